@@ -1,0 +1,132 @@
+"""The engine as an instruction-set simulator: memories of P lanes and one method per instruction.
+
+The RTL in ``hdl/engine.py`` is compared with this model memory by memory.  ``execute`` states what every instruction does to
+the memories; nothing here knows about cycles.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from golden.fixed import Fixed, Raw, shift_right_floor
+from golden.isa import COLUMN, INFER, MINUS, PLUS, SYNAPTIC, WALK, EngineConfig, Instruction, Op, check
+from golden.lif import lif_step
+from golden.nudge import nudge
+from golden.plasticity import DITHER_COLUMN, DITHER_MASK, DITHER_ROW, DITHER_UPDATE
+from golden.rate import measure
+
+
+def wrap(raw: Raw, fmt: Fixed) -> Raw:
+    """Two's complement wrap into a signed format: what a register of that width keeps."""
+    return ((raw - fmt.lo) & ((1 << fmt.width) - 1)) + fmt.lo
+
+
+class EngineModel:
+    """State of an engine.
+
+    w       (tiles x P, P)          weight words x banks, layout of golden.synapse.to_words
+    plus, minus  (value_groups, P)  8-bit values and rates
+    a, a_saved   (state_groups, P)  membrane with gathered input
+    b, q         (state_groups, P)  static drive; charge
+    s, s_saved   (state_groups, P)  spikes
+    """
+
+    def __init__(self, config: EngineConfig, program: Sequence[Instruction] = ()):
+        self.config = config
+        p, n = config.lanes, config.numerics
+        self.acc, self.charge, self.weight = n.accumulator, n.charge, n.weight
+        self.w = np.zeros((config.tiles * p, p), np.int64)
+        self.plus, self.minus = np.zeros((2, config.value_groups, p), np.int64)
+        self.a, self.a_saved, self.b, self.q, self.s, self.s_saved = np.zeros((6, config.state_groups, p), np.int64)
+        self.counter = 0                    #: number of updates so far, for the dither
+        self.prediction = 0
+        self.spikes = 0                     #: of the last run
+        self.accesses = 0                   #: weight words of P lanes read (and, by LEARN, written) in the last run
+        self.load(program)
+
+    def load(self, program: Sequence[Instruction]) -> None:
+        if program:
+            check(program, self.config)
+        self.program = list(program)
+
+    def run(self, *, learn: bool) -> None:
+        """From instruction 0 to HALT."""
+        self.spikes = self.accesses = 0
+        for instruction in self.trace(learn=learn):
+            self.execute(instruction)
+
+    def trace(self, *, learn: bool) -> Iterator[Instruction]:
+        """The instructions of a run in the order in which they are executed."""
+        pc = start = remaining = 0
+        while True:
+            i = self.program[pc]
+            pc += 1
+            if i.op == Op.HALT:
+                if not (i.mode & INFER and learn):
+                    return
+            elif i.op == Op.REPEAT:
+                start, remaining = pc, i.count
+            elif i.op == Op.NEXT:
+                remaining -= 1
+                if remaining:
+                    pc = start
+            elif i.op != Op.MARK or not i.count or i.count == remaining:
+                yield i
+
+    def execute(self, i: Instruction) -> None:
+        if i.op in WALK:
+            self._walk(i, np.arange(i.dst, i.dst + i.n_dst))
+        elif i.op in SYNAPTIC:
+            self._synaptic(i)
+        elif i.op == Op.ARGMAX:
+            self.prediction = int(self.plus[i.src: i.src + i.n_src].argmax())
+
+    def _walk(self, i: Instruction, g: Raw) -> None:
+        match i.op:
+            case Op.RESET:
+                self.a[g], self.b[g], self.s[g] = i.gain, 0, 0
+            case Op.STEP:
+                drive = self.b[g]
+                if i.operand:
+                    drive = drive + nudge(self.plus[i.src: i.src + i.n_dst], self.s[g], strength=i.operand)
+                self.a[g], self.s[g] = lif_step(self.a[g], drive, threshold=i.gain, leak=i.shift)
+                self.q[g] = wrap(self.q[g] + i.gain * self.s[g], self.charge)
+                self.spikes += int(self.s[g].sum())
+            case Op.MARK:
+                self.q[g] = wrap(-self.a[g], self.charge)
+            case Op.MEASURE:
+                rate = measure(self.q[g], self.a[g], shift=i.shift)
+                if i.mode & PLUS:
+                    self.plus[g] = rate
+                if i.mode & MINUS:
+                    self.minus[g] = rate
+            case Op.SAVE:
+                self.a_saved[g], self.s_saved[g] = self.a[g], self.s[g]
+            case Op.RESTORE:
+                self.a[g], self.s[g] = self.a_saved[g], self.s_saved[g]
+
+    def _synaptic(self, i: Instruction) -> None:
+        p, lane = self.config.lanes, np.arange(self.config.lanes)
+        column = i.op == Op.GATHER and i.mode & COLUMN
+        scan_stride, walk_stride = (1, i.n_src) if column else (i.n_dst, 1)
+        dst = slice(i.dst, i.dst + i.n_dst)
+        source = {Op.GATHER: self.s, Op.DRIVE: self.plus, Op.LEARN: self.plus | self.minus}[i.op]
+        for group, e in np.argwhere(source[i.src: i.src + i.n_src]):
+            tiles = i.tile + group * scan_stride + np.arange(i.n_dst) * walk_stride
+            bank = (lane + e) % p                                   # lane j meets element (e, j) of a tile, or (j, e)
+            word = tiles[:, None] * p + (lane if column else e)
+            self.accesses += i.n_dst
+            if i.op == Op.GATHER:
+                self.a[dst] = wrap(self.a[dst] + self.w[word, bank], self.acc)
+            elif i.op == Op.DRIVE:
+                scale = self.plus[i.src + group, e]
+                self.b[dst] = wrap(self.b[dst] + shift_right_floor(scale * self.w[word, bank], 8), self.acc)
+            else:
+                up, um = i.gain * self.plus[i.src + group, e], i.gain * self.minus[i.src + group, e]
+                row, columns = group * p + e, np.arange(i.n_dst)[:, None] * p + lane
+                d = (self.counter * DITHER_UPDATE + row * DITHER_ROW + columns * DITHER_COLUMN) & DITHER_MASK & ((1 << i.shift) - 1)
+                dw = shift_right_floor(up * self.plus[dst] - um * self.minus[dst] + d, i.shift)
+                self.w[word, bank] = np.clip(self.w[word, bank] + dw, self.weight.lo, self.weight.hi)
+        if i.op == Op.LEARN:
+            self.counter = (self.counter + 1) & 0xFFFFFFFF

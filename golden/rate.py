@@ -1,0 +1,27 @@
+"""Average spiking rate over a window, with sub-spike resolution.
+
+    charge = -v at the window's start, + threshold for each spike
+    rate   = clip((charge + v at the window's end) / (threshold x window), 0, 255/256)   in 8 bits
+
+What the spike count rounds away is still in the membrane; adding it back costs nothing and is local.  The division is a
+shift, so threshold x window is a power of two.
+"""
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from golden.fixed import Raw, shift_right_floor
+
+
+def rate_shift(threshold: int, window: int) -> int:
+    """Shift that turns charge into an 8-bit rate.  ValueError unless threshold x window is a power of two >= 256."""
+    scale = threshold * window
+    if scale < 256 or scale & (scale - 1):
+        raise ValueError(f"threshold x window must be a power of two of at least 256, not {threshold} x {window}")
+    return scale.bit_length() - 9
+
+
+def measure(charge: npt.ArrayLike, v: npt.ArrayLike, *, shift: int) -> Raw:
+    """8-bit rates from raw charge and membrane of the same shape."""
+    return np.clip(shift_right_floor(np.asarray(charge, np.int64) + v, shift), 0, 255)

@@ -1,0 +1,62 @@
+"""Phase schedule of one training sample: free, +beta, -beta (Laborieux et al. 2021; Bal & Sengupta, ISCAS 2024, sec. II).
+
+    membranes at threshold/2, no spikes
+    free phase        `free` steps                     rate of the last `window` -> prediction; state saved
+    +beta phase       `nudged` steps from that state   rate of the last `window` -> r+
+    -beta phase       `nudged` steps from that state   rate of the last `window` -> r-
+    learn             every plastic synapse, once
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from golden.fixed import DEFAULT, Numerics
+from golden.lif import MAX_LEAK
+from golden.rate import rate_shift
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """Phase lengths in time steps, and the constants of the neuron and of the nudge."""
+
+    free: int = 24
+    nudged: int = 12
+    window: int = 8
+    beta: float = 0.5
+    threshold: float = 1.0
+    leak: int = 0                     #: membrane loses v >> leak each step; 0: no leak
+
+    def __post_init__(self) -> None:
+        for name in ("free", "nudged"):
+            if not self.window <= getattr(self, name) <= 511:
+                raise ValueError(f"{name} must be in {self.window}..511 steps (at least one window), not {getattr(self, name)}")
+        if self.window < 1 or self.window & (self.window - 1):
+            raise ValueError(f"window must be a power of two, not {self.window}")
+        if not 0 <= self.leak <= MAX_LEAK:
+            raise ValueError(f"leak must be in 0..{MAX_LEAK}, not {self.leak}")
+        if not 0 < self.beta <= 2:
+            raise ValueError(f"beta must be in (0, 2], not {self.beta}")
+
+    def raw(self, numerics: Numerics = DEFAULT) -> RawSchedule:
+        """The integers that golden model and engine work with; ValueError when a constant has no exact code."""
+        threshold = round(self.threshold * numerics.one)
+        if threshold < 16 or threshold > 2 * numerics.one or threshold & (threshold - 1):
+            raise ValueError(f"threshold must be a power of two in 16/{numerics.one}..2, not {self.threshold}")
+        strength = round(self.beta * threshold)
+        if strength < 1:
+            raise ValueError(f"beta x threshold = {self.beta * self.threshold} is below one step of the membrane")
+        return RawSchedule(self.free, self.nudged, self.window, threshold, strength, self.leak,
+                           rate_shift(threshold, self.window))
+
+
+@dataclass(frozen=True)
+class RawSchedule:
+    """A schedule in raw integers."""
+
+    free: int
+    nudged: int
+    window: int
+    threshold: int
+    strength: int
+    leak: int
+    rate_shift: int
