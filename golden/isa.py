@@ -79,6 +79,9 @@ class EngineConfig:
         for name, most in (("tiles", 1 << 15), ("value_groups", 1 << 10), ("state_groups", 1 << 10), ("program_words", 1 << 10)):
             if not 4 <= getattr(self, name) <= most:
                 raise ValueError(f"{name} must be in 4..{most}, not {getattr(self, name)}")
+        for name in ("value_groups", "state_groups"):
+            if getattr(self, name) & (getattr(self, name) - 1):
+                raise ValueError(f"{name} must be a power of two, not {getattr(self, name)}")
         if self.state_groups > self.value_groups:
             raise ValueError(f"state_groups {self.state_groups} must not exceed value_groups {self.value_groups}")
 

@@ -1,0 +1,129 @@
+"""The engine: one time-multiplexed core that runs any network as a program.  Bit-exact with golden.engine.EngineModel.
+
+    host port --> program memory --> sequencer --> instruction --+--> scanner --> events --> walker --> commands --> lanes
+         |                                                       |       ^                                            |
+         |                                                       |       +---------------- spikes, values ------------+
+         +--> weights, values (while idle)                       +--> argmax
+"""
+from __future__ import annotations
+
+from amaranth import Array, Cat, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from golden.isa import COLUMN, EngineConfig, Op
+from golden.plasticity import DITHER_UPDATE, DITHER_WIDTH
+from hdl.fixed import lanes_of, ram
+from hdl.host import COUNTER_REGION, PROGRAM_REGION, VALUE_REGION, WEIGHT_REGION, EnginePort
+from hdl.isa import GROUP, INSTRUCTION, lane_bits
+from hdl.lanes import Lanes
+from hdl.scan import Scanner
+from hdl.sequencer import Sequencer
+from hdl.walk import Walker
+
+
+class Engine(wiring.Component):
+    """Members
+    -------
+    host : In(EnginePort)
+        Memory access while idle, start, busy, counters and prediction: see hdl.host.
+
+    ``state_ram``: memory style of neuron state, a hint for the tool (``block``, ``distributed``).
+    """
+
+    read_latency = 2                #: cycles from a host read strobe to its data
+
+    def __init__(self, config: EngineConfig, *, state_ram: str | None = None):
+        self.config, self.state_ram = config, state_ram
+        super().__init__({"host": In(EnginePort(config))})
+
+    def elaborate(self, platform):
+        m = Module()
+        cfg, host, p = self.config, self.host, self.config.lanes
+        lane = lane_bits(cfg)
+        m.submodules.sequencer = sequencer = Sequencer(cfg)
+        m.submodules.scanner = scanner = Scanner(cfg)
+        m.submodules.walker = walker = Walker(cfg)
+        m.submodules.lanes = lanes = Lanes(cfg, state_ram=self.state_ram)
+        m.submodules.program = program = ram(32, cfg.program_words, None)
+        program_wr, program_rd = program.write_port(), program.read_port()
+
+        # -- dispatch --------------------------------------------------------------------------------------------------------
+        ins, new = Signal(INSTRUCTION), sequencer.o.p
+        dispatch, start, executing, finished, flows = Signal(), Signal(), Signal(), Signal(), Signal()
+        phase = Signal(DITHER_WIDTH)
+        learning, argmax = Signal(), Signal()
+
+        def walks(op):
+            return op.matches(*(int(o) for o in (Op.RESET, Op.STEP, Op.MARK, Op.MEASURE, Op.SAVE, Op.RESTORE)))
+
+        m.d.comb += [
+            executing.eq(start | scanner.busy | walker.busy),
+            finished.eq(~executing & lanes.empty),
+            # an axpy writes only what later commands read in the same stage: the next instruction need not wait for it
+            flows.eq(ins.op.matches(int(Op.DRIVE), int(Op.GATHER))),
+            dispatch.eq(sequencer.o.valid & ~executing & (flows | lanes.empty)),
+            sequencer.o.ready.eq(~executing & (flows | lanes.empty)),
+            sequencer.idle.eq(finished),
+            learning.eq(ins.op == Op.LEARN), argmax.eq(ins.op == Op.ARGMAX),
+        ]
+        m.d.sync += start.eq(dispatch)
+        with m.If(dispatch):
+            m.d.sync += ins.eq(new)
+        with m.If(start & learning):
+            m.d.sync += phase.eq(phase + DITHER_UPDATE)
+
+        # -- scan and walk ---------------------------------------------------------------------------------------------------
+        slot = Signal()             # single port: reads in one cycle of two, writes in the other
+        m.d.sync += slot.eq(~slot)
+        m.d.comb += [
+            scanner.start.eq(start & ~walks(ins.op)), scanner.src.eq(ins.src), scanner.n_src.eq(ins.n_src), scanner.tile.eq(ins.operand),
+            scanner.stride.eq(Mux((ins.op == Op.GATHER) & ins.mode[COLUMN.bit_length() - 1], 1, ins.n_dst)), scanner.dither.eq(phase),
+            scanner.spiking.eq(ins.op == Op.GATHER), scanner.learning.eq(learning),
+            scanner.allow.eq(slot if cfg.single_port else 1),
+            scanner.spikes.eq(lanes.scan_spikes), scanner.plus.eq(lanes.scan_plus), scanner.minus.eq(lanes.scan_minus),
+            walker.start.eq(start), walker.walking.eq(walks(ins.op)), walker.instruction.eq(ins),
+            walker.stall.eq(learning & (slot if cfg.single_port else scanner.blocking)),
+            walker.enable.eq(~argmax),
+            walker.i.p.eq(scanner.o.p), walker.i.valid.eq(scanner.o.valid & ~argmax), scanner.o.ready.eq(Mux(argmax, 1, walker.i.ready)),
+            lanes.valid.eq(walker.valid), lanes.i.eq(walker.o), lanes.instruction.eq(ins),
+            lanes.scan_fetch.eq(scanner.fetch), lanes.scan_addr.eq(scanner.addr),
+        ]
+        best, winner = Signal(8), Signal(GROUP + lane)
+        with m.If(start & argmax):
+            m.d.sync += [best.eq(0), winner.eq(0)]
+        with m.Elif(argmax & scanner.o.valid & (scanner.o.p.plus > best)):
+            m.d.sync += [best.eq(scanner.o.p.plus), winner.eq(Cat(scanner.o.p.e, scanner.o.p.group))]
+
+        # -- host ------------------------------------------------------------------------------------------------------------
+        region, address = host.mem_region, host.mem_addr
+        write_w, write_v = host.mem_write & (region == WEIGHT_REGION), host.mem_write & (region == VALUE_REGION)
+        m.d.comb += [
+            lanes.host_write_w.eq(Mux(write_w, 1 << address[:lane], 0)), lanes.host_write_v.eq(Mux(write_v, 1 << address[:lane], 0)),
+            lanes.host_read.eq(host.mem_read), lanes.host_e.eq(address[lane:]), lanes.host_tile.eq(address[2 * lane:]),
+            lanes.host_group.eq(address[lane:]), lanes.host_data.eq(host.mem_wdata),
+            program_wr.addr.eq(address), program_wr.data.eq(host.mem_wdata), program_wr.en.eq(host.mem_write & (region == PROGRAM_REGION)),
+            program_rd.addr.eq(Mux(host.mem_read, address, sequencer.addr)), sequencer.word.eq(program_rd.data),
+            sequencer.start.eq(host.start), sequencer.learn.eq(host.learn), host.busy.eq(sequencer.busy), host.prediction.eq(winner),
+        ]
+        with m.If(host.mem_write & (region == COUNTER_REGION)):
+            m.d.sync += phase.eq(host.mem_wdata)
+        reading, bank = Signal(), Signal(lane)
+        m.d.sync += [reading.eq(host.mem_read), bank.eq(address), host.mem_valid.eq(reading)]
+        with m.Switch(region):
+            with m.Case(WEIGHT_REGION):
+                m.d.sync += host.mem_rdata.eq(Array(w.as_signed() for w in lanes_of(lanes.host_w, p))[bank])
+            with m.Case(VALUE_REGION):
+                m.d.sync += host.mem_rdata.eq(Cat(lanes.scan_plus.word_select(bank, 8), lanes.scan_minus.word_select(bank, 8)))
+            with m.Case(PROGRAM_REGION):
+                m.d.sync += host.mem_rdata.eq(program_rd.data)
+            with m.Default():
+                m.d.sync += host.mem_rdata.eq(phase)
+
+        # -- counters of the run ---------------------------------------------------------------------------------------------
+        synaptic = walker.valid & walker.o.op.matches(int(Op.DRIVE), int(Op.GATHER), int(Op.LEARN))
+        with m.If(host.start):
+            m.d.sync += [host.cycles.eq(0), host.spikes.eq(0), host.accesses.eq(0)]
+        with m.Elif(host.busy):
+            m.d.sync += [host.cycles.eq(host.cycles + 1), host.spikes.eq(host.spikes + lanes.spike_count), host.accesses.eq(host.accesses + synaptic)]
+        return m

@@ -1,0 +1,85 @@
+"""Sequencer: reads the program, carries out loops and halts itself, and hands everything else on.
+
+    program memory --3 words--> [ next instruction ] -- REPEAT, NEXT, HALT, MARK not due: here
+                                        |
+                                        +--> o: instructions for scanner, walker and lanes
+
+Fetch is one instruction ahead of execution.  Throughput: an instruction in 5 cycles.  Latency: 5 cycles from start to the first one.
+"""
+from __future__ import annotations
+
+from amaranth import Cat, Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from golden.isa import INFER, WORDS, EngineConfig, Op
+from hdl.isa import INSTRUCTION
+
+
+class Sequencer(wiring.Component):
+    """Members
+    -------
+    start, learn : In(1)
+        Run from instruction 0; ``learn`` is sampled with start.
+    idle : In(1)
+        Nothing is being executed: a HALT takes effect.
+    busy : Out(1)
+        From the cycle after start until HALT.
+    addr, word : Out, In(32)
+        Program memory, answering in the next cycle.
+    o : Out(stream of INSTRUCTION)
+    """
+
+    latency = 5
+
+    def __init__(self, config: EngineConfig):
+        super().__init__({"start": In(1), "learn": In(1), "idle": In(1), "busy": Out(1),
+                          "addr": Out(range(config.program_words)), "word": In(32), "o": Out(stream.Signature(INSTRUCTION))})
+
+    def elaborate(self, platform):
+        m = Module()
+        o = self.o
+        pc, loop = Signal.like(self.addr), Signal.like(self.addr)
+        remaining, learning = Signal(9), Signal()
+        words = Signal(32 * (WORDS - 1), reset_less=True)
+        ins = Signal(INSTRUCTION)
+        fresh = Signal(INSTRUCTION)
+        m.d.comb += [self.addr.eq(pc), fresh.as_value().eq(Cat(words, self.word)), o.p.eq(ins)]
+
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.sync += [pc.eq(0), remaining.eq(0), learning.eq(self.learn)]
+                with m.If(self.start):
+                    m.d.sync += self.busy.eq(1)
+                    m.next = "FETCH0"
+            for k in range(WORDS):
+                with m.State(f"FETCH{k}"):
+                    m.d.sync += [pc.eq(pc + 1), words.eq(Cat(words[32:], self.word))]
+                    m.next = f"FETCH{k + 1}"
+            with m.State(f"FETCH{WORDS}"):
+                m.d.sync += ins.eq(fresh)
+                m.next = "FETCH0"
+                with m.Switch(fresh.op):
+                    with m.Case(Op.HALT):
+                        with m.If(~(fresh.mode[INFER.bit_length() - 1] & learning)):
+                            m.next = "HALT"
+                    with m.Case(Op.REPEAT):
+                        m.d.sync += [loop.eq(pc), remaining.eq(fresh.count)]
+                    with m.Case(Op.NEXT):
+                        m.d.sync += remaining.eq(remaining - 1)
+                        with m.If(remaining != 1):
+                            m.d.sync += pc.eq(loop)
+                    with m.Case(Op.MARK):
+                        with m.If((fresh.count == 0) | (fresh.count == remaining)):
+                            m.next = "ISSUE"
+                    with m.Default():
+                        m.next = "ISSUE"
+            with m.State("ISSUE"):
+                m.d.comb += o.valid.eq(1)
+                with m.If(o.ready):
+                    m.next = "FETCH0"
+            with m.State("HALT"):
+                with m.If(self.idle):
+                    m.d.sync += self.busy.eq(0)
+                    m.next = "IDLE"
+        return m

@@ -1,0 +1,81 @@
+"""Walker: turns an instruction, or each event of its scan, into one command a cycle for the groups of the destination.
+
+    instruction --+--------------------------> group, tile, dither counters --> o: command (valid, no back-pressure)
+    i: events ----+--> gain x plus, minus ----------^          ^
+                                                              stall
+
+Throughput: a command a cycle, also across events.  Latency: 1 cycle from start (or event) to its first command.
+"""
+from __future__ import annotations
+
+from amaranth import Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from golden.isa import COLUMN, EngineConfig, Op
+from golden.plasticity import DITHER_COLUMN, DITHER_WIDTH
+from hdl.fixed import times_small
+from hdl.isa import COUNT, INSTRUCTION, command, event
+
+
+class Walker(wiring.Component):
+    """Members
+    -------
+    start, walking : In(1)
+        Begin ``instruction``; ``walking``: it is a walk and needs no events.
+    instruction : In(INSTRUCTION)
+        Held until not busy and no event is to come.
+    stall : In(1)
+        No command in this cycle.
+    enable : In(1)
+        Take events (ARGMAX takes its own).
+    i : In(stream of event)
+    valid, o : Out
+        A command for the lanes in every cycle in which valid is high.
+    busy : Out(1)
+    """
+
+    latency = 1
+
+    def __init__(self, config: EngineConfig):
+        self.config = config
+        super().__init__({"start": In(1), "walking": In(1), "instruction": In(INSTRUCTION), "stall": In(1), "enable": In(1),
+                          "i": In(stream.Signature(event(config))), "valid": Out(1), "o": Out(command(config)), "busy": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        ins, i, o = self.instruction, self.i, self.o
+        active, left, stride = Signal(), Signal(COUNT), Signal(COUNT)
+        now = Signal(command(self.config))
+        learning, column = Signal(), Signal()
+        m.d.comb += [
+            learning.eq(ins.op == Op.LEARN),
+            column.eq((ins.op == Op.GATHER) & ins.mode[COLUMN.bit_length() - 1]),
+            stride.eq(Mux(column, ins.n_src, 1)),
+            self.valid.eq(active & ~self.stall),
+            self.busy.eq(active),
+            o.eq(now),
+            i.ready.eq(self.enable & (~active | (self.valid & (left == 1)))),
+        ]
+        with m.If(self.valid):
+            m.d.sync += [
+                now.group.eq(now.group + 1), now.value_group.eq(now.value_group + 1), now.tile.eq(now.tile + stride),
+                now.dither.eq(now.dither + (DITHER_COLUMN * self.config.lanes) % (1 << DITHER_WIDTH)),
+                left.eq(left - 1), active.eq(left != 1),
+            ]
+        with m.If(self.start & self.walking):
+            m.d.sync += [
+                active.eq(1), left.eq(ins.n_dst), now.op.eq(ins.op), now.group.eq(ins.dst), now.value_group.eq(ins.src),
+                now.up.eq(ins.operand), now.rotate.eq(0),
+            ]
+        with m.If(i.valid & i.ready):
+            m.d.sync += [
+                active.eq(1), left.eq(ins.n_dst), now.op.eq(ins.op), now.column.eq(column),
+                now.group.eq(ins.dst), now.value_group.eq(ins.dst), now.tile.eq(i.p.tile), now.e.eq(i.p.e),
+                # lane j of the axpy comes from bank j + e; bank b of the update from lane b - e
+                now.rotate.eq(Mux(learning, -i.p.e, i.p.e)),
+                now.scale.eq(Mux(ins.op == Op.GATHER, 256, i.p.plus)),
+                now.up.eq(times_small(i.p.plus, ins.gain[:7])), now.um.eq(times_small(i.p.minus, ins.gain[:7])),
+                now.dither.eq(i.p.dither),
+            ]
+        return m

@@ -1,0 +1,57 @@
+"""Transposable weight array: P banks, rows and columns of one stored copy at P weights a cycle.
+
+    tile, e, column --> word of each bank --> [ P memories ] --> P weights, bank order
+                 row e:     tile * P + e                      element (e, k) is in bank (e + k) mod P
+                 column e:  tile * P + (bank - e) mod P       element (i, e) is in bank (i + e) mod P
+
+Layout as golden.synapse.to_words.  Latency 1, throughput 1 read and 1 write a cycle; with ``single_port`` one of the two.
+"""
+from __future__ import annotations
+
+from amaranth import Cat, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from golden.isa import EngineConfig
+from hdl.fixed import ram
+from hdl.isa import lane_bits, tile_bits
+
+
+class WeightArray(wiring.Component):
+    """Members
+    -------
+    read, tile, e, column : In
+        Read a row (or column) of a tile; ``data`` in the next cycle, P x 16 bits in bank order.
+    write, w_tile, w_e, w_data : In
+        Write row ``w_e`` of a tile: a strobe a bank.
+    """
+
+    latency = 1
+
+    def __init__(self, config: EngineConfig):
+        self.config = config
+        p, tile, lane = config.lanes, tile_bits(config), lane_bits(config)
+        super().__init__({
+            "read": In(1), "tile": In(tile), "e": In(lane), "column": In(1), "data": Out(16 * p),
+            "write": In(p), "w_tile": In(tile), "w_e": In(lane), "w_data": In(16 * p),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        depth = self.config.tiles * self.config.lanes
+        for b in range(self.config.lanes):
+            bank = m.submodules[f"bank{b}"] = ram(self.config.numerics.weight_width, depth, "huge" if self.config.single_port else "block")
+            wr, rd = bank.write_port(), bank.read_port()
+            low = Signal(lane_bits(self.config), name=f"low{b}")
+            m.d.comb += [
+                low.eq(Mux(self.column, b - self.e, self.e)),
+                wr.en.eq(self.write[b]), wr.data.eq(self.w_data.word_select(b, 16)),
+                self.data.word_select(b, 16).eq(rd.data.as_signed()),
+            ]
+            r_word, w_word = Cat(low, self.tile), Cat(self.w_e, self.w_tile)
+            if self.config.single_port:        # one address and never both: the shape of an iCE40 SPRAM
+                word = Signal(range(depth), name=f"word{b}")
+                m.d.comb += [word.eq(Mux(wr.en, w_word, r_word)), wr.addr.eq(word), rd.addr.eq(word), rd.en.eq(self.read & ~wr.en)]
+            else:
+                m.d.comb += [wr.addr.eq(w_word), rd.addr.eq(r_word), rd.en.eq(self.read)]
+        return m
