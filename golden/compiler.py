@@ -7,7 +7,7 @@ import numpy as np
 
 from golden import synapse as syn
 from golden.fixed import Raw
-from golden.isa import COLUMN, INFER, MINUS, PLUS, WORDS, EngineConfig, Instruction, Op
+from golden.isa import COLUMN, INFER, MINUS, PLUS, STATIC, WORDS, EngineConfig, Instruction, Op
 from golden.network import ONE, Network, Weights
 from golden.reference import learning_steps
 
@@ -77,14 +77,17 @@ class Compiled:
             body = [Instruction(op=Op.MARK, count=raw.window, **everyone)]
             for q in net.lif:
                 body += gather(q.name)
-                body.append(Instruction(op=Op.STEP, gain=raw.threshold, shift=raw.leak, dst=g[q.name].first, n_dst=g[q.name].n,
-                                        operand=strength if q.name == net.output else 0, src=g[TARGET].first))
+                here = {"dst": g[q.name].first, "n_dst": g[q.name].n}
+                if strength and q.name == net.output:
+                    body.append(Instruction(op=Op.NUDGE, operand=strength, src=g[TARGET].first, **here))
+                body.append(Instruction(op=Op.STEP, gain=raw.threshold, shift=raw.leak, **here))
             return [Instruction(op=Op.REPEAT, count=length), *body, Instruction(op=Op.NEXT),
                     Instruction(op=Op.MEASURE, mode=mode, shift=raw.rate_shift, **everyone)]
 
         out = g[net.output]
         return [
-            Instruction(op=Op.RESET, gain=raw.threshold // 2, **everyone),
+            Instruction(op=Op.RESET, operand=raw.threshold // 2, **everyone),
+            Instruction(op=Op.RESET, mode=STATIC, **everyone),
             *(Instruction(op=Op.DRIVE, **self._synapse(s.name)) for s in net.synapses if net[s.pre].clamped),
             *phase(raw.free, 0, PLUS | MINUS),
             Instruction(op=Op.ARGMAX, src=out.first, n_src=out.n),

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from golden.fixed import Fixed, Raw, shift_right_floor
-from golden.isa import COLUMN, INFER, MINUS, PLUS, SYNAPTIC, WALK, EngineConfig, Instruction, Op, check
+from golden.isa import COLUMN, INFER, MINUS, PLUS, STATIC, SYNAPTIC, WALK, EngineConfig, Instruction, Op, check
 from golden.lif import lif_step
 from golden.nudge import nudge
 from golden.plasticity import DITHER_COLUMN, DITHER_MASK, DITHER_ROW, DITHER_UPDATE
@@ -84,19 +84,21 @@ class EngineModel:
 
     def _walk(self, i: Instruction, g: Raw) -> None:
         match i.op:
+            case Op.RESET if i.mode & STATIC:
+                self.b[g] = i.operand
             case Op.RESET:
-                self.a[g], self.b[g], self.s[g] = i.gain, 0, 0
+                self.a[g], self.s[g] = i.operand, 0
+            case Op.NUDGE:
+                force = nudge(self.plus[i.src: i.src + i.n_dst], self.s[g], strength=i.operand)
+                self.a[g] = wrap(self.a[g] + force, self.acc)
             case Op.STEP:
-                drive = self.b[g]
-                if i.operand:
-                    drive = drive + nudge(self.plus[i.src: i.src + i.n_dst], self.s[g], strength=i.operand)
-                self.a[g], self.s[g] = lif_step(self.a[g], drive, threshold=i.gain, leak=i.shift)
+                self.a[g], self.s[g] = lif_step(wrap(self.a[g] + self.b[g], self.acc), 0, threshold=i.gain, leak=i.shift)
                 self.q[g] = wrap(self.q[g] + i.gain * self.s[g], self.charge)
                 self.spikes += int(self.s[g].sum())
             case Op.MARK:
                 self.q[g] = wrap(-self.a[g], self.charge)
             case Op.MEASURE:
-                rate = measure(self.q[g], self.a[g], shift=i.shift)
+                rate = measure(wrap(self.q[g] + self.a[g], self.charge), 0, shift=i.shift)
                 if i.mode & PLUS:
                     self.plus[g] = rate
                 if i.mode & MINUS:

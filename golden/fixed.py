@@ -75,8 +75,8 @@ class Numerics:
 
     fraction: int = 12
     weight_width: int = 16
-    accumulator_width: int = 28
-    charge_width: int = 20
+    accumulator_width: int = 26
+    charge_width: int = 18
 
     def __post_init__(self) -> None:
         if not 4 <= self.fraction <= 13:
@@ -86,6 +86,8 @@ class Numerics:
         if self.accumulator_width < self.weight_width + 4:
             raise ValueError(f"accumulator_width must be at least weight_width + 4 = {self.weight_width + 4}, "
                              f"not {self.accumulator_width}")
+        if self.accumulator_width > 32:                # golden.kernel accumulates in 32 bits
+            raise ValueError(f"accumulator_width must be at most 32, not {self.accumulator_width}")
 
     @property
     def weight(self) -> Fixed:

@@ -18,6 +18,7 @@ import numpy as np
 from golden.fixed import DEFAULT, Numerics, Raw
 from golden.lif import MAX_LEAK
 from golden.plasticity import GAIN_MAX, SHIFTS
+from golden.rate import RATE_SHIFTS
 
 
 class Op(IntEnum):
@@ -26,23 +27,24 @@ class Op(IntEnum):
     HALT = 0        #: stop; with mode INFER only when the run is an inference
     REPEAT = 1      #: run up to the matching NEXT `count` times (no nesting)
     NEXT = 2
-    RESET = 3       #: walk  A = gain, B = 0, S = 0
-    STEP = 4        #: walk  LIF step: threshold `gain`, leak `shift`; with `operand` != 0 nudged towards the values at `src`
-    MARK = 5        #: walk  Q = -A
-    MEASURE = 6     #: walk  rate from Q and A, shifted by `shift`, to V.plus and/or V.minus (mode PLUS, MINUS)
-    SAVE = 7        #: walk  keep A and S aside
-    RESTORE = 8     #: walk  bring them back
-    DRIVE = 9       #: scan  B += (V.plus * W) >> 8
-    GATHER = 10     #: scan  A += S * W                           mode COLUMN: src is the `post` side of the synapse
-    LEARN = 11      #: scan  EP update with `gain`, `shift`
-    ARGMAX = 12     #: scan  prediction = first neuron of largest V.plus (0 when all are zero)
+    RESET = 3       #: walk  A = operand, S = 0; with mode STATIC  B = operand
+    NUDGE = 4       #: walk  A += operand * (V.plus at `src` - 256 S) >> 8
+    STEP = 5        #: walk  LIF step of A + B: threshold `gain` (a power of two), leak `shift`; Q += gain * S
+    MARK = 6        #: walk  Q = -A
+    MEASURE = 7     #: walk  rate from Q + A, shifted by `shift`, to V.plus and/or V.minus (mode PLUS, MINUS)
+    SAVE = 8        #: walk  keep A and S aside
+    RESTORE = 9     #: walk  bring them back
+    DRIVE = 10      #: scan  B += (V.plus * W) >> 8
+    GATHER = 11     #: scan  A += S * W                           mode COLUMN: src is the `post` side of the synapse
+    LEARN = 12      #: scan  EP update with `gain`, `shift`
+    ARGMAX = 13     #: scan  prediction = first neuron of largest V.plus (0 when all are zero)
 
 
-WALK = frozenset({Op.RESET, Op.STEP, Op.MARK, Op.MEASURE, Op.SAVE, Op.RESTORE})
+WALK = frozenset({Op.RESET, Op.NUDGE, Op.STEP, Op.MARK, Op.MEASURE, Op.SAVE, Op.RESTORE})
 SCAN = frozenset({Op.DRIVE, Op.GATHER, Op.LEARN, Op.ARGMAX})
 SYNAPTIC = frozenset({Op.DRIVE, Op.GATHER, Op.LEARN})
 
-COLUMN = INFER = PLUS = 1          #: mode bits, by operation
+COLUMN = INFER = PLUS = STATIC = 1          #: mode bits, by operation
 MINUS = 2
 
 #: field, width, signed; packed from bit 0 upwards
@@ -53,7 +55,6 @@ FIELDS: tuple[tuple[str, int, bool], ...] = (
 )
 WORDS = 3
 THRESHOLD_MAX = 1 << 14
-MEASURE_SHIFT_MAX = 15
 assert sum(width for _, width, _ in FIELDS) == 32 * WORDS
 
 
@@ -137,7 +138,7 @@ class Instruction:
         found: str | None = None
         if self.op in WALK:
             found = outside(self.dst, self.n_dst, config.state_groups, "groups")
-            if self.op == Op.STEP and self.operand:
+            if self.op == Op.NUDGE:
                 found = found or outside(self.src, self.n_dst, config.value_groups, "target groups")
         elif self.op in SCAN:
             found = outside(self.src, self.n_src, config.state_groups if self.op == Op.GATHER else config.value_groups, "source groups")
@@ -148,12 +149,12 @@ class Instruction:
             found = "count is zero"
         if self.op == Op.LEARN and (self.shift not in SHIFTS or self.gain > GAIN_MAX):
             found = found or f"gain {self.gain} and shift {self.shift} are no learning rate"
-        elif self.op in (Op.STEP, Op.RESET) and self.gain > THRESHOLD_MAX:
-            found = found or f"{self.gain} is above the largest threshold, {THRESHOLD_MAX}"
+        elif self.op == Op.STEP and (not 0 < self.gain <= THRESHOLD_MAX or self.gain & (self.gain - 1)):
+            found = found or f"threshold {self.gain} is not a power of two up to {THRESHOLD_MAX}"
         if self.op == Op.STEP and self.shift > MAX_LEAK:
             found = found or f"leak {self.shift} is above {MAX_LEAK}"
-        elif self.op == Op.MEASURE and self.shift > MEASURE_SHIFT_MAX:
-            found = found or f"shift {self.shift} is above {MEASURE_SHIFT_MAX}"
+        elif self.op == Op.MEASURE and self.shift not in RATE_SHIFTS:
+            found = found or f"shift {self.shift} is not in {RATE_SHIFTS[0]}..{RATE_SHIFTS[-1]}"
         return f"{self.op.name}: {found}" if found else None
 
 

@@ -1,7 +1,7 @@
 """The reference compiled with Numba, for training: same bits as ``golden.reference``, about a thousand times faster.
 
 A network is flattened once into integer tables (`_Plan`); one compiled function then takes samples through all phases.
-Accumulators are 32-bit here: Network bounds them to 28 bits by its fan-in check.
+Accumulators are 32-bit here: narrower ones in hardware never wrap, by Network's fan-in check.
 """
 from __future__ import annotations
 
@@ -265,6 +265,8 @@ class Kernel:
         if labels.size and not 0 <= labels.min() <= labels.max() < self.network.n_outputs:
             raise ValueError(f"labels must lie in 0..{self.network.n_outputs - 1}, not {labels.min()}..{labels.max()}")
         order = np.arange(len(x)) if order is None else np.asarray(order, np.int64)
+        if order.size and not 0 <= order.min() <= order.max() < len(x):
+            raise ValueError(f"order must lie in 0..{len(x) - 1}, not {order.min()}..{order.max()}")
         counter, hits, spikes = _train(self._plan, self._w, x, self._ones, labels, order, self._gains, self._shifts, self.counter)
         self.counter = int(counter)
         return Epoch(len(order), int(hits), int(spikes))
@@ -277,6 +279,8 @@ class Kernel:
         x = self._inputs(x)
         nudged = y is not None
         targets = np.zeros((len(x), self.network.n_outputs), np.int64) if y is None else self.network.numerics.value.require(y, "targets")
+        if targets.shape != (len(x), self.network.n_outputs):
+            raise ValueError(f"targets must have shape {(len(x), self.network.n_outputs)}, not {targets.shape}")
         out, spikes = np.zeros((len(x), 3, self._plan.n_neurons), np.int32), np.zeros(len(x), np.int64)
         _rates(self._plan, self._w, x, self._ones, targets, nudged, out, spikes)
         return out, spikes

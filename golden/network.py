@@ -95,8 +95,8 @@ class Network:
                 raise ValueError(f"synapse {s.name}: post must be a lif population, {s.post!r} is clamped")
             if s.pre == s.post:
                 raise ValueError(f"synapse {s.name}: a population cannot be joined to itself")
-        if len({s.name for s in self.synapses}) != len(self.synapses):
-            raise ValueError("two synapses join the same populations")
+            if [t.name for t in self.synapses].count(s.name) > 1:
+                raise ValueError(f"synapse {s.name} occurs twice")
         if self.output not in names or self[self.output].clamped:
             raise ValueError(f"output must name a lif population, not {self.output!r}")
         if not any(p.kind == "input" for p in self.populations):

@@ -14,11 +14,14 @@ import numpy.typing as npt
 from golden.fixed import Raw, shift_right_floor
 
 
+RATE_SHIFTS = range(2, 10)
+
+
 def rate_shift(threshold: int, window: int) -> int:
-    """Shift that turns charge into an 8-bit rate.  ValueError unless threshold x window is a power of two >= 256."""
+    """Shift that turns charge into an 8-bit rate.  ValueError unless raw threshold x window is a power of two in 2**10 .. 2**17."""
     scale = threshold * window
-    if scale < 256 or scale & (scale - 1):
-        raise ValueError(f"threshold x window must be a power of two of at least 256, not {threshold} x {window}")
+    if scale & (scale - 1) or scale.bit_length() - 9 not in RATE_SHIFTS:
+        raise ValueError(f"raw threshold x window must be a power of two in 2**10..2**17, not {threshold} x {window}")
     return scale.bit_length() - 9
 
 

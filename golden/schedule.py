@@ -14,6 +14,8 @@ from golden.fixed import DEFAULT, Numerics
 from golden.lif import MAX_LEAK
 from golden.rate import rate_shift
 
+STRENGTH_MAX = (1 << 15) - 1          # a signed 16-bit operand of the instruction that nudges
+
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
@@ -45,6 +47,8 @@ class Schedule:
         strength = round(self.beta * threshold)
         if strength < 1:
             raise ValueError(f"beta x threshold = {self.beta * self.threshold} is below one step of the membrane")
+        if strength > STRENGTH_MAX:
+            raise ValueError(f"beta x threshold = {self.beta * self.threshold} is above the largest nudge, {STRENGTH_MAX / numerics.one:g}")
         return RawSchedule(self.free, self.nudged, self.window, threshold, strength, self.leak,
                            rate_shift(threshold, self.window))
 

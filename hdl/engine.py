@@ -11,11 +11,11 @@ from amaranth import Array, Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.isa import COLUMN, EngineConfig, Op
+from golden.isa import COLUMN, WALK, EngineConfig, Op
 from golden.plasticity import DITHER_UPDATE, DITHER_WIDTH
 from hdl.fixed import lanes_of, ram
 from hdl.host import COUNTER_REGION, PROGRAM_REGION, VALUE_REGION, WEIGHT_REGION, EnginePort
-from hdl.isa import GROUP, INSTRUCTION, lane_bits
+from hdl.isa import INSTRUCTION, group_bits, lane_bits
 from hdl.lanes import Lanes
 from hdl.scan import Scanner
 from hdl.sequencer import Sequencer
@@ -55,13 +55,13 @@ class Engine(wiring.Component):
         learning, argmax = Signal(), Signal()
 
         def walks(op):
-            return op.matches(*(int(o) for o in (Op.RESET, Op.STEP, Op.MARK, Op.MEASURE, Op.SAVE, Op.RESTORE)))
+            return op.matches(*sorted(int(o) for o in WALK))
 
         m.d.comb += [
             executing.eq(start | scanner.busy | walker.busy),
             finished.eq(~executing & lanes.empty),
             # an axpy writes only what later commands read in the same stage: the next instruction need not wait for it
-            flows.eq(ins.op.matches(int(Op.DRIVE), int(Op.GATHER))),
+            flows.eq(ins.op.matches(int(Op.DRIVE), int(Op.GATHER), int(Op.NUDGE))),
             dispatch.eq(sequencer.o.valid & ~executing & (flows | lanes.empty)),
             sequencer.o.ready.eq(~executing & (flows | lanes.empty)),
             sequencer.idle.eq(finished),
@@ -87,9 +87,9 @@ class Engine(wiring.Component):
             walker.enable.eq(~argmax),
             walker.i.p.eq(scanner.o.p), walker.i.valid.eq(scanner.o.valid & ~argmax), scanner.o.ready.eq(Mux(argmax, 1, walker.i.ready)),
             lanes.valid.eq(walker.valid), lanes.i.eq(walker.o), lanes.instruction.eq(ins),
-            lanes.scan_fetch.eq(scanner.fetch), lanes.scan_addr.eq(scanner.addr),
+            lanes.scan_fetch.eq(scanner.fetch), lanes.scan_addr.eq(scanner.addr), lanes.scan_hold.eq(scanner.hold),
         ]
-        best, winner = Signal(8), Signal(GROUP + lane)
+        best, winner = Signal(8), Signal(group_bits(cfg) + lane)
         with m.If(start & argmax):
             m.d.sync += [best.eq(0), winner.eq(0)]
         with m.Elif(argmax & scanner.o.valid & (scanner.o.p.plus > best)):

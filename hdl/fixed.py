@@ -1,7 +1,7 @@
 """golden.fixed formats as Amaranth shapes, and the arithmetic that several blocks share."""
 from __future__ import annotations
 
-from amaranth import Array, Const, Mux, Shape, Signal
+from amaranth import Array, Cat, Const, Mux, Shape, Signal
 from amaranth.hdl import Module, Value
 from amaranth.lib import memory
 
@@ -14,6 +14,13 @@ def shape(fmt: Fixed) -> Shape:
 
 def clip(value: Value, lo: Value | int, hi: Value | int) -> Value:
     return Mux(value > hi, hi, Mux(value < lo, lo, value))
+
+
+def saturate(value: Value, width: int) -> Value:
+    """``value`` in ``width`` signed bits, by looking at the bits above: no comparator."""
+    sign, above = value[-1], value[width - 1:]
+    fits = (above.all()) | ~above.any()
+    return Mux(fits, value[:width], Cat((~sign).replicate(width - 1), sign)).as_signed()
 
 
 def times_small(value: Value, factor: Value) -> Value:

@@ -14,7 +14,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden.fixed import Numerics
 from golden.plasticity import DITHER_WIDTH, SHIFTS
-from hdl.fixed import clip
+from hdl.fixed import saturate
 
 
 class Plasticity(wiring.Component):
@@ -36,5 +36,5 @@ class Plasticity(wiring.Component):
                 with m.Case(s):
                     m.d.comb += [noise.eq(self.dither[:s]), dw.eq(difference >> s)]
         m.d.sync += [w.eq(self.w), difference.eq(self.plus - self.minus + noise)]
-        m.d.sync += self.o.eq(clip(w + dw, self.weight.lo, self.weight.hi))
+        m.d.sync += self.o.eq(saturate(w + dw, self.weight.width))
         return m

@@ -7,25 +7,32 @@ Latency 1 (the bar), throughput 1.
 """
 from __future__ import annotations
 
-from amaranth import Module, Signal, signed
+from amaranth import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.fixed import Numerics
-from hdl.fixed import clip, shape
+from golden.rate import RATE_SHIFTS
+from hdl.fixed import shape
 
 
 class Measure(wiring.Component):
-    """Members: charge In(charge), v In(accumulator), shift In(4) held; rate Out(8)."""
+    """Members: charge In(charge), v In(charge), shift In(4) held; rate Out(8)."""
 
     latency = 1
 
     def __init__(self, numerics: Numerics):
-        super().__init__({"charge": In(shape(numerics.charge)), "v": In(shape(numerics.accumulator)), "shift": In(4), "rate": Out(8)})
+        charge = shape(numerics.charge)
+        super().__init__({"charge": In(charge), "v": In(charge), "shift": In(4), "rate": Out(8)})
 
     def elaborate(self, platform):
         m = Module()
-        total = Signal(signed(max(len(self.charge), len(self.v)) + 1), reset_less=True)
+        total = Signal.like(self.charge, reset_less=True)
         m.d.sync += total.eq(self.charge + self.v)
-        m.d.comb += self.rate.eq(clip(total >> self.shift, 0, 255))
+        # three levels of shifting, each keeping only what the next can reach
+        bits, n = total[RATE_SHIFTS[0]:], self.shift - RATE_SHIFTS[0]
+        for level, width in ((2, 11), (1, 9), (0, 8)):
+            bits = Mux(n[level], bits[1 << level:][:width], bits[:width])
+        over = (total[RATE_SHIFTS[0] + 8:-1] >> n[:3]).any()
+        m.d.comb += self.rate.eq(Mux(total[-1], 0, Mux(over, 255, bits)))
         return m

@@ -1,12 +1,13 @@
 """Scanner: finds the neurons of a population that take part, so that silent ones cost nothing.
 
                  +-------- fetch/addr --------> spikes or values memory
-    start --> group counter                            |
+    start --> group counter                            | output register: the next group waits here
               tile, dither <-- += stride        mask of non-zero lanes
                      |                                 |
-                     +----------> [ nxt ] --> [ cur ] --> lowest set lane --> o: events
+                     +---------------------------> [ group ] --> lowest set lane --> o: events
 
-Throughput: an event a cycle while groups hold any; a group of zeros costs one cycle.  Latency: 3 cycles from start to the first event.
+Throughput: an event a cycle while groups hold any; a group of zeros costs one cycle.  While learning, when the walker reads the
+same memory, a group is fetched only into an empty place: two cycles more a group.  Latency: 3 cycles from start to the first event.
 """
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from amaranth.lib.wiring import In, Out
 from golden.isa import EngineConfig
 from golden.plasticity import DITHER_ROW, DITHER_WIDTH
 from hdl.fixed import lanes_of, lowest_set, times_index
-from hdl.isa import COUNT, GROUP, event, tile_bits
+from hdl.isa import event, group_bits, tile_bits
 
 
 class Scanner(wiring.Component):
@@ -29,6 +30,8 @@ class Scanner(wiring.Component):
         Held during a scan.  Sources: spikes; values with plus or minus non-zero; otherwise values with plus non-zero.
     fetch, addr : Out
         Read strobe and group; the memories answer in the next cycle on spikes, plus and minus.
+    hold : Out(1)
+        The memories must keep their outputs until the next fetch.
     allow, blocking : In(1), Out(1)
         While learning, a fetch waits for ``allow``, and ``blocking`` tells that it takes the memory port from the lanes.
     busy : Out(1)
@@ -41,77 +44,59 @@ class Scanner(wiring.Component):
     def __init__(self, config: EngineConfig):
         self.config = config
         p, tile = config.lanes, tile_bits(config)
+        bits = group_bits(config)
         super().__init__({
-            "start": In(1), "src": In(GROUP), "n_src": In(COUNT), "tile": In(tile), "stride": In(COUNT), "dither": In(DITHER_WIDTH),
+            "start": In(1), "src": In(bits), "n_src": In(bits + 1), "tile": In(tile), "stride": In(bits + 1), "dither": In(DITHER_WIDTH),
             "spiking": In(1), "learning": In(1), "allow": In(1), "blocking": Out(1),
-            "fetch": Out(1), "addr": Out(GROUP), "spikes": In(p), "plus": In(8 * p), "minus": In(8 * p),
+            "fetch": Out(1), "addr": Out(bits), "hold": Out(1), "spikes": In(p), "plus": In(8 * p), "minus": In(8 * p),
             "busy": Out(1), "o": Out(stream.Signature(event(config))),
         })
 
     def elaborate(self, platform):
         m = Module()
-        p, o = self.config.lanes, self.o
-        word = data.StructLayout({"mask": p, "group": GROUP, "tile": tile_bits(self.config), "dither": DITHER_WIDTH,
-                                  "plus": 8 * p, "minus": 8 * p})
+        p, o, bits, tiles = self.config.lanes, self.o, group_bits(self.config), tile_bits(self.config)
+        place = data.StructLayout({"group": bits, "tile": tiles, "dither": DITHER_WIDTH})
+        head = Signal(place)                           # the next group to fetch
+        address, left = Signal(bits), Signal(bits + 1)
+        waiting, waiter = Signal(), Signal(place)      # fetched, still in the memories' output registers
+        mask, here = Signal(p), Signal(place)          # being turned into events
+        values_plus, values_minus = Signal(8 * p), Signal(8 * p)
 
-        group, left, relative = Signal(GROUP), Signal(COUNT), Signal(GROUP)
-        tile, dither = Signal(tile_bits(self.config)), Signal(DITHER_WIDTH)
-        arriving, arrived = Signal(), Signal(word)
-        cur, nxt, cur_valid, nxt_valid = Signal(word), Signal(word), Signal(), Signal()
-
-        # a group leaves `cur` when its last event moves on
-        rest = Signal(p)
-        moved, drained = Signal(), Signal()
+        rest, moved, free, taken, fresh = Signal(p), Signal(), Signal(), Signal(), Signal(p)
+        plus, minus = lanes_of(self.plus, p), lanes_of(self.minus, p)
         m.d.comb += [
-            rest.eq(cur.mask & (cur.mask - 1)),
-            moved.eq(cur_valid & (~o.valid | o.ready)),
-            drained.eq(moved & (rest == 0)),
+            fresh.eq(Mux(self.spiking, self.spikes, Cat(a.any() | (self.learning & b.any()) for a, b in zip(plus, minus, strict=True)))),
+            rest.eq(mask & (mask - 1)),
+            moved.eq((mask != 0) & (~o.valid | o.ready)),
+            free.eq((mask == 0) | moved & (rest == 0)),
+            taken.eq(waiting & (free | (fresh == 0))),
+            # `blocking` stalls the walker, on which `o.ready` and so `free` depend: it must not look at them
+            self.blocking.eq(self.learning & self.allow & (left != 0) & (mask == 0) & ~waiting),
+            self.fetch.eq(self.blocking | ~self.learning & (left != 0) & (~waiting | taken)),
+            self.hold.eq(waiting & ~self.learning),
+            self.addr.eq(address), self.busy.eq((left != 0) | waiting | (mask != 0) | o.valid),
         ]
-        # `blocking` stalls the walker, on which `o.ready` depends: while learning, room is judged without what leaves in this cycle
-        full = Signal(2)
-        m.d.comb += full.eq(cur_valid + nxt_valid + arriving)
-        with m.If(left != 0):
-            m.d.comb += [
-                self.blocking.eq(self.learning & self.allow & (full < 2)),
-                self.fetch.eq(self.blocking | ~self.learning & ((full < 2) | drained & (full < 3))),
-            ]
-        m.d.comb += [self.addr.eq(group), self.busy.eq((left != 0) | arriving | cur_valid | nxt_valid | o.valid)]
-        m.d.sync += arriving.eq(self.fetch)
+        m.d.sync += waiting.eq(self.fetch | waiting & ~taken)
         with m.If(self.fetch):
             m.d.sync += [
-                arrived.group.eq(relative), arrived.tile.eq(tile), arrived.dither.eq(dither),
-                group.eq(group + 1), relative.eq(relative + 1), left.eq(left - 1),
-                tile.eq(tile + self.stride), dither.eq(dither + (DITHER_ROW * p) % (1 << DITHER_WIDTH)),
+                waiter.eq(head), address.eq(address + 1), left.eq(left - 1),
+                head.group.eq(head.group + 1), head.tile.eq(head.tile + self.stride),
+                head.dither.eq(head.dither + (DITHER_ROW * p) % (1 << DITHER_WIDTH)),
             ]
         with m.If(self.start):
-            m.d.sync += [group.eq(self.src), left.eq(self.n_src), relative.eq(0), tile.eq(self.tile), dither.eq(self.dither)]
-
-        fresh, fresh_valid = Signal(word), Signal()
-        plus, minus = lanes_of(self.plus, p), lanes_of(self.minus, p)
-        values = Cat(a.any() | (self.learning & b.any()) for a, b in zip(plus, minus, strict=True))
-        m.d.comb += [
-            fresh.mask.eq(Mux(self.spiking, self.spikes, values)),
-            fresh.group.eq(arrived.group), fresh.tile.eq(arrived.tile), fresh.dither.eq(arrived.dither),
-            fresh.plus.eq(self.plus), fresh.minus.eq(self.minus),
-            fresh_valid.eq(arriving & (fresh.mask != 0)),
-        ]
+            m.d.sync += [address.eq(self.src), left.eq(self.n_src), head.group.eq(0), head.tile.eq(self.tile), head.dither.eq(self.dither)]
         with m.If(moved):
-            m.d.sync += cur.mask.eq(rest)
-        with m.If(drained | ~cur_valid):
-            with m.If(nxt_valid):
-                m.d.sync += [cur.eq(nxt), cur_valid.eq(1), nxt.eq(fresh), nxt_valid.eq(fresh_valid)]
-            with m.Else():
-                m.d.sync += [cur.eq(fresh), cur_valid.eq(fresh_valid)]
-        with m.Elif(fresh_valid):
-            m.d.sync += [nxt.eq(fresh), nxt_valid.eq(1)]
+            m.d.sync += mask.eq(rest)
+        with m.If(free):
+            m.d.sync += [mask.eq(Mux(waiting, fresh, 0)), here.eq(waiter), values_plus.eq(self.plus), values_minus.eq(self.minus)]
 
-        e = lowest_set(cur.mask)
+        e = lowest_set(mask)
         with m.If(o.ready):
             m.d.sync += o.valid.eq(0)
         with m.If(moved):
             m.d.sync += [
-                o.valid.eq(1), o.p.e.eq(e), o.p.group.eq(cur.group), o.p.tile.eq(cur.tile),
-                o.p.plus.eq(cur.plus.word_select(e, 8)), o.p.minus.eq(cur.minus.word_select(e, 8)),
-                o.p.dither.eq(cur.dither + times_index(e, DITHER_ROW, DITHER_WIDTH)),
+                o.valid.eq(1), o.p.e.eq(e), o.p.group.eq(here.group), o.p.tile.eq(here.tile),
+                o.p.plus.eq(values_plus.word_select(e, 8)), o.p.minus.eq(values_minus.word_select(e, 8)),
+                o.p.dither.eq(here.dither + times_index(e, DITHER_ROW, DITHER_WIDTH)),
             ]
         return m

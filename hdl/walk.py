@@ -15,7 +15,7 @@ from amaranth.lib.wiring import In, Out
 from golden.isa import COLUMN, EngineConfig, Op
 from golden.plasticity import DITHER_COLUMN, DITHER_WIDTH
 from hdl.fixed import times_small
-from hdl.isa import COUNT, INSTRUCTION, command, event
+from hdl.isa import INSTRUCTION, command, event, group_bits
 
 
 class Walker(wiring.Component):
@@ -45,7 +45,7 @@ class Walker(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         ins, i, o = self.instruction, self.i, self.o
-        active, left, stride = Signal(), Signal(COUNT), Signal(COUNT)
+        active, left, stride = Signal(), Signal(group_bits(self.config) + 1), Signal(group_bits(self.config) + 1)
         now = Signal(command(self.config))
         learning, column = Signal(), Signal()
         m.d.comb += [
@@ -66,7 +66,7 @@ class Walker(wiring.Component):
         with m.If(self.start & self.walking):
             m.d.sync += [
                 active.eq(1), left.eq(ins.n_dst), now.op.eq(ins.op), now.group.eq(ins.dst), now.value_group.eq(ins.src),
-                now.up.eq(ins.operand), now.rotate.eq(0),
+                now.up.eq(ins.operand), now.rotate.eq(0), now.scale.eq(256),      # RESET: 1.0 x operand
             ]
         with m.If(i.valid & i.ready):
             m.d.sync += [

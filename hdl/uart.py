@@ -1,0 +1,94 @@
+"""UART, 8 data bits, no parity, one stop bit.
+
+    rx --> [2 FF] --> falling edge, then the middle of each of 10 bits --> o: byte, error
+    i: byte --> start, 8 bits, stop --> tx
+
+``divisor`` is clock cycles a bit.  Half a bit of drift over ten bits: clocks may differ by 5 % less two cycles' sampling error.
+"""
+from __future__ import annotations
+
+from amaranth import Cat, Module, Signal
+from amaranth.lib import cdc, data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+RECEIVED = data.StructLayout({"data": 8, "error": 1})
+SMALLEST_DIVISOR = 4
+
+
+def _checked(divisor: int) -> int:
+    if divisor < SMALLEST_DIVISOR:
+        raise ValueError(f"divisor must be at least {SMALLEST_DIVISOR} clock cycles a bit, not {divisor}")
+    return divisor
+
+
+class UartReceiver(wiring.Component):
+    """Members
+    -------
+    rx : In(1)
+        The line, not synchronised; idle is high.
+    o : Out(stream of RECEIVED)
+        ``error``: the stop bit was low, or bytes before this one were lost because ``o`` was not taken in time.
+
+    Latency: about 9.5 bits and 3 cycles from the start edge.
+    """
+
+    def __init__(self, divisor: int):
+        self.divisor = _checked(divisor)
+        super().__init__({"rx": In(1), "o": Out(stream.Signature(RECEIVED))})
+
+    def elaborate(self, platform):
+        m = Module()
+        rx = Signal(init=1)
+        m.submodules.synchronizer = cdc.FFSynchronizer(self.rx, rx, init=1)
+        timer, left, shift, lost = Signal(range(self.divisor)), Signal(range(10)), Signal(8), Signal()
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.sync += [timer.eq(self.divisor // 2 - 1), left.eq(9)]
+                with m.If(~rx):
+                    m.next = "BITS"
+            with m.State("BITS"):
+                m.d.sync += timer.eq(timer - 1)
+                with m.If(timer == 0):
+                    m.d.sync += [timer.eq(self.divisor - 1), left.eq(left - 1), shift.eq(Cat(shift[1:], rx))]
+                    with m.If((left == 9) & rx):              # a glitch, no start bit
+                        m.next = "IDLE"
+                    with m.If(left == 0):
+                        m.next = "LINE"
+                        with m.If(~self.o.valid | self.o.ready):
+                            m.d.sync += [self.o.valid.eq(1), self.o.p.data.eq(shift), self.o.p.error.eq(~rx | lost), lost.eq(0)]
+                        with m.Else():
+                            m.d.sync += lost.eq(1)
+            with m.State("LINE"):                             # a break is one bad byte, not many
+                with m.If(rx):
+                    m.next = "IDLE"
+        return m
+
+
+class UartTransmitter(wiring.Component):
+    """Members
+    -------
+    i : In(stream of 8)
+    tx : Out(1)
+        The line; idle is high.
+
+    Throughput: a byte in 10 bits, back to back.
+    """
+
+    def __init__(self, divisor: int):
+        self.divisor = _checked(divisor)
+        super().__init__({"i": In(stream.Signature(8)), "tx": Out(1, init=1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        timer, left, shift = Signal(range(self.divisor)), Signal(range(11)), Signal(9, init=0x1FF)
+        m.d.comb += [self.tx.eq(shift[0]), self.i.ready.eq((left == 0) | (left == 1) & (timer == 0))]
+        m.d.sync += timer.eq(timer - 1)
+        with m.If(timer == 0):
+            m.d.sync += [timer.eq(self.divisor - 1), shift.eq(Cat(shift[1:], 1))]
+            with m.If(left != 0):
+                m.d.sync += left.eq(left - 1)
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += [timer.eq(self.divisor - 1), shift.eq(Cat(0, self.i.payload)), left.eq(10)]
+        return m
