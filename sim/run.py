@@ -4,6 +4,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,7 +55,10 @@ def simulate(dut: Any, bench: str, build_dir: Path, *, simulator: Simulator | No
     build_dir = build_dir.resolve()
     build_dir.mkdir(parents=True, exist_ok=True)
     sources, log, results = [build_dir / f"{top}.v"], build_dir / f"{bench}.log", build_dir / f"{bench}.xml"
-    sources[0].write_text(verilog.convert(dut, name=top))
+    text = verilog.convert(dut, name=top)
+    if simulator == "icarus":
+        text = _evaluated_at_start(text)
+    sources[0].write_text(text)
     runner: Runner
     if simulator == "icarus":
         runner, args = Icarus(), []
@@ -85,10 +89,16 @@ def bench_config() -> dict[str, Any]:
     return config
 
 
-def engine_config() -> EngineConfig:
-    """Inside the simulator: the configuration, where it is an EngineConfig."""
-    raw = bench_config()
+def engine_config(raw: Mapping[str, Any] | None = None) -> EngineConfig:
+    """Inside the simulator: the configuration, where it is (or ``raw``, where a part of it is) an EngineConfig."""
+    raw = bench_config() if raw is None else raw
     return EngineConfig(**{**raw, "numerics": Numerics(**raw["numerics"])})
+
+
+def _evaluated_at_start(text: str) -> str:
+    """Yosys adds a register to every ``always @*`` that shall wake it at time 0, but its initial value is there before the block waits:
+    in Icarus a block whose inputs never change stays X.  A nonblocking assignment comes after all blocks have started."""
+    return re.sub(r"reg (\\\$auto\$verilog_backend\S+)\s+= 0;", r"reg \1 ;  initial \1 <= 0;", text)
 
 
 @contextmanager
