@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from golden.engine import EngineModel
-from golden.isa import WORDS, EngineConfig, Instruction, Op, ProgramError, assemble, check, disassemble
+from golden.isa import WORDS, EngineConfig, Instruction, Op, ProgramError, check, disassemble
 from golden.plasticity import DITHER_MASK, DITHER_UPDATE
 from golden.protocol import (FAULT, FRAME_BYTES, HEADER_BYTES, INSTRUCTION_BYTES, LEARN, OVERHEAD, READ_BYTES, READ_HEADER, RESULT,
                              RUN_HEADER, WRITE_BYTES, WRITE_HEADER, Command, FrameError, Identity, Region, Status, region_size, seal, unseal)
@@ -34,6 +34,7 @@ class Device:
         self.frame_bytes = frame_bytes
         self.identity = Identity(config, build_id, frame_bytes - OVERHEAD)
         self.cycles = 0                         #: the model is untimed
+        self.words = np.zeros(config.program_words, "<u4")      #: program memory; a short program leaves the rest as it was
 
     # -- bytes -----------------------------------------------------------------------------------------------------------
     def packet(self, packet: bytes) -> bytes | None:
@@ -119,7 +120,9 @@ class Device:
         fault = program_fault(payload, self.engine.config)
         if fault is not None:
             raise Refusal(Status.BAD_PROGRAM, FAULT.pack(fault))
-        self.engine.load(disassemble(np.frombuffer(payload, "<u4")))
+        words = np.frombuffer(payload, "<u4")
+        self.words[: len(words)] = words
+        self.engine.load(disassemble(words))
 
     # -- memories --------------------------------------------------------------------------------------------------------
     def _require(self, region: Region, address: int, count: int) -> None:
@@ -149,9 +152,7 @@ class Device:
             case Region.VALUE:
                 data = np.stack([e.plus.reshape(-1)[span], e.minus.reshape(-1)[span]], axis=1).astype(np.uint8).tobytes()
             case Region.PROGRAM:
-                words = np.zeros(e.config.program_words, "<u4")
-                words[: len(e.program) * WORDS] = assemble(e.program)
-                data = words[span].tobytes()
+                data = self.words[span].tobytes()
             case Region.COUNTER:
                 data = (e.counter * DITHER_UPDATE & DITHER_MASK).to_bytes(4, "little")[: 4 * count]
         assert len(data) == count * READ_BYTES[region]

@@ -13,10 +13,10 @@ from amaranth import Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.isa import FIELDS, MEASURE_SHIFT_MAX, THRESHOLD_MAX, WALK, WORDS, EngineConfig, Op
+from golden.isa import FIELDS, THRESHOLD_MAX, WALK, WORDS, EngineConfig, Op
 from golden.lif import MAX_LEAK
 from golden.plasticity import GAIN_MAX, SHIFTS
-from hdl.isa import COUNT, GROUP
+from golden.rate import RATE_SHIFTS
 
 
 def _word_layout(word: int) -> data.StructLayout:
@@ -28,6 +28,9 @@ def _word_layout(word: int) -> data.StructLayout:
         at += width
     assert sum(members.values()) == 32
     return data.StructLayout(members)
+
+
+THRESHOLDS = [1 << k for k in range(THRESHOLD_MAX.bit_length())]
 
 
 class Checker(wiring.Component):
@@ -53,9 +56,9 @@ class Checker(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        cfg = self.config
+        cfg, width = self.config, {name: bits for name, bits, _ in FIELDS}
         first, second, third = (data.View(_word_layout(k), self.word) for k in range(WORDS))
-        part, op, src, tile = Signal(range(WORDS)), Signal(4), Signal(GROUP), Signal(16)
+        part, op, src, tile = Signal(range(WORDS)), Signal(4), Signal(width["src"]), Signal(16)
         inside, halts = Signal(), Signal()
         m.d.comb += self.closed.eq(halts & ~inside)
 
@@ -63,9 +66,9 @@ class Checker(wiring.Component):
             return value.matches(*(int(o) for o in ops))
 
         # one adder and one comparator for all the ranges
-        base, n, total = Signal(16), Signal(COUNT), Signal(17)
+        base, n, total = Signal(16), Signal(width["n_dst"]), Signal(17)
         size = Signal(max(cfg.tiles, cfg.value_groups).bit_length())
-        outside, left, product = Signal(), Signal(COUNT), Signal(16)
+        outside, left, product = Signal(), Signal(width["n_dst"]), Signal(16)
         m.d.comb += [total.eq(base + n), outside.eq((total > size) | (n == 0))]
 
         walk, gather = is_(op, *WALK), is_(op, Op.GATHER)
@@ -80,7 +83,7 @@ class Checker(wiring.Component):
                             m.d.comb += bad.eq(
                                 (first.op > max(Op)) | (self.index == self.most)
                                 | repeat & (inside | (first.count == 0)) | next_ & ~inside
-                                | is_(first.op, Op.STEP) & (first.shift > MAX_LEAK) | is_(first.op, Op.MEASURE) & (first.shift > MEASURE_SHIFT_MAX)
+                                | is_(first.op, Op.STEP) & (first.shift > MAX_LEAK) | is_(first.op, Op.MEASURE) & ~first.shift.matches(*RATE_SHIFTS)
                                 | is_(first.op, Op.LEARN) & ~first.shift.matches(*SHIFTS))
                             m.d.sync += [
                                 self.fault.eq(bad), op.eq(first.op), src.eq(first.src), inside.eq(repeat | inside & ~next_),
@@ -89,7 +92,7 @@ class Checker(wiring.Component):
                         with m.Case(1):
                             m.d.sync += [
                                 self.fault.eq(is_(op, Op.LEARN) & (second.gain > GAIN_MAX)
-                                              | is_(op, Op.STEP, Op.RESET) & (second.gain > THRESHOLD_MAX)),
+                                              | is_(op, Op.STEP) & ~second.gain.matches(*THRESHOLDS)),
                                 tile.eq(second.operand),
                             ]
                         with m.Default():
@@ -103,7 +106,7 @@ class Checker(wiring.Component):
                 with m.If(outside & ~is_(op, Op.ARGMAX)):
                     m.d.sync += self.fault.eq(1)
                     m.next = "WORD"
-                with m.Elif(walk & ~(is_(op, Op.STEP) & (tile != 0))):
+                with m.Elif(walk & ~is_(op, Op.NUDGE)):
                     m.next = "GOOD"
                 with m.Else():
                     m.next = "SOURCE"

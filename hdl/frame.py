@@ -57,7 +57,7 @@ class Framer(wiring.Component):
         check = m.submodules.crc = crc.Processor(CRC32_ISO_HDLC(data_width=8))
         n, long, lost, missed = Signal(range(self.frame_bytes + 1)), Signal(), Signal(), Signal()
         phase, tail = Signal(range(INSTRUCTION_BYTES)), Signal(range(CRC_BYTES))
-        store = Signal()
+        store, listening = Signal(), Signal()
 
         # one address, and never a read in the cycle of a write: a block RAM needs no logic around it
         address = Signal(range(self.frame_bytes))
@@ -68,35 +68,28 @@ class Framer(wiring.Component):
         ]
         with m.FSM():
             with m.State("LISTEN"):
-                m.d.comb += [check.data.eq(i.p.data), check.valid.eq(store)]
-                with m.If(i.valid & ~i.p.end & ~lost):
+                m.d.comb += [listening.eq(~missed), check.data.eq(i.p.data), check.valid.eq(store)]
+                with m.If(missed):
+                    m.d.comb += check.start.eq(1)
+                    m.d.sync += [missed.eq(0), self.status.eq(Status.OVERRUN)]
+                    m.next = "HELD"
+                with m.Elif(i.valid & i.p.end):
+                    m.d.sync += lost.eq(0)
+                    with m.If((n != 0) | i.p.bad | lost):     # nothing between two ENDs is no frame
+                        m.d.comb += check.start.eq(1)
+                        m.d.sync += self.status.eq(Mux(lost, Status.OVERRUN, Mux(i.p.bad, Status.BAD_FRAME, Mux(long, Status.TOO_LONG, Mux(
+                            n < OVERHEAD, Status.TOO_SHORT, Mux(check.match_detected, Status.OK, Status.BAD_CRC))))))
+                        m.next = "HELD"
+                with m.Elif(i.valid & ~lost):
                     with m.If(n == self.frame_bytes):
                         m.d.sync += long.eq(1)
                     with m.Else():
                         m.d.comb += store.eq(1)
                         m.d.sync += [n.eq(n + 1), phase.eq(Mux(phase == INSTRUCTION_BYTES - 1, 0, phase + 1))]
-                        with m.If(n == 0):
-                            m.d.sync += self.command.eq(i.p.data)
-                        with m.If(n == 1):
-                            m.d.sync += self.sequence.eq(i.p.data)
-                with m.If(missed | i.valid & i.p.end & ((n != 0) | i.p.bad | lost)):
-                    m.d.comb += check.start.eq(1)
-                    m.d.sync += [missed.eq(0), lost.eq(0), self.status.eq(Status.OK)]
-                    with m.If(missed | lost):
-                        m.d.sync += self.status.eq(Status.OVERRUN)
-                    with m.Elif(i.p.bad):
-                        m.d.sync += self.status.eq(Status.BAD_FRAME)
-                    with m.Elif(long):
-                        m.d.sync += self.status.eq(Status.TOO_LONG)
-                    with m.Elif(n < OVERHEAD):
-                        m.d.sync += self.status.eq(Status.TOO_SHORT)
-                    with m.Elif(~check.match_detected):
-                        m.d.sync += self.status.eq(Status.BAD_CRC)
-                    m.next = "HELD"
-                    # an item of the next frame in the very cycle in which an old loss is reported is lost as well
-                    with m.If(missed & i.valid):
-                        m.d.sync += [lost.eq(~i.p.end), missed.eq(i.p.end & (lost | i.p.bad))]
-                        m.d.comb += store.eq(0)
+                    with m.If(n == 0):
+                        m.d.sync += self.command.eq(i.p.data)
+                    with m.If(n == 1):
+                        m.d.sync += self.sequence.eq(i.p.data)
             with m.State("HELD"):
                 m.d.comb += [
                     self.full.eq(1), o.payload.eq(reply.payload), check.data.eq(reply.p.data),
@@ -116,4 +109,8 @@ class Framer(wiring.Component):
                 with m.If(o.ready):
                     m.d.sync += [n.eq(0), phase.eq(0), long.eq(0), self.sequence.eq(0)]
                     m.next = "LISTEN"
+        with m.If(i.valid & ~listening):
+            m.d.sync += lost.eq(~i.p.end)
+            with m.If(i.p.end & (lost | i.p.bad)):
+                m.d.sync += missed.eq(1)
         return m
