@@ -139,7 +139,10 @@ class Compiled:
             parts.append((q.name, x[at: at + q.size]))
             at += q.size
         if y is not None:
-            parts.append((TARGET, value.require(y, "targets")))
+            y = value.require(y, "targets")
+            if y.shape != (self.network.n_outputs,):
+                raise ValueError(f"a target must have shape ({self.network.n_outputs},), not {y.shape}")
+            parts.append((TARGET, y))
         return self._pad(parts)
 
     def _pad(self, parts: list[tuple[str, Raw]]) -> Raw:

@@ -37,7 +37,9 @@ class _Plan(NamedTuple):
 
 
 def _plan(network: Network) -> _Plan:
-    lif_at, clamped_at, at = {}, {}, [0, 0]
+    lif_at: dict[str, int] = {}
+    clamped_at: dict[str, int] = {}
+    at = [0, 0]
     for p in network.populations:
         table = clamped_at if p.clamped else lif_at
         table[p.name] = at[p.clamped]
@@ -113,7 +115,7 @@ def _phase(plan: Any, w: Any, base: Any, v: Any, spikes: Any, charge: Any, acc: 
                 vs[j] = u - (u >> np.int32(leak)) if leak else u
                 ss[j] = np.uint8(spike)
                 qs[j] += spike * th
-                count += spike
+                count += int(spike)
     return count
 
 
@@ -157,7 +159,7 @@ def _sample(plan: Any, w: Any, x: Any, y: Any, nudged: bool, state: Any, rates: 
     _drive(plan, w, x, base)
     v[:] = plan.raw[THRESHOLD] // 2
     spikes[:] = 0
-    count = _phase(plan, w, base, v, spikes, charge, acc, y, plan.raw[FREE], 0)
+    count: int = _phase(plan, w, base, v, spikes, charge, acc, y, plan.raw[FREE], 0)
     _measure(v, charge, shift, rates[0])
     if nudged:
         v_saved[:] = v

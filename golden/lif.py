@@ -19,7 +19,7 @@ MAX_LEAK = 8
 
 def lif_step(v: npt.ArrayLike, drive: npt.ArrayLike, *, threshold: int, leak: int) -> tuple[Raw, Raw]:
     """One time step on raw membranes of any shape; returns (membrane, spike in 0/1)."""
-    u = np.clip(np.asarray(v, np.int64) + drive, -threshold, 2 * threshold)
+    u = np.clip(np.asarray(v, np.int64) + np.asarray(drive, np.int64), -threshold, 2 * threshold)
     spike = (u >= threshold).astype(np.int64)
     u = u - threshold * spike
     if leak:

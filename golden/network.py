@@ -101,6 +101,8 @@ class Network:
             raise ValueError(f"output must name a lif population, not {self.output!r}")
         if not any(p.kind == "input" for p in self.populations):
             raise ValueError("a network needs an input population")
+        if not self.synapses:
+            raise ValueError("a network needs a synapse")
         for p in self.lif:
             fan_in = sum(self[s.pre].size for s in self.synapses if s.post == p.name)
             fan_in += sum(self[s.post].size for s in self.synapses if s.pre == p.name)

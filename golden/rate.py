@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from golden.fixed import Raw, shift_right_floor
 
-
 RATE_SHIFTS = range(2, 10)
 
 
@@ -27,4 +26,4 @@ def rate_shift(threshold: int, window: int) -> int:
 
 def measure(charge: npt.ArrayLike, v: npt.ArrayLike, *, shift: int) -> Raw:
     """8-bit rates from raw charge and membrane of the same shape."""
-    return np.clip(shift_right_floor(np.asarray(charge, np.int64) + v, shift), 0, 255)
+    return np.clip(shift_right_floor(np.asarray(charge, np.int64) + np.asarray(v, np.int64), shift), 0, 255)

@@ -29,7 +29,8 @@ def backward(w: Raw, spikes: Raw) -> Raw:
 
 def forward_values(w: Raw, values: Raw) -> Raw:
     """Drive of ``post`` from 8-bit values (..., n) of ``pre``, each product rounded down on its own."""
-    return shift_right_floor(values[..., :, None] * w, 8).sum(axis=-2)
+    drive: Raw = shift_right_floor(values[..., :, None] * w, 8).sum(axis=-2)
+    return drive
 
 
 def groups(size: int, lanes: int) -> int:

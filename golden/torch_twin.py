@@ -47,6 +47,10 @@ class Direction:
         r, d = self.rates, self.slope
         return d[:, pre].T @ r[:, post] + r[:, pre].T @ d[:, post]
 
+    def only(self, chosen: Tensor) -> Direction:
+        """The samples of a boolean mask (n,)."""
+        return Direction(self.rates[chosen], self.slope[chosen])
+
     def inner(self, other: Direction, pre: slice, post: slice) -> Tensor:
         """(n,): Frobenius inner products of the two updates sample by sample, without forming them."""
         def dot(a: Tensor, b: Tensor, part: slice) -> Tensor:
@@ -186,10 +190,13 @@ def gradient_report(network: Network, weights: Mapping[str, Raw], x: npt.ArrayLi
     schedule                        of the network
     gradients                       samples whose gradient is zero (all they could move is clipped), strong, or weak: below a tenth
                                     of the largest one
+    elsewhere                       samples of which a free rate differs by more than 1/4 between integers and float: a network whose
+                                    feedback is strong has several fixed points, and the two find different ones
     zero_share                      part of the integer updates, by squared norm, made on samples of zero gradient: a finite nudge
                                     moves neurons across the edge of the clip, where the gradient sees nothing
     synapses[name][comparison]      comparison: ``integer_gradient``, ``integer_ep``, ``ep_gradient`` (which pair is compared)
         sum                         cosine of the updates summed over the samples (null: one of them is zero)
+        sum_same                    the same without the samples that settle elsewhere
         each, strong, weak          mean cosine of single samples: all of them, of strong and of weak gradient; and how many had a
                                     direction on both sides
     rates                           rms difference of integer and float rates: free, plus, minus
@@ -210,13 +217,16 @@ def gradient_report(network: Network, weights: Mapping[str, Raw], x: npt.ArrayLi
     size = sum(descent.inner(descent, *p) for p in parts.values()).clamp(min=0).sqrt()
     zero = size == 0
     strong = ~zero & (size >= size.max() / 10)
+    same = (measured[0] - free).abs().amax(1) <= 0.25
     moved = sum(integer.inner(integer, *p) for p in parts.values())
     synapses: dict[str, Any] = {}
     for name, p in parts.items():
         synapses[name] = {}
         for pair, (a, b) in pairs.items():
             each = a.cosines(b, *p)
-            synapses[name][pair] = {"sum": _cosine(a.update(*p), b.update(*p)), "each": _summary(each, torch.ones_like(strong)),
+            synapses[name][pair] = {"sum": _cosine(a.update(*p), b.update(*p)),
+                                    "sum_same": _cosine(a.only(same).update(*p), b.only(same).update(*p)),
+                                    "each": _summary(each, torch.ones_like(strong)),
                                     "strong": _summary(each, strong), "weak": _summary(each, ~strong & ~zero)}
     live = twin.live(free).to(torch.float64)
     return {
@@ -225,6 +235,7 @@ def gradient_report(network: Network, weights: Mapping[str, Raw], x: npt.ArrayLi
         "loss": float(((target - free[:, twin.out]) ** 2).sum(1).mean() / 2),
         "schedule": asdict(network.schedule),
         "gradients": {"strong": int(strong.sum()), "weak": int((~strong & ~zero).sum()), "zero": int(zero.sum())},
+        "elsewhere": int((~same).sum()),
         "zero_share": float(moved[zero].sum() / moved.sum()) if moved.sum() else 0.0,
         "synapses": synapses,
         "rates": {name: float(((a - b) ** 2)[:, twin.n_clamped:].mean().sqrt())

@@ -1,0 +1,99 @@
+"""Placement, capacity and memory images.  That compiled programs compute the reference's bits is tested in test_kernel.py."""
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from golden.compiler import CapacityError, Compiled
+from golden.engine import EngineModel
+from golden.fixed import Numerics
+from golden.isa import WORDS, EngineConfig, Op
+from golden.network import Network, Population, Synapse
+from golden.reference import one_hot
+
+NET = Network.chain(10, 7, 3)                       # at 4 lanes: 3 + 1 + 2 + 1 groups, 1 for the target
+LANES = pytest.mark.parametrize("lanes", [2, 4, 8, 16, 32])
+
+
+@LANES
+def test_no_two_things_share_a_place(lanes):
+    c = Compiled(NET, EngineConfig(lanes=lanes))
+    groups = [g for place in c.groups.values() for g in range(place.first, place.first + place.n)]
+    assert sorted(groups) == list(range(c.n_groups)), "groups are contiguous and belong to one population each"
+    assert {g for p in NET.lif for g in range(c.groups[p.name].first, c.groups[p.name].first + c.groups[p.name].n)} \
+        == set(range(c.lif_groups)), "LIF populations are the ones that have membranes"
+    n = {s.name: c.groups[s.pre].n * c.groups[s.post].n for s in NET.synapses}
+    tiles = [t for name, first in c.tiles.items() for t in range(first, first + n[name])]
+    assert sorted(tiles) == list(range(c.n_tiles))
+
+
+@LANES
+def test_weights_go_and_come_back(lanes):
+    c, w = Compiled(NET, EngineConfig(lanes=lanes)), NET.initial_weights()
+    words = c.weight_words(w)
+    assert words.shape == (c.n_tiles * lanes, lanes)
+    assert all((c.weights(words)[name] == w[name]).all() for name in w)
+
+
+def test_a_sample_is_one_write():
+    """Inputs and target lie side by side, each padded to whole groups; constants are apart and written once."""
+    net = Network((Population("x", 5, "input"), Population("b", 2, "constant"), Population("z", 3, "input"), Population("y", 2)),
+                  (Synapse("x", "y"), Synapse("z", "y"), Synapse("b", "y")), "y")
+    c = Compiled(net, EngineConfig(lanes=4))
+    assert c.sample(np.arange(1, 9), np.array([255, 9])).tolist() == [1, 2, 3, 4, 5, 0, 0, 0, 6, 7, 8, 0, 255, 9, 0, 0]
+    assert c.sample(np.arange(1, 9)).tolist() == [1, 2, 3, 4, 5, 0, 0, 0, 6, 7, 8, 0]
+    assert (c.sample_first, c.constants()[0], c.constants()[1].tolist()) == (4, 20, [255, 255, 0, 0])
+    with pytest.raises(ValueError, match=r"a sample must have shape \(8,\), not \(7,\)"):
+        c.sample(np.zeros(7))
+    with pytest.raises(ValueError, match=r"a target must have shape \(2,\), not \(3,\)"):
+        c.sample(np.zeros(8), np.zeros(3))
+    with pytest.raises(ValueError, match="inputs must lie in 0..255"):
+        c.sample(np.full(8, 256))
+
+
+def test_a_network_without_constants_writes_none():
+    net = Network((Population("x", 5, "input"), Population("y", 2)), (Synapse("x", "y"),), "y")
+    assert len(Compiled(net, EngineConfig(lanes=4)).constants()[1]) == 0
+
+
+FITS = EngineConfig(lanes=4, tiles=11, value_groups=8, state_groups=4)
+
+
+@pytest.mark.parametrize("network, config, message", [
+    (NET, replace(FITS, tiles=10), "needs 11 tiles of 4x4 weights, this engine has 10"),
+    (Network.chain(10, 17, 3), FITS, "needs 6 groups of LIF neurons, this engine has 4"),
+    (Network.chain(40, 7, 3), FITS, "needs 15 groups of values, this engine has 8"),
+    (NET, replace(FITS, numerics=Numerics(fraction=8)), "the network has Numerics.*fraction=12.*the engine Numerics.*fraction=8"),
+])
+def test_capacity_errors_say_what_is_short(network, config, message):
+    assert Compiled(NET, FITS).n_tiles == 11, "the engine is full, so one less is too small"
+    with pytest.raises(CapacityError, match=message):
+        Compiled(network, config)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.05])
+def test_programs_are_as_long_as_promised(eta):
+    """The capacity check counts one LEARN for each synapse, whatever the learning rate."""
+    c = Compiled(NET, EngineConfig(lanes=4))
+    learn = [i for i in c.program(eta) if i.op == Op.LEARN]
+    assert len(learn) == (len(NET.synapses) if eta else 0)
+    words = WORDS * (len(c.program(eta)) - len(learn) + len(NET.synapses))
+    Compiled(NET, EngineConfig(lanes=4, program_words=words))
+    with pytest.raises(CapacityError, match=f"needs {words} program words, this engine has {words - 1}"):
+        Compiled(NET, EngineConfig(lanes=4, program_words=words - 1))
+
+
+def test_silence_costs_nothing():
+    """Zeros are skipped: a black image on weights that never fire reads no weights but those of the constant."""
+    c = Compiled(NET, EngineConfig(lanes=4))
+    engine = EngineModel(c.config, c.program(0.05))
+    engine.w[: c.n_tiles * 4] = c.weight_words({n: np.full_like(w, -4096) for n, w in NET.initial_weights().items()})
+    first, ones = c.constants()
+    engine.plus.flat[first: first + len(ones)] = ones
+    sample = c.sample(np.zeros(10), one_hot(np.array([1]), 3)[0])
+    engine.plus.flat[c.sample_first: c.sample_first + len(sample)] = sample
+    engine.run(learn=False)
+    assert (engine.spikes, engine.prediction) == (0, 0)
+    assert engine.accesses == c.groups["hidden1"].n + c.groups["output"].n

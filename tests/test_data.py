@@ -1,0 +1,88 @@
+"""Data sets: small IDX files, whole and broken."""
+from __future__ import annotations
+
+import gzip
+import struct
+
+import numpy as np
+import pytest
+
+from golden import data
+
+IMAGES = np.arange(3 * 2 * 2, dtype=np.uint8).reshape(3, 2, 2)
+LABELS = np.array([2, 0, 1], np.uint8)
+
+
+def encode(array: np.ndarray) -> bytes:
+    return b"\0\0\x08" + bytes([array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+
+
+def write_set(folder, images=IMAGES, labels=LABELS, suffix=""):
+    folder.mkdir(parents=True, exist_ok=True)
+    for image_file, label_file in data.IDX_FILES.values():
+        for stem, array in ((image_file, images), (label_file, labels)):
+            raw = encode(array)
+            (folder / f"{stem}{suffix}").write_bytes(gzip.compress(raw) if suffix else raw)
+    return folder
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+@pytest.mark.parametrize("layout", ["", "MNIST/raw"])
+def test_idx_sets_are_found_and_flattened(tmp_path, layout, suffix):
+    write_set(tmp_path / layout, suffix=suffix)
+    d = data.load("mnist", tmp_path)
+    assert d.x_train.tolist() == IMAGES.reshape(3, 4).tolist() and d.x_train.dtype == np.uint8
+    assert d.y_test.tolist() == [2, 0, 1] and (d.n_features, d.n_classes) == (4, 3)
+
+
+def test_named_layout_wins_over_another_set_in_the_folder(tmp_path):
+    write_set(tmp_path)
+    write_set(tmp_path / "FashionMNIST/raw", images=IMAGES + 100)
+    assert data.load("fashion", tmp_path).x_train.min() == 100
+    assert data.load("mnist", tmp_path).x_train.min() == 0
+
+
+@pytest.mark.parametrize("raw, message", [
+    (b"", "not an IDX file of unsigned bytes"),
+    (b"\0\0\x0d\x01" + bytes(8), "not an IDX file of unsigned bytes"),
+    (b"\x89PNG\r\n", "not an IDX file of unsigned bytes"),
+    (encode(IMAGES)[:10], "ends inside its header"),
+    (encode(IMAGES)[:-1], r"holds 11 bytes, its header says \(3, 2, 2\)"),
+    (encode(IMAGES) + b"\0", r"holds 13 bytes, its header says \(3, 2, 2\)"),
+])
+def test_broken_idx_files_are_named(tmp_path, raw, message):
+    path = tmp_path / "broken-idx3-ubyte"
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match=f"broken-idx3-ubyte.*{message}"):
+        data.read_idx(path)
+
+
+@pytest.mark.parametrize("raw", [gzip.compress(encode(IMAGES))[:-9], b"not gzip at all"])
+def test_broken_gzip_files_are_named(tmp_path, raw):
+    path = tmp_path / "broken.gz"
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match=r"broken\.gz is not a whole gzip file"):
+        data.read_idx(path)
+
+
+def test_images_and_labels_must_belong_together(tmp_path):
+    write_set(tmp_path, labels=LABELS[:2])
+    with pytest.raises(ValueError, match=r"train-images-idx3-ubyte: images \(3, 2, 2\) and labels \(2,\) do not belong together"):
+        data.load("mnist", tmp_path)
+
+
+def test_missing_sets_say_where_to_get_them(tmp_path):
+    write_set(tmp_path)
+    (tmp_path / "t10k-labels-idx1-ubyte").unlink()
+    with pytest.raises(ValueError, match=f"no mnist IDX files in {tmp_path}.*--data.*torchvision.datasets.MNIST"):
+        data.load("mnist", tmp_path)
+    with pytest.raises(ValueError, match="one of digits, mnist, fashion, not 'cifar'"):
+        data.load("cifar")
+
+
+def test_digits_are_split_by_seed():
+    pytest.importorskip("sklearn")
+    a, b, c = data.load("digits"), data.load("digits"), data.load("digits", seed=1)
+    assert a.x_train.shape == (1437, 64) and a.x_test.shape == (360, 64) and a.n_classes == 10
+    assert a.x_train.max() == 255 and a.x_train.min() == 0
+    assert (a.x_train == b.x_train).all() and (a.x_train != c.x_train).any()

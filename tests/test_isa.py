@@ -1,0 +1,122 @@
+"""Instruction set: encoding, and what an engine refuses to run.  The engine model's control flow is tested here too."""
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from golden.engine import EngineModel, wrap
+from golden.fixed import SQ
+from golden.isa import FIELDS, INFER, WORDS, EngineConfig, Instruction, Op, ProgramError, assemble, check, disassemble
+
+CONFIG = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16, program_words=60)
+HALT = Instruction(op=Op.HALT)
+STEP = Instruction(op=Op.STEP, gain=4096, dst=0, n_dst=16)
+GATHER = Instruction(op=Op.GATHER, src=0, n_src=8, dst=8, n_dst=8)
+LEARN = Instruction(op=Op.LEARN, gain=5, shift=16, src=0, n_src=4, dst=0, n_dst=4)
+MARK = Instruction(op=Op.MARK, dst=0, n_dst=1)
+REPEAT, NEXT = Instruction(op=Op.REPEAT, count=3), Instruction(op=Op.NEXT)
+
+
+@st.composite
+def instructions(draw):
+    """Any instruction that has a code, sensible or not; extremes of every field included."""
+    values = {}
+    for name, width, signed in FIELDS[1:]:
+        lo, hi = (-(1 << (width - 1)), (1 << (width - 1)) - 1) if signed else (0, (1 << width) - 1)
+        values[name] = draw(st.one_of(st.sampled_from([lo, hi, 0]), st.integers(lo, hi)))
+    return Instruction(op=draw(st.sampled_from(Op)), **values)
+
+
+@given(instructions())
+def test_code_round_trip(instruction):
+    code = instruction.encode()
+    assert 0 <= code < 1 << (32 * WORDS) and code & 0xF == instruction.op
+    assert Instruction.decode(code) == instruction
+
+
+@given(st.lists(instructions(), max_size=5))
+def test_program_round_trip(program):
+    words = assemble(program)
+    assert len(words) == WORDS * len(program) and all(0 <= w < 2**32 for w in words)
+    assert disassemble(words) == program
+
+
+@pytest.mark.parametrize("name, width, signed", FIELDS[1:])
+def test_fields_do_not_overlap_and_do_not_overflow(name, width, signed):
+    """Each field alone lights exactly its own bits; one code more is refused by name."""
+    at = sum(w for _, w, _ in FIELDS[: [f[0] for f in FIELDS].index(name)])
+    assert replace(HALT, **{name: -1 if signed else (1 << width) - 1}).encode() == ((1 << width) - 1) << at
+    with pytest.raises(ValueError, match=f"HALT: {name} must lie in"):
+        replace(HALT, **{name: 1 << (width - signed)}).encode()
+
+
+@pytest.mark.parametrize("instruction, problem", [
+    (replace(STEP, n_dst=17), r"STEP: groups 0\.\.16 are not in 0\.\.15"),
+    (replace(STEP, n_dst=0), "STEP: groups"),
+    (replace(STEP, gain=32768), "STEP: .*32768"),
+    (replace(STEP, shift=9), "STEP: leak 9 is above 8"),
+    (replace(GATHER, src=9), r"GATHER: source groups 9\.\.16 are not in 0\.\.15"),
+    (replace(GATHER, dst=9), r"GATHER: groups 9\.\.16 are not in 0\.\.15"),
+    (replace(GATHER, operand=1), r"GATHER: tiles 1\.\.64 are not in 0\.\.63"),
+    (replace(GATHER, op=Op.DRIVE, src=25), r"DRIVE: source groups 25\.\.32 are not in 0\.\.31"),
+    (replace(LEARN, shift=15), "LEARN: gain 5 and shift 15 are no learning rate"),
+    (replace(LEARN, gain=128), "LEARN: gain 128 and shift 16 are no learning rate"),
+    (Instruction(op=Op.MEASURE, dst=0, n_dst=1, shift=31), "MEASURE: shift 31"),
+    (Instruction(op=Op.ARGMAX, src=32, n_src=1), "ARGMAX: source groups"),
+    (replace(REPEAT, count=0), "REPEAT: count is zero"),
+])
+def test_check_names_the_instruction(instruction, problem):
+    tail = [NEXT, HALT] if instruction.op == Op.REPEAT else [HALT]
+    with pytest.raises(ProgramError, match=f"instruction 1: {problem}"):
+        check([MARK, instruction, *tail], CONFIG)
+
+
+def test_check_accepts_what_just_fits():
+    check([STEP, GATHER, LEARN, replace(GATHER, op=Op.DRIVE, src=24), REPEAT, MARK, NEXT, HALT], CONFIG)
+    check([MARK] * 19 + [HALT], CONFIG)
+
+
+@pytest.mark.parametrize("program, message", [
+    ([MARK] * 20 + [HALT], "21 instructions need 63 program words, there are 60"),
+    ([REPEAT, REPEAT, NEXT, HALT], "instruction 1: REPEAT inside REPEAT"),
+    ([NEXT, HALT], "instruction 0: NEXT without REPEAT"),
+    ([REPEAT, MARK, HALT], "must close its REPEAT"),
+    ([MARK], "end with an unconditional HALT"),
+    ([replace(HALT, mode=INFER)], "end with an unconditional HALT"),
+    ([], "end with an unconditional HALT"),
+])
+def test_check_wants_closed_loops_and_an_end(program, message):
+    with pytest.raises(ProgramError, match=message):
+        check(program, CONFIG)
+
+
+@pytest.mark.parametrize("wrong, message", [
+    ({"lanes": 3}, "lanes must be 2, 4, 8, 16 or 32, not 3"), ({"tiles": 2**15 + 1}, r"tiles must be in 4\.\.32768, not 32769"),
+    ({"program_words": 3}, r"program_words must be in 4\.\.1024, not 3"),
+    ({"state_groups": 512}, "state_groups 512 must not exceed value_groups 256"),
+])
+def test_config_says_what_is_wrong(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        EngineConfig(**wrong)
+
+
+def test_loops_marks_and_halts():
+    """REPEAT runs its body `count` times; a MARK with a count acts when that many iterations are left; a HALT may spare training."""
+    late = replace(MARK, count=2)
+    engine = EngineModel(CONFIG, [REPEAT, MARK, late, NEXT, replace(HALT, mode=INFER), STEP, HALT])
+    assert list(engine.trace(learn=False)) == [MARK, MARK, late, MARK]
+    assert list(engine.trace(learn=True)) == [MARK, MARK, late, MARK, STEP]
+
+
+def test_an_engine_refuses_a_bad_program_when_it_is_loaded():
+    with pytest.raises(ProgramError, match="instruction 0: STEP"):
+        EngineModel(CONFIG, [replace(STEP, n_dst=17), HALT])
+
+
+def test_wrap_is_twos_complement():
+    raw = np.arange(-100, 100)
+    assert (wrap(raw, SQ(5, 0)) == [(int(r) + 16) % 32 - 16 for r in raw]).all()

@@ -1,0 +1,153 @@
+"""The float twin: its gradient is right, its EP tends to it, and the integers follow both."""
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from golden.fixed import Numerics  # noqa: E402   torch is optional
+from golden.kernel import Kernel  # noqa: E402
+from golden.network import Network, Population, Synapse  # noqa: E402
+from golden.reference import one_hot  # noqa: E402
+from golden.schedule import Schedule  # noqa: E402
+from golden.torch_twin import Twin, ep_direction, gradient_report  # noqa: E402
+
+CHAIN = Network.chain(12, 9, 4)
+#: inputs on both sides of the constants, two hidden populations joined to each other, a skip, output updated before its sources
+GRAPH = Network(
+    (Population("x", 7, "input"), Population("out", 4), Population("b", 1, "constant"), Population("h1", 6), Population("z", 5, "input"),
+     Population("h2", 5)),
+    (Synapse("x", "h1"), Synapse("z", "h2"), Synapse("h1", "h2"), Synapse("h1", "out"), Synapse("out", "h2"), Synapse("x", "out"),
+     Synapse("b", "h1"), Synapse("b", "h2"), Synapse("b", "out")), "out")
+NETWORKS = pytest.mark.parametrize("network", [CHAIN, GRAPH], ids=["chain", "graph"])
+
+
+def sample(network, n=40, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (n, network.n_inputs)), rng.integers(0, network.n_outputs, n)
+
+
+def settled(network, weights_seed=1):
+    x, labels = sample(network)
+    twin = Twin(network, network.initial_weights(weights_seed, scale=0.8))
+    return twin, x, one_hot(labels, network.n_outputs), twin.settle(twin.clamp(x))
+
+
+@NETWORKS
+def test_settled_rates_satisfy_the_equation_synapse_by_synapse(network):
+    twin, x, y, _ = settled(network)
+    target, beta = twin.targets(y), 0.5
+    rates = twin.settle(twin.clamp(x), target, beta)
+    for p in network.lif:
+        drive = sum(rates[:, twin.part[s.pre]] @ twin.weights[s.name] for s in network.synapses if s.post == p.name)
+        drive = drive + sum(rates[:, twin.part[s.post]] @ twin.weights[s.name].T for s in network.synapses if s.pre == p.name)
+        if p.name == network.output:
+            drive = drive + beta * (target - rates[:, twin.part[p.name]])
+        assert (rates[:, twin.part[p.name]] - drive.clamp(0, 1)).abs().max() < 1e-9
+
+
+@NETWORKS
+def test_implicit_and_unrolled_gradients_agree(network):
+    twin, x, y, free = settled(network)
+    descent, unrolled = twin.descent(free, twin.targets(y)), twin.unrolled_gradient(x, y, steps=1500)
+    for s in network.synapses:
+        gradient = unrolled[s.name]
+        assert gradient.norm() > 0.01
+        assert (descent.update(twin.part[s.pre], twin.part[s.post]) + gradient).abs().max() < 1e-7 * gradient.abs().max()
+
+
+def test_gradient_is_the_slope_of_the_loss():
+    """Central differences of one weight of each synapse of the graph; the loss is smooth around it."""
+    twin, x, y, free = settled(GRAPH)
+    x, y, free = x[:5], y[:5], free[:5]
+    descent, target, h = twin.descent(free, twin.targets(y)), twin.targets(y), 1e-5
+    for s in GRAPH.synapses:
+        slopes = []
+        for sign in (1, -1):
+            twin.weights[s.name][0, 1] += sign * h
+            r = twin.settle(free, tolerance=1e-13)
+            slopes.append(float(((target - r[:, twin.out]) ** 2).sum() / 2))
+            twin.weights[s.name][0, 1] -= sign * h
+        expected = -float(descent.update(twin.part[s.pre], twin.part[s.post])[0, 1])
+        assert (slopes[0] - slopes[1]) / (2 * h) == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+@NETWORKS
+def test_float_ep_tends_to_the_gradient(network):
+    """Where no nudge crosses an edge of the clip the error of the symmetric update falls with beta squared."""
+    twin, _, y, free = settled(network)
+    target = twin.targets(y)
+
+    def inside(r):
+        return (r > 1e-6) & (r < 1 - 1e-6)
+
+    calm = torch.stack([(inside(twin.settle(free, target, b)) == inside(free)).all(1) for b in (0.02, -0.02)]).all(0)
+    assert calm.sum() >= 5
+    free, target = free[calm], target[calm]
+    descent, errors = twin.descent(free, target), []
+    for beta in (0.02, 0.01):
+        plus, minus = (twin.settle(free, target, b, tolerance=1e-12) for b in (beta, -beta))
+        errors.append(float((ep_direction(plus, minus, beta).slope - descent.slope).norm()))
+    assert 3.5 < errors[0] / errors[1] < 4.5
+
+
+def test_direction_is_the_rate_product_difference():
+    """Slope times mean rates is exactly (u+ v+ - u- v-) / 2 beta, and inner products need no matrix."""
+    rng = np.random.default_rng(0)
+    plus, minus, other = (torch.tensor(rng.integers(0, 256, (6, 9)) / 256) for _ in range(3))
+    a, b, pre, post, beta = ep_direction(plus, minus, 0.5), ep_direction(other, plus, 0.5), slice(0, 4), slice(4, 9), 0.5
+
+    def each(p, m):
+        return (p[:, pre, None] * p[:, None, post] - m[:, pre, None] * m[:, None, post]) / (2 * beta)
+
+    first, second = each(plus, minus), each(other, plus)
+    assert torch.allclose(a.update(pre, post), first.sum(0), atol=1e-12)
+    assert torch.allclose(a.inner(b, pre, post), (first * second).sum((1, 2)), atol=1e-12)
+    cosines = (first * second).sum((1, 2)) / (first.norm(dim=(1, 2)) * second.norm(dim=(1, 2)))
+    assert torch.allclose(a.cosines(b, pre, post), cosines)
+    assert ep_direction(plus, plus, beta).cosines(a, pre, post).isnan().all()
+
+
+def test_integer_rates_approach_the_twin():
+    """Longer phases and windows come closer, down to the codes of a rate: at most one step for its floor, one at 255/256."""
+    twin, x, _, free = settled(CHAIN)
+    errors = []
+    for window in (4, 32):
+        network = replace(CHAIN, schedule=Schedule(free=8 * window, nudged=window, window=window), numerics=Numerics(charge_width=20))
+        rates = torch.tensor(Kernel(network, CHAIN.initial_weights(1, scale=0.8)).rates(x)[0][:, 0] / 256)
+        errors.append(float((rates - free[:, twin.n_clamped:]).abs().median()))
+    assert errors[1] <= 1 / 256 < errors[0], errors
+
+
+def test_integer_updates_descend():
+    """The learning claim itself: on an untrained network every synapse's summed update points down the true gradient."""
+    network = replace(CHAIN, schedule=Schedule(beta=0.25))
+    report = gradient_report(network, network.initial_weights(), *sample(network, 100))
+    for name, pairs in report["synapses"].items():
+        assert pairs["integer_gradient"]["sum"] > 0.9, name
+        assert pairs["integer_ep"]["sum"] > 0.95 and pairs["ep_gradient"]["sum"] > 0.9, name
+        assert pairs["integer_gradient"]["strong"]["samples"] > 10
+    assert sum(report["gradients"].values()) == report["samples"] == 100
+    assert json.loads(json.dumps(report)) == report
+
+
+def test_a_network_that_cannot_learn_is_reported_not_divided_by():
+    """All rates clipped at 0: no gradient, no update, no NaN in the JSON."""
+    network = replace(CHAIN, schedule=Schedule(beta=0.25))
+    weights = {n: np.full_like(w, -4096) for n, w in network.initial_weights().items()}
+    x, labels = sample(network, 10)
+    report = gradient_report(network, weights, x, labels)
+    assert report["gradients"] == {"strong": 0, "weak": 0, "zero": 10} and report["zero_share"] == 0.0
+    assert report["saturated"] == {"hidden1": 1.0, "output": 1.0}
+    assert report["synapses"]["hidden1-output"]["integer_gradient"]["sum"] is None
+    json.dumps(report, allow_nan=False)
+
+
+def test_rates_that_do_not_settle_are_an_error():
+    twin, x, _, _ = settled(CHAIN)
+    with pytest.raises(ArithmeticError, match=r"rates of 40 samples still move by up to .* after 50 iterations"):
+        twin.settle(twin.clamp(x), tolerance=0.0, limit=50)
