@@ -16,7 +16,7 @@ from enum import IntEnum
 import numpy as np
 
 from golden.fixed import DEFAULT, Numerics, Raw
-from golden.lif import MAX_LEAK
+from golden.lif import LEAKS
 from golden.plasticity import GAIN_MAX, SHIFTS
 from golden.rate import RATE_SHIFTS
 
@@ -64,6 +64,8 @@ class EngineConfig:
 
     lanes P (power of two), tiles of P x P weights, groups of P values, groups of P LIF neurons, 32-bit program words.
     ``single_port``: the weight memory reads or writes in one cycle (iCE40 SPRAM), so an update takes two cycles a group.
+    ``forwarding``: sums are forwarded to a read in the cycle of their write; without, an event that has a single group takes two cycles.
+    Both change cycles, never results.
     """
 
     lanes: int = 4
@@ -72,6 +74,7 @@ class EngineConfig:
     state_groups: int = 128
     program_words: int = 256
     single_port: bool = False
+    forwarding: bool = True
     numerics: Numerics = DEFAULT
 
     def __post_init__(self) -> None:
@@ -151,8 +154,8 @@ class Instruction:
             found = found or f"gain {self.gain} and shift {self.shift} are no learning rate"
         elif self.op == Op.STEP and (not 0 < self.gain <= THRESHOLD_MAX or self.gain & (self.gain - 1)):
             found = found or f"threshold {self.gain} is not a power of two up to {THRESHOLD_MAX}"
-        if self.op == Op.STEP and self.shift > MAX_LEAK:
-            found = found or f"leak {self.shift} is above {MAX_LEAK}"
+        if self.op == Op.STEP and self.shift not in LEAKS:
+            found = found or f"leak {self.shift} is not one of {LEAKS}"
         elif self.op == Op.MEASURE and self.shift not in RATE_SHIFTS:
             found = found or f"shift {self.shift} is not in {RATE_SHIFTS[0]}..{RATE_SHIFTS[-1]}"
         return f"{self.op.name}: {found}" if found else None

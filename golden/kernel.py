@@ -128,7 +128,7 @@ def _measure(v: Any, charge: Any, shift: int, rate: Any) -> None:
 @njit(cache=True)
 def _learn(plan: Any, w: Any, x: Any, plus: Any, minus: Any, gains: Any, shifts: Any, counter: int) -> int:
     lo, hi = np.int32(plan.w_lo), np.int32(plan.w_hi)
-    mask20 = np.int32(DITHER_MASK)
+    mask_all = np.int32(DITHER_MASK)
     for s in range(len(plan.synapses)):
         gain, shift = np.int32(gains[s]), np.int32(shifts[s])
         if not gain:
@@ -144,7 +144,7 @@ def _learn(plan: Any, w: Any, x: Any, plus: Any, minus: Any, gains: Any, shifts:
                 wi = w[row[W_AT] + i * m: row[W_AT] + (i + 1) * m]
                 d = np.int32((counter * DITHER_UPDATE + i * DITHER_ROW) & DITHER_MASK)
                 for k in range(m):
-                    dk = ((d + np.int32(k) * np.int32(DITHER_COLUMN)) & mask20) & mask
+                    dk = ((d + np.int32(k) * np.int32(DITHER_COLUMN)) & mask_all) & mask
                     dw = (up * vp[k] - um * vm[k] + dk) >> shift
                     wi[k] = np.int16(min(max(np.int32(wi[k]) + dw, lo), hi))
         counter = (counter + 1) & 0xFFFFFFFF

@@ -3,7 +3,7 @@
     u  = clip(v + drive, -threshold, 2 threshold)
     s  = u >= threshold
     u' = u - s threshold
-    v' = u' - (u' >> leak)          leak = 0 means no leak
+    v' = u' - (u' >> leak)          leak in 2 .. 5, or 0 for no leak
 
 The floor at ``-threshold`` lets a silent neuron recover within a step or two of drive.
 """
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from golden.fixed import Raw, shift_right_floor
 
-MAX_LEAK = 8
+LEAKS = (0, 2, 3, 4, 5)
 
 
 def lif_step(v: npt.ArrayLike, drive: npt.ArrayLike, *, threshold: int, leak: int) -> tuple[Raw, Raw]:

@@ -18,12 +18,13 @@ import numpy.typing as npt
 
 from golden.fixed import Fixed, Raw, saturate, shift_right_floor
 
-SHIFTS = (14, 16, 18, 20)
-GAIN_MAX = 127                    # gain x rate stays below 2**15: one signed 16-bit multiplier input
-DITHER_WIDTH = 20
+SHIFTS = (12, 14, 16, 18)
+GAIN_WIDTH = 5                    # a product of shifts and adds in hardware; rates of learning come in steps of 3 to 12 %
+GAIN_MAX = (1 << GAIN_WIDTH) - 1
+DITHER_WIDTH = max(SHIFTS)
 DITHER_MASK = (1 << DITHER_WIDTH) - 1
-# odd, near 2**20 times the inverses of the plastic number's powers: the R3 low-discrepancy lattice (Roberts 2018)
-DITHER_UPDATE, DITHER_ROW, DITHER_COLUMN = 858993, 703653, 576427
+# odd, near 2**18 times the inverse powers of the root of x**4 = x + 1: the R3 low-discrepancy lattice (Roberts 2018)
+DITHER_UPDATE, DITHER_ROW, DITHER_COLUMN = 214749, 175923, 144115
 
 
 class Step(NamedTuple):
@@ -49,7 +50,7 @@ def learning_step(lr: float, *, fraction: int) -> Step:
 
 
 def dither(counter: int, row: npt.ArrayLike, column: npt.ArrayLike) -> Raw:
-    """20-bit dither of update number ``counter`` for weight (row, column)."""
+    """Dither of update number ``counter`` for weight (row, column)."""
     d = counter * DITHER_UPDATE + np.asarray(row, np.int64) * DITHER_ROW + np.asarray(column, np.int64) * DITHER_COLUMN
     return d & DITHER_MASK
 

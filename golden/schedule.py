@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from golden.fixed import DEFAULT, Numerics
-from golden.lif import MAX_LEAK
+from golden.lif import LEAKS
 from golden.rate import rate_shift
 
 STRENGTH_MAX = (1 << 15) - 1          # a signed 16-bit operand of the instruction that nudges
@@ -34,8 +34,8 @@ class Schedule:
                 raise ValueError(f"{name} must be in {self.window}..511 steps (at least one window), not {getattr(self, name)}")
         if self.window < 1 or self.window & (self.window - 1):
             raise ValueError(f"window must be a power of two, not {self.window}")
-        if not 0 <= self.leak <= MAX_LEAK:
-            raise ValueError(f"leak must be in 0..{MAX_LEAK}, not {self.leak}")
+        if self.leak not in LEAKS:
+            raise ValueError(f"leak must be one of {LEAKS}, not {self.leak}")
         if not 0 < self.beta <= 2:
             raise ValueError(f"beta must be in (0, 2], not {self.beta}")
 

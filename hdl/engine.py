@@ -103,7 +103,7 @@ class Engine(wiring.Component):
             lanes.host_read.eq(host.mem_read), lanes.host_e.eq(address[lane:]), lanes.host_tile.eq(address[2 * lane:]),
             lanes.host_group.eq(address[lane:]), lanes.host_data.eq(host.mem_wdata),
             program_wr.addr.eq(address), program_wr.data.eq(host.mem_wdata), program_wr.en.eq(host.mem_write & (region == PROGRAM_REGION)),
-            program_rd.addr.eq(Mux(host.mem_read, address, sequencer.addr)), sequencer.word.eq(program_rd.data),
+            program_rd.addr.eq(sequencer.addr), program_rd.en.eq(sequencer.read), sequencer.word.eq(program_rd.data),
             sequencer.start.eq(host.start), sequencer.learn.eq(host.learn), host.busy.eq(sequencer.busy), host.prediction.eq(winner),
         ]
         with m.If(host.mem_write & (region == COUNTER_REGION)):
@@ -115,8 +115,6 @@ class Engine(wiring.Component):
                 m.d.sync += host.mem_rdata.eq(Array(w.as_signed() for w in lanes_of(lanes.host_w, p))[bank])
             with m.Case(VALUE_REGION):
                 m.d.sync += host.mem_rdata.eq(Cat(lanes.scan_plus.word_select(bank, 8), lanes.scan_minus.word_select(bank, 8)))
-            with m.Case(PROGRAM_REGION):
-                m.d.sync += host.mem_rdata.eq(program_rd.data)
             with m.Default():
                 m.d.sync += host.mem_rdata.eq(phase)
 

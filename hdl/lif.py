@@ -13,7 +13,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.fixed import Numerics
-from golden.lif import MAX_LEAK
+from golden.lif import LEAKS
 from hdl.fixed import saturate, shape
 
 
@@ -22,23 +22,22 @@ class Lif(wiring.Component):
     -------
     total : In(accumulator)
         Membrane, gathered input and static drive.
-    threshold : In(15), leak : In(4)
-        Power of two; 0 is no leak.  Held for the walk.
+    threshold : In(15), above : In(17), leak : In(4)
+        Power of two; -threshold; 0 is no leak.  Held for the walk.
     v : Out(signed(16)), spike : Out(1)
     """
 
     latency = 2
 
     def __init__(self, numerics: Numerics):
-        super().__init__({"total": In(shape(numerics.accumulator)), "threshold": In(15), "leak": In(4), "v": Out(signed(16)), "spike": Out(1)})
+        super().__init__({"total": In(shape(numerics.accumulator)), "threshold": In(15), "above": In(17), "leak": In(4), "v": Out(signed(16)), "spike": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
         near = Signal(signed(17), reset_less=True)
         m.d.sync += near.eq(saturate(self.total, 17))
         # -threshold has the bits from the threshold's upwards set: they are those that tell whether a sum lies beyond it
-        above, kept = Signal(17), Signal(17)
-        m.d.comb += above.eq(-self.threshold)
+        above, kept = self.above, Signal(17)
         sign, fired, over, under, v = near[-1], Signal(), Signal(), Signal(), Signal(signed(16), reset_less=True)
         m.d.comb += [
             fired.eq(~sign & (near & above).any()),
@@ -50,8 +49,8 @@ class Lif(wiring.Component):
             self.spike.eq(fired),
             v.eq(Mux(over, self.threshold, Mux(under, above, kept))),
         ]
-        loss = Signal(signed(15))
+        loss = Signal(signed(14))
         with m.If(self.leak != 0):
-            m.d.comb += loss.eq((v >> 1) >> (self.leak - 1)[:(MAX_LEAK - 1).bit_length()])
+            m.d.comb += loss.eq((v >> LEAKS[1]) >> (self.leak - LEAKS[1])[:2])
         m.d.comb += self.v.eq(v - loss)
         return m

@@ -1,10 +1,10 @@
 """EP update of one bank; bit-exact with golden.plasticity.ep_update.
 
-    u+ v+ --(-)--(+)--|-- >> shift --(+)-- saturate --|--> w
-    u- v- ---'    |                   |
-         dither --'   w --------|-----'
+    gain u+ v+ + dither --(+)--|-- >> shift --(+)-- saturate --|--> o
+    -gain u- -(x)---------'    |               |
+    v- -------'                |               w
 
-Latency 2 (bars), throughput 1.  The products come from the lane's multipliers.
+Latency 2 (bars are registers), throughput 1.  Multiplying and adding fit one DSP block.
 """
 from __future__ import annotations
 
@@ -13,28 +13,30 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.fixed import Numerics
-from golden.plasticity import DITHER_WIDTH, SHIFTS
+from golden.plasticity import GAIN_WIDTH, SHIFTS
 from hdl.fixed import saturate
+
+PRODUCT = 1 + GAIN_WIDTH + 16       #: bits of gain (u+ v+ - u- v-) + dither
 
 
 class Plasticity(wiring.Component):
-    """Members: w In(signed 16), plus, minus In(signed 25: gain u v), dither In(20), shift In(5) held; o Out(signed 16)."""
+    """Members: product In(signed PRODUCT: gain u+ v+ + dither), um In(signed 16: -gain u-), vm In(8), shift In(5) held;
+    w In(signed 16), a cycle later; o Out(signed 16)."""
 
     latency = 2
 
     def __init__(self, numerics: Numerics):
         self.weight = numerics.weight
-        super().__init__({"w": In(signed(16)), "plus": In(signed(25)), "minus": In(signed(25)), "dither": In(DITHER_WIDTH),
-                          "shift": In(5), "o": Out(signed(16))})
+        super().__init__({"product": In(signed(PRODUCT)), "um": In(signed(16)), "vm": In(8), "shift": In(5), "w": In(signed(16)), "o": Out(signed(16))})
 
     def elaborate(self, platform):
         m = Module()
-        difference, w = Signal(signed(25), reset_less=True), Signal(signed(16), reset_less=True)
-        noise, dw = Signal(DITHER_WIDTH), Signal(signed(25 - SHIFTS[0]))
+        difference = Signal(signed(PRODUCT), reset_less=True)
+        m.d.sync += difference.eq(self.um * self.vm + self.product)
+        dw = Signal(signed(PRODUCT - SHIFTS[0]))
         with m.Switch(self.shift):
             for s in SHIFTS:
                 with m.Case(s):
-                    m.d.comb += [noise.eq(self.dither[:s]), dw.eq(difference >> s)]
-        m.d.sync += [w.eq(self.w), difference.eq(self.plus - self.minus + noise)]
-        m.d.sync += self.o.eq(saturate(w + dw, self.weight.width))
+                    m.d.comb += dw.eq(difference >> s)
+        m.d.sync += self.o.eq(saturate(self.w + dw, self.weight.width))
         return m

@@ -4,10 +4,10 @@
     start --> group counter                            | output register: the next group waits here
               tile, dither <-- += stride        mask of non-zero lanes
                      |                                 |
-                     +---------------------------> [ group ] --> lowest set lane --> o: events
+                     +------------------------> lowest lane not done yet --> o: events
 
-Throughput: an event a cycle while groups hold any; a group of zeros costs one cycle.  While learning, when the walker reads the
-same memory, a group is fetched only into an empty place: two cycles more a group.  Latency: 3 cycles from start to the first event.
+Latency: 2 cycles from start to the first event.  Throughput: an event a cycle; a group of zeros costs a cycle.  While learning the
+walker reads the same memory: every event fetches its group anew, one cycle in which the walker waits, and a group of zeros costs two.
 """
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Scanner(wiring.Component):
     o : Out(stream of event)
     """
 
-    latency = 3
+    latency = 2
 
     def __init__(self, config: EngineConfig):
         self.config = config
@@ -56,47 +56,45 @@ class Scanner(wiring.Component):
         m = Module()
         p, o, bits, tiles = self.config.lanes, self.o, group_bits(self.config), tile_bits(self.config)
         place = data.StructLayout({"group": bits, "tile": tiles, "dither": DITHER_WIDTH})
-        head = Signal(place)                           # the next group to fetch
+        head = Signal(place)                           # the group at `address`
         address, left = Signal(bits), Signal(bits + 1)
-        waiting, waiter = Signal(), Signal(place)      # fetched, still in the memories' output registers
-        mask, here = Signal(p), Signal(place)          # being turned into events
-        values_plus, values_minus = Signal(8 * p), Signal(8 * p)
+        present, done = Signal(), Signal(p)            # its lanes are on the memories' outputs; those that are events already
 
-        rest, moved, free, taken, fresh = Signal(p), Signal(), Signal(), Signal(), Signal(p)
+        fresh, pending, rest, room, moved, finished = Signal(p), Signal(p), Signal(p), Signal(), Signal(), Signal()
         plus, minus = lanes_of(self.plus, p), lanes_of(self.minus, p)
         m.d.comb += [
             fresh.eq(Mux(self.spiking, self.spikes, Cat(a.any() | (self.learning & b.any()) for a, b in zip(plus, minus, strict=True)))),
-            rest.eq(mask & (mask - 1)),
-            moved.eq((mask != 0) & (~o.valid | o.ready)),
-            free.eq((mask == 0) | moved & (rest == 0)),
-            taken.eq(waiting & (free | (fresh == 0))),
-            # `blocking` stalls the walker, on which `o.ready` and so `free` depend: it must not look at them
-            self.blocking.eq(self.learning & self.allow & (left != 0) & (mask == 0) & ~waiting),
-            self.fetch.eq(self.blocking | ~self.learning & (left != 0) & (~waiting | taken)),
-            self.hold.eq(waiting & ~self.learning),
-            self.addr.eq(address), self.busy.eq((left != 0) | waiting | (mask != 0) | o.valid),
+            pending.eq(fresh & ~done), rest.eq(pending & (pending - 1)),
+            room.eq(~o.valid | o.ready),
+            moved.eq(present & (pending != 0) & room),
+            finished.eq(present & ((pending == 0) | room & (rest == 0))),
+            # `blocking` stalls the walker, on which `room` depends: it looks at registers only
+            self.blocking.eq(self.learning & self.allow & (left != 0) & ~present & ~o.valid),
+            # the next group is fetched in the cycle in which this one is finished
+            self.fetch.eq(self.blocking | ~self.learning & (Mux(present, finished & (left != 1), left != 0))),
+            self.addr.eq(address + (finished & ~self.learning)),
+            self.hold.eq(present & ~self.learning),
+            self.busy.eq((left != 0) | o.valid),
         ]
-        m.d.sync += waiting.eq(self.fetch | waiting & ~taken)
-        with m.If(self.fetch):
+        m.d.sync += present.eq(self.fetch | present & ~finished & ~self.learning)
+        with m.If(moved):
+            m.d.sync += done.eq(done | (pending & ~rest))
+        with m.If(finished):
             m.d.sync += [
-                waiter.eq(head), address.eq(address + 1), left.eq(left - 1),
-                head.group.eq(head.group + 1), head.tile.eq(head.tile + self.stride),
-                head.dither.eq(head.dither + (DITHER_ROW * p) % (1 << DITHER_WIDTH)),
+                done.eq(0), address.eq(address + 1), left.eq(left - 1), head.group.eq(head.group + 1),
+                head.tile.eq(head.tile + self.stride), head.dither.eq(head.dither + (DITHER_ROW * p) % (1 << DITHER_WIDTH)),
             ]
         with m.If(self.start):
-            m.d.sync += [address.eq(self.src), left.eq(self.n_src), head.group.eq(0), head.tile.eq(self.tile), head.dither.eq(self.dither)]
-        with m.If(moved):
-            m.d.sync += mask.eq(rest)
-        with m.If(free):
-            m.d.sync += [mask.eq(Mux(waiting, fresh, 0)), here.eq(waiter), values_plus.eq(self.plus), values_minus.eq(self.minus)]
+            m.d.sync += [done.eq(0), address.eq(self.src), left.eq(self.n_src), head.group.eq(0), head.tile.eq(self.tile),
+                         head.dither.eq(self.dither)]
 
-        e = lowest_set(mask)
+        e = lowest_set(pending)
         with m.If(o.ready):
             m.d.sync += o.valid.eq(0)
         with m.If(moved):
             m.d.sync += [
-                o.valid.eq(1), o.p.e.eq(e), o.p.group.eq(here.group), o.p.tile.eq(here.tile),
-                o.p.plus.eq(values_plus.word_select(e, 8)), o.p.minus.eq(values_minus.word_select(e, 8)),
-                o.p.dither.eq(here.dither + times_index(e, DITHER_ROW, DITHER_WIDTH)),
+                o.valid.eq(1), o.p.e.eq(e), o.p.group.eq(head.group), o.p.tile.eq(head.tile),
+                o.p.plus.eq(self.plus.word_select(e, 8)), o.p.minus.eq(self.minus.word_select(e, 8)),
+                o.p.dither.eq(head.dither + times_index(e, DITHER_ROW, DITHER_WIDTH)),
             ]
         return m

@@ -25,8 +25,8 @@ class Sequencer(wiring.Component):
         Nothing is being executed: a HALT takes effect.
     busy : Out(1)
         From the cycle after start until HALT.
-    addr, word : Out, In(32)
-        Program memory, answering in the next cycle.
+    addr, read, word : Out, Out, In(32)
+        Program memory, answering in the next cycle and holding the answer until the next read.
     o : Out(stream of INSTRUCTION)
     """
 
@@ -34,7 +34,7 @@ class Sequencer(wiring.Component):
 
     def __init__(self, config: EngineConfig):
         super().__init__({"start": In(1), "learn": In(1), "idle": In(1), "busy": Out(1),
-                          "addr": Out(range(config.program_words)), "word": In(32), "o": Out(stream.Signature(INSTRUCTION))})
+                          "addr": Out(range(config.program_words)), "read": Out(1), "word": In(32), "o": Out(stream.Signature(INSTRUCTION))})
 
     def elaborate(self, platform):
         m = Module()
@@ -42,9 +42,8 @@ class Sequencer(wiring.Component):
         pc, loop = Signal.like(self.addr), Signal.like(self.addr)
         remaining, learning = Signal(9), Signal()
         words = Signal(32 * (WORDS - 1), reset_less=True)
-        ins = Signal(INSTRUCTION)
         fresh = Signal(INSTRUCTION)
-        m.d.comb += [self.addr.eq(pc), fresh.as_value().eq(Cat(words, self.word)), o.p.eq(ins)]
+        m.d.comb += [self.addr.eq(pc), fresh.as_value().eq(Cat(words, self.word)), o.p.eq(fresh)]
 
         with m.FSM():
             with m.State("IDLE"):
@@ -54,10 +53,10 @@ class Sequencer(wiring.Component):
                     m.next = "FETCH0"
             for k in range(WORDS):
                 with m.State(f"FETCH{k}"):
+                    m.d.comb += self.read.eq(1)
                     m.d.sync += [pc.eq(pc + 1), words.eq(Cat(words[32:], self.word))]
                     m.next = f"FETCH{k + 1}"
             with m.State(f"FETCH{WORDS}"):
-                m.d.sync += ins.eq(fresh)
                 m.next = "FETCH0"
                 with m.Switch(fresh.op):
                     with m.Case(Op.HALT):

@@ -13,7 +13,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.isa import COLUMN, EngineConfig, Op
-from golden.plasticity import DITHER_COLUMN, DITHER_WIDTH
+from golden.plasticity import DITHER_COLUMN, DITHER_WIDTH, GAIN_WIDTH
 from hdl.fixed import times_small
 from hdl.isa import INSTRUCTION, command, event, group_bits
 
@@ -46,13 +46,16 @@ class Walker(wiring.Component):
         m = Module()
         ins, i, o = self.instruction, self.i, self.o
         active, left, stride = Signal(), Signal(group_bits(self.config) + 1), Signal(group_bits(self.config) + 1)
+        pause = Signal()         # without forwarding, no group may follow itself at once
+        if not self.config.forwarding:
+            m.d.sync += pause.eq(self.valid & (ins.n_dst == 1))
         now = Signal(command(self.config))
         learning, column = Signal(), Signal()
         m.d.comb += [
             learning.eq(ins.op == Op.LEARN),
             column.eq((ins.op == Op.GATHER) & ins.mode[COLUMN.bit_length() - 1]),
             stride.eq(Mux(column, ins.n_src, 1)),
-            self.valid.eq(active & ~self.stall),
+            self.valid.eq(active & ~self.stall & ~pause),
             self.busy.eq(active),
             o.eq(now),
             i.ready.eq(self.enable & (~active | (self.valid & (left == 1)))),
@@ -75,7 +78,7 @@ class Walker(wiring.Component):
                 # lane j of the axpy comes from bank j + e; bank b of the update from lane b - e
                 now.rotate.eq(Mux(learning, -i.p.e, i.p.e)),
                 now.scale.eq(Mux(ins.op == Op.GATHER, 256, i.p.plus)),
-                now.up.eq(times_small(i.p.plus, ins.gain[:7])), now.um.eq(times_small(i.p.minus, ins.gain[:7])),
+                now.up.eq(times_small(i.p.plus, ins.gain[:GAIN_WIDTH])), now.um.eq(-times_small(i.p.minus, ins.gain[:GAIN_WIDTH])),
                 now.dither.eq(i.p.dither),
             ]
         return m
