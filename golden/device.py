@@ -12,8 +12,28 @@ import numpy as np
 from golden.engine import EngineModel
 from golden.isa import WORDS, EngineConfig, Instruction, Op, ProgramError, check, disassemble
 from golden.plasticity import DITHER_MASK, DITHER_UPDATE
-from golden.protocol import (FAULT, FRAME_BYTES, HEADER_BYTES, INSTRUCTION_BYTES, LEARN, OVERHEAD, READ_BYTES, READ_HEADER, RESULT,
-                             RUN_HEADER, WRITE_BYTES, WRITE_HEADER, Command, FrameError, Identity, Region, Status, region_size, seal, unseal)
+from golden.protocol import (
+    FAULT,
+    FRAME_BYTES,
+    HEADER_BYTES,
+    INSTRUCTION_BYTES,
+    LEARN,
+    OVERHEAD,
+    READ_BYTES,
+    READ_HEADER,
+    RESULT,
+    RUN_HEADER,
+    WRITE_BYTES,
+    WRITE_HEADER,
+    Command,
+    FrameError,
+    Identity,
+    Region,
+    Status,
+    region_size,
+    seal,
+    unseal,
+)
 
 END, ESC, ESC_END, ESC_ESC = 0xC0, 0xDB, 0xDC, 0xDD
 
@@ -74,7 +94,8 @@ class Device:
     # -- commands --------------------------------------------------------------------------------------------------------
     def _carry_out(self, command: Command, payload: bytes) -> bytes:
         n = len(payload)
-        fits = {Command.IDENTIFY: n == 0, Command.LOAD: n > 0 and n % INSTRUCTION_BYTES == 0, Command.WRITE: n > HEADER_BYTES[Command.WRITE],
+        fits = {Command.IDENTIFY: n == 0, Command.LOAD: n > 0 and n % INSTRUCTION_BYTES == 0,
+                Command.WRITE: n > HEADER_BYTES[Command.WRITE],
                 Command.READ: n == HEADER_BYTES[Command.READ], Command.RUN: n >= HEADER_BYTES[Command.RUN]}
         if not fits[command]:
             raise Refusal(Status.BAD_LENGTH)
@@ -100,7 +121,7 @@ class Device:
                 return self._run(payload)
 
     def _run(self, payload: bytes) -> bytes:
-        flags, address, count, read_address = RUN_HEADER.unpack_from(payload)
+        flags, read_address, count, address = RUN_HEADER.unpack_from(payload)
         if not self.engine.program:
             raise Refusal(Status.NO_PROGRAM)
         if flags & ~LEARN:

@@ -27,7 +27,7 @@ class Command(IntEnum):
     LOAD = 2        #: program, 12 bytes an instruction
     WRITE = 3       #: region, address, elements
     READ = 4        #: region, address, count -> elements
-    RUN = 5         #: flags, address, count, read address, values -> result, elements
+    RUN = 5         #: flags, read address, count, address, values -> result, elements
 
 
 class Status(IntEnum):
@@ -53,7 +53,7 @@ class Region(IntEnum):
     WEIGHT = 0              #: 16-bit signed; address = word * P + bank, layout of golden.synapse.to_words
     VALUE = 1               #: written as one byte, to plus and minus; read as two, plus then minus
     PROGRAM = 2             #: 32-bit words; written by LOAD only
-    COUNTER = 3             #: one 32-bit element: position of the dither, (number of updates * DITHER_UPDATE) mod 2**20
+    COUNTER = 3             #: one 32-bit element: position of the dither, (updates * DITHER_UPDATE) mod 2**DITHER_WIDTH
 
 
 WRITE_BYTES = {Region.WEIGHT: 2, Region.VALUE: 1, Region.PROGRAM: 4, Region.COUNTER: 4}      #: of an element
@@ -62,7 +62,7 @@ INSTRUCTION_BYTES = 12
 LEARN = 1                                #: bit of RUN's flags
 
 #: field, bytes; a command has the first HEADER_BYTES of them, then its elements
-HEADER = (("argument", 1), ("address", 4), ("count", 2), ("read_address", 4))
+HEADER = (("argument", 1), ("address", 4), ("count", 2), ("values_address", 4))
 HEADER_BYTES = {Command.WRITE: 5, Command.READ: 7, Command.RUN: 11}
 READ_HEADER, WRITE_HEADER, RUN_HEADER = struct.Struct("<BIH"), struct.Struct("<BI"), struct.Struct("<BIHI")
 RESULT = struct.Struct("<HIII")          #: prediction, cycles, spikes, accesses
@@ -84,13 +84,14 @@ class Identity:
     build_id: int
     max_payload: int = FRAME_BYTES - OVERHEAD
 
-    #: version, flags (bit 0: single port), lanes, weight, fraction, accumulator and charge bits; tiles, value groups, state groups,
-    #: program words, max payload; build id
+    #: version, flags (bit 0: single port, 1: forwarding), lanes, weight, fraction, accumulator and charge bits;
+    #: tiles, value groups, state groups, program words, max payload; build id
     LAYOUT = struct.Struct("<7Bx5HxxI")
 
     def pack(self) -> bytes:
         c, n = self.config, self.config.numerics
-        return self.LAYOUT.pack(VERSION, c.single_port, c.lanes, n.weight_width, n.fraction, n.accumulator_width, n.charge_width,
+        return self.LAYOUT.pack(VERSION, c.single_port | c.forwarding << 1, c.lanes,
+                                n.weight_width, n.fraction, n.accumulator_width, n.charge_width,
                                 c.tiles, c.value_groups, c.state_groups, c.program_words, self.max_payload, self.build_id)
 
     @classmethod
@@ -104,7 +105,7 @@ class Identity:
          build_id) = cls.LAYOUT.unpack(payload)
         numerics = Numerics(fraction=fraction, weight_width=weight, accumulator_width=accumulator, charge_width=charge)
         return cls(EngineConfig(lanes=lanes, tiles=tiles, value_groups=values, state_groups=states, program_words=words,
-                                single_port=bool(flags & 1), numerics=numerics), build_id, max_payload)
+                                single_port=bool(flags & 1), forwarding=bool(flags & 2), numerics=numerics), build_id, max_payload)
 
 
 class FrameError(ValueError):

@@ -14,7 +14,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.isa import FIELDS, THRESHOLD_MAX, WALK, WORDS, EngineConfig, Op
-from golden.lif import MAX_LEAK
+from golden.lif import LEAKS
 from golden.plasticity import GAIN_MAX, SHIFTS
 from golden.rate import RATE_SHIFTS
 
@@ -51,8 +51,8 @@ class Checker(wiring.Component):
     def __init__(self, config: EngineConfig):
         self.config = config
         self.most = config.program_words // WORDS
-        super().__init__({"clear": In(1), "word": In(32), "step": In(1), "busy": Out(1), "fault": Out(1), "index": Out(range(self.most + 1)),
-                          "closed": Out(1)})
+        super().__init__({"clear": In(1), "word": In(32), "step": In(1), "busy": Out(1), "fault": Out(1),
+                          "index": Out(range(self.most + 1)), "closed": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
@@ -83,7 +83,8 @@ class Checker(wiring.Component):
                             m.d.comb += bad.eq(
                                 (first.op > max(Op)) | (self.index == self.most)
                                 | repeat & (inside | (first.count == 0)) | next_ & ~inside
-                                | is_(first.op, Op.STEP) & (first.shift > MAX_LEAK) | is_(first.op, Op.MEASURE) & ~first.shift.matches(*RATE_SHIFTS)
+                                | is_(first.op, Op.STEP) & ~first.shift.matches(*LEAKS)
+                                | is_(first.op, Op.MEASURE) & ~first.shift.matches(*RATE_SHIFTS)
                                 | is_(first.op, Op.LEARN) & ~first.shift.matches(*SHIFTS))
                             m.d.sync += [
                                 self.fault.eq(bad), op.eq(first.op), src.eq(first.src), inside.eq(repeat | inside & ~next_),

@@ -8,7 +8,7 @@
 """
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal
+from amaranth import Module, Mux, ResetInserter, Signal
 from amaranth.lib import crc, stream, wiring
 from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out
@@ -42,7 +42,7 @@ class Framer(wiring.Component):
         if not 32 <= frame_bytes <= 4096:
             raise ValueError(f"frame_bytes must be in 32..4096, not {frame_bytes}")
         self.frame_bytes = frame_bytes
-        at = range(frame_bytes + 1)
+        at = range(frame_bytes)
         super().__init__({
             "i": In(stream.Signature(DECODED)), "o": Out(stream.Signature(ITEM)),
             "full": Out(1), "status": Out(STATUS_BITS), "command": Out(8), "sequence": Out(8), "end": Out(at), "whole": Out(1),
@@ -54,7 +54,10 @@ class Framer(wiring.Component):
         i, o, reply = self.i, self.o, self.reply
         buffer = m.submodules.buffer = ram(8, self.frame_bytes, "block")
         wr, rd = buffer.write_port(), buffer.read_port()
-        check = m.submodules.crc = crc.Processor(CRC32_ISO_HDLC(data_width=8))
+        # restarted by reset: the processor's own `start` can come with a byte, and that costs a multiplexer a bit
+        restart = Signal()
+        check = crc.Processor(CRC32_ISO_HDLC(data_width=8))
+        m.submodules.crc = ResetInserter(restart)(check)
         n, long, lost, missed = Signal(range(self.frame_bytes + 1)), Signal(), Signal(), Signal()
         phase, tail = Signal(range(INSTRUCTION_BYTES)), Signal(range(CRC_BYTES))
         store, listening = Signal(), Signal()
@@ -70,13 +73,13 @@ class Framer(wiring.Component):
             with m.State("LISTEN"):
                 m.d.comb += [listening.eq(~missed), check.data.eq(i.p.data), check.valid.eq(store)]
                 with m.If(missed):
-                    m.d.comb += check.start.eq(1)
+                    m.d.comb += restart.eq(1)
                     m.d.sync += [missed.eq(0), self.status.eq(Status.OVERRUN)]
                     m.next = "HELD"
                 with m.Elif(i.valid & i.p.end):
                     m.d.sync += lost.eq(0)
                     with m.If((n != 0) | i.p.bad | lost):     # nothing between two ENDs is no frame
-                        m.d.comb += check.start.eq(1)
+                        m.d.comb += restart.eq(1)
                         m.d.sync += self.status.eq(Mux(lost, Status.OVERRUN, Mux(i.p.bad, Status.BAD_FRAME, Mux(long, Status.TOO_LONG, Mux(
                             n < OVERHEAD, Status.TOO_SHORT, Mux(check.match_detected, Status.OK, Status.BAD_CRC))))))
                         m.next = "HELD"
@@ -105,7 +108,7 @@ class Framer(wiring.Component):
                     with m.If(tail == CRC_BYTES - 1):
                         m.next = "END"
             with m.State("END"):
-                m.d.comb += [o.valid.eq(1), o.p.end.eq(1), check.start.eq(o.ready)]
+                m.d.comb += [o.valid.eq(1), o.p.end.eq(1), restart.eq(o.ready)]
                 with m.If(o.ready):
                     m.d.sync += [n.eq(0), phase.eq(0), long.eq(0), self.sequence.eq(0)]
                     m.next = "LISTEN"

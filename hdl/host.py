@@ -13,14 +13,26 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from golden.isa import EngineConfig
-from golden.protocol import (FRAME_BYTES, HEADER, HEADER_BYTES, LEARN, OVERHEAD, READ_BYTES, WRITE_BYTES, Command, Identity, Region, Status,
-                             region_size)
+from golden.protocol import (
+    FRAME_BYTES,
+    HEADER,
+    HEADER_BYTES,
+    LEARN,
+    OVERHEAD,
+    READ_BYTES,
+    WRITE_BYTES,
+    Command,
+    Identity,
+    Region,
+    Status,
+    region_size,
+)
 from hdl.checker import Checker
 from hdl.frame import STATUS_BITS, Framer
 from hdl.slip import SlipDecoder, SlipEncoder
 from hdl.uart import RECEIVED, UartReceiver, UartTransmitter
 
-WEIGHT_REGION, VALUE_REGION, PROGRAM_REGION, COUNTER_REGION = (int(r) for r in (Region.WEIGHT, Region.VALUE, Region.PROGRAM, Region.COUNTER))
+WEIGHT_REGION, VALUE_REGION, PROGRAM_REGION, COUNTER_REGION = map(int, Region)
 RESULT_WORDS = 4
 
 
@@ -86,7 +98,7 @@ class Host(wiring.Component):
         real = Signal()                                     #: second walk
         at, fresh = Signal(len(framer.addr)), Signal()      # buffer address; its byte is there
         argument, count = Signal(8), Signal(16)
-        address, read_address = Signal(width + 1), Signal(width + 1)        # top bit: far outside
+        address, ran = Signal(width + 1), Signal()          # top bit: far outside; the run is over
         word, lane, result = Signal(32), Signal(2), Signal(range(8))
         status = Signal(STATUS_BITS)
         loaded = Signal()
@@ -97,7 +109,8 @@ class Host(wiring.Component):
         m.d.comb += [
             region.eq(Mux(load, Region.PROGRAM, Mux(run, Region.VALUE, argument[:2]))),
             framer.addr.eq(at), checker.word.eq(word),
-            engine.mem_region.eq(region), engine.mem_addr.eq(address), engine.mem_wdata.eq(word), engine.learn.eq(argument[LEARN.bit_length() - 1]),
+            engine.mem_region.eq(region), engine.mem_addr.eq(address), engine.mem_wdata.eq(word),
+            engine.learn.eq(argument[LEARN.bit_length() - 1]),
         ]
 
         def by_region(values):
@@ -122,13 +135,13 @@ class Host(wiring.Component):
             m.next = "STATUS"
 
         def again():
-            """The dry walk went through: from the start, for real."""
+            """From the start of the payload, for real."""
             m.d.sync += [real.eq(1), at.eq(2), fresh.eq(0)]
 
         m.d.sync += fresh.eq(1)
         with m.FSM():
             with m.State("WAIT"):
-                m.d.sync += [real.eq(0), at.eq(2), fresh.eq(0), lane.eq(0), result.eq(0), status.eq(Status.OK), address.eq(0)]
+                m.d.sync += [real.eq(0), at.eq(2), fresh.eq(0), lane.eq(0), result.eq(0), status.eq(Status.OK), address.eq(0), ran.eq(0)]
                 m.d.comb += checker.clear.eq(1)
                 with m.If(framer.full):
                     n = framer.end                          # payload bytes, plus 2
@@ -151,33 +164,45 @@ class Host(wiring.Component):
                     with m.Else():
                         m.next = "HEADER"
 
-            with m.State("HEADER"):
+            with m.State("HEADER"):                         # RUN comes here again for its second address
                 with m.If(fresh):
                     m.d.sync += [at.eq(at + 1), fresh.eq(0)]
-                    place, targets = 2, {"argument": argument, "address": address, "count": count, "read_address": read_address}
-                    with m.Switch(at):
+                    place, targets = 2, {"argument": argument, "address": address, "count": count, "values_address": address}
+                    with m.Switch(at[:4]):                  # a header is short
                         for name, n_bytes in HEADER:
                             for k in range(n_bytes):
                                 with m.Case(place + k):
                                     m.d.sync += _byte(targets[name], k, framer.data, top=name.endswith("address"))
                             place += n_bytes
-                    ends = Mux(write, HEADER_BYTES[Command.WRITE], Mux(read, HEADER_BYTES[Command.READ], HEADER_BYTES[Command.RUN]))
-                    with m.If(at == ends + 1):
+                        assert place == HEADER_BYTES[Command.RUN] + 2
+                    with m.If((at[:4] == HEADER_BYTES[Command.READ] + 1) | write & (at[:4] == HEADER_BYTES[Command.WRITE] + 1)):
                         m.next = "ARGUMENT"
+                    with m.If(at[:4] == HEADER_BYTES[Command.RUN] + 1):
+                        m.next = "DATA"
             with m.State("ARGUMENT"):
-                m.d.sync += fresh.eq(0)
-                with m.If(run):
+                with m.If(write):
                     m.next = "DATA"
-                    with m.If((argument & ~LEARN) != 0):
-                        refuse(Status.BAD_FLAGS)
+                with m.Elif(~real):
+                    m.next = "SPAN"
+                with m.Elif(run & ~ran):
+                    m.next = "HEADER"
                 with m.Else():
-                    m.next = "DATA"
+                    m.next = "STATUS"
+                with m.If(run & ((argument & ~LEARN) != 0)):
+                    refuse(Status.BAD_FLAGS)
+                with m.If(~run & ((argument[2:] != 0) | write & (region == Region.PROGRAM))):
+                    refuse(Status.BAD_REGION)
+
+            # -- what will be read ------------------------------------------------------------------------------------------
+            with m.State("SPAN"):
+                with m.If(count == 0):
+                    m.next = "HEADER"
                     with m.If(read):
-                        m.next = "SPAN"
-                        with m.If(real):
-                            m.next = "STATUS"
-                    with m.If((argument[2:] != 0) | write & (region == Region.PROGRAM)):
-                        refuse(Status.BAD_REGION)
+                        again()
+                with m.Elif(outside):
+                    refuse(Status.BAD_ADDRESS)
+                with m.Else():
+                    m.d.sync += [address.eq(address + 1), count.eq(count - 1)]
 
             # -- what comes from the buffer: values, weights, program --------------------------------------------------------
             with m.State("DATA"):
@@ -186,19 +211,16 @@ class Host(wiring.Component):
                         refuse(Status.BAD_LENGTH)
                     with m.Elif(load & ~real & ~checker.closed):
                         refuse(Status.BAD_PROGRAM)
-                    with m.Elif(run):
-                        m.d.sync += address.eq(read_address)
-                        m.next = "SPAN"
-                        with m.If(real):
-                            m.next = "START"
                     with m.Elif(~real):
                         again()
-                        with m.If(write):
+                        with m.If(~load):
                             m.next = "HEADER"
                     with m.Else():
+                        m.next = "STATUS"
                         with m.If(load):
                             m.d.sync += loaded.eq(1)
-                        m.next = "STATUS"
+                        with m.If(run):
+                            m.next = "START"
                 with m.Elif(fresh):
                     m.d.sync += [at.eq(at + 1), fresh.eq(0), lane.eq(lane + 1)]
                     for k in range(4):
@@ -223,22 +245,14 @@ class Host(wiring.Component):
                 with m.Elif(~checker.busy):
                     m.next = "DATA"
 
-            # -- what will be read ------------------------------------------------------------------------------------------
-            with m.State("SPAN"):
-                with m.If(count == 0):
-                    again()
-                    m.next = "HEADER"
-                with m.Elif(outside):
-                    refuse(Status.BAD_ADDRESS)
-                with m.Else():
-                    m.d.sync += [address.eq(address + 1), count.eq(count - 1)]
-
             with m.State("START"):
                 m.d.comb += engine.start.eq(1)
                 m.next = "RUN"
             with m.State("RUN"):
                 with m.If(~engine.busy):
-                    m.next = "STATUS"
+                    again()
+                    m.d.sync += ran.eq(1)
+                    m.next = "HEADER"
 
             # -- reply ------------------------------------------------------------------------------------------------------
             with m.State("STATUS"):

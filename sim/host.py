@@ -18,10 +18,24 @@ from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 
 from golden.device import Device
-from golden.isa import FIELDS, EngineConfig, Instruction, Op, assemble
-from golden.plasticity import DITHER_MASK, DITHER_UPDATE
-from golden.protocol import (INSTRUCTION_BYTES, LEARN, OVERHEAD, READ_HEADER, RUN_HEADER, WRITE_BYTES, WRITE_HEADER, Command, Region, Status,
-                             region_size, seal, unseal)
+from golden.isa import FIELDS, THRESHOLD_MAX, EngineConfig, Instruction, Op, assemble
+from golden.lif import LEAKS
+from golden.plasticity import DITHER_MASK, DITHER_UPDATE, DITHER_WIDTH, GAIN_MAX, SHIFTS
+from golden.protocol import (
+    INSTRUCTION_BYTES,
+    OVERHEAD,
+    READ_HEADER,
+    RUN_HEADER,
+    WRITE_BYTES,
+    WRITE_HEADER,
+    Command,
+    Region,
+    Status,
+    region_size,
+    seal,
+    unseal,
+)
+from golden.rate import RATE_SHIFTS
 from hdl.host import EnginePort, Host
 from hdl.uart import RECEIVED
 from sim.run import bench_config, engine_config
@@ -61,7 +75,7 @@ class StandIn(wiring.Component):
                 with m.If(finish):
                     m.d.comb += [wr.en.eq(1), wr.addr.eq(0), wr.data.eq(Cat(self.starts[:8], self.starts[:8]))]
             datas[region] = rd.data
-        counter = Signal(20)
+        counter = Signal(DITHER_WIDTH)
         with m.If(h.mem_write & (h.mem_region == Region.COUNTER)):
             m.d.sync += counter.eq(h.mem_wdata)
         # the address is looked at when the data leaves, so a host that moves on too early is found out
@@ -131,8 +145,9 @@ def instruction(config: EngineConfig, rng: random.Random) -> bytes:
     if op == Op.NUDGE:
         src = rng.randint(0, config.value_groups - n_dst)
     tile = rng.choice([0, config.tiles - n_src * n_dst])
-    fields = {"mode": rng.randint(0, 15), "shift": rng.choice([14, 16, 18, 20]) if op == Op.LEARN else rng.randint(2, 8),
-              "gain": 1 << rng.randint(0, 14) if op == Op.STEP else rng.randint(0, 127), "src": src, "dst": dst, "n_dst": n_dst, "n_src": n_src,
+    shifts = {Op.LEARN: SHIFTS, Op.STEP: LEAKS}.get(op, RATE_SHIFTS)
+    gain = 1 << rng.randrange(THRESHOLD_MAX.bit_length()) if op == Op.STEP else rng.randint(0, GAIN_MAX)
+    fields = {"mode": rng.randint(0, 15), "shift": rng.choice(shifts), "gain": gain, "src": src, "n_src": n_src, "dst": dst, "n_dst": n_dst,
               "operand": tile - (tile >> 15 << 16)}
     return Instruction(op=op, **fields).encode().to_bytes(INSTRUCTION_BYTES, "little")
 
@@ -213,7 +228,7 @@ class Frames:
             address, n = self.rng.getrandbits(32), 0                   # an empty range has no address
         if self.rng.random() < 0.3:
             read, count = self.rng.getrandbits(32), 0
-        return self.seal(Command.RUN, RUN_HEADER.pack(self.rng.getrandbits(1), address, count, read) + self.rng.randbytes(n))
+        return self.seal(Command.RUN, RUN_HEADER.pack(self.rng.getrandbits(1), read, count, address) + self.rng.randbytes(n))
 
     def identify(self) -> bytes:
         return self.seal(Command.IDENTIFY)
@@ -237,10 +252,12 @@ class Frames:
         return self.rng.randbytes(self.rng.randint(1, self.frame_bytes + 20))
 
     def long(self) -> bytes:
-        return self.seal(Command.WRITE, WRITE_HEADER.pack(Region.VALUE, 0) + bytes(self.most - WRITE_HEADER.size + self.rng.choice([1, 1, 2, 90])))
+        n = self.most - WRITE_HEADER.size + self.rng.choice([1, 1, 2, 90])
+        return self.seal(Command.WRITE, WRITE_HEADER.pack(Region.VALUE, 0) + bytes(n))
 
     def unknown(self) -> bytes:
-        return self.seal(self.rng.choice([n for n in range(256) if n not in list(Command)]), self.rng.randbytes(self.rng.choice([0, 5, 12])))
+        command = self.rng.choice([n for n in range(256) if n not in list(Command)])
+        return self.seal(command, self.rng.randbytes(self.rng.choice([0, 5, 12])))
 
     def length(self) -> bytes:
         rng = self.rng
@@ -269,8 +286,8 @@ class Frames:
             lambda: self.seal(Command.WRITE, WRITE_HEADER.pack(region, first) + rng.randbytes(n * WRITE_BYTES[region])),
             lambda: self.seal(Command.READ, READ_HEADER.pack(region, first, n)),
             lambda: self.seal(Command.READ, READ_HEADER.pack(region, rng.randint(0, size - 1), 65535)),
-            lambda: self.seal(Command.RUN, RUN_HEADER.pack(1, beyond, 0, 0) + rng.randbytes(n)),
-            lambda: self.seal(Command.RUN, RUN_HEADER.pack(1, 0, n, beyond) + b"\x55"),
+            lambda: self.seal(Command.RUN, RUN_HEADER.pack(1, 0, 0, beyond) + rng.randbytes(n)),
+            lambda: self.seal(Command.RUN, RUN_HEADER.pack(1, beyond, n, 0) + b"\x55"),
         ])()
 
     def argument(self) -> bytes:

@@ -1,0 +1,20 @@
+"""RTL of the UART."""
+from __future__ import annotations
+
+import pytest
+
+from hdl.uart import UartReceiver, UartTransmitter
+from sim.run import simulate
+from sim.uart import Uart
+
+
+@pytest.mark.parametrize("divisor", [13, 16])
+def test_bit_timing_and_errors(divisor, tmp_path):
+    assert simulate(Uart(divisor), "sim.uart", tmp_path) == 8
+
+
+@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
+@pytest.mark.parametrize("block", [UartReceiver, UartTransmitter])
+def test_a_bit_needs_four_cycles(block):
+    with pytest.raises(ValueError, match="at least 4 clock cycles a bit, not 3"):
+        block(3)
