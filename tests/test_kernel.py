@@ -16,6 +16,7 @@ from golden.engine import EngineModel
 from golden.fixed import Numerics
 from golden.isa import EngineConfig, assemble, disassemble
 from golden.kernel import Kernel
+from golden.lif import LEAKS
 from golden.network import Network, Population, Synapse
 from golden.plasticity import GAIN_MAX, SHIFTS, Step
 from golden.reference import Reference, one_hot
@@ -50,7 +51,7 @@ def networks(draw):
     one = 2**fraction
     beta = draw(st.sampled_from([b for b in (0.125, 0.3, 0.5, 1.0, 2.0) if 1 <= round(b * threshold) <= STRENGTH_MAX]))
     schedule = Schedule(window=window, free=window + draw(st.integers(0, 6)), nudged=window + draw(st.integers(0, 6)), beta=beta,
-                        threshold=threshold / one, leak=draw(st.sampled_from([0, 0, 1, 4, 8])))
+                        threshold=threshold / one, leak=draw(st.sampled_from(LEAKS)))
     numerics = Numerics(fraction=fraction, weight_width=draw(st.integers(4, 16)), charge_width=charge_width)
     if draw(st.booleans()):
         return Network.chain(*draw(st.lists(st.integers(1, 9), min_size=2, max_size=5)), schedule=schedule, numerics=numerics)

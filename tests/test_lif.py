@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from golden.lif import MAX_LEAK, lif_step
+from golden.lif import LEAKS, lif_step
 
 THRESHOLD = 64
 
@@ -19,7 +19,7 @@ def scalar_step(v: int, drive: int, leak: int) -> tuple[int, int]:
     return (u - math.floor(u / 2**leak) if leak else u), spike
 
 
-@pytest.mark.parametrize("leak", [0, 1, 3, MAX_LEAK])
+@pytest.mark.parametrize("leak", LEAKS)
 def test_every_state_and_drive(leak):
     v, drive = np.meshgrid(np.arange(-THRESHOLD, THRESHOLD + 1), np.arange(-4 * THRESHOLD, 4 * THRESHOLD + 1))
     after, spike = lif_step(v, drive, threshold=THRESHOLD, leak=leak)

@@ -14,6 +14,7 @@ from golden.plasticity import (
     DITHER_MASK,
     DITHER_ROW,
     DITHER_UPDATE,
+    DITHER_WIDTH,
     GAIN_MAX,
     SHIFTS,
     Step,
@@ -38,8 +39,9 @@ def test_learning_step_is_the_nearest_representable_rate(fraction):
 
 def test_learning_step_uses_the_finest_gain_and_freezes_at_zero():
     assert learning_step(0.0, fraction=12).gain == 0
-    assert learning_step(Step(GAIN_MAX, 20).rate(12), fraction=12) == (GAIN_MAX, 20)
-    assert learning_step(Step(GAIN_MAX + 1, 20).rate(12), fraction=12) == (32, 18)
+    finest, next_finest = SHIFTS[-1], SHIFTS[-2]
+    assert learning_step(Step(GAIN_MAX, finest).rate(12), fraction=12) == (GAIN_MAX, finest)
+    assert learning_step(Step(GAIN_MAX + 1, finest).rate(12), fraction=12) == ((GAIN_MAX + 1) >> (finest - next_finest), next_finest)
 
 
 @pytest.mark.parametrize("lr", [-0.1, np.nan, np.inf])
@@ -52,18 +54,18 @@ def test_learning_step_rejects_what_is_too_large():
     largest = Step(GAIN_MAX, SHIFTS[0]).rate(12)
     assert learning_step(largest, fraction=12) == (GAIN_MAX, SHIFTS[0])
     with pytest.raises(ValueError, match=f"above the largest one, {largest:g}"):
-        learning_step(1.01 * largest, fraction=12)
+        learning_step(Step(GAIN_MAX + 1, SHIFTS[0]).rate(12), fraction=12)
 
 
 @pytest.mark.parametrize("constant", [DITHER_UPDATE, DITHER_ROW, DITHER_COLUMN])
 def test_the_dither_visits_every_value_once(constant):
-    """Odd steps generate the integers modulo 2**20, hence modulo every 2**shift below it."""
+    """Odd steps generate the integers modulo 2**DITHER_WIDTH, hence modulo every 2**shift up to it."""
     assert len(np.unique(np.arange(DITHER_MASK + 1) * constant & DITHER_MASK)) == DITHER_MASK + 1
 
 
 def test_dither_is_the_sum_of_its_three_sequences():
     assert dither(0, 0, 0) == 0
-    assert dither(2**32 - 1, 1023, 4095) == ((2**32 - 1) * DITHER_UPDATE + 1023 * DITHER_ROW + 4095 * DITHER_COLUMN) % 2**20
+    assert dither(2**32 - 1, 1023, 4095) == ((2**32 - 1) * DITHER_UPDATE + 1023 * DITHER_ROW + 4095 * DITHER_COLUMN) % 2**DITHER_WIDTH
 
 
 def drift(difference: int, step: Step, start: int, row: int, column: int, every: int) -> Fraction:
