@@ -1,0 +1,1 @@
+"""Equilibrium Propagation in spiking networks: what users call."""

@@ -1,0 +1,304 @@
+"""Client against the device model: in memory, over a pseudo-terminal, and over lines that lose and damage bytes."""
+from __future__ import annotations
+
+import os
+import random
+import threading
+import tty
+
+import numpy as np
+import pytest
+import serial
+import sliplib
+
+from equilif.client import Client, DeviceError, LinkError, NoReply, Session
+from golden.device import Device
+from golden.isa import EngineConfig, Instruction, Op, ProgramError
+from golden.network import Network
+from golden.plasticity import DITHER_WIDTH
+from golden.protocol import (
+    LEARN,
+    READ_HEADER,
+    RUN_HEADER,
+    WRITE_HEADER,
+    Command,
+    FrameError,
+    Identity,
+    Region,
+    Status,
+    seal,
+    unseal,
+)
+from golden.reference import Reference, one_hot
+from golden.schedule import Schedule
+
+CONFIG = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16, program_words=128)
+
+
+class Wire:
+    """A port with a device at its end.  ``spoil`` sees every reply as it goes over the line, and its number."""
+
+    def __init__(self, device, spoil=lambda line, n: line):
+        self.device, self.spoil = device, spoil
+        self.commands, self.replies, self.pending = [], 0, b""
+        self.rest = b""
+
+    def write(self, data):
+        *packets, self.rest = (self.rest + data).split(sliplib.END)
+        for packet in packets:
+            reply = self.device.packet(packet)
+            if reply is not None:
+                self.commands.append(sliplib.decode(packet))
+                self.pending += self.spoil(sliplib.encode(reply) + sliplib.END, self.replies)
+                self.replies += 1
+        return len(data)
+
+    def read(self, size=1):
+        out, self.pending = self.pending[:size], self.pending[size:]
+        return out
+
+
+def client_of(device, **options):
+    spoil = options.pop("spoil", lambda line, n: line)
+    wire = Wire(device, spoil)
+    return Client(wire, **{"timeout": 0.02, "run_timeout": 0.02, **options}), wire
+
+
+@pytest.fixture(scope="module")
+def problem():
+    network = Network.chain(6, 5, 3, schedule=Schedule(free=24, nudged=16, window=16))
+    rng = np.random.default_rng(1)
+    return network, rng.integers(0, 256, (6, 6)), one_hot(rng.integers(0, 3, 6), 3)
+
+
+# -- layouts -----------------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("config", [CONFIG, EngineConfig(), EngineConfig(single_port=True, lanes=8, tiles=1 << 15, forwarding=False)])
+def test_identity_round_trip(config):
+    identity = Identity(config, 0xDEADBEEF, 1018)
+    assert Identity.unpack(identity.pack()) == identity
+
+
+def test_a_device_of_another_version_is_refused():
+    payload = Identity(CONFIG, 0).pack()
+    with pytest.raises(ValueError, match="speaks protocol version 9, this is version 1"):
+        Identity.unpack(b"\x09" + payload[1:])
+    with pytest.raises(ValueError, match="24 bytes, not 23"):
+        Identity.unpack(payload[:-1])
+
+
+def test_a_frame_is_written_out():
+    """With the check value that catalogues give for this CRC, CBF43926 of the digits 1 to 9, low byte first."""
+    assert seal(ord("1"), ord("2"), b"3456789") == b"123456789" + bytes.fromhex("2639f4cb")
+    assert unseal(b"123456789" + bytes.fromhex("2639f4cb")) == (ord("1"), ord("2"), b"3456789")
+    assert (READ_HEADER.pack(1, 0x20304, 0x506) + RUN_HEADER.pack(1, 2, 3, 4)).hex() == "01040302000605" + "0102000000030004000000"
+
+
+@pytest.mark.parametrize("n", range(6))
+def test_short_frames(n):
+    with pytest.raises(FrameError) as e:
+        unseal(bytes(n))
+    assert e.value.status == Status.TOO_SHORT
+
+
+def test_every_flipped_bit_is_found():
+    frame = seal(Command.WRITE, 3, b"equilibrium")
+    for bit in range(8 * len(frame)):
+        spoilt = bytearray(frame)
+        spoilt[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(FrameError):
+            unseal(bytes(spoilt))
+
+
+# -- client and device -------------------------------------------------------------------------------------------------------------
+def test_identify():
+    client, _ = client_of(Device(CONFIG, build_id=0x1234ABCD, frame_bytes=300))
+    assert client.identify() == Identity(CONFIG, 0x1234ABCD, 294)
+
+
+def test_memories_round_trip_in_many_frames():
+    """A frame of 100 bytes carries 44 weights, so this splits in odd places."""
+    client, wire = client_of(Device(CONFIG, frame_bytes=100))
+    rng = np.random.default_rng(0)
+    words = rng.integers(-(1 << 15), 1 << 15, (CONFIG.tiles * 4, 4))
+    client.write_weights(words)
+    assert len(wire.commands) == 1 + -(-words.size // 44)
+    np.testing.assert_array_equal(client.read_weights(len(words)), words)
+    np.testing.assert_array_equal(client.read_weights(3, first=17), words[17:20])
+    values = rng.integers(0, 256, 128)
+    client.write_values(0, values)
+    for half in client.read_values(0, 128):
+        np.testing.assert_array_equal(half, values)
+    for updates in (0, 1, 77, (1 << 32) - 1):
+        client.write_counter(updates)
+        assert client.read_counter() == updates % (1 << DITHER_WIDTH)
+
+
+def test_arguments_are_checked_before_anything_is_sent():
+    client, wire = client_of(Device(CONFIG))
+    client.identify()
+    for wrong, message in ((lambda: client.write_weights(np.array([[1 << 15, 0, 0, 0]])), "weights must lie in"),
+                           (lambda: client.write_values(0, np.array([256])), "values must lie in"),
+                           (lambda: client.read_weights(1, first=256), "WEIGHT has elements 0..1023, not 1024..1027"),
+                           (lambda: client.read_values(-1, 2), "VALUE has elements"),
+                           (lambda: client.load_program([Instruction(op=Op.NEXT)]), "NEXT without REPEAT")):
+        with pytest.raises((ValueError, ProgramError), match=message):
+            wrong()
+    assert len(wire.commands) == 1
+
+
+def test_a_program_that_no_frame_carries():
+    client, _ = client_of(Device(CONFIG, frame_bytes=64))
+    with pytest.raises(LinkError, match="a program of 5 instructions has 60 bytes, a frame of this device carries 58"):
+        client.load_program([Instruction(op=Op.HALT)] * 5)
+
+
+def test_training_over_the_link_is_training(problem):
+    """Weights, predictions and output rates of the reference, bit for bit."""
+    network, x, y = problem
+    for frame_bytes in (1024, 520):
+        client, _ = client_of(Device(CONFIG, frame_bytes=frame_bytes))
+        session = Session(client, network, lr=0.05, counter=5)
+        reference = Reference(network, lr=0.05, counter=5)
+        for a, b in zip(x, y, strict=True):
+            want = reference.train(a[None], b[None])
+            got = session.run(a, b, learn=True)
+            assert got.prediction == want.prediction[0] and got.spikes == want.spikes
+            np.testing.assert_array_equal(got.plus, want.plus["output"][0])
+            np.testing.assert_array_equal(got.minus, want.minus["output"][0])
+        for name, w in session.read_weights().items():
+            np.testing.assert_array_equal(w, reference.weights[name])
+        assert any((reference.weights[k] != w).any() for k, w in network.initial_weights().items()), "nothing was learnt"
+        assert client.read_counter() == reference.counter
+        infer = session.run(x[0])
+        assert infer.prediction == reference.infer(x[:1]).prediction[0]
+
+
+def test_a_sample_longer_than_a_frame():
+    """Its first part is written by itself, the rest goes with the run."""
+    network = Network.chain(600, 4, 2, schedule=Schedule(free=24, nudged=16, window=16))
+    config = EngineConfig(lanes=4, tiles=256, value_groups=256, state_groups=4, program_words=128)
+    client, wire = client_of(Device(config, frame_bytes=520))
+    session = Session(client, network)
+    x = np.random.default_rng(0).integers(0, 256, 600)
+    before = len(wire.commands)
+    got, want = session.run(x), Reference(network).infer(x[None])
+    assert [c[0] for c in wire.commands[before:]] == [Command.WRITE, Command.RUN]
+    assert (got.prediction, got.spikes, got.plus.tolist()) == (want.prediction[0], want.spikes, want.free["output"][0].tolist())
+    assert want.spikes > 0
+
+
+def test_pseudo_terminal(problem):
+    """The same over a real file descriptor with pyserial, read in whatever pieces the system makes."""
+    network, x, y = problem
+    device = Device(CONFIG)
+    ours, theirs = os.openpty()
+    tty.setraw(ours)
+    tty.setraw(theirs)
+    stop = threading.Event()
+
+    def serve():
+        rest = b""
+        while not stop.is_set():
+            *packets, rest = (rest + os.read(ours, 100)).split(sliplib.END)
+            for reply in filter(None, map(device.packet, packets)):
+                os.write(ours, sliplib.encode(reply) + sliplib.END)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    with serial.Serial(os.ttyname(theirs), 115200, timeout=0.05) as port:
+        session = Session(Client(port), network, lr=0.05)
+        reference = Reference(network, lr=0.05)
+        assert session.run(x[0], y[0], learn=True).prediction == reference.train(x[:1], y[:1]).prediction[0]
+        for name, w in session.read_weights().items():
+            np.testing.assert_array_equal(w, reference.weights[name])
+        stop.set()
+        port.write(sliplib.END)                # wakes the server, which then ends
+        thread.join(5)
+    assert not thread.is_alive()
+    os.close(ours)
+    os.close(theirs)
+
+
+# -- faults ------------------------------------------------------------------------------------------------------------------------
+def damage(rng):
+    """Every third reply is cut, flipped or swallowed."""
+    def spoil(line, n):
+        if n % 3 != 1:
+            return line
+        at = rng.randrange(len(line) - 1)
+        flipped = line[:at] + bytes((line[at] ^ 0x10,)) + line[at + 1:]
+        return rng.choice([line[:at] + line[at + 1:], flipped, b"", b"\x00\xc0\xdb\xc0" + line[:-3]])
+    return spoil
+
+
+def test_repeatable_commands_survive_a_bad_line():
+    client, wire = client_of(Device(CONFIG, frame_bytes=100), spoil=damage(random.Random(3)))
+    words = np.random.default_rng(0).integers(-99, 99, (100, 4))
+    client.write_weights(words)
+    np.testing.assert_array_equal(client.read_weights(100), words)
+    assert len(wire.commands) > -(-400 // 44) + 3
+
+
+def test_damaged_commands_are_sent_again():
+    device = Device(CONFIG)
+    client, wire = client_of(device)
+    client.identify()
+    write, hit = wire.write, []
+
+    def lossy(data):
+        if len(hit) < 2:
+            hit.append(data)
+            data = data[:8] + bytes((data[8] ^ 1,)) + data[9:]
+        return write(data)
+
+    wire.write = lossy
+    client.write_values(3, np.array([9, 8]))
+    assert device.engine.plus.reshape(-1)[:6].tolist() == [0, 0, 0, 9, 8, 0]
+    assert len(wire.commands) == 4
+
+
+def test_run_is_never_repeated():
+    device = Device(CONFIG)
+    client, wire = client_of(device, spoil=lambda line, n: b"" if n >= 2 else line)
+    client.load_program([Instruction(op=Op.HALT)])
+    runs = []
+    device.run = lambda *, learn: runs.append(learn)
+    with pytest.raises(NoReply, match="RUN was not answered within 0.02 s.*may have been learnt"):
+        client.run(learn=True)
+    assert runs == [True]
+
+
+def test_silence():
+    client, wire = client_of(Device(CONFIG), spoil=lambda line, n: b"", retries=2)
+    with pytest.raises(NoReply, match="IDENTIFY was not answered within 0.02 s: is the bitstream loaded"):
+        client.identify()
+    assert len(wire.commands) == 3
+
+
+def test_a_stale_reply_is_skipped():
+    client, wire = client_of(Device(CONFIG))
+    client.identify()
+    wire.pending += sliplib.encode(seal(Status.OK, (client._sequence + 200) % 256, b"old")) + sliplib.END
+    client.write_values(0, np.array([5]))
+    assert client.read_values(0, 1)[0].tolist() == [5]
+
+
+@pytest.mark.parametrize("command, payload, status, message", [
+    (Command.RUN, RUN_HEADER.pack(LEARN, 0, 0, 0), Status.NO_PROGRAM, "RUN was refused with NO_PROGRAM: load a program first"),
+    (Command.READ, READ_HEADER.pack(Region.VALUE, 127, 2), Status.BAD_ADDRESS, "BAD_ADDRESS: the device is smaller"),
+    (Command.READ, READ_HEADER.pack(7, 0, 1), Status.BAD_REGION, "BAD_REGION: the bitstream"),
+    (Command.WRITE, WRITE_HEADER.pack(Region.WEIGHT, 0) + b"abc", Status.BAD_LENGTH, "BAD_LENGTH: the bitstream"),
+    (Command.LOAD, bytes(12) + b"\x02" + bytes(23), Status.BAD_PROGRAM, "BAD_PROGRAM at instruction 1: the program was made for another"),
+])
+def test_refusals_say_what_to_do(command, payload, status, message):
+    client, _ = client_of(Device(CONFIG))
+    with pytest.raises(DeviceError, match=message) as e:
+        client.command(command, payload)
+    assert e.value.status == status
+
+
+def test_every_status_has_a_way_out():
+    for status in Status:
+        if status != Status.OK:
+            assert len(str(DeviceError(Command.READ, status)).split(": ", 1)[1]) > 20, status
+    assert "newer than this program" in str(DeviceError(Command.READ, 99))
