@@ -1,0 +1,116 @@
+"""The whole device, host link and engine as RTL, driven by the client that drives a board: it learns what the reference learns."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from amaranth import Module
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.sim import Simulator
+
+from equilif.client import Client, DeviceError, Session
+from golden.isa import EngineConfig, Instruction, Op
+from golden.network import Network
+from golden.protocol import Identity, Status
+from golden.reference import Reference, one_hot
+from golden.schedule import Schedule
+from hdl.engine import Engine
+from hdl.host import Host, SerialHost
+from hdl.uart import RECEIVED, UartReceiver, UartTransmitter
+
+CONFIG = EngineConfig(lanes=4, tiles=32, value_groups=32, state_groups=8, program_words=192)
+
+
+class Board(wiring.Component):
+    """Engine and host; with a divisor, bytes go through a UART at either end of the line."""
+
+    def __init__(self, divisor: int | None):
+        self.divisor = divisor
+        super().__init__({"i": In(stream.Signature(RECEIVED)), "o": Out(stream.Signature(8))})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.engine = engine = Engine(CONFIG)
+        if self.divisor is None:
+            m.submodules.host = host = Host(CONFIG, build_id=7)
+            connect(m, flipped(self.i), host.i)
+            connect(m, host.o, flipped(self.o))
+        else:
+            m.submodules.host = host = SerialHost(CONFIG, divisor=self.divisor, build_id=7)
+            m.submodules.far_tx, m.submodules.far_rx = tx, rx = UartTransmitter(self.divisor), UartReceiver(self.divisor)
+            m.d.comb += [
+                tx.i.payload.eq(self.i.p.data), tx.i.valid.eq(self.i.valid), self.i.ready.eq(tx.i.ready), host.rx.eq(tx.tx),
+                rx.rx.eq(host.tx), self.o.payload.eq(rx.o.p.data), self.o.valid.eq(rx.o.valid), rx.o.ready.eq(self.o.ready),
+            ]
+        connect(m, host.engine, engine.host)
+        return m
+
+
+class SimulatedPort:
+    """A serial port whose other end is a simulation, which runs only while somebody reads."""
+
+    step = 500                  #: cycles
+
+    def __init__(self, dut):
+        self.dut, self.sent, self.received, self.cycles = dut, bytearray(), bytearray(), 0
+        self.simulator = Simulator(dut)
+        self.simulator.add_clock(1e-6)
+        self.simulator.add_testbench(self._line, background=True)
+
+    async def _line(self, ctx):
+        d = self.dut
+        ctx.set(d.o.ready, 1)
+        while True:
+            ctx.set(d.i.valid, bool(self.sent))
+            if self.sent:
+                ctx.set(d.i.p.data, self.sent[0])
+            _, _, taken, arrived, byte = await ctx.tick().sample(d.i.valid & d.i.ready, d.o.valid, d.o.payload)
+            if taken:
+                del self.sent[0]
+            if arrived:
+                self.received.append(byte)
+
+    def write(self, data):
+        self.sent += data
+        return len(data)
+
+    def read(self, size=1):
+        for _ in range(200):
+            if self.received:
+                break
+            self.cycles += self.step
+            self.simulator.run_until(self.cycles * 1e-6)
+        out, self.received = bytes(self.received[:size]), self.received[size:]
+        return out
+
+
+def test_learning_on_the_device_is_the_reference():
+    network = Network.chain(6, 5, 3, schedule=Schedule(free=24, nudged=16, window=16))
+    rng = np.random.default_rng(1)
+    x, y = rng.integers(0, 256, (3, 6)), one_hot(rng.integers(0, 3, 3), 3)
+    client = Client(SimulatedPort(Board(None)), timeout=0.01, run_timeout=0.01)
+    assert client.identify() == Identity(CONFIG, 7)
+    session, reference = Session(client, network, lr=0.05, counter=9), Reference(network, lr=0.05, counter=9)
+    for a, b in zip(x, y, strict=True):
+        want, got = reference.train(a[None], b[None]), session.run(a, b, learn=True)
+        assert (got.prediction, got.spikes) == (want.prediction[0], want.spikes) and got.spikes > 0 and got.cycles > 1000
+        np.testing.assert_array_equal(got.plus, want.plus["output"][0])
+        np.testing.assert_array_equal(got.minus, want.minus["output"][0])
+    changed = 0
+    for name, w in session.read_weights().items():
+        np.testing.assert_array_equal(w, reference.weights[name])
+        changed += (w != network.initial_weights()[name]).sum()
+    assert changed > 20 and client.read_counter() == reference.counter
+    assert session.run(x[0]).prediction == reference.infer(x[:1]).prediction[0]
+
+
+@pytest.mark.parametrize("divisor", [4, 7])
+def test_through_the_pins(divisor):
+    client = Client(SimulatedPort(Board(divisor)), timeout=0.01, run_timeout=0.01)
+    assert client.identify() == Identity(CONFIG, 7)
+    with pytest.raises(DeviceError) as e:
+        client.run(learn=False)
+    assert e.value.status == Status.NO_PROGRAM
+    client.load_program([Instruction(op=Op.HALT)])
+    got = client.run(learn=True, address=3, values=np.array([192, 219, 255]), read=(2, 5))
+    assert got.plus.tolist() == got.minus.tolist() == [0, 192, 219, 255, 0] and got.spikes == 0
