@@ -75,7 +75,7 @@ class Engine(wiring.Component):
 
         # -- scan and walk ---------------------------------------------------------------------------------------------------
         slot = Signal()             # single port: reads in one cycle of two, writes in the other
-        m.d.sync += slot.eq(~slot)
+        m.d.sync += slot.eq(~slot & ~start)          # in step with the instruction, so that cycles do not depend on what came before
         m.d.comb += [
             scanner.start.eq(start & ~walks(ins.op)), scanner.src.eq(ins.src), scanner.n_src.eq(ins.n_src), scanner.tile.eq(ins.operand),
             scanner.stride.eq(Mux((ins.op == Op.GATHER) & ins.mode[COLUMN.bit_length() - 1], 1, ins.n_dst)), scanner.dither.eq(phase),

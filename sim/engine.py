@@ -1,0 +1,124 @@
+"""Bench for hdl.engine.Engine against golden.engine.EngineModel: random programs, all memories compared after each.
+
+State space: sim.programs.  Memories keep their contents from program to program, so that states add up that no single program reaches.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+import cocotb
+import numpy as np
+from cocotb.clock import Clock
+from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge
+
+from golden.engine import EngineModel
+from golden.fixed import Raw
+from golden.isa import EngineConfig, assemble
+from golden.plasticity import DITHER_MASK, DITHER_UPDATE
+from golden.protocol import Region
+from sim.programs import random_program, random_values, random_weights
+from sim.run import bench_config, engine_config
+
+MOST_CYCLES = 200_000
+
+
+class EngineBench:
+    def __init__(self, dut: Any, config: EngineConfig):
+        self.dut, self.config, self.model = dut, config, EngineModel(config)
+        for name in ("mem_region", "mem_addr", "mem_wdata", "mem_write", "mem_read", "start", "learn"):
+            getattr(dut, f"host__{name}").value = 0
+        self.compared = 0
+
+    async def reset(self) -> None:
+        Clock(self.dut.clk, 10, unit="ns", impl="gpi").start()
+        self.dut.rst.value = 1
+        await ClockCycles(self.dut.clk, 2)
+        self.dut.rst.value = 0
+
+    async def write(self, region: Region, data: Raw) -> None:
+        d = self.dut
+        d.host__mem_region.value, d.host__mem_write.value = int(region), 1
+        for k, word in enumerate(data.ravel()):
+            d.host__mem_addr.value, d.host__mem_wdata.value = k, int(word) & 0xFFFFFFFF
+            await RisingEdge(d.clk)
+        d.host__mem_write.value = 0
+
+    async def read(self, region: Region, n: int) -> Raw:
+        d, out = self.dut, []
+        d.host__mem_region.value = int(region)
+        for k in range(n):
+            d.host__mem_addr.value, d.host__mem_read.value = k, 1
+            await RisingEdge(d.clk)
+            d.host__mem_read.value = 0
+            for _ in range(8):
+                await ReadOnly()
+                if d.host__mem_valid.value:
+                    out.append(int(d.host__mem_rdata.value))
+                    break
+                await RisingEdge(d.clk)
+            await RisingEdge(d.clk)
+        return np.array(out, np.int64)
+
+    async def run(self, learn: bool) -> int:
+        """Cycles of the run, as the engine counts them; the bench counts too."""
+        d = self.dut
+        d.host__start.value, d.host__learn.value = 1, int(learn)
+        await RisingEdge(d.clk)
+        d.host__start.value = 0
+        for cycles in range(MOST_CYCLES):
+            await ReadOnly()
+            if not d.host__busy.value:
+                assert int(d.host__cycles.value) == cycles
+                await RisingEdge(d.clk)
+                return cycles
+            await RisingEdge(d.clk)
+        raise AssertionError(f"no HALT within {MOST_CYCLES} cycles")
+
+    def lanes_memory(self, name: str) -> Raw:
+        p, n = self.config.lanes, self.config.numerics
+        width = {"a": n.accumulator_width, "b": n.accumulator_width, "q": n.charge_width, "s": 1}[name]
+        memory, depth = getattr(self.dut.lanes, f"{name}_memory"), self.config.state_groups * (2 if name in "as" else 1)
+        words = [int(memory[k].value) for k in range(depth)]
+        raw = np.array([[w >> (width * j) & ((1 << width) - 1) for j in range(p)] for w in words], np.int64)
+        return raw - (raw >> (width - 1) << width) if width > 1 else raw
+
+    async def compare(self, what: str) -> None:
+        model, p, g = self.model, self.config.lanes, self.config.state_groups
+        values = (await self.read(Region.VALUE, self.config.value_groups * p)).reshape(-1, p)
+        weights = await self.read(Region.WEIGHT, self.config.tiles * p * p)
+        a, s = self.lanes_memory("a"), self.lanes_memory("s")
+        pairs = {"plus": (values & 255, model.plus), "minus": (values >> 8 & 255, model.minus), "weights": (weights & 0xFFFF, model.w.ravel() & 0xFFFF),
+                 "a": (a[:g], model.a), "a saved": (a[g:], model.a_saved), "s": (s[:g], model.s), "s saved": (s[g:], model.s_saved),
+                 "b": (self.lanes_memory("b"), model.b), "q": (self.lanes_memory("q"), model.q)}
+        for name, (got, want) in pairs.items():
+            assert np.array_equal(got, want), f"{what}: {name} differ at {np.argwhere(got != want)[:4].tolist()}"
+            self.compared += want.size
+        counter = int((await self.read(Region.COUNTER, 1))[0])
+        assert counter == model.counter * DITHER_UPDATE & DITHER_MASK, f"{what}: dither counter"
+        d = self.dut
+        got_results = tuple(int(getattr(d, f"host__{n}").value) for n in ("prediction", "spikes", "accesses"))
+        assert got_results == (model.prediction, model.spikes, model.accesses), f"{what}: {got_results}"
+
+
+@cocotb.test()
+async def random_programs(dut: Any) -> None:
+    raw = bench_config()
+    config = engine_config(raw["engine"])
+    rng = np.random.default_rng(raw["seed"])
+    bench = EngineBench(dut, config)
+    await bench.reset()
+    for k in range(raw["programs"]):
+        program, learn = random_program(rng, config), bool(rng.integers(2))
+        if k % 4 == 0:
+            bench.model.w[:] = random_weights(rng, config)
+            await bench.write(Region.WEIGHT, bench.model.w)
+        values = random_values(rng, config)
+        bench.model.plus.flat = values
+        bench.model.minus.flat = values
+        await bench.write(Region.VALUE, values * 0x101)
+        await bench.write(Region.PROGRAM, assemble(program))
+        bench.model.load(program)
+        bench.model.run(learn=learn)
+        await bench.run(learn)
+        await bench.compare(f"program {k}")
+    assert bench.compared

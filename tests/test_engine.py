@@ -1,0 +1,173 @@
+"""The engine's RTL equals the golden engine model, memory by memory."""
+import dataclasses
+
+import numpy as np
+import pytest
+
+from golden.compiler import Compiled
+from golden.engine import EngineModel
+from golden.fixed import Numerics
+from golden.isa import COLUMN, EngineConfig, Instruction, Op
+from golden.kernel import Kernel
+from golden.network import Network, Population, Synapse
+from golden.plasticity import DITHER_MASK, DITHER_UPDATE
+from golden.protocol import Region
+from golden.reference import Reference, one_hot
+from golden.schedule import Schedule
+from hdl.engine import Engine
+from sim.programs import random_program, random_values, random_weights
+from sim.run import simulate
+from sim.verilated import VerilatedEngine, VerilatedNetwork
+
+SMALL = EngineConfig(lanes=4, tiles=48, value_groups=16, state_groups=8, program_words=128)
+CONFIGS = {
+    "P4": SMALL,
+    "P4-single-port": dataclasses.replace(SMALL, single_port=True, forwarding=False),
+    "P8": dataclasses.replace(SMALL, lanes=8),
+    "P16": dataclasses.replace(SMALL, lanes=16),
+}
+
+
+@pytest.fixture(scope="session", params=CONFIGS, ids=str)
+def engine(request):
+    return VerilatedEngine(CONFIGS[request.param])
+
+
+def compare(engine, model, what):
+    c, g = engine.config, engine.config.state_groups
+    a, s = engine.memory("a"), engine.memory("s")
+    pairs = {"a": (a[:g], model.a), "a saved": (a[g:], model.a_saved), "s": (s[:g], model.s), "s saved": (s[g:], model.s_saved),
+             "b": (engine.memory("b"), model.b), "q": (engine.memory("q"), model.q), "plus": (engine.memory("plus"), model.plus),
+             "minus": (engine.memory("minus"), model.minus), "weights": (engine.weight_words(c.tiles), model.w)}
+    for name, (got, want) in pairs.items():
+        assert np.array_equal(got, want), f"{what}: {name} differ at {np.argwhere(got != want)[:4].tolist()}"
+    assert engine.read(Region.COUNTER, 0, 1)[0] == model.counter * DITHER_UPDATE & DITHER_MASK
+
+
+def test_random_programs(engine):
+    """300 programs on each of four engines: 1,200 in all, memories carried over from one to the next."""
+    config, model = engine.config, EngineModel(engine.config)
+    for name in ("a", "b", "q", "s", "plus", "minus"):
+        assert not engine.memory(name).any()
+    rng = np.random.default_rng(config.lanes + config.single_port)
+    for k in range(300):
+        program, learn = random_program(rng, config), bool(rng.integers(2))
+        if k % 4 == 0:
+            model.w[:] = random_weights(rng, config)
+            engine.write(Region.WEIGHT, 0, model.w)
+        values = random_values(rng, config)
+        model.plus.flat = values
+        model.minus.flat = values
+        engine.write_values(0, values)
+        engine.load(program)
+        model.load(program)
+        model.run(learn=learn)
+        result = engine.run(learn=learn, most=200_000)
+        assert (result.prediction, result.spikes, result.accesses) == (model.prediction, model.spikes, model.accesses), f"program {k}"
+        compare(engine, model, f"program {k}")
+
+
+@pytest.mark.parametrize("simulator", ["icarus", "verilator"])
+def test_random_programs_in_cocotb(simulator, tmp_path):
+    config = CONFIGS["P4-single-port"] if simulator == "icarus" else dataclasses.replace(SMALL, tiles=24)
+    assert simulate(Engine(config), "sim.engine", tmp_path, simulator=simulator,
+                    config={"engine": dataclasses.asdict(config), "seed": 1, "programs": 12}) == 1
+
+
+GRAPH = Network(
+    (Population("x", 19, "input"), Population("bias", 1, "constant"), Population("h1", 13), Population("h2", 9), Population("out", 5)),
+    (Synapse("x", "h1"), Synapse("bias", "h1"), Synapse("x", "h2", 2.0), Synapse("h1", "h2"), Synapse("h1", "out"), Synapse("h2", "out", 0.5),
+     Synapse("bias", "out")),
+    "out", Schedule(free=10, nudged=6, window=4, leak=3))
+NETWORKS = {
+    "one layer": Network.chain(20, 5, schedule=Schedule(free=8, nudged=8)),
+    "two hidden": Network.chain(20, 17, 9, 5, schedule=Schedule(free=12, nudged=8)),
+    "graph with skips": GRAPH,
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("lanes", [4, 8])
+def test_networks_learn_as_the_reference(name, lanes):
+    network = NETWORKS[name]
+    config = EngineConfig(lanes=lanes, tiles=192, value_groups=32, state_groups=16)
+    reference = Reference(network, network.initial_weights(1), lr=0.05)
+    rtl = VerilatedNetwork(Compiled(network, config), reference.weights, eta=0.05)
+    rng = np.random.default_rng(2)
+    for k in range(8):
+        x, y = rng.integers(0, 256, network.n_inputs), one_hot(rng.integers(0, 5, 1), 5)
+        want, got = reference.train(x[None], y), rtl.sample(x, y[0])
+        assert (got.prediction, got.spikes) == (want.prediction[0], want.spikes), f"sample {k}"
+        plus, minus = rtl.rates()
+        assert np.array_equal(plus, np.concatenate([want.plus[p.name][0] for p in network.lif])), f"sample {k}"
+        assert np.array_equal(minus, np.concatenate([want.minus[p.name][0] for p in network.lif])), f"sample {k}"
+    for synapse, w in rtl.weights.items():
+        assert np.array_equal(w, reference.weights[synapse]), synapse
+    want, got = reference.infer(x[None]), rtl.sample(x)
+    assert got.prediction == want.prediction[0] and np.array_equal(rtl.rates()[0], np.concatenate([want.free[p.name][0] for p in network.lif]))
+
+
+def test_other_formats():
+    """Narrower weights and another binary point: the same RTL, parameterised."""
+    numerics = Numerics(fraction=8, weight_width=10, accumulator_width=20, charge_width=15)
+    network = Network.chain(12, 9, 4, schedule=Schedule(free=8, nudged=8), numerics=numerics)
+    config = EngineConfig(lanes=4, tiles=48, value_groups=16, state_groups=8, numerics=numerics)
+    kernel = Kernel(network, lr=0.1)
+    rtl = VerilatedNetwork(Compiled(network, config), kernel.weights, eta=0.1)
+    rng = np.random.default_rng(0)
+    x, labels = rng.integers(0, 256, (10, 12)).astype(np.uint8), rng.integers(0, 4, 10)
+    for j in range(10):
+        rtl.sample(x[j].astype(np.int64), one_hot(labels[j: j + 1], 4)[0])
+    kernel.train(x, labels)
+    for synapse, w in rtl.weights.items():
+        assert np.array_equal(w, kernel.weights[synapse]), synapse
+
+
+# -- cycle counts: exact -----------------------------------------------------------------------------------------------------------
+def cycles(engine, *program):
+    engine.load([*program, Instruction(op=Op.HALT)])
+    return engine.run(learn=True).cycles
+
+
+def spikes_at(engine, groups_of_lanes):
+    """Give neurons of the first groups a spike: a membrane of 1 meets a threshold of 1."""
+    p = engine.config.lanes
+    w = np.zeros((engine.config.tiles * p, p), np.int64)
+    engine.write(Region.WEIGHT, 0, w)
+    engine.load([Instruction(op=Op.RESET, operand=0, dst=0, n_dst=8), Instruction(op=Op.RESET, mode=1, operand=0, dst=0, n_dst=8),
+                 Instruction(op=Op.RESET, operand=1, dst=0, n_dst=groups_of_lanes), Instruction(op=Op.STEP, gain=1, dst=0, n_dst=8),
+                 Instruction(op=Op.HALT)])
+    assert engine.run(learn=False).spikes == groups_of_lanes * p
+
+
+def test_cycles_of_walks(engine):
+    """A walk takes a cycle a group."""
+    one = cycles(engine, Instruction(op=Op.MARK, dst=0, n_dst=1))
+    for n in range(2, 9):
+        assert cycles(engine, Instruction(op=Op.MARK, dst=0, n_dst=n)) == one + n - 1
+
+
+def test_cycles_of_gather(engine):
+    """An event takes a cycle a group, both ways, whatever comes before it; without forwarding a single group takes two."""
+    p = engine.config.lanes
+    spikes_at(engine, 2)
+    for mode in (0, COLUMN):
+        def gather(n_dst, mode=mode):
+            return cycles(engine, Instruction(op=Op.GATHER, mode=mode, src=0, n_src=2, dst=0, n_dst=n_dst))
+
+        for n_dst in range(2, 8):
+            assert gather(n_dst + 1) - gather(n_dst) == 2 * p, n_dst
+        assert gather(2) - gather(1) == (2 * p if engine.config.forwarding else 1)
+
+
+def test_cycles_of_learn(engine):
+    """A group an event takes a cycle, two on single-port weights; on dual-port ones a third party, the scanner, takes one an event."""
+    config, p = engine.config, engine.config.lanes
+    values = np.zeros(config.value_groups * p, np.int64)
+    values[: 2 * p] = 200
+    engine.write_values(0, values)
+    def learn(n_dst):
+        return cycles(engine, Instruction(op=Op.LEARN, gain=1, shift=18, src=0, n_src=2, dst=0, n_dst=n_dst))
+
+    for n_dst in range(3, 8):
+        assert learn(n_dst + 1) - learn(n_dst) == 2 * p * (2 if config.single_port else 1), n_dst
