@@ -8,7 +8,7 @@ went through is it walked for real, so no command is ever half done.  A byte tak
 """
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -32,6 +32,7 @@ from hdl.frame import STATUS_BITS, Framer
 from hdl.slip import SlipDecoder, SlipEncoder
 from hdl.uart import RECEIVED, UartReceiver, UartTransmitter
 
+assert LEARN == 1                        # bit 0 of the flags, and the only one
 WEIGHT_REGION, VALUE_REGION, PROGRAM_REGION, COUNTER_REGION = map(int, Region)
 RESULT_WORDS = 4
 
@@ -103,14 +104,14 @@ class Host(wiring.Component):
         status = Signal(STATUS_BITS)
         loaded = Signal()
 
-        command = framer.command
-        identify, load, write, read, run = (command == c for c in Command)
+        kind = Signal(len(Command))                         # the command, decoded
+        identify, load, write, read, run = kind
         region = Signal(2)
         m.d.comb += [
             region.eq(Mux(load, Region.PROGRAM, Mux(run, Region.VALUE, argument[:2]))),
             framer.addr.eq(at), checker.word.eq(word),
             engine.mem_region.eq(region), engine.mem_addr.eq(address), engine.mem_wdata.eq(word),
-            engine.learn.eq(argument[LEARN.bit_length() - 1]),
+            engine.learn.eq(argument[0]),
         ]
 
         def by_region(values):
@@ -130,8 +131,9 @@ class Host(wiring.Component):
                 with m.Case(int(r)):
                     m.d.comb += outside.eq(address >= region_size(self.config, r))
 
-        def refuse(why):
-            m.d.sync += status.eq(why)
+        # A state that can refuse sets the status whether it does or not, which keeps the conditions out of the register's enable;
+        # what is not refused passes through DONE.
+        def refuse():
             m.next = "STATUS"
 
         def again():
@@ -141,24 +143,27 @@ class Host(wiring.Component):
         m.d.sync += fresh.eq(1)
         with m.FSM():
             with m.State("WAIT"):
-                m.d.sync += [real.eq(0), at.eq(2), fresh.eq(0), lane.eq(0), result.eq(0), status.eq(Status.OK), address.eq(0), ran.eq(0)]
+                m.d.sync += [real.eq(0), at.eq(2), fresh.eq(0), lane.eq(0), result.eq(0), address.eq(0), ran.eq(0)]
+                m.d.sync += [kind.eq(Cat(framer.command == c for c in Command)), status.eq(framer.status)]
                 m.d.comb += checker.clear.eq(1)
                 with m.If(framer.full):
-                    n = framer.end                          # payload bytes, plus 2
-                    fits = (identify & (n == 2) | load & framer.whole & (n != 2) | write & (n > HEADER_BYTES[Command.WRITE] + 2)
-                            | read & (n == HEADER_BYTES[Command.READ] + 2) | run & (n >= HEADER_BYTES[Command.RUN] + 2))
-                    with m.If(framer.status != Status.OK):
-                        refuse(framer.status)
-                    with m.Elif(~(identify | load | write | read | run)):
-                        refuse(Status.UNKNOWN_COMMAND)
-                    with m.Elif(~fits):
-                        refuse(Status.BAD_LENGTH)
+                    m.next = "DECODE"
+            with m.State("DECODE"):
+                n = framer.end                              # payload bytes, plus 2
+                fits = (identify & (n == 2) | load & framer.whole & (n != 2) | write & (n > HEADER_BYTES[Command.WRITE] + 2)
+                        | read & (n == HEADER_BYTES[Command.READ] + 2) | run & (n >= HEADER_BYTES[Command.RUN] + 2))
+                m.d.sync += fresh.eq(0)
+                with m.If(status != Status.OK):
+                    refuse()
+                with m.Else():
+                    m.d.sync += status.eq(Mux(kind == 0, Status.UNKNOWN_COMMAND, Mux(~fits, Status.BAD_LENGTH, Mux(
+                        engine.busy, Status.BUSY, Status.NO_PROGRAM))))
+                    with m.If(~fits):                       # an unknown command never fits
+                        refuse()
                     with m.Elif(identify):
-                        m.next = "STATUS"
-                    with m.Elif(engine.busy):
-                        refuse(Status.BUSY)
-                    with m.Elif(run & ~loaded):
-                        refuse(Status.NO_PROGRAM)
+                        m.next = "DONE"
+                    with m.Elif(engine.busy | run & ~loaded):
+                        refuse()
                     with m.Elif(load):
                         m.next = "DATA"
                     with m.Else():
@@ -180,6 +185,7 @@ class Host(wiring.Component):
                     with m.If(at[:4] == HEADER_BYTES[Command.RUN] + 1):
                         m.next = "DATA"
             with m.State("ARGUMENT"):
+                m.d.sync += status.eq(Mux(run, Status.BAD_FLAGS, Status.BAD_REGION))
                 with m.If(write):
                     m.next = "DATA"
                 with m.Elif(~real):
@@ -187,36 +193,34 @@ class Host(wiring.Component):
                 with m.Elif(run & ~ran):
                     m.next = "HEADER"
                 with m.Else():
-                    m.next = "STATUS"
-                with m.If(run & ((argument & ~LEARN) != 0)):
-                    refuse(Status.BAD_FLAGS)
-                with m.If(~run & ((argument[2:] != 0) | write & (region == Region.PROGRAM))):
-                    refuse(Status.BAD_REGION)
+                    m.next = "DONE"
+                with m.If((argument[2:] != 0) | run & argument[1] | write & (region == Region.PROGRAM)):
+                    refuse()
 
             # -- what will be read ------------------------------------------------------------------------------------------
             with m.State("SPAN"):
+                m.d.sync += status.eq(Status.BAD_ADDRESS)
                 with m.If(count == 0):
                     m.next = "HEADER"
                     with m.If(read):
                         again()
                 with m.Elif(outside):
-                    refuse(Status.BAD_ADDRESS)
+                    refuse()
                 with m.Else():
                     m.d.sync += [address.eq(address + 1), count.eq(count - 1)]
 
             # -- what comes from the buffer: values, weights, program --------------------------------------------------------
             with m.State("DATA"):
+                m.d.sync += status.eq(Mux(load, Status.BAD_PROGRAM, Status.BAD_LENGTH))
                 with m.If(at == framer.end):
-                    with m.If(lane != 0):
-                        refuse(Status.BAD_LENGTH)
-                    with m.Elif(load & ~real & ~checker.closed):
-                        refuse(Status.BAD_PROGRAM)
+                    with m.If((lane != 0) | load & ~real & ~checker.closed):
+                        refuse()
                     with m.Elif(~real):
                         again()
                         with m.If(~load):
                             m.next = "HEADER"
                     with m.Else():
-                        m.next = "STATUS"
+                        m.next = "DONE"
                         with m.If(load):
                             m.d.sync += loaded.eq(1)
                         with m.If(run):
@@ -230,18 +234,20 @@ class Host(wiring.Component):
                         m.d.sync += lane.eq(0)
                         m.next = "ELEMENT"
             with m.State("ELEMENT"):
+                m.d.sync += status.eq(Status.BAD_ADDRESS)
                 m.next = "DATA"
                 with m.If(load & ~real):
                     m.d.comb += checker.step.eq(1)
                     m.next = "JUDGE"
                 with m.Elif(outside):
-                    refuse(Status.BAD_ADDRESS)
+                    refuse()
                 with m.Else():
                     m.d.comb += engine.mem_write.eq(real)
                     m.d.sync += address.eq(address + 1)
             with m.State("JUDGE"):
+                m.d.sync += status.eq(Status.BAD_PROGRAM)
                 with m.If(checker.fault):
-                    refuse(Status.BAD_PROGRAM)
+                    refuse()
                 with m.Elif(~checker.busy):
                     m.next = "DATA"
 
@@ -255,6 +261,9 @@ class Host(wiring.Component):
                     m.next = "HEADER"
 
             # -- reply ------------------------------------------------------------------------------------------------------
+            with m.State("DONE"):
+                m.d.sync += status.eq(Status.OK)
+                m.next = "STATUS"
             with m.State("STATUS"):
                 m.d.comb += [reply.valid.eq(1), reply.p.data.eq(status)]
                 with m.If(reply.ready):
