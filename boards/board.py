@@ -1,0 +1,67 @@
+"""What a board is: data, and the shell that joins the design with its pins."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from amaranth import Elaboratable, Module
+from amaranth.build import Platform
+from amaranth.lib import io
+
+from boards.clock import Ecp5Pll, Ice40Pll
+from golden.isa import EngineConfig
+from hdl.top import Top
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """A board and what is built for it; everything that a build depends on, apart from the tools.
+
+    ``network`` is the largest chain that the board is meant for, ``after_read`` Yosys passes before synthesis, ``leds`` the resource
+    names of LEDs for engine and link, ``high`` of outputs that must be high for the UART to work.
+    """
+
+    name: str
+    title: str
+    platform: Callable[[], Platform]
+    clock: type[Ice40Pll] | type[Ecp5Pll]
+    clock_hz: float
+    baud: int
+    config: EngineConfig
+    network: tuple[int, ...]
+    state_ram: str | None = None
+    synth_opts: str = ""
+    nextpnr_opts: str = ""
+    after_read: tuple[str, ...] = ()
+    leds: tuple[tuple[str, int], ...] = ()
+    high: tuple[str, ...] = ()
+
+    def overrides(self) -> dict[str, str]:
+        """Keywords for ``Platform.prepare``."""
+        return {"synth_opts": self.synth_opts, "nextpnr_opts": self.nextpnr_opts, "script_after_read": "\n".join(self.after_read)}
+
+
+class Shell(Elaboratable):
+    """Top on the pins of a board."""
+
+    def __init__(self, board: Board, *, build_id: int = 0):
+        self.board = board
+        self.top = Top(board.config, clock_hz=board.clock_hz, baud=board.baud, build_id=build_id, state_ram=board.state_ram)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.clock = self.board.clock(self.board.clock_hz)
+        m.submodules.top = top = self.top
+        uart = platform.request("uart", 0, dir="-")
+        m.submodules.rx = rx = io.Buffer("i", uart.rx)
+        m.submodules.tx = tx = io.Buffer("o", uart.tx)
+        m.d.comb += [top.rx.eq(rx.i), tx.o.eq(top.tx)]
+        for name in self.board.high:
+            m.submodules[name] = pin = io.Buffer("o", platform.request(name, 0, dir="-"))
+            m.d.comb += pin.o.eq(1)
+        for (name, number), lit in zip(self.board.leds, (top.busy, top.link), strict=False):
+            m.submodules[f"{name}_{number}"] = pin = io.Buffer("o", platform.request(name, number, dir="-"))
+            m.d.comb += pin.o.eq(lit)
+        return m
+
+

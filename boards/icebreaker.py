@@ -1,0 +1,21 @@
+"""iCEBreaker: iCE40UP5K.  Weights in the four SPRAMs, one bank each."""
+from __future__ import annotations
+
+from amaranth_boards.icebreaker import ICEBreakerPlatform
+
+from boards.board import Board
+from boards.clock import Ice40Pll
+from golden.isa import EngineConfig
+
+ICEBREAKER = Board(
+    name="icebreaker", title="iCEBreaker (Lattice iCE40UP5K)", platform=ICEBreakerPlatform,
+    clock=Ice40Pll, clock_hz=24e6, baud=2_000_000,
+    config=EngineConfig(lanes=4, tiles=4096, value_groups=256, state_groups=128, single_port=True, forwarding=False),
+    network=(784, 64, 10),
+    synth_opts="-dsp -spram -abc2",
+    after_read=(
+        "delete t:$meminit_v2 r:MEMID=*bank* %i",               # SPRAM has no initial content, and Yosys will not drop it by itself
+        "setparam -set COLLISION_X_MASK 1'b1 t:$memrd_v2",      # no reader uses what it read from a word that was being written
+    ),
+    leds=(("led_g", 0), ("led_r", 0)),
+)

@@ -1,0 +1,19 @@
+"""ULX3S with LFE5U-85F.  Weights in block RAM, neuron state in distributed RAM."""
+from __future__ import annotations
+
+from amaranth_boards.ulx3s import ULX3S_85F_Platform
+
+from boards.board import Board
+from boards.clock import Ecp5Pll
+from golden.isa import EngineConfig
+
+ULX3S_85F = Board(
+    name="ulx3s-85f", title="ULX3S 85F (Lattice ECP5 LFE5U-85F)", platform=ULX3S_85F_Platform,
+    clock=Ecp5Pll, clock_hz=60e6, baud=2_000_000,
+    config=EngineConfig(lanes=16, tiles=768, value_groups=128, state_groups=32),
+    network=(784, 224, 10),
+    state_ram="distributed",
+    after_read=("setparam -set COLLISION_X_MASK 1'b1 t:$memrd_v2",),    # no reader uses what it read from a word that was being written
+    leds=(("led", 0), ("led", 1)),
+    high=("uart_tx_enable",),
+)
