@@ -2,9 +2,9 @@
 
     word 0: op, mode, shift, src, count    operation exists, loops, shift           \\
     word 1: gain, operand                  threshold, learning rate                  }--> fault
-    word 2: dst, n_dst, n_src              [ first + n > size ], one sum a cycle    /
+    word 2: dst, n_dst, n_src              [ first + n > size ], one sum in two cycles /
 
-The product of tiles is n_src additions of n_dst that stop at the first sum beyond the weights, so there is no multiplier: up to 2 + n_src
+The product of tiles is n_src additions of n_dst that stop at the first sum beyond the weights, so there is no multiplier: up to 6 + 2 n_src
 cycles an instruction, one a word otherwise.
 """
 from __future__ import annotations
@@ -65,11 +65,17 @@ class Checker(wiring.Component):
         def is_(value, *ops):
             return value.matches(*(int(o) for o in ops))
 
-        # one adder and one comparator for all the ranges
-        base, n, total = Signal(16), Signal(width["n_dst"]), Signal(17)
-        size = Signal(max(cfg.tiles, cfg.value_groups).bit_length())
-        outside, left, product = Signal(), Signal(width["n_dst"]), Signal(16)
-        m.d.comb += [total.eq(base + n), outside.eq((total > size) | (n == 0))]
+        # one adder and one comparator for all the ranges, in turn: `total` is a sum in one cycle and compared in the next
+        base, n, size = Signal(16), Signal(width["n_dst"]), Signal(max(cfg.tiles, cfg.value_groups).bit_length())
+        total, summed = Signal(17), Signal()
+        outside, left = Signal(), Signal(width["n_src"])
+        m.d.comb += outside.eq((total > size) | (n == 0))
+        m.d.sync += summed.eq(0)
+
+        def add(first, count, limit):
+            m.d.comb += [self.busy.eq(1), base.eq(first), n.eq(count), size.eq(limit)]
+            with m.If(~summed):
+                m.d.sync += [total.eq(base + n), summed.eq(1)]
 
         walk, gather = is_(op, *WALK), is_(op, Op.GATHER)
         with m.FSM():
@@ -103,33 +109,35 @@ class Checker(wiring.Component):
                             with m.Else():
                                 m.next = "DESTINATION"
             with m.State("DESTINATION"):
-                m.d.comb += [self.busy.eq(1), base.eq(third.dst), n.eq(third.n_dst), size.eq(cfg.state_groups)]
-                with m.If(outside & ~is_(op, Op.ARGMAX)):
-                    m.d.sync += self.fault.eq(1)
-                    m.next = "WORD"
-                with m.Elif(walk & ~is_(op, Op.NUDGE)):
-                    m.next = "GOOD"
-                with m.Else():
-                    m.next = "SOURCE"
+                add(third.dst, third.n_dst, cfg.state_groups)
+                with m.If(summed):
+                    with m.If(outside & ~is_(op, Op.ARGMAX)):
+                        m.d.sync += self.fault.eq(1)
+                        m.next = "WORD"
+                    with m.Elif(walk & ~is_(op, Op.NUDGE)):
+                        m.next = "GOOD"
+                    with m.Else():
+                        m.next = "SOURCE"
             with m.State("SOURCE"):
-                m.d.comb += [self.busy.eq(1), base.eq(src), n.eq(Mux(walk, third.n_dst, third.n_src)),
-                             size.eq(Mux(gather, cfg.state_groups, cfg.value_groups))]
-                m.d.sync += [left.eq(third.n_src), product.eq(tile)]
-                with m.If(outside):
-                    m.d.sync += self.fault.eq(1)
-                    m.next = "WORD"
-                with m.Elif(walk | is_(op, Op.ARGMAX)):
-                    m.next = "GOOD"
-                with m.Else():
-                    m.next = "TILES"
+                add(src, Mux(walk, third.n_dst, third.n_src), Mux(gather, cfg.state_groups, cfg.value_groups))
+                with m.If(summed):
+                    m.d.sync += [left.eq(third.n_src), total.eq(tile)]
+                    with m.If(outside):
+                        m.d.sync += self.fault.eq(1)
+                        m.next = "WORD"
+                    with m.Elif(walk | is_(op, Op.ARGMAX)):
+                        m.next = "GOOD"
+                    with m.Else():
+                        m.next = "TILES"
             with m.State("TILES"):
-                m.d.comb += [self.busy.eq(1), base.eq(product), n.eq(third.n_dst), size.eq(cfg.tiles)]
-                m.d.sync += [left.eq(left - 1), product.eq(total)]
-                with m.If(outside):
-                    m.d.sync += self.fault.eq(1)
-                    m.next = "WORD"
-                with m.Elif(left == 1):
-                    m.next = "GOOD"
+                add(total, third.n_dst, cfg.tiles)
+                with m.If(summed):
+                    m.d.sync += left.eq(left - 1)
+                    with m.If(outside):
+                        m.d.sync += self.fault.eq(1)
+                        m.next = "WORD"
+                    with m.Elif(left == 1):
+                        m.next = "GOOD"
             with m.State("GOOD"):
                 m.d.comb += self.busy.eq(1)
                 m.d.sync += self.index.eq(self.index + 1)
