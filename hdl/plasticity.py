@@ -16,7 +16,7 @@ from golden.fixed import Numerics
 from golden.plasticity import GAIN_WIDTH, SHIFTS
 from hdl.fixed import saturate
 
-PRODUCT = 1 + GAIN_WIDTH + 16       #: bits of gain (u+ v+ - u- v-) + dither
+PRODUCT = 2 + GAIN_WIDTH + 16       #: bits of gain (u+ v+ - u- v-) + dither, signed
 
 
 class Plasticity(wiring.Component):

@@ -6,7 +6,7 @@
                      |                                 |
                      +------------------------> lowest lane not done yet --> o: events
 
-Latency: 2 cycles from start to the first event.  Throughput: an event a cycle; a group of zeros costs a cycle.  While learning the
+Latency: 3 cycles from start to the first event.  Throughput: an event a cycle; a group of zeros costs a cycle.  While learning the
 walker reads the same memory: every event fetches its group anew, one cycle in which the walker waits, and a group of zeros costs two.
 """
 from __future__ import annotations
@@ -28,8 +28,9 @@ class Scanner(wiring.Component):
         Begin a scan: first group and number of groups, tile of the first group's walk and its increment a group, dither of row 0.
     spiking, learning : In(1)
         Held during a scan.  Sources: spikes; values with plus or minus non-zero; otherwise values with plus non-zero.
-    fetch, addr : Out
-        Read strobe and group; the memories answer in the next cycle on spikes, plus and minus.
+    fetch, take, addr : Out
+        Read strobe, early word that the memory port is the scanner's, and group; the memories answer in the next cycle on spikes, plus
+        and minus.
     hold : Out(1)
         The memories must keep their outputs until the next fetch.
     allow, blocking : In(1), Out(1)
@@ -39,7 +40,7 @@ class Scanner(wiring.Component):
     o : Out(stream of event)
     """
 
-    latency = 2
+    latency = 3
 
     def __init__(self, config: EngineConfig):
         self.config = config
@@ -48,7 +49,7 @@ class Scanner(wiring.Component):
         super().__init__({
             "start": In(1), "src": In(bits), "n_src": In(bits + 1), "tile": In(tile), "stride": In(bits + 1), "dither": In(DITHER_WIDTH),
             "spiking": In(1), "learning": In(1), "allow": In(1), "blocking": Out(1),
-            "fetch": Out(1), "addr": Out(bits), "hold": Out(1), "spikes": In(p), "plus": In(8 * p), "minus": In(8 * p),
+            "fetch": Out(1), "take": Out(1), "addr": Out(bits), "hold": Out(1), "spikes": In(p), "plus": In(8 * p), "minus": In(8 * p),
             "busy": Out(1), "o": Out(stream.Signature(event(config))),
         })
 
@@ -57,7 +58,7 @@ class Scanner(wiring.Component):
         p, o, bits, tiles = self.config.lanes, self.o, group_bits(self.config), tile_bits(self.config)
         place = data.StructLayout({"group": bits, "tile": tiles, "dither": DITHER_WIDTH})
         head = Signal(place)                           # the group at `address`
-        address, left = Signal(bits), Signal(bits + 1)
+        address, following, left = Signal(bits), Signal(bits), Signal(bits + 1)
         present, done = Signal(), Signal(p)            # its lanes are on the memories' outputs; those that are events already
 
         fresh, pending, rest, room, moved, finished = Signal(p), Signal(p), Signal(p), Signal(), Signal(), Signal()
@@ -72,7 +73,9 @@ class Scanner(wiring.Component):
             self.blocking.eq(self.learning & self.allow & (left != 0) & ~present & ~o.valid),
             # the next group is fetched in the cycle in which this one is finished
             self.fetch.eq(self.blocking | ~self.learning & (Mux(present, finished & (left != 1), left != 0))),
-            self.addr.eq(address + (finished & ~self.learning)),
+            # the strobe is late, so the address must not be: a fetch beside a present group is that of the following one
+            self.take.eq(self.blocking | ~self.learning & (left != 0)),
+            self.addr.eq(Mux(present, following, address)),
             self.hold.eq(present & ~self.learning),
             self.busy.eq((left != 0) | o.valid),
         ]
@@ -81,12 +84,12 @@ class Scanner(wiring.Component):
             m.d.sync += done.eq(done | (pending & ~rest))
         with m.If(finished):
             m.d.sync += [
-                done.eq(0), address.eq(address + 1), left.eq(left - 1), head.group.eq(head.group + 1),
+                done.eq(0), address.eq(following), following.eq(following + 1), left.eq(left - 1), head.group.eq(head.group + 1),
                 head.tile.eq(head.tile + self.stride), head.dither.eq(head.dither + (DITHER_ROW * p) % (1 << DITHER_WIDTH)),
             ]
         with m.If(self.start):
-            m.d.sync += [done.eq(0), address.eq(self.src), left.eq(self.n_src), head.group.eq(0), head.tile.eq(self.tile),
-                         head.dither.eq(self.dither)]
+            m.d.sync += [done.eq(0), address.eq(self.src), following.eq(self.src + 1), left.eq(self.n_src), head.group.eq(0),
+                         head.tile.eq(self.tile), head.dither.eq(self.dither)]
 
         e = lowest_set(pending)
         with m.If(o.ready):

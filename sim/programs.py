@@ -51,7 +51,7 @@ def random_instruction(rng: np.random.Generator, config: EngineConfig, op: Op) -
     elif op == Op.MEASURE:
         shift = int(rng.choice(RATE_SHIFTS))
     elif op == Op.LEARN:
-        gain, shift = int(rng.integers(0, GAIN_MAX + 1)), int(rng.choice(SHIFTS))
+        gain, shift = int(rng.choice([rng.integers(0, GAIN_MAX + 1), GAIN_MAX])), int(rng.choice(SHIFTS))
     elif op == Op.NUDGE:
         src = int(rng.integers(0, config.value_groups - n_dst + 1))
     if op in SYNAPTIC:

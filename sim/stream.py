@@ -9,8 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 from cocotb.triggers import ReadOnly, RisingEdge
+from cocotb.utils import get_sim_time
 
 Pause = Callable[[], bool]        #: true: do not offer (or take) in this cycle
+
+
+def now(period_ns: int = 10) -> int:
+    """Number of the present clock cycle."""
+    return int(get_sim_time("ns")) // period_ns
 
 
 def never() -> bool:

@@ -1,0 +1,39 @@
+"""Bench for hdl.plasticity.Plasticity.
+
+State space: weights at and near both rails and anywhere, rates 0, 255 and anywhere, every gain and shift, any dither.  Stalls: random idle cycles.
+"""
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import cocotb
+
+from golden.fixed import Numerics
+from golden.plasticity import GAIN_MAX, SHIFTS, Step, dither, ep_update
+from hdl.plasticity import Plasticity
+from sim.pipeline import Pipeline, bits
+from sim.run import bench_config
+
+
+@cocotb.test()
+async def updates(dut: Any) -> None:
+    weight = Numerics(**bench_config()).weight
+    tb = Pipeline(dut, inputs=("product", "um", "vm"), later=("w",), outputs=("o",), latency=Plasticity.latency)
+    await tb.reset()
+    n = 0
+    for shift in SHIFTS:
+        await tb.hold(shift=shift)
+        for _ in range(800):
+            gain, counter = random.randint(0, GAIN_MAX), random.getrandbits(18)
+            w = random.choice([weight.lo, weight.hi, weight.lo + random.randint(0, 40), weight.hi - random.randint(0, 40), random.randint(weight.lo, weight.hi)])
+            up, um, vp, vm = (random.choice([0, 255, random.randint(0, 255)]) for _ in range(4))
+            want = ep_update([[w]], [up], [um], [vp], [vm], step=Step(gain, shift), counter=counter, weight=weight)[0, 0]
+            product = gain * up * vp + (int(dither(counter, 0, 0)) & ((1 << shift) - 1))
+            await tb.feed({"product": product, "um": -gain * um, "vm": vm, "w": w}, (bits(want, 16),))
+            n += 1
+            if random.random() < 0.2:
+                await tb.feed()
+        for _ in range(Plasticity.latency):
+            await tb.feed()
+    await tb.finish(n)

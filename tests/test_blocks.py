@@ -1,0 +1,33 @@
+"""Each block's RTL equals its golden function, exactly, under stalls; cycles are counted in the benches.  One bench a block: sim/<block>.py."""
+import dataclasses
+
+import pytest
+
+from golden.fixed import DEFAULT, Numerics
+from golden.isa import EngineConfig
+from hdl.lif import Lif
+from hdl.plasticity import Plasticity
+from hdl.rate import Measure
+from hdl.scan import Scanner
+from hdl.sequencer import Sequencer
+from hdl.walk import Walker
+from hdl.weights import WeightArray
+from sim.run import simulate
+
+NARROW = Numerics(fraction=8, weight_width=10, accumulator_width=20, charge_width=15)
+ENGINE = EngineConfig(lanes=4, tiles=20, value_groups=16, state_groups=8, program_words=96)
+SINGLE_PORT = dataclasses.replace(ENGINE, single_port=True, forwarding=False)
+WIDE = dataclasses.replace(ENGINE, lanes=16)
+
+
+@pytest.mark.parametrize("numerics", [DEFAULT, NARROW], ids=["default", "narrow"])
+@pytest.mark.parametrize("block, bench", [(Lif, "sim.lif"), (Measure, "sim.rate"), (Plasticity, "sim.plasticity")], ids=["lif", "rate", "plasticity"])
+def test_lane_block(block, bench, numerics, tmp_path):
+    assert simulate(block(numerics), bench, tmp_path, config=numerics, simulator="icarus")
+
+
+@pytest.mark.parametrize("config", [ENGINE, SINGLE_PORT, WIDE], ids=["P4", "P4-single-port", "P16"])
+@pytest.mark.parametrize("block, bench", [(WeightArray, "sim.weights"), (Scanner, "sim.scan"), (Walker, "sim.walk"), (Sequencer, "sim.sequencer")],
+                         ids=["weights", "scan", "walk", "sequencer"])
+def test_engine_block(block, bench, config, tmp_path):
+    assert simulate(block(config), bench, tmp_path, config=config, simulator="icarus")
