@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 
@@ -121,7 +122,8 @@ class Instruction:
 
     @classmethod
     def decode(cls, code: int) -> Instruction:
-        values, at = {}, 0
+        values: dict[str, Any] = {}
+        at = 0
         for name, width, signed in FIELDS:
             value = code >> at & ((1 << width) - 1)
             values[name] = value - (1 << width) if signed and value >> (width - 1) else value

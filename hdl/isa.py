@@ -30,5 +30,6 @@ def event(config: EngineConfig) -> data.StructLayout:
 
 def command(config: EngineConfig) -> data.StructLayout:
     """What the lanes do in one cycle: one group of the destination."""
-    return data.StructLayout({"op": 4, "column": 1, "group": group_bits(config), "value_group": group_bits(config), "tile": tile_bits(config), "e": lane_bits(config),
+    return data.StructLayout({"op": 4, "column": 1, "group": group_bits(config), "value_group": group_bits(config),
+                              "tile": tile_bits(config), "e": lane_bits(config),
                               "rotate": lane_bits(config), "scale": 9, "up": Shape(16, True), "um": Shape(16, True), "dither": DITHER_WIDTH})

@@ -30,7 +30,8 @@ class Lif(wiring.Component):
     latency = 2
 
     def __init__(self, numerics: Numerics):
-        super().__init__({"total": In(shape(numerics.accumulator)), "threshold": In(15), "above": In(17), "leak": In(4), "v": Out(signed(16)), "spike": Out(1)})
+        super().__init__({"total": In(shape(numerics.accumulator)),
+                          "threshold": In(15), "above": In(17), "leak": In(4), "v": Out(signed(16)), "spike": Out(1)})
 
     def elaborate(self, platform):
         m = Module()

@@ -27,7 +27,8 @@ class Plasticity(wiring.Component):
 
     def __init__(self, numerics: Numerics):
         self.weight = numerics.weight
-        super().__init__({"product": In(signed(PRODUCT)), "um": In(signed(16)), "vm": In(8), "shift": In(5), "w": In(signed(16)), "o": Out(signed(16))})
+        super().__init__({"product": In(signed(PRODUCT)), "um": In(signed(16)), "vm": In(8), "shift": In(5),
+                          "w": In(signed(16)), "o": Out(signed(16))})
 
     def elaborate(self, platform):
         m = Module()

@@ -87,7 +87,8 @@ class EngineBench:
         values = (await self.read(Region.VALUE, self.config.value_groups * p)).reshape(-1, p)
         weights = await self.read(Region.WEIGHT, self.config.tiles * p * p)
         a, s = self.lanes_memory("a"), self.lanes_memory("s")
-        pairs = {"plus": (values & 255, model.plus), "minus": (values >> 8 & 255, model.minus), "weights": (weights & 0xFFFF, model.w.ravel() & 0xFFFF),
+        pairs = {"plus": (values & 255, model.plus), "minus": (values >> 8 & 255, model.minus),
+                 "weights": (weights & 0xFFFF, model.w.ravel() & 0xFFFF),
                  "a": (a[:g], model.a), "a saved": (a[g:], model.a_saved), "s": (s[:g], model.s), "s saved": (s[g:], model.s_saved),
                  "b": (self.lanes_memory("b"), model.b), "q": (self.lanes_memory("q"), model.q)}
         for name, (got, want) in pairs.items():
@@ -113,8 +114,7 @@ async def random_programs(dut: Any) -> None:
             bench.model.w[:] = random_weights(rng, config)
             await bench.write(Region.WEIGHT, bench.model.w)
         values = random_values(rng, config)
-        bench.model.plus.flat = values
-        bench.model.minus.flat = values
+        bench.model.plus[:] = bench.model.minus[:] = values.reshape(bench.model.plus.shape)
         await bench.write(Region.VALUE, values * 0x101)
         await bench.write(Region.PROGRAM, assemble(program))
         bench.model.load(program)

@@ -26,7 +26,8 @@ async def updates(dut: Any) -> None:
         await tb.hold(shift=shift)
         for _ in range(800):
             gain, counter = random.randint(0, GAIN_MAX), random.getrandbits(18)
-            w = random.choice([weight.lo, weight.hi, weight.lo + random.randint(0, 40), weight.hi - random.randint(0, 40), random.randint(weight.lo, weight.hi)])
+            w = random.choice([weight.lo, weight.hi, weight.lo + random.randint(0, 40), weight.hi - random.randint(0, 40),
+                               random.randint(weight.lo, weight.hi)])
             up, um, vp, vm = (random.choice([0, 255, random.randint(0, 255)]) for _ in range(4))
             want = ep_update([[w]], [up], [um], [vp], [vm], step=Step(gain, shift), counter=counter, weight=weight)[0, 0]
             product = gain * up * vp + (int(dither(counter, 0, 0)) & ((1 << shift) - 1))

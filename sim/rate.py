@@ -30,8 +30,8 @@ async def rates(dut: Any) -> None:
             v = random.choice([fmt.lo, fmt.hi, 0, random.randint(fmt.lo, fmt.hi)])
             total = random.choice([random.randint(fmt.lo, fmt.hi), random.randint(-3, 3), (255 << shift) + random.randint(-3, 3 + (1 << shift)),
                                    random.randint(0, 256 << shift)])
-            charge = int(wrap(np.int64(total - v), fmt))
-            want = measure(wrap(np.int64(charge + v), fmt), 0, shift=shift)
+            charge = int(wrap(np.array(total - v), fmt))
+            want = measure(wrap(np.array(charge + v), fmt), 0, shift=shift)
             await tb.feed({"charge": charge, "v": v}, (int(want),))
             n += 1
             if random.random() < 0.2:

@@ -64,7 +64,8 @@ class WalkBench:
             self.fields = ("op", "column", "group", "value_group", "tile", "e", "rotate", "scale", "up", "um", "dither")
             for v in events:
                 for g in groups:
-                    self.score.expect((ins.op, int(bool(column)), ins.dst + g, ins.dst + g, (v["tile"] + g * (ins.n_src if column else 1)) % tiles, v["e"],
+                    self.score.expect((ins.op, int(bool(column)), ins.dst + g, ins.dst + g,
+                                       (v["tile"] + g * (ins.n_src if column else 1)) % tiles, v["e"],
                                        -v["e"] % p if learn else v["e"], 256 if ins.op == Op.GATHER else v["plus"],
                                        ins.gain * v["plus"], -ins.gain * v["minus"], (v["dither"] + g * p * DITHER_COLUMN) & DITHER_MASK))
         d.instruction.value, d.start.value, d.walking.value, d.enable.value = ins.encode(), 1, int(ins.op in WALK), 1
@@ -87,8 +88,10 @@ class WalkBench:
 def random_case(config: EngineConfig, op: Op) -> tuple[Instruction, list[dict[str, int]]]:
     n = random.randint(1, 9)
     ins = Instruction(op=op, mode=random.randrange(4), operand=random.randint(-(1 << 15), (1 << 15) - 1), gain=random.randint(0, GAIN_MAX),
-                      src=random.randrange(config.value_groups), n_src=random.randint(1, 9), n_dst=n, dst=random.randint(0, config.value_groups - n))
-    events = [{"e": random.randrange(config.lanes), "group": 0, "plus": random.choice([0, 1, 255, random.randrange(256)]), "minus": random.randrange(256),
+                      src=random.randrange(config.value_groups), n_src=random.randint(1, 9), n_dst=n,
+                      dst=random.randint(0, config.value_groups - n))
+    events = [{"e": random.randrange(config.lanes), "group": 0,
+               "plus": random.choice([0, 1, 255, random.randrange(256)]), "minus": random.randrange(256),
                "tile": random.randrange(config.tiles), "dither": random.getrandbits(18)} for _ in range(random.randint(1, 8))]
     return ins, events if op in SYNAPTIC else []
 

@@ -37,7 +37,8 @@ async def rows_and_columns(dut: Any) -> None:
         await silent({"write": (1 << p) - 1, "w_tile": word // p, "w_e": word % p, "w_data": pack(row)})
     n = 0
     for _ in range(1500):
-        changes, expected = {}, None
+        changes: dict[str, int] = {}
+        expected: int | None = None
         if random.random() < 0.4:
             word, mask = random.randrange(tiles * p), random.choice([(1 << p) - 1, 1 << random.randrange(p)])
             fresh = rng.integers(-(1 << (width - 1)), 1 << (width - 1), p)
