@@ -13,7 +13,6 @@ from cocotb.triggers import ReadOnly, RisingEdge
 
 from sim.scoreboard import Scoreboard
 
-
 UNSEEN = ()                 #: expected of a cycle whose outputs nobody looks at
 
 

@@ -44,14 +44,15 @@ def random_instruction(rng: np.random.Generator, config: EngineConfig, op: Op) -
     mode = int(rng.integers(0, 4))
     dst, n_dst = place(config.state_groups, 4)
     src, n_src = place(config.state_groups if op == Op.GATHER else config.value_groups, 4)
-    operand = int(rng.choice([0, rng.integers(-(1 << 15), 1 << 15), rng.integers(-config.numerics.one, config.numerics.one)]))
+    reach = int(rng.choice([1, config.numerics.one, 1 << 15]))
+    operand = int(rng.integers(-reach, reach))
     gain, shift = 0, 0
     if op == Op.STEP:
         gain, shift = 1 << int(rng.integers(0, THRESHOLD_MAX.bit_length())), int(rng.choice(LEAKS))
     elif op == Op.MEASURE:
         shift = int(rng.choice(RATE_SHIFTS))
     elif op == Op.LEARN:
-        gain, shift = int(rng.choice([rng.integers(0, GAIN_MAX + 1), GAIN_MAX])), int(rng.choice(SHIFTS))
+        gain, shift = min(int(rng.integers(0, 2 * GAIN_MAX)), GAIN_MAX), int(rng.choice(SHIFTS))
     elif op == Op.NUDGE:
         src = int(rng.integers(0, config.value_groups - n_dst + 1))
     if op in SYNAPTIC:

@@ -26,7 +26,7 @@ class SimulationFailed(AssertionError):
     """The build broke, a bench failed or no bench ran; the message ends with the end of the log."""
 
 
-class _SelectiveVerilator(Verilator):  # type: ignore[misc]      # cocotb_tools carries no types
+class _SelectiveVerilator(Verilator):
     """Only what a control file names is visible to the bench, instead of everything: three times faster."""
 
     def _build_command(self) -> Any:
