@@ -1,0 +1,368 @@
+"""The ``equilif`` command: options in, tables out.  The work is done in the other modules, imported when a command needs them."""
+from __future__ import annotations
+
+import dataclasses
+import functools
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
+
+try:
+    import typer
+
+    from equilif import console as show
+except ModuleNotFoundError as e:
+    sys.exit(f"error: {e.name} is not installed: pip install 'equilif[cli]'")
+
+from equilif.extras import MissingExtra, needs
+
+if TYPE_CHECKING:
+    from equilif.presets import Preset
+    from golden.data import DataSet
+    from golden.isa import EngineConfig
+    from golden.network import Network
+
+app = typer.Typer(name="equilif", add_completion=False, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False, help="""
+Spiking networks that learn by Equilibrium Propagation, bit for bit the same in Python, in RTL and on an FPGA.
+
+[bold]equilif demo[/] shows all of it in a few minutes.
+""")
+
+BAD_INPUT, INTERRUPTED = 2, 130
+
+
+class Data(StrEnum):
+    """golden.data.NAMES, without importing NumPy for --help."""
+
+    digits = "digits"
+    mnist = "mnist"
+    fashion = "fashion"
+
+
+DataArgument = Annotated[Data, typer.Argument(help="Data set. The 8x8 digits come with scikit-learn; the others are IDX files.")]
+Folder = Annotated[Path | None, typer.Option("--data", help="Folder with the IDX files (torchvision's layout works).", show_default="./data")]
+Json = Annotated[Path | None, typer.Option("--json", help="Also write what is printed to this file, as JSON.", metavar="FILE")]
+Seed = Annotated[int | None, typer.Option(help="Seed of weights and sample order.", show_default="the preset's first")]
+
+P = ParamSpec("P")
+
+
+def command(**keywords: Any) -> Callable[[Callable[P, Any]], Callable[P, None]]:
+    """A command whose expected errors are one line and exit code 2; ``--json`` gets what it returns."""
+    def decorate(function: Callable[P, Any]) -> Callable[P, None]:
+        @functools.wraps(function)
+        def run(*args: P.args, **kwargs: P.kwargs) -> None:
+            from equilif import results
+            from sim.verilator import MissingVerilator
+            try:
+                found = function(*args, **kwargs)
+                path = kwargs.get("json")
+                if isinstance(path, Path):
+                    results.write_json(path, {"command": function.__name__.rstrip("_"), "version": results.version(), **found})
+                ok = found.get("ok", True)
+            except FileNotFoundError as e:
+                show.fail(f"there is no {e.filename}" if e.filename else str(e))
+                raise typer.Exit(BAD_INPUT) from None
+            except (ValueError, OSError, MissingExtra, results.ToolFailed, MissingVerilator) as e:
+                show.fail(str(e))
+                raise typer.Exit(BAD_INPUT) from None
+            except KeyboardInterrupt:
+                show.fail("interrupted")
+                raise typer.Exit(INTERRUPTED) from None
+            if not ok:
+                raise typer.Exit(1)
+        app.command(**keywords)(run)
+        return run
+    return decorate
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+    if version:
+        from equilif import results
+        show.console.print(f"equilif {results.version()}")
+        raise typer.Exit
+
+
+# -- train ----------------------------------------------------------------------------------------------------------------
+@command()
+def train(
+    data: DataArgument = Data.digits,
+    hidden: Annotated[list[int] | None, typer.Option(help="Size of a hidden population; repeat for more of them.", min=1,
+                                                     show_default=False)] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, show_default=False)] = None,
+    eta: Annotated[float | None, typer.Option(help="Learning rate of the first epoch.", show_default=False)] = None,
+    decay: Annotated[float | None, typer.Option(help="What the learning rate is multiplied by each epoch.",
+                                                show_default=False)] = None,
+    beta: Annotated[float | None, typer.Option(help="Strength of the nudge.", show_default=False)] = None,
+    free: Annotated[int | None, typer.Option(help="Time steps of the free phase.", show_default=False)] = None,
+    nudged: Annotated[int | None, typer.Option(help="Time steps of each nudged phase.", show_default=False)] = None,
+    window: Annotated[int | None, typer.Option(help="Time steps over which rates are measured.", show_default=False)] = None,
+    leak: Annotated[int | None, typer.Option(help="The membrane loses v / 2**leak a step; 0: nothing.", show_default=False)] = None,
+    seed: Seed = None,
+    folder: Folder = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for network.npz, history.json and the learning curve.",
+                                             show_default="results/<data set>")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, to the same bits as without the break; "
+                                                         "--epochs may lengthen it.")] = False,
+    json: Json = None,
+) -> dict[str, Any]:
+    """Train a network on the golden model.
+
+    Options that are not given come from the preset of the data set.  Everything is saved after every epoch.
+
+    Example:  [bold]equilif train digits --hidden 64 --hidden 32 --epochs 20 --out results/deep[/]
+    """
+    from equilif.presets import PRESETS
+    from equilif.train import HISTORY, NETWORK, Training
+    out = out or Path("results") / data
+    given = {"hidden": tuple(hidden) if hidden else None, "eta": eta, "decay": decay, "beta": beta, "free": free, "nudged": nudged,
+             "window": window, "leak": leak}
+    if resume:
+        fixed = [f"--{name}" for name, value in {**given, "seed": seed}.items() if value is not None]
+        if fixed:
+            raise ValueError(f"a resumed run keeps its settings: leave out {', '.join(fixed)}")
+        if not (out / NETWORK).exists():
+            raise ValueError(f"there is no run to resume in {out}: it has no {NETWORK}")
+        run = Training.resume(out, functools.partial(_data, folder=folder), epochs=epochs)
+    else:
+        preset = _changed(PRESETS[data], epochs=epochs, **given)
+        run = Training.start(preset, _data(data, folder), preset.seeds[0] if seed is None else seed)
+    show.describe(run)
+    show.train(run, out)
+    plotted = show.learning_curve(run, out)
+    show.console.print(f"test accuracy [bold]{run.history[-1].test_accuracy:.2%}[/] after {len(run.history)} epochs; "
+                  f"saved {', '.join([NETWORK, HISTORY, *plotted])} in {out}")
+    return {**run.to_dict(), "accuracy": run.history[-1].test_accuracy, "out": out, "files": [NETWORK, HISTORY, *plotted]}
+
+
+def _data(name: str, folder: Path | None) -> DataSet:
+    from golden import data
+    return data.load(name, folder)
+
+
+def _changed(preset: Preset, **options: Any) -> Preset:
+    """The preset with the options that were given."""
+    given = {name: value for name, value in options.items() if value is not None}
+    phases = {f.name for f in dataclasses.fields(preset.schedule)}
+    schedule = dataclasses.replace(preset.schedule, **{k: v for k, v in given.items() if k in phases})
+    changed = dataclasses.replace(preset, schedule=schedule, **{k: v for k, v in given.items() if k not in phases})
+    if len(changed.hidden) != len(preset.hidden):              # they belong to the layers of the preset
+        changed = dataclasses.replace(changed, rate_scales=())
+    return changed
+
+
+
+# -- evaluate -------------------------------------------------------------------------------------------------------------
+@command()
+def evaluate(
+    network: Annotated[Path, typer.Argument(help="A network.npz of `equilif train`.")],
+    data: Annotated[Data | None, typer.Argument(help="Data set.", show_default="the one it was trained on")] = None,
+    folder: Folder = None,
+    json: Json = None,
+) -> dict[str, Any]:
+    """Accuracy, confusion matrix and spikes of a trained network on a test set.
+
+    Example:  [bold]equilif evaluate results/digits/network.npz[/]
+    """
+    from equilif.evaluate import evaluate as run
+    from equilif.train import HISTORY, read_history
+    from golden import network as networks
+    net, weights = networks.load(network)
+    beside = network.with_name(HISTORY)
+    name: str = data or (read_history(beside)[0].data if beside.exists() else Data.digits)
+    samples = _data(name, folder)
+    found = run(net, weights, samples.x_test, samples.y_test)
+    show.console.print(show.confusion(found))
+    show.console.print(f"\n{name}: [bold]{found.accuracy:.2%}[/] of {len(samples.x_test):,} test samples, {found.spikes_per_sample:,.0f} spikes a "
+                  "sample (free phase)")
+    for population in found.silent:
+        show.console.print(f"{population}: {found.silent[population]:.1%} of the rates at 0, {found.full[population]:.1%} at their maximum")
+    return {"network": network, "data": name, **found.to_dict()}
+
+
+# -- verify ---------------------------------------------------------------------------------------------------------------
+@command()
+def verify(
+    data: DataArgument = Data.digits,
+    network: Annotated[Path | None, typer.Option(help="Start from this network.npz.", show_default="an untrained network")] = None,
+    samples: Annotated[int, typer.Option(help="Training samples, and at most as many test samples.", min=1)] = 200,
+    everything: Annotated[bool, typer.Option("--all", help="Every training sample once, and every test sample.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="The whole training run of the preset, all epochs, and every test sample.")] = False,
+    lanes: Annotated[int, typer.Option(help="Lanes of the engine: 2, 4, 8, 16 or 32.")] = 4,
+    board: Annotated[str | None, typer.Option(help="Take the engine of this board instead.", show_default="none")] = None,
+    eta: Annotated[float | None, typer.Option(help="Learning rate.", show_default=False)] = None,
+    seed: Seed = None,
+    folder: Folder = None,
+    json: Json = None,
+) -> dict[str, Any]:
+    """Train on the golden model and on the RTL side by side, and compare every number.
+
+    Verilator compiles the engine (half a minute, once for each engine).  Predictions, spike counts and rates are compared after every
+    sample, all weights at checkpoints and at the end.  Exit code 1 and the first difference when there is one.
+
+    Example:  [bold]equilif verify digits --samples 500 --lanes 8[/]
+    """
+    from equilif.presets import PRESETS
+    from equilif.train import order
+    from equilif.verify import Plan
+    from golden import network as networks
+    preset, loaded = _changed(PRESETS[data], eta=eta), _data(data, folder)
+    seed = preset.seeds[0] if seed is None else seed
+    if network:
+        net, weights = networks.load(network)
+        if net.n_inputs != loaded.n_features or net.n_outputs < loaded.n_classes:
+            raise ValueError(f"{network} has {net.n_inputs} inputs and {net.n_outputs} outputs, {data} needs {loaded.n_features} and "
+                             f"{loaded.n_classes}")
+    else:
+        net = preset.network(loaded.n_features, loaded.n_classes)
+        weights = preset.initial_weights(net, seed)
+    n, epochs = len(loaded.x_train), preset.epochs if full else 1
+    count = n if everything or full else min(samples, n)
+    plan = Plan([(preset.rate(e), order(seed, e, n)[:count]) for e in range(epochs)],
+                len(loaded.x_test) if everything or full else min(samples, len(loaded.x_test)))
+    report = show.compare("RTL = golden", net, weights, _engine(net, lanes, board), loaded, plan)
+    show.verdict(report)
+    show.costs(report)
+    return {"data": data, "seed": seed, "ok": report.mismatch is None, **report.to_dict()}
+
+
+def _engine(network: Network, lanes: int, board: str | None) -> EngineConfig:
+    from equilif.verify import engine_for
+    if board is None:
+        return engine_for(network, lanes=lanes)
+    from equilif.boards import find
+    return find(board).config
+
+
+# -- gradient -------------------------------------------------------------------------------------------------------------
+@command()
+def gradient(
+    data: DataArgument = Data.digits,
+    network: Annotated[Path | None, typer.Option(help="Report on this network.npz only.",
+                                                 show_default="the preset, untrained and trained")] = None,
+    epochs: Annotated[int, typer.Option(help="Epochs of the trained network.", min=1)] = 3,
+    samples: Annotated[int, typer.Option(help="Training samples to take.", min=1)] = 1437,
+    seed: Seed = None,
+    folder: Folder = None,
+    json: Json = None,
+) -> dict[str, Any]:
+    """Compare the integer weight updates with Equilibrium Propagation in real numbers, and with the true gradient.
+
+    Cosines of the updates summed over the samples, for every synapse; 1 is the same direction.
+
+    Example:  [bold]equilif gradient digits --epochs 3[/]
+    """
+    from equilif.presets import PRESETS
+    from equilif.train import Training
+    from golden import network as networks
+    with needs("torch"):
+        from golden.torch_twin import gradient_report
+    loaded = _data(data, folder)
+    cases: dict[str, tuple[Network, Any]] = {}
+    if network:
+        cases[network.name] = networks.load(network)
+    else:
+        preset = PRESETS[data]
+        run = Training.start(preset, loaded, preset.seeds[0] if seed is None else seed)
+        cases["untrained"] = run.network, run.weights
+        for _ in range(epochs):
+            run.epoch()
+        cases[f"{epochs} epoch{'s' * (epochs > 1)}"] = run.network, run.weights
+    x, y = loaded.x_train[:samples], loaded.y_train[:samples]
+    reports = {name: gradient_report(net, weights, x, y) for name, (net, weights) in cases.items()}
+    pairs = ("integer_gradient", "integer_ep", "ep_gradient")
+    rows = [[name, synapse, *(_cosine(found[pair]["sum"]) for pair in pairs), _cosine(found["integer_gradient"]["each"]["mean"])]
+            for name, report in reports.items() for synapse, found in report["synapses"].items()]
+    show.console.print(show.table(f"cosines on {len(x):,} training samples of {data}", ["network", "synapse", *(p.replace("_", " : ") for p in pairs),
+                                                                               "integer : gradient, each"], rows, left=2))
+    for name, report in reports.items():
+        g = report["gradients"]
+        show.console.print(f"{name}: accuracy {report['accuracy']:.1%}; gradient strong on {g['strong']:,}, weak on {g['weak']:,} and zero on "
+                      f"{g['zero']:,} samples; {report['elsewhere']} settle at another fixed point than the real numbers")
+    return {"data": data, "reports": reports}
+
+
+def _cosine(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+# -- build ----------------------------------------------------------------------------------------------------------------
+@command()
+def build(
+    board: Annotated[str, typer.Argument(help="Name of the board: icebreaker, ulx3s-85f.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the build.", show_default="build/BOARD")] = None,
+    seed: Annotated[int, typer.Option(help="First seed of place and route.")] = 1,
+    retries: Annotated[int, typer.Option(help="Seeds to try until the clock is met.", min=1)] = 8,
+    json: Json = None,
+) -> dict[str, Any]:
+    """Build the bitstream of a board with Yosys and nextpnr, and print utilisation and f_max.
+
+    Example:  [bold]equilif build icebreaker[/]
+    """
+    from equilif.boards import find
+    from equilif.results import ToolFailed
+    chosen = find(board)
+    from boards.build import BuildError
+    from boards.build import build as run
+    try:
+        with show.console.status("") as status:
+            result = run(chosen, out or Path("build") / board, seed=seed, retries=retries, progress=status.update)
+    except BuildError as e:
+        raise ToolFailed(str(e)) from e
+    found = result.as_dict()
+    show.bitstream(found)
+    show.console.print(f"{found['bitstream']}")
+    return found
+
+
+# -- info -----------------------------------------------------------------------------------------------------------------
+@command()
+def info(json: Json = None) -> dict[str, Any]:
+    """Versions of the tools found, and the engine of every board: put this into bug reports.
+
+    Example:  [bold]equilif info --json info.json[/]
+    """
+    from equilif import info as module
+    found = module.collect()
+    show.console.print(", ".join(f"{k} {v}" for k, v in found["machine"].items()))
+    missing = "[yellow]missing[/]"
+    show.console.print(show.table("\ntools", ["", "version", "needed for"], [[n, v or missing, module.TOOLS[n][1]]
+                                                                         for n, v in found["tools"].items()], left=3))
+    show.console.print(show.table("\npackages", ["", "version"], [[n, v or missing] for n, v in found["packages"].items()], left=2))
+    columns = ("lanes", "tiles", "value_groups", "state_groups", "program_words", "single_port", "forwarding")
+    show.console.print(show.table("\nengines of the boards", ["board", "MHz", *(c.replace("_", " ") for c in columns)],
+                                  [[n, f"{b['clock_hz'] / 1e6:g}", *(str(b["engine"][c]) for c in columns)]
+                                   for n, b in found["boards"].items()]))
+    return found
+
+
+# -- demo -----------------------------------------------------------------------------------------------------------------
+@command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for everything that comes out.")] = Path("results"),
+    epochs: Annotated[int | None, typer.Option(help="Epochs of training.", min=1, show_default="the preset's")] = None,
+    samples: Annotated[int | None, typer.Option(help="Training samples to run in RTL, from the first.", min=1,
+                                                show_default="the whole run")] = None,
+    board: Annotated[str, typer.Option(help="Board whose engine is simulated and built.")] = "icebreaker",
+    skip_bitstream: Annotated[bool, typer.Option("--skip-bitstream", help="No Yosys and nextpnr.")] = False,
+    seed: Seed = None,
+    json: Json = None,
+) -> dict[str, Any]:
+    """Everything at once, in a few minutes: train on the golden model, train the RTL to the same bits, build the bitstream.
+
+    Writes results.json, network.npz, history.json, the pictures and the bitstream.  Exit code 0 only if all of it was done and equal.
+
+    Example:  [bold]equilif demo --out results[/]
+    """
+    from equilif.demo import Demo
+    from equilif.presets import PRESETS
+    preset = _changed(PRESETS[Data.digits], epochs=epochs)
+    return Demo(preset, preset.seeds[0] if seed is None else seed, out, board=board, samples=samples,
+                bitstream=not skip_bitstream).run()
+
+
+def main() -> None:
+    app()

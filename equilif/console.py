@@ -1,0 +1,129 @@
+"""What the commands print: one look of progress bars and tables for all of them."""
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from equilif.evaluate import Evaluation
+    from equilif.train import Training
+    from equilif.verify import Plan, Report
+    from golden.data import DataSet
+    from golden.isa import EngineConfig
+    from golden.network import Network, Weights
+
+console = Console(highlight=False)
+YES, NO = "[green]✓[/]", "[red]✗[/]"
+
+
+def fail(message: str) -> None:
+    """One line on stderr (more only where a tool said more)."""
+    Console(stderr=True, highlight=False).print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
+
+
+def bar() -> Progress:
+    """A progress bar whose tasks carry a ``note``."""
+    return Progress(TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TextColumn("[dim]{task.fields[note]}[/]"),
+                    TimeRemainingColumn(compact=True), console=console, transient=True, disable=not console.is_terminal)
+
+
+def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]], *, left: int = 1) -> Table:
+    """``left``: number of columns, from the first, that are text; the others are numbers."""
+    t = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for k, column in enumerate(columns):
+        t.add_column(column, justify="left" if k < left else "right")
+    for row in rows:
+        t.add_row(*row)
+    return t
+
+
+# -- training -------------------------------------------------------------------------------------------------------------
+def describe(run: Training) -> None:
+    s, d = run.network.schedule, run.data
+    console.print(f"[bold]{d.name}[/] {run.sizes}, {len(d.x_train):,} training and {len(d.x_test):,} test samples, seed {run.seed}; "
+                  f"phases {s.free}/{s.nudged}/{s.nudged} steps, window {s.window}, beta {s.beta:g}")
+
+
+def train(run: Training, out: Path) -> None:
+    """The epochs that are left, saved one by one."""
+    from equilif.train import Progress as Done
+    if run.history:
+        console.print(f"resuming after epoch {len(run.history)}")
+    while not run.done:
+        with bar() as progress:
+            task = progress.add_task(f"epoch {len(run.history) + 1:2}/{run.preset.epochs}", total=len(run.data.x_train), note="")
+
+            def show(p: Done, progress: Progress = progress, task: Any = task) -> None:
+                progress.update(task, completed=p.samples, note=f"running {p.accuracy:.1%}, {p.samples_per_second:,.0f} samples/s")
+
+            record = run.epoch(show)
+        run.save(out)
+        console.print(f"epoch {record.epoch:2}  eta {record.eta:.4f}  running {record.train_accuracy:6.2%}  test "
+                      f"[bold]{record.test_accuracy:6.2%}[/]  {record.spikes_per_sample:5,.0f} spikes  "
+                      f"{record.samples_per_second:,.0f} samples/s", soft_wrap=True)
+
+
+def learning_curve(run: Training, out: Path) -> list[str]:
+    """Its file, where matplotlib is installed: a run shall not fail for want of a picture."""
+    from equilif.extras import MissingExtra
+    try:
+        from equilif import plots
+    except MissingExtra as e:
+        console.print(f"[yellow]no learning curve: {escape(str(e))}[/]")
+        return []
+    plots.learning_curve(run.history, f"{run.data.name}, {run.sizes}", out / plots.CURVE)
+    return [plots.CURVE]
+
+
+# -- evaluation -----------------------------------------------------------------------------------------------------------
+def confusion(found: Evaluation) -> Table:
+    n = len(found.confusion)
+    rows = [[str(i), *(f"[green]{c}[/]" if i == k else f"[red]{c}[/]" if c else "[dim]·[/]" for k, c in enumerate(row)),
+             f"{row[i] / max(1, row.sum()):.1%}"] for i, row in enumerate(found.confusion)]
+    return table("true class (rows), predicted class (columns)", ["", *map(str, range(n)), "right"], rows)
+
+
+# -- RTL ------------------------------------------------------------------------------------------------------------------
+def compare(what: str, network: Network, weights: Weights, config: EngineConfig, data: DataSet, plan: Plan) -> Report:
+    from equilif import verify
+    with bar() as progress:
+        task = progress.add_task(what, total=plan.samples, note="compiling the engine")
+
+        def show(done: int, report: Report) -> None:
+            progress.update(task, completed=done, note=f"{report.compared.total:,} numbers equal")
+
+        return verify.compare(network, weights, config, data, plan, progress=show)
+
+
+def verdict(report: Report) -> None:
+    c, t, i = report.compared, report.training, report.inference
+    equal = (f"{c.predictions:,} predictions, {c.spike_counts:,} spike counts, {c.rates:,} rates and {c.weights:,} weight words "
+             f"({' and '.join(f'{n:,} {kind}' for n, kind in ((t.samples, 'training'), (i.samples, 'test')) if n)} samples)")
+    if report.mismatch:
+        console.print(f"{NO} [bold]{escape(str(report.mismatch))}[/]\n  equal until then: {equal}")
+    else:
+        console.print(f"{YES} 0 mismatches in {equal}")
+
+
+def costs(report: Report) -> None:
+    kinds = [(name, cost.per_sample()) for name, cost in (("training", report.training), ("inference", report.inference)) if cost.samples]
+    console.print(table(f"RTL with {report.config.lanes} lanes, per sample", ["", "cycles", "ideal", "cycles / ideal", "spikes"],
+                        [[name, f"{s['cycles']:,.0f}", f"{s['ideal']:,.0f}", f"{s['cycles'] / s['ideal']:.2f}" if s["ideal"] else "-",
+                          f"{s['spikes']:,.0f}"] for name, s in kinds]))
+    console.print(f"[dim]ideal: words of {report.config.lanes} weights that the sample touches, one a cycle[/]")
+
+
+# -- bitstreams -----------------------------------------------------------------------------------------------------------
+def bitstream(found: Mapping[str, Any]) -> None:
+    """What boards.build says of a build, as a dict."""
+    rows = [[name, f"{u['used']:,}", f"{u['available']:,}", f"{u['used'] / u['available']:.0%}"] for name, u in found["utilisation"].items()]
+    console.print(table(found["board"]["title"], ["", "used", "available", ""], rows))
+    t = found["timing"]
+    console.print(f"f_max [bold]{t['f_max']:.2f} MHz[/], clock {t['constraint']:g} MHz, seed {found['seed']}, build id {found['build_id']}")

@@ -1,0 +1,224 @@
+"""The main job in one go: train the golden model, train the RTL to the same bits, build the bitstream, and say what was found.
+
+The bitstream is built by a process of its own, beside the rest.
+"""
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.markup import escape
+
+from equilif import console as show
+from equilif import results
+from equilif.evaluate import Evaluation, evaluate
+from equilif.extras import MissingExtra
+from equilif.presets import Preset
+from equilif.train import NETWORK, Training, digest, order
+from golden import data
+from golden.isa import EngineConfig
+from golden.kernel import Kernel
+from golden.network import Weights
+from sim.verilator import MissingVerilator
+
+RESULTS = "results.json"
+LEARNT = 0.9                   #: of ten classes; one epoch does it
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """One line of the summary."""
+
+    text: str
+    found: str
+    holds: bool
+
+
+class Demo:
+    """``samples``: training samples to run in RTL, None for the whole run."""
+
+    def __init__(self, preset: Preset, seed: int, out: Path, *, board: str, samples: int | None, bitstream: bool):
+        self.preset, self.seed, self.out, self.board, self.samples, self.bitstream = preset, seed, out, board, samples, bitstream
+        self.claims: list[Claim] = []
+        self.seconds: dict[str, float] = {}
+        self.record: dict[str, Any] = {}
+        self.builder: subprocess.Popen[bytes] | None = None
+
+    def run(self) -> dict[str, Any]:
+        """Content of results.json."""
+        start = time.perf_counter()
+        self.out.mkdir(parents=True, exist_ok=True)
+        try:
+            if self.bitstream:
+                self._start_build()
+            with self._timed("training"):
+                training, before = self._train()
+            with self._timed("pictures"):
+                self._pictures(training, before)
+            with self._timed("rtl"):
+                self._rtl(training, before)
+            if self.bitstream:
+                self._finish_build()
+        finally:
+            if self.builder and self.builder.poll() is None:
+                self.builder.terminate()
+        self.seconds["total"] = time.perf_counter() - start
+        return self._summary()
+
+    @contextmanager
+    def _timed(self, step: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[step] = time.perf_counter() - start
+
+    def _claim(self, text: str, found: str, holds: bool = True) -> None:
+        self.claims.append(Claim(text, found, holds))
+
+    # -- golden model ----------------------------------------------------------------------------------------------------
+    def _train(self) -> tuple[Training, Weights]:
+        show.console.rule("[bold]1  training on the golden model", align="left")
+        training = Training.start(self.preset, data.load(self.preset.data), self.seed)
+        before = training.weights
+        show.describe(training)
+        show.train(training, self.out)
+        last = training.history[-1]
+        self._claim("the golden model learns the digits", f"{last.test_accuracy:.2%} of {len(training.data.x_test)} test samples right",
+                    last.test_accuracy > LEARNT)
+        self.record["training"] = training.to_dict()
+        return training, before
+
+    def _pictures(self, training: Training, before: Weights) -> None:
+        d = training.data
+        found = evaluate(training.network, training.weights, d.x_test, d.y_test)
+        self.record["evaluation"] = found.to_dict()
+        try:
+            from equilif import plots
+            from equilif.trace import record
+        except MissingExtra as e:
+            self._claim("pictures", str(e), False)
+            return
+        at = self._telling(training, before, found)
+        traces = [(name, record(training.network, w, d.x_test[at], int(d.y_test[at])))
+                  for name, w in (("before training", before), ("after training", training.weights))]
+        plots.learning_curve(training.history, f"{d.name}, {training.sizes}", self.out / plots.CURVE)
+        plots.confusion(found.confusion, f"{d.name}: {found.accuracy:.1%} of {len(d.x_test)} test samples right", self.out / plots.CONFUSION)
+        plots.settling(traces, self.out / plots.SETTLING)
+        names = [plots.CURVE, plots.CONFUSION, plots.SETTLING]
+        self.record["pictures"] = names
+        show.console.print(f"pictures: {', '.join(str(self.out / n) for n in names)}")
+
+    @staticmethod
+    def _telling(training: Training, before: Weights, found: Evaluation) -> int:
+        """The test sample that training put right with the least to spare: one where the nudges still have something to do."""
+        d, net = training.data, training.network
+        rates = Kernel(net, training.weights).rates(d.x_test)[0][:, 0, -net.n_outputs:]
+        best = np.sort(rates, axis=1)
+        margin = best[:, -1] - best[:, -2]
+        put_right = (found.predictions == d.y_test) & (Kernel(net, before).predict(d.x_test) != d.y_test)
+        return int(np.where(put_right, margin, margin.max() + 1).argmin())
+
+    # -- RTL -------------------------------------------------------------------------------------------------------------
+    def _rtl(self, training: Training, before: Weights) -> None:
+        show.console.rule("[bold]2  the same training in RTL, under Verilator", align="left")
+        what = "RTL = golden"
+        try:
+            from equilif.verify import Plan
+            config = self._engine()
+            d, n = training.data, len(training.data.x_train)
+            epochs, left = [], self.samples if self.samples is not None else n * self.preset.epochs
+            for e in range(self.preset.epochs):
+                if left > 0:
+                    epochs.append((self.preset.rate(e), order(self.seed, e, n)[:left]))
+                    left -= n
+            learnt = show.compare("RTL learns", training.network, before, config, d, Plan(epochs, 0))
+            report = show.compare("RTL infers", training.network, training.weights, config, d, Plan([], len(d.x_test)))
+        except (MissingExtra, MissingVerilator, results.ToolFailed) as e:
+            show.console.print(f"{show.NO} {escape(str(e))}")
+            self._claim(what, str(e), False)
+            return
+        for r in (learnt, report):
+            show.verdict(r)
+        self.record["rtl"] = {"training": learnt.to_dict(), "inference": report.to_dict()}
+        report.training, report.compared.weights = learnt.training, learnt.compared.weights
+        show.costs(report)
+        t, i = learnt.training, report.inference
+        equal = learnt.mismatch is None and report.mismatch is None
+        self._claim("RTL = golden, every prediction, spike count and rate",
+                    f"{t.samples:,} training and {i.samples:,} test samples, {learnt.compared.rates + report.compared.rates:,} rates", equal)
+        if learnt.mismatch is None and left <= 0 and t.samples == n * self.preset.epochs:
+            self._claim("RTL ends with the weights of network.npz", f"{training.network.n_weights:,} words after {t.samples:,} updates",
+                        digest(learnt.weights) == digest(training.weights))
+        else:
+            self._claim("RTL = golden, every weight", f"{training.network.n_weights:,} words, compared {learnt.compared.weights:,} times in all",
+                        learnt.mismatch is None)
+        ideal = (t.accesses + i.accesses) / max(1, t.cycles + i.cycles)
+        self._claim("cycles a sample", f"{t.cycles / max(1, t.samples):,.0f} training, {i.cycles / max(1, i.samples):,.0f} inference; "
+                                       f"{ideal:.0%} of them touch weights", t.cycles > 0)
+        self._claim("spikes a sample", f"{t.spikes / max(1, t.samples):,.0f} training, {i.spikes / max(1, i.samples):,.0f} inference",
+                    t.spikes > 0)
+
+    def _engine(self) -> EngineConfig:
+        from equilif.boards import find
+        return find(self.board).config
+
+    # -- bitstream -------------------------------------------------------------------------------------------------------
+    @property
+    def _build_json(self) -> Path:
+        return self.out / "bitstream.json"
+
+    def _start_build(self) -> None:
+        self._build_json.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "equilif", "build", self.board, "--out", str(self.out / "bitstream"), "--json", str(self._build_json)]
+        self._build_began = time.perf_counter()
+        with (self.out / "bitstream.log").open("wb") as log:
+            self.builder = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+
+    def _finish_build(self) -> None:
+        assert self.builder is not None
+        show.console.rule(f"[bold]3  bitstream for {self.board}", align="left")
+        with show.console.status("Yosys and nextpnr are at work"):
+            code = self.builder.wait()
+        self.seconds["bitstream (beside the rest)"] = time.perf_counter() - self._build_began
+        if code:
+            said = (self.out / "bitstream.log").read_text(errors="replace").strip().splitlines()
+            why = said[-1].removeprefix("error: ") if said else f"exit code {code}"
+            show.console.print(f"{show.NO} {escape(why)}")
+            self._claim("bitstream", why, False)
+            return
+        found = json.loads(self._build_json.read_text())
+        show.bitstream(found)
+        t = found["timing"]
+        self.record["bitstream"] = found
+        self._claim(f"bitstream for {self.board}", f"f_max {t['f_max']:.1f} MHz, clock {t['constraint']:g} MHz", t["f_max"] >= t["constraint"])
+
+    # -- summary ---------------------------------------------------------------------------------------------------------
+    def _summary(self) -> dict[str, Any]:
+        show.console.rule("[bold]summary", align="left")
+        speed = self._speed()
+        if speed:
+            self._claim("on the board, link aside", speed)
+        show.console.print(show.table("", ["", "", ""], [[show.YES if c.holds else show.NO, c.text, escape(c.found)] for c in self.claims], left=3))
+        show.console.print("[dim]" + ", ".join(f"{k} {v:.0f} s" for k, v in self.seconds.items()) + "[/]")
+        ok = all(c.holds for c in self.claims)
+        content = {"ok": ok, "claims": [dataclasses.asdict(c) for c in self.claims], "seconds": self.seconds, **self.record,
+                   "machine": results.machine()}
+        results.write_json(self.out / RESULTS, content)
+        files = [RESULTS, NETWORK, *self.record.get("pictures", [])]
+        show.console.print(f"in {self.out}: {', '.join(files)}" + (", bitstream/" if "bitstream" in self.record else ""))
+        return content
+
+    def _speed(self) -> str | None:
+        """Samples a second that the board's clock allows."""
+        if "bitstream" not in self.record or "rtl" not in self.record:
+            return None
+        clock = self.record["bitstream"]["board"]["clock_hz"]
+        training, inference = self.record["rtl"]["training"]["training"]["cycles"], self.record["rtl"]["inference"]["inference"]["cycles"]
+        return f"{clock / training:,.0f} training or {clock / inference:,.0f} inference samples a second at {clock / 1e6:g} MHz"

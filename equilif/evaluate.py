@@ -1,0 +1,48 @@
+"""How well a network does on samples that it does not learn from, and what it spends on them."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from golden.kernel import Kernel
+from golden.network import Network, Weights
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """``confusion``: (true, predicted) counts.  ``silent``, ``full``: parts of the free rates at 0 and at 255, by hidden population."""
+
+    accuracy: float
+    confusion: npt.NDArray[np.int64]
+    predictions: npt.NDArray[np.int64]
+    spikes_per_sample: float
+    silent: dict[str, float]
+    full: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"samples": len(self.predictions), "accuracy": self.accuracy, "confusion": self.confusion.tolist(),
+                "spikes_per_sample": self.spikes_per_sample, "silent": self.silent, "full": self.full}
+
+
+def evaluate(network: Network, weights: Weights, x: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]) -> Evaluation:
+    """The free phase of every sample."""
+    if x.shape[1] != network.n_inputs:
+        raise ValueError(f"the network has {network.n_inputs} inputs, the samples have {x.shape[1]} values")
+    n = network.n_outputs
+    if labels.max() >= n:
+        raise ValueError(f"the network has {n} outputs, the labels go up to {labels.max()}")
+    phases, spikes = Kernel(network, weights).rates(x)
+    free, at, parts = phases[:, 0], 0, {}
+    for p in network.lif:
+        parts[p.name] = free[:, at: at + p.size]
+        at += p.size
+    predictions = parts[network.output].argmax(axis=1)
+    confusion = np.zeros((n, n), np.int64)
+    np.add.at(confusion, (labels, predictions), 1)
+    hidden = {name: rates for name, rates in parts.items() if name != network.output}
+    return Evaluation(float(np.mean(predictions == labels)), confusion, predictions, float(spikes.mean()),
+                      {name: float(np.mean(r == 0)) for name, r in hidden.items()},
+                      {name: float(np.mean(r == 255)) for name, r in hidden.items()})

@@ -1,0 +1,64 @@
+"""What is installed here: for bug reports, and to see what is missing."""
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import shutil
+import subprocess
+from importlib import metadata
+from typing import Any
+
+from equilif import results
+from sim import verilator
+
+TOOLS = {                              # executable, argument that makes it say its version, what it is needed for
+    "verilator": ("--version", "verify, demo"),
+    "iverilog": ("-V", "tests of the RTL"),
+    "yosys": ("-V", "build, demo"),
+    "nextpnr-ice40": ("--version", "build for iCE40"),
+    "icepack": ("", "build for iCE40"),
+    "nextpnr-ecp5": ("--version", "build for ECP5"),
+    "ecppack": ("--version", "build for ECP5"),
+}
+PACKAGES = ("numpy", "numba", "typer", "rich", "scikit-learn", "matplotlib", "torch", "amaranth", "amaranth-boards", "cocotb", "verilator",
+            "pyserial", "sliplib")
+
+
+def tool(name: str) -> str | None:
+    """Version of an executable as it tells it itself, its path where it tells none, None where it is missing."""
+    environment = dict(os.environ)
+    if name == "verilator":
+        try:
+            environment |= verilator.environment()
+        except verilator.MissingVerilator:
+            return None
+    found = shutil.which(name, path=environment.get("PATH"))
+    flag = TOOLS[name][0]
+    if found is None or not flag:
+        return found
+    done = subprocess.run([found, flag], capture_output=True, text=True, env=environment, timeout=60)
+    said = (done.stdout.strip() or done.stderr.strip()).splitlines()
+    version = re.search(r"(?:version |v|V)?(\d+\.\d[\w.+~-]*|rev \S+)", said[0]) if said else None
+    return version[0] if version else found
+
+
+def package(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def boards() -> dict[str, Any]:
+    """Engine of every board; empty where the packages that describe boards are missing."""
+    try:
+        from boards import BOARDS
+    except ModuleNotFoundError:
+        return {}
+    return {name: {"title": b.title, "clock_hz": b.clock_hz, "engine": dataclasses.asdict(b.config)} for name, b in BOARDS.items()}
+
+
+def collect() -> dict[str, Any]:
+    return {"machine": results.machine(), "tools": {name: tool(name) for name in TOOLS}, "packages": {name: package(name) for name in PACKAGES},
+            "boards": boards()}

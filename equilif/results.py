@@ -1,0 +1,61 @@
+"""Files of results: written whole or not at all, and what they were made with."""
+from __future__ import annotations
+
+import json
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+class ToolFailed(RuntimeError):
+    """An outside tool is missing or refused; the message says which and what it said."""
+
+
+def version() -> str:
+    """Version of the installed equilif, or ``source`` in a checkout that is not installed."""
+    try:
+        return metadata.version("equilif")
+    except metadata.PackageNotFoundError:
+        return "source"
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Whole or not at all, also when interrupted."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def write_json(path: Path, content: Any) -> None:
+    write_bytes(path, (json.dumps(content, indent=2, default=_plain) + "\n").encode())
+
+
+def machine() -> dict[str, Any]:
+    """What a measured time or speed depends on."""
+    return {"equilif": version(), "python": platform.python_version(), "numpy": np.__version__, "numba": metadata.version("numba"),
+            "system": platform.system(), "processor": _processor(), "cpus": os.cpu_count()}
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
