@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,3 +99,20 @@ def load(name: str, data: Path | None = None, *, seed: int = 0) -> DataSet:
     if name not in NAMES:
         raise ValueError(f"data set must be one of {', '.join(NAMES)}, not {name!r}")
     return digits(seed) if name == "digits" else idx(name, data)
+
+
+def shifted(x: Bytes, rng: np.random.Generator, probability: float) -> Bytes:
+    """Square images, each with ``probability`` moved by -1, 0 or 1 pixel along both axes (zeros come in): more data from the same data."""
+    side = math.isqrt(x.shape[1])
+    if side * side != x.shape[1]:
+        raise ValueError(f"only square images can be shifted, {x.shape[1]} pixels are not square")
+    out = x.copy()
+    moved = rng.random(len(x)) < probability
+    dy, dx = rng.integers(-1, 2, (2, len(x)))
+    for a in (-1, 0, 1):
+        for b in (-1, 0, 1):
+            rows = np.flatnonzero(moved & (dy == a) & (dx == b))
+            frame = np.zeros((len(rows), side + 2, side + 2), np.uint8)
+            frame[:, 1 + a: 1 + a + side, 1 + b: 1 + b + side] = x[rows].reshape(-1, side, side)
+            out[rows] = frame[:, 1:-1, 1:-1].reshape(len(rows), side * side)
+    return out
