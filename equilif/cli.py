@@ -94,7 +94,9 @@ def train(
                                                      show_default=False)] = None,
     epochs: Annotated[int | None, typer.Option(min=1, show_default=False)] = None,
     eta: Annotated[float | None, typer.Option(help="Learning rate of the first epoch.", show_default=False)] = None,
-    decay: Annotated[float | None, typer.Option(help="What the learning rate is multiplied by each epoch.",
+    decay: Annotated[float | None, typer.Option(help="Of the learning rate: the factor of an epoch, or for a linear preset the part left in the last one.",
+                                                show_default=False)] = None,
+    shift: Annotated[float | None, typer.Option(help="Part of the training images moved by a pixel, anew each epoch.", min=0, max=1,
                                                 show_default=False)] = None,
     beta: Annotated[float | None, typer.Option(help="Strength of the nudge.", show_default=False)] = None,
     free: Annotated[int | None, typer.Option(help="Time steps of the free phase.", show_default=False)] = None,
@@ -118,7 +120,7 @@ def train(
     from equilif.presets import PRESETS
     from equilif.train import HISTORY, NETWORK, Training
     out = out or Path("results") / data
-    given = {"hidden": tuple(hidden) if hidden else None, "eta": eta, "decay": decay, "beta": beta, "free": free, "nudged": nudged,
+    given = {"hidden": tuple(hidden) if hidden else None, "eta": eta, "decay": decay, "shift": shift, "beta": beta, "free": free, "nudged": nudged,
              "window": window, "leak": leak}
     if resume:
         fixed = [f"--{name}" for name, value in {**given, "seed": seed}.items() if value is not None]

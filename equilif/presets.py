@@ -23,6 +23,7 @@ class Preset:
     form: Literal["exponential", "linear", "cosine"] = "exponential"
     schedule: Schedule = Schedule()
     rate_scales: tuple[float, ...] = ()     #: relative learning rate of each layer, first to last; empty: all the same
+    shift: float = 0.0                      #: part of the training images that an epoch moves by a pixel (golden.data.shifted)
     bias: float = 0.2                       #: initial biases in thresholds
     scale: float = 0.5                      #: initial weights as a part of Glorot's limit
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)    #: a reported accuracy is the mean over these; the first is the default
@@ -32,6 +33,8 @@ class Preset:
             raise ValueError(f"epochs must be at least 1, not {self.epochs}")
         if not self.eta > 0:
             raise ValueError(f"eta must be above 0, not {self.eta}")
+        if not 0 <= self.shift <= 1:
+            raise ValueError(f"shift must be in 0..1, not {self.shift}")
         if not 0 <= self.decay <= 1:
             raise ValueError(f"decay must be in 0..1, not {self.decay}")
 
@@ -64,6 +67,6 @@ class Preset:
 
 PRESETS = {p.data: p for p in (
     Preset(data="digits", hidden=(64,), epochs=15, eta=0.05, decay=0.93),
-    Preset(data="mnist", hidden=(128,), epochs=8, eta=0.01, decay=0.75),
-    Preset(data="fashion", hidden=(128,), epochs=8, eta=0.01, decay=0.75),
+    Preset(data="mnist", hidden=(128,), epochs=10, eta=0.02, decay=0.05, form="linear", schedule=Schedule(beta=1.0), shift=0.5),
+    Preset(data="fashion", hidden=(256,), epochs=20, eta=0.01, decay=0.05, form="linear", schedule=Schedule(nudged=16)),
 )}

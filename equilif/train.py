@@ -21,7 +21,7 @@ import numpy.typing as npt
 from equilif import results
 from equilif.presets import Preset
 from golden import network as networks
-from golden.data import DataSet
+from golden.data import Bytes, DataSet, shifted
 from golden.fixed import Raw
 from golden.kernel import Kernel
 from golden.network import Network, Weights
@@ -65,6 +65,11 @@ def digest(weights: Mapping[str, Raw]) -> str:
 def order(seed: int, epoch: int, n: int) -> npt.NDArray[np.int64]:
     """Order of the samples in an epoch, counted from 0."""
     return np.random.default_rng((seed, epoch)).permutation(n)
+
+
+def inputs(data: DataSet, preset: Preset, seed: int, epoch: int) -> Bytes:
+    """Training inputs of an epoch: those of the data set, or some of them shifted."""
+    return shifted(data.x_train, np.random.default_rng((seed, epoch, 1)), preset.shift) if preset.shift else data.x_train
 
 
 @dataclass
@@ -120,9 +125,10 @@ class Training:
         eta = self.preset.rate(epoch)
         self.kernel.set_learning_rate(eta)
         hits = spikes = samples = 0
+        x = inputs(self.data, self.preset, self.seed, epoch)
         start = time.perf_counter()
         for part in np.array_split(order(self.seed, epoch, n), min(CHUNKS, n)):
-            did = self.kernel.train(self.data.x_train, self.data.y_train, part)
+            did = self.kernel.train(x, self.data.y_train, part)
             hits, spikes, samples = hits + did.hits, spikes + did.spikes, samples + did.samples
             speed = samples / (time.perf_counter() - start)
             progress(Progress(samples, n, hits / samples, speed))
