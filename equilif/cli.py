@@ -94,7 +94,7 @@ def train(
                                                      show_default=False)] = None,
     epochs: Annotated[int | None, typer.Option(min=1, show_default=False)] = None,
     eta: Annotated[float | None, typer.Option(help="Learning rate of the first epoch.", show_default=False)] = None,
-    decay: Annotated[float | None, typer.Option(help="Of the learning rate: the factor of an epoch, or for a linear preset the part left in the last one.",
+    decay: Annotated[float | None, typer.Option(help="Of the learning rate: factor of an epoch; for a linear preset, part left in the last one.",
                                                 show_default=False)] = None,
     shift: Annotated[float | None, typer.Option(help="Part of the training images moved by a pixel, anew each epoch.", min=0, max=1,
                                                 show_default=False)] = None,
