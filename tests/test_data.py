@@ -86,3 +86,25 @@ def test_digits_are_split_by_seed():
     assert a.x_train.shape == (1437, 64) and a.x_test.shape == (360, 64) and a.n_classes == 10
     assert a.x_train.max() == 255 and a.x_train.min() == 0
     assert (a.x_train == b.x_train).all() and (a.x_train != c.x_train).any()
+
+
+def test_shifted_images_move_by_at_most_a_pixel():
+    x = np.zeros((400, 25), np.uint8)
+    x[:, 12] = np.arange(400) % 255 + 1                                   # one pixel in the middle of 5 x 5
+    y = data.shifted(x, np.random.default_rng(0), 0.5).reshape(-1, 5, 5)
+    assert np.array_equal(y.sum(axis=(1, 2)), x.sum(axis=1))
+    rows, columns = np.nonzero(y)[1:]
+    assert {(int(r), int(c)) for r, c in zip(rows, columns, strict=True)} == {(r, c) for r in (1, 2, 3) for c in (1, 2, 3)}
+    assert 0.3 < np.mean((rows != 2) | (columns != 2)) < 0.6              # 1/2 x 8/9
+    assert np.array_equal(data.shifted(x, np.random.default_rng(0), 0), x)
+
+
+def test_shifted_images_lose_what_leaves_the_frame():
+    x = np.ones((300, 9), np.uint8)
+    y = data.shifted(x, np.random.default_rng(1), 1.0)
+    assert set(y.sum(axis=1)) == {9, 6, 4}
+
+
+def test_only_square_images_are_shifted():
+    with pytest.raises(ValueError, match="12 pixels are not square"):
+        data.shifted(np.zeros((1, 12), np.uint8), np.random.default_rng(0), 0.5)
