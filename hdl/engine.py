@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from amaranth import Array, Cat, Module, Mux, Signal
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In
 
 from golden.isa import COLUMN, WALK, EngineConfig, Op
 from golden.plasticity import DITHER_UPDATE, DITHER_WIDTH
@@ -87,7 +87,8 @@ class Engine(wiring.Component):
             walker.enable.eq(~argmax),
             walker.i.p.eq(scanner.o.p), walker.i.valid.eq(scanner.o.valid & ~argmax), scanner.o.ready.eq(Mux(argmax, 1, walker.i.ready)),
             lanes.valid.eq(walker.valid), lanes.i.eq(walker.o), lanes.instruction.eq(ins),
-            lanes.scan_fetch.eq(scanner.fetch), lanes.scan_addr.eq(scanner.addr), lanes.scan_hold.eq(scanner.hold),
+            lanes.scan_fetch.eq(scanner.fetch), lanes.scan_take.eq(scanner.take), lanes.scan_addr.eq(scanner.addr),
+            lanes.scan_hold.eq(scanner.hold),
         ]
         best, winner = Signal(8), Signal(group_bits(cfg) + lane)
         with m.If(start & argmax):

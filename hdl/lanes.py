@@ -44,7 +44,7 @@ class Lanes(wiring.Component):
         What walks and LEARN take their constants from: held until ``empty``.
     empty : Out(1)
         No command is under way.
-    scan_fetch, scan_addr, scan_hold, scan_spikes, scan_plus, scan_minus
+    scan_fetch, scan_take, scan_addr, scan_hold, scan_spikes, scan_plus, scan_minus
         Read port of the scanner; ``hold`` keeps what was read until the next fetch.
     host_* : host access while no command is under way; W and V; data a cycle after the strobe.
     spike_count : Out
@@ -58,7 +58,7 @@ class Lanes(wiring.Component):
         p, group, tile, lane = config.lanes, group_bits(config), tile_bits(config), lane_bits(config)
         super().__init__({
             "valid": In(1), "i": In(command(config)), "instruction": In(INSTRUCTION), "empty": Out(1),
-            "scan_fetch": In(1), "scan_hold": In(1), "scan_addr": In(group),
+            "scan_fetch": In(1), "scan_take": In(1), "scan_hold": In(1), "scan_addr": In(group),
             "scan_spikes": Out(p), "scan_plus": Out(8 * p), "scan_minus": Out(8 * p),
             "host_write_w": In(p), "host_write_v": In(p), "host_read": In(1), "host_tile": In(tile), "host_e": In(lane),
             "host_group": In(group), "host_data": In(16), "host_w": Out(16 * p),
@@ -107,12 +107,12 @@ class Lanes(wiring.Component):
             weights.column.eq(i.column & ~learn2 & ~self.host_read), self.host_w.eq(weights.data),
             a_rd.addr.eq(Cat(group[2][:state], op[2] == Op.RESTORE)), b_rd.addr.eq(group[2]),
             q_rd.addr.eq(Mux(is_[Op.STEP][4], group[4], group[2])),
-            s_rd.addr.eq(Mux(self.scan_fetch, Cat(self.scan_addr[:state], 0),
+            s_rd.addr.eq(Mux(self.scan_take, Cat(self.scan_addr[:state], 0),
                              Mux(valid[2] & copy2, Cat(group[2][:state], op[2] == Op.RESTORE), Cat(i.group[:state], 0)))),
             self.scan_spikes.eq(s_rd.data), self.scan_plus.eq(plus_rd.data), self.scan_minus.eq(minus_rd.data),
         ]
         for rd in (plus_rd, minus_rd):
-            m.d.comb += rd.addr.eq(Mux(self.host_read, self.host_group, Mux(self.scan_fetch, self.scan_addr, i.value_group)))
+            m.d.comb += rd.addr.eq(Mux(self.host_read, self.host_group, Mux(self.scan_take, self.scan_addr, i.value_group)))
         for rd in (s_rd, plus_rd, minus_rd):
             m.d.comb += rd.en.eq(self.scan_fetch | ~self.scan_hold)
 

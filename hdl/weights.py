@@ -38,20 +38,38 @@ class WeightArray(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        depth = self.config.tiles * self.config.lanes
+        width, depth, single = self.config.numerics.weight_width, self.config.tiles * self.config.lanes, self.config.single_port
         for b in range(self.config.lanes):
-            bank = m.submodules[f"bank{b}"] = ram(self.config.numerics.weight_width, depth, "huge" if self.config.single_port else "block")
-            wr, rd = bank.write_port(), bank.read_port()
             low = Signal(lane_bits(self.config), name=f"low{b}")
-            m.d.comb += [
-                low.eq(Mux(self.column, b - self.e, self.e)),
-                wr.en.eq(self.write[b]), wr.data.eq(self.w_data.word_select(b, 16)),
-                self.data.word_select(b, 16).eq(rd.data.as_signed()),
-            ]
+            m.d.comb += low.eq(Mux(self.column, b - self.e, self.e))
             r_word, w_word = Cat(low, self.tile), Cat(self.w_e, self.w_tile)
-            if self.config.single_port:        # one address and never both: the shape of an iCE40 SPRAM
-                word = Signal(range(depth), name=f"word{b}")
-                m.d.comb += [word.eq(Mux(wr.en, w_word, r_word)), wr.addr.eq(word), rd.addr.eq(word), rd.en.eq(self.read & ~wr.en)]
-            else:
-                m.d.comb += [wr.addr.eq(w_word), rd.addr.eq(r_word), rd.en.eq(self.read)]
+            write, wanted, found = self.write[b], self.w_data.word_select(b, 16), self.data.word_select(b, 16)
+            if single:                          # one address and never both: the shape of an iCE40 SPRAM
+                bank = m.submodules[f"bank{b}"] = ram(width, depth, "huge")
+                wr, rd, word = bank.write_port(), bank.read_port(), Signal(range(depth), name=f"word{b}")
+                m.d.comb += [
+                    word.eq(Mux(write, w_word, r_word)), wr.addr.eq(word), rd.addr.eq(word), rd.en.eq(self.read & ~write),
+                    wr.en.eq(write), wr.data.eq(wanted), found.eq(rd.data.as_signed()),
+                ]
+                continue
+            # A bank of 8192 + 4096 words is 8 + 4 block RAMs and one multiplexer; of 12288, 12 block RAMs of full width and a wide one.
+            at = 0
+            for k, n in enumerate(powers_of_two(depth)):
+                bank = m.submodules[f"bank{b}_{k}"] = ram(width, n, "block")
+                wr, rd, low_bits, here = bank.write_port(), bank.read_port(), (n - 1).bit_length(), Signal(name=f"here{b}_{k}")
+                tag = at >> low_bits            # parts come largest first: each begins at a multiple of its size
+                m.d.comb += [
+                    wr.addr.eq(w_word), wr.data.eq(wanted), wr.en.eq(write & (w_word[low_bits:] == tag)),
+                    rd.addr.eq(r_word), rd.en.eq(self.read),
+                ]
+                with m.If(self.read):
+                    m.d.sync += here.eq(r_word[low_bits:] == tag)
+                with m.If(here if at else 1):
+                    m.d.comb += found.eq(rd.data.as_signed())
+                at += n
         return m
+
+
+def powers_of_two(n: int) -> list[int]:
+    """The powers of two that add up to ``n``, largest first."""
+    return [1 << k for k in reversed(range(n.bit_length())) if n >> k & 1]
