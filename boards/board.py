@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from amaranth import Elaboratable, Module
+from amaranth import ClockDomain, Elaboratable, Module
 from amaranth.build import Platform
 from amaranth.lib import io
 
@@ -50,6 +50,7 @@ class Shell(Elaboratable):
 
     def elaborate(self, platform):
         m = Module()
+        m.domains.sync = ClockDomain("sync")
         m.submodules.clock = self.board.clock(self.board.clock_hz)
         m.submodules.top = top = self.top
         uart = platform.request("uart", 0, dir="-")

@@ -59,14 +59,13 @@ class Ecp5Dividers:
 
 
 class _Pll(Elaboratable):
-    """The oscillator's frequency is the only constraint: nextpnr derives the PLL's output from it."""
+    """Drives domain `sync`, which the level above defines.  The oscillator's frequency is the only constraint: nextpnr derives the PLL's."""
 
     def __init__(self, hz: float):
         self.hz = hz
 
     def elaborate(self, platform):
         m = Module()
-        m.domains.sync = ClockDomain("sync")
         m.domains.lock = ClockDomain("lock", local=True, reset_less=True)
         clk, locked = Signal(), Signal()
         pin = platform.request(platform.default_clk, dir="-")

@@ -1,0 +1,189 @@
+"""Boards: every board elaborates and holds the network it claims; identity of a build; what is said when a build cannot be.
+
+Place and route itself takes minutes a board:  pytest -m long tests/test_boards.py
+"""
+from __future__ import annotations
+
+import json
+import os
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("amaranth_boards")
+
+from boards import BOARDS
+from boards import build as builder
+from boards.build import BuildError, DoesNotFit, MissingTool, Plan, TimingNotMet, build, main, read_report
+from boards.clock import Ecp5Dividers, Ice40Dividers
+from golden.compiler import CapacityError, Compiled
+from golden.network import Network
+from hdl.top import uart_divisor
+
+every_board = pytest.mark.parametrize("board", BOARDS.values(), ids=list(BOARDS))
+VERSIONS = {"yosys": "1", "nextpnr": "2"}
+
+
+@pytest.fixture(scope="module")
+def plans() -> dict[str, Plan]:
+    return {name: Plan.of(board) for name, board in BOARDS.items()}
+
+
+# -- what a board claims ---------------------------------------------------------------------------------------------------------
+@every_board
+def test_claimed_network_fits_and_is_near_the_limit(board):
+    compiled = Compiled(Network.chain(*board.network), board.config)
+    assert compiled.n_tiles <= board.config.tiles
+    sizes = list(board.network)
+    sizes[1] += 3 * board.config.lanes * board.network[1] // 64 + 16 * board.config.lanes
+    with pytest.raises(CapacityError, match=r"needs \d+ .* has \d+"):
+        Compiled(Network.chain(*sizes), board.config)
+
+
+def test_the_two_claims_of_the_manual():
+    assert BOARDS["icebreaker"].network == (784, 64, 10)
+    assert BOARDS["ulx3s-85f"].network == (784, 224, 10)
+
+
+@every_board
+def test_elaborates(board, plans):
+    plan = plans[board.name]
+    assert len(plan.commands) == 3 and plan.tools[0] == "yosys" and plan.tools[1].startswith("nextpnr-")
+    assert "attribute \\ram_style" in plan.files["top.il"]
+    for pass_ in board.after_read:
+        assert pass_ in plan.files["top.ys"]
+    assert not set(plan.tools) - set(builder.PACKAGES), "a tool without a package name in its error message"
+
+
+@every_board
+def test_pll_makes_the_clock(board):
+    f_in = board.platform().default_clk_frequency
+    if board.name.startswith("ice"):
+        div = Ice40Dividers.find(f_in, board.clock_hz)
+        assert f_in / (div.r + 1) * (div.f + 1) / 2**div.q == board.clock_hz
+    else:
+        ecp = Ecp5Dividers.find(f_in, board.clock_hz)
+        assert f_in / ecp.i * ecp.fb == board.clock_hz
+    assert board.clock_hz / board.baud == uart_divisor(board.clock_hz, board.baud), "a board's baud rate is exact"
+
+
+def test_clocks_that_cannot_be_made():
+    for find in (Ice40Dividers.find, Ecp5Dividers.find):
+        with pytest.raises(ValueError, match="cannot make 23.9999 MHz of 12 MHz"):
+            find(12e6, 23.9999e6)
+    with pytest.raises(ValueError, match="at least 12 MHz, not 6 MHz"):
+        uart_divisor(6e6, 3_000_000)
+    with pytest.raises(ValueError, match=r"9 MHz makes 2250000 baud, \+12.5 % from 2000000"):
+        uart_divisor(9e6, 2_000_000)
+
+
+# -- identity --------------------------------------------------------------------------------------------------------------------
+def test_build_id_is_of_plan_and_tools(plans):
+    board = BOARDS["icebreaker"]
+    plan = plans[board.name]
+    same = plan.digest(VERSIONS)
+    assert Plan.of(board).digest(VERSIONS) == same, "elaborating again changes nothing"
+    assert plan.digest({**VERSIONS, "yosys": "2"}) != same
+    assert Plan.of(replace(board, synth_opts="-dsp")).digest(VERSIONS) != same
+    assert Plan.of(replace(board, baud=1_000_000)).digest(VERSIONS) != same
+    assert 0 <= same < 1 << 32
+    assert not [name for name, text in plan.files.items() if str(Path.cwd()) in text], "a path would make the id differ by machine"
+
+
+def test_build_id_is_in_the_bitstream(plans):
+    board = BOARDS["icebreaker"]
+    with_id = Plan.of(board, 0xDEADBEEF)
+    assert with_id.files["top.il"] != plans[board.name].files["top.il"]
+    assert {k: v for k, v in with_id.files.items() if k != "top.il"} == {k: v for k, v in plans[board.name].files.items() if k != "top.il"}
+
+
+# -- a build with tools that only pretend ------------------------------------------------------------------------------------------
+def report(f_max: float) -> str:
+    path = [{"type": kind, "delay": delay, "from": {"cell": "a"}, "to": {"cell": to}}
+            for kind, delay, to in (("clk-to-q", 1.0, "a"), ("routing", 2.0, "b"), ("logic", 0.5, "b"), ("setup", 0.25, "c"))]
+    return json.dumps({
+        "fmax": {"clk": {"achieved": f_max, "constraint": 24.0}}, "critical_paths": [{"from": "posedge clk", "to": "posedge clk", "path": path}],
+        "utilization": {"ICESTORM_LC": {"used": 5000, "available": 5280}, "SB_WARMBOOT": {"used": 0, "available": 1}},
+    })
+
+
+@pytest.fixture
+def tools(tmp_path, monkeypatch):
+    """Yosys, nextpnr and icepack of a few lines of shell: f_max is 20 + seed MHz."""
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    (tmp_path / "bin").mkdir()
+    for seed in range(1, 10):
+        (tmp_path / f"report{seed}").write_text(report(20.0 + seed))
+
+    def tool(name: str, script: str) -> None:
+        path = tmp_path / "bin" / name
+        path.write_text(f'#!/bin/sh\ncase "$*" in -V|--version) echo "{name} 0.1"; exit 0;; esac\n{script}\n')
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+    tool("yosys", "echo '{}' > top.json")
+    tool("nextpnr-ice40", f'for last; do :; done; cp {tmp_path}/report"$last" top.report.json')
+    tool("icepack", "echo bits > top.bin")
+    return tool
+
+
+def test_build_tries_seeds_until_the_clock_is_met(tools, tmp_path):
+    lines: list[str] = []
+    result = build(BOARDS["icebreaker"], tmp_path / "out", seed=2, progress=lines.append)
+    assert result.seed == 4 and result.timing.f_max == 24.0 and result.timing.met
+    assert result.timing.path_ns == 3.75 and result.timing.logic_ns == 1.75 and result.timing.path == ("a", "b", "c")
+    assert result.utilisation == {"ICESTORM_LC": (5000, 5280)}
+    assert any(line.startswith("nextpnr-ice40 seed 4: ") for line in lines) and "yosys ..." in lines
+    manifest = json.loads(result.manifest.read_text())
+    assert manifest["f_max_by_seed"] == {"2": 22.0, "3": 23.0, "4": 24.0}
+    assert manifest["build_id"] == f"{result.build_id:08x}" and manifest["tools"]["yosys"] == "yosys 0.1"
+    assert manifest["config"]["lanes"] == 4 and manifest["weights"] == 65536
+    assert manifest["bitstream"]["bytes"] == 5 and result.bitstream.read_text() == "bits\n"
+    assert json.loads(json.dumps(result.as_dict()))["bitstream"] == str(result.bitstream)
+
+
+def test_timing_not_met(tools, tmp_path):
+    with pytest.raises(TimingNotMet, match=r"24 MHz were not reached with seeds 1\.\.3; best 23.00 MHz with seed 3, through a > b > c"):
+        build(BOARDS["icebreaker"], tmp_path / "out", retries=3)
+    assert not (tmp_path / "out" / "manifest.json").exists(), "no manifest without a bitstream"
+
+
+def test_does_not_fit(tools, tmp_path):
+    tools("nextpnr-ice40", "echo 'Info: \t         ICESTORM_LC:  5617/ 5280   106%' > top.tim; echo 'ERROR: no BELs remaining' >&2; exit 1")
+    with pytest.raises(DoesNotFit, match="it needs 5617 ICESTORM_LC of 5280"):
+        build(BOARDS["icebreaker"], tmp_path / "out")
+
+
+def test_other_errors_are_quoted(tools, tmp_path):
+    tools("yosys", "echo 'ERROR: something odd' >&2; exit 1")
+    with pytest.raises(BuildError, match="yosys failed .* ERROR: something odd"):
+        build(BOARDS["icebreaker"], tmp_path / "out")
+
+
+def test_missing_tool_is_named_with_its_package(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("ICEPACK", "no-such-icepack")
+    monkeypatch.setenv("YOSYS", "true")
+    monkeypatch.setenv("NEXTPNR_ICE40", "true")
+    with pytest.raises(MissingTool, match="no-such-icepack is not on the PATH: .*sudo apt install fpga-icestorm.* variable ICEPACK"):
+        build(BOARDS["icebreaker"], tmp_path / "out")
+    assert main(["icebreaker", "--out", str(tmp_path / "out")]) == 1
+    assert "fpga-icestorm" in capsys.readouterr().err
+
+
+def test_report_takes_the_slowest_clock():
+    content = json.loads(report(30.0))
+    content["fmax"]["other"] = {"achieved": 50.0, "constraint": 100.0}
+    timing, _ = read_report(content)
+    assert (timing.f_max, timing.constraint, timing.met) == (50.0, 100.0, False)
+
+
+# -- the real thing ----------------------------------------------------------------------------------------------------------------
+@pytest.mark.long
+@every_board
+def test_places_and_routes(board, tmp_path):
+    try:
+        result = build(board, tmp_path, progress=print)
+    except MissingTool as why:
+        pytest.skip(str(why))
+    assert result.timing.met and result.bitstream.stat().st_size > 10_000
