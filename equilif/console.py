@@ -1,7 +1,7 @@
 """What the commands print: one look of progress bars and tables for all of them."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,11 +34,11 @@ def bar() -> Progress:
                     TimeRemainingColumn(compact=True), console=console, transient=True, disable=not console.is_terminal)
 
 
-def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]], *, left: int = 1) -> Table:
-    """``left``: number of columns, from the first, that are text; the others are numbers."""
+def table(title: str, columns: Sequence[str], rows: Iterable[Iterable[str]], *, left: int = 1) -> Table:
+    """``left``: number of columns, from the first, that are text; the others are numbers.  Text alone wraps, beside numbers it does not."""
     t = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for k, column in enumerate(columns):
-        t.add_column(column, justify="left" if k < left else "right")
+        t.add_column(column, justify="left" if k < left else "right", no_wrap=k < left < len(columns))
     for row in rows:
         t.add_row(*row)
     return t
@@ -54,6 +54,8 @@ def describe(run: Training) -> None:
 def train(run: Training, out: Path) -> None:
     """The epochs that are left, saved one by one."""
     from equilif.train import Progress as Done
+    with console.status("compiling the kernel (only the first time takes long)"):
+        run.kernel.train(run.data.x_train, run.data.y_train, [])
     if run.history:
         console.print(f"resuming after epoch {len(run.history)}")
     while not run.done:

@@ -39,7 +39,7 @@ def tool(name: str) -> str | None:
         return found
     done = subprocess.run([found, flag], capture_output=True, text=True, env=environment, timeout=60)
     said = (done.stdout.strip() or done.stderr.strip()).splitlines()
-    version = re.search(r"(?:version |v|V)?(\d+\.\d[\w.+~-]*|rev \S+)", said[0]) if said else None
+    version = re.search(r"\d+\.\d[\w.+~-]*|rev \S+", said[0]) if said else None
     return version[0] if version else found
 
 

@@ -86,8 +86,8 @@ def settling(traces: Sequence[tuple[str, Trace]], path: Path) -> None:
     first = traces[0][1]
     side = round(len(first.x) ** 0.5)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(2.0 + 4.3 * len(traces), 6.2))
-        grid = GridSpec(2, 1 + len(traces), figure, width_ratios=[1.3, *[4] * len(traces)], height_ratios=[1.35, 1], hspace=0.12, wspace=0.16)
+        figure = Figure(figsize=(2.3 + 4.3 * len(traces), 6.2))
+        grid = GridSpec(2, 1 + len(traces), figure, width_ratios=[1.55, *[4] * len(traces)], height_ratios=[1.35, 1], hspace=0.12, wspace=0.16)
         if side * side == len(first.x):
             picture = figure.add_subplot(grid[0, 0])
             picture.imshow(first.x.reshape(side, side), cmap="gray_r", vmin=0, vmax=255)
@@ -121,7 +121,8 @@ def _legend(axes: Any, trace: Trace) -> None:
 
 def _raster(axes: Any, trace: Trace, *, labels: bool) -> None:
     """Populations from the input side (bottom) to the output (top), a small gap between them."""
-    at, ticks, names = 0, [], []
+    at = 0.0
+    ticks, names = [], []
     for p in trace.network.lif:
         spikes = trace.spikes[p.name]
         output = p.name == trace.network.output

@@ -43,7 +43,7 @@ def _plain(value: Any) -> Any:
 
 
 def write_json(path: Path, content: Any) -> None:
-    write_bytes(path, (json.dumps(content, indent=2, default=_plain) + "\n").encode())
+    write_bytes(path, (json.dumps(content, indent=2, default=_plain, allow_nan=False) + "\n").encode())
 
 
 def machine() -> dict[str, Any]:

@@ -29,6 +29,9 @@ from golden.network import Network, Weights
 from golden.reference import one_hot
 
 with needs("hdl,sim"):
+    from amaranth._toolchain import ToolNotFound
+    from amaranth.back.verilog import YosysError
+
     from sim.verilated import BuildFailed, VerilatedNetwork
 
 
@@ -190,11 +193,11 @@ class SideBySide:
     def _trace(self, samples: Sequence[tuple[Raw, Raw]]) -> None:
         """From the last checkpoint again: Mismatch of the first sample whose update differs, if there is one."""
         golden = Kernel(self.network, self._weights, lr=self.eta, counter=self._counter)
-        rtl = VerilatedNetwork(self.compiled, self._weights, eta=self.eta, counter=self._counter)
+        self.rtl = VerilatedNetwork(self.compiled, self._weights, eta=self.eta, counter=self._counter)
         for k, (x, y) in enumerate(samples):
-            golden.train(x[None].astype(np.uint8), y.argmax(keepdims=True))
-            rtl.sample(x, y)
-            self._same_weights(golden.weights, rtl.weights, str(self._first + k))
+            golden.train(x[None].astype(np.uint8), np.array([y.argmax()]))
+            self.rtl.sample(x, y)
+            self._same_weights(golden.weights, self.rtl.weights, str(self._first + k))
 
     def _remember(self) -> None:
         self._weights, self._counter, self._first = self.golden.weights, self.golden.counter, self.report.training.samples
@@ -240,8 +243,10 @@ def compare(network: Network, weights: Weights, config: EngineConfig, data: Data
     """Carry out a plan; the report carries the mismatch, if there was one.  ``progress`` is told after every sample."""
     try:
         pair = SideBySide(network, weights, config, eta=plan.epochs[0][0] if plan.epochs else 0.01, counter=counter)
-    except BuildFailed as e:
+    except (BuildFailed, YosysError, ToolNotFound) as e:
         raise ToolFailed(str(e)) from e
+    except FileNotFoundError as e:                             # make, the C++ compiler
+        raise ToolFailed(f"{e.filename} is not installed; Verilator's output is compiled with it") from e
     report, done = pair.report, 0
     with _one_thread():
         try:
@@ -257,6 +262,7 @@ def compare(network: Network, weights: Weights, config: EngineConfig, data: Data
                 done += 1
                 progress(done, report)
         except Mismatch as e:
-            report.mismatch = e
+            e.__context__ = None
+            report.mismatch = e.with_traceback(None)           # a report does not keep a simulation alive
         report.weights = pair.golden.weights
     return report

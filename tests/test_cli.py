@@ -1,0 +1,354 @@
+"""The command line: every command says what it does, does it, and fails in one line.
+
+Engines are compiled by Verilator once and cached; the same one serves all tests here.
+"""
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from equilif import cli, results, train
+from equilif.presets import PRESETS, Preset
+from equilif.train import HISTORY, NETWORK, Training, digest
+from golden import data, network
+from golden.protocol import Region
+from golden.schedule import Schedule
+
+COMMANDS = ("train", "evaluate", "verify", "gradient", "build", "demo", "info")
+BOARD = "icebreaker"
+PNG = b"\x89PNG\r\n"
+
+
+def run(*arguments: object, code: int = 0) -> str:
+    """What a command prints, wide enough not to wrap."""
+    done = CliRunner().invoke(cli.app, [str(a) for a in arguments], env={"COLUMNS": "250", "TERMINAL_WIDTH": "250"})
+    assert done.exit_code == code and isinstance(done.exception, SystemExit | None), f"{done.output}\n{done.exception!r}"
+    return done.output
+
+
+def refused(*arguments: object) -> str:
+    """Its one-line error."""
+    lines = run(*arguments, code=2).strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error: ")
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a run of two epochs."""
+    out = tmp_path_factory.mktemp("trained")
+    run("train", "digits", "--epochs", 2, "--out", out, "--json", out / "printed.json")
+    return out
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_engine() -> Iterator[None]:
+    """Even an engine that is compiled takes seconds to find: its Verilog names it."""
+    from sim import verilated
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verilated, "_build", functools.cache(verilated._build))
+        yield
+
+
+# -- help and errors ------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_teaches(command):
+    said = run(command, "--help")
+    assert f"Example:  equilif {command}" in said
+    assert "--json" in said
+
+
+def test_help_lists_every_command():
+    said = run("--help")
+    assert all(f" {command} " in said for command in COMMANDS)
+
+
+def test_help_imports_nothing_heavy():
+    code = ("import sys; sys.argv = ['equilif', '--help']\ntry:\n    import equilif.cli as c; c.main()\nexcept SystemExit: pass\n"
+            "print('heavy:', *[m for m in ('numpy', 'numba', 'torch', 'amaranth', 'matplotlib', 'sklearn') if m in sys.modules])")
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(cli.__file__).parent.parent)
+    assert said.stdout.splitlines()[-1] == "heavy:"
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (("train", "mnist", "--data", "/nowhere"), "no mnist IDX files in /nowhere"),
+    (("train", "--eta", "5"), "is above the largest one"),
+    (("train", "--window", "6"), "window must be a power of two, not 6"),
+    (("train", "--hidden", "5000"), "population 'output' has fan-in 5001"),
+    (("train", "--resume", "--out", "/nowhere"), "no run to resume in /nowhere"),
+    (("train", "--resume", "--eta", "0.1"), "a resumed run keeps its settings: leave out --eta"),
+    (("evaluate", "/nowhere/network.npz"), "there is no /nowhere/network.npz"),
+    (("evaluate", __file__), "is not a network saved by equilif"),
+    (("verify", "--lanes", "3"), "lanes must be 2, 4, 8, 16 or 32, not 3"),
+    (("verify", "--board", "etch-a-sketch"), "board must be one of icebreaker"),
+    (("build", "etch-a-sketch"), "board must be one of icebreaker"),
+    (("demo", "--board", "etch-a-sketch"), "board must be one of icebreaker"),
+])
+def test_bad_input_is_one_line(arguments, message, tmp_path):
+    if arguments[0] in ("train", "demo") and "--out" not in arguments:
+        arguments = (*arguments, "--out", tmp_path / "out")
+    assert message in refused(*arguments)
+    assert not (tmp_path / "out" / NETWORK).exists()
+
+
+def test_a_network_too_large_for_a_board_says_by_how_much(tmp_path):
+    wide = network.Network.chain(64, 700, 10)
+    network.save(tmp_path / "wide.npz", wide, wide.initial_weights())
+    assert "this engine has 128" in refused("verify", "--network", tmp_path / "wide.npz", "--board", BOARD)
+
+
+def test_a_network_for_other_data_is_refused(tmp_path):
+    other = network.Network.chain(5, 4, 3)
+    network.save(tmp_path / "other.npz", other, other.initial_weights())
+    assert "the network has 5 inputs, the samples have 64 values" in refused("evaluate", tmp_path / "other.npz", "digits")
+    assert "has 5 inputs and 3 outputs, digits needs 64 and 10" in refused("verify", "--network", tmp_path / "other.npz")
+
+
+@pytest.mark.parametrize("package, extra, arguments", [
+    ("torch", "torch", ("gradient",)), ("amaranth", "hdl,sim", ("verify",)), ("amaranth_boards", "hdl,boards", ("build", BOARD)),
+    ("sklearn", "data", ("train",)),
+])
+def test_a_missing_package_names_its_extra(package, extra, arguments):
+    code = f"import sys; sys.modules[{package!r}] = None; sys.argv[1:] = {list(arguments)!r}; import equilif.cli as c; c.main()"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(cli.__file__).parent.parent)
+    assert said.returncode == 2
+    assert said.stderr.count("\n") == 1 and f"pip install 'equilif[{extra}]'" in said.stderr
+
+
+def test_training_needs_no_matplotlib(tmp_path):
+    code = (f"import sys; sys.modules['matplotlib'] = None; sys.argv[1:] = ['train', '--epochs', '1', '--out', {str(tmp_path)!r}]; "
+            "import equilif.cli as c; c.main()")
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(cli.__file__).parent.parent)
+    assert said.returncode == 0 and "pip install 'equilif[plot]'" in said.stdout
+    assert {p.name for p in tmp_path.iterdir()} == {NETWORK, HISTORY}
+
+
+def test_a_missing_tool_says_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setenv("YOSYS", "no-such-yosys")
+    assert "yosys" in refused("build", BOARD, "--out", tmp_path)
+
+
+def test_verilog_needs_a_yosys(monkeypatch):
+    monkeypatch.setenv("YOSYS", "no-such-yosys")
+    monkeypatch.setenv("AMARANTH_USE_YOSYS", "system")
+    assert "Could not find an acceptable Yosys" in refused("verify", "--lanes", 2)
+
+
+# -- train and evaluate ---------------------------------------------------------------------------------------------------
+def test_training_learns_and_saves_everything(trained):
+    printed, history = json.loads((trained / "printed.json").read_text()), json.loads((trained / HISTORY).read_text())
+    assert printed["command"] == "train" and printed["accuracy"] > 0.85
+    assert printed["epochs"] == history["epochs"] and [r["epoch"] for r in history["epochs"]] == [1, 2]
+    assert history["sizes"] == "64-64-10" and history["seed"] == PRESETS["digits"].seeds[0]
+    assert (trained / "learning_curve.png").read_bytes().startswith(PNG)
+    assert not list(trained.glob("*.part"))
+    assert digest(network.load(trained / NETWORK)[1]) == history["epochs"][-1]["weights"]
+
+
+def test_resumed_training_is_bit_identical(trained, tmp_path):
+    run("train", "digits", "--epochs", 1, "--out", tmp_path)
+    assert "resuming after epoch 1" in run("train", "--resume", "--epochs", 2, "--out", tmp_path)
+    once, twice = network.load(trained / NETWORK)[1], network.load(tmp_path / NETWORK)[1]
+    assert all(np.array_equal(once[name], twice[name]) for name in once)
+    once, twice = (json.loads((folder / HISTORY).read_text())["epochs"] for folder in (trained, tmp_path))
+    for a, b in zip(once, twice, strict=True):
+        assert {**a, "samples_per_second": 0} == {**b, "samples_per_second": 0}
+
+
+def test_a_run_that_is_done_can_be_resumed(trained):
+    before = (trained / NETWORK).read_bytes()
+    assert "after 2 epochs" in run("train", "--resume", "--out", trained)
+    assert (trained / NETWORK).read_bytes() == before
+
+
+def test_resume_after_an_interruption_between_the_two_files(trained, tmp_path):
+    """The history may be an epoch ahead of the network: that epoch is done again, to the same end."""
+    preset = PRESETS["digits"]
+    first = Training.start(Preset.from_dict({**preset.to_dict(), "epochs": 2}), data.load("digits"), preset.seeds[0])
+    first.epoch()
+    first.save(tmp_path)
+    (tmp_path / HISTORY).write_bytes((trained / HISTORY).read_bytes())
+    run("train", "--resume", "--out", tmp_path)
+    assert digest(network.load(tmp_path / NETWORK)[1]) == digest(network.load(trained / NETWORK)[1])
+
+
+def test_resume_refuses_a_network_of_another_run(trained, tmp_path):
+    other = network.Network.chain(64, 64, 10)
+    network.save(tmp_path / NETWORK, other, other.initial_weights(99))
+    (tmp_path / HISTORY).write_bytes((trained / HISTORY).read_bytes())
+    assert "is not from the run of" in refused("train", "--resume", "--out", tmp_path)
+    (tmp_path / HISTORY).write_text("{}")
+    assert "is not a training history of equilif" in refused("train", "--resume", "--out", tmp_path)
+
+
+def test_an_interrupted_epoch_leaves_the_last_one_whole(trained, tmp_path, monkeypatch):
+    run("train", "--epochs", 1, "--out", tmp_path)
+    before = (tmp_path / NETWORK).read_bytes()
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "Progress", interrupt)
+    run("train", "--resume", "--epochs", 2, "--out", tmp_path, "--json", tmp_path / "printed.json", code=130)
+    assert (tmp_path / NETWORK).read_bytes() == before and not (tmp_path / "printed.json").exists()
+    monkeypatch.undo()
+    run("train", "--resume", "--epochs", 2, "--out", tmp_path)
+    assert digest(network.load(tmp_path / NETWORK)[1]) == digest(network.load(trained / NETWORK)[1])
+
+
+def test_files_are_written_whole_or_not_at_all(tmp_path):
+    results.write_json(tmp_path / "a.json", {"x": np.int64(1), "y": np.arange(2), "z": tmp_path})
+    with pytest.raises(TypeError):
+        results.write_json(tmp_path / "a.json", {"x": object()})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"x": 1, "y": [0, 1], "z": str(tmp_path)}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_evaluate_agrees_with_training(trained, tmp_path):
+    said = run("evaluate", trained / NETWORK, "--json", tmp_path / "e.json")
+    found = json.loads((tmp_path / "e.json").read_text())
+    assert found["accuracy"] == json.loads((trained / HISTORY).read_text())["epochs"][-1]["test_accuracy"]
+    assert f"{found['accuracy']:.2%} of 360 test samples" in said
+    confusion = np.array(found["confusion"])
+    assert confusion.shape == (10, 10) and confusion.sum() == found["samples"] == 360
+    assert np.trace(confusion) / 360 == found["accuracy"]
+    assert 0 < found["silent"]["hidden1"] < 1 and 0 <= found["full"]["hidden1"] < 0.5 and found["spikes_per_sample"] > 10
+
+
+def test_presets_make_networks_and_come_back_from_json():
+    for name, preset in PRESETS.items():
+        assert preset.data == name in data.NAMES
+        assert Preset.from_dict(json.loads(json.dumps(preset.to_dict()))) == preset
+        preset.network({"digits": 64}.get(name, 784), 10)
+
+
+def test_learning_rates_decay_as_they_say():
+    common = {"data": "digits", "hidden": (4,), "epochs": 5, "eta": 0.08, "decay": 0.5, "schedule": Schedule()}
+    rates = {form: [Preset(form=form, **common).rate(e) for e in range(5)] for form in ("exponential", "linear", "cosine")}
+    np.testing.assert_allclose(rates["exponential"], [0.08, 0.04, 0.02, 0.01, 0.005])
+    np.testing.assert_allclose(rates["linear"], [0.08, 0.07, 0.06, 0.05, 0.04])
+    np.testing.assert_allclose(rates["cosine"], [0.08, 0.06 + 0.02 * 2**-0.5, 0.06, 0.06 - 0.02 * 2**-0.5, 0.04])
+
+
+# -- gradient, build, info ------------------------------------------------------------------------------------------------
+def test_gradient_reports_every_synapse(tmp_path):
+    pytest.importorskip("torch")
+    said = run("gradient", "--epochs", 1, "--samples", 100, "--json", tmp_path / "g.json")
+    reports = json.loads((tmp_path / "g.json").read_text())["reports"]
+    assert set(reports) == {"untrained", "1 epoch"}
+    assert all(f["integer_ep"]["sum"] > 0.9 for f in reports["untrained"]["synapses"].values())
+    assert all(name in said for name in reports["untrained"]["synapses"])
+
+
+def test_info_names_tools_and_engines(tmp_path):
+    run("info", "--json", tmp_path / "i.json")
+    found = json.loads((tmp_path / "i.json").read_text())
+    assert found["packages"]["numpy"] == np.__version__ and set(found["tools"]) >= {"verilator", "iverilog", "yosys", "nextpnr-ice40"}
+    assert found["boards"][BOARD]["engine"]["lanes"] == 4
+
+
+# -- RTL ------------------------------------------------------------------------------------------------------------------
+def test_verify_finds_golden_and_rtl_equal(tmp_path):
+    said = run("verify", "--samples", 60, "--board", BOARD, "--json", tmp_path / "v.json")
+    found = json.loads((tmp_path / "v.json").read_text())
+    assert "0 mismatches" in said and found["ok"] and found["mismatches"] == 0 and found["mismatch"] is None
+    assert found["training"]["samples"] == found["inference"]["samples"] == 60
+    assert found["compared"]["predictions"] == found["compared"]["spike_counts"] == 120
+    assert found["compared"]["rates"] == 60 * 2 * 74 + 60 * 74
+    assert found["compared"]["weights"] == 3 * network.Network.chain(64, 64, 10).n_weights          # at the start, after 50, at the end
+    for kind in ("training", "inference"):
+        assert found[kind]["cycles"] > found[kind]["ideal"] > 100 and found[kind]["spikes"] > 10
+
+
+def faulty(monkeypatch: pytest.MonkeyPatch, sample: int, fault: object) -> None:
+    """An RTL that does ``fault`` after a training sample."""
+    from equilif import verify
+
+    class Faulty(verify.VerilatedNetwork):
+        n = -1
+
+        def sample(self, x, y=None):
+            result = super().sample(x, y)
+            self.n += 1
+            return fault(self, result) if self.n == sample else result
+
+    monkeypatch.setattr(verify, "VerilatedNetwork", Faulty)
+
+
+def test_verify_names_the_first_wrong_weight(monkeypatch):
+    """The weight goes wrong after sample 7; the checkpoint sees it at sample 49 and the trace goes back.  Its input is always silent."""
+    def flip(rtl, result):
+        w = rtl.weights
+        w["input-hidden1"][0, 3] += 1                  # pixel 0 is blank in every digit, so nothing else changes
+        rtl.engine.write(Region.WEIGHT, 0, rtl.compiled.weight_words(w))
+        return result
+
+    faulty(monkeypatch, 7, flip)
+    said = run("verify", "--samples", 60, "--board", BOARD, code=1)
+    assert "weight differs at training sample 7, synapse input-hidden1, element [0, 3]" in said
+
+
+def test_verify_names_the_first_wrong_rate(monkeypatch):
+    def spoil(rtl, result):
+        address = rtl.compiled.groups["output"].first * rtl.compiled.config.lanes + 2
+        plus, minus = rtl.engine.read(Region.VALUE, address, 1)[0] & 0xFF, rtl.engine.read(Region.VALUE, address, 1)[0] >> 8
+        rtl.engine.write(Region.VALUE, address, [plus | (minus ^ 1) << 8])
+        return result
+
+    faulty(monkeypatch, 5, spoil)
+    assert "rate of the -beta phase differs at training sample 5, output[2]" in run("verify", "--samples", 20, "--board", BOARD, code=1)
+
+
+def test_verify_names_a_wrong_spike_count(monkeypatch):
+    faulty(monkeypatch, 4, lambda rtl, result: dataclasses.replace(result, spikes=result.spikes + 1))
+    said = run("verify", "--samples", 20, "--board", BOARD, code=1)
+    assert "number of spikes differs at training sample 4" in said and "equal until then: 4 predictions" in said
+
+
+def test_demo_makes_everything(tmp_path):
+    said = run("demo", "--out", tmp_path, "--epochs", 1, "--samples", 30, "--skip-bitstream", "--board", BOARD)
+    found = json.loads((tmp_path / "results.json").read_text())
+    assert found["ok"] and all(claim["holds"] for claim in found["claims"]) and "✗" not in said
+    assert found["rtl"]["training"]["mismatches"] == found["rtl"]["inference"]["mismatches"] == 0
+    assert found["rtl"]["training"]["training"]["samples"] == 30 and found["rtl"]["inference"]["inference"]["samples"] == 360
+    for name in ("learning_curve.png", "confusion.png", "settling.png"):
+        assert (tmp_path / name).read_bytes().startswith(PNG)
+    assert (tmp_path / NETWORK).exists() and not list(tmp_path.glob("*.part"))
+
+
+def test_demo_goes_on_without_tools_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("NEXTPNR_ICE40", "no-such-nextpnr")
+    said = run("demo", "--out", tmp_path, "--epochs", 1, "--samples", 5, "--board", BOARD, code=1)
+    found = json.loads((tmp_path / "results.json").read_text())
+    wrong = [claim for claim in found["claims"] if not claim["holds"]]
+    assert [claim["text"] for claim in wrong] == ["bitstream"] and "no-such-nextpnr is not on the PATH" in wrong[0]["found"] and "✗" in said
+
+
+def test_trace_ends_with_the_measured_rates():
+    """The sliding rates of the picture are the rates that learning uses, at the end of each phase; whatever the leak."""
+    from equilif.trace import record
+    d = data.load("digits")
+    for schedule in (Schedule(), Schedule(free=17, nudged=9, leak=3)):
+        net = network.Network.chain(64, 12, 10, schedule=schedule)
+        for k in range(3):
+            t = record(net, net.initial_weights(1), d.x_train[k], int(d.y_train[k]))
+            ends = (schedule.free - 1, schedule.free + schedule.nudged - 1, -1)
+            for end, phase in zip(ends, (t.result.free, t.result.plus, t.result.minus), strict=True):
+                np.testing.assert_array_equal(t.rates[end], phase["output"][0])
+            assert np.isnan(t.rates[: schedule.window - 1]).all() and not np.isnan(t.rates[schedule.window - 1:]).any()
+
+
+@pytest.mark.long
+def test_a_whole_training_run_in_rtl(tmp_path):
+    run("verify", "--full", "--board", BOARD, "--json", tmp_path / "v.json")
+    found = json.loads((tmp_path / "v.json").read_text())
+    assert found["ok"] and found["training"]["samples"] == PRESETS["digits"].epochs * 1437 and found["inference"]["samples"] == 360
