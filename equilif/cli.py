@@ -208,7 +208,7 @@ def verify(
     Example:  [bold]equilif verify digits --samples 500 --lanes 8[/]
     """
     from equilif.presets import PRESETS
-    from equilif.train import order
+    from equilif.train import inputs, order
     from equilif.verify import Plan
     from golden import network as networks
     preset, loaded = _changed(PRESETS[data], eta=eta), _data(data, folder)
@@ -223,7 +223,7 @@ def verify(
         weights = preset.initial_weights(net, seed)
     n, epochs = len(loaded.x_train), preset.epochs if full else 1
     count = n if everything or full else min(samples, n)
-    plan = Plan([(preset.rate(e), order(seed, e, n)[:count]) for e in range(epochs)],
+    plan = Plan([(preset.rate(e), order(seed, e, n)[:count], functools.partial(inputs, loaded, preset, seed, e)) for e in range(epochs)],
                 len(loaded.x_test) if everything or full else min(samples, len(loaded.x_test)))
     report = show.compare("RTL = golden", net, weights, _engine(net, lanes, board), loaded, plan)
     show.verdict(report)

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from equilif import results
 from equilif.evaluate import Evaluation, evaluate
 from equilif.extras import MissingExtra
 from equilif.presets import Preset
-from equilif.train import NETWORK, Training, digest, order
+from equilif.train import NETWORK, Training, digest, inputs, order
 from golden import data
 from golden.isa import EngineConfig
 from golden.kernel import Kernel
@@ -140,7 +141,7 @@ class Demo:
             epochs, left = [], self.samples if self.samples is not None else n * self.preset.epochs
             for e in range(self.preset.epochs):
                 if left > 0:
-                    epochs.append((self.preset.rate(e), order(self.seed, e, n)[:left]))
+                    epochs.append((self.preset.rate(e), order(self.seed, e, n)[:left], partial(inputs, d, self.preset, self.seed, e)))
                     left -= n
             learnt = show.compare("RTL learns", training.network, before, config, d, Plan(epochs, 0))
             report = show.compare("RTL infers", training.network, training.weights, config, d, Plan([], len(d.x_test)))

@@ -21,7 +21,7 @@ import numpy as np
 from equilif.extras import needs
 from equilif.results import ToolFailed
 from golden.compiler import CapacityError, Compiled
-from golden.data import DataSet
+from golden.data import Bytes, DataSet
 from golden.fixed import Raw
 from golden.isa import EngineConfig
 from golden.kernel import Kernel
@@ -228,14 +228,14 @@ class SideBySide:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is compared: epochs of training samples (indices into the training set) with their learning rates, then test samples."""
+    """What is compared: epochs (learning rate, order of the samples, their inputs when the time comes), then test samples."""
 
-    epochs: Sequence[tuple[float, Raw]]
+    epochs: Sequence[tuple[float, Raw, Callable[[], Bytes]]]
     n_test: int
 
     @property
     def samples(self) -> int:
-        return sum(len(order) for _, order in self.epochs) + self.n_test
+        return sum(len(order) for _, order, _ in self.epochs) + self.n_test
 
 
 def compare(network: Network, weights: Weights, config: EngineConfig, data: DataSet, plan: Plan, *, counter: int = 0,
@@ -250,10 +250,11 @@ def compare(network: Network, weights: Weights, config: EngineConfig, data: Data
     report, done = pair.report, 0
     with _one_thread():
         try:
-            for eta, order in plan.epochs:
+            for eta, order, inputs in plan.epochs:
                 pair.set_learning_rate(eta)
+                x_train = inputs()
                 for j in order:
-                    pair.train(data.x_train[j], int(data.y_train[j]))
+                    pair.train(x_train[j], int(data.y_train[j]))
                     done += 1
                     progress(done, report)
             pair.compare_weights()
