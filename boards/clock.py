@@ -10,7 +10,7 @@ from amaranth import Cat, ClockDomain, ClockSignal, Const, Elaboratable, Instanc
 from amaranth.lib import io
 from amaranth.lib.cdc import ResetSynchronizer
 
-LOCK_CYCLES_LOG2 = 12           #: cycles between lock and the end of reset; block RAM of iCE40 reads wrong for some us after configuration
+LOCK_CYCLES_LOG2 = 9           #: cycles between lock and the end of reset; block RAM of iCE40 reads wrong for some us after configuration
 
 
 @dataclass(frozen=True)
