@@ -148,6 +148,8 @@ class Lanes(wiring.Component):
 
             x, y, noise, p1, vm2, vm3 = (reg(s, n) for s, n in ((signed(16), "x"), (signed(10), "y"), (DITHER_WIDTH, "noise"),
                                                                 (signed(26), "p1"), (8, "vm2"), (8, "vm3")))
+            # `keep`, or Yosys 0.52 packs this register into the next DSP block and loses what it holds (tests/test_netlist.py)
+            p1.attrs["keep"] = 1
             # bank j of row e holds column j - e
             column = times_index((j - e[1])[:lane], DITHER_COLUMN, DITHER_WIDTH)
             m.d.sync += [
@@ -182,10 +184,9 @@ class Lanes(wiring.Component):
             rate4.append(rate.rate)
 
             update = m.submodules[f"plasticity{j}"] = Plasticity(cfg.numerics)
-            w4 = w1[j]                   # read in cycle 2; a single-port memory keeps it while it writes
-            if not cfg.single_port:
-                w4 = reg(16, "w4")
-                m.d.sync += w4.eq(w1[j])
+            # a register: what an SPRAM shows while it writes is undefined
+            w4 = reg(16, "w4")
+            m.d.sync += w4.eq(w1[j])
             m.d.comb += [update.product.eq(p1), update.um.eq(um[3]), update.vm.eq(vm3), update.shift.eq(ins.shift), update.w.eq(w4)]
             w5.append(update.o)
 

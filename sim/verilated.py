@@ -10,6 +10,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from amaranth.back import verilog
+from amaranth.back import rtlil, verilog
 
 from golden.compiler import Compiled
 from golden.fixed import Raw
@@ -91,16 +92,36 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "equilif"
 
 
-def _build(config: EngineConfig) -> Path:
+@dataclass(frozen=True)
+class Synthesis:
+    """Yosys passes that turn the engine into a netlist, and the simulation models of the cells that they leave (below Yosys' data folder)."""
+
+    passes: tuple[str, ...]
+    cells: str
+    defines: tuple[str, ...] = ()
+
+    def netlist(self, config: EngineConfig) -> str:
+        """Models and netlist as Verilog; the top is ``engine`` with the ports of the RTL."""
+        with tempfile.TemporaryDirectory() as folder:
+            work = Path(folder)
+            (work / "engine.il").write_text(rtlil.convert(Engine(config), name="engine", emit_src=False))
+            script = ["read_rtlil engine.il", *self.passes, "write_verilog -noattr -simple-lhs engine.v"]
+            _call(["yosys", "-q", "-p", "; ".join(script)], work, dict(os.environ))
+            models = Path(shutil.which("yosys") or "").resolve().parents[1] / "share" / "yosys" / self.cells
+            return models.read_text() + (work / "engine.v").read_text()
+
+
+def _build(config: EngineConfig, synthesis: Synthesis | None) -> Path:
     """Compile the engine, or find it compiled: the name is a hash of everything that goes in."""
-    text = verilog.convert(Engine(config), name="engine", emit_src=False)
+    text = synthesis.netlist(config) if synthesis else verilog.convert(Engine(config), name="engine", emit_src=False)
     environment = {**os.environ, **verilator.environment()}
     # looked up in the environment's PATH, not this process's
     tool = shutil.which("verilator", path=environment["PATH"]) or "verilator"
     version = subprocess.run([tool, "--version"], capture_output=True, text=True, env=environment).stdout
-    driver = DRIVER.replace("PEEKS", "".join(
+    driver = DRIVER.replace("PEEKS", "" if synthesis else "".join(
         f"        case {k}: return &s->top->rootp->engine__DOT__lanes__DOT__{name}_memory[0];\n" for k, name in enumerate(MEMORIES)))
     visible = '`verilator_config\npublic_flat_rw -module "*lanes" -var "*_memory"\n'
+    extra = ["-Wno-lint", "-Wno-MULTIDRIVEN", "-Wno-UNOPTFLAT", *(f"-D{name}" for name in synthesis.defines)] if synthesis else []
     digest = hashlib.sha256("\0".join([text, driver, visible, version]).encode()).hexdigest()[:16]
     folder = cache_dir() / "verilated" / digest
     library = folder / "libengine.so"
@@ -113,7 +134,7 @@ def _build(config: EngineConfig) -> Path:
     # one process at a time: the machine may be small, and make inherits the jobs of whoever calls it
     steps = [
         [tool, "--cc", "visible.vlt", "engine.v", "--top-module", "engine", "--prefix", "Vengine", "-Mdir", "obj", "-O3", "--x-assign", "fast",
-         "--x-initial", "fast", "--noassert", "-Wno-fatal", "-Wno-WIDTHEXPAND", "-CFLAGS", "-fPIC -O2"],
+         "--x-initial", "fast", "--noassert", "-Wno-fatal", "-Wno-WIDTHEXPAND", *extra, "-CFLAGS", "-fPIC -O2"],
         ["make", "-C", "obj", "-f", "Vengine.mk", "OPT_FAST=-O2", "libVengine.a", "libverilated.a"],
     ]
     for step in steps:
@@ -138,9 +159,10 @@ def _call(command: list[str], cwd: Path, environment: dict[str, str]) -> None:
 class VerilatedEngine:
     """An engine in simulation.  Accesses and runs as through the host port; every array is int64."""
 
-    def __init__(self, config: EngineConfig):
+    def __init__(self, config: EngineConfig, *, synthesis: Synthesis | None = None):
+        """``synthesis``: run the netlist in place of the RTL; memories cannot be looked into then."""
         self.config = config
-        self._lib: Any = ctypes.CDLL(str(_build(config)))
+        self._lib: Any = ctypes.CDLL(str(_build(config, synthesis)))
         for name in ("sim_new", "sim_peek"):
             getattr(self._lib, name).restype = ctypes.c_void_p
         self._sim = ctypes.c_void_p(self._lib.sim_new())
@@ -198,9 +220,9 @@ class VerilatedEngine:
 class VerilatedNetwork:
     """A network on a simulated engine: the RTL counterpart of golden.reference.Reference, one sample at a time."""
 
-    def __init__(self, compiled: Compiled, weights: Weights, *, eta: float, counter: int = 0):
+    def __init__(self, compiled: Compiled, weights: Weights, *, eta: float, counter: int = 0, synthesis: Synthesis | None = None):
         self.compiled = compiled
-        self.engine = VerilatedEngine(compiled.config)
+        self.engine = VerilatedEngine(compiled.config, synthesis=synthesis)
         self.set_learning_rate(eta)
         self.engine.write(Region.WEIGHT, 0, compiled.weight_words(weights))
         self.engine.write_values(*compiled.constants())

@@ -1,0 +1,23 @@
+"""What Yosys makes of the engine for the iCE40UP5K still learns bit for bit: SPRAM, block RAM and DSP mapping included."""
+import numpy as np
+
+from boards.icebreaker import ICEBREAKER
+from golden import data
+from golden.compiler import Compiled
+from golden.network import Network
+from golden.reference import Reference, one_hot
+from sim.verilated import Synthesis, VerilatedNetwork
+
+NETLIST = Synthesis((*ICEBREAKER.after_read, f"synth_ice40 {ICEBREAKER.synth_opts} -top engine"), "ice40/cells_sim.v", ("NO_ICE40_DEFAULT_ASSIGNMENTS",))
+
+
+def test_icebreaker_netlist_learns_as_the_reference():
+    digits, network = data.load("digits"), Network.chain(64, 64, 10)
+    reference = Reference(network, lr=0.05)
+    chip = VerilatedNetwork(Compiled(network, ICEBREAKER.config), reference.weights, eta=0.05, synthesis=NETLIST)
+    for x, label in zip(digits.x_train[:20].astype(np.int64), digits.y_train, strict=False):
+        y = one_hot(np.array([label]), 10)
+        want, got = reference.train(x[None], y), chip.sample(x, y[0])
+        assert (got.prediction, got.spikes) == (want.prediction[0], want.spikes)
+    for synapse, w in chip.weights.items():
+        assert np.array_equal(w, reference.weights[synapse]), synapse
