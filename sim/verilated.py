@@ -6,6 +6,7 @@ cycle counts on real data.  The interface is the engine's host port, plus a look
 from __future__ import annotations
 
 import ctypes
+import functools
 import hashlib
 import os
 import shutil
@@ -45,7 +46,7 @@ struct Sim {
 #define HOST(name) s->top->host___05F##name
 extern "C" {
 Sim *sim_new() { return new Sim; }
-void sim_free(Sim *s) { delete s; }
+void sim_free(Sim *s) { Verilated::threadContextp(&s->context); delete s; }   // the destructor uses the thread's context
 void sim_write(Sim *s, int region, int first, int n, const uint32_t *data) {
     HOST(mem_region) = region; HOST(mem_write) = 1;
     for (int k = 0; k < n; k++) { HOST(mem_addr) = first + k; HOST(mem_wdata) = data[k]; s->tick(); }
@@ -111,6 +112,7 @@ class Synthesis:
             return models.read_text() + (work / "engine.v").read_text()
 
 
+@functools.cache
 def _build(config: EngineConfig, synthesis: Synthesis | None) -> Path:
     """Compile the engine, or find it compiled: the name is a hash of everything that goes in."""
     text = synthesis.netlist(config) if synthesis else verilog.convert(Engine(config), name="engine", emit_src=False)

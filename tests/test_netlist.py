@@ -8,7 +8,8 @@ from golden.network import Network
 from golden.reference import Reference, one_hot
 from sim.verilated import Synthesis, VerilatedNetwork
 
-NETLIST = Synthesis((*ICEBREAKER.after_read, f"synth_ice40 {ICEBREAKER.synth_opts} -top engine"), "ice40/cells_sim.v", ("NO_ICE40_DEFAULT_ASSIGNMENTS",))
+NETLIST = Synthesis((*ICEBREAKER.after_read, f"synth_ice40 {ICEBREAKER.synth_opts} -top engine"), "ice40/cells_sim.v",
+                    ("NO_ICE40_DEFAULT_ASSIGNMENTS",))
 
 
 def test_icebreaker_netlist_learns_as_the_reference():
