@@ -66,7 +66,8 @@ class EngineConfig:
     lanes P (power of two), tiles of P x P weights, groups of P values, groups of P LIF neurons, 32-bit program words.
     ``single_port``: the weight memory reads or writes in one cycle (iCE40 SPRAM), so an update takes two cycles a group.
     ``forwarding``: sums are forwarded to a read in the cycle of their write; without, an event that has a single group takes two cycles.
-    Both change cycles, never results.
+    ``weight_stages``: registers around a large dual-port weight memory: 1 behind it, 2 before it as well.
+    All three change cycles, never results.
     """
 
     lanes: int = 4
@@ -76,6 +77,7 @@ class EngineConfig:
     program_words: int = 256
     single_port: bool = False
     forwarding: bool = True
+    weight_stages: int = 0
     numerics: Numerics = DEFAULT
 
     def __post_init__(self) -> None:
@@ -87,6 +89,8 @@ class EngineConfig:
         for name in ("value_groups", "state_groups"):
             if getattr(self, name) & (getattr(self, name) - 1):
                 raise ValueError(f"{name} must be a power of two, not {getattr(self, name)}")
+        if self.weight_stages not in ((0,) if self.single_port else (0, 1, 2)):
+            raise ValueError(f"weight_stages must be 0 to 2, and 0 with single_port, not {self.weight_stages}")
         if self.state_groups > self.value_groups:
             raise ValueError(f"state_groups {self.state_groups} must not exceed value_groups {self.value_groups}")
 

@@ -31,8 +31,6 @@ class Engine(wiring.Component):
     ``state_ram``: memory style of neuron state, a hint for the tool (``block``, ``distributed``).
     """
 
-    read_latency = 2                #: cycles from a host read strobe to its data
-
     def __init__(self, config: EngineConfig, *, state_ram: str | None = None):
         self.config, self.state_ram = config, state_ram
         super().__init__({"host": In(EnginePort(config))})
@@ -109,13 +107,14 @@ class Engine(wiring.Component):
         ]
         with m.If(host.mem_write & (region == COUNTER_REGION)):
             m.d.sync += phase.eq(host.mem_wdata)
-        reading, bank = Signal(), Signal(lane)
-        m.d.sync += [reading.eq(host.mem_read), bank.eq(address), host.mem_valid.eq(reading)]
+        bank = address[:lane]                        # the host keeps the address until it has its answer
+        reading = Signal(1 + cfg.weight_stages)
+        m.d.sync += [reading.eq(Cat(host.mem_read, reading)), host.mem_valid.eq(reading[-1])]
         with m.Switch(region):
             with m.Case(WEIGHT_REGION):
                 m.d.sync += host.mem_rdata.eq(Array(w.as_signed() for w in lanes_of(lanes.host_w, p))[bank])
             with m.Case(VALUE_REGION):
-                m.d.sync += host.mem_rdata.eq(Cat(lanes.scan_plus.word_select(bank, 8), lanes.scan_minus.word_select(bank, 8)))
+                m.d.sync += host.mem_rdata.eq(Cat(lanes.host_plus.word_select(bank, 8), lanes.host_minus.word_select(bank, 8)))
             with m.Default():
                 m.d.sync += host.mem_rdata.eq(phase)
 

@@ -5,12 +5,12 @@
     NUDGE        V, S address              x strength     + A  --> A
     STEP                                   A, B address   A + B, saturate      spike, reset  leak  --> A, Q, S
     LEARN        V address    rotate V     u+ v+          - u- v-              + W           --> W
-                                           W address
+                                           W address      (single port: here)  (and here)
     MARK                                   A address      --> Q
     MEASURE                                A, Q address   Q + A                shift --> V
     SAVE RESTORE RESET                     A, S address   --> A, B, S
 
-Latency: as drawn.  Throughput: a command a cycle; LEARN on a single-port weight memory one in two.  A sum that is read in the very
+Latency: as drawn, after ``weight_stages`` cycles.  Throughput: a command a cycle; LEARN on a single-port weight memory one in two.  A sum that is read in the very
 cycle in which it is written is forwarded, so that commands for the same group may follow each other.
 """
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Lanes(wiring.Component):
         No command is under way.
     scan_fetch, scan_take, scan_addr, scan_hold, scan_spikes, scan_plus, scan_minus
         Read port of the scanner; ``hold`` keeps what was read until the next fetch.
-    host_* : host access while no command is under way; W and V; data a cycle after the strobe.
+    host_* : host access while no command is under way; W and V; data 1 + weight_stages cycles after the strobe.
     spike_count : Out
         Spikes of the group that a STEP writes in this cycle.
     """
@@ -61,13 +61,13 @@ class Lanes(wiring.Component):
             "scan_fetch": In(1), "scan_take": In(1), "scan_hold": In(1), "scan_addr": In(group),
             "scan_spikes": Out(p), "scan_plus": Out(8 * p), "scan_minus": Out(8 * p),
             "host_write_w": In(p), "host_write_v": In(p), "host_read": In(1), "host_tile": In(tile), "host_e": In(lane),
-            "host_group": In(group), "host_data": In(16), "host_w": Out(16 * p),
+            "host_group": In(group), "host_data": In(16), "host_w": Out(16 * p), "host_plus": Out(8 * p), "host_minus": Out(8 * p),
             "spike_count": Out(range(p + 1)),
         })
 
     def elaborate(self, platform):
         m = Module()
-        cfg, p, ins, i = self.config, self.config.lanes, self.instruction, self.i
+        cfg, p, ins = self.config, self.config.lanes, self.instruction
         acc, charge = shape(cfg.numerics.accumulator), shape(cfg.numerics.charge)
         lane, state = lane_bits(cfg), (cfg.state_groups - 1).bit_length()
         static = ins.mode[STATIC.bit_length() - 1]
@@ -80,10 +80,17 @@ class Lanes(wiring.Component):
                 m.d.sync += line[k].eq(line[k - 1])
             return line
 
-        valid = delayed(self.valid, "valid", DEPTH)
+        # registers around the weights: they and the values are read so many cycles before stage 0, and nothing else notices
+        ahead, first = self.i, delayed(self.valid, "ahead", cfg.weight_stages)
+        i = ahead
+        for k in range(cfg.weight_stages):
+            late = Signal(command(cfg), name=f"command{k}", reset_less=True)
+            m.d.sync += late.eq(i)
+            i = late
+        valid = delayed(first[-1], "valid", DEPTH)
         op, group, tile, e = (delayed(i[n], n, DEPTH, reset_less=True) for n in ("op", "group", "tile", "e"))
         is_ = {o: [(valid[k] & (op[k] == o)) for k in range(DEPTH + 1)] for o in Op}
-        m.d.comb += self.empty.eq(~Cat(valid[1:]).any())
+        m.d.comb += self.empty.eq(~Cat(*first[1:], *valid[1:]).any())
 
         # -- memories ------------------------------------------------------------------------------------------------------
         m.submodules.weights = weights = WeightArray(cfg)
@@ -97,14 +104,15 @@ class Lanes(wiring.Component):
         a_old, b_old, q_old = ([v.as_signed() for v in lanes_of(rd.data, p)] for rd in (a_rd, b_rd, q_rd))
 
         # -- 0: addresses; 1: rotate ------------------------------------------------------------------------------------------
-        learn0, learn2 = i.op == Op.LEARN, is_[Op.LEARN][2]
+        # LEARN reads its weights when its products are there: so late that the next cycle can write, or before a register
+        at = 3 if cfg.single_port else 2 - cfg.weight_stages
+        reads_late = is_[Op.LEARN][at]
         copy2 = _is(op[2], Op.SAVE, Op.RESTORE)
         m.d.comb += [
-            # LEARN reads its weights two cycles later than the others: its products come first
-            weights.read.eq(self.valid & ~learn0 | learn2 | self.host_read),
-            weights.tile.eq(Mux(self.host_read, self.host_tile, Mux(learn2, tile[2], i.tile))),
-            weights.e.eq(Mux(self.host_read, self.host_e, Mux(learn2, e[2], i.e))),
-            weights.column.eq(i.column & ~learn2 & ~self.host_read), self.host_w.eq(weights.data),
+            weights.read.eq(self.valid & (ahead.op != Op.LEARN) | reads_late | self.host_read),
+            weights.tile.eq(Mux(self.host_read, self.host_tile, Mux(reads_late, tile[at], ahead.tile))),
+            weights.e.eq(Mux(self.host_read, self.host_e, Mux(reads_late, e[at], ahead.e))),
+            weights.column.eq(ahead.column & ~reads_late & ~self.host_read), self.host_w.eq(weights.data),
             a_rd.addr.eq(Cat(group[2][:state], op[2] == Op.RESTORE)), b_rd.addr.eq(group[2]),
             q_rd.addr.eq(Mux(is_[Op.STEP][4], group[4], group[2])),
             s_rd.addr.eq(Mux(self.scan_take, Cat(self.scan_addr[:state], 0),
@@ -112,24 +120,36 @@ class Lanes(wiring.Component):
             self.scan_spikes.eq(s_rd.data), self.scan_plus.eq(plus_rd.data), self.scan_minus.eq(minus_rd.data),
         ]
         for rd in (plus_rd, minus_rd):
-            m.d.comb += rd.addr.eq(Mux(self.host_read, self.host_group, Mux(self.scan_take, self.scan_addr, i.value_group)))
+            m.d.comb += rd.addr.eq(Mux(self.host_read, self.host_group, Mux(self.scan_take, self.scan_addr, ahead.value_group)))
         for rd in (s_rd, plus_rd, minus_rd):
             m.d.comb += rd.en.eq(self.scan_fetch | ~self.scan_hold)
 
         turn, scale1 = Signal(lane), Signal(9, reset_less=True)
         up1 = Signal(signed(16), reset_less=True)
-        um, dither1 = delayed(i.um, "um", 3, reset_less=True), Signal(DITHER_WIDTH, reset_less=True)
-        m.d.sync += [turn.eq(i.rotate), scale1.eq(i.scale), up1.eq(i.up), dither1.eq(i.dither)]
+        m.d.sync += [turn.eq(i.rotate), scale1.eq(i.scale), up1.eq(i.up)]
+        # With a single port a LEARN command comes every other cycle, and what it brings may stay for two: registers saved
+        um1, um3 = Signal(i.um.shape(), reset_less=True), Signal(i.um.shape(), reset_less=True)
+        if cfg.single_port:
+            noisy, dither, dither_e = is_[Op.LEARN][0], i.dither, e[0]
+            with m.If(noisy):
+                m.d.sync += um1.eq(i.um)
+            m.d.sync += um3.eq(um1)
+        else:
+            noisy, dither, dither_e = is_[Op.LEARN][1], Signal(DITHER_WIDTH, reset_less=True), e[1]
+            um2 = Signal.like(um1)
+            m.d.sync += [dither.eq(i.dither), um1.eq(i.um), um2.eq(um1), um3.eq(um2)]
         axpy1, nudge1 = _is(op[1], Op.DRIVE, Op.GATHER), op[1] == Op.NUDGE
+        values = [delayed(rd.data, name, cfg.weight_stages, reset_less=True) for rd, name in ((plus_rd, "plus"), (minus_rd, "minus"))]
+        m.d.comb += [self.host_plus.eq(values[0][-1]), self.host_minus.eq(values[1][-1])]
         scaled1 = axpy1 | (op[1] == Op.RESET)
         w1 = lanes_of(weights.data, p)
-        v1 = [Cat(a, b) for a, b in zip(lanes_of(plus_rd.data, p), lanes_of(minus_rd.data, p), strict=True)]
+        v1 = [Cat(a, b) for a, b in zip(lanes_of(values[0][-1], p), lanes_of(values[1][-1], p), strict=True)]
         turned = rotate(m, [Mux(axpy1, w, v) for w, v in zip(w1, v1, strict=True)], turn, "turned")
         kept_dither = Signal(DITHER_WIDTH)
         with m.Switch(ins.shift):
             for s in SHIFTS:
                 with m.Case(s):
-                    m.d.comb += kept_dither.eq(Mux(is_[Op.LEARN][1], (1 << s) - 1, 0))
+                    m.d.comb += kept_dither.eq(Mux(noisy, (1 << s) - 1, 0))
 
         # -- 3: which accumulator, which operands -----------------------------------------------------------------------------
         reset3, step3, copy3 = op[3] == Op.RESET, op[3] == Op.STEP, _is(op[3], Op.SAVE, Op.RESTORE)
@@ -141,24 +161,31 @@ class Lanes(wiring.Component):
 
         above = Signal(17)
         m.d.sync += above.eq(-ins.gain[:15])
-        totals, spikes5, v5, q_new, rate4, w5 = [], [], [], [], [], []
+        totals, spikes5, v5, q_new, rate4, updated = [], [], [], [], [], []
         for j in range(p):
             def reg(like, name: str, j=j):
                 return Signal(like, name=f"{name}_{j}", reset_less=True)
 
-            x, y, noise, p1, vm2, vm3 = (reg(s, n) for s, n in ((signed(16), "x"), (signed(10), "y"), (DITHER_WIDTH, "noise"),
-                                                                (signed(26), "p1"), (8, "vm2"), (8, "vm3")))
+            x, y, noise, p1, vm3 = (reg(s, n) for s, n in ((signed(16), "x"), (signed(10), "y"), (DITHER_WIDTH, "noise"),
+                                                           (signed(26), "p1"), (8, "vm3")))
             # `keep`, or Yosys 0.52 packs this register into the next DSP block and loses what it holds (tests/test_netlist.py)
             p1.attrs["keep"] = 1
             # bank j of row e holds column j - e
-            column = times_index((j - e[1])[:lane], DITHER_COLUMN, DITHER_WIDTH)
+            column = times_index((j - dither_e)[:lane], DITHER_COLUMN, DITHER_WIDTH)
             m.d.sync += [
                 x.eq(Mux(axpy1, turned[j], up1)),
                 # a spike of the nudged neuron counts -256: strength x (target - 256 spike)
                 y.eq(Mux(scaled1, scale1, Cat(turned[j][:8], (nudge1 & s_rd.data[j]).replicate(2)).as_signed())),
-                noise.eq((dither1 + column) & kept_dither),
-                p1.eq(x * y + noise), vm2.eq(turned[j][8:]), vm3.eq(vm2),
+                p1.eq(x * y + noise),
             ]
+            if cfg.single_port:
+                with m.If(noisy | (ins.op != Op.LEARN)):
+                    m.d.sync += noise.eq((dither + column) & kept_dither)
+                with m.If(is_[Op.LEARN][1]):
+                    m.d.sync += vm3.eq(turned[j][8:])
+            else:
+                vm2 = reg(8, "vm2")
+                m.d.sync += [noise.eq((dither + column) & kept_dither), vm2.eq(turned[j][8:]), vm3.eq(vm2)]
             old, total = Signal(acc, name=f"old_{j}"), Signal(acc, name=f"total_{j}")
             m.d.comb += [
                 old.eq(Mux(reset3, 0, Mux(to_b3, b_old[j], a_old[j]))),
@@ -183,20 +210,22 @@ class Lanes(wiring.Component):
             m.d.comb += [rate.charge.eq(q_old[j]), rate.v.eq(a_old[j]), rate.shift.eq(ins.shift)]
             rate4.append(rate.rate)
 
-            update = m.submodules[f"plasticity{j}"] = Plasticity(cfg.numerics)
-            # a register: what an SPRAM shows while it writes is undefined
-            w4 = reg(16, "w4")
-            m.d.sync += w4.eq(w1[j])
-            m.d.comb += [update.product.eq(p1), update.um.eq(um[3]), update.vm.eq(vm3), update.shift.eq(ins.shift), update.w.eq(w4)]
-            w5.append(update.o)
+            update = m.submodules[f"plasticity{j}"] = Plasticity(cfg.numerics, registered=not cfg.single_port)
+            w4 = w1[j]
+            if not cfg.single_port:
+                w4 = reg(16, "w4")
+                m.d.sync += w4.eq(w1[j])
+            m.d.comb += [update.product.eq(p1), update.um.eq(um3), update.vm.eq(vm3), update.shift.eq(ins.shift), update.w.eq(w4)]
+            updated.append(update.o)
 
         # -- write back ------------------------------------------------------------------------------------------------------
-        learn5, step5, mark3, measure4 = is_[Op.LEARN][5], is_[Op.STEP][5], is_[Op.MARK][3], is_[Op.MEASURE][4]
+        done = 4 if cfg.single_port else 5                       # the stage in which LEARN writes
+        learns, step5, mark3, measure4 = is_[Op.LEARN][done], is_[Op.STEP][5], is_[Op.MARK][3], is_[Op.MEASURE][4]
         here3, here5 = Cat(group[3][:state], op[3] == Op.SAVE), Cat(group[5][:state], 0)
         m.d.comb += [
-            weights.write.eq(Mux(learn5, (1 << p) - 1, self.host_write_w)),
-            weights.w_tile.eq(Mux(learn5, tile[5], self.host_tile)), weights.w_e.eq(Mux(learn5, e[5], self.host_e)),
-            weights.w_data.eq(Mux(learn5, Cat(w5), self.host_data.replicate(p))),
+            weights.write.eq(Mux(learns, (1 << p) - 1, self.host_write_w)),
+            weights.w_tile.eq(Mux(learns, tile[done], self.host_tile)), weights.w_e.eq(Mux(learns, e[done], self.host_e)),
+            weights.w_data.eq(Mux(learns, Cat(updated), self.host_data.replicate(p))),
             a_wr.en.eq(step5 | sums3 & ~to_b3), a_wr.addr.eq(Mux(step5, here5, here3)),
             a_wr.data.eq(Cat(Mux(step5, v, total)[:acc.width] for v, total in zip(v5, totals, strict=True))),
             b_wr.en.eq(sums3 & to_b3), b_wr.addr.eq(group[3]), b_wr.data.eq(Cat(totals)),

@@ -4,7 +4,7 @@
     -gain u- -(x)---------'    |               |
     v- -------'                |               w
 
-Latency 2 (bars are registers), throughput 1.  Multiplying and adding fit one DSP block.
+Latency 2 (bars are registers; 1 without the last), throughput 1.  Multiplying and adding fit one DSP block.
 """
 from __future__ import annotations
 
@@ -23,10 +23,8 @@ class Plasticity(wiring.Component):
     """Members: product In(signed PRODUCT: gain u+ v+ + dither), um In(signed 16: -gain u-), vm In(8), shift In(5) held;
     w In(signed 16), a cycle later; o Out(signed 16)."""
 
-    latency = 2
-
-    def __init__(self, numerics: Numerics):
-        self.weight = numerics.weight
+    def __init__(self, numerics: Numerics, *, registered: bool = True):
+        self.weight, self.latency = numerics.weight, 1 + registered
         super().__init__({"product": In(signed(PRODUCT)), "um": In(signed(16)), "vm": In(8), "shift": In(5),
                           "w": In(signed(16)), "o": Out(signed(16))})
 
@@ -39,5 +37,5 @@ class Plasticity(wiring.Component):
             for s in SHIFTS:
                 with m.Case(s):
                     m.d.comb += dw.eq(difference >> s)
-        m.d.sync += self.o.eq(saturate(self.w + dw, self.weight.width))
+        m.d["sync" if self.latency > 1 else "comb"] += self.o.eq(saturate(self.w + dw, self.weight.width))
         return m

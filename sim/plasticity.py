@@ -15,11 +15,13 @@ from hdl.plasticity import Plasticity
 from sim.pipeline import Pipeline, bits
 from sim.run import bench_config
 
+LATENCY = Plasticity(Numerics()).latency
+
 
 @cocotb.test()
 async def updates(dut: Any) -> None:
     weight = Numerics(**bench_config()).weight
-    tb = Pipeline(dut, inputs=("product", "um", "vm"), later=("w",), outputs=("o",), latency=Plasticity.latency)
+    tb = Pipeline(dut, inputs=("product", "um", "vm"), later=("w",), outputs=("o",), latency=LATENCY)
     await tb.reset()
     n = 0
     for shift in SHIFTS:
@@ -35,6 +37,6 @@ async def updates(dut: Any) -> None:
             n += 1
             if random.random() < 0.2:
                 await tb.feed()
-        for _ in range(Plasticity.latency):
+        for _ in range(LATENCY):
             await tb.feed()
     await tb.finish(n)

@@ -12,6 +12,7 @@ import cocotb
 import numpy as np
 
 from golden.synapse import to_words
+from hdl.weights import WeightArray
 from sim.pipeline import UNSEEN, Pipeline, bits
 from sim.run import bench_config, engine_config
 
@@ -21,7 +22,8 @@ async def rows_and_columns(dut: Any) -> None:
     config = engine_config(bench_config())
     p, tiles, width = config.lanes, config.tiles, config.numerics.weight_width
     rng = np.random.default_rng(random.getrandbits(32))
-    tb = Pipeline(dut, inputs=("read", "tile", "e", "column", "write", "w_tile", "w_e", "w_data"), outputs=("data",), latency=1)
+    tb = Pipeline(dut, inputs=("read", "tile", "e", "column", "write", "w_tile", "w_e", "w_data"), outputs=("data",),
+                  latency=WeightArray(config).latency)
     await tb.reset()
     matrix = rng.integers(config.numerics.weight.lo, config.numerics.weight.hi + 1, (tiles * p, p))      # tile t: rows t p .. t p + p - 1
     words = to_words(matrix, p)

@@ -25,6 +25,8 @@ CONFIGS = {
     "P4-single-port": dataclasses.replace(SMALL, single_port=True, forwarding=False),
     "P8": dataclasses.replace(SMALL, lanes=8),
     "P16": dataclasses.replace(SMALL, lanes=16),
+    "P8-registered": dataclasses.replace(SMALL, lanes=8, weight_stages=2),
+    "P4-half-registered": dataclasses.replace(SMALL, weight_stages=1),
 }
 
 
