@@ -10,8 +10,8 @@
     MEASURE                                A, Q address   Q + A                shift --> V
     SAVE RESTORE RESET                     A, S address   --> A, B, S
 
-Latency: as drawn, after ``weight_stages`` cycles.  Throughput: a command a cycle; LEARN on a single-port weight memory one in two.  A sum that is read in the very
-cycle in which it is written is forwarded, so that commands for the same group may follow each other.
+Latency: as drawn, after ``weight_stages`` cycles.  Throughput: a command a cycle; LEARN on a single-port weight memory one in two.
+A sum that is read in the very cycle in which it is written is forwarded, so that commands for the same group may follow each other.
 """
 from __future__ import annotations
 

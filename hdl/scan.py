@@ -8,6 +8,9 @@
 
 Latency: 3 cycles from start to the first event.  Throughput: an event a cycle; a group of zeros costs a cycle.  While learning the
 walker reads the same memory: every event fetches its group anew, one cycle in which the walker waits, and a group of zeros costs two.
+
+Where weights have registers around them (``weight_stages``), so has the group: it is copied, the next one waits in the memories, and
+what follows depends on registers alone.  A cycle more latency, P x 16 flip-flops, and while learning one waiting cycle a group.
 """
 from __future__ import annotations
 
@@ -40,10 +43,9 @@ class Scanner(wiring.Component):
     o : Out(stream of event)
     """
 
-    latency = 3
-
     def __init__(self, config: EngineConfig):
-        self.config = config
+        self.config, self.copies = config, config.weight_stages > 0
+        self.latency = 3 + self.copies
         p, tile = config.lanes, tile_bits(config)
         bits = group_bits(config)
         super().__init__({
@@ -57,47 +59,79 @@ class Scanner(wiring.Component):
         m = Module()
         p, o, bits, tiles = self.config.lanes, self.o, group_bits(self.config), tile_bits(self.config)
         place = data.StructLayout({"group": bits, "tile": tiles, "dither": DITHER_WIDTH})
-        head = Signal(place)                           # the group at `address`
-        address, following, left = Signal(bits), Signal(bits), Signal(bits + 1)
-        present, done = Signal(), Signal(p)            # its lanes are on the memories' outputs; those that are events already
-
-        fresh, pending, rest, room, moved, finished = Signal(p), Signal(p), Signal(p), Signal(), Signal(), Signal()
+        head, address, left = Signal(place), Signal(bits), Signal(bits + 1)           # the next group, or the present one
+        fresh, room, moved, advance = Signal(p), Signal(), Signal(), Signal()
         plus, minus = lanes_of(self.plus, p), lanes_of(self.minus, p)
         m.d.comb += [
             fresh.eq(Mux(self.spiking, self.spikes, Cat(a.any() | (self.learning & b.any()) for a, b in zip(plus, minus, strict=True)))),
-            pending.eq(fresh & ~done), rest.eq(pending & (pending - 1)),
             room.eq(~o.valid | o.ready),
-            moved.eq(present & (pending != 0) & room),
-            finished.eq(present & ((pending == 0) | room & (rest == 0))),
-            # `blocking` stalls the walker, on which `room` depends: it looks at registers only
-            self.blocking.eq(self.learning & self.allow & (left != 0) & ~present & ~o.valid),
-            # the next group is fetched in the cycle in which this one is finished
-            self.fetch.eq(self.blocking | ~self.learning & (Mux(present, finished & (left != 1), left != 0))),
-            # the strobe is late, so the address must not be: a fetch beside a present group is that of the following one
             self.take.eq(self.blocking | ~self.learning & (left != 0)),
-            self.addr.eq(Mux(present, following, address)),
-            self.hold.eq(present & ~self.learning),
-            self.busy.eq((left != 0) | o.valid),
         ]
-        m.d.sync += present.eq(self.fetch | present & ~finished & ~self.learning)
-        with m.If(moved):
-            m.d.sync += done.eq(done | (pending & ~rest))
-        with m.If(finished):
+        pending, here, values = (self._copied if self.copies else self._in_place)(m, fresh, room, moved, advance, head, address, left)
+        with m.If(advance):
             m.d.sync += [
-                done.eq(0), address.eq(following), following.eq(following + 1), left.eq(left - 1), head.group.eq(head.group + 1),
-                head.tile.eq(head.tile + self.stride), head.dither.eq(head.dither + (DITHER_ROW * p) % (1 << DITHER_WIDTH)),
+                address.eq(address + 1), left.eq(left - 1), head.group.eq(head.group + 1), head.tile.eq(head.tile + self.stride),
+                head.dither.eq(head.dither + (DITHER_ROW * p) % (1 << DITHER_WIDTH)),
             ]
         with m.If(self.start):
-            m.d.sync += [done.eq(0), address.eq(self.src), following.eq(self.src + 1), left.eq(self.n_src), head.group.eq(0),
-                         head.tile.eq(self.tile), head.dither.eq(self.dither)]
+            m.d.sync += [address.eq(self.src), left.eq(self.n_src), head.group.eq(0), head.tile.eq(self.tile), head.dither.eq(self.dither)]
 
         e = lowest_set(pending)
         with m.If(o.ready):
             m.d.sync += o.valid.eq(0)
         with m.If(moved):
             m.d.sync += [
-                o.valid.eq(1), o.p.e.eq(e), o.p.group.eq(head.group), o.p.tile.eq(head.tile),
-                o.p.plus.eq(self.plus.word_select(e, 8)), o.p.minus.eq(self.minus.word_select(e, 8)),
-                o.p.dither.eq(head.dither + times_index(e, DITHER_ROW, DITHER_WIDTH)),
+                o.valid.eq(1), o.p.e.eq(e), o.p.group.eq(here.group), o.p.tile.eq(here.tile),
+                o.p.plus.eq(values[0].word_select(e, 8)), o.p.minus.eq(values[1].word_select(e, 8)),
+                o.p.dither.eq(here.dither + times_index(e, DITHER_ROW, DITHER_WIDTH)),
             ]
         return m
+
+    def _in_place(self, m, fresh, room, moved, advance, head, address, left):
+        """Events straight from the memories' outputs."""
+        p, following = self.config.lanes, Signal.like(address)
+        present, done = Signal(), Signal(p)            # the group's lanes are on the outputs; those that are events already
+        pending, rest = Signal(p), Signal(p)
+        m.d.comb += [
+            pending.eq(fresh & ~done), rest.eq(pending & (pending - 1)),
+            moved.eq(present & (pending != 0) & room),
+            advance.eq(present & ((pending == 0) | room & (rest == 0))),
+            # `blocking` stalls the walker, on which `room` depends: it looks at registers only
+            self.blocking.eq(self.learning & self.allow & (left != 0) & ~present & ~self.o.valid),
+            # the next group is fetched in the cycle in which this one is finished
+            self.fetch.eq(self.blocking | ~self.learning & Mux(present, advance & (left != 1), left != 0)),
+            # the strobe is late, so the address must not be: a fetch beside a present group is that of the following one
+            self.addr.eq(Mux(present, following, address)),
+            self.hold.eq(present & ~self.learning),
+            self.busy.eq((left != 0) | self.o.valid),
+        ]
+        m.d.sync += present.eq(self.fetch | present & ~advance & ~self.learning)
+        with m.If(moved):
+            m.d.sync += done.eq(done | (pending & ~rest))
+        with m.If(advance):
+            m.d.sync += [done.eq(0), following.eq(following + 1)]
+        with m.If(self.start):
+            m.d.sync += [done.eq(0), following.eq(self.src + 1)]
+        return pending, head, (self.plus, self.minus)
+
+    def _copied(self, m, fresh, room, moved, advance, head, address, left):
+        """Events from a copy of the group."""
+        waiting, waiter, here = Signal(), Signal.like(head), Signal.like(head)        # fetched, still on the memories' outputs; copied
+        mask, values = Signal(self.config.lanes), (Signal.like(self.plus), Signal.like(self.minus))
+        rest, free, taken = Signal.like(mask), Signal(), Signal()
+        m.d.comb += [
+            rest.eq(mask & (mask - 1)),
+            moved.eq((mask != 0) & room), free.eq((mask == 0) | room & (rest == 0)), taken.eq(waiting & free),
+            self.blocking.eq(self.learning & self.allow & (left != 0) & (mask == 0) & ~waiting),
+            self.fetch.eq(self.blocking | ~self.learning & (left != 0) & (~waiting | taken)),
+            self.addr.eq(address), advance.eq(self.fetch), self.hold.eq(waiting & ~self.learning),
+            self.busy.eq((left != 0) | waiting | (mask != 0) | self.o.valid),
+        ]
+        m.d.sync += waiting.eq(self.fetch | waiting & ~taken)
+        with m.If(self.fetch):
+            m.d.sync += waiter.eq(head)
+        with m.If(moved):
+            m.d.sync += mask.eq(rest)
+        with m.If(taken):
+            m.d.sync += [mask.eq(fresh), here.eq(waiter), values[0].eq(self.plus), values[1].eq(self.minus)]
+        return mask, here, values

@@ -119,7 +119,7 @@ async def an_event_a_cycle(dut: Any) -> None:
     tb.values[:] = 1
     assert await tb.scan(spiking=True, learning=False, src=0, n_src=5) == 5 * config.lanes
     full = tb.last
-    assert full == Scanner.latency + 5 * config.lanes - 1
+    assert full == Scanner(config).latency + 5 * config.lanes - 1
     tb.values[0, 1:4] = 0
     await tb.scan(spiking=True, learning=False, src=0, n_src=5)
     assert full - tb.last == 3 * (config.lanes - 1)

@@ -17,7 +17,7 @@ from sim.run import simulate
 NARROW = Numerics(fraction=8, weight_width=10, accumulator_width=20, charge_width=15)
 ENGINE = EngineConfig(lanes=4, tiles=20, value_groups=16, state_groups=8, program_words=96)
 SINGLE_PORT = dataclasses.replace(ENGINE, single_port=True, forwarding=False)
-WIDE = dataclasses.replace(ENGINE, lanes=16)
+WIDE = dataclasses.replace(ENGINE, lanes=16, weight_stages=2)
 
 
 @pytest.mark.parametrize("numerics", [DEFAULT, NARROW], ids=["default", "narrow"])
