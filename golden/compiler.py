@@ -149,4 +149,4 @@ class Compiled:
         return np.concatenate([np.pad(a, (0, self.groups[name].n * self.config.lanes - len(a))) for name, a in parts])
 
 
-TARGET = "(target)"        #: groups of the nudged population's target; no population can bear this name twice
+TARGET = "(target)"        #: groups of the nudged population's target; no population can bear this name

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -32,6 +33,8 @@ class Population:
     kind: Literal["input", "constant", "lif"] = "lif"
 
     def __post_init__(self) -> None:
+        if not re.fullmatch(r"[\w.]+", self.name):          # a synapse is called pre-post
+            raise ValueError(f"a population's name is made of letters, digits, _ and ., not {self.name!r}")
         if self.size < 1:
             raise ValueError(f"population {self.name!r} needs at least one neuron, not {self.size}")
         if self.kind not in ("input", "constant", "lif"):

@@ -47,7 +47,7 @@ def compare(engine, model, what):
 
 
 def test_random_programs(engine):
-    """300 programs on each of four engines: 1,200 in all, memories carried over from one to the next."""
+    """300 programs on each of six engines: 1,800 in all, memories carried over from one to the next."""
     config, model = engine.config, EngineModel(engine.config)
     for name in ("a", "b", "q", "s", "plus", "minus"):
         assert not engine.memory(name).any()

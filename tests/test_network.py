@@ -121,3 +121,9 @@ def test_files_that_are_no_network_are_named(tmp_path):
         load(tmp_path / "other.npz")
     with pytest.raises(FileNotFoundError):
         load(tmp_path / "missing.npz")
+
+
+@pytest.mark.parametrize("name", ["", "a-b", "(target)", "a b"])
+def test_population_names_are_plain(name):
+    with pytest.raises(ValueError, match="letters, digits"):
+        Population(name, 3)
