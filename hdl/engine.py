@@ -28,11 +28,11 @@ class Engine(wiring.Component):
     host : In(EnginePort)
         Memory access while idle, start, busy, counters and prediction: see hdl.host.
 
-    ``state_ram``: memory style of neuron state, a hint for the tool (``block``, ``distributed``).
+    ``state_ram``, ``value_ram``: memory styles of neuron state and of values, hints for the tool (``block``, ``distributed``).
     """
 
-    def __init__(self, config: EngineConfig, *, state_ram: str | None = None):
-        self.config, self.state_ram = config, state_ram
+    def __init__(self, config: EngineConfig, *, state_ram: str | None = None, value_ram: str | None = None):
+        self.config, self.state_ram, self.value_ram = config, state_ram, value_ram
         super().__init__({"host": In(EnginePort(config))})
 
     def elaborate(self, platform):
@@ -42,7 +42,7 @@ class Engine(wiring.Component):
         m.submodules.sequencer = sequencer = Sequencer(cfg)
         m.submodules.scanner = scanner = Scanner(cfg)
         m.submodules.walker = walker = Walker(cfg)
-        m.submodules.lanes = lanes = Lanes(cfg, state_ram=self.state_ram)
+        m.submodules.lanes = lanes = Lanes(cfg, state_ram=self.state_ram, value_ram=self.value_ram)
         m.submodules.program = program = ram(32, cfg.program_words, None)
         program_wr, program_rd = program.write_port(), program.read_port()
 
@@ -95,21 +95,25 @@ class Engine(wiring.Component):
             m.d.sync += [best.eq(scanner.o.p.plus), winner.eq(Cat(scanner.o.p.e, scanner.o.p.group))]
 
         # -- host ------------------------------------------------------------------------------------------------------------
-        region, address = host.mem_region, host.mem_addr
-        write_w, write_v = host.mem_write & (region == WEIGHT_REGION), host.mem_write & (region == VALUE_REGION)
+        region, address, word, write, read = host.mem_region, host.mem_addr, host.mem_wdata, host.mem_write, host.mem_read
+        if cfg.weight_stages:       # a large engine lies far from its host
+            region, address, word, write, read = (Signal.like(s, name=f"host_{k}") for k, s in enumerate((region, address, word, write, read)))
+            m.d.sync += [region.eq(host.mem_region), address.eq(host.mem_addr), word.eq(host.mem_wdata), write.eq(host.mem_write),
+                         read.eq(host.mem_read)]
+        write_w, write_v = write & (region == WEIGHT_REGION), write & (region == VALUE_REGION)
         m.d.comb += [
             lanes.host_write_w.eq(Mux(write_w, 1 << address[:lane], 0)), lanes.host_write_v.eq(Mux(write_v, 1 << address[:lane], 0)),
-            lanes.host_read.eq(host.mem_read), lanes.host_e.eq(address[lane:]), lanes.host_tile.eq(address[2 * lane:]),
-            lanes.host_group.eq(address[lane:]), lanes.host_data.eq(host.mem_wdata),
-            program_wr.addr.eq(address), program_wr.data.eq(host.mem_wdata), program_wr.en.eq(host.mem_write & (region == PROGRAM_REGION)),
+            lanes.host_read.eq(read), lanes.host_e.eq(address[lane:]), lanes.host_tile.eq(address[2 * lane:]),
+            lanes.host_group.eq(address[lane:]), lanes.host_data.eq(word),
+            program_wr.addr.eq(address), program_wr.data.eq(word), program_wr.en.eq(write & (region == PROGRAM_REGION)),
             program_rd.addr.eq(sequencer.addr), program_rd.en.eq(sequencer.read), sequencer.word.eq(program_rd.data),
             sequencer.start.eq(host.start), sequencer.learn.eq(host.learn), host.busy.eq(sequencer.busy), host.prediction.eq(winner),
         ]
-        with m.If(host.mem_write & (region == COUNTER_REGION)):
-            m.d.sync += phase.eq(host.mem_wdata)
+        with m.If(write & (region == COUNTER_REGION)):
+            m.d.sync += phase.eq(word)
         bank = address[:lane]                        # the host keeps the address until it has its answer
         reading = Signal(1 + cfg.weight_stages)
-        m.d.sync += [reading.eq(Cat(host.mem_read, reading)), host.mem_valid.eq(reading[-1])]
+        m.d.sync += [reading.eq(Cat(read, reading)), host.mem_valid.eq(reading[-1])]
         with m.Switch(region):
             with m.Case(WEIGHT_REGION):
                 m.d.sync += host.mem_rdata.eq(Array(w.as_signed() for w in lanes_of(lanes.host_w, p))[bank])
