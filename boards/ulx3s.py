@@ -9,10 +9,10 @@ from golden.isa import EngineConfig
 
 ULX3S_85F = Board(
     name="ulx3s-85f", title="ULX3S 85F (Lattice ECP5 LFE5U-85F)", platform=ULX3S_85F_Platform,
-    clock=Ecp5Pll, clock_hz=60e6, baud=1_500_000,
-    config=EngineConfig(lanes=16, tiles=768, value_groups=128, state_groups=16, weight_stages=2),
+    clock=Ecp5Pll, clock_hz=45e6, baud=1_500_000,
+    config=EngineConfig(lanes=16, tiles=768, value_groups=128, state_groups=32, weight_stages=2),
     network=(784, 224, 10),
-    state_ram="distributed", value_ram="block",
+    state_ram="distributed", value_ram="distributed",
     after_read=("setparam -set COLLISION_X_MASK 1'b1 t:$memrd_v2",),    # no reader uses what it read from a word that was being written
     nextpnr_opts="--router router2",         # router1 did not converge: the address lines of 192 block RAMs cross the whole die
     leds=(("led", 0), ("led", 1)),
