@@ -30,7 +30,6 @@ class Board:
     config: EngineConfig
     network: tuple[int, ...]
     state_ram: str | None = None
-    value_ram: str | None = None
     synth_opts: str = ""
     nextpnr_opts: str = ""
     after_read: tuple[str, ...] = ()
@@ -47,8 +46,7 @@ class Shell(Elaboratable):
 
     def __init__(self, board: Board, *, build_id: int = 0):
         self.board = board
-        self.top = Top(board.config, clock_hz=board.clock_hz, baud=board.baud, build_id=build_id, state_ram=board.state_ram,
-                       value_ram=board.value_ram)
+        self.top = Top(board.config, clock_hz=board.clock_hz, baud=board.baud, build_id=build_id, state_ram=board.state_ram)
 
     def elaborate(self, platform):
         m = Module()

@@ -228,8 +228,7 @@ def build(board: Board, out: Path, *, seed: int = 1, retries: int = RETRIES, pro
 def manifest(board: Board, result: BuildResult, versions: Mapping[str, str], tried: Mapping[int, float]) -> dict[str, Any]:
     """What was built, of what, with what, and what came of it."""
     return {
-        "board": {"name": board.name, "title": board.title, "clock_hz": board.clock_hz, "baud": board.baud, "state_ram": board.state_ram,
-                  "value_ram": board.value_ram},
+        "board": {"name": board.name, "title": board.title, "clock_hz": board.clock_hz, "baud": board.baud, "state_ram": board.state_ram},
         "config": asdict(board.config),
         "build_id": f"{result.build_id:08x}",
         "options": board.overrides(),

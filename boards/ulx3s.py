@@ -12,7 +12,7 @@ ULX3S_85F = Board(
     clock=Ecp5Pll, clock_hz=45e6, baud=1_500_000,
     config=EngineConfig(lanes=16, tiles=768, value_groups=128, state_groups=32, weight_stages=2),
     network=(784, 224, 10),
-    state_ram="distributed", value_ram="distributed",
+    state_ram="distributed",
     after_read=("setparam -set COLLISION_X_MASK 1'b1 t:$memrd_v2",),    # no reader uses what it read from a word that was being written
     nextpnr_opts="--router router2",         # router1 did not converge: the address lines of 192 block RAMs cross the whole die
     leds=(("led", 0), ("led", 1)),

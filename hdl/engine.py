@@ -28,11 +28,11 @@ class Engine(wiring.Component):
     host : In(EnginePort)
         Memory access while idle, start, busy, counters and prediction: see hdl.host.
 
-    ``state_ram``, ``value_ram``: memory styles of neuron state and of values, hints for the tool (``block``, ``distributed``).
+    ``state_ram``: memory style of neuron state and values, a hint for the tool (``block``, ``distributed``).
     """
 
-    def __init__(self, config: EngineConfig, *, state_ram: str | None = None, value_ram: str | None = None):
-        self.config, self.state_ram, self.value_ram = config, state_ram, value_ram
+    def __init__(self, config: EngineConfig, *, state_ram: str | None = None):
+        self.config, self.state_ram = config, state_ram
         super().__init__({"host": In(EnginePort(config))})
 
     def elaborate(self, platform):
@@ -42,7 +42,7 @@ class Engine(wiring.Component):
         m.submodules.sequencer = sequencer = Sequencer(cfg)
         m.submodules.scanner = scanner = Scanner(cfg)
         m.submodules.walker = walker = Walker(cfg)
-        m.submodules.lanes = lanes = Lanes(cfg, state_ram=self.state_ram, value_ram=self.value_ram)
+        m.submodules.lanes = lanes = Lanes(cfg, state_ram=self.state_ram)
         m.submodules.program = program = ram(32, cfg.program_words, None)
         program_wr, program_rd = program.write_port(), program.read_port()
 

@@ -53,8 +53,8 @@ class Lanes(wiring.Component):
 
     latency = DEPTH
 
-    def __init__(self, config: EngineConfig, *, state_ram: str | None = None, value_ram: str | None = None):
-        self.config, self.state_ram, self.value_ram = config, state_ram, value_ram
+    def __init__(self, config: EngineConfig, *, state_ram: str | None = None):
+        self.config, self.state_ram = config, state_ram
         p, group, tile, lane = config.lanes, group_bits(config), tile_bits(config), lane_bits(config)
         super().__init__({
             "valid": In(1), "i": In(command(config)), "instruction": In(INSTRUCTION), "empty": Out(1),
@@ -98,7 +98,7 @@ class Lanes(wiring.Component):
         for name, width, depth, cut in (("a", acc.width, 2 * cfg.state_groups, False), ("b", acc.width, cfg.state_groups, False),
                                         ("q", charge.width, cfg.state_groups, False), ("s", 1, 2 * cfg.state_groups, False),
                                         ("plus", 8, cfg.value_groups, True), ("minus", 8, cfg.value_groups, True)):
-            memory = m.submodules[f"{name}_memory"] = ram(width * p, depth, self.value_ram if cut else self.state_ram)
+            memory = m.submodules[f"{name}_memory"] = ram(width * p, depth, self.state_ram)
             ports[name] = memory.read_port(), memory.write_port(granularity=width if cut else None)
         (a_rd, a_wr), (b_rd, b_wr), (q_rd, q_wr), (s_rd, s_wr), (plus_rd, plus_wr), (minus_rd, minus_wr) = ports.values()
         a_old, b_old, q_old = ([v.as_signed() for v in lanes_of(rd.data, p)] for rd in (a_rd, b_rd, q_rd))

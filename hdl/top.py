@@ -39,19 +39,18 @@ class Top(wiring.Component):
     link : Out(1)
         A byte is on its way, in either direction.
 
-    ``build_id`` is what IDENTIFY answers, 32 bits.  ``state_ram``, ``value_ram``: see hdl.engine.Engine.
+    ``build_id`` is what IDENTIFY answers, 32 bits.  ``state_ram``: see hdl.engine.Engine.
     """
 
-    def __init__(self, config: EngineConfig, *, clock_hz: float, baud: int, build_id: int = 0, state_ram: str | None = None,
-                 value_ram: str | None = None):
+    def __init__(self, config: EngineConfig, *, clock_hz: float, baud: int, build_id: int = 0, state_ram: str | None = None):
         self.config, self.divisor, self.build_id = config, uart_divisor(clock_hz, baud), build_id
-        self.state_ram, self.value_ram = state_ram, value_ram
+        self.state_ram = state_ram
         super().__init__({"rx": In(1), "tx": Out(1), "busy": Out(1), "link": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.link = link = SerialHost(self.config, divisor=self.divisor, build_id=self.build_id)
-        m.submodules.engine = engine = Engine(self.config, state_ram=self.state_ram, value_ram=self.value_ram)
+        m.submodules.engine = engine = Engine(self.config, state_ram=self.state_ram)
         connect(m, link.engine, engine.host)
         line = Signal()                         # registered: `rx` is asynchronous
         m.d.sync += line.eq(self.rx & link.tx)
