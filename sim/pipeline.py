@@ -8,10 +8,10 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from cocotb.clock import Clock
 from cocotb.triggers import ReadOnly, RisingEdge
 
 from sim.scoreboard import Scoreboard
+from sim.stream import reset
 
 UNSEEN = ()                 #: expected of a cycle whose outputs nobody looks at
 
@@ -26,13 +26,7 @@ class Pipeline:
         self._late: dict[str, int] | None = None
 
     async def reset(self) -> None:
-        Clock(self.dut.clk, 10, unit="ns", impl="gpi").start()
-        self.dut.rst.value = 1
-        for name in (*self.inputs, *self.later):
-            getattr(self.dut, name).value = 0
-        await RisingEdge(self.dut.clk)
-        await RisingEdge(self.dut.clk)
-        self.dut.rst.value = 0
+        await reset(self.dut, *self.inputs, *self.later)
 
     async def hold(self, **values: int) -> None:
         """Set inputs that stay."""

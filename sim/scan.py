@@ -10,7 +10,6 @@ from typing import Any
 
 import cocotb
 import numpy as np
-from cocotb.clock import Clock
 from cocotb.triggers import ReadOnly, RisingEdge
 
 from golden.isa import EngineConfig
@@ -19,7 +18,7 @@ from hdl.isa import event
 from hdl.scan import Scanner
 from sim.run import bench_config, engine_config
 from sim.scoreboard import Scoreboard
-from sim.stream import Pause, StreamSink, never, now, often
+from sim.stream import Pause, StreamSink, never, now, often, reset
 
 
 class ScanBench:
@@ -36,14 +35,7 @@ class ScanBench:
         self.last = now() - self.began
 
     async def reset(self) -> None:
-        d = self.dut
-        for name in ("start", "allow", "spikes", "plus", "minus", "spiking", "learning"):
-            getattr(d, name).value = 0
-        Clock(d.clk, 10, unit="ns", impl="gpi").start()
-        d.rst.value = 1
-        await RisingEdge(d.clk)
-        await RisingEdge(d.clk)
-        d.rst.value = 0
+        await reset(self.dut, "start", "allow", "spikes", "plus", "minus", "spiking", "learning")
         cocotb.start_soon(self.sink.run())
         cocotb.start_soon(self._memories())
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import cocotb
 import numpy as np
-from cocotb.clock import Clock
 from cocotb.triggers import ReadOnly, RisingEdge
 
 from golden.engine import EngineModel
@@ -19,7 +18,7 @@ from hdl.sequencer import Sequencer
 from sim.programs import random_program
 from sim.run import bench_config, engine_config
 from sim.scoreboard import Scoreboard
-from sim.stream import Pause, StreamSink, never, now, often
+from sim.stream import Pause, StreamSink, never, now, often, reset
 
 WIDTH = sum(width for _, width, _ in FIELDS)
 
@@ -29,13 +28,7 @@ WIDTH = sum(width for _, width, _ in FIELDS)
 async def programs(dut: Any, o_pause: Pause, idle_pause: Pause) -> None:
     config, rng = engine_config(bench_config()), np.random.default_rng(random.getrandbits(32))
     words, score = [0] * config.program_words, Scoreboard()
-    for name in ("start", "learn", "idle", "word"):
-        getattr(dut, name).value = 0
-    Clock(dut.clk, 10, unit="ns", impl="gpi").start()
-    dut.rst.value = 1
-    await RisingEdge(dut.clk)
-    await RisingEdge(dut.clk)
-    dut.rst.value = 0
+    await reset(dut, "start", "learn", "idle", "word")
     first: list[int] = []
 
     def taken(payload: int) -> None:

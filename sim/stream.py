@@ -8,7 +8,8 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from cocotb.triggers import ReadOnly, RisingEdge
+from cocotb.clock import Clock
+from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge
 from cocotb.utils import get_sim_time
 
 Pause = Callable[[], bool]        #: true: do not offer (or take) in this cycle
@@ -17,6 +18,16 @@ Pause = Callable[[], bool]        #: true: do not offer (or take) in this cycle
 def now(period_ns: int = 10) -> int:
     """Number of the present clock cycle."""
     return int(get_sim_time("ns")) // period_ns
+
+
+async def reset(dut: Any, *inputs: str) -> None:
+    """Start the clock, drive ``inputs`` to 0 and reset for two cycles."""
+    for name in inputs:
+        getattr(dut, name).value = 0
+    Clock(dut.clk, 10, unit="ns", impl="gpi").start()
+    dut.rst.value = 1
+    await ClockCycles(dut.clk, 2)
+    dut.rst.value = 0
 
 
 def never() -> bool:

@@ -9,7 +9,6 @@ import random
 from typing import Any
 
 import cocotb
-from cocotb.clock import Clock
 from cocotb.triggers import ReadOnly, RisingEdge
 
 from golden.isa import COLUMN, SYNAPTIC, WALK, EngineConfig, Instruction, Op
@@ -18,7 +17,7 @@ from hdl.isa import command, event
 from hdl.walk import Walker
 from sim.run import bench_config, engine_config
 from sim.scoreboard import Scoreboard
-from sim.stream import Pause, StreamSource, never, now, often
+from sim.stream import Pause, StreamSource, never, now, often, reset
 
 
 class WalkBench:
@@ -29,14 +28,7 @@ class WalkBench:
         self.began = self.last = 0
 
     async def reset(self) -> None:
-        d = self.dut
-        for name in ("start", "walking", "stall", "enable"):
-            getattr(d, name).value = 0
-        Clock(d.clk, 10, unit="ns", impl="gpi").start()
-        d.rst.value = 1
-        await RisingEdge(d.clk)
-        await RisingEdge(d.clk)
-        d.rst.value = 0
+        await reset(self.dut, "start", "walking", "stall", "enable")
         cocotb.start_soon(self._watch())
 
     async def _watch(self) -> None:
