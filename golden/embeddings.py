@@ -68,6 +68,8 @@ def from_text(path: Path, wanted: Collection[str] | None = None) -> Raw:
     d, words, rows, seen = 0, [], [], set()
     with lines_of(path) as f:
         for number, line in enumerate(f, 1):
+            if line.isspace():
+                continue
             if not d:
                 parts = line.split()
                 if number == 1 and len(parts) == 2 and all(p.isdigit() for p in parts):
@@ -91,7 +93,7 @@ def from_text(path: Path, wanted: Collection[str] | None = None) -> Raw:
                 raise ValueError(f"{path} line {number} is not a word and its vector: {e}") from e
             rows.append(row)
             seen.add(word)
-    return words, np.array(rows, np.float32).reshape(len(rows), max(d, 0))
+    return words, np.array(rows, np.float32).reshape(len(rows), d)
 
 
 def from_npz(path: Path, wanted: Collection[str] | None = None) -> Raw:

