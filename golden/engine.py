@@ -10,11 +10,29 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from golden.fixed import Fixed, Raw, shift_right_floor
-from golden.isa import COLUMN, INFER, MINUS, PLUS, STATIC, SYNAPTIC, WALK, EngineConfig, Instruction, Op, check
+from golden.isa import (
+    ABSOLUTE,
+    COLUMN,
+    INFER,
+    MINUS,
+    PLUS,
+    SCALED,
+    SIGNED,
+    SIGNED_DST,
+    STATIC,
+    SYNAPTIC,
+    WALK,
+    EngineConfig,
+    Instruction,
+    Op,
+    check,
+)
 from golden.lif import lif_step
 from golden.nudge import nudge
 from golden.plasticity import DITHER_COLUMN, DITHER_MASK, DITHER_ROW, DITHER_UPDATE
 from golden.rate import measure
+from golden.relay import relay
+from golden.softmax import C_MIN, softmax
 
 
 def wrap(raw: Raw, fmt: Fixed) -> Raw:
@@ -22,11 +40,16 @@ def wrap(raw: Raw, fmt: Fixed) -> Raw:
     return ((raw - fmt.lo) & ((1 << fmt.width) - 1)) + fmt.lo
 
 
+def as_signed(values: Raw) -> Raw:
+    """8-bit codes as two's complement."""
+    return (values ^ 128) - 128
+
+
 class EngineModel:
     """State of an engine.
 
     w       (tiles x P, P)          weight words x banks, layout of golden.synapse.to_words
-    plus, minus  (value_groups, P)  8-bit values and rates
+    plus, minus  (value_groups, P)  8-bit values and rates, 0..255: signed ones as two's complement
     a, a_saved   (state_groups, P)  membrane with gathered input
     b, q         (state_groups, P)  static drive; charge
     s, s_saved   (state_groups, P)  spikes
@@ -41,6 +64,7 @@ class EngineModel:
         self.a, self.a_saved, self.b, self.q, self.s, self.s_saved = np.zeros((6, config.state_groups, p), np.int64)
         self.counter = 0                    #: number of updates so far, for the dither
         self.prediction = 0
+        self.scale = 0                      #: exponent of the last SOFTMAX, c - C_MIN
         self.spikes = 0                     #: of the last run
         self.accesses = 0                   #: weight words of P lanes read (and, by LEARN, written) in the last run
         self.load(program)
@@ -58,7 +82,7 @@ class EngineModel:
 
     def trace(self, *, learn: bool) -> Iterator[Instruction]:
         """The instructions of a run in the order in which they are executed."""
-        pc = start = remaining = 0
+        pc, loops = 0, [[0, 0]]             # (start, iterations left), innermost last
         while True:
             i = self.program[pc]
             pc += 1
@@ -66,12 +90,14 @@ class EngineModel:
                 if not (i.mode & INFER and learn):
                     return
             elif i.op == Op.REPEAT:
-                start, remaining = pc, i.count
+                loops.append([pc, i.count])
             elif i.op == Op.NEXT:
-                remaining -= 1
-                if remaining:
-                    pc = start
-            elif i.op != Op.MARK or not i.count or i.count == remaining:
+                loops[-1][1] -= 1
+                if loops[-1][1]:
+                    pc = loops[-1][0]
+                else:
+                    loops.pop()
+            elif i.op != Op.MARK or not i.count or i.count == loops[-1][1]:
                 yield i
 
     def execute(self, i: Instruction) -> None:
@@ -103,17 +129,31 @@ class EngineModel:
                     self.plus[g] = rate
                 if i.mode & MINUS:
                     self.minus[g] = rate
+            case Op.SOFTMAX:
+                codes = softmax(self.b[g].ravel(), self.a[g].ravel() >= 0, shift=i.shift, absolute=bool(i.mode & ABSOLUTE))
+                self.scale = int(codes.c) - C_MIN
+                self._write(i, codes.code.reshape(-1, self.config.lanes))
+            case Op.RELAY:
+                self._write(i, relay(self.b[g], shift=i.shift + (self.scale if i.mode & SCALED else 0)) & 255)
             case Op.SAVE:
                 self.a_saved[g], self.s_saved[g] = self.a[g], self.s[g]
             case Op.RESTORE:
                 self.a[g], self.s[g] = self.a_saved[g], self.s_saved[g]
 
+    def _write(self, i: Instruction, values: Raw) -> None:
+        """Values at ``src``."""
+        for mode, memory in ((PLUS, self.plus), (MINUS, self.minus)):
+            if i.mode & mode:
+                memory[i.src: i.src + i.n_dst] = values
+
     def _synaptic(self, i: Instruction) -> None:
         p, lane = self.config.lanes, np.arange(self.config.lanes)
-        column = i.op == Op.GATHER and i.mode & COLUMN
+        column = i.op in (Op.GATHER, Op.DRIVE) and i.mode & COLUMN
         scan_stride, walk_stride = (1, i.n_src) if column else (i.n_dst, 1)
         dst = slice(i.dst, i.dst + i.n_dst)
-        source = {Op.GATHER: self.s, Op.DRIVE: self.plus, Op.LEARN: self.plus | self.minus}[i.op]
+        plus, minus = (as_signed(v) if i.mode & SIGNED else v for v in (self.plus, self.minus))        # of src
+        driving = minus if i.mode & MINUS else plus
+        source = {Op.GATHER: self.s, Op.DRIVE: driving, Op.LEARN: plus | minus}[i.op]
         for group, e in np.argwhere(source[i.src: i.src + i.n_src]):
             tiles = i.tile + group * scan_stride + np.arange(i.n_dst) * walk_stride
             bank = (lane + e) % p                                   # lane j meets element (e, j) of a tile, or (j, e)
@@ -122,13 +162,14 @@ class EngineModel:
             if i.op == Op.GATHER:
                 self.a[dst] = wrap(self.a[dst] + self.w[word, bank], self.acc)
             elif i.op == Op.DRIVE:
-                scale = self.plus[i.src + group, e]
+                scale = driving[i.src + group, e]
                 self.b[dst] = wrap(self.b[dst] + shift_right_floor(scale * self.w[word, bank], 8), self.acc)
             else:
-                up, um = i.gain * self.plus[i.src + group, e], i.gain * self.minus[i.src + group, e]
+                up, um = i.gain * plus[i.src + group, e], i.gain * minus[i.src + group, e]
+                vp, vm = (as_signed(v[dst]) if i.mode & SIGNED_DST else v[dst] for v in (self.plus, self.minus))
                 row, columns = group * p + e, np.arange(i.n_dst)[:, None] * p + lane
                 d = (self.counter * DITHER_UPDATE + row * DITHER_ROW + columns * DITHER_COLUMN) & DITHER_MASK & ((1 << i.shift) - 1)
-                dw = shift_right_floor(up * self.plus[dst] - um * self.minus[dst] + d, i.shift)
+                dw = shift_right_floor(up * vp - um * vm + d, i.shift)
                 self.w[word, bank] = np.clip(self.w[word, bank] + dw, self.weight.lo, self.weight.hi)
         if i.op == Op.LEARN:
             self.counter = (self.counter + 1) & 0xFFFFFFFF

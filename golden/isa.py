@@ -4,6 +4,8 @@ An instruction is 96 bits, three 32-bit words of program memory, low word first.
 numbering serves values, membranes and spikes, so a population is (first group, number of groups).  LIF populations live in the
 groups that have membranes (0 .. state_groups-1), clamped ones anywhere in 0 .. value_groups-1.
 
+Values are 8 bits, unsigned unless an instruction says otherwise: relays hold signed ones.
+
     walk instructions go through the groups of ``dst``, one a cycle
     scan instructions go through the non-zero neurons of ``src`` and, for each, through the groups of ``dst``
 """
@@ -16,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from golden import relay, softmax
 from golden.fixed import DEFAULT, Numerics, Raw
 from golden.lif import LEAKS
 from golden.plasticity import GAIN_MAX, SHIFTS
@@ -26,7 +29,7 @@ class Op(IntEnum):
     """Operations.  ``A`` membrane with gathered input, ``B`` static drive, ``Q`` charge, ``S`` spikes, ``V`` values."""
 
     HALT = 0        #: stop; with mode INFER only when the run is an inference
-    REPEAT = 1      #: run up to the matching NEXT `count` times (no nesting)
+    REPEAT = 1      #: run up to the matching NEXT `count` times; nests EngineConfig.loops deep
     NEXT = 2
     RESET = 3       #: walk  A = operand, S = 0; with mode STATIC  B = operand
     NUDGE = 4       #: walk  A += operand * (V.plus at `src` - 256 S) >> 8
@@ -35,18 +38,22 @@ class Op(IntEnum):
     MEASURE = 7     #: walk  rate from Q + A, shifted by `shift`, to V.plus and/or V.minus (mode PLUS, MINUS)
     SAVE = 8        #: walk  keep A and S aside
     RESTORE = 9     #: walk  bring them back
-    DRIVE = 10      #: scan  B += (V.plus * W) >> 8
+    DRIVE = 10      #: scan  B += (V.plus * W) >> 8               modes COLUMN; MINUS: V.minus; SIGNED
     GATHER = 11     #: scan  A += S * W                           mode COLUMN: src is the `post` side of the synapse
-    LEARN = 12      #: scan  EP update with `gain`, `shift`
+    LEARN = 12      #: scan  EP update with `gain`, `shift`       modes SIGNED: values of src, SIGNED_DST: of dst
     ARGMAX = 13     #: scan  prediction = first neuron of largest V.plus (0 when all are zero)
+    SOFTMAX = 14    #: walk  V at `src` = codes of the softmax of B where A >= 0, `shift`; keeps their exponent.  PLUS, MINUS, ABSOLUTE
+    RELAY = 15      #: walk  V at `src` = B >> `shift`, signed; SCALED: >> the exponent of the last SOFTMAX too.  PLUS, MINUS
 
 
-WALK = frozenset({Op.RESET, Op.NUDGE, Op.STEP, Op.MARK, Op.MEASURE, Op.SAVE, Op.RESTORE})
+WALK = frozenset({Op.RESET, Op.NUDGE, Op.STEP, Op.MARK, Op.MEASURE, Op.SAVE, Op.RESTORE, Op.SOFTMAX, Op.RELAY})
 SCAN = frozenset({Op.DRIVE, Op.GATHER, Op.LEARN, Op.ARGMAX})
 SYNAPTIC = frozenset({Op.DRIVE, Op.GATHER, Op.LEARN})
 
 COLUMN = INFER = PLUS = STATIC = 1          #: mode bits, by operation
 MINUS = 2
+SIGNED = ABSOLUTE = SCALED = 4
+SIGNED_DST = 8
 
 #: field, width, signed; packed from bit 0 upwards
 FIELDS: tuple[tuple[str, int, bool], ...] = (
@@ -68,6 +75,7 @@ class EngineConfig:
     ``forwarding``: sums are forwarded to a read in the cycle of their write; without, an event that has a single group takes two cycles.
     ``weight_stages``: registers around a large dual-port weight memory: 1 behind it, 2 before it as well.
     All three change cycles, never results.
+    ``softmax``: has what memories need: SOFTMAX, RELAY, the modes of DRIVE and LEARN, loops in loops.
     """
 
     lanes: int = 4
@@ -78,6 +86,7 @@ class EngineConfig:
     single_port: bool = False
     forwarding: bool = True
     weight_stages: int = 0
+    softmax: bool = True
     numerics: Numerics = DEFAULT
 
     def __post_init__(self) -> None:
@@ -93,6 +102,11 @@ class EngineConfig:
             raise ValueError(f"weight_stages must be 0 to 2, and 0 with single_port, not {self.weight_stages}")
         if self.state_groups > self.value_groups:
             raise ValueError(f"state_groups {self.state_groups} must not exceed value_groups {self.value_groups}")
+
+    @property
+    def loops(self) -> int:
+        """How deep REPEAT nests."""
+        return 2 if self.softmax else 1
 
     @property
     def n_weights(self) -> int:
@@ -147,12 +161,12 @@ class Instruction:
         found: str | None = None
         if self.op in WALK:
             found = outside(self.dst, self.n_dst, config.state_groups, "groups")
-            if self.op == Op.NUDGE:
-                found = found or outside(self.src, self.n_dst, config.value_groups, "target groups")
+            if self.op in (Op.NUDGE, Op.SOFTMAX, Op.RELAY):
+                found = found or outside(self.src, self.n_dst, config.value_groups, "value groups")
         elif self.op in SCAN:
             found = outside(self.src, self.n_src, config.state_groups if self.op == Op.GATHER else config.value_groups, "source groups")
             if self.op in SYNAPTIC:
-                found = found or outside(self.dst, self.n_dst, config.state_groups, "groups")
+                found = found or outside(self.dst, self.n_dst, config.value_groups if self.op == Op.LEARN else config.state_groups, "groups")
                 found = found or outside(self.tile, self.n_src * self.n_dst, config.tiles, "tiles")
         elif self.op == Op.REPEAT and not self.count:
             found = "count is zero"
@@ -164,6 +178,10 @@ class Instruction:
             found = found or f"leak {self.shift} is not one of {LEAKS}"
         elif self.op == Op.MEASURE and self.shift not in RATE_SHIFTS:
             found = found or f"shift {self.shift} is not in {RATE_SHIFTS[0]}..{RATE_SHIFTS[-1]}"
+        elif self.op in (Op.SOFTMAX, Op.RELAY) and self.shift not in (softmax.SHIFTS if self.op == Op.SOFTMAX else relay.SHIFTS):
+            found = found or f"shift {self.shift} is not possible"
+        if not config.softmax and (self.op in (Op.SOFTMAX, Op.RELAY) or self.op in (Op.DRIVE, Op.LEARN) and self.mode):
+            found = "this engine is built without memories (EngineConfig.softmax)"
         return f"{self.op.name}: {found}" if found else None
 
 
@@ -172,23 +190,23 @@ class ProgramError(ValueError):
 
 
 def check(program: Iterable[Instruction], config: EngineConfig) -> None:
-    """ProgramError unless the program fits the engine, its loops close and do not nest, and it ends with an unconditional HALT."""
+    """ProgramError unless the program fits the engine, its loops close and nest no deeper than it can, and it ends with an unconditional HALT."""
     program = list(program)
     if len(program) * WORDS > config.program_words:
         raise ProgramError(f"{len(program)} instructions need {len(program) * WORDS} program words, there are {config.program_words}")
-    inside = False
+    depth, most = 0, config.loops
     for at, instruction in enumerate(program):
         problem = instruction.problem(config)
         if instruction.op == Op.REPEAT:
-            problem = problem or ("REPEAT inside REPEAT" if inside else None)
-            inside = True
+            problem = problem or (f"REPEAT inside {most} others" if depth == most else None)
+            depth += 1
         elif instruction.op == Op.NEXT:
-            problem = problem or (None if inside else "NEXT without REPEAT")
-            inside = False
+            problem = problem or (None if depth else "NEXT without REPEAT")
+            depth -= 1
         if problem:
             raise ProgramError(f"instruction {at}: {problem}")
-    if inside or not program or program[-1].op != Op.HALT or program[-1].mode:
-        raise ProgramError("a program must close its REPEAT and end with an unconditional HALT")
+    if depth or not program or program[-1].op != Op.HALT or program[-1].mode:
+        raise ProgramError("a program must close its loops and end with an unconditional HALT")
 
 
 def assemble(program: Iterable[Instruction]) -> Raw:

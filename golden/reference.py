@@ -1,4 +1,4 @@
-"""The specification: one sample through a network, in plain NumPy.
+"""The specification: samples through a network, in plain NumPy.
 
 Reads like the paper: settle, nudge, measure, learn.  ``golden.kernel`` is the same thing compiled, ``golden.engine`` the same
 thing as instructions on lanes and memories; tests prove all three equal bit for bit.
@@ -12,19 +12,32 @@ import numpy as np
 from golden import synapse as syn
 from golden.fixed import Raw
 from golden.lif import lif_step
-from golden.network import ONE, Network, Weights
+from golden.network import ONE, Network, Tokens, Weights
 from golden.nudge import nudge
 from golden.plasticity import Step, ep_update, learning_step
 from golden.rate import measure
+from golden.relay import query_shift, relay, retrieval
+from golden.softmax import softmax
+
+
+@dataclass
+class Recalled:
+    """By relay or softmax population: queries and retrievals (batch, heads, width), signed; absolute codes of p (batch, heads, size)."""
+
+    query: dict[str, Raw] = field(default_factory=dict)
+    retrieval: dict[str, Raw] = field(default_factory=dict)
+    p: dict[str, Raw] = field(default_factory=dict)
 
 
 @dataclass
 class State:
-    """Raw state of the LIF populations; every array is (batch, size)."""
+    """Raw state of the LIF populations, (batch, size), and what the memories last said."""
 
     v: dict[str, Raw]
     spikes: dict[str, Raw]
     base: dict[str, Raw]                                          #: static drive from clamped populations
+    memory: dict[str, tuple[Raw, Raw]]                            #: patterns (batch or 1, size, width) and presences of softmax populations
+    recalled: Recalled
     charge: dict[str, Raw] = field(default_factory=dict)
     spike_count: int = 0
 
@@ -42,6 +55,7 @@ class SampleResult:
     prediction: Raw
     spikes: int
     raster: dict[str, Raw]                                         #: (steps, batch, size) spikes, when recorded
+    recalled: tuple[Recalled, Recalled, Recalled]                  #: at the end of the free, +beta and -beta phases
 
 
 class Reference:
@@ -59,7 +73,7 @@ class Reference:
         self.steps: dict[str, Step] = learning_steps(self.network, eta)
 
     # -- the three operations on the state ------------------------------------------------------------------------------
-    def _begin(self, x: Raw) -> tuple[State, dict[str, Raw]]:
+    def _begin(self, x: Raw, tokens: Tokens | None) -> tuple[State, dict[str, Raw]]:
         net, batch = self.network, len(x)
         clamped, at = {}, 0
         for p in net.populations:
@@ -69,18 +83,44 @@ class Reference:
             elif p.kind == "constant":
                 clamped[p.name] = np.full((batch, p.size), ONE, np.int64)
         zeros = {p.name: np.zeros((batch, p.size), np.int64) for p in net.lif}
-        state = State({k: z + self.raw.threshold // 2 for k, z in zeros.items()}, dict(zeros), dict(zeros))
+        base = {p.name: np.zeros((batch, p.size), np.int64) for p in net.populations if not p.clamped}
+        # a memory is silent until the network has settled for one window
+        silent = Recalled(retrieval={m.relay.name: np.zeros((batch, m.relay.heads, m.relay.width), np.int64) for m in net.memories})
         for s in net.synapses:
             if s.pre in clamped:
-                state.base[s.post] = state.base[s.post] + syn.forward_values(self.weights[s.name], clamped[s.pre])
-        return state, clamped
+                base[s.post] = base[s.post] + syn.forward_values(self.weights[s.name], clamped[s.pre])
+        memory = {m.softmax.name: (self.weights[m.synapse.name][None], np.ones((1, m.softmax.size), bool))
+                  for m in net.memories if not m.softmax.loaded}
+        if net.loaded and tokens:
+            memory[net.loaded.softmax.name] = tokens.patterns, tokens.present
+        return State({k: z + self.raw.threshold // 2 for k, z in zeros.items()}, dict(zeros), base, memory, silent), clamped
+
+    def _recall(self, state: State, rates: dict[str, Raw]) -> None:
+        """Each memory once: query from the rates, scores, softmax, retrieval."""
+        net, fraction = self.network, self.network.numerics.fraction
+        new = Recalled()
+        for m in net.memories:
+            drive = state.base[m.relay.name]
+            for s in net.synapses:
+                if s.pre == m.relay.name:
+                    drive = drive + syn.backward_values(self.weights[s.name], rates[s.post])
+            q = relay(drive, shift=query_shift(fraction)).reshape(len(drive), m.relay.heads, m.relay.width)
+            patterns, present = (a[:, None] for a in state.memory[m.softmax.name])
+            scores = syn.backward_values(patterns, q)
+            codes = softmax(scores, present, shift=net.softmax_shift(m.softmax))
+            new.query[m.relay.name] = q
+            new.retrieval[m.relay.name] = retrieval(syn.forward_values(patterns, codes.code), codes.c, fraction=fraction, gain=m.relay.gain)
+            new.p[m.softmax.name] = softmax(scores, present, shift=net.softmax_shift(m.softmax), absolute=True).code
+        state.recalled = new
 
     def _step(self, state: State, target: Raw | None, strength: int) -> None:
-        """One time step: each population in order, from the newest spikes of its neighbours (Gauss-Seidel)."""
+        """One time step: each LIF population in order, from the newest spikes of its neighbours (Gauss-Seidel)."""
         for p in self.network.lif:
             drive = state.base[p.name]
             for s in self.network.synapses:
-                if s.post == p.name and s.pre in state.spikes:
+                if s.post == p.name and s.pre in state.recalled.retrieval:
+                    drive = drive + syn.forward_values(self.weights[s.name], state.recalled.retrieval[s.pre].reshape(len(drive), -1))
+                elif s.post == p.name and s.pre in state.spikes:
                     drive = drive + syn.forward(self.weights[s.name], state.spikes[s.pre])
                 elif s.pre == p.name:
                     drive = drive + syn.backward(self.weights[s.name], state.spikes[s.post])
@@ -93,34 +133,41 @@ class Reference:
             state.spike_count += int(spike.sum())
 
     def _phase(self, state: State, steps: int, target: Raw | None, strength: int, raster: list[dict[str, Raw]] | None) -> dict[str, Raw]:
+        """Rates of the last window.  Memories are asked after every window; without one, only the last window is measured."""
+        rates: dict[str, Raw] = {}
         state.charge = {k: -v for k, v in state.v.items()}
-        for t in range(steps):
-            if t == steps - self.raw.window:
+        for left in range(steps - 1, -1, -1):
+            if left + 1 == self.raw.window or self.network.memories and (left + 1) % self.raw.window == 0:
                 state.charge = {k: -v for k, v in state.v.items()}
             self._step(state, target, strength)
             if raster is not None:
                 raster.append(dict(state.spikes))
-        return {k: measure(state.charge[k], state.v[k], shift=self.raw.rate_shift) for k in state.v}
+            if left == 0 or self.network.memories and left % self.raw.window == 0:
+                rates = {k: measure(state.charge[k], state.v[k], shift=self.raw.rate_shift) for k in state.v}
+                self._recall(state, rates)
+        return rates
 
     # -- what users call -------------------------------------------------------------------------------------------------
-    def infer(self, x: Raw, *, record: bool = False) -> SampleResult:
-        """Free phase only.  ``x``: (batch, n_inputs) 8-bit values."""
-        return self._run(x, None, learn=False, record=record)
+    def infer(self, x: Raw, tokens: Tokens | None = None, *, record: bool = False) -> SampleResult:
+        """Free phase only.  ``x``: (batch, n_inputs) 8-bit values; ``tokens``: the patterns of a loaded memory."""
+        return self._run(x, None, tokens, learn=False, record=record)
 
-    def train(self, x: Raw, y: Raw, *, record: bool = False, learn: bool = True) -> SampleResult:
+    def train(self, x: Raw, y: Raw, tokens: Tokens | None = None, *, record: bool = False, learn: bool = True) -> SampleResult:
         """Three phases and, unless ``learn`` is false, the update; then x must be one sample, (1, n_inputs), with y (1, n_outputs)."""
         if learn and len(x) != 1:
             raise ValueError(f"learning is one sample at a time, as on the chip, not {len(x)}")
-        return self._run(x, y, learn=learn, record=record)
+        return self._run(x, y, tokens, learn=learn, record=record)
 
-    def _run(self, x: Raw, y: Raw | None, *, learn: bool, record: bool) -> SampleResult:
+    def _run(self, x: Raw, y: Raw | None, tokens: Tokens | None, *, learn: bool, record: bool) -> SampleResult:
         net, value = self.network, self.network.numerics.value
         x = value.require(x, "inputs")
         if x.ndim != 2 or x.shape[1] != net.n_inputs:
             raise ValueError(f"inputs must have shape (batch, {net.n_inputs}), not {x.shape}")
+        net.check_tokens(tokens, len(x))
         raster: list[dict[str, Raw]] | None = [] if record else None
-        state, clamped = self._begin(x)
+        state, clamped = self._begin(x, tokens)
         free = self._phase(state, self.raw.free, None, 0, raster)
+        recalled = [state.recalled] * 3
         plus, minus = free, free
         if y is not None:
             y = value.require(y, "targets")
@@ -128,26 +175,47 @@ class Reference:
                 raise ValueError(f"targets must have shape {(len(x), net.n_outputs)}, not {y.shape}")
             v, spikes = state.copy_dynamic()
             plus = self._phase(state, self.raw.nudged, y, self.raw.strength, raster)
-            state.v, state.spikes = v, spikes
+            recalled[1] = state.recalled
+            state.v, state.spikes, state.recalled = v, spikes, recalled[0]
             minus = self._phase(state, self.raw.nudged, y, -self.raw.strength, raster)
+            recalled[2] = state.recalled
             if learn:
-                self._learn({**clamped, **plus}, {**clamped, **minus})
+                self._learn({**clamped, **plus}, {**clamped, **minus}, recalled[1], recalled[2])
         frames = {p.name: np.stack([f[p.name] for f in raster]) for p in net.lif} if raster else {}
-        return SampleResult(free, plus, minus, free[net.output].argmax(axis=1), state.spike_count, frames)
+        free_recalled, plus_recalled, minus_recalled = recalled
+        return SampleResult(free, plus, minus, free[net.output].argmax(axis=1), state.spike_count, frames,
+                            (free_recalled, plus_recalled, minus_recalled))
 
-    def _learn(self, plus: dict[str, Raw], minus: dict[str, Raw]) -> None:
-        for s in self.network.synapses:
-            if self.steps[s.name].gain:
-                self.weights[s.name] = ep_update(
-                    self.weights[s.name], plus[s.pre][0], minus[s.pre][0], plus[s.post][0], minus[s.post][0],
-                    step=self.steps[s.name], counter=self.counter, weight=self.network.numerics.weight)
+    def _learn(self, plus: dict[str, Raw], minus: dict[str, Raw], recalled_plus: Recalled, recalled_minus: Recalled) -> None:
+        """Every synapse learns from what its two ends send into it; each head of a relay is an update of its own."""
+        for s in self.network.plastic:
+            if not self.steps[s.name].gain:
+                continue
+            pre, post = self.network[s.pre], self.network[s.post]
+            w = self.weights[s.name] = self.weights[s.name].copy()
+            for head in range(pre.heads * post.heads):
+                u, v = [], []
+                part = slice(None), slice(None)
+                for rates, recalled in ((plus, recalled_plus), (minus, recalled_minus)):
+                    if pre.kind == "softmax":
+                        u.append(recalled.p[s.pre][0, head])
+                        v.append(recalled.query[s.post][0, head])
+                    elif pre.kind == "relay":
+                        u.append(recalled.retrieval[s.pre][0, head])
+                        v.append(rates[s.post][0])
+                        part = slice(head * pre.width, (head + 1) * pre.width), slice(None)
+                    else:
+                        u.append(rates[s.pre][0])
+                        v.append(recalled.retrieval[s.post][0, head] if post.kind == "relay" else rates[s.post][0])
+                        part = slice(None), slice(head * post.width, (head + 1) * post.width)
+                w[part] = ep_update(w[part], *u, *v, step=self.steps[s.name], counter=self.counter, weight=self.network.numerics.weight)
                 self.counter = (self.counter + 1) & 0xFFFFFFFF
 
 
 def learning_steps(network: Network, eta: float) -> dict[str, Step]:
     """Gain and shift of every synapse at learning rate ``eta``."""
     lr = eta / (2 * network.schedule.beta)
-    return {s.name: learning_step(lr * s.rate_scale, fraction=network.numerics.fraction) for s in network.synapses}
+    return {s.name: learning_step(lr * s.rate_scale, fraction=network.numerics.fraction) for s in network.plastic}
 
 
 def one_hot(labels: Raw, n: int) -> Raw:

@@ -1,7 +1,7 @@
 """Symmetric synapse: one matrix W (n rows of the ``pre`` population, m columns of the ``post`` population), used both ways.
 
     forward  (row axpy)      drive_post += s_pre W            s: spikes, or 8-bit values with each product shifted right by 8
-    backward (column axpy)   drive_pre  += W s_post
+    backward (column axpy)   drive_pre  += W s_post         the same
 
 Each product is rounded on its own and sums are exact, so order never matters and neither does the number of lanes.
 
@@ -30,6 +30,12 @@ def backward(w: Raw, spikes: Raw) -> Raw:
 def forward_values(w: Raw, values: Raw) -> Raw:
     """Drive of ``post`` from 8-bit values (..., n) of ``pre``, each product rounded down on its own."""
     drive: Raw = shift_right_floor(values[..., :, None] * w, 8).sum(axis=-2)
+    return drive
+
+
+def backward_values(w: Raw, values: Raw) -> Raw:
+    """Drive of ``pre`` from 8-bit values (..., m) of ``post``, each product rounded down on its own."""
+    drive: Raw = shift_right_floor(w * values[..., None, :], 8).sum(axis=-1)
     return drive
 
 
