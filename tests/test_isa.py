@@ -83,9 +83,9 @@ def test_check_accepts_what_just_fits():
 
 @pytest.mark.parametrize("program, message", [
     ([MARK] * 20 + [HALT], "21 instructions need 63 program words, there are 60"),
-    ([REPEAT, REPEAT, NEXT, HALT], "instruction 1: REPEAT inside REPEAT"),
+    ([REPEAT, REPEAT, REPEAT, NEXT, HALT], "instruction 2: REPEAT inside 2 others"),
     ([NEXT, HALT], "instruction 0: NEXT without REPEAT"),
-    ([REPEAT, MARK, HALT], "must close its REPEAT"),
+    ([REPEAT, MARK, HALT], "must close its loops"),
     ([MARK], "end with an unconditional HALT"),
     ([replace(HALT, mode=INFER)], "end with an unconditional HALT"),
     ([], "end with an unconditional HALT"),
