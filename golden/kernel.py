@@ -15,47 +15,78 @@ from numba import njit, prange
 from golden.network import ONE, Network, Weights
 from golden.plasticity import DITHER_COLUMN, DITHER_MASK, DITHER_ROW, DITHER_UPDATE
 from golden.reference import learning_steps
+from golden.relay import query_shift, retrieval_shift
+from golden.softmax import ABSOLUTE, C_MIN, RECIPROCAL, TABLE
+from golden.softmax import FRACTION as EXPONENT_FRACTION
+from golden.softmax import WIDTH as EXPONENT_WIDTH
 
 I32 = npt.NDArray[np.int32]
 U8 = npt.NDArray[np.uint8]
+EXPONENTIALS = TABLE.astype(np.int32)
 
-W_AT, ROWS, COLUMNS, PRE, POST, CLAMPED = range(6)            # columns of the synapse table
-SIZE, START = range(2)                                        # columns of the population table
+# columns of the synapse table; PRE and POST are first neurons, among those of the population's kind
+W_AT, ROWS, COLUMNS, PRE, POST, KIND = range(6)
+CLAMPED_LIF, LIF_LIF, CLAMPED_RELAY, RELAY_LIF, SOFTMAX_RELAY = range(5)
+SIZE, START = range(2)                                        # of the population table
+RELAY_AT, HEADS, WIDTH, CODES_AT, N_PATTERNS, PATTERNS_AT, SHIFT, Q_SHIFT, R_SHIFT = range(9)       # of the memory table
 FREE, NUDGED, WINDOW, THRESHOLD, STRENGTH, LEAK, RATE_SHIFT = range(7)
 
 
-class _Plan(NamedTuple):
-    """A network as tables.  Neuron offsets count LIF neurons in order; clamped offsets count clamped values in order."""
+class TokenRows(NamedTuple):
+    """Patterns for a loaded memory, as rows of a table: sample j has the rows ``rows[off[j]: off[j + 1]]``.
 
-    synapses: npt.NDArray[np.int64]                           #: (n, 6): weight offset, rows, columns, pre, post, clamped
-    populations: npt.NDArray[np.int64]                        #: (n, 2): size, first neuron
+    table (n_rows, width) raw weights, int16; rows int32; off (n + 1,) int64.
+    """
+
+    table: npt.NDArray[np.int16]
+    rows: I32
+    off: npt.NDArray[np.int64]
+
+
+NO_TOKENS = TokenRows(np.zeros((0, 0), np.int16), np.zeros(0, np.int32), np.zeros(0, np.int64))
+
+
+class _Plan(NamedTuple):
+    """A network as tables.  Neurons of one kind (clamped, LIF, relay; the codes of softmax populations head by head) count on from 0."""
+
+    synapses: npt.NDArray[np.int64]                           #: (n, 6)
+    populations: npt.NDArray[np.int64]                        #: (n, 2): LIF populations
+    memories: npt.NDArray[np.int64]                           #: (n, 9); PATTERNS_AT -1: loaded
+    relay_width: npt.NDArray[np.int64]                        #: by synapse: neurons of one head of the relay at its end, 0 without
     out: int                                                  #: index of the nudged population
     n_neurons: int
+    n_relay: int
+    n_codes: int
+    most_patterns: int
     raw: npt.NDArray[np.int64]                                #: RawSchedule, in field order
     w_lo: int
     w_hi: int
 
 
 def _plan(network: Network) -> _Plan:
-    lif_at: dict[str, int] = {}
-    clamped_at: dict[str, int] = {}
-    at = [0, 0]
+    at: dict[str, int] = {}
+    count = {"clamped": 0, "lif": 0, "relay": 0, "softmax": 0}
+    heads = {m.softmax.name: m.relay.heads for m in network.memories}
     for p in network.populations:
-        table = clamped_at if p.clamped else lif_at
-        table[p.name] = at[p.clamped]
-        at[p.clamped] += p.size
-    rows, w_at = [], 0
-    for s in network.synapses:
+        kind = "clamped" if p.clamped else p.kind
+        at[p.name] = count[kind]
+        count[kind] += p.size * heads.get(p.name, 1)
+    kinds = {("clamped", "lif"): CLAMPED_LIF, ("lif", "lif"): LIF_LIF, ("clamped", "relay"): CLAMPED_RELAY, ("relay", "lif"): RELAY_LIF,
+             ("softmax", "relay"): SOFTMAX_RELAY}
+    rows, w_at, patterns_at = [], 0, {}
+    for s in network.plastic:
         n, m = network.shape(s)
-        clamped = s.pre in clamped_at
-        rows.append((w_at, n, m, (clamped_at if clamped else lif_at)[s.pre], lif_at[s.post], clamped))
+        rows.append((w_at, n, m, at[s.pre], at[s.post], kinds[network.side(s.pre), network.side(s.post)]))
+        patterns_at[s.name] = w_at
         w_at += n * m
-    raw = network.schedule.raw(network.numerics)
-    fmt = network.numerics.weight
+    raw, fmt, fraction = network.schedule.raw(network.numerics), network.numerics.weight, network.numerics.fraction
+    memories = [(at[m.relay.name], m.relay.heads, m.relay.width, at[m.softmax.name], m.softmax.size, patterns_at.get(m.synapse.name, -1),
+                 network.softmax_shift(m.softmax), query_shift(fraction), retrieval_shift(fraction, m.relay.gain)) for m in network.memories]
+    width = [next((q.width for q in (network[s.pre], network[s.post]) if q.kind == "relay"), 0) for s in network.plastic]
     return _Plan(np.array(rows, np.int64).reshape(-1, 6),
-                 np.array([(p.size, lif_at[p.name]) for p in network.lif], np.int64),
-                 [p.name for p in network.lif].index(network.output), at[0],
-                 np.array(astuple(raw), np.int64), fmt.lo, fmt.hi)
+                 np.array([(p.size, at[p.name]) for p in network.lif], np.int64), np.array(memories, np.int64).reshape(-1, 9),
+                 np.array(width, np.int64), [p.name for p in network.lif].index(network.output), count["lif"], count["relay"], count["softmax"],
+                 max((m.softmax.size for m in network.memories), default=0), np.array(astuple(raw), np.int64), fmt.lo, fmt.hi)
 
 
 @njit(cache=True)
@@ -63,7 +94,7 @@ def _drive(plan: Any, w: Any, x: Any, base: Any) -> None:
     base[:] = 0
     for s in range(len(plan.synapses)):
         row = plan.synapses[s]
-        if not row[CLAMPED]:
+        if row[KIND] != CLAMPED_LIF:
             continue
         m = row[COLUMNS]
         b = base[row[POST]: row[POST] + m]
@@ -76,7 +107,103 @@ def _drive(plan: Any, w: Any, x: Any, base: Any) -> None:
 
 
 @njit(cache=True)
-def _phase(plan: Any, w: Any, base: Any, v: Any, spikes: Any, charge: Any, acc: Any, y: Any, steps: int, strength: int) -> int:
+def _axpy(w: Any, at: int, n: int, m: int, values: Any, out: Any) -> None:
+    """out[:m] += (values[:n] W) >> 8, product by product."""
+    for i in range(n):
+        vi = np.int32(values[i])
+        if vi:
+            wi = w[at + i * m: at + (i + 1) * m]
+            for k in range(m):
+                out[k] += (vi * np.int32(wi[k])) >> np.int32(8)
+
+
+@njit(cache=True)
+def _listen(plan: Any, w: Any, retrieval: Any, static: Any, base: Any) -> None:
+    """Static drive, and what the memories last said."""
+    base[:] = static
+    for s in range(len(plan.synapses)):
+        row = plan.synapses[s]
+        if row[KIND] == RELAY_LIF:
+            _axpy(w, row[W_AT], row[ROWS], row[COLUMNS], retrieval[row[PRE]:], base[row[POST]: row[POST] + row[COLUMNS]])
+
+
+@njit(cache=True)
+def _softmax(z: Any, n: int, shift: int, e: Any) -> Any:
+    """Exponentials in e[:n]; returns (their sum, c)."""
+    low, high = -(1 << (EXPONENT_WIDTH - 1)), (1 << (EXPONENT_WIDTH - 1)) - 1
+    top = low
+    for t in range(n):
+        z[t] = min(max(z[t] >> shift, low), high)
+        top = max(top, z[t] >> EXPONENT_FRACTION)
+    total = np.int64(0)
+    for t in range(n):
+        down = top - (z[t] >> EXPONENT_FRACTION)
+        e[t] = EXPONENTIALS[z[t] & ((1 << EXPONENT_FRACTION) - 1)] >> down if down < 8 else 0
+        total += e[t]
+    c = C_MIN
+    while total >> (c + 1):
+        c += 1
+    return total, c
+
+
+@njit(cache=True)
+def _recall(plan: Any, w: Any, x: Any, patterns: Any, n_loaded: int, rates: Any, said: Any, work: Any) -> None:
+    """Each memory once, from ``rates``; ``said``: query, retrieval (relay neurons) and absolute codes of p."""
+    query, retrieval, codes = said
+    z, e, acc = work
+    for a in range(len(plan.memories)):
+        memory = plan.memories[a]
+        width, loaded = memory[WIDTH], memory[PATTERNS_AT] < 0
+        n = n_loaded if loaded else memory[N_PATTERNS]
+        for head in range(memory[HEADS]):
+            first = memory[RELAY_AT] + head * width
+            q, r = query[first: first + width], retrieval[first: first + width]
+            acc[:width] = 0
+            for s in range(len(plan.synapses)):
+                row = plan.synapses[s]
+                if row[KIND] == CLAMPED_RELAY and row[POST] == memory[RELAY_AT]:
+                    for i in range(row[ROWS]):
+                        xi = np.int32(x[row[PRE] + i])
+                        wi = w[row[W_AT] + i * row[COLUMNS] + head * width:]
+                        for j in range(width):
+                            acc[j] += (xi * np.int32(wi[j])) >> np.int32(8)
+                elif row[KIND] == RELAY_LIF and row[PRE] == memory[RELAY_AT]:
+                    m = row[COLUMNS]
+                    for j in range(width):
+                        wj = w[row[W_AT] + (head * width + j) * m: row[W_AT] + (head * width + j + 1) * m]
+                        sum_j = np.int32(0)
+                        for k in range(m):
+                            sum_j += (np.int32(rates[row[POST] + k]) * np.int32(wj[k])) >> np.int32(8)
+                        acc[j] += sum_j
+            for j in range(width):
+                q[j] = min(max(acc[j] >> memory[Q_SHIFT], -128), 127)
+            for t in range(n):
+                xt = patterns[t] if loaded else w[memory[PATTERNS_AT] + t * width: memory[PATTERNS_AT] + (t + 1) * width]
+                score = np.int32(0)
+                for j in range(width):
+                    score += (q[j] * np.int32(xt[j])) >> np.int32(8)
+                z[t] = score
+            total, c = _softmax(z, n, memory[SHIFT], e)
+            half = 1 << (RECIPROCAL - 1)
+            scale = ((1 << (c + RECIPROCAL + 1)) // max(total, 1) + 1) >> 1
+            acc[:width] = 0
+            for t in range(n):
+                code = np.int32(min((e[t] * scale + half) >> RECIPROCAL, 255))
+                if code:
+                    xt = patterns[t] if loaded else w[memory[PATTERNS_AT] + t * width: memory[PATTERNS_AT] + (t + 1) * width]
+                    for j in range(width):
+                        acc[j] += (code * np.int32(xt[j])) >> np.int32(8)
+            for j in range(width):
+                r[j] = min(max(acc[j] >> (memory[R_SHIFT] + c - C_MIN), -128), 127)
+            if not loaded:
+                scale = ((1 << (ABSOLUTE + RECIPROCAL + 1)) // max(total, 1) + 1) >> 1
+                p = codes[memory[CODES_AT] + head * n: memory[CODES_AT] + (head + 1) * n]
+                for t in range(n):
+                    p[t] = min((e[t] * scale + half) >> RECIPROCAL, 255)
+
+
+@njit(cache=True)
+def _steps(plan: Any, w: Any, base: Any, v: Any, spikes: Any, charge: Any, acc: Any, y: Any, steps: int, strength: int) -> int:
     window, leak, th = plan.raw[WINDOW], plan.raw[LEAK], np.int32(plan.raw[THRESHOLD])
     count = 0
     for t in range(steps):
@@ -89,7 +216,7 @@ def _phase(plan: Any, w: Any, base: Any, v: Any, spikes: Any, charge: Any, acc: 
             a[:] = base[at: at + n]
             for s in range(len(plan.synapses)):
                 row = plan.synapses[s]
-                if row[CLAMPED]:
+                if row[KIND] != LIF_LIF:
                     continue
                 m = row[COLUMNS]
                 if row[POST] == at:
@@ -126,72 +253,139 @@ def _measure(v: Any, charge: Any, shift: int, rate: Any) -> None:
 
 
 @njit(cache=True)
-def _learn(plan: Any, w: Any, x: Any, plus: Any, minus: Any, gains: Any, shifts: Any, counter: int) -> int:
-    lo, hi = np.int32(plan.w_lo), np.int32(plan.w_hi)
-    mask_all = np.int32(DITHER_MASK)
-    for s in range(len(plan.synapses)):
-        gain, shift = np.int32(gains[s]), np.int32(shifts[s])
-        if not gain:
-            continue
-        row = plan.synapses[s]
-        m = row[COLUMNS]
-        vp, vm = plus[row[POST]: row[POST] + m], minus[row[POST]: row[POST] + m]
-        mask = np.int32((1 << shift) - 1)
-        for i in range(row[ROWS]):
-            up = gain * np.int32(x[row[PRE] + i] if row[CLAMPED] else plus[row[PRE] + i])
-            um = gain * np.int32(x[row[PRE] + i] if row[CLAMPED] else minus[row[PRE] + i])
-            if up | um:
-                wi = w[row[W_AT] + i * m: row[W_AT] + (i + 1) * m]
-                d = np.int32((counter * DITHER_UPDATE + i * DITHER_ROW) & DITHER_MASK)
-                for k in range(m):
-                    dk = ((d + np.int32(k) * np.int32(DITHER_COLUMN)) & mask_all) & mask
-                    dw = (up * vp[k] - um * vm[k] + dk) >> shift
-                    wi[k] = np.int16(min(max(np.int32(wi[k]) + dw, lo), hi))
-        counter = (counter + 1) & 0xFFFFFFFF
-    return counter
-
-
-@njit(cache=True)
-def _sample(plan: Any, w: Any, x: Any, y: Any, nudged: bool, state: Any, rates: Any) -> int:
-    """Phases of one sample; rates (3, neurons): free, plus, minus.  Returns the number of spikes."""
-    base, v, spikes, charge, acc, v_saved, spikes_saved = state
-    strength, shift = plan.raw[STRENGTH], plan.raw[RATE_SHIFT]
-    _drive(plan, w, x, base)
-    v[:] = plan.raw[THRESHOLD] // 2
-    spikes[:] = 0
-    count: int = _phase(plan, w, base, v, spikes, charge, acc, y, plan.raw[FREE], 0)
-    _measure(v, charge, shift, rates[0])
-    if nudged:
-        v_saved[:] = v
-        spikes_saved[:] = spikes
-        count += _phase(plan, w, base, v, spikes, charge, acc, y, plan.raw[NUDGED], strength)
-        _measure(v, charge, shift, rates[1])
-        v[:] = v_saved
-        spikes[:] = spikes_saved
-        count += _phase(plan, w, base, v, spikes, charge, acc, y, plan.raw[NUDGED], -strength)
-        _measure(v, charge, shift, rates[2])
+def _phase(plan: Any, w: Any, x: Any, patterns: Any, n_loaded: int, state: Any, said: Any, work: Any, y: Any, steps: int, strength: int,
+           rates: Any) -> int:
+    """Settle and measure; memories are asked after every window.  Returns the number of spikes."""
+    static, base, v, spikes, charge, acc, _, _ = state
+    window = plan.raw[WINDOW] if len(plan.memories) else steps
+    count: int = 0
+    for _ in range(steps // window):
+        _listen(plan, w, said[1], static, base)
+        count += _steps(plan, w, base, v, spikes, charge, acc, y, window, strength)
+        _measure(v, charge, plan.raw[RATE_SHIFT], rates)
+        _recall(plan, w, x, patterns, n_loaded, rates, said, work)
     return count
 
 
 @njit(cache=True)
-def _state(n: int) -> Any:
-    return (np.zeros(n, np.int32), np.zeros(n, np.int32), np.zeros(n, np.uint8), np.zeros(n, np.int32), np.zeros(n, np.int32),
+def _update(w: Any, at: int, stride: int, n: int, m: int, up: Any, um: Any, vp: Any, vm: Any, gain: Any, shift: Any, counter: int, lo: Any,
+            hi: Any) -> None:
+    """EP update of an (n, m) block of weights whose rows are ``stride`` apart."""
+    mask_all, mask = np.int32(DITHER_MASK), np.int32((1 << shift) - 1)
+    for i in range(n):
+        ui_plus, ui_minus = gain * np.int32(up[i]), gain * np.int32(um[i])
+        if ui_plus | ui_minus:
+            wi = w[at + i * stride: at + i * stride + m]
+            d = np.int32((counter * DITHER_UPDATE + i * DITHER_ROW) & DITHER_MASK)
+            for k in range(m):
+                dk = ((d + np.int32(k) * np.int32(DITHER_COLUMN)) & mask_all) & mask
+                dw = (ui_plus * np.int32(vp[k]) - ui_minus * np.int32(vm[k]) + dk) >> shift
+                wi[k] = np.int16(min(max(np.int32(wi[k]) + dw, lo), hi))
+
+
+@njit(cache=True)
+def _learn(plan: Any, w: Any, x: Any, rates: Any, said_plus: Any, said_minus: Any, gains: Any, shifts: Any, counter: int) -> int:
+    lo, hi = np.int32(plan.w_lo), np.int32(plan.w_hi)
+    plus, minus = rates[1], rates[2]
+    for s in range(len(plan.synapses)):
+        gain, shift = np.int32(gains[s]), np.int32(shifts[s])
+        if not gain:
+            continue
+        row, width = plan.synapses[s], plan.relay_width[s]
+        at, n, m, pre, post, kind = row[W_AT], row[ROWS], row[COLUMNS], row[PRE], row[POST], row[KIND]
+        heads = 1
+        if kind == SOFTMAX_RELAY:
+            for a in range(len(plan.memories)):
+                if plan.memories[a, CODES_AT] == pre and plan.memories[a, PATTERNS_AT] >= 0:
+                    heads = plan.memories[a, HEADS]
+        elif kind == RELAY_LIF:
+            heads = n // width
+        elif kind == CLAMPED_RELAY:
+            heads = m // width
+        for head in range(heads):
+            if kind == LIF_LIF:
+                _update(w, at, m, n, m, plus[pre:], minus[pre:], plus[post:], minus[post:], gain, shift, counter, lo, hi)
+            elif kind == CLAMPED_LIF:
+                _update(w, at, m, n, m, x[pre:], x[pre:], plus[post:], minus[post:], gain, shift, counter, lo, hi)
+            elif kind == CLAMPED_RELAY:
+                _update(w, at + head * width, m, n, width, x[pre:], x[pre:], said_plus[1][post + head * width:], said_minus[1][post + head * width:],
+                        gain, shift, counter, lo, hi)
+            elif kind == RELAY_LIF:
+                _update(w, at + head * width * m, m, width, m, said_plus[1][pre + head * width:], said_minus[1][pre + head * width:],
+                        plus[post:], minus[post:], gain, shift, counter, lo, hi)
+            else:
+                _update(w, at, m, n, m, said_plus[2][pre + head * n:], said_minus[2][pre + head * n:],
+                        said_plus[0][post + head * width:], said_minus[0][post + head * width:], gain, shift, counter, lo, hi)
+            counter = (counter + 1) & 0xFFFFFFFF
+    return counter
+
+
+@njit(cache=True)
+def _sample(plan: Any, w: Any, x: Any, patterns: Any, n_loaded: int, y: Any, nudged: bool, state: Any, said: Any, work: Any, rates: Any) -> int:
+    """Phases of one sample; rates and ``said`` (3, ...): free, plus, minus.  Returns the number of spikes."""
+    static, base, v, spikes, charge, acc, v_saved, spikes_saved = state
+    strength = plan.raw[STRENGTH]
+    _drive(plan, w, x, static)
+    v[:] = plan.raw[THRESHOLD] // 2
+    spikes[:] = 0
+    said[0][1][:] = 0
+    count: int = _phase(plan, w, x, patterns, n_loaded, state, said[0], work, y, plan.raw[FREE], 0, rates[0])
+    if nudged:
+        v_saved[:] = v
+        spikes_saved[:] = spikes
+        for k in range(1, 3):
+            v[:] = v_saved
+            spikes[:] = spikes_saved
+            said[k][1][:] = said[0][1]
+            count += _phase(plan, w, x, patterns, n_loaded, state, said[k], work, y, plan.raw[NUDGED], strength if k == 1 else -strength, rates[k])
+    return count
+
+
+@njit(cache=True)
+def _state(plan: Any) -> Any:
+    n = plan.n_neurons
+    return (np.zeros(n, np.int32), np.zeros(n, np.int32), np.zeros(n, np.int32), np.zeros(n, np.uint8), np.zeros(n, np.int32), np.zeros(n, np.int32),
             np.zeros(n, np.int32), np.zeros(n, np.uint8))
 
 
 @njit(cache=True)
-def _train(plan: Any, w: Any, x: Any, ones: Any, labels: Any, order: Any, gains: Any, shifts: Any, counter: int) -> Any:
-    state, rates = _state(plan.n_neurons), np.zeros((3, plan.n_neurons), np.int32)
+def _said(plan: Any) -> Any:
+    return np.zeros(plan.n_relay, np.int32), np.zeros(plan.n_relay, np.int32), np.zeros(plan.n_codes, np.int32)
+
+
+@njit(cache=True)
+def _work(plan: Any) -> Any:
+    return np.zeros(plan.most_patterns, np.int32), np.zeros(plan.most_patterns, np.int32), np.zeros(plan.n_relay, np.int32)
+
+
+@njit(cache=True)
+def _load(tokens: Any, j: int, patterns: Any) -> int:
+    """Patterns of sample j, and how many."""
+    if len(tokens.off) == 0:
+        return 0
+    first = tokens.off[j]
+    n: int = tokens.off[j + 1] - first
+    for t in range(n):
+        patterns[t] = tokens.table[tokens.rows[first + t]]
+    return n
+
+
+@njit(cache=True)
+def _train(plan: Any, w: Any, x: Any, ones: Any, tokens: Any, labels: Any, order: Any, gains: Any, shifts: Any, counter: int) -> Any:
+    state, work, rates = _state(plan), _work(plan), np.zeros((3, plan.n_neurons), np.int32)
+    said = (_said(plan), _said(plan), _said(plan))
+    patterns = np.zeros((plan.most_patterns, tokens.table.shape[1]), np.int16)
     n, at = plan.populations[plan.out, SIZE], plan.populations[plan.out, START]
     y, xi = np.zeros(n, np.int64), np.zeros(x.shape[1] + len(ones), np.uint8)
     hits, spikes = 0, 0
     for j in order:
         _place(ones, x[j], xi)
+        n_loaded = _load(tokens, j, patterns)
         y[:] = 0
         y[labels[j]] = 255
-        spikes += _sample(plan, w, xi, y, True, state, rates)
+        spikes += _sample(plan, w, xi, patterns, n_loaded, y, True, state, said, work, rates)
         hits += np.argmax(rates[0, at: at + n]) == labels[j]
-        counter = _learn(plan, w, xi, rates[1], rates[2], gains, shifts, counter)
+        counter = _learn(plan, w, xi, rates, said[1], said[2], gains, shifts, counter)
     return counter, hits, spikes
 
 
@@ -209,11 +403,14 @@ def _place(ones: Any, x: Any, out: Any) -> None:
 
 
 @njit(cache=True, parallel=True)
-def _rates(plan: Any, w: Any, x: Any, ones: Any, y: Any, nudged: bool, out: Any, spikes: Any) -> None:
+def _rates(plan: Any, w: Any, x: Any, ones: Any, tokens: Any, y: Any, nudged: bool, out: Any, spikes: Any) -> None:
     for j in prange(len(x)):
-        state, xi = _state(plan.n_neurons), np.zeros(x.shape[1] + len(ones), np.uint8)
+        state, xi = _state(plan), np.zeros(x.shape[1] + len(ones), np.uint8)
+        said = (_said(plan), _said(plan), _said(plan))
+        patterns = np.zeros((plan.most_patterns, tokens.table.shape[1]), np.int16)
         _place(ones, x[j], xi)
-        spikes[j] = _sample(plan, w, xi, y[j], nudged, state, out[j])
+        n_loaded = _load(tokens, j, patterns)
+        spikes[j] = _sample(plan, w, xi, patterns, n_loaded, y[j], nudged, state, said, _work(plan), out[j])
 
 
 @dataclass
@@ -244,54 +441,74 @@ class Kernel:
     @property
     def weights(self) -> Weights:
         """A copy of the weights by synapse."""
-        cuts = np.split(self._w.astype(np.int64), np.cumsum([n * m for n, m in map(self.network.shape, self.network.synapses)])[:-1])
-        return {s.name: c.reshape(self.network.shape(s)) for s, c in zip(self.network.synapses, cuts, strict=True)}
+        cuts = np.split(self._w.astype(np.int64), np.cumsum([n * m for n, m in map(self.network.shape, self.network.plastic)])[:-1])
+        return {s.name: c.reshape(self.network.shape(s)) for s, c in zip(self.network.plastic, cuts, strict=True)}
 
     def set_learning_rate(self, eta: float) -> None:
         steps = learning_steps(self.network, eta)
-        self._gains = np.array([steps[s.name].gain for s in self.network.synapses], np.int64)
-        self._shifts = np.array([steps[s.name].shift for s in self.network.synapses], np.int64)
+        self._gains = np.array([steps[s.name].gain for s in self.network.plastic], np.int64)
+        self._shifts = np.array([steps[s.name].shift for s in self.network.plastic], np.int64)
 
-    def _inputs(self, x: npt.ArrayLike) -> U8:
-        x = self.network.numerics.value.require(x, "inputs").astype(np.uint8)
-        if x.ndim != 2 or x.shape[1] != self.network.n_inputs:
+    def _inputs(self, x: npt.ArrayLike | None, tokens: TokenRows | None) -> tuple[U8, TokenRows]:
+        """Checked; without inputs or without tokens, empty ones."""
+        memory = self.network.loaded
+        if (memory is None) != (tokens is None):
+            raise ValueError("this network's memory is loaded with each sample: give tokens" if memory
+                             else "this network has no memory to load tokens into")
+        if tokens is None or memory is None:
+            tokens = NO_TOKENS
+        else:
+            size, width = self.network.shape(memory.synapse)
+            longest = int(np.diff(tokens.off).max(initial=0))
+            if tokens.table.shape[1:] != (width,) or longest > size:
+                raise ValueError(f"the memory holds {size} patterns of width {width}, not {longest} of width {tokens.table.shape[1:]}")
+            if tokens.rows.size and not 0 <= tokens.rows.min() <= tokens.rows.max() < len(tokens.table):
+                raise ValueError(f"token rows must lie in 0..{len(tokens.table) - 1}, not {tokens.rows.min()}..{tokens.rows.max()}")
+            self.network.numerics.weight.require(tokens.table, "patterns")
+            if x is None:
+                x = np.zeros((len(tokens.off) - 1, 0), np.uint8)
+        if x is None:
+            raise ValueError("this network needs inputs")
+        x = x if isinstance(x, np.ndarray) and x.dtype == np.uint8 else self.network.numerics.value.require(x, "inputs").astype(np.uint8)
+        if x.ndim != 2 or x.shape[1] != self.network.n_inputs or memory and len(x) != len(tokens.off) - 1:
             raise ValueError(f"inputs must have shape (batch, {self.network.n_inputs}), not {x.shape}")
-        return x
+        return x, tokens
 
-    def train(self, x: U8, labels: npt.ArrayLike, order: npt.ArrayLike | None = None) -> Epoch:
-        """Learn the samples one by one, in ``order`` (default: as they stand)."""
-        x = self._inputs(x) if x.dtype != np.uint8 else x
+    def train(self, x: npt.ArrayLike | None, labels: npt.ArrayLike, order: npt.ArrayLike | None = None, *, tokens: TokenRows | None = None) -> Epoch:
+        """Learn the samples one by one, in ``order`` (default: as they stand).  ``x`` may be None where there is no input population."""
+        x, tokens = self._inputs(x, tokens)
         labels = np.asarray(labels, np.int64)
-        if x.shape[1] != self.network.n_inputs or labels.shape != (len(x),):
+        if labels.shape != (len(x),):
             raise ValueError(f"{x.shape} inputs and {labels.shape} labels do not fit {self.network.n_inputs} input neurons")
         if labels.size and not 0 <= labels.min() <= labels.max() < self.network.n_outputs:
             raise ValueError(f"labels must lie in 0..{self.network.n_outputs - 1}, not {labels.min()}..{labels.max()}")
         order = np.arange(len(x)) if order is None else np.asarray(order, np.int64)
         if order.size and not 0 <= order.min() <= order.max() < len(x):
             raise ValueError(f"order must lie in 0..{len(x) - 1}, not {order.min()}..{order.max()}")
-        counter, hits, spikes = _train(self._plan, self._w, x, self._ones, labels, order, self._gains, self._shifts, self.counter)
+        counter, hits, spikes = _train(self._plan, self._w, x, self._ones, tokens, labels, order, self._gains, self._shifts, self.counter)
         self.counter = int(counter)
         return Epoch(len(order), int(hits), int(spikes))
 
-    def rates(self, x: npt.ArrayLike, y: npt.ArrayLike | None = None) -> tuple[I32, npt.NDArray[np.int64]]:
+    def rates(self, x: npt.ArrayLike | None, y: npt.ArrayLike | None = None, *,
+              tokens: TokenRows | None = None) -> tuple[I32, npt.NDArray[np.int64]]:
         """Rates (batch, 3, neurons) of the free, +beta and -beta phases without learning, and spikes a sample (batch,).
 
         Without targets ``y`` (batch, n_outputs) only the free phase runs and the other two stay zero.
         """
-        x = self._inputs(x)
+        x, tokens = self._inputs(x, tokens)
         nudged = y is not None
         targets = np.zeros((len(x), self.network.n_outputs), np.int64) if y is None else self.network.numerics.value.require(y, "targets")
         if targets.shape != (len(x), self.network.n_outputs):
             raise ValueError(f"targets must have shape {(len(x), self.network.n_outputs)}, not {targets.shape}")
         out, spikes = np.zeros((len(x), 3, self._plan.n_neurons), np.int32), np.zeros(len(x), np.int64)
-        _rates(self._plan, self._w, x, self._ones, targets, nudged, out, spikes)
+        _rates(self._plan, self._w, x, self._ones, tokens, targets, nudged, out, spikes)
         return out, spikes
 
-    def predict(self, x: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    def predict(self, x: npt.ArrayLike | None, *, tokens: TokenRows | None = None) -> npt.NDArray[np.int64]:
         """Class of each sample: the first output of largest free-phase rate."""
         at = int(self._plan.populations[self._plan.out, START])
-        predictions: npt.NDArray[np.int64] = self.rates(x)[0][:, 0, at: at + self.network.n_outputs].argmax(axis=1)
+        predictions: npt.NDArray[np.int64] = self.rates(x, tokens=tokens)[0][:, 0, at: at + self.network.n_outputs].argmax(axis=1)
         return predictions
 
-    def accuracy(self, x: npt.ArrayLike, labels: npt.ArrayLike) -> float:
-        return float(np.mean(self.predict(x) == np.asarray(labels)))
+    def accuracy(self, x: npt.ArrayLike | None, labels: npt.ArrayLike, *, tokens: TokenRows | None = None) -> float:
+        return float(np.mean(self.predict(x, tokens=tokens) == np.asarray(labels)))

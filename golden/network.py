@@ -155,7 +155,7 @@ class Network:
             for end in (s.pre, s.post):
                 if end not in names:
                     raise ValueError(f"synapse {s.name}: there is no population {end!r}; there are {', '.join(names)}")
-            if (kinds := (self._side(s.pre), self._side(s.post))) not in JOINABLE:
+            if (kinds := (self.side(s.pre), self.side(s.post))) not in JOINABLE:
                 raise ValueError(f"synapse {s.name}: {self[s.pre].kind} to {self[s.post].kind} is not possible"
                                  + (f"; turn it round: {s.post}-{s.pre}" if kinds[::-1] in JOINABLE else ""))
             if s.pre == s.post:
@@ -176,7 +176,8 @@ class Network:
             raise ValueError("a network needs a synapse")
         self._check_bounds()
 
-    def _side(self, name: str) -> str:
+    def side(self, name: str) -> str:
+        """Kind of a population as the end of a synapse."""
         return "clamped" if self[name].clamped else self[name].kind
 
     def _check_bounds(self) -> None:

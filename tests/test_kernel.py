@@ -154,7 +154,7 @@ def test_a_batch_is_its_samples_one_by_one():
 
 
 @pytest.mark.parametrize("call, message", [
-    (lambda k: k.train(np.zeros((2, 5), np.uint8), [0, 1]), r"\(2, 5\) inputs and \(2,\) labels do not fit 6"),
+    (lambda k: k.train(np.zeros((2, 5), np.uint8), [0, 1]), r"inputs must have shape \(batch, 6\), not \(2, 5\)"),
     (lambda k: k.train(np.zeros((2, 6), np.uint8), [0]), r"\(2, 6\) inputs and \(1,\) labels"),
     (lambda k: k.train(np.zeros((2, 6), np.uint8), [0, 3]), r"labels must lie in 0\.\.2, not 0\.\.3"),
     (lambda k: k.train(np.zeros((2, 6), np.uint8), [0, 1], [0, 2]), r"order must lie in 0\.\.1, not 0\.\.2"),

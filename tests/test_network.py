@@ -17,7 +17,7 @@ NET = Network((X, B, H, Y), (Synapse("x", "h"), Synapse("b", "h"), Synapse("h", 
 @pytest.mark.parametrize("change, message", [
     ({"populations": (X, B, H, Y, Population("h", 1))}, "names must differ.*'h'"),
     ({"synapses": (Synapse("x", "z"),)}, "synapse x-z: there is no population 'z'; there are x, b, h, y"),
-    ({"synapses": (Synapse("h", "x"),)}, "synapse h-x: post must be a lif population, 'x' is clamped"),
+    ({"synapses": (Synapse("h", "x"),)}, "synapse h-x: lif to input is not possible; turn it round: x-h"),
     ({"synapses": (Synapse("h", "h"),)}, "synapse h-h: a population cannot be joined to itself"),
     ({"synapses": (Synapse("h", "y"), Synapse("h", "y"))}, "synapse h-y occurs twice"),
     ({"output": "x"}, "output must name a lif population, not 'x'"),
@@ -35,7 +35,7 @@ def test_validation_names_the_thing(change, message):
 
 @pytest.mark.parametrize("make, message", [
     (lambda: Population("h", 0), "population 'h' needs at least one neuron, not 0"),
-    (lambda: Population("h", 1, "softmax"), "population 'h': kind must be input, constant or lif, not 'softmax'"),
+    (lambda: Population("h", 1, "dense"), "population 'h': kind must be one of input, constant, lif, relay, softmax, not 'dense'"),
     (lambda: Network.chain(3), "needs an input and an output size"),
     (lambda: Network.chain(3, 4, 2, rate_scales=(1.0,)), "rate_scales must name 2 layers, not 1"),
     (lambda: Schedule(free=4), r"free must be in 8\.\.511 steps"),
