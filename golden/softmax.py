@@ -2,7 +2,7 @@
 
     y    = z >> shift                        in octaves, 6 fraction bits:  k = 2**(fraction - 6 - shift) ln 2
     m    = max over the active neurons of floor(y)
-    e    = 2**frac(y) as 128 .. 254 from a table, >> (m - floor(y))
+    e    = 2**frac(y) as 129 .. 255 from a table, >> (m - floor(y))
     S    = sum of e;  2**c the largest power of two <= S
     R    = round(2**(c + 13) / S)            the only division
     code = (e R + 2**12) >> 13               p = code / 2**c  (``absolute``: c = 8, and 255 stands for 1)
