@@ -20,7 +20,6 @@ from equilif.extras import MissingExtra, needs
 
 if TYPE_CHECKING:
     from equilif.presets import Preset
-    from golden.data import DataSet
     from golden.isa import EngineConfig
     from golden.network import Network
 
@@ -34,15 +33,19 @@ BAD_INPUT, INTERRUPTED = 2, 130
 
 
 class Data(StrEnum):
-    """golden.data.NAMES, without importing NumPy for --help."""
+    """golden.data.NAMES and golden.sequences.NAMES, without importing NumPy for --help."""
 
     digits = "digits"
     mnist = "mnist"
     fashion = "fashion"
+    snippets = "snippets"
+    imdb = "imdb"
+    spoken = "spoken"
+    vowels = "vowels"
 
 
-DataArgument = Annotated[Data, typer.Argument(help="Data set. The 8x8 digits come with scikit-learn; the others are IDX files.")]
-Folder = Annotated[Path | None, typer.Option("--data", help="Folder with the IDX files (torchvision's layout works).", show_default="./data")]
+DataArgument = Annotated[Data, typer.Argument(help="Data set. The 8x8 digits come with scikit-learn; missing ones say what they need.")]
+Folder = Annotated[Path | None, typer.Option("--data", help="Folder of the data set (images in torchvision's layout).", show_default="./data")]
 Json = Annotated[Path | None, typer.Option("--json", help="Also write what is printed to this file, as JSON.", metavar="FILE")]
 Seed = Annotated[int | None, typer.Option(help="Seed of weights and sample order.", show_default="the preset's first")]
 
@@ -128,21 +131,16 @@ def train(
             raise ValueError(f"a resumed run keeps its settings: leave out {', '.join(fixed)}")
         if not (out / NETWORK).exists():
             raise ValueError(f"there is no run to resume in {out}: it has no {NETWORK}")
-        run = Training.resume(out, functools.partial(_data, folder=folder), epochs=epochs)
+        run = Training.resume(out, folder, epochs=epochs)
     else:
         preset = _changed(PRESETS[data], epochs=epochs, **given)
-        run = Training.start(preset, _data(data, folder), preset.seeds[0] if seed is None else seed)
+        run = Training.start(preset, preset.load(folder), preset.seeds[0] if seed is None else seed)
     show.describe(run)
     show.train(run, out)
     plotted = show.learning_curve(run, out)
     show.console.print(f"test accuracy [bold]{run.history[-1].test_accuracy:.2%}[/] after {len(run.history)} epochs; "
                   f"saved {', '.join([NETWORK, HISTORY, *plotted])} in {out}")
     return {**run.to_dict(), "accuracy": run.history[-1].test_accuracy, "out": out, "files": [NETWORK, HISTORY, *plotted]}
-
-
-def _data(name: str, folder: Path | None) -> DataSet:
-    from golden import data
-    return data.load(name, folder)
 
 
 def _changed(preset: Preset, **options: Any) -> Preset:
@@ -170,13 +168,16 @@ def evaluate(
     Example:  [bold]equilif evaluate results/digits/network.npz[/]
     """
     from equilif.evaluate import evaluate as run
+    from equilif.presets import PRESETS
     from equilif.train import HISTORY, read_history
     from golden import network as networks
     net, weights = networks.load(network)
     beside = network.with_name(HISTORY)
-    name: str = data or (read_history(beside)[0].data if beside.exists() else Data.digits)
-    samples = _data(name, folder)
-    found = run(net, weights, samples.x_test, samples.y_test)
+    preset = read_history(beside)[0] if beside.exists() else PRESETS[Data.digits]
+    if data and data != preset.data:
+        preset = PRESETS[data]
+    name, samples = preset.data, preset.load(folder)
+    found = run(net, weights, samples.x_test, samples.y_test, tokens=samples.tokens_test)
     show.console.print(show.confusion(found))
     show.console.print(f"\n{name}: [bold]{found.accuracy:.2%}[/] of {len(samples.x_test):,} test samples, {found.spikes_per_sample:,.0f} spikes a "
                   "sample (free phase)")
@@ -211,7 +212,8 @@ def verify(
     from equilif.train import inputs, order
     from equilif.verify import Plan
     from golden import network as networks
-    preset, loaded = _changed(PRESETS[data], eta=eta), _data(data, folder)
+    preset = _changed(PRESETS[data], eta=eta)
+    loaded = preset.load(folder)
     seed = preset.seeds[0] if seed is None else seed
     if network:
         net, weights = networks.load(network)
@@ -219,7 +221,7 @@ def verify(
             raise ValueError(f"{network} has {net.n_inputs} inputs and {net.n_outputs} outputs, {data} needs {loaded.n_features} and "
                              f"{loaded.n_classes}")
     else:
-        net = preset.network(loaded.n_features, loaded.n_classes)
+        net = preset.network(loaded)
         weights = preset.initial_weights(net, seed)
     n, epochs = len(loaded.x_train), preset.epochs if full else 1
     count = n if everything or full else min(samples, n)
@@ -262,7 +264,7 @@ def gradient(
     from golden import network as networks
     with needs("torch"):
         from golden.torch_twin import gradient_report
-    loaded = _data(data, folder)
+    loaded = PRESETS[data].load(folder)
     cases: dict[str, tuple[Network, Any]] = {}
     if network:
         cases[network.name] = networks.load(network)

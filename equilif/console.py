@@ -55,7 +55,7 @@ def train(run: Training, out: Path) -> None:
     """The epochs that are left, saved one by one."""
     from equilif.train import Progress as Done
     with console.status("compiling the kernel (only the first time takes long)"):
-        run.kernel.train(run.data.x_train, run.data.y_train, [])
+        run.kernel.train(run.data.x_train, run.data.y_train, [], tokens=run.data.tokens_train)
     if run.history:
         console.print(f"resuming after epoch {len(run.history)}")
     while not run.done:

@@ -26,7 +26,6 @@ from equilif.evaluate import Evaluation, evaluate
 from equilif.extras import MissingExtra
 from equilif.presets import Preset
 from equilif.train import NETWORK, Training, digest, inputs, order
-from golden import data
 from golden.isa import EngineConfig
 from golden.kernel import Kernel
 from golden.network import Weights
@@ -90,7 +89,7 @@ class Demo:
     # -- golden model ----------------------------------------------------------------------------------------------------
     def _train(self) -> tuple[Training, Weights]:
         show.console.rule("[bold]1  training on the golden model", align="left")
-        training = Training.start(self.preset, data.load(self.preset.data), self.seed)
+        training = Training.start(self.preset, self.preset.load(), self.seed)
         before = training.weights
         show.describe(training)
         show.train(training, self.out)

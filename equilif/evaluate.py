@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from golden.kernel import Kernel
-from golden.network import Network, Weights
+from golden.network import Network, TokenRows, Weights
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,15 @@ class Evaluation:
                 "spikes_per_sample": self.spikes_per_sample, "silent": self.silent, "full": self.full}
 
 
-def evaluate(network: Network, weights: Weights, x: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]) -> Evaluation:
+def evaluate(network: Network, weights: Weights, x: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64], *,
+             tokens: TokenRows | None = None) -> Evaluation:
     """The free phase of every sample."""
     if x.shape[1] != network.n_inputs:
         raise ValueError(f"the network has {network.n_inputs} inputs, the samples have {x.shape[1]} values")
     n = network.n_outputs
     if labels.max() >= n:
         raise ValueError(f"the network has {n} outputs, the labels go up to {labels.max()}")
-    phases, spikes = Kernel(network, weights).rates(x)
+    phases, spikes = Kernel(network, weights).rates(x, tokens=tokens)
     free, at, parts = phases[:, 0], 0, {}
     for p in network.lif:
         parts[p.name] = free[:, at: at + p.size]

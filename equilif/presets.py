@@ -4,11 +4,31 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Self
 
+import numpy as np
+
+from golden import data as images
+from golden import sequences
+from golden.data import DataSet
 from golden.network import Network, Weights
+from golden.relay import FRACTION
 from golden.schedule import Schedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """A memory of a sequence's tokens between data and hidden populations (golden.network.Network.attention)."""
+
+    tokens: int                             #: patterns that it holds; longer sequences are cut or pooled by their loader
+    heads: int
+    gain: int = 1
+    sharpness: int = 3
+    query: float = 0.3                      #: deviation of the initial queries
+    query_scale: float = 1.0                #: relative learning rate of the queries
+    loading: Mapping[str, Any] = field(default_factory=dict)    #: options of the loader in golden.sequences
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +46,7 @@ class Preset:
     shift: float = 0.0                      #: part of the training images that an epoch moves by a pixel (golden.data.shifted)
     bias: float = 0.2                       #: initial biases in thresholds
     scale: float = 0.5                      #: initial weights as a part of Glorot's limit
+    memory: Memory | None = None            #: for sequences
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)    #: a reported accuracy is the mean over these; the first is the default
 
     def __post_init__(self) -> None:
@@ -50,11 +71,27 @@ class Preset:
         left = 1 - progress if self.form == "linear" else (1 + math.cos(math.pi * progress)) / 2
         return self.eta * (self.decay + (1 - self.decay) * left)
 
-    def network(self, n_inputs: int, n_outputs: int) -> Network:
-        return Network.chain(n_inputs, *self.hidden, n_outputs, schedule=self.schedule, rate_scales=self.rate_scales or None)
+    def load(self, folder: Path | None = None) -> DataSet:
+        """The data set from ``folder``, or from where its loader looks by itself."""
+        if self.memory is None:
+            return images.load(self.data, folder)
+        return sequences.load(self.data, folder, max_tokens=self.memory.tokens, **self.memory.loading).data_set()
+
+    def network(self, d: DataSet) -> Network:
+        m = self.memory
+        if m is None or d.tokens_train is None:
+            return Network.chain(d.n_features, *self.hidden, d.n_classes, schedule=self.schedule, rate_scales=self.rate_scales or None)
+        return Network.attention(m.tokens, d.tokens_train.table.shape[1], m.heads, *self.hidden, d.n_classes, gain=m.gain, sharpness=m.sharpness,
+                                 schedule=self.schedule, query_scale=m.query_scale)
 
     def initial_weights(self, network: Network, seed: int) -> Weights:
-        return network.initial_weights(seed, bias=self.bias, scale=self.scale)
+        m = self.memory
+        weights = network.initial_weights(seed, bias=self.bias, scale=self.scale, query=m.query if m else 0)
+        if m and (n := m.loading.get("n_pos", 0)):
+            # each head begins at a place of its own in the sequence
+            places = sequences.position(np.linspace(0, 1, m.heads), n).astype(np.int64) << (network.numerics.fraction - FRACTION)
+            weights["bias-query"].reshape(m.heads, -1)[:, -n:] = places
+        return weights
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -62,11 +99,19 @@ class Preset:
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> Self:
         lists = {k: tuple(d[k]) for k in ("hidden", "rate_scales", "seeds")}
-        return cls(**{**d, **lists, "schedule": Schedule(**d["schedule"])})
+        return cls(**{**d, **lists, "schedule": Schedule(**d["schedule"]), "memory": Memory(**d["memory"]) if d.get("memory") else None})
 
 
 PRESETS = {p.data: p for p in (
     Preset(data="digits", hidden=(64,), epochs=15, eta=0.05, decay=0.93),
     Preset(data="mnist", hidden=(128,), epochs=10, eta=0.02, decay=0.05, form="linear", schedule=Schedule(beta=1.0), shift=0.5),
     Preset(data="fashion", hidden=(256,), epochs=20, eta=0.01, decay=0.05, form="linear", schedule=Schedule(nudged=16)),
+    Preset(data="snippets", hidden=(64,), epochs=16, eta=0.003, decay=0.85, schedule=Schedule(nudged=16),
+           memory=Memory(tokens=64, heads=8, sharpness=3, query_scale=32)),
+    Preset(data="imdb", hidden=(64,), epochs=10, eta=0.003, decay=0.8, schedule=Schedule(nudged=16),
+           memory=Memory(tokens=400, heads=8, sharpness=2, query_scale=32, loading={"drop": 50})),
+    Preset(data="spoken", hidden=(128,), epochs=20, eta=0.02, decay=0.93, schedule=Schedule(nudged=16),
+           memory=Memory(tokens=32, heads=16, sharpness=4, query=0, loading={"n_pos": 16})),
+    Preset(data="vowels", hidden=(128,), epochs=20, eta=0.02, decay=0.93, schedule=Schedule(nudged=16),
+           memory=Memory(tokens=32, heads=8, sharpness=3, query=0, loading={"n_pos": 8})),
 )}

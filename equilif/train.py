@@ -84,14 +84,14 @@ class Training:
 
     @classmethod
     def start(cls, preset: Preset, data: DataSet, seed: int) -> Self:
-        network = preset.network(data.n_features, data.n_classes)
+        network = preset.network(data)
         for epoch in range(preset.epochs):
             Kernel(network, lr=preset.rate(epoch))         # a rate that has no code is found out now
         return cls(preset, seed, data, Kernel(network, preset.initial_weights(network, seed), lr=preset.rate(0)))
 
     @classmethod
-    def resume(cls, folder: Path, data: Callable[[str], DataSet], *, epochs: int | None = None) -> Self:
-        """The run that was saved in ``folder``; ``data`` loads a data set by name, ``epochs`` lengthens or shortens the run."""
+    def resume(cls, folder: Path, data: Path | None = None, *, epochs: int | None = None) -> Self:
+        """The run that was saved in ``folder``, its samples in ``data``; ``epochs`` lengthens or shortens the run."""
         network, weights = networks.load(folder / NETWORK)
         preset, seed, history = read_history(folder / HISTORY)
         at = next((k for k, record in enumerate(history) if record.weights == digest(weights)), None)
@@ -99,9 +99,8 @@ class Training:
             raise ValueError(f"{folder / NETWORK} is not from the run of {folder / HISTORY}")
         if epochs is not None:
             preset = dataclasses.replace(preset, epochs=epochs)
-        loaded = data(preset.data)
         history = history[: at + 1]
-        return cls(preset, seed, loaded, Kernel(network, weights, lr=preset.rate(0), counter=history[-1].counter), history)
+        return cls(preset, seed, preset.load(data), Kernel(network, weights, lr=preset.rate(0), counter=history[-1].counter), history)
 
     @property
     def network(self) -> Network:
@@ -113,7 +112,9 @@ class Training:
 
     @property
     def sizes(self) -> str:
-        return "-".join(map(str, (self.data.n_features, *self.preset.hidden, self.data.n_classes)))
+        m = self.network.loaded
+        first = f"{m.softmax.size} tokens of {m.relay.width} x {m.relay.heads} heads" if m else self.data.n_features
+        return "-".join(map(str, (first, *self.preset.hidden, self.data.n_classes)))
 
     @property
     def done(self) -> bool:
@@ -128,12 +129,12 @@ class Training:
         x = inputs(self.data, self.preset, self.seed, epoch)
         start = time.perf_counter()
         for part in np.array_split(order(self.seed, epoch, n), min(CHUNKS, n)):
-            did = self.kernel.train(x, self.data.y_train, part)
+            did = self.kernel.train(x, self.data.y_train, part, tokens=self.data.tokens_train)
             hits, spikes, samples = hits + did.hits, spikes + did.spikes, samples + did.samples
             speed = samples / (time.perf_counter() - start)
             progress(Progress(samples, n, hits / samples, speed))
-        record = EpochRecord(epoch + 1, eta, hits / n, self.kernel.accuracy(self.data.x_test, self.data.y_test), spikes / n, speed,
-                             self.kernel.counter, digest(self.weights))
+        test_accuracy = self.kernel.accuracy(self.data.x_test, self.data.y_test, tokens=self.data.tokens_test)
+        record = EpochRecord(epoch + 1, eta, hits / n, test_accuracy, spikes / n, speed, self.kernel.counter, digest(self.weights))
         self.history.append(record)
         return record
 

@@ -25,7 +25,7 @@ from golden.data import Bytes, DataSet
 from golden.fixed import Raw
 from golden.isa import EngineConfig
 from golden.kernel import Kernel
-from golden.network import Network, Weights
+from golden.network import Network, TokenRows, Weights
 from golden.reference import one_hot
 
 with needs("hdl,sim"):
@@ -131,13 +131,13 @@ class SideBySide:
         self.golden.set_learning_rate(eta)
         self.rtl.set_learning_rate(eta)
 
-    def train(self, x: Raw, label: int) -> None:
+    def train(self, x: Raw, label: int, tokens: TokenRows | None = None) -> None:
         """One sample, and its update on both sides; Mismatch at the first difference."""
         x, y = np.asarray(x, np.int64), one_hot(np.array([label]), self.network.n_outputs)
-        rates, spikes = self.golden.rates(x[None], y)
-        self.golden.train(x[None].astype(np.uint8), np.array([label]))
-        run = self.rtl.sample(x, y[0])
-        self._since.append((x, y[0]))
+        rates, spikes = self.golden.rates(x[None], y, tokens=tokens)
+        self.golden.train(x[None].astype(np.uint8), np.array([label]), tokens=tokens)
+        run = self.rtl.sample(x, y[0], tokens=tokens and tokens.sample(0))
+        self._since.append((x, y[0], tokens))
         plus, minus = self.rtl.rates()
         where = f"training sample {self.report.training.samples}"
         try:
@@ -149,10 +149,10 @@ class SideBySide:
         if len(self._since) >= self.checkpoint:
             self.compare_weights()
 
-    def infer(self, x: Raw) -> None:
+    def infer(self, x: Raw, tokens: TokenRows | None = None) -> None:
         x = np.asarray(x, np.int64)
-        rates, spikes = self.golden.rates(x[None])
-        run = self.rtl.sample(x)
+        rates, spikes = self.golden.rates(x[None], tokens=tokens)
+        run = self.rtl.sample(x, tokens=tokens and tokens.sample(0))
         where = f"inference sample {self.report.inference.samples}"
         self._same(where, rates[0], spikes[0], run.prediction, run.spikes, {"free": (rates[0, 0], self.rtl.rates()[0])})
         self._count(self.report.inference, run)
@@ -190,18 +190,18 @@ class SideBySide:
                 raise Mismatch("weight", f"training sample {samples}, synapse {name}, element [{row}, {column}]", int(w[row, column]),
                                int(rtl[name][row, column]))
 
-    def _trace(self, samples: Sequence[tuple[Raw, Raw]]) -> None:
+    def _trace(self, samples: Sequence[tuple[Raw, Raw, TokenRows | None]]) -> None:
         """From the last checkpoint again: Mismatch of the first sample whose update differs, if there is one."""
         golden = Kernel(self.network, self._weights, lr=self.eta, counter=self._counter)
         self.rtl = VerilatedNetwork(self.compiled, self._weights, eta=self.eta, counter=self._counter)
-        for k, (x, y) in enumerate(samples):
-            golden.train(x[None].astype(np.uint8), np.array([y.argmax()]))
-            self.rtl.sample(x, y)
+        for k, (x, y, tokens) in enumerate(samples):
+            golden.train(x[None].astype(np.uint8), np.array([y.argmax()]), tokens=tokens)
+            self.rtl.sample(x, y, tokens=tokens and tokens.sample(0))
             self._same_weights(golden.weights, self.rtl.weights, str(self._first + k))
 
     def _remember(self) -> None:
         self._weights, self._counter, self._first = self.golden.weights, self.golden.counter, self.report.training.samples
-        self._since: list[tuple[Raw, Raw]] = []
+        self._since: list[tuple[Raw, Raw, TokenRows | None]] = []
 
     def _output(self) -> slice:
         at = 0
@@ -254,12 +254,12 @@ def compare(network: Network, weights: Weights, config: EngineConfig, data: Data
                 pair.set_learning_rate(eta)
                 x_train = inputs()
                 for j in order:
-                    pair.train(x_train[j], int(data.y_train[j]))
+                    pair.train(x_train[j], int(data.y_train[j]), data.tokens_train and data.tokens_train.take([j]))
                     done += 1
                     progress(done, report)
             pair.compare_weights()
-            for x in data.x_test[: plan.n_test]:
-                pair.infer(x)
+            for j, x in enumerate(data.x_test[: plan.n_test]):
+                pair.infer(x, data.tokens_test and data.tokens_test.take([j]))
                 done += 1
                 progress(done, report)
         except Mismatch as e:

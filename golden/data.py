@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from golden.network import TokenRows
+
 Bytes = npt.NDArray[np.uint8]
 
 IDX_FILES = {"train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
@@ -21,13 +23,15 @@ NAMES = ("digits", "mnist", "fashion")
 
 @dataclass(frozen=True)
 class DataSet:
-    """Inputs are 8-bit values, labels class numbers."""
+    """Inputs are 8-bit values, labels class numbers.  A sequence has no inputs (n, 0) but tokens for a memory."""
 
     name: str
     x_train: Bytes
     y_train: npt.NDArray[np.int64]
     x_test: Bytes
     y_test: npt.NDArray[np.int64]
+    tokens_train: TokenRows | None = None
+    tokens_test: TokenRows | None = None
 
     @property
     def n_features(self) -> int:

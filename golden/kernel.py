@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit, prange
 
-from golden.network import ONE, Network, Weights
+from golden.network import ONE, Network, TokenRows, Weights
 from golden.plasticity import DITHER_COLUMN, DITHER_MASK, DITHER_ROW, DITHER_UPDATE
 from golden.reference import learning_steps
 from golden.relay import query_shift, retrieval_shift
@@ -30,17 +30,6 @@ CLAMPED_LIF, LIF_LIF, CLAMPED_RELAY, RELAY_LIF, SOFTMAX_RELAY = range(5)
 SIZE, START = range(2)                                        # of the population table
 RELAY_AT, HEADS, WIDTH, CODES_AT, N_PATTERNS, PATTERNS_AT, SHIFT, Q_SHIFT, R_SHIFT = range(9)       # of the memory table
 FREE, NUDGED, WINDOW, THRESHOLD, STRENGTH, LEAK, RATE_SHIFT = range(7)
-
-
-class TokenRows(NamedTuple):
-    """Patterns for a loaded memory, as rows of a table: sample j has the rows ``rows[off[j]: off[j + 1]]``.
-
-    table (n_rows, width) raw weights, int16; rows int32; off (n + 1,) int64.
-    """
-
-    table: npt.NDArray[np.int16]
-    rows: I32
-    off: npt.NDArray[np.int64]
 
 
 NO_TOKENS = TokenRows(np.zeros((0, 0), np.int16), np.zeros(0, np.int32), np.zeros(0, np.int64))

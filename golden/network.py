@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -320,6 +320,26 @@ class Tokens:
             raise ValueError(f"sequences must have shape (up to {size}, width), not {[a.shape for a in arrays if a.ndim != 2 or len(a) > size][0]}")
         patterns = np.stack([np.pad(a, ((0, size - len(a)), (0, 0))) for a in arrays])
         return cls(patterns, np.arange(size) < np.array([len(a) for a in arrays])[:, None])
+
+
+class TokenRows(NamedTuple):
+    """Patterns for a loaded memory, as rows of a table: sample j has the rows ``rows[off[j]: off[j + 1]]``.
+
+    table (n_rows, width) raw weights, int16; rows int32; off (n + 1,) int64.
+    """
+
+    table: npt.NDArray[np.int16]
+    rows: npt.NDArray[np.int32]
+    off: npt.NDArray[np.int64]
+
+    def sample(self, j: int) -> Raw:
+        """Raw patterns (n, width) of sample j."""
+        return self.table[self.rows[self.off[j]: self.off[j + 1]]].astype(np.int64)
+
+    def take(self, indices: npt.ArrayLike) -> TokenRows:
+        """Some samples, with the same table."""
+        parts = [self.rows[self.off[j]: self.off[j + 1]] for j in np.asarray(indices, np.int64)]
+        return TokenRows(self.table, np.concatenate([self.rows[:0], *parts]), np.cumsum([0, *map(len, parts)], dtype=np.int64))
 
 
 def save(path: Path, network: Network, weights: Mapping[str, Raw]) -> None:

@@ -16,7 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from golden.data import DataSet
 from golden.embeddings import Codes, WordVectors, find, read_npz, to_codes, tokenise
+from golden.fixed import DEFAULT, Numerics
+from golden.network import TokenRows
+from golden.relay import FRACTION
 
 Rows = npt.NDArray[np.int32]
 Longs = npt.NDArray[np.int64]
@@ -93,6 +97,13 @@ class Sequences:
     @property
     def d(self) -> int:
         return int(self.table.shape[1])
+
+    def data_set(self, numerics: Numerics = DEFAULT) -> DataSet:
+        """Its samples as tokens for a memory: codes / 128 as raw weights."""
+        table = self.table.astype(np.int16) << (numerics.fraction - FRACTION)
+        train, test = (TokenRows(table, r.rows, r.off) for r in (self.train, self.test))
+        return DataSet(self.name, np.zeros((len(self.train), 0), np.uint8), self.train.labels, np.zeros((len(self.test), 0), np.uint8),
+                       self.test.labels, train, test)
 
 
 def _ranges(starts: Longs, lengths: Longs) -> tuple[Longs, Longs]:
