@@ -10,7 +10,8 @@ from golden.isa import EngineConfig
 ICEBREAKER = Board(
     name="icebreaker", title="iCEBreaker (Lattice iCE40UP5K)", platform=ICEBreakerPlatform,
     clock=Ice40Pll, clock_hz=24e6, baud=2_000_000,
-    config=EngineConfig(lanes=4, tiles=4096, value_groups=256, state_groups=128, single_port=True, forwarding=False),
+    config=EngineConfig(lanes=4, tiles=4096, value_groups=256, state_groups=128, single_port=True, forwarding=False,
+                        softmax=False),
     network=(784, 64, 10),
     synth_opts="-dsp -spram -abc2",
     after_read=(

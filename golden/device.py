@@ -187,15 +187,15 @@ def program_fault(code: bytes, config: EngineConfig) -> int | None:
     """
     program: list[Instruction] = []
     halt, roomy = Instruction(op=Op.HALT), replace(config, program_words=1 << 10)
-    inside = False
+    depth = 0
     for at in range(len(code) // INSTRUCTION_BYTES):
         if (at + 1) * WORDS > config.program_words:
             return at
         try:
             new = Instruction.decode(int.from_bytes(code[at * INSTRUCTION_BYTES: (at + 1) * INSTRUCTION_BYTES], "little"))
-            inside = new.op == Op.REPEAT or (inside and new.op != Op.NEXT)
+            depth += (new.op == Op.REPEAT) - (new.op == Op.NEXT)
             # closed at once, only this instruction can be at fault
-            check([*program, new, *([Instruction(op=Op.NEXT)] if inside else []), halt], roomy)
+            check([*program, new, *[Instruction(op=Op.NEXT)] * depth, halt], roomy)
         except ProgramError as e:
             found = re.match(r"instruction (\d+)", str(e))
             assert found and int(found[1]) == at, e

@@ -13,6 +13,7 @@ from amaranth import Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from golden import relay, softmax
 from golden.isa import FIELDS, THRESHOLD_MAX, WALK, WORDS, EngineConfig, Op
 from golden.lif import LEAKS
 from golden.plasticity import GAIN_MAX, SHIFTS
@@ -30,6 +31,7 @@ def _word_layout(word: int) -> data.StructLayout:
     return data.StructLayout(members)
 
 
+MEMORY = (Op.SOFTMAX, Op.RELAY)
 THRESHOLDS = [1 << k for k in range(THRESHOLD_MAX.bit_length())]
 
 
@@ -59,8 +61,8 @@ class Checker(wiring.Component):
         cfg, width = self.config, {name: bits for name, bits, _ in FIELDS}
         first, second, third = (data.View(_word_layout(k), self.word) for k in range(WORDS))
         part, op, src, tile = Signal(range(WORDS)), Signal(4), Signal(width["src"]), Signal(16)
-        inside, halts = Signal(), Signal()
-        m.d.comb += self.closed.eq(halts & ~inside)
+        depth, halts = Signal(range(cfg.loops + 1)), Signal()
+        m.d.comb += self.closed.eq(halts & (depth == 0))
 
         def is_(value, *ops):
             return value.matches(*(int(o) for o in ops))
@@ -88,12 +90,13 @@ class Checker(wiring.Component):
                             repeat, next_ = is_(first.op, Op.REPEAT), is_(first.op, Op.NEXT)
                             m.d.comb += bad.eq(
                                 (first.op > max(Op)) | (self.index == self.most)
-                                | repeat & (inside | (first.count == 0)) | next_ & ~inside
+                                | repeat & ((depth == cfg.loops) | (first.count == 0)) | next_ & (depth == 0)
                                 | is_(first.op, Op.STEP) & ~first.shift.matches(*LEAKS)
                                 | is_(first.op, Op.MEASURE) & ~first.shift.matches(*RATE_SHIFTS)
-                                | is_(first.op, Op.LEARN) & ~first.shift.matches(*SHIFTS))
+                                | is_(first.op, Op.LEARN) & ~first.shift.matches(*SHIFTS)
+                                | self._of_memories(first))
                             m.d.sync += [
-                                self.fault.eq(bad), op.eq(first.op), src.eq(first.src), inside.eq(repeat | inside & ~next_),
+                                self.fault.eq(bad), op.eq(first.op), src.eq(first.src), depth.eq(depth + repeat - next_),
                                 halts.eq(is_(first.op, Op.HALT) & (first.mode == 0)),
                             ]
                         with m.Case(1):
@@ -114,7 +117,7 @@ class Checker(wiring.Component):
                     with m.If(outside & ~is_(op, Op.ARGMAX)):
                         m.d.sync += self.fault.eq(1)
                         m.next = "WORD"
-                    with m.Elif(walk & ~is_(op, Op.NUDGE)):
+                    with m.Elif(walk & ~is_(op, Op.NUDGE, *MEMORY)):
                         m.next = "GOOD"
                     with m.Else():
                         m.next = "SOURCE"
@@ -143,5 +146,11 @@ class Checker(wiring.Component):
                 m.d.sync += self.index.eq(self.index + 1)
                 m.next = "WORD"
         with m.If(self.clear):
-            m.d.sync += [part.eq(0), self.fault.eq(0), self.index.eq(0), inside.eq(0), halts.eq(0)]
+            m.d.sync += [part.eq(0), self.fault.eq(0), self.index.eq(0), depth.eq(0), halts.eq(0)]
         return m
+
+    def _of_memories(self, first):
+        """Fault in what only engines with memories have."""
+        if not self.config.softmax:
+            return first.op.matches(*map(int, MEMORY)) | first.op.matches(int(Op.DRIVE), int(Op.LEARN)) & (first.mode != 0)
+        return (first.op == Op.SOFTMAX) & ~first.shift.matches(*softmax.SHIFTS) | (first.op == Op.RELAY) & ~first.shift.matches(*relay.SHIFTS)

@@ -8,6 +8,8 @@ Fetch is one instruction ahead of execution.  Throughput: an instruction in 5 cy
 """
 from __future__ import annotations
 
+from itertools import pairwise
+
 from amaranth import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -33,21 +35,24 @@ class Sequencer(wiring.Component):
     latency = 5
 
     def __init__(self, config: EngineConfig):
+        self.config = config
         super().__init__({"start": In(1), "learn": In(1), "idle": In(1), "busy": Out(1),
                           "addr": Out(range(config.program_words)), "read": Out(1), "word": In(32), "o": Out(stream.Signature(INSTRUCTION))})
 
     def elaborate(self, platform):
         m = Module()
         o = self.o
-        pc, loop = Signal.like(self.addr), Signal.like(self.addr)
-        remaining, learning = Signal(9), Signal()
+        pc, learning = Signal.like(self.addr), Signal()
+        # (start, iterations left) of the loops, innermost first; outside all loops none are left
+        loops = [(Signal.like(self.addr, name=f"loop{k}"), Signal(9, name=f"remaining{k}")) for k in range(self.config.loops)]
+        loop, remaining = loops[0]
         words = Signal(32 * (WORDS - 1), reset_less=True)
         fresh = Signal(INSTRUCTION)
         m.d.comb += [self.addr.eq(pc), fresh.as_value().eq(Cat(words, self.word)), o.p.eq(fresh)]
 
         with m.FSM():
             with m.State("IDLE"):
-                m.d.sync += [pc.eq(0), remaining.eq(0), learning.eq(self.learn)]
+                m.d.sync += [pc.eq(0), learning.eq(self.learn), *(left.eq(0) for _, left in loops)]
                 with m.If(self.start):
                     m.d.sync += self.busy.eq(1)
                     m.next = "FETCH0"
@@ -63,11 +68,16 @@ class Sequencer(wiring.Component):
                         with m.If(~(fresh.mode[INFER.bit_length() - 1] & learning)):
                             m.next = "HALT"
                     with m.Case(Op.REPEAT):
+                        for (start, left), (outer_start, outer_left) in pairwise(loops):
+                            m.d.sync += [outer_start.eq(start), outer_left.eq(left)]
                         m.d.sync += [loop.eq(pc), remaining.eq(fresh.count)]
                     with m.Case(Op.NEXT):
                         m.d.sync += remaining.eq(remaining - 1)
                         with m.If(remaining != 1):
                             m.d.sync += pc.eq(loop)
+                        for (start, left), (outer_start, outer_left) in pairwise(loops):
+                            with m.If(remaining == 1):
+                                m.d.sync += [start.eq(outer_start), left.eq(outer_left), outer_left.eq(0)]
                     with m.Case(Op.MARK):
                         with m.If((fresh.count == 0) | (fresh.count == remaining)):
                             m.next = "ISSUE"

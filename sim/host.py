@@ -17,6 +17,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 
+from golden import relay, softmax
 from golden.device import Device
 from golden.isa import FIELDS, THRESHOLD_MAX, EngineConfig, Instruction, Op, assemble
 from golden.lif import LEAKS
@@ -36,6 +37,7 @@ from golden.protocol import (
     unseal,
 )
 from golden.rate import RATE_SHIFTS
+from hdl.checker import MEMORY
 from hdl.host import EnginePort, Host
 from hdl.uart import RECEIVED
 from sim.run import bench_config, engine_config
@@ -134,7 +136,7 @@ class HostBench(wiring.Component):
 # -- frames ------------------------------------------------------------------------------------------------------------------------
 def instruction(config: EngineConfig, rng: random.Random) -> bytes:
     """A random instruction, mostly right."""
-    op = rng.choice([o for o in Op if o not in (Op.HALT, Op.REPEAT, Op.NEXT)])
+    op = rng.choice([o for o in Op if o not in (Op.HALT, Op.REPEAT, Op.NEXT) and (config.softmax or o not in MEMORY)])
 
     def span(size: int, most: int) -> tuple[int, int]:
         n = rng.randint(1, min(size, most))
@@ -142,12 +144,13 @@ def instruction(config: EngineConfig, rng: random.Random) -> bytes:
 
     dst, n_dst = span(config.state_groups, config.tiles)
     src, n_src = span(config.state_groups if op == Op.GATHER else config.value_groups, config.tiles // n_dst)
-    if op == Op.NUDGE:
+    if op in (Op.NUDGE, *MEMORY):
         src = rng.randint(0, config.value_groups - n_dst)
     tile = rng.choice([0, config.tiles - n_src * n_dst])
-    shifts = {Op.LEARN: SHIFTS, Op.STEP: LEAKS}.get(op, RATE_SHIFTS)
+    shifts = {Op.LEARN: SHIFTS, Op.STEP: LEAKS, Op.SOFTMAX: softmax.SHIFTS, Op.RELAY: relay.SHIFTS}.get(op, RATE_SHIFTS)
     gain = 1 << rng.randrange(THRESHOLD_MAX.bit_length()) if op == Op.STEP else rng.randint(0, GAIN_MAX)
-    fields = {"mode": rng.randint(0, 15), "shift": rng.choice(shifts), "gain": gain, "src": src, "n_src": n_src, "dst": dst, "n_dst": n_dst,
+    mode = rng.randint(0, 15 if config.softmax or op not in (Op.DRIVE, Op.LEARN) else 0)
+    fields = {"mode": mode, "shift": rng.choice(shifts), "gain": gain, "src": src, "n_src": n_src, "dst": dst, "n_dst": n_dst,
               "operand": tile - (tile >> 15 << 16)}
     return Instruction(op=op, **fields).encode().to_bytes(INSTRUCTION_BYTES, "little")
 
@@ -172,13 +175,15 @@ def code_of(*program: Instruction) -> bytes:
 def program(config: EngineConfig, rng: random.Random, *, most: int = 6, wrong: float = 0.0) -> bytes:
     """Machine code of a random program; each instruction is spoiled with probability ``wrong``, and so are loops and end."""
     parts: list[bytes] = []
-    loop = rng.random() < 0.5
     for _ in range(rng.randint(0, most)):
         parts.append(instruction(config, rng))
-    if loop:
-        first, last = sorted((rng.randint(0, len(parts)), rng.randint(0, len(parts))))
-        parts.insert(last, code_of(Instruction(op=Op.NEXT)))
-        parts.insert(first, code_of(Instruction(op=Op.REPEAT, count=rng.randint(1, 511))))
+    for at in sorted(rng.choices(range(len(parts) + 1), k=2 * rng.randint(0, config.loops)), reverse=True):
+        parts.insert(at, b"")                                # where a loop begins or ends
+    marks, depth = [k for k, part in enumerate(parts) if not part], 0
+    for k, at in enumerate(marks):
+        opens = depth < min(config.loops, len(marks) - k) and (not depth or rng.random() < 0.5)
+        parts[at] = code_of(Instruction(op=Op.REPEAT, count=rng.randint(1, 511)) if opens else Instruction(op=Op.NEXT))
+        depth += 1 if opens else -1
     parts.append(code_of(Instruction(op=Op.HALT)))
     parts = [spoil(p, rng) if rng.random() < wrong else p for p in parts]
     if rng.random() < wrong:
@@ -206,7 +211,7 @@ class Frames:
         return rng.choice([0, size - n, rng.randint(0, size - n)]), n
 
     def load(self) -> bytes:
-        return self.seal(Command.LOAD, program(self.config, self.rng, most=self.config.program_words // 3 - 3))
+        return self.seal(Command.LOAD, program(self.config, self.rng, most=self.config.program_words // 3 - 2 * self.config.loops - 1))
 
     def write(self) -> bytes:
         region = self.rng.choice([Region.WEIGHT, Region.VALUE, Region.COUNTER])

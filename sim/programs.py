@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from golden import relay, softmax
 from golden.fixed import Raw
 from golden.isa import SYNAPTIC, THRESHOLD_MAX, WALK, WORDS, EngineConfig, Instruction, Op
 from golden.lif import LEAKS
 from golden.plasticity import GAIN_MAX, SHIFTS
 from golden.rate import RATE_SHIFTS
+from hdl.checker import MEMORY
 
 
 def random_values(rng: np.random.Generator, config: EngineConfig) -> Raw:
@@ -41,7 +43,7 @@ def random_instruction(rng: np.random.Generator, config: EngineConfig, op: Op) -
         n = int(rng.integers(1, min(most, limit) + 1))
         return int(rng.integers(0, limit - n + 1)), n
 
-    mode = int(rng.integers(0, 4))
+    mode = int(rng.integers(0, 16)) if config.softmax or op not in (Op.DRIVE, Op.LEARN) else 0
     dst, n_dst = place(config.state_groups, 4)
     src, n_src = place(config.state_groups if op == Op.GATHER else config.value_groups, 4)
     reach = int(rng.choice([1, config.numerics.one, 1 << 15]))
@@ -53,30 +55,39 @@ def random_instruction(rng: np.random.Generator, config: EngineConfig, op: Op) -
         shift = int(rng.choice(RATE_SHIFTS))
     elif op == Op.LEARN:
         gain, shift = min(int(rng.integers(0, 2 * GAIN_MAX)), GAIN_MAX), int(rng.choice(SHIFTS))
-    elif op == Op.NUDGE:
+    elif op in MEMORY:
+        shift = int(rng.choice(softmax.SHIFTS if op == Op.SOFTMAX else relay.SHIFTS))
+    if op in (Op.NUDGE, *MEMORY):
         src = int(rng.integers(0, config.value_groups - n_dst + 1))
     if op in SYNAPTIC:
         operand = int(rng.integers(0, config.tiles - n_src * n_dst + 1))
     return Instruction(op=op, mode=mode, shift=shift, gain=gain, operand=operand, src=src, n_src=n_src, dst=dst, n_dst=n_dst)
 
 
+def _random_body(rng: np.random.Generator, config: EngineConfig, loops: int) -> list[Instruction]:
+    """Up to six instructions, now and then in a loop of loops."""
+    ops = sorted((WALK | SYNAPTIC | {Op.ARGMAX}) - (frozenset() if config.softmax else frozenset(MEMORY)))
+    count, body = int(rng.integers(0, 5)), []
+    for _ in range(int(rng.integers(0, 7))):
+        if rng.random() < 0.1:
+            body.append(Instruction(op=Op.HALT, mode=1))
+        op = Op(int(rng.choice(ops)))
+        instruction = random_instruction(rng, config, op)
+        if op == Op.MARK:
+            instruction = Instruction(op=op, dst=instruction.dst, n_dst=instruction.n_dst, count=int(rng.integers(0, 4)))
+        body.append(instruction)
+    if count and loops > 1 and rng.random() < 0.5:
+        at = int(rng.integers(0, len(body) + 1))
+        body[at:at] = _random_body(rng, config, loops - 1)
+    return [Instruction(op=Op.REPEAT, count=count), *body, Instruction(op=Op.NEXT)] if count else body
+
+
 def random_program(rng: np.random.Generator, config: EngineConfig) -> list[Instruction]:
     """Up to as many instructions as fit, with loops, conditional marks and conditional halts, ended by HALT."""
     most = config.program_words // WORDS - 4
     program: list[Instruction] = []
-    ops = sorted(WALK | SYNAPTIC | {Op.ARGMAX})
     for _ in range(int(rng.integers(1, 5))):
-        count, body = int(rng.integers(0, 5)), []
-        for _ in range(int(rng.integers(0, 7))):
-            if rng.random() < 0.1:
-                body.append(Instruction(op=Op.HALT, mode=1))
-            op = Op(int(rng.choice(ops)))
-            instruction = random_instruction(rng, config, op)
-            if op == Op.MARK:
-                instruction = Instruction(op=op, dst=instruction.dst, n_dst=instruction.n_dst, count=int(rng.integers(0, 4)))
-            body.append(instruction)
-        if count:
-            body = [Instruction(op=Op.REPEAT, count=count), *body, Instruction(op=Op.NEXT)]
+        body = _random_body(rng, config, config.loops)
         if len(program) + len(body) > most:
             break
         program += body

@@ -19,7 +19,7 @@ from sim.run import simulate
 
 # no size is a power of two that could be, so that every comparison is a real one; then one whose sizes all are
 ODD = EngineConfig(lanes=2, tiles=23, value_groups=32, state_groups=8, program_words=32)
-EVEN = EngineConfig(lanes=4, tiles=16, value_groups=16, state_groups=16, program_words=24, single_port=True)
+EVEN = EngineConfig(lanes=4, tiles=16, value_groups=16, state_groups=16, program_words=24, single_port=True, softmax=False)
 BUILD_ID = 0xDBC0_1234                     # with both of SLIP's special bytes
 
 
