@@ -11,11 +11,11 @@ from amaranth import Array, Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
-from golden.isa import COLUMN, WALK, EngineConfig, Op
+from golden.isa import WALK, EngineConfig, Op
 from golden.plasticity import DITHER_UPDATE, DITHER_WIDTH
 from hdl.fixed import lanes_of, ram
 from hdl.host import COUNTER_REGION, PROGRAM_REGION, VALUE_REGION, WEIGHT_REGION, EnginePort
-from hdl.isa import INSTRUCTION, group_bits, lane_bits
+from hdl.isa import INSTRUCTION, by_column, by_minus, group_bits, lane_bits
 from hdl.lanes import Lanes
 from hdl.scan import Scanner
 from hdl.sequencer import Sequencer
@@ -76,8 +76,8 @@ class Engine(wiring.Component):
         m.d.sync += slot.eq(~slot & ~start)          # in step with the instruction, so that cycles do not depend on what came before
         m.d.comb += [
             scanner.start.eq(start & ~walks(ins.op)), scanner.src.eq(ins.src), scanner.n_src.eq(ins.n_src), scanner.tile.eq(ins.operand),
-            scanner.stride.eq(Mux((ins.op == Op.GATHER) & ins.mode[COLUMN.bit_length() - 1], 1, ins.n_dst)), scanner.dither.eq(phase),
-            scanner.spiking.eq(ins.op == Op.GATHER), scanner.learning.eq(learning),
+            scanner.stride.eq(Mux(by_column(ins, cfg), 1, ins.n_dst)), scanner.dither.eq(phase),
+            scanner.spiking.eq(ins.op == Op.GATHER), scanner.learning.eq(learning), scanner.by_minus.eq(by_minus(ins, cfg)),
             scanner.allow.eq(slot if cfg.single_port else 1),
             scanner.spikes.eq(lanes.scan_spikes), scanner.plus.eq(lanes.scan_plus), scanner.minus.eq(lanes.scan_minus),
             walker.start.eq(start), walker.walking.eq(walks(ins.op)), walker.instruction.eq(ins),

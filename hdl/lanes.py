@@ -22,7 +22,7 @@ from amaranth.lib.wiring import In, Out
 from golden.isa import MINUS, PLUS, STATIC, EngineConfig, Op
 from golden.plasticity import DITHER_COLUMN, DITHER_WIDTH, SHIFTS
 from hdl.fixed import lanes_of, popcount, ram, rotate, shape, times_index
-from hdl.isa import INSTRUCTION, command, group_bits, lane_bits, tile_bits
+from hdl.isa import INSTRUCTION, command, group_bits, lane_bits, signed_values, tile_bits
 from hdl.lif import Lif
 from hdl.plasticity import Plasticity
 from hdl.rate import Measure
@@ -124,7 +124,7 @@ class Lanes(wiring.Component):
         for rd in (s_rd, plus_rd, minus_rd):
             m.d.comb += rd.en.eq(self.scan_fetch | ~self.scan_hold)
 
-        turn, scale1 = Signal(lane), Signal(9, reset_less=True)
+        turn, scale1 = Signal(lane), Signal.like(i.scale, reset_less=True)
         up1 = Signal(signed(16), reset_less=True)
         m.d.sync += [turn.eq(i.rotate), scale1.eq(i.scale), up1.eq(i.up)]
         # With a single port a LEARN command comes every other cycle, and what it brings may stay for two: registers saved
@@ -139,6 +139,7 @@ class Lanes(wiring.Component):
             um2 = Signal.like(um1)
             m.d.sync += [dither.eq(i.dither), um1.eq(i.um), um2.eq(um1), um3.eq(um2)]
         axpy1, nudge1 = _is(op[1], Op.DRIVE, Op.GATHER), op[1] == Op.NUDGE
+        signed_dst = signed_values(ins, cfg, dst=True)           # of LEARN: no other instruction looks at a sign
         values = [delayed(rd.data, name, cfg.weight_stages, reset_less=True) for rd, name in ((plus_rd, "plus"), (minus_rd, "minus"))]
         m.d.comb += [self.host_plus.eq(values[0][-1]), self.host_minus.eq(values[1][-1])]
         scaled1 = axpy1 | (op[1] == Op.RESET)
@@ -167,25 +168,28 @@ class Lanes(wiring.Component):
                 return Signal(like, name=f"{name}_{j}", reset_less=True)
 
             x, y, noise, p1, vm3 = (reg(s, n) for s, n in ((signed(16), "x"), (signed(10), "y"), (DITHER_WIDTH, "noise"),
-                                                           (signed(26), "p1"), (8, "vm3")))
+                                                           (signed(26), "p1"), (signed(9) if cfg.softmax else 8, "vm3")))
             # `keep`, or Yosys 0.52 packs this register into the next DSP block and loses what it holds (tests/test_netlist.py)
             p1.attrs["keep"] = 1
+            vm1, sign1 = turned[j][8:], nudge1 & s_rd.data[j]
+            if cfg.softmax:
+                vm1, sign1 = Cat(vm1, signed_dst & vm1[-1]), Mux(nudge1, s_rd.data[j], signed_dst & turned[j][7])
             # bank j of row e holds column j - e
             column = times_index((j - dither_e)[:lane], DITHER_COLUMN, DITHER_WIDTH)
             m.d.sync += [
                 x.eq(Mux(axpy1, turned[j], up1)),
                 # a spike of the nudged neuron counts -256: strength x (target - 256 spike)
-                y.eq(Mux(scaled1, scale1, Cat(turned[j][:8], (nudge1 & s_rd.data[j]).replicate(2)).as_signed())),
+                y.eq(Mux(scaled1, scale1, Cat(turned[j][:8], sign1.replicate(2)).as_signed())),
                 p1.eq(x * y + noise),
             ]
             if cfg.single_port:
                 with m.If(noisy | (ins.op != Op.LEARN)):
                     m.d.sync += noise.eq((dither + column) & kept_dither)
                 with m.If(is_[Op.LEARN][1]):
-                    m.d.sync += vm3.eq(turned[j][8:])
+                    m.d.sync += vm3.eq(vm1)
             else:
-                vm2 = reg(8, "vm2")
-                m.d.sync += [noise.eq((dither + column) & kept_dither), vm2.eq(turned[j][8:]), vm3.eq(vm2)]
+                vm2 = reg(vm3.shape(), "vm2")
+                m.d.sync += [noise.eq((dither + column) & kept_dither), vm2.eq(vm1), vm3.eq(vm2)]
             old, total = Signal(acc, name=f"old_{j}"), Signal(acc, name=f"total_{j}")
             m.d.comb += [
                 old.eq(Mux(reset3, 0, Mux(to_b3, b_old[j], a_old[j]))),
@@ -210,7 +214,7 @@ class Lanes(wiring.Component):
             m.d.comb += [rate.charge.eq(q_old[j]), rate.v.eq(a_old[j]), rate.shift.eq(ins.shift)]
             rate4.append(rate.rate)
 
-            update = m.submodules[f"plasticity{j}"] = Plasticity(cfg.numerics, registered=not cfg.single_port)
+            update = m.submodules[f"plasticity{j}"] = Plasticity(cfg.numerics, registered=not cfg.single_port, signed_values=cfg.softmax)
             w4 = w1[j]
             if not cfg.single_port:
                 w4 = reg(16, "w4")

@@ -20,12 +20,14 @@ PRODUCT = 2 + GAIN_WIDTH + 16       #: bits of gain (u+ v+ - u- v-) + dither, si
 
 
 class Plasticity(wiring.Component):
-    """Members: product In(signed PRODUCT: gain u+ v+ + dither), um In(signed 16: -gain u-), vm In(8), shift In(5) held;
-    w In(signed 16), a cycle later; o Out(signed 16)."""
+    """Members: product In(signed PRODUCT: gain u+ v+ + dither), um In(signed 16: -gain u-), vm In(8, or signed 9), shift In(5) held;
+    w In(signed 16), a cycle later; o Out(signed 16).
 
-    def __init__(self, numerics: Numerics, *, registered: bool = True):
+    ``signed_values``: u and v may be signed."""
+
+    def __init__(self, numerics: Numerics, *, registered: bool = True, signed_values: bool = False):
         self.weight, self.latency = numerics.weight, 1 + registered
-        super().__init__({"product": In(signed(PRODUCT)), "um": In(signed(16)), "vm": In(8), "shift": In(5),
+        super().__init__({"product": In(signed(PRODUCT)), "um": In(signed(16)), "vm": In(signed(9) if signed_values else 8), "shift": In(5),
                           "w": In(signed(16)), "o": Out(signed(16))})
 
     def elaborate(self, platform):

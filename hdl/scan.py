@@ -29,8 +29,8 @@ class Scanner(wiring.Component):
     -------
     start, src, n_src, tile, stride, dither : In
         Begin a scan: first group and number of groups, tile of the first group's walk and its increment a group, dither of row 0.
-    spiking, learning : In(1)
-        Held during a scan.  Sources: spikes; values with plus or minus non-zero; otherwise values with plus non-zero.
+    spiking, learning, by_minus : In(1)
+        Held during a scan.  Sources: spikes; values with plus or minus non-zero; with minus; otherwise values with plus non-zero.
     fetch, take, addr : Out
         Read strobe, early word that the memory port is the scanner's, and group; the memories answer in the next cycle on spikes, plus
         and minus.
@@ -50,7 +50,7 @@ class Scanner(wiring.Component):
         bits = group_bits(config)
         super().__init__({
             "start": In(1), "src": In(bits), "n_src": In(bits + 1), "tile": In(tile), "stride": In(bits + 1), "dither": In(DITHER_WIDTH),
-            "spiking": In(1), "learning": In(1), "allow": In(1), "blocking": Out(1),
+            "spiking": In(1), "learning": In(1), "by_minus": In(1), "allow": In(1), "blocking": Out(1),
             "fetch": Out(1), "take": Out(1), "addr": Out(bits), "hold": Out(1), "spikes": In(p), "plus": In(8 * p), "minus": In(8 * p),
             "busy": Out(1), "o": Out(stream.Signature(event(config))),
         })
@@ -63,7 +63,8 @@ class Scanner(wiring.Component):
         fresh, room, moved, advance = Signal(p), Signal(), Signal(), Signal()
         plus, minus = lanes_of(self.plus, p), lanes_of(self.minus, p)
         m.d.comb += [
-            fresh.eq(Mux(self.spiking, self.spikes, Cat(a.any() | (self.learning & b.any()) for a, b in zip(plus, minus, strict=True)))),
+            fresh.eq(Mux(self.spiking, self.spikes, Cat(a.any() & ~self.by_minus | b.any() & (self.learning | self.by_minus)
+                                                        for a, b in zip(plus, minus, strict=True)))),
             room.eq(~o.valid | o.ready),
             self.take.eq(self.blocking | ~self.learning & (left != 0)),
         ]

@@ -8,14 +8,14 @@ Throughput: a command a cycle, also across events.  Latency: 1 cycle from start 
 """
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.isa import COLUMN, EngineConfig, Op
+from golden.isa import EngineConfig, Op
 from golden.plasticity import DITHER_COLUMN, DITHER_WIDTH, GAIN_WIDTH
 from hdl.fixed import times_small
-from hdl.isa import INSTRUCTION, command, event, group_bits
+from hdl.isa import INSTRUCTION, by_column, by_minus, command, event, group_bits, signed_values
 
 
 class Walker(wiring.Component):
@@ -53,13 +53,16 @@ class Walker(wiring.Component):
         learning, column = Signal(), Signal()
         m.d.comb += [
             learning.eq(ins.op == Op.LEARN),
-            column.eq((ins.op == Op.GATHER) & ins.mode[COLUMN.bit_length() - 1]),
+            column.eq(by_column(ins, self.config)),
             stride.eq(Mux(column, ins.n_src, 1)),
             self.valid.eq(active & ~self.stall & ~pause),
             self.busy.eq(active),
             o.eq(now),
             i.ready.eq(self.enable & (~active | (self.valid & (left == 1)))),
         ]
+        plus, minus, gain = i.p.plus, i.p.minus, ins.gain[:GAIN_WIDTH]
+        if self.config.softmax:
+            plus, minus = (Cat(v, signed_values(ins, self.config) & v[-1]).as_signed() for v in (plus, minus))
         with m.If(self.valid):
             m.d.sync += [
                 now.group.eq(now.group + 1), now.value_group.eq(now.value_group + 1), now.tile.eq(now.tile + stride),
@@ -77,8 +80,8 @@ class Walker(wiring.Component):
                 now.group.eq(ins.dst), now.value_group.eq(ins.dst), now.tile.eq(i.p.tile), now.e.eq(i.p.e),
                 # lane j of the axpy comes from bank j + e; bank b of the update from lane b - e
                 now.rotate.eq(Mux(learning, -i.p.e, i.p.e)),
-                now.scale.eq(Mux(ins.op == Op.GATHER, 256, i.p.plus)),
-                now.up.eq(times_small(i.p.plus, ins.gain[:GAIN_WIDTH])), now.um.eq(-times_small(i.p.minus, ins.gain[:GAIN_WIDTH])),
+                now.scale.eq(Mux(ins.op == Op.GATHER, 256, Mux(by_minus(ins, self.config), minus, plus))),
+                now.up.eq(times_small(plus, gain)), now.um.eq(-times_small(minus, gain)),
                 now.dither.eq(i.p.dither),
             ]
         return m

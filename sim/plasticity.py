@@ -1,6 +1,7 @@
 """Bench for hdl.plasticity.Plasticity.
 
-State space: weights at and near both rails and anywhere, rates 0, 255 and anywhere, every gain and shift, any dither.  Stalls: random idle cycles.
+State space: weights at and near both rails and anywhere, rates 0, 255 and anywhere (``signed``: -128 to 127 too), every gain and shift, any dither.
+Stalls: random idle cycles.
 """
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ LATENCY = Plasticity(Numerics()).latency
 
 @cocotb.test()
 async def updates(dut: Any) -> None:
-    weight = Numerics(**bench_config()).weight
+    config = bench_config()
+    signed, weight = config.pop("signed"), Numerics(**config).weight
     tb = Pipeline(dut, inputs=("product", "um", "vm"), later=("w",), outputs=("o",), latency=LATENCY)
     await tb.reset()
     n = 0
@@ -30,7 +32,8 @@ async def updates(dut: Any) -> None:
             gain, counter = random.randint(0, GAIN_MAX), random.getrandbits(18)
             w = random.choice([weight.lo, weight.hi, weight.lo + random.randint(0, 40), weight.hi - random.randint(0, 40),
                                random.randint(weight.lo, weight.hi)])
-            up, um, vp, vm = (random.choice([0, 255, random.randint(0, 255)]) for _ in range(4))
+            up, um, vp, vm = (random.choice([lo, hi, random.randint(lo, hi)]) for lo, hi in
+                              (random.choice([(0, 255), (-128, 127)] if signed else [(0, 255)]) for _ in "uv") for _ in "+-")
             want = ep_update([[w]], [up], [um], [vp], [vm], step=Step(gain, shift), counter=counter, weight=weight)[0, 0]
             product = gain * up * vp + (int(dither(counter, 0, 0)) & ((1 << shift) - 1))
             await tb.feed({"product": product, "um": -gain * um, "vm": vm, "w": w}, (bits(want, 16),))

@@ -1,6 +1,6 @@
 """Bench for hdl.scan.Scanner with memories that answer in the next cycle, and hold only when told to.
 
-State space: spikes and values from empty to full, 1 to 16 groups, all three kinds of source.  Stall space: the sink stalls half of the time or
+State space: spikes and values from empty to full, 1 to 16 groups, all four kinds of source.  Stall space: the sink stalls half of the time or
 never, ``allow`` comes at random while learning.  Without stalls the cycles are counted.
 """
 from __future__ import annotations
@@ -35,7 +35,7 @@ class ScanBench:
         self.last = now() - self.began
 
     async def reset(self) -> None:
-        await reset(self.dut, "start", "allow", "spikes", "plus", "minus", "spiking", "learning")
+        await reset(self.dut, "start", "allow", "spikes", "plus", "minus", "spiking", "learning", "by_minus")
         cocotb.start_soon(self.sink.run())
         cocotb.start_soon(self._memories())
 
@@ -54,11 +54,11 @@ class ScanBench:
             elif not hold:
                 d.spikes.value, d.plus.value, d.minus.value = (random.getrandbits(n) for n in (p, 8 * p, 8 * p))
 
-    async def scan(self, *, spiking: bool, learning: bool, src: int, n_src: int) -> int:
+    async def scan(self, *, spiking: bool, learning: bool, by_minus: bool = False, src: int, n_src: int) -> int:
         """Number of events."""
         d, p = self.dut, self.config.lanes
         tile, stride, dither = random.randrange(self.config.tiles), random.randint(1, 9), random.getrandbits(18)
-        source = self.values[0] if spiking else self.values[1] | self.values[2] if learning else self.values[1]
+        source = self.values[0] if spiking else self.values[1] | self.values[2] if learning else self.values[2 if by_minus else 1]
         events = np.argwhere(source[src: src + n_src])
         for group, e in events:
             at = (src + group, e)
@@ -66,7 +66,7 @@ class ScanBench:
                                (tile + int(group) * stride) % (1 << (self.config.tiles - 1).bit_length()),
                                (dither + (int(group) * p + int(e)) * DITHER_ROW) & DITHER_MASK))
         for name, value in {"start": 1, "src": src, "n_src": n_src, "tile": tile, "stride": stride, "dither": dither,
-                            "spiking": spiking, "learning": learning}.items():
+                            "spiking": spiking, "learning": learning, "by_minus": by_minus}.items():
             getattr(d, name).value = int(value)
         self.began = now()
         await RisingEdge(d.clk)
@@ -98,7 +98,8 @@ async def events(dut: Any, o_pause: Pause, allow_pause: Pause) -> None:
     for k in range(60):
         tb.fill()
         n_src = random.randint(1, config.value_groups)
-        n += await tb.scan(spiking=k % 3 == 0, learning=k % 3 == 1, src=random.randint(0, config.value_groups - n_src), n_src=n_src)
+        n += await tb.scan(spiking=k % 3 == 0, learning=k % 3 == 1, by_minus=k % 6 == 5, n_src=n_src,
+                           src=random.randint(0, config.value_groups - n_src))
     tb.score.finish(n)
 
 

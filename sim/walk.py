@@ -11,7 +11,7 @@ from typing import Any
 import cocotb
 from cocotb.triggers import ReadOnly, RisingEdge
 
-from golden.isa import COLUMN, SYNAPTIC, WALK, EngineConfig, Instruction, Op
+from golden.isa import COLUMN, MINUS, SIGNED, SYNAPTIC, WALK, EngineConfig, Instruction, Op
 from golden.plasticity import DITHER_COLUMN, DITHER_MASK, GAIN_MAX
 from hdl.isa import command, event
 from hdl.walk import Walker
@@ -52,13 +52,17 @@ class WalkBench:
             for g in groups:
                 self.score.expect((ins.op, ins.dst + g, (ins.src + g) % values, ins.operand, 0, 256))
         else:
-            column, learn = ins.op == Op.GATHER and ins.mode & COLUMN, ins.op == Op.LEARN
+            memories, learn = self.config.softmax, ins.op == Op.LEARN
+            column = ins.op in (Op.GATHER, *([Op.DRIVE] if memories else [])) and ins.mode & COLUMN
+            scale = "minus" if memories and ins.op == Op.DRIVE and ins.mode & MINUS else "plus"
             self.fields = ("op", "column", "group", "value_group", "tile", "e", "rotate", "scale", "up", "um", "dither")
-            for v in events:
+            for raw in events:
+                v = {name: value - 256 if memories and ins.mode & SIGNED and name in ("plus", "minus") and value > 127 else value
+                     for name, value in raw.items()}
                 for g in groups:
                     self.score.expect((ins.op, int(bool(column)), ins.dst + g, ins.dst + g,
                                        (v["tile"] + g * (ins.n_src if column else 1)) % tiles, v["e"],
-                                       -v["e"] % p if learn else v["e"], 256 if ins.op == Op.GATHER else v["plus"],
+                                       -v["e"] % p if learn else v["e"], 256 if ins.op == Op.GATHER else v[scale],
                                        ins.gain * v["plus"], -ins.gain * v["minus"], (v["dither"] + g * p * DITHER_COLUMN) & DITHER_MASK))
         d.instruction.value, d.start.value, d.walking.value, d.enable.value = ins.encode(), 1, int(ins.op in WALK), 1
         self.began = now()
@@ -79,7 +83,7 @@ class WalkBench:
 
 def random_case(config: EngineConfig, op: Op) -> tuple[Instruction, list[dict[str, int]]]:
     n = random.randint(1, 9)
-    ins = Instruction(op=op, mode=random.randrange(4), operand=random.randint(-(1 << 15), (1 << 15) - 1), gain=random.randint(0, GAIN_MAX),
+    ins = Instruction(op=op, mode=random.randrange(16), operand=random.randint(-(1 << 15), (1 << 15) - 1), gain=random.randint(0, GAIN_MAX),
                       src=random.randrange(config.value_groups), n_src=random.randint(1, 9), n_dst=n,
                       dst=random.randint(0, config.value_groups - n))
     events = [{"e": random.randrange(config.lanes), "group": 0,

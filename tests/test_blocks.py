@@ -16,14 +16,21 @@ from sim.run import simulate
 
 NARROW = Numerics(fraction=8, weight_width=10, accumulator_width=20, charge_width=15)
 ENGINE = EngineConfig(lanes=4, tiles=20, value_groups=16, state_groups=8, program_words=96)
-SINGLE_PORT = dataclasses.replace(ENGINE, single_port=True, forwarding=False)
+SINGLE_PORT = dataclasses.replace(ENGINE, single_port=True, forwarding=False, softmax=False)
 WIDE = dataclasses.replace(ENGINE, lanes=16, weight_stages=2)
 
 
 @pytest.mark.parametrize("numerics", [DEFAULT, NARROW], ids=["default", "narrow"])
-@pytest.mark.parametrize("block, bench", [(Lif, "sim.lif"), (Measure, "sim.rate"), (Plasticity, "sim.plasticity")], ids=["lif", "rate", "plasticity"])
+@pytest.mark.parametrize("block, bench", [(Lif, "sim.lif"), (Measure, "sim.rate")], ids=["lif", "rate"])
 def test_lane_block(block, bench, numerics, tmp_path):
     assert simulate(block(numerics), bench, tmp_path, config=numerics, simulator="icarus")
+
+
+@pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
+@pytest.mark.parametrize("numerics", [DEFAULT, NARROW], ids=["default", "narrow"])
+def test_plasticity(numerics, signed, tmp_path):
+    assert simulate(Plasticity(numerics, signed_values=signed), "sim.plasticity", tmp_path, simulator="icarus",
+                    config={**dataclasses.asdict(numerics), "signed": signed})
 
 
 @pytest.mark.parametrize("config", [ENGINE, SINGLE_PORT, WIDE], ids=["P4", "P4-single-port", "P16"])
