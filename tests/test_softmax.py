@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from golden.softmax import ABSOLUTE, C_MIN, FRACTION, RECIPROCAL, SHIFTS, TABLE, WIDTH, exponents, softmax
+from golden.softmax import ABSOLUTE, C_MIN, FRACTION, RECIPROCAL, SHIFTS, TABLE, exponents, softmax
 
 OCTAVE = 1 << FRACTION
 F64 = np.arange(OCTAVE) / OCTAVE
@@ -119,8 +119,8 @@ def test_definition(case, shift, absolute):
 @SHIFT
 def test_saturation(shift):
     """Scores beyond 18 bits of exponent are all the largest, or the smallest, there is."""
-    edge = 1 << (WIDTH - 1 + shift)
-    assert exponents([-edge - 1, -edge, edge - 1, edge], shift=shift).tolist() == [-(1 << (WIDTH - 1))] * 2 + [(1 << (WIDTH - 1)) - 1] * 2
+    edge = 1 << (17 + shift)
+    assert exponents([-edge - 1, -edge, edge - 1, edge], shift=shift).tolist() == [-(1 << 17)] * 2 + [(1 << 17) - 1] * 2
     got = softmax([edge, 2 * edge, edge + 999, -edge], shift=shift)
     assert got.code[0] == got.code[1] == got.code[2] > 0 == got.code[3]
     assert softmax([-edge - 1, -9 * edge], shift=shift).real.tolist() == [0.5, 0.5]
