@@ -133,7 +133,7 @@ class Hopfield:
         distance = self.diameter * (t + cut)
         rounding = float(self._norms.max()) ** 0.5 * m * 2.0**-c * (0.5 + 255 / 2**14) if m > 1 else 0.0
         floors = d**0.5 * (m * 2.0 ** (15 - self.numerics.fraction - c) + 1) / (1 << relay.FRACTION)
-        return float((distance + rounding + floors) ** 2 / 2
+        return float((distance + rounding + floors) ** 2 / 2)
 
     @cached_property
     def diameter(self) -> float:
