@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif.extras import needs
+from equilif.recall import Recall
 from equilif.results import write_bytes
 from equilif.trace import Trace
 from equilif.train import EpochRecord
@@ -26,7 +27,7 @@ STYLE = {
     "axes.spines.top": False, "axes.spines.right": False, "xtick.color": INK, "ytick.color": INK, "axes.linewidth": 0.8,
     "xtick.major.width": 0.8, "ytick.major.width": 0.8, "legend.frameon": False,
 }
-CURVE, CONFUSION, SETTLING = "learning_curve.png", "confusion.png", "settling.png"
+CURVE, CONFUSION, SETTLING, RECALL = "learning_curve.png", "confusion.png", "settling.png", "recall.png"
 SCALE = 256                    #: rates are in 1/256
 
 
@@ -104,6 +105,43 @@ def settling(traces: Sequence[tuple[str, Trace]], path: Path) -> None:
             predicted = int(trace.result.prediction[0])
             raster.set_title(f"{name}: says {predicted}{'' if predicted == trace.label else ', wrong'}", loc="left", pad=16)
             _phases(raster, rates, trace)
+        write(figure, path)
+
+
+def recall(result: Recall, path: Path) -> None:
+    """Images stored, shown in part and brought back by each memory, a column for each; below, the energy of the integer state by update."""
+    rows = (("stored", "stored", None), ("cue", "cue", None), ("fixed", "memory,\nfixed point", result.fixed),
+            ("real", "memory,\nreal numbers", result.real), ("hebb", "classical,\nHebbian", result.hebb))
+    n, side = len(result.images["stored"]), round(result.pixels**0.5)
+    if side * side != result.pixels:
+        raise ValueError(f"only square images can be drawn, {result.pixels} pixels are not square")
+    edge = round(result.pixels * (1 - result.blank)) / side - 0.5                # first blank row
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(1.9 + 0.85 * n, 6.6))
+        grid = GridSpec(len(rows) + 1, n, figure, height_ratios=[*[1] * len(rows), 1.7], hspace=0.08, wspace=0.08)
+        for row, (name, label, score) in enumerate(rows):
+            for column, image in enumerate(result.images[name]):
+                axes = figure.add_subplot(grid[row, column])
+                axes.imshow(image.reshape(side, side), cmap="gray_r", vmin=0, vmax=1)
+                axes.set(xticks=[], yticks=[])
+                axes.spines[:].set(visible=True, color=LIGHT)
+                if name == "cue":
+                    axes.axhline(edge, color=VERMILLION, linewidth=1.2)
+                if column == 0:
+                    axes.set_ylabel(label, rotation=0, ha="right", va="center", labelpad=8)
+                if column == n - 1 and score:
+                    axes.text(1.12, 0.5, f"{100 * score.nearest:.1f} %", transform=axes.transAxes, va="center",
+                              color=BLUE if name == "fixed" else INK, fontweight="bold" if name == "fixed" else "normal")
+        figure.suptitle(f"{result.stored:,} {result.data} images, {100 * result.blank:.0f} % of each blank; right: brought back",
+                        x=0.125, y=0.915, ha="left", fontsize=10)
+        axes = figure.add_subplot(grid[-1, :])
+        for energies in result.energies:
+            axes.plot(energies, color=BLUE, marker="o", markersize=3.5, linewidth=1.2, alpha=0.8)
+        axes.set(xlabel="update", ylabel="energy", ymargin=0.12)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(axis="y", color=LIGHT, linewidth=0.8)
+        box = axes.get_position()
+        axes.set_position((box.x0, box.y0 - 0.03, box.width, box.height))
         write(figure, path)
 
 

@@ -80,7 +80,7 @@ def test_energy_never_rises_beyond_rounding():
     change, limit = np.moveaxis(retrievals(10_000, np.random.default_rng(0)), -1, 0)
     assert (change <= limit).all()
     assert np.median(-change[:, 0]) > 5 * np.median(limit[:, 0])
-    assert (change / limit).max() > 0
+    assert (change / limit).max() > 0.2
 
 
 def test_stored_patterns_are_found_exactly():
