@@ -80,11 +80,12 @@ class Engine(wiring.Component):
             scanner.spiking.eq(ins.op == Op.GATHER), scanner.learning.eq(learning), scanner.by_minus.eq(by_minus(ins, cfg)),
             scanner.allow.eq(slot if cfg.single_port else 1),
             scanner.spikes.eq(lanes.scan_spikes), scanner.plus.eq(lanes.scan_plus), scanner.minus.eq(lanes.scan_minus),
-            walker.start.eq(start), walker.walking.eq(walks(ins.op)), walker.instruction.eq(ins),
+            walker.start.eq(start | lanes.again), walker.walking.eq(walks(ins.op)), walker.instruction.eq(ins),
             walker.stall.eq(learning & (slot if cfg.single_port else scanner.blocking)),
             walker.enable.eq(~argmax),
             walker.i.p.eq(scanner.o.p), walker.i.valid.eq(scanner.o.valid & ~argmax), scanner.o.ready.eq(Mux(argmax, 1, walker.i.ready)),
             lanes.valid.eq(walker.valid), lanes.i.eq(walker.o), lanes.instruction.eq(ins),
+            lanes.start.eq(start), lanes.walked.eq(~walker.busy),
             lanes.scan_fetch.eq(scanner.fetch), lanes.scan_take.eq(scanner.take), lanes.scan_addr.eq(scanner.addr),
             lanes.scan_hold.eq(scanner.hold),
         ]

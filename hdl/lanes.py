@@ -6,6 +6,8 @@
     STEP                                   A, B address   A + B, saturate      spike, reset  leak  --> A, Q, S
     LEARN        V address    rotate V     u+ v+          - u- v-              + W           --> W
                                            W address      (single port: here)  (and here)
+    RELAY                                  B address      >> 1 .. 4            >> rest, clip  --> V
+    SOFTMAX                                A, B address   >> 1 .. 4            see hdl.softmax; e x R, two stages  --> V
     MARK                                   A address      --> Q
     MEASURE                                A, Q address   Q + A                shift --> V
     SAVE RESTORE RESET                     A, S address   --> A, B, S
@@ -19,13 +21,16 @@ from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.isa import MINUS, PLUS, STATIC, EngineConfig, Op
+from golden.isa import ABSOLUTE, MINUS, PLUS, SCALED, STATIC, EngineConfig, Op
 from golden.plasticity import DITHER_COLUMN, DITHER_WIDTH, SHIFTS
+from golden.softmax import RECIPROCAL
 from hdl.fixed import lanes_of, popcount, ram, rotate, shape, times_index
-from hdl.isa import INSTRUCTION, command, group_bits, lane_bits, signed_values, tile_bits
+from hdl.isa import INSTRUCTION, command, group_bits, has_mode, lane_bits, signed_values, tile_bits
 from hdl.lif import Lif
 from hdl.plasticity import Plasticity
 from hdl.rate import Measure
+from hdl.relay import Relay
+from hdl.softmax import Softmax
 from hdl.weights import WeightArray
 
 DEPTH = 5                       #: cycles from a command to its last write
@@ -42,6 +47,8 @@ class Lanes(wiring.Component):
         A command; see hdl.walk.
     instruction : In(INSTRUCTION)
         What walks and LEARN take their constants from: held until ``empty``.
+    start, walked, again : In(1), In(1), Out(1)
+        ``instruction`` begins; the walker is idle; it must walk once more (SOFTMAX).
     empty : Out(1)
         No command is under way.
     scan_fetch, scan_take, scan_addr, scan_hold, scan_spikes, scan_plus, scan_minus
@@ -58,6 +65,7 @@ class Lanes(wiring.Component):
         p, group, tile, lane = config.lanes, group_bits(config), tile_bits(config), lane_bits(config)
         super().__init__({
             "valid": In(1), "i": In(command(config)), "instruction": In(INSTRUCTION), "empty": Out(1),
+            "start": In(1), "walked": In(1), "again": Out(1),
             "scan_fetch": In(1), "scan_take": In(1), "scan_hold": In(1), "scan_addr": In(group),
             "scan_spikes": Out(p), "scan_plus": Out(8 * p), "scan_minus": Out(8 * p),
             "host_write_w": In(p), "host_write_v": In(p), "host_read": In(1), "host_tile": In(tile), "host_e": In(lane),
@@ -70,7 +78,7 @@ class Lanes(wiring.Component):
         cfg, p, ins = self.config, self.config.lanes, self.instruction
         acc, charge = shape(cfg.numerics.accumulator), shape(cfg.numerics.charge)
         lane, state = lane_bits(cfg), (cfg.state_groups - 1).bit_length()
-        static = ins.mode[STATIC.bit_length() - 1]
+        static = has_mode(ins, STATIC)
 
         # -- the command travels with its data: stage k holds what was issued k cycles ago ----------------------------------
         def delayed(first, name: str, stages: int, **kwargs):
@@ -90,7 +98,8 @@ class Lanes(wiring.Component):
         valid = delayed(first[-1], "valid", DEPTH)
         op, group, tile, e = (delayed(i[n], n, DEPTH, reset_less=True) for n in ("op", "group", "tile", "e"))
         is_ = {o: [(valid[k] & (op[k] == o)) for k in range(DEPTH + 1)] for o in Op}
-        m.d.comb += self.empty.eq(~Cat(*first[1:], *valid[1:]).any())
+        quiet = ~Cat(*first[1:], *valid[1:]).any()
+        m.d.comb += self.empty.eq(quiet)
 
         # -- memories ------------------------------------------------------------------------------------------------------
         m.submodules.weights = weights = WeightArray(cfg)
@@ -160,6 +169,20 @@ class Lanes(wiring.Component):
         if cfg.forwarding:
             m.d.sync += again.eq(sums3 & (group[2] == group[3]))
 
+        if cfg.softmax:
+            m.submodules.softmax = softmax = Softmax(cfg)
+            less, here = Signal(5), Signal(group_bits(cfg))          # shift of B, less 1; where the next V goes
+            m.d.sync += less.eq(ins.shift - 1 + Mux((ins.op == Op.RELAY) & has_mode(ins, SCALED), softmax.scale, 0))
+            m.d.comb += [
+                softmax.start.eq(self.start & (ins.op == Op.SOFTMAX)), softmax.absolute.eq(has_mode(ins, ABSOLUTE)),
+                softmax.idle.eq(self.walked & quiet), softmax.valid.eq(is_[Op.SOFTMAX][4]),
+                self.again.eq(softmax.again), self.empty.eq(quiet & ~softmax.busy),
+            ]
+            m.d.sync += softmax.active.eq(Cat(~a[-1] for a in a_old))
+            with m.If(softmax.coding):
+                m.d.sync += up1.eq(softmax.reciprocal)
+            relayed, codes = [], []
+
         above = Signal(17)
         m.d.sync += above.eq(-ins.gain[:15])
         totals, spikes5, v5, q_new, rate4, updated = [], [], [], [], [], []
@@ -182,14 +205,24 @@ class Lanes(wiring.Component):
                 y.eq(Mux(scaled1, scale1, Cat(turned[j][:8], sign1.replicate(2)).as_signed())),
                 p1.eq(x * y + noise),
             ]
+            half = 0
+            if cfg.softmax:
+                with m.If(softmax.coding):
+                    m.d.sync += y.eq(softmax.e.word_select(j, 8))
+                half = softmax.coding << (RECIPROCAL - 1)
+                relay = m.submodules[f"relay{j}"] = Relay(cfg.numerics)
+                m.d.comb += [relay.drive.eq(b_old[j]), relay.less.eq(less), softmax.near.word_select(j, len(relay.near)).eq(relay.near)]
+                relayed.append(relay.value)
+                code = p1[RECIPROCAL:]
+                codes.append(Mux(code[8], 255, code[:8]))
             if cfg.single_port:
                 with m.If(noisy | (ins.op != Op.LEARN)):
-                    m.d.sync += noise.eq((dither + column) & kept_dither)
+                    m.d.sync += noise.eq((dither + column) & kept_dither | half)
                 with m.If(is_[Op.LEARN][1]):
                     m.d.sync += vm3.eq(vm1)
             else:
                 vm2 = reg(vm3.shape(), "vm2")
-                m.d.sync += [noise.eq((dither + column) & kept_dither), vm2.eq(vm1), vm3.eq(vm2)]
+                m.d.sync += [noise.eq((dither + column) & kept_dither | half), vm2.eq(vm1), vm3.eq(vm2)]
             old, total = Signal(acc, name=f"old_{j}"), Signal(acc, name=f"total_{j}")
             m.d.comb += [
                 old.eq(Mux(reset3, 0, Mux(to_b3, b_old[j], a_old[j]))),
@@ -238,11 +271,20 @@ class Lanes(wiring.Component):
             s_wr.data.eq(Mux(step5, Cat(spikes5), Mux(reset3, 0, s_rd.data))),
             self.spike_count.eq(Mux(step5, popcount(Cat(spikes5)), 0)),
         ]
+        write_v, at_v, v_new = measure4, group[4], Cat(rate4)
+        if cfg.softmax:
+            write_here = is_[Op.RELAY][5] | softmax.coded
+            write_v, at_v, v_new = (measure4 | write_here, Mux(measure4, group[4], here),
+                                    Mux(measure4, v_new, Mux(softmax.coding, Cat(codes), Cat(relayed))))
+            with m.If(self.start):
+                m.d.sync += here.eq(ins.src)
+            with m.Elif(write_here):
+                m.d.sync += here.eq(here + 1)
         for wr, mode, byte in ((plus_wr, PLUS, self.host_data[:8]), (minus_wr, MINUS, self.host_data[8:])):
             m.d.comb += [
-                wr.en.eq(Mux(measure4, ins.mode[mode.bit_length() - 1].replicate(p), self.host_write_v)),
-                wr.addr.eq(Mux(measure4, group[4], self.host_group)),
-                wr.data.eq(Mux(measure4, Cat(rate4), byte.replicate(p))),
+                wr.en.eq(Mux(write_v, has_mode(ins, mode).replicate(p), self.host_write_v)),
+                wr.addr.eq(Mux(write_v, at_v, self.host_group)),
+                wr.data.eq(Mux(write_v, v_new, byte.replicate(p))),
             ]
         return m
 
