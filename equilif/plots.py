@@ -132,7 +132,7 @@ def recall(result: Recall, path: Path) -> None:
                 if column == n - 1 and score:
                     axes.text(1.12, 0.5, f"{100 * score.nearest:.1f} %", transform=axes.transAxes, va="center",
                               color=BLUE if name == "fixed" else INK, fontweight="bold" if name == "fixed" else "normal")
-        figure.suptitle(f"{result.stored:,} {result.data} images, {100 * result.blank:.0f} % of each blank; right: brought back",
+        figure.suptitle(f"{result.stored:,} images of {result.data}, the lower {100 * result.blank:.0f} % blank; right: brought back",
                         x=0.125, y=0.915, ha="left", fontsize=10)
         axes = figure.add_subplot(grid[-1, :])
         for energies in result.energies:

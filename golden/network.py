@@ -30,7 +30,7 @@ from typing import Any, Literal, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from golden import softmax
+from golden import relay, softmax
 from golden.fixed import DEFAULT, Numerics, Raw
 from golden.schedule import Schedule
 
@@ -64,6 +64,8 @@ class Population:
             raise ValueError(f"population {self.name!r}: {self.size} {self.kind} neurons cannot have {self.heads} heads")
         if not 0 <= self.gain <= MOST_GAIN:
             raise ValueError(f"population {self.name!r}: gain must be 0 to {MOST_GAIN} octaves, not {self.gain}")
+        if self.loaded and self.kind != "softmax":
+            raise ValueError(f"population {self.name!r}: only patterns of a softmax population are loaded, not {self.kind} neurons")
         if self.kind == "softmax" and self.size > MOST_PATTERNS:
             raise ValueError(f"population {self.name!r}: a softmax population has at most {MOST_PATTERNS} neurons, not {self.size}")
 
@@ -195,6 +197,9 @@ class Network:
             if self.softmax_shift(m.softmax) not in softmax.SHIFTS:
                 raise ValueError(f"population {m.softmax.name!r}: sharpness must be in {self.numerics.fraction - 6 - softmax.SHIFTS[-1]}.."
                                  f"{self.numerics.fraction - 6 - softmax.SHIFTS[0]} octaves, not {m.softmax.sharpness}")
+            if relay.retrieval_shift(self.numerics.fraction, m.relay.gain) not in relay.SHIFTS:
+                raise ValueError(f"population {m.relay.name!r}: gain {m.relay.gain} needs at least {9 + m.relay.gain} fraction bits, "
+                                 f"not {self.numerics.fraction}")
             if self.schedule.free % self.schedule.window or self.schedule.nudged % self.schedule.window:
                 raise ValueError(f"a network with a memory settles in whole windows: free {self.schedule.free} and nudged "
                                  f"{self.schedule.nudged} must be multiples of {self.schedule.window}")

@@ -1,8 +1,9 @@
 """Reference = compiled kernel = engine model, bit for bit.
 
 State space: chains of 0 to 3 hidden populations and arbitrary graphs (skips, loops, populations in any update order, several inputs
-and constants between them), sizes around multiples of the lane count, random formats, schedules, leaks, nudges and learning
-rates, weights from alive to full scale, counters up to their wrap; several samples in a row, each learned.
+and constants between them), with one memory of 1 to 4 heads or two of 1 or 2, loaded or stored; sizes around multiples of the lane count,
+random formats, schedules, leaks, nudges, learning rates, gains and sharpness, weights from alive to full scale, counters up to
+their wrap; several samples in a row, each learned.
 """
 from __future__ import annotations
 
@@ -15,16 +16,17 @@ from golden.compiler import Compiled
 from golden.engine import EngineModel
 from golden.fixed import Numerics
 from golden.isa import EngineConfig, assemble, disassemble
-from golden.kernel import Kernel
+from golden.kernel import Kernel, TokenRows
 from golden.lif import LEAKS
-from golden.network import Network, Population, Synapse
+from golden.network import MOST_GAIN, Network, Population, Synapse, Tokens
 from golden.plasticity import GAIN_MAX, SHIFTS, Step
 from golden.reference import Reference, one_hot
 from golden.schedule import STRENGTH_MAX, Schedule
+from golden.softmax import SHIFTS as SOFTMAX_SHIFTS
 
 LANES = (2, 4, 8, 16)
 FORMATS = [(fraction, 2**t, window, charge_width)
-           for fraction in (6, 8, 10, 12, 13) for t in range(4, fraction + 2) for window in (1, 2, 4, 8, 16) for charge_width in (18, 20)
+           for fraction in (6, 8, 9, 10, 12, 13) for t in range(4, fraction + 2) for window in (1, 2, 4, 8, 16) for charge_width in (18, 20)
            if 2**10 <= 2**t * window <= 2**17 and 2**t * (window + 3) < 2 ** (charge_width - 1)]
 
 
@@ -46,13 +48,35 @@ def graphs(draw):
 
 
 @st.composite
-def networks(draw):
-    fraction, threshold, window, charge_width = draw(st.sampled_from(FORMATS))
+def with_memories(draw, fraction):
+    """One or two memories joined to a graph, at most one of them loaded."""
+    populations, synapses, output = draw(graphs())
+    populations, synapses = list(populations), list(synapses)
+    lif, clamped = [p for p in populations if p.kind == "lif"], [p for p in populations if p.clamped]
+    loaded = draw(st.sampled_from([(True,), (False,), (True, False), (False, False), (False, True)]))
+    scale = st.sampled_from([0.0, 0.5, 1.0])
+    for k, load in enumerate(loaded):
+        heads = draw(st.integers(1, 4 if len(loaded) == 1 else 2))
+        query = Population(f"q{k}", heads * draw(st.integers(1, 7)), "relay", heads=heads, gain=draw(st.integers(0, min(MOST_GAIN, fraction - 9))))
+        pattern = Population(f"m{k}", draw(st.integers(1, 9)), "softmax", sharpness=fraction - 6 - draw(st.sampled_from(SOFTMAX_SHIFTS)), loaded=load)
+        populations += [query, pattern]
+        synapses.append(Synapse(pattern.name, query.name, draw(st.sampled_from([0.0, 1.0, 1.0, 1.0]))))
+        synapses += [Synapse(c.name, query.name, draw(scale)) for c in clamped if draw(st.booleans())]
+        synapses += [Synapse(query.name, p.name, draw(scale)) for p in lif if draw(st.booleans())]
+    return draw(st.permutations(populations)), draw(st.permutations(synapses)), output
+
+
+@st.composite
+def networks(draw, memories=False):
+    fraction, threshold, window, charge_width = draw(st.sampled_from([f for f in FORMATS if not memories or f[0] in (9, 12, 13)]))
     one = 2**fraction
     beta = draw(st.sampled_from([b for b in (0.125, 0.3, 0.5, 1.0, 2.0) if 1 <= round(b * threshold) <= STRENGTH_MAX]))
-    schedule = Schedule(window=window, free=window + draw(st.integers(0, 6)), nudged=window + draw(st.integers(0, 6)), beta=beta,
-                        threshold=threshold / one, leak=draw(st.sampled_from(LEAKS)))
+    free, nudged = ((window * draw(st.integers(1, 3)) if memories else window + draw(st.integers(0, 6))) for _ in range(2))
+    schedule = Schedule(window=window, free=free, nudged=nudged, beta=beta, threshold=threshold / one, leak=draw(st.sampled_from(LEAKS)))
     numerics = Numerics(fraction=fraction, weight_width=draw(st.integers(4, 16)), charge_width=charge_width)
+    if memories:
+        populations, synapses, output = draw(with_memories(fraction))
+        return Network(tuple(populations), tuple(synapses), output, schedule, numerics)
     if draw(st.booleans()):
         return Network.chain(*draw(st.lists(st.integers(1, 9), min_size=2, max_size=5)), schedule=schedule, numerics=numerics)
     populations, synapses, output = draw(graphs())
@@ -60,19 +84,24 @@ def networks(draw):
 
 
 @st.composite
-def cases(draw):
-    """A network, its weights, learning rate and counter, and samples."""
-    network = draw(networks())
+def cases(draw, memories=False):
+    """A network, its weights, learning rate and counter, and samples: inputs, labels, sequences of patterns (None without a loaded memory)."""
+    network = draw(networks(memories))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     fmt, reach = network.numerics.weight, draw(st.sampled_from([0.2, 1.0, 4.0]))
     limit = min(reach * network.schedule.raw(network.numerics).threshold, fmt.hi)
-    weights = {s.name: rng.integers(-limit, limit + 1, network.shape(s)) for s in network.synapses}
+    weights = {s.name: rng.integers(-limit, limit + 1, network.shape(s)) for s in network.plastic}
     largest = Step(GAIN_MAX, SHIFTS[0]).rate(network.numerics.fraction)
     eta = draw(st.sampled_from([0.01, 0.1, 1.0])) * largest * 2 * network.schedule.beta
     x = rng.integers(0, 256, (3, network.n_inputs)) * rng.integers(0, 2, (3, network.n_inputs))
     x[0, :] = draw(st.sampled_from([0, 255]))
     counter = draw(st.sampled_from([0, 12345, 2**32 - 2]))
-    return network, weights, eta, counter, x, rng.integers(0, network.n_outputs, 3)
+    sequences = None
+    if network.loaded:
+        size, width = network.shape(network.loaded.synapse)
+        large = min(draw(st.sampled_from([0.3, 1.0, 4.0])) * network.numerics.one, fmt.hi)
+        sequences = [rng.integers(-large, large + 1, (n, width)) for n in (size, rng.integers(1, size + 1), rng.integers(0, size + 1))]
+    return network, weights, eta, counter, x, rng.integers(0, network.n_outputs, 3), sequences
 
 
 def neurons(network, rates):
@@ -80,36 +109,55 @@ def neurons(network, rates):
     return np.concatenate([rates[p.name][0] for p in network.lif])
 
 
-@settings(max_examples=150, deadline=None)
-@given(cases())
-def test_kernel_is_the_reference(case):
-    network, weights, eta, counter, x, labels = case
+def tokens_of(network, sequence):
+    """One sample's patterns as the reference and as the kernel take them."""
+    if sequence is None:
+        return None, None
+    return (Tokens.of([sequence], network.loaded.softmax.size),
+            TokenRows(sequence.astype(np.int16), np.arange(len(sequence), dtype=np.int32), np.array([0, len(sequence)], np.int64)))
+
+
+def check_kernel(network, weights, eta, counter, x, labels, sequences):
     reference = Reference(network, weights, lr=eta, counter=counter)
     kernel = Kernel(network, weights, lr=eta, counter=counter)
     for j, y in enumerate(one_hot(labels, network.n_outputs)):
         one = x[j: j + 1]
-        rates, spikes = kernel.rates(one, y[None])
-        assert kernel.predict(one) == reference.infer(one).prediction
-        result = reference.train(one, y[None])
+        tokens, rows = tokens_of(network, sequences and sequences[j])
+        rates, spikes = kernel.rates(one, y[None], tokens=rows)
+        assert kernel.predict(one, tokens=rows) == reference.infer(one, tokens).prediction
+        result = reference.train(one, y[None], tokens)
         for got, expected in zip(rates[0], (result.free, result.plus, result.minus), strict=True):
             assert got.tolist() == neurons(network, expected).tolist()
-        epoch = kernel.train(one.astype(np.uint8), labels[j: j + 1])
+        epoch = kernel.train(one.astype(np.uint8), labels[j: j + 1], tokens=rows)
         assert (epoch.samples, epoch.hits) == (1, int(result.prediction[0] == labels[j]))
         assert epoch.spikes == spikes[0] == result.spikes
         assert kernel.counter == reference.counter
         for name, w in kernel.weights.items():
             assert (w == reference.weights[name]).all(), name
+    for m in network.memories:
+        learned = not m.softmax.loaded and (reference.weights[m.synapse.name] != weights[m.synapse.name]).any()
+        event("memory loaded" if m.softmax.loaded else "memory learned" if learned else "memory stored")
+        event(f"retrieval {'alive' if result.recalled[0].retrieval[m.relay.name].any() else 'zero'}")
     event("learned" if any((reference.weights[n] != w).any() for n, w in weights.items()) else "did not learn")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(cases())
-def test_engine_is_the_reference_at_every_lane_count(case):
-    network, weights, eta, counter, x, labels = case
+def test_kernel_is_the_reference(case):
+    check_kernel(*case)
+
+
+@settings(max_examples=150, deadline=None)
+@given(cases(memories=True))
+def test_kernel_is_the_reference_with_memories(case):
+    check_kernel(*case)
+
+
+def check_engines(network, weights, eta, counter, x, labels, sequences):
     reference = Reference(network, weights, lr=eta, counter=counter)
     engines = []
     for lanes in LANES:
-        config = EngineConfig(lanes=lanes, tiles=1024, numerics=network.numerics)
+        config = EngineConfig(lanes=lanes, tiles=2048, program_words=1024, numerics=network.numerics)
         compiled = Compiled(network, config)
         engine = EngineModel(config, compiled.program(eta))
         assert disassemble(assemble(engine.program)) == engine.program
@@ -119,21 +167,39 @@ def test_engine_is_the_reference_at_every_lane_count(case):
         engine.plus.flat[first: first + len(ones)] = engine.minus.flat[first: first + len(ones)] = ones
         engines.append((compiled, engine))
     for j, y in enumerate(one_hot(labels, network.n_outputs)):
-        prediction = reference.infer(x[j: j + 1]).prediction[0]
-        result = reference.train(x[j: j + 1], y[None])
+        sequence = sequences and sequences[j]
+        tokens, _ = tokens_of(network, sequence)
+        prediction = reference.infer(x[j: j + 1], tokens).prediction[0]
+        result = reference.train(x[j: j + 1], y[None], tokens)
         for compiled, engine in engines:
-            sample, first = compiled.sample(x[j], y), compiled.sample_first
+            lanes = engine.config.lanes
+            if sequence is not None:
+                at, words = compiled.token_words(sequence)
+                engine.w[at // lanes: at // lanes + len(words)] = words
+            sample, first = compiled.sample(x[j], y, tokens=0 if sequence is None else len(sequence)), compiled.sample_first
             engine.plus.flat[first: first + len(sample)] = engine.minus.flat[first: first + len(sample)] = sample
             engine.run(learn=False)
             assert engine.prediction == prediction
             engine.run(learn=True)
             assert (engine.prediction, engine.spikes, engine.counter) == (result.prediction[0], result.spikes, reference.counter)
             for p in network.lif:
-                at = compiled.groups[p.name].first * engine.config.lanes
+                at = compiled.groups[p.name].first * lanes
                 assert engine.plus.flat[at: at + p.size].tolist() == result.plus[p.name][0].tolist()
                 assert engine.minus.flat[at: at + p.size].tolist() == result.minus[p.name][0].tolist()
-            for name, w in compiled.weights(engine.w[: compiled.n_tiles * engine.config.lanes]).items():
-                assert (w == reference.weights[name]).all(), (name, engine.config.lanes)
+            for name, w in compiled.weights(engine.w[: compiled.n_tiles * lanes]).items():
+                assert (w == reference.weights[name]).all(), (name, lanes)
+
+
+@settings(max_examples=25, deadline=None)
+@given(cases())
+def test_engine_is_the_reference_at_every_lane_count(case):
+    check_engines(*case)
+
+
+@settings(max_examples=25, deadline=None)
+@given(cases(memories=True))
+def test_engine_is_the_reference_with_memories_at_every_lane_count(case):
+    check_engines(*case)
 
 
 def test_a_batch_is_its_samples_one_by_one():

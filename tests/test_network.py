@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 
 from golden.fixed import Numerics
-from golden.network import Network, Population, Synapse, load, save
+from golden.network import KINDS, Network, Population, Synapse, Tokens, load, save
 from golden.schedule import Schedule
 
 X, B, H, Y = Population("x", 3, "input"), Population("b", 1, "constant"), Population("h", 4), Population("y", 2)
 NET = Network((X, B, H, Y), (Synapse("x", "h"), Synapse("b", "h"), Synapse("h", "y"), Synapse("x", "y", 0.5)), "y")
+M, Q = Population("m", 5, "softmax"), Population("q", 6, "relay", heads=2)
+MEMORY = Network((X, B, Y, M, Q), (Synapse("x", "y"), Synapse("m", "q"), Synapse("b", "q"), Synapse("q", "y")), "y", Schedule(nudged=16))
+LOADED = replace(MEMORY, populations=(X, B, Y, replace(M, loaded=True), Q))
 
 
 @pytest.mark.parametrize("change, message", [
@@ -33,7 +36,63 @@ def test_validation_names_the_thing(change, message):
         replace(NET, **change)
 
 
+@pytest.mark.parametrize("change, message", [
+    ({"populations": (X, B, Y, replace(M, sharpness=1), Q)}, r"population 'm': sharpness must be in 2\.\.5 octaves, not 1"),
+    ({"populations": (X, B, Y, replace(M, sharpness=6), Q)}, r"population 'm': sharpness must be in 2\.\.5 octaves, not 6"),
+    ({"schedule": Schedule(free=20, nudged=16)}, "settles in whole windows: free 20 and nudged 16 must be multiples of 8"),
+    ({"schedule": Schedule(nudged=12)}, "settles in whole windows: free 24 and nudged 12 must be multiples of 8"),
+    ({"synapses": (Synapse("x", "y"), Synapse("b", "q"), Synapse("q", "y"))}, "softmax population 'm' needs one synapse .* to a relay, it has 0"),
+    ({"populations": (X, B, Y, Q), "synapses": (Synapse("x", "y"), Synapse("q", "y"))}, "relay population 'q' needs one .*, it has 0"),
+    ({"populations": (X, B, Y, M, Q, replace(Q, name="r")), "synapses": (*MEMORY.synapses, Synapse("m", "r"))}, "softmax population 'm' .* has 2"),
+    ({"populations": (X, B, Y, M, Q, replace(M, name="n")), "synapses": (*MEMORY.synapses, Synapse("n", "q"))}, "relay population 'q' .* has 2"),
+    ({"output": "q"}, "output must name a lif population, not 'q'"),
+    ({"populations": (B, Y, M, Q), "synapses": MEMORY.synapses[1:]}, "needs an input population or a memory that is loaded"),
+    ({"populations": (X, B, Y, M, replace(Q, size=2046)), "synapses": MEMORY.synapses[:3]}, "population 'm' has fan-in 1023; a 26-bit accumulator holds 1022"),
+    ({"populations": (X, B, Y, replace(M, size=1023), Q)}, "population 'q' has fan-in 1023"),
+    ({"populations": (X, B, replace(Y, size=1022), M, Q)}, "population 'q' has fan-in 1023"),
+    ({"populations": (X, B, Y, M, replace(Q, size=1020))}, "population 'y' has fan-in 1023"),
+    ({"populations": (X, B, Y, replace(M, sharpness=2), replace(Q, gain=2)), "numerics": Numerics(fraction=10)},
+     "population 'q': gain 2 needs at least 11 fraction bits, not 10"),
+])
+def test_validation_of_memories(change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(MEMORY, **change)
+
+
+def test_only_one_memory_is_loaded():
+    second = (replace(M, name="n", loaded=True), replace(Q, name="r"))
+    with pytest.raises(ValueError, match="only one memory can be loaded"):
+        replace(LOADED, populations=LOADED.populations + second, synapses=(*LOADED.synapses, Synapse("n", "r")))
+
+
+@pytest.mark.parametrize("pre", KINDS)
+@pytest.mark.parametrize("post", KINDS)
+def test_what_can_be_joined(pre, post):
+    """Seven pairs of kinds; where only the other way round is possible the error says so."""
+    pairs = {("input", "lif"), ("constant", "lif"), ("lif", "lif"), ("input", "relay"), ("constant", "relay"), ("relay", "lif"), ("softmax", "relay")}
+    one = {p.kind: p for p in (X, B, H, Q, M)}[pre]
+    two = {p.kind: p for p in (replace(X, name="x2"), replace(B, name="b2"), Y, Q if pre != "relay" else replace(Q, name="q2"), replace(M, name="m2"))}[post]
+    populations = {p.name: p for p in (X, B, H, Y, M, Q, one, two)}
+    synapses = {s.name: s for s in (Synapse("x", "y"), Synapse("m", "q"), Synapse(one.name, two.name))}
+    if (pre, post) in pairs:
+        Network(tuple(populations.values()), tuple(synapses.values()), "y", Schedule(nudged=16))
+    else:
+        hint = f"; turn it round: {two.name}-{one.name}" if (post, pre) in pairs else ""
+        with pytest.raises(ValueError, match=f"synapse {one.name}-{two.name}: {pre} to {post} is not possible{hint}$"):
+            Network(tuple(populations.values()), tuple(synapses.values()), "y", Schedule(nudged=16))
+
+
 @pytest.mark.parametrize("make, message", [
+    (lambda: Population("q", 6, "relay", heads=4), "population 'q': 6 relay neurons cannot have 4 heads"),
+    (lambda: Population("q", 6, "relay", heads=0), "population 'q': 6 relay neurons cannot have 0 heads"),
+    (lambda: Population("h", 6, heads=2), "population 'h': 6 lif neurons cannot have 2 heads"),
+    (lambda: Population("q", 6, "relay", gain=3), "population 'q': gain must be 0 to 2 octaves, not 3"),
+    (lambda: Population("q", 6, "relay", gain=-1), "gain must be 0 to 2 octaves, not -1"),
+    (lambda: Population("m", 1025, "softmax"), "population 'm': a softmax population has at most 1024 neurons, not 1025"),
+    (lambda: Population("h", 3, loaded=True), "population 'h': only patterns of a softmax population are loaded, not lif neurons"),
+    (lambda: Network.attention(5, 4, 2), "an attention network needs an output size"),
+    (lambda: Tokens.of([np.zeros((3, 2)), np.zeros((4, 2))], 3), r"shape \(up to 3, width\), not \(4, 2\)"),
+    (lambda: Tokens.of([np.zeros(3)], 3), r"shape \(up to 3, width\), not \(3,\)"),
     (lambda: Population("h", 0), "population 'h' needs at least one neuron, not 0"),
     (lambda: Population("h", 1, "dense"), "population 'h': kind must be one of input, constant, lif, relay, softmax, not 'dense'"),
     (lambda: Network.chain(3), "needs an input and an output size"),
@@ -50,6 +109,46 @@ def test_validation_names_the_thing(change, message):
 def test_parts_say_what_is_wrong(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("net, tokens, message", [
+    (LOADED, None, "memory is loaded with each sample: give tokens"),
+    (MEMORY, Tokens.of([np.zeros((5, 3))], 5), "no memory to load tokens into"),
+    (LOADED, Tokens.of([np.zeros((5, 3))] * 2, 5), r"patterns of shape \(1, 5, 3\) and as many presences, not \(2, 5, 3\) and \(2, 5\)"),
+    (LOADED, Tokens.of([np.zeros((4, 3))], 4), r"not \(1, 4, 3\)"),
+    (LOADED, Tokens.of([np.zeros((5, 6))], 5), r"not \(1, 5, 6\)"),
+    (LOADED, Tokens(np.zeros((1, 5, 3), np.int64), np.ones((1, 4), bool)), r"and \(1, 4\)"),
+    (LOADED, Tokens.of([np.full((5, 3), 32768)], 5), r"patterns must lie in -32768\.\.32767"),
+])
+def test_check_tokens(net, tokens, message):
+    with pytest.raises(ValueError, match=message):
+        net.check_tokens(tokens, 1)
+
+
+def test_tokens_are_filled_up():
+    tokens = Tokens.of([[[1, 2]], np.zeros((0, 2)), [[3, 4], [5, 6]]], 2)
+    assert tokens.patterns.tolist() == [[[1, 2], [0, 0]], [[0, 0], [0, 0]], [[3, 4], [5, 6]]]
+    assert tokens.present.tolist() == [[True, False], [False, False], [True, True]]
+    assert LOADED.check_tokens(Tokens.of([np.zeros((1, 3))], 5), 1) is None and MEMORY.check_tokens(None, 1) is None
+
+
+def test_a_memory_in_a_network():
+    """The heads share the patterns, which are as long as one head; loaded, they are no weights."""
+    assert [(m.softmax.name, m.relay.name, m.synapse.name) for m in MEMORY.memories] == [("m", "q", "m-q")]
+    assert MEMORY.shape(MEMORY.memories[0].synapse) == (5, 3) and MEMORY.loaded is None
+    assert MEMORY.n_weights == LOADED.n_weights + 15 == 6 + 15 + 6 + 12
+    assert LOADED.loaded == LOADED.memories[0] and [s.name for s in LOADED.plastic] == ["x-y", "b-q", "q-y"]
+    w = MEMORY.initial_weights()
+    assert not w["m-q"].any() and 0.1 * 4096 < w["b-q"].std() < 0.6 * 4096, "empty memory, queries apart"
+
+
+def test_attention_is_a_loaded_memory_and_a_chain():
+    net = Network.attention(9, 4, 2, 6, 3, gain=2, sharpness=4, query_scale=0.5)
+    assert [(p.name, p.size, p.kind) for p in net.populations] == [("bias", 1, "constant"), ("memory", 9, "softmax"), ("query", 8, "relay"),
+                                                                   ("hidden1", 6, "lif"), ("output", 3, "lif")]
+    assert [(s.name, s.rate_scale) for s in net.synapses] == [("memory-query", 0.0), ("bias-query", 0.5), *(
+        (name, 1.0) for name in ("query-hidden1", "bias-hidden1", "hidden1-output", "bias-output"))]
+    assert (net["query"].heads, net["query"].gain, net["memory"].sharpness, net["memory"].loaded, net.n_inputs) == (2, 2, 4, True, 0)
 
 
 def test_chain_joins_neighbours_and_biases():
@@ -80,8 +179,9 @@ def test_check_weights_names_the_synapse(spoil, message):
         NET.check_weights(w)
 
 
-def test_round_trip(tmp_path):
-    net = replace(NET, schedule=Schedule(free=30, beta=0.25, leak=3), numerics=Numerics(fraction=8, weight_width=10))
+@pytest.mark.parametrize("net", [
+    replace(NET, schedule=Schedule(free=30, beta=0.25, leak=3), numerics=Numerics(fraction=8, weight_width=10)), MEMORY, LOADED])
+def test_round_trip(net, tmp_path):
     w = net.initial_weights(1)
     save(tmp_path / "net.npz", net, w)
     again, weights = load(tmp_path / "net.npz")
