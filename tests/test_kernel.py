@@ -7,6 +7,8 @@ their wrap; several samples in a row, each learned.
 """
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import event, given, settings
@@ -217,6 +219,48 @@ def test_a_batch_is_its_samples_one_by_one():
         one_by_one.train(x[j: j + 1], labels[j: j + 1])
     assert all((kernel.weights[n] == w).all() for n, w in one_by_one.weights.items())
     assert kernel.counter == one_by_one.counter == 4 * len(network.synapses)
+
+
+def test_a_batch_of_sequences_is_its_samples_one_by_one():
+    """Of several lengths, from a table of which they use some rows more than once."""
+    rng = np.random.default_rng(0)
+    network = Network.attention(5, 6, 2, 4, 3)
+    lengths = [5, 1, 0, 3]
+    tokens = TokenRows(rng.integers(-4096, 4097, (7, 6)).astype(np.int16), rng.integers(0, 7, sum(lengths)).astype(np.int32),
+                       np.cumsum([0, *lengths]))
+    sequences = [tokens.table[tokens.rows[a: b]] for a, b in zip(tokens.off[:-1], tokens.off[1:], strict=True)]
+    x = np.zeros((4, 0), np.uint8)
+    batch = Reference(network).infer(x, Tokens.of(sequences, 5))
+    kernel, one_by_one = Kernel(network, lr=0.1), Kernel(network, lr=0.1)
+    rates, spikes = kernel.rates(None, tokens=tokens)
+    assert rates[:, 0].tolist() == np.concatenate([batch.free[p.name] for p in network.lif], axis=1).tolist() and spikes.sum() == batch.spikes
+    assert kernel.predict(None, tokens=tokens).tolist() == batch.prediction.tolist()
+    assert kernel.accuracy(None, batch.prediction, tokens=tokens) == 1.0
+    kernel.train(None, [0, 1, 2, 0], [3, 0, 2, 1, 0], tokens=tokens)
+    for j in (3, 0, 2, 1, 0):
+        one_by_one.train(None, [j % 3], tokens=tokens_of(network, sequences[j])[1])
+    assert all((kernel.weights[n] == w).all() for n, w in one_by_one.weights.items()) and kernel.counter == one_by_one.counter
+    assert any((kernel.weights[n] != w).any() for n, w in Kernel(network).weights.items())
+
+
+def rows(*, table=(4, 6), at=(0, 3), off=(0, 1, 2), value=0):
+    return TokenRows(np.full(table, value, np.int16), np.array(at, np.int32), np.array(off, np.int64))
+
+
+@pytest.mark.parametrize("call, message", [
+    (lambda k: k.predict(np.zeros((2, 0))), "memory is loaded with each sample: give tokens"),
+    (lambda k: Kernel(Network.chain(6, 5, 3)).predict(np.zeros((2, 6)), tokens=rows()), "no memory to load tokens into"),
+    (lambda k: k.predict(None, tokens=rows(table=(4, 5))), r"holds 5 patterns of width 6, not 1 of width \(5,\)"),
+    (lambda k: k.predict(None, tokens=rows(at=[0] * 6, off=(0, 6))), "holds 5 patterns of width 6, not 6 of width"),
+    (lambda k: k.predict(None, tokens=rows(at=(0, 4))), r"token rows must lie in 0\.\.3, not 0\.\.4"),
+    (lambda k: k.predict(None, tokens=rows(at=(-1, 3))), r"token rows must lie in 0\.\.3, not -1\.\.3"),
+    (lambda k: k.predict(np.zeros((3, 0)), tokens=rows()), r"inputs must have shape \(batch, 0\), not \(3, 0\)"),
+    (lambda k: k.train(None, [0], tokens=rows()), r"and \(1,\) labels"),
+    (lambda k: Kernel(replace(k.network, numerics=Numerics(weight_width=8))).predict(None, tokens=rows(value=128)), r"patterns must lie in -128"),
+])
+def test_kernel_checks_tokens(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(Kernel(Network.attention(5, 6, 2, 4, 3)))
 
 
 @pytest.mark.parametrize("call, message", [

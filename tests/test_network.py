@@ -47,7 +47,8 @@ def test_validation_names_the_thing(change, message):
     ({"populations": (X, B, Y, M, Q, replace(M, name="n")), "synapses": (*MEMORY.synapses, Synapse("n", "q"))}, "relay population 'q' .* has 2"),
     ({"output": "q"}, "output must name a lif population, not 'q'"),
     ({"populations": (B, Y, M, Q), "synapses": MEMORY.synapses[1:]}, "needs an input population or a memory that is loaded"),
-    ({"populations": (X, B, Y, M, replace(Q, size=2046)), "synapses": MEMORY.synapses[:3]}, "population 'm' has fan-in 1023; a 26-bit accumulator holds 1022"),
+    ({"populations": (X, B, Y, M, replace(Q, size=2046)), "synapses": MEMORY.synapses[:3]},
+     "population 'm' has fan-in 1023; a 26-bit accumulator holds 1022"),
     ({"populations": (X, B, Y, replace(M, size=1023), Q)}, "population 'q' has fan-in 1023"),
     ({"populations": (X, B, replace(Y, size=1022), M, Q)}, "population 'q' has fan-in 1023"),
     ({"populations": (X, B, Y, M, replace(Q, size=1020))}, "population 'y' has fan-in 1023"),
@@ -71,7 +72,8 @@ def test_what_can_be_joined(pre, post):
     """Seven pairs of kinds; where only the other way round is possible the error says so."""
     pairs = {("input", "lif"), ("constant", "lif"), ("lif", "lif"), ("input", "relay"), ("constant", "relay"), ("relay", "lif"), ("softmax", "relay")}
     one = {p.kind: p for p in (X, B, H, Q, M)}[pre]
-    two = {p.kind: p for p in (replace(X, name="x2"), replace(B, name="b2"), Y, Q if pre != "relay" else replace(Q, name="q2"), replace(M, name="m2"))}[post]
+    other = (replace(X, name="x2"), replace(B, name="b2"), Y, replace(Q, name="q2") if pre == "relay" else Q, replace(M, name="m2"))
+    two = {p.kind: p for p in other}[post]
     populations = {p.name: p for p in (X, B, H, Y, M, Q, one, two)}
     synapses = {s.name: s for s in (Synapse("x", "y"), Synapse("m", "q"), Synapse(one.name, two.name))}
     if (pre, post) in pairs:
