@@ -233,9 +233,12 @@ class VerilatedNetwork:
     def set_learning_rate(self, eta: float) -> None:
         self.engine.load(self.compiled.program(eta))
 
-    def sample(self, x: Raw, y: Raw | None = None) -> RunResult:
-        """Infer, or with a target learn."""
-        self.engine.write_values(self.compiled.sample_first, self.compiled.sample(x, y))
+    def sample(self, x: Raw, y: Raw | None = None, *, tokens: Raw | None = None) -> RunResult:
+        """Infer, or with a target learn.  ``tokens``: raw patterns (n, width) of a loaded memory."""
+        n = 0 if tokens is None else len(tokens)
+        if tokens is not None and n:
+            self.engine.write(Region.WEIGHT, *self.compiled.token_words(tokens))
+        self.engine.write_values(self.compiled.sample_first, self.compiled.sample(x, y, tokens=n))
         return self.engine.run(learn=y is not None)
 
     @property
