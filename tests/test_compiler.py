@@ -12,8 +12,17 @@ from golden.fixed import Numerics
 from golden.isa import WORDS, EngineConfig, Op
 from golden.network import Network, Population, Synapse
 from golden.reference import one_hot
+from golden.schedule import Schedule
+from golden.synapse import from_words
 
 NET = Network.chain(10, 7, 3)                       # at 4 lanes: 3 + 1 + 2 + 1 groups, 1 for the target
+X, B, Y = Population("x", 2, "input"), Population("b", 1, "constant"), Population("y", 2)
+STORED, Q = Population("m", 6, "softmax"), Population("q", 10, "relay", heads=2)
+LOADED, R = Population("n", 5, "softmax", loaded=True), Population("r", 6, "relay", heads=2)
+EDGES = (Synapse("x", "y"), Synapse("m", "q"), Synapse("b", "q"), Synapse("q", "y"), Synapse("n", "r", 0.0), Synapse("b", "r"), Synapse("r", "y"))
+NETS = {"stored": Network((X, B, Y, STORED, Q), EDGES[:4], "y", Schedule(nudged=16)),
+        "loaded": Network((X, B, Y, LOADED, R), (EDGES[0], *EDGES[4:]), "y", Schedule(nudged=16)),
+        "both": Network((X, B, Y, STORED, Q, LOADED, R), EDGES, "y", Schedule(nudged=16))}
 LANES = pytest.mark.parametrize("lanes", [2, 4, 8, 16, 32])
 
 
@@ -27,6 +36,65 @@ def test_no_two_things_share_a_place(lanes):
     n = {s.name: c.groups[s.pre].n * c.groups[s.post].n for s in NET.synapses}
     tiles = [t for name, first in c.tiles.items() for t in range(first, first + n[name])]
     assert sorted(tiles) == list(range(c.n_tiles))
+
+
+@LANES
+@pytest.mark.parametrize("net", ["stored", "loaded", "both"])
+def test_memories_have_places_of_their_own(net, lanes):
+    """Groups and tiles are contiguous and belong to one thing; scores and the relays' accumulator have membranes; a loaded memory lies behind."""
+    net = NETS[net]
+    c = Compiled(net, EngineConfig(lanes=lanes, program_words=1024))
+    groups = [g for place in c.groups.values() for g in range(place.first, place.first + place.n)]
+    assert sorted(groups) == list(range(c.n_groups))
+    state = [*(p.name for p in net.lif), *(m.softmax.name for m in net.memories), "(relay)"]
+    assert sorted(g for name in state for g in range(c.groups[name].first, c.groups[name].first + c.groups[name].n)) == list(range(c.state_groups))
+    assert c.groups["(relay)"].n == max(-(-m.relay.width // lanes) for m in net.memories)
+    sizes = {s.name: sum(-(-n // lanes) * -(-m // lanes) for n, m in (np.shape(block) for block in c._blocks(s))) for s in net.synapses}
+    tiles = [t for name, first in c.tiles.items() for t in range(first, first + sizes[name])]
+    assert sorted(tiles) == list(range(len(tiles)))
+    assert c.n_tiles == sum(sizes[s.name] for s in net.plastic)
+    if net.loaded:
+        assert c.tiles[net.loaded.synapse.name] == c.n_tiles
+
+
+@LANES
+@pytest.mark.parametrize("net", ["stored", "loaded", "both"])
+def test_weights_of_heads_go_and_come_back(net, lanes):
+    net, rng = NETS[net], np.random.default_rng(0)
+    c, w = Compiled(net, EngineConfig(lanes=lanes, program_words=1024)), {s.name: rng.integers(-99, 99, net.shape(s)) for s in net.plastic}
+    words = c.weight_words(w)
+    assert words.shape == (c.n_tiles * lanes, lanes)
+    assert all((c.weights(words)[name] == w[name]).all() for name in w)
+
+
+def test_a_sample_with_tokens_is_one_write():
+    c = Compiled(NETS["both"], EngineConfig(lanes=4, program_words=1024))
+    assert c.sample(np.array([7, 8]), np.array([255, 0]), tokens=2).tolist() == [7, 8, 0, 0, 255, 255, 0, 0, 0, 0, 0, 0, 255, 0, 0, 0]
+    assert c.sample(np.array([7, 8])).tolist() == [7, 8] + [0] * 10
+    at, words = c.token_words(np.arange(6).reshape(2, 3))
+    assert at == c.n_tiles * 16 and from_words(words, (2, 3), 4).tolist() == [[0, 1, 2], [3, 4, 5]] and len(words) == 4, "whole tiles, as needed"
+    first, ones = c.constants()
+    assert ones.tolist() == [255, 0, 0, 0] + [255] * 6 + [0] * 2 and first == c.groups["b"].first * 4, "patterns that are stored are always present"
+    with pytest.raises(ValueError, match="a sample has up to 5 tokens, not 6"):
+        c.sample(np.zeros(2), tokens=6)
+
+
+def test_a_memory_needs_an_engine_that_has_it():
+    with pytest.raises(CapacityError, match=r"the network has a memory, this engine is built without \(EngineConfig.softmax\)"):
+        Compiled(NETS["stored"], EngineConfig(softmax=False))
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.05])
+@pytest.mark.parametrize("net, learns", [("stored", 7), ("loaded", 5), ("both", 11)])
+def test_programs_with_memories_are_as_long_as_promised(net, learns, eta):
+    """Every head of a relay at an end of a synapse is an update of its own."""
+    c = Compiled(NETS[net], EngineConfig(lanes=4, program_words=1024))
+    learn = [i for i in c.program(eta) if i.op == Op.LEARN]
+    assert len(learn) == (learns if eta else 0)
+    words = WORDS * (len(c.program(eta)) - len(learn) + learns)
+    Compiled(NETS[net], EngineConfig(lanes=4, program_words=words))
+    with pytest.raises(CapacityError, match=f"needs {words} program words, this engine has {words - 1}"):
+        Compiled(NETS[net], EngineConfig(lanes=4, program_words=words - 1))
 
 
 @LANES
