@@ -11,11 +11,14 @@ import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge
 
+from golden.compiler import Compiled
 from golden.engine import EngineModel
 from golden.fixed import Raw
 from golden.isa import EngineConfig, assemble
+from golden.network import Network
 from golden.plasticity import DITHER_MASK, DITHER_UPDATE
 from golden.protocol import Region
+from golden.schedule import Schedule
 from sim.programs import random_program, random_values, random_weights
 from sim.run import bench_config, engine_config
 
@@ -82,6 +85,11 @@ class EngineBench:
         raw = np.array([[w >> (width * j) & ((1 << width) - 1) for j in range(p)] for w in words], np.int64)
         return raw - (raw >> (width - 1) << width) if width > 1 else raw
 
+    def adopt(self) -> None:
+        """Neuron state as other tests left it: a reset does not clear memories."""
+        m, g, a, s = self.model, self.config.state_groups, self.lanes_memory("a"), self.lanes_memory("s")
+        m.a, m.a_saved, m.s, m.s_saved, m.b, m.q = a[:g], a[g:], s[:g], s[g:], self.lanes_memory("b"), self.lanes_memory("q")
+
     async def compare(self, what: str) -> None:
         model, p, g = self.model, self.config.lanes, self.config.state_groups
         values = (await self.read(Region.VALUE, self.config.value_groups * p)).reshape(-1, p)
@@ -122,3 +130,33 @@ async def random_programs(dut: Any) -> None:
         await bench.run(learn)
         await bench.compare(f"program {k}")
     assert bench.compared
+
+
+@cocotb.test()
+async def a_memory_learns(dut: Any) -> None:
+    """A compiled network whose memory is loaded with every sample: both of its heads, all phases, the update."""
+    raw = bench_config()
+    config = engine_config(raw["engine"])
+    network = Network.attention(6, 3, 2, 4, 3, schedule=Schedule(free=16, nudged=16))
+    compiled, rng, bench = Compiled(network, config), np.random.default_rng(raw["seed"]), EngineBench(dut, config)
+    await bench.reset()
+    bench.adopt()
+    await bench.write(Region.COUNTER, np.zeros(1, np.int64))
+    model = bench.model
+    model.w[: compiled.n_tiles * config.lanes] = compiled.weight_words({s.name: rng.integers(-3000, 3001, network.shape(s)) for s in network.plastic})
+    first, ones = compiled.constants()
+    model.plus.flat[first: first + len(ones)] = model.minus.flat[first: first + len(ones)] = ones
+    model.load(compiled.program(0.06))
+    await bench.write(Region.PROGRAM, assemble(model.program))
+    for k, n in enumerate((6, 0, 4)):
+        at, words = compiled.token_words(rng.integers(-6000, 6001, (n, 3)))
+        model.w.flat[at: at + words.size] = words.ravel()
+        first, sample = compiled.sample_first, compiled.sample(np.zeros(0, np.int64), np.array([255, 0, 0]), tokens=n)
+        model.plus.flat[first: first + len(sample)] = model.minus.flat[first: first + len(sample)] = sample
+        await bench.write(Region.WEIGHT, model.w)
+        await bench.write(Region.VALUE, model.plus | model.minus << 8)
+        before = model.w.copy()
+        model.run(learn=True)
+        await bench.run(True)
+        await bench.compare(f"sample {k}")
+        assert (model.w != before).any()

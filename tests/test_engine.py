@@ -9,7 +9,7 @@ from golden.engine import EngineModel
 from golden.fixed import Numerics
 from golden.isa import COLUMN, EngineConfig, Instruction, Op
 from golden.kernel import Kernel
-from golden.network import Network, Population, Synapse
+from golden.network import Network, Population, Synapse, TokenRows
 from golden.plasticity import DITHER_MASK, DITHER_UPDATE
 from golden.protocol import Region
 from golden.reference import Reference, one_hot
@@ -70,10 +70,11 @@ def test_random_programs(engine):
 
 
 @pytest.mark.parametrize("simulator", ["icarus", "verilator"])
-def test_random_programs_in_cocotb(simulator, tmp_path):
-    config = CONFIGS["P4-single-port"] if simulator == "icarus" else dataclasses.replace(SMALL, tiles=24)
+def test_cocotb_bench(simulator, tmp_path):
+    """Random programs, and a network with a memory."""
+    config = dataclasses.replace(CONFIGS["P4-single-port"] if simulator == "icarus" else SMALL, tiles=24, program_words=400)
     assert simulate(Engine(config), "sim.engine", tmp_path, simulator=simulator,
-                    config={"engine": dataclasses.asdict(config), "seed": 1, "programs": 12}) == 1
+                    config={"engine": dataclasses.asdict(config), "seed": 1, "programs": 12}) == 2
 
 
 GRAPH = Network(
@@ -107,6 +108,61 @@ def test_networks_learn_as_the_reference(name, lanes):
         assert np.array_equal(w, reference.weights[synapse]), synapse
     want, got = reference.infer(x[None]), rtl.sample(x)
     assert got.prediction == want.prediction[0] and np.array_equal(rtl.rates()[0], np.concatenate([want.free[p.name][0] for p in network.lif]))
+
+
+MEMORIES = {
+    "one head": Network.attention(5, 6, 1, 4),
+    "three heads, hidden": Network.attention(21, 13, 3, 9, 4, gain=2, query_scale=2.0, schedule=Schedule(free=32, nudged=16)),
+    "four heads of one": Network.attention(9, 1, 4, 3, gain=0, sharpness=2),
+    "stored": Network(
+        (Population("x", 11, "input"), Population("bias", 1, "constant"), Population("stored", 18, "softmax", sharpness=4),
+         Population("query", 10, "relay", heads=2, gain=1), Population("hidden", 7), Population("out", 4)),
+        (Synapse("stored", "query"), Synapse("x", "query"), Synapse("bias", "query"), Synapse("query", "hidden"), Synapse("x", "hidden"),
+         Synapse("hidden", "out"), Synapse("query", "out", 0.5)), "out", Schedule(free=32, nudged=32)),
+    "stored and loaded": Network(
+        (Population("out", 5), Population("tokens", 6, "softmax", loaded=True), Population("look", 12, "relay", heads=2, gain=2),
+         Population("stored", 5, "softmax", sharpness=5), Population("recall", 3, "relay"), Population("bias", 2, "constant")),
+        (Synapse("tokens", "look", 0.0), Synapse("stored", "recall", 0.5), Synapse("bias", "look"), Synapse("bias", "recall"),
+         Synapse("look", "out"), Synapse("recall", "out"), Synapse("bias", "out")), "out", Schedule(free=32, nudged=16)),
+}
+
+
+def memory_case(network, rng, n):
+    """Lively weights, and n samples: inputs, labels and, for a memory that is loaded, patterns; some sequences are full, one is empty."""
+    weights = {s.name: rng.integers(-3000, 3001, network.shape(s)) for s in network.plastic}
+    x, labels = rng.integers(0, 256, (n, network.n_inputs)).astype(np.uint8), rng.integers(0, network.n_outputs, n)
+    if not network.loaded:
+        return weights, x, labels, [None] * n
+    size, width = network.shape(network.loaded.synapse)
+    lengths = np.r_[size, 0, rng.integers(1, size + 1, n - 2)]
+    table, off = rng.integers(-6000, 6001, (lengths.sum(), width)).astype(np.int16), np.r_[0, lengths.cumsum()].astype(np.int64)
+    rows = TokenRows(table, np.arange(len(table), dtype=np.int32), off)
+    return weights, x, labels, [rows.take([j]) for j in range(n)]
+
+
+@pytest.mark.parametrize("lanes", [4, 8, 16])
+@pytest.mark.parametrize("name", MEMORIES)
+def test_networks_with_memories_learn_as_the_kernel(name, lanes):
+    """Rates of all phases, predictions, spikes and weights of the trained and of the inferred, a sample at a time."""
+    network, rng = MEMORIES[name], np.random.default_rng(4)
+    config = EngineConfig(lanes=lanes, tiles=256, value_groups=128, state_groups=32, program_words=1024)
+    weights, x, labels, tokens = memory_case(network, rng, 6)
+    kernel = Kernel(network, weights, lr=0.06)
+    rtl = VerilatedNetwork(Compiled(network, config), weights, eta=0.06)
+    for j, y in enumerate(one_hot(labels, network.n_outputs)):
+        patterns = tokens[j] and tokens[j].sample(0)
+        rates, spikes = kernel.rates(x[j: j + 1], y[None], tokens=tokens[j])
+        inferred = rtl.sample(x[j].astype(np.int64), tokens=patterns)
+        assert inferred.prediction == kernel.predict(x[j: j + 1], tokens=tokens[j])[0]
+        assert np.array_equal(rtl.rates()[0], rates[0, 0])
+        result = rtl.sample(x[j].astype(np.int64), y, tokens=patterns)
+        assert (result.prediction, result.spikes) == (inferred.prediction, spikes[0])
+        assert np.array_equal(rtl.rates(), rates[0, 1:])
+        kernel.train(x[j: j + 1], labels[j: j + 1], tokens=tokens[j])
+        for synapse, w in rtl.weights.items():
+            assert np.array_equal(w, kernel.weights[synapse]), (j, synapse)
+    changed = {s for s, w in weights.items() if (w != kernel.weights[s]).any()}
+    assert changed == set(weights), "every synapse has learned"
 
 
 def test_other_formats():
