@@ -61,6 +61,18 @@ def test_a_step_is_close_to_real_arithmetic(fraction, sharpness):
         assert error <= np.sqrt(2 * memory.largest_rise(q))
 
 
+def test_floors_that_all_fall_on_one_pattern():
+    """Two patterns that are equally like the state; of one, half the products lose nearly 1: a quarter octave, which the bound must cover."""
+    numerics = Numerics(fraction=13)
+    patterns = np.zeros((2, 80), np.int64)
+    patterns[1, :64] = [1, -1] * 32
+    patterns[1, 64:] = 8128
+    memory, q = Hopfield(patterns, sharpness=6, numerics=numerics), np.array([1] * 64 + [0] * 16)
+    assert memory.scores(q).tolist() == [0, -32]
+    error = np.linalg.norm(memory.step(q) / 128 - memory.real.mean(axis=0))
+    assert 0.15 < error <= np.sqrt(2 * memory.largest_rise(q))
+
+
 def retrievals(count, rng):
     """(change of energy, its bound) of the 4 steps of ``count`` retrievals, (count, 4, 2); a new memory for every 10."""
     out = []
