@@ -5,11 +5,13 @@ near both rails; values and spikes dense, sparse and absent; sums that wrap.
 """
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from golden import relay, softmax
 from golden.fixed import Raw
-from golden.isa import SYNAPTIC, THRESHOLD_MAX, WALK, WORDS, EngineConfig, Instruction, Op
+from golden.isa import PLUS, SCALED, STATIC, SYNAPTIC, THRESHOLD_MAX, WALK, WORDS, EngineConfig, Instruction, Op
 from golden.lif import LEAKS
 from golden.plasticity import GAIN_MAX, SHIFTS
 from golden.rate import RATE_SHIFTS
@@ -64,6 +66,14 @@ def random_instruction(rng: np.random.Generator, config: EngineConfig, op: Op) -
     return Instruction(op=op, mode=mode, shift=shift, gain=gain, operand=operand, src=src, n_src=n_src, dst=dst, n_dst=n_dst)
 
 
+def random_recall(rng: np.random.Generator, config: EngineConfig) -> list[Instruction]:
+    """Scores from nothing but a DRIVE, so that they are near each other now and then, their softmax, and a relay scaled with it."""
+    reset, drive, softmax_, relay_ = (random_instruction(rng, config, op) for op in (Op.RESET, Op.DRIVE, Op.SOFTMAX, Op.RELAY))
+    at = {"dst": drive.dst, "n_dst": drive.n_dst}
+    softmax_ = replace(softmax_, **at, src=int(rng.integers(0, config.value_groups - drive.n_dst + 1)))
+    return [replace(reset, operand=0), replace(reset, **at, mode=STATIC, operand=0), drive, softmax_, replace(relay_, mode=SCALED | PLUS)]
+
+
 def _random_body(rng: np.random.Generator, config: EngineConfig, loops: int) -> list[Instruction]:
     """Up to six instructions, now and then in a loop of loops."""
     ops = sorted((WALK | SYNAPTIC | {Op.ARGMAX}) - (frozenset() if config.softmax else frozenset(MEMORY)))
@@ -76,6 +86,8 @@ def _random_body(rng: np.random.Generator, config: EngineConfig, loops: int) -> 
         if op == Op.MARK:
             instruction = Instruction(op=op, dst=instruction.dst, n_dst=instruction.n_dst, count=int(rng.integers(0, 4)))
         body.append(instruction)
+    if config.softmax and rng.random() < 0.4:
+        body += random_recall(rng, config)
     if count and loops > 1 and rng.random() < 0.5:
         at = int(rng.integers(0, len(body) + 1))
         body[at:at] = _random_body(rng, config, loops - 1)
