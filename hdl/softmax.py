@@ -7,8 +7,8 @@
                                                    |                            |
                                           x R + 1/2 (a multiplier of the lane) <-- R = round(2 ** (c + 13) / S)     third
 
-e is made anew in the third walk, which is cheaper than keeping it.  Between the walks the pipeline runs empty; R is a restoring division of
-16 steps.  Latency 2 from ``near`` to ``e`` (bars are registers), throughput 1.
+e is made anew in the third walk, which is cheaper than keeping it.  Between the walks the pipeline runs empty; R is a restoring
+division.  Latency 2 from ``near`` to ``e`` (bars are registers), throughput 1.
 """
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.isa import EngineConfig
-from golden.softmax import ABSOLUTE, C_MIN, FRACTION, TABLE, WIDTH
+from golden.softmax import ABSOLUTE, C_MIN, FRACTION, RECIPROCAL, TABLE, WIDTH
 from hdl.fixed import lanes_of, saturate
 
 OCTAVE = WIDTH - FRACTION           #: bits of an octave
-STEPS = 16                          #: of the division: an integer bit of 2 R that is 0, and the 15 below it
+STEPS = RECIPROCAL + 3              #: bits of 2 R <= 2 ** 15
 
 
 class Softmax(wiring.Component):
@@ -88,14 +88,13 @@ class Softmax(wiring.Component):
             m.d.sync += flight[k].eq(flight[k - 1])
         largest, sum_ = tree(m, keys, lambda a, b: Mux(a > b, a, b), "largest"), tree(m, exponentials, lambda a, b: a + b, "sum")
 
-        lead = Const(C_MIN, 5)
-        for k in range(C_MIN + 1, self.total_width):
-            lead = Mux(total[k], k, lead)
-        c, remainder, quotient, step = Signal(5), Signal(self.total_width + 1), Signal(STEPS), Signal(range(STEPS))
-        difference = Signal(signed(self.total_width + 2))
-        m.d.comb += [difference.eq(remainder - total), self.reciprocal.eq((quotient + 1) >> 1)]
+        m.submodules.divider = divider = Reciprocal(self.total_width)
         done = Signal()
-        m.d.comb += [done.eq(self.idle & ~Cat(flight).any()), self.busy.eq(1)]
+        m.d.comb += [
+            done.eq(self.idle & ~Cat(flight).any()), self.busy.eq(1),
+            divider.total.eq(total), divider.absolute.eq(self.absolute),
+            self.reciprocal.eq(divider.reciprocal), self.scale.eq(divider.c - C_MIN),
+        ]
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.busy.eq(0)
@@ -112,24 +111,54 @@ class Softmax(wiring.Component):
                 with m.If(flight[self.latency + levels]):
                     m.d.sync += total.eq(total + sum_)
                 with m.If(done):
-                    m.next = "LEAD"
-            with m.State("LEAD"):
-                m.d.sync += c.eq(Mux(self.absolute, ABSOLUTE, lead))
-                m.next = "ALIGN"
-            with m.State("ALIGN"):
-                # 2 ** (c + RECIPROCAL + 1) from a power of two that is below any sum, so that the first of STEPS bits is 0
-                m.d.sync += [remainder.eq(1 << (c - 1)[:5]), step.eq(STEPS - 1), self.scale.eq(c - C_MIN)]
-                m.next = "DIVIDE"
+                    m.d.comb += divider.start.eq(1)
+                    m.next = "DIVIDE"
             with m.State("DIVIDE"):
-                m.d.sync += [quotient.eq(Cat(~difference[-1], quotient)), step.eq(step - 1),
-                             remainder.eq(Mux(difference[-1], remainder, difference) << 1)]
-                with m.If(step == 0):
+                with m.If(~divider.busy):
                     m.d.comb += self.again.eq(1)
                     m.next = "CODE"
             with m.State("CODE"):
                 m.d.comb += [self.coding.eq(1), self.coded.eq(flight[self.latency + 2])]
                 with m.If(done):
                     m.next = "IDLE"
+        return m
+
+
+class Reciprocal(wiring.Component):
+    """R = round(2 ** (c + RECIPROCAL) / total), halves upwards, with 2 ** c the largest power of two up to the total; ``absolute``: c = ABSOLUTE.
+
+    Members
+    -------
+    start, absolute, total : In
+        Begin; both are held until not busy.  A total is 0, whose R has no meaning and whose c is C_MIN, or at least 2 ** C_MIN.
+    busy : Out(1)
+        For ``latency`` cycles from the cycle after start.
+    c, reciprocal : Out(5), Out(15)
+    """
+
+    latency = STEPS + 1
+
+    def __init__(self, width: int):
+        self.width = width
+        super().__init__({"start": In(1), "absolute": In(1), "total": In(width), "busy": Out(1), "c": Out(5), "reciprocal": Out(15)})
+
+    def elaborate(self, platform):
+        m = Module()
+        remainder, quotient, difference = Signal(self.width + 1), Signal(STEPS), Signal(signed(self.width + 2))
+        left, aligned = Signal(range(STEPS + 1)), Signal()
+        lead: Value = Const(C_MIN, 5)
+        for k in range(C_MIN + 1, self.width):
+            lead = Mux(self.total[k], k, lead)
+        m.d.comb += [self.busy.eq(left != 0), difference.eq(remainder - self.total), self.reciprocal.eq((quotient + 1) >> 1)]
+        m.d.sync += aligned.eq(self.busy)
+        with m.If(self.start):
+            m.d.sync += [self.c.eq(Mux(self.absolute, ABSOLUTE, lead)), left.eq(STEPS)]
+        with m.Elif(self.busy & ~aligned):
+            # 2 ** (c + RECIPROCAL + 1) from a power of two that is below the total (absolute: not above), so that STEPS bits are enough
+            m.d.sync += remainder.eq(1 << Mux(self.absolute, C_MIN, (self.c - 1)[:5]))
+        with m.Elif(self.busy):
+            m.d.sync += [quotient.eq(Cat(~difference[-1], quotient)), left.eq(left - 1),
+                         remainder.eq(Mux(difference[-1], remainder, difference) << 1)]
         return m
 
 
