@@ -71,7 +71,7 @@ def store(x: npt.NDArray[np.uint8]) -> tuple[F64, F64, F64]:
     return centred * scale, mean, scale
 
 
-def run(data: DataSet, n: int = 1000, *, blank: float = 0.5, sharpness: int = 4, steps: int | None = None, seed: int = 0,
+def run(data: DataSet, n: int = 1000, *, blank: float = 0.5, sharpness: int = 5, steps: int | None = None, seed: int = 0,
         progress: Callable[[int], None] = lambda done: None) -> Recall:
     """Store ``n`` training images, ask for each with the lower part ``blank`` set to 0, and count.
 

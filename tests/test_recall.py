@@ -23,7 +23,7 @@ def digits():
 @pytest.fixture(scope="module")
 def result(digits):
     told = []
-    out = recall.run(digits, 40, blank=0.4, sharpness=5, progress=told.append)
+    out = recall.run(digits, 40, blank=0.4, progress=told.append)
     assert told == list(range(1, 41))
     return out
 
@@ -38,7 +38,7 @@ def test_half_an_image_is_enough(result):
 
 def test_energies_are_those_of_the_integer_states(digits, result):
     assert len(result.energies) == recall.EXAMPLES and all(e[-1] < e[0] for e in result.energies)
-    again = recall.run(digits, 40, blank=0.4, sharpness=5, steps=1)
+    again = recall.run(digits, 40, blank=0.4, steps=1)
     assert [e[:2] for e in result.energies] == again.energies and again.steps == 1
 
 
@@ -53,16 +53,16 @@ def test_images_are_what_was_stored_and_shown(digits, result):
 
 
 def test_same_seed_same_result(digits, result):
-    again = recall.run(digits, 40, blank=0.4, sharpness=5)
+    again = recall.run(digits, 40, blank=0.4)
     assert again.to_dict() == result.to_dict()
-    other = recall.run(digits, 40, blank=0.4, sharpness=5, seed=1)
+    other = recall.run(digits, 40, blank=0.4, seed=1)
     assert (other.images["stored"] != result.images["stored"]).any()
     report = json.loads(json.dumps(result.to_dict()))
     assert report["fixed"] == {"nearest": result.fixed.nearest, "exact": result.fixed.exact, "error": result.fixed.error} and "images" not in report
 
 
 def test_nothing_blank_is_recalled_as_it_is(digits):
-    whole = recall.run(digits, 30, blank=0.0, sharpness=5)
+    whole = recall.run(digits, 30, blank=0.0)
     assert whole.fixed.nearest == whole.real.nearest == 1 and whole.fixed.error < 0.02
 
 
