@@ -93,7 +93,7 @@ class Softmax(wiring.Component):
         m.d.comb += [
             done.eq(self.idle & ~Cat(flight).any()), self.busy.eq(1),
             divider.total.eq(total), divider.absolute.eq(self.absolute),
-            self.reciprocal.eq(divider.reciprocal), self.scale.eq(divider.c - C_MIN),
+            self.reciprocal.eq(divider.r), self.scale.eq(divider.c - C_MIN),
         ]
         with m.FSM():
             with m.State("IDLE"):
@@ -133,14 +133,14 @@ class Reciprocal(wiring.Component):
         Begin; both are held until not busy.  A total is 0, whose R has no meaning and whose c is C_MIN, or at least 2 ** C_MIN.
     busy : Out(1)
         For ``latency`` cycles from the cycle after start.
-    c, reciprocal : Out(5), Out(15)
+    c, r : Out(5), Out(15)
     """
 
     latency = STEPS + 1
 
     def __init__(self, width: int):
         self.width = width
-        super().__init__({"start": In(1), "absolute": In(1), "total": In(width), "busy": Out(1), "c": Out(5), "reciprocal": Out(15)})
+        super().__init__({"start": In(1), "absolute": In(1), "total": In(width), "busy": Out(1), "c": Out(5), "r": Out(15)})
 
     def elaborate(self, platform):
         m = Module()
@@ -149,7 +149,7 @@ class Reciprocal(wiring.Component):
         lead: Value = Const(C_MIN, 5)
         for k in range(C_MIN + 1, self.width):
             lead = Mux(self.total[k], k, lead)
-        m.d.comb += [self.busy.eq(left != 0), difference.eq(remainder - self.total), self.reciprocal.eq((quotient + 1) >> 1)]
+        m.d.comb += [self.busy.eq(left != 0), difference.eq(remainder - self.total), self.r.eq((quotient + 1) >> 1)]
         m.d.sync += aligned.eq(self.busy)
         with m.If(self.start):
             m.d.sync += [self.c.eq(Mux(self.absolute, ABSOLUTE, lead)), left.eq(STEPS)]

@@ -69,9 +69,9 @@ def random_instruction(rng: np.random.Generator, config: EngineConfig, op: Op) -
 def random_recall(rng: np.random.Generator, config: EngineConfig) -> list[Instruction]:
     """Scores from nothing but a DRIVE, so that they are near each other now and then, their softmax, and a relay scaled with it."""
     reset, drive, softmax_, relay_ = (random_instruction(rng, config, op) for op in (Op.RESET, Op.DRIVE, Op.SOFTMAX, Op.RELAY))
-    at = {"dst": drive.dst, "n_dst": drive.n_dst}
-    softmax_ = replace(softmax_, **at, src=int(rng.integers(0, config.value_groups - drive.n_dst + 1)))
-    return [replace(reset, operand=0), replace(reset, **at, mode=STATIC, operand=0), drive, softmax_, replace(relay_, mode=SCALED | PLUS)]
+    softmax_ = replace(softmax_, dst=drive.dst, n_dst=drive.n_dst, src=int(rng.integers(0, config.value_groups - drive.n_dst + 1)))
+    return [replace(reset, operand=0), replace(reset, dst=drive.dst, n_dst=drive.n_dst, mode=STATIC, operand=0), drive, softmax_,
+            replace(relay_, mode=SCALED | PLUS)]
 
 
 def _random_body(rng: np.random.Generator, config: EngineConfig, loops: int) -> list[Instruction]:

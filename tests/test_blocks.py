@@ -8,8 +8,10 @@ from golden.isa import EngineConfig
 from hdl.lif import Lif
 from hdl.plasticity import Plasticity
 from hdl.rate import Measure
+from hdl.relay import Relay
 from hdl.scan import Scanner
 from hdl.sequencer import Sequencer
+from hdl.softmax import Reciprocal, Softmax
 from hdl.walk import Walker
 from hdl.weights import WeightArray
 from sim.run import simulate
@@ -21,9 +23,25 @@ WIDE = dataclasses.replace(ENGINE, lanes=16, weight_stages=2)
 
 
 @pytest.mark.parametrize("numerics", [DEFAULT, NARROW], ids=["default", "narrow"])
-@pytest.mark.parametrize("block, bench", [(Lif, "sim.lif"), (Measure, "sim.rate")], ids=["lif", "rate"])
+@pytest.mark.parametrize("block, bench", [(Lif, "sim.lif"), (Measure, "sim.rate"), (Relay, "sim.relay")], ids=["lif", "rate", "relay"])
 def test_lane_block(block, bench, numerics, tmp_path):
     assert simulate(block(numerics), bench, tmp_path, config=numerics, simulator="icarus")
+
+
+@pytest.mark.parametrize("lanes, numerics", [(4, NARROW), (4, DEFAULT), (8, DEFAULT), (16, DEFAULT)], ids=["narrow", "P4", "P8", "P16"])
+def test_softmax(lanes, numerics, tmp_path):
+    config = dataclasses.replace(ENGINE, lanes=lanes, numerics=numerics)
+    assert simulate(Softmax(config), "sim.softmax", tmp_path, config=config, simulator="icarus") == 4
+
+
+def test_reciprocal(tmp_path):
+    assert simulate(Reciprocal(18), "sim.reciprocal", tmp_path, config={"first": 0, "last": 1 << 12}, simulator="icarus")
+
+
+@pytest.mark.long
+def test_every_reciprocal(tmp_path):
+    """All sums that 1,032 neurons can make."""
+    assert simulate(Reciprocal(18), "sim.reciprocal", tmp_path, config={"first": 0, "last": 1 << 18}, simulator="verilator")
 
 
 @pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
