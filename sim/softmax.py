@@ -1,8 +1,9 @@
 """Bench for hdl.softmax.Softmax: whole softmaxes, in the three walks that the engine makes.
 
-State space: any number of groups; scores of all sizes, equal, near each other, at and beyond saturation; all, some and no neurons active; every shift, absolute
-or not.  Exhaustive: every exponent (octave and fraction) below the largest one, which is every input of table and shifter, and every mask
-of a group's active neurons.  Stalls: gaps between groups, late walks.  Without stalls the cycles are counted.
+State space: any number of groups; scores of all sizes, equal, near each other, at and beyond saturation; all, some and no neurons active; every
+shift, absolute or not.  Exhaustive: every exponent (octave and fraction) below the largest one, which is every input of table and shifter, and
+every mask of a group's active neurons.
+Stalls: gaps between groups, late walks.  Without stalls the cycles are counted.
 """
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import pytest
 from golden.compiler import Compiled
 from golden.engine import EngineModel
 from golden.fixed import Numerics
-from golden.isa import COLUMN, EngineConfig, Instruction, Op
+from golden.isa import ABSOLUTE, COLUMN, PLUS, EngineConfig, Instruction, Op
 from golden.kernel import Kernel
 from golden.network import Network, Population, Synapse, TokenRows
 from golden.plasticity import DITHER_MASK, DITHER_UPDATE
@@ -23,6 +23,7 @@ SMALL = EngineConfig(lanes=4, tiles=48, value_groups=16, state_groups=8, program
 CONFIGS = {
     "P4": SMALL,
     "P4-single-port": dataclasses.replace(SMALL, single_port=True, forwarding=False),
+    "P4-without-memories": dataclasses.replace(SMALL, single_port=True, forwarding=False, softmax=False),
     "P8": dataclasses.replace(SMALL, lanes=8),
     "P16": dataclasses.replace(SMALL, lanes=16),
     "P8-registered": dataclasses.replace(SMALL, lanes=8, weight_stages=2),
@@ -47,8 +48,8 @@ def compare(engine, model, what):
 
 
 def test_random_programs(engine):
-    """300 programs on each of six engines: 1,800 in all, memories carried over from one to the next."""
-    config, model = engine.config, EngineModel(engine.config)
+    """300 programs on each of seven engines, memories carried over from one to the next; 1,440 programs and more have a SOFTMAX."""
+    config, model, n_softmax = engine.config, EngineModel(engine.config), 0
     for name in ("a", "b", "q", "s", "plus", "minus"):
         assert not engine.memory(name).any()
     rng = np.random.default_rng(config.lanes + config.single_port)
@@ -67,6 +68,8 @@ def test_random_programs(engine):
         result = engine.run(learn=learn, most=200_000)
         assert (result.prediction, result.spikes, result.accesses) == (model.prediction, model.spikes, model.accesses), f"program {k}"
         compare(engine, model, f"program {k}")
+        n_softmax += any(i.op == Op.SOFTMAX for i in program)
+    assert n_softmax >= 240 or not config.softmax
 
 
 @pytest.mark.parametrize("simulator", ["icarus", "verilator"])
@@ -198,11 +201,36 @@ def spikes_at(engine, groups_of_lanes):
     assert engine.run(learn=False).spikes == groups_of_lanes * p
 
 
-def test_cycles_of_walks(engine):
+@pytest.mark.parametrize("op", [Op.MARK, Op.RELAY])
+def test_cycles_of_walks(engine, op):
     """A walk takes a cycle a group."""
-    one = cycles(engine, Instruction(op=Op.MARK, dst=0, n_dst=1))
-    for n in range(2, 9):
-        assert cycles(engine, Instruction(op=Op.MARK, dst=0, n_dst=n)) == one + n - 1
+    if engine.config.softmax or op == Op.MARK:
+        for n in range(1, 9):
+            assert cycles(engine, Instruction(op=op, shift=2, dst=0, n_dst=n)) == 12 + n + engine.config.weight_stages
+
+
+def test_cycles_of_softmax(engine):
+    """Three walks, each of which runs empty through lanes and tree, and a division."""
+    if engine.config.softmax:
+        levels = (engine.config.lanes - 1).bit_length()
+        for n in range(1, 9):
+            for mode in (0, ABSOLUTE | PLUS):
+                measured = cycles(engine, Instruction(op=Op.SOFTMAX, mode=mode, shift=2, dst=0, n_dst=n))
+                assert measured == 3 * (n + levels + engine.config.weight_stages) + 46
+
+
+def test_cycles_of_drive(engine):
+    """An event takes a cycle a group, by row and by column, from plus and from minus, signed or not."""
+    p = engine.config.lanes
+    values = np.zeros(engine.config.value_groups * p, np.int64)
+    values[: 2 * p] = 200
+    engine.write_values(0, values)
+    for mode in range(8) if engine.config.softmax else [0]:
+        def drive(n_dst, mode=mode):
+            return cycles(engine, Instruction(op=Op.DRIVE, mode=mode, src=0, n_src=2, dst=0, n_dst=n_dst))
+
+        for n_dst in range(2, 8):
+            assert drive(n_dst + 1) - drive(n_dst) == 2 * p, (mode, n_dst)
 
 
 def test_cycles_of_gather(engine):
