@@ -44,6 +44,12 @@ class Data(StrEnum):
     vowels = "vowels"
 
 
+class Images(StrEnum):
+    digits = "digits"
+    mnist = "mnist"
+    fashion = "fashion"
+
+
 DataArgument = Annotated[Data, typer.Argument(help="Data set. The 8x8 digits come with scikit-learn; missing ones say what they need.")]
 Folder = Annotated[Path | None, typer.Option("--data", help="Folder of the data set (images in torchvision's layout).", show_default="./data")]
 Json = Annotated[Path | None, typer.Option("--json", help="Also write what is printed to this file, as JSON.", metavar="FILE")]
@@ -239,6 +245,44 @@ def _engine(network: Network, lanes: int, board: str | None) -> EngineConfig:
         return engine_for(network, lanes=lanes)
     from equilif.boards import find
     return find(board).config
+
+
+# -- recall ---------------------------------------------------------------------------------------------------------------
+@command()
+def recall(
+    data: Annotated[Images, typer.Argument(help="Images to store. The 8x8 digits come with scikit-learn; missing ones say what they need.")]
+    = Images.digits,
+    stored: Annotated[int, typer.Option(help="Images to store, and to ask for.", min=2)] = 1000,
+    blank: Annotated[float, typer.Option(help="Part of each image, from below, that its cue lacks.", min=0, max=0.99)] = 0.5,
+    sharpness: Annotated[int, typer.Option(help="Inverse temperature in octaves.")] = 5,
+    steps: Annotated[int | None, typer.Option(help="Updates.", show_default="until nothing changes", min=1)] = None,
+    seed: Annotated[int, typer.Option(help="Which images.")] = 0,
+    folder: Folder = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the picture.", show_default="results/recall-<data set>")] = None,
+    json: Json = None,
+) -> dict[str, Any]:
+    """Store images in a modern Hopfield memory and recall each from a part of it, in fixed point.
+
+    Beside it the same with real numbers, and the classical (Hebbian) Hopfield network.
+
+    Example:  [bold]equilif recall digits --stored 200 --blank 0.3[/]
+    """
+    from equilif import recall as module
+    from golden import data as images
+    out = out or Path("results") / f"recall-{data}"
+    loaded = images.load(data, folder)
+    with show.bar() as progress:
+        task = progress.add_task("recall", total=stored, note="")
+        found = module.run(loaded, stored, blank=blank, sharpness=sharpness, steps=steps, seed=seed,
+                           progress=lambda done: progress.update(task, completed=done))
+    names = {"fixed": "fixed point", "real": "real numbers", "hebb": "classical, Hebb's rule"}
+    show.console.print(show.table(
+        f"{found.stored:,} images of {data}, the lower {blank:.0%} of each cue blank", ["", "nearest is the one", "exact", "error"],
+        [[title, f"{s.nearest:.1%}", f"{s.exact:.1%}", f"{s.error:.3f}"] for name, title in names.items() for s in (getattr(found, name),)]))
+    plotted = show.recall(found, out)
+    show.console.print(f"{found.steps:.1f} updates a cue; error: |state - image|^2 / |image|^2"
+                       + (f"; saved {', '.join(plotted)} in {out}" if plotted else ""))
+    return {**found.to_dict(), "out": out, "files": plotted}
 
 
 # -- gradient -------------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from equilif.evaluate import Evaluation
+    from equilif.recall import Recall
     from equilif.train import Training
     from equilif.verify import Plan, Report
     from golden.data import DataSet
@@ -90,6 +91,20 @@ def confusion(found: Evaluation) -> Table:
     rows = [[str(i), *(f"[green]{c}[/]" if i == k else f"[red]{c}[/]" if c else "[dim]·[/]" for k, c in enumerate(row)),
              f"{row[i] / max(1, row.sum()):.1%}"] for i, row in enumerate(found.confusion)]
     return table("true class (rows), predicted class (columns)", ["", *map(str, range(n)), "right"], rows)
+
+
+# -- recall ---------------------------------------------------------------------------------------------------------------
+def recall(found: Recall, out: Path) -> list[str]:
+    """Its picture, where matplotlib is installed."""
+    from equilif.extras import MissingExtra
+    try:
+        from equilif import plots
+    except MissingExtra as e:
+        console.print(f"[yellow]no picture: {escape(str(e))}[/]")
+        return []
+    out.mkdir(parents=True, exist_ok=True)
+    plots.recall(found, out / plots.RECALL)
+    return [plots.RECALL]
 
 
 # -- RTL ------------------------------------------------------------------------------------------------------------------

@@ -110,7 +110,7 @@ PRESETS = {p.data: p for p in (
            memory=Memory(tokens=64, heads=8, sharpness=3, query_scale=32)),
     Preset(data="imdb", hidden=(64,), epochs=10, eta=0.003, decay=0.8, schedule=Schedule(nudged=16),
            memory=Memory(tokens=400, heads=8, sharpness=2, query_scale=32, loading={"drop": 50})),
-    Preset(data="spoken", hidden=(128,), epochs=20, eta=0.02, decay=0.93, schedule=Schedule(nudged=16),
+    Preset(data="spoken", hidden=(128,), epochs=20, eta=0.01, decay=0.05, form="linear", schedule=Schedule(nudged=16),
            memory=Memory(tokens=32, heads=16, sharpness=4, query=0, loading={"n_pos": 16})),
     Preset(data="vowels", hidden=(128,), epochs=20, eta=0.02, decay=0.93, schedule=Schedule(nudged=16),
            memory=Memory(tokens=32, heads=8, sharpness=3, query=0, loading={"n_pos": 8})),

@@ -41,8 +41,8 @@ ONE = 255                  #: value of the constant population
 class Population:
     """``size`` neurons.  kind: ``input`` (clamped to the sample), ``constant`` (clamped to 255/256), ``lif``, ``relay`` or ``softmax``.
 
-    heads, gain         of a relay: its size is heads x pattern length; the retrieval counts 2**gain times
-    sharpness, loaded   of a softmax population: k = 2**sharpness ln 2; its patterns come with each sample, up to ``size`` of them
+    heads, gain         of a relay: its size is heads x pattern length; the retrieval counts 2**(gain - 1) times
+    sharpness, loaded   of a softmax population: k = 2**(sharpness - 1) ln 2; its patterns come with each sample, up to ``size`` of them
     """
 
     name: str

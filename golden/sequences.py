@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,17 @@ class Sequences:
         train, test = (TokenRows(table, r.rows, r.off) for r in (self.train, self.test))
         return DataSet(self.name, np.zeros((len(self.train), 0), np.uint8), self.train.labels, np.zeros((len(self.test), 0), np.uint8),
                        self.test.labels, train, test)
+
+    def mean_pooled(self, sigmas: float = 3) -> DataSet:
+        """What is left without a memory: the mean token of each sample as inputs (n, 2 d), positive parts, then negative ones.
+
+        Means are standardised over the training set; ``sigmas`` fill 255.
+        """
+        means = [np.add.reduceat(self.table[r.rows].astype(np.float64), r.off[:-1], axis=0) / r.lengths()[:, None] for r in (self.train, self.test)]
+        centre, deviation = means[0].mean(axis=0), means[0].std(axis=0)
+        z = [(m - centre) / np.where(deviation > 0, deviation, 1) * (255 / sigmas) for m in means]
+        train, test = (np.clip(np.rint(np.concatenate((v, -v), axis=1)), 0, 255).astype(np.uint8) for v in z)
+        return DataSet(self.name, train, self.train.labels, test, self.test.labels)
 
 
 def _ranges(starts: Longs, lengths: Longs) -> tuple[Longs, Longs]:
@@ -386,11 +398,22 @@ def _log_mels(path: Path) -> tuple[Floats, Longs, Longs, npt.NDArray[np.bool_], 
     return feat, off, y, test, [speakers[s] for s in speaker]
 
 
-def spoken(data: Path | None = None, *, max_tokens: int = 32, n_pos: int = 8, leave_out: str | None = None, sigmas: float = 3) -> Sequences:
+def trimmed(frames: Floats, off: Longs, below: float) -> tuple[Floats, Longs]:
+    """Recordings (total, d) cut at ``off`` without the frames at both ends whose loudest band is ``below`` less than the recording's loudest."""
+    loud = frames.max(axis=1)
+    loud = loud >= np.repeat(np.maximum.reduceat(loud, off[:-1]), np.diff(off)) - below
+    spans = [first + np.flatnonzero(loud[first:last])[[0, -1]] for first, last in pairwise(off)]
+    index, new = _ranges(np.array([a for a, _ in spans]), np.array([b - a + 1 for a, b in spans]))
+    return frames[index], new
+
+
+def spoken(data: Path | None = None, *, max_tokens: int = 32, n_pos: int = 8, leave_out: str | None = None, sigmas: float = 3,
+           trim: float = 40) -> Sequences:
     """Free Spoken Digit Dataset, 2,700 / 300: ``recordings/*.wav`` below ``data``, or a prepared ``fsdd*.npz`` of log-mel frames.
 
     A token is one of at most ``max_tokens`` spans of a recording: 20 bands, +-``sigmas`` filling +-127, and ``n_pos`` dimensions of position.
-    ``leave_out`` names a speaker to test on, with all other recordings to train on.
+    ``leave_out`` names a speaker to test on, with all other recordings to train on.  Both ends of a recording are cut where they are ``trim`` dB
+    below its loudest frame.
     """
     root = data or Path("data")
     folder = next((f for f in (root / "recordings", root, *sorted(root.glob("*/recordings"))) if any(f.glob("*.wav"))), None)
@@ -402,6 +425,7 @@ def spoken(data: Path | None = None, *, max_tokens: int = 32, n_pos: int = 8, le
         if leave_out not in who:
             raise ValueError(f"no speaker {leave_out!r} in {folder or prepared}, only {', '.join(sorted(set(who)))}")
         test = np.array([w == leave_out for w in who])
+    feat, off = trimmed(feat, off, 2.55 * trim)
     return _frames("spoken", feat, off, y, test, tuple("0123456789"), max_tokens, n_pos, sigmas)
 
 
