@@ -19,15 +19,16 @@ from sim.programs import random_program, random_values, random_weights
 from sim.run import simulate
 from sim.verilated import VerilatedEngine, VerilatedNetwork
 
+NARROW = Numerics(fraction=8, weight_width=10, accumulator_width=20, charge_width=15)
 SMALL = EngineConfig(lanes=4, tiles=48, value_groups=16, state_groups=8, program_words=128)
 CONFIGS = {
     "P4": SMALL,
-    "P4-single-port": dataclasses.replace(SMALL, single_port=True, forwarding=False),
+    "P4-single-port": dataclasses.replace(SMALL, single_port=True, forwarding=False, numerics=NARROW),
     "P4-without-memories": dataclasses.replace(SMALL, single_port=True, forwarding=False, softmax=False),
     "P8": dataclasses.replace(SMALL, lanes=8),
     "P16": dataclasses.replace(SMALL, lanes=16),
     "P8-registered": dataclasses.replace(SMALL, lanes=8, weight_stages=2),
-    "P4-half-registered": dataclasses.replace(SMALL, weight_stages=1),
+    "P4-half-registered": dataclasses.replace(SMALL, weight_stages=1, numerics=Numerics(accumulator_width=32, charge_width=20)),
 }
 
 
@@ -75,7 +76,7 @@ def test_random_programs(engine):
 @pytest.mark.parametrize("simulator", ["icarus", "verilator"])
 def test_cocotb_bench(simulator, tmp_path):
     """Random programs, and a network with a memory."""
-    config = dataclasses.replace(CONFIGS["P4-single-port"] if simulator == "icarus" else SMALL, tiles=24, program_words=400)
+    config = dataclasses.replace(SMALL, single_port=simulator == "icarus", forwarding=simulator != "icarus", tiles=24, program_words=400)
     assert simulate(Engine(config), "sim.engine", tmp_path, simulator=simulator,
                     config={"engine": dataclasses.asdict(config), "seed": 1, "programs": 12}) == 2
 
@@ -170,9 +171,8 @@ def test_networks_with_memories_learn_as_the_kernel(name, lanes):
 
 def test_other_formats():
     """Narrower weights and another binary point: the same RTL, parameterised."""
-    numerics = Numerics(fraction=8, weight_width=10, accumulator_width=20, charge_width=15)
-    network = Network.chain(12, 9, 4, schedule=Schedule(free=8, nudged=8), numerics=numerics)
-    config = EngineConfig(lanes=4, tiles=48, value_groups=16, state_groups=8, numerics=numerics)
+    network = Network.chain(12, 9, 4, schedule=Schedule(free=8, nudged=8), numerics=NARROW)
+    config = EngineConfig(lanes=4, tiles=48, value_groups=16, state_groups=8, numerics=NARROW)
     kernel = Kernel(network, lr=0.1)
     rtl = VerilatedNetwork(Compiled(network, config), kernel.weights, eta=0.1)
     rng = np.random.default_rng(0)
