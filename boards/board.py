@@ -10,6 +10,7 @@ from amaranth.lib import io
 
 from boards.clock import Ecp5Pll, Ice40Pll
 from golden.isa import EngineConfig
+from golden.protocol import FRAME_BYTES
 from hdl.top import Top
 
 
@@ -18,7 +19,8 @@ class Board:
     """A board and what is built for it; everything that a build depends on, apart from the tools.
 
     ``network`` is the largest chain that the board is meant for, ``after_read`` Yosys passes before synthesis, ``leds`` the resource
-    names of LEDs for engine and link, ``high`` of outputs that must be high for the UART to work.
+    names of LEDs for engine and link, ``high`` of outputs that must be high for the UART to work.  A program is one frame, so ``frame_bytes``
+    bounds its length.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Board:
     config: EngineConfig
     network: tuple[int, ...]
     state_ram: str | None = None
+    frame_bytes: int = FRAME_BYTES
     synth_opts: str = ""
     nextpnr_opts: str = ""
     after_read: tuple[str, ...] = ()
@@ -46,7 +49,8 @@ class Shell(Elaboratable):
 
     def __init__(self, board: Board, *, build_id: int = 0):
         self.board = board
-        self.top = Top(board.config, clock_hz=board.clock_hz, baud=board.baud, build_id=build_id, state_ram=board.state_ram)
+        self.top = Top(board.config, clock_hz=board.clock_hz, baud=board.baud, build_id=build_id, state_ram=board.state_ram,
+                       frame_bytes=board.frame_bytes)
 
     def elaborate(self, platform):
         m = Module()

@@ -5,12 +5,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import numpy as np
 
 from golden.engine import EngineModel
-from golden.isa import WORDS, EngineConfig, Instruction, Op, ProgramError, check, disassemble
+from golden.isa import WORDS, EngineConfig, Instruction, ProgramError, check, disassemble
 from golden.plasticity import DITHER_MASK, DITHER_UPDATE
 from golden.protocol import (
     FAULT,
@@ -185,26 +184,15 @@ def program_fault(code: bytes, config: EngineConfig) -> int | None:
 
     The number of instructions when only the end is wrong; the first one without room when the program is too long.
     """
-    program: list[Instruction] = []
-    halt, roomy = Instruction(op=Op.HALT), replace(config, program_words=1 << 10)
-    depth = 0
-    for at in range(len(code) // INSTRUCTION_BYTES):
-        if (at + 1) * WORDS > config.program_words:
-            return at
+    n, program = len(code) // INSTRUCTION_BYTES, []
+    for at in range(min(n, config.program_words // WORDS)):
         try:
-            new = Instruction.decode(int.from_bytes(code[at * INSTRUCTION_BYTES: (at + 1) * INSTRUCTION_BYTES], "little"))
-            depth += (new.op == Op.REPEAT) - (new.op == Op.NEXT)
-            # closed at once, only this instruction can be at fault
-            check([*program, new, *[Instruction(op=Op.NEXT)] * depth, halt], roomy)
-        except ProgramError as e:
-            found = re.match(r"instruction (\d+)", str(e))
-            assert found and int(found[1]) == at, e
-            return at
+            program.append(Instruction.decode(int.from_bytes(code[at * INSTRUCTION_BYTES: (at + 1) * INSTRUCTION_BYTES], "little")))
         except ValueError:                      # no such operation
-            return at
-        program.append(new)
+            break
     try:
         check(program, config)
-    except ProgramError:
-        return len(program)
-    return None
+    except ProgramError as e:
+        found = re.match(r"instruction (\d+)", str(e))
+        return int(found[1]) if found else len(program)
+    return None if len(program) == n else len(program)

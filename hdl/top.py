@@ -11,6 +11,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
 
 from golden.isa import EngineConfig
+from golden.protocol import FRAME_BYTES
 from hdl.engine import Engine
 from hdl.host import SerialHost
 from hdl.uart import SMALLEST_DIVISOR
@@ -39,17 +40,19 @@ class Top(wiring.Component):
     link : Out(1)
         A byte is on its way, in either direction.
 
-    ``build_id`` is what IDENTIFY answers, 32 bits.  ``state_ram``: see hdl.engine.Engine.
+    ``build_id`` is what IDENTIFY answers, 32 bits.  ``state_ram``: see hdl.engine.Engine.  ``frame_bytes``: longest frame, 4,096 at most.
     """
 
-    def __init__(self, config: EngineConfig, *, clock_hz: float, baud: int, build_id: int = 0, state_ram: str | None = None):
+    def __init__(self, config: EngineConfig, *, clock_hz: float, baud: int, build_id: int = 0, state_ram: str | None = None,
+                 frame_bytes: int = FRAME_BYTES):
         self.config, self.divisor, self.build_id = config, uart_divisor(clock_hz, baud), build_id
-        self.state_ram = state_ram
+        self.state_ram, self.frame_bytes = state_ram, frame_bytes
         super().__init__({"rx": In(1), "tx": Out(1), "busy": Out(1), "link": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.link = link = SerialHost(self.config, divisor=self.divisor, build_id=self.build_id)
+        m.submodules.link = link = SerialHost(self.config, divisor=self.divisor, build_id=self.build_id,
+                                              frame_bytes=self.frame_bytes)
         m.submodules.engine = engine = Engine(self.config, state_ram=self.state_ram)
         connect(m, link.engine, engine.host)
         line = Signal()                         # registered: `rx` is asynchronous

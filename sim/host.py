@@ -19,7 +19,7 @@ from cocotb.triggers import RisingEdge
 
 from golden import relay, softmax
 from golden.device import Device
-from golden.isa import FIELDS, THRESHOLD_MAX, EngineConfig, Instruction, Op, assemble
+from golden.isa import FIELDS, THRESHOLD_MAX, WORDS, EngineConfig, Instruction, Op, assemble
 from golden.lif import LEAKS
 from golden.plasticity import DITHER_MASK, DITHER_UPDATE, DITHER_WIDTH, GAIN_MAX, SHIFTS
 from golden.protocol import (
@@ -211,7 +211,8 @@ class Frames:
         return rng.choice([0, size - n, rng.randint(0, size - n)]), n
 
     def load(self) -> bytes:
-        return self.seal(Command.LOAD, program(self.config, self.rng, most=self.config.program_words // 3 - 2 * self.config.loops - 1))
+        most = min(self.config.program_words // WORDS, self.most // INSTRUCTION_BYTES) - 2 * self.config.loops - 1
+        return self.seal(Command.LOAD, program(self.config, self.rng, most=most))
 
     def write(self) -> bytes:
         region = self.rng.choice([Region.WEIGHT, Region.VALUE, Region.COUNTER])

@@ -23,10 +23,9 @@ EVEN = EngineConfig(lanes=4, tiles=16, value_groups=16, state_groups=16, program
 BUILD_ID = 0xDBC0_1234                     # with both of SLIP's special bytes
 
 
-def run(tmp_path, config, *, n_bad, simulator="icarus", seed=0):
-    frame_bytes = 160
+def run(tmp_path, config, *, n_bad, simulator="icarus", seed=0, frame_bytes=160, only=None):
     bench = HostBench(config, build_id=BUILD_ID, frame_bytes=frame_bytes)
-    return simulate(bench, "sim.host", tmp_path, simulator=simulator, seed=seed, config={
+    return simulate(bench, "sim.host", tmp_path, simulator=simulator, seed=seed, only=only, config={
         "engine": dataclasses.asdict(config), "n_bad": n_bad, "frame_bytes": frame_bytes, "build_id": BUILD_ID})
 
 
@@ -34,6 +33,11 @@ def run(tmp_path, config, *, n_bad, simulator="icarus", seed=0):
 def test_host(config, tmp_path):
     """Every command and every error; no bad frame changes the engine."""
     assert run(tmp_path, config, n_bad=500) == 9
+
+
+def test_longest_programs_and_frames(tmp_path):
+    """340 instructions in 4,096 bytes."""
+    assert run(tmp_path, dataclasses.replace(ODD, program_words=1020), n_bad=0, frame_bytes=4096, only="good_frames.*never.*never") == 1
 
 
 @pytest.mark.long
