@@ -308,6 +308,8 @@ def gradient(
     from golden import network as networks
     with needs("torch"):
         from golden.torch_twin import gradient_report
+    if PRESETS[data].memory:
+        raise ValueError(f"gradient needs a network without a memory, {data} has one")
     loaded = PRESETS[data].load(folder)
     cases: dict[str, tuple[Network, Any]] = {}
     if network:

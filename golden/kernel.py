@@ -14,7 +14,7 @@ from numba import njit, prange
 
 from golden.network import ONE, Network, TokenRows, Weights
 from golden.plasticity import DITHER_COLUMN, DITHER_MASK, DITHER_ROW, DITHER_UPDATE
-from golden.reference import learning_steps
+from golden.reference import NO_RATE, learning_steps
 from golden.relay import query_shift, retrieval_shift
 from golden.softmax import ABSOLUTE, C_MIN, RECIPROCAL, TABLE
 from golden.softmax import FRACTION as EXPONENT_FRACTION
@@ -414,14 +414,15 @@ class Epoch:
 class Kernel:
     """Compiled twin of ``golden.reference.Reference``, with the same weights, counter and learning rates."""
 
-    def __init__(self, network: Network, weights: Weights | None = None, *, lr: float = 0.01, counter: int = 0):
+    def __init__(self, network: Network, weights: Weights | None = None, *, lr: float | None = None, counter: int = 0):
         self.network = network
         self._plan = _plan(network)
         self.load_weights(weights if weights is not None else network.initial_weights())
         self.counter = counter
         self._ones = np.array([j for j, kind in enumerate(k for p in network.populations if p.clamped for k in [p.kind] * p.size)
                                if kind == "constant"], np.int64)
-        self.set_learning_rate(lr)
+        self.learns = lr is not None
+        self.set_learning_rate(lr or 0.0)
 
     def load_weights(self, weights: Weights) -> None:
         checked = self.network.check_weights(weights)
@@ -434,6 +435,7 @@ class Kernel:
         return {s.name: c.reshape(self.network.shape(s)) for s, c in zip(self.network.plastic, cuts, strict=True)}
 
     def set_learning_rate(self, eta: float) -> None:
+        self.learns |= eta > 0
         steps = learning_steps(self.network, eta)
         self._gains = np.array([steps[s.name].gain for s in self.network.plastic], np.int64)
         self._shifts = np.array([steps[s.name].shift for s in self.network.plastic], np.int64)
@@ -465,6 +467,8 @@ class Kernel:
 
     def train(self, x: npt.ArrayLike | None, labels: npt.ArrayLike, order: npt.ArrayLike | None = None, *, tokens: TokenRows | None = None) -> Epoch:
         """Learn the samples one by one, in ``order`` (default: as they stand).  ``x`` may be None where there is no input population."""
+        if not self.learns:
+            raise ValueError(NO_RATE)
         x, tokens = self._inputs(x, tokens)
         labels = np.asarray(labels, np.int64)
         if labels.shape != (len(x),):

@@ -58,18 +58,23 @@ class SampleResult:
     recalled: tuple[Recalled, Recalled, Recalled]                  #: at the end of the free, +beta and -beta phases
 
 
+NO_RATE = "no learning rate: give lr, or call set_learning_rate"
+
+
 class Reference:
     """A network with its weights.  ``counter`` numbers the updates for the dither and belongs to the state, like the weights."""
 
-    def __init__(self, network: Network, weights: Weights | None = None, *, lr: float = 0.01, counter: int = 0):
+    def __init__(self, network: Network, weights: Weights | None = None, *, lr: float | None = None, counter: int = 0):
         self.network = network
         self.raw = network.schedule.raw(network.numerics)
         self.weights = network.check_weights(weights if weights is not None else network.initial_weights())
         self.counter = counter
-        self.set_learning_rate(lr)
+        self.learns = lr is not None
+        self.set_learning_rate(lr or 0.0)
 
     def set_learning_rate(self, eta: float) -> None:
         """``eta`` as in the paper: dW = eta / (2 beta) times the rate-product difference."""
+        self.learns |= eta > 0
         self.steps: dict[str, Step] = learning_steps(self.network, eta)
 
     # -- the three operations on the state ------------------------------------------------------------------------------
@@ -154,6 +159,8 @@ class Reference:
 
     def train(self, x: Raw, y: Raw, tokens: Tokens | None = None, *, record: bool = False, learn: bool = True) -> SampleResult:
         """Three phases and, unless ``learn`` is false, the update; then x must be one sample, (1, n_inputs), with y (1, n_outputs)."""
+        if learn and not self.learns:
+            raise ValueError(NO_RATE)
         if learn and len(x) != 1:
             raise ValueError(f"learning is one sample at a time, as on the chip, not {len(x)}")
         return self._run(x, y, tokens, learn=learn, record=record)

@@ -17,13 +17,14 @@ import pytest
 from typer.testing import CliRunner
 
 from equilif import cli, results, train
-from equilif.presets import PRESETS, Preset
+from equilif.presets import PRESETS, Memory, Preset
 from equilif.train import HISTORY, NETWORK, Training, digest
-from golden import data, network
+from golden import data, network, sequences
+from golden.kernel import Kernel
 from golden.protocol import Region
 from golden.schedule import Schedule
 
-COMMANDS = ("train", "evaluate", "verify", "gradient", "build", "demo", "info")
+COMMANDS = ("train", "evaluate", "verify", "recall", "gradient", "build", "demo", "info")
 BOARD = "icebreaker"
 PNG = b"\x89PNG\r\n"
 
@@ -86,6 +87,9 @@ def test_help_imports_nothing_heavy():
     (("train", "--hidden", "5000"), "population 'output' has fan-in 5001"),
     (("train", "--resume", "--out", "/nowhere"), "no run to resume in /nowhere"),
     (("train", "--resume", "--eta", "0.1"), "a resumed run keeps its settings: leave out --eta"),
+    (("train", "imdb", "--data", "/nowhere"), "no aclImdb/train/pos in /nowhere"),
+    (("recall", "--stored", "5000"), "stored images must be 2..1437, not 5000"),
+    (("gradient", "vowels"), "gradient needs a network without a memory"),
     (("evaluate", "/nowhere/network.npz"), "there is no /nowhere/network.npz"),
     (("evaluate", __file__), "is not a network saved by equilif"),
     (("verify", "--lanes", "3"), "lanes must be 2, 4, 8, 16 or 32, not 3"),
@@ -226,9 +230,69 @@ def test_evaluate_agrees_with_training(trained, tmp_path):
 
 def test_presets_make_networks_and_come_back_from_json():
     for name, preset in PRESETS.items():
-        assert preset.data == name in data.NAMES
-        assert Preset.from_dict(json.loads(json.dumps(preset.to_dict()))) == preset
-        preset.network({"digits": 64}.get(name, 784), 10)
+        assert preset.data == name in (*data.NAMES, *sequences.NAMES)
+        assert Preset.from_dict(json.loads(json.dumps(preset.to_dict()))) == preset and (preset.memory is not None) == (name in sequences.NAMES)
+        x, y = np.zeros((2, 0 if preset.memory else 64), np.uint8), np.array([0, 9])
+        tokens = network.TokenRows(np.zeros((1, 50), np.int16), np.zeros(2, np.int32), np.arange(3)) if preset.memory else None
+        net = preset.network(data.DataSet(name, x, y, x, y, tokens, tokens))
+        for epoch in range(preset.epochs):
+            Kernel(net, preset.initial_weights(net, 0), lr=preset.rate(epoch))
+
+
+def test_heads_begin_at_places_of_their_own():
+    memory = Memory(tokens=4, heads=3, query=0, loading={"n_pos": 3})
+    net = network.Network.attention(4, 5, 3, 2)
+    w = Preset(data="spoken", hidden=(), epochs=1, eta=0.01, decay=1, memory=memory).initial_weights(net, 0)["bias-query"]
+    np.testing.assert_array_equal(w.reshape(3, 5), np.eye(5, dtype=int)[2:] * 127 * 32)
+
+
+# -- sequences ------------------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def snippets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Texts whose words tell their class, and vectors of four dimensions."""
+    folder = tmp_path_factory.mktemp("snippets")
+    rng = np.random.default_rng(0)
+    words = [*(f"good{i}" for i in "abcd"), *(f"bad{i}" for i in "abcd"), *(f"word{i}" for i in "abcdefgh")]
+    (folder / "glove.txt").write_text("".join(f"{w} {2 * (w[0] == 'g') - 2 * (w[0] == 'b')} {' '.join(map(str, rng.normal(size=3)))}\n" for w in words))
+    lines = []
+    for i in range(300):
+        telling = rng.choice(words[:4] if i % 2 else words[4:8], 2)
+        lines.append(f"{i}\t{0.5 if i % 2 else -0.5}\t{' '.join(rng.permutation([*telling, *rng.choice(words[8:], int(rng.integers(1, 9)))]))}\n")
+    (folder / "movieReviewSnippets_GroundTruth.txt").write_text("".join(lines))
+    return folder
+
+
+def test_sequences_are_learned_resumed_evaluated_and_verified(snippets, tmp_path):
+    options = ("snippets", "--data", snippets, "--hidden", 8, "--eta", 0.003)
+    said = run("train", *options, "--epochs", 4, "--out", tmp_path / "whole")
+    assert "64 tokens of 4 x 8 heads-8-2" in said
+    whole = json.loads((tmp_path / "whole" / HISTORY).read_text())["epochs"]
+    assert whole[-1]["test_accuracy"] > 0.9
+    run("train", *options, "--epochs", 2, "--out", tmp_path / "parts")
+    run("train", "--resume", "--epochs", 4, "--data", snippets, "--out", tmp_path / "parts", "snippets")
+    assert [e["weights"] for e in json.loads((tmp_path / "parts" / HISTORY).read_text())["epochs"]] == [e["weights"] for e in whole]
+    run("evaluate", tmp_path / "whole" / NETWORK, "--data", snippets, "--json", tmp_path / "e.json")
+    assert json.loads((tmp_path / "e.json").read_text())["accuracy"] == whole[-1]["test_accuracy"]
+    run("verify", "snippets", "--data", snippets, "--network", tmp_path / "whole" / NETWORK, "--samples", 20, "--json", tmp_path / "v.json")
+    found = json.loads((tmp_path / "v.json").read_text())
+    assert found["ok"] and found["training"]["samples"] == found["inference"]["samples"] == 20 and found["compared"]["weights"] > 0
+
+
+def test_mean_pooling_is_the_mean_token(snippets):
+    s = sequences.load("snippets", snippets)
+    d = s.mean_pooled(sigmas=2)
+    means = np.array([s.table[s.train.sample(i)].mean(axis=0) for i in range(len(s.train))])
+    z = np.clip((means - means.mean(axis=0)) / means.std(axis=0), -2, 2)
+    np.testing.assert_allclose(d.x_train.astype(int)[:, :4] - d.x_train[:, 4:].astype(int), 255 / 2 * z, atol=0.51)
+    assert not (d.x_train[:, :4] & d.x_train[:, 4:]).any() and d.tokens_train is None
+
+
+# -- recall ---------------------------------------------------------------------------------------------------------------
+def test_recall_brings_images_back(tmp_path):
+    said = run("recall", "digits", "--stored", 50, "--blank", 0.25, "--out", tmp_path, "--json", tmp_path / "r.json")
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert found["stored"] == 50 and found["fixed"]["nearest"] > 0.95 > found["hebb"]["nearest"] and f"{found['fixed']['exact']:.1%}" in said
+    assert (tmp_path / "recall.png").read_bytes().startswith(PNG)
 
 
 def test_learning_rates_decay_as_they_say():
@@ -276,8 +340,8 @@ def faulty(monkeypatch: pytest.MonkeyPatch, sample: int, fault: object) -> None:
     class Faulty(verify.VerilatedNetwork):
         n = -1
 
-        def sample(self, x, y=None):
-            result = super().sample(x, y)
+        def sample(self, x, y=None, *, tokens=None):
+            result = super().sample(x, y, tokens=tokens)
             self.n += 1
             return fault(self, result) if self.n == sample else result
 

@@ -209,12 +209,12 @@ def test_a_batch_is_its_samples_one_by_one():
     network = Network.chain(6, 5, 3)
     x = np.random.default_rng(0).integers(0, 256, (7, 6)).astype(np.uint8)
     labels, order = np.arange(7) % 3, np.array([6, 0, 3, 3])
-    batch, kernel = Reference(network).infer(x), Kernel(network)
+    batch, kernel = Reference(network).infer(x), Kernel(network, lr=0.01)
     assert kernel.predict(x).tolist() == batch.prediction.tolist()
     assert kernel.rates(x)[1].sum() == batch.spikes
     assert kernel.accuracy(x, batch.prediction) == 1.0
     kernel.train(x, labels, order)
-    one_by_one = Kernel(network)
+    one_by_one = Kernel(network, lr=0.01)
     for j in order:
         one_by_one.train(x[j: j + 1], labels[j: j + 1])
     assert all((kernel.weights[n] == w).all() for n, w in one_by_one.weights.items())
