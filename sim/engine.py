@@ -4,18 +4,19 @@ State space: sim.programs.  Memories keep their contents from program to program
 """
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import cocotb
 import numpy as np
 from cocotb.clock import Clock
-from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge
+from cocotb.triggers import ClockCycles, FallingEdge, ReadOnly, RisingEdge, with_timeout
 
 from golden.compiler import Compiled
 from golden.engine import EngineModel
 from golden.fixed import Raw
 from golden.isa import EngineConfig, assemble
-from golden.network import Network
+from golden.network import Network, load
 from golden.plasticity import DITHER_MASK, DITHER_UPDATE
 from golden.protocol import Region
 from golden.schedule import Schedule
@@ -38,18 +39,18 @@ class EngineBench:
         await ClockCycles(self.dut.clk, 2)
         self.dut.rst.value = 0
 
-    async def write(self, region: Region, data: Raw) -> None:
+    async def write(self, region: Region, data: Raw, first: int = 0) -> None:
         d = self.dut
         d.host__mem_region.value, d.host__mem_write.value = int(region), 1
-        for k, word in enumerate(data.ravel()):
+        for k, word in enumerate(data.ravel(), first):
             d.host__mem_addr.value, d.host__mem_wdata.value = k, int(word) & 0xFFFFFFFF
             await RisingEdge(d.clk)
         d.host__mem_write.value = 0
 
-    async def read(self, region: Region, n: int) -> Raw:
+    async def read(self, region: Region, n: int, first: int = 0) -> Raw:
         d, out = self.dut, []
         d.host__mem_region.value = int(region)
-        for k in range(n):
+        for k in range(first, first + n):
             d.host__mem_addr.value, d.host__mem_read.value = k, 1
             await RisingEdge(d.clk)
             d.host__mem_read.value = 0
@@ -160,3 +161,44 @@ async def a_memory_learns(dut: Any) -> None:
         await bench.run(True)
         await bench.compare(f"sample {k}")
         assert (model.w != before).any()
+
+
+@cocotb.test()
+async def a_task(dut: Any) -> None:
+    """Training samples of a real sequence task: prediction, spikes and all rates after each, all weights at the end.
+
+    ``network`` in the configuration names a saved network, ``task`` a file of samples and of what the golden kernel made of them.
+    """
+    raw = bench_config()
+    config = engine_config(raw["engine"])
+    network, weights = load(Path(raw["network"]))
+    compiled, bench, task = Compiled(network, config), EngineBench(dut, config), np.load(raw["task"])
+    await bench.reset()
+    words = compiled.weight_words(weights)
+    await bench.write(Region.WEIGHT, words)
+    first, ones = compiled.constants()
+    await bench.write(Region.VALUE, ones * 0x101, first)
+    await bench.write(Region.COUNTER, np.zeros(1, np.int64))
+    await bench.write(Region.PROGRAM, assemble(compiled.program(raw["eta"])))
+    neurons = np.concatenate([np.arange(p.size) + compiled.groups[p.name].first * config.lanes for p in network.lif])
+    for k, (rows, target) in enumerate(zip(np.split(task["rows"], task["off"][1:-1]), task["targets"], strict=True)):
+        at, patterns = compiled.token_words(task["table"][rows].astype(np.int64))
+        await bench.write(Region.WEIGHT, patterns, at)
+        await bench.write(Region.VALUE, compiled.sample(np.zeros(0, np.int64), target, tokens=len(rows)) * 0x101, compiled.sample_first)
+        dut.host__start.value, dut.host__learn.value = 1, 1
+        await RisingEdge(dut.clk)
+        dut.host__start.value = 0
+        await with_timeout(FallingEdge(dut.host__busy), 10 * MOST_CYCLES, "ns")
+        values = (await bench.read(Region.VALUE, int(neurons.max()) + 1))[neurons]
+        for phase, got in enumerate((values & 255, values >> 8 & 255)):
+            want = task["rates"][k, phase]
+            assert np.array_equal(got, want), f"sample {k}, phase {phase}: rates differ at {np.flatnonzero(got != want)[:4].tolist()}"
+        assert (int(dut.host__prediction.value), int(dut.host__spikes.value)) == (task["predictions"][k], task["spikes"][k]), f"sample {k}"
+    found = await bench.read(Region.WEIGHT, words.size)
+    learned = compiled.weights((((found & 0xFFFF) ^ 0x8000) - 0x8000).reshape(-1, config.lanes))
+    for name, w in learned.items():
+        assert np.array_equal(w, task[f"weights/{name}"]), f"weights of {name}"
+    changed = sum(int((w != weights[name]).sum()) for name, w in learned.items())
+    dut._log.info("%d samples, %d rates and %d weights equal, %d weights changed", len(task["targets"]), task["rates"].size,
+                  sum(w.size for w in learned.values()), changed)
+    assert changed > 1000

@@ -253,7 +253,8 @@ def snippets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("snippets")
     rng = np.random.default_rng(0)
     words = [*(f"good{i}" for i in "abcd"), *(f"bad{i}" for i in "abcd"), *(f"word{i}" for i in "abcdefgh")]
-    (folder / "glove.txt").write_text("".join(f"{w} {2 * (w[0] == 'g') - 2 * (w[0] == 'b')} {' '.join(map(str, rng.normal(size=3)))}\n" for w in words))
+    vectors = [(2 * w.startswith("good") - 2 * w.startswith("bad"), *rng.normal(size=3)) for w in words]
+    (folder / "glove.txt").write_text("".join(f"{w} {' '.join(map(str, v))}\n" for w, v in zip(words, vectors, strict=True)))
     lines = []
     for i in range(300):
         telling = rng.choice(words[:4] if i % 2 else words[4:8], 2)

@@ -1,15 +1,20 @@
 """The engine's RTL equals the golden engine model, memory by memory."""
 import dataclasses
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from equilif.presets import PRESETS
+from equilif.train import order
+from equilif.verify import engine_for
 from golden.compiler import Compiled
 from golden.engine import EngineModel
 from golden.fixed import Numerics
 from golden.isa import ABSOLUTE, COLUMN, PLUS, EngineConfig, Instruction, Op
 from golden.kernel import Kernel
-from golden.network import Network, Population, Synapse, TokenRows
+from golden.network import Network, Population, Synapse, TokenRows, save
 from golden.plasticity import DITHER_MASK, DITHER_UPDATE
 from golden.protocol import Region
 from golden.reference import Reference, one_hot
@@ -78,7 +83,39 @@ def test_cocotb_bench(simulator, tmp_path):
     """Random programs, and a network with a memory."""
     config = dataclasses.replace(SMALL, single_port=simulator == "icarus", forwarding=simulator != "icarus", tiles=24, program_words=400)
     assert simulate(Engine(config), "sim.engine", tmp_path, simulator=simulator,
-                    config={"engine": dataclasses.asdict(config), "seed": 1, "programs": 12}) == 2
+                    config={"engine": dataclasses.asdict(config), "seed": 1, "programs": 12}, only="random_programs|a_memory_learns") == 2
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("simulator", ["icarus", "verilator"])
+def test_a_sequence_task(simulator, tmp_path):
+    """60 training samples of JapaneseVowels from the network of its preset; its data in $EQUILIF_DATA or from an installed aeon."""
+    preset = PRESETS["vowels"]
+    try:
+        data = preset.load(Path(os.environ.get("EQUILIF_DATA", "data")))
+    except ValueError as e:
+        pytest.skip(str(e))
+    network, n = preset.network(data), 60
+    weights = preset.initial_weights(network, 0)
+    save(tmp_path / "network.npz", network, weights)
+    chosen = order(0, 0, len(data.y_train))[:n]
+    tokens, targets = data.tokens_train.take(chosen), one_hot(data.y_train[chosen], network.n_outputs)
+    kernel = Kernel(network, weights, lr=preset.eta)
+    rates, spikes, predictions = [], [], []
+    for k, j in enumerate(chosen):
+        one = tokens.take([k])
+        r, s = kernel.rates(data.x_train[[j]], targets[[k]], tokens=one)
+        predictions += kernel.predict(data.x_train[[j]], tokens=one).tolist()
+        kernel.train(data.x_train[[j]], data.y_train[[j]], tokens=one)
+        rates.append(r[0, 1:])
+        spikes.append(s[0])
+    np.savez(tmp_path / "task.npz", **tokens._asdict(), targets=targets, rates=rates, spikes=spikes, predictions=predictions,
+             **{f"weights/{name}": w for name, w in kernel.weights.items()})
+    engine = Engine(engine_for(network, lanes=16))
+    visible = "".join(f'public_flat_rw -module "engine" -var "{name}"\n' for name in ("clk", "rst", "host__*"))
+    assert simulate(engine, "sim.engine", tmp_path, simulator=simulator, only="a_task", visible=visible,
+                    config={"engine": dataclasses.asdict(engine.config), "network": str(tmp_path / "network.npz"),
+                            "task": str(tmp_path / "task.npz"), "eta": preset.eta}) == 1
 
 
 GRAPH = Network(
