@@ -21,7 +21,7 @@ from equilif.extras import MissingExtra, needs
 if TYPE_CHECKING:
     from equilif.presets import Preset
     from golden.isa import EngineConfig
-    from golden.network import Network
+    from golden.network import Network, Weights
 
 app = typer.Typer(name="equilif", add_completion=False, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False, help="""
 Spiking networks that learn by Equilibrium Propagation, bit for bit the same in Python, in RTL and on an FPGA.
@@ -175,11 +175,7 @@ def evaluate(
     """
     from equilif.evaluate import evaluate as run
     from equilif.presets import PRESETS
-    from equilif.train import HISTORY, read_history
-    from golden import network as networks
-    net, weights = networks.load(network)
-    beside = network.with_name(HISTORY)
-    preset = read_history(beside)[0] if beside.exists() else PRESETS[Data.digits]
+    net, weights, preset = _trained(network)
     if data and data != preset.data:
         preset = PRESETS[data]
     name, samples = preset.data, preset.load(folder)
@@ -190,6 +186,15 @@ def evaluate(
     for population in found.silent:
         show.console.print(f"{population}: {found.silent[population]:.1%} of the rates at 0, {found.full[population]:.1%} at their maximum")
     return {"network": network, "data": name, **found.to_dict()}
+
+
+def _trained(path: Path) -> tuple[Network, Weights, Preset]:
+    """A saved network, and the preset it was trained by: that of the history beside it, else the one of the digits."""
+    from equilif.presets import PRESETS
+    from equilif.train import HISTORY, read_history
+    from golden import network as networks
+    beside = path.with_name(HISTORY)
+    return *networks.load(path), read_history(beside)[0] if beside.exists() else PRESETS[Data.digits]
 
 
 # -- verify ---------------------------------------------------------------------------------------------------------------
@@ -283,6 +288,29 @@ def recall(
     show.console.print(f"{found.steps:.1f} updates a cue; error: |state - image|^2 / |image|^2"
                        + (f"; saved {', '.join(plotted)} in {out}" if plotted else ""))
     return {**found.to_dict(), "out": out, "files": plotted}
+
+
+# -- attend ---------------------------------------------------------------------------------------------------------------
+@command()
+def attend(
+    network: Annotated[Path, typer.Argument(help="A network.npz of `equilif train`, with a memory.")],
+    sample: Annotated[list[int] | None, typer.Option(help="Test sample; repeat for more of them.", min=0, show_default="the first two")] = None,
+    folder: Folder = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the picture.", show_default="that of the network")] = None,
+    json: Json = None,
+) -> dict[str, Any]:
+    """What the queries of a memory look at: the softmax of every head over the tokens of a test sample.
+
+    Example:  [bold]equilif attend results/snippets/network.npz --sample 3 --sample 8[/]
+    """
+    from equilif.attention import look
+    net, weights, preset = _trained(network)
+    found = look(net, weights, preset.load(folder), sample or [0, 1])
+    out = out or network.parent
+    plotted = show.attention(found, f"{preset.data}: what {found[0].p.shape[0]} queries look at", out)
+    if plotted:
+        show.console.print(f"saved {', '.join(plotted)} in {out}")
+    return {"network": network, "data": preset.data, "samples": [a.to_dict() for a in found], "out": out, "files": plotted}
 
 
 # -- gradient -------------------------------------------------------------------------------------------------------------

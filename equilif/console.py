@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from equilif.attention import Attention
     from equilif.evaluate import Evaluation
     from equilif.recall import Recall
     from equilif.train import Training
@@ -105,6 +106,28 @@ def recall(found: Recall, out: Path) -> list[str]:
     out.mkdir(parents=True, exist_ok=True)
     plots.recall(found, out / plots.RECALL)
     return [plots.RECALL]
+
+
+# -- attention ------------------------------------------------------------------------------------------------------------
+def attention(samples: Sequence[Attention], title: str, out: Path) -> list[str]:
+    """Texts with the words that are looked at brought out, and the picture, where matplotlib is installed."""
+    from equilif.extras import MissingExtra
+    for a in samples:
+        text = Text()
+        for word, share in zip(a.words, a.share, strict=True):
+            text.append(word, "bold reverse" if share >= 4 else "bold" if share >= 2 else "" if share >= 1 else "dim")
+            text.append(" ")
+        console.print(f"\nsample {a.index}, class {a.label}, predicted [{'green' if a.prediction == a.label else 'red'}]{a.prediction}[/]")
+        console.print(text, soft_wrap=False)
+    console.print("\n[dim]less than an even share[/]  an even share or more  [bold]twice that[/]  [bold reverse]four times[/]")
+    try:
+        from equilif import plots
+    except MissingExtra as e:
+        console.print(f"[yellow]no picture: {escape(str(e))}[/]")
+        return []
+    out.mkdir(parents=True, exist_ok=True)
+    plots.attention(samples, title, out / plots.ATTENTION)
+    return [plots.ATTENTION]
 
 
 # -- RTL ------------------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from equilif.attention import Attention
 from equilif.extras import needs
 from equilif.recall import Recall
 from equilif.results import write_bytes
@@ -28,6 +29,7 @@ STYLE = {
     "xtick.major.width": 0.8, "ytick.major.width": 0.8, "legend.frameon": False,
 }
 CURVE, CONFUSION, SETTLING, RECALL = "learning_curve.png", "confusion.png", "settling.png", "recall.png"
+ATTENTION = "attention.png"
 SCALE = 256                    #: rates are in 1/256
 
 
@@ -142,6 +144,26 @@ def recall(result: Recall, path: Path) -> None:
         axes.grid(axis="y", color=LIGHT, linewidth=0.8)
         box = axes.get_position()
         axes.set_position((box.x0, box.y0 - 0.03, box.width, box.height))
+        write(figure, path)
+
+
+def attention(samples: Sequence[Attention], title: str, path: Path, *, most: int = 40) -> None:
+    """A row of heads by tokens for each sample; of a long one the ``most`` tokens that are looked at most."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(9.5, 0.6 + sum(1.3 + 0.09 * len(a.p) for a in samples)), layout="constrained")
+        rows = np.atleast_1d(figure.subplots(len(samples)))
+        for axes, a in zip(rows, samples, strict=True):
+            shown = a.strongest(most)
+            image = axes.imshow(a.p[:, shown], cmap="Blues", aspect="auto", vmin=0, vmax=a.p.max())
+            axes.set(xticks=range(len(shown)), yticks=[0, len(a.p) - 1], ylabel="head")
+            axes.set_xticklabels([a.words[k] for k in shown], rotation=90, fontsize=7)
+            axes.set_yticklabels(["1", str(len(a.p))])
+            axes.tick_params(length=0)
+            axes.spines[:].set_visible(False)
+            of = f", the {len(shown)} of {len(a.words)} tokens looked at most" if len(shown) < len(a.words) else ""
+            axes.set_title(f"sample {a.index}, class {a.label}, predicted {a.prediction}{of}", loc="left")
+            figure.colorbar(image, ax=axes, pad=0.01, aspect=10, label="p")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=10)
         write(figure, path)
 
 

@@ -23,7 +23,7 @@ NAMES = ("digits", "mnist", "fashion")
 
 @dataclass(frozen=True)
 class DataSet:
-    """Inputs are 8-bit values, labels class numbers.  A sequence has no inputs (n, 0) but tokens for a memory."""
+    """Inputs are 8-bit values, labels class numbers.  A sequence has no inputs (n, 0) but tokens for a memory; ``words`` name those of a text."""
 
     name: str
     x_train: Bytes
@@ -32,6 +32,7 @@ class DataSet:
     y_test: npt.NDArray[np.int64]
     tokens_train: TokenRows | None = None
     tokens_test: TokenRows | None = None
+    words: tuple[str, ...] = ()
 
     @property
     def n_features(self) -> int:

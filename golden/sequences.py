@@ -104,7 +104,7 @@ class Sequences:
         table = self.table.astype(np.int16) << (numerics.fraction - FRACTION)
         train, test = (TokenRows(table, r.rows, r.off) for r in (self.train, self.test))
         return DataSet(self.name, np.zeros((len(self.train), 0), np.uint8), self.train.labels, np.zeros((len(self.test), 0), np.uint8),
-                       self.test.labels, train, test)
+                       self.test.labels, train, test, self.words)
 
     def mean_pooled(self, sigmas: float = 3) -> DataSet:
         """What is left without a memory: the mean token of each sample as inputs (n, 2 d), positive parts, then negative ones.

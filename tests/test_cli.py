@@ -24,7 +24,7 @@ from golden.kernel import Kernel
 from golden.protocol import Region
 from golden.schedule import Schedule
 
-COMMANDS = ("train", "evaluate", "verify", "recall", "gradient", "build", "demo", "info")
+COMMANDS = ("train", "evaluate", "verify", "recall", "attend", "gradient", "build", "demo", "info")
 BOARD = "icebreaker"
 PNG = b"\x89PNG\r\n"
 
@@ -263,7 +263,7 @@ def snippets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_sequences_are_learned_resumed_evaluated_and_verified(snippets, tmp_path):
+def test_sequences_are_learned_resumed_evaluated_and_verified(snippets, trained, tmp_path):
     options = ("snippets", "--data", snippets, "--hidden", 8, "--eta", 0.003)
     said = run("train", *options, "--epochs", 4, "--out", tmp_path / "whole")
     assert "64 tokens of 4 x 8 heads-8-2" in said
@@ -274,6 +274,13 @@ def test_sequences_are_learned_resumed_evaluated_and_verified(snippets, tmp_path
     assert [e["weights"] for e in json.loads((tmp_path / "parts" / HISTORY).read_text())["epochs"]] == [e["weights"] for e in whole]
     run("evaluate", tmp_path / "whole" / NETWORK, "--data", snippets, "--json", tmp_path / "e.json")
     assert json.loads((tmp_path / "e.json").read_text())["accuracy"] == whole[-1]["test_accuracy"]
+    said = run("attend", tmp_path / "whole" / NETWORK, "--sample", 5, "--data", snippets, "--out", tmp_path, "--json", tmp_path / "a.json")
+    found = json.loads((tmp_path / "a.json").read_text())["samples"][0]
+    p, telling = np.array(found["p"]), [w.startswith(("good", "bad")) for w in found["tokens"]]
+    assert p.shape == (8, len(telling)) and abs(p.sum(axis=1) - 1).max() < 0.1 and all(w in said for w in found["tokens"])
+    assert p[:, telling].mean() > 1.5 * p.mean(), "the queries look at the words that tell the class"
+    assert (tmp_path / "attention.png").read_bytes().startswith(PNG)
+    assert "only networks whose memory is loaded" in refused("attend", trained / NETWORK)
     run("verify", "snippets", "--data", snippets, "--network", tmp_path / "whole" / NETWORK, "--samples", 20, "--json", tmp_path / "v.json")
     found = json.loads((tmp_path / "v.json").read_text())
     assert found["ok"] and found["training"]["samples"] == found["inference"]["samples"] == 20 and found["compared"]["weights"] > 0
