@@ -5,7 +5,7 @@
 """
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,12 @@ from golden.kernel import Epoch
 from golden.network import Network, TokenRows, Weights
 from golden.plasticity import DITHER_MASK
 from golden.reference import one_hot
+
+
+def read_weights(client: Client, network: Network) -> Weights:
+    """Weights of a network that a device holds."""
+    compiled = Compiled(network, client.config)
+    return compiled.weights(client.read_weights(compiled.n_tiles * client.config.lanes))
 
 
 class Session:
@@ -48,7 +54,7 @@ class Session:
         self.client.write_weights(self.compiled.weight_words(dict(weights)))
 
     def read_weights(self) -> Weights:
-        return self.compiled.weights(self.client.read_weights(self.compiled.n_tiles * self.client.config.lanes))
+        return read_weights(self.client, self.network)
 
     @property
     def weights(self) -> Weights:
@@ -87,10 +93,14 @@ class Session:
             hits, spikes = hits + (result.prediction == labels[j]), spikes + result.spikes
         return Epoch(len(order), int(hits), spikes)
 
+    def infer(self, x: Bytes, *, tokens: TokenRows | None = None) -> Iterator[RunResult]:
+        """The free phase of one sample after the other."""
+        for j, v in enumerate(x):
+            yield self.run(v.astype(np.int64), tokens=tokens and tokens.sample(j), rates=False)
+
     def predict(self, x: Bytes, *, tokens: TokenRows | None = None) -> npt.NDArray[np.int64]:
         """Class of each sample."""
-        return np.array([self.run(v.astype(np.int64), tokens=tokens and tokens.sample(j), rates=False).prediction for j, v in enumerate(x)],
-                        np.int64)
+        return np.array([r.prediction for r in self.infer(x, tokens=tokens)], np.int64)
 
     def accuracy(self, x: Bytes, labels: npt.ArrayLike, *, tokens: TokenRows | None = None) -> float:
         return float(np.mean(self.predict(x, tokens=tokens) == np.asarray(labels)))

@@ -11,16 +11,20 @@ import hashlib
 import os
 import select
 import tty
+from importlib.metadata import version
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from amaranth.back import verilog
 
+import golden
+import hdl
 from golden.isa import EngineConfig
 from golden.protocol import FRAME_BYTES
 from hdl.top import Top
 from hdl.uart import SMALLEST_DIVISOR
-from sim.verilated import compiled
+from sim.verilated import cache_dir, compiled
 
 DRIVER = r"""
 #include "Vboard.h"
@@ -75,19 +79,29 @@ CHUNK = 50_000                   #: cycles between two looks at the terminal
 ROOM = 4096
 
 
+def _sources() -> list[str]:
+    """All that the design is made of."""
+    files = [path for package in (golden, hdl) for folder in package.__path__ for path in sorted(Path(folder).glob("*.py"))]
+    return [version("amaranth"), *(f"{path.name}\0{path.read_text()}" for path in files)]
+
+
 class Board:
     """The design of one board, running.  Other arguments: see hdl.top.Top."""
 
     def __init__(self, config: EngineConfig, *, divisor: int = SMALLEST_DIVISOR, state_ram: str | None = None, frame_bytes: int = FRAME_BYTES,
                  build_id: int | None = None):
-        """``divisor``: cycles a bit, the fewest by default; ``build_id``: by default a hash of the design."""
-        def text(build_id: int) -> str:
-            top = Top(config, clock_hz=divisor, baud=1, build_id=build_id, state_ram=state_ram, frame_bytes=frame_bytes)
-            return verilog.convert(top, name="board", emit_src=False)
-
+        """``divisor``: cycles a bit, the fewest by default; ``build_id``: by default a hash of the design's sources and sizes."""
+        arguments: dict[str, Any] = {"clock_hz": divisor, "baud": 1, "state_ram": state_ram, "frame_bytes": frame_bytes}
+        key = hashlib.sha256("\0".join([*_sources(), repr(config), repr(arguments), repr(build_id)]).encode()).hexdigest()[:16]
         self.config, self.divisor = config, divisor
-        self.build_id = int.from_bytes(hashlib.sha256(text(0).encode()).digest()[:4], "little") if build_id is None else build_id
-        self._lib: Any = ctypes.CDLL(str(compiled("board", text(self.build_id), DRIVER)))
+        self.build_id = int(key[:8], 16) if build_id is None else build_id
+        text = cache_dir() / "verilog" / f"{key}.v"            # elaboration takes seconds
+        if not text.exists():
+            part = text.with_suffix(f".{os.getpid()}")
+            part.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(verilog.convert(Top(config, build_id=self.build_id, **arguments), name="board", emit_src=False))
+            part.replace(text)
+        self._lib: Any = ctypes.CDLL(str(compiled("board", text.read_text(), DRIVER)))
         self._lib.board_new.restype, self._lib.board_cycles.restype = ctypes.c_void_p, ctypes.c_uint64
         self._board = ctypes.c_void_p(self._lib.board_new(divisor))
         self._out = (ctypes.c_uint8 * ROOM)()
