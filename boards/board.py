@@ -19,8 +19,8 @@ class Board:
     """A board and what is built for it; everything that a build depends on, apart from the tools.
 
     ``network`` is the largest chain that the board is meant for, ``after_read`` Yosys passes before synthesis, ``leds`` the resource
-    names of LEDs for engine and link, ``high`` of outputs that must be high for the UART to work.  A program is one frame, so ``frame_bytes``
-    bounds its length.
+    names of LEDs for engine and link, ``high`` of outputs that must be high for the UART to work, ``loader`` openFPGALoader's name of
+    the board.  A program is one frame, so ``frame_bytes`` bounds its length.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Board:
     nextpnr_opts: str = ""
     after_read: tuple[str, ...] = ()
     leds: tuple[tuple[str, int], ...] = ()
+    loader: str = ""
     high: tuple[str, ...] = ()
 
     def overrides(self) -> dict[str, str]:

@@ -19,4 +19,5 @@ ICEBREAKER = Board(
         "setparam -set COLLISION_X_MASK 1'b1 t:$memrd_v2",      # no reader uses what it read from a word that was being written
     ),
     leds=(("led_g", 0), ("led_r", 0)),
+    loader="ice40_generic",
 )

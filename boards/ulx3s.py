@@ -16,5 +16,6 @@ ULX3S_85F = Board(
     after_read=("setparam -set COLLISION_X_MASK 1'b1 t:$memrd_v2",),    # no reader uses what it read from a word that was being written
     nextpnr_opts="--router router2",         # router1 did not converge: the address lines of 192 block RAMs cross the whole die
     leds=(("led", 0), ("led", 1)),
+    loader="ulx3s",
     high=("uart_tx_enable",),
 )

@@ -53,6 +53,11 @@ class Images(StrEnum):
 DataArgument = Annotated[Data, typer.Argument(help="Data set. The 8x8 digits come with scikit-learn; missing ones say what they need.")]
 Folder = Annotated[Path | None, typer.Option("--data", help="Folder of the data set (images in torchvision's layout).", show_default="./data")]
 Json = Annotated[Path | None, typer.Option("--json", help="Also write what is printed to this file, as JSON.", metavar="FILE")]
+Port = Annotated[str | None, typer.Option("--port", help="Serial port of a board: on its engine, in place of the golden model.",
+                                          show_default="none", metavar="PORT")]
+OnPort = Annotated[str | None, typer.Option("--port", help="Serial port of the board.", show_default="the only one that answers", metavar="PORT")]
+Baud = Annotated[int | None, typer.Option(help="Rate of the serial port.", show_default="the usual ones, in turn")]
+BOARDS_PANEL = "Boards"
 Seed = Annotated[int | None, typer.Option(help="Seed of weights and sample order.", show_default="the preset's first")]
 
 P = ParamSpec("P")
@@ -118,11 +123,15 @@ def train(
                                              show_default="results/<data set>")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, to the same bits as without the break; "
                                                          "--epochs may lengthen it.")] = False,
+    port: Port = None,
+    baud: Baud = None,
+    every: Annotated[float, typer.Option(help="Seconds between two checkpoints within an epoch.", min=0)] = 30.0,
     json: Json = None,
 ) -> dict[str, Any]:
-    """Train a network on the golden model.
+    """Train a network on the golden model, or with --port on a board: to the same bits.
 
-    Options that are not given come from the preset of the data set.  Everything is saved after every epoch.
+    Options that are not given come from the preset of the data set.  Everything is saved after every epoch and every --every seconds; a run
+    that was cut off at any moment goes on with --resume, on a board or on the golden model.
 
     Example:  [bold]equilif train digits --hidden 64 --hidden 32 --epochs 20 --out results/deep[/]
     """
@@ -137,16 +146,28 @@ def train(
             raise ValueError(f"a resumed run keeps its settings: leave out {', '.join(fixed)}")
         if not (out / NETWORK).exists():
             raise ValueError(f"there is no run to resume in {out}: it has no {NETWORK}")
-        run = Training.resume(out, folder, epochs=epochs)
+        run = Training.resume(out, folder, epochs=epochs, make=_learner(port, baud))
     else:
         preset = _changed(PRESETS[data], epochs=epochs, **given)
-        run = Training.start(preset, preset.load(folder), preset.seeds[0] if seed is None else seed)
+        run = Training.start(preset, preset.load(folder), preset.seeds[0] if seed is None else seed, _learner(port, baud))
     show.describe(run)
-    show.train(run, out)
+    show.train(run, out, every=every)
     plotted = show.learning_curve(run, out)
     show.console.print(f"test accuracy [bold]{run.history[-1].test_accuracy:.2%}[/] after {len(run.history)} epochs; "
                   f"saved {', '.join([NETWORK, HISTORY, *plotted])} in {out}")
     return {**run.to_dict(), "accuracy": run.history[-1].test_accuracy, "out": out, "files": [NETWORK, HISTORY, *plotted]}
+
+
+def _learner(port: str | None, baud: int | None) -> Callable[..., Any]:
+    """What makes a learner of a network: the golden kernel, or the engine at a port."""
+    from golden.kernel import Kernel
+    if port is None:
+        return Kernel
+    from equilif.ports import connect, summary
+    from equilif.session import Session
+    client = connect(port, baud)
+    show.console.print(f"[bold]{port}[/]: " + ", ".join(f"{k} {v}" for k, v in summary(client.identity).items()))
+    return functools.partial(Session, client)
 
 
 def _changed(preset: Preset, **options: Any) -> Preset:
@@ -167,9 +188,11 @@ def evaluate(
     network: Annotated[Path, typer.Argument(help="A network.npz of `equilif train`.")],
     data: Annotated[Data | None, typer.Argument(help="Data set.", show_default="the one it was trained on")] = None,
     folder: Folder = None,
+    port: Port = None,
+    baud: Baud = None,
     json: Json = None,
 ) -> dict[str, Any]:
-    """Accuracy, confusion matrix and spikes of a trained network on a test set.
+    """Accuracy, confusion matrix and spikes of a trained network on a test set, on the golden model or with --port on a board.
 
     Example:  [bold]equilif evaluate results/digits/network.npz[/]
     """
@@ -179,7 +202,7 @@ def evaluate(
     if data and data != preset.data:
         preset = PRESETS[data]
     name, samples = preset.data, preset.load(folder)
-    found = run(net, weights, samples.x_test, samples.y_test, tokens=samples.tokens_test)
+    found = run(net, weights, samples.x_test, samples.y_test, tokens=samples.tokens_test, make=_learner(port, baud))
     show.console.print(show.confusion(found))
     show.console.print(f"\n{name}: [bold]{found.accuracy:.2%}[/] of {len(samples.x_test):,} test samples, {found.spikes_per_sample:,.0f} spikes a "
                   "sample (free phase)")
@@ -394,6 +417,128 @@ def build(
     show.bitstream(found)
     show.console.print(f"{found['bitstream']}")
     return found
+
+
+# -- boards ---------------------------------------------------------------------------------------------------------------
+@command(rich_help_panel=BOARDS_PANEL)
+def flash(
+    board: Annotated[str, typer.Argument(help="Name of the board: icebreaker, ulx3s-85f.")],
+    bitstream: Annotated[Path | None, typer.Option(help="The bitstream.", show_default="what `equilif build` left in build/BOARD")] = None,
+    json: Json = None,
+) -> dict[str, Any]:
+    """Program the configuration flash of a board with openFPGALoader: once, whatever it is to learn.
+
+    Example:  [bold]equilif flash icebreaker[/]
+    """
+    from equilif import flash as module
+    from equilif.boards import find
+    chosen = find(board)
+    path = bitstream or module.bitstream_of(chosen)
+    module.flash(chosen, path)
+    show.console.print(f"{chosen.title} runs {path} from now on; see it with  equilif ports")
+    return {"board": board, "bitstream": path}
+
+
+@command(rich_help_panel=BOARDS_PANEL)
+def simulate(
+    board: Annotated[str, typer.Argument(help="Whose design is simulated: icebreaker, ulx3s-85f.")] = "icebreaker",
+    lanes: Annotated[int | None, typer.Option(help="Another number of lanes, the memories staying as large.", show_default=False)] = None,
+    weights: Annotated[int | None, typer.Option(help="Another capacity of weights.", show_default=False)] = None,
+    baud: Annotated[int | None, typer.Option(help="Rate of the UART in simulated time.", show_default="the fastest, a bit in 4 clock cycles")] = None,
+    link: Annotated[Path | None, typer.Option(help="Make this a symbolic link to the port.", show_default="none")] = None,
+    json: Json = None,
+) -> dict[str, Any]:
+    """A board without a board: its whole design in simulation, UART included, behind a serial port.  Ctrl-C ends it.
+
+    Verilator compiles the design (a minute, once).  What runs on a board runs on this, to the same bits; nothing can tell it but its speed.
+
+    Example:  [bold]equilif simulate icebreaker --link /tmp/board[/]  and elsewhere  [bold]equilif train digits --port /tmp/board[/]
+    """
+    from equilif import simulate as module
+    from equilif.boards import find
+    chosen = module.resized(find(board), lanes=lanes, weights=weights)
+    with show.console.status("compiling the design (only the first time takes long)"):
+        simulated = module.Simulated(chosen, baud)
+    show.console.print(f"{chosen.title}, simulated: {chosen.config.lanes} lanes, {chosen.config.n_weights:,} weights, {simulated.clock_hz / 1e6:g} "
+                       f"MHz, {simulated.clock_hz / simulated.divisor / 1e6:.3g} Mbaud, build {simulated.build_id:08x}")
+    found = simulated.serve(link, lambda path: show.console.print(f"[bold]{path}[/]", soft_wrap=True))
+    show.console.print(f"{found['cycles']:,} cycles, {found['board_seconds']:.2f} s of a board")
+    return {"board": board, **found}
+
+
+@command(rich_help_panel=BOARDS_PANEL)
+def ports(baud: Baud = None, json: Json = None) -> dict[str, Any]:
+    """Find the serial ports of this machine, and the boards behind them.
+
+    Example:  [bold]equilif ports[/]
+    """
+    from equilif.ports import scan, summary
+    found = list(scan(baud))
+    for f in found:
+        says = ", ".join(f"{k} {v}" for k, v in summary(f.identity).items()) + f", {f.baud:,} baud" if f.identity else f.problem
+        show.console.print(f"{show.YES if f.identity else show.NO} [bold]{f.path}[/] ({f.description}): {says}")
+    if not found:
+        show.console.print("no USB serial port here; equilif simulate starts a board without one")
+    return {"ports": [{"path": f.path, "description": f.description, "baud": f.baud, "problem": f.problem,
+                       "device": summary(f.identity) if f.identity else None} for f in found]}
+
+
+@command(rich_help_panel=BOARDS_PANEL)
+def identify(port: OnPort = None, baud: Baud = None, json: Json = None) -> dict[str, Any]:
+    """What a board says of itself: lanes, memories, build; and which build of this folder that is.
+
+    Example:  [bold]equilif identify --port /dev/ttyUSB1[/]
+    """
+    from equilif.ports import manifest_of, summary, the_one
+    client = the_one(port, baud)
+    says, manifest = summary(client.identity), manifest_of(client.identity.build_id)
+    show.console.print(show.table("", ["", "device"], [[k, f"{v:,}" if isinstance(v, int) else v] for k, v in says.items()]))
+    show.console.print(f"built by {manifest}" if manifest else "[dim]not a build below build/[/]")
+    return {"device": says, "manifest": manifest}
+
+
+@command(rich_help_panel=BOARDS_PANEL)
+def save(
+    out: Annotated[Path, typer.Argument(help="File for the network, as `equilif train` writes it.")],
+    like: Annotated[Path, typer.Option(help="A network.npz of the same shape: a board holds weights, not what they connect.")],
+    port: OnPort = None,
+    baud: Baud = None,
+    json: Json = None,
+) -> dict[str, Any]:
+    """Read the weights of a board into a file.
+
+    Example:  [bold]equilif save learnt.npz --like results/digits/network.npz[/]
+    """
+    from equilif.ports import the_one
+    from equilif.session import read_weights
+    from equilif.train import digest
+    from golden import network as networks
+    net, _ = networks.load(like)
+    weights = read_weights(the_one(port, baud), net)
+    networks.save(out, net, weights)
+    show.console.print(f"{net.n_weights:,} weights in {out}, SHA-256 {digest(weights)[:16]}")
+    return {"network": out, "weights": net.n_weights, "sha256": digest(weights)}
+
+
+@command(rich_help_panel=BOARDS_PANEL)
+def restore(
+    network: Annotated[Path, typer.Argument(help="A network.npz of `equilif train` or `equilif save`.")],
+    port: OnPort = None,
+    baud: Baud = None,
+    json: Json = None,
+) -> dict[str, Any]:
+    """Load a network into a board: program, constants and weights.
+
+    Example:  [bold]equilif restore results/digits/network.npz[/]
+    """
+    from equilif.ports import the_one
+    from equilif.session import Session
+    from equilif.train import digest
+    from golden import network as networks
+    net, weights = networks.load(network)
+    Session(the_one(port, baud), net, weights)
+    show.console.print(f"{net.n_weights:,} weights of {network} are in the board, SHA-256 {digest(weights)[:16]}")
+    return {"network": network, "weights": net.n_weights, "sha256": digest(weights)}
 
 
 # -- info -----------------------------------------------------------------------------------------------------------------

@@ -1,28 +1,30 @@
-"""Host side of the link: an engine at the other end of a serial port, and a network brought up on it.
+"""Host side of the link: commands to an engine at the other end of a serial port, each carried out exactly once.
 
-    port = serial.Serial("/dev/ttyUSB1", 1_000_000, timeout=0.1)
-    session = Session(Client(port), network, weights, lr=0.05)
-    result = session.run(x, y, learn=True)
+    client = Client(equilif.ports.connect("/dev/ttyUSB1"))
+    client.identify()
+
+**Exactly once.**  One command is under way at a time; it is sent, under one sequence number, until its reply comes.  A line keeps the order
+of what it carries, so between two of these frames the device sees only damaged ones, copies of this one, or copies of the command before.
+Carrying out IDENTIFY, LOAD, WRITE or READ twice is carrying it out once; a RUN with the number of the RUN before is answered from what is
+there.  Every frame has a CRC, so nothing else is ever carried out.
 """
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import sliplib
 
-from golden.compiler import Compiled
 from golden.fixed import Raw
 from golden.isa import EngineConfig, Instruction, assemble, check
-from golden.network import Network, Weights
 from golden.plasticity import DITHER_MASK, DITHER_UPDATE
 from golden.protocol import (
     FAULT,
     LEARN,
+    PACKED,
     READ_BYTES,
     READ_HEADER,
     RESULT,
@@ -34,6 +36,7 @@ from golden.protocol import (
     Identity,
     Region,
     Status,
+    pack,
     region_size,
     seal,
     unseal,
@@ -65,7 +68,7 @@ class Port(Protocol):
     def write(self, data: bytes, /) -> int | None: ...
 
 
-class LinkError(RuntimeError):
+class LinkError(OSError):
     """The device could not be talked to."""
 
 
@@ -97,15 +100,26 @@ class RunResult:
     minus: Raw
 
 
+@dataclass
+class Traffic:
+    """Of a client so far.  Bytes as they went over the line."""
+
+    sent: int = 0
+    received: int = 0
+    commands: int = 0
+    repeated: int = 0            #: frames sent again
+
+
 class Client:
     """Commands of golden.protocol on a port.
 
-    ``timeout``: seconds without a byte after which a reply is given up; ``run_timeout``: the same while a program runs.  Commands that
-    may be repeated are, ``retries`` times; RUN is not: it may have been carried out and its reply lost.
+    ``timeout``: seconds without a byte after which a command is sent again; ``patience``, ``run_patience``: seconds after which it is given
+    up, the second for RUN, whose reply comes when the program has run.  ``traffic`` counts.
     """
 
-    def __init__(self, port: Port, *, timeout: float = 1.0, run_timeout: float = 10.0, retries: int = 3):
-        self.port, self.timeout, self.run_timeout, self.retries = port, timeout, run_timeout, retries
+    def __init__(self, port: Port, *, timeout: float = 0.25, patience: float = 3.0, run_patience: float = 20.0):
+        self.port, self.timeout, self.patience, self.run_patience = port, timeout, patience, run_patience
+        self.traffic = Traffic()
         self._sequence = random.randrange(256)                 # a reply left over from another session shall not fit
         self._received = b""
         self._identity: Identity | None = None
@@ -171,11 +185,13 @@ class Client:
     def run(self, *, learn: bool, address: int = 0, values: Raw | None = None, read: tuple[int, int] = (0, 0)) -> RunResult:
         """Write ``values`` from element ``address``, run the program, read ``read`` = (element address, count) back: one frame each way."""
         data = b"" if values is None else _value_bytes(self.config, values)
-        room = self.identity.max_payload - RUN_HEADER.size
-        if len(data) > room:                                   # the rest first; it may be written twice without harm
+        room, flags, packed = self.identity.max_payload - RUN_HEADER.size, LEARN * learn, pack(data)
+        if len(packed) < len(data) and len(packed) <= room:
+            data, flags = packed, flags | PACKED
+        elif len(data) > room:                                 # the rest first
             self.write(Region.VALUE, address, data[:-room])
             address, data = address + len(data) - room, data[-room:]
-        payload = RUN_HEADER.pack(LEARN * learn, *read, address) + data
+        payload = RUN_HEADER.pack(flags, *read, address) + data
         reply = self.command(Command.RUN, payload)
         want = RESULT.size + read[1] * READ_BYTES[Region.VALUE]
         if len(reply) != want:
@@ -213,53 +229,64 @@ class Client:
     # -- frames ----------------------------------------------------------------------------------------------------------
     def command(self, command: Command, payload: bytes = b"") -> bytes:
         """Payload of the reply; DeviceError when the device refuses, NoReply when it does not answer."""
-        tries = 1 if command == Command.RUN else 1 + self.retries
-        for left in reversed(range(tries)):
-            self._sequence = self._sequence % 255 + 1          # 0 is the device's word for "not readable"
-            # a leading END makes a frame of its own of what noise left there
-            self.port.write(sliplib.END + sliplib.encode(seal(command, self._sequence, payload)) + sliplib.END)
-            try:
-                status, answer = self._reply(command)
-            except NoReply:
-                if not left:
-                    raise
-                continue
+        self._sequence = self._sequence % 255 + 1              # 0 is the device's word for "not readable"
+        # a leading END makes a frame of its own of what noise left there
+        line = sliplib.END + sliplib.encode(seal(command, self._sequence, payload)) + sliplib.END
+        wait = self.run_patience if command == Command.RUN else self.patience
+        give_up, skipped, again = time.monotonic() + wait, 0, False
+        self.traffic.commands += 1
+        while True:
+            self.port.write(line)
+            self.traffic.sent += len(line)
+            self.traffic.repeated += again
+            again, (status, answer, foreign) = True, self._reply()
+            skipped += foreign
             if status == Status.OK:
                 return answer
-            if status in LINE_FAULTS and left:
-                continue
-            raise DeviceError(command, status, answer)
-        raise AssertionError("unreachable")
+            if status is not None and status not in LINE_FAULTS:
+                raise DeviceError(command, status, answer)
+            if time.monotonic() > give_up:
+                if status is not None:
+                    raise DeviceError(command, status, answer)
+                more = f", only {skipped} damaged or foreign ones" if skipped else ""
+                raise NoReply(f"{command.name} was not answered within {wait:g} s{more}: is the bitstream loaded, and are port and "
+                              "baud rate right?")
 
-    def _reply(self, command: Command) -> tuple[int, bytes]:
-        """Status and payload of the reply to the current sequence number; replies to others, and damaged ones, are skipped."""
-        wait = self.run_timeout if command == Command.RUN else self.timeout
-        deadline, skipped = time.monotonic() + wait, 0
+    def _reply(self) -> tuple[int | None, bytes, int]:
+        """Status and payload of the reply to the current sequence number, None when none came in time; how many others were skipped.
+
+        What shows that a frame was damaged, here or there, shortens the wait, but does not end it: it may be about another frame.
+        """
+        deadline, skipped = time.monotonic() + self.timeout, 0
         while True:
             end = self._received.find(sliplib.END)
             if end >= 0:
                 packet, self._received = self._received[:end], self._received[end + 1:]
-                try:
-                    status, sequence, payload = unseal(sliplib.decode(packet))
-                    if sequence == self._sequence:
-                        return status, payload
-                except (FrameError, sliplib.ProtocolError):
-                    pass
-                skipped += bool(packet)
+                sequence = 0
+                if packet:
+                    try:
+                        status, sequence, payload = unseal(sliplib.decode(packet))
+                        if sequence == self._sequence:
+                            return status, payload, skipped
+                    except (FrameError, sliplib.ProtocolError):
+                        pass
+                    skipped += 1
+                    if not sequence:
+                        deadline = min(deadline, time.monotonic() + HURRY * self.timeout)
                 continue
             data = self.port.read(max(1, getattr(self.port, "in_waiting", 1)))
             if data:
                 self._received += data
-                deadline = time.monotonic() + wait
+                self.traffic.received += len(data)
+                deadline = max(deadline, time.monotonic() + HURRY * self.timeout)
             elif time.monotonic() > deadline:
                 self._received = b""
-                more = f", only {skipped} damaged or foreign ones" if skipped else ""
-                doubt = " The sample may have been learnt." if command == Command.RUN else ""
-                raise NoReply(f"{command.name} was not answered within {wait:g} s{more}: is the bitstream loaded, and are port and "
-                              f"baud rate right?{doubt}")
+                return None, b"", skipped
 
 
-#: The device saw no whole frame: sending it again is safe for what may be repeated.
+HURRY = 0.1                      #: part of the timeout that is waited once there are signs of damage
+
+#: The device saw no whole frame.
 LINE_FAULTS = frozenset({Status.BAD_FRAME, Status.TOO_SHORT, Status.TOO_LONG, Status.BAD_CRC, Status.OVERRUN})
 
 
@@ -270,37 +297,3 @@ def _value_bytes(config: EngineConfig, values: Raw) -> bytes:
 def _plus_minus(data: bytes) -> tuple[Raw, Raw]:
     pairs = np.frombuffer(data, np.uint8).astype(np.int64).reshape(-1, 2)
     return pairs[:, 0], pairs[:, 1]
-
-
-class Session:
-    """A network on a device: compiled for the engine that is there, program, constants, weights and counter written."""
-
-    def __init__(self, client: Client, network: Network, weights: Mapping[str, Raw] | None = None, *, lr: float = 0.01, counter: int = 0):
-        self.client, self.network = client, network
-        self.compiled = Compiled(network, client.config)
-        self.set_learning_rate(lr)
-        first, constants = self.compiled.constants()
-        if len(constants):
-            client.write_values(first, constants)
-        self.write_weights(weights if weights is not None else network.initial_weights())
-        client.write_counter(counter)
-
-    def set_learning_rate(self, lr: float) -> None:
-        self.client.load_program(self.compiled.program(lr))
-
-    def write_weights(self, weights: Mapping[str, Raw]) -> None:
-        self.client.write_weights(self.compiled.weight_words(dict(weights)))
-
-    def read_weights(self) -> Weights:
-        return self.compiled.weights(self.client.read_weights(self.compiled.n_tiles * self.client.config.lanes))
-
-    def run(self, x: Raw, y: Raw | None = None, *, learn: bool = False) -> RunResult:
-        """One sample: x (n_inputs,) 8-bit values, and its target y (n_outputs,) to learn.
-
-        ``plus`` and ``minus`` of the result are the output population's; after an inference both are the free rates.
-        """
-        if learn and y is None:
-            raise ValueError("a sample needs a target to be learnt")
-        output = self.compiled.groups[self.network.output]
-        read = (output.first * self.client.config.lanes, self.network.n_outputs)
-        return self.client.run(learn=learn, address=self.compiled.sample_first, values=self.compiled.sample(x, y), read=read)

@@ -53,13 +53,14 @@ def describe(run: Training) -> None:
                   f"phases {s.free}/{s.nudged}/{s.nudged} steps, window {s.window}, beta {s.beta:g}")
 
 
-def train(run: Training, out: Path) -> None:
-    """The epochs that are left, saved one by one."""
+def train(run: Training, out: Path, *, every: float = 30.0) -> None:
+    """What is left, saved every so many seconds and after each epoch."""
     from equilif.train import Progress as Done
     with console.status("compiling the kernel (only the first time takes long)"):
-        run.kernel.train(run.data.x_train, run.data.y_train, [], tokens=run.data.tokens_train)
-    if run.history:
-        console.print(f"resuming after epoch {len(run.history)}")
+        run.kernel.train(run.data.x_train, run.data.y_train, run.data.y_train[:0], tokens=run.data.tokens_train)
+    if run.history or run.marks:
+        within = f", {run.marks[-1].samples:,} samples into the next" if run.marks else ""
+        console.print(f"resuming after epoch {len(run.history)}{within}")
     while not run.done:
         with bar() as progress:
             task = progress.add_task(f"epoch {len(run.history) + 1:2}/{run.preset.epochs}", total=len(run.data.x_train), note="")
@@ -67,8 +68,7 @@ def train(run: Training, out: Path) -> None:
             def show(p: Done, progress: Progress = progress, task: Any = task) -> None:
                 progress.update(task, completed=p.samples, note=f"running {p.accuracy:.1%}, {p.samples_per_second:,.0f} samples/s")
 
-            record = run.epoch(show)
-        run.save(out)
+            record = run.epoch(show, folder=out, every=every)
         console.print(f"epoch {record.epoch:2}  eta {record.eta:.4f}  running {record.train_accuracy:6.2%}  test "
                       f"[bold]{record.test_accuracy:6.2%}[/]  {record.spikes_per_sample:5,.0f} spikes  "
                       f"{record.samples_per_second:,.0f} samples/s", soft_wrap=True)

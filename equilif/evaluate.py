@@ -1,14 +1,19 @@
 """How well a network does on samples that it does not learn from, and what it spends on them."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from golden.fixed import Raw
 from golden.kernel import Kernel
 from golden.network import Network, TokenRows, Weights
+
+if TYPE_CHECKING:
+    from equilif.session import Session
 
 
 @dataclass(frozen=True)
@@ -28,22 +33,28 @@ class Evaluation:
 
 
 def evaluate(network: Network, weights: Weights, x: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64], *,
-             tokens: TokenRows | None = None) -> Evaluation:
-    """The free phase of every sample."""
+             tokens: TokenRows | None = None, make: Callable[..., Kernel | Session] = Kernel) -> Evaluation:
+    """The free phase of every sample.  A device (``make`` a Session) tells no rates of hidden populations."""
     if x.shape[1] != network.n_inputs:
         raise ValueError(f"the network has {network.n_inputs} inputs, the samples have {x.shape[1]} values")
     n = network.n_outputs
     if labels.max() >= n:
         raise ValueError(f"the network has {n} outputs, the labels go up to {labels.max()}")
-    phases, spikes = Kernel(network, weights).rates(x, tokens=tokens)
-    free, at, parts = phases[:, 0], 0, {}
+    chip = make(network, weights)
+    if not isinstance(chip, Kernel):
+        runs = list(chip.infer(x, tokens=tokens))
+        return _evaluation(n, labels, np.array([r.prediction for r in runs], np.int64), np.array([r.spikes for r in runs]), {})
+    phases, spikes = chip.rates(x, tokens=tokens)
+    free, at, parts = phases[:, 0].astype(np.int64), 0, {}
     for p in network.lif:
         parts[p.name] = free[:, at: at + p.size]
         at += p.size
-    predictions = parts[network.output].argmax(axis=1)
+    return _evaluation(n, labels, parts[network.output].argmax(axis=1), spikes, {k: v for k, v in parts.items() if k != network.output})
+
+
+def _evaluation(n: int, labels: Raw, predictions: Raw, spikes: Raw, hidden: dict[str, Raw]) -> Evaluation:
     confusion = np.zeros((n, n), np.int64)
     np.add.at(confusion, (labels, predictions), 1)
-    hidden = {name: rates for name, rates in parts.items() if name != network.output}
     return Evaluation(float(np.mean(predictions == labels)), confusion, predictions, float(spikes.mean()),
                       {name: float(np.mean(r == 0)) for name, r in hidden.items()},
                       {name: float(np.mean(r == 255)) for name, r in hidden.items()})

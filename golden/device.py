@@ -18,6 +18,7 @@ from golden.protocol import (
     INSTRUCTION_BYTES,
     LEARN,
     OVERHEAD,
+    PACKED,
     READ_BYTES,
     READ_HEADER,
     RESULT,
@@ -31,6 +32,7 @@ from golden.protocol import (
     Status,
     region_size,
     seal,
+    unpack,
     unseal,
 )
 
@@ -53,6 +55,7 @@ class Device:
         self.frame_bytes = frame_bytes
         self.identity = Identity(config, build_id, frame_bytes - OVERHEAD)
         self.cycles = 0                         #: the model is untimed
+        self.ran: int | None = None             #: sequence of the last command when that was a RUN: the same again is a repetition
         self.words = np.zeros(config.program_words, "<u4")      #: program memory; a short program leaves the rest as it was
 
     # -- bytes -----------------------------------------------------------------------------------------------------------
@@ -84,14 +87,16 @@ class Device:
             command, _, payload = unseal(frame)
             if command not in list(Command):
                 raise Refusal(Status.UNKNOWN_COMMAND)
-            return seal(Status.OK, sequence, self._carry_out(Command(command), payload))
+            answer = self._carry_out(Command(command), payload, repeated=command == Command.RUN and sequence == self.ran)
+            self.ran = sequence if command == Command.RUN else None
+            return seal(Status.OK, sequence, answer)
         except FrameError as e:
             return seal(e.status, sequence)
         except Refusal as e:
             return seal(e.status, sequence, e.payload)
 
     # -- commands --------------------------------------------------------------------------------------------------------
-    def _carry_out(self, command: Command, payload: bytes) -> bytes:
+    def _carry_out(self, command: Command, payload: bytes, *, repeated: bool) -> bytes:
         n = len(payload)
         fits = {Command.IDENTIFY: n == 0, Command.LOAD: n > 0 and n % INSTRUCTION_BYTES == 0,
                 Command.WRITE: n > HEADER_BYTES[Command.WRITE],
@@ -117,19 +122,22 @@ class Device:
                 self._require(Region(region), address, count)
                 return self._read(Region(region), address, count)
             case Command.RUN:
-                return self._run(payload)
+                return self._run(payload, repeated=repeated)
 
-    def _run(self, payload: bytes) -> bytes:
+    def _run(self, payload: bytes, *, repeated: bool) -> bytes:
         flags, read_address, count, address = RUN_HEADER.unpack_from(payload)
         if not self.engine.program:
             raise Refusal(Status.NO_PROGRAM)
-        if flags & ~LEARN:
+        if flags & ~(LEARN | PACKED):
             raise Refusal(Status.BAD_FLAGS)
-        values = payload[RUN_HEADER.size:]
-        self._require(Region.VALUE, address, len(values))
         self._require(Region.VALUE, read_address, count)
-        self._write(Region.VALUE, address, values)
-        self.run(learn=bool(flags & LEARN))
+        values, whole = unpack(payload[RUN_HEADER.size:]) if flags & PACKED else (payload[RUN_HEADER.size:], True)
+        self._require(Region.VALUE, address, len(values))
+        if not whole:
+            raise Refusal(Status.BAD_LENGTH)
+        if not repeated:
+            self._write(Region.VALUE, address, values)
+            self.run(learn=bool(flags & LEARN))
         e = self.engine
         return RESULT.pack(e.prediction, self.cycles, e.spikes, e.accesses) + self._read(Region.VALUE, read_address, count)
 

@@ -7,6 +7,7 @@ explains; ``golden.device`` is the executable reference of the device side.
 """
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Self
 from golden.fixed import Numerics
 from golden.isa import EngineConfig
 
-VERSION = 1
+VERSION = 2
 CRC_BYTES = 4
 OVERHEAD = 2 + CRC_BYTES                 #: bytes of a frame beside its payload
 FRAME_BYTES = 1024                       #: longest frame that a device of the usual size takes, CRC included
@@ -27,7 +28,7 @@ class Command(IntEnum):
     LOAD = 2        #: program, 12 bytes an instruction
     WRITE = 3       #: region, address, elements
     READ = 4        #: region, address, count -> elements
-    RUN = 5         #: flags, read address, count, address, values -> result, elements
+    RUN = 5         #: flags, read address, count, address, values -> result, elements; a repeated one answers again and does not run
 
 
 class Status(IntEnum):
@@ -59,7 +60,7 @@ class Region(IntEnum):
 WRITE_BYTES = {Region.WEIGHT: 2, Region.VALUE: 1, Region.PROGRAM: 4, Region.COUNTER: 4}      #: of an element
 READ_BYTES = {Region.WEIGHT: 2, Region.VALUE: 2, Region.PROGRAM: 4, Region.COUNTER: 4}
 INSTRUCTION_BYTES = 12
-LEARN = 1                                #: bit of RUN's flags
+LEARN, PACKED = 1, 2                     #: bits of RUN's flags; packed: values as of :func:`pack`
 
 #: field, bytes; a command has the first HEADER_BYTES of them, then its elements
 HEADER = (("argument", 1), ("address", 4), ("count", 2), ("values_address", 4))
@@ -107,6 +108,26 @@ class Identity:
         return cls(EngineConfig(lanes=lanes, tiles=tiles, value_groups=values, state_groups=states, program_words=words,
                                 single_port=bool(flags & 1), forwarding=bool(flags & 2), softmax=bool(flags & 4), numerics=numerics),
                    build_id, max_payload)
+
+
+def pack(values: bytes) -> bytes:
+    """Values with their runs of zeros shortened: 1 to 256 zeros become a zero and their number less one."""
+    return re.sub(rb"\0{1,256}", lambda zeros: bytes((0, len(zeros[0]) - 1)), values)
+
+
+def unpack(packed: bytes) -> tuple[bytes, bool]:
+    """What :func:`pack` was given, and whether that is all: a zero at the very end lacks its number and stands for nothing."""
+    out, at = bytearray(), 0
+    while at < len(packed):
+        if packed[at]:
+            out.append(packed[at])
+            at += 1
+        elif at + 1 == len(packed):
+            return bytes(out), False
+        else:
+            out += bytes(packed[at + 1] + 1)
+            at += 2
+    return bytes(out), True
 
 
 class FrameError(ValueError):

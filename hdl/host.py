@@ -19,6 +19,7 @@ from golden.protocol import (
     HEADER_BYTES,
     LEARN,
     OVERHEAD,
+    PACKED,
     READ_BYTES,
     WRITE_BYTES,
     Command,
@@ -32,7 +33,7 @@ from hdl.frame import STATUS_BITS, Framer
 from hdl.slip import SlipDecoder, SlipEncoder
 from hdl.uart import RECEIVED, UartReceiver, UartTransmitter
 
-assert LEARN == 1                        # bit 0 of the flags, and the only one
+assert (LEARN, PACKED) == (1, 2)         # bits 0 and 1 of the flags, and the only ones
 WEIGHT_REGION, VALUE_REGION, PROGRAM_REGION, COUNTER_REGION = map(int, Region)
 RESULT_WORDS = 4
 
@@ -103,13 +104,14 @@ class Host(wiring.Component):
         word, lane, result = Signal(32), Signal(2), Signal(range(8))
         status = Signal(STATUS_BITS)
         loaded = Signal()
+        repeatable, last_sequence = Signal(), Signal(8)     # the last command carried out was a RUN, and which one
 
         kind = Signal(len(Command))                         # the command, decoded
         identify, load, write, read, run = kind
-        region = Signal(2)
+        region, packed = Signal(2), Signal()
         m.d.comb += [
             region.eq(Mux(load, Region.PROGRAM, Mux(run, Region.VALUE, argument[:2]))),
-            framer.addr.eq(at), checker.word.eq(word),
+            packed.eq(run & argument[1]), framer.addr.eq(at), checker.word.eq(word),
             engine.mem_region.eq(region), engine.mem_addr.eq(address), engine.mem_wdata.eq(word),
             engine.learn.eq(argument[0]),
         ]
@@ -143,7 +145,9 @@ class Host(wiring.Component):
         m.d.sync += fresh.eq(1)
         with m.FSM():
             with m.State("WAIT"):
-                m.d.sync += [real.eq(0), at.eq(2), fresh.eq(0), lane.eq(0), result.eq(0), address.eq(0), ran.eq(0)]
+                m.d.sync += [real.eq(0), at.eq(2), fresh.eq(0), lane.eq(0), result.eq(0), address.eq(0)]
+                # a repeated RUN counts as over, so that only its reply is made again
+                m.d.sync += ran.eq(repeatable & (framer.sequence == last_sequence))
                 m.d.sync += [kind.eq(Cat(framer.command == c for c in Command)), status.eq(framer.status)]
                 m.d.comb += checker.clear.eq(1)
                 with m.If(framer.full):
@@ -194,7 +198,7 @@ class Host(wiring.Component):
                     m.next = "HEADER"
                 with m.Else():
                     m.next = "DONE"
-                with m.If((argument[2:] != 0) | run & argument[1] | write & (region == Region.PROGRAM)):
+                with m.If((argument[2:] != 0) | write & (region == Region.PROGRAM)):
                     refuse()
 
             # -- what will be read ------------------------------------------------------------------------------------------
@@ -228,9 +232,12 @@ class Host(wiring.Component):
                 with m.Elif(fresh):
                     m.d.sync += [at.eq(at + 1), fresh.eq(0), lane.eq(lane + 1)]
                     for k in range(4):
-                        with m.If((lane == k) | ((region == Region.VALUE) & (k == 1))):
+                        with m.If(lane == Mux((region == Region.VALUE) & (k == 1), 0, k)):
                             m.d.sync += word.word_select(k, 8).eq(framer.data)
-                    with m.If(lane == last_lane):
+                    with m.If(packed & lane[0]):            # after a zero, how many more of them
+                        m.d.sync += [lane.eq(lane), count.eq(framer.data)]
+                        m.next = "ELEMENT"
+                    with m.Elif((lane == last_lane) & ~(packed & (framer.data == 0))):
                         m.d.sync += lane.eq(0)
                         m.next = "ELEMENT"
             with m.State("ELEMENT"):
@@ -243,7 +250,10 @@ class Host(wiring.Component):
                     refuse()
                 with m.Else():
                     m.d.comb += engine.mem_write.eq(real)
-                    m.d.sync += address.eq(address + 1)
+                    m.d.sync += [address.eq(address + 1), lane.eq(0)]
+                    with m.If(lane[0] & (count != 0)):      # only zeros leave a lane behind
+                        m.d.sync += [lane.eq(lane), count.eq(count - 1)]
+                        m.next = "ELEMENT"
             with m.State("JUDGE"):
                 m.d.sync += status.eq(Status.BAD_PROGRAM)
                 with m.If(checker.fault):
@@ -262,7 +272,7 @@ class Host(wiring.Component):
 
             # -- reply ------------------------------------------------------------------------------------------------------
             with m.State("DONE"):
-                m.d.sync += status.eq(Status.OK)
+                m.d.sync += [status.eq(Status.OK), repeatable.eq(run), last_sequence.eq(framer.sequence)]
                 m.next = "STATUS"
             with m.State("STATUS"):
                 m.d.comb += [reply.valid.eq(1), reply.p.data.eq(status)]

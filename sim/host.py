@@ -25,6 +25,7 @@ from golden.plasticity import DITHER_MASK, DITHER_UPDATE, DITHER_WIDTH, GAIN_MAX
 from golden.protocol import (
     INSTRUCTION_BYTES,
     OVERHEAD,
+    PACKED,
     READ_HEADER,
     RUN_HEADER,
     WRITE_BYTES,
@@ -32,6 +33,7 @@ from golden.protocol import (
     Command,
     Region,
     Status,
+    pack,
     region_size,
     seal,
     unseal,
@@ -234,7 +236,12 @@ class Frames:
             address, n = self.rng.getrandbits(32), 0                   # an empty range has no address
         if self.rng.random() < 0.3:
             read, count = self.rng.getrandbits(32), 0
-        return self.seal(Command.RUN, RUN_HEADER.pack(self.rng.getrandbits(1), read, count, address) + self.rng.randbytes(n))
+        flags, values = self.rng.getrandbits(2), self.rng.randbytes(n)
+        if flags & PACKED:                                             # mostly zeros, and at times one run written in two parts
+            values = bytes(v if self.rng.random() < 0.2 else 0 for v in values[: (self.most - RUN_HEADER.size) // 2])
+            at = self.rng.randint(0, len(values))
+            values = pack(values[:at]) + pack(values[at:])
+        return self.seal(Command.RUN, RUN_HEADER.pack(flags, read, count, address) + values)
 
     def identify(self) -> bytes:
         return self.seal(Command.IDENTIFY)
@@ -277,6 +284,7 @@ class Frames:
             lambda: self.seal(Command.READ, READ_HEADER.pack(Region.VALUE, 0, 1) + rng.randbytes(rng.randint(1, 9))),
             lambda: self.seal(Command.READ, READ_HEADER.pack(Region.VALUE, 0, 1)[: rng.randint(0, 6)]),
             lambda: self.seal(Command.RUN, RUN_HEADER.pack(1, 0, 1, 0)[: rng.randint(0, 10)]),
+            lambda: self.seal(Command.RUN, RUN_HEADER.pack(rng.choice([2, 3]), 0, 1, 0) + rng.choice([b"", b"\x07", b"\0\2\x09"]) + b"\0"),
         ])()
 
     def address(self) -> bytes:
@@ -294,6 +302,8 @@ class Frames:
             lambda: self.seal(Command.READ, READ_HEADER.pack(region, rng.randint(0, size - 1), 65535)),
             lambda: self.seal(Command.RUN, RUN_HEADER.pack(1, 0, 0, beyond) + rng.randbytes(n)),
             lambda: self.seal(Command.RUN, RUN_HEADER.pack(1, beyond, n, 0) + b"\x55"),
+            lambda: self.seal(Command.RUN, RUN_HEADER.pack(3, 0, 1, max(values - 256, 0)) + b"\0" + bytes([min(values, 256) - 1]) + b"\0\0"),
+            lambda: self.seal(Command.RUN, RUN_HEADER.pack(3, 0, 1, values - n if n <= values else 0) + b"\0\xff" * 2 + b"\1\0"),
         ])()
 
     def argument(self) -> bytes:
@@ -301,7 +311,7 @@ class Frames:
         return rng.choice([
             lambda: self.seal(Command.WRITE, WRITE_HEADER.pack(rng.choice([2, *range(4, 256)]), 0) + rng.randbytes(4)),
             lambda: self.seal(Command.READ, READ_HEADER.pack(rng.randint(4, 255), 0, 1)),
-            lambda: self.seal(Command.RUN, RUN_HEADER.pack(rng.randint(2, 255), 0, 1, 0) + b"\x99"),
+            lambda: self.seal(Command.RUN, RUN_HEADER.pack(rng.randint(4, 255), 0, 1, 0) + b"\x99"),
         ])()
 
     def bad_program(self) -> bytes:
@@ -474,6 +484,32 @@ async def occupied(dut: Any) -> None:
     assert tb.strobes() == before
     dut.occupied.value = 0
     await RisingEdge(dut.clk)
+    await tb.compare_memories()
+
+
+@cocotb.test(timeout_time=40, timeout_unit="ms")
+async def repeated_runs(dut: Any) -> None:
+    """The same RUN again is answered again, and not run; after any other command it is another one."""
+    tb = Bench(dut)
+    await tb.reset()
+    await tb.fill()
+    for _ in range(12):
+        frame, before = tb.frames.run(), tb.strobes()
+        assert await tb.frame(frame) == Status.OK
+        once = tb.strobes()
+        assert once[1] == before[1] + 1
+        for between in (b"", tb.frames.flipped(), tb.frames.address(), tb.frames.argument()):      # what is refused changes nothing here, either
+            if between:
+                assert await tb.frame(between) != Status.OK
+            assert await tb.frame(frame) == Status.OK
+        other = bytearray(tb.frames.run()[:-4])            # the sequence alone tells
+        other[1] = frame[1]
+        assert await tb.frame(seal(other[0], other[1], bytes(other[2:]))) == Status.OK
+        assert tb.strobes() == once
+        assert await tb.frame(tb.rng.choice([tb.frames.identify, tb.frames.read, tb.frames.load])()) == Status.OK
+        loaded = tb.strobes()
+        assert await tb.frame(frame) == Status.OK
+        assert tb.strobes()[1] == loaded[1] + 1
     await tb.compare_memories()
 
 

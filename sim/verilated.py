@@ -114,37 +114,44 @@ class Synthesis:
 
 @functools.cache
 def _build(config: EngineConfig, synthesis: Synthesis | None) -> Path:
-    """Compile the engine, or find it compiled: the name is a hash of everything that goes in."""
     text = synthesis.netlist(config) if synthesis else verilog.convert(Engine(config), name="engine", emit_src=False)
-    environment = {**os.environ, **verilator.environment()}
-    # looked up in the environment's PATH, not this process's
-    tool = shutil.which("verilator", path=environment["PATH"]) or "verilator"
-    version = subprocess.run([tool, "--version"], capture_output=True, text=True, env=environment).stdout
     driver = DRIVER.replace("PEEKS", "" if synthesis else "".join(
         f"        case {k}: return &s->top->rootp->engine__DOT__lanes__DOT__{name}_memory[0];\n" for k, name in enumerate(MEMORIES)))
     visible = '`verilator_config\npublic_flat_rw -module "*lanes" -var "*_memory"\n'
     extra = ["-Wno-lint", "-Wno-MULTIDRIVEN", "-Wno-UNOPTFLAT", *(f"-D{name}" for name in synthesis.defines)] if synthesis else []
+    return compiled("engine", text, driver, visible, extra)
+
+
+def compiled(top: str, text: str, driver: str, visible: str = "`verilator_config\n", extra: Sequence[str] = ()) -> Path:
+    """Shared library of a design in Verilog and a C++ driver of its class ``V<top>``: compiled, or found so.
+
+    Its name is a hash of everything that goes in.  ``visible``: a Verilator configuration file.
+    """
+    environment = {**os.environ, **verilator.environment()}
+    # looked up in the environment's PATH, not this process's
+    tool = shutil.which("verilator", path=environment["PATH"]) or "verilator"
+    version = subprocess.run([tool, "--version"], capture_output=True, text=True, env=environment).stdout
     digest = hashlib.sha256("\0".join([text, driver, visible, version]).encode()).hexdigest()[:16]
     folder = cache_dir() / "verilated" / digest
-    library = folder / "libengine.so"
+    library = folder / f"lib{top}.so"
     if library.exists():
         return library
     work = folder.with_name(f"{digest}.{os.getpid()}")
     work.mkdir(parents=True)
-    for name, content in (("engine.v", text), ("driver.cpp", driver), ("visible.vlt", visible)):
+    for name, content in ((f"{top}.v", text), ("driver.cpp", driver), ("visible.vlt", visible)):
         (work / name).write_text(content)
     # one process at a time: the machine may be small, and make inherits the jobs of whoever calls it
     steps = [
-        [tool, "--cc", "visible.vlt", "engine.v", "--top-module", "engine", "--prefix", "Vengine", "-Mdir", "obj", "-O3", "--x-assign", "fast",
+        [tool, "--cc", "visible.vlt", f"{top}.v", "--top-module", top, "--prefix", f"V{top}", "-Mdir", "obj", "-O3", "--x-assign", "fast",
          "--x-initial", "fast", "--noassert", "-Wno-fatal", "-Wno-WIDTHEXPAND", *extra, "-CFLAGS", "-fPIC -O2"],
-        ["make", "-C", "obj", "-f", "Vengine.mk", "OPT_FAST=-O2", "libVengine.a", "libverilated.a"],
+        ["make", "-C", "obj", "-f", f"V{top}.mk", "OPT_FAST=-O2", f"libV{top}.a", "libverilated.a"],
     ]
     for step in steps:
         _call(step, work, environment)
     root = environment.get("VERILATOR_ROOT") or subprocess.run([tool, "--getenv", "VERILATOR_ROOT"], capture_output=True, text=True,
                                                                env=environment).stdout.strip()
     _call([os.environ.get("CXX", "g++"), "-std=gnu++20", "-O2", "-fPIC", "-shared", "-Iobj", f"-I{root}/include", f"-I{root}/include/vltstd",
-           "driver.cpp", "obj/libVengine.a", "obj/libverilated.a", "-o", "libengine.so", "-lpthread"], work, environment)
+           "driver.cpp", f"obj/libV{top}.a", "obj/libverilated.a", "-o", library.name, "-lpthread"], work, environment)
     try:
         work.rename(folder)
     except OSError:                   # another process was faster

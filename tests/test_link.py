@@ -8,7 +8,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.sim import Simulator
 
-from equilif.client import Client, DeviceError, Session
+from equilif.client import Client, DeviceError
+from equilif.session import Session
 from golden.isa import EngineConfig, Instruction, Op
 from golden.network import Network
 from golden.protocol import Identity, Status
@@ -88,7 +89,7 @@ def test_learning_on_the_device_is_the_reference():
     network = Network.chain(6, 5, 3, schedule=Schedule(free=24, nudged=16, window=16))
     rng = np.random.default_rng(1)
     x, y = rng.integers(0, 256, (3, 6)), one_hot(rng.integers(0, 3, 3), 3)
-    client = Client(SimulatedPort(Board(None)), timeout=0.01, run_timeout=0.01)
+    client = Client(SimulatedPort(Board(None)), timeout=0.01)
     assert client.identify() == Identity(CONFIG, 7)
     session, reference = Session(client, network, lr=0.05, counter=9), Reference(network, lr=0.05, counter=9)
     for a, b in zip(x, y, strict=True):
@@ -106,7 +107,7 @@ def test_learning_on_the_device_is_the_reference():
 
 @pytest.mark.parametrize("divisor", [4, 7])
 def test_through_the_pins(divisor):
-    client = Client(SimulatedPort(Board(divisor)), timeout=0.01, run_timeout=0.01)
+    client = Client(SimulatedPort(Board(divisor)), timeout=0.01)
     assert client.identify() == Identity(CONFIG, 7)
     with pytest.raises(DeviceError) as e:
         client.run(learn=False)

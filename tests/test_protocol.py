@@ -11,13 +11,16 @@ import pytest
 import serial
 import sliplib
 
-from equilif.client import Client, DeviceError, LinkError, NoReply, Session
+from equilif.client import Client, DeviceError, LinkError, NoReply
+from equilif.faulty import Faulty
+from equilif.session import Session
 from golden.device import Device
 from golden.isa import EngineConfig, Instruction, Op, ProgramError
 from golden.network import Network
 from golden.plasticity import DITHER_WIDTH
 from golden.protocol import (
     LEARN,
+    PACKED,
     READ_HEADER,
     RUN_HEADER,
     WRITE_HEADER,
@@ -26,7 +29,9 @@ from golden.protocol import (
     Identity,
     Region,
     Status,
+    pack,
     seal,
+    unpack,
     unseal,
 )
 from golden.reference import Reference, one_hot
@@ -61,7 +66,7 @@ class Wire:
 def client_of(device, **options):
     spoil = options.pop("spoil", lambda line, n: line)
     wire = Wire(device, spoil)
-    return Client(wire, **{"timeout": 0.02, "run_timeout": 0.02, **options}), wire
+    return Client(wire, **{"timeout": 0.02, "patience": 0.5, "run_patience": 0.5, **options}), wire
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +85,7 @@ def test_identity_round_trip(config):
 
 def test_a_device_of_another_version_is_refused():
     payload = Identity(CONFIG, 0).pack()
-    with pytest.raises(ValueError, match="speaks protocol version 9, this is version 1"):
+    with pytest.raises(ValueError, match="speaks protocol version 9, this is version 2"):
         Identity.unpack(b"\x09" + payload[1:])
     with pytest.raises(ValueError, match="24 bytes, not 23"):
         Identity.unpack(payload[:-1])
@@ -257,22 +262,81 @@ def test_damaged_commands_are_sent_again():
     assert len(wire.commands) == 4
 
 
-def test_run_is_never_repeated():
+def test_a_repeated_run_is_answered_and_not_run():
     device = Device(CONFIG)
-    client, wire = client_of(device, spoil=lambda line, n: b"" if n >= 2 else line)
+    client, wire = client_of(device, spoil=lambda line, n: b"" if n in (2, 3, 4) else line)
     client.load_program([Instruction(op=Op.HALT)])
     runs = []
     device.run = lambda *, learn: runs.append(learn)
-    with pytest.raises(NoReply, match="RUN was not answered within 0.02 s.*may have been learnt"):
+    assert client.run(learn=True, address=5, values=np.array([7]), read=(5, 1)).plus.tolist() == [7]
+    assert runs == [True] and client.traffic.repeated == 3 and len(set(wire.commands[2:])) == 1
+    client.run(learn=True)
+    assert runs == [True, True]                 # another one
+
+
+def test_another_command_ends_the_repetition():
+    """A program that starts anew may begin with the number that the last one ended with: it identifies the device first."""
+    device, runs = Device(CONFIG), []
+    client, _ = client_of(device)
+    client.load_program([Instruction(op=Op.HALT)])
+    device.run = lambda *, learn: runs.append(learn)
+    for _ in range(3):
+        client._sequence = 41
         client.run(learn=True)
-    assert runs == [True]
+        client._sequence = 41
+        client.identify()
+    assert len(runs) == 3
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_line_that_loses_damages_and_doubles(problem, seed):
+    """Every third frame, either way: the weights of the reference, each sample learnt once."""
+    network, x, y = problem
+    device, reference = Device(CONFIG), Reference(network, lr=0.05)
+    client, _ = client_of(device, timeout=0.002)
+    client.port = port = Faulty(client.port, 0.3, random.Random(seed))
+    session = Session(client, network, lr=0.05)
+    for _ in range(6):
+        for a, b in zip(x, y, strict=True):
+            assert session.run(a, b, learn=True).prediction == reference.train(a[None], b[None]).prediction[0]
+    for name, w in session.weights.items():
+        np.testing.assert_array_equal(w, reference.weights[name])
+    assert session.counter == reference.counter and min(port.faults.values()) > 0, port.faults
 
 
 def test_silence():
-    client, wire = client_of(Device(CONFIG), spoil=lambda line, n: b"", retries=2)
-    with pytest.raises(NoReply, match="IDENTIFY was not answered within 0.02 s: is the bitstream loaded"):
+    client, wire = client_of(Device(CONFIG), spoil=lambda line, n: b"", patience=0.05)
+    with pytest.raises(NoReply, match="IDENTIFY was not answered within 0.05 s: is the bitstream loaded"):
         client.identify()
-    assert len(wire.commands) == 3
+    assert 2 <= len(wire.commands) <= 4
+
+
+# -- packed values -----------------------------------------------------------------------------------------------------------------
+def test_packed_values_are_written_out():
+    values = bytes((7, 0, 0, 0, 255, 0, 1))
+    assert pack(values) == bytes((7, 0, 2, 255, 0, 0, 1)) and pack(b"") == b"" and pack(bytes(257)) == b"\0\xff\0\0"
+    assert unpack(pack(values)) == (values, True) and unpack(b"\5\0") == (b"\5", False) and unpack(b"\0\0\0") == (b"\0", False)
+
+
+def test_packing_loses_nothing():
+    rng = random.Random(0)
+    for n in [*range(20), 255, 256, 257, 511, 512, 513, 900]:
+        for zeros in (0.0, 0.3, 0.9, 1.0):
+            values = bytes(0 if rng.random() < zeros else rng.randint(1, 255) for _ in range(n))
+            assert unpack(pack(values)) == (values, True)
+            assert len(pack(values)) <= n + len(values.split(b"\0")) - 1
+
+
+def test_samples_are_packed_when_that_is_shorter():
+    device = Device(CONFIG)
+    client, wire = client_of(device)
+    client.load_program([Instruction(op=Op.HALT)])
+    dark, bright = np.where(np.arange(60) % 10, 0, 200), np.full(60, 9)
+    for values, packed in ((dark, True), (bright, False), (np.array([0, 3]), False)):
+        got = client.run(learn=False, address=3, values=values, read=(3, len(values)))
+        assert got.plus.tolist() == got.minus.tolist() == values.tolist()
+        assert wire.commands[-1][2] == PACKED * packed
+        assert (len(wire.commands[-1]) < len(values) + RUN_HEADER.size + 6) == packed
 
 
 def test_a_stale_reply_is_skipped():
