@@ -164,7 +164,7 @@ class BusBench(EngineBench):
         self.bus.address = self.bus.first
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="sec")
 async def random_programs(dut: Any) -> None:
     """As sim.engine.random_programs, the same ones."""
     raw = bench_config()
@@ -187,7 +187,7 @@ def impossible(rng: np.random.Generator, program: list[Instruction], config: Eng
     return words[: config.program_words]
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="sec")
 async def random_accesses(dut: Any) -> None:
     raw = bench_config()
     config = engine_config(raw["engine"])
@@ -218,7 +218,7 @@ async def random_accesses(dut: Any) -> None:
         await bench.same_read(REGISTERS["REJECTED"].offset)
 
     for k in range(raw["accesses"]):
-        match int(rng.integers(12)):
+        match int(rng.integers(13)):
             case 0 | 1 | 2:
                 offset = int(rng.choice([*by_offset, int(rng.integers(1 << OFFSET_BITS >> 2)) * 4]))
                 if by_offset.get(offset) != "CYCLES":            # the model is untimed
@@ -246,6 +246,12 @@ async def random_accesses(dut: Any) -> None:
                 await load(assemble(random_program(rng, config)))
             case 11:
                 await load(impossible(rng, random_program(rng, config), config))
+            case 12:
+                n = int(rng.integers(1, config.value_groups * config.lanes // 4 + 2))       # the longest is too long
+                await bench.same_write(REGISTERS["STREAM"].offset, int(rng.choice([1, 3])))
+                await bench.same_write(REGISTERS["REGION"].offset, int(Region.VALUE))
+                await bench.same_write(REGISTERS["ADDRESS"].offset, 0)
+                await bench.same_packet([int(x) for x in rng.integers(0, 1 << 32, n)], [15] * n)
         await bench.same_read(REGISTERS["STATUS"].offset)
         assert dut.irq.value == bench.bus.irq
         if k % 40 == 39:
@@ -253,7 +259,7 @@ async def random_accesses(dut: Any) -> None:
     assert loads[True] and loads[False] and len(bench.bus.results) and bench.sink.empty()
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="sec")
 async def errors_during_a_run(dut: Any) -> None:
     """DATA, LOAD and CONTROL are refused, everything else is answered, and the run ends as if nothing had been."""
     raw = bench_config()
@@ -275,7 +281,7 @@ async def errors_during_a_run(dut: Any) -> None:
     await bench.set("CONTROL", 3)
     refused = 0
     while await bench.status("BUSY"):
-        for name, word in (("DATA", 0), ("LOAD", 1), ("CONTROL", 1)):
+        for name, word in (("DATA", 0), ("LOAD", len(program)), ("CONTROL", 1)):          # each is possible otherwise
             answer = await bench.master.write(REGISTERS[name].offset, word.to_bytes(4, "little"))
             if await bench.status("BUSY"):                      # it was during the write, too
                 assert answer.resp == AxiResp.SLVERR, name
@@ -299,7 +305,7 @@ async def _until_idle(bench: BusBench) -> None:
         pass
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="sec")
 async def cycles(dut: Any) -> None:
     """Throughput, without stalls, as hdl.bus states it."""
     raw = bench_config()
