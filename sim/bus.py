@@ -164,7 +164,7 @@ class BusBench(EngineBench):
         self.bus.address = self.bus.first
 
 
-@cocotb.test(timeout_time=1, timeout_unit="sec")
+@cocotb.test(timeout_time=100, timeout_unit="ms")
 async def random_programs(dut: Any) -> None:
     """As sim.engine.random_programs, the same ones."""
     raw = bench_config()
@@ -187,7 +187,7 @@ def impossible(rng: np.random.Generator, program: list[Instruction], config: Eng
     return words[: config.program_words]
 
 
-@cocotb.test(timeout_time=1, timeout_unit="sec")
+@cocotb.test(timeout_time=100, timeout_unit="ms")
 async def random_accesses(dut: Any) -> None:
     raw = bench_config()
     config = engine_config(raw["engine"])
@@ -259,7 +259,7 @@ async def random_accesses(dut: Any) -> None:
     assert loads[True] and loads[False] and len(bench.bus.results) and bench.sink.empty()
 
 
-@cocotb.test(timeout_time=1, timeout_unit="sec")
+@cocotb.test(timeout_time=100, timeout_unit="ms")
 async def errors_during_a_run(dut: Any) -> None:
     """DATA, LOAD and CONTROL are refused, everything else is answered, and the run ends as if nothing had been."""
     raw = bench_config()
@@ -305,7 +305,7 @@ async def _until_idle(bench: BusBench) -> None:
         pass
 
 
-@cocotb.test(timeout_time=1, timeout_unit="sec")
+@cocotb.test(timeout_time=100, timeout_unit="ms")
 async def cycles(dut: Any) -> None:
     """Throughput, without stalls, as hdl.bus states it."""
     raw = bench_config()
