@@ -541,6 +541,51 @@ def restore(
     return {"network": network, "weights": net.n_weights, "sha256": digest(weights)}
 
 
+# -- export ---------------------------------------------------------------------------------------------------------------
+class Bus(StrEnum):
+    """equilif.export.Bus, without importing Amaranth for --help."""
+
+    axi = "axi"
+    none = "none"
+
+
+@command()
+def export(
+    out: Annotated[Path, typer.Argument(help="Folder for the files.")],
+    bus: Annotated[Bus, typer.Option(help="AXI4-Lite and AXI4-Stream around the engine, or its bare host port.")] = Bus.axi,
+    name: Annotated[str, typer.Option(help="Of the top module and the files.")] = "equilif",
+    board: Annotated[str | None, typer.Option(help="Take the engine of this board; the options below then say nothing.", show_default="none")] = None,
+    lanes: Annotated[int, typer.Option(help="2, 4, 8, 16 or 32.")] = 4,
+    tiles: Annotated[int, typer.Option(help="Of lanes x lanes weights.")] = 4096,
+    value_groups: Annotated[int, typer.Option(help="Groups of so many neurons as there are lanes, inputs and targets included.")] = 256,
+    state_groups: Annotated[int, typer.Option(help="Groups of LIF neurons.")] = 128,
+    program_words: Annotated[int, typer.Option(help="32-bit words of program memory.")] = 256,
+    single_port: Annotated[bool, typer.Option("--single-port", help="Weights in single-port memories.")] = False,
+    weight_stages: Annotated[int, typer.Option(help="Registers around large weight memories, 0 to 2.")] = 0,
+    without_memories: Annotated[bool, typer.Option("--without-memories", help="Leave out SOFTMAX and RELAY.")] = False,
+    build_id: Annotated[int, typer.Option(help="What the register BUILD reads.", min=0, max=(1 << 32) - 1)] = 0,
+    json: Json = None,
+) -> dict[str, Any]:
+    """Write the engine for other designs: Verilog, a FuseSoC core, lint waivers, a C header and its register map.
+
+    The ports are those of hdl.bus.AxiEngine (or hdl.engine.Engine); programs and weight words come from golden.compiler.
+
+    Example:  [bold]equilif export build/export --lanes 8 --tiles 1024[/]
+    """
+    from equilif import export as module
+    from golden.isa import EngineConfig
+    if board is not None:
+        from equilif.boards import find
+        config = find(board).config
+    else:
+        config = EngineConfig(lanes=lanes, tiles=tiles, value_groups=value_groups, state_groups=state_groups, program_words=program_words,
+                              single_port=single_port, weight_stages=weight_stages, softmax=not without_memories)
+    with show.console.status("Yosys writes Verilog"):
+        files = module.export(out, config, module.Bus(bus), name=name, build_id=build_id)
+    show.console.print(f"{config.lanes} lanes, {config.n_weights:,} weights: wrote {', '.join(f.name for f in files)} in {out}")
+    return {"engine": dataclasses.asdict(config), "bus": bus, "files": files}
+
+
 # -- info -----------------------------------------------------------------------------------------------------------------
 @command()
 def info(json: Json = None) -> dict[str, Any]:

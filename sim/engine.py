@@ -27,13 +27,15 @@ MOST_CYCLES = 200_000
 
 
 class EngineBench:
-    def __init__(self, dut: Any, config: EngineConfig):
-        self.dut, self.config, self.model = dut, config, EngineModel(config)
-        for name in ("mem_region", "mem_addr", "mem_wdata", "mem_write", "mem_read", "start", "learn"):
-            getattr(dut, f"host__{name}").value = 0
+    """``engine``: the engine in ``dut``, whose memories are looked into."""
+
+    def __init__(self, dut: Any, config: EngineConfig, *, engine: Any = None):
+        self.dut, self.config, self.model, self.engine = dut, config, EngineModel(config), dut if engine is None else engine
         self.compared = 0
 
     async def reset(self) -> None:
+        for name in ("mem_region", "mem_addr", "mem_wdata", "mem_write", "mem_read", "start", "learn"):
+            getattr(self.dut, f"host__{name}").value = 0
         Clock(self.dut.clk, 10, unit="ns", impl="gpi").start()
         self.dut.rst.value = 1
         await ClockCycles(self.dut.clk, 2)
@@ -81,7 +83,7 @@ class EngineBench:
     def lanes_memory(self, name: str) -> Raw:
         p, n = self.config.lanes, self.config.numerics
         width = {"a": n.accumulator_width, "b": n.accumulator_width, "q": n.charge_width, "s": 1}[name]
-        memory, depth = getattr(self.dut.lanes, f"{name}_memory"), self.config.state_groups * (2 if name in "as" else 1)
+        memory, depth = getattr(self.engine.lanes, f"{name}_memory"), self.config.state_groups * (2 if name in "as" else 1)
         words = [int(memory[k].value) for k in range(depth)]
         raw = np.array([[w >> (width * j) & ((1 << width) - 1) for j in range(p)] for w in words], np.int64)
         return raw - (raw >> (width - 1) << width) if width > 1 else raw
@@ -105,32 +107,35 @@ class EngineBench:
             self.compared += want.size
         counter = int((await self.read(Region.COUNTER, 1))[0])
         assert counter == model.counter * DITHER_UPDATE & DITHER_MASK, f"{what}: dither counter"
-        d = self.dut
-        got_results = tuple(int(getattr(d, f"host__{n}").value) for n in ("prediction", "spikes", "accesses"))
+        got_results = await self.results()
         assert got_results == (model.prediction, model.spikes, model.accesses), f"{what}: {got_results}"
+
+    async def results(self) -> tuple[int, ...]:
+        return tuple(int(getattr(self.dut, f"host__{n}").value) for n in ("prediction", "spikes", "accesses"))
+
+    async def random_programs(self, seed: int, programs: int) -> None:
+        rng, model = np.random.default_rng(seed), self.model
+        await self.reset()
+        for k in range(programs):
+            program, learn = random_program(rng, self.config), bool(rng.integers(2))
+            if k % 4 == 0:
+                model.w[:] = random_weights(rng, self.config)
+                await self.write(Region.WEIGHT, model.w)
+            values = random_values(rng, self.config)
+            model.plus[:] = model.minus[:] = values.reshape(model.plus.shape)
+            await self.write(Region.VALUE, values * 0x101)
+            await self.write(Region.PROGRAM, assemble(program))
+            model.load(program)
+            model.run(learn=learn)
+            await self.run(learn)
+            await self.compare(f"program {k}")
+        assert self.compared
 
 
 @cocotb.test()
 async def random_programs(dut: Any) -> None:
     raw = bench_config()
-    config = engine_config(raw["engine"])
-    rng = np.random.default_rng(raw["seed"])
-    bench = EngineBench(dut, config)
-    await bench.reset()
-    for k in range(raw["programs"]):
-        program, learn = random_program(rng, config), bool(rng.integers(2))
-        if k % 4 == 0:
-            bench.model.w[:] = random_weights(rng, config)
-            await bench.write(Region.WEIGHT, bench.model.w)
-        values = random_values(rng, config)
-        bench.model.plus[:] = bench.model.minus[:] = values.reshape(bench.model.plus.shape)
-        await bench.write(Region.VALUE, values * 0x101)
-        await bench.write(Region.PROGRAM, assemble(program))
-        bench.model.load(program)
-        bench.model.run(learn=learn)
-        await bench.run(learn)
-        await bench.compare(f"program {k}")
-    assert bench.compared
+    await EngineBench(dut, engine_config(raw["engine"])).random_programs(raw["seed"], raw["programs"])
 
 
 @cocotb.test()

@@ -37,13 +37,14 @@ class _SelectiveVerilator(Verilator):
 
 def simulate(dut: Any, bench: str, build_dir: Path, *, simulator: Simulator | None = None, config: Any = None, seed: int = 0,
              plusargs: Sequence[str] = (), env: Mapping[str, str] | None = None, only: str | None = None, visible: str | None = None,
-             waves: bool = False) -> int:
+             waves: bool = False, text: str | None = None) -> int:
     """Run module ``bench`` on ``dut`` and return the number of tests that passed; SimulationFailed when one did not.
 
     simulator   default: the environment variable SIM, else Icarus
     config      dataclass or mapping that the bench reads with :func:`bench_config`; default ``dut.config``
     seed        of cocotb and of ``random`` in the bench
     only        regular expression: run the tests of the bench that match
+    text        Verilog of ``dut`` that was made elsewhere; its top module has the name of the class in lower case
     visible     Verilator only: text of a control file (``public_flat_rw ...``) that names what the bench touches
     """
     simulator = simulator or os.environ.get("SIM", "icarus")  # type: ignore[assignment]
@@ -55,7 +56,7 @@ def simulate(dut: Any, bench: str, build_dir: Path, *, simulator: Simulator | No
     build_dir = build_dir.resolve()
     build_dir.mkdir(parents=True, exist_ok=True)
     sources, log, results = [build_dir / f"{top}.v"], build_dir / f"{bench}.log", build_dir / f"{bench}.xml"
-    text = verilog.convert(dut, name=top)
+    text = text or verilog.convert(dut, name=top)
     if simulator == "icarus":
         text = _evaluated_at_start(text)
     sources[0].write_text(text)

@@ -1,0 +1,31 @@
+"""The engine behind AXI equals the golden bus model, answer by answer and memory by memory."""
+import dataclasses
+
+import pytest
+
+from golden.isa import EngineConfig
+from hdl.bus import AxiEngine
+from sim.run import simulate
+
+SMALL = EngineConfig(lanes=4, tiles=24, value_groups=16, state_groups=8, program_words=128)
+CONFIGS = {
+    "P4-single-port": (dataclasses.replace(SMALL, single_port=True, forwarding=False), "icarus", 8, 300),
+    "P8-registered": (dataclasses.replace(SMALL, lanes=8, tiles=16, weight_stages=2), "verilator", 12, 400),
+}
+
+
+def bench(name, tmp_path, times=1):
+    config, simulator, programs, accesses = CONFIGS[name]
+    assert simulate(AxiEngine(config, build_id=0xC0FFEE), "sim.bus", tmp_path, simulator=simulator,
+                    config={"engine": dataclasses.asdict(config), "seed": 1, "programs": times * programs, "accesses": times * accesses}) == 4
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_bus(name, tmp_path):
+    """Programs of the bare engine's test, random accesses, errors during a run; throughput."""
+    bench(name, tmp_path)
+
+
+@pytest.mark.long
+def test_bus_longer(tmp_path):
+    bench("P8-registered", tmp_path, times=20)

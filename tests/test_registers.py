@@ -1,0 +1,44 @@
+"""The register map: what is made from it is what is committed, and a C compiler reads it the same way."""
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import golden
+from equilif.export import header, markdown
+from golden.isa import EngineConfig
+from golden.registers import ELEMENTS, MAGIC, REGISTERS, constants
+
+CONFIG = EngineConfig(lanes=8, tiles=96, single_port=True, forwarding=False)
+
+
+def test_documentation_is_that_of_the_map():
+    """After a change of the map:  python -m equilif.export > docs/registers.md"""
+    assert (Path(golden.__file__).parents[1] / "docs" / "registers.md").read_text() == markdown()
+
+
+def test_fields_do_not_overlap():
+    for r in REGISTERS.values():
+        used = [bit for f in r.fields for bit in range(f.low, f.low + f.width)]
+        assert len(set(used)) == len(used) and all(bit < 32 for bit in used), r.name
+
+
+def test_a_field_that_does_not_fit():
+    with pytest.raises(ValueError, match=r"VERSION.LANES must lie in 0..255, not 256"):
+        REGISTERS["VERSION"].pack(LANES=256)
+
+
+def test_header_means_the_same_in_c(tmp_path):
+    wanted = {f"EQUILIF_{r.name}": r.offset for r in REGISTERS.values()}
+    wanted |= {f"EQUILIF_{r.name}_{f.name}_{what}": value for r in REGISTERS.values() for f in r.fields
+               for what, value in (("SHIFT", f.low), ("MASK", ((1 << f.width) - 1) << f.low))}
+    wanted |= {f"EQUILIF_REGION_{name}": k for k, (name, *_) in enumerate(ELEMENTS)}
+    wanted |= {"EQUILIF_LANES": 8, "EQUILIF_N_TILES": 96, "EQUILIF_N_WEIGHTS": 96 * 64, "EQUILIF_N_VALUES": 256 * 8, "EQUILIF_EXPECTED_ID": MAGIC,
+               "EQUILIF_EXPECTED_VERSION": constants(CONFIG)["VERSION"]}
+    (tmp_path / "equilif.h").write_text(header(CONFIG))
+    lines = [f'    printf("{name} %lu\\n", (unsigned long)({name}));' for name in wanted]
+    (tmp_path / "show.c").write_text("\n".join(['#include "equilif.h"', '#include "equilif.h"', "#include <stdio.h>", "int main(void) {", *lines,
+                                                "    return 0;", "}"]))
+    subprocess.run(["g++", "-x", "c", "-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "show.c", "-o", "show"], cwd=tmp_path, check=True)
+    out = subprocess.run([tmp_path / "show"], capture_output=True, text=True, check=True).stdout
+    assert dict(line.split() for line in out.splitlines()) == {name: str(value) for name, value in wanted.items()}
