@@ -11,7 +11,6 @@ of one epoch of the golden model, so that spikes are as frequent as in training.
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 

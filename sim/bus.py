@@ -83,10 +83,10 @@ class BusBench(EngineBench):
         await ClockCycles(self.dut.aclk, 8)             # its last elements
 
     # -- the engine, as EngineBench drives it -----------------------------------------------------------------------------------
-    async def write(self, region: Region, data: Raw) -> None:
+    async def write(self, region: Region, data: Raw, first: int = 0) -> None:
         flat = data.ravel()
         await self.set("REGION", int(region))
-        await self.set("ADDRESS", 0)
+        await self.set("ADDRESS", first)
         by_stream = random.random() < 0.7
         if by_stream and region == Region.VALUE:
             assert ((flat & 255) == flat >> 8).all()
@@ -98,9 +98,9 @@ class BusBench(EngineBench):
         if region == Region.PROGRAM:
             await self.set("LOAD", len(flat) // WORDS)
 
-    async def read(self, region: Region, n: int) -> Raw:
+    async def read(self, region: Region, n: int, first: int = 0) -> Raw:
         await self.set("REGION", int(region))
-        await self.set("ADDRESS", 0)
+        await self.set("ADDRESS", first)
         return np.array([await self.get("DATA") for _ in range(n)], np.int64)
 
     async def run(self, learn: bool) -> int:
