@@ -68,7 +68,7 @@ int board_run(Board *b, const uint8_t *in, int n_in, int *taken, uint8_t *out, i
         } else if (!b->top->tx) { b->receiving = 9; b->receive_timer = b->divisor + b->divisor / 2; b->received = 0; }
         b->quiet = b->sending || b->receiving || b->top->busy ? 0 : b->quiet + 1;
         // after a reply at most an OVERRUN follows, and at once; before one a whole frame may be walked twice
-        if (b->quiet > (b->answered ? 1000 : 300000)) return 1;
+        if (b->quiet > (b->answered ? 64 + b->divisor : 300000)) return 1;
     }
     return 0;
 }
@@ -86,7 +86,7 @@ def _sources() -> list[str]:
 
 
 class Board:
-    """The design of one board, running.  Other arguments: see hdl.top.Top."""
+    """The design of one board, running; a port for equilif.client by itself, without a terminal.  Other arguments: see hdl.top.Top."""
 
     def __init__(self, config: EngineConfig, *, divisor: int = SMALLEST_DIVISOR, state_ram: str | None = None, frame_bytes: int = FRAME_BYTES,
                  build_id: int | None = None):
@@ -105,6 +105,7 @@ class Board:
         self._lib.board_new.restype, self._lib.board_cycles.restype = ctypes.c_void_p, ctypes.c_uint64
         self._board = ctypes.c_void_p(self._lib.board_new(divisor))
         self._out = (ctypes.c_uint8 * ROOM)()
+        self._waiting, self._ready = b"", b""
 
     def __del__(self) -> None:
         if getattr(self, "_board", None):
@@ -120,6 +121,19 @@ class Board:
         taken, n = ctypes.c_int(), ctypes.c_int()
         idle = self._lib.board_run(self._board, data, len(data), ctypes.byref(taken), self._out, ROOM, ctypes.byref(n), ctypes.c_uint64(CHUNK))
         return taken.value, bytes(self._out[: n.value]), bool(idle)
+
+
+    def write(self, data: bytes, /) -> int:
+        self._waiting += data
+        return len(data)
+
+    def read(self, size: int = 1, /) -> bytes:
+        idle = False
+        while not self._ready and not idle:
+            taken, self._ready, idle = self.run(self._waiting)
+            self._waiting = self._waiting[taken:]
+        out, self._ready = self._ready[:size], self._ready[size:]
+        return out
 
 
 class Terminal:

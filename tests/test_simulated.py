@@ -1,0 +1,255 @@
+"""The whole way from the command line to the weights of a simulated board: learns what the golden model learns, whatever happens to program or line.
+
+The short tests learn part of an epoch of the digits; the long ones the whole preset.
+"""
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import serial
+
+from boards import BOARDS
+from equilif.client import LinkError
+from equilif.faulty import Faulty
+from equilif.ports import BAUDS, connect, manifest_of
+from equilif.presets import PRESETS
+from equilif.session import Session
+from equilif.simulate import Simulated, resized
+from equilif.train import HISTORY, NETWORK, Training, digest
+from golden import network as networks
+from golden.compiler import CapacityError
+from golden.isa import EngineConfig
+from golden.network import Network
+from golden.protocol import Command
+from sim import verilator
+from sim.board import Board, Terminal
+
+# large enough for the digits, and no larger
+SMALL = dataclasses.replace(BOARDS["icebreaker"], config=EngineConfig(lanes=4, tiles=512, value_groups=64, state_groups=32, program_words=192,
+                                                                      single_port=True, forwarding=False, softmax=False))
+DIGITS = PRESETS["digits"]
+SEED = 0
+ROOT = Path(__file__).parent.parent
+
+
+@contextlib.contextmanager
+def serving(board: Board) -> Iterator[str]:
+    """The path of a port with this board behind it."""
+    with Terminal(board) as terminal:
+        thread = threading.Thread(target=terminal.serve, daemon=True)
+        thread.start()
+        try:
+            yield terminal.path
+        finally:
+            terminal.stop()
+            thread.join(10)
+            assert not thread.is_alive()
+
+
+@pytest.fixture(scope="module")
+def board() -> Board:
+    try:
+        return Simulated(SMALL).board
+    except verilator.MissingVerilator as e:
+        pytest.skip(str(e))
+
+
+@pytest.fixture
+def port(board: Board) -> Iterator[str]:
+    with serving(board) as path:
+        yield path
+
+
+def digits(n_train: int, n_test: int):
+    d = DIGITS.load()
+    return dataclasses.replace(d, x_train=d.x_train[:n_train], y_train=d.y_train[:n_train], x_test=d.x_test[:n_test], y_test=d.y_test[:n_test])
+
+
+def preset(epochs: int):
+    return dataclasses.replace(DIGITS, epochs=epochs)
+
+
+def trained(run: Training, **options) -> Training:
+    while not run.done:
+        run.epoch(**options)
+    return run
+
+
+def golden(epochs: int, data=None) -> Training:
+    return trained(Training.start(preset(epochs), data or DIGITS.load(), SEED))
+
+
+def assert_same(got: Training, want: Training) -> None:
+    """Weights, counter and everything that was counted on the way."""
+    for name, w in want.weights.items():
+        np.testing.assert_array_equal(got.weights[name], w)
+    assert got.kernel.counter == want.kernel.counter
+    clock = {"samples_per_second": 0.0}
+    assert [dataclasses.replace(r, **clock) for r in got.history] == [dataclasses.replace(r, **clock) for r in want.history]
+
+
+# -- training ----------------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("epochs, n", [(2, 150), pytest.param(DIGITS.epochs, 1437, marks=pytest.mark.long)])
+def test_training_on_the_board_is_training(epochs, n, port):
+    data = digits(n, 360 if n == 1437 else 30)
+    client = connect(port)
+    got = trained(Training.start(preset(epochs), data, SEED, functools.partial(Session, client)))
+    want = golden(epochs, data)
+    assert_same(got, want)
+    assert client.traffic.commands > epochs * n
+    if n == 1437:
+        assert got.history[-1].test_accuracy > 0.98
+
+
+@pytest.mark.parametrize("epochs, n", [(1, 300), pytest.param(DIGITS.epochs, 1437, marks=pytest.mark.long)])
+def test_one_frame_in_twenty_goes_wrong(epochs, n, port):
+    """Lost, damaged or doubled, in both directions; the device's own counter says that each sample was learnt once."""
+    data = digits(n, 20)
+    client = connect(port)
+    client.port = line = Faulty(client.port, 0.05, random.Random(n))
+    got = trained(Training.start(preset(epochs), data, SEED, functools.partial(Session, client)))
+    assert_same(got, golden(epochs, data))
+    print(dict(line.faults), client.traffic)
+    assert min(line.faults.values()) > 0 and client.traffic.repeated > 0
+
+
+@pytest.mark.parametrize("epochs, kills, pause", [(1, 4, 6.0), pytest.param(DIGITS.epochs, 20, 30.0, marks=pytest.mark.long)])
+def test_killed_at_any_moment(epochs, kills, pause, port, tmp_path):
+    """SIGKILL, wherever the program is; --resume; the weights are those of a run that nothing happened to."""
+    rng, places = random.Random(epochs), []
+    command = [sys.executable, "-m", "equilif", "train", "digits", "--port", port, "--out", str(tmp_path), "--every", "0.3"]
+    for k in range(kills + 1):
+        resume = ["--resume"] if (tmp_path / NETWORK).exists() else ["--epochs", str(epochs)]
+        process = subprocess.Popen([*command, *resume], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        try:
+            said, _ = process.communicate(timeout=rng.uniform(0.5, pause) if k < kills else None)
+            assert process.returncode == 0, said
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            assert process.returncode == -signal.SIGKILL
+            if (tmp_path / HISTORY).exists():
+                raw = json.loads((tmp_path / HISTORY).read_text())
+                places.append((len(raw["epochs"]), raw["marks"][-1]["samples"] if raw["marks"] else 0))
+    print(f"{len(places)} kills after a checkpoint, last ones at (epoch, sample) {places}")
+    assert len(set(places)) >= kills // 2, "too few kills hit the training"
+    network, weights = networks.load(tmp_path / NETWORK)
+    want = golden(epochs)
+    assert network == want.network and digest(weights) == digest(want.weights)
+    assert [r["weights"] for r in json.loads((tmp_path / HISTORY).read_text())["epochs"]] == [r.weights for r in want.history]
+
+
+def test_a_run_goes_on_where_it_was_saved_within_an_epoch(tmp_path):
+    """On the golden model, which saves after every part here: each place is as good as another."""
+    data, want = digits(120, 10), golden(2, digits(120, 10))
+
+    class Enough(Exception):
+        pass
+
+    for stop in (1, 3, 60, 118, 120):
+        run, folder = Training.start(preset(2), data, SEED), tmp_path / str(stop)
+
+        def progress(p, stop=stop):
+            if p.samples >= stop:
+                raise Enough
+
+        with pytest.raises(Enough):
+            run.epoch(progress, folder=folder, every=0)
+        again = Training.resume(folder)
+        again.data = data
+        assert len(again.marks) >= 1 and again.marks[-1].samples < stop + 3 and not again.history
+        trained(again, folder=folder, every=0)
+        assert_same(again, want)
+        whole = Training.resume(folder)
+        assert whole.done and not whole.marks
+
+
+# -- what else a board is ----------------------------------------------------------------------------------------------------------
+def test_the_engine_is_too_small(port):
+    with pytest.raises(CapacityError, match="the network needs .* this engine has 32"):
+        Session(connect(port), Network.chain(64, 400, 10))
+
+
+def test_a_reset_device_is_noticed(port):
+    """Its counter is not where it should be."""
+    client = connect(port)
+    session = Session(client, Network.chain(8, 8, 4))
+    session.run(np.arange(8), np.arange(4), learn=True)
+    client.write_counter(0)
+    with pytest.raises(LinkError, match="the device stands at update 0, it was sent 4"):
+        _ = session.weights
+
+
+def test_a_port_serves_one_program_at_a_time(port):
+    client = connect(port)
+    with pytest.raises(OSError, match="lock"):
+        connect(port)
+    client.port.close()
+    connect(port)
+
+
+def test_half_a_frame_does_no_harm(port):
+    """What a program that was killed left in the line."""
+    with serial.Serial(port, timeout=0.02) as half:
+        half.write(b"\xc0" + bytes((Command.RUN, 7, 1)))
+    assert connect(port).identify().config == SMALL.config
+
+
+def test_nothing_at_a_port():
+    ours, theirs = os.openpty()
+    with pytest.raises(LinkError, match="nothing at /dev/.* speaks equilif's protocol at 1,000,000 baud: load a bitstream"):
+        connect(os.ttyname(theirs), 1_000_000)
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_the_rates_of_the_boards_are_tried():
+    assert {b.baud for b in BOARDS.values()} <= set(BAUDS)
+
+
+def test_manifest(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "manifest.json").write_text('{"build_id": "0000abcd"}')
+    assert manifest_of(0xABCD, tmp_path) == tmp_path / "a" / "manifest.json" and manifest_of(1, tmp_path) is None
+
+
+def test_other_sizes():
+    wide = resized(BOARDS["icebreaker"], lanes=8)
+    assert (wide.config.lanes, wide.config.n_weights, wide.config.value_groups, wide.config.state_groups) == (8, 65536, 128, 64)
+    assert resized(BOARDS["icebreaker"], weights=1000).config.n_weights == 1008
+    with pytest.raises(ValueError, match="lanes must be"):
+        resized(BOARDS["icebreaker"], lanes=5)
+
+
+def test_the_command_starts_and_ends(tmp_path):
+    """``equilif simulate`` in a process of its own, on the UART's real rate; Ctrl-C ends it and takes the link away."""
+    link, says = tmp_path / "board", tmp_path / "says.json"
+    process = subprocess.Popen([sys.executable, "-m", "equilif", "simulate", "icebreaker", "--weights", "8192", "--baud", "2000000", "--link", link,
+                                "--json", says], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    for _ in range(3000):
+        if link.exists() or process.poll() is not None:
+            break
+        time.sleep(0.1)
+    assert link.exists(), process.communicate()[0]
+    client = connect(str(link))
+    assert client.identity.config.n_weights == 8192 and client.identity.build_id != 0
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=30)
+    assert process.returncode == 0 and "24 MHz, 2 Mbaud" in " ".join(said.split()) and str(link) in said
+    found = json.loads(says.read_text())
+    assert found["cycles"] > 10 * 12 * 40 and found["board_seconds"] == found["cycles"] / 24e6 and not link.is_symlink()
+
