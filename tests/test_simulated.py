@@ -127,7 +127,7 @@ def test_one_frame_in_twenty_goes_wrong(epochs, n, port):
     assert min(line.faults.values()) > 0 and client.traffic.repeated > 0
 
 
-@pytest.mark.parametrize("epochs, kills, pause", [(1, 4, 6.0), pytest.param(DIGITS.epochs, 20, 30.0, marks=pytest.mark.long)])
+@pytest.mark.parametrize("epochs, kills, pause", [(1, 4, 6.0), pytest.param(DIGITS.epochs, 20, 10.0, marks=pytest.mark.long)])
 def test_killed_at_any_moment(epochs, kills, pause, port, tmp_path):
     """SIGKILL, wherever the program is; --resume; the weights are those of a run that nothing happened to."""
     rng, places = random.Random(epochs), []
