@@ -107,8 +107,9 @@ class EngineBench:
             self.compared += want.size
         counter = int((await self.read(Region.COUNTER, 1))[0])
         assert counter == model.counter * DITHER_UPDATE & DITHER_MASK, f"{what}: dither counter"
-        want = model.prediction, model.spikes, model.accesses, *(model.activity if self.config.counters else ())
-        assert (got := await self.results()) == want, f"{what}: {got}, not {want}"
+        counted = model.prediction, model.spikes, model.accesses, *(model.activity if self.config.counters else ())
+        results = await self.results()
+        assert results == counted, f"{what}: {results}, not {counted}"
 
     async def results(self) -> tuple[int, ...]:
         results = tuple(int(getattr(self.dut, f"host__{n}").value) for n in ("prediction", "spikes", "accesses"))

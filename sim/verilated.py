@@ -200,7 +200,8 @@ class VerilatedEngine:
         result = np.zeros(4 + self.config.counters * len(NAMES), np.uint32)
         if self._lib.sim_run(self._sim, int(learn), ctypes.c_uint64(most), result.ctypes.data_as(ctypes.c_void_p)):
             raise RuntimeError(f"no HALT within {most} cycles")
-        return RunResult(*map(int, result[:4]), tuple(map(int, result[4:])))
+        prediction, cycles, spikes, accesses, *activity = map(int, result)
+        return RunResult(prediction, cycles, spikes, accesses, tuple(activity))
 
     def weight_words(self, n_tiles: int) -> Raw:
         """(n_tiles x P, P) words x banks from word 0."""
