@@ -285,7 +285,8 @@ def energy(
     show.console.print(show.table(title, ["words of P lanes a sample", *kinds], [
         ["cycles", *(f"{found[k].cycles:,.0f}" for k in kinds)],
         ["synaptic operations (one by one)", *(f"{lanes * (found[k].counts['accesses'] + found[k].counts['weight_writes']):,.0f}" for k in kinds)],
-        *([name.replace("_", " ").replace("accesses", "weight reads"), *(f"{found[k].counts[name]:,.0f}" for k in kinds)] for name in module.COUNTS)]))
+        *([name.replace("_", " ").replace("accesses", "weight reads"), *(f"{found[k].counts[name]:,.0f}" for k in kinds)]
+          for name in module.COUNTS)]))
     totals = {k: sum(found[k].energy.values()) for k in kinds}
     show.console.print(show.table("\nestimated energy a sample, 45 nm", ["nJ", *kinds], [
         *([name, *(f"{found[k].energy[name] / 1000:,.1f}" for k in kinds)] for name in found[kinds[0]].energy),
