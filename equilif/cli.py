@@ -275,6 +275,55 @@ def _engine(network: Network, lanes: int, board: str | None) -> EngineConfig:
     return find(board).config
 
 
+# -- energy ---------------------------------------------------------------------------------------------------------------
+@command()
+def energy(
+    data: DataArgument = Data.digits,
+    network: Annotated[Path | None, typer.Option(help="A network.npz of `equilif train`.", show_default="an untrained network")] = None,
+    samples: Annotated[int, typer.Option(help="Test and training samples, from the first.", min=1)] = 20,
+    lanes: Annotated[int, typer.Option(help="Lanes of the engine: 2, 4, 8, 16 or 32.")] = 4,
+    folder: Folder = None,
+    json: Json = None,
+) -> dict[str, Any]:
+    """Synaptic operations, memory accesses and spikes a sample, counted by RTL and golden model, and an estimate of their energy.
+
+    45 nm figures (Horowitz, ISSCC 2014) of arithmetic and memories alone: no clock, control, wires, leakage or link, and no FPGA.
+
+    Example:  [bold]equilif energy digits --network results/digits/network.npz[/]
+    """
+    from equilif import energy as module
+    from equilif.presets import PRESETS
+    from equilif.verify import engine_for
+    from golden import network as networks
+    preset = PRESETS[data]
+    loaded = preset.load(folder)
+    if network:
+        net, weights = networks.load(network)
+        if net.n_inputs != loaded.n_features or net.n_outputs < loaded.n_classes:
+            raise ValueError(f"{network} has {net.n_inputs} inputs and {net.n_outputs} outputs, {data} needs {loaded.n_features} and "
+                             f"{loaded.n_classes}")
+    else:
+        net = preset.network(loaded)
+        weights = preset.initial_weights(net, preset.seeds[0])
+    config = dataclasses.replace(engine_for(net, lanes=lanes), counters=True)
+    with show.console.status("RTL and golden model count"):
+        found = module.measure(net, weights, config, loaded, samples=samples, eta=preset.eta)
+    kinds = list(found)
+    title = f"{data}, {net.n_weights:,} weights, {lanes} lanes, mean of {found[kinds[0]].samples} samples"
+    show.console.print(show.table(title, ["words of P lanes a sample", *kinds], [
+        ["cycles", *(f"{found[k].cycles:,.0f}" for k in kinds)],
+        ["synaptic operations (one by one)", *(f"{lanes * (found[k].counts['accesses'] + found[k].counts['weight_writes']):,.0f}" for k in kinds)],
+        *([name.replace("_", " ").replace("accesses", "weight reads"), *(f"{found[k].counts[name]:,.0f}" for k in kinds)]
+          for name in module.COUNTS)]))
+    totals = {k: sum(found[k].energy.values()) for k in kinds}
+    show.console.print(show.table("\nestimated energy a sample, 45 nm", ["nJ", *kinds], [
+        *([name, *(f"{found[k].energy[name] / 1000:,.1f}" for k in kinds)] for name in found[kinds[0]].energy),
+        ["sum", *(f"{totals[k] / 1000:,.1f}" for k in kinds)]]))
+    show.console.print("An estimate: arithmetic and memories alone, at Horowitz's figures (ISSCC 2014); see docs/energy.md for what it leaves out.")
+    return {"data": data, "engine": dataclasses.asdict(config), "network": network, "counts_equal": True, "pj_per_sample": totals,
+            **{k: dataclasses.asdict(v) for k, v in found.items()}}
+
+
 # -- recall ---------------------------------------------------------------------------------------------------------------
 @command()
 def recall(
@@ -563,6 +612,7 @@ def export(
     single_port: Annotated[bool, typer.Option("--single-port", help="Weights in single-port memories.")] = False,
     weight_stages: Annotated[int, typer.Option(help="Registers around large weight memories, 0 to 2.")] = 0,
     without_memories: Annotated[bool, typer.Option("--without-memories", help="Leave out SOFTMAX and RELAY.")] = False,
+    counters: Annotated[bool, typer.Option("--counters", help="Count memory accesses and arithmetic of every run.")] = False,
     build_id: Annotated[int, typer.Option(help="What the register BUILD reads.", min=0, max=(1 << 32) - 1)] = 0,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -579,7 +629,7 @@ def export(
         config = find(board).config
     else:
         config = EngineConfig(lanes=lanes, tiles=tiles, value_groups=value_groups, state_groups=state_groups, program_words=program_words,
-                              single_port=single_port, weight_stages=weight_stages, softmax=not without_memories)
+                              single_port=single_port, weight_stages=weight_stages, softmax=not without_memories, counters=counters)
     with show.console.status("Yosys writes Verilog"):
         files = module.export(out, config, module.Bus(bus), name=name, build_id=build_id)
     show.console.print(f"{config.lanes} lanes, {config.n_weights:,} weights: wrote {', '.join(f.name for f in files)} in {out}")

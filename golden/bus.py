@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from golden.activity import NAMES
 from golden.device import program_fault
 from golden.engine import EngineModel, wrap
 from golden.isa import WORDS, EngineConfig, disassemble
@@ -58,6 +59,10 @@ class BusModel:
                 return element
         values = {"INTERRUPT": int(self.interrupt), "REJECTED": self.rejected, "REGION": self.region, "ADDRESS": self.address,
                   "STREAM": self.stream, "PREDICTION": e.prediction, "SPIKES": e.spikes, "ACCESSES": e.accesses}
+        if self.config.counters:
+            values |= {n.upper(): int(count) for n, count in zip(NAMES, e.activity, strict=True)}
+        if name not in values:
+            raise BusError
         return values[name]
 
     def write(self, offset: int, word: int, strobe: int = 15) -> None:

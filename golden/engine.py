@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from golden.activity import NAMES, activity, fetches
 from golden.fixed import Fixed, Raw, shift_right_floor
 from golden.isa import (
     ABSOLUTE,
@@ -67,6 +68,7 @@ class EngineModel:
         self.scale = 0                      #: exponent of the last SOFTMAX, c - C_MIN
         self.spikes = 0                     #: of the last run
         self.accesses = 0                   #: weight words of P lanes read (and, by LEARN, written) in the last run
+        self.activity = np.zeros(len(NAMES), np.int64)      #: of the last run, see golden.activity
         self.load(program)
 
     def load(self, program: Sequence[Instruction]) -> None:
@@ -77,6 +79,7 @@ class EngineModel:
     def run(self, *, learn: bool) -> None:
         """From instruction 0 to HALT."""
         self.spikes = self.accesses = 0
+        self.activity[:] = 0
         for instruction in self.trace(learn=learn):
             self.execute(instruction)
 
@@ -103,10 +106,12 @@ class EngineModel:
     def execute(self, i: Instruction) -> None:
         if i.op in WALK:
             self._walk(i, np.arange(i.dst, i.dst + i.n_dst))
+            self.activity += activity(i, commands=i.n_dst)
         elif i.op in SYNAPTIC:
             self._synaptic(i)
         elif i.op == Op.ARGMAX:
             self.prediction = int(self.plus[i.src: i.src + i.n_src].argmax())
+            self.activity += activity(i, fetched=i.n_src)
 
     def _walk(self, i: Instruction, g: Raw) -> None:
         match i.op:
@@ -154,7 +159,9 @@ class EngineModel:
         plus, minus = (as_signed(v) if i.mode & SIGNED else v for v in (self.plus, self.minus))        # of src
         driving = minus if i.mode & MINUS else plus
         source = {Op.GATHER: self.s, Op.DRIVE: driving, Op.LEARN: plus | minus}[i.op]
-        for group, e in np.argwhere(source[i.src: i.src + i.n_src]):
+        events = source[i.src: i.src + i.n_src] != 0
+        self.activity += activity(i, commands=int(events.sum()) * i.n_dst, fetched=fetches(i, events.sum(axis=1), self.config))
+        for group, e in np.argwhere(events):
             tiles = i.tile + group * scan_stride + np.arange(i.n_dst) * walk_stride
             bank = (lane + e) % p                                   # lane j meets element (e, j) of a tile, or (j, e)
             word = tiles[:, None] * p + (lane if column else e)

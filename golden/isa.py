@@ -76,6 +76,7 @@ class EngineConfig:
     ``weight_stages``: registers around a large dual-port weight memory: 1 behind it, 2 before it as well.
     All three change cycles, never results.
     ``softmax``: has what memories need: SOFTMAX, RELAY, the modes of DRIVE and LEARN, loops in loops.
+    ``counters``: counts memory accesses and arithmetic of a run (golden.activity).
     """
 
     lanes: int = 4
@@ -87,6 +88,7 @@ class EngineConfig:
     forwarding: bool = True
     weight_stages: int = 0
     softmax: bool = True
+    counters: bool = False
     numerics: Numerics = DEFAULT
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from golden.activity import NAMES
 from golden.isa import EngineConfig
 
 MAGIC = int.from_bytes(b"EQLF", "little")
@@ -71,6 +72,7 @@ _REGISTERS = (
         Field("SINGLE_PORT", 16, 1, "EngineConfig.single_port"),
         Field("FORWARDING", 17, 1, "EngineConfig.forwarding"),
         Field("SOFTMAX", 18, 1, "EngineConfig.softmax: memories"),
+        Field("COUNTERS", 19, 1, "EngineConfig.counters: the registers from WEIGHT_WRITES on are there"),
     )),
     Register("NUMERICS", 0x08, Access.READ, "number formats, in bits", (
         Field("WEIGHT", 0, 8, "width of a weight"), Field("FRACTION", 8, 8, "bits behind the binary point"),
@@ -106,6 +108,8 @@ _REGISTERS = (
     Register("CYCLES", 0x64, Access.READ, "clock cycles of the run, up to now while it is going on"),
     Register("SPIKES", 0x68, Access.READ, "spikes of LIF neurons in the run"),
     Register("ACCESSES", 0x6C, Access.READ, "words of P weights read in the run"),
+    *(Register(name.upper(), 0x70 + 4 * k, Access.READ, f"{name.replace('_', ' ')} of the run, in words of P lanes: golden.activity")
+      for k, name in enumerate(NAMES)),
 )
 REGISTERS: Mapping[str, Register] = {r.name: r for r in _REGISTERS}
 assert len({r.offset for r in _REGISTERS}) == len(_REGISTERS) and all(r.offset % 4 == 0 and r.offset < 1 << OFFSET_BITS for r in _REGISTERS)
@@ -124,7 +128,8 @@ def constants(config: EngineConfig, build_id: int = 0) -> dict[str, int]:
     c, n = config, config.numerics
     return {
         "ID": MAGIC,
-        "VERSION": REGISTERS["VERSION"].pack(MAP=VERSION, LANES=c.lanes, SINGLE_PORT=c.single_port, FORWARDING=c.forwarding, SOFTMAX=c.softmax),
+        "VERSION": REGISTERS["VERSION"].pack(MAP=VERSION, LANES=c.lanes, SINGLE_PORT=c.single_port, FORWARDING=c.forwarding, SOFTMAX=c.softmax,
+                                             COUNTERS=c.counters),
         "NUMERICS": REGISTERS["NUMERICS"].pack(WEIGHT=n.weight_width, FRACTION=n.fraction, ACCUMULATOR=n.accumulator_width, CHARGE=n.charge_width),
         "TILES": c.tiles, "GROUPS": REGISTERS["GROUPS"].pack(VALUES=c.value_groups, STATES=c.state_groups),
         "PROGRAM_WORDS": c.program_words, "BUILD": build_id,

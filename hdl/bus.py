@@ -16,6 +16,7 @@ from amaranth import Cat, ClockDomain, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from golden.activity import NAMES
 from golden.isa import WORDS, EngineConfig
 from golden.protocol import Region, region_size
 from golden.registers import ELEMENTS, OFFSET_BITS, REGISTERS, constants
@@ -83,6 +84,9 @@ class AxiEngine(wiring.Component):
         values = {"STATUS": Cat(*bits.values()), "INTERRUPT": interrupt, "REJECTED": rejected, "REGION": region, "ADDRESS": address,
                   "STREAM": stream, "PREDICTION": engine.prediction, "CYCLES": engine.cycles, "SPIKES": engine.spikes,
                   "ACCESSES": engine.accesses, **constants(cfg, self.build_id)}
+
+        if cfg.counters:
+            values |= {name.upper(): engine.activity[k] for k, name in enumerate(NAMES)}
 
         # -- memories ----------------------------------------------------------------------------------------------------------
         offset, word, keep, last, whole = Signal(OFFSET_BITS), Signal(32), Signal(4), Signal(), Signal()

@@ -13,6 +13,7 @@ from amaranth.lib.wiring import In
 
 from golden.isa import WALK, EngineConfig, Op
 from golden.plasticity import DITHER_UPDATE, DITHER_WIDTH
+from hdl.activity import Activity
 from hdl.fixed import lanes_of, ram
 from hdl.host import COUNTER_REGION, PROGRAM_REGION, VALUE_REGION, WEIGHT_REGION, EnginePort
 from hdl.isa import INSTRUCTION, by_column, by_minus, group_bits, lane_bits
@@ -129,4 +130,10 @@ class Engine(wiring.Component):
             m.d.sync += [host.cycles.eq(0), host.spikes.eq(0), host.accesses.eq(0)]
         with m.Elif(host.busy):
             m.d.sync += [host.cycles.eq(host.cycles + 1), host.spikes.eq(host.spikes + lanes.spike_count), host.accesses.eq(host.accesses + synaptic)]
+        if cfg.counters:
+            m.submodules.activity = activity = Activity(cfg)
+            m.d.comb += [
+                activity.clear.eq(host.start), activity.start.eq(start), activity.again.eq(lanes.again), activity.instruction.eq(ins),
+                activity.command.eq(walker.valid), activity.fetch.eq(scanner.fetch), host.activity.eq(activity.counts),
+            ]
         return m

@@ -28,6 +28,7 @@ from golden.protocol import (
     Status,
     region_size,
 )
+from hdl.activity import COUNTS
 from hdl.checker import Checker
 from hdl.frame import STATUS_BITS, Framer
 from hdl.slip import SlipDecoder, SlipEncoder
@@ -59,6 +60,8 @@ class EnginePort(wiring.Signature):
         From the cycle after start until HALT.  Memory strobes and start come only while it is low.
     prediction, cycles, spikes, accesses : In
         Of the last run, from HALT on.
+    activity : In(hdl.activity.COUNTS)
+        The same, where ``config.counters``.
     """
 
     def __init__(self, config: EngineConfig):
@@ -67,6 +70,7 @@ class EnginePort(wiring.Signature):
             "mem_region": Out(2), "mem_addr": Out(address_bits(config)), "mem_wdata": Out(32), "mem_write": Out(1), "mem_read": Out(1),
             "mem_rdata": In(32), "mem_valid": In(1), "start": Out(1), "learn": Out(1), "busy": In(1),
             "prediction": In(14), "cycles": In(32), "spikes": In(32), "accesses": In(32),
+            **({"activity": In(COUNTS)} if config.counters else {}),
         })
 
 

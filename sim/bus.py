@@ -18,6 +18,7 @@ from cocotb.triggers import ClockCycles, RisingEdge, Timer, with_timeout
 from cocotb.utils import get_sim_time
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp, AxiStreamBus, AxiStreamFrame, AxiStreamSink, AxiStreamSource
 
+from golden.activity import NAMES
 from golden.bus import BusError, BusModel
 from golden.fixed import Raw
 from golden.isa import WORDS, EngineConfig, Instruction, Op, assemble
@@ -114,7 +115,8 @@ class BusBench(EngineBench):
         return await self.get("CYCLES")
 
     async def results(self) -> tuple[int, ...]:
-        return tuple([await self.get(name) for name in ("PREDICTION", "SPIKES", "ACCESSES")])
+        counters = [name.upper() for name in NAMES] if self.config.counters else []
+        return tuple([await self.get(name) for name in ("PREDICTION", "SPIKES", "ACCESSES", *counters)])
 
     # -- against golden.bus -------------------------------------------------------------------------------------------------------
     async def same_read(self, offset: int) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, FallingEdge, ReadOnly, RisingEdge, with_timeout
 
+from golden.activity import NAMES
 from golden.compiler import Compiled
 from golden.engine import EngineModel
 from golden.fixed import Raw
@@ -107,11 +108,16 @@ class EngineBench:
             self.compared += want.size
         counter = int((await self.read(Region.COUNTER, 1))[0])
         assert counter == model.counter * DITHER_UPDATE & DITHER_MASK, f"{what}: dither counter"
-        got_results = await self.results()
-        assert got_results == (model.prediction, model.spikes, model.accesses), f"{what}: {got_results}"
+        counted = model.prediction, model.spikes, model.accesses, *(model.activity if self.config.counters else ())
+        results = await self.results()
+        assert results == counted, f"{what}: {results}, not {counted}"
 
     async def results(self) -> tuple[int, ...]:
-        return tuple(int(getattr(self.dut, f"host__{n}").value) for n in ("prediction", "spikes", "accesses"))
+        results = tuple(int(getattr(self.dut, f"host__{n}").value) for n in ("prediction", "spikes", "accesses"))
+        if not self.config.counters:
+            return results
+        counts = int(self.dut.host__activity.value)
+        return *results, *(counts >> 32 * k & 0xFFFFFFFF for k in range(len(NAMES)))
 
     async def random_programs(self, seed: int, programs: int) -> None:
         rng, model = np.random.default_rng(seed), self.model

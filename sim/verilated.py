@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from amaranth.back import rtlil, verilog
 
+from golden.activity import NAMES
 from golden.compiler import Compiled
 from golden.fixed import Raw
 from golden.isa import EngineConfig, Instruction, assemble, check
@@ -64,7 +65,7 @@ int sim_run(Sim *s, int learn, uint64_t most, uint32_t *result) {
     HOST(start) = 1; HOST(learn) = learn; s->tick(); HOST(start) = 0;
     for (uint64_t k = 0; HOST(busy); k++) { if (k == most) return 1; s->tick(); }
     result[0] = HOST(prediction); result[1] = HOST(cycles); result[2] = HOST(spikes); result[3] = HOST(accesses);
-    return 0;
+COUNTS    return 0;
 }
 const void *sim_peek(Sim *s, int memory) {
     switch (memory) {
@@ -87,6 +88,7 @@ class RunResult:
     cycles: int
     spikes: int
     accesses: int
+    activity: tuple[int, ...] = ()           #: golden.activity.NAMES, where the engine has counters
 
 
 def cache_dir() -> Path:
@@ -115,7 +117,8 @@ class Synthesis:
 @functools.cache
 def _build(config: EngineConfig, synthesis: Synthesis | None) -> Path:
     text = synthesis.netlist(config) if synthesis else verilog.convert(Engine(config), name="engine", emit_src=False)
-    driver = DRIVER.replace("PEEKS", "" if synthesis else "".join(
+    counts = f"    for (int k = 0; k < {len(NAMES)}; k++) result[4 + k] = HOST(activity)[k];\n" if config.counters else ""
+    driver = DRIVER.replace("COUNTS", counts).replace("PEEKS", "" if synthesis else "".join(
         f"        case {k}: return &s->top->rootp->engine__DOT__lanes__DOT__{name}_memory[0];\n" for k, name in enumerate(MEMORIES)))
     visible = '`verilator_config\npublic_flat_rw -module "*lanes" -var "*_memory"\n'
     extra = ["-Wno-lint", "-Wno-MULTIDRIVEN", "-Wno-UNOPTFLAT", *(f"-D{name}" for name in synthesis.defines)] if synthesis else []
@@ -201,10 +204,11 @@ class VerilatedEngine:
 
     def run(self, *, learn: bool, most: int = 100_000_000) -> RunResult:
         """From instruction 0 to HALT; RuntimeError when ``most`` cycles do not reach it."""
-        result = np.zeros(4, np.uint32)
+        result = np.zeros(4 + self.config.counters * len(NAMES), np.uint32)
         if self._lib.sim_run(self._sim, int(learn), ctypes.c_uint64(most), result.ctypes.data_as(ctypes.c_void_p)):
             raise RuntimeError(f"no HALT within {most} cycles")
-        return RunResult(*map(int, result))
+        prediction, cycles, spikes, accesses, *activity = map(int, result)
+        return RunResult(prediction, cycles, spikes, accesses, tuple(activity))
 
     def weight_words(self, n_tiles: int) -> Raw:
         """(n_tiles x P, P) words x banks from word 0."""

@@ -10,7 +10,7 @@ from sim.run import simulate
 SMALL = EngineConfig(lanes=4, tiles=24, value_groups=16, state_groups=8, program_words=128)
 CONFIGS = {
     "P4-single-port": (dataclasses.replace(SMALL, single_port=True, forwarding=False), "icarus", 8, 300),
-    "P8-registered": (dataclasses.replace(SMALL, lanes=8, tiles=16, weight_stages=2), "verilator", 12, 400),
+    "P8-registered": (dataclasses.replace(SMALL, lanes=8, tiles=16, weight_stages=2, counters=True), "verilator", 12, 400),
 }
 
 

@@ -25,11 +25,11 @@ from sim.run import simulate
 from sim.verilated import VerilatedEngine, VerilatedNetwork
 
 NARROW = Numerics(fraction=8, weight_width=10, accumulator_width=20, charge_width=15)
-SMALL = EngineConfig(lanes=4, tiles=48, value_groups=16, state_groups=8, program_words=128)
+SMALL = EngineConfig(lanes=4, tiles=48, value_groups=16, state_groups=8, program_words=128, counters=True)
 CONFIGS = {
     "P4": SMALL,
     "P4-single-port": dataclasses.replace(SMALL, single_port=True, forwarding=False, numerics=NARROW),
-    "P4-without-memories": dataclasses.replace(SMALL, single_port=True, forwarding=False, softmax=False),
+    "P4-without-memories": dataclasses.replace(SMALL, single_port=True, forwarding=False, softmax=False, counters=False),
     "P8": dataclasses.replace(SMALL, lanes=8),
     "P16": dataclasses.replace(SMALL, lanes=16),
     "P8-registered": dataclasses.replace(SMALL, lanes=8, weight_stages=2),
@@ -73,6 +73,7 @@ def test_random_programs(engine):
         model.run(learn=learn)
         result = engine.run(learn=learn, most=200_000)
         assert (result.prediction, result.spikes, result.accesses) == (model.prediction, model.spikes, model.accesses), f"program {k}"
+        assert result.activity == (tuple(model.activity) if config.counters else ()), f"program {k}"
         compare(engine, model, f"program {k}")
         n_softmax += any(i.op == Op.SOFTMAX for i in program)
     assert n_softmax >= 240 or not config.softmax

@@ -20,9 +20,9 @@ from sim.run import simulate
 SMALL = EngineConfig(lanes=4, tiles=24, value_groups=16, state_groups=8, program_words=128)
 EXPORTS = {
     "axi P4": (SMALL, Bus.axi),
-    "axi P8 registered": (dataclasses.replace(SMALL, lanes=8, weight_stages=2), Bus.axi),
+    "axi P8 registered": (dataclasses.replace(SMALL, lanes=8, weight_stages=2, counters=True), Bus.axi),
     "axi P4 default": (EngineConfig(single_port=True, forwarding=False, softmax=False), Bus.axi),
-    "bare P16 half registered": (dataclasses.replace(SMALL, lanes=16, weight_stages=1), Bus.none),
+    "bare P16 half registered": (dataclasses.replace(SMALL, lanes=16, weight_stages=1, counters=True), Bus.none),
     "bare P2": (dataclasses.replace(SMALL, lanes=2), Bus.none),
 }
 
