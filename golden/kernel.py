@@ -467,8 +467,6 @@ class Kernel:
 
     def train(self, x: npt.ArrayLike | None, labels: npt.ArrayLike, order: npt.ArrayLike | None = None, *, tokens: TokenRows | None = None) -> Epoch:
         """Learn the samples one by one, in ``order`` (default: as they stand).  ``x`` may be None where there is no input population."""
-        if not self.learns:
-            raise ValueError(NO_RATE)
         x, tokens = self._inputs(x, tokens)
         labels = np.asarray(labels, np.int64)
         if labels.shape != (len(x),):
@@ -478,6 +476,8 @@ class Kernel:
         order = np.arange(len(x)) if order is None else np.asarray(order, np.int64)
         if order.size and not 0 <= order.min() <= order.max() < len(x):
             raise ValueError(f"order must lie in 0..{len(x) - 1}, not {order.min()}..{order.max()}")
+        if not self.learns:
+            raise ValueError(NO_RATE)
         counter, hits, spikes = _train(self._plan, self._w, x, self._ones, tokens, labels, order, self._gains, self._shifts, self.counter)
         self.counter = int(counter)
         return Epoch(len(order), int(hits), int(spikes))

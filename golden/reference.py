@@ -159,10 +159,10 @@ class Reference:
 
     def train(self, x: Raw, y: Raw, tokens: Tokens | None = None, *, record: bool = False, learn: bool = True) -> SampleResult:
         """Three phases and, unless ``learn`` is false, the update; then x must be one sample, (1, n_inputs), with y (1, n_outputs)."""
-        if learn and not self.learns:
-            raise ValueError(NO_RATE)
         if learn and len(x) != 1:
             raise ValueError(f"learning is one sample at a time, as on the chip, not {len(x)}")
+        if learn and not self.learns:
+            raise ValueError(NO_RATE)
         return self._run(x, y, tokens, learn=learn, record=record)
 
     def _run(self, x: Raw, y: Raw | None, tokens: Tokens | None, *, learn: bool, record: bool) -> SampleResult:

@@ -269,6 +269,7 @@ def test_kernel_checks_tokens(call, message):
     (lambda k: k.train(np.zeros((2, 6), np.uint8), [0, 3]), r"labels must lie in 0\.\.2, not 0\.\.3"),
     (lambda k: k.train(np.zeros((2, 6), np.uint8), [0, 1], [0, 2]), r"order must lie in 0\.\.1, not 0\.\.2"),
     (lambda k: k.train(np.full((2, 6), 256), [0, 1]), r"inputs must lie in 0\.\.255"),
+    (lambda k: k.train(np.zeros((2, 6), np.uint8), [0, 1]), "no learning rate: give lr"),
     (lambda k: k.rates(np.zeros((2, 5))), r"inputs must have shape \(batch, 6\)"),
     (lambda k: k.rates(np.zeros((2, 6)), np.zeros((2, 4))), r"targets must have shape \(2, 3\), not \(2, 4\)"),
 ])
@@ -282,7 +283,8 @@ def test_kernel_checks_before_it_indexes(call, message):
     (lambda r: r.infer(np.zeros((2, 5))), r"inputs must have shape \(batch, 6\), not \(2, 5\)"),
     (lambda r: r.infer(np.full((1, 6), -1)), r"inputs must lie in 0\.\.255, not -1"),
     (lambda r: r.train(np.zeros((2, 6)), np.zeros((2, 3))), "one sample at a time, as on the chip, not 2"),
-    (lambda r: r.train(np.zeros((1, 6)), np.zeros((1, 4))), r"targets must have shape \(1, 3\), not \(1, 4\)"),
+    (lambda r: r.train(np.zeros((1, 6)), np.zeros((1, 3))), "no learning rate: give lr"),
+    (lambda r: r.train(np.zeros((1, 6)), np.zeros((1, 4)), learn=False), r"targets must have shape \(1, 3\), not \(1, 4\)"),
 ])
 def test_reference_says_what_is_wrong(call, message):
     with pytest.raises(ValueError, match=message):
