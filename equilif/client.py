@@ -117,7 +117,7 @@ class Client:
     up, the second for RUN, whose reply comes when the program has run.  ``traffic`` counts.
     """
 
-    def __init__(self, port: Port, *, timeout: float = 0.25, patience: float = 3.0, run_patience: float = 20.0):
+    def __init__(self, port: Port, *, timeout: float = 0.25, patience: float = 10.0, run_patience: float = 20.0):
         self.port, self.timeout, self.patience, self.run_patience = port, timeout, patience, run_patience
         self.traffic = Traffic()
         self._sequence = random.randrange(256)                 # a reply left over from another session shall not fit
