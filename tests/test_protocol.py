@@ -293,7 +293,7 @@ def test_a_line_that_loses_damages_and_doubles(problem, seed):
     """Every third frame, either way: the weights of the reference, each sample learnt once."""
     network, x, y = problem
     device, reference = Device(CONFIG), Reference(network, lr=0.05)
-    client, _ = client_of(device, timeout=0.002)
+    client, _ = client_of(device, timeout=0.002, patience=60, run_patience=60)
     client.port = port = Faulty(client.port, 0.3, random.Random(seed))
     session = Session(client, network, lr=0.05)
     for _ in range(6):
