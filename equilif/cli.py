@@ -20,6 +20,7 @@ from equilif.extras import MissingExtra, needs
 
 if TYPE_CHECKING:
     from equilif.presets import Preset
+    from golden.data import DataSet
     from golden.isa import EngineConfig
     from golden.network import Network, Weights
 
@@ -245,18 +246,10 @@ def verify(
     from equilif.presets import PRESETS
     from equilif.train import inputs, order
     from equilif.verify import Plan
-    from golden import network as networks
     preset = _changed(PRESETS[data], eta=eta)
     loaded = preset.load(folder)
     seed = preset.seeds[0] if seed is None else seed
-    if network:
-        net, weights = networks.load(network)
-        if net.n_inputs != loaded.n_features or net.n_outputs < loaded.n_classes:
-            raise ValueError(f"{network} has {net.n_inputs} inputs and {net.n_outputs} outputs, {data} needs {loaded.n_features} and "
-                             f"{loaded.n_classes}")
-    else:
-        net = preset.network(loaded)
-        weights = preset.initial_weights(net, seed)
+    net, weights = _network(network, preset, loaded, seed)
     n, epochs = len(loaded.x_train), preset.epochs if full else 1
     count = n if everything or full else min(samples, n)
     plan = Plan([(preset.rate(e), order(seed, e, n)[:count], functools.partial(inputs, loaded, preset, seed, e)) for e in range(epochs)],
@@ -265,6 +258,18 @@ def verify(
     show.verdict(report)
     show.costs(report)
     return {"data": data, "seed": seed, "ok": report.mismatch is None, **report.to_dict()}
+
+
+def _network(path: Path | None, preset: Preset, data: DataSet, seed: int) -> tuple[Network, Weights]:
+    """A saved network that fits the data, or without ``path`` the untrained one of the preset."""
+    from golden import network as networks
+    if path is None:
+        net = preset.network(data)
+        return net, preset.initial_weights(net, seed)
+    net, weights = networks.load(path)
+    if net.n_inputs != data.n_features or net.n_outputs < data.n_classes:
+        raise ValueError(f"{path} has {net.n_inputs} inputs and {net.n_outputs} outputs, {data.name} needs {data.n_features} and {data.n_classes}")
+    return net, weights
 
 
 def _engine(network: Network, lanes: int, board: str | None) -> EngineConfig:
@@ -294,17 +299,9 @@ def energy(
     from equilif import energy as module
     from equilif.presets import PRESETS
     from equilif.verify import engine_for
-    from golden import network as networks
     preset = PRESETS[data]
     loaded = preset.load(folder)
-    if network:
-        net, weights = networks.load(network)
-        if net.n_inputs != loaded.n_features or net.n_outputs < loaded.n_classes:
-            raise ValueError(f"{network} has {net.n_inputs} inputs and {net.n_outputs} outputs, {data} needs {loaded.n_features} and "
-                             f"{loaded.n_classes}")
-    else:
-        net = preset.network(loaded)
-        weights = preset.initial_weights(net, preset.seeds[0])
+    net, weights = _network(network, preset, loaded, preset.seeds[0])
     config = dataclasses.replace(engine_for(net, lanes=lanes), counters=True)
     with show.console.status("RTL and golden model count"):
         found = module.measure(net, weights, config, loaded, samples=samples, eta=preset.eta)
