@@ -150,10 +150,6 @@ class Client:
                             f"{self.identity.max_payload}: build it with a larger frame_bytes")
         self.command(Command.LOAD, code)
 
-    def read_program(self) -> Raw:
-        """All 32-bit words of program memory."""
-        return np.frombuffer(self.read(Region.PROGRAM, 0, self.config.program_words), "<u4").astype(np.int64)
-
     def write_weights(self, words: Raw, *, first: int = 0) -> None:
         """``words``: (n, P) raw weights, layout of golden.synapse.to_words; ``first``: number of the first word."""
         codes = self.config.numerics.weight.require(words, "weights")

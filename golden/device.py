@@ -56,7 +56,6 @@ class Device:
         self.identity = Identity(config, build_id, frame_bytes - OVERHEAD)
         self.cycles = 0                         #: the model is untimed
         self.ran: int | None = None             #: sequence of the last command when that was a RUN: the same again is a repetition
-        self.words = np.zeros(config.program_words, "<u4")      #: program memory; a short program leaves the rest as it was
 
     # -- bytes -----------------------------------------------------------------------------------------------------------
     def packet(self, packet: bytes) -> bytes | None:
@@ -111,13 +110,13 @@ class Device:
                 return b""
             case Command.WRITE:
                 region, address = WRITE_HEADER.unpack_from(payload)
-                if region not in (Region.WEIGHT, Region.VALUE, Region.COUNTER):
+                if region not in READ_BYTES:
                     raise Refusal(Status.BAD_REGION)
                 self._write(Region(region), address, payload[WRITE_HEADER.size:])
                 return b""
             case Command.READ:
                 region, address, count = READ_HEADER.unpack(payload)
-                if region not in list(Region):
+                if region not in READ_BYTES:
                     raise Refusal(Status.BAD_REGION)
                 self._require(Region(region), address, count)
                 return self._read(Region(region), address, count)
@@ -148,9 +147,7 @@ class Device:
         fault = program_fault(payload, self.engine.config)
         if fault is not None:
             raise Refusal(Status.BAD_PROGRAM, FAULT.pack(fault))
-        words = np.frombuffer(payload, "<u4")
-        self.words[: len(words)] = words
-        self.engine.load(disassemble(words))
+        self.engine.load(disassemble(np.frombuffer(payload, "<u4")))
 
     # -- memories --------------------------------------------------------------------------------------------------------
     def _require(self, region: Region, address: int, count: int) -> None:
@@ -179,9 +176,7 @@ class Device:
                 data = e.w.reshape(-1)[span].astype("<i2").tobytes()
             case Region.VALUE:
                 data = np.stack([e.plus.reshape(-1)[span], e.minus.reshape(-1)[span]], axis=1).astype(np.uint8).tobytes()
-            case Region.PROGRAM:
-                data = self.words[span].tobytes()
-            case Region.COUNTER:
+            case _:
                 data = (e.counter * DITHER_UPDATE & DITHER_MASK).to_bytes(4, "little")[: 4 * count]
         assert len(data) == count * READ_BYTES[region]
         return data

@@ -58,7 +58,7 @@ class Region(IntEnum):
 
 
 WRITE_BYTES = {Region.WEIGHT: 2, Region.VALUE: 1, Region.PROGRAM: 4, Region.COUNTER: 4}      #: of an element
-READ_BYTES = {Region.WEIGHT: 2, Region.VALUE: 2, Region.PROGRAM: 4, Region.COUNTER: 4}
+READ_BYTES = {Region.WEIGHT: 2, Region.VALUE: 2, Region.COUNTER: 4}           #: the same; LOAD alone sees the program
 INSTRUCTION_BYTES = 12
 LEARN, PACKED = 1, 2                     #: bits of RUN's flags; packed: values as of :func:`pack`
 

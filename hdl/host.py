@@ -202,7 +202,7 @@ class Host(wiring.Component):
                     m.next = "HEADER"
                 with m.Else():
                     m.next = "DONE"
-                with m.If((argument[2:] != 0) | write & (region == Region.PROGRAM)):
+                with m.If((argument[2:] != 0) | (region == Region.PROGRAM)):
                     refuse()
 
             # -- what will be read ------------------------------------------------------------------------------------------

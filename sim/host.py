@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import cocotb
+import numpy as np
 import sliplib
 from amaranth import Array, Cat, Module, Mux, Signal
 from amaranth.lib import memory, stream, wiring
@@ -26,6 +27,7 @@ from golden.protocol import (
     INSTRUCTION_BYTES,
     OVERHEAD,
     PACKED,
+    READ_BYTES,
     READ_HEADER,
     RUN_HEADER,
     WRITE_BYTES,
@@ -52,17 +54,18 @@ PATIENCE = 20_000                #: cycles within which a reply begins and goes 
 class StandIn(wiring.Component):
     """Memories of an engine whose run only counts: run k predicts k and leaves k in the first value, plus and minus.
 
-    ``writes``, ``starts``: strobes so far.  ``illegal``: a strobe came while busy, or a read while one was outstanding.
+    ``writes``, ``starts``: strobes so far.  ``program``: a digest of what was written to program memory, which nobody can read.
+    ``illegal``: a strobe came while busy, or a read while one was outstanding.
     """
 
     def __init__(self, config: EngineConfig, *, read_latency: int = 2, run_cycles: int = 9):
         self.config, self.read_latency, self.run_cycles = config, read_latency, run_cycles
-        super().__init__({"host": In(EnginePort(config)), "occupied": In(1), "writes": Out(32), "starts": Out(32), "illegal": Out(1)})
+        super().__init__({"host": In(EnginePort(config)), "occupied": In(1), "writes": Out(32), "starts": Out(32), "program": Out(32),
+                          "illegal": Out(1)})
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         h = self.host
-        shapes = {Region.WEIGHT: 16, Region.VALUE: 16, Region.PROGRAM: 32}
         left = Signal(range(self.run_cycles + 1))
         m.d.comb += [
             h.busy.eq((left != 0) | self.occupied), h.prediction.eq(self.starts), h.cycles.eq(self.starts * 3),
@@ -70,8 +73,8 @@ class StandIn(wiring.Component):
         ]
         finish = left == 1
         datas = {}
-        for region, width in shapes.items():
-            mem = m.submodules[region.name.lower()] = memory.Memory(shape=width, depth=region_size(self.config, region), init=[])
+        for region in (Region.WEIGHT, Region.VALUE):
+            mem = m.submodules[region.name.lower()] = memory.Memory(shape=16, depth=region_size(self.config, region), init=[])
             wr, rd = mem.write_port(), mem.read_port()
             m.d.comb += [rd.addr.eq(h.mem_addr), rd.en.eq(1), wr.addr.eq(h.mem_addr), wr.data.eq(h.mem_wdata),
                          wr.en.eq(h.mem_write & (h.mem_region == region))]
@@ -79,6 +82,8 @@ class StandIn(wiring.Component):
                 with m.If(finish):
                     m.d.comb += [wr.en.eq(1), wr.addr.eq(0), wr.data.eq(Cat(self.starts[:8], self.starts[:8]))]
             datas[region] = rd.data
+        with m.If(h.mem_write & (h.mem_region == Region.PROGRAM)):
+            m.d.sync += self.program.eq(self.program.rotate_left(1) ^ h.mem_wdata ^ h.mem_addr)
         counter = Signal(DITHER_WIDTH)
         with m.If(h.mem_write & (h.mem_region == Region.COUNTER)):
             m.d.sync += counter.eq(h.mem_wdata)
@@ -89,8 +94,7 @@ class StandIn(wiring.Component):
         with m.If(h.mem_read):
             m.d.sync += wait.eq(self.read_latency)
         m.d.comb += h.mem_valid.eq(wait == 1)
-        m.d.comb += h.mem_rdata.eq(Mux(h.mem_valid, Array([datas[Region.WEIGHT], datas[Region.VALUE], datas[Region.PROGRAM], counter])[
-            h.mem_region], 0x5A5A5A5A))
+        m.d.comb += h.mem_rdata.eq(Mux(h.mem_valid, Array([datas[Region.WEIGHT], datas[Region.VALUE], 0, counter])[h.mem_region], 0x5A5A5A5A))
         m.d.sync += [self.writes.eq(self.writes + h.mem_write), self.starts.eq(self.starts + h.start)]
         with m.If(h.start):
             m.d.sync += left.eq(self.run_cycles)
@@ -106,7 +110,12 @@ class StandIn(wiring.Component):
 class StandInDevice(Device):
     """The model of Host with StandIn."""
 
-    runs = 0
+    runs = program = 0
+
+    def _load(self, payload: bytes) -> None:
+        super()._load(payload)
+        for address, word in enumerate(np.frombuffer(payload, "<u4").tolist()):
+            self.program = (self.program << 1 & 0xFFFFFFFF | self.program >> 31) ^ word ^ address
 
     def run(self, *, learn: bool) -> None:
         self.runs += 1
@@ -123,7 +132,7 @@ class HostBench(wiring.Component):
         self.config = config
         self.host, self.stand_in = Host(config, build_id=build_id, frame_bytes=frame_bytes), StandIn(config)
         super().__init__({"i": In(stream.Signature(RECEIVED)), "o": Out(stream.Signature(8)), "occupied": In(1), "writes": Out(32),
-                          "starts": Out(32), "illegal": Out(1)})
+                          "starts": Out(32), "program": Out(32), "illegal": Out(1)})
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -131,7 +140,8 @@ class HostBench(wiring.Component):
         connect(m, flipped(self.i), host.i)
         connect(m, host.o, flipped(self.o))
         connect(m, host.engine, e.host)
-        m.d.comb += [e.occupied.eq(self.occupied), self.writes.eq(e.writes), self.starts.eq(e.starts), self.illegal.eq(e.illegal)]
+        m.d.comb += [e.occupied.eq(self.occupied), self.writes.eq(e.writes), self.starts.eq(e.starts), self.program.eq(e.program),
+                     self.illegal.eq(e.illegal)]
         return m
 
 
@@ -217,14 +227,14 @@ class Frames:
         return self.seal(Command.LOAD, program(self.config, self.rng, most=most))
 
     def write(self) -> bytes:
-        region = self.rng.choice([Region.WEIGHT, Region.VALUE, Region.COUNTER])
+        region = self.rng.choice([*READ_BYTES])
         size = WRITE_BYTES[region]
         address, n = self.span(region_size(self.config, region), (self.most - WRITE_HEADER.size) // size)
         data = self.rng.randbytes(n * size)
         return self.seal(Command.WRITE, WRITE_HEADER.pack(region, address) + data)
 
     def read(self) -> bytes:
-        region = self.rng.choice([*Region])
+        region = self.rng.choice([*READ_BYTES])
         address, n = self.span(region_size(self.config, region), 40)
         return self.seal(Command.READ, READ_HEADER.pack(region, address, self.rng.choice([n, n, n, 0])))
 
@@ -290,7 +300,7 @@ class Frames:
     def address(self) -> bytes:
         """Ranges that end beyond a region, by one or by much."""
         rng = self.rng
-        region = rng.choice([Region.WEIGHT, Region.VALUE, Region.COUNTER])
+        region = rng.choice([*READ_BYTES])
         size = region_size(self.config, region)
         n = rng.randint(1, min(size, 20))
         first = rng.choice([size - n + 1, size, size + 1, (1 << 32) - 1, (1 << 32) - n, 1 << rng.randint(size.bit_length(), 31)])
@@ -310,7 +320,7 @@ class Frames:
         rng = self.rng
         return rng.choice([
             lambda: self.seal(Command.WRITE, WRITE_HEADER.pack(rng.choice([2, *range(4, 256)]), 0) + rng.randbytes(4)),
-            lambda: self.seal(Command.READ, READ_HEADER.pack(rng.randint(4, 255), 0, 1)),
+            lambda: self.seal(Command.READ, READ_HEADER.pack(rng.choice([2, *range(4, 256)]), 0, 1)),
             lambda: self.seal(Command.RUN, RUN_HEADER.pack(rng.randint(4, 255), 0, 1, 0) + b"\x99"),
         ])()
 
@@ -415,8 +425,9 @@ class Bench:
         return await self.packet(sliplib.encode(frame))
 
     async def compare_memories(self) -> None:
-        """All of the engine, read back over the link and compared with the model by :meth:`packet`."""
-        for region in Region:
+        """All of the engine, read back over the link and compared with the model by :meth:`packet`; the program by its digest."""
+        assert int(self.dut.program.value) == self.device.program
+        for region in READ_BYTES:
             size = region_size(self.config, region)
             for first in range(0, size, 1000):
                 n = min(1000, size - first)
