@@ -2,9 +2,15 @@
 from __future__ import annotations
 
 from boards.board import Board
+from boards.colorlight import COLORLIGHT_I5
 from boards.icebreaker import ICEBREAKER
-from boards.ulx3s import ULX3S_85F
+from boards.icesugar import ICESUGAR
+from boards.orangecrab import ORANGECRAB
+from boards.tang_nano import TANG_NANO_9K, TANG_NANO_20K
+from boards.ulx3s import ULX3S_25F, ULX3S_85F
 
-BOARDS: dict[str, Board] = {b.name: b for b in (ICEBREAKER, ULX3S_85F)}
+BOARDS: dict[str, Board] = {b.name: b for b in (
+    ICEBREAKER, ICESUGAR, ULX3S_25F, ULX3S_85F, ORANGECRAB, COLORLIGHT_I5, TANG_NANO_9K, TANG_NANO_20K,
+)}
 
 __all__ = ["BOARDS", "Board"]

@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from amaranth import ClockDomain, Elaboratable, Module
 from amaranth.build import Platform
 from amaranth.lib import io
 
-from boards.clock import Ecp5Pll, Ice40Pll
+from boards.clock import Ecp5Pll, GowinPll, Ice40Pll
+from boards.device import Device
 from golden.isa import EngineConfig
 from golden.protocol import FRAME_BYTES
 from hdl.top import Top
@@ -20,13 +21,17 @@ class Board:
 
     ``network`` is the largest chain that the board is meant for, ``after_read`` Yosys passes before synthesis, ``leds`` the resource
     names of LEDs for engine and link, ``high`` of outputs that must be high for the UART to work, ``loader`` openFPGALoader's name of
-    the board.  A program is one frame, so ``frame_bytes`` bounds its length.
+    the board, ``by_hand`` how to program one that it does not know.  A program is one frame, so ``frame_bytes`` bounds its length.
+    ``cost``: US dollars, about, as sold in 2025.  ``serial``: where the link's serial port is.  ``new_yosys``: the distribution's may
+    be too old.
     """
 
     name: str
     title: str
     platform: Callable[[], Platform]
-    clock: type[Ice40Pll] | type[Ecp5Pll]
+    device: Device
+    cost: int
+    clock: type[Ice40Pll] | type[Ecp5Pll] | type[GowinPll]
     clock_hz: float
     baud: int
     config: EngineConfig
@@ -39,6 +44,17 @@ class Board:
     leds: tuple[tuple[str, int], ...] = ()
     loader: str = ""
     high: tuple[str, ...] = ()
+    serial: str = "on the board's USB"
+    by_hand: str = ""
+    new_yosys: bool = False
+
+    def resized(self, *, lanes: int | None = None, weights: int | None = None, softmax: bool | None = None) -> Board:
+        """With other lanes and as many weights, values and neurons, other weights, memories or none; ValueError when no engine has such sizes."""
+        c = self.config
+        p = lanes or c.lanes
+        return replace(self, config=replace(
+            c, lanes=p, tiles=-(-(weights or c.n_weights) // p**2), value_groups=-(-c.value_groups * c.lanes // p),
+            state_groups=-(-c.state_groups * c.lanes // p), softmax=c.softmax if softmax is None else softmax))
 
     def overrides(self) -> dict[str, str]:
         """Keywords for ``Platform.prepare``."""

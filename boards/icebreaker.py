@@ -5,10 +5,11 @@ from amaranth_boards.icebreaker import ICEBreakerPlatform
 
 from boards.board import Board
 from boards.clock import Ice40Pll
+from boards.device import ICE40UP5K
 from golden.isa import EngineConfig
 
 ICEBREAKER = Board(
-    name="icebreaker", title="iCEBreaker (Lattice iCE40UP5K)", platform=ICEBreakerPlatform,
+    name="icebreaker", title="iCEBreaker (Lattice iCE40UP5K)", platform=ICEBreakerPlatform, device=ICE40UP5K, cost=80,
     clock=Ice40Pll, clock_hz=24e6, baud=2_000_000,
     config=EngineConfig(lanes=4, tiles=4096, value_groups=256, state_groups=128, single_port=True, forwarding=False,
                         softmax=False),

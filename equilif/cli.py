@@ -59,6 +59,9 @@ Port = Annotated[str | None, typer.Option("--port", help="Serial port of a board
 OnPort = Annotated[str | None, typer.Option("--port", help="Serial port of the board.", show_default="the only one that answers", metavar="PORT")]
 Baud = Annotated[int | None, typer.Option(help="Rate of the serial port.", show_default="the usual ones, in turn")]
 BOARDS_PANEL = "Boards"
+BoardName = Annotated[str, typer.Argument(help="Name of the board; `equilif boards` lists them.")]
+OtherLanes = Annotated[int | None, typer.Option(help="Another number of lanes, the memories staying as large.", show_default=False)]
+OtherWeights = Annotated[int | None, typer.Option(help="Another capacity of weights.", show_default=False)]
 Seed = Annotated[int | None, typer.Option(help="Seed of weights and sample order.", show_default="the preset's first")]
 
 P = ParamSpec("P")
@@ -437,21 +440,52 @@ def _cosine(value: float | None) -> str:
 
 
 # -- build ----------------------------------------------------------------------------------------------------------------
-@command()
+# -- boards ---------------------------------------------------------------------------------------------------------------
+@command(rich_help_panel=BOARDS_PANEL)
+def boards(
+    network: Annotated[str | None, typer.Option(help="Sizes of a chain, for example 784-64-10: which boards hold it?", show_default=False)] = None,
+    json: Json = None,
+) -> dict[str, Any]:
+    """All boards: what their builds came to, what fits them, samples a second.
+
+    Example:  [bold]equilif boards --network 784-128-10[/]
+    """
+    from equilif.boards import report, sizes
+    rows = report(sizes(network) if network else None)
+    show.boards(rows, network)
+    return {"boards": rows}
+
+
+@command(rich_help_panel=BOARDS_PANEL)
 def build(
-    board: Annotated[str, typer.Argument(help="Name of the board: icebreaker, ulx3s-85f.")],
+    board: BoardName,
     out: Annotated[Path | None, typer.Option(help="Folder of the build.", show_default="build/BOARD")] = None,
     seed: Annotated[int, typer.Option(help="First seed of place and route.")] = 1,
     retries: Annotated[int, typer.Option(help="Seeds to try until the clock is met.", min=1)] = 8,
+    lanes: OtherLanes = None,
+    weights: OtherWeights = None,
+    memories: Annotated[bool | None, typer.Option("--memories/--no-memories", help="With softmax and relay, or without.",
+                                                  show_default="as the board's engine has it")] = None,
+    clock: Annotated[float | None, typer.Option(help="MHz.", show_default="the board's")] = None,
+    network: Annotated[str | None, typer.Option(help="Sizes of a chain that is to fit, for example 784-64-10; refused before anything is built "
+                                                     "when it does not.", show_default=False)] = None,
     json: Json = None,
 ) -> dict[str, Any]:
-    """Build the bitstream of a board with Yosys and nextpnr, and print utilisation and f_max.
+    """Build the bitstream of a board with Yosys and nextpnr, and print utilisation, f_max and samples a second.
+
+    An engine that a device cannot hold is refused before synthesis, with what it would need.
 
     Example:  [bold]equilif build icebreaker[/]
     """
-    from equilif.boards import find
+    from dataclasses import replace
+
+    from equilif import boards as known
     from equilif.results import ToolFailed
-    chosen = find(board)
+    chosen = known.find(board).resized(lanes=lanes, weights=weights, softmax=memories)
+    if clock:
+        chosen = replace(chosen, clock_hz=1e6 * clock)
+    if network and (short := known.capacity(chosen, known.sizes(network))):
+        raise ValueError(f"{chosen.title}: {short}")
     from boards.build import BuildError
     from boards.build import build as run
     try:
@@ -460,15 +494,17 @@ def build(
     except BuildError as e:
         raise ToolFailed(str(e)) from e
     found = result.as_dict()
+    entry = known.measured().get(board)
+    if entry and known.same_engine(chosen, entry["config"]):
+        found |= {"network": "-".join(map(str, chosen.network)), "samples_per_second": known.speed(chosen, entry)}
     show.bitstream(found)
     show.console.print(f"{found['bitstream']}")
     return found
 
 
-# -- boards ---------------------------------------------------------------------------------------------------------------
 @command(rich_help_panel=BOARDS_PANEL)
 def flash(
-    board: Annotated[str, typer.Argument(help="Name of the board: icebreaker, ulx3s-85f.")],
+    board: BoardName,
     bitstream: Annotated[Path | None, typer.Option(help="The bitstream.", show_default="what `equilif build` left in build/BOARD")] = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -487,9 +523,9 @@ def flash(
 
 @command(rich_help_panel=BOARDS_PANEL)
 def simulate(
-    board: Annotated[str, typer.Argument(help="Whose design is simulated: icebreaker, ulx3s-85f.")] = "icebreaker",
-    lanes: Annotated[int | None, typer.Option(help="Another number of lanes, the memories staying as large.", show_default=False)] = None,
-    weights: Annotated[int | None, typer.Option(help="Another capacity of weights.", show_default=False)] = None,
+    board: Annotated[str, typer.Argument(help="Whose design is simulated; `equilif boards` lists them.")] = "icebreaker",
+    lanes: OtherLanes = None,
+    weights: OtherWeights = None,
     baud: Annotated[int | None, typer.Option(help="Rate of the UART in simulated time.", show_default="the fastest, a bit in 4 clock cycles")] = None,
     link: Annotated[Path | None, typer.Option(help="Make this a symbolic link to the port.", show_default="none")] = None,
     json: Json = None,
@@ -502,7 +538,7 @@ def simulate(
     """
     from equilif import simulate as module
     from equilif.boards import find
-    chosen = module.resized(find(board), lanes=lanes, weights=weights)
+    chosen = find(board).resized(lanes=lanes, weights=weights)
     with show.console.status("compiling the design (only the first time takes long)"):
         simulated = module.Simulated(chosen, baud)
     show.console.print(f"{chosen.title}, simulated: {chosen.config.lanes} lanes, {chosen.config.n_weights:,} weights, {simulated.clock_hz / 1e6:g} "

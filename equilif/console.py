@@ -162,8 +162,33 @@ def costs(report: Report) -> None:
 
 # -- bitstreams -----------------------------------------------------------------------------------------------------------
 def bitstream(found: Mapping[str, Any]) -> None:
-    """What boards.build says of a build, as a dict."""
+    """What boards.build says of a build, as a dict; ``samples_per_second`` where measured cycles are known."""
     rows = [[name, f"{u['used']:,}", f"{u['available']:,}", f"{u['used'] / u['available']:.0%}"] for name, u in found["utilisation"].items()]
     console.print(table(found["board"]["title"], ["", "used", "available", ""], rows))
     t = found["timing"]
     console.print(f"f_max [bold]{t['f_max']:.2f} MHz[/], clock {t['constraint']:g} MHz, seed {found['seed']}, build id {found['build_id']}")
+    console.print(f"{found['weights']:,} weights in {found['config']['lanes']} lanes")
+    for kind, rate in found.get("samples_per_second", {}).items():
+        console.print(f"{found['network']}, {kind}: {rate['engine']:,.0f} samples/s, through the link {rate['both']:,.0f}")
+
+
+def boards(rows: Sequence[Mapping[str, Any]], network: str | None) -> None:
+    """What equilif.boards.report says."""
+    built, speeds = [], []
+    for r in rows:
+        head = [r["board"], f"{r['cost_usd']}", f"{r['lanes']}", f"{r['weights']:,}", "yes" if r["softmax"] else "no"]
+        if "build" in r:
+            u, s = r["build"]["utilisation"], r["samples_per_second"]
+            logic = next(f"{u[k]['used'] / u[k]['available']:.0%}" for k in ("ICESTORM_LC", "TRELLIS_COMB", "LUT4") if k in u)
+            built.append([*head, logic, f"{r['build']['f_max']:.1f}", f"{r['clock_hz'] / 1e6:g}"])
+            engine, both = ([f"{s[k][part]:,.0f}" for k in ("training", "inference")] for part in ("engine", "both"))
+            speeds.append([r["board"], r["network"], f"{r['cycles']['training']:,.0f}", *engine, f"{r['baud'] / 1e6:g}", *both])
+        else:
+            built.append([*head, "-", "not built", f"{r['clock_hz'] / 1e6:g}"])
+    console.print(table("boards, as built", ["board", "about $", "lanes", "weights", "memories", "logic", "f_max", "MHz"], built))
+    if speeds:
+        header = ["board", "network", "cycles", "training", "inference", "Mbaud", "training", "inference"]
+        console.print(table("\nMNIST, samples a second", header, speeds, left=2))
+        console.print("[dim]cycles of a training sample, measured in RTL; the engine alone at its clock, then through the link at its baud rate[/]")
+    for r in rows if network else ():
+        console.print(f"{NO} {r['board']}: {r['short']}" if r["short"] else f"{YES} {r['board']} holds {network}", soft_wrap=True)

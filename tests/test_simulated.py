@@ -28,7 +28,7 @@ from equilif.faulty import Faulty
 from equilif.ports import BAUDS, connect, manifest_of
 from equilif.presets import PRESETS
 from equilif.session import Session
-from equilif.simulate import Simulated, resized
+from equilif.simulate import Simulated
 from equilif.train import HISTORY, NETWORK, Training, digest
 from golden import network as networks
 from golden.compiler import CapacityError
@@ -232,11 +232,11 @@ def test_manifest(tmp_path):
 
 
 def test_other_sizes():
-    wide = resized(BOARDS["icebreaker"], lanes=8)
+    wide = BOARDS["icebreaker"].resized(lanes=8)
     assert (wide.config.lanes, wide.config.n_weights, wide.config.value_groups, wide.config.state_groups) == (8, 65536, 128, 64)
-    assert resized(BOARDS["icebreaker"], weights=1000).config.n_weights == 1008
+    assert BOARDS["icebreaker"].resized(weights=1000).config.n_weights == 1008
     with pytest.raises(ValueError, match="lanes must be"):
-        resized(BOARDS["icebreaker"], lanes=5)
+        BOARDS["icebreaker"].resized(lanes=5)
 
 
 def test_the_command_starts_and_ends(tmp_path):

@@ -1,0 +1,90 @@
+"""Every board: its build, and what a sample costs there; writes boards/measured.json, from which `equilif boards` and docs/boards.md are made.
+
+    python -m benchmarks.boards --data DIR [--builds build] [BOARD ...]
+
+A board whose folder in --builds holds a build of the engine as it is now is not built again.  Cycles are those of RTL in simulation, compared
+number by number with the golden model, on the board's network after one epoch of MNIST, so that spikes are as frequent as in training; bytes
+are those of a packed sample with its reply, without the few that SLIP escapes.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.link import sent
+from boards import BOARDS, Board
+from boards.build import build
+from equilif import results, verify
+from equilif.boards import KINDS, MEASURED, measured, same_engine
+from equilif.presets import PRESETS
+from equilif.train import inputs, order
+from golden import data
+from golden.compiler import Compiled
+from golden.isa import EngineConfig
+from golden.kernel import Kernel
+from golden.network import Network
+from golden.reference import one_hot
+
+
+def manifest(board: Board, folder: Path) -> dict[str, Any]:
+    """Of the build in its folder, made when it is not there or of another engine."""
+    file = folder / board.name / "manifest.json"
+    if file.exists():
+        found: dict[str, Any] = json.loads(file.read_text())
+        if same_engine(board, found["config"]) and found["board"]["clock_hz"] == board.clock_hz:
+            return found
+    return build(board, file.parent, progress=lambda line: print(f"{board.name}: {line}", flush=True)).as_dict()
+
+
+def cost(config: EngineConfig, sizes: tuple[int, ...], d: data.DataSet, n: int) -> dict[str, dict[str, float]]:
+    """Cycles and bytes of a sample, means of ``n``."""
+    preset = PRESETS["mnist"]
+    network = Network.chain(*sizes, schedule=preset.schedule)
+    kernel = Kernel(network, preset.initial_weights(network, 0), lr=preset.rate(0))
+    kernel.train(inputs(d, preset, 0, 0), d.y_train, order(0, 0, len(d.x_train)))
+    chosen = order(0, 1, len(d.x_train))[:n]
+    found = verify.compare(network, kernel.weights, config, d, verify.Plan([(preset.rate(1), chosen, lambda: d.x_train)], n),
+                           counter=kernel.counter)
+    if found.mismatch:
+        raise AssertionError(found.mismatch)
+    compiled = Compiled(network, config)
+    targets = one_hot(d.y_train, sizes[-1])
+    packed = {"training": [sent(compiled.sample(d.x_train[j].astype(np.int64), targets[j])) for j in chosen],
+              "inference": [sent(compiled.sample(x.astype(np.int64), np.zeros(sizes[-1], np.int64))) for x in d.x_test[:n]]}
+    return {"cycles": {k: round(getattr(found, k).per_sample()["cycles"], 1) for k in KINDS},
+            "ideal": {k: round(getattr(found, k).per_sample()["ideal"], 1) for k in KINDS},
+            "bytes": {k: round(float(np.mean(packed[k])), 1) for k in KINDS}}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("boards", nargs="*", default=list(BOARDS), metavar="BOARD", help="those to measure, all when none is named")
+    parser.add_argument("--data", type=Path, required=True, help="folder with MNIST's IDX files")
+    parser.add_argument("--builds", type=Path, default=Path("build"), help="folder of the builds, one folder a board")
+    parser.add_argument("--samples", type=int, default=100, help="of each kind, training and inference")
+    args = parser.parse_args()
+    d, known = data.load("mnist", args.data), measured()
+    costs: dict[tuple[EngineConfig, tuple[int, ...]], dict[str, dict[str, float]]] = {}
+    for board in (BOARDS[name] for name in args.boards):
+        made = manifest(board, args.builds)
+        key = board.config, board.network
+        if key not in costs:
+            costs[key] = cost(*key, d, args.samples)
+        t = made["timing"]
+        known[board.name] = {
+            "config": json.loads(json.dumps(asdict(board.config))), "network": board.network, "samples": args.samples, **costs[key],
+            "build": {"f_max": t["f_max"], "constraint": t["constraint"], "seed": made["seed"], "utilisation": made["utilisation"],
+                      "tools": made["tools"], "seconds": made["seconds"]},
+        }
+        ordered = {name: known[name] for name in BOARDS if name in known}
+        results.write_json(MEASURED, {"boards": ordered, "machine": results.machine()})
+        print(f"{board.name}: {t['f_max']} MHz, cycles {costs[key]['cycles']}, bytes {costs[key]['bytes']}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Programming a board, with openFPGALoader of a few lines of shell; and the table of boards."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+pytest.importorskip("amaranth_boards")
+
+from boards import BOARDS
+from equilif import boards, cli
+from equilif.boards import capacity, report, same_engine, sizes, speed
+from equilif.flash import bitstream_of, flash
+from equilif.results import ToolFailed
+
+
+@pytest.fixture
+def loader(tmp_path, monkeypatch):
+    """Writes its arguments down and ends with the code that the file ``code`` holds."""
+    tool = tmp_path / "loader"
+    tool.write_text(f'#!/bin/sh\necho "$*" > {tmp_path}/said\nexit $(cat {tmp_path}/code)\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("OPENFPGALOADER", str(tool))
+    (tmp_path / "code").write_text("0")
+    (tmp_path / "top.bin").write_bytes(b"bits")
+    return tmp_path
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    done = CliRunner().invoke(cli.app, [str(a) for a in arguments], env={"COLUMNS": "250"})
+    return done.exit_code, " ".join(done.output.split())
+
+
+@pytest.mark.parametrize("board", [b for b in BOARDS.values() if b.loader], ids=lambda b: b.name)
+def test_the_loader_is_told_the_board(board, loader):
+    flash(board, loader / "top.bin")
+    assert (loader / "said").read_text().split() == ["--board", board.loader, "--write-flash", str(loader / "top.bin")]
+
+
+def test_command(loader):
+    assert run("flash", "icebreaker", "--bitstream", loader / "top.bin", "--json", loader / "f.json") == (0, (
+        f"iCEBreaker (Lattice iCE40UP5K) runs {loader / 'top.bin'} from now on; see it with equilif ports"))
+    assert json.loads((loader / "f.json").read_text())["board"] == "icebreaker"
+
+
+def test_what_can_go_wrong(loader, monkeypatch):
+    (loader / "code").write_text("3")
+    with pytest.raises(ToolFailed, match=r"could not program iCEBreaker .*exit code 3.*plugged in"):
+        flash(BOARDS["icebreaker"], loader / "top.bin")
+    with pytest.raises(ToolFailed, match=r"does not know iCESugar.*copy it to the drive"):
+        flash(BOARDS["icesugar"], loader / "top.bin")
+    monkeypatch.setenv("OPENFPGALOADER", "no-such-loader")
+    with pytest.raises(ToolFailed, match="no-such-loader is not installed: apt install openfpgaloader"):
+        flash(BOARDS["icebreaker"], loader / "top.bin")
+    with pytest.raises(FileNotFoundError, match="has no bitstream: make one with  equilif build icebreaker"):
+        bitstream_of(BOARDS["icebreaker"], loader / "empty")
+    with pytest.raises(FileNotFoundError, match="make one with  equilif build ulx3s-85f"):
+        flash(BOARDS["ulx3s-85f"], Path("none.bit"))
+    assert run("flash", "icebraker") == (2, f"error: board must be one of {', '.join(BOARDS)}, not 'icebraker'")
+
+
+def test_every_board_can_be_programmed():
+    assert all(b.loader or b.by_hand for b in BOARDS.values())
+
+
+# -- the table -------------------------------------------------------------------------------------------------------------------
+def test_what_was_measured_is_of_the_boards_as_they_are():
+    for name, entry in boards.measured().items():
+        board = BOARDS[name]
+        assert same_engine(board, entry["config"]), f"measure again: python -m benchmarks.boards --data DIR {board.name}"
+        assert tuple(entry["network"]) == board.network and entry["build"]["f_max"] >= board.clock_hz / 1e6
+
+
+def test_speed_is_cycles_and_bytes():
+    board = BOARDS["icebreaker"]
+    found = speed(board, {"cycles": {"training": 12_000.0, "inference": 6_000.0}, "bytes": {"training": 200.0, "inference": 100.0}})
+    assert found["training"] == pytest.approx({"engine": 2000, "link": 1000, "both": 1 / (1 / 2000 + 1 / 1000)})
+
+
+def test_what_fits():
+    assert capacity(BOARDS["icebreaker"], (784, 64, 10)) == ""
+    assert "6403 tiles of 4x4 weights, this engine has 4096" in capacity(BOARDS["icebreaker"], (784, 128, 10))
+    rows = {r["board"]: r for r in report((784, 128, 10))}
+    assert rows["ulx3s-85f"]["short"] == "" and rows["icebreaker"]["short"]
+    assert sizes("64-32-10") == (64, 32, 10)
+    for text in ("784", "784-0-10", "784-a-10", ""):
+        with pytest.raises(ValueError, match="written as its sizes"):
+            sizes(text)
+
+
+def test_commands(tmp_path):
+    code, said = run("boards", "--network", "784-128-10", "--json", tmp_path / "b.json")
+    assert code == 0 and all(name in said for name in BOARDS) and "ulx3s-85f holds 784-128-10" in said
+    assert [r["board"] for r in json.loads((tmp_path / "b.json").read_text())["boards"]] == list(BOARDS)
+    code, said = run("build", "icebreaker", "--network", "784-128-10", "--out", tmp_path / "out")
+    assert code == 2 and "needs 6403 tiles" in said and not (tmp_path / "out").exists()
+    code, said = run("build", "icebreaker", "--lanes", 8, "--out", tmp_path / "out")
+    assert code == 2 and "8 ICESTORM_SPRAM of 4, 16 ICESTORM_DSP of 8" in said and not (tmp_path / "out").exists()
