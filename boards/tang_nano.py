@@ -1,4 +1,4 @@
-"""Sipeed Tang Nano 9K and 20K: Gowin.  Weights in block RAM, neuron state in distributed RAM, tools from PyPI."""
+"""Sipeed Tang Nano 9K and 20K: Gowin.  Weights and neuron state in block RAM, tools from PyPI."""
 from __future__ import annotations
 
 from amaranth.build import Attrs, Clock, Connector, Pins, Resource
@@ -57,8 +57,8 @@ class TangNano20K(Himbaechel):
 TANG_NANO_9K = Board(
     name="tang-nano-9k", title="Tang Nano 9K (Gowin GW1NR-9)", platform=TangNano9K, device=GW1NR_9, cost=20,
     clock=GowinPll, clock_hz=27e6, baud=3_000_000,
-    config=EngineConfig(lanes=4, tiles=768, value_groups=256, state_groups=32, forwarding=False, softmax=False),
-    network=(784, 12, 10),
+    config=EngineConfig(lanes=4, tiles=1024, value_groups=256, state_groups=32, forwarding=False, softmax=False),
+    network=(784, 20, 10),
     after_read=("setparam -set COLLISION_X_MASK 1'b1 t:$memrd_v2",),
     nextpnr_opts="--freq 27", new_yosys=True, leds=(("led", 0), ("led", 1)), loader="tangnano9k",
 )
@@ -67,6 +67,6 @@ TANG_NANO_20K = Board(
     name="tang-nano-20k", title="Tang Nano 20K (Gowin GW2AR-18)", platform=TangNano20K, device=GW2AR_18, cost=30,
     clock=GowinPll, clock_hz=54e6, baud=3_000_000,
     config=EngineConfig(lanes=8, tiles=512, value_groups=128, state_groups=32, softmax=False),
-    network=(784, 40, 10), state_ram="distributed", after_read=TANG_NANO_9K.after_read,
+    network=(784, 40, 10), after_read=TANG_NANO_9K.after_read,
     synth_opts="-family gw2a", nextpnr_opts="--freq 54", new_yosys=True, leds=TANG_NANO_9K.leds, loader="tangnano20k",
 )
