@@ -1,6 +1,7 @@
 """Every board: its build, and what a sample costs there; writes boards/measured.json, from which `equilif boards` and docs/boards.md are made.
 
     python -m benchmarks.boards --data DIR [--builds build] [BOARD ...]
+    python -m benchmarks.boards --table              what is in boards/measured.json, for docs/boards.md
 
 A board whose folder in --builds holds a build of the engine as it is now is not built again.  Cycles are those of RTL in simulation, compared
 number by number with the golden model, on the board's network after one epoch of MNIST, so that spikes are as frequent as in training; bytes
@@ -20,7 +21,7 @@ from benchmarks.link import sent
 from boards import BOARDS, Board
 from boards.build import build
 from equilif import results, verify
-from equilif.boards import KINDS, MEASURED, measured, same_engine
+from equilif.boards import KINDS, MEASURED, measured, report, same_engine
 from equilif.presets import PRESETS
 from equilif.train import inputs, order
 from golden import data
@@ -61,13 +62,39 @@ def cost(config: EngineConfig, sizes: tuple[int, ...], d: data.DataSet, n: int) 
             "bytes": {k: round(float(np.mean(packed[k])), 1) for k in KINDS}}
 
 
+KINDS_OF_CELLS = {"logic": ("ICESTORM_LC", "TRELLIS_COMB", "LUT4"), "flip-flops": ("TRELLIS_FF", "DFF"),
+                  "block RAM": ("ICESTORM_RAM", "DP16KD", "BSRAM"), "SPRAM": ("ICESTORM_SPRAM",),
+                  "multipliers": ("ICESTORM_DSP", "MULT18X18D", "MULT18X18")}
+
+
+def table() -> str:
+    """Markdown, a row for every board."""
+    rows = ["| board | about $ | lanes, weights | memories | " + " | ".join(KINDS_OF_CELLS) + " | f_max (seed) | clock | network | cycles, training / inference | "
+            "training samples/s, engine / link / both | inference |", "|" + "---|" * (len(KINDS_OF_CELLS) + 9)]
+    for r in report():
+        if "build" not in r:
+            continue
+        used, speeds = r["build"]["utilisation"], r["samples_per_second"]
+        cells = [next((f"{used[k]['used']:,} of {used[k]['available']:,}" for k in names if k in used), "-") for names in KINDS_OF_CELLS.values()]
+        rates = [" / ".join(f"{speeds[kind][part]:,.0f}" for part in ("engine", "link", "both")) for kind in KINDS]
+        rows.append("| " + " | ".join([
+            r["title"], str(r["cost_usd"]), f"{r['lanes']}, {r['weights']:,}", "yes" if r["softmax"] else "no", *cells,
+            f"{r['build']['f_max']:.2f} MHz ({r['build']['seed']})", f"{r['clock_hz'] / 1e6:g} MHz, {r['baud'] / 1e6:g} Mbaud", r["network"],
+            " / ".join(f"{r['cycles'][k]:,.0f}" for k in KINDS), *rates]) + " |")
+    return "\n".join(rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("boards", nargs="*", default=list(BOARDS), metavar="BOARD", help="those to measure, all when none is named")
-    parser.add_argument("--data", type=Path, required=True, help="folder with MNIST's IDX files")
+    parser.add_argument("--data", type=Path, help="folder with MNIST's IDX files")
+    parser.add_argument("--table", action="store_true", help="print what was measured before")
     parser.add_argument("--builds", type=Path, default=Path("build"), help="folder of the builds, one folder a board")
     parser.add_argument("--samples", type=int, default=100, help="of each kind, training and inference")
     args = parser.parse_args()
+    if args.table:
+        print(table())
+        return
     d, known = data.load("mnist", args.data), measured()
     costs: dict[tuple[EngineConfig, tuple[int, ...]], dict[str, dict[str, float]]] = {}
     for board in (BOARDS[name] for name in args.boards):
