@@ -69,8 +69,9 @@ KINDS_OF_CELLS = {"logic": ("ICESTORM_LC", "TRELLIS_COMB", "LUT4"), "flip-flops"
 
 def table() -> str:
     """Markdown, a row for every board."""
-    rows = ["| board | about $ | lanes, weights | memories | " + " | ".join(KINDS_OF_CELLS) + " | f_max (seed) | clock | network | cycles, training / inference | "
-            "training samples/s, engine / link / both | inference |", "|" + "---|" * (len(KINDS_OF_CELLS) + 9)]
+    header = ["board", "about $", "lanes, weights", "memories", *KINDS_OF_CELLS, "f_max (seed)", "clock", "network", "cycles, training / inference",
+              "training samples/s, engine / link / both", "inference"]
+    rows = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     for r in report():
         if "build" not in r:
             continue
