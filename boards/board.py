@@ -48,13 +48,15 @@ class Board:
     by_hand: str = ""
     new_yosys: bool = False
 
-    def resized(self, *, lanes: int | None = None, weights: int | None = None, softmax: bool | None = None) -> Board:
-        """With other lanes and as many weights, values and neurons, other weights, memories or none; ValueError when no engine has such sizes."""
+    def resized(self, *, lanes: int | None = None, weights: int | None = None, softmax: bool | None = None, early: bool | None = None) -> Board:
+        """With other lanes and as many weights, values and neurons, other weights, memories or none, early ends or none; ValueError when no engine
+        has such sizes."""
         c = self.config
         p = lanes or c.lanes
         return replace(self, config=replace(
             c, lanes=p, tiles=-(-(weights or c.n_weights) // p**2), value_groups=-(-c.value_groups * c.lanes // p),
-            state_groups=-(-c.state_groups * c.lanes // p), softmax=c.softmax if softmax is None else softmax))
+            state_groups=-(-c.state_groups * c.lanes // p), softmax=c.softmax if softmax is None else softmax,
+            early=c.early if early is None else early))
 
     def overrides(self) -> dict[str, str]:
         """Keywords for ``Platform.prepare``."""

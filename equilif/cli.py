@@ -45,6 +45,13 @@ class Data(StrEnum):
     vowels = "vowels"
 
 
+class Watched(StrEnum):
+    """golden.schedule.Schedule.watch."""
+
+    all = "all"
+    output = "output"
+
+
 class Images(StrEnum):
     digits = "digits"
     mnist = "mnist"
@@ -58,8 +65,13 @@ Port = Annotated[str | None, typer.Option("--port", help="Serial port of a board
                                           show_default="none", metavar="PORT")]
 OnPort = Annotated[str | None, typer.Option("--port", help="Serial port of the board.", show_default="the only one that answers", metavar="PORT")]
 Baud = Annotated[int | None, typer.Option(help="Rate of the serial port.", show_default="the usual ones, in turn")]
+Early = Annotated[int | None, typer.Option(help="Let the free phase end when no watched rate moves by more than this, in 1/256, from window to "
+                                                "window.", min=0, max=255, show_default="never")]
+Watch = Annotated[Watched | None, typer.Option(help="With --early: rates that must settle.", show_default="all")]
 BOARDS_PANEL = "Boards"
 BoardName = Annotated[str, typer.Argument(help="Name of the board; `equilif boards` lists them.")]
+EarlyEnds = Annotated[bool | None, typer.Option("--early-ends/--no-early-ends", help="With loops that end when rates have settled, or without.",
+                                                show_default="as the board's engine has it")]
 OtherLanes = Annotated[int | None, typer.Option(help="Another number of lanes, the memories staying as large.", show_default=False)]
 OtherWeights = Annotated[int | None, typer.Option(help="Another capacity of weights.", show_default=False)]
 Seed = Annotated[int | None, typer.Option(help="Seed of weights and sample order.", show_default="the preset's first")]
@@ -121,6 +133,8 @@ def train(
     nudged: Annotated[int | None, typer.Option(help="Time steps of each nudged phase.", show_default=False)] = None,
     window: Annotated[int | None, typer.Option(help="Time steps over which rates are measured.", show_default=False)] = None,
     leak: Annotated[int | None, typer.Option(help="The membrane loses v / 2**leak a step; 0: nothing.", show_default=False)] = None,
+    early: Early = None,
+    watch: Watch = None,
     seed: Seed = None,
     folder: Folder = None,
     out: Annotated[Path | None, typer.Option(help="Folder for network.npz, history.json and the learning curve.",
@@ -143,7 +157,7 @@ def train(
     from equilif.train import HISTORY, NETWORK, Training
     out = out or Path("results") / data
     given = {"hidden": tuple(hidden) if hidden else None, "eta": eta, "decay": decay, "shift": shift, "beta": beta, "free": free, "nudged": nudged,
-             "window": window, "leak": leak}
+             "window": window, "leak": leak, "early": early, "watch": watch and watch.value}
     if resume:
         fixed = [f"--{name}" for name, value in {**given, "seed": seed}.items() if value is not None]
         if fixed:
@@ -191,6 +205,10 @@ def _changed(preset: Preset, **options: Any) -> Preset:
 def evaluate(
     network: Annotated[Path, typer.Argument(help="A network.npz of `equilif train`.")],
     data: Annotated[Data | None, typer.Argument(help="Data set.", show_default="the one it was trained on")] = None,
+    free: Annotated[int | None, typer.Option(help="Time steps of the free phase, at most.", show_default="the network's")] = None,
+    window: Annotated[int | None, typer.Option(help="Time steps over which rates are measured.", show_default="the network's")] = None,
+    early: Early = None,
+    watch: Watch = None,
     folder: Folder = None,
     port: Port = None,
     baud: Baud = None,
@@ -198,11 +216,14 @@ def evaluate(
 ) -> dict[str, Any]:
     """Accuracy, confusion matrix and spikes of a trained network on a test set, on the golden model or with --port on a board.
 
+    With --early also the steps that samples took until their rates had settled.
+
     Example:  [bold]equilif evaluate results/digits/network.npz[/]
     """
     from equilif.evaluate import evaluate as run
     from equilif.presets import PRESETS
     net, weights, preset = _trained(network)
+    net = _scheduled(net, free=free, window=window, early=early, watch=watch and watch.value)
     if data and data != preset.data:
         preset = PRESETS[data]
     name, samples = preset.data, preset.load(folder)
@@ -210,6 +231,9 @@ def evaluate(
     show.console.print(show.confusion(found))
     show.console.print(f"\n{name}: [bold]{found.accuracy:.2%}[/] of {len(samples.x_test):,} test samples, {found.spikes_per_sample:,.0f} spikes a "
                   "sample (free phase)")
+    if net.schedule.early is not None and found.saving is not None:
+        show.console.print(f"{found.steps_per_sample:.1f} steps a sample of at most {found.most}: [bold]{found.saving:.1%}[/] saved "
+                           f"({', '.join(f'{c:,} took {k}' for k, c in found.steps.items())})")
     for population in found.silent:
         show.console.print(f"{population}: {found.silent[population]:.1%} of the rates at 0, {found.full[population]:.1%} at their maximum")
     return {"network": network, "data": name, **found.to_dict()}
@@ -235,6 +259,10 @@ def verify(
     lanes: Annotated[int, typer.Option(help="Lanes of the engine: 2, 4, 8, 16 or 32.")] = 4,
     board: Annotated[str | None, typer.Option(help="Take the engine of this board instead.", show_default="none")] = None,
     eta: Annotated[float | None, typer.Option(help="Learning rate.", show_default=False)] = None,
+    free: Annotated[int | None, typer.Option(help="Time steps of the free phase, at most.", show_default="the network's")] = None,
+    window: Annotated[int | None, typer.Option(help="Time steps over which rates are measured.", show_default="the network's")] = None,
+    early: Early = None,
+    watch: Watch = None,
     seed: Seed = None,
     folder: Folder = None,
     json: Json = None,
@@ -253,6 +281,7 @@ def verify(
     loaded = preset.load(folder)
     seed = preset.seeds[0] if seed is None else seed
     net, weights = _network(network, preset, loaded, seed)
+    net = _scheduled(net, free=free, window=window, early=early, watch=watch and watch.value)
     n, epochs = len(loaded.x_train), preset.epochs if full else 1
     count = n if everything or full else min(samples, n)
     plan = Plan([(preset.rate(e), order(seed, e, n)[:count], functools.partial(inputs, loaded, preset, seed, e)) for e in range(epochs)],
@@ -273,6 +302,12 @@ def _network(path: Path | None, preset: Preset, data: DataSet, seed: int) -> tup
     if net.n_inputs != data.n_features or net.n_outputs < data.n_classes:
         raise ValueError(f"{path} has {net.n_inputs} inputs and {net.n_outputs} outputs, {data.name} needs {data.n_features} and {data.n_classes}")
     return net, weights
+
+
+def _scheduled(network: Network, **options: Any) -> Network:
+    """The network with the phases that were given."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return dataclasses.replace(network, schedule=dataclasses.replace(network.schedule, **given))
 
 
 def _engine(network: Network, lanes: int, board: str | None) -> EngineConfig:
@@ -466,6 +501,7 @@ def build(
     weights: OtherWeights = None,
     memories: Annotated[bool | None, typer.Option("--memories/--no-memories", help="With softmax and relay, or without.",
                                                   show_default="as the board's engine has it")] = None,
+    early: EarlyEnds = None,
     clock: Annotated[float | None, typer.Option(help="MHz.", show_default="the board's")] = None,
     network: Annotated[str | None, typer.Option(help="Sizes of a chain that is to fit, for example 784-64-10; refused before anything is built "
                                                      "when it does not.", show_default=False)] = None,
@@ -481,7 +517,7 @@ def build(
 
     from equilif import boards as known
     from equilif.results import ToolFailed
-    chosen = known.find(board).resized(lanes=lanes, weights=weights, softmax=memories)
+    chosen = known.find(board).resized(lanes=lanes, weights=weights, softmax=memories, early=early)
     if clock:
         chosen = replace(chosen, clock_hz=1e6 * clock)
     if network and (short := known.capacity(chosen, known.sizes(network))):
@@ -526,6 +562,7 @@ def simulate(
     board: Annotated[str, typer.Argument(help="Whose design is simulated; `equilif boards` lists them.")] = "icebreaker",
     lanes: OtherLanes = None,
     weights: OtherWeights = None,
+    early: EarlyEnds = None,
     baud: Annotated[int | None, typer.Option(help="Rate of the UART in simulated time.", show_default="the fastest, a bit in 4 clock cycles")] = None,
     link: Annotated[Path | None, typer.Option(help="Make this a symbolic link to the port.", show_default="none")] = None,
     json: Json = None,
@@ -538,7 +575,7 @@ def simulate(
     """
     from equilif import simulate as module
     from equilif.boards import find
-    chosen = find(board).resized(lanes=lanes, weights=weights)
+    chosen = find(board).resized(lanes=lanes, weights=weights, early=early)
     with show.console.status("compiling the design (only the first time takes long)"):
         simulated = module.Simulated(chosen, baud)
     show.console.print(f"{chosen.title}, simulated: {chosen.config.lanes} lanes, {chosen.config.n_weights:,} weights, {simulated.clock_hz / 1e6:g} "
@@ -645,6 +682,7 @@ def export(
     single_port: Annotated[bool, typer.Option("--single-port", help="Weights in single-port memories.")] = False,
     weight_stages: Annotated[int, typer.Option(help="Registers around large weight memories, 0 to 2.")] = 0,
     without_memories: Annotated[bool, typer.Option("--without-memories", help="Leave out SOFTMAX and RELAY.")] = False,
+    early: Annotated[bool, typer.Option("--early-ends", help="Loops that end when rates have settled.")] = False,
     counters: Annotated[bool, typer.Option("--counters", help="Count memory accesses and arithmetic of every run.")] = False,
     build_id: Annotated[int, typer.Option(help="What the register BUILD reads.", min=0, max=(1 << 32) - 1)] = 0,
     json: Json = None,
@@ -662,7 +700,8 @@ def export(
         config = find(board).config
     else:
         config = EngineConfig(lanes=lanes, tiles=tiles, value_groups=value_groups, state_groups=state_groups, program_words=program_words,
-                              single_port=single_port, weight_stages=weight_stages, softmax=not without_memories, counters=counters)
+                              single_port=single_port, weight_stages=weight_stages, softmax=not without_memories,
+                              early=early, counters=counters)
     with show.console.status("Yosys writes Verilog"):
         files = module.export(out, config, module.Bus(bus), name=name, build_id=build_id)
     show.console.print(f"{config.lanes} lanes, {config.n_weights:,} weights: wrote {', '.join(f.name for f in files)} in {out}")

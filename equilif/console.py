@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from golden.data import DataSet
     from golden.isa import EngineConfig
     from golden.network import Network, Weights
+    from golden.schedule import Schedule
 
 console = Console(highlight=False)
 YES, NO = "[green]✓[/]", "[red]✗[/]"
@@ -50,7 +51,13 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Iterable[str]], *, 
 def describe(run: Training) -> None:
     s, d = run.network.schedule, run.data
     console.print(f"[bold]{d.name}[/] {run.sizes}, {len(d.x_train):,} training and {len(d.x_test):,} test samples, seed {run.seed}; "
-                  f"phases {s.free}/{s.nudged}/{s.nudged} steps, window {s.window}, beta {s.beta:g}")
+                  f"phases {s.free}/{s.nudged}/{s.nudged} steps, window {s.window}, beta {s.beta:g}{early(s)}")
+
+
+def early(s: Schedule) -> str:
+    if s.early is None:
+        return ""
+    return f"; free phase until {'all rates' if s.watch == 'all' else 'the output rates'} move by no more than {s.early}/256"
 
 
 def train(run: Training, out: Path, *, every: float = 30.0) -> None:
@@ -69,8 +76,9 @@ def train(run: Training, out: Path, *, every: float = 30.0) -> None:
                 progress.update(task, completed=p.samples, note=f"running {p.accuracy:.1%}, {p.samples_per_second:,.0f} samples/s")
 
             record = run.epoch(show, folder=out, every=every)
+        steps = f"{record.steps_per_sample:4.1f} free steps  " if run.network.schedule.early is not None and record.steps_per_sample else ""
         console.print(f"epoch {record.epoch:2}  eta {record.eta:.4f}  running {record.train_accuracy:6.2%}  test "
-                      f"[bold]{record.test_accuracy:6.2%}[/]  {record.spikes_per_sample:5,.0f} spikes  "
+                      f"[bold]{record.test_accuracy:6.2%}[/]  {record.spikes_per_sample:5,.0f} spikes  {steps}"
                       f"{record.samples_per_second:,.0f} samples/s", soft_wrap=True)
 
 
@@ -154,9 +162,9 @@ def verdict(report: Report) -> None:
 
 def costs(report: Report) -> None:
     kinds = [(name, cost.per_sample()) for name, cost in (("training", report.training), ("inference", report.inference)) if cost.samples]
-    console.print(table(f"RTL with {report.config.lanes} lanes, per sample", ["", "cycles", "ideal", "cycles / ideal", "spikes"],
+    console.print(table(f"RTL with {report.config.lanes} lanes, per sample", ["", "cycles", "ideal", "cycles / ideal", "spikes", "free steps"],
                         [[name, f"{s['cycles']:,.0f}", f"{s['ideal']:,.0f}", f"{s['cycles'] / s['ideal']:.2f}" if s["ideal"] else "-",
-                          f"{s['spikes']:,.0f}"] for name, s in kinds]))
+                          f"{s['spikes']:,.0f}", f"{s['free_steps']:.1f}"] for name, s in kinds]))
     console.print(f"[dim]ideal: words of {report.config.lanes} weights that the sample touches, one a cycle[/]")
 
 

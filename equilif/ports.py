@@ -89,8 +89,8 @@ def summary(identity: Identity) -> dict[str, int | str]:
     """What a user wants to know of a device."""
     c = identity.config
     return {"lanes": c.lanes, "weights": c.n_weights, "values": c.value_groups * c.lanes, "neurons": c.state_groups * c.lanes,
-            "program words": c.program_words, "softmax": "yes" if c.softmax else "no", "frame": identity.max_payload,
-            "build": f"{identity.build_id:08x}"}
+            "program words": c.program_words, "softmax": "yes" if c.softmax else "no", "early ends": "yes" if c.early else "no",
+            "frame": identity.max_payload, "build": f"{identity.build_id:08x}"}
 
 
 def manifest_of(build_id: int, folder: Path = Path("build")) -> Path | None:

@@ -1,7 +1,7 @@
 """One sample through the phases, step by step: spikes, membranes, and the rate that a measurement would give at every step."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +41,8 @@ class _Recorder(Reference):
 
 
 def record(network: Network, weights: Weights, x: Raw, label: int) -> Trace:
-    """``x``: (n_inputs,) 8-bit values.  Nothing is learnt."""
+    """``x``: (n_inputs,) 8-bit values.  Nothing is learnt, and no phase ends early."""
+    network = replace(network, schedule=replace(network.schedule, early=None))
     recorder = _Recorder(network, weights)
     result = recorder.train(np.asarray(x, np.int64)[None], one_hot(np.array([label]), network.n_outputs), record=True, learn=False)
     spikes = {name: raster[:, 0] for name, raster in result.raster.items()}

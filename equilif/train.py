@@ -67,6 +67,7 @@ class EpochRecord:
     samples_per_second: float
     counter: int                  #: of updates, after the epoch
     weights: str                  #: digest of the weights after the epoch
+    steps_per_sample: float = 0.0           #: of the free phase; 0 when a device does not tell
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class Mark:
     seconds: float
     counter: int
     weights: str
+    steps: int = 0
 
 
 def digest(weights: Mapping[str, Raw]) -> str:
@@ -162,7 +164,7 @@ class Training:
         eta = self.preset.rate(epoch)
         self.kernel.set_learning_rate(eta)
         at = self.marks[-1] if self.marks else Mark(0, 0, 0, 0.0, self.kernel.counter, "")
-        hits, spikes, samples = at.hits, at.spikes, at.samples
+        hits, spikes, steps, samples = at.hits, at.spikes, at.steps, at.samples
         x = inputs(self.data, self.preset, self.seed, epoch)
         if folder and not self.history and not self.marks:
             weights = self.weights
@@ -173,18 +175,18 @@ class Training:
         left = order(self.seed, epoch, n)[samples:]
         for part in np.array_split(left, max(1, min(CHUNKS, len(left)))):
             did = self.kernel.train(x, self.data.y_train, part, tokens=self.data.tokens_train)
-            hits, spikes, samples = hits + did.hits, spikes + did.spikes, samples + did.samples
+            hits, spikes, steps, samples = hits + did.hits, spikes + did.spikes, steps + did.steps, samples + did.samples
             seconds = time.perf_counter() - start
             progress(Progress(samples, n, hits / samples, samples / seconds))
             if folder and time.perf_counter() - saved >= every:
                 weights = self.weights
-                self.marks.append(Mark(samples, hits, spikes, seconds, self.kernel.counter, digest(weights)))
+                self.marks.append(Mark(samples, hits, spikes, seconds, self.kernel.counter, digest(weights), steps))
                 self.save(folder, weights)
                 saved = time.perf_counter()
         speed = samples / seconds
         test_accuracy = self.kernel.accuracy(self.data.x_test, self.data.y_test, tokens=self.data.tokens_test)
         weights = self.weights
-        record = EpochRecord(epoch + 1, eta, hits / n, test_accuracy, spikes / n, speed, self.kernel.counter, digest(weights))
+        record = EpochRecord(epoch + 1, eta, hits / n, test_accuracy, spikes / n, speed, self.kernel.counter, digest(weights), steps / n)
         self.history.append(record)
         self.marks.clear()
         if folder:

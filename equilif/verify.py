@@ -51,10 +51,12 @@ class Cost:
     cycles: int = 0
     accesses: int = 0            #: weight words of P lanes touched: the cycles that no engine with P lanes can do without
     spikes: int = 0
+    free_steps: int = 0
 
     def per_sample(self) -> dict[str, float]:
         n = max(1, self.samples)
-        return {"samples": self.samples, "cycles": self.cycles / n, "ideal": self.accesses / n, "spikes": self.spikes / n}
+        return {"samples": self.samples, "cycles": self.cycles / n, "ideal": self.accesses / n, "spikes": self.spikes / n,
+                "free_steps": self.free_steps / n}
 
 
 @dataclass
@@ -90,7 +92,8 @@ class Report:
 
 def engine_for(network: Network, *, lanes: int) -> EngineConfig:
     """The default engine with this many lanes, its memories doubled until the network fits; CapacityError when none is large enough."""
-    config = EngineConfig(lanes=lanes, tiles=max(4, EngineConfig().n_weights // lanes**2), numerics=network.numerics)
+    config = EngineConfig(lanes=lanes, tiles=max(4, EngineConfig().n_weights // lanes**2), early=network.schedule.early is not None,
+                          numerics=network.numerics)
     most = {"tiles": 1 << 15, "value_groups": 1 << 10, "state_groups": 1 << 10, "program_words": 1 << 10}
     while True:
         try:
@@ -134,7 +137,7 @@ class SideBySide:
     def train(self, x: Raw, label: int, tokens: TokenRows | None = None) -> None:
         """One sample, and its update on both sides; Mismatch at the first difference."""
         x, y = np.asarray(x, np.int64), one_hot(np.array([label]), self.network.n_outputs)
-        rates, spikes = self.golden.rates(x[None], y, tokens=tokens)
+        rates, spikes, steps = self.golden.settle(x[None], y, tokens=tokens)
         self.golden.train(x[None].astype(np.uint8), np.array([label]), tokens=tokens)
         run = self.rtl.sample(x, y[0], tokens=tokens and tokens.sample(0))
         self._since.append((x, y[0], tokens))
@@ -145,17 +148,17 @@ class SideBySide:
         except Mismatch as e:
             self._trace(self._since[:-1])      # where weights went wrong before, rates only followed
             raise e
-        self._count(self.report.training, run)
+        self._count(self.report.training, run, steps[0])
         if len(self._since) >= self.checkpoint:
             self.compare_weights()
 
     def infer(self, x: Raw, tokens: TokenRows | None = None) -> None:
         x = np.asarray(x, np.int64)
-        rates, spikes = self.golden.rates(x[None], tokens=tokens)
+        rates, spikes, steps = self.golden.settle(x[None], tokens=tokens)
         run = self.rtl.sample(x, tokens=tokens and tokens.sample(0))
         where = f"inference sample {self.report.inference.samples}"
         self._same(where, rates[0], spikes[0], run.prediction, run.spikes, {"free": (rates[0, 0], self.rtl.rates()[0])})
-        self._count(self.report.inference, run)
+        self._count(self.report.inference, run, steps[0])
 
     def compare_weights(self) -> None:
         """Every weight; Mismatch names the first sample, synapse and element that differ."""
@@ -219,11 +222,12 @@ class SideBySide:
         return f"{p.name}[{at}]"
 
     @staticmethod
-    def _count(cost: Cost, run: Any) -> None:
+    def _count(cost: Cost, run: Any, steps: int) -> None:
         cost.samples += 1
         cost.cycles += run.cycles
         cost.accesses += run.accesses
         cost.spikes += run.spikes
+        cost.free_steps += int(steps)
 
 
 @dataclass(frozen=True)

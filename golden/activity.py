@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from golden.fixed import Raw
-from golden.isa import MINUS, PLUS, EngineConfig, Instruction, Op
+from golden.isa import MINUS, PLUS, WATCH, EngineConfig, Instruction, Op
 
 NAMES = ("weight_writes", "state_reads", "state_writes", "spike_reads", "spike_writes", "value_reads", "value_writes", "additions", "products")
 
@@ -32,6 +32,8 @@ COMMAND: Mapping[Op, Mapping[str, int]] = {
 }
 #: of a command of SOFTMAX's third walk, more than of the others
 CODING: Mapping[str, int] = {"products": 1, "value_writes": 1}
+#: of a command of a MEASURE that watches, more than of another
+WATCHING: Mapping[str, int] = {"value_reads": 1, "additions": 1}
 #: of a group that a scan fetches
 FETCH: Mapping[Op, Mapping[str, int]] = {Op.DRIVE: {"value_reads": 1}, Op.GATHER: {"spike_reads": 1}, Op.LEARN: {"value_reads": 2},
                                          Op.ARGMAX: {"value_reads": 1}}
@@ -48,11 +50,13 @@ def fetches(i: Instruction, events: Raw, config: EngineConfig) -> int:
     return int(np.maximum(events, 1).sum()) if i.op == Op.LEARN and not config.weight_stages else i.n_src
 
 
-def activity(i: Instruction, *, commands: int = 0, fetched: int = 0) -> Raw:
+def activity(i: Instruction, config: EngineConfig, *, commands: int = 0, fetched: int = 0) -> Raw:
     """(len(NAMES),) counts of one instruction.  SOFTMAX: ``commands`` of one of its walks."""
     command, modes = _vector(COMMAND.get(i.op, {})), bool(i.mode & PLUS) + bool(i.mode & MINUS)
     if i.op == Op.SOFTMAX:
         command = SOFTMAX_WALKS * command + _vector(CODING)
+    if i.op == Op.MEASURE and i.mode & WATCH and config.early:
+        command = command + _vector(WATCHING)
     if i.op == Op.RESET and i.mode & PLUS:
         command[NAMES.index("spike_writes")] = 0
     command[NAMES.index("value_writes")] *= modes

@@ -1,14 +1,30 @@
 """From a network description to the engine's program and memory image."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from golden import relay
 from golden import synapse as syn
 from golden.fixed import Raw
-from golden.isa import ABSOLUTE, COLUMN, INFER, MINUS, PLUS, SCALED, SIGNED, SIGNED_DST, STATIC, WORDS, EngineConfig, Instruction, Op
+from golden.isa import (
+    ABSOLUTE,
+    COLUMN,
+    EARLY,
+    INFER,
+    MINUS,
+    PLUS,
+    SCALED,
+    SIGNED,
+    SIGNED_DST,
+    STATIC,
+    WATCH,
+    WORDS,
+    EngineConfig,
+    Instruction,
+    Op,
+)
 from golden.network import ONE, Memory, Network, Synapse, Weights
 from golden.reference import learning_steps
 
@@ -39,6 +55,8 @@ class Compiled:
             raise CapacityError(f"the network has {network.numerics}, the engine {config.numerics}")
         if network.memories and not config.softmax:
             raise CapacityError("the network has a memory, this engine is built without (EngineConfig.softmax)")
+        if network.schedule.early is not None and not config.early:
+            raise CapacityError("the network's free phase ends early, this engine cannot (EngineConfig.early)")
         self.groups: dict[str, Placement] = {}
         at = 0
         # populations with membranes first: only low groups have them; then all that makes a sample side by side, so that it is one write
@@ -114,15 +132,23 @@ class Compiled:
                 body.append(Instruction(op=Op.STEP, gain=raw.threshold, shift=raw.leak, **here))
             return [Instruction(op=Op.REPEAT, count=count), *body, Instruction(op=Op.NEXT)]
 
-        def phase(length: int, strength: int, mode: int) -> list[Instruction]:
-            """Without memories one loop, with them one of windows, after each of which the memories are asked."""
+        def phase(length: int, strength: int, mode: int, early: bool = False) -> list[Instruction]:
+            """One loop; with memories, which are asked after every window, or an early end one of windows."""
             out = Instruction(op=Op.MEASURE, mode=mode, shift=raw.rate_shift, **everyone)
-            if not net.memories:
+            if not net.memories and not early:
                 loop = steps(length, strength)
                 return [loop[0], Instruction(op=Op.MARK, count=raw.window, **everyone), *loop[1:], out]
-            block = [*self._listen(MINUS if mode == MINUS else 0), Instruction(op=Op.MARK, **everyone), *steps(raw.window, strength), out,
+            n, watch, end = length // raw.window, [], Instruction(op=Op.NEXT)
+            if early:
+                end = Instruction(op=Op.NEXT, mode=EARLY, count=n - raw.least + 1)
+                seen = replace(out, mode=mode | WATCH, gain=raw.early)
+                if raw.watch_output:            # before all are measured, and compared with what was measured before
+                    watch = [replace(seen, dst=g[net.output].first, n_dst=g[net.output].n)]
+                else:
+                    out = seen
+            block = [*self._listen(MINUS if mode == MINUS else 0), Instruction(op=Op.MARK, **everyone), *steps(raw.window, strength), *watch, out,
                      *self._recall(mode)]
-            return [Instruction(op=Op.REPEAT, count=length // raw.window), *block, Instruction(op=Op.NEXT)]
+            return [Instruction(op=Op.REPEAT, count=n), *block, end]
 
         out = g[net.output]
         return [
@@ -131,7 +157,7 @@ class Compiled:
             *(Instruction(op=Op.DRIVE, **self._synapse(s)) for s in net.synapses
               if net[s.pre].clamped and net[s.post].kind == "lif" and not self._relays(s.post)),
             *self._silence(),
-            *phase(raw.free, 0, PLUS | MINUS),
+            *phase(raw.free, 0, PLUS | MINUS, raw.early >= 0),
             Instruction(op=Op.ARGMAX, src=out.first, n_src=out.n),
             Instruction(op=Op.HALT, mode=INFER),
             Instruction(op=Op.SAVE, **everyone),

@@ -14,6 +14,7 @@ from golden.fixed import Fixed, Raw, shift_right_floor
 from golden.isa import (
     ABSOLUTE,
     COLUMN,
+    EARLY,
     INFER,
     MINUS,
     PLUS,
@@ -23,6 +24,7 @@ from golden.isa import (
     STATIC,
     SYNAPTIC,
     WALK,
+    WATCH,
     EngineConfig,
     Instruction,
     Op,
@@ -31,7 +33,7 @@ from golden.isa import (
 from golden.lif import lif_step
 from golden.nudge import nudge
 from golden.plasticity import DITHER_COLUMN, DITHER_MASK, DITHER_ROW, DITHER_UPDATE
-from golden.rate import measure
+from golden.rate import measure, moved
 from golden.relay import relay
 from golden.softmax import C_MIN, softmax
 
@@ -66,6 +68,8 @@ class EngineModel:
         self.counter = 0                    #: number of updates so far, for the dither
         self.prediction = 0
         self.scale = 0                      #: exponent of the last SOFTMAX, c - C_MIN
+        self.moved = False                  #: a watched rate, since the last NEXT of mode EARLY
+        self.ended_early = 0                #: loops of the last run
         self.spikes = 0                     #: of the last run
         self.accesses = 0                   #: weight words of P lanes read (and, by LEARN, written) in the last run
         self.activity = np.zeros(len(NAMES), np.int64)      #: of the last run, see golden.activity
@@ -84,8 +88,9 @@ class EngineModel:
             self.execute(instruction)
 
     def trace(self, *, learn: bool) -> Iterator[Instruction]:
-        """The instructions of a run in the order in which they are executed."""
+        """The instructions of a run in the order in which they are executed; what they do to ``moved`` decides how it goes on."""
         pc, loops = 0, [[0, 0]]             # (start, iterations left), innermost last
+        self.moved, self.ended_early = False, 0
         while True:
             i = self.program[pc]
             pc += 1
@@ -95,23 +100,26 @@ class EngineModel:
             elif i.op == Op.REPEAT:
                 loops.append([pc, i.count])
             elif i.op == Op.NEXT:
+                early = self.config.early and i.mode & EARLY
+                settled = early and not self.moved and loops[-1][1] <= i.count
+                self.moved = self.moved and not early
                 loops[-1][1] -= 1
-                if loops[-1][1]:
+                if loops[-1][1] and not settled:
                     pc = loops[-1][0]
                 else:
-                    loops.pop()
+                    self.ended_early += loops.pop()[1] > 0
             elif i.op != Op.MARK or not i.count or i.count == loops[-1][1]:
                 yield i
 
     def execute(self, i: Instruction) -> None:
         if i.op in WALK:
             self._walk(i, np.arange(i.dst, i.dst + i.n_dst))
-            self.activity += activity(i, commands=i.n_dst)
+            self.activity += activity(i, self.config, commands=i.n_dst)
         elif i.op in SYNAPTIC:
             self._synaptic(i)
         elif i.op == Op.ARGMAX:
             self.prediction = int(self.plus[i.src: i.src + i.n_src].argmax())
-            self.activity += activity(i, fetched=i.n_src)
+            self.activity += activity(i, self.config, fetched=i.n_src)
 
     def _walk(self, i: Instruction, g: Raw) -> None:
         match i.op:
@@ -130,6 +138,8 @@ class EngineModel:
                 self.q[g] = wrap(-self.a[g], self.charge)
             case Op.MEASURE:
                 rate = measure(wrap(self.q[g] + self.a[g], self.charge), 0, shift=i.shift)
+                if self.config.early and i.mode & WATCH:
+                    self.moved = self.moved or bool(moved(rate, self.plus[g], tolerance=i.gain).any())
                 if i.mode & PLUS:
                     self.plus[g] = rate
                 if i.mode & MINUS:
@@ -160,7 +170,7 @@ class EngineModel:
         driving = minus if i.mode & MINUS else plus
         source = {Op.GATHER: self.s, Op.DRIVE: driving, Op.LEARN: plus | minus}[i.op]
         events = source[i.src: i.src + i.n_src] != 0
-        self.activity += activity(i, commands=int(events.sum()) * i.n_dst, fetched=fetches(i, events.sum(axis=1), self.config))
+        self.activity += activity(i, self.config, commands=int(events.sum()) * i.n_dst, fetched=fetches(i, events.sum(axis=1), self.config))
         for group, e in np.argwhere(events):
             tiles = i.tile + group * scan_stride + np.arange(i.n_dst) * walk_stride
             bank = (lane + e) % p                                   # lane j meets element (e, j) of a tile, or (j, e)

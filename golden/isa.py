@@ -8,6 +8,10 @@ Values are 8 bits, unsigned unless an instruction says otherwise: relays hold si
 
     walk instructions go through the groups of ``dst``, one a cycle
     scan instructions go through the non-zero neurons of ``src`` and, for each, through the groups of ``dst``
+
+With ``EngineConfig.early`` a loop may end early.  A MEASURE of mode WATCH notes that something has *moved* when a rate differs from V.plus of the
+same neuron, as it was before, by more than `gain`; a NEXT of mode EARLY decides by that note and clears it.  `count` of the NEXT is compared with
+the iterations left, its own included, as REPEAT counts them.  A run begins with nothing moved.  Other engines ignore both modes.
 """
 from __future__ import annotations
 
@@ -30,12 +34,12 @@ class Op(IntEnum):
 
     HALT = 0        #: stop; with mode INFER only when the run is an inference
     REPEAT = 1      #: run up to the matching NEXT `count` times; nests EngineConfig.loops deep
-    NEXT = 2
+    NEXT = 2        #: mode EARLY: leave the loop also with `count` iterations left or fewer, if nothing has moved since the last such NEXT
     RESET = 3       #: walk  A = operand, S = 0; with mode STATIC  B = operand
     NUDGE = 4       #: walk  A += operand * (V.plus at `src` - 256 S) >> 8
     STEP = 5        #: walk  LIF step of A + B: threshold `gain` (a power of two), leak `shift`; Q += gain * S
     MARK = 6        #: walk  Q = -A
-    MEASURE = 7     #: walk  rate from Q + A, shifted by `shift`, to V.plus and/or V.minus (mode PLUS, MINUS)
+    MEASURE = 7     #: walk  rate from Q + A, shifted by `shift`, to V.plus and/or V.minus (mode PLUS, MINUS); WATCH: compares, see below
     SAVE = 8        #: walk  keep A and S aside
     RESTORE = 9     #: walk  bring them back
     DRIVE = 10      #: scan  B += (V.plus * W) >> 8               modes COLUMN; MINUS: V.minus; SIGNED
@@ -50,9 +54,9 @@ WALK = frozenset({Op.RESET, Op.NUDGE, Op.STEP, Op.MARK, Op.MEASURE, Op.SAVE, Op.
 SCAN = frozenset({Op.DRIVE, Op.GATHER, Op.LEARN, Op.ARGMAX})
 SYNAPTIC = frozenset({Op.DRIVE, Op.GATHER, Op.LEARN})
 
-COLUMN = INFER = PLUS = STATIC = 1          #: mode bits, by operation
+COLUMN = INFER = PLUS = STATIC = EARLY = 1          #: mode bits, by operation
 MINUS = 2
-SIGNED = ABSOLUTE = SCALED = 4
+SIGNED = ABSOLUTE = SCALED = WATCH = 4
 SIGNED_DST = 8
 
 #: field, width, signed; packed from bit 0 upwards
@@ -76,6 +80,7 @@ class EngineConfig:
     ``weight_stages``: registers around a large dual-port weight memory: 1 behind it, 2 before it as well.
     All three change cycles, never results.
     ``softmax``: has what memories need: SOFTMAX, RELAY, the modes of DRIVE and LEARN, loops in loops.
+    ``early``: has what phases need that end when their rates have settled: modes WATCH and EARLY, loops in loops.
     ``counters``: counts memory accesses and arithmetic of a run (golden.activity).
     """
 
@@ -88,6 +93,7 @@ class EngineConfig:
     forwarding: bool = True
     weight_stages: int = 0
     softmax: bool = True
+    early: bool = False
     counters: bool = False
     numerics: Numerics = DEFAULT
 
@@ -108,7 +114,7 @@ class EngineConfig:
     @property
     def loops(self) -> int:
         """How deep REPEAT nests."""
-        return 2 if self.softmax else 1
+        return 2 if self.softmax or self.early else 1
 
     @property
     def n_weights(self) -> int:

@@ -29,7 +29,7 @@ W_AT, ROWS, COLUMNS, PRE, POST, KIND = range(6)
 CLAMPED_LIF, LIF_LIF, CLAMPED_RELAY, RELAY_LIF, SOFTMAX_RELAY = range(5)
 SIZE, START = range(2)                                        # of the population table
 RELAY_AT, HEADS, WIDTH, CODES_AT, N_PATTERNS, PATTERNS_AT, SHIFT, Q_SHIFT, R_SHIFT = range(9)       # of the memory table
-FREE, NUDGED, WINDOW, THRESHOLD, STRENGTH, LEAK, RATE_SHIFT = range(7)
+FREE, NUDGED, WINDOW, THRESHOLD, STRENGTH, LEAK, RATE_SHIFT, EARLY, WATCH_OUTPUT, LEAST = range(10)
 
 
 NO_TOKENS = TokenRows(np.zeros((0, 0), np.int16), np.zeros(0, np.int32), np.zeros(0, np.int64))
@@ -236,24 +236,40 @@ def _steps(plan: Any, w: Any, base: Any, v: Any, spikes: Any, charge: Any, acc: 
 
 
 @njit(cache=True)
-def _measure(v: Any, charge: Any, shift: int, rate: Any) -> None:
+def _measure(v: Any, charge: Any, shift: int, rate: Any, first: int, last: int) -> int:
+    """Returns the largest change of the rates ``first`` to ``last``."""
+    largest = 0
     for j in range(len(v)):
-        rate[j] = min(max((charge[j] + v[j]) >> np.int32(shift), np.int32(0)), np.int32(255))
+        new = min(max((charge[j] + v[j]) >> np.int32(shift), np.int32(0)), np.int32(255))
+        if first <= j < last:
+            largest = max(largest, abs(new - rate[j]))
+        rate[j] = new
+    return largest
 
 
 @njit(cache=True)
 def _phase(plan: Any, w: Any, x: Any, patterns: Any, n_loaded: int, state: Any, said: Any, work: Any, y: Any, steps: int, strength: int,
-           rates: Any) -> int:
-    """Settle and measure; memories are asked after every window.  Returns the number of spikes."""
+           early: int, rates: Any) -> Any:
+    """Settle and measure; memories are asked after every window.  ``early``: tolerance of a phase that may end early, else -1.
+
+    Returns the number of spikes and of steps.
+    """
     static, base, v, spikes, charge, acc, _, _ = state
-    window = plan.raw[WINDOW] if len(plan.memories) else steps
-    count: int = 0
-    for _ in range(steps // window):
+    window = plan.raw[WINDOW] if len(plan.memories) or early >= 0 else steps
+    first, last = 0, plan.n_neurons
+    if plan.raw[WATCH_OUTPUT]:
+        first = plan.populations[plan.out, START]
+        last = first + plan.populations[plan.out, SIZE]
+    count, done = 0, 0
+    for k in range(steps // window):
         _listen(plan, w, said[1], static, base)
         count += _steps(plan, w, base, v, spikes, charge, acc, y, window, strength)
-        _measure(v, charge, plan.raw[RATE_SHIFT], rates)
+        change = _measure(v, charge, plan.raw[RATE_SHIFT], rates, first, last)
         _recall(plan, w, x, patterns, n_loaded, rates, said, work)
-    return count
+        done += window
+        if k + 1 >= plan.raw[LEAST] and change <= early:
+            break
+    return count, done
 
 
 @njit(cache=True)
@@ -310,15 +326,15 @@ def _learn(plan: Any, w: Any, x: Any, rates: Any, said_plus: Any, said_minus: An
 
 
 @njit(cache=True)
-def _sample(plan: Any, w: Any, x: Any, patterns: Any, n_loaded: int, y: Any, nudged: bool, state: Any, said: Any, work: Any, rates: Any) -> int:
-    """Phases of one sample; rates and ``said`` (3, ...): free, plus, minus.  Returns the number of spikes."""
+def _sample(plan: Any, w: Any, x: Any, patterns: Any, n_loaded: int, y: Any, nudged: bool, state: Any, said: Any, work: Any, rates: Any) -> Any:
+    """Phases of one sample; rates and ``said`` (3, ...): free, plus, minus.  Returns the number of spikes, and of free steps."""
     static, base, v, spikes, charge, acc, v_saved, spikes_saved = state
     strength = plan.raw[STRENGTH]
     _drive(plan, w, x, static)
     v[:] = plan.raw[THRESHOLD] // 2
     spikes[:] = 0
     said[0][1][:] = 0
-    count: int = _phase(plan, w, x, patterns, n_loaded, state, said[0], work, y, plan.raw[FREE], 0, rates[0])
+    count, steps = _phase(plan, w, x, patterns, n_loaded, state, said[0], work, y, plan.raw[FREE], 0, plan.raw[EARLY], rates[0])
     if nudged:
         v_saved[:] = v
         spikes_saved[:] = spikes
@@ -326,8 +342,9 @@ def _sample(plan: Any, w: Any, x: Any, patterns: Any, n_loaded: int, y: Any, nud
             v[:] = v_saved
             spikes[:] = spikes_saved
             said[k][1][:] = said[0][1]
-            count += _phase(plan, w, x, patterns, n_loaded, state, said[k], work, y, plan.raw[NUDGED], strength if k == 1 else -strength, rates[k])
-    return count
+            count += _phase(plan, w, x, patterns, n_loaded, state, said[k], work, y, plan.raw[NUDGED], strength if k == 1 else -strength, -1,
+                            rates[k])[0]
+    return count, steps
 
 
 @njit(cache=True)
@@ -366,16 +383,18 @@ def _train(plan: Any, w: Any, x: Any, ones: Any, tokens: Any, labels: Any, order
     patterns = np.zeros((plan.most_patterns, tokens.table.shape[1]), np.int16)
     n, at = plan.populations[plan.out, SIZE], plan.populations[plan.out, START]
     y, xi = np.zeros(n, np.int64), np.zeros(x.shape[1] + len(ones), np.uint8)
-    hits, spikes = 0, 0
+    hits, spikes, steps = 0, 0, 0
     for j in order:
         _place(ones, x[j], xi)
         n_loaded = _load(tokens, j, patterns)
         y[:] = 0
         y[labels[j]] = 255
-        spikes += _sample(plan, w, xi, patterns, n_loaded, y, True, state, said, work, rates)
+        did = _sample(plan, w, xi, patterns, n_loaded, y, True, state, said, work, rates)
+        spikes += did[0]
+        steps += did[1]
         hits += np.argmax(rates[0, at: at + n]) == labels[j]
         counter = _learn(plan, w, xi, rates, said[1], said[2], gains, shifts, counter)
-    return counter, hits, spikes
+    return counter, hits, spikes, steps
 
 
 @njit(cache=True)
@@ -392,14 +411,14 @@ def _place(ones: Any, x: Any, out: Any) -> None:
 
 
 @njit(cache=True, parallel=True)
-def _rates(plan: Any, w: Any, x: Any, ones: Any, tokens: Any, y: Any, nudged: bool, out: Any, spikes: Any) -> None:
+def _rates(plan: Any, w: Any, x: Any, ones: Any, tokens: Any, y: Any, nudged: bool, out: Any, spikes: Any, steps: Any) -> None:
     for j in prange(len(x)):
         state, xi = _state(plan), np.zeros(x.shape[1] + len(ones), np.uint8)
         said = (_said(plan), _said(plan), _said(plan))
         patterns = np.zeros((plan.most_patterns, tokens.table.shape[1]), np.int16)
         _place(ones, x[j], xi)
         n_loaded = _load(tokens, j, patterns)
-        spikes[j] = _sample(plan, w, xi, patterns, n_loaded, y[j], nudged, state, said, _work(plan), out[j])
+        spikes[j], steps[j] = _sample(plan, w, xi, patterns, n_loaded, y[j], nudged, state, said, _work(plan), out[j])
 
 
 @dataclass
@@ -409,6 +428,15 @@ class Epoch:
     samples: int
     hits: int            #: samples whose free-phase prediction, before their update, was right
     spikes: int
+    steps: int = 0       #: of the free phases; 0 when a device does not tell
+
+
+class Settled(NamedTuple):
+    """Rates (batch, 3, neurons) of the free, +beta and -beta phases, spikes (batch,) of them all, and steps (batch,) of the free phase."""
+
+    rates: I32
+    spikes: npt.NDArray[np.int64]
+    steps: npt.NDArray[np.int64]
 
 
 class Kernel:
@@ -478,24 +506,25 @@ class Kernel:
             raise ValueError(f"order must lie in 0..{len(x) - 1}, not {order.min()}..{order.max()}")
         if not self.learns:
             raise ValueError(NO_RATE)
-        counter, hits, spikes = _train(self._plan, self._w, x, self._ones, tokens, labels, order, self._gains, self._shifts, self.counter)
+        counter, hits, spikes, steps = _train(self._plan, self._w, x, self._ones, tokens, labels, order, self._gains, self._shifts, self.counter)
         self.counter = int(counter)
-        return Epoch(len(order), int(hits), int(spikes))
+        return Epoch(len(order), int(hits), int(spikes), int(steps))
 
     def rates(self, x: npt.ArrayLike | None, y: npt.ArrayLike | None = None, *,
               tokens: TokenRows | None = None) -> tuple[I32, npt.NDArray[np.int64]]:
-        """Rates (batch, 3, neurons) of the free, +beta and -beta phases without learning, and spikes a sample (batch,).
+        """Rates and spikes of :meth:`settle`."""
+        return self.settle(x, y, tokens=tokens)[:2]
 
-        Without targets ``y`` (batch, n_outputs) only the free phase runs and the other two stay zero.
-        """
+    def settle(self, x: npt.ArrayLike | None, y: npt.ArrayLike | None = None, *, tokens: TokenRows | None = None) -> Settled:
+        """All phases without learning.  Without targets ``y`` (batch, n_outputs) only the free phase runs and the other rates stay zero."""
         x, tokens = self._inputs(x, tokens)
         nudged = y is not None
         targets = np.zeros((len(x), self.network.n_outputs), np.int64) if y is None else self.network.numerics.value.require(y, "targets")
         if targets.shape != (len(x), self.network.n_outputs):
             raise ValueError(f"targets must have shape {(len(x), self.network.n_outputs)}, not {targets.shape}")
-        out, spikes = np.zeros((len(x), 3, self._plan.n_neurons), np.int32), np.zeros(len(x), np.int64)
-        _rates(self._plan, self._w, x, self._ones, tokens, targets, nudged, out, spikes)
-        return out, spikes
+        found = Settled(np.zeros((len(x), 3, self._plan.n_neurons), np.int32), np.zeros(len(x), np.int64), np.zeros(len(x), np.int64))
+        _rates(self._plan, self._w, x, self._ones, tokens, targets, nudged, *found)
+        return found
 
     def predict(self, x: npt.ArrayLike | None, *, tokens: TokenRows | None = None) -> npt.NDArray[np.int64]:
         """Class of each sample: the first output of largest free-phase rate."""

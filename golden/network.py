@@ -326,6 +326,11 @@ class Tokens:
         patterns = np.stack([np.pad(a, ((0, size - len(a)), (0, 0))) for a in arrays])
         return cls(patterns, np.arange(size) < np.array([len(a) for a in arrays])[:, None])
 
+    def take(self, indices: npt.ArrayLike) -> Tokens:
+        """Some samples."""
+        at = np.asarray(indices, np.int64)
+        return Tokens(self.patterns[at], self.present[at])
+
 
 class TokenRows(NamedTuple):
     """Patterns for a loaded memory, as rows of a table: sample j has the rows ``rows[off[j]: off[j + 1]]``.

@@ -85,13 +85,13 @@ class Identity:
     build_id: int
     max_payload: int = FRAME_BYTES - OVERHEAD
 
-    #: version, flags (bit 0: single port, 1: forwarding, 2: softmax), lanes, weight, fraction, accumulator and charge bits;
+    #: version, flags (bit 0: single port, 1: forwarding, 2: softmax, 3: early), lanes, weight, fraction, accumulator and charge bits;
     #: tiles, value groups, state groups, program words, max payload; build id
     LAYOUT = struct.Struct("<7Bx5HxxI")
 
     def pack(self) -> bytes:
         c, n = self.config, self.config.numerics
-        return self.LAYOUT.pack(VERSION, c.single_port | c.forwarding << 1 | c.softmax << 2, c.lanes,
+        return self.LAYOUT.pack(VERSION, c.single_port | c.forwarding << 1 | c.softmax << 2 | c.early << 3, c.lanes,
                                 n.weight_width, n.fraction, n.accumulator_width, n.charge_width,
                                 c.tiles, c.value_groups, c.state_groups, c.program_words, self.max_payload, self.build_id)
 
@@ -106,7 +106,8 @@ class Identity:
          build_id) = cls.LAYOUT.unpack(payload)
         numerics = Numerics(fraction=fraction, weight_width=weight, accumulator_width=accumulator, charge_width=charge)
         return cls(EngineConfig(lanes=lanes, tiles=tiles, value_groups=values, state_groups=states, program_words=words,
-                                single_port=bool(flags & 1), forwarding=bool(flags & 2), softmax=bool(flags & 4), numerics=numerics),
+                                single_port=bool(flags & 1), forwarding=bool(flags & 2), softmax=bool(flags & 4),
+                                early=bool(flags & 8), numerics=numerics),
                    build_id, max_payload)
 
 

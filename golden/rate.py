@@ -5,6 +5,8 @@
 
 What the spike count rounds away is still in the membrane; adding it back costs nothing and is local.  The division is a
 shift, so threshold x window is a power of two.
+
+A rate has *moved* when it differs from the one measured before by more than a tolerance; a phase that may end early ends when none has.
 """
 from __future__ import annotations
 
@@ -27,3 +29,8 @@ def rate_shift(threshold: int, window: int) -> int:
 def measure(charge: npt.ArrayLike, v: npt.ArrayLike, *, shift: int) -> Raw:
     """8-bit rates from raw charge and membrane of the same shape."""
     return np.clip(shift_right_floor(np.asarray(charge, np.int64) + np.asarray(v, np.int64), shift), 0, 255)
+
+
+def moved(rate: npt.ArrayLike, before: npt.ArrayLike, *, tolerance: int) -> npt.NDArray[np.bool_]:
+    """Which of two arrays of 8-bit rates differ by more than ``tolerance``."""
+    return np.abs(np.asarray(rate, np.int64) - np.asarray(before, np.int64)) > tolerance

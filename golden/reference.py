@@ -5,6 +5,7 @@ thing as instructions on lanes and memories; tests prove all three equal bit for
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +16,7 @@ from golden.lif import lif_step
 from golden.network import ONE, Network, Tokens, Weights
 from golden.nudge import nudge
 from golden.plasticity import Step, ep_update, learning_step
-from golden.rate import measure
+from golden.rate import measure, moved
 from golden.relay import query_shift, relay, retrieval
 from golden.softmax import softmax
 
@@ -27,6 +28,15 @@ class Recalled:
     query: dict[str, Raw] = field(default_factory=dict)
     retrieval: dict[str, Raw] = field(default_factory=dict)
     p: dict[str, Raw] = field(default_factory=dict)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Recalled]) -> Recalled:
+        return cls(*(_joined([getattr(r, kind) for r in parts]) for kind in ("query", "retrieval", "p")))
+
+
+def _joined(parts: Sequence[dict[str, Raw]]) -> dict[str, Raw]:
+    """Batches one after the other, by name."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 @dataclass
@@ -47,7 +57,8 @@ class State:
 
 @dataclass(frozen=True)
 class SampleResult:
-    """Rates are 8-bit, (batch, size), by population; ``prediction`` is the first output of largest free rate."""
+    """Rates are 8-bit, (batch, size), by population; ``prediction`` is the first output of largest free rate;
+    ``steps`` (batch,) are those of the free phase."""
 
     free: dict[str, Raw]
     plus: dict[str, Raw]
@@ -56,6 +67,15 @@ class SampleResult:
     spikes: int
     raster: dict[str, Raw]                                         #: (steps, batch, size) spikes, when recorded
     recalled: tuple[Recalled, Recalled, Recalled]                  #: at the end of the free, +beta and -beta phases
+    steps: Raw
+
+    @classmethod
+    def joined(cls, parts: Sequence[SampleResult]) -> SampleResult:
+        """One batch of several; nothing recorded."""
+        free, plus, minus = (_joined([getattr(r, phase) for r in parts]) for phase in ("free", "plus", "minus"))
+        recalled = tuple(Recalled.joined([r.recalled[k] for r in parts]) for k in range(3))
+        return cls(free, plus, minus, np.concatenate([r.prediction for r in parts]), sum(r.spikes for r in parts), {},
+                   (recalled[0], recalled[1], recalled[2]), np.concatenate([r.steps for r in parts]))
 
 
 NO_RATE = "no learning rate: give lr, or call set_learning_rate"
@@ -137,20 +157,31 @@ class Reference:
             state.charge[p.name] = state.charge[p.name] + self.raw.threshold * spike
             state.spike_count += int(spike.sum())
 
-    def _phase(self, state: State, steps: int, target: Raw | None, strength: int, raster: list[dict[str, Raw]] | None) -> dict[str, Raw]:
-        """Rates of the last window.  Memories are asked after every window; without one, only the last window is measured."""
+    def _settled(self, rates: dict[str, Raw], before: dict[str, Raw]) -> bool:
+        watched = [self.network.output] if self.raw.watch_output else list(rates)
+        return not any(moved(rates[k], before[k], tolerance=self.raw.early).any() for k in watched)
+
+    def _phase(self, state: State, steps: int, target: Raw | None, strength: int, raster: list[dict[str, Raw]] | None,
+               early: bool = False) -> tuple[dict[str, Raw], int]:
+        """Rates of the last window, and the number of steps, which is less than ``steps`` when an ``early`` phase has settled.
+
+        Memories are asked after every window; without one, and without an early end, only the last window is measured.
+        """
         rates: dict[str, Raw] = {}
         state.charge = {k: -v for k, v in state.v.items()}
+        windows = self.network.memories or early
         for left in range(steps - 1, -1, -1):
-            if left + 1 == self.raw.window or self.network.memories and (left + 1) % self.raw.window == 0:
+            if left + 1 == self.raw.window or windows and (left + 1) % self.raw.window == 0:
                 state.charge = {k: -v for k, v in state.v.items()}
             self._step(state, target, strength)
             if raster is not None:
                 raster.append(dict(state.spikes))
-            if left == 0 or self.network.memories and left % self.raw.window == 0:
-                rates = {k: measure(state.charge[k], state.v[k], shift=self.raw.rate_shift) for k in state.v}
+            if left == 0 or windows and left % self.raw.window == 0:
+                before, rates = rates, {k: measure(state.charge[k], state.v[k], shift=self.raw.rate_shift) for k in state.v}
                 self._recall(state, rates)
-        return rates
+                if early and steps - left >= self.raw.least * self.raw.window and self._settled(rates, before):
+                    return rates, steps - left
+        return rates, steps
 
     # -- what users call -------------------------------------------------------------------------------------------------
     def infer(self, x: Raw, tokens: Tokens | None = None, *, record: bool = False) -> SampleResult:
@@ -171,9 +202,17 @@ class Reference:
         if x.ndim != 2 or x.shape[1] != net.n_inputs:
             raise ValueError(f"inputs must have shape (batch, {net.n_inputs}), not {x.shape}")
         net.check_tokens(tokens, len(x))
+        early = self.raw.early >= 0
+        if early and len(x) > 1:                        # each ends at a time of its own
+            if record:
+                raise ValueError(f"phases that end early are recorded one sample at a time, not {len(x)}")
+            if y is not None and len(y) != len(x):
+                raise ValueError(f"targets must have shape {(len(x), net.n_outputs)}, not {y.shape}")
+            return SampleResult.joined([self._run(x[[j]], None if y is None else y[[j]], tokens and tokens.take([j]), learn=learn, record=False)
+                                        for j in range(len(x))])
         raster: list[dict[str, Raw]] | None = [] if record else None
         state, clamped = self._begin(x, tokens)
-        free = self._phase(state, self.raw.free, None, 0, raster)
+        free, steps = self._phase(state, self.raw.free, None, 0, raster, early)
         recalled = [state.recalled] * 3
         plus, minus = free, free
         if y is not None:
@@ -181,17 +220,17 @@ class Reference:
             if y.shape != (len(x), net.n_outputs):
                 raise ValueError(f"targets must have shape {(len(x), net.n_outputs)}, not {y.shape}")
             v, spikes = state.copy_dynamic()
-            plus = self._phase(state, self.raw.nudged, y, self.raw.strength, raster)
+            plus, _ = self._phase(state, self.raw.nudged, y, self.raw.strength, raster)
             recalled[1] = state.recalled
             state.v, state.spikes, state.recalled = v, spikes, recalled[0]
-            minus = self._phase(state, self.raw.nudged, y, -self.raw.strength, raster)
+            minus, _ = self._phase(state, self.raw.nudged, y, -self.raw.strength, raster)
             recalled[2] = state.recalled
             if learn:
                 self._learn({**clamped, **plus}, {**clamped, **minus}, recalled[1], recalled[2])
         frames = {p.name: np.stack([f[p.name] for f in raster]) for p in net.lif} if raster else {}
         free_recalled, plus_recalled, minus_recalled = recalled
         return SampleResult(free, plus, minus, free[net.output].argmax(axis=1), state.spike_count, frames,
-                            (free_recalled, plus_recalled, minus_recalled))
+                            (free_recalled, plus_recalled, minus_recalled), np.full(len(x), steps))
 
     def _learn(self, plus: dict[str, Raw], minus: dict[str, Raw], recalled_plus: Recalled, recalled_minus: Recalled) -> None:
         """Every synapse learns from what its two ends send into it; each head of a relay is an update of its own."""

@@ -73,6 +73,7 @@ _REGISTERS = (
         Field("FORWARDING", 17, 1, "EngineConfig.forwarding"),
         Field("SOFTMAX", 18, 1, "EngineConfig.softmax: memories"),
         Field("COUNTERS", 19, 1, "EngineConfig.counters: the registers from WEIGHT_WRITES on are there"),
+        Field("EARLY", 20, 1, "EngineConfig.early: loops that end early"),
     )),
     Register("NUMERICS", 0x08, Access.READ, "number formats, in bits", (
         Field("WEIGHT", 0, 8, "width of a weight"), Field("FRACTION", 8, 8, "bits behind the binary point"),
@@ -129,7 +130,7 @@ def constants(config: EngineConfig, build_id: int = 0) -> dict[str, int]:
     return {
         "ID": MAGIC,
         "VERSION": REGISTERS["VERSION"].pack(MAP=VERSION, LANES=c.lanes, SINGLE_PORT=c.single_port, FORWARDING=c.forwarding, SOFTMAX=c.softmax,
-                                             COUNTERS=c.counters),
+                                             COUNTERS=c.counters, EARLY=c.early),
         "NUMERICS": REGISTERS["NUMERICS"].pack(WEIGHT=n.weight_width, FRACTION=n.fraction, ACCUMULATOR=n.accumulator_width, CHARGE=n.charge_width),
         "TILES": c.tiles, "GROUPS": REGISTERS["GROUPS"].pack(VALUES=c.value_groups, STATES=c.state_groups),
         "PROGRAM_WORDS": c.program_words, "BUILD": build_id,

@@ -11,8 +11,8 @@ from amaranth import Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.activity import CODING, COMMAND, FETCH, NAMES, SOFTMAX_WALKS
-from golden.isa import MINUS, PLUS, STATIC, EngineConfig, Op
+from golden.activity import CODING, COMMAND, FETCH, NAMES, SOFTMAX_WALKS, WATCHING
+from golden.isa import MINUS, PLUS, STATIC, WATCH, EngineConfig, Op
 from hdl.isa import INSTRUCTION, has_mode
 
 COUNTS = data.ArrayLayout(32, len(NAMES))
@@ -62,6 +62,8 @@ class Activity(wiring.Component):
             command, fetch, more = cost(COMMAND, name), cost(FETCH, name), Signal(range(8), name=f"{name}_more")
             if name in CODING:
                 command = command | Mux(coding, CODING[name], 0)
+            if name in WATCHING and self.config.early:
+                command = command + Mux((ins.op == Op.MEASURE) & has_mode(ins, WATCH), WATCHING[name], 0)
             if name == "value_writes":
                 command = Mux(command != 0, has_mode(ins, PLUS) + has_mode(ins, MINUS), 0)
             if name == "spike_writes":

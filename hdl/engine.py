@@ -63,7 +63,7 @@ class Engine(wiring.Component):
             flows.eq(ins.op.matches(int(Op.DRIVE), int(Op.GATHER), int(Op.NUDGE))),
             dispatch.eq(sequencer.o.valid & ~executing & (flows | lanes.empty)),
             sequencer.o.ready.eq(~executing & (flows | lanes.empty)),
-            sequencer.idle.eq(finished),
+            sequencer.idle.eq(finished), sequencer.moved.eq(lanes.moved),
             learning.eq(ins.op == Op.LEARN), argmax.eq(ins.op == Op.ARGMAX),
         ]
         m.d.sync += start.eq(dispatch)

@@ -9,7 +9,7 @@
     RELAY                                  B address      >> 1 .. 4            >> rest, clip  --> V
     SOFTMAX                                A, B address   >> 1 .. 4            see hdl.softmax; e x R, two stages  --> V
     MARK                                   A address      --> Q
-    MEASURE                                A, Q address   Q + A                shift --> V
+    MEASURE                                A, Q address   Q + A, V address     shift --> V, - V      WATCH: moved
     SAVE RESTORE RESET                     A, S address   --> A, B, S
 
 Latency: as drawn, after ``weight_stages`` cycles.  Throughput: a command a cycle; LEARN on a single-port weight memory one in two.
@@ -21,14 +21,14 @@ from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.isa import ABSOLUTE, MINUS, PLUS, SCALED, STATIC, EngineConfig, Op
+from golden.isa import ABSOLUTE, MINUS, PLUS, SCALED, STATIC, WATCH, EngineConfig, Op
 from golden.plasticity import DITHER_COLUMN, DITHER_WIDTH, SHIFTS
 from golden.softmax import RECIPROCAL
 from hdl.fixed import lanes_of, popcount, ram, rotate, shape, times_index
 from hdl.isa import INSTRUCTION, command, group_bits, has_mode, lane_bits, signed_values, tile_bits
 from hdl.lif import Lif
 from hdl.plasticity import Plasticity
-from hdl.rate import Measure
+from hdl.rate import Measure, Moved
 from hdl.relay import Relay
 from hdl.softmax import Softmax
 from hdl.weights import WeightArray
@@ -56,6 +56,8 @@ class Lanes(wiring.Component):
     host_* : host access while no command is under way; W and V; data 1 + weight_stages cycles after the strobe.
     spike_count : Out
         Spikes of the group that a STEP writes in this cycle.
+    moved : Out(1)
+        A rate that is watched has moved; not while ``empty``.
     """
 
     latency = DEPTH
@@ -70,7 +72,7 @@ class Lanes(wiring.Component):
             "scan_spikes": Out(p), "scan_plus": Out(8 * p), "scan_minus": Out(8 * p),
             "host_write_w": In(p), "host_write_v": In(p), "host_read": In(1), "host_tile": In(tile), "host_e": In(lane),
             "host_group": In(group), "host_data": In(16), "host_w": Out(16 * p), "host_plus": Out(8 * p), "host_minus": Out(8 * p),
-            "spike_count": Out(range(p + 1)),
+            "spike_count": Out(range(p + 1)), "moved": Out(1),
         })
 
     def elaborate(self, platform):
@@ -128,8 +130,11 @@ class Lanes(wiring.Component):
                              Mux(valid[2] & copy2, Cat(group[2][:state], op[2] == Op.RESTORE), Cat(i.group[:state], 0)))),
             self.scan_spikes.eq(s_rd.data), self.scan_plus.eq(plus_rd.data), self.scan_minus.eq(minus_rd.data),
         ]
+        value_group = ahead.value_group
+        if cfg.early:                    # the rate before is there in the cycle of the new one
+            value_group = Mux(is_[Op.MEASURE][3], group[3], value_group)
         for rd in (plus_rd, minus_rd):
-            m.d.comb += rd.addr.eq(Mux(self.host_read, self.host_group, Mux(self.scan_take, self.scan_addr, ahead.value_group)))
+            m.d.comb += rd.addr.eq(Mux(self.host_read, self.host_group, Mux(self.scan_take, self.scan_addr, value_group)))
         for rd in (s_rd, plus_rd, minus_rd):
             m.d.comb += rd.en.eq(self.scan_fetch | ~self.scan_hold)
 
@@ -185,7 +190,8 @@ class Lanes(wiring.Component):
 
         above = Signal(17)
         m.d.sync += above.eq(-ins.gain[:15])
-        totals, spikes5, v5, q_new, rate4, updated = [], [], [], [], [], []
+        totals, spikes5, v5, q_new, rate4, far5, updated = [], [], [], [], [], [], []
+        tolerance = Mux(ins.gain[8:].any(), 255, ins.gain[:8])
         for j in range(p):
             def reg(like, name: str, j=j):
                 return Signal(like, name=f"{name}_{j}", reset_less=True)
@@ -246,6 +252,10 @@ class Lanes(wiring.Component):
             rate = m.submodules[f"rate{j}"] = Measure(cfg.numerics)
             m.d.comb += [rate.charge.eq(q_old[j]), rate.v.eq(a_old[j]), rate.shift.eq(ins.shift)]
             rate4.append(rate.rate)
+            if cfg.early:
+                move = m.submodules[f"moved{j}"] = Moved()
+                m.d.comb += [move.rate.eq(rate.rate), move.before.eq(plus_rd.data.word_select(j, 8)), move.tolerance.eq(tolerance)]
+                far5.append(move.far)
 
             update = m.submodules[f"plasticity{j}"] = Plasticity(cfg.numerics, registered=not cfg.single_port, signed_values=cfg.softmax)
             w4 = w1[j]
@@ -271,6 +281,8 @@ class Lanes(wiring.Component):
             s_wr.data.eq(Mux(step5, Cat(spikes5), Mux(reset3, 0, s_rd.data))),
             self.spike_count.eq(Mux(step5, popcount(Cat(spikes5)), 0)),
         ]
+        if cfg.early:
+            m.d.comb += self.moved.eq(is_[Op.MEASURE][5] & has_mode(ins, WATCH) & Cat(far5).any())
         write_v, at_v, v_new = measure4, group[4], Cat(rate4)
         if cfg.softmax:
             write_here = is_[Op.RELAY][5] | softmax.coded

@@ -1,13 +1,13 @@
-"""Rate from charge and membrane; bit-exact with golden.rate.measure.
+"""Rate from charge and membrane, and whether it has moved; bit-exact with golden.rate.measure and golden.rate.moved.
 
-    charge --(+)--|-- >> shift -- clip 0..255 --> rate
-    v --------'
+    charge --(+)--|-- >> shift -- clip 0..255 --> rate --(-)--|-- > tolerance --> far
+    v --------'                                before ---'
 
-Latency 1 (the bar), throughput 1.
+Latency 1 (a bar) each, throughput 1.
 """
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal
+from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -35,4 +35,20 @@ class Measure(wiring.Component):
             bits = Mux(n[level], bits[1 << level:][:width], bits[:width])
         over = (total[RATE_SHIFTS[0] + 8:-1] >> n[:3]).any()
         m.d.comb += self.rate.eq(Mux(total[-1], 0, Mux(over, 255, bits)))
+        return m
+
+
+class Moved(wiring.Component):
+    """Members: rate In(8), before In(8), tolerance In(8) held; far Out(1)."""
+
+    latency = 1
+
+    def __init__(self):
+        super().__init__({"rate": In(8), "before": In(8), "tolerance": In(8), "far": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        change = Signal(signed(9), reset_less=True)
+        m.d.sync += change.eq(self.rate - self.before)
+        m.d.comb += self.far.eq((change > self.tolerance) | (-change > self.tolerance))
         return m

@@ -4,17 +4,18 @@
                                         |
                                         +--> o: instructions for scanner, walker and lanes
 
-Fetch is one instruction ahead of execution.  Throughput: an instruction in 5 cycles.  Latency: 5 cycles from start to the first one.
+Fetch is one instruction ahead of execution; a NEXT of mode EARLY waits until all is executed, and decides by what has moved.
+Throughput: an instruction in 5 cycles.  Latency: 5 cycles from start to the first one.
 """
 from __future__ import annotations
 
 from itertools import pairwise
 
-from amaranth import Cat, Module, Signal
+from amaranth import Cat, Const, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.isa import INFER, WORDS, EngineConfig, Op
+from golden.isa import EARLY, INFER, WORDS, EngineConfig, Op
 from hdl.isa import INSTRUCTION
 
 
@@ -24,7 +25,9 @@ class Sequencer(wiring.Component):
     start, learn : In(1)
         Run from instruction 0; ``learn`` is sampled with start.
     idle : In(1)
-        Nothing is being executed: a HALT takes effect.
+        Nothing is being executed: a HALT takes effect, and a NEXT of mode EARLY.
+    moved : In(1)
+        A watched rate has moved; not while ``idle``.
     busy : Out(1)
         From the cycle after start until HALT.
     addr, read, word : Out, Out, In(32)
@@ -36,7 +39,7 @@ class Sequencer(wiring.Component):
 
     def __init__(self, config: EngineConfig):
         self.config = config
-        super().__init__({"start": In(1), "learn": In(1), "idle": In(1), "busy": Out(1),
+        super().__init__({"start": In(1), "learn": In(1), "idle": In(1), "moved": In(1), "busy": Out(1),
                           "addr": Out(range(config.program_words)), "read": Out(1), "word": In(32), "o": Out(stream.Signature(INSTRUCTION))})
 
     def elaborate(self, platform):
@@ -49,6 +52,12 @@ class Sequencer(wiring.Component):
         words = Signal(32 * (WORDS - 1), reset_less=True)
         fresh = Signal(INSTRUCTION)
         m.d.comb += [self.addr.eq(pc), fresh.as_value().eq(Cat(words, self.word)), o.p.eq(fresh)]
+        wait, last = Const(0), remaining == 1
+        if self.config.early:
+            early, moved = fresh.mode[EARLY.bit_length() - 1], Signal()
+            wait, last = early & ~self.idle, last | early & ~moved & (remaining <= fresh.count)
+            with m.If(self.moved):
+                m.d.sync += moved.eq(1)
 
         with m.FSM():
             with m.State("IDLE"):
@@ -56,6 +65,8 @@ class Sequencer(wiring.Component):
                 with m.If(self.start):
                     m.d.sync += self.busy.eq(1)
                     m.next = "FETCH0"
+                if self.config.early:
+                    m.d.sync += moved.eq(0)
             for k in range(WORDS):
                 with m.State(f"FETCH{k}"):
                     m.d.comb += self.read.eq(1)
@@ -72,12 +83,18 @@ class Sequencer(wiring.Component):
                             m.d.sync += [outer_start.eq(start), outer_left.eq(left)]
                         m.d.sync += [loop.eq(pc), remaining.eq(fresh.count)]
                     with m.Case(Op.NEXT):
-                        m.d.sync += remaining.eq(remaining - 1)
-                        with m.If(remaining != 1):
-                            m.d.sync += pc.eq(loop)
-                        for (start, left), (outer_start, outer_left) in pairwise(loops):
-                            with m.If(remaining == 1):
-                                m.d.sync += [start.eq(outer_start), left.eq(outer_left), outer_left.eq(0)]
+                        with m.If(wait):
+                            m.next = f"FETCH{WORDS}"
+                        with m.Else():
+                            m.d.sync += remaining.eq(remaining - 1)
+                            with m.If(~last):
+                                m.d.sync += pc.eq(loop)
+                            for (start, left), (outer_start, outer_left) in pairwise(loops):
+                                with m.If(last):
+                                    m.d.sync += [start.eq(outer_start), left.eq(outer_left), outer_left.eq(0)]
+                            if self.config.early:
+                                with m.If(early):
+                                    m.d.sync += moved.eq(0)
                     with m.Case(Op.MARK):
                         with m.If((fresh.count == 0) | (fresh.count == remaining)):
                             m.next = "ISSUE"

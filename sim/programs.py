@@ -11,7 +11,7 @@ import numpy as np
 
 from golden import relay, softmax
 from golden.fixed import Raw
-from golden.isa import PLUS, SCALED, STATIC, SYNAPTIC, THRESHOLD_MAX, WALK, WORDS, EngineConfig, Instruction, Op
+from golden.isa import EARLY, PLUS, SCALED, STATIC, SYNAPTIC, THRESHOLD_MAX, WALK, WORDS, EngineConfig, Instruction, Op
 from golden.lif import LEAKS
 from golden.plasticity import GAIN_MAX, SHIFTS
 from golden.rate import RATE_SHIFTS
@@ -54,7 +54,7 @@ def random_instruction(rng: np.random.Generator, config: EngineConfig, op: Op) -
     if op == Op.STEP:
         gain, shift = 1 << int(rng.integers(0, THRESHOLD_MAX.bit_length())), int(rng.choice(LEAKS))
     elif op == Op.MEASURE:
-        shift = int(rng.choice(RATE_SHIFTS))
+        gain, shift = int(rng.choice([0, 1, 16, 128, 254, 255, 256, 1 << 15])), int(rng.choice(RATE_SHIFTS))
     elif op == Op.LEARN:
         gain, shift = min(int(rng.integers(0, 2 * GAIN_MAX)), GAIN_MAX), int(rng.choice(SHIFTS))
     elif op in MEMORY:
@@ -91,7 +91,11 @@ def _random_body(rng: np.random.Generator, config: EngineConfig, loops: int) -> 
     if count and loops > 1 and rng.random() < 0.5:
         at = int(rng.integers(0, len(body) + 1))
         body[at:at] = _random_body(rng, config, loops - 1)
-    return [Instruction(op=Op.REPEAT, count=count), *body, Instruction(op=Op.NEXT)] if count else body
+    if not count:
+        return body
+    # one in two may end early, from its first iteration on or later or never
+    end = Instruction(op=Op.NEXT, mode=int(rng.choice([0, EARLY])) | int(rng.integers(0, 8)) << 1, count=int(rng.integers(0, count + 2)))
+    return [Instruction(op=Op.REPEAT, count=count), *body, end]
 
 
 def random_program(rng: np.random.Generator, config: EngineConfig) -> list[Instruction]:

@@ -1,7 +1,7 @@
 """Bench for hdl.sequencer.Sequencer against the order of golden.engine.EngineModel.trace.
 
-State space: random programs with loops, conditional marks and halts, learning or not.  Stall space: instructions are taken at once or at random;
-the engine is idle at once or late.
+State space: random programs with loops, some of which may end early, conditional marks and halts, learning or not; watched rates that have moved,
+at random.  Stall space: instructions are taken at once or at random; the engine is idle, and tells what has moved, at once or late.
 """
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from cocotb.triggers import ReadOnly, RisingEdge
 
 from golden.engine import EngineModel
-from golden.isa import FIELDS, Instruction, Op, assemble
+from golden.isa import FIELDS, WATCH, Instruction, Op, assemble
 from hdl.sequencer import Sequencer
 from sim.programs import random_program
 from sim.run import bench_config, engine_config
@@ -28,16 +28,28 @@ WIDTH = sum(width for _, width, _ in FIELDS)
 async def programs(dut: Any, o_pause: Pause, idle_pause: Pause) -> None:
     config, rng = engine_config(bench_config()), np.random.default_rng(random.getrandbits(32))
     words, score = [0] * config.program_words, Scoreboard()
-    await reset(dut, "start", "learn", "idle", "word")
+    await reset(dut, "start", "learn", "idle", "moved", "word")
     first: list[int] = []
+    moves: list[bool] = []                  # of the instructions that watch, in their order
+    due = 0                                 # moves that the sequencer has not been told of
+
+    def watches(instruction: Instruction) -> bool:
+        return config.early and instruction.op == Op.MEASURE and bool(instruction.mode & WATCH)
 
     def taken(payload: int) -> None:
+        nonlocal due
         first.append(now() - began)
-        score.actual(Instruction.decode(payload))
+        instruction = Instruction.decode(payload)
+        score.actual(instruction)
+        if watches(instruction):
+            due += moves.pop(0)
 
     async def memory() -> None:
+        nonlocal due
         while True:
-            dut.idle.value = int(not idle_pause())
+            told = due > 0 and not idle_pause()
+            dut.idle.value, dut.moved.value = int(not due and not idle_pause()), int(told)
+            due -= told
             await ReadOnly()
             read, addr = int(dut.read.value), int(dut.addr.value)
             await RisingEdge(dut.clk)
@@ -46,15 +58,19 @@ async def programs(dut: Any, o_pause: Pause, idle_pause: Pause) -> None:
 
     cocotb.start_soon(StreamSink(dut, "o", taken, pause=o_pause).run())
     cocotb.start_soon(memory())
-    n = 0
-    for _ in range(40):
+    n = ended_early = 0
+    for _ in range(60):
         program, learn = random_program(rng, config), bool(rng.integers(2))
         for k, word in enumerate(assemble(program)):
             words[k] = int(word)
-        trace = list(EngineModel(config, program).trace(learn=learn))
-        for instruction in trace:
+        model = EngineModel(config, program)
+        for instruction in model.trace(learn=learn):
             score.expect(instruction)
-        n += len(trace)
+            n += 1
+            if watches(instruction):
+                moves.append(rng.random() < 0.3)
+                model.moved |= moves[-1]
+        ended_early += model.ended_early
         dut.start.value, dut.learn.value = 1, int(learn)
         first.clear()
         began = now()
@@ -66,8 +82,8 @@ async def programs(dut: Any, o_pause: Pause, idle_pause: Pause) -> None:
             await RisingEdge(dut.clk)
             if not busy:
                 break
-        assert not busy and not score.outstanding
+        assert not busy and not score.outstanding and not moves and not due
         if o_pause is never and program[0].op not in (Op.REPEAT, Op.HALT, Op.MARK):
             assert first[0] == Sequencer.latency
-    assert WIDTH == 96
+    assert WIDTH == 96 and (ended_early > 10) == config.early
     score.finish(n)

@@ -7,7 +7,7 @@ from golden.fixed import DEFAULT, Numerics
 from golden.isa import EngineConfig
 from hdl.lif import Lif
 from hdl.plasticity import Plasticity
-from hdl.rate import Measure
+from hdl.rate import Measure, Moved
 from hdl.relay import Relay
 from hdl.scan import Scanner
 from hdl.sequencer import Sequencer
@@ -19,13 +19,24 @@ from sim.run import simulate
 NARROW = Numerics(fraction=8, weight_width=10, accumulator_width=20, charge_width=15)
 ENGINE = EngineConfig(lanes=4, tiles=20, value_groups=16, state_groups=8, program_words=96)
 SINGLE_PORT = dataclasses.replace(ENGINE, single_port=True, forwarding=False, softmax=False)
-WIDE = dataclasses.replace(ENGINE, lanes=16, weight_stages=2)
+WIDE = dataclasses.replace(ENGINE, lanes=16, weight_stages=2, early=True)
 
 
 @pytest.mark.parametrize("numerics", [DEFAULT, NARROW], ids=["default", "narrow"])
 @pytest.mark.parametrize("block, bench", [(Lif, "sim.lif"), (Measure, "sim.rate"), (Relay, "sim.relay")], ids=["lif", "rate", "relay"])
 def test_lane_block(block, bench, numerics, tmp_path):
     assert simulate(block(numerics), bench, tmp_path, config=numerics, simulator="icarus")
+
+
+def test_moved(tmp_path):
+    assert simulate(Moved(), "sim.moved", tmp_path, config={}, simulator="icarus")
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_sequencer_without_memories(early, tmp_path):
+    """A loop deep, or two where phases may end early."""
+    config = dataclasses.replace(SINGLE_PORT, early=early)
+    assert config.loops == 1 + early and simulate(Sequencer(config), "sim.sequencer", tmp_path, config=config, simulator="icarus")
 
 
 @pytest.mark.parametrize("lanes, numerics", [(4, NARROW), (4, DEFAULT), (8, DEFAULT), (16, DEFAULT)], ids=["narrow", "P4", "P8", "P16"])

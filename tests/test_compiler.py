@@ -9,7 +9,7 @@ import pytest
 from golden.compiler import CapacityError, Compiled
 from golden.engine import EngineModel
 from golden.fixed import Numerics
-from golden.isa import WORDS, EngineConfig, Op
+from golden.isa import EARLY, INFER, WATCH, WORDS, EngineConfig, Instruction, Op
 from golden.network import Network, Population, Synapse
 from golden.reference import one_hot
 from golden.schedule import Schedule
@@ -23,6 +23,7 @@ EDGES = (Synapse("x", "y"), Synapse("m", "q"), Synapse("b", "q"), Synapse("q", "
 NETS = {"stored": Network((X, B, Y, STORED, Q), EDGES[:4], "y", Schedule(nudged=16)),
         "loaded": Network((X, B, Y, LOADED, R), (EDGES[0], *EDGES[4:]), "y", Schedule(nudged=16)),
         "both": Network((X, B, Y, STORED, Q, LOADED, R), EDGES, "y", Schedule(nudged=16))}
+HALTS = Instruction(op=Op.HALT, mode=INFER)
 LANES = pytest.mark.parametrize("lanes", [2, 4, 8, 16, 32])
 
 
@@ -151,6 +152,26 @@ def test_programs_are_as_long_as_promised(eta):
     Compiled(NET, EngineConfig(lanes=4, program_words=words))
     with pytest.raises(CapacityError, match=f"needs {words} program words, this engine has {words - 1}"):
         Compiled(NET, EngineConfig(lanes=4, program_words=words - 1))
+
+
+def test_an_early_end_needs_an_engine_that_can():
+    net = replace(NET, schedule=Schedule(early=8))
+    with pytest.raises(CapacityError, match=r"free phase ends early, this engine cannot \(EngineConfig.early\)"):
+        Compiled(net, EngineConfig(lanes=4))
+    Compiled(net, EngineConfig(lanes=4, early=True, softmax=False))
+
+
+@pytest.mark.parametrize("watch", ["all", "output"])
+def test_only_the_free_phase_ends_early(watch):
+    """It alone watches and has a loop that may end early, from its second window on."""
+    plain, early = (Compiled(replace(NET, schedule=s), EngineConfig(lanes=4, early=True)).program(0.05)
+                    for s in (Schedule(), Schedule(early=9, watch=watch)))
+    assert early[early.index(HALTS):] == plain[plain.index(HALTS):]
+    seen, ends = ([i for i in early if i.op == op and i.mode & mode] for op, mode in ((Op.MEASURE, WATCH), (Op.NEXT, EARLY)))
+    groups = Compiled(NET, EngineConfig(lanes=4)).groups
+    assert [(i.dst, i.n_dst, i.gain) for i in seen] == [(0, 3, 9) if watch == "all" else (groups["output"].first, 1, 9)]
+    assert [i.count for i in ends] == [2]
+    assert not [i for i in plain if i.op == Op.NEXT and i.mode]
 
 
 def test_silence_costs_nothing():

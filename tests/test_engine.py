@@ -12,7 +12,7 @@ from equilif.verify import engine_for
 from golden.compiler import Compiled
 from golden.engine import EngineModel
 from golden.fixed import Numerics
-from golden.isa import ABSOLUTE, COLUMN, PLUS, EngineConfig, Instruction, Op
+from golden.isa import ABSOLUTE, COLUMN, EARLY, PLUS, WATCH, EngineConfig, Instruction, Op
 from golden.kernel import Kernel
 from golden.network import Network, Population, Synapse, TokenRows, save
 from golden.plasticity import DITHER_MASK, DITHER_UPDATE
@@ -28,12 +28,12 @@ NARROW = Numerics(fraction=8, weight_width=10, accumulator_width=20, charge_widt
 SMALL = EngineConfig(lanes=4, tiles=48, value_groups=16, state_groups=8, program_words=128, counters=True)
 CONFIGS = {
     "P4": SMALL,
-    "P4-single-port": dataclasses.replace(SMALL, single_port=True, forwarding=False, numerics=NARROW),
+    "P4-single-port": dataclasses.replace(SMALL, single_port=True, forwarding=False, early=True, numerics=NARROW),
     "P4-without-memories": dataclasses.replace(SMALL, single_port=True, forwarding=False, softmax=False, counters=False),
-    "P8": dataclasses.replace(SMALL, lanes=8),
-    "P16": dataclasses.replace(SMALL, lanes=16),
-    "P8-registered": dataclasses.replace(SMALL, lanes=8, weight_stages=2),
-    "P4-half-registered": dataclasses.replace(SMALL, weight_stages=1, numerics=Numerics(accumulator_width=32, charge_width=20)),
+    "P8": dataclasses.replace(SMALL, lanes=8, early=True),
+    "P16": dataclasses.replace(SMALL, lanes=16, early=True),
+    "P8-registered": dataclasses.replace(SMALL, lanes=8, weight_stages=2, early=True),
+    "P4-half-registered": dataclasses.replace(SMALL, weight_stages=1, early=True, numerics=Numerics(accumulator_width=32, charge_width=20)),
 }
 
 
@@ -55,7 +55,7 @@ def compare(engine, model, what):
 
 def test_random_programs(engine):
     """300 programs on each of seven engines, memories carried over from one to the next; 1,440 programs and more have a SOFTMAX."""
-    config, model, n_softmax = engine.config, EngineModel(engine.config), 0
+    config, model, n_softmax, ended_early = engine.config, EngineModel(engine.config), 0, 0
     for name in ("a", "b", "q", "s", "plus", "minus"):
         assert not engine.memory(name).any()
     rng = np.random.default_rng(config.lanes + config.single_port)
@@ -76,7 +76,9 @@ def test_random_programs(engine):
         assert result.activity == (tuple(model.activity) if config.counters else ()), f"program {k}"
         compare(engine, model, f"program {k}")
         n_softmax += any(i.op == Op.SOFTMAX for i in program)
+        ended_early += model.ended_early
     assert n_softmax >= 240 or not config.softmax
+    assert (ended_early > 100) == config.early
 
 
 @pytest.mark.parametrize("simulator", ["icarus", "verilator"])
@@ -130,6 +132,36 @@ NETWORKS = {
     "two hidden": Network.chain(20, 17, 9, 5, schedule=Schedule(free=12, nudged=8)),
     "graph with skips": GRAPH,
 }
+
+
+EARLY_ENDS = {
+    "all settle": dataclasses.replace(GRAPH, schedule=Schedule(free=40, nudged=6, window=4, leak=3, early=24)),
+    "output settles": Network.chain(20, 17, 9, 5, schedule=Schedule(free=32, window=4, early=20, watch="output", least=3)),
+    "memory settles": Network.attention(9, 6, 2, 7, 5, schedule=Schedule(free=64, nudged=16, early=10)),
+}
+
+
+@pytest.mark.parametrize("lanes", [4, 8, 16])
+@pytest.mark.parametrize("name", EARLY_ENDS)
+def test_networks_that_end_early_are_the_kernel(name, lanes):
+    """Rates of all phases, predictions, spikes and weights; the samples that end earlier take fewer cycles."""
+    network, rng = EARLY_ENDS[name], np.random.default_rng(5)
+    config = EngineConfig(lanes=lanes, tiles=256, value_groups=128, state_groups=32, program_words=1024, early=True, softmax=bool(network.memories))
+    _, x, labels, tokens = memory_case(network, rng, 12)
+    kernel = Kernel(network, network.initial_weights(3), lr=0.05)
+    rtl, took = VerilatedNetwork(Compiled(network, config), kernel.weights, eta=0.05), []
+    for j, y in enumerate(one_hot(labels, network.n_outputs)):
+        patterns = tokens[j] and tokens[j].sample(0)
+        rates, spikes, steps = kernel.settle(x[[j]], y[None], tokens=tokens[j])
+        inferred = rtl.sample(x[j].astype(np.int64), tokens=patterns)
+        assert inferred.prediction == kernel.predict(x[[j]], tokens=tokens[j])[0] and np.array_equal(rtl.rates()[0], rates[0, 0])
+        result = rtl.sample(x[j].astype(np.int64), y, tokens=patterns)
+        assert (result.prediction, result.spikes) == (inferred.prediction, spikes[0]) and np.array_equal(rtl.rates(), rates[0, 1:])
+        assert kernel.train(x[[j]], labels[[j]], tokens=tokens[j]).steps == steps[0]
+        for synapse, w in rtl.weights.items():
+            assert np.array_equal(w, kernel.weights[synapse]), (j, synapse)
+        took.append((int(steps[0]), inferred.cycles))
+    assert len({steps for steps, _ in took}) > 1 and min(took)[1] < max(took)[1], took
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -296,3 +328,18 @@ def test_cycles_of_learn(engine):
 
     for n_dst in range(3, 8):
         assert learn(n_dst + 1) - learn(n_dst) == 2 * p * (2 if config.single_port else 1), n_dst
+
+
+def test_cycles_of_an_early_end(engine):
+    """A NEXT that may end its loop waits for the lanes; an engine that cannot goes on, and waits for nothing."""
+    early, stages = engine.config.early, engine.config.weight_stages
+
+    def loop(n, n_dst, count):
+        measure = Instruction(op=Op.MEASURE, mode=WATCH | PLUS, gain=255, shift=2, dst=0, n_dst=n_dst)
+        return cycles(engine, Instruction(op=Op.REPEAT, count=n), measure, Instruction(op=Op.NEXT, mode=EARLY, count=count))
+
+    for n_dst in range(1, 9):
+        once, more = loop(1, n_dst, 0), loop(2, n_dst, 0) - loop(1, n_dst, 0)
+        assert not early or (once, more) == (21 + n_dst + stages, 12 + n_dst + stages)
+        assert loop(5, n_dst, 5) == (once if early else once + 4 * more)
+        assert loop(5, n_dst, 3) == once + (2 if early else 4) * more

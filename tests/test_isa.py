@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from golden.engine import EngineModel, wrap
 from golden.fixed import SQ
-from golden.isa import FIELDS, INFER, WORDS, EngineConfig, Instruction, Op, ProgramError, assemble, check, disassemble
+from golden.isa import EARLY, FIELDS, INFER, MINUS, PLUS, WATCH, WORDS, EngineConfig, Instruction, Op, ProgramError, assemble, check, disassemble
 from golden.plasticity import GAIN_MAX
 
 CONFIG = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16, program_words=60)
@@ -111,6 +111,39 @@ def test_loops_marks_and_halts():
     engine = EngineModel(CONFIG, [REPEAT, MARK, late, NEXT, replace(HALT, mode=INFER), STEP, HALT])
     assert list(engine.trace(learn=False)) == [MARK, MARK, late, MARK]
     assert list(engine.trace(learn=True)) == [MARK, MARK, late, MARK, STEP]
+
+
+@pytest.mark.parametrize("moves, count, runs", [
+    ([False] * 5, 5, 1), ([False] * 5, 4, 2), ([False] * 5, 0, 5), ([True, True, False, True, True], 5, 3), ([True, False, True, True, True], 3, 5),
+    ([True] * 5, 5, 5),
+])
+def test_a_loop_ends_early(moves, count, runs):
+    """When nothing has moved since the last check and few enough iterations are left; an engine that cannot runs them all."""
+    watch = Instruction(op=Op.MEASURE, mode=WATCH, dst=0, n_dst=1, shift=2)
+    end = replace(NEXT, mode=EARLY, count=count)
+    for config in (replace(CONFIG, early=True), CONFIG):
+        engine = EngineModel(config, [replace(REPEAT, count=5), watch, end, MARK, HALT])
+        for run in range(2):                                         # a run begins with nothing moved
+            ran = []
+            for instruction in engine.trace(learn=False):
+                ran.append(instruction)
+                engine.moved |= instruction == watch and moves[len(ran) - 1]
+            assert ran == [watch] * (runs if config.early else 5) + [MARK], (config.early, run)
+            assert engine.ended_early == (config.early and runs < 5)
+
+
+def test_moved_is_told_by_the_rate_before():
+    """By more than the tolerance, up or down, in any lane of V.plus; V.minus says nothing, and what is written does not count."""
+    watch = Instruction(op=Op.MEASURE, mode=WATCH | PLUS | MINUS, dst=1, n_dst=2, shift=2, gain=7)
+    for before, want in ((100, False), (93, False), (107, False), (92, True), (108, True), (0, True)):
+        engine = EngineModel(replace(CONFIG, early=True), [watch, HALT])
+        engine.q[:] = 400                                            # a rate of 100
+        engine.plus[1:3], engine.minus[:] = 100, 7
+        engine.plus[2, 3] = before
+        engine.run(learn=False)
+        assert engine.moved == want and (engine.plus[1:3] == 100).all() and not engine.plus[0].any()
+        engine.run(learn=False)
+        assert not engine.moved
 
 
 def test_an_engine_refuses_a_bad_program_when_it_is_loaded():

@@ -2,7 +2,7 @@
 
 State space: chains of 0 to 3 hidden populations and arbitrary graphs (skips, loops, populations in any update order, several inputs
 and constants between them), with one memory of 1 to 4 heads or two of 1 or 2, loaded or stored; sizes around multiples of the lane count,
-random formats, schedules, leaks, nudges, learning rates, gains and sharpness, weights from alive to full scale, counters up to
+random formats, schedules, early ends, leaks, nudges, learning rates, gains and sharpness, weights from alive to full scale, counters up to
 their wrap; several samples in a row, each learned.
 """
 from __future__ import annotations
@@ -74,7 +74,12 @@ def networks(draw, memories=False):
     one = 2**fraction
     beta = draw(st.sampled_from([b for b in (0.125, 0.3, 0.5, 1.0, 2.0) if 1 <= round(b * threshold) <= STRENGTH_MAX]))
     free, nudged = ((window * draw(st.integers(1, 3)) if memories else window + draw(st.integers(0, 6))) for _ in range(2))
-    schedule = Schedule(window=window, free=free, nudged=nudged, beta=beta, threshold=threshold / one, leak=draw(st.sampled_from(LEAKS)))
+    early = {}
+    if draw(st.booleans()):
+        n = draw(st.integers(2, 5))
+        free, early = n * window, {"early": draw(st.sampled_from([0, 1, 4, 16, 64, 255])), "watch": draw(st.sampled_from(["all", "output"])),
+                                   "least": draw(st.integers(2, n))}
+    schedule = Schedule(window=window, free=free, nudged=nudged, beta=beta, threshold=threshold / one, leak=draw(st.sampled_from(LEAKS)), **early)
     numerics = Numerics(fraction=fraction, weight_width=draw(st.integers(4, 16)), charge_width=charge_width)
     if memories:
         populations, synapses, output = draw(with_memories(fraction))
@@ -125,7 +130,7 @@ def check_kernel(network, weights, eta, counter, x, labels, sequences):
     for j, y in enumerate(one_hot(labels, network.n_outputs)):
         one = x[j: j + 1]
         tokens, rows = tokens_of(network, sequences and sequences[j])
-        rates, spikes = kernel.rates(one, y[None], tokens=rows)
+        rates, spikes, steps = kernel.settle(one, y[None], tokens=rows)
         assert kernel.predict(one, tokens=rows) == reference.infer(one, tokens).prediction
         result = reference.train(one, y[None], tokens)
         for got, expected in zip(rates[0], (result.free, result.plus, result.minus), strict=True):
@@ -133,6 +138,9 @@ def check_kernel(network, weights, eta, counter, x, labels, sequences):
         epoch = kernel.train(one.astype(np.uint8), labels[j: j + 1], tokens=rows)
         assert (epoch.samples, epoch.hits) == (1, int(result.prediction[0] == labels[j]))
         assert epoch.spikes == spikes[0] == result.spikes
+        assert epoch.steps == steps[0] == result.steps[0]
+        if network.schedule.early is not None:
+            event(f"ended {'early' if steps[0] < network.schedule.free else 'at the end'}")
         assert kernel.counter == reference.counter
         for name, w in kernel.weights.items():
             assert (w == reference.weights[name]).all(), name
@@ -159,7 +167,7 @@ def check_engines(network, weights, eta, counter, x, labels, sequences):
     reference = Reference(network, weights, lr=eta, counter=counter)
     engines = []
     for lanes in LANES:
-        config = EngineConfig(lanes=lanes, tiles=2048, program_words=1024, numerics=network.numerics)
+        config = EngineConfig(lanes=lanes, tiles=2048, program_words=1024, early=True, numerics=network.numerics)
         compiled = Compiled(network, config)
         engine = EngineModel(config, compiled.program(eta))
         assert disassemble(assemble(engine.program)) == engine.program
@@ -204,16 +212,19 @@ def test_engine_is_the_reference_with_memories_at_every_lane_count(case):
     check_engines(*case)
 
 
-def test_a_batch_is_its_samples_one_by_one():
-    """Inference of a batch in the reference and in the kernel, and a training order."""
-    network = Network.chain(6, 5, 3)
+@pytest.mark.parametrize("early", [None, 24])
+def test_a_batch_is_its_samples_one_by_one(early):
+    """Inference of a batch in the reference and in the kernel, and a training order; with an early end, each sample has one of its own."""
+    network = Network.chain(6, 5, 3, schedule=Schedule(window=4, early=early))
     x = np.random.default_rng(0).integers(0, 256, (7, 6)).astype(np.uint8)
     labels, order = np.arange(7) % 3, np.array([6, 0, 3, 3])
     batch, kernel = Reference(network).infer(x), Kernel(network, lr=0.01)
     assert kernel.predict(x).tolist() == batch.prediction.tolist()
-    assert kernel.rates(x)[1].sum() == batch.spikes
+    rates, spikes, steps = kernel.settle(x)
+    assert rates[:, 0].tolist() == np.concatenate([batch.free[p.name] for p in network.lif], axis=1).tolist() and spikes.sum() == batch.spikes
+    assert steps.tolist() == batch.steps.tolist() and (steps.min() < steps.max() if early else set(steps) == {network.schedule.free})
     assert kernel.accuracy(x, batch.prediction) == 1.0
-    kernel.train(x, labels, order)
+    assert kernel.train(x, labels, order).steps >= steps.min() * len(order)
     one_by_one = Kernel(network, lr=0.01)
     for j in order:
         one_by_one.train(x[j: j + 1], labels[j: j + 1])

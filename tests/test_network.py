@@ -103,6 +103,13 @@ def test_what_can_be_joined(pre, post):
     (lambda: Schedule(nudged=512), r"nudged must be in 8\.\.511 steps.*not 512"),
     (lambda: Schedule(window=6), "window must be a power of two, not 6"),
     (lambda: Schedule(leak=9), "leak must be .* not 9"),
+    (lambda: Schedule(early=256), r"early must be a tolerance in 0\.\.255, not 256"),
+    (lambda: Schedule(early=-1), r"early must be a tolerance in 0\.\.255, not -1"),
+    (lambda: Schedule(free=20, early=8), "whole windows: free 20 must be a multiple of 8"),
+    (lambda: Schedule(early=8, least=4), r"least must be in 2\.\.3 windows, which 24 free steps have, not 4"),
+    (lambda: Schedule(early=8, least=1), r"least must be in 2\.\.3 windows"),
+    (lambda: Schedule(early=8, free=8), r"least must be in 2\.\.1 windows"),
+    (lambda: Schedule(early=8, watch="input"), "watch must be all or output, not 'input'"),
     (lambda: Schedule(beta=0), r"beta must be in \(0, 2\], not 0"),
     (lambda: Schedule(threshold=0.3).raw(), "threshold must be a power of two"),
     (lambda: Schedule(beta=1e-5).raw(), "below one step of the membrane"),
@@ -182,6 +189,7 @@ def test_check_weights_names_the_synapse(spoil, message):
 
 
 @pytest.mark.parametrize("net", [
+    replace(NET, schedule=Schedule(free=32, early=8, watch="output", least=3)),
     replace(NET, schedule=Schedule(free=30, beta=0.25, leak=3), numerics=Numerics(fraction=8, weight_width=10)), MEMORY, LOADED])
 def test_round_trip(net, tmp_path):
     w = net.initial_weights(1)

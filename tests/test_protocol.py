@@ -77,7 +77,8 @@ def problem():
 
 
 # -- layouts -----------------------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("config", [CONFIG, EngineConfig(), EngineConfig(single_port=True, lanes=8, tiles=1 << 15, forwarding=False, softmax=False)])
+@pytest.mark.parametrize("config", [CONFIG, EngineConfig(), EngineConfig(single_port=True, lanes=8, tiles=1 << 15, forwarding=False, softmax=False),
+                                    EngineConfig(early=True, softmax=False)])
 def test_identity_round_trip(config):
     identity = Identity(config, 0xDEADBEEF, 1018)
     assert Identity.unpack(identity.pack()) == identity

@@ -8,7 +8,7 @@ import pytest
 
 from golden.lif import lif_step
 from golden.nudge import nudge
-from golden.rate import measure, rate_shift
+from golden.rate import measure, moved, rate_shift
 
 THRESHOLD, WINDOW = 256, 8
 
@@ -59,6 +59,13 @@ def test_a_drive_outside_the_range_is_clipped(drive):
         v, spike = lif_step(v, drive, threshold=THRESHOLD, leak=0)
         charge = charge + THRESHOLD * spike
     assert measure(charge, v, shift=rate_shift(THRESHOLD, WINDOW)) == (0 if drive <= 0 else 255)
+
+
+@pytest.mark.parametrize("tolerance", [0, 1, 100, 254, 255])
+def test_moved_is_a_distance(tolerance):
+    a, b = np.meshgrid(np.arange(256), np.arange(256))
+    assert (moved(a, b, tolerance=tolerance) == (np.maximum(a, b) - np.minimum(a, b) > tolerance)).all()
+    assert not moved(0, tolerance, tolerance=tolerance) and not moved(tolerance, 0, tolerance=tolerance)
 
 
 @pytest.mark.parametrize("strength", [1, 77, 2048, 4096, -1, -77, -2048, -4096])
