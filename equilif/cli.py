@@ -58,6 +58,16 @@ class Images(StrEnum):
     fashion = "fashion"
 
 
+class Trainable(StrEnum):
+    """equilif.rates.SETTINGS."""
+
+    digits = "digits"
+    mnist = "mnist"
+    fashion = "fashion"
+    spoken = "spoken"
+    vowels = "vowels"
+
+
 DataArgument = Annotated[Data, typer.Argument(help="Data set. The 8x8 digits come with scikit-learn; missing ones say what they need.")]
 Folder = Annotated[Path | None, typer.Option("--data", help="Folder of the data set (images in torchvision's layout).", show_default="./data")]
 Json = Annotated[Path | None, typer.Option("--json", help="Also write what is printed to this file, as JSON.", metavar="FILE")]
@@ -244,7 +254,10 @@ def _trained(path: Path) -> tuple[Network, Weights, Preset]:
     from equilif.presets import PRESETS
     from equilif.train import HISTORY, read_history
     from golden import network as networks
-    beside = path.with_name(HISTORY)
+    beside, by_rates = path.with_name(HISTORY), path.with_name("rates.json")
+    if by_rates.exists() and not beside.exists():
+        import json
+        return *networks.load(path), PRESETS[json.loads(by_rates.read_text())["data"]]
     return *networks.load(path), read_history(beside)[0] if beside.exists() else PRESETS[Data.digits]
 
 
@@ -282,7 +295,7 @@ def verify(
     seed = preset.seeds[0] if seed is None else seed
     net, weights = _network(network, preset, loaded, seed)
     net = _scheduled(net, free=free, window=window, early=early, watch=watch and watch.value)
-    n, epochs = len(loaded.x_train), preset.epochs if full else 1
+    n, epochs = len(loaded.x_train), 0 if net.forward else preset.epochs if full else 1      # without feedback it is run, not taught
     count = n if everything or full else min(samples, n)
     plan = Plan([(preset.rate(e), order(seed, e, n)[:count], functools.partial(inputs, loaded, preset, seed, e)) for e in range(epochs)],
                 len(loaded.x_test) if everything or full else min(samples, len(loaded.x_test)))
@@ -727,6 +740,80 @@ def info(json: Json = None) -> dict[str, Any]:
                                   [[n, f"{b['clock_hz'] / 1e6:g}", *(str(b["engine"][c]) for c in columns)]
                                    for n, b in found["boards"].items()]))
     return found
+
+
+# -- rates ----------------------------------------------------------------------------------------------------------------
+@command()
+def rates(
+    data: Annotated[Trainable, typer.Argument(help="Data set.")] = Trainable.digits,
+    hidden: Annotated[list[int] | None, typer.Option(help="Size of a hidden population; repeat for more of them.", min=1, show_default=False)] = None,
+    conv: Annotated[list[int] | None, typer.Option(help="In their place, channels of a convolution with average pooling, in real numbers only; "
+                                                        "repeat for more of them.", min=1, show_default=False)] = None,
+    feedback: Annotated[bool | None, typer.Option("--feedback/--feed-forward", help="Symmetric synapses, or forward ones only.",
+                                                  show_default="the data set's")] = None,
+    epochs: Annotated[int | None, typer.Option(show_default=False)] = None,
+    batch: Annotated[int | None, typer.Option(help="Samples a step, of all processes together.", show_default=False)] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate of AdamW; falls to zero as a cosine.", show_default=False)] = None,
+    weight_decay: Annotated[float | None, typer.Option(show_default=False)] = None,
+    dropout: Annotated[float | None, typer.Option(help="Part of the hidden neurons that a sample does without.", show_default=False)] = None,
+    shift: Annotated[float | None, typer.Option(help="Part of the training images moved by a pixel.", show_default=False)] = None,
+    flip: Annotated[float | None, typer.Option(help="Part of the training images mirrored.", show_default=False)] = None,
+    without: Annotated[list[int] | None, typer.Option(help="A class to hold back; repeat for more of them.", show_default=False)] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights and sample order.", show_default="0")] = None,
+    folder: Folder = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the files.", show_default="results/rates-<data set>")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out; --epochs may lengthen it.")] = False,
+    json: Json = None,
+) -> dict[str, Any]:
+    """Train the fixed point of a network's mean rates by implicit differentiation, on a GPU where there is one; save it as spiking network.
+
+    Several GPUs or machines:  [bold]torchrun --nproc-per-node 4 -m equilif rates mnist[/]
+
+    Example:  [bold]equilif rates mnist --data DIR --hidden 512 --epochs 20[/]
+    """
+    from equilif import rates as module
+    out = out or Path("results") / f"rates-{data}"
+    options = {"hidden": hidden and tuple(hidden), "channels": conv and tuple(conv), "feedback": feedback, "batch": batch, "lr": lr,
+               "weight_decay": weight_decay, "dropout": dropout, "shift": shift, "flip": flip, "without": without and tuple(without), "seed": seed}
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    if resume:
+        if given:
+            raise ValueError(f"a resumed run keeps its settings: leave out {', '.join(f'--{name}' for name in given)}")
+        run = module.Training.resume(out, folder, epochs=epochs)
+    else:
+        settings = dataclasses.replace(module.SETTINGS[data], **given)
+        run = module.Training.start(dataclasses.replace(settings, epochs=epochs or settings.epochs), folder)
+    show.console.quiet = run.distributed.rank > 0
+    files = show.train_rates(run, out)
+    last = run.history[-1]
+    show.console.print(f"test accuracy [bold]{last.test_accuracy:.2%}[/] in real numbers after {last.epoch} epochs; "
+                       f"saved {', '.join(files)} in {out}")
+    return {**run.to_dict(), "accuracy": last.test_accuracy, "out": out, "files": files}
+
+
+@command()
+def deploy(
+    run: Annotated[Path, typer.Argument(help="Folder of `equilif rates`.")],
+    steps: Annotated[list[int] | None, typer.Option(help="Time steps; repeat for more of them.", min=2, show_default="4 to 64")] = None,
+    samples: Annotated[int, typer.Option(help="Samples for average rates and gradients.", min=1)] = 100,
+    folder: Folder = None,
+    json: Json = None,
+) -> dict[str, Any]:
+    """From real numbers to spikes: accuracy at each step of the way, what rounding did, how fast average rates settle.
+
+    Example:  [bold]equilif deploy results/rates-mnist --data DIR[/]
+    """
+    from equilif import deploy as module
+    from equilif import rates as training
+    trained = training.Training.resume(run, folder)
+    model = trained.trainer.model
+    if trained.deployed is None:
+        raise ValueError(f"{run} holds convolutions: they run in real numbers only")
+    with show.console.status("") as status:
+        found = module.deploy(model, trained.data, steps=steps or module.STEPS, samples=samples, progress=status.update)
+    files = show.deployment(found, f"{trained.data.name} {trained.sizes}", run)
+    show.console.print(f"saved {', '.join(files)} in {run}" if files else "")
+    return {"data": trained.data.name, "sizes": trained.sizes, **found.to_dict(), "files": files}
 
 
 # -- demo -----------------------------------------------------------------------------------------------------------------

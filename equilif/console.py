@@ -13,7 +13,9 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from equilif.attention import Attention
+    from equilif.deploy import Deployment
     from equilif.evaluate import Evaluation
+    from equilif.rates import Training as RateTraining
     from equilif.recall import Recall
     from equilif.train import Training
     from equilif.verify import Plan, Report
@@ -82,7 +84,60 @@ def train(run: Training, out: Path, *, every: float = 30.0) -> None:
                       f"{record.samples_per_second:,.0f} samples/s", soft_wrap=True)
 
 
-def learning_curve(run: Training, out: Path) -> list[str]:
+def train_rates(run: RateTraining, out: Path) -> list[str]:
+    """What is left, saved after each epoch; names of the files."""
+    s = run.settings
+    console.print(f"[bold]{s.data}[/] {run.sizes}{'' if s.feedback else ', feed-forward'}, {len(run.data.x_test):,} test samples, batch {s.batch}, "
+                  f"seed {s.seed}; {run.distributed.world} process{'es' * (run.distributed.world > 1)} on {run.trainer.device}")
+    if run.history:
+        console.print(f"resuming after epoch {len(run.history)}")
+    files = run.save(out)
+    while not run.done:
+        with bar() as progress:
+            task = progress.add_task(f"epoch {len(run.history) + 1:2}/{s.epochs}", total=len(s.order(run.data, 0)), note="")
+
+            def step(samples: int, loss: float, progress: Progress = progress, task: Any = task) -> None:
+                progress.update(task, completed=samples, note=f"loss {loss:.4f}")
+
+            r = run.epoch(step)
+        files = run.save(out)
+        console.print(f"epoch {r.epoch:2}  lr {r.lr:.5f}  loss {r.loss:.4f}  running {r.train_accuracy:6.2%}  test [bold]{r.test_accuracy:6.2%}[/]  "
+                      f"{r.there:4.1f} and {r.back:4.1f} sweeps, {r.settled:.2%} settled  {r.samples_per_second:,.0f} samples/s", soft_wrap=True)
+    return files if run.distributed.rank else [*files, *learning_curve(run, out)]
+
+
+def deployment(found: Deployment, title: str, out: Path) -> list[str]:
+    """Tables, and the picture where matplotlib is installed."""
+    from equilif.extras import MissingExtra
+    rows = [["real numbers", f"{found.real:.2%}", "", ""], ["fixed-point weights, exact rates", f"{found.rates:.2%}", f"{found.parted:,}", ""]]
+    rows += [[f"spikes, {s.steps} steps", f"{s.accuracy:.2%}", f"{s.parted:,}", f"{s.spikes_per_sample:,.0f}"] for s in found.spiking]
+    console.print(table(f"{title}, {found.samples:,} test samples", ["", "right", "part", "spikes a sample"], rows))
+    console.print(table("\nquantisation, in thresholds", ["synapse", "weights", "largest", "step", "largest error", "rms error", "saturated"],
+                        [[q.synapse, f"{q.weights:,}", f"{q.largest:.3f}", f"{q.step:.2g}", f"{q.error:.2g}", f"{q.rms:.2g}", f"{q.saturated:,}"]
+                         for q in found.quantisation]))
+    console.print("[dim]part: predictions that differ, of the rates from the real numbers', of the spikes from the rates'[/]")
+    c = found.convergence
+    console.print(f"\naverage rates of {c.samples} samples: error ~ T^[bold]{c.slope:.3f}[/] without a leak, {c.errors[0][0]:.1e} at T = "
+                  f"{c.times[0]} to {c.errors[0][-1]:.1e} at {c.times[-1]:,}; floor with a leak "
+                  + ", ".join(f"of 1/{1 << leak}: {e:.4f}" for leak, e in sorted(c.floors.items())))
+    if g := found.gradients:
+        console.print(f"gradient of {g['samples']} training samples: cosine of implicit differentiation with {g['steps']} unrolled sweeps "
+                      f"{_number(g['all']['unrolled'])}, with EP at beta {g['beta']:g} {_number(g['all']['ep'])} ({_number(g['ep_all'])} with the "
+                      f"{g['crossed']} samples where the nudge crosses an edge of the clip; {g['elsewhere']} settle elsewhere)")
+    try:
+        from equilif import plots
+    except MissingExtra as e:
+        console.print(f"[yellow]no picture: {escape(str(e))}[/]")
+        return []
+    plots.deployment(found, title, out / plots.DEPLOYMENT)
+    return [plots.DEPLOYMENT]
+
+
+def _number(cosine: float | None) -> str:
+    return "-" if cosine is None else f"{cosine:.6f}"
+
+
+def learning_curve(run: Training | RateTraining, out: Path) -> list[str]:
     """Its file, where matplotlib is installed: a run shall not fail for want of a picture."""
     from equilif.extras import MissingExtra
     try:

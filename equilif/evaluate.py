@@ -55,7 +55,7 @@ def evaluate(network: Network, weights: Weights, x: npt.NDArray[np.uint8], label
     n, most = network.n_outputs, network.schedule.free
     if labels.max() >= n:
         raise ValueError(f"the network has {n} outputs, the labels go up to {labels.max()}")
-    chip = make(network, weights)
+    chip = make(network, weights, lr=0.0)
     if not isinstance(chip, Kernel):
         runs = list(chip.infer(x, tokens=tokens))
         return _evaluation(n, labels, np.array([r.prediction for r in runs], np.int64), np.array([r.spikes for r in runs]), {}, {}, most)

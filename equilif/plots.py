@@ -4,7 +4,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,9 @@ from equilif.extras import needs
 from equilif.recall import Recall
 from equilif.results import write_bytes
 from equilif.trace import Trace
-from equilif.train import EpochRecord
+
+if TYPE_CHECKING:
+    from equilif.deploy import Deployment  # needs torch
 
 with needs("plot"):
     import matplotlib
@@ -29,7 +31,7 @@ STYLE = {
     "xtick.major.width": 0.8, "ytick.major.width": 0.8, "legend.frameon": False,
 }
 CURVE, CONFUSION, SETTLING, RECALL = "learning_curve.png", "confusion.png", "settling.png", "recall.png"
-ATTENTION = "attention.png"
+ATTENTION, DEPLOYMENT = "attention.png", "deployment.png"
 SCALE = 256                    #: rates are in 1/256
 
 
@@ -40,7 +42,18 @@ def write(figure: Figure, path: Path) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def learning_curve(history: Sequence[EpochRecord], title: str, path: Path) -> None:
+class Epoch(Protocol):
+    """What a learning curve shows of an epoch."""
+
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def train_accuracy(self) -> float: ...
+    @property
+    def test_accuracy(self) -> float: ...
+
+
+def learning_curve(history: Sequence[Epoch], title: str, path: Path) -> None:
     """Accuracy by epoch."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(5.6, 3.4))
@@ -164,6 +177,33 @@ def attention(samples: Sequence[Attention], title: str, path: Path, *, most: int
             axes.set_title(f"sample {a.index}, class {a.label}, predicted {a.prediction}{of}", loc="left")
             figure.colorbar(image, ax=axes, pad=0.01, aspect=10, label="p")
         figure.suptitle(title, x=0.01, ha="left", fontsize=10)
+        write(figure, path)
+
+
+def deployment(found: Deployment, title: str, path: Path) -> None:
+    """Accuracy by time steps beside what it comes from; and the error of average rates by time, both logarithmic, with and without leak."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(9.5, 3.6), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        steps = [s.steps for s in found.spiking]
+        left.axhline(100 * found.rates, color=BLUE, linewidth=2, alpha=0.6, label="quantised, exact rates")
+        left.axhline(100 * found.real, color=INK, linewidth=1, linestyle=(0, (4, 3)), label="real numbers")
+        left.plot(steps, [100 * s.accuracy for s in found.spiking], color=VERMILLION, marker="o", markersize=3.5, linewidth=1.4, label="spikes")
+        left.set(xscale="log", xlabel="time steps", ylabel="accuracy (%)", xticks=steps, xticklabels=map(str, steps))
+        left.minorticks_off()
+        left.set_title(title, loc="left")
+        left.legend(loc="lower right")
+        c = found.convergence
+        for leak, errors in c.errors.items():
+            right.loglog(c.times, errors, color=VERMILLION if leak == 0 else BLUE, alpha=1 if leak == 0 else 0.3 + 0.15 * (5 - leak), marker="o",
+                         markersize=2.5, linewidth=1.2)
+            right.annotate("no leak" if leak == 0 else f"leak 1/{1 << leak}", (c.times[-1], errors[-1]), xytext=(4, 0), textcoords="offset points",
+                           va="center", fontsize=8)
+        right.set(xlabel="time steps T", ylabel="mean |rate - fixed point|")
+        right.set_title(f"average rates: error ~ T^{c.slope:.2f} without a leak", loc="left")
+        for axes in (left, right):
+            axes.grid(axis="y", color=LIGHT, linewidth=0.8)
+            axes.set_axisbelow(True)
         write(figure, path)
 
 

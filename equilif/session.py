@@ -30,14 +30,16 @@ def read_weights(client: Client, network: Network) -> Weights:
 class Session:
     """Compiled for the engine that is there; program, constants, weights and counter are written.
 
+    ``lr``: 0.01 unless given, 0 for a network without feedback.
     ``counter``: updates so far, of weights that come from elsewhere.  CapacityError when the engine is too small.
     """
 
-    def __init__(self, client: Client, network: Network, weights: Mapping[str, Raw] | None = None, *, lr: float = 0.01, counter: int = 0):
+    def __init__(self, client: Client, network: Network, weights: Mapping[str, Raw] | None = None, *, lr: float | None = None,
+                 counter: int = 0):
         self.client, self.network, self.counter = client, network, counter
         self.compiled = Compiled(network, client.config)
         self._lr: float | None = None
-        self.set_learning_rate(lr)
+        self.set_learning_rate((0.0 if network.forward else 0.01) if lr is None else lr)
         first, constants = self.compiled.constants()
         if len(constants):
             client.write_values(first, constants)

@@ -246,7 +246,7 @@ def compare(network: Network, weights: Weights, config: EngineConfig, data: Data
             progress: Callable[[int, Report], None] = lambda done, report: None) -> Report:
     """Carry out a plan; the report carries the mismatch, if there was one.  ``progress`` is told after every sample."""
     try:
-        pair = SideBySide(network, weights, config, eta=plan.epochs[0][0] if plan.epochs else 0.01, counter=counter)
+        pair = SideBySide(network, weights, config, eta=plan.epochs[0][0] if plan.epochs else 0.0, counter=counter)
     except (BuildFailed, YosysError, ToolNotFound) as e:
         raise ToolFailed(str(e)) from e
     except FileNotFoundError as e:                             # make, the C++ compiler

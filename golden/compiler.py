@@ -116,7 +116,7 @@ class Compiled:
         def gather(name: str) -> list[Instruction]:
             out = []
             for s in net.synapses:
-                if name in (s.pre, s.post) and net[s.pre].kind == "lif":
+                if net[s.pre].kind == "lif" and (name == s.post or name == s.pre and s.feedback):
                     other, column = (s.post, COLUMN) if s.pre == name else (s.pre, 0)
                     out.append(Instruction(op=Op.GATHER, mode=column, operand=self.tiles[s.name], src=g[other].first, n_src=g[other].n,
                                            dst=g[name].first, n_dst=g[name].n))

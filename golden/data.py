@@ -121,3 +121,13 @@ def shifted(x: Bytes, rng: np.random.Generator, probability: float) -> Bytes:
             frame[:, 1 + a: 1 + a + side, 1 + b: 1 + b + side] = x[rows].reshape(-1, side, side)
             out[rows] = frame[:, 1:-1, 1:-1].reshape(len(rows), side * side)
     return out
+
+
+def mirrored(x: Bytes, rng: np.random.Generator, probability: float) -> Bytes:
+    """Square images, each with ``probability`` turned left to right: for things that have no handedness."""
+    side = math.isqrt(x.shape[1])
+    if side * side != x.shape[1]:
+        raise ValueError(f"only square images can be mirrored, {x.shape[1]} pixels are not square")
+    images = x.reshape(-1, side, side)
+    turned = rng.random(len(x)) < probability
+    return np.where(turned[:, None, None], images[:, :, ::-1], images).reshape(x.shape)

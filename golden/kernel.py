@@ -25,7 +25,7 @@ U8 = npt.NDArray[np.uint8]
 EXPONENTIALS = TABLE.astype(np.int32)
 
 # columns of the synapse table; PRE and POST are first neurons, among those of the population's kind
-W_AT, ROWS, COLUMNS, PRE, POST, KIND = range(6)
+W_AT, ROWS, COLUMNS, PRE, POST, KIND, FEEDBACK = range(7)
 CLAMPED_LIF, LIF_LIF, CLAMPED_RELAY, RELAY_LIF, SOFTMAX_RELAY = range(5)
 SIZE, START = range(2)                                        # of the population table
 RELAY_AT, HEADS, WIDTH, CODES_AT, N_PATTERNS, PATTERNS_AT, SHIFT, Q_SHIFT, R_SHIFT = range(9)       # of the memory table
@@ -38,7 +38,7 @@ NO_TOKENS = TokenRows(np.zeros((0, 0), np.int16), np.zeros(0, np.int32), np.zero
 class _Plan(NamedTuple):
     """A network as tables.  Neurons of one kind (clamped, LIF, relay; the codes of softmax populations head by head) count on from 0."""
 
-    synapses: npt.NDArray[np.int64]                           #: (n, 6)
+    synapses: npt.NDArray[np.int64]                           #: (n, 7)
     populations: npt.NDArray[np.int64]                        #: (n, 2): LIF populations
     memories: npt.NDArray[np.int64]                           #: (n, 9); PATTERNS_AT -1: loaded
     relay_width: npt.NDArray[np.int64]                        #: by synapse: neurons of one head of the relay at its end, 0 without
@@ -65,14 +65,14 @@ def _plan(network: Network) -> _Plan:
     rows, w_at, patterns_at = [], 0, {}
     for s in network.plastic:
         n, m = network.shape(s)
-        rows.append((w_at, n, m, at[s.pre], at[s.post], kinds[network.side(s.pre), network.side(s.post)]))
+        rows.append((w_at, n, m, at[s.pre], at[s.post], kinds[network.side(s.pre), network.side(s.post)], s.feedback))
         patterns_at[s.name] = w_at
         w_at += n * m
     raw, fmt, fraction = network.schedule.raw(network.numerics), network.numerics.weight, network.numerics.fraction
     memories = [(at[m.relay.name], m.relay.heads, m.relay.width, at[m.softmax.name], m.softmax.size, patterns_at.get(m.synapse.name, -1),
                  network.softmax_shift(m.softmax), query_shift(fraction), retrieval_shift(fraction, m.relay.gain)) for m in network.memories]
     width = [next((q.width for q in (network[s.pre], network[s.post]) if q.kind == "relay"), 0) for s in network.plastic]
-    return _Plan(np.array(rows, np.int64).reshape(-1, 6),
+    return _Plan(np.array(rows, np.int64).reshape(-1, 7),
                  np.array([(p.size, at[p.name]) for p in network.lif], np.int64), np.array(memories, np.int64).reshape(-1, 9),
                  np.array(width, np.int64), [p.name for p in network.lif].index(network.output), count["lif"], count["relay"], count["softmax"],
                  max((m.softmax.size for m in network.memories), default=0), np.array(astuple(raw), np.int64), fmt.lo, fmt.hi)
@@ -214,7 +214,7 @@ def _steps(plan: Any, w: Any, base: Any, v: Any, spikes: Any, charge: Any, acc: 
                             wi = w[row[W_AT] + i * m: row[W_AT] + (i + 1) * m]
                             for k in range(m):
                                 a[k] += np.int32(wi[k])
-                elif row[PRE] == at:
+                elif row[PRE] == at and row[FEEDBACK]:
                     for k in range(m):
                         if spikes[row[POST] + k]:
                             wk = w[row[W_AT] + k: row[W_AT] + row[ROWS] * m: m]
@@ -421,6 +421,25 @@ def _rates(plan: Any, w: Any, x: Any, ones: Any, tokens: Any, y: Any, nudged: bo
         spikes[j], steps[j] = _sample(plan, w, xi, patterns, n_loaded, y[j], nudged, state, said, _work(plan), out[j])
 
 
+@njit(cache=True)
+def _averages(plan: Any, w: Any, x: Any, ones: Any, times: Any, drives: Any, out: Any) -> None:
+    """Of a plan whose window no call of _steps reaches, so that charges go on counting."""
+    y = np.zeros(plan.populations[plan.out, SIZE], np.int64)
+    for j in range(len(x)):
+        static, _, v, spikes, charge, acc, _, _ = _state(plan)
+        xi = np.zeros(x.shape[1] + len(ones), np.uint8)
+        _place(ones, x[j], xi)
+        _drive(plan, w, xi, static)
+        drives[j] = static
+        v[:] = plan.raw[THRESHOLD] // 2
+        done = 0
+        for k in range(len(times)):
+            _steps(plan, w, static, v, spikes, charge, acc, y, times[k] - done, 0)
+            done = times[k]
+            for i in range(plan.n_neurons):
+                out[k, j, i] = charge[i] / (plan.raw[THRESHOLD] * done)
+
+
 @dataclass
 class Epoch:
     """What one pass of training did."""
@@ -525,6 +544,23 @@ class Kernel:
         found = Settled(np.zeros((len(x), 3, self._plan.n_neurons), np.int32), np.zeros(len(x), np.int64), np.zeros(len(x), np.int64))
         _rates(self._plan, self._w, x, self._ones, tokens, targets, nudged, *found)
         return found
+
+    def averages(self, x: npt.ArrayLike, times: npt.ArrayLike) -> tuple[npt.NDArray[np.float64], I32]:
+        """Average spiking rates (times, batch, neurons) of a free phase that goes on: spikes a step from its beginning to each of ``times``.
+
+        Also the raw static drive (batch, neurons) from the clamped populations.  ``times`` rise, up to 2**18.  Not for memories.
+        """
+        x, _ = self._inputs(x, None)
+        if self.network.memories:
+            raise ValueError("averages of a network with a memory are not defined: it is asked window by window")
+        times = np.asarray(times, np.int64)
+        if times.ndim != 1 or not len(times) or times[0] < 1 or (np.diff(times) < 1).any() or times[-1] > 1 << 18:
+            raise ValueError(f"times must rise from at least 1 to at most {1 << 18}, not {times.tolist()}")
+        raw = self._plan.raw.copy()
+        raw[WINDOW] = 1 << 20
+        out, drives = np.zeros((len(times), len(x), self._plan.n_neurons)), np.zeros((len(x), self._plan.n_neurons), np.int32)
+        _averages(self._plan._replace(raw=raw), self._w, x, self._ones, times, drives, out)
+        return out, drives
 
     def predict(self, x: npt.ArrayLike | None, *, tokens: TokenRows | None = None) -> npt.NDArray[np.int64]:
         """Class of each sample: the first output of largest free-phase rate."""

@@ -94,11 +94,16 @@ class Memory:
 
 @dataclass(frozen=True)
 class Synapse:
-    """Symmetric synapse between two populations, by name; rows belong to ``pre``, columns to ``post``."""
+    """Symmetric synapse between two populations, by name; rows belong to ``pre``, columns to ``post``.
+
+    Without ``feedback``, possible between LIF populations, ``post`` hears ``pre`` but not the other way round.  There is no energy then, so
+    such a network is run, not taught: Equilibrium Propagation needs the feedback (golden.torch_rates trains it).
+    """
 
     pre: str
     post: str
     rate_scale: float = 1.0        #: this synapse's learning rate relative to the network's
+    feedback: bool = True
 
     @property
     def name(self) -> str:
@@ -117,10 +122,10 @@ class Network:
 
     @classmethod
     def chain(cls, *sizes: int, schedule: Schedule | None = None, numerics: Numerics = DEFAULT,
-              rate_scales: tuple[float, ...] | None = None) -> Self:
+              rate_scales: tuple[float, ...] | None = None, feedback: bool = True) -> Self:
         """Input, any number of hidden populations and output, each joined to the next, all with biases.
 
-        ``rate_scales``: relative learning rate of each layer, first to last (its bias included).
+        ``rate_scales``: relative learning rate of each layer, first to last (its bias included).  ``feedback``: of the synapses between layers.
         """
         if len(sizes) < 2:
             raise ValueError(f"a chain needs an input and an output size, not {sizes}")
@@ -130,7 +135,8 @@ class Network:
         names = ["input", *(f"hidden{k}" for k in range(1, len(sizes) - 1)), "output"]
         pops = [Population(names[0], sizes[0], "input"), Population("bias", 1, "constant"),
                 *(Population(n, s) for n, s in zip(names[1:], sizes[1:], strict=True))]
-        synapses = [s for (a, b), r in zip(pairwise(names), scales, strict=True) for s in (Synapse(a, b, r), Synapse("bias", b, r))]
+        synapses = [s for (a, b), r in zip(pairwise(names), scales, strict=True)
+                    for s in (Synapse(a, b, r, feedback=feedback or a == "input"), Synapse("bias", b, r))]
         return cls(tuple(pops), tuple(synapses), names[-1], schedule or Schedule(), numerics)
 
     @classmethod
@@ -160,6 +166,8 @@ class Network:
             if (kinds := (self.side(s.pre), self.side(s.post))) not in JOINABLE:
                 raise ValueError(f"synapse {s.name}: {self[s.pre].kind} to {self[s.post].kind} is not possible"
                                  + (f"; turn it round: {s.post}-{s.pre}" if kinds[::-1] in JOINABLE else ""))
+            if not s.feedback and kinds != ("lif", "lif"):
+                raise ValueError(f"synapse {s.name}: only one between lif populations can be without feedback, not {kinds[0]} to {kinds[1]}")
             if s.pre == s.post:
                 raise ValueError(f"synapse {s.name}: a population cannot be joined to itself")
             if [t.name for t in self.synapses].count(s.name) > 1:
@@ -187,7 +195,7 @@ class Network:
         for p in self.populations:
             # one head gathers at a time, and query and retrieval one after the other
             before = [s.pre for s in self.synapses if s.post == p.name]
-            behind = [s.post for s in self.synapses if s.pre == p.name]
+            behind = [s.post for s in self.synapses if s.pre == p.name and s.feedback]
             sums = [[n for n in before + behind if self[n].kind != "softmax"], [n for n in before if self[n].kind == "softmax"]]
             fan_in = max(sum(self[n].size if p.kind != "softmax" else self[n].width for n in names) for names in sums)
             if not p.clamped and fan_in > self.numerics.max_fan_in:
@@ -231,6 +239,11 @@ class Network:
     def plastic(self) -> tuple[Synapse, ...]:
         """Synapses that have weights of their own: all but the one of a memory that is loaded."""
         return tuple(s for s in self.synapses if not self[s.pre].loaded)
+
+    @property
+    def forward(self) -> tuple[Synapse, ...]:
+        """Synapses without feedback: a network that has one is run, not taught."""
+        return tuple(s for s in self.synapses if not s.feedback)
 
     @property
     def inputs(self) -> tuple[Population, ...]:

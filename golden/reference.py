@@ -147,7 +147,7 @@ class Reference:
                     drive = drive + syn.forward_values(self.weights[s.name], state.recalled.retrieval[s.pre].reshape(len(drive), -1))
                 elif s.post == p.name and s.pre in state.spikes:
                     drive = drive + syn.forward(self.weights[s.name], state.spikes[s.pre])
-                elif s.pre == p.name:
+                elif s.pre == p.name and s.feedback:
                     drive = drive + syn.backward(self.weights[s.name], state.spikes[s.post])
             if strength and p.name == self.network.output:
                 assert target is not None
@@ -259,7 +259,10 @@ class Reference:
 
 
 def learning_steps(network: Network, eta: float) -> dict[str, Step]:
-    """Gain and shift of every synapse at learning rate ``eta``."""
+    """Gain and shift of every synapse at learning rate ``eta``; ValueError when the network cannot learn at any but 0."""
+    if eta and network.forward:
+        raise ValueError(f"synapse {network.forward[0].name} is without feedback: Equilibrium Propagation needs it, so this network can only be run; "
+                         "train it with golden.torch_rates, or keep the feedback")
     lr = eta / (2 * network.schedule.beta)
     return {s.name: learning_step(lr * s.rate_scale, fraction=network.numerics.fraction) for s in network.plastic}
 

@@ -23,6 +23,15 @@ Tensor = Any                       # torch.Tensor: torch is optional, so type ch
 SWEEPS = 2                         #: updates of every population in a window
 
 
+def batch(table: Tensor, tokens: TokenRows, indices: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    """Patterns (n, longest, width) and presences (n, longest) of some samples; ``table``: that of the tokens, real, where they are wanted."""
+    lengths = np.diff(tokens.off)[indices]
+    present = np.arange(lengths.max()) < lengths[:, None]
+    rows = np.zeros(present.shape, np.int64)
+    rows[present] = tokens.take(indices).rows
+    return table[torch.tensor(rows, device=table.device)], torch.tensor(present, device=table.device)
+
+
 class Attention:
     """A memory of loaded tokens, then a chain, as ``Network.attention`` builds it; real weights in units of the threshold."""
 
@@ -38,12 +47,7 @@ class Attention:
         self.k = 2.0 ** (memory.softmax.sharpness - 1) * math.log(2)
 
     def batch(self, tokens: TokenRows, indices: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """Patterns (n, longest, width) and presences (n, longest) of some samples."""
-        lengths = np.diff(tokens.off)[indices]
-        present = np.arange(lengths.max()) < lengths[:, None]
-        rows = np.zeros(present.shape, np.int64)
-        rows[present] = tokens.take(indices).rows
-        return self.table[torch.tensor(rows)], torch.tensor(present)
+        return batch(self.table, tokens, indices)
 
     def forward(self, x: Tensor, present: Tensor) -> Tensor:
         """Output rates (n, classes) of the free phase."""

@@ -70,6 +70,8 @@ class Twin:
     """A network with real weights; neurons are counted clamped ones first, then LIF ones in order."""
 
     def __init__(self, network: Network, weights: Mapping[str, Raw]):
+        if network.forward:
+            raise ValueError(f"synapse {network.forward[0].name} is without feedback: there is no energy to follow; see golden.torch_rates")
         self.network = network
         threshold = network.schedule.raw(network.numerics).threshold
         self.weights = {n: torch.tensor(w / threshold, dtype=torch.float64) for n, w in network.check_weights(weights).items()}

@@ -24,8 +24,8 @@ from golden.kernel import Kernel
 from golden.protocol import Region
 from golden.schedule import Schedule
 
-COMMANDS = ("train", "evaluate", "verify", "recall", "attend", "gradient", "energy", "boards", "build", "flash", "simulate", "ports", "identify",
-            "save", "restore", "export", "demo", "info")
+COMMANDS = ("train", "evaluate", "verify", "recall", "attend", "gradient", "rates", "deploy", "energy", "boards", "build", "flash", "simulate",
+            "ports", "identify", "save", "restore", "export", "demo", "info")
 BOARD = "icebreaker"
 PNG = b"\x89PNG\r\n"
 
@@ -121,7 +121,8 @@ def test_a_network_for_other_data_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("package, extra, arguments", [
-    ("torch", "torch", ("gradient",)), ("amaranth", "hdl,sim", ("verify",)), ("amaranth_boards", "hdl,boards", ("build", BOARD)),
+    ("torch", "torch", ("gradient",)), ("torch", "torch", ("rates",)), ("torch", "torch", ("deploy", ".")),
+    ("amaranth", "hdl,sim", ("verify",)), ("amaranth_boards", "hdl,boards", ("build", BOARD)),
     ("sklearn", "data", ("train",)),
 ])
 def test_a_missing_package_names_its_extra(package, extra, arguments):
@@ -363,6 +364,16 @@ def test_verify_finds_golden_and_rtl_equal(tmp_path):
     assert found["compared"]["weights"] == 3 * network.Network.chain(64, 64, 10).n_weights          # at the start, after 50, at the end
     for kind in ("training", "inference"):
         assert found[kind]["cycles"] > found[kind]["ideal"] > 100 and found[kind]["spikes"] > 10
+
+
+def test_verify_runs_a_network_without_feedback(tmp_path):
+    """There is nothing to teach it, so test samples only."""
+    forward = network.Network.chain(64, 12, 8, 10, feedback=False)
+    network.save(tmp_path / NETWORK, forward, forward.initial_weights(scale=1.5))
+    said = run("verify", "--network", tmp_path / NETWORK, "--samples", 30, "--board", BOARD, "--json", tmp_path / "v.json")
+    found = json.loads((tmp_path / "v.json").read_text())
+    assert "0 mismatches" in said and (found["training"]["samples"], found["inference"]["samples"]) == (0, 30)
+    assert found["compared"]["rates"] == 30 * 30 and found["inference"]["spikes"] > 10
 
 
 def faulty(monkeypatch: pytest.MonkeyPatch, sample: int, fault: object) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from golden.compiler import Compiled
 from golden.engine import EngineModel
 from golden.fixed import Numerics
-from golden.isa import EngineConfig, assemble, disassemble
+from golden.isa import COLUMN, EngineConfig, Op, assemble, disassemble
 from golden.kernel import Kernel, TokenRows
 from golden.lif import LEAKS
 from golden.network import MOST_GAIN, Network, Population, Synapse, Tokens
@@ -34,7 +34,8 @@ FORMATS = [(fraction, 2**t, window, charge_width)
 
 @st.composite
 def graphs(draw):
-    """Populations in any order; LIF ones joined at random, in either orientation."""
+    """Populations in any order; LIF ones joined at random, in either orientation, in one graph of four some of them without feedback."""
+    one_way = st.sampled_from([False, True, True]) if draw(st.integers(0, 3)) == 3 else st.just(True)
     lif = [Population(f"h{k}", draw(st.integers(1, 9))) for k in range(draw(st.integers(1, 4)))]
     clamped = [Population("x0", draw(st.integers(1, 9)), "input"), Population("c0", draw(st.integers(1, 2)), "constant")]
     clamped += draw(st.sampled_from([[], [Population("x1", 5, "input")], [Population("c1", 1, "constant"), Population("x1", 3, "input")]]))
@@ -44,7 +45,7 @@ def graphs(draw):
         for q in lif[:k]:
             if draw(st.booleans()):
                 pre, post = (p, q) if draw(st.booleans()) else (q, p)
-                synapses.append(Synapse(pre.name, post.name, draw(scale)))
+                synapses.append(Synapse(pre.name, post.name, draw(scale), draw(one_way)))
     synapses = synapses or [Synapse("x0", lif[0].name)]
     return draw(st.permutations(lif + clamped)), draw(st.permutations(synapses)), draw(st.sampled_from(lif)).name
 
@@ -85,7 +86,8 @@ def networks(draw, memories=False):
         populations, synapses, output = draw(with_memories(fraction))
         return Network(tuple(populations), tuple(synapses), output, schedule, numerics)
     if draw(st.booleans()):
-        return Network.chain(*draw(st.lists(st.integers(1, 9), min_size=2, max_size=5)), schedule=schedule, numerics=numerics)
+        return Network.chain(*draw(st.lists(st.integers(1, 9), min_size=2, max_size=5)), schedule=schedule, numerics=numerics,
+                             feedback=draw(st.sampled_from([True, True, False])))
     populations, synapses, output = draw(graphs())
     return Network(tuple(populations), tuple(synapses), output, schedule, numerics)
 
@@ -99,7 +101,7 @@ def cases(draw, memories=False):
     limit = min(reach * network.schedule.raw(network.numerics).threshold, fmt.hi)
     weights = {s.name: rng.integers(-limit, limit + 1, network.shape(s)) for s in network.plastic}
     largest = Step(GAIN_MAX, SHIFTS[0]).rate(network.numerics.fraction)
-    eta = draw(st.sampled_from([0.01, 0.1, 1.0])) * largest * 2 * network.schedule.beta
+    eta = draw(st.sampled_from([0.01, 0.1, 1.0])) * largest * 2 * network.schedule.beta if not network.forward else 0.0
     x = rng.integers(0, 256, (3, network.n_inputs)) * rng.integers(0, 2, (3, network.n_inputs))
     x[0, :] = draw(st.sampled_from([0, 255]))
     counter = draw(st.sampled_from([0, 12345, 2**32 - 2]))
@@ -148,6 +150,7 @@ def check_kernel(network, weights, eta, counter, x, labels, sequences):
         learned = not m.softmax.loaded and (reference.weights[m.synapse.name] != weights[m.synapse.name]).any()
         event("memory loaded" if m.softmax.loaded else "memory learned" if learned else "memory stored")
         event(f"retrieval {'alive' if result.recalled[0].retrieval[m.relay.name].any() else 'zero'}")
+    event("without feedback" if network.forward else "with feedback")
     event("learned" if any((reference.weights[n] != w).any() for n, w in weights.items()) else "did not learn")
 
 
@@ -210,6 +213,31 @@ def test_engine_is_the_reference_at_every_lane_count(case):
 @given(cases(memories=True))
 def test_engine_is_the_reference_with_memories_at_every_lane_count(case):
     check_engines(*case)
+
+
+FORWARD = Network.chain(6, 5, 4, 3, feedback=False)
+
+
+@pytest.mark.parametrize("learn", [
+    lambda: Reference(FORWARD, lr=0.01), lambda: Kernel(FORWARD, lr=0.01), lambda: Kernel(FORWARD).set_learning_rate(0.01),
+    lambda: Compiled(FORWARD, EngineConfig(lanes=4)).program(0.01),
+])
+def test_a_network_without_feedback_does_not_learn(learn):
+    with pytest.raises(ValueError, match="synapse hidden1-hidden2 is without feedback: Equilibrium Propagation needs it"):
+        learn()
+
+
+def test_without_feedback_nothing_comes_back():
+    """Hidden rates are those of a network that ends there, and no column is gathered."""
+    x = np.random.default_rng(0).integers(0, 256, (20, 6)).astype(np.uint8)
+    weights = FORWARD.initial_weights(scale=2.0)
+    first = Network.chain(6, 5)
+    alone = Kernel(first, {"input-output": weights["input-hidden1"], "bias-output": weights["bias-hidden1"]})
+    both = Network.chain(6, 5, 4, 3)
+    hidden = alone.rates(x)[0][:, 0]
+    assert (Kernel(FORWARD, weights).rates(x)[0][:, 0, :5] == hidden).all() and (Kernel(both, weights).rates(x)[0][:, 0, :5] != hidden).any()
+    gathers = {n: [i.mode for i in Compiled(n, EngineConfig(lanes=4)).program(0.0) if i.op == Op.GATHER] for n in (FORWARD, both)}
+    assert gathers[FORWARD] == [0] * 6 and sorted(gathers[both]) == [0] * 6 + [COLUMN] * 6
 
 
 @pytest.mark.parametrize("early", [None, 24])

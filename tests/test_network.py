@@ -23,6 +23,7 @@ LOADED = replace(MEMORY, populations=(X, B, Y, replace(M, loaded=True), Q))
     ({"synapses": (Synapse("h", "x"),)}, "synapse h-x: lif to input is not possible; turn it round: x-h"),
     ({"synapses": (Synapse("h", "h"),)}, "synapse h-h: a population cannot be joined to itself"),
     ({"synapses": (Synapse("h", "y"), Synapse("h", "y"))}, "synapse h-y occurs twice"),
+    ({"synapses": (Synapse("x", "h", feedback=False),)}, "synapse x-h: only one between lif populations can be without feedback, not clamped to lif"),
     ({"output": "x"}, "output must name a lif population, not 'x'"),
     ({"output": "z"}, "output must name a lif population, not 'z'"),
     ({"populations": (B, H, Y), "synapses": (Synapse("h", "y"),)}, "needs an input population"),
@@ -190,13 +191,22 @@ def test_check_weights_names_the_synapse(spoil, message):
 
 @pytest.mark.parametrize("net", [
     replace(NET, schedule=Schedule(free=32, early=8, watch="output", least=3)),
-    replace(NET, schedule=Schedule(free=30, beta=0.25, leak=3), numerics=Numerics(fraction=8, weight_width=10)), MEMORY, LOADED])
+    replace(NET, schedule=Schedule(free=30, beta=0.25, leak=3), numerics=Numerics(fraction=8, weight_width=10)), MEMORY, LOADED,
+    Network.chain(3, 4, 2, feedback=False)])
 def test_round_trip(net, tmp_path):
     w = net.initial_weights(1)
     save(tmp_path / "net.npz", net, w)
     again, weights = load(tmp_path / "net.npz")
     assert again == net and list(weights) == list(w) and all((weights[n] == w[n]).all() for n in w)
     assert [p.name for p in tmp_path.iterdir()] == ["net.npz"]
+
+
+def test_files_from_before_feedback_was_a_choice():
+    """Their synapses say nothing of it: it was always there."""
+    old = NET.to_dict()
+    for s in old["synapses"]:
+        del s["feedback"]
+    assert Network.from_dict(old) == NET
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):

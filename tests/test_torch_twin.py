@@ -147,6 +147,12 @@ def test_a_network_that_cannot_learn_is_reported_not_divided_by():
     json.dumps(report, allow_nan=False)
 
 
+def test_without_feedback_there_is_no_energy():
+    network = Network.chain(12, 9, 4, feedback=False)
+    with pytest.raises(ValueError, match="synapse hidden1-output is without feedback"):
+        Twin(network, network.initial_weights())
+
+
 def test_rates_that_do_not_settle_are_an_error():
     twin, x, _, _ = settled(CHAIN)
     with pytest.raises(ArithmeticError, match=r"rates of 40 samples still move by up to .* after 50 iterations"):

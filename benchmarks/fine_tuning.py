@@ -1,0 +1,108 @@
+"""A class held back: trained in real numbers without it, deployed, then taught on chip by Equilibrium Propagation.
+
+    python -m benchmarks.fine_tuning digits --rtl -1                    everything in RTL too, and compared
+    python -m benchmarks.fine_tuning mnist --data DIR --rtl 200         the first 200 updates in RTL
+    python -m benchmarks.fine_tuning mnist --data DIR --run DIR         a run of `equilif rates mnist --without 9` in place of a new one
+
+Each epoch on chip shows every training sample of the new class (up to --new) once, and --replay times as many of the others, drawn anew.  The
+golden kernel is the engine bit for bit; --rtl proves it on this very run (Verilator): every prediction, spike count and rate, weights at
+checkpoints and the end.
+"""
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from equilif import rates, results
+from equilif.verify import Plan, compare, engine_for
+from golden.data import DataSet
+from golden.fixed import Raw
+from golden.kernel import Kernel
+
+
+def accuracy(kernel: Kernel, data: DataSet, held: int) -> dict[str, float]:
+    """Of the test samples of the class, of the others and of all."""
+    right, new = kernel.predict(data.x_test) == data.y_test, data.y_test == held
+    return {"new": float(right[new].mean()), "others": float(right[~new].mean()), "all": float(right.mean())}
+
+
+def orders(data: DataSet, held: int, *, new: int, replay: float, epochs: int, seed: int) -> list[Raw]:
+    """Training samples of every epoch, in order."""
+    out, fresh = [], np.flatnonzero(data.y_train == held)[:new]
+    others = np.flatnonzero(data.y_train != held)
+    for epoch in range(epochs):
+        rng = np.random.default_rng((seed, epoch, 2))
+        again = rng.choice(others, min(len(others), round(replay * len(fresh))), replace=False)
+        out.append(rng.permutation(np.concatenate([fresh, again])))
+    return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=rates.SETTINGS)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--run", type=Path)
+    parser.add_argument("--held", type=int, default=9)
+    parser.add_argument("--new", type=int, default=1000)
+    parser.add_argument("--replay", type=float, default=3.0)
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--eta", type=float, default=0.02, help="of the first epoch, falling to a tenth linearly")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rtl", type=int, default=0, help="updates to make in RTL too; -1: all of them, and every test sample")
+    parser.add_argument("--lanes", type=int, default=4)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+
+    if options.run:
+        run = rates.Training.resume(options.run, options.data)
+        if options.held not in run.settings.without:
+            parser.error(f"the run in {options.run} was not trained without class {options.held}")
+    else:
+        run = rates.Training.start(dataclasses.replace(rates.SETTINGS[options.name], without=(options.held,), seed=options.seed), options.data)
+        while not run.done:
+            record = run.epoch()
+            print(f"epoch {record.epoch}: {record.test_accuracy:.2%} of all test samples in real numbers")
+    assert run.deployed is not None
+    (network, weights), data = run.deployed, run.data
+    order = orders(data, options.held, new=options.new, replay=options.replay, epochs=options.epochs, seed=options.seed)
+    etas = [options.eta * (1 - 0.9 * e / max(1, options.epochs - 1)) for e in range(options.epochs)]
+
+    kernel = Kernel(network, weights, lr=etas[0])
+    history = [accuracy(kernel, data, options.held)]
+    for eta, samples in zip(etas, order, strict=True):
+        kernel.set_learning_rate(eta)
+        kernel.train(data.x_train, data.y_train, samples)
+        history.append(accuracy(kernel, data, options.held))
+    for epoch, a in enumerate(history):
+        print(f"{f'after {epoch} epochs on chip' if epoch else 'deployed':24} class {options.held} {a['new']:7.2%}   others {a['others']:7.2%}   "
+              f"all {a['all']:7.2%}")
+    found: dict[str, Any] = {"data": data.name, "sizes": run.sizes, "held": options.held, "updates": sum(map(len, order)),
+                             "new": int(min(options.new, (data.y_train == options.held).sum())), "etas": etas, "replay": options.replay,
+                             "history": history, "machine": results.machine()}
+    if options.rtl:
+        left, plan = options.rtl if options.rtl > 0 else sum(map(len, order)), []
+        for eta, samples in zip(etas, order, strict=True):
+            if left > 0:
+                plan.append((eta, samples[:left], functools.partial(lambda x: x, data.x_train)))
+                left -= len(samples)
+        n_test = len(data.x_test) if options.rtl < 0 else min(options.rtl, len(data.x_test))
+        report = compare(network, weights, engine_for(network, lanes=options.lanes), data, Plan(plan, n_test))
+        same = options.rtl > 0 or all((report.weights[n] == w).all() for n, w in kernel.weights.items())
+        c = report.compared
+        print(f"RTL, {options.lanes} lanes: {report.mismatch or '0 mismatches'} in {c.predictions:,} predictions, {c.rates:,} rates, "
+              f"{c.weights:,} weight words ({report.training.samples:,} updates, {report.inference.samples:,} test samples)")
+        found["rtl"] = report.to_dict()
+        if report.mismatch or not same:
+            raise SystemExit(1)
+    if options.json:
+        results.write_json(options.json, json.loads(json.dumps(found, default=str)))
+
+
+if __name__ == "__main__":
+    main()

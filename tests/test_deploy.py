@@ -1,0 +1,159 @@
+"""equilif rates and deploy: runs that go on, networks that run as spikes, and average rates that converge."""
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+torch = pytest.importorskip("torch")
+
+from equilif import cli, plots, rates  # noqa: E402   torch is optional
+from equilif.deploy import TIMES, converge, quantisation, window  # noqa: E402
+from equilif.train import NETWORK  # noqa: E402
+from golden import data, network  # noqa: E402
+from golden.fixed import Numerics  # noqa: E402
+from golden.kernel import Kernel  # noqa: E402
+from golden.network import Network  # noqa: E402
+from golden.reference import Reference  # noqa: E402
+from golden.schedule import Schedule  # noqa: E402
+from golden.torch_rates import Rates, integer_rates  # noqa: E402
+
+
+def run(*arguments, code=0):
+    done = CliRunner().invoke(cli.app, [str(a) for a in arguments], env={"COLUMNS": "250", "TERMINAL_WIDTH": "250"})
+    assert done.exit_code == code and isinstance(done.exception, SystemExit | None), f"{done.output}\n{done.exception!r}"
+    return done.output
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Folder of a run of three epochs."""
+    out = tmp_path_factory.mktemp("rates")
+    run("rates", "digits", "--hidden", 24, "--epochs", 3, "--out", out, "--json", out / "printed.json")
+    return out
+
+
+def test_a_run_is_saved_and_evaluated(trained):
+    printed, history = (json.loads((trained / name).read_text()) for name in ("printed.json", rates.HISTORY))
+    assert printed["files"] == [rates.CHECKPOINT, rates.HISTORY, NETWORK, plots.CURVE] and all((trained / f).exists() for f in printed["files"])
+    assert printed["epochs"] == history["epochs"] and [e["epoch"] for e in history["epochs"]] == [1, 2, 3]
+    assert history["epochs"][0]["lr"] > history["epochs"][-1]["lr"] > 0
+    assert printed["accuracy"] == history["epochs"][-1]["test_accuracy"] > 0.7
+    assert "digits: " in run("evaluate", trained / NETWORK, "--json", trained / "evaluated.json")
+    assert json.loads((trained / "evaluated.json").read_text())["accuracy"] > 0.7
+
+
+def test_a_resumed_run_is_the_same_run(trained, tmp_path):
+    """Broken off after two epochs of three; and a break before the network was written is made good."""
+    run_ = rates.Training.start(replace(rates.SETTINGS["digits"], hidden=(24,), epochs=3))
+    for _ in range(2):
+        run_.epoch()
+        run_.save(tmp_path)
+    (tmp_path / NETWORK).unlink()
+    run("rates", "digits", "--resume", "--out", tmp_path)
+    whole, again = (network.load(folder / NETWORK)[1] for folder in (trained, tmp_path))
+    assert all((whole[n] == again[n]).all() for n in whole)
+    assert "a resumed run keeps its settings: leave out --lr" in run("rates", "--resume", "--lr", 0.1, "--out", tmp_path, code=2)
+
+
+def test_deployment_says_where_the_steps_part(trained):
+    run("deploy", trained, "--steps", 4, "--steps", 32, "--samples", 40, "--json", trained / "deployed.json")
+    found = json.loads((trained / "deployed.json").read_text())
+    assert (trained / plots.DEPLOYMENT).exists()
+    assert abs(found["float"] - found["rates"]) < 0.01 and found["settled"] == 1.0
+    coarse, fine = found["spiking"]
+    assert (coarse["steps"], coarse["window"], fine["steps"], fine["window"]) == (4, 2, 32, 16)
+    assert fine["parted"] < coarse["parted"] and abs(fine["accuracy"] - found["rates"]) < 0.02
+    for q in found["quantisation"]:
+        assert 0 < q["rms"] < q["error"] <= q["step"] / 2 and q["saturated"] == 0
+    assert found["gradients"]["all"]["unrolled"] > 0.999 and found["gradients"]["all"]["ep"] > 0.99
+
+
+def test_a_class_that_is_held_back_is_not_trained():
+    d = data.load("digits")
+    settings = replace(rates.SETTINGS["digits"], without=(3, 9))
+    assert set(d.y_train[settings.order(d, 0)]) == set(range(10)) - {3, 9}
+
+
+def test_convolutions_have_no_spiking_network(tmp_path):
+    settings = replace(rates.SETTINGS["digits"], channels=(2,), epochs=1)
+    assert rates.Training.start(settings).save(tmp_path) == [rates.CHECKPOINT, rates.HISTORY]
+    assert "convolutions: they run in real numbers only" in run("deploy", tmp_path, code=2)
+
+
+@pytest.mark.parametrize("spoil, message", [(None, "there is no run in"), (b"PK\x03\x04", "is not a checkpoint of `equilif rates`")])
+def test_what_is_no_run_is_named(spoil, message, tmp_path):
+    if spoil:
+        (tmp_path / rates.CHECKPOINT).write_bytes(spoil)
+    said = run("deploy", tmp_path, code=2)
+    assert message in said and len(said.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("change, message", [({"dropout": 1.0}, "dropout must be in 0..0.99, not 1.0"), ({"epochs": 0}, "epochs must be in 1.."),
+                                             ({"hidden": (2000,)}, "population 'output' has fan-in 2001")])
+def test_settings_are_checked(change, message):
+    with pytest.raises(ValueError, match=message):
+        rates.Training.start(replace(rates.SETTINGS["digits"], **change))
+
+
+# -- average rates --------------------------------------------------------------------------------------------------------
+def small(feedback=True, leak=0):
+    net = Network.chain(12, 10, 8, 4, feedback=feedback, schedule=Schedule(free=60, leak=leak))
+    x = np.random.default_rng(0).integers(0, 256, (6, 12)).astype(np.uint8)
+    return net, net.initial_weights(1, scale=0.3), x
+
+
+@pytest.mark.parametrize("feedback", [True, False])
+@pytest.mark.parametrize("leak", [0, 3])
+def test_averages_are_the_references_spikes(feedback, leak):
+    net, w, x = small(feedback, leak)
+    raster = Reference(net, w).infer(x, record=True).raster
+    spikes = np.concatenate([raster[p.name] for p in net.lif], axis=2)
+    averages, drives = Kernel(net, w).averages(x, [1, 7, 60])
+    for t, got in zip((1, 7, 60), averages, strict=True):
+        assert (got == spikes[:t].sum(0) / t).all()
+    base = Reference(net, w)._begin(x.astype(np.int64), None)[0].base
+    assert (drives == np.concatenate([base[p.name] for p in net.lif], axis=1)).all()
+
+
+@pytest.mark.parametrize("feedback", [True, False])
+def test_average_rates_converge_as_one_over_time(feedback):
+    """Slope within 10 % of -1 without a leak; with one a floor, lower for a smaller leak."""
+    net, w, x = small(feedback)
+    found = converge(net, w, np.concatenate([x, 255 - x]))
+    assert -1.1 < found.slope < -0.9 and found.times == TIMES
+    assert found.errors[0][-1] < 1e-3 < found.floors[5] < found.floors[4] < found.floors[3] < found.floors[2]
+    for leak in found.floors:                                 # it no longer falls
+        assert found.errors[leak][-1] > 0.9 * found.errors[leak][-4]
+
+
+def test_exact_rates_are_those_of_the_integer_network():
+    """A unit of rounding in every product is in them: the float model's fixed point is another one."""
+    net, w, x = small()
+    averages, drives = Kernel(net, w).averages(x, [1 << 15])
+    exact, found = integer_rates(net, w, drives)
+    model = Rates(net, w, tolerance=1e-6)(torch.tensor(x))[0].detach().numpy()
+    assert found.settled == 1.0
+    assert np.abs(exact - averages[0]).max() < 2e-4 < 1e-3 < np.abs(model - averages[0]).max()
+
+
+@pytest.mark.parametrize("times", [[], [0], [3, 3], [1 << 19]])
+def test_times_are_checked(times):
+    net, w, x = small()
+    with pytest.raises(ValueError, match="times must rise"):
+        Kernel(net, w).averages(x, times)
+
+
+def test_windows_fit_their_steps():
+    assert [window(n) for n in (2, 3, 4, 6, 8, 15, 16, 24, 32, 64)] == [2, 2, 2, 2, 4, 4, 8, 8, 16, 16]
+
+
+def test_quantisation_counts_what_the_format_cannot_hold():
+    narrow = replace(Network.chain(4, 2), numerics=Numerics(weight_width=10))
+    model = Rates(narrow)
+    model.values[0].data[0, 0] = 1.0                           # the format ends at 511 / 4096
+    found = quantisation(model)[0]
+    assert (found.synapse, found.saturated, found.largest) == ("input-output", 1, 1.0) and found.error == pytest.approx(1 - 511 / 4096)

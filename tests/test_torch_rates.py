@@ -1,0 +1,324 @@
+"""Rate networks: the same fixed points as the twin, one gradient by three ways, and training in one process or two."""
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from golden import data  # noqa: E402   torch is optional
+from golden.fixed import Numerics  # noqa: E402
+from golden.kernel import Kernel  # noqa: E402
+from golden.network import Network, Population, Synapse, TokenRows  # noqa: E402
+from golden.schedule import Schedule  # noqa: E402
+from golden.torch_attention import Attention  # noqa: E402
+from golden.torch_conv import ConvRates, pooled  # noqa: E402
+from golden.torch_rates import Rates, Trainer, agreement, anderson, hinge, predict  # noqa: E402
+from golden.torch_twin import Twin  # noqa: E402
+
+CHAIN = Network.chain(12, 9, 4)
+#: inputs on both sides of the constants, two hidden populations joined to each other, a skip, output updated before its sources
+GRAPH = Network(
+    (Population("x", 7, "input"), Population("out", 4), Population("b", 1, "constant"), Population("h1", 6), Population("z", 5, "input"),
+     Population("h2", 5)),
+    (Synapse("x", "h1"), Synapse("z", "h2"), Synapse("h1", "h2"), Synapse("h1", "out"), Synapse("out", "h2"), Synapse("x", "out"),
+     Synapse("b", "h1"), Synapse("b", "h2"), Synapse("b", "out")), "out")
+NETWORKS = pytest.mark.parametrize("network", [CHAIN, GRAPH], ids=["chain", "graph"])
+EXACT = {"dtype": torch.float64, "tolerance": 1e-12, "limit": 1000}
+
+
+def sample(network, n=40, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (n, network.n_inputs)).astype(np.uint8), rng.integers(0, network.n_outputs, n)
+
+
+def slope(loss, w, at, h=1e-6):
+    """Central difference of ``loss()`` by one weight."""
+    with torch.no_grad():
+        ends = []
+        for sign in (1, -1):
+            w[at] += sign * h
+            ends.append(float(loss()))
+            w[at] -= sign * h
+    return (ends[0] - ends[1]) / (2 * h)
+
+
+# -- solver ---------------------------------------------------------------------------------------------------------------
+def test_anderson_finds_the_fixed_point_of_a_contraction_in_fewer_steps():
+    generator = torch.Generator().manual_seed(0)
+    a = torch.randn(20, 20, dtype=torch.float64, generator=generator)
+    a = 0.95 * (a + a.T) / torch.linalg.matrix_norm(a + a.T, 2)
+    b = torch.randn(7, 20, dtype=torch.float64, generator=generator)
+    start = torch.zeros(7, 20, dtype=torch.float64)
+    r, found = anderson(lambda r: r @ a + b, start, tolerance=1e-10, limit=500)
+    assert torch.allclose(r, b @ torch.linalg.inv(torch.eye(20, dtype=torch.float64) - a), atol=1e-8)
+    plain = anderson(lambda r: r @ a + b, start, tolerance=1e-10, limit=500, memory=1)[1]
+    assert found.settled == plain.settled == 1.0 and found.worst <= 1e-10 and found.iterations < plain.iterations / 2
+
+
+def test_what_does_not_settle_is_reported_sample_by_sample():
+    """r -> 1 - r from 0 goes to and fro; the other sample is a fixed point."""
+    r, found = anderson(lambda r: torch.stack([r[0] * 0 + (r[0] == 0), r[1]]), torch.zeros(2, 3), tolerance=1e-6, limit=9, memory=1)
+    assert (found.iterations, found.settled, found.worst) == (9, 0.5, 1.0) and found.residual.tolist() == [1.0, 0.0]
+
+
+def test_strong_feedback_settles_by_sweeps_where_mixtures_fail():
+    network = Network.chain(40, 60, 10)
+    model = Rates(network, network.initial_weights(0, scale=2.5), limit=200)
+    model(torch.tensor(sample(network)[0]))
+    assert torch.linalg.matrix_norm(model.w["hidden1-output"].detach(), 2) > 2 and model.there.settled == 1.0
+
+
+# -- networks -------------------------------------------------------------------------------------------------------------
+@NETWORKS
+def test_rates_are_the_twins(network):
+    x, _ = sample(network)
+    weights = network.initial_weights(1, scale=0.8)
+    twin, model = Twin(network, weights), Rates(network, weights, **EXACT)
+    rates, drive = model(torch.tensor(x))
+    start = twin.clamp(x)
+    there = torch.cat([start[:, : twin.n_clamped], rates.detach()], 1)
+    assert (twin.settle(there) - there).abs().max() < 1e-9               # a fixed point of the twin's, and a stable one
+    same = (twin.settle(start) - there).abs().amax(1) < 1e-9             # strong feedback has several
+    assert same.sum() >= 0.9 * len(x)
+    assert torch.allclose(drive.clamp(0, 1), rates[:, model.part[network.output]])
+    assert all((model.quantised()[n] == w).all() for n, w in weights.items())
+
+
+@NETWORKS
+def test_one_gradient_by_three_ways(network):
+    """Implicit, unrolled and EP; most samples have no neuron at an edge of the clip."""
+    x, labels = sample(network, 100)
+    found = agreement(network, network.initial_weights(1, scale=0.8), x, labels)
+    assert found["elsewhere"] == 0 and found["crossed"] < 10
+    assert set(found["synapses"]) == {s.name for s in network.synapses}
+    for name, cosines in found["synapses"].items():
+        assert cosines["unrolled"] > 1 - 1e-9 and cosines["ep"] > 1 - 1e-4, name
+    assert found["all"]["unrolled"] > 0.999 and found["ep_all"] > 0.99
+
+
+def test_without_feedback_the_gradient_is_backpropagations():
+    network = Network.chain(12, 9, 7, 4, feedback=False)
+    backwards = replace(network, populations=network.populations[:2] + network.populations[:1:-1])
+    x, labels = sample(network)
+    other = Rates(backwards, network.initial_weights(1, scale=0.8), **EXACT)       # the same network, whose sweeps are in the wrong order
+    model, labels = Rates(network, network.initial_weights(1, scale=0.8), **EXACT), torch.tensor(labels)
+    implicit = torch.autograd.grad(hinge(model(torch.tensor(x))[1], labels).sum(), list(model.values))
+    r, w = torch.tensor(x).double() / 256, model.w
+    for pre, post in (("input", "hidden1"), ("hidden1", "hidden2"), ("hidden2", "output")):
+        z = r @ w[f"{pre}-{post}"] + w[f"bias-{post}"] * 255 / 256
+        r = z.clamp(0, 1)
+    assert model.there.iterations == 1 and model.back is None
+    for a, b in zip(implicit, torch.autograd.grad(hinge(z, labels).sum(), list(model.values)), strict=True):
+        assert a.norm() > 0 and torch.allclose(a, b, atol=1e-12)
+    slow = torch.autograd.grad(hinge(other(torch.tensor(x))[1], labels).sum(), list(other.values))
+    assert other.there.iterations > 3 and other.back.iterations > 1
+    assert all(torch.allclose(a, b, atol=1e-9) for a, b in zip(implicit, slow, strict=True))
+
+
+def test_a_memory_settles_where_windows_lead():
+    """Loaded: as golden.torch_attention after many windows.  Gradient of a query, a synapse into the relay and a readout by differences."""
+    network = Network.attention(5, 6, 2, 8, 3, schedule=Schedule(free=320, nudged=16))
+    rng = np.random.default_rng(0)
+    rows = TokenRows(rng.integers(-4096, 4097, (9, 6)).astype(np.int16), rng.integers(0, 9, 12).astype(np.int32), np.array([0, 5, 8, 12]))
+    weights = network.initial_weights(1, bias=0.3, scale=0.8)
+    windows = Attention(network, weights, rows)
+    patterns, present = windows.batch(rows, np.arange(3))
+    model = Rates(network, weights, **EXACT)
+    for name in ("bias-query", "bias-hidden1", "bias-output"):          # a constant population says 255/256, there 1
+        windows.weights[name] = windows.weights[name].detach() * 255 / 256
+    inputs = torch.zeros(3, 0), patterns.double(), present
+
+    def loss():
+        return hinge(model(*inputs)[1], torch.tensor([0, 1, 2])).sum()
+
+    assert (model(*inputs)[0][:, -3:] - windows.forward(patterns, present)).abs().max() < 1e-5
+    gradient = dict(zip(model.w, torch.autograd.grad(loss(), list(model.values)), strict=True))
+    for name in ("bias-query", "query-hidden1", "hidden1-output"):
+        at = np.unravel_index(int(gradient[name].abs().argmax()), gradient[name].shape)
+        assert gradient[name][at] != 0 and slope(loss, model.w[name], at) == pytest.approx(float(gradient[name][at]), rel=1e-4), name
+
+
+def test_a_stored_memory_learns_its_patterns():
+    network = Network((Population("x", 6, "input"), Population("b", 1, "constant"), Population("y", 4), Population("m", 5, "softmax"),
+                       Population("q", 3, "relay")), (Synapse("x", "y"), Synapse("b", "y"), Synapse("m", "q"), Synapse("b", "q"), Synapse("q", "y")),
+                      "y", Schedule(nudged=16))
+    rng = np.random.default_rng(0)
+    model = Rates(network, {n: rng.integers(-2000, 2001, w.shape) for n, w in network.initial_weights().items()}, **EXACT)
+    x, y = torch.tensor(rng.integers(0, 256, (5, 6))), torch.tensor([0, 1, 2, 3, 0])
+
+    def loss():
+        return hinge(model(x)[1], y).sum()
+
+    gradient = dict(zip(model.w, torch.autograd.grad(loss(), list(model.values)), strict=True))
+    for name in ("m-q", "b-q", "q-y"):
+        assert gradient[name][0, 1] != 0 and slope(loss, model.w[name], (0, 1)) == pytest.approx(float(gradient[name][0, 1]), rel=1e-4), name
+    with pytest.raises(ValueError, match="its threshold must be 1, not 0.5"):
+        Rates(replace(network, schedule=Schedule(nudged=16, threshold=0.5)))
+
+
+def test_sequences_are_learnt_and_run_as_spikes():
+    """One token of three tells the class, among up to four that tell nothing."""
+    network = Network.attention(5, 8, 2, 16, 3)
+    rng = np.random.default_rng(0)
+    table = rng.integers(-4096, 4097, (20, 8)).astype(np.int16)
+    labels, lengths = rng.integers(0, 3, 300), rng.integers(1, 6, 300)
+    rows = [rng.permutation([label, *rng.integers(3, 20, n - 1)]) for label, n in zip(labels, lengths, strict=True)]
+    tokens = TokenRows(table, np.concatenate(rows).astype(np.int32), np.cumsum([0, *lengths]))
+    model, x = Rates(network, network.initial_weights(1), tolerance=1e-3), np.zeros((300, 0), np.uint8)
+    trainer = Trainer(model, steps=8 * 20, lr=2e-2, batch=15)
+    for e in range(8):
+        trainer.epoch(x, labels, rng.permutation(300), tokens=tokens, seed=e)
+    empty = TokenRows(table, tokens.rows[:0], np.zeros(2, np.int64))           # nothing is recalled of nothing
+    assert Kernel(network, model.quantised()).predict(None, tokens=empty) == predict(model, x[:1], tokens=empty)
+    predictions = predict(model, x, tokens=tokens)
+    assert np.mean(predictions == labels) > 0.9
+    assert np.mean(Kernel(network, model.quantised()).predict(None, tokens=tokens) == predictions) > 0.9
+
+
+def test_the_loss_is_the_squared_error_inside_and_points_back_outside():
+    drive = torch.tensor([[0.4, 0.3, 0.9], [1.5, -0.5, 0.2], [-0.5, 1.5, -1.0]], requires_grad=True)
+    labels = torch.tensor([0, 0, 0])
+    y = torch.tensor([1.0, 0, 0])
+    assert float(hinge(drive, labels)[0].detach()) == pytest.approx(float(((drive[0].detach() - y) ** 2).sum() / 2))
+    gradient = torch.autograd.grad(hinge(drive, labels).sum(), drive)[0]
+    assert torch.allclose(gradient, torch.tensor([[-0.6, 0.3, 0.9], [0.0, 0.0, 0.2], [-1.5, 1.5, 0.0]]))
+
+
+# -- training -------------------------------------------------------------------------------------------------------------
+def trained(network=None, epochs=7, **options):
+    d = data.load("digits")
+    model = Rates(network or Network.chain(64, 32, 10))
+    trainer = Trainer(model, steps=epochs * -(-len(d.x_train) // 32), lr=3e-3, batch=32, **options)
+    passes = [trainer.epoch(d.x_train, d.y_train, np.random.default_rng(e).permutation(len(d.x_train)), seed=e) for e in range(epochs)]
+    return d, model, passes
+
+
+@pytest.mark.parametrize("feedback, options", [(True, {"dropout": 0.05, "weight_decay": 0.01}), (False, {})])
+def test_digits_are_learnt_and_run_as_spikes(feedback, options):
+    """Float accuracy, and the quantised network's on the golden kernel in 24 steps."""
+    d, model, passes = trained(Network.chain(64, 32, 10, feedback=feedback), **options)
+    real = float(np.mean(predict(model, d.x_test) == d.y_test))
+    assert real > 0.93 and passes[-1].loss < passes[0].loss / 3 and passes[-1].hits > 0.9 * passes[-1].samples
+    assert min(p.settled for p in passes) > 0.99
+    assert abs(Kernel(model.network, model.quantised()).accuracy(d.x_test, d.y_test) - real) < 0.02
+
+
+def test_weights_stay_in_their_format():
+    narrow = replace(Network.chain(64, 8, 10), numerics=Numerics(weight_width=10))
+    _, model, _ = trained(narrow, epochs=2)
+    limit = 512 / 4096
+    largest = max(float(w.detach().abs().max()) for w in model.values)
+    assert largest == pytest.approx(limit)                    # the clip was met
+    assert all(w.min() >= -512 and w.max() <= 511 for w in model.quantised().values())
+
+
+def test_rates_of_the_deployed_network_are_those_of_the_model():
+    """Long windows of the golden kernel against the settled rates."""
+    d, model, _ = trained(epochs=3)
+    weights, x = model.quantised(), d.x_test[:50]
+    with torch.no_grad():
+        real = model(torch.tensor(x))[0].numpy()
+    spikes = Kernel(replace(model.network, schedule=Schedule(free=256, nudged=32, window=32), numerics=Numerics(charge_width=20)), weights)
+    assert np.median(np.abs(spikes.rates(x)[0][:, 0] / 256 - real)) <= 1 / 256            # one code: floors, and 255/256 for 1
+
+
+TWO = """
+import sys
+import numpy as np, torch
+from golden.network import Network
+from golden.torch_rates import Distributed, Rates, Trainer
+distributed = Distributed.join()
+network = Network.chain(12, 9, 4)
+model = Rates(network, network.initial_weights(1, scale=0.8), dtype=torch.float64, tolerance=1e-10, limit=500)
+trainer = Trainer(model, steps=20, lr=1e-2, batch=8, distributed=distributed)
+rng = np.random.default_rng(0)
+x, labels = rng.integers(0, 256, (43, 12)).astype(np.uint8), rng.integers(0, 4, 43)
+passes = [trainer.epoch(x, labels, rng.permutation(43)) for _ in range(2)]
+if distributed.rank == 0:
+    np.savez(sys.argv[1], loss=[p.loss for p in passes], samples=[p.samples for p in passes], world=distributed.world,
+             gradient=model.values[0].grad.numpy(), **{n: w.detach().numpy() for n, w in model.w.items()})
+"""
+
+
+def test_two_processes_learn_what_one_does(tmp_path):
+    """Gloo on the CPU, batches that do not divide evenly: gradients and weights of the whole batch."""
+    (tmp_path / "two.py").write_text(TWO)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    runs = []
+    for name, launcher in (("one", []), ("two", ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"])):
+        subprocess.run([sys.executable, *launcher, str(tmp_path / "two.py"), str(tmp_path / name)], env=environment, check=True, capture_output=True)
+        runs.append(np.load(tmp_path / f"{name}.npz"))
+    one, two = runs
+    assert (int(one["world"]), int(two["world"])) == (1, 2) and one["samples"].tolist() == two["samples"].tolist() == [43, 43]
+    for name in set(one.files) - {"world"}:
+        assert np.abs(one[name] - two[name]).max() < 1e-7, name
+
+
+def test_a_batch_has_something_for_everyone():
+    from golden.torch_rates import Distributed
+    with pytest.raises(ValueError, match="a batch of 2 has nothing for some of 4 processes"):
+        Trainer(Rates(CHAIN), steps=1, batch=2, distributed=Distributed(0, 4))
+
+
+# -- convolutions ---------------------------------------------------------------------------------------------------------
+def test_pooling_is_part_of_the_kernel():
+    generator = torch.Generator().manual_seed(0)
+    image, kernel = torch.randn(2, 3, 12, 12, generator=generator), torch.randn(4, 3, 5, 5, generator=generator)
+    expected = torch.nn.functional.avg_pool2d(torch.nn.functional.conv2d(image, kernel), 2)
+    assert torch.allclose(torch.nn.functional.conv2d(image, pooled(kernel), stride=2), expected, atol=1e-5)
+
+
+def test_convolutions_settle_at_a_maximum_of_their_energy():
+    """Phi = sum of s_k (pool(W * s_(k-1)) + b) - |s|^2 / 2 grows with every sweep, and its gradient vanishes inside the box."""
+    model = ConvRates(14, (3, 4), 3, 5, seed=1, **EXACT)
+    x = torch.tensor(np.random.default_rng(0).integers(0, 256, (6, 196)))
+    base = model.base(x)
+
+    def phi(r):
+        s = list(r.split(model.sizes, 1))
+        maps = [a.view(6, *shape) for a, shape in zip(s, model.shapes, strict=False)]
+        drives = [base, torch.nn.functional.avg_pool2d(torch.nn.functional.conv2d(maps[0], model.kernels[1]), 2), s[1] @ model.dense]
+        for k, b in enumerate(model.biases):
+            drives[k] = (drives[k] + (b[:, None, None] if k < 2 else b) * 255 / 256).flatten(1)
+        return sum((a * z - a**2 / 2).sum() for a, z in zip(s, drives, strict=True))
+
+    r, energies = torch.zeros(6, sum(model.sizes), dtype=torch.float64), []
+    for _ in range(6):
+        r = model.sweep(r, base)
+        energies.append(float(phi(r).detach()))
+    assert all(b > a - 1e-12 for a, b in zip(energies[:-1], energies[1:], strict=True)) and energies[1] > energies[0] + 1e-3
+    r = model(x)[0].detach().requires_grad_()
+    gradient, inside = torch.autograd.grad(phi(r), r)[0], (r > 1e-6) & (r < 1 - 1e-6)
+    assert inside.sum() > 100 and gradient[inside].abs().max() < 1e-9
+
+
+@pytest.mark.parametrize("feedback", [True, False])
+def test_gradients_of_convolutions(feedback):
+    model = ConvRates(14, (3, 4), 3, 5, feedback=feedback, seed=1, **EXACT)
+    x, y = torch.tensor(np.random.default_rng(0).integers(0, 256, (4, 196))), torch.tensor([0, 1, 2, 3])
+
+    def loss():
+        return hinge(model(x)[1], y).sum()
+
+    names = [n for n, _ in model.named_parameters()]
+    for name, w, g in zip(names, model.parameters(), torch.autograd.grad(loss(), list(model.parameters())), strict=True):
+        at = np.unravel_index(int(g.abs().argmax()), g.shape)
+        assert slope(loss, w, at) == pytest.approx(float(g[at]), rel=1e-4), name
+
+
+def test_convolutions_learn_digits():
+    d = data.load("digits")
+    model = ConvRates(8, (12,), 3)
+    trainer = Trainer(model, steps=5 * 45, lr=1e-2, batch=32)
+    for e in range(5):
+        trainer.epoch(d.x_train, d.y_train, np.random.default_rng(e).permutation(len(d.x_train)), seed=e)
+    assert np.mean(predict(model, d.x_test) == d.y_test) > 0.9
+    with pytest.raises(ValueError, match="5 x 5 kernels make 4 of 8 pixels|kernels make 3 of 7"):
+        ConvRates(7, (4,))
