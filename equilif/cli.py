@@ -52,6 +52,14 @@ class Watched(StrEnum):
     output = "output"
 
 
+class Against(StrEnum):
+    """What a sweep's accuracy is plotted against: cycles of a training or an inference sample, or time of a training sample where f_max is known."""
+
+    training = "training"
+    inference = "inference"
+    time = "time"
+
+
 class Images(StrEnum):
     digits = "digits"
     mnist = "mnist"
@@ -839,6 +847,89 @@ def demo(
     preset = _changed(PRESETS[Data.digits], epochs=epochs)
     return Demo(preset, preset.seeds[0] if seed is None else seed, out, board=board, samples=samples,
                 bitstream=not skip_bitstream).run()
+
+
+# -- interchange ----------------------------------------------------------------------------------------------------------
+@command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="A network.npz of `equilif train`, or a .nir file of any framework.")],
+    target: Annotated[Path, typer.Argument(help="The other kind of file.")],
+    dt: Annotated[float | None, typer.Option(help="Seconds a time step: snnTorch has 1e-4, norse 1e-3.", show_default="the file's, or 1e-4")] = None,
+    free: Annotated[int | None, typer.Option(help="Time steps of the free phase.", show_default="the file's, or 24")] = None,
+    window: Annotated[int | None, typer.Option(help="Time steps over which rates are measured.", show_default="the file's, or 8")] = None,
+    threshold: Annotated[float | None, typer.Option(help="What thresholds are scaled to, weights with them: 0.5 leaves room for weights twice as "
+                                                        "large.", show_default="the file's, or 1")] = None,
+    fraction: Annotated[int | None, typer.Option(help="Fraction bits of weights; boards have 12.", show_default="the file's, or 12")] = None,
+    json: Json = None,
+) -> dict[str, Any]:
+    """Write a network as NIR, or read one from NIR, by the names of the files.
+
+    NIR is the format in which snnTorch, norse and others exchange spiking networks.  Reading one, every parameter that rounding moves is
+    printed.  A network without feedback can be run and verified here, not taught; networks with memories cannot be written.
+
+    Example:  [bold]equilif convert results/digits/network.npz digits.nir[/]  and back  [bold]equilif convert digits.nir digits.npz[/]
+    """
+    from equilif import nir
+    phases = {k: v for k, v in {"free": free, "window": window, "threshold": threshold}.items() if v is not None}
+    found = nir.convert(source, target, dt=dt, schedule=phases, fraction=fraction)
+    if found is None:
+        show.console.print(f"{source} is now in {target}.  What NIR leaves open, or cannot say:")
+        show.console.print("\n".join(f"  {line}" for line in nir.OPEN))
+        return {"source": source, "target": target, "open": nir.OPEN}
+    show.console.print(show.table("rounded; changes in thresholds", ["", "parameters", "moved", "largest", "mean", "clipped"], [
+        [m.name, f"{m.count:,}", f"{m.moved:,}", f"{m.largest:.3g}", f"{m.mean:.3g}", f"[red]{m.clipped:,}[/]" if m.clipped else "0"]
+        for m in found.moved]))
+    net = found.network
+    show.console.print(f"{target}: {', '.join(f'{p.name} {p.size}' for p in net.populations)}; {net.n_weights:,} weights, "
+                       + ("symmetric" if all(s.feedback for s in net.synapses) else "some without feedback, so it cannot be taught"))
+    return {"source": source, "target": target, **found.to_dict()}
+
+
+# -- sweep ----------------------------------------------------------------------------------------------------------------
+@command()
+def sweep(
+    grid: Annotated[Path | None, typer.Argument(help="TOML file: a value, or a list of them, for each name.", show_default="none")] = None,
+    option: Annotated[list[str] | None, typer.Option("--grid", help="name=value,value: another axis, or other values for one of the file; repeat.",
+                                                     show_default=False)] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the points, the table and the plot.")] = Path("results/sweep"),
+    workers: Annotated[int, typer.Option(help="Processes on this machine.", min=1)] = 2,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler, to work on its cluster.", show_default="none",
+                                                  metavar="ADDRESS")] = None,
+    build: Annotated[bool, typer.Option("--build", help="Build the bitstreams of the boards that have no manifest yet.")] = False,
+    builds: Annotated[Path, typer.Option(help="Where the manifests of `equilif build` lie.")] = Path("build"),
+    retry: Annotated[bool, typer.Option("--retry", help="Do points that failed once more.")] = False,
+    against: Annotated[Against, typer.Option(help="What the plot has accuracy against.")] = Against.training,
+    folder: Folder = None,
+    json: Json = None,
+) -> dict[str, Any]:
+    """Accuracy, cycles, memory and f_max over networks, formats, phases and engines: a table, and which of them none beats.
+
+    Every combination is trained on the golden model; then samples are trained and inferred in RTL beside it, equal to the bit, and their cycles
+    counted.  Names: data, hidden (64, or 64x32), width, epochs, eta, decay, free, nudged, window, beta, leak, seed, samples; lanes and board are
+    engines.  Finished points are kept: run the same again after an interruption, or with more values.
+
+    Example:  [bold]equilif sweep --grid hidden=32,64,64x32 --grid lanes=4,16 --grid board=icebreaker --grid epochs=5[/]
+    """
+    from equilif import sweep as module
+    wanted = module.points(module.read_grid(grid, option or ()))
+    run = module.Sweep(wanted, out)
+    boards = list(dict.fromkeys(p.board for p in wanted if p.board))
+    missing = [b for b in boards if module.f_max(b, [out / module.BUILDS, builds]) is None] if build else []
+    left = run.left(retry=retry)
+    begin = f"{len(wanted):,} points: {len(wanted) - len(left):,} done before, {len(left):,} to go"
+    if not left and not missing:
+        show.console.print(begin)
+    else:
+        with module.cluster(workers, scheduler) as client, show.bar() as bar:
+            show.console.print(begin)
+            task = bar.add_task("points", total=len(left) + len(missing), note="")
+            run.run(client, folder and folder.resolve(), retry=retry, builds=missing,
+                    progress=lambda p: bar.update(task, completed=p.done, note=f"{p.failed} failed" if p.failed else ""))
+    rows = run.rows(builds)
+    cost = {Against.training: "training cycles", Against.inference: "inference cycles", Against.time: "training_us"}[against]
+    files = show.sweep(run, rows, cost)
+    return {"out": out, "points": rows, "failed": [{"point": dataclasses.asdict(p), "error": e} for p, e in run.failed], "files": files,
+            "done_before": len(wanted) - len(left), "pareto": [rows[k]["key"] for k in module.front(rows, cost)], "ok": not run.failed}
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from equilif.evaluate import Evaluation
     from equilif.rates import Training as RateTraining
     from equilif.recall import Recall
+    from equilif.sweep import Sweep
     from equilif.train import Training
     from equilif.verify import Plan, Report
     from golden.data import DataSet
@@ -221,6 +222,38 @@ def costs(report: Report) -> None:
                         [[name, f"{s['cycles']:,.0f}", f"{s['ideal']:,.0f}", f"{s['cycles'] / s['ideal']:.2f}" if s["ideal"] else "-",
                           f"{s['spikes']:,.0f}", f"{s['free_steps']:.1f}"] for name, s in kinds]))
     console.print(f"[dim]ideal: words of {report.config.lanes} weights that the sample touches, one a cycle[/]")
+
+
+# -- sweeps ---------------------------------------------------------------------------------------------------------------
+def sweep(run: Sweep, rows: Sequence[Mapping[str, Any]], cost: str) -> list[str]:
+    """Table, failures and the plot, where matplotlib is installed; the files written."""
+    from equilif import sweep as module
+    from equilif.extras import MissingExtra
+    best = module.front(rows, cost)
+    columns = ["engine", "network", *(["phases"] if len({r["phases"] for r in rows}) > 1 else []),
+               *(["width"] if len({r["width"] for r in rows}) > 1 else [])]
+    clocked = any(r["f_max"] for r in rows)
+    console.print(table("* not beaten in accuracy and " + cost.replace("_us", " time"), [
+        "", *columns, "accuracy", "training", "inference", "tiles", "Kbit", *(["f_max", "us"] if clocked else [])], [[
+            "*" if k in best else "", *(str(r[c]) for c in columns), f"{r['accuracy']:.2%}", f"{r['training cycles']:,.0f}",
+            f"{r['inference cycles']:,.0f}", f"{r['tiles']:,}", f"{r['weight_bits'] / 1024:,.0f}",
+            *([f"{r['f_max']:.1f}" if r["f_max"] else "", f"{r['training_us']:,.0f}" if r["f_max"] else ""] if clocked else [])]
+        for k, r in enumerate(rows)], left=1 + len(columns)))
+    for point, error in run.failed:
+        given = ", ".join(f"{k} {v}" for k, v in vars(point).items() if v is not None)
+        console.print(f"{NO} {escape(given)}: {escape(error)}", soft_wrap=True)
+    files = run.write(rows)
+    if best:
+        try:
+            from equilif import plots
+        except MissingExtra as e:
+            console.print(f"[yellow]no plot: {escape(str(e))}[/]")
+        else:
+            plots.pareto([r for r in rows if r[cost] is not None], lambda some: module.front(some, cost), cost,
+                         f"{', '.join(dict.fromkeys(r['data'] for r in rows))}, {len(rows)} points", run.out / plots.PARETO)
+            files.append(plots.PARETO)
+    console.print(f"wrote {', '.join(files)} in {run.out}")
+    return files
 
 
 # -- bitstreams -----------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,16 +22,17 @@ with needs("plot"):
     import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.gridspec import GridSpec
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 BLUE, VERMILLION, INK, GREY, LIGHT = "#0072B2", "#D55E00", "#222222", "#6E6E6E", "#E4E4E4"
+SERIES = ((BLUE, "o"), (VERMILLION, "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#E69F00", "v"), ("#56B4E9", "P"))
 STYLE = {
     "font.size": 9, "axes.titlesize": 10, "axes.labelsize": 9, "axes.edgecolor": GREY, "axes.labelcolor": INK, "text.color": INK,
     "axes.spines.top": False, "axes.spines.right": False, "xtick.color": INK, "ytick.color": INK, "axes.linewidth": 0.8,
     "xtick.major.width": 0.8, "ytick.major.width": 0.8, "legend.frameon": False,
 }
 CURVE, CONFUSION, SETTLING, RECALL = "learning_curve.png", "confusion.png", "settling.png", "recall.png"
-ATTENTION, DEPLOYMENT = "attention.png", "deployment.png"
+ATTENTION, DEPLOYMENT, PARETO = "attention.png", "deployment.png", "pareto.png"
 SCALE = 256                    #: rates are in 1/256
 
 
@@ -204,6 +205,36 @@ def deployment(found: Deployment, title: str, path: Path) -> None:
         for axes in (left, right):
             axes.grid(axis="y", color=LIGHT, linewidth=0.8)
             axes.set_axisbelow(True)
+        write(figure, path)
+
+
+def pareto(rows: Sequence[Mapping[str, Any]], front: Callable[[Sequence[Mapping[str, Any]]], Sequence[int]], cost: str, title: str,
+           path: Path) -> None:
+    """Accuracy against ``cost``, a colour and a mark for each engine, its ``front`` joined; the front of all of them is named."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(7.2, 4.4))
+        axes = figure.subplots()
+        for k, engine in enumerate(dict.fromkeys(r["engine"] for r in rows)):
+            colour, mark = SERIES[k % len(SERIES)]
+            here = [r for r in rows if r["engine"] == engine]
+            best = [here[j] for j in front(here)]
+            axes.step([r[cost] for r in best], [100 * r["accuracy"] for r in best], where="post", color=colour, linewidth=1, alpha=0.6, zorder=1)
+            axes.scatter([r[cost] for r in here], [100 * r["accuracy"] for r in here], s=22, color=colour, marker=mark, label=engine, linewidths=0,
+                         zorder=2)
+        several = len({r["width"] for r in rows}) > 1
+        for r in (rows[j] for j in front(rows)):
+            axes.annotate(f"{r['network']}, {r['phases']}{', ' + str(r['width']) + ' bit' if several else ''}", (r[cost], 100 * r["accuracy"]),
+                          xytext=(5, 4), textcoords="offset points", fontsize=7, ha="left", va="bottom")
+        unit = "microseconds" if cost.endswith("_us") else "cycles"
+        axes.set(xscale="log", xlabel=f"{unit} a sample, {cost.split('_')[0].split()[0]}", ylabel="test accuracy (%)")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.margins(x=0.08, y=0.1)
+        axes.grid(color=LIGHT, linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.set_title(title, loc="left")
+        axes.legend(loc="lower right")
         write(figure, path)
 
 

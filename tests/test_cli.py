@@ -25,7 +25,7 @@ from golden.protocol import Region
 from golden.schedule import Schedule
 
 COMMANDS = ("train", "evaluate", "verify", "recall", "attend", "gradient", "rates", "deploy", "energy", "boards", "build", "flash", "simulate",
-            "ports", "identify", "save", "restore", "export", "demo", "info")
+            "ports", "identify", "save", "restore", "export", "demo", "info", "convert", "sweep")
 BOARD = "icebreaker"
 PNG = b"\x89PNG\r\n"
 
@@ -123,7 +123,7 @@ def test_a_network_for_other_data_is_refused(tmp_path):
 @pytest.mark.parametrize("package, extra, arguments", [
     ("torch", "torch", ("gradient",)), ("torch", "torch", ("rates",)), ("torch", "torch", ("deploy", ".")),
     ("amaranth", "hdl,sim", ("verify",)), ("amaranth_boards", "hdl,boards", ("build", BOARD)),
-    ("sklearn", "data", ("train",)),
+    ("sklearn", "data", ("train",)), ("nir", "nir", ("convert", "a.npz", "a.nir")), ("distributed", "sweep", ("sweep",)),
 ])
 def test_a_missing_package_names_its_extra(package, extra, arguments):
     code = f"import sys; sys.modules[{package!r}] = None; sys.argv[1:] = {list(arguments)!r}; import equilif.cli as c; c.main()"

