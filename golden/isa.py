@@ -77,7 +77,7 @@ class EngineConfig:
     lanes P (power of two), tiles of P x P weights, groups of P values, groups of P LIF neurons, 32-bit program words.
     ``single_port``: the weight memory reads or writes in one cycle (iCE40 SPRAM), so an update takes two cycles a group.
     ``forwarding``: sums are forwarded to a read in the cycle of their write; without, an event that has a single group takes two cycles.
-    ``weight_stages``: registers around a large dual-port weight memory: 1 behind it, 2 before it as well.
+    ``weight_stages``: registers around a large dual-port weight memory: 1 behind it, 2 before it as well, and a deep pipeline.
     All three change cycles, never results.
     ``softmax``: has what memories need: SOFTMAX, RELAY, the modes of DRIVE and LEARN, loops in loops.
     ``early``: has what phases need that end when their rates have settled: modes WATCH and EARLY, loops in loops.
@@ -115,6 +115,11 @@ class EngineConfig:
     def loops(self) -> int:
         """How deep REPEAT nests."""
         return 2 if self.softmax or self.early else 1
+
+    @property
+    def deep(self) -> bool:
+        """Registers wherever the paths of an engine that fills a large device are long."""
+        return self.weight_stages > 1
 
     @property
     def n_weights(self) -> int:

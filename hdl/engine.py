@@ -64,8 +64,12 @@ class Engine(wiring.Component):
             dispatch.eq(sequencer.o.valid & ~executing & (flows | lanes.empty)),
             sequencer.o.ready.eq(~executing & (flows | lanes.empty)),
             sequencer.idle.eq(finished), sequencer.moved.eq(lanes.moved),
-            learning.eq(ins.op == Op.LEARN), argmax.eq(ins.op == Op.ARGMAX),
         ]
+        if cfg.deep:
+            with m.If(dispatch):
+                m.d.sync += [learning.eq(new.op == Op.LEARN), argmax.eq(new.op == Op.ARGMAX)]
+        else:
+            m.d.comb += [learning.eq(ins.op == Op.LEARN), argmax.eq(ins.op == Op.ARGMAX)]
         m.d.sync += start.eq(dispatch)
         with m.If(dispatch):
             m.d.sync += ins.eq(new)

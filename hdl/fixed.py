@@ -36,9 +36,9 @@ def times_index(index: Value, constant: int, width: int) -> Value:
     return Array(Const(k * constant & ((1 << width) - 1), width) for k in range(1 << len(index)))[index]
 
 
-def rotate(m: Module, words: list[Value], amount: Value, name: str) -> list[Value]:
-    """``out[j] = words[(j + amount) mod P]``: log2(P) levels of multiplexers."""
-    for level, bit in enumerate(amount):
+def rotate(m: Module, words: list[Value], amount: Value, name: str, first: int = 0) -> list[Value]:
+    """``out[j] = words[(j + (amount << first)) mod P]``: a level of multiplexers a bit."""
+    for level, bit in enumerate(amount, first):
         step, n = 1 << level, len(words)
         out = [Signal(len(words[0]), name=f"{name}_{level}_{j}") for j in range(n)]
         for j in range(n):

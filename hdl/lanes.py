@@ -12,12 +12,14 @@
     MEASURE                                A, Q address   Q + A, V address     shift --> V, - V      WATCH: moved
     SAVE RESTORE RESET                     A, S address   --> A, B, S
 
-Latency: as drawn, after ``weight_stages`` cycles.  Throughput: a command a cycle; LEARN on a single-port weight memory one in two.
+Latency: as drawn.  In a deep pipeline (``EngineConfig.deep``) ``weight_stages`` + 1 cycles come before, the last of them half of the rotation;
+STEP writes in stage 6, its sum being a register, LEARN after stage 6, its shift being one, and Q and V are written a cycle later.
+Throughput: a command a cycle; LEARN on a single-port weight memory one in two.
 A sum that is read in the very cycle in which it is written is forwarded, so that commands for the same group may follow each other.
 """
 from __future__ import annotations
 
-from amaranth import Cat, Module, Mux, Signal, signed
+from amaranth import Array, Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -31,9 +33,8 @@ from hdl.plasticity import Plasticity
 from hdl.rate import Measure, Moved
 from hdl.relay import Relay
 from hdl.softmax import Softmax
+from hdl.walk import times_gain
 from hdl.weights import WeightArray
-
-DEPTH = 5                       #: cycles from a command to its last write
 
 
 def _is(op, *ops: Op):
@@ -55,15 +56,13 @@ class Lanes(wiring.Component):
         Read port of the scanner; ``hold`` keeps what was read until the next fetch.
     host_* : host access while no command is under way; W and V; data 1 + weight_stages cycles after the strobe.
     spike_count : Out
-        Spikes of the group that a STEP writes in this cycle.
+        Spikes of the group that a STEP writes in this cycle; in a deep pipeline that it wrote in the last one.
     moved : Out(1)
         A rate that is watched has moved; not while ``empty``.
     """
 
-    latency = DEPTH
-
     def __init__(self, config: EngineConfig, *, state_ram: str | None = None):
-        self.config, self.state_ram = config, state_ram
+        self.config, self.state_ram, self.latency = config, state_ram, 5 + config.deep
         p, group, tile, lane = config.lanes, group_bits(config), tile_bits(config), lane_bits(config)
         super().__init__({
             "valid": In(1), "i": In(command(config)), "instruction": In(INSTRUCTION), "empty": Out(1),
@@ -80,7 +79,8 @@ class Lanes(wiring.Component):
         cfg, p, ins = self.config, self.config.lanes, self.instruction
         acc, charge = shape(cfg.numerics.accumulator), shape(cfg.numerics.charge)
         lane, state = lane_bits(cfg), (cfg.state_groups - 1).bit_length()
-        static = has_mode(ins, STATIC)
+        static, last_stage = has_mode(ins, STATIC), self.latency
+        domain = m.d["sync" if cfg.deep else "comb"]            # of what a deep pipeline has a register behind
 
         # -- the command travels with its data: stage k holds what was issued k cycles ago ----------------------------------
         def delayed(first, name: str, stages: int, **kwargs):
@@ -90,16 +90,37 @@ class Lanes(wiring.Component):
                 m.d.sync += line[k].eq(line[k - 1])
             return line
 
-        # registers around the weights: they and the values are read so many cycles before stage 0, and nothing else notices
-        ahead, first = self.i, delayed(self.valid, "ahead", cfg.weight_stages)
+        # weights and values are read so many cycles before stage 0, and nothing else notices
+        lead = cfg.weight_stages + cfg.deep
+        ahead, first = self.i, delayed(self.valid, "ahead", lead)
         i = ahead
-        for k in range(cfg.weight_stages):
+        for k in range(lead):
+            before = i.op
             late = Signal(command(cfg), name=f"command{k}", reset_less=True)
             m.d.sync += late.eq(i)
+            if cfg.deep and not k:
+                with m.If(i.op == Op.LEARN):
+                    m.d.sync += [late.up.eq(times_gain(i.up, ins, cfg)), late.um.eq(times_gain(i.um, ins, cfg))]
             i = late
-        valid = delayed(first[-1], "valid", DEPTH)
-        op, group, tile, e = (delayed(i[n], n, DEPTH, reset_less=True) for n in ("op", "group", "tile", "e"))
-        is_ = {o: [(valid[k] & (op[k] == o)) for k in range(DEPTH + 1)] for o in Op}
+        valid = delayed(first[-1], "valid", last_stage)
+        op, group, tile, e = (delayed(i[n], n, last_stage, reset_less=True) for n in ("op", "group", "tile", "e"))
+
+        def at(k: int, what):
+            """``what(k)``, of stage k; in a deep pipeline found out a stage earlier and registered."""
+            if not (cfg.deep and k):
+                return what(k)
+            flag = Signal(name=f"flag{k}", reset_less=True)
+            m.d.sync += flag.eq(what(k - 1))
+            return flag
+
+        def has(k: int, *ops: Op):
+            """Stage k holds a command, one of these."""
+            return at(k, lambda k: valid[k] & _is(op[k], *ops))
+
+        def would(k: int, *ops: Op):
+            """Whatever stage k holds, if anything, it is one of these."""
+            return at(k, lambda k: _is(op[k], *ops))
+
         quiet = ~Cat(*first[1:], *valid[1:]).any()
         m.d.comb += self.empty.eq(quiet)
 
@@ -109,78 +130,100 @@ class Lanes(wiring.Component):
         for name, width, depth, cut in (("a", acc.width, 2 * cfg.state_groups, False), ("b", acc.width, cfg.state_groups, False),
                                         ("q", charge.width, cfg.state_groups, False), ("s", 1, 2 * cfg.state_groups, False),
                                         ("plus", 8, cfg.value_groups, True), ("minus", 8, cfg.value_groups, True)):
-            memory = m.submodules[f"{name}_memory"] = ram(width * p, depth, self.state_ram)
+            memory = m.submodules[f"{name}_memory"] = ram(width * p, depth, "block" if cut and cfg.deep else self.state_ram)
             ports[name] = memory.read_port(), memory.write_port(granularity=width if cut else None)
         (a_rd, a_wr), (b_rd, b_wr), (q_rd, q_wr), (s_rd, s_wr), (plus_rd, plus_wr), (minus_rd, minus_wr) = ports.values()
         a_old, b_old, q_old = ([v.as_signed() for v in lanes_of(rd.data, p)] for rd in (a_rd, b_rd, q_rd))
 
         # -- 0: addresses; 1: rotate ------------------------------------------------------------------------------------------
         # LEARN reads its weights when its products are there: so late that the next cycle can write, or before a register
-        at = 3 if cfg.single_port else 2 - cfg.weight_stages
-        reads_late = is_[Op.LEARN][at]
-        copy2 = _is(op[2], Op.SAVE, Op.RESTORE)
+        late = 3 if cfg.single_port else 2 - cfg.weight_stages
+        reads_late = has(late, Op.LEARN)
+        copy2, restore2 = has(2, Op.SAVE, Op.RESTORE), would(2, Op.RESTORE)
+        ends = last_stage           # stage in which STEP writes; it reads its charge a stage before
         m.d.comb += [
             weights.read.eq(self.valid & (ahead.op != Op.LEARN) | reads_late | self.host_read),
-            weights.tile.eq(Mux(self.host_read, self.host_tile, Mux(reads_late, tile[at], ahead.tile))),
-            weights.e.eq(Mux(self.host_read, self.host_e, Mux(reads_late, e[at], ahead.e))),
+            weights.tile.eq(Mux(self.host_read, self.host_tile, Mux(reads_late, tile[late], ahead.tile))),
+            weights.e.eq(Mux(self.host_read, self.host_e, Mux(reads_late, e[late], ahead.e))),
             weights.column.eq(ahead.column & ~reads_late & ~self.host_read), self.host_w.eq(weights.data),
-            a_rd.addr.eq(Cat(group[2][:state], op[2] == Op.RESTORE)), b_rd.addr.eq(group[2]),
-            q_rd.addr.eq(Mux(is_[Op.STEP][4], group[4], group[2])),
+            a_rd.addr.eq(Cat(group[2][:state], restore2)), b_rd.addr.eq(group[2]),
+            q_rd.addr.eq(Mux(has(ends - 1, Op.STEP), group[ends - 1], group[2])),
             s_rd.addr.eq(Mux(self.scan_take, Cat(self.scan_addr[:state], 0),
-                             Mux(valid[2] & copy2, Cat(group[2][:state], op[2] == Op.RESTORE), Cat(i.group[:state], 0)))),
+                             Mux(copy2, Cat(group[2][:state], restore2), Cat(i.group[:state], 0)))),
             self.scan_spikes.eq(s_rd.data), self.scan_plus.eq(plus_rd.data), self.scan_minus.eq(minus_rd.data),
         ]
         value_group = ahead.value_group
         if cfg.early:                    # the rate before is there in the cycle of the new one
-            value_group = Mux(is_[Op.MEASURE][3], group[3], value_group)
+            value_group = Mux(has(3, Op.MEASURE), group[3], value_group)
         for rd in (plus_rd, minus_rd):
             m.d.comb += rd.addr.eq(Mux(self.host_read, self.host_group, Mux(self.scan_take, self.scan_addr, value_group)))
         for rd in (s_rd, plus_rd, minus_rd):
             m.d.comb += rd.en.eq(self.scan_fetch | ~self.scan_hold)
 
-        turn, scale1 = Signal(lane), Signal.like(i.scale, reset_less=True)
+        halfway = lane // 2 if cfg.deep else 0                  # levels of rotating that come before a register
+        turn, scale1 = Signal(lane - halfway), Signal.like(i.scale, reset_less=True)
         up1 = Signal(signed(16), reset_less=True)
-        m.d.sync += [turn.eq(i.rotate), scale1.eq(i.scale), up1.eq(i.up)]
+        m.d.sync += [turn.eq(i.rotate[halfway:]), scale1.eq(i.scale), up1.eq(i.up)]
+        if cfg.deep:                    # nothing is added to what is copied
+            with m.If(_is(i.op, Op.SAVE, Op.RESTORE)):
+                m.d.sync += scale1.eq(0)
         # With a single port a LEARN command comes every other cycle, and what it brings may stay for two: registers saved
         um1, um3 = Signal(i.um.shape(), reset_less=True), Signal(i.um.shape(), reset_less=True)
         if cfg.single_port:
-            noisy, dither, dither_e = is_[Op.LEARN][0], i.dither, e[0]
+            noisy, dither, dither_e = has(0, Op.LEARN), i.dither, e[0]
             with m.If(noisy):
                 m.d.sync += um1.eq(i.um)
             m.d.sync += um3.eq(um1)
         else:
-            noisy, dither, dither_e = is_[Op.LEARN][1], Signal(DITHER_WIDTH, reset_less=True), e[1]
+            # what a register follows is needed a stage earlier
+            now = 0 if cfg.deep else 1
+            noisy, dither, dither_e = valid[now] & (op[now] == Op.LEARN), Signal(DITHER_WIDTH, reset_less=True), e[now]
             um2 = Signal.like(um1)
-            m.d.sync += [dither.eq(i.dither), um1.eq(i.um), um2.eq(um1), um3.eq(um2)]
-        axpy1, nudge1 = _is(op[1], Op.DRIVE, Op.GATHER), op[1] == Op.NUDGE
+            m.d.sync += [dither.eq(i.dither), um1.eq(-i.um if cfg.deep else i.um), um2.eq(um1), um3.eq(um2)]
+        axpy1, nudge1 = would(1, Op.DRIVE, Op.GATHER), would(1, Op.NUDGE)
         signed_dst = signed_values(ins, cfg, dst=True)           # of LEARN: no other instruction looks at a sign
         values = [delayed(rd.data, name, cfg.weight_stages, reset_less=True) for rd, name in ((plus_rd, "plus"), (minus_rd, "minus"))]
         m.d.comb += [self.host_plus.eq(values[0][-1]), self.host_minus.eq(values[1][-1])]
-        scaled1 = axpy1 | (op[1] == Op.RESET)
+        scaled1 = would(1, Op.DRIVE, Op.GATHER, Op.RESET, *((Op.SAVE, Op.RESTORE) if cfg.deep else ()))
         w1 = lanes_of(weights.data, p)
         v1 = [Cat(a, b) for a, b in zip(lanes_of(values[0][-1], p), lanes_of(values[1][-1], p), strict=True)]
-        turned = rotate(m, [Mux(axpy1, w, v) for w, v in zip(w1, v1, strict=True)], turn, "turned")
+        axpy = axpy1
+        if cfg.deep:
+            axpy = Signal(reset_less=True)
+            m.d.sync += axpy.eq(_is(before, Op.DRIVE, Op.GATHER))
+        turned = [Mux(axpy, w, v) for w, v in zip(w1, v1, strict=True)]
+        if cfg.deep:
+            half = [Signal(16, name=f"half_{j}", reset_less=True) for j in range(p)]
+            m.d.sync += [h.eq(w) for h, w in zip(half, rotate(m, turned, i.rotate[:halfway], "turned"), strict=True)]
+            turned = half
+        turned = rotate(m, turned, turn, "turned", halfway)
         kept_dither = Signal(DITHER_WIDTH)
+        domain += kept_dither.eq(0)
         with m.Switch(ins.shift):
             for s in SHIFTS:
                 with m.Case(s):
-                    m.d.comb += kept_dither.eq(Mux(noisy, (1 << s) - 1, 0))
+                    domain += kept_dither.eq(Mux(noisy, (1 << s) - 1, 0))
 
         # -- 3: which accumulator, which operands -----------------------------------------------------------------------------
-        reset3, step3, copy3 = op[3] == Op.RESET, op[3] == Op.STEP, _is(op[3], Op.SAVE, Op.RESTORE)
-        sums3 = valid[3] & _is(op[3], Op.DRIVE, Op.GATHER, Op.NUDGE, Op.RESET, Op.SAVE, Op.RESTORE)
-        to_b3 = (op[3] == Op.DRIVE) | reset3 & static
-        again = Signal()                 # the group that stage 2 reads is being written in this cycle, by the same instruction
-        if cfg.forwarding:
-            m.d.sync += again.eq(sums3 & (group[2] == group[3]))
+        mark3 = has(3, Op.MARK)
+        reset3, step3, copy3 = would(3, Op.RESET), would(3, Op.STEP), would(3, Op.SAVE, Op.RESTORE)
+        sums3 = has(3, Op.DRIVE, Op.GATHER, Op.NUDGE, Op.RESET, Op.SAVE, Op.RESTORE)
+        spikes3 = at(3, lambda k: valid[k] & (_is(op[k], Op.SAVE, Op.RESTORE) | (op[k] == Op.RESET) & ~static))
+        to_b3 = at(3, lambda k: (op[k] == Op.DRIVE) | (op[k] == Op.RESET) & static)
+        # the group that stage 2 reads is being written in this cycle, by the same instruction
+        same, again = sums3 & (group[2] == group[3]) if cfg.forwarding else Const(0), Signal()
+        source3 = Signal(2)              # A, B, the last sum, nothing
+        m.d.sync += [again.eq(same), source3.eq(Mux(same, 2, Mux(op[2] == Op.RESET, 3, op[2] == Op.DRIVE)))]
 
         if cfg.softmax:
             m.submodules.softmax = softmax = Softmax(cfg)
+            over = Signal()
+            domain += over.eq(self.walked & quiet)
             less, here = Signal(5), Signal(group_bits(cfg))          # shift of B, less 1; where the next V goes
             m.d.sync += less.eq(ins.shift - 1 + Mux((ins.op == Op.RELAY) & has_mode(ins, SCALED), softmax.scale, 0))
             m.d.comb += [
                 softmax.start.eq(self.start & (ins.op == Op.SOFTMAX)), softmax.absolute.eq(has_mode(ins, ABSOLUTE)),
-                softmax.idle.eq(self.walked & quiet), softmax.valid.eq(is_[Op.SOFTMAX][4]),
+                softmax.idle.eq(self.walked & over), softmax.valid.eq(has(4, Op.SOFTMAX)),
                 self.again.eq(softmax.again), self.empty.eq(quiet & ~softmax.busy),
             ]
             m.d.sync += softmax.active.eq(Cat(~a[-1] for a in a_old))
@@ -190,7 +233,7 @@ class Lanes(wiring.Component):
 
         above = Signal(17)
         m.d.sync += above.eq(-ins.gain[:15])
-        totals, spikes5, v5, q_new, rate4, far5, updated = [], [], [], [], [], [], []
+        totals, spikes, v_next, q_new, rate4, far5, updated = [], [], [], [], [], [], []
         tolerance = Mux(ins.gain[8:].any(), 255, ins.gain[:8])
         for j in range(p):
             def reg(like, name: str, j=j):
@@ -204,7 +247,8 @@ class Lanes(wiring.Component):
             if cfg.softmax:
                 vm1, sign1 = Cat(vm1, signed_dst & vm1[-1]), Mux(nudge1, s_rd.data[j], signed_dst & turned[j][7])
             # bank j of row e holds column j - e
-            column = times_index((j - dither_e)[:lane], DITHER_COLUMN, DITHER_WIDTH)
+            column = Signal(DITHER_WIDTH, name=f"column_{j}", reset_less=True)
+            domain += column.eq(times_index((j - dither_e)[:lane], DITHER_COLUMN, DITHER_WIDTH))
             m.d.sync += [
                 x.eq(Mux(axpy1, turned[j], up1)),
                 # a spike of the nudged neuron counts -256: strength x (target - 256 spike)
@@ -224,29 +268,31 @@ class Lanes(wiring.Component):
             if cfg.single_port:
                 with m.If(noisy | (ins.op != Op.LEARN)):
                     m.d.sync += noise.eq((dither + column) & kept_dither | half)
-                with m.If(is_[Op.LEARN][1]):
+                with m.If(has(1, Op.LEARN)):
                     m.d.sync += vm3.eq(vm1)
             else:
                 vm2 = reg(vm3.shape(), "vm2")
                 m.d.sync += [noise.eq((dither + column) & kept_dither | half), vm2.eq(vm1), vm3.eq(vm2)]
-            old, total = Signal(acc, name=f"old_{j}"), Signal(acc, name=f"total_{j}")
-            m.d.comb += [
-                old.eq(Mux(reset3, 0, Mux(to_b3, b_old[j], a_old[j]))),
-                total.eq(old + Mux(step3, b_old[j], Mux(copy3, 0, p1 >> 8))),
-            ]
-            if cfg.forwarding:
-                last = reg(acc, "last")
-                m.d.sync += last.eq(total)
-                with m.If(again):
-                    m.d.comb += old.eq(last)
+            old, total, last, membrane = Signal(acc, name=f"old_{j}"), Signal(acc, name=f"total_{j}"), reg(acc, "last"), reg(acc, "membrane")
+            m.d.sync += [last.eq(total), membrane.eq(a_old[j] + b_old[j])]
+            if cfg.deep:
+                m.d.comb += [old.eq(Array((a_old[j], b_old[j], last, 0))[source3]), total.eq(old + (p1 >> 8))]
+            else:
+                m.d.comb += [
+                    old.eq(Mux(reset3, 0, Mux(to_b3, b_old[j], a_old[j]))),
+                    total.eq(old + Mux(step3, b_old[j], Mux(copy3, 0, p1 >> 8))),
+                ]
+                if cfg.forwarding:
+                    with m.If(again):
+                        m.d.comb += old.eq(last)
             totals.append(total)
 
             lif = m.submodules[f"lif{j}"] = Lif(cfg.numerics)
-            m.d.comb += [lif.total.eq(total), lif.threshold.eq(ins.gain), lif.above.eq(above), lif.leak.eq(ins.shift)]
-            spikes5.append(lif.spike)
-            v5.append(lif.v)
+            m.d.comb += [lif.total.eq(membrane if cfg.deep else total), lif.threshold.eq(ins.gain), lif.above.eq(above), lif.leak.eq(ins.shift)]
+            spikes.append(lif.spike)
+            v_next.append(lif.v)
             charged = Signal(charge, name=f"charged_{j}")
-            m.d.comb += charged.eq(Mux(is_[Op.MARK][3], -a_old[j], q_old[j] + Mux(lif.spike, ins.gain, 0)))
+            m.d.comb += charged.eq(Mux(mark3, -a_old[j], q_old[j] + Mux(lif.spike, ins.gain, 0)))
             q_new.append(charged)
 
             rate = m.submodules[f"rate{j}"] = Measure(cfg.numerics)
@@ -257,35 +303,39 @@ class Lanes(wiring.Component):
                 m.d.comb += [move.rate.eq(rate.rate), move.before.eq(plus_rd.data.word_select(j, 8)), move.tolerance.eq(tolerance)]
                 far5.append(move.far)
 
-            update = m.submodules[f"plasticity{j}"] = Plasticity(cfg.numerics, registered=not cfg.single_port, signed_values=cfg.softmax)
+            update = Plasticity(cfg.numerics, registers=0 if cfg.single_port else 1 + cfg.deep, signed_values=cfg.softmax)
+            m.submodules[f"plasticity{j}"] = update
             w4 = w1[j]
             if not cfg.single_port:
                 w4 = reg(16, "w4")
                 m.d.sync += w4.eq(w1[j])
-            m.d.comb += [update.product.eq(p1), update.um.eq(um3), update.vm.eq(vm3), update.shift.eq(ins.shift), update.w.eq(w4)]
+            um, vm = (um2, vm2) if cfg.deep else (um3, vm3)
+            m.d.comb += [update.product.eq(p1), update.um.eq(um), update.vm.eq(vm), update.shift.eq(ins.shift), update.w.eq(w4)]
             updated.append(update.o)
 
         # -- write back ------------------------------------------------------------------------------------------------------
-        done = 4 if cfg.single_port else 5                       # the stage in which LEARN writes
-        learns, step5, mark3, measure4 = is_[Op.LEARN][done], is_[Op.STEP][5], is_[Op.MARK][3], is_[Op.MEASURE][4]
-        here3, here5 = Cat(group[3][:state], op[3] == Op.SAVE), Cat(group[5][:state], 0)
+        done = 4 if cfg.single_port else last_stage              # the stage in which LEARN writes
+        learns, steps, measure4 = has(done, Op.LEARN), has(ends, Op.STEP), has(4, Op.MEASURE)
+        here3, ending = Cat(group[3][:state], would(3, Op.SAVE)), Cat(group[ends][:state], 0)
         m.d.comb += [
             weights.write.eq(Mux(learns, (1 << p) - 1, self.host_write_w)),
             weights.w_tile.eq(Mux(learns, tile[done], self.host_tile)), weights.w_e.eq(Mux(learns, e[done], self.host_e)),
             weights.w_data.eq(Mux(learns, Cat(updated), self.host_data.replicate(p))),
-            a_wr.en.eq(step5 | sums3 & ~to_b3), a_wr.addr.eq(Mux(step5, here5, here3)),
-            a_wr.data.eq(Cat(Mux(step5, v, total)[:acc.width] for v, total in zip(v5, totals, strict=True))),
+            a_wr.en.eq(steps | sums3 & ~to_b3), a_wr.addr.eq(Mux(steps, ending, here3)),
+            a_wr.data.eq(Cat(Mux(steps, v, total)[:acc.width] for v, total in zip(v_next, totals, strict=True))),
             b_wr.en.eq(sums3 & to_b3), b_wr.addr.eq(group[3]), b_wr.data.eq(Cat(totals)),
-            q_wr.en.eq(step5 | mark3), q_wr.addr.eq(Mux(step5, group[5], group[3])), q_wr.data.eq(Cat(q_new)),
-            s_wr.en.eq(step5 | valid[3] & (copy3 | reset3 & ~static)), s_wr.addr.eq(Mux(step5, here5, here3)),
-            s_wr.data.eq(Mux(step5, Cat(spikes5), Mux(reset3, 0, s_rd.data))),
-            self.spike_count.eq(Mux(step5, popcount(Cat(spikes5)), 0)),
+            s_wr.en.eq(steps | spikes3), s_wr.addr.eq(Mux(steps, ending, here3)),
+            s_wr.data.eq(Mux(steps, Cat(spikes), Mux(reset3, 0, s_rd.data))),
+        ]
+        domain += [
+            q_wr.en.eq(steps | mark3), q_wr.addr.eq(Mux(steps, group[ends], group[3])), q_wr.data.eq(Cat(q_new)),
+            self.spike_count.eq(Mux(steps, popcount(Cat(spikes)), 0)),
         ]
         if cfg.early:
-            m.d.comb += self.moved.eq(is_[Op.MEASURE][5] & has_mode(ins, WATCH) & Cat(far5).any())
+            m.d.comb += self.moved.eq(has(5, Op.MEASURE) & has_mode(ins, WATCH) & Cat(far5).any())
         write_v, at_v, v_new = measure4, group[4], Cat(rate4)
         if cfg.softmax:
-            write_here = is_[Op.RELAY][5] | softmax.coded
+            write_here = has(5, Op.RELAY) | softmax.coded
             write_v, at_v, v_new = (measure4 | write_here, Mux(measure4, group[4], here),
                                     Mux(measure4, v_new, Mux(softmax.coding, Cat(codes), Cat(relayed))))
             with m.If(self.start):
@@ -293,7 +343,7 @@ class Lanes(wiring.Component):
             with m.Elif(write_here):
                 m.d.sync += here.eq(here + 1)
         for wr, mode, byte in ((plus_wr, PLUS, self.host_data[:8]), (minus_wr, MINUS, self.host_data[8:])):
-            m.d.comb += [
+            domain += [
                 wr.en.eq(Mux(write_v, has_mode(ins, mode).replicate(p), self.host_write_v)),
                 wr.addr.eq(Mux(write_v, at_v, self.host_group)),
                 wr.data.eq(Mux(write_v, v_new, byte.replicate(p))),

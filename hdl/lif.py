@@ -50,8 +50,9 @@ class Lif(wiring.Component):
             self.spike.eq(fired),
             v.eq(Mux(over, self.threshold, Mux(under, above, kept))),
         ]
-        loss = Signal(signed(14))
-        with m.If(self.leak != 0):
-            m.d.comb += loss.eq((v >> LEAKS[1]) >> (self.leak - LEAKS[1])[:2])
+        loss, leaks, shift = Signal(signed(14)), Signal(), Signal(2)
+        m.d.sync += [leaks.eq(self.leak != 0), shift.eq(self.leak - LEAKS[1])]
+        with m.If(leaks):
+            m.d.comb += loss.eq((v >> LEAKS[1]) >> shift)
         m.d.comb += self.v.eq(v - loss)
         return m

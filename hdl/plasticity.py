@@ -1,14 +1,15 @@
 """EP update of one bank; bit-exact with golden.plasticity.ep_update.
 
-    gain u+ v+ + dither --(+)--|-- >> shift --(+)-- saturate --|--> o
-    -gain u- -(x)---------'    |               |
-    v- -------'                |               w
+    gain u+ v+ + dither ----(+)--|-- >> shift --[--(+)-- saturate --|--> o
+    -gain u- -(x)--[---------'   |              [   |
+    v- -------'                  |         w ---[---'
 
-Latency 2 (bars are registers; 1 without the last), throughput 1.  Multiplying and adding fit one DSP block.
+Latency 1 + ``registers``, throughput 1.  Bars are registers: the last is there with 1 and 2, [ with 2, where um and vm come a cycle before the
+rest.  Multiplying and adding fit one DSP block.
 """
 from __future__ import annotations
 
-from amaranth import Module, Signal, signed
+from amaranth import Array, Module, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -16,6 +17,7 @@ from golden.fixed import Numerics
 from golden.plasticity import GAIN_WIDTH, SHIFTS
 from hdl.fixed import saturate
 
+assert SHIFTS == (12, 14, 16, 18)
 PRODUCT = 2 + GAIN_WIDTH + 16       #: bits of gain (u+ v+ - u- v-) + dither, signed
 
 
@@ -25,19 +27,25 @@ class Plasticity(wiring.Component):
 
     ``signed_values``: u and v may be signed."""
 
-    def __init__(self, numerics: Numerics, *, registered: bool = True, signed_values: bool = False):
-        self.weight, self.latency = numerics.weight, 1 + registered
+    def __init__(self, numerics: Numerics, *, registers: int = 1, signed_values: bool = False):
+        self.weight, self.latency = numerics.weight, 1 + registers
         super().__init__({"product": In(signed(PRODUCT)), "um": In(signed(16)), "vm": In(signed(9) if signed_values else 8), "shift": In(5),
                           "w": In(signed(16)), "o": Out(signed(16))})
 
     def elaborate(self, platform):
         m = Module()
         difference = Signal(signed(PRODUCT), reset_less=True)
-        m.d.sync += difference.eq(self.um * self.vm + self.product)
-        dw = Signal(signed(PRODUCT - SHIFTS[0]))
-        with m.Switch(self.shift):
-            for s in SHIFTS:
-                with m.Case(s):
-                    m.d.comb += dw.eq(difference >> s)
-        m.d["sync" if self.latency > 1 else "comb"] += self.o.eq(saturate(self.w + dw, self.weight.width))
+        product, w, dw = self.um * self.vm, self.w, Signal(signed(PRODUCT - SHIFTS[0]), reset_less=True)
+        if self.latency > 2:
+            late, late_w, which = Signal(product.shape(), reset_less=True), Signal.like(w, reset_less=True), Signal(range(len(SHIFTS)))
+            m.d.sync += [late.eq(product), late_w.eq(w), which.eq((self.shift - SHIFTS[0]) >> 1),
+                         dw.eq(Array(difference >> s for s in SHIFTS)[which])]
+            product, w = late, late_w
+        else:
+            with m.Switch(self.shift):
+                for s in SHIFTS:
+                    with m.Case(s):
+                        m.d.comb += dw.eq(difference >> s)
+        m.d.sync += difference.eq(product + self.product)
+        m.d["sync" if self.latency > 1 else "comb"] += self.o.eq(saturate(w + dw, self.weight.width))
         return m

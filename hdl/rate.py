@@ -30,10 +30,11 @@ class Measure(wiring.Component):
         total = Signal.like(self.charge, reset_less=True)
         m.d.sync += total.eq(self.charge + self.v)
         # three levels of shifting, each keeping only what the next can reach
-        bits, n = total[RATE_SHIFTS[0]:], self.shift - RATE_SHIFTS[0]
+        bits, n = total[RATE_SHIFTS[0]:], Signal(3)
+        m.d.sync += n.eq(self.shift - RATE_SHIFTS[0])
         for level, width in ((2, 11), (1, 9), (0, 8)):
             bits = Mux(n[level], bits[1 << level:][:width], bits[:width])
-        over = (total[RATE_SHIFTS[0] + 8:-1] >> n[:3]).any()
+        over = (total[RATE_SHIFTS[0] + 8:-1] >> n).any()
         m.d.comb += self.rate.eq(Mux(total[-1], 0, Mux(over, 255, bits)))
         return m
 

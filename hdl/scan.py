@@ -9,8 +9,9 @@
 Latency: 3 cycles from start to the first event.  Throughput: an event a cycle; a group of zeros costs a cycle.  While learning the
 walker reads the same memory: every event fetches its group anew, one cycle in which the walker waits, and a group of zeros costs two.
 
-Where weights have registers around them (``weight_stages``), so has the group: it is copied, the next one waits in the memories, and
-what follows depends on registers alone.  A cycle more latency, P x 16 flip-flops, and while learning one waiting cycle a group.
+Where weights have registers around them (``weight_stages``), so has the group: it is copied, the next one waits in the memories, and strobes
+are registers.  Two cycles more latency and P x 16 flip-flops; a group of spikes takes two cycles at least, of values, whose zeros are found a cycle
+later, three; and while learning the walker waits two a group.
 """
 from __future__ import annotations
 
@@ -45,7 +46,7 @@ class Scanner(wiring.Component):
 
     def __init__(self, config: EngineConfig):
         self.config, self.copies = config, config.weight_stages > 0
-        self.latency = 3 + self.copies
+        self.latency, self.shortest = (5, 2) if self.copies else (3, 1)         # of spikes: cycles from start to the first event; of an empty group
         p, tile = config.lanes, tile_bits(config)
         bits = group_bits(config)
         super().__init__({
@@ -60,15 +61,13 @@ class Scanner(wiring.Component):
         p, o, bits, tiles = self.config.lanes, self.o, group_bits(self.config), tile_bits(self.config)
         place = data.StructLayout({"group": bits, "tile": tiles, "dither": DITHER_WIDTH})
         head, address, left = Signal(place), Signal(bits), Signal(bits + 1)           # the next group, or the present one
-        fresh, room, moved, advance = Signal(p), Signal(), Signal(), Signal()
+        some, room, moved, advance = Signal(p), Signal(), Signal(), Signal()          # some: values that are not zero
         plus, minus = lanes_of(self.plus, p), lanes_of(self.minus, p)
         m.d.comb += [
-            fresh.eq(Mux(self.spiking, self.spikes, Cat(a.any() & ~self.by_minus | b.any() & (self.learning | self.by_minus)
-                                                        for a, b in zip(plus, minus, strict=True)))),
+            some.eq(Cat(a.any() & ~self.by_minus | b.any() & (self.learning | self.by_minus) for a, b in zip(plus, minus, strict=True))),
             room.eq(~o.valid | o.ready),
-            self.take.eq(self.blocking | ~self.learning & (left != 0)),
         ]
-        pending, here, values = (self._copied if self.copies else self._in_place)(m, fresh, room, moved, advance, head, address, left)
+        pending, here, values = (self._copied if self.copies else self._in_place)(m, some, room, moved, advance, head, address, left)
         with m.If(advance):
             m.d.sync += [
                 address.eq(address + 1), left.eq(left - 1), head.group.eq(head.group + 1), head.tile.eq(head.tile + self.stride),
@@ -88,19 +87,20 @@ class Scanner(wiring.Component):
             ]
         return m
 
-    def _in_place(self, m, fresh, room, moved, advance, head, address, left):
+    def _in_place(self, m, some, room, moved, advance, head, address, left):
         """Events straight from the memories' outputs."""
         p, following = self.config.lanes, Signal.like(address)
         present, done = Signal(), Signal(p)            # the group's lanes are on the outputs; those that are events already
         pending, rest = Signal(p), Signal(p)
         m.d.comb += [
-            pending.eq(fresh & ~done), rest.eq(pending & (pending - 1)),
+            pending.eq(Mux(self.spiking, self.spikes, some) & ~done), rest.eq(pending & (pending - 1)),
             moved.eq(present & (pending != 0) & room),
             advance.eq(present & ((pending == 0) | room & (rest == 0))),
             # `blocking` stalls the walker, on which `room` depends: it looks at registers only
             self.blocking.eq(self.learning & self.allow & (left != 0) & ~present & ~self.o.valid),
             # the next group is fetched in the cycle in which this one is finished
             self.fetch.eq(self.blocking | ~self.learning & Mux(present, advance & (left != 1), left != 0)),
+            self.take.eq(self.blocking | ~self.learning & (left != 0)),
             # the strobe is late, so the address must not be: a fetch beside a present group is that of the following one
             self.addr.eq(Mux(present, following, address)),
             self.hold.eq(present & ~self.learning),
@@ -115,24 +115,28 @@ class Scanner(wiring.Component):
             m.d.sync += [done.eq(0), following.eq(self.src + 1)]
         return pending, head, (self.plus, self.minus)
 
-    def _copied(self, m, fresh, room, moved, advance, head, address, left):
+    def _copied(self, m, some, room, moved, advance, head, address, left):
         """Events from a copy of the group."""
-        waiting, waiter, here = Signal(), Signal.like(head), Signal.like(head)        # fetched, still on the memories' outputs; copied
+        asked, waiting, held = Signal(), Signal(), Signal()            # fetching; fetched, still on the memories' outputs; and to be kept there
+        due, known = Signal(), Signal.like(some)                       # it is known who takes part; by their values
+        waiter, here = Signal.like(head), Signal.like(head)            # their places; that of the copy
         mask, values = Signal(self.config.lanes), (Signal.like(self.plus), Signal.like(self.minus))
-        rest, free, taken = Signal.like(mask), Signal(), Signal()
+        rest, taken, stays = Signal.like(mask), Signal(), Signal()
         m.d.comb += [
-            rest.eq(mask & (mask - 1)),
-            moved.eq((mask != 0) & room), free.eq((mask == 0) | room & (rest == 0)), taken.eq(waiting & free),
-            self.blocking.eq(self.learning & self.allow & (left != 0) & (mask == 0) & ~waiting),
-            self.fetch.eq(self.blocking | ~self.learning & (left != 0) & (~waiting | taken)),
-            self.addr.eq(address), advance.eq(self.fetch), self.hold.eq(waiting & ~self.learning),
-            self.busy.eq((left != 0) | waiting | (mask != 0) | self.o.valid),
+            rest.eq(Cat(bit & mask[:k].any() for k, bit in enumerate(mask))),
+            moved.eq((mask != 0) & room), taken.eq(due & ((mask == 0) | room & (rest == 0))), stays.eq(asked | waiting & ~taken),
+            self.fetch.eq(asked), self.take.eq(asked), self.blocking.eq(self.learning & (asked | held)), self.hold.eq(held),
+            self.addr.eq(address), advance.eq(asked), self.busy.eq((left != 0) | waiting | (mask != 0) | self.o.valid),
         ]
-        m.d.sync += waiting.eq(self.fetch | waiting & ~taken)
-        with m.If(self.fetch):
+        m.d.sync += [
+            asked.eq((left != 0) & ~asked & Mux(self.learning, self.allow & (mask == 0) & ~waiting, ~waiting | taken)),
+            waiting.eq(stays), held.eq(asked | stays & ~self.learning),
+            due.eq(Mux(self.spiking, stays, waiting & ~taken)), known.eq(some),
+        ]
+        with m.If(asked):
             m.d.sync += waiter.eq(head)
         with m.If(moved):
             m.d.sync += mask.eq(rest)
         with m.If(taken):
-            m.d.sync += [mask.eq(fresh), here.eq(waiter), values[0].eq(self.plus), values[1].eq(self.minus)]
+            m.d.sync += [mask.eq(Mux(self.spiking, self.spikes, known)), here.eq(waiter), values[0].eq(self.plus), values[1].eq(self.minus)]
         return mask, here, values

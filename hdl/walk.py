@@ -2,20 +2,27 @@
 
     instruction --+--------------------------> group, tile, dither counters --> o: command (valid, no back-pressure)
     i: events ----+--> gain x plus, minus ----------^          ^
-                                                              stall
+                       (where deep: plus, minus)              stall
 
 Throughput: a command a cycle, also across events.  Latency: 1 cycle from start (or event) to its first command.
+In a deep pipeline (``EngineConfig.deep``) up and um are plus and minus as they are: gain and sign come on the way to the lanes.
 """
 from __future__ import annotations
 
 from amaranth import Cat, Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from amaranth.hdl import Value
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.isa import EngineConfig, Op
 from golden.plasticity import DITHER_COLUMN, DITHER_WIDTH, GAIN_WIDTH
 from hdl.fixed import times_small
 from hdl.isa import INSTRUCTION, by_column, by_minus, command, event, group_bits, signed_values
+
+
+def times_gain(value: Value, ins: data.View, config: EngineConfig) -> Value:
+    """A value of 8 bits, or 9 and a sign where there are memories, times the gain."""
+    return times_small(value[:9].as_signed() if config.softmax else value[:8], ins.gain[:GAIN_WIDTH])
 
 
 class Walker(wiring.Component):
@@ -46,6 +53,7 @@ class Walker(wiring.Component):
         m = Module()
         ins, i, o = self.instruction, self.i, self.o
         active, left, stride = Signal(), Signal(group_bits(self.config) + 1), Signal(group_bits(self.config) + 1)
+        final = Signal()         # this command is its event's last
         pause = Signal()         # without forwarding, no group may follow itself at once
         if not self.config.forwarding:
             m.d.sync += pause.eq(self.valid & (ins.n_dst == 1))
@@ -58,30 +66,39 @@ class Walker(wiring.Component):
             self.valid.eq(active & ~self.stall & ~pause),
             self.busy.eq(active),
             o.eq(now),
-            i.ready.eq(self.enable & (~active | (self.valid & (left == 1)))),
+            i.ready.eq(self.enable & (~active | (self.valid & final))),
         ]
-        plus, minus, gain = i.p.plus, i.p.minus, ins.gain[:GAIN_WIDTH]
+        plus, minus = i.p.plus, i.p.minus
         if self.config.softmax:
             plus, minus = (Cat(v, signed_values(ins, self.config) & v[-1]).as_signed() for v in (plus, minus))
+        taken = i.valid & i.ready
+        if self.config.deep:
+            with m.If(self.start & self.walking | taken):
+                m.d.sync += final.eq(ins.n_dst == 1)
+            with m.Elif(self.valid):
+                m.d.sync += final.eq(left == 2)
+        else:
+            m.d.comb += final.eq(left == 1)
         with m.If(self.valid):
             m.d.sync += [
                 now.group.eq(now.group + 1), now.value_group.eq(now.value_group + 1), now.tile.eq(now.tile + stride),
                 now.dither.eq(now.dither + (DITHER_COLUMN * self.config.lanes) % (1 << DITHER_WIDTH)),
-                left.eq(left - 1), active.eq(left != 1),
+                left.eq(left - 1), active.eq(~final),
             ]
         with m.If(self.start & self.walking):
             m.d.sync += [
                 active.eq(1), left.eq(ins.n_dst), now.op.eq(ins.op), now.group.eq(ins.dst), now.value_group.eq(ins.src),
                 now.up.eq(ins.operand), now.rotate.eq(0), now.scale.eq(256),      # RESET: 1.0 x operand
             ]
-        with m.If(i.valid & i.ready):
+        with m.If(taken):
             m.d.sync += [
                 active.eq(1), left.eq(ins.n_dst), now.op.eq(ins.op), now.column.eq(column),
                 now.group.eq(ins.dst), now.value_group.eq(ins.dst), now.tile.eq(i.p.tile), now.e.eq(i.p.e),
                 # lane j of the axpy comes from bank j + e; bank b of the update from lane b - e
                 now.rotate.eq(Mux(learning, -i.p.e, i.p.e)),
                 now.scale.eq(Mux(ins.op == Op.GATHER, 256, Mux(by_minus(ins, self.config), minus, plus))),
-                now.up.eq(times_small(plus, gain)), now.um.eq(-times_small(minus, gain)),
+                now.up.eq(plus if self.config.deep else times_gain(plus, ins, self.config)),
+                now.um.eq(minus if self.config.deep else -times_gain(minus, ins, self.config)),
                 now.dither.eq(i.p.dither),
             ]
         return m

@@ -17,13 +17,13 @@ UNSEEN = ()                 #: expected of a cycle whose outputs nobody looks at
 
 
 class Pipeline:
-    """``latency``: from the cycle of ``feed`` to the cycle in which outputs are compared; ``later``: inputs that come a cycle after the others."""
+    """``latency``: from the cycle of ``feed`` to the cycle in which outputs are compared; ``later``: inputs that come so many cycles after it."""
 
-    def __init__(self, dut: Any, *, inputs: tuple[str, ...], outputs: tuple[str, ...], latency: int, later: tuple[str, ...] = ()):
-        self.dut, self.inputs, self.outputs, self.latency, self.later = dut, inputs, outputs, latency, later
+    def __init__(self, dut: Any, *, inputs: tuple[str, ...], outputs: tuple[str, ...], latency: int, later: Mapping[str, int] | None = None):
+        self.dut, self.inputs, self.outputs, self.latency, self.later = dut, inputs, outputs, latency, later or {}
         self.score = Scoreboard()
         self._due: list[bool] = [False] * latency
-        self._late: dict[str, int] | None = None
+        self._fed: list[Mapping[str, int] | None] = [None] * max(self.later.values(), default=0)
 
     async def reset(self) -> None:
         await reset(self.dut, *self.inputs, *self.later)
@@ -40,10 +40,11 @@ class Pipeline:
         for name in self.inputs:
             port = getattr(self.dut, name)
             port.value = (random.getrandbits(len(port)) if inputs is None else inputs[name]) & ((1 << len(port)) - 1)
-        for name in self.later:
-            port = getattr(self.dut, name)
-            port.value = (random.getrandbits(len(port)) if self._late is None else self._late[name]) & ((1 << len(port)) - 1)
-        self._late = None if inputs is None else {name: inputs[name] for name in self.later}
+        self._fed.insert(0, inputs)
+        for name, cycles in self.later.items():
+            port, late = getattr(self.dut, name), self._fed[cycles]
+            port.value = (random.getrandbits(len(port)) if late is None else late[name]) & ((1 << len(port)) - 1)
+        self._fed.pop()
         if expected:
             self.score.expect(expected)
         self._due.append(bool(expected))

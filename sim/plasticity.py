@@ -12,18 +12,16 @@ import cocotb
 
 from golden.fixed import Numerics
 from golden.plasticity import GAIN_MAX, SHIFTS, Step, dither, ep_update
-from hdl.plasticity import Plasticity
 from sim.pipeline import Pipeline, bits
 from sim.run import bench_config
-
-LATENCY = Plasticity(Numerics()).latency
 
 
 @cocotb.test()
 async def updates(dut: Any) -> None:
     config = bench_config()
-    signed, weight = config.pop("signed"), Numerics(**config).weight
-    tb = Pipeline(dut, inputs=("product", "um", "vm"), later=("w",), outputs=("o",), latency=LATENCY)
+    signed, latency, weight = config.pop("signed"), config.pop("latency"), Numerics(**config).weight
+    early = int(latency > 2)               # um and vm before the product
+    tb = Pipeline(dut, inputs=("um", "vm"), later={"product": early, "w": early + 1}, outputs=("o",), latency=latency + early)
     await tb.reset()
     n = 0
     for shift in SHIFTS:
@@ -40,6 +38,6 @@ async def updates(dut: Any) -> None:
             n += 1
             if random.random() < 0.2:
                 await tb.feed()
-        for _ in range(LATENCY):
+        for _ in range(latency + early):
             await tb.feed()
     await tb.finish(n)

@@ -56,6 +56,7 @@ class WalkBench:
             column = ins.op in (Op.GATHER, *([Op.DRIVE] if memories else [])) and ins.mode & COLUMN
             scale = "minus" if memories and ins.op == Op.DRIVE and ins.mode & MINUS else "plus"
             self.fields = ("op", "column", "group", "value_group", "tile", "e", "rotate", "scale", "up", "um", "dither")
+            up, um = (1, 1) if self.config.deep else (ins.gain, -ins.gain)
             for raw in events:
                 v = {name: value - 256 if memories and ins.mode & SIGNED and name in ("plus", "minus") and value > 127 else value
                      for name, value in raw.items()}
@@ -63,7 +64,7 @@ class WalkBench:
                     self.score.expect((ins.op, int(bool(column)), ins.dst + g, ins.dst + g,
                                        (v["tile"] + g * (ins.n_src if column else 1)) % tiles, v["e"],
                                        -v["e"] % p if learn else v["e"], 256 if ins.op == Op.GATHER else v[scale],
-                                       ins.gain * v["plus"], -ins.gain * v["minus"], (v["dither"] + g * p * DITHER_COLUMN) & DITHER_MASK))
+                                       up * v["plus"], um * v["minus"], (v["dither"] + g * p * DITHER_COLUMN) & DITHER_MASK))
         d.instruction.value, d.start.value, d.walking.value, d.enable.value = ins.encode(), 1, int(ins.op in WALK), 1
         self.began = now()
         await RisingEdge(d.clk)

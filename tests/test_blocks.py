@@ -55,11 +55,13 @@ def test_every_reciprocal(tmp_path):
     assert simulate(Reciprocal(18), "sim.reciprocal", tmp_path, config={"first": 0, "last": 1 << 18}, simulator="verilator")
 
 
+@pytest.mark.parametrize("registers", [0, 1, 2])
 @pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
 @pytest.mark.parametrize("numerics", [DEFAULT, NARROW], ids=["default", "narrow"])
-def test_plasticity(numerics, signed, tmp_path):
-    assert simulate(Plasticity(numerics, signed_values=signed), "sim.plasticity", tmp_path, simulator="icarus",
-                    config={**dataclasses.asdict(numerics), "signed": signed})
+def test_plasticity(numerics, signed, registers, tmp_path):
+    block = Plasticity(numerics, registers=registers, signed_values=signed)
+    assert simulate(block, "sim.plasticity", tmp_path, simulator="icarus",
+                    config={**dataclasses.asdict(numerics), "signed": signed, "latency": block.latency})
 
 
 @pytest.mark.parametrize("config", [ENGINE, SINGLE_PORT, WIDE], ids=["P4", "P4-single-port", "P16"])

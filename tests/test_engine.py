@@ -275,19 +275,21 @@ def spikes_at(engine, groups_of_lanes):
 @pytest.mark.parametrize("op", [Op.MARK, Op.RELAY])
 def test_cycles_of_walks(engine, op):
     """A walk takes a cycle a group."""
-    if engine.config.softmax or op == Op.MARK:
+    config = engine.config
+    if config.softmax or op == Op.MARK:
         for n in range(1, 9):
-            assert cycles(engine, Instruction(op=op, shift=2, dst=0, n_dst=n)) == 12 + n + engine.config.weight_stages
+            assert cycles(engine, Instruction(op=op, shift=2, dst=0, n_dst=n)) == 12 + n + config.weight_stages + 2 * config.deep
 
 
 def test_cycles_of_softmax(engine):
     """Three walks, each of which runs empty through lanes and tree, and a division."""
-    if engine.config.softmax:
-        levels = (engine.config.lanes - 1).bit_length()
+    config = engine.config
+    if config.softmax:
+        levels = (config.lanes - 1).bit_length()
         for n in range(1, 9):
             for mode in (0, ABSOLUTE | PLUS):
                 measured = cycles(engine, Instruction(op=Op.SOFTMAX, mode=mode, shift=2, dst=0, n_dst=n))
-                assert measured == 3 * (n + levels + engine.config.weight_stages) + 46
+                assert measured == 3 * (n + levels + config.weight_stages + config.deep) + 46
 
 
 def test_cycles_of_drive(engine):
