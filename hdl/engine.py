@@ -63,8 +63,10 @@ class Engine(wiring.Component):
             flows.eq(ins.op.matches(int(Op.DRIVE), int(Op.GATHER), int(Op.NUDGE))),
             dispatch.eq(sequencer.o.valid & ~executing & (flows | lanes.empty)),
             sequencer.o.ready.eq(~executing & (flows | lanes.empty)),
-            sequencer.idle.eq(finished), sequencer.moved.eq(lanes.moved),
+            sequencer.idle.eq(finished),
         ]
+        if cfg.early:
+            m.d.comb += sequencer.moved.eq(lanes.moved)
         if cfg.deep:
             with m.If(dispatch):
                 m.d.sync += [learning.eq(new.op == Op.LEARN), argmax.eq(new.op == Op.ARGMAX)]

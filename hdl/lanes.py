@@ -58,7 +58,7 @@ class Lanes(wiring.Component):
     spike_count : Out
         Spikes of the group that a STEP writes in this cycle; in a deep pipeline that it wrote in the last one.
     moved : Out(1)
-        A rate that is watched has moved; not while ``empty``.
+        Where phases may end early: a watched rate has moved; not while ``empty``.
     """
 
     def __init__(self, config: EngineConfig, *, state_ram: str | None = None):
@@ -71,7 +71,7 @@ class Lanes(wiring.Component):
             "scan_spikes": Out(p), "scan_plus": Out(8 * p), "scan_minus": Out(8 * p),
             "host_write_w": In(p), "host_write_v": In(p), "host_read": In(1), "host_tile": In(tile), "host_e": In(lane),
             "host_group": In(group), "host_data": In(16), "host_w": Out(16 * p), "host_plus": Out(8 * p), "host_minus": Out(8 * p),
-            "spike_count": Out(range(p + 1)), "moved": Out(1),
+            "spike_count": Out(range(p + 1)), **({"moved": Out(1)} if config.early else {}),
         })
 
     def elaborate(self, platform):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from amaranth import Cat, Const, Module, Signal
+from amaranth import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -27,7 +27,7 @@ class Sequencer(wiring.Component):
     idle : In(1)
         Nothing is being executed: a HALT takes effect, and a NEXT of mode EARLY.
     moved : In(1)
-        A watched rate has moved; not while ``idle``.
+        Where phases may end early: a watched rate has moved; not while ``idle``.
     busy : Out(1)
         From the cycle after start until HALT.
     addr, read, word : Out, Out, In(32)
@@ -39,25 +39,32 @@ class Sequencer(wiring.Component):
 
     def __init__(self, config: EngineConfig):
         self.config = config
-        super().__init__({"start": In(1), "learn": In(1), "idle": In(1), "moved": In(1), "busy": Out(1),
+        super().__init__({"start": In(1), "learn": In(1), "idle": In(1), **({"moved": In(1)} if config.early else {}), "busy": Out(1),
                           "addr": Out(range(config.program_words)), "read": Out(1), "word": In(32), "o": Out(stream.Signature(INSTRUCTION))})
 
     def elaborate(self, platform):
         m = Module()
         o = self.o
-        pc, learning = Signal.like(self.addr), Signal()
+        learning = Signal()
+        pc = Signal.like(self.addr)
         # (start, iterations left) of the loops, innermost first; outside all loops none are left
         loops = [(Signal.like(self.addr, name=f"loop{k}"), Signal(9, name=f"remaining{k}")) for k in range(self.config.loops)]
         loop, remaining = loops[0]
         words = Signal(32 * (WORDS - 1), reset_less=True)
         fresh = Signal(INSTRUCTION)
         m.d.comb += [self.addr.eq(pc), fresh.as_value().eq(Cat(words, self.word)), o.p.eq(fresh)]
-        wait, last = Const(0), remaining == 1
         if self.config.early:
             early, moved = fresh.mode[EARLY.bit_length() - 1], Signal()
-            wait, last = early & ~self.idle, last | early & ~moved & (remaining <= fresh.count)
             with m.If(self.moved):
                 m.d.sync += moved.eq(1)
+
+        def end_of_loop(last, again):
+            m.d.sync += remaining.eq(remaining - 1)
+            with m.If(again):
+                m.d.sync += pc.eq(loop)
+            for (start, left), (outer_start, outer_left) in pairwise(loops):
+                with m.If(last):
+                    m.d.sync += [start.eq(outer_start), left.eq(outer_left), outer_left.eq(0)]
 
         with m.FSM():
             with m.State("IDLE"):
@@ -83,18 +90,16 @@ class Sequencer(wiring.Component):
                             m.d.sync += [outer_start.eq(start), outer_left.eq(left)]
                         m.d.sync += [loop.eq(pc), remaining.eq(fresh.count)]
                     with m.Case(Op.NEXT):
-                        with m.If(wait):
-                            m.next = f"FETCH{WORDS}"
-                        with m.Else():
-                            m.d.sync += remaining.eq(remaining - 1)
-                            with m.If(~last):
-                                m.d.sync += pc.eq(loop)
-                            for (start, left), (outer_start, outer_left) in pairwise(loops):
-                                with m.If(last):
-                                    m.d.sync += [start.eq(outer_start), left.eq(outer_left), outer_left.eq(0)]
-                            if self.config.early:
+                        if self.config.early:
+                            last = (remaining == 1) | early & ~moved & (remaining <= fresh.count)
+                            with m.If(early & ~self.idle):
+                                m.next = f"FETCH{WORDS}"
+                            with m.Else():
+                                end_of_loop(last, ~last)
                                 with m.If(early):
                                     m.d.sync += moved.eq(0)
+                        else:
+                            end_of_loop(remaining == 1, remaining != 1)
                     with m.Case(Op.MARK):
                         with m.If((fresh.count == 0) | (fresh.count == remaining)):
                             m.next = "ISSUE"

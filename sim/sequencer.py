@@ -28,7 +28,7 @@ WIDTH = sum(width for _, width, _ in FIELDS)
 async def programs(dut: Any, o_pause: Pause, idle_pause: Pause) -> None:
     config, rng = engine_config(bench_config()), np.random.default_rng(random.getrandbits(32))
     words, score = [0] * config.program_words, Scoreboard()
-    await reset(dut, "start", "learn", "idle", "moved", "word")
+    await reset(dut, "start", "learn", "idle", "word", *(["moved"] if config.early else []))
     first: list[int] = []
     moves: list[bool] = []                  # of the instructions that watch, in their order
     due = 0                                 # moves that the sequencer has not been told of
@@ -48,8 +48,10 @@ async def programs(dut: Any, o_pause: Pause, idle_pause: Pause) -> None:
         nonlocal due
         while True:
             told = due > 0 and not idle_pause()
-            dut.idle.value, dut.moved.value = int(not due and not idle_pause()), int(told)
-            due -= told
+            dut.idle.value = int(not due and not idle_pause())
+            if config.early:
+                dut.moved.value = int(told)
+                due -= told
             await ReadOnly()
             read, addr = int(dut.read.value), int(dut.addr.value)
             await RisingEdge(dut.clk)

@@ -334,7 +334,7 @@ def test_cycles_of_learn(engine):
 
 def test_cycles_of_an_early_end(engine):
     """A NEXT that may end its loop waits for the lanes; an engine that cannot goes on, and waits for nothing."""
-    early, stages = engine.config.early, engine.config.weight_stages
+    early, stages = engine.config.early, engine.config.weight_stages + 2 * engine.config.deep
 
     def loop(n, n_dst, count):
         measure = Instruction(op=Op.MEASURE, mode=WATCH | PLUS, gain=255, shift=2, dst=0, n_dst=n_dst)
