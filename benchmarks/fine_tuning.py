@@ -4,8 +4,8 @@
     python -m benchmarks.fine_tuning mnist --data DIR --rtl 200         the first 200 updates in RTL
     python -m benchmarks.fine_tuning mnist --data DIR --run DIR         a run of `equilif rates mnist --without 9` in place of a new one
 
-The output of a class that was never seen has been pushed below 0, where the clip eats the nudge; its weights start anew, alive, before it is
-taught.  Each epoch on chip shows every training sample of the new class (up to --new) once, and --replay times as many of the others, drawn
+The output of a class that was never seen has been pushed below 0; where that is further than a nudge reaches the clip eats it, and --revive starts
+its weights anew.  Each epoch on chip shows every training sample of the new class (up to --new) once, and --replay times as many of the others, drawn
 anew.  The golden kernel is the engine bit for bit; --rtl proves it on this very run (Verilator): every prediction, spike count and rate, weights at
 checkpoints and the end.
 """
@@ -65,6 +65,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--eta", type=float, default=0.02, help="of the first epoch, falling to a tenth linearly")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--revive", action="store_true", help="start the new class's output anew")
     parser.add_argument("--rtl", type=int, default=0, help="updates to make in RTL too; -1: all of them, and every test sample")
     parser.add_argument("--lanes", type=int, default=4)
     parser.add_argument("--json", type=Path)
@@ -85,7 +86,8 @@ def main() -> None:
     etas = [options.eta * (1 - 0.9 * e / max(1, options.epochs - 1)) for e in range(options.epochs)]
 
     history = [accuracy(Kernel(network, weights), data, options.held)]
-    weights = revived(network, weights, options.held, options.seed)
+    if options.revive:
+        weights = revived(network, weights, options.held, options.seed)
     kernel = Kernel(network, weights, lr=etas[0])
     for eta, samples in zip(etas, order, strict=True):
         kernel.set_learning_rate(eta)

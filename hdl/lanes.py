@@ -184,7 +184,7 @@ class Lanes(wiring.Component):
         signed_dst = signed_values(ins, cfg, dst=True)           # of LEARN: no other instruction looks at a sign
         values = [delayed(rd.data, name, cfg.weight_stages, reset_less=True) for rd, name in ((plus_rd, "plus"), (minus_rd, "minus"))]
         m.d.comb += [self.host_plus.eq(values[0][-1]), self.host_minus.eq(values[1][-1])]
-        scaled1 = would(1, Op.DRIVE, Op.GATHER, Op.RESET, *((Op.SAVE, Op.RESTORE) if cfg.deep else ()))
+        scaled1 = would(1, Op.DRIVE, Op.GATHER, Op.RESET, Op.SAVE, Op.RESTORE) if cfg.deep else axpy1 | (op[1] == Op.RESET)
         w1 = lanes_of(weights.data, p)
         v1 = [Cat(a, b) for a, b in zip(lanes_of(values[0][-1], p), lanes_of(values[1][-1], p), strict=True)]
         axpy = axpy1
@@ -287,7 +287,7 @@ class Lanes(wiring.Component):
                         m.d.comb += old.eq(last)
             totals.append(total)
 
-            lif = m.submodules[f"lif{j}"] = Lif(cfg.numerics)
+            lif = m.submodules[f"lif{j}"] = Lif(cfg.numerics, registered=cfg.deep)
             m.d.comb += [lif.total.eq(membrane if cfg.deep else total), lif.threshold.eq(ins.gain), lif.above.eq(above), lif.leak.eq(ins.shift)]
             spikes.append(lif.spike)
             v_next.append(lif.v)
@@ -295,7 +295,7 @@ class Lanes(wiring.Component):
             m.d.comb += charged.eq(Mux(mark3, -a_old[j], q_old[j] + Mux(lif.spike, ins.gain, 0)))
             q_new.append(charged)
 
-            rate = m.submodules[f"rate{j}"] = Measure(cfg.numerics)
+            rate = m.submodules[f"rate{j}"] = Measure(cfg.numerics, registered=cfg.deep)
             m.d.comb += [rate.charge.eq(q_old[j]), rate.v.eq(a_old[j]), rate.shift.eq(ins.shift)]
             rate4.append(rate.rate)
             if cfg.early:

@@ -23,13 +23,14 @@ class Lif(wiring.Component):
     total : In(accumulator)
         Membrane, gathered input and static drive.
     threshold : In(15), above : In(17), leak : In(4)
-        Power of two; -threshold; 0 is no leak.  Held for the walk.
+        Power of two; -threshold; 0 is no leak.  Held for the walk.  ``registered``: what ``leak`` means is a register.
     v : Out(signed(16)), spike : Out(1)
     """
 
     latency = 2
 
-    def __init__(self, numerics: Numerics):
+    def __init__(self, numerics: Numerics, *, registered: bool = False):
+        self.registered = registered
         super().__init__({"total": In(shape(numerics.accumulator)),
                           "threshold": In(15), "above": In(17), "leak": In(4), "v": Out(signed(16)), "spike": Out(1)})
 
@@ -51,7 +52,7 @@ class Lif(wiring.Component):
             v.eq(Mux(over, self.threshold, Mux(under, above, kept))),
         ]
         loss, leaks, shift = Signal(signed(14)), Signal(), Signal(2)
-        m.d.sync += [leaks.eq(self.leak != 0), shift.eq(self.leak - LEAKS[1])]
+        m.d["sync" if self.registered else "comb"] += [leaks.eq(self.leak != 0), shift.eq(self.leak - LEAKS[1])]
         with m.If(leaks):
             m.d.comb += loss.eq((v >> LEAKS[1]) >> shift)
         m.d.comb += self.v.eq(v - loss)

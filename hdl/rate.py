@@ -17,11 +17,12 @@ from hdl.fixed import shape
 
 
 class Measure(wiring.Component):
-    """Members: charge In(charge), v In(charge), shift In(4) held; rate Out(8)."""
+    """Members: charge In(charge), v In(charge), shift In(4) held; rate Out(8).  ``registered``: what ``shift`` means is a register."""
 
     latency = 1
 
-    def __init__(self, numerics: Numerics):
+    def __init__(self, numerics: Numerics, *, registered: bool = False):
+        self.registered = registered
         charge = shape(numerics.charge)
         super().__init__({"charge": In(charge), "v": In(charge), "shift": In(4), "rate": Out(8)})
 
@@ -31,7 +32,7 @@ class Measure(wiring.Component):
         m.d.sync += total.eq(self.charge + self.v)
         # three levels of shifting, each keeping only what the next can reach
         bits, n = total[RATE_SHIFTS[0]:], Signal(3)
-        m.d.sync += n.eq(self.shift - RATE_SHIFTS[0])
+        m.d["sync" if self.registered else "comb"] += n.eq(self.shift - RATE_SHIFTS[0])
         for level, width in ((2, 11), (1, 9), (0, 8)):
             bits = Mux(n[level], bits[1 << level:][:width], bits[:width])
         over = (total[RATE_SHIFTS[0] + 8:-1] >> n).any()

@@ -83,7 +83,7 @@ class Walker(wiring.Component):
             m.d.sync += [
                 now.group.eq(now.group + 1), now.value_group.eq(now.value_group + 1), now.tile.eq(now.tile + stride),
                 now.dither.eq(now.dither + (DITHER_COLUMN * self.config.lanes) % (1 << DITHER_WIDTH)),
-                left.eq(left - 1), active.eq(~final),
+                left.eq(left - 1), active.eq(~final if self.config.deep else left != 1),
             ]
         with m.If(self.start & self.walking):
             m.d.sync += [
