@@ -17,5 +17,5 @@ class OrangeCrab(OrangeCrabR0_2_25FPlatform):
 
 ORANGECRAB = replace(
     ULX3S_25F, name="orangecrab", title="OrangeCrab r0.2 25F (Lattice ECP5 LFE5U-25F)", platform=OrangeCrab, cost=130,
-    clock_hz=72e6, leds=(), loader="orangeCrab", high=(), serial="an adapter at header pins 0 and 1",
+    clock_hz=72e6, baud=3_000_000, leds=(), loader="orangeCrab", high=(), serial="an adapter at header pins 0 and 1",
 )

@@ -56,11 +56,11 @@ class TangNano20K(Himbaechel):
 
 TANG_NANO_9K = Board(
     name="tang-nano-9k", title="Tang Nano 9K (Gowin GW1NR-9)", platform=TangNano9K, device=GW1NR_9, cost=20,
-    clock=GowinPll, clock_hz=48e6, baud=3_000_000,
+    clock=GowinPll, clock_hz=27e6, baud=3_000_000,
     config=EngineConfig(lanes=4, tiles=1024, value_groups=256, state_groups=32, forwarding=False, softmax=False),
     network=(784, 20, 10),
     after_read=("setparam -set COLLISION_X_MASK 1'b1 t:$memrd_v2",),
-    nextpnr_opts="--freq 48", new_yosys=True, leds=(("led", 0), ("led", 1)), loader="tangnano9k",
+    nextpnr_opts="--freq 27", new_yosys=True, leds=(("led", 0), ("led", 1)), loader="tangnano9k",
 )
 
 TANG_NANO_20K = Board(

@@ -26,7 +26,7 @@ SMALL = EngineConfig(lanes=8, tiles=768, value_groups=256, state_groups=32, weig
 
 ULX3S_25F = Board(
     name="ulx3s-25f", title="ULX3S 25F (Lattice ECP5 LFE5U-25F)", platform=ULX3S_25F_Platform, device=LFE5U_25F, cost=130,
-    clock=Ecp5Pll, clock_hz=60e6, baud=3_000_000, frame_bytes=2048,
+    clock=Ecp5Pll, clock_hz=50e6, baud=2_000_000, frame_bytes=2048,
     config=SMALL, network=(784, 56, 10), state_ram="distributed", after_read=ULX3S_85F.after_read,
     leds=ULX3S_85F.leds, loader=ULX3S_85F.loader, high=ULX3S_85F.high,
 )
