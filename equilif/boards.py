@@ -12,6 +12,7 @@ from typing import Any
 
 from equilif.extras import needs
 from golden.compiler import CapacityError, Compiled
+from golden.isa import EngineConfig
 from golden.network import Network
 
 with needs("hdl,boards"):
@@ -60,8 +61,9 @@ def speed(board: Board, entry: Mapping[str, Any]) -> dict[str, dict[str, float]]
 
 
 def same_engine(board: Board, config: Mapping[str, Any]) -> bool:
-    """Whether something that was measured holds for the board as it is now."""
-    return bool(config == json.loads(json.dumps(asdict(board.config))))
+    """Whether something that was measured holds for the board as it is now; what was no option then had its default."""
+    defaults, now = (json.loads(json.dumps(asdict(c))) for c in (EngineConfig(), board.config))
+    return bool({**defaults, **config} == now)
 
 
 def report(network: tuple[int, ...] | None = None) -> list[dict[str, Any]]:
