@@ -93,7 +93,8 @@ class Session:
         for j in order:
             result = self.run(x[j].astype(np.int64), targets[j], learn=True, tokens=tokens and tokens.sample(int(j)), rates=False)
             hits, spikes = hits + (result.prediction == labels[j]), spikes + result.spikes
-        return Epoch(len(order), int(hits), spikes)
+        whole = self.network.schedule.early is None          # a phase that may end early does not tell when it did
+        return Epoch(len(order), int(hits), spikes, len(order) * self.network.schedule.free if whole else 0)
 
     def infer(self, x: Bytes, *, tokens: TokenRows | None = None) -> Iterator[RunResult]:
         """The free phase of one sample after the other."""
