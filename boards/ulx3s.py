@@ -10,7 +10,7 @@ from golden.isa import EngineConfig
 
 ULX3S_85F = Board(
     name="ulx3s-85f", title="ULX3S 85F (Lattice ECP5 LFE5U-85F)", platform=ULX3S_85F_Platform, device=LFE5U_85F, cost=180,
-    clock=Ecp5Pll, clock_hz=50e6, baud=2_000_000, frame_bytes=4096,
+    clock=Ecp5Pll, clock_hz=45e6, baud=1_500_000, frame_bytes=4096,
     config=EngineConfig(lanes=16, tiles=768, value_groups=128, state_groups=32, weight_stages=2, program_words=1024),
     network=(784, 224, 10),
     state_ram="distributed",
