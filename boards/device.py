@@ -49,11 +49,11 @@ class Device:
 
 
 ICE40 = Family(logic_name="ICESTORM_LC", block_name="ICESTORM_SPRAM", block_words=16384, multiplier_name="ICESTORM_DSP",
-               engine=(2600, 640), memories=(1000, 170))
+               engine=(2500, 670), memories=(1160, 138))
 ECP5 = Family(logic_name="TRELLIS_COMB", block_name="DP16KD", block_words=1024, multiplier_name="MULT18X18D",
-              engine=(3000, 1500), memories=(2000, 250))
+              engine=(10400, 760), memories=(2100, 250))
 GOWIN = Family(logic_name="LUT4", block_name="BSRAM", block_words=1024, multiplier_name="MULT18X18",
-               engine=(3000, 1000), memories=(1000, 250))
+               engine=(2550, 680), memories=(1200, 140))
 
 ICE40UP5K = Device(family=ICE40, logic=5280, blocks=4, multipliers=8)
 LFE5U_25F = Device(family=ECP5, logic=24288, blocks=56, multipliers=28)
