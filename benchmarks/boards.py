@@ -62,21 +62,21 @@ def cost(config: EngineConfig, sizes: tuple[int, ...], d: data.DataSet, n: int) 
             "bytes": {k: round(float(np.mean(packed[k])), 1) for k in KINDS}}
 
 
-KINDS_OF_CELLS = {"logic": ("ICESTORM_LC", "TRELLIS_COMB", "LUT4"), "flip-flops": ("TRELLIS_FF", "DFF"),
-                  "block RAM": ("ICESTORM_RAM", "DP16KD", "BSRAM"), "SPRAM": ("ICESTORM_SPRAM",),
+KINDS_OF_CELLS = {"flip-flops": ("TRELLIS_FF", "DFF"), "block RAM": ("ICESTORM_RAM", "DP16KD", "BSRAM"), "SPRAM": ("ICESTORM_SPRAM",),
                   "multipliers": ("ICESTORM_DSP", "MULT18X18D", "MULT18X18")}
 
 
 def table() -> str:
     """Markdown, a row for every board."""
-    header = ["board", "about $", "lanes, weights", "memories", *KINDS_OF_CELLS, "f_max (seed)", "clock", "network", "cycles, training / inference",
-              "training samples/s, engine / link / both", "inference"]
+    header = ["board", "about $", "lanes, weights", "memories", "logic", *KINDS_OF_CELLS, "f_max (seed)", "clock", "network",
+              "cycles, training / inference", "training samples/s, engine / link / both", "inference"]
     rows = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     for r in report():
         if "build" not in r:
             continue
-        used, speeds = r["build"]["utilisation"], r["samples_per_second"]
-        cells = [next((f"{used[k]['used']:,} of {used[k]['available']:,}" for k in names if k in used), "-") for names in KINDS_OF_CELLS.values()]
+        used, logic, speeds = r["build"]["utilisation"], r["logic"], r["samples_per_second"]
+        cells = [f"{logic['used']:,} of {logic['available']:,}"]
+        cells += [next((f"{used[k]['used']:,} of {used[k]['available']:,}" for k in names if k in used), "-") for names in KINDS_OF_CELLS.values()]
         rates = [" / ".join(f"{speeds[kind][part]:,.0f}" for part in ("engine", "link", "both")) for kind in KINDS]
         rows.append("| " + " | ".join([
             r["title"], str(r["cost_usd"]), f"{r['lanes']}, {r['weights']:,}", "yes" if r["softmax"] else "no", *cells,

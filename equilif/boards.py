@@ -77,7 +77,8 @@ def report(network: tuple[int, ...] | None = None) -> list[dict[str, Any]]:
         }
         entry = known.get(board.name)
         if entry and same_engine(board, entry["config"]):
-            row |= {"build": entry["build"], "cycles": entry["cycles"], "bytes": entry["bytes"], "samples_per_second": speed(board, entry)}
+            row |= {"build": entry["build"], "logic": entry["build"]["utilisation"][board.device.family.logic_name],
+                    "cycles": entry["cycles"], "bytes": entry["bytes"], "samples_per_second": speed(board, entry)}
         if network:
             row["short"] = capacity(board, network)
         rows.append(row)

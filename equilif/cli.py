@@ -260,9 +260,9 @@ def evaluate(
 def _trained(path: Path) -> tuple[Network, Weights, Preset]:
     """A saved network, and the preset it was trained by: that of the history beside it, else the one of the digits."""
     from equilif.presets import PRESETS
-    from equilif.train import HISTORY, read_history
+    from equilif.train import HISTORY, RATES, read_history
     from golden import network as networks
-    beside, by_rates = path.with_name(HISTORY), path.with_name("rates.json")
+    beside, by_rates = path.with_name(HISTORY), path.with_name(RATES)
     if by_rates.exists() and not beside.exists():
         import json
         return *networks.load(path), PRESETS[json.loads(by_rates.read_text())["data"]]
@@ -534,13 +534,11 @@ def build(
 
     Example:  [bold]equilif build icebreaker[/]
     """
-    from dataclasses import replace
-
     from equilif import boards as known
     from equilif.results import ToolFailed
     chosen = known.find(board).resized(lanes=lanes, weights=weights, softmax=memories, early=early)
     if clock:
-        chosen = replace(chosen, clock_hz=1e6 * clock)
+        chosen = dataclasses.replace(chosen, clock_hz=1e6 * clock)
     if network and (short := known.capacity(chosen, known.sizes(network))):
         raise ValueError(f"{chosen.title}: {short}")
     from boards.build import BuildError

@@ -274,9 +274,8 @@ def boards(rows: Sequence[Mapping[str, Any]], network: str | None) -> None:
     for r in rows:
         head = [r["board"], f"{r['cost_usd']}", f"{r['lanes']}", f"{r['weights']:,}", "yes" if r["softmax"] else "no"]
         if "build" in r:
-            u, s = r["build"]["utilisation"], r["samples_per_second"]
-            logic = next(f"{u[k]['used'] / u[k]['available']:.0%}" for k in ("ICESTORM_LC", "TRELLIS_COMB", "LUT4") if k in u)
-            built.append([*head, logic, f"{r['build']['f_max']:.1f}", f"{r['clock_hz'] / 1e6:g}"])
+            u, s = r["logic"], r["samples_per_second"]
+            built.append([*head, f"{u['used'] / u['available']:.0%}", f"{r['build']['f_max']:.1f}", f"{r['clock_hz'] / 1e6:g}"])
             engine, both = ([f"{s[k][part]:,.0f}" for k in ("training", "inference")] for part in ("engine", "both"))
             speeds.append([r["board"], r["network"], f"{r['cycles']['training']:,.0f}", *engine, f"{r['baud'] / 1e6:g}", *both])
         else:

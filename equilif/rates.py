@@ -19,6 +19,7 @@ from equilif import results
 from equilif.extras import needs
 from equilif.presets import PRESETS
 from equilif.train import NETWORK
+from equilif.train import RATES as HISTORY
 from golden import data as images
 from golden import network as networks
 from golden.data import Bytes, DataSet
@@ -31,7 +32,7 @@ with needs("torch"):
     from golden.torch_conv import ConvRates
     from golden.torch_rates import Distributed, Rates, Trainer, predict
 
-CHECKPOINT, HISTORY = "rates.pt", "rates.json"
+CHECKPOINT = "rates.pt"
 SOLVER = {"tolerance": 1e-3}           #: of a rate: a quarter of its 8-bit code
 
 

@@ -27,7 +27,7 @@ from golden.fixed import Raw
 from golden.kernel import Epoch, Kernel
 from golden.network import Network, TokenRows, Weights
 
-NETWORK, HISTORY = "network.npz", "history.json"
+NETWORK, HISTORY, RATES = "network.npz", "history.json", "rates.json"       #: the last of equilif.rates
 CHUNKS = 50                   #: reports of progress in an epoch
 
 

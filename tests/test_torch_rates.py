@@ -21,21 +21,9 @@ from golden.torch_attention import Attention  # noqa: E402
 from golden.torch_conv import ConvRates, pooled  # noqa: E402
 from golden.torch_rates import Rates, Trainer, agreement, anderson, hinge, predict  # noqa: E402
 from golden.torch_twin import Twin  # noqa: E402
+from tests.networks import CHAIN, NETWORKS, sample  # noqa: E402
 
-CHAIN = Network.chain(12, 9, 4)
-#: inputs on both sides of the constants, two hidden populations joined to each other, a skip, output updated before its sources
-GRAPH = Network(
-    (Population("x", 7, "input"), Population("out", 4), Population("b", 1, "constant"), Population("h1", 6), Population("z", 5, "input"),
-     Population("h2", 5)),
-    (Synapse("x", "h1"), Synapse("z", "h2"), Synapse("h1", "h2"), Synapse("h1", "out"), Synapse("out", "h2"), Synapse("x", "out"),
-     Synapse("b", "h1"), Synapse("b", "h2"), Synapse("b", "out")), "out")
-NETWORKS = pytest.mark.parametrize("network", [CHAIN, GRAPH], ids=["chain", "graph"])
 EXACT = {"dtype": torch.float64, "tolerance": 1e-12, "limit": 1000}
-
-
-def sample(network, n=40, seed=0):
-    rng = np.random.default_rng(seed)
-    return rng.integers(0, 256, (n, network.n_inputs)).astype(np.uint8), rng.integers(0, network.n_outputs, n)
 
 
 def slope(loss, w, at, h=1e-6):

@@ -11,24 +11,11 @@ torch = pytest.importorskip("torch")
 
 from golden.fixed import Numerics  # noqa: E402   torch is optional
 from golden.kernel import Kernel  # noqa: E402
-from golden.network import Network, Population, Synapse  # noqa: E402
+from golden.network import Network  # noqa: E402
 from golden.reference import one_hot  # noqa: E402
 from golden.schedule import Schedule  # noqa: E402
 from golden.torch_twin import Twin, ep_direction, gradient_report  # noqa: E402
-
-CHAIN = Network.chain(12, 9, 4)
-#: inputs on both sides of the constants, two hidden populations joined to each other, a skip, output updated before its sources
-GRAPH = Network(
-    (Population("x", 7, "input"), Population("out", 4), Population("b", 1, "constant"), Population("h1", 6), Population("z", 5, "input"),
-     Population("h2", 5)),
-    (Synapse("x", "h1"), Synapse("z", "h2"), Synapse("h1", "h2"), Synapse("h1", "out"), Synapse("out", "h2"), Synapse("x", "out"),
-     Synapse("b", "h1"), Synapse("b", "h2"), Synapse("b", "out")), "out")
-NETWORKS = pytest.mark.parametrize("network", [CHAIN, GRAPH], ids=["chain", "graph"])
-
-
-def sample(network, n=40, seed=0):
-    rng = np.random.default_rng(seed)
-    return rng.integers(0, 256, (n, network.n_inputs)), rng.integers(0, network.n_outputs, n)
+from tests.networks import CHAIN, GRAPH, NETWORKS, sample  # noqa: E402
 
 
 def settled(network, weights_seed=1):
