@@ -1,6 +1,7 @@
 """FPGAs: what there is of each kind, and what an engine takes at least, known before synthesis.
 
-Multipliers and blocks of weights are exact.  Logic is a line through measured builds (docs/boards.md): a base and a part for each lane.
+Multipliers and blocks of weights are exact.  Logic is an estimate, a base and a part for each lane: on ECP5 a line through builds of 8 and 16
+lanes (docs/boards.md); iCE40 and Gowin were built with 4 lanes only, so how their logic divides, and what memories add on Gowin, is assumed.
 """
 from __future__ import annotations
 
