@@ -791,6 +791,7 @@ def rates(
         run = module.Training.start(dataclasses.replace(settings, epochs=epochs or settings.epochs), folder)
     show.console.quiet = run.distributed.rank > 0
     files = show.train_rates(run, out)
+    run.distributed.leave()
     last = run.history[-1]
     show.console.print(f"test accuracy [bold]{last.test_accuracy:.2%}[/] in real numbers after {last.epoch} epochs; "
                        f"saved {', '.join(files)} in {out}")

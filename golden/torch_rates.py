@@ -15,7 +15,6 @@ Anderson acceleration (Walker & Ni 2011) mixes the last few iterates of every sa
 """
 from __future__ import annotations
 
-import atexit
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -265,19 +264,26 @@ class Distributed:
 
     rank: int = 0
     world: int = 1
+    store: Any = None
 
     @classmethod
     def join(cls) -> Distributed:
-        """From the environment that ``torchrun`` sets; NCCL where there is a GPU, else Gloo."""
-        world = int(os.environ.get("WORLD_SIZE", "1"))
-        if world == 1:
+        """From the environment that ``torchrun`` sets; NCCL where there is a GPU, else Gloo.  :meth:`leave` when all is done."""
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls()
         if torch.cuda.is_available():
             torch.cuda.set_device(device())
-        if not torch.distributed.is_initialized():
-            torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-            atexit.register(torch.distributed.destroy_process_group)
-        return cls(torch.distributed.get_rank(), world)
+        store, rank, world = next(torch.distributed.rendezvous("env://"))
+        torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo", rank=rank, world_size=world,
+                                             store=torch.distributed.PrefixStore("group", store))
+        return cls(rank, world, store)
+
+    def leave(self) -> None:
+        """Together, and not by a sum over the processes: one that closes its connections may take the last sum from the others."""
+        if self.store is not None:
+            self.store.set(f"left {self.rank}", "")
+            self.store.wait([f"left {rank}" for rank in range(self.world)])
+            torch.distributed.destroy_process_group()
 
 
 def device() -> Any:

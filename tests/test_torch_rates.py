@@ -232,6 +232,7 @@ passes = [trainer.epoch(x, labels, rng.permutation(43)) for _ in range(2)]
 if distributed.rank == 0:
     np.savez(sys.argv[1], loss=[p.loss for p in passes], samples=[p.samples for p in passes], world=distributed.world,
              gradient=model.values[0].grad.numpy(), **{n: w.detach().numpy() for n, w in model.w.items()})
+distributed.leave()
 """
 
 
@@ -241,7 +242,9 @@ def test_two_processes_learn_what_one_does(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
     runs = []
     for name, launcher in (("one", []), ("two", ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"])):
-        subprocess.run([sys.executable, *launcher, str(tmp_path / "two.py"), str(tmp_path / name)], env=environment, check=True, capture_output=True)
+        command = [sys.executable, *launcher, str(tmp_path / "two.py"), str(tmp_path / name)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
         runs.append(np.load(tmp_path / f"{name}.npz"))
     one, two = runs
     assert (int(one["world"]), int(two["world"])) == (1, 2) and one["samples"].tolist() == two["samples"].tolist() == [43, 43]
