@@ -3,9 +3,9 @@
     python -m benchmarks.boards --data DIR [--builds build] [BOARD ...]
     python -m benchmarks.boards --table              what is in boards/measured.json, for docs/boards.md
 
-A board whose folder in --builds holds a build of the engine as it is now is not built again.  Cycles are those of RTL in simulation, compared
-number by number with the golden model, on the board's network after one epoch of MNIST, so that spikes are as frequent as in training; bytes
-are those of a packed sample with its reply, without the few that SLIP escapes.
+A board whose folder in --builds holds a build of these very sources and tools is not built again.  Cycles are those of RTL in simulation,
+compared number by number with the golden model, on the board's network after one epoch of MNIST, so that spikes are as frequent as in training;
+bytes are those of a packed sample with its reply, without the few that SLIP escapes.
 """
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ import numpy as np
 
 from benchmarks.link import sent
 from boards import BOARDS, Board
-from boards.build import build
+from boards.build import Plan, build, tool_versions
 from equilif import results, verify
-from equilif.boards import KINDS, MEASURED, measured, report, same_engine
+from equilif.boards import KINDS, MEASURED, measured, report
 from equilif.presets import PRESETS
 from equilif.train import inputs, order
 from golden import data
@@ -33,11 +33,12 @@ from golden.reference import one_hot
 
 
 def manifest(board: Board, folder: Path) -> dict[str, Any]:
-    """Of the build in its folder, made when it is not there or of another engine."""
+    """Of the build in its folder, made when there is none of these sources and tools."""
     file = folder / board.name / "manifest.json"
     if file.exists():
         found: dict[str, Any] = json.loads(file.read_text())
-        if same_engine(board, found["config"]) and found["board"]["clock_hz"] == board.clock_hz:
+        plan = Plan.of(board)
+        if int(found["build_id"], 16) == plan.digest(tool_versions(plan.tools, new_yosys=board.new_yosys)):
             return found
     return build(board, file.parent, progress=lambda line: print(f"{board.name}: {line}", flush=True)).as_dict()
 
@@ -106,8 +107,8 @@ def main() -> None:
         t = made["timing"]
         known[board.name] = {
             "config": json.loads(json.dumps(asdict(board.config))), "network": board.network, "samples": args.samples, **costs[key],
-            "build": {"f_max": t["f_max"], "constraint": t["constraint"], "seed": made["seed"], "utilisation": made["utilisation"],
-                      "tools": made["tools"], "seconds": made["seconds"]},
+            "build": {"f_max": t["f_max"], "constraint": t["constraint"],
+                      **{k: made[k] for k in ("build_id", "seed", "utilisation", "tools", "seconds")}},
         }
         ordered = {name: known[name] for name in BOARDS if name in known}
         results.write_json(MEASURED, {"boards": ordered, "machine": results.machine()})
