@@ -117,10 +117,10 @@ def deployment(found: Deployment, title: str, out: Path) -> list[str]:
                         [[q.synapse, f"{q.weights:,}", f"{q.largest:.3f}", f"{q.step:.2g}", f"{q.error:.2g}", f"{q.rms:.2g}", f"{q.saturated:,}"]
                          for q in found.quantisation]))
     console.print("[dim]part: predictions that differ, of the rates from the real numbers', of the spikes from the rates'[/]")
-    c = found.convergence
-    console.print(f"\naverage rates of {c.samples} samples: error ~ T^[bold]{c.slope:.3f}[/] without a leak, {c.errors[0][0]:.1e} at T = "
-                  f"{c.times[0]} to {c.errors[0][-1]:.1e} at {c.times[-1]:,}; floor with a leak "
-                  + ", ".join(f"of 1/{1 << leak}: {e:.4f}" for leak, e in sorted(c.floors.items())))
+    if c := found.convergence:
+        console.print(f"\naverage rates of {c.samples} samples: error ~ T^[bold]{c.slope:.3f}[/] without a leak, {c.errors[0][0]:.1e} at T = "
+                      f"{c.times[0]} to {c.errors[0][-1]:.1e} at {c.times[-1]:,}; floor with a leak "
+                      + ", ".join(f"of 1/{1 << leak}: {e:.4f}" for leak, e in sorted(c.floors.items())))
     if g := found.gradients:
         console.print(f"gradient of {g['samples']} training samples: cosine of implicit differentiation with {g['steps']} unrolled sweeps "
                       f"{_number(g['all']['unrolled'])}, with EP at beta {g['beta']:g} {_number(g['all']['ep'])} ({_number(g['ep_all'])} with the "

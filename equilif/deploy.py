@@ -1,7 +1,7 @@
 """From real numbers to spikes, step by step, and where the steps part.
 
     float       real weights, fixed point of the mean rates
-    rates       weights in their fixed-point format, exact fixed point
+    rates       weights in their fixed-point format, exact fixed point; with a memory, which the engine asks in integers, a fixed point in reals
     spikes      the same weights on the golden kernel, after so many time steps
 
 and how fast the average spiking rates come to the fixed point: like 1/T without a leak, down to a floor with one (Bal & Sengupta, ISCAS 2024).
@@ -73,7 +73,10 @@ class Convergence:
 
 @dataclass(frozen=True)
 class Deployment:
-    """All of it.  ``parted``: predictions of the exact rates that differ from those in real numbers.  ``gradients``: golden.torch_rates.agreement."""
+    """All of it.  ``parted``: predictions of the exact rates that differ from those in real numbers.  ``gradients``: golden.torch_rates.agreement.
+
+    ``convergence``, ``gradients``: of a network without memories, which is asked window by window and has no average to converge to.
+    """
 
     samples: int
     real: float
@@ -82,7 +85,7 @@ class Deployment:
     settled: float                     #: part of the samples whose exact rates the solver found
     spiking: list[Spiking]
     quantisation: list[Quantised]
-    convergence: Convergence
+    convergence: Convergence | None
     gradients: dict[str, Any] | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -123,29 +126,35 @@ def converge(network: Network, weights: Weights, x: npt.NDArray[np.uint8], times
 def deploy(model: Rates, data: DataSet, *, steps: Sequence[int] = STEPS, samples: int = 100,
            progress: Callable[[str], None] = lambda what: None) -> Deployment:
     """``samples``: of the test set for the convergence, of the training set for the gradients; accuracies are of the whole test set."""
-    network, weights, x, labels = model.network, model.quantised(), data.x_test, data.y_test
-    if network.memories:
-        raise ValueError("a memory is asked window by window, which has no exact rates: see `equilif evaluate`")
+    network, weights, x, labels, tokens = model.network, model.quantised(), data.x_test, data.y_test, data.tokens_test
     if network.schedule.leak:
         raise ValueError("a network with a leak has no exact rates to be measured against: deploy it without")
+    out = model.part[network.output]
     progress("real numbers")
-    real = predict(model, x)
+    real = predict(model, x, tokens=tokens)
     progress("exact rates of the quantised network")
-    drives = Kernel(network, weights).averages(x, [1])[1]
-    rates, found = integer_rates(network, weights, drives, tolerance=1e-6)
-    exact = rates[:, model.part[network.output]].argmax(axis=1)
+    if network.memories:
+        solver = Rates(network, weights, tolerance=1e-6, limit=2000)
+        exact = predict(solver, x, tokens=tokens, batch=len(labels))
+        settled = solver.there.settled if solver.there else 1.0
+    else:
+        rates, found = integer_rates(network, weights, Kernel(network, weights).averages(x, [1])[1], tolerance=1e-6)
+        exact, settled = rates[:, out].argmax(axis=1), found.settled
     spiking = []
     for n in steps:
         progress(f"spikes, {n} steps")
         w = window(n)
         kernel = Kernel(dataclasses.replace(network, schedule=dataclasses.replace(network.schedule, free=n, nudged=w, window=w)), weights)
-        phases, spikes = kernel.rates(x)
-        predictions = phases[:, 0, model.part[network.output]].argmax(axis=1)
+        phases, spikes = kernel.rates(x, tokens=tokens)
+        predictions = phases[:, 0, out].argmax(axis=1)
         spiking.append(Spiking(n, w, float(np.mean(predictions == labels)), int((predictions != exact).sum()), float(spikes.mean())))
-    progress("convergence of average rates")
-    convergence = converge(network, weights, x[:samples])
-    progress("gradients")
-    with torch.enable_grad():
-        gradients = None if network.forward else agreement(network, weights, data.x_train[:samples], data.y_train[:samples])
-    return Deployment(len(x), float(np.mean(real == labels)), float(np.mean(exact == labels)), int((exact != real).sum()), found.settled, spiking,
-                      quantisation(model), convergence, gradients)
+    convergence = gradients = None
+    if not network.memories:
+        progress("convergence of average rates")
+        convergence = converge(network, weights, x[:samples])
+        if not network.forward:
+            progress("gradients")
+            with torch.enable_grad():
+                gradients = agreement(network, weights, data.x_train[:samples], data.y_train[:samples])
+    return Deployment(len(labels), float(np.mean(real == labels)), float(np.mean(exact == labels)), int((exact != real).sum()), settled,
+                      spiking, quantisation(model), convergence, gradients)

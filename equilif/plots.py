@@ -184,8 +184,8 @@ def attention(samples: Sequence[Attention], title: str, path: Path, *, most: int
 def deployment(found: Deployment, title: str, path: Path) -> None:
     """Accuracy by time steps beside what it comes from; and the error of average rates by time, both logarithmic, with and without leak."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(9.5, 3.6), layout="constrained")
-        left, right = figure.subplots(1, 2)
+        figure = Figure(figsize=(9.5 if found.convergence else 4.8, 3.6), layout="constrained")
+        left, *rest = figure.subplots(1, 1 + bool(found.convergence), squeeze=False)[0]
         steps = [s.steps for s in found.spiking]
         left.axhline(100 * found.rates, color=BLUE, linewidth=2, alpha=0.6, label="quantised, exact rates")
         left.axhline(100 * found.real, color=INK, linewidth=1, linestyle=(0, (4, 3)), label="real numbers")
@@ -194,15 +194,16 @@ def deployment(found: Deployment, title: str, path: Path) -> None:
         left.minorticks_off()
         left.set_title(title, loc="left")
         left.legend(loc="lower right")
-        c = found.convergence
-        for leak, errors in c.errors.items():
-            right.loglog(c.times, errors, color=VERMILLION if leak == 0 else BLUE, alpha=1 if leak == 0 else 0.3 + 0.15 * (5 - leak), marker="o",
-                         markersize=2.5, linewidth=1.2)
-            right.annotate("no leak" if leak == 0 else f"leak 1/{1 << leak}", (c.times[-1], errors[-1]), xytext=(4, 0), textcoords="offset points",
-                           va="center", fontsize=8)
-        right.set(xlabel="time steps T", ylabel="mean |rate - fixed point|")
-        right.set_title(f"average rates: error ~ T^{c.slope:.2f} without a leak", loc="left")
-        for axes in (left, right):
+        if c := found.convergence:
+            right, = rest
+            for leak, errors in c.errors.items():
+                right.loglog(c.times, errors, color=VERMILLION if leak == 0 else BLUE, alpha=1 if leak == 0 else 0.3 + 0.15 * (5 - leak),
+                             marker="o", markersize=2.5, linewidth=1.2)
+                right.annotate("no leak" if leak == 0 else f"leak 1/{1 << leak}", (c.times[-1], errors[-1]), xytext=(4, 0),
+                               textcoords="offset points", va="center", fontsize=8)
+            right.set(xlabel="time steps T", ylabel="mean |rate - fixed point|")
+            right.set_title(f"average rates: error ~ T^{c.slope:.2f} without a leak", loc="left")
+        for axes in (left, *rest):
             axes.grid(axis="y", color=LIGHT, linewidth=0.8)
             axes.set_axisbelow(True)
         write(figure, path)

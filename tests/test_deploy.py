@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch")
 
-from equilif import cli, plots, rates  # noqa: E402   torch is optional
-from equilif.deploy import TIMES, converge, quantisation, window  # noqa: E402
+from equilif import cli, console, plots, rates  # noqa: E402   torch is optional
+from equilif.deploy import TIMES, converge, deploy, quantisation, window  # noqa: E402
 from equilif.train import NETWORK  # noqa: E402
 from golden import data, network  # noqa: E402
 from golden.fixed import Numerics  # noqa: E402
@@ -19,7 +19,7 @@ from golden.kernel import Kernel  # noqa: E402
 from golden.network import Network  # noqa: E402
 from golden.reference import Reference  # noqa: E402
 from golden.schedule import Schedule  # noqa: E402
-from golden.torch_rates import Rates, integer_rates  # noqa: E402
+from golden.torch_rates import Rates, Trainer, integer_rates  # noqa: E402
 
 
 def run(*arguments, code=0):
@@ -70,6 +70,29 @@ def test_deployment_says_where_the_steps_part(trained):
     for q in found["quantisation"]:
         assert 0 < q["rms"] < q["error"] <= q["step"] / 2 and q["saturated"] == 0
     assert found["gradients"]["all"]["unrolled"] > 0.999 and found["gradients"]["all"]["ep"] > 0.99
+
+
+def test_a_memory_is_deployed_without_averages(tmp_path):
+    """Three kinds of tokens, a class each, among others that say nothing; the picture has one panel."""
+    rng = np.random.default_rng(0)
+    table = rng.integers(-4096, 4097, (13, 8)).astype(np.int16)
+    labels = np.arange(90) % 3
+    rows = np.stack([np.where(rng.permutation(6) < 2, y, rng.integers(3, 13, 6)) for y in labels]).astype(np.int32)
+    tokens = network.TokenRows(table, rows.ravel(), np.arange(0, 541, 6))
+    nothing = np.zeros((90, 0), np.uint8)
+    d = data.DataSet("kinds", nothing, labels, nothing, labels, tokens, tokens)
+    net = Network.attention(6, 8, 2, 16, 3)
+    model = Rates(net, net.initial_weights(0, scale=0.5), tolerance=1e-4)
+    trainer = Trainer(model, steps=300, lr=1e-2, batch=30)
+    for epoch in range(100):
+        trainer.epoch(d.x_train, labels, rng.permutation(90), tokens=tokens, seed=epoch)
+    found = deploy(model, d, steps=(4, 64))
+    assert found.convergence is None and found.gradients is None and found.settled == 1.0 and found.samples == 90
+    assert found.real > 0.9 and abs(found.real - found.rates) < 0.03 and abs(found.spiking[1].accuracy - found.rates) < 0.05
+    console.deployment(found, "kinds", tmp_path)
+    assert (tmp_path / plots.DEPLOYMENT).exists()
+    with pytest.raises(ValueError, match="settles in whole windows"):
+        deploy(model, d, steps=(7,))
 
 
 def test_a_class_that_is_held_back_is_not_trained():
