@@ -98,7 +98,7 @@ class Settings:
 SETTINGS = {s.data: s for s in (
     Settings(data="digits", hidden=(64,), epochs=20, batch=32, lr=3e-3, schedule=PRESETS["digits"].schedule),
     Settings(data="mnist", hidden=(512,), epochs=20, shift=0.7, schedule=PRESETS["mnist"].schedule),
-    Settings(data="fashion", hidden=(1000,), epochs=36, lr=1e-3, weight_decay=0.01, flip=0.5, feedback=False,
+    Settings(data="fashion", hidden=(1000,), epochs=100, lr=1e-3, weight_decay=0.01, dropout=0.1, shift=0.2, flip=0.5, feedback=False,
              schedule=PRESETS["fashion"].schedule),
     Settings(data="vowels", hidden=(128,), epochs=40, batch=16, lr=3e-3, schedule=PRESETS["vowels"].schedule),
     Settings(data="spoken", hidden=(128,), epochs=20, batch=32, schedule=PRESETS["spoken"].schedule),
