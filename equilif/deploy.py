@@ -75,7 +75,7 @@ class Convergence:
 class Deployment:
     """All of it.  ``parted``: predictions of the exact rates that differ from those in real numbers.  ``gradients``: golden.torch_rates.agreement.
 
-    ``convergence``, ``gradients``: of a network without memories, which is asked window by window and has no average to converge to.
+    ``convergence``, ``gradients``: None with a memory, which answers window by window; ``gradients`` also without feedback.
     """
 
     samples: int

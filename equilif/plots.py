@@ -182,7 +182,7 @@ def attention(samples: Sequence[Attention], title: str, path: Path, *, most: int
 
 
 def deployment(found: Deployment, title: str, path: Path) -> None:
-    """Accuracy by time steps beside what it comes from; and the error of average rates by time, both logarithmic, with and without leak."""
+    """Accuracy by time steps beside what it comes from; and, where it converges, the error of average rates by time, with and without leak."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9.5 if found.convergence else 4.8, 3.6), layout="constrained")
         left, *rest = figure.subplots(1, 1 + bool(found.convergence), squeeze=False)[0]

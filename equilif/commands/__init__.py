@@ -59,6 +59,8 @@ Json = Annotated[Path | None, typer.Option("--json", help="Also write what is pr
 Port = Annotated[str | None, typer.Option("--port", help="Serial port of a board: on its engine, in place of the golden model.",
                                           show_default="none", metavar="PORT")]
 Baud = Annotated[int | None, typer.Option(help="Rate of the serial port.", show_default="the usual ones, in turn")]
+Free = Annotated[int | None, typer.Option(help="Time steps of the free phase, at most.", show_default="the network's")]
+Window = Annotated[int | None, typer.Option(help="Time steps over which rates are measured.", show_default="the network's")]
 Early = Annotated[int | None, typer.Option(help="Let the free phase end when no watched rate moves by more than this, in 1/256, from window to "
                                                 "window.", min=0, max=255, show_default="never")]
 Watch = Annotated[Watched | None, typer.Option(help="With --early: rates that must settle.", show_default="all")]

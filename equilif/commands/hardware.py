@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from equilif import console as show
-from equilif.commands import Data, DataArgument, Early, Folder, Json, Seed, Watch, changed, panel, scheduled
+from equilif.commands import Data, DataArgument, Early, Folder, Free, Json, Seed, Watch, Window, changed, panel, scheduled
 
 if TYPE_CHECKING:
     from equilif.presets import Preset
@@ -31,8 +31,8 @@ def verify(
     lanes: Annotated[int, typer.Option(help="Lanes of the engine: 2, 4, 8, 16 or 32.")] = 4,
     board: Annotated[str | None, typer.Option(help="Take the engine of this board instead.", show_default="none")] = None,
     eta: Annotated[float | None, typer.Option(help="Learning rate.", show_default=False)] = None,
-    free: Annotated[int | None, typer.Option(help="Time steps of the free phase, at most.", show_default="the network's")] = None,
-    window: Annotated[int | None, typer.Option(help="Time steps over which rates are measured.", show_default="the network's")] = None,
+    free: Free = None,
+    window: Window = None,
     early: Early = None,
     watch: Watch = None,
     seed: Seed = None,

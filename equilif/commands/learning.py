@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from equilif import console as show
-from equilif.commands import Baud, Data, DataArgument, Early, Folder, Json, Port, Seed, Watch, changed, panel, scheduled
+from equilif.commands import Baud, Data, DataArgument, Early, Folder, Free, Json, Port, Seed, Watch, Window, changed, panel, scheduled
 from equilif.extras import needs
 
 if TYPE_CHECKING:
@@ -95,8 +95,8 @@ def _learner(port: str | None, baud: int | None) -> Callable[..., Any]:
 def evaluate(
     network: Annotated[Path, typer.Argument(help="A network.npz of `equilif train`.")],
     data: Annotated[Data | None, typer.Argument(help="Data set.", show_default="the one it was trained on")] = None,
-    free: Annotated[int | None, typer.Option(help="Time steps of the free phase, at most.", show_default="the network's")] = None,
-    window: Annotated[int | None, typer.Option(help="Time steps over which rates are measured.", show_default="the network's")] = None,
+    free: Free = None,
+    window: Window = None,
     early: Early = None,
     watch: Watch = None,
     folder: Folder = None,
