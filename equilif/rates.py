@@ -33,6 +33,7 @@ with needs("torch"):
     from golden.torch_rates import Distributed, Rates, Trainer, predict
 
 CHECKPOINT = "rates.pt"
+HELD = 99                              #: seed of what is held out: the same images for every seed of a run
 SOLVER = {"tolerance": 1e-3}           #: of a rate: a quarter of its 8-bit code
 
 
@@ -52,6 +53,7 @@ class Settings:
     feedback: bool = True
     channels: tuple[int, ...] = ()
     without: tuple[int, ...] = ()
+    hold_out: int = 0                  #: training images to choose settings by: they are not learned from, and stand for the test set
     seed: int = 0
     schedule: Schedule = Schedule()
 
@@ -62,7 +64,15 @@ class Settings:
                 raise ValueError(f"{name} must be in {low:g}..{high:g}, not {getattr(self, name)}")
 
     def load(self, folder: Path | None = None) -> DataSet:
-        return PRESETS[self.data].load(folder)
+        d = PRESETS[self.data].load(folder)
+        if not self.hold_out:
+            return d
+        there = 0 if d.tokens_train is not None else len(d.x_train)
+        if not self.hold_out < there:
+            raise ValueError(f"hold_out is for images, fewer than there are to learn from; {d.name} has {there:,}")
+        order = np.random.default_rng(HELD).permutation(len(d.x_train))
+        learned, held = order[:-self.hold_out], order[-self.hold_out:]
+        return dataclasses.replace(d, x_train=d.x_train[learned], y_train=d.y_train[learned], x_test=d.x_train[held], y_test=d.y_train[held])
 
     def network(self, d: DataSet) -> Network:
         """A sequence has the memory of its preset in front."""

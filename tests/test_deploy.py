@@ -107,6 +107,15 @@ def test_convolutions_have_no_spiking_network(tmp_path):
     assert "convolutions: they run in real numbers only" in run("deploy", tmp_path, code=2)
 
 
+def test_settings_are_chosen_without_the_test_set():
+    d, held = data.load("digits"), replace(rates.SETTINGS["digits"], hold_out=200).load()
+    assert len(held.x_train) == 1237 and len(held.x_test) == 200
+    images = sorted((*x, y) for part in ((held.x_train, held.y_train), (held.x_test, held.y_test)) for x, y in zip(*part, strict=True))
+    assert images == sorted((*x, y) for x, y in zip(d.x_train, d.y_train, strict=True))
+    assert (replace(rates.SETTINGS["digits"], hold_out=200, seed=1).load().x_test == held.x_test).all()
+    assert "hold_out is for images, fewer than there are to learn from; digits has 1,437" in run("rates", "digits", "--hold-out", 1437, code=2)
+
+
 @pytest.mark.parametrize("spoil, message", [(None, "there is no run in"), (b"PK\x03\x04", "is not a checkpoint of `equilif rates`")])
 def test_what_is_no_run_is_named(spoil, message, tmp_path):
     if spoil:

@@ -40,6 +40,8 @@ def rates(
     shift: Annotated[float | None, typer.Option(help="Part of the training images moved by a pixel.", show_default=False)] = None,
     flip: Annotated[float | None, typer.Option(help="Part of the training images mirrored.", show_default=False)] = None,
     without: Annotated[list[int] | None, typer.Option(help="A class to hold back; repeat for more of them.", show_default=False)] = None,
+    hold_out: Annotated[int | None, typer.Option(help="Training images to choose settings by: not learned from, and in place of the test set.",
+                                                 min=1, show_default=False)] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights and sample order.", show_default="0")] = None,
     folder: Folder = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the files.", show_default="results/rates-<data set>")] = None,
@@ -55,11 +57,12 @@ def rates(
     from equilif import rates as module
     out = out or Path("results") / f"rates-{data}"
     options = {"hidden": hidden and tuple(hidden), "channels": conv and tuple(conv), "feedback": feedback, "batch": batch, "lr": lr,
-               "weight_decay": weight_decay, "dropout": dropout, "shift": shift, "flip": flip, "without": without and tuple(without), "seed": seed}
+               "weight_decay": weight_decay, "dropout": dropout, "shift": shift, "flip": flip, "without": without and tuple(without),
+               "hold_out": hold_out, "seed": seed}
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if resume:
         if given:
-            raise ValueError(f"a resumed run keeps its settings: leave out {', '.join(f'--{name}' for name in given)}")
+            raise ValueError(f"a resumed run keeps its settings: leave out {', '.join(f'--{name}'.replace('_', '-') for name in given)}")
         run = module.Training.resume(out, folder, epochs=epochs)
     else:
         settings = dataclasses.replace(module.SETTINGS[data], **given)
@@ -68,7 +71,8 @@ def rates(
     files = show.train_rates(run, out)
     run.distributed.leave()
     last = run.history[-1]
-    show.console.print(f"test accuracy [bold]{last.test_accuracy:.2%}[/] in real numbers after {last.epoch} epochs; "
+    kind = "held-out" if run.settings.hold_out else "test"
+    show.console.print(f"{kind} accuracy [bold]{last.test_accuracy:.2%}[/] in real numbers after {last.epoch} epochs; "
                        f"saved {', '.join(files)} in {out}")
     return {**run.to_dict(), "accuracy": last.test_accuracy, "out": out, "files": files}
 
