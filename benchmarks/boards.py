@@ -16,20 +16,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from equilif_boards import BOARDS, Board
+from equilif_boards.build import Plan, build, tool_versions
+from equilif_golden.engine.compiler import Compiled
+from equilif_golden.engine.isa import EngineConfig
+from equilif_golden.kernel import Kernel
+from equilif_golden.network import Network
+from equilif_golden.reference import one_hot
 
 from benchmarks.link import sent
-from boards import BOARDS, Board
-from boards.build import Plan, build, tool_versions
-from equilif import results, verify
-from equilif.boards import KINDS, MEASURED, measured, report
-from equilif.presets import PRESETS
-from equilif.train import inputs, order
-from golden import data
-from golden.compiler import Compiled
-from golden.isa import EngineConfig
-from golden.kernel import Kernel
-from golden.network import Network
-from golden.reference import one_hot
+from equilif import results
+from equilif.data import images as data
+from equilif.hardware import verify
+from equilif.hardware.boards import KINDS, MEASURED, measured, report
+from equilif.training.presets import PRESETS
+from equilif.training.train import inputs, order
 
 
 def manifest(board: Board, folder: Path) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
     python -m benchmarks.convolution --data DIR [--epochs 1] [--samples 100] [--json FILE]
 
-A convolution of 5 x 5 and the average of 2 x 2 of its results is one of 6 x 6 with stride 2 (golden.torch_conv), so that no pooling is left; of an
+A convolution of 5 x 5 and the average of 2 x 2 of its results is one of 6 x 6 with stride 2 (equilif_golden.real.conv), so that no pooling is left; of an
 image, whose pixels may come in any order, one of 3 x 3 with stride 1 in 14 x 14 positions of 2 x 2 pixels each.
-golden.torch_rates trains 28 x 28 - 16 maps of 12 x 12 - 32 maps of 4 x 4 - 10 as a symmetric equilibrium; weights are rounded to the engine's, and
+equilif_golden.real.rates trains 28 x 28 - 16 maps of 12 x 12 - 32 maps of 4 x 4 - 10 as a symmetric equilibrium; weights are rounded to the engine's, and
 spikes run through the three phases of a training sample.  Cycles are commands and groups that are fetched or walked; what each instruction takes
 beside them is found from a dense network, in RTL.
 """
@@ -19,22 +19,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from equilif_golden.blocks.plasticity import DITHER_MASK, Step, learning_step
+from equilif_golden.blocks.synapse import groups
+from equilif_golden.engine.compiler import Compiled
+from equilif_golden.engine.isa import WALK
+from equilif_golden.engine.model import EngineModel
+from equilif_golden.kernel import Kernel
+from equilif_golden.network import ONE, Network
+from equilif_golden.real.conv import ConvRates, pooled
+from equilif_golden.real.rates import Trainer, predict
+from equilif_golden.reference import one_hot
+from equilif_golden.schedule import Schedule
 from torch.nn import functional
 
-from equilif.presets import PRESETS
-from equilif.verify import engine_for
-from golden import data
-from golden.compiler import Compiled
-from golden.engine import EngineModel
-from golden.isa import WALK
-from golden.kernel import Kernel
-from golden.network import ONE, Network
-from golden.plasticity import DITHER_MASK, Step, learning_step
-from golden.reference import one_hot
-from golden.schedule import Schedule
-from golden.synapse import groups
-from golden.torch_conv import ConvRates, pooled
-from golden.torch_rates import Trainer, predict
+from equilif.data import images as data
+from equilif.hardware.verify import engine_for
+from equilif.training.presets import PRESETS
 
 SCHEDULE = Schedule(beta=1.0)
 LANES = (4, 16)
@@ -214,7 +214,7 @@ def unrolled(ran: Ran, x: np.ndarray, lanes: int) -> dict[str, dict[str, float]]
 
 def calibrate(lanes: int, samples: int = 20) -> dict[str, float]:
     """The same count for dense 64-64-10 on the digits, beside the cycles of the RTL; the difference by instruction that is executed."""
-    from sim.verilated import VerilatedNetwork
+    from equilif_sim.verilated import VerilatedNetwork
     digits = data.load("digits")
     kernel = Kernel(Network.chain(64, 64, 10), lr=0.05)
     for _ in range(2):

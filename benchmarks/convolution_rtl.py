@@ -19,12 +19,11 @@ from amaranth.back import rtlil
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
-
-from golden.isa import EngineConfig
-from golden.synapse import groups
-from hdl.isa import group_bits, tile_bits
-from hdl.scan import Scanner
-from hdl.walk import Walker
+from equilif_golden.blocks.synapse import groups
+from equilif_golden.engine.isa import EngineConfig
+from equilif_hdl.engine.isa import group_bits, tile_bits
+from equilif_hdl.engine.scan import Scanner
+from equilif_hdl.engine.walk import Walker
 
 SIDE = 6                         #: bits of a coordinate
 Shape = tuple[int, int, int, int, int]       #: channels, side, maps, kernel, stride (1 or 2, dividing the kernel)
@@ -246,7 +245,7 @@ def apart(shape: Shape, lanes: int) -> int:
 
 
 def main() -> None:
-    from boards import BOARDS
+    from equilif_boards import BOARDS
     for lanes in (4, 16):
         config = EngineConfig(lanes=lanes, tiles=(1 << 16) // lanes**2 * (1 if lanes == 4 else 4), value_groups=1024, state_groups=1024)
         for shape in ((4, 14, 16, 3, 1), (16, 12, 32, 6, 2), (20, 8, 12, 4, 2)):

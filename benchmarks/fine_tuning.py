@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from equilif_golden.fixed import Raw
+from equilif_golden.kernel import Kernel
+from equilif_golden.network import Network, Weights
 
-from equilif import rates, results
-from equilif.verify import Plan, compare, engine_for
-from golden.data import DataSet
-from golden.fixed import Raw
-from golden.kernel import Kernel
-from golden.network import Network, Weights
+from equilif import results
+from equilif.data.images import DataSet
+from equilif.hardware.verify import Plan, compare, engine_for
+from equilif.training import rates
 
 
 def accuracy(kernel: Kernel, data: DataSet, held: int) -> dict[str, float]:

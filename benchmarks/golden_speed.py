@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numba
 import numpy as np
+from equilif_golden.kernel import Kernel
+from equilif_golden.network import Network
 
-from golden import data
-from golden.kernel import Kernel
-from golden.network import Network
+from equilif.data import images as data
 
 SIZES = (784, 128, 10)
 DENSITY = 0.19                     # of non-zero pixels in MNIST's training images (19.1 %)

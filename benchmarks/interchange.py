@@ -20,16 +20,16 @@ import numpy as np
 import numpy.typing as npt
 import snntorch
 import torch
+from equilif_golden.kernel import Kernel
+from equilif_golden.network import Network, Weights
+from equilif_golden.reference import Reference
+from equilif_golden.schedule import Schedule
 from snntorch.export_nir import export_to_nir
 from snntorch.import_nir import import_from_nir
 from snntorch.utils import reset
 
 from equilif import nir as interchange
-from golden import data
-from golden.kernel import Kernel
-from golden.network import Network, Weights
-from golden.reference import Reference
-from golden.schedule import Schedule
+from equilif.data import images as data
 
 #: each as the one before, and one thing more as here
 LIKE = ("nirtorch, snnTorch", "+ begins at half a threshold", "+ cut at -1 and +2 thresholds", "+ fires at the threshold, not above",

@@ -5,7 +5,7 @@
     python -m benchmarks.link --json FILE        result with the machine that it was measured on
 
 Computed: 10 bits a byte at the line's rate, then the engine's cycles at the board's clock, one after the other as the device does it.
-Measured: cycles of the whole board in simulation (sim.board) from the first bit of a sample to the last of its reply.  Weights are those
+Measured: cycles of the whole board in simulation (equilif_sim.board) from the first bit of a sample to the last of its reply.  Weights are those
 of one epoch of the golden model, so that spikes are as frequent as in training.  Not in either: the time of the host and its USB bridge.
 """
 from __future__ import annotations
@@ -15,22 +15,22 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from equilif_boards import BOARDS, Board
+from equilif_golden.engine.compiler import Compiled
+from equilif_golden.kernel import Kernel
+from equilif_golden.link.protocol import OVERHEAD, RESULT, RUN_HEADER, pack
+from equilif_golden.network import Network
+from equilif_golden.reference import one_hot
+from equilif_hdl.link.uart import SMALLEST_DIVISOR
 
-from boards import BOARDS, Board
-from equilif import boards as known
 from equilif import results
-from equilif.client import Client
-from equilif.presets import PRESETS
-from equilif.session import Session
-from equilif.simulate import Simulated
-from equilif.train import inputs, order
-from golden import data
-from golden.compiler import Compiled
-from golden.kernel import Kernel
-from golden.network import Network
-from golden.protocol import OVERHEAD, RESULT, RUN_HEADER, pack
-from golden.reference import one_hot
-from hdl.uart import SMALLEST_DIVISOR
+from equilif.data import images as data
+from equilif.hardware import boards as known
+from equilif.host.client import Client
+from equilif.host.session import Session
+from equilif.host.simulate import Simulated
+from equilif.training.presets import PRESETS
+from equilif.training.train import inputs, order
 
 RATES = (1_000_000, 3_000_000, 12_000_000)
 ENDS = 3                               #: two around a command, one behind a reply

@@ -14,12 +14,12 @@ import json
 import statistics
 from pathlib import Path
 
-from equilif.presets import PRESETS, Preset
+from equilif.data import sequences
+from equilif.data.images import DataSet
+from equilif.data.sequences import Sequences
 from equilif.results import machine
-from equilif.train import Training
-from golden import sequences
-from golden.data import DataSet
-from golden.sequences import Sequences
+from equilif.training.presets import PRESETS, Preset
+from equilif.training.train import Training
 
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 POOLED_ETAS = (0.003, 0.01, 0.03)      #: mean pooling gets the best of these
@@ -43,8 +43,7 @@ def ep(preset: Preset, data: DataSet, seed: int) -> float:
 def backpropagation(preset: Preset, data: DataSet, seed: int, lr: float) -> list[float]:
     """Test accuracy after each epoch."""
     import torch
-
-    from golden.torch_attention import Attention
+    from equilif_golden.real.attention import Attention
     torch.manual_seed(seed)
     network = preset.network(data)
     model = Attention(network, preset.initial_weights(network, seed), data.tokens_train)

@@ -18,18 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from equilif_golden.engine.isa import EngineConfig
+from equilif_golden.kernel import Kernel
+from equilif_golden.network import Weights
+from equilif_sim.tools.verilator import MissingVerilator
 from rich.markup import escape
 
-from equilif import console as show
 from equilif import results
-from equilif.evaluate import Evaluation, evaluate
 from equilif.extras import MissingExtra
-from equilif.presets import Preset
-from equilif.train import NETWORK, Training, digest, inputs, order
-from golden.isa import EngineConfig
-from golden.kernel import Kernel
-from golden.network import Weights
-from sim.verilator import MissingVerilator
+from equilif.show import console as show
+from equilif.training.evaluate import Evaluation, evaluate
+from equilif.training.presets import Preset
+from equilif.training.train import NETWORK, Training, digest, inputs, order
 
 RESULTS = "results.json"
 LEARNT = 0.9                   #: of ten classes; one epoch does it
@@ -104,8 +104,8 @@ class Demo:
         found = evaluate(training.network, training.weights, d.x_test, d.y_test)
         self.record["evaluation"] = found.to_dict()
         try:
-            from equilif import plots
-            from equilif.trace import record
+            from equilif.show import plots
+            from equilif.training.trace import record
         except MissingExtra as e:
             self._claim("pictures", str(e), False)
             return
@@ -134,7 +134,7 @@ class Demo:
         show.console.rule("[bold]2  the same training in RTL, under Verilator", align="left")
         what = "RTL = golden"
         try:
-            from equilif.verify import Plan
+            from equilif.hardware.verify import Plan
             config = self._engine()
             d, n = training.data, len(training.data.x_train)
             epochs, left = [], self.samples if self.samples is not None else n * self.preset.epochs
@@ -170,7 +170,7 @@ class Demo:
                     t.spikes > 0)
 
     def _engine(self) -> EngineConfig:
-        from equilif.boards import find
+        from equilif.hardware.boards import find
         return find(self.board).config
 
     # -- bitstream -------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-OURS = ("equilif", "golden", "hdl", "sim", "boards")
+OURS = ("equilif", "equilif_golden", "equilif_hdl", "equilif_sim", "equilif_boards")
 
 
 class MissingExtra(ModuleNotFoundError):

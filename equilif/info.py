@@ -9,8 +9,9 @@ import subprocess
 from importlib import metadata
 from typing import Any
 
+from equilif_sim.tools import verilator
+
 from equilif import results
-from sim import verilator
 
 TOOLS = {                              # executable, argument that makes it say its version, what it is needed for
     "verilator": ("--version", "verify, demo"),
@@ -53,7 +54,7 @@ def package(name: str) -> str | None:
 def boards() -> dict[str, Any]:
     """Engine of every board; empty where the packages that describe boards are missing."""
     try:
-        from boards import BOARDS
+        from equilif_boards import BOARDS
     except ModuleNotFoundError:
         return {}
     return {name: {"title": b.title, "clock_hz": b.clock_hz, "engine": dataclasses.asdict(b.config)} for name, b in BOARDS.items()}

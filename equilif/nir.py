@@ -21,14 +21,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from equilif_golden import network as networks
+from equilif_golden.blocks.lif import LEAKS
+from equilif_golden.fixed import Numerics, Raw
+from equilif_golden.network import ONE, Network, Population, Synapse, Weights
+from equilif_golden.schedule import Schedule
 
 from equilif.extras import needs
 from equilif.results import write_bytes
-from golden import network as networks
-from golden.fixed import Numerics, Raw
-from golden.lif import LEAKS
-from golden.network import ONE, Network, Population, Synapse, Weights
-from golden.schedule import Schedule
 
 with needs("nir"):
     import nir

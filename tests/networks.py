@@ -3,8 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from golden.network import Network, Population, Synapse
+from equilif_golden.network import Network, Population, Synapse
 
 CHAIN = Network.chain(12, 9, 4)
 #: inputs on both sides of the constants, two hidden populations joined to each other, a skip, output updated before its sources

@@ -14,13 +14,22 @@ import pytest
 
 pytest.importorskip("amaranth_boards")
 
-from boards import BOARDS
-from boards import build as builder
-from boards.build import BuildError, DoesNotFit, MissingTool, Plan, TimingNotMet, build, main, read_report
-from boards.clock import Ecp5Dividers, GowinDividers, Ice40Dividers
-from golden.compiler import CapacityError, Compiled
-from golden.network import Network
-from hdl.top import uart_divisor
+from equilif_boards import BOARDS
+from equilif_boards import build as builder
+from equilif_boards.build import (
+    BuildError,
+    DoesNotFit,
+    MissingTool,
+    Plan,
+    TimingNotMet,
+    build,
+    main,
+    read_report,
+)
+from equilif_boards.clock import Ecp5Dividers, GowinDividers, Ice40Dividers
+from equilif_golden.engine.compiler import CapacityError, Compiled
+from equilif_golden.network import Network
+from equilif_hdl.top import uart_divisor
 
 every_board = pytest.mark.parametrize("board", BOARDS.values(), ids=list(BOARDS))
 VERSIONS = {"yosys": "1", "nextpnr": "2"}

@@ -2,10 +2,9 @@
 import dataclasses
 
 import pytest
-
-from golden.isa import EngineConfig
-from hdl.bus import AxiEngine
-from sim.run import simulate
+from equilif_golden.engine.isa import EngineConfig
+from equilif_hdl.link.bus import AxiEngine
+from equilif_sim.tools.run import simulate
 
 SMALL = EngineConfig(lanes=4, tiles=24, value_groups=16, state_groups=8, program_words=128)
 CONFIGS = {
@@ -16,7 +15,7 @@ CONFIGS = {
 
 def bench(name, tmp_path, times=1):
     config, simulator, programs, accesses = CONFIGS[name]
-    assert simulate(AxiEngine(config, build_id=0xC0FFEE), "sim.bus", tmp_path, simulator=simulator,
+    assert simulate(AxiEngine(config, build_id=0xC0FFEE), "equilif_sim.link.bus", tmp_path, simulator=simulator,
                     config={"engine": dataclasses.asdict(config), "seed": 1, "programs": times * programs, "accesses": times * accesses}) == 4
 
 

@@ -14,15 +14,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from equilif_golden import network
+from equilif_golden.kernel import Kernel
+from equilif_golden.link.protocol import Region
+from equilif_golden.schedule import Schedule
 from typer.testing import CliRunner
 
-from equilif import cli, results, train
-from equilif.presets import PRESETS, Memory, Preset
-from equilif.train import HISTORY, NETWORK, Training, digest
-from golden import data, network, sequences
-from golden.kernel import Kernel
-from golden.protocol import Region
-from golden.schedule import Schedule
+from equilif import cli, results
+from equilif.data import images as data
+from equilif.data import sequences
+from equilif.training import train
+from equilif.training.presets import PRESETS, Memory, Preset
+from equilif.training.train import HISTORY, NETWORK, Training, digest
 
 COMMANDS = ("train", "evaluate", "verify", "recall", "attend", "gradient", "rates", "deploy", "energy", "boards", "build", "flash", "simulate",
             "ports", "identify", "save", "restore", "export", "demo", "info", "convert", "sweep")
@@ -55,7 +58,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", autouse=True)
 def one_engine() -> Iterator[None]:
     """Even an engine that is compiled takes seconds to find: its Verilog names it."""
-    from sim import verilated
+    from equilif_sim import verilated
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(verilated, "_build", functools.cache(verilated._build))
         yield
@@ -378,7 +381,7 @@ def test_verify_runs_a_network_without_feedback(tmp_path):
 
 def faulty(monkeypatch: pytest.MonkeyPatch, sample: int, fault: object) -> None:
     """An RTL that does ``fault`` after a training sample."""
-    from equilif import verify
+    from equilif.hardware import verify
 
     class Faulty(verify.VerilatedNetwork):
         n = -1
@@ -442,7 +445,7 @@ def test_demo_goes_on_without_tools_and_says_so(tmp_path, monkeypatch):
 
 def test_trace_ends_with_the_measured_rates():
     """The sliding rates of the picture are the rates that learning uses, at the end of each phase; whatever the leak."""
-    from equilif.trace import record
+    from equilif.training.trace import record
     d = data.load("digits")
     for schedule in (Schedule(), Schedule(free=17, nudged=9, leak=3)):
         net = network.Network.chain(64, 12, 10, schedule=schedule)

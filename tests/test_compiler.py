@@ -5,15 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
-from golden.compiler import CapacityError, Compiled
-from golden.engine import EngineModel
-from golden.fixed import Numerics
-from golden.isa import EARLY, INFER, WATCH, WORDS, EngineConfig, Instruction, Op
-from golden.network import Network, Population, Synapse
-from golden.reference import one_hot
-from golden.schedule import Schedule
-from golden.synapse import from_words
+from equilif_golden.blocks.synapse import from_words
+from equilif_golden.engine.compiler import CapacityError, Compiled
+from equilif_golden.engine.isa import EARLY, INFER, WATCH, WORDS, EngineConfig, Instruction, Op
+from equilif_golden.engine.model import EngineModel
+from equilif_golden.fixed import Numerics
+from equilif_golden.network import Network, Population, Synapse
+from equilif_golden.reference import one_hot
+from equilif_golden.schedule import Schedule
 
 NET = Network.chain(10, 7, 3)                       # at 4 lanes: 3 + 1 + 2 + 1 groups, 1 for the target
 X, B, Y = Population("x", 2, "input"), Population("b", 1, "constant"), Population("y", 2)

@@ -7,7 +7,7 @@ import struct
 import numpy as np
 import pytest
 
-from golden import data
+from equilif.data import images as data
 
 IMAGES = np.arange(3 * 2 * 2, dtype=np.uint8).reshape(3, 2, 2)
 LABELS = np.array([2, 0, 1], np.uint8)

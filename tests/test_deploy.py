@@ -10,16 +10,20 @@ from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch")
 
-from equilif import cli, console, plots, rates  # noqa: E402   torch is optional
-from equilif.deploy import TIMES, converge, deploy, quantisation, window  # noqa: E402
-from equilif.train import NETWORK  # noqa: E402
-from golden import data, network  # noqa: E402
-from golden.fixed import Numerics  # noqa: E402
-from golden.kernel import Kernel  # noqa: E402
-from golden.network import Network  # noqa: E402
-from golden.reference import Reference  # noqa: E402
-from golden.schedule import Schedule  # noqa: E402
-from golden.torch_rates import Rates, Trainer, integer_rates  # noqa: E402
+from equilif_golden import network  # noqa: E402
+from equilif_golden.fixed import Numerics  # noqa: E402
+from equilif_golden.kernel import Kernel  # noqa: E402
+from equilif_golden.network import Network  # noqa: E402
+from equilif_golden.real.rates import Rates, Trainer, integer_rates  # noqa: E402
+from equilif_golden.reference import Reference  # noqa: E402
+from equilif_golden.schedule import Schedule  # noqa: E402
+
+from equilif import cli  # noqa: E402   torch is optional
+from equilif.data import images as data
+from equilif.show import console, plots
+from equilif.training import rates
+from equilif.training.deploy import TIMES, converge, deploy, quantisation, window  # noqa: E402
+from equilif.training.train import NETWORK  # noqa: E402
 
 
 def run(*arguments, code=0):

@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from golden import embeddings
-from golden.embeddings import WordVectors
+from equilif.data import words as embeddings
+from equilif.data.words import WordVectors
 
 LINES = ["the 1 2 3", "film -1 0.5 2e-1", "good 0 0 1"]
 TEXT = "\n".join(LINES) + "\n"

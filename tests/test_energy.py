@@ -1,8 +1,8 @@
 """Counts of model and RTL are compared by tests/test_engine.py; here they become energy."""
 import pytest
+from equilif_golden.engine.isa import EngineConfig
 
-from equilif.energy import COUNTS, energy, sram
-from golden.isa import EngineConfig
+from equilif.hardware.energy import COUNTS, energy, sram
 
 CONFIG = EngineConfig()                     # 4 banks of 32 KB of 16-bit weights
 

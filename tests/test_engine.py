@@ -5,24 +5,33 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE
+from equilif_golden.engine.compiler import Compiled
+from equilif_golden.engine.isa import (
+    ABSOLUTE,
+    COLUMN,
+    EARLY,
+    PLUS,
+    WATCH,
+    EngineConfig,
+    Instruction,
+    Op,
+)
+from equilif_golden.engine.model import EngineModel
+from equilif_golden.fixed import Numerics
+from equilif_golden.kernel import Kernel
+from equilif_golden.link.protocol import Region
+from equilif_golden.network import Network, Population, Synapse, TokenRows, save
+from equilif_golden.reference import Reference, one_hot
+from equilif_golden.schedule import Schedule
+from equilif_hdl.engine.engine import Engine
+from equilif_sim.tools.programs import random_program, random_values, random_weights
+from equilif_sim.tools.run import simulate
+from equilif_sim.verilated import VerilatedEngine, VerilatedNetwork
 
-from equilif.presets import PRESETS
-from equilif.train import order
-from equilif.verify import engine_for
-from golden.compiler import Compiled
-from golden.engine import EngineModel
-from golden.fixed import Numerics
-from golden.isa import ABSOLUTE, COLUMN, EARLY, PLUS, WATCH, EngineConfig, Instruction, Op
-from golden.kernel import Kernel
-from golden.network import Network, Population, Synapse, TokenRows, save
-from golden.plasticity import DITHER_MASK, DITHER_UPDATE
-from golden.protocol import Region
-from golden.reference import Reference, one_hot
-from golden.schedule import Schedule
-from hdl.engine import Engine
-from sim.programs import random_program, random_values, random_weights
-from sim.run import simulate
-from sim.verilated import VerilatedEngine, VerilatedNetwork
+from equilif.hardware.verify import engine_for
+from equilif.training.presets import PRESETS
+from equilif.training.train import order
 
 NARROW = Numerics(fraction=8, weight_width=10, accumulator_width=20, charge_width=15)
 SMALL = EngineConfig(lanes=4, tiles=48, value_groups=16, state_groups=8, program_words=128, counters=True)
@@ -85,7 +94,7 @@ def test_random_programs(engine):
 def test_cocotb_bench(simulator, tmp_path):
     """Random programs, and a network with a memory."""
     config = dataclasses.replace(SMALL, single_port=simulator == "icarus", forwarding=simulator != "icarus", tiles=24, program_words=400)
-    assert simulate(Engine(config), "sim.engine", tmp_path, simulator=simulator,
+    assert simulate(Engine(config), "equilif_sim.engine.engine", tmp_path, simulator=simulator,
                     config={"engine": dataclasses.asdict(config), "seed": 1, "programs": 12}, only="random_programs|a_memory_learns") == 2
 
 
@@ -117,7 +126,7 @@ def test_a_sequence_task(simulator, tmp_path):
              **{f"weights/{name}": w for name, w in kernel.weights.items()})
     engine = Engine(engine_for(network, lanes=8))
     visible = "".join(f'public_flat_rw -module "engine" -var "{name}"\n' for name in ("clk", "rst", "host__*"))
-    assert simulate(engine, "sim.engine", tmp_path, simulator=simulator, only="a_task", visible=visible,
+    assert simulate(engine, "equilif_sim.engine.engine", tmp_path, simulator=simulator, only="a_task", visible=visible,
                     config={"engine": dataclasses.asdict(engine.config), "network": str(tmp_path / "network.npz"),
                             "task": str(tmp_path / "task.npz"), "eta": preset.eta}) == 1
 

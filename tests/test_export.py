@@ -7,15 +7,15 @@ import subprocess
 import sys
 
 import pytest
+from equilif_golden.engine.isa import EngineConfig
+from equilif_hdl.engine.engine import Engine
+from equilif_hdl.link.bus import AxiEngine
+from equilif_sim.tools import verilator
+from equilif_sim.tools.run import simulate
 from typer.testing import CliRunner
 
 from equilif.cli import app
-from equilif.export import Bus, export, verilog
-from golden.isa import EngineConfig
-from hdl.bus import AxiEngine
-from hdl.engine import Engine
-from sim import verilator
-from sim.run import simulate
+from equilif.hardware.export import Bus, export, verilog
 
 SMALL = EngineConfig(lanes=4, tiles=24, value_groups=16, state_groups=8, program_words=128)
 EXPORTS = {
@@ -90,14 +90,14 @@ def test_fusesoc_lints_it(exported, tmp_path):
 def test_bus_bench_on_the_export(simulator, tmp_path):
     config = dataclasses.replace(SMALL, forwarding=simulator == "icarus")
     dut = AxiEngine(config, build_id=0xC0FFEE)
-    assert simulate(dut, "sim.bus", tmp_path, simulator=simulator, text=verilog(dut, "axiengine"),
+    assert simulate(dut, "equilif_sim.link.bus", tmp_path, simulator=simulator, text=verilog(dut, "axiengine"),
                     config={"engine": dataclasses.asdict(config), "seed": 2, "programs": 6, "accesses": 120}) == 4
 
 
 def test_engine_bench_on_the_export(tmp_path):
     config = dataclasses.replace(SMALL, single_port=True, program_words=400)
     dut = Engine(config)
-    assert simulate(dut, "sim.engine", tmp_path, simulator="icarus", text=verilog(dut, "engine"),
+    assert simulate(dut, "equilif_sim.engine.engine", tmp_path, simulator="icarus", text=verilog(dut, "engine"),
                     config={"engine": dataclasses.asdict(config), "seed": 2, "programs": 8}, only="random_programs|a_memory_learns") == 2
 
 

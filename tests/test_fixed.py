@@ -6,8 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-
-from golden.fixed import SQ, UQ, Numerics, saturate, shift_right_floor
+from equilif_golden.fixed import SQ, UQ, Numerics, saturate, shift_right_floor
 
 FORMATS = [SQ(1, 0), SQ(2, 3), SQ(-1, 5), SQ(4, 0), UQ(0, 4), UQ(3, 2)]
 

@@ -9,10 +9,12 @@ from typer.testing import CliRunner
 
 pytest.importorskip("amaranth_boards")
 
-from boards import BOARDS
-from equilif import boards, cli
-from equilif.boards import capacity, report, same_engine, sizes, speed
-from equilif.flash import bitstream_of, flash
+from equilif_boards import BOARDS
+
+from equilif import cli
+from equilif.hardware import boards
+from equilif.hardware.boards import capacity, report, same_engine, sizes, speed
+from equilif.host.flash import bitstream_of, flash
 from equilif.results import ToolFailed
 
 

@@ -3,13 +3,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from equilif_golden.engine.isa import EngineConfig, ProgramError, assemble, disassemble
+from equilif_golden.engine.model import EngineModel
+from equilif_golden.fixed import Numerics
+from equilif_golden.hopfield import MOST_STEPS, Hopfield, Placed
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from golden.engine import EngineModel
-from golden.fixed import Numerics
-from golden.hopfield import MOST_STEPS, Hopfield, Placed
-from golden.isa import EngineConfig, ProgramError, assemble, disassemble
 
 
 def some(rng, n, d, sharpness=3, numerics=None):

@@ -1,4 +1,4 @@
-"""RTL of the host link against golden.device, and of the program checker against golden.isa.check."""
+"""RTL of the host link against equilif_golden.link.device, and of the program checker against equilif_golden.engine.isa.check."""
 from __future__ import annotations
 
 import dataclasses
@@ -8,14 +8,13 @@ import random
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
-
-from golden.device import program_fault
-from golden.isa import WORDS, EngineConfig, ProgramError, check, disassemble
-from hdl.checker import Checker
-from hdl.frame import Framer
-from sim import verilator
-from sim.host import HostBench, code_of, program
-from sim.run import simulate
+from equilif_golden.engine.isa import WORDS, EngineConfig, ProgramError, check, disassemble
+from equilif_golden.link.device import program_fault
+from equilif_hdl.engine.checker import Checker
+from equilif_hdl.link.frame import Framer
+from equilif_sim.link.host import HostBench, code_of, program
+from equilif_sim.tools import verilator
+from equilif_sim.tools.run import simulate
 
 # no size is a power of two that could be, so that every comparison is a real one; then one whose sizes all are
 ODD = EngineConfig(lanes=2, tiles=23, value_groups=32, state_groups=8, program_words=32)
@@ -25,7 +24,7 @@ BUILD_ID = 0xDBC0_1234                     # with both of SLIP's special bytes
 
 def run(tmp_path, config, *, n_bad, simulator="icarus", seed=0, frame_bytes=160, only=None):
     bench = HostBench(config, build_id=BUILD_ID, frame_bytes=frame_bytes)
-    return simulate(bench, "sim.host", tmp_path, simulator=simulator, seed=seed, only=only, config={
+    return simulate(bench, "equilif_sim.link.host", tmp_path, simulator=simulator, seed=seed, only=only, config={
         "engine": dataclasses.asdict(config), "n_bad": n_bad, "frame_bytes": frame_bytes, "build_id": BUILD_ID})
 
 
@@ -50,7 +49,7 @@ def test_ten_thousand_bad_frames(tmp_path):
 
 
 def test_checker_is_the_golden_check():
-    """Same verdict on every program, same instruction at fault; and the reference of the index is golden.isa.check itself."""
+    """Same verdict on every program, same instruction at fault; and the reference of the index is equilif_golden.engine.isa.check itself."""
     rng, verdicts = random.Random(5), {True: 0, False: 0}
     cases = []
     for n in range(700):

@@ -5,13 +5,27 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from equilif_golden.blocks.plasticity import GAIN_MAX
+from equilif_golden.engine.isa import (
+    EARLY,
+    FIELDS,
+    INFER,
+    MINUS,
+    PLUS,
+    WATCH,
+    WORDS,
+    EngineConfig,
+    Instruction,
+    Op,
+    ProgramError,
+    assemble,
+    check,
+    disassemble,
+)
+from equilif_golden.engine.model import EngineModel, wrap
+from equilif_golden.fixed import SQ
 from hypothesis import given
 from hypothesis import strategies as st
-
-from golden.engine import EngineModel, wrap
-from golden.fixed import SQ
-from golden.isa import EARLY, FIELDS, INFER, MINUS, PLUS, WATCH, WORDS, EngineConfig, Instruction, Op, ProgramError, assemble, check, disassemble
-from golden.plasticity import GAIN_MAX
 
 CONFIG = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16, program_words=60)
 HALT = Instruction(op=Op.HALT)

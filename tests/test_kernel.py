@@ -11,20 +11,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from equilif_golden.blocks.lif import LEAKS
+from equilif_golden.blocks.plasticity import GAIN_MAX, SHIFTS, Step
+from equilif_golden.blocks.softmax import SHIFTS as SOFTMAX_SHIFTS
+from equilif_golden.engine.compiler import Compiled
+from equilif_golden.engine.isa import COLUMN, EngineConfig, Op, assemble, disassemble
+from equilif_golden.engine.model import EngineModel
+from equilif_golden.fixed import Numerics
+from equilif_golden.kernel import Kernel, TokenRows
+from equilif_golden.network import MOST_GAIN, Network, Population, Synapse, Tokens
+from equilif_golden.reference import Reference, one_hot
+from equilif_golden.schedule import STRENGTH_MAX, Schedule
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
-
-from golden.compiler import Compiled
-from golden.engine import EngineModel
-from golden.fixed import Numerics
-from golden.isa import COLUMN, EngineConfig, Op, assemble, disassemble
-from golden.kernel import Kernel, TokenRows
-from golden.lif import LEAKS
-from golden.network import MOST_GAIN, Network, Population, Synapse, Tokens
-from golden.plasticity import GAIN_MAX, SHIFTS, Step
-from golden.reference import Reference, one_hot
-from golden.schedule import STRENGTH_MAX, Schedule
-from golden.softmax import SHIFTS as SOFTMAX_SHIFTS
 
 LANES = (2, 4, 8, 16)
 FORMATS = [(fraction, 2**t, window, charge_width)

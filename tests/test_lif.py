@@ -5,8 +5,7 @@ import math
 
 import numpy as np
 import pytest
-
-from golden.lif import LEAKS, lif_step
+from equilif_golden.blocks.lif import LEAKS, lif_step
 
 THRESHOLD = 64
 

@@ -7,17 +7,17 @@ from amaranth import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.sim import Simulator
+from equilif_golden.engine.isa import EngineConfig, Instruction, Op
+from equilif_golden.link.protocol import Identity, Status
+from equilif_golden.network import Network
+from equilif_golden.reference import Reference, one_hot
+from equilif_golden.schedule import Schedule
+from equilif_hdl.engine.engine import Engine
+from equilif_hdl.link.host import Host, SerialHost
+from equilif_hdl.link.uart import RECEIVED, UartReceiver, UartTransmitter
 
-from equilif.client import Client, DeviceError
-from equilif.session import Session
-from golden.isa import EngineConfig, Instruction, Op
-from golden.network import Network
-from golden.protocol import Identity, Status
-from golden.reference import Reference, one_hot
-from golden.schedule import Schedule
-from hdl.engine import Engine
-from hdl.host import Host, SerialHost
-from hdl.uart import RECEIVED, UartReceiver, UartTransmitter
+from equilif.host.client import Client, DeviceError
+from equilif.host.session import Session
 
 CONFIG = EngineConfig(lanes=4, tiles=32, value_groups=32, state_groups=8, program_words=192)
 

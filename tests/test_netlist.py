@@ -1,12 +1,12 @@
 """What Yosys makes of the engine for the iCE40UP5K still learns bit for bit: SPRAM, block RAM and DSP mapping included."""
 import numpy as np
+from equilif_boards.icebreaker import ICEBREAKER
+from equilif_golden.engine.compiler import Compiled
+from equilif_golden.network import Network
+from equilif_golden.reference import Reference, one_hot
+from equilif_sim.verilated import Synthesis, VerilatedNetwork
 
-from boards.icebreaker import ICEBREAKER
-from golden import data
-from golden.compiler import Compiled
-from golden.network import Network
-from golden.reference import Reference, one_hot
-from sim.verilated import Synthesis, VerilatedNetwork
+from equilif.data import images as data
 
 NETLIST = Synthesis((*ICEBREAKER.after_read, f"synth_ice40 {ICEBREAKER.synth_opts} -top engine"), "ice40/cells_sim.v",
                     ("NO_ICE40_DEFAULT_ASSIGNMENTS",))

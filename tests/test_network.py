@@ -5,10 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
-from golden.fixed import Numerics
-from golden.network import KINDS, Network, Population, Synapse, Tokens, load, save
-from golden.schedule import Schedule
+from equilif_golden.fixed import Numerics
+from equilif_golden.network import KINDS, Network, Population, Synapse, Tokens, load, save
+from equilif_golden.schedule import Schedule
 
 X, B, H, Y = Population("x", 3, "input"), Population("b", 1, "constant"), Population("h", 4), Population("y", 2)
 NET = Network((X, B, H, Y), (Synapse("x", "h"), Synapse("b", "h"), Synapse("h", "y"), Synapse("x", "y", 0.5)), "y")

@@ -10,14 +10,14 @@ import pytest
 
 pytest.importorskip("nir", exc_type=ImportError)
 import nir as library
+from equilif_golden import network as networks
+from equilif_golden.fixed import Numerics
+from equilif_golden.kernel import Kernel
+from equilif_golden.network import Network, Population, Synapse
+from equilif_golden.schedule import Schedule
 
 from equilif import nir
-from golden import data
-from golden import network as networks
-from golden.fixed import Numerics
-from golden.kernel import Kernel
-from golden.network import Network, Population, Synapse
-from golden.schedule import Schedule
+from equilif.data import images as data
 from tests.test_cli import refused, run
 
 X, B, H, G, Y = Population("x", 5, "input"), Population("b", 1, "constant"), Population("h", 4), Population("g", 3), Population("y", 2)

@@ -5,11 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from golden.fixed import SQ
-from golden.plasticity import (
+from equilif_golden.blocks.plasticity import (
     DITHER_COLUMN,
     DITHER_MASK,
     DITHER_ROW,
@@ -22,6 +18,9 @@ from golden.plasticity import (
     ep_update,
     learning_step,
 )
+from equilif_golden.fixed import SQ
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 WEIGHT = SQ(4, 12)
 RATE = st.integers(0, 255)

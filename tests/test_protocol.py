@@ -10,15 +10,10 @@ import numpy as np
 import pytest
 import serial
 import sliplib
-
-from equilif.client import Client, DeviceError, LinkError, NoReply
-from equilif.faulty import Faulty
-from equilif.session import Session
-from golden.device import Device
-from golden.isa import EngineConfig, Instruction, Op, ProgramError
-from golden.network import Network
-from golden.plasticity import DITHER_WIDTH
-from golden.protocol import (
+from equilif_golden.blocks.plasticity import DITHER_WIDTH
+from equilif_golden.engine.isa import EngineConfig, Instruction, Op, ProgramError
+from equilif_golden.link.device import Device
+from equilif_golden.link.protocol import (
     LEARN,
     PACKED,
     READ_HEADER,
@@ -34,8 +29,13 @@ from golden.protocol import (
     unpack,
     unseal,
 )
-from golden.reference import Reference, one_hot
-from golden.schedule import Schedule
+from equilif_golden.network import Network
+from equilif_golden.reference import Reference, one_hot
+from equilif_golden.schedule import Schedule
+
+from equilif.host.client import Client, DeviceError, LinkError, NoReply
+from equilif.host.session import Session
+from tests.faulty import Faulty
 
 CONFIG = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16, program_words=128)
 

@@ -5,10 +5,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-
-from golden.lif import lif_step
-from golden.nudge import nudge
-from golden.rate import measure, moved, rate_shift
+from equilif_golden.blocks.lif import lif_step
+from equilif_golden.blocks.nudge import nudge
+from equilif_golden.blocks.rate import measure, moved, rate_shift
 
 THRESHOLD, WINDOW = 256, 8
 

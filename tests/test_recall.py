@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from equilif_golden.hopfield import Hopfield
 
-from equilif import recall
-from golden import data
-from golden.hopfield import Hopfield
+from equilif.data import images as data
+from equilif.training import recall
 
-plots = pytest.importorskip("equilif.plots", exc_type=ImportError)
+plots = pytest.importorskip("equilif.show.plots", exc_type=ImportError)
 
 
 @pytest.fixture(scope="module")

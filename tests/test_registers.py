@@ -2,19 +2,19 @@
 import subprocess
 from pathlib import Path
 
+import equilif_golden
 import pytest
+from equilif_golden.engine.isa import EngineConfig
+from equilif_golden.link.registers import ELEMENTS, MAGIC, REGISTERS, constants
 
-import golden
-from equilif.export import header, markdown
-from golden.isa import EngineConfig
-from golden.registers import ELEMENTS, MAGIC, REGISTERS, constants
+from equilif.hardware.export import header, markdown
 
 CONFIG = EngineConfig(lanes=8, tiles=96, single_port=True, forwarding=False)
 
 
 def test_documentation_is_that_of_the_map():
-    """After a change of the map:  python -m equilif.export > docs/registers.md"""
-    assert (Path(golden.__file__).parents[1] / "docs" / "registers.md").read_text() == markdown()
+    """After a change of the map:  python -m equilif.hardware.export > docs/registers.md"""
+    assert (Path(__file__).parents[1] / "docs" / "registers.md").read_text() == markdown()
 
 
 def test_fields_do_not_overlap():

@@ -3,10 +3,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from golden import synapse as syn
-from golden.relay import SHIFTS, query_shift, relay, retrieval, retrieval_shift
-from golden.softmax import C_MIN
+from equilif_golden.blocks import synapse as syn
+from equilif_golden.blocks.relay import SHIFTS, query_shift, relay, retrieval, retrieval_shift
+from equilif_golden.blocks.softmax import C_MIN
 
 
 @pytest.mark.parametrize("shift", SHIFTS)

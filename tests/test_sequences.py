@@ -9,8 +9,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from golden import embeddings, sequences
-from golden.sequences import Ragged
+from equilif.data import sequences
+from equilif.data import words as embeddings
+from equilif.data.sequences import Ragged
 
 R = Ragged.of([[4, 5, 6], [], [7], [1, 2]], [0, 1, 2, 1])
 VECTORS = "the 1 0\nfilm 0 1\ngood 3 1\nbad -3 1\nn't 0 -2\ndo 1 1\nunused 9 9\n"

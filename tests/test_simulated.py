@@ -21,22 +21,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import serial
+from equilif_boards import BOARDS
+from equilif_golden import network as networks
+from equilif_golden.engine.compiler import CapacityError
+from equilif_golden.engine.isa import EngineConfig
+from equilif_golden.link.protocol import Command
+from equilif_golden.network import Network
+from equilif_sim.board import Board, Terminal
+from equilif_sim.tools import verilator
 
-from boards import BOARDS
-from equilif.client import LinkError
-from equilif.faulty import Faulty
-from equilif.ports import BAUDS, connect, manifest_of
-from equilif.presets import PRESETS
-from equilif.session import Session
-from equilif.simulate import Simulated
-from equilif.train import HISTORY, NETWORK, Training, digest
-from golden import network as networks
-from golden.compiler import CapacityError
-from golden.isa import EngineConfig
-from golden.network import Network
-from golden.protocol import Command
-from sim import verilator
-from sim.board import Board, Terminal
+from equilif.host.client import LinkError
+from equilif.host.ports import BAUDS, connect, manifest_of
+from equilif.host.session import Session
+from equilif.host.simulate import Simulated
+from equilif.training.presets import PRESETS
+from equilif.training.train import HISTORY, NETWORK, Training, digest
+from tests.faulty import Faulty
 
 # large enough for the digits, and no larger
 SMALL = dataclasses.replace(BOARDS["icebreaker"], config=EngineConfig(lanes=4, tiles=512, value_groups=64, state_groups=32, program_words=192,

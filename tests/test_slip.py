@@ -1,9 +1,9 @@
 """RTL of the SLIP blocks against sliplib."""
 from __future__ import annotations
 
-from sim.run import simulate
-from sim.slip import Slip
+from equilif_sim.link.slip import Slip
+from equilif_sim.tools.run import simulate
 
 
 def test_encode_decode(tmp_path):
-    assert simulate(Slip(), "sim.slip", tmp_path) == 12
+    assert simulate(Slip(), "equilif_sim.link.slip", tmp_path) == 12

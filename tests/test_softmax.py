@@ -17,10 +17,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from equilif_golden.blocks.softmax import (
+    ABSOLUTE,
+    C_MIN,
+    FRACTION,
+    RECIPROCAL,
+    SHIFTS,
+    TABLE,
+    exponents,
+    softmax,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from golden.softmax import ABSOLUTE, C_MIN, FRACTION, RECIPROCAL, SHIFTS, TABLE, exponents, softmax
 
 OCTAVE = 1 << FRACTION
 F64 = np.arange(OCTAVE) / OCTAVE

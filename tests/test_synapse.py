@@ -5,8 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-
-from golden import synapse as syn
+from equilif_golden.blocks import synapse as syn
 
 SHAPES = [(1, 1), (4, 4), (5, 3), (16, 9), (1, 33)]
 

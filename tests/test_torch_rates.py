@@ -12,15 +12,16 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from golden import data  # noqa: E402   torch is optional
-from golden.fixed import Numerics  # noqa: E402
-from golden.kernel import Kernel  # noqa: E402
-from golden.network import Network, Population, Synapse, TokenRows  # noqa: E402
-from golden.schedule import Schedule  # noqa: E402
-from golden.torch_attention import Attention  # noqa: E402
-from golden.torch_conv import ConvRates, pooled  # noqa: E402
-from golden.torch_rates import Rates, Trainer, agreement, anderson, hinge, predict  # noqa: E402
-from golden.torch_twin import Twin  # noqa: E402
+from equilif_golden.fixed import Numerics  # noqa: E402
+from equilif_golden.kernel import Kernel  # noqa: E402
+from equilif_golden.network import Network, Population, Synapse, TokenRows  # noqa: E402
+from equilif_golden.real.attention import Attention  # noqa: E402
+from equilif_golden.real.conv import ConvRates, pooled  # noqa: E402
+from equilif_golden.real.rates import Rates, Trainer, agreement, anderson, hinge, predict  # noqa: E402
+from equilif_golden.real.twin import Twin  # noqa: E402
+from equilif_golden.schedule import Schedule  # noqa: E402
+
+from equilif.data import images as data  # noqa: E402   torch is optional
 from tests.networks import CHAIN, NETWORKS, sample  # noqa: E402
 
 EXACT = {"dtype": torch.float64, "tolerance": 1e-12, "limit": 1000}
@@ -111,7 +112,7 @@ def test_without_feedback_the_gradient_is_backpropagations():
 
 
 def test_a_memory_settles_where_windows_lead():
-    """Loaded: as golden.torch_attention after many windows.  Gradient of a query, a synapse into the relay and a readout by differences."""
+    """Loaded: as equilif_golden.real.attention after many windows.  Gradient of a query, a synapse into the relay and a readout by differences."""
     network = Network.attention(5, 6, 2, 8, 3, schedule=Schedule(free=320, nudged=16))
     rng = np.random.default_rng(0)
     rows = TokenRows(rng.integers(-4096, 4097, (9, 6)).astype(np.int16), rng.integers(0, 9, 12).astype(np.int32), np.array([0, 5, 8, 12]))
@@ -220,8 +221,8 @@ def test_rates_of_the_deployed_network_are_those_of_the_model():
 TWO = """
 import sys
 import numpy as np, torch
-from golden.network import Network
-from golden.torch_rates import Distributed, Rates, Trainer
+from equilif_golden.network import Network
+from equilif_golden.real.rates import Distributed, Rates, Trainer
 distributed = Distributed.join()
 network = Network.chain(12, 9, 4)
 model = Rates(network, network.initial_weights(1, scale=0.8), dtype=torch.float64, tolerance=1e-10, limit=500)
@@ -253,7 +254,7 @@ def test_two_processes_learn_what_one_does(tmp_path):
 
 
 def test_a_batch_has_something_for_everyone():
-    from golden.torch_rates import Distributed
+    from equilif_golden.real.rates import Distributed
     with pytest.raises(ValueError, match="a batch of 2 has nothing for some of 4 processes"):
         Trainer(Rates(CHAIN), steps=1, batch=2, distributed=Distributed(0, 4))
 

@@ -9,12 +9,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from golden.fixed import Numerics  # noqa: E402   torch is optional
-from golden.kernel import Kernel  # noqa: E402
-from golden.network import Network  # noqa: E402
-from golden.reference import one_hot  # noqa: E402
-from golden.schedule import Schedule  # noqa: E402
-from golden.torch_twin import Twin, ep_direction, gradient_report  # noqa: E402
+from equilif_golden.fixed import Numerics  # noqa: E402   torch is optional
+from equilif_golden.kernel import Kernel  # noqa: E402
+from equilif_golden.network import Network  # noqa: E402
+from equilif_golden.real.twin import Twin, ep_direction, gradient_report  # noqa: E402
+from equilif_golden.reference import one_hot  # noqa: E402
+from equilif_golden.schedule import Schedule  # noqa: E402
+
 from tests.networks import CHAIN, GRAPH, NETWORKS, sample  # noqa: E402
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 import gc
 
 import pytest
-
-from hdl.uart import UartReceiver, UartTransmitter
-from sim.run import simulate
-from sim.uart import Uart
+from equilif_hdl.link.uart import UartReceiver, UartTransmitter
+from equilif_sim.link.uart import Uart
+from equilif_sim.tools.run import simulate
 
 
 @pytest.mark.parametrize("divisor", [13, 16])
 def test_bit_timing_and_errors(divisor, tmp_path):
-    assert simulate(Uart(divisor), "sim.uart", tmp_path) == 8
+    assert simulate(Uart(divisor), "equilif_sim.link.uart", tmp_path) == 8
 
 
 @pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")

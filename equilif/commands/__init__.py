@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 try:
     import typer
 
-    from equilif import console as show
+    from equilif.show import console as show
 except ModuleNotFoundError as e:
     sys.exit(f"error: {e.name} is not installed: pip install 'equilif[cli]'")
 
 from equilif.extras import MissingExtra
 
 if TYPE_CHECKING:
-    from equilif.presets import Preset
-    from golden.network import Network
+    from equilif_golden.network import Network
+
+    from equilif.training.presets import Preset
 
 app = typer.Typer(name="equilif", add_completion=False, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False, help="""
 Spiking networks that learn by Equilibrium Propagation, bit for bit the same in Python, in RTL and on an FPGA.
@@ -35,7 +36,7 @@ BAD_INPUT, INTERRUPTED = 2, 130
 
 
 class Data(StrEnum):
-    """golden.data.NAMES and golden.sequences.NAMES, without importing NumPy for --help."""
+    """equilif.data.images.NAMES and equilif.data.sequences.NAMES, without importing NumPy for --help."""
 
     digits = "digits"
     mnist = "mnist"
@@ -47,7 +48,7 @@ class Data(StrEnum):
 
 
 class Watched(StrEnum):
-    """golden.schedule.Schedule.watch."""
+    """equilif_golden.schedule.Schedule.watch."""
 
     all = "all"
     output = "output"
@@ -75,8 +76,9 @@ def panel(title: str) -> Callable[[Callable[P, Any]], Callable[P, None]]:
     def decorate(function: Callable[P, Any]) -> Callable[P, None]:
         @functools.wraps(function)
         def run(*args: P.args, **kwargs: P.kwargs) -> None:
+            from equilif_sim.tools.verilator import MissingVerilator
+
             from equilif import results
-            from sim.verilator import MissingVerilator
             try:
                 found = function(*args, **kwargs)
                 path = kwargs.get("json")

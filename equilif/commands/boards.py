@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from equilif import console as show
 from equilif.commands import Baud, Json, panel
+from equilif.show import console as show
 
 command = panel("Boards")
 OnPort = Annotated[str | None, typer.Option("--port", help="Serial port of the board.", show_default="the only one that answers", metavar="PORT")]
@@ -28,7 +28,7 @@ def boards(
 
     Example:  [bold]equilif boards --network 784-128-10[/]
     """
-    from equilif.boards import report, sizes
+    from equilif.hardware.boards import report, sizes
     rows = report(sizes(network) if network else None)
     show.boards(rows, network)
     return {"boards": rows}
@@ -56,15 +56,15 @@ def build(
 
     Example:  [bold]equilif build icebreaker[/]
     """
-    from equilif import boards as known
+    from equilif.hardware import boards as known
     from equilif.results import ToolFailed
     chosen = known.find(board).resized(lanes=lanes, weights=weights, softmax=memories, early=early)
     if clock:
         chosen = dataclasses.replace(chosen, clock_hz=1e6 * clock)
     if network and (short := known.capacity(chosen, known.sizes(network))):
         raise ValueError(f"{chosen.title}: {short}")
-    from boards.build import BuildError
-    from boards.build import build as run
+    from equilif_boards.build import BuildError
+    from equilif_boards.build import build as run
     try:
         with show.console.status("") as status:
             result = run(chosen, out or Path("build") / board, seed=seed, retries=retries, progress=status.update)
@@ -89,8 +89,8 @@ def flash(
 
     Example:  [bold]equilif flash icebreaker[/]
     """
-    from equilif import flash as module
-    from equilif.boards import find
+    from equilif.hardware.boards import find
+    from equilif.host import flash as module
     chosen = find(board)
     path = bitstream or module.bitstream_of(chosen)
     module.flash(chosen, path)
@@ -114,8 +114,8 @@ def simulate(
 
     Example:  [bold]equilif simulate icebreaker --link /tmp/board[/]  and elsewhere  [bold]equilif train digits --port /tmp/board[/]
     """
-    from equilif import simulate as module
-    from equilif.boards import find
+    from equilif.hardware.boards import find
+    from equilif.host import simulate as module
     chosen = find(board).resized(lanes=lanes, weights=weights, early=early)
     with show.console.status("compiling the design (only the first time takes long)"):
         simulated = module.Simulated(chosen, baud)
@@ -132,7 +132,7 @@ def ports(baud: Baud = None, json: Json = None) -> dict[str, Any]:
 
     Example:  [bold]equilif ports[/]
     """
-    from equilif.ports import scan, summary
+    from equilif.host.ports import scan, summary
     found = list(scan(baud))
     for f in found:
         says = ", ".join(f"{k} {v}" for k, v in summary(f.identity).items()) + f", {f.baud:,} baud" if f.identity else f.problem
@@ -149,7 +149,7 @@ def identify(port: OnPort = None, baud: Baud = None, json: Json = None) -> dict[
 
     Example:  [bold]equilif identify --port /dev/ttyUSB1[/]
     """
-    from equilif.ports import manifest_of, summary, the_one
+    from equilif.host.ports import manifest_of, summary, the_one
     client = the_one(port, baud)
     says, manifest = summary(client.identity), manifest_of(client.identity.build_id)
     show.console.print(show.table("", ["", "device"], [[k, f"{v:,}" if isinstance(v, int) else v] for k, v in says.items()]))
@@ -169,10 +169,11 @@ def save(
 
     Example:  [bold]equilif save learnt.npz --like results/digits/network.npz[/]
     """
-    from equilif.ports import the_one
-    from equilif.session import read_weights
-    from equilif.train import digest
-    from golden import network as networks
+    from equilif_golden import network as networks
+
+    from equilif.host.ports import the_one
+    from equilif.host.session import read_weights
+    from equilif.training.train import digest
     net, _ = networks.load(like)
     weights = read_weights(the_one(port, baud), net)
     networks.save(out, net, weights)
@@ -191,10 +192,11 @@ def restore(
 
     Example:  [bold]equilif restore results/digits/network.npz[/]
     """
-    from equilif.ports import the_one
-    from equilif.session import Session
-    from equilif.train import digest
-    from golden import network as networks
+    from equilif_golden import network as networks
+
+    from equilif.host.ports import the_one
+    from equilif.host.session import Session
+    from equilif.training.train import digest
     net, weights = networks.load(network)
     Session(the_one(port, baud), net, weights)
     show.console.print(f"{net.n_weights:,} weights of {network} are in the board, SHA-256 {digest(weights)[:16]}")

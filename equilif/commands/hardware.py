@@ -9,14 +9,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from equilif import console as show
-from equilif.commands import Data, DataArgument, Early, Folder, Free, Json, Seed, Watch, Window, changed, panel, scheduled
+from equilif.commands import (
+    Data,
+    DataArgument,
+    Early,
+    Folder,
+    Free,
+    Json,
+    Seed,
+    Watch,
+    Window,
+    changed,
+    panel,
+    scheduled,
+)
+from equilif.show import console as show
 
 if TYPE_CHECKING:
-    from equilif.presets import Preset
-    from golden.data import DataSet
-    from golden.isa import EngineConfig
-    from golden.network import Network, Weights
+    from equilif_golden.engine.isa import EngineConfig
+    from equilif_golden.network import Network, Weights
+
+    from equilif.data.images import DataSet
+    from equilif.training.presets import Preset
 
 command = panel("Hardware")
 
@@ -46,9 +60,9 @@ def verify(
 
     Example:  [bold]equilif verify digits --samples 500 --lanes 8[/]
     """
-    from equilif.presets import PRESETS
-    from equilif.train import inputs, order
-    from equilif.verify import Plan
+    from equilif.hardware.verify import Plan
+    from equilif.training.presets import PRESETS
+    from equilif.training.train import inputs, order
     preset = changed(PRESETS[data], eta=eta)
     loaded = preset.load(folder)
     seed = preset.seeds[0] if seed is None else seed
@@ -66,7 +80,7 @@ def verify(
 
 def _network(path: Path | None, preset: Preset, data: DataSet, seed: int) -> tuple[Network, Weights]:
     """A saved network that fits the data, or without ``path`` the untrained one of the preset."""
-    from golden import network as networks
+    from equilif_golden import network as networks
     if path is None:
         net = preset.network(data)
         return net, preset.initial_weights(net, seed)
@@ -77,10 +91,10 @@ def _network(path: Path | None, preset: Preset, data: DataSet, seed: int) -> tup
 
 
 def _engine(network: Network, lanes: int, board: str | None) -> EngineConfig:
-    from equilif.verify import engine_for
+    from equilif.hardware.verify import engine_for
     if board is None:
         return engine_for(network, lanes=lanes)
-    from equilif.boards import find
+    from equilif.hardware.boards import find
     return find(board).config
 
 
@@ -99,9 +113,9 @@ def energy(
 
     Example:  [bold]equilif energy digits --network results/digits/network.npz[/]
     """
-    from equilif import energy as module
-    from equilif.presets import PRESETS
-    from equilif.verify import engine_for
+    from equilif.hardware import energy as module
+    from equilif.hardware.verify import engine_for
+    from equilif.training.presets import PRESETS
     preset = PRESETS[data]
     loaded = preset.load(folder)
     net, weights = _network(network, preset, loaded, preset.seeds[0])
@@ -125,7 +139,7 @@ def energy(
 
 
 class Bus(StrEnum):
-    """equilif.export.Bus, without importing Amaranth for --help."""
+    """equilif.hardware.export.Bus, without importing Amaranth for --help."""
 
     axi = "axi"
     none = "none"
@@ -152,14 +166,15 @@ def export(
 ) -> dict[str, Any]:
     """Write the engine for other designs: Verilog, a FuseSoC core, lint waivers, a C header and its register map.
 
-    The ports are those of hdl.bus.AxiEngine (or hdl.engine.Engine); programs and weight words come from golden.compiler.
+    The ports are those of equilif_hdl.link.bus.AxiEngine (or equilif_hdl.engine.engine.Engine); programs and weight words come from equilif_golden.engine.compiler.
 
     Example:  [bold]equilif export build/export --lanes 8 --tiles 1024[/]
     """
-    from equilif import export as module
-    from golden.isa import EngineConfig
+    from equilif_golden.engine.isa import EngineConfig
+
+    from equilif.hardware import export as module
     if board is not None:
-        from equilif.boards import find
+        from equilif.hardware.boards import find
         config = find(board).config
     else:
         config = EngineConfig(lanes=lanes, tiles=tiles, value_groups=value_groups, state_groups=state_groups, program_words=program_words,

@@ -9,13 +9,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from equilif import console as show
-from equilif.commands import Baud, Data, DataArgument, Early, Folder, Free, Json, Port, Seed, Watch, Window, changed, panel, scheduled
+from equilif.commands import (
+    Baud,
+    Data,
+    DataArgument,
+    Early,
+    Folder,
+    Free,
+    Json,
+    Port,
+    Seed,
+    Watch,
+    Window,
+    changed,
+    panel,
+    scheduled,
+)
 from equilif.extras import needs
+from equilif.show import console as show
 
 if TYPE_CHECKING:
-    from equilif.presets import Preset
-    from golden.network import Network, Weights
+    from equilif_golden.network import Network, Weights
+
+    from equilif.training.presets import Preset
 
 command = panel("Learning")
 
@@ -56,8 +72,8 @@ def train(
 
     Example:  [bold]equilif train digits --hidden 64 --hidden 32 --epochs 20 --out results/deep[/]
     """
-    from equilif.presets import PRESETS
-    from equilif.train import HISTORY, NETWORK, Training
+    from equilif.training.presets import PRESETS
+    from equilif.training.train import HISTORY, NETWORK, Training
     out = out or Path("results") / data
     given = {"hidden": tuple(hidden) if hidden else None, "eta": eta, "decay": decay, "shift": shift, "beta": beta, "free": free, "nudged": nudged,
              "window": window, "leak": leak, "early": early, "watch": watch and watch.value}
@@ -81,11 +97,11 @@ def train(
 
 def _learner(port: str | None, baud: int | None) -> Callable[..., Any]:
     """What makes a learner of a network: the golden kernel, or the engine at a port."""
-    from golden.kernel import Kernel
+    from equilif_golden.kernel import Kernel
     if port is None:
         return Kernel
-    from equilif.ports import connect, summary
-    from equilif.session import Session
+    from equilif.host.ports import connect, summary
+    from equilif.host.session import Session
     client = connect(port, baud)
     show.console.print(f"[bold]{port}[/]: " + ", ".join(f"{k} {v}" for k, v in summary(client.identity).items()))
     return functools.partial(Session, client)
@@ -110,8 +126,8 @@ def evaluate(
 
     Example:  [bold]equilif evaluate results/digits/network.npz[/]
     """
-    from equilif.evaluate import evaluate as run
-    from equilif.presets import PRESETS
+    from equilif.training.evaluate import evaluate as run
+    from equilif.training.presets import PRESETS
     net, weights, preset = _trained(network)
     net = scheduled(net, free=free, window=window, early=early, watch=watch and watch.value)
     if data and data != preset.data:
@@ -131,9 +147,10 @@ def evaluate(
 
 def _trained(path: Path) -> tuple[Network, Weights, Preset]:
     """A saved network, and the preset it was trained by: that of the history beside it, else the one of the digits."""
-    from equilif.presets import PRESETS
-    from equilif.train import HISTORY, RATES, read_history
-    from golden import network as networks
+    from equilif_golden import network as networks
+
+    from equilif.training.presets import PRESETS
+    from equilif.training.train import HISTORY, RATES, read_history
     beside, by_rates = path.with_name(HISTORY), path.with_name(RATES)
     if by_rates.exists() and not beside.exists():
         import json
@@ -166,8 +183,8 @@ def recall(
 
     Example:  [bold]equilif recall digits --stored 200 --blank 0.3[/]
     """
-    from equilif import recall as module
-    from golden import data as images
+    from equilif.data import images
+    from equilif.training import recall as module
     out = out or Path("results") / f"recall-{data}"
     loaded = images.load(data, folder)
     with show.bar() as progress:
@@ -196,7 +213,7 @@ def attend(
 
     Example:  [bold]equilif attend results/snippets/network.npz --sample 3 --sample 8[/]
     """
-    from equilif.attention import look
+    from equilif.training.attention import look
     net, weights, preset = _trained(network)
     found = look(net, weights, preset.load(folder), sample or [0, 1])
     out = out or network.parent
@@ -223,11 +240,12 @@ def gradient(
 
     Example:  [bold]equilif gradient digits --epochs 3[/]
     """
-    from equilif.presets import PRESETS
-    from equilif.train import Training
-    from golden import network as networks
+    from equilif_golden import network as networks
+
+    from equilif.training.presets import PRESETS
+    from equilif.training.train import Training
     with needs("torch"):
-        from golden.torch_twin import gradient_report
+        from equilif_golden.real.twin import gradient_report
     if PRESETS[data].memory:
         raise ValueError(f"gradient needs a network without a memory, {data} has one")
     loaded = PRESETS[data].load(folder)

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from equilif import console as show
 from equilif.commands import Data, Json, Seed, changed, panel
+from equilif.show import console as show
 
 command = panel("Overview")
 
@@ -30,7 +30,7 @@ def demo(
     Example:  [bold]equilif demo --out results[/]
     """
     from equilif.demo import Demo
-    from equilif.presets import PRESETS
+    from equilif.training.presets import PRESETS
     preset = changed(PRESETS[Data.digits], epochs=epochs)
     return Demo(preset, preset.seeds[0] if seed is None else seed, out, board=board, samples=samples,
                 bitstream=not skip_bitstream).run()

@@ -8,14 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from equilif import console as show
 from equilif.commands import Folder, Json, panel
+from equilif.show import console as show
 
 command = panel("Scale")
 
 
 class Trainable(StrEnum):
-    """equilif.rates.SETTINGS."""
+    """equilif.training.rates.SETTINGS."""
 
     digits = "digits"
     mnist = "mnist"
@@ -54,7 +54,7 @@ def rates(
 
     Example:  [bold]equilif rates mnist --data DIR --hidden 512 --epochs 20[/]
     """
-    from equilif import rates as module
+    from equilif.training import rates as module
     out = out or Path("results") / f"rates-{data}"
     options = {"hidden": hidden and tuple(hidden), "channels": conv and tuple(conv), "feedback": feedback, "batch": batch, "lr": lr,
                "weight_decay": weight_decay, "dropout": dropout, "shift": shift, "flip": flip, "without": without and tuple(without),
@@ -89,8 +89,8 @@ def deploy(
 
     Example:  [bold]equilif deploy results/rates-mnist --data DIR[/]
     """
-    from equilif import deploy as module
-    from equilif import rates as training
+    from equilif.training import deploy as module
+    from equilif.training import rates as training
     trained = training.Training.resume(run, folder)
     model = trained.trainer.model
     if trained.deployed is None:
@@ -169,7 +169,7 @@ def sweep(
 
     Example:  [bold]equilif sweep --grid hidden=32,64,64x32 --grid lanes=4,16 --grid board=icebreaker --grid epochs=5[/]
     """
-    from equilif import sweep as module
+    from equilif.training import sweep as module
     wanted = module.points(module.read_grid(grid, option or ()))
     run = module.Sweep(wanted, out)
     boards = list(dict.fromkeys(p.board for p in wanted if p.board))

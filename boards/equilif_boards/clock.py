@@ -1,0 +1,161 @@
+"""Clock of a board: oscillator --> PLL --> clock domain `sync`, held in reset until the PLL has locked.
+
+Divider settings are searched within the limits of the data sheets, so that a board only states a frequency.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from amaranth import (
+    Cat,
+    ClockDomain,
+    ClockSignal,
+    Const,
+    Elaboratable,
+    Instance,
+    Module,
+    Signal,
+)
+from amaranth.lib import io
+from amaranth.lib.cdc import ResetSynchronizer
+
+LOCK_CYCLES_LOG2 = 9           #: cycles between lock and the end of reset; block RAM of iCE40 reads wrong for some us after configuration
+
+
+@dataclass(frozen=True)
+class Ice40Dividers:
+    """SB_PLL40, simple feedback: f_out = f_in / (r + 1) * (f + 1) / 2**q."""
+
+    r: int
+    f: int
+    q: int
+    filter_range: int
+
+    @classmethod
+    def find(cls, f_in: float, f_out: float) -> Ice40Dividers:
+        """Lattice FPGA-TN-02052: phase detector 10..133 MHz, VCO 533..1066 MHz, output 16..275 MHz."""
+        for r in range(16):
+            for q in range(1, 7):
+                f = round(f_out * 2**q * (r + 1) / f_in) - 1
+                reference = f_in / (r + 1)
+                vco = reference * (f + 1)
+                legal = 10e6 <= reference <= 133e6 and 533e6 <= vco <= 1066e6 and 0 <= f < 128 and 16e6 <= f_out <= 275e6
+                if legal and vco / 2**q == f_out:
+                    upper = (17e6, 26e6, 44e6, 66e6, 101e6, 133e6)
+                    return cls(r, f, q, 1 + next(k for k, most in enumerate(upper) if reference <= most))
+        raise ValueError(f"the PLL cannot make {f_out / 1e6:g} MHz of {f_in / 1e6:g} MHz")
+
+
+@dataclass(frozen=True)
+class Ecp5Dividers:
+    """EHXPLLL, feedback from CLKOP: f_out = f_in / i * fb, VCO = f_out * op."""
+
+    i: int
+    fb: int
+    op: int
+
+    @classmethod
+    def find(cls, f_in: float, f_out: float) -> Ecp5Dividers:
+        """Lattice FPGA-TN-02200: phase detector 3.125..400 MHz, VCO 400..800 MHz; a VCO near the middle is best."""
+        found = [
+            (abs(f_out * op - 600e6), i, fb, op)
+            for i in range(1, 129) for op in range(1, 129) if 400e6 <= f_out * op <= 800e6 and f_in / i >= 3.125e6
+            for fb in [round(f_out * i / f_in)] if 1 <= fb <= 80 and f_in / i * fb == f_out
+        ]
+        if not found:
+            raise ValueError(f"the PLL cannot make {f_out / 1e6:g} MHz of {f_in / 1e6:g} MHz")
+        return cls(*min(found)[1:])
+
+
+@dataclass(frozen=True)
+class GowinDividers:
+    """rPLL: f_out = f_in / i * fb, VCO = f_out * od."""
+
+    i: int
+    fb: int
+    od: int
+
+    @classmethod
+    def find(cls, f_in: float, f_out: float) -> GowinDividers:
+        """Gowin UG286, DS117, DS226: phase detector 3..400 MHz, VCO 500..1200 MHz, which suits GW1NR-9 and GW2AR-18."""
+        for i in range(1, 65):
+            fb = round(f_out * i / f_in)
+            if 1 <= fb <= 64 and f_in / i >= 3e6 and f_in / i * fb == f_out:
+                for od in (2, 4, 8, 16, 32, 48, 64, 80, 96, 112, 128):
+                    if 500e6 <= f_out * od <= 1200e6:
+                        return cls(i, fb, od)
+        raise ValueError(f"the PLL cannot make {f_out / 1e6:g} MHz of {f_in / 1e6:g} MHz")
+
+
+class _Pll(Elaboratable):
+    """Drives domain `sync`, which the level above defines.  The oscillator's frequency is the only constraint: nextpnr derives the PLL's."""
+
+    dividers: type[Ice40Dividers] | type[Ecp5Dividers] | type[GowinDividers]
+
+    def __init__(self, hz: float):
+        self.hz = hz
+
+    def elaborate(self, platform):
+        m = Module()
+        m.domains.lock = ClockDomain("lock", local=True, reset_less=True)
+        clk, locked = Signal(), Signal()
+        pin = platform.request(platform.default_clk, dir="-")
+        self.instance(m, platform, pin, clk, locked, self.dividers.find(platform.default_clk_frequency, self.hz))
+        m.d.comb += [ClockSignal("sync").eq(clk), ClockSignal("lock").eq(clk)]
+        # the lock output is asynchronous: two flip-flops, then a counter that starts again whenever it drops
+        seen, timer = Signal(2), Signal(LOCK_CYCLES_LOG2 + 1)
+        m.d.lock += seen.eq(Cat(locked, seen[0]))
+        with m.If(~seen[1]):
+            m.d.lock += timer.eq(0)
+        with m.Elif(~timer[-1]):
+            m.d.lock += timer.eq(timer + 1)
+        m.submodules.reset = ResetSynchronizer(~timer[-1], domain="sync")
+        return m
+
+    def instance(self, m, platform, pin, clk, locked, div):
+        raise NotImplementedError
+
+
+class Ice40Pll(_Pll):
+    """SB_PLL40_PAD: the oscillator's pin must be the PLL's own."""
+
+    dividers = Ice40Dividers
+
+    def instance(self, m, platform, pin, clk, locked, div):
+        m.submodules.pll = Instance(
+            "SB_PLL40_PAD", p_FEEDBACK_PATH="SIMPLE", p_PLLOUT_SELECT="GENCLK",
+            p_DIVR=Const(div.r, 4), p_DIVF=Const(div.f, 7), p_DIVQ=Const(div.q, 3), p_FILTER_RANGE=Const(div.filter_range, 3),
+            i_PACKAGEPIN=pin.io, i_RESETB=Const(1), i_BYPASS=Const(0), o_PLLOUTGLOBAL=clk, o_LOCK=locked,
+        )
+
+
+class Ecp5Pll(_Pll):
+    """EHXPLLL, feedback from its own output."""
+
+    dividers = Ecp5Dividers
+
+    def instance(self, m, platform, pin, clk, locked, div):
+        m.submodules.buffer = buffer = io.Buffer("i", pin)
+        m.submodules.pll = Instance(
+            "EHXPLLL", p_CLKI_DIV=div.i, p_CLKFB_DIV=div.fb, p_CLKOP_DIV=div.op, p_CLKOP_ENABLE="ENABLED", p_CLKOP_CPHASE=div.op // 2,
+            p_CLKOP_FPHASE=0, p_FEEDBK_PATH="CLKOP", p_OUTDIVIDER_MUXA="DIVA", p_PLLRST_ENA="DISABLED", p_STDBY_ENABLE="DISABLED",
+            p_INTFB_WAKE="DISABLED", p_DPHASE_SOURCE="DISABLED",
+            i_CLKI=buffer.i, i_CLKFB=clk, i_RST=Const(0), i_STDBY=Const(0), i_PHASESEL0=Const(0), i_PHASESEL1=Const(0), i_PHASEDIR=Const(1),
+            i_PHASESTEP=Const(1), i_PHASELOADREG=Const(1), i_PLLWAKESYNC=Const(0), i_ENCLKOP=Const(0), o_CLKOP=clk, o_LOCK=locked,
+            a_ICP_CURRENT="12", a_LPF_RESISTOR="8",
+        )
+
+
+class GowinPll(_Pll):
+    """rPLL, feedback inside.  nextpnr does not derive its output's frequency: a board states it with --freq."""
+
+    dividers = GowinDividers
+
+    def instance(self, m, platform, pin, clk, locked, div):
+        m.submodules.buffer = buffer = io.Buffer("i", pin)
+        m.submodules.pll = Instance(
+            "rPLL", p_DEVICE=platform.family, p_FCLKIN=f"{platform.default_clk_frequency / 1e6:g}",
+            p_IDIV_SEL=div.i - 1, p_FBDIV_SEL=div.fb - 1, p_ODIV_SEL=div.od, p_CLKFB_SEL="internal",
+            i_CLKIN=buffer.i, i_CLKFB=Const(0), i_RESET=Const(0), i_RESET_P=Const(0), i_FBDSEL=Const(0, 6), i_IDSEL=Const(0, 6),
+            i_ODSEL=Const(0, 6), i_PSDA=Const(0, 4), i_DUTYDA=Const(0, 4), i_FDLY=Const(0, 4), o_CLKOUT=clk, o_LOCK=locked,
+        )

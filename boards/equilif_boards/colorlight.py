@@ -1,0 +1,29 @@
+"""Colorlight i5 v7.0 in its extension board.  Pins as documented at github.com/wuxx/Colorlight-FPGA-Projects."""
+from __future__ import annotations
+
+from dataclasses import replace
+
+from amaranth.build import Attrs, Clock, Connector, Pins, Resource
+from amaranth.vendor import LatticeECP5Platform
+from amaranth_boards.resources import LEDResources, UARTResource
+
+from equilif_boards.ulx3s import ULX3S_25F
+
+
+class ColorlightI5(LatticeECP5Platform):
+    """amaranth-boards has none."""
+
+    device, package, speed = "LFE5U-25F", "BG381", "6"
+    default_clk = "clk25"
+    resources = [
+        Resource("clk25", 0, Pins("P3", dir="i"), Clock(25e6), Attrs(IO_TYPE="LVCMOS33")),
+        *LEDResources(pins="U16", invert=True, attrs=Attrs(IO_TYPE="LVCMOS33")),
+        UARTResource(0, rx="H18", tx="J17", attrs=Attrs(IO_TYPE="LVCMOS33")),
+    ]
+    connectors: list[Connector] = []
+
+
+COLORLIGHT_I5 = replace(
+    ULX3S_25F, name="colorlight-i5", title="Colorlight i5 (Lattice ECP5 LFE5U-25F)", platform=ColorlightI5, cost=60, clock_hz=60e6, baud=1_000_000,
+    leds=(("led", 0),), loader="colorlight-i5", high=(), serial="on the extension board's USB",
+)

@@ -1,0 +1,72 @@
+"""Sipeed Tang Nano 9K and 20K: Gowin.  Weights and neuron state in block RAM, tools from PyPI."""
+from __future__ import annotations
+
+from amaranth.build import Attrs, Clock, Connector, Pins, Resource
+from amaranth.vendor import GowinPlatform
+from amaranth_boards.resources import LEDResources, UARTResource
+from amaranth_boards.tang_nano_9k import TangNano9kPlatform
+from equilif_golden.engine.isa import EngineConfig
+
+from equilif_boards.board import Board
+from equilif_boards.clock import GowinPll
+from equilif_boards.device import GW1NR_9, GW2AR_18
+
+
+class Himbaechel(GowinPlatform):
+    """Amaranth 0.5 calls nextpnr-gowin, which is no more."""
+
+    _apicula_required_tools = ["yosys", "nextpnr-himbaechel", "gowin_pack"]
+    _apicula_command_templates = [
+        GowinPlatform._apicula_command_templates[0],
+        r"""
+        {{invoke_tool("nextpnr-himbaechel")}}
+            {{quiet("--quiet")}}
+            {{get_override("nextpnr_opts")|options}}
+            --log {{name}}.tim
+            --device {{platform.part}}
+            --vopt family={{platform._chipdb_device}}
+            --vopt cst={{name}}.cst
+            --json {{name}}.syn.json
+            --write {{name}}.pnr.json
+        """,
+        GowinPlatform._apicula_command_templates[2],
+    ]
+
+
+class TangNano9K(Himbaechel, TangNano9kPlatform):
+    pass
+
+
+class TangNano20K(Himbaechel):
+    """amaranth-boards has none.  Pins as documented at wiki.sipeed.com/nano20k."""
+
+    part, family = "GW2AR-LV18QN88C8/I7", "GW2A-18C"
+    default_clk = "clk27"
+    resources = [
+        Resource("clk27", 0, Pins("4", dir="i"), Clock(27e6), Attrs(IO_TYPE="LVCMOS33")),
+        *LEDResources(pins="15 16 17 18 19 20", invert=True, attrs=Attrs(IO_TYPE="LVCMOS33")),
+        UARTResource(0, rx="70", tx="69", attrs=Attrs(IO_TYPE="LVCMOS33")),
+    ]
+    connectors: list[Connector] = []
+
+    def parse_part(self):
+        """Amaranth finds part and family different: the die in this package is the GW2A-18C's."""
+        self.series, self.size, self.subseries_f = "GW2A", "18", "C"
+
+
+TANG_NANO_9K = Board(
+    name="tang-nano-9k", title="Tang Nano 9K (Gowin GW1NR-9)", platform=TangNano9K, device=GW1NR_9, cost=20,
+    clock=GowinPll, clock_hz=27e6, baud=3_000_000,
+    config=EngineConfig(lanes=4, tiles=1024, value_groups=256, state_groups=32, forwarding=False, softmax=False),
+    network=(784, 20, 10),
+    after_read=("setparam -set COLLISION_X_MASK 1'b1 t:$memrd_v2",),
+    nextpnr_opts="--freq 27", new_yosys=True, leds=(("led", 0), ("led", 1)), loader="tangnano9k",
+)
+
+TANG_NANO_20K = Board(
+    name="tang-nano-20k", title="Tang Nano 20K (Gowin GW2AR-18)", platform=TangNano20K, device=GW2AR_18, cost=30,
+    clock=GowinPll, clock_hz=54e6, baud=3_000_000,
+    config=EngineConfig(lanes=8, tiles=512, value_groups=128, state_groups=32, softmax=False),
+    network=(784, 40, 10), after_read=TANG_NANO_9K.after_read,
+    synth_opts="-family gw2a", nextpnr_opts="--freq 54", new_yosys=True, leds=TANG_NANO_9K.leds, loader="tangnano20k",
+)

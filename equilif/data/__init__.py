@@ -1,0 +1,1 @@
+"""Data sets: images, sequences of tokens, word vectors."""

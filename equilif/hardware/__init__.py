@@ -1,0 +1,1 @@
+"""RTL beside the golden model, boards and what they cost."""

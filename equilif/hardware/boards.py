@@ -1,0 +1,86 @@
+"""Boards by name, what was measured of them, and what follows: ``equilif boards``.
+
+``boards/measured.json`` holds a build of every board and the cycles of a sample in RTL; benchmarks/boards.py writes it.
+"""
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from equilif_golden.engine.compiler import CapacityError, Compiled
+from equilif_golden.engine.isa import EngineConfig
+from equilif_golden.network import Network
+
+from equilif.extras import needs
+
+with needs("hdl,boards"):
+    import equilif_boards
+    from equilif_boards import BOARDS, Board
+
+MEASURED = Path(equilif_boards.__file__).with_name("measured.json")
+KINDS = ("training", "inference")
+
+
+def find(name: str) -> Board:
+    if name not in BOARDS:
+        raise ValueError(f"board must be one of {', '.join(BOARDS)}, not {name!r}")
+    return BOARDS[name]
+
+
+def sizes(text: str) -> tuple[int, ...]:
+    """Of a chain, written 784-64-10."""
+    parts = text.split("-")
+    if len(parts) < 2 or not all(p.isdecimal() and int(p) for p in parts):
+        raise ValueError(f"a network is written as its sizes, for example 784-64-10, not {text!r}")
+    return tuple(map(int, parts))
+
+
+def measured() -> dict[str, Any]:
+    """By board; empty when nothing was measured yet."""
+    return json.loads(MEASURED.read_text())["boards"] if MEASURED.exists() else {}
+
+
+def capacity(board: Board, network: tuple[int, ...]) -> str:
+    """Why the network does not fit, or nothing."""
+    try:
+        Compiled(Network.chain(*network), board.config)
+    except CapacityError as e:
+        return str(e)
+    return ""
+
+
+def speed(board: Board, entry: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Samples a second of the measured network at the board's clock: the engine alone, the line alone, and one after the other as it is done."""
+    out = {}
+    for kind in KINDS:
+        engine, line = entry["cycles"][kind] / board.clock_hz, 10 * entry["bytes"][kind] / board.baud
+        out[kind] = {"engine": 1 / engine, "link": 1 / line, "both": 1 / (engine + line)}
+    return out
+
+
+def same_engine(board: Board, config: Mapping[str, Any]) -> bool:
+    """Whether something that was measured holds for the board as it is now; what was no option then had its default."""
+    defaults, now = (json.loads(json.dumps(asdict(c))) for c in (EngineConfig(), board.config))
+    return bool({**defaults, **config} == now)
+
+
+def report(network: tuple[int, ...] | None = None) -> list[dict[str, Any]]:
+    """A row for every board; ``network``: asks whether it fits."""
+    known, rows = measured(), []
+    for board in BOARDS.values():
+        row: dict[str, Any] = {
+            "board": board.name, "title": board.title, "cost_usd": board.cost, "serial": board.serial, "lanes": board.config.lanes,
+            "weights": board.config.n_weights, "softmax": board.config.softmax, "network": "-".join(map(str, board.network)),
+            "clock_hz": board.clock_hz, "baud": board.baud,
+        }
+        entry = known.get(board.name)
+        if entry and same_engine(board, entry["config"]):
+            row |= {"build": entry["build"], "logic": entry["build"]["utilisation"][board.device.family.logic_name],
+                    "cycles": entry["cycles"], "bytes": entry["bytes"], "samples_per_second": speed(board, entry)}
+        if network:
+            row["short"] = capacity(board, network)
+        rows.append(row)
+    return rows

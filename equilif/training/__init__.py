@@ -1,0 +1,1 @@
+"""Training, and what is asked of a trained network."""

@@ -1,0 +1,317 @@
+"""Many networks on many engines, over worker processes: accuracy by the golden model, cycles by the RTL, memory by the compiler.
+
+A point trains its network on the golden kernel, then compares training and inference of some samples in RTL with it (equilif.hardware.verify), whose
+cycles are counted.  Every finished point is a file of its own, named by a hash of its parameters and written whole or not at all: what was
+killed goes on where it was, and a larger sweep keeps the points of a smaller one.  dask.distributed hands the points out.
+"""
+from __future__ import annotations
+
+import csv
+import dataclasses
+import functools
+import hashlib
+import io
+import itertools
+import json
+import logging
+import tempfile
+import time
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numba
+from equilif_golden.engine.compiler import Compiled
+from equilif_golden.fixed import Numerics
+from equilif_golden.kernel import Kernel
+
+from equilif import results
+from equilif.extras import needs
+from equilif.training.presets import PRESETS, Preset
+from equilif.training.train import inputs, order
+
+with needs("sweep"):
+    from distributed import Client, LocalCluster, as_completed
+
+PATIENCE = 10                   #: seconds for a scheduler to answer
+POINTS, BUILDS, TABLE, RECORDS = "points", "builds", "results.csv", "results.json"
+INTEGER_BITS = 4                #: of a weight, sign included; a width says how many follow
+SETTINGS = ("hidden", "epochs", "eta", "decay")
+PHASES = ("free", "nudged", "window", "beta", "leak")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """A network, how it learns, and an engine: one with so many lanes, or a board's.  None: as the data set's preset has it."""
+
+    data: str = "digits"
+    hidden: tuple[int, ...] | None = None
+    width: int = Numerics().weight_width    #: bits of a weight
+    epochs: int | None = None
+    eta: float | None = None
+    decay: float | None = None
+    free: int | None = None
+    nudged: int | None = None
+    window: int | None = None
+    beta: float | None = None
+    leak: int | None = None
+    seed: int | None = None
+    lanes: int | None = None
+    board: str | None = None
+    samples: int = 20                       #: of training, and at most as many of the test set, in RTL
+
+    @property
+    def key(self) -> str:
+        """Hash of the parameters."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def preset(self) -> Preset:
+        """The data set's, changed."""
+        given = {k: v for k, v in asdict(self).items() if v is not None}
+        base = PRESETS[self.data]
+        schedule = dataclasses.replace(base.schedule, **{k: v for k, v in given.items() if k in PHASES})
+        changed = dataclasses.replace(base, schedule=schedule, **{k: v for k, v in given.items() if k in SETTINGS})
+        return dataclasses.replace(changed, rate_scales=()) if len(changed.hidden) != len(base.hidden) else changed
+
+
+# -- what to do -----------------------------------------------------------------------------------------------------------
+AXES: dict[str, Callable[[str], Any]] = {
+    "hidden": lambda text: tuple(map(int, text.split("x"))), **dict.fromkeys(("eta", "decay", "beta"), float), "data": str, "board": str,
+    **dict.fromkeys(("width", "epochs", "free", "nudged", "window", "leak", "seed", "lanes", "samples"), int),
+}
+
+
+def read_grid(path: Path | None, options: Sequence[str] = ()) -> dict[str, list[Any]]:
+    """Values by axis: of a TOML file, then of options ``name=value,value``, which win.
+
+    The file has a value or a list of them for each name; ``hidden = [64, [64, 32]]`` are two networks.
+    """
+    grid: dict[str, list[str]] = {}
+    if path is not None:
+        try:
+            read = tomllib.loads(path.read_text())
+        except tomllib.TOMLDecodeError as e:
+            raise ValueError(f"{path} is not TOML: {e}") from e
+        for name, value in read.items():
+            values = value if isinstance(value, list) else [value]
+            grid[name] = ["x".join(map(str, v)) if isinstance(v, list) else str(v) for v in values]
+    for option in options:
+        name, equals, value = option.partition("=")
+        if not equals:
+            raise ValueError(f"--grid takes name=value,value, not {option!r}")
+        grid[name] = value.split(",")
+    out: dict[str, list[Any]] = {}
+    for name, values in grid.items():
+        if name not in AXES:
+            raise ValueError(f"an axis must be one of {', '.join(sorted(AXES))}, not {name!r}")
+        try:
+            out[name] = [AXES[name](v) for v in values]
+        except ValueError:
+            raise ValueError(f"axis {name} cannot have the values {', '.join(values)}") from None
+    return out
+
+
+def points(grid: Mapping[str, Sequence[Any]]) -> list[Point]:
+    """All combinations; numbers of lanes and boards are one axis, that of engines."""
+    axes = {k: v for k, v in grid.items() if k not in ("lanes", "board")}
+    for name in axes.get("data", ()):
+        if name not in PRESETS:
+            raise ValueError(f"data must be one of {', '.join(PRESETS)}, not {name!r}")
+    if grid.get("board"):
+        from equilif.hardware.boards import find
+        for name in grid["board"]:
+            find(name)
+    engines = [{"lanes": n} for n in grid.get("lanes", ())] + [{"board": b} for b in grid.get("board", ())] or [{"lanes": 4}]
+    found = (Point(**dict(zip(axes, values, strict=True)), **engine) for values in itertools.product(*axes.values()) for engine in engines)
+    return list({p.key: p for p in found}.values())
+
+
+# -- one point ------------------------------------------------------------------------------------------------------------
+def measure(point: Point, folder: Path | None = None) -> dict[str, Any]:
+    """What there is to know of a point; ``error`` when it cannot be."""
+    start = time.time()
+    try:
+        found = _measure(point, folder)
+    except Exception as e:                                     # whatever it is: the other points go on
+        found = {"error": f"{type(e).__name__}: {e}"}
+    return {**found, "started": start, "seconds": time.time() - start, "machine": results.machine()}
+
+
+def _measure(point: Point, folder: Path | None) -> dict[str, Any]:
+    from equilif.hardware.verify import Plan, compare, engine_for
+    numba.set_num_threads(1)                                   # a worker is one core's
+    preset = point.preset
+    data, seed = preset.load(folder), preset.seeds[0] if point.seed is None else point.seed
+    net = preset.network(data)
+    if point.width != net.numerics.weight_width:
+        if net.memories:
+            raise ValueError("a network with a memory has weights of the width of its tokens")
+        net = dataclasses.replace(net, numerics=Numerics(weight_width=point.width, fraction=point.width - INTEGER_BITS))
+    if point.board is not None:
+        from equilif.hardware.boards import find
+        config = find(point.board).config
+    else:
+        config = engine_for(net, lanes=point.lanes or 4)
+    placed = Compiled(net, config)                             # what does not fit is known before it is trained
+    kernel, n = Kernel(net, preset.initial_weights(net, seed), lr=preset.rate(0)), len(data.y_train)
+    for epoch in range(preset.epochs):
+        kernel.set_learning_rate(preset.rate(epoch))
+        kernel.train(inputs(data, preset, seed, epoch), data.y_train, order(seed, epoch, n), tokens=data.tokens_train)
+    last = preset.epochs - 1
+    plan = Plan([(preset.rate(last), order(seed, 0, n)[: point.samples], functools.partial(inputs, data, preset, seed, 0))], point.samples)
+    report = compare(net, kernel.weights, config, data, plan, counter=kernel.counter)
+    if report.mismatch is not None:
+        raise report.mismatch
+    return {"accuracy": kernel.accuracy(data.x_test, data.y_test, tokens=data.tokens_test), "training": report.training.per_sample(),
+            "inference": report.inference.per_sample(), "compared": report.compared.total, "weights": net.n_weights, "tiles": placed.n_tiles,
+            "weight_bits": placed.n_tiles * config.lanes**2 * net.numerics.weight_width, "lanes": config.lanes,
+            "sizes": "-".join(map(str, (data.n_features or "tokens", *preset.hidden, net.n_outputs))),
+            "phases": f"{net.schedule.free}/{net.schedule.nudged}"}
+
+
+# -- all of them ----------------------------------------------------------------------------------------------------------
+@contextmanager
+def cluster(workers: int, scheduler: str | None = None) -> Iterator[Client]:
+    """A client of the cluster at ``scheduler``, or of one on this machine for as long as it is needed."""
+    if scheduler is not None:
+        try:
+            client = Client(scheduler, timeout=PATIENCE)
+        except (OSError, ValueError) as e:
+            raise ValueError(f"no Dask scheduler answers at {scheduler}: {e}") from e
+        with client:
+            yield client
+        return
+    with (LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL) as local,
+          Client(local) as client):
+        yield client
+
+
+@dataclass(frozen=True)
+class Progress:
+    done: int
+    total: int
+    failed: int
+    note: str = ""
+
+
+class Sweep:
+    """Points, and the folder in which they are kept."""
+
+    def __init__(self, wanted: Sequence[Point], out: Path):
+        self.points, self.out = list(wanted), out
+        self.records: dict[str, dict[str, Any]] = {}
+        for p in self.points:
+            path = self._path(p)
+            if path.exists():
+                try:
+                    self.records[p.key] = json.loads(path.read_text())
+                except ValueError as e:
+                    raise ValueError(f"{path} is not a point of a sweep: {e}") from e
+
+    def _path(self, point: Point) -> Path:
+        return self.out / POINTS / f"{point.key}.json"
+
+    def left(self, *, retry: bool = False) -> list[Point]:
+        """Points that have no record, or with ``retry`` one of a failure."""
+        return [p for p in self.points if p.key not in self.records or retry and "error" in self.records[p.key]]
+
+    @property
+    def failed(self) -> list[tuple[Point, str]]:
+        return [(p, self.records[p.key]["error"]) for p in self.points if "error" in self.records.get(p.key, {})]
+
+    def run(self, client: Client, folder: Path | None = None, *, retry: bool = False, builds: Sequence[str] = (),
+            progress: Callable[[Progress], None] = lambda p: None) -> None:
+        """What is left, and the bitstreams of ``builds``; each result is written when it comes."""
+        left = self.left(retry=retry)
+        jobs = {client.submit(measure, p, folder, key=f"{p.key}-{time.time_ns()}", pure=False): p for p in left}
+        jobs |= {client.submit(built, name, key=f"build-{name}-{time.time_ns()}", pure=False): name for name in builds}
+        done = failed = 0
+        progress(Progress(0, len(jobs), 0))
+        for job in as_completed(list(jobs)):
+            what = jobs[job]
+            # a worker that died, for want of memory or with its machine, has taken no other point with it
+            found = job.result() if job.status == "finished" else {"error": f"{type(job.exception()).__name__}: {job.exception()}"}
+            if isinstance(what, Point):
+                self.records[what.key] = {"point": asdict(what), **found}
+                results.write_json(self._path(what), self.records[what.key])
+            elif "error" in found:
+                raise results.ToolFailed(f"building {what}: {found['error']}")
+            else:
+                results.write_json(self.out / BUILDS / f"{what}.json", found)
+            done, failed = done + 1, failed + ("error" in found)
+            progress(Progress(done, len(jobs), failed))
+
+    # -- what came of it ---------------------------------------------------------------------------------------------------
+    def rows(self, builds: Path = Path("build")) -> list[dict[str, Any]]:
+        """A flat record for each finished point, in the order of the points; microseconds where the board's f_max is known."""
+        clock = {name: f_max(name, [self.out / BUILDS, builds]) for name in {p.board for p in self.points if p.board}}
+        out = []
+        for p in self.points:
+            r = self.records.get(p.key)
+            if r is None or "error" in r:
+                continue
+            mhz = clock.get(p.board) if p.board else None
+            row = {"engine": p.board or f"{p.lanes} lanes", "network": r["sizes"], "phases": r["phases"], "width": p.width, "accuracy": r["accuracy"],
+                   **{f"{kind} cycles": r[kind]["cycles"] for kind in ("training", "inference")},
+                   "ideal training": r["training"]["ideal"], "spikes": r["training"]["spikes"], "weights": r["weights"], "tiles": r["tiles"],
+                   "weight_bits": r["weight_bits"], "f_max": mhz, "training_us": r["training"]["cycles"] / mhz if mhz else None}
+            out.append({**{k: v for k, v in asdict(p).items() if k not in row}, **row, "key": p.key, "seconds": r["seconds"]})
+        return out
+
+    def write(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+        """The table as CSV and as JSON."""
+        text = io.StringIO()
+        if rows:
+            writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        results.write_bytes(self.out / TABLE, text.getvalue().encode())
+        results.write_json(self.out / RECORDS, {"points": rows, "failed": [{"point": asdict(p), "error": e} for p, e in self.failed]})
+        return [TABLE, RECORDS]
+
+
+def pareto(cost: Sequence[float], accuracy: Sequence[float]) -> list[int]:
+    """Indices of the points that none beats in both, cheapest first."""
+    front: list[int] = []
+    for k in sorted(range(len(cost)), key=lambda k: (cost[k], -accuracy[k])):
+        if not front or accuracy[k] > accuracy[front[-1]]:
+            front.append(k)
+    return front
+
+
+def front(rows: Sequence[Mapping[str, Any]], cost: str) -> list[int]:
+    """:func:`pareto` of those rows that have a cost."""
+    known = [k for k, r in enumerate(rows) if r[cost] is not None]
+    return [known[k] for k in pareto([rows[k][cost] for k in known], [rows[k]["accuracy"] for k in known])]
+
+
+# -- boards ---------------------------------------------------------------------------------------------------------------
+def built(name: str) -> dict[str, Any]:
+    """Manifest of a board's bitstream, built here and now; ``error`` when it cannot be."""
+    try:
+        from equilif_boards.build import build
+
+        from equilif.hardware.boards import find
+        with tempfile.TemporaryDirectory() as folder:
+            manifest: dict[str, Any] = json.loads(build(find(name), Path(folder)).manifest.read_text())
+            return manifest
+    except Exception as e:
+        return {"error": f"{type(e).__name__}: {e}"}
+
+
+def f_max(name: str, folders: Sequence[Path]) -> float | None:
+    """MHz of a saved build of the board as it is now, from manifests in ``folders`` or one below; the best of several."""
+    from equilif.hardware.boards import find
+    config, found = asdict(find(name).config), []
+    for path in (p for folder in folders for p in (*folder.glob("*.json"), *folder.glob("*/manifest.json"))):
+        try:
+            manifest = json.loads(path.read_text())
+            if manifest["board"]["name"] == name and manifest["config"] == config:
+                found.append(float(manifest["timing"]["f_max"]))
+        except (ValueError, KeyError, TypeError):
+            continue                                           # something else
+    return max(found, default=None)

@@ -1,0 +1,36 @@
+"""Average spiking rate over a window, with sub-spike resolution.
+
+    charge = -v at the window's start, + threshold for each spike
+    rate   = clip((charge + v at the window's end) / (threshold x window), 0, 255/256)   in 8 bits
+
+What the spike count rounds away is still in the membrane; adding it back costs nothing and is local.  The division is a
+shift, so threshold x window is a power of two.
+
+A rate has *moved* when it differs from the one measured before by more than a tolerance; a phase that may end early ends when none has.
+"""
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from equilif_golden.fixed import Raw, shift_right_floor
+
+RATE_SHIFTS = range(2, 10)
+
+
+def rate_shift(threshold: int, window: int) -> int:
+    """Shift that turns charge into an 8-bit rate.  ValueError unless raw threshold x window is a power of two in 2**10 .. 2**17."""
+    scale = threshold * window
+    if scale & (scale - 1) or scale.bit_length() - 9 not in RATE_SHIFTS:
+        raise ValueError(f"raw threshold x window must be a power of two in 2**10..2**17, not {threshold} x {window}")
+    return scale.bit_length() - 9
+
+
+def measure(charge: npt.ArrayLike, v: npt.ArrayLike, *, shift: int) -> Raw:
+    """8-bit rates from raw charge and membrane of the same shape."""
+    return np.clip(shift_right_floor(np.asarray(charge, np.int64) + np.asarray(v, np.int64), shift), 0, 255)
+
+
+def moved(rate: npt.ArrayLike, before: npt.ArrayLike, *, tolerance: int) -> npt.NDArray[np.bool_]:
+    """Which of two arrays of 8-bit rates differ by more than ``tolerance``."""
+    return np.abs(np.asarray(rate, np.int64) - np.asarray(before, np.int64)) > tolerance

@@ -1,0 +1,71 @@
+"""Symmetric synapse: one matrix W (n rows of the ``pre`` population, m columns of the ``post`` population), used both ways.
+
+    forward  (row axpy)      drive_post += s_pre W            s: spikes, or 8-bit values with each product shifted right by 8
+    backward (column axpy)   drive_pre  += W s_post         the same
+
+Each product is rounded on its own and sums are exact, so order never matters and neither does the number of lanes.
+
+``to_words`` / ``from_words`` give the transposable layout of the weight array: tiles of P x P, element (i, k) of tile (I, K) in
+bank (i + k) mod P at word  tile * P + i.  A row of a tile then meets P different banks at one word, a column meets P different
+banks at word offsets (bank - k) mod P: both directions read P weights a cycle from one stored copy.
+"""
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from equilif_golden.fixed import Raw, shift_right_floor
+
+
+def forward(w: Raw, spikes: Raw) -> Raw:
+    """Drive of ``post`` from spikes (..., n) of ``pre``."""
+    return spikes @ w
+
+
+def backward(w: Raw, spikes: Raw) -> Raw:
+    """Drive of ``pre`` from spikes (..., m) of ``post``."""
+    return spikes @ w.T
+
+
+def forward_values(w: Raw, values: Raw) -> Raw:
+    """Drive of ``post`` from 8-bit values (..., n) of ``pre``, each product rounded down on its own."""
+    drive: Raw = shift_right_floor(values[..., :, None] * w, 8).sum(axis=-2)
+    return drive
+
+
+def backward_values(w: Raw, values: Raw) -> Raw:
+    """Drive of ``pre`` from 8-bit values (..., m) of ``post``, each product rounded down on its own."""
+    drive: Raw = shift_right_floor(w * values[..., None, :], 8).sum(axis=-1)
+    return drive
+
+
+def groups(size: int, lanes: int) -> int:
+    """Number of groups of ``lanes`` neurons that hold a population."""
+    return -(-size // lanes)
+
+
+def _bank_word(lanes: int) -> tuple[Raw, Raw]:
+    i, k = np.meshgrid(np.arange(lanes), np.arange(lanes), indexing="ij")
+    return (i + k) % lanes, i
+
+
+def to_words(w: npt.ArrayLike, lanes: int) -> Raw:
+    """(n, m) weights to (tiles x lanes, lanes) words x banks, zero-padded to whole tiles."""
+    w = np.asarray(w, np.int64)
+    rows, columns = groups(w.shape[0], lanes), groups(w.shape[1], lanes)
+    padded = np.zeros((rows * lanes, columns * lanes), np.int64)
+    padded[: w.shape[0], : w.shape[1]] = w
+    tiles = padded.reshape(rows, lanes, columns, lanes).swapaxes(1, 2).reshape(-1, lanes, lanes)
+    bank, word = _bank_word(lanes)
+    out = np.empty_like(tiles)
+    out[:, word, bank] = tiles
+    return out.reshape(-1, lanes)
+
+
+def from_words(words: npt.ArrayLike, shape: tuple[int, int], lanes: int) -> Raw:
+    """Inverse of :func:`to_words`."""
+    rows, columns = groups(shape[0], lanes), groups(shape[1], lanes)
+    tiles = np.asarray(words, np.int64).reshape(rows * columns, lanes, lanes)
+    bank, word = _bank_word(lanes)
+    padded = tiles[:, word, bank].reshape(rows, columns, lanes, lanes).swapaxes(1, 2).reshape(rows * lanes, columns * lanes)
+    return padded[: shape[0], : shape[1]]

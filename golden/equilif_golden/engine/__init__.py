@@ -1,0 +1,1 @@
+"""The engine: instruction set, compiler, and a model that carries programs out."""

@@ -1,0 +1,159 @@
+"""The engine on a bus, as a function from accesses to answers: an engine model behind the register map of equilif_golden.link.registers.
+
+``hdl/equilif_hdl/link/bus.py`` answers the same.  An access that is an error changes nothing, but for REJECTED after a LOAD.  Runs take no time here, so what
+happens during one is not modelled: DATA, LOAD and CONTROL are errors then, and the stream waits.
+"""
+from __future__ import annotations
+
+import numpy as np
+
+from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE
+from equilif_golden.engine.activity import NAMES
+from equilif_golden.engine.isa import WORDS, EngineConfig, disassemble
+from equilif_golden.engine.model import EngineModel, wrap
+from equilif_golden.link.device import program_fault
+from equilif_golden.link.protocol import Region, region_size
+from equilif_golden.link.registers import ELEMENTS, REGISTERS, constants
+
+BY_OFFSET = {r.offset: r for r in REGISTERS.values()}
+
+
+def address_limit(config: EngineConfig) -> int:
+    """ADDRESS can be set below this: the largest region, rounded up to a power of two."""
+    return 1 << (max(region_size(config, r) for r in Region) - 1).bit_length()
+
+
+class BusError(Exception):
+    """Answered by SLVERR."""
+
+
+class BusModel:
+    """``engine``, and the registers as attributes.  ``results``: words that the stream of results has carried."""
+
+    def __init__(self, config: EngineConfig, *, build_id: int = 0):
+        self.config, self.engine, self.constants = config, EngineModel(config), constants(config, build_id)
+        self.staged = np.zeros(config.program_words, np.int64)
+        self.done = self.fault = self.interrupt = False
+        self.rejected = self.region = self.address = self.first = self.stream = 0
+        self.dropped = False                        #: an element of the present packet
+        self.results: list[int] = []
+
+    @property
+    def irq(self) -> bool:
+        return self.done and self.interrupt
+
+    def read(self, offset: int) -> int:
+        """BusError where the answer is SLVERR, whose data are 0."""
+        register = BY_OFFSET.get(offset)
+        if register is None or not register.readable:
+            raise BusError
+        name, e = register.name, self.engine
+        if name in self.constants:
+            return self.constants[name]
+        match name:
+            case "STATUS":
+                return register.pack(DONE=self.done, FAULT=self.fault, LOADED=bool(e.program))
+            case "DATA":
+                element = self._element()
+                self.address += 1
+                return element
+        values = {"INTERRUPT": int(self.interrupt), "REJECTED": self.rejected, "REGION": self.region, "ADDRESS": self.address,
+                  "STREAM": self.stream, "PREDICTION": e.prediction, "SPIKES": e.spikes, "ACCESSES": e.accesses}
+        if self.config.counters:
+            values |= {n.upper(): int(count) for n, count in zip(NAMES, e.activity, strict=True)}
+        if name not in values:
+            raise BusError
+        return values[name]
+
+    def write(self, offset: int, word: int, strobe: int = 15) -> None:
+        """BusError where the answer is SLVERR."""
+        register = BY_OFFSET.get(offset)
+        if register is None or not register.writable or strobe != 15:
+            raise BusError
+        match register.name:
+            case "CONTROL":
+                if not self.engine.program:
+                    raise BusError
+                if word & 1:
+                    self._run(learn=bool(word & 2))
+            case "STATUS":
+                self.done, self.fault = self.done and not word & 1, self.fault and not word & 2
+            case "INTERRUPT":
+                self.interrupt = bool(word & 1)
+            case "LOAD":
+                self._load(word)
+            case "REGION":
+                if word >= len(ELEMENTS):
+                    raise BusError
+                self.region = word
+            case "ADDRESS":
+                if word >= address_limit(self.config):
+                    raise BusError
+                self.address = self.first = word
+            case "DATA":
+                self._store(word)
+            case "STREAM":
+                self.stream = word & 3
+
+    def beat(self, word: int, keep: int = 15, *, last: bool) -> None:
+        """One transfer of the stream: the elements whose lowest byte is kept, from bit 0 upwards."""
+        _, _, bits, _ = ELEMENTS[self.region]
+        for at in range(0, 32, bits):
+            if keep >> at // 8 & 1:
+                element = word >> at & ((1 << bits) - 1)
+                try:
+                    self._store(element * 0x101 if self.region == Region.VALUE else element)
+                except BusError:
+                    self.fault = self.dropped = True
+        if last:
+            if self.stream & 1:
+                if self.dropped or not self.engine.program:
+                    self.fault = True
+                else:
+                    self._run(learn=bool(self.stream & 2))
+                    self.results.append(self.engine.prediction)
+            self.address, self.dropped = self.first, False
+
+    def _run(self, *, learn: bool) -> None:
+        self.engine.run(learn=learn)
+        self.done = True
+
+    def _load(self, n: int) -> None:
+        # beyond the staged ones there is no room: that they are too many is found before what they are
+        room = self.config.program_words // WORDS
+        words = np.resize(self.staged[: room * WORDS], (min(n, room + 1)) * WORDS)
+        fault = program_fault(words.astype("<u4").tobytes(), self.config)
+        if fault is not None:
+            self.rejected = fault
+            raise BusError
+        self.engine.load(disassemble(words))
+
+    def _inside(self) -> int:
+        if self.address >= region_size(self.config, Region(self.region)):
+            raise BusError
+        return self.address
+
+    def _element(self) -> int:
+        at, e = self._inside(), self.engine
+        match Region(self.region):
+            case Region.WEIGHT:
+                return int(e.w.flat[at]) & 0xFFFFFFFF
+            case Region.VALUE:
+                return int(e.plus.flat[at]) | int(e.minus.flat[at]) << 8
+            case Region.PROGRAM:
+                return int(self.staged[at])
+            case Region.COUNTER:
+                return e.counter * DITHER_UPDATE & DITHER_MASK
+
+    def _store(self, word: int) -> None:
+        at, e = self._inside(), self.engine
+        match Region(self.region):
+            case Region.WEIGHT:
+                e.w.flat[at] = wrap(np.int64(word), self.config.numerics.weight)  # type: ignore[arg-type]
+            case Region.VALUE:
+                e.plus.flat[at], e.minus.flat[at] = word & 255, word >> 8 & 255
+            case Region.PROGRAM:
+                self.staged[at] = word
+            case Region.COUNTER:
+                e.counter = word * pow(DITHER_UPDATE, -1, DITHER_MASK + 1) & DITHER_MASK
+        self.address += 1

@@ -1,0 +1,1 @@
+"""The same networks in real numbers; torch is confined to these modules."""

@@ -1,0 +1,41 @@
+"""Relay lane; bit-exact with equilif_golden.blocks.relay.relay.
+
+    drive -- >> 1 .. 4 --|-- >> 0, 4 .. 28 -- clip --|--> value
+                         '--> near
+
+A shifter that saturates after every level to what the levels below can still reach.  Latency 2 (bars are registers), throughput 1.
+``near`` serves the softmax population, whose shifts are those of the first level.
+"""
+from __future__ import annotations
+
+from amaranth import Array, Module, Mux, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from equilif_golden.fixed import Numerics
+
+from equilif_hdl.fixed import saturate, shape
+
+WIDTH = 8
+
+
+class Relay(wiring.Component):
+    """Members: drive In(accumulator), less In(5) held: the shift less 1; near Out(signed), latency 1; value Out(signed 8)."""
+
+    latency = 2
+
+    def __init__(self, numerics: Numerics):
+        acc = shape(numerics.accumulator)
+        super().__init__({"drive": In(acc), "less": In(5), "near": Out(signed(acc.width - 1)), "value": Out(signed(WIDTH))})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.sync += self.near.eq(Array(self.drive >> k for k in (1, 2, 3, 4))[self.less[:2]])
+        value = self.near
+        for level in (4, 3, 2):
+            step = 1 << level
+            shifted = Signal.like(value, name=f"shifted{level}")
+            m.d.comb += shifted.eq(Mux(self.less[level], value >> step, value))
+            value = Signal(signed(min(len(shifted), WIDTH + step - 4)), name=f"clipped{level}")
+            m.d.comb += value.eq(saturate(shifted, len(value)))
+        m.d.sync += self.value.eq(value)
+        return m

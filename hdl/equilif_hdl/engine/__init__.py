@@ -1,0 +1,1 @@
+"""The engine, from its instruction memory to its lanes."""

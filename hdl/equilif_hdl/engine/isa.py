@@ -1,0 +1,62 @@
+"""equilif_golden.engine.isa's instruction table as Amaranth layouts."""
+from __future__ import annotations
+
+from amaranth import Const, Shape, Value
+from amaranth.lib import data
+from equilif_golden.blocks.plasticity import DITHER_WIDTH
+from equilif_golden.engine.isa import (
+    COLUMN,
+    FIELDS,
+    MINUS,
+    SIGNED,
+    SIGNED_DST,
+    EngineConfig,
+    Op,
+)
+
+INSTRUCTION = data.StructLayout({name: Shape(width, signed) for name, width, signed in FIELDS})
+
+
+def group_bits(config: EngineConfig) -> int:
+    return (config.value_groups - 1).bit_length()
+
+
+def lane_bits(config: EngineConfig) -> int:
+    return (config.lanes - 1).bit_length()
+
+
+def tile_bits(config: EngineConfig) -> int:
+    return (config.tiles - 1).bit_length()
+
+
+def has_mode(ins: data.View, bit: int) -> Value:
+    return ins.mode[bit.bit_length() - 1]
+
+
+def by_column(ins: data.View, config: EngineConfig) -> Value:
+    """The source is the `post` side of the synapse."""
+    return ins.op.matches(int(Op.GATHER), *([int(Op.DRIVE)] if config.softmax else [])) & has_mode(ins, COLUMN)
+
+
+def by_minus(ins: data.View, config: EngineConfig) -> Value:
+    """The source is V.minus."""
+    return (ins.op == Op.DRIVE) & has_mode(ins, MINUS) if config.softmax else Const(0)
+
+
+def signed_values(ins: data.View, config: EngineConfig, *, dst: bool = False) -> Value:
+    """Values of the source, or of the destination of LEARN, are signed."""
+    return has_mode(ins, SIGNED_DST if dst else SIGNED) if config.softmax else Const(0)
+
+
+def event(config: EngineConfig) -> data.StructLayout:
+    """A source neuron that takes part: its place, values, first tile of its walk and dither of its row."""
+    return data.StructLayout({"e": lane_bits(config), "group": group_bits(config), "plus": 8, "minus": 8, "tile": tile_bits(config),
+                              "dither": DITHER_WIDTH})
+
+
+def command(config: EngineConfig) -> data.StructLayout:
+    """What the lanes do in one cycle: one group of the destination."""
+    return data.StructLayout({"op": 4, "column": 1, "group": group_bits(config), "value_group": group_bits(config),
+                              "tile": tile_bits(config), "e": lane_bits(config),
+                              "rotate": lane_bits(config), "scale": Shape(10, True) if config.softmax else 9,
+                              "up": Shape(16, True), "um": Shape(16, True), "dither": DITHER_WIDTH})

@@ -1,0 +1,1 @@
+"""From a serial line or a bus to the engine's host port."""

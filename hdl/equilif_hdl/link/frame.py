@@ -1,0 +1,132 @@
+"""Frames: one is received whole and held until the reply to it is out.
+
+    i: data, end --> [ buffer ] --> read port          full, status, command, sequence, end
+         |               +--------+
+         +-------------->| CRC-32 |
+    reply: bytes, end -->|        |--> o: bytes, CRC, end
+                         +--------+
+"""
+from __future__ import annotations
+
+from amaranth import Module, Mux, ResetInserter, Signal
+from amaranth.lib import crc, stream, wiring
+from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
+from amaranth.lib.wiring import In, Out
+from equilif_golden.link.protocol import (
+    CRC_BYTES,
+    FRAME_BYTES,
+    INSTRUCTION_BYTES,
+    OVERHEAD,
+    Status,
+)
+
+from equilif_hdl.fixed import ram
+from equilif_hdl.link.slip import DECODED, ITEM
+
+STATUS_BITS = max(Status).bit_length()
+
+
+class Framer(wiring.Component):
+    """What arrives while a frame is held is dropped and, once the reply is out, answered by one OVERRUN with sequence 0.
+
+    Members
+    -------
+    i : In(stream of equilif_hdl.link.slip.DECODED), o : Out(stream of equilif_hdl.link.slip.ITEM)
+        The line's side.  ``i`` is always ready.
+    full : Out(1)
+        A frame is held; it is good when ``status`` is OK.
+    status, command, sequence, end, whole : Out
+        Of the held frame.  ``end``: buffer address after its payload, which begins at 2.  ``whole``: the payload is a multiple of an
+        instruction's bytes.
+    addr : In, data : Out(8)
+        Buffer read port, latency 1.
+    reply : In(stream of equilif_hdl.link.slip.ITEM)
+        Status, sequence, payload, then an item with ``end``, which adds the CRC and releases the buffer.
+    """
+
+    def __init__(self, *, frame_bytes: int = FRAME_BYTES):
+        if not 32 <= frame_bytes <= 4096:
+            raise ValueError(f"frame_bytes must be in 32..4096, not {frame_bytes}")
+        self.frame_bytes = frame_bytes
+        at = range(frame_bytes)
+        super().__init__({
+            "i": In(stream.Signature(DECODED)), "o": Out(stream.Signature(ITEM)),
+            "full": Out(1), "status": Out(STATUS_BITS), "command": Out(8), "sequence": Out(8), "end": Out(at), "whole": Out(1),
+            "addr": In(at), "data": Out(8), "reply": In(stream.Signature(ITEM)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        i, o, reply = self.i, self.o, self.reply
+        buffer = m.submodules.buffer = ram(8, self.frame_bytes, "block")
+        wr, rd = buffer.write_port(), buffer.read_port()
+        # restarted by reset: the processor's own `start` can come with a byte, and that costs a multiplexer a bit
+        restart = Signal()
+        check = crc.Processor(CRC32_ISO_HDLC(data_width=8))
+        m.submodules.crc = ResetInserter(restart)(check)
+        n, long, lost, missed = Signal(range(self.frame_bytes + 1)), Signal(), Signal(), Signal()
+        phase, tail = Signal(range(INSTRUCTION_BYTES)), Signal(range(CRC_BYTES))
+        store, listening = Signal(), Signal()
+        push, room, item = Signal(), Signal(), Signal(8)
+
+        # one address, and never a read in the cycle of a write: a block RAM needs no logic around it
+        address = Signal(range(self.frame_bytes))
+        m.d.comb += [
+            address.eq(Mux(store, n, self.addr)),
+            wr.addr.eq(address), wr.data.eq(i.p.data), wr.en.eq(store), rd.addr.eq(address), rd.en.eq(~store), self.data.eq(rd.data),
+            i.ready.eq(1), self.end.eq(n - CRC_BYTES), self.whole.eq(phase == OVERHEAD % INSTRUCTION_BYTES),
+        ]
+        with m.FSM() as fsm:
+            with m.State("LISTEN"):
+                m.d.comb += [listening.eq(~missed), check.data.eq(i.p.data), check.valid.eq(store)]
+                with m.If(missed):
+                    m.d.comb += restart.eq(1)
+                    m.d.sync += [missed.eq(0), self.status.eq(Status.OVERRUN)]
+                    m.next = "HELD"
+                with m.Elif(i.valid & i.p.end):
+                    m.d.sync += lost.eq(0)
+                    with m.If((n != 0) | i.p.bad | lost):     # nothing between two ENDs is no frame
+                        m.d.comb += restart.eq(1)
+                        m.d.sync += self.status.eq(Mux(lost, Status.OVERRUN, Mux(i.p.bad, Status.BAD_FRAME, Mux(long, Status.TOO_LONG, Mux(
+                            n < OVERHEAD, Status.TOO_SHORT, Mux(check.match_detected, Status.OK, Status.BAD_CRC))))))
+                        m.next = "HELD"
+                with m.Elif(i.valid & ~lost):
+                    with m.If(n == self.frame_bytes):
+                        m.d.sync += long.eq(1)
+                    with m.Else():
+                        m.d.comb += store.eq(1)
+                        m.d.sync += [n.eq(n + 1), phase.eq(Mux(phase == INSTRUCTION_BYTES - 1, 0, phase + 1))]
+                    with m.If(n == 0):
+                        m.d.sync += self.command.eq(i.p.data)
+                    with m.If(n == 1):
+                        m.d.sync += self.sequence.eq(i.p.data)
+            with m.State("HELD"):
+                m.d.comb += [
+                    self.full.eq(1), check.data.eq(reply.p.data), item.eq(reply.p.data), reply.ready.eq(room | reply.p.end),
+                    push.eq(reply.valid & ~reply.p.end), check.valid.eq(push & room),
+                ]
+                with m.If(reply.valid & reply.p.end):
+                    m.next = "CRC"
+            with m.State("CRC"):
+                m.d.comb += [push.eq(1), item.eq(check.crc.word_select(tail, 8))]
+                with m.If(room):
+                    m.d.sync += tail.eq(tail + 1)
+                    with m.If(tail == CRC_BYTES - 1):
+                        m.next = "END"
+            with m.State("END"):
+                m.d.comb += [push.eq(1), restart.eq(room)]
+                with m.If(room):
+                    m.d.sync += [n.eq(0), phase.eq(0), long.eq(0), self.sequence.eq(0)]
+                    m.next = "LISTEN"
+
+        # `room` comes from a register alone: the reply's path ends here, at half the rate, which no UART notices
+        m.d.comb += room.eq(~o.valid)
+        with m.If(o.ready):
+            m.d.sync += o.valid.eq(0)
+        with m.If(push & room):
+            m.d.sync += [o.valid.eq(1), o.p.data.eq(item), o.p.end.eq(fsm.ongoing("END"))]
+        with m.If(i.valid & ~listening):
+            m.d.sync += lost.eq(~i.p.end)
+            with m.If(i.p.end & (lost | i.p.bad)):
+                m.d.sync += missed.eq(1)
+        return m

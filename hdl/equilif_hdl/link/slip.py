@@ -1,0 +1,92 @@
+"""SLIP framing (RFC 1055): END ends a frame, ESC stands before the two codes that replace END and ESC inside one.
+
+    received bytes --> SlipDecoder --> data... end        data... end --> SlipEncoder --> bytes
+"""
+from __future__ import annotations
+
+from amaranth import Module, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from equilif_hdl.link.uart import RECEIVED
+
+END, ESC, ESC_END, ESC_ESC = 0xC0, 0xDB, 0xDC, 0xDD
+
+#: a byte of a frame or, with ``end``, the end of one
+ITEM = data.StructLayout({"data": 8, "end": 1})
+#: ``bad`` comes with ``end``: a wrong escape or a byte that the UART found wrong since the last end
+DECODED = data.StructLayout({"data": 8, "end": 1, "bad": 1})
+
+
+class SlipDecoder(wiring.Component):
+    """Members
+    -------
+    i : In(stream of equilif_hdl.link.uart.RECEIVED)
+    o : Out(stream of DECODED)
+
+    Latency 0, throughput a byte a cycle.  An END that did not arrive whole ends nothing; the next one does.
+    """
+
+    def __init__(self):
+        super().__init__({"i": In(stream.Signature(RECEIVED)), "o": Out(stream.Signature(DECODED))})
+
+    def elaborate(self, platform):
+        m = Module()
+        i, o = self.i, self.o
+        escaped, bad = Signal(), Signal()
+        byte = i.p.data
+        m.d.comb += [o.p.data.eq(byte), o.p.bad.eq(bad | escaped)]
+        with m.If(i.p.error):
+            m.d.comb += i.ready.eq(1)
+            with m.If(i.valid):
+                m.d.sync += [bad.eq(1), escaped.eq(0)]
+        with m.Elif(byte == END):
+            m.d.comb += [o.p.end.eq(1), o.valid.eq(i.valid), i.ready.eq(o.ready)]
+            with m.If(i.valid & o.ready):
+                m.d.sync += [bad.eq(0), escaped.eq(0)]
+        with m.Elif((byte == ESC) & ~escaped):
+            m.d.comb += i.ready.eq(1)
+            with m.If(i.valid):
+                m.d.sync += escaped.eq(1)
+        with m.Else():
+            m.d.comb += [o.valid.eq(i.valid), i.ready.eq(o.ready)]
+            with m.If(escaped):
+                m.d.comb += o.p.data.eq(END)
+                with m.If(byte == ESC_ESC):
+                    m.d.comb += o.p.data.eq(ESC)
+                with m.If(i.valid & o.ready):
+                    m.d.sync += escaped.eq(0)
+                    with m.If((byte != ESC_END) & (byte != ESC_ESC)):
+                        m.d.sync += bad.eq(1)
+        return m
+
+
+class SlipEncoder(wiring.Component):
+    """Members
+    -------
+    i : In(stream of ITEM)
+    o : Out(stream of 8)
+
+    Latency 0, throughput a byte a cycle out.
+    """
+
+    def __init__(self):
+        super().__init__({"i": In(stream.Signature(ITEM)), "o": Out(stream.Signature(8))})
+
+    def elaborate(self, platform):
+        m = Module()
+        i, o = self.i, self.o
+        escaped = Signal()
+        m.d.comb += [o.valid.eq(i.valid), o.payload.eq(i.p.data), i.ready.eq(o.ready)]
+        with m.If(i.p.end):
+            m.d.comb += o.payload.eq(END)
+        with m.Elif((i.p.data == END) | (i.p.data == ESC)):
+            with m.If(escaped):
+                m.d.comb += o.payload.eq(ESC_END)
+                with m.If(i.p.data == ESC):
+                    m.d.comb += o.payload.eq(ESC_ESC)
+            with m.Else():
+                m.d.comb += [o.payload.eq(ESC), i.ready.eq(0)]
+            with m.If(o.valid & o.ready):
+                m.d.sync += escaped.eq(~escaped)
+        return m

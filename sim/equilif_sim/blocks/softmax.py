@@ -1,0 +1,132 @@
+"""Bench for equilif_hdl.blocks.softmax.Softmax: whole softmaxes, in the three walks that the engine makes.
+
+State space: any number of groups; scores of all sizes, equal, near each other, at and beyond saturation; all, some and no neurons active; every
+shift, absolute or not.  Exhaustive: every exponent (octave and fraction) below the largest one, which is every input of table and shifter, and
+every mask of a group's active neurons.
+Stalls: gaps between groups, late walks.  Without stalls the cycles are counted.
+"""
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import cocotb
+import numpy as np
+from cocotb.triggers import ReadOnly, RisingEdge
+from equilif_golden.blocks.softmax import (
+    C_MIN,
+    FRACTION,
+    RECIPROCAL,
+    SHIFTS,
+    TABLE,
+    WIDTH,
+    exponents,
+    softmax,
+)
+from equilif_golden.engine.isa import EngineConfig
+from equilif_golden.fixed import Raw
+from equilif_hdl.blocks.softmax import Reciprocal, Softmax
+
+from equilif_sim.tools.run import bench_config, engine_config
+from equilif_sim.tools.stream import Pause, never, now, often, reset
+
+
+class SoftmaxBench:
+    """Stands for walker, lanes and their multipliers."""
+
+    def __init__(self, dut: Any, config: EngineConfig, *, pause: Pause = never):
+        self.dut, self.config, self.pause = dut, config, pause
+        self.width = config.numerics.accumulator_width - 1
+
+    async def reset(self) -> None:
+        await reset(self.dut, "start", "absolute", "idle", "valid", "near", "active")
+
+    def groups(self, near: Raw, active: Raw) -> list[tuple[int, int]]:
+        p, mask = self.config.lanes, (1 << self.width) - 1
+        return [(sum((int(v) & mask) << (self.width * j) for j, v in enumerate(n)), sum(int(b) << j for j, b in enumerate(a)))
+                for n, a in zip(near.reshape(-1, p), active.reshape(-1, p), strict=True)]
+
+    async def run(self, near: Raw, active: Raw, *, absolute: bool, walks: tuple[slice, ...] = (slice(None),) * 3) -> tuple[Raw, Raw, int, int]:
+        """Codes of the third walk, e of the second group by group, scale, and cycles from start to the end; ``walks``: the groups of each."""
+        d, groups = self.dut, self.groups(near, active)
+        codes: list[Raw] = []
+        seen: list[Raw] = []
+        flight = [0] * (Softmax.latency + 1)
+        walk, todo = 0, list(groups[walks[0]])
+        d.start.value, d.absolute.value, d.idle.value = 1, int(absolute), 0
+        began = now()
+        await RisingEdge(d.clk)
+        d.start.value = 0
+        products: list[Raw] = []
+        while True:
+            offer = bool(todo) and not self.pause()
+            d.valid.value = int(offer)
+            d.near.value, d.active.value = todo.pop(0) if offer else (random.getrandbits(self.width * self.config.lanes), random.getrandbits(4))
+            d.idle.value = int(not todo and not offer and not self.pause())
+            flight = [walk + 1 if offer else 0, *flight[:-1]]
+            await ReadOnly()
+            e = np.frombuffer(int(d.e.value).to_bytes(self.config.lanes, "little"), np.uint8).astype(np.int64)
+            if flight[Softmax.latency] == 2:
+                seen.append(e)
+            if d.coded.value:
+                codes.append(np.minimum(products[-2] >> RECIPROCAL, 255))
+            products.append(e * int(d.reciprocal.value) + (1 << (RECIPROCAL - 1)))
+            again, busy = int(d.again.value), int(d.busy.value)
+            await RisingEdge(d.clk)
+            if again:
+                walk += 1
+                todo = list(groups[walks[walk]])
+            if not busy:
+                return np.concatenate([*codes, np.zeros(0, np.int64)]), np.concatenate(seen), int(d.scale.value), now() - began
+
+
+def random_scores(config: EngineConfig, rng: np.random.Generator) -> tuple[Raw, Raw]:
+    n, acc = config.lanes * int(rng.integers(1, config.state_groups + 1)), config.numerics.accumulator
+    reach = int(rng.choice([2, 100, 1000, 10_000, 1 << 21, acc.hi]))
+    scores = rng.integers(-reach, reach + 1, n) + int(rng.integers(acc.lo, acc.hi)) * int(rng.integers(2))
+    return np.clip(scores, acc.lo, acc.hi), rng.random(n) < rng.choice([0.0, 0.1, 0.7, 1.0])
+
+
+@cocotb.test()
+@cocotb.parametrize(pause=[never, often])
+async def softmaxes(dut: Any, pause: Pause) -> None:
+    config, rng = engine_config(bench_config()), np.random.default_rng(random.getrandbits(32))
+    tb = SoftmaxBench(dut, config, pause=pause)
+    await tb.reset()
+    for k in range(200):
+        scores, active = random_scores(config, rng)
+        shift, absolute = int(rng.choice(SHIFTS)), bool(rng.integers(2))
+        got, _, scale, cycles = await tb.run(scores >> shift, active, absolute=absolute)
+        want = softmax(scores, active, shift=shift, absolute=absolute)
+        assert np.array_equal(got, want.code), k
+        assert scale == want.c - C_MIN, k
+        if pause is never:                # each walk runs empty: the last group's e, a tree, the total; its code is two cycles behind e
+            n, levels = len(scores) // config.lanes, (config.lanes - 1).bit_length()
+            assert cycles == 3 * (n + max(levels, 2) + Softmax.latency + 1) + Reciprocal.latency + 3, cycles
+
+
+@cocotb.test()
+async def every_exponent(dut: Any) -> None:
+    """Below the largest octave there are all the others, each with all fractions."""
+    config = engine_config(bench_config())
+    tb = SoftmaxBench(dut, config)
+    await tb.reset()
+    limit = 1 << (WIDTH - 1)
+    y = np.arange(-limit, limit)
+    top = ((limit - 1) >> FRACTION) - (y >> FRACTION)
+    _, e, _, _ = await tb.run(y, np.ones(len(y), bool), absolute=False, walks=(slice(-1, None), slice(None), slice(0, 1)))
+    assert np.array_equal(e, np.where(top < 8, TABLE[y & ((1 << FRACTION) - 1)] >> np.minimum(top, 8), 0))
+    assert np.array_equal(exponents(2 * y, shift=1), y)
+
+
+@cocotb.test()
+async def every_mask(dut: Any) -> None:
+    config, rng = engine_config(bench_config()), np.random.default_rng(random.getrandbits(32))
+    tb = SoftmaxBench(dut, config)
+    await tb.reset()
+    p = config.lanes
+    masks = np.arange(1 << p) if p <= 8 else rng.integers(0, 1 << p, 300)
+    for mask in masks:
+        scores, active = rng.integers(-200, 200, p), (int(mask) >> np.arange(p) & 1).astype(bool)
+        got, _, _, _ = await tb.run(scores >> 1, active, absolute=False)
+        assert np.array_equal(got, softmax(scores, active, shift=1).code), mask

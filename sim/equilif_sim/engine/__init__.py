@@ -1,0 +1,1 @@
+"""Benches of equilif_hdl.engine."""

@@ -1,0 +1,215 @@
+"""Bench for equilif_hdl.engine.engine.Engine against equilif_golden.engine.model.EngineModel: random programs, all memories compared after each.
+
+State space: equilif_sim.tools.programs.  Memories keep their contents from program to program, so that states add up that no single program reaches.
+"""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cocotb
+import numpy as np
+from cocotb.clock import Clock
+from cocotb.triggers import ClockCycles, FallingEdge, ReadOnly, RisingEdge, with_timeout
+from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE
+from equilif_golden.engine.activity import NAMES
+from equilif_golden.engine.compiler import Compiled
+from equilif_golden.engine.isa import EngineConfig, assemble
+from equilif_golden.engine.model import EngineModel
+from equilif_golden.fixed import Raw
+from equilif_golden.link.protocol import Region
+from equilif_golden.network import Network, load
+from equilif_golden.schedule import Schedule
+
+from equilif_sim.tools.programs import random_program, random_values, random_weights
+from equilif_sim.tools.run import bench_config, engine_config
+
+MOST_CYCLES = 200_000
+
+
+class EngineBench:
+    """``engine``: the engine in ``dut``, whose memories are looked into."""
+
+    def __init__(self, dut: Any, config: EngineConfig, *, engine: Any = None):
+        self.dut, self.config, self.model, self.engine = dut, config, EngineModel(config), dut if engine is None else engine
+        self.compared = 0
+
+    async def reset(self) -> None:
+        for name in ("mem_region", "mem_addr", "mem_wdata", "mem_write", "mem_read", "start", "learn"):
+            getattr(self.dut, f"host__{name}").value = 0
+        Clock(self.dut.clk, 10, unit="ns", impl="gpi").start()
+        self.dut.rst.value = 1
+        await ClockCycles(self.dut.clk, 2)
+        self.dut.rst.value = 0
+
+    async def write(self, region: Region, data: Raw, first: int = 0) -> None:
+        d = self.dut
+        d.host__mem_region.value, d.host__mem_write.value = int(region), 1
+        for k, word in enumerate(data.ravel(), first):
+            d.host__mem_addr.value, d.host__mem_wdata.value = k, int(word) & 0xFFFFFFFF
+            await RisingEdge(d.clk)
+        d.host__mem_write.value = 0
+
+    async def read(self, region: Region, n: int, first: int = 0) -> Raw:
+        d, out = self.dut, []
+        d.host__mem_region.value = int(region)
+        for k in range(first, first + n):
+            d.host__mem_addr.value, d.host__mem_read.value = k, 1
+            await RisingEdge(d.clk)
+            d.host__mem_read.value = 0
+            for _ in range(8):
+                await ReadOnly()
+                if d.host__mem_valid.value:
+                    out.append(int(d.host__mem_rdata.value))
+                    break
+                await RisingEdge(d.clk)
+            await RisingEdge(d.clk)
+        return np.array(out, np.int64)
+
+    async def run(self, learn: bool) -> int:
+        """Cycles of the run, as the engine counts them; the bench counts too."""
+        d = self.dut
+        d.host__start.value, d.host__learn.value = 1, int(learn)
+        await RisingEdge(d.clk)
+        d.host__start.value = 0
+        for cycles in range(MOST_CYCLES):
+            await ReadOnly()
+            if not d.host__busy.value:
+                assert int(d.host__cycles.value) == cycles
+                await RisingEdge(d.clk)
+                return cycles
+            await RisingEdge(d.clk)
+        raise AssertionError(f"no HALT within {MOST_CYCLES} cycles")
+
+    def lanes_memory(self, name: str) -> Raw:
+        p, n = self.config.lanes, self.config.numerics
+        width = {"a": n.accumulator_width, "b": n.accumulator_width, "q": n.charge_width, "s": 1}[name]
+        memory, depth = getattr(self.engine.lanes, f"{name}_memory"), self.config.state_groups * (2 if name in "as" else 1)
+        words = [int(memory[k].value) for k in range(depth)]
+        raw = np.array([[w >> (width * j) & ((1 << width) - 1) for j in range(p)] for w in words], np.int64)
+        return raw - (raw >> (width - 1) << width) if width > 1 else raw
+
+    def adopt(self) -> None:
+        """Neuron state as other tests left it: a reset does not clear memories."""
+        m, g, a, s = self.model, self.config.state_groups, self.lanes_memory("a"), self.lanes_memory("s")
+        m.a, m.a_saved, m.s, m.s_saved, m.b, m.q = a[:g], a[g:], s[:g], s[g:], self.lanes_memory("b"), self.lanes_memory("q")
+
+    async def compare(self, what: str) -> None:
+        model, p, g = self.model, self.config.lanes, self.config.state_groups
+        values = (await self.read(Region.VALUE, self.config.value_groups * p)).reshape(-1, p)
+        weights = await self.read(Region.WEIGHT, self.config.tiles * p * p)
+        a, s = self.lanes_memory("a"), self.lanes_memory("s")
+        pairs = {"plus": (values & 255, model.plus), "minus": (values >> 8 & 255, model.minus),
+                 "weights": (weights & 0xFFFF, model.w.ravel() & 0xFFFF),
+                 "a": (a[:g], model.a), "a saved": (a[g:], model.a_saved), "s": (s[:g], model.s), "s saved": (s[g:], model.s_saved),
+                 "b": (self.lanes_memory("b"), model.b), "q": (self.lanes_memory("q"), model.q)}
+        for name, (got, want) in pairs.items():
+            assert np.array_equal(got, want), f"{what}: {name} differ at {np.argwhere(got != want)[:4].tolist()}"
+            self.compared += want.size
+        counter = int((await self.read(Region.COUNTER, 1))[0])
+        assert counter == model.counter * DITHER_UPDATE & DITHER_MASK, f"{what}: dither counter"
+        counted = model.prediction, model.spikes, model.accesses, *(model.activity if self.config.counters else ())
+        results = await self.results()
+        assert results == counted, f"{what}: {results}, not {counted}"
+
+    async def results(self) -> tuple[int, ...]:
+        results = tuple(int(getattr(self.dut, f"host__{n}").value) for n in ("prediction", "spikes", "accesses"))
+        if not self.config.counters:
+            return results
+        counts = int(self.dut.host__activity.value)
+        return *results, *(counts >> 32 * k & 0xFFFFFFFF for k in range(len(NAMES)))
+
+    async def random_programs(self, seed: int, programs: int) -> None:
+        rng, model = np.random.default_rng(seed), self.model
+        await self.reset()
+        for k in range(programs):
+            program, learn = random_program(rng, self.config), bool(rng.integers(2))
+            if k % 4 == 0:
+                model.w[:] = random_weights(rng, self.config)
+                await self.write(Region.WEIGHT, model.w)
+            values = random_values(rng, self.config)
+            model.plus[:] = model.minus[:] = values.reshape(model.plus.shape)
+            await self.write(Region.VALUE, values * 0x101)
+            await self.write(Region.PROGRAM, assemble(program))
+            model.load(program)
+            model.run(learn=learn)
+            await self.run(learn)
+            await self.compare(f"program {k}")
+        assert self.compared
+
+
+@cocotb.test()
+async def random_programs(dut: Any) -> None:
+    raw = bench_config()
+    await EngineBench(dut, engine_config(raw["engine"])).random_programs(raw["seed"], raw["programs"])
+
+
+@cocotb.test()
+async def a_memory_learns(dut: Any) -> None:
+    """A compiled network whose memory is loaded with every sample: both of its heads, all phases, the update."""
+    raw = bench_config()
+    config = engine_config(raw["engine"])
+    network = Network.attention(6, 3, 2, 4, 3, schedule=Schedule(free=16, nudged=16))
+    compiled, rng, bench = Compiled(network, config), np.random.default_rng(raw["seed"]), EngineBench(dut, config)
+    await bench.reset()
+    bench.adopt()
+    await bench.write(Region.COUNTER, np.zeros(1, np.int64))
+    model = bench.model
+    model.w[: compiled.n_tiles * config.lanes] = compiled.weight_words({s.name: rng.integers(-3000, 3001, network.shape(s)) for s in network.plastic})
+    first, ones = compiled.constants()
+    model.plus.flat[first: first + len(ones)] = model.minus.flat[first: first + len(ones)] = ones
+    model.load(compiled.program(0.06))
+    await bench.write(Region.PROGRAM, assemble(model.program))
+    for k, n in enumerate((6, 0, 4)):
+        at, words = compiled.token_words(rng.integers(-6000, 6001, (n, 3)))
+        model.w.flat[at: at + words.size] = words.ravel()
+        first, sample = compiled.sample_first, compiled.sample(np.zeros(0, np.int64), np.array([255, 0, 0]), tokens=n)
+        model.plus.flat[first: first + len(sample)] = model.minus.flat[first: first + len(sample)] = sample
+        await bench.write(Region.WEIGHT, model.w)
+        await bench.write(Region.VALUE, model.plus | model.minus << 8)
+        before = model.w.copy()
+        model.run(learn=True)
+        await bench.run(True)
+        await bench.compare(f"sample {k}")
+        assert (model.w != before).any()
+
+
+@cocotb.test()
+async def a_task(dut: Any) -> None:
+    """Training samples of a real sequence task: prediction, spikes and all rates after each, all weights at the end.
+
+    ``network`` in the configuration names a saved network, ``task`` a file of samples and of what the golden kernel made of them.
+    """
+    raw = bench_config()
+    config = engine_config(raw["engine"])
+    network, weights = load(Path(raw["network"]))
+    compiled, bench, task = Compiled(network, config), EngineBench(dut, config), np.load(raw["task"])
+    await bench.reset()
+    words = compiled.weight_words(weights)
+    await bench.write(Region.WEIGHT, words)
+    first, ones = compiled.constants()
+    await bench.write(Region.VALUE, ones * 0x101, first)
+    await bench.write(Region.COUNTER, np.zeros(1, np.int64))
+    await bench.write(Region.PROGRAM, assemble(compiled.program(raw["eta"])))
+    neurons = np.concatenate([np.arange(p.size) + compiled.groups[p.name].first * config.lanes for p in network.lif])
+    for k, (rows, target) in enumerate(zip(np.split(task["rows"], task["off"][1:-1]), task["targets"], strict=True)):
+        at, patterns = compiled.token_words(task["table"][rows].astype(np.int64))
+        await bench.write(Region.WEIGHT, patterns, at)
+        await bench.write(Region.VALUE, compiled.sample(np.zeros(0, np.int64), target, tokens=len(rows)) * 0x101, compiled.sample_first)
+        dut.host__start.value, dut.host__learn.value = 1, 1
+        await RisingEdge(dut.clk)
+        dut.host__start.value = 0
+        await with_timeout(FallingEdge(dut.host__busy), 10 * MOST_CYCLES, "ns")
+        values = (await bench.read(Region.VALUE, int(neurons.max()) + 1))[neurons]
+        for phase, got in enumerate((values & 255, values >> 8 & 255)):
+            want = task["rates"][k, phase]
+            assert np.array_equal(got, want), f"sample {k}, phase {phase}: rates differ at {np.flatnonzero(got != want)[:4].tolist()}"
+        assert (int(dut.host__prediction.value), int(dut.host__spikes.value)) == (task["predictions"][k], task["spikes"][k]), f"sample {k}"
+    found = await bench.read(Region.WEIGHT, words.size)
+    learned = compiled.weights((((found & 0xFFFF) ^ 0x8000) - 0x8000).reshape(-1, config.lanes))
+    for name, w in learned.items():
+        assert np.array_equal(w, task[f"weights/{name}"]), f"weights of {name}"
+    changed = sum(int((w != weights[name]).sum()) for name, w in learned.items())
+    dut._log.info("%d samples, %d rates and %d weights equal, %d weights changed", len(task["targets"]), task["rates"].size,
+                  sum(w.size for w in learned.values()), changed)
+    assert changed > 1000

@@ -1,0 +1,118 @@
+"""Bench for equilif_hdl.engine.scan.Scanner with memories that answer in the next cycle, and hold only when told to.
+
+State space: spikes and values from empty to full, 1 to 16 groups, all four kinds of source.  Stall space: the sink stalls half of the time or
+never, ``allow`` comes at random while learning.  Without stalls the cycles are counted.
+"""
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import cocotb
+import numpy as np
+from cocotb.triggers import ReadOnly, RisingEdge
+from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_ROW
+from equilif_golden.engine.isa import EngineConfig
+from equilif_hdl.engine.isa import event
+from equilif_hdl.engine.scan import Scanner
+
+from equilif_sim.tools.run import bench_config, engine_config
+from equilif_sim.tools.scoreboard import Scoreboard
+from equilif_sim.tools.stream import Pause, StreamSink, never, now, often, reset
+
+
+class ScanBench:
+    def __init__(self, dut: Any, config: EngineConfig, *, o_pause: Pause, allow_pause: Pause):
+        self.dut, self.config, self.allow_pause = dut, config, allow_pause
+        self.layout, self.score = event(config), Scoreboard()
+        self.sink = StreamSink(dut, "o", self._taken, pause=o_pause)
+        self.values = np.zeros((3, config.value_groups, config.lanes), np.int64)       # spikes, plus, minus
+        self.began = self.last = 0
+
+    def _taken(self, payload: int) -> None:
+        got = self.layout.from_bits(payload)
+        self.score.actual(tuple(int(got[name]) for name in ("group", "e", "plus", "minus", "tile", "dither")))
+        self.last = now() - self.began
+
+    async def reset(self) -> None:
+        await reset(self.dut, "start", "allow", "spikes", "plus", "minus", "spiking", "learning", "by_minus")
+        cocotb.start_soon(self.sink.run())
+        cocotb.start_soon(self._memories())
+
+    async def _memories(self) -> None:
+        d, p = self.dut, self.config.lanes
+        while True:
+            d.allow.value = int(not self.allow_pause())
+            await ReadOnly()
+            fetch, addr, hold = int(d.fetch.value), int(d.addr.value), int(d.hold.value)
+            await RisingEdge(d.clk)
+            if fetch:
+                spikes, plus, minus = self.values[:, addr]
+                d.spikes.value = sum(int(s) << j for j, s in enumerate(spikes))
+                d.plus.value = sum(int(v) << (8 * j) for j, v in enumerate(plus))
+                d.minus.value = sum(int(v) << (8 * j) for j, v in enumerate(minus))
+            elif not hold:
+                d.spikes.value, d.plus.value, d.minus.value = (random.getrandbits(n) for n in (p, 8 * p, 8 * p))
+
+    async def scan(self, *, spiking: bool, learning: bool, by_minus: bool = False, src: int, n_src: int) -> int:
+        """Number of events."""
+        d, p = self.dut, self.config.lanes
+        tile, stride, dither = random.randrange(self.config.tiles), random.randint(1, 9), random.getrandbits(18)
+        source = self.values[0] if spiking else self.values[1] | self.values[2] if learning else self.values[2 if by_minus else 1]
+        events = np.argwhere(source[src: src + n_src])
+        for group, e in events:
+            at = (src + group, e)
+            self.score.expect((int(group), int(e), int(self.values[1][at]), int(self.values[2][at]),
+                               (tile + int(group) * stride) % (1 << (self.config.tiles - 1).bit_length()),
+                               (dither + (int(group) * p + int(e)) * DITHER_ROW) & DITHER_MASK))
+        for name, value in {"start": 1, "src": src, "n_src": n_src, "tile": tile, "stride": stride, "dither": dither,
+                            "spiking": spiking, "learning": learning, "by_minus": by_minus}.items():
+            getattr(d, name).value = int(value)
+        self.began = now()
+        await RisingEdge(d.clk)
+        d.start.value = 0
+        for _ in range(4000):
+            await ReadOnly()
+            busy = int(d.busy.value)
+            await RisingEdge(d.clk)
+            if not busy:
+                break
+        assert not busy and not self.score.outstanding
+        return len(events)
+
+    def fill(self) -> None:
+        c = self.config
+        density = random.choice([0.0, 0.05, 0.3, 1.0])
+        rng = np.random.default_rng(random.getrandbits(32))
+        on = rng.random(self.values.shape) < density
+        self.values = on * np.stack([np.ones((c.value_groups, c.lanes), np.int64), *rng.integers(1, 256, (2, c.value_groups, c.lanes))])
+
+
+@cocotb.test()
+@cocotb.parametrize(o_pause=[never, often], allow_pause=[never, often])
+async def events(dut: Any, o_pause: Pause, allow_pause: Pause) -> None:
+    config = engine_config(bench_config())
+    tb = ScanBench(dut, config, o_pause=o_pause, allow_pause=allow_pause)
+    await tb.reset()
+    n = 0
+    for k in range(60):
+        tb.fill()
+        n_src = random.randint(1, config.value_groups)
+        n += await tb.scan(spiking=k % 3 == 0, learning=k % 3 == 1, by_minus=k % 6 == 5, n_src=n_src,
+                           src=random.randint(0, config.value_groups - n_src))
+    tb.score.finish(n)
+
+
+@cocotb.test()
+async def an_event_a_cycle(dut: Any) -> None:
+    """Full groups: the last event leaves ``latency`` + events - 1 cycles after the start; empty groups cost ``shortest`` cycles each."""
+    config = engine_config(bench_config())
+    tb = ScanBench(dut, config, o_pause=never, allow_pause=never)
+    await tb.reset()
+    tb.values[:] = 1
+    assert await tb.scan(spiking=True, learning=False, src=0, n_src=5) == 5 * config.lanes
+    full = tb.last
+    assert full == Scanner(config).latency + 5 * config.lanes - 1
+    tb.values[0, 1:4] = 0
+    await tb.scan(spiking=True, learning=False, src=0, n_src=5)
+    assert full - tb.last == 3 * (config.lanes - Scanner(config).shortest)

@@ -1,0 +1,49 @@
+"""A port between program and device on which frames get lost, damaged and doubled, either way: for tests and for demonstrations."""
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import sliplib
+
+from equilif.host.client import Port
+
+END: bytes = sliplib.END
+
+
+class Faulty:
+    """``rate``: part of the frames of each direction that something happens to.  ``faults`` counts what."""
+
+    def __init__(self, port: Port, rate: float, rng: random.Random):
+        self.port, self.rate, self.rng = port, rate, rng
+        self.faults: Counter[str] = Counter({f"{fault} {way}": 0 for fault in ("lost", "damaged", "doubled") for way in ("out", "in")})
+        self._out, self._in, self._ready = b"", b"", b""
+
+    def write(self, data: bytes, /) -> int:
+        *packets, self._out = (self._out + data).split(END)
+        line = b"".join(self._spoil(packet, "out") for packet in packets)
+        if line:
+            self.port.write(line)
+        return len(data)
+
+    def read(self, size: int = 1, /) -> bytes:
+        if not self._ready:
+            *packets, self._in = (self._in + self.port.read(max(1, getattr(self.port, "in_waiting", 1)))).split(END)
+            self._ready = b"".join(self._spoil(packet, "in") for packet in packets)
+        out, self._ready = self._ready[:size], self._ready[size:]
+        return out
+
+    def _spoil(self, packet: bytes, way: str) -> bytes:
+        """What arrives of a packet, its END included."""
+        line = packet + END
+        if not packet or self.rng.random() >= self.rate:
+            return line
+        fault = self.rng.choice(("lost", "damaged", "doubled"))
+        self.faults[f"{fault} {way}"] += 1
+        if fault == "doubled":
+            return line + line
+        if fault == "lost":
+            return b""
+        at = self.rng.randrange(len(line))               # a bit flipped, a byte lost or put in: the END may be the one
+        return self.rng.choice((line[:at] + bytes((line[at] ^ 1 << self.rng.randrange(8),)) + line[at + 1:], line[:at] + line[at + 1:],
+                                line[:at] + self.rng.randbytes(1) + line[at:]))
