@@ -1,11 +1,15 @@
-"""What a strided convolution would add to the engine's scanner and walker, in logic: a prototype of its addresses, checked and synthesised.
+"""What a strided convolution would add to the engine's scanner and walker, in logic: a prototype of its
+addresses, checked and synthesised.
 
     python -m benchmarks.convolution_rtl
 
-    scanner: group after group of the source --> Positions --> first tile and group of the destination, ranges --> Nest --> those of each command
+    scanner: group after group of the source --> Positions --> first tile and group of the destination,
+    ranges --> Nest --> those of each command
 
-Neither knows a kernel: both are given steps, which come from a small memory that the host writes (`Geometry`), so one engine runs any convolution.
+Neither knows a kernel: both are given steps, which come from a small memory that the host writes
+(`Geometry`), so one engine runs any convolution.
 """
+
 from __future__ import annotations
 
 import re
@@ -19,48 +23,91 @@ from amaranth.back import rtlil
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
+
 from equilif_golden.blocks.synapse import groups
 from equilif_golden.engine.isa import EngineConfig
 from equilif_hdl.engine.isa import group_bits, tile_bits
 from equilif_hdl.engine.scan import Scanner
 from equilif_hdl.engine.walk import Walker
 
-SIDE = 6                         #: bits of a coordinate
-Shape = tuple[int, int, int, int, int]       #: channels, side, maps, kernel, stride (1 or 2, dividing the kernel)
+SIDE = 6  #: bits of a coordinate
+#: channels, side, maps, kernel, stride (1 or 2, dividing the kernel)
+Shape = tuple[int, int, int, int, int]
 
 
 @dataclass(frozen=True)
 class Geometry:
     """Of one direction of a convolution: counts and steps in groups and tiles."""
 
-    groups: int                  #: of channels a position, scanned
-    side: int                    #: positions along a side, scanned
-    reach: int                   #: positions that hear one, along a side; backward: kernel rows
-    last: int                    #: last coordinate of the destination
-    group_tile: int              #: step of the first tile: a group, a position, a row further
+    groups: int  #: of channels a position, scanned
+    side: int  #: positions along a side, scanned
+    reach: int  #: positions that hear one, along a side; backward: kernel rows
+    last: int  #: last coordinate of the destination
+    group_tile: int  #: step of the first tile: a group, a position, a row further
     x_tile: int
     y_tile: int
-    x_moved: int                 #: the same, where the first position that hears it is another one from there on
+    #: the same, where the first position that hears it is another one from there on
+    x_moved: int
     y_moved: int
-    x_group: int                 #: and then of the first group of the destination
+    x_group: int  #: and then of the first group of the destination
     y_group: int
-    run: int                     #: groups that are walked in a row, and steps of the tile: within a run, to the next one, to the next row
+    #: groups that are walked in a row, and steps of the tile: within a run, to the next one, to the next
+    #: row
+    run: int
     run_tile: int
     next_tile: int
     row_tile: int
     row_group: int
     backward: bool
-    halved: bool                 #: stride 2
+    halved: bool  #: stride 2
 
 
 def geometry(shape: Shape, lanes: int, *, backward: bool) -> Geometry:
     channels, side, maps, k, stride = shape
     gc, gd, to = groups(channels, lanes), groups(maps, lanes), (side - k) // stride + 1
-    x, y = gc * gd, k * gc * gd                                # tiles from a kernel's column, or row, to the next
+    # tiles from a kernel's column, or row, to the next
+    x, y = gc * gd, k * gc * gd
     if backward:
-        return Geometry(gd, to, k, to - 1, 1, 0, 0, 0, 0, stride * gc, stride * side * gc, k * gc, gd, 0, y, side * gc, True, False)
-    return Geometry(gc, side, k // stride, to - 1, gd, x, y, (1 - stride) * x, (1 - stride) * y, gd, to * gd, gd, 1, -stride * x - (gd - 1),
-                    -stride * y, to * gd, False, stride == 2)
+        return Geometry(
+            gd,
+            to,
+            k,
+            to - 1,
+            1,
+            0,
+            0,
+            0,
+            0,
+            stride * gc,
+            stride * side * gc,
+            k * gc,
+            gd,
+            0,
+            y,
+            side * gc,
+            True,
+            False,
+        )
+    return Geometry(
+        gc,
+        side,
+        k // stride,
+        to - 1,
+        gd,
+        x,
+        y,
+        (1 - stride) * x,
+        (1 - stride) * y,
+        gd,
+        to * gd,
+        gd,
+        1,
+        -stride * x - (gd - 1),
+        -stride * y,
+        to * gd,
+        False,
+        stride == 2,
+    )
 
 
 def expected(shape: Shape, lanes: int, *, backward: bool) -> list[list[tuple[int, int]]]:
@@ -72,10 +119,30 @@ def expected(shape: Shape, lanes: int, *, backward: bool) -> list[list[tuple[int
         return ((dy * k + dx) * gc + c) * gd + d
 
     if backward:
-        return [[(tile(dy, dx, c, d), ((stride * y + dy) * side + stride * x + dx) * gc + c) for dy in range(k) for dx in range(k) for c in range(gc)]
-                for y in range(to) for x in range(to) for d in range(gd)]
-    return [[(tile(y - stride * v, x - stride * u, c, d), (v * to + u) * gd + d) for v in range(to) if 0 <= y - stride * v < k
-             for u in range(to) if 0 <= x - stride * u < k for d in range(gd)] for y in range(side) for x in range(side) for c in range(gc)]
+        return [
+            [
+                (tile(dy, dx, c, d), ((stride * y + dy) * side + stride * x + dx) * gc + c)
+                for dy in range(k)
+                for dx in range(k)
+                for c in range(gc)
+            ]
+            for y in range(to)
+            for x in range(to)
+            for d in range(gd)
+        ]
+    return [
+        [
+            (tile(y - stride * v, x - stride * u, c, d), (v * to + u) * gd + d)
+            for v in range(to)
+            if 0 <= y - stride * v < k
+            for u in range(to)
+            if 0 <= x - stride * u < k
+            for d in range(gd)
+        ]
+        for y in range(side)
+        for x in range(side)
+        for c in range(gc)
+    ]
 
 
 class Ports(wiring.Component):
@@ -83,19 +150,37 @@ class Ports(wiring.Component):
 
     def __init__(self, config: EngineConfig, members: dict[str, wiring.Member]):
         g, t = group_bits(config), tile_bits(config)
-        widths = {**dict.fromkeys(("groups", "run", "x_group", "y_group", "row_group"), g), **dict.fromkeys(("side", "reach", "last"), SIDE),
-                  "backward": 1, "halved": 1}
+        widths = {
+            **dict.fromkeys(("groups", "run", "x_group", "y_group", "row_group"), g),
+            **dict.fromkeys(("side", "reach", "last"), SIDE),
+            "backward": 1,
+            "halved": 1,
+        }
         super().__init__({**{f.name: In(widths.get(f.name, t)) for f in fields(Geometry)}, **members})
         self.g, self.t = g, t
 
 
 class Positions(Ports):
-    """What an event of the present group begins with; ``advance`` to the next group.  Range of a coordinate: how many positions hear it."""
+    """What an event of the present group begins with; ``advance`` to the next group.
+
+    Range of a coordinate: how many positions hear it.
+    """
 
     def __init__(self, config: EngineConfig):
         g, t = group_bits(config), tile_bits(config)
-        super().__init__(config, {"start": In(1), "advance": In(1), "first_tile": In(t), "first_group": In(g),
-                                  "tile": Out(t), "group": Out(g), "nx": Out(SIDE), "ny": Out(SIDE)})
+        super().__init__(
+            config,
+            {
+                "start": In(1),
+                "advance": In(1),
+                "first_tile": In(t),
+                "first_group": In(g),
+                "tile": Out(t),
+                "group": Out(g),
+                "nx": Out(SIDE),
+                "ny": Out(SIDE),
+            },
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -103,14 +188,18 @@ class Positions(Ports):
         row_tile, x_tile, row_group = Signal(self.t), Signal(self.t), Signal(self.g)
         for axis in "xy":
             at, heard = Signal(SIDE, name=axis), Signal(SIDE, name=f"heard_{axis}")
-            half, odd = Signal(SIDE, name=f"half_{axis}"), Signal(name=f"odd_{axis}")     # without halves every coordinate counts as odd
-            moves = Signal(name=f"moves_{axis}")                 # the first position that hears it is another one from here on
+            # without halves every coordinate counts as odd
+            half, odd = Signal(SIDE, name=f"half_{axis}"), Signal(name=f"odd_{axis}")
+            # the first position that hears it is another one from here on
+            moves = Signal(name=f"moves_{axis}")
             step_tile, step_group = (Signal(n, name=f"step_{axis}_{n}") for n in (self.t, self.g))
             tile, moved, group = (getattr(self, f"{axis}_{name}") for name in ("tile", "moved", "group"))
             m.d.comb += [
-                half.eq(Mux(self.halved, (at + 1)[1:], at + 1)), odd.eq(at[0] | ~self.halved),
+                half.eq(Mux(self.halved, (at + 1)[1:], at + 1)),
+                odd.eq(at[0] | ~self.halved),
                 moves.eq(self.backward | odd & (half >= self.reach)),
-                step_tile.eq(Mux(moves, moved, tile)), step_group.eq(Mux(moves, group, 0)),
+                step_tile.eq(Mux(moves, moved, tile)),
+                step_group.eq(Mux(moves, group, 0)),
             ]
             across.append((at, heard, half, odd, step_tile, step_group))
         (x, nx, *_), (y, ny, *_) = across
@@ -127,14 +216,35 @@ class Positions(Ports):
                 m.d.sync += left.eq(self.groups)
                 with m.If(x != self.side - 1):
                     new = (x_tile + across[0][4])[: self.t]
-                    m.d.sync += [*further(0), x_tile.eq(new), self.tile.eq(new), self.group.eq(self.group + across[0][5])]
+                    m.d.sync += [
+                        *further(0),
+                        x_tile.eq(new),
+                        self.tile.eq(new),
+                        self.group.eq(self.group + across[0][5]),
+                    ]
                 with m.Else():
                     new, group = (row_tile + across[1][4])[: self.t], (row_group + across[1][5])[: self.g]
-                    m.d.sync += [*further(1), x.eq(0), nx.eq(1), row_tile.eq(new), x_tile.eq(new), self.tile.eq(new), row_group.eq(group),
-                                 self.group.eq(group)]
+                    m.d.sync += [
+                        *further(1),
+                        x.eq(0),
+                        nx.eq(1),
+                        row_tile.eq(new),
+                        x_tile.eq(new),
+                        self.tile.eq(new),
+                        row_group.eq(group),
+                        self.group.eq(group),
+                    ]
         with m.If(self.start):
-            m.d.sync += [x.eq(0), y.eq(0), nx.eq(1), ny.eq(1), left.eq(self.groups), *(s.eq(self.first_tile) for s in (row_tile, x_tile, self.tile)),
-                         row_group.eq(self.first_group), self.group.eq(self.first_group)]
+            m.d.sync += [
+                x.eq(0),
+                y.eq(0),
+                nx.eq(1),
+                ny.eq(1),
+                left.eq(self.groups),
+                *(s.eq(self.first_tile) for s in (row_tile, x_tile, self.tile)),
+                row_group.eq(self.first_group),
+                self.group.eq(self.first_group),
+            ]
         return m
 
 
@@ -143,25 +253,61 @@ class Nest(Ports):
 
     def __init__(self, config: EngineConfig):
         g, t = group_bits(config), tile_bits(config)
-        super().__init__(config, {"take": In(1), "first_tile": In(t), "first_group": In(g), "nx": In(SIDE), "ny": In(SIDE),
-                                  "valid": Out(1), "last_one": Out(1), "tile": Out(t), "group": Out(g)})
+        super().__init__(
+            config,
+            {
+                "take": In(1),
+                "first_tile": In(t),
+                "first_group": In(g),
+                "nx": In(SIDE),
+                "ny": In(SIDE),
+                "valid": Out(1),
+                "last_one": Out(1),
+                "tile": Out(t),
+                "group": Out(g),
+            },
+        )
 
     def elaborate(self, platform):
         m = Module()
         left, x_left, y_left = Signal(self.g), Signal(SIDE), Signal(SIDE)
-        row_tile, row_group, nx = Signal(self.t, name="at_row_tile"), Signal(self.g, name="at_row_group"), Signal(SIDE)
+        row_tile, row_group, nx = (
+            Signal(self.t, name="at_row_tile"),
+            Signal(self.g, name="at_row_group"),
+            Signal(SIDE),
+        )
         m.d.comb += self.last_one.eq((left == 1) & (x_left == 1) & (y_left == 1))
         with m.If(self.valid):
-            m.d.sync += [left.eq(left - 1), self.tile.eq(self.tile + Mux(left == 1, self.next_tile, self.run_tile)), self.group.eq(self.group + 1)]
+            m.d.sync += [
+                left.eq(left - 1),
+                self.tile.eq(self.tile + Mux(left == 1, self.next_tile, self.run_tile)),
+                self.group.eq(self.group + 1),
+            ]
             with m.If(left == 1):
                 m.d.sync += [left.eq(self.run), x_left.eq(x_left - 1)]
                 with m.If(x_left == 1):
                     tile, group = (row_tile + self.row_tile)[: self.t], (row_group + self.row_group)[: self.g]
-                    m.d.sync += [x_left.eq(nx), y_left.eq(y_left - 1), self.valid.eq(y_left != 1),
-                                 row_tile.eq(tile), self.tile.eq(tile), row_group.eq(group), self.group.eq(group)]
+                    m.d.sync += [
+                        x_left.eq(nx),
+                        y_left.eq(y_left - 1),
+                        self.valid.eq(y_left != 1),
+                        row_tile.eq(tile),
+                        self.tile.eq(tile),
+                        row_group.eq(group),
+                        self.group.eq(group),
+                    ]
         with m.If(self.take):
-            m.d.sync += [left.eq(self.run), x_left.eq(self.nx), nx.eq(self.nx), y_left.eq(self.ny), row_tile.eq(self.first_tile),
-                         self.tile.eq(self.first_tile), row_group.eq(self.first_group), self.group.eq(self.first_group), self.valid.eq(1)]
+            m.d.sync += [
+                left.eq(self.run),
+                x_left.eq(self.nx),
+                nx.eq(self.nx),
+                y_left.eq(self.ny),
+                row_tile.eq(self.first_tile),
+                self.tile.eq(self.first_tile),
+                row_group.eq(self.first_group),
+                self.group.eq(self.first_group),
+                self.valid.eq(1),
+            ]
         return m
 
 
@@ -171,8 +317,20 @@ class Addresses(Ports):
     def __init__(self, config: EngineConfig):
         self.config = config
         g, t = group_bits(config), tile_bits(config)
-        super().__init__(config, {"start": In(1), "advance": In(1), "take": In(1), "first_tile": In(t), "first_group": In(g), "valid": Out(1),
-                                  "last_one": Out(1), "tile": Out(t), "group": Out(g)})
+        super().__init__(
+            config,
+            {
+                "start": In(1),
+                "advance": In(1),
+                "take": In(1),
+                "first_tile": In(t),
+                "first_group": In(g),
+                "valid": Out(1),
+                "last_one": Out(1),
+                "tile": Out(t),
+                "group": Out(g),
+            },
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -182,10 +340,19 @@ class Addresses(Ports):
             for part in (positions, nest):
                 m.d.comb += getattr(part, f.name).eq(getattr(self, f.name))
         m.d.comb += [
-            positions.start.eq(self.start), positions.advance.eq(self.advance), positions.first_tile.eq(self.first_tile),
-            positions.first_group.eq(self.first_group), nest.take.eq(self.take), nest.first_tile.eq(positions.tile),
-            nest.first_group.eq(positions.group), nest.nx.eq(positions.nx), nest.ny.eq(positions.ny),
-            self.valid.eq(nest.valid), self.last_one.eq(nest.last_one), self.tile.eq(nest.tile), self.group.eq(nest.group),
+            positions.start.eq(self.start),
+            positions.advance.eq(self.advance),
+            positions.first_tile.eq(self.first_tile),
+            positions.first_group.eq(self.first_group),
+            nest.take.eq(self.take),
+            nest.first_tile.eq(positions.tile),
+            nest.first_group.eq(positions.group),
+            nest.nx.eq(positions.nx),
+            nest.ny.eq(positions.ny),
+            self.valid.eq(nest.valid),
+            self.last_one.eq(nest.last_one),
+            self.tile.eq(nest.tile),
+            self.group.eq(nest.group),
         ]
         return m
 
@@ -219,7 +386,9 @@ def check(config: EngineConfig, shape: Shape, *, backward: bool, tile: int = 5, 
     sim.add_clock(1e-6)
     sim.add_testbench(bench)
     sim.run()
-    assert found == [[((t + tile) & mask_t, (g + group) & mask_g) for t, g in commands] for commands in want], (shape, config.lanes, backward)
+    assert found == [
+        [((t + tile) & mask_t, (g + group) & mask_g) for t, g in commands] for commands in want
+    ], (shape, config.lanes, backward)
     return sum(map(len, found))
 
 
@@ -227,15 +396,27 @@ def logic(component: wiring.Component, target: str) -> dict[str, int]:
     """Cells of a part by itself, after Yosys' ``synth_<target>``."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "a.il").write_text(rtlil.convert(component, name="top", emit_src=False))
-        subprocess.run(["yosys", "-q", "-p", f"read_rtlil a.il; synth_{target} -top top; tee -o stat.txt stat"], cwd=folder, check=True,
-                       capture_output=True)
-        cells = {n: int(c) for n, c in re.findall(r"^\s+(\S+)\s+(\d+)$", (Path(folder) / "stat.txt").read_text(), re.M)}
-    return {"LUT4": sum(c for n, c in cells.items() if n in ("SB_LUT4", "LUT4")) + 2 * sum(c for n, c in cells.items() if n == "CCU2C"),
-            "FF": sum(c for n, c in cells.items() if n.startswith("SB_DFF") or n == "TRELLIS_FF")}
+        subprocess.run(
+            ["yosys", "-q", "-p", f"read_rtlil a.il; synth_{target} -top top; tee -o stat.txt stat"],
+            cwd=folder,
+            check=True,
+            capture_output=True,
+        )
+        cells = {
+            n: int(c)
+            for n, c in re.findall(r"^\s+(\S+)\s+(\d+)$", (Path(folder) / "stat.txt").read_text(), re.M)
+        }
+    return {
+        "LUT4": sum(c for n, c in cells.items() if n in ("SB_LUT4", "LUT4"))
+        + 2 * sum(c for n, c in cells.items() if n == "CCU2C"),
+        "FF": sum(c for n, c in cells.items() if n.startswith("SB_DFF") or n == "TRELLIS_FF"),
+    }
 
 
 def apart(shape: Shape, lanes: int) -> int:
-    """Fewest commands from one to a weight to the next to the same, where every event of a lane takes part: LEARN must have written by then."""
+    """Fewest commands from one to a weight to the next to the same, where every event of a lane takes part:
+    LEARN must have written by then.
+    """
     last: dict[int, int] = {}
     fewest = 1 << 30
     for at, tile in enumerate(t for e in expected(shape, lanes, backward=False) for t, _ in e):
@@ -246,12 +427,22 @@ def apart(shape: Shape, lanes: int) -> int:
 
 def main() -> None:
     from equilif_boards import BOARDS
+
     for lanes in (4, 16):
-        config = EngineConfig(lanes=lanes, tiles=(1 << 16) // lanes**2 * (1 if lanes == 4 else 4), value_groups=1024, state_groups=1024)
+        config = EngineConfig(
+            lanes=lanes,
+            tiles=(1 << 16) // lanes**2 * (1 if lanes == 4 else 4),
+            value_groups=1024,
+            state_groups=1024,
+        )
         for shape in ((4, 14, 16, 3, 1), (16, 12, 32, 6, 2), (20, 8, 12, 4, 2)):
             for backward in (False, True):
-                print(f"P = {lanes}, {shape}, {'backward' if backward else 'forward'}: {check(config, shape, backward=backward):,} commands equal")
-            print(f"P = {lanes}, {shape}: {apart(shape, lanes)} commands from an update of a weight to the next")
+                print(
+                    f"P = {lanes}, {shape}, {'backward' if backward else 'forward'}: {check(config, shape, backward=backward):,} commands equal"
+                )
+            print(
+                f"P = {lanes}, {shape}: {apart(shape, lanes)} commands from an update of a weight to the next"
+            )
     for board, target in (("icebreaker", "ice40"), ("ulx3s-85f", "ecp5")):
         config = BOARDS[board].config
         for part in (Scanner, Walker, Positions, Nest):

@@ -1,14 +1,18 @@
-"""A class held back: trained in real numbers without it, deployed, then taught on chip by Equilibrium Propagation.
+"""A class held back: trained in real numbers without it, deployed, then taught on chip by Equilibrium
+Propagation.
 
     python -m benchmarks.fine_tuning digits --rtl -1                    everything in RTL too, and compared
     python -m benchmarks.fine_tuning mnist --data DIR --rtl 200         the first 200 updates in RTL
-    python -m benchmarks.fine_tuning mnist --data DIR --run DIR         a run of `equilif rates mnist --without 9` in place of a new one
+    python -m benchmarks.fine_tuning mnist --data DIR --run DIR         a run of `equilif rates mnist
+    --without 9` in place of a new one
 
-The output of a class that was never seen has been pushed below 0; where that is further than a nudge reaches the clip eats it, and --revive starts
-its weights anew.  Each epoch on chip shows every training sample of the new class (up to --new) once, and --replay times as many of the others, drawn
-anew.  The golden kernel is the engine bit for bit; --rtl proves it on this very run (Verilator): every prediction, spike count and rate, weights at
-checkpoints and the end.
+The output of a class that was never seen has been pushed below 0; where that is further than a nudge
+reaches the clip eats it, and --revive starts its weights anew.  Each epoch on chip shows every training
+sample of the new class (up to --new) once, and --replay times as many of the others, drawn anew.  The
+golden kernel is the engine bit for bit; --rtl proves it on this very run (Verilator): every prediction,
+spike count and rate, weights at checkpoints and the end.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -19,14 +23,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from equilif_golden.fixed import Raw
-from equilif_golden.kernel import Kernel
-from equilif_golden.network import Network, Weights
 
 from equilif import results
 from equilif.data.images import DataSet
 from equilif.hardware.verify import Plan, compare, engine_for
 from equilif.training import rates
+from equilif_golden.fixed import Raw
+from equilif_golden.kernel import Kernel
+from equilif_golden.network import Network, Weights
 
 
 def accuracy(kernel: Kernel, data: DataSet, held: int) -> dict[str, float]:
@@ -36,7 +40,9 @@ def accuracy(kernel: Kernel, data: DataSet, held: int) -> dict[str, float]:
 
 
 def revived(network: Network, weights: Weights, held: int, seed: int) -> Weights:
-    """``weights`` with output ``held`` untrained, but not as it began: the hidden code has learned to silence that."""
+    """``weights`` with output ``held`` untrained, but not as it began: the hidden code has learned to
+    silence that.
+    """
     fresh, out = network.initial_weights(seed + 1), {n: w.copy() for n, w in weights.items()}
     for s in network.synapses:
         if s.post == network.output:
@@ -56,7 +62,9 @@ def orders(data: DataSet, held: int, *, new: int, replay: float, epochs: int, se
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("name", choices=rates.SETTINGS)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--run", type=Path)
@@ -64,10 +72,17 @@ def main() -> None:
     parser.add_argument("--new", type=int, default=1000)
     parser.add_argument("--replay", type=float, default=3.0)
     parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--eta", type=float, default=0.02, help="of the first epoch, falling to a tenth linearly")
+    parser.add_argument(
+        "--eta", type=float, default=0.02, help="of the first epoch, falling to a tenth linearly"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--revive", action="store_true", help="start the new class's output anew")
-    parser.add_argument("--rtl", type=int, default=0, help="updates to make in RTL too; -1: all of them, and every test sample")
+    parser.add_argument(
+        "--rtl",
+        type=int,
+        default=0,
+        help="updates to make in RTL too; -1: all of them, and every test sample",
+    )
     parser.add_argument("--lanes", type=int, default=4)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -77,13 +92,18 @@ def main() -> None:
         if options.held not in run.settings.without:
             parser.error(f"the run in {options.run} was not trained without class {options.held}")
     else:
-        run = rates.Training.start(dataclasses.replace(rates.SETTINGS[options.name], without=(options.held,), seed=options.seed), options.data)
+        run = rates.Training.start(
+            dataclasses.replace(rates.SETTINGS[options.name], without=(options.held,), seed=options.seed),
+            options.data,
+        )
         while not run.done:
             record = run.epoch()
             print(f"epoch {record.epoch}: {record.test_accuracy:.2%} of all test samples in real numbers")
     assert run.deployed is not None
     (network, weights), data = run.deployed, run.data
-    order = orders(data, options.held, new=options.new, replay=options.replay, epochs=options.epochs, seed=options.seed)
+    order = orders(
+        data, options.held, new=options.new, replay=options.replay, epochs=options.epochs, seed=options.seed
+    )
     etas = [options.eta * (1 - 0.9 * e / max(1, options.epochs - 1)) for e in range(options.epochs)]
 
     history = [accuracy(Kernel(network, weights), data, options.held)]
@@ -95,11 +115,21 @@ def main() -> None:
         kernel.train(data.x_train, data.y_train, samples)
         history.append(accuracy(kernel, data, options.held))
     for epoch, a in enumerate(history):
-        print(f"{f'after {epoch} epochs on chip' if epoch else 'deployed':24} class {options.held} {a['new']:7.2%}   others {a['others']:7.2%}   "
-              f"all {a['all']:7.2%}")
-    found: dict[str, Any] = {"data": data.name, "sizes": run.sizes, "held": options.held, "updates": sum(map(len, order)),
-                             "new": int(min(options.new, (data.y_train == options.held).sum())), "etas": etas, "replay": options.replay,
-                             "history": history, "machine": results.machine()}
+        print(
+            f"{f'after {epoch} epochs on chip' if epoch else 'deployed':24} class {options.held} {a['new']:7.2%}   others {a['others']:7.2%}   "
+            f"all {a['all']:7.2%}"
+        )
+    found: dict[str, Any] = {
+        "data": data.name,
+        "sizes": run.sizes,
+        "held": options.held,
+        "updates": sum(map(len, order)),
+        "new": int(min(options.new, (data.y_train == options.held).sum())),
+        "etas": etas,
+        "replay": options.replay,
+        "history": history,
+        "machine": results.machine(),
+    }
     if options.rtl:
         left, plan = options.rtl if options.rtl > 0 else sum(map(len, order)), []
         for eta, samples in zip(etas, order, strict=True):
@@ -110,8 +140,10 @@ def main() -> None:
         report = compare(network, weights, engine_for(network, lanes=options.lanes), data, Plan(plan, n_test))
         same = options.rtl > 0 or all((report.weights[n] == w).all() for n, w in kernel.weights.items())
         c = report.compared
-        print(f"RTL, {options.lanes} lanes: {report.mismatch or '0 mismatches'} in {c.predictions:,} predictions, {c.rates:,} rates, "
-              f"{c.weights:,} weight words ({report.training.samples:,} updates, {report.inference.samples:,} test samples)")
+        print(
+            f"RTL, {options.lanes} lanes: {report.mismatch or '0 mismatches'} in {c.predictions:,} predictions, {c.rates:,} rates, "
+            f"{c.weights:,} weight words ({report.training.samples:,} updates, {report.inference.samples:,} test samples)"
+        )
         found["rtl"] = report.to_dict()
         if report.mismatch or not same:
             raise SystemExit(1)

@@ -1,4 +1,5 @@
-"""Speed of bit-accurate training: samples a second on one core, 784-128-10, three phases and the update of every weight included.
+"""Speed of bit-accurate training: samples a second on one core, 784-128-10, three phases and the update of
+every weight included.
 
     python -m benchmarks.golden_speed                      random images with the density of MNIST's
     python -m benchmarks.golden_speed --data DIR           MNIST itself, from its IDX files
@@ -6,6 +7,7 @@
 
 The bar is 10,000 samples a second.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -18,13 +20,13 @@ from pathlib import Path
 
 import numba
 import numpy as np
+
+from equilif.data import images as data
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network
 
-from equilif.data import images as data
-
 SIZES = (784, 128, 10)
-DENSITY = 0.19                     # of non-zero pixels in MNIST's training images (19.1 %)
+DENSITY = 0.19  # of non-zero pixels in MNIST's training images (19.1 %)
 LEARNING_RATE = 0.01
 BAR = 10_000
 
@@ -42,7 +44,7 @@ def samples(folder: Path | None, n: int) -> tuple[np.ndarray, np.ndarray, str]:
 def measure(x: np.ndarray, labels: np.ndarray, repeats: int) -> tuple[list[float], float]:
     """Samples a second of CPU time, ``repeats`` times from the same initial weights, and spikes a sample."""
     network = Network.chain(*SIZES)
-    Kernel(network, lr=LEARNING_RATE).train(x[:1], labels[:1])                 # compile
+    Kernel(network, lr=LEARNING_RATE).train(x[:1], labels[:1])  # compile
     speeds, spikes = [], 0.0
     for _ in range(repeats):
         kernel = Kernel(network, lr=LEARNING_RATE)
@@ -63,15 +65,34 @@ def main() -> None:
     x, labels, what = samples(args.data, args.samples)
     speeds, spikes = measure(x, labels, args.repeats)
     median = statistics.median(speeds)
-    print(f"{median:,.0f} samples a second (median of {args.repeats}: {', '.join(f'{s:,.0f}' for s in sorted(speeds))})")
-    print(f"{'-'.join(map(str, SIZES))}, {what}, {len(x):,} samples, {spikes:.0f} spikes a sample; "
-          f"the bar of {BAR:,} is {'reached' if median >= BAR else 'MISSED'}")
+    print(
+        f"{median:,.0f} samples a second (median of {args.repeats}: {', '.join(f'{s:,.0f}' for s in sorted(speeds))})"
+    )
+    print(
+        f"{'-'.join(map(str, SIZES))}, {what}, {len(x):,} samples, {spikes:.0f} spikes a sample; "
+        f"the bar of {BAR:,} is {'reached' if median >= BAR else 'MISSED'}"
+    )
     if args.json:
-        args.json.write_text(json.dumps({
-            "samples_per_second": median, "runs": speeds, "bar": BAR, "sizes": SIZES, "data": what, "samples": len(x),
-            "spikes_per_sample": spikes, "schedule": asdict(Network.chain(*SIZES).schedule),
-            "machine": platform.machine(), "python": platform.python_version(), "numpy": np.__version__, "numba": numba.__version__,
-        }, indent=2) + "\n")
+        args.json.write_text(
+            json.dumps(
+                {
+                    "samples_per_second": median,
+                    "runs": speeds,
+                    "bar": BAR,
+                    "sizes": SIZES,
+                    "data": what,
+                    "samples": len(x),
+                    "spikes_per_sample": spikes,
+                    "schedule": asdict(Network.chain(*SIZES).schedule),
+                    "machine": platform.machine(),
+                    "python": platform.python_version(),
+                    "numpy": np.__version__,
+                    "numba": numba.__version__,
+                },
+                indent=2,
+            )
+            + "\n"
+        )
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
     python -m benchmarks.interchange [--samples 360] [--json FILE]
 
-Out: nirtorch makes the graph, snnTorch the neurons.  What NIR leaves open (equilif.nir.OPEN) is taken away one by one; with all of it gone
-every spike must be equal.  In: snnTorch trains a feed-forward network and writes it.
+Out: nirtorch makes the graph, snnTorch the neurons.  What NIR leaves open (equilif.nir.OPEN) is taken
+away one by one; with all of it gone every spike must be equal.  In: snnTorch trains a feed-forward
+network and writes it.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -20,20 +22,26 @@ import numpy as np
 import numpy.typing as npt
 import snntorch
 import torch
-from equilif_golden.kernel import Kernel
-from equilif_golden.network import Network, Weights
-from equilif_golden.reference import Reference
-from equilif_golden.schedule import Schedule
 from snntorch.export_nir import export_to_nir
 from snntorch.import_nir import import_from_nir
 from snntorch.utils import reset
 
 from equilif import nir as interchange
 from equilif.data import images as data
+from equilif_golden.kernel import Kernel
+from equilif_golden.network import Network, Weights
+from equilif_golden.reference import Reference
+from equilif_golden.schedule import Schedule
 
 #: each as the one before, and one thing more as here
-LIKE = ("nirtorch, snnTorch", "+ begins at half a threshold", "+ cut at -1 and +2 thresholds", "+ fires at the threshold, not above",
-        "+ products rounded", "+ leak rounded")
+LIKE = (
+    "nirtorch, snnTorch",
+    "+ begins at half a threshold",
+    "+ cut at -1 and +2 thresholds",
+    "+ fires at the threshold, not above",
+    "+ products rounded",
+    "+ leak rounded",
+)
 START, CUT, REACH, PRODUCTS, LEAK = range(1, 6)
 
 
@@ -45,16 +53,24 @@ class Neurons(torch.nn.Module):
         self.like, self.one, self.threshold = like, one, float(node.v_threshold[0])
         self.loss = float(1 / node.r[0]) if isinstance(node, nir.LIF) else 0.0
         fire = (lambda above: (above >= 0).to(above.dtype)) if like >= REACH else None
-        # what is done here is left out there; snnTorch would also reset, without a spike, a membrane that is at its threshold after a reset
-        self.cell = snntorch.Leaky(1.0 if like >= LEAK else 1 - self.loss, self.threshold, spike_grad=fire,
-                                   reset_mechanism="none" if like >= REACH else "subtract", reset_delay=False)
+        # what is done here is left out there; snnTorch would also reset, without a spike, a membrane that
+        # is at its threshold after a reset
+        self.cell = snntorch.Leaky(
+            1.0 if like >= LEAK else 1 - self.loss,
+            self.threshold,
+            spike_grad=fire,
+            reset_mechanism="none" if like >= REACH else "subtract",
+            reset_delay=False,
+        )
         self.spikes: list[torch.Tensor] = []
 
-    def forward(self, drive: torch.Tensor, state: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, drive: torch.Tensor, state: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         if state is None:
             kept = 1.0 if self.like >= LEAK else 1 - self.loss
             state = torch.full_like(drive, self.threshold / 2 / kept if self.like >= START else 0.0)
-        if self.like >= CUT:                                   # cutting the drive cuts the sum
+        if self.like >= CUT:  # cutting the drive cuts the sum
             kept = float(self.cell.beta) * state
             drive = torch.clamp(kept + drive, -self.threshold, 2 * self.threshold) - kept
         spike, state = self.cell(drive, state)
@@ -77,16 +93,21 @@ class Rounded(torch.nn.Module):
         self.register_buffer("bias", torch.tensor(getattr(node, "bias", np.zeros(len(node.weight)))))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        products = torch.floor(x[:, None, :] * self.weight * self.one).sum(dim=2) + torch.floor(self.bias * self.one)
+        products = torch.floor(x[:, None, :] * self.weight * self.one).sum(dim=2) + torch.floor(
+            self.bias * self.one
+        )
         return products / self.one
 
 
-def run(path: Path, x: npt.NDArray[np.uint8], steps: int, like: int = 0, *, one: int = 4096) -> dict[str, npt.NDArray[np.int64]]:
+def run(
+    path: Path, x: npt.NDArray[np.uint8], steps: int, like: int = 0, *, one: int = 4096
+) -> dict[str, npt.NDArray[np.int64]]:
     """Spikes (steps, batch, n) of every layer of neurons of a NIR file."""
     layers = {kind: lambda node: Neurons(node, like, one) for kind in (nir.IF, nir.LIF)}
     if like >= PRODUCTS:
         layers |= {kind: lambda node: Rounded(node, one) for kind in (nir.Linear, nir.Affine)}
-    else:                                                      # nirtorch 2.6 sets the bias of an Affine where torch does not look
+    # nirtorch 2.6 sets the bias of an Affine where torch does not look
+    else:
         layers |= {nir.Affine: _affine}
     graph = nir.read(path)
     module = nirtorch.nir_to_torch(graph, layers, dtype=torch.float64)
@@ -94,7 +115,11 @@ def run(path: Path, x: npt.NDArray[np.uint8], steps: int, like: int = 0, *, one:
     with torch.no_grad():
         for _ in range(steps):
             _, state = module(inputs) if state is None else module(inputs, state)
-    return {name: torch.stack(m.spikes).numpy().astype(np.int64) for name, m in module.named_modules() if isinstance(m, Neurons)}
+    return {
+        name: torch.stack(m.spikes).numpy().astype(np.int64)
+        for name, m in module.named_modules()
+        if isinstance(m, Neurons)
+    }
 
 
 def _affine(node: Any) -> torch.nn.Linear:
@@ -105,8 +130,9 @@ def _affine(node: Any) -> torch.nn.Linear:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of samples: whose every spike is equal, and whose class is; of spikes: those of golden, cells of the raster that differ; of rates over the
-    last window, the largest difference of an output, in spikes."""
+    """Of samples: whose every spike is equal, and whose class is; of spikes: those of golden, cells of the
+    raster that differ; of rates over the last window, the largest difference of an output, in spikes.
+    """
 
     like: str
     samples: int
@@ -127,8 +153,15 @@ def compare(network: Network, weights: Weights, x: npt.NDArray[np.uint8], like: 
         other = run(path, x, network.schedule.free, like, one=network.numerics.one)
     differ = sum((golden[n] != other[n]).sum(axis=(0, 2)) for n in golden)
     counts = [r[network.output][-window:].sum(axis=0) for r in (golden, other)]
-    return Agreement(LIKE[like], len(x), int((differ == 0).sum()), int((counts[0].argmax(axis=1) == counts[1].argmax(axis=1)).sum()),
-                     int(sum(r.sum() for r in golden.values())), int(differ.sum()), int(np.abs(counts[0] - counts[1]).max()))
+    return Agreement(
+        LIKE[like],
+        len(x),
+        int((differ == 0).sum()),
+        int((counts[0].argmax(axis=1) == counts[1].argmax(axis=1)).sum()),
+        int(sum(r.sum() for r in golden.values())),
+        int(differ.sum()),
+        int(np.abs(counts[0] - counts[1]).max()),
+    )
 
 
 def trained(leak: int, epochs: int = 5) -> tuple[Network, Weights]:
@@ -141,30 +174,46 @@ def trained(leak: int, epochs: int = 5) -> tuple[Network, Weights]:
 
 
 def by_snntorch(network: Network, weights: Weights, x: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    """Classes by snnTorch's own importer as it is: it resets to zero, begins at zero, and cannot run IF (1.0.0)."""
+    """Classes by snnTorch's own importer as it is: it resets to zero, begins at zero, and cannot run IF
+    (1.0.0).
+    """
     with tempfile.TemporaryDirectory() as folder:
         interchange.save(Path(folder) / "network.nir", network, weights)
         module = import_from_nir(nir.read(Path(folder) / "network.nir"))
     spikes, state = [], None
     with torch.no_grad():
         for _ in range(network.schedule.free):
-            out, state = module(torch.tensor(x / 256, dtype=torch.float32), *([] if state is None else [state]))
+            out, state = module(
+                torch.tensor(x / 256, dtype=torch.float32), *([] if state is None else [state])
+            )
             spikes.append(out)
-    return torch.stack(spikes[-network.schedule.window:]).sum(dim=0).argmax(dim=1).numpy()
+    return torch.stack(spikes[-network.schedule.window :]).sum(dim=0).argmax(dim=1).numpy()
 
 
 def foreign(path: Path, digits: data.DataSet, *, hidden: int = 64, epochs: int = 15) -> npt.NDArray[np.int64]:
-    """A NIR file that snnTorch wrote of a network that it trained by surrogate gradients; its classes of the test samples."""
+    """A NIR file that snnTorch wrote of a network that it trained by surrogate gradients; its classes of the
+    test samples.
+    """
+
     def neurons(n: int, beta: float) -> torch.nn.Module:
-        return snntorch.Leaky(beta=torch.full((n,), beta), threshold=torch.full((n,), 0.8), init_hidden=True, reset_mechanism="subtract",
-                              reset_delay=False)
+        return snntorch.Leaky(
+            beta=torch.full((n,), beta),
+            threshold=torch.full((n,), 0.8),
+            init_hidden=True,
+            reset_mechanism="subtract",
+            reset_delay=False,
+        )
 
     torch.manual_seed(0)
-    net = torch.nn.Sequential(torch.nn.Linear(64, hidden), neurons(hidden, 0.875), torch.nn.Linear(hidden, 10), neurons(10, 0.9))
+    net = torch.nn.Sequential(
+        torch.nn.Linear(64, hidden), neurons(hidden, 0.875), torch.nn.Linear(hidden, 10), neurons(10, 0.9)
+    )
 
     def counts(x: npt.NDArray[np.uint8]) -> torch.Tensor:
         reset(net)
-        return torch.stack([net(torch.tensor(x / 256, dtype=torch.float32)) for _ in range(24)])[-8:].sum(dim=0)
+        return torch.stack([net(torch.tensor(x / 256, dtype=torch.float32)) for _ in range(24)])[-8:].sum(
+            dim=0
+        )
 
     optimizer, labels = torch.optim.Adam(net.parameters(), 5e-3), torch.tensor(digits.y_train)
     for _ in range(epochs):
@@ -180,7 +229,9 @@ def foreign(path: Path, digits: data.DataSet, *, hidden: int = 64, epochs: int =
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--samples", type=int, default=360)
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
@@ -188,27 +239,41 @@ def main() -> None:
     for leak in (0, 3):
         network, weights = trained(leak)
         print(f"leak {leak}")
-        print(f"{'as in':40}{'samples equal':>16}{'classes equal':>16}{'of spikes':>12}{'differ':>9}{'largest':>9}")
+        print(
+            f"{'as in':40}{'samples equal':>16}{'classes equal':>16}{'of spikes':>12}{'differ':>9}{'largest':>9}"
+        )
         found[f"leak {leak}"] = []
         for like in range(len(LIKE)):
             a = compare(network, weights, data.load("digits").x_test[: chosen.samples], like)
-            print(f"{a.like:40}{a.same:16,}{a.same_class:16,}{a.spikes:12,}{a.differ:9,}{a.largest:9}", flush=True)
+            print(
+                f"{a.like:40}{a.same:16,}{a.same_class:16,}{a.spikes:12,}{a.differ:9,}{a.largest:9}",
+                flush=True,
+            )
             found[f"leak {leak}"].append(asdict(a))
     digits = data.load("digits")
     own = by_snntorch(network, weights, digits.x_test)
     here = Kernel(network, weights).predict(digits.x_test)
-    found["snnTorch's importer"] = {"there": float((own == digits.y_test).mean()), "here": float((here == digits.y_test).mean()),
-                                    "same": int((own == here).sum())}
+    found["snnTorch's importer"] = {
+        "there": float((own == digits.y_test).mean()),
+        "here": float((here == digits.y_test).mean()),
+        "same": int((own == here).sum()),
+    }
     with tempfile.TemporaryDirectory() as folder:
         there = foreign(Path(folder) / "foreign.nir", digits)
         read = interchange.load(Path(folder) / "foreign.nir")
     here = Kernel(read.network, read.weights).predict(digits.x_test)
-    found["snnTorch's file"] = {"there": float((there == digits.y_test).mean()), "here": float((here == digits.y_test).mean()),
-                                "same": int((there == here).sum()), "moved": [asdict(m) for m in read.moved]}
+    found["snnTorch's file"] = {
+        "there": float((there == digits.y_test).mean()),
+        "here": float((here == digits.y_test).mean()),
+        "same": int((there == here).sum()),
+        "moved": [asdict(m) for m in read.moved],
+    }
     for name in ("snnTorch's importer", "snnTorch's file"):
         print(name, {k: v for k, v in found[name].items() if k != "moved"})
     for m in read.moved:
-        print(f"  {m.name}: {m.moved} of {m.count} moved, largest {m.largest:.3g}, mean {m.mean:.3g}, clipped {m.clipped}")
+        print(
+            f"  {m.name}: {m.moved} of {m.count} moved, largest {m.largest:.3g}, mean {m.mean:.3g}, clipped {m.clipped}"
+        )
     if chosen.json:
         chosen.json.write_text(json.dumps(found, indent=2) + "\n")
 

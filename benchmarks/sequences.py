@@ -1,11 +1,18 @@
-"""Accuracy on sequences: EP with a memory, bit for bit what the engine does, beside what it should be compared with, all in one run.
+"""Accuracy on sequences.
+
+EP with a memory, bit for bit what the engine does, beside what it should be compared with, all in one
+run.
 
     python -m benchmarks.sequences imdb --data DIR                     EP, over the seeds of the preset
-    python -m benchmarks.sequences imdb --data DIR --baselines         and the same network without a memory (mean pooling), by EP, and
-                                                                       the same network by backpropagation, in real numbers
-    python -m benchmarks.sequences spoken --data DIR --speakers        and with one speaker after the other left out
+    python -m benchmarks.sequences imdb --data DIR --baselines         and the same network without a
+    memory (mean pooling), by EP, and
+                                                                       the same network by
+                                                                       backpropagation, in real numbers
+    python -m benchmarks.sequences spoken --data DIR --speakers        and with one speaker after the
+    other left out
     python -m benchmarks.sequences imdb --data DIR --json FILE
 """
+
 from __future__ import annotations
 
 import argparse
@@ -22,14 +29,17 @@ from equilif.training.presets import PRESETS, Preset
 from equilif.training.train import Training
 
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
-POOLED_ETAS = (0.003, 0.01, 0.03)      #: mean pooling gets the best of these
-BP_RATES = (1e-3, 2e-3)                #: and backpropagation of these, on the test set: both are flattered, EP is not
+POOLED_ETAS = (0.003, 0.01, 0.03)  #: mean pooling gets the best of these
+#: and backpropagation of these, on the test set: both are flattered, EP is not
+BP_RATES = (1e-3, 2e-3)
 BP_EPOCHS = 6
 
 
 def loaded(preset: Preset, folder: Path | None, **options: object) -> Sequences:
     assert preset.memory is not None
-    return sequences.load(preset.data, folder, max_tokens=preset.memory.tokens, **preset.memory.loading, **options)
+    return sequences.load(
+        preset.data, folder, max_tokens=preset.memory.tokens, **preset.memory.loading, **options
+    )
 
 
 def ep(preset: Preset, data: DataSet, seed: int) -> float:
@@ -43,13 +53,19 @@ def ep(preset: Preset, data: DataSet, seed: int) -> float:
 def backpropagation(preset: Preset, data: DataSet, seed: int, lr: float) -> list[float]:
     """Test accuracy after each epoch."""
     import torch
+
     from equilif_golden.real.attention import Attention
+
     torch.manual_seed(seed)
     network = preset.network(data)
     model = Attention(network, preset.initial_weights(network, seed), data.tokens_train)
     query = min(10.0, preset.memory.query_scale)
-    return [float((model.predict(data.tokens_test) == data.y_test).mean())
-            for _ in model.fit(data.tokens_train, data.y_train, epochs=BP_EPOCHS, lr=lr, seed=seed, query_lr=query)]
+    return [
+        float((model.predict(data.tokens_test) == data.y_test).mean())
+        for _ in model.fit(
+            data.tokens_train, data.y_train, epochs=BP_EPOCHS, lr=lr, seed=seed, query_lr=query
+        )
+    ]
 
 
 def show(name: str, accuracies: list[float], note: str = "") -> None:
@@ -70,7 +86,12 @@ def main() -> None:
     seeds = preset.seeds[: args.seeds]
     tokens = loaded(preset, args.data)
     data = tokens.data_set()
-    found: dict[str, object] = {"set": args.set, "preset": preset.to_dict(), "seeds": seeds, "machine": machine()}
+    found: dict[str, object] = {
+        "set": args.set,
+        "preset": preset.to_dict(),
+        "seeds": seeds,
+        "machine": machine(),
+    }
 
     accuracies = [ep(preset, data, s) for s in seeds]
     network = preset.network(data)
@@ -79,17 +100,29 @@ def main() -> None:
     if args.baselines:
         pooled = tokens.mean_pooled()
         plain = dataclasses.replace(preset, memory=None)
-        by_eta = {eta: [ep(dataclasses.replace(plain, eta=eta), pooled, s) for s in seeds] for eta in POOLED_ETAS}
+        by_eta = {
+            eta: [ep(dataclasses.replace(plain, eta=eta), pooled, s) for s in seeds] for eta in POOLED_ETAS
+        }
         best = max(by_eta, key=lambda eta: statistics.mean(by_eta[eta]))
-        show("the same without a memory, mean pooling", by_eta[best], f"eta {best:g}, the best of {len(by_eta)}")
+        show(
+            "the same without a memory, mean pooling",
+            by_eta[best],
+            f"eta {best:g}, the best of {len(by_eta)}",
+        )
         by_rate = {lr: backpropagation(preset, data, seeds[0], lr) for lr in BP_RATES}
         rate = max(by_rate, key=lambda lr: max(by_rate[lr]))
-        show("the same network by backpropagation", [max(by_rate[rate])], f"seed {seeds[0]}, Adam {rate:g}, its best epoch of {BP_EPOCHS}")
+        show(
+            "the same network by backpropagation",
+            [max(by_rate[rate])],
+            f"seed {seeds[0]}, Adam {rate:g}, its best epoch of {BP_EPOCHS}",
+        )
         found |= {"mean_pooling": by_eta, "backpropagation": by_rate}
     if args.speakers:
         by_speaker = {}
         for speaker in SPEAKERS:
-            by_speaker[speaker] = ep(preset, loaded(preset, args.data, leave_out=speaker).data_set(), seeds[0])
+            by_speaker[speaker] = ep(
+                preset, loaded(preset, args.data, leave_out=speaker).data_set(), seeds[0]
+            )
             show(f"without {speaker}", [by_speaker[speaker]])
         show("mean over the speaker left out", list(by_speaker.values()))
         found["speakers"] = by_speaker

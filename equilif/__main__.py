@@ -1,4 +1,5 @@
 """python -m equilif"""
+
 from __future__ import annotations
 
 from equilif.cli import main

@@ -1,7 +1,9 @@
-"""The main job in one go: train the golden model, train the RTL to the same bits, build the bitstream, and say what was found.
+"""The main job in one go: train the golden model, train the RTL to the same bits, build the bitstream, and
+say what was found.
 
 The bitstream is built by a process of its own, beside the rest.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -18,10 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from equilif_golden.engine.isa import EngineConfig
-from equilif_golden.kernel import Kernel
-from equilif_golden.network import Weights
-from equilif_sim.tools.verilator import MissingVerilator
 from rich.markup import escape
 
 from equilif import results
@@ -30,9 +28,13 @@ from equilif.show import console as show
 from equilif.training.evaluate import Evaluation, evaluate
 from equilif.training.presets import Preset
 from equilif.training.train import NETWORK, Training, digest, inputs, order
+from equilif_golden.engine.isa import EngineConfig
+from equilif_golden.kernel import Kernel
+from equilif_golden.network import Weights
+from equilif_sim.tools.verilator import MissingVerilator
 
 RESULTS = "results.json"
-LEARNT = 0.9                   #: of ten classes; one epoch does it
+LEARNT = 0.9  #: of ten classes; one epoch does it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +49,17 @@ class Claim:
 class Demo:
     """``samples``: training samples to run in RTL, None for the whole run."""
 
-    def __init__(self, preset: Preset, seed: int, out: Path, *, board: str, samples: int | None, bitstream: bool):
-        self.preset, self.seed, self.out, self.board, self.samples, self.bitstream = preset, seed, out, board, samples, bitstream
+    def __init__(
+        self, preset: Preset, seed: int, out: Path, *, board: str, samples: int | None, bitstream: bool
+    ):
+        self.preset, self.seed, self.out, self.board, self.samples, self.bitstream = (
+            preset,
+            seed,
+            out,
+            board,
+            samples,
+            bitstream,
+        )
         self.claims: list[Claim] = []
         self.seconds: dict[str, float] = {}
         self.record: dict[str, Any] = {}
@@ -57,7 +68,7 @@ class Demo:
     def run(self) -> dict[str, Any]:
         """Content of results.json."""
         start = time.perf_counter()
-        with suppress(MissingExtra):                           # said where it is needed
+        with suppress(MissingExtra):  # said where it is needed
             self._engine()
         self.out.mkdir(parents=True, exist_ok=True)
         try:
@@ -73,7 +84,7 @@ class Demo:
                 self._finish_build()
         finally:
             if self.builder and self.builder.poll() is None:
-                os.killpg(self.builder.pid, signal.SIGTERM)        # the tools that it started too
+                os.killpg(self.builder.pid, signal.SIGTERM)  # the tools that it started too
         self.seconds["total"] = time.perf_counter() - start
         return self._summary()
 
@@ -86,7 +97,7 @@ class Demo:
     def _claim(self, text: str, found: str, holds: bool = True) -> None:
         self.claims.append(Claim(text, found, holds))
 
-    # -- golden model ----------------------------------------------------------------------------------------------------
+    # -- golden model ------------------------------------------------------------------------------
     def _train(self) -> tuple[Training, Weights]:
         show.console.rule("[bold]1  training on the golden model", align="left")
         training = Training.start(self.preset, self.preset.load(), self.seed)
@@ -94,8 +105,11 @@ class Demo:
         show.describe(training)
         show.train(training, self.out)
         last = training.history[-1]
-        self._claim("the golden model learns the digits", f"{last.test_accuracy:.2%} of {len(training.data.x_test)} test samples right",
-                    last.test_accuracy > LEARNT)
+        self._claim(
+            "the golden model learns the digits",
+            f"{last.test_accuracy:.2%} of {len(training.data.x_test)} test samples right",
+            last.test_accuracy > LEARNT,
+        )
         self.record["training"] = training.to_dict()
         return training, before
 
@@ -110,10 +124,16 @@ class Demo:
             self._claim("pictures", str(e), False)
             return
         at = self._telling(training, before, found)
-        traces = [(name, record(training.network, w, d.x_test[at], int(d.y_test[at])))
-                  for name, w in (("before training", before), ("after training", training.weights))]
+        traces = [
+            (name, record(training.network, w, d.x_test[at], int(d.y_test[at])))
+            for name, w in (("before training", before), ("after training", training.weights))
+        ]
         plots.learning_curve(training.history, f"{d.name}, {training.sizes}", self.out / plots.CURVE)
-        plots.confusion(found.confusion, f"{d.name}: {found.accuracy:.1%} of {len(d.x_test)} test samples right", self.out / plots.CONFUSION)
+        plots.confusion(
+            found.confusion,
+            f"{d.name}: {found.accuracy:.1%} of {len(d.x_test)} test samples right",
+            self.out / plots.CONFUSION,
+        )
         plots.settling(traces, self.out / plots.SETTLING)
         names = [plots.CURVE, plots.CONFUSION, plots.SETTLING]
         self.record["pictures"] = names
@@ -121,29 +141,40 @@ class Demo:
 
     @staticmethod
     def _telling(training: Training, before: Weights, found: Evaluation) -> int:
-        """The test sample that training put right with the least to spare: one where the nudges still have something to do."""
+        """The test sample that training put right with the least to spare: one where the nudges still have
+        something to do.
+        """
         d, net = training.data, training.network
-        rates = Kernel(net, training.weights).rates(d.x_test)[0][:, 0, -net.n_outputs:]
+        rates = Kernel(net, training.weights).rates(d.x_test)[0][:, 0, -net.n_outputs :]
         best = np.sort(rates, axis=1)
         margin = best[:, -1] - best[:, -2]
         put_right = (found.predictions == d.y_test) & (Kernel(net, before).predict(d.x_test) != d.y_test)
         return int(np.where(put_right, margin, margin.max() + 1).argmin())
 
-    # -- RTL -------------------------------------------------------------------------------------------------------------
+    # -- RTL ---------------------------------------------------------------------------------------
     def _rtl(self, training: Training, before: Weights) -> None:
         show.console.rule("[bold]2  the same training in RTL, under Verilator", align="left")
         what = "RTL = golden"
         try:
             from equilif.hardware.verify import Plan
+
             config = self._engine()
             d, n = training.data, len(training.data.x_train)
             epochs, left = [], self.samples if self.samples is not None else n * self.preset.epochs
             for e in range(self.preset.epochs):
                 if left > 0:
-                    epochs.append((self.preset.rate(e), order(self.seed, e, n)[:left], partial(inputs, d, self.preset, self.seed, e)))
+                    epochs.append(
+                        (
+                            self.preset.rate(e),
+                            order(self.seed, e, n)[:left],
+                            partial(inputs, d, self.preset, self.seed, e),
+                        )
+                    )
                     left -= n
             learnt = show.compare("RTL learns", training.network, before, config, d, Plan(epochs, 0))
-            report = show.compare("RTL infers", training.network, training.weights, config, d, Plan([], len(d.x_test)))
+            report = show.compare(
+                "RTL infers", training.network, training.weights, config, d, Plan([], len(d.x_test))
+            )
         except (MissingExtra, MissingVerilator, results.ToolFailed) as e:
             show.console.print(f"{show.NO} {escape(str(e))}")
             self._claim(what, str(e), False)
@@ -155,36 +186,68 @@ class Demo:
         show.costs(report)
         t, i = learnt.training, report.inference
         equal = learnt.mismatch is None and report.mismatch is None
-        self._claim("RTL = golden, every prediction, spike count and rate",
-                    f"{t.samples:,} training and {i.samples:,} test samples, {learnt.compared.rates + report.compared.rates:,} rates", equal)
+        self._claim(
+            "RTL = golden, every prediction, spike count and rate",
+            f"{t.samples:,} training and {i.samples:,} test samples, {learnt.compared.rates + report.compared.rates:,} rates",
+            equal,
+        )
         if learnt.mismatch is None and left <= 0 and t.samples == n * self.preset.epochs:
-            self._claim("RTL ends with the weights of network.npz", f"{training.network.n_weights:,} words after {t.samples:,} updates",
-                        digest(learnt.weights) == digest(training.weights))
+            self._claim(
+                "RTL ends with the weights of network.npz",
+                f"{training.network.n_weights:,} words after {t.samples:,} updates",
+                digest(learnt.weights) == digest(training.weights),
+            )
         else:
-            self._claim("RTL = golden, every weight", f"{training.network.n_weights:,} words, compared {learnt.compared.weights:,} times in all",
-                        learnt.mismatch is None)
+            self._claim(
+                "RTL = golden, every weight",
+                f"{training.network.n_weights:,} words, compared {learnt.compared.weights:,} times in all",
+                learnt.mismatch is None,
+            )
         ideal = (t.accesses + i.accesses) / max(1, t.cycles + i.cycles)
-        self._claim("cycles a sample", f"{t.cycles / max(1, t.samples):,.0f} training, {i.cycles / max(1, i.samples):,.0f} inference; "
-                                       f"{ideal:.0%} of them touch weights", t.cycles > 0)
-        self._claim("spikes a sample", f"{t.spikes / max(1, t.samples):,.0f} training, {i.spikes / max(1, i.samples):,.0f} inference",
-                    t.spikes > 0)
+        self._claim(
+            "cycles a sample",
+            f"{t.cycles / max(1, t.samples):,.0f} training, {i.cycles / max(1, i.samples):,.0f} inference; "
+            f"{ideal:.0%} of them touch weights",
+            t.cycles > 0,
+        )
+        self._claim(
+            "spikes a sample",
+            f"{t.spikes / max(1, t.samples):,.0f} training, {i.spikes / max(1, i.samples):,.0f} inference",
+            t.spikes > 0,
+        )
 
     def _engine(self) -> EngineConfig:
         from equilif.hardware.boards import find
+
         return find(self.board).config
 
-    # -- bitstream -------------------------------------------------------------------------------------------------------
+    # -- bitstream ---------------------------------------------------------------------------------
     @property
     def _build_json(self) -> Path:
         return self.out / "bitstream.json"
 
     def _start_build(self) -> None:
         self._build_json.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "equilif", "build", self.board, "--out", str(self.out / "bitstream"), "--json", str(self._build_json)]
+        command = [
+            sys.executable,
+            "-m",
+            "equilif",
+            "build",
+            self.board,
+            "--out",
+            str(self.out / "bitstream"),
+            "--json",
+            str(self._build_json),
+        ]
         self._build_began = time.perf_counter()
         with (self.out / "bitstream.log").open("wb") as log:
-            self.builder = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                                            start_new_session=True)
+            self.builder = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
 
     def _finish_build(self) -> None:
         assert self.builder is not None
@@ -202,22 +265,40 @@ class Demo:
         show.bitstream(found)
         t = found["timing"]
         self.record["bitstream"] = found
-        self._claim(f"bitstream for {self.board}", f"f_max {t['f_max']:.1f} MHz, clock {t['constraint']:g} MHz", t["f_max"] >= t["constraint"])
+        self._claim(
+            f"bitstream for {self.board}",
+            f"f_max {t['f_max']:.1f} MHz, clock {t['constraint']:g} MHz",
+            t["f_max"] >= t["constraint"],
+        )
 
-    # -- summary ---------------------------------------------------------------------------------------------------------
+    # -- summary -----------------------------------------------------------------------------------
     def _summary(self) -> dict[str, Any]:
         show.console.rule("[bold]summary", align="left")
         speed = self._speed()
         if speed:
             self._claim("on the board, link aside", speed)
-        show.console.print(show.table("", ["", "", ""], [[show.YES if c.holds else show.NO, c.text, escape(c.found)] for c in self.claims], left=3))
+        show.console.print(
+            show.table(
+                "",
+                ["", "", ""],
+                [[show.YES if c.holds else show.NO, c.text, escape(c.found)] for c in self.claims],
+                left=3,
+            )
+        )
         show.console.print("[dim]" + ", ".join(f"{k} {v:.0f} s" for k, v in self.seconds.items()) + "[/]")
         ok = all(c.holds for c in self.claims)
-        content = {"ok": ok, "claims": [dataclasses.asdict(c) for c in self.claims], "seconds": self.seconds, **self.record,
-                   "machine": results.machine()}
+        content = {
+            "ok": ok,
+            "claims": [dataclasses.asdict(c) for c in self.claims],
+            "seconds": self.seconds,
+            **self.record,
+            "machine": results.machine(),
+        }
         results.write_json(self.out / RESULTS, content)
         files = [RESULTS, NETWORK, *self.record.get("pictures", [])]
-        show.console.print(f"in {self.out}: {', '.join(files)}" + (", bitstream/" if "bitstream" in self.record else ""))
+        show.console.print(
+            f"in {self.out}: {', '.join(files)}" + (", bitstream/" if "bitstream" in self.record else "")
+        )
         return content
 
     def _speed(self) -> str | None:
@@ -225,5 +306,8 @@ class Demo:
         if "bitstream" not in self.record or "rtl" not in self.record:
             return None
         clock = self.record["bitstream"]["board"]["clock_hz"]
-        training, inference = self.record["rtl"]["training"]["training"]["cycles"], self.record["rtl"]["inference"]["inference"]["cycles"]
+        training, inference = (
+            self.record["rtl"]["training"]["training"]["cycles"],
+            self.record["rtl"]["inference"]["inference"]["cycles"],
+        )
         return f"{clock / training:,.0f} training or {clock / inference:,.0f} inference samples a second at {clock / 1e6:g} MHz"

@@ -1,4 +1,5 @@
 """Optional packages: one clear error that says what to install."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator

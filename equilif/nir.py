@@ -1,15 +1,20 @@
-"""Networks as NIR files, for other frameworks and from them (Pedersen et al., Neuromorphic intermediate representation, 2024).
+"""Networks as NIR files, for other frameworks and from them (Pedersen et al., Neuromorphic intermediate
+representation, 2024).
 
     Input ──► Affine W, b ──► IF ──► Affine W', b' ──► IF ──► Output        a bias is a synapse from the constant population
                               ▲                        │
-                              └────── Linear W'^T ◄────┘                    the way back of a symmetric synapse
+                              └────── Linear W'^T ◄────┘                    the way back of a symmetric
+                              synapse
 
-IF without a leak, LIF with one: v -= v 2**-leak each step is  tau = dt 2**leak,  and  r = tau / dt  makes a weight what a spike adds.
-Inputs are held for the whole phase, 255 meaning 255/256.  NIR says neither how a step is made nor how a threshold is crossed; what
-it leaves open, and what it cannot say, is in ``OPEN``.
+IF without a leak, LIF with one: v -= v 2**-leak each step is  tau = dt 2**leak,  and  r = tau / dt  makes
+a weight what a spike adds. Inputs are held for the whole phase, 255 meaning 255/256.  NIR says neither
+how a step is made nor how a threshold is crossed; what it leaves open, and what it cannot say, is in
+``OPEN``.
 
-In the other direction every neuron is scaled to this network's threshold, its weights are rounded, and :class:`Moved` says by how much.
+In the other direction every neuron is scaled to this network's threshold, its weights are rounded, and
+:class:`Moved` says by how much.
 """
+
 from __future__ import annotations
 
 import io
@@ -21,22 +26,22 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from equilif.extras import needs
+from equilif.results import write_bytes
 from equilif_golden import network as networks
 from equilif_golden.blocks.lif import LEAKS
 from equilif_golden.fixed import Numerics, Raw
 from equilif_golden.network import ONE, Network, Population, Synapse, Weights
 from equilif_golden.schedule import Schedule
 
-from equilif.extras import needs
-from equilif.results import write_bytes
-
 with needs("nir"):
     import nir
 
-DT = 1e-4                      #: seconds a step, as snnTorch has it; norse has 1e-3
-OWN = "equilif"                #: metadata of a graph: what NIR has no place for, as JSON
-BIAS = "bias"                  #: name of the constant population, where the file does not say
-BACK = "-back"                 #: ends the name of a symmetric synapse's way back
+DT = 1e-4  #: seconds a step, as snnTorch has it; norse has 1e-3
+OWN = "equilif"  #: metadata of a graph: what NIR has no place for, as JSON
+BIAS = "bias"  #: name of the constant population, where the file does not say
+BACK = "-back"  #: ends the name of a symmetric synapse's way back
 OPEN = (
     "reset by subtraction: NIR's v_reset = 0 means that too, where a framework asks",
     "a membrane begins at half its threshold and is cut at -1 and +2 thresholds each step",
@@ -48,7 +53,9 @@ REAL = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Moved:
-    """What rounding did to the parameters of one name: changes in thresholds (of a leak: in parts of the membrane a step)."""
+    """What rounding did to the parameters of one name: changes in thresholds (of a leak: in parts of the
+    membrane a step).
+    """
 
     name: str
     count: int
@@ -61,7 +68,14 @@ class Moved:
     def of(cls, name: str, before: REAL, after: REAL, clipped: int = 0) -> Moved:
         change = np.abs(after - before)
         # single precision is what files hold: a change that it cannot show is none
-        return cls(name, change.size, int((change > 1e-6 * np.abs(before)).sum()), float(change.max(initial=0)), float(change.mean()), clipped)
+        return cls(
+            name,
+            change.size,
+            int((change > 1e-6 * np.abs(before)).sum()),
+            float(change.max(initial=0)),
+            float(change.mean()),
+            clipped,
+        )
 
 
 @dataclass(frozen=True)
@@ -76,44 +90,68 @@ class Imported:
         return {"network": self.network.to_dict(), "parameters": [asdict(m) for m in self.moved]}
 
 
-# -- export ---------------------------------------------------------------------------------------------------------------
+# -- export ----------------------------------------------------------------------------------------
 def to_graph(network: Network, weights: Mapping[str, Raw], *, dt: float = DT) -> nir.NIRGraph:
     """ValueError names what NIR cannot say."""
     weights = network.check_weights(weights)
     for p in network.populations:
         if p.kind in ("softmax", "relay"):
-            raise ValueError(f"population {p.name!r}: NIR has no {p.kind} neurons; a network with a memory cannot be exported")
+            raise ValueError(
+                f"population {p.name!r}: NIR has no {p.kind} neurons; a network with a memory cannot be exported"
+            )
         if p.kind == "constant" and p.size > 1:
-            raise ValueError(f"population {p.name!r}: NIR has one bias a neuron, {p.size} constants cannot be exported")
+            raise ValueError(
+                f"population {p.name!r}: NIR has one bias a neuron, {p.size} constants cannot be exported"
+            )
     schedule, one = network.schedule, float(network.numerics.one)
     nodes: dict[str, Any] = {p.name: nir.Input(input_type=[p.size]) for p in network.inputs}
     edges: list[tuple[str, str]] = []
     for p in network.lif:
         v = np.full(p.size, schedule.threshold)
         if schedule.leak:
-            r = np.full(p.size, 2.0 ** schedule.leak)
+            r = np.full(p.size, 2.0**schedule.leak)
             nodes[p.name] = nir.LIF(tau=dt * r, r=r, v_leak=0 * v, v_threshold=v, v_reset=0 * v)
         else:
             nodes[p.name] = nir.IF(r=np.ones(p.size), v_threshold=v, v_reset=0 * v)
         biases = [s for s in network.synapses if s.post == p.name and network[s.pre].kind == "constant"]
         if len(biases) > 1:
-            raise ValueError(f"population {p.name!r}: NIR has one bias a neuron, it has {' and '.join(s.name for s in biases)}")
-        forward = [(s.name, s.pre, weights[s.name].T) for s in network.synapses if s.post == p.name and s not in biases]
-        back = [(s.name + BACK, s.post, weights[s.name]) for s in network.synapses if s.pre == p.name and s.feedback]
+            raise ValueError(
+                f"population {p.name!r}: NIR has one bias a neuron, it has {' and '.join(s.name for s in biases)}"
+            )
+        forward = [
+            (s.name, s.pre, weights[s.name].T)
+            for s in network.synapses
+            if s.post == p.name and s not in biases
+        ]
+        back = [
+            (s.name + BACK, s.post, weights[s.name])
+            for s in network.synapses
+            if s.pre == p.name and s.feedback
+        ]
         if biases and not forward + back:
-            raise ValueError(f"population {p.name!r} has a bias and no other synapse: NIR has no place for it")
+            raise ValueError(
+                f"population {p.name!r} has a bias and no other synapse: NIR has no place for it"
+            )
         bias = weights[biases[0].name][0] * (ONE / 256 / one) if biases else None
         for name, source, w in forward + back:
-            w = (w / one).astype(np.float32)                    # exact: 16 bits, and 24 with a bias's 255/256
-            nodes[name] = nir.Linear(weight=w) if bias is None else nir.Affine(weight=w, bias=bias.astype(np.float32))
+            w = (w / one).astype(np.float32)  # exact: 16 bits, and 24 with a bias's 255/256
+            nodes[name] = (
+                nir.Linear(weight=w) if bias is None else nir.Affine(weight=w, bias=bias.astype(np.float32))
+            )
             edges += [(source, name), (name, p.name)]
             bias = None
     out = f"{network.output}-out"
     nodes[out] = nir.Output(output_type=[network.n_outputs])
     edges.append((network.output, out))
-    own = {"dt": dt, "populations": [p.name for p in network.populations], "constant": [p.name for p in network.populations if p.kind == "constant"],
-           "synapses": {s.name: s.rate_scale for s in network.synapses}, "schedule": asdict(network.schedule), "numerics": asdict(network.numerics),
-           "open": OPEN}
+    own = {
+        "dt": dt,
+        "populations": [p.name for p in network.populations],
+        "constant": [p.name for p in network.populations if p.kind == "constant"],
+        "synapses": {s.name: s.rate_scale for s in network.synapses},
+        "schedule": asdict(network.schedule),
+        "numerics": asdict(network.numerics),
+        "open": OPEN,
+    }
     return nir.NIRGraph(nodes, edges, metadata={OWN: json.dumps(own)})
 
 
@@ -124,15 +162,24 @@ def save(path: Path, network: Network, weights: Mapping[str, Raw], *, dt: float 
     write_bytes(path, buffer.getvalue())
 
 
-# -- import ---------------------------------------------------------------------------------------------------------------
-def load(path: Path, *, dt: float | None = None, schedule: Mapping[str, Any] | None = None, fraction: int | None = None) -> Imported:
-    """``schedule``: fields that replace the file's or the default ones.  ``dt``: seconds a step, where the file does not say.
+# -- import ----------------------------------------------------------------------------------------
+def load(
+    path: Path,
+    *,
+    dt: float | None = None,
+    schedule: Mapping[str, Any] | None = None,
+    fraction: int | None = None,
+) -> Imported:
+    """``schedule``: fields that replace the file's or the default ones.
+
+    ``dt``: seconds a step, where the file does not say.
 
     ValueError names the node that this network cannot have, or the file when it is not NIR.
     """
     content = path.read_bytes()
     try:
-        graph = nir.read(io.BytesIO(content), type_check=False)        # frameworks write scalars for whole layers
+        # frameworks write scalars for whole layers
+        graph = nir.read(io.BytesIO(content), type_check=False)
     except Exception as e:
         raise ValueError(f"{path} is not a NIR file: {e}") from e
     return from_graph(graph, dt=dt, schedule=schedule, fraction=fraction)
@@ -140,7 +187,9 @@ def load(path: Path, *, dt: float | None = None, schedule: Mapping[str, Any] | N
 
 @dataclass(frozen=True)
 class _Neurons:
-    """A layer as this network has it: gain (n,) of its input and constant drive (n,), both in thresholds, and the part lost each step (n,)."""
+    """A layer as this network has it: gain (n,) of its input and constant drive (n,), both in thresholds,
+    and the part lost each step (n,).
+    """
 
     gain: REAL
     drive: REAL
@@ -158,17 +207,23 @@ def _neurons(name: str, node: Any, n: int, dt: float) -> _Neurons:
     if (threshold <= 0).any():
         raise ValueError(f"node {name!r}: thresholds must be above 0, not {threshold.min():g}")
     if np.any(full(node.v_reset)):
-        raise ValueError(f"node {name!r}: neurons here reset to 0, or by their threshold, not to {full(node.v_reset)[0]:g}")
+        raise ValueError(
+            f"node {name!r}: neurons here reset to 0, or by their threshold, not to {full(node.v_reset)[0]:g}"
+        )
     if isinstance(node, nir.IF):
         return _Neurons(full(node.r) / threshold, np.zeros(n), np.zeros(n))
     loss = dt / full(node.tau_mem if isinstance(node, nir.CubaLIF) else node.tau)
     if (loss > 1).any():
-        raise ValueError(f"node {name!r}: tau = {dt / loss.max():g} s is shorter than a step of {dt:g} s; give the time step it was made for (--dt)")
+        raise ValueError(
+            f"node {name!r}: tau = {dt / loss.max():g} s is shorter than a step of {dt:g} s; give the time step it was made for (--dt)"
+        )
     gain = full(node.r) * loss
     if isinstance(node, nir.CubaLIF):
         filtering = 1 - dt / full(node.tau_syn)
         if np.abs(filtering).max() > 1e-3:
-            raise ValueError(f"node {name!r}: synapses here have no current that lasts, and its tau_syn is not one step of {dt:g} s")
+            raise ValueError(
+                f"node {name!r}: synapses here have no current that lasts, and its tau_syn is not one step of {dt:g} s"
+            )
         gain = gain * full(node.w_in)
     return _Neurons(gain / threshold, full(node.v_leak) * loss / threshold, loss)
 
@@ -180,20 +235,34 @@ class _Reader:
         self.nodes: dict[str, Any] = dict(graph.nodes)
         self.edges: list[tuple[str, str]] = sorted(set(graph.edges))
         for name, node in self.nodes.items():
-            if not isinstance(node, (nir.Input, nir.Output, nir.Linear, nir.Affine, nir.IF, nir.LIF, nir.CubaLIF, nir.Flatten)):
-                raise ValueError(f"node {name!r} is a {type(node).__name__}: networks here are Linear and Affine layers of IF, LIF and CubaLIF "
-                                 "neurons")
+            if not isinstance(
+                node,
+                (nir.Input, nir.Output, nir.Linear, nir.Affine, nir.IF, nir.LIF, nir.CubaLIF, nir.Flatten),
+            ):
+                raise ValueError(
+                    f"node {name!r} is a {type(node).__name__}: networks here are Linear and Affine layers of IF, LIF and CubaLIF "
+                    "neurons"
+                )
         self.inputs = [n for n, node in self.nodes.items() if isinstance(node, nir.Input)]
         outputs = [n for n, node in self.nodes.items() if isinstance(node, nir.Output)]
         sources = {s for n in outputs for s in self._sources(n)}
         if len(sources) != 1 or not self._spikes(next(iter(sources))):
-            raise ValueError(f"a network here has one output layer of neurons, this graph has {', '.join(sorted(sources)) or 'none'}")
+            raise ValueError(
+                f"a network here has one output layer of neurons, this graph has {', '.join(sorted(sources)) or 'none'}"
+            )
         self.output = sources.pop()
-        self.dense = [(s, d, t) for d, node in self.nodes.items() if isinstance(node, (nir.Linear, nir.Affine)) for s in self._sources(d)
-                      for t in self._targets(d)]
+        self.dense = [
+            (s, d, t)
+            for d, node in self.nodes.items()
+            if isinstance(node, (nir.Linear, nir.Affine))
+            for s in self._sources(d)
+            for t in self._targets(d)
+        ]
         for s, d, t in self.dense:
             if not self._spikes(t) or not self._spikes(s) and s not in self.inputs:
-                raise ValueError(f"node {d!r} joins {s!r} to {t!r}: a layer of weights here has neurons behind it, and neurons or an input before it")
+                raise ValueError(
+                    f"node {d!r} joins {s!r} to {t!r}: a layer of weights here has neurons behind it, and neurons or an input before it"
+                )
             if self.nodes[d].weight.ndim != 2:
                 raise ValueError(f"node {d!r} has weights of {self.nodes[d].weight.ndim} dimensions, not 2")
         for a, b in self.edges:
@@ -235,7 +304,13 @@ class _Reader:
         return sorted(distance, key=lambda name: (distance[name], name))
 
 
-def from_graph(graph: Any, *, dt: float | None = None, schedule: Mapping[str, Any] | None = None, fraction: int | None = None) -> Imported:
+def from_graph(
+    graph: Any,
+    *,
+    dt: float | None = None,
+    schedule: Mapping[str, Any] | None = None,
+    fraction: int | None = None,
+) -> Imported:
     """See :func:`load`."""
     read, own = _Reader(graph), _own(graph)
     dt = own.get("dt", DT) if dt is None else dt
@@ -244,7 +319,9 @@ def from_graph(graph: Any, *, dt: float | None = None, schedule: Mapping[str, An
     numerics = Numerics(**own.get("numerics", {}))
     if fraction is not None:
         numerics = replace(numerics, fraction=fraction)
-    layers = {name: _neurons(name, read.nodes[name], sizes[name], dt) for name in order if name not in read.inputs}
+    layers = {
+        name: _neurons(name, read.nodes[name], sizes[name], dt) for name in order if name not in read.inputs
+    }
     leak, lost = _leak(layers)
     settings = Schedule(**{**own.get("schedule", {}), "leak": leak, **(schedule or {})})
     threshold, one = settings.threshold, numerics.one
@@ -253,42 +330,64 @@ def from_graph(graph: Any, *, dt: float | None = None, schedule: Mapping[str, An
     def rounded(name: str, real: REAL) -> Raw:
         """Codes of values in thresholds."""
         codes = numerics.weight.quantize(real * threshold)
-        clipped = int(((real * threshold * one > numerics.weight.hi + 0.5) | (real * threshold * one < numerics.weight.lo - 0.5)).sum())
+        clipped = int(
+            (
+                (real * threshold * one > numerics.weight.hi + 0.5)
+                | (real * threshold * one < numerics.weight.lo - 0.5)
+            ).sum()
+        )
         moved.append(Moved.of(name, real, codes / (one * threshold), clipped))
         return codes
 
     found: dict[tuple[str, str], tuple[str, Raw]] = {}
     for s, d, t in read.dense:
         if (s, t) in found:
-            raise ValueError(f"nodes {found[s, t][0]!r} and {d!r} both join {s!r} to {t!r}: add their weights")
-        found[s, t] = d, rounded(f"weights {d}", layers[t].gain[:, None] * np.asarray(read.nodes[d].weight, np.float64)).T
+            raise ValueError(
+                f"nodes {found[s, t][0]!r} and {d!r} both join {s!r} to {t!r}: add their weights"
+            )
+        found[s, t] = (
+            d,
+            rounded(f"weights {d}", layers[t].gain[:, None] * np.asarray(read.nodes[d].weight, np.float64)).T,
+        )
     synapses, weights = [], {}
     for (s, t), (d, codes) in found.items():
         other, back = found.get((t, s), ("", None))
         same = back is not None and np.array_equal(back.T, codes)
         if same and (d.endswith(BACK) or not other.endswith(BACK) and order.index(s) > order.index(t)):
-            continue                                            # it is the other one's way back
+            continue  # it is the other one's way back
         synapse = Synapse(_name(s), _name(t), feedback=same or s in read.inputs)
         synapses.append(synapse)
         weights[synapse.name] = codes
     constant = next(iter(own.get("constant", [])), BIAS)
     for name, layer in layers.items():
-        affine = [np.asarray(read.nodes[d].bias, np.float64) for _, d, t in read.dense if t == name and isinstance(read.nodes[d], nir.Affine)]
+        affine = [
+            np.asarray(read.nodes[d].bias, np.float64)
+            for _, d, t in read.dense
+            if t == name and isinstance(read.nodes[d], nir.Affine)
+        ]
         drive = layer.drive + sum((layer.gain * b for b in affine), np.zeros(sizes[name]))
         if affine or drive.any():
             synapse = Synapse(constant, _name(name))
             synapses.append(synapse)
             weights[synapse.name] = rounded(f"bias {name}", drive * (256 / ONE))[None]
-    moved.append(Moved.of("leak", lost, np.full(lost.shape, 2.0 ** -settings.leak if settings.leak else 0.0)))
+    moved.append(Moved.of("leak", lost, np.full(lost.shape, 2.0**-settings.leak if settings.leak else 0.0)))
     populations = [Population(_name(n), sizes[n], "input" if n in read.inputs else "lif") for n in order]
     if any(s.pre == constant for s in synapses):
         populations.append(Population(constant, 1, "constant"))
     scales: dict[str, float] = own.get("synapses", {})
     listed = _as_listed([p.name for p in populations], own.get("populations", []))
-    network = Network(tuple(sorted(populations, key=lambda p: listed.index(p.name))),
-                      tuple(replace(s, rate_scale=scales.get(s.name, 1.0))
-                            for s in sorted(synapses, key=lambda s: list(scales).index(s.name) if s.name in scales else len(scales))),
-                      _name(read.output), settings, numerics)
+    network = Network(
+        tuple(sorted(populations, key=lambda p: listed.index(p.name))),
+        tuple(
+            replace(s, rate_scale=scales.get(s.name, 1.0))
+            for s in sorted(
+                synapses, key=lambda s: list(scales).index(s.name) if s.name in scales else len(scales)
+            )
+        ),
+        _name(read.output),
+        settings,
+        numerics,
+    )
     return Imported(network, network.check_weights(weights), tuple(moved))
 
 
@@ -319,14 +418,22 @@ def _leak(layers: Mapping[str, _Neurons]) -> tuple[int, REAL]:
     return min(LEAKS, key=lambda k: float(np.abs(lost - (2.0**-k if k else 0.0)).mean())), lost
 
 
-def convert(source: Path, target: Path, *, dt: float | None = None, schedule: Mapping[str, Any] | None = None,
-            fraction: int | None = None) -> Imported | None:
+def convert(
+    source: Path,
+    target: Path,
+    *,
+    dt: float | None = None,
+    schedule: Mapping[str, Any] | None = None,
+    fraction: int | None = None,
+) -> Imported | None:
     """From .npz to .nir, or from .nir to .npz: then with what rounding did."""
     match source.suffix, target.suffix:
         case ".npz", ".nir":
             given = [*(schedule or {}), *(["fraction"] if fraction else [])]
             if given:
-                raise ValueError(f"{source} has phases and formats of its own: leave out --{', --'.join(given)}")
+                raise ValueError(
+                    f"{source} has phases and formats of its own: leave out --{', --'.join(given)}"
+                )
             network, weights = networks.load(source)
             save(target, network, weights, dt=DT if dt is None else dt)
             return None

@@ -1,4 +1,5 @@
 """Files of results: written whole or not at all, and what they were made with."""
+
 from __future__ import annotations
 
 import json
@@ -48,8 +49,15 @@ def write_json(path: Path, content: Any) -> None:
 
 def machine() -> dict[str, Any]:
     """What a measured time or speed depends on."""
-    return {"equilif": version(), "python": platform.python_version(), "numpy": np.__version__, "numba": metadata.version("numba"),
-            "system": platform.system(), "processor": _processor(), "cpus": os.cpu_count()}
+    return {
+        "equilif": version(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "numba": metadata.version("numba"),
+        "system": platform.system(),
+        "processor": _processor(),
+        "cpus": os.cpu_count(),
+    }
 
 
 def _processor() -> str:

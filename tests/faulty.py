@@ -1,4 +1,7 @@
-"""A port between program and device on which frames get lost, damaged and doubled, either way: for tests and for demonstrations."""
+"""A port between program and device on which frames get lost, damaged and doubled, either way: for tests and
+for demonstrations.
+"""
+
 from __future__ import annotations
 
 import random
@@ -16,7 +19,9 @@ class Faulty:
 
     def __init__(self, port: Port, rate: float, rng: random.Random):
         self.port, self.rate, self.rng = port, rate, rng
-        self.faults: Counter[str] = Counter({f"{fault} {way}": 0 for fault in ("lost", "damaged", "doubled") for way in ("out", "in")})
+        self.faults: Counter[str] = Counter(
+            {f"{fault} {way}": 0 for fault in ("lost", "damaged", "doubled") for way in ("out", "in")}
+        )
         self._out, self._in, self._ready = b"", b"", b""
 
     def write(self, data: bytes, /) -> int:
@@ -28,7 +33,9 @@ class Faulty:
 
     def read(self, size: int = 1, /) -> bytes:
         if not self._ready:
-            *packets, self._in = (self._in + self.port.read(max(1, getattr(self.port, "in_waiting", 1)))).split(END)
+            *packets, self._in = (
+                self._in + self.port.read(max(1, getattr(self.port, "in_waiting", 1)))
+            ).split(END)
             self._ready = b"".join(self._spoil(packet, "in") for packet in packets)
         out, self._ready = self._ready[:size], self._ready[size:]
         return out
@@ -44,6 +51,12 @@ class Faulty:
             return line + line
         if fault == "lost":
             return b""
-        at = self.rng.randrange(len(line))               # a bit flipped, a byte lost or put in: the END may be the one
-        return self.rng.choice((line[:at] + bytes((line[at] ^ 1 << self.rng.randrange(8),)) + line[at + 1:], line[:at] + line[at + 1:],
-                                line[:at] + self.rng.randbytes(1) + line[at:]))
+        # a bit flipped, a byte lost or put in: the END may be the one
+        at = self.rng.randrange(len(line))
+        return self.rng.choice(
+            (
+                line[:at] + bytes((line[at] ^ 1 << self.rng.randrange(8),)) + line[at + 1 :],
+                line[:at] + line[at + 1 :],
+                line[:at] + self.rng.randbytes(1) + line[at:],
+            )
+        )

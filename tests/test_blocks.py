@@ -1,7 +1,11 @@
-"""Each block's RTL equals its golden function, exactly, under stalls; cycles are counted in the benches.  One bench a block: sim/<block>.py."""
+"""Each block's RTL equals its golden function, exactly, under stalls; cycles are counted in the benches.
+One bench a block: sim/<block>.py.
+"""
+
 import dataclasses
 
 import pytest
+
 from equilif_golden.engine.isa import EngineConfig
 from equilif_golden.fixed import DEFAULT, Numerics
 from equilif_hdl.blocks.lif import Lif
@@ -22,7 +26,15 @@ WIDE = dataclasses.replace(ENGINE, lanes=16, weight_stages=2, early=True)
 
 
 @pytest.mark.parametrize("numerics", [DEFAULT, NARROW], ids=["default", "narrow"])
-@pytest.mark.parametrize("block, bench", [(Lif, "equilif_sim.blocks.lif"), (Measure, "equilif_sim.blocks.rate"), (Relay, "equilif_sim.blocks.relay")], ids=["lif", "rate", "relay"])
+@pytest.mark.parametrize(
+    "block, bench",
+    [
+        (Lif, "equilif_sim.blocks.lif"),
+        (Measure, "equilif_sim.blocks.rate"),
+        (Relay, "equilif_sim.blocks.relay"),
+    ],
+    ids=["lif", "rate", "relay"],
+)
 def test_lane_block(block, bench, numerics, tmp_path):
     assert simulate(block(numerics), bench, tmp_path, config=numerics, simulator="icarus")
 
@@ -35,23 +47,44 @@ def test_moved(tmp_path):
 def test_sequencer_without_memories(early, tmp_path):
     """A loop deep, or two where phases may end early."""
     config = dataclasses.replace(SINGLE_PORT, early=early)
-    assert config.loops == 1 + early and simulate(Sequencer(config), "equilif_sim.engine.sequencer", tmp_path, config=config, simulator="icarus")
+    assert config.loops == 1 + early and simulate(
+        Sequencer(config), "equilif_sim.engine.sequencer", tmp_path, config=config, simulator="icarus"
+    )
 
 
-@pytest.mark.parametrize("lanes, numerics", [(4, NARROW), (4, DEFAULT), (8, DEFAULT), (16, DEFAULT)], ids=["narrow", "P4", "P8", "P16"])
+@pytest.mark.parametrize(
+    "lanes, numerics",
+    [(4, NARROW), (4, DEFAULT), (8, DEFAULT), (16, DEFAULT)],
+    ids=["narrow", "P4", "P8", "P16"],
+)
 def test_softmax(lanes, numerics, tmp_path):
     config = dataclasses.replace(ENGINE, lanes=lanes, numerics=numerics)
-    assert simulate(Softmax(config), "equilif_sim.blocks.softmax", tmp_path, config=config, simulator="icarus") == 4
+    assert (
+        simulate(Softmax(config), "equilif_sim.blocks.softmax", tmp_path, config=config, simulator="icarus")
+        == 4
+    )
 
 
 def test_reciprocal(tmp_path):
-    assert simulate(Reciprocal(18), "equilif_sim.blocks.reciprocal", tmp_path, config={"first": 0, "last": 1 << 12}, simulator="icarus")
+    assert simulate(
+        Reciprocal(18),
+        "equilif_sim.blocks.reciprocal",
+        tmp_path,
+        config={"first": 0, "last": 1 << 12},
+        simulator="icarus",
+    )
 
 
 @pytest.mark.long
 def test_every_reciprocal(tmp_path):
     """All sums that 1,032 neurons can make."""
-    assert simulate(Reciprocal(18), "equilif_sim.blocks.reciprocal", tmp_path, config={"first": 0, "last": 1 << 18}, simulator="verilator")
+    assert simulate(
+        Reciprocal(18),
+        "equilif_sim.blocks.reciprocal",
+        tmp_path,
+        config={"first": 0, "last": 1 << 18},
+        simulator="verilator",
+    )
 
 
 @pytest.mark.parametrize("registers", [0, 1, 2])
@@ -59,12 +92,25 @@ def test_every_reciprocal(tmp_path):
 @pytest.mark.parametrize("numerics", [DEFAULT, NARROW], ids=["default", "narrow"])
 def test_plasticity(numerics, signed, registers, tmp_path):
     block = Plasticity(numerics, registers=registers, signed_values=signed)
-    assert simulate(block, "equilif_sim.blocks.plasticity", tmp_path, simulator="icarus",
-                    config={**dataclasses.asdict(numerics), "signed": signed, "latency": block.latency})
+    assert simulate(
+        block,
+        "equilif_sim.blocks.plasticity",
+        tmp_path,
+        simulator="icarus",
+        config={**dataclasses.asdict(numerics), "signed": signed, "latency": block.latency},
+    )
 
 
 @pytest.mark.parametrize("config", [ENGINE, SINGLE_PORT, WIDE], ids=["P4", "P4-single-port", "P16"])
-@pytest.mark.parametrize("block, bench", [(WeightArray, "equilif_sim.engine.weights"), (Scanner, "equilif_sim.engine.scan"), (Walker, "equilif_sim.engine.walk"), (Sequencer, "equilif_sim.engine.sequencer")],
-                         ids=["weights", "scan", "walk", "sequencer"])
+@pytest.mark.parametrize(
+    "block, bench",
+    [
+        (WeightArray, "equilif_sim.engine.weights"),
+        (Scanner, "equilif_sim.engine.scan"),
+        (Walker, "equilif_sim.engine.walk"),
+        (Sequencer, "equilif_sim.engine.sequencer"),
+    ],
+    ids=["weights", "scan", "walk", "sequencer"],
+)
 def test_engine_block(block, bench, config, tmp_path):
     assert simulate(block(config), bench, tmp_path, config=config, simulator="icarus")

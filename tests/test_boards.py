@@ -1,7 +1,9 @@
-"""Boards: every board elaborates and holds the network it claims; identity of a build; what is said when a build cannot be.
+"""Boards: every board elaborates and holds the network it claims; identity of a build; what is said when a
+build cannot be.
 
 Place and route itself takes minutes a board:  pytest -m long tests/test_boards.py
 """
+
 from __future__ import annotations
 
 import json
@@ -40,7 +42,7 @@ def plans() -> dict[str, Plan]:
     return {name: Plan.of(board) for name, board in BOARDS.items()}
 
 
-# -- what a board claims ---------------------------------------------------------------------------------------------------------
+# -- what a board claims ---------------------------------------------------------------------------
 @every_board
 def test_claimed_network_fits_and_is_near_the_limit(board):
     compiled = Compiled(Network.chain(*board.network), board.config)
@@ -56,14 +58,19 @@ def test_device_holds_the_engine_and_not_a_larger_one(board, tmp_path, monkeypat
     """Refused before anything is run: there are no tools on this PATH."""
     monkeypatch.setenv("PATH", str(tmp_path))
     assert not board.device.shortage(board.config)
-    with pytest.raises(DoesNotFit, match=rf"too small for this engine .*[\d,]+ {board.device.family.block_name} of {board.device.blocks}"):
+    with pytest.raises(
+        DoesNotFit,
+        match=rf"too small for this engine .*[\d,]+ {board.device.family.block_name} of {board.device.blocks}",
+    ):
         build(board.resized(weights=5 * board.config.n_weights), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_multipliers_and_logic_that_are_short(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(DoesNotFit, match=r"needs about [\d,]+ ICESTORM_LC of 5,280, .* 16 ICESTORM_DSP of 8$"):
+    with pytest.raises(
+        DoesNotFit, match=r"needs about [\d,]+ ICESTORM_LC of 5,280, .* 16 ICESTORM_DSP of 8$"
+    ):
         build(BOARDS["icebreaker"].resized(lanes=8), tmp_path / "out")
     with pytest.raises(DoesNotFit, match=r"needs about [\d,]+ ICESTORM_LC of 5,280$"):
         build(BOARDS["icebreaker"].resized(softmax=True), tmp_path / "out")
@@ -81,7 +88,9 @@ def test_elaborates(board, plans):
     assert "attribute \\ram_style" in plan.files["top.il"]
     for pass_ in board.after_read:
         assert pass_ in plan.files["top.ys"]
-    assert not set(plan.tools) - set(builder.PACKAGES) - set(builder.PIP), "a tool without a package name in its error message"
+    assert not set(plan.tools) - set(builder.PACKAGES) - set(builder.PIP), (
+        "a tool without a package name in its error message"
+    )
 
 
 @every_board
@@ -93,7 +102,9 @@ def test_pll_makes_the_clock(board):
     else:
         other = board.clock.dividers.find(f_in, board.clock_hz)
         assert f_in / other.i * other.fb == board.clock_hz
-    assert board.clock_hz / board.baud == uart_divisor(board.clock_hz, board.baud), "a board's baud rate is exact"
+    assert board.clock_hz / board.baud == uart_divisor(board.clock_hz, board.baud), (
+        "a board's baud rate is exact"
+    )
 
 
 def test_clocks_that_cannot_be_made():
@@ -106,7 +117,7 @@ def test_clocks_that_cannot_be_made():
         uart_divisor(9e6, 2_000_000)
 
 
-# -- identity --------------------------------------------------------------------------------------------------------------------
+# -- identity --------------------------------------------------------------------------------------
 def test_build_id_is_of_plan_and_tools(plans):
     board = BOARDS["icebreaker"]
     plan = plans[board.name]
@@ -116,24 +127,41 @@ def test_build_id_is_of_plan_and_tools(plans):
     assert Plan.of(replace(board, synth_opts="-dsp")).digest(VERSIONS) != same
     assert Plan.of(replace(board, baud=1_000_000)).digest(VERSIONS) != same
     assert 0 <= same < 1 << 32
-    assert not [name for name, text in plan.files.items() if str(Path.cwd()) in text], "a path would make the id differ by machine"
+    assert not [name for name, text in plan.files.items() if str(Path.cwd()) in text], (
+        "a path would make the id differ by machine"
+    )
 
 
 def test_build_id_is_in_the_bitstream(plans):
     board = BOARDS["icebreaker"]
     with_id = Plan.of(board, 0xDEADBEEF)
     assert with_id.files["top.il"] != plans[board.name].files["top.il"]
-    assert {k: v for k, v in with_id.files.items() if k != "top.il"} == {k: v for k, v in plans[board.name].files.items() if k != "top.il"}
+    assert {k: v for k, v in with_id.files.items() if k != "top.il"} == {
+        k: v for k, v in plans[board.name].files.items() if k != "top.il"
+    }
 
 
-# -- a build with tools that only pretend ------------------------------------------------------------------------------------------
+# -- a build with tools that only pretend ----------------------------------------------------------
 def report(f_max: float) -> str:
-    path = [{"type": kind, "delay": delay, "from": {"cell": "a"}, "to": {"cell": to}}
-            for kind, delay, to in (("clk-to-q", 1.0, "a"), ("routing", 2.0, "b"), ("logic", 0.5, "b"), ("setup", 0.25, "c"))]
-    return json.dumps({
-        "fmax": {"clk": {"achieved": f_max, "constraint": 24.0}}, "critical_paths": [{"from": "posedge clk", "to": "posedge clk", "path": path}],
-        "utilization": {"ICESTORM_LC": {"used": 5000, "available": 5280}, "SB_WARMBOOT": {"used": 0, "available": 1}},
-    })
+    path = [
+        {"type": kind, "delay": delay, "from": {"cell": "a"}, "to": {"cell": to}}
+        for kind, delay, to in (
+            ("clk-to-q", 1.0, "a"),
+            ("routing", 2.0, "b"),
+            ("logic", 0.5, "b"),
+            ("setup", 0.25, "c"),
+        )
+    ]
+    return json.dumps(
+        {
+            "fmax": {"clk": {"achieved": f_max, "constraint": 24.0}},
+            "critical_paths": [{"from": "posedge clk", "to": "posedge clk", "path": path}],
+            "utilization": {
+                "ICESTORM_LC": {"used": 5000, "available": 5280},
+                "SB_WARMBOOT": {"used": 0, "available": 1},
+            },
+        }
+    )
 
 
 @pytest.fixture
@@ -159,7 +187,11 @@ def test_build_tries_seeds_until_the_clock_is_met(tools, tmp_path):
     lines: list[str] = []
     result = build(BOARDS["icebreaker"], tmp_path / "out", seed=2, progress=lines.append)
     assert result.seed == 4 and result.timing.f_max == 24.0 and result.timing.met
-    assert result.timing.path_ns == 3.75 and result.timing.logic_ns == 1.75 and result.timing.path == ("a", "b", "c")
+    assert (
+        result.timing.path_ns == 3.75
+        and result.timing.logic_ns == 1.75
+        and result.timing.path == ("a", "b", "c")
+    )
     assert result.utilisation == {"ICESTORM_LC": (5000, 5280)}
     assert any(line.startswith("nextpnr-ice40 seed 4: ") for line in lines) and "yosys ..." in lines
     manifest = json.loads(result.manifest.read_text())
@@ -171,13 +203,19 @@ def test_build_tries_seeds_until_the_clock_is_met(tools, tmp_path):
 
 
 def test_timing_not_met(tools, tmp_path):
-    with pytest.raises(TimingNotMet, match=r"24 MHz were not reached with seeds 1\.\.3; best 23.00 MHz with seed 3, through a > b > c"):
+    with pytest.raises(
+        TimingNotMet,
+        match=r"24 MHz were not reached with seeds 1\.\.3; best 23.00 MHz with seed 3, through a > b > c",
+    ):
         build(BOARDS["icebreaker"], tmp_path / "out", retries=3)
     assert not (tmp_path / "out" / "manifest.json").exists(), "no manifest without a bitstream"
 
 
 def test_does_not_fit(tools, tmp_path):
-    tools("nextpnr-ice40", "echo 'Info: \t         ICESTORM_LC:  5617/ 5280   106%' > top.tim; echo 'ERROR: no BELs remaining' >&2; exit 1")
+    tools(
+        "nextpnr-ice40",
+        "echo 'Info: \t         ICESTORM_LC:  5617/ 5280   106%' > top.tim; echo 'ERROR: no BELs remaining' >&2; exit 1",
+    )
     with pytest.raises(DoesNotFit, match="it needs 5,617 ICESTORM_LC of 5,280"):
         build(BOARDS["icebreaker"], tmp_path / "out")
 
@@ -192,7 +230,10 @@ def test_missing_tool_is_named_with_its_package(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("ICEPACK", "no-such-icepack")
     monkeypatch.setenv("YOSYS", "true")
     monkeypatch.setenv("NEXTPNR_ICE40", "true")
-    with pytest.raises(MissingTool, match="no-such-icepack is not on the PATH: .*sudo apt install fpga-icestorm.* variable ICEPACK"):
+    with pytest.raises(
+        MissingTool,
+        match="no-such-icepack is not on the PATH: .*sudo apt install fpga-icestorm.* variable ICEPACK",
+    ):
         build(BOARDS["icebreaker"], tmp_path / "out")
     assert main(["icebreaker", "--out", str(tmp_path / "out")]) == 1
     assert "fpga-icestorm" in capsys.readouterr().err
@@ -205,7 +246,7 @@ def test_report_takes_the_slowest_clock():
     assert (timing.f_max, timing.constraint, timing.met) == (50.0, 100.0, False)
 
 
-# -- the real thing ----------------------------------------------------------------------------------------------------------------
+# -- the real thing --------------------------------------------------------------------------------
 @pytest.mark.long
 @every_board
 def test_places_and_routes(board, tmp_path):

@@ -1,7 +1,9 @@
 """The engine behind AXI equals the golden bus model, answer by answer and memory by memory."""
+
 import dataclasses
 
 import pytest
+
 from equilif_golden.engine.isa import EngineConfig
 from equilif_hdl.link.bus import AxiEngine
 from equilif_sim.tools.run import simulate
@@ -9,14 +11,32 @@ from equilif_sim.tools.run import simulate
 SMALL = EngineConfig(lanes=4, tiles=24, value_groups=16, state_groups=8, program_words=128)
 CONFIGS = {
     "P4-single-port": (dataclasses.replace(SMALL, single_port=True, forwarding=False), "icarus", 8, 300),
-    "P8-registered": (dataclasses.replace(SMALL, lanes=8, tiles=16, weight_stages=2, counters=True), "verilator", 12, 400),
+    "P8-registered": (
+        dataclasses.replace(SMALL, lanes=8, tiles=16, weight_stages=2, counters=True),
+        "verilator",
+        12,
+        400,
+    ),
 }
 
 
 def bench(name, tmp_path, times=1):
     config, simulator, programs, accesses = CONFIGS[name]
-    assert simulate(AxiEngine(config, build_id=0xC0FFEE), "equilif_sim.link.bus", tmp_path, simulator=simulator,
-                    config={"engine": dataclasses.asdict(config), "seed": 1, "programs": times * programs, "accesses": times * accesses}) == 4
+    assert (
+        simulate(
+            AxiEngine(config, build_id=0xC0FFEE),
+            "equilif_sim.link.bus",
+            tmp_path,
+            simulator=simulator,
+            config={
+                "engine": dataclasses.asdict(config),
+                "seed": 1,
+                "programs": times * programs,
+                "accesses": times * accesses,
+            },
+        )
+        == 4
+    )
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -2,6 +2,7 @@
 
 Engines are compiled by Verilator once and cached; the same one serves all tests here.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -14,10 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from equilif_golden import network
-from equilif_golden.kernel import Kernel
-from equilif_golden.link.protocol import Region
-from equilif_golden.schedule import Schedule
 from typer.testing import CliRunner
 
 from equilif import cli, results
@@ -26,17 +23,47 @@ from equilif.data import sequences
 from equilif.training import train
 from equilif.training.presets import PRESETS, Memory, Preset
 from equilif.training.train import HISTORY, NETWORK, Training, digest
+from equilif_golden import network
+from equilif_golden.kernel import Kernel
+from equilif_golden.link.protocol import Region
+from equilif_golden.schedule import Schedule
 
-COMMANDS = ("train", "evaluate", "verify", "recall", "attend", "gradient", "rates", "deploy", "energy", "boards", "build", "flash", "simulate",
-            "ports", "identify", "save", "restore", "export", "demo", "info", "convert", "sweep")
+COMMANDS = (
+    "train",
+    "evaluate",
+    "verify",
+    "recall",
+    "attend",
+    "gradient",
+    "rates",
+    "deploy",
+    "energy",
+    "boards",
+    "build",
+    "flash",
+    "simulate",
+    "ports",
+    "identify",
+    "save",
+    "restore",
+    "export",
+    "demo",
+    "info",
+    "convert",
+    "sweep",
+)
 BOARD = "icebreaker"
 PNG = b"\x89PNG\r\n"
 
 
 def run(*arguments: object, code: int = 0) -> str:
     """What a command prints, wide enough not to wrap."""
-    done = CliRunner().invoke(cli.app, [str(a) for a in arguments], env={"COLUMNS": "250", "TERMINAL_WIDTH": "250"})
-    assert done.exit_code == code and isinstance(done.exception, SystemExit | None), f"{done.output}\n{done.exception!r}"
+    done = CliRunner().invoke(
+        cli.app, [str(a) for a in arguments], env={"COLUMNS": "250", "TERMINAL_WIDTH": "250"}
+    )
+    assert done.exit_code == code and isinstance(done.exception, SystemExit | None), (
+        f"{done.output}\n{done.exception!r}"
+    )
     return done.output
 
 
@@ -59,12 +86,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def one_engine() -> Iterator[None]:
     """Even an engine that is compiled takes seconds to find: its Verilog names it."""
     from equilif_sim import verilated
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(verilated, "_build", functools.cache(verilated._build))
         yield
 
 
-# -- help and errors ------------------------------------------------------------------------------------------------------
+# -- help and errors -------------------------------------------------------------------------------
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_teaches(command):
     said = run(command, "--help")
@@ -78,31 +106,42 @@ def test_help_lists_every_command():
 
 
 def test_help_imports_nothing_heavy():
-    code = ("import sys; sys.argv = ['equilif', '--help']\ntry:\n    import equilif.cli as c; c.main()\nexcept SystemExit: pass\n"
-            "print('heavy:', *[m for m in ('numpy', 'numba', 'torch', 'amaranth', 'matplotlib', 'sklearn') if m in sys.modules])")
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(cli.__file__).parent.parent)
+    code = (
+        "import sys; sys.argv = ['equilif', '--help']\ntry:\n    import equilif.cli as c; c.main()\nexcept SystemExit: pass\n"
+        "print('heavy:', *[m for m in ('numpy', 'numba', 'torch', 'amaranth', 'matplotlib', 'sklearn') if m in sys.modules])"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(cli.__file__).parent.parent,
+    )
     assert said.stdout.splitlines()[-1] == "heavy:"
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (("train", "mnist", "--data", "/nowhere"), "no mnist IDX files in /nowhere"),
-    (("train", "--eta", "5"), "is above the largest one"),
-    (("train", "--window", "6"), "window must be a power of two, not 6"),
-    (("train", "--early", "8", "--free", "20"), "free 20 must be a multiple of 8"),
-    (("verify", "--early", "8", "--board", BOARD), "this engine cannot (EngineConfig.early)"),
-    (("train", "--hidden", "5000"), "population 'output' has fan-in 5001"),
-    (("train", "--resume", "--out", "/nowhere"), "no run to resume in /nowhere"),
-    (("train", "--resume", "--eta", "0.1"), "a resumed run keeps its settings: leave out --eta"),
-    (("train", "imdb", "--data", "/nowhere"), "no aclImdb/train/pos in /nowhere"),
-    (("recall", "--stored", "5000"), "stored images must be 2..1437, not 5000"),
-    (("gradient", "vowels"), "gradient needs a network without a memory"),
-    (("evaluate", "/nowhere/network.npz"), "there is no /nowhere/network.npz"),
-    (("evaluate", __file__), "is not a network saved by equilif"),
-    (("verify", "--lanes", "3"), "lanes must be 2, 4, 8, 16 or 32, not 3"),
-    (("verify", "--board", "etch-a-sketch"), "board must be one of icebreaker"),
-    (("build", "etch-a-sketch"), "board must be one of icebreaker"),
-    (("demo", "--board", "etch-a-sketch"), "board must be one of icebreaker"),
-])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("train", "mnist", "--data", "/nowhere"), "no mnist IDX files in /nowhere"),
+        (("train", "--eta", "5"), "is above the largest one"),
+        (("train", "--window", "6"), "window must be a power of two, not 6"),
+        (("train", "--early", "8", "--free", "20"), "free 20 must be a multiple of 8"),
+        (("verify", "--early", "8", "--board", BOARD), "this engine cannot (EngineConfig.early)"),
+        (("train", "--hidden", "5000"), "population 'output' has fan-in 5001"),
+        (("train", "--resume", "--out", "/nowhere"), "no run to resume in /nowhere"),
+        (("train", "--resume", "--eta", "0.1"), "a resumed run keeps its settings: leave out --eta"),
+        (("train", "imdb", "--data", "/nowhere"), "no aclImdb/train/pos in /nowhere"),
+        (("recall", "--stored", "5000"), "stored images must be 2..1437, not 5000"),
+        (("gradient", "vowels"), "gradient needs a network without a memory"),
+        (("evaluate", "/nowhere/network.npz"), "there is no /nowhere/network.npz"),
+        (("evaluate", __file__), "is not a network saved by equilif"),
+        (("verify", "--lanes", "3"), "lanes must be 2, 4, 8, 16 or 32, not 3"),
+        (("verify", "--board", "etch-a-sketch"), "board must be one of icebreaker"),
+        (("build", "etch-a-sketch"), "board must be one of icebreaker"),
+        (("demo", "--board", "etch-a-sketch"), "board must be one of icebreaker"),
+    ],
+)
 def test_bad_input_is_one_line(arguments, message, tmp_path):
     if arguments[0] in ("train", "demo") and "--out" not in arguments:
         arguments = (*arguments, "--out", tmp_path / "out")
@@ -119,26 +158,44 @@ def test_a_network_too_large_for_a_board_says_by_how_much(tmp_path):
 def test_a_network_for_other_data_is_refused(tmp_path):
     other = network.Network.chain(5, 4, 3)
     network.save(tmp_path / "other.npz", other, other.initial_weights())
-    assert "the network has 5 inputs, the samples have 64 values" in refused("evaluate", tmp_path / "other.npz", "digits")
-    assert "has 5 inputs and 3 outputs, digits needs 64 and 10" in refused("verify", "--network", tmp_path / "other.npz")
+    assert "the network has 5 inputs, the samples have 64 values" in refused(
+        "evaluate", tmp_path / "other.npz", "digits"
+    )
+    assert "has 5 inputs and 3 outputs, digits needs 64 and 10" in refused(
+        "verify", "--network", tmp_path / "other.npz"
+    )
 
 
-@pytest.mark.parametrize("package, extra, arguments", [
-    ("torch", "torch", ("gradient",)), ("torch", "torch", ("rates",)), ("torch", "torch", ("deploy", ".")),
-    ("amaranth", "hdl,sim", ("verify",)), ("amaranth_boards", "hdl,boards", ("build", BOARD)),
-    ("sklearn", "data", ("train",)), ("nir", "nir", ("convert", "a.npz", "a.nir")), ("distributed", "sweep", ("sweep",)),
-])
+@pytest.mark.parametrize(
+    "package, extra, arguments",
+    [
+        ("torch", "torch", ("gradient",)),
+        ("torch", "torch", ("rates",)),
+        ("torch", "torch", ("deploy", ".")),
+        ("amaranth", "hdl,sim", ("verify",)),
+        ("amaranth_boards", "hdl,boards", ("build", BOARD)),
+        ("sklearn", "data", ("train",)),
+        ("nir", "nir", ("convert", "a.npz", "a.nir")),
+        ("distributed", "sweep", ("sweep",)),
+    ],
+)
 def test_a_missing_package_names_its_extra(package, extra, arguments):
     code = f"import sys; sys.modules[{package!r}] = None; sys.argv[1:] = {list(arguments)!r}; import equilif.cli as c; c.main()"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(cli.__file__).parent.parent)
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(cli.__file__).parent.parent
+    )
     assert said.returncode == 2
     assert said.stderr.count("\n") == 1 and f"pip install 'equilif[{extra}]'" in said.stderr
 
 
 def test_training_needs_no_matplotlib(tmp_path):
-    code = (f"import sys; sys.modules['matplotlib'] = None; sys.argv[1:] = ['train', '--epochs', '1', '--out', {str(tmp_path)!r}]; "
-            "import equilif.cli as c; c.main()")
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(cli.__file__).parent.parent)
+    code = (
+        f"import sys; sys.modules['matplotlib'] = None; sys.argv[1:] = ['train', '--epochs', '1', '--out', {str(tmp_path)!r}]; "
+        "import equilif.cli as c; c.main()"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(cli.__file__).parent.parent
+    )
     assert said.returncode == 0 and "pip install 'equilif[plot]'" in said.stdout
     assert {p.name for p in tmp_path.iterdir()} == {NETWORK, HISTORY}
 
@@ -154,9 +211,12 @@ def test_verilog_needs_a_yosys(monkeypatch):
     assert "Could not find an acceptable Yosys" in refused("verify", "--lanes", 2)
 
 
-# -- train and evaluate ---------------------------------------------------------------------------------------------------
+# -- train and evaluate ----------------------------------------------------------------------------
 def test_training_learns_and_saves_everything(trained):
-    printed, history = json.loads((trained / "printed.json").read_text()), json.loads((trained / HISTORY).read_text())
+    printed, history = (
+        json.loads((trained / "printed.json").read_text()),
+        json.loads((trained / HISTORY).read_text()),
+    )
     assert printed["command"] == "train" and printed["accuracy"] > 0.85
     assert printed["epochs"] == history["epochs"] and [r["epoch"] for r in history["epochs"]] == [1, 2]
     assert history["sizes"] == "64-64-10" and history["seed"] == PRESETS["digits"].seeds[0]
@@ -184,7 +244,9 @@ def test_a_run_that_is_done_can_be_resumed(trained):
 def test_resume_after_an_interruption_between_the_two_files(trained, tmp_path):
     """The history may be an epoch ahead of the network: that epoch is done again, to the same end."""
     preset = PRESETS["digits"]
-    first = Training.start(Preset.from_dict({**preset.to_dict(), "epochs": 2}), data.load("digits"), preset.seeds[0])
+    first = Training.start(
+        Preset.from_dict({**preset.to_dict(), "epochs": 2}), data.load("digits"), preset.seeds[0]
+    )
     first.epoch()
     first.save(tmp_path)
     (tmp_path / HISTORY).write_bytes((trained / HISTORY).read_bytes())
@@ -232,19 +294,39 @@ def test_evaluate_agrees_with_training(trained, tmp_path):
     confusion = np.array(found["confusion"])
     assert confusion.shape == (10, 10) and confusion.sum() == found["samples"] == 360
     assert np.trace(confusion) / 360 == found["accuracy"]
-    assert 0 < found["silent"]["hidden1"] < 1 and 0 <= found["full"]["hidden1"] < 0.5 and found["spikes_per_sample"] > 10
+    assert (
+        0 < found["silent"]["hidden1"] < 1
+        and 0 <= found["full"]["hidden1"] < 0.5
+        and found["spikes_per_sample"] > 10
+    )
 
 
 def test_early_ends_are_told(trained, tmp_path):
-    """Samples by the steps that they took, and the saving; a looser tolerance saves more; training tells its steps, also when resumed."""
+    """Samples by the steps that they took, and the saving; a looser tolerance saves more; training tells its
+    steps, also when resumed.
+    """
     saving = []
     for tolerance in (0, 16, 255):
-        said = run("evaluate", trained / NETWORK, "--early", tolerance, "--window", 4, "--watch", "output", "--json", tmp_path / "e.json")
+        said = run(
+            "evaluate",
+            trained / NETWORK,
+            "--early",
+            tolerance,
+            "--window",
+            4,
+            "--watch",
+            "output",
+            "--json",
+            tmp_path / "e.json",
+        )
         found = json.loads((tmp_path / "e.json").read_text())
         assert sum(found["steps"].values()) == 360 and found["most_steps"] == 24
         assert found["steps_per_sample"] == sum(int(k) * n for k, n in found["steps"].items()) / 360
         assert found["saving"] == 1 - found["steps_per_sample"] / 24
-        assert f"{found['steps_per_sample']:.1f} steps a sample of at most 24: {found['saving']:.1%} saved" in said
+        assert (
+            f"{found['steps_per_sample']:.1f} steps a sample of at most 24: {found['saving']:.1%} saved"
+            in said
+        )
         saving.append(found["saving"])
     assert 0 <= saving[0] < saving[1] < saving[2] == 1 - 8 / 24
     said = run("train", "digits", "--early", 16, "--window", 4, "--epochs", 1, "--out", tmp_path / "early")
@@ -259,9 +341,15 @@ def test_early_ends_are_told(trained, tmp_path):
 def test_presets_make_networks_and_come_back_from_json():
     for name, preset in PRESETS.items():
         assert preset.data == name in (*data.NAMES, *sequences.NAMES)
-        assert Preset.from_dict(json.loads(json.dumps(preset.to_dict()))) == preset and (preset.memory is not None) == (name in sequences.NAMES)
+        assert Preset.from_dict(json.loads(json.dumps(preset.to_dict()))) == preset and (
+            preset.memory is not None
+        ) == (name in sequences.NAMES)
         x, y = np.zeros((2, 0 if preset.memory else 64), np.uint8), np.array([0, 9])
-        tokens = network.TokenRows(np.zeros((1, 50), np.int16), np.zeros(2, np.int32), np.arange(3)) if preset.memory else None
+        tokens = (
+            network.TokenRows(np.zeros((1, 50), np.int16), np.zeros(2, np.int32), np.arange(3))
+            if preset.memory
+            else None
+        )
         net = preset.network(data.DataSet(name, x, y, x, y, tokens, tokens))
         for epoch in range(preset.epochs):
             Kernel(net, preset.initial_weights(net, 0), lr=preset.rate(epoch))
@@ -270,11 +358,13 @@ def test_presets_make_networks_and_come_back_from_json():
 def test_heads_begin_at_places_of_their_own():
     memory = Memory(tokens=4, heads=3, query=0, loading={"n_pos": 3})
     net = network.Network.attention(4, 5, 3, 2)
-    w = Preset(data="spoken", hidden=(), epochs=1, eta=0.01, decay=1, memory=memory).initial_weights(net, 0)["bias-query"]
+    w = Preset(data="spoken", hidden=(), epochs=1, eta=0.01, decay=1, memory=memory).initial_weights(net, 0)[
+        "bias-query"
+    ]
     np.testing.assert_array_equal(w.reshape(3, 5), np.eye(5, dtype=int)[2:] * 127 * 32)
 
 
-# -- sequences ------------------------------------------------------------------------------------------------------------
+# -- sequences -------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def snippets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Texts whose words tell their class, and vectors of four dimensions."""
@@ -282,11 +372,15 @@ def snippets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(0)
     words = [*(f"good{i}" for i in "abcd"), *(f"bad{i}" for i in "abcd"), *(f"word{i}" for i in "abcdefgh")]
     vectors = [(2 * w.startswith("good") - 2 * w.startswith("bad"), *rng.normal(size=3)) for w in words]
-    (folder / "glove.txt").write_text("".join(f"{w} {' '.join(map(str, v))}\n" for w, v in zip(words, vectors, strict=True)))
+    (folder / "glove.txt").write_text(
+        "".join(f"{w} {' '.join(map(str, v))}\n" for w, v in zip(words, vectors, strict=True))
+    )
     lines = []
     for i in range(300):
         telling = rng.choice(words[:4] if i % 2 else words[4:8], 2)
-        lines.append(f"{i}\t{0.5 if i % 2 else -0.5}\t{' '.join(rng.permutation([*telling, *rng.choice(words[8:], int(rng.integers(1, 9)))]))}\n")
+        lines.append(
+            f"{i}\t{0.5 if i % 2 else -0.5}\t{' '.join(rng.permutation([*telling, *rng.choice(words[8:], int(rng.integers(1, 9)))]))}\n"
+        )
     (folder / "movieReviewSnippets_GroundTruth.txt").write_text("".join(lines))
     return folder
 
@@ -299,19 +393,51 @@ def test_sequences_are_learned_resumed_evaluated_and_verified(snippets, trained,
     assert whole[-1]["test_accuracy"] > 0.9
     run("train", *options, "--epochs", 2, "--out", tmp_path / "parts")
     run("train", "--resume", "--epochs", 4, "--data", snippets, "--out", tmp_path / "parts", "snippets")
-    assert [e["weights"] for e in json.loads((tmp_path / "parts" / HISTORY).read_text())["epochs"]] == [e["weights"] for e in whole]
+    assert [e["weights"] for e in json.loads((tmp_path / "parts" / HISTORY).read_text())["epochs"]] == [
+        e["weights"] for e in whole
+    ]
     run("evaluate", tmp_path / "whole" / NETWORK, "--data", snippets, "--json", tmp_path / "e.json")
     assert json.loads((tmp_path / "e.json").read_text())["accuracy"] == whole[-1]["test_accuracy"]
-    said = run("attend", tmp_path / "whole" / NETWORK, "--sample", 5, "--data", snippets, "--out", tmp_path, "--json", tmp_path / "a.json")
+    said = run(
+        "attend",
+        tmp_path / "whole" / NETWORK,
+        "--sample",
+        5,
+        "--data",
+        snippets,
+        "--out",
+        tmp_path,
+        "--json",
+        tmp_path / "a.json",
+    )
     found = json.loads((tmp_path / "a.json").read_text())["samples"][0]
     p, telling = np.array(found["p"]), [w.startswith(("good", "bad")) for w in found["tokens"]]
-    assert p.shape == (8, len(telling)) and abs(p.sum(axis=1) - 1).max() < 0.1 and all(w in said for w in found["tokens"])
+    assert (
+        p.shape == (8, len(telling))
+        and abs(p.sum(axis=1) - 1).max() < 0.1
+        and all(w in said for w in found["tokens"])
+    )
     assert p[:, telling].mean() > 1.5 * p.mean(), "the queries look at the words that tell the class"
     assert (tmp_path / "attention.png").read_bytes().startswith(PNG)
     assert "only networks whose memory is loaded" in refused("attend", trained / NETWORK)
-    run("verify", "snippets", "--data", snippets, "--network", tmp_path / "whole" / NETWORK, "--samples", 20, "--json", tmp_path / "v.json")
+    run(
+        "verify",
+        "snippets",
+        "--data",
+        snippets,
+        "--network",
+        tmp_path / "whole" / NETWORK,
+        "--samples",
+        20,
+        "--json",
+        tmp_path / "v.json",
+    )
     found = json.loads((tmp_path / "v.json").read_text())
-    assert found["ok"] and found["training"]["samples"] == found["inference"]["samples"] == 20 and found["compared"]["weights"] > 0
+    assert (
+        found["ok"]
+        and found["training"]["samples"] == found["inference"]["samples"] == 20
+        and found["compared"]["weights"] > 0
+    )
 
 
 def test_mean_pooling_is_the_mean_token(snippets):
@@ -319,27 +445,47 @@ def test_mean_pooling_is_the_mean_token(snippets):
     d = s.mean_pooled(sigmas=2)
     means = np.array([s.table[s.train.sample(i)].mean(axis=0) for i in range(len(s.train))])
     z = np.clip((means - means.mean(axis=0)) / means.std(axis=0), -2, 2)
-    np.testing.assert_allclose(d.x_train.astype(int)[:, :4] - d.x_train[:, 4:].astype(int), 255 / 2 * z, atol=0.51)
+    np.testing.assert_allclose(
+        d.x_train.astype(int)[:, :4] - d.x_train[:, 4:].astype(int), 255 / 2 * z, atol=0.51
+    )
     assert not (d.x_train[:, :4] & d.x_train[:, 4:]).any() and d.tokens_train is None
 
 
-# -- recall ---------------------------------------------------------------------------------------------------------------
+# -- recall ----------------------------------------------------------------------------------------
 def test_recall_brings_images_back(tmp_path):
-    said = run("recall", "digits", "--stored", 50, "--blank", 0.25, "--out", tmp_path, "--json", tmp_path / "r.json")
+    said = run(
+        "recall", "digits", "--stored", 50, "--blank", 0.25, "--out", tmp_path, "--json", tmp_path / "r.json"
+    )
     found = json.loads((tmp_path / "r.json").read_text())
-    assert found["stored"] == 50 and found["fixed"]["nearest"] > 0.95 > found["hebb"]["nearest"] and f"{found['fixed']['exact']:.1%}" in said
+    assert (
+        found["stored"] == 50
+        and found["fixed"]["nearest"] > 0.95 > found["hebb"]["nearest"]
+        and f"{found['fixed']['exact']:.1%}" in said
+    )
     assert (tmp_path / "recall.png").read_bytes().startswith(PNG)
 
 
 def test_learning_rates_decay_as_they_say():
-    common = {"data": "digits", "hidden": (4,), "epochs": 5, "eta": 0.08, "decay": 0.5, "schedule": Schedule()}
-    rates = {form: [Preset(form=form, **common).rate(e) for e in range(5)] for form in ("exponential", "linear", "cosine")}
+    common = {
+        "data": "digits",
+        "hidden": (4,),
+        "epochs": 5,
+        "eta": 0.08,
+        "decay": 0.5,
+        "schedule": Schedule(),
+    }
+    rates = {
+        form: [Preset(form=form, **common).rate(e) for e in range(5)]
+        for form in ("exponential", "linear", "cosine")
+    }
     np.testing.assert_allclose(rates["exponential"], [0.08, 0.04, 0.02, 0.01, 0.005])
     np.testing.assert_allclose(rates["linear"], [0.08, 0.07, 0.06, 0.05, 0.04])
-    np.testing.assert_allclose(rates["cosine"], [0.08, 0.06 + 0.02 * 2**-0.5, 0.06, 0.06 - 0.02 * 2**-0.5, 0.04])
+    np.testing.assert_allclose(
+        rates["cosine"], [0.08, 0.06 + 0.02 * 2**-0.5, 0.06, 0.06 - 0.02 * 2**-0.5, 0.04]
+    )
 
 
-# -- gradient, build, info ------------------------------------------------------------------------------------------------
+# -- gradient, build, info -------------------------------------------------------------------------
 def test_gradient_reports_every_synapse(tmp_path):
     pytest.importorskip("torch")
     said = run("gradient", "--epochs", 1, "--samples", 100, "--json", tmp_path / "g.json")
@@ -352,11 +498,16 @@ def test_gradient_reports_every_synapse(tmp_path):
 def test_info_names_tools_and_engines(tmp_path):
     run("info", "--json", tmp_path / "i.json")
     found = json.loads((tmp_path / "i.json").read_text())
-    assert found["packages"]["numpy"] == np.__version__ and set(found["tools"]) >= {"verilator", "iverilog", "yosys", "nextpnr-ice40"}
+    assert found["packages"]["numpy"] == np.__version__ and set(found["tools"]) >= {
+        "verilator",
+        "iverilog",
+        "yosys",
+        "nextpnr-ice40",
+    }
     assert found["boards"][BOARD]["engine"]["lanes"] == 4
 
 
-# -- RTL ------------------------------------------------------------------------------------------------------------------
+# -- RTL -------------------------------------------------------------------------------------------
 def test_verify_finds_golden_and_rtl_equal(tmp_path):
     said = run("verify", "--samples", 60, "--board", BOARD, "--json", tmp_path / "v.json")
     found = json.loads((tmp_path / "v.json").read_text())
@@ -364,7 +515,8 @@ def test_verify_finds_golden_and_rtl_equal(tmp_path):
     assert found["training"]["samples"] == found["inference"]["samples"] == 60
     assert found["compared"]["predictions"] == found["compared"]["spike_counts"] == 120
     assert found["compared"]["rates"] == 60 * 2 * 74 + 60 * 74
-    assert found["compared"]["weights"] == 3 * network.Network.chain(64, 64, 10).n_weights          # at the start, after 50, at the end
+    # at the start, after 50, at the end
+    assert found["compared"]["weights"] == 3 * network.Network.chain(64, 64, 10).n_weights
     for kind in ("training", "inference"):
         assert found[kind]["cycles"] > found[kind]["ideal"] > 100 and found[kind]["spikes"] > 10
 
@@ -373,7 +525,17 @@ def test_verify_runs_a_network_without_feedback(tmp_path):
     """There is nothing to teach it, so test samples only."""
     forward = network.Network.chain(64, 12, 8, 10, feedback=False)
     network.save(tmp_path / NETWORK, forward, forward.initial_weights(scale=1.5))
-    said = run("verify", "--network", tmp_path / NETWORK, "--samples", 30, "--board", BOARD, "--json", tmp_path / "v.json")
+    said = run(
+        "verify",
+        "--network",
+        tmp_path / NETWORK,
+        "--samples",
+        30,
+        "--board",
+        BOARD,
+        "--json",
+        tmp_path / "v.json",
+    )
     found = json.loads((tmp_path / "v.json").read_text())
     assert "0 mismatches" in said and (found["training"]["samples"], found["inference"]["samples"]) == (0, 30)
     assert found["compared"]["rates"] == 30 * 30 and found["inference"]["spikes"] > 10
@@ -395,10 +557,14 @@ def faulty(monkeypatch: pytest.MonkeyPatch, sample: int, fault: object) -> None:
 
 
 def test_verify_names_the_first_wrong_weight(monkeypatch):
-    """The weight goes wrong after sample 7; the checkpoint sees it at sample 49 and the trace goes back.  Its input is always silent."""
+    """The weight goes wrong after sample 7; the checkpoint sees it at sample 49 and the trace goes back.
+    Its input is always silent.
+    """
+
     def flip(rtl, result):
         w = rtl.weights
-        w["input-hidden1"][0, 3] += 1                  # pixel 0 is blank in every digit, so nothing else changes
+        # pixel 0 is blank in every digit, so nothing else changes
+        w["input-hidden1"][0, 3] += 1
         rtl.engine.write(Region.WEIGHT, 0, rtl.compiled.weight_words(w))
         return result
 
@@ -410,26 +576,38 @@ def test_verify_names_the_first_wrong_weight(monkeypatch):
 def test_verify_names_the_first_wrong_rate(monkeypatch):
     def spoil(rtl, result):
         address = rtl.compiled.groups["output"].first * rtl.compiled.config.lanes + 2
-        plus, minus = rtl.engine.read(Region.VALUE, address, 1)[0] & 0xFF, rtl.engine.read(Region.VALUE, address, 1)[0] >> 8
+        plus, minus = (
+            rtl.engine.read(Region.VALUE, address, 1)[0] & 0xFF,
+            rtl.engine.read(Region.VALUE, address, 1)[0] >> 8,
+        )
         rtl.engine.write(Region.VALUE, address, [plus | (minus ^ 1) << 8])
         return result
 
     faulty(monkeypatch, 5, spoil)
-    assert "rate of the -beta phase differs at training sample 5, output[2]" in run("verify", "--samples", 20, "--board", BOARD, code=1)
+    assert "rate of the -beta phase differs at training sample 5, output[2]" in run(
+        "verify", "--samples", 20, "--board", BOARD, code=1
+    )
 
 
 def test_verify_names_a_wrong_spike_count(monkeypatch):
     faulty(monkeypatch, 4, lambda rtl, result: dataclasses.replace(result, spikes=result.spikes + 1))
     said = run("verify", "--samples", 20, "--board", BOARD, code=1)
-    assert "number of spikes differs at training sample 4" in said and "equal until then: 4 predictions" in said
+    assert (
+        "number of spikes differs at training sample 4" in said and "equal until then: 4 predictions" in said
+    )
 
 
 def test_demo_makes_everything(tmp_path):
-    said = run("demo", "--out", tmp_path, "--epochs", 1, "--samples", 30, "--skip-bitstream", "--board", BOARD)
+    said = run(
+        "demo", "--out", tmp_path, "--epochs", 1, "--samples", 30, "--skip-bitstream", "--board", BOARD
+    )
     found = json.loads((tmp_path / "results.json").read_text())
     assert found["ok"] and all(claim["holds"] for claim in found["claims"]) and "✗" not in said
     assert found["rtl"]["training"]["mismatches"] == found["rtl"]["inference"]["mismatches"] == 0
-    assert found["rtl"]["training"]["training"]["samples"] == 30 and found["rtl"]["inference"]["inference"]["samples"] == 360
+    assert (
+        found["rtl"]["training"]["training"]["samples"] == 30
+        and found["rtl"]["inference"]["inference"]["samples"] == 360
+    )
     for name in ("learning_curve.png", "confusion.png", "settling.png"):
         assert (tmp_path / name).read_bytes().startswith(PNG)
     assert (tmp_path / NETWORK).exists() and not list(tmp_path.glob("*.part"))
@@ -440,12 +618,19 @@ def test_demo_goes_on_without_tools_and_says_so(tmp_path, monkeypatch):
     said = run("demo", "--out", tmp_path, "--epochs", 1, "--samples", 5, "--board", BOARD, code=1)
     found = json.loads((tmp_path / "results.json").read_text())
     wrong = [claim for claim in found["claims"] if not claim["holds"]]
-    assert [claim["text"] for claim in wrong] == ["bitstream"] and "no-such-nextpnr is not on the PATH" in wrong[0]["found"] and "✗" in said
+    assert (
+        [claim["text"] for claim in wrong] == ["bitstream"]
+        and "no-such-nextpnr is not on the PATH" in wrong[0]["found"]
+        and "✗" in said
+    )
 
 
 def test_trace_ends_with_the_measured_rates():
-    """The sliding rates of the picture are the rates that learning uses, at the end of each phase; whatever the leak."""
+    """The sliding rates of the picture are the rates that learning uses, at the end of each phase; whatever
+    the leak.
+    """
     from equilif.training.trace import record
+
     d = data.load("digits")
     for schedule in (Schedule(), Schedule(free=17, nudged=9, leak=3)):
         net = network.Network.chain(64, 12, 10, schedule=schedule)
@@ -454,11 +639,18 @@ def test_trace_ends_with_the_measured_rates():
             ends = (schedule.free - 1, schedule.free + schedule.nudged - 1, -1)
             for end, phase in zip(ends, (t.result.free, t.result.plus, t.result.minus), strict=True):
                 np.testing.assert_array_equal(t.rates[end], phase["output"][0])
-            assert np.isnan(t.rates[: schedule.window - 1]).all() and not np.isnan(t.rates[schedule.window - 1:]).any()
+            assert (
+                np.isnan(t.rates[: schedule.window - 1]).all()
+                and not np.isnan(t.rates[schedule.window - 1 :]).any()
+            )
 
 
 @pytest.mark.long
 def test_a_whole_training_run_in_rtl(tmp_path):
     run("verify", "--full", "--board", BOARD, "--json", tmp_path / "v.json")
     found = json.loads((tmp_path / "v.json").read_text())
-    assert found["ok"] and found["training"]["samples"] == PRESETS["digits"].epochs * 1437 and found["inference"]["samples"] == 360
+    assert (
+        found["ok"]
+        and found["training"]["samples"] == PRESETS["digits"].epochs * 1437
+        and found["inference"]["samples"] == 360
+    )

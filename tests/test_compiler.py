@@ -1,10 +1,15 @@
-"""Placement, capacity and memory images.  That compiled programs compute the reference's bits is tested in test_kernel.py."""
+"""Placement, capacity and memory images.
+
+That compiled programs compute the reference's bits is tested in test_kernel.py.
+"""
+
 from __future__ import annotations
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from equilif_golden.blocks.synapse import from_words
 from equilif_golden.engine.compiler import CapacityError, Compiled
 from equilif_golden.engine.isa import EARLY, INFER, WATCH, WORDS, EngineConfig, Instruction, Op
@@ -14,14 +19,24 @@ from equilif_golden.network import Network, Population, Synapse
 from equilif_golden.reference import one_hot
 from equilif_golden.schedule import Schedule
 
-NET = Network.chain(10, 7, 3)                       # at 4 lanes: 3 + 1 + 2 + 1 groups, 1 for the target
+NET = Network.chain(10, 7, 3)  # at 4 lanes: 3 + 1 + 2 + 1 groups, 1 for the target
 X, B, Y = Population("x", 2, "input"), Population("b", 1, "constant"), Population("y", 2)
 STORED, Q = Population("m", 6, "softmax"), Population("q", 10, "relay", heads=2)
 LOADED, R = Population("n", 5, "softmax", loaded=True), Population("r", 6, "relay", heads=2)
-EDGES = (Synapse("x", "y"), Synapse("m", "q"), Synapse("b", "q"), Synapse("q", "y"), Synapse("n", "r", 0.0), Synapse("b", "r"), Synapse("r", "y"))
-NETS = {"stored": Network((X, B, Y, STORED, Q), EDGES[:4], "y", Schedule(nudged=16)),
-        "loaded": Network((X, B, Y, LOADED, R), (EDGES[0], *EDGES[4:]), "y", Schedule(nudged=16)),
-        "both": Network((X, B, Y, STORED, Q, LOADED, R), EDGES, "y", Schedule(nudged=16))}
+EDGES = (
+    Synapse("x", "y"),
+    Synapse("m", "q"),
+    Synapse("b", "q"),
+    Synapse("q", "y"),
+    Synapse("n", "r", 0.0),
+    Synapse("b", "r"),
+    Synapse("r", "y"),
+)
+NETS = {
+    "stored": Network((X, B, Y, STORED, Q), EDGES[:4], "y", Schedule(nudged=16)),
+    "loaded": Network((X, B, Y, LOADED, R), (EDGES[0], *EDGES[4:]), "y", Schedule(nudged=16)),
+    "both": Network((X, B, Y, STORED, Q, LOADED, R), EDGES, "y", Schedule(nudged=16)),
+}
 HALTS = Instruction(op=Op.HALT, mode=INFER)
 LANES = pytest.mark.parametrize("lanes", [2, 4, 8, 16, 32])
 
@@ -30,9 +45,12 @@ LANES = pytest.mark.parametrize("lanes", [2, 4, 8, 16, 32])
 def test_no_two_things_share_a_place(lanes):
     c = Compiled(NET, EngineConfig(lanes=lanes))
     groups = [g for place in c.groups.values() for g in range(place.first, place.first + place.n)]
-    assert sorted(groups) == list(range(c.n_groups)), "groups are contiguous and belong to one population each"
-    assert {g for p in NET.lif for g in range(c.groups[p.name].first, c.groups[p.name].first + c.groups[p.name].n)} \
-        == set(range(c.lif_groups)), "LIF populations are the ones that have membranes"
+    assert sorted(groups) == list(range(c.n_groups)), (
+        "groups are contiguous and belong to one population each"
+    )
+    assert {
+        g for p in NET.lif for g in range(c.groups[p.name].first, c.groups[p.name].first + c.groups[p.name].n)
+    } == set(range(c.lif_groups)), "LIF populations are the ones that have membranes"
     n = {s.name: c.groups[s.pre].n * c.groups[s.post].n for s in NET.synapses}
     tiles = [t for name, first in c.tiles.items() for t in range(first, first + n[name])]
     assert sorted(tiles) == list(range(c.n_tiles))
@@ -41,15 +59,22 @@ def test_no_two_things_share_a_place(lanes):
 @LANES
 @pytest.mark.parametrize("net", ["stored", "loaded", "both"])
 def test_memories_have_places_of_their_own(net, lanes):
-    """Groups and tiles are contiguous and belong to one thing; scores and the relays' accumulator have membranes; a loaded memory lies behind."""
+    """Groups and tiles are contiguous and belong to one thing; scores and the relays' accumulator have
+    membranes; a loaded memory lies behind.
+    """
     net = NETS[net]
     c = Compiled(net, EngineConfig(lanes=lanes, program_words=1024))
     groups = [g for place in c.groups.values() for g in range(place.first, place.first + place.n)]
     assert sorted(groups) == list(range(c.n_groups))
     state = [*(p.name for p in net.lif), *(m.softmax.name for m in net.memories), "(relay)"]
-    assert sorted(g for name in state for g in range(c.groups[name].first, c.groups[name].first + c.groups[name].n)) == list(range(c.state_groups))
+    assert sorted(
+        g for name in state for g in range(c.groups[name].first, c.groups[name].first + c.groups[name].n)
+    ) == list(range(c.state_groups))
     assert c.groups["(relay)"].n == max(-(-m.relay.width // lanes) for m in net.memories)
-    sizes = {s.name: sum(-(-n // lanes) * -(-m // lanes) for n, m in (np.shape(block) for block in c._blocks(s))) for s in net.synapses}
+    sizes = {
+        s.name: sum(-(-n // lanes) * -(-m // lanes) for n, m in (np.shape(block) for block in c._blocks(s)))
+        for s in net.synapses
+    }
     tiles = [t for name, first in c.tiles.items() for t in range(first, first + sizes[name])]
     assert sorted(tiles) == list(range(len(tiles)))
     assert c.n_tiles == sum(sizes[s.name] for s in net.plastic)
@@ -61,7 +86,10 @@ def test_memories_have_places_of_their_own(net, lanes):
 @pytest.mark.parametrize("net", ["stored", "loaded", "both"])
 def test_weights_of_heads_go_and_come_back(net, lanes):
     net, rng = NETS[net], np.random.default_rng(0)
-    c, w = Compiled(net, EngineConfig(lanes=lanes, program_words=1024)), {s.name: rng.integers(-99, 99, net.shape(s)) for s in net.plastic}
+    c, w = (
+        Compiled(net, EngineConfig(lanes=lanes, program_words=1024)),
+        {s.name: rng.integers(-99, 99, net.shape(s)) for s in net.plastic},
+    )
     words = c.weight_words(w)
     assert words.shape == (c.n_tiles * lanes, lanes)
     assert all((c.weights(words)[name] == w[name]).all() for name in w)
@@ -69,18 +97,44 @@ def test_weights_of_heads_go_and_come_back(net, lanes):
 
 def test_a_sample_with_tokens_is_one_write():
     c = Compiled(NETS["both"], EngineConfig(lanes=4, program_words=1024))
-    assert c.sample(np.array([7, 8]), np.array([255, 0]), tokens=2).tolist() == [7, 8, 0, 0, 255, 255, 0, 0, 0, 0, 0, 0, 255, 0, 0, 0]
+    assert c.sample(np.array([7, 8]), np.array([255, 0]), tokens=2).tolist() == [
+        7,
+        8,
+        0,
+        0,
+        255,
+        255,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        255,
+        0,
+        0,
+        0,
+    ]
     assert c.sample(np.array([7, 8])).tolist() == [7, 8] + [0] * 10
     at, words = c.token_words(np.arange(6).reshape(2, 3))
-    assert at == c.n_tiles * 16 and from_words(words, (2, 3), 4).tolist() == [[0, 1, 2], [3, 4, 5]] and len(words) == 4, "whole tiles, as needed"
+    assert (
+        at == c.n_tiles * 16
+        and from_words(words, (2, 3), 4).tolist() == [[0, 1, 2], [3, 4, 5]]
+        and len(words) == 4
+    ), "whole tiles, as needed"
     first, ones = c.constants()
-    assert ones.tolist() == [255, 0, 0, 0] + [255] * 6 + [0] * 2 and first == c.groups["b"].first * 4, "patterns that are stored are always present"
+    assert ones.tolist() == [255, 0, 0, 0] + [255] * 6 + [0] * 2 and first == c.groups["b"].first * 4, (
+        "patterns that are stored are always present"
+    )
     with pytest.raises(ValueError, match="a sample has up to 5 tokens, not 6"):
         c.sample(np.zeros(2), tokens=6)
 
 
 def test_a_memory_needs_an_engine_that_has_it():
-    with pytest.raises(CapacityError, match=r"the network has a memory, this engine is built without \(EngineConfig.softmax\)"):
+    with pytest.raises(
+        CapacityError,
+        match=r"the network has a memory, this engine is built without \(EngineConfig.softmax\)",
+    ):
         Compiled(NETS["stored"], EngineConfig(softmax=False))
 
 
@@ -107,10 +161,35 @@ def test_weights_go_and_come_back(lanes):
 
 def test_a_sample_is_one_write():
     """Inputs and target lie side by side, each padded to whole groups; constants are apart and written once."""
-    net = Network((Population("x", 5, "input"), Population("b", 2, "constant"), Population("z", 3, "input"), Population("y", 2)),
-                  (Synapse("x", "y"), Synapse("z", "y"), Synapse("b", "y")), "y")
+    net = Network(
+        (
+            Population("x", 5, "input"),
+            Population("b", 2, "constant"),
+            Population("z", 3, "input"),
+            Population("y", 2),
+        ),
+        (Synapse("x", "y"), Synapse("z", "y"), Synapse("b", "y")),
+        "y",
+    )
     c = Compiled(net, EngineConfig(lanes=4))
-    assert c.sample(np.arange(1, 9), np.array([255, 9])).tolist() == [1, 2, 3, 4, 5, 0, 0, 0, 6, 7, 8, 0, 255, 9, 0, 0]
+    assert c.sample(np.arange(1, 9), np.array([255, 9])).tolist() == [
+        1,
+        2,
+        3,
+        4,
+        5,
+        0,
+        0,
+        0,
+        6,
+        7,
+        8,
+        0,
+        255,
+        9,
+        0,
+        0,
+    ]
     assert c.sample(np.arange(1, 9)).tolist() == [1, 2, 3, 4, 5, 0, 0, 0, 6, 7, 8, 0]
     assert (c.sample_first, c.constants()[0], c.constants()[1].tolist()) == (4, 20, [255, 255, 0, 0])
     with pytest.raises(ValueError, match=r"a sample must have shape \(8,\), not \(7,\)"):
@@ -129,12 +208,19 @@ def test_a_network_without_constants_writes_none():
 FITS = EngineConfig(lanes=4, tiles=11, value_groups=8, state_groups=4)
 
 
-@pytest.mark.parametrize("network, config, message", [
-    (NET, replace(FITS, tiles=10), "needs 11 tiles of 4x4 weights, this engine has 10"),
-    (Network.chain(10, 17, 3), FITS, "needs 6 groups of neurons with membranes, this engine has 4"),
-    (Network.chain(40, 7, 3), FITS, "needs 15 groups of values, this engine has 8"),
-    (NET, replace(FITS, numerics=Numerics(fraction=8)), "the network has Numerics.*fraction=12.*the engine Numerics.*fraction=8"),
-])
+@pytest.mark.parametrize(
+    "network, config, message",
+    [
+        (NET, replace(FITS, tiles=10), "needs 11 tiles of 4x4 weights, this engine has 10"),
+        (Network.chain(10, 17, 3), FITS, "needs 6 groups of neurons with membranes, this engine has 4"),
+        (Network.chain(40, 7, 3), FITS, "needs 15 groups of values, this engine has 8"),
+        (
+            NET,
+            replace(FITS, numerics=Numerics(fraction=8)),
+            "the network has Numerics.*fraction=12.*the engine Numerics.*fraction=8",
+        ),
+    ],
+)
 def test_capacity_errors_say_what_is_short(network, config, message):
     assert Compiled(NET, FITS).n_tiles == 11, "the engine is full, so one less is too small"
     with pytest.raises(CapacityError, match=message):
@@ -155,7 +241,9 @@ def test_programs_are_as_long_as_promised(eta):
 
 def test_an_early_end_needs_an_engine_that_can():
     net = replace(NET, schedule=Schedule(early=8))
-    with pytest.raises(CapacityError, match=r"free phase ends early, this engine cannot \(EngineConfig.early\)"):
+    with pytest.raises(
+        CapacityError, match=r"free phase ends early, this engine cannot \(EngineConfig.early\)"
+    ):
         Compiled(net, EngineConfig(lanes=4))
     Compiled(net, EngineConfig(lanes=4, early=True, softmax=False))
 
@@ -163,12 +251,19 @@ def test_an_early_end_needs_an_engine_that_can():
 @pytest.mark.parametrize("watch", ["all", "output"])
 def test_only_the_free_phase_ends_early(watch):
     """It alone watches and has a loop that may end early, from its second window on."""
-    plain, early = (Compiled(replace(NET, schedule=s), EngineConfig(lanes=4, early=True)).program(0.05)
-                    for s in (Schedule(), Schedule(early=9, watch=watch)))
-    assert early[early.index(HALTS):] == plain[plain.index(HALTS):]
-    seen, ends = ([i for i in early if i.op == op and i.mode & mode] for op, mode in ((Op.MEASURE, WATCH), (Op.NEXT, EARLY)))
+    plain, early = (
+        Compiled(replace(NET, schedule=s), EngineConfig(lanes=4, early=True)).program(0.05)
+        for s in (Schedule(), Schedule(early=9, watch=watch))
+    )
+    assert early[early.index(HALTS) :] == plain[plain.index(HALTS) :]
+    seen, ends = (
+        [i for i in early if i.op == op and i.mode & mode]
+        for op, mode in ((Op.MEASURE, WATCH), (Op.NEXT, EARLY))
+    )
     groups = Compiled(NET, EngineConfig(lanes=4)).groups
-    assert [(i.dst, i.n_dst, i.gain) for i in seen] == [(0, 3, 9) if watch == "all" else (groups["output"].first, 1, 9)]
+    assert [(i.dst, i.n_dst, i.gain) for i in seen] == [
+        (0, 3, 9) if watch == "all" else (groups["output"].first, 1, 9)
+    ]
     assert [i.count for i in ends] == [2]
     assert not [i for i in plain if i.op == Op.NEXT and i.mode]
 
@@ -177,11 +272,13 @@ def test_silence_costs_nothing():
     """Zeros are skipped: a black image on weights that never fire reads no weights but those of the constant."""
     c = Compiled(NET, EngineConfig(lanes=4))
     engine = EngineModel(c.config, c.program(0.05))
-    engine.w[: c.n_tiles * 4] = c.weight_words({n: np.full_like(w, -4096) for n, w in NET.initial_weights().items()})
+    engine.w[: c.n_tiles * 4] = c.weight_words(
+        {n: np.full_like(w, -4096) for n, w in NET.initial_weights().items()}
+    )
     first, ones = c.constants()
-    engine.plus.flat[first: first + len(ones)] = ones
+    engine.plus.flat[first : first + len(ones)] = ones
     sample = c.sample(np.zeros(10), one_hot(np.array([1]), 3)[0])
-    engine.plus.flat[c.sample_first: c.sample_first + len(sample)] = sample
+    engine.plus.flat[c.sample_first : c.sample_first + len(sample)] = sample
     engine.run(learn=False)
     assert (engine.spikes, engine.prediction) == (0, 0)
     assert engine.accesses == c.groups["hidden1"].n + c.groups["output"].n

@@ -1,4 +1,5 @@
 """What docs/convolution.md counts, by other ways of counting."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -7,10 +8,10 @@ import pytest
 pytest.importorskip("torch", exc_type=ImportError)
 
 import torch
-from equilif_golden.engine.isa import EngineConfig
 
 from benchmarks.convolution import Convolution, bound
 from benchmarks.convolution_rtl import check, expected
+from equilif_golden.engine.isa import EngineConfig
 
 SHAPES = [(1, 12, 8, 6, 2), (8, 12, 4, 6, 2), (5, 8, 6, 4, 2), (3, 7, 6, 3, 1)]
 
@@ -31,7 +32,11 @@ def test_tiles_and_commands_are_those_of_the_matrix(shape, lanes):
     events = np.arange(side**2).reshape(side, side)
     forward = expected(shape, lanes, backward=False)
     by_position = np.array([len(e) for e in forward]).reshape(side, side, -1)[..., 0]
-    assert c.forward(events, lanes, clipped=True) == (events * by_position).sum() <= c.forward(events, lanes, clipped=False)
+    assert (
+        c.forward(events, lanes, clipped=True)
+        == (events * by_position).sum()
+        <= c.forward(events, lanes, clipped=False)
+    )
     back = expected(shape, lanes, backward=True)
     assert c.backward(np.ones((c.to, c.to), int), lanes) == sum(map(len, back)) // -(-maps // lanes)
     assert {t for e in forward for t, _ in e} == {t for e in back for t, _ in e} == set(range(c.tiles(lanes)))
@@ -42,7 +47,9 @@ def test_tiles_and_commands_are_those_of_the_matrix(shape, lanes):
 def test_the_prototype_walks_every_command(shape, backward):
     pytest.importorskip("amaranth", exc_type=ImportError)
     config = EngineConfig(lanes=4, tiles=4096, value_groups=1024, state_groups=1024)
-    assert check(config, shape, backward=backward) == sum(map(len, expected(shape, 4, backward=backward))) > 100
+    assert (
+        check(config, shape, backward=backward) == sum(map(len, expected(shape, 4, backward=backward))) > 100
+    )
 
 
 def test_a_sum_over_positions_fits_its_bits():

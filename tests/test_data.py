@@ -1,4 +1,5 @@
 """Data sets: small IDX files, whole and broken."""
+
 from __future__ import annotations
 
 import gzip
@@ -42,14 +43,17 @@ def test_named_layout_wins_over_another_set_in_the_folder(tmp_path):
     assert data.load("mnist", tmp_path).x_train.min() == 0
 
 
-@pytest.mark.parametrize("raw, message", [
-    (b"", "not an IDX file of unsigned bytes"),
-    (b"\0\0\x0d\x01" + bytes(8), "not an IDX file of unsigned bytes"),
-    (b"\x89PNG\r\n", "not an IDX file of unsigned bytes"),
-    (encode(IMAGES)[:10], "ends inside its header"),
-    (encode(IMAGES)[:-1], r"holds 11 bytes, its header says \(3, 2, 2\)"),
-    (encode(IMAGES) + b"\0", r"holds 13 bytes, its header says \(3, 2, 2\)"),
-])
+@pytest.mark.parametrize(
+    "raw, message",
+    [
+        (b"", "not an IDX file of unsigned bytes"),
+        (b"\0\0\x0d\x01" + bytes(8), "not an IDX file of unsigned bytes"),
+        (b"\x89PNG\r\n", "not an IDX file of unsigned bytes"),
+        (encode(IMAGES)[:10], "ends inside its header"),
+        (encode(IMAGES)[:-1], r"holds 11 bytes, its header says \(3, 2, 2\)"),
+        (encode(IMAGES) + b"\0", r"holds 13 bytes, its header says \(3, 2, 2\)"),
+    ],
+)
 def test_broken_idx_files_are_named(tmp_path, raw, message):
     path = tmp_path / "broken-idx3-ubyte"
     path.write_bytes(raw)
@@ -67,14 +71,19 @@ def test_broken_gzip_files_are_named(tmp_path, raw):
 
 def test_images_and_labels_must_belong_together(tmp_path):
     write_set(tmp_path, labels=LABELS[:2])
-    with pytest.raises(ValueError, match=r"train-images-idx3-ubyte: images \(3, 2, 2\) and labels \(2,\) do not belong together"):
+    with pytest.raises(
+        ValueError,
+        match=r"train-images-idx3-ubyte: images \(3, 2, 2\) and labels \(2,\) do not belong together",
+    ):
         data.load("mnist", tmp_path)
 
 
 def test_missing_sets_say_where_to_get_them(tmp_path):
     write_set(tmp_path)
     (tmp_path / "t10k-labels-idx1-ubyte").unlink()
-    with pytest.raises(ValueError, match=f"no mnist IDX files in {tmp_path}.*--data.*torchvision.datasets.MNIST"):
+    with pytest.raises(
+        ValueError, match=f"no mnist IDX files in {tmp_path}.*--data.*torchvision.datasets.MNIST"
+    ):
         data.load("mnist", tmp_path)
     with pytest.raises(ValueError, match="one of digits, mnist, fashion, not 'cifar'"):
         data.load("cifar")
@@ -90,12 +99,14 @@ def test_digits_are_split_by_seed():
 
 def test_shifted_images_move_by_at_most_a_pixel():
     x = np.zeros((400, 25), np.uint8)
-    x[:, 12] = np.arange(400) % 255 + 1                                   # one pixel in the middle of 5 x 5
+    x[:, 12] = np.arange(400) % 255 + 1  # one pixel in the middle of 5 x 5
     y = data.shifted(x, np.random.default_rng(0), 0.5).reshape(-1, 5, 5)
     assert np.array_equal(y.sum(axis=(1, 2)), x.sum(axis=1))
     rows, columns = np.nonzero(y)[1:]
-    assert {(int(r), int(c)) for r, c in zip(rows, columns, strict=True)} == {(r, c) for r in (1, 2, 3) for c in (1, 2, 3)}
-    assert 0.3 < np.mean((rows != 2) | (columns != 2)) < 0.6              # 1/2 x 8/9
+    assert {(int(r), int(c)) for r, c in zip(rows, columns, strict=True)} == {
+        (r, c) for r in (1, 2, 3) for c in (1, 2, 3)
+    }
+    assert 0.3 < np.mean((rows != 2) | (columns != 2)) < 0.6  # 1/2 x 8/9
     assert np.array_equal(data.shifted(x, np.random.default_rng(0), 0), x)
 
 

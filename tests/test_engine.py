@@ -1,10 +1,15 @@
 """The engine's RTL equals the golden engine model, memory by memory."""
+
 import dataclasses
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from equilif.hardware.verify import engine_for
+from equilif.training.presets import PRESETS
+from equilif.training.train import order
 from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.isa import (
@@ -29,20 +34,22 @@ from equilif_sim.tools.programs import random_program, random_values, random_wei
 from equilif_sim.tools.run import simulate
 from equilif_sim.verilated import VerilatedEngine, VerilatedNetwork
 
-from equilif.hardware.verify import engine_for
-from equilif.training.presets import PRESETS
-from equilif.training.train import order
-
 NARROW = Numerics(fraction=8, weight_width=10, accumulator_width=20, charge_width=15)
 SMALL = EngineConfig(lanes=4, tiles=48, value_groups=16, state_groups=8, program_words=128, counters=True)
 CONFIGS = {
     "P4": SMALL,
-    "P4-single-port": dataclasses.replace(SMALL, single_port=True, forwarding=False, early=True, numerics=NARROW),
-    "P4-without-memories": dataclasses.replace(SMALL, single_port=True, forwarding=False, softmax=False, counters=False),
+    "P4-single-port": dataclasses.replace(
+        SMALL, single_port=True, forwarding=False, early=True, numerics=NARROW
+    ),
+    "P4-without-memories": dataclasses.replace(
+        SMALL, single_port=True, forwarding=False, softmax=False, counters=False
+    ),
     "P8": dataclasses.replace(SMALL, lanes=8, early=True),
     "P16": dataclasses.replace(SMALL, lanes=16, early=True),
     "P8-registered": dataclasses.replace(SMALL, lanes=8, weight_stages=2, early=True),
-    "P4-half-registered": dataclasses.replace(SMALL, weight_stages=1, early=True, numerics=Numerics(accumulator_width=32, charge_width=20)),
+    "P4-half-registered": dataclasses.replace(
+        SMALL, weight_stages=1, early=True, numerics=Numerics(accumulator_width=32, charge_width=20)
+    ),
 }
 
 
@@ -54,16 +61,26 @@ def engine(request):
 def compare(engine, model, what):
     c, g = engine.config, engine.config.state_groups
     a, s = engine.memory("a"), engine.memory("s")
-    pairs = {"a": (a[:g], model.a), "a saved": (a[g:], model.a_saved), "s": (s[:g], model.s), "s saved": (s[g:], model.s_saved),
-             "b": (engine.memory("b"), model.b), "q": (engine.memory("q"), model.q), "plus": (engine.memory("plus"), model.plus),
-             "minus": (engine.memory("minus"), model.minus), "weights": (engine.weight_words(c.tiles), model.w)}
+    pairs = {
+        "a": (a[:g], model.a),
+        "a saved": (a[g:], model.a_saved),
+        "s": (s[:g], model.s),
+        "s saved": (s[g:], model.s_saved),
+        "b": (engine.memory("b"), model.b),
+        "q": (engine.memory("q"), model.q),
+        "plus": (engine.memory("plus"), model.plus),
+        "minus": (engine.memory("minus"), model.minus),
+        "weights": (engine.weight_words(c.tiles), model.w),
+    }
     for name, (got, want) in pairs.items():
         assert np.array_equal(got, want), f"{what}: {name} differ at {np.argwhere(got != want)[:4].tolist()}"
     assert engine.read(Region.COUNTER, 0, 1)[0] == model.counter * DITHER_UPDATE & DITHER_MASK
 
 
 def test_random_programs(engine):
-    """300 programs on each of seven engines, memories carried over from one to the next; 1,440 programs and more have a SOFTMAX."""
+    """300 programs on each of seven engines, memories carried over from one to the next; 1,440 programs and
+    more have a SOFTMAX.
+    """
     config, model, n_softmax, ended_early = engine.config, EngineModel(engine.config), 0, 0
     for name in ("a", "b", "q", "s", "plus", "minus"):
         assert not engine.memory(name).any()
@@ -81,7 +98,11 @@ def test_random_programs(engine):
         model.load(program)
         model.run(learn=learn)
         result = engine.run(learn=learn, most=200_000)
-        assert (result.prediction, result.spikes, result.accesses) == (model.prediction, model.spikes, model.accesses), f"program {k}"
+        assert (result.prediction, result.spikes, result.accesses) == (
+            model.prediction,
+            model.spikes,
+            model.accesses,
+        ), f"program {k}"
         assert result.activity == (tuple(model.activity) if config.counters else ()), f"program {k}"
         compare(engine, model, f"program {k}")
         n_softmax += any(i.op == Op.SOFTMAX for i in program)
@@ -93,15 +114,32 @@ def test_random_programs(engine):
 @pytest.mark.parametrize("simulator", ["icarus", "verilator"])
 def test_cocotb_bench(simulator, tmp_path):
     """Random programs, and a network with a memory."""
-    config = dataclasses.replace(SMALL, single_port=simulator == "icarus", forwarding=simulator != "icarus", tiles=24, program_words=400)
-    assert simulate(Engine(config), "equilif_sim.engine.engine", tmp_path, simulator=simulator,
-                    config={"engine": dataclasses.asdict(config), "seed": 1, "programs": 12}, only="random_programs|a_memory_learns") == 2
+    config = dataclasses.replace(
+        SMALL,
+        single_port=simulator == "icarus",
+        forwarding=simulator != "icarus",
+        tiles=24,
+        program_words=400,
+    )
+    assert (
+        simulate(
+            Engine(config),
+            "equilif_sim.engine.engine",
+            tmp_path,
+            simulator=simulator,
+            config={"engine": dataclasses.asdict(config), "seed": 1, "programs": 12},
+            only="random_programs|a_memory_learns",
+        )
+        == 2
+    )
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("simulator", ["icarus", "verilator"])
 def test_a_sequence_task(simulator, tmp_path):
-    """52 training samples of JapaneseVowels, a smaller network than its preset's; its data in $EQUILIF_DATA or from an installed aeon."""
+    """52 training samples of JapaneseVowels, a smaller network than its preset's; its data in $EQUILIF_DATA
+    or from an installed aeon.
+    """
     preset = PRESETS["vowels"]
     preset = dataclasses.replace(preset, hidden=(24,), memory=dataclasses.replace(preset.memory, heads=2))
     try:
@@ -122,20 +160,58 @@ def test_a_sequence_task(simulator, tmp_path):
         kernel.train(data.x_train[[j]], data.y_train[[j]], tokens=one)
         rates.append(r[0, 1:])
         spikes.append(s[0])
-    np.savez(tmp_path / "task.npz", **tokens._asdict(), targets=targets, rates=rates, spikes=spikes, predictions=predictions,
-             **{f"weights/{name}": w for name, w in kernel.weights.items()})
+    np.savez(
+        tmp_path / "task.npz",
+        **tokens._asdict(),
+        targets=targets,
+        rates=rates,
+        spikes=spikes,
+        predictions=predictions,
+        **{f"weights/{name}": w for name, w in kernel.weights.items()},
+    )
     engine = Engine(engine_for(network, lanes=8))
-    visible = "".join(f'public_flat_rw -module "engine" -var "{name}"\n' for name in ("clk", "rst", "host__*"))
-    assert simulate(engine, "equilif_sim.engine.engine", tmp_path, simulator=simulator, only="a_task", visible=visible,
-                    config={"engine": dataclasses.asdict(engine.config), "network": str(tmp_path / "network.npz"),
-                            "task": str(tmp_path / "task.npz"), "eta": preset.eta}) == 1
+    visible = "".join(
+        f'public_flat_rw -module "engine" -var "{name}"\n' for name in ("clk", "rst", "host__*")
+    )
+    assert (
+        simulate(
+            engine,
+            "equilif_sim.engine.engine",
+            tmp_path,
+            simulator=simulator,
+            only="a_task",
+            visible=visible,
+            config={
+                "engine": dataclasses.asdict(engine.config),
+                "network": str(tmp_path / "network.npz"),
+                "task": str(tmp_path / "task.npz"),
+                "eta": preset.eta,
+            },
+        )
+        == 1
+    )
 
 
 GRAPH = Network(
-    (Population("x", 19, "input"), Population("bias", 1, "constant"), Population("h1", 13), Population("h2", 9), Population("out", 5)),
-    (Synapse("x", "h1"), Synapse("bias", "h1"), Synapse("x", "h2", 2.0), Synapse("h1", "h2"), Synapse("h1", "out"), Synapse("h2", "out", 0.5),
-     Synapse("bias", "out")),
-    "out", Schedule(free=10, nudged=6, window=4, leak=3))
+    (
+        Population("x", 19, "input"),
+        Population("bias", 1, "constant"),
+        Population("h1", 13),
+        Population("h2", 9),
+        Population("out", 5),
+    ),
+    (
+        Synapse("x", "h1"),
+        Synapse("bias", "h1"),
+        Synapse("x", "h2", 2.0),
+        Synapse("h1", "h2"),
+        Synapse("h1", "out"),
+        Synapse("h2", "out", 0.5),
+        Synapse("bias", "out"),
+    ),
+    "out",
+    Schedule(free=10, nudged=6, window=4, leak=3),
+)
 NETWORKS = {
     "one layer": Network.chain(20, 5, schedule=Schedule(free=8, nudged=8)),
     "two hidden": Network.chain(20, 17, 9, 5, schedule=Schedule(free=12, nudged=8)),
@@ -144,8 +220,12 @@ NETWORKS = {
 
 
 EARLY_ENDS = {
-    "all settle": dataclasses.replace(GRAPH, schedule=Schedule(free=40, nudged=6, window=4, leak=3, early=24)),
-    "output settles": Network.chain(20, 17, 9, 5, schedule=Schedule(free=32, window=4, early=20, watch="output", least=3)),
+    "all settle": dataclasses.replace(
+        GRAPH, schedule=Schedule(free=40, nudged=6, window=4, leak=3, early=24)
+    ),
+    "output settles": Network.chain(
+        20, 17, 9, 5, schedule=Schedule(free=32, window=4, early=20, watch="output", least=3)
+    ),
     "memory settles": Network.attention(9, 6, 2, 7, 5, schedule=Schedule(free=64, nudged=16, early=10)),
 }
 
@@ -155,7 +235,15 @@ EARLY_ENDS = {
 def test_networks_that_end_early_are_the_kernel(name, lanes):
     """Rates of all phases, predictions, spikes and weights; the samples that end earlier take fewer cycles."""
     network, rng = EARLY_ENDS[name], np.random.default_rng(5)
-    config = EngineConfig(lanes=lanes, tiles=256, value_groups=128, state_groups=32, program_words=1024, early=True, softmax=bool(network.memories))
+    config = EngineConfig(
+        lanes=lanes,
+        tiles=256,
+        value_groups=128,
+        state_groups=32,
+        program_words=1024,
+        early=True,
+        softmax=bool(network.memories),
+    )
     _, x, labels, tokens = memory_case(network, rng, 12)
     kernel = Kernel(network, network.initial_weights(3), lr=0.05)
     rtl, took = VerilatedNetwork(Compiled(network, config), kernel.weights, eta=0.05), []
@@ -163,9 +251,13 @@ def test_networks_that_end_early_are_the_kernel(name, lanes):
         patterns = tokens[j] and tokens[j].sample(0)
         rates, spikes, steps = kernel.settle(x[[j]], y[None], tokens=tokens[j])
         inferred = rtl.sample(x[j].astype(np.int64), tokens=patterns)
-        assert inferred.prediction == kernel.predict(x[[j]], tokens=tokens[j])[0] and np.array_equal(rtl.rates()[0], rates[0, 0])
+        assert inferred.prediction == kernel.predict(x[[j]], tokens=tokens[j])[0] and np.array_equal(
+            rtl.rates()[0], rates[0, 0]
+        )
         result = rtl.sample(x[j].astype(np.int64), y, tokens=patterns)
-        assert (result.prediction, result.spikes) == (inferred.prediction, spikes[0]) and np.array_equal(rtl.rates(), rates[0, 1:])
+        assert (result.prediction, result.spikes) == (inferred.prediction, spikes[0]) and np.array_equal(
+            rtl.rates(), rates[0, 1:]
+        )
         assert kernel.train(x[[j]], labels[[j]], tokens=tokens[j]).steps == steps[0]
         for synapse, w in rtl.weights.items():
             assert np.array_equal(w, kernel.weights[synapse]), (j, synapse)
@@ -186,40 +278,88 @@ def test_networks_learn_as_the_reference(name, lanes):
         want, got = reference.train(x[None], y), rtl.sample(x, y[0])
         assert (got.prediction, got.spikes) == (want.prediction[0], want.spikes), f"sample {k}"
         plus, minus = rtl.rates()
-        assert np.array_equal(plus, np.concatenate([want.plus[p.name][0] for p in network.lif])), f"sample {k}"
-        assert np.array_equal(minus, np.concatenate([want.minus[p.name][0] for p in network.lif])), f"sample {k}"
+        assert np.array_equal(plus, np.concatenate([want.plus[p.name][0] for p in network.lif])), (
+            f"sample {k}"
+        )
+        assert np.array_equal(minus, np.concatenate([want.minus[p.name][0] for p in network.lif])), (
+            f"sample {k}"
+        )
     for synapse, w in rtl.weights.items():
         assert np.array_equal(w, reference.weights[synapse]), synapse
     want, got = reference.infer(x[None]), rtl.sample(x)
-    assert got.prediction == want.prediction[0] and np.array_equal(rtl.rates()[0], np.concatenate([want.free[p.name][0] for p in network.lif]))
+    assert got.prediction == want.prediction[0] and np.array_equal(
+        rtl.rates()[0], np.concatenate([want.free[p.name][0] for p in network.lif])
+    )
 
 
 MEMORIES = {
     "one head": Network.attention(5, 6, 1, 4),
-    "three heads, hidden": Network.attention(21, 13, 3, 9, 4, gain=2, query_scale=2.0, schedule=Schedule(free=32, nudged=16)),
+    "three heads, hidden": Network.attention(
+        21, 13, 3, 9, 4, gain=2, query_scale=2.0, schedule=Schedule(free=32, nudged=16)
+    ),
     "four heads of one": Network.attention(9, 1, 4, 3, gain=0, sharpness=2),
     "stored": Network(
-        (Population("x", 11, "input"), Population("bias", 1, "constant"), Population("stored", 18, "softmax", sharpness=4),
-         Population("query", 10, "relay", heads=2, gain=1), Population("hidden", 7), Population("out", 4)),
-        (Synapse("stored", "query"), Synapse("x", "query"), Synapse("bias", "query"), Synapse("query", "hidden"), Synapse("x", "hidden"),
-         Synapse("hidden", "out"), Synapse("query", "out", 0.5)), "out", Schedule(free=32, nudged=32)),
+        (
+            Population("x", 11, "input"),
+            Population("bias", 1, "constant"),
+            Population("stored", 18, "softmax", sharpness=4),
+            Population("query", 10, "relay", heads=2, gain=1),
+            Population("hidden", 7),
+            Population("out", 4),
+        ),
+        (
+            Synapse("stored", "query"),
+            Synapse("x", "query"),
+            Synapse("bias", "query"),
+            Synapse("query", "hidden"),
+            Synapse("x", "hidden"),
+            Synapse("hidden", "out"),
+            Synapse("query", "out", 0.5),
+        ),
+        "out",
+        Schedule(free=32, nudged=32),
+    ),
     "stored and loaded": Network(
-        (Population("out", 5), Population("tokens", 6, "softmax", loaded=True), Population("look", 12, "relay", heads=2, gain=2),
-         Population("stored", 5, "softmax", sharpness=5), Population("recall", 3, "relay"), Population("bias", 2, "constant")),
-        (Synapse("tokens", "look", 0.0), Synapse("stored", "recall", 0.5), Synapse("bias", "look"), Synapse("bias", "recall"),
-         Synapse("look", "out"), Synapse("recall", "out"), Synapse("bias", "out")), "out", Schedule(free=32, nudged=16)),
+        (
+            Population("out", 5),
+            Population("tokens", 6, "softmax", loaded=True),
+            Population("look", 12, "relay", heads=2, gain=2),
+            Population("stored", 5, "softmax", sharpness=5),
+            Population("recall", 3, "relay"),
+            Population("bias", 2, "constant"),
+        ),
+        (
+            Synapse("tokens", "look", 0.0),
+            Synapse("stored", "recall", 0.5),
+            Synapse("bias", "look"),
+            Synapse("bias", "recall"),
+            Synapse("look", "out"),
+            Synapse("recall", "out"),
+            Synapse("bias", "out"),
+        ),
+        "out",
+        Schedule(free=32, nudged=16),
+    ),
 }
 
 
 def memory_case(network, rng, n):
-    """Lively weights, and n samples: inputs, labels and, for a memory that is loaded, patterns; some sequences are full, one is empty."""
+    """Lively weights, and n samples: inputs, labels and, for a memory that is loaded, patterns; some
+    sequences are full, one is empty.
+    """
     weights = {s.name: rng.integers(-3000, 3001, network.shape(s)) for s in network.plastic}
-    x, labels = rng.integers(0, 256, (n, network.n_inputs)).astype(np.uint8), rng.integers(0, network.n_outputs, n)
+    x, labels = (
+        rng.integers(0, 256, (n, network.n_inputs)).astype(np.uint8),
+        rng.integers(0, network.n_outputs, n),
+    )
     if not network.loaded:
         return weights, x, labels, [None] * n
     size, width = network.shape(network.loaded.synapse)
     lengths = np.r_[size, 0, rng.integers(1, size + 1, n - 2)]
-    table, off = rng.integers(-6000, 6001, (lengths.sum(), width)).astype(np.int16), np.r_[0, lengths.cumsum()].astype(np.int64)
+    table, off = (
+        rng.integers(-6000, 6001, (lengths.sum(), width)).astype(np.int16),
+        np.r_[0, lengths.cumsum()].astype(np.int64),
+    )
     rows = TokenRows(table, np.arange(len(table), dtype=np.int32), off)
     return weights, x, labels, [rows.take([j]) for j in range(n)]
 
@@ -227,7 +367,9 @@ def memory_case(network, rng, n):
 @pytest.mark.parametrize("lanes", [4, 8, 16])
 @pytest.mark.parametrize("name", MEMORIES)
 def test_networks_with_memories_learn_as_the_kernel(name, lanes):
-    """Rates of all phases, predictions, spikes and weights of the trained and of the inferred, a sample at a time."""
+    """Rates of all phases, predictions, spikes and weights of the trained and of the inferred, a sample at a
+    time.
+    """
     network, rng = MEMORIES[name], np.random.default_rng(4)
     config = EngineConfig(lanes=lanes, tiles=256, value_groups=128, state_groups=32, program_words=1024)
     weights, x, labels, tokens = memory_case(network, rng, 6)
@@ -235,14 +377,14 @@ def test_networks_with_memories_learn_as_the_kernel(name, lanes):
     rtl = VerilatedNetwork(Compiled(network, config), weights, eta=0.06)
     for j, y in enumerate(one_hot(labels, network.n_outputs)):
         patterns = tokens[j] and tokens[j].sample(0)
-        rates, spikes = kernel.rates(x[j: j + 1], y[None], tokens=tokens[j])
+        rates, spikes = kernel.rates(x[j : j + 1], y[None], tokens=tokens[j])
         inferred = rtl.sample(x[j].astype(np.int64), tokens=patterns)
-        assert inferred.prediction == kernel.predict(x[j: j + 1], tokens=tokens[j])[0]
+        assert inferred.prediction == kernel.predict(x[j : j + 1], tokens=tokens[j])[0]
         assert np.array_equal(rtl.rates()[0], rates[0, 0])
         result = rtl.sample(x[j].astype(np.int64), y, tokens=patterns)
         assert (result.prediction, result.spikes) == (inferred.prediction, spikes[0])
         assert np.array_equal(rtl.rates(), rates[0, 1:])
-        kernel.train(x[j: j + 1], labels[j: j + 1], tokens=tokens[j])
+        kernel.train(x[j : j + 1], labels[j : j + 1], tokens=tokens[j])
         for synapse, w in rtl.weights.items():
             assert np.array_equal(w, kernel.weights[synapse]), (j, synapse)
     changed = {s for s, w in weights.items() if (w != kernel.weights[s]).any()}
@@ -258,13 +400,13 @@ def test_other_formats():
     rng = np.random.default_rng(0)
     x, labels = rng.integers(0, 256, (10, 12)).astype(np.uint8), rng.integers(0, 4, 10)
     for j in range(10):
-        rtl.sample(x[j].astype(np.int64), one_hot(labels[j: j + 1], 4)[0])
+        rtl.sample(x[j].astype(np.int64), one_hot(labels[j : j + 1], 4)[0])
     kernel.train(x, labels)
     for synapse, w in rtl.weights.items():
         assert np.array_equal(w, kernel.weights[synapse]), synapse
 
 
-# -- cycle counts: exact -----------------------------------------------------------------------------------------------------------
+# -- cycle counts: exact ---------------------------------------------------------------------------
 def cycles(engine, *program):
     engine.load([*program, Instruction(op=Op.HALT)])
     return engine.run(learn=True).cycles
@@ -275,9 +417,15 @@ def spikes_at(engine, groups_of_lanes):
     p = engine.config.lanes
     w = np.zeros((engine.config.tiles * p, p), np.int64)
     engine.write(Region.WEIGHT, 0, w)
-    engine.load([Instruction(op=Op.RESET, operand=0, dst=0, n_dst=8), Instruction(op=Op.RESET, mode=1, operand=0, dst=0, n_dst=8),
-                 Instruction(op=Op.RESET, operand=1, dst=0, n_dst=groups_of_lanes), Instruction(op=Op.STEP, gain=1, dst=0, n_dst=8),
-                 Instruction(op=Op.HALT)])
+    engine.load(
+        [
+            Instruction(op=Op.RESET, operand=0, dst=0, n_dst=8),
+            Instruction(op=Op.RESET, mode=1, operand=0, dst=0, n_dst=8),
+            Instruction(op=Op.RESET, operand=1, dst=0, n_dst=groups_of_lanes),
+            Instruction(op=Op.STEP, gain=1, dst=0, n_dst=8),
+            Instruction(op=Op.HALT),
+        ]
+    )
     assert engine.run(learn=False).spikes == groups_of_lanes * p
 
 
@@ -287,7 +435,10 @@ def test_cycles_of_walks(engine, op):
     config = engine.config
     if config.softmax or op == Op.MARK:
         for n in range(1, 9):
-            assert cycles(engine, Instruction(op=op, shift=2, dst=0, n_dst=n)) == 12 + n + config.weight_stages + 2 * config.deep
+            assert (
+                cycles(engine, Instruction(op=op, shift=2, dst=0, n_dst=n))
+                == 12 + n + config.weight_stages + 2 * config.deep
+            )
 
 
 def test_cycles_of_softmax(engine):
@@ -308,6 +459,7 @@ def test_cycles_of_drive(engine):
     values[: 2 * p] = 200
     engine.write_values(0, values)
     for mode in range(8) if engine.config.softmax else [0]:
+
         def drive(n_dst, mode=mode):
             return cycles(engine, Instruction(op=Op.DRIVE, mode=mode, src=0, n_src=2, dst=0, n_dst=n_dst))
 
@@ -316,10 +468,13 @@ def test_cycles_of_drive(engine):
 
 
 def test_cycles_of_gather(engine):
-    """An event takes a cycle a group, both ways, whatever comes before it; without forwarding a single group takes two."""
+    """An event takes a cycle a group, both ways, whatever comes before it; without forwarding a single group
+    takes two.
+    """
     p = engine.config.lanes
     spikes_at(engine, 2)
     for mode in (0, COLUMN):
+
         def gather(n_dst, mode=mode):
             return cycles(engine, Instruction(op=Op.GATHER, mode=mode, src=0, n_src=2, dst=0, n_dst=n_dst))
 
@@ -329,11 +484,14 @@ def test_cycles_of_gather(engine):
 
 
 def test_cycles_of_learn(engine):
-    """A group an event takes a cycle, two on single-port weights; on dual-port ones a third party, the scanner, takes one an event."""
+    """A group an event takes a cycle, two on single-port weights; on dual-port ones a third party, the
+    scanner, takes one an event.
+    """
     config, p = engine.config, engine.config.lanes
     values = np.zeros(config.value_groups * p, np.int64)
     values[: 2 * p] = 200
     engine.write_values(0, values)
+
     def learn(n_dst):
         return cycles(engine, Instruction(op=Op.LEARN, gain=1, shift=18, src=0, n_src=2, dst=0, n_dst=n_dst))
 
@@ -347,7 +505,12 @@ def test_cycles_of_an_early_end(engine):
 
     def loop(n, n_dst, count):
         measure = Instruction(op=Op.MEASURE, mode=WATCH | PLUS, gain=255, shift=2, dst=0, n_dst=n_dst)
-        return cycles(engine, Instruction(op=Op.REPEAT, count=n), measure, Instruction(op=Op.NEXT, mode=EARLY, count=count))
+        return cycles(
+            engine,
+            Instruction(op=Op.REPEAT, count=n),
+            measure,
+            Instruction(op=Op.NEXT, mode=EARLY, count=count),
+        )
 
     for n_dst in range(1, 9):
         once, more = loop(1, n_dst, 0), loop(2, n_dst, 0) - loop(1, n_dst, 0)

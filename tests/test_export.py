@@ -1,4 +1,5 @@
 """The exported Verilog is accepted by every tool without a word, and is the same engine."""
+
 import dataclasses
 import os
 import re
@@ -7,22 +8,25 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
+
+from equilif.cli import app
+from equilif.hardware.export import Bus, export, verilog
 from equilif_golden.engine.isa import EngineConfig
 from equilif_hdl.engine.engine import Engine
 from equilif_hdl.link.bus import AxiEngine
 from equilif_sim.tools import verilator
 from equilif_sim.tools.run import simulate
-from typer.testing import CliRunner
-
-from equilif.cli import app
-from equilif.hardware.export import Bus, export, verilog
 
 SMALL = EngineConfig(lanes=4, tiles=24, value_groups=16, state_groups=8, program_words=128)
 EXPORTS = {
     "axi P4": (SMALL, Bus.axi),
     "axi P8 registered": (dataclasses.replace(SMALL, lanes=8, weight_stages=2, counters=True), Bus.axi),
     "axi P4 default": (EngineConfig(single_port=True, forwarding=False, softmax=False), Bus.axi),
-    "bare P16 half registered": (dataclasses.replace(SMALL, lanes=16, weight_stages=1, counters=True), Bus.none),
+    "bare P16 half registered": (
+        dataclasses.replace(SMALL, lanes=16, weight_stages=1, counters=True),
+        Bus.none,
+    ),
     "bare P2": (dataclasses.replace(SMALL, lanes=2), Bus.none),
 }
 
@@ -36,7 +40,9 @@ def exported(request, tmp_path_factory):
 
 def said(command, folder):
     """What a tool prints, which must find nothing wrong."""
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env={**os.environ, **verilator.environment()})
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, env={**os.environ, **verilator.environment()}
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -53,8 +59,13 @@ def test_yosys_accepts_it(exported):
 def lint(folder, *files):
     environment = verilator.environment()
     tool = shutil.which("verilator", path=environment.get("PATH", os.environ["PATH"]))
-    return subprocess.run([tool, "--lint-only", "-Wall", "--quiet-stats", "--top-module", "core", *files], cwd=folder, capture_output=True, text=True,
-                          env={**os.environ, **environment})
+    return subprocess.run(
+        [tool, "--lint-only", "-Wall", "--quiet-stats", "--top-module", "core", *files],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
 
 
 def test_verilator_finds_nothing(exported):
@@ -63,26 +74,48 @@ def test_verilator_finds_nothing(exported):
 
 
 def test_only_what_is_waived_is_there(exported):
-    """Without the waivers: unused parts of signals, and several modules in a file.  A signal that is not used at all is no part."""
+    """Without the waivers: unused parts of signals, and several modules in a file.
+
+    A signal that is not used at all is no part.
+    """
     found = re.findall(r"^%Warning-(\w+): [^ ]+ (.*)$", lint(exported, "core.v").stderr, flags=re.MULTILINE)
     assert found
     for rule, text in found:
-        assert rule == "DECLFILENAME" or rule == "UNUSEDSIGNAL" and re.match(
-            r"Bits of signal are not (used|driven, nor used): |Signal is not used: '(_\d+_|rst)'", text), (rule, text)
+        assert (
+            rule == "DECLFILENAME"
+            or rule == "UNUSEDSIGNAL"
+            and re.match(
+                r"Bits of signal are not (used|driven, nor used): |Signal is not used: '(_\d+_|rst)'", text
+            )
+        ), (rule, text)
 
 
 def test_a_real_mistake_is_not_waived(exported, tmp_path):
     """A wire that somebody forgot, a width that does not fit."""
     text = (exported / "core.v").read_text()
-    for wrong, rule in (("wire forgotten = 1'h0;", "UNUSEDSIGNAL"), ("wire [1:0] wide; assign wide = 3'h5;", "WIDTHTRUNC")):
+    for wrong, rule in (
+        ("wire forgotten = 1'h0;", "UNUSEDSIGNAL"),
+        ("wire [1:0] wide; assign wide = 3'h5;", "WIDTHTRUNC"),
+    ):
         (tmp_path / "core.v").write_text(text.replace("endmodule", f"  {wrong}\nendmodule", 1))
         shutil.copy(exported / "core.vlt", tmp_path)
         assert f"%Warning-{rule}" in lint(tmp_path, "core.vlt", "core.v").stderr, wrong
 
 
 def test_fusesoc_lints_it(exported, tmp_path):
-    command = [sys.executable, "-m", "fusesoc.main", "--cores-root", str(exported), "run", "--work-root", str(tmp_path / "work"), "--target", "lint",
-               "::core"]
+    command = [
+        sys.executable,
+        "-m",
+        "fusesoc.main",
+        "--cores-root",
+        str(exported),
+        "run",
+        "--work-root",
+        str(tmp_path / "work"),
+        "--target",
+        "lint",
+        "::core",
+    ]
     said(command, tmp_path)
 
 
@@ -90,30 +123,76 @@ def test_fusesoc_lints_it(exported, tmp_path):
 def test_bus_bench_on_the_export(simulator, tmp_path):
     config = dataclasses.replace(SMALL, forwarding=simulator == "icarus")
     dut = AxiEngine(config, build_id=0xC0FFEE)
-    assert simulate(dut, "equilif_sim.link.bus", tmp_path, simulator=simulator, text=verilog(dut, "axiengine"),
-                    config={"engine": dataclasses.asdict(config), "seed": 2, "programs": 6, "accesses": 120}) == 4
+    assert (
+        simulate(
+            dut,
+            "equilif_sim.link.bus",
+            tmp_path,
+            simulator=simulator,
+            text=verilog(dut, "axiengine"),
+            config={"engine": dataclasses.asdict(config), "seed": 2, "programs": 6, "accesses": 120},
+        )
+        == 4
+    )
 
 
 def test_engine_bench_on_the_export(tmp_path):
     config = dataclasses.replace(SMALL, single_port=True, program_words=400)
     dut = Engine(config)
-    assert simulate(dut, "equilif_sim.engine.engine", tmp_path, simulator="icarus", text=verilog(dut, "engine"),
-                    config={"engine": dataclasses.asdict(config), "seed": 2, "programs": 8}, only="random_programs|a_memory_learns") == 2
+    assert (
+        simulate(
+            dut,
+            "equilif_sim.engine.engine",
+            tmp_path,
+            simulator="icarus",
+            text=verilog(dut, "engine"),
+            config={"engine": dataclasses.asdict(config), "seed": 2, "programs": 8},
+            only="random_programs|a_memory_learns",
+        )
+        == 2
+    )
 
 
 def test_command(tmp_path):
-    run = CliRunner().invoke(app, ["export", str(tmp_path), "--lanes", "2", "--tiles", "16", "--name", "spikes", "--value-groups", "8",
-                                   "--state-groups", "4"])
+    run = CliRunner().invoke(
+        app,
+        [
+            "export",
+            str(tmp_path),
+            "--lanes",
+            "2",
+            "--tiles",
+            "16",
+            "--name",
+            "spikes",
+            "--value-groups",
+            "8",
+            "--state-groups",
+            "4",
+        ],
+    )
     assert run.exit_code == 0, run.output
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["registers.md", "spikes.core", "spikes.h", "spikes.v", "spikes.vlt"]
-    assert "module spikes(" in (tmp_path / "spikes.v").read_text() and "EQUILIF_N_WEIGHTS 64u" in (tmp_path / "spikes.h").read_text()
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "registers.md",
+        "spikes.core",
+        "spikes.h",
+        "spikes.v",
+        "spikes.vlt",
+    ]
+    assert (
+        "module spikes(" in (tmp_path / "spikes.v").read_text()
+        and "EQUILIF_N_WEIGHTS 64u" in (tmp_path / "spikes.h").read_text()
+    )
 
 
-@pytest.mark.parametrize("options, message", [
-    (["--name", "2fast"], "name must be a Verilog identifier, not '2fast'"),
-    (["--lanes", "3"], "lanes must be 2, 4, 8, 16 or 32, not 3"),
-    (["--board", "toaster"], "board must be one of"),
-])
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--name", "2fast"], "name must be a Verilog identifier, not '2fast'"),
+        (["--lanes", "3"], "lanes must be 2, 4, 8, 16 or 32, not 3"),
+        (["--board", "toaster"], "board must be one of"),
+    ],
+)
 def test_bad_options(options, message, tmp_path):
     run = CliRunner().invoke(app, ["export", str(tmp_path / "out"), *options])
     assert run.exit_code == 2 and message in " ".join(run.output.split()) and not (tmp_path / "out").exists()

@@ -1,4 +1,5 @@
 """Formats and integer primitives, exhaustively on small widths and against exact rational arithmetic."""
+
 from __future__ import annotations
 
 import math
@@ -6,6 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+
 from equilif_golden.fixed import SQ, UQ, Numerics, saturate, shift_right_floor
 
 FORMATS = [SQ(1, 0), SQ(2, 3), SQ(-1, 5), SQ(4, 0), UQ(0, 4), UQ(3, 2)]
@@ -45,20 +47,29 @@ def test_shift_right_floor_is_the_floor_of_the_quotient():
         assert shift_right_floor(raw, n).tolist() == [math.floor(Fraction(int(r), 2**n)) for r in raw]
 
 
-@pytest.mark.parametrize("wrong, message", [
-    ({"fraction": 3}, "fraction must be in 4..13, not 3"), ({"fraction": 14}, "fraction must be in 4..13, not 14"),
-    ({"weight_width": 17}, "weight_width must be in 4..16, not 17"),
-    ({"accumulator_width": 19}, "accumulator_width must be at least weight_width \\+ 4 = 20, not 19"),
-    ({"accumulator_width": 33}, "accumulator_width must be at most 32, not 33"),
-])
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"fraction": 3}, "fraction must be in 4..13, not 3"),
+        ({"fraction": 14}, "fraction must be in 4..13, not 14"),
+        ({"weight_width": 17}, "weight_width must be in 4..16, not 17"),
+        ({"accumulator_width": 19}, "accumulator_width must be at least weight_width \\+ 4 = 20, not 19"),
+        ({"accumulator_width": 33}, "accumulator_width must be at most 32, not 33"),
+    ],
+)
 def test_numerics_say_what_is_wrong(wrong, message):
     with pytest.raises(ValueError, match=message):
         Numerics(**wrong)
 
 
-@pytest.mark.parametrize("numerics", [Numerics(), Numerics(fraction=13, accumulator_width=20), Numerics(fraction=8, weight_width=10)],
-                         ids=str)
+@pytest.mark.parametrize(
+    "numerics",
+    [Numerics(), Numerics(fraction=13, accumulator_width=20), Numerics(fraction=8, weight_width=10)],
+    ids=str,
+)
 def test_the_accumulator_holds_the_largest_fan_in(numerics):
-    """Membrane and nudge reach 4.0 each, a row contributes at most 2**(weight_width - 1); one row more may overflow."""
+    """Membrane and nudge reach 4.0 each, a row contributes at most 2**(weight_width - 1); one row more may
+    overflow.
+    """
     n, weight = numerics.max_fan_in, -numerics.weight.lo
     assert 8 * numerics.one + n * weight <= numerics.accumulator.hi < 8 * numerics.one + (n + 1) * weight

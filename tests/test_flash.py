@@ -1,4 +1,5 @@
 """Programming a board, with openFPGALoader of a few lines of shell; and the table of boards."""
+
 from __future__ import annotations
 
 import json
@@ -9,13 +10,12 @@ from typer.testing import CliRunner
 
 pytest.importorskip("amaranth_boards")
 
-from equilif_boards import BOARDS
-
 from equilif import cli
 from equilif.hardware import boards
 from equilif.hardware.boards import capacity, report, same_engine, sizes, speed
 from equilif.host.flash import bitstream_of, flash
 from equilif.results import ToolFailed
+from equilif_boards import BOARDS
 
 
 @pytest.fixture
@@ -38,12 +38,19 @@ def run(*arguments: object) -> tuple[int, str]:
 @pytest.mark.parametrize("board", [b for b in BOARDS.values() if b.loader], ids=lambda b: b.name)
 def test_the_loader_is_told_the_board(board, loader):
     flash(board, loader / "top.bin")
-    assert (loader / "said").read_text().split() == ["--board", board.loader, "--write-flash", str(loader / "top.bin")]
+    assert (loader / "said").read_text().split() == [
+        "--board",
+        board.loader,
+        "--write-flash",
+        str(loader / "top.bin"),
+    ]
 
 
 def test_command(loader):
-    assert run("flash", "icebreaker", "--bitstream", loader / "top.bin", "--json", loader / "f.json") == (0, (
-        f"iCEBreaker (Lattice iCE40UP5K) runs {loader / 'top.bin'} from now on; see it with equilif ports"))
+    assert run("flash", "icebreaker", "--bitstream", loader / "top.bin", "--json", loader / "f.json") == (
+        0,
+        (f"iCEBreaker (Lattice iCE40UP5K) runs {loader / 'top.bin'} from now on; see it with equilif ports"),
+    )
     assert json.loads((loader / "f.json").read_text())["board"] == "icebreaker"
 
 
@@ -60,25 +67,38 @@ def test_what_can_go_wrong(loader, monkeypatch):
         bitstream_of(BOARDS["icebreaker"], loader / "empty")
     with pytest.raises(FileNotFoundError, match="make one with  equilif build ulx3s-85f"):
         flash(BOARDS["ulx3s-85f"], Path("none.bit"))
-    assert run("flash", "icebraker") == (2, f"error: board must be one of {', '.join(BOARDS)}, not 'icebraker'")
+    assert run("flash", "icebraker") == (
+        2,
+        f"error: board must be one of {', '.join(BOARDS)}, not 'icebraker'",
+    )
 
 
 def test_every_board_can_be_programmed():
     assert all(b.loader or b.by_hand for b in BOARDS.values())
 
 
-# -- the table -------------------------------------------------------------------------------------------------------------------
+# -- the table -------------------------------------------------------------------------------------
 def test_what_was_measured_is_of_the_boards_as_they_are():
     for name, entry in boards.measured().items():
         board = BOARDS[name]
-        assert same_engine(board, entry["config"]), f"measure again: python -m benchmarks.boards --data DIR {board.name}"
+        assert same_engine(board, entry["config"]), (
+            f"measure again: python -m benchmarks.boards --data DIR {board.name}"
+        )
         assert tuple(entry["network"]) == board.network and entry["build"]["f_max"] >= board.clock_hz / 1e6
 
 
 def test_speed_is_cycles_and_bytes():
     board = BOARDS["icebreaker"]
-    found = speed(board, {"cycles": {"training": 12_000.0, "inference": 6_000.0}, "bytes": {"training": 200.0, "inference": 100.0}})
-    assert found["training"] == pytest.approx({"engine": 2000, "link": 1000, "both": 1 / (1 / 2000 + 1 / 1000)})
+    found = speed(
+        board,
+        {
+            "cycles": {"training": 12_000.0, "inference": 6_000.0},
+            "bytes": {"training": 200.0, "inference": 100.0},
+        },
+    )
+    assert found["training"] == pytest.approx(
+        {"engine": 2000, "link": 1000, "both": 1 / (1 / 2000 + 1 / 1000)}
+    )
 
 
 def test_what_fits():
@@ -99,4 +119,8 @@ def test_commands(tmp_path):
     code, said = run("build", "icebreaker", "--network", "784-128-10", "--out", tmp_path / "out")
     assert code == 2 and "needs 6403 tiles" in said and not (tmp_path / "out").exists()
     code, said = run("build", "icebreaker", "--lanes", 8, "--out", tmp_path / "out")
-    assert code == 2 and "8 ICESTORM_SPRAM of 4, 16 ICESTORM_DSP of 8" in said and not (tmp_path / "out").exists()
+    assert (
+        code == 2
+        and "8 ICESTORM_SPRAM of 4, 16 ICESTORM_DSP of 8" in said
+        and not (tmp_path / "out").exists()
+    )

@@ -1,21 +1,29 @@
-"""Modern Hopfield memory.  State space: 1 to 60 patterns of 1 to 70 values, dense and sparse, alike and apart, cues from random to stored."""
+"""Modern Hopfield memory.
+
+State space: 1 to 60 patterns of 1 to 70 values, dense and sparse, alike and apart, cues from random to
+stored.
+"""
+
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from equilif_golden.engine.isa import EngineConfig, ProgramError, assemble, disassemble
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.fixed import Numerics
 from equilif_golden.hopfield import MOST_STEPS, Hopfield, Placed
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 
 def some(rng, n, d, sharpness=3, numerics=None):
     """A memory and a cue, at random."""
     apart, size = rng.choice([0.1, 0.5, 1.0]), rng.choice([0.3, 1.0])
     common = rng.normal(0, 40, d)
-    codes = np.clip(size * (common + apart * (rng.normal(0, 60, (n, d)) - common)), -128, 127).astype(np.int64)
+    codes = np.clip(size * (common + apart * (rng.normal(0, 60, (n, d)) - common)), -128, 127).astype(
+        np.int64
+    )
     codes *= rng.random((n, d)) < rng.choice([0.3, 1])
     memory = Hopfield.of(codes, sharpness=sharpness, numerics=numerics or Numerics())
     kind = rng.integers(4)
@@ -23,7 +31,7 @@ def some(rng, n, d, sharpness=3, numerics=None):
         return memory, rng.integers(-128, 128, d)
     cue = codes[rng.integers(n)].copy()
     if kind == 1:
-        cue[d // 2:] = 0
+        cue[d // 2 :] = 0
     elif kind == 2:
         cue = np.clip(cue + rng.normal(0, 20, d), -128, 127).astype(np.int64)
     else:
@@ -53,7 +61,9 @@ def test_a_step_is_close_to_real_arithmetic(fraction, sharpness):
     """X^T softmax(k X q) with the k that the module states, within what the energy's bound is made of."""
     rng = np.random.default_rng(fraction)
     for _ in range(50):
-        memory, q = some(rng, rng.integers(1, 30), rng.integers(1, 30), sharpness, Numerics(fraction=fraction))
+        memory, q = some(
+            rng, rng.integers(1, 30), rng.integers(1, 30), sharpness, Numerics(fraction=fraction)
+        )
         a = memory.k * memory.real @ (q / 128)
         p = np.exp(a - a.max())
         error = np.linalg.norm(memory.step(q) / 128 - p / p.sum() @ memory.real)
@@ -61,7 +71,9 @@ def test_a_step_is_close_to_real_arithmetic(fraction, sharpness):
 
 
 def test_floors_that_all_fall_on_one_pattern():
-    """Two patterns that are equally like the state; of one, half the products lose nearly 1: a quarter octave, which the bound must cover."""
+    """Two patterns that are equally like the state; of one, half the products lose nearly 1: a quarter
+    octave, which the bound must cover.
+    """
     numerics = Numerics(fraction=13)
     patterns = np.zeros((2, 80), np.int64)
     patterns[1, :64] = [1, -1] * 32
@@ -73,21 +85,30 @@ def test_floors_that_all_fall_on_one_pattern():
 
 
 def retrievals(count, rng):
-    """(change of energy, its bound) of the 4 steps of ``count`` retrievals, (count, 4, 2); a new memory for every 10."""
+    """(change of energy, its bound) of the 4 steps of ``count`` retrievals, (count, 4, 2); a new memory for
+    every 10.
+    """
     out = []
     for j in range(count):
         if j % 10 == 0:
             memory, _ = some(rng, rng.integers(1, 60), rng.integers(1, 70), int(rng.integers(2, 6)))
         n, d = memory.patterns.shape
         noise, kept = rng.choice([0, 10, 40, 128]), rng.random(d) < rng.choice([0.5, 1])
-        cue = np.clip((memory.patterns[rng.integers(n)] >> 5) * kept + rng.integers(-noise, noise + 1, d), -128, 127)
+        cue = np.clip(
+            (memory.patterns[rng.integers(n)] >> 5) * kept + rng.integers(-noise, noise + 1, d), -128, 127
+        )
         states = memory.recall(cue, 4)
-        out.append(np.stack([np.diff(memory.energy(states)), [memory.largest_rise(q) for q in states[:-1]]], axis=-1))
+        out.append(
+            np.stack([np.diff(memory.energy(states)), [memory.largest_rise(q) for q in states[:-1]]], axis=-1)
+        )
     return np.stack(out)
 
 
 def test_energy_never_rises_beyond_rounding():
-    """10,000 retrievals.  The bound says something: a typical first step falls by far more, some rise uses most of it."""
+    """10,000 retrievals.
+
+    The bound says something: a typical first step falls by far more, some rise uses most of it.
+    """
     change, limit = np.moveaxis(retrievals(10_000, np.random.default_rng(0)), -1, 0)
     assert (change <= limit).all()
     assert np.median(-change[:, 0]) > 5 * np.median(limit[:, 0])
@@ -116,9 +137,17 @@ def test_energy_is_its_formula():
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**32), st.integers(1, 30), st.integers(1, 30), st.integers(1, 6), st.sampled_from([(9, 2), (12, 2), (12, 5), (13, 4)]))
+@given(
+    st.integers(0, 2**32),
+    st.integers(1, 30),
+    st.integers(1, 30),
+    st.integers(1, 6),
+    st.sampled_from([(9, 2), (12, 2), (12, 5), (13, 4)]),
+)
 def test_the_engine_recalls_the_same_bits(seed, n, d, steps, formats):
-    """At every lane count, from one memory image and the written cue; a second cue needs no more than its write."""
+    """At every lane count, from one memory image and the written cue; a second cue needs no more than its
+    write.
+    """
     rng = np.random.default_rng(seed)
     numerics = Numerics(fraction=formats[0])
     memory, cue = some(rng, n, d, formats[1], numerics)
@@ -130,7 +159,7 @@ def test_the_engine_recalls_the_same_bits(seed, n, d, steps, formats):
         engine.w[: len(words)] = words
         for q in (cue, rng.integers(-128, 128, d)):
             first, values = placed.cue(q)
-            engine.plus.flat[first: first + len(values)] = values
+            engine.plus.flat[first : first + len(values)] = values
             engine.run(learn=False)
             assert placed.state(engine.plus).tolist() == memory.recall(q, steps)[-1].tolist()
 
@@ -144,28 +173,55 @@ def test_a_recall_never_runs_for_ever():
 ONE = Hopfield.of([[1, 2, 3]])
 
 
-@pytest.mark.parametrize("make, message", [
-    (lambda: Hopfield([1, 2]), r"shape \(1 to 1024, at least 1\), not \(2,\)"),
-    (lambda: Hopfield(np.zeros((0, 3))), r"not \(0, 3\)"),
-    (lambda: Hopfield(np.zeros((1025, 2))), r"not \(1025, 2\)"),
-    (lambda: Hopfield([[4065]]), r"patterns must lie in -4096\.\.4064, the range of a state, not 4065\.\.4065"),
-    (lambda: Hopfield([[-4097]]), "the range of a state"),
-    (lambda: Hopfield([[40000]]), r"patterns must lie in -32768\.\.32767"),
-    (lambda: Hopfield.of([[128]]), r"patterns must lie in -128\.\.127, not 128"),
-    (lambda: Hopfield([[1]], sharpness=6), r"sharpness must be in 2\.\.5 octaves, not 6"),
-    (lambda: Hopfield([[1]], sharpness=-2, numerics=Numerics(fraction=8)), "a memory needs 9 to 13 fraction bits, not 8"),
-    (lambda: Hopfield.of([[1]], numerics=Numerics(fraction=6)), "at least 7 fraction bits, not 6"),
-    (lambda: Hopfield(np.full((1, 600), 4064), sharpness=5), "saturate the 18-bit exponent"),
-    (lambda: Hopfield(np.full((1024, 1), 4064), numerics=Numerics(accumulator_width=22)), "overflow the 22-bit accumulator"),
-    (lambda: Hopfield(np.full((1, 2000), 4064), sharpness=2, numerics=Numerics(accumulator_width=22)), "overflow the 22-bit accumulator"),
-    (lambda: ONE.recall([1, 2]), r"a cue must have shape \(3,\), not \(2,\)"),
-    (lambda: ONE.recall([1, 2, 128]), r"a cue must lie in -128\.\.127"),
-    (lambda: Placed(ONE, EngineConfig(numerics=Numerics(fraction=10))), "the memory has .*fraction=12.* the engine .*fraction=10"),
-    (lambda: Placed(Hopfield.of(np.ones((40, 40))), EngineConfig(tiles=99)), r"DRIVE: tiles 0\.\.99 are not in 0\.\.98"),
-    (lambda: Placed(Hopfield.of(np.ones((40, 40))), EngineConfig(softmax=False)), "built without memories"),
-    (lambda: Placed(Hopfield.of(np.ones((40, 40))), EngineConfig(program_words=32)), "need 33 program words"),
-    (lambda: Placed(ONE, EngineConfig()).cue([1, 2]), r"a cue must have shape \(3,\)"),
-])
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: Hopfield([1, 2]), r"shape \(1 to 1024, at least 1\), not \(2,\)"),
+        (lambda: Hopfield(np.zeros((0, 3))), r"not \(0, 3\)"),
+        (lambda: Hopfield(np.zeros((1025, 2))), r"not \(1025, 2\)"),
+        (
+            lambda: Hopfield([[4065]]),
+            r"patterns must lie in -4096\.\.4064, the range of a state, not 4065\.\.4065",
+        ),
+        (lambda: Hopfield([[-4097]]), "the range of a state"),
+        (lambda: Hopfield([[40000]]), r"patterns must lie in -32768\.\.32767"),
+        (lambda: Hopfield.of([[128]]), r"patterns must lie in -128\.\.127, not 128"),
+        (lambda: Hopfield([[1]], sharpness=6), r"sharpness must be in 2\.\.5 octaves, not 6"),
+        (
+            lambda: Hopfield([[1]], sharpness=-2, numerics=Numerics(fraction=8)),
+            "a memory needs 9 to 13 fraction bits, not 8",
+        ),
+        (lambda: Hopfield.of([[1]], numerics=Numerics(fraction=6)), "at least 7 fraction bits, not 6"),
+        (lambda: Hopfield(np.full((1, 600), 4064), sharpness=5), "saturate the 18-bit exponent"),
+        (
+            lambda: Hopfield(np.full((1024, 1), 4064), numerics=Numerics(accumulator_width=22)),
+            "overflow the 22-bit accumulator",
+        ),
+        (
+            lambda: Hopfield(np.full((1, 2000), 4064), sharpness=2, numerics=Numerics(accumulator_width=22)),
+            "overflow the 22-bit accumulator",
+        ),
+        (lambda: ONE.recall([1, 2]), r"a cue must have shape \(3,\), not \(2,\)"),
+        (lambda: ONE.recall([1, 2, 128]), r"a cue must lie in -128\.\.127"),
+        (
+            lambda: Placed(ONE, EngineConfig(numerics=Numerics(fraction=10))),
+            "the memory has .*fraction=12.* the engine .*fraction=10",
+        ),
+        (
+            lambda: Placed(Hopfield.of(np.ones((40, 40))), EngineConfig(tiles=99)),
+            r"DRIVE: tiles 0\.\.99 are not in 0\.\.98",
+        ),
+        (
+            lambda: Placed(Hopfield.of(np.ones((40, 40))), EngineConfig(softmax=False)),
+            "built without memories",
+        ),
+        (
+            lambda: Placed(Hopfield.of(np.ones((40, 40))), EngineConfig(program_words=32)),
+            "need 33 program words",
+        ),
+        (lambda: Placed(ONE, EngineConfig()).cue([1, 2]), r"a cue must have shape \(3,\)"),
+    ],
+)
 def test_errors_say_what_is_wrong(make, message):
     with pytest.raises(ValueError, match=message):
         make()
@@ -173,7 +229,9 @@ def test_errors_say_what_is_wrong(make, message):
 
 
 def test_sums_at_the_edge_do_not_wrap():
-    """The largest patterns and states that a memory accepts, in the narrowest accumulator that holds them: reference = engine."""
+    """The largest patterns and states that a memory accepts, in the narrowest accumulator that holds them:
+    reference = engine.
+    """
     for fill in (4064, -4096):
         for width in range(20, 27):
             numerics = Numerics(accumulator_width=width)
@@ -187,9 +245,13 @@ def test_sums_at_the_edge_do_not_wrap():
             engine.w[: len(placed.weight_words())] = placed.weight_words()
             for cue in (-128, 127):
                 first, values = placed.cue(np.full(64, cue))
-                engine.plus.flat[first: first + len(values)] = values
+                engine.plus.flat[first : first + len(values)] = values
                 engine.run(learn=False)
-                assert placed.state(engine.plus).tolist() == memory.recall(np.full(64, cue), 2)[-1].tolist() == [fill >> 5] * 64
+                assert (
+                    placed.state(engine.plus).tolist()
+                    == memory.recall(np.full(64, cue), 2)[-1].tolist()
+                    == [fill >> 5] * 64
+                )
             break
         else:
             raise AssertionError("none fits")

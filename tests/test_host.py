@@ -1,4 +1,7 @@
-"""RTL of the host link against equilif_golden.link.device, and of the program checker against equilif_golden.engine.isa.check."""
+"""RTL of the host link against equilif_golden.link.device, and of the program checker against
+equilif_golden.engine.isa.check.
+"""
+
 from __future__ import annotations
 
 import dataclasses
@@ -8,6 +11,7 @@ import random
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
+
 from equilif_golden.engine.isa import WORDS, EngineConfig, ProgramError, check, disassemble
 from equilif_golden.link.device import program_fault
 from equilif_hdl.engine.checker import Checker
@@ -16,16 +20,31 @@ from equilif_sim.link.host import HostBench, code_of, program
 from equilif_sim.tools import verilator
 from equilif_sim.tools.run import simulate
 
-# no size is a power of two that could be, so that every comparison is a real one; then one whose sizes all are
+# no size is a power of two that could be, so that every comparison is a real one; then one whose sizes
+# all are
 ODD = EngineConfig(lanes=2, tiles=23, value_groups=32, state_groups=8, program_words=32)
-EVEN = EngineConfig(lanes=4, tiles=16, value_groups=16, state_groups=16, program_words=24, single_port=True, softmax=False)
-BUILD_ID = 0xDBC0_1234                     # with both of SLIP's special bytes
+EVEN = EngineConfig(
+    lanes=4, tiles=16, value_groups=16, state_groups=16, program_words=24, single_port=True, softmax=False
+)
+BUILD_ID = 0xDBC0_1234  # with both of SLIP's special bytes
 
 
 def run(tmp_path, config, *, n_bad, simulator="icarus", seed=0, frame_bytes=160, only=None):
     bench = HostBench(config, build_id=BUILD_ID, frame_bytes=frame_bytes)
-    return simulate(bench, "equilif_sim.link.host", tmp_path, simulator=simulator, seed=seed, only=only, config={
-        "engine": dataclasses.asdict(config), "n_bad": n_bad, "frame_bytes": frame_bytes, "build_id": BUILD_ID})
+    return simulate(
+        bench,
+        "equilif_sim.link.host",
+        tmp_path,
+        simulator=simulator,
+        seed=seed,
+        only=only,
+        config={
+            "engine": dataclasses.asdict(config),
+            "n_bad": n_bad,
+            "frame_bytes": frame_bytes,
+            "build_id": BUILD_ID,
+        },
+    )
 
 
 @pytest.mark.parametrize("config", [ODD, EVEN], ids=["odd", "even"])
@@ -36,7 +55,16 @@ def test_host(config, tmp_path):
 
 def test_longest_programs_and_frames(tmp_path):
     """340 instructions in 4,096 bytes."""
-    assert run(tmp_path, dataclasses.replace(ODD, program_words=1020), n_bad=0, frame_bytes=4096, only="good_frames.*never.*never") == 1
+    assert (
+        run(
+            tmp_path,
+            dataclasses.replace(ODD, program_words=1020),
+            n_bad=0,
+            frame_bytes=4096,
+            only="good_frames.*never.*never",
+        )
+        == 1
+    )
 
 
 @pytest.mark.long
@@ -49,7 +77,9 @@ def test_ten_thousand_bad_frames(tmp_path):
 
 
 def test_checker_is_the_golden_check():
-    """Same verdict on every program, same instruction at fault; and the reference of the index is equilif_golden.engine.isa.check itself."""
+    """Same verdict on every program, same instruction at fault; and the reference of the index is
+    equilif_golden.engine.isa.check itself.
+    """
     rng, verdicts = random.Random(5), {True: 0, False: 0}
     cases = []
     for n in range(700):
@@ -61,7 +91,7 @@ def test_checker_is_the_golden_check():
         try:
             check(disassemble(np.frombuffer(code, "<u4")), config)
             accepted = True
-        except (ProgramError, ValueError):             # ValueError: no such operation
+        except (ProgramError, ValueError):  # ValueError: no such operation
             accepted = False
         assert accepted == (fault is None), f"{code.hex()}: check and program_fault disagree"
         verdicts[accepted] += 1
@@ -92,9 +122,13 @@ def judge(config, cases):
             if fault is None:
                 assert not ctx.get(dut.fault) and ctx.get(dut.closed) and ctx.get(dut.index) == n, code.hex()
             elif fault == n:
-                assert not ctx.get(dut.fault) and not ctx.get(dut.closed) and ctx.get(dut.index) == n, code.hex()
+                assert not ctx.get(dut.fault) and not ctx.get(dut.closed) and ctx.get(dut.index) == n, (
+                    code.hex()
+                )
             else:
-                assert ctx.get(dut.fault) and ctx.get(dut.index) == fault, f"{code.hex()}: {ctx.get(dut.index)}, not {fault}"
+                assert ctx.get(dut.fault) and ctx.get(dut.index) == fault, (
+                    f"{code.hex()}: {ctx.get(dut.index)}, not {fault}"
+                )
 
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)
@@ -116,4 +150,5 @@ def test_generated_programs_are_right():
 def test_frame_size_is_checked():
     with pytest.raises(ValueError, match="frame_bytes must be in 32..4096, not 16"):
         Framer(frame_bytes=16)
-    gc.collect()                               # the discarded object complains that it was not used: here, not in another test
+    # the discarded object complains that it was not used: here, not in another test
+    gc.collect()

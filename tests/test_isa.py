@@ -1,10 +1,17 @@
-"""Instruction set: encoding, and what an engine refuses to run.  The engine model's control flow is tested here too."""
+"""Instruction set: encoding, and what an engine refuses to run.
+
+The engine model's control flow is tested here too.
+"""
+
 from __future__ import annotations
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from equilif_golden.blocks.plasticity import GAIN_MAX
 from equilif_golden.engine.isa import (
     EARLY,
@@ -24,8 +31,6 @@ from equilif_golden.engine.isa import (
 )
 from equilif_golden.engine.model import EngineModel, wrap
 from equilif_golden.fixed import SQ
-from hypothesis import given
-from hypothesis import strategies as st
 
 CONFIG = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16, program_words=60)
 HALT = Instruction(op=Op.HALT)
@@ -69,21 +74,24 @@ def test_fields_do_not_overlap_and_do_not_overflow(name, width, signed):
         replace(HALT, **{name: 1 << (width - signed)}).encode()
 
 
-@pytest.mark.parametrize("instruction, problem", [
-    (replace(STEP, n_dst=17), r"STEP: groups 0\.\.16 are not in 0\.\.15"),
-    (replace(STEP, n_dst=0), "STEP: groups"),
-    (replace(STEP, gain=32768), "STEP: .*32768"),
-    (replace(STEP, shift=9), "STEP: leak 9"),
-    (replace(GATHER, src=9), r"GATHER: source groups 9\.\.16 are not in 0\.\.15"),
-    (replace(GATHER, dst=9), r"GATHER: groups 9\.\.16 are not in 0\.\.15"),
-    (replace(GATHER, operand=1), r"GATHER: tiles 1\.\.64 are not in 0\.\.63"),
-    (replace(GATHER, op=Op.DRIVE, src=25), r"DRIVE: source groups 25\.\.32 are not in 0\.\.31"),
-    (replace(LEARN, shift=15), "LEARN: gain 5 and shift 15 are no learning rate"),
-    (replace(LEARN, gain=GAIN_MAX + 1), f"LEARN: gain {GAIN_MAX + 1} and shift 16 are no learning rate"),
-    (Instruction(op=Op.MEASURE, dst=0, n_dst=1, shift=31), "MEASURE: shift 31"),
-    (Instruction(op=Op.ARGMAX, src=32, n_src=1), "ARGMAX: source groups"),
-    (replace(REPEAT, count=0), "REPEAT: count is zero"),
-])
+@pytest.mark.parametrize(
+    "instruction, problem",
+    [
+        (replace(STEP, n_dst=17), r"STEP: groups 0\.\.16 are not in 0\.\.15"),
+        (replace(STEP, n_dst=0), "STEP: groups"),
+        (replace(STEP, gain=32768), "STEP: .*32768"),
+        (replace(STEP, shift=9), "STEP: leak 9"),
+        (replace(GATHER, src=9), r"GATHER: source groups 9\.\.16 are not in 0\.\.15"),
+        (replace(GATHER, dst=9), r"GATHER: groups 9\.\.16 are not in 0\.\.15"),
+        (replace(GATHER, operand=1), r"GATHER: tiles 1\.\.64 are not in 0\.\.63"),
+        (replace(GATHER, op=Op.DRIVE, src=25), r"DRIVE: source groups 25\.\.32 are not in 0\.\.31"),
+        (replace(LEARN, shift=15), "LEARN: gain 5 and shift 15 are no learning rate"),
+        (replace(LEARN, gain=GAIN_MAX + 1), f"LEARN: gain {GAIN_MAX + 1} and shift 16 are no learning rate"),
+        (Instruction(op=Op.MEASURE, dst=0, n_dst=1, shift=31), "MEASURE: shift 31"),
+        (Instruction(op=Op.ARGMAX, src=32, n_src=1), "ARGMAX: source groups"),
+        (replace(REPEAT, count=0), "REPEAT: count is zero"),
+    ],
+)
 def test_check_names_the_instruction(instruction, problem):
     tail = [NEXT, HALT] if instruction.op == Op.REPEAT else [HALT]
     with pytest.raises(ProgramError, match=f"instruction 1: {problem}"):
@@ -95,49 +103,67 @@ def test_check_accepts_what_just_fits():
     check([MARK] * 19 + [HALT], CONFIG)
 
 
-@pytest.mark.parametrize("program, message", [
-    ([MARK] * 20 + [HALT], "21 instructions need 63 program words, there are 60"),
-    ([REPEAT, REPEAT, REPEAT, NEXT, HALT], "instruction 2: REPEAT inside 2 others"),
-    ([NEXT, HALT], "instruction 0: NEXT without REPEAT"),
-    ([REPEAT, MARK, HALT], "must close its loops"),
-    ([MARK], "end with an unconditional HALT"),
-    ([replace(HALT, mode=INFER)], "end with an unconditional HALT"),
-    ([], "end with an unconditional HALT"),
-])
+@pytest.mark.parametrize(
+    "program, message",
+    [
+        ([MARK] * 20 + [HALT], "21 instructions need 63 program words, there are 60"),
+        ([REPEAT, REPEAT, REPEAT, NEXT, HALT], "instruction 2: REPEAT inside 2 others"),
+        ([NEXT, HALT], "instruction 0: NEXT without REPEAT"),
+        ([REPEAT, MARK, HALT], "must close its loops"),
+        ([MARK], "end with an unconditional HALT"),
+        ([replace(HALT, mode=INFER)], "end with an unconditional HALT"),
+        ([], "end with an unconditional HALT"),
+    ],
+)
 def test_check_wants_closed_loops_and_an_end(program, message):
     with pytest.raises(ProgramError, match=message):
         check(program, CONFIG)
 
 
-@pytest.mark.parametrize("wrong, message", [
-    ({"lanes": 3}, "lanes must be 2, 4, 8, 16 or 32, not 3"), ({"tiles": 2**15 + 1}, r"tiles must be in 4\.\.32768, not 32769"),
-    ({"program_words": 3}, r"program_words must be in 4\.\.1024, not 3"),
-    ({"state_groups": 512}, "state_groups 512 must not exceed value_groups 256"),
-])
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"lanes": 3}, "lanes must be 2, 4, 8, 16 or 32, not 3"),
+        ({"tiles": 2**15 + 1}, r"tiles must be in 4\.\.32768, not 32769"),
+        ({"program_words": 3}, r"program_words must be in 4\.\.1024, not 3"),
+        ({"state_groups": 512}, "state_groups 512 must not exceed value_groups 256"),
+    ],
+)
 def test_config_says_what_is_wrong(wrong, message):
     with pytest.raises(ValueError, match=message):
         EngineConfig(**wrong)
 
 
 def test_loops_marks_and_halts():
-    """REPEAT runs its body `count` times; a MARK with a count acts when that many iterations are left; a HALT may spare training."""
+    """REPEAT runs its body `count` times; a MARK with a count acts when that many iterations are left; a
+    HALT may spare training.
+    """
     late = replace(MARK, count=2)
     engine = EngineModel(CONFIG, [REPEAT, MARK, late, NEXT, replace(HALT, mode=INFER), STEP, HALT])
     assert list(engine.trace(learn=False)) == [MARK, MARK, late, MARK]
     assert list(engine.trace(learn=True)) == [MARK, MARK, late, MARK, STEP]
 
 
-@pytest.mark.parametrize("moves, count, runs", [
-    ([False] * 5, 5, 1), ([False] * 5, 4, 2), ([False] * 5, 0, 5), ([True, True, False, True, True], 5, 3), ([True, False, True, True, True], 3, 5),
-    ([True] * 5, 5, 5),
-])
+@pytest.mark.parametrize(
+    "moves, count, runs",
+    [
+        ([False] * 5, 5, 1),
+        ([False] * 5, 4, 2),
+        ([False] * 5, 0, 5),
+        ([True, True, False, True, True], 5, 3),
+        ([True, False, True, True, True], 3, 5),
+        ([True] * 5, 5, 5),
+    ],
+)
 def test_a_loop_ends_early(moves, count, runs):
-    """When nothing has moved since the last check and few enough iterations are left; an engine that cannot runs them all."""
+    """When nothing has moved since the last check and few enough iterations are left; an engine that cannot
+    runs them all.
+    """
     watch = Instruction(op=Op.MEASURE, mode=WATCH, dst=0, n_dst=1, shift=2)
     end = replace(NEXT, mode=EARLY, count=count)
     for config in (replace(CONFIG, early=True), CONFIG):
         engine = EngineModel(config, [replace(REPEAT, count=5), watch, end, MARK, HALT])
-        for run in range(2):                                         # a run begins with nothing moved
+        for run in range(2):  # a run begins with nothing moved
             ran = []
             for instruction in engine.trace(learn=False):
                 ran.append(instruction)
@@ -147,11 +173,13 @@ def test_a_loop_ends_early(moves, count, runs):
 
 
 def test_moved_is_told_by_the_rate_before():
-    """By more than the tolerance, up or down, in any lane of V.plus; V.minus says nothing, and what is written does not count."""
+    """By more than the tolerance, up or down, in any lane of V.plus; V.minus says nothing, and what is
+    written does not count.
+    """
     watch = Instruction(op=Op.MEASURE, mode=WATCH | PLUS | MINUS, dst=1, n_dst=2, shift=2, gain=7)
     for before, want in ((100, False), (93, False), (107, False), (92, True), (108, True), (0, True)):
         engine = EngineModel(replace(CONFIG, early=True), [watch, HALT])
-        engine.q[:] = 400                                            # a rate of 100
+        engine.q[:] = 400  # a rate of 100
         engine.plus[1:3], engine.minus[:] = 100, 7
         engine.plus[2, 3] = before
         engine.run(learn=False)

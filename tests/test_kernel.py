@@ -1,16 +1,21 @@
 """Reference = compiled kernel = engine model, bit for bit.
 
-State space: chains of 0 to 3 hidden populations and arbitrary graphs (skips, loops, populations in any update order, several inputs
-and constants between them), with one memory of 1 to 4 heads or two of 1 or 2, loaded or stored; sizes around multiples of the lane count,
-random formats, schedules, early ends, leaks, nudges, learning rates, gains and sharpness, weights from alive to full scale, counters up to
-their wrap; several samples in a row, each learned.
+State space: chains of 0 to 3 hidden populations and arbitrary graphs (skips, loops, populations in any
+update order, several inputs and constants between them), with one memory of 1 to 4 heads or two of 1 or
+2, loaded or stored; sizes around multiples of the lane count, random formats, schedules, early ends,
+leaks, nudges, learning rates, gains and sharpness, weights from alive to full scale, counters up to their
+wrap; several samples in a row, each learned.
 """
+
 from __future__ import annotations
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+
 from equilif_golden.blocks.lif import LEAKS
 from equilif_golden.blocks.plasticity import GAIN_MAX, SHIFTS, Step
 from equilif_golden.blocks.softmax import SHIFTS as SOFTMAX_SHIFTS
@@ -22,22 +27,38 @@ from equilif_golden.kernel import Kernel, TokenRows
 from equilif_golden.network import MOST_GAIN, Network, Population, Synapse, Tokens
 from equilif_golden.reference import Reference, one_hot
 from equilif_golden.schedule import STRENGTH_MAX, Schedule
-from hypothesis import event, given, settings
-from hypothesis import strategies as st
 
 LANES = (2, 4, 8, 16)
-FORMATS = [(fraction, 2**t, window, charge_width)
-           for fraction in (6, 8, 9, 10, 12, 13) for t in range(4, fraction + 2) for window in (1, 2, 4, 8, 16) for charge_width in (18, 20)
-           if 2**10 <= 2**t * window <= 2**17 and 2**t * (window + 3) < 2 ** (charge_width - 1)]
+FORMATS = [
+    (fraction, 2**t, window, charge_width)
+    for fraction in (6, 8, 9, 10, 12, 13)
+    for t in range(4, fraction + 2)
+    for window in (1, 2, 4, 8, 16)
+    for charge_width in (18, 20)
+    if 2**10 <= 2**t * window <= 2**17 and 2**t * (window + 3) < 2 ** (charge_width - 1)
+]
 
 
 @st.composite
 def graphs(draw):
-    """Populations in any order; LIF ones joined at random, in either orientation, in one graph of four some of them without feedback."""
+    """Populations in any order; LIF ones joined at random, in either orientation, in one graph of four some
+    of them without feedback.
+    """
     one_way = st.sampled_from([False, True, True]) if draw(st.integers(0, 3)) == 3 else st.just(True)
     lif = [Population(f"h{k}", draw(st.integers(1, 9))) for k in range(draw(st.integers(1, 4)))]
-    clamped = [Population("x0", draw(st.integers(1, 9)), "input"), Population("c0", draw(st.integers(1, 2)), "constant")]
-    clamped += draw(st.sampled_from([[], [Population("x1", 5, "input")], [Population("c1", 1, "constant"), Population("x1", 3, "input")]]))
+    clamped = [
+        Population("x0", draw(st.integers(1, 9)), "input"),
+        Population("c0", draw(st.integers(1, 2)), "constant"),
+    ]
+    clamped += draw(
+        st.sampled_from(
+            [
+                [],
+                [Population("x1", 5, "input")],
+                [Population("c1", 1, "constant"), Population("x1", 3, "input")],
+            ]
+        )
+    )
     scale = st.sampled_from([0.0, 0.5, 1.0])
     synapses = [Synapse(c.name, p.name, draw(scale)) for p in lif for c in clamped if draw(st.booleans())]
     for k, p in enumerate(lif):
@@ -46,7 +67,11 @@ def graphs(draw):
                 pre, post = (p, q) if draw(st.booleans()) else (q, p)
                 synapses.append(Synapse(pre.name, post.name, draw(scale), draw(one_way)))
     synapses = synapses or [Synapse("x0", lif[0].name)]
-    return draw(st.permutations(lif + clamped)), draw(st.permutations(synapses)), draw(st.sampled_from(lif)).name
+    return (
+        draw(st.permutations(lif + clamped)),
+        draw(st.permutations(synapses)),
+        draw(st.sampled_from(lif)).name,
+    )
 
 
 @st.composite
@@ -59,8 +84,20 @@ def with_memories(draw, fraction):
     scale = st.sampled_from([0.0, 0.5, 1.0])
     for k, load in enumerate(loaded):
         heads = draw(st.integers(1, 4 if len(loaded) == 1 else 2))
-        query = Population(f"q{k}", heads * draw(st.integers(1, 7)), "relay", heads=heads, gain=draw(st.integers(0, min(MOST_GAIN, fraction - 9))))
-        pattern = Population(f"m{k}", draw(st.integers(1, 9)), "softmax", sharpness=fraction - 6 - draw(st.sampled_from(SOFTMAX_SHIFTS)), loaded=load)
+        query = Population(
+            f"q{k}",
+            heads * draw(st.integers(1, 7)),
+            "relay",
+            heads=heads,
+            gain=draw(st.integers(0, min(MOST_GAIN, fraction - 9))),
+        )
+        pattern = Population(
+            f"m{k}",
+            draw(st.integers(1, 9)),
+            "softmax",
+            sharpness=fraction - 6 - draw(st.sampled_from(SOFTMAX_SHIFTS)),
+            loaded=load,
+        )
         populations += [query, pattern]
         synapses.append(Synapse(pattern.name, query.name, draw(st.sampled_from([0.0, 1.0, 1.0, 1.0]))))
         synapses += [Synapse(c.name, query.name, draw(scale)) for c in clamped if draw(st.booleans())]
@@ -70,37 +107,67 @@ def with_memories(draw, fraction):
 
 @st.composite
 def networks(draw, memories=False):
-    fraction, threshold, window, charge_width = draw(st.sampled_from([f for f in FORMATS if not memories or f[0] in (9, 12, 13)]))
+    fraction, threshold, window, charge_width = draw(
+        st.sampled_from([f for f in FORMATS if not memories or f[0] in (9, 12, 13)])
+    )
     one = 2**fraction
-    beta = draw(st.sampled_from([b for b in (0.125, 0.3, 0.5, 1.0, 2.0) if 1 <= round(b * threshold) <= STRENGTH_MAX]))
-    free, nudged = ((window * draw(st.integers(1, 3)) if memories else window + draw(st.integers(0, 6))) for _ in range(2))
+    beta = draw(
+        st.sampled_from([b for b in (0.125, 0.3, 0.5, 1.0, 2.0) if 1 <= round(b * threshold) <= STRENGTH_MAX])
+    )
+    free, nudged = (
+        (window * draw(st.integers(1, 3)) if memories else window + draw(st.integers(0, 6))) for _ in range(2)
+    )
     early = {}
     if draw(st.booleans()):
         n = draw(st.integers(2, 5))
-        free, early = n * window, {"early": draw(st.sampled_from([0, 1, 4, 16, 64, 255])), "watch": draw(st.sampled_from(["all", "output"])),
-                                   "least": draw(st.integers(2, n))}
-    schedule = Schedule(window=window, free=free, nudged=nudged, beta=beta, threshold=threshold / one, leak=draw(st.sampled_from(LEAKS)), **early)
+        free, early = (
+            n * window,
+            {
+                "early": draw(st.sampled_from([0, 1, 4, 16, 64, 255])),
+                "watch": draw(st.sampled_from(["all", "output"])),
+                "least": draw(st.integers(2, n)),
+            },
+        )
+    schedule = Schedule(
+        window=window,
+        free=free,
+        nudged=nudged,
+        beta=beta,
+        threshold=threshold / one,
+        leak=draw(st.sampled_from(LEAKS)),
+        **early,
+    )
     numerics = Numerics(fraction=fraction, weight_width=draw(st.integers(4, 16)), charge_width=charge_width)
     if memories:
         populations, synapses, output = draw(with_memories(fraction))
         return Network(tuple(populations), tuple(synapses), output, schedule, numerics)
     if draw(st.booleans()):
-        return Network.chain(*draw(st.lists(st.integers(1, 9), min_size=2, max_size=5)), schedule=schedule, numerics=numerics,
-                             feedback=draw(st.sampled_from([True, True, False])))
+        return Network.chain(
+            *draw(st.lists(st.integers(1, 9), min_size=2, max_size=5)),
+            schedule=schedule,
+            numerics=numerics,
+            feedback=draw(st.sampled_from([True, True, False])),
+        )
     populations, synapses, output = draw(graphs())
     return Network(tuple(populations), tuple(synapses), output, schedule, numerics)
 
 
 @st.composite
 def cases(draw, memories=False):
-    """A network, its weights, learning rate and counter, and samples: inputs, labels, sequences of patterns (None without a loaded memory)."""
+    """A network, its weights, learning rate and counter, and samples: inputs, labels, sequences of patterns
+    (None without a loaded memory).
+    """
     network = draw(networks(memories))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     fmt, reach = network.numerics.weight, draw(st.sampled_from([0.2, 1.0, 4.0]))
     limit = min(reach * network.schedule.raw(network.numerics).threshold, fmt.hi)
     weights = {s.name: rng.integers(-limit, limit + 1, network.shape(s)) for s in network.plastic}
     largest = Step(GAIN_MAX, SHIFTS[0]).rate(network.numerics.fraction)
-    eta = draw(st.sampled_from([0.01, 0.1, 1.0])) * largest * 2 * network.schedule.beta if not network.forward else 0.0
+    eta = (
+        draw(st.sampled_from([0.01, 0.1, 1.0])) * largest * 2 * network.schedule.beta
+        if not network.forward
+        else 0.0
+    )
     x = rng.integers(0, 256, (3, network.n_inputs)) * rng.integers(0, 2, (3, network.n_inputs))
     x[0, :] = draw(st.sampled_from([0, 255]))
     counter = draw(st.sampled_from([0, 12345, 2**32 - 2]))
@@ -108,7 +175,10 @@ def cases(draw, memories=False):
     if network.loaded:
         size, width = network.shape(network.loaded.synapse)
         large = min(draw(st.sampled_from([0.3, 1.0, 4.0])) * network.numerics.one, fmt.hi)
-        sequences = [rng.integers(-large, large + 1, (n, width)) for n in (size, rng.integers(1, size + 1), rng.integers(0, size + 1))]
+        sequences = [
+            rng.integers(-large, large + 1, (n, width))
+            for n in (size, rng.integers(1, size + 1), rng.integers(0, size + 1))
+        ]
     return network, weights, eta, counter, x, rng.integers(0, network.n_outputs, 3), sequences
 
 
@@ -121,22 +191,28 @@ def tokens_of(network, sequence):
     """One sample's patterns as the reference and as the kernel take them."""
     if sequence is None:
         return None, None
-    return (Tokens.of([sequence], network.loaded.softmax.size),
-            TokenRows(sequence.astype(np.int16), np.arange(len(sequence), dtype=np.int32), np.array([0, len(sequence)], np.int64)))
+    return (
+        Tokens.of([sequence], network.loaded.softmax.size),
+        TokenRows(
+            sequence.astype(np.int16),
+            np.arange(len(sequence), dtype=np.int32),
+            np.array([0, len(sequence)], np.int64),
+        ),
+    )
 
 
 def check_kernel(network, weights, eta, counter, x, labels, sequences):
     reference = Reference(network, weights, lr=eta, counter=counter)
     kernel = Kernel(network, weights, lr=eta, counter=counter)
     for j, y in enumerate(one_hot(labels, network.n_outputs)):
-        one = x[j: j + 1]
+        one = x[j : j + 1]
         tokens, rows = tokens_of(network, sequences and sequences[j])
         rates, spikes, steps = kernel.settle(one, y[None], tokens=rows)
         assert kernel.predict(one, tokens=rows) == reference.infer(one, tokens).prediction
         result = reference.train(one, y[None], tokens)
         for got, expected in zip(rates[0], (result.free, result.plus, result.minus), strict=True):
             assert got.tolist() == neurons(network, expected).tolist()
-        epoch = kernel.train(one.astype(np.uint8), labels[j: j + 1], tokens=rows)
+        epoch = kernel.train(one.astype(np.uint8), labels[j : j + 1], tokens=rows)
         assert (epoch.samples, epoch.hits) == (1, int(result.prediction[0] == labels[j]))
         assert epoch.spikes == spikes[0] == result.spikes
         assert epoch.steps == steps[0] == result.steps[0]
@@ -146,11 +222,15 @@ def check_kernel(network, weights, eta, counter, x, labels, sequences):
         for name, w in kernel.weights.items():
             assert (w == reference.weights[name]).all(), name
     for m in network.memories:
-        learned = not m.softmax.loaded and (reference.weights[m.synapse.name] != weights[m.synapse.name]).any()
+        learned = (
+            not m.softmax.loaded and (reference.weights[m.synapse.name] != weights[m.synapse.name]).any()
+        )
         event("memory loaded" if m.softmax.loaded else "memory learned" if learned else "memory stored")
         event(f"retrieval {'alive' if result.recalled[0].retrieval[m.relay.name].any() else 'zero'}")
     event("without feedback" if network.forward else "with feedback")
-    event("learned" if any((reference.weights[n] != w).any() for n, w in weights.items()) else "did not learn")
+    event(
+        "learned" if any((reference.weights[n] != w).any() for n, w in weights.items()) else "did not learn"
+    )
 
 
 @settings(max_examples=150, deadline=None)
@@ -169,35 +249,46 @@ def check_engines(network, weights, eta, counter, x, labels, sequences):
     reference = Reference(network, weights, lr=eta, counter=counter)
     engines = []
     for lanes in LANES:
-        config = EngineConfig(lanes=lanes, tiles=2048, program_words=1024, early=True, numerics=network.numerics)
+        config = EngineConfig(
+            lanes=lanes, tiles=2048, program_words=1024, early=True, numerics=network.numerics
+        )
         compiled = Compiled(network, config)
         engine = EngineModel(config, compiled.program(eta))
         assert disassemble(assemble(engine.program)) == engine.program
         engine.counter = counter
         engine.w[: compiled.n_tiles * lanes] = compiled.weight_words(weights)
         first, ones = compiled.constants()
-        engine.plus.flat[first: first + len(ones)] = engine.minus.flat[first: first + len(ones)] = ones
+        engine.plus.flat[first : first + len(ones)] = engine.minus.flat[first : first + len(ones)] = ones
         engines.append((compiled, engine))
     for j, y in enumerate(one_hot(labels, network.n_outputs)):
         sequence = sequences and sequences[j]
         tokens, _ = tokens_of(network, sequence)
-        prediction = reference.infer(x[j: j + 1], tokens).prediction[0]
-        result = reference.train(x[j: j + 1], y[None], tokens)
+        prediction = reference.infer(x[j : j + 1], tokens).prediction[0]
+        result = reference.train(x[j : j + 1], y[None], tokens)
         for compiled, engine in engines:
             lanes = engine.config.lanes
             if sequence is not None:
                 at, words = compiled.token_words(sequence)
-                engine.w[at // lanes: at // lanes + len(words)] = words
-            sample, first = compiled.sample(x[j], y, tokens=0 if sequence is None else len(sequence)), compiled.sample_first
-            engine.plus.flat[first: first + len(sample)] = engine.minus.flat[first: first + len(sample)] = sample
+                engine.w[at // lanes : at // lanes + len(words)] = words
+            sample, first = (
+                compiled.sample(x[j], y, tokens=0 if sequence is None else len(sequence)),
+                compiled.sample_first,
+            )
+            engine.plus.flat[first : first + len(sample)] = engine.minus.flat[first : first + len(sample)] = (
+                sample
+            )
             engine.run(learn=False)
             assert engine.prediction == prediction
             engine.run(learn=True)
-            assert (engine.prediction, engine.spikes, engine.counter) == (result.prediction[0], result.spikes, reference.counter)
+            assert (engine.prediction, engine.spikes, engine.counter) == (
+                result.prediction[0],
+                result.spikes,
+                reference.counter,
+            )
             for p in network.lif:
                 at = compiled.groups[p.name].first * lanes
-                assert engine.plus.flat[at: at + p.size].tolist() == result.plus[p.name][0].tolist()
-                assert engine.minus.flat[at: at + p.size].tolist() == result.minus[p.name][0].tolist()
+                assert engine.plus.flat[at : at + p.size].tolist() == result.plus[p.name][0].tolist()
+                assert engine.minus.flat[at : at + p.size].tolist() == result.minus[p.name][0].tolist()
             for name, w in compiled.weights(engine.w[: compiled.n_tiles * lanes]).items():
                 assert (w == reference.weights[name]).all(), (name, lanes)
 
@@ -217,12 +308,19 @@ def test_engine_is_the_reference_with_memories_at_every_lane_count(case):
 FORWARD = Network.chain(6, 5, 4, 3, feedback=False)
 
 
-@pytest.mark.parametrize("learn", [
-    lambda: Reference(FORWARD, lr=0.01), lambda: Kernel(FORWARD, lr=0.01), lambda: Kernel(FORWARD).set_learning_rate(0.01),
-    lambda: Compiled(FORWARD, EngineConfig(lanes=4)).program(0.01),
-])
+@pytest.mark.parametrize(
+    "learn",
+    [
+        lambda: Reference(FORWARD, lr=0.01),
+        lambda: Kernel(FORWARD, lr=0.01),
+        lambda: Kernel(FORWARD).set_learning_rate(0.01),
+        lambda: Compiled(FORWARD, EngineConfig(lanes=4)).program(0.01),
+    ],
+)
 def test_a_network_without_feedback_does_not_learn(learn):
-    with pytest.raises(ValueError, match="synapse hidden1-hidden2 is without feedback: Equilibrium Propagation needs it"):
+    with pytest.raises(
+        ValueError, match="synapse hidden1-hidden2 is without feedback: Equilibrium Propagation needs it"
+    ):
         learn()
 
 
@@ -234,27 +332,39 @@ def test_without_feedback_nothing_comes_back():
     alone = Kernel(first, {"input-output": weights["input-hidden1"], "bias-output": weights["bias-hidden1"]})
     both = Network.chain(6, 5, 4, 3)
     hidden = alone.rates(x)[0][:, 0]
-    assert (Kernel(FORWARD, weights).rates(x)[0][:, 0, :5] == hidden).all() and (Kernel(both, weights).rates(x)[0][:, 0, :5] != hidden).any()
-    gathers = {n: [i.mode for i in Compiled(n, EngineConfig(lanes=4)).program(0.0) if i.op == Op.GATHER] for n in (FORWARD, both)}
+    assert (Kernel(FORWARD, weights).rates(x)[0][:, 0, :5] == hidden).all() and (
+        Kernel(both, weights).rates(x)[0][:, 0, :5] != hidden
+    ).any()
+    gathers = {
+        n: [i.mode for i in Compiled(n, EngineConfig(lanes=4)).program(0.0) if i.op == Op.GATHER]
+        for n in (FORWARD, both)
+    }
     assert gathers[FORWARD] == [0] * 6 and sorted(gathers[both]) == [0] * 6 + [COLUMN] * 6
 
 
 @pytest.mark.parametrize("early", [None, 24])
 def test_a_batch_is_its_samples_one_by_one(early):
-    """Inference of a batch in the reference and in the kernel, and a training order; with an early end, each sample has one of its own."""
+    """Inference of a batch in the reference and in the kernel, and a training order; with an early end, each
+    sample has one of its own.
+    """
     network = Network.chain(6, 5, 3, schedule=Schedule(window=4, early=early))
     x = np.random.default_rng(0).integers(0, 256, (7, 6)).astype(np.uint8)
     labels, order = np.arange(7) % 3, np.array([6, 0, 3, 3])
     batch, kernel = Reference(network).infer(x), Kernel(network, lr=0.01)
     assert kernel.predict(x).tolist() == batch.prediction.tolist()
     rates, spikes, steps = kernel.settle(x)
-    assert rates[:, 0].tolist() == np.concatenate([batch.free[p.name] for p in network.lif], axis=1).tolist() and spikes.sum() == batch.spikes
-    assert steps.tolist() == batch.steps.tolist() and (steps.min() < steps.max() if early else set(steps) == {network.schedule.free})
+    assert (
+        rates[:, 0].tolist() == np.concatenate([batch.free[p.name] for p in network.lif], axis=1).tolist()
+        and spikes.sum() == batch.spikes
+    )
+    assert steps.tolist() == batch.steps.tolist() and (
+        steps.min() < steps.max() if early else set(steps) == {network.schedule.free}
+    )
     assert kernel.accuracy(x, batch.prediction) == 1.0
     assert kernel.train(x, labels, order).steps >= steps.min() * len(order)
     one_by_one = Kernel(network, lr=0.01)
     for j in order:
-        one_by_one.train(x[j: j + 1], labels[j: j + 1])
+        one_by_one.train(x[j : j + 1], labels[j : j + 1])
     assert all((kernel.weights[n] == w).all() for n, w in one_by_one.weights.items())
     assert kernel.counter == one_by_one.counter == 4 * len(network.synapses)
 
@@ -264,20 +374,29 @@ def test_a_batch_of_sequences_is_its_samples_one_by_one():
     rng = np.random.default_rng(0)
     network = Network.attention(5, 6, 2, 4, 3)
     lengths = [5, 1, 0, 3]
-    tokens = TokenRows(rng.integers(-4096, 4097, (7, 6)).astype(np.int16), rng.integers(0, 7, sum(lengths)).astype(np.int32),
-                       np.cumsum([0, *lengths]))
-    sequences = [tokens.table[tokens.rows[a: b]] for a, b in zip(tokens.off[:-1], tokens.off[1:], strict=True)]
+    tokens = TokenRows(
+        rng.integers(-4096, 4097, (7, 6)).astype(np.int16),
+        rng.integers(0, 7, sum(lengths)).astype(np.int32),
+        np.cumsum([0, *lengths]),
+    )
+    sequences = [tokens.table[tokens.rows[a:b]] for a, b in zip(tokens.off[:-1], tokens.off[1:], strict=True)]
     x = np.zeros((4, 0), np.uint8)
     batch = Reference(network).infer(x, Tokens.of(sequences, 5))
     kernel, one_by_one = Kernel(network, lr=0.1), Kernel(network, lr=0.1)
     rates, spikes = kernel.rates(None, tokens=tokens)
-    assert rates[:, 0].tolist() == np.concatenate([batch.free[p.name] for p in network.lif], axis=1).tolist() and spikes.sum() == batch.spikes
+    assert (
+        rates[:, 0].tolist() == np.concatenate([batch.free[p.name] for p in network.lif], axis=1).tolist()
+        and spikes.sum() == batch.spikes
+    )
     assert kernel.predict(None, tokens=tokens).tolist() == batch.prediction.tolist()
     assert kernel.accuracy(None, batch.prediction, tokens=tokens) == 1.0
     kernel.train(None, [0, 1, 2, 0], [3, 0, 2, 1, 0], tokens=tokens)
     for j in (3, 0, 2, 1, 0):
         one_by_one.train(None, [j % 3], tokens=tokens_of(network, sequences[j])[1])
-    assert all((kernel.weights[n] == w).all() for n, w in one_by_one.weights.items()) and kernel.counter == one_by_one.counter
+    assert (
+        all((kernel.weights[n] == w).all() for n, w in one_by_one.weights.items())
+        and kernel.counter == one_by_one.counter
+    )
     assert any((kernel.weights[n] != w).any() for n, w in Kernel(network).weights.items())
 
 
@@ -285,45 +404,86 @@ def rows(*, table=(4, 6), at=(0, 3), off=(0, 1, 2), value=0):
     return TokenRows(np.full(table, value, np.int16), np.array(at, np.int32), np.array(off, np.int64))
 
 
-@pytest.mark.parametrize("call, message", [
-    (lambda k: k.predict(np.zeros((2, 0))), "memory is loaded with each sample: give tokens"),
-    (lambda k: Kernel(Network.chain(6, 5, 3)).predict(np.zeros((2, 6)), tokens=rows()), "no memory to load tokens into"),
-    (lambda k: k.predict(None, tokens=rows(table=(4, 5))), r"holds 5 patterns of width 6, not 1 of width \(5,\)"),
-    (lambda k: k.predict(None, tokens=rows(at=[0] * 6, off=(0, 6))), "holds 5 patterns of width 6, not 6 of width"),
-    (lambda k: k.predict(None, tokens=rows(at=(0, 4))), r"token rows must lie in 0\.\.3, not 0\.\.4"),
-    (lambda k: k.predict(None, tokens=rows(at=(-1, 3))), r"token rows must lie in 0\.\.3, not -1\.\.3"),
-    (lambda k: k.predict(np.zeros((3, 0)), tokens=rows()), r"inputs must have shape \(batch, 0\), not \(3, 0\)"),
-    (lambda k: k.train(None, [0], tokens=rows()), r"and \(1,\) labels"),
-    (lambda k: Kernel(replace(k.network, numerics=Numerics(weight_width=8))).predict(None, tokens=rows(value=128)), r"patterns must lie in -128"),
-])
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda k: k.predict(np.zeros((2, 0))), "memory is loaded with each sample: give tokens"),
+        (
+            lambda k: Kernel(Network.chain(6, 5, 3)).predict(np.zeros((2, 6)), tokens=rows()),
+            "no memory to load tokens into",
+        ),
+        (
+            lambda k: k.predict(None, tokens=rows(table=(4, 5))),
+            r"holds 5 patterns of width 6, not 1 of width \(5,\)",
+        ),
+        (
+            lambda k: k.predict(None, tokens=rows(at=[0] * 6, off=(0, 6))),
+            "holds 5 patterns of width 6, not 6 of width",
+        ),
+        (lambda k: k.predict(None, tokens=rows(at=(0, 4))), r"token rows must lie in 0\.\.3, not 0\.\.4"),
+        (lambda k: k.predict(None, tokens=rows(at=(-1, 3))), r"token rows must lie in 0\.\.3, not -1\.\.3"),
+        (
+            lambda k: k.predict(np.zeros((3, 0)), tokens=rows()),
+            r"inputs must have shape \(batch, 0\), not \(3, 0\)",
+        ),
+        (lambda k: k.train(None, [0], tokens=rows()), r"and \(1,\) labels"),
+        (
+            lambda k: Kernel(replace(k.network, numerics=Numerics(weight_width=8))).predict(
+                None, tokens=rows(value=128)
+            ),
+            r"patterns must lie in -128",
+        ),
+    ],
+)
 def test_kernel_checks_tokens(call, message):
     with pytest.raises(ValueError, match=message):
         call(Kernel(Network.attention(5, 6, 2, 4, 3)))
 
 
-@pytest.mark.parametrize("call, message", [
-    (lambda k: k.train(np.zeros((2, 5), np.uint8), [0, 1]), r"inputs must have shape \(batch, 6\), not \(2, 5\)"),
-    (lambda k: k.train(np.zeros((2, 6), np.uint8), [0]), r"\(2, 6\) inputs and \(1,\) labels"),
-    (lambda k: k.train(np.zeros((2, 6), np.uint8), [0, 3]), r"labels must lie in 0\.\.2, not 0\.\.3"),
-    (lambda k: k.train(np.zeros((2, 6), np.uint8), [0, 1], [0, 2]), r"order must lie in 0\.\.1, not 0\.\.2"),
-    (lambda k: k.train(np.full((2, 6), 256), [0, 1]), r"inputs must lie in 0\.\.255"),
-    (lambda k: k.train(np.zeros((2, 6), np.uint8), [0, 1]), "no learning rate: give lr"),
-    (lambda k: k.rates(np.zeros((2, 5))), r"inputs must have shape \(batch, 6\)"),
-    (lambda k: k.rates(np.zeros((2, 6)), np.zeros((2, 4))), r"targets must have shape \(2, 3\), not \(2, 4\)"),
-])
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (
+            lambda k: k.train(np.zeros((2, 5), np.uint8), [0, 1]),
+            r"inputs must have shape \(batch, 6\), not \(2, 5\)",
+        ),
+        (lambda k: k.train(np.zeros((2, 6), np.uint8), [0]), r"\(2, 6\) inputs and \(1,\) labels"),
+        (lambda k: k.train(np.zeros((2, 6), np.uint8), [0, 3]), r"labels must lie in 0\.\.2, not 0\.\.3"),
+        (
+            lambda k: k.train(np.zeros((2, 6), np.uint8), [0, 1], [0, 2]),
+            r"order must lie in 0\.\.1, not 0\.\.2",
+        ),
+        (lambda k: k.train(np.full((2, 6), 256), [0, 1]), r"inputs must lie in 0\.\.255"),
+        (lambda k: k.train(np.zeros((2, 6), np.uint8), [0, 1]), "no learning rate: give lr"),
+        (lambda k: k.rates(np.zeros((2, 5))), r"inputs must have shape \(batch, 6\)"),
+        (
+            lambda k: k.rates(np.zeros((2, 6)), np.zeros((2, 4))),
+            r"targets must have shape \(2, 3\), not \(2, 4\)",
+        ),
+    ],
+)
 def test_kernel_checks_before_it_indexes(call, message):
     """Compiled code does not check indices."""
     with pytest.raises(ValueError, match=message):
         call(Kernel(Network.chain(6, 5, 3)))
 
 
-@pytest.mark.parametrize("call, message", [
-    (lambda r: r.infer(np.zeros((2, 5))), r"inputs must have shape \(batch, 6\), not \(2, 5\)"),
-    (lambda r: r.infer(np.full((1, 6), -1)), r"inputs must lie in 0\.\.255, not -1"),
-    (lambda r: r.train(np.zeros((2, 6)), np.zeros((2, 3))), "one sample at a time, as on the chip, not 2"),
-    (lambda r: r.train(np.zeros((1, 6)), np.zeros((1, 3))), "no learning rate: give lr"),
-    (lambda r: r.train(np.zeros((1, 6)), np.zeros((1, 4)), learn=False), r"targets must have shape \(1, 3\), not \(1, 4\)"),
-])
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda r: r.infer(np.zeros((2, 5))), r"inputs must have shape \(batch, 6\), not \(2, 5\)"),
+        (lambda r: r.infer(np.full((1, 6), -1)), r"inputs must lie in 0\.\.255, not -1"),
+        (
+            lambda r: r.train(np.zeros((2, 6)), np.zeros((2, 3))),
+            "one sample at a time, as on the chip, not 2",
+        ),
+        (lambda r: r.train(np.zeros((1, 6)), np.zeros((1, 3))), "no learning rate: give lr"),
+        (
+            lambda r: r.train(np.zeros((1, 6)), np.zeros((1, 4)), learn=False),
+            r"targets must have shape \(1, 3\), not \(1, 4\)",
+        ),
+    ],
+)
 def test_reference_says_what_is_wrong(call, message):
     with pytest.raises(ValueError, match=message):
         call(Reference(Network.chain(6, 5, 3)))

@@ -1,10 +1,12 @@
 """LIF neuron.  State space: every membrane in [-threshold, threshold), drives beyond both clips, every leak."""
+
 from __future__ import annotations
 
 import math
 
 import numpy as np
 import pytest
+
 from equilif_golden.blocks.lif import LEAKS, lif_step
 
 THRESHOLD = 64
@@ -23,8 +25,12 @@ def test_every_state_and_drive(leak):
     v, drive = np.meshgrid(np.arange(-THRESHOLD, THRESHOLD + 1), np.arange(-4 * THRESHOLD, 4 * THRESHOLD + 1))
     after, spike = lif_step(v, drive, threshold=THRESHOLD, leak=leak)
     expected = [scalar_step(int(a), int(b), leak) for a, b in zip(v.flat, drive.flat, strict=True)]
-    assert after.ravel().tolist() == [e[0] for e in expected] and spike.ravel().tolist() == [e[1] for e in expected]
-    assert after.min() >= -THRESHOLD and after.max() <= THRESHOLD, "the next step must find the membrane within its range"
+    assert after.ravel().tolist() == [e[0] for e in expected] and spike.ravel().tolist() == [
+        e[1] for e in expected
+    ]
+    assert after.min() >= -THRESHOLD and after.max() <= THRESHOLD, (
+        "the next step must find the membrane within its range"
+    )
 
 
 def test_charge_is_conserved_unless_clipped():

@@ -1,4 +1,7 @@
-"""The whole device, host link and engine as RTL, driven by the client that drives a board: it learns what the reference learns."""
+"""The whole device, host link and engine as RTL, driven by the client that drives a board: it learns what
+the reference learns.
+"""
+
 from __future__ import annotations
 
 import numpy as np
@@ -7,6 +10,9 @@ from amaranth import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.sim import Simulator
+
+from equilif.host.client import Client, DeviceError
+from equilif.host.session import Session
 from equilif_golden.engine.isa import EngineConfig, Instruction, Op
 from equilif_golden.link.protocol import Identity, Status
 from equilif_golden.network import Network
@@ -15,9 +21,6 @@ from equilif_golden.schedule import Schedule
 from equilif_hdl.engine.engine import Engine
 from equilif_hdl.link.host import Host, SerialHost
 from equilif_hdl.link.uart import RECEIVED, UartReceiver, UartTransmitter
-
-from equilif.host.client import Client, DeviceError
-from equilif.host.session import Session
 
 CONFIG = EngineConfig(lanes=4, tiles=32, value_groups=32, state_groups=8, program_words=192)
 
@@ -38,10 +41,19 @@ class Board(wiring.Component):
             connect(m, host.o, flipped(self.o))
         else:
             m.submodules.host = host = SerialHost(CONFIG, divisor=self.divisor, build_id=7)
-            m.submodules.far_tx, m.submodules.far_rx = tx, rx = UartTransmitter(self.divisor), UartReceiver(self.divisor)
+            m.submodules.far_tx, m.submodules.far_rx = tx, rx = (
+                UartTransmitter(self.divisor),
+                UartReceiver(self.divisor),
+            )
             m.d.comb += [
-                tx.i.payload.eq(self.i.p.data), tx.i.valid.eq(self.i.valid), self.i.ready.eq(tx.i.ready), host.rx.eq(tx.tx),
-                rx.rx.eq(host.tx), self.o.payload.eq(rx.o.p.data), self.o.valid.eq(rx.o.valid), rx.o.ready.eq(self.o.ready),
+                tx.i.payload.eq(self.i.p.data),
+                tx.i.valid.eq(self.i.valid),
+                self.i.ready.eq(tx.i.ready),
+                host.rx.eq(tx.tx),
+                rx.rx.eq(host.tx),
+                self.o.payload.eq(rx.o.p.data),
+                self.o.valid.eq(rx.o.valid),
+                rx.o.ready.eq(self.o.ready),
             ]
         connect(m, host.engine, engine.host)
         return m
@@ -50,7 +62,7 @@ class Board(wiring.Component):
 class SimulatedPort:
     """A serial port whose other end is a simulation, which runs only while somebody reads."""
 
-    step = 500                  #: cycles
+    step = 500  #: cycles
 
     def __init__(self, dut):
         self.dut, self.sent, self.received, self.cycles = dut, bytearray(), bytearray(), 0
@@ -65,7 +77,9 @@ class SimulatedPort:
             ctx.set(d.i.valid, bool(self.sent))
             if self.sent:
                 ctx.set(d.i.p.data, self.sent[0])
-            _, _, taken, arrived, byte = await ctx.tick().sample(d.i.valid & d.i.ready, d.o.valid, d.o.payload)
+            _, _, taken, arrived, byte = await ctx.tick().sample(
+                d.i.valid & d.i.ready, d.o.valid, d.o.payload
+            )
             if taken:
                 del self.sent[0]
             if arrived:
@@ -94,7 +108,11 @@ def test_learning_on_the_device_is_the_reference():
     session, reference = Session(client, network, lr=0.05, counter=9), Reference(network, lr=0.05, counter=9)
     for a, b in zip(x, y, strict=True):
         want, got = reference.train(a[None], b[None]), session.run(a, b, learn=True)
-        assert (got.prediction, got.spikes) == (want.prediction[0], want.spikes) and got.spikes > 0 and got.cycles > 1000
+        assert (
+            (got.prediction, got.spikes) == (want.prediction[0], want.spikes)
+            and got.spikes > 0
+            and got.cycles > 1000
+        )
         np.testing.assert_array_equal(got.plus, want.plus["output"][0])
         np.testing.assert_array_equal(got.minus, want.minus["output"][0])
     changed = 0

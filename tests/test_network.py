@@ -1,60 +1,123 @@
 """Network descriptions: errors name the thing, files round trip and are never half written."""
+
 from __future__ import annotations
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from equilif_golden.fixed import Numerics
 from equilif_golden.network import KINDS, Network, Population, Synapse, Tokens, load, save
 from equilif_golden.schedule import Schedule
 
-X, B, H, Y = Population("x", 3, "input"), Population("b", 1, "constant"), Population("h", 4), Population("y", 2)
-NET = Network((X, B, H, Y), (Synapse("x", "h"), Synapse("b", "h"), Synapse("h", "y"), Synapse("x", "y", 0.5)), "y")
+X, B, H, Y = (
+    Population("x", 3, "input"),
+    Population("b", 1, "constant"),
+    Population("h", 4),
+    Population("y", 2),
+)
+NET = Network(
+    (X, B, H, Y), (Synapse("x", "h"), Synapse("b", "h"), Synapse("h", "y"), Synapse("x", "y", 0.5)), "y"
+)
 M, Q = Population("m", 5, "softmax"), Population("q", 6, "relay", heads=2)
-MEMORY = Network((X, B, Y, M, Q), (Synapse("x", "y"), Synapse("m", "q"), Synapse("b", "q"), Synapse("q", "y")), "y", Schedule(nudged=16))
+MEMORY = Network(
+    (X, B, Y, M, Q),
+    (Synapse("x", "y"), Synapse("m", "q"), Synapse("b", "q"), Synapse("q", "y")),
+    "y",
+    Schedule(nudged=16),
+)
 LOADED = replace(MEMORY, populations=(X, B, Y, replace(M, loaded=True), Q))
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"populations": (X, B, H, Y, Population("h", 1))}, "names must differ.*'h'"),
-    ({"synapses": (Synapse("x", "z"),)}, "synapse x-z: there is no population 'z'; there are x, b, h, y"),
-    ({"synapses": (Synapse("h", "x"),)}, "synapse h-x: lif to input is not possible; turn it round: x-h"),
-    ({"synapses": (Synapse("h", "h"),)}, "synapse h-h: a population cannot be joined to itself"),
-    ({"synapses": (Synapse("h", "y"), Synapse("h", "y"))}, "synapse h-y occurs twice"),
-    ({"synapses": (Synapse("x", "h", feedback=False),)}, "synapse x-h: only one between lif populations can be without feedback, not clamped to lif"),
-    ({"output": "x"}, "output must name a lif population, not 'x'"),
-    ({"output": "z"}, "output must name a lif population, not 'z'"),
-    ({"populations": (B, H, Y), "synapses": (Synapse("h", "y"),)}, "needs an input population"),
-    ({"synapses": ()}, "a network needs a synapse"),
-    ({"populations": (replace(X, size=2000), B, H, Y)}, "population 'h' has fan-in 2003"),
-    ({"numerics": Numerics(charge_width=16)}, "window 8 overflows the 16-bit charge"),
-    ({"schedule": Schedule(threshold=4.0)}, "threshold must be a power of two in 16/4096..2, not 4.0"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"populations": (X, B, H, Y, Population("h", 1))}, "names must differ.*'h'"),
+        ({"synapses": (Synapse("x", "z"),)}, "synapse x-z: there is no population 'z'; there are x, b, h, y"),
+        ({"synapses": (Synapse("h", "x"),)}, "synapse h-x: lif to input is not possible; turn it round: x-h"),
+        ({"synapses": (Synapse("h", "h"),)}, "synapse h-h: a population cannot be joined to itself"),
+        ({"synapses": (Synapse("h", "y"), Synapse("h", "y"))}, "synapse h-y occurs twice"),
+        (
+            {"synapses": (Synapse("x", "h", feedback=False),)},
+            "synapse x-h: only one between lif populations can be without feedback, not clamped to lif",
+        ),
+        ({"output": "x"}, "output must name a lif population, not 'x'"),
+        ({"output": "z"}, "output must name a lif population, not 'z'"),
+        ({"populations": (B, H, Y), "synapses": (Synapse("h", "y"),)}, "needs an input population"),
+        ({"synapses": ()}, "a network needs a synapse"),
+        ({"populations": (replace(X, size=2000), B, H, Y)}, "population 'h' has fan-in 2003"),
+        ({"numerics": Numerics(charge_width=16)}, "window 8 overflows the 16-bit charge"),
+        ({"schedule": Schedule(threshold=4.0)}, "threshold must be a power of two in 16/4096..2, not 4.0"),
+    ],
+)
 def test_validation_names_the_thing(change, message):
     with pytest.raises(ValueError, match=message):
         replace(NET, **change)
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"populations": (X, B, Y, replace(M, sharpness=1), Q)}, r"population 'm': sharpness must be in 2\.\.5 octaves, not 1"),
-    ({"populations": (X, B, Y, replace(M, sharpness=6), Q)}, r"population 'm': sharpness must be in 2\.\.5 octaves, not 6"),
-    ({"schedule": Schedule(free=20, nudged=16)}, "settles in whole windows: free 20 and nudged 16 must be multiples of 8"),
-    ({"schedule": Schedule(nudged=12)}, "settles in whole windows: free 24 and nudged 12 must be multiples of 8"),
-    ({"synapses": (Synapse("x", "y"), Synapse("b", "q"), Synapse("q", "y"))}, "softmax population 'm' needs one synapse .* to a relay, it has 0"),
-    ({"populations": (X, B, Y, Q), "synapses": (Synapse("x", "y"), Synapse("q", "y"))}, "relay population 'q' needs one .*, it has 0"),
-    ({"populations": (X, B, Y, M, Q, replace(Q, name="r")), "synapses": (*MEMORY.synapses, Synapse("m", "r"))}, "softmax population 'm' .* has 2"),
-    ({"populations": (X, B, Y, M, Q, replace(M, name="n")), "synapses": (*MEMORY.synapses, Synapse("n", "q"))}, "relay population 'q' .* has 2"),
-    ({"output": "q"}, "output must name a lif population, not 'q'"),
-    ({"populations": (B, Y, M, Q), "synapses": MEMORY.synapses[1:]}, "needs an input population or a memory that is loaded"),
-    ({"populations": (X, B, Y, M, replace(Q, size=2046)), "synapses": MEMORY.synapses[:3]},
-     "population 'm' has fan-in 1023; a 26-bit accumulator holds 1022"),
-    ({"populations": (X, B, Y, replace(M, size=1023), Q)}, "population 'q' has fan-in 1023"),
-    ({"populations": (X, B, replace(Y, size=1022), M, Q)}, "population 'q' has fan-in 1023"),
-    ({"populations": (X, B, Y, M, replace(Q, size=1020))}, "population 'y' has fan-in 1023"),
-    ({"populations": (X, B, Y, replace(M, sharpness=2), replace(Q, gain=2)), "numerics": Numerics(fraction=10)},
-     "population 'q': gain 2 needs at least 11 fraction bits, not 10"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (
+            {"populations": (X, B, Y, replace(M, sharpness=1), Q)},
+            r"population 'm': sharpness must be in 2\.\.5 octaves, not 1",
+        ),
+        (
+            {"populations": (X, B, Y, replace(M, sharpness=6), Q)},
+            r"population 'm': sharpness must be in 2\.\.5 octaves, not 6",
+        ),
+        (
+            {"schedule": Schedule(free=20, nudged=16)},
+            "settles in whole windows: free 20 and nudged 16 must be multiples of 8",
+        ),
+        (
+            {"schedule": Schedule(nudged=12)},
+            "settles in whole windows: free 24 and nudged 12 must be multiples of 8",
+        ),
+        (
+            {"synapses": (Synapse("x", "y"), Synapse("b", "q"), Synapse("q", "y"))},
+            "softmax population 'm' needs one synapse .* to a relay, it has 0",
+        ),
+        (
+            {"populations": (X, B, Y, Q), "synapses": (Synapse("x", "y"), Synapse("q", "y"))},
+            "relay population 'q' needs one .*, it has 0",
+        ),
+        (
+            {
+                "populations": (X, B, Y, M, Q, replace(Q, name="r")),
+                "synapses": (*MEMORY.synapses, Synapse("m", "r")),
+            },
+            "softmax population 'm' .* has 2",
+        ),
+        (
+            {
+                "populations": (X, B, Y, M, Q, replace(M, name="n")),
+                "synapses": (*MEMORY.synapses, Synapse("n", "q")),
+            },
+            "relay population 'q' .* has 2",
+        ),
+        ({"output": "q"}, "output must name a lif population, not 'q'"),
+        (
+            {"populations": (B, Y, M, Q), "synapses": MEMORY.synapses[1:]},
+            "needs an input population or a memory that is loaded",
+        ),
+        (
+            {"populations": (X, B, Y, M, replace(Q, size=2046)), "synapses": MEMORY.synapses[:3]},
+            "population 'm' has fan-in 1023; a 26-bit accumulator holds 1022",
+        ),
+        ({"populations": (X, B, Y, replace(M, size=1023), Q)}, "population 'q' has fan-in 1023"),
+        ({"populations": (X, B, replace(Y, size=1022), M, Q)}, "population 'q' has fan-in 1023"),
+        ({"populations": (X, B, Y, M, replace(Q, size=1020))}, "population 'y' has fan-in 1023"),
+        (
+            {
+                "populations": (X, B, Y, replace(M, sharpness=2), replace(Q, gain=2)),
+                "numerics": Numerics(fraction=10),
+            },
+            "population 'q': gain 2 needs at least 11 fraction bits, not 10",
+        ),
+    ],
+)
 def test_validation_of_memories(change, message):
     with pytest.raises(ValueError, match=message):
         replace(MEMORY, **change)
@@ -63,16 +126,32 @@ def test_validation_of_memories(change, message):
 def test_only_one_memory_is_loaded():
     second = (replace(M, name="n", loaded=True), replace(Q, name="r"))
     with pytest.raises(ValueError, match="only one memory can be loaded"):
-        replace(LOADED, populations=LOADED.populations + second, synapses=(*LOADED.synapses, Synapse("n", "r")))
+        replace(
+            LOADED, populations=LOADED.populations + second, synapses=(*LOADED.synapses, Synapse("n", "r"))
+        )
 
 
 @pytest.mark.parametrize("pre", KINDS)
 @pytest.mark.parametrize("post", KINDS)
 def test_what_can_be_joined(pre, post):
     """Seven pairs of kinds; where only the other way round is possible the error says so."""
-    pairs = {("input", "lif"), ("constant", "lif"), ("lif", "lif"), ("input", "relay"), ("constant", "relay"), ("relay", "lif"), ("softmax", "relay")}
+    pairs = {
+        ("input", "lif"),
+        ("constant", "lif"),
+        ("lif", "lif"),
+        ("input", "relay"),
+        ("constant", "relay"),
+        ("relay", "lif"),
+        ("softmax", "relay"),
+    }
     one = {p.kind: p for p in (X, B, H, Q, M)}[pre]
-    other = (replace(X, name="x2"), replace(B, name="b2"), Y, replace(Q, name="q2") if pre == "relay" else Q, replace(M, name="m2"))
+    other = (
+        replace(X, name="x2"),
+        replace(B, name="b2"),
+        Y,
+        replace(Q, name="q2") if pre == "relay" else Q,
+        replace(M, name="m2"),
+    )
     two = {p.kind: p for p in other}[post]
     populations = {p.name: p for p in (X, B, H, Y, M, Q, one, two)}
     synapses = {s.name: s for s in (Synapse("x", "y"), Synapse("m", "q"), Synapse(one.name, two.name))}
@@ -80,55 +159,85 @@ def test_what_can_be_joined(pre, post):
         Network(tuple(populations.values()), tuple(synapses.values()), "y", Schedule(nudged=16))
     else:
         hint = f"; turn it round: {two.name}-{one.name}" if (post, pre) in pairs else ""
-        with pytest.raises(ValueError, match=f"synapse {one.name}-{two.name}: {pre} to {post} is not possible{hint}$"):
+        with pytest.raises(
+            ValueError, match=f"synapse {one.name}-{two.name}: {pre} to {post} is not possible{hint}$"
+        ):
             Network(tuple(populations.values()), tuple(synapses.values()), "y", Schedule(nudged=16))
 
 
-@pytest.mark.parametrize("make, message", [
-    (lambda: Population("q", 6, "relay", heads=4), "population 'q': 6 relay neurons cannot have 4 heads"),
-    (lambda: Population("q", 6, "relay", heads=0), "population 'q': 6 relay neurons cannot have 0 heads"),
-    (lambda: Population("h", 6, heads=2), "population 'h': 6 lif neurons cannot have 2 heads"),
-    (lambda: Population("q", 6, "relay", gain=3), "population 'q': gain must be 0 to 2 octaves, not 3"),
-    (lambda: Population("q", 6, "relay", gain=-1), "gain must be 0 to 2 octaves, not -1"),
-    (lambda: Population("m", 1025, "softmax"), "population 'm': a softmax population has at most 1024 neurons, not 1025"),
-    (lambda: Population("h", 3, loaded=True), "population 'h': only patterns of a softmax population are loaded, not lif neurons"),
-    (lambda: Network.attention(5, 4, 2), "an attention network needs an output size"),
-    (lambda: Tokens.of([np.zeros((3, 2)), np.zeros((4, 2))], 3), r"shape \(up to 3, width\), not \(4, 2\)"),
-    (lambda: Tokens.of([np.zeros(3)], 3), r"shape \(up to 3, width\), not \(3,\)"),
-    (lambda: Population("h", 0), "population 'h' needs at least one neuron, not 0"),
-    (lambda: Population("h", 1, "dense"), "population 'h': kind must be one of input, constant, lif, relay, softmax, not 'dense'"),
-    (lambda: Network.chain(3), "needs an input and an output size"),
-    (lambda: Network.chain(3, 4, 2, rate_scales=(1.0,)), "rate_scales must name 2 layers, not 1"),
-    (lambda: Schedule(free=4), r"free must be in 8\.\.511 steps"),
-    (lambda: Schedule(nudged=512), r"nudged must be in 8\.\.511 steps.*not 512"),
-    (lambda: Schedule(window=6), "window must be a power of two, not 6"),
-    (lambda: Schedule(leak=9), "leak must be .* not 9"),
-    (lambda: Schedule(early=256), r"early must be a tolerance in 0\.\.255, not 256"),
-    (lambda: Schedule(early=-1), r"early must be a tolerance in 0\.\.255, not -1"),
-    (lambda: Schedule(free=20, early=8), "whole windows: free 20 must be a multiple of 8"),
-    (lambda: Schedule(early=8, least=4), r"least must be in 2\.\.3 windows, which 24 free steps have, not 4"),
-    (lambda: Schedule(early=8, least=1), r"least must be in 2\.\.3 windows"),
-    (lambda: Schedule(early=8, free=8), r"least must be in 2\.\.1 windows"),
-    (lambda: Schedule(early=8, watch="input"), "watch must be all or output, not 'input'"),
-    (lambda: Schedule(beta=0), r"beta must be in \(0, 2\], not 0"),
-    (lambda: Schedule(threshold=0.3).raw(), "threshold must be a power of two"),
-    (lambda: Schedule(beta=1e-5).raw(), "below one step of the membrane"),
-    (lambda: Schedule(beta=2, threshold=2.0, window=4).raw(Numerics(fraction=13)), "beta x threshold = 4.0 is above the largest nudge"),
-])
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: Population("q", 6, "relay", heads=4), "population 'q': 6 relay neurons cannot have 4 heads"),
+        (lambda: Population("q", 6, "relay", heads=0), "population 'q': 6 relay neurons cannot have 0 heads"),
+        (lambda: Population("h", 6, heads=2), "population 'h': 6 lif neurons cannot have 2 heads"),
+        (lambda: Population("q", 6, "relay", gain=3), "population 'q': gain must be 0 to 2 octaves, not 3"),
+        (lambda: Population("q", 6, "relay", gain=-1), "gain must be 0 to 2 octaves, not -1"),
+        (
+            lambda: Population("m", 1025, "softmax"),
+            "population 'm': a softmax population has at most 1024 neurons, not 1025",
+        ),
+        (
+            lambda: Population("h", 3, loaded=True),
+            "population 'h': only patterns of a softmax population are loaded, not lif neurons",
+        ),
+        (lambda: Network.attention(5, 4, 2), "an attention network needs an output size"),
+        (
+            lambda: Tokens.of([np.zeros((3, 2)), np.zeros((4, 2))], 3),
+            r"shape \(up to 3, width\), not \(4, 2\)",
+        ),
+        (lambda: Tokens.of([np.zeros(3)], 3), r"shape \(up to 3, width\), not \(3,\)"),
+        (lambda: Population("h", 0), "population 'h' needs at least one neuron, not 0"),
+        (
+            lambda: Population("h", 1, "dense"),
+            "population 'h': kind must be one of input, constant, lif, relay, softmax, not 'dense'",
+        ),
+        (lambda: Network.chain(3), "needs an input and an output size"),
+        (lambda: Network.chain(3, 4, 2, rate_scales=(1.0,)), "rate_scales must name 2 layers, not 1"),
+        (lambda: Schedule(free=4), r"free must be in 8\.\.511 steps"),
+        (lambda: Schedule(nudged=512), r"nudged must be in 8\.\.511 steps.*not 512"),
+        (lambda: Schedule(window=6), "window must be a power of two, not 6"),
+        (lambda: Schedule(leak=9), "leak must be .* not 9"),
+        (lambda: Schedule(early=256), r"early must be a tolerance in 0\.\.255, not 256"),
+        (lambda: Schedule(early=-1), r"early must be a tolerance in 0\.\.255, not -1"),
+        (lambda: Schedule(free=20, early=8), "whole windows: free 20 must be a multiple of 8"),
+        (
+            lambda: Schedule(early=8, least=4),
+            r"least must be in 2\.\.3 windows, which 24 free steps have, not 4",
+        ),
+        (lambda: Schedule(early=8, least=1), r"least must be in 2\.\.3 windows"),
+        (lambda: Schedule(early=8, free=8), r"least must be in 2\.\.1 windows"),
+        (lambda: Schedule(early=8, watch="input"), "watch must be all or output, not 'input'"),
+        (lambda: Schedule(beta=0), r"beta must be in \(0, 2\], not 0"),
+        (lambda: Schedule(threshold=0.3).raw(), "threshold must be a power of two"),
+        (lambda: Schedule(beta=1e-5).raw(), "below one step of the membrane"),
+        (
+            lambda: Schedule(beta=2, threshold=2.0, window=4).raw(Numerics(fraction=13)),
+            "beta x threshold = 4.0 is above the largest nudge",
+        ),
+    ],
+)
 def test_parts_say_what_is_wrong(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
 
-@pytest.mark.parametrize("net, tokens, message", [
-    (LOADED, None, "memory is loaded with each sample: give tokens"),
-    (MEMORY, Tokens.of([np.zeros((5, 3))], 5), "no memory to load tokens into"),
-    (LOADED, Tokens.of([np.zeros((5, 3))] * 2, 5), r"patterns of shape \(1, 5, 3\) and as many presences, not \(2, 5, 3\) and \(2, 5\)"),
-    (LOADED, Tokens.of([np.zeros((4, 3))], 4), r"not \(1, 4, 3\)"),
-    (LOADED, Tokens.of([np.zeros((5, 6))], 5), r"not \(1, 5, 6\)"),
-    (LOADED, Tokens(np.zeros((1, 5, 3), np.int64), np.ones((1, 4), bool)), r"and \(1, 4\)"),
-    (LOADED, Tokens.of([np.full((5, 3), 32768)], 5), r"patterns must lie in -32768\.\.32767"),
-])
+@pytest.mark.parametrize(
+    "net, tokens, message",
+    [
+        (LOADED, None, "memory is loaded with each sample: give tokens"),
+        (MEMORY, Tokens.of([np.zeros((5, 3))], 5), "no memory to load tokens into"),
+        (
+            LOADED,
+            Tokens.of([np.zeros((5, 3))] * 2, 5),
+            r"patterns of shape \(1, 5, 3\) and as many presences, not \(2, 5, 3\) and \(2, 5\)",
+        ),
+        (LOADED, Tokens.of([np.zeros((4, 3))], 4), r"not \(1, 4, 3\)"),
+        (LOADED, Tokens.of([np.zeros((5, 6))], 5), r"not \(1, 5, 6\)"),
+        (LOADED, Tokens(np.zeros((1, 5, 3), np.int64), np.ones((1, 4), bool)), r"and \(1, 4\)"),
+        (LOADED, Tokens.of([np.full((5, 3), 32768)], 5), r"patterns must lie in -32768\.\.32767"),
+    ],
+)
 def test_check_tokens(net, tokens, message):
     with pytest.raises(ValueError, match=message):
         net.check_tokens(tokens, 1)
@@ -138,7 +247,10 @@ def test_tokens_are_filled_up():
     tokens = Tokens.of([[[1, 2]], np.zeros((0, 2)), [[3, 4], [5, 6]]], 2)
     assert tokens.patterns.tolist() == [[[1, 2], [0, 0]], [[0, 0], [0, 0]], [[3, 4], [5, 6]]]
     assert tokens.present.tolist() == [[True, False], [False, False], [True, True]]
-    assert LOADED.check_tokens(Tokens.of([np.zeros((1, 3))], 5), 1) is None and MEMORY.check_tokens(None, 1) is None
+    assert (
+        LOADED.check_tokens(Tokens.of([np.zeros((1, 3))], 5), 1) is None
+        and MEMORY.check_tokens(None, 1) is None
+    )
 
 
 def test_a_memory_in_a_network():
@@ -153,17 +265,37 @@ def test_a_memory_in_a_network():
 
 def test_attention_is_a_loaded_memory_and_a_chain():
     net = Network.attention(9, 4, 2, 6, 3, gain=2, sharpness=4, query_scale=0.5)
-    assert [(p.name, p.size, p.kind) for p in net.populations] == [("bias", 1, "constant"), ("memory", 9, "softmax"), ("query", 8, "relay"),
-                                                                   ("hidden1", 6, "lif"), ("output", 3, "lif")]
-    assert [(s.name, s.rate_scale) for s in net.synapses] == [("memory-query", 0.0), ("bias-query", 0.5), *(
-        (name, 1.0) for name in ("query-hidden1", "bias-hidden1", "hidden1-output", "bias-output"))]
-    assert (net["query"].heads, net["query"].gain, net["memory"].sharpness, net["memory"].loaded, net.n_inputs) == (2, 2, 4, True, 0)
+    assert [(p.name, p.size, p.kind) for p in net.populations] == [
+        ("bias", 1, "constant"),
+        ("memory", 9, "softmax"),
+        ("query", 8, "relay"),
+        ("hidden1", 6, "lif"),
+        ("output", 3, "lif"),
+    ]
+    assert [(s.name, s.rate_scale) for s in net.synapses] == [
+        ("memory-query", 0.0),
+        ("bias-query", 0.5),
+        *((name, 1.0) for name in ("query-hidden1", "bias-hidden1", "hidden1-output", "bias-output")),
+    ]
+    assert (
+        net["query"].heads,
+        net["query"].gain,
+        net["memory"].sharpness,
+        net["memory"].loaded,
+        net.n_inputs,
+    ) == (2, 2, 4, True, 0)
 
 
 def test_chain_joins_neighbours_and_biases():
     net = Network.chain(5, 4, 3, 2, rate_scales=(1.0, 0.5, 0.25))
-    assert [s.name for s in net.synapses] == ["input-hidden1", "bias-hidden1", "hidden1-hidden2", "bias-hidden2", "hidden2-output",
-                                              "bias-output"]
+    assert [s.name for s in net.synapses] == [
+        "input-hidden1",
+        "bias-hidden1",
+        "hidden1-hidden2",
+        "bias-hidden2",
+        "hidden2-output",
+        "bias-output",
+    ]
     assert [s.rate_scale for s in net.synapses] == [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
     assert (net.n_inputs, net.n_outputs, net.n_weights) == (5, 2, 5 * 4 + 4 + 4 * 3 + 3 + 3 * 2 + 2)
 
@@ -176,11 +308,14 @@ def test_initial_weights_start_alive():
     assert 0.95 * limit < np.abs(w["input-hidden1"]).max() <= limit + 0.5
 
 
-@pytest.mark.parametrize("spoil, message", [
-    (lambda w: w.pop("x-h"), r"weights are for .* the network has \['b-h', 'h-y', 'x-h', 'x-y'\]"),
-    (lambda w: w.update({"x-h": np.zeros((4, 3))}), r"weights of x-h have shape \(4, 3\), not \(3, 4\)"),
-    (lambda w: w["h-y"].fill(2**15), r"weights of h-y must lie in -32768\.\.32767"),
-])
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (lambda w: w.pop("x-h"), r"weights are for .* the network has \['b-h', 'h-y', 'x-h', 'x-y'\]"),
+        (lambda w: w.update({"x-h": np.zeros((4, 3))}), r"weights of x-h have shape \(4, 3\), not \(3, 4\)"),
+        (lambda w: w["h-y"].fill(2**15), r"weights of h-y must lie in -32768\.\.32767"),
+    ],
+)
 def test_check_weights_names_the_synapse(spoil, message):
     w = NET.initial_weights()
     spoil(w)
@@ -188,10 +323,18 @@ def test_check_weights_names_the_synapse(spoil, message):
         NET.check_weights(w)
 
 
-@pytest.mark.parametrize("net", [
-    replace(NET, schedule=Schedule(free=32, early=8, watch="output", least=3)),
-    replace(NET, schedule=Schedule(free=30, beta=0.25, leak=3), numerics=Numerics(fraction=8, weight_width=10)), MEMORY, LOADED,
-    Network.chain(3, 4, 2, feedback=False)])
+@pytest.mark.parametrize(
+    "net",
+    [
+        replace(NET, schedule=Schedule(free=32, early=8, watch="output", least=3)),
+        replace(
+            NET, schedule=Schedule(free=30, beta=0.25, leak=3), numerics=Numerics(fraction=8, weight_width=10)
+        ),
+        MEMORY,
+        LOADED,
+        Network.chain(3, 4, 2, feedback=False),
+    ],
+)
 def test_round_trip(net, tmp_path):
     w = net.initial_weights(1)
     save(tmp_path / "net.npz", net, w)

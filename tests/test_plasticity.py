@@ -1,10 +1,17 @@
-"""The learning rule.  The dither is a Weyl sequence, so unbiasedness is proved by running through its whole period."""
+"""The learning rule.
+
+The dither is a Weyl sequence, so unbiasedness is proved by running through its whole period.
+"""
+
 from __future__ import annotations
 
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from equilif_golden.blocks.plasticity import (
     DITHER_COLUMN,
     DITHER_MASK,
@@ -19,8 +26,6 @@ from equilif_golden.blocks.plasticity import (
     learning_step,
 )
 from equilif_golden.fixed import SQ
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 WEIGHT = SQ(4, 12)
 RATE = st.integers(0, 255)
@@ -40,7 +45,10 @@ def test_learning_step_uses_the_finest_gain_and_freezes_at_zero():
     assert learning_step(0.0, fraction=12).gain == 0
     finest, next_finest = SHIFTS[-1], SHIFTS[-2]
     assert learning_step(Step(GAIN_MAX, finest).rate(12), fraction=12) == (GAIN_MAX, finest)
-    assert learning_step(Step(GAIN_MAX + 1, finest).rate(12), fraction=12) == ((GAIN_MAX + 1) >> (finest - next_finest), next_finest)
+    assert learning_step(Step(GAIN_MAX + 1, finest).rate(12), fraction=12) == (
+        (GAIN_MAX + 1) >> (finest - next_finest),
+        next_finest,
+    )
 
 
 @pytest.mark.parametrize("lr", [-0.1, np.nan, np.inf])
@@ -64,29 +72,47 @@ def test_the_dither_visits_every_value_once(constant):
 
 def test_dither_is_the_sum_of_its_three_sequences():
     assert dither(0, 0, 0) == 0
-    assert dither(2**32 - 1, 1023, 4095) == ((2**32 - 1) * DITHER_UPDATE + 1023 * DITHER_ROW + 4095 * DITHER_COLUMN) % 2**DITHER_WIDTH
+    assert (
+        dither(2**32 - 1, 1023, 4095)
+        == ((2**32 - 1) * DITHER_UPDATE + 1023 * DITHER_ROW + 4095 * DITHER_COLUMN) % 2**DITHER_WIDTH
+    )
 
 
 def drift(difference: int, step: Step, start: int, row: int, column: int, every: int) -> Fraction:
-    """Mean change of a weight per update when the same difference comes at every ``every``-th counter, over the whole period."""
+    """Mean change of a weight per update when the same difference comes at every ``every``-th counter, over
+    the whole period.
+    """
     counters = start + every * np.arange(1 << step.shift)
     d = dither(0, row, column) + counters * DITHER_UPDATE & ((1 << step.shift) - 1)
     return Fraction(int(((step.gain * difference + d) >> step.shift).sum()), 1 << step.shift)
 
 
 @settings(max_examples=40, deadline=None)
-@given(RATE, RATE, RATE, RATE, st.sampled_from(SHIFTS[:2]), st.integers(1, GAIN_MAX), st.integers(0, 2**32 - 1), st.integers(0, 999))
+@given(
+    RATE,
+    RATE,
+    RATE,
+    RATE,
+    st.sampled_from(SHIFTS[:2]),
+    st.integers(1, GAIN_MAX),
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 999),
+)
 def test_stochastic_rounding_is_unbiased(up, um, vp, vm, shift, gain, start, row):
-    """Over 2**shift consecutive updates a weight moves by the exact sum:  sum_d floor((D + d) / 2**s), d = 0 .. 2**s - 1, is D (Hermite).
+    """Over 2**shift consecutive updates a weight moves by the exact sum:  sum_d floor((D + d) / 2**s), d = 0
+    .. 2**s - 1, is D (Hermite).
 
-    A synapse that shares the counter with others sees only every k-th one; with 2**a the power of two in k its dither visits
-    every 2**a-th value, which can cost 2**a - 1 steps of the 2**shift that make one code of the weight, never more.
+    A synapse that shares the counter with others sees only every k-th one; with 2**a the power of two in
+    k its dither visits every 2**a-th value, which can cost 2**a - 1 steps of the 2**shift that make one
+    code of the weight, never more.
     """
     step, exact = Step(gain, shift), Fraction(gain * (up * vp - um * vm), 1 << shift)
     assert drift(up * vp - um * vm, step, start, row, 7, every=1) == exact
     assert drift(up * vp - um * vm, step, start, row, 7, every=3) == exact
     for every, power in ((2, 2), (4, 4), (6, 2)):
-        assert abs(drift(up * vp - um * vm, step, start, row, 7, every) - exact) <= Fraction(power - 1, 1 << shift)
+        assert abs(drift(up * vp - um * vm, step, start, row, 7, every) - exact) <= Fraction(
+            power - 1, 1 << shift
+        )
 
 
 @settings(max_examples=60, deadline=None)
@@ -106,7 +132,12 @@ def test_update_is_the_exact_difference_within_one_code(data, gain, shift, count
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(RATE, min_size=1, max_size=6), st.lists(RATE, min_size=1, max_size=6), st.sampled_from(SHIFTS), st.integers(0, 2**32 - 1))
+@given(
+    st.lists(RATE, min_size=1, max_size=6),
+    st.lists(RATE, min_size=1, max_size=6),
+    st.sampled_from(SHIFTS),
+    st.integers(0, 2**32 - 1),
+)
 def test_a_zero_difference_never_moves_a_weight(u, v, shift, counter):
     w = np.arange(len(u) * len(v)).reshape(len(u), len(v))
     assert (ep_update(w, u, u, v, v, step=Step(GAIN_MAX, shift), counter=counter, weight=WEIGHT) == w).all()

@@ -1,4 +1,7 @@
-"""Client against the device model: in memory, over a pseudo-terminal, and over lines that lose and damage bytes."""
+"""Client against the device model: in memory, over a pseudo-terminal, and over lines that lose and damage
+bytes.
+"""
+
 from __future__ import annotations
 
 import os
@@ -10,6 +13,9 @@ import numpy as np
 import pytest
 import serial
 import sliplib
+
+from equilif.host.client import Client, DeviceError, LinkError, NoReply
+from equilif.host.session import Session
 from equilif_golden.blocks.plasticity import DITHER_WIDTH
 from equilif_golden.engine.isa import EngineConfig, Instruction, Op, ProgramError
 from equilif_golden.link.device import Device
@@ -32,9 +38,6 @@ from equilif_golden.link.protocol import (
 from equilif_golden.network import Network
 from equilif_golden.reference import Reference, one_hot
 from equilif_golden.schedule import Schedule
-
-from equilif.host.client import Client, DeviceError, LinkError, NoReply
-from equilif.host.session import Session
 from tests.faulty import Faulty
 
 CONFIG = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16, program_words=128)
@@ -76,9 +79,16 @@ def problem():
     return network, rng.integers(0, 256, (6, 6)), one_hot(rng.integers(0, 3, 6), 3)
 
 
-# -- layouts -----------------------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("config", [CONFIG, EngineConfig(), EngineConfig(single_port=True, lanes=8, tiles=1 << 15, forwarding=False, softmax=False),
-                                    EngineConfig(early=True, softmax=False)])
+# -- layouts ---------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "config",
+    [
+        CONFIG,
+        EngineConfig(),
+        EngineConfig(single_port=True, lanes=8, tiles=1 << 15, forwarding=False, softmax=False),
+        EngineConfig(early=True, softmax=False),
+    ],
+)
 def test_identity_round_trip(config):
     identity = Identity(config, 0xDEADBEEF, 1018)
     assert Identity.unpack(identity.pack()) == identity
@@ -96,7 +106,9 @@ def test_a_frame_is_written_out():
     """With the check value that catalogues give for this CRC, CBF43926 of the digits 1 to 9, low byte first."""
     assert seal(ord("1"), ord("2"), b"3456789") == b"123456789" + bytes.fromhex("2639f4cb")
     assert unseal(b"123456789" + bytes.fromhex("2639f4cb")) == (ord("1"), ord("2"), b"3456789")
-    assert (READ_HEADER.pack(1, 0x20304, 0x506) + RUN_HEADER.pack(1, 2, 3, 4)).hex() == "01040302000605" + "0102000000030004000000"
+    assert (
+        READ_HEADER.pack(1, 0x20304, 0x506) + RUN_HEADER.pack(1, 2, 3, 4)
+    ).hex() == "01040302000605" + "0102000000030004000000"
 
 
 @pytest.mark.parametrize("n", range(6))
@@ -115,7 +127,7 @@ def test_every_flipped_bit_is_found():
             unseal(bytes(spoilt))
 
 
-# -- client and device -------------------------------------------------------------------------------------------------------------
+# -- client and device -----------------------------------------------------------------------------
 def test_identify():
     client, _ = client_of(Device(CONFIG, build_id=0x1234ABCD, frame_bytes=300))
     assert client.identify() == Identity(CONFIG, 0x1234ABCD, 294)
@@ -142,11 +154,13 @@ def test_memories_round_trip_in_many_frames():
 def test_arguments_are_checked_before_anything_is_sent():
     client, wire = client_of(Device(CONFIG))
     client.identify()
-    for wrong, message in ((lambda: client.write_weights(np.array([[1 << 15, 0, 0, 0]])), "weights must lie in"),
-                           (lambda: client.write_values(0, np.array([256])), "values must lie in"),
-                           (lambda: client.read_weights(1, first=256), "WEIGHT has elements 0..1023, not 1024..1027"),
-                           (lambda: client.read_values(-1, 2), "VALUE has elements"),
-                           (lambda: client.load_program([Instruction(op=Op.NEXT)]), "NEXT without REPEAT")):
+    for wrong, message in (
+        (lambda: client.write_weights(np.array([[1 << 15, 0, 0, 0]])), "weights must lie in"),
+        (lambda: client.write_values(0, np.array([256])), "values must lie in"),
+        (lambda: client.read_weights(1, first=256), "WEIGHT has elements 0..1023, not 1024..1027"),
+        (lambda: client.read_values(-1, 2), "VALUE has elements"),
+        (lambda: client.load_program([Instruction(op=Op.NEXT)]), "NEXT without REPEAT"),
+    ):
         with pytest.raises((ValueError, ProgramError), match=message):
             wrong()
     assert len(wire.commands) == 1
@@ -154,7 +168,9 @@ def test_arguments_are_checked_before_anything_is_sent():
 
 def test_a_program_that_no_frame_carries():
     client, _ = client_of(Device(CONFIG, frame_bytes=64))
-    with pytest.raises(LinkError, match="a program of 5 instructions has 60 bytes, a frame of this device carries 58"):
+    with pytest.raises(
+        LinkError, match="a program of 5 instructions has 60 bytes, a frame of this device carries 58"
+    ):
         client.load_program([Instruction(op=Op.HALT)] * 5)
 
 
@@ -173,7 +189,9 @@ def test_training_over_the_link_is_training(problem):
             np.testing.assert_array_equal(got.minus, want.minus["output"][0])
         for name, w in session.read_weights().items():
             np.testing.assert_array_equal(w, reference.weights[name])
-        assert any((reference.weights[k] != w).any() for k, w in network.initial_weights().items()), "nothing was learnt"
+        assert any((reference.weights[k] != w).any() for k, w in network.initial_weights().items()), (
+            "nothing was learnt"
+        )
         assert client.read_counter() == reference.counter
         infer = session.run(x[0])
         assert infer.prediction == reference.infer(x[:1]).prediction[0]
@@ -189,7 +207,11 @@ def test_a_sample_longer_than_a_frame():
     before = len(wire.commands)
     got, want = session.run(x), Reference(network).infer(x[None])
     assert [c[0] for c in wire.commands[before:]] == [Command.WRITE, Command.RUN]
-    assert (got.prediction, got.spikes, got.plus.tolist()) == (want.prediction[0], want.spikes, want.free["output"][0].tolist())
+    assert (got.prediction, got.spikes, got.plus.tolist()) == (
+        want.prediction[0],
+        want.spikes,
+        want.free["output"][0].tolist(),
+    )
     assert want.spikes > 0
 
 
@@ -218,22 +240,24 @@ def test_pseudo_terminal(problem):
         for name, w in session.read_weights().items():
             np.testing.assert_array_equal(w, reference.weights[name])
         stop.set()
-        port.write(sliplib.END)                # wakes the server, which then ends
+        port.write(sliplib.END)  # wakes the server, which then ends
         thread.join(5)
     assert not thread.is_alive()
     os.close(ours)
     os.close(theirs)
 
 
-# -- faults ------------------------------------------------------------------------------------------------------------------------
+# -- faults ----------------------------------------------------------------------------------------
 def damage(rng):
     """Every third reply is cut, flipped or swallowed."""
+
     def spoil(line, n):
         if n % 3 != 1:
             return line
         at = rng.randrange(len(line) - 1)
-        flipped = line[:at] + bytes((line[at] ^ 0x10,)) + line[at + 1:]
-        return rng.choice([line[:at] + line[at + 1:], flipped, b"", b"\x00\xc0\xdb\xc0" + line[:-3]])
+        flipped = line[:at] + bytes((line[at] ^ 0x10,)) + line[at + 1 :]
+        return rng.choice([line[:at] + line[at + 1 :], flipped, b"", b"\x00\xc0\xdb\xc0" + line[:-3]])
+
     return spoil
 
 
@@ -272,11 +296,13 @@ def test_a_repeated_run_is_answered_and_not_run():
     assert client.run(learn=True, address=5, values=np.array([7]), read=(5, 1)).plus.tolist() == [7]
     assert runs == [True] and client.traffic.repeated == 3 and len(set(wire.commands[2:])) == 1
     client.run(learn=True)
-    assert runs == [True, True]                 # another one
+    assert runs == [True, True]  # another one
 
 
 def test_another_command_ends_the_repetition():
-    """A program that starts anew may begin with the number that the last one ended with: it identifies the device first."""
+    """A program that starts anew may begin with the number that the last one ended with: it identifies the
+    device first.
+    """
     device, runs = Device(CONFIG), []
     client, _ = client_of(device)
     client.load_program([Instruction(op=Op.HALT)])
@@ -312,11 +338,19 @@ def test_silence():
     assert 2 <= len(wire.commands) <= 4
 
 
-# -- packed values -----------------------------------------------------------------------------------------------------------------
+# -- packed values ---------------------------------------------------------------------------------
 def test_packed_values_are_written_out():
     values = bytes((7, 0, 0, 0, 255, 0, 1))
-    assert pack(values) == bytes((7, 0, 2, 255, 0, 0, 1)) and pack(b"") == b"" and pack(bytes(257)) == b"\0\xff\0\0"
-    assert unpack(pack(values)) == (values, True) and unpack(b"\5\0") == (b"\5", False) and unpack(b"\0\0\0") == (b"\0", False)
+    assert (
+        pack(values) == bytes((7, 0, 2, 255, 0, 0, 1))
+        and pack(b"") == b""
+        and pack(bytes(257)) == b"\0\xff\0\0"
+    )
+    assert (
+        unpack(pack(values)) == (values, True)
+        and unpack(b"\5\0") == (b"\5", False)
+        and unpack(b"\0\0\0") == (b"\0", False)
+    )
 
 
 def test_packing_loses_nothing():
@@ -348,13 +382,36 @@ def test_a_stale_reply_is_skipped():
     assert client.read_values(0, 1)[0].tolist() == [5]
 
 
-@pytest.mark.parametrize("command, payload, status, message", [
-    (Command.RUN, RUN_HEADER.pack(LEARN, 0, 0, 0), Status.NO_PROGRAM, "RUN was refused with NO_PROGRAM: load a program first"),
-    (Command.READ, READ_HEADER.pack(Region.VALUE, 127, 2), Status.BAD_ADDRESS, "BAD_ADDRESS: the device is smaller"),
-    (Command.READ, READ_HEADER.pack(7, 0, 1), Status.BAD_REGION, "BAD_REGION: the bitstream"),
-    (Command.WRITE, WRITE_HEADER.pack(Region.WEIGHT, 0) + b"abc", Status.BAD_LENGTH, "BAD_LENGTH: the bitstream"),
-    (Command.LOAD, bytes(12) + b"\x02" + bytes(23), Status.BAD_PROGRAM, "BAD_PROGRAM at instruction 1: the program was made for another"),
-])
+@pytest.mark.parametrize(
+    "command, payload, status, message",
+    [
+        (
+            Command.RUN,
+            RUN_HEADER.pack(LEARN, 0, 0, 0),
+            Status.NO_PROGRAM,
+            "RUN was refused with NO_PROGRAM: load a program first",
+        ),
+        (
+            Command.READ,
+            READ_HEADER.pack(Region.VALUE, 127, 2),
+            Status.BAD_ADDRESS,
+            "BAD_ADDRESS: the device is smaller",
+        ),
+        (Command.READ, READ_HEADER.pack(7, 0, 1), Status.BAD_REGION, "BAD_REGION: the bitstream"),
+        (
+            Command.WRITE,
+            WRITE_HEADER.pack(Region.WEIGHT, 0) + b"abc",
+            Status.BAD_LENGTH,
+            "BAD_LENGTH: the bitstream",
+        ),
+        (
+            Command.LOAD,
+            bytes(12) + b"\x02" + bytes(23),
+            Status.BAD_PROGRAM,
+            "BAD_PROGRAM at instruction 1: the program was made for another",
+        ),
+    ],
+)
 def test_refusals_say_what_to_do(command, payload, status, message):
     client, _ = client_of(Device(CONFIG))
     with pytest.raises(DeviceError, match=message) as e:

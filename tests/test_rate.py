@@ -1,10 +1,12 @@
 """Rate measurement and nudge against real arithmetic, with derived bounds."""
+
 from __future__ import annotations
 
 from fractions import Fraction
 
 import numpy as np
 import pytest
+
 from equilif_golden.blocks.lif import lif_step
 from equilif_golden.blocks.nudge import nudge
 from equilif_golden.blocks.rate import measure, moved, rate_shift
@@ -14,30 +16,41 @@ THRESHOLD, WINDOW = 256, 8
 
 @pytest.mark.parametrize("threshold, window", [(128, 8), (1024, 1), (4096, 8), (4096, 32)])
 def test_rate_is_the_real_quotient_rounded_down(threshold, window):
-    """0 <= (charge + v) / (threshold x window) - rate/256 < 1/256 wherever the quotient lies in [0, 1); clipped outside.
+    """0 <= (charge + v) / (threshold x window) - rate/256 < 1/256 wherever the quotient lies in [0, 1);
+    clipped outside.
 
     256 = 2**8, and threshold x window = 2**(8 + shift), so the only error is the floor of one shift.
     """
     scale = threshold * window
-    total = np.unique(np.r_[np.linspace(-2 * scale, 3 * scale, 4001).astype(int), 0, -1, scale - 1, scale, scale * 255 // 256])
+    total = np.unique(
+        np.r_[
+            np.linspace(-2 * scale, 3 * scale, 4001).astype(int), 0, -1, scale - 1, scale, scale * 255 // 256
+        ]
+    )
     rate = measure(total - 7, np.full_like(total, 7), shift=rate_shift(threshold, window))
     error = [Fraction(int(t), scale) - Fraction(int(r), 256) for t, r in zip(total, rate, strict=True)]
     inside = (total >= 0) & (total < scale)
     assert all(0 <= e < Fraction(1, 256) for e, i in zip(error, inside, strict=True) if i)
-    assert (rate[total < 0] == 0).all() and (rate[total >= scale] == 255).all() and 0 < inside.sum() < len(total)
+    assert (
+        (rate[total < 0] == 0).all() and (rate[total >= scale] == 255).all() and 0 < inside.sum() < len(total)
+    )
 
 
 @pytest.mark.parametrize("threshold, window", [(100, 8), (64, 8), (512, 3), (0, 8), (4096, 64)])
 def test_rate_shift_needs_a_power_of_two(threshold, window):
-    with pytest.raises(ValueError, match=f"threshold x window must be a power of two .* not {threshold} x {window}"):
+    with pytest.raises(
+        ValueError, match=f"threshold x window must be a power of two .* not {threshold} x {window}"
+    ):
         rate_shift(threshold, window)
 
 
 def test_a_constant_drive_is_measured_as_itself():
-    """Every drive in 0..threshold-1 from every starting membrane: rate = floor(256 drive / threshold), exactly.
+    """Every drive in 0..threshold-1 from every starting membrane: rate = floor(256 drive / threshold),
+    exactly.
 
-    From v in [0, threshold), v + drive stays below 2 threshold, so nothing is clipped and the charge is conserved:
-    charge + v_end = window x drive.  The spike count alone would be off by up to a whole 1/window.
+    From v in [0, threshold), v + drive stays below 2 threshold, so nothing is clipped and the charge is
+    conserved: charge + v_end = window x drive.  The spike count alone would be off by up to a whole
+    1/window.
     """
     drive, v = np.meshgrid(np.arange(THRESHOLD), np.arange(THRESHOLD))
     charge, count = -v, np.zeros_like(v)

@@ -1,4 +1,5 @@
 """Recall of stored images, on the built-in digits and on patterns for which the outcome is known."""
+
 from __future__ import annotations
 
 import json
@@ -7,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from equilif_golden.hopfield import Hopfield
 
 from equilif.data import images as data
 from equilif.training import recall
+from equilif_golden.hopfield import Hopfield
 
 plots = pytest.importorskip("equilif.show.plots", exc_type=ImportError)
 
@@ -29,7 +30,9 @@ def result(digits):
 
 
 def test_half_an_image_is_enough(result):
-    """Fixed point finds as many as real arithmetic, give or take a cue; the classical network is far beyond its capacity of 0.14 x 64."""
+    """Fixed point finds as many as real arithmetic, give or take a cue; the classical network is far beyond
+    its capacity of 0.14 x 64.
+    """
     assert result.fixed.nearest >= 0.95 and abs(result.fixed.nearest - result.real.nearest) <= 1 / 40
     assert result.fixed.exact >= 0.8 and result.fixed.error < 0.05
     assert result.hebb.nearest < 0.2 and result.hebb.exact < 0.2
@@ -44,11 +47,15 @@ def test_energies_are_those_of_the_integer_states(digits, result):
 
 def test_images_are_what_was_stored_and_shown(digits, result):
     shown = result.images
-    assert {name: a.shape for name, a in shown.items()} == dict.fromkeys(("stored", "cue", "fixed", "real", "hebb"), (8, 64))
+    assert {name: a.shape for name, a in shown.items()} == dict.fromkeys(
+        ("stored", "cue", "fixed", "real", "hebb"), (8, 64)
+    )
     assert all((0 <= a).all() and (a <= 1).all() for a in shown.values())
     cut = round(64 * 0.6)
     assert np.abs(shown["cue"] - shown["stored"])[:, :cut].max() < 0.05, "8 bits"
-    assert np.abs(shown["cue"][:, cut:] - shown["cue"][0, cut:]).max() < 1e-9, "the mean image, the same for all"
+    assert np.abs(shown["cue"][:, cut:] - shown["cue"][0, cut:]).max() < 1e-9, (
+        "the mean image, the same for all"
+    )
     assert np.abs(shown["fixed"] - shown["stored"]).mean() < 0.02
 
 
@@ -58,7 +65,11 @@ def test_same_seed_same_result(digits, result):
     other = recall.run(digits, 40, blank=0.4, seed=1)
     assert (other.images["stored"] != result.images["stored"]).any()
     report = json.loads(json.dumps(result.to_dict()))
-    assert report["fixed"] == {"nearest": result.fixed.nearest, "exact": result.fixed.exact, "error": result.fixed.error} and "images" not in report
+    assert (
+        report["fixed"]
+        == {"nearest": result.fixed.nearest, "exact": result.fixed.exact, "error": result.fixed.error}
+        and "images" not in report
+    )
 
 
 def test_nothing_blank_is_recalled_as_it_is(digits):
@@ -99,7 +110,9 @@ def test_real_arithmetic_is_ramsauers_update():
 
 
 def test_the_classical_network_works_below_its_capacity():
-    """Otherwise its failure on images would mean nothing: 10 random patterns of 200 signs, half of each blank; 100 are too many."""
+    """Otherwise its failure on images would mean nothing: 10 random patterns of 200 signs, half of each
+    blank; 100 are too many.
+    """
     rng = np.random.default_rng(0)
     for n, at_least, at_most in ((10, 0.9, 1), (100, 0, 0.1)):
         x = rng.choice([-1, 1], (n, 200))
@@ -114,15 +127,18 @@ def test_score():
     assert recall._score(patterns + 0.001, patterns, 0.01).exact == 1
 
 
-@pytest.mark.parametrize("options, message", [
-    ({"n": 1}, r"stored images must be 2\.\.1437, not 1"),
-    ({"n": 1438}, r"stored images must be 2\.\.1437, not 1438"),
-    ({"n": 1100}, r"shape \(1 to 1024, at least 1\), not \(1100, 64\)"),
-    ({"n": 9, "blank": 1.0}, r"the blank part must be in \[0, 1\), not 1"),
-    ({"n": 9, "blank": -0.1}, "the blank part must be"),
-    ({"n": 9, "steps": 0}, "steps must be at least 1, not 0"),
-    ({"n": 9, "sharpness": 6}, r"sharpness must be in 2\.\.5 octaves, not 6"),
-])
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"n": 1}, r"stored images must be 2\.\.1437, not 1"),
+        ({"n": 1438}, r"stored images must be 2\.\.1437, not 1438"),
+        ({"n": 1100}, r"shape \(1 to 1024, at least 1\), not \(1100, 64\)"),
+        ({"n": 9, "blank": 1.0}, r"the blank part must be in \[0, 1\), not 1"),
+        ({"n": 9, "blank": -0.1}, "the blank part must be"),
+        ({"n": 9, "steps": 0}, "steps must be at least 1, not 0"),
+        ({"n": 9, "sharpness": 6}, r"sharpness must be in 2\.\.5 octaves, not 6"),
+    ],
+)
 def test_errors_say_what_is_wrong(digits, options, message):
     with pytest.raises(ValueError, match=message):
         recall.run(digits, **options)

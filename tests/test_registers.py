@@ -1,13 +1,13 @@
 """The register map: what is made from it is what is committed, and a C compiler reads it the same way."""
+
 import subprocess
 from pathlib import Path
 
-import equilif_golden
 import pytest
-from equilif_golden.engine.isa import EngineConfig
-from equilif_golden.link.registers import ELEMENTS, MAGIC, REGISTERS, constants
 
 from equilif.hardware.export import header, markdown
+from equilif_golden.engine.isa import EngineConfig
+from equilif_golden.link.registers import ELEMENTS, MAGIC, REGISTERS, constants
 
 CONFIG = EngineConfig(lanes=8, tiles=96, single_port=True, forwarding=False)
 
@@ -30,15 +30,42 @@ def test_a_field_that_does_not_fit():
 
 def test_header_means_the_same_in_c(tmp_path):
     wanted = {f"EQUILIF_{r.name}": r.offset for r in REGISTERS.values()}
-    wanted |= {f"EQUILIF_{r.name}_{f.name}_{what}": value for r in REGISTERS.values() for f in r.fields
-               for what, value in (("SHIFT", f.low), ("MASK", ((1 << f.width) - 1) << f.low))}
+    wanted |= {
+        f"EQUILIF_{r.name}_{f.name}_{what}": value
+        for r in REGISTERS.values()
+        for f in r.fields
+        for what, value in (("SHIFT", f.low), ("MASK", ((1 << f.width) - 1) << f.low))
+    }
     wanted |= {f"EQUILIF_REGION_{name}": k for k, (name, *_) in enumerate(ELEMENTS)}
-    wanted |= {"EQUILIF_LANES": 8, "EQUILIF_N_TILES": 96, "EQUILIF_N_WEIGHTS": 96 * 64, "EQUILIF_N_VALUES": 256 * 8, "EQUILIF_EXPECTED_ID": MAGIC,
-               "EQUILIF_EXPECTED_VERSION": constants(CONFIG)["VERSION"]}
+    wanted |= {
+        "EQUILIF_LANES": 8,
+        "EQUILIF_N_TILES": 96,
+        "EQUILIF_N_WEIGHTS": 96 * 64,
+        "EQUILIF_N_VALUES": 256 * 8,
+        "EQUILIF_EXPECTED_ID": MAGIC,
+        "EQUILIF_EXPECTED_VERSION": constants(CONFIG)["VERSION"],
+    }
     (tmp_path / "equilif.h").write_text(header(CONFIG))
     lines = [f'    printf("{name} %lu\\n", (unsigned long)({name}));' for name in wanted]
-    (tmp_path / "show.c").write_text("\n".join(['#include "equilif.h"', '#include "equilif.h"', "#include <stdio.h>", "int main(void) {", *lines,
-                                                "    return 0;", "}"]))
-    subprocess.run(["g++", "-x", "c", "-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "show.c", "-o", "show"], cwd=tmp_path, check=True)
+    (tmp_path / "show.c").write_text(
+        "\n".join(
+            [
+                '#include "equilif.h"',
+                '#include "equilif.h"',
+                "#include <stdio.h>",
+                "int main(void) {",
+                *lines,
+                "    return 0;",
+                "}",
+            ]
+        )
+    )
+    subprocess.run(
+        ["g++", "-x", "c", "-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "show.c", "-o", "show"],
+        cwd=tmp_path,
+        check=True,
+    )
     out = subprocess.run([tmp_path / "show"], capture_output=True, text=True, check=True).stdout
-    assert dict(line.split() for line in out.splitlines()) == {name: str(value) for name, value in wanted.items()}
+    assert dict(line.split() for line in out.splitlines()) == {
+        name: str(value) for name, value in wanted.items()
+    }

@@ -1,8 +1,13 @@
-"""Relay: signed 8-bit values.  State space: every drive of 12 bits at every shift, and drives far beyond the clip."""
+"""Relay: signed 8-bit values.
+
+State space: every drive of 12 bits at every shift, and drives far beyond the clip.
+"""
+
 from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from equilif_golden.blocks import synapse as syn
 from equilif_golden.blocks.relay import SHIFTS, query_shift, relay, retrieval, retrieval_shift
 from equilif_golden.blocks.softmax import C_MIN
@@ -10,7 +15,9 @@ from equilif_golden.blocks.softmax import C_MIN
 
 @pytest.mark.parametrize("shift", SHIFTS)
 def test_every_drive(shift):
-    edges = np.array([-(2**25), 2**25 - 1, (-128 << shift) - 1, -128 << shift, (128 << shift) - 1, 128 << shift])
+    edges = np.array(
+        [-(2**25), 2**25 - 1, (-128 << shift) - 1, -128 << shift, (128 << shift) - 1, 128 << shift]
+    )
     drive = np.concatenate([np.arange(-2048, 2048), edges])
     assert relay(drive, shift=shift).tolist() == [min(max(int(z) // 2**shift, -128), 127) for z in drive]
 
@@ -27,7 +34,9 @@ def test_a_query_keeps_its_real_size(fraction):
 @pytest.mark.parametrize("gain", [0, 1, 2])
 @pytest.mark.parametrize("fraction", [9, 12, 13])
 def test_a_retrieval_is_the_mean_of_patterns(fraction, gain):
-    """Values are 2**gain X^T p whatever exponent the codes share, but for one code of the relay and the floors of n products."""
+    """Values are 2**gain X^T p whatever exponent the codes share, but for one code of the relay and the
+    floors of n products.
+    """
     rng = np.random.default_rng(fraction)
     for c in range(C_MIN, C_MIN + 8):
         if retrieval_shift(fraction, gain) + c < C_MIN:
@@ -47,5 +56,8 @@ def test_a_retrieval_of_one_pattern_is_the_pattern():
     x = np.arange(-128, 128)[None] << 5
     drive = syn.forward_values(x, np.array([128]))
     assert retrieval(drive, np.array(C_MIN), fraction=12, gain=0).tolist() == list(range(-128, 128))
-    assert retrieval(drive[None], np.array([C_MIN]), fraction=12, gain=1)[0].tolist() == np.clip(2 * np.arange(-128, 128), -128, 127).tolist()
+    assert (
+        retrieval(drive[None], np.array([C_MIN]), fraction=12, gain=1)[0].tolist()
+        == np.clip(2 * np.arange(-128, 128), -128, 127).tolist()
+    )
     assert retrieval(2 * drive, np.array(C_MIN + 1), fraction=12, gain=0).tolist() == list(range(-128, 128))

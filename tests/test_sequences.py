@@ -1,4 +1,5 @@
 """Sets of tokens: ragged samples, every data set from small files, whole and broken."""
+
 from __future__ import annotations
 
 import io
@@ -17,7 +18,8 @@ R = Ragged.of([[4, 5, 6], [], [7], [1, 2]], [0, 1, 2, 1])
 VECTORS = "the 1 0\nfilm 0 1\ngood 3 1\nbad -3 1\nn't 0 -2\ndo 1 1\nunused 9 9\n"
 
 
-# -------------------------------------------------------------------------------------------------------------------------------- ragged
+# --------------------------------------------------------------------------------------------------
+
 
 def test_ragged():
     assert len(R) == 4 and R.rows.dtype == np.int32 and R.off.dtype == R.labels.dtype == np.int64
@@ -38,7 +40,10 @@ def test_take(indices):
 def test_cut(n):
     first, last = R.cut(n), R.cut(n, last=True)
     for i in range(len(R)):
-        assert first.sample(i).tolist() == R.sample(i)[:n].tolist() and last.sample(i).tolist() == R.sample(i)[-n:].tolist()
+        assert (
+            first.sample(i).tolist() == R.sample(i)[:n].tolist()
+            and last.sample(i).tolist() == R.sample(i)[-n:].tolist()
+        )
     assert first.labels.tolist() == last.labels.tolist() == R.labels.tolist()
 
 
@@ -50,7 +55,8 @@ def test_ragged_is_checked():
             Ragged(np.zeros(2, np.int32), np.array(off), np.zeros(2, np.int64))
 
 
-# ---------------------------------------------------------------------------------------------------------------------------------- text
+# --------------------------------------------------------------------------------------------------
+
 
 def texts(s, r):
     return [[s.words[t] for t in r.sample(i)] for i in range(len(r))]
@@ -61,22 +67,40 @@ def reviews(tmp_path):
     """Two reviews a class and part, in Maas's layout, and vectors beside them."""
     (tmp_path / "glove.txt").write_text(VECTORS)
     for part in ("train", "test"):
-        for sign, text in (("neg", "The film, bad <br /><br />film. Don't!"), ("pos", "Good good FILM, the end")):
+        for sign, text in (
+            ("neg", "The film, bad <br /><br />film. Don't!"),
+            ("pos", "Good good FILM, the end"),
+        ):
             folder = tmp_path / "aclImdb" / part / sign
             folder.mkdir(parents=True)
             (folder / "0_1.txt").write_text(text)
-            (folder / "1_1.txt").write_text("nothing known" if (part, sign) == ("test", "pos") else "the film")
+            (folder / "1_1.txt").write_text(
+                "nothing known" if (part, sign) == ("test", "pos") else "the film"
+            )
     return tmp_path
 
 
 def test_imdb_folder(reviews):
     s = sequences.load("imdb", reviews)
-    assert (s.name, s.d, s.n_classes, s.classes) == ("imdb", 2, 2, ("negative", "positive")) and s.table.dtype == np.int8
-    assert s.words == ("film", "the", "good", "bad", "do", "n't", "")          # by frequency, then by name; the last stands for no known word
-    assert texts(s, s.train) == [["the", "film", "bad", "film", "do", "n't"], ["the", "film"], ["good", "good", "film", "the"], ["the", "film"]]
+    assert (s.name, s.d, s.n_classes, s.classes) == (
+        "imdb",
+        2,
+        2,
+        ("negative", "positive"),
+    ) and s.table.dtype == np.int8
+    # by frequency, then by name; the last stands for no known word
+    assert s.words == ("film", "the", "good", "bad", "do", "n't", "")
+    assert texts(s, s.train) == [
+        ["the", "film", "bad", "film", "do", "n't"],
+        ["the", "film"],
+        ["good", "good", "film", "the"],
+        ["the", "film"],
+    ]
     assert texts(s, s.test)[3] == [""] and not s.table[-1].any()
     assert s.train.labels.tolist() == s.test.labels.tolist() == [0, 0, 1, 1]
-    assert texts(sequences.imdb(reviews / "aclImdb", vectors=reviews / "glove.txt"), s.train) == texts(s, s.train)
+    assert texts(sequences.imdb(reviews / "aclImdb", vectors=reviews / "glove.txt"), s.train) == texts(
+        s, s.train
+    )
 
 
 def test_text_options(reviews):
@@ -94,8 +118,15 @@ def test_text_options(reviews):
 
 
 def write_ids(path, **more):
-    part = dict(ids=np.array([2, 3, 1, 4, 0, 0, 3], np.uint16), off=np.array([0, 4, 7], np.uint32), y=np.array([1, 0], np.uint8))
-    arrays = dict(vocab=np.array(["<pad>", "<unk>", "the", "don't", "zzz"]), **{f"{p}_{k}": v for p in ("train", "test") for k, v in part.items()})
+    part = dict(
+        ids=np.array([2, 3, 1, 4, 0, 0, 3], np.uint16),
+        off=np.array([0, 4, 7], np.uint32),
+        y=np.array([1, 0], np.uint8),
+    )
+    arrays = dict(
+        vocab=np.array(["<pad>", "<unk>", "the", "don't", "zzz"]),
+        **{f"{p}_{k}": v for p in ("train", "test") for k, v in part.items()},
+    )
     np.savez(path, **{k: v for k, v in (arrays | more).items() if v is not None})
     return path
 
@@ -104,17 +135,23 @@ def test_imdb_word_numbers(tmp_path):
     write_ids(tmp_path / "imdb.npz")
     (tmp_path / "glove.txt").write_text(VECTORS + "pad 1 2\nunk 1 2\n")
     s = sequences.load("imdb", tmp_path)
-    assert texts(s, s.train) == texts(s, s.test) == [["the", "do", "n't"], ["do", "n't"]] and s.train.labels.tolist() == [1, 0]
+    assert texts(s, s.train) == texts(s, s.test) == [
+        ["the", "do", "n't"],
+        ["do", "n't"],
+    ] and s.train.labels.tolist() == [1, 0]
     assert np.array_equal(sequences.load("imdb", tmp_path / "imdb.npz").train.rows, s.train.rows)
 
 
-@pytest.mark.parametrize("more, message", [
-    (dict(vocab=None), "it has no vocab, but train_ids"),
-    (dict(test_ids=np.full(7, 5)), "test: word number 5 of 5"),
-    (dict(train_y=np.array([0, 2])), "train: classes other than 0 and 1"),
-    (dict(train_off=np.array([0, 4, 6])), "train: 3 offsets do not cut 7 tokens into 2 samples"),
-    (dict(vocab=np.array([{}, 1], object)), "Object arrays"),
-])
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        (dict(vocab=None), "it has no vocab, but train_ids"),
+        (dict(test_ids=np.full(7, 5)), "test: word number 5 of 5"),
+        (dict(train_y=np.array([0, 2])), "train: classes other than 0 and 1"),
+        (dict(train_off=np.array([0, 4, 6])), "train: 3 offsets do not cut 7 tokens into 2 samples"),
+        (dict(vocab=np.array([{}, 1], object)), "Object arrays"),
+    ],
+)
 def test_broken_word_numbers_are_named(tmp_path, more, message):
     write_ids(tmp_path / "imdb.npz", **more)
     with pytest.raises(ValueError, match=rf"imdb\.npz.*{message}"):
@@ -122,7 +159,10 @@ def test_broken_word_numbers_are_named(tmp_path, more, message):
 
 
 def test_missing_reviews(reviews, tmp_path):
-    with pytest.raises(ValueError, match="no aclImdb/train/pos in .*nowhere: unpack https.*aclImdb_v1.tar.gz and give its folder with --data"):
+    with pytest.raises(
+        ValueError,
+        match="no aclImdb/train/pos in .*nowhere: unpack https.*aclImdb_v1.tar.gz and give its folder with --data",
+    ):
         sequences.load("imdb", tmp_path / "nowhere")
     for f in (reviews / "aclImdb/test/neg").iterdir():
         f.unlink()
@@ -139,7 +179,9 @@ def test_missing_vectors(reviews, monkeypatch):
         sequences.load("imdb", reviews, vectors=reviews / "nowhere.txt")
 
 
-RATED = "".join(f"{i}\t{0.5 if i % 2 else -0.5 * (i % 4)}\t{'good' if i % 2 else 'bad'} film\r\n" for i in range(1, 41)).encode()
+RATED = "".join(
+    f"{i}\t{0.5 if i % 2 else -0.5 * (i % 4)}\t{'good' if i % 2 else 'bad'} film\r\n" for i in range(1, 41)
+).encode()
 
 
 def tar(**files):
@@ -152,18 +194,28 @@ def tar(**files):
     return out.getvalue()
 
 
-HUTTO = tar(**{"hutto_ICWSM_2014/tweets_GroundTruth.txt": b"", f"hutto_ICWSM_2014/{sequences.SNIPPETS}": RATED})
-VADER = tar(**{"vaderSentiment-3.3.2/README.rst": b"", "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz": HUTTO})
+HUTTO = tar(
+    **{"hutto_ICWSM_2014/tweets_GroundTruth.txt": b"", f"hutto_ICWSM_2014/{sequences.SNIPPETS}": RATED}
+)
+VADER = tar(
+    **{
+        "vaderSentiment-3.3.2/README.rst": b"",
+        "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz": HUTTO,
+    }
+)
 
 
-@pytest.mark.parametrize("name, raw", [
-    (sequences.SNIPPETS, RATED),
-    (f"hutto_ICWSM_2014/{sequences.SNIPPETS}", RATED),
-    ("hutto_ICWSM_2014.tar.gz", HUTTO),
-    ("vaderSentiment-3.3.2.tar.gz", VADER),
-    ("vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz", HUTTO),
-    ("vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014/" + sequences.SNIPPETS, RATED),
-])
+@pytest.mark.parametrize(
+    "name, raw",
+    [
+        (sequences.SNIPPETS, RATED),
+        (f"hutto_ICWSM_2014/{sequences.SNIPPETS}", RATED),
+        ("hutto_ICWSM_2014.tar.gz", HUTTO),
+        ("vaderSentiment-3.3.2.tar.gz", VADER),
+        ("vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz", HUTTO),
+        ("vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014/" + sequences.SNIPPETS, RATED),
+    ],
+)
 def test_snippets_are_found(tmp_path, name, raw):
     path = tmp_path / name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -172,35 +224,72 @@ def test_snippets_are_found(tmp_path, name, raw):
     s = sequences.load("snippets", tmp_path)
     assert (len(s.train), len(s.test)) == (35, 5) and s.classes == ("negative", "positive")
     for r in (s.train, s.test):
-        assert texts(s, r) == [[("bad", "good")[y], "film"] for y in r.labels]          # a mean rating of 0 is not positive
+        # a mean rating of 0 is not positive
+        assert texts(s, r) == [[("bad", "good")[y], "film"] for y in r.labels]
     direct = sequences.snippets(path, vectors=tmp_path / "glove.txt")
     assert np.array_equal(direct.train.rows, s.train.rows)
     other = sequences.snippets(tmp_path, seed=1)
     assert not np.array_equal(other.train.labels, s.train.labels)
 
 
-@pytest.mark.parametrize("name, raw, message", [
-    ("vaderSentiment-3.3.2.tar.gz", VADER[:-200], "vaderSentiment-3.3.2.tar.gz is not a whole tar file .*pip download"),
-    ("vaderSentiment-3.3.2.tar.gz", b"no tar", "vaderSentiment-3.3.2.tar.gz is not a whole tar file .*pip download"),
-    ("vaderSentiment-3.3.2.tar.gz", tar(a=b"b"), f"no {sequences.SNIPPETS} in .*tar.gz: .*pip download --no-deps --no-binary"),
-    ("vaderSentiment-3.3.2.tar.gz", tar(**{"hutto.tar.gz": b"b"}), r"3\.3\.2\.tar\.gz/hutto\.tar\.gz is not a whole tar file"),
-    (sequences.SNIPPETS, b"1\t0.5\tgood\n2\tbad\n", f"{sequences.SNIPPETS} line 2 is not a number, a rating and a text between tabs"),
-    (sequences.SNIPPETS, b"1\thigh\tgood\n", f"{sequences.SNIPPETS} line 1 is not"),
-    (sequences.SNIPPETS, b"1\t1\tgood\n", "holds 1 snippets, too few to split"),
-    ("else.txt", b"", f"no {sequences.SNIPPETS} in .*: it comes with the sources of vaderSentiment; pip download"),
-])
+@pytest.mark.parametrize(
+    "name, raw, message",
+    [
+        (
+            "vaderSentiment-3.3.2.tar.gz",
+            VADER[:-200],
+            "vaderSentiment-3.3.2.tar.gz is not a whole tar file .*pip download",
+        ),
+        (
+            "vaderSentiment-3.3.2.tar.gz",
+            b"no tar",
+            "vaderSentiment-3.3.2.tar.gz is not a whole tar file .*pip download",
+        ),
+        (
+            "vaderSentiment-3.3.2.tar.gz",
+            tar(a=b"b"),
+            f"no {sequences.SNIPPETS} in .*tar.gz: .*pip download --no-deps --no-binary",
+        ),
+        (
+            "vaderSentiment-3.3.2.tar.gz",
+            tar(**{"hutto.tar.gz": b"b"}),
+            r"3\.3\.2\.tar\.gz/hutto\.tar\.gz is not a whole tar file",
+        ),
+        (
+            sequences.SNIPPETS,
+            b"1\t0.5\tgood\n2\tbad\n",
+            f"{sequences.SNIPPETS} line 2 is not a number, a rating and a text between tabs",
+        ),
+        (sequences.SNIPPETS, b"1\thigh\tgood\n", f"{sequences.SNIPPETS} line 1 is not"),
+        (sequences.SNIPPETS, b"1\t1\tgood\n", "holds 1 snippets, too few to split"),
+        (
+            "else.txt",
+            b"",
+            f"no {sequences.SNIPPETS} in .*: it comes with the sources of vaderSentiment; pip download",
+        ),
+    ],
+)
 def test_broken_snippets_are_named(tmp_path, name, raw, message):
     (tmp_path / name).write_bytes(raw)
     with pytest.raises(ValueError, match=message):
         sequences.load("snippets", tmp_path)
 
 
-# ------------------------------------------------------------------------------------------------------------------------------ recordings
+# --------------------------------------------------------------------------------------------------
+
 
 def test_position():
     p = sequences.position([0, 0.25, 0.5, 0.625, 1], 5)
-    assert p.dtype == np.int8 and p.tolist() == [[127, 0, 0, 0, 0], [0, 127, 0, 0, 0], [0, 0, 127, 0, 0], [0, 0, 64, 64, 0], [0, 0, 0, 0, 127]]
-    assert sequences.position([0.1, 0.9], 1).tolist() == [[127], [127]] and sequences.position([0.1], 0).shape == (1, 0)
+    assert p.dtype == np.int8 and p.tolist() == [
+        [127, 0, 0, 0, 0],
+        [0, 127, 0, 0, 0],
+        [0, 0, 127, 0, 0],
+        [0, 0, 64, 64, 0],
+        [0, 0, 0, 0, 127],
+    ]
+    assert sequences.position([0.1, 0.9], 1).tolist() == [[127], [127]] and sequences.position(
+        [0.1], 0
+    ).shape == (1, 0)
 
 
 @pytest.mark.parametrize("n", [1, 3, 4, 7, 50])
@@ -215,8 +304,10 @@ def test_pooling_is_the_mean_of_even_spans(n):
         edges = [j * k // m for j in range(m + 1)]
         sizes = np.diff(edges)
         assert sizes.max() - sizes.min() <= 1
-        own = x[off[i]: off[i + 1]]
-        assert np.allclose(got[new[i]: new[i + 1]], [own[a:b].mean(axis=0) for a, b in zip(edges, edges[1:], strict=False)])
+        own = x[off[i] : off[i + 1]]
+        assert np.allclose(
+            got[new[i] : new[i + 1]], [own[a:b].mean(axis=0) for a, b in zip(edges, edges[1:], strict=False)]
+        )
 
 
 def tone(hz, seconds=0.3, level=0.5):
@@ -235,12 +326,13 @@ def write_wav(path, sound, channels=1, width=2, rate=sequences.RATE):
 
 def test_log_mel():
     f = sequences.log_mel(tone(1000))
-    assert f.shape == (28, 20) and f.dtype == np.uint8                   # 0.3 s in steps of 10 ms, windows of 25 ms
+    # 0.3 s in steps of 10 ms, windows of 25 ms
+    assert f.shape == (28, 20) and f.dtype == np.uint8
     bank = sequences._mel_bank()
     assert bank.shape == (20, 129) and (bank.max(axis=1) > 0).all()
-    assert (f.argmax(axis=1) == bank[:, 32].argmax()).all()              # 1 kHz is line 32 of 256 at 8 kHz
+    assert (f.argmax(axis=1) == bank[:, 32].argmax()).all()  # 1 kHz is line 32 of 256 at 8 kHz
     quiet = sequences.log_mel(tone(1000, level=0.05))
-    assert np.abs(f.max(axis=1).astype(int) - quiet.max(axis=1) - 51).max() <= 1      # 20 dB of 100
+    assert np.abs(f.max(axis=1).astype(int) - quiet.max(axis=1) - 51).max() <= 1  # 20 dB of 100
     assert not sequences.log_mel(np.zeros(800)).any() and sequences.log_mel([0.1]).shape == (1, 20)
 
 
@@ -250,14 +342,19 @@ def recordings(tmp_path):
     for digit in range(3):
         for speaker in ("ann", "bob_b"):
             for index in range(7):
-                write_wav(tmp_path / "recordings" / f"{digit}_{speaker}_{index}.wav", tone(500 + 700 * digit, 0.1 + 0.1 * index))
+                write_wav(
+                    tmp_path / "recordings" / f"{digit}_{speaker}_{index}.wav",
+                    tone(500 + 700 * digit, 0.1 + 0.1 * index),
+                )
     return tmp_path
 
 
 def test_spoken_wavs(recordings):
     s = sequences.load("spoken", recordings)
     assert (s.name, s.d, s.n_classes) == ("spoken", 28, 10) and s.table.dtype == np.int8
-    assert (len(s.train), len(s.test)) == (3 * 2 * 2, 3 * 2 * 5) and len(s.table) == len(s.train.rows) + len(s.test.rows)
+    assert (len(s.train), len(s.test)) == (3 * 2 * 2, 3 * 2 * 5) and len(s.table) == len(s.train.rows) + len(
+        s.test.rows
+    )
     assert s.train.lengths().max() == 32 and s.test.lengths().min() == 8
     assert sorted(np.concatenate((s.train.rows, s.test.rows))) == list(range(len(s.table)))
     for r in (s.train, s.test):
@@ -267,7 +364,11 @@ def test_spoken_wavs(recordings):
             assert np.array_equal(s.table[rows, 20:], sequences.position((np.arange(n) + 0.5) / n, 8))
     bands = s.table[s.train.rows, :20].astype(float)
     varied = bands.std(axis=0) > 0
-    assert varied.sum() > 10 and np.abs(bands.mean(axis=0)).max() < 2 and np.abs(bands[:, varied].std(axis=0) - 127 / 3).max() < 3
+    assert (
+        varied.sum() > 10
+        and np.abs(bands.mean(axis=0)).max() < 2
+        and np.abs(bands[:, varied].std(axis=0) - 127 / 3).max() < 3
+    )
     short = sequences.load("spoken", recordings / "recordings", max_tokens=4, n_pos=3)
     assert short.d == 23 and set(short.train.lengths()) == {4}
 
@@ -285,7 +386,9 @@ def test_spoken_needs_both_parts(recordings):
     with pytest.raises(ValueError, match="spoken: no recording left to train on"):
         sequences.load("spoken", recordings)
     for path in recordings.glob("recordings/*_ann_*.wav"):
-        path.rename(path.with_name(path.name[:-5] + "5.wav")) if path.name.endswith("_0.wav") else path.unlink()
+        path.rename(path.with_name(path.name[:-5] + "5.wav")) if path.name.endswith(
+            "_0.wav"
+        ) else path.unlink()
     for path in recordings.glob("recordings/*_bob_b_*.wav"):
         path.unlink()
     with pytest.raises(ValueError, match="spoken: no recording left to test on"):
@@ -298,15 +401,26 @@ def test_spoken_options_are_checked(recordings):
             sequences.load("spoken", recordings, **bad)
 
 
-@pytest.mark.parametrize("name, make, message", [
-    ("0_ann_9.wav", lambda p: write_wav(p, tone(500), rate=16000), "has 1 channels of 16 bits at 16000 Hz, not one of 16 bits at 8000 Hz"),
-    ("0_ann_9.wav", lambda p: write_wav(p, tone(500), channels=2), "has 2 channels"),
-    ("0_ann_9.wav", lambda p: write_wav(p, []), "holds no sound"),
-    ("0_ann_9.wav", lambda p: p.write_bytes(b"RIFF"), "is not a whole WAV file"),
-    ("0_ann_9.wav", lambda p: p.write_bytes(b"no sound at all, none whatever"), "is not a whole WAV file"),
-    ("zero.wav", lambda p: write_wav(p, tone(500)), "is not named digit_speaker_index.wav"),
-    ("12_ann_0.wav", lambda p: write_wav(p, tone(500)), "is not named digit_speaker_index.wav"),
-])
+@pytest.mark.parametrize(
+    "name, make, message",
+    [
+        (
+            "0_ann_9.wav",
+            lambda p: write_wav(p, tone(500), rate=16000),
+            "has 1 channels of 16 bits at 16000 Hz, not one of 16 bits at 8000 Hz",
+        ),
+        ("0_ann_9.wav", lambda p: write_wav(p, tone(500), channels=2), "has 2 channels"),
+        ("0_ann_9.wav", lambda p: write_wav(p, []), "holds no sound"),
+        ("0_ann_9.wav", lambda p: p.write_bytes(b"RIFF"), "is not a whole WAV file"),
+        (
+            "0_ann_9.wav",
+            lambda p: p.write_bytes(b"no sound at all, none whatever"),
+            "is not a whole WAV file",
+        ),
+        ("zero.wav", lambda p: write_wav(p, tone(500)), "is not named digit_speaker_index.wav"),
+        ("12_ann_0.wav", lambda p: write_wav(p, tone(500)), "is not named digit_speaker_index.wav"),
+    ],
+)
 def test_broken_recordings_are_named(recordings, name, make, message):
     make(recordings / "recordings" / name)
     with pytest.raises(ValueError, match=f"{name} {message}"):
@@ -314,9 +428,15 @@ def test_broken_recordings_are_named(recordings, name, make, message):
 
 
 def write_mels(path, **more):
-    arrays = dict(feat=np.arange(40, dtype=np.uint8).reshape(10, 4), off=np.array([0, 3, 4, 10], np.uint32), y=np.array([0, 9, 1], np.uint8),
-                  speaker=np.array([1, 0, 1], np.uint8), index=np.array([0, 1, 9], np.uint8), is_test=np.array([1, 0, 0], np.uint8),
-                  speakers=np.array(["ann", "bob"]))
+    arrays = dict(
+        feat=np.arange(40, dtype=np.uint8).reshape(10, 4),
+        off=np.array([0, 3, 4, 10], np.uint32),
+        y=np.array([0, 9, 1], np.uint8),
+        speaker=np.array([1, 0, 1], np.uint8),
+        index=np.array([0, 1, 9], np.uint8),
+        is_test=np.array([1, 0, 0], np.uint8),
+        speakers=np.array(["ann", "bob"]),
+    )
     np.savez(path, **{k: v for k, v in (arrays | more).items() if v is not None})
 
 
@@ -324,20 +444,36 @@ def test_spoken_prepared(tmp_path):
     write_mels(tmp_path / "fsdd.npz")
     s = sequences.load("spoken", tmp_path, max_tokens=3, n_pos=2)
     assert s.d == 6 and s.train.labels.tolist() == [9, 1] and s.test.labels.tolist() == [0]
-    assert s.test.sample(0).tolist() == [0, 1, 2] and s.train.rows.tolist() == [3, 4, 5, 6] and s.train.lengths().tolist() == [1, 3]
+    assert (
+        s.test.sample(0).tolist() == [0, 1, 2]
+        and s.train.rows.tolist() == [3, 4, 5, 6]
+        and s.train.lengths().tolist() == [1, 3]
+    )
     left = sequences.load("spoken", tmp_path / "fsdd.npz", leave_out="ann")
     assert left.test.labels.tolist() == [9] and left.train.labels.tolist() == [0, 1]
 
 
-@pytest.mark.parametrize("more, message", [
-    (dict(speakers=None), r"is not the \.npz expected: it has no speakers"),
-    (dict(off=np.array([0, 3, 4, 9])), "do not belong together"),
-    (dict(off=np.array([0, 3, 3, 10])), "do not belong together"),
-    (dict(y=np.array([0, 10, 1])), "do not belong together"),
-    (dict(speaker=np.array([0, 2, 1])), "do not belong together"),
-    (dict(is_test=np.array([0, 1])), "do not belong together"),
-    (dict(off=np.array([0]), y=np.array([]), speaker=np.array([]), is_test=np.array([]), feat=np.zeros((0, 4))), "do not belong together"),
-])
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        (dict(speakers=None), r"is not the \.npz expected: it has no speakers"),
+        (dict(off=np.array([0, 3, 4, 9])), "do not belong together"),
+        (dict(off=np.array([0, 3, 3, 10])), "do not belong together"),
+        (dict(y=np.array([0, 10, 1])), "do not belong together"),
+        (dict(speaker=np.array([0, 2, 1])), "do not belong together"),
+        (dict(is_test=np.array([0, 1])), "do not belong together"),
+        (
+            dict(
+                off=np.array([0]),
+                y=np.array([]),
+                speaker=np.array([]),
+                is_test=np.array([]),
+                feat=np.zeros((0, 4)),
+            ),
+            "do not belong together",
+        ),
+    ],
+)
 def test_broken_prepared_recordings_are_named(tmp_path, more, message):
     write_mels(tmp_path / "fsdd.npz", **more)
     with pytest.raises(ValueError, match=rf"fsdd\.npz.*{message}"):
@@ -345,7 +481,10 @@ def test_broken_prepared_recordings_are_named(tmp_path, more, message):
 
 
 def test_missing_recordings(tmp_path):
-    with pytest.raises(ValueError, match=f"no recordings/.*wav in {tmp_path}: git clone https.* and give its folder with --data"):
+    with pytest.raises(
+        ValueError,
+        match=f"no recordings/.*wav in {tmp_path}: git clone https.* and give its folder with --data",
+    ):
         sequences.load("spoken", tmp_path)
 
 
@@ -358,7 +497,9 @@ def write_ts(folder, train=None):
     (folder / "JapaneseVowels_TEST.ts").write_text(TS.format(2))
 
 
-@pytest.mark.parametrize("layout", ["", "JapaneseVowels", "aeon/datasets/data/JapaneseVowels", "wheel", "the wheel itself"])
+@pytest.mark.parametrize(
+    "layout", ["", "JapaneseVowels", "aeon/datasets/data/JapaneseVowels", "wheel", "the wheel itself"]
+)
 def test_vowels_are_found(tmp_path, layout):
     data = tmp_path
     if "wheel" in layout:
@@ -370,21 +511,30 @@ def test_vowels_are_found(tmp_path, layout):
         write_ts(tmp_path / layout)
     s = sequences.load("vowels", data, n_pos=4)
     assert (s.name, s.d, s.classes) == ("vowels", 6, ("1", "2")) and s.table.shape == (14, 6)
-    assert s.train.labels.tolist() == [0, 1, 0] and s.test.labels.tolist() == [1, 1, 0] and s.train.lengths().tolist() == [3, 2, 2]
+    assert (
+        s.train.labels.tolist() == [0, 1, 0]
+        and s.test.labels.tolist() == [1, 1, 0]
+        and s.train.lengths().tolist() == [3, 2, 2]
+    )
     x = np.array([[1, 4], [2, 5], [3, 6], [7, 9], [8, -10], [0, 2], [1, 3]], float)
     z = (x - x.mean(axis=0)) / x.std(axis=0)
-    assert np.array_equal(s.table[:7, :2], np.rint(z * 127 / 3)) and np.array_equal(s.table[7:, :2], s.table[:7, :2])
+    assert np.array_equal(s.table[:7, :2], np.rint(z * 127 / 3)) and np.array_equal(
+        s.table[7:, :2], s.table[:7, :2]
+    )
 
 
-@pytest.mark.parametrize("text, message", [
-    ("@data\n1,2:3,4:1\n1,2:3:1\n", "TRAIN.ts line 3 is not channels"),
-    ("@data\n1,?:3,4:1\n", "TRAIN.ts line 2 is not channels"),
-    ("@data\n1,nan:3,4:1\n", "TRAIN.ts line 2 is not channels.*channels differ"),
-    ("@data\n1,2:3,4:1\n1,2:1\n", "TRAIN.ts line 3 is not channels.*channels differ"),
-    ("@data\nlabel\n", "TRAIN.ts line 2 is not channels"),
-    ("1,2:3,4:1\n", "TRAIN.ts holds no series after @data"),
-    ("@data\n1,2:1\n", r"JapaneseVowels_TRAIN.ts and JapaneseVowels_TEST.ts have 1 and 2 channels"),
-])
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("@data\n1,2:3,4:1\n1,2:3:1\n", "TRAIN.ts line 3 is not channels"),
+        ("@data\n1,?:3,4:1\n", "TRAIN.ts line 2 is not channels"),
+        ("@data\n1,nan:3,4:1\n", "TRAIN.ts line 2 is not channels.*channels differ"),
+        ("@data\n1,2:3,4:1\n1,2:1\n", "TRAIN.ts line 3 is not channels.*channels differ"),
+        ("@data\nlabel\n", "TRAIN.ts line 2 is not channels"),
+        ("1,2:3,4:1\n", "TRAIN.ts holds no series after @data"),
+        ("@data\n1,2:1\n", r"JapaneseVowels_TRAIN.ts and JapaneseVowels_TEST.ts have 1 and 2 channels"),
+    ],
+)
 def test_broken_series_are_named(tmp_path, text, message):
     write_ts(tmp_path, train=text)
     with pytest.raises(ValueError, match=message):
@@ -393,7 +543,10 @@ def test_broken_series_are_named(tmp_path, text, message):
 
 def test_missing_vowels(tmp_path, monkeypatch):
     monkeypatch.setattr(sequences.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match="no JapaneseVowels_TRAIN.ts and .* in .*: pip download --no-deps aeon==1.6.0 .*, or pip install aeon"):
+    with pytest.raises(
+        ValueError,
+        match="no JapaneseVowels_TRAIN.ts and .* in .*: pip download --no-deps aeon==1.6.0 .*, or pip install aeon",
+    ):
         sequences.load("vowels", tmp_path)
     wheel = tmp_path / "aeon-1.6.0-py3-none-any.whl"
     wheel.write_bytes(b"no zip")
@@ -412,7 +565,8 @@ def test_vowels_of_the_installed_package(tmp_path, monkeypatch):
     assert len(sequences.load("vowels").train) == 3
 
 
-# ---------------------------------------------------------------------------------------------------------------------------------- load
+# --------------------------------------------------------------------------------------------------
+
 
 def test_load_names_what_it_knows(tmp_path):
     with pytest.raises(ValueError, match="one of snippets, imdb, spoken, vowels, not 'mnist'"):

@@ -1,7 +1,9 @@
-"""The whole way from the command line to the weights of a simulated board: learns what the golden model learns, whatever happens to program or line.
+"""The whole way from the command line to the weights of a simulated board: learns what the golden model
+learns, whatever happens to program or line.
 
 The short tests learn part of an epoch of the digits; the long ones the whole preset.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -21,6 +23,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import serial
+
+from equilif.host.client import LinkError
+from equilif.host.ports import BAUDS, connect, manifest_of
+from equilif.host.session import Session
+from equilif.host.simulate import Simulated
+from equilif.training.presets import PRESETS
+from equilif.training.train import HISTORY, NETWORK, Training, digest
 from equilif_boards import BOARDS
 from equilif_golden import network as networks
 from equilif_golden.engine.compiler import CapacityError
@@ -29,18 +38,22 @@ from equilif_golden.link.protocol import Command
 from equilif_golden.network import Network
 from equilif_sim.board import Board, Terminal
 from equilif_sim.tools import verilator
-
-from equilif.host.client import LinkError
-from equilif.host.ports import BAUDS, connect, manifest_of
-from equilif.host.session import Session
-from equilif.host.simulate import Simulated
-from equilif.training.presets import PRESETS
-from equilif.training.train import HISTORY, NETWORK, Training, digest
 from tests.faulty import Faulty
 
 # large enough for the digits, and no larger
-SMALL = dataclasses.replace(BOARDS["icebreaker"], config=EngineConfig(lanes=4, tiles=512, value_groups=64, state_groups=32, program_words=192,
-                                                                      single_port=True, forwarding=False, softmax=False))
+SMALL = dataclasses.replace(
+    BOARDS["icebreaker"],
+    config=EngineConfig(
+        lanes=4,
+        tiles=512,
+        value_groups=64,
+        state_groups=32,
+        program_words=192,
+        single_port=True,
+        forwarding=False,
+        softmax=False,
+    ),
+)
 DIGITS = PRESETS["digits"]
 SEED = 0
 ROOT = Path(__file__).parent.parent
@@ -76,7 +89,13 @@ def port(board: Board) -> Iterator[str]:
 
 def digits(n_train: int, n_test: int):
     d = DIGITS.load()
-    return dataclasses.replace(d, x_train=d.x_train[:n_train], y_train=d.y_train[:n_train], x_test=d.x_test[:n_test], y_test=d.y_test[:n_test])
+    return dataclasses.replace(
+        d,
+        x_train=d.x_train[:n_train],
+        y_train=d.y_train[:n_train],
+        x_test=d.x_test[:n_test],
+        y_test=d.y_test[:n_test],
+    )
 
 
 def preset(epochs: int):
@@ -99,10 +118,12 @@ def assert_same(got: Training, want: Training) -> None:
         np.testing.assert_array_equal(got.weights[name], w)
     assert got.kernel.counter == want.kernel.counter
     clock = {"samples_per_second": 0.0}
-    assert [dataclasses.replace(r, **clock) for r in got.history] == [dataclasses.replace(r, **clock) for r in want.history]
+    assert [dataclasses.replace(r, **clock) for r in got.history] == [
+        dataclasses.replace(r, **clock) for r in want.history
+    ]
 
 
-# -- training ----------------------------------------------------------------------------------------------------------------------
+# -- training --------------------------------------------------------------------------------------
 @pytest.mark.parametrize("epochs, n", [(2, 150), pytest.param(DIGITS.epochs, 1437, marks=pytest.mark.long)])
 def test_training_on_the_board_is_training(epochs, n, port):
     data = digits(n, 360 if n == 1437 else 30)
@@ -117,7 +138,9 @@ def test_training_on_the_board_is_training(epochs, n, port):
 
 @pytest.mark.parametrize("epochs, n", [(1, 300), pytest.param(DIGITS.epochs, 1437, marks=pytest.mark.long)])
 def test_one_frame_in_twenty_goes_wrong(epochs, n, port):
-    """Lost, damaged or doubled, in both directions; the device's own counter says that each sample was learnt once."""
+    """Lost, damaged or doubled, in both directions; the device's own counter says that each sample was
+    learnt once.
+    """
     data = digits(n, 20)
     client = connect(port)
     client.port = line = Faulty(client.port, 0.05, random.Random(n))
@@ -127,18 +150,35 @@ def test_one_frame_in_twenty_goes_wrong(epochs, n, port):
     assert min(line.faults.values()) > 0 and client.traffic.repeated > 0
 
 
-@pytest.mark.parametrize("epochs, kills, pause", [(1, 4, 3.0), pytest.param(DIGITS.epochs, 20, 10.0, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "epochs, kills, pause", [(1, 4, 3.0), pytest.param(DIGITS.epochs, 20, 10.0, marks=pytest.mark.long)]
+)
 def test_killed_at_any_moment(epochs, kills, pause, port, tmp_path):
     """SIGKILL, wherever the program is; --resume; the weights are those of a run that nothing happened to."""
     rng, places = random.Random(epochs), []
-    command = [sys.executable, "-m", "equilif", "train", "digits", "--port", port, "--out", str(tmp_path), "--every", "0.3"]
+    command = [
+        sys.executable,
+        "-m",
+        "equilif",
+        "train",
+        "digits",
+        "--port",
+        port,
+        "--out",
+        str(tmp_path),
+        "--every",
+        "0.3",
+    ]
     for k in range(kills + 1):
         resume = ["--resume"] if (tmp_path / NETWORK).exists() else ["--epochs", str(epochs)]
         history = tmp_path / HISTORY
         before = history.read_bytes() if history.exists() else b""
-        process = subprocess.Popen([*command, *resume], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        process = subprocess.Popen(
+            [*command, *resume], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         while k % 2 and process.poll() is None and (not history.exists() or history.read_bytes() == before):
-            time.sleep(0.05)                           # every other one is killed after it has learned something, however slow the machine
+            # every other one is killed after it has learned something, however slow the machine
+            time.sleep(0.05)
         try:
             said, _ = process.communicate(timeout=rng.uniform(0.2, pause) if k < kills else None)
             assert process.returncode == 0, said
@@ -154,7 +194,9 @@ def test_killed_at_any_moment(epochs, kills, pause, port, tmp_path):
     network, weights = networks.load(tmp_path / NETWORK)
     want = golden(epochs)
     assert network == want.network and digest(weights) == digest(want.weights)
-    assert [r["weights"] for r in json.loads((tmp_path / HISTORY).read_text())["epochs"]] == [r.weights for r in want.history]
+    assert [r["weights"] for r in json.loads((tmp_path / HISTORY).read_text())["epochs"]] == [
+        r.weights for r in want.history
+    ]
 
 
 def test_a_run_goes_on_where_it_was_saved_within_an_epoch(tmp_path):
@@ -182,7 +224,7 @@ def test_a_run_goes_on_where_it_was_saved_within_an_epoch(tmp_path):
         assert whole.done and not whole.marks
 
 
-# -- what else a board is ----------------------------------------------------------------------------------------------------------
+# -- what else a board is --------------------------------------------------------------------------
 def test_the_engine_is_too_small(port):
     with pytest.raises(CapacityError, match="the network needs .* this engine has 32"):
         Session(connect(port), Network.chain(64, 400, 10))
@@ -215,7 +257,9 @@ def test_half_a_frame_does_no_harm(port):
 
 def test_nothing_at_a_port():
     ours, theirs = os.openpty()
-    with pytest.raises(LinkError, match="nothing at /dev/.* speaks equilif's protocol at 1,000,000 baud: load a bitstream"):
+    with pytest.raises(
+        LinkError, match="nothing at /dev/.* speaks equilif's protocol at 1,000,000 baud: load a bitstream"
+    ):
         connect(os.ttyname(theirs), 1_000_000)
     os.close(ours)
     os.close(theirs)
@@ -228,22 +272,50 @@ def test_the_rates_of_the_boards_are_tried():
 def test_manifest(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "manifest.json").write_text('{"build_id": "0000abcd"}')
-    assert manifest_of(0xABCD, tmp_path) == tmp_path / "a" / "manifest.json" and manifest_of(1, tmp_path) is None
+    assert (
+        manifest_of(0xABCD, tmp_path) == tmp_path / "a" / "manifest.json" and manifest_of(1, tmp_path) is None
+    )
 
 
 def test_other_sizes():
     wide = BOARDS["icebreaker"].resized(lanes=8)
-    assert (wide.config.lanes, wide.config.n_weights, wide.config.value_groups, wide.config.state_groups) == (8, 65536, 128, 64)
+    assert (wide.config.lanes, wide.config.n_weights, wide.config.value_groups, wide.config.state_groups) == (
+        8,
+        65536,
+        128,
+        64,
+    )
     assert BOARDS["icebreaker"].resized(weights=1000).config.n_weights == 1008
     with pytest.raises(ValueError, match="lanes must be"):
         BOARDS["icebreaker"].resized(lanes=5)
 
 
 def test_the_command_starts_and_ends(tmp_path):
-    """``equilif simulate`` in a process of its own, on the UART's real rate; Ctrl-C ends it and takes the link away."""
+    """``equilif simulate`` in a process of its own, on the UART's real rate; Ctrl-C ends it and takes the
+    link away.
+    """
     link, says = tmp_path / "board", tmp_path / "says.json"
-    process = subprocess.Popen([sys.executable, "-m", "equilif", "simulate", "icebreaker", "--weights", "8192", "--baud", "2000000", "--link", link,
-                                "--json", says], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "equilif",
+            "simulate",
+            "icebreaker",
+            "--weights",
+            "8192",
+            "--baud",
+            "2000000",
+            "--link",
+            link,
+            "--json",
+            says,
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     for _ in range(3000):
         if link.exists() or process.poll() is not None:
             break
@@ -255,5 +327,8 @@ def test_the_command_starts_and_ends(tmp_path):
     said, _ = process.communicate(timeout=30)
     assert process.returncode == 0 and "24 MHz, 2 Mbaud" in " ".join(said.split()) and str(link) in said
     found = json.loads(says.read_text())
-    assert found["cycles"] > 10 * 12 * 40 and found["board_seconds"] == found["cycles"] / 24e6 and not link.is_symlink()
-
+    assert (
+        found["cycles"] > 10 * 12 * 40
+        and found["board_seconds"] == found["cycles"] / 24e6
+        and not link.is_symlink()
+    )

@@ -1,4 +1,5 @@
 """RTL of the SLIP blocks against sliplib."""
+
 from __future__ import annotations
 
 from equilif_sim.link.slip import Slip

@@ -4,19 +4,29 @@ The bound, for N active neurons of which L lie below the octave of the largest s
 
     | code / 2**c - p |  <=  tau + F + 2**-c (1/2 + 255 / 2**14)        p = softmax(k z), k = 2**(fraction - 6 - shift) ln 2, z exact
 
-    tau   exponents cut to 6 bits and the table's rounding multiply each 2**x by a factor in [lo, hi]; with rho = hi / lo no p, and no sum of
-          p over any set of neurons, moves by more than  max over p of  p rho / (p rho + 1 - p) - p  =  (sqrt rho - 1) / (sqrt rho + 1)
-    F     table >> octaves loses less than 1 of a sum S >= 129, all together Lambda < L (what lies 8 octaves down and is dropped is below 1
-          too): e / S - u / U = (u Lambda / U - lambda) / S, which is at most Lambda / (Lambda + S) <= L / (L + 128)
-    rest  the reciprocal is off by at most 1/2 times e <= 255, 13 bits down; the product is rounded to the nearest code
+    tau   exponents cut to 6 bits and the table's rounding multiply each 2**x by a factor in [lo, hi];
+          with rho = hi / lo no p, and no sum of
+          p over any set of neurons, moves by more than  max over p of  p rho / (p rho + 1 - p) - p  =
+          (sqrt rho - 1) / (sqrt rho + 1)
+    F     table >> octaves loses less than 1 of a sum S >= 129, all together Lambda < L (what lies 8
+    octaves down and is dropped is below 1
+          too): e / S - u / U = (u Lambda / U - lambda) / S, which is at most Lambda / (Lambda + S) <= L /
+          (L + 128)
+    rest  the reciprocal is off by at most 1/2 times e <= 255, 13 bits down; the product is rounded to the
+    nearest code
 
-tau is 0.4 %.  F is what 8-bit exponentials cost when very many neurons lie just below 1/128 of the largest: each is lost, together they are not
+tau is 0.4 %.  F is what 8-bit exponentials cost when very many neurons lie just below 1/128 of the
+largest: each is lost, together they are not
 small.  For the same reasons, with n codes that come from e > 0:   | sum of code / 2**c - 1 | <= n / 2**(c + 1) + 2**-13.
 """
+
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from equilif_golden.blocks.softmax import (
     ABSOLUTE,
     C_MIN,
@@ -27,8 +37,6 @@ from equilif_golden.blocks.softmax import (
     exponents,
     softmax,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 OCTAVE = 1 << FRACTION
 F64 = np.arange(OCTAVE) / OCTAVE
@@ -50,7 +58,7 @@ def below(scores, active, *, shift):
 
 def tau(shift):
     """Of the docstring, from the table itself."""
-    rho = (TABLE / (128 * 2.0 ** F64)).max() / (TABLE / (128 * 2.0 ** (F64 + (1 - 2.0**-shift) / OCTAVE))).min()
+    rho = (TABLE / (128 * 2.0**F64)).max() / (TABLE / (128 * 2.0 ** (F64 + (1 - 2.0**-shift) / OCTAVE))).min()
     return (np.sqrt(rho) - 1) / (np.sqrt(rho) + 1)
 
 
@@ -66,7 +74,7 @@ def worst(scores, active=True, *, shift, absolute=False):
     error = np.abs(got.real - real(scores, active, shift=shift))
     limit = bound(below(scores, active, shift=shift), got.c[..., None].astype(float), shift)
     if absolute:
-        limit = limit + (got.code == 255) / 256                    # 255 stands for 1
+        limit = limit + (got.code == 255) / 256  # 255 stands for 1
     return error.max(), (error / limit).max()
 
 
@@ -77,14 +85,18 @@ def by_hand(scores, active, *, shift, absolute):
     if not on:
         return [0] * len(y), 8 if absolute else 7
     top = max(y[t] // 64 for t in on)
-    e = [int(128 * 2 ** ((y[t] % 64 + 0.5) / 64) + 0.5) // 2 ** (top - y[t] // 64) if t in on else 0 for t in range(len(y))]
+    e = [
+        int(128 * 2 ** ((y[t] % 64 + 0.5) / 64) + 0.5) // 2 ** (top - y[t] // 64) if t in on else 0
+        for t in range(len(y))
+    ]
     total = sum(e)
     c = 8 if absolute else total.bit_length() - 1
     r = (2 ** (c + 14) // total + 1) // 2
     return [min((k * r + 2**12) // 2**13, 255) for k in e], c
 
 
-# ------------------------------------------------------------------------------------------------------------------------- its two small parts
+# --------------------------------------------------------------------------------------------------
+
 
 def test_table_is_the_middle_of_each_interval():
     """Rounded to the nearest; one octave, 129 .. 255, rising."""
@@ -94,10 +106,14 @@ def test_table_is_the_middle_of_each_interval():
 
 
 def test_reciprocal_of_every_sum():
-    """Nearest to 2**(c + 13) / S, below 2**13 + 1, absolute below 2**14 + 1; codes fit 8 bits without the clip, except 1 as an absolute code."""
+    """Nearest to 2**(c + 13) / S, below 2**13 + 1, absolute below 2**14 + 1; codes fit 8 bits without the
+    clip, except 1 as an absolute code.
+    """
     total = np.arange(128, 1 << 18)
     c = np.floor(np.log2(total)).astype(np.int64)
-    assert ((1 << c) <= total).all() and (total < (2 << c)).all(), "the logarithm in floating point is exact enough"
+    assert ((1 << c) <= total).all() and (total < (2 << c)).all(), (
+        "the logarithm in floating point is exact enough"
+    )
     for at, most in ((c, 1 << 13), (np.full_like(c, ABSOLUTE), 1 << 14)):
         r = ((1 << (at + RECIPROCAL + 1)) // total + 1) >> 1
         assert (np.abs(r * total - (1 << (at + RECIPROCAL))) * 2 <= total).all() and r.max() <= most
@@ -107,12 +123,15 @@ def test_reciprocal_of_every_sum():
             assert not over.size or at is not c and over.tolist() == [e], "only p = 1"
 
 
-# --------------------------------------------------------------------------------------------------------------------------------- definition
+# --------------------------------------------------------------------------------------------------
+
 
 def scores_of(draw):
     n = draw(st.integers(1, 12))
     reach = draw(st.sampled_from([10, 1000, 1 << 16, 1 << 25]))
-    return draw(st.lists(st.integers(-reach, reach), min_size=n, max_size=n)), draw(st.lists(st.booleans(), min_size=n, max_size=n))
+    return draw(st.lists(st.integers(-reach, reach), min_size=n, max_size=n)), draw(
+        st.lists(st.booleans(), min_size=n, max_size=n)
+    )
 
 
 @settings(max_examples=400, deadline=None)
@@ -128,7 +147,10 @@ def test_definition(case, shift, absolute):
 def test_saturation(shift):
     """Scores beyond 18 bits of exponent are all the largest, or the smallest, there is."""
     edge = 1 << (17 + shift)
-    assert exponents([-edge - 1, -edge, edge - 1, edge], shift=shift).tolist() == [-(1 << 17)] * 2 + [(1 << 17) - 1] * 2
+    assert (
+        exponents([-edge - 1, -edge, edge - 1, edge], shift=shift).tolist()
+        == [-(1 << 17)] * 2 + [(1 << 17) - 1] * 2
+    )
     got = softmax([edge, 2 * edge, edge + 999, -edge], shift=shift)
     assert got.code[0] == got.code[1] == got.code[2] > 0 == got.code[3]
     assert softmax([-edge - 1, -9 * edge], shift=shift).real.tolist() == [0.5, 0.5]
@@ -148,10 +170,13 @@ def test_masks(case, shift, absolute):
         assert got.c == (ABSOLUTE if absolute else C_MIN)
 
 
-# -------------------------------------------------------------------------------------------------------------------------------------- bound
+# --------------------------------------------------------------------------------------------------
+
 
 def pairs(shift, grid):
-    """Two scores: the larger one everywhere in its octave, the other from 9 octaves below to the top, all multiples of ``grid``."""
+    """Two scores: the larger one everywhere in its octave, the other from 9 octaves below to the top, all
+    multiples of ``grid``.
+    """
     octave = OCTAVE << shift
     a, b = np.meshgrid(np.arange(0, octave, grid), np.arange(-9 * octave, octave, grid))
     return np.stack([a.ravel(), b.ravel()], axis=-1)
@@ -160,7 +185,8 @@ def pairs(shift, grid):
 @SHIFT
 @pytest.mark.parametrize("absolute", [False, True])
 def test_bound_exhaustively(shift, absolute):
-    """Two neurons: every pair of scores that differ by up to 9 octaves; every 2nd at shift 3, every 4th at shift 4.
+    """Two neurons: every pair of scores that differ by up to 9 octaves; every 2nd at shift 3, every 4th at
+    shift 4.
 
     Three: every triple of 12 to 13 exponents an octave over 9 octaves.
     """
@@ -179,7 +205,9 @@ def test_bound_on_large_random_populations(shift, absolute):
     rng = np.random.default_rng(shift)
     for n in (1, 2, 7, 30, 100, 300, 1024):
         spread = (OCTAVE << shift) * np.repeat([0.0, 0.02, 0.2, 1.0, 3.0, 10.0, 100.0], 60)
-        scores = np.floor(rng.normal(rng.normal(0, 1000, (len(spread), 1)), spread[:, None], (len(spread), n))).astype(np.int64)
+        scores = np.floor(
+            rng.normal(rng.normal(0, 1000, (len(spread), 1)), spread[:, None], (len(spread), n))
+        ).astype(np.int64)
         active = rng.random(scores.shape) < rng.choice([0.1, 0.7, 1.0], (len(spread), 1))
         active[:, 0] = True
         assert worst(scores, active, shift=shift, absolute=absolute)[1] <= 1
@@ -195,13 +223,23 @@ def test_many_neurons_just_too_small_are_the_worst_case(shift):
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.integers(0, 2**32), st.integers(1, 1024), st.sampled_from(SHIFTS), st.sampled_from([0.0, 0.1, 1.0, 4.0]), st.booleans())
+@given(
+    st.integers(0, 2**32),
+    st.integers(1, 1024),
+    st.sampled_from(SHIFTS),
+    st.sampled_from([0.0, 0.1, 1.0, 4.0]),
+    st.booleans(),
+)
 def test_sum(seed, n, shift, octaves, absolute):
     scores = np.floor(np.random.default_rng(seed).normal(0, (OCTAVE << shift) * octaves, n)).astype(np.int64)
     got = softmax(scores, shift=shift, absolute=absolute)
     y = exponents(scores, shift=shift)
     e = TABLE[y % OCTAVE] >> np.minimum((y // OCTAVE).max() - y // OCTAVE, 8)
-    limit = (e > 0).sum() / 2 ** (got.c + 1) + (e.sum() / 2**22 if absolute else 2.0**-13) + (got.code == 255).any() / 256
+    limit = (
+        (e > 0).sum() / 2 ** (got.c + 1)
+        + (e.sum() / 2**22 if absolute else 2.0**-13)
+        + (got.code == 255).any() / 256
+    )
     assert abs(got.real.sum() - 1) <= limit
 
 

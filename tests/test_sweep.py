@@ -1,4 +1,5 @@
 """Sweeps: what is swept, what is kept, and that what is finished is never done again."""
+
 from __future__ import annotations
 
 import csv
@@ -27,14 +28,32 @@ SMALL = ("--grid", "epochs=1", "--grid", "samples=2")
 
 
 def command(out: Path, *arguments: object) -> list[str]:
-    return [sys.executable, "-m", "equilif", "sweep", *SMALL, "--workers", "2", "--out", str(out), *map(str, arguments)]
+    return [
+        sys.executable,
+        "-m",
+        "equilif",
+        "sweep",
+        *SMALL,
+        "--workers",
+        "2",
+        "--out",
+        str(out),
+        *map(str, arguments),
+    ]
 
 
-# -- what is swept --------------------------------------------------------------------------------------------------------
+# -- what is swept ---------------------------------------------------------------------------------
 def test_a_grid_is_every_combination_and_engines_are_one_axis(tmp_path):
     (tmp_path / "a.toml").write_text('data = "digits"\nhidden = [8, [8, 4]]\nlanes = [4, 8]\nepochs = 1\n')
     grid = read_grid(tmp_path / "a.toml", ["free=16,24", "epochs=2", f"board={BOARD}"])
-    assert grid == {"data": ["digits"], "hidden": [(8,), (8, 4)], "lanes": [4, 8], "epochs": [2], "free": [16, 24], "board": [BOARD]}
+    assert grid == {
+        "data": ["digits"],
+        "hidden": [(8,), (8, 4)],
+        "lanes": [4, 8],
+        "epochs": [2],
+        "free": [16, 24],
+        "board": [BOARD],
+    }
     found = points(grid)
     assert len(found) == 2 * 2 * 3 and len({p.key for p in found}) == 12
     assert [(p.lanes, p.board) for p in found[:3]] == [(4, None), (8, None), (None, BOARD)]
@@ -44,7 +63,15 @@ def test_a_grid_is_every_combination_and_engines_are_one_axis(tmp_path):
 
 def test_a_key_is_of_the_parameters_alone():
     assert Point(lanes=4).key == Point(lanes=4).key
-    changed = (Point(), Point(lanes=4), Point(hidden=(4,)), Point(free=16), Point(nudged=16), Point(samples=21), Point(seed=0))
+    changed = (
+        Point(),
+        Point(lanes=4),
+        Point(hidden=(4,)),
+        Point(free=16),
+        Point(nudged=16),
+        Point(samples=21),
+        Point(seed=0),
+    )
     assert len({p.key for p in changed}) == len(changed)
 
 
@@ -54,12 +81,19 @@ def test_a_point_changes_the_preset():
     assert p.decay == PRESETS["digits"].decay and p.schedule.nudged == PRESETS["digits"].schedule.nudged
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (("--grid", "lane=4"), "an axis must be one of beta, board, data,"), (("--grid", "lanes=four"), "axis lanes cannot have the values four"),
-    (("--grid", "lanes"), "--grid takes name=value,value, not 'lanes'"), (("--grid", "board=etch-a-sketch"), "board must be one of icebreaker"),
-    (("--grid", "data=mnost"), "data must be one of digits, mnist"), (("/nowhere.toml",), "there is no /nowhere.toml"),
-    ((__file__,), "is not TOML"), (("--scheduler", "127.0.0.1:1"), "no Dask scheduler answers at 127.0.0.1:1"),
-])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("--grid", "lane=4"), "an axis must be one of beta, board, data,"),
+        (("--grid", "lanes=four"), "axis lanes cannot have the values four"),
+        (("--grid", "lanes"), "--grid takes name=value,value, not 'lanes'"),
+        (("--grid", "board=etch-a-sketch"), "board must be one of icebreaker"),
+        (("--grid", "data=mnost"), "data must be one of digits, mnist"),
+        (("/nowhere.toml",), "there is no /nowhere.toml"),
+        ((__file__,), "is not TOML"),
+        (("--scheduler", "127.0.0.1:1"), "no Dask scheduler answers at 127.0.0.1:1"),
+    ],
+)
 def test_bad_input_is_one_line(arguments, message, tmp_path, monkeypatch):
     monkeypatch.setattr(sweep, "PATIENCE", 1)
     assert message in refused("sweep", *arguments, "--out", tmp_path / "out")
@@ -69,16 +103,24 @@ def test_bad_input_is_one_line(arguments, message, tmp_path, monkeypatch):
 def test_none_beats_the_front():
     cost, accuracy = [5, 1, 2, 2, 9, 3], [0.9, 0.5, 0.8, 0.7, 0.9, 0.6]
     assert pareto(cost, accuracy) == [1, 2, 0]
-    assert front([{"c": c, "accuracy": a} for c, a in zip([None, *cost], [1.0, *accuracy], strict=True)], "c") == [2, 3, 1]
+    assert front(
+        [{"c": c, "accuracy": a} for c, a in zip([None, *cost], [1.0, *accuracy], strict=True)], "c"
+    ) == [2, 3, 1]
 
 
 def test_f_max_is_of_the_board_as_it_is(tmp_path):
     from dataclasses import asdict
 
     from equilif.hardware.boards import find
+
     config = asdict(find(BOARD).config)
     assert sweep.f_max(BOARD, [tmp_path]) is None
-    for name, of, width, mhz in (("a", BOARD, 4, 25.0), ("b", BOARD, 4, 26.5), ("c", BOARD, 8, 99.0), ("d", "another", 4, 99.0)):
+    for name, of, width, mhz in (
+        ("a", BOARD, 4, 25.0),
+        ("b", BOARD, 4, 26.5),
+        ("c", BOARD, 8, 99.0),
+        ("d", "another", 4, 99.0),
+    ):
         (tmp_path / name).mkdir()
         manifest = {"board": {"name": of}, "config": {**config, "lanes": width}, "timing": {"f_max": mhz}}
         (tmp_path / name / "manifest.json").write_text(json.dumps(manifest))
@@ -86,25 +128,46 @@ def test_f_max_is_of_the_board_as_it_is(tmp_path):
     assert sweep.f_max(BOARD, [tmp_path]) == 26.5
 
 
-# -- what is done ---------------------------------------------------------------------------------------------------------
+# -- what is done ----------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of four points, of which two cannot be."""
     out = tmp_path_factory.mktemp("swept")
-    assert "4 points: 0 done before, 4 to go" in run("sweep", *SMALL, "--grid", "hidden=8,16", "--grid", "width=16,8", "--out", out, "--json",
-                                                     out / "printed.json", code=1)
+    assert "4 points: 0 done before, 4 to go" in run(
+        "sweep",
+        *SMALL,
+        "--grid",
+        "hidden=8,16",
+        "--grid",
+        "width=16,8",
+        "--out",
+        out,
+        "--json",
+        out / "printed.json",
+        code=1,
+    )
     return out
 
 
 def test_a_small_sweep(swept):
     said = json.loads((swept / "printed.json").read_text())
     assert [r["network"] for r in said["points"]] == ["64-8-10", "64-16-10"]
-    assert [(f["point"]["width"], "raw threshold x window" in f["error"]) for f in said["failed"]] == [(8, True), (8, True)]
+    assert [(f["point"]["width"], "raw threshold x window" in f["error"]) for f in said["failed"]] == [
+        (8, True),
+        (8, True),
+    ]
     for r in said["points"]:
-        assert r["training cycles"] > r["ideal training"] > 0 and r["inference cycles"] < r["training cycles"] and 0.1 < r["accuracy"] <= 1
+        assert (
+            r["training cycles"] > r["ideal training"] > 0
+            and r["inference cycles"] < r["training cycles"]
+            and 0.1 < r["accuracy"] <= 1
+        )
         assert r["weight_bits"] == r["tiles"] * 16 * 16 >= r["weights"] * 16
     small, large = said["points"]
-    assert small["training cycles"] < large["training cycles"] and {small["key"]} <= set(said["pareto"]) <= {small["key"], large["key"]}
+    assert small["training cycles"] < large["training cycles"] and {small["key"]} <= set(said["pareto"]) <= {
+        small["key"],
+        large["key"],
+    }
     with (swept / "results.csv").open() as f:
         assert [r["key"] for r in csv.DictReader(f)] == [r["key"] for r in said["points"]]
     assert (swept / "pareto.png").read_bytes().startswith(PNG) and not list(swept.rglob("*.part"))
@@ -114,10 +177,20 @@ def test_cycles_are_those_of_verify(swept, tmp_path):
     """The same network, trained by one command and run in RTL by the other."""
     point = json.loads((swept / "printed.json").read_text())["points"][0]
     run("train", "digits", "--hidden", 8, "--epochs", 1, "--out", tmp_path, "--json", tmp_path / "a.json")
-    run("verify", "digits", "--network", tmp_path / "network.npz", "--samples", 2, "--json", tmp_path / "b.json")
+    run(
+        "verify",
+        "digits",
+        "--network",
+        tmp_path / "network.npz",
+        "--samples",
+        2,
+        "--json",
+        tmp_path / "b.json",
+    )
     trained, verified = (json.loads((tmp_path / name).read_text()) for name in ("a.json", "b.json"))
     assert point["accuracy"] == trained["accuracy"]
-    for kind in ("training", "inference"):                     # after the first sample the dither of the updates is another
+    # after the first sample the dither of the updates is another
+    for kind in ("training", "inference"):
         assert point[f"{kind} cycles"] == pytest.approx(verified[kind]["cycles"], rel=0.02)
 
 
@@ -125,12 +198,17 @@ def test_a_larger_sweep_keeps_what_is_finished(swept):
     before = {p.name: p.stat().st_mtime_ns for p in (swept / "points").iterdir()}
     said = run("sweep", *SMALL, "--grid", "hidden=8,16,4", "--grid", "width=16,8", "--out", swept, code=1)
     after = {p.name: p.stat().st_mtime_ns for p in (swept / "points").iterdir()}
-    assert "6 points: 4 done before, 2 to go" in said and len(after) == 6 and {k: after[k] for k in before} == before
+    assert (
+        "6 points: 4 done before, 2 to go" in said
+        and len(after) == 6
+        and {k: after[k] for k in before} == before
+    )
     assert "2 points: 2 done before, 0 to go" in run("sweep", *SMALL, "--grid", "hidden=8,16", "--out", swept)
 
 
 def test_a_failure_is_tried_again_when_asked(tmp_path):
     from distributed import Client, LocalCluster
+
     point = Point(hidden=(8,), epochs=1, samples=2, lanes=4)
     path = tmp_path / "points" / f"{point.key}.json"
     path.parent.mkdir()
@@ -138,7 +216,10 @@ def test_a_failure_is_tried_again_when_asked(tmp_path):
     assert "there was a time" in run("sweep", *SMALL, "--grid", "hidden=8", "--out", tmp_path, code=1)
     again = Sweep([point], tmp_path)
     assert again.left() == [] and again.left(retry=True) == [point]
-    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as local, Client(local) as client:
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as local,
+        Client(local) as client,
+    ):
         again.run(client, retry=True)
     assert "accuracy" in json.loads(path.read_text()) and not Sweep([point], tmp_path).failed
 
@@ -148,18 +229,30 @@ def test_a_board_without_a_manifest_is_built_when_asked(tmp_path, monkeypatch):
     from dataclasses import asdict
     from types import SimpleNamespace
 
-    import equilif_boards.build
     from distributed import Client, LocalCluster
 
+    import equilif_boards.build
+
     def build(board, out):
-        (out / "manifest.json").write_text(json.dumps({"board": {"name": board.name}, "config": asdict(board.config), "timing": {"f_max": 30.5}}))
+        (out / "manifest.json").write_text(
+            json.dumps(
+                {"board": {"name": board.name}, "config": asdict(board.config), "timing": {"f_max": 30.5}}
+            )
+        )
         return SimpleNamespace(manifest=out / "manifest.json")
 
     monkeypatch.setattr(equilif_boards.build, "build", build)
-    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as local, Client(local) as client:
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as local,
+        Client(local) as client,
+    ):
         Sweep([], tmp_path).run(client, builds=[BOARD])
         assert sweep.f_max(BOARD, [tmp_path / sweep.BUILDS]) == 30.5
-        monkeypatch.setattr(equilif_boards.build, "build", lambda board, out: (_ for _ in ()).throw(equilif_boards.build.DoesNotFit("too small")))
+        monkeypatch.setattr(
+            equilif_boards.build,
+            "build",
+            lambda board, out: (_ for _ in ()).throw(equilif_boards.build.DoesNotFit("too small")),
+        )
         with pytest.raises(ToolFailed, match="building icebreaker: DoesNotFit: too small"):
             Sweep([], tmp_path).run(client, builds=[BOARD])
 
@@ -172,9 +265,13 @@ def test_a_broken_record_is_named(tmp_path):
 
 
 def killed_half_way(out: Path, n: int, *arguments: object) -> tuple[dict[str, int], str]:
-    """Modification times of the points that were finished when the sweep was killed, after half of ``n`` of them; what the next run said."""
+    """Modification times of the points that were finished when the sweep was killed, after half of ``n`` of
+    them; what the next run said.
+    """
     folder = out / "points"
-    process = subprocess.Popen(command(out, *arguments), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command(out, *arguments), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         while not folder.exists() or len(list(folder.glob("*.json"))) < n // 2:
             assert process.poll() is None, "it ended before it was killed"
@@ -184,7 +281,13 @@ def killed_half_way(out: Path, n: int, *arguments: object) -> tuple[dict[str, in
         process.wait()
     before = {p.name: p.stat().st_mtime_ns for p in folder.glob("*.json")}
     assert n // 2 <= len(before) < n
-    said = subprocess.run(command(out, *arguments), cwd=ROOT, capture_output=True, text=True, env={**os.environ, "COLUMNS": "250"})
+    said = subprocess.run(
+        command(out, *arguments),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "250"},
+    )
     assert said.returncode == 0, said.stdout + said.stderr
     after = {p.name: p.stat().st_mtime_ns for p in folder.glob("*.json")}
     assert len(after) == n and {k: after[k] for k in before} == before, "a finished point was done again"
@@ -201,5 +304,16 @@ def test_a_killed_sweep_goes_on(tmp_path):
 @pytest.mark.long
 def test_a_killed_sweep_of_24_points_goes_on(tmp_path):
     """On two workers, over three numbers of lanes, two phase lengths, two widths and two networks."""
-    before, _ = killed_half_way(tmp_path, 24, "--grid", "hidden=8,16", "--grid", "lanes=4,8,16", "--grid", "free=16,24", "--grid", "width=16,12")
+    before, _ = killed_half_way(
+        tmp_path,
+        24,
+        "--grid",
+        "hidden=8,16",
+        "--grid",
+        "lanes=4,8,16",
+        "--grid",
+        "free=16,24",
+        "--grid",
+        "width=16,12",
+    )
     assert 12 <= len(before) < 24

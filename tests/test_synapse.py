@@ -1,10 +1,12 @@
 """Symmetric synapse and the transposable layout of its weights."""
+
 from __future__ import annotations
 
 from fractions import Fraction
 
 import numpy as np
 import pytest
+
 from equilif_golden.blocks import synapse as syn
 
 SHAPES = [(1, 1), (4, 4), (5, 3), (16, 9), (1, 33)]
@@ -12,15 +14,17 @@ SHAPES = [(1, 1), (4, 4), (5, 3), (16, 9), (1, 33)]
 
 def test_both_directions_use_one_matrix():
     rng = np.random.default_rng(0)
-    w, s, t = rng.integers(-2**15, 2**15, (7, 5)), rng.integers(0, 2, (3, 7)), rng.integers(0, 2, (3, 5))
+    w, s, t = rng.integers(-(2**15), 2**15, (7, 5)), rng.integers(0, 2, (3, 7)), rng.integers(0, 2, (3, 5))
     assert (syn.forward(w, s) * t).sum(-1).tolist() == (syn.backward(w, t) * s).sum(-1).tolist()
     assert syn.forward(w, s)[1].tolist() == [sum(int(w[i, k]) for i in range(7) if s[1, i]) for k in range(5)]
 
 
 def test_values_are_rounded_down_product_by_product():
-    """0 <= exact sum - result < number of rows, in raw units; a sum of rounded products may differ from a rounded sum."""
+    """0 <= exact sum - result < number of rows, in raw units; a sum of rounded products may differ from a
+    rounded sum.
+    """
     rng = np.random.default_rng(1)
-    w, x = rng.integers(-2**15, 2**15, (9, 4)), rng.integers(0, 256, (20, 9))
+    w, x = rng.integers(-(2**15), 2**15, (9, 4)), rng.integers(0, 256, (20, 9))
     got = syn.forward_values(w, x)
     for b, k in np.ndindex(20, 4):
         exact = sum(Fraction(int(x[b, i]) * int(w[i, k]), 256) for i in range(9))
@@ -31,7 +35,7 @@ def test_values_are_rounded_down_product_by_product():
 @pytest.mark.parametrize("lanes", [2, 4, 8, 16])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_layout_round_trip(shape, lanes):
-    w = np.random.default_rng(2).integers(-2**15, 2**15, shape)
+    w = np.random.default_rng(2).integers(-(2**15), 2**15, shape)
     words = syn.to_words(w, lanes)
     assert words.shape == (syn.groups(shape[0], lanes) * syn.groups(shape[1], lanes) * lanes, lanes)
     assert (syn.from_words(words, shape, lanes) == w).all()
@@ -47,8 +51,15 @@ def test_rows_and_columns_of_a_tile_meet_every_bank_once(lanes):
     for at in np.ndindex(words.shape):
         i, k = divmod(int(words[at]) - 1, 3 * lanes)
         word[i, k], bank[i, k] = at
-        assert at[1] == (i + k) % lanes and at[0] // lanes == (i // lanes) * 3 + k // lanes and at[0] % lanes == i % lanes
+        assert (
+            at[1] == (i + k) % lanes
+            and at[0] // lanes == (i // lanes) * 3 + k // lanes
+            and at[0] % lanes == i % lanes
+        )
     for i, k in np.ndindex(w.shape):
-        row, column = slice(i // lanes * lanes, i // lanes * lanes + lanes), slice(k // lanes * lanes, k // lanes * lanes + lanes)
+        row, column = (
+            slice(i // lanes * lanes, i // lanes * lanes + lanes),
+            slice(k // lanes * lanes, k // lanes * lanes + lanes),
+        )
         assert len(set(bank[i, column])) == lanes == len(set(bank[row, k]))
         assert len(set(word[i, column])) == 1, "a row lies in one word"

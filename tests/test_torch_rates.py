@@ -1,4 +1,7 @@
-"""Rate networks: the same fixed points as the twin, one gradient by three ways, and training in one process or two."""
+"""Rate networks: the same fixed points as the twin, one gradient by three ways, and training in one process
+or two.
+"""
+
 from __future__ import annotations
 
 import os
@@ -12,6 +15,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from equilif.data import images as data  # noqa: E402   torch is optional
 from equilif_golden.fixed import Numerics  # noqa: E402
 from equilif_golden.kernel import Kernel  # noqa: E402
 from equilif_golden.network import Network, Population, Synapse, TokenRows  # noqa: E402
@@ -20,8 +24,6 @@ from equilif_golden.real.conv import ConvRates, pooled  # noqa: E402
 from equilif_golden.real.rates import Rates, Trainer, agreement, anderson, hinge, predict  # noqa: E402
 from equilif_golden.real.twin import Twin  # noqa: E402
 from equilif_golden.schedule import Schedule  # noqa: E402
-
-from equilif.data import images as data  # noqa: E402   torch is optional
 from tests.networks import CHAIN, NETWORKS, sample  # noqa: E402
 
 EXACT = {"dtype": torch.float64, "tolerance": 1e-12, "limit": 1000}
@@ -38,7 +40,7 @@ def slope(loss, w, at, h=1e-6):
     return (ends[0] - ends[1]) / (2 * h)
 
 
-# -- solver ---------------------------------------------------------------------------------------------------------------
+# -- solver ----------------------------------------------------------------------------------------
 def test_anderson_finds_the_fixed_point_of_a_contraction_in_fewer_steps():
     generator = torch.Generator().manual_seed(0)
     a = torch.randn(20, 20, dtype=torch.float64, generator=generator)
@@ -48,13 +50,26 @@ def test_anderson_finds_the_fixed_point_of_a_contraction_in_fewer_steps():
     r, found = anderson(lambda r: r @ a + b, start, tolerance=1e-10, limit=500)
     assert torch.allclose(r, b @ torch.linalg.inv(torch.eye(20, dtype=torch.float64) - a), atol=1e-8)
     plain = anderson(lambda r: r @ a + b, start, tolerance=1e-10, limit=500, memory=1)[1]
-    assert found.settled == plain.settled == 1.0 and found.worst <= 1e-10 and found.iterations < plain.iterations / 2
+    assert (
+        found.settled == plain.settled == 1.0
+        and found.worst <= 1e-10
+        and found.iterations < plain.iterations / 2
+    )
 
 
 def test_what_does_not_settle_is_reported_sample_by_sample():
     """r -> 1 - r from 0 goes to and fro; the other sample is a fixed point."""
-    r, found = anderson(lambda r: torch.stack([r[0] * 0 + (r[0] == 0), r[1]]), torch.zeros(2, 3), tolerance=1e-6, limit=9, memory=1)
-    assert (found.iterations, found.settled, found.worst) == (9, 0.5, 1.0) and found.residual.tolist() == [1.0, 0.0]
+    r, found = anderson(
+        lambda r: torch.stack([r[0] * 0 + (r[0] == 0), r[1]]),
+        torch.zeros(2, 3),
+        tolerance=1e-6,
+        limit=9,
+        memory=1,
+    )
+    assert (found.iterations, found.settled, found.worst) == (9, 0.5, 1.0) and found.residual.tolist() == [
+        1.0,
+        0.0,
+    ]
 
 
 def test_strong_feedback_settles_by_sweeps_where_mixtures_fail():
@@ -64,7 +79,7 @@ def test_strong_feedback_settles_by_sweeps_where_mixtures_fail():
     assert torch.linalg.matrix_norm(model.w["hidden1-output"].detach(), 2) > 2 and model.there.settled == 1.0
 
 
-# -- networks -------------------------------------------------------------------------------------------------------------
+# -- networks --------------------------------------------------------------------------------------
 @NETWORKS
 def test_rates_are_the_twins(network):
     x, _ = sample(network)
@@ -73,8 +88,9 @@ def test_rates_are_the_twins(network):
     rates, drive = model(torch.tensor(x))
     start = twin.clamp(x)
     there = torch.cat([start[:, : twin.n_clamped], rates.detach()], 1)
-    assert (twin.settle(there) - there).abs().max() < 1e-9               # a fixed point of the twin's, and a stable one
-    same = (twin.settle(start) - there).abs().amax(1) < 1e-9             # strong feedback has several
+    # a fixed point of the twin's, and a stable one
+    assert (twin.settle(there) - there).abs().max() < 1e-9
+    same = (twin.settle(start) - there).abs().amax(1) < 1e-9  # strong feedback has several
     assert same.sum() >= 0.9 * len(x)
     assert torch.allclose(drive.clamp(0, 1), rates[:, model.part[network.output]])
     assert all((model.quantised()[n] == w).all() for n, w in weights.items())
@@ -96,7 +112,8 @@ def test_without_feedback_the_gradient_is_backpropagations():
     network = Network.chain(12, 9, 7, 4, feedback=False)
     backwards = replace(network, populations=network.populations[:2] + network.populations[:1:-1])
     x, labels = sample(network)
-    other = Rates(backwards, network.initial_weights(1, scale=0.8), **EXACT)       # the same network, whose sweeps are in the wrong order
+    # the same network, whose sweeps are in the wrong order
+    other = Rates(backwards, network.initial_weights(1, scale=0.8), **EXACT)
     model, labels = Rates(network, network.initial_weights(1, scale=0.8), **EXACT), torch.tensor(labels)
     implicit = torch.autograd.grad(hinge(model(torch.tensor(x))[1], labels).sum(), list(model.values))
     r, w = torch.tensor(x).double() / 256, model.w
@@ -112,15 +129,23 @@ def test_without_feedback_the_gradient_is_backpropagations():
 
 
 def test_a_memory_settles_where_windows_lead():
-    """Loaded: as equilif_golden.real.attention after many windows.  Gradient of a query, a synapse into the relay and a readout by differences."""
+    """Loaded: as equilif_golden.real.attention after many windows.
+
+    Gradient of a query, a synapse into the relay and a readout by differences.
+    """
     network = Network.attention(5, 6, 2, 8, 3, schedule=Schedule(free=320, nudged=16))
     rng = np.random.default_rng(0)
-    rows = TokenRows(rng.integers(-4096, 4097, (9, 6)).astype(np.int16), rng.integers(0, 9, 12).astype(np.int32), np.array([0, 5, 8, 12]))
+    rows = TokenRows(
+        rng.integers(-4096, 4097, (9, 6)).astype(np.int16),
+        rng.integers(0, 9, 12).astype(np.int32),
+        np.array([0, 5, 8, 12]),
+    )
     weights = network.initial_weights(1, bias=0.3, scale=0.8)
     windows = Attention(network, weights, rows)
     patterns, present = windows.batch(rows, np.arange(3))
     model = Rates(network, weights, **EXACT)
-    for name in ("bias-query", "bias-hidden1", "bias-output"):          # a constant population says 255/256, there 1
+    # a constant population says 255/256, there 1
+    for name in ("bias-query", "bias-hidden1", "bias-output"):
         windows.weights[name] = windows.weights[name].detach() * 255 / 256
     inputs = torch.zeros(3, 0), patterns.double(), present
 
@@ -131,15 +156,30 @@ def test_a_memory_settles_where_windows_lead():
     gradient = dict(zip(model.w, torch.autograd.grad(loss(), list(model.values)), strict=True))
     for name in ("bias-query", "query-hidden1", "hidden1-output"):
         at = np.unravel_index(int(gradient[name].abs().argmax()), gradient[name].shape)
-        assert gradient[name][at] != 0 and slope(loss, model.w[name], at) == pytest.approx(float(gradient[name][at]), rel=1e-4), name
+        assert gradient[name][at] != 0 and slope(loss, model.w[name], at) == pytest.approx(
+            float(gradient[name][at]), rel=1e-4
+        ), name
 
 
 def test_a_stored_memory_learns_its_patterns():
-    network = Network((Population("x", 6, "input"), Population("b", 1, "constant"), Population("y", 4), Population("m", 5, "softmax"),
-                       Population("q", 3, "relay")), (Synapse("x", "y"), Synapse("b", "y"), Synapse("m", "q"), Synapse("b", "q"), Synapse("q", "y")),
-                      "y", Schedule(nudged=16))
+    network = Network(
+        (
+            Population("x", 6, "input"),
+            Population("b", 1, "constant"),
+            Population("y", 4),
+            Population("m", 5, "softmax"),
+            Population("q", 3, "relay"),
+        ),
+        (Synapse("x", "y"), Synapse("b", "y"), Synapse("m", "q"), Synapse("b", "q"), Synapse("q", "y")),
+        "y",
+        Schedule(nudged=16),
+    )
     rng = np.random.default_rng(0)
-    model = Rates(network, {n: rng.integers(-2000, 2001, w.shape) for n, w in network.initial_weights().items()}, **EXACT)
+    model = Rates(
+        network,
+        {n: rng.integers(-2000, 2001, w.shape) for n, w in network.initial_weights().items()},
+        **EXACT,
+    )
     x, y = torch.tensor(rng.integers(0, 256, (5, 6))), torch.tensor([0, 1, 2, 3, 0])
 
     def loss():
@@ -147,7 +187,9 @@ def test_a_stored_memory_learns_its_patterns():
 
     gradient = dict(zip(model.w, torch.autograd.grad(loss(), list(model.values)), strict=True))
     for name in ("m-q", "b-q", "q-y"):
-        assert gradient[name][0, 1] != 0 and slope(loss, model.w[name], (0, 1)) == pytest.approx(float(gradient[name][0, 1]), rel=1e-4), name
+        assert gradient[name][0, 1] != 0 and slope(loss, model.w[name], (0, 1)) == pytest.approx(
+            float(gradient[name][0, 1]), rel=1e-4
+        ), name
     with pytest.raises(ValueError, match="its threshold must be 1, not 0.5"):
         Rates(replace(network, schedule=Schedule(nudged=16, threshold=0.5)))
 
@@ -158,14 +200,20 @@ def test_sequences_are_learnt_and_run_as_spikes():
     rng = np.random.default_rng(0)
     table = rng.integers(-4096, 4097, (20, 8)).astype(np.int16)
     labels, lengths = rng.integers(0, 3, 300), rng.integers(1, 6, 300)
-    rows = [rng.permutation([label, *rng.integers(3, 20, n - 1)]) for label, n in zip(labels, lengths, strict=True)]
+    rows = [
+        rng.permutation([label, *rng.integers(3, 20, n - 1)])
+        for label, n in zip(labels, lengths, strict=True)
+    ]
     tokens = TokenRows(table, np.concatenate(rows).astype(np.int32), np.cumsum([0, *lengths]))
     model, x = Rates(network, network.initial_weights(1), tolerance=1e-3), np.zeros((300, 0), np.uint8)
     trainer = Trainer(model, steps=8 * 20, lr=2e-2, batch=15)
     for e in range(8):
         trainer.epoch(x, labels, rng.permutation(300), tokens=tokens, seed=e)
-    empty = TokenRows(table, tokens.rows[:0], np.zeros(2, np.int64))           # nothing is recalled of nothing
-    assert Kernel(network, model.quantised()).predict(None, tokens=empty) == predict(model, x[:1], tokens=empty)
+    # nothing is recalled of nothing
+    empty = TokenRows(table, tokens.rows[:0], np.zeros(2, np.int64))
+    assert Kernel(network, model.quantised()).predict(None, tokens=empty) == predict(
+        model, x[:1], tokens=empty
+    )
     predictions = predict(model, x, tokens=tokens)
     assert np.mean(predictions == labels) > 0.9
     assert np.mean(Kernel(network, model.quantised()).predict(None, tokens=tokens) == predictions) > 0.9
@@ -175,17 +223,22 @@ def test_the_loss_is_the_squared_error_inside_and_points_back_outside():
     drive = torch.tensor([[0.4, 0.3, 0.9], [1.5, -0.5, 0.2], [-0.5, 1.5, -1.0]], requires_grad=True)
     labels = torch.tensor([0, 0, 0])
     y = torch.tensor([1.0, 0, 0])
-    assert float(hinge(drive, labels)[0].detach()) == pytest.approx(float(((drive[0].detach() - y) ** 2).sum() / 2))
+    assert float(hinge(drive, labels)[0].detach()) == pytest.approx(
+        float(((drive[0].detach() - y) ** 2).sum() / 2)
+    )
     gradient = torch.autograd.grad(hinge(drive, labels).sum(), drive)[0]
     assert torch.allclose(gradient, torch.tensor([[-0.6, 0.3, 0.9], [0.0, 0.0, 0.2], [-1.5, 1.5, 0.0]]))
 
 
-# -- training -------------------------------------------------------------------------------------------------------------
+# -- training --------------------------------------------------------------------------------------
 def trained(network=None, epochs=7, **options):
     d = data.load("digits")
     model = Rates(network or Network.chain(64, 32, 10))
     trainer = Trainer(model, steps=epochs * -(-len(d.x_train) // 32), lr=3e-3, batch=32, **options)
-    passes = [trainer.epoch(d.x_train, d.y_train, np.random.default_rng(e).permutation(len(d.x_train)), seed=e) for e in range(epochs)]
+    passes = [
+        trainer.epoch(d.x_train, d.y_train, np.random.default_rng(e).permutation(len(d.x_train)), seed=e)
+        for e in range(epochs)
+    ]
     return d, model, passes
 
 
@@ -204,7 +257,7 @@ def test_weights_stay_in_their_format():
     _, model, _ = trained(narrow, epochs=2)
     limit = 512 / 4096
     largest = max(float(w.detach().abs().max()) for w in model.values)
-    assert largest == pytest.approx(limit)                    # the clip was met
+    assert largest == pytest.approx(limit)  # the clip was met
     assert all(w.min() >= -512 and w.max() <= 511 for w in model.quantised().values())
 
 
@@ -214,8 +267,16 @@ def test_rates_of_the_deployed_network_are_those_of_the_model():
     weights, x = model.quantised(), d.x_test[:50]
     with torch.no_grad():
         real = model(torch.tensor(x))[0].numpy()
-    spikes = Kernel(replace(model.network, schedule=Schedule(free=256, nudged=32, window=32), numerics=Numerics(charge_width=20)), weights)
-    assert np.median(np.abs(spikes.rates(x)[0][:, 0] / 256 - real)) <= 1 / 256            # one code: floors, and 255/256 for 1
+    spikes = Kernel(
+        replace(
+            model.network,
+            schedule=Schedule(free=256, nudged=32, window=32),
+            numerics=Numerics(charge_width=20),
+        ),
+        weights,
+    )
+    # one code: floors, and 255/256 for 1
+    assert np.median(np.abs(spikes.rates(x)[0][:, 0] / 256 - real)) <= 1 / 256
 
 
 TWO = """
@@ -242,27 +303,36 @@ def test_two_processes_learn_what_one_does(tmp_path):
     (tmp_path / "two.py").write_text(TWO)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
     runs = []
-    for name, launcher in (("one", []), ("two", ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"])):
+    for name, launcher in (
+        ("one", []),
+        ("two", ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]),
+    ):
         command = [sys.executable, *launcher, str(tmp_path / "two.py"), str(tmp_path / name)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         runs.append(np.load(tmp_path / f"{name}.npz"))
     one, two = runs
-    assert (int(one["world"]), int(two["world"])) == (1, 2) and one["samples"].tolist() == two["samples"].tolist() == [43, 43]
+    assert (int(one["world"]), int(two["world"])) == (1, 2) and one["samples"].tolist() == two[
+        "samples"
+    ].tolist() == [43, 43]
     for name in set(one.files) - {"world"}:
         assert np.abs(one[name] - two[name]).max() < 1e-7, name
 
 
 def test_a_batch_has_something_for_everyone():
     from equilif_golden.real.rates import Distributed
+
     with pytest.raises(ValueError, match="a batch of 2 has nothing for some of 4 processes"):
         Trainer(Rates(CHAIN), steps=1, batch=2, distributed=Distributed(0, 4))
 
 
-# -- convolutions ---------------------------------------------------------------------------------------------------------
+# -- convolutions ----------------------------------------------------------------------------------
 def test_pooling_is_part_of_the_kernel():
     generator = torch.Generator().manual_seed(0)
-    image, kernel = torch.randn(2, 3, 12, 12, generator=generator), torch.randn(4, 3, 5, 5, generator=generator)
+    image, kernel = (
+        torch.randn(2, 3, 12, 12, generator=generator),
+        torch.randn(4, 3, 5, 5, generator=generator),
+    )
     expected = torch.nn.functional.avg_pool2d(torch.nn.functional.conv2d(image, kernel), 2)
     assert torch.allclose(torch.nn.functional.conv2d(image, pooled(kernel), stride=2), expected, atol=1e-5)
 
@@ -276,7 +346,11 @@ def test_convolutions_settle_at_a_maximum_of_their_energy():
     def phi(r):
         s = list(r.split(model.sizes, 1))
         maps = [a.view(6, *shape) for a, shape in zip(s, model.shapes, strict=False)]
-        drives = [base, torch.nn.functional.avg_pool2d(torch.nn.functional.conv2d(maps[0], model.kernels[1]), 2), s[1] @ model.dense]
+        drives = [
+            base,
+            torch.nn.functional.avg_pool2d(torch.nn.functional.conv2d(maps[0], model.kernels[1]), 2),
+            s[1] @ model.dense,
+        ]
         for k, b in enumerate(model.biases):
             drives[k] = (drives[k] + (b[:, None, None] if k < 2 else b) * 255 / 256).flatten(1)
         return sum((a * z - a**2 / 2).sum() for a, z in zip(s, drives, strict=True))
@@ -285,7 +359,10 @@ def test_convolutions_settle_at_a_maximum_of_their_energy():
     for _ in range(6):
         r = model.sweep(r, base)
         energies.append(float(phi(r).detach()))
-    assert all(b > a - 1e-12 for a, b in zip(energies[:-1], energies[1:], strict=True)) and energies[1] > energies[0] + 1e-3
+    assert (
+        all(b > a - 1e-12 for a, b in zip(energies[:-1], energies[1:], strict=True))
+        and energies[1] > energies[0] + 1e-3
+    )
     r = model(x)[0].detach().requires_grad_()
     gradient, inside = torch.autograd.grad(phi(r), r)[0], (r > 1e-6) & (r < 1 - 1e-6)
     assert inside.sum() > 100 and gradient[inside].abs().max() < 1e-9
@@ -300,7 +377,9 @@ def test_gradients_of_convolutions(feedback):
         return hinge(model(x)[1], y).sum()
 
     names = [n for n, _ in model.named_parameters()]
-    for name, w, g in zip(names, model.parameters(), torch.autograd.grad(loss(), list(model.parameters())), strict=True):
+    for name, w, g in zip(
+        names, model.parameters(), torch.autograd.grad(loss(), list(model.parameters())), strict=True
+    ):
         at = np.unravel_index(int(g.abs().argmax()), g.shape)
         assert slope(loss, w, at) == pytest.approx(float(g[at]), rel=1e-4), name
 

@@ -1,4 +1,5 @@
 """The float twin: its gradient is right, its EP tends to it, and the integers follow both."""
+
 from __future__ import annotations
 
 import json
@@ -15,7 +16,6 @@ from equilif_golden.network import Network  # noqa: E402
 from equilif_golden.real.twin import Twin, ep_direction, gradient_report  # noqa: E402
 from equilif_golden.reference import one_hot  # noqa: E402
 from equilif_golden.schedule import Schedule  # noqa: E402
-
 from tests.networks import CHAIN, GRAPH, NETWORKS, sample  # noqa: E402
 
 
@@ -31,8 +31,12 @@ def test_settled_rates_satisfy_the_equation_synapse_by_synapse(network):
     target, beta = twin.targets(y), 0.5
     rates = twin.settle(twin.clamp(x), target, beta)
     for p in network.lif:
-        drive = sum(rates[:, twin.part[s.pre]] @ twin.weights[s.name] for s in network.synapses if s.post == p.name)
-        drive = drive + sum(rates[:, twin.part[s.post]] @ twin.weights[s.name].T for s in network.synapses if s.pre == p.name)
+        drive = sum(
+            rates[:, twin.part[s.pre]] @ twin.weights[s.name] for s in network.synapses if s.post == p.name
+        )
+        drive = drive + sum(
+            rates[:, twin.part[s.post]] @ twin.weights[s.name].T for s in network.synapses if s.pre == p.name
+        )
         if p.name == network.output:
             drive = drive + beta * (target - rates[:, twin.part[p.name]])
         assert (rates[:, twin.part[p.name]] - drive.clamp(0, 1)).abs().max() < 1e-9
@@ -45,7 +49,9 @@ def test_implicit_and_unrolled_gradients_agree(network):
     for s in network.synapses:
         gradient = unrolled[s.name]
         assert gradient.norm() > 0.01
-        assert (descent.update(twin.part[s.pre], twin.part[s.post]) + gradient).abs().max() < 1e-7 * gradient.abs().max()
+        assert (
+            descent.update(twin.part[s.pre], twin.part[s.post]) + gradient
+        ).abs().max() < 1e-7 * gradient.abs().max()
 
 
 def test_gradient_is_the_slope_of_the_loss():
@@ -73,7 +79,9 @@ def test_float_ep_tends_to_the_gradient(network):
     def inside(r):
         return (r > 1e-6) & (r < 1 - 1e-6)
 
-    calm = torch.stack([(inside(twin.settle(free, target, b)) == inside(free)).all(1) for b in (0.02, -0.02)]).all(0)
+    calm = torch.stack(
+        [(inside(twin.settle(free, target, b)) == inside(free)).all(1) for b in (0.02, -0.02)]
+    ).all(0)
     assert calm.sum() >= 5
     free, target = free[calm], target[calm]
     descent, errors = twin.descent(free, target), []
@@ -87,7 +95,13 @@ def test_direction_is_the_rate_product_difference():
     """Slope times mean rates is exactly (u+ v+ - u- v-) / 2 beta, and inner products need no matrix."""
     rng = np.random.default_rng(0)
     plus, minus, other = (torch.tensor(rng.integers(0, 256, (6, 9)) / 256) for _ in range(3))
-    a, b, pre, post, beta = ep_direction(plus, minus, 0.5), ep_direction(other, plus, 0.5), slice(0, 4), slice(4, 9), 0.5
+    a, b, pre, post, beta = (
+        ep_direction(plus, minus, 0.5),
+        ep_direction(other, plus, 0.5),
+        slice(0, 4),
+        slice(4, 9),
+        0.5,
+    )
 
     def each(p, m):
         return (p[:, pre, None] * p[:, None, post] - m[:, pre, None] * m[:, None, post]) / (2 * beta)
@@ -101,18 +115,26 @@ def test_direction_is_the_rate_product_difference():
 
 
 def test_integer_rates_approach_the_twin():
-    """Longer phases and windows come closer, down to the codes of a rate: at most one step for its floor, one at 255/256."""
+    """Longer phases and windows come closer, down to the codes of a rate: at most one step for its floor,
+    one at 255/256.
+    """
     twin, x, _, free = settled(CHAIN)
     errors = []
     for window in (4, 32):
-        network = replace(CHAIN, schedule=Schedule(free=8 * window, nudged=window, window=window), numerics=Numerics(charge_width=20))
+        network = replace(
+            CHAIN,
+            schedule=Schedule(free=8 * window, nudged=window, window=window),
+            numerics=Numerics(charge_width=20),
+        )
         rates = torch.tensor(Kernel(network, CHAIN.initial_weights(1, scale=0.8)).rates(x)[0][:, 0] / 256)
-        errors.append(float((rates - free[:, twin.n_clamped:]).abs().median()))
+        errors.append(float((rates - free[:, twin.n_clamped :]).abs().median()))
     assert errors[1] <= 1 / 256 < errors[0], errors
 
 
 def test_integer_updates_descend():
-    """The learning claim itself: on an untrained network every synapse's summed update points down the true gradient."""
+    """The learning claim itself: on an untrained network every synapse's summed update points down the true
+    gradient.
+    """
     network = replace(CHAIN, schedule=Schedule(beta=0.25))
     report = gradient_report(network, network.initial_weights(), *sample(network, 100))
     for name, pairs in report["synapses"].items():
@@ -143,5 +165,7 @@ def test_without_feedback_there_is_no_energy():
 
 def test_rates_that_do_not_settle_are_an_error():
     twin, x, _, _ = settled(CHAIN)
-    with pytest.raises(ArithmeticError, match=r"rates of 40 samples still move by up to .* after 50 iterations"):
+    with pytest.raises(
+        ArithmeticError, match=r"rates of 40 samples still move by up to .* after 50 iterations"
+    ):
         twin.settle(twin.clamp(x), tolerance=0.0, limit=50)

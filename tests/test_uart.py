@@ -1,9 +1,11 @@
 """RTL of the UART."""
+
 from __future__ import annotations
 
 import gc
 
 import pytest
+
 from equilif_hdl.link.uart import UartReceiver, UartTransmitter
 from equilif_sim.link.uart import Uart
 from equilif_sim.tools.run import simulate
@@ -19,4 +21,5 @@ def test_bit_timing_and_errors(divisor, tmp_path):
 def test_a_bit_needs_four_cycles(block):
     with pytest.raises(ValueError, match="at least 4 clock cycles a bit, not 3"):
         block(3)
-    gc.collect()                               # the discarded object complains that it was not used: here, not in another test
+    # the discarded object complains that it was not used: here, not in another test
+    gc.collect()

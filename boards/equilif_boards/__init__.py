@@ -1,4 +1,5 @@
 """Boards as data, and the build from a board to its bitstream."""
+
 from __future__ import annotations
 
 from equilif_boards.board import Board
@@ -9,8 +10,18 @@ from equilif_boards.orangecrab import ORANGECRAB
 from equilif_boards.tang_nano import TANG_NANO_9K, TANG_NANO_20K
 from equilif_boards.ulx3s import ULX3S_25F, ULX3S_85F
 
-BOARDS: dict[str, Board] = {b.name: b for b in (
-    ICEBREAKER, ICESUGAR, ULX3S_25F, ULX3S_85F, ORANGECRAB, COLORLIGHT_I5, TANG_NANO_9K, TANG_NANO_20K,
-)}
+BOARDS: dict[str, Board] = {
+    b.name: b
+    for b in (
+        ICEBREAKER,
+        ICESUGAR,
+        ULX3S_25F,
+        ULX3S_85F,
+        ORANGECRAB,
+        COLORLIGHT_I5,
+        TANG_NANO_9K,
+        TANG_NANO_20K,
+    )
+}
 
 __all__ = ["BOARDS", "Board"]

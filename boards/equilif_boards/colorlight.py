@@ -1,4 +1,5 @@
 """Colorlight i5 v7.0 in its extension board.  Pins as documented at github.com/wuxx/Colorlight-FPGA-Projects."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -24,6 +25,15 @@ class ColorlightI5(LatticeECP5Platform):
 
 
 COLORLIGHT_I5 = replace(
-    ULX3S_25F, name="colorlight-i5", title="Colorlight i5 (Lattice ECP5 LFE5U-25F)", platform=ColorlightI5, cost=60, clock_hz=60e6, baud=1_000_000,
-    leds=(("led", 0),), loader="colorlight-i5", high=(), serial="on the extension board's USB",
+    ULX3S_25F,
+    name="colorlight-i5",
+    title="Colorlight i5 (Lattice ECP5 LFE5U-25F)",
+    platform=ColorlightI5,
+    cost=60,
+    clock_hz=60e6,
+    baud=1_000_000,
+    leds=(("led", 0),),
+    loader="colorlight-i5",
+    high=(),
+    serial="on the extension board's USB",
 )

@@ -1,8 +1,10 @@
 """FPGAs: what there is of each kind, and what an engine takes at least, known before synthesis.
 
-Multipliers and blocks of weights are exact.  Logic is an estimate, a base and a part for each lane: on ECP5 a line through builds of 8 and 16
-lanes (docs/boards.md); iCE40 and Gowin were built with 4 lanes only, so how their logic divides, and what memories add on Gowin, is assumed.
+Multipliers and blocks of weights are exact.  Logic is an estimate, a base and a part for each lane: on
+ECP5 a line through builds of 8 and 16 lanes (docs/boards.md); iCE40 and Gowin were built with 4 lanes
+only, so how their logic divides, and what memories add on Gowin, is assumed.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -12,9 +14,12 @@ from equilif_golden.engine.isa import EngineConfig
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """``*_name``: nextpnr's names of the cells.  ``block_words``: words of 16 bits in a block that holds weights.
+    """``*_name``: nextpnr's names of the cells.
 
-    ``engine``: (base, each lane) of logic, host link included; ``memories``: what softmax and relay add to that.
+    ``block_words``: words of 16 bits in a block that holds weights.
+
+    ``engine``: (base, each lane) of logic, host link included; ``memories``: what softmax and relay add
+    to that.
     """
 
     logic_name: str
@@ -49,12 +54,30 @@ class Device:
         return {name: (need, there) for name, (need, there) in self.needs(config).items() if need > there}
 
 
-ICE40 = Family(logic_name="ICESTORM_LC", block_name="ICESTORM_SPRAM", block_words=16384, multiplier_name="ICESTORM_DSP",
-               engine=(2500, 670), memories=(1160, 138))
-ECP5 = Family(logic_name="TRELLIS_COMB", block_name="DP16KD", block_words=1024, multiplier_name="MULT18X18D",
-              engine=(10400, 760), memories=(2100, 250))
-GOWIN = Family(logic_name="LUT4", block_name="BSRAM", block_words=1024, multiplier_name="MULT18X18",
-               engine=(2550, 680), memories=(1200, 140))
+ICE40 = Family(
+    logic_name="ICESTORM_LC",
+    block_name="ICESTORM_SPRAM",
+    block_words=16384,
+    multiplier_name="ICESTORM_DSP",
+    engine=(2500, 670),
+    memories=(1160, 138),
+)
+ECP5 = Family(
+    logic_name="TRELLIS_COMB",
+    block_name="DP16KD",
+    block_words=1024,
+    multiplier_name="MULT18X18D",
+    engine=(10400, 760),
+    memories=(2100, 250),
+)
+GOWIN = Family(
+    logic_name="LUT4",
+    block_name="BSRAM",
+    block_words=1024,
+    multiplier_name="MULT18X18",
+    engine=(2550, 680),
+    memories=(1200, 140),
+)
 
 ICE40UP5K = Device(family=ICE40, logic=5280, blocks=4, multipliers=8)
 LFE5U_25F = Device(family=ECP5, logic=24288, blocks=56, multipliers=28)

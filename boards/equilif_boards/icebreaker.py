@@ -1,23 +1,39 @@
 """iCEBreaker: iCE40UP5K.  Weights in the four SPRAMs, one bank each."""
+
 from __future__ import annotations
 
 from amaranth_boards.icebreaker import ICEBreakerPlatform
-from equilif_golden.engine.isa import EngineConfig
 
 from equilif_boards.board import Board
 from equilif_boards.clock import Ice40Pll
 from equilif_boards.device import ICE40UP5K
+from equilif_golden.engine.isa import EngineConfig
 
 ICEBREAKER = Board(
-    name="icebreaker", title="iCEBreaker (Lattice iCE40UP5K)", platform=ICEBreakerPlatform, device=ICE40UP5K, cost=80,
-    clock=Ice40Pll, clock_hz=24e6, baud=2_000_000,
-    config=EngineConfig(lanes=4, tiles=4096, value_groups=256, state_groups=128, single_port=True, forwarding=False,
-                        softmax=False),
+    name="icebreaker",
+    title="iCEBreaker (Lattice iCE40UP5K)",
+    platform=ICEBreakerPlatform,
+    device=ICE40UP5K,
+    cost=80,
+    clock=Ice40Pll,
+    clock_hz=24e6,
+    baud=2_000_000,
+    config=EngineConfig(
+        lanes=4,
+        tiles=4096,
+        value_groups=256,
+        state_groups=128,
+        single_port=True,
+        forwarding=False,
+        softmax=False,
+    ),
     network=(784, 64, 10),
     synth_opts="-dsp -spram -abc2",
     after_read=(
-        "delete t:$meminit_v2 r:MEMID=*bank* %i",               # SPRAM has no initial content, and Yosys will not drop it by itself
-        "setparam -set COLLISION_X_MASK 1'b1 t:$memrd_v2",      # no reader uses what it read from a word that was being written
+        # SPRAM has no initial content, and Yosys will not drop it by itself
+        "delete t:$meminit_v2 r:MEMID=*bank* %i",
+        # no reader uses what it read from a word that was being written
+        "setparam -set COLLISION_X_MASK 1'b1 t:$memrd_v2",
     ),
     leds=(("led_g", 0), ("led_r", 0)),
     loader="ice40_generic",

@@ -1,4 +1,8 @@
-"""OrangeCrab r0.2 with LFE5U-25F.  Its USB is wired to the FPGA, so the link needs a serial adapter at header pins 0 (tx) and 1 (rx)."""
+"""OrangeCrab r0.2 with LFE5U-25F.
+
+Its USB is wired to the FPGA, so the link needs a serial adapter at header pins 0 (tx) and 1 (rx).
+"""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -11,11 +15,22 @@ from equilif_boards.ulx3s import ULX3S_25F
 
 
 class OrangeCrab(OrangeCrabR0_2_25FPlatform):
-    resources = [*OrangeCrabR0_2_25FPlatform.resources,
-                 UARTResource(0, rx="1", tx="0", conn=("io", 0), attrs=Attrs(IO_TYPE="LVCMOS33"))]
+    resources = [
+        *OrangeCrabR0_2_25FPlatform.resources,
+        UARTResource(0, rx="1", tx="0", conn=("io", 0), attrs=Attrs(IO_TYPE="LVCMOS33")),
+    ]
 
 
 ORANGECRAB = replace(
-    ULX3S_25F, name="orangecrab", title="OrangeCrab r0.2 25F (Lattice ECP5 LFE5U-25F)", platform=OrangeCrab, cost=130,
-    clock_hz=72e6, baud=3_000_000, leds=(), loader="orangeCrab", high=(), serial="an adapter at header pins 0 and 1",
+    ULX3S_25F,
+    name="orangecrab",
+    title="OrangeCrab r0.2 25F (Lattice ECP5 LFE5U-25F)",
+    platform=OrangeCrab,
+    cost=130,
+    clock_hz=72e6,
+    baud=3_000_000,
+    leds=(),
+    loader="orangeCrab",
+    high=(),
+    serial="an adapter at header pins 0 and 1",
 )

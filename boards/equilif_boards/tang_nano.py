@@ -1,15 +1,16 @@
 """Sipeed Tang Nano 9K and 20K: Gowin.  Weights and neuron state in block RAM, tools from PyPI."""
+
 from __future__ import annotations
 
 from amaranth.build import Attrs, Clock, Connector, Pins, Resource
 from amaranth.vendor import GowinPlatform
 from amaranth_boards.resources import LEDResources, UARTResource
 from amaranth_boards.tang_nano_9k import TangNano9kPlatform
-from equilif_golden.engine.isa import EngineConfig
 
 from equilif_boards.board import Board
 from equilif_boards.clock import GowinPll
 from equilif_boards.device import GW1NR_9, GW2AR_18
+from equilif_golden.engine.isa import EngineConfig
 
 
 class Himbaechel(GowinPlatform):
@@ -55,18 +56,40 @@ class TangNano20K(Himbaechel):
 
 
 TANG_NANO_9K = Board(
-    name="tang-nano-9k", title="Tang Nano 9K (Gowin GW1NR-9)", platform=TangNano9K, device=GW1NR_9, cost=20,
-    clock=GowinPll, clock_hz=27e6, baud=3_000_000,
-    config=EngineConfig(lanes=4, tiles=1024, value_groups=256, state_groups=32, forwarding=False, softmax=False),
+    name="tang-nano-9k",
+    title="Tang Nano 9K (Gowin GW1NR-9)",
+    platform=TangNano9K,
+    device=GW1NR_9,
+    cost=20,
+    clock=GowinPll,
+    clock_hz=27e6,
+    baud=3_000_000,
+    config=EngineConfig(
+        lanes=4, tiles=1024, value_groups=256, state_groups=32, forwarding=False, softmax=False
+    ),
     network=(784, 20, 10),
     after_read=("setparam -set COLLISION_X_MASK 1'b1 t:$memrd_v2",),
-    nextpnr_opts="--freq 27", new_yosys=True, leds=(("led", 0), ("led", 1)), loader="tangnano9k",
+    nextpnr_opts="--freq 27",
+    new_yosys=True,
+    leds=(("led", 0), ("led", 1)),
+    loader="tangnano9k",
 )
 
 TANG_NANO_20K = Board(
-    name="tang-nano-20k", title="Tang Nano 20K (Gowin GW2AR-18)", platform=TangNano20K, device=GW2AR_18, cost=30,
-    clock=GowinPll, clock_hz=54e6, baud=3_000_000,
+    name="tang-nano-20k",
+    title="Tang Nano 20K (Gowin GW2AR-18)",
+    platform=TangNano20K,
+    device=GW2AR_18,
+    cost=30,
+    clock=GowinPll,
+    clock_hz=54e6,
+    baud=3_000_000,
     config=EngineConfig(lanes=8, tiles=512, value_groups=128, state_groups=32, softmax=False),
-    network=(784, 40, 10), after_read=TANG_NANO_9K.after_read,
-    synth_opts="-family gw2a", nextpnr_opts="--freq 54", new_yosys=True, leds=TANG_NANO_9K.leds, loader="tangnano20k",
+    network=(784, 40, 10),
+    after_read=TANG_NANO_9K.after_read,
+    synth_opts="-family gw2a",
+    nextpnr_opts="--freq 54",
+    new_yosys=True,
+    leds=TANG_NANO_9K.leds,
+    loader="tangnano20k",
 )

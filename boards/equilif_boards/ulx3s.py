@@ -1,32 +1,58 @@
 """ULX3S.  Weights in block RAM, neuron state in distributed RAM."""
+
 from __future__ import annotations
 
 from amaranth_boards.ulx3s import ULX3S_25F_Platform, ULX3S_85F_Platform
-from equilif_golden.engine.isa import EngineConfig
 
 from equilif_boards.board import Board
 from equilif_boards.clock import Ecp5Pll
 from equilif_boards.device import LFE5U_25F, LFE5U_85F
+from equilif_golden.engine.isa import EngineConfig
 
 ULX3S_85F = Board(
-    name="ulx3s-85f", title="ULX3S 85F (Lattice ECP5 LFE5U-85F)", platform=ULX3S_85F_Platform, device=LFE5U_85F, cost=180,
-    clock=Ecp5Pll, clock_hz=45e6, baud=1_500_000, frame_bytes=4096,
-    config=EngineConfig(lanes=16, tiles=768, value_groups=128, state_groups=32, weight_stages=2, program_words=1024),
+    name="ulx3s-85f",
+    title="ULX3S 85F (Lattice ECP5 LFE5U-85F)",
+    platform=ULX3S_85F_Platform,
+    device=LFE5U_85F,
+    cost=180,
+    clock=Ecp5Pll,
+    clock_hz=45e6,
+    baud=1_500_000,
+    frame_bytes=4096,
+    config=EngineConfig(
+        lanes=16, tiles=768, value_groups=128, state_groups=32, weight_stages=2, program_words=1024
+    ),
     network=(784, 224, 10),
     state_ram="distributed",
-    after_read=("setparam -set COLLISION_X_MASK 1'b1 t:$memrd_v2",),    # no reader uses what it read from a word that was being written
-    nextpnr_opts="--router router2",         # router1 did not converge: the address lines of 192 block RAMs cross the whole die
+    # no reader uses what it read from a word that was being written
+    after_read=("setparam -set COLLISION_X_MASK 1'b1 t:$memrd_v2",),
+    # router1 did not converge: the address lines of 192 block RAMs cross the whole die
+    nextpnr_opts="--router router2",
     leds=(("led", 0), ("led", 1)),
     loader="ulx3s",
     high=("uart_tx_enable",),
 )
 
 #: the engine of every board with an LFE5U-25F
-SMALL = EngineConfig(lanes=8, tiles=768, value_groups=256, state_groups=32, weight_stages=1, program_words=512)
+SMALL = EngineConfig(
+    lanes=8, tiles=768, value_groups=256, state_groups=32, weight_stages=1, program_words=512
+)
 
 ULX3S_25F = Board(
-    name="ulx3s-25f", title="ULX3S 25F (Lattice ECP5 LFE5U-25F)", platform=ULX3S_25F_Platform, device=LFE5U_25F, cost=130,
-    clock=Ecp5Pll, clock_hz=50e6, baud=2_000_000, frame_bytes=2048,
-    config=SMALL, network=(784, 56, 10), state_ram="distributed", after_read=ULX3S_85F.after_read,
-    leds=ULX3S_85F.leds, loader=ULX3S_85F.loader, high=ULX3S_85F.high,
+    name="ulx3s-25f",
+    title="ULX3S 25F (Lattice ECP5 LFE5U-25F)",
+    platform=ULX3S_25F_Platform,
+    device=LFE5U_25F,
+    cost=130,
+    clock=Ecp5Pll,
+    clock_hz=50e6,
+    baud=2_000_000,
+    frame_bytes=2048,
+    config=SMALL,
+    network=(784, 56, 10),
+    state_ram="distributed",
+    after_read=ULX3S_85F.after_read,
+    leds=ULX3S_85F.leds,
+    loader=ULX3S_85F.loader,
+    high=ULX3S_85F.high,
 )

@@ -1,4 +1,5 @@
 """Boards: their bitstreams, and what is said to them."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -11,17 +12,36 @@ from equilif.commands import Baud, Json, panel
 from equilif.show import console as show
 
 command = panel("Boards")
-OnPort = Annotated[str | None, typer.Option("--port", help="Serial port of the board.", show_default="the only one that answers", metavar="PORT")]
+OnPort = Annotated[
+    str | None,
+    typer.Option(
+        "--port", help="Serial port of the board.", show_default="the only one that answers", metavar="PORT"
+    ),
+]
 BoardName = Annotated[str, typer.Argument(help="Name of the board; `equilif boards` lists them.")]
-EarlyEnds = Annotated[bool | None, typer.Option("--early-ends/--no-early-ends", help="With loops that end when rates have settled, or without.",
-                                                show_default="as the board's engine has it")]
-OtherLanes = Annotated[int | None, typer.Option(help="Another number of lanes, the memories staying as large.", show_default=False)]
+EarlyEnds = Annotated[
+    bool | None,
+    typer.Option(
+        "--early-ends/--no-early-ends",
+        help="With loops that end when rates have settled, or without.",
+        show_default="as the board's engine has it",
+    ),
+]
+OtherLanes = Annotated[
+    int | None,
+    typer.Option(help="Another number of lanes, the memories staying as large.", show_default=False),
+]
 OtherWeights = Annotated[int | None, typer.Option(help="Another capacity of weights.", show_default=False)]
 
 
 @command
 def boards(
-    network: Annotated[str | None, typer.Option(help="Sizes of a chain, for example 784-64-10: which boards hold it?", show_default=False)] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(
+            help="Sizes of a chain, for example 784-64-10: which boards hold it?", show_default=False
+        ),
+    ] = None,
     json: Json = None,
 ) -> dict[str, Any]:
     """All boards: what their builds came to, what fits them, samples a second.
@@ -29,6 +49,7 @@ def boards(
     Example:  [bold]equilif boards --network 784-128-10[/]
     """
     from equilif.hardware.boards import report, sizes
+
     rows = report(sizes(network) if network else None)
     show.boards(rows, network)
     return {"boards": rows}
@@ -42,15 +63,28 @@ def build(
     retries: Annotated[int, typer.Option(help="Seeds to try until the clock is met.", min=1)] = 8,
     lanes: OtherLanes = None,
     weights: OtherWeights = None,
-    memories: Annotated[bool | None, typer.Option("--memories/--no-memories", help="With softmax and relay, or without.",
-                                                  show_default="as the board's engine has it")] = None,
+    memories: Annotated[
+        bool | None,
+        typer.Option(
+            "--memories/--no-memories",
+            help="With softmax and relay, or without.",
+            show_default="as the board's engine has it",
+        ),
+    ] = None,
     early: EarlyEnds = None,
     clock: Annotated[float | None, typer.Option(help="MHz.", show_default="the board's")] = None,
-    network: Annotated[str | None, typer.Option(help="Sizes of a chain that is to fit, for example 784-64-10; refused before anything is built "
-                                                     "when it does not.", show_default=False)] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(
+            help="Sizes of a chain that is to fit, for example 784-64-10; refused before anything is built "
+            "when it does not.",
+            show_default=False,
+        ),
+    ] = None,
     json: Json = None,
 ) -> dict[str, Any]:
-    """Build the bitstream of a board with Yosys and nextpnr, and print utilisation, f_max and samples a second.
+    """Build the bitstream of a board with Yosys and nextpnr, and print utilisation, f_max and samples a
+    second.
 
     An engine that a device cannot hold is refused before synthesis, with what it would need.
 
@@ -58,6 +92,7 @@ def build(
     """
     from equilif.hardware import boards as known
     from equilif.results import ToolFailed
+
     chosen = known.find(board).resized(lanes=lanes, weights=weights, softmax=memories, early=early)
     if clock:
         chosen = dataclasses.replace(chosen, clock_hz=1e6 * clock)
@@ -65,15 +100,21 @@ def build(
         raise ValueError(f"{chosen.title}: {short}")
     from equilif_boards.build import BuildError
     from equilif_boards.build import build as run
+
     try:
         with show.console.status("") as status:
-            result = run(chosen, out or Path("build") / board, seed=seed, retries=retries, progress=status.update)
+            result = run(
+                chosen, out or Path("build") / board, seed=seed, retries=retries, progress=status.update
+            )
     except BuildError as e:
         raise ToolFailed(str(e)) from e
     found = result.as_dict()
     entry = known.measured().get(board)
     if entry and known.same_engine(chosen, entry["config"]):
-        found |= {"network": "-".join(map(str, chosen.network)), "samples_per_second": known.speed(chosen, entry)}
+        found |= {
+            "network": "-".join(map(str, chosen.network)),
+            "samples_per_second": known.speed(chosen, entry),
+        }
     show.bitstream(found)
     show.console.print(f"{found['bitstream']}")
     return found
@@ -82,7 +123,10 @@ def build(
 @command
 def flash(
     board: BoardName,
-    bitstream: Annotated[Path | None, typer.Option(help="The bitstream.", show_default="what `equilif build` left in build/BOARD")] = None,
+    bitstream: Annotated[
+        Path | None,
+        typer.Option(help="The bitstream.", show_default="what `equilif build` left in build/BOARD"),
+    ] = None,
     json: Json = None,
 ) -> dict[str, Any]:
     """Program the configuration flash of a board with openFPGALoader: once, whatever it is to learn.
@@ -91,6 +135,7 @@ def flash(
     """
     from equilif.hardware.boards import find
     from equilif.host import flash as module
+
     chosen = find(board)
     path = bitstream or module.bitstream_of(chosen)
     module.flash(chosen, path)
@@ -100,27 +145,43 @@ def flash(
 
 @command
 def simulate(
-    board: Annotated[str, typer.Argument(help="Whose design is simulated; `equilif boards` lists them.")] = "icebreaker",
+    board: Annotated[
+        str, typer.Argument(help="Whose design is simulated; `equilif boards` lists them.")
+    ] = "icebreaker",
     lanes: OtherLanes = None,
     weights: OtherWeights = None,
     early: EarlyEnds = None,
-    baud: Annotated[int | None, typer.Option(help="Rate of the UART in simulated time.", show_default="the fastest, a bit in 4 clock cycles")] = None,
-    link: Annotated[Path | None, typer.Option(help="Make this a symbolic link to the port.", show_default="none")] = None,
+    baud: Annotated[
+        int | None,
+        typer.Option(
+            help="Rate of the UART in simulated time.", show_default="the fastest, a bit in 4 clock cycles"
+        ),
+    ] = None,
+    link: Annotated[
+        Path | None, typer.Option(help="Make this a symbolic link to the port.", show_default="none")
+    ] = None,
     json: Json = None,
 ) -> dict[str, Any]:
-    """A board without a board: its whole design in simulation, UART included, behind a serial port.  Ctrl-C ends it.
+    """A board without a board: its whole design in simulation, UART included, behind a serial port.
 
-    Verilator compiles the design (a minute, once).  What runs on a board runs on this, to the same bits; nothing can tell it but its speed.
+    Ctrl-C ends it.
 
-    Example:  [bold]equilif simulate icebreaker --link /tmp/board[/]  and elsewhere  [bold]equilif train digits --port /tmp/board[/]
+    Verilator compiles the design (a minute, once).  What runs on a board runs on this, to the same bits;
+    nothing can tell it but its speed.
+
+    Example:  [bold]equilif simulate icebreaker --link /tmp/board[/]  and elsewhere  [bold]equilif train
+    digits --port /tmp/board[/]
     """
     from equilif.hardware.boards import find
     from equilif.host import simulate as module
+
     chosen = find(board).resized(lanes=lanes, weights=weights, early=early)
     with show.console.status("compiling the design (only the first time takes long)"):
         simulated = module.Simulated(chosen, baud)
-    show.console.print(f"{chosen.title}, simulated: {chosen.config.lanes} lanes, {chosen.config.n_weights:,} weights, {simulated.clock_hz / 1e6:g} "
-                       f"MHz, {simulated.clock_hz / simulated.divisor / 1e6:.3g} Mbaud, build {simulated.build_id:08x}")
+    show.console.print(
+        f"{chosen.title}, simulated: {chosen.config.lanes} lanes, {chosen.config.n_weights:,} weights, {simulated.clock_hz / 1e6:g} "
+        f"MHz, {simulated.clock_hz / simulated.divisor / 1e6:.3g} Mbaud, build {simulated.build_id:08x}"
+    )
     found = simulated.serve(link, lambda path: show.console.print(f"[bold]{path}[/]", soft_wrap=True))
     show.console.print(f"{found['cycles']:,} cycles, {found['board_seconds']:.2f} s of a board")
     return {"board": board, **found}
@@ -133,14 +194,31 @@ def ports(baud: Baud = None, json: Json = None) -> dict[str, Any]:
     Example:  [bold]equilif ports[/]
     """
     from equilif.host.ports import scan, summary
+
     found = list(scan(baud))
     for f in found:
-        says = ", ".join(f"{k} {v}" for k, v in summary(f.identity).items()) + f", {f.baud:,} baud" if f.identity else f.problem
-        show.console.print(f"{show.YES if f.identity else show.NO} [bold]{f.path}[/] ({f.description}): {says}")
+        says = (
+            ", ".join(f"{k} {v}" for k, v in summary(f.identity).items()) + f", {f.baud:,} baud"
+            if f.identity
+            else f.problem
+        )
+        show.console.print(
+            f"{show.YES if f.identity else show.NO} [bold]{f.path}[/] ({f.description}): {says}"
+        )
     if not found:
         show.console.print("no USB serial port here; equilif simulate starts a board without one")
-    return {"ports": [{"path": f.path, "description": f.description, "baud": f.baud, "problem": f.problem,
-                       "device": summary(f.identity) if f.identity else None} for f in found]}
+    return {
+        "ports": [
+            {
+                "path": f.path,
+                "description": f.description,
+                "baud": f.baud,
+                "problem": f.problem,
+                "device": summary(f.identity) if f.identity else None,
+            }
+            for f in found
+        ]
+    }
 
 
 @command
@@ -150,9 +228,12 @@ def identify(port: OnPort = None, baud: Baud = None, json: Json = None) -> dict[
     Example:  [bold]equilif identify --port /dev/ttyUSB1[/]
     """
     from equilif.host.ports import manifest_of, summary, the_one
+
     client = the_one(port, baud)
     says, manifest = summary(client.identity), manifest_of(client.identity.build_id)
-    show.console.print(show.table("", ["", "device"], [[k, f"{v:,}" if isinstance(v, int) else v] for k, v in says.items()]))
+    show.console.print(
+        show.table("", ["", "device"], [[k, f"{v:,}" if isinstance(v, int) else v] for k, v in says.items()])
+    )
     show.console.print(f"built by {manifest}" if manifest else "[dim]not a build below build/[/]")
     return {"device": says, "manifest": manifest}
 
@@ -160,7 +241,10 @@ def identify(port: OnPort = None, baud: Baud = None, json: Json = None) -> dict[
 @command
 def save(
     out: Annotated[Path, typer.Argument(help="File for the network, as `equilif train` writes it.")],
-    like: Annotated[Path, typer.Option(help="A network.npz of the same shape: a board holds weights, not what they connect.")],
+    like: Annotated[
+        Path,
+        typer.Option(help="A network.npz of the same shape: a board holds weights, not what they connect."),
+    ],
     port: OnPort = None,
     baud: Baud = None,
     json: Json = None,
@@ -169,11 +253,11 @@ def save(
 
     Example:  [bold]equilif save learnt.npz --like results/digits/network.npz[/]
     """
-    from equilif_golden import network as networks
-
     from equilif.host.ports import the_one
     from equilif.host.session import read_weights
     from equilif.training.train import digest
+    from equilif_golden import network as networks
+
     net, _ = networks.load(like)
     weights = read_weights(the_one(port, baud), net)
     networks.save(out, net, weights)
@@ -192,12 +276,14 @@ def restore(
 
     Example:  [bold]equilif restore results/digits/network.npz[/]
     """
-    from equilif_golden import network as networks
-
     from equilif.host.ports import the_one
     from equilif.host.session import Session
     from equilif.training.train import digest
+    from equilif_golden import network as networks
+
     net, weights = networks.load(network)
     Session(the_one(port, baud), net, weights)
-    show.console.print(f"{net.n_weights:,} weights of {network} are in the board, SHA-256 {digest(weights)[:16]}")
+    show.console.print(
+        f"{net.n_weights:,} weights of {network} are in the board, SHA-256 {digest(weights)[:16]}"
+    )
     return {"network": network, "weights": net.n_weights, "sha256": digest(weights)}

@@ -1,4 +1,5 @@
 """Networks that learn on the golden model or on a board."""
+
 from __future__ import annotations
 
 import functools
@@ -29,9 +30,8 @@ from equilif.extras import needs
 from equilif.show import console as show
 
 if TYPE_CHECKING:
-    from equilif_golden.network import Network, Weights
-
     from equilif.training.presets import Preset
+    from equilif_golden.network import Network, Weights
 
 command = panel("Learning")
 
@@ -39,44 +39,95 @@ command = panel("Learning")
 @command
 def train(
     data: DataArgument = Data.digits,
-    hidden: Annotated[list[int] | None, typer.Option(help="Size of a hidden population; repeat for more of them.", min=1,
-                                                     show_default=False)] = None,
+    hidden: Annotated[
+        list[int] | None,
+        typer.Option(help="Size of a hidden population; repeat for more of them.", min=1, show_default=False),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, show_default=False)] = None,
-    eta: Annotated[float | None, typer.Option(help="Learning rate of the first epoch.", show_default=False)] = None,
-    decay: Annotated[float | None, typer.Option(help="Of the learning rate: factor of an epoch; for a linear preset, part left in the last one.",
-                                                show_default=False)] = None,
-    shift: Annotated[float | None, typer.Option(help="Part of the training images moved by a pixel, anew each epoch.", min=0, max=1,
-                                                show_default=False)] = None,
+    eta: Annotated[
+        float | None, typer.Option(help="Learning rate of the first epoch.", show_default=False)
+    ] = None,
+    decay: Annotated[
+        float | None,
+        typer.Option(
+            help="Of the learning rate: factor of an epoch; for a linear preset, part left in the last one.",
+            show_default=False,
+        ),
+    ] = None,
+    shift: Annotated[
+        float | None,
+        typer.Option(
+            help="Part of the training images moved by a pixel, anew each epoch.",
+            min=0,
+            max=1,
+            show_default=False,
+        ),
+    ] = None,
     beta: Annotated[float | None, typer.Option(help="Strength of the nudge.", show_default=False)] = None,
-    free: Annotated[int | None, typer.Option(help="Time steps of the free phase.", show_default=False)] = None,
-    nudged: Annotated[int | None, typer.Option(help="Time steps of each nudged phase.", show_default=False)] = None,
-    window: Annotated[int | None, typer.Option(help="Time steps over which rates are measured.", show_default=False)] = None,
-    leak: Annotated[int | None, typer.Option(help="The membrane loses v / 2**leak a step; 0: nothing.", show_default=False)] = None,
+    free: Annotated[
+        int | None, typer.Option(help="Time steps of the free phase.", show_default=False)
+    ] = None,
+    nudged: Annotated[
+        int | None, typer.Option(help="Time steps of each nudged phase.", show_default=False)
+    ] = None,
+    window: Annotated[
+        int | None, typer.Option(help="Time steps over which rates are measured.", show_default=False)
+    ] = None,
+    leak: Annotated[
+        int | None,
+        typer.Option(help="The membrane loses v / 2**leak a step; 0: nothing.", show_default=False),
+    ] = None,
     early: Early = None,
     watch: Watch = None,
     seed: Seed = None,
     folder: Folder = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for network.npz, history.json and the learning curve.",
-                                             show_default="results/<data set>")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, to the same bits as without the break; "
-                                                         "--epochs may lengthen it.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for network.npz, history.json and the learning curve.",
+            show_default="results/<data set>",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with the run in --out, to the same bits as without the break; "
+            "--epochs may lengthen it.",
+        ),
+    ] = False,
     port: Port = None,
     baud: Baud = None,
-    every: Annotated[float, typer.Option(help="Seconds between two checkpoints within an epoch.", min=0)] = 30.0,
+    every: Annotated[
+        float, typer.Option(help="Seconds between two checkpoints within an epoch.", min=0)
+    ] = 30.0,
     json: Json = None,
 ) -> dict[str, Any]:
     """Train a network on the golden model, or with --port on a board: to the same bits.
 
-    Options that are not given come from the preset of the data set.  Everything is saved after every epoch and every --every seconds; a run
-    that was cut off at any moment goes on with --resume, on a board or on the golden model.
+    Options that are not given come from the preset of the data set.  Everything is saved after every
+    epoch and every --every seconds; a run that was cut off at any moment goes on with --resume, on a
+    board or on the golden model.
 
     Example:  [bold]equilif train digits --hidden 64 --hidden 32 --epochs 20 --out results/deep[/]
     """
     from equilif.training.presets import PRESETS
     from equilif.training.train import HISTORY, NETWORK, Training
+
     out = out or Path("results") / data
-    given = {"hidden": tuple(hidden) if hidden else None, "eta": eta, "decay": decay, "shift": shift, "beta": beta, "free": free, "nudged": nudged,
-             "window": window, "leak": leak, "early": early, "watch": watch and watch.value}
+    given = {
+        "hidden": tuple(hidden) if hidden else None,
+        "eta": eta,
+        "decay": decay,
+        "shift": shift,
+        "beta": beta,
+        "free": free,
+        "nudged": nudged,
+        "window": window,
+        "leak": leak,
+        "early": early,
+        "watch": watch and watch.value,
+    }
     if resume:
         fixed = [f"--{name}" for name, value in {**given, "seed": seed}.items() if value is not None]
         if fixed:
@@ -86,31 +137,46 @@ def train(
         run = Training.resume(out, folder, epochs=epochs, make=_learner(port, baud))
     else:
         preset = changed(PRESETS[data], epochs=epochs, **given)
-        run = Training.start(preset, preset.load(folder), preset.seeds[0] if seed is None else seed, _learner(port, baud))
+        run = Training.start(
+            preset, preset.load(folder), preset.seeds[0] if seed is None else seed, _learner(port, baud)
+        )
     show.describe(run)
     show.train(run, out, every=every)
     plotted = show.learning_curve(run, out)
-    show.console.print(f"test accuracy [bold]{run.history[-1].test_accuracy:.2%}[/] after {len(run.history)} epochs; "
-                  f"saved {', '.join([NETWORK, HISTORY, *plotted])} in {out}")
-    return {**run.to_dict(), "accuracy": run.history[-1].test_accuracy, "out": out, "files": [NETWORK, HISTORY, *plotted]}
+    show.console.print(
+        f"test accuracy [bold]{run.history[-1].test_accuracy:.2%}[/] after {len(run.history)} epochs; "
+        f"saved {', '.join([NETWORK, HISTORY, *plotted])} in {out}"
+    )
+    return {
+        **run.to_dict(),
+        "accuracy": run.history[-1].test_accuracy,
+        "out": out,
+        "files": [NETWORK, HISTORY, *plotted],
+    }
 
 
 def _learner(port: str | None, baud: int | None) -> Callable[..., Any]:
     """What makes a learner of a network: the golden kernel, or the engine at a port."""
     from equilif_golden.kernel import Kernel
+
     if port is None:
         return Kernel
     from equilif.host.ports import connect, summary
     from equilif.host.session import Session
+
     client = connect(port, baud)
-    show.console.print(f"[bold]{port}[/]: " + ", ".join(f"{k} {v}" for k, v in summary(client.identity).items()))
+    show.console.print(
+        f"[bold]{port}[/]: " + ", ".join(f"{k} {v}" for k, v in summary(client.identity).items())
+    )
     return functools.partial(Session, client)
 
 
 @command
 def evaluate(
     network: Annotated[Path, typer.Argument(help="A network.npz of `equilif train`.")],
-    data: Annotated[Data | None, typer.Argument(help="Data set.", show_default="the one it was trained on")] = None,
+    data: Annotated[
+        Data | None, typer.Argument(help="Data set.", show_default="the one it was trained on")
+    ] = None,
     free: Free = None,
     window: Window = None,
     early: Early = None,
@@ -120,7 +186,8 @@ def evaluate(
     baud: Baud = None,
     json: Json = None,
 ) -> dict[str, Any]:
-    """Accuracy, confusion matrix and spikes of a trained network on a test set, on the golden model or with --port on a board.
+    """Accuracy, confusion matrix and spikes of a trained network on a test set, on the golden model or with
+    --port on a board.
 
     With --early also the steps that samples took until their rates had settled.
 
@@ -128,32 +195,44 @@ def evaluate(
     """
     from equilif.training.evaluate import evaluate as run
     from equilif.training.presets import PRESETS
+
     net, weights, preset = _trained(network)
     net = scheduled(net, free=free, window=window, early=early, watch=watch and watch.value)
     if data and data != preset.data:
         preset = PRESETS[data]
     name, samples = preset.data, preset.load(folder)
-    found = run(net, weights, samples.x_test, samples.y_test, tokens=samples.tokens_test, make=_learner(port, baud))
+    found = run(
+        net, weights, samples.x_test, samples.y_test, tokens=samples.tokens_test, make=_learner(port, baud)
+    )
     show.console.print(show.confusion(found))
-    show.console.print(f"\n{name}: [bold]{found.accuracy:.2%}[/] of {len(samples.x_test):,} test samples, {found.spikes_per_sample:,.0f} spikes a "
-                  "sample (free phase)")
+    show.console.print(
+        f"\n{name}: [bold]{found.accuracy:.2%}[/] of {len(samples.x_test):,} test samples, {found.spikes_per_sample:,.0f} spikes a "
+        "sample (free phase)"
+    )
     if net.schedule.early is not None and found.saving is not None:
-        show.console.print(f"{found.steps_per_sample:.1f} steps a sample of at most {found.most}: [bold]{found.saving:.1%}[/] saved "
-                           f"({', '.join(f'{c:,} took {k}' for k, c in found.steps.items())})")
+        show.console.print(
+            f"{found.steps_per_sample:.1f} steps a sample of at most {found.most}: [bold]{found.saving:.1%}[/] saved "
+            f"({', '.join(f'{c:,} took {k}' for k, c in found.steps.items())})"
+        )
     for population in found.silent:
-        show.console.print(f"{population}: {found.silent[population]:.1%} of the rates at 0, {found.full[population]:.1%} at their maximum")
+        show.console.print(
+            f"{population}: {found.silent[population]:.1%} of the rates at 0, {found.full[population]:.1%} at their maximum"
+        )
     return {"network": network, "data": name, **found.to_dict()}
 
 
 def _trained(path: Path) -> tuple[Network, Weights, Preset]:
-    """A saved network, and the preset it was trained by: that of the history beside it, else the one of the digits."""
-    from equilif_golden import network as networks
-
+    """A saved network, and the preset it was trained by: that of the history beside it, else the one of the
+    digits.
+    """
     from equilif.training.presets import PRESETS
     from equilif.training.train import HISTORY, RATES, read_history
+    from equilif_golden import network as networks
+
     beside, by_rates = path.with_name(HISTORY), path.with_name(RATES)
     if by_rates.exists() and not beside.exists():
         import json
+
         return *networks.load(path), PRESETS[json.loads(by_rates.read_text())["data"]]
     return *networks.load(path), read_history(beside)[0] if beside.exists() else PRESETS[Data.digits]
 
@@ -166,15 +245,25 @@ class Images(StrEnum):
 
 @command
 def recall(
-    data: Annotated[Images, typer.Argument(help="Images to store. The 8x8 digits come with scikit-learn; missing ones say what they need.")]
-    = Images.digits,
+    data: Annotated[
+        Images,
+        typer.Argument(
+            help="Images to store. The 8x8 digits come with scikit-learn; missing ones say what they need."
+        ),
+    ] = Images.digits,
     stored: Annotated[int, typer.Option(help="Images to store, and to ask for.", min=2)] = 1000,
-    blank: Annotated[float, typer.Option(help="Part of each image, from below, that its cue lacks.", min=0, max=0.99)] = 0.5,
+    blank: Annotated[
+        float, typer.Option(help="Part of each image, from below, that its cue lacks.", min=0, max=0.99)
+    ] = 0.5,
     sharpness: Annotated[int, typer.Option(help="Inverse temperature in octaves.")] = 5,
-    steps: Annotated[int | None, typer.Option(help="Updates.", show_default="until nothing changes", min=1)] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Updates.", show_default="until nothing changes", min=1)
+    ] = None,
     seed: Annotated[int, typer.Option(help="Which images.")] = 0,
     folder: Folder = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the picture.", show_default="results/recall-<data set>")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the picture.", show_default="results/recall-<data set>")
+    ] = None,
     json: Json = None,
 ) -> dict[str, Any]:
     """Store images in a modern Hopfield memory and recall each from a part of it, in fixed point.
@@ -185,28 +274,51 @@ def recall(
     """
     from equilif.data import images
     from equilif.training import recall as module
+
     out = out or Path("results") / f"recall-{data}"
     loaded = images.load(data, folder)
     with show.bar() as progress:
         task = progress.add_task("recall", total=stored, note="")
-        found = module.run(loaded, stored, blank=blank, sharpness=sharpness, steps=steps, seed=seed,
-                           progress=lambda done: progress.update(task, completed=done))
+        found = module.run(
+            loaded,
+            stored,
+            blank=blank,
+            sharpness=sharpness,
+            steps=steps,
+            seed=seed,
+            progress=lambda done: progress.update(task, completed=done),
+        )
     names = {"fixed": "fixed point", "real": "real numbers", "hebb": "classical, Hebb's rule"}
-    show.console.print(show.table(
-        f"{found.stored:,} images of {data}, the lower {blank:.0%} of each cue blank", ["", "nearest is the one", "exact", "error"],
-        [[title, f"{s.nearest:.1%}", f"{s.exact:.1%}", f"{s.error:.3f}"] for name, title in names.items() for s in (getattr(found, name),)]))
+    show.console.print(
+        show.table(
+            f"{found.stored:,} images of {data}, the lower {blank:.0%} of each cue blank",
+            ["", "nearest is the one", "exact", "error"],
+            [
+                [title, f"{s.nearest:.1%}", f"{s.exact:.1%}", f"{s.error:.3f}"]
+                for name, title in names.items()
+                for s in (getattr(found, name),)
+            ],
+        )
+    )
     plotted = show.recall(found, out)
-    show.console.print(f"{found.steps:.1f} updates a cue; error: |state - image|^2 / |image|^2"
-                       + (f"; saved {', '.join(plotted)} in {out}" if plotted else ""))
+    show.console.print(
+        f"{found.steps:.1f} updates a cue; error: |state - image|^2 / |image|^2"
+        + (f"; saved {', '.join(plotted)} in {out}" if plotted else "")
+    )
     return {**found.to_dict(), "out": out, "files": plotted}
 
 
 @command
 def attend(
     network: Annotated[Path, typer.Argument(help="A network.npz of `equilif train`, with a memory.")],
-    sample: Annotated[list[int] | None, typer.Option(help="Test sample; repeat for more of them.", min=0, show_default="the first two")] = None,
+    sample: Annotated[
+        list[int] | None,
+        typer.Option(help="Test sample; repeat for more of them.", min=0, show_default="the first two"),
+    ] = None,
     folder: Folder = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the picture.", show_default="that of the network")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the picture.", show_default="that of the network")
+    ] = None,
     json: Json = None,
 ) -> dict[str, Any]:
     """What the queries of a memory look at: the softmax of every head over the tokens of a test sample.
@@ -214,36 +326,48 @@ def attend(
     Example:  [bold]equilif attend results/snippets/network.npz --sample 3 --sample 8[/]
     """
     from equilif.training.attention import look
+
     net, weights, preset = _trained(network)
     found = look(net, weights, preset.load(folder), sample or [0, 1])
     out = out or network.parent
     plotted = show.attention(found, f"{preset.data}: what {found[0].p.shape[0]} queries look at", out)
     if plotted:
         show.console.print(f"saved {', '.join(plotted)} in {out}")
-    return {"network": network, "data": preset.data, "samples": [a.to_dict() for a in found], "out": out, "files": plotted}
+    return {
+        "network": network,
+        "data": preset.data,
+        "samples": [a.to_dict() for a in found],
+        "out": out,
+        "files": plotted,
+    }
 
 
 @command
 def gradient(
     data: DataArgument = Data.digits,
-    network: Annotated[Path | None, typer.Option(help="Report on this network.npz only.",
-                                                 show_default="the preset, untrained and trained")] = None,
+    network: Annotated[
+        Path | None,
+        typer.Option(
+            help="Report on this network.npz only.", show_default="the preset, untrained and trained"
+        ),
+    ] = None,
     epochs: Annotated[int, typer.Option(help="Epochs of the trained network.", min=1)] = 3,
     samples: Annotated[int, typer.Option(help="Training samples to take.", min=1)] = 1437,
     seed: Seed = None,
     folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:
-    """Compare the integer weight updates with Equilibrium Propagation in real numbers, and with the true gradient.
+    """Compare the integer weight updates with Equilibrium Propagation in real numbers, and with the true
+    gradient.
 
     Cosines of the updates summed over the samples, for every synapse; 1 is the same direction.
 
     Example:  [bold]equilif gradient digits --epochs 3[/]
     """
-    from equilif_golden import network as networks
-
     from equilif.training.presets import PRESETS
     from equilif.training.train import Training
+    from equilif_golden import network as networks
+
     with needs("torch"):
         from equilif_golden.real.twin import gradient_report
     if PRESETS[data].memory:
@@ -262,14 +386,30 @@ def gradient(
     x, y = loaded.x_train[:samples], loaded.y_train[:samples]
     reports = {name: gradient_report(net, weights, x, y) for name, (net, weights) in cases.items()}
     pairs = ("integer_gradient", "integer_ep", "ep_gradient")
-    rows = [[name, synapse, *(_cosine(found[pair]["sum"]) for pair in pairs), _cosine(found["integer_gradient"]["each"]["mean"])]
-            for name, report in reports.items() for synapse, found in report["synapses"].items()]
-    show.console.print(show.table(f"cosines on {len(x):,} training samples of {data}", ["network", "synapse", *(p.replace("_", " : ") for p in pairs),
-                                                                               "integer : gradient, each"], rows, left=2))
+    rows = [
+        [
+            name,
+            synapse,
+            *(_cosine(found[pair]["sum"]) for pair in pairs),
+            _cosine(found["integer_gradient"]["each"]["mean"]),
+        ]
+        for name, report in reports.items()
+        for synapse, found in report["synapses"].items()
+    ]
+    show.console.print(
+        show.table(
+            f"cosines on {len(x):,} training samples of {data}",
+            ["network", "synapse", *(p.replace("_", " : ") for p in pairs), "integer : gradient, each"],
+            rows,
+            left=2,
+        )
+    )
     for name, report in reports.items():
         g = report["gradients"]
-        show.console.print(f"{name}: accuracy {report['accuracy']:.1%}; gradient strong on {g['strong']:,}, weak on {g['weak']:,} and zero on "
-                      f"{g['zero']:,} samples; {report['elsewhere']} settle at another fixed point than the real numbers")
+        show.console.print(
+            f"{name}: accuracy {report['accuracy']:.1%}; gradient strong on {g['strong']:,}, weak on {g['weak']:,} and zero on "
+            f"{g['zero']:,} samples; {report['elsewhere']} settle at another fixed point than the real numbers"
+        )
     return {"data": data, "reports": reports}
 
 

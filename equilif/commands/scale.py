@@ -1,4 +1,5 @@
 """Large networks: trained in real numbers, deployed, exchanged, compared."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -27,42 +28,100 @@ class Trainable(StrEnum):
 @command
 def rates(
     data: Annotated[Trainable, typer.Argument(help="Data set.")] = Trainable.digits,
-    hidden: Annotated[list[int] | None, typer.Option(help="Size of a hidden population; repeat for more of them.", min=1, show_default=False)] = None,
-    conv: Annotated[list[int] | None, typer.Option(help="In their place, channels of a convolution with average pooling, in real numbers only; "
-                                                        "repeat for more of them.", min=1, show_default=False)] = None,
-    feedback: Annotated[bool | None, typer.Option("--feedback/--feed-forward", help="Symmetric synapses, or forward ones only.",
-                                                  show_default="the data set's")] = None,
+    hidden: Annotated[
+        list[int] | None,
+        typer.Option(help="Size of a hidden population; repeat for more of them.", min=1, show_default=False),
+    ] = None,
+    conv: Annotated[
+        list[int] | None,
+        typer.Option(
+            help="In their place, channels of a convolution with average pooling, in real numbers only; "
+            "repeat for more of them.",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
+    feedback: Annotated[
+        bool | None,
+        typer.Option(
+            "--feedback/--feed-forward",
+            help="Symmetric synapses, or forward ones only.",
+            show_default="the data set's",
+        ),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(show_default=False)] = None,
-    batch: Annotated[int | None, typer.Option(help="Samples a step, of all processes together.", show_default=False)] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate of AdamW; falls to zero as a cosine.", show_default=False)] = None,
+    batch: Annotated[
+        int | None, typer.Option(help="Samples a step, of all processes together.", show_default=False)
+    ] = None,
+    lr: Annotated[
+        float | None,
+        typer.Option(help="Learning rate of AdamW; falls to zero as a cosine.", show_default=False),
+    ] = None,
     weight_decay: Annotated[float | None, typer.Option(show_default=False)] = None,
-    dropout: Annotated[float | None, typer.Option(help="Part of the hidden neurons that a sample does without.", show_default=False)] = None,
-    shift: Annotated[float | None, typer.Option(help="Part of the training images moved by a pixel.", show_default=False)] = None,
-    flip: Annotated[float | None, typer.Option(help="Part of the training images mirrored.", show_default=False)] = None,
-    without: Annotated[list[int] | None, typer.Option(help="A class to hold back; repeat for more of them.", show_default=False)] = None,
-    hold_out: Annotated[int | None, typer.Option(help="Training images to choose settings by: not learned from, and in place of the test set.",
-                                                 min=1, show_default=False)] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of weights and sample order.", show_default="0")] = None,
+    dropout: Annotated[
+        float | None,
+        typer.Option(help="Part of the hidden neurons that a sample does without.", show_default=False),
+    ] = None,
+    shift: Annotated[
+        float | None, typer.Option(help="Part of the training images moved by a pixel.", show_default=False)
+    ] = None,
+    flip: Annotated[
+        float | None, typer.Option(help="Part of the training images mirrored.", show_default=False)
+    ] = None,
+    without: Annotated[
+        list[int] | None,
+        typer.Option(help="A class to hold back; repeat for more of them.", show_default=False),
+    ] = None,
+    hold_out: Annotated[
+        int | None,
+        typer.Option(
+            help="Training images to choose settings by: not learned from, and in place of the test set.",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of weights and sample order.", show_default="0")
+    ] = None,
     folder: Folder = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the files.", show_default="results/rates-<data set>")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out; --epochs may lengthen it.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the files.", show_default="results/rates-<data set>")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out; --epochs may lengthen it.")
+    ] = False,
     json: Json = None,
 ) -> dict[str, Any]:
-    """Train the fixed point of a network's mean rates by implicit differentiation, on a GPU where there is one; save it as spiking network.
+    """Train the fixed point of a network's mean rates by implicit differentiation, on a GPU where there is
+    one; save it as spiking network.
 
     Several GPUs or machines:  [bold]torchrun --nproc-per-node 4 -m equilif rates mnist[/]
 
     Example:  [bold]equilif rates mnist --data DIR --hidden 512 --epochs 20[/]
     """
     from equilif.training import rates as module
+
     out = out or Path("results") / f"rates-{data}"
-    options = {"hidden": hidden and tuple(hidden), "channels": conv and tuple(conv), "feedback": feedback, "batch": batch, "lr": lr,
-               "weight_decay": weight_decay, "dropout": dropout, "shift": shift, "flip": flip, "without": without and tuple(without),
-               "hold_out": hold_out, "seed": seed}
+    options = {
+        "hidden": hidden and tuple(hidden),
+        "channels": conv and tuple(conv),
+        "feedback": feedback,
+        "batch": batch,
+        "lr": lr,
+        "weight_decay": weight_decay,
+        "dropout": dropout,
+        "shift": shift,
+        "flip": flip,
+        "without": without and tuple(without),
+        "hold_out": hold_out,
+        "seed": seed,
+    }
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if resume:
         if given:
-            raise ValueError(f"a resumed run keeps its settings: leave out {', '.join(f'--{name}'.replace('_', '-') for name in given)}")
+            raise ValueError(
+                f"a resumed run keeps its settings: leave out {', '.join(f'--{name}'.replace('_', '-') for name in given)}"
+            )
         run = module.Training.resume(out, folder, epochs=epochs)
     else:
         settings = dataclasses.replace(module.SETTINGS[data], **given)
@@ -72,31 +131,40 @@ def rates(
     run.distributed.leave()
     last = run.history[-1]
     kind = "held-out" if run.settings.hold_out else "test"
-    show.console.print(f"{kind} accuracy [bold]{last.test_accuracy:.2%}[/] in real numbers after {last.epoch} epochs; "
-                       f"saved {', '.join(files)} in {out}")
+    show.console.print(
+        f"{kind} accuracy [bold]{last.test_accuracy:.2%}[/] in real numbers after {last.epoch} epochs; "
+        f"saved {', '.join(files)} in {out}"
+    )
     return {**run.to_dict(), "accuracy": last.test_accuracy, "out": out, "files": files}
 
 
 @command
 def deploy(
     run: Annotated[Path, typer.Argument(help="Folder of `equilif rates`.")],
-    steps: Annotated[list[int] | None, typer.Option(help="Time steps; repeat for more of them.", min=2, show_default="4 to 64")] = None,
+    steps: Annotated[
+        list[int] | None,
+        typer.Option(help="Time steps; repeat for more of them.", min=2, show_default="4 to 64"),
+    ] = None,
     samples: Annotated[int, typer.Option(help="Samples for average rates and gradients.", min=1)] = 100,
     folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:
-    """From real numbers to spikes: accuracy at each step of the way, what rounding did, how fast average rates settle.
+    """From real numbers to spikes: accuracy at each step of the way, what rounding did, how fast average
+    rates settle.
 
     Example:  [bold]equilif deploy results/rates-mnist --data DIR[/]
     """
     from equilif.training import deploy as module
     from equilif.training import rates as training
+
     trained = training.Training.resume(run, folder)
     model = trained.trainer.model
     if trained.deployed is None:
         raise ValueError(f"{run} holds convolutions: they run in real numbers only")
     with show.console.status("") as status:
-        found = module.deploy(model, trained.data, steps=steps or module.STEPS, samples=samples, progress=status.update)
+        found = module.deploy(
+            model, trained.data, steps=steps or module.STEPS, samples=samples, progress=status.update
+        )
     files = show.deployment(found, f"{trained.data.name} {trained.sizes}", run)
     show.console.print(f"saved {', '.join(files)} in {run}" if files else "")
     return {"data": trained.data.name, "sizes": trained.sizes, **found.to_dict(), "files": files}
@@ -104,41 +172,89 @@ def deploy(
 
 @command
 def convert(
-    source: Annotated[Path, typer.Argument(help="A network.npz of `equilif train`, or a .nir file of any framework.")],
+    source: Annotated[
+        Path, typer.Argument(help="A network.npz of `equilif train`, or a .nir file of any framework.")
+    ],
     target: Annotated[Path, typer.Argument(help="The other kind of file.")],
-    dt: Annotated[float | None, typer.Option(help="Seconds a time step: snnTorch has 1e-4, norse 1e-3.", show_default="the file's, or 1e-4")] = None,
-    free: Annotated[int | None, typer.Option(help="Time steps of the free phase.", show_default="the file's, or 24")] = None,
-    window: Annotated[int | None, typer.Option(help="Time steps over which rates are measured.", show_default="the file's, or 8")] = None,
-    threshold: Annotated[float | None, typer.Option(help="What thresholds are scaled to, weights with them: 0.5 leaves room for weights twice as "
-                                                        "large.", show_default="the file's, or 1")] = None,
-    fraction: Annotated[int | None, typer.Option(help="Fraction bits of weights; boards have 12.", show_default="the file's, or 12")] = None,
+    dt: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds a time step: snnTorch has 1e-4, norse 1e-3.", show_default="the file's, or 1e-4"
+        ),
+    ] = None,
+    free: Annotated[
+        int | None, typer.Option(help="Time steps of the free phase.", show_default="the file's, or 24")
+    ] = None,
+    window: Annotated[
+        int | None,
+        typer.Option(help="Time steps over which rates are measured.", show_default="the file's, or 8"),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="What thresholds are scaled to, weights with them: 0.5 leaves room for weights twice as "
+            "large.",
+            show_default="the file's, or 1",
+        ),
+    ] = None,
+    fraction: Annotated[
+        int | None,
+        typer.Option(help="Fraction bits of weights; boards have 12.", show_default="the file's, or 12"),
+    ] = None,
     json: Json = None,
 ) -> dict[str, Any]:
     """Write a network as NIR, or read one from NIR, by the names of the files.
 
-    NIR is the format in which snnTorch, norse and others exchange spiking networks.  Reading one, every parameter that rounding moves is
-    printed.  A network without feedback can be run and verified here, not taught; networks with memories cannot be written.
+    NIR is the format in which snnTorch, norse and others exchange spiking networks.  Reading one, every
+    parameter that rounding moves is printed.  A network without feedback can be run and verified here,
+    not taught; networks with memories cannot be written.
 
-    Example:  [bold]equilif convert results/digits/network.npz digits.nir[/]  and back  [bold]equilif convert digits.nir digits.npz[/]
+    Example:  [bold]equilif convert results/digits/network.npz digits.nir[/]  and back  [bold]equilif
+    convert digits.nir digits.npz[/]
     """
     from equilif import nir
-    phases = {k: v for k, v in {"free": free, "window": window, "threshold": threshold}.items() if v is not None}
+
+    phases = {
+        k: v for k, v in {"free": free, "window": window, "threshold": threshold}.items() if v is not None
+    }
     found = nir.convert(source, target, dt=dt, schedule=phases, fraction=fraction)
     if found is None:
         show.console.print(f"{source} is now in {target}.  What NIR leaves open, or cannot say:")
         show.console.print("\n".join(f"  {line}" for line in nir.OPEN))
         return {"source": source, "target": target, "open": nir.OPEN}
-    show.console.print(show.table("rounded; changes in thresholds", ["", "parameters", "moved", "largest", "mean", "clipped"], [
-        [m.name, f"{m.count:,}", f"{m.moved:,}", f"{m.largest:.3g}", f"{m.mean:.3g}", f"[red]{m.clipped:,}[/]" if m.clipped else "0"]
-        for m in found.moved]))
+    show.console.print(
+        show.table(
+            "rounded; changes in thresholds",
+            ["", "parameters", "moved", "largest", "mean", "clipped"],
+            [
+                [
+                    m.name,
+                    f"{m.count:,}",
+                    f"{m.moved:,}",
+                    f"{m.largest:.3g}",
+                    f"{m.mean:.3g}",
+                    f"[red]{m.clipped:,}[/]" if m.clipped else "0",
+                ]
+                for m in found.moved
+            ],
+        )
+    )
     net = found.network
-    show.console.print(f"{target}: {', '.join(f'{p.name} {p.size}' for p in net.populations)}; {net.n_weights:,} weights, "
-                       + ("symmetric" if all(s.feedback for s in net.synapses) else "some without feedback, so it cannot be taught"))
+    show.console.print(
+        f"{target}: {', '.join(f'{p.name} {p.size}' for p in net.populations)}; {net.n_weights:,} weights, "
+        + (
+            "symmetric"
+            if all(s.feedback for s in net.synapses)
+            else "some without feedback, so it cannot be taught"
+        )
+    )
     return {"source": source, "target": target, **found.to_dict()}
 
 
 class Against(StrEnum):
-    """What a sweep's accuracy is plotted against: cycles of a training or an inference sample, or time of a training sample where f_max is known."""
+    """What a sweep's accuracy is plotted against: cycles of a training or an inference sample, or time of a
+    training sample where f_max is known.
+    """
 
     training = "training"
     inference = "inference"
@@ -147,29 +263,52 @@ class Against(StrEnum):
 
 @command
 def sweep(
-    grid: Annotated[Path | None, typer.Argument(help="TOML file: a value, or a list of them, for each name.", show_default="none")] = None,
-    option: Annotated[list[str] | None, typer.Option("--grid", help="name=value,value: another axis, or other values for one of the file; repeat.",
-                                                     show_default=False)] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the points, the table and the plot.")] = Path("results/sweep"),
+    grid: Annotated[
+        Path | None,
+        typer.Argument(help="TOML file: a value, or a list of them, for each name.", show_default="none"),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--grid",
+            help="name=value,value: another axis, or other values for one of the file; repeat.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the points, the table and the plot.")] = Path(
+        "results/sweep"
+    ),
     workers: Annotated[int, typer.Option(help="Processes on this machine.", min=1)] = 2,
-    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler, to work on its cluster.", show_default="none",
-                                                  metavar="ADDRESS")] = None,
-    build: Annotated[bool, typer.Option("--build", help="Build the bitstreams of the boards that have no manifest yet.")] = False,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            help="Address of a Dask scheduler, to work on its cluster.",
+            show_default="none",
+            metavar="ADDRESS",
+        ),
+    ] = None,
+    build: Annotated[
+        bool, typer.Option("--build", help="Build the bitstreams of the boards that have no manifest yet.")
+    ] = False,
     builds: Annotated[Path, typer.Option(help="Where the manifests of `equilif build` lie.")] = Path("build"),
     retry: Annotated[bool, typer.Option("--retry", help="Do points that failed once more.")] = False,
     against: Annotated[Against, typer.Option(help="What the plot has accuracy against.")] = Against.training,
     folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:
-    """Accuracy, cycles, memory and f_max over networks, formats, phases and engines: a table, and which of them none beats.
+    """Accuracy, cycles, memory and f_max over networks, formats, phases and engines: a table, and which of
+    them none beats.
 
-    Every combination is trained on the golden model; then samples are trained and inferred in RTL beside it, equal to the bit, and their cycles
-    counted.  Names: data, hidden (64, or 64x32), width, epochs, eta, decay, free, nudged, window, beta, leak, seed, samples; lanes and board are
-    engines.  Finished points are kept: run the same again after an interruption, or with more values.
+    Every combination is trained on the golden model; then samples are trained and inferred in RTL beside
+    it, equal to the bit, and their cycles counted.  Names: data, hidden (64, or 64x32), width, epochs,
+    eta, decay, free, nudged, window, beta, leak, seed, samples; lanes and board are engines.  Finished
+    points are kept: run the same again after an interruption, or with more values.
 
-    Example:  [bold]equilif sweep --grid hidden=32,64,64x32 --grid lanes=4,16 --grid board=icebreaker --grid epochs=5[/]
+    Example:  [bold]equilif sweep --grid hidden=32,64,64x32 --grid lanes=4,16 --grid board=icebreaker
+    --grid epochs=5[/]
     """
     from equilif.training import sweep as module
+
     wanted = module.points(module.read_grid(grid, option or ()))
     run = module.Sweep(wanted, out)
     boards = list(dict.fromkeys(p.board for p in wanted if p.board))
@@ -182,10 +321,28 @@ def sweep(
         with module.cluster(workers, scheduler) as client, show.bar() as bar:
             show.console.print(begin)
             task = bar.add_task("points", total=len(left) + len(missing), note="")
-            run.run(client, folder and folder.resolve(), retry=retry, builds=missing,
-                    progress=lambda p: bar.update(task, completed=p.done, note=f"{p.failed} failed" if p.failed else ""))
+            run.run(
+                client,
+                folder and folder.resolve(),
+                retry=retry,
+                builds=missing,
+                progress=lambda p: bar.update(
+                    task, completed=p.done, note=f"{p.failed} failed" if p.failed else ""
+                ),
+            )
     rows = run.rows(builds)
-    cost = {Against.training: "training cycles", Against.inference: "inference cycles", Against.time: "training_us"}[against]
+    cost = {
+        Against.training: "training cycles",
+        Against.inference: "inference cycles",
+        Against.time: "training_us",
+    }[against]
     files = show.sweep(run, rows, cost)
-    return {"out": out, "points": rows, "failed": [{"point": dataclasses.asdict(p), "error": e} for p, e in run.failed], "files": files,
-            "done_before": len(wanted) - len(left), "pareto": [rows[k]["key"] for k in module.front(rows, cost)], "ok": not run.failed}
+    return {
+        "out": out,
+        "points": rows,
+        "failed": [{"point": dataclasses.asdict(p), "error": e} for p, e in run.failed],
+        "files": files,
+        "done_before": len(wanted) - len(left),
+        "pareto": [rows[k]["key"] for k in module.front(rows, cost)],
+        "ok": not run.failed,
+    }

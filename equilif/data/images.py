@@ -1,4 +1,5 @@
 """Data sets as 8-bit inputs: (n, features) uint8 and (n,) labels."""
+
 from __future__ import annotations
 
 import gzip
@@ -9,12 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
 from equilif_golden.network import TokenRows
 
 Bytes = npt.NDArray[np.uint8]
 
-IDX_FILES = {"train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
-             "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")}
+IDX_FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
 TORCHVISION = {"mnist": "MNIST/raw", "fashion": "FashionMNIST/raw"}
 DEBIAN = {"fashion": Path("/usr/share/datasets/fashion-mnist")}
 NAMES = ("digits", "mnist", "fashion")
@@ -22,7 +26,10 @@ NAMES = ("digits", "mnist", "fashion")
 
 @dataclass(frozen=True)
 class DataSet:
-    """Inputs are 8-bit values, labels class numbers.  A sequence has no inputs (n, 0) but tokens for a memory; ``words`` name those of a text."""
+    """Inputs are 8-bit values, labels class numbers.
+
+    A sequence has no inputs (n, 0) but tokens for a memory; ``words`` name those of a text.
+    """
 
     name: str
     x_train: Bytes
@@ -68,7 +75,7 @@ def read_idx(path: Path) -> Bytes:
     n = raw[3]
     if len(raw) < 4 + 4 * n:
         raise ValueError(f"{path} ends inside its header")
-    shape = struct.unpack(f">{n}I", raw[4: 4 + 4 * n])
+    shape = struct.unpack(f">{n}I", raw[4 : 4 + 4 * n])
     if len(raw) - 4 - 4 * n != int(np.prod(shape)):
         raise ValueError(f"{path} holds {len(raw) - 4 - 4 * n} bytes, its header says {shape}")
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * n).reshape(shape)
@@ -79,23 +86,38 @@ def _find(folder: Path, stem: str) -> Path | None:
 
 
 def idx(name: str, data: Path | None = None) -> DataSet:
-    """MNIST or Fashion-MNIST from IDX files: ``data`` itself, torchvision's layout below it, or Debian's folder."""
+    """MNIST or Fashion-MNIST from IDX files.
+
+    ``data`` itself, torchvision's layout below it, or Debian's folder.
+    """
     folders = [f for root in ([data] if data else [Path("data")]) for f in (root, root / TORCHVISION[name])]
     if name in DEBIAN:
         folders.append(DEBIAN[name])
     want = [stem for part in IDX_FILES.values() for stem in part]
     # the data folder itself may hold another set's files of the same names, so the named layout goes first
-    for folder in sorted(folders, key=lambda f: f not in (DEBIAN.get(name), (data or Path("data")) / TORCHVISION[name])):
+    for folder in sorted(
+        folders, key=lambda f: f not in (DEBIAN.get(name), (data or Path("data")) / TORCHVISION[name])
+    ):
         found = [_find(folder, stem) for stem in want]
         if all(found):
             xt, yt, xs, ys = (read_idx(p) for p in found if p)
             for images, labels, path in ((xt, yt, found[0]), (xs, ys, found[2])):
                 if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
-                    raise ValueError(f"{path}: images {images.shape} and labels {labels.shape} do not belong together")
-            return DataSet(name, xt.reshape(len(xt), -1), yt.astype(np.int64), xs.reshape(len(xs), -1), ys.astype(np.int64))
+                    raise ValueError(
+                        f"{path}: images {images.shape} and labels {labels.shape} do not belong together"
+                    )
+            return DataSet(
+                name,
+                xt.reshape(len(xt), -1),
+                yt.astype(np.int64),
+                xs.reshape(len(xs), -1),
+                ys.astype(np.int64),
+            )
     hint = "; on Debian: apt install dataset-fashion-mnist" if name == "fashion" else ""
-    raise ValueError(f"no {name} IDX files in {', '.join(map(str, folders))}: give their folder with --data, or download them with "
-                     f"torchvision.datasets.{TORCHVISION[name].split('/')[0]}(root='data', download=True){hint}")
+    raise ValueError(
+        f"no {name} IDX files in {', '.join(map(str, folders))}: give their folder with --data, or download them with "
+        f"torchvision.datasets.{TORCHVISION[name].split('/')[0]}(root='data', download=True){hint}"
+    )
 
 
 def load(name: str, data: Path | None = None, *, seed: int = 0) -> DataSet:
@@ -106,7 +128,9 @@ def load(name: str, data: Path | None = None, *, seed: int = 0) -> DataSet:
 
 
 def shifted(x: Bytes, rng: np.random.Generator, probability: float) -> Bytes:
-    """Square images, each with ``probability`` moved by -1, 0 or 1 pixel along both axes (zeros come in): more data from the same data."""
+    """Square images, each with ``probability`` moved by -1, 0 or 1 pixel along both axes (zeros come in):
+    more data from the same data.
+    """
     side = math.isqrt(x.shape[1])
     if side * side != x.shape[1]:
         raise ValueError(f"only square images can be shifted, {x.shape[1]} pixels are not square")
@@ -117,7 +141,7 @@ def shifted(x: Bytes, rng: np.random.Generator, probability: float) -> Bytes:
         for b in (-1, 0, 1):
             rows = np.flatnonzero(moved & (dy == a) & (dx == b))
             frame = np.zeros((len(rows), side + 2, side + 2), np.uint8)
-            frame[:, 1 + a: 1 + a + side, 1 + b: 1 + b + side] = x[rows].reshape(-1, side, side)
+            frame[:, 1 + a : 1 + a + side, 1 + b : 1 + b + side] = x[rows].reshape(-1, side, side)
             out[rows] = frame[:, 1:-1, 1:-1].reshape(len(rows), side * side)
     return out
 

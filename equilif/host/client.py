@@ -1,13 +1,15 @@
-"""Host side of the link: commands to an engine at the other end of a serial port, each carried out exactly once.
+"""Host side of the link: commands to an engine at the other end of a serial port, each carried out once.
 
     client = Client(equilif.host.ports.connect("/dev/ttyUSB1"))
     client.identify()
 
-**Exactly once.**  One command is under way at a time; it is sent, under one sequence number, until its reply comes.  A line keeps the order
-of what it carries, so between two of these frames the device sees only damaged ones, copies of this one, or copies of the command before.
-Carrying out IDENTIFY, LOAD, WRITE or READ twice is carrying it out once; a RUN with the number of the RUN before is answered from what is
-there.  Every frame has a CRC, so nothing else is ever carried out.
+**Exactly once.**  One command is under way at a time; it is sent, under one sequence number, until its
+reply comes.  A line keeps the order of what it carries, so between two of these frames the device sees
+only damaged ones, copies of this one, or copies of the command before.  Carrying out IDENTIFY, LOAD,
+WRITE or READ twice is carrying it out once; a RUN with the number of the RUN before is answered from what
+is there.  Every frame has a CRC, so nothing else is ever carried out.
 """
+
 from __future__ import annotations
 
 import random
@@ -17,6 +19,7 @@ from typing import Protocol
 
 import numpy as np
 import sliplib
+
 from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE
 from equilif_golden.engine.isa import EngineConfig, Instruction, assemble, check
 from equilif_golden.fixed import Raw
@@ -41,7 +44,8 @@ from equilif_golden.link.protocol import (
     unseal,
 )
 
-READ_ELEMENTS = 2048             #: in one frame; a device sends any number, but a lost byte costs the whole frame
+#: in one frame; a device sends any number, but a lost byte costs the whole frame
+READ_ELEMENTS = 2048
 
 ADVICE = {
     Status.BAD_FRAME: "bytes were damaged on the line: check baud rate and cable",
@@ -82,7 +86,11 @@ class DeviceError(LinkError):
         self.command, self.status = command, status
         known = status in list(Status)
         name = Status(status).name if known else f"status {status}"
-        where = f" at instruction {FAULT.unpack(payload)[0]}" if status == Status.BAD_PROGRAM and len(payload) == FAULT.size else ""
+        where = (
+            f" at instruction {FAULT.unpack(payload)[0]}"
+            if status == Status.BAD_PROGRAM and len(payload) == FAULT.size
+            else ""
+        )
         advice = ADVICE.get(Status(status), "") if known else "the bitstream is newer than this program"
         super().__init__(f"{command.name} was refused with {name}{where}: {advice}")
 
@@ -106,24 +114,28 @@ class Traffic:
     sent: int = 0
     received: int = 0
     commands: int = 0
-    repeated: int = 0            #: frames sent again
+    repeated: int = 0  #: frames sent again
 
 
 class Client:
     """Commands of equilif_golden.link.protocol on a port.
 
-    ``timeout``: seconds without a byte after which a command is sent again; ``patience``, ``run_patience``: seconds after which it is given
-    up, the second for RUN, whose reply comes when the program has run.  ``traffic`` counts.
+    ``timeout``: seconds without a byte after which a command is sent again; ``patience``,
+    ``run_patience``: seconds after which it is given up, the second for RUN, whose reply comes when the
+    program has run.  ``traffic`` counts.
     """
 
-    def __init__(self, port: Port, *, timeout: float = 0.25, patience: float = 10.0, run_patience: float = 20.0):
+    def __init__(
+        self, port: Port, *, timeout: float = 0.25, patience: float = 10.0, run_patience: float = 20.0
+    ):
         self.port, self.timeout, self.patience, self.run_patience = port, timeout, patience, run_patience
         self.traffic = Traffic()
-        self._sequence = random.randrange(256)                 # a reply left over from another session shall not fit
+        # a reply left over from another session shall not fit
+        self._sequence = random.randrange(256)
         self._received = b""
         self._identity: Identity | None = None
 
-    # -- commands --------------------------------------------------------------------------------------------------------
+    # -- commands ----------------------------------------------------------------------------------
     def identify(self) -> Identity:
         """Sizes of the engine, its build, and the longest payload."""
         try:
@@ -145,12 +157,16 @@ class Client:
         check(program, self.config)
         code = assemble(program).astype("<u4").tobytes()
         if len(code) > self.identity.max_payload:
-            raise LinkError(f"a program of {len(program)} instructions has {len(code)} bytes, a frame of this device carries "
-                            f"{self.identity.max_payload}: build it with a larger frame_bytes")
+            raise LinkError(
+                f"a program of {len(program)} instructions has {len(code)} bytes, a frame of this device carries "
+                f"{self.identity.max_payload}: build it with a larger frame_bytes"
+            )
         self.command(Command.LOAD, code)
 
     def write_weights(self, words: Raw, *, first: int = 0) -> None:
-        """``words``: (n, P) raw weights, layout of equilif_golden.blocks.synapse.to_words; ``first``: number of the first word."""
+        """``words``: (n, P) raw weights, layout of equilif_golden.blocks.synapse.to_words; ``first``: number
+        of the first word.
+        """
         codes = self.config.numerics.weight.require(words, "weights")
         self.write(Region.WEIGHT, first * self.config.lanes, codes.astype("<i2").tobytes())
 
@@ -177,22 +193,28 @@ class Client:
         position = int.from_bytes(self.read(Region.COUNTER, 0, 1), "little")
         return position * pow(DITHER_UPDATE, -1, DITHER_MASK + 1) & DITHER_MASK
 
-    def run(self, *, learn: bool, address: int = 0, values: Raw | None = None, read: tuple[int, int] = (0, 0)) -> RunResult:
-        """Write ``values`` from element ``address``, run the program, read ``read`` = (element address, count) back: one frame each way."""
+    def run(
+        self, *, learn: bool, address: int = 0, values: Raw | None = None, read: tuple[int, int] = (0, 0)
+    ) -> RunResult:
+        """Write ``values`` from element ``address``, run the program, read ``read`` = (element address,
+        count) back: one frame each way.
+        """
         data = b"" if values is None else _value_bytes(self.config, values)
         room, flags, packed = self.identity.max_payload - RUN_HEADER.size, LEARN * learn, pack(data)
         if len(packed) < len(data) and len(packed) <= room:
             data, flags = packed, flags | PACKED
-        elif len(data) > room:                                 # the rest first
+        elif len(data) > room:  # the rest first
             self.write(Region.VALUE, address, data[:-room])
             address, data = address + len(data) - room, data[-room:]
         payload = RUN_HEADER.pack(flags, *read, address) + data
         reply = self.command(Command.RUN, payload)
         want = RESULT.size + read[1] * READ_BYTES[Region.VALUE]
         if len(reply) != want:
-            raise LinkError(f"RUN was answered by {len(reply)} bytes, not {want}; build and load the bitstream again")
+            raise LinkError(
+                f"RUN was answered by {len(reply)} bytes, not {want}; build and load the bitstream again"
+            )
         prediction, cycles, spikes, accesses = RESULT.unpack_from(reply)
-        plus, minus = _plus_minus(reply[RESULT.size:])
+        plus, minus = _plus_minus(reply[RESULT.size :])
         return RunResult(prediction, cycles, spikes, accesses, plus, minus)
 
     def write(self, region: Region, address: int, data: bytes) -> None:
@@ -201,7 +223,9 @@ class Client:
         step = (self.identity.max_payload - WRITE_HEADER.size) // size * size
         self._require(region, address, len(data) // size)
         for at in range(0, len(data), step):
-            self.command(Command.WRITE, WRITE_HEADER.pack(region, address + at // size) + data[at: at + step])
+            self.command(
+                Command.WRITE, WRITE_HEADER.pack(region, address + at // size) + data[at : at + step]
+            )
 
     def read(self, region: Region, address: int, count: int) -> bytes:
         """Elements of a region, in as many frames as it takes."""
@@ -211,20 +235,24 @@ class Client:
             n = min(READ_ELEMENTS, address + count - at)
             part = self.command(Command.READ, READ_HEADER.pack(region, at, n))
             if len(part) != n * READ_BYTES[region]:
-                raise LinkError(f"READ of {n} elements of {region.name} was answered by {len(part)} bytes; "
-                                "build and load the bitstream again")
+                raise LinkError(
+                    f"READ of {n} elements of {region.name} was answered by {len(part)} bytes; "
+                    "build and load the bitstream again"
+                )
             parts.append(part)
         return b"".join(parts)
 
     def _require(self, region: Region, address: int, count: int) -> None:
         size = region_size(self.config, region)
         if not 0 <= address <= address + count <= size:
-            raise ValueError(f"{region.name} has elements 0..{size - 1}, not {address}..{address + count - 1}")
+            raise ValueError(
+                f"{region.name} has elements 0..{size - 1}, not {address}..{address + count - 1}"
+            )
 
-    # -- frames ----------------------------------------------------------------------------------------------------------
+    # -- frames ------------------------------------------------------------------------------------
     def command(self, command: Command, payload: bytes = b"") -> bytes:
         """Payload of the reply; DeviceError when the device refuses, NoReply when it does not answer."""
-        self._sequence = self._sequence % 255 + 1              # 0 is the device's word for "not readable"
+        self._sequence = self._sequence % 255 + 1  # 0 is the device's word for "not readable"
         # a leading END makes a frame of its own of what noise left there
         line = sliplib.END + sliplib.encode(seal(command, self._sequence, payload)) + sliplib.END
         wait = self.run_patience if command == Command.RUN else self.patience
@@ -244,19 +272,23 @@ class Client:
                 if status is not None:
                     raise DeviceError(command, status, answer)
                 more = f", only {skipped} damaged or foreign ones" if skipped else ""
-                raise NoReply(f"{command.name} was not answered within {wait:g} s{more}: is the bitstream loaded, and are port and "
-                              "baud rate right?")
+                raise NoReply(
+                    f"{command.name} was not answered within {wait:g} s{more}: is the bitstream loaded, and are port and "
+                    "baud rate right?"
+                )
 
     def _reply(self) -> tuple[int | None, bytes, int]:
-        """Status and payload of the reply to the current sequence number, None when none came in time; how many others were skipped.
+        """Status and payload of the reply to the current sequence number, None when none came in time; how
+        many others were skipped.
 
-        What shows that a frame was damaged, here or there, shortens the wait, but does not end it: it may be about another frame.
+        What shows that a frame was damaged, here or there, shortens the wait, but does not end it: it may
+        be about another frame.
         """
         deadline, skipped = time.monotonic() + self.timeout, 0
         while True:
             end = self._received.find(sliplib.END)
             if end >= 0:
-                packet, self._received = self._received[:end], self._received[end + 1:]
+                packet, self._received = self._received[:end], self._received[end + 1 :]
                 sequence = 0
                 if packet:
                     try:
@@ -279,7 +311,7 @@ class Client:
                 return None, b"", skipped
 
 
-HURRY = 0.1                      #: part of the timeout that is waited once there are signs of damage
+HURRY = 0.1  #: part of the timeout that is waited once there are signs of damage
 
 #: The device saw no whole frame.
 LINE_FAULTS = frozenset({Status.BAD_FRAME, Status.TOO_SHORT, Status.TOO_LONG, Status.BAD_CRC, Status.OVERRUN})

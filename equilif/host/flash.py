@@ -1,4 +1,5 @@
 """Bitstreams to boards, by openFPGALoader."""
+
 from __future__ import annotations
 
 import os
@@ -6,12 +7,12 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from equilif.results import ToolFailed
 from equilif_boards import Board
 from equilif_boards.build import BITSTREAMS, NAME
 
-from equilif.results import ToolFailed
-
-TOOL = "openFPGALoader"          #: Debian's package is openfpgaloader; an environment variable OPENFPGALOADER names another
+#: Debian's package is openfpgaloader; an environment variable OPENFPGALOADER names another
+TOOL = "openFPGALoader"
 
 
 def bitstream_of(board: Board, folder: Path | None = None) -> Path:
@@ -32,9 +33,13 @@ def flash(board: Board, bitstream: Path) -> None:
     name = os.environ.get(TOOL.upper(), TOOL)
     tool = shutil.which(name)
     if tool is None:
-        raise ToolFailed(f"{name} is not installed: apt install openfpgaloader, or see https://trabucayre.github.io/openFPGALoader; "
-                         f"the bitstream is {bitstream}, any programmer for {board.title} will do")
+        raise ToolFailed(
+            f"{name} is not installed: apt install openfpgaloader, or see https://trabucayre.github.io/openFPGALoader; "
+            f"the bitstream is {bitstream}, any programmer for {board.title} will do"
+        )
     done = subprocess.run([tool, "--board", board.loader, "--write-flash", str(bitstream)])
     if done.returncode:
-        raise ToolFailed(f"{TOOL} could not program {board.title} (exit code {done.returncode}): is it plugged in, and may you use USB devices? "
-                         f"Its udev rules are in Debian's openfpgaloader package")
+        raise ToolFailed(
+            f"{TOOL} could not program {board.title} (exit code {done.returncode}): is it plugged in, and may you use USB devices? "
+            f"Its udev rules are in Debian's openfpgaloader package"
+        )

@@ -1,4 +1,5 @@
 """Serial ports, and which of them have a board at the far end."""
+
 from __future__ import annotations
 
 import contextlib
@@ -18,15 +19,19 @@ with needs("host"):
 
 from equilif_golden.link.protocol import Identity
 
-BAUDS = (2_000_000, 1_500_000, 3_000_000, 1_000_000, 12_000_000, 115_200)      #: tried in turn; those of the boards come first
-LOOK = 0.02                      #: seconds that a read waits for a byte before the client looks at its clock
-PROBE = 0.3                      #: seconds of patience with a port that may have no board
+#: tried in turn; those of the boards come first
+BAUDS = (2_000_000, 1_500_000, 3_000_000, 1_000_000, 12_000_000, 115_200)
+LOOK = 0.02  #: seconds that a read waits for a byte before the client looks at its clock
+PROBE = 0.3  #: seconds of patience with a port that may have no board
 
 
 def connect(path: str, baud: int | None = None) -> Client:
-    """A client that has identified its device.  Without ``baud`` the usual ones are tried; a pseudo-terminal takes any.
+    """A client that has identified its device.
 
-    LinkError when nothing answers or it speaks another version; OSError when the port cannot be opened or is in use.
+    Without ``baud`` the usual ones are tried; a pseudo-terminal takes any.
+
+    LinkError when nothing answers or it speaks another version; OSError when the port cannot be opened or
+    is in use.
     """
     port = serial.Serial(path, baud or BAUDS[0], timeout=LOOK, exclusive=True)
     # a USB bridge holds short replies back for up to 16 ms otherwise; not every port has the mode
@@ -37,7 +42,7 @@ def connect(path: str, baud: int | None = None) -> Client:
             if port.baudrate != rate:
                 port.baudrate = rate
             Client(port, timeout=PROBE / 3, patience=PROBE).identify()
-        except (NoReply, DeviceError, serial.SerialException, ValueError):     # a bridge may refuse a rate
+        except (NoReply, DeviceError, serial.SerialException, ValueError):  # a bridge may refuse a rate
             continue
         except BaseException:
             port.close()
@@ -46,8 +51,10 @@ def connect(path: str, baud: int | None = None) -> Client:
         client.identify()
         return client
     port.close()
-    raise LinkError(f"nothing at {path} speaks equilif's protocol at {', '.join(f'{b:,}' for b in ((baud,) if baud else BAUDS))} baud: "
-                    "load a bitstream (equilif flash BOARD), and reset the board")
+    raise LinkError(
+        f"nothing at {path} speaks equilif's protocol at {', '.join(f'{b:,}' for b in ((baud,) if baud else BAUDS))} baud: "
+        "load a bitstream (equilif flash BOARD), and reset the board"
+    )
 
 
 @dataclass(frozen=True)
@@ -80,17 +87,28 @@ def the_one(path: str | None, baud: int | None = None) -> Client:
         return connect(path, baud)
     found = [f.path for f in scan(baud) if f.identity]
     if len(found) != 1:
-        raise LinkError(f"boards answer at {', '.join(found)}: choose one with --port" if found
-                        else "no board answers at any USB serial port: name one with --port, or start a simulated one with equilif simulate")
+        raise LinkError(
+            f"boards answer at {', '.join(found)}: choose one with --port"
+            if found
+            else "no board answers at any USB serial port: name one with --port, or start a simulated one with equilif simulate"
+        )
     return connect(found[0], baud)
 
 
 def summary(identity: Identity) -> dict[str, int | str]:
     """What a user wants to know of a device."""
     c = identity.config
-    return {"lanes": c.lanes, "weights": c.n_weights, "values": c.value_groups * c.lanes, "neurons": c.state_groups * c.lanes,
-            "program words": c.program_words, "softmax": "yes" if c.softmax else "no", "early ends": "yes" if c.early else "no",
-            "frame": identity.max_payload, "build": f"{identity.build_id:08x}"}
+    return {
+        "lanes": c.lanes,
+        "weights": c.n_weights,
+        "values": c.value_groups * c.lanes,
+        "neurons": c.state_groups * c.lanes,
+        "program words": c.program_words,
+        "softmax": "yes" if c.softmax else "no",
+        "early ends": "yes" if c.early else "no",
+        "frame": identity.max_payload,
+        "build": f"{identity.build_id:08x}",
+    }
 
 
 def manifest_of(build_id: int, folder: Path = Path("build")) -> Path | None:

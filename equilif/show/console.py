@@ -1,4 +1,5 @@
 """What the commands print: one look of progress bars and tables for all of them."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,10 +19,6 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from equilif_golden.engine.isa import EngineConfig
-    from equilif_golden.network import Network, Weights
-    from equilif_golden.schedule import Schedule
-
     from equilif.data.images import DataSet
     from equilif.hardware.verify import Plan, Report
     from equilif.training.attention import Attention
@@ -31,6 +28,9 @@ if TYPE_CHECKING:
     from equilif.training.recall import Recall
     from equilif.training.sweep import Sweep
     from equilif.training.train import Training
+    from equilif_golden.engine.isa import EngineConfig
+    from equilif_golden.network import Network, Weights
+    from equilif_golden.schedule import Schedule
 
 console = Console(highlight=False)
 YES, NO = "[green]✓[/]", "[red]✗[/]"
@@ -38,18 +38,39 @@ YES, NO = "[green]✓[/]", "[red]✗[/]"
 
 def fail(message: str) -> None:
     """One line on stderr (more only where a tool said more)."""
-    Console(stderr=True, highlight=False).print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
+    Console(stderr=True, highlight=False).print(
+        Text.assemble(("error: ", "bold red"), message), soft_wrap=True
+    )
 
 
 def bar() -> Progress:
     """A progress bar whose tasks carry a ``note``."""
-    return Progress(TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TextColumn("[dim]{task.fields[note]}[/]"),
-                    TimeRemainingColumn(compact=True), console=console, transient=True, disable=not console.is_terminal)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TextColumn("[dim]{task.fields[note]}[/]"),
+        TimeRemainingColumn(compact=True),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Iterable[str]], *, left: int = 1) -> Table:
-    """``left``: number of columns, from the first, that are text; the others are numbers.  Text alone wraps, beside numbers it does not."""
-    t = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    """``left``: number of columns, from the first, that are text; the others are numbers.
+
+    Text alone wraps, beside numbers it does not.
+    """
+    t = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        header_style="dim",
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+    )
     for k, column in enumerate(columns):
         t.add_column(column, justify="left" if k < left else "right", no_wrap=k < left < len(columns))
     for row in rows:
@@ -57,11 +78,13 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Iterable[str]], *, 
     return t
 
 
-# -- training -------------------------------------------------------------------------------------------------------------
+# -- training --------------------------------------------------------------------------------------
 def describe(run: Training) -> None:
     s, d = run.network.schedule, run.data
-    console.print(f"[bold]{d.name}[/] {run.sizes}, {len(d.x_train):,} training and {len(d.x_test):,} test samples, seed {run.seed}; "
-                  f"phases {s.free}/{s.nudged}/{s.nudged} steps, window {s.window}, beta {s.beta:g}{early(s)}")
+    console.print(
+        f"[bold]{d.name}[/] {run.sizes}, {len(d.x_train):,} training and {len(d.x_test):,} test samples, seed {run.seed}; "
+        f"phases {s.free}/{s.nudged}/{s.nudged} steps, window {s.window}, beta {s.beta:g}{early(s)}"
+    )
 
 
 def early(s: Schedule) -> str:
@@ -73,65 +96,118 @@ def early(s: Schedule) -> str:
 def train(run: Training, out: Path, *, every: float = 30.0) -> None:
     """What is left, saved every so many seconds and after each epoch."""
     from equilif.training.train import Progress as Done
+
     with console.status("compiling the kernel (only the first time takes long)"):
-        run.kernel.train(run.data.x_train, run.data.y_train, run.data.y_train[:0], tokens=run.data.tokens_train)
+        run.kernel.train(
+            run.data.x_train, run.data.y_train, run.data.y_train[:0], tokens=run.data.tokens_train
+        )
     if run.history or run.marks:
         within = f", {run.marks[-1].samples:,} samples into the next" if run.marks else ""
         console.print(f"resuming after epoch {len(run.history)}{within}")
     while not run.done:
         with bar() as progress:
-            task = progress.add_task(f"epoch {len(run.history) + 1:2}/{run.preset.epochs}", total=len(run.data.x_train), note="")
+            task = progress.add_task(
+                f"epoch {len(run.history) + 1:2}/{run.preset.epochs}", total=len(run.data.x_train), note=""
+            )
 
             def show(p: Done, progress: Progress = progress, task: Any = task) -> None:
-                progress.update(task, completed=p.samples, note=f"running {p.accuracy:.1%}, {p.samples_per_second:,.0f} samples/s")
+                progress.update(
+                    task,
+                    completed=p.samples,
+                    note=f"running {p.accuracy:.1%}, {p.samples_per_second:,.0f} samples/s",
+                )
 
             record = run.epoch(show, folder=out, every=every)
-        steps = f"{record.steps_per_sample:4.1f} free steps  " if run.network.schedule.early is not None and record.steps_per_sample else ""
-        console.print(f"epoch {record.epoch:2}  eta {record.eta:.4f}  running {record.train_accuracy:6.2%}  test "
-                      f"[bold]{record.test_accuracy:6.2%}[/]  {record.spikes_per_sample:5,.0f} spikes  {steps}"
-                      f"{record.samples_per_second:,.0f} samples/s", soft_wrap=True)
+        steps = (
+            f"{record.steps_per_sample:4.1f} free steps  "
+            if run.network.schedule.early is not None and record.steps_per_sample
+            else ""
+        )
+        console.print(
+            f"epoch {record.epoch:2}  eta {record.eta:.4f}  running {record.train_accuracy:6.2%}  test "
+            f"[bold]{record.test_accuracy:6.2%}[/]  {record.spikes_per_sample:5,.0f} spikes  {steps}"
+            f"{record.samples_per_second:,.0f} samples/s",
+            soft_wrap=True,
+        )
 
 
 def train_rates(run: RateTraining, out: Path) -> list[str]:
     """What is left, saved after each epoch; names of the files."""
     s = run.settings
-    console.print(f"[bold]{s.data}[/] {run.sizes}{'' if s.feedback else ', feed-forward'}, {len(run.data.x_test):,} test samples, batch {s.batch}, "
-                  f"seed {s.seed}; {run.distributed.world} process{'es' * (run.distributed.world > 1)} on {run.trainer.device}")
+    console.print(
+        f"[bold]{s.data}[/] {run.sizes}{'' if s.feedback else ', feed-forward'}, {len(run.data.x_test):,} test samples, batch {s.batch}, "
+        f"seed {s.seed}; {run.distributed.world} process{'es' * (run.distributed.world > 1)} on {run.trainer.device}"
+    )
     if run.history:
         console.print(f"resuming after epoch {len(run.history)}")
     files = run.save(out)
     while not run.done:
         with bar() as progress:
-            task = progress.add_task(f"epoch {len(run.history) + 1:2}/{s.epochs}", total=len(s.order(run.data, 0)), note="")
+            task = progress.add_task(
+                f"epoch {len(run.history) + 1:2}/{s.epochs}", total=len(s.order(run.data, 0)), note=""
+            )
 
             def step(samples: int, loss: float, progress: Progress = progress, task: Any = task) -> None:
                 progress.update(task, completed=samples, note=f"loss {loss:.4f}")
 
             r = run.epoch(step)
         files = run.save(out)
-        console.print(f"epoch {r.epoch:2}  lr {r.lr:.5f}  loss {r.loss:.4f}  running {r.train_accuracy:6.2%}  test [bold]{r.test_accuracy:6.2%}[/]  "
-                      f"{r.there:4.1f} and {r.back:4.1f} sweeps, {r.settled:.2%} settled  {r.samples_per_second:,.0f} samples/s", soft_wrap=True)
+        console.print(
+            f"epoch {r.epoch:2}  lr {r.lr:.5f}  loss {r.loss:.4f}  running {r.train_accuracy:6.2%}  test [bold]{r.test_accuracy:6.2%}[/]  "
+            f"{r.there:4.1f} and {r.back:4.1f} sweeps, {r.settled:.2%} settled  {r.samples_per_second:,.0f} samples/s",
+            soft_wrap=True,
+        )
     return files if run.distributed.rank else [*files, *learning_curve(run, out)]
 
 
 def deployment(found: Deployment, title: str, out: Path) -> list[str]:
     """Tables, and the picture where matplotlib is installed."""
     from equilif.extras import MissingExtra
-    rows = [["real numbers", f"{found.real:.2%}", "", ""], ["fixed-point weights, exact rates", f"{found.rates:.2%}", f"{found.parted:,}", ""]]
-    rows += [[f"spikes, {s.steps} steps", f"{s.accuracy:.2%}", f"{s.parted:,}", f"{s.spikes_per_sample:,.0f}"] for s in found.spiking]
-    console.print(table(f"{title}, {found.samples:,} test samples", ["", "right", "part", "spikes a sample"], rows))
-    console.print(table("\nquantisation, in thresholds", ["synapse", "weights", "largest", "step", "largest error", "rms error", "saturated"],
-                        [[q.synapse, f"{q.weights:,}", f"{q.largest:.3f}", f"{q.step:.2g}", f"{q.error:.2g}", f"{q.rms:.2g}", f"{q.saturated:,}"]
-                         for q in found.quantisation]))
-    console.print("[dim]part: predictions that differ, of the rates from the real numbers', of the spikes from the rates'[/]")
+
+    rows = [
+        ["real numbers", f"{found.real:.2%}", "", ""],
+        ["fixed-point weights, exact rates", f"{found.rates:.2%}", f"{found.parted:,}", ""],
+    ]
+    rows += [
+        [f"spikes, {s.steps} steps", f"{s.accuracy:.2%}", f"{s.parted:,}", f"{s.spikes_per_sample:,.0f}"]
+        for s in found.spiking
+    ]
+    console.print(
+        table(f"{title}, {found.samples:,} test samples", ["", "right", "part", "spikes a sample"], rows)
+    )
+    console.print(
+        table(
+            "\nquantisation, in thresholds",
+            ["synapse", "weights", "largest", "step", "largest error", "rms error", "saturated"],
+            [
+                [
+                    q.synapse,
+                    f"{q.weights:,}",
+                    f"{q.largest:.3f}",
+                    f"{q.step:.2g}",
+                    f"{q.error:.2g}",
+                    f"{q.rms:.2g}",
+                    f"{q.saturated:,}",
+                ]
+                for q in found.quantisation
+            ],
+        )
+    )
+    console.print(
+        "[dim]part: predictions that differ, of the rates from the real numbers', of the spikes from the rates'[/]"
+    )
     if c := found.convergence:
-        console.print(f"\naverage rates of {c.samples} samples: error ~ T^[bold]{c.slope:.3f}[/] without a leak, {c.errors[0][0]:.1e} at T = "
-                      f"{c.times[0]} to {c.errors[0][-1]:.1e} at {c.times[-1]:,}; floor with a leak "
-                      + ", ".join(f"of 1/{1 << leak}: {e:.4f}" for leak, e in sorted(c.floors.items())))
+        console.print(
+            f"\naverage rates of {c.samples} samples: error ~ T^[bold]{c.slope:.3f}[/] without a leak, {c.errors[0][0]:.1e} at T = "
+            f"{c.times[0]} to {c.errors[0][-1]:.1e} at {c.times[-1]:,}; floor with a leak "
+            + ", ".join(f"of 1/{1 << leak}: {e:.4f}" for leak, e in sorted(c.floors.items()))
+        )
     if g := found.gradients:
-        console.print(f"gradient of {g['samples']} training samples: cosine of implicit differentiation with {g['steps']} unrolled sweeps "
-                      f"{_number(g['all']['unrolled'])}, with EP at beta {g['beta']:g} {_number(g['all']['ep'])} ({_number(g['ep_all'])} with the "
-                      f"{g['crossed']} samples where the nudge crosses an edge of the clip; {g['elsewhere']} settle elsewhere)")
+        console.print(
+            f"gradient of {g['samples']} training samples: cosine of implicit differentiation with {g['steps']} unrolled sweeps "
+            f"{_number(g['all']['unrolled'])}, with EP at beta {g['beta']:g} {_number(g['all']['ep'])} ({_number(g['ep_all'])} with the "
+            f"{g['crossed']} samples where the nudge crosses an edge of the clip; {g['elsewhere']} settle elsewhere)"
+        )
     try:
         from equilif.show import plots
     except MissingExtra as e:
@@ -148,6 +224,7 @@ def _number(cosine: float | None) -> str:
 def learning_curve(run: Training | RateTraining, out: Path) -> list[str]:
     """Its file, where matplotlib is installed: a run shall not fail for want of a picture."""
     from equilif.extras import MissingExtra
+
     try:
         from equilif.show import plots
     except MissingExtra as e:
@@ -157,18 +234,28 @@ def learning_curve(run: Training | RateTraining, out: Path) -> list[str]:
     return [plots.CURVE]
 
 
-# -- evaluation -----------------------------------------------------------------------------------------------------------
+# -- evaluation ------------------------------------------------------------------------------------
 def confusion(found: Evaluation) -> Table:
     n = len(found.confusion)
-    rows = [[str(i), *(f"[green]{c}[/]" if i == k else f"[red]{c}[/]" if c else "[dim]·[/]" for k, c in enumerate(row)),
-             f"{row[i] / max(1, row.sum()):.1%}"] for i, row in enumerate(found.confusion)]
+    rows = [
+        [
+            str(i),
+            *(
+                f"[green]{c}[/]" if i == k else f"[red]{c}[/]" if c else "[dim]·[/]"
+                for k, c in enumerate(row)
+            ),
+            f"{row[i] / max(1, row.sum()):.1%}",
+        ]
+        for i, row in enumerate(found.confusion)
+    ]
     return table("true class (rows), predicted class (columns)", ["", *map(str, range(n)), "right"], rows)
 
 
-# -- recall ---------------------------------------------------------------------------------------------------------------
+# -- recall ----------------------------------------------------------------------------------------
 def recall(found: Recall, out: Path) -> list[str]:
     """Its picture, where matplotlib is installed."""
     from equilif.extras import MissingExtra
+
     try:
         from equilif.show import plots
     except MissingExtra as e:
@@ -179,18 +266,25 @@ def recall(found: Recall, out: Path) -> list[str]:
     return [plots.RECALL]
 
 
-# -- attention ------------------------------------------------------------------------------------------------------------
+# -- attention -------------------------------------------------------------------------------------
 def attention(samples: Sequence[Attention], title: str, out: Path) -> list[str]:
     """Texts with the words that are looked at brought out, and the picture, where matplotlib is installed."""
     from equilif.extras import MissingExtra
+
     for a in samples:
         text = Text()
         for word, share in zip(a.words, a.share, strict=True):
-            text.append(word, "bold reverse" if share >= 4 else "bold" if share >= 2 else "" if share >= 1 else "dim")
+            text.append(
+                word, "bold reverse" if share >= 4 else "bold" if share >= 2 else "" if share >= 1 else "dim"
+            )
             text.append(" ")
-        console.print(f"\nsample {a.index}, class {a.label}, predicted [{'green' if a.prediction == a.label else 'red'}]{a.prediction}[/]")
+        console.print(
+            f"\nsample {a.index}, class {a.label}, predicted [{'green' if a.prediction == a.label else 'red'}]{a.prediction}[/]"
+        )
         console.print(text, soft_wrap=False)
-    console.print("\n[dim]less than an even share[/]  an even share or more  [bold]twice that[/]  [bold reverse]four times[/]")
+    console.print(
+        "\n[dim]less than an even share[/]  an even share or more  [bold]twice that[/]  [bold reverse]four times[/]"
+    )
     try:
         from equilif.show import plots
     except MissingExtra as e:
@@ -201,9 +295,12 @@ def attention(samples: Sequence[Attention], title: str, out: Path) -> list[str]:
     return [plots.ATTENTION]
 
 
-# -- RTL ------------------------------------------------------------------------------------------------------------------
-def compare(what: str, network: Network, weights: Weights, config: EngineConfig, data: DataSet, plan: Plan) -> Report:
+# -- RTL -------------------------------------------------------------------------------------------
+def compare(
+    what: str, network: Network, weights: Weights, config: EngineConfig, data: DataSet, plan: Plan
+) -> Report:
     from equilif.hardware import verify
+
     with bar() as progress:
         task = progress.add_task(what, total=plan.samples, note="compiling the engine")
 
@@ -215,8 +312,10 @@ def compare(what: str, network: Network, weights: Weights, config: EngineConfig,
 
 def verdict(report: Report) -> None:
     c, t, i = report.compared, report.training, report.inference
-    equal = (f"{c.predictions:,} predictions, {c.spike_counts:,} spike counts, {c.rates:,} rates and {c.weights:,} weight words "
-             f"({' and '.join(f'{n:,} {kind}' for n, kind in ((t.samples, 'training'), (i.samples, 'test')) if n)} samples)")
+    equal = (
+        f"{c.predictions:,} predictions, {c.spike_counts:,} spike counts, {c.rates:,} rates and {c.weights:,} weight words "
+        f"({' and '.join(f'{n:,} {kind}' for n, kind in ((t.samples, 'training'), (i.samples, 'test')) if n)} samples)"
+    )
     if report.mismatch:
         console.print(f"{NO} [bold]{escape(str(report.mismatch))}[/]\n  equal until then: {equal}")
     else:
@@ -224,28 +323,83 @@ def verdict(report: Report) -> None:
 
 
 def costs(report: Report) -> None:
-    kinds = [(name, cost.per_sample()) for name, cost in (("training", report.training), ("inference", report.inference)) if cost.samples]
-    console.print(table(f"RTL with {report.config.lanes} lanes, per sample", ["", "cycles", "ideal", "cycles / ideal", "spikes", "free steps"],
-                        [[name, f"{s['cycles']:,.0f}", f"{s['ideal']:,.0f}", f"{s['cycles'] / s['ideal']:.2f}" if s["ideal"] else "-",
-                          f"{s['spikes']:,.0f}", f"{s['free_steps']:.1f}"] for name, s in kinds]))
-    console.print(f"[dim]ideal: words of {report.config.lanes} weights that the sample touches, one a cycle[/]")
+    kinds = [
+        (name, cost.per_sample())
+        for name, cost in (("training", report.training), ("inference", report.inference))
+        if cost.samples
+    ]
+    console.print(
+        table(
+            f"RTL with {report.config.lanes} lanes, per sample",
+            ["", "cycles", "ideal", "cycles / ideal", "spikes", "free steps"],
+            [
+                [
+                    name,
+                    f"{s['cycles']:,.0f}",
+                    f"{s['ideal']:,.0f}",
+                    f"{s['cycles'] / s['ideal']:.2f}" if s["ideal"] else "-",
+                    f"{s['spikes']:,.0f}",
+                    f"{s['free_steps']:.1f}",
+                ]
+                for name, s in kinds
+            ],
+        )
+    )
+    console.print(
+        f"[dim]ideal: words of {report.config.lanes} weights that the sample touches, one a cycle[/]"
+    )
 
 
-# -- sweeps ---------------------------------------------------------------------------------------------------------------
+# -- sweeps ----------------------------------------------------------------------------------------
 def sweep(run: Sweep, rows: Sequence[Mapping[str, Any]], cost: str) -> list[str]:
     """Table, failures and the plot, where matplotlib is installed; the files written."""
     from equilif.extras import MissingExtra
     from equilif.training import sweep as module
+
     best = module.front(rows, cost)
-    columns = ["engine", "network", *(["phases"] if len({r["phases"] for r in rows}) > 1 else []),
-               *(["width"] if len({r["width"] for r in rows}) > 1 else [])]
+    columns = [
+        "engine",
+        "network",
+        *(["phases"] if len({r["phases"] for r in rows}) > 1 else []),
+        *(["width"] if len({r["width"] for r in rows}) > 1 else []),
+    ]
     clocked = any(r["f_max"] for r in rows)
-    console.print(table("* not beaten in accuracy and " + cost.replace("_us", " time"), [
-        "", *columns, "accuracy", "training", "inference", "tiles", "Kbit", *(["f_max", "us"] if clocked else [])], [[
-            "*" if k in best else "", *(str(r[c]) for c in columns), f"{r['accuracy']:.2%}", f"{r['training cycles']:,.0f}",
-            f"{r['inference cycles']:,.0f}", f"{r['tiles']:,}", f"{r['weight_bits'] / 1024:,.0f}",
-            *([f"{r['f_max']:.1f}" if r["f_max"] else "", f"{r['training_us']:,.0f}" if r["f_max"] else ""] if clocked else [])]
-        for k, r in enumerate(rows)], left=1 + len(columns)))
+    console.print(
+        table(
+            "* not beaten in accuracy and " + cost.replace("_us", " time"),
+            [
+                "",
+                *columns,
+                "accuracy",
+                "training",
+                "inference",
+                "tiles",
+                "Kbit",
+                *(["f_max", "us"] if clocked else []),
+            ],
+            [
+                [
+                    "*" if k in best else "",
+                    *(str(r[c]) for c in columns),
+                    f"{r['accuracy']:.2%}",
+                    f"{r['training cycles']:,.0f}",
+                    f"{r['inference cycles']:,.0f}",
+                    f"{r['tiles']:,}",
+                    f"{r['weight_bits'] / 1024:,.0f}",
+                    *(
+                        [
+                            f"{r['f_max']:.1f}" if r["f_max"] else "",
+                            f"{r['training_us']:,.0f}" if r["f_max"] else "",
+                        ]
+                        if clocked
+                        else []
+                    ),
+                ]
+                for k, r in enumerate(rows)
+            ],
+            left=1 + len(columns),
+        )
+    )
     for point, error in run.failed:
         given = ", ".join(f"{k} {v}" for k, v in vars(point).items() if v is not None)
         console.print(f"{NO} {escape(given)}: {escape(error)}", soft_wrap=True)
@@ -256,41 +410,90 @@ def sweep(run: Sweep, rows: Sequence[Mapping[str, Any]], cost: str) -> list[str]
         except MissingExtra as e:
             console.print(f"[yellow]no plot: {escape(str(e))}[/]")
         else:
-            plots.pareto([r for r in rows if r[cost] is not None], lambda some: module.front(some, cost), cost,
-                         f"{', '.join(dict.fromkeys(r['data'] for r in rows))}, {len(rows)} points", run.out / plots.PARETO)
+            plots.pareto(
+                [r for r in rows if r[cost] is not None],
+                lambda some: module.front(some, cost),
+                cost,
+                f"{', '.join(dict.fromkeys(r['data'] for r in rows))}, {len(rows)} points",
+                run.out / plots.PARETO,
+            )
             files.append(plots.PARETO)
     console.print(f"wrote {', '.join(files)} in {run.out}")
     return files
 
 
-# -- bitstreams -----------------------------------------------------------------------------------------------------------
+# -- bitstreams ------------------------------------------------------------------------------------
 def bitstream(found: Mapping[str, Any]) -> None:
-    """What equilif_boards.build says of a build, as a dict; ``samples_per_second`` where measured cycles are known."""
-    rows = [[name, f"{u['used']:,}", f"{u['available']:,}", f"{u['used'] / u['available']:.0%}"] for name, u in found["utilisation"].items()]
+    """What equilif_boards.build says of a build, as a dict; ``samples_per_second`` where measured cycles are
+    known.
+    """
+    rows = [
+        [name, f"{u['used']:,}", f"{u['available']:,}", f"{u['used'] / u['available']:.0%}"]
+        for name, u in found["utilisation"].items()
+    ]
     console.print(table(found["board"]["title"], ["", "used", "available", ""], rows))
     t = found["timing"]
-    console.print(f"f_max [bold]{t['f_max']:.2f} MHz[/], clock {t['constraint']:g} MHz, seed {found['seed']}, build id {found['build_id']}")
+    console.print(
+        f"f_max [bold]{t['f_max']:.2f} MHz[/], clock {t['constraint']:g} MHz, seed {found['seed']}, build id {found['build_id']}"
+    )
     console.print(f"{found['weights']:,} weights in {found['config']['lanes']} lanes")
     for kind, rate in found.get("samples_per_second", {}).items():
-        console.print(f"{found['network']}, {kind}: {rate['engine']:,.0f} samples/s, through the link {rate['both']:,.0f}")
+        console.print(
+            f"{found['network']}, {kind}: {rate['engine']:,.0f} samples/s, through the link {rate['both']:,.0f}"
+        )
 
 
 def boards(rows: Sequence[Mapping[str, Any]], network: str | None) -> None:
     """What equilif.hardware.boards.report says."""
     built, speeds = [], []
     for r in rows:
-        head = [r["board"], f"{r['cost_usd']}", f"{r['lanes']}", f"{r['weights']:,}", "yes" if r["softmax"] else "no"]
+        head = [
+            r["board"],
+            f"{r['cost_usd']}",
+            f"{r['lanes']}",
+            f"{r['weights']:,}",
+            "yes" if r["softmax"] else "no",
+        ]
         if "build" in r:
             u, s = r["logic"], r["samples_per_second"]
-            built.append([*head, f"{u['used'] / u['available']:.0%}", f"{r['build']['f_max']:.1f}", f"{r['clock_hz'] / 1e6:g}"])
-            engine, both = ([f"{s[k][part]:,.0f}" for k in ("training", "inference")] for part in ("engine", "both"))
-            speeds.append([r["board"], r["network"], f"{r['cycles']['training']:,.0f}", *engine, f"{r['baud'] / 1e6:g}", *both])
+            built.append(
+                [
+                    *head,
+                    f"{u['used'] / u['available']:.0%}",
+                    f"{r['build']['f_max']:.1f}",
+                    f"{r['clock_hz'] / 1e6:g}",
+                ]
+            )
+            engine, both = (
+                [f"{s[k][part]:,.0f}" for k in ("training", "inference")] for part in ("engine", "both")
+            )
+            speeds.append(
+                [
+                    r["board"],
+                    r["network"],
+                    f"{r['cycles']['training']:,.0f}",
+                    *engine,
+                    f"{r['baud'] / 1e6:g}",
+                    *both,
+                ]
+            )
         else:
             built.append([*head, "-", "not built", f"{r['clock_hz'] / 1e6:g}"])
-    console.print(table("boards, as built", ["board", "about $", "lanes", "weights", "memories", "logic", "f_max", "MHz"], built))
+    console.print(
+        table(
+            "boards, as built",
+            ["board", "about $", "lanes", "weights", "memories", "logic", "f_max", "MHz"],
+            built,
+        )
+    )
     if speeds:
         header = ["board", "network", "cycles", "training", "inference", "Mbaud", "training", "inference"]
         console.print(table("\nMNIST, samples a second", header, speeds, left=2))
-        console.print("[dim]cycles of a training sample, measured in RTL; the engine alone at its clock, then through the link at its baud rate[/]")
+        console.print(
+            "[dim]cycles of a training sample, measured in RTL; the engine alone at its clock, then through the link at its baud rate[/]"
+        )
     for r in rows if network else ():
-        console.print(f"{NO} {r['board']}: {r['short']}" if r["short"] else f"{YES} {r['board']} holds {network}", soft_wrap=True)
+        console.print(
+            f"{NO} {r['board']}: {r['short']}" if r["short"] else f"{YES} {r['board']} holds {network}",
+            soft_wrap=True,
+        )

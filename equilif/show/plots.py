@@ -1,4 +1,5 @@
 """Pictures of results.  Colours are Okabe and Ito's, told apart by all common kinds of colour vision."""
+
 from __future__ import annotations
 
 import io
@@ -25,15 +26,33 @@ with needs("plot"):
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 BLUE, VERMILLION, INK, GREY, LIGHT = "#0072B2", "#D55E00", "#222222", "#6E6E6E", "#E4E4E4"
-SERIES = ((BLUE, "o"), (VERMILLION, "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#E69F00", "v"), ("#56B4E9", "P"))
+SERIES = (
+    (BLUE, "o"),
+    (VERMILLION, "s"),
+    ("#009E73", "^"),
+    ("#CC79A7", "D"),
+    ("#E69F00", "v"),
+    ("#56B4E9", "P"),
+)
 STYLE = {
-    "font.size": 9, "axes.titlesize": 10, "axes.labelsize": 9, "axes.edgecolor": GREY, "axes.labelcolor": INK, "text.color": INK,
-    "axes.spines.top": False, "axes.spines.right": False, "xtick.color": INK, "ytick.color": INK, "axes.linewidth": 0.8,
-    "xtick.major.width": 0.8, "ytick.major.width": 0.8, "legend.frameon": False,
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.labelsize": 9,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.linewidth": 0.8,
+    "xtick.major.width": 0.8,
+    "ytick.major.width": 0.8,
+    "legend.frameon": False,
 }
 CURVE, CONFUSION, SETTLING, RECALL = "learning_curve.png", "confusion.png", "settling.png", "recall.png"
 ATTENTION, DEPLOYMENT, PARETO = "attention.png", "deployment.png", "pareto.png"
-SCALE = 256                    #: rates are in 1/256
+SCALE = 256  #: rates are in 1/256
 
 
 def write(figure: Figure, path: Path) -> None:
@@ -60,9 +79,19 @@ def learning_curve(history: Sequence[Epoch], title: str, path: Path) -> None:
         figure = Figure(figsize=(5.6, 3.4))
         axes = figure.subplots()
         epochs = [r.epoch for r in history]
-        for values, name, colour, marker in (([r.train_accuracy for r in history], "training, running", BLUE, "s"),
-                                             ([r.test_accuracy for r in history], "test", VERMILLION, "o")):
-            axes.plot(epochs, [100 * v for v in values], color=colour, marker=marker, markersize=3.5, linewidth=1.4, label=name)
+        for values, name, colour, marker in (
+            ([r.train_accuracy for r in history], "training, running", BLUE, "s"),
+            ([r.test_accuracy for r in history], "test", VERMILLION, "o"),
+        ):
+            axes.plot(
+                epochs,
+                [100 * v for v in values],
+                color=colour,
+                marker=marker,
+                markersize=3.5,
+                linewidth=1.4,
+                label=name,
+            )
         axes.set(xlabel="epoch", ylabel="accuracy (%)")
         axes.set_title(f"{title}: {100 * history[-1].test_accuracy:.1f} % of the test set right", loc="left")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -87,7 +116,15 @@ def confusion(matrix: npt.NDArray[np.int64], title: str, path: Path) -> None:
             for k in range(n):
                 if matrix[i, k]:
                     dark = share[i, k] > 0.55 if i == k else share[i, k] > 0.15
-                    axes.text(k, i, str(matrix[i, k]), ha="center", va="center", fontsize=8, color="white" if dark else INK)
+                    axes.text(
+                        k,
+                        i,
+                        str(matrix[i, k]),
+                        ha="center",
+                        va="center",
+                        fontsize=8,
+                        color="white" if dark else INK,
+                    )
         axes.set(xlabel="predicted class", ylabel="true class", xticks=range(n), yticks=range(n))
         axes.set_xticks(np.arange(n - 1) + 0.5, minor=True)
         axes.set_yticks(np.arange(n - 1) + 0.5, minor=True)
@@ -99,12 +136,22 @@ def confusion(matrix: npt.NDArray[np.int64], title: str, path: Path) -> None:
 
 
 def settling(traces: Sequence[tuple[str, Trace]], path: Path) -> None:
-    """One sample through free, +beta and -beta phase: a raster above, output rates below, a column for each network."""
+    """One sample through free, +beta and -beta phase: a raster above, output rates below, a column for each
+    network.
+    """
     first = traces[0][1]
     side = round(len(first.x) ** 0.5)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(2.3 + 4.3 * len(traces), 6.2))
-        grid = GridSpec(2, 1 + len(traces), figure, width_ratios=[1.55, *[4] * len(traces)], height_ratios=[1.35, 1], hspace=0.12, wspace=0.16)
+        grid = GridSpec(
+            2,
+            1 + len(traces),
+            figure,
+            width_ratios=[1.55, *[4] * len(traces)],
+            height_ratios=[1.35, 1],
+            hspace=0.12,
+            wspace=0.16,
+        )
         if side * side == len(first.x):
             picture = figure.add_subplot(grid[0, 0])
             picture.imshow(first.x.reshape(side, side), cmap="gray_r", vmin=0, vmax=255)
@@ -119,22 +166,33 @@ def settling(traces: Sequence[tuple[str, Trace]], path: Path) -> None:
             _raster(raster, trace, labels=column == 1)
             _rates(rates, trace, labels=column == 1)
             predicted = int(trace.result.prediction[0])
-            raster.set_title(f"{name}: says {predicted}{'' if predicted == trace.label else ', wrong'}", loc="left", pad=16)
+            raster.set_title(
+                f"{name}: says {predicted}{'' if predicted == trace.label else ', wrong'}", loc="left", pad=16
+            )
             _phases(raster, rates, trace)
         write(figure, path)
 
 
 def recall(result: Recall, path: Path) -> None:
-    """Images stored, shown in part and brought back by each memory, a column for each; below, the energy of the integer state by update."""
-    rows = (("stored", "stored", None), ("cue", "cue", None), ("fixed", "memory,\nfixed point", result.fixed),
-            ("real", "memory,\nreal numbers", result.real), ("hebb", "classical,\nHebbian", result.hebb))
+    """Images stored, shown in part and brought back by each memory, a column for each; below, the energy of
+    the integer state by update.
+    """
+    rows = (
+        ("stored", "stored", None),
+        ("cue", "cue", None),
+        ("fixed", "memory,\nfixed point", result.fixed),
+        ("real", "memory,\nreal numbers", result.real),
+        ("hebb", "classical,\nHebbian", result.hebb),
+    )
     n, side = len(result.images["stored"]), round(result.pixels**0.5)
     if side * side != result.pixels:
         raise ValueError(f"only square images can be drawn, {result.pixels} pixels are not square")
-    edge = round(result.pixels * (1 - result.blank)) / side - 0.5                # first blank row
+    edge = round(result.pixels * (1 - result.blank)) / side - 0.5  # first blank row
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(1.9 + 0.85 * n, 6.6))
-        grid = GridSpec(len(rows) + 1, n, figure, height_ratios=[*[1] * len(rows), 1.7], hspace=0.08, wspace=0.08)
+        grid = GridSpec(
+            len(rows) + 1, n, figure, height_ratios=[*[1] * len(rows), 1.7], hspace=0.08, wspace=0.08
+        )
         for row, (name, label, score) in enumerate(rows):
             for column, image in enumerate(result.images[name]):
                 axes = figure.add_subplot(grid[row, column])
@@ -146,10 +204,22 @@ def recall(result: Recall, path: Path) -> None:
                 if column == 0:
                     axes.set_ylabel(label, rotation=0, ha="right", va="center", labelpad=8)
                 if column == n - 1 and score:
-                    axes.text(1.12, 0.5, f"{100 * score.nearest:.1f} %", transform=axes.transAxes, va="center",
-                              color=BLUE if name == "fixed" else INK, fontweight="bold" if name == "fixed" else "normal")
-        figure.suptitle(f"{result.stored:,} images of {result.data}, the lower {100 * result.blank:.0f} % blank; right: brought back",
-                        x=0.125, y=0.915, ha="left", fontsize=10)
+                    axes.text(
+                        1.12,
+                        0.5,
+                        f"{100 * score.nearest:.1f} %",
+                        transform=axes.transAxes,
+                        va="center",
+                        color=BLUE if name == "fixed" else INK,
+                        fontweight="bold" if name == "fixed" else "normal",
+                    )
+        figure.suptitle(
+            f"{result.stored:,} images of {result.data}, the lower {100 * result.blank:.0f} % blank; right: brought back",
+            x=0.125,
+            y=0.915,
+            ha="left",
+            fontsize=10,
+        )
         axes = figure.add_subplot(grid[-1, :])
         for energies in result.energies:
             axes.plot(energies, color=BLUE, marker="o", markersize=3.5, linewidth=1.2, alpha=0.8)
@@ -164,7 +234,9 @@ def recall(result: Recall, path: Path) -> None:
 def attention(samples: Sequence[Attention], title: str, path: Path, *, most: int = 40) -> None:
     """A row of heads by tokens for each sample; of a long one the ``most`` tokens that are looked at most."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(9.5, 0.6 + sum(1.3 + 0.09 * len(a.p) for a in samples)), layout="constrained")
+        figure = Figure(
+            figsize=(9.5, 0.6 + sum(1.3 + 0.09 * len(a.p) for a in samples)), layout="constrained"
+        )
         rows = np.atleast_1d(figure.subplots(len(samples)))
         for axes, a in zip(rows, samples, strict=True):
             shown = a.strongest(most)
@@ -174,7 +246,11 @@ def attention(samples: Sequence[Attention], title: str, path: Path, *, most: int
             axes.set_yticklabels(["1", str(len(a.p))])
             axes.tick_params(length=0)
             axes.spines[:].set_visible(False)
-            of = f", the {len(shown)} of {len(a.words)} tokens looked at most" if len(shown) < len(a.words) else ""
+            of = (
+                f", the {len(shown)} of {len(a.words)} tokens looked at most"
+                if len(shown) < len(a.words)
+                else ""
+            )
             axes.set_title(f"sample {a.index}, class {a.label}, predicted {a.prediction}{of}", loc="left")
             figure.colorbar(image, ax=axes, pad=0.01, aspect=10, label="p")
         figure.suptitle(title, x=0.01, ha="left", fontsize=10)
@@ -182,25 +258,54 @@ def attention(samples: Sequence[Attention], title: str, path: Path, *, most: int
 
 
 def deployment(found: Deployment, title: str, path: Path) -> None:
-    """Accuracy by time steps beside what it comes from; and, where it converges, the error of average rates by time, with and without leak."""
+    """Accuracy by time steps beside what it comes from; and, where it converges, the error of average rates
+    by time, with and without leak.
+    """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9.5 if found.convergence else 4.8, 3.6), layout="constrained")
         left, *rest = figure.subplots(1, 1 + bool(found.convergence), squeeze=False)[0]
         steps = [s.steps for s in found.spiking]
         left.axhline(100 * found.rates, color=BLUE, linewidth=2, alpha=0.6, label="quantised, exact rates")
         left.axhline(100 * found.real, color=INK, linewidth=1, linestyle=(0, (4, 3)), label="real numbers")
-        left.plot(steps, [100 * s.accuracy for s in found.spiking], color=VERMILLION, marker="o", markersize=3.5, linewidth=1.4, label="spikes")
-        left.set(xscale="log", xlabel="time steps", ylabel="accuracy (%)", xticks=steps, xticklabels=map(str, steps))
+        left.plot(
+            steps,
+            [100 * s.accuracy for s in found.spiking],
+            color=VERMILLION,
+            marker="o",
+            markersize=3.5,
+            linewidth=1.4,
+            label="spikes",
+        )
+        left.set(
+            xscale="log",
+            xlabel="time steps",
+            ylabel="accuracy (%)",
+            xticks=steps,
+            xticklabels=map(str, steps),
+        )
         left.minorticks_off()
         left.set_title(title, loc="left")
         left.legend(loc="lower right")
         if c := found.convergence:
-            right, = rest
+            (right,) = rest
             for leak, errors in c.errors.items():
-                right.loglog(c.times, errors, color=VERMILLION if leak == 0 else BLUE, alpha=1 if leak == 0 else 0.3 + 0.15 * (5 - leak),
-                             marker="o", markersize=2.5, linewidth=1.2)
-                right.annotate("no leak" if leak == 0 else f"leak 1/{1 << leak}", (c.times[-1], errors[-1]), xytext=(4, 0),
-                               textcoords="offset points", va="center", fontsize=8)
+                right.loglog(
+                    c.times,
+                    errors,
+                    color=VERMILLION if leak == 0 else BLUE,
+                    alpha=1 if leak == 0 else 0.3 + 0.15 * (5 - leak),
+                    marker="o",
+                    markersize=2.5,
+                    linewidth=1.2,
+                )
+                right.annotate(
+                    "no leak" if leak == 0 else f"leak 1/{1 << leak}",
+                    (c.times[-1], errors[-1]),
+                    xytext=(4, 0),
+                    textcoords="offset points",
+                    va="center",
+                    fontsize=8,
+                )
             right.set(xlabel="time steps T", ylabel="mean |rate - fixed point|")
             right.set_title(f"average rates: error ~ T^{c.slope:.2f} without a leak", loc="left")
         for axes in (left, *rest):
@@ -209,9 +314,16 @@ def deployment(found: Deployment, title: str, path: Path) -> None:
         write(figure, path)
 
 
-def pareto(rows: Sequence[Mapping[str, Any]], front: Callable[[Sequence[Mapping[str, Any]]], Sequence[int]], cost: str, title: str,
-           path: Path) -> None:
-    """Accuracy against ``cost``, a colour and a mark for each engine, its ``front`` joined; the front of all of them is named."""
+def pareto(
+    rows: Sequence[Mapping[str, Any]],
+    front: Callable[[Sequence[Mapping[str, Any]]], Sequence[int]],
+    cost: str,
+    title: str,
+    path: Path,
+) -> None:
+    """Accuracy against ``cost``, a colour and a mark for each engine, its ``front`` joined; the front of all
+    of them is named.
+    """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 4.4))
         axes = figure.subplots()
@@ -219,15 +331,42 @@ def pareto(rows: Sequence[Mapping[str, Any]], front: Callable[[Sequence[Mapping[
             colour, mark = SERIES[k % len(SERIES)]
             here = [r for r in rows if r["engine"] == engine]
             best = [here[j] for j in front(here)]
-            axes.step([r[cost] for r in best], [100 * r["accuracy"] for r in best], where="post", color=colour, linewidth=1, alpha=0.6, zorder=1)
-            axes.scatter([r[cost] for r in here], [100 * r["accuracy"] for r in here], s=22, color=colour, marker=mark, label=engine, linewidths=0,
-                         zorder=2)
+            axes.step(
+                [r[cost] for r in best],
+                [100 * r["accuracy"] for r in best],
+                where="post",
+                color=colour,
+                linewidth=1,
+                alpha=0.6,
+                zorder=1,
+            )
+            axes.scatter(
+                [r[cost] for r in here],
+                [100 * r["accuracy"] for r in here],
+                s=22,
+                color=colour,
+                marker=mark,
+                label=engine,
+                linewidths=0,
+                zorder=2,
+            )
         several = len({r["width"] for r in rows}) > 1
         for r in (rows[j] for j in front(rows)):
-            axes.annotate(f"{r['network']}, {r['phases']}{', ' + str(r['width']) + ' bit' if several else ''}", (r[cost], 100 * r["accuracy"]),
-                          xytext=(5, 4), textcoords="offset points", fontsize=7, ha="left", va="bottom")
+            axes.annotate(
+                f"{r['network']}, {r['phases']}{', ' + str(r['width']) + ' bit' if several else ''}",
+                (r[cost], 100 * r["accuracy"]),
+                xytext=(5, 4),
+                textcoords="offset points",
+                fontsize=7,
+                ha="left",
+                va="bottom",
+            )
         unit = "microseconds" if cost.endswith("_us") else "cycles"
-        axes.set(xscale="log", xlabel=f"{unit} a sample, {cost.split('_')[0].split()[0]}", ylabel="test accuracy (%)")
+        axes.set(
+            xscale="log",
+            xlabel=f"{unit} a sample, {cost.split('_')[0].split()[0]}",
+            ylabel="test accuracy (%)",
+        )
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
@@ -242,9 +381,13 @@ def pareto(rows: Sequence[Mapping[str, Any]], front: Callable[[Sequence[Mapping[
 def _legend(axes: Any, trace: Trace) -> None:
     axes.set_axis_off()
     raw = trace.network.schedule.raw(trace.network.numerics)
-    lines = ((f"target, output {trace.label}", VERMILLION), ("other outputs", BLUE), ("hidden neurons", INK),
-             (f"shaded: the {raw.window} steps\nin which a rate is\nmeasured", GREY),
-             (f"β = −{trace.network.schedule.beta:g} starts again\nfrom the state after\nstep {raw.free}", GREY))
+    lines = (
+        (f"target, output {trace.label}", VERMILLION),
+        ("other outputs", BLUE),
+        ("hidden neurons", INK),
+        (f"shaded: the {raw.window} steps\nin which a rate is\nmeasured", GREY),
+        (f"β = −{trace.network.schedule.beta:g} starts again\nfrom the state after\nstep {raw.free}", GREY),
+    )
     y = 0.5
     for text, colour in lines:
         axes.text(-0.02, y, text, transform=axes.transAxes, va="top", fontsize=8, color=colour)
@@ -258,7 +401,8 @@ def _raster(axes: Any, trace: Trace, *, labels: bool) -> None:
     for p in trace.network.lif:
         spikes = trace.spikes[p.name]
         output = p.name == trace.network.output
-        height = 2.2 if output else 1.0                    # ten outputs beside many hidden neurons would be a thin strip
+        # ten outputs beside many hidden neurons would be a thin strip
+        height = 2.2 if output else 1.0
         for k in range(p.size):
             steps = np.flatnonzero(spikes[:, k])
             y = at + (k + 0.5) * height
@@ -268,8 +412,14 @@ def _raster(axes: Any, trace: Trace, *, labels: bool) -> None:
         name = "output" if output else "hidden" if len(trace.network.lif) == 2 else p.name
         names.append(f"{name}\n{p.size} neurons")
         if output:
-            axes.annotate(f"{trace.label}", (len(spikes) + 0.4, at + (trace.label + 0.5) * height), va="center", color=VERMILLION,
-                          annotation_clip=False, fontweight="bold")
+            axes.annotate(
+                f"{trace.label}",
+                (len(spikes) + 0.4, at + (trace.label + 0.5) * height),
+                va="center",
+                color=VERMILLION,
+                annotation_clip=False,
+                fontweight="bold",
+            )
         at += p.size * height + 3
     axes.set(ylim=(-1, at - 2), yticks=ticks, xlim=(0, len(spikes)))
     axes.set_yticklabels(names if labels else [], rotation=90, va="center", ha="center")
@@ -286,11 +436,25 @@ def _rates(axes: Any, trace: Trace, *, labels: bool) -> None:
         steps = np.arange(first, last) + 1
         for k in shown:
             target = k == trace.label
-            axes.plot(steps, trace.rates[first:last, k] / SCALE, color=VERMILLION if target else BLUE, linewidth=2 if target else 0.9,
-                      alpha=1 if target else 0.75, solid_capstyle="butt", clip_on=False, zorder=3 if target else 2)
+            axes.plot(
+                steps,
+                trace.rates[first:last, k] / SCALE,
+                color=VERMILLION if target else BLUE,
+                linewidth=2 if target else 0.9,
+                alpha=1 if target else 0.75,
+                solid_capstyle="butt",
+                clip_on=False,
+                zorder=3 if target else 2,
+            )
     axes.set(xlabel="time step", ylim=(0, 1), yticks=[0, 0.5, 1])
-    axes.annotate(f"{trace.label}", (cuts[-1] + 0.4, trace.rates[-1, trace.label] / SCALE), va="center", color=VERMILLION,
-                  annotation_clip=False, fontweight="bold")
+    axes.annotate(
+        f"{trace.label}",
+        (cuts[-1] + 0.4, trace.rates[-1, trace.label] / SCALE),
+        va="center",
+        color=VERMILLION,
+        annotation_clip=False,
+        fontweight="bold",
+    )
     if labels:
         axes.set_ylabel("output rate (spikes a step)")
     else:
@@ -304,7 +468,16 @@ def _phases(raster: Any, rates: Any, trace: Trace) -> None:
     at, beta = 0, trace.network.schedule.beta
     for name, length in (("free", raw.free), (f"β = +{beta:g}", raw.nudged), (f"β = −{beta:g}", raw.nudged)):
         rates.axvspan(at + length - raw.window, at + length, color=LIGHT, alpha=0.6, linewidth=0, zorder=0)
-        raster.text(at + length / 2, 1.005, name, transform=raster.get_xaxis_transform(), ha="center", va="bottom", fontsize=8, color=INK)
+        raster.text(
+            at + length / 2,
+            1.005,
+            name,
+            transform=raster.get_xaxis_transform(),
+            ha="center",
+            va="bottom",
+            fontsize=8,
+            color=INK,
+        )
         at += length
         if at < len(trace.rates):
             for axes in (raster, rates):

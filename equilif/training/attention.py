@@ -1,4 +1,5 @@
 """What the queries of a memory look at: the softmax of each head over the tokens of a sample."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -7,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from equilif_golden.network import Network, Tokens, Weights
-from equilif_golden.reference import Reference
 
 from equilif.data.images import DataSet
+from equilif_golden.network import Network, Tokens, Weights
+from equilif_golden.reference import Reference
 
 
 @dataclass(frozen=True)
@@ -34,20 +35,30 @@ class Attention:
         return sorted(np.argsort(-self.p.max(axis=0), kind="stable")[:n].tolist())
 
     def to_dict(self) -> dict[str, Any]:
-        return {"sample": self.index, "label": self.label, "prediction": self.prediction, "tokens": self.words, "p": self.p.round(4).tolist()}
+        return {
+            "sample": self.index,
+            "label": self.label,
+            "prediction": self.prediction,
+            "tokens": self.words,
+            "p": self.p.round(4).tolist(),
+        }
 
 
 def look(network: Network, weights: Weights, data: DataSet, indices: Sequence[int]) -> list[Attention]:
     """Some test samples; ValueError when the network has no memory to load or there is no such sample."""
     memory, tokens = network.loaded, data.tokens_test
     if memory is None or tokens is None:
-        raise ValueError("only networks whose memory is loaded with tokens attend to something: those of snippets, imdb, spoken and vowels")
+        raise ValueError(
+            "only networks whose memory is loaded with tokens attend to something: those of snippets, imdb, spoken and vowels"
+        )
     out = []
     for i in indices:
         if not 0 <= i < len(data.y_test):
             raise ValueError(f"there is no test sample {i}, only 0 to {len(data.y_test) - 1}")
         rows = tokens.take([i]).rows
-        result = Reference(network, weights).infer(np.zeros((1, 0), np.int64), Tokens.of([tokens.sample(i)], memory.softmax.size))
+        result = Reference(network, weights).infer(
+            np.zeros((1, 0), np.int64), Tokens.of([tokens.sample(i)], memory.softmax.size)
+        )
         p = result.recalled[0].p[memory.softmax.name][0, :, : len(rows)] / 256
         words = tuple(data.words[r] for r in rows) if data.words else tuple(map(str, range(len(rows))))
         out.append(Attention(i, words, p, int(data.y_test[i]), int(result.prediction[0])))

@@ -1,11 +1,14 @@
 """From real numbers to spikes, step by step, and where the steps part.
 
     float       real weights, fixed point of the mean rates
-    rates       weights in their fixed-point format, exact fixed point; with a memory, which the engine asks in integers, a fixed point in reals
+    rates       weights in their fixed-point format, exact fixed point; with a memory, which the engine
+                asks in integers, a fixed point in reals
     spikes      the same weights on the golden kernel, after so many time steps
 
-and how fast the average spiking rates come to the fixed point: like 1/T without a leak, down to a floor with one (Bal & Sengupta, ISCAS 2024).
+and how fast the average spiking rates come to the fixed point: like 1/T without a leak, down to a floor
+with one (Bal & Sengupta, ISCAS 2024).
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -15,21 +18,23 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from equilif.data.images import DataSet
+from equilif.extras import needs
 from equilif_golden.blocks.lif import LEAKS
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, Weights
 
-from equilif.data.images import DataSet
-from equilif.extras import needs
-
 with needs("torch"):
     import torch
+
     from equilif_golden.real.rates import Rates, agreement, integer_rates, predict
 
 STEPS = (4, 6, 8, 12, 16, 24, 32, 48, 64)
-#: odd, as drives are multiples of 1/4096: at a power of two every membrane is soon back where it began, and the error 0
+#: odd, as drives are multiples of 1/4096: at a power of two every membrane is soon back where it began,
+#: and the error 0
 TIMES = (5, 7, 11, 15, 23, 31, 47, 63, 97, 193, 389, 769, 1543, 3079)
-WIDEST = 16                      #: time steps: a window that the default charge holds
+WIDEST = 16  #: time steps: a window that the default charge holds
 
 
 @dataclass(frozen=True)
@@ -40,14 +45,16 @@ class Quantised:
     weights: int
     largest: float
     step: float
-    error: float                       #: largest
+    error: float  #: largest
     rms: float
-    saturated: int                     #: weights outside the format
+    saturated: int  #: weights outside the format
 
 
 @dataclass(frozen=True)
 class Spiking:
-    """Accuracy after ``steps``, rates measured over the last ``window``; ``parted``: predictions that differ from those of the exact rates."""
+    """Accuracy after ``steps``, rates measured over the last ``window``; ``parted``: predictions that differ
+    from those of the exact rates.
+    """
 
     steps: int
     window: int
@@ -60,7 +67,8 @@ class Spiking:
 class Convergence:
     """Mean |average spiking rate - fixed point| over neurons and samples at each of ``times``, by leak (0: none).
 
-    ``slope``: of a straight line through the logarithms without a leak.  ``floors``: error at the last time with one.
+    ``slope``: of a straight line through the logarithms without a leak.  ``floors``: error at the last
+    time with one.
     """
 
     samples: int
@@ -72,16 +80,18 @@ class Convergence:
 
 @dataclass(frozen=True)
 class Deployment:
-    """All of it.  ``parted``: predictions of the exact rates that differ from those in real numbers.  ``gradients``: equilif_golden.real.rates.agreement.
+    """All of it.  ``parted``: predictions of the exact rates that differ from those in real numbers.
+    ``gradients``: equilif_golden.real.rates.agreement.
 
-    ``convergence``, ``gradients``: None with a memory, which answers window by window; ``gradients`` also without feedback.
+    ``convergence``, ``gradients``: None with a memory, which answers window by window; ``gradients`` also
+    without feedback.
     """
 
     samples: int
     real: float
     rates: float
     parted: int
-    settled: float                     #: part of the samples whose exact rates the solver found
+    settled: float  #: part of the samples whose exact rates the solver found
     spiking: list[Spiking]
     quantisation: list[Quantised]
     convergence: Convergence | None
@@ -103,12 +113,23 @@ def quantisation(model: Rates) -> list[Quantised]:
         w = real.detach().cpu().double().numpy()
         error = np.abs(codes / threshold - w)
         outside = (w * threshold < fmt.lo - 0.5) | (w * threshold >= fmt.hi + 0.5)
-        out.append(Quantised(name, w.size, float(np.abs(w).max()), 1 / threshold, float(error.max()), float(np.sqrt((error**2).mean())),
-                             int(outside.sum())))
+        out.append(
+            Quantised(
+                name,
+                w.size,
+                float(np.abs(w).max()),
+                1 / threshold,
+                float(error.max()),
+                float(np.sqrt((error**2).mean())),
+                int(outside.sum()),
+            )
+        )
     return out
 
 
-def converge(network: Network, weights: Weights, x: npt.NDArray[np.uint8], times: Sequence[int] = TIMES) -> Convergence:
+def converge(
+    network: Network, weights: Weights, x: npt.NDArray[np.uint8], times: Sequence[int] = TIMES
+) -> Convergence:
     """On the golden kernel's neurons.  The fixed point is the one that the spikes without a leak lead to."""
     errors: dict[int, list[float]] = {}
     fixed = np.zeros(0)
@@ -119,13 +140,29 @@ def converge(network: Network, weights: Weights, x: npt.NDArray[np.uint8], times
             fixed = integer_rates(network, weights, drives, averages[-1])[0]
         errors[leak] = np.abs(averages - fixed).mean(axis=(1, 2)).tolist()
     slope = float(np.polyfit(np.log(times), np.log(errors[0]), 1)[0])
-    return Convergence(len(x), tuple(times), errors, slope, {leak: e[-1] for leak, e in errors.items() if leak})
+    return Convergence(
+        len(x), tuple(times), errors, slope, {leak: e[-1] for leak, e in errors.items() if leak}
+    )
 
 
-def deploy(model: Rates, data: DataSet, *, steps: Sequence[int] = STEPS, samples: int = 100,
-           progress: Callable[[str], None] = lambda what: None) -> Deployment:
-    """``samples``: of the test set for the convergence, of the training set for the gradients; accuracies are of the whole test set."""
-    network, weights, x, labels, tokens = model.network, model.quantised(), data.x_test, data.y_test, data.tokens_test
+def deploy(
+    model: Rates,
+    data: DataSet,
+    *,
+    steps: Sequence[int] = STEPS,
+    samples: int = 100,
+    progress: Callable[[str], None] = lambda what: None,
+) -> Deployment:
+    """``samples``: of the test set for the convergence, of the training set for the gradients; accuracies
+    are of the whole test set.
+    """
+    network, weights, x, labels, tokens = (
+        model.network,
+        model.quantised(),
+        data.x_test,
+        data.y_test,
+        data.tokens_test,
+    )
     if network.schedule.leak:
         raise ValueError("a network with a leak has no exact rates to be measured against: deploy it without")
     out = model.part[network.output]
@@ -137,16 +174,31 @@ def deploy(model: Rates, data: DataSet, *, steps: Sequence[int] = STEPS, samples
         exact = predict(solver, x, tokens=tokens, batch=len(labels))
         settled = solver.there.settled if solver.there else 1.0
     else:
-        rates, found = integer_rates(network, weights, Kernel(network, weights).averages(x, [1])[1], tolerance=1e-6)
+        rates, found = integer_rates(
+            network, weights, Kernel(network, weights).averages(x, [1])[1], tolerance=1e-6
+        )
         exact, settled = rates[:, out].argmax(axis=1), found.settled
     spiking = []
     for n in steps:
         progress(f"spikes, {n} steps")
         w = window(n)
-        kernel = Kernel(dataclasses.replace(network, schedule=dataclasses.replace(network.schedule, free=n, nudged=w, window=w)), weights)
+        kernel = Kernel(
+            dataclasses.replace(
+                network, schedule=dataclasses.replace(network.schedule, free=n, nudged=w, window=w)
+            ),
+            weights,
+        )
         phases, spikes = kernel.rates(x, tokens=tokens)
         predictions = phases[:, 0, out].argmax(axis=1)
-        spiking.append(Spiking(n, w, float(np.mean(predictions == labels)), int((predictions != exact).sum()), float(spikes.mean())))
+        spiking.append(
+            Spiking(
+                n,
+                w,
+                float(np.mean(predictions == labels)),
+                int((predictions != exact).sum()),
+                float(spikes.mean()),
+            )
+        )
     convergence = gradients = None
     if not network.memories:
         progress("convergence of average rates")
@@ -155,5 +207,14 @@ def deploy(model: Rates, data: DataSet, *, steps: Sequence[int] = STEPS, samples
             progress("gradients")
             with torch.enable_grad():
                 gradients = agreement(network, weights, data.x_train[:samples], data.y_train[:samples])
-    return Deployment(len(labels), float(np.mean(real == labels)), float(np.mean(exact == labels)), int((exact != real).sum()), settled,
-                      spiking, quantisation(model), convergence, gradients)
+    return Deployment(
+        len(labels),
+        float(np.mean(real == labels)),
+        float(np.mean(exact == labels)),
+        int((exact != real).sum()),
+        settled,
+        spiking,
+        quantisation(model),
+        convergence,
+        gradients,
+    )

@@ -1,11 +1,14 @@
 """Auto-association: images stored in a modern Hopfield memory, each asked for with a part of it blank.
 
-Storage: the mean of the stored images is taken away, which makes 0 the neutral value; each is then scaled to one norm, or bright images
-would win every inner product, the largest norm at which none leaves -1 .. 127/128; and rounded to signed 8-bit codes.
+Storage: the mean of the stored images is taken away, which makes 0 the neutral value; each is then scaled
+to one norm, or bright images would win every inner product, the largest norm at which none leaves -1 ..
+127/128; and rounded to signed 8-bit codes.
 
-Beside the integers stand real arithmetic on the unrounded patterns, and the classical network: images as signs (light or dark), Hebb's outer
-products without the diagonal, neurons updated one after the other (Hopfield 1982).
+Beside the integers stand real arithmetic on the unrounded patterns, and the classical network: images as
+signs (light or dark), Hebb's outer products without the diagonal, neurons updated one after the other
+(Hopfield 1982).
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -14,20 +17,23 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from equilif.data.images import DataSet
 from equilif_golden.fixed import Raw
 from equilif_golden.hopfield import MOST_STEPS, STATE, Hopfield
 
-from equilif.data.images import DataSet
-
 F64 = npt.NDArray[np.float64]
-HALF = 0.5 / 128               #: of a code: what rounds to a pattern is that pattern
-SWEEPS = 50                    #: most updates of every neuron of the classical network
+HALF = 0.5 / 128  #: of a code: what rounds to a pattern is that pattern
+SWEEPS = 50  #: most updates of every neuron of the classical network
 EXAMPLES = 8
 
 
 @dataclass(frozen=True)
 class Score:
-    """Parts of the cues: ``nearest``, where the final state overlaps most with the pattern asked for; ``exact``, where it is that pattern.
+    """Parts of the cues.
+
+    ``nearest``, where the final state overlaps most with the pattern asked for; ``exact``, where it is
+    that pattern.
 
     ``error``: mean over cues of |state - pattern|^2 / |pattern|^2.
     """
@@ -39,27 +45,39 @@ class Score:
 
 @dataclass(frozen=True)
 class Recall:
-    """Scores in fixed point, in real arithmetic and of the classical network; images (examples, pixels), 0 .. 1, and energies by step."""
+    """Scores in fixed point, in real arithmetic and of the classical network; images (examples, pixels), 0
+    .. 1, and energies by step.
+    """
 
     data: str
     stored: int
     pixels: int
     blank: float
     sharpness: int
-    steps: float                                       #: mean updates until nothing changes
+    steps: float  #: mean updates until nothing changes
     fixed: Score
     real: Score
     hebb: Score
-    images: dict[str, F64]                             #: stored, cue, fixed, real, hebb
-    energies: list[list[float]]                        #: of each example
+    images: dict[str, F64]  #: stored, cue, fixed, real, hebb
+    energies: list[list[float]]  #: of each example
 
     def to_dict(self) -> dict[str, Any]:
-        return {"data": self.data, "stored": self.stored, "pixels": self.pixels, "blank": self.blank, "sharpness": self.sharpness,
-                "steps": self.steps, **{name: vars(getattr(self, name)) for name in ("fixed", "real", "hebb")}, "energies": self.energies}
+        return {
+            "data": self.data,
+            "stored": self.stored,
+            "pixels": self.pixels,
+            "blank": self.blank,
+            "sharpness": self.sharpness,
+            "steps": self.steps,
+            **{name: vars(getattr(self, name)) for name in ("fixed", "real", "hebb")},
+            "energies": self.energies,
+        }
 
 
 def store(x: npt.NDArray[np.uint8]) -> tuple[F64, F64, F64]:
-    """Patterns (n, pixels) of equal norm in -1 .. 127/128, the mean image and the scale (n, 1) of each:  x / 255 = mean + pattern / scale."""
+    """Patterns (n, pixels) of equal norm in -1 .. 127/128, the mean image and the scale (n, 1) of each:  x /
+    255 = mean + pattern / scale.
+    """
     real = x / 255
     mean = real.mean(axis=0)
     centred = real - mean
@@ -71,8 +89,16 @@ def store(x: npt.NDArray[np.uint8]) -> tuple[F64, F64, F64]:
     return centred * scale, mean, scale
 
 
-def run(data: DataSet, n: int = 1000, *, blank: float = 0.5, sharpness: int = 5, steps: int | None = None, seed: int = 0,
-        progress: Callable[[int], None] = lambda done: None) -> Recall:
+def run(
+    data: DataSet,
+    n: int = 1000,
+    *,
+    blank: float = 0.5,
+    sharpness: int = 5,
+    steps: int | None = None,
+    seed: int = 0,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Recall:
     """Store ``n`` training images, ask for each with the lower part ``blank`` set to 0, and count.
 
     ``steps`` updates, or as many as change something.  ``progress`` is told how many cues are done.
@@ -95,7 +121,7 @@ def run(data: DataSet, n: int = 1000, *, blank: float = 0.5, sharpness: int = 5,
     for j in range(n):
         states = memory.recall(codes[j] * seen, steps)
         final[j] = states[-1]
-        updates.append(len(states) - 1 - (steps is None))              # the last one changed nothing
+        updates.append(len(states) - 1 - (steps is None))  # the last one changed nothing
         if j < EXAMPLES:
             energies.append(memory.energy(states).tolist())
         progress(j + 1)
@@ -108,10 +134,26 @@ def run(data: DataSet, n: int = 1000, *, blank: float = 0.5, sharpness: int = 5,
     def picture(state: F64) -> F64:
         return np.clip(mean + state[some] / scale[some], 0, 1)
 
-    images = {"stored": x[some] / 255, "cue": picture(STATE.real(codes * seen)), "fixed": picture(STATE.real(final)), "real": picture(real),
-              "hebb": (classical[some] + 1) / 2}
-    return Recall(data.name, n, pixels, blank, sharpness, float(np.mean(updates)), _score(final, codes), _score(real, patterns, HALF),
-                  _score(classical, signs), images, energies)
+    images = {
+        "stored": x[some] / 255,
+        "cue": picture(STATE.real(codes * seen)),
+        "fixed": picture(STATE.real(final)),
+        "real": picture(real),
+        "hebb": (classical[some] + 1) / 2,
+    }
+    return Recall(
+        data.name,
+        n,
+        pixels,
+        blank,
+        sharpness,
+        float(np.mean(updates)),
+        _score(final, codes),
+        _score(real, patterns, HALF),
+        _score(classical, signs),
+        images,
+        energies,
+    )
 
 
 def _score(states: Raw | F64, patterns: Raw | F64, tolerance: float = 0.0) -> Score:

@@ -1,9 +1,12 @@
-"""Many networks on many engines, over worker processes: accuracy by the golden model, cycles by the RTL, memory by the compiler.
+"""Many networks on many engines, over worker processes: accuracy by the golden model, cycles by the RTL,
+memory by the compiler.
 
-A point trains its network on the golden kernel, then compares training and inference of some samples in RTL with it (equilif.hardware.verify), whose
-cycles are counted.  Every finished point is a file of its own, named by a hash of its parameters and written whole or not at all: what was
-killed goes on where it was, and a larger sweep keeps the points of a smaller one.  dask.distributed hands the points out.
+A point trains its network on the golden kernel, then compares training and inference of some samples in
+RTL with it (equilif.hardware.verify), whose cycles are counted.  Every finished point is a file of its
+own, named by a hash of its parameters and written whole or not at all: what was killed goes on where it
+was, and a larger sweep keeps the points of a smaller one.  dask.distributed hands the points out.
 """
+
 from __future__ import annotations
 
 import csv
@@ -24,32 +27,35 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from equilif_golden.engine.compiler import Compiled
-from equilif_golden.fixed import Numerics
-from equilif_golden.kernel import Kernel
 
 from equilif import results
 from equilif.extras import needs
 from equilif.training.presets import PRESETS, Preset
 from equilif.training.train import inputs, order
+from equilif_golden.engine.compiler import Compiled
+from equilif_golden.fixed import Numerics
+from equilif_golden.kernel import Kernel
 
 with needs("sweep"):
     from distributed import Client, LocalCluster, as_completed
 
-PATIENCE = 10                   #: seconds for a scheduler to answer
+PATIENCE = 10  #: seconds for a scheduler to answer
 POINTS, BUILDS, TABLE, RECORDS = "points", "builds", "results.csv", "results.json"
-INTEGER_BITS = 4                #: of a weight, sign included; a width says how many follow
+INTEGER_BITS = 4  #: of a weight, sign included; a width says how many follow
 SETTINGS = ("hidden", "epochs", "eta", "decay")
 PHASES = ("free", "nudged", "window", "beta", "leak")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """A network, how it learns, and an engine: one with so many lanes, or a board's.  None: as the data set's preset has it."""
+    """A network, how it learns, and an engine: one with so many lanes, or a board's.
+
+    None: as the data set's preset has it.
+    """
 
     data: str = "digits"
     hidden: tuple[int, ...] | None = None
-    width: int = Numerics().weight_width    #: bits of a weight
+    width: int = Numerics().weight_width  #: bits of a weight
     epochs: int | None = None
     eta: float | None = None
     decay: float | None = None
@@ -61,7 +67,7 @@ class Point:
     seed: int | None = None
     lanes: int | None = None
     board: str | None = None
-    samples: int = 20                       #: of training, and at most as many of the test set, in RTL
+    samples: int = 20  #: of training, and at most as many of the test set, in RTL
 
     @property
     def key(self) -> str:
@@ -74,13 +80,22 @@ class Point:
         given = {k: v for k, v in asdict(self).items() if v is not None}
         base = PRESETS[self.data]
         schedule = dataclasses.replace(base.schedule, **{k: v for k, v in given.items() if k in PHASES})
-        changed = dataclasses.replace(base, schedule=schedule, **{k: v for k, v in given.items() if k in SETTINGS})
-        return dataclasses.replace(changed, rate_scales=()) if len(changed.hidden) != len(base.hidden) else changed
+        changed = dataclasses.replace(
+            base, schedule=schedule, **{k: v for k, v in given.items() if k in SETTINGS}
+        )
+        return (
+            dataclasses.replace(changed, rate_scales=())
+            if len(changed.hidden) != len(base.hidden)
+            else changed
+        )
 
 
-# -- what to do -----------------------------------------------------------------------------------------------------------
+# -- what to do ------------------------------------------------------------------------------------
 AXES: dict[str, Callable[[str], Any]] = {
-    "hidden": lambda text: tuple(map(int, text.split("x"))), **dict.fromkeys(("eta", "decay", "beta"), float), "data": str, "board": str,
+    "hidden": lambda text: tuple(map(int, text.split("x"))),
+    **dict.fromkeys(("eta", "decay", "beta"), float),
+    "data": str,
+    "board": str,
     **dict.fromkeys(("width", "epochs", "free", "nudged", "window", "leak", "seed", "lanes", "samples"), int),
 }
 
@@ -123,57 +138,87 @@ def points(grid: Mapping[str, Sequence[Any]]) -> list[Point]:
             raise ValueError(f"data must be one of {', '.join(PRESETS)}, not {name!r}")
     if grid.get("board"):
         from equilif.hardware.boards import find
+
         for name in grid["board"]:
             find(name)
-    engines = [{"lanes": n} for n in grid.get("lanes", ())] + [{"board": b} for b in grid.get("board", ())] or [{"lanes": 4}]
-    found = (Point(**dict(zip(axes, values, strict=True)), **engine) for values in itertools.product(*axes.values()) for engine in engines)
+    engines = [{"lanes": n} for n in grid.get("lanes", ())] + [
+        {"board": b} for b in grid.get("board", ())
+    ] or [{"lanes": 4}]
+    found = (
+        Point(**dict(zip(axes, values, strict=True)), **engine)
+        for values in itertools.product(*axes.values())
+        for engine in engines
+    )
     return list({p.key: p for p in found}.values())
 
 
-# -- one point ------------------------------------------------------------------------------------------------------------
+# -- one point -------------------------------------------------------------------------------------
 def measure(point: Point, folder: Path | None = None) -> dict[str, Any]:
     """What there is to know of a point; ``error`` when it cannot be."""
     start = time.time()
     try:
         found = _measure(point, folder)
-    except Exception as e:                                     # whatever it is: the other points go on
+    except Exception as e:  # whatever it is: the other points go on
         found = {"error": f"{type(e).__name__}: {e}"}
     return {**found, "started": start, "seconds": time.time() - start, "machine": results.machine()}
 
 
 def _measure(point: Point, folder: Path | None) -> dict[str, Any]:
     from equilif.hardware.verify import Plan, compare, engine_for
-    numba.set_num_threads(1)                                   # a worker is one core's
+
+    numba.set_num_threads(1)  # a worker is one core's
     preset = point.preset
     data, seed = preset.load(folder), preset.seeds[0] if point.seed is None else point.seed
     net = preset.network(data)
     if point.width != net.numerics.weight_width:
         if net.memories:
             raise ValueError("a network with a memory has weights of the width of its tokens")
-        net = dataclasses.replace(net, numerics=Numerics(weight_width=point.width, fraction=point.width - INTEGER_BITS))
+        net = dataclasses.replace(
+            net, numerics=Numerics(weight_width=point.width, fraction=point.width - INTEGER_BITS)
+        )
     if point.board is not None:
         from equilif.hardware.boards import find
+
         config = find(point.board).config
     else:
         config = engine_for(net, lanes=point.lanes or 4)
-    placed = Compiled(net, config)                             # what does not fit is known before it is trained
+    # what does not fit is known before it is trained
+    placed = Compiled(net, config)
     kernel, n = Kernel(net, preset.initial_weights(net, seed), lr=preset.rate(0)), len(data.y_train)
     for epoch in range(preset.epochs):
         kernel.set_learning_rate(preset.rate(epoch))
-        kernel.train(inputs(data, preset, seed, epoch), data.y_train, order(seed, epoch, n), tokens=data.tokens_train)
+        kernel.train(
+            inputs(data, preset, seed, epoch), data.y_train, order(seed, epoch, n), tokens=data.tokens_train
+        )
     last = preset.epochs - 1
-    plan = Plan([(preset.rate(last), order(seed, 0, n)[: point.samples], functools.partial(inputs, data, preset, seed, 0))], point.samples)
+    plan = Plan(
+        [
+            (
+                preset.rate(last),
+                order(seed, 0, n)[: point.samples],
+                functools.partial(inputs, data, preset, seed, 0),
+            )
+        ],
+        point.samples,
+    )
     report = compare(net, kernel.weights, config, data, plan, counter=kernel.counter)
     if report.mismatch is not None:
         raise report.mismatch
-    return {"accuracy": kernel.accuracy(data.x_test, data.y_test, tokens=data.tokens_test), "training": report.training.per_sample(),
-            "inference": report.inference.per_sample(), "compared": report.compared.total, "weights": net.n_weights, "tiles": placed.n_tiles,
-            "weight_bits": placed.n_tiles * config.lanes**2 * net.numerics.weight_width, "lanes": config.lanes,
-            "sizes": "-".join(map(str, (data.n_features or "tokens", *preset.hidden, net.n_outputs))),
-            "phases": f"{net.schedule.free}/{net.schedule.nudged}"}
+    return {
+        "accuracy": kernel.accuracy(data.x_test, data.y_test, tokens=data.tokens_test),
+        "training": report.training.per_sample(),
+        "inference": report.inference.per_sample(),
+        "compared": report.compared.total,
+        "weights": net.n_weights,
+        "tiles": placed.n_tiles,
+        "weight_bits": placed.n_tiles * config.lanes**2 * net.numerics.weight_width,
+        "lanes": config.lanes,
+        "sizes": "-".join(map(str, (data.n_features or "tokens", *preset.hidden, net.n_outputs))),
+        "phases": f"{net.schedule.free}/{net.schedule.nudged}",
+    }
 
 
-# -- all of them ----------------------------------------------------------------------------------------------------------
+# -- all of them -----------------------------------------------------------------------------------
 @contextmanager
 def cluster(workers: int, scheduler: str | None = None) -> Iterator[Client]:
     """A client of the cluster at ``scheduler``, or of one on this machine for as long as it is needed."""
@@ -185,8 +230,12 @@ def cluster(workers: int, scheduler: str | None = None) -> Iterator[Client]:
         with client:
             yield client
         return
-    with (LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL) as local,
-          Client(local) as client):
+    with (
+        LocalCluster(
+            n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+        ) as local,
+        Client(local) as client,
+    ):
         yield client
 
 
@@ -217,24 +266,44 @@ class Sweep:
 
     def left(self, *, retry: bool = False) -> list[Point]:
         """Points that have no record, or with ``retry`` one of a failure."""
-        return [p for p in self.points if p.key not in self.records or retry and "error" in self.records[p.key]]
+        return [
+            p for p in self.points if p.key not in self.records or retry and "error" in self.records[p.key]
+        ]
 
     @property
     def failed(self) -> list[tuple[Point, str]]:
-        return [(p, self.records[p.key]["error"]) for p in self.points if "error" in self.records.get(p.key, {})]
+        return [
+            (p, self.records[p.key]["error"]) for p in self.points if "error" in self.records.get(p.key, {})
+        ]
 
-    def run(self, client: Client, folder: Path | None = None, *, retry: bool = False, builds: Sequence[str] = (),
-            progress: Callable[[Progress], None] = lambda p: None) -> None:
+    def run(
+        self,
+        client: Client,
+        folder: Path | None = None,
+        *,
+        retry: bool = False,
+        builds: Sequence[str] = (),
+        progress: Callable[[Progress], None] = lambda p: None,
+    ) -> None:
         """What is left, and the bitstreams of ``builds``; each result is written when it comes."""
         left = self.left(retry=retry)
-        jobs = {client.submit(measure, p, folder, key=f"{p.key}-{time.time_ns()}", pure=False): p for p in left}
-        jobs |= {client.submit(built, name, key=f"build-{name}-{time.time_ns()}", pure=False): name for name in builds}
+        jobs = {
+            client.submit(measure, p, folder, key=f"{p.key}-{time.time_ns()}", pure=False): p for p in left
+        }
+        jobs |= {
+            client.submit(built, name, key=f"build-{name}-{time.time_ns()}", pure=False): name
+            for name in builds
+        }
         done = failed = 0
         progress(Progress(0, len(jobs), 0))
         for job in as_completed(list(jobs)):
             what = jobs[job]
             # a worker that died, for want of memory or with its machine, has taken no other point with it
-            found = job.result() if job.status == "finished" else {"error": f"{type(job.exception()).__name__}: {job.exception()}"}
+            found = (
+                job.result()
+                if job.status == "finished"
+                else {"error": f"{type(job.exception()).__name__}: {job.exception()}"}
+            )
             if isinstance(what, Point):
                 self.records[what.key] = {"point": asdict(what), **found}
                 results.write_json(self._path(what), self.records[what.key])
@@ -245,21 +314,44 @@ class Sweep:
             done, failed = done + 1, failed + ("error" in found)
             progress(Progress(done, len(jobs), failed))
 
-    # -- what came of it ---------------------------------------------------------------------------------------------------
+    # -- what came of it ---------------------------------------------------------------------------
     def rows(self, builds: Path = Path("build")) -> list[dict[str, Any]]:
-        """A flat record for each finished point, in the order of the points; microseconds where the board's f_max is known."""
-        clock = {name: f_max(name, [self.out / BUILDS, builds]) for name in {p.board for p in self.points if p.board}}
+        """A flat record for each finished point, in the order of the points; microseconds where the board's
+        f_max is known.
+        """
+        clock = {
+            name: f_max(name, [self.out / BUILDS, builds])
+            for name in {p.board for p in self.points if p.board}
+        }
         out = []
         for p in self.points:
             r = self.records.get(p.key)
             if r is None or "error" in r:
                 continue
             mhz = clock.get(p.board) if p.board else None
-            row = {"engine": p.board or f"{p.lanes} lanes", "network": r["sizes"], "phases": r["phases"], "width": p.width, "accuracy": r["accuracy"],
-                   **{f"{kind} cycles": r[kind]["cycles"] for kind in ("training", "inference")},
-                   "ideal training": r["training"]["ideal"], "spikes": r["training"]["spikes"], "weights": r["weights"], "tiles": r["tiles"],
-                   "weight_bits": r["weight_bits"], "f_max": mhz, "training_us": r["training"]["cycles"] / mhz if mhz else None}
-            out.append({**{k: v for k, v in asdict(p).items() if k not in row}, **row, "key": p.key, "seconds": r["seconds"]})
+            row = {
+                "engine": p.board or f"{p.lanes} lanes",
+                "network": r["sizes"],
+                "phases": r["phases"],
+                "width": p.width,
+                "accuracy": r["accuracy"],
+                **{f"{kind} cycles": r[kind]["cycles"] for kind in ("training", "inference")},
+                "ideal training": r["training"]["ideal"],
+                "spikes": r["training"]["spikes"],
+                "weights": r["weights"],
+                "tiles": r["tiles"],
+                "weight_bits": r["weight_bits"],
+                "f_max": mhz,
+                "training_us": r["training"]["cycles"] / mhz if mhz else None,
+            }
+            out.append(
+                {
+                    **{k: v for k, v in asdict(p).items() if k not in row},
+                    **row,
+                    "key": p.key,
+                    "seconds": r["seconds"],
+                }
+            )
         return out
 
     def write(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -270,7 +362,10 @@ class Sweep:
             writer.writeheader()
             writer.writerows(rows)
         results.write_bytes(self.out / TABLE, text.getvalue().encode())
-        results.write_json(self.out / RECORDS, {"points": rows, "failed": [{"point": asdict(p), "error": e} for p, e in self.failed]})
+        results.write_json(
+            self.out / RECORDS,
+            {"points": rows, "failed": [{"point": asdict(p), "error": e} for p, e in self.failed]},
+        )
         return [TABLE, RECORDS]
 
 
@@ -289,13 +384,13 @@ def front(rows: Sequence[Mapping[str, Any]], cost: str) -> list[int]:
     return [known[k] for k in pareto([rows[k][cost] for k in known], [rows[k]["accuracy"] for k in known])]
 
 
-# -- boards ---------------------------------------------------------------------------------------------------------------
+# -- boards ----------------------------------------------------------------------------------------
 def built(name: str) -> dict[str, Any]:
     """Manifest of a board's bitstream, built here and now; ``error`` when it cannot be."""
     try:
+        from equilif.hardware.boards import find
         from equilif_boards.build import build
 
-        from equilif.hardware.boards import find
         with tempfile.TemporaryDirectory() as folder:
             manifest: dict[str, Any] = json.loads(build(find(name), Path(folder)).manifest.read_text())
             return manifest
@@ -304,8 +399,11 @@ def built(name: str) -> dict[str, Any]:
 
 
 def f_max(name: str, folders: Sequence[Path]) -> float | None:
-    """MHz of a saved build of the board as it is now, from manifests in ``folders`` or one below; the best of several."""
+    """MHz of a saved build of the board as it is now, from manifests in ``folders`` or one below; the best
+    of several.
+    """
     from equilif.hardware.boards import find
+
     config, found = asdict(find(name).config), []
     for path in (p for folder in folders for p in (*folder.glob("*.json"), *folder.glob("*/manifest.json"))):
         try:
@@ -313,5 +411,5 @@ def f_max(name: str, folders: Sequence[Path]) -> float | None:
             if manifest["board"]["name"] == name and manifest["config"] == config:
                 found.append(float(manifest["timing"]["f_max"]))
         except (ValueError, KeyError, TypeError):
-            continue                                           # something else
+            continue  # something else
     return max(found, default=None)

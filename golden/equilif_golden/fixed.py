@@ -1,8 +1,10 @@
 """Fixed-point formats and the integer primitives that every block is built from.
 
-``SQ(i, f)`` is signed with ``i`` integer bits (sign included) and ``f`` fraction bits, ``UQ(i, f)`` unsigned; the width is
-``i + f``.  A *raw* value is the integer code; names without a suffix are raw everywhere in the project.
+``SQ(i, f)`` is signed with ``i`` integer bits (sign included) and ``f`` fraction bits, ``UQ(i, f)``
+unsigned; the width is ``i + f``.  A *raw* value is the integer code; names without a suffix are raw
+everywhere in the project.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -42,7 +44,9 @@ class Fixed:
         return np.asarray(raw, np.float64) / (1 << self.f)
 
     def require(self, raw: npt.ArrayLike, name: str) -> Raw:
-        """``raw`` as an array, or ValueError when a code does not exist in this format: nothing is masked away."""
+        """``raw`` as an array, or ValueError when a code does not exist in this format: nothing is masked
+        away.
+        """
         codes = np.asarray(raw, np.int64)
         if codes.size and (codes.min() < self.lo or codes.max() > self.hi):
             raise ValueError(f"{name} must lie in {self.lo}..{self.hi}, not {codes.min()}..{codes.max()}")
@@ -70,7 +74,8 @@ def shift_right_floor(raw: npt.ArrayLike, n: int) -> Raw:
 class Numerics:
     """The formats of one network or engine, by role.
 
-    ``fraction`` is shared by weights and membranes, so that a spike adds a weight to a membrane without a shift.
+    ``fraction`` is shared by weights and membranes, so that a spike adds a weight to a membrane without a
+    shift.
     """
 
     fraction: int = 12
@@ -84,9 +89,11 @@ class Numerics:
         if not 4 <= self.weight_width <= 16:
             raise ValueError(f"weight_width must be in 4..16, not {self.weight_width}")
         if self.accumulator_width < self.weight_width + 4:
-            raise ValueError(f"accumulator_width must be at least weight_width + 4 = {self.weight_width + 4}, "
-                             f"not {self.accumulator_width}")
-        if self.accumulator_width > 32:                # equilif_golden.kernel accumulates in 32 bits
+            raise ValueError(
+                f"accumulator_width must be at least weight_width + 4 = {self.weight_width + 4}, "
+                f"not {self.accumulator_width}"
+            )
+        if self.accumulator_width > 32:  # equilif_golden.kernel accumulates in 32 bits
             raise ValueError(f"accumulator_width must be at most 32, not {self.accumulator_width}")
 
     @property

@@ -1,23 +1,31 @@
-"""Modern Hopfield memory on its own: cue -> stored pattern, with the operations of equilif_golden.blocks.softmax, equilif_golden.blocks.relay and equilif_golden.blocks.synapse only.
+"""Modern Hopfield memory on its own: cue -> stored pattern, with the operations of
+equilif_golden.blocks.softmax, equilif_golden.blocks.relay and equilif_golden.blocks.synapse only.
 
     E(q) = 1/2 |q|^2 - (1/k) logsumexp(k X q)         q <- X^T softmax(k X q)         (Ramsauer et al. 2021, eq. 2-3)
 
-q (d,) is a relay's value, 8 bits with 7 fraction bits; X (n, d) are raw weights that stand for -1 .. 127/128, the range of q.  A synapse
-shifts every product by 8, which halves a value of 7 fraction bits:  k = 2**(sharpness - 1) ln 2.
+q (d,) is a relay's value, 8 bits with 7 fraction bits; X (n, d) are raw weights that stand for -1 ..
+127/128, the range of q.  A synapse shifts every product by 8, which halves a value of 7 fraction bits:  k
+= 2**(sharpness - 1) ln 2.
 
-How far rounding can raise the energy in a step.  logsumexp is convex and its gradient is the exact new state r, so for any new state q'
+How far rounding can raise the energy in a step.  logsumexp is convex and its gradient is the exact new
+state r, so for any new state q'
 
     E(q') - E(q)  <=  1/2 |q' - r|^2 - 1/2 |q - r|^2  <=  1/2 |q' - r|^2
 
 and |q' - r| is at most the sum of
 
-    D (T + F)                     D the largest distance of two patterns.  Floors of up to d products, of the exponent and the table's rounding
-                                  multiply each exponential by a factor in some [lo, lo rho].  With e = 1 - max p or 1 / (1 + sqrt rho), the
-                                  smaller, no sum of p moves by more than T = e rho / (e rho + 1 - e) - e.
-                                  F: the share that shifting exponentials cuts, at most (n - 1) / (n + 127) and at most 1 - max p + T
-    B M 2**-c (1/2 + 255 / 2**14)  rounding of codes; M exponentials are not zero (none is rounded if M = 1), B is the largest norm of a pattern
-    sqrt(d) (M 2**(15 - fraction - c) + 1) / 128          floors of M products and of the relay; its clip only brings q' nearer to r
+    D (T + F)                     D the largest distance of two patterns.  Floors of up to d products, of
+                                  the exponent and the table's rounding
+                                  multiply each exponential by a factor in some [lo, lo rho].  With e = 1
+                                  - max p or 1 / (1 + sqrt rho), the smaller, no sum of p moves by more
+                                  than T = e rho / (e rho + 1 - e) - e. F: the share that shifting
+                                  exponentials cuts, at most (n - 1) / (n + 127) and at most 1 - max p + T
+    B M 2**-c (1/2 + 255 / 2**14)  rounding of codes; M exponentials are not zero (none is rounded if M =
+    1), B is the largest norm of a pattern
+    sqrt(d) (M 2**(15 - fraction - c) + 1) / 128          floors of M products and of the relay; its clip
+    only brings q' nearer to r
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -44,37 +52,50 @@ from equilif_golden.fixed import DEFAULT, Fixed, Numerics, Raw
 from equilif_golden.network import MOST_PATTERNS, ONE
 
 F64 = npt.NDArray[np.float64]
-STATE = Fixed(1, relay.FRACTION)               #: of a state
-MOST_STEPS = 511                               #: of a program
+STATE = Fixed(1, relay.FRACTION)  #: of a state
+MOST_STEPS = 511  #: of a program
 #: largest ratio of two factors by which cut exponents and the rounded table miss 2**x
-TABLE_RHO = float((softmax.TABLE / 2.0 ** (np.arange(1 << softmax.FRACTION) / (1 << softmax.FRACTION))).max()
-                  / (softmax.TABLE / 2.0 ** (np.arange(1, (1 << softmax.FRACTION) + 1) / (1 << softmax.FRACTION))).min())
+TABLE_RHO = float(
+    (softmax.TABLE / 2.0 ** (np.arange(1 << softmax.FRACTION) / (1 << softmax.FRACTION))).max()
+    / (softmax.TABLE / 2.0 ** (np.arange(1, (1 << softmax.FRACTION) + 1) / (1 << softmax.FRACTION))).min()
+)
 
 
 class Hopfield:
-    """``patterns`` (n, d): raw weights that stand for -1 .. 127/128.  ValueError when a state exists that an accumulator or exponent cannot hold."""
+    """``patterns`` (n, d): raw weights that stand for -1 .. 127/128.
+
+    ValueError when a state exists that an accumulator or exponent cannot hold.
+    """
 
     def __init__(self, patterns: npt.ArrayLike, *, sharpness: int = 3, numerics: Numerics = DEFAULT):
         x = numerics.weight.require(patterns, "patterns")
         if x.ndim != 2 or not x.size or len(x) > MOST_PATTERNS:
             raise ValueError(f"patterns must have shape (1 to {MOST_PATTERNS}, at least 1), not {x.shape}")
         if x.min() < -numerics.one or x.max() > numerics.one * 127 // 128:
-            raise ValueError(f"patterns must lie in {-numerics.one}..{numerics.one * 127 // 128}, the range of a state, not {x.min()}..{x.max()}")
+            raise ValueError(
+                f"patterns must lie in {-numerics.one}..{numerics.one * 127 // 128}, the range of a state, not {x.min()}..{x.max()}"
+            )
         self.patterns, self.sharpness, self.numerics = x, sharpness, numerics
         self.shift = numerics.fraction - softmax.FRACTION - sharpness
         self.retrieval_shift = relay.retrieval_shift(numerics.fraction, 0)
         if self.shift not in softmax.SHIFTS:
-            raise ValueError(f"sharpness must be in {numerics.fraction - 6 - softmax.SHIFTS[-1]}..{numerics.fraction - 6 - softmax.SHIFTS[0]} "
-                             f"octaves, not {sharpness}")
+            raise ValueError(
+                f"sharpness must be in {numerics.fraction - 6 - softmax.SHIFTS[-1]}..{numerics.fraction - 6 - softmax.SHIFTS[0]} "
+                f"octaves, not {sharpness}"
+            )
         if self.retrieval_shift not in relay.SHIFTS:
             raise ValueError(f"a memory needs 9 to 13 fraction bits, not {numerics.fraction}")
         score = int(np.abs(x).sum(axis=1).max()) // 2 + x.shape[1]
         # codes sum to 2**c and half of one each, and 2**c <= 255 n
         most = max(score, (257 * len(x) * int(np.abs(x).max()) >> 8) + len(x))
         if most > numerics.accumulator.hi:
-            raise ValueError(f"sums of up to {most} overflow the {numerics.accumulator_width}-bit accumulator: fewer, shorter or smaller patterns")
+            raise ValueError(
+                f"sums of up to {most} overflow the {numerics.accumulator_width}-bit accumulator: fewer, shorter or smaller patterns"
+            )
         if score >> self.shift >= 1 << (softmax.WIDTH - 1):
-            raise ValueError(f"scores of up to {score} saturate the {softmax.WIDTH}-bit exponent: a lower sharpness or smaller patterns")
+            raise ValueError(
+                f"scores of up to {score} saturate the {softmax.WIDTH}-bit exponent: a lower sharpness or smaller patterns"
+            )
         self.real = x / numerics.one
         self._norms = (self.real**2).sum(axis=1)
 
@@ -82,14 +103,20 @@ class Hopfield:
     def of(cls, codes: npt.ArrayLike, *, sharpness: int = 3, numerics: Numerics = DEFAULT) -> Hopfield:
         """Patterns as signed 8-bit codes, like states."""
         if numerics.fraction < relay.FRACTION:
-            raise ValueError(f"8-bit patterns need at least {relay.FRACTION} fraction bits, not {numerics.fraction}")
-        return cls(STATE.require(codes, "patterns") << (numerics.fraction - relay.FRACTION), sharpness=sharpness, numerics=numerics)
+            raise ValueError(
+                f"8-bit patterns need at least {relay.FRACTION} fraction bits, not {numerics.fraction}"
+            )
+        return cls(
+            STATE.require(codes, "patterns") << (numerics.fraction - relay.FRACTION),
+            sharpness=sharpness,
+            numerics=numerics,
+        )
 
     @property
     def k(self) -> float:
         return float(2.0 ** (self.sharpness - 1) * np.log(2))
 
-    # -- dynamics ------------------------------------------------------------------------------------------------------------
+    # -- dynamics ----------------------------------------------------------------------------------
     def scores(self, q: Raw) -> Raw:
         """X q of one state (d,), raw."""
         return syn.backward_values(self.patterns, q)
@@ -100,11 +127,15 @@ class Hopfield:
     def step(self, q: Raw) -> Raw:
         """Next state of one state (d,)."""
         p = self.probabilities(q)
-        on = np.flatnonzero(p.code)                   # zeros cost nothing
-        return relay.retrieval(syn.forward_values(self.patterns[on], p.code[on]), p.c, fraction=self.numerics.fraction, gain=0)
+        on = np.flatnonzero(p.code)  # zeros cost nothing
+        return relay.retrieval(
+            syn.forward_values(self.patterns[on], p.code[on]), p.c, fraction=self.numerics.fraction, gain=0
+        )
 
     def recall(self, cue: npt.ArrayLike, steps: int | None = None) -> Raw:
-        """States (steps + 1, d) from the cue (d,), 8-bit codes, on; without ``steps``, until the state no longer changes (or MOST_STEPS)."""
+        """States (steps + 1, d) from the cue (d,), 8-bit codes, on; without ``steps``, until the state no
+        longer changes (or MOST_STEPS).
+        """
         states = [self.check(cue)]
         for _ in range(MOST_STEPS if steps is None else steps):
             states.append(self.step(states[-1]))
@@ -119,7 +150,7 @@ class Hopfield:
             raise ValueError(f"a cue must have shape {self.patterns.shape[1:]}, not {q.shape}")
         return q
 
-    # -- energy --------------------------------------------------------------------------------------------------------------
+    # -- energy ------------------------------------------------------------------------------------
     def energy(self, q: npt.ArrayLike) -> F64:
         """E of states (..., d) in real arithmetic."""
         r = STATE.real(q)
@@ -133,7 +164,7 @@ class Hopfield:
         n, d = self.patterns.shape
         a = self.k * (self.real @ STATE.real(q))
         p = np.exp(a - a.max())
-        rest = float(1 - 1 / p.sum())                 # 1 - max p
+        rest = float(1 - 1 / p.sum())  # 1 - max p
         rho = TABLE_RHO * 2.0 ** (d / 2 ** (self.shift + softmax.FRACTION))
         e = min(rest, 1 / (1 + rho**0.5))
         t = e * rho / (e * rho + 1 - e) - e
@@ -154,7 +185,9 @@ class Hopfield:
 
 @dataclass(frozen=True)
 class Placed:
-    """A memory on an engine: scores in the first groups, the state in the next, then 255 where there is a pattern."""
+    """A memory on an engine: scores in the first groups, the state in the next, then 255 where there is a
+    pattern.
+    """
 
     memory: Hopfield
     config: EngineConfig
@@ -175,7 +208,8 @@ class Placed:
         n, d = self.groups
         scores, state = {"dst": 0, "n_dst": n}, {"dst": n, "n_dst": d}
         return [
-            Instruction(op=Op.RESET, operand=-1, **scores),                               # padding is inhibited
+            # padding is inhibited
+            Instruction(op=Op.RESET, operand=-1, **scores),
             Instruction(op=Op.NUDGE, operand=256, src=n + d, **scores),
             Instruction(op=Op.REPEAT, count=steps),
             Instruction(op=Op.RESET, mode=STATIC, **scores),
@@ -196,9 +230,13 @@ class Placed:
         """Element address and 8-bit values to write: the cue, and where patterns are."""
         (n, d), lanes, size = self.groups, self.config.lanes, len(self.memory.patterns)
         q = self.memory.check(cue) & 255
-        return n * lanes, np.concatenate([np.pad(q, (0, d * lanes - len(q))), np.where(np.arange(n * lanes) < size, ONE, 0)])
+        return n * lanes, np.concatenate(
+            [np.pad(q, (0, d * lanes - len(q))), np.where(np.arange(n * lanes) < size, ONE, 0)]
+        )
 
     def state(self, values: npt.ArrayLike) -> Raw:
         """The state among all values of the engine's first memory."""
         first = self.groups[0] * self.config.lanes
-        return (np.asarray(values, np.int64).ravel()[first: first + self.memory.patterns.shape[1]] ^ 128) - 128
+        return (
+            np.asarray(values, np.int64).ravel()[first : first + self.memory.patterns.shape[1]] ^ 128
+        ) - 128

@@ -2,20 +2,23 @@
 
     Phi(s) = sum_synapses s_pre^T W s_post - sum_lif 1/2 |s|^2 + sum_memories (1/k) logsumexp(k X q) - beta/2 |y - s_out|^2
 
-Populations are *clamped* (inputs, and the constant one that carries biases) or *lif*.  A bias is a synapse from the constant
-population: the learning rule has no special case for it.
+Populations are *clamped* (inputs, and the constant one that carries biases) or *lif*.  A bias is a
+synapse from the constant population: the learning rule has no special case for it.
 
 A *memory* is a softmax population joined to a relay by the synapse that holds the patterns X:
 
-    constant --Q--> relay --V--> lif          q = Q + V r_lif --> X q --> p = softmax(k X q) --> X^T p, which drives lif through V^T
+    constant --Q--> relay --V--> lif          q = Q + V r_lif --> X q --> p = softmax(k X q) --> X^T p,
+                                              which drives lif through V^T
                       |
                       X
                       |
                    softmax
 
-The relay has one or more *heads*, queries of their own to the same patterns.  Patterns are stored like any weights, or loaded with
-each sample: the tokens of a sequence (Bal & Sengupta, ISCAS 2024, sec. III; IJCAI 2023).
+The relay has one or more *heads*, queries of their own to the same patterns.  Patterns are stored like
+any weights, or loaded with each sample: the tokens of a sequence (Bal & Sengupta, ISCAS 2024, sec. III;
+IJCAI 2023).
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -34,15 +37,20 @@ from equilif_golden.blocks import relay, softmax
 from equilif_golden.fixed import DEFAULT, Numerics, Raw
 from equilif_golden.schedule import Schedule
 
-ONE = 255                  #: value of the constant population
+ONE = 255  #: value of the constant population
 
 
 @dataclass(frozen=True)
 class Population:
-    """``size`` neurons.  kind: ``input`` (clamped to the sample), ``constant`` (clamped to 255/256), ``lif``, ``relay`` or ``softmax``.
+    """``size`` neurons.  kind.
 
-    heads, gain         of a relay: its size is heads x pattern length; the retrieval counts 2**(gain - 1) times
-    sharpness, loaded   of a softmax population: k = 2**(sharpness - 1) ln 2; its patterns come with each sample, up to ``size`` of them
+    ``input`` (clamped to the sample), ``constant`` (clamped to 255/256), ``lif``, ``relay`` or
+    ``softmax``.
+
+    heads, gain         of a relay: its size is heads x pattern length; the retrieval counts 2**(gain - 1)
+                        times
+    sharpness, loaded   of a softmax population: k = 2**(sharpness - 1) ln 2; its patterns come with each
+                        sample, up to ``size`` of them
     """
 
     name: str
@@ -54,20 +62,30 @@ class Population:
     loaded: bool = False
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[\w.]+", self.name):          # a synapse is called pre-post
+        if not re.fullmatch(r"[\w.]+", self.name):  # a synapse is called pre-post
             raise ValueError(f"a population's name is made of letters, digits, _ and ., not {self.name!r}")
         if self.size < 1:
             raise ValueError(f"population {self.name!r} needs at least one neuron, not {self.size}")
         if self.kind not in KINDS:
-            raise ValueError(f"population {self.name!r}: kind must be one of {', '.join(KINDS)}, not {self.kind!r}")
+            raise ValueError(
+                f"population {self.name!r}: kind must be one of {', '.join(KINDS)}, not {self.kind!r}"
+            )
         if self.heads < 1 or self.size % self.heads or self.kind != "relay" and self.heads > 1:
-            raise ValueError(f"population {self.name!r}: {self.size} {self.kind} neurons cannot have {self.heads} heads")
+            raise ValueError(
+                f"population {self.name!r}: {self.size} {self.kind} neurons cannot have {self.heads} heads"
+            )
         if not 0 <= self.gain <= MOST_GAIN:
-            raise ValueError(f"population {self.name!r}: gain must be 0 to {MOST_GAIN} octaves, not {self.gain}")
+            raise ValueError(
+                f"population {self.name!r}: gain must be 0 to {MOST_GAIN} octaves, not {self.gain}"
+            )
         if self.loaded and self.kind != "softmax":
-            raise ValueError(f"population {self.name!r}: only patterns of a softmax population are loaded, not {self.kind} neurons")
+            raise ValueError(
+                f"population {self.name!r}: only patterns of a softmax population are loaded, not {self.kind} neurons"
+            )
         if self.kind == "softmax" and self.size > MOST_PATTERNS:
-            raise ValueError(f"population {self.name!r}: a softmax population has at most {MOST_PATTERNS} neurons, not {self.size}")
+            raise ValueError(
+                f"population {self.name!r}: a softmax population has at most {MOST_PATTERNS} neurons, not {self.size}"
+            )
 
     @property
     def clamped(self) -> bool:
@@ -96,13 +114,14 @@ class Memory:
 class Synapse:
     """Symmetric synapse between two populations, by name; rows belong to ``pre``, columns to ``post``.
 
-    Without ``feedback``, possible between LIF populations, ``post`` hears ``pre`` but not the other way round.  There is no energy then, so
-    such a network is run, not taught: Equilibrium Propagation needs the feedback (equilif_golden.real.rates trains it).
+    Without ``feedback``, possible between LIF populations, ``post`` hears ``pre`` but not the other way
+    round.  There is no energy then, so such a network is run, not taught: Equilibrium Propagation needs
+    the feedback (equilif_golden.real.rates trains it).
     """
 
     pre: str
     post: str
-    rate_scale: float = 1.0        #: this synapse's learning rate relative to the network's
+    rate_scale: float = 1.0  #: this synapse's learning rate relative to the network's
     feedback: bool = True
 
     @property
@@ -121,11 +140,18 @@ class Network:
     numerics: Numerics = DEFAULT
 
     @classmethod
-    def chain(cls, *sizes: int, schedule: Schedule | None = None, numerics: Numerics = DEFAULT,
-              rate_scales: tuple[float, ...] | None = None, feedback: bool = True) -> Self:
+    def chain(
+        cls,
+        *sizes: int,
+        schedule: Schedule | None = None,
+        numerics: Numerics = DEFAULT,
+        rate_scales: tuple[float, ...] | None = None,
+        feedback: bool = True,
+    ) -> Self:
         """Input, any number of hidden populations and output, each joined to the next, all with biases.
 
-        ``rate_scales``: relative learning rate of each layer, first to last (its bias included).  ``feedback``: of the synapses between layers.
+        ``rate_scales``: relative learning rate of each layer, first to last (its bias included).
+        ``feedback``: of the synapses between layers.
         """
         if len(sizes) < 2:
             raise ValueError(f"a chain needs an input and an output size, not {sizes}")
@@ -133,24 +159,45 @@ class Network:
         if len(scales) != len(sizes) - 1:
             raise ValueError(f"rate_scales must name {len(sizes) - 1} layers, not {len(scales)}")
         names = ["input", *(f"hidden{k}" for k in range(1, len(sizes) - 1)), "output"]
-        pops = [Population(names[0], sizes[0], "input"), Population("bias", 1, "constant"),
-                *(Population(n, s) for n, s in zip(names[1:], sizes[1:], strict=True))]
-        synapses = [s for (a, b), r in zip(pairwise(names), scales, strict=True)
-                    for s in (Synapse(a, b, r, feedback=feedback or a == "input"), Synapse("bias", b, r))]
+        pops = [
+            Population(names[0], sizes[0], "input"),
+            Population("bias", 1, "constant"),
+            *(Population(n, s) for n, s in zip(names[1:], sizes[1:], strict=True)),
+        ]
+        synapses = [
+            s
+            for (a, b), r in zip(pairwise(names), scales, strict=True)
+            for s in (Synapse(a, b, r, feedback=feedback or a == "input"), Synapse("bias", b, r))
+        ]
         return cls(tuple(pops), tuple(synapses), names[-1], schedule or Schedule(), numerics)
 
     @classmethod
-    def attention(cls, tokens: int, width: int, heads: int, *sizes: int, gain: int = 1, sharpness: int = 3, schedule: Schedule | None = None,
-                  numerics: Numerics = DEFAULT, query_scale: float = 1.0) -> Self:
-        """A memory of the sample's tokens, up to ``tokens`` patterns of ``width``, asked by ``heads`` learned queries; then a chain of ``sizes``.
+    def attention(
+        cls,
+        tokens: int,
+        width: int,
+        heads: int,
+        *sizes: int,
+        gain: int = 1,
+        sharpness: int = 3,
+        schedule: Schedule | None = None,
+        numerics: Numerics = DEFAULT,
+        query_scale: float = 1.0,
+    ) -> Self:
+        """A memory of the sample's tokens, up to ``tokens`` patterns of ``width``, asked by ``heads``
+        learned queries; then a chain of ``sizes``.
 
         ``query_scale``: relative learning rate of the queries.
         """
         if not sizes:
             raise ValueError("an attention network needs an output size")
         names = [*(f"hidden{k}" for k in range(1, len(sizes))), "output"]
-        pops = (Population("bias", 1, "constant"), Population("memory", tokens, "softmax", sharpness=sharpness, loaded=True),
-                Population("query", heads * width, "relay", heads=heads, gain=gain), *(Population(n, s) for n, s in zip(names, sizes, strict=True)))
+        pops = (
+            Population("bias", 1, "constant"),
+            Population("memory", tokens, "softmax", sharpness=sharpness, loaded=True),
+            Population("query", heads * width, "relay", heads=heads, gain=gain),
+            *(Population(n, s) for n, s in zip(names, sizes, strict=True)),
+        )
         synapses = [Synapse("memory", "query", 0.0), Synapse("bias", "query", query_scale)]
         synapses += [s for a, b in pairwise(["query", *names]) for s in (Synapse(a, b), Synapse("bias", b))]
         return cls(pops, tuple(synapses), names[-1], schedule or Schedule(nudged=16), numerics)
@@ -162,12 +209,18 @@ class Network:
         for s in self.synapses:
             for end in (s.pre, s.post):
                 if end not in names:
-                    raise ValueError(f"synapse {s.name}: there is no population {end!r}; there are {', '.join(names)}")
+                    raise ValueError(
+                        f"synapse {s.name}: there is no population {end!r}; there are {', '.join(names)}"
+                    )
             if (kinds := (self.side(s.pre), self.side(s.post))) not in JOINABLE:
-                raise ValueError(f"synapse {s.name}: {self[s.pre].kind} to {self[s.post].kind} is not possible"
-                                 + (f"; turn it round: {s.post}-{s.pre}" if kinds[::-1] in JOINABLE else ""))
+                raise ValueError(
+                    f"synapse {s.name}: {self[s.pre].kind} to {self[s.post].kind} is not possible"
+                    + (f"; turn it round: {s.post}-{s.pre}" if kinds[::-1] in JOINABLE else "")
+                )
             if not s.feedback and kinds != ("lif", "lif"):
-                raise ValueError(f"synapse {s.name}: only one between lif populations can be without feedback, not {kinds[0]} to {kinds[1]}")
+                raise ValueError(
+                    f"synapse {s.name}: only one between lif populations can be without feedback, not {kinds[0]} to {kinds[1]}"
+                )
             if s.pre == s.post:
                 raise ValueError(f"synapse {s.name}: a population cannot be joined to itself")
             if [t.name for t in self.synapses].count(s.name) > 1:
@@ -177,7 +230,9 @@ class Network:
         for p in self.populations:
             of = [s for s in self.synapses if p.name in (s.pre, s.post) and self[s.pre].kind == "softmax"]
             if p.kind in ("relay", "softmax") and len(of) != 1:
-                raise ValueError(f"{p.kind} population {p.name!r} needs one synapse from a softmax population to a relay, it has {len(of)}")
+                raise ValueError(
+                    f"{p.kind} population {p.name!r} needs one synapse from a softmax population to a relay, it has {len(of)}"
+                )
         if sum(p.loaded for p in self.populations) > 1:
             raise ValueError("only one memory can be loaded with each sample")
         if not self.inputs and not self.loaded:
@@ -196,21 +251,34 @@ class Network:
             # one head gathers at a time, and query and retrieval one after the other
             before = [s.pre for s in self.synapses if s.post == p.name]
             behind = [s.post for s in self.synapses if s.pre == p.name and s.feedback]
-            sums = [[n for n in before + behind if self[n].kind != "softmax"], [n for n in before if self[n].kind == "softmax"]]
-            fan_in = max(sum(self[n].size if p.kind != "softmax" else self[n].width for n in names) for names in sums)
+            sums = [
+                [n for n in before + behind if self[n].kind != "softmax"],
+                [n for n in before if self[n].kind == "softmax"],
+            ]
+            fan_in = max(
+                sum(self[n].size if p.kind != "softmax" else self[n].width for n in names) for names in sums
+            )
             if not p.clamped and fan_in > self.numerics.max_fan_in:
-                raise ValueError(f"population {p.name!r} has fan-in {fan_in}; a {self.numerics.accumulator_width}-bit "
-                                 f"accumulator holds {self.numerics.max_fan_in}")
+                raise ValueError(
+                    f"population {p.name!r} has fan-in {fan_in}; a {self.numerics.accumulator_width}-bit "
+                    f"accumulator holds {self.numerics.max_fan_in}"
+                )
         for m in self.memories:
             if self.softmax_shift(m.softmax) not in softmax.SHIFTS:
-                raise ValueError(f"population {m.softmax.name!r}: sharpness must be in {self.numerics.fraction - 6 - softmax.SHIFTS[-1]}.."
-                                 f"{self.numerics.fraction - 6 - softmax.SHIFTS[0]} octaves, not {m.softmax.sharpness}")
+                raise ValueError(
+                    f"population {m.softmax.name!r}: sharpness must be in {self.numerics.fraction - 6 - softmax.SHIFTS[-1]}.."
+                    f"{self.numerics.fraction - 6 - softmax.SHIFTS[0]} octaves, not {m.softmax.sharpness}"
+                )
             if relay.retrieval_shift(self.numerics.fraction, m.relay.gain) not in relay.SHIFTS:
-                raise ValueError(f"population {m.relay.name!r}: gain {m.relay.gain} needs at least {9 + m.relay.gain} fraction bits, "
-                                 f"not {self.numerics.fraction}")
+                raise ValueError(
+                    f"population {m.relay.name!r}: gain {m.relay.gain} needs at least {9 + m.relay.gain} fraction bits, "
+                    f"not {self.numerics.fraction}"
+                )
             if self.schedule.free % self.schedule.window or self.schedule.nudged % self.schedule.window:
-                raise ValueError(f"a network with a memory settles in whole windows: free {self.schedule.free} and nudged "
-                                 f"{self.schedule.nudged} must be multiples of {self.schedule.window}")
+                raise ValueError(
+                    f"a network with a memory settles in whole windows: free {self.schedule.free} and nudged "
+                    f"{self.schedule.nudged} must be multiples of {self.schedule.window}"
+                )
         raw = self.schedule.raw(self.numerics)
         if raw.threshold * (raw.window + 3) > self.numerics.charge.hi:
             raise ValueError(f"window {raw.window} overflows the {self.numerics.charge_width}-bit charge")
@@ -224,7 +292,9 @@ class Network:
 
     @property
     def memories(self) -> tuple[Memory, ...]:
-        return tuple(Memory(self[s.pre], self[s.post], s) for s in self.synapses if self[s.pre].kind == "softmax")
+        return tuple(
+            Memory(self[s.pre], self[s.post], s) for s in self.synapses if self[s.pre].kind == "softmax"
+        )
 
     @property
     def loaded(self) -> Memory | None:
@@ -267,8 +337,11 @@ class Network:
     def n_weights(self) -> int:
         return sum(n * m for n, m in map(self.shape, self.plastic))
 
-    def initial_weights(self, seed: int = 0, *, bias: float = 0.2, scale: float = 0.5, query: float = 0.3) -> Weights:
-        """Start alive: biases at ``bias`` x threshold, Glorot-uniform weights at ``scale``, so every layer begins in its linear range.
+    def initial_weights(
+        self, seed: int = 0, *, bias: float = 0.2, scale: float = 0.5, query: float = 0.3
+    ) -> Weights:
+        """Start alive: biases at ``bias`` x threshold, Glorot-uniform weights at ``scale``, so every layer
+        begins in its linear range.
 
         Queries begin apart, normal with deviation ``query``; a memory begins empty.
         """
@@ -282,7 +355,11 @@ class Network:
             elif self[s.post].kind == "relay":
                 real = rng.normal(0, query / np.sqrt(n), (n, m))
             else:
-                real = np.full((n, m), bias) if self[s.pre].kind == "constant" else rng.uniform(-limit, limit, (n, m))
+                real = (
+                    np.full((n, m), bias)
+                    if self[s.pre].kind == "constant"
+                    else rng.uniform(-limit, limit, (n, m))
+                )
             weights[s.name] = self.numerics.weight.quantize(real * self.schedule.threshold)
         return weights
 
@@ -293,20 +370,27 @@ class Network:
             raise ValueError(f"weights are for {sorted(weights)}, the network has {sorted(names)}")
         for s in self.plastic:
             if np.shape(weights[s.name]) != self.shape(s):
-                raise ValueError(f"weights of {s.name} have shape {np.shape(weights[s.name])}, not {self.shape(s)}")
+                raise ValueError(
+                    f"weights of {s.name} have shape {np.shape(weights[s.name])}, not {self.shape(s)}"
+                )
         return {n: self.numerics.weight.require(weights[n], f"weights of {n}") for n in names}
 
     def check_tokens(self, tokens: Tokens | None, batch: int) -> None:
         """ValueError unless ``tokens`` fit the loaded memory, or are absent where there is none."""
         if self.loaded is None or tokens is None:
             if (self.loaded is None) != (tokens is None):
-                raise ValueError("this network's memory is loaded with each sample: give tokens" if self.loaded
-                                 else "this network has no memory to load tokens into")
+                raise ValueError(
+                    "this network's memory is loaded with each sample: give tokens"
+                    if self.loaded
+                    else "this network has no memory to load tokens into"
+                )
             return
         want = (batch, *self.shape(self.loaded.synapse))
         if tokens.patterns.shape != want or tokens.present.shape != want[:2]:
-            raise ValueError(f"tokens must have patterns of shape {want} and as many presences, not {tokens.patterns.shape} and "
-                             f"{tokens.present.shape}")
+            raise ValueError(
+                f"tokens must have patterns of shape {want} and as many presences, not {tokens.patterns.shape} and "
+                f"{tokens.present.shape}"
+            )
         self.numerics.weight.require(tokens.patterns, "patterns")
 
     def to_dict(self) -> dict[str, Any]:
@@ -314,8 +398,13 @@ class Network:
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> Self:
-        return cls(tuple(Population(**p) for p in d["populations"]), tuple(Synapse(**s) for s in d["synapses"]), d["output"],
-                   Schedule(**d["schedule"]), Numerics(**d["numerics"]))
+        return cls(
+            tuple(Population(**p) for p in d["populations"]),
+            tuple(Synapse(**s) for s in d["synapses"]),
+            d["output"],
+            Schedule(**d["schedule"]),
+            Numerics(**d["numerics"]),
+        )
 
 
 #: kinds at the two ends of a synapse
@@ -325,7 +414,9 @@ Weights = dict[str, Raw]
 
 @dataclass(frozen=True)
 class Tokens:
-    """Patterns of a loaded memory, sample by sample: (batch, softmax size, width) raw weights, zero where ``present`` (batch, size) is false."""
+    """Patterns of a loaded memory, sample by sample: (batch, softmax size, width) raw weights, zero where
+    ``present`` (batch, size) is false.
+    """
 
     patterns: Raw
     present: npt.NDArray[np.bool_]
@@ -335,7 +426,9 @@ class Tokens:
         """Sequences of raw patterns (n <= size, width), one a sample, filled up."""
         arrays = [np.asarray(s, np.int64) for s in sequences]
         if any(a.ndim != 2 or len(a) > size for a in arrays):
-            raise ValueError(f"sequences must have shape (up to {size}, width), not {[a.shape for a in arrays if a.ndim != 2 or len(a) > size][0]}")
+            raise ValueError(
+                f"sequences must have shape (up to {size}, width), not {[a.shape for a in arrays if a.ndim != 2 or len(a) > size][0]}"
+            )
         patterns = np.stack([np.pad(a, ((0, size - len(a)), (0, 0))) for a in arrays])
         return cls(patterns, np.arange(size) < np.array([len(a) for a in arrays])[:, None])
 
@@ -357,19 +450,25 @@ class TokenRows(NamedTuple):
 
     def sample(self, j: int) -> Raw:
         """Raw patterns (n, width) of sample j."""
-        return self.table[self.rows[self.off[j]: self.off[j + 1]]].astype(np.int64)
+        return self.table[self.rows[self.off[j] : self.off[j + 1]]].astype(np.int64)
 
     def take(self, indices: npt.ArrayLike) -> TokenRows:
         """Some samples, with the same table."""
-        parts = [self.rows[self.off[j]: self.off[j + 1]] for j in np.asarray(indices, np.int64)]
-        return TokenRows(self.table, np.concatenate([self.rows[:0], *parts]), np.cumsum([0, *map(len, parts)], dtype=np.int64))
+        parts = [self.rows[self.off[j] : self.off[j + 1]] for j in np.asarray(indices, np.int64)]
+        return TokenRows(
+            self.table,
+            np.concatenate([self.rows[:0], *parts]),
+            np.cumsum([0, *map(len, parts)], dtype=np.int64),
+        )
 
 
 def save(path: Path, network: Network, weights: Mapping[str, Raw]) -> None:
     """Network and weights in one ``.npz``, written whole or not at all."""
     part = path.with_name(path.name + ".part")
     with part.open("wb") as f:
-        arrays: dict[str, Any] = {f"weights/{n}": w.astype(np.int16) for n, w in network.check_weights(weights).items()}
+        arrays: dict[str, Any] = {
+            f"weights/{n}": w.astype(np.int16) for n, w in network.check_weights(weights).items()
+        }
         np.savez_compressed(f, network=np.array(json.dumps(network.to_dict())), **arrays)
     part.replace(path)
 
@@ -379,7 +478,9 @@ def load(path: Path) -> tuple[Network, Weights]:
     try:
         with np.load(path, allow_pickle=False) as z:
             network = Network.from_dict(json.loads(str(z["network"])))
-            return network, network.check_weights({n.removeprefix("weights/"): z[n].astype(np.int64) for n in z.files if n != "network"})
+            return network, network.check_weights(
+                {n.removeprefix("weights/"): z[n].astype(np.int64) for n in z.files if n != "network"}
+            )
     except FileNotFoundError:
         raise
     except Exception as e:

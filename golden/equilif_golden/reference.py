@@ -1,8 +1,10 @@
 """The specification: samples through a network, in plain NumPy.
 
-Reads like the paper: settle, nudge, measure, learn.  ``equilif_golden.kernel`` is the same thing compiled, ``equilif_golden.engine.model`` the same
-thing as instructions on lanes and memories; tests prove all three equal bit for bit.
+Reads like the paper: settle, nudge, measure, learn.  ``equilif_golden.kernel`` is the same thing
+compiled, ``equilif_golden.engine.model`` the same thing as instructions on lanes and memories; tests
+prove all three equal bit for bit.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -23,7 +25,9 @@ from equilif_golden.network import ONE, Network, Tokens, Weights
 
 @dataclass
 class Recalled:
-    """By relay or softmax population: queries and retrievals (batch, heads, width), signed; absolute codes of p (batch, heads, size)."""
+    """By relay or softmax population: queries and retrievals (batch, heads, width), signed; absolute codes
+    of p (batch, heads, size).
+    """
 
     query: dict[str, Raw] = field(default_factory=dict)
     retrieval: dict[str, Raw] = field(default_factory=dict)
@@ -45,8 +49,9 @@ class State:
 
     v: dict[str, Raw]
     spikes: dict[str, Raw]
-    base: dict[str, Raw]                                          #: static drive from clamped populations
-    memory: dict[str, tuple[Raw, Raw]]                            #: patterns (batch or 1, size, width) and presences of softmax populations
+    base: dict[str, Raw]  #: static drive from clamped populations
+    #: patterns (batch or 1, size, width) and presences of softmax populations
+    memory: dict[str, tuple[Raw, Raw]]
     recalled: Recalled
     charge: dict[str, Raw] = field(default_factory=dict)
     spike_count: int = 0
@@ -65,26 +70,43 @@ class SampleResult:
     minus: dict[str, Raw]
     prediction: Raw
     spikes: int
-    raster: dict[str, Raw]                                         #: (steps, batch, size) spikes, when recorded
-    recalled: tuple[Recalled, Recalled, Recalled]                  #: at the end of the free, +beta and -beta phases
+    #: (steps, batch, size) spikes, when recorded
+    raster: dict[str, Raw]
+    #: at the end of the free, +beta and -beta phases
+    recalled: tuple[Recalled, Recalled, Recalled]
     steps: Raw
 
     @classmethod
     def joined(cls, parts: Sequence[SampleResult]) -> SampleResult:
         """One batch of several; nothing recorded."""
-        free, plus, minus = (_joined([getattr(r, phase) for r in parts]) for phase in ("free", "plus", "minus"))
+        free, plus, minus = (
+            _joined([getattr(r, phase) for r in parts]) for phase in ("free", "plus", "minus")
+        )
         recalled = tuple(Recalled.joined([r.recalled[k] for r in parts]) for k in range(3))
-        return cls(free, plus, minus, np.concatenate([r.prediction for r in parts]), sum(r.spikes for r in parts), {},
-                   (recalled[0], recalled[1], recalled[2]), np.concatenate([r.steps for r in parts]))
+        return cls(
+            free,
+            plus,
+            minus,
+            np.concatenate([r.prediction for r in parts]),
+            sum(r.spikes for r in parts),
+            {},
+            (recalled[0], recalled[1], recalled[2]),
+            np.concatenate([r.steps for r in parts]),
+        )
 
 
 NO_RATE = "no learning rate: give lr, or call set_learning_rate"
 
 
 class Reference:
-    """A network with its weights.  ``counter`` numbers the updates for the dither and belongs to the state, like the weights."""
+    """A network with its weights.
 
-    def __init__(self, network: Network, weights: Weights | None = None, *, lr: float | None = None, counter: int = 0):
+    ``counter`` numbers the updates for the dither and belongs to the state, like the weights.
+    """
+
+    def __init__(
+        self, network: Network, weights: Weights | None = None, *, lr: float | None = None, counter: int = 0
+    ):
         self.network = network
         self.raw = network.schedule.raw(network.numerics)
         self.weights = network.check_weights(weights if weights is not None else network.initial_weights())
@@ -97,28 +119,37 @@ class Reference:
         self.learns |= eta > 0
         self.steps: dict[str, Step] = learning_steps(self.network, eta)
 
-    # -- the three operations on the state ------------------------------------------------------------------------------
+    # -- the three operations on the state ---------------------------------------------------------
     def _begin(self, x: Raw, tokens: Tokens | None) -> tuple[State, dict[str, Raw]]:
         net, batch = self.network, len(x)
         clamped, at = {}, 0
         for p in net.populations:
             if p.kind == "input":
-                clamped[p.name] = x[:, at: at + p.size]
+                clamped[p.name] = x[:, at : at + p.size]
                 at += p.size
             elif p.kind == "constant":
                 clamped[p.name] = np.full((batch, p.size), ONE, np.int64)
         zeros = {p.name: np.zeros((batch, p.size), np.int64) for p in net.lif}
         base = {p.name: np.zeros((batch, p.size), np.int64) for p in net.populations if not p.clamped}
         # a memory is silent until the network has settled for one window
-        silent = Recalled(retrieval={m.relay.name: np.zeros((batch, m.relay.heads, m.relay.width), np.int64) for m in net.memories})
+        silent = Recalled(
+            retrieval={
+                m.relay.name: np.zeros((batch, m.relay.heads, m.relay.width), np.int64) for m in net.memories
+            }
+        )
         for s in net.synapses:
             if s.pre in clamped:
                 base[s.post] = base[s.post] + syn.forward_values(self.weights[s.name], clamped[s.pre])
-        memory = {m.softmax.name: (self.weights[m.synapse.name][None], np.ones((1, m.softmax.size), bool))
-                  for m in net.memories if not m.softmax.loaded}
+        memory = {
+            m.softmax.name: (self.weights[m.synapse.name][None], np.ones((1, m.softmax.size), bool))
+            for m in net.memories
+            if not m.softmax.loaded
+        }
         if net.loaded and tokens:
             memory[net.loaded.softmax.name] = tokens.patterns, tokens.present
-        return State({k: z + self.raw.threshold // 2 for k, z in zeros.items()}, dict(zeros), base, memory, silent), clamped
+        return State(
+            {k: z + self.raw.threshold // 2 for k, z in zeros.items()}, dict(zeros), base, memory, silent
+        ), clamped
 
     def _recall(self, state: State, rates: dict[str, Raw]) -> None:
         """Each memory once: query from the rates, scores, softmax, retrieval."""
@@ -134,17 +165,25 @@ class Reference:
             scores = syn.backward_values(patterns, q)
             codes = softmax(scores, present, shift=net.softmax_shift(m.softmax))
             new.query[m.relay.name] = q
-            new.retrieval[m.relay.name] = retrieval(syn.forward_values(patterns, codes.code), codes.c, fraction=fraction, gain=m.relay.gain)
-            new.p[m.softmax.name] = softmax(scores, present, shift=net.softmax_shift(m.softmax), absolute=True).code
+            new.retrieval[m.relay.name] = retrieval(
+                syn.forward_values(patterns, codes.code), codes.c, fraction=fraction, gain=m.relay.gain
+            )
+            new.p[m.softmax.name] = softmax(
+                scores, present, shift=net.softmax_shift(m.softmax), absolute=True
+            ).code
         state.recalled = new
 
     def _step(self, state: State, target: Raw | None, strength: int) -> None:
-        """One time step: each LIF population in order, from the newest spikes of its neighbours (Gauss-Seidel)."""
+        """One time step: each LIF population in order, from the newest spikes of its neighbours
+        (Gauss-Seidel).
+        """
         for p in self.network.lif:
             drive = state.base[p.name]
             for s in self.network.synapses:
                 if s.post == p.name and s.pre in state.recalled.retrieval:
-                    drive = drive + syn.forward_values(self.weights[s.name], state.recalled.retrieval[s.pre].reshape(len(drive), -1))
+                    drive = drive + syn.forward_values(
+                        self.weights[s.name], state.recalled.retrieval[s.pre].reshape(len(drive), -1)
+                    )
                 elif s.post == p.name and s.pre in state.spikes:
                     drive = drive + syn.forward(self.weights[s.name], state.spikes[s.pre])
                 elif s.pre == p.name and s.feedback:
@@ -152,7 +191,9 @@ class Reference:
             if strength and p.name == self.network.output:
                 assert target is not None
                 drive = drive + nudge(target, state.spikes[p.name], strength=strength)
-            state.v[p.name], spike = lif_step(state.v[p.name], drive, threshold=self.raw.threshold, leak=self.raw.leak)
+            state.v[p.name], spike = lif_step(
+                state.v[p.name], drive, threshold=self.raw.threshold, leak=self.raw.leak
+            )
             state.spikes[p.name] = spike
             state.charge[p.name] = state.charge[p.name] + self.raw.threshold * spike
             state.spike_count += int(spike.sum())
@@ -161,11 +202,20 @@ class Reference:
         watched = [self.network.output] if self.raw.watch_output else list(rates)
         return not any(moved(rates[k], before[k], tolerance=self.raw.early).any() for k in watched)
 
-    def _phase(self, state: State, steps: int, target: Raw | None, strength: int, raster: list[dict[str, Raw]] | None,
-               early: bool = False) -> tuple[dict[str, Raw], int]:
-        """Rates of the last window, and the number of steps, which is less than ``steps`` when an ``early`` phase has settled.
+    def _phase(
+        self,
+        state: State,
+        steps: int,
+        target: Raw | None,
+        strength: int,
+        raster: list[dict[str, Raw]] | None,
+        early: bool = False,
+    ) -> tuple[dict[str, Raw], int]:
+        """Rates of the last window, and the number of steps, which is less than ``steps`` when an ``early``
+        phase has settled.
 
-        Memories are asked after every window; without one, and without an early end, only the last window is measured.
+        Memories are asked after every window; without one, and without an early end, only the last window
+        is measured.
         """
         rates: dict[str, Raw] = {}
         state.charge = {k: -v for k, v in state.v.items()}
@@ -177,39 +227,65 @@ class Reference:
             if raster is not None:
                 raster.append(dict(state.spikes))
             if left == 0 or windows and left % self.raw.window == 0:
-                before, rates = rates, {k: measure(state.charge[k], state.v[k], shift=self.raw.rate_shift) for k in state.v}
+                before, rates = (
+                    rates,
+                    {k: measure(state.charge[k], state.v[k], shift=self.raw.rate_shift) for k in state.v},
+                )
                 self._recall(state, rates)
-                if early and steps - left >= self.raw.least * self.raw.window and self._settled(rates, before):
+                if (
+                    early
+                    and steps - left >= self.raw.least * self.raw.window
+                    and self._settled(rates, before)
+                ):
                     return rates, steps - left
         return rates, steps
 
-    # -- what users call -------------------------------------------------------------------------------------------------
+    # -- what users call ---------------------------------------------------------------------------
     def infer(self, x: Raw, tokens: Tokens | None = None, *, record: bool = False) -> SampleResult:
-        """Free phase only.  ``x``: (batch, n_inputs) 8-bit values; ``tokens``: the patterns of a loaded memory."""
+        """Free phase only.
+
+        ``x``: (batch, n_inputs) 8-bit values; ``tokens``: the patterns of a loaded memory.
+        """
         return self._run(x, None, tokens, learn=False, record=record)
 
-    def train(self, x: Raw, y: Raw, tokens: Tokens | None = None, *, record: bool = False, learn: bool = True) -> SampleResult:
-        """Three phases and, unless ``learn`` is false, the update; then x must be one sample, (1, n_inputs), with y (1, n_outputs)."""
+    def train(
+        self, x: Raw, y: Raw, tokens: Tokens | None = None, *, record: bool = False, learn: bool = True
+    ) -> SampleResult:
+        """Three phases and, unless ``learn`` is false, the update; then x must be one sample, (1, n_inputs),
+        with y (1, n_outputs).
+        """
         if learn and len(x) != 1:
             raise ValueError(f"learning is one sample at a time, as on the chip, not {len(x)}")
         if learn and not self.learns:
             raise ValueError(NO_RATE)
         return self._run(x, y, tokens, learn=learn, record=record)
 
-    def _run(self, x: Raw, y: Raw | None, tokens: Tokens | None, *, learn: bool, record: bool) -> SampleResult:
+    def _run(
+        self, x: Raw, y: Raw | None, tokens: Tokens | None, *, learn: bool, record: bool
+    ) -> SampleResult:
         net, value = self.network, self.network.numerics.value
         x = value.require(x, "inputs")
         if x.ndim != 2 or x.shape[1] != net.n_inputs:
             raise ValueError(f"inputs must have shape (batch, {net.n_inputs}), not {x.shape}")
         net.check_tokens(tokens, len(x))
         early = self.raw.early >= 0
-        if early and len(x) > 1:                        # each ends at a time of its own
+        if early and len(x) > 1:  # each ends at a time of its own
             if record:
                 raise ValueError(f"phases that end early are recorded one sample at a time, not {len(x)}")
             if y is not None and len(y) != len(x):
                 raise ValueError(f"targets must have shape {(len(x), net.n_outputs)}, not {y.shape}")
-            return SampleResult.joined([self._run(x[[j]], None if y is None else y[[j]], tokens and tokens.take([j]), learn=learn, record=False)
-                                        for j in range(len(x))])
+            return SampleResult.joined(
+                [
+                    self._run(
+                        x[[j]],
+                        None if y is None else y[[j]],
+                        tokens and tokens.take([j]),
+                        learn=learn,
+                        record=False,
+                    )
+                    for j in range(len(x))
+                ]
+            )
         raster: list[dict[str, Raw]] | None = [] if record else None
         state, clamped = self._begin(x, tokens)
         free, steps = self._phase(state, self.raw.free, None, 0, raster, early)
@@ -229,11 +305,23 @@ class Reference:
                 self._learn({**clamped, **plus}, {**clamped, **minus}, recalled[1], recalled[2])
         frames = {p.name: np.stack([f[p.name] for f in raster]) for p in net.lif} if raster else {}
         free_recalled, plus_recalled, minus_recalled = recalled
-        return SampleResult(free, plus, minus, free[net.output].argmax(axis=1), state.spike_count, frames,
-                            (free_recalled, plus_recalled, minus_recalled), np.full(len(x), steps))
+        return SampleResult(
+            free,
+            plus,
+            minus,
+            free[net.output].argmax(axis=1),
+            state.spike_count,
+            frames,
+            (free_recalled, plus_recalled, minus_recalled),
+            np.full(len(x), steps),
+        )
 
-    def _learn(self, plus: dict[str, Raw], minus: dict[str, Raw], recalled_plus: Recalled, recalled_minus: Recalled) -> None:
-        """Every synapse learns from what its two ends send into it; each head of a relay is an update of its own."""
+    def _learn(
+        self, plus: dict[str, Raw], minus: dict[str, Raw], recalled_plus: Recalled, recalled_minus: Recalled
+    ) -> None:
+        """Every synapse learns from what its two ends send into it; each head of a relay is an update of its
+        own.
+        """
         for s in self.network.plastic:
             if not self.steps[s.name].gain:
                 continue
@@ -252,19 +340,34 @@ class Reference:
                         part = slice(head * pre.width, (head + 1) * pre.width), slice(None)
                     else:
                         u.append(rates[s.pre][0])
-                        v.append(recalled.retrieval[s.post][0, head] if post.kind == "relay" else rates[s.post][0])
+                        v.append(
+                            recalled.retrieval[s.post][0, head] if post.kind == "relay" else rates[s.post][0]
+                        )
                         part = slice(None), slice(head * post.width, (head + 1) * post.width)
-                w[part] = ep_update(w[part], *u, *v, step=self.steps[s.name], counter=self.counter, weight=self.network.numerics.weight)
+                w[part] = ep_update(
+                    w[part],
+                    *u,
+                    *v,
+                    step=self.steps[s.name],
+                    counter=self.counter,
+                    weight=self.network.numerics.weight,
+                )
                 self.counter = (self.counter + 1) & 0xFFFFFFFF
 
 
 def learning_steps(network: Network, eta: float) -> dict[str, Step]:
-    """Gain and shift of every synapse at learning rate ``eta``; ValueError when the network cannot learn at any but 0."""
+    """Gain and shift of every synapse at learning rate ``eta``; ValueError when the network cannot learn at
+    any but 0.
+    """
     if eta and network.forward:
-        raise ValueError(f"synapse {network.forward[0].name} is without feedback: Equilibrium Propagation needs it, so this network can only be run; "
-                         "train it with equilif_golden.real.rates, or keep the feedback")
+        raise ValueError(
+            f"synapse {network.forward[0].name} is without feedback: Equilibrium Propagation needs it, so this network can only be run; "
+            "train it with equilif_golden.real.rates, or keep the feedback"
+        )
     lr = eta / (2 * network.schedule.beta)
-    return {s.name: learning_step(lr * s.rate_scale, fraction=network.numerics.fraction) for s in network.plastic}
+    return {
+        s.name: learning_step(lr * s.rate_scale, fraction=network.numerics.fraction) for s in network.plastic
+    }
 
 
 def one_hot(labels: Raw, n: int) -> Raw:

@@ -1,4 +1,5 @@
-"""Phase schedule of one training sample: free, +beta, -beta (Laborieux et al. 2021; Bal & Sengupta, ISCAS 2024, sec. II).
+"""Phase schedule of one training sample: free, +beta, -beta (Laborieux et al. 2021; Bal & Sengupta, ISCAS
+2024, sec. II).
 
     membranes at threshold/2, no spikes
     free phase        `free` steps                     rate of the last `window` -> prediction; state saved
@@ -6,9 +7,11 @@
     -beta phase       `nudged` steps from that state   rate of the last `window` -> r-
     learn             every plastic synapse, once
 
-A free phase may end early: it then goes from window to window, and ends with the first one in which no watched rate has moved from that of
-the window before by more than a tolerance.  What follows goes on from the state as it is then.
+A free phase may end early: it then goes from window to window, and ends with the first one in which no
+watched rate has moved from that of the window before by more than a tolerance.  What follows goes on from
+the state as it is then.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -18,14 +21,15 @@ from equilif_golden.blocks.lif import LEAKS
 from equilif_golden.blocks.rate import rate_shift
 from equilif_golden.fixed import DEFAULT, Numerics
 
-STRENGTH_MAX = (1 << 15) - 1          # a signed 16-bit operand of the instruction that nudges
+STRENGTH_MAX = (1 << 15) - 1  # a signed 16-bit operand of the instruction that nudges
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
     """Phase lengths in time steps, and the constants of the neuron and of the nudge.
 
-    early       tolerance in 1/256 of the largest rate: the free phase, of at most ``free`` steps, ends when its rates have settled; None: never
+    early       tolerance in 1/256 of the largest rate: the free phase, of at most ``free`` steps, ends
+                when its rates have settled; None: never
     watch       rates that must settle: of all LIF populations, or of the output alone
     least       windows that a free phase has at least
     """
@@ -35,7 +39,7 @@ class Schedule:
     window: int = 8
     beta: float = 0.5
     threshold: float = 1.0
-    leak: int = 0                     #: membrane loses v >> leak each step; 0: no leak
+    leak: int = 0  #: membrane loses v >> leak each step; 0: no leak
     early: int | None = None
     watch: Literal["all", "output"] = "all"
     least: int = 2
@@ -43,7 +47,9 @@ class Schedule:
     def __post_init__(self) -> None:
         for name in ("free", "nudged"):
             if not self.window <= getattr(self, name) <= 511:
-                raise ValueError(f"{name} must be in {self.window}..511 steps (at least one window), not {getattr(self, name)}")
+                raise ValueError(
+                    f"{name} must be in {self.window}..511 steps (at least one window), not {getattr(self, name)}"
+                )
         if self.window < 1 or self.window & (self.window - 1):
             raise ValueError(f"window must be a power of two, not {self.window}")
         if self.leak not in LEAKS:
@@ -59,22 +65,42 @@ class Schedule:
         if not 0 <= tolerance <= 255:
             raise ValueError(f"early must be a tolerance in 0..255, not {tolerance}")
         if self.free % self.window:
-            raise ValueError(f"a phase that may end early has whole windows: free {self.free} must be a multiple of {self.window}")
+            raise ValueError(
+                f"a phase that may end early has whole windows: free {self.free} must be a multiple of {self.window}"
+            )
         if not 2 <= self.least <= self.free // self.window:
-            raise ValueError(f"least must be in 2..{self.free // self.window} windows, which {self.free} free steps have, not {self.least}")
+            raise ValueError(
+                f"least must be in 2..{self.free // self.window} windows, which {self.free} free steps have, not {self.least}"
+            )
 
     def raw(self, numerics: Numerics = DEFAULT) -> RawSchedule:
         """The integers that golden model and engine work with; ValueError when a constant has no exact code."""
         threshold = round(self.threshold * numerics.one)
         if threshold < 16 or threshold > 2 * numerics.one or threshold & (threshold - 1):
-            raise ValueError(f"threshold must be a power of two in 16/{numerics.one}..2, not {self.threshold}")
+            raise ValueError(
+                f"threshold must be a power of two in 16/{numerics.one}..2, not {self.threshold}"
+            )
         strength = round(self.beta * threshold)
         if strength < 1:
-            raise ValueError(f"beta x threshold = {self.beta * self.threshold} is below one step of the membrane")
+            raise ValueError(
+                f"beta x threshold = {self.beta * self.threshold} is below one step of the membrane"
+            )
         if strength > STRENGTH_MAX:
-            raise ValueError(f"beta x threshold = {self.beta * self.threshold} is above the largest nudge, {STRENGTH_MAX / numerics.one:g}")
-        return RawSchedule(self.free, self.nudged, self.window, threshold, strength, self.leak,
-                           rate_shift(threshold, self.window), -1 if self.early is None else self.early, int(self.watch == "output"), self.least)
+            raise ValueError(
+                f"beta x threshold = {self.beta * self.threshold} is above the largest nudge, {STRENGTH_MAX / numerics.one:g}"
+            )
+        return RawSchedule(
+            self.free,
+            self.nudged,
+            self.window,
+            threshold,
+            strength,
+            self.leak,
+            rate_shift(threshold, self.window),
+            -1 if self.early is None else self.early,
+            int(self.watch == "output"),
+            self.least,
+        )
 
 
 @dataclass(frozen=True)
@@ -88,6 +114,6 @@ class RawSchedule:
     strength: int
     leak: int
     rate_shift: int
-    early: int                        #: -1: never
+    early: int  #: -1: never
     watch_output: int
     least: int

@@ -1,9 +1,11 @@
 """equilif_golden.fixed formats as Amaranth shapes, and the arithmetic that several blocks share."""
+
 from __future__ import annotations
 
 from amaranth import Array, Cat, Const, Mux, Shape, Signal
 from amaranth.hdl import Module, Value
 from amaranth.lib import memory
+
 from equilif_golden.fixed import Fixed
 
 
@@ -17,7 +19,7 @@ def clip(value: Value, lo: Value | int, hi: Value | int) -> Value:
 
 def saturate(value: Value, width: int) -> Value:
     """``value`` in ``width`` signed bits, by looking at the bits above: no comparator."""
-    sign, above = value[-1], value[width - 1:]
+    sign, above = value[-1], value[width - 1 :]
     fits = (above.all()) | ~above.any()
     return Mux(fits, value[:width], Cat((~sign).replicate(width - 1), sign)).as_signed()
 
@@ -69,5 +71,3 @@ def lanes_of(value: Value, n: int) -> list[Value]:
 def ram(shape: int, depth: int, style: str | None) -> memory.Memory:
     """Memory with a vendor hint: ``block``, ``distributed`` or None for the tool's choice."""
     return memory.Memory(shape=shape, depth=depth, init=[], attrs={"ram_style": style} if style else {})
-
-

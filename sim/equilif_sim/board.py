@@ -1,9 +1,12 @@
 """A board in simulation: the complete design, pins and all, behind a pseudo-terminal.
 
-    host program <-- pseudo-terminal --> bytes <-- start, 8 bits, stop --> rx, tx of equilif_hdl.top.Top, compiled by Verilator
+    host program <-- pseudo-terminal --> bytes <-- start, 8 bits, stop --> rx, tx of equilif_hdl.top.Top,
+    compiled by Verilator
 
-What a board has in its FPGA is simulated cycle by cycle, the UART too; only the clock stands still while neither side has anything to say.
+What a board has in its FPGA is simulated cycle by cycle, the UART too; only the clock stands still while
+neither side has anything to say.
 """
+
 from __future__ import annotations
 
 import ctypes
@@ -16,14 +19,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from amaranth.back import verilog
+
 import equilif_golden
 import equilif_hdl
-from amaranth.back import verilog
 from equilif_golden.engine.isa import EngineConfig
 from equilif_golden.link.protocol import FRAME_BYTES
 from equilif_hdl.link.uart import SMALLEST_DIVISOR
 from equilif_hdl.top import Top
-
 from equilif_sim.verilated import cache_dir, compiled
 
 DRIVER = r"""
@@ -75,31 +78,59 @@ int board_run(Board *b, const uint8_t *in, int n_in, int *taken, uint8_t *out, i
 }
 """
 
-CHUNK = 50_000                   #: cycles between two looks at the terminal
+CHUNK = 50_000  #: cycles between two looks at the terminal
 ROOM = 4096
 
 
 def _sources() -> list[str]:
     """All that the design is made of."""
-    files = [path for package in (golden, hdl) for folder in package.__path__ for path in sorted(Path(folder).glob("*.py"))]
+    files = [
+        path
+        for package in (equilif_golden, equilif_hdl)
+        for folder in package.__path__
+        for path in sorted(Path(folder).rglob("*.py"))
+    ]
     return [version("amaranth"), *(f"{path.name}\0{path.read_text()}" for path in files)]
 
 
 class Board:
-    """The design of one board, running; a port for equilif.host.client by itself, without a terminal.  Other arguments: see equilif_hdl.top.Top."""
+    """The design of one board, running; a port for equilif.host.client by itself, without a terminal.
 
-    def __init__(self, config: EngineConfig, *, divisor: int = SMALLEST_DIVISOR, state_ram: str | None = None, frame_bytes: int = FRAME_BYTES,
-                 build_id: int | None = None):
-        """``divisor``: cycles a bit, the fewest by default; ``build_id``: by default a hash of the design's sources and sizes."""
-        arguments: dict[str, Any] = {"clock_hz": divisor, "baud": 1, "state_ram": state_ram, "frame_bytes": frame_bytes}
-        key = hashlib.sha256("\0".join([*_sources(), repr(config), repr(arguments), repr(build_id)]).encode()).hexdigest()[:16]
+    Other arguments: see equilif_hdl.top.Top.
+    """
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        *,
+        divisor: int = SMALLEST_DIVISOR,
+        state_ram: str | None = None,
+        frame_bytes: int = FRAME_BYTES,
+        build_id: int | None = None,
+    ):
+        """``divisor``: cycles a bit, the fewest by default; ``build_id``: by default a hash of the design's
+        sources and sizes.
+        """
+        arguments: dict[str, Any] = {
+            "clock_hz": divisor,
+            "baud": 1,
+            "state_ram": state_ram,
+            "frame_bytes": frame_bytes,
+        }
+        key = hashlib.sha256(
+            "\0".join([*_sources(), repr(config), repr(arguments), repr(build_id)]).encode()
+        ).hexdigest()[:16]
         self.config, self.divisor = config, divisor
         self.build_id = int(key[:8], 16) if build_id is None else build_id
-        text = cache_dir() / "verilog" / f"{key}.v"            # elaboration takes seconds
+        text = cache_dir() / "verilog" / f"{key}.v"  # elaboration takes seconds
         if not text.exists():
             part = text.with_suffix(f".{os.getpid()}")
             part.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(verilog.convert(Top(config, build_id=self.build_id, **arguments), name="board", emit_src=False))
+            part.write_text(
+                verilog.convert(
+                    Top(config, build_id=self.build_id, **arguments), name="board", emit_src=False
+                )
+            )
             part.replace(text)
         self._lib: Any = ctypes.CDLL(str(compiled("board", text.read_text(), DRIVER)))
         self._lib.board_new.restype, self._lib.board_cycles.restype = ctypes.c_void_p, ctypes.c_uint64
@@ -117,11 +148,21 @@ class Board:
         return int(self._lib.board_cycles(self._board))
 
     def run(self, data: bytes) -> tuple[int, bytes, bool]:
-        """Some of ``data`` goes into rx: how many bytes of it, what came out of tx, and whether the board now waits for more."""
+        """Some of ``data`` goes into rx: how many bytes of it, what came out of tx, and whether the board
+        now waits for more.
+        """
         taken, n = ctypes.c_int(), ctypes.c_int()
-        idle = self._lib.board_run(self._board, data, len(data), ctypes.byref(taken), self._out, ROOM, ctypes.byref(n), ctypes.c_uint64(CHUNK))
+        idle = self._lib.board_run(
+            self._board,
+            data,
+            len(data),
+            ctypes.byref(taken),
+            self._out,
+            ROOM,
+            ctypes.byref(n),
+            ctypes.c_uint64(CHUNK),
+        )
         return taken.value, bytes(self._out[: n.value]), bool(idle)
-
 
     def write(self, data: bytes, /) -> int:
         self._waiting += data
@@ -139,7 +180,8 @@ class Board:
 class Terminal:
     """A pseudo-terminal with a board at its end.
 
-    ``path`` is what a host program opens.  :meth:`serve` runs the board until :meth:`stop`, called from another thread or a signal handler.
+    ``path`` is what a host program opens.  :meth:`serve` runs the board until :meth:`stop`, called from
+    another thread or a signal handler.
     """
 
     def __init__(self, board: Board):
@@ -162,7 +204,8 @@ class Terminal:
             taken, out, idle = self.board.run(waiting)
             waiting = waiting[taken:]
             while out and select.select([], [self._ours], [], 1.0)[1]:
-                out = out[os.write(self._ours, out):]              # to a host that does not listen bytes are lost, as on a wire
+                # to a host that does not listen bytes are lost, as on a wire
+                out = out[os.write(self._ours, out) :]
 
     def stop(self) -> None:
         os.write(self._stopper, b"\0")
@@ -174,5 +217,7 @@ class Terminal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()

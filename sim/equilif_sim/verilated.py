@@ -1,8 +1,12 @@
-"""The engine's RTL as a Python object: Verilator compiles it to a shared library, ctypes drives it at millions of cycles a second.
+"""The engine's RTL as a Python object.
 
-For long runs, where a bench that wakes Python every cycle would take hours: whole training runs, thousands of random programs,
-cycle counts on real data.  The interface is the engine's host port, plus a look into the memories of the lanes.
+Verilator compiles it to a shared library, ctypes drives it at millions of cycles a second.
+
+For long runs, where a bench that wakes Python every cycle would take hours: whole training runs,
+thousands of random programs, cycle counts on real data.  The interface is the engine's host port, plus a
+look into the memories of the lanes.
 """
+
 from __future__ import annotations
 
 import ctypes
@@ -20,6 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from amaranth.back import rtlil, verilog
+
 from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE
 from equilif_golden.engine.activity import NAMES
 from equilif_golden.engine.compiler import Compiled
@@ -28,7 +33,6 @@ from equilif_golden.fixed import Raw
 from equilif_golden.link.protocol import Region
 from equilif_golden.network import Weights
 from equilif_hdl.engine.engine import Engine
-
 from equilif_sim.tools import verilator
 
 MEMORIES = ("a", "b", "q", "s", "plus", "minus")
@@ -88,7 +92,8 @@ class RunResult:
     cycles: int
     spikes: int
     accesses: int
-    activity: tuple[int, ...] = ()           #: equilif_golden.engine.activity.NAMES, where the engine has counters
+    #: equilif_golden.engine.activity.NAMES, where the engine has counters
+    activity: tuple[int, ...] = ()
 
 
 def cache_dir() -> Path:
@@ -97,7 +102,9 @@ def cache_dir() -> Path:
 
 @dataclass(frozen=True)
 class Synthesis:
-    """Yosys passes that turn the engine into a netlist, and the simulation models of the cells that they leave (below Yosys' data folder)."""
+    """Yosys passes that turn the engine into a netlist, and the simulation models of the cells that they
+    leave (below Yosys' data folder).
+    """
 
     passes: tuple[str, ...]
     cells: str
@@ -116,16 +123,37 @@ class Synthesis:
 
 @functools.cache
 def _build(config: EngineConfig, synthesis: Synthesis | None) -> Path:
-    text = synthesis.netlist(config) if synthesis else verilog.convert(Engine(config), name="engine", emit_src=False)
-    counts = f"    for (int k = 0; k < {len(NAMES)}; k++) result[4 + k] = HOST(activity)[k];\n" if config.counters else ""
-    driver = DRIVER.replace("COUNTS", counts).replace("PEEKS", "" if synthesis else "".join(
-        f"        case {k}: return &s->top->rootp->engine__DOT__lanes__DOT__{name}_memory[0];\n" for k, name in enumerate(MEMORIES)))
+    text = (
+        synthesis.netlist(config)
+        if synthesis
+        else verilog.convert(Engine(config), name="engine", emit_src=False)
+    )
+    counts = (
+        f"    for (int k = 0; k < {len(NAMES)}; k++) result[4 + k] = HOST(activity)[k];\n"
+        if config.counters
+        else ""
+    )
+    driver = DRIVER.replace("COUNTS", counts).replace(
+        "PEEKS",
+        ""
+        if synthesis
+        else "".join(
+            f"        case {k}: return &s->top->rootp->engine__DOT__lanes__DOT__{name}_memory[0];\n"
+            for k, name in enumerate(MEMORIES)
+        ),
+    )
     visible = '`verilator_config\npublic_flat_rw -module "*lanes" -var "*_memory"\n'
-    extra = ["-Wno-lint", "-Wno-MULTIDRIVEN", "-Wno-UNOPTFLAT", *(f"-D{name}" for name in synthesis.defines)] if synthesis else []
+    extra = (
+        ["-Wno-lint", "-Wno-MULTIDRIVEN", "-Wno-UNOPTFLAT", *(f"-D{name}" for name in synthesis.defines)]
+        if synthesis
+        else []
+    )
     return compiled("engine", text, driver, visible, extra)
 
 
-def compiled(top: str, text: str, driver: str, visible: str = "`verilator_config\n", extra: Sequence[str] = ()) -> Path:
+def compiled(
+    top: str, text: str, driver: str, visible: str = "`verilator_config\n", extra: Sequence[str] = ()
+) -> Path:
     """Shared library of a design in Verilog and a C++ driver of its class ``V<top>``: compiled, or found so.
 
     Its name is a hash of everything that goes in.  ``visible``: a Verilator configuration file.
@@ -145,19 +173,62 @@ def compiled(top: str, text: str, driver: str, visible: str = "`verilator_config
         (work / name).write_text(content)
     # one process at a time: the machine may be small, and make inherits the jobs of whoever calls it
     steps = [
-        [tool, "--cc", "visible.vlt", f"{top}.v", "--top-module", top, "--prefix", f"V{top}", "-Mdir", "obj", "-O3", "--x-assign", "fast",
-         "--x-initial", "fast", "--noassert", "-Wno-fatal", "-Wno-WIDTHEXPAND", *extra, "-CFLAGS", "-fPIC -O2"],
+        [
+            tool,
+            "--cc",
+            "visible.vlt",
+            f"{top}.v",
+            "--top-module",
+            top,
+            "--prefix",
+            f"V{top}",
+            "-Mdir",
+            "obj",
+            "-O3",
+            "--x-assign",
+            "fast",
+            "--x-initial",
+            "fast",
+            "--noassert",
+            "-Wno-fatal",
+            "-Wno-WIDTHEXPAND",
+            *extra,
+            "-CFLAGS",
+            "-fPIC -O2",
+        ],
         ["make", "-C", "obj", "-f", f"V{top}.mk", "OPT_FAST=-O2", f"libV{top}.a", "libverilated.a"],
     ]
     for step in steps:
         _call(step, work, environment)
-    root = environment.get("VERILATOR_ROOT") or subprocess.run([tool, "--getenv", "VERILATOR_ROOT"], capture_output=True, text=True,
-                                                               env=environment).stdout.strip()
-    _call([os.environ.get("CXX", "g++"), "-std=gnu++20", "-O2", "-fPIC", "-shared", "-Iobj", f"-I{root}/include", f"-I{root}/include/vltstd",
-           "driver.cpp", f"obj/libV{top}.a", "obj/libverilated.a", "-o", library.name, "-lpthread"], work, environment)
+    root = (
+        environment.get("VERILATOR_ROOT")
+        or subprocess.run(
+            [tool, "--getenv", "VERILATOR_ROOT"], capture_output=True, text=True, env=environment
+        ).stdout.strip()
+    )
+    _call(
+        [
+            os.environ.get("CXX", "g++"),
+            "-std=gnu++20",
+            "-O2",
+            "-fPIC",
+            "-shared",
+            "-Iobj",
+            f"-I{root}/include",
+            f"-I{root}/include/vltstd",
+            "driver.cpp",
+            f"obj/libV{top}.a",
+            "obj/libverilated.a",
+            "-o",
+            library.name,
+            "-lpthread",
+        ],
+        work,
+        environment,
+    )
     try:
         work.rename(folder)
-    except OSError:                   # another process was faster
+    except OSError:  # another process was faster
         shutil.rmtree(work)
     return library
 
@@ -205,7 +276,9 @@ class VerilatedEngine:
     def run(self, *, learn: bool, most: int = 100_000_000) -> RunResult:
         """From instruction 0 to HALT; RuntimeError when ``most`` cycles do not reach it."""
         result = np.zeros(4 + self.config.counters * len(NAMES), np.uint32)
-        if self._lib.sim_run(self._sim, int(learn), ctypes.c_uint64(most), result.ctypes.data_as(ctypes.c_void_p)):
+        if self._lib.sim_run(
+            self._sim, int(learn), ctypes.c_uint64(most), result.ctypes.data_as(ctypes.c_void_p)
+        ):
             raise RuntimeError(f"no HALT within {most} cycles")
         prediction, cycles, spikes, accesses, *activity = map(int, result)
         return RunResult(prediction, cycles, spikes, accesses, tuple(activity))
@@ -217,23 +290,48 @@ class VerilatedEngine:
         return (((raw & 0xFFFF) ^ 0x8000) - 0x8000).reshape(-1, p)
 
     def memory(self, name: str) -> Raw:
-        """Memory of the lanes as it stands, (groups, P): ``a`` and ``s`` hold what SAVE kept in their upper half; plus and minus unsigned."""
+        """Memory of the lanes as it stands, (groups, P).
+
+        ``a`` and ``s`` hold what SAVE kept in their upper half; plus and minus unsigned.
+        """
         p, c = self.config.lanes, self.config
-        width = {"a": c.numerics.accumulator_width, "b": c.numerics.accumulator_width, "q": c.numerics.charge_width, "s": 1}.get(name, 8)
-        depth = {"a": 2 * c.state_groups, "s": 2 * c.state_groups, "b": c.state_groups, "q": c.state_groups}.get(name, c.value_groups)
+        width = {
+            "a": c.numerics.accumulator_width,
+            "b": c.numerics.accumulator_width,
+            "q": c.numerics.charge_width,
+            "s": 1,
+        }.get(name, 8)
+        depth = {
+            "a": 2 * c.state_groups,
+            "s": 2 * c.state_groups,
+            "b": c.state_groups,
+            "q": c.state_groups,
+        }.get(name, c.value_groups)
         bits = width * p
         size = next((n for n in (1, 2, 4, 8) if bits <= 8 * n), 4 * -(-bits // 32))
         address = self._lib.sim_peek(self._sim, MEMORIES.index(name))
         raw = np.frombuffer(ctypes.string_at(address, size * depth), np.uint8).reshape(depth, size)
-        flat = np.unpackbits(raw, axis=1, bitorder="little")[:, :bits].reshape(depth, p, width).astype(np.int64)
+        flat = (
+            np.unpackbits(raw, axis=1, bitorder="little")[:, :bits].reshape(depth, p, width).astype(np.int64)
+        )
         codes = (flat << np.arange(width)).sum(axis=2)
         return codes - (codes >> (width - 1) << width) if name in ("a", "b", "q") else codes
 
 
 class VerilatedNetwork:
-    """A network on a simulated engine: the RTL counterpart of equilif_golden.reference.Reference, one sample at a time."""
+    """A network on a simulated engine: the RTL counterpart of equilif_golden.reference.Reference, one sample
+    at a time.
+    """
 
-    def __init__(self, compiled: Compiled, weights: Weights, *, eta: float, counter: int = 0, synthesis: Synthesis | None = None):
+    def __init__(
+        self,
+        compiled: Compiled,
+        weights: Weights,
+        *,
+        eta: float,
+        counter: int = 0,
+        synthesis: Synthesis | None = None,
+    ):
         self.compiled = compiled
         self.engine = VerilatedEngine(compiled.config, synthesis=synthesis)
         self.set_learning_rate(eta)
@@ -257,8 +355,12 @@ class VerilatedNetwork:
         return self.compiled.weights(self.engine.weight_words(self.compiled.n_tiles))
 
     def rates(self) -> tuple[Raw, Raw]:
-        """(plus, minus) rates of the LIF populations, one after the other without padding; after an inference both are the free rates."""
+        """(plus, minus) rates of the LIF populations, one after the other without padding; after an
+        inference both are the free rates.
+        """
         c = self.compiled
         raw = self.engine.read(Region.VALUE, 0, c.lif_groups * c.config.lanes)
-        keep = np.concatenate([np.arange(q.size) + c.groups[q.name].first * c.config.lanes for q in c.network.lif])
+        keep = np.concatenate(
+            [np.arange(q.size) + c.groups[q.name].first * c.config.lanes for q in c.network.lif]
+        )
         return raw[keep] & 0xFF, raw[keep] >> 8

@@ -7,6 +7,7 @@
 
 The floor at ``-threshold`` lets a silent neuron recover within a step or two of drive.
 """
+
 from __future__ import annotations
 
 import numpy as np

@@ -2,8 +2,10 @@
 
     drive += ((beta threshold * y) >> 8)  -  beta threshold * spike_prev          y in 0..255
 
-``strength`` is the signed raw product beta x threshold: positive in the +beta phase, negative in the -beta phase.
+``strength`` is the signed raw product beta x threshold: positive in the +beta phase, negative in the
+-beta phase.
 """
+
 from __future__ import annotations
 
 import numpy as np
@@ -14,4 +16,6 @@ from equilif_golden.fixed import Raw, shift_right_floor
 
 def nudge(target: npt.ArrayLike, spike_prev: npt.ArrayLike, *, strength: int) -> Raw:
     """Extra drive of a nudged population; raw membrane units, shape of ``target``."""
-    return shift_right_floor(strength * np.asarray(target, np.int64), 8) - strength * np.asarray(spike_prev, np.int64)
+    return shift_right_floor(strength * np.asarray(target, np.int64), 8) - strength * np.asarray(
+        spike_prev, np.int64
+    )

@@ -2,13 +2,15 @@
 
     dW[i, k] = floor((gain (u+[i] v+[k] - u-[i] v-[k]) + dither[i, k]) / 2**shift)      W = saturate(W + dW)
 
-u, v are 8-bit rates of the two populations that the synapse joins, at +beta and at -beta (Bal & Sengupta, ISCAS 2024, eq. 5;
-Laborieux et al. 2021 for the symmetric form).  In real numbers  dW = lr (u+ v+ - u- v-)  with
-lr = gain 2**(16 - fraction - shift)  and  lr = eta / (2 beta).
+u, v are 8-bit rates of the two populations that the synapse joins, at +beta and at -beta (Bal & Sengupta,
+ISCAS 2024, eq. 5; Laborieux et al. 2021 for the symmetric form).  In real numbers  dW = lr (u+ v+ - u-
+v-)  with lr = gain 2**(16 - fraction - shift)  and  lr = eta / (2 beta).
 
-Rounding is stochastic: ``dither`` is a Weyl sequence in (update, row, column), so every weight sees all roundings equally
-often, the result does not depend on the number of lanes, and a zero difference never moves a weight.
+Rounding is stochastic: ``dither`` is a Weyl sequence in (update, row, column), so every weight sees all
+roundings equally often, the result does not depend on the number of lanes, and a zero difference never
+moves a weight.
 """
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -19,11 +21,13 @@ import numpy.typing as npt
 from equilif_golden.fixed import Fixed, Raw, saturate, shift_right_floor
 
 SHIFTS = (12, 14, 16, 18)
-GAIN_WIDTH = 5                    # a product of shifts and adds in hardware; rates of learning come in steps of 3 to 12 %
+# a product of shifts and adds in hardware; rates of learning come in steps of 3 to 12 %
+GAIN_WIDTH = 5
 GAIN_MAX = (1 << GAIN_WIDTH) - 1
 DITHER_WIDTH = max(SHIFTS)
 DITHER_MASK = (1 << DITHER_WIDTH) - 1
-# odd, near 2**18 times the inverse powers of the root of x**4 = x + 1: the R3 low-discrepancy lattice (Roberts 2018)
+# odd, near 2**18 times the inverse powers of the root of x**4 = x + 1: the R3 low-discrepancy lattice
+# (Roberts 2018)
 DITHER_UPDATE, DITHER_ROW, DITHER_COLUMN = 214749, 175923, 144115
 
 
@@ -46,20 +50,36 @@ def learning_step(lr: float, *, fraction: int) -> Step:
         gain = round(lr * 2.0 ** (fraction + shift - 16))
         if gain <= GAIN_MAX:
             return Step(gain, shift)
-    raise ValueError(f"learning rate / (2 beta) = {lr:g} is above the largest one, {Step(GAIN_MAX, SHIFTS[0]).rate(fraction):g}")
+    raise ValueError(
+        f"learning rate / (2 beta) = {lr:g} is above the largest one, {Step(GAIN_MAX, SHIFTS[0]).rate(fraction):g}"
+    )
 
 
 def dither(counter: int, row: npt.ArrayLike, column: npt.ArrayLike) -> Raw:
     """Dither of update number ``counter`` for weight (row, column)."""
-    d = counter * DITHER_UPDATE + np.asarray(row, np.int64) * DITHER_ROW + np.asarray(column, np.int64) * DITHER_COLUMN
+    d = (
+        counter * DITHER_UPDATE
+        + np.asarray(row, np.int64) * DITHER_ROW
+        + np.asarray(column, np.int64) * DITHER_COLUMN
+    )
     return d & DITHER_MASK
 
 
-def ep_update(w: npt.ArrayLike, u_plus: npt.ArrayLike, u_minus: npt.ArrayLike, v_plus: npt.ArrayLike,
-              v_minus: npt.ArrayLike, *, step: Step, counter: int, weight: Fixed) -> Raw:
+def ep_update(
+    w: npt.ArrayLike,
+    u_plus: npt.ArrayLike,
+    u_minus: npt.ArrayLike,
+    v_plus: npt.ArrayLike,
+    v_minus: npt.ArrayLike,
+    *,
+    step: Step,
+    counter: int,
+    weight: Fixed,
+) -> Raw:
     """New weights of one synapse after one sample.
 
-    ``w``: (n, m) raw weights; ``u_*``: (n,) and ``v_*``: (m,) 8-bit rates; ``counter``: the number of this update.
+    ``w``: (n, m) raw weights; ``u_*``: (n,) and ``v_*``: (m,) 8-bit rates; ``counter``: the number of
+    this update.
     """
     up, um, vp, vm = (np.asarray(a, np.int64) for a in (u_plus, u_minus, v_plus, v_minus))
     difference = step.gain * (np.outer(up, vp) - np.outer(um, vm))

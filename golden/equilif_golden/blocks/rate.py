@@ -3,11 +3,13 @@
     charge = -v at the window's start, + threshold for each spike
     rate   = clip((charge + v at the window's end) / (threshold x window), 0, 255/256)   in 8 bits
 
-What the spike count rounds away is still in the membrane; adding it back costs nothing and is local.  The division is a
-shift, so threshold x window is a power of two.
+What the spike count rounds away is still in the membrane; adding it back costs nothing and is local.  The
+division is a shift, so threshold x window is a power of two.
 
-A rate has *moved* when it differs from the one measured before by more than a tolerance; a phase that may end early ends when none has.
+A rate has *moved* when it differs from the one measured before by more than a tolerance; a phase that may
+end early ends when none has.
 """
+
 from __future__ import annotations
 
 import numpy as np
@@ -19,10 +21,15 @@ RATE_SHIFTS = range(2, 10)
 
 
 def rate_shift(threshold: int, window: int) -> int:
-    """Shift that turns charge into an 8-bit rate.  ValueError unless raw threshold x window is a power of two in 2**10 .. 2**17."""
+    """Shift that turns charge into an 8-bit rate.
+
+    ValueError unless raw threshold x window is a power of two in 2**10 .. 2**17.
+    """
     scale = threshold * window
     if scale & (scale - 1) or scale.bit_length() - 9 not in RATE_SHIFTS:
-        raise ValueError(f"raw threshold x window must be a power of two in 2**10..2**17, not {threshold} x {window}")
+        raise ValueError(
+            f"raw threshold x window must be a power of two in 2**10..2**17, not {threshold} x {window}"
+        )
     return scale.bit_length() - 9
 
 

@@ -2,9 +2,11 @@
 
     value = clip(drive >> shift, -128, 127)          -1 .. 127/128 in 7 fraction bits
 
-Between a memory and the network it stands twice: as the query  q = Q + V r  that goes to the stored patterns, and as the retrieval
-X^T p that comes back, 2**gain times, so that a mean of many patterns uses the range.
+Between a memory and the network it stands twice: as the query  q = Q + V r  that goes to the stored
+patterns, and as the retrieval X^T p that comes back, 2**gain times, so that a mean of many patterns uses
+the range.
 """
+
 from __future__ import annotations
 
 import numpy as np
@@ -13,8 +15,9 @@ import numpy.typing as npt
 from equilif_golden.blocks.softmax import C_MIN
 from equilif_golden.fixed import Raw
 
-FRACTION = 7                                  #: fraction bits of a relay's values
-SHIFTS = range(1, 8)                          #: of an instruction; a retrieval adds the exponent of its p, c - C_MIN <= 10
+FRACTION = 7  #: fraction bits of a relay's values
+#: of an instruction; a retrieval adds the exponent of its p, c - C_MIN <= 10
+SHIFTS = range(1, 8)
 
 
 def relay(drive: npt.ArrayLike, *, shift: npt.ArrayLike) -> Raw:
@@ -34,5 +37,7 @@ def retrieval_shift(fraction: int, gain: int) -> int:
 
 
 def retrieval(drive: Raw, c: Raw, *, fraction: int, gain: int) -> Raw:
-    """Values (..., d) of what the codes of p have gathered (equilif_golden.blocks.synapse.forward_values); ``c`` (...)."""
+    """Values (..., d) of what the codes of p have gathered (equilif_golden.blocks.synapse.forward_values);
+    ``c`` (...).
+    """
     return relay(drive, shift=(retrieval_shift(fraction, gain) + c - C_MIN)[..., None])

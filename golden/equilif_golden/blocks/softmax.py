@@ -1,4 +1,5 @@
-"""Softmax population: p = softmax(k z) in base 2, from integer scores to 8-bit mantissas with one shared exponent.
+"""Softmax population: p = softmax(k z) in base 2, from integer scores to 8-bit mantissas with one shared
+exponent.
 
     y    = z >> shift                        in octaves, 6 fraction bits:  k = 2**(fraction - 6 - shift) ln 2
     m    = max over the active neurons of floor(y)
@@ -7,12 +8,15 @@
     R    = round(2**(c + 13) / S)            the only division
     code = (e R + 2**12) >> 13               p = code / 2**c  (``absolute``: c = 8, and 255 stands for 1)
 
-Aligning to the octave of the largest score, not to the score itself, needs no subtraction of scores: R makes up for it.  The shared
-exponent keeps 6 to 8 bits in the largest p however many neurons share the sum.
+Aligning to the octave of the largest score, not to the score itself, needs no subtraction of scores: R
+makes up for it.  The shared exponent keeps 6 to 8 bits in the largest p however many neurons share the
+sum.
 
-The modern Hopfield network (Ramsauer et al. 2021, eq. 3; Krotov & Hopfield 2021; Bal & Sengupta, ISCAS 2024, sec. III) is this
-population joined to a relay (equilif_golden.blocks.relay) by the synapse that holds the stored patterns.
+The modern Hopfield network (Ramsauer et al. 2021, eq. 3; Krotov & Hopfield 2021; Bal & Sengupta, ISCAS
+2024, sec. III) is this population joined to a relay (equilif_golden.blocks.relay) by the synapse that
+holds the stored patterns.
 """
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -23,13 +27,13 @@ import numpy.typing as npt
 from equilif_golden.fixed import Raw, shift_right_floor
 
 SHIFTS = (1, 2, 3, 4)
-FRACTION = 6                                  #: fraction bits of an exponent
-WIDTH = 18                                    #: of an exponent, sign included; beyond it saturates
+FRACTION = 6  #: fraction bits of an exponent
+WIDTH = 18  #: of an exponent, sign included; beyond it saturates
 #: 128 times 2**f at the middle of each interval of f, so that truncation of f is unbiased
 TABLE = np.floor(128 * 2.0 ** ((np.arange(1 << FRACTION) + 0.5) / (1 << FRACTION)) + 0.5).astype(np.int64)
-RECIPROCAL = 13                               #: fraction bits of R
-ABSOLUTE = 8                                  #: c of absolute codes
-C_MIN = 7                                     #: c of a single active neuron
+RECIPROCAL = 13  #: fraction bits of R
+ABSOLUTE = 8  #: c of absolute codes
+C_MIN = 7  #: c of a single active neuron
 
 
 class Probabilities(NamedTuple):
@@ -49,13 +53,19 @@ def exponents(scores: npt.ArrayLike, *, shift: int) -> Raw:
     return np.clip(shift_right_floor(scores, shift), -limit, limit - 1)
 
 
-def softmax(scores: npt.ArrayLike, active: npt.ArrayLike = True, *, shift: int, absolute: bool = False) -> Probabilities:
-    """Softmax over the last axis of raw scores; neurons that are not ``active`` (broadcast) take no part.  None active: all codes 0."""
+def softmax(
+    scores: npt.ArrayLike, active: npt.ArrayLike = True, *, shift: int, absolute: bool = False
+) -> Probabilities:
+    """Softmax over the last axis of raw scores; neurons that are not ``active`` (broadcast) take no part.
+    None active: all codes 0.
+    """
     y = exponents(scores, shift=shift)
     active = np.broadcast_to(np.asarray(active, bool), y.shape)
     octave = y >> FRACTION
     top = np.where(active, octave, -(1 << WIDTH)).max(axis=-1, keepdims=True)
-    e = np.where(active & (top - octave < 8), TABLE[y & ((1 << FRACTION) - 1)] >> np.clip(top - octave, 0, 8), 0)
+    e = np.where(
+        active & (top - octave < 8), TABLE[y & ((1 << FRACTION) - 1)] >> np.clip(top - octave, 0, 8), 0
+    )
     total = e.sum(axis=-1, keepdims=True)
     c = np.where(total > 0, np.floor(np.log2(np.maximum(total, 1))).astype(np.int64), C_MIN)
     if absolute:

@@ -1,14 +1,19 @@
-"""Symmetric synapse: one matrix W (n rows of the ``pre`` population, m columns of the ``post`` population), used both ways.
+"""Symmetric synapse: one matrix W (n rows of the ``pre`` population, m columns of the ``post`` population),
+used both ways.
 
-    forward  (row axpy)      drive_post += s_pre W            s: spikes, or 8-bit values with each product shifted right by 8
+    forward  (row axpy)      drive_post += s_pre W            s: spikes, or 8-bit values with each product
+             shifted right by 8
     backward (column axpy)   drive_pre  += W s_post         the same
 
-Each product is rounded on its own and sums are exact, so order never matters and neither does the number of lanes.
+Each product is rounded on its own and sums are exact, so order never matters and neither does the number
+of lanes.
 
-``to_words`` / ``from_words`` give the transposable layout of the weight array: tiles of P x P, element (i, k) of tile (I, K) in
-bank (i + k) mod P at word  tile * P + i.  A row of a tile then meets P different banks at one word, a column meets P different
-banks at word offsets (bank - k) mod P: both directions read P weights a cycle from one stored copy.
+``to_words`` / ``from_words`` give the transposable layout of the weight array: tiles of P x P, element
+(i, k) of tile (I, K) in bank (i + k) mod P at word  tile * P + i.  A row of a tile then meets P different
+banks at one word, a column meets P different banks at word offsets (bank - k) mod P: both directions read
+P weights a cycle from one stored copy.
 """
+
 from __future__ import annotations
 
 import numpy as np
@@ -67,5 +72,10 @@ def from_words(words: npt.ArrayLike, shape: tuple[int, int], lanes: int) -> Raw:
     rows, columns = groups(shape[0], lanes), groups(shape[1], lanes)
     tiles = np.asarray(words, np.int64).reshape(rows * columns, lanes, lanes)
     bank, word = _bank_word(lanes)
-    padded = tiles[:, word, bank].reshape(rows, columns, lanes, lanes).swapaxes(1, 2).reshape(rows * lanes, columns * lanes)
+    padded = (
+        tiles[:, word, bank]
+        .reshape(rows, columns, lanes, lanes)
+        .swapaxes(1, 2)
+        .reshape(rows * lanes, columns * lanes)
+    )
     return padded[: shape[0], : shape[1]]

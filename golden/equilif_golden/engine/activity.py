@@ -1,9 +1,12 @@
-"""What a run makes the engine do, beside time: accesses to its memories and arithmetic of its lanes, counted in words of P lanes.
+"""What a run makes the engine do, beside time: accesses to its memories and arithmetic of its lanes, counted
+in words of P lanes.
 
-A command is one group of a destination (equilif_golden.engine.isa); a scan fetches the groups of its source beside that.  The tables are what the lanes do, so that
-model and RTL count the same; reads are those whose data are used.  Weight words read are ``EngineModel.accesses``, and a word read or written is P
-synaptic operations.  ``state`` is A, B and Q.
+A command is one group of a destination (equilif_golden.engine.isa); a scan fetches the groups of its
+source beside that.  The tables are what the lanes do, so that model and RTL count the same; reads are
+those whose data are used.  Weight words read are ``EngineModel.accesses``, and a word read or written is
+P synaptic operations.  ``state`` is A, B and Q.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -13,21 +16,42 @@ import numpy as np
 from equilif_golden.engine.isa import MINUS, PLUS, WATCH, EngineConfig, Instruction, Op
 from equilif_golden.fixed import Raw
 
-NAMES = ("weight_writes", "state_reads", "state_writes", "spike_reads", "spike_writes", "value_reads", "value_writes", "additions", "products")
+NAMES = (
+    "weight_writes",
+    "state_reads",
+    "state_writes",
+    "spike_reads",
+    "spike_writes",
+    "value_reads",
+    "value_writes",
+    "additions",
+    "products",
+)
 
-#: of one command.  Values are written one at +beta and one at -beta, as the mode says: ``value_writes`` is of each
+#: of one command.  Values are written one at +beta and one at -beta, as the mode says: ``value_writes``
+#: is of each
 COMMAND: Mapping[Op, Mapping[str, int]] = {
-    Op.RESET: {"state_writes": 1, "spike_writes": 1},                       # STATIC: no spikes
-    Op.NUDGE: {"value_reads": 1, "spike_reads": 1, "state_reads": 1, "state_writes": 1, "products": 1, "additions": 1},
-    Op.STEP: {"state_reads": 3, "state_writes": 2, "spike_writes": 1, "additions": 3},                  # A + B, leak, Q
+    Op.RESET: {"state_writes": 1, "spike_writes": 1},  # STATIC: no spikes
+    Op.NUDGE: {
+        "value_reads": 1,
+        "spike_reads": 1,
+        "state_reads": 1,
+        "state_writes": 1,
+        "products": 1,
+        "additions": 1,
+    },
+    # A + B, leak, Q
+    Op.STEP: {"state_reads": 3, "state_writes": 2, "spike_writes": 1, "additions": 3},
     Op.MARK: {"state_reads": 1, "state_writes": 1, "additions": 1},
     Op.MEASURE: {"state_reads": 2, "value_writes": 1, "additions": 1},
     Op.SAVE: {"state_reads": 1, "state_writes": 1, "spike_reads": 1, "spike_writes": 1},
     Op.RESTORE: {"state_reads": 1, "state_writes": 1, "spike_reads": 1, "spike_writes": 1},
     Op.DRIVE: {"state_reads": 1, "state_writes": 1, "products": 1, "additions": 1},
     Op.GATHER: {"state_reads": 1, "state_writes": 1, "additions": 1},
-    Op.LEARN: {"weight_writes": 1, "value_reads": 2, "products": 2, "additions": 3},                    # dither, difference, W
-    Op.SOFTMAX: {"state_reads": 2, "additions": 1},                         # in each of three walks: largest, sum, distance
+    # dither, difference, W
+    Op.LEARN: {"weight_writes": 1, "value_reads": 2, "products": 2, "additions": 3},
+    # in each of three walks: largest, sum, distance
+    Op.SOFTMAX: {"state_reads": 2, "additions": 1},
     Op.RELAY: {"state_reads": 1, "value_writes": 1},
 }
 #: of a command of SOFTMAX's third walk, more than of the others
@@ -35,8 +59,12 @@ CODING: Mapping[str, int] = {"products": 1, "value_writes": 1}
 #: of a command of a MEASURE that watches, more than of another
 WATCHING: Mapping[str, int] = {"value_reads": 1, "additions": 1}
 #: of a group that a scan fetches
-FETCH: Mapping[Op, Mapping[str, int]] = {Op.DRIVE: {"value_reads": 1}, Op.GATHER: {"spike_reads": 1}, Op.LEARN: {"value_reads": 2},
-                                         Op.ARGMAX: {"value_reads": 1}}
+FETCH: Mapping[Op, Mapping[str, int]] = {
+    Op.DRIVE: {"value_reads": 1},
+    Op.GATHER: {"spike_reads": 1},
+    Op.LEARN: {"value_reads": 2},
+    Op.ARGMAX: {"value_reads": 1},
+}
 SOFTMAX_WALKS = 3
 
 
@@ -45,8 +73,11 @@ def _vector(cost: Mapping[str, int]) -> Raw:
 
 
 def fetches(i: Instruction, events: Raw, config: EngineConfig) -> int:
-    """Groups that a scan reads.  ``events``: how many neurons of each take part.  While learning, a scanner without a copy of the group reads it anew
-    for every event (equilif_hdl.engine.scan)."""
+    """Groups that a scan reads.
+
+    ``events``: how many neurons of each take part.  While learning, a scanner without a copy of the group
+    reads it anew for every event (equilif_hdl.engine.scan).
+    """
     return int(np.maximum(events, 1).sum()) if i.op == Op.LEARN and not config.weight_stages else i.n_src
 
 

@@ -1,18 +1,23 @@
-"""Instruction set of the engine: the single table from which assembler, engine model, RTL decoder and host checks are made.
+"""Instruction set of the engine: the single table from which assembler, engine model, RTL decoder and host
+checks are made.
 
-An instruction is 96 bits, three 32-bit words of program memory, low word first.  Neurons are addressed in groups of P lanes; one
-numbering serves values, membranes and spikes, so a population is (first group, number of groups).  LIF populations live in the
-groups that have membranes (0 .. state_groups-1), clamped ones anywhere in 0 .. value_groups-1.
+An instruction is 96 bits, three 32-bit words of program memory, low word first.  Neurons are addressed in
+groups of P lanes; one numbering serves values, membranes and spikes, so a population is (first group,
+number of groups).  LIF populations live in the groups that have membranes (0 .. state_groups-1), clamped
+ones anywhere in 0 .. value_groups-1.
 
 Values are 8 bits, unsigned unless an instruction says otherwise: relays hold signed ones.
 
-    walk instructions go through the groups of ``dst``, one a cycle
-    scan instructions go through the non-zero neurons of ``src`` and, for each, through the groups of ``dst``
+    walk instructions go through the groups of ``dst``, one a cycle scan instructions go through the
+    non-zero neurons of ``src`` and, for each, through the groups of ``dst``
 
-With ``EngineConfig.early`` a loop may end early.  A MEASURE of mode WATCH notes that something has *moved* when a rate differs from V.plus of the
-same neuron, as it was before, by more than `gain`; a NEXT of mode EARLY decides by that note and clears it.  `count` of the NEXT is compared with
-the iterations left, its own included, as REPEAT counts them.  A run begins with nothing moved.  Other engines ignore both modes.
+With ``EngineConfig.early`` a loop may end early.  A MEASURE of mode WATCH notes that something has
+*moved* when a rate differs from V.plus of the same neuron, as it was before, by more than `gain`; a NEXT
+of mode EARLY decides by that note and clears it.  `count` of the NEXT is compared with the iterations
+left, its own included, as REPEAT counts them.  A run begins with nothing moved.  Other engines ignore
+both modes.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -30,40 +35,61 @@ from equilif_golden.fixed import DEFAULT, Numerics, Raw
 
 
 class Op(IntEnum):
-    """Operations.  ``A`` membrane with gathered input, ``B`` static drive, ``Q`` charge, ``S`` spikes, ``V`` values."""
+    """Operations.  ``A`` membrane with gathered input, ``B`` static drive, ``Q`` charge, ``S`` spikes, ``V``
+    values.
+    """
 
-    HALT = 0        #: stop; with mode INFER only when the run is an inference
-    REPEAT = 1      #: run up to the matching NEXT `count` times; nests EngineConfig.loops deep
-    NEXT = 2        #: mode EARLY: leave the loop also with `count` iterations left or fewer, if nothing has moved since the last such NEXT
-    RESET = 3       #: walk  A = operand, S = 0; with mode STATIC  B = operand
-    NUDGE = 4       #: walk  A += operand * (V.plus at `src` - 256 S) >> 8
-    STEP = 5        #: walk  LIF step of A + B: threshold `gain` (a power of two), leak `shift`; Q += gain * S
-    MARK = 6        #: walk  Q = -A
-    MEASURE = 7     #: walk  rate from Q + A, shifted by `shift`, to V.plus and/or V.minus (mode PLUS, MINUS); WATCH: compares, see below
-    SAVE = 8        #: walk  keep A and S aside
-    RESTORE = 9     #: walk  bring them back
-    DRIVE = 10      #: scan  B += (V.plus * W) >> 8               modes COLUMN; MINUS: V.minus; SIGNED
-    GATHER = 11     #: scan  A += S * W                           mode COLUMN: src is the `post` side of the synapse
-    LEARN = 12      #: scan  EP update with `gain`, `shift`       modes SIGNED: values of src, SIGNED_DST: of dst
-    ARGMAX = 13     #: scan  prediction = first neuron of largest V.plus (0 when all are zero)
-    SOFTMAX = 14    #: walk  V at `src` = codes of the softmax of B where A >= 0, `shift`; keeps their exponent.  PLUS, MINUS, ABSOLUTE
-    RELAY = 15      #: walk  V at `src` = B >> `shift`, signed; SCALED: >> the exponent of the last SOFTMAX too.  PLUS, MINUS
+    HALT = 0  #: stop; with mode INFER only when the run is an inference
+    REPEAT = 1  #: run up to the matching NEXT `count` times; nests EngineConfig.loops deep
+    #: mode EARLY: leave the loop also with `count` iterations left or fewer, if nothing has moved since
+    #: the last such NEXT
+    NEXT = 2
+    RESET = 3  #: walk  A = operand, S = 0; with mode STATIC  B = operand
+    NUDGE = 4  #: walk  A += operand * (V.plus at `src` - 256 S) >> 8
+    STEP = 5  #: walk  LIF step of A + B: threshold `gain` (a power of two), leak `shift`; Q += gain * S
+    MARK = 6  #: walk  Q = -A
+    #: walk  rate from Q + A, shifted by `shift`, to V.plus and/or V.minus (mode PLUS, MINUS); WATCH:
+    #: compares, see below
+    MEASURE = 7
+    SAVE = 8  #: walk  keep A and S aside
+    RESTORE = 9  #: walk  bring them back
+    DRIVE = 10  #: scan  B += (V.plus * W) >> 8               modes COLUMN; MINUS: V.minus; SIGNED
+    #: scan  A += S * W                           mode COLUMN: src is the `post` side of the synapse
+    GATHER = 11
+    #: scan  EP update with `gain`, `shift`       modes SIGNED: values of src, SIGNED_DST: of dst
+    LEARN = 12
+    ARGMAX = 13  #: scan  prediction = first neuron of largest V.plus (0 when all are zero)
+    #: walk  V at `src` = codes of the softmax of B where A >= 0, `shift`; keeps their exponent.  PLUS,
+    #: MINUS, ABSOLUTE
+    SOFTMAX = 14
+    #: walk  V at `src` = B >> `shift`, signed; SCALED: >> the exponent of the last SOFTMAX too.  PLUS,
+    #: MINUS
+    RELAY = 15
 
 
-WALK = frozenset({Op.RESET, Op.NUDGE, Op.STEP, Op.MARK, Op.MEASURE, Op.SAVE, Op.RESTORE, Op.SOFTMAX, Op.RELAY})
+WALK = frozenset(
+    {Op.RESET, Op.NUDGE, Op.STEP, Op.MARK, Op.MEASURE, Op.SAVE, Op.RESTORE, Op.SOFTMAX, Op.RELAY}
+)
 SCAN = frozenset({Op.DRIVE, Op.GATHER, Op.LEARN, Op.ARGMAX})
 SYNAPTIC = frozenset({Op.DRIVE, Op.GATHER, Op.LEARN})
 
-COLUMN = INFER = PLUS = STATIC = EARLY = 1          #: mode bits, by operation
+COLUMN = INFER = PLUS = STATIC = EARLY = 1  #: mode bits, by operation
 MINUS = 2
 SIGNED = ABSOLUTE = SCALED = WATCH = 4
 SIGNED_DST = 8
 
 #: field, width, signed; packed from bit 0 upwards
 FIELDS: tuple[tuple[str, int, bool], ...] = (
-    ("op", 4, False), ("mode", 4, False), ("shift", 5, False), ("src", 10, False), ("count", 9, False),
-    ("gain", 16, False), ("operand", 16, True),
-    ("dst", 10, False), ("n_dst", 11, False), ("n_src", 11, False),
+    ("op", 4, False),
+    ("mode", 4, False),
+    ("shift", 5, False),
+    ("src", 10, False),
+    ("count", 9, False),
+    ("gain", 16, False),
+    ("operand", 16, True),
+    ("dst", 10, False),
+    ("n_dst", 11, False),
+    ("n_src", 11, False),
 )
 WORDS = 3
 THRESHOLD_MAX = 1 << 14
@@ -74,14 +100,15 @@ assert sum(width for _, width, _ in FIELDS) == 32 * WORDS
 class EngineConfig:
     """Sizes of an engine; the same object parameterises the model, the RTL and the compiler.
 
-    lanes P (power of two), tiles of P x P weights, groups of P values, groups of P LIF neurons, 32-bit program words.
-    ``single_port``: the weight memory reads or writes in one cycle (iCE40 SPRAM), so an update takes two cycles a group.
-    ``forwarding``: sums are forwarded to a read in the cycle of their write; without, an event that has a single group takes two cycles.
-    ``weight_stages``: registers around a large dual-port weight memory: 1 behind it, 2 before it as well, and a deep pipeline.
-    All three change cycles, never results.
-    ``softmax``: has what memories need: SOFTMAX, RELAY, the modes of DRIVE and LEARN, loops in loops.
-    ``early``: has what phases need that end when their rates have settled: modes WATCH and EARLY, loops in loops.
-    ``counters``: counts memory accesses and arithmetic of a run (equilif_golden.engine.activity).
+    lanes P (power of two), tiles of P x P weights, groups of P values, groups of P LIF neurons, 32-bit
+    program words. ``single_port``: the weight memory reads or writes in one cycle (iCE40 SPRAM), so an
+    update takes two cycles a group. ``forwarding``: sums are forwarded to a read in the cycle of their
+    write; without, an event that has a single group takes two cycles. ``weight_stages``: registers around
+    a large dual-port weight memory: 1 behind it, 2 before it as well, and a deep pipeline. All three
+    change cycles, never results. ``softmax``: has what memories need: SOFTMAX, RELAY, the modes of DRIVE
+    and LEARN, loops in loops. ``early``: has what phases need that end when their rates have settled:
+    modes WATCH and EARLY, loops in loops. ``counters``: counts memory accesses and arithmetic of a run
+    (equilif_golden.engine.activity).
     """
 
     lanes: int = 4
@@ -100,16 +127,25 @@ class EngineConfig:
     def __post_init__(self) -> None:
         if self.lanes not in (2, 4, 8, 16, 32):
             raise ValueError(f"lanes must be 2, 4, 8, 16 or 32, not {self.lanes}")
-        for name, most in (("tiles", 1 << 15), ("value_groups", 1 << 10), ("state_groups", 1 << 10), ("program_words", 1 << 10)):
+        for name, most in (
+            ("tiles", 1 << 15),
+            ("value_groups", 1 << 10),
+            ("state_groups", 1 << 10),
+            ("program_words", 1 << 10),
+        ):
             if not 4 <= getattr(self, name) <= most:
                 raise ValueError(f"{name} must be in 4..{most}, not {getattr(self, name)}")
         for name in ("value_groups", "state_groups"):
             if getattr(self, name) & (getattr(self, name) - 1):
                 raise ValueError(f"{name} must be a power of two, not {getattr(self, name)}")
         if self.weight_stages not in ((0,) if self.single_port else (0, 1, 2)):
-            raise ValueError(f"weight_stages must be 0 to 2, and 0 with single_port, not {self.weight_stages}")
+            raise ValueError(
+                f"weight_stages must be 0 to 2, and 0 with single_port, not {self.weight_stages}"
+            )
         if self.state_groups > self.value_groups:
-            raise ValueError(f"state_groups {self.state_groups} must not exceed value_groups {self.value_groups}")
+            raise ValueError(
+                f"state_groups {self.state_groups} must not exceed value_groups {self.value_groups}"
+            )
 
     @property
     def loops(self) -> int:
@@ -168,8 +204,13 @@ class Instruction:
 
     def problem(self, config: EngineConfig) -> str | None:
         """Why an engine of this size cannot execute the instruction, or None."""
+
         def outside(first: int, n: int, size: int, what: str) -> str | None:
-            return None if n >= 1 and first + n <= size else f"{what} {first}..{first + n - 1} are not in 0..{size - 1}"
+            return (
+                None
+                if n >= 1 and first + n <= size
+                else f"{what} {first}..{first + n - 1} are not in 0..{size - 1}"
+            )
 
         found: str | None = None
         if self.op in WALK:
@@ -177,9 +218,19 @@ class Instruction:
             if self.op in (Op.NUDGE, Op.SOFTMAX, Op.RELAY):
                 found = found or outside(self.src, self.n_dst, config.value_groups, "value groups")
         elif self.op in SCAN:
-            found = outside(self.src, self.n_src, config.state_groups if self.op == Op.GATHER else config.value_groups, "source groups")
+            found = outside(
+                self.src,
+                self.n_src,
+                config.state_groups if self.op == Op.GATHER else config.value_groups,
+                "source groups",
+            )
             if self.op in SYNAPTIC:
-                found = found or outside(self.dst, self.n_dst, config.value_groups if self.op == Op.LEARN else config.state_groups, "groups")
+                found = found or outside(
+                    self.dst,
+                    self.n_dst,
+                    config.value_groups if self.op == Op.LEARN else config.state_groups,
+                    "groups",
+                )
                 found = found or outside(self.tile, self.n_src * self.n_dst, config.tiles, "tiles")
         elif self.op == Op.REPEAT and not self.count:
             found = "count is zero"
@@ -191,9 +242,13 @@ class Instruction:
             found = found or f"leak {self.shift} is not one of {LEAKS}"
         elif self.op == Op.MEASURE and self.shift not in RATE_SHIFTS:
             found = found or f"shift {self.shift} is not in {RATE_SHIFTS[0]}..{RATE_SHIFTS[-1]}"
-        elif self.op in (Op.SOFTMAX, Op.RELAY) and self.shift not in (softmax.SHIFTS if self.op == Op.SOFTMAX else relay.SHIFTS):
+        elif self.op in (Op.SOFTMAX, Op.RELAY) and self.shift not in (
+            softmax.SHIFTS if self.op == Op.SOFTMAX else relay.SHIFTS
+        ):
             found = found or f"shift {self.shift} is not possible"
-        if not config.softmax and (self.op in (Op.SOFTMAX, Op.RELAY) or self.op in (Op.DRIVE, Op.LEARN) and self.mode):
+        if not config.softmax and (
+            self.op in (Op.SOFTMAX, Op.RELAY) or self.op in (Op.DRIVE, Op.LEARN) and self.mode
+        ):
             found = "this engine is built without memories (EngineConfig.softmax)"
         return f"{self.op.name}: {found}" if found else None
 
@@ -203,10 +258,14 @@ class ProgramError(ValueError):
 
 
 def check(program: Iterable[Instruction], config: EngineConfig) -> None:
-    """ProgramError unless the program fits the engine, its loops close and nest no deeper than it can, and it ends with an unconditional HALT."""
+    """ProgramError unless the program fits the engine, its loops close and nest no deeper than it can, and
+    it ends with an unconditional HALT.
+    """
     program = list(program)
     if len(program) * WORDS > config.program_words:
-        raise ProgramError(f"{len(program)} instructions need {len(program) * WORDS} program words, there are {config.program_words}")
+        raise ProgramError(
+            f"{len(program)} instructions need {len(program) * WORDS} program words, there are {config.program_words}"
+        )
     depth, most = 0, config.loops
     for at, instruction in enumerate(program):
         problem = instruction.problem(config)
@@ -229,5 +288,8 @@ def assemble(program: Iterable[Instruction]) -> Raw:
 
 
 def disassemble(words: Raw) -> list[Instruction]:
-    codes = [sum(int(w) << (32 * k) for k, w in enumerate(words[at: at + WORDS])) for at in range(0, len(words), WORDS)]
+    codes = [
+        sum(int(w) << (32 * k) for k, w in enumerate(words[at : at + WORDS]))
+        for at in range(0, len(words), WORDS)
+    ]
     return [Instruction.decode(c) for c in codes]

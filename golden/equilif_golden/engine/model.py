@@ -1,8 +1,9 @@
 """The engine as an instruction-set simulator: memories of P lanes and one method per instruction.
 
-The RTL in ``hdl/equilif_hdl/engine/engine.py`` is compared with this model memory by memory.  ``execute`` states what every instruction does to
-the memories; nothing here knows about cycles.
+The RTL in ``hdl/equilif_hdl/engine/engine.py`` is compared with this model memory by memory.  ``execute``
+states what every instruction does to the memories; nothing here knows about cycles.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -69,15 +70,19 @@ class EngineModel:
         self.acc, self.charge, self.weight = n.accumulator, n.charge, n.weight
         self.w = np.zeros((config.tiles * p, p), np.int64)
         self.plus, self.minus = np.zeros((2, config.value_groups, p), np.int64)
-        self.a, self.a_saved, self.b, self.q, self.s, self.s_saved = np.zeros((6, config.state_groups, p), np.int64)
-        self.counter = 0                    #: number of updates so far, for the dither
+        self.a, self.a_saved, self.b, self.q, self.s, self.s_saved = np.zeros(
+            (6, config.state_groups, p), np.int64
+        )
+        self.counter = 0  #: number of updates so far, for the dither
         self.prediction = 0
-        self.scale = 0                      #: exponent of the last SOFTMAX, c - C_MIN
-        self.moved = False                  #: a watched rate, since the last NEXT of mode EARLY
-        self.ended_early = 0                #: loops of the last run
-        self.spikes = 0                     #: of the last run
-        self.accesses = 0                   #: weight words of P lanes read (and, by LEARN, written) in the last run
-        self.activity = np.zeros(len(NAMES), np.int64)      #: of the last run, see equilif_golden.engine.activity
+        self.scale = 0  #: exponent of the last SOFTMAX, c - C_MIN
+        self.moved = False  #: a watched rate, since the last NEXT of mode EARLY
+        self.ended_early = 0  #: loops of the last run
+        self.spikes = 0  #: of the last run
+        #: weight words of P lanes read (and, by LEARN, written) in the last run
+        self.accesses = 0
+        #: of the last run, see equilif_golden.engine.activity
+        self.activity = np.zeros(len(NAMES), np.int64)
         self.load(program)
 
     def load(self, program: Sequence[Instruction]) -> None:
@@ -93,8 +98,10 @@ class EngineModel:
             self.execute(instruction)
 
     def trace(self, *, learn: bool) -> Iterator[Instruction]:
-        """The instructions of a run in the order in which they are executed; what they do to ``moved`` decides how it goes on."""
-        pc, loops = 0, [[0, 0]]             # (start, iterations left), innermost last
+        """The instructions of a run in the order in which they are executed; what they do to ``moved``
+        decides how it goes on.
+        """
+        pc, loops = 0, [[0, 0]]  # (start, iterations left), innermost last
         self.moved, self.ended_early = False, 0
         while True:
             i = self.program[pc]
@@ -123,7 +130,7 @@ class EngineModel:
         elif i.op in SYNAPTIC:
             self._synaptic(i)
         elif i.op == Op.ARGMAX:
-            self.prediction = int(self.plus[i.src: i.src + i.n_src].argmax())
+            self.prediction = int(self.plus[i.src : i.src + i.n_src].argmax())
             self.activity += activity(i, self.config, fetched=i.n_src)
 
     def _walk(self, i: Instruction, g: Raw) -> None:
@@ -133,10 +140,12 @@ class EngineModel:
             case Op.RESET:
                 self.a[g], self.s[g] = i.operand, 0
             case Op.NUDGE:
-                force = nudge(self.plus[i.src: i.src + i.n_dst], self.s[g], strength=i.operand)
+                force = nudge(self.plus[i.src : i.src + i.n_dst], self.s[g], strength=i.operand)
                 self.a[g] = wrap(self.a[g] + force, self.acc)
             case Op.STEP:
-                self.a[g], self.s[g] = lif_step(wrap(self.a[g] + self.b[g], self.acc), 0, threshold=i.gain, leak=i.shift)
+                self.a[g], self.s[g] = lif_step(
+                    wrap(self.a[g] + self.b[g], self.acc), 0, threshold=i.gain, leak=i.shift
+                )
                 self.q[g] = wrap(self.q[g] + i.gain * self.s[g], self.charge)
                 self.spikes += int(self.s[g].sum())
             case Op.MARK:
@@ -150,7 +159,9 @@ class EngineModel:
                 if i.mode & MINUS:
                     self.minus[g] = rate
             case Op.SOFTMAX:
-                codes = softmax(self.b[g].ravel(), self.a[g].ravel() >= 0, shift=i.shift, absolute=bool(i.mode & ABSOLUTE))
+                codes = softmax(
+                    self.b[g].ravel(), self.a[g].ravel() >= 0, shift=i.shift, absolute=bool(i.mode & ABSOLUTE)
+                )
                 self.scale = int(codes.c) - C_MIN
                 self._write(i, codes.code.reshape(-1, self.config.lanes))
             case Op.RELAY:
@@ -164,21 +175,28 @@ class EngineModel:
         """Values at ``src``."""
         for mode, memory in ((PLUS, self.plus), (MINUS, self.minus)):
             if i.mode & mode:
-                memory[i.src: i.src + i.n_dst] = values
+                memory[i.src : i.src + i.n_dst] = values
 
     def _synaptic(self, i: Instruction) -> None:
         p, lane = self.config.lanes, np.arange(self.config.lanes)
         column = i.op in (Op.GATHER, Op.DRIVE) and i.mode & COLUMN
         scan_stride, walk_stride = (1, i.n_src) if column else (i.n_dst, 1)
         dst = slice(i.dst, i.dst + i.n_dst)
-        plus, minus = (as_signed(v) if i.mode & SIGNED else v for v in (self.plus, self.minus))        # of src
+        # of src
+        plus, minus = (as_signed(v) if i.mode & SIGNED else v for v in (self.plus, self.minus))
         driving = minus if i.mode & MINUS else plus
         source = {Op.GATHER: self.s, Op.DRIVE: driving, Op.LEARN: plus | minus}[i.op]
-        events = source[i.src: i.src + i.n_src] != 0
-        self.activity += activity(i, self.config, commands=int(events.sum()) * i.n_dst, fetched=fetches(i, events.sum(axis=1), self.config))
+        events = source[i.src : i.src + i.n_src] != 0
+        self.activity += activity(
+            i,
+            self.config,
+            commands=int(events.sum()) * i.n_dst,
+            fetched=fetches(i, events.sum(axis=1), self.config),
+        )
         for group, e in np.argwhere(events):
             tiles = i.tile + group * scan_stride + np.arange(i.n_dst) * walk_stride
-            bank = (lane + e) % p                                   # lane j meets element (e, j) of a tile, or (j, e)
+            # lane j meets element (e, j) of a tile, or (j, e)
+            bank = (lane + e) % p
             word = tiles[:, None] * p + (lane if column else e)
             self.accesses += i.n_dst
             if i.op == Op.GATHER:
@@ -188,9 +206,15 @@ class EngineModel:
                 self.b[dst] = wrap(self.b[dst] + shift_right_floor(scale * self.w[word, bank], 8), self.acc)
             else:
                 up, um = i.gain * plus[i.src + group, e], i.gain * minus[i.src + group, e]
-                vp, vm = (as_signed(v[dst]) if i.mode & SIGNED_DST else v[dst] for v in (self.plus, self.minus))
+                vp, vm = (
+                    as_signed(v[dst]) if i.mode & SIGNED_DST else v[dst] for v in (self.plus, self.minus)
+                )
                 row, columns = group * p + e, np.arange(i.n_dst)[:, None] * p + lane
-                d = (self.counter * DITHER_UPDATE + row * DITHER_ROW + columns * DITHER_COLUMN) & DITHER_MASK & ((1 << i.shift) - 1)
+                d = (
+                    (self.counter * DITHER_UPDATE + row * DITHER_ROW + columns * DITHER_COLUMN)
+                    & DITHER_MASK
+                    & ((1 << i.shift) - 1)
+                )
                 dw = shift_right_floor(up * vp - um * vm + d, i.shift)
                 self.w[word, bank] = np.clip(self.w[word, bank] + dw, self.weight.lo, self.weight.hi)
         if i.op == Op.LEARN:

@@ -1,8 +1,11 @@
-"""The engine on a bus, as a function from accesses to answers: an engine model behind the register map of equilif_golden.link.registers.
+"""The engine on a bus, as a function from accesses to answers: an engine model behind the register map of
+equilif_golden.link.registers.
 
-``hdl/equilif_hdl/link/bus.py`` answers the same.  An access that is an error changes nothing, but for REJECTED after a LOAD.  Runs take no time here, so what
-happens during one is not modelled: DATA, LOAD and CONTROL are errors then, and the stream waits.
+``hdl/equilif_hdl/link/bus.py`` answers the same.  An access that is an error changes nothing, but for
+REJECTED after a LOAD.  Runs take no time here, so what happens during one is not modelled: DATA, LOAD and
+CONTROL are errors then, and the stream waits.
 """
+
 from __future__ import annotations
 
 import numpy as np
@@ -35,7 +38,7 @@ class BusModel:
         self.staged = np.zeros(config.program_words, np.int64)
         self.done = self.fault = self.interrupt = False
         self.rejected = self.region = self.address = self.first = self.stream = 0
-        self.dropped = False                        #: an element of the present packet
+        self.dropped = False  #: an element of the present packet
         self.results: list[int] = []
 
     @property
@@ -57,8 +60,16 @@ class BusModel:
                 element = self._element()
                 self.address += 1
                 return element
-        values = {"INTERRUPT": int(self.interrupt), "REJECTED": self.rejected, "REGION": self.region, "ADDRESS": self.address,
-                  "STREAM": self.stream, "PREDICTION": e.prediction, "SPIKES": e.spikes, "ACCESSES": e.accesses}
+        values = {
+            "INTERRUPT": int(self.interrupt),
+            "REJECTED": self.rejected,
+            "REGION": self.region,
+            "ADDRESS": self.address,
+            "STREAM": self.stream,
+            "PREDICTION": e.prediction,
+            "SPIKES": e.spikes,
+            "ACCESSES": e.accesses,
+        }
         if self.config.counters:
             values |= {n.upper(): int(count) for n, count in zip(NAMES, e.activity, strict=True)}
         if name not in values:

@@ -1,7 +1,10 @@
-"""The device side of the link, as a function from frames to replies: an engine model behind equilif_golden.link.protocol.
+"""The device side of the link, as a function from frames to replies: an engine model behind
+equilif_golden.link.protocol.
 
-``hdl/equilif_hdl/link/host.py`` answers the same bytes.  A frame acts only after all of it was found right; a bad one changes nothing.
+``hdl/equilif_hdl/link/host.py`` answers the same bytes.  A frame acts only after all of it was found
+right; a bad one changes nothing.
 """
+
 from __future__ import annotations
 
 import re
@@ -61,10 +64,11 @@ class Device:
         self.engine = EngineModel(config)
         self.frame_bytes = frame_bytes
         self.identity = Identity(config, build_id, frame_bytes - OVERHEAD)
-        self.cycles = 0                         #: the model is untimed
-        self.ran: int | None = None             #: sequence of the last command when that was a RUN: the same again is a repetition
+        self.cycles = 0  #: the model is untimed
+        #: sequence of the last command when that was a RUN: the same again is a repetition
+        self.ran: int | None = None
 
-    # -- bytes -----------------------------------------------------------------------------------------------------------
+    # -- bytes -------------------------------------------------------------------------------------
     def packet(self, packet: bytes) -> bytes | None:
         """Reply to what came between two END bytes, both before SLIP; None to an empty packet."""
         frame, bad = bytearray(), False
@@ -93,7 +97,9 @@ class Device:
             command, _, payload = unseal(frame)
             if command not in list(Command):
                 raise Refusal(Status.UNKNOWN_COMMAND)
-            answer = self._carry_out(Command(command), payload, repeated=command == Command.RUN and sequence == self.ran)
+            answer = self._carry_out(
+                Command(command), payload, repeated=command == Command.RUN and sequence == self.ran
+            )
             self.ran = sequence if command == Command.RUN else None
             return seal(Status.OK, sequence, answer)
         except FrameError as e:
@@ -101,12 +107,16 @@ class Device:
         except Refusal as e:
             return seal(e.status, sequence, e.payload)
 
-    # -- commands --------------------------------------------------------------------------------------------------------
+    # -- commands ----------------------------------------------------------------------------------
     def _carry_out(self, command: Command, payload: bytes, *, repeated: bool) -> bytes:
         n = len(payload)
-        fits = {Command.IDENTIFY: n == 0, Command.LOAD: n > 0 and n % INSTRUCTION_BYTES == 0,
-                Command.WRITE: n > HEADER_BYTES[Command.WRITE],
-                Command.READ: n == HEADER_BYTES[Command.READ], Command.RUN: n >= HEADER_BYTES[Command.RUN]}
+        fits = {
+            Command.IDENTIFY: n == 0,
+            Command.LOAD: n > 0 and n % INSTRUCTION_BYTES == 0,
+            Command.WRITE: n > HEADER_BYTES[Command.WRITE],
+            Command.READ: n == HEADER_BYTES[Command.READ],
+            Command.RUN: n >= HEADER_BYTES[Command.RUN],
+        }
         if not fits[command]:
             raise Refusal(Status.BAD_LENGTH)
         match command:
@@ -119,7 +129,7 @@ class Device:
                 region, address = WRITE_HEADER.unpack_from(payload)
                 if region not in READ_BYTES:
                     raise Refusal(Status.BAD_REGION)
-                self._write(Region(region), address, payload[WRITE_HEADER.size:])
+                self._write(Region(region), address, payload[WRITE_HEADER.size :])
                 return b""
             case Command.READ:
                 region, address, count = READ_HEADER.unpack(payload)
@@ -137,7 +147,9 @@ class Device:
         if flags & ~(LEARN | PACKED):
             raise Refusal(Status.BAD_FLAGS)
         self._require(Region.VALUE, read_address, count)
-        values, whole = unpack(payload[RUN_HEADER.size:]) if flags & PACKED else (payload[RUN_HEADER.size:], True)
+        values, whole = (
+            unpack(payload[RUN_HEADER.size :]) if flags & PACKED else (payload[RUN_HEADER.size :], True)
+        )
         self._require(Region.VALUE, address, len(values))
         if not whole:
             raise Refusal(Status.BAD_LENGTH)
@@ -145,7 +157,9 @@ class Device:
             self._write(Region.VALUE, address, values)
             self.run(learn=bool(flags & LEARN))
         e = self.engine
-        return RESULT.pack(e.prediction, self.cycles, e.spikes, e.accesses) + self._read(Region.VALUE, read_address, count)
+        return RESULT.pack(e.prediction, self.cycles, e.spikes, e.accesses) + self._read(
+            Region.VALUE, read_address, count
+        )
 
     def run(self, *, learn: bool) -> None:
         self.engine.run(learn=learn)
@@ -156,7 +170,7 @@ class Device:
             raise Refusal(Status.BAD_PROGRAM, FAULT.pack(fault))
         self.engine.load(disassemble(np.frombuffer(payload, "<u4")))
 
-    # -- memories --------------------------------------------------------------------------------------------------------
+    # -- memories ----------------------------------------------------------------------------------
     def _require(self, region: Region, address: int, count: int) -> None:
         if count and address + count > region_size(self.engine.config, region):
             raise Refusal(Status.BAD_ADDRESS)
@@ -174,7 +188,9 @@ class Device:
             case Region.VALUE:
                 e.plus.reshape(-1)[span] = e.minus.reshape(-1)[span] = np.frombuffer(data, np.uint8)
             case _:
-                e.counter = int.from_bytes(data, "little") * pow(DITHER_UPDATE, -1, DITHER_MASK + 1) & DITHER_MASK
+                e.counter = (
+                    int.from_bytes(data, "little") * pow(DITHER_UPDATE, -1, DITHER_MASK + 1) & DITHER_MASK
+                )
 
     def _read(self, region: Region, address: int, count: int) -> bytes:
         e, span = self.engine, slice(address, address + count)
@@ -182,7 +198,11 @@ class Device:
             case Region.WEIGHT:
                 data = e.w.reshape(-1)[span].astype("<i2").tobytes()
             case Region.VALUE:
-                data = np.stack([e.plus.reshape(-1)[span], e.minus.reshape(-1)[span]], axis=1).astype(np.uint8).tobytes()
+                data = (
+                    np.stack([e.plus.reshape(-1)[span], e.minus.reshape(-1)[span]], axis=1)
+                    .astype(np.uint8)
+                    .tobytes()
+                )
             case _:
                 data = (e.counter * DITHER_UPDATE & DITHER_MASK).to_bytes(4, "little")[: 4 * count]
         assert len(data) == count * READ_BYTES[region]
@@ -190,15 +210,21 @@ class Device:
 
 
 def program_fault(code: bytes, config: EngineConfig) -> int | None:
-    """Index of the first instruction at fault under the rules of :func:`equilif_golden.engine.isa.check`, or None.
+    """Index of the first instruction at fault under the rules of :func:`equilif_golden.engine.isa.check`, or
+    None.
 
-    The number of instructions when only the end is wrong; the first one without room when the program is too long.
+    The number of instructions when only the end is wrong; the first one without room when the program is
+    too long.
     """
     n, program = len(code) // INSTRUCTION_BYTES, []
     for at in range(min(n, config.program_words // WORDS)):
         try:
-            program.append(Instruction.decode(int.from_bytes(code[at * INSTRUCTION_BYTES: (at + 1) * INSTRUCTION_BYTES], "little")))
-        except ValueError:                      # no such operation
+            program.append(
+                Instruction.decode(
+                    int.from_bytes(code[at * INSTRUCTION_BYTES : (at + 1) * INSTRUCTION_BYTES], "little")
+                )
+            )
+        except ValueError:  # no such operation
             break
     try:
         check(program, config)

@@ -1,10 +1,14 @@
-"""The link between a host and the engine: commands, status codes and layouts.  The only place where they are written down.
+"""The link between a host and the engine: commands, status codes and layouts.
+
+The only place where they are written down.
 
     frame   command  sequence  payload...  CRC-32        reply   status  sequence  payload...  CRC-32
 
-Frames are delimited by SLIP (RFC 1055), numbers are little endian, the CRC is zlib's over everything before it.  docs/protocol.md
-explains; ``equilif_golden.link.device`` is the executable reference of the device side.
+Frames are delimited by SLIP (RFC 1055), numbers are little endian, the CRC is zlib's over everything
+before it.  docs/protocol.md explains; ``equilif_golden.link.device`` is the executable reference of the
+device side.
 """
+
 from __future__ import annotations
 
 import re
@@ -19,62 +23,72 @@ from equilif_golden.fixed import Numerics
 
 VERSION = 2
 CRC_BYTES = 4
-OVERHEAD = 2 + CRC_BYTES                 #: bytes of a frame beside its payload
-FRAME_BYTES = 1024                       #: longest frame that a device of the usual size takes, CRC included
+OVERHEAD = 2 + CRC_BYTES  #: bytes of a frame beside its payload
+FRAME_BYTES = 1024  #: longest frame that a device of the usual size takes, CRC included
 
 
 class Command(IntEnum):
-    IDENTIFY = 1    #: -> identity
-    LOAD = 2        #: program, 12 bytes an instruction
-    WRITE = 3       #: region, address, elements
-    READ = 4        #: region, address, count -> elements
-    RUN = 5         #: flags, read address, count, address, values -> result, elements; a repeated one answers again and does not run
+    IDENTIFY = 1  #: -> identity
+    LOAD = 2  #: program, 12 bytes an instruction
+    WRITE = 3  #: region, address, elements
+    READ = 4  #: region, address, count -> elements
+    #: flags, read address, count, address, values -> result, elements; a repeated one answers again and
+    #: does not run
+    RUN = 5
 
 
 class Status(IntEnum):
     OK = 0
-    BAD_FRAME = 1           #: SLIP escape or UART framing
+    BAD_FRAME = 1  #: SLIP escape or UART framing
     TOO_SHORT = 2
     TOO_LONG = 3
     BAD_CRC = 4
-    OVERRUN = 5             #: arrived before the previous reply was out
+    OVERRUN = 5  #: arrived before the previous reply was out
     UNKNOWN_COMMAND = 6
-    BAD_LENGTH = 7          #: payload length is not one that the command can have
-    BUSY = 8                #: engine running
+    BAD_LENGTH = 7  #: payload length is not one that the command can have
+    BUSY = 8  #: engine running
     NO_PROGRAM = 9
     BAD_REGION = 10
     BAD_FLAGS = 11
-    BAD_ADDRESS = 12        #: elements outside the region
-    BAD_PROGRAM = 13        #: payload: 16-bit index of the first instruction at fault (their number when the program's end is)
+    BAD_ADDRESS = 12  #: elements outside the region
+    #: payload: 16-bit index of the first instruction at fault (their number when the program's end is)
+    BAD_PROGRAM = 13
 
 
 class Region(IntEnum):
     """Memories.  Elements are numbered word by word, lane by lane."""
 
-    WEIGHT = 0              #: 16-bit signed; address = word * P + bank, layout of equilif_golden.blocks.synapse.to_words
-    VALUE = 1               #: written as one byte, to plus and minus; read as two, plus then minus
-    PROGRAM = 2             #: 32-bit words; written by LOAD only
-    COUNTER = 3             #: one 32-bit element: position of the dither, (updates * DITHER_UPDATE) mod 2**DITHER_WIDTH
+    #: 16-bit signed; address = word * P + bank, layout of equilif_golden.blocks.synapse.to_words
+    WEIGHT = 0
+    VALUE = 1  #: written as one byte, to plus and minus; read as two, plus then minus
+    PROGRAM = 2  #: 32-bit words; written by LOAD only
+    #: one 32-bit element: position of the dither, (updates * DITHER_UPDATE) mod 2**DITHER_WIDTH
+    COUNTER = 3
 
 
-WRITE_BYTES = {Region.WEIGHT: 2, Region.VALUE: 1, Region.PROGRAM: 4, Region.COUNTER: 4}      #: of an element
-READ_BYTES = {Region.WEIGHT: 2, Region.VALUE: 2, Region.COUNTER: 4}           #: the same; LOAD alone sees the program
+WRITE_BYTES = {Region.WEIGHT: 2, Region.VALUE: 1, Region.PROGRAM: 4, Region.COUNTER: 4}  #: of an element
+#: the same; LOAD alone sees the program
+READ_BYTES = {Region.WEIGHT: 2, Region.VALUE: 2, Region.COUNTER: 4}
 INSTRUCTION_BYTES = 12
-LEARN, PACKED = 1, 2                     #: bits of RUN's flags; packed: values as of :func:`pack`
+LEARN, PACKED = 1, 2  #: bits of RUN's flags; packed: values as of :func:`pack`
 
 #: field, bytes; a command has the first HEADER_BYTES of them, then its elements
 HEADER = (("argument", 1), ("address", 4), ("count", 2), ("values_address", 4))
 HEADER_BYTES = {Command.WRITE: 5, Command.READ: 7, Command.RUN: 11}
 READ_HEADER, WRITE_HEADER, RUN_HEADER = struct.Struct("<BIH"), struct.Struct("<BI"), struct.Struct("<BIHI")
-RESULT = struct.Struct("<HIII")          #: prediction, cycles, spikes, accesses
+RESULT = struct.Struct("<HIII")  #: prediction, cycles, spikes, accesses
 FAULT = struct.Struct("<H")
 assert (WRITE_HEADER.size, READ_HEADER.size, RUN_HEADER.size) == tuple(HEADER_BYTES.values())
 
 
 def region_size(config: EngineConfig, region: Region) -> int:
     """Elements in a region."""
-    return {Region.WEIGHT: config.n_weights, Region.VALUE: config.value_groups * config.lanes, Region.PROGRAM: config.program_words,
-            Region.COUNTER: 1}[region]
+    return {
+        Region.WEIGHT: config.n_weights,
+        Region.VALUE: config.value_groups * config.lanes,
+        Region.PROGRAM: config.program_words,
+        Region.COUNTER: 1,
+    }[region]
 
 
 @dataclass(frozen=True)
@@ -85,30 +99,72 @@ class Identity:
     build_id: int
     max_payload: int = FRAME_BYTES - OVERHEAD
 
-    #: version, flags (bit 0: single port, 1: forwarding, 2: softmax, 3: early), lanes, weight, fraction, accumulator and charge bits;
+    #: version, flags (bit 0: single port, 1: forwarding, 2: softmax, 3: early), lanes, weight, fraction,
+    #: accumulator and charge bits;
     #: tiles, value groups, state groups, program words, max payload; build id
     LAYOUT = struct.Struct("<7Bx5HxxI")
 
     def pack(self) -> bytes:
         c, n = self.config, self.config.numerics
-        return self.LAYOUT.pack(VERSION, c.single_port | c.forwarding << 1 | c.softmax << 2 | c.early << 3, c.lanes,
-                                n.weight_width, n.fraction, n.accumulator_width, n.charge_width,
-                                c.tiles, c.value_groups, c.state_groups, c.program_words, self.max_payload, self.build_id)
+        return self.LAYOUT.pack(
+            VERSION,
+            c.single_port | c.forwarding << 1 | c.softmax << 2 | c.early << 3,
+            c.lanes,
+            n.weight_width,
+            n.fraction,
+            n.accumulator_width,
+            n.charge_width,
+            c.tiles,
+            c.value_groups,
+            c.state_groups,
+            c.program_words,
+            self.max_payload,
+            self.build_id,
+        )
 
     @classmethod
     def unpack(cls, payload: bytes) -> Self:
         """ValueError when the device speaks another version or the sizes make no engine."""
         if not payload or payload[0] != VERSION:
-            raise ValueError(f"the device speaks protocol version {payload[0] if payload else '(none)'}, this is version {VERSION}")
+            raise ValueError(
+                f"the device speaks protocol version {payload[0] if payload else '(none)'}, this is version {VERSION}"
+            )
         if len(payload) != cls.LAYOUT.size:
             raise ValueError(f"an identity has {cls.LAYOUT.size} bytes, not {len(payload)}")
-        (_, flags, lanes, weight, fraction, accumulator, charge, tiles, values, states, words, max_payload,
-         build_id) = cls.LAYOUT.unpack(payload)
-        numerics = Numerics(fraction=fraction, weight_width=weight, accumulator_width=accumulator, charge_width=charge)
-        return cls(EngineConfig(lanes=lanes, tiles=tiles, value_groups=values, state_groups=states, program_words=words,
-                                single_port=bool(flags & 1), forwarding=bool(flags & 2), softmax=bool(flags & 4),
-                                early=bool(flags & 8), numerics=numerics),
-                   build_id, max_payload)
+        (
+            _,
+            flags,
+            lanes,
+            weight,
+            fraction,
+            accumulator,
+            charge,
+            tiles,
+            values,
+            states,
+            words,
+            max_payload,
+            build_id,
+        ) = cls.LAYOUT.unpack(payload)
+        numerics = Numerics(
+            fraction=fraction, weight_width=weight, accumulator_width=accumulator, charge_width=charge
+        )
+        return cls(
+            EngineConfig(
+                lanes=lanes,
+                tiles=tiles,
+                value_groups=values,
+                state_groups=states,
+                program_words=words,
+                single_port=bool(flags & 1),
+                forwarding=bool(flags & 2),
+                softmax=bool(flags & 4),
+                early=bool(flags & 8),
+                numerics=numerics,
+            ),
+            build_id,
+            max_payload,
+        )
 
 
 def pack(values: bytes) -> bytes:
@@ -117,7 +173,9 @@ def pack(values: bytes) -> bytes:
 
 
 def unpack(packed: bytes) -> tuple[bytes, bool]:
-    """What :func:`pack` was given, and whether that is all: a zero at the very end lacks its number and stands for nothing."""
+    """What :func:`pack` was given, and whether that is all: a zero at the very end lacks its number and
+    stands for nothing.
+    """
     out, at = bytearray(), 0
     while at < len(packed):
         if packed[at]:

@@ -1,8 +1,11 @@
-"""Register map of the engine on a bus: the single table from which decoder, bus model, documentation and C header are made.
+"""Register map of the engine on a bus: the single table from which decoder, bus model, documentation and C
+header are made.
 
-All registers are 32 bits, little endian, at byte offsets that are multiples of 4.  What the table does not allow is answered by an error
-and changes nothing; ``equilif_golden.link.bus`` is the executable reference.
+All registers are 32 bits, little endian, at byte offsets that are multiples of 4.  What the table does
+not allow is answered by an error and changes nothing; ``equilif_golden.link.bus`` is the executable
+reference.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -14,14 +17,14 @@ from equilif_golden.engine.isa import EngineConfig
 
 MAGIC = int.from_bytes(b"EQLF", "little")
 VERSION = 1
-OFFSET_BITS = 8                 #: of a byte offset
+OFFSET_BITS = 8  #: of a byte offset
 
 
 class Access(StrEnum):
     READ = "read"
-    WRITE = "write"             #: reading it is an error
+    WRITE = "write"  #: reading it is an error
     BOTH = "read, write"
-    CLEAR = "read, clear"       #: writing a one clears a bit
+    CLEAR = "read, clear"  #: writing a one clears a bit
 
 
 @dataclass(frozen=True)
@@ -65,59 +68,151 @@ class Register:
 
 
 _REGISTERS = (
-    Register("ID", 0x00, Access.READ, f"0x{MAGIC:08X}, \"EQLF\" in bytes: an engine is here"),
-    Register("VERSION", 0x04, Access.READ, "what the engine can do", (
-        Field("MAP", 0, 8, f"version of this map, {VERSION}"),
-        Field("LANES", 8, 8, "lanes P"),
-        Field("SINGLE_PORT", 16, 1, "EngineConfig.single_port"),
-        Field("FORWARDING", 17, 1, "EngineConfig.forwarding"),
-        Field("SOFTMAX", 18, 1, "EngineConfig.softmax: memories"),
-        Field("COUNTERS", 19, 1, "EngineConfig.counters: the registers from WEIGHT_WRITES on are there"),
-        Field("EARLY", 20, 1, "EngineConfig.early: loops that end early"),
-    )),
-    Register("NUMERICS", 0x08, Access.READ, "number formats, in bits", (
-        Field("WEIGHT", 0, 8, "width of a weight"), Field("FRACTION", 8, 8, "bits behind the binary point"),
-        Field("ACCUMULATOR", 16, 8, "width of membranes"), Field("CHARGE", 24, 8, "width of charges"),
-    )),
+    Register("ID", 0x00, Access.READ, f'0x{MAGIC:08X}, "EQLF" in bytes: an engine is here'),
+    Register(
+        "VERSION",
+        0x04,
+        Access.READ,
+        "what the engine can do",
+        (
+            Field("MAP", 0, 8, f"version of this map, {VERSION}"),
+            Field("LANES", 8, 8, "lanes P"),
+            Field("SINGLE_PORT", 16, 1, "EngineConfig.single_port"),
+            Field("FORWARDING", 17, 1, "EngineConfig.forwarding"),
+            Field("SOFTMAX", 18, 1, "EngineConfig.softmax: memories"),
+            Field("COUNTERS", 19, 1, "EngineConfig.counters: the registers from WEIGHT_WRITES on are there"),
+            Field("EARLY", 20, 1, "EngineConfig.early: loops that end early"),
+        ),
+    ),
+    Register(
+        "NUMERICS",
+        0x08,
+        Access.READ,
+        "number formats, in bits",
+        (
+            Field("WEIGHT", 0, 8, "width of a weight"),
+            Field("FRACTION", 8, 8, "bits behind the binary point"),
+            Field("ACCUMULATOR", 16, 8, "width of membranes"),
+            Field("CHARGE", 24, 8, "width of charges"),
+        ),
+    ),
     Register("TILES", 0x0C, Access.READ, "tiles of P x P weights"),
-    Register("GROUPS", 0x10, Access.READ, "groups of P neurons", (
-        Field("VALUES", 0, 16, "with values"), Field("STATES", 16, 16, "with membranes"),
-    )),
+    Register(
+        "GROUPS",
+        0x10,
+        Access.READ,
+        "groups of P neurons",
+        (
+            Field("VALUES", 0, 16, "with values"),
+            Field("STATES", 16, 16, "with membranes"),
+        ),
+    ),
     Register("PROGRAM_WORDS", 0x14, Access.READ, "32-bit words of program memory"),
     Register("BUILD", 0x18, Access.READ, "build id, as the integrator chose it"),
-    Register("CONTROL", 0x20, Access.WRITE, "begin a run; an error while one is going on or without a program", (
-        Field("START", 0, 1, "run the program; with 0 the write does nothing"), Field("LEARN", 1, 1, "with learning"),
-    )),
-    Register("STATUS", 0x24, Access.CLEAR, "where the engine is", (
-        Field("DONE", 0, 1, "a run has ended since this was cleared, or since the last one began"),
-        Field("FAULT", 1, 1, "the stream brought an element outside the region, which was dropped, or a packet that no run could follow"),
-        Field("BUSY", 2, 1, "a run is going on; not cleared by writing"), Field("LOADED", 3, 1, "there is a program; not cleared by writing"),
-    )),
-    Register("INTERRUPT", 0x28, Access.BOTH, "when `irq` is high", (Field("DONE", 0, 1, "while STATUS.DONE is"),)),
-    Register("LOAD", 0x2C, Access.WRITE, "number of staged instructions to judge and, if all are possible, to take as the program; otherwise an "
-             "error, and the old program stays in force"),
-    Register("REJECTED", 0x30, Access.READ, "after a LOAD that was an error: first instruction at fault; their number when only the end is wrong"),
-    Register("REGION", 0x34, Access.BOTH, "memory behind DATA and the stream: 0 weights, 1 values, 2 staged program, 3 dither counter"),
-    Register("ADDRESS", 0x38, Access.BOTH, "element in the region; counts up with every access to DATA and every element of the stream. "
-             "A packet of the stream begins at what was last written here"),
-    Register("DATA", 0x3C, Access.BOTH, "the element at ADDRESS, see below; an error outside the region and during a run"),
-    Register("STREAM", 0x40, Access.BOTH, "what follows a packet of the stream", (
-        Field("RUN", 0, 1, "a run, then one word of result; neither without a program or after an element was dropped"),
-        Field("LEARN", 1, 1, "with learning"),
-    )),
+    Register(
+        "CONTROL",
+        0x20,
+        Access.WRITE,
+        "begin a run; an error while one is going on or without a program",
+        (
+            Field("START", 0, 1, "run the program; with 0 the write does nothing"),
+            Field("LEARN", 1, 1, "with learning"),
+        ),
+    ),
+    Register(
+        "STATUS",
+        0x24,
+        Access.CLEAR,
+        "where the engine is",
+        (
+            Field("DONE", 0, 1, "a run has ended since this was cleared, or since the last one began"),
+            Field(
+                "FAULT",
+                1,
+                1,
+                "the stream brought an element outside the region, which was dropped, or a packet that no run could follow",
+            ),
+            Field("BUSY", 2, 1, "a run is going on; not cleared by writing"),
+            Field("LOADED", 3, 1, "there is a program; not cleared by writing"),
+        ),
+    ),
+    Register(
+        "INTERRUPT", 0x28, Access.BOTH, "when `irq` is high", (Field("DONE", 0, 1, "while STATUS.DONE is"),)
+    ),
+    Register(
+        "LOAD",
+        0x2C,
+        Access.WRITE,
+        "number of staged instructions to judge and, if all are possible, to take as the program; otherwise an "
+        "error, and the old program stays in force",
+    ),
+    Register(
+        "REJECTED",
+        0x30,
+        Access.READ,
+        "after a LOAD that was an error: first instruction at fault; their number when only the end is wrong",
+    ),
+    Register(
+        "REGION",
+        0x34,
+        Access.BOTH,
+        "memory behind DATA and the stream: 0 weights, 1 values, 2 staged program, 3 dither counter",
+    ),
+    Register(
+        "ADDRESS",
+        0x38,
+        Access.BOTH,
+        "element in the region; counts up with every access to DATA and every element of the stream. "
+        "A packet of the stream begins at what was last written here",
+    ),
+    Register(
+        "DATA",
+        0x3C,
+        Access.BOTH,
+        "the element at ADDRESS, see below; an error outside the region and during a run",
+    ),
+    Register(
+        "STREAM",
+        0x40,
+        Access.BOTH,
+        "what follows a packet of the stream",
+        (
+            Field(
+                "RUN",
+                0,
+                1,
+                "a run, then one word of result; neither without a program or after an element was dropped",
+            ),
+            Field("LEARN", 1, 1, "with learning"),
+        ),
+    ),
     Register("PREDICTION", 0x60, Access.READ, "neuron that ARGMAX found in the last run"),
     Register("CYCLES", 0x64, Access.READ, "clock cycles of the run, up to now while it is going on"),
     Register("SPIKES", 0x68, Access.READ, "spikes of LIF neurons in the run"),
     Register("ACCESSES", 0x6C, Access.READ, "words of P weights read in the run"),
-    *(Register(name.upper(), 0x70 + 4 * k, Access.READ, f"{name.replace('_', ' ')} of the run, in words of P lanes: equilif_golden.engine.activity")
-      for k, name in enumerate(NAMES)),
+    *(
+        Register(
+            name.upper(),
+            0x70 + 4 * k,
+            Access.READ,
+            f"{name.replace('_', ' ')} of the run, in words of P lanes: equilif_golden.engine.activity",
+        )
+        for k, name in enumerate(NAMES)
+    ),
 )
 REGISTERS: Mapping[str, Register] = {r.name: r for r in _REGISTERS}
-assert len({r.offset for r in _REGISTERS}) == len(_REGISTERS) and all(r.offset % 4 == 0 and r.offset < 1 << OFFSET_BITS for r in _REGISTERS)
+assert len({r.offset for r in _REGISTERS}) == len(_REGISTERS) and all(
+    r.offset % 4 == 0 and r.offset < 1 << OFFSET_BITS for r in _REGISTERS
+)
 
 #: region: bits of an element in DATA, its bits in the stream, what it is
 ELEMENTS: tuple[tuple[str, int, int, str], ...] = (
-    ("WEIGHTS", 16, 16, "signed; element (word x P + bank), layout of equilif_golden.blocks.synapse.to_words"),
+    (
+        "WEIGHTS",
+        16,
+        16,
+        "signed; element (word x P + bank), layout of equilif_golden.blocks.synapse.to_words",
+    ),
     ("VALUES", 16, 8, "bits 0-7 at +beta, 8-15 at -beta; the stream writes its byte to both"),
     ("PROGRAM", 32, 32, "staged: taken by LOAD"),
     ("COUNTER", 32, 32, "position of the dither, one element"),
@@ -129,9 +224,20 @@ def constants(config: EngineConfig, build_id: int = 0) -> dict[str, int]:
     c, n = config, config.numerics
     return {
         "ID": MAGIC,
-        "VERSION": REGISTERS["VERSION"].pack(MAP=VERSION, LANES=c.lanes, SINGLE_PORT=c.single_port, FORWARDING=c.forwarding, SOFTMAX=c.softmax,
-                                             COUNTERS=c.counters, EARLY=c.early),
-        "NUMERICS": REGISTERS["NUMERICS"].pack(WEIGHT=n.weight_width, FRACTION=n.fraction, ACCUMULATOR=n.accumulator_width, CHARGE=n.charge_width),
-        "TILES": c.tiles, "GROUPS": REGISTERS["GROUPS"].pack(VALUES=c.value_groups, STATES=c.state_groups),
-        "PROGRAM_WORDS": c.program_words, "BUILD": build_id,
+        "VERSION": REGISTERS["VERSION"].pack(
+            MAP=VERSION,
+            LANES=c.lanes,
+            SINGLE_PORT=c.single_port,
+            FORWARDING=c.forwarding,
+            SOFTMAX=c.softmax,
+            COUNTERS=c.counters,
+            EARLY=c.early,
+        ),
+        "NUMERICS": REGISTERS["NUMERICS"].pack(
+            WEIGHT=n.weight_width, FRACTION=n.fraction, ACCUMULATOR=n.accumulator_width, CHARGE=n.charge_width
+        ),
+        "TILES": c.tiles,
+        "GROUPS": REGISTERS["GROUPS"].pack(VALUES=c.value_groups, STATES=c.state_groups),
+        "PROGRAM_WORDS": c.program_words,
+        "BUILD": build_id,
     }

@@ -1,11 +1,15 @@
-"""The attention networks of equilif_golden.network in real numbers, trained by backpropagation: what the same network can learn.
+"""The attention networks of equilif_golden.network in real numbers, trained by backpropagation: what the
+same network can learn.
 
-Rates settle window by window as on the engine: the memory is silent in the first, then answers the rates before it,
+Rates settle window by window as on the engine: the memory is silent in the first, then answers the rates
+before it,
 
-    q_h = clip(Q_h + V_h r_1)      p_h = softmax(k X q_h)      m_h = clip(2**gain X^T p_h)      r <- clip(z(r, m / 2), 0, 1)  a few times
+    q_h = clip(Q_h + V_h r_1)      p_h = softmax(k X q_h)      m_h = clip(2**gain X^T p_h)      r <-
+                                   clip(z(r, m / 2), 0, 1)  a few times
 
 and the loss |y - r_out|^2 / 2 of the free phase, the one that EP descends, goes back through all of it (Adam, minibatches).
 """
+
 from __future__ import annotations
 
 import math
@@ -19,12 +23,14 @@ import torch
 from equilif_golden.fixed import Raw
 from equilif_golden.network import Network, TokenRows
 
-Tensor = Any                       # torch.Tensor: torch is optional, so type checkers do not look into it
-SWEEPS = 2                         #: updates of every population in a window
+Tensor = Any  # torch.Tensor: torch is optional, so type checkers do not look into it
+SWEEPS = 2  #: updates of every population in a window
 
 
 def batch(table: Tensor, tokens: TokenRows, indices: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-    """Patterns (n, longest, width) and presences (n, longest) of some samples; ``table``: that of the tokens, real, where they are wanted."""
+    """Patterns (n, longest, width) and presences (n, longest) of some samples; ``table``: that of the
+    tokens, real, where they are wanted.
+    """
     lengths = np.diff(tokens.off)[indices]
     present = np.arange(lengths.max()) < lengths[:, None]
     rows = np.zeros(present.shape, np.int64)
@@ -33,16 +39,23 @@ def batch(table: Tensor, tokens: TokenRows, indices: npt.NDArray[np.int64]) -> t
 
 
 class Attention:
-    """A memory of loaded tokens, then a chain, as ``Network.attention`` builds it; real weights in units of the threshold."""
+    """A memory of loaded tokens, then a chain, as ``Network.attention`` builds it; real weights in units of
+    the threshold.
+    """
 
     def __init__(self, network: Network, weights: Mapping[str, Raw], tokens: TokenRows):
         memory = network.loaded
         if memory is None or len(network.memories) > 1 or network.inputs:
-            raise ValueError("only networks of Network.attention: one memory that is loaded, no input population")
+            raise ValueError(
+                "only networks of Network.attention: one memory that is loaded, no input population"
+            )
         self.network, self.memory = network, memory
         one = network.numerics.one
         self.table = torch.tensor(tokens.table / one, dtype=torch.float32)
-        self.weights = {n: torch.tensor(w / one, dtype=torch.float32, requires_grad=True) for n, w in network.check_weights(weights).items()}
+        self.weights = {
+            n: torch.tensor(w / one, dtype=torch.float32, requires_grad=True)
+            for n, w in network.check_weights(weights).items()
+        }
         self.chain = [memory.relay.name, *(p.name for p in network.lif)]
         self.k = 2.0 ** (memory.softmax.sharpness - 1) * math.log(2)
 
@@ -64,7 +77,10 @@ class Attention:
                 rates[relay.name] = (2.0**relay.gain * (p @ x)).clamp(-1, 1).flatten(1)
             for _ in range(SWEEPS):
                 for k, name in enumerate(self.chain[1:], 1):
-                    z = rates[self.chain[k - 1]] @ w[f"{self.chain[k - 1]}-{name}"] * (1 if k > 1 else 0.5) + w[f"bias-{name}"]
+                    z = (
+                        rates[self.chain[k - 1]] @ w[f"{self.chain[k - 1]}-{name}"] * (1 if k > 1 else 0.5)
+                        + w[f"bias-{name}"]
+                    )
                     if k + 1 < len(self.chain):
                         z = z + rates[self.chain[k + 1]] @ w[f"{name}-{self.chain[k + 1]}"].T
                     rates[name] = z.clamp(0, 1)
@@ -73,12 +89,27 @@ class Attention:
     def predict(self, tokens: TokenRows, *, batch: int = 256) -> npt.NDArray[np.int64]:
         n = len(tokens.off) - 1
         with torch.no_grad():
-            parts = [self.forward(*self.batch(tokens, i)).argmax(1) for i in np.array_split(np.arange(n), -(-n // batch))]
+            parts = [
+                self.forward(*self.batch(tokens, i)).argmax(1)
+                for i in np.array_split(np.arange(n), -(-n // batch))
+            ]
         return np.asarray(torch.cat(parts).numpy(), np.int64)
 
-    def fit(self, tokens: TokenRows, labels: npt.NDArray[np.int64], *, epochs: int, lr: float = 2e-3, batch: int = 32, seed: int = 0,
-            query_lr: float = 1.0) -> Iterator[float]:
-        """One epoch after the other: mean loss of each.  The learning rate, for queries ``query_lr`` times as large, falls to zero linearly."""
+    def fit(
+        self,
+        tokens: TokenRows,
+        labels: npt.NDArray[np.int64],
+        *,
+        epochs: int,
+        lr: float = 2e-3,
+        batch: int = 32,
+        seed: int = 0,
+        query_lr: float = 1.0,
+    ) -> Iterator[float]:
+        """One epoch after the other: mean loss of each.
+
+        The learning rate, for queries ``query_lr`` times as large, falls to zero linearly.
+        """
         query = self.weights[f"bias-{self.memory.relay.name}"]
         others = [w for w in self.weights.values() if w is not query]
         optimiser = torch.optim.Adam([{"params": others}, {"params": [query], "lr": lr * query_lr}], lr=lr)
@@ -89,7 +120,9 @@ class Attention:
         for _ in range(epochs):
             total = 0.0
             for chosen in np.array_split(rng.permutation(n), -(-n // batch)):
-                loss = ((self.forward(*self.batch(tokens, chosen)) - target[torch.tensor(chosen)]) ** 2).sum() / 2
+                loss = (
+                    (self.forward(*self.batch(tokens, chosen)) - target[torch.tensor(chosen)]) ** 2
+                ).sum() / 2
                 optimiser.zero_grad()
                 (loss / len(chosen)).backward()
                 optimiser.step()

@@ -1,21 +1,28 @@
-"""Float twin of a network in the rate domain: what the integers should do, and the gradient that they should follow.
+"""Float twin of a network in the rate domain: what the integers should do, and the gradient that they should
+follow.
 
-A LIF population with reset by subtraction and no leak keeps its membrane bounded only if its mean drive equals threshold x rate,
-so mean rates settle to the fixed point
+A LIF population with reset by subtraction and no leak keeps its membrane bounded only if its mean drive
+equals threshold x rate, so mean rates settle to the fixed point
 
-    r = clip(z(r) + beta (y - r) [output only], 0, 1)        z(r) = sum over synapses, both ways, in units of the threshold
+    r = clip(z(r) + beta (y - r) [output only], 0, 1)        z(r) = sum over synapses, both ways, in units
+    of the threshold
 
 which is a stationary point of Phi (equilif_golden.network) in the box 0 <= r <= 1.  A leak is not modelled.  With L = |y - r|^2 / 2 at the
-free fixed point, everything that moves a synapse has one form, a *slope* of the rates times the rates themselves:
+free fixed point, everything that moves a synapse has one form, a *slope* of the rates times the rates
+themselves:
 
     dW = d_pre r_post^T + r_pre d_post^T
 
-    EP         d = (r+ - r-) / 2 beta,  r = (r+ + r-) / 2              exactly (r+_pre r+_post - r-_pre r-_post) / 2 beta
-    gradient   d = -(I - D C D)^-1 D dL/dr,  r = free rates              exactly -dL/dW, by implicit differentiation
+    EP         d = (r+ - r-) / 2 beta,  r = (r+ + r-) / 2              exactly (r+_pre r+_post - r-_pre
+               r-_post) / 2 beta
+    gradient   d = -(I - D C D)^-1 D dL/dr,  r = free rates              exactly -dL/dW, by implicit
+               differentiation
 
-C is the symmetric coupling of all LIF neurons and D the clip's derivative, 1 where z is inside (0, 1).  EP tends to the gradient
-as beta -> 0 (Scellier & Bengio 2017, theorem 1; the symmetric difference to second order, Laborieux et al. 2021).
+C is the symmetric coupling of all LIF neurons and D the clip's derivative, 1 where z is inside (0, 1).
+EP tends to the gradient as beta -> 0 (Scellier & Bengio 2017, theorem 1; the symmetric difference to
+second order, Laborieux et al. 2021).
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -31,13 +38,15 @@ from equilif_golden.kernel import Kernel
 from equilif_golden.network import ONE, Network
 from equilif_golden.reference import one_hot
 
-Tensor = Any                       # torch.Tensor: torch is optional, so type checkers do not look into it
-SCALE = 256                        #: 8-bit values and rates are in 1/256
+Tensor = Any  # torch.Tensor: torch is optional, so type checkers do not look into it
+SCALE = 256  #: 8-bit values and rates are in 1/256
 
 
 @dataclass(frozen=True)
 class Direction:
-    """Direction in which each of n samples moves the synapses; ``rates`` and ``slope`` are (n, neurons), clamped ones included."""
+    """Direction in which each of n samples moves the synapses; ``rates`` and ``slope`` are (n, neurons),
+    clamped ones included.
+    """
 
     rates: Tensor
     slope: Tensor
@@ -53,12 +62,17 @@ class Direction:
 
     def inner(self, other: Direction, pre: slice, post: slice) -> Tensor:
         """(n,): Frobenius inner products of the two updates sample by sample, without forming them."""
+
         def dot(a: Tensor, b: Tensor, part: slice) -> Tensor:
             return (a[:, part] * b[:, part]).sum(1)
 
         r, d, q, e = self.rates, self.slope, other.rates, other.slope
-        return (dot(d, e, pre) * dot(r, q, post) + dot(d, q, pre) * dot(r, e, post)
-                + dot(r, e, pre) * dot(d, q, post) + dot(r, q, pre) * dot(d, e, post))
+        return (
+            dot(d, e, pre) * dot(r, q, post)
+            + dot(d, q, pre) * dot(r, e, post)
+            + dot(r, e, pre) * dot(d, q, post)
+            + dot(r, q, pre) * dot(d, e, post)
+        )
 
     def cosines(self, other: Direction, pre: slice, post: slice) -> Tensor:
         """(n,): cosine of each sample's two updates; NaN where one of them is zero."""
@@ -71,10 +85,15 @@ class Twin:
 
     def __init__(self, network: Network, weights: Mapping[str, Raw]):
         if network.forward:
-            raise ValueError(f"synapse {network.forward[0].name} is without feedback: there is no energy to follow; see equilif_golden.real.rates")
+            raise ValueError(
+                f"synapse {network.forward[0].name} is without feedback: there is no energy to follow; see equilif_golden.real.rates"
+            )
         self.network = network
         threshold = network.schedule.raw(network.numerics).threshold
-        self.weights = {n: torch.tensor(w / threshold, dtype=torch.float64) for n, w in network.check_weights(weights).items()}
+        self.weights = {
+            n: torch.tensor(w / threshold, dtype=torch.float64)
+            for n, w in network.check_weights(weights).items()
+        }
         self.part: dict[str, slice] = {}
         at = 0
         for p in sorted(network.populations, key=lambda p: not p.clamped):
@@ -98,7 +117,7 @@ class Twin:
         r, at = torch.zeros(len(values), self.n, dtype=torch.float64), 0
         for p in self.network.populations:
             if p.kind == "input":
-                r[:, self.part[p.name]] = values[:, at: at + p.size]
+                r[:, self.part[p.name]] = values[:, at : at + p.size]
                 at += p.size
             elif p.kind == "constant":
                 r[:, self.part[p.name]] = ONE / SCALE
@@ -109,18 +128,27 @@ class Twin:
 
     def _step(self, r: Tensor, matrix: Tensor, rate: float, target: Tensor | None, beta: float) -> Tensor:
         """One damped iteration of the LIF neurons; a descent of -Phi in the box while rate < 2 / (1 + |beta| + norm of C)."""
-        z = r @ matrix[:, self.n_clamped:]
+        z = r @ matrix[:, self.n_clamped :]
         if target is not None:
-            z = z + beta * torch.nn.functional.pad(target - r[:, self.out], (self.out.start - self.n_clamped, self.n - self.out.stop))
-        lif = r[:, self.n_clamped:]
+            z = z + beta * torch.nn.functional.pad(
+                target - r[:, self.out], (self.out.start - self.n_clamped, self.n - self.out.stop)
+            )
+        lif = r[:, self.n_clamped :]
         return torch.cat([r[:, : self.n_clamped], lif + rate * (z.clamp(0, 1) - lif)], 1)
 
     def _rate(self, matrix: Tensor, beta: float) -> float:
-        coupling = matrix[self.n_clamped:, self.n_clamped:].detach()
+        coupling = matrix[self.n_clamped :, self.n_clamped :].detach()
         return 1 / (1 + abs(beta) + float(torch.linalg.matrix_norm(coupling, 2)))
 
-    def settle(self, r: Tensor, target: Tensor | None = None, beta: float = 0.0, *, tolerance: float = 1e-10,
-               limit: int = 100_000) -> Tensor:
+    def settle(
+        self,
+        r: Tensor,
+        target: Tensor | None = None,
+        beta: float = 0.0,
+        *,
+        tolerance: float = 1e-10,
+        limit: int = 100_000,
+    ) -> Tensor:
         """Fixed point (n, neurons) reached from ``r``; ArithmeticError when |clip(z) - r| does not fall below ``tolerance``."""
         matrix = self.matrix(self.weights)
         rate = self._rate(matrix, beta)
@@ -131,14 +159,20 @@ class Twin:
                 before, r = r, self._step(r, matrix, rate, y, beta)
             settled[todo] = r
             error = (r - before).abs().amax(1) / rate
-            todo = todo[error >= tolerance]                # a few samples near a fold of the fixed point take much longer
+            # a few samples near a fold of the fixed point take much longer
+            todo = todo[error >= tolerance]
             if not len(todo):
                 return settled
-        raise ArithmeticError(f"rates of {len(todo)} samples still move by up to {float(error.max()):.1e} after {limit} iterations")
+        raise ArithmeticError(
+            f"rates of {len(todo)} samples still move by up to {float(error.max()):.1e} after {limit} iterations"
+        )
 
     def live(self, free: Tensor) -> Tensor:
-        """(n, LIF neurons): whose drive lies inside (0, 1).  Not told by the rates: a damped iteration never quite reaches 0 or 1."""
-        z = free @ self.matrix(self.weights)[:, self.n_clamped:]
+        """(n, LIF neurons): whose drive lies inside (0, 1).
+
+        Not told by the rates: a damped iteration never quite reaches 0 or 1.
+        """
+        z = free @ self.matrix(self.weights)[:, self.n_clamped :]
         return (z > 0) & (z < 1)
 
     def ep(self, free: Tensor, target: Tensor, beta: float) -> Direction:
@@ -147,17 +181,19 @@ class Twin:
 
     def descent(self, free: Tensor, target: Tensor) -> Direction:
         """Minus the gradient of |y - r|^2 / 2 at the free fixed point, by implicit differentiation on the active set."""
-        coupling = self.matrix(self.weights)[self.n_clamped:, self.n_clamped:]
+        coupling = self.matrix(self.weights)[self.n_clamped :, self.n_clamped :]
         d = self.live(free).to(torch.float64)
         error = torch.zeros_like(free)
         error[:, self.out] = target - free[:, self.out]
         system = torch.eye(len(coupling), dtype=torch.float64) - d[:, :, None] * coupling * d[:, None, :]
         slope = torch.zeros_like(free)
-        slope[:, self.n_clamped:] = torch.linalg.solve(system, d * error[:, self.n_clamped:])
+        slope[:, self.n_clamped :] = torch.linalg.solve(system, d * error[:, self.n_clamped :])
         return Direction(free, slope)
 
     def unrolled_gradient(self, x: npt.ArrayLike, y: npt.ArrayLike, *, steps: int) -> dict[str, Tensor]:
-        """Gradient of the summed loss by backpropagation through ``steps`` iterations: independent check of :meth:`descent`."""
+        """Gradient of the summed loss by backpropagation through ``steps`` iterations: independent check of
+        :meth:`descent`.
+        """
         weights = {n: w.clone().requires_grad_() for n, w in self.weights.items()}
         matrix, r = self.matrix(weights), self.clamp(x)
         rate = self._rate(matrix, 0.0)
@@ -183,26 +219,38 @@ def _cosine(a: Tensor, b: Tensor) -> float | None:
     return float((a * b).sum()) / norm if norm else None
 
 
-def gradient_report(network: Network, weights: Mapping[str, Raw], x: npt.ArrayLike, y_labels: npt.ArrayLike) -> dict[str, Any]:
-    """Cosines between the integer update, the float EP update and the true descent direction, synapse by synapse.
+def gradient_report(
+    network: Network, weights: Mapping[str, Raw], x: npt.ArrayLike, y_labels: npt.ArrayLike
+) -> dict[str, Any]:
+    """Cosines between the integer update, the float EP update and the true descent direction, synapse by
+    synapse.
 
     ``x``: (n, n_inputs) 8-bit inputs; ``y_labels``: (n,) classes.  JSON-able:
 
-    samples, accuracy, loss         n; of the integer free phase; mean of |y - r|^2 / 2 at the float fixed point
+    samples, accuracy, loss         n; of the integer free phase; mean of |y - r|^2 / 2 at the float fixed
+                                    point
     schedule                        of the network
-    gradients                       samples whose gradient is zero (all they could move is clipped), strong, or weak: below a tenth
+    gradients                       samples whose gradient is zero (all they could move is clipped),
+                                    strong, or weak: below a tenth
                                     of the largest one
-    elsewhere                       samples of which a free rate differs by more than 1/4 between integers and float: a network whose
-                                    feedback is strong has several fixed points, and the two find different ones
-    zero_share                      part of the integer updates, by squared norm, made on samples of zero gradient: a finite nudge
-                                    moves neurons across the edge of the clip, where the gradient sees nothing
-    synapses[name][comparison]      comparison: ``integer_gradient``, ``integer_ep``, ``ep_gradient`` (which pair is compared)
+    elsewhere                       samples of which a free rate differs by more than 1/4 between integers
+                                    and float: a network whose
+                                    feedback is strong has several fixed points, and the two find
+                                    different ones
+    zero_share                      part of the integer updates, by squared norm, made on samples of zero
+                                    gradient: a finite nudge
+                                    moves neurons across the edge of the clip, where the gradient sees
+                                    nothing
+    synapses[name][comparison]      comparison: ``integer_gradient``, ``integer_ep``, ``ep_gradient``
+                                    (which pair is compared)
         sum                         cosine of the updates summed over the samples (null: one of them is zero)
         sum_same                    the same without the samples that settle elsewhere
-        each, strong, weak          mean cosine of single samples: all of them, of strong and of weak gradient; and how many had a
+        each, strong, weak          mean cosine of single samples: all of them, of strong and of weak
+                                    gradient; and how many had a
                                     direction on both sides
     rates                           rms difference of integer and float rates: free, plus, minus
-    saturated                       fraction of LIF neurons that the float free phase leaves outside (0, 1), by population
+    saturated                       fraction of LIF neurons that the float free phase leaves outside (0,
+                                    1), by population
     """
     labels = np.asarray(y_labels, np.int64)
     y = one_hot(labels, network.n_outputs)
@@ -213,8 +261,16 @@ def gradient_report(network: Network, weights: Mapping[str, Raw], x: npt.ArrayLi
     plus, minus = twin.settle(free, target, beta), twin.settle(free, target, -beta)
     phases = torch.tensor(kernel.rates(x, y)[0].astype(np.float64) / SCALE)
     measured = [torch.cat([start[:, : twin.n_clamped], phases[:, k]], 1) for k in range(3)]
-    integer, ep, descent = ep_direction(measured[1], measured[2], beta), ep_direction(plus, minus, beta), twin.descent(free, target)
-    pairs = {"integer_gradient": (integer, descent), "integer_ep": (integer, ep), "ep_gradient": (ep, descent)}
+    integer, ep, descent = (
+        ep_direction(measured[1], measured[2], beta),
+        ep_direction(plus, minus, beta),
+        twin.descent(free, target),
+    )
+    pairs = {
+        "integer_gradient": (integer, descent),
+        "integer_ep": (integer, ep),
+        "ep_gradient": (ep, descent),
+    }
     parts = {s.name: (twin.part[s.pre], twin.part[s.post]) for s in network.synapses}
     size = sum(descent.inner(descent, *p) for p in parts.values()).clamp(min=0).sqrt()
     zero = size == 0
@@ -226,22 +282,34 @@ def gradient_report(network: Network, weights: Mapping[str, Raw], x: npt.ArrayLi
         synapses[name] = {}
         for pair, (a, b) in pairs.items():
             each = a.cosines(b, *p)
-            synapses[name][pair] = {"sum": _cosine(a.update(*p), b.update(*p)),
-                                    "sum_same": _cosine(a.only(same).update(*p), b.only(same).update(*p)),
-                                    "each": _summary(each, torch.ones_like(strong)),
-                                    "strong": _summary(each, strong), "weak": _summary(each, ~strong & ~zero)}
+            synapses[name][pair] = {
+                "sum": _cosine(a.update(*p), b.update(*p)),
+                "sum_same": _cosine(a.only(same).update(*p), b.only(same).update(*p)),
+                "each": _summary(each, torch.ones_like(strong)),
+                "strong": _summary(each, strong),
+                "weak": _summary(each, ~strong & ~zero),
+            }
     live = twin.live(free).to(torch.float64)
     return {
         "samples": len(labels),
         "accuracy": float(np.mean(measured[0][:, twin.out].argmax(1).numpy() == labels)),
         "loss": float(((target - free[:, twin.out]) ** 2).sum(1).mean() / 2),
         "schedule": asdict(network.schedule),
-        "gradients": {"strong": int(strong.sum()), "weak": int((~strong & ~zero).sum()), "zero": int(zero.sum())},
+        "gradients": {
+            "strong": int(strong.sum()),
+            "weak": int((~strong & ~zero).sum()),
+            "zero": int(zero.sum()),
+        },
         "elsewhere": int((~same).sum()),
         "zero_share": float(moved[zero].sum() / moved.sum()) if moved.sum() else 0.0,
         "synapses": synapses,
-        "rates": {name: float(((a - b) ** 2)[:, twin.n_clamped:].mean().sqrt())
-                  for name, a, b in zip(("free", "plus", "minus"), measured, (free, plus, minus), strict=True)},
-        "saturated": {name: 1 - float(live[:, part.start - twin.n_clamped: part.stop - twin.n_clamped].mean())
-                      for name, part in twin.part.items() if not network[name].clamped},
+        "rates": {
+            name: float(((a - b) ** 2)[:, twin.n_clamped :].mean().sqrt())
+            for name, a, b in zip(("free", "plus", "minus"), measured, (free, plus, minus), strict=True)
+        },
+        "saturated": {
+            name: 1 - float(live[:, part.start - twin.n_clamped : part.stop - twin.n_clamped].mean())
+            for name, part in twin.part.items()
+            if not network[name].clamped
+        },
     }

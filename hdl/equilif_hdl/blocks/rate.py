@@ -1,23 +1,28 @@
-"""Rate from charge and membrane, and whether it has moved; bit-exact with equilif_golden.blocks.rate.measure and equilif_golden.blocks.rate.moved.
+"""Rate from charge and membrane, and whether it has moved; bit-exact with equilif_golden.blocks.rate.measure
+and equilif_golden.blocks.rate.moved.
 
     charge --(+)--|-- >> shift -- clip 0..255 --> rate --(-)--|-- > tolerance --> far
     v --------'                                before ---'
 
 Latency 1 (a bar) each, throughput 1.
 """
+
 from __future__ import annotations
 
 from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+
 from equilif_golden.blocks.rate import RATE_SHIFTS
 from equilif_golden.fixed import Numerics
-
 from equilif_hdl.fixed import shape
 
 
 class Measure(wiring.Component):
-    """Members: charge In(charge), v In(charge), shift In(4) held; rate Out(8).  ``registered``: what ``shift`` means is a register."""
+    """Members: charge In(charge), v In(charge), shift In(4) held; rate Out(8).
+
+    ``registered``: what ``shift`` means is a register.
+    """
 
     latency = 1
 
@@ -31,11 +36,11 @@ class Measure(wiring.Component):
         total = Signal.like(self.charge, reset_less=True)
         m.d.sync += total.eq(self.charge + self.v)
         # three levels of shifting, each keeping only what the next can reach
-        bits, n = total[RATE_SHIFTS[0]:], Signal(3)
+        bits, n = total[RATE_SHIFTS[0] :], Signal(3)
         m.d["sync" if self.registered else "comb"] += n.eq(self.shift - RATE_SHIFTS[0])
         for level, width in ((2, 11), (1, 9), (0, 8)):
-            bits = Mux(n[level], bits[1 << level:][:width], bits[:width])
-        over = (total[RATE_SHIFTS[0] + 8:-1] >> n).any()
+            bits = Mux(n[level], bits[1 << level :][:width], bits[:width])
+        over = (total[RATE_SHIFTS[0] + 8 : -1] >> n).any()
         m.d.comb += self.rate.eq(Mux(total[-1], 0, Mux(over, 255, bits)))
         return m
 

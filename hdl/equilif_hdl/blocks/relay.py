@@ -3,29 +3,35 @@
     drive -- >> 1 .. 4 --|-- >> 0, 4 .. 28 -- clip --|--> value
                          '--> near
 
-A shifter that saturates after every level to what the levels below can still reach.  Latency 2 (bars are registers), throughput 1.
-``near`` serves the softmax population, whose shifts are those of the first level.
+A shifter that saturates after every level to what the levels below can still reach.  Latency 2 (bars are
+registers), throughput 1. ``near`` serves the softmax population, whose shifts are those of the first
+level.
 """
+
 from __future__ import annotations
 
 from amaranth import Array, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from equilif_golden.fixed import Numerics
 
+from equilif_golden.fixed import Numerics
 from equilif_hdl.fixed import saturate, shape
 
 WIDTH = 8
 
 
 class Relay(wiring.Component):
-    """Members: drive In(accumulator), less In(5) held: the shift less 1; near Out(signed), latency 1; value Out(signed 8)."""
+    """Members: drive In(accumulator), less In(5) held: the shift less 1; near Out(signed), latency 1; value
+    Out(signed 8).
+    """
 
     latency = 2
 
     def __init__(self, numerics: Numerics):
         acc = shape(numerics.accumulator)
-        super().__init__({"drive": In(acc), "less": In(5), "near": Out(signed(acc.width - 1)), "value": Out(signed(WIDTH))})
+        super().__init__(
+            {"drive": In(acc), "less": In(5), "near": Out(signed(acc.width - 1)), "value": Out(signed(WIDTH))}
+        )
 
     def elaborate(self, platform):
         m = Module()

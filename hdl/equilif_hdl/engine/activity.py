@@ -5,11 +5,13 @@
 
 Latency: 2 cycles from a strobe to its count.  Cost: 9 counters of 32 bits.
 """
+
 from __future__ import annotations
 
 from amaranth import Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
+
 from equilif_golden.engine.activity import (
     CODING,
     COMMAND,
@@ -19,7 +21,6 @@ from equilif_golden.engine.activity import (
     WATCHING,
 )
 from equilif_golden.engine.isa import MINUS, PLUS, STATIC, WATCH, EngineConfig, Op
-
 from equilif_hdl.engine.isa import INSTRUCTION, has_mode
 
 COUNTS = data.ArrayLayout(32, len(NAMES))
@@ -42,8 +43,17 @@ class Activity(wiring.Component):
 
     def __init__(self, config: EngineConfig):
         self.config = config
-        super().__init__({"clear": In(1), "start": In(1), "again": In(1), "instruction": In(INSTRUCTION), "command": In(1), "fetch": In(1),
-                          "counts": Out(COUNTS)})
+        super().__init__(
+            {
+                "clear": In(1),
+                "start": In(1),
+                "again": In(1),
+                "instruction": In(INSTRUCTION),
+                "command": In(1),
+                "fetch": In(1),
+                "counts": Out(COUNTS),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -66,7 +76,11 @@ class Activity(wiring.Component):
         coding = Signal()
         m.d.comb += coding.eq((ins.op == Op.SOFTMAX) & (walk == SOFTMAX_WALKS - 1))
         for k, name in enumerate(NAMES):
-            command, fetch, more = cost(COMMAND, name), cost(FETCH, name), Signal(range(8), name=f"{name}_more")
+            command, fetch, more = (
+                cost(COMMAND, name),
+                cost(FETCH, name),
+                Signal(range(8), name=f"{name}_more"),
+            )
             if name in CODING:
                 command = command | Mux(coding, CODING[name], 0)
             if name in WATCHING and self.config.early:
@@ -75,7 +89,10 @@ class Activity(wiring.Component):
                 command = Mux(command != 0, has_mode(ins, PLUS) + has_mode(ins, MINUS), 0)
             if name == "spike_writes":
                 command = Mux((ins.op == Op.RESET) & has_mode(ins, STATIC), 0, command)
-            m.d.sync += [more.eq(Mux(self.command, command, 0) + Mux(self.fetch, fetch, 0)), self.counts[k].eq(self.counts[k] + more)]
+            m.d.sync += [
+                more.eq(Mux(self.command, command, 0) + Mux(self.fetch, fetch, 0)),
+                self.counts[k].eq(self.counts[k] + more),
+            ]
         with m.If(self.clear):
             m.d.sync += [self.counts[k].eq(0) for k in range(len(NAMES))]
         return m

@@ -4,14 +4,16 @@
     word 1: gain, operand                  threshold, learning rate                  }--> fault
     word 2: dst, n_dst, n_src              [ first + n > size ], one sum in two cycles /
 
-The product of tiles is n_src additions of n_dst that stop at the first sum beyond the weights, so there is no multiplier: up to 6 + 2 n_src
-cycles an instruction, one a word otherwise.
+The product of tiles is n_src additions of n_dst that stop at the first sum beyond the weights, so there
+is no multiplier: up to 6 + 2 n_src cycles an instruction, one a word otherwise.
 """
+
 from __future__ import annotations
 
 from amaranth import Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
+
 from equilif_golden.blocks import relay, softmax
 from equilif_golden.blocks.lif import LEAKS
 from equilif_golden.blocks.plasticity import GAIN_MAX, SHIFTS
@@ -44,7 +46,8 @@ class Checker(wiring.Component):
     busy : Out(1)
         From the cycle after a step until it is judged.
     fault : Out(1), index : Out
-        The instruction ``index`` is at fault; nothing more is judged before ``clear``.  Without a fault, the number of instructions.
+        The instruction ``index`` is at fault; nothing more is judged before ``clear``.  Without a fault,
+        the number of instructions.
     closed : Out(1)
         The program may end here: its last instruction is an unconditional HALT outside any loop.
     """
@@ -52,8 +55,17 @@ class Checker(wiring.Component):
     def __init__(self, config: EngineConfig):
         self.config = config
         self.most = config.program_words // WORDS
-        super().__init__({"clear": In(1), "word": In(32), "step": In(1), "busy": Out(1), "fault": Out(1),
-                          "index": Out(range(self.most + 1)), "closed": Out(1)})
+        super().__init__(
+            {
+                "clear": In(1),
+                "word": In(32),
+                "step": In(1),
+                "busy": Out(1),
+                "fault": Out(1),
+                "index": Out(range(self.most + 1)),
+                "closed": Out(1),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -66,8 +78,13 @@ class Checker(wiring.Component):
         def is_(value, *ops):
             return value.matches(*(int(o) for o in ops))
 
-        # one adder and one comparator for all the ranges, in turn: `total` is a sum in one cycle and compared in the next
-        base, n, size = Signal(16), Signal(width["n_dst"]), Signal(max(cfg.tiles, cfg.value_groups).bit_length())
+        # one adder and one comparator for all the ranges, in turn: `total` is a sum in one cycle and
+        # compared in the next
+        base, n, size = (
+            Signal(16),
+            Signal(width["n_dst"]),
+            Signal(max(cfg.tiles, cfg.value_groups).bit_length()),
+        )
         total, summed = Signal(17), Signal()
         outside, left = Signal(), Signal(width["n_src"])
         m.d.comb += outside.eq((total > size) | (n == 0))
@@ -88,20 +105,28 @@ class Checker(wiring.Component):
                             bad = Signal()
                             repeat, next_ = is_(first.op, Op.REPEAT), is_(first.op, Op.NEXT)
                             m.d.comb += bad.eq(
-                                (first.op > max(Op)) | (self.index == self.most)
-                                | repeat & ((depth == cfg.loops) | (first.count == 0)) | next_ & (depth == 0)
+                                (first.op > max(Op))
+                                | (self.index == self.most)
+                                | repeat & ((depth == cfg.loops) | (first.count == 0))
+                                | next_ & (depth == 0)
                                 | is_(first.op, Op.STEP) & ~first.shift.matches(*LEAKS)
                                 | is_(first.op, Op.MEASURE) & ~first.shift.matches(*RATE_SHIFTS)
                                 | is_(first.op, Op.LEARN) & ~first.shift.matches(*SHIFTS)
-                                | self._of_memories(first))
+                                | self._of_memories(first)
+                            )
                             m.d.sync += [
-                                self.fault.eq(bad), op.eq(first.op), src.eq(first.src), depth.eq(depth + repeat - next_),
+                                self.fault.eq(bad),
+                                op.eq(first.op),
+                                src.eq(first.src),
+                                depth.eq(depth + repeat - next_),
                                 halts.eq(is_(first.op, Op.HALT) & (first.mode == 0)),
                             ]
                         with m.Case(1):
                             m.d.sync += [
-                                self.fault.eq(is_(op, Op.LEARN) & (second.gain > GAIN_MAX)
-                                              | is_(op, Op.STEP) & ~second.gain.matches(*THRESHOLDS)),
+                                self.fault.eq(
+                                    is_(op, Op.LEARN) & (second.gain > GAIN_MAX)
+                                    | is_(op, Op.STEP) & ~second.gain.matches(*THRESHOLDS)
+                                ),
                                 tile.eq(second.operand),
                             ]
                         with m.Default():
@@ -151,5 +176,9 @@ class Checker(wiring.Component):
     def _of_memories(self, first):
         """Fault in what only engines with memories have."""
         if not self.config.softmax:
-            return first.op.matches(*map(int, MEMORY)) | first.op.matches(int(Op.DRIVE), int(Op.LEARN)) & (first.mode != 0)
-        return (first.op == Op.SOFTMAX) & ~first.shift.matches(*softmax.SHIFTS) | (first.op == Op.RELAY) & ~first.shift.matches(*relay.SHIFTS)
+            return first.op.matches(*map(int, MEMORY)) | first.op.matches(int(Op.DRIVE), int(Op.LEARN)) & (
+                first.mode != 0
+            )
+        return (first.op == Op.SOFTMAX) & ~first.shift.matches(*softmax.SHIFTS) | (
+            first.op == Op.RELAY
+        ) & ~first.shift.matches(*relay.SHIFTS)

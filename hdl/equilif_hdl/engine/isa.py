@@ -1,8 +1,10 @@
 """equilif_golden.engine.isa's instruction table as Amaranth layouts."""
+
 from __future__ import annotations
 
 from amaranth import Const, Shape, Value
 from amaranth.lib import data
+
 from equilif_golden.blocks.plasticity import DITHER_WIDTH
 from equilif_golden.engine.isa import (
     COLUMN,
@@ -35,7 +37,9 @@ def has_mode(ins: data.View, bit: int) -> Value:
 
 def by_column(ins: data.View, config: EngineConfig) -> Value:
     """The source is the `post` side of the synapse."""
-    return ins.op.matches(int(Op.GATHER), *([int(Op.DRIVE)] if config.softmax else [])) & has_mode(ins, COLUMN)
+    return ins.op.matches(int(Op.GATHER), *([int(Op.DRIVE)] if config.softmax else [])) & has_mode(
+        ins, COLUMN
+    )
 
 
 def by_minus(ins: data.View, config: EngineConfig) -> Value:
@@ -50,13 +54,32 @@ def signed_values(ins: data.View, config: EngineConfig, *, dst: bool = False) ->
 
 def event(config: EngineConfig) -> data.StructLayout:
     """A source neuron that takes part: its place, values, first tile of its walk and dither of its row."""
-    return data.StructLayout({"e": lane_bits(config), "group": group_bits(config), "plus": 8, "minus": 8, "tile": tile_bits(config),
-                              "dither": DITHER_WIDTH})
+    return data.StructLayout(
+        {
+            "e": lane_bits(config),
+            "group": group_bits(config),
+            "plus": 8,
+            "minus": 8,
+            "tile": tile_bits(config),
+            "dither": DITHER_WIDTH,
+        }
+    )
 
 
 def command(config: EngineConfig) -> data.StructLayout:
     """What the lanes do in one cycle: one group of the destination."""
-    return data.StructLayout({"op": 4, "column": 1, "group": group_bits(config), "value_group": group_bits(config),
-                              "tile": tile_bits(config), "e": lane_bits(config),
-                              "rotate": lane_bits(config), "scale": Shape(10, True) if config.softmax else 9,
-                              "up": Shape(16, True), "um": Shape(16, True), "dither": DITHER_WIDTH})
+    return data.StructLayout(
+        {
+            "op": 4,
+            "column": 1,
+            "group": group_bits(config),
+            "value_group": group_bits(config),
+            "tile": tile_bits(config),
+            "e": lane_bits(config),
+            "rotate": lane_bits(config),
+            "scale": Shape(10, True) if config.softmax else 9,
+            "up": Shape(16, True),
+            "um": Shape(16, True),
+            "dither": DITHER_WIDTH,
+        }
+    )

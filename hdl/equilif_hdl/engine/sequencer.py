@@ -4,9 +4,10 @@
                                         |
                                         +--> o: instructions for scanner, walker and lanes
 
-Fetch is one instruction ahead of execution; a NEXT of mode EARLY waits until all is executed, and decides by what has moved.
-Throughput: an instruction in 5 cycles.  Latency: 5 cycles from start to the first one.
+Fetch is one instruction ahead of execution; a NEXT of mode EARLY waits until all is executed, and decides
+by what has moved. Throughput: an instruction in 5 cycles.  Latency: 5 cycles from start to the first one.
 """
+
 from __future__ import annotations
 
 from itertools import pairwise
@@ -14,8 +15,8 @@ from itertools import pairwise
 from amaranth import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
-from equilif_golden.engine.isa import EARLY, INFER, WORDS, EngineConfig, Op
 
+from equilif_golden.engine.isa import EARLY, INFER, WORDS, EngineConfig, Op
 from equilif_hdl.engine.isa import INSTRUCTION
 
 
@@ -39,8 +40,19 @@ class Sequencer(wiring.Component):
 
     def __init__(self, config: EngineConfig):
         self.config = config
-        super().__init__({"start": In(1), "learn": In(1), "idle": In(1), **({"moved": In(1)} if config.early else {}), "busy": Out(1),
-                          "addr": Out(range(config.program_words)), "read": Out(1), "word": In(32), "o": Out(stream.Signature(INSTRUCTION))})
+        super().__init__(
+            {
+                "start": In(1),
+                "learn": In(1),
+                "idle": In(1),
+                **({"moved": In(1)} if config.early else {}),
+                "busy": Out(1),
+                "addr": Out(range(config.program_words)),
+                "read": Out(1),
+                "word": In(32),
+                "o": Out(stream.Signature(INSTRUCTION)),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -48,7 +60,10 @@ class Sequencer(wiring.Component):
         learning = Signal()
         pc = Signal.like(self.addr)
         # (start, iterations left) of the loops, innermost first; outside all loops none are left
-        loops = [(Signal.like(self.addr, name=f"loop{k}"), Signal(9, name=f"remaining{k}")) for k in range(self.config.loops)]
+        loops = [
+            (Signal.like(self.addr, name=f"loop{k}"), Signal(9, name=f"remaining{k}"))
+            for k in range(self.config.loops)
+        ]
         loop, remaining = loops[0]
         words = Signal(32 * (WORDS - 1), reset_less=True)
         fresh = Signal(INSTRUCTION)

@@ -4,15 +4,17 @@
                  row e:     tile * P + e                      element (e, k) is in bank (e + k) mod P
                  column e:  tile * P + (bank - e) mod P       element (i, e) is in bank (i + e) mod P
 
-Layout as equilif_golden.blocks.synapse.to_words.  Latency 1 + weight_stages, throughput 1 read and 1 write a cycle; with ``single_port`` one of the two.
+Layout as equilif_golden.blocks.synapse.to_words.  Latency 1 + weight_stages, throughput 1 read and 1
+write a cycle; with ``single_port`` one of the two.
 """
+
 from __future__ import annotations
 
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from equilif_golden.engine.isa import EngineConfig
 
+from equilif_golden.engine.isa import EngineConfig
 from equilif_hdl.engine.isa import lane_bits, tile_bits
 from equilif_hdl.fixed import ram
 
@@ -29,10 +31,19 @@ class WeightArray(wiring.Component):
     def __init__(self, config: EngineConfig):
         self.config, self.latency = config, 1 + config.weight_stages
         p, tile, lane = config.lanes, tile_bits(config), lane_bits(config)
-        super().__init__({
-            "read": In(1), "tile": In(tile), "e": In(lane), "column": In(1), "data": Out(16 * p),
-            "write": In(p), "w_tile": In(tile), "w_e": In(lane), "w_data": In(16 * p),
-        })
+        super().__init__(
+            {
+                "read": In(1),
+                "tile": In(tile),
+                "e": In(lane),
+                "column": In(1),
+                "data": Out(16 * p),
+                "write": In(p),
+                "w_tile": In(tile),
+                "w_e": In(lane),
+                "w_data": In(16 * p),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -47,19 +58,32 @@ class WeightArray(wiring.Component):
             return late
 
         before, behind = cfg.weight_stages > 1, cfg.weight_stages > 0
-        w_word, write, w_data = (stage(v, n, before) for v, n in ((Cat(self.w_e, self.w_tile), "word"), (self.write, "write"), (self.w_data, "data")))
+        w_word, write, w_data = (
+            stage(v, n, before)
+            for v, n in ((Cat(self.w_e, self.w_tile), "word"), (self.write, "write"), (self.w_data, "data"))
+        )
         read = stage(self.read, "read", before)
         for b in range(cfg.lanes):
-            bank = m.submodules[f"bank{b}"] = ram(cfg.numerics.weight_width, depth, "huge" if cfg.single_port else "block")
+            bank = m.submodules[f"bank{b}"] = ram(
+                cfg.numerics.weight_width, depth, "huge" if cfg.single_port else "block"
+            )
             wr, rd = bank.write_port(), bank.read_port()
             low = Signal(lane_bits(cfg), name=f"low{b}")
             m.d.comb += low.eq(Mux(self.column, b - self.e, self.e))
             r_word = stage(Cat(low, self.tile), f"word{b}", before)
-            m.d.comb += [wr.en.eq(write[b]), wr.data.eq(w_data.word_select(b, 16)),
-                         self.data.word_select(b, 16).eq(stage(rd.data.as_signed(), f"data{b}", behind))]
-            if cfg.single_port:                # one address and never both: the shape of an iCE40 SPRAM
+            m.d.comb += [
+                wr.en.eq(write[b]),
+                wr.data.eq(w_data.word_select(b, 16)),
+                self.data.word_select(b, 16).eq(stage(rd.data.as_signed(), f"data{b}", behind)),
+            ]
+            if cfg.single_port:  # one address and never both: the shape of an iCE40 SPRAM
                 word = Signal(range(depth), name=f"word{b}")
-                m.d.comb += [word.eq(Mux(write[b], w_word, r_word)), wr.addr.eq(word), rd.addr.eq(word), rd.en.eq(read & ~write[b])]
+                m.d.comb += [
+                    word.eq(Mux(write[b], w_word, r_word)),
+                    wr.addr.eq(word),
+                    rd.addr.eq(word),
+                    rd.en.eq(read & ~write[b]),
+                ]
             else:
                 m.d.comb += [wr.addr.eq(w_word), rd.addr.eq(r_word), rd.en.eq(read)]
         return m

@@ -1,4 +1,6 @@
-"""The engine as a component for other designs: AXI4-Lite for control and memories, AXI4-Stream for samples.  Answers as equilif_golden.link.bus.BusModel.
+"""The engine as a component for other designs.
+
+AXI4-Lite for control and memories, AXI4-Stream for samples.  Answers as equilif_golden.link.bus.BusModel.
 
     s_axi   --> write, read --+--> registers --> EnginePort --> Engine
             <-- B, R ---------+        |    ^
@@ -6,20 +8,22 @@
     m_axis  <-- prediction <-- run's end    |
                          staged program --> Checker --> copy
 
-Latency, in cycles from the transfer of address and data to the response: 2 for a register, written or read, and for DATA written; DATA read 4,
-with weight_stages 5 + weight_stages.  LOAD judges word by word, 3 cycles each and what equilif_hdl.engine.checker takes, then copies in 2 each, and only then
-answers.  Throughput: an access a cycle more than its latency; the stream an element a cycle, and one cycle a beat.
+Latency, in cycles from the transfer of address and data to the response: 2 for a register, written or
+read, and for DATA written; DATA read 4, with weight_stages 5 + weight_stages.  LOAD judges word by word,
+3 cycles each and what equilif_hdl.engine.checker takes, then copies in 2 each, and only then answers.
+Throughput: an access a cycle more than its latency; the stream an element a cycle, and one cycle a beat.
 """
+
 from __future__ import annotations
 
 from amaranth import Cat, ClockDomain, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+
 from equilif_golden.engine.activity import NAMES
 from equilif_golden.engine.isa import WORDS, EngineConfig
 from equilif_golden.link.protocol import Region, region_size
 from equilif_golden.link.registers import ELEMENTS, OFFSET_BITS, REGISTERS, constants
-
 from equilif_hdl.engine.checker import Checker
 from equilif_hdl.engine.engine import Engine
 from equilif_hdl.fixed import ram
@@ -38,7 +42,8 @@ class AxiEngine(wiring.Component):
     s_axi_* : AXI4-Lite, 32 bits, registers of equilif_golden.link.registers
         AxPROT is not looked at and left out.  Strobes must be all ones.
     s_axis_* : AXI4-Stream, 32 bits with TKEEP and TLAST
-        Elements for REGION from ADDRESS on, packed from bit 0 upwards; waits during a run and until the last result was taken.
+        Elements for REGION from ADDRESS on, packed from bit 0 upwards; waits during a run and until the
+        last result was taken.
     m_axis_* : AXI4-Stream, 32 bits with TLAST
         The prediction of every run that a packet began.
     irq : Out(1)
@@ -49,17 +54,39 @@ class AxiEngine(wiring.Component):
 
     def __init__(self, config: EngineConfig, *, build_id: int = 0, state_ram: str | None = None):
         self.config, self.build_id, self.state_ram = config, build_id, state_ram
-        super().__init__({
-            "aclk": In(1), "aresetn": In(1),
-            "s_axi_awaddr": In(OFFSET_BITS), "s_axi_awvalid": In(1), "s_axi_awready": Out(1),
-            "s_axi_wdata": In(32), "s_axi_wstrb": In(4), "s_axi_wvalid": In(1), "s_axi_wready": Out(1),
-            "s_axi_bresp": Out(2), "s_axi_bvalid": Out(1), "s_axi_bready": In(1),
-            "s_axi_araddr": In(OFFSET_BITS), "s_axi_arvalid": In(1), "s_axi_arready": Out(1),
-            "s_axi_rdata": Out(32), "s_axi_rresp": Out(2), "s_axi_rvalid": Out(1), "s_axi_rready": In(1),
-            "s_axis_tdata": In(32), "s_axis_tkeep": In(4), "s_axis_tlast": In(1), "s_axis_tvalid": In(1), "s_axis_tready": Out(1),
-            "m_axis_tdata": Out(32), "m_axis_tlast": Out(1), "m_axis_tvalid": Out(1), "m_axis_tready": In(1),
-            "irq": Out(1),
-        })
+        super().__init__(
+            {
+                "aclk": In(1),
+                "aresetn": In(1),
+                "s_axi_awaddr": In(OFFSET_BITS),
+                "s_axi_awvalid": In(1),
+                "s_axi_awready": Out(1),
+                "s_axi_wdata": In(32),
+                "s_axi_wstrb": In(4),
+                "s_axi_wvalid": In(1),
+                "s_axi_wready": Out(1),
+                "s_axi_bresp": Out(2),
+                "s_axi_bvalid": Out(1),
+                "s_axi_bready": In(1),
+                "s_axi_araddr": In(OFFSET_BITS),
+                "s_axi_arvalid": In(1),
+                "s_axi_arready": Out(1),
+                "s_axi_rdata": Out(32),
+                "s_axi_rresp": Out(2),
+                "s_axi_rvalid": Out(1),
+                "s_axi_rready": In(1),
+                "s_axis_tdata": In(32),
+                "s_axis_tkeep": In(4),
+                "s_axis_tlast": In(1),
+                "s_axis_tvalid": In(1),
+                "s_axis_tready": Out(1),
+                "m_axis_tdata": Out(32),
+                "m_axis_tlast": Out(1),
+                "m_axis_tvalid": Out(1),
+                "m_axis_tready": In(1),
+                "irq": Out(1),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -71,9 +98,15 @@ class AxiEngine(wiring.Component):
         m.submodules.staged = staged = ram(32, cfg.program_words, "block")
         engine, (stage, unstage) = inner.host, (staged.write_port(), staged.read_port())
 
-        # -- registers ---------------------------------------------------------------------------------------------------------
+        # -- registers -----------------------------------------------------------------------------
         loaded, done, fault, interrupt = Signal(), Signal(), Signal(), Signal()
-        rejected, region, address, first = Signal.like(checker.index), Signal(2), Signal(width + 1), Signal(width)   # top bit: beyond all regions
+        # top bit: beyond all regions
+        rejected, region, address, first = (
+            Signal.like(checker.index),
+            Signal(2),
+            Signal(width + 1),
+            Signal(width),
+        )
         stream = Signal(2)
         running, ended, streamed = Signal(), Signal(), Signal()
         m.d.sync += running.eq(engine.busy)
@@ -81,18 +114,32 @@ class AxiEngine(wiring.Component):
         status = REGISTERS["STATUS"]
         bits = {"DONE": done, "FAULT": fault, "BUSY": engine.busy, "LOADED": loaded}
         assert [f.name for f in status.fields] == list(bits)
-        values = {"STATUS": Cat(*bits.values()), "INTERRUPT": interrupt, "REJECTED": rejected, "REGION": region, "ADDRESS": address,
-                  "STREAM": stream, "PREDICTION": engine.prediction, "CYCLES": engine.cycles, "SPIKES": engine.spikes,
-                  "ACCESSES": engine.accesses, **constants(cfg, self.build_id)}
+        values = {
+            "STATUS": Cat(*bits.values()),
+            "INTERRUPT": interrupt,
+            "REJECTED": rejected,
+            "REGION": region,
+            "ADDRESS": address,
+            "STREAM": stream,
+            "PREDICTION": engine.prediction,
+            "CYCLES": engine.cycles,
+            "SPIKES": engine.spikes,
+            "ACCESSES": engine.accesses,
+            **constants(cfg, self.build_id),
+        }
 
         if cfg.counters:
             values |= {name.upper(): engine.activity[k] for k, name in enumerate(NAMES)}
 
-        # -- memories ----------------------------------------------------------------------------------------------------------
+        # -- memories ------------------------------------------------------------------------------
         offset, word, keep, last, whole = Signal(OFFSET_BITS), Signal(32), Signal(4), Signal(), Signal()
         outside, free, element, put, get = Signal(), Signal(), Signal(32), Signal(), Signal()
-        at, end, left, part = (Signal(range(cfg.program_words + WORDS + 1)), Signal(range(cfg.program_words + 1)),
-                               Signal(range(cfg.program_words // WORDS + 2)), Signal(range(WORDS)))
+        at, end, left, part = (
+            Signal(range(cfg.program_words + WORDS + 1)),
+            Signal(range(cfg.program_words + 1)),
+            Signal(range(cfg.program_words // WORDS + 2)),
+            Signal(range(WORDS)),
+        )
         judging, copy = Signal(), Signal()
         program = region == Region.PROGRAM
         with m.Switch(region):
@@ -100,19 +147,28 @@ class AxiEngine(wiring.Component):
                 with m.Case(int(r)):
                     m.d.comb += outside.eq(address >= region_size(cfg, r))
         m.d.comb += [
-            free.eq(~engine.busy & ~outside), element.eq(word),
-            stage.addr.eq(address), stage.data.eq(element), stage.en.eq(put & program),
-            unstage.addr.eq(Mux(judging, at, address)), checker.word.eq(unstage.data),
-            engine.mem_region.eq(Mux(judging, int(Region.PROGRAM), region)), engine.mem_addr.eq(Mux(judging, at, address)),
-            engine.mem_wdata.eq(Mux(judging, unstage.data, element)), engine.mem_write.eq(copy | put & ~program),
+            free.eq(~engine.busy & ~outside),
+            element.eq(word),
+            stage.addr.eq(address),
+            stage.data.eq(element),
+            stage.en.eq(put & program),
+            unstage.addr.eq(Mux(judging, at, address)),
+            checker.word.eq(unstage.data),
+            engine.mem_region.eq(Mux(judging, int(Region.PROGRAM), region)),
+            engine.mem_addr.eq(Mux(judging, at, address)),
+            engine.mem_wdata.eq(Mux(judging, unstage.data, element)),
+            engine.mem_write.eq(copy | put & ~program),
             engine.mem_read.eq(get & ~program),
         ]
         with m.If(put):
             m.d.sync += address.eq(address + 1)
 
-        # -- answers -----------------------------------------------------------------------------------------------------------
-        for valid, ready in ((self.s_axi_bvalid, self.s_axi_bready), (self.s_axi_rvalid, self.s_axi_rready),
-                             (self.m_axis_tvalid, self.m_axis_tready)):
+        # -- answers -------------------------------------------------------------------------------
+        for valid, ready in (
+            (self.s_axi_bvalid, self.s_axi_bready),
+            (self.s_axi_rvalid, self.s_axi_rready),
+            (self.m_axis_tvalid, self.m_axis_tready),
+        ):
             with m.If(ready):
                 m.d.sync += valid.eq(0)
 
@@ -121,26 +177,46 @@ class AxiEngine(wiring.Component):
             m.next = "IDLE"
 
         def answered(ok, value):
-            m.d.sync += [self.s_axi_rvalid.eq(1), self.s_axi_rresp.eq(Mux(ok, OKAY, SLVERR)), self.s_axi_rdata.eq(Mux(ok, value, 0))]
+            m.d.sync += [
+                self.s_axi_rvalid.eq(1),
+                self.s_axi_rresp.eq(Mux(ok, OKAY, SLVERR)),
+                self.s_axi_rdata.eq(Mux(ok, value, 0)),
+            ]
             m.next = "IDLE"
 
         def run(learn):
             m.d.comb += [engine.start.eq(1), engine.learn.eq(learn)]
             m.d.sync += done.eq(0)
 
-        write, read, beat, turn = Signal(), Signal(), Signal(), Signal()         # turn: after a write a read comes first
+        # turn: after a write a read comes first
+        write, read, beat, turn = Signal(), Signal(), Signal(), Signal()
         with m.FSM() as fsm:
             with m.State("IDLE"):
                 wants_write = self.s_axi_awvalid & self.s_axi_wvalid & ~self.s_axi_bvalid
                 wants_read = self.s_axi_arvalid & ~self.s_axi_rvalid
                 m.d.comb += [
-                    write.eq(wants_write & ~(wants_read & turn)), read.eq(wants_read & ~(wants_write & ~turn)),
-                    beat.eq(self.s_axis_tvalid & ~wants_write & ~wants_read & ~engine.busy & ~running & ~self.m_axis_tvalid),
-                    self.s_axi_awready.eq(write), self.s_axi_wready.eq(write), self.s_axi_arready.eq(read), self.s_axis_tready.eq(beat),
+                    write.eq(wants_write & ~(wants_read & turn)),
+                    read.eq(wants_read & ~(wants_write & ~turn)),
+                    beat.eq(
+                        self.s_axis_tvalid
+                        & ~wants_write
+                        & ~wants_read
+                        & ~engine.busy
+                        & ~running
+                        & ~self.m_axis_tvalid
+                    ),
+                    self.s_axi_awready.eq(write),
+                    self.s_axi_wready.eq(write),
+                    self.s_axi_arready.eq(read),
+                    self.s_axis_tready.eq(beat),
                 ]
                 m.d.sync += [
-                    offset.eq(Mux(write, self.s_axi_awaddr, self.s_axi_araddr)), word.eq(Mux(write, self.s_axi_wdata, self.s_axis_tdata)),
-                    whole.eq(self.s_axi_wstrb.all()), keep.eq(self.s_axis_tkeep), last.eq(self.s_axis_tlast), turn.eq(Mux(read | write, write, turn)),
+                    offset.eq(Mux(write, self.s_axi_awaddr, self.s_axi_araddr)),
+                    word.eq(Mux(write, self.s_axi_wdata, self.s_axis_tdata)),
+                    whole.eq(self.s_axi_wstrb.all()),
+                    keep.eq(self.s_axis_tkeep),
+                    last.eq(self.s_axis_tlast),
+                    turn.eq(Mux(read | write, write, turn)),
                 ]
                 with m.If(write):
                     m.next = "WRITE"
@@ -182,7 +258,11 @@ class AxiEngine(wiring.Component):
                             m.d.sync += interrupt.eq(word[0])
                         with m.Case(REGISTERS["LOAD"].offset):
                             m.d.comb += checker.clear.eq(1)
-                            m.d.sync += [at.eq(0), part.eq(0), left.eq(Mux(word > checker.most, checker.most + 1, word))]
+                            m.d.sync += [
+                                at.eq(0),
+                                part.eq(0),
+                                left.eq(Mux(word > checker.most, checker.most + 1, word)),
+                            ]
                             with m.If(~engine.busy):
                                 m.d.sync += self.s_axi_bvalid.eq(0)
                                 m.next = "JUDGE"
@@ -201,7 +281,7 @@ class AxiEngine(wiring.Component):
                             written(1)
                             m.d.sync += stream.eq(word)
 
-            # -- a program: judged word by word, then copied --------------------------------------------------------------------
+            # -- a program: judged word by word, then copied ---------------------------------------
             with m.State("JUDGE"):
                 m.d.comb += judging.eq(1)
                 m.next = "STEP"
@@ -220,7 +300,11 @@ class AxiEngine(wiring.Component):
                     m.d.sync += rejected.eq(checker.index)
                     written(0)
                 with m.Elif(~checker.busy):
-                    m.d.sync += [at.eq(at + 1), part.eq(Mux(part == WORDS - 1, 0, part + 1)), left.eq(left - (part == WORDS - 1))]
+                    m.d.sync += [
+                        at.eq(at + 1),
+                        part.eq(Mux(part == WORDS - 1, 0, part + 1)),
+                        left.eq(left - (part == WORDS - 1)),
+                    ]
                     m.next = "JUDGE"
             with m.State("COPY"):
                 m.d.comb += judging.eq(1)
@@ -233,13 +317,16 @@ class AxiEngine(wiring.Component):
                     m.d.sync += loaded.eq(1)
                     written(1)
 
-            # -- the stream -----------------------------------------------------------------------------------------------------
+            # -- the stream ------------------------------------------------------------------------
             dropped, rest = Signal(), Signal(4)
             with m.State("BEAT"):
                 with m.Switch(region):
                     for r, (_, _, size, _) in zip(Region, ELEMENTS, strict=True):
                         with m.Case(int(r)):
-                            m.d.comb += [element.eq(word[:8].replicate(2) if r == Region.VALUE else word), rest.eq(keep[size // 8:])]
+                            m.d.comb += [
+                                element.eq(word[:8].replicate(2) if r == Region.VALUE else word),
+                                rest.eq(keep[size // 8 :]),
+                            ]
                             m.d.sync += word.eq(word[size:])
                 m.d.comb += put.eq(keep[0] & ~outside)
                 m.d.sync += keep.eq(rest)
@@ -261,7 +348,7 @@ class AxiEngine(wiring.Component):
         # what is read out must stay while it is used
         m.d.comb += unstage.en.eq(get | fsm.ongoing("JUDGE") | fsm.ongoing("COPY"))
 
-        with m.If(ended & ~engine.start):           # the next run may begin in the cycle after the last one
+        with m.If(ended & ~engine.start):  # the next run may begin in the cycle after the last one
             m.d.sync += done.eq(1)
         with m.If(ended & streamed):
             m.d.sync += [self.m_axis_tvalid.eq(1), self.m_axis_tdata.eq(engine.prediction)]

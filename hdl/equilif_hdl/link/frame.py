@@ -1,17 +1,19 @@
 """Frames: one is received whole and held until the reply to it is out.
 
-    i: data, end --> [ buffer ] --> read port          full, status, command, sequence, end
-         |               +--------+
-         +-------------->| CRC-32 |
-    reply: bytes, end -->|        |--> o: bytes, CRC, end
-                         +--------+
+i: data, end --> [ buffer ] --> read port          full, status, command, sequence, end
+     |               +--------+
+     +-------------->| CRC-32 |
+reply: bytes, end -->|        |--> o: bytes, CRC, end
+                     +--------+
 """
+
 from __future__ import annotations
 
 from amaranth import Module, Mux, ResetInserter, Signal
 from amaranth.lib import crc, stream, wiring
 from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out
+
 from equilif_golden.link.protocol import (
     CRC_BYTES,
     FRAME_BYTES,
@@ -19,7 +21,6 @@ from equilif_golden.link.protocol import (
     OVERHEAD,
     Status,
 )
-
 from equilif_hdl.fixed import ram
 from equilif_hdl.link.slip import DECODED, ITEM
 
@@ -27,7 +28,8 @@ STATUS_BITS = max(Status).bit_length()
 
 
 class Framer(wiring.Component):
-    """What arrives while a frame is held is dropped and, once the reply is out, answered by one OVERRUN with sequence 0.
+    """What arrives while a frame is held is dropped and, once the reply is out, answered by one OVERRUN with
+    sequence 0.
 
     Members
     -------
@@ -36,8 +38,8 @@ class Framer(wiring.Component):
     full : Out(1)
         A frame is held; it is good when ``status`` is OK.
     status, command, sequence, end, whole : Out
-        Of the held frame.  ``end``: buffer address after its payload, which begins at 2.  ``whole``: the payload is a multiple of an
-        instruction's bytes.
+        Of the held frame.  ``end``: buffer address after its payload, which begins at 2.  ``whole``: the
+        payload is a multiple of an instruction's bytes.
     addr : In, data : Out(8)
         Buffer read port, latency 1.
     reply : In(stream of equilif_hdl.link.slip.ITEM)
@@ -49,18 +51,29 @@ class Framer(wiring.Component):
             raise ValueError(f"frame_bytes must be in 32..4096, not {frame_bytes}")
         self.frame_bytes = frame_bytes
         at = range(frame_bytes)
-        super().__init__({
-            "i": In(stream.Signature(DECODED)), "o": Out(stream.Signature(ITEM)),
-            "full": Out(1), "status": Out(STATUS_BITS), "command": Out(8), "sequence": Out(8), "end": Out(at), "whole": Out(1),
-            "addr": In(at), "data": Out(8), "reply": In(stream.Signature(ITEM)),
-        })
+        super().__init__(
+            {
+                "i": In(stream.Signature(DECODED)),
+                "o": Out(stream.Signature(ITEM)),
+                "full": Out(1),
+                "status": Out(STATUS_BITS),
+                "command": Out(8),
+                "sequence": Out(8),
+                "end": Out(at),
+                "whole": Out(1),
+                "addr": In(at),
+                "data": Out(8),
+                "reply": In(stream.Signature(ITEM)),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
         i, o, reply = self.i, self.o, self.reply
         buffer = m.submodules.buffer = ram(8, self.frame_bytes, "block")
         wr, rd = buffer.write_port(), buffer.read_port()
-        # restarted by reset: the processor's own `start` can come with a byte, and that costs a multiplexer a bit
+        # restarted by reset: the processor's own `start` can come with a byte, and that costs a
+        # multiplexer a bit
         restart = Signal()
         check = crc.Processor(CRC32_ISO_HDLC(data_width=8))
         m.submodules.crc = ResetInserter(restart)(check)
@@ -73,8 +86,15 @@ class Framer(wiring.Component):
         address = Signal(range(self.frame_bytes))
         m.d.comb += [
             address.eq(Mux(store, n, self.addr)),
-            wr.addr.eq(address), wr.data.eq(i.p.data), wr.en.eq(store), rd.addr.eq(address), rd.en.eq(~store), self.data.eq(rd.data),
-            i.ready.eq(1), self.end.eq(n - CRC_BYTES), self.whole.eq(phase == OVERHEAD % INSTRUCTION_BYTES),
+            wr.addr.eq(address),
+            wr.data.eq(i.p.data),
+            wr.en.eq(store),
+            rd.addr.eq(address),
+            rd.en.eq(~store),
+            self.data.eq(rd.data),
+            i.ready.eq(1),
+            self.end.eq(n - CRC_BYTES),
+            self.whole.eq(phase == OVERHEAD % INSTRUCTION_BYTES),
         ]
         with m.FSM() as fsm:
             with m.State("LISTEN"):
@@ -85,10 +105,27 @@ class Framer(wiring.Component):
                     m.next = "HELD"
                 with m.Elif(i.valid & i.p.end):
                     m.d.sync += lost.eq(0)
-                    with m.If((n != 0) | i.p.bad | lost):     # nothing between two ENDs is no frame
+                    with m.If((n != 0) | i.p.bad | lost):  # nothing between two ENDs is no frame
                         m.d.comb += restart.eq(1)
-                        m.d.sync += self.status.eq(Mux(lost, Status.OVERRUN, Mux(i.p.bad, Status.BAD_FRAME, Mux(long, Status.TOO_LONG, Mux(
-                            n < OVERHEAD, Status.TOO_SHORT, Mux(check.match_detected, Status.OK, Status.BAD_CRC))))))
+                        m.d.sync += self.status.eq(
+                            Mux(
+                                lost,
+                                Status.OVERRUN,
+                                Mux(
+                                    i.p.bad,
+                                    Status.BAD_FRAME,
+                                    Mux(
+                                        long,
+                                        Status.TOO_LONG,
+                                        Mux(
+                                            n < OVERHEAD,
+                                            Status.TOO_SHORT,
+                                            Mux(check.match_detected, Status.OK, Status.BAD_CRC),
+                                        ),
+                                    ),
+                                ),
+                            )
+                        )
                         m.next = "HELD"
                 with m.Elif(i.valid & ~lost):
                     with m.If(n == self.frame_bytes):
@@ -102,8 +139,12 @@ class Framer(wiring.Component):
                         m.d.sync += self.sequence.eq(i.p.data)
             with m.State("HELD"):
                 m.d.comb += [
-                    self.full.eq(1), check.data.eq(reply.p.data), item.eq(reply.p.data), reply.ready.eq(room | reply.p.end),
-                    push.eq(reply.valid & ~reply.p.end), check.valid.eq(push & room),
+                    self.full.eq(1),
+                    check.data.eq(reply.p.data),
+                    item.eq(reply.p.data),
+                    reply.ready.eq(room | reply.p.end),
+                    push.eq(reply.valid & ~reply.p.end),
+                    check.valid.eq(push & room),
                 ]
                 with m.If(reply.valid & reply.p.end):
                     m.next = "CRC"
@@ -119,7 +160,8 @@ class Framer(wiring.Component):
                     m.d.sync += [n.eq(0), phase.eq(0), long.eq(0), self.sequence.eq(0)]
                     m.next = "LISTEN"
 
-        # `room` comes from a register alone: the reply's path ends here, at half the rate, which no UART notices
+        # `room` comes from a register alone: the reply's path ends here, at half the rate, which no UART
+        # notices
         m.d.comb += room.eq(~o.valid)
         with m.If(o.ready):
             m.d.sync += o.valid.eq(0)

@@ -1,16 +1,21 @@
-"""Host link: frames in, engine accesses, replies out.  Answers as equilif_golden.link.device.Device, byte for byte.
+"""Host link: frames in, engine accesses, replies out.
+
+Answers as equilif_golden.link.device.Device, byte for byte.
 
     i: bytes --> SLIP --> Framer --> command --> [ header, element by element ] --> engine: write, read, start
     o: bytes <-- SLIP <--   |  <---- reply <---- [ word: an element, a result  ] <--
 
-A command is walked twice, the first time dry: every address is compared, the program is judged, and nothing is written.  Only when that
-went through is it walked for real, so no command is ever half done.  A byte takes two cycles each time; a UART takes hundreds.
+A command is walked twice, the first time dry: every address is compared, the program is judged, and
+nothing is written.  Only when that went through is it walked for real, so no command is ever half done.
+A byte takes two cycles each time; a UART takes hundreds.
 """
+
 from __future__ import annotations
 
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
+
 from equilif_golden.engine.isa import EngineConfig
 from equilif_golden.link.protocol import (
     FRAME_BYTES,
@@ -27,14 +32,13 @@ from equilif_golden.link.protocol import (
     Status,
     region_size,
 )
-
 from equilif_hdl.engine.activity import COUNTS
 from equilif_hdl.engine.checker import Checker
 from equilif_hdl.link.frame import STATUS_BITS, Framer
 from equilif_hdl.link.slip import SlipDecoder, SlipEncoder
 from equilif_hdl.link.uart import RECEIVED, UartReceiver, UartTransmitter
 
-assert (LEARN, PACKED) == (1, 2)         # bits 0 and 1 of the flags, and the only ones
+assert (LEARN, PACKED) == (1, 2)  # bits 0 and 1 of the flags, and the only ones
 WEIGHT_REGION, VALUE_REGION, PROGRAM_REGION, COUNTER_REGION = map(int, Region)
 RESULT_WORDS = 4
 
@@ -66,12 +70,25 @@ class EnginePort(wiring.Signature):
 
     def __init__(self, config: EngineConfig):
         self.config = config
-        super().__init__({
-            "mem_region": Out(2), "mem_addr": Out(address_bits(config)), "mem_wdata": Out(32), "mem_write": Out(1), "mem_read": Out(1),
-            "mem_rdata": In(32), "mem_valid": In(1), "start": Out(1), "learn": Out(1), "busy": In(1),
-            "prediction": In(14), "cycles": In(32), "spikes": In(32), "accesses": In(32),
-            **({"activity": In(COUNTS)} if config.counters else {}),
-        })
+        super().__init__(
+            {
+                "mem_region": Out(2),
+                "mem_addr": Out(address_bits(config)),
+                "mem_wdata": Out(32),
+                "mem_write": Out(1),
+                "mem_read": Out(1),
+                "mem_rdata": In(32),
+                "mem_valid": In(1),
+                "start": Out(1),
+                "learn": Out(1),
+                "busy": In(1),
+                "prediction": In(14),
+                "cycles": In(32),
+                "spikes": In(32),
+                "accesses": In(32),
+                **({"activity": In(COUNTS)} if config.counters else {}),
+            }
+        )
 
 
 class Host(wiring.Component):
@@ -86,7 +103,13 @@ class Host(wiring.Component):
     def __init__(self, config: EngineConfig, *, build_id: int = 0, frame_bytes: int = FRAME_BYTES):
         self.config, self.frame_bytes = config, frame_bytes
         self.identity = Identity(config, build_id, frame_bytes - OVERHEAD)
-        super().__init__({"i": In(stream.Signature(RECEIVED)), "o": Out(stream.Signature(8)), "engine": Out(EnginePort(config))})
+        super().__init__(
+            {
+                "i": In(stream.Signature(RECEIVED)),
+                "o": Out(stream.Signature(8)),
+                "engine": Out(EnginePort(config)),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -101,22 +124,27 @@ class Host(wiring.Component):
         connect(m, encoder.o, flipped(self.o))
         reply = framer.reply
 
-        real = Signal()                                     #: second walk
-        at, fresh = Signal(len(framer.addr)), Signal()      # buffer address; its byte is there
+        real = Signal()  #: second walk
+        at, fresh = Signal(len(framer.addr)), Signal()  # buffer address; its byte is there
         argument, count = Signal(8), Signal(16)
-        address, ran = Signal(width + 1), Signal()          # top bit: far outside; the run is over
+        address, ran = Signal(width + 1), Signal()  # top bit: far outside; the run is over
         word, lane, result = Signal(32), Signal(2), Signal(range(8))
         status = Signal(STATUS_BITS)
         loaded = Signal()
-        repeatable, last_sequence = Signal(), Signal(8)     # the last command carried out was a RUN, and which one
+        # the last command carried out was a RUN, and which one
+        repeatable, last_sequence = Signal(), Signal(8)
 
-        kind = Signal(len(Command))                         # the command, decoded
+        kind = Signal(len(Command))  # the command, decoded
         identify, load, write, read, run = kind
         region, packed = Signal(2), Signal()
         m.d.comb += [
             region.eq(Mux(load, Region.PROGRAM, Mux(run, Region.VALUE, argument[:2]))),
-            packed.eq(run & argument[1]), framer.addr.eq(at), checker.word.eq(word),
-            engine.mem_region.eq(region), engine.mem_addr.eq(address), engine.mem_wdata.eq(word),
+            packed.eq(run & argument[1]),
+            framer.addr.eq(at),
+            checker.word.eq(word),
+            engine.mem_region.eq(region),
+            engine.mem_addr.eq(address),
+            engine.mem_wdata.eq(word),
             engine.learn.eq(argument[0]),
         ]
 
@@ -137,7 +165,8 @@ class Host(wiring.Component):
                 with m.Case(int(r)):
                     m.d.comb += outside.eq(address >= region_size(self.config, r))
 
-        # A state that can refuse sets the status whether it does or not, which keeps the conditions out of the register's enable;
+        # A state that can refuse sets the status whether it does or not, which keeps the conditions out
+        # of the register's enable;
         # what is not refused passes through DONE.
         def refuse():
             m.next = "STATUS"
@@ -157,16 +186,26 @@ class Host(wiring.Component):
                 with m.If(framer.full):
                     m.next = "DECODE"
             with m.State("DECODE"):
-                n = framer.end                              # payload bytes, plus 2
-                fits = (identify & (n == 2) | load & framer.whole & (n != 2) | write & (n > HEADER_BYTES[Command.WRITE] + 2)
-                        | read & (n == HEADER_BYTES[Command.READ] + 2) | run & (n >= HEADER_BYTES[Command.RUN] + 2))
+                n = framer.end  # payload bytes, plus 2
+                fits = (
+                    identify & (n == 2)
+                    | load & framer.whole & (n != 2)
+                    | write & (n > HEADER_BYTES[Command.WRITE] + 2)
+                    | read & (n == HEADER_BYTES[Command.READ] + 2)
+                    | run & (n >= HEADER_BYTES[Command.RUN] + 2)
+                )
                 m.d.sync += fresh.eq(0)
                 with m.If(status != Status.OK):
                     refuse()
                 with m.Else():
-                    m.d.sync += status.eq(Mux(kind == 0, Status.UNKNOWN_COMMAND, Mux(~fits, Status.BAD_LENGTH, Mux(
-                        engine.busy, Status.BUSY, Status.NO_PROGRAM))))
-                    with m.If(~fits):                       # an unknown command never fits
+                    m.d.sync += status.eq(
+                        Mux(
+                            kind == 0,
+                            Status.UNKNOWN_COMMAND,
+                            Mux(~fits, Status.BAD_LENGTH, Mux(engine.busy, Status.BUSY, Status.NO_PROGRAM)),
+                        )
+                    )
+                    with m.If(~fits):  # an unknown command never fits
                         refuse()
                     with m.Elif(identify):
                         m.next = "DONE"
@@ -177,18 +216,26 @@ class Host(wiring.Component):
                     with m.Else():
                         m.next = "HEADER"
 
-            with m.State("HEADER"):                         # RUN comes here again for its second address
+            with m.State("HEADER"):  # RUN comes here again for its second address
                 with m.If(fresh):
                     m.d.sync += [at.eq(at + 1), fresh.eq(0)]
-                    place, targets = 2, {"argument": argument, "address": address, "count": count, "values_address": address}
-                    with m.Switch(at[:4]):                  # a header is short
+                    place, targets = (
+                        2,
+                        {"argument": argument, "address": address, "count": count, "values_address": address},
+                    )
+                    with m.Switch(at[:4]):  # a header is short
                         for name, n_bytes in HEADER:
                             for k in range(n_bytes):
                                 with m.Case(place + k):
-                                    m.d.sync += _byte(targets[name], k, framer.data, top=name.endswith("address"))
+                                    m.d.sync += _byte(
+                                        targets[name], k, framer.data, top=name.endswith("address")
+                                    )
                             place += n_bytes
                         assert place == HEADER_BYTES[Command.RUN] + 2
-                    with m.If((at[:4] == HEADER_BYTES[Command.READ] + 1) | write & (at[:4] == HEADER_BYTES[Command.WRITE] + 1)):
+                    with m.If(
+                        (at[:4] == HEADER_BYTES[Command.READ] + 1)
+                        | write & (at[:4] == HEADER_BYTES[Command.WRITE] + 1)
+                    ):
                         m.next = "ARGUMENT"
                     with m.If(at[:4] == HEADER_BYTES[Command.RUN] + 1):
                         m.next = "DATA"
@@ -205,7 +252,7 @@ class Host(wiring.Component):
                 with m.If((argument[2:] != 0) | (region == Region.PROGRAM)):
                     refuse()
 
-            # -- what will be read ------------------------------------------------------------------------------------------
+            # -- what will be read -----------------------------------------------------------------
             with m.State("SPAN"):
                 m.d.sync += status.eq(Status.BAD_ADDRESS)
                 with m.If(count == 0):
@@ -217,7 +264,7 @@ class Host(wiring.Component):
                 with m.Else():
                     m.d.sync += [address.eq(address + 1), count.eq(count - 1)]
 
-            # -- what comes from the buffer: values, weights, program --------------------------------------------------------
+            # -- what comes from the buffer: values, weights, program ------------------------------
             with m.State("DATA"):
                 m.d.sync += status.eq(Mux(load, Status.BAD_PROGRAM, Status.BAD_LENGTH))
                 with m.If(at == framer.end):
@@ -238,7 +285,7 @@ class Host(wiring.Component):
                     for k in range(4):
                         with m.If(lane == Mux((region == Region.VALUE) & (k == 1), 0, k)):
                             m.d.sync += word.word_select(k, 8).eq(framer.data)
-                    with m.If(packed & lane[0]):            # after a zero, how many more of them
+                    with m.If(packed & lane[0]):  # after a zero, how many more of them
                         m.d.sync += [lane.eq(lane), count.eq(framer.data)]
                         m.next = "ELEMENT"
                     with m.Elif((lane == last_lane) & ~(packed & (framer.data == 0))):
@@ -255,7 +302,7 @@ class Host(wiring.Component):
                 with m.Else():
                     m.d.comb += engine.mem_write.eq(real)
                     m.d.sync += [address.eq(address + 1), lane.eq(0)]
-                    with m.If(lane[0] & (count != 0)):      # only zeros leave a lane behind
+                    with m.If(lane[0] & (count != 0)):  # only zeros leave a lane behind
                         m.d.sync += [lane.eq(lane), count.eq(count - 1)]
                         m.next = "ELEMENT"
             with m.State("JUDGE"):
@@ -274,7 +321,7 @@ class Host(wiring.Component):
                     m.d.sync += ran.eq(1)
                     m.next = "HEADER"
 
-            # -- reply ------------------------------------------------------------------------------------------------------
+            # -- reply -----------------------------------------------------------------------------
             with m.State("DONE"):
                 m.d.sync += [status.eq(Status.OK), repeatable.eq(run), last_sequence.eq(framer.sequence)]
                 m.next = "STATUS"
@@ -300,10 +347,12 @@ class Host(wiring.Component):
                     with m.Switch(result):
                         for k in range(len(identity) // 4):
                             with m.Case(k):
-                                m.d.sync += word.eq(int.from_bytes(identity[4 * k: 4 * k + 4], "little"))
+                                m.d.sync += word.eq(int.from_bytes(identity[4 * k : 4 * k + 4], "little"))
                 with m.Else():
                     with m.Switch(result):
-                        for k, value in enumerate((engine.prediction, engine.cycles, engine.spikes, engine.accesses)):
+                        for k, value in enumerate(
+                            (engine.prediction, engine.cycles, engine.spikes, engine.accesses)
+                        ):
                             with m.Case(k):
                                 m.d.sync += word.eq(value)
             with m.State("FETCH"):
@@ -313,7 +362,12 @@ class Host(wiring.Component):
                     m.next = "FETCHED"
             with m.State("FETCHED"):
                 with m.If(engine.mem_valid):
-                    m.d.sync += [word.eq(engine.mem_rdata), address.eq(address + 1), count.eq(count - 1), result.eq(0)]
+                    m.d.sync += [
+                        word.eq(engine.mem_rdata),
+                        address.eq(address + 1),
+                        count.eq(count - 1),
+                        result.eq(0),
+                    ]
                     m.next = "SEND"
             with m.State("SEND"):
                 # `result` words were made ready; none means that this one is an element of a memory
@@ -337,10 +391,12 @@ class Host(wiring.Component):
 
 
 def _byte(target, k, byte, *, top):
-    """Assignments that put ``byte`` in place ``k`` of a register; ``top``: its highest bit tells whether any bit beyond it is set."""
+    """Assignments that put ``byte`` in place ``k`` of a register; ``top``: its highest bit tells whether any
+    bit beyond it is set.
+    """
     width = len(target) - top
     inside = max(0, min(8, width - 8 * k))
-    out = [target[8 * k: 8 * k + inside].eq(byte)] if inside else []
+    out = [target[8 * k : 8 * k + inside].eq(byte)] if inside else []
     if top:
         beyond = byte[inside:].any() if inside < 8 else 0
         out.append(target[-1].eq(beyond if k == 0 else target[-1] | beyond))
@@ -356,7 +412,9 @@ class SerialHost(wiring.Component):
     engine : Out(EnginePort)
     """
 
-    def __init__(self, config: EngineConfig, *, divisor: int, build_id: int = 0, frame_bytes: int = FRAME_BYTES):
+    def __init__(
+        self, config: EngineConfig, *, divisor: int, build_id: int = 0, frame_bytes: int = FRAME_BYTES
+    ):
         self.config, self.divisor = config, divisor
         self.receiver, self.transmitter = UartReceiver(divisor), UartTransmitter(divisor)
         self.host = Host(config, build_id=build_id, frame_bytes=frame_bytes)
@@ -364,7 +422,11 @@ class SerialHost(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.receiver, m.submodules.transmitter, m.submodules.host = self.receiver, self.transmitter, self.host
+        m.submodules.receiver, m.submodules.transmitter, m.submodules.host = (
+            self.receiver,
+            self.transmitter,
+            self.host,
+        )
         m.d.comb += [self.receiver.rx.eq(self.rx), self.tx.eq(self.transmitter.tx)]
         connect(m, self.receiver.o, self.host.i)
         connect(m, self.host.o, self.transmitter.i)

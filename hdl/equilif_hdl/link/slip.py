@@ -1,7 +1,10 @@
-"""SLIP framing (RFC 1055): END ends a frame, ESC stands before the two codes that replace END and ESC inside one.
+"""SLIP framing (RFC 1055).
+
+END ends a frame, ESC stands before the two codes that replace END and ESC inside one.
 
     received bytes --> SlipDecoder --> data... end        data... end --> SlipEncoder --> bytes
 """
+
 from __future__ import annotations
 
 from amaranth import Module, Signal

@@ -3,8 +3,10 @@
     rx --> [2 FF] --> falling edge, then the middle of each of 10 bits --> o: byte, error
     i: byte --> start, 8 bits, stop --> tx
 
-``divisor`` is clock cycles a bit.  Half a bit of drift over ten bits: clocks may differ by 5 % less two cycles' sampling error.
+``divisor`` is clock cycles a bit.  Half a bit of drift over ten bits: clocks may differ by 5 % less two
+cycles' sampling error.
 """
+
 from __future__ import annotations
 
 from amaranth import Cat, Module, Signal
@@ -27,7 +29,8 @@ class UartReceiver(wiring.Component):
     rx : In(1)
         The line, not synchronised; idle is high.
     o : Out(stream of RECEIVED)
-        ``error``: the stop bit was low, or bytes before this one were lost because ``o`` was not taken in time.
+        ``error``: the stop bit was low, or bytes before this one were lost because ``o`` was not taken in
+        time.
 
     Latency: about 9.5 bits and 3 cycles from the start edge.
     """
@@ -52,15 +55,20 @@ class UartReceiver(wiring.Component):
                 m.d.sync += timer.eq(timer - 1)
                 with m.If(timer == 0):
                     m.d.sync += [timer.eq(self.divisor - 1), left.eq(left - 1), shift.eq(Cat(shift[1:], rx))]
-                    with m.If((left == 9) & rx):              # a glitch, no start bit
+                    with m.If((left == 9) & rx):  # a glitch, no start bit
                         m.next = "IDLE"
                     with m.If(left == 0):
                         m.next = "LINE"
                         with m.If(~self.o.valid | self.o.ready):
-                            m.d.sync += [self.o.valid.eq(1), self.o.p.data.eq(shift), self.o.p.error.eq(~rx | lost), lost.eq(0)]
+                            m.d.sync += [
+                                self.o.valid.eq(1),
+                                self.o.p.data.eq(shift),
+                                self.o.p.error.eq(~rx | lost),
+                                lost.eq(0),
+                            ]
                         with m.Else():
                             m.d.sync += lost.eq(1)
-            with m.State("LINE"):                             # a break is one bad byte, not many
+            with m.State("LINE"):  # a break is one bad byte, not many
                 with m.If(rx):
                     m.next = "IDLE"
         return m

@@ -1,18 +1,20 @@
 """Bench for equilif_hdl.blocks.lif.Lif.
 
-State space: sums over the whole accumulator, dense around the threshold and both limits; every threshold and leak.  Stalls: random idle cycles.
+State space: sums over the whole accumulator, dense around the threshold and both limits; every threshold
+and leak.  Stalls: random idle cycles.
 """
+
 from __future__ import annotations
 
 import random
 from typing import Any
 
 import cocotb
+
 from equilif_golden.blocks.lif import LEAKS, lif_step
 from equilif_golden.engine.isa import THRESHOLD_MAX
 from equilif_golden.fixed import Numerics
 from equilif_hdl.blocks.lif import Lif
-
 from equilif_sim.tools.pipeline import Pipeline, bits
 from equilif_sim.tools.run import bench_config
 
@@ -28,13 +30,21 @@ async def sums(dut: Any) -> None:
             await tb.hold(threshold=threshold, above=-threshold, leak=leak)
             edges = [k * threshold + d for k in (-2, -1, 0, 1, 2, 3) for d in (-1, 0, 1)]
             for _ in range(60):
-                total = random.choice([acc.lo, acc.hi, random.choice(edges), random.choice(edges), random.randint(acc.lo, acc.hi),
-                                       random.randint(-3 * threshold, 3 * threshold)])
+                total = random.choice(
+                    [
+                        acc.lo,
+                        acc.hi,
+                        random.choice(edges),
+                        random.choice(edges),
+                        random.randint(acc.lo, acc.hi),
+                        random.randint(-3 * threshold, 3 * threshold),
+                    ]
+                )
                 v, spike = lif_step(total, 0, threshold=threshold, leak=leak)
                 await tb.feed({"total": total}, (bits(int(v), 16), int(spike)))
                 n += 1
                 if random.random() < 0.2:
                     await tb.feed()
-            for _ in range(Lif.latency):                    # the constants hold until the last sum is out
+            for _ in range(Lif.latency):  # the constants hold until the last sum is out
                 await tb.feed()
     await tb.finish(n)

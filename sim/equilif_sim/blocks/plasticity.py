@@ -1,17 +1,18 @@
 """Bench for equilif_hdl.blocks.plasticity.Plasticity.
 
-State space: weights at and near both rails and anywhere, rates 0, 255 and anywhere (``signed``: -128 to 127 too), every gain and shift, any dither.
-Stalls: random idle cycles.
+State space: weights at and near both rails and anywhere, rates 0, 255 and anywhere (``signed``: -128 to
+127 too), every gain and shift, any dither. Stalls: random idle cycles.
 """
+
 from __future__ import annotations
 
 import random
 from typing import Any
 
 import cocotb
+
 from equilif_golden.blocks.plasticity import GAIN_MAX, SHIFTS, Step, dither, ep_update
 from equilif_golden.fixed import Numerics
-
 from equilif_sim.tools.pipeline import Pipeline, bits
 from equilif_sim.tools.run import bench_config
 
@@ -20,19 +21,37 @@ from equilif_sim.tools.run import bench_config
 async def updates(dut: Any) -> None:
     config = bench_config()
     signed, latency, weight = config.pop("signed"), config.pop("latency"), Numerics(**config).weight
-    early = int(latency > 2)               # um and vm before the product
-    tb = Pipeline(dut, inputs=("um", "vm"), later={"product": early, "w": early + 1}, outputs=("o",), latency=latency + early)
+    early = int(latency > 2)  # um and vm before the product
+    tb = Pipeline(
+        dut,
+        inputs=("um", "vm"),
+        later={"product": early, "w": early + 1},
+        outputs=("o",),
+        latency=latency + early,
+    )
     await tb.reset()
     n = 0
     for shift in SHIFTS:
         await tb.hold(shift=shift)
         for _ in range(800):
             gain, counter = random.randint(0, GAIN_MAX), random.getrandbits(18)
-            w = random.choice([weight.lo, weight.hi, weight.lo + random.randint(0, 40), weight.hi - random.randint(0, 40),
-                               random.randint(weight.lo, weight.hi)])
-            up, um, vp, vm = (random.choice([lo, hi, random.randint(lo, hi)]) for lo, hi in
-                              (random.choice([(0, 255), (-128, 127)] if signed else [(0, 255)]) for _ in "uv") for _ in "+-")
-            want = ep_update([[w]], [up], [um], [vp], [vm], step=Step(gain, shift), counter=counter, weight=weight)[0, 0]
+            w = random.choice(
+                [
+                    weight.lo,
+                    weight.hi,
+                    weight.lo + random.randint(0, 40),
+                    weight.hi - random.randint(0, 40),
+                    random.randint(weight.lo, weight.hi),
+                ]
+            )
+            up, um, vp, vm = (
+                random.choice([lo, hi, random.randint(lo, hi)])
+                for lo, hi in (random.choice([(0, 255), (-128, 127)] if signed else [(0, 255)]) for _ in "uv")
+                for _ in "+-"
+            )
+            want = ep_update(
+                [[w]], [up], [um], [vp], [vm], step=Step(gain, shift), counter=counter, weight=weight
+            )[0, 0]
             product = gain * up * vp + (int(dither(counter, 0, 0)) & ((1 << shift) - 1))
             await tb.feed({"product": product, "um": -gain * um, "vm": vm, "w": w}, (bits(want, 16),))
             n += 1

@@ -1,13 +1,16 @@
-"""Bench for equilif_hdl.blocks.softmax.Reciprocal: every total from ``first`` up to ``last``, which the configuration gives, both kinds; and the cycles of each."""
+"""Bench for equilif_hdl.blocks.softmax.Reciprocal: every total from ``first`` up to ``last``, which the
+configuration gives, both kinds; and the cycles of each.
+"""
+
 from __future__ import annotations
 
 from typing import Any
 
 import cocotb
 from cocotb.triggers import ReadOnly, RisingEdge
+
 from equilif_golden.blocks.softmax import ABSOLUTE, C_MIN, RECIPROCAL
 from equilif_hdl.blocks.softmax import Reciprocal
-
 from equilif_sim.tools.run import bench_config
 from equilif_sim.tools.stream import now, reset
 

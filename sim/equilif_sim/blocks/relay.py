@@ -1,18 +1,19 @@
 """Bench for equilif_hdl.blocks.relay.Relay.
 
-State space: drives over the whole accumulator, dense around both clips at every shift and small; every shift a retrieval can have.  Stalls: random
-idle cycles.
+State space: drives over the whole accumulator, dense around both clips at every shift and small; every
+shift a retrieval can have.  Stalls: random idle cycles.
 """
+
 from __future__ import annotations
 
 import random
 from typing import Any
 
 import cocotb
+
 from equilif_golden.blocks.relay import relay
 from equilif_golden.fixed import Numerics
 from equilif_hdl.blocks.relay import Relay
-
 from equilif_sim.tools.pipeline import Pipeline, bits
 from equilif_sim.tools.run import bench_config
 
@@ -25,13 +26,25 @@ async def values(dut: Any) -> None:
     n = 0
     for shift in range(1, 33):
         await tb.hold(less=shift - 1)
-        edges = [max(acc.lo, min(acc.hi, (k << shift) + d)) for k in (-129, -128, -127, -1, 0, 1, 127, 128) for d in (-1, 0, 1)]
+        edges = [
+            max(acc.lo, min(acc.hi, (k << shift) + d))
+            for k in (-129, -128, -127, -1, 0, 1, 127, 128)
+            for d in (-1, 0, 1)
+        ]
         for _ in range(300):
-            drive = random.choice([acc.lo, acc.hi, *random.choices(edges, k=2), random.randint(acc.lo, acc.hi), random.randint(-300, 300)])
+            drive = random.choice(
+                [
+                    acc.lo,
+                    acc.hi,
+                    *random.choices(edges, k=2),
+                    random.randint(acc.lo, acc.hi),
+                    random.randint(-300, 300),
+                ]
+            )
             await tb.feed({"drive": drive}, (bits(int(relay(drive, shift=shift)), 8),))
             n += 1
             if random.random() < 0.2:
                 await tb.feed()
-        for _ in range(Relay.latency):                      # the shift holds until the last value is out
+        for _ in range(Relay.latency):  # the shift holds until the last value is out
             await tb.feed()
     await tb.finish(n)

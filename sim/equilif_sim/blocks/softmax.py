@@ -1,10 +1,11 @@
 """Bench for equilif_hdl.blocks.softmax.Softmax: whole softmaxes, in the three walks that the engine makes.
 
-State space: any number of groups; scores of all sizes, equal, near each other, at and beyond saturation; all, some and no neurons active; every
-shift, absolute or not.  Exhaustive: every exponent (octave and fraction) below the largest one, which is every input of table and shifter, and
-every mask of a group's active neurons.
-Stalls: gaps between groups, late walks.  Without stalls the cycles are counted.
+State space: any number of groups; scores of all sizes, equal, near each other, at and beyond saturation;
+all, some and no neurons active; every shift, absolute or not.  Exhaustive: every exponent (octave and
+fraction) below the largest one, which is every input of table and shifter, and every mask of a group's
+active neurons. Stalls: gaps between groups, late walks.  Without stalls the cycles are counted.
 """
+
 from __future__ import annotations
 
 import random
@@ -13,6 +14,7 @@ from typing import Any
 import cocotb
 import numpy as np
 from cocotb.triggers import ReadOnly, RisingEdge
+
 from equilif_golden.blocks.softmax import (
     C_MIN,
     FRACTION,
@@ -26,7 +28,6 @@ from equilif_golden.blocks.softmax import (
 from equilif_golden.engine.isa import EngineConfig
 from equilif_golden.fixed import Raw
 from equilif_hdl.blocks.softmax import Reciprocal, Softmax
-
 from equilif_sim.tools.run import bench_config, engine_config
 from equilif_sim.tools.stream import Pause, never, now, often, reset
 
@@ -43,11 +44,20 @@ class SoftmaxBench:
 
     def groups(self, near: Raw, active: Raw) -> list[tuple[int, int]]:
         p, mask = self.config.lanes, (1 << self.width) - 1
-        return [(sum((int(v) & mask) << (self.width * j) for j, v in enumerate(n)), sum(int(b) << j for j, b in enumerate(a)))
-                for n, a in zip(near.reshape(-1, p), active.reshape(-1, p), strict=True)]
+        return [
+            (
+                sum((int(v) & mask) << (self.width * j) for j, v in enumerate(n)),
+                sum(int(b) << j for j, b in enumerate(a)),
+            )
+            for n, a in zip(near.reshape(-1, p), active.reshape(-1, p), strict=True)
+        ]
 
-    async def run(self, near: Raw, active: Raw, *, absolute: bool, walks: tuple[slice, ...] = (slice(None),) * 3) -> tuple[Raw, Raw, int, int]:
-        """Codes of the third walk, e of the second group by group, scale, and cycles from start to the end; ``walks``: the groups of each."""
+    async def run(
+        self, near: Raw, active: Raw, *, absolute: bool, walks: tuple[slice, ...] = (slice(None),) * 3
+    ) -> tuple[Raw, Raw, int, int]:
+        """Codes of the third walk, e of the second group by group, scale, and cycles from start to the end;
+        ``walks``: the groups of each.
+        """
         d, groups = self.dut, self.groups(near, active)
         codes: list[Raw] = []
         seen: list[Raw] = []
@@ -61,7 +71,11 @@ class SoftmaxBench:
         while True:
             offer = bool(todo) and not self.pause()
             d.valid.value = int(offer)
-            d.near.value, d.active.value = todo.pop(0) if offer else (random.getrandbits(self.width * self.config.lanes), random.getrandbits(4))
+            d.near.value, d.active.value = (
+                todo.pop(0)
+                if offer
+                else (random.getrandbits(self.width * self.config.lanes), random.getrandbits(4))
+            )
             d.idle.value = int(not todo and not offer and not self.pause())
             flight = [walk + 1 if offer else 0, *flight[:-1]]
             await ReadOnly()
@@ -77,7 +91,12 @@ class SoftmaxBench:
                 walk += 1
                 todo = list(groups[walks[walk]])
             if not busy:
-                return np.concatenate([*codes, np.zeros(0, np.int64)]), np.concatenate(seen), int(d.scale.value), now() - began
+                return (
+                    np.concatenate([*codes, np.zeros(0, np.int64)]),
+                    np.concatenate(seen),
+                    int(d.scale.value),
+                    now() - began,
+                )
 
 
 def random_scores(config: EngineConfig, rng: np.random.Generator) -> tuple[Raw, Raw]:
@@ -100,7 +119,8 @@ async def softmaxes(dut: Any, pause: Pause) -> None:
         want = softmax(scores, active, shift=shift, absolute=absolute)
         assert np.array_equal(got, want.code), k
         assert scale == want.c - C_MIN, k
-        if pause is never:                # each walk runs empty: the last group's e, a tree, the total; its code is two cycles behind e
+        # each walk runs empty: the last group's e, a tree, the total; its code is two cycles behind e
+        if pause is never:
             n, levels = len(scores) // config.lanes, (config.lanes - 1).bit_length()
             assert cycles == 3 * (n + max(levels, 2) + Softmax.latency + 1) + Reciprocal.latency + 3, cycles
 
@@ -114,7 +134,9 @@ async def every_exponent(dut: Any) -> None:
     limit = 1 << (WIDTH - 1)
     y = np.arange(-limit, limit)
     top = ((limit - 1) >> FRACTION) - (y >> FRACTION)
-    _, e, _, _ = await tb.run(y, np.ones(len(y), bool), absolute=False, walks=(slice(-1, None), slice(None), slice(0, 1)))
+    _, e, _, _ = await tb.run(
+        y, np.ones(len(y), bool), absolute=False, walks=(slice(-1, None), slice(None), slice(0, 1))
+    )
     assert np.array_equal(e, np.where(top < 8, TABLE[y & ((1 << FRACTION) - 1)] >> np.minimum(top, 8), 0))
     assert np.array_equal(exponents(2 * y, shift=1), y)
 

@@ -1,7 +1,10 @@
-"""Bench for equilif_hdl.engine.engine.Engine against equilif_golden.engine.model.EngineModel: random programs, all memories compared after each.
+"""Bench for equilif_hdl.engine.engine.Engine against equilif_golden.engine.model.EngineModel: random
+programs, all memories compared after each.
 
-State space: equilif_sim.tools.programs.  Memories keep their contents from program to program, so that states add up that no single program reaches.
+State space: equilif_sim.tools.programs.  Memories keep their contents from program to program, so that
+states add up that no single program reaches.
 """
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -11,6 +14,7 @@ import cocotb
 import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, FallingEdge, ReadOnly, RisingEdge, with_timeout
+
 from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE
 from equilif_golden.engine.activity import NAMES
 from equilif_golden.engine.compiler import Compiled
@@ -20,7 +24,6 @@ from equilif_golden.fixed import Raw
 from equilif_golden.link.protocol import Region
 from equilif_golden.network import Network, load
 from equilif_golden.schedule import Schedule
-
 from equilif_sim.tools.programs import random_program, random_values, random_weights
 from equilif_sim.tools.run import bench_config, engine_config
 
@@ -31,7 +34,12 @@ class EngineBench:
     """``engine``: the engine in ``dut``, whose memories are looked into."""
 
     def __init__(self, dut: Any, config: EngineConfig, *, engine: Any = None):
-        self.dut, self.config, self.model, self.engine = dut, config, EngineModel(config), dut if engine is None else engine
+        self.dut, self.config, self.model, self.engine = (
+            dut,
+            config,
+            EngineModel(config),
+            dut if engine is None else engine,
+        )
         self.compared = 0
 
     async def reset(self) -> None:
@@ -84,7 +92,10 @@ class EngineBench:
     def lanes_memory(self, name: str) -> Raw:
         p, n = self.config.lanes, self.config.numerics
         width = {"a": n.accumulator_width, "b": n.accumulator_width, "q": n.charge_width, "s": 1}[name]
-        memory, depth = getattr(self.engine.lanes, f"{name}_memory"), self.config.state_groups * (2 if name in "as" else 1)
+        memory, depth = (
+            getattr(self.engine.lanes, f"{name}_memory"),
+            self.config.state_groups * (2 if name in "as" else 1),
+        )
         words = [int(memory[k].value) for k in range(depth)]
         raw = np.array([[w >> (width * j) & ((1 << width) - 1) for j in range(p)] for w in words], np.int64)
         return raw - (raw >> (width - 1) << width) if width > 1 else raw
@@ -92,28 +103,51 @@ class EngineBench:
     def adopt(self) -> None:
         """Neuron state as other tests left it: a reset does not clear memories."""
         m, g, a, s = self.model, self.config.state_groups, self.lanes_memory("a"), self.lanes_memory("s")
-        m.a, m.a_saved, m.s, m.s_saved, m.b, m.q = a[:g], a[g:], s[:g], s[g:], self.lanes_memory("b"), self.lanes_memory("q")
+        m.a, m.a_saved, m.s, m.s_saved, m.b, m.q = (
+            a[:g],
+            a[g:],
+            s[:g],
+            s[g:],
+            self.lanes_memory("b"),
+            self.lanes_memory("q"),
+        )
 
     async def compare(self, what: str) -> None:
         model, p, g = self.model, self.config.lanes, self.config.state_groups
         values = (await self.read(Region.VALUE, self.config.value_groups * p)).reshape(-1, p)
         weights = await self.read(Region.WEIGHT, self.config.tiles * p * p)
         a, s = self.lanes_memory("a"), self.lanes_memory("s")
-        pairs = {"plus": (values & 255, model.plus), "minus": (values >> 8 & 255, model.minus),
-                 "weights": (weights & 0xFFFF, model.w.ravel() & 0xFFFF),
-                 "a": (a[:g], model.a), "a saved": (a[g:], model.a_saved), "s": (s[:g], model.s), "s saved": (s[g:], model.s_saved),
-                 "b": (self.lanes_memory("b"), model.b), "q": (self.lanes_memory("q"), model.q)}
+        pairs = {
+            "plus": (values & 255, model.plus),
+            "minus": (values >> 8 & 255, model.minus),
+            "weights": (weights & 0xFFFF, model.w.ravel() & 0xFFFF),
+            "a": (a[:g], model.a),
+            "a saved": (a[g:], model.a_saved),
+            "s": (s[:g], model.s),
+            "s saved": (s[g:], model.s_saved),
+            "b": (self.lanes_memory("b"), model.b),
+            "q": (self.lanes_memory("q"), model.q),
+        }
         for name, (got, want) in pairs.items():
-            assert np.array_equal(got, want), f"{what}: {name} differ at {np.argwhere(got != want)[:4].tolist()}"
+            assert np.array_equal(got, want), (
+                f"{what}: {name} differ at {np.argwhere(got != want)[:4].tolist()}"
+            )
             self.compared += want.size
         counter = int((await self.read(Region.COUNTER, 1))[0])
         assert counter == model.counter * DITHER_UPDATE & DITHER_MASK, f"{what}: dither counter"
-        counted = model.prediction, model.spikes, model.accesses, *(model.activity if self.config.counters else ())
+        counted = (
+            model.prediction,
+            model.spikes,
+            model.accesses,
+            *(model.activity if self.config.counters else ()),
+        )
         results = await self.results()
         assert results == counted, f"{what}: {results}, not {counted}"
 
     async def results(self) -> tuple[int, ...]:
-        results = tuple(int(getattr(self.dut, f"host__{n}").value) for n in ("prediction", "spikes", "accesses"))
+        results = tuple(
+            int(getattr(self.dut, f"host__{n}").value) for n in ("prediction", "spikes", "accesses")
+        )
         if not self.config.counters:
             return results
         counts = int(self.dut.host__activity.value)
@@ -150,21 +184,30 @@ async def a_memory_learns(dut: Any) -> None:
     raw = bench_config()
     config = engine_config(raw["engine"])
     network = Network.attention(6, 3, 2, 4, 3, schedule=Schedule(free=16, nudged=16))
-    compiled, rng, bench = Compiled(network, config), np.random.default_rng(raw["seed"]), EngineBench(dut, config)
+    compiled, rng, bench = (
+        Compiled(network, config),
+        np.random.default_rng(raw["seed"]),
+        EngineBench(dut, config),
+    )
     await bench.reset()
     bench.adopt()
     await bench.write(Region.COUNTER, np.zeros(1, np.int64))
     model = bench.model
-    model.w[: compiled.n_tiles * config.lanes] = compiled.weight_words({s.name: rng.integers(-3000, 3001, network.shape(s)) for s in network.plastic})
+    model.w[: compiled.n_tiles * config.lanes] = compiled.weight_words(
+        {s.name: rng.integers(-3000, 3001, network.shape(s)) for s in network.plastic}
+    )
     first, ones = compiled.constants()
-    model.plus.flat[first: first + len(ones)] = model.minus.flat[first: first + len(ones)] = ones
+    model.plus.flat[first : first + len(ones)] = model.minus.flat[first : first + len(ones)] = ones
     model.load(compiled.program(0.06))
     await bench.write(Region.PROGRAM, assemble(model.program))
     for k, n in enumerate((6, 0, 4)):
         at, words = compiled.token_words(rng.integers(-6000, 6001, (n, 3)))
-        model.w.flat[at: at + words.size] = words.ravel()
-        first, sample = compiled.sample_first, compiled.sample(np.zeros(0, np.int64), np.array([255, 0, 0]), tokens=n)
-        model.plus.flat[first: first + len(sample)] = model.minus.flat[first: first + len(sample)] = sample
+        model.w.flat[at : at + words.size] = words.ravel()
+        first, sample = (
+            compiled.sample_first,
+            compiled.sample(np.zeros(0, np.int64), np.array([255, 0, 0]), tokens=n),
+        )
+        model.plus.flat[first : first + len(sample)] = model.minus.flat[first : first + len(sample)] = sample
         await bench.write(Region.WEIGHT, model.w)
         await bench.write(Region.VALUE, model.plus | model.minus << 8)
         before = model.w.copy()
@@ -176,9 +219,11 @@ async def a_memory_learns(dut: Any) -> None:
 
 @cocotb.test()
 async def a_task(dut: Any) -> None:
-    """Training samples of a real sequence task: prediction, spikes and all rates after each, all weights at the end.
+    """Training samples of a real sequence task: prediction, spikes and all rates after each, all weights at
+    the end.
 
-    ``network`` in the configuration names a saved network, ``task`` a file of samples and of what the golden kernel made of them.
+    ``network`` in the configuration names a saved network, ``task`` a file of samples and of what the
+    golden kernel made of them.
     """
     raw = bench_config()
     config = engine_config(raw["engine"])
@@ -191,11 +236,19 @@ async def a_task(dut: Any) -> None:
     await bench.write(Region.VALUE, ones * 0x101, first)
     await bench.write(Region.COUNTER, np.zeros(1, np.int64))
     await bench.write(Region.PROGRAM, assemble(compiled.program(raw["eta"])))
-    neurons = np.concatenate([np.arange(p.size) + compiled.groups[p.name].first * config.lanes for p in network.lif])
-    for k, (rows, target) in enumerate(zip(np.split(task["rows"], task["off"][1:-1]), task["targets"], strict=True)):
+    neurons = np.concatenate(
+        [np.arange(p.size) + compiled.groups[p.name].first * config.lanes for p in network.lif]
+    )
+    for k, (rows, target) in enumerate(
+        zip(np.split(task["rows"], task["off"][1:-1]), task["targets"], strict=True)
+    ):
         at, patterns = compiled.token_words(task["table"][rows].astype(np.int64))
         await bench.write(Region.WEIGHT, patterns, at)
-        await bench.write(Region.VALUE, compiled.sample(np.zeros(0, np.int64), target, tokens=len(rows)) * 0x101, compiled.sample_first)
+        await bench.write(
+            Region.VALUE,
+            compiled.sample(np.zeros(0, np.int64), target, tokens=len(rows)) * 0x101,
+            compiled.sample_first,
+        )
         dut.host__start.value, dut.host__learn.value = 1, 1
         await RisingEdge(dut.clk)
         dut.host__start.value = 0
@@ -203,13 +256,23 @@ async def a_task(dut: Any) -> None:
         values = (await bench.read(Region.VALUE, int(neurons.max()) + 1))[neurons]
         for phase, got in enumerate((values & 255, values >> 8 & 255)):
             want = task["rates"][k, phase]
-            assert np.array_equal(got, want), f"sample {k}, phase {phase}: rates differ at {np.flatnonzero(got != want)[:4].tolist()}"
-        assert (int(dut.host__prediction.value), int(dut.host__spikes.value)) == (task["predictions"][k], task["spikes"][k]), f"sample {k}"
+            assert np.array_equal(got, want), (
+                f"sample {k}, phase {phase}: rates differ at {np.flatnonzero(got != want)[:4].tolist()}"
+            )
+        assert (int(dut.host__prediction.value), int(dut.host__spikes.value)) == (
+            task["predictions"][k],
+            task["spikes"][k],
+        ), f"sample {k}"
     found = await bench.read(Region.WEIGHT, words.size)
     learned = compiled.weights((((found & 0xFFFF) ^ 0x8000) - 0x8000).reshape(-1, config.lanes))
     for name, w in learned.items():
         assert np.array_equal(w, task[f"weights/{name}"]), f"weights of {name}"
     changed = sum(int((w != weights[name]).sum()) for name, w in learned.items())
-    dut._log.info("%d samples, %d rates and %d weights equal, %d weights changed", len(task["targets"]), task["rates"].size,
-                  sum(w.size for w in learned.values()), changed)
+    dut._log.info(
+        "%d samples, %d rates and %d weights equal, %d weights changed",
+        len(task["targets"]),
+        task["rates"].size,
+        sum(w.size for w in learned.values()),
+        changed,
+    )
     assert changed > 1000

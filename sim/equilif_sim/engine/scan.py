@@ -1,8 +1,11 @@
-"""Bench for equilif_hdl.engine.scan.Scanner with memories that answer in the next cycle, and hold only when told to.
+"""Bench for equilif_hdl.engine.scan.Scanner with memories that answer in the next cycle, and hold only when
+told to.
 
-State space: spikes and values from empty to full, 1 to 16 groups, all four kinds of source.  Stall space: the sink stalls half of the time or
-never, ``allow`` comes at random while learning.  Without stalls the cycles are counted.
+State space: spikes and values from empty to full, 1 to 16 groups, all four kinds of source.  Stall space:
+the sink stalls half of the time or never, ``allow`` comes at random while learning.  Without stalls the
+cycles are counted.
 """
+
 from __future__ import annotations
 
 import random
@@ -11,11 +14,11 @@ from typing import Any
 import cocotb
 import numpy as np
 from cocotb.triggers import ReadOnly, RisingEdge
+
 from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_ROW
 from equilif_golden.engine.isa import EngineConfig
 from equilif_hdl.engine.isa import event
 from equilif_hdl.engine.scan import Scanner
-
 from equilif_sim.tools.run import bench_config, engine_config
 from equilif_sim.tools.scoreboard import Scoreboard
 from equilif_sim.tools.stream import Pause, StreamSink, never, now, often, reset
@@ -26,7 +29,7 @@ class ScanBench:
         self.dut, self.config, self.allow_pause = dut, config, allow_pause
         self.layout, self.score = event(config), Scoreboard()
         self.sink = StreamSink(dut, "o", self._taken, pause=o_pause)
-        self.values = np.zeros((3, config.value_groups, config.lanes), np.int64)       # spikes, plus, minus
+        self.values = np.zeros((3, config.value_groups, config.lanes), np.int64)  # spikes, plus, minus
         self.began = self.last = 0
 
     def _taken(self, payload: int) -> None:
@@ -52,21 +55,51 @@ class ScanBench:
                 d.plus.value = sum(int(v) << (8 * j) for j, v in enumerate(plus))
                 d.minus.value = sum(int(v) << (8 * j) for j, v in enumerate(minus))
             elif not hold:
-                d.spikes.value, d.plus.value, d.minus.value = (random.getrandbits(n) for n in (p, 8 * p, 8 * p))
+                d.spikes.value, d.plus.value, d.minus.value = (
+                    random.getrandbits(n) for n in (p, 8 * p, 8 * p)
+                )
 
-    async def scan(self, *, spiking: bool, learning: bool, by_minus: bool = False, src: int, n_src: int) -> int:
+    async def scan(
+        self, *, spiking: bool, learning: bool, by_minus: bool = False, src: int, n_src: int
+    ) -> int:
         """Number of events."""
         d, p = self.dut, self.config.lanes
-        tile, stride, dither = random.randrange(self.config.tiles), random.randint(1, 9), random.getrandbits(18)
-        source = self.values[0] if spiking else self.values[1] | self.values[2] if learning else self.values[2 if by_minus else 1]
-        events = np.argwhere(source[src: src + n_src])
+        tile, stride, dither = (
+            random.randrange(self.config.tiles),
+            random.randint(1, 9),
+            random.getrandbits(18),
+        )
+        source = (
+            self.values[0]
+            if spiking
+            else self.values[1] | self.values[2]
+            if learning
+            else self.values[2 if by_minus else 1]
+        )
+        events = np.argwhere(source[src : src + n_src])
         for group, e in events:
             at = (src + group, e)
-            self.score.expect((int(group), int(e), int(self.values[1][at]), int(self.values[2][at]),
-                               (tile + int(group) * stride) % (1 << (self.config.tiles - 1).bit_length()),
-                               (dither + (int(group) * p + int(e)) * DITHER_ROW) & DITHER_MASK))
-        for name, value in {"start": 1, "src": src, "n_src": n_src, "tile": tile, "stride": stride, "dither": dither,
-                            "spiking": spiking, "learning": learning, "by_minus": by_minus}.items():
+            self.score.expect(
+                (
+                    int(group),
+                    int(e),
+                    int(self.values[1][at]),
+                    int(self.values[2][at]),
+                    (tile + int(group) * stride) % (1 << (self.config.tiles - 1).bit_length()),
+                    (dither + (int(group) * p + int(e)) * DITHER_ROW) & DITHER_MASK,
+                )
+            )
+        for name, value in {
+            "start": 1,
+            "src": src,
+            "n_src": n_src,
+            "tile": tile,
+            "stride": stride,
+            "dither": dither,
+            "spiking": spiking,
+            "learning": learning,
+            "by_minus": by_minus,
+        }.items():
             getattr(d, name).value = int(value)
         self.began = now()
         await RisingEdge(d.clk)
@@ -85,7 +118,12 @@ class ScanBench:
         density = random.choice([0.0, 0.05, 0.3, 1.0])
         rng = np.random.default_rng(random.getrandbits(32))
         on = rng.random(self.values.shape) < density
-        self.values = on * np.stack([np.ones((c.value_groups, c.lanes), np.int64), *rng.integers(1, 256, (2, c.value_groups, c.lanes))])
+        self.values = on * np.stack(
+            [
+                np.ones((c.value_groups, c.lanes), np.int64),
+                *rng.integers(1, 256, (2, c.value_groups, c.lanes)),
+            ]
+        )
 
 
 @cocotb.test()
@@ -98,14 +136,21 @@ async def events(dut: Any, o_pause: Pause, allow_pause: Pause) -> None:
     for k in range(60):
         tb.fill()
         n_src = random.randint(1, config.value_groups)
-        n += await tb.scan(spiking=k % 3 == 0, learning=k % 3 == 1, by_minus=k % 6 == 5, n_src=n_src,
-                           src=random.randint(0, config.value_groups - n_src))
+        n += await tb.scan(
+            spiking=k % 3 == 0,
+            learning=k % 3 == 1,
+            by_minus=k % 6 == 5,
+            n_src=n_src,
+            src=random.randint(0, config.value_groups - n_src),
+        )
     tb.score.finish(n)
 
 
 @cocotb.test()
 async def an_event_a_cycle(dut: Any) -> None:
-    """Full groups: the last event leaves ``latency`` + events - 1 cycles after the start; empty groups cost ``shortest`` cycles each."""
+    """Full groups: the last event leaves ``latency`` + events - 1 cycles after the start; empty groups cost
+    ``shortest`` cycles each.
+    """
     config = engine_config(bench_config())
     tb = ScanBench(dut, config, o_pause=never, allow_pause=never)
     await tb.reset()

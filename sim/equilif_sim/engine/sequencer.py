@@ -1,8 +1,11 @@
-"""Bench for equilif_hdl.engine.sequencer.Sequencer against the order of equilif_golden.engine.model.EngineModel.trace.
+"""Bench for equilif_hdl.engine.sequencer.Sequencer against the order of
+equilif_golden.engine.model.EngineModel.trace.
 
-State space: random programs with loops, some of which may end early, conditional marks and halts, learning or not; watched rates that have moved,
-at random.  Stall space: instructions are taken at once or at random; the engine is idle, and tells what has moved, at once or late.
+State space: random programs with loops, some of which may end early, conditional marks and halts,
+learning or not; watched rates that have moved, at random.  Stall space: instructions are taken at once or
+at random; the engine is idle, and tells what has moved, at once or late.
 """
+
 from __future__ import annotations
 
 import random
@@ -11,10 +14,10 @@ from typing import Any
 import cocotb
 import numpy as np
 from cocotb.triggers import ReadOnly, RisingEdge
+
 from equilif_golden.engine.isa import FIELDS, WATCH, Instruction, Op, assemble
 from equilif_golden.engine.model import EngineModel
 from equilif_hdl.engine.sequencer import Sequencer
-
 from equilif_sim.tools.programs import random_program
 from equilif_sim.tools.run import bench_config, engine_config
 from equilif_sim.tools.scoreboard import Scoreboard
@@ -30,8 +33,8 @@ async def programs(dut: Any, o_pause: Pause, idle_pause: Pause) -> None:
     words, score = [0] * config.program_words, Scoreboard()
     await reset(dut, "start", "learn", "idle", "word", *(["moved"] if config.early else []))
     first: list[int] = []
-    moves: list[bool] = []                  # of the instructions that watch, in their order
-    due = 0                                 # moves that the sequencer has not been told of
+    moves: list[bool] = []  # of the instructions that watch, in their order
+    due = 0  # moves that the sequencer has not been told of
 
     def watches(instruction: Instruction) -> bool:
         return config.early and instruction.op == Op.MEASURE and bool(instruction.mode & WATCH)
@@ -77,7 +80,7 @@ async def programs(dut: Any, o_pause: Pause, idle_pause: Pause) -> None:
         first.clear()
         began = now()
         await RisingEdge(dut.clk)
-        dut.start.value, dut.learn.value = 0, int(not learn)           # sampled with start only
+        dut.start.value, dut.learn.value = 0, int(not learn)  # sampled with start only
         for _ in range(100_000):
             await ReadOnly()
             busy = int(dut.busy.value)

@@ -1,8 +1,11 @@
-"""Bench for equilif_hdl.link.bus.AxiEngine against equilif_golden.link.bus.BusModel, with the AXI bus models of cocotbext-axi.
+"""Bench for equilif_hdl.link.bus.AxiEngine against equilif_golden.link.bus.BusModel, with the AXI bus models
+of cocotbext-axi.
 
-The random programs of the bare engine, through the bus, every memory compared after each; random accesses, good and bad, every answer and
-then every memory compared; errors during a run.  All channels of all buses stall at random, in all but the measured test.
+The random programs of the bare engine, through the bus, every memory compared after each; random
+accesses, good and bad, every answer and then every memory compared; errors during a run.  All channels of
+all buses stall at random, in all but the measured test.
 """
+
 from __future__ import annotations
 
 import functools
@@ -25,18 +28,18 @@ from cocotbext.axi import (
     AxiStreamSink,
     AxiStreamSource,
 )
+
 from equilif_golden.engine.activity import NAMES
 from equilif_golden.engine.isa import WORDS, EngineConfig, Instruction, Op, assemble
 from equilif_golden.fixed import Raw
 from equilif_golden.link.bus import BusError, BusModel
 from equilif_golden.link.protocol import Region
 from equilif_golden.link.registers import ELEMENTS, OFFSET_BITS, REGISTERS
-
 from equilif_sim.engine.engine import MOST_CYCLES, EngineBench
 from equilif_sim.tools.programs import random_program, random_weights
 from equilif_sim.tools.run import bench_config, engine_config
 
-PERIOD = 10                 #: ns
+PERIOD = 10  #: ns
 BUILD = 0xC0FFEE
 
 
@@ -58,7 +61,15 @@ class BusBench(EngineBench):
         self.source = AxiStreamSource(AxiStreamBus.from_prefix(dut, "s_axis"), dut.aclk, dut.aresetn, **reset)
         self.sink = AxiStreamSink(AxiStreamBus.from_prefix(dut, "m_axis"), dut.aclk, dut.aresetn, **reset)
         w, r = self.master.write_if, self.master.read_if
-        for channel in (w.aw_channel, w.w_channel, w.b_channel, r.ar_channel, r.r_channel, self.source, self.sink):
+        for channel in (
+            w.aw_channel,
+            w.w_channel,
+            w.b_channel,
+            r.ar_channel,
+            r.r_channel,
+            self.source,
+            self.sink,
+        ):
             channel.log.setLevel("WARNING")
             if stall:
                 channel.set_pause_generator(stalls(stall))
@@ -66,13 +77,13 @@ class BusBench(EngineBench):
             interface.log.setLevel("WARNING")
 
     async def reset(self) -> None:
-        await Timer(PERIOD, "ns")                       # the bus models look at the first edge
+        await Timer(PERIOD, "ns")  # the bus models look at the first edge
         Clock(self.dut.aclk, PERIOD, unit="ns", impl="gpi").start()
         await ClockCycles(self.dut.aclk, 4)
         self.dut.aresetn.value = 1
         await ClockCycles(self.dut.aclk, 2)
 
-    # -- registers -----------------------------------------------------------------------------------------------------------
+    # -- registers ---------------------------------------------------------------------------------
     async def get(self, name: str) -> int:
         answer = await self.master.read(REGISTERS[name].offset, 4)
         assert answer.resp == AxiResp.OKAY, name
@@ -89,9 +100,9 @@ class BusBench(EngineBench):
         """A packet."""
         await self.source.send(AxiStreamFrame(data))
         await self.source.wait()
-        await ClockCycles(self.dut.aclk, 8)             # its last elements
+        await ClockCycles(self.dut.aclk, 8)  # its last elements
 
-    # -- the engine, as EngineBench drives it -----------------------------------------------------------------------------------
+    # -- the engine, as EngineBench drives it ------------------------------------------------------
     async def write(self, region: Region, data: Raw, first: int = 0) -> None:
         flat = data.ravel()
         await self.set("REGION", int(region))
@@ -100,7 +111,9 @@ class BusBench(EngineBench):
         if by_stream and region == Region.VALUE:
             assert ((flat & 255) == flat >> 8).all()
         if by_stream:
-            await self.send(flat.astype({Region.WEIGHT: "<i2", Region.VALUE: "<u1"}.get(region, "<u4")).tobytes())
+            await self.send(
+                flat.astype({Region.WEIGHT: "<i2", Region.VALUE: "<u1"}.get(region, "<u4")).tobytes()
+            )
         else:
             for element in flat:
                 await self.set("DATA", int(element) & 0xFFFFFFFF)
@@ -126,7 +139,7 @@ class BusBench(EngineBench):
         counters = [name.upper() for name in NAMES] if self.config.counters else []
         return tuple([await self.get(name) for name in ("PREDICTION", "SPIKES", "ACCESSES", *counters)])
 
-    # -- against equilif_golden.link.bus -------------------------------------------------------------------------------------------------------
+    # -- against equilif_golden.link.bus -----------------------------------------------------------
     async def same_read(self, offset: int) -> None:
         answer = await self.master.read(offset, 4)
         try:
@@ -139,20 +152,25 @@ class BusBench(EngineBench):
 
     async def same_write(self, offset: int, word: int, *, first: int = 0, n: int = 4) -> None:
         """Bytes ``first`` .. ``first + n - 1`` of a word."""
-        answer = await self.master.write(offset + first, word.to_bytes(4, "little")[first: first + n])
+        answer = await self.master.write(offset + first, word.to_bytes(4, "little")[first : first + n])
         want = AxiResp.OKAY
         try:
             self.bus.write(offset, word, ((1 << n) - 1) << first)
         except BusError:
             want = AxiResp.SLVERR
-        assert answer.resp == want, f"write of 0x{word:x} to 0x{offset:02x}: {AxiResp(answer.resp)}, not {want}"
+        assert answer.resp == want, (
+            f"write of 0x{word:x} to 0x{offset:02x}: {AxiResp(answer.resp)}, not {want}"
+        )
         self.compared += 1
         while self.dut.engine.sequencer.busy.value:
             await RisingEdge(self.dut.aclk)
         await ClockCycles(self.dut.aclk, 2)
 
     async def same_packet(self, words: list[int], keeps: list[int]) -> None:
-        data, keep = b"".join(w.to_bytes(4, "little") for w in words), [k >> j & 1 for k in keeps for j in range(4)]
+        data, keep = (
+            b"".join(w.to_bytes(4, "little") for w in words),
+            [k >> j & 1 for k in keeps for j in range(4)],
+        )
         await self.source.send(AxiStreamFrame(data, tkeep=keep))
         runs = len(self.bus.results)
         for k, (word, kept) in enumerate(zip(words, keeps, strict=True)):
@@ -187,13 +205,15 @@ def impossible(rng: np.random.Generator, program: list[Instruction], config: Eng
     words = assemble(program)
     match rng.integers(4):
         case 0:
-            words = words[:-WORDS]                                              # no HALT
+            words = words[:-WORDS]  # no HALT
         case 1:
             words[rng.integers(len(words))] ^= 1 << int(rng.integers(32))
         case 2:
             words = np.concatenate([assemble([Instruction(op=Op.NEXT)]), words])
         case _:
-            words = np.concatenate([assemble([replace(Instruction(op=Op.RESET), dst=config.state_groups, n_dst=1)]), words])
+            words = np.concatenate(
+                [assemble([replace(Instruction(op=Op.RESET), dst=config.state_groups, n_dst=1)]), words]
+            )
     return words[: config.program_words]
 
 
@@ -214,7 +234,15 @@ async def random_accesses(dut: Any) -> None:
     await bench.set("REGION", 0)
     await bench.set("ADDRESS", 0)
     by_offset = {r.offset: r.name for r in REGISTERS.values()}
-    near = [n for r in Region for n in (0, 1, len(np.atleast_1d(bench.model.w.flat if r == Region.WEIGHT else bench.model.plus.flat)) - 2)]
+    near = [
+        n
+        for r in Region
+        for n in (
+            0,
+            1,
+            len(np.atleast_1d(bench.model.w.flat if r == Region.WEIGHT else bench.model.plus.flat)) - 2,
+        )
+    ]
     loads = {True: 0, False: 0}
 
     async def load(words: Raw) -> None:
@@ -231,13 +259,16 @@ async def random_accesses(dut: Any) -> None:
         match int(rng.integers(13)):
             case 0 | 1 | 2:
                 offset = int(rng.choice([*by_offset, int(rng.integers(1 << OFFSET_BITS >> 2)) * 4]))
-                if by_offset.get(offset) != "CYCLES":            # the model is untimed
+                if by_offset.get(offset) != "CYCLES":  # the model is untimed
                     await bench.same_read(offset)
             case 3 | 4:
                 offset = int(rng.choice([*by_offset, int(rng.integers(1 << OFFSET_BITS >> 2)) * 4]))
                 first = int(rng.integers(4))
-                await bench.same_write(offset, int(rng.integers(1 << int(rng.integers(1, 33)))),
-                                       **(dict(first=first, n=int(rng.integers(1, 5 - first))) if rng.random() < 0.3 else {}))
+                await bench.same_write(
+                    offset,
+                    int(rng.integers(1 << int(rng.integers(1, 33)))),
+                    **(dict(first=first, n=int(rng.integers(1, 5 - first))) if rng.random() < 0.3 else {}),
+                )
             case 5 | 6:
                 await bench.same_write(REGISTERS["REGION"].offset, int(rng.integers(4)))
                 await bench.same_write(REGISTERS["ADDRESS"].offset, int(rng.choice(near)))
@@ -250,14 +281,15 @@ async def random_accesses(dut: Any) -> None:
             case 8 | 9:
                 n = int(rng.integers(1, 12))
                 keeps = [15] * n if rng.random() < 0.5 else [int(x) for x in rng.integers(0, 16, n)]
-                keeps[-1] = keeps[-1] or 15                      # the bus model drops an empty last beat
+                keeps[-1] = keeps[-1] or 15  # the bus model drops an empty last beat
                 await bench.same_packet([int(x) for x in rng.integers(0, 1 << 32, n)], keeps)
             case 10:
                 await load(assemble(random_program(rng, config)))
             case 11:
                 await load(impossible(rng, random_program(rng, config), config))
             case 12:
-                n = int(rng.integers(1, config.value_groups * config.lanes // 4 + 2))       # the longest is too long
+                # the longest is too long
+                n = int(rng.integers(1, config.value_groups * config.lanes // 4 + 2))
                 await bench.same_write(REGISTERS["STREAM"].offset, int(rng.choice([1, 3])))
                 await bench.same_write(REGISTERS["REGION"].offset, int(Region.VALUE))
                 await bench.same_write(REGISTERS["ADDRESS"].offset, 0)
@@ -271,7 +303,9 @@ async def random_accesses(dut: Any) -> None:
 
 @cocotb.test(timeout_time=100, timeout_unit="ms")
 async def errors_during_a_run(dut: Any) -> None:
-    """DATA, LOAD and CONTROL are refused, everything else is answered, and the run ends as if nothing had been."""
+    """DATA, LOAD and CONTROL are refused, everything else is answered, and the run ends as if nothing had
+    been.
+    """
     raw = bench_config()
     config = engine_config(raw["engine"])
     rng, bench = np.random.default_rng(raw["seed"]), BusBench(dut, config)
@@ -282,8 +316,12 @@ async def errors_during_a_run(dut: Any) -> None:
     bench.model.plus[:] = bench.model.minus[:] = rng.integers(0, 256, bench.model.plus.shape)
     await bench.write(Region.VALUE, bench.model.plus * 0x101)
     await bench.write(Region.COUNTER, np.zeros(1, np.int64))
-    program = [Instruction(op=Op.REPEAT, count=200),
-               Instruction(op=Op.LEARN, gain=3, shift=18, src=0, n_src=2, dst=0, n_dst=3), Instruction(op=Op.NEXT), Instruction(op=Op.HALT)]
+    program = [
+        Instruction(op=Op.REPEAT, count=200),
+        Instruction(op=Op.LEARN, gain=3, shift=18, src=0, n_src=2, dst=0, n_dst=3),
+        Instruction(op=Op.NEXT),
+        Instruction(op=Op.HALT),
+    ]
     await bench.write(Region.PROGRAM, assemble(program))
     bench.model.load(program)
     await bench.set("REGION", 0)
@@ -291,9 +329,10 @@ async def errors_during_a_run(dut: Any) -> None:
     await bench.set("CONTROL", 3)
     refused = 0
     while await bench.status("BUSY"):
-        for name, word in (("DATA", 0), ("LOAD", len(program)), ("CONTROL", 1)):          # each is possible otherwise
+        # each is possible otherwise
+        for name, word in (("DATA", 0), ("LOAD", len(program)), ("CONTROL", 1)):
             answer = await bench.master.write(REGISTERS[name].offset, word.to_bytes(4, "little"))
-            if await bench.status("BUSY"):                      # it was during the write, too
+            if await bench.status("BUSY"):  # it was during the write, too
                 assert answer.resp == AxiResp.SLVERR, name
                 refused += 1
         answer = await bench.master.read(REGISTERS["DATA"].offset, 4)
@@ -339,7 +378,10 @@ async def cycles(dut: Any) -> None:
     await bench.set("ADDRESS", 0)
     assert round(await per_access(32, functools.partial(bench.master.init_write, data, bytes(4)))) == 3
     await bench.set("ADDRESS", 0)
-    assert round(await per_access(32, functools.partial(bench.master.init_read, REGISTERS["CYCLES"].offset, 4))) == 3
+    assert (
+        round(await per_access(32, functools.partial(bench.master.init_read, REGISTERS["CYCLES"].offset, 4)))
+        == 3
+    )
     reads = await per_access(32, functools.partial(bench.master.init_read, data, 4))
     assert round(reads) == 5 + config.weight_stages + (config.weight_stages > 0), reads
     for region, (_, _, bits, _) in zip(Region, ELEMENTS, strict=True):

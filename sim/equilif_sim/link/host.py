@@ -1,8 +1,11 @@
-"""Bench for equilif_hdl.link.host.Host against equilif_golden.link.device.Device, byte for byte, with a behavioural engine in place of the real one.
+"""Bench for equilif_hdl.link.host.Host against equilif_golden.link.device.Device, byte for byte, with a
+behavioural engine in place of the real one.
 
-State space: every command in every region, at the first, the last and the first address outside; every way in which a frame can be wrong;
-programs right and wrong.  Stall space: bytes arrive back to back or with gaps, replies are taken at once or half of the time.
+State space: every command in every region, at the first, the last and the first address outside; every
+way in which a frame can be wrong; programs right and wrong.  Stall space: bytes arrive back to back or
+with gaps, replies are taken at once or half of the time.
 """
+
 from __future__ import annotations
 
 import random
@@ -17,6 +20,7 @@ from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
+
 from equilif_golden.blocks import relay, softmax
 from equilif_golden.blocks.lif import LEAKS
 from equilif_golden.blocks.plasticity import (
@@ -57,44 +61,66 @@ from equilif_golden.link.protocol import (
 from equilif_hdl.engine.checker import MEMORY
 from equilif_hdl.link.host import EnginePort, Host
 from equilif_hdl.link.uart import RECEIVED
-
 from equilif_sim.tools.run import bench_config, engine_config
 from equilif_sim.tools.stream import Pause, never, often
 
-PATIENCE = 20_000                #: cycles within which a reply begins and goes on
+PATIENCE = 20_000  #: cycles within which a reply begins and goes on
 
 
-# -- a stand-in for the engine, in RTL and in the model ----------------------------------------------------------------------------
+# -- a stand-in for the engine, in RTL and in the model --------------------------------------------
 class StandIn(wiring.Component):
-    """Memories of an engine whose run only counts: run k predicts k and leaves k in the first value, plus and minus.
+    """Memories of an engine whose run only counts: run k predicts k and leaves k in the first value, plus
+    and minus.
 
-    ``writes``, ``starts``: strobes so far.  ``program``: a digest of what was written to program memory, which nobody can read.
-    ``illegal``: a strobe came while busy, or a read while one was outstanding.
+    ``writes``, ``starts``: strobes so far.  ``program``: a digest of what was written to program memory,
+    which nobody can read. ``illegal``: a strobe came while busy, or a read while one was outstanding.
     """
 
     def __init__(self, config: EngineConfig, *, read_latency: int = 2, run_cycles: int = 9):
         self.config, self.read_latency, self.run_cycles = config, read_latency, run_cycles
-        super().__init__({"host": In(EnginePort(config)), "occupied": In(1), "writes": Out(32), "starts": Out(32), "program": Out(32),
-                          "illegal": Out(1)})
+        super().__init__(
+            {
+                "host": In(EnginePort(config)),
+                "occupied": In(1),
+                "writes": Out(32),
+                "starts": Out(32),
+                "program": Out(32),
+                "illegal": Out(1),
+            }
+        )
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         h = self.host
         left = Signal(range(self.run_cycles + 1))
         m.d.comb += [
-            h.busy.eq((left != 0) | self.occupied), h.prediction.eq(self.starts), h.cycles.eq(self.starts * 3),
-            h.spikes.eq(~self.starts), h.accesses.eq(self.starts),
+            h.busy.eq((left != 0) | self.occupied),
+            h.prediction.eq(self.starts),
+            h.cycles.eq(self.starts * 3),
+            h.spikes.eq(~self.starts),
+            h.accesses.eq(self.starts),
         ]
         finish = left == 1
         datas = {}
         for region in (Region.WEIGHT, Region.VALUE):
-            mem = m.submodules[region.name.lower()] = memory.Memory(shape=16, depth=region_size(self.config, region), init=[])
+            mem = m.submodules[region.name.lower()] = memory.Memory(
+                shape=16, depth=region_size(self.config, region), init=[]
+            )
             wr, rd = mem.write_port(), mem.read_port()
-            m.d.comb += [rd.addr.eq(h.mem_addr), rd.en.eq(1), wr.addr.eq(h.mem_addr), wr.data.eq(h.mem_wdata),
-                         wr.en.eq(h.mem_write & (h.mem_region == region))]
+            m.d.comb += [
+                rd.addr.eq(h.mem_addr),
+                rd.en.eq(1),
+                wr.addr.eq(h.mem_addr),
+                wr.data.eq(h.mem_wdata),
+                wr.en.eq(h.mem_write & (h.mem_region == region)),
+            ]
             if region == Region.VALUE:
                 with m.If(finish):
-                    m.d.comb += [wr.en.eq(1), wr.addr.eq(0), wr.data.eq(Cat(self.starts[:8], self.starts[:8]))]
+                    m.d.comb += [
+                        wr.en.eq(1),
+                        wr.addr.eq(0),
+                        wr.data.eq(Cat(self.starts[:8], self.starts[:8])),
+                    ]
             datas[region] = rd.data
         with m.If(h.mem_write & (h.mem_region == Region.PROGRAM)):
             m.d.sync += self.program.eq(self.program.rotate_left(1) ^ h.mem_wdata ^ h.mem_addr)
@@ -108,7 +134,13 @@ class StandIn(wiring.Component):
         with m.If(h.mem_read):
             m.d.sync += wait.eq(self.read_latency)
         m.d.comb += h.mem_valid.eq(wait == 1)
-        m.d.comb += h.mem_rdata.eq(Mux(h.mem_valid, Array([datas[Region.WEIGHT], datas[Region.VALUE], 0, counter])[h.mem_region], 0x5A5A5A5A))
+        m.d.comb += h.mem_rdata.eq(
+            Mux(
+                h.mem_valid,
+                Array([datas[Region.WEIGHT], datas[Region.VALUE], 0, counter])[h.mem_region],
+                0x5A5A5A5A,
+            )
+        )
         m.d.sync += [self.writes.eq(self.writes + h.mem_write), self.starts.eq(self.starts + h.start)]
         with m.If(h.start):
             m.d.sync += left.eq(self.run_cycles)
@@ -134,7 +166,12 @@ class StandInDevice(Device):
     def run(self, *, learn: bool) -> None:
         self.runs += 1
         e = self.engine
-        e.prediction, self.cycles, e.spikes, e.accesses = self.runs, self.runs * 3, ~self.runs & 0xFFFFFFFF, self.runs
+        e.prediction, self.cycles, e.spikes, e.accesses = (
+            self.runs,
+            self.runs * 3,
+            ~self.runs & 0xFFFFFFFF,
+            self.runs,
+        )
         e.plus[0, 0] = e.minus[0, 0] = self.runs & 0xFF
         e.counter = e.counter + learn & DITHER_MASK
 
@@ -145,8 +182,17 @@ class HostBench(wiring.Component):
     def __init__(self, config: EngineConfig, *, build_id: int, frame_bytes: int):
         self.config = config
         self.host, self.stand_in = Host(config, build_id=build_id, frame_bytes=frame_bytes), StandIn(config)
-        super().__init__({"i": In(stream.Signature(RECEIVED)), "o": Out(stream.Signature(8)), "occupied": In(1), "writes": Out(32),
-                          "starts": Out(32), "program": Out(32), "illegal": Out(1)})
+        super().__init__(
+            {
+                "i": In(stream.Signature(RECEIVED)),
+                "o": Out(stream.Signature(8)),
+                "occupied": In(1),
+                "writes": Out(32),
+                "starts": Out(32),
+                "program": Out(32),
+                "illegal": Out(1),
+            }
+        )
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -154,15 +200,22 @@ class HostBench(wiring.Component):
         connect(m, flipped(self.i), host.i)
         connect(m, host.o, flipped(self.o))
         connect(m, host.engine, e.host)
-        m.d.comb += [e.occupied.eq(self.occupied), self.writes.eq(e.writes), self.starts.eq(e.starts), self.program.eq(e.program),
-                     self.illegal.eq(e.illegal)]
+        m.d.comb += [
+            e.occupied.eq(self.occupied),
+            self.writes.eq(e.writes),
+            self.starts.eq(e.starts),
+            self.program.eq(e.program),
+            self.illegal.eq(e.illegal),
+        ]
         return m
 
 
-# -- frames ------------------------------------------------------------------------------------------------------------------------
+# -- frames ----------------------------------------------------------------------------------------
 def instruction(config: EngineConfig, rng: random.Random) -> bytes:
     """A random instruction, mostly right."""
-    op = rng.choice([o for o in Op if o not in (Op.HALT, Op.REPEAT, Op.NEXT) and (config.softmax or o not in MEMORY)])
+    op = rng.choice(
+        [o for o in Op if o not in (Op.HALT, Op.REPEAT, Op.NEXT) and (config.softmax or o not in MEMORY)]
+    )
 
     def span(size: int, most: int) -> tuple[int, int]:
         n = rng.randint(1, min(size, most))
@@ -173,11 +226,21 @@ def instruction(config: EngineConfig, rng: random.Random) -> bytes:
     if op in (Op.NUDGE, *MEMORY):
         src = rng.randint(0, config.value_groups - n_dst)
     tile = rng.choice([0, config.tiles - n_src * n_dst])
-    shifts = {Op.LEARN: SHIFTS, Op.STEP: LEAKS, Op.SOFTMAX: softmax.SHIFTS, Op.RELAY: relay.SHIFTS}.get(op, RATE_SHIFTS)
+    shifts = {Op.LEARN: SHIFTS, Op.STEP: LEAKS, Op.SOFTMAX: softmax.SHIFTS, Op.RELAY: relay.SHIFTS}.get(
+        op, RATE_SHIFTS
+    )
     gain = 1 << rng.randrange(THRESHOLD_MAX.bit_length()) if op == Op.STEP else rng.randint(0, GAIN_MAX)
     mode = rng.randint(0, 15 if config.softmax or op not in (Op.DRIVE, Op.LEARN) else 0)
-    fields = {"mode": mode, "shift": rng.choice(shifts), "gain": gain, "src": src, "n_src": n_src, "dst": dst, "n_dst": n_dst,
-              "operand": tile - (tile >> 15 << 16)}
+    fields = {
+        "mode": mode,
+        "shift": rng.choice(shifts),
+        "gain": gain,
+        "src": src,
+        "n_src": n_src,
+        "dst": dst,
+        "n_dst": n_dst,
+        "operand": tile - (tile >> 15 << 16),
+    }
     return Instruction(op=op, **fields).encode().to_bytes(INSTRUCTION_BYTES, "little")
 
 
@@ -188,7 +251,9 @@ def spoil(code: bytes, rng: random.Random) -> bytes:
     for name, width, _ in FIELDS:
         if name == chosen:
             now = value >> at & ((1 << width) - 1)
-            new = rng.choice([now + 1, now - 1, 0, (1 << width) - 1, rng.getrandbits(width)]) & ((1 << width) - 1)
+            new = rng.choice([now + 1, now - 1, 0, (1 << width) - 1, rng.getrandbits(width)]) & (
+                (1 << width) - 1
+            )
             value ^= (now ^ new) << at
         at += width
     return value.to_bytes(INSTRUCTION_BYTES, "little")
@@ -199,16 +264,20 @@ def code_of(*program: Instruction) -> bytes:
 
 
 def program(config: EngineConfig, rng: random.Random, *, most: int = 6, wrong: float = 0.0) -> bytes:
-    """Machine code of a random program; each instruction is spoiled with probability ``wrong``, and so are loops and end."""
+    """Machine code of a random program; each instruction is spoiled with probability ``wrong``, and so are
+    loops and end.
+    """
     parts: list[bytes] = []
     for _ in range(rng.randint(0, most)):
         parts.append(instruction(config, rng))
     for at in sorted(rng.choices(range(len(parts) + 1), k=2 * rng.randint(0, config.loops)), reverse=True):
-        parts.insert(at, b"")                                # where a loop begins or ends
+        parts.insert(at, b"")  # where a loop begins or ends
     marks, depth = [k for k, part in enumerate(parts) if not part], 0
     for k, at in enumerate(marks):
         opens = depth < min(config.loops, len(marks) - k) and (not depth or rng.random() < 0.5)
-        parts[at] = code_of(Instruction(op=Op.REPEAT, count=rng.randint(1, 511)) if opens else Instruction(op=Op.NEXT))
+        parts[at] = code_of(
+            Instruction(op=Op.REPEAT, count=rng.randint(1, 511)) if opens else Instruction(op=Op.NEXT)
+        )
         depth += 1 if opens else -1
     parts.append(code_of(Instruction(op=Op.HALT)))
     parts = [spoil(p, rng) if rng.random() < wrong else p for p in parts]
@@ -237,7 +306,11 @@ class Frames:
         return rng.choice([0, size - n, rng.randint(0, size - n)]), n
 
     def load(self) -> bytes:
-        most = min(self.config.program_words // WORDS, self.most // INSTRUCTION_BYTES) - 2 * self.config.loops - 1
+        most = (
+            min(self.config.program_words // WORDS, self.most // INSTRUCTION_BYTES)
+            - 2 * self.config.loops
+            - 1
+        )
         return self.seal(Command.LOAD, program(self.config, self.rng, most=most))
 
     def write(self) -> bytes:
@@ -257,12 +330,15 @@ class Frames:
         address, n = self.span(size, self.most - RUN_HEADER.size)
         read, count = self.span(size, 30)
         if self.rng.random() < 0.3:
-            address, n = self.rng.getrandbits(32), 0                   # an empty range has no address
+            address, n = self.rng.getrandbits(32), 0  # an empty range has no address
         if self.rng.random() < 0.3:
             read, count = self.rng.getrandbits(32), 0
         flags, values = self.rng.getrandbits(2), self.rng.randbytes(n)
-        if flags & PACKED:                                             # mostly zeros, and at times one run written in two parts
-            values = bytes(v if self.rng.random() < 0.2 else 0 for v in values[: (self.most - RUN_HEADER.size) // 2])
+        # mostly zeros, and at times one run written in two parts
+        if flags & PACKED:
+            values = bytes(
+                v if self.rng.random() < 0.2 else 0 for v in values[: (self.most - RUN_HEADER.size) // 2]
+            )
             at = self.rng.randint(0, len(values))
             values = pack(values[:at]) + pack(values[at:])
         return self.seal(Command.RUN, RUN_HEADER.pack(flags, read, count, address) + values)
@@ -273,7 +349,7 @@ class Frames:
     def good(self) -> bytes:
         return self.rng.choice([self.load, self.write, self.read, self.run, self.identify])()
 
-    # -- wrong ones: every function returns what stands between two ENDs, before SLIP --------------------------------------
+    # -- wrong ones: every function returns what stands between two ENDs, before SLIP --------------
     def truncated(self) -> bytes:
         frame = self.good()
         return frame[: self.rng.randint(1, len(frame) - 1)]
@@ -298,18 +374,33 @@ class Frames:
 
     def length(self) -> bytes:
         rng = self.rng
-        return rng.choice([
-            lambda: self.seal(Command.IDENTIFY, rng.randbytes(rng.randint(1, 20))),
-            lambda: self.seal(Command.LOAD, program(self.config, rng, most=3)[: -rng.randint(1, 11)]),
-            lambda: self.seal(Command.LOAD),
-            lambda: self.seal(Command.WRITE, rng.randbytes(rng.randint(0, 5))),
-            lambda: self.seal(Command.WRITE, WRITE_HEADER.pack(Region.WEIGHT, 0) + rng.randbytes(2 * rng.randint(0, 9) + 1)),
-            lambda: self.seal(Command.WRITE, WRITE_HEADER.pack(Region.COUNTER, 0) + rng.randbytes(rng.choice([1, 2, 3, 5, 6, 7]))),
-            lambda: self.seal(Command.READ, READ_HEADER.pack(Region.VALUE, 0, 1) + rng.randbytes(rng.randint(1, 9))),
-            lambda: self.seal(Command.READ, READ_HEADER.pack(Region.VALUE, 0, 1)[: rng.randint(0, 6)]),
-            lambda: self.seal(Command.RUN, RUN_HEADER.pack(1, 0, 1, 0)[: rng.randint(0, 10)]),
-            lambda: self.seal(Command.RUN, RUN_HEADER.pack(rng.choice([2, 3]), 0, 1, 0) + rng.choice([b"", b"\x07", b"\0\2\x09"]) + b"\0"),
-        ])()
+        return rng.choice(
+            [
+                lambda: self.seal(Command.IDENTIFY, rng.randbytes(rng.randint(1, 20))),
+                lambda: self.seal(Command.LOAD, program(self.config, rng, most=3)[: -rng.randint(1, 11)]),
+                lambda: self.seal(Command.LOAD),
+                lambda: self.seal(Command.WRITE, rng.randbytes(rng.randint(0, 5))),
+                lambda: self.seal(
+                    Command.WRITE,
+                    WRITE_HEADER.pack(Region.WEIGHT, 0) + rng.randbytes(2 * rng.randint(0, 9) + 1),
+                ),
+                lambda: self.seal(
+                    Command.WRITE,
+                    WRITE_HEADER.pack(Region.COUNTER, 0) + rng.randbytes(rng.choice([1, 2, 3, 5, 6, 7])),
+                ),
+                lambda: self.seal(
+                    Command.READ, READ_HEADER.pack(Region.VALUE, 0, 1) + rng.randbytes(rng.randint(1, 9))
+                ),
+                lambda: self.seal(Command.READ, READ_HEADER.pack(Region.VALUE, 0, 1)[: rng.randint(0, 6)]),
+                lambda: self.seal(Command.RUN, RUN_HEADER.pack(1, 0, 1, 0)[: rng.randint(0, 10)]),
+                lambda: self.seal(
+                    Command.RUN,
+                    RUN_HEADER.pack(rng.choice([2, 3]), 0, 1, 0)
+                    + rng.choice([b"", b"\x07", b"\0\2\x09"])
+                    + b"\0",
+                ),
+            ]
+        )()
 
     def address(self) -> bytes:
         """Ranges that end beyond a region, by one or by much."""
@@ -317,26 +408,54 @@ class Frames:
         region = rng.choice([*READ_BYTES])
         size = region_size(self.config, region)
         n = rng.randint(1, min(size, 20))
-        first = rng.choice([size - n + 1, size, size + 1, (1 << 32) - 1, (1 << 32) - n, 1 << rng.randint(size.bit_length(), 31)])
+        first = rng.choice(
+            [
+                size - n + 1,
+                size,
+                size + 1,
+                (1 << 32) - 1,
+                (1 << 32) - n,
+                1 << rng.randint(size.bit_length(), 31),
+            ]
+        )
         values = region_size(self.config, Region.VALUE)
-        beyond = rng.choice([values, values - n + 1 if n <= values else values, 1 << 31, (1 << 32) - 1, values + 256])
-        return rng.choice([
-            lambda: self.seal(Command.WRITE, WRITE_HEADER.pack(region, first) + rng.randbytes(n * WRITE_BYTES[region])),
-            lambda: self.seal(Command.READ, READ_HEADER.pack(region, first, n)),
-            lambda: self.seal(Command.READ, READ_HEADER.pack(region, rng.randint(0, size - 1), 65535)),
-            lambda: self.seal(Command.RUN, RUN_HEADER.pack(1, 0, 0, beyond) + rng.randbytes(n)),
-            lambda: self.seal(Command.RUN, RUN_HEADER.pack(1, beyond, n, 0) + b"\x55"),
-            lambda: self.seal(Command.RUN, RUN_HEADER.pack(3, 0, 1, max(values - 256, 0)) + b"\0" + bytes([min(values, 256) - 1]) + b"\0\0"),
-            lambda: self.seal(Command.RUN, RUN_HEADER.pack(3, 0, 1, values - n if n <= values else 0) + b"\0\xff" * 2 + b"\1\0"),
-        ])()
+        beyond = rng.choice(
+            [values, values - n + 1 if n <= values else values, 1 << 31, (1 << 32) - 1, values + 256]
+        )
+        return rng.choice(
+            [
+                lambda: self.seal(
+                    Command.WRITE, WRITE_HEADER.pack(region, first) + rng.randbytes(n * WRITE_BYTES[region])
+                ),
+                lambda: self.seal(Command.READ, READ_HEADER.pack(region, first, n)),
+                lambda: self.seal(Command.READ, READ_HEADER.pack(region, rng.randint(0, size - 1), 65535)),
+                lambda: self.seal(Command.RUN, RUN_HEADER.pack(1, 0, 0, beyond) + rng.randbytes(n)),
+                lambda: self.seal(Command.RUN, RUN_HEADER.pack(1, beyond, n, 0) + b"\x55"),
+                lambda: self.seal(
+                    Command.RUN,
+                    RUN_HEADER.pack(3, 0, 1, max(values - 256, 0))
+                    + b"\0"
+                    + bytes([min(values, 256) - 1])
+                    + b"\0\0",
+                ),
+                lambda: self.seal(
+                    Command.RUN,
+                    RUN_HEADER.pack(3, 0, 1, values - n if n <= values else 0) + b"\0\xff" * 2 + b"\1\0",
+                ),
+            ]
+        )()
 
     def argument(self) -> bytes:
         rng = self.rng
-        return rng.choice([
-            lambda: self.seal(Command.WRITE, WRITE_HEADER.pack(rng.choice([2, *range(4, 256)]), 0) + rng.randbytes(4)),
-            lambda: self.seal(Command.READ, READ_HEADER.pack(rng.choice([2, *range(4, 256)]), 0, 1)),
-            lambda: self.seal(Command.RUN, RUN_HEADER.pack(rng.randint(4, 255), 0, 1, 0) + b"\x99"),
-        ])()
+        return rng.choice(
+            [
+                lambda: self.seal(
+                    Command.WRITE, WRITE_HEADER.pack(rng.choice([2, *range(4, 256)]), 0) + rng.randbytes(4)
+                ),
+                lambda: self.seal(Command.READ, READ_HEADER.pack(rng.choice([2, *range(4, 256)]), 0, 1)),
+                lambda: self.seal(Command.RUN, RUN_HEADER.pack(rng.randint(4, 255), 0, 1, 0) + b"\x99"),
+            ]
+        )()
 
     def bad_program(self) -> bytes:
         """Spoiled until the model finds fault."""
@@ -353,11 +472,21 @@ class Frames:
 
     @property
     def kinds(self) -> list[Callable[[], bytes]]:
-        return [self.truncated, self.flipped, self.noise, self.long, self.unknown, self.length, self.address, self.argument,
-                self.bad_program, self.long_program]
+        return [
+            self.truncated,
+            self.flipped,
+            self.noise,
+            self.long,
+            self.unknown,
+            self.length,
+            self.address,
+            self.argument,
+            self.bad_program,
+            self.long_program,
+        ]
 
 
-# -- bench -------------------------------------------------------------------------------------------------------------------------
+# -- bench -----------------------------------------------------------------------------------------
 class Bench:
     def __init__(self, dut: Any, *, i_pause: Pause = never, o_pause: Pause = never):
         raw = bench_config()
@@ -372,7 +501,8 @@ class Bench:
 
     async def reset(self) -> None:
         d = self.dut
-        d.i__valid.value, d.i__payload.value, d.o__ready.value, d.occupied.value = 0, 0, 0, 0       # an X would spread
+        # an X would spread
+        d.i__valid.value, d.i__payload.value, d.o__ready.value, d.occupied.value = 0, 0, 0, 0
         Clock(d.clk, 10, unit="ns", impl="gpi").start()
         d.rst.value = 1
         for _ in range(3):
@@ -399,7 +529,7 @@ class Bench:
         while True:
             ready = not self.o_pause()
             d.o__ready.value = ready
-            await RisingEdge(d.clk)                   # values before the edge: what was transferred at it
+            await RisingEdge(d.clk)  # values before the edge: what was transferred at it
             if ready and int(d.o__valid.value):
                 byte = int(d.o__payload.value)
                 if byte == 0xC0:
@@ -429,7 +559,9 @@ class Bench:
         else:
             want = self.device.packet(packet) or b""
         got = await self.receive()
-        assert got == want, f"to {packet.hex()}: got {got.hex()} {Status(got[0]).name}, expected {want.hex()} {Status(want[0]).name}"
+        assert got == want, (
+            f"to {packet.hex()}: got {got.hex()} {Status(got[0]).name}, expected {want.hex()} {Status(want[0]).name}"
+        )
         unseal(got)
         assert not int(self.dut.illegal.value), "memory strobe while busy"
         self.compared += 1
@@ -439,13 +571,18 @@ class Bench:
         return await self.packet(sliplib.encode(frame))
 
     async def compare_memories(self) -> None:
-        """All of the engine, read back over the link and compared with the model by :meth:`packet`; the program by its digest."""
+        """All of the engine, read back over the link and compared with the model by :meth:`packet`; the
+        program by its digest.
+        """
         assert int(self.dut.program.value) == self.device.program
         for region in READ_BYTES:
             size = region_size(self.config, region)
             for first in range(0, size, 1000):
                 n = min(1000, size - first)
-                assert await self.frame(self.frames.seal(Command.READ, READ_HEADER.pack(region, first, n))) == Status.OK
+                assert (
+                    await self.frame(self.frames.seal(Command.READ, READ_HEADER.pack(region, first, n)))
+                    == Status.OK
+                )
 
     async def write_all(self) -> None:
         """Every weight and value: memories outlive a reset, and so does what the last test left there."""
@@ -453,7 +590,10 @@ class Bench:
             size, step = region_size(self.config, region), 16
             for first in range(0, size, step):
                 data = self.rng.randbytes(min(step, size - first) * WRITE_BYTES[region])
-                assert await self.frame(self.frames.seal(Command.WRITE, WRITE_HEADER.pack(region, first) + data)) == Status.OK
+                assert (
+                    await self.frame(self.frames.seal(Command.WRITE, WRITE_HEADER.pack(region, first) + data))
+                    == Status.OK
+                )
 
     async def fill(self) -> None:
         """Every memory written, every kind of good frame seen once."""
@@ -523,15 +663,18 @@ async def repeated_runs(dut: Any) -> None:
         assert await tb.frame(frame) == Status.OK
         once = tb.strobes()
         assert once[1] == before[1] + 1
-        for between in (b"", tb.frames.flipped(), tb.frames.address(), tb.frames.argument()):      # what is refused changes nothing here, either
+        # what is refused changes nothing here, either
+        for between in (b"", tb.frames.flipped(), tb.frames.address(), tb.frames.argument()):
             if between:
                 assert await tb.frame(between) != Status.OK
             assert await tb.frame(frame) == Status.OK
-        other = bytearray(tb.frames.run()[:-4])            # the sequence alone tells
+        other = bytearray(tb.frames.run()[:-4])  # the sequence alone tells
         other[1] = frame[1]
         assert await tb.frame(seal(other[0], other[1], bytes(other[2:]))) == Status.OK
         assert tb.strobes() == once
-        assert await tb.frame(tb.rng.choice([tb.frames.identify, tb.frames.read, tb.frames.load])()) == Status.OK
+        assert (
+            await tb.frame(tb.rng.choice([tb.frames.identify, tb.frames.read, tb.frames.load])()) == Status.OK
+        )
         loaded = tb.strobes()
         assert await tb.frame(frame) == Status.OK
         assert tb.strobes()[1] == loaded[1] + 1
@@ -550,7 +693,9 @@ async def empty_packets(dut: Any) -> None:
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def early_frames(dut: Any) -> None:
-    """Bytes that come before the reply is out: one OVERRUN for all whole frames among them, one for a frame that was cut."""
+    """Bytes that come before the reply is out: one OVERRUN for all whole frames among them, one for a frame
+    that was cut.
+    """
     tb = Bench(dut)
     await tb.reset()
     await tb.fill()
@@ -558,7 +703,8 @@ async def early_frames(dut: Any) -> None:
     for cut in (0, 1, 4):
         first, wire = tb.frames.read(), sliplib.encode(tb.frames.write()) + b"\xc0"
         before = tb.strobes()
-        await tb.send(sliplib.encode(first) + b"\xc0" + wire * 2 + wire[:cut])       # nothing is taken yet: the reply waits
+        # nothing is taken yet: the reply waits
+        await tb.send(sliplib.encode(first) + b"\xc0" + wire * 2 + wire[:cut])
         assert await tb.receive() == tb.device.reply(first)
         assert await tb.receive() == overrun
         if cut:
@@ -589,15 +735,20 @@ async def bad_frames(dut: Any) -> None:
         kind = rng.randrange(len(f.kinds) + 2)
         if kind < len(f.kinds):
             status = await tb.frame(f.kinds[kind]())
-        elif kind == len(f.kinds):                    # a wrong escape
+        elif kind == len(f.kinds):  # a wrong escape
             wire = sliplib.encode(f.good())
             at = rng.randint(0, len(wire))
             if at and wire[at - 1] == 0xDB:
                 at -= 1
             other = rng.choice([n for n in range(256) if n not in (0xC0, 0xDC, 0xDD)])
-            status = await tb.packet(rng.choice([wire[:at] + bytes((0xDB, other)) + wire[at:], wire + b"\xdb"]))
-        else:                                         # a byte that the UART found wrong; what it was does not matter
-            wire = sliplib.encode(rng.choice([f.good(), rng.randbytes(3)]).replace(b"\xdb", b"").replace(b"\xc0", b""))
+            status = await tb.packet(
+                rng.choice([wire[:at] + bytes((0xDB, other)) + wire[at:], wire + b"\xdb"])
+            )
+        # a byte that the UART found wrong; what it was does not matter
+        else:
+            wire = sliplib.encode(
+                rng.choice([f.good(), rng.randbytes(3)]).replace(b"\xdb", b"").replace(b"\xc0", b"")
+            )
             status = await tb.packet(wire, errors=(rng.randrange(len(wire)),))
         sent += 1
         seen[status] = seen.get(status, 0) + 1

@@ -1,10 +1,12 @@
 """Bench for equilif_hdl.link.slip, decoder and encoder one after the other, against sliplib.
 
-    e_i: data, end --> SlipEncoder --> e_o: bytes        d_i: bytes, error --> SlipDecoder --> d_o: data, end, bad
+    e_i: data, end --> SlipEncoder --> e_o: bytes        d_i: bytes, error --> SlipDecoder --> d_o: data,
+    end, bad
 
 State space: frames of 0 to 40 bytes, random and made of the four special codes; wrong escapes; UART errors.
 Stall space: source and sink each free-running or stalling half of the cycles.
 """
+
 from __future__ import annotations
 
 import random
@@ -17,6 +19,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, RisingEdge
+
 from equilif_hdl.link.slip import (
     DECODED,
     END,
@@ -28,7 +31,6 @@ from equilif_hdl.link.slip import (
     SlipEncoder,
 )
 from equilif_hdl.link.uart import RECEIVED
-
 from equilif_sim.tools.scoreboard import Scoreboard
 from equilif_sim.tools.stream import Pause, StreamSink, StreamSource, never, often
 
@@ -41,8 +43,14 @@ class Slip(wiring.Component):
 
     def __init__(self) -> None:
         self.config: dict[str, Any] = {}
-        super().__init__({"e_i": In(stream.Signature(ITEM)), "e_o": Out(stream.Signature(8)),
-                          "d_i": In(stream.Signature(RECEIVED)), "d_o": Out(stream.Signature(DECODED))})
+        super().__init__(
+            {
+                "e_i": In(stream.Signature(ITEM)),
+                "e_o": Out(stream.Signature(8)),
+                "d_i": In(stream.Signature(RECEIVED)),
+                "d_o": Out(stream.Signature(DECODED)),
+            }
+        )
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -134,7 +142,9 @@ async def wrong(dut: Any, i_pause: Pause, o_pause: Pause) -> None:
     bad = 0
     for _ in range(60):
         n = random.randint(0, 12)
-        packet = bytes(random.choice(SPECIAL[1:]) if random.random() < 0.6 else random.randrange(0xC0) for _ in range(n))
+        packet = bytes(
+            random.choice(SPECIAL[1:]) if random.random() < 0.6 else random.randrange(0xC0) for _ in range(n)
+        )
         error = random.randrange(len(packet)) if packet and random.random() < 0.3 else -1
         for k, byte in enumerate(packet + sliplib.END):
             # an error hides what the byte was, an END too

@@ -1,7 +1,10 @@
-"""Bench for equilif_hdl.link.uart: receiver and transmitter, each against a line that is driven or sampled by time, and one into the other.
+"""Bench for equilif_hdl.link.uart: receiver and transmitter, each against a line that is driven or sampled
+by time, and one into the other.
 
-State space: every byte, back to back and with gaps; clocks that are off by 3 %; broken stop bits, breaks and glitches.
+State space: every byte, back to back and with gaps; clocks that are off by 3 %; broken stop bits, breaks
+and glitches.
 """
+
 from __future__ import annotations
 
 import random
@@ -13,13 +16,13 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge, Timer
-from equilif_hdl.link.uart import RECEIVED, UartReceiver, UartTransmitter
 
+from equilif_hdl.link.uart import RECEIVED, UartReceiver, UartTransmitter
 from equilif_sim.tools.run import bench_config
 from equilif_sim.tools.scoreboard import Scoreboard
 from equilif_sim.tools.stream import StreamSink, StreamSource, never, often
 
-CYCLE = 10_000          #: ps
+CYCLE = 10_000  #: ps
 
 
 class Uart(wiring.Component):
@@ -27,11 +30,22 @@ class Uart(wiring.Component):
 
     def __init__(self, divisor: int):
         self.config, self.divisor = {"divisor": divisor}, divisor
-        super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(RECEIVED)), "rx": In(1), "tx": Out(1), "loop": In(1)})
+        super().__init__(
+            {
+                "i": In(stream.Signature(8)),
+                "o": Out(stream.Signature(RECEIVED)),
+                "rx": In(1),
+                "tx": Out(1),
+                "loop": In(1),
+            }
+        )
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        m.submodules.receiver, m.submodules.transmitter = receiver, transmitter = UartReceiver(self.divisor), UartTransmitter(self.divisor)
+        m.submodules.receiver, m.submodules.transmitter = receiver, transmitter = (
+            UartReceiver(self.divisor),
+            UartTransmitter(self.divisor),
+        )
         connect(m, flipped(self.i), transmitter.i)
         connect(m, receiver.o, flipped(self.o))
         m.d.comb += [self.tx.eq(transmitter.tx), receiver.rx.eq(self.rx)]
@@ -118,14 +132,17 @@ async def receive(dut: Any, percent: int) -> None:
         tb.score.expect(byte)
         await tb.byte(byte, drift=percent / 100)
         if random.random() < 0.3:
-            await Timer(random.randrange(20 * tb.divisor) * CYCLE + 1, unit="ps")          # a gap that is no multiple of a bit
+            # a gap that is no multiple of a bit
+            await Timer(random.randrange(20 * tb.divisor) * CYCLE + 1, unit="ps")
     await ClockCycles(dut.clk, 2 * tb.divisor)
     tb.score.finish(n)
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def line_errors(dut: Any) -> None:
-    """A broken stop bit and a break are one bad byte each, a glitch is nothing, and the byte after each is right."""
+    """A broken stop bit and a break are one bad byte each, a glitch is nothing, and the byte after each is
+    right.
+    """
     tb = UartBench(dut, loop=False)
     await tb.reset()
     for _ in range(10):

@@ -1,7 +1,9 @@
 """Driver for blocks without handshake: inputs in any cycle, outputs a fixed number of cycles later.
 
-Every cycle in which the bench has nothing to say carries random inputs, so a block that remembers what it should not is found out.
+Every cycle in which the bench has nothing to say carries random inputs, so a block that remembers what it
+should not is found out.
 """
+
 from __future__ import annotations
 
 import random
@@ -13,14 +15,30 @@ from cocotb.triggers import ReadOnly, RisingEdge
 from equilif_sim.tools.scoreboard import Scoreboard
 from equilif_sim.tools.stream import reset
 
-UNSEEN = ()                 #: expected of a cycle whose outputs nobody looks at
+UNSEEN = ()  #: expected of a cycle whose outputs nobody looks at
 
 
 class Pipeline:
-    """``latency``: from the cycle of ``feed`` to the cycle in which outputs are compared; ``later``: inputs that come so many cycles after it."""
+    """``latency``: from the cycle of ``feed`` to the cycle in which outputs are compared; ``later``: inputs
+    that come so many cycles after it.
+    """
 
-    def __init__(self, dut: Any, *, inputs: tuple[str, ...], outputs: tuple[str, ...], latency: int, later: Mapping[str, int] | None = None):
-        self.dut, self.inputs, self.outputs, self.latency, self.later = dut, inputs, outputs, latency, later or {}
+    def __init__(
+        self,
+        dut: Any,
+        *,
+        inputs: tuple[str, ...],
+        outputs: tuple[str, ...],
+        latency: int,
+        later: Mapping[str, int] | None = None,
+    ):
+        self.dut, self.inputs, self.outputs, self.latency, self.later = (
+            dut,
+            inputs,
+            outputs,
+            latency,
+            later or {},
+        )
         self.score = Scoreboard()
         self._due: list[bool] = [False] * latency
         self._fed: list[Mapping[str, int] | None] = [None] * max(self.later.values(), default=0)
@@ -34,16 +52,22 @@ class Pipeline:
             port = getattr(self.dut, name)
             port.value = value & ((1 << len(port)) - 1)
 
-    async def feed(self, inputs: Mapping[str, int] | None = None, expected: tuple[int, ...] | None = None) -> None:
+    async def feed(
+        self, inputs: Mapping[str, int] | None = None, expected: tuple[int, ...] | None = None
+    ) -> None:
         """One cycle: these inputs (or noise), and what must come of them."""
         assert (inputs is None) == (expected is None)
         for name in self.inputs:
             port = getattr(self.dut, name)
-            port.value = (random.getrandbits(len(port)) if inputs is None else inputs[name]) & ((1 << len(port)) - 1)
+            port.value = (random.getrandbits(len(port)) if inputs is None else inputs[name]) & (
+                (1 << len(port)) - 1
+            )
         self._fed.insert(0, inputs)
         for name, cycles in self.later.items():
             port, late = getattr(self.dut, name), self._fed[cycles]
-            port.value = (random.getrandbits(len(port)) if late is None else late[name]) & ((1 << len(port)) - 1)
+            port.value = (random.getrandbits(len(port)) if late is None else late[name]) & (
+                (1 << len(port)) - 1
+            )
         self._fed.pop()
         if expected:
             self.score.expect(expected)

@@ -1,13 +1,17 @@
-"""Random programs and memory contents for an engine, valid by equilif_golden.engine.isa.check, with every instruction and every hazard in reach.
+"""Random programs and memory contents for an engine, valid by equilif_golden.engine.isa.check, with every
+instruction and every hazard in reach.
 
-State space: all operations and modes, populations of any place and size that fit, adjacent and overlapping; weights over the full range and
-near both rails; values and spikes dense, sparse and absent; sums that wrap.
+State space: all operations and modes, populations of any place and size that fit, adjacent and
+overlapping; weights over the full range and near both rails; values and spikes dense, sparse and absent;
+sums that wrap.
 """
+
 from __future__ import annotations
 
 from dataclasses import replace
 
 import numpy as np
+
 from equilif_golden.blocks import relay, softmax
 from equilif_golden.blocks.lif import LEAKS
 from equilif_golden.blocks.plasticity import GAIN_MAX, SHIFTS
@@ -33,7 +37,9 @@ def random_values(rng: np.random.Generator, config: EngineConfig) -> Raw:
     """(value_groups x P,) 8-bit values, a random part of them zero."""
     n = config.value_groups * config.lanes
     values = rng.choice([0, 1, 128, 254, 255], n) if rng.random() < 0.3 else rng.integers(0, 256, n)
-    return np.asarray(values * (rng.random(n) < rng.choice([0.0, 0.1, 0.5, 1.0], p=[0.1, 0.3, 0.4, 0.2])), np.int64)
+    return np.asarray(
+        values * (rng.random(n) < rng.choice([0.0, 0.1, 0.5, 1.0], p=[0.1, 0.3, 0.4, 0.2])), np.int64
+    )
 
 
 def random_weights(rng: np.random.Generator, config: EngineConfig) -> Raw:
@@ -52,6 +58,7 @@ def random_weights(rng: np.random.Generator, config: EngineConfig) -> Raw:
 
 def random_instruction(rng: np.random.Generator, config: EngineConfig, op: Op) -> Instruction:
     """A valid instruction that is not control flow."""
+
     def place(limit: int, most: int) -> tuple[int, int]:
         n = int(rng.integers(1, min(most, limit) + 1))
         return int(rng.integers(0, limit - n + 1)), n
@@ -74,15 +81,31 @@ def random_instruction(rng: np.random.Generator, config: EngineConfig, op: Op) -
         src = int(rng.integers(0, config.value_groups - n_dst + 1))
     if op in SYNAPTIC:
         operand = int(rng.integers(0, config.tiles - n_src * n_dst + 1))
-    return Instruction(op=op, mode=mode, shift=shift, gain=gain, operand=operand, src=src, n_src=n_src, dst=dst, n_dst=n_dst)
+    return Instruction(
+        op=op, mode=mode, shift=shift, gain=gain, operand=operand, src=src, n_src=n_src, dst=dst, n_dst=n_dst
+    )
 
 
 def random_recall(rng: np.random.Generator, config: EngineConfig) -> list[Instruction]:
-    """Scores from nothing but a DRIVE, so that they are near each other now and then, their softmax, and a relay scaled with it."""
-    reset, drive, softmax_, relay_ = (random_instruction(rng, config, op) for op in (Op.RESET, Op.DRIVE, Op.SOFTMAX, Op.RELAY))
-    softmax_ = replace(softmax_, dst=drive.dst, n_dst=drive.n_dst, src=int(rng.integers(0, config.value_groups - drive.n_dst + 1)))
-    return [replace(reset, operand=0), replace(reset, dst=drive.dst, n_dst=drive.n_dst, mode=STATIC, operand=0), drive, softmax_,
-            replace(relay_, mode=SCALED | PLUS)]
+    """Scores from nothing but a DRIVE, so that they are near each other now and then, their softmax, and a
+    relay scaled with it.
+    """
+    reset, drive, softmax_, relay_ = (
+        random_instruction(rng, config, op) for op in (Op.RESET, Op.DRIVE, Op.SOFTMAX, Op.RELAY)
+    )
+    softmax_ = replace(
+        softmax_,
+        dst=drive.dst,
+        n_dst=drive.n_dst,
+        src=int(rng.integers(0, config.value_groups - drive.n_dst + 1)),
+    )
+    return [
+        replace(reset, operand=0),
+        replace(reset, dst=drive.dst, n_dst=drive.n_dst, mode=STATIC, operand=0),
+        drive,
+        softmax_,
+        replace(relay_, mode=SCALED | PLUS),
+    ]
 
 
 def _random_body(rng: np.random.Generator, config: EngineConfig, loops: int) -> list[Instruction]:
@@ -95,7 +118,9 @@ def _random_body(rng: np.random.Generator, config: EngineConfig, loops: int) -> 
         op = Op(int(rng.choice(ops)))
         instruction = random_instruction(rng, config, op)
         if op == Op.MARK:
-            instruction = Instruction(op=op, dst=instruction.dst, n_dst=instruction.n_dst, count=int(rng.integers(0, 4)))
+            instruction = Instruction(
+                op=op, dst=instruction.dst, n_dst=instruction.n_dst, count=int(rng.integers(0, 4))
+            )
         body.append(instruction)
     if config.softmax and rng.random() < 0.4:
         body += random_recall(rng, config)
@@ -105,7 +130,11 @@ def _random_body(rng: np.random.Generator, config: EngineConfig, loops: int) -> 
     if not count:
         return body
     # one in two may end early, from its first iteration on or later or never
-    end = Instruction(op=Op.NEXT, mode=int(rng.choice([0, EARLY])) | int(rng.integers(0, 8)) << 1, count=int(rng.integers(0, count + 2)))
+    end = Instruction(
+        op=Op.NEXT,
+        mode=int(rng.choice([0, EARLY])) | int(rng.integers(0, 8)) << 1,
+        count=int(rng.integers(0, count + 2)),
+    )
     return [Instruction(op=Op.REPEAT, count=count), *body, end]
 
 

@@ -1,4 +1,5 @@
 """Elaborate a component to Verilog and run a cocotb bench on it."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -13,13 +14,14 @@ from typing import Any, Literal
 from amaranth.back import verilog
 from cocotb_tools.check_results import get_results
 from cocotb_tools.runner import Icarus, Runner, Verilator
+
 from equilif_golden.engine.isa import EngineConfig
 from equilif_golden.fixed import Numerics
-
 from equilif_sim.tools import verilator
 
 Simulator = Literal["icarus", "verilator"]
-CONFIG = "EQUILIF_BENCH"          #: environment variable that carries the configuration into the simulator, as JSON
+#: environment variable that carries the configuration into the simulator, as JSON
+CONFIG = "EQUILIF_BENCH"
 
 
 class SimulationFailed(AssertionError):
@@ -35,17 +37,32 @@ class _SelectiveVerilator(Verilator):
         return commands
 
 
-def simulate(dut: Any, bench: str, build_dir: Path, *, simulator: Simulator | None = None, config: Any = None, seed: int = 0,
-             plusargs: Sequence[str] = (), env: Mapping[str, str] | None = None, only: str | None = None, visible: str | None = None,
-             waves: bool = False, text: str | None = None) -> int:
-    """Run module ``bench`` on ``dut`` and return the number of tests that passed; SimulationFailed when one did not.
+def simulate(
+    dut: Any,
+    bench: str,
+    build_dir: Path,
+    *,
+    simulator: Simulator | None = None,
+    config: Any = None,
+    seed: int = 0,
+    plusargs: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    only: str | None = None,
+    visible: str | None = None,
+    waves: bool = False,
+    text: str | None = None,
+) -> int:
+    """Run module ``bench`` on ``dut`` and return the number of tests that passed; SimulationFailed when one
+    did not.
 
     simulator   default: the environment variable SIM, else Icarus
     config      dataclass or mapping that the bench reads with :func:`bench_config`; default ``dut.config``
     seed        of cocotb and of ``random`` in the bench
     only        regular expression: run the tests of the bench that match
-    text        Verilog of ``dut`` that was made elsewhere; its top module has the name of the class in lower case
-    visible     Verilator only: text of a control file (``public_flat_rw ...``) that names what the bench touches
+    text        Verilog of ``dut`` that was made elsewhere; its top module has the name of the class in
+                lower case
+    visible     Verilator only: text of a control file (``public_flat_rw ...``) that names what the bench
+                touches
     """
     simulator = simulator or os.environ.get("SIM", "icarus")  # type: ignore[assignment]
     if simulator not in ("icarus", "verilator"):
@@ -64,20 +81,44 @@ def simulate(dut: Any, bench: str, build_dir: Path, *, simulator: Simulator | No
     if simulator == "icarus":
         runner, args = Icarus(), []
     else:
-        runner, args = (_SelectiveVerilator if visible else Verilator)(), ["-Wno-fatal", "--x-assign", "fast", "--x-initial", "fast"]
+        runner, args = (
+            (_SelectiveVerilator if visible else Verilator)(),
+            ["-Wno-fatal", "--x-assign", "fast", "--x-initial", "fast"],
+        )
         if visible:
             sources.append(build_dir / "visible.vlt")
             sources[1].write_text("`verilator_config\n" + visible)
-    with _environ({"COCOTB_ANSI_OUTPUT": "0", **(verilator.environment() if simulator == "verilator" else {})}):
+    with _environ(
+        {"COCOTB_ANSI_OUTPUT": "0", **(verilator.environment() if simulator == "verilator" else {})}
+    ):
         try:
             # objects of another Verilator or other flags are not rebuilt by its makefile
-            runner.build(sources=sources, hdl_toplevel=top, build_dir=build_dir / simulator, timescale=("1ns", "1ps"), waves=waves,
-                         build_args=args, clean=True, log_file=log)
-            runner.test(test_module=bench, hdl_toplevel=top, hdl_toplevel_lang="verilog", build_dir=build_dir / simulator,
-                        test_dir=build_dir, seed=seed, waves=waves, plusargs=plusargs, test_filter=only,
-                        results_xml=str(results), log_file=log, extra_env={CONFIG: json.dumps(raw), **(env or {})})
+            runner.build(
+                sources=sources,
+                hdl_toplevel=top,
+                build_dir=build_dir / simulator,
+                timescale=("1ns", "1ps"),
+                waves=waves,
+                build_args=args,
+                clean=True,
+                log_file=log,
+            )
+            runner.test(
+                test_module=bench,
+                hdl_toplevel=top,
+                hdl_toplevel_lang="verilog",
+                build_dir=build_dir / simulator,
+                test_dir=build_dir,
+                seed=seed,
+                waves=waves,
+                plusargs=plusargs,
+                test_filter=only,
+                results_xml=str(results),
+                log_file=log,
+                extra_env={CONFIG: json.dumps(raw), **(env or {})},
+            )
             n, failed = map(int, get_results(results))
-        except (Exception, SystemExit) as e:              # the runner leaves by SystemExit
+        except (Exception, SystemExit) as e:  # the runner leaves by SystemExit
             raise SimulationFailed(f"{bench} on {simulator}: {e}\n{_tail(log)}") from e
     if failed or not n:
         raise SimulationFailed(f"{bench} on {simulator}: {failed} of {n} tests failed\n{_tail(log)}")
@@ -91,14 +132,18 @@ def bench_config() -> dict[str, Any]:
 
 
 def engine_config(raw: Mapping[str, Any] | None = None) -> EngineConfig:
-    """Inside the simulator: the configuration, where it is (or ``raw``, where a part of it is) an EngineConfig."""
+    """Inside the simulator: the configuration, where it is (or ``raw``, where a part of it is) an
+    EngineConfig.
+    """
     raw = bench_config() if raw is None else raw
     return EngineConfig(**{**raw, "numerics": Numerics(**raw["numerics"])})
 
 
 def _evaluated_at_start(text: str) -> str:
-    """Yosys adds a register to every ``always @*`` that shall wake it at time 0, but its initial value is there before the block waits:
-    in Icarus a block whose inputs never change stays X.  A nonblocking assignment comes after all blocks have started."""
+    """Yosys adds a register to every ``always @*`` that shall wake it at time 0, but its initial value is
+    there before the block waits: in Icarus a block whose inputs never change stays X.  A nonblocking
+    assignment comes after all blocks have started.
+    """
     return re.sub(r"reg (\\\$auto\$verilog_backend\S+)\s+= 0;", r"reg \1 ;  initial \1 <= 0;", text)
 
 

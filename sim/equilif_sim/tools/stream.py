@@ -1,7 +1,10 @@
-"""Drivers for amaranth.lib.stream ports as they appear in Verilog: <port>__payload, <port>__valid, <port>__ready.
+"""Drivers for amaranth.lib.stream ports as they appear in Verilog: <port>__payload, <port>__valid,
+<port>__ready.
 
-A structured payload is one number; ``Layout.const({...}).as_value().value`` makes it, ``Layout.from_bits(n)`` reads it.
+A structured payload is one number; ``Layout.const({...}).as_value().value`` makes it,
+``Layout.from_bits(n)`` reads it.
 """
+
 from __future__ import annotations
 
 import random
@@ -12,7 +15,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge
 from cocotb.utils import get_sim_time
 
-Pause = Callable[[], bool]        #: true: do not offer (or take) in this cycle
+Pause = Callable[[], bool]  #: true: do not offer (or take) in this cycle
 
 
 def now(period_ns: int = 10) -> int:
@@ -41,7 +44,9 @@ def often() -> bool:
 class StreamSource:
     def __init__(self, dut: Any, port: str, *, pause: Pause = never):
         self._dut, self._pause = dut, pause
-        self._payload, self._valid, self._ready = (getattr(dut, f"{port}__{name}") for name in ("payload", "valid", "ready"))
+        self._payload, self._valid, self._ready = (
+            getattr(dut, f"{port}__{name}") for name in ("payload", "valid", "ready")
+        )
         self._valid.value = 0
 
     async def send(self, payload: int) -> None:
@@ -64,7 +69,9 @@ class StreamSink:
 
     def __init__(self, dut: Any, port: str, on_transfer: Callable[[int], None], *, pause: Pause = never):
         self._dut, self._on_transfer, self._pause = dut, on_transfer, pause
-        self._payload, self._valid, self._ready = (getattr(dut, f"{port}__{name}") for name in ("payload", "valid", "ready"))
+        self._payload, self._valid, self._ready = (
+            getattr(dut, f"{port}__{name}") for name in ("payload", "valid", "ready")
+        )
         self._ready.value = 0
 
     async def run(self) -> None:

