@@ -226,14 +226,14 @@ def test_parts_say_what_is_wrong(make, message):
     "net, tokens, message",
     [
         (LOADED, None, "memory is loaded with each sample: give tokens"),
-        (MEMORY, Tokens.of([np.zeros((5, 3))], 5), "no memory to load tokens into"),
+        (MEMORY, Tokens.of([np.zeros((5, 3), int)], 5), "no memory to load tokens into"),
         (
             LOADED,
-            Tokens.of([np.zeros((5, 3))] * 2, 5),
+            Tokens.of([np.zeros((5, 3), int)] * 2, 5),
             r"patterns of shape \(1, 5, 3\) and as many presences, not \(2, 5, 3\) and \(2, 5\)",
         ),
-        (LOADED, Tokens.of([np.zeros((4, 3))], 4), r"not \(1, 4, 3\)"),
-        (LOADED, Tokens.of([np.zeros((5, 6))], 5), r"not \(1, 5, 6\)"),
+        (LOADED, Tokens.of([np.zeros((4, 3), int)], 4), r"not \(1, 4, 3\)"),
+        (LOADED, Tokens.of([np.zeros((5, 6), int)], 5), r"not \(1, 5, 6\)"),
         (LOADED, Tokens(np.zeros((1, 5, 3), np.int64), np.ones((1, 4), bool)), r"and \(1, 4\)"),
         (LOADED, Tokens.of([np.full((5, 3), 32768)], 5), r"patterns must lie in -32768\.\.32767"),
     ],

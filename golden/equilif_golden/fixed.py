@@ -7,12 +7,88 @@ everywhere in the project.
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Raw = npt.NDArray[np.int64]
+
+#: what to do with numbers that are no integers, by the kind of their dtype
+WAY_OUT = {
+    "f": "real numbers become codes by Fixed.quantize, whole ones integers by astype(int)",
+    "b": "a selection becomes positions by np.flatnonzero",
+    "c": "take the real part first",
+}
+
+
+def integers(values: npt.ArrayLike, name: str, lo: int | None = None, hi: int | None = None) -> Raw:
+    """``values`` as int64.  Integers are required, never made: no fraction is cut, no selection counted.
+
+    ``lo``, ``hi``: the smallest and the largest that are allowed.  ValueError otherwise.
+    """
+    try:
+        array = np.asarray(values)
+    except ValueError as e:
+        raise ValueError(f"{name} must be an array of integers, not rows of different lengths") from e
+    if not array.size:
+        return np.zeros(array.shape, np.int64)
+    if array.dtype.kind not in "iu":
+        raise ValueError(_not_integers(array, name, lo, hi))
+    least, most = int(array.min()), int(array.max())
+    lowest = -(1 << 63) if lo is None else lo
+    highest = (1 << 63) - 1 if hi is None else hi
+    if least < lowest or most > highest:
+        raise ValueError(f"{name} must lie in {lowest}..{highest}, not {least}..{most}")
+    return array.astype(np.int64, copy=False)
+
+
+def _not_integers(array: npt.NDArray[Any], name: str, lo: int | None, hi: int | None) -> str:
+    kind = array.dtype.kind
+    allowed = "" if lo is None or hi is None else f" in {lo}..{hi}"
+    way_out = WAY_OUT.get(kind, "")
+    what = f"{array.dtype} values"
+    if kind == "f":
+        finite = np.isfinite(array)
+        if not finite.all():
+            what, way_out = f"values that are no numbers ({array[~finite].flat[0]})", ""
+        elif (lo, hi) == (0, 255) and array.min() >= 0 and array.max() <= 1:
+            what = f"{array.dtype} values in {array.min():g}..{array.max():g}"
+            way_out = "scale what lies in 0..1 by np.rint(255 * x).astype(np.uint8)"
+    return f"{name} must be integers{allowed}, not {what}" + (f": {way_out}" if way_out else "")
+
+
+def whole(value: Any, name: str, lo: int, hi: int) -> int:
+    """One integer in lo..hi; ValueError when it is none, or a boolean."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} must be an integer in {lo}..{hi}, not {value!r}")
+    if not lo <= number <= hi:
+        raise ValueError(f"{name} must be in {lo}..{hi}, not {number}")
+    return number
+
+
+def truth(value: Any, name: str) -> bool:
+    """A boolean; ValueError when it is something else that merely counts as true or false."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} must be true or false, not {value!r}")
+    return bool(value)
+
+
+def finite(value: Any, name: str, lo: float, hi: float) -> float:
+    """One real number in lo..hi; ValueError when it is none, a boolean, NaN or infinite."""
+    try:
+        number = float("nan") if isinstance(value, bool | np.bool_ | str | bytes) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = float("nan")
+    if not lo <= number <= hi or number in (float("inf"), float("-inf")):
+        raise ValueError(f"{name} must be a number in {lo:g}..{hi:g}, not {value!r}")
+    return number
 
 
 @dataclass(frozen=True)
@@ -36,21 +112,24 @@ class Fixed:
         return (1 << (self.width - self.signed)) - 1
 
     def quantize(self, x: npt.ArrayLike) -> Raw:
-        """Real values to raw codes: round half up, saturate."""
-        return saturate(np.floor(np.asarray(x, np.float64) * (1 << self.f) + 0.5).astype(np.int64), self)
+        """Real values to raw codes: round half up, saturate.  ValueError for what is not finite."""
+        real = np.asarray(x, np.float64)
+        if not np.isfinite(real).all():
+            raise ValueError(f"only finite numbers have a code, not {real[~np.isfinite(real)].flat[0]}")
+        with np.errstate(over="ignore"):  # what overflows a float saturates a code
+            scaled = np.floor(real * (1 << self.f) + 0.5)
+        return np.clip(scaled, self.lo, self.hi).astype(np.int64)
 
     def real(self, raw: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Raw codes to the real values that they stand for."""
         return np.asarray(raw, np.float64) / (1 << self.f)
 
     def require(self, raw: npt.ArrayLike, name: str) -> Raw:
-        """``raw`` as an array, or ValueError when a code does not exist in this format: nothing is masked
-        away.
+        """``raw`` as an array, or ValueError when a code does not exist in this format.
+
+        Nothing is masked away, rounded or cut: see :func:`integers`.
         """
-        codes = np.asarray(raw, np.int64)
-        if codes.size and (codes.min() < self.lo or codes.max() > self.hi):
-            raise ValueError(f"{name} must lie in {self.lo}..{self.hi}, not {codes.min()}..{codes.max()}")
-        return codes
+        return integers(raw, name, self.lo, self.hi)
 
 
 def SQ(i: int, f: int) -> Fixed:
@@ -62,12 +141,12 @@ def UQ(i: int, f: int) -> Fixed:
 
 
 def saturate(raw: npt.ArrayLike, fmt: Fixed) -> Raw:
-    return np.clip(np.asarray(raw, np.int64), fmt.lo, fmt.hi)
+    return np.clip(integers(raw, "raw values"), fmt.lo, fmt.hi)
 
 
 def shift_right_floor(raw: npt.ArrayLike, n: int) -> Raw:
     """Arithmetic shift right, rounding towards minus infinity."""
-    return np.asarray(raw, np.int64) >> n
+    return integers(raw, "raw values") >> n
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,17 +163,12 @@ class Numerics:
     charge_width: int = 18
 
     def __post_init__(self) -> None:
-        if not 4 <= self.fraction <= 13:
-            raise ValueError(f"fraction must be in 4..13, not {self.fraction}")
-        if not 4 <= self.weight_width <= 16:
-            raise ValueError(f"weight_width must be in 4..16, not {self.weight_width}")
-        if self.accumulator_width < self.weight_width + 4:
-            raise ValueError(
-                f"accumulator_width must be at least weight_width + 4 = {self.weight_width + 4}, "
-                f"not {self.accumulator_width}"
-            )
-        if self.accumulator_width > 32:  # equilif_golden.kernel accumulates in 32 bits
-            raise ValueError(f"accumulator_width must be at most 32, not {self.accumulator_width}")
+        whole(self.fraction, "fraction", 4, 13)
+        whole(self.weight_width, "weight_width", 4, 16)
+        # equilif_golden.kernel accumulates in 32 bits
+        whole(self.accumulator_width, "accumulator_width", self.weight_width + 4, 32)
+        # a charge holds any membrane, and what the rate block shifts out of it
+        whole(self.charge_width, "charge_width", max(11, self.fraction + 4), 32)
 
     @property
     def weight(self) -> Fixed:

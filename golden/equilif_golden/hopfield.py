@@ -48,7 +48,7 @@ from equilif_golden.engine.isa import (
     Op,
     check,
 )
-from equilif_golden.fixed import DEFAULT, Fixed, Numerics, Raw
+from equilif_golden.fixed import DEFAULT, Fixed, Numerics, Raw, integers
 from equilif_golden.network import MOST_PATTERNS, ONE
 
 F64 = npt.NDArray[np.float64]
@@ -237,6 +237,4 @@ class Placed:
     def state(self, values: npt.ArrayLike) -> Raw:
         """The state among all values of the engine's first memory."""
         first = self.groups[0] * self.config.lanes
-        return (
-            np.asarray(values, np.int64).ravel()[first : first + self.memory.patterns.shape[1]] ^ 128
-        ) - 128
+        return (integers(values, "values").ravel()[first : first + self.memory.patterns.shape[1]] ^ 128) - 128

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit, prange
 
+from equilif_golden import samples
 from equilif_golden.blocks.plasticity import (
     DITHER_COLUMN,
     DITHER_MASK,
@@ -25,6 +26,7 @@ from equilif_golden.blocks.relay import query_shift, retrieval_shift
 from equilif_golden.blocks.softmax import ABSOLUTE, C_MIN, RECIPROCAL, TABLE
 from equilif_golden.blocks.softmax import FRACTION as EXPONENT_FRACTION
 from equilif_golden.blocks.softmax import WIDTH as EXPONENT_WIDTH
+from equilif_golden.fixed import integers, whole
 from equilif_golden.network import ONE, Network, TokenRows, Weights
 from equilif_golden.reference import NO_RATE, learning_steps
 
@@ -39,9 +41,6 @@ SIZE, START = range(2)  # of the population table
 # of the memory table
 RELAY_AT, HEADS, WIDTH, CODES_AT, N_PATTERNS, PATTERNS_AT, SHIFT, Q_SHIFT, R_SHIFT = range(9)
 FREE, NUDGED, WINDOW, THRESHOLD, STRENGTH, LEAK, RATE_SHIFT, EARLY, WATCH_OUTPUT, LEAST = range(10)
-
-
-NO_TOKENS = TokenRows(np.zeros((0, 0), np.int16), np.zeros(0, np.int32), np.zeros(0, np.int64))
 
 
 class _Plan(NamedTuple):
@@ -708,7 +707,7 @@ class Kernel:
         self.network = network
         self._plan = _plan(network)
         self.load_weights(weights if weights is not None else network.initial_weights())
-        self.counter = counter
+        self.counter = whole(counter, "counter", 0, 0xFFFFFFFF)
         self._ones = np.array(
             [
                 j
@@ -743,42 +742,6 @@ class Kernel:
         self._gains = np.array([steps[s.name].gain for s in self.network.plastic], np.int64)
         self._shifts = np.array([steps[s.name].shift for s in self.network.plastic], np.int64)
 
-    def _inputs(self, x: npt.ArrayLike | None, tokens: TokenRows | None) -> tuple[U8, TokenRows]:
-        """Checked; without inputs or without tokens, empty ones."""
-        memory = self.network.loaded
-        if (memory is None) != (tokens is None):
-            raise ValueError(
-                "this network's memory is loaded with each sample: give tokens"
-                if memory
-                else "this network has no memory to load tokens into"
-            )
-        if tokens is None or memory is None:
-            tokens = NO_TOKENS
-        else:
-            size, width = self.network.shape(memory.synapse)
-            longest = int(np.diff(tokens.off).max(initial=0))
-            if tokens.table.shape[1:] != (width,) or longest > size:
-                raise ValueError(
-                    f"the memory holds {size} patterns of width {width}, not {longest} of width {tokens.table.shape[1:]}"
-                )
-            if tokens.rows.size and not 0 <= tokens.rows.min() <= tokens.rows.max() < len(tokens.table):
-                raise ValueError(
-                    f"token rows must lie in 0..{len(tokens.table) - 1}, not {tokens.rows.min()}..{tokens.rows.max()}"
-                )
-            self.network.numerics.weight.require(tokens.table, "patterns")
-            if x is None:
-                x = np.zeros((len(tokens.off) - 1, 0), np.uint8)
-        if x is None:
-            raise ValueError("this network needs inputs")
-        x = (
-            x
-            if isinstance(x, np.ndarray) and x.dtype == np.uint8
-            else self.network.numerics.value.require(x, "inputs").astype(np.uint8)
-        )
-        if x.ndim != 2 or x.shape[1] != self.network.n_inputs or memory and len(x) != len(tokens.off) - 1:
-            raise ValueError(f"inputs must have shape (batch, {self.network.n_inputs}), not {x.shape}")
-        return x, tokens
-
     def train(
         self,
         x: npt.ArrayLike | None,
@@ -791,19 +754,9 @@ class Kernel:
 
         ``x`` may be None where there is no input population.
         """
-        x, tokens = self._inputs(x, tokens)
-        labels = np.asarray(labels, np.int64)
-        if labels.shape != (len(x),):
-            raise ValueError(
-                f"{x.shape} inputs and {labels.shape} labels do not fit {self.network.n_inputs} input neurons"
-            )
-        if labels.size and not 0 <= labels.min() <= labels.max() < self.network.n_outputs:
-            raise ValueError(
-                f"labels must lie in 0..{self.network.n_outputs - 1}, not {labels.min()}..{labels.max()}"
-            )
-        order = np.arange(len(x)) if order is None else np.asarray(order, np.int64)
-        if order.size and not 0 <= order.min() <= order.max() < len(x):
-            raise ValueError(f"order must lie in 0..{len(x) - 1}, not {order.min()}..{order.max()}")
+        x, tokens = samples.inputs(self.network, x, tokens)
+        labels = samples.labels(self.network, labels, len(x))
+        order = samples.order(order, len(x))
         if not self.learns:
             raise ValueError(NO_RATE)
         counter, hits, spikes, steps = _train(
@@ -825,17 +778,11 @@ class Kernel:
 
         Without targets ``y`` (batch, n_outputs) only the free phase runs and the other rates stay zero.
         """
-        x, tokens = self._inputs(x, tokens)
+        x, tokens = samples.inputs(self.network, x, tokens)
         nudged = y is not None
-        targets = (
-            np.zeros((len(x), self.network.n_outputs), np.int64)
-            if y is None
-            else self.network.numerics.value.require(y, "targets")
+        targets = samples.targets(
+            self.network, np.zeros((len(x), self.network.n_outputs), np.int64) if y is None else y, len(x)
         )
-        if targets.shape != (len(x), self.network.n_outputs):
-            raise ValueError(
-                f"targets must have shape {(len(x), self.network.n_outputs)}, not {targets.shape}"
-            )
         found = Settled(
             np.zeros((len(x), 3, self._plan.n_neurons), np.int32),
             np.zeros(len(x), np.int64),
@@ -851,12 +798,12 @@ class Kernel:
         Also the raw static drive (batch, neurons) from the clamped populations.  ``times`` rise, up to
         2**18.  Not for memories.
         """
-        x, _ = self._inputs(x, None)
+        x, _ = samples.inputs(self.network, x, None)
         if self.network.memories:
             raise ValueError(
                 "averages of a network with a memory are not defined: it is asked window by window"
             )
-        times = np.asarray(times, np.int64)
+        times = integers(times, "times")
         if (
             times.ndim != 1
             or not len(times)
@@ -885,4 +832,4 @@ class Kernel:
     def accuracy(
         self, x: npt.ArrayLike | None, labels: npt.ArrayLike, *, tokens: TokenRows | None = None
     ) -> float:
-        return float(np.mean(self.predict(x, tokens=tokens) == np.asarray(labels)))
+        return samples.accuracy(self.network, self.predict(x, tokens=tokens), labels)

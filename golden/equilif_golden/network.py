@@ -22,8 +22,10 @@ IJCAI 2023).
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -33,8 +35,9 @@ from typing import Any, Literal, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+from equilif_golden import files
 from equilif_golden.blocks import relay, softmax
-from equilif_golden.fixed import DEFAULT, Numerics, Raw
+from equilif_golden.fixed import DEFAULT, Fixed, Numerics, Raw, finite, integers, truth, whole
 from equilif_golden.schedule import Schedule
 
 ONE = 255  #: value of the constant population
@@ -62,21 +65,21 @@ class Population:
     loaded: bool = False
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[\w.]+", self.name):  # a synapse is called pre-post
+        # a synapse is called pre-post
+        if not isinstance(self.name, str) or not re.fullmatch(r"[\w.]+", self.name):
             raise ValueError(f"a population's name is made of letters, digits, _ and ., not {self.name!r}")
-        if self.size < 1:
-            raise ValueError(f"population {self.name!r} needs at least one neuron, not {self.size}")
+        whole(self.size, f"population {self.name!r}: size", 1, MOST_NEURONS)
+        whole(self.heads, f"population {self.name!r}: heads", 1, MOST_NEURONS)
+        whole(self.gain, f"population {self.name!r}: gain in octaves", 0, MOST_GAIN)
+        whole(self.sharpness, f"population {self.name!r}: sharpness in octaves", -32, 32)
+        truth(self.loaded, f"population {self.name!r}: loaded")
         if self.kind not in KINDS:
             raise ValueError(
                 f"population {self.name!r}: kind must be one of {', '.join(KINDS)}, not {self.kind!r}"
             )
-        if self.heads < 1 or self.size % self.heads or self.kind != "relay" and self.heads > 1:
+        if self.size % self.heads or self.kind != "relay" and self.heads > 1:
             raise ValueError(
                 f"population {self.name!r}: {self.size} {self.kind} neurons cannot have {self.heads} heads"
-            )
-        if not 0 <= self.gain <= MOST_GAIN:
-            raise ValueError(
-                f"population {self.name!r}: gain must be 0 to {MOST_GAIN} octaves, not {self.gain}"
             )
         if self.loaded and self.kind != "softmax":
             raise ValueError(
@@ -98,7 +101,9 @@ class Population:
 
 
 KINDS = ("input", "constant", "lif", "relay", "softmax")
-MOST_GAIN, MOST_PATTERNS = 2, 1024
+MOST_NEURONS = 1 << 20
+MOST_GAIN = 2
+MOST_PATTERNS = 1024
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,10 @@ class Synapse:
     post: str
     rate_scale: float = 1.0  #: this synapse's learning rate relative to the network's
     feedback: bool = True
+
+    def __post_init__(self) -> None:
+        finite(self.rate_scale, f"synapse {self.name}: rate_scale", 0, 1e6)
+        truth(self.feedback, f"synapse {self.name}: feedback")
 
     @property
     def name(self) -> str:
@@ -424,17 +433,18 @@ class Tokens:
     @classmethod
     def of(cls, sequences: Sequence[npt.ArrayLike], size: int) -> Self:
         """Sequences of raw patterns (n <= size, width), one a sample, filled up."""
-        arrays = [np.asarray(s, np.int64) for s in sequences]
-        if any(a.ndim != 2 or len(a) > size for a in arrays):
-            raise ValueError(
-                f"sequences must have shape (up to {size}, width), not {[a.shape for a in arrays if a.ndim != 2 or len(a) > size][0]}"
-            )
+        arrays = [integers(s, "patterns") for s in sequences]
+        if not arrays:
+            raise ValueError("there is no sequence")
+        for a in arrays:
+            if a.ndim != 2 or len(a) > size or a.shape[1] != arrays[0].shape[1]:
+                raise ValueError(f"sequences must have shape (up to {size}, width), not {a.shape}")
         patterns = np.stack([np.pad(a, ((0, size - len(a)), (0, 0))) for a in arrays])
         return cls(patterns, np.arange(size) < np.array([len(a) for a in arrays])[:, None])
 
     def take(self, indices: npt.ArrayLike) -> Tokens:
         """Some samples."""
-        at = np.asarray(indices, np.int64)
+        at = integers(indices, "indices", 0, len(self.patterns) - 1)
         return Tokens(self.patterns[at], self.present[at])
 
 
@@ -448,13 +458,45 @@ class TokenRows(NamedTuple):
     rows: npt.NDArray[np.int32]
     off: npt.NDArray[np.int64]
 
+    @property
+    def n_samples(self) -> int:
+        return len(self.off) - 1
+
+    def checked(self, patterns: int, width: int, weight: Fixed) -> TokenRows:
+        """The same with the types above, for a memory of so many ``patterns``; ValueError when it does not fit.
+
+        Compiled code takes rows and offsets as they are, so each of them is looked at here.
+        """
+        off = integers(self.off, "token offsets")
+        if (
+            off.ndim != 1
+            or not len(off)
+            or off[0] != 0
+            or off[-1] != np.size(self.rows)
+            or (np.diff(off) < 0).any()
+        ):
+            raise ValueError(
+                f"token offsets must rise from 0 to the number of rows, {np.size(self.rows)}, not {_ends(off)}"
+            )
+        table = weight.require(self.table, "patterns")
+        longest = int(np.diff(off).max(initial=0))
+        if table.ndim != 2 or table.shape[1] != width or longest > patterns:
+            raise ValueError(
+                f"the memory holds {patterns} patterns of width {width}, not {longest} of width {table.shape[1:]}"
+            )
+        rows = integers(self.rows, "token rows", 0, len(table) - 1)
+        if rows.ndim != 1:
+            raise ValueError(f"token rows must have one dimension, not {rows.ndim}")
+        return TokenRows(np.ascontiguousarray(table, np.int16), rows.astype(np.int32), off)
+
     def sample(self, j: int) -> Raw:
         """Raw patterns (n, width) of sample j."""
         return self.table[self.rows[self.off[j] : self.off[j + 1]]].astype(np.int64)
 
     def take(self, indices: npt.ArrayLike) -> TokenRows:
         """Some samples, with the same table."""
-        parts = [self.rows[self.off[j] : self.off[j + 1]] for j in np.asarray(indices, np.int64)]
+        at = integers(indices, "indices", 0, self.n_samples - 1)
+        parts = [self.rows[self.off[j] : self.off[j + 1]] for j in at]
         return TokenRows(
             self.table,
             np.concatenate([self.rows[:0], *parts]),
@@ -462,26 +504,67 @@ class TokenRows(NamedTuple):
         )
 
 
-def save(path: Path, network: Network, weights: Mapping[str, Raw]) -> None:
+def _ends(values: Raw) -> str:
+    """First and last of an array, for a message."""
+    return f"{values.ravel()[:3].tolist()} .. {values.ravel()[-1:].tolist()} of shape {values.shape}"
+
+
+def save(path: str | Path, network: Network, weights: Mapping[str, Raw]) -> None:
     """Network and weights in one ``.npz``, written whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as f:
-        arrays: dict[str, Any] = {
-            f"weights/{n}": w.astype(np.int16) for n, w in network.check_weights(weights).items()
-        }
-        np.savez_compressed(f, network=np.array(json.dumps(network.to_dict())), **arrays)
-    part.replace(path)
+    content = io.BytesIO()
+    arrays: dict[str, Any] = {
+        f"weights/{n}": w.astype(np.int16) for n, w in network.check_weights(weights).items()
+    }
+    np.savez_compressed(content, network=np.array(json.dumps(network.to_dict())), **arrays)
+    files.write(path, content.getvalue())
 
 
-def load(path: Path) -> tuple[Network, Weights]:
+def load(path: str | Path) -> tuple[Network, Weights]:
     """What :func:`save` wrote; ValueError names the file when it is something else."""
+    path = Path(path)
+    with path.open("rb") as f:  # whoever may not read it is told so
+        if not zipfile.is_zipfile(f):
+            raise ValueError(f"{path} is not a network saved by equilif: it is no .npz file")
     try:
-        with np.load(path, allow_pickle=False) as z:
-            network = Network.from_dict(json.loads(str(z["network"])))
-            return network, network.check_weights(
-                {n.removeprefix("weights/"): z[n].astype(np.int64) for n in z.files if n != "network"}
-            )
-    except FileNotFoundError:
-        raise
-    except Exception as e:
-        raise ValueError(f"{path} is not a network saved by equilif: {e}") from e
+        with zipfile.ZipFile(path) as z:
+            network = Network.from_dict(json.loads(str(_member(z, "network", None, None))))
+            wanted = {f"weights/{s.name}": network.shape(s) for s in network.plastic}
+            there = {n.removesuffix(".npy") for n in z.namelist()} - {"network"}
+            if there != set(wanted):
+                raise ValueError(
+                    f"it has {', '.join(sorted(there))}, its network {', '.join(sorted(wanted))}"
+                )
+            weights = {n.removeprefix("weights/"): _member(z, n, shape, "iu") for n, shape in wanted.items()}
+        return network, network.check_weights(weights)
+    except Exception as e:  # whatever a damaged file leads to
+        raise ValueError(f"{path} is not a network saved by equilif: {_said(e)}") from e
+
+
+def _said(e: Exception) -> str:
+    """What an exception says, in one line."""
+    if isinstance(e, KeyError):
+        return f"it has no {e.args[0]}"
+    return " ".join(str(e).split()) or type(e).__name__
+
+
+def _member(
+    z: zipfile.ZipFile, name: str, shape: tuple[int, int] | None, kinds: str | None
+) -> npt.NDArray[Any]:
+    """An array of an ``.npz``, read only when its header promises what is wanted: a file may lie or be a bomb."""
+    with z.open(f"{name}.npy") as f:
+        version = np.lib.format.read_magic(f)
+        header = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
+        found, _, dtype = header(f)
+        if shape is not None and found != shape:
+            raise ValueError(f"{name} has shape {found}, not {shape}")
+        if kinds is not None and dtype.kind not in kinds:
+            raise ValueError(f"{name} must be integers, not {dtype}")
+        if kinds is None and (dtype.kind != "U" or found != () or dtype.itemsize > MOST_TEXT):
+            raise ValueError(f"{name} must be a text")
+    with z.open(f"{name}.npy") as f:
+        return np.asarray(np.lib.format.read_array(f, allow_pickle=False))
+
+
+MOST_TEXT = 1 << 24  #: bytes of a network's description

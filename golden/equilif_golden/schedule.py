@@ -19,9 +19,10 @@ from typing import Literal
 
 from equilif_golden.blocks.lif import LEAKS
 from equilif_golden.blocks.rate import rate_shift
-from equilif_golden.fixed import DEFAULT, Numerics
+from equilif_golden.fixed import DEFAULT, Numerics, finite, whole
 
 STRENGTH_MAX = (1 << 15) - 1  # a signed 16-bit operand of the instruction that nudges
+STEPS_MAX = 511  # a 9-bit count of the instruction that repeats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,33 +46,34 @@ class Schedule:
     least: int = 2
 
     def __post_init__(self) -> None:
-        for name in ("free", "nudged"):
-            if not self.window <= getattr(self, name) <= 511:
-                raise ValueError(
-                    f"{name} must be in {self.window}..511 steps (at least one window), not {getattr(self, name)}"
-                )
-        if self.window < 1 or self.window & (self.window - 1):
+        whole(self.window, "window", 1, STEPS_MAX)
+        if self.window & (self.window - 1):
             raise ValueError(f"window must be a power of two, not {self.window}")
+        for name in ("free", "nudged"):
+            whole(getattr(self, name), f"{name} (steps, at least one window)", self.window, STEPS_MAX)
+        whole(self.leak, "leak", LEAKS[0], LEAKS[-1])
         if self.leak not in LEAKS:
             raise ValueError(f"leak must be one of {LEAKS}, not {self.leak}")
-        if not 0 < self.beta <= 2:
-            raise ValueError(f"beta must be in (0, 2], not {self.beta}")
+        if not finite(self.beta, "beta", 0, 2):
+            raise ValueError("beta must be above 0: a nudge of 0 teaches nothing")
+        finite(self.threshold, "threshold", 0, 1 << 16)
         if self.watch not in ("all", "output"):
             raise ValueError(f"watch must be all or output, not {self.watch!r}")
         if self.early is not None:
             self._check_early(self.early)
 
     def _check_early(self, tolerance: int) -> None:
-        if not 0 <= tolerance <= 255:
-            raise ValueError(f"early must be a tolerance in 0..255, not {tolerance}")
+        whole(tolerance, "early, a tolerance,", 0, 255)
         if self.free % self.window:
             raise ValueError(
                 f"a phase that may end early has whole windows: free {self.free} must be a multiple of {self.window}"
             )
-        if not 2 <= self.least <= self.free // self.window:
+        if self.free < 2 * self.window:
             raise ValueError(
-                f"least must be in 2..{self.free // self.window} windows, which {self.free} free steps have, not {self.least}"
+                f"a phase that may end early has at least two windows: free must be at least "
+                f"{2 * self.window}, not {self.free}"
             )
+        whole(self.least, f"least (windows of the {self.free} free steps)", 2, self.free // self.window)
 
     def raw(self, numerics: Numerics = DEFAULT) -> RawSchedule:
         """The integers that golden model and engine work with; ValueError when a constant has no exact code."""

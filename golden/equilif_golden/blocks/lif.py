@@ -13,14 +13,14 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from equilif_golden.fixed import Raw, shift_right_floor
+from equilif_golden.fixed import Raw, integers, shift_right_floor
 
 LEAKS = (0, 2, 3, 4, 5)
 
 
 def lif_step(v: npt.ArrayLike, drive: npt.ArrayLike, *, threshold: int, leak: int) -> tuple[Raw, Raw]:
     """One time step on raw membranes of any shape; returns (membrane, spike in 0/1)."""
-    u = np.clip(np.asarray(v, np.int64) + np.asarray(drive, np.int64), -threshold, 2 * threshold)
+    u = np.clip(integers(v, "membranes") + integers(drive, "drive"), -threshold, 2 * threshold)
     spike = (u >= threshold).astype(np.int64)
     u = u - threshold * spike
     if leak:

@@ -8,14 +8,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import numpy.typing as npt
 
-from equilif_golden.fixed import Raw, shift_right_floor
+from equilif_golden.fixed import Raw, integers, shift_right_floor
 
 
 def nudge(target: npt.ArrayLike, spike_prev: npt.ArrayLike, *, strength: int) -> Raw:
     """Extra drive of a nudged population; raw membrane units, shape of ``target``."""
-    return shift_right_floor(strength * np.asarray(target, np.int64), 8) - strength * np.asarray(
-        spike_prev, np.int64
-    )
+    pull = shift_right_floor(strength * integers(target, "targets"), 8)
+    return pull - strength * integers(spike_prev, "spikes")

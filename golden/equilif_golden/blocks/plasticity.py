@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from equilif_golden.fixed import Fixed, Raw, saturate, shift_right_floor
+from equilif_golden.fixed import Fixed, Raw, integers, saturate, shift_right_floor
 
 SHIFTS = (12, 14, 16, 18)
 # a product of shifts and adds in hardware; rates of learning come in steps of 3 to 12 %
@@ -59,8 +59,8 @@ def dither(counter: int, row: npt.ArrayLike, column: npt.ArrayLike) -> Raw:
     """Dither of update number ``counter`` for weight (row, column)."""
     d = (
         counter * DITHER_UPDATE
-        + np.asarray(row, np.int64) * DITHER_ROW
-        + np.asarray(column, np.int64) * DITHER_COLUMN
+        + integers(row, "rows") * DITHER_ROW
+        + integers(column, "columns") * DITHER_COLUMN
     )
     return d & DITHER_MASK
 
@@ -81,7 +81,7 @@ def ep_update(
     ``w``: (n, m) raw weights; ``u_*``: (n,) and ``v_*``: (m,) 8-bit rates; ``counter``: the number of
     this update.
     """
-    up, um, vp, vm = (np.asarray(a, np.int64) for a in (u_plus, u_minus, v_plus, v_minus))
+    up, um, vp, vm = (integers(a, "rates") for a in (u_plus, u_minus, v_plus, v_minus))
     difference = step.gain * (np.outer(up, vp) - np.outer(um, vm))
     d = dither(counter, np.arange(len(up))[:, None], np.arange(len(vp))[None, :]) & ((1 << step.shift) - 1)
-    return saturate(np.asarray(w, np.int64) + shift_right_floor(difference + d, step.shift), weight)
+    return saturate(integers(w, "weights") + shift_right_floor(difference + d, step.shift), weight)

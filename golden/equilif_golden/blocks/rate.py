@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from equilif_golden.fixed import Raw, shift_right_floor
+from equilif_golden.fixed import Raw, integers, shift_right_floor
 
 RATE_SHIFTS = range(2, 10)
 
@@ -35,9 +35,9 @@ def rate_shift(threshold: int, window: int) -> int:
 
 def measure(charge: npt.ArrayLike, v: npt.ArrayLike, *, shift: int) -> Raw:
     """8-bit rates from raw charge and membrane of the same shape."""
-    return np.clip(shift_right_floor(np.asarray(charge, np.int64) + np.asarray(v, np.int64), shift), 0, 255)
+    return np.clip(shift_right_floor(integers(charge, "charge") + integers(v, "membranes"), shift), 0, 255)
 
 
 def moved(rate: npt.ArrayLike, before: npt.ArrayLike, *, tolerance: int) -> npt.NDArray[np.bool_]:
     """Which of two arrays of 8-bit rates differ by more than ``tolerance``."""
-    return np.abs(np.asarray(rate, np.int64) - np.asarray(before, np.int64)) > tolerance
+    return np.abs(integers(rate, "rates") - integers(before, "rates before")) > tolerance

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif_golden.blocks.softmax import C_MIN
-from equilif_golden.fixed import Raw
+from equilif_golden.fixed import Raw, integers
 
 FRACTION = 7  #: fraction bits of a relay's values
 #: of an instruction; a retrieval adds the exponent of its p, c - C_MIN <= 10
@@ -22,7 +22,7 @@ SHIFTS = range(1, 8)
 
 def relay(drive: npt.ArrayLike, *, shift: npt.ArrayLike) -> Raw:
     """Signed 8-bit values of raw ``drive``."""
-    value: Raw = np.clip(np.asarray(drive, np.int64) >> np.asarray(shift, np.int64), -128, 127)
+    value: Raw = np.clip(integers(drive, "drive") >> integers(shift, "shift"), -128, 127)
     return value
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from equilif_golden.fixed import Raw, shift_right_floor
+from equilif_golden.fixed import Raw, integers, shift_right_floor
 
 
 def forward(w: Raw, spikes: Raw) -> Raw:
@@ -56,7 +56,7 @@ def _bank_word(lanes: int) -> tuple[Raw, Raw]:
 
 def to_words(w: npt.ArrayLike, lanes: int) -> Raw:
     """(n, m) weights to (tiles x lanes, lanes) words x banks, zero-padded to whole tiles."""
-    w = np.asarray(w, np.int64)
+    w = integers(w, "weights")
     rows, columns = groups(w.shape[0], lanes), groups(w.shape[1], lanes)
     padded = np.zeros((rows * lanes, columns * lanes), np.int64)
     padded[: w.shape[0], : w.shape[1]] = w
@@ -70,7 +70,7 @@ def to_words(w: npt.ArrayLike, lanes: int) -> Raw:
 def from_words(words: npt.ArrayLike, shape: tuple[int, int], lanes: int) -> Raw:
     """Inverse of :func:`to_words`."""
     rows, columns = groups(shape[0], lanes), groups(shape[1], lanes)
-    tiles = np.asarray(words, np.int64).reshape(rows * columns, lanes, lanes)
+    tiles = integers(words, "weight words").reshape(rows * columns, lanes, lanes)
     bank, word = _bank_word(lanes)
     padded = (
         tiles[:, word, bank]

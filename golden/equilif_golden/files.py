@@ -1,0 +1,114 @@
+"""Files that are written whole or not at all, and targets that are tried before the work begins.
+
+A regular file is replaced in one step, by way of a temporary file beside it with a name of its own: two
+programs that write the same file never mix, and an interruption leaves the old content.  A symbolic link
+is followed and stays a link.  What is no regular file (a terminal, a pipe, /dev/null, /dev/stdout, the
+shell's ``>(...)``) is written to as it is, never replaced.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import stat
+import sys
+from pathlib import Path
+
+#: paths that stand for an open descriptor of this process
+DESCRIPTOR = re.compile(r"/dev/(?:(?P<name>stdin|stdout|stderr)|fd/(?P<dev>\d+))|/proc/self/fd/(?P<proc>\d+)")
+NUMBERS = {"stdin": 0, "stdout": 1, "stderr": 2}
+
+
+def descriptor(path: str | os.PathLike[str]) -> int | None:
+    """Number of the open descriptor that ``path`` stands for, or None."""
+    found = DESCRIPTOR.fullmatch(os.fspath(path))
+    if found is None:
+        return None
+    return NUMBERS[found["name"]] if found["name"] else int(found["dev"] or found["proc"])
+
+
+def write(path: str | os.PathLike[str], content: bytes) -> None:
+    """``content`` into the file at ``path``; missing folders are made.  OSError names the path."""
+    try:
+        number = descriptor(path)
+        if number is not None:
+            if number == 1:
+                sys.stdout.flush()  # what was printed before comes before
+            with os.fdopen(os.dup(number), "wb") as f:
+                f.write(content)
+            return
+        mode = _mode(path)
+        if mode is not None and not stat.S_ISREG(mode):
+            with Path(path).open("wb") as f:
+                f.write(content)
+            return
+        _replace(Path(os.path.realpath(path)), content, mode)
+    except OSError as e:
+        raise OSError(e.errno, e.strerror or str(e), os.fspath(path)) from None
+
+
+def check(path: str | os.PathLike[str]) -> None:
+    """Whether :func:`write` can write there, without writing anything; OSError names the path."""
+    try:
+        number = descriptor(path)
+        if number is not None:
+            os.fstat(number)
+            return
+        mode = _mode(path)
+        if mode is not None and not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if mode is None or stat.S_ISREG(mode):
+            _try_folder(Path(os.path.realpath(path)).parent)
+    except OSError as e:
+        raise OSError(e.errno, e.strerror or str(e), os.fspath(path)) from None
+
+
+def check_folder(path: str | os.PathLike[str]) -> None:
+    """Whether files can be written into a folder, which need not be there yet; OSError names the folder."""
+    try:
+        _try_folder(Path(os.path.realpath(path)))
+    except OSError as e:
+        raise OSError(e.errno, e.strerror or str(e), os.fspath(path)) from None
+
+
+def _mode(path: str | os.PathLike[str]) -> int | None:
+    """Mode of what is at ``path``, None when nothing is; OSError for a folder."""
+    try:
+        mode = Path(path).stat().st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder, the name of a file is wanted")
+    return mode
+
+
+def _temporary(folder: Path, name: str) -> tuple[int, Path]:
+    """A new file with a name that nobody else has."""
+    path = folder / f".{name[:64]}.{os.getpid()}.{secrets.token_hex(4)}.part"
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), path
+
+
+def _replace(path: Path, content: bytes, mode: int | None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    number, part = _temporary(path.parent, path.name)
+    try:
+        with os.fdopen(number, "wb") as f:
+            f.write(content)
+        if mode is not None:
+            part.chmod(stat.S_IMODE(mode))
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _try_folder(folder: Path) -> None:
+    """Make and remove a file in the folder, or in the nearest one above it that is there."""
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, f"{folder} is a file, not a folder")
+    number, part = _temporary(folder, "try")
+    os.close(number)
+    part.unlink()

@@ -1,0 +1,71 @@
+"""What is given to a network that learns or answers, checked the same way whatever carries the network."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from equilif_golden.fixed import Raw, integers
+from equilif_golden.network import Network, TokenRows
+
+NO_TOKENS = TokenRows(np.zeros((0, 0), np.int16), np.zeros(0, np.int32), np.zeros(0, np.int64))
+
+
+def inputs(
+    network: Network, x: npt.ArrayLike | None, tokens: TokenRows | None
+) -> tuple[npt.NDArray[np.uint8], TokenRows]:
+    """Inputs (batch, n_inputs), 8-bit values, and tokens of a loaded memory; empty ones where there are none.
+
+    ``x`` may be None where there is no input population.  ValueError unless both fit the network.
+    """
+    memory = network.loaded
+    if (memory is None) != (tokens is None):
+        raise ValueError(
+            "this network's memory is loaded with each sample: give tokens"
+            if memory
+            else "this network has no memory to load tokens into"
+        )
+    if memory is not None and tokens is not None:
+        tokens = tokens.checked(*network.shape(memory.synapse), network.numerics.weight)
+        x = np.zeros((tokens.n_samples, 0), np.uint8) if x is None else x
+    if x is None:
+        raise ValueError("this network needs inputs")
+    if not (isinstance(x, np.ndarray) and x.dtype == np.uint8):
+        x = network.numerics.value.require(x, "inputs").astype(np.uint8)
+    if x.ndim != 2 or x.shape[1] != network.n_inputs or tokens is not None and len(x) != tokens.n_samples:
+        raise ValueError(f"inputs must have shape (batch, {network.n_inputs}), not {x.shape}")
+    return x, NO_TOKENS if tokens is None else tokens
+
+
+def labels(network: Network, y: npt.ArrayLike, n: int) -> Raw:
+    """Class numbers of ``n`` samples, (n,); ValueError when they are no classes of the network."""
+    checked = integers(y, "labels", 0, network.n_outputs - 1)
+    if checked.shape != (n,):
+        raise ValueError(f"labels must have shape {(n,)}, one a sample, not {checked.shape}")
+    return checked
+
+
+def order(at: npt.ArrayLike | None, n: int) -> Raw:
+    """Positions of samples, one after the other; None: as they stand.  ValueError for what is none of 0..n-1."""
+    if at is None:
+        return np.arange(n)
+    checked = integers(at, "order", 0, n - 1)
+    if checked.ndim != 1:
+        raise ValueError(f"order must have one dimension, not {checked.ndim}")
+    return checked
+
+
+def targets(network: Network, y: npt.ArrayLike, n: int) -> Raw:
+    """8-bit targets of ``n`` samples, (n, n_outputs)."""
+    checked = network.numerics.value.require(y, "targets")
+    if checked.shape != (n, network.n_outputs):
+        raise ValueError(f"targets must have shape {(n, network.n_outputs)}, not {checked.shape}")
+    return checked
+
+
+def accuracy(network: Network, predictions: Raw, y: npt.ArrayLike) -> float:
+    """Part of the predictions that are right; ValueError without samples."""
+    known = labels(network, y, len(predictions))
+    if not len(known):
+        raise ValueError("there are no samples to be right or wrong about")
+    return float(np.mean(predictions == known))
