@@ -30,7 +30,7 @@ from equilif.training.train import inputs, order
 from equilif_boards import BOARDS, Board
 from equilif_boards.build import Plan, build, tool_versions
 from equilif_golden.engine.compiler import Compiled
-from equilif_golden.engine.isa import EngineConfig
+from equilif_golden.engine.config import EngineConfig
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network
 from equilif_golden.reference import one_hot

@@ -25,7 +25,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
 from equilif_golden.blocks.synapse import groups
-from equilif_golden.engine.isa import EngineConfig
+from equilif_golden.engine.config import EngineConfig
 from equilif_hdl.engine.isa import group_bits, tile_bits
 from equilif_hdl.engine.scan import Scanner
 from equilif_hdl.engine.walk import Walker

@@ -28,7 +28,7 @@ from equilif.show import console as show
 from equilif.training.evaluate import Evaluation, evaluate
 from equilif.training.presets import Preset
 from equilif.training.train import NETWORK, Training, digest, inputs, order
-from equilif_golden.engine.isa import EngineConfig
+from equilif_golden.engine.config import EngineConfig
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Weights
 from equilif_sim.tools.verilator import MissingVerilator

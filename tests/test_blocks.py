@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from equilif_golden.engine.isa import EngineConfig
+from equilif_golden.engine.config import EngineConfig
 from equilif_golden.fixed import DEFAULT, Numerics
 from equilif_hdl.blocks.lif import Lif
 from equilif_hdl.blocks.plasticity import Plasticity

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from equilif_golden.engine.isa import EngineConfig
+from equilif_golden.engine.config import EngineConfig
 from equilif_hdl.link.bus import AxiEngine
 from equilif_sim.tools.run import simulate
 

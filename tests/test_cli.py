@@ -24,8 +24,8 @@ from equilif.training import train
 from equilif.training.presets import PRESETS, Memory, Preset
 from equilif.training.train import HISTORY, NETWORK, Training, digest
 from equilif_golden import network
+from equilif_golden.engine.port import Region
 from equilif_golden.kernel import Kernel
-from equilif_golden.link.protocol import Region
 from equilif_golden.schedule import Schedule
 
 COMMANDS = (

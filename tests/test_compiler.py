@@ -12,7 +12,8 @@ import pytest
 
 from equilif_golden.blocks.synapse import from_words
 from equilif_golden.engine.compiler import CapacityError, Compiled
-from equilif_golden.engine.isa import EARLY, INFER, WATCH, WORDS, EngineConfig, Instruction, Op
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import EARLY, INFER, WATCH, WORDS, Instruction, Op
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.fixed import Numerics
 from equilif_golden.network import Network, Population, Synapse

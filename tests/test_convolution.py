@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.convolution import Convolution, bound
 from benchmarks.convolution_rtl import check, expected
-from equilif_golden.engine.isa import EngineConfig
+from equilif_golden.engine.config import EngineConfig
 
 SHAPES = [(1, 12, 8, 6, 2), (8, 12, 4, 6, 2), (5, 8, 6, 4, 2), (3, 7, 6, 3, 1)]
 

@@ -3,7 +3,7 @@
 import pytest
 
 from equilif.hardware.energy import COUNTS, energy, sram
-from equilif_golden.engine.isa import EngineConfig
+from equilif_golden.engine.config import EngineConfig
 
 CONFIG = EngineConfig()  # 4 banks of 32 KB of 16-bit weights
 

@@ -12,20 +12,12 @@ from equilif.training.presets import PRESETS
 from equilif.training.train import order
 from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE
 from equilif_golden.engine.compiler import Compiled
-from equilif_golden.engine.isa import (
-    ABSOLUTE,
-    COLUMN,
-    EARLY,
-    PLUS,
-    WATCH,
-    EngineConfig,
-    Instruction,
-    Op,
-)
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import ABSOLUTE, COLUMN, EARLY, PLUS, WATCH, Instruction, Op
 from equilif_golden.engine.model import EngineModel
+from equilif_golden.engine.port import Region
 from equilif_golden.fixed import Numerics
 from equilif_golden.kernel import Kernel
-from equilif_golden.link.protocol import Region
 from equilif_golden.network import Network, Population, Synapse, TokenRows, save
 from equilif_golden.reference import Reference, one_hot
 from equilif_golden.schedule import Schedule

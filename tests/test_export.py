@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from equilif.cli import app
 from equilif.hardware.export import Bus, export, verilog
-from equilif_golden.engine.isa import EngineConfig
+from equilif_golden.engine.config import EngineConfig
 from equilif_hdl.engine.engine import Engine
 from equilif_hdl.link.bus import AxiEngine
 from equilif_sim.tools import verilator

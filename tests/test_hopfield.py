@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from equilif_golden.engine.isa import EngineConfig, ProgramError, assemble, disassemble
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import ProgramError, assemble, disassemble
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.fixed import Numerics
 from equilif_golden.hopfield import MOST_STEPS, Hopfield, Placed

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
-from equilif_golden.engine.isa import WORDS, EngineConfig, ProgramError, check, disassemble
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import WORDS, ProgramError, check, disassemble
 from equilif_golden.link.device import program_fault
 from equilif_hdl.engine.checker import Checker
 from equilif_hdl.link.frame import Framer

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from equilif_golden.blocks.plasticity import GAIN_MAX
+from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import (
     EARLY,
     FIELDS,
@@ -21,7 +22,6 @@ from equilif_golden.engine.isa import (
     PLUS,
     WATCH,
     WORDS,
-    EngineConfig,
     Instruction,
     Op,
     ProgramError,

@@ -20,7 +20,8 @@ from equilif_golden.blocks.lif import LEAKS
 from equilif_golden.blocks.plasticity import GAIN_MAX, SHIFTS, Step
 from equilif_golden.blocks.softmax import SHIFTS as SOFTMAX_SHIFTS
 from equilif_golden.engine.compiler import Compiled
-from equilif_golden.engine.isa import COLUMN, EngineConfig, Op, assemble, disassemble
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import COLUMN, Op, assemble, disassemble
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.fixed import Numerics
 from equilif_golden.kernel import Kernel, TokenRows

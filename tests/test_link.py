@@ -13,7 +13,8 @@ from amaranth.sim import Simulator
 
 from equilif.host.client import Client, DeviceError
 from equilif.host.session import Session
-from equilif_golden.engine.isa import EngineConfig, Instruction, Op
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import Instruction, Op
 from equilif_golden.link.protocol import Identity, Status
 from equilif_golden.network import Network
 from equilif_golden.reference import Reference, one_hot

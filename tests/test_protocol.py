@@ -17,7 +17,9 @@ import sliplib
 from equilif.host.client import Client, DeviceError, LinkError, NoReply
 from equilif.host.session import Session
 from equilif_golden.blocks.plasticity import DITHER_WIDTH
-from equilif_golden.engine.isa import EngineConfig, Instruction, Op, ProgramError
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import Instruction, Op, ProgramError
+from equilif_golden.engine.port import Region
 from equilif_golden.link.device import Device
 from equilif_golden.link.protocol import (
     LEARN,
@@ -28,7 +30,6 @@ from equilif_golden.link.protocol import (
     Command,
     FrameError,
     Identity,
-    Region,
     Status,
     pack,
     seal,

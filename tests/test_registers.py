@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from equilif.hardware.export import header, markdown
-from equilif_golden.engine.isa import EngineConfig
+from equilif_golden.engine.config import EngineConfig
 from equilif_golden.link.registers import ELEMENTS, MAGIC, REGISTERS, constants
 
 CONFIG = EngineConfig(lanes=8, tiles=96, single_port=True, forwarding=False)

@@ -33,7 +33,7 @@ from equilif.training.train import HISTORY, NETWORK, Training, digest
 from equilif_boards import BOARDS
 from equilif_golden import network as networks
 from equilif_golden.engine.compiler import CapacityError
-from equilif_golden.engine.isa import EngineConfig
+from equilif_golden.engine.config import EngineConfig
 from equilif_golden.link.protocol import Command
 from equilif_golden.network import Network
 from equilif_sim.board import Board, Terminal

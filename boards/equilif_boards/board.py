@@ -11,7 +11,7 @@ from amaranth.lib import io
 
 from equilif_boards.clock import Ecp5Pll, GowinPll, Ice40Pll
 from equilif_boards.device import Device
-from equilif_golden.engine.isa import EngineConfig
+from equilif_golden.engine.config import EngineConfig
 from equilif_golden.link.protocol import FRAME_BYTES
 from equilif_hdl.top import Top
 

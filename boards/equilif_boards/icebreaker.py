@@ -7,7 +7,7 @@ from amaranth_boards.icebreaker import ICEBreakerPlatform
 from equilif_boards.board import Board
 from equilif_boards.clock import Ice40Pll
 from equilif_boards.device import ICE40UP5K
-from equilif_golden.engine.isa import EngineConfig
+from equilif_golden.engine.config import EngineConfig
 
 ICEBREAKER = Board(
     name="icebreaker",

@@ -10,7 +10,7 @@ from amaranth_boards.tang_nano_9k import TangNano9kPlatform
 from equilif_boards.board import Board
 from equilif_boards.clock import GowinPll
 from equilif_boards.device import GW1NR_9, GW2AR_18
-from equilif_golden.engine.isa import EngineConfig
+from equilif_golden.engine.config import EngineConfig
 
 
 class Himbaechel(GowinPlatform):

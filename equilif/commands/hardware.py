@@ -29,7 +29,7 @@ from equilif.show import console as show
 if TYPE_CHECKING:
     from equilif.data.images import DataSet
     from equilif.training.presets import Preset
-    from equilif_golden.engine.isa import EngineConfig
+    from equilif_golden.engine.config import EngineConfig
     from equilif_golden.network import Network, Weights
 
 command = panel("Hardware")
@@ -261,7 +261,7 @@ def export(
     Example:  [bold]equilif export build/export --lanes 8 --tiles 1024[/]
     """
     from equilif.hardware import export as module
-    from equilif_golden.engine.isa import EngineConfig
+    from equilif_golden.engine.config import EngineConfig
 
     if board is not None:
         from equilif.hardware.boards import find

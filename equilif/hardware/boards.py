@@ -14,7 +14,7 @@ from typing import Any
 
 from equilif.extras import needs
 from equilif_golden.engine.compiler import CapacityError, Compiled
-from equilif_golden.engine.isa import EngineConfig
+from equilif_golden.engine.config import EngineConfig
 from equilif_golden.network import Network
 
 with needs("hdl,boards"):

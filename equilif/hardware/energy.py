@@ -21,7 +21,7 @@ from equilif.extras import needs
 from equilif.results import ToolFailed
 from equilif_golden.engine.activity import NAMES
 from equilif_golden.engine.compiler import Compiled
-from equilif_golden.engine.isa import EngineConfig
+from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.fixed import Raw
 from equilif_golden.network import Network, Weights

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from equilif import results
 from equilif.extras import needs
-from equilif_golden.engine.isa import EngineConfig
-from equilif_golden.link.protocol import Region, region_size
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.port import Region, region_size
 from equilif_golden.link.registers import ELEMENTS, REGISTERS, constants
 
 with needs("hdl"):

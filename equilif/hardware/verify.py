@@ -24,7 +24,7 @@ from equilif.data.images import Bytes, DataSet
 from equilif.extras import needs
 from equilif.results import ToolFailed
 from equilif_golden.engine.compiler import CapacityError, Compiled
-from equilif_golden.engine.isa import EngineConfig
+from equilif_golden.engine.config import EngineConfig
 from equilif_golden.fixed import Raw
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, TokenRows, Weights

@@ -21,25 +21,23 @@ import numpy as np
 import sliplib
 
 from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE
-from equilif_golden.engine.isa import EngineConfig, Instruction, assemble, check
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import Instruction, assemble, check
+from equilif_golden.engine.port import READ_BYTES, WRITE_BYTES, Region, region_size
 from equilif_golden.fixed import Raw
 from equilif_golden.link.protocol import (
     FAULT,
     LEARN,
     PACKED,
-    READ_BYTES,
     READ_HEADER,
     RESULT,
     RUN_HEADER,
-    WRITE_BYTES,
     WRITE_HEADER,
     Command,
     FrameError,
     Identity,
-    Region,
     Status,
     pack,
-    region_size,
     seal,
     unseal,
 )

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from equilif.training.recall import Recall
     from equilif.training.sweep import Sweep
     from equilif.training.train import Training
-    from equilif_golden.engine.isa import EngineConfig
+    from equilif_golden.engine.config import EngineConfig
     from equilif_golden.network import Network, Weights
     from equilif_golden.schedule import Schedule
 

@@ -37,17 +37,8 @@ import numpy.typing as npt
 
 from equilif_golden.blocks import relay, softmax
 from equilif_golden.blocks import synapse as syn
-from equilif_golden.engine.isa import (
-    COLUMN,
-    PLUS,
-    SCALED,
-    SIGNED,
-    STATIC,
-    EngineConfig,
-    Instruction,
-    Op,
-    check,
-)
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import COLUMN, PLUS, SCALED, SIGNED, STATIC, Instruction, Op, check
 from equilif_golden.fixed import DEFAULT, Fixed, Numerics, Raw, integers
 from equilif_golden.network import MOST_PATTERNS, ONE
 

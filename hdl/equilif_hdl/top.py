@@ -11,7 +11,7 @@ from amaranth import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
 
-from equilif_golden.engine.isa import EngineConfig
+from equilif_golden.engine.config import EngineConfig
 from equilif_golden.link.protocol import FRAME_BYTES
 from equilif_hdl.engine.engine import Engine
 from equilif_hdl.link.host import SerialHost

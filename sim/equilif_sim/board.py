@@ -23,7 +23,7 @@ from amaranth.back import verilog
 
 import equilif_golden
 import equilif_hdl
-from equilif_golden.engine.isa import EngineConfig
+from equilif_golden.engine.config import EngineConfig
 from equilif_golden.link.protocol import FRAME_BYTES
 from equilif_hdl.link.uart import SMALLEST_DIVISOR
 from equilif_hdl.top import Top

@@ -28,9 +28,10 @@ from amaranth.back import rtlil, verilog
 from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE
 from equilif_golden.engine.activity import NAMES
 from equilif_golden.engine.compiler import Compiled
-from equilif_golden.engine.isa import EngineConfig, Instruction, assemble, check
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import Instruction, assemble, check
+from equilif_golden.engine.port import Region
 from equilif_golden.fixed import Raw
-from equilif_golden.link.protocol import Region
 from equilif_golden.network import Weights
 from equilif_hdl.engine.engine import Engine
 from equilif_sim.tools import verilator

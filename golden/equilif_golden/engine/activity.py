@@ -13,7 +13,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from equilif_golden.engine.isa import MINUS, PLUS, WATCH, EngineConfig, Instruction, Op
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import MINUS, PLUS, WATCH, Instruction, Op
 from equilif_golden.fixed import Raw
 
 NAMES = (

@@ -8,6 +8,7 @@ import numpy as np
 
 from equilif_golden.blocks import relay
 from equilif_golden.blocks import synapse as syn
+from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import (
     ABSOLUTE,
     COLUMN,
@@ -21,7 +22,6 @@ from equilif_golden.engine.isa import (
     STATIC,
     WATCH,
     WORDS,
-    EngineConfig,
     Instruction,
     Op,
 )

@@ -22,6 +22,7 @@ from equilif_golden.blocks.rate import measure, moved
 from equilif_golden.blocks.relay import relay
 from equilif_golden.blocks.softmax import C_MIN, softmax
 from equilif_golden.engine.activity import NAMES, activity, fetches
+from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import (
     ABSOLUTE,
     COLUMN,
@@ -36,7 +37,6 @@ from equilif_golden.engine.isa import (
     SYNAPTIC,
     WALK,
     WATCH,
-    EngineConfig,
     Instruction,
     Op,
     check,

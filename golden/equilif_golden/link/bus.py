@@ -12,10 +12,11 @@ import numpy as np
 
 from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE
 from equilif_golden.engine.activity import NAMES
-from equilif_golden.engine.isa import WORDS, EngineConfig, disassemble
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import WORDS, disassemble
 from equilif_golden.engine.model import EngineModel, wrap
+from equilif_golden.engine.port import Region, region_size
 from equilif_golden.link.device import program_fault
-from equilif_golden.link.protocol import Region, region_size
 from equilif_golden.link.registers import ELEMENTS, REGISTERS, constants
 
 BY_OFFSET = {r.offset: r for r in REGISTERS.values()}

@@ -12,15 +12,10 @@ import re
 import numpy as np
 
 from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE
-from equilif_golden.engine.isa import (
-    WORDS,
-    EngineConfig,
-    Instruction,
-    ProgramError,
-    check,
-    disassemble,
-)
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import WORDS, Instruction, ProgramError, check, disassemble
 from equilif_golden.engine.model import EngineModel
+from equilif_golden.engine.port import READ_BYTES, WRITE_BYTES, Region, region_size
 from equilif_golden.link.protocol import (
     FAULT,
     FRAME_BYTES,
@@ -29,18 +24,14 @@ from equilif_golden.link.protocol import (
     LEARN,
     OVERHEAD,
     PACKED,
-    READ_BYTES,
     READ_HEADER,
     RESULT,
     RUN_HEADER,
-    WRITE_BYTES,
     WRITE_HEADER,
     Command,
     FrameError,
     Identity,
-    Region,
     Status,
-    region_size,
     seal,
     unpack,
     unseal,

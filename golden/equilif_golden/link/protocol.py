@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Self
 
-from equilif_golden.engine.isa import EngineConfig
+from equilif_golden.engine.config import EngineConfig
 from equilif_golden.fixed import Numerics
 
 VERSION = 2
@@ -55,20 +55,6 @@ class Status(IntEnum):
     BAD_PROGRAM = 13
 
 
-class Region(IntEnum):
-    """Memories.  Elements are numbered word by word, lane by lane."""
-
-    #: 16-bit signed; address = word * P + bank, layout of equilif_golden.blocks.synapse.to_words
-    WEIGHT = 0
-    VALUE = 1  #: written as one byte, to plus and minus; read as two, plus then minus
-    PROGRAM = 2  #: 32-bit words; written by LOAD only
-    #: one 32-bit element: position of the dither, (updates * DITHER_UPDATE) mod 2**DITHER_WIDTH
-    COUNTER = 3
-
-
-WRITE_BYTES = {Region.WEIGHT: 2, Region.VALUE: 1, Region.PROGRAM: 4, Region.COUNTER: 4}  #: of an element
-#: the same; LOAD alone sees the program
-READ_BYTES = {Region.WEIGHT: 2, Region.VALUE: 2, Region.COUNTER: 4}
 INSTRUCTION_BYTES = 12
 LEARN, PACKED = 1, 2  #: bits of RUN's flags; packed: values as of :func:`pack`
 
@@ -79,16 +65,6 @@ READ_HEADER, WRITE_HEADER, RUN_HEADER = struct.Struct("<BIH"), struct.Struct("<B
 RESULT = struct.Struct("<HIII")  #: prediction, cycles, spikes, accesses
 FAULT = struct.Struct("<H")
 assert (WRITE_HEADER.size, READ_HEADER.size, RUN_HEADER.size) == tuple(HEADER_BYTES.values())
-
-
-def region_size(config: EngineConfig, region: Region) -> int:
-    """Elements in a region."""
-    return {
-        Region.WEIGHT: config.n_weights,
-        Region.VALUE: config.value_groups * config.lanes,
-        Region.PROGRAM: config.program_words,
-        Region.COUNTER: 1,
-    }[region]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from equilif_golden.engine.activity import NAMES
-from equilif_golden.engine.isa import EngineConfig
+from equilif_golden.engine.config import EngineConfig
 
 MAGIC = int.from_bytes(b"EQLF", "little")
 VERSION = 1

@@ -23,7 +23,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from equilif_golden.blocks.softmax import ABSOLUTE, C_MIN, FRACTION, RECIPROCAL, TABLE, WIDTH
-from equilif_golden.engine.isa import EngineConfig
+from equilif_golden.engine.config import EngineConfig
 from equilif_hdl.fixed import lanes_of, saturate
 
 OCTAVE = WIDTH - FRACTION  #: bits of an octave

@@ -20,7 +20,8 @@ from equilif_golden.engine.activity import (
     SOFTMAX_WALKS,
     WATCHING,
 )
-from equilif_golden.engine.isa import MINUS, PLUS, STATIC, WATCH, EngineConfig, Op
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import MINUS, PLUS, STATIC, WATCH, Op
 from equilif_hdl.engine.isa import INSTRUCTION, has_mode
 
 COUNTS = data.ArrayLayout(32, len(NAMES))

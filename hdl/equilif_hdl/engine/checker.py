@@ -18,7 +18,8 @@ from equilif_golden.blocks import relay, softmax
 from equilif_golden.blocks.lif import LEAKS
 from equilif_golden.blocks.plasticity import GAIN_MAX, SHIFTS
 from equilif_golden.blocks.rate import RATE_SHIFTS
-from equilif_golden.engine.isa import FIELDS, THRESHOLD_MAX, WALK, WORDS, EngineConfig, Op
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import FIELDS, THRESHOLD_MAX, WALK, WORDS, Op
 
 
 def _word_layout(word: int) -> data.StructLayout:

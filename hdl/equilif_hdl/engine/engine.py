@@ -16,21 +16,16 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 from equilif_golden.blocks.plasticity import DITHER_UPDATE, DITHER_WIDTH
-from equilif_golden.engine.isa import WALK, EngineConfig, Op
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import WALK, Op
 from equilif_hdl.engine.activity import Activity
 from equilif_hdl.engine.isa import INSTRUCTION, by_column, by_minus, group_bits, lane_bits
 from equilif_hdl.engine.lanes import Lanes
+from equilif_hdl.engine.port import COUNTER_REGION, PROGRAM_REGION, VALUE_REGION, WEIGHT_REGION, EnginePort
 from equilif_hdl.engine.scan import Scanner
 from equilif_hdl.engine.sequencer import Sequencer
 from equilif_hdl.engine.walk import Walker
 from equilif_hdl.fixed import lanes_of, ram
-from equilif_hdl.link.host import (
-    COUNTER_REGION,
-    PROGRAM_REGION,
-    VALUE_REGION,
-    WEIGHT_REGION,
-    EnginePort,
-)
 
 
 class Engine(wiring.Component):

@@ -6,15 +6,8 @@ from amaranth import Const, Shape, Value
 from amaranth.lib import data
 
 from equilif_golden.blocks.plasticity import DITHER_WIDTH
-from equilif_golden.engine.isa import (
-    COLUMN,
-    FIELDS,
-    MINUS,
-    SIGNED,
-    SIGNED_DST,
-    EngineConfig,
-    Op,
-)
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import COLUMN, FIELDS, MINUS, SIGNED, SIGNED_DST, Op
 
 INSTRUCTION = data.StructLayout({name: Shape(width, signed) for name, width, signed in FIELDS})
 

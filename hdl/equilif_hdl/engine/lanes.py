@@ -29,16 +29,8 @@ from amaranth.lib.wiring import In, Out
 
 from equilif_golden.blocks.plasticity import DITHER_COLUMN, DITHER_WIDTH, SHIFTS
 from equilif_golden.blocks.softmax import RECIPROCAL
-from equilif_golden.engine.isa import (
-    ABSOLUTE,
-    MINUS,
-    PLUS,
-    SCALED,
-    STATIC,
-    WATCH,
-    EngineConfig,
-    Op,
-)
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import ABSOLUTE, MINUS, PLUS, SCALED, STATIC, WATCH, Op
 from equilif_hdl.blocks.lif import Lif
 from equilif_hdl.blocks.plasticity import Plasticity
 from equilif_hdl.blocks.rate import Measure, Moved

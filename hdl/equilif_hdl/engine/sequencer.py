@@ -16,7 +16,8 @@ from amaranth import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from equilif_golden.engine.isa import EARLY, INFER, WORDS, EngineConfig, Op
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import EARLY, INFER, WORDS, Op
 from equilif_hdl.engine.isa import INSTRUCTION
 
 

@@ -19,7 +19,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from equilif_golden.blocks.plasticity import DITHER_COLUMN, DITHER_WIDTH, GAIN_WIDTH
-from equilif_golden.engine.isa import EngineConfig, Op
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import Op
 from equilif_hdl.engine.isa import (
     INSTRUCTION,
     by_column,

@@ -14,7 +14,7 @@ from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from equilif_golden.engine.isa import EngineConfig
+from equilif_golden.engine.config import EngineConfig
 from equilif_hdl.engine.isa import lane_bits, tile_bits
 from equilif_hdl.fixed import ram
 

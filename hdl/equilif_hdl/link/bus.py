@@ -21,13 +21,14 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from equilif_golden.engine.activity import NAMES
-from equilif_golden.engine.isa import WORDS, EngineConfig
-from equilif_golden.link.protocol import Region, region_size
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import WORDS
+from equilif_golden.engine.port import Region, region_size
 from equilif_golden.link.registers import ELEMENTS, OFFSET_BITS, REGISTERS, constants
 from equilif_hdl.engine.checker import Checker
 from equilif_hdl.engine.engine import Engine
+from equilif_hdl.engine.port import address_bits
 from equilif_hdl.fixed import ram
-from equilif_hdl.link.host import address_bits
 
 OKAY, SLVERR = 0, 2
 

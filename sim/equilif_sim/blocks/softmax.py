@@ -25,7 +25,7 @@ from equilif_golden.blocks.softmax import (
     exponents,
     softmax,
 )
-from equilif_golden.engine.isa import EngineConfig
+from equilif_golden.engine.config import EngineConfig
 from equilif_golden.fixed import Raw
 from equilif_hdl.blocks.softmax import Reciprocal, Softmax
 from equilif_sim.tools.run import bench_config, engine_config

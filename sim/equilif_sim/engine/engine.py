@@ -18,10 +18,11 @@ from cocotb.triggers import ClockCycles, FallingEdge, ReadOnly, RisingEdge, with
 from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE
 from equilif_golden.engine.activity import NAMES
 from equilif_golden.engine.compiler import Compiled
-from equilif_golden.engine.isa import EngineConfig, assemble
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import assemble
 from equilif_golden.engine.model import EngineModel
+from equilif_golden.engine.port import Region
 from equilif_golden.fixed import Raw
-from equilif_golden.link.protocol import Region
 from equilif_golden.network import Network, load
 from equilif_golden.schedule import Schedule
 from equilif_sim.tools.programs import random_program, random_values, random_weights

@@ -16,7 +16,7 @@ import numpy as np
 from cocotb.triggers import ReadOnly, RisingEdge
 
 from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_ROW
-from equilif_golden.engine.isa import EngineConfig
+from equilif_golden.engine.config import EngineConfig
 from equilif_hdl.engine.isa import event
 from equilif_hdl.engine.scan import Scanner
 from equilif_sim.tools.run import bench_config, engine_config

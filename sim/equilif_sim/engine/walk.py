@@ -14,16 +14,8 @@ import cocotb
 from cocotb.triggers import ReadOnly, RisingEdge
 
 from equilif_golden.blocks.plasticity import DITHER_COLUMN, DITHER_MASK, GAIN_MAX
-from equilif_golden.engine.isa import (
-    COLUMN,
-    MINUS,
-    SIGNED,
-    SYNAPTIC,
-    WALK,
-    EngineConfig,
-    Instruction,
-    Op,
-)
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import COLUMN, MINUS, SIGNED, SYNAPTIC, WALK, Instruction, Op
 from equilif_hdl.engine.isa import command, event
 from equilif_hdl.engine.walk import Walker
 from equilif_sim.tools.run import bench_config, engine_config

@@ -30,10 +30,11 @@ from cocotbext.axi import (
 )
 
 from equilif_golden.engine.activity import NAMES
-from equilif_golden.engine.isa import WORDS, EngineConfig, Instruction, Op, assemble
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import WORDS, Instruction, Op, assemble
+from equilif_golden.engine.port import Region
 from equilif_golden.fixed import Raw
 from equilif_golden.link.bus import BusError, BusModel
-from equilif_golden.link.protocol import Region
 from equilif_golden.link.registers import ELEMENTS, OFFSET_BITS, REGISTERS
 from equilif_sim.engine.engine import MOST_CYCLES, EngineBench
 from equilif_sim.tools.programs import random_program, random_weights

@@ -31,35 +31,26 @@ from equilif_golden.blocks.plasticity import (
     SHIFTS,
 )
 from equilif_golden.blocks.rate import RATE_SHIFTS
-from equilif_golden.engine.isa import (
-    FIELDS,
-    THRESHOLD_MAX,
-    WORDS,
-    EngineConfig,
-    Instruction,
-    Op,
-    assemble,
-)
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import FIELDS, THRESHOLD_MAX, WORDS, Instruction, Op, assemble
+from equilif_golden.engine.port import READ_BYTES, WRITE_BYTES, Region, region_size
 from equilif_golden.link.device import Device
 from equilif_golden.link.protocol import (
     INSTRUCTION_BYTES,
     OVERHEAD,
     PACKED,
-    READ_BYTES,
     READ_HEADER,
     RUN_HEADER,
-    WRITE_BYTES,
     WRITE_HEADER,
     Command,
-    Region,
     Status,
     pack,
-    region_size,
     seal,
     unseal,
 )
 from equilif_hdl.engine.checker import MEMORY
-from equilif_hdl.link.host import EnginePort, Host
+from equilif_hdl.engine.port import EnginePort
+from equilif_hdl.link.host import Host
 from equilif_hdl.link.uart import RECEIVED
 from equilif_sim.tools.run import bench_config, engine_config
 from equilif_sim.tools.stream import Pause, never, often

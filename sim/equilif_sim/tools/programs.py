@@ -16,6 +16,7 @@ from equilif_golden.blocks import relay, softmax
 from equilif_golden.blocks.lif import LEAKS
 from equilif_golden.blocks.plasticity import GAIN_MAX, SHIFTS
 from equilif_golden.blocks.rate import RATE_SHIFTS
+from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import (
     EARLY,
     PLUS,
@@ -25,7 +26,6 @@ from equilif_golden.engine.isa import (
     THRESHOLD_MAX,
     WALK,
     WORDS,
-    EngineConfig,
     Instruction,
     Op,
 )

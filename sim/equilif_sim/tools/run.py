@@ -15,7 +15,7 @@ from amaranth.back import verilog
 from cocotb_tools.check_results import get_results
 from cocotb_tools.runner import Icarus, Runner, Verilator
 
-from equilif_golden.engine.isa import EngineConfig
+from equilif_golden.engine.config import EngineConfig
 from equilif_golden.fixed import Numerics
 from equilif_sim.tools import verilator
 
