@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
@@ -9,6 +11,19 @@ from equilif_golden.fixed import Raw, integers
 from equilif_golden.network import Network, TokenRows
 
 NO_TOKENS = TokenRows(np.zeros((0, 0), np.int16), np.zeros(0, np.int32), np.zeros(0, np.int64))
+
+
+class Epoch(NamedTuple):
+    """What one pass of training did."""
+
+    #: samples that were learned
+    samples: int
+    #: samples whose free-phase prediction, before their update, was right
+    hits: int
+    #: spikes of all three phases
+    spikes: int
+    #: steps of the free phases; 0 when they may end early, which an engine does not tell
+    steps: int = 0
 
 
 def inputs(
@@ -61,6 +76,11 @@ def targets(network: Network, y: npt.ArrayLike, n: int) -> Raw:
     if checked.shape != (n, network.n_outputs):
         raise ValueError(f"targets must have shape {(n, network.n_outputs)}, not {checked.shape}")
     return checked
+
+
+def one_hot(labels: npt.ArrayLike, n: int) -> Raw:
+    """Targets (batch, n): 255 at the label, 0 elsewhere."""
+    return np.eye(n, dtype=np.int64)[integers(labels, "labels", 0, n - 1)] * 255
 
 
 def accuracy(network: Network, predictions: Raw, y: npt.ArrayLike) -> float:

@@ -1,10 +1,22 @@
-"""What an engine lets a host see: its memories, element by element."""
+"""What an engine lets a host do: load a program, run it, write and read its memories element by element.
+
+The model, the RTL in simulation and a board behind a line are all an :class:`Engine`;
+equilif_golden.engine.chip puts a network on any of them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Protocol
 
+import numpy as np
+
+from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import Instruction
+from equilif_golden.fixed import Raw
 
 
 class Region(IntEnum):
@@ -31,3 +43,58 @@ def region_size(config: EngineConfig, region: Region) -> int:
         Region.PROGRAM: config.program_words,
         Region.COUNTER: 1,
     }[region]
+
+
+def dither_position(updates: int) -> int:
+    """What region COUNTER holds after so many updates."""
+    return updates * DITHER_UPDATE & DITHER_MASK
+
+
+def updates_at(position: int) -> int:
+    """Inverse of :func:`dither_position`: the number of updates, modulo the dither's cycle."""
+    return position * pow(DITHER_UPDATE, -1, DITHER_MASK + 1) & DITHER_MASK
+
+
+def _no_values() -> Raw:
+    return np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What an engine reports of a run."""
+
+    #: class: the first output of largest rate
+    prediction: int
+    #: spikes of all LIF populations in all phases
+    spikes: int
+    #: weight words of P lanes that were touched
+    accesses: int
+    #: clock cycles; 0 of the model, which knows no time
+    cycles: int = 0
+    #: equilif_golden.engine.activity.NAMES, where the engine counts and tells them
+    activity: tuple[int, ...] = ()
+    #: values that were asked for, plus + 256 minus
+    values: Raw = field(default_factory=_no_values)
+
+
+class Engine(Protocol):
+    """An engine, wherever it is.  Elements are integers, as :class:`Region` says."""
+
+    @property
+    def config(self) -> EngineConfig: ...
+
+    def load(self, program: Sequence[Instruction]) -> None:
+        """ProgramError when the engine cannot run it; the old program then stays in force."""
+
+    def write(self, region: Region, first: int, data: Raw) -> None:
+        """Elements from number ``first`` on.  A VALUE goes to both plus and minus."""
+
+    def read(self, region: Region, first: int, n: int) -> Raw:
+        """``n`` elements from number ``first`` on.  A VALUE is plus + 256 minus."""
+
+    def run(
+        self, *, learn: bool, write: tuple[int, Raw] | None = None, read: tuple[int, int] = (0, 0)
+    ) -> Run:
+        """Run the program.  Before it, ``write`` values (first element, values); after it, ``read`` values
+        (first element, number): over a line these go in the same frames.
+        """

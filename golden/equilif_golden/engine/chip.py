@@ -1,0 +1,176 @@
+"""A network on an engine, whatever carries the engine: the model, the RTL in simulation, a board at a line.
+
+    chip = Chip(EngineModel(config), network, lr=0.05)
+    chip = Chip(VerilatedEngine(config), network, lr=0.05)
+    chip = Chip(Client(port), network, lr=0.05)
+    chip.train(x, labels)
+
+All three give the same bits as equilif_golden.kernel.Kernel, which has the same methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from equilif_golden import samples
+from equilif_golden.blocks.plasticity import DITHER_MASK
+from equilif_golden.engine.compiler import Compiled
+from equilif_golden.engine.isa import Op
+from equilif_golden.engine.port import Engine, Region, Run, dither_position, updates_at
+from equilif_golden.fixed import Raw, whole
+from equilif_golden.network import Network, TokenRows, Weights
+from equilif_golden.reference import NO_RATE, one_hot
+from equilif_golden.samples import Epoch
+
+
+class OutOfStep(OSError):
+    """The engine has not made exactly the updates that it was asked for."""
+
+
+class Rates(NamedTuple):
+    """8-bit rates of the LIF populations (neurons,), in the order of the network, at +beta and at -beta.
+
+    After an inference both are the rates of the free phase.
+    """
+
+    plus: Raw
+    minus: Raw
+
+
+class Chip:
+    """Compiled for the engine that is there; program, constants, weights and counter are written at once.
+
+    ``lr``: learning rate eta, as in the paper; without one the chip runs and does not learn until
+    :meth:`set_learning_rate`.  ``counter``: updates so far, of weights that come from elsewhere.
+    CapacityError when the engine is too small for the network.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        network: Network,
+        weights: Mapping[str, Raw] | None = None,
+        *,
+        lr: float | None = None,
+        counter: int = 0,
+    ):
+        self.engine = engine
+        self.network = network
+        self.compiled = Compiled(network, engine.config)
+        self.counter = whole(counter, "counter", 0, 0xFFFFFFFF)
+        self.learns = lr is not None
+        self._eta: float | None = None
+        self.set_learning_rate(lr or 0.0)
+        first, constants = self.compiled.constants()
+        if len(constants):
+            engine.write(Region.VALUE, first, constants)
+        self.load_weights(network.initial_weights() if weights is None else weights)
+        engine.write(Region.COUNTER, 0, np.array([dither_position(counter)]))
+
+    def set_learning_rate(self, eta: float) -> None:
+        """The learning rate is part of the program, so a new one is a new program."""
+        self.learns |= eta > 0
+        if eta == self._eta:
+            return
+        program = self.compiled.program(eta)
+        self.engine.load(program)
+        self._eta = eta
+        self._updates = sum(i.op == Op.LEARN for i in program)
+
+    def load_weights(self, weights: Mapping[str, Raw]) -> None:
+        words = self.compiled.weight_words(dict(weights))
+        self.engine.write(Region.WEIGHT, 0, words.ravel())
+
+    @property
+    def weights(self) -> Weights:
+        """Those in the engine; OutOfStep when it has not made exactly the updates that it was asked for."""
+        made = updates_at(int(self.engine.read(Region.COUNTER, 0, 1)[0]))
+        if made != self.counter & DITHER_MASK:
+            raise OutOfStep(
+                f"the device stands at update {made}, it was sent {self.counter & DITHER_MASK}: was it reset, "
+                "or does another program use it?"
+            )
+        return read_weights(self.engine, self.network)
+
+    def sample(
+        self, x: Raw, y: Raw | None = None, *, tokens: Raw | None = None, read: tuple[int, int] = (0, 0)
+    ) -> Run:
+        """One sample through all of its phases: inferred, or with a target learned.
+
+        x (n_inputs,) and y (n_outputs,) are 8-bit values, tokens (n, width) raw patterns of a loaded memory.
+        ``read``: first element and number of the values to bring back, see :meth:`outputs`.
+        """
+        n = 0 if tokens is None else len(tokens)
+        if tokens is not None and n:
+            first, words = self.compiled.token_words(tokens)
+            self.engine.write(Region.WEIGHT, first, words.ravel())
+        values = self.compiled.sample(x, y, tokens=n)
+        learn = y is not None
+        run = self.engine.run(learn=learn, write=(self.compiled.sample_first, values), read=read)
+        self.counter = (self.counter + learn * self._updates) & 0xFFFFFFFF
+        return run
+
+    @property
+    def outputs(self) -> tuple[int, int]:
+        """Where the rates of the output population are: first element and number."""
+        first = self.compiled.groups[self.network.output].first * self.engine.config.lanes
+        return first, self.network.n_outputs
+
+    def rates(self) -> Rates:
+        """Of the last sample."""
+        compiled, lanes = self.compiled, self.engine.config.lanes
+        values = self.engine.read(Region.VALUE, 0, compiled.lif_groups * lanes)
+        where = [np.arange(q.size) + compiled.groups[q.name].first * lanes for q in self.network.lif]
+        own = values[np.concatenate(where)]
+        return Rates(own & 0xFF, own >> 8)
+
+    # -- as the kernel -----------------------------------------------------------------------------
+    def train(
+        self,
+        x: npt.ArrayLike | None,
+        labels: npt.ArrayLike,
+        order: npt.ArrayLike | None = None,
+        *,
+        tokens: TokenRows | None = None,
+    ) -> Epoch:
+        """Learn the samples one by one, in ``order`` (default: as they stand)."""
+        values, rows = samples.inputs(self.network, x, tokens)
+        known = samples.labels(self.network, labels, len(values))
+        at = samples.order(order, len(values))
+        if not self.learns:
+            raise ValueError(NO_RATE)
+        targets = one_hot(known, self.network.n_outputs)
+        hits = spikes = 0
+        for j in at:
+            patterns = None if tokens is None else rows.sample(int(j))
+            run = self.sample(values[j], targets[j], tokens=patterns)
+            hits += run.prediction == known[j]
+            spikes += run.spikes
+        whole_phases = self.network.schedule.early is None
+        return Epoch(len(at), int(hits), spikes, len(at) * self.network.schedule.free if whole_phases else 0)
+
+    def infer(self, x: npt.ArrayLike | None, *, tokens: TokenRows | None = None) -> Iterator[Run]:
+        """The free phase of one sample after the other."""
+        values, rows = samples.inputs(self.network, x, tokens)
+        for j, v in enumerate(values):
+            yield self.sample(v, tokens=None if tokens is None else rows.sample(j))
+
+    def predict(self, x: npt.ArrayLike | None, *, tokens: TokenRows | None = None) -> npt.NDArray[np.int64]:
+        """Class of each sample: the first output of largest free-phase rate."""
+        return np.array([run.prediction for run in self.infer(x, tokens=tokens)], np.int64)
+
+    def accuracy(
+        self, x: npt.ArrayLike | None, labels: npt.ArrayLike, *, tokens: TokenRows | None = None
+    ) -> float:
+        return samples.accuracy(self.network, self.predict(x, tokens=tokens), labels)
+
+
+def read_weights(engine: Engine, network: Network) -> Weights:
+    """Weights of a network that an engine holds."""
+    compiled, lanes = Compiled(network, engine.config), engine.config.lanes
+    words = engine.read(Region.WEIGHT, 0, compiled.n_tiles * lanes * lanes)
+    return compiled.weights(words.reshape(-1, lanes))
