@@ -33,7 +33,7 @@ from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network
-from equilif_golden.reference import one_hot
+from equilif_golden.samples import one_hot
 
 
 def manifest(board: Board, folder: Path) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from equilif_golden.kernel import Kernel
 from equilif_golden.network import ONE, Network
 from equilif_golden.real.conv import ConvRates, pooled
 from equilif_golden.real.rates import Trainer, predict
-from equilif_golden.reference import one_hot
+from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
 
 SCHEDULE = Schedule(beta=1.0)

@@ -32,7 +32,7 @@ from equilif_golden.engine.compiler import Compiled
 from equilif_golden.kernel import Kernel
 from equilif_golden.link.protocol import OVERHEAD, RESULT, RUN_HEADER, pack
 from equilif_golden.network import Network
-from equilif_golden.reference import one_hot
+from equilif_golden.samples import one_hot
 from equilif_hdl.link.uart import SMALLEST_DIVISOR
 
 RATES = (1_000_000, 3_000_000, 12_000_000)

@@ -17,7 +17,7 @@ from equilif_golden.engine.isa import EARLY, INFER, WATCH, WORDS, Instruction, O
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.fixed import Numerics
 from equilif_golden.network import Network, Population, Synapse
-from equilif_golden.reference import one_hot
+from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
 
 NET = Network.chain(10, 7, 3)  # at 4 lanes: 3 + 1 + 2 + 1 groups, 1 for the target

@@ -19,7 +19,8 @@ from equilif_golden.engine.port import Region
 from equilif_golden.fixed import Numerics
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, Population, Synapse, TokenRows, save
-from equilif_golden.reference import Reference, one_hot
+from equilif_golden.reference import Reference
+from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
 from equilif_hdl.engine.engine import Engine
 from equilif_sim.tools.programs import random_program, random_values, random_weights

@@ -26,7 +26,8 @@ from equilif_golden.engine.model import EngineModel
 from equilif_golden.fixed import Numerics
 from equilif_golden.kernel import Kernel, TokenRows
 from equilif_golden.network import MOST_GAIN, Network, Population, Synapse, Tokens
-from equilif_golden.reference import Reference, one_hot
+from equilif_golden.reference import Reference
+from equilif_golden.samples import one_hot
 from equilif_golden.schedule import STRENGTH_MAX, Schedule
 
 LANES = (2, 4, 8, 16)

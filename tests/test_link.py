@@ -17,7 +17,8 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Instruction, Op
 from equilif_golden.link.protocol import Identity, Status
 from equilif_golden.network import Network
-from equilif_golden.reference import Reference, one_hot
+from equilif_golden.reference import Reference
+from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
 from equilif_hdl.engine.engine import Engine
 from equilif_hdl.link.host import Host, SerialHost

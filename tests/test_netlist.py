@@ -9,7 +9,8 @@ from equilif.data import images as data
 from equilif_boards.icebreaker import ICEBREAKER
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.network import Network
-from equilif_golden.reference import Reference, one_hot
+from equilif_golden.reference import Reference
+from equilif_golden.samples import one_hot
 from equilif_sim.verilated import Synthesis, VerilatedNetwork
 
 NETLIST = Synthesis(

@@ -37,7 +37,8 @@ from equilif_golden.link.protocol import (
     unseal,
 )
 from equilif_golden.network import Network
-from equilif_golden.reference import Reference, one_hot
+from equilif_golden.reference import Reference
+from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
 from tests.faulty import Faulty
 

@@ -14,7 +14,7 @@ from equilif_golden.fixed import Numerics  # noqa: E402   torch is optional
 from equilif_golden.kernel import Kernel  # noqa: E402
 from equilif_golden.network import Network  # noqa: E402
 from equilif_golden.real.twin import Twin, ep_direction, gradient_report  # noqa: E402
-from equilif_golden.reference import one_hot  # noqa: E402
+from equilif_golden.samples import one_hot  # noqa: E402
 from equilif_golden.schedule import Schedule  # noqa: E402
 from tests.networks import CHAIN, GRAPH, NETWORKS, sample  # noqa: E402
 

@@ -28,7 +28,7 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.fixed import Raw
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, TokenRows, Weights
-from equilif_golden.reference import one_hot
+from equilif_golden.samples import one_hot
 
 with needs("hdl,sim"):
     from amaranth._toolchain import ToolNotFound

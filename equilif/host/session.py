@@ -20,7 +20,7 @@ from equilif_golden.engine.isa import Op
 from equilif_golden.fixed import Raw
 from equilif_golden.kernel import Epoch
 from equilif_golden.network import Network, TokenRows, Weights
-from equilif_golden.reference import one_hot
+from equilif_golden.samples import one_hot
 
 
 def read_weights(client: Client, network: Network) -> Weights:

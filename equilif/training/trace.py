@@ -12,7 +12,8 @@ import numpy.typing as npt
 from equilif_golden.blocks.rate import measure
 from equilif_golden.fixed import Raw
 from equilif_golden.network import Network, Weights
-from equilif_golden.reference import Reference, SampleResult, State, one_hot
+from equilif_golden.reference import Reference, SampleResult, State
+from equilif_golden.samples import one_hot
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ from equilif_golden.blocks.softmax import ABSOLUTE, C_MIN, RECIPROCAL, TABLE
 from equilif_golden.blocks.softmax import FRACTION as EXPONENT_FRACTION
 from equilif_golden.blocks.softmax import WIDTH as EXPONENT_WIDTH
 from equilif_golden.fixed import integers, whole
+from equilif_golden.learning import NO_RATE, learning_steps
 from equilif_golden.network import ONE, Network, TokenRows, Weights
-from equilif_golden.reference import NO_RATE, learning_steps
 
 I32 = npt.NDArray[np.int32]
 U8 = npt.NDArray[np.uint8]

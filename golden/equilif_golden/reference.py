@@ -11,16 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from equilif_golden.blocks import synapse as syn
 from equilif_golden.blocks.lif import lif_step
 from equilif_golden.blocks.nudge import nudge
-from equilif_golden.blocks.plasticity import SHIFTS, Step, ep_update, learning_step
+from equilif_golden.blocks.plasticity import Step, ep_update
 from equilif_golden.blocks.rate import measure, moved
 from equilif_golden.blocks.relay import query_shift, relay, retrieval
 from equilif_golden.blocks.softmax import softmax
-from equilif_golden.fixed import Raw, finite, integers, whole
+from equilif_golden.fixed import Raw, whole
+from equilif_golden.learning import NO_RATE, learning_steps
 from equilif_golden.network import ONE, Network, Tokens, Weights
 
 
@@ -94,9 +94,6 @@ class SampleResult:
             (recalled[0], recalled[1], recalled[2]),
             np.concatenate([r.steps for r in parts]),
         )
-
-
-NO_RATE = "no learning rate: give lr, or call set_learning_rate"
 
 
 class Reference:
@@ -354,37 +351,3 @@ class Reference:
                     weight=self.network.numerics.weight,
                 )
                 self.counter = (self.counter + 1) & 0xFFFFFFFF
-
-
-def learning_steps(network: Network, eta: float) -> dict[str, Step]:
-    """Gain and shift of every synapse at learning rate ``eta``; 0 freezes the network.
-
-    ValueError when the network cannot learn at all, or when the rate is so small that no weight would move.
-    """
-    eta = finite(eta, "a learning rate", 0, float("inf"))
-    if eta and network.forward:
-        raise ValueError(
-            f"synapse {network.forward[0].name} is without feedback: Equilibrium Propagation needs it, so this "
-            "network can only be run; train it with equilif_golden.real.rates, or keep the feedback"
-        )
-    lr = eta / (2 * network.schedule.beta)
-    fraction = network.numerics.fraction
-    steps = {s.name: learning_step(lr * s.rate_scale, fraction=fraction) for s in network.plastic}
-    if eta and not any(step.gain for step in steps.values()):
-        raise ValueError(
-            f"learning rate {eta:g} is below half of the smallest step, so no weight would ever move: the "
-            f"smallest that counts is {smallest_rate(network):.3g}"
-        )
-    return steps
-
-
-def smallest_rate(network: Network) -> float:
-    """The learning rate below which :func:`learning_step` rounds every synapse's step to 0."""
-    scale = max((s.rate_scale for s in network.plastic), default=0.0)
-    half = Step(1, SHIFTS[-1]).rate(network.numerics.fraction) / 2
-    return 2 * network.schedule.beta * half / scale if scale else float("inf")
-
-
-def one_hot(labels: npt.ArrayLike, n: int) -> Raw:
-    """Targets (batch, n): 255 at the label, 0 elsewhere."""
-    return np.eye(n, dtype=np.int64)[integers(labels, "labels", 0, n - 1)] * 255

@@ -26,8 +26,8 @@ from equilif_golden.engine.isa import (
     Op,
 )
 from equilif_golden.fixed import Raw
+from equilif_golden.learning import learning_steps
 from equilif_golden.network import ONE, Memory, Network, Synapse, Weights
-from equilif_golden.reference import learning_steps
 
 
 class CapacityError(ValueError):

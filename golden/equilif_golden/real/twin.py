@@ -36,7 +36,7 @@ import torch
 from equilif_golden.fixed import Raw
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import ONE, Network
-from equilif_golden.reference import one_hot
+from equilif_golden.samples import one_hot
 
 Tensor = Any  # torch.Tensor: torch is optional, so type checkers do not look into it
 SCALE = 256  #: 8-bit values and rates are in 1/256

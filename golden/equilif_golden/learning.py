@@ -1,0 +1,42 @@
+"""From the paper's learning rate to the step of every synapse, for whatever carries the network.
+
+``eta`` is the learning rate of the paper.  The rule multiplies differences of rate products by
+eta / (2 beta), and the hardware holds that as gain and shift (equilif_golden.blocks.plasticity).
+"""
+
+from __future__ import annotations
+
+from equilif_golden.blocks.plasticity import SHIFTS, Step, learning_step
+from equilif_golden.fixed import finite
+from equilif_golden.network import Network
+
+NO_RATE = "no learning rate: give lr, or call set_learning_rate"
+
+
+def learning_steps(network: Network, eta: float) -> dict[str, Step]:
+    """Gain and shift of every synapse at learning rate ``eta``; 0 freezes the network.
+
+    ValueError when the network cannot learn at all, or when the rate is so small that no weight would move.
+    """
+    eta = finite(eta, "a learning rate", 0, float("inf"))
+    if eta and network.forward:
+        raise ValueError(
+            f"synapse {network.forward[0].name} is without feedback: Equilibrium Propagation needs it, so this "
+            "network can only be run; train it with equilif_golden.real.rates, or keep the feedback"
+        )
+    lr = eta / (2 * network.schedule.beta)
+    fraction = network.numerics.fraction
+    steps = {s.name: learning_step(lr * s.rate_scale, fraction=fraction) for s in network.plastic}
+    if eta and not any(step.gain for step in steps.values()):
+        raise ValueError(
+            f"learning rate {eta:g} is below half of the smallest step, so no weight would ever move: the "
+            f"smallest that counts is {smallest_rate(network):.3g}"
+        )
+    return steps
+
+
+def smallest_rate(network: Network) -> float:
+    """The learning rate below which :func:`learning_step` rounds every synapse's step to 0."""
+    scale = max((s.rate_scale for s in network.plastic), default=0.0)
+    half = Step(1, SHIFTS[-1]).rate(network.numerics.fraction) / 2
+    return 2 * network.schedule.beta * half / scale if scale else float("inf")
