@@ -22,9 +22,9 @@ from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.isa import Op
 from equilif_golden.engine.port import Engine, Region, Run, dither_position, updates_at
 from equilif_golden.fixed import Raw, whole
+from equilif_golden.learning import NO_RATE
 from equilif_golden.network import Network, TokenRows, Weights
-from equilif_golden.reference import NO_RATE, one_hot
-from equilif_golden.samples import Epoch
+from equilif_golden.samples import Epoch, one_hot
 
 
 class OutOfStep(OSError):
