@@ -5,15 +5,12 @@ from __future__ import annotations
 import gzip
 import math
 import struct
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from equilif_golden.network import TokenRows
-
-Bytes = npt.NDArray[np.uint8]
+from equilif.data.dataset import Bytes as Bytes
+from equilif.data.dataset import DataSet as DataSet
 
 IDX_FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
@@ -22,31 +19,6 @@ IDX_FILES = {
 TORCHVISION = {"mnist": "MNIST/raw", "fashion": "FashionMNIST/raw"}
 DEBIAN = {"fashion": Path("/usr/share/datasets/fashion-mnist")}
 NAMES = ("digits", "mnist", "fashion")
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """Inputs are 8-bit values, labels class numbers.
-
-    A sequence has no inputs (n, 0) but tokens for a memory; ``words`` name those of a text.
-    """
-
-    name: str
-    x_train: Bytes
-    y_train: npt.NDArray[np.int64]
-    x_test: Bytes
-    y_test: npt.NDArray[np.int64]
-    tokens_train: TokenRows | None = None
-    tokens_test: TokenRows | None = None
-    words: tuple[str, ...] = ()
-
-    @property
-    def n_features(self) -> int:
-        return int(self.x_train.shape[1])
-
-    @property
-    def n_classes(self) -> int:
-        return int(self.y_train.max()) + 1
 
 
 def digits(seed: int = 0) -> DataSet:

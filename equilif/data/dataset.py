@@ -1,0 +1,124 @@
+"""Samples to train and to test on, whatever they were read from, and the digest that tells two sets apart."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from equilif_golden.fixed import SQ, integers
+from equilif_golden.network import MOST_NEURONS, MOST_PATTERNS, TokenRows
+
+Bytes = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int64]
+
+#: any int16 is a code of a token's pattern: the network that loads it has the narrower format
+PATTERN = SQ(16, 0)
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Inputs (n, features) are 8-bit values, labels (n,) class numbers from 0.
+
+    A sequence has no inputs (n, 0) but tokens for a memory; ``words`` name the rows of their table.
+    ValueError when one of them is something else: what was made is what it promises.
+    """
+
+    name: str
+    x_train: Bytes
+    y_train: Labels
+    x_test: Bytes
+    y_test: Labels
+    tokens_train: TokenRows | None = None
+    tokens_test: TokenRows | None = None
+    words: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        try:
+            _check_part("training", self.x_train, self.y_train, self.tokens_train)
+            _check_part("test", self.x_test, self.y_test, self.tokens_test)
+            self._check_parts()
+        except ValueError as e:
+            raise ValueError(f"data set {self.name!r}: {e}") from e
+
+    def _check_parts(self) -> None:
+        """What the parts must have in common; ValueError otherwise."""
+        if self.x_train.shape[1] != self.x_test.shape[1]:
+            raise ValueError(
+                f"training samples have {self.x_train.shape[1]} inputs, test samples {self.x_test.shape[1]}"
+            )
+        if self.y_train.min() == self.y_train.max():
+            raise ValueError(
+                f"all training samples are of class {self.y_train[0]}: there is nothing to tell apart"
+            )
+        if self.y_test.max() >= self.n_classes:
+            raise ValueError(
+                f"test samples have classes up to {self.y_test.max()}, training samples up to "
+                f"{self.n_classes - 1}: a network has an output for each class that it was trained on"
+            )
+        a = self.tokens_train
+        b = self.tokens_test
+        if a is None or b is None:
+            if a is not b:
+                raise ValueError("one part has tokens, the other has none")
+            return
+        if a.table.shape[1] != b.table.shape[1]:
+            raise ValueError(f"training tokens have width {a.table.shape[1]}, test tokens {b.table.shape[1]}")
+        if self.words and not len(self.words) == len(a.table) == len(b.table):
+            raise ValueError(f"{len(self.words)} words do not name {len(a.table)} rows of the token table")
+
+    @property
+    def n_features(self) -> int:
+        return int(self.x_train.shape[1])
+
+    @property
+    def n_classes(self) -> int:
+        return int(self.y_train.max()) + 1
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 (hexadecimal) of inputs, labels and tokens of both parts: of what is learnt, not of names."""
+        h = hashlib.sha256()
+        _add(h, self.x_train, np.uint8)
+        _add(h, self.y_train, np.int64)
+        _add(h, self.x_test, np.uint8)
+        _add(h, self.y_test, np.int64)
+        for tokens in (self.tokens_train, self.tokens_test):
+            if tokens is not None:
+                _add(h, tokens.table, np.int16)
+                _add(h, tokens.rows, np.int32)
+                _add(h, tokens.off, np.int64)
+        return h.hexdigest()
+
+
+def _check_part(part: str, x: Bytes, y: Labels, tokens: TokenRows | None) -> None:
+    """ValueError unless inputs, labels and tokens of one part are what :class:`DataSet` says."""
+    if not isinstance(x, np.ndarray) or x.dtype != np.uint8:
+        integers(x, f"{part} inputs", 0, 255)  # says what is wrong with the values
+        raise ValueError(f"{part} inputs must be a uint8 array: np.asarray(x, np.uint8)")
+    if x.ndim != 2:
+        raise ValueError(f"{part} inputs must have shape (samples, features), not {x.shape}")
+    labels = integers(y, f"{part} labels", 0, MOST_NEURONS - 1)
+    if not isinstance(y, np.ndarray) or labels.shape != (len(x),):
+        raise ValueError(
+            f"{part} labels must be an array of shape {(len(x),)}, one a sample, not {labels.shape}"
+        )
+    if not len(x):
+        raise ValueError(f"there is no {part} sample")
+    if tokens is None:
+        if not x.shape[1]:
+            raise ValueError(f"{part} samples have neither inputs nor tokens")
+        return
+    width = np.shape(tokens.table)[1] if np.ndim(tokens.table) == 2 else 0
+    tokens.checked(MOST_PATTERNS, width, PATTERN)
+    if tokens.n_samples != len(x):
+        raise ValueError(f"{part} tokens are of {tokens.n_samples} samples, its labels of {len(x)}")
+
+
+def _add(h: hashlib._Hash, array: npt.NDArray[np.generic], dtype: type[np.generic]) -> None:
+    """An array's shape and its values as ``dtype``, the same on every machine."""
+    h.update(repr((np.dtype(dtype).name, array.shape)).encode())
+    h.update(np.ascontiguousarray(array, np.dtype(dtype).newbyteorder("<")).data)

@@ -1,0 +1,96 @@
+"""A data set is checked when it is made, and its digest tells it from others."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from equilif.data.dataset import DataSet
+from equilif.data.images import load
+from equilif_golden.network import TokenRows
+
+X = np.arange(24, dtype=np.uint8).reshape(4, 6)
+Y = np.array([0, 1, 2, 1])
+SET = DataSet("small", X, Y, X[:2], Y[:2])
+EMPTY = np.zeros((4, 0), np.uint8)
+TOKENS = TokenRows(
+    np.arange(10, dtype=np.int16).reshape(5, 2), np.arange(4, dtype=np.int32), np.array([0, 2, 3, 3, 4])
+)
+TEXT = DataSet("text", EMPTY, Y, EMPTY, Y, TOKENS, TOKENS, words=tuple("abcde"))
+
+WRONG = {
+    "part of 1": ({"x_train": X / 255}, r"'small': training inputs must be integers.*np\.rint\(255 \* x\)"),
+    "NaN": ({"x_test": np.full((2, 6), np.nan)}, "test inputs must be integers.*no numbers"),
+    "objects": ({"x_train": X.astype(object)}, "training inputs must be integers"),
+    "other width": ({"x_train": X.astype(np.int64)}, "uint8"),
+    "above 255": ({"x_train": X.astype(np.int64) + 250}, r"0\.\.255"),
+    "a list": ({"x_train": X.tolist()}, "uint8 array"),
+    "images": ({"x_train": X.reshape(4, 2, 3)}, r"shape \(samples, features\)"),
+    "no sample": ({"x_test": X[:0], "y_test": Y[:0]}, "there is no test sample"),
+    "no features": ({"x_train": X[:, :0], "x_test": X[:2, :0]}, "neither inputs nor tokens"),
+    "features differ": ({"x_test": X[:2, :5]}, "6 inputs, test samples 5"),
+    "labels in parts": ({"y_train": Y + 0.9}, "training labels must be integers"),
+    "true and false": ({"y_train": Y > 0}, "training labels must be integers"),
+    "negative labels": ({"y_train": Y - 1}, "training labels must lie in 0"),
+    "huge labels": ({"y_train": Y << 40}, "training labels must lie in 0"),
+    "labels in a column": ({"y_train": Y[:, None]}, r"training labels .* not \(4, 1\)"),
+    "too few labels": ({"y_test": Y[:1]}, r"test labels .* not \(1,\)"),
+    "one class": ({"y_train": Y * 0}, "nothing to tell apart"),
+    "a class that was not trained": ({"y_test": Y[:2] + 2}, "classes up to 3, training samples up to 2"),
+    "tokens of one part": ({"tokens_train": TOKENS}, "one part has tokens"),
+}
+WRONG_TOKENS = {
+    "offsets that fall": (TOKENS._replace(off=np.array([0, 3, 2, 3, 4])), "offsets must rise"),
+    "offsets beyond": (TOKENS._replace(off=np.array([0, 2, 3, 3, 10**9])), "offsets must rise"),
+    "rows beyond": (TOKENS._replace(rows=np.array([0, 1, 2, 5])), r"token rows must lie in 0\.\.4"),
+    "table of reals": (TOKENS._replace(table=TOKENS.table / 2), "patterns must be integers"),
+    "table of one dimension": (TOKENS._replace(table=TOKENS.table[:, 0]), "patterns"),
+    "samples": (TOKENS._replace(off=np.array([0, 4])), "tokens are of 1 samples"),
+    "width": (TOKENS._replace(table=TOKENS.table[:, :1]), "width 1, test tokens 2"),
+    "words": (TOKENS._replace(table=TOKENS.table[:4]), "5 words do not name 4 rows"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_data_set_is_what_it_promises_or_is_not_made(case):
+    change, message = WRONG[case]
+    with pytest.raises(ValueError, match=message):
+        replace(SET, **change)
+
+
+@pytest.mark.parametrize("case", WRONG_TOKENS)
+def test_tokens_that_do_not_belong_to_the_samples_are_refused(case):
+    tokens, message = WRONG_TOKENS[case]
+    with pytest.raises(ValueError, match=f"data set 'text': .*{message}"):
+        replace(TEXT, tokens_train=tokens)
+
+
+def test_the_digest_is_of_what_is_learnt_and_not_of_names():
+    assert len(SET.digest) == 64 and SET.digest == replace(SET, name="other").digest
+    assert TEXT.digest == replace(TEXT, words=()).digest
+    assert SET.digest == replace(SET, x_train=np.asfortranarray(X), y_train=Y.astype(np.uint8)).digest
+
+
+def test_the_digest_sees_every_array_and_where_each_ends():
+    other = X.copy()
+    other[0, 0] ^= 1
+    changed = [
+        replace(SET, x_train=other),
+        replace(SET, y_train=Y[::-1].copy()),
+        replace(SET, x_test=other[:2]),
+        replace(SET, y_test=Y[1:3]),
+        replace(SET, x_train=X[:3], y_train=Y[:3]),
+        replace(SET, x_train=X[:, :3], x_test=X[:2, :3]),
+        replace(TEXT, tokens_train=TOKENS._replace(rows=TOKENS.rows[::-1].copy())),
+        replace(TEXT, tokens_train=TOKENS._replace(off=np.array([0, 1, 3, 3, 4]))),
+        replace(TEXT, tokens_test=TOKENS._replace(table=TOKENS.table + np.int16(1))),
+    ]
+    digests = {d.digest for d in (SET, TEXT, *changed)}
+    assert len(digests) == 2 + len(changed)
+
+
+def test_the_digits_have_one_digest_everywhere():
+    pytest.importorskip("sklearn")
+    d = load("digits")
+    assert d.digest == "92836929ae09405121bd146b3e7ba5ae15f8628f48601be018a6e05e0f29c39b"
+    assert d.digest != load("digits", seed=1).digest
