@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.fixed import DEFAULT, Numerics
 from equilif_hdl.blocks.lif import Lif
 from equilif_hdl.blocks.plasticity import Plasticity
@@ -21,8 +21,8 @@ from equilif_sim.tools.run import simulate
 
 NARROW = Numerics(fraction=8, weight_width=10, accumulator_width=20, charge_width=15)
 ENGINE = EngineConfig(lanes=4, tiles=20, value_groups=16, state_groups=8, program_words=96)
-SINGLE_PORT = dataclasses.replace(ENGINE, single_port=True, forwarding=False, softmax=False)
-WIDE = dataclasses.replace(ENGINE, lanes=16, weight_stages=2, early=True)
+SINGLE_PORT = dataclasses.replace(ENGINE, pipeline=Pipeline.SPRAM, softmax=False)
+WIDE = dataclasses.replace(ENGINE, lanes=16, pipeline=Pipeline.DEEP, early=True)
 
 
 @pytest.mark.parametrize("numerics", [DEFAULT, NARROW], ids=["default", "narrow"])

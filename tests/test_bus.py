@@ -4,15 +4,15 @@ import dataclasses
 
 import pytest
 
-from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_hdl.link.bus import AxiEngine
 from equilif_sim.tools.run import simulate
 
 SMALL = EngineConfig(lanes=4, tiles=24, value_groups=16, state_groups=8, program_words=128)
 CONFIGS = {
-    "P4-single-port": (dataclasses.replace(SMALL, single_port=True, forwarding=False), "icarus", 8, 300),
+    "P4-single-port": (dataclasses.replace(SMALL, pipeline=Pipeline.SPRAM), "icarus", 8, 300),
     "P8-registered": (
-        dataclasses.replace(SMALL, lanes=8, tiles=16, weight_stages=2, counters=True),
+        dataclasses.replace(SMALL, lanes=8, tiles=16, pipeline=Pipeline.DEEP, counters=True),
         "verilator",
         12,
         400,

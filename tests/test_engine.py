@@ -12,7 +12,7 @@ from equilif.training.presets import PRESETS
 from equilif.training.train import order
 from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE
 from equilif_golden.engine.compiler import Compiled
-from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.isa import ABSOLUTE, COLUMN, EARLY, PLUS, WATCH, Instruction, Op
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region
@@ -31,17 +31,22 @@ NARROW = Numerics(fraction=8, weight_width=10, accumulator_width=20, charge_widt
 SMALL = EngineConfig(lanes=4, tiles=48, value_groups=16, state_groups=8, program_words=128, counters=True)
 CONFIGS = {
     "P4": SMALL,
-    "P4-single-port": dataclasses.replace(
-        SMALL, single_port=True, forwarding=False, early=True, numerics=NARROW
+    "P4-SPRAM": dataclasses.replace(SMALL, pipeline=Pipeline.SPRAM, early=True, numerics=NARROW),
+    # of the iCEBreaker and of the Tang Nano 9K
+    "P4-SPRAM-without-memories": dataclasses.replace(
+        SMALL, pipeline=Pipeline.SPRAM, softmax=False, counters=False
     ),
-    "P4-without-memories": dataclasses.replace(
-        SMALL, single_port=True, forwarding=False, softmax=False, counters=False
+    "P4-SMALL-without-memories": dataclasses.replace(
+        SMALL, pipeline=Pipeline.SMALL, softmax=False, counters=False
     ),
     "P8": dataclasses.replace(SMALL, lanes=8, early=True),
     "P16": dataclasses.replace(SMALL, lanes=16, early=True),
-    "P8-registered": dataclasses.replace(SMALL, lanes=8, weight_stages=2, early=True),
-    "P4-half-registered": dataclasses.replace(
-        SMALL, weight_stages=1, early=True, numerics=Numerics(accumulator_width=32, charge_width=20)
+    "P8-DEEP": dataclasses.replace(SMALL, lanes=8, pipeline=Pipeline.DEEP, early=True),
+    "P4-REGISTERED": dataclasses.replace(
+        SMALL,
+        pipeline=Pipeline.REGISTERED,
+        early=True,
+        numerics=Numerics(accumulator_width=32, charge_width=20),
     ),
 }
 
@@ -70,8 +75,12 @@ def compare(engine, model, what):
     assert engine.read(Region.COUNTER, 0, 1)[0] == model.counter * DITHER_UPDATE & DITHER_MASK
 
 
+def test_every_pipeline_is_tested():
+    assert {config.pipeline for config in CONFIGS.values()} == set(Pipeline)
+
+
 def test_random_programs(engine):
-    """300 programs on each of seven engines, memories carried over from one to the next; 1,440 programs and
+    """300 programs on each of eight engines, memories carried over from one to the next.  1,440 programs and
     more have a SOFTMAX.
     """
     config, model, n_softmax, ended_early = engine.config, EngineModel(engine.config), 0, 0
@@ -109,8 +118,7 @@ def test_cocotb_bench(simulator, tmp_path):
     """Random programs, and a network with a memory."""
     config = dataclasses.replace(
         SMALL,
-        single_port=simulator == "icarus",
-        forwarding=simulator != "icarus",
+        pipeline=Pipeline.SPRAM if simulator == "icarus" else Pipeline.FORWARDING,
         tiles=24,
         program_words=400,
     )

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from equilif.cli import app
 from equilif.hardware.export import Bus, export, verilog
-from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_hdl.engine.engine import Engine
 from equilif_hdl.link.bus import AxiEngine
 from equilif_sim.tools import verilator
@@ -21,10 +21,13 @@ from equilif_sim.tools.run import simulate
 SMALL = EngineConfig(lanes=4, tiles=24, value_groups=16, state_groups=8, program_words=128)
 EXPORTS = {
     "axi P4": (SMALL, Bus.axi),
-    "axi P8 registered": (dataclasses.replace(SMALL, lanes=8, weight_stages=2, counters=True), Bus.axi),
-    "axi P4 default": (EngineConfig(single_port=True, forwarding=False, softmax=False), Bus.axi),
+    "axi P8 registered": (
+        dataclasses.replace(SMALL, lanes=8, pipeline=Pipeline.DEEP, counters=True),
+        Bus.axi,
+    ),
+    "axi P4 default": (EngineConfig(pipeline=Pipeline.SPRAM, softmax=False), Bus.axi),
     "bare P16 half registered": (
-        dataclasses.replace(SMALL, lanes=16, weight_stages=1, counters=True),
+        dataclasses.replace(SMALL, lanes=16, pipeline=Pipeline.REGISTERED, counters=True),
         Bus.none,
     ),
     "bare P2": (dataclasses.replace(SMALL, lanes=2), Bus.none),
@@ -121,7 +124,9 @@ def test_fusesoc_lints_it(exported, tmp_path):
 
 @pytest.mark.parametrize("simulator", ["icarus", "verilator"])
 def test_bus_bench_on_the_export(simulator, tmp_path):
-    config = dataclasses.replace(SMALL, forwarding=simulator == "icarus")
+    config = dataclasses.replace(
+        SMALL, pipeline=Pipeline.FORWARDING if simulator == "icarus" else Pipeline.SMALL
+    )
     dut = AxiEngine(config, build_id=0xC0FFEE)
     assert (
         simulate(
@@ -137,7 +142,7 @@ def test_bus_bench_on_the_export(simulator, tmp_path):
 
 
 def test_engine_bench_on_the_export(tmp_path):
-    config = dataclasses.replace(SMALL, single_port=True, program_words=400)
+    config = dataclasses.replace(SMALL, pipeline=Pipeline.SPRAM, program_words=400)
     dut = Engine(config)
     assert (
         simulate(

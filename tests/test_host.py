@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
-from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.isa import WORDS, ProgramError, check, disassemble
 from equilif_golden.link.device import program_fault
 from equilif_hdl.engine.checker import Checker
@@ -25,7 +25,13 @@ from equilif_sim.tools.run import simulate
 # all are
 ODD = EngineConfig(lanes=2, tiles=23, value_groups=32, state_groups=8, program_words=32)
 EVEN = EngineConfig(
-    lanes=4, tiles=16, value_groups=16, state_groups=16, program_words=24, single_port=True, softmax=False
+    lanes=4,
+    tiles=16,
+    value_groups=16,
+    state_groups=16,
+    program_words=24,
+    pipeline=Pipeline.SPRAM,
+    softmax=False,
 )
 BUILD_ID = 0xDBC0_1234  # with both of SLIP's special bytes
 

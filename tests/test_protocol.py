@@ -17,7 +17,7 @@ import sliplib
 from equilif.host.client import Client, DeviceError, LinkError, NoReply
 from equilif.host.session import Session
 from equilif_golden.blocks.plasticity import DITHER_WIDTH
-from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.isa import Instruction, Op, ProgramError
 from equilif_golden.engine.port import Region
 from equilif_golden.link.device import Device
@@ -87,7 +87,7 @@ def problem():
     [
         CONFIG,
         EngineConfig(),
-        EngineConfig(single_port=True, lanes=8, tiles=1 << 15, forwarding=False, softmax=False),
+        EngineConfig(pipeline=Pipeline.SPRAM, lanes=8, tiles=1 << 15, softmax=False),
         EngineConfig(early=True, softmax=False),
     ],
 )

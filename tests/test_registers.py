@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from equilif.hardware.export import header, markdown
-from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.link.registers import ELEMENTS, MAGIC, REGISTERS, constants
 
-CONFIG = EngineConfig(lanes=8, tiles=96, single_port=True, forwarding=False)
+CONFIG = EngineConfig(lanes=8, tiles=96, pipeline=Pipeline.SPRAM)
 
 
 def test_documentation_is_that_of_the_map():

@@ -33,7 +33,7 @@ from equilif.training.train import HISTORY, NETWORK, Training, digest
 from equilif_boards import BOARDS
 from equilif_golden import network as networks
 from equilif_golden.engine.compiler import CapacityError
-from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.link.protocol import Command
 from equilif_golden.network import Network
 from equilif_sim.board import Board, Terminal
@@ -49,8 +49,7 @@ SMALL = dataclasses.replace(
         value_groups=64,
         state_groups=32,
         program_words=192,
-        single_port=True,
-        forwarding=False,
+        pipeline=Pipeline.SPRAM,
         softmax=False,
     ),
 )

@@ -7,7 +7,7 @@ from amaranth_boards.icebreaker import ICEBreakerPlatform
 from equilif_boards.board import Board
 from equilif_boards.clock import Ice40Pll
 from equilif_boards.device import ICE40UP5K
-from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.config import EngineConfig, Pipeline
 
 ICEBREAKER = Board(
     name="icebreaker",
@@ -23,8 +23,7 @@ ICEBREAKER = Board(
         tiles=4096,
         value_groups=256,
         state_groups=128,
-        single_port=True,
-        forwarding=False,
+        pipeline=Pipeline.SPRAM,
         softmax=False,
     ),
     network=(784, 64, 10),

@@ -10,7 +10,7 @@ from amaranth_boards.tang_nano_9k import TangNano9kPlatform
 from equilif_boards.board import Board
 from equilif_boards.clock import GowinPll
 from equilif_boards.device import GW1NR_9, GW2AR_18
-from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.config import EngineConfig, Pipeline
 
 
 class Himbaechel(GowinPlatform):
@@ -65,7 +65,12 @@ TANG_NANO_9K = Board(
     clock_hz=27e6,
     baud=3_000_000,
     config=EngineConfig(
-        lanes=4, tiles=1024, value_groups=256, state_groups=32, forwarding=False, softmax=False
+        lanes=4,
+        tiles=1024,
+        value_groups=256,
+        state_groups=32,
+        pipeline=Pipeline.SMALL,
+        softmax=False,
     ),
     network=(784, 20, 10),
     after_read=("setparam -set COLLISION_X_MASK 1'b1 t:$memrd_v2",),
@@ -84,7 +89,14 @@ TANG_NANO_20K = Board(
     clock=GowinPll,
     clock_hz=54e6,
     baud=3_000_000,
-    config=EngineConfig(lanes=8, tiles=512, value_groups=128, state_groups=32, softmax=False),
+    config=EngineConfig(
+        lanes=8,
+        tiles=512,
+        value_groups=128,
+        state_groups=32,
+        pipeline=Pipeline.FORWARDING,
+        softmax=False,
+    ),
     network=(784, 40, 10),
     after_read=TANG_NANO_9K.after_read,
     synth_opts="-family gw2a",

@@ -7,7 +7,7 @@ from amaranth_boards.ulx3s import ULX3S_25F_Platform, ULX3S_85F_Platform
 from equilif_boards.board import Board
 from equilif_boards.clock import Ecp5Pll
 from equilif_boards.device import LFE5U_25F, LFE5U_85F
-from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.config import EngineConfig, Pipeline
 
 ULX3S_85F = Board(
     name="ulx3s-85f",
@@ -20,7 +20,12 @@ ULX3S_85F = Board(
     baud=1_500_000,
     frame_bytes=4096,
     config=EngineConfig(
-        lanes=16, tiles=768, value_groups=128, state_groups=32, weight_stages=2, program_words=1024
+        lanes=16,
+        tiles=768,
+        value_groups=128,
+        state_groups=32,
+        pipeline=Pipeline.DEEP,
+        program_words=1024,
     ),
     network=(784, 224, 10),
     state_ram="distributed",
@@ -35,7 +40,12 @@ ULX3S_85F = Board(
 
 #: the engine of every board with an LFE5U-25F
 SMALL = EngineConfig(
-    lanes=8, tiles=768, value_groups=256, state_groups=32, weight_stages=1, program_words=512
+    lanes=8,
+    tiles=768,
+    value_groups=256,
+    state_groups=32,
+    pipeline=Pipeline.REGISTERED,
+    program_words=512,
 )
 
 ULX3S_25F = Board(

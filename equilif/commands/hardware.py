@@ -261,7 +261,7 @@ def export(
     Example:  [bold]equilif export build/export --lanes 8 --tiles 1024[/]
     """
     from equilif.hardware import export as module
-    from equilif_golden.engine.config import EngineConfig
+    from equilif_golden.engine.config import EngineConfig, Pipeline
 
     if board is not None:
         from equilif.hardware.boards import find
@@ -274,8 +274,9 @@ def export(
             value_groups=value_groups,
             state_groups=state_groups,
             program_words=program_words,
-            single_port=single_port,
-            weight_stages=weight_stages,
+            pipeline=Pipeline.of(
+                single_port=single_port, forwarding=not single_port, weight_stages=weight_stages
+            ),
             softmax=not without_memories,
             early=early,
             counters=counters,

@@ -76,7 +76,7 @@ def info(json: Json = None) -> dict[str, Any]:
             "\npackages", ["", "version"], [[n, v or missing] for n, v in found["packages"].items()], left=2
         )
     )
-    columns = ("lanes", "tiles", "value_groups", "state_groups", "program_words", "single_port", "forwarding")
+    columns = ("lanes", "tiles", "value_groups", "state_groups", "program_words", "pipeline")
     show.console.print(
         show.table(
             "\nengines of the boards",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +67,7 @@ def same_engine(board: Board, config: Mapping[str, Any]) -> bool:
     """Whether something that was measured holds for the board as it is now; what was no option then had its
     default.
     """
-    defaults, now = (json.loads(json.dumps(asdict(c))) for c in (EngineConfig(), board.config))
-    return bool({**defaults, **config} == now)
+    return EngineConfig.from_dict(config) == board.config
 
 
 def report(network: tuple[int, ...] | None = None) -> list[dict[str, Any]]:

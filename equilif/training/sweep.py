@@ -403,12 +403,14 @@ def f_max(name: str, folders: Sequence[Path]) -> float | None:
     of several.
     """
     from equilif.hardware.boards import find
+    from equilif_golden.engine.config import EngineConfig
 
-    config, found = asdict(find(name).config), []
+    config = find(name).config
+    found: list[float] = []
     for path in (p for folder in folders for p in (*folder.glob("*.json"), *folder.glob("*/manifest.json"))):
         try:
             manifest = json.loads(path.read_text())
-            if manifest["board"]["name"] == name and manifest["config"] == config:
+            if manifest["board"]["name"] == name and EngineConfig.from_dict(manifest["config"]) == config:
                 found.append(float(manifest["timing"]["f_max"]))
         except (ValueError, KeyError, TypeError):
             continue  # something else

@@ -2,24 +2,105 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import Any
 
-from equilif_golden.fixed import DEFAULT, Numerics
+from equilif_golden.fixed import DEFAULT, Numerics, truth, whole
+
+
+class Pipeline(StrEnum):
+    """How weights and sums travel through the lanes.
+
+    A pipeline changes cycles and cells, never a result.  n is the number of groups that an instruction
+    goes through; "walk" is the length of a simple one, MARK.
+
+    ==========  ===========  ===============================  ==============================================
+    pipeline    walk         made for                         what it costs
+    ==========  ===========  ===============================  ==============================================
+    SPRAM       12 + n       weights in single-port RAM, as   a group of LEARN takes two cycles, as does an
+                             the iCE40UP5K has it             event of GATHER or DRIVE with a single group
+    SMALL       12 + n       dual-port weights in a small     an event with a single group takes two cycles
+                             FPGA
+    FORWARDING  12 + n       dual-port weights in an FPGA     a register and a multiplexer of the sum's width
+                             with room                        a lane: a sum that is written is used at once
+    REGISTERED  13 + n       the same with many memories of   beside that a register of 16 bits behind each
+                             weights                          weight and value, and a copy of the scanned
+                                                              group
+    DEEP        16 + n       an FPGA that weights fill: its   beside that registers before the weights, in
+                             wires are long                   the rotation, the LIF neuron, the update and
+                                                              wherever a decision can be made a cycle ahead
+    ==========  ===========  ===============================  ==============================================
+
+    Boards: SPRAM iCEBreaker, iCESugar; SMALL Tang Nano 9K; FORWARDING Tang Nano 20K; REGISTERED ULX3S 25F,
+    OrangeCrab, Colorlight i5; DEEP ULX3S 85F.
+    """
+
+    SPRAM = "spram"
+    SMALL = "small"
+    FORWARDING = "forwarding"
+    REGISTERED = "registered"
+    DEEP = "deep"
+
+    @property
+    def single_port(self) -> bool:
+        """The weight memory reads or writes in a cycle, not both."""
+        return self is Pipeline.SPRAM
+
+    @property
+    def forwarding(self) -> bool:
+        """A sum that is written in this cycle can be read in this cycle."""
+        return self not in (Pipeline.SPRAM, Pipeline.SMALL)
+
+    @property
+    def weight_stages(self) -> int:
+        """Registers around the weight memory: 1 behind it, or 1 before it and 1 behind it."""
+        return {Pipeline.REGISTERED: 1, Pipeline.DEEP: 2}.get(self, 0)
+
+    @property
+    def deep(self) -> bool:
+        """Registers wherever the paths of an engine that fills a large device are long."""
+        return self is Pipeline.DEEP
+
+    @classmethod
+    def of(cls, *, single_port: bool = False, forwarding: bool = True, weight_stages: int = 0) -> Pipeline:
+        """The pipeline with these properties; ValueError when none has them."""
+        properties = single_port, forwarding, weight_stages
+        for pipeline in cls:
+            if (pipeline.single_port, pipeline.forwarding, pipeline.weight_stages) == properties:
+                return pipeline
+        raise ValueError(
+            f"no pipeline has single_port {single_port}, forwarding {forwarding} and "
+            f"weight_stages {weight_stages}: there are {', '.join(cls)}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineConfig:
-    """Sizes of an engine; the same object parameterises the model, the RTL and the compiler.
+    """Sizes and options of an engine.  ValueError when one is not possible.
 
-    lanes P (power of two), tiles of P x P weights, groups of P values, groups of P LIF neurons, 32-bit
-    program words. ``single_port``: the weight memory reads or writes in one cycle (iCE40 SPRAM), so an
-    update takes two cycles a group. ``forwarding``: sums are forwarded to a read in the cycle of their
-    write; without, an event that has a single group takes two cycles. ``weight_stages``: registers around
-    a large dual-port weight memory: 1 behind it, 2 before it as well, and a deep pipeline. All three
-    change cycles, never results. ``softmax``: has what memories need: SOFTMAX, RELAY, the modes of DRIVE
-    and LEARN, loops in loops. ``early``: has what phases need that end when their rates have settled:
-    modes WATCH and EARLY, loops in loops. ``counters``: counts memory accesses and arithmetic of a run
-    (equilif_golden.engine.activity).
+    lanes : int
+        P, a power of two: so many weights, neurons or values are worked on in a cycle.
+    tiles : int
+        Of P x P weights.
+    value_groups : int
+        Groups of P values: inputs, targets and rates.
+    state_groups : int
+        Groups of P LIF neurons.
+    program_words : int
+        32-bit words of program memory, three an instruction.
+    pipeline : Pipeline
+        How weights and sums travel through the lanes.
+    softmax : bool
+        The engine has what memories need: SOFTMAX, RELAY, the modes of DRIVE and LEARN, loops in loops.
+    early : bool
+        It has what phases need that end when their rates have settled: the modes WATCH and EARLY, loops in
+        loops.
+    counters : bool
+        It counts memory accesses and arithmetic of a run (equilif_golden.engine.activity).
+    numerics : Numerics
+        Its number formats.
     """
 
     lanes: int = 4
@@ -27,36 +108,70 @@ class EngineConfig:
     value_groups: int = 256
     state_groups: int = 128
     program_words: int = 256
-    single_port: bool = False
-    forwarding: bool = True
-    weight_stages: int = 0
+    pipeline: Pipeline = Pipeline.FORWARDING
     softmax: bool = True
     early: bool = False
     counters: bool = False
     numerics: Numerics = DEFAULT
 
     def __post_init__(self) -> None:
-        if self.lanes not in (2, 4, 8, 16, 32):
-            raise ValueError(f"lanes must be 2, 4, 8, 16 or 32, not {self.lanes}")
+        checked: dict[str, Any] = {"lanes": _lanes(self.lanes), "pipeline": _pipeline(self.pipeline)}
         for name, most in (
             ("tiles", 1 << 15),
             ("value_groups", 1 << 10),
             ("state_groups", 1 << 10),
             ("program_words", 1 << 10),
         ):
-            if not 4 <= getattr(self, name) <= most:
-                raise ValueError(f"{name} must be in 4..{most}, not {getattr(self, name)}")
+            checked[name] = whole(getattr(self, name), name, 4, most)
         for name in ("value_groups", "state_groups"):
-            if getattr(self, name) & (getattr(self, name) - 1):
-                raise ValueError(f"{name} must be a power of two, not {getattr(self, name)}")
-        if self.weight_stages not in ((0,) if self.single_port else (0, 1, 2)):
-            raise ValueError(
-                f"weight_stages must be 0 to 2, and 0 with single_port, not {self.weight_stages}"
-            )
+            if checked[name] & (checked[name] - 1):
+                raise ValueError(f"{name} must be a power of two, not {checked[name]}")
+        for name in ("softmax", "early", "counters"):
+            checked[name] = truth(getattr(self, name), name)
+        if not isinstance(self.numerics, Numerics):
+            raise ValueError(f"numerics must be Numerics, not {self.numerics!r}")
         if self.state_groups > self.value_groups:
             raise ValueError(
                 f"state_groups {self.state_groups} must not exceed value_groups {self.value_groups}"
             )
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> EngineConfig:
+        """The configuration that ``dataclasses.asdict`` was given; ValueError when there is none.
+
+        What is not there has its default.  Records of older versions have ``single_port``, ``forwarding``
+        and ``weight_stages`` in place of ``pipeline``.
+        """
+        known = dict(raw)
+        older = {name: known.pop(name) for name in _OLDER if name in known}
+        strange = known.keys() - {field.name for field in fields(cls)}
+        if strange:
+            raise ValueError(f"an engine has no {', '.join(sorted(map(str, strange)))}")
+        if older and "pipeline" in known:
+            raise ValueError(f"an engine has a pipeline or {', '.join(older)}, not both")
+        if older:
+            known["pipeline"] = Pipeline.of(**older)
+        if isinstance(known.get("numerics"), Mapping):
+            known["numerics"] = _numerics(known["numerics"])
+        return cls(**known)
+
+    @property
+    def single_port(self) -> bool:
+        return self.pipeline.single_port
+
+    @property
+    def forwarding(self) -> bool:
+        return self.pipeline.forwarding
+
+    @property
+    def weight_stages(self) -> int:
+        return self.pipeline.weight_stages
+
+    @property
+    def deep(self) -> bool:
+        return self.pipeline.deep
 
     @property
     def loops(self) -> int:
@@ -64,10 +179,31 @@ class EngineConfig:
         return 2 if self.softmax or self.early else 1
 
     @property
-    def deep(self) -> bool:
-        """Registers wherever the paths of an engine that fills a large device are long."""
-        return self.weight_stages > 1
-
-    @property
     def n_weights(self) -> int:
         return self.tiles * self.lanes**2
+
+
+#: what stood in the place of ``pipeline``
+_OLDER = ("single_port", "forwarding", "weight_stages")
+_LANES = (2, 4, 8, 16, 32)
+
+
+def _lanes(value: Any) -> int:
+    lanes = whole(value, "lanes", _LANES[0], _LANES[-1])
+    if lanes not in _LANES:
+        raise ValueError(f"lanes must be 2, 4, 8, 16 or 32, not {lanes}")
+    return lanes
+
+
+def _pipeline(value: Any) -> Pipeline:
+    try:
+        return Pipeline(value)
+    except ValueError:
+        raise ValueError(f"pipeline must be one of {', '.join(Pipeline)}, not {value!r}") from None
+
+
+def _numerics(raw: Mapping[str, Any]) -> Numerics:
+    strange = raw.keys() - {field.name for field in fields(Numerics)}
+    if strange:
+        raise ValueError(f"number formats have no {', '.join(sorted(map(str, strange)))}")
+    return Numerics(**raw)

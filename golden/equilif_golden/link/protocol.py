@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Self
 
-from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.fixed import Numerics
 
 VERSION = 2
@@ -132,8 +132,7 @@ class Identity:
                 value_groups=values,
                 state_groups=states,
                 program_words=words,
-                single_port=bool(flags & 1),
-                forwarding=bool(flags & 2),
+                pipeline=_pipeline(flags),
                 softmax=bool(flags & 4),
                 early=bool(flags & 8),
                 numerics=numerics,
@@ -141,6 +140,13 @@ class Identity:
             build_id,
             max_payload,
         )
+
+
+def _pipeline(flags: int) -> Pipeline:
+    """What a device tells of its pipeline; what it does not tell changes no result."""
+    if flags & 1:
+        return Pipeline.SPRAM
+    return Pipeline.FORWARDING if flags & 2 else Pipeline.SMALL
 
 
 def pack(values: bytes) -> bytes:

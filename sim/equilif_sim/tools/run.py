@@ -16,7 +16,6 @@ from cocotb_tools.check_results import get_results
 from cocotb_tools.runner import Icarus, Runner, Verilator
 
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.fixed import Numerics
 from equilif_sim.tools import verilator
 
 Simulator = Literal["icarus", "verilator"]
@@ -136,7 +135,7 @@ def engine_config(raw: Mapping[str, Any] | None = None) -> EngineConfig:
     EngineConfig.
     """
     raw = bench_config() if raw is None else raw
-    return EngineConfig(**{**raw, "numerics": Numerics(**raw["numerics"])})
+    return EngineConfig.from_dict(raw)
 
 
 def _evaluated_at_start(text: str) -> str:

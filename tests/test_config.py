@@ -1,0 +1,96 @@
+"""Sizes and options of an engine: what is refused, and what older records say."""
+
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+
+import equilif_boards
+from equilif.hardware.boards import measured
+from equilif_golden.engine.config import EngineConfig, Pipeline
+from equilif_golden.fixed import Numerics
+
+OLDER = {"single_port": False, "forwarding": True, "weight_stages": 0}
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"lanes": 4.0}, r"lanes must be an integer in 2\.\.32, not 4\.0"),
+        ({"lanes": True}, r"lanes must be an integer in 2\.\.32, not True"),
+        ({"lanes": 64}, r"lanes must be in 2\.\.32, not 64"),
+        ({"tiles": 4.5}, r"tiles must be an integer in 4\.\.32768, not 4\.5"),
+        ({"program_words": "256"}, r"program_words must be an integer in 4\.\.1024, not '256'"),
+        ({"value_groups": 48}, "value_groups must be a power of two, not 48"),
+        ({"softmax": 1}, "softmax must be true or false, not 1"),
+        ({"early": "no"}, "early must be true or false, not 'no'"),
+        ({"counters": None}, "counters must be true or false, not None"),
+        (
+            {"pipeline": "fast"},
+            "pipeline must be one of spram, small, forwarding, registered, deep, not 'fast'",
+        ),
+        ({"numerics": {"fraction": 12}}, "numerics must be Numerics, not"),
+    ],
+)
+def test_a_configuration_that_is_none_is_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        EngineConfig(**wrong)
+
+
+def test_numbers_of_numpy_become_numbers_of_python():
+    config = EngineConfig(lanes=np.int64(8), tiles=np.int32(20), early=np.bool_(True))
+    assert json.loads(json.dumps(asdict(config))) == asdict(EngineConfig(lanes=8, tiles=20, early=True))
+
+
+@pytest.mark.parametrize("pipeline", Pipeline)
+def test_a_pipeline_is_found_by_its_properties(pipeline):
+    properties = {name: getattr(pipeline, name) for name in OLDER}
+    assert Pipeline.of(**properties) is pipeline
+    config = EngineConfig(pipeline=pipeline)
+    assert {name: getattr(config, name) for name in OLDER} == properties
+    assert config.deep == (config.weight_stages == 2)
+
+
+@pytest.mark.parametrize("pipeline", Pipeline)
+def test_a_configuration_survives_json(pipeline):
+    config = EngineConfig(
+        lanes=8, tiles=96, pipeline=pipeline, counters=True, numerics=Numerics(charge_width=20)
+    )
+    assert EngineConfig.from_dict(json.loads(json.dumps(asdict(config)))) == config
+
+
+@pytest.mark.parametrize("pipeline", Pipeline)
+def test_older_records_are_read(pipeline):
+    """With three properties in place of the pipeline, and without what was no option then."""
+    config = EngineConfig(pipeline=pipeline, softmax=False)
+    older = {name: getattr(pipeline, name) for name in OLDER}
+    raw = {k: v for k, v in asdict(config).items() if k not in ("pipeline", "counters", "early")} | older
+    assert EngineConfig.from_dict(json.loads(json.dumps(raw))) == config
+
+
+def test_what_was_measured_holds_for_the_boards_as_they_are():
+    for name, entry in measured().items():
+        assert EngineConfig.from_dict(entry["config"]) == equilif_boards.BOARDS[name].config, name
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"lane": 4, "rows": 2}, "an engine has no lane, rows"),
+        ({"pipeline": "deep", "weight_stages": 2}, "a pipeline or weight_stages, not both"),
+        (
+            OLDER | {"single_port": True},
+            r"no pipeline has single_port True, forwarding True and weight_stages 0: there are spram, small",
+        ),
+        ({"weight_stages": 3}, "no pipeline has single_port False, forwarding True and weight_stages 3"),
+        ({"numerics": {"width": 4}}, "number formats have no width"),
+    ],
+)
+def test_a_record_of_no_engine_is_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        EngineConfig.from_dict(wrong)
+
+
+def test_replace_takes_a_name():
+    assert replace(EngineConfig(), pipeline="small").pipeline is Pipeline.SMALL
