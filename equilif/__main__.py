@@ -1,7 +1,93 @@
-"""python -m equilif"""
+"""Where ``equilif`` and ``python -m equilif`` begin and end: nothing heavier than the standard library."""
 
 from __future__ import annotations
 
-from equilif.cli import main
+import codecs
+import os
+import sys
 
-main()
+#: what is printed where a terminal has no such character
+PLAIN = {
+    "✓": "ok",
+    "✗": "x",
+    "·": ".",
+    "•": "*",
+    "…": "...",
+    "–": "-",
+    "—": "-",
+    "×": "x",
+    **dict.fromkeys("─━═╌╍╴╸╶╺", "-"),
+    **dict.fromkeys("│┃║", "|"),
+    **dict.fromkeys("╭╮╰╯┌┐└┘├┤┬┴┼┏┓┗┛┡┩╇", "+"),
+    **dict.fromkeys("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "*"),
+}
+
+
+def main() -> None:
+    """Run a command; its exit code."""
+    try:
+        _terminal()
+        code = _command()
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        code = 130
+    sys.exit(_flushed(code))
+
+
+def _command() -> int:
+    try:
+        from equilif.cli import main as command
+    except ModuleNotFoundError as e:
+        from equilif.extras import OURS, advice
+
+        package = (e.name or "").partition(".")[0]
+        if package in OURS:
+            raise
+        print(f"error: {advice(package, 'cli')}", file=sys.stderr)
+        return 2
+    try:
+        command()
+    except SystemExit as e:
+        return e.code if isinstance(e.code, int) else 0
+    return 0
+
+
+def _terminal() -> None:
+    """Whatever the terminal and its settings, what is printed arrives."""
+    for name in ("COLUMNS", "LINES", "TERMINAL_WIDTH"):
+        if not _is_size(os.environ.get(name, "1")):
+            del os.environ[name]
+    codecs.register_error("plain", _plain)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # None where the descriptor is closed
+            stream.reconfigure(errors="plain")
+
+
+def _is_size(text: str) -> bool:
+    return text.isascii() and text.isdigit() and int(text) > 0
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    """What is printed in place of characters that the terminal does not have."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    missing = error.object[error.start : error.end]
+    return "".join(PLAIN.get(c) or c.encode("unicode_escape").decode() for c in missing), error.end
+
+
+def _flushed(code: int) -> int:
+    """The exit code, once all that was printed is out."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left of it goes nowhere
+        return 141
+    except OSError as e:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        print(f"error: standard output: {e.strerror}", file=sys.stderr)
+        return 2
+    return code
+
+
+if __name__ == "__main__":
+    main()

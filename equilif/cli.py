@@ -1,4 +1,4 @@
-"""The ``equilif`` command."""
+"""The ``equilif`` command: all its parts put together."""
 
 from __future__ import annotations
 

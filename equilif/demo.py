@@ -281,7 +281,7 @@ class Demo:
             show.table(
                 "",
                 ["", "", ""],
-                [[show.YES if c.holds else show.NO, c.text, escape(c.found)] for c in self.claims],
+                [[show.mark(c.holds), c.text, c.found] for c in self.claims],
                 left=3,
             )
         )

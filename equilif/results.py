@@ -1,4 +1,4 @@
-"""Files of results: written whole or not at all, and what they were made with."""
+"""Files of results: their JSON, and what they were made with."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from equilif_golden import files
 
 
 class ToolFailed(RuntimeError):
@@ -25,14 +27,8 @@ def version() -> str:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Whole or not at all, also when interrupted."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    """Whole or not at all: :func:`equilif_golden.files.write`."""
+    files.write(path, content)
 
 
 def _plain(value: Any) -> Any:
@@ -44,7 +40,8 @@ def _plain(value: Any) -> Any:
 
 
 def write_json(path: Path, content: Any) -> None:
-    write_bytes(path, (json.dumps(content, indent=2, default=_plain, allow_nan=False) + "\n").encode())
+    """``content`` as JSON, whole or not at all; ValueError where a number is infinite or none."""
+    files.write(path, (json.dumps(content, indent=2, default=_plain, allow_nan=False) + "\n").encode())
 
 
 def machine() -> dict[str, Any]:

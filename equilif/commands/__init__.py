@@ -1,37 +1,70 @@
 """Commands: options in, tables out.
 
-The work is done in equilif's other modules, imported when a command needs them.
+The work is done in equilif's other modules, imported when a command needs them.  Here is what the commands
+share; each module is one part of the help.
 
-Here is what the commands share; each module is one part of the help.
+A command ends with exit code 0 when it did what it says, 1 when what it compared or built is not as it
+should be, 2 after one line on standard error when it was refused and wrote nothing, 130 when it was
+interrupted, and 141 when nobody reads its output any more.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import errno
 import functools
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
 
-try:
-    import typer
-
-    from equilif.show import console as show
-except ModuleNotFoundError as e:
-    sys.exit(f"error: {e.name} is not installed: pip install 'equilif[cli]'")
+import typer
+from typer.core import TyperGroup
 
 from equilif.extras import MissingExtra
+from equilif.show import console as show
 
 if TYPE_CHECKING:
     from equilif.training.presets import Preset
     from equilif_golden.network import Network
 
+BAD_INPUT = 2
+INTERRUPTED = 128 + 2  #: as a shell tells the end by SIGINT
+UNREAD = 128 + 13  #: and by SIGPIPE
+
+#: what typer raises for arguments that it cannot use; which package it is from depends on typer's version
+Unusable: type[Exception] = typer.BadParameter.__mro__[2]
+
+
+class Commands(TyperGroup):
+    """All commands: arguments that cannot be used are refused in one line, as everything else is."""
+
+    def main(self, *args: Any, **options: Any) -> NoReturn:
+        try:
+            code = super().main(*args, **{**options, "prog_name": "equilif", "standalone_mode": False})
+        except Unusable as e:
+            context = getattr(e, "ctx", None)
+            command = context.command_path if context else "equilif"
+            show.fail(f"{_sentence(e)}; see {command} --help")
+            code = BAD_INPUT
+        except typer.Abort:
+            code = INTERRUPTED
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _sentence(error: Any) -> str:
+    """What typer says of an argument, to be continued."""
+    said: str = error.format_message()
+    return said.rstrip(". ")
+
+
 app = typer.Typer(
     name="equilif",
+    cls=Commands,
     add_completion=False,
-    no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help="""
@@ -40,8 +73,6 @@ Spiking networks that learn by Equilibrium Propagation, bit for bit the same in 
 [bold]equilif demo[/] shows all of it in a few minutes.
 """,
 )
-
-BAD_INPUT, INTERRUPTED = 2, 130
 
 
 class Data(StrEnum):
@@ -75,7 +106,11 @@ Folder = Annotated[
 ]
 Json = Annotated[
     Path | None,
-    typer.Option("--json", help="Also write what is printed to this file, as JSON.", metavar="FILE"),
+    typer.Option(
+        "--json",
+        help="Also write what is printed to this file, as JSON; with - to standard output, alone.",
+        metavar="FILE",
+    ),
 ]
 Port = Annotated[
     str | None,
@@ -124,28 +159,11 @@ def panel(title: str) -> Callable[[Callable[P, Any]], Callable[P, None]]:
     def decorate(function: Callable[P, Any]) -> Callable[P, None]:
         @functools.wraps(function)
         def run(*args: P.args, **kwargs: P.kwargs) -> None:
-            from equilif import results
-            from equilif_sim.tools.verilator import MissingVerilator
-
-            try:
+            path = kwargs.get("json")
+            with _refusals(), _json(path if isinstance(path, Path) else None) as write:
                 found = function(*args, **kwargs)
-                path = kwargs.get("json")
-                if isinstance(path, Path):
-                    results.write_json(
-                        path,
-                        {"command": function.__name__.rstrip("_"), "version": results.version(), **found},
-                    )
-                ok = found.get("ok", True)
-            except FileNotFoundError as e:
-                show.fail(f"there is no {e.filename}" if e.filename else str(e))
-                raise typer.Exit(BAD_INPUT) from None
-            except (ValueError, OSError, MissingExtra, results.ToolFailed, MissingVerilator) as e:
-                show.fail(str(e))
-                raise typer.Exit(BAD_INPUT) from None
-            except KeyboardInterrupt:
-                show.fail("interrupted")
-                raise typer.Exit(INTERRUPTED) from None
-            if not ok:
+                write({"command": function.__name__.rstrip("_"), **found})
+            if not found.get("ok", True):
                 raise typer.Exit(1)
 
         app.command(rich_help_panel=title)(run)
@@ -154,8 +172,92 @@ def panel(title: str) -> Callable[[Callable[P, Any]], Callable[P, None]]:
     return decorate
 
 
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Expected errors are one line and an exit code."""
+    from equilif.results import ToolFailed
+    from equilif_sim.tools.verilator import MissingVerilator
+
+    refused = (ValueError, OSError, MissingExtra, ToolFailed, MissingVerilator, MemoryError, RecursionError)
+    try:
+        yield
+    except KeyboardInterrupt:
+        show.fail("interrupted")
+        raise typer.Exit(INTERRUPTED) from None
+    except BrokenPipeError as e:
+        if e.filename not in (None, "/dev/stdout"):
+            show.fail(reason(e))
+            raise typer.Exit(BAD_INPUT) from None
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left of the output goes nowhere
+        raise typer.Exit(UNREAD) from None
+    except refused as e:
+        show.fail(reason(e))
+        raise typer.Exit(BAD_INPUT) from None
+
+
+def reason(error: BaseException) -> str:
+    """What is said of an error: the file, and what is wrong with it."""
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory: {error}" if str(error) else "there is not enough memory"
+    if isinstance(error, RecursionError):
+        return "a file is nested too deeply to be read"
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error) or type(error).__name__
+    if error.filename is None:
+        place = "standard output: " if error.errno in (errno.ENOSPC, errno.EIO, errno.EBADF) else ""
+        return f"{place}{error.strerror}"
+    name = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else str(error.filename)
+    if isinstance(error, FileNotFoundError):
+        return f"there is no {name or 'file with an empty name'}"
+    return f"{name}: {error.strerror}"
+
+
+@contextmanager
+def _json(path: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """What writes the result of a command; the file is tried before the work begins.
+
+    On standard output (``-``, /dev/stdout and its other names) JSON is alone: what is printed for people
+    goes to standard error.
+    """
+    from equilif import results
+    from equilif_golden import files
+
+    if path is None:
+        yield lambda found: None
+        return
+    printed = _is_standard_output(path)
+    target = Path("/dev/stdout") if printed else path
+    files.check(target)
+
+    def write(found: dict[str, Any]) -> None:
+        results.write_json(target, {"version": results.version(), **found})
+
+    before = show.console.stderr
+    show.console.stderr = before or printed
+    try:
+        yield write
+    finally:
+        show.console.stderr = before
+
+
+def _is_standard_output(path: Path) -> bool:
+    """Whether a file is where standard output goes, by whatever name."""
+    from equilif_golden import files
+
+    if str(path) == "-":
+        return True
+    number = files.descriptor(path)
+    if number is not None:
+        return number == 1
+    try:
+        return os.path.samestat(path.stat(), os.fstat(1))
+    except (OSError, ValueError):
+        return False
+
+
 @app.callback(invoke_without_command=True)
 def _version(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
 ) -> None:
     if version:
@@ -163,6 +265,8 @@ def _version(
 
         show.console.print(f"equilif {results.version()}")
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 def changed(preset: Preset, **options: Any) -> Preset:
@@ -170,9 +274,8 @@ def changed(preset: Preset, **options: Any) -> Preset:
     given = {name: value for name, value in options.items() if value is not None}
     phases = {f.name for f in dataclasses.fields(preset.schedule)}
     schedule = dataclasses.replace(preset.schedule, **{k: v for k, v in given.items() if k in phases})
-    new = dataclasses.replace(
-        preset, schedule=schedule, **{k: v for k, v in given.items() if k not in phases}
-    )
+    others = {k: v for k, v in given.items() if k not in phases}
+    new = dataclasses.replace(preset, schedule=schedule, **others)
     if len(new.hidden) != len(preset.hidden):  # they belong to the layers of the preset
         new = dataclasses.replace(new, rate_scales=())
     return new

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from equilif.commands import Data, Json, Seed, changed, panel
 from equilif.show import console as show
@@ -62,7 +63,7 @@ def info(json: Json = None) -> dict[str, Any]:
 
     found = module.collect()
     show.console.print(", ".join(f"{k} {v}" for k, v in found["machine"].items()))
-    missing = "[yellow]missing[/]"
+    missing = Text("missing", "yellow")
     show.console.print(
         show.table(
             "\ntools",

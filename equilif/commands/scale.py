@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from equilif.commands import Folder, Json, panel
 from equilif.show import console as show
@@ -233,7 +234,7 @@ def convert(
                     f"{m.moved:,}",
                     f"{m.largest:.3g}",
                     f"{m.mean:.3g}",
-                    f"[red]{m.clipped:,}[/]" if m.clipped else "0",
+                    Text(f"{m.clipped:,}", "red" if m.clipped else ""),
                 ]
                 for m in found.moved
             ],

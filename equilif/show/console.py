@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -32,15 +34,54 @@ if TYPE_CHECKING:
     from equilif_golden.network import Network, Weights
     from equilif_golden.schedule import Schedule
 
-console = Console(highlight=False)
-YES, NO = "[green]✓[/]", "[red]✗[/]"
+YES = "[green]✓[/]"
+NO = "[red]✗[/]"
+
+
+class Screen(Console):
+    """The terminal, or the file or pipe in its place; nothing that is printed is cut.
+
+    A terminal wraps text at its width.  Into a file or a pipe every line is as long as it is.
+    """
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        super().print(*objects, **{"soft_wrap": not self.is_terminal, "crop": False, **options})
+
+    def on_broken_pipe(self) -> None:
+        """The error goes on, to where all errors are told."""
+        raise
+
+
+console = Screen(highlight=False)
+
+
+class Numbers(Table):
+    """A table that keeps all of its digits: where the terminal is too narrow for it, its lines run over."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        needed = self.__rich_measure__(console, options.update(width=sys.maxsize)).maximum
+        yield from super().__rich_console__(console, options.update(width=max(needed, options.max_width)))
 
 
 def fail(message: str) -> None:
-    """One line on stderr (more only where a tool said more)."""
-    Console(stderr=True, highlight=False).print(
-        Text.assemble(("error: ", "bold red"), message), soft_wrap=True
-    )
+    """One line on stderr: line ends are folded."""
+    line = _visible("; ".join(part.strip() for part in message.splitlines() if part.strip()))
+    Screen(stderr=True, highlight=False).print(Text.assemble(("error: ", "bold red"), line), soft_wrap=True)
+
+
+def literal(value: object) -> str:
+    """Text of a user, such as the name of a file, inside of markup: printed as it is, brackets and all."""
+    return escape(_visible(str(value)))
+
+
+def _visible(text: str) -> str:
+    """The text, what a terminal would act on written out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def mark(right: bool) -> Text:
+    """A cell that says yes or no."""
+    return Text.from_markup(YES if right else NO)
 
 
 def bar() -> Progress:
@@ -57,13 +98,17 @@ def bar() -> Progress:
     )
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Iterable[str]], *, left: int = 1) -> Table:
-    """``left``: number of columns, from the first, that are text; the others are numbers.
+def table(
+    title: str, columns: Sequence[str], rows: Iterable[Iterable[str | Text]], *, left: int = 1
+) -> Table:
+    """Rows of text, printed as it is; colour is in a :class:`rich.text.Text`.
 
-    Text alone wraps, beside numbers it does not.
+    ``left``: number of columns, from the first, that are text; the others are numbers.  Text alone wraps,
+    beside numbers it does not.
     """
-    t = Table(
-        title=title,
+    kind = Table if left >= len(columns) else Numbers
+    t = kind(
+        title=Text(title),
         title_justify="left",
         title_style="bold",
         header_style="dim",
@@ -72,25 +117,42 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Iterable[str]], *, 
         padding=(0, 2, 0, 0),
     )
     for k, column in enumerate(columns):
-        t.add_column(column, justify="left" if k < left else "right", no_wrap=k < left < len(columns))
+        t.add_column(
+            Text(column), justify="left" if k < left else "right", no_wrap=kind is Numbers, overflow="fold"
+        )
     for row in rows:
-        t.add_row(*row)
+        t.add_row(*(Text(_visible(cell)) if isinstance(cell, str) else cell for cell in row))
     return t
+
+
+def _plots(what: str) -> ModuleType | None:
+    """What draws, where matplotlib is installed: a run shall not fail for want of a picture."""
+    from equilif.extras import MissingExtra
+
+    try:
+        from equilif.show import plots
+    except MissingExtra as e:
+        console.print(f"[yellow]no {what}: {literal(e)}[/]")
+        return None
+    return plots
 
 
 # -- training --------------------------------------------------------------------------------------
 def describe(run: Training) -> None:
-    s, d = run.network.schedule, run.data
+    s = run.network.schedule
+    d = run.data
     console.print(
-        f"[bold]{d.name}[/] {run.sizes}, {len(d.x_train):,} training and {len(d.x_test):,} test samples, seed {run.seed}; "
-        f"phases {s.free}/{s.nudged}/{s.nudged} steps, window {s.window}, beta {s.beta:g}{early(s)}"
+        f"[bold]{d.name}[/] {run.sizes}, {len(d.x_train):,} training and {len(d.x_test):,} test samples, "
+        f"seed {run.seed}; phases {s.free}/{s.nudged}/{s.nudged} steps, window {s.window}, "
+        f"beta {s.beta:g}{early(s)}"
     )
 
 
 def early(s: Schedule) -> str:
     if s.early is None:
         return ""
-    return f"; free phase until {'all rates' if s.watch == 'all' else 'the output rates'} move by no more than {s.early}/256"
+    rates = "all rates" if s.watch == "all" else "the output rates"
+    return f"; free phase until {rates} move by no more than {s.early}/256"
 
 
 def train(run: Training, out: Path, *, every: float = 30.0) -> None:
@@ -134,9 +196,11 @@ def train(run: Training, out: Path, *, every: float = 30.0) -> None:
 def train_rates(run: RateTraining, out: Path) -> list[str]:
     """What is left, saved after each epoch; names of the files."""
     s = run.settings
+    processes = f"{run.distributed.world} process{'es' * (run.distributed.world > 1)}"
     console.print(
-        f"[bold]{s.data}[/] {run.sizes}{'' if s.feedback else ', feed-forward'}, {len(run.data.x_test):,} test samples, batch {s.batch}, "
-        f"seed {s.seed}; {run.distributed.world} process{'es' * (run.distributed.world > 1)} on {run.trainer.device}"
+        f"[bold]{s.data}[/] {run.sizes}{'' if s.feedback else ', feed-forward'}, "
+        f"{len(run.data.x_test):,} test samples, batch {s.batch}, seed {s.seed}; "
+        f"{processes} on {run.trainer.device}"
     )
     if run.history:
         console.print(f"resuming after epoch {len(run.history)}")
@@ -153,8 +217,9 @@ def train_rates(run: RateTraining, out: Path) -> list[str]:
             r = run.epoch(step)
         files = run.save(out)
         console.print(
-            f"epoch {r.epoch:2}  lr {r.lr:.5f}  loss {r.loss:.4f}  running {r.train_accuracy:6.2%}  test [bold]{r.test_accuracy:6.2%}[/]  "
-            f"{r.there:4.1f} and {r.back:4.1f} sweeps, {r.settled:.2%} settled  {r.samples_per_second:,.0f} samples/s",
+            f"epoch {r.epoch:2}  lr {r.lr:.5f}  loss {r.loss:.4f}  running {r.train_accuracy:6.2%}  "
+            f"test [bold]{r.test_accuracy:6.2%}[/]  {r.there:4.1f} and {r.back:4.1f} sweeps, "
+            f"{r.settled:.2%} settled  {r.samples_per_second:,.0f} samples/s",
             soft_wrap=True,
         )
     return files if run.distributed.rank else [*files, *learning_curve(run, out)]
@@ -162,8 +227,6 @@ def train_rates(run: RateTraining, out: Path) -> list[str]:
 
 def deployment(found: Deployment, title: str, out: Path) -> list[str]:
     """Tables, and the picture where matplotlib is installed."""
-    from equilif.extras import MissingExtra
-
     rows = [
         ["real numbers", f"{found.real:.2%}", "", ""],
         ["fixed-point weights, exact rates", f"{found.rates:.2%}", f"{found.parted:,}", ""],
@@ -194,24 +257,25 @@ def deployment(found: Deployment, title: str, out: Path) -> list[str]:
         )
     )
     console.print(
-        "[dim]part: predictions that differ, of the rates from the real numbers', of the spikes from the rates'[/]"
+        "[dim]part: predictions that differ, of the rates from the real numbers', of the spikes from the "
+        "rates'[/]"
     )
     if c := found.convergence:
         console.print(
-            f"\naverage rates of {c.samples} samples: error ~ T^[bold]{c.slope:.3f}[/] without a leak, {c.errors[0][0]:.1e} at T = "
-            f"{c.times[0]} to {c.errors[0][-1]:.1e} at {c.times[-1]:,}; floor with a leak "
+            f"\naverage rates of {c.samples} samples: error ~ T^[bold]{c.slope:.3f}[/] without a leak, "
+            f"{c.errors[0][0]:.1e} at T = {c.times[0]} to {c.errors[0][-1]:.1e} at {c.times[-1]:,}; "
+            "floor with a leak "
             + ", ".join(f"of 1/{1 << leak}: {e:.4f}" for leak, e in sorted(c.floors.items()))
         )
     if g := found.gradients:
         console.print(
-            f"gradient of {g['samples']} training samples: cosine of implicit differentiation with {g['steps']} unrolled sweeps "
-            f"{_number(g['all']['unrolled'])}, with EP at beta {g['beta']:g} {_number(g['all']['ep'])} ({_number(g['ep_all'])} with the "
-            f"{g['crossed']} samples where the nudge crosses an edge of the clip; {g['elsewhere']} settle elsewhere)"
+            f"gradient of {g['samples']} training samples: cosine of implicit differentiation with "
+            f"{g['steps']} unrolled sweeps {_number(g['all']['unrolled'])}, with EP at beta {g['beta']:g} "
+            f"{_number(g['all']['ep'])} ({_number(g['ep_all'])} with the {g['crossed']} samples where the "
+            f"nudge crosses an edge of the clip; {g['elsewhere']} settle elsewhere)"
         )
-    try:
-        from equilif.show import plots
-    except MissingExtra as e:
-        console.print(f"[yellow]no picture: {escape(str(e))}[/]")
+    plots = _plots("picture")
+    if plots is None:
         return []
     plots.deployment(found, title, out / plots.DEPLOYMENT)
     return [plots.DEPLOYMENT]
@@ -222,13 +286,9 @@ def _number(cosine: float | None) -> str:
 
 
 def learning_curve(run: Training | RateTraining, out: Path) -> list[str]:
-    """Its file, where matplotlib is installed: a run shall not fail for want of a picture."""
-    from equilif.extras import MissingExtra
-
-    try:
-        from equilif.show import plots
-    except MissingExtra as e:
-        console.print(f"[yellow]no learning curve: {escape(str(e))}[/]")
+    """Its file, where matplotlib is installed."""
+    plots = _plots("learning curve")
+    if plots is None:
         return []
     plots.learning_curve(run.history, f"{run.data.name}, {run.sizes}", out / plots.CURVE)
     return [plots.CURVE]
@@ -237,31 +297,22 @@ def learning_curve(run: Training | RateTraining, out: Path) -> list[str]:
 # -- evaluation ------------------------------------------------------------------------------------
 def confusion(found: Evaluation) -> Table:
     n = len(found.confusion)
-    rows = [
-        [
-            str(i),
-            *(
-                f"[green]{c}[/]" if i == k else f"[red]{c}[/]" if c else "[dim]·[/]"
-                for k, c in enumerate(row)
-            ),
-            f"{row[i] / max(1, row.sum()):.1%}",
+    rows: list[list[str | Text]] = []
+    for true, counts in enumerate(found.confusion):
+        cells = [
+            Text(str(n), "green") if k == true else Text(str(n), "red") if n else Text("·", "dim")
+            for k, n in enumerate(counts)
         ]
-        for i, row in enumerate(found.confusion)
-    ]
+        rows.append([str(true), *cells, f"{counts[true] / max(1, counts.sum()):.1%}"])
     return table("true class (rows), predicted class (columns)", ["", *map(str, range(n)), "right"], rows)
 
 
 # -- recall ----------------------------------------------------------------------------------------
 def recall(found: Recall, out: Path) -> list[str]:
     """Its picture, where matplotlib is installed."""
-    from equilif.extras import MissingExtra
-
-    try:
-        from equilif.show import plots
-    except MissingExtra as e:
-        console.print(f"[yellow]no picture: {escape(str(e))}[/]")
+    plots = _plots("picture")
+    if plots is None:
         return []
-    out.mkdir(parents=True, exist_ok=True)
     plots.recall(found, out / plots.RECALL)
     return [plots.RECALL]
 
@@ -269,8 +320,6 @@ def recall(found: Recall, out: Path) -> list[str]:
 # -- attention -------------------------------------------------------------------------------------
 def attention(samples: Sequence[Attention], title: str, out: Path) -> list[str]:
     """Texts with the words that are looked at brought out, and the picture, where matplotlib is installed."""
-    from equilif.extras import MissingExtra
-
     for a in samples:
         text = Text()
         for word, share in zip(a.words, a.share, strict=True):
@@ -278,19 +327,16 @@ def attention(samples: Sequence[Attention], title: str, out: Path) -> list[str]:
                 word, "bold reverse" if share >= 4 else "bold" if share >= 2 else "" if share >= 1 else "dim"
             )
             text.append(" ")
-        console.print(
-            f"\nsample {a.index}, class {a.label}, predicted [{'green' if a.prediction == a.label else 'red'}]{a.prediction}[/]"
-        )
-        console.print(text, soft_wrap=False)
+        colour = "green" if a.prediction == a.label else "red"
+        console.print(f"\nsample {a.index}, class {a.label}, predicted [{colour}]{a.prediction}[/]")
+        console.print(text)
     console.print(
-        "\n[dim]less than an even share[/]  an even share or more  [bold]twice that[/]  [bold reverse]four times[/]"
+        "\n[dim]less than an even share[/]  an even share or more  [bold]twice that[/]  "
+        "[bold reverse]four times[/]"
     )
-    try:
-        from equilif.show import plots
-    except MissingExtra as e:
-        console.print(f"[yellow]no picture: {escape(str(e))}[/]")
+    plots = _plots("picture")
+    if plots is None:
         return []
-    out.mkdir(parents=True, exist_ok=True)
     plots.attention(samples, title, out / plots.ATTENTION)
     return [plots.ATTENTION]
 
@@ -311,13 +357,15 @@ def compare(
 
 
 def verdict(report: Report) -> None:
-    c, t, i = report.compared, report.training, report.inference
+    c = report.compared
+    kinds = (("training", report.training.samples), ("test", report.inference.samples))
+    samples = " and ".join(f"{n:,} {kind}" for kind, n in kinds if n)
     equal = (
-        f"{c.predictions:,} predictions, {c.spike_counts:,} spike counts, {c.rates:,} rates and {c.weights:,} weight words "
-        f"({' and '.join(f'{n:,} {kind}' for n, kind in ((t.samples, 'training'), (i.samples, 'test')) if n)} samples)"
+        f"{c.predictions:,} predictions, {c.spike_counts:,} spike counts, {c.rates:,} rates and "
+        f"{c.weights:,} weight words ({samples} samples)"
     )
     if report.mismatch:
-        console.print(f"{NO} [bold]{escape(str(report.mismatch))}[/]\n  equal until then: {equal}")
+        console.print(f"{NO} [bold]{literal(report.mismatch)}[/]\n  equal until then: {equal}")
     else:
         console.print(f"{YES} 0 mismatches in {equal}")
 
@@ -353,7 +401,6 @@ def costs(report: Report) -> None:
 # -- sweeps ----------------------------------------------------------------------------------------
 def sweep(run: Sweep, rows: Sequence[Mapping[str, Any]], cost: str) -> list[str]:
     """Table, failures and the plot, where matplotlib is installed; the files written."""
-    from equilif.extras import MissingExtra
     from equilif.training import sweep as module
 
     best = module.front(rows, cost)
@@ -402,23 +449,19 @@ def sweep(run: Sweep, rows: Sequence[Mapping[str, Any]], cost: str) -> list[str]
     )
     for point, error in run.failed:
         given = ", ".join(f"{k} {v}" for k, v in vars(point).items() if v is not None)
-        console.print(f"{NO} {escape(given)}: {escape(error)}", soft_wrap=True)
+        console.print(f"{NO} {literal(given)}: {literal(error)}", soft_wrap=True)
     files = run.write(rows)
-    if best:
-        try:
-            from equilif.show import plots
-        except MissingExtra as e:
-            console.print(f"[yellow]no plot: {escape(str(e))}[/]")
-        else:
-            plots.pareto(
-                [r for r in rows if r[cost] is not None],
-                lambda some: module.front(some, cost),
-                cost,
-                f"{', '.join(dict.fromkeys(r['data'] for r in rows))}, {len(rows)} points",
-                run.out / plots.PARETO,
-            )
-            files.append(plots.PARETO)
-    console.print(f"wrote {', '.join(files)} in {run.out}")
+    plots = _plots("plot") if best else None
+    if plots is not None:
+        plots.pareto(
+            [r for r in rows if r[cost] is not None],
+            lambda some: module.front(some, cost),
+            cost,
+            f"{', '.join(dict.fromkeys(r['data'] for r in rows))}, {len(rows)} points",
+            run.out / plots.PARETO,
+        )
+        files.append(plots.PARETO)
+    console.print(f"wrote {', '.join(files)} in {literal(run.out)}")
     return files
 
 
@@ -434,66 +477,63 @@ def bitstream(found: Mapping[str, Any]) -> None:
     console.print(table(found["board"]["title"], ["", "used", "available", ""], rows))
     t = found["timing"]
     console.print(
-        f"f_max [bold]{t['f_max']:.2f} MHz[/], clock {t['constraint']:g} MHz, seed {found['seed']}, build id {found['build_id']}"
+        f"f_max [bold]{t['f_max']:.2f} MHz[/], clock {t['constraint']:g} MHz, seed {found['seed']}, "
+        f"build id {found['build_id']}"
     )
     console.print(f"{found['weights']:,} weights in {found['config']['lanes']} lanes")
     for kind, rate in found.get("samples_per_second", {}).items():
         console.print(
-            f"{found['network']}, {kind}: {rate['engine']:,.0f} samples/s, through the link {rate['both']:,.0f}"
+            f"{found['network']}, {kind}: {rate['engine']:,.0f} samples/s, "
+            f"through the link {rate['both']:,.0f}"
         )
 
 
 def boards(rows: Sequence[Mapping[str, Any]], network: str | None) -> None:
     """What equilif.hardware.boards.report says."""
-    built, speeds = [], []
-    for r in rows:
-        head = [
-            r["board"],
-            f"{r['cost_usd']}",
-            f"{r['lanes']}",
-            f"{r['weights']:,}",
-            "yes" if r["softmax"] else "no",
-        ]
-        if "build" in r:
-            u, s = r["logic"], r["samples_per_second"]
-            built.append(
-                [
-                    *head,
-                    f"{u['used'] / u['available']:.0%}",
-                    f"{r['build']['f_max']:.1f}",
-                    f"{r['clock_hz'] / 1e6:g}",
-                ]
-            )
-            engine, both = (
-                [f"{s[k][part]:,.0f}" for k in ("training", "inference")] for part in ("engine", "both")
-            )
-            speeds.append(
-                [
-                    r["board"],
-                    r["network"],
-                    f"{r['cycles']['training']:,.0f}",
-                    *engine,
-                    f"{r['baud'] / 1e6:g}",
-                    *both,
-                ]
-            )
-        else:
-            built.append([*head, "-", "not built", f"{r['clock_hz'] / 1e6:g}"])
-    console.print(
-        table(
-            "boards, as built",
-            ["board", "about $", "lanes", "weights", "memories", "logic", "f_max", "MHz"],
-            built,
-        )
-    )
-    if speeds:
-        header = ["board", "network", "cycles", "training", "inference", "Mbaud", "training", "inference"]
-        console.print(table("\nMNIST, samples a second", header, speeds, left=2))
+    built = ["board", "about $", "lanes", "weights", "memories", "logic", "f_max", "MHz"]
+    console.print(table("boards, as built", built, map(_as_built, rows)))
+    measured = [r for r in rows if "build" in r]
+    if measured:
+        speeds = ["board", "network", "cycles", "training", "inference", "Mbaud", "training", "inference"]
+        console.print(table("\nMNIST, samples a second", speeds, map(_speed, measured), left=2))
         console.print(
-            "[dim]cycles of a training sample, measured in RTL; the engine alone at its clock, then through the link at its baud rate[/]"
+            "[dim]cycles of a training sample, measured in RTL; the engine alone at its clock, then through "
+            "the link at its baud rate[/]"
         )
     for r in rows if network else ():
         console.print(
-            f"{NO} {r['board']}: {r['short']}" if r["short"] else f"{YES} {r['board']} holds {network}",
+            f"{NO} {r['board']}: {literal(r['short'])}"
+            if r["short"]
+            else f"{YES} {r['board']} holds {literal(network)}",
             soft_wrap=True,
         )
+
+
+def _as_built(row: Mapping[str, Any]) -> list[str]:
+    """Cells of a board: its engine, and what the build came to."""
+    logic = row.get("logic")
+    return [
+        row["board"],
+        f"{row['cost_usd']}",
+        f"{row['lanes']}",
+        f"{row['weights']:,}",
+        "yes" if row["softmax"] else "no",
+        f"{logic['used'] / logic['available']:.0%}" if logic else "-",
+        f"{row['build']['f_max']:.1f}" if logic else "not built",
+        f"{row['clock_hz'] / 1e6:g}",
+    ]
+
+
+def _speed(row: Mapping[str, Any]) -> list[str]:
+    """Cells of a board: cycles, and samples a second of the engine alone and through the link."""
+    speed = row["samples_per_second"]
+    return [
+        row["board"],
+        row["network"],
+        f"{row['cycles']['training']:,.0f}",
+        f"{speed['training']['engine']:,.0f}",
+        f"{speed['inference']['engine']:,.0f}",
+        f"{row['baud'] / 1e6:g}",
+        f"{speed['training']['both']:,.0f}",
+        f"{speed['inference']['both']:,.0f}",
+    ]
