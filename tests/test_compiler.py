@@ -128,7 +128,7 @@ def test_a_sample_with_tokens_is_one_write():
         "patterns that are stored are always present"
     )
     with pytest.raises(ValueError, match="a sample has up to 5 tokens, not 6"):
-        c.sample(np.zeros(2), tokens=6)
+        c.sample(np.zeros(2, int), tokens=6)
 
 
 def test_a_memory_needs_an_engine_that_has_it():
@@ -194,9 +194,9 @@ def test_a_sample_is_one_write():
     assert c.sample(np.arange(1, 9)).tolist() == [1, 2, 3, 4, 5, 0, 0, 0, 6, 7, 8, 0]
     assert (c.sample_first, c.constants()[0], c.constants()[1].tolist()) == (4, 20, [255, 255, 0, 0])
     with pytest.raises(ValueError, match=r"a sample must have shape \(8,\), not \(7,\)"):
-        c.sample(np.zeros(7))
+        c.sample(np.zeros(7, int))
     with pytest.raises(ValueError, match=r"a target must have shape \(2,\), not \(3,\)"):
-        c.sample(np.zeros(8), np.zeros(3))
+        c.sample(np.zeros(8, int), np.zeros(3, int))
     with pytest.raises(ValueError, match="inputs must lie in 0..255"):
         c.sample(np.full(8, 256))
 
@@ -278,7 +278,7 @@ def test_silence_costs_nothing():
     )
     first, ones = c.constants()
     engine.plus.flat[first : first + len(ones)] = ones
-    sample = c.sample(np.zeros(10), one_hot(np.array([1]), 3)[0])
+    sample = c.sample(np.zeros(10, int), one_hot(np.array([1]), 3)[0])
     engine.plus.flat[c.sample_first : c.sample_first + len(sample)] = sample
     engine.run(learn=False)
     assert (engine.spikes, engine.prediction) == (0, 0)

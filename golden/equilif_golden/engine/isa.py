@@ -1,29 +1,22 @@
-"""Instruction set of the engine: the single table from which assembler, engine model, RTL decoder and host
-checks are made.
+"""Instruction set of the engine: the one table of what an engine can do, and how it is written down.
+
+An operation has operands and modes with names of its own.  :data:`OPERATIONS` says of each where it lies
+in the code, what it may be and what it means.  From this table come the check of a program
+(:func:`check`), the checker in the RTL, random programs for the benches, listings
+(equilif_golden.engine.listing) and docs/instructions.md.  equilif_golden.engine.asm has one function an
+operation.
 
 An instruction is 96 bits, three 32-bit words of program memory, low word first.  Neurons are addressed in
-groups of P lanes; one numbering serves values, membranes and spikes, so a population is (first group,
-number of groups).  LIF populations live in the groups that have membranes (0 .. state_groups-1), clamped
-ones anywhere in 0 .. value_groups-1.
-
-Values are 8 bits, unsigned unless an instruction says otherwise: relays hold signed ones.
-
-    walk instructions go through the groups of ``dst``, one a cycle scan instructions go through the
-    non-zero neurons of ``src`` and, for each, through the groups of ``dst``
-
-With ``EngineConfig.early`` a loop may end early.  A MEASURE of mode WATCH notes that something has
-*moved* when a rate differs from V.plus of the same neuron, as it was before, by more than `gain`; a NEXT
-of mode EARLY decides by that note and clears it.  `count` of the NEXT is compared with the iterations
-left, its own included, as REPEAT counts them.  A run begins with nothing moved.  Other engines ignore
-both modes.
+groups of P lanes, and one numbering serves membranes, spikes and values, so a population is
+:class:`Groups`.  Only the first ``state_groups`` have membranes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from enum import IntEnum
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, IntFlag, StrEnum
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,52 +25,7 @@ from equilif_golden.blocks.lif import LEAKS
 from equilif_golden.blocks.plasticity import GAIN_MAX, SHIFTS
 from equilif_golden.blocks.rate import RATE_SHIFTS
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.fixed import Raw
-
-
-class Op(IntEnum):
-    """Operations.  ``A`` membrane with gathered input, ``B`` static drive, ``Q`` charge, ``S`` spikes, ``V``
-    values.
-    """
-
-    HALT = 0  #: stop; with mode INFER only when the run is an inference
-    REPEAT = 1  #: run up to the matching NEXT `count` times; nests EngineConfig.loops deep
-    #: mode EARLY: leave the loop also with `count` iterations left or fewer, if nothing has moved since
-    #: the last such NEXT
-    NEXT = 2
-    RESET = 3  #: walk  A = operand, S = 0; with mode STATIC  B = operand
-    NUDGE = 4  #: walk  A += operand * (V.plus at `src` - 256 S) >> 8
-    STEP = 5  #: walk  LIF step of A + B: threshold `gain` (a power of two), leak `shift`; Q += gain * S
-    MARK = 6  #: walk  Q = -A
-    #: walk  rate from Q + A, shifted by `shift`, to V.plus and/or V.minus (mode PLUS, MINUS); WATCH:
-    #: compares, see below
-    MEASURE = 7
-    SAVE = 8  #: walk  keep A and S aside
-    RESTORE = 9  #: walk  bring them back
-    DRIVE = 10  #: scan  B += (V.plus * W) >> 8               modes COLUMN; MINUS: V.minus; SIGNED
-    #: scan  A += S * W                           mode COLUMN: src is the `post` side of the synapse
-    GATHER = 11
-    #: scan  EP update with `gain`, `shift`       modes SIGNED: values of src, SIGNED_DST: of dst
-    LEARN = 12
-    ARGMAX = 13  #: scan  prediction = first neuron of largest V.plus (0 when all are zero)
-    #: walk  V at `src` = codes of the softmax of B where A >= 0, `shift`; keeps their exponent.  PLUS,
-    #: MINUS, ABSOLUTE
-    SOFTMAX = 14
-    #: walk  V at `src` = B >> `shift`, signed; SCALED: >> the exponent of the last SOFTMAX too.  PLUS,
-    #: MINUS
-    RELAY = 15
-
-
-WALK = frozenset(
-    {Op.RESET, Op.NUDGE, Op.STEP, Op.MARK, Op.MEASURE, Op.SAVE, Op.RESTORE, Op.SOFTMAX, Op.RELAY}
-)
-SCAN = frozenset({Op.DRIVE, Op.GATHER, Op.LEARN, Op.ARGMAX})
-SYNAPTIC = frozenset({Op.DRIVE, Op.GATHER, Op.LEARN})
-
-COLUMN = INFER = PLUS = STATIC = EARLY = 1  #: mode bits, by operation
-MINUS = 2
-SIGNED = ABSOLUTE = SCALED = WATCH = 4
-SIGNED_DST = 8
+from equilif_golden.fixed import Raw, integers, whole
 
 #: field, width, signed; packed from bit 0 upwards
 FIELDS: tuple[tuple[str, int, bool], ...] = (
@@ -92,13 +40,398 @@ FIELDS: tuple[tuple[str, int, bool], ...] = (
     ("n_dst", 11, False),
     ("n_src", 11, False),
 )
-WORDS = 3
-THRESHOLD_MAX = 1 << 14
+WORDS = 3  #: of 32 bits, an instruction
 assert sum(width for _, width, _ in FIELDS) == 32 * WORDS
 
 
+def field_range(name: str) -> range:
+    """Every value that a field can hold."""
+    width, signed = next((width, signed) for other, width, signed in FIELDS if other == name)
+    return range(-(1 << (width - 1)), 1 << (width - 1)) if signed else range(1 << width)
+
+
+class Op(IntEnum):
+    """Operations and their codes."""
+
+    HALT = 0
+    REPEAT = 1
+    NEXT = 2
+    RESET = 3
+    NUDGE = 4
+    STEP = 5
+    MARK = 6
+    MEASURE = 7
+    SAVE = 8
+    RESTORE = 9
+    DRIVE = 10
+    GATHER = 11
+    LEARN = 12
+    ARGMAX = 13
+    SOFTMAX = 14
+    RELAY = 15
+
+
+class Kind(StrEnum):
+    """How an operation goes through the neurons."""
+
+    #: by the sequencer alone
+    CONTROL = "control"
+    #: through the groups of the destination, one a cycle
+    WALK = "walk"
+    #: through the neurons of the source that are not zero and, for each, through the destination
+    SCAN = "scan"
+
+
+class Memory(StrEnum):
+    """What an instruction addresses; the value is the size's name in EngineConfig."""
+
+    STATES = "state_groups"
+    VALUES = "value_groups"
+    TILES = "tiles"
+
+
+class HaltMode(IntFlag):
+    INFER = 1
+
+
+class NextMode(IntFlag):
+    EARLY = 1
+
+
+class ResetMode(IntFlag):
+    STATIC = 1
+
+
+class SourceMode(IntFlag):
+    """How DRIVE, GATHER and LEARN take what they come from."""
+
+    COLUMN = 1
+    MINUS = 2
+    SIGNED = 4
+    SIGNED_DST = 8
+
+
+class ResultMode(IntFlag):
+    """Where MEASURE, SOFTMAX and RELAY write."""
+
+    PLUS = 1
+    MINUS = 2
+
+
+class MeasureMode(IntFlag):
+    WATCH = 4
+
+
+class SoftmaxMode(IntFlag):
+    ABSOLUTE = 4
+
+
+class RelayMode(IntFlag):
+    SCALED = 4
+
+
+def flag_name(flag: IntFlag) -> str:
+    """Name of a mode, as :meth:`Instruction.of` takes it."""
+    return str(flag.name).lower()
+
+
+class Groups(NamedTuple):
+    """Groups ``first`` .. ``first + n - 1`` of P neurons each."""
+
+    first: int
+    n: int
+
+    @property
+    def slice(self) -> slice:
+        return slice(self.first, self.first + self.n)
+
+
+# -- operands --------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Number:
+    """An operand that is one of ``allowed``; ``said`` is how a message puts that."""
+
+    field: str
+    allowed: range | tuple[int, ...]
+    text: str
+    said: str = ""
+
+    def read(self, i: Instruction) -> int:
+        return int(getattr(i, self.field))
+
+    def fields(self, value: int) -> dict[str, int]:
+        return {self.field: value}
+
+    def problem(self, i: Instruction, config: EngineConfig, name: str) -> str | None:
+        value = self.read(i)
+        return None if value in self.allowed else f"{name} must be {self.limits}, not {value}"
+
+    @property
+    def limits(self) -> str:
+        if self.said:
+            return self.said
+        if isinstance(self.allowed, range):
+            return f"in {self.allowed[0]}..{self.allowed[-1]}"
+        *most, last = map(str, self.allowed)
+        return f"{', '.join(most)} or {last}"
+
+
+@dataclass(frozen=True)
+class Span:
+    """An operand that is groups of a memory; ``first`` and ``n`` are fields."""
+
+    first: str
+    n: str
+    memory: Memory
+    text: str
+
+    def read(self, i: Instruction) -> Groups:
+        return Groups(getattr(i, self.first), getattr(i, self.n))
+
+    def fields(self, value: Groups) -> dict[str, int]:
+        return {self.first: value.first, self.n: value.n}
+
+    def problem(self, i: Instruction, config: EngineConfig, name: str) -> str | None:
+        return _outside(*self.read(i), getattr(config, self.memory), name)
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """An operand that is the first tile of a synapse, which has one for each pair of groups at its ends."""
+
+    first: str
+    text: str
+    memory: Memory = Memory.TILES
+
+    def read(self, i: Instruction) -> int:
+        return int(getattr(i, self.first)) & 0xFFFF
+
+    def fields(self, value: int) -> dict[str, int]:
+        return {self.first: value}
+
+    def problem(self, i: Instruction, config: EngineConfig, name: str) -> str | None:
+        return _outside(self.read(i), i.n_src * i.n_dst, config.tiles, "tiles")
+
+
+Operand = Number | Span | Tiles
+
+
+def _outside(first: int, n: int, size: int, name: str) -> str | None:
+    if n < 1:
+        return f"{name} must be at least one, not {n}"
+    if first + n > size:
+        return f"{name} {first}..{first + n - 1} are not in 0..{size - 1}"
+    return None
+
+
+# -- the table -------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Operation:
+    """What an operation does.
+
+    reads, writes   memories, with A membranes with what was gathered, B static drive, Q charge, S spikes,
+                    A' and S' what SAVE keeps, V+ and V- values, W weights
+    feature         of EngineConfig: an engine without it has no such operation
+    modes_need      of EngineConfig: an engine without it takes no mode of this operation
+    """
+
+    kind: Kind
+    text: str
+    operands: Mapping[str, Operand] = field(default_factory=dict)
+    modes: Mapping[IntFlag, str] = field(default_factory=dict)
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    feature: str = ""
+    modes_need: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of its operands and modes."""
+        return (*self.operands, *map(flag_name, self.modes))
+
+
+THRESHOLD_MAX = 1 << 14
+_THRESHOLDS = Number(
+    "gain",
+    tuple(1 << k for k in range(THRESHOLD_MAX.bit_length())),
+    "raw threshold",
+    said=f"a power of two in 1..{THRESHOLD_MAX}",
+)
+_GROUPS = {"groups": Span("dst", "n_dst", Memory.STATES, "the neurons")}
+_TILE = {"tile": Tiles("operand", "first tile of the synapse")}
+_SOURCES = "neurons that it comes from"
+_RESULTS = {
+    ResultMode.PLUS: "writes to V+",
+    ResultMode.MINUS: "writes to V-",
+}
+_COLUMN = "`sources` are the columns of W, not its rows: the synapse is used backwards"
+_SHIFT = "shift to the right"
+
+OPERATIONS: Mapping[Op, Operation] = {
+    Op.HALT: Operation(
+        Kind.CONTROL,
+        "The run ends.",
+        modes={HaltMode.INFER: "only when the run is an inference"},
+    ),
+    Op.REPEAT: Operation(
+        Kind.CONTROL,
+        "Begins a loop, which ends at the matching NEXT.",
+        {"count": Number("count", range(1, 512), "iterations")},
+    ),
+    Op.NEXT: Operation(
+        Kind.CONTROL,
+        "Ends a loop.",
+        {"left": Number("count", range(512), "with EARLY: iterations left, this one included, at most")},
+        modes={
+            NextMode.EARLY: "the loop ends now when no rate has moved since the last such NEXT, or since the "
+            "run began; an engine without `early` takes no notice"
+        },
+    ),
+    Op.RESET: Operation(
+        Kind.WALK,
+        "A = value and S = 0.",
+        _GROUPS | {"value": Number("operand", field_range("operand"), "raw membrane or drive")},
+        modes={ResetMode.STATIC: "B = value instead"},
+        writes=("A", "B", "S"),
+    ),
+    Op.NUDGE: Operation(
+        Kind.WALK,
+        "A += strength (V+ - 256 S) >> 8: the pull towards a target.",
+        _GROUPS
+        | {
+            "targets": Span("src", "n_dst", Memory.VALUES, "their targets"),
+            "strength": Number("operand", field_range("operand"), "raw beta x threshold, signed"),
+        },
+        reads=("A", "S", "V+"),
+        writes=("A",),
+    ),
+    Op.STEP: Operation(
+        Kind.WALK,
+        "One time step of LIF neurons with the drive A + B gives A and S; Q += threshold S.",
+        _GROUPS | {"threshold": _THRESHOLDS, "leak": Number("shift", LEAKS, "shift of the leak, 0 for none")},
+        reads=("A", "B", "Q"),
+        writes=("A", "Q", "S"),
+    ),
+    Op.MARK: Operation(
+        Kind.WALK,
+        "Q = -A: a window begins, over which rates are measured.",
+        _GROUPS
+        | {
+            "left": Number(
+                "count",
+                range(512),
+                "only in the iteration that has so many left, itself included; 0: always",
+            )
+        },
+        reads=("A",),
+        writes=("Q",),
+    ),
+    Op.MEASURE: Operation(
+        Kind.WALK,
+        "The rate is (Q + A) >> shift, in 0..255.",
+        _GROUPS
+        | {
+            "shift": Number("shift", RATE_SHIFTS, _SHIFT),
+            "tolerance": Number(
+                "gain", field_range("gain"), "with WATCH: a rate has moved when it differs by more"
+            ),
+        },
+        modes=_RESULTS
+        | {
+            MeasureMode.WATCH: "compares with V+ as it was before and notes whether a rate has moved; an "
+            "engine without `early` takes no notice"
+        },
+        reads=("A", "Q"),
+        writes=("V",),
+    ),
+    Op.SAVE: Operation(Kind.WALK, "Keeps A and S aside.", _GROUPS, reads=("A", "S"), writes=("A'", "S'")),
+    Op.RESTORE: Operation(Kind.WALK, "Brings A and S back.", _GROUPS, reads=("A'", "S'"), writes=("A", "S")),
+    Op.DRIVE: Operation(
+        Kind.SCAN,
+        "B += V+ W >> 8, each product rounded down: static drive from values.",
+        {"sources": Span("src", "n_src", Memory.VALUES, _SOURCES)} | _GROUPS | _TILE,
+        modes={
+            SourceMode.COLUMN: _COLUMN,
+            SourceMode.MINUS: "V- in place of V+",
+            SourceMode.SIGNED: "values of `sources` are signed",
+        },
+        reads=("B", "V", "W"),
+        writes=("B",),
+        modes_need="softmax",
+    ),
+    Op.GATHER: Operation(
+        Kind.SCAN,
+        "A += S W: input from the spikes of the last time step.",
+        {"sources": Span("src", "n_src", Memory.STATES, _SOURCES)} | _GROUPS | _TILE,
+        modes={SourceMode.COLUMN: _COLUMN},
+        reads=("A", "S", "W"),
+        writes=("A",),
+    ),
+    Op.LEARN: Operation(
+        Kind.SCAN,
+        "W moves by the learning rule, from V+ and V- at both ends.",
+        {
+            "sources": Span("src", "n_src", Memory.VALUES, "`pre` end of the synapse"),
+            "groups": Span("dst", "n_dst", Memory.VALUES, "`post` end of the synapse"),
+        }
+        | _TILE
+        | {
+            "gain": Number("gain", range(GAIN_MAX + 1), "learning rate: factor of the rates' product"),
+            "shift": Number("shift", SHIFTS, f"learning rate: {_SHIFT} after it"),
+        },
+        modes={
+            SourceMode.SIGNED: "values of `sources` are signed",
+            SourceMode.SIGNED_DST: "values of `groups` are signed",
+        },
+        reads=("V", "W"),
+        writes=("W",),
+        modes_need="softmax",
+    ),
+    Op.ARGMAX: Operation(
+        Kind.SCAN,
+        "The prediction is the first neuron of largest V+, 0 when all are zero.",
+        {"sources": Span("src", "n_src", Memory.VALUES, "the output")},
+        reads=("V",),
+    ),
+    Op.SOFTMAX: Operation(
+        Kind.WALK,
+        "Codes of the softmax of B, over the neurons with A >= 0; keeps their exponent.",
+        _GROUPS
+        | {
+            "values": Span("src", "n_dst", Memory.VALUES, "where the codes go"),
+            "shift": Number("shift", softmax.SHIFTS, f"{_SHIFT} of B"),
+        },
+        modes=_RESULTS | {SoftmaxMode.ABSOLUTE: "255 stands for 1, whatever the sum"},
+        reads=("A", "B"),
+        writes=("V",),
+        feature="softmax",
+    ),
+    Op.RELAY: Operation(
+        Kind.WALK,
+        "Signed 8-bit values, B >> shift in -128..127.",
+        _GROUPS
+        | {
+            "values": Span("src", "n_dst", Memory.VALUES, "where they go"),
+            "shift": Number("shift", relay.SHIFTS, _SHIFT),
+        },
+        modes=_RESULTS | {RelayMode.SCALED: "shifts by the exponent of the last SOFTMAX, too"},
+        reads=("B",),
+        writes=("V",),
+        feature="softmax",
+    ),
+}
+
+WALK = frozenset(op for op, o in OPERATIONS.items() if o.kind == Kind.WALK)
+SCAN = frozenset(op for op, o in OPERATIONS.items() if o.kind == Kind.SCAN)
+#: those that go through weights
+SYNAPTIC = frozenset(op for op, o in OPERATIONS.items() if "tile" in o.operands)
+
+
+# -- instructions ----------------------------------------------------------------------------------
 @dataclass(frozen=True, kw_only=True)
 class Instruction:
+    """The encoded form: the fields of the code.  What they mean is in :data:`OPERATIONS`."""
+
     op: Op
     mode: int = 0
     shift: int = 0
@@ -110,17 +443,57 @@ class Instruction:
     n_dst: int = 0
     n_src: int = 0
 
+    @classmethod
+    def of(cls, op: Op, **named: Any) -> Instruction:
+        """From operands by name (numbers, :class:`Groups`, a first tile) and modes by name (true or false).
+
+        TypeError unless they are those of the operation.  ValueError when groups that lie side by side
+        differ in number.
+        """
+        operation = OPERATIONS[op]
+        mode = 0
+        for flag in operation.modes:
+            mode |= flag if named.pop(flag_name(flag), False) else 0
+        if named.keys() != operation.operands.keys():
+            raise TypeError(f"{op.name} has {', '.join(operation.names)}, not {', '.join(named)}")
+        fields: dict[str, int] = {}
+        for name, operand in operation.operands.items():
+            for at, value in operand.fields(named[name]).items():
+                if fields.setdefault(at, value) != value:
+                    raise ValueError(f"{op.name}: {name} must be {fields[at]} groups, not {value}")
+        return cls(op=op, mode=mode, **fields)
+
+    @property
+    def operation(self) -> Operation:
+        return OPERATIONS[self.op]
+
+    @property
+    def operands(self) -> dict[str, int | Groups]:
+        """Inverse of :meth:`of`."""
+        return {name: operand.read(self) for name, operand in self.operation.operands.items()}
+
+    @property
+    def modes(self) -> tuple[IntFlag, ...]:
+        """Those that are set and mean something."""
+        return tuple(flag for flag in self.operation.modes if self.mode & flag)
+
+    def __getitem__(self, name: str) -> int:
+        """An operand that is a number, or the first tile."""
+        operand = self.operation.operands[name]
+        assert not isinstance(operand, Span), f"{name} of {self.op.name} is groups"
+        return operand.read(self)
+
     def encode(self) -> int:
         """96-bit code; ValueError when a field does not fit."""
-        code, at = 0, 0
-        for name, width, signed in FIELDS:
-            value = int(getattr(self, name))
-            lo, hi = (-(1 << (width - 1)), (1 << (width - 1)) - 1) if signed else (0, (1 << width) - 1)
-            if not lo <= value <= hi:
-                raise ValueError(f"{self.op.name}: {name} must lie in {lo}..{hi}, not {value}")
-            code |= (value & ((1 << width) - 1)) << at
+        code = at = 0
+        for name, width, _ in FIELDS:
+            code |= (self._field(name) & ((1 << width) - 1)) << at
             at += width
         return code
+
+    def _field(self, name: str) -> int:
+        possible = field_range(name)
+        return whole(getattr(self, name), f"{self.op.name}: {name}", possible[0], possible[-1])
 
     @classmethod
     def decode(cls, code: int) -> Instruction:
@@ -132,88 +505,55 @@ class Instruction:
             at += width
         return cls(**{**values, "op": Op(values["op"])})
 
-    @property
-    def tile(self) -> int:
-        """First tile of the synapse (the operand, unsigned)."""
-        return self.operand & 0xFFFF
-
     def problem(self, config: EngineConfig) -> str | None:
         """Why an engine of this size cannot execute the instruction, or None."""
-
-        def outside(first: int, n: int, size: int, what: str) -> str | None:
-            return (
-                None
-                if n >= 1 and first + n <= size
-                else f"{what} {first}..{first + n - 1} are not in 0..{size - 1}"
-            )
-
-        found: str | None = None
-        if self.op in WALK:
-            found = outside(self.dst, self.n_dst, config.state_groups, "groups")
-            if self.op in (Op.NUDGE, Op.SOFTMAX, Op.RELAY):
-                found = found or outside(self.src, self.n_dst, config.value_groups, "value groups")
-        elif self.op in SCAN:
-            found = outside(
-                self.src,
-                self.n_src,
-                config.state_groups if self.op == Op.GATHER else config.value_groups,
-                "source groups",
-            )
-            if self.op in SYNAPTIC:
-                found = found or outside(
-                    self.dst,
-                    self.n_dst,
-                    config.value_groups if self.op == Op.LEARN else config.state_groups,
-                    "groups",
-                )
-                found = found or outside(self.tile, self.n_src * self.n_dst, config.tiles, "tiles")
-        elif self.op == Op.REPEAT and not self.count:
-            found = "count is zero"
-        if self.op == Op.LEARN and (self.shift not in SHIFTS or self.gain > GAIN_MAX):
-            found = found or f"gain {self.gain} and shift {self.shift} are no learning rate"
-        elif self.op == Op.STEP and (not 0 < self.gain <= THRESHOLD_MAX or self.gain & (self.gain - 1)):
-            found = found or f"threshold {self.gain} is not a power of two up to {THRESHOLD_MAX}"
-        if self.op == Op.STEP and self.shift not in LEAKS:
-            found = found or f"leak {self.shift} is not one of {LEAKS}"
-        elif self.op == Op.MEASURE and self.shift not in RATE_SHIFTS:
-            found = found or f"shift {self.shift} is not in {RATE_SHIFTS[0]}..{RATE_SHIFTS[-1]}"
-        elif self.op in (Op.SOFTMAX, Op.RELAY) and self.shift not in (
-            softmax.SHIFTS if self.op == Op.SOFTMAX else relay.SHIFTS
-        ):
-            found = found or f"shift {self.shift} is not possible"
-        if not config.softmax and (
-            self.op in (Op.SOFTMAX, Op.RELAY) or self.op in (Op.DRIVE, Op.LEARN) and self.mode
-        ):
-            found = "this engine is built without memories (EngineConfig.softmax)"
-        return f"{self.op.name}: {found}" if found else None
+        try:
+            self.encode()
+        except ValueError as e:
+            return str(e)
+        lacking = self.operation.feature or (self.operation.modes_need if self.mode else "")
+        if lacking and not getattr(config, lacking):
+            return f"{self.op.name}: this engine is built without memories (EngineConfig.{lacking})"
+        found = (o.problem(self, config, name) for name, o in self.operation.operands.items())
+        return next((f"{self.op.name}: {problem}" for problem in found if problem), None)
 
 
+# -- programs --------------------------------------------------------------------------------------
 class ProgramError(ValueError):
-    """A program that an engine cannot run; the message names the instruction."""
+    """A program that an engine cannot run.
+
+    ``index``: the first instruction at fault, or their number when only the end of the program is.
+    """
+
+    def __init__(self, index: int, problem: str):
+        super().__init__(problem)
+        self.index = index
 
 
 def check(program: Iterable[Instruction], config: EngineConfig) -> None:
-    """ProgramError unless the program fits the engine, its loops close and nest no deeper than it can, and
-    it ends with an unconditional HALT.
+    """ProgramError unless every instruction fits the engine, the loops close and nest no deeper than it can,
+    and the program ends with an unconditional HALT.
     """
     program = list(program)
-    if len(program) * WORDS > config.program_words:
-        raise ProgramError(
-            f"{len(program)} instructions need {len(program) * WORDS} program words, there are {config.program_words}"
-        )
-    depth, most = 0, config.loops
-    for at, instruction in enumerate(program):
-        problem = instruction.problem(config)
-        if instruction.op == Op.REPEAT:
-            problem = problem or (f"REPEAT inside {most} others" if depth == most else None)
-            depth += 1
-        elif instruction.op == Op.NEXT:
-            problem = problem or (None if depth else "NEXT without REPEAT")
-            depth -= 1
+    room = config.program_words // WORDS
+    depth = 0
+    for at, i in enumerate(program):
+        if at == room:
+            raise ProgramError(
+                at,
+                f"{len(program)} instructions need {len(program) * WORDS} program words, "
+                f"there are {config.program_words}",
+            )
+        problem = i.problem(config)
+        if i.op == Op.REPEAT and depth == config.loops:
+            problem = problem or f"REPEAT inside {depth} others"
+        elif i.op == Op.NEXT and not depth:
+            problem = problem or "NEXT without REPEAT"
         if problem:
-            raise ProgramError(f"instruction {at}: {problem}")
+            raise ProgramError(at, f"instruction {at}: {problem}")
+        depth += (i.op == Op.REPEAT) - (i.op == Op.NEXT)
     if depth or not program or program[-1].op != Op.HALT or program[-1].mode:
-        raise ProgramError("a program must close its loops and end with an unconditional HALT")
+        raise ProgramError(len(program), "a program must close its loops and end with an unconditional HALT")
 
 
 def assemble(program: Iterable[Instruction]) -> Raw:
@@ -223,8 +563,23 @@ def assemble(program: Iterable[Instruction]) -> Raw:
 
 
 def disassemble(words: Raw) -> list[Instruction]:
-    codes = [
-        sum(int(w) << (32 * k) for k, w in enumerate(words[at : at + WORDS]))
-        for at in range(0, len(words), WORDS)
-    ]
-    return [Instruction.decode(c) for c in codes]
+    """Inverse of :func:`assemble`; ValueError when they are not three words an instruction."""
+    checked = integers(words, "program words", 0, 0xFFFFFFFF)
+    if checked.ndim != 1 or len(checked) % WORDS:
+        raise ValueError(f"a program has {WORDS} words an instruction, not words of shape {checked.shape}")
+    codes = checked.reshape(-1, WORDS).tolist()
+    return [Instruction.decode(sum(w << (32 * k) for k, w in enumerate(code))) for code in codes]
+
+
+# the names of modes before each operation had its own
+COLUMN = SourceMode.COLUMN
+MINUS = ResultMode.MINUS
+PLUS = ResultMode.PLUS
+INFER = HaltMode.INFER
+STATIC = ResetMode.STATIC
+EARLY = NextMode.EARLY
+SIGNED = SourceMode.SIGNED
+SIGNED_DST = SourceMode.SIGNED_DST
+ABSOLUTE = SoftmaxMode.ABSOLUTE
+SCALED = RelayMode.SCALED
+WATCH = MeasureMode.WATCH

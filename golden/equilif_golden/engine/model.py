@@ -194,7 +194,7 @@ class EngineModel:
             fetched=fetches(i, events.sum(axis=1), self.config),
         )
         for group, e in np.argwhere(events):
-            tiles = i.tile + group * scan_stride + np.arange(i.n_dst) * walk_stride
+            tiles = i["tile"] + group * scan_stride + np.arange(i.n_dst) * walk_stride
             # lane j meets element (e, j) of a tile, or (j, e)
             bank = (lane + e) % p
             word = tiles[:, None] * p + (lane if column else e)
