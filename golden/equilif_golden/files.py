@@ -17,7 +17,9 @@ import sys
 from pathlib import Path
 
 #: paths that stand for an open descriptor of this process
-DESCRIPTOR = re.compile(r"/dev/(?:(?P<name>stdin|stdout|stderr)|fd/(?P<dev>\d+))|/proc/self/fd/(?P<proc>\d+)")
+DESCRIPTOR = re.compile(
+    r"/dev/(?:(?P<name>stdin|stdout|stderr)|fd/(?P<dev>\d{1,9}))|/proc/self/fd/(?P<proc>\d{1,9})"
+)
 NUMBERS = {"stdin": 0, "stdout": 1, "stderr": 2}
 
 
@@ -75,6 +77,8 @@ def check_folder(path: str | os.PathLike[str]) -> None:
 
 def _mode(path: str | os.PathLike[str]) -> int | None:
     """Mode of what is at ``path``, None when nothing is; OSError for a folder."""
+    if not os.fspath(path):
+        raise FileNotFoundError(errno.ENOENT, "the name of a file is wanted")
     try:
         mode = Path(path).stat().st_mode
     except FileNotFoundError:
@@ -85,9 +89,12 @@ def _mode(path: str | os.PathLike[str]) -> int | None:
 
 
 def _temporary(folder: Path, name: str) -> tuple[int, Path]:
-    """A new file with a name that nobody else has."""
-    path = folder / f".{name[:64]}.{os.getpid()}.{secrets.token_hex(4)}.part"
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), path
+    """A new file with a name that nobody else has; never longer than file systems allow."""
+    path = folder / f".{name[:16]}.{os.getpid()}.{secrets.token_hex(4)}.part"
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), path
+    except FileNotFoundError:  # in /proc, though the folder is there
+        raise PermissionError(errno.EACCES, f"no file can be made in {folder}") from None
 
 
 def _replace(path: Path, content: bytes, mode: int | None) -> None:
@@ -109,6 +116,9 @@ def _try_folder(folder: Path) -> None:
         folder = folder.parent
     if not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, f"{folder} is a file, not a folder")
-    number, part = _temporary(folder, "try")
+    try:
+        number, part = _temporary(folder, "try")
+    except FileNotFoundError:  # what Linux says of folders such as /proc
+        raise PermissionError(errno.EACCES, f"no file can be made in {folder}") from None
     os.close(number)
     part.unlink()
