@@ -12,9 +12,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import MINUS, PLUS, WATCH, Instruction, Op
+from equilif_golden.engine.isa import (
+    WALK,
+    Instruction,
+    MeasureMode,
+    Op,
+    ResetMode,
+    ResultMode,
+)
 from equilif_golden.fixed import Raw
 
 NAMES = (
@@ -73,23 +81,29 @@ def _vector(cost: Mapping[str, int]) -> Raw:
     return np.array([cost.get(name, 0) for name in NAMES], np.int64)
 
 
-def fetches(i: Instruction, events: Raw, config: EngineConfig) -> int:
+def fetches(i: Instruction, events: npt.NDArray[np.bool_], config: EngineConfig) -> int:
     """Groups that a scan reads.
 
-    ``events``: how many neurons of each take part.  While learning, a scanner without a copy of the group
-    reads it anew for every event (equilif_hdl.engine.scan).
+    While learning, a scanner without a copy of the group reads it anew for every event
+    (equilif_hdl.engine.scan).
     """
-    return int(np.maximum(events, 1).sum()) if i.op == Op.LEARN and not config.weight_stages else i.n_src
+    if i.op == Op.LEARN and not config.weight_stages:
+        return int(np.maximum(events.sum(axis=1), 1).sum())
+    return len(events)
 
 
-def activity(i: Instruction, config: EngineConfig, *, commands: int = 0, fetched: int = 0) -> Raw:
-    """(len(NAMES),) counts of one instruction.  SOFTMAX: ``commands`` of one of its walks."""
-    command, modes = _vector(COMMAND.get(i.op, {})), bool(i.mode & PLUS) + bool(i.mode & MINUS)
+def activity(i: Instruction, config: EngineConfig, events: npt.NDArray[np.bool_]) -> Raw:
+    """(len(NAMES),) counts of one instruction.
+
+    ``events``: (n_src, P), which neurons of a scan's source take part; of a walk, no groups.
+    """
+    command = _vector(COMMAND.get(i.op, {}))
     if i.op == Op.SOFTMAX:
         command = SOFTMAX_WALKS * command + _vector(CODING)
-    if i.op == Op.MEASURE and i.mode & WATCH and config.early:
+    if i.op == Op.MEASURE and i.mode & MeasureMode.WATCH and config.early:
         command = command + _vector(WATCHING)
-    if i.op == Op.RESET and i.mode & PLUS:
+    if i.op == Op.RESET and i.mode & ResetMode.STATIC:
         command[NAMES.index("spike_writes")] = 0
-    command[NAMES.index("value_writes")] *= modes
-    return commands * command + fetched * _vector(FETCH.get(i.op, {}))
+    command[NAMES.index("value_writes")] *= (i.mode & (ResultMode.PLUS | ResultMode.MINUS)).bit_count()
+    commands = i.n_dst if i.op in WALK else int(events.sum()) * i.n_dst
+    return commands * command + fetches(i, events, config) * _vector(FETCH.get(i.op, {}))

@@ -257,10 +257,10 @@ _THRESHOLDS = Number(
     "raw threshold",
     said=f"a power of two in 1..{THRESHOLD_MAX}",
 )
-_GROUPS = {"groups": Span("dst", "n_dst", Memory.STATES, "the neurons")}
-_TILE = {"tile": Tiles("operand", "first tile of the synapse")}
+_GROUPS: dict[str, Operand] = {"groups": Span("dst", "n_dst", Memory.STATES, "the neurons")}
+_TILE: dict[str, Operand] = {"tile": Tiles("operand", "first tile of the synapse")}
 _SOURCES = "neurons that it comes from"
-_RESULTS = {
+_RESULTS: dict[IntFlag, str] = {
     ResultMode.PLUS: "writes to V+",
     ResultMode.MINUS: "writes to V-",
 }
@@ -481,6 +481,12 @@ class Instruction:
         """An operand that is a number, or the first tile."""
         operand = self.operation.operands[name]
         assert not isinstance(operand, Span), f"{name} of {self.op.name} is groups"
+        return operand.read(self)
+
+    def groups(self, name: str) -> Groups:
+        """An operand that is groups."""
+        operand = self.operation.operands[name]
+        assert isinstance(operand, Span), f"{name} of {self.op.name} is a number"
         return operand.read(self)
 
     def encode(self) -> int:

@@ -1,7 +1,7 @@
-"""The engine as an instruction-set simulator: memories of P lanes and one method per instruction.
+"""The engine as an instruction-set simulator: memories of P lanes and what every instruction does to them.
 
-The RTL in ``hdl/equilif_hdl/engine/engine.py`` is compared with this model memory by memory.  ``execute``
-states what every instruction does to the memories; nothing here knows about cycles.
+The RTL in ``hdl/equilif_hdl/engine/engine.py`` is compared with this model memory by memory.  Nothing
+here knows about cycles.
 """
 
 from __future__ import annotations
@@ -9,39 +9,35 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
+from equilif_golden.blocks import synapse as syn
 from equilif_golden.blocks.lif import lif_step
 from equilif_golden.blocks.nudge import nudge
-from equilif_golden.blocks.plasticity import (
-    DITHER_COLUMN,
-    DITHER_MASK,
-    DITHER_ROW,
-    DITHER_UPDATE,
-)
+from equilif_golden.blocks.plasticity import Step, ep_update
 from equilif_golden.blocks.rate import measure, moved
 from equilif_golden.blocks.relay import relay
 from equilif_golden.blocks.softmax import C_MIN, softmax
-from equilif_golden.engine.activity import NAMES, activity, fetches
+from equilif_golden.engine.activity import NAMES, activity
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import (
-    ABSOLUTE,
-    COLUMN,
-    EARLY,
-    INFER,
-    MINUS,
-    PLUS,
-    SCALED,
-    SIGNED,
-    SIGNED_DST,
-    STATIC,
+    SCAN,
     SYNAPTIC,
     WALK,
-    WATCH,
+    HaltMode,
     Instruction,
+    MeasureMode,
+    NextMode,
     Op,
+    RelayMode,
+    ResetMode,
+    ResultMode,
+    SoftmaxMode,
+    SourceMode,
     check,
 )
-from equilif_golden.fixed import Fixed, Raw, shift_right_floor
+from equilif_golden.engine.port import Region, Run, dither_position, readable, updates_at, writable
+from equilif_golden.fixed import Fixed, Raw
 
 
 def wrap(raw: Raw, fmt: Fixed) -> Raw:
@@ -55,10 +51,10 @@ def as_signed(values: Raw) -> Raw:
 
 
 class EngineModel:
-    """State of an engine.
+    """An engine (equilif_golden.engine.port.Engine) and its state, raw.
 
     w       (tiles x P, P)          weight words x banks, layout of equilif_golden.blocks.synapse.to_words
-    plus, minus  (value_groups, P)  8-bit values and rates, 0..255: signed ones as two's complement
+    plus, minus  (value_groups, P)  values and rates, 8-bit codes: signed ones as two's complement
     a, a_saved   (state_groups, P)  membrane with gathered input
     b, q         (state_groups, P)  static drive; charge
     s, s_saved   (state_groups, P)  spikes
@@ -66,37 +62,82 @@ class EngineModel:
 
     def __init__(self, config: EngineConfig, program: Sequence[Instruction] = ()):
         self.config = config
-        p, n = config.lanes, config.numerics
-        self.acc, self.charge, self.weight = n.accumulator, n.charge, n.weight
+        p = config.lanes
         self.w = np.zeros((config.tiles * p, p), np.int64)
         self.plus, self.minus = np.zeros((2, config.value_groups, p), np.int64)
-        self.a, self.a_saved, self.b, self.q, self.s, self.s_saved = np.zeros(
-            (6, config.state_groups, p), np.int64
-        )
-        self.counter = 0  #: number of updates so far, for the dither
+        self.a, self.a_saved = np.zeros((2, config.state_groups, p), np.int64)
+        self.s, self.s_saved = np.zeros((2, config.state_groups, p), np.int64)
+        self.b, self.q = np.zeros((2, config.state_groups, p), np.int64)
+        #: number of updates so far, for the dither
+        self.counter = 0
+        #: exponent of the last SOFTMAX, c - C_MIN
+        self.scale = 0
+        #: a watched rate has moved since the last NEXT of mode EARLY
+        self.moved = False
+        #: class that the last ARGMAX found
         self.prediction = 0
-        self.scale = 0  #: exponent of the last SOFTMAX, c - C_MIN
-        self.moved = False  #: a watched rate, since the last NEXT of mode EARLY
-        self.ended_early = 0  #: loops of the last run
-        self.spikes = 0  #: of the last run
-        #: weight words of P lanes read (and, by LEARN, written) in the last run
+        #: of the last run: loops that ended early
+        self.ended_early = 0
+        #: of the last run: spikes of LIF neurons
+        self.spikes = 0
+        #: of the last run: weight words of P lanes that were read (LEARN writes them, too)
         self.accesses = 0
-        #: of the last run, see equilif_golden.engine.activity
+        #: of the last run, where ``config.counters``: see equilif_golden.engine.activity
         self.activity = np.zeros(len(NAMES), np.int64)
-        self.load(program)
-
-    def load(self, program: Sequence[Instruction]) -> None:
+        self.program: list[Instruction] = []
         if program:
-            check(program, self.config)
-        self.program = list(program)
+            self.load(program)
 
-    def run(self, *, learn: bool) -> None:
-        """From instruction 0 to HALT."""
+    # -- the port ----------------------------------------------------------------------------------
+    def load(self, program: Sequence[Instruction]) -> None:
+        """ProgramError when the engine cannot run it; the old program then stays in force."""
+        checked = list(program)
+        check(checked, self.config)
+        self.program = checked
+
+    def write(self, region: Region, first: int, data: npt.ArrayLike) -> None:
+        """Elements from number ``first`` on; ValueError when they or their places do not exist."""
+        at, checked = writable(self.config, region, first, data)
+        match region:
+            case Region.WEIGHT:
+                self.w.reshape(-1)[at] = checked
+            case Region.VALUE:
+                self.plus.reshape(-1)[at] = checked
+                self.minus.reshape(-1)[at] = checked
+            case Region.COUNTER if len(checked):
+                self.counter = updates_at(int(checked[0]))
+
+    def read(self, region: Region, first: int, n: int) -> Raw:
+        """``n`` elements from number ``first`` on; ValueError when not all of them are there."""
+        at = readable(self.config, region, first, n)
+        match region:
+            case Region.WEIGHT:
+                return self.w.reshape(-1)[at].copy()
+            case Region.VALUE:
+                return self.plus.reshape(-1)[at] | self.minus.reshape(-1)[at] << 8
+            case _:
+                return np.array([dither_position(self.counter)])[at]
+
+    def run(
+        self, *, learn: bool, write: tuple[int, npt.ArrayLike] | None = None, read: tuple[int, int] = (0, 0)
+    ) -> Run:
+        """From instruction 0 to HALT; ``write`` and ``read`` are values before and after it."""
+        if not self.program:
+            raise ValueError("there is no program: load one")
+        wanted = readable(self.config, Region.VALUE, *read)
+        if write is not None:
+            self.write(Region.VALUE, *write)
         self.spikes = self.accesses = 0
         self.activity[:] = 0
-        for instruction in self.trace(learn=learn):
-            self.execute(instruction)
+        for i in self.trace(learn=learn):
+            if self.config.counters:
+                self.activity += activity(i, self.config, self.events(i))
+            self.execute(i)
+        values = self.read(Region.VALUE, wanted.start, wanted.stop - wanted.start)
+        counted = tuple(map(int, self.activity)) if self.config.counters else ()
+        return Run(self.prediction, self.spikes, self.accesses, activity=counted, values=values)
 
+    # -- instructions ------------------------------------------------------------------------------
     def trace(self, *, learn: bool) -> Iterator[Instruction]:
         """The instructions of a run in the order in which they are executed; what they do to ``moved``
         decides how it goes on.
@@ -107,115 +148,118 @@ class EngineModel:
             i = self.program[pc]
             pc += 1
             if i.op == Op.HALT:
-                if not (i.mode & INFER and learn):
+                if not (i.mode & HaltMode.INFER and learn):
                     return
             elif i.op == Op.REPEAT:
-                loops.append([pc, i.count])
+                loops.append([pc, i["count"]])
             elif i.op == Op.NEXT:
-                early = self.config.early and i.mode & EARLY
-                settled = early and not self.moved and loops[-1][1] <= i.count
+                early = self.config.early and i.mode & NextMode.EARLY
+                settled = early and not self.moved and loops[-1][1] <= i["left"]
                 self.moved = self.moved and not early
                 loops[-1][1] -= 1
                 if loops[-1][1] and not settled:
                     pc = loops[-1][0]
                 else:
                     self.ended_early += loops.pop()[1] > 0
-            elif i.op != Op.MARK or not i.count or i.count == loops[-1][1]:
+            elif i.op != Op.MARK or i["left"] in (0, loops[-1][1]):
                 yield i
 
     def execute(self, i: Instruction) -> None:
         if i.op in WALK:
-            self._walk(i, np.arange(i.dst, i.dst + i.n_dst))
-            self.activity += activity(i, self.config, commands=i.n_dst)
+            self._walk(i)
         elif i.op in SYNAPTIC:
+            self.accesses += int(self.events(i).sum()) * i.n_dst
             self._synaptic(i)
         elif i.op == Op.ARGMAX:
-            self.prediction = int(self.plus[i.src : i.src + i.n_src].argmax())
-            self.activity += activity(i, self.config, fetched=i.n_src)
+            self.prediction = int(self.plus[i.groups("sources").slice].argmax())
 
-    def _walk(self, i: Instruction, g: Raw) -> None:
+    def events(self, i: Instruction) -> npt.NDArray[np.bool_]:
+        """(n_src, P): which neurons of a scan's source take part; those that are zero do not."""
+        memory = self.plus
+        if i.op == Op.GATHER:
+            memory = self.s
+        elif i.op == Op.LEARN:
+            memory = self.plus | self.minus
+        elif i.op == Op.DRIVE and i.mode & SourceMode.MINUS:
+            memory = self.minus
+        found: npt.NDArray[np.bool_] = memory[i.src : i.src + i.n_src * (i.op in SCAN)] != 0
+        return found
+
+    def _walk(self, i: Instruction) -> None:
+        g, acc, charge = (
+            i.groups("groups").slice,
+            self.config.numerics.accumulator,
+            self.config.numerics.charge,
+        )
         match i.op:
-            case Op.RESET if i.mode & STATIC:
-                self.b[g] = i.operand
+            case Op.RESET if i.mode & ResetMode.STATIC:
+                self.b[g] = i["value"]
             case Op.RESET:
-                self.a[g], self.s[g] = i.operand, 0
+                self.a[g] = i["value"]
+                self.s[g] = 0
             case Op.NUDGE:
-                force = nudge(self.plus[i.src : i.src + i.n_dst], self.s[g], strength=i.operand)
-                self.a[g] = wrap(self.a[g] + force, self.acc)
+                targets = self.plus[i.groups("targets").slice]
+                force = nudge(targets, self.s[g], strength=i["strength"])
+                self.a[g] = wrap(self.a[g] + force, acc)
             case Op.STEP:
-                self.a[g], self.s[g] = lif_step(
-                    wrap(self.a[g] + self.b[g], self.acc), 0, threshold=i.gain, leak=i.shift
-                )
-                self.q[g] = wrap(self.q[g] + i.gain * self.s[g], self.charge)
+                drive = wrap(self.a[g] + self.b[g], acc)
+                self.a[g], self.s[g] = lif_step(drive, 0, threshold=i["threshold"], leak=i["leak"])
+                self.q[g] = wrap(self.q[g] + i["threshold"] * self.s[g], charge)
                 self.spikes += int(self.s[g].sum())
             case Op.MARK:
-                self.q[g] = wrap(-self.a[g], self.charge)
+                self.q[g] = wrap(-self.a[g], charge)
             case Op.MEASURE:
-                rate = measure(wrap(self.q[g] + self.a[g], self.charge), 0, shift=i.shift)
-                if self.config.early and i.mode & WATCH:
-                    self.moved = self.moved or bool(moved(rate, self.plus[g], tolerance=i.gain).any())
-                if i.mode & PLUS:
-                    self.plus[g] = rate
-                if i.mode & MINUS:
-                    self.minus[g] = rate
+                rate = measure(wrap(self.q[g] + self.a[g], charge), 0, shift=i["shift"])
+                if self.config.early and i.mode & MeasureMode.WATCH:
+                    self.moved |= bool(moved(rate, self.plus[g], tolerance=i["tolerance"]).any())
+                self._write(i, g, rate)
             case Op.SOFTMAX:
-                codes = softmax(
-                    self.b[g].ravel(), self.a[g].ravel() >= 0, shift=i.shift, absolute=bool(i.mode & ABSOLUTE)
-                )
+                scores, active = self.b[g].ravel(), self.a[g].ravel() >= 0
+                absolute = bool(i.mode & SoftmaxMode.ABSOLUTE)
+                codes = softmax(scores, active, shift=i["shift"], absolute=absolute)
                 self.scale = int(codes.c) - C_MIN
-                self._write(i, codes.code.reshape(-1, self.config.lanes))
+                self._write(i, i.groups("values").slice, codes.code.reshape(-1, self.config.lanes))
             case Op.RELAY:
-                self._write(i, relay(self.b[g], shift=i.shift + (self.scale if i.mode & SCALED else 0)) & 255)
+                shift = i["shift"] + (self.scale if i.mode & RelayMode.SCALED else 0)
+                self._write(i, i.groups("values").slice, relay(self.b[g], shift=shift) & 255)
             case Op.SAVE:
-                self.a_saved[g], self.s_saved[g] = self.a[g], self.s[g]
+                self.a_saved[g] = self.a[g]
+                self.s_saved[g] = self.s[g]
             case Op.RESTORE:
-                self.a[g], self.s[g] = self.a_saved[g], self.s_saved[g]
+                self.a[g] = self.a_saved[g]
+                self.s[g] = self.s_saved[g]
 
-    def _write(self, i: Instruction, values: Raw) -> None:
-        """Values at ``src``."""
-        for mode, memory in ((PLUS, self.plus), (MINUS, self.minus)):
-            if i.mode & mode:
-                memory[i.src : i.src + i.n_dst] = values
+    def _write(self, i: Instruction, at: slice, values: Raw) -> None:
+        if i.mode & ResultMode.PLUS:
+            self.plus[at] = values
+        if i.mode & ResultMode.MINUS:
+            self.minus[at] = values
 
     def _synaptic(self, i: Instruction) -> None:
-        p, lane = self.config.lanes, np.arange(self.config.lanes)
-        column = i.op in (Op.GATHER, Op.DRIVE) and i.mode & COLUMN
-        scan_stride, walk_stride = (1, i.n_src) if column else (i.n_dst, 1)
-        dst = slice(i.dst, i.dst + i.n_dst)
-        # of src
-        plus, minus = (as_signed(v) if i.mode & SIGNED else v for v in (self.plus, self.minus))
-        driving = minus if i.mode & MINUS else plus
-        source = {Op.GATHER: self.s, Op.DRIVE: driving, Op.LEARN: plus | minus}[i.op]
-        events = source[i.src : i.src + i.n_src] != 0
-        self.activity += activity(
-            i,
-            self.config,
-            commands=int(events.sum()) * i.n_dst,
-            fetched=fetches(i, events.sum(axis=1), self.config),
-        )
-        for group, e in np.argwhere(events):
-            tiles = i["tile"] + group * scan_stride + np.arange(i.n_dst) * walk_stride
-            # lane j meets element (e, j) of a tile, or (j, e)
-            bank = (lane + e) % p
-            word = tiles[:, None] * p + (lane if column else e)
-            self.accesses += i.n_dst
-            if i.op == Op.GATHER:
-                self.a[dst] = wrap(self.a[dst] + self.w[word, bank], self.acc)
-            elif i.op == Op.DRIVE:
-                scale = driving[i.src + group, e]
-                self.b[dst] = wrap(self.b[dst] + shift_right_floor(scale * self.w[word, bank], 8), self.acc)
-            else:
-                up, um = i.gain * plus[i.src + group, e], i.gain * minus[i.src + group, e]
-                vp, vm = (
-                    as_signed(v[dst]) if i.mode & SIGNED_DST else v[dst] for v in (self.plus, self.minus)
+        sources, groups = i.groups("sources").slice, i.groups("groups").slice
+        column = i.op != Op.LEARN and i.mode & SourceMode.COLUMN
+        p, acc = self.config.lanes, self.config.numerics.accumulator
+        rows, columns = (i.n_dst, i.n_src) if column else (i.n_src, i.n_dst)
+        words = self.w[i["tile"] * p :][: rows * columns * p]  # a view
+        w = syn.from_words(words, (rows * p, columns * p), p)
+        plus, minus = (as_signed(v) if i.mode & SourceMode.SIGNED else v for v in (self.plus, self.minus))
+        match i.op:
+            case Op.GATHER:
+                spikes = self.s[sources].ravel()
+                drive = syn.backward(w, spikes) if column else syn.forward(w, spikes)
+                self.a[groups] = wrap(self.a[groups] + drive.reshape(-1, p), acc)
+            case Op.DRIVE:
+                values = (minus if i.mode & SourceMode.MINUS else plus)[sources].ravel()
+                drive = syn.backward_values(w, values) if column else syn.forward_values(w, values)
+                self.b[groups] = wrap(self.b[groups] + drive.reshape(-1, p), acc)
+            case Op.LEARN:
+                post = [
+                    as_signed(v) if i.mode & SourceMode.SIGNED_DST else v for v in (self.plus, self.minus)
+                ]
+                rates = [v[sources].ravel() for v in (plus, minus)] + [v[groups].ravel() for v in post]
+                step = Step(i["gain"], i["shift"])
+                new = ep_update(
+                    w, *rates, step=step, counter=self.counter, weight=self.config.numerics.weight
                 )
-                row, columns = group * p + e, np.arange(i.n_dst)[:, None] * p + lane
-                d = (
-                    (self.counter * DITHER_UPDATE + row * DITHER_ROW + columns * DITHER_COLUMN)
-                    & DITHER_MASK
-                    & ((1 << i.shift) - 1)
-                )
-                dw = shift_right_floor(up * vp - um * vm + d, i.shift)
-                self.w[word, bank] = np.clip(self.w[word, bank] + dw, self.weight.lo, self.weight.hi)
-        if i.op == Op.LEARN:
-            self.counter = (self.counter + 1) & 0xFFFFFFFF
+                words[:] = syn.to_words(new, p)
+                self.counter = (self.counter + 1) & 0xFFFFFFFF

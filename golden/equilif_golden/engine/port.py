@@ -12,11 +12,12 @@ from enum import IntEnum
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Instruction
-from equilif_golden.fixed import Raw
+from equilif_golden.fixed import Raw, integers, whole
 
 
 class Region(IntEnum):
@@ -43,6 +44,39 @@ def region_size(config: EngineConfig, region: Region) -> int:
         Region.PROGRAM: config.program_words,
         Region.COUNTER: 1,
     }[region]
+
+
+def elements(config: EngineConfig, region: Region, first: int, n: int) -> slice:
+    """Elements ``first`` .. ``first + n - 1`` of a region; ValueError when not all of them are there."""
+    size = region_size(config, region)
+    beyond = 1 << 32  # where addresses of the link end
+    at = whole(first, "the first element", -beyond, beyond)
+    count = whole(n, "the number of elements", 0, beyond)
+    if not 0 <= at <= at + count <= size:
+        raise ValueError(f"{region.name} has elements 0..{size - 1}, not {at}..{at + count - 1}")
+    return slice(at, at + count)
+
+
+def writable(config: EngineConfig, region: Region, first: int, data: npt.ArrayLike) -> tuple[slice, Raw]:
+    """Where elements go, and the elements themselves; ValueError when they or their place do not exist."""
+    if region == Region.PROGRAM:
+        raise ValueError("a program is loaded, not written: what is wrong with it must be found before")
+    name, lo, hi = {
+        Region.WEIGHT: ("weights", config.numerics.weight.lo, config.numerics.weight.hi),
+        Region.VALUE: ("values", 0, 255),
+        Region.COUNTER: ("positions of the dither", 0, DITHER_MASK),
+    }[region]
+    checked = integers(data, name, lo, hi)
+    if checked.ndim != 1:
+        raise ValueError(f"{name} are written one after the other, in one dimension, not {checked.ndim}")
+    return elements(config, region, first, len(checked)), checked
+
+
+def readable(config: EngineConfig, region: Region, first: int, n: int) -> slice:
+    """As :func:`elements`; ValueError for the program, which only :meth:`Engine.load` sees."""
+    if region == Region.PROGRAM:
+        raise ValueError("a program is loaded and run, not read")
+    return elements(config, region, first, n)
 
 
 def dither_position(updates: int) -> int:
