@@ -5,6 +5,8 @@ from __future__ import annotations
 import codecs
 import os
 import sys
+from io import TextIOWrapper
+from typing import TextIO
 
 #: what is printed where a terminal has no such character
 PLAIN = {
@@ -58,9 +60,18 @@ def _terminal() -> None:
         if not _is_size(os.environ.get(name, "1")):
             del os.environ[name]
     codecs.register_error("plain", _plain)
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # None where the descriptor is closed
-            stream.reconfigure(errors="plain")
+    sys.stdout = _open(sys.stdout)
+    sys.stderr = _open(sys.stderr)
+
+
+def _open(stream: TextIO | None) -> TextIO:
+    """A stream that takes every character; one that was closed goes nowhere."""
+    if stream is None:  # its number is taken at once, lest the next file that is opened gets it
+        number = os.open(os.devnull, os.O_RDWR)
+        return os.fdopen(number, "w", encoding="utf-8", errors="plain")
+    if isinstance(stream, TextIOWrapper):
+        stream.reconfigure(errors="plain")
+    return stream
 
 
 def _is_size(text: str) -> bool:

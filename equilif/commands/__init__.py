@@ -52,6 +52,8 @@ class Commands(TyperGroup):
             code = BAD_INPUT
         except typer.Abort:
             code = INTERRUPTED
+        if code == INTERRUPTED:
+            show.fail("interrupted")
         sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -182,7 +184,6 @@ def _refusals() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        show.fail("interrupted")
         raise typer.Exit(INTERRUPTED) from None
     except BrokenPipeError as e:
         if e.filename not in (None, "/dev/stdout"):

@@ -1,0 +1,297 @@
+"""Terminals, files and pipes: whatever is at the other end, nothing that is printed gets lost."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from equilif.commands import reason
+from equilif.show import console
+from equilif_golden import network
+
+EQUILIF = (sys.executable, "-m", "equilif")
+ROOT = Path(__file__).parent.parent
+WIDE = {"COLUMNS": "250"}
+
+
+def run(*arguments, env=None, **options):
+    """A command in a process of its own, in a folder of its own if ``cwd`` says so."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")} | (env or {})
+    return subprocess.run(
+        [*EQUILIF, *map(str, arguments)],
+        env=environment,
+        **{"capture_output": True, "timeout": 120, **options},
+    )
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """An untrained network for the digits."""
+    path = tmp_path_factory.mktemp("saved") / "network.npz"
+    net = network.Network.chain(64, 16, 10)
+    network.save(path, net, net.initial_weights())
+    return path
+
+
+def on_terminal(*arguments, columns):
+    """What a command prints on a terminal that is so wide."""
+    leader, follower = pty.openpty()
+    environment = os.environ | {"COLUMNS": str(columns), "TERM": "xterm", "NO_COLOR": "1"}
+    with subprocess.Popen(
+        [*EQUILIF, *map(str, arguments)], stdout=follower, stderr=follower, env=environment
+    ) as process:
+        os.close(follower)
+        said = b""
+        while select.select([leader], [], [], 120)[0]:
+            try:
+                said += os.read(leader, 1 << 16)
+            except OSError as e:  # Linux tells the end of a terminal so
+                assert e.errno == errno.EIO
+                break
+    os.close(leader)
+    assert process.returncode == 0, said
+    return re.sub(r"\x1b\[[\d;]*m", "", said.decode()).replace("\r\n", "\n")
+
+
+# -- JSON ------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_json_is_alone_on_standard_output(name, saved, tmp_path):
+    done = run("evaluate", saved, "--json", name, cwd=tmp_path)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["command"] == "evaluate"
+    assert b"of 360 test samples" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_json_into_the_file_of_standard_output_is_alone_there(tmp_path):
+    out = tmp_path / "out.json"
+    with out.open("wb") as f:
+        done = run("boards", "--json", out, stdout=f, stderr=subprocess.PIPE, capture_output=False)
+    assert done.returncode == 0 and b"icebreaker" in done.stderr
+    assert json.loads(out.read_bytes())["command"] == "boards"
+
+
+def test_a_fifo_stays_a_fifo_and_its_reader_gets_the_json(tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    with subprocess.Popen(["cat", fifo], stdout=subprocess.PIPE) as reader:
+        done = run("boards", "--json", fifo)
+        said, _ = reader.communicate(timeout=60)
+    assert done.returncode == 0 and json.loads(said)["command"] == "boards"
+    assert fifo.is_fifo()
+
+
+def test_the_shells_process_substitution_gets_the_json(tmp_path):
+    command = f"{sys.executable} -m equilif boards --json >(cat > {tmp_path}/got); wait"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    deadline = time.monotonic() + 20
+    while not (tmp_path / "got").exists() or not (tmp_path / "got").stat().st_size:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert json.loads((tmp_path / "got").read_bytes())["command"] == "boards"
+
+
+def test_a_symbolic_link_stays_one_and_its_target_gets_the_json(tmp_path):
+    (tmp_path / "target.json").write_text("old")
+    (tmp_path / "link").symlink_to("target.json")
+    assert run("boards", "--json", tmp_path / "link").returncode == 0
+    assert (tmp_path / "link").is_symlink()
+    assert json.loads((tmp_path / "target.json").read_bytes())["command"] == "boards"
+
+
+@pytest.mark.parametrize(
+    "target, message",
+    [
+        (".", "it is a folder"),
+        ("", "it is a folder"),
+        ("file/below", "file/below: Not a directory"),
+        ("file/b/c", "file/b/c: Not a directory"),
+        ("/proc/nowhere/x", "/proc/nowhere/x: no file can be made in /proc"),
+        ("/dev/fd/77", "Bad file descriptor"),
+        ("/dev/fd/" + 40 * "9", "/dev/fd/99999999"),
+        ("x" * 300, "File name too long"),
+    ],
+)
+def test_a_json_target_that_cannot_be_written_is_refused_before_the_work(target, message, saved, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    done = run("train", "digits", "--epochs", 500, "--out", "o", "--json", target, cwd=tmp_path, text=True)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1 and message in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["file"] and (tmp_path / "file").read_text() == "mine"
+
+
+# -- characters ------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"PYTHONIOENCODING": "latin-1"},
+        {"PYTHONIOENCODING": "ascii:strict"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ],
+    ids=["ascii", "latin-1", "strict", "C"],
+)
+def test_a_terminal_without_the_characters_gets_others(settings, saved, tmp_path):
+    done = run("evaluate", saved, "--json", tmp_path / "e.json", env=settings)
+    assert done.returncode == 0, done.stderr
+    assert b"of 360 test samples" in done.stdout and b"right" in done.stdout
+    assert json.loads((tmp_path / "e.json").read_bytes())["samples"] == 360
+    done = run("boards", "--network", "784-64-10", env=settings)
+    assert done.returncode == 0 and b"ok icebreaker holds 784-64-10" in done.stdout
+    for command in ("--help", "verify --help"):
+        assert run(*command.split(), env=settings).returncode == 0
+
+
+def test_a_name_that_is_no_text_is_told_all_the_same(tmp_path):
+    done = run("evaluate", os.fsdecode(b"\xff\x1b[31m\nx.npz"), cwd=tmp_path, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "error: there is no \\udcff\\x1b[31m; x.npz\n"
+
+
+# -- width -----------------------------------------------------------------------------------------
+@pytest.mark.parametrize("columns", [1, 12, 30, 80, 200])
+def test_a_narrow_terminal_loses_no_digit(columns, saved, tmp_path):
+    said = on_terminal("evaluate", saved, "--json", tmp_path / "e.json", columns=columns)
+    confusion = json.loads((tmp_path / "e.json").read_bytes())["confusion"]
+    assert "…" not in said
+    rows = re.findall(r"^(\d) ((?: +(?:\d+|·)){10}) +[\d.]+%", said, flags=re.MULTILINE)
+    assert [int(true) for true, _ in rows] == list(range(10))
+    assert [[0 if n == "·" else int(n) for n in cells.split()] for _, cells in rows] == confusion
+
+
+def test_a_narrow_terminal_folds_text():
+    said = on_terminal("info", columns=60)
+    assert "…" not in said
+    assert all(len(line.rstrip()) <= 60 for line in said.split("engines of the boards")[0].splitlines())
+    assert "nextpnr-ice40" in said
+
+
+@pytest.mark.parametrize("env", [{}, {"COLUMNS": "0"}, {"COLUMNS": "-3"}, {"COLUMNS": "20"}, {"LINES": "0"}])
+def test_a_file_or_a_pipe_gets_whole_lines(env):
+    said = run("boards", "--network", "784-64-10", env=env, text=True)
+    assert said.returncode == 0
+    assert said.stdout == run("boards", "--network", "784-64-10", env=WIDE, text=True).stdout
+    assert "inference  Mbaud  training  inference\n" in said.stdout and "…" not in said.stdout
+    assert "through the link at its baud rate\n" in said.stdout
+
+
+@pytest.mark.parametrize("name", ["COLUMNS", "TERMINAL_WIDTH"])
+@pytest.mark.parametrize("value", ["0", "-1", "x", "", "²"])
+def test_a_width_that_is_none_is_not_used(name, value):
+    done = run("train", "--help", env={name: value}, text=True)
+    assert done.returncode == 0 and "--epochs" in done.stdout, done.stderr
+
+
+# -- brackets --------------------------------------------------------------------------------------
+def test_brackets_of_users_are_printed_as_they_are(capsys):
+    assert console.console.render_str(f"[bold]{console.literal('[/x] [bold]y')}[/]").plain == "[/x] [bold]y"
+    console.console.print(console.table("[/t]", ["[/c]", "n"], [["[/x]", "[red]1"]]))
+    console.fail("[/x] is [bold]no")
+    said = capsys.readouterr()
+    assert "[/t]" in said.out and "[/c]" in said.out and "[/x]" in said.out and "[red]1" in said.out
+    assert said.err == "error: [/x] is [bold]no\n"
+
+
+@pytest.mark.parametrize("name", ["[/x]", "[bold]x"])
+def test_folders_with_brackets_are_named_as_they_are(name, saved, tmp_path):
+    (tmp_path / name).mkdir(parents=True)
+    shutil.copy(saved, tmp_path / name / "network.npz")
+    done = run("train", "--epochs", 1, "--hidden", 4, "--out", f"{name}/o", cwd=tmp_path, text=True)
+    assert done.returncode == 0 and f"in {name}/o\n" in done.stdout, done.stderr
+    done = run("export", f"{name}/e", "--lanes", 2, "--tiles", 4, cwd=tmp_path, text=True)
+    assert done.returncode == 0 and f"in {name}/e\n" in done.stdout, done.stderr
+    done = run("recall", "--stored", 5, "--out", f"{name}/r", cwd=tmp_path, text=True)
+    assert done.returncode == 0 and f"in {name}/r\n" in done.stdout, done.stderr
+
+
+# -- ends ------------------------------------------------------------------------------------------
+def test_a_reader_that_goes_away_ends_a_command_without_a_word():
+    command = f"{sys.executable} -m equilif boards | head -1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "boards, as built\n141\n" and done.stderr == ""
+
+
+def test_a_full_disk_behind_standard_output_is_one_line():
+    with Path("/dev/full").open("wb") as full:
+        done = run("boards", stdout=full, stderr=subprocess.PIPE, capture_output=False)
+    assert done.returncode == 2 and done.stderr == b"error: standard output: No space left on device\n"
+
+
+@pytest.mark.parametrize("descriptors", [">&-", "2>&-", ">&- 2>&-", "<&-"])
+def test_closed_descriptors_do_no_harm(descriptors, tmp_path):
+    command = f"{sys.executable} -m equilif boards --json {tmp_path}/b.json {descriptors}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "b.json").read_bytes())["command"] == "boards"
+
+
+@pytest.mark.parametrize("after", [0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8])
+def test_an_interruption_at_any_moment_is_one_line_at_most(after, tmp_path):
+    """Before the first line of equilif is run it is Python that answers; from then on it is 130."""
+    ready = "import sys; sys.stderr.write('r'); sys.stderr.flush(); from equilif.__main__ import main; "
+    code = (
+        f"{ready}sys.argv = ['equilif', 'train', '--epochs', '900', '--out', {str(tmp_path / 'o')!r}]; main()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as p:
+        assert p.stderr is not None and p.stderr.read(1) == "r"
+        time.sleep(after)
+        p.send_signal(signal.SIGINT)
+        _, said = p.communicate(timeout=60)
+    assert "Traceback" not in said and said == "error: interrupted\n"
+    assert p.returncode == 130
+
+
+def test_without_typer_it_says_what_to_install():
+    code = "import sys; sys.modules['typer'] = None; from equilif.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == f"error: typer is not installed: pip install -e '{ROOT}[cli]'\n"
+
+
+# -- reasons ---------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "error, said",
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "results/x"), "results/x: No space left on device"),
+        (OSError(errno.ENOSPC, "No space left on device"), "standard output: No space left on device"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "x.npz"), "there is no x.npz"),
+        (IsADirectoryError(errno.EISDIR, "Is a directory", b"x"), "x: Is a directory"),
+        (OSError("no number"), "no number"),
+        (RecursionError("maximum"), "a file is nested too deeply to be read"),
+        (MemoryError("Unable to allocate 2 TiB"), "there is not enough memory: Unable to allocate 2 TiB"),
+        (MemoryError(), "there is not enough memory"),
+        (ValueError("size must be 1..9"), "size must be 1..9"),
+        (ValueError(), "ValueError"),
+    ],
+)
+def test_reasons_name_the_file_and_what_is_wrong_with_it(error, said):
+    assert reason(error) == said
+
+
+def test_an_error_of_many_lines_is_one(capsys):
+    console.fail("yosys:\n  ERROR: syntax\n\n  in line 3\n")
+    assert capsys.readouterr().err == "error: yosys:; ERROR: syntax; in line 3\n"
+
+
+def test_numbers_that_are_none_are_not_written(tmp_path):
+    from equilif import results
+
+    with pytest.raises(ValueError):
+        results.write_json(tmp_path / "a.json", {"x": np.float64("nan")})
+    assert not list(tmp_path.iterdir())
