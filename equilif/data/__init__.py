@@ -1,1 +1,76 @@
-"""Data sets: images, sequences of tokens, word vectors."""
+"""Data sets: the one table of them.
+
+What a set is, dataset.py and sequences.py say; the loaders are beside them.  Nothing heavy is imported
+here, so that the command line can list the names at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import import_module
+from typing import Any, Literal
+
+Kind = Literal["images", "sequences"]
+
+
+class Name(StrEnum):
+    """Name of a data set, as it is typed."""
+
+    digits = "digits"
+    mnist = "mnist"
+    fashion = "fashion"
+    snippets = "snippets"
+    imdb = "imdb"
+    spoken = "spoken"
+    vowels = "vowels"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a data set comes from."""
+
+    kind: Kind
+    loader: str  #: module of this package, and function in it
+    get: str  #: what a user does to get it
+
+    @property
+    def load(self) -> Callable[..., Any]:
+        """The loader: folder and options in, data set out."""
+        module, _, function = self.loader.partition(".")
+        found: Callable[..., Any] = getattr(import_module(f"{__name__}.{module}"), function)
+        return found
+
+
+SOURCES = {
+    Name.digits: Source("images", "images.digits", "they come with scikit-learn: pip install scikit-learn"),
+    Name.mnist: Source(
+        "images",
+        "images.mnist",
+        "download them with torchvision.datasets.MNIST(root='data', download=True)",
+    ),
+    Name.fashion: Source(
+        "images",
+        "images.fashion",
+        "download them with torchvision.datasets.FashionMNIST(root='data', download=True); "
+        "on Debian: apt install dataset-fashion-mnist",
+    ),
+    Name.snippets: Source(
+        "sequences", "texts.snippets", "pip download --no-deps --no-binary :all: vaderSentiment==3.3.2"
+    ),
+    Name.imdb: Source(
+        "sequences", "texts.imdb", "unpack https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz"
+    ),
+    Name.spoken: Source(
+        "sequences",
+        "recordings.spoken",
+        "git clone https://github.com/Jakobovski/free-spoken-digit-dataset",
+    ),
+    Name.vowels: Source("sequences", "recordings.vowels", "pip download --no-deps aeon==1.6.0"),
+}
+
+
+def names(kind: Kind) -> tuple[Name, ...]:
+    """Of the sets of one kind, in the order of the table."""
+    return tuple(name for name, source in SOURCES.items() if source.kind == kind)

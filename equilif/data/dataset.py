@@ -80,7 +80,7 @@ class DataSet:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 (hexadecimal) of inputs, labels and tokens of both parts: of what is learnt, not of names."""
+        """SHA-256 (hexadecimal) of inputs, labels and tokens of both parts.  Names do not count."""
         h = hashlib.sha256()
         _add(h, self.x_train, np.uint8)
         _add(h, self.y_train, np.int64)

@@ -1,102 +1,137 @@
-"""Data sets as 8-bit inputs: (n, features) uint8 and (n,) labels."""
+"""Images as 8-bit inputs (n, pixels) and labels (n,): scikit-learn's digits, and sets in IDX files."""
 
 from __future__ import annotations
 
-import gzip
 import math
 import struct
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
+from equilif.data import SOURCES, Name, names
 from equilif.data.dataset import Bytes as Bytes
 from equilif.data.dataset import DataSet as DataSet
+from equilif.data.reading import most_bytes, reading, unpacked
+from equilif_golden.fixed import whole
 
+NAMES = names("images")
 IDX_FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
-TORCHVISION = {"mnist": "MNIST/raw", "fashion": "FashionMNIST/raw"}
-DEBIAN = {"fashion": Path("/usr/share/datasets/fashion-mnist")}
-NAMES = ("digits", "mnist", "fashion")
+#: folder of a set below the data folder, as torchvision lays it out
+LAYOUT = {Name.mnist: Path("MNIST/raw"), Name.fashion: Path("FashionMNIST/raw")}
+DEBIAN = {Name.fashion: Path("/usr/share/datasets/fashion-mnist")}
+MOST_DIMENSIONS = 32  #: of a NumPy array
+MOST_SEED = (1 << 63) - 1
 
 
-def digits(seed: int = 0) -> DataSet:
+def digits(data: str | Path | None = None, *, seed: int = 0) -> DataSet:
     """The 8x8 digits that scikit-learn bundles: 1,437 to train on, 360 to test, split by ``seed``."""
+    if data is not None:
+        raise ValueError(f"the digits come with scikit-learn, not from {data}: leave the folder out (--data)")
+    whole(seed, "seed", 0, MOST_SEED)
     try:
         from sklearn.datasets import load_digits
     except ModuleNotFoundError as e:
-        raise ValueError("the built-in digits come with scikit-learn: pip install 'equilif[data]'") from e
+        raise ValueError(f"no digits: {SOURCES[Name.digits].get}") from e
     bunch = load_digits()
     x = np.floor(bunch.data * (255 / 16) + 0.5).astype(np.uint8)
     order = np.random.default_rng(seed).permutation(len(x))
-    x, y = x[order], bunch.target[order].astype(np.int64)
+    x = x[order]
+    y = bunch.target[order].astype(np.int64)
     return DataSet("digits", x[:1437], y[:1437], x[1437:], y[1437:])
 
 
 def read_idx(path: Path) -> Bytes:
-    """An IDX file of unsigned bytes, gzipped or not."""
-    raw = path.read_bytes()
-    if path.suffix == ".gz":
-        try:
-            raw = gzip.decompress(raw)
-        except (OSError, EOFError) as e:
-            raise ValueError(f"{path} is not a whole gzip file: {e}") from e
-    if len(raw) < 4 or raw[:3] != b"\0\0\x08":
-        raise ValueError(f"{path} is not an IDX file of unsigned bytes")
-    n = raw[3]
-    if len(raw) < 4 + 4 * n:
-        raise ValueError(f"{path} ends inside its header")
-    shape = struct.unpack(f">{n}I", raw[4 : 4 + 4 * n])
-    if len(raw) - 4 - 4 * n != int(np.prod(shape)):
-        raise ValueError(f"{path} holds {len(raw) - 4 - 4 * n} bytes, its header says {shape}")
-    return np.frombuffer(raw, np.uint8, offset=4 + 4 * n).reshape(shape)
+    """An IDX file of unsigned bytes, gzipped or not; ValueError names the file when it is none, or empty."""
+    with unpacked(path) as f:
+        magic = f.read(4)
+        if len(magic) < 4 or magic[:3] != b"\0\0\x08":
+            raise ValueError(f"{path} is not an IDX file of unsigned bytes")
+        n = magic[3]
+        sizes = f.read(4 * n)
+        if len(sizes) < 4 * n:
+            raise ValueError(f"{path} ends inside its header")
+        if not 1 <= n <= MOST_DIMENSIONS:
+            raise ValueError(f"{path} has {n} dimensions: images have 3, labels 1")
+        shape = struct.unpack(f">{n}I", sizes)
+        promised = math.prod(shape)
+        if not promised:
+            raise ValueError(f"{path} holds no samples: its header says {shape}")
+        most = most_bytes(path)
+        raw = f.read(min(promised, most) + 1)
+    if len(raw) > promised:
+        raise ValueError(f"{path} holds more than {promised} bytes, its header says {shape}")
+    if len(raw) > most:
+        raise ValueError(
+            f"{path} would unpack to {promised:,} bytes: a file of its size has at most {most:,}"
+        )
+    if len(raw) < promised:
+        raise ValueError(f"{path} holds {len(raw)} bytes, its header says {shape}")
+    return np.frombuffer(raw, np.uint8).reshape(shape)
 
 
 def _find(folder: Path, stem: str) -> Path | None:
     return next((p for p in (folder / stem, folder / f"{stem}.gz") if p.is_file()), None)
 
 
-def idx(name: str, data: Path | None = None) -> DataSet:
-    """MNIST or Fashion-MNIST from IDX files.
+def mnist(data: str | Path | None = None) -> DataSet:
+    """MNIST, 60,000 to train on and 10,000 to test: see :func:`idx`."""
+    return idx(Name.mnist, data)
 
-    ``data`` itself, torchvision's layout below it, or Debian's folder.
+
+def fashion(data: str | Path | None = None) -> DataSet:
+    """Fashion-MNIST, as many: see :func:`idx`."""
+    return idx(Name.fashion, data)
+
+
+def idx(name: Name, data: str | Path | None = None) -> DataSet:
+    """A set from IDX files: below ``data`` in torchvision's layout, or in ``data`` itself.
+
+    Without ``data`` the folder is ./data, and Debian's is looked into as well.
     """
-    folders = [f for root in ([data] if data else [Path("data")]) for f in (root, root / TORCHVISION[name])]
-    if name in DEBIAN:
-        folders.append(DEBIAN[name])
-    want = [stem for part in IDX_FILES.values() for stem in part]
-    # the data folder itself may hold another set's files of the same names, so the named layout goes first
-    for folder in sorted(
-        folders, key=lambda f: f not in (DEBIAN.get(name), (data or Path("data")) / TORCHVISION[name])
-    ):
-        found = [_find(folder, stem) for stem in want]
-        if all(found):
-            xt, yt, xs, ys = (read_idx(p) for p in found if p)
-            for images, labels, path in ((xt, yt, found[0]), (xs, ys, found[2])):
-                if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
-                    raise ValueError(
-                        f"{path}: images {images.shape} and labels {labels.shape} do not belong together"
-                    )
-            return DataSet(
-                name,
-                xt.reshape(len(xt), -1),
-                yt.astype(np.int64),
-                xs.reshape(len(xs), -1),
-                ys.astype(np.int64),
+    root = Path("data" if data is None else data)
+    folders = [root / LAYOUT[name], root]
+    if data is None and name in DEBIAN:
+        # ./data itself may hold another set's files of the same names
+        folders.insert(1, DEBIAN[name])
+    for folder in folders:
+        found = {stem: _find(folder, stem) for part in IDX_FILES.values() for stem in part}
+        missing = [stem for stem, path in found.items() if path is None]
+        if not missing:
+            train = _part(found, "train")
+            test = _part(found, "test")
+            with reading(folder):
+                return DataSet(name.value, *train, *test)
+        if len(missing) < len(found):
+            raise ValueError(
+                f"no {name} IDX files in {folder}: {' and '.join(missing)} missing; {_advice(name)}"
             )
-    hint = "; on Debian: apt install dataset-fashion-mnist" if name == "fashion" else ""
-    raise ValueError(
-        f"no {name} IDX files in {', '.join(map(str, folders))}: give their folder with --data, or download them with "
-        f"torchvision.datasets.{TORCHVISION[name].split('/')[0]}(root='data', download=True){hint}"
-    )
+    raise ValueError(f"no {name} IDX files in {', '.join(map(str, folders))}; {_advice(name)}")
 
 
-def load(name: str, data: Path | None = None, *, seed: int = 0) -> DataSet:
-    """``digits``, ``mnist`` or ``fashion``."""
+def _advice(name: Name) -> str:
+    return f"give their folder with --data, or {SOURCES[name].get}"
+
+
+def _part(found: dict[str, Path | None], part: str) -> tuple[Bytes, npt.NDArray[np.int64]]:
+    """Inputs and labels of one part."""
+    images, labels = (read_idx(path) for stem in IDX_FILES[part] if (path := found[stem]) is not None)
+    if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
+        raise ValueError(
+            f"{found[IDX_FILES[part][0]]}: images {images.shape} and labels {labels.shape} "
+            "do not belong together"
+        )
+    return images.reshape(len(images), -1), labels.astype(np.int64)
+
+
+def load(name: str, data: str | Path | None = None, *, seed: int = 0) -> DataSet:
+    """``digits``, ``mnist`` or ``fashion``; ``seed`` splits the digits."""
     if name not in NAMES:
         raise ValueError(f"data set must be one of {', '.join(NAMES)}, not {name!r}")
-    return digits(seed) if name == "digits" else idx(name, data)
+    return digits(data, seed=seed) if name == Name.digits else idx(Name(name), data)
 
 
 def shifted(x: Bytes, rng: np.random.Generator, probability: float) -> Bytes:

