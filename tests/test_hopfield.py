@@ -178,8 +178,8 @@ ONE = Hopfield.of([[1, 2, 3]])
     "make, message",
     [
         (lambda: Hopfield([1, 2]), r"shape \(1 to 1024, at least 1\), not \(2,\)"),
-        (lambda: Hopfield(np.zeros((0, 3))), r"not \(0, 3\)"),
-        (lambda: Hopfield(np.zeros((1025, 2))), r"not \(1025, 2\)"),
+        (lambda: Hopfield(np.zeros((0, 3), int)), r"not \(0, 3\)"),
+        (lambda: Hopfield(np.zeros((1025, 2), int)), r"not \(1025, 2\)"),
         (
             lambda: Hopfield([[4065]]),
             r"patterns must lie in -4096\.\.4064, the range of a state, not 4065\.\.4065",
@@ -209,15 +209,15 @@ ONE = Hopfield.of([[1, 2, 3]])
             "the memory has .*fraction=12.* the engine .*fraction=10",
         ),
         (
-            lambda: Placed(Hopfield.of(np.ones((40, 40))), EngineConfig(tiles=99)),
+            lambda: Placed(Hopfield.of(np.ones((40, 40), int)), EngineConfig(tiles=99)),
             r"DRIVE: tiles 0\.\.99 are not in 0\.\.98",
         ),
         (
-            lambda: Placed(Hopfield.of(np.ones((40, 40))), EngineConfig(softmax=False)),
+            lambda: Placed(Hopfield.of(np.ones((40, 40), int)), EngineConfig(softmax=False)),
             "built without memories",
         ),
         (
-            lambda: Placed(Hopfield.of(np.ones((40, 40))), EngineConfig(program_words=32)),
+            lambda: Placed(Hopfield.of(np.ones((40, 40), int)), EngineConfig(program_words=32)),
             "need 33 program words",
         ),
         (lambda: Placed(ONE, EngineConfig()).cue([1, 2]), r"a cue must have shape \(3,\)"),

@@ -9,6 +9,7 @@ wrap; several samples in a row, each learned.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -25,6 +26,7 @@ from equilif_golden.engine.isa import COLUMN, Op, assemble, disassemble
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.fixed import Numerics
 from equilif_golden.kernel import Kernel, TokenRows
+from equilif_golden.learning import smallest_rate
 from equilif_golden.network import MOST_GAIN, Network, Population, Synapse, Tokens
 from equilif_golden.reference import Reference
 from equilif_golden.samples import one_hot
@@ -165,11 +167,11 @@ def cases(draw, memories=False):
     limit = min(reach * network.schedule.raw(network.numerics).threshold, fmt.hi)
     weights = {s.name: rng.integers(-limit, limit + 1, network.shape(s)) for s in network.plastic}
     largest = Step(GAIN_MAX, SHIFTS[0]).rate(network.numerics.fraction)
-    eta = (
-        draw(st.sampled_from([0.01, 0.1, 1.0])) * largest * 2 * network.schedule.beta
-        if not network.forward
-        else 0.0
-    )
+    eta = 0.0
+    least = smallest_rate(network)
+    # a rate that moves no weight is refused
+    if not network.forward and math.isfinite(least):
+        eta = max(draw(st.sampled_from([0.01, 0.1, 1.0])) * largest * 2 * network.schedule.beta, least)
     x = rng.integers(0, 256, (3, network.n_inputs)) * rng.integers(0, 2, (3, network.n_inputs))
     x[0, :] = draw(st.sampled_from([0, 255]))
     counter = draw(st.sampled_from([0, 12345, 2**32 - 2]))
@@ -409,26 +411,29 @@ def rows(*, table=(4, 6), at=(0, 3), off=(0, 1, 2), value=0):
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda k: k.predict(np.zeros((2, 0))), "memory is loaded with each sample: give tokens"),
+        (lambda k: k.predict(np.zeros((2, 0), int)), "memory is loaded with each sample: give tokens"),
         (
-            lambda k: Kernel(Network.chain(6, 5, 3)).predict(np.zeros((2, 6)), tokens=rows()),
+            lambda k: Kernel(Network.chain(6, 5, 3)).predict(np.zeros((2, 6), int), tokens=rows()),
             "no memory to load tokens into",
         ),
         (
             lambda k: k.predict(None, tokens=rows(table=(4, 5))),
-            r"holds 5 patterns of width 6, not 1 of width \(5,\)",
+            r"patterns of width 6: the table must have shape \(rows, 6\), not \(4, 5\)",
         ),
         (
             lambda k: k.predict(None, tokens=rows(at=[0] * 6, off=(0, 6))),
-            "holds 5 patterns of width 6, not 6 of width",
+            "holds 5 patterns, not the 6 of a sample",
         ),
         (lambda k: k.predict(None, tokens=rows(at=(0, 4))), r"token rows must lie in 0\.\.3, not 0\.\.4"),
         (lambda k: k.predict(None, tokens=rows(at=(-1, 3))), r"token rows must lie in 0\.\.3, not -1\.\.3"),
         (
-            lambda k: k.predict(np.zeros((3, 0)), tokens=rows()),
-            r"inputs must have shape \(batch, 0\), not \(3, 0\)",
+            lambda k: k.predict(np.zeros((3, 0), int), tokens=rows()),
+            r"inputs must have shape \(2, 0\), not \(3, 0\)",
         ),
-        (lambda k: k.train(None, [0], tokens=rows()), r"and \(1,\) labels"),
+        (
+            lambda k: k.train(None, [0], tokens=rows()),
+            r"labels must have shape \(2,\), one a sample, not \(1,\)",
+        ),
         (
             lambda k: Kernel(replace(k.network, numerics=Numerics(weight_width=8))).predict(
                 None, tokens=rows(value=128)
@@ -449,7 +454,10 @@ def test_kernel_checks_tokens(call, message):
             lambda k: k.train(np.zeros((2, 5), np.uint8), [0, 1]),
             r"inputs must have shape \(batch, 6\), not \(2, 5\)",
         ),
-        (lambda k: k.train(np.zeros((2, 6), np.uint8), [0]), r"\(2, 6\) inputs and \(1,\) labels"),
+        (
+            lambda k: k.train(np.zeros((2, 6), np.uint8), [0]),
+            r"labels must have shape \(2,\), one a sample, not \(1,\)",
+        ),
         (lambda k: k.train(np.zeros((2, 6), np.uint8), [0, 3]), r"labels must lie in 0\.\.2, not 0\.\.3"),
         (
             lambda k: k.train(np.zeros((2, 6), np.uint8), [0, 1], [0, 2]),
@@ -457,9 +465,9 @@ def test_kernel_checks_tokens(call, message):
         ),
         (lambda k: k.train(np.full((2, 6), 256), [0, 1]), r"inputs must lie in 0\.\.255"),
         (lambda k: k.train(np.zeros((2, 6), np.uint8), [0, 1]), "no learning rate: give lr"),
-        (lambda k: k.rates(np.zeros((2, 5))), r"inputs must have shape \(batch, 6\)"),
+        (lambda k: k.rates(np.zeros((2, 5), int)), r"inputs must have shape \(batch, 6\)"),
         (
-            lambda k: k.rates(np.zeros((2, 6)), np.zeros((2, 4))),
+            lambda k: k.rates(np.zeros((2, 6), int), np.zeros((2, 4), int)),
             r"targets must have shape \(2, 3\), not \(2, 4\)",
         ),
     ],
@@ -473,15 +481,15 @@ def test_kernel_checks_before_it_indexes(call, message):
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda r: r.infer(np.zeros((2, 5))), r"inputs must have shape \(batch, 6\), not \(2, 5\)"),
+        (lambda r: r.infer(np.zeros((2, 5), int)), r"inputs must have shape \(batch, 6\), not \(2, 5\)"),
         (lambda r: r.infer(np.full((1, 6), -1)), r"inputs must lie in 0\.\.255, not -1"),
         (
-            lambda r: r.train(np.zeros((2, 6)), np.zeros((2, 3))),
+            lambda r: r.train(np.zeros((2, 6), int), np.zeros((2, 3), int)),
             "one sample at a time, as on the chip, not 2",
         ),
-        (lambda r: r.train(np.zeros((1, 6)), np.zeros((1, 3))), "no learning rate: give lr"),
+        (lambda r: r.train(np.zeros((1, 6), int), np.zeros((1, 3), int)), "no learning rate: give lr"),
         (
-            lambda r: r.train(np.zeros((1, 6)), np.zeros((1, 4)), learn=False),
+            lambda r: r.train(np.zeros((1, 6), int), np.zeros((1, 4), int), learn=False),
             r"targets must have shape \(1, 3\), not \(1, 4\)",
         ),
     ],

@@ -26,7 +26,7 @@ def test_every_drive(shift):
 def test_a_query_keeps_its_real_size(fraction):
     """Within one code, below: 1.0 is 128 codes and saturates."""
     real = np.linspace(-1, 127 / 128, 999)
-    codes = relay(np.floor(real * 2**fraction), shift=query_shift(fraction))
+    codes = relay(np.floor(real * 2**fraction).astype(int), shift=query_shift(fraction))
     assert ((codes <= 128 * real) & (128 * real < codes + 1 + 128 / 2**fraction)).all()
     assert relay([1 << fraction, -2 << fraction], shift=query_shift(fraction)).tolist() == [127, -128]
 

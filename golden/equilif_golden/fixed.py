@@ -3,10 +3,14 @@
 ``SQ(i, f)`` is signed with ``i`` integer bits (sign included) and ``f`` fraction bits, ``UQ(i, f)``
 unsigned; the width is ``i + f``.  A *raw* value is the integer code; names without a suffix are raw
 everywhere in the project.
+
+Numbers that come from outside are required here, never made: no fraction is cut, no boolean is counted, no
+string is read.  What is not what it should be ends in one ValueError of one line.
 """
 
 from __future__ import annotations
 
+import math
 import operator
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 Raw = npt.NDArray[np.int64]
+Reals = npt.NDArray[np.float64]
 
 #: what to do with numbers that are no integers, by the kind of their dtype
 WAY_OUT = {
@@ -25,39 +30,83 @@ WAY_OUT = {
 
 
 def integers(values: npt.ArrayLike, name: str, lo: int | None = None, hi: int | None = None) -> Raw:
-    """``values`` as int64.  Integers are required, never made: no fraction is cut, no selection counted.
+    """``values`` as int64.  ``lo``, ``hi``: the smallest and the largest that are allowed.
 
-    ``lo``, ``hi``: the smallest and the largest that are allowed.  ValueError otherwise.
+    ValueError unless they are integers in this range.
     """
-    try:
-        array = np.asarray(values)
-    except ValueError as e:
-        raise ValueError(f"{name} must be an array of integers, not rows of different lengths") from e
+    return required(values, name, lo, hi).astype(np.int64, copy=False)
+
+
+def required(
+    values: npt.ArrayLike, name: str, lo: int | None = None, hi: int | None = None
+) -> npt.NDArray[Any]:
+    """:func:`integers` in the type that they have, so that large arrays are not copied.
+
+    A type that holds nothing else than what is allowed is not searched either.
+    """
+    array = _array(values, name, "integers")
+    if array.dtype.kind == "i" and lo is None and hi is None:
+        return array
     if not array.size:
-        return np.zeros(array.shape, np.int64)
-    if array.dtype.kind not in "iu":
-        raise ValueError(_not_integers(array, name, lo, hi))
-    least, most = int(array.min()), int(array.max())
+        return array if array.dtype.kind in "iu" else np.zeros(array.shape, np.int64)
     lowest = -(1 << 63) if lo is None else lo
     highest = (1 << 63) - 1 if hi is None else hi
-    if least < lowest or most > highest:
-        raise ValueError(f"{name} must lie in {lowest}..{highest}, not {least}..{most}")
-    return array.astype(np.int64, copy=False)
+    if array.dtype.kind not in "iu":
+        raise ValueError(_not_integers(array, name, lowest, highest))
+    held = np.iinfo(array.dtype)
+    if held.min < lowest or held.max > highest:
+        _require_range(int(array.min()), int(array.max()), name, lowest, highest)
+    return array
 
 
-def _not_integers(array: npt.NDArray[Any], name: str, lo: int | None, hi: int | None) -> str:
+def _array(values: npt.ArrayLike, name: str, what: str) -> npt.NDArray[Any]:
+    if type(values) is np.ndarray:
+        return values
+    try:
+        return np.asarray(values)
+    except Exception as e:  # lists of lists of different lengths; foreign arrays that do not convert
+        raise ValueError(f"{name} must be an array of {what}, not {shown(values)}") from e
+
+
+def _require_range(least: int, most: int, name: str, lo: int, hi: int) -> None:
+    if least < lo or most > hi:
+        found = f"{least}" if least == most else f"{least}..{most}"
+        allowed = f"must lie in {lo}..{hi}" if lo <= hi else "must be empty"
+        raise ValueError(f"{name} {allowed}, not {found}")
+
+
+def _not_integers(array: npt.NDArray[Any], name: str, lo: int, hi: int) -> str:
+    """What is wrong with an array that is not of integers, and what to do."""
     kind = array.dtype.kind
-    allowed = "" if lo is None or hi is None else f" in {lo}..{hi}"
+    bytes_wanted = (lo, hi) == (0, 255)
+    allowed = f" in {lo}..{hi}" if hi < 1 << 62 else ""
     way_out = WAY_OUT.get(kind, "")
     what = f"{array.dtype} values"
     if kind == "f":
         finite = np.isfinite(array)
         if not finite.all():
-            what, way_out = f"values that are no numbers ({array[~finite].flat[0]})", ""
-        elif (lo, hi) == (0, 255) and array.min() >= 0 and array.max() <= 1:
+            what = f"values that are no numbers ({array[~finite].flat[0]})"
+            way_out = ""
+        elif bytes_wanted and array.min() >= 0 and array.max() <= 1:
             what = f"{array.dtype} values in {array.min():g}..{array.max():g}"
             way_out = "scale what lies in 0..1 by np.rint(255 * x).astype(np.uint8)"
+    elif kind == "b" and bytes_wanted:
+        way_out = "scale false and true by 255 * x.astype(np.uint8)"
+    elif kind in "OUS":
+        what = f"values such as {shown(array.flat[0])}"
     return f"{name} must be integers{allowed}, not {what}" + (f": {way_out}" if way_out else "")
+
+
+def reals(values: npt.ArrayLike, name: str) -> Reals:
+    """``values`` as float64; ValueError unless they are finite real numbers."""
+    array = _array(values, name, "real numbers")
+    if array.size and array.dtype.kind not in "fiu":
+        raise ValueError(f"{name} must be real numbers, not values such as {shown(array.flat[0])}")
+    real = array.astype(np.float64, copy=False)
+    finite = np.isfinite(real)
+    if not finite.all():
+        raise ValueError(f"{name} must be finite numbers, not {real[~finite].flat[0]}")
+    return real
 
 
 def whole(value: Any, name: str, lo: int, hi: int) -> int:
@@ -67,37 +116,60 @@ def whole(value: Any, name: str, lo: int, hi: int) -> int:
     except TypeError:
         number = None
     if number is None or isinstance(value, bool | np.bool_):
-        raise ValueError(f"{name} must be an integer in {lo}..{hi}, not {value!r}")
+        raise ValueError(f"{name} must be an integer in {lo}..{hi}, not {shown(value)}")
     if not lo <= number <= hi:
-        raise ValueError(f"{name} must be in {lo}..{hi}, not {number}")
+        raise ValueError(f"{name} must be in {lo}..{hi}, not {shown(number)}")
     return number
 
 
 def truth(value: Any, name: str) -> bool:
     """A boolean; ValueError when it is something else that merely counts as true or false."""
     if not isinstance(value, bool | np.bool_):
-        raise ValueError(f"{name} must be true or false, not {value!r}")
+        raise ValueError(f"{name} must be true or false, not {shown(value)}")
     return bool(value)
 
 
 def finite(value: Any, name: str, lo: float, hi: float) -> float:
     """One real number in lo..hi; ValueError when it is none, a boolean, NaN or infinite."""
-    try:
-        number = float("nan") if isinstance(value, bool | np.bool_ | str | bytes) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = float("nan")
-    if not lo <= number <= hi or number in (float("inf"), float("-inf")):
-        raise ValueError(f"{name} must be a number in {lo:g}..{hi:g}, not {value!r}")
+    number = math.nan
+    if not isinstance(value, bool | np.bool_ | str | bytes) and not getattr(value, "ndim", 0):
+        try:
+            number = float(value)
+        except (TypeError, ValueError, OverflowError):
+            pass
+    if not lo <= number <= hi or math.isinf(number):
+        allowed = f"a finite number of at least {lo:g}" if math.isinf(hi) else f"a number in {lo:g}..{hi:g}"
+        raise ValueError(f"{name} must be {allowed}, not {shown(value)}")
     return number
+
+
+def shown(value: object) -> str:
+    """A value as it stands in a message: one line, and a short one."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # an integer of more digits than Python prints; a repr that fails
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def keep(record: object, **checked: object) -> None:
+    """Fields of a frozen dataclass as they were checked: numbers of Python, which every file can hold."""
+    for name, value in checked.items():
+        object.__setattr__(record, name, value)
 
 
 @dataclass(frozen=True)
 class Fixed:
-    """A fixed-point format."""
+    """A fixed-point format of 1 to 53 bits: floating-point numbers hold all of its codes."""
 
     i: int
     f: int
     signed: bool = True
+
+    def __post_init__(self) -> None:
+        keep(self, i=whole(self.i, "integer bits", -52, 53), f=whole(self.f, "fraction bits", 0, 53))
+        keep(self, signed=truth(self.signed, "signed"))
+        whole(self.width, "width of a format", 1, 53)
 
     @property
     def width(self) -> int:
@@ -112,17 +184,15 @@ class Fixed:
         return (1 << (self.width - self.signed)) - 1
 
     def quantize(self, x: npt.ArrayLike) -> Raw:
-        """Real values to raw codes: round half up, saturate.  ValueError for what is not finite."""
-        real = np.asarray(x, np.float64)
-        if not np.isfinite(real).all():
-            raise ValueError(f"only finite numbers have a code, not {real[~np.isfinite(real)].flat[0]}")
+        """Real values to raw codes: round half up, saturate.  ValueError for what is no finite number."""
+        real = reals(x, "values to quantize")
         with np.errstate(over="ignore"):  # what overflows a float saturates a code
             scaled = np.floor(real * (1 << self.f) + 0.5)
         return np.clip(scaled, self.lo, self.hi).astype(np.int64)
 
     def real(self, raw: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Raw codes to the real values that they stand for."""
-        return np.asarray(raw, np.float64) / (1 << self.f)
+        return integers(raw, "raw values") / (1 << self.f)
 
     def require(self, raw: npt.ArrayLike, name: str) -> Raw:
         """``raw`` as an array, or ValueError when a code does not exist in this format.
@@ -138,6 +208,10 @@ def SQ(i: int, f: int) -> Fixed:
 
 def UQ(i: int, f: int) -> Fixed:
     return Fixed(i, f, signed=False)
+
+
+#: clamped inputs, targets and measured rates: 255 is 255/256
+VALUE = UQ(0, 8)
 
 
 def saturate(raw: npt.ArrayLike, fmt: Fixed) -> Raw:
@@ -163,12 +237,23 @@ class Numerics:
     charge_width: int = 18
 
     def __post_init__(self) -> None:
-        whole(self.fraction, "fraction", 4, 13)
-        whole(self.weight_width, "weight_width", 4, 16)
+        keep(self, fraction=whole(self.fraction, "fraction", 4, 13))
+        keep(self, weight_width=whole(self.weight_width, "weight_width", 4, 16))
         # equilif_golden.kernel accumulates in 32 bits
-        whole(self.accumulator_width, "accumulator_width", self.weight_width + 4, 32)
+        accumulator = whole(
+            self.accumulator_width,
+            "accumulator_width (at least weight_width + 4)",
+            self.weight_width + 4,
+            32,
+        )
         # a charge holds any membrane, and what the rate block shifts out of it
-        whole(self.charge_width, "charge_width", max(11, self.fraction + 4), 32)
+        charge = whole(
+            self.charge_width,
+            "charge_width (at least 11 and fraction + 4)",
+            max(11, self.fraction + 4),
+            32,
+        )
+        keep(self, accumulator_width=accumulator, charge_width=charge)
 
     @property
     def weight(self) -> Fixed:
@@ -187,7 +272,7 @@ class Numerics:
     @property
     def value(self) -> Fixed:
         """Clamped inputs, targets and measured rates: 255 is 255/256."""
-        return UQ(0, 8)
+        return VALUE
 
     @property
     def one(self) -> int:
@@ -196,7 +281,7 @@ class Numerics:
 
     @property
     def max_fan_in(self) -> int:
-        """Rows of full-scale weights that an accumulator holds beside a membrane of 4.0 and a nudge of 4.0."""
+        """Rows of full-scale weights that an accumulator holds, beside a membrane and a nudge of 4.0 each."""
         return (self.accumulator.hi - 8 * self.one) >> (self.weight_width - 1)
 
 

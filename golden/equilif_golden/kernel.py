@@ -8,7 +8,7 @@ fan-in check.
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -121,7 +121,7 @@ def _plan(network: Network) -> _Plan:
         count["relay"],
         count["softmax"],
         max((m.softmax.size for m in network.memories), default=0),
-        np.array(astuple(raw), np.int64),
+        np.array(raw, np.int64),
         fmt.lo,
         fmt.hi,
     )

@@ -21,22 +21,25 @@ def learning_steps(network: Network, eta: float) -> dict[str, Step]:
     eta = finite(eta, "a learning rate", 0, float("inf"))
     if eta and network.forward:
         raise ValueError(
-            f"synapse {network.forward[0].name} is without feedback: Equilibrium Propagation needs it, so this "
-            "network can only be run; train it with equilif_golden.real.rates, or keep the feedback"
+            f"synapse {network.forward[0].name} is without feedback: Equilibrium Propagation needs it, so "
+            "this network can only be run; train it with equilif_golden.real.rates, or keep the feedback"
         )
     lr = eta / (2 * network.schedule.beta)
     fraction = network.numerics.fraction
     steps = {s.name: learning_step(lr * s.rate_scale, fraction=fraction) for s in network.plastic}
     if eta and not any(step.gain for step in steps.values()):
         raise ValueError(
-            f"learning rate {eta:g} is below half of the smallest step, so no weight would ever move: the "
-            f"smallest that counts is {smallest_rate(network):.3g}"
+            f"learning rate {eta:g} is below half of the smallest step, so no weight would ever move; "
+            f"the smallest that counts is {smallest_rate(network):g}"
         )
     return steps
 
 
 def smallest_rate(network: Network) -> float:
-    """The learning rate below which :func:`learning_step` rounds every synapse's step to 0."""
+    """The smallest learning rate, in three digits, at which a weight moves; infinite when none does.
+
+    :func:`learning_step` rounds half a step and less to 0.
+    """
     scale = max((s.rate_scale for s in network.plastic), default=0.0)
     half = Step(1, SHIFTS[-1]).rate(network.numerics.fraction) / 2
-    return 2 * network.schedule.beta * half / scale if scale else float("inf")
+    return float(f"{1.01 * 2 * network.schedule.beta * half / scale:.3g}") if scale else float("inf")

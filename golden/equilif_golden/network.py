@@ -1,6 +1,7 @@
 """Network description: populations joined by symmetric synapses, nothing else.
 
-    Phi(s) = sum_synapses s_pre^T W s_post - sum_lif 1/2 |s|^2 + sum_memories (1/k) logsumexp(k X q) - beta/2 |y - s_out|^2
+    Phi(s) = sum_synapses s_pre^T W s_post  -  sum_lif 1/2 |s|^2
+             +  sum_memories (1/k) logsumexp(k X q)  -  beta/2 |y - s_out|^2
 
 Populations are *clamped* (inputs, and the constant one that carries biases) or *lif*.  A bias is a
 synapse from the constant population: the learning rule has no special case for it.
@@ -26,18 +27,31 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib import format as npy
 
 from equilif_golden import files
 from equilif_golden.blocks import relay, softmax
-from equilif_golden.fixed import DEFAULT, Fixed, Numerics, Raw, finite, integers, truth, whole
+from equilif_golden.fixed import (
+    DEFAULT,
+    Fixed,
+    Numerics,
+    Raw,
+    finite,
+    integers,
+    keep,
+    required,
+    shown,
+    truth,
+    whole,
+)
 from equilif_golden.schedule import Schedule
 
 ONE = 255  #: value of the constant population
@@ -67,27 +81,26 @@ class Population:
     def __post_init__(self) -> None:
         # a synapse is called pre-post
         if not isinstance(self.name, str) or not re.fullmatch(r"[\w.]+", self.name):
-            raise ValueError(f"a population's name is made of letters, digits, _ and ., not {self.name!r}")
-        whole(self.size, f"population {self.name!r}: size", 1, MOST_NEURONS)
-        whole(self.heads, f"population {self.name!r}: heads", 1, MOST_NEURONS)
-        whole(self.gain, f"population {self.name!r}: gain in octaves", 0, MOST_GAIN)
-        whole(self.sharpness, f"population {self.name!r}: sharpness in octaves", -32, 32)
-        truth(self.loaded, f"population {self.name!r}: loaded")
-        if self.kind not in KINDS:
             raise ValueError(
-                f"population {self.name!r}: kind must be one of {', '.join(KINDS)}, not {self.kind!r}"
+                f"a population's name is made of letters, digits, _ and ., not {shown(self.name)}"
             )
+        me = f"population {self.name!r}"
+        if not isinstance(self.kind, str) or self.kind not in KINDS:
+            raise ValueError(f"{me}: kind must be one of {', '.join(KINDS)}, not {shown(self.kind)}")
+        keep(self, size=whole(self.size, f"{me}: size", 1, MOST_NEURONS))
+        keep(self, heads=whole(self.heads, f"{me}: heads", 1, MOST_NEURONS))
+        keep(self, gain=whole(self.gain, f"{me}: gain in octaves", 0, MOST_GAIN))
+        keep(self, sharpness=whole(self.sharpness, f"{me}: sharpness in octaves", -32, 32))
+        keep(self, loaded=truth(self.loaded, f"{me}: loaded"))
         if self.size % self.heads or self.kind != "relay" and self.heads > 1:
-            raise ValueError(
-                f"population {self.name!r}: {self.size} {self.kind} neurons cannot have {self.heads} heads"
-            )
+            raise ValueError(f"{me}: {self.size} {self.kind} neurons cannot have {self.heads} heads")
         if self.loaded and self.kind != "softmax":
             raise ValueError(
-                f"population {self.name!r}: only patterns of a softmax population are loaded, not {self.kind} neurons"
+                f"{me}: only patterns of a softmax population are loaded, not {self.kind} neurons"
             )
         if self.kind == "softmax" and self.size > MOST_PATTERNS:
             raise ValueError(
-                f"population {self.name!r}: a softmax population has at most {MOST_PATTERNS} neurons, not {self.size}"
+                f"{me}: a softmax population has at most {MOST_PATTERNS} neurons, not {self.size}"
             )
 
     @property
@@ -104,6 +117,22 @@ KINDS = ("input", "constant", "lif", "relay", "softmax")
 MOST_NEURONS = 1 << 20
 MOST_GAIN = 2
 MOST_PATTERNS = 1024
+#: largest scale of initial weights: they saturate long before
+MOST_START = 1000
+#: bytes of a network's description in a file
+MOST_TEXT = 1 << 24
+Number = TypeVar("Number", bound=np.generic)
+Part = TypeVar("Part")
+
+
+def _side_by_side(populations: Iterable[Population]) -> dict[str, slice]:
+    """Places of populations that stand one after the other."""
+    places = {}
+    at = 0
+    for p in populations:
+        places[p.name] = slice(at, at + p.size)
+        at += p.size
+    return places
 
 
 @dataclass(frozen=True)
@@ -130,8 +159,11 @@ class Synapse:
     feedback: bool = True
 
     def __post_init__(self) -> None:
-        finite(self.rate_scale, f"synapse {self.name}: rate_scale", 0, 1e6)
-        truth(self.feedback, f"synapse {self.name}: feedback")
+        for end in (self.pre, self.post):
+            if not isinstance(end, str):
+                raise ValueError(f"a synapse joins populations by their names, not by {shown(end)}")
+        keep(self, rate_scale=finite(self.rate_scale, f"synapse {self.name}: rate_scale", 0, 1e6))
+        keep(self, feedback=truth(self.feedback, f"synapse {self.name}: feedback"))
 
     @property
     def name(self) -> str:
@@ -163,22 +195,25 @@ class Network:
         ``feedback``: of the synapses between layers.
         """
         if len(sizes) < 2:
-            raise ValueError(f"a chain needs an input and an output size, not {sizes}")
-        scales = rate_scales or (1.0,) * (len(sizes) - 1)
-        if len(scales) != len(sizes) - 1:
-            raise ValueError(f"rate_scales must name {len(sizes) - 1} layers, not {len(scales)}")
-        names = ["input", *(f"hidden{k}" for k in range(1, len(sizes) - 1)), "output"]
-        pops = [
-            Population(names[0], sizes[0], "input"),
-            Population("bias", 1, "constant"),
-            *(Population(n, s) for n, s in zip(names[1:], sizes[1:], strict=True)),
-        ]
-        synapses = [
-            s
-            for (a, b), r in zip(pairwise(names), scales, strict=True)
-            for s in (Synapse(a, b, r, feedback=feedback or a == "input"), Synapse("bias", b, r))
-        ]
-        return cls(tuple(pops), tuple(synapses), names[-1], schedule or Schedule(), numerics)
+            raise ValueError(f"a chain needs an input and an output size, not {shown(sizes)}")
+        n_layers = len(sizes) - 1
+        scales = (1.0,) * n_layers if rate_scales is None else tuple(rate_scales)
+        if len(scales) != n_layers:
+            raise ValueError(f"rate_scales must name {n_layers} layers, not {len(scales)}")
+        both_ways = truth(feedback, "feedback")
+        names = ["input", *(f"hidden{k}" for k in range(1, n_layers)), "output"]
+        layers = [Population(name, size) for name, size in zip(names[1:], sizes[1:], strict=True)]
+        synapses: list[Synapse] = []
+        for (a, b), scale in zip(pairwise(names), scales, strict=True):
+            synapses.append(Synapse(a, b, scale, feedback=both_ways or a == "input"))
+            synapses.append(Synapse("bias", b, scale))
+        return cls(
+            (Population("input", sizes[0], "input"), Population("bias", 1, "constant"), *layers),
+            tuple(synapses),
+            "output",
+            Schedule() if schedule is None else schedule,
+            numerics,
+        )
 
     @classmethod
     def attention(
@@ -200,48 +235,41 @@ class Network:
         """
         if not sizes:
             raise ValueError("an attention network needs an output size")
+        asked = whole(heads, "heads", 1, MOST_NEURONS) * whole(width, "width", 1, MOST_NEURONS)
         names = [*(f"hidden{k}" for k in range(1, len(sizes))), "output"]
-        pops = (
-            Population("bias", 1, "constant"),
-            Population("memory", tokens, "softmax", sharpness=sharpness, loaded=True),
-            Population("query", heads * width, "relay", heads=heads, gain=gain),
-            *(Population(n, s) for n, s in zip(names, sizes, strict=True)),
-        )
         synapses = [Synapse("memory", "query", 0.0), Synapse("bias", "query", query_scale)]
-        synapses += [s for a, b in pairwise(["query", *names]) for s in (Synapse(a, b), Synapse("bias", b))]
-        return cls(pops, tuple(synapses), names[-1], schedule or Schedule(nudged=16), numerics)
+        for a, b in pairwise(["query", *names]):
+            synapses += [Synapse(a, b), Synapse("bias", b)]
+        return cls(
+            (
+                Population("bias", 1, "constant"),
+                Population("memory", tokens, "softmax", sharpness=sharpness, loaded=True),
+                Population("query", asked, "relay", heads=heads, gain=gain),
+                *(Population(name, size) for name, size in zip(names, sizes, strict=True)),
+            ),
+            tuple(synapses),
+            "output",
+            Schedule(nudged=16) if schedule is None else schedule,
+            numerics,
+        )
 
     def __post_init__(self) -> None:
+        keep(self, populations=_all_of(Population, self.populations, "populations"))
+        keep(self, synapses=_all_of(Synapse, self.synapses, "synapses"))
+        for what, kind in ((self.schedule, Schedule), (self.numerics, Numerics)):
+            if not isinstance(what, kind):
+                raise ValueError(f"a network needs a {kind.__name__}, not {shown(what)}")
         names = [p.name for p in self.populations]
         if len(set(names)) != len(names):
             raise ValueError(f"population names must differ, not {names}")
         for s in self.synapses:
-            for end in (s.pre, s.post):
-                if end not in names:
-                    raise ValueError(
-                        f"synapse {s.name}: there is no population {end!r}; there are {', '.join(names)}"
-                    )
-            if (kinds := (self.side(s.pre), self.side(s.post))) not in JOINABLE:
-                raise ValueError(
-                    f"synapse {s.name}: {self[s.pre].kind} to {self[s.post].kind} is not possible"
-                    + (f"; turn it round: {s.post}-{s.pre}" if kinds[::-1] in JOINABLE else "")
-                )
-            if not s.feedback and kinds != ("lif", "lif"):
-                raise ValueError(
-                    f"synapse {s.name}: only one between lif populations can be without feedback, not {kinds[0]} to {kinds[1]}"
-                )
-            if s.pre == s.post:
-                raise ValueError(f"synapse {s.name}: a population cannot be joined to itself")
-            if [t.name for t in self.synapses].count(s.name) > 1:
-                raise ValueError(f"synapse {s.name} occurs twice")
-        if self.output not in names or self[self.output].kind != "lif":
-            raise ValueError(f"output must name a lif population, not {self.output!r}")
+            self._check_synapse(s)
+        known = isinstance(self.output, str) and self.output in names
+        if not known or self[self.output].kind != "lif":
+            raise ValueError(f"output must name a lif population, not {shown(self.output)}")
         for p in self.populations:
-            of = [s for s in self.synapses if p.name in (s.pre, s.post) and self[s.pre].kind == "softmax"]
-            if p.kind in ("relay", "softmax") and len(of) != 1:
-                raise ValueError(
-                    f"{p.kind} population {p.name!r} needs one synapse from a softmax population to a relay, it has {len(of)}"
-                )
+            if p.kind in ("relay", "softmax"):
+                self._check_memory(p)
         if sum(p.loaded for p in self.populations) > 1:
             raise ValueError("only one memory can be loaded with each sample")
         if not self.inputs and not self.loaded:
@@ -250,54 +278,114 @@ class Network:
             raise ValueError("a network needs a synapse")
         self._check_bounds()
 
+    def _check_synapse(self, s: Synapse) -> None:
+        names = [p.name for p in self.populations]
+        for end in (s.pre, s.post):
+            if end not in names:
+                raise ValueError(
+                    f"synapse {s.name}: there is no population {end!r}; there are {', '.join(names)}"
+                )
+        kinds = self.side(s.pre), self.side(s.post)
+        if kinds not in JOINABLE:
+            turned = f"; turn it round: {s.post}-{s.pre}" if kinds[::-1] in JOINABLE else ""
+            raise ValueError(
+                f"synapse {s.name}: {self[s.pre].kind} to {self[s.post].kind} is not possible{turned}"
+            )
+        if not s.feedback and kinds != ("lif", "lif"):
+            raise ValueError(
+                f"synapse {s.name}: only one between lif populations can be without feedback, "
+                f"not {kinds[0]} to {kinds[1]}"
+            )
+        if s.pre == s.post:
+            raise ValueError(f"synapse {s.name}: a population cannot be joined to itself")
+        if [t.name for t in self.synapses].count(s.name) > 1:
+            raise ValueError(f"synapse {s.name} occurs twice")
+
+    def _check_memory(self, p: Population) -> None:
+        """A relay or softmax population is one end of exactly one memory."""
+        ends = [{s.pre, s.post} for s in self.synapses if self[s.pre].kind == "softmax"]
+        n = sum(p.name in pair for pair in ends)
+        if n != 1:
+            raise ValueError(
+                f"{p.kind} population {p.name!r} needs one synapse from a softmax population to a relay, "
+                f"it has {n}"
+            )
+
     def side(self, name: str) -> str:
         """Kind of a population as the end of a synapse."""
         return "clamped" if self[name].clamped else self[name].kind
 
+    def _fan_in(self, p: Population) -> int:
+        """Neurons that one accumulator of ``p`` hears at a time.
+
+        One head gathers at a time, and query and retrieval one after the other.
+        """
+        heard = [s.pre for s in self.synapses if s.post == p.name]
+        heard += [s.post for s in self.synapses if s.pre == p.name and s.feedback]
+        patterns = sum(self[n].size for n in heard if self[n].kind == "softmax")
+        others = [self[n] for n in heard if self[n].kind != "softmax"]
+        return max(patterns, sum(q.width if p.kind == "softmax" else q.size for q in others))
+
     def _check_bounds(self) -> None:
         """What could wrap or has no code."""
+        numerics, schedule = self.numerics, self.schedule
         for p in self.populations:
-            # one head gathers at a time, and query and retrieval one after the other
-            before = [s.pre for s in self.synapses if s.post == p.name]
-            behind = [s.post for s in self.synapses if s.pre == p.name and s.feedback]
-            sums = [
-                [n for n in before + behind if self[n].kind != "softmax"],
-                [n for n in before if self[n].kind == "softmax"],
-            ]
-            fan_in = max(
-                sum(self[n].size if p.kind != "softmax" else self[n].width for n in names) for names in sums
-            )
-            if not p.clamped and fan_in > self.numerics.max_fan_in:
+            fan_in = self._fan_in(p)
+            if not p.clamped and fan_in > numerics.max_fan_in:
                 raise ValueError(
-                    f"population {p.name!r} has fan-in {fan_in}; a {self.numerics.accumulator_width}-bit "
-                    f"accumulator holds {self.numerics.max_fan_in}"
+                    f"population {p.name!r} has fan-in {fan_in}; a {numerics.accumulator_width}-bit "
+                    f"accumulator holds {numerics.max_fan_in}"
                 )
         for m in self.memories:
             if self.softmax_shift(m.softmax) not in softmax.SHIFTS:
+                most = numerics.fraction - softmax.FRACTION
                 raise ValueError(
-                    f"population {m.softmax.name!r}: sharpness must be in {self.numerics.fraction - 6 - softmax.SHIFTS[-1]}.."
-                    f"{self.numerics.fraction - 6 - softmax.SHIFTS[0]} octaves, not {m.softmax.sharpness}"
+                    f"population {m.softmax.name!r}: sharpness must be in {most - softmax.SHIFTS[-1]}.."
+                    f"{most - softmax.SHIFTS[0]} octaves, not {m.softmax.sharpness}"
                 )
-            if relay.retrieval_shift(self.numerics.fraction, m.relay.gain) not in relay.SHIFTS:
+            if relay.retrieval_shift(numerics.fraction, m.relay.gain) not in relay.SHIFTS:
                 raise ValueError(
-                    f"population {m.relay.name!r}: gain {m.relay.gain} needs at least {9 + m.relay.gain} fraction bits, "
-                    f"not {self.numerics.fraction}"
+                    f"population {m.relay.name!r}: gain {m.relay.gain} needs at least {9 + m.relay.gain} "
+                    f"fraction bits, not {numerics.fraction}"
                 )
-            if self.schedule.free % self.schedule.window or self.schedule.nudged % self.schedule.window:
+            if schedule.free % schedule.window or schedule.nudged % schedule.window:
                 raise ValueError(
-                    f"a network with a memory settles in whole windows: free {self.schedule.free} and nudged "
-                    f"{self.schedule.nudged} must be multiples of {self.schedule.window}"
+                    f"a network with a memory settles in whole windows: free {schedule.free} and nudged "
+                    f"{schedule.nudged} must be multiples of {schedule.window}"
                 )
-        raw = self.schedule.raw(self.numerics)
-        if raw.threshold * (raw.window + 3) > self.numerics.charge.hi:
-            raise ValueError(f"window {raw.window} overflows the {self.numerics.charge_width}-bit charge")
+        raw = schedule.raw(numerics)
+        if raw.threshold * (raw.window + 3) > numerics.charge.hi:
+            raise ValueError(f"window {raw.window} overflows the {numerics.charge_width}-bit charge")
 
     def __getitem__(self, name: str) -> Population:
-        return next(p for p in self.populations if p.name == name)
+        for p in self.populations:
+            if p.name == name:
+                return p
+        known = ", ".join(p.name for p in self.populations)
+        raise KeyError(f"there is no population {name!r}; there are {known}")
 
     @property
     def lif(self) -> tuple[Population, ...]:
         return tuple(p for p in self.populations if p.kind == "lif")
+
+    @property
+    def neurons(self) -> dict[str, slice]:
+        """Where each LIF population is among all LIF neurons, which stand in the order of the network."""
+        return _side_by_side(self.lif)
+
+    def clamped(self, x: npt.NDArray[Number]) -> dict[str, npt.NDArray[Number]]:
+        """Values of the clamped populations, by name, of samples ``x`` (..., n_inputs).
+
+        An input has its part of the sample, a constant is 255.
+        """
+        part = _side_by_side(self.inputs)
+        values = {}
+        for p in self.populations:
+            if p.kind == "input":
+                values[p.name] = x[..., part[p.name]]
+            elif p.kind == "constant":
+                values[p.name] = np.full((*x.shape[:-1], p.size), ONE, x.dtype)
+        return values
 
     @property
     def memories(self) -> tuple[Memory, ...]:
@@ -354,7 +442,10 @@ class Network:
 
         Queries begin apart, normal with deviation ``query``; a memory begins empty.
         """
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(whole(seed, "seed", 0, (1 << 64) - 1))
+        bias = finite(bias, "bias", -MOST_START, MOST_START)
+        scale = finite(scale, "scale", 0, MOST_START)
+        query = finite(query, "query", 0, MOST_START)
         weights = {}
         for s in self.plastic:
             n, m = self.shape(s)
@@ -363,44 +454,59 @@ class Network:
                 real = np.zeros((n, m))
             elif self[s.post].kind == "relay":
                 real = rng.normal(0, query / np.sqrt(n), (n, m))
+            elif self[s.pre].kind == "constant":
+                real = np.full((n, m), bias)
             else:
-                real = (
-                    np.full((n, m), bias)
-                    if self[s.pre].kind == "constant"
-                    else rng.uniform(-limit, limit, (n, m))
-                )
+                real = rng.uniform(-limit, limit, (n, m))
             weights[s.name] = self.numerics.weight.quantize(real * self.schedule.threshold)
         return weights
 
-    def check_weights(self, weights: Mapping[str, Raw]) -> Weights:
-        """``weights`` as int64 arrays in synapse order; ValueError when a name, a shape or a code is wrong."""
-        names = [s.name for s in self.plastic]
-        if set(weights) != set(names):
-            raise ValueError(f"weights are for {sorted(weights)}, the network has {sorted(names)}")
+    def check_weights(self, weights: Mapping[str, npt.ArrayLike]) -> Weights:
+        """``weights`` as int64 arrays in the order of the synapses.
+
+        ValueError when a name, a shape or a code is wrong.
+        """
+        if not isinstance(weights, Mapping):
+            raise ValueError(f"weights must be arrays by synapse, not {shown(weights)}")
+        if set(weights) != {s.name for s in self.plastic}:
+            there = ", ".join(sorted(map(str, weights)))
+            wanted = ", ".join(sorted(s.name for s in self.plastic))
+            raise ValueError(f"weights are for {there or 'no synapse'}, the network has {wanted}")
+        checked = {}
         for s in self.plastic:
-            if np.shape(weights[s.name]) != self.shape(s):
-                raise ValueError(
-                    f"weights of {s.name} have shape {np.shape(weights[s.name])}, not {self.shape(s)}"
-                )
-        return {n: self.numerics.weight.require(weights[n], f"weights of {n}") for n in names}
+            w = self.numerics.weight.require(weights[s.name], f"weights of {s.name}")
+            if w.shape != self.shape(s):
+                raise ValueError(f"weights of {s.name} have shape {w.shape}, not {self.shape(s)}")
+            checked[s.name] = w
+        return checked
+
+    def memory_for(self, tokens: object | None) -> Memory | None:
+        """The memory that tokens are loaded into, None when there is none and none are given.
+
+        ValueError when there is one without the other.
+        """
+        if self.loaded is not None and tokens is None:
+            raise ValueError("this network's memory is loaded with each sample: give tokens")
+        if self.loaded is None and tokens is not None:
+            raise ValueError("this network has no memory to load tokens into")
+        return self.loaded
 
     def check_tokens(self, tokens: Tokens | None, batch: int) -> None:
         """ValueError unless ``tokens`` fit the loaded memory, or are absent where there is none."""
-        if self.loaded is None or tokens is None:
-            if (self.loaded is None) != (tokens is None):
-                raise ValueError(
-                    "this network's memory is loaded with each sample: give tokens"
-                    if self.loaded
-                    else "this network has no memory to load tokens into"
-                )
+        memory = self.memory_for(tokens)
+        if memory is None or tokens is None:
             return
-        want = (batch, *self.shape(self.loaded.synapse))
-        if tokens.patterns.shape != want or tokens.present.shape != want[:2]:
+        if not isinstance(tokens, Tokens):
+            raise ValueError(f"tokens must be made by Tokens.of, not {shown(tokens)}")
+        want = (batch, *self.shape(memory.synapse))
+        patterns = self.numerics.weight.require(tokens.patterns, "patterns")
+        if patterns.shape != want or np.shape(tokens.present) != want[:2]:
             raise ValueError(
-                f"tokens must have patterns of shape {want} and as many presences, not {tokens.patterns.shape} and "
-                f"{tokens.present.shape}"
+                f"tokens must have patterns of shape {want} and as many presences, not {patterns.shape} and "
+                f"{np.shape(tokens.present)}"
             )
-        self.numerics.weight.require(tokens.patterns, "patterns")
+        if tokens.present.dtype != bool:
+            raise ValueError(f"presences must be true or false, not {tokens.present.dtype} values")
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -414,6 +520,15 @@ class Network:
             Schedule(**d["schedule"]),
             Numerics(**d["numerics"]),
         )
+
+
+def _all_of(kind: type[Part], values: Iterable[Part], name: str) -> tuple[Part, ...]:
+    """``values`` as a tuple; ValueError when something else is among them."""
+    found = tuple(values)
+    for value in found:
+        if not isinstance(value, kind):
+            raise ValueError(f"{name} must be a tuple of {kind.__name__}, not of {shown(value)}")
+    return found
 
 
 #: kinds at the two ends of a synapse
@@ -433,6 +548,7 @@ class Tokens:
     @classmethod
     def of(cls, sequences: Sequence[npt.ArrayLike], size: int) -> Self:
         """Sequences of raw patterns (n <= size, width), one a sample, filled up."""
+        whole(size, "size", 1, MOST_PATTERNS)
         arrays = [integers(s, "patterns") for s in sequences]
         if not arrays:
             raise ValueError("there is no sequence")
@@ -443,8 +559,8 @@ class Tokens:
         return cls(patterns, np.arange(size) < np.array([len(a) for a in arrays])[:, None])
 
     def take(self, indices: npt.ArrayLike) -> Tokens:
-        """Some samples."""
-        at = integers(indices, "indices", 0, len(self.patterns) - 1)
+        """Some samples, by their positions (n,)."""
+        at = _positions(indices, len(self.patterns))
         return Tokens(self.patterns[at], self.present[at])
 
 
@@ -463,40 +579,41 @@ class TokenRows(NamedTuple):
         return len(self.off) - 1
 
     def checked(self, patterns: int, width: int, weight: Fixed) -> TokenRows:
-        """The same with the types above, for a memory of so many ``patterns``; ValueError when it does not fit.
+        """The same with the types above, for a memory of so many ``patterns``.
 
-        Compiled code takes rows and offsets as they are, so each of them is looked at here.
+        ValueError when it does not fit.  Each row and offset is looked at: compiled code takes them as they are.
         """
-        off = integers(self.off, "token offsets")
-        if (
-            off.ndim != 1
-            or not len(off)
-            or off[0] != 0
-            or off[-1] != np.size(self.rows)
-            or (np.diff(off) < 0).any()
-        ):
+        table = required(self.table, "patterns", weight.lo, weight.hi)
+        if table.ndim != 2 or table.shape[1] != width:
             raise ValueError(
-                f"token offsets must rise from 0 to the number of rows, {np.size(self.rows)}, not {_ends(off)}"
+                f"the memory holds patterns of width {width}: the table must have shape (rows, {width}), "
+                f"not {table.shape}"
             )
-        table = weight.require(self.table, "patterns")
-        longest = int(np.diff(off).max(initial=0))
-        if table.ndim != 2 or table.shape[1] != width or longest > patterns:
-            raise ValueError(
-                f"the memory holds {patterns} patterns of width {width}, not {longest} of width {table.shape[1:]}"
-            )
-        rows = integers(self.rows, "token rows", 0, len(table) - 1)
+        rows = required(self.rows, "token rows", 0, len(table) - 1)
         if rows.ndim != 1:
             raise ValueError(f"token rows must have one dimension, not {rows.ndim}")
-        return TokenRows(np.ascontiguousarray(table, np.int16), rows.astype(np.int32), off)
+        off = integers(self.off, "token offsets")
+        whole_range = off.ndim == 1 and off.size > 0 and off[0] == 0 and off[-1] == len(rows)
+        if not whole_range or (off[1:] < off[:-1]).any():
+            raise ValueError(
+                f"token offsets must rise from 0 to the number of rows, {len(rows)}, not {shown(off)}"
+            )
+        longest = int(np.diff(off).max(initial=0))
+        if longest > patterns:
+            raise ValueError(f"the memory holds {patterns} patterns, not the {longest} of a sample")
+        return TokenRows(
+            np.ascontiguousarray(table, np.int16),
+            np.ascontiguousarray(rows, np.int32),
+            np.ascontiguousarray(off),
+        )
 
     def sample(self, j: int) -> Raw:
         """Raw patterns (n, width) of sample j."""
         return self.table[self.rows[self.off[j] : self.off[j + 1]]].astype(np.int64)
 
     def take(self, indices: npt.ArrayLike) -> TokenRows:
-        """Some samples, with the same table."""
-        at = integers(indices, "indices", 0, self.n_samples - 1)
-        parts = [self.rows[self.off[j] : self.off[j + 1]] for j in at]
+        """Some samples, by their positions (n,), with the same table."""
+        parts = [self.rows[self.off[j] : self.off[j + 1]] for j in _positions(indices, self.n_samples)]
         return TokenRows(
             self.table,
             np.concatenate([self.rows[:0], *parts]),
@@ -504,13 +621,18 @@ class TokenRows(NamedTuple):
         )
 
 
-def _ends(values: Raw) -> str:
-    """First and last of an array, for a message."""
-    return f"{values.ravel()[:3].tolist()} .. {values.ravel()[-1:].tolist()} of shape {values.shape}"
+def _positions(indices: npt.ArrayLike, n: int) -> Raw:
+    """Positions (k,) among ``n`` samples."""
+    at = integers(indices, "indices", 0, n - 1)
+    if at.ndim != 1:
+        raise ValueError(f"indices must have one dimension, not {at.ndim}")
+    return at
 
 
-def save(path: str | Path, network: Network, weights: Mapping[str, Raw]) -> None:
+def save(path: str | Path, network: Network, weights: Mapping[str, npt.ArrayLike]) -> None:
     """Network and weights in one ``.npz``, written whole or not at all."""
+    if not isinstance(network, Network):
+        raise ValueError(f"a Network is saved, not {shown(network)}")
     content = io.BytesIO()
     arrays: dict[str, Any] = {
         f"weights/{n}": w.astype(np.int16) for n, w in network.check_weights(weights).items()
@@ -523,21 +645,26 @@ def load(path: str | Path) -> tuple[Network, Weights]:
     """What :func:`save` wrote; ValueError names the file when it is something else."""
     path = Path(path)
     with path.open("rb") as f:  # whoever may not read it is told so
-        if not zipfile.is_zipfile(f):
-            raise ValueError(f"{path} is not a network saved by equilif: it is no .npz file")
-    try:
-        with zipfile.ZipFile(path) as z:
-            network = Network.from_dict(json.loads(str(_member(z, "network", None, None))))
-            wanted = {f"weights/{s.name}": network.shape(s) for s in network.plastic}
-            there = {n.removesuffix(".npy") for n in z.namelist()} - {"network"}
-            if there != set(wanted):
-                raise ValueError(
-                    f"it has {', '.join(sorted(there))}, its network {', '.join(sorted(wanted))}"
-                )
-            weights = {n.removeprefix("weights/"): _member(z, n, shape, "iu") for n, shape in wanted.items()}
-        return network, network.check_weights(weights)
-    except Exception as e:  # whatever a damaged file leads to
-        raise ValueError(f"{path} is not a network saved by equilif: {_said(e)}") from e
+        try:
+            if not zipfile.is_zipfile(f):
+                raise ValueError("it is no .npz file, or a part of one")
+            with zipfile.ZipFile(f) as z:
+                return _unpack(z)
+        except Exception as e:  # whatever a damaged file leads to
+            raise ValueError(f"{path} is not a network saved by equilif: {_said(e)}") from e
+
+
+def _unpack(z: zipfile.ZipFile) -> tuple[Network, Weights]:
+    there = set(z.namelist())
+    if "network.npy" not in there:
+        raise ValueError("it has no network")
+    network = Network.from_dict(json.loads(str(_member(z, "network", None, "U"))))
+    shapes = {f"weights/{s.name}": network.shape(s) for s in network.plastic}
+    wanted = {f"{name}.npy" for name in ("network", *shapes)}
+    if there != wanted:
+        raise ValueError(f"it has {', '.join(sorted(there))}, its network needs {', '.join(sorted(wanted))}")
+    weights = {name.removeprefix("weights/"): _member(z, name, shape, "iu") for name, shape in shapes.items()}
+    return network, network.check_weights(weights)
 
 
 def _said(e: Exception) -> str:
@@ -547,24 +674,19 @@ def _said(e: Exception) -> str:
     return " ".join(str(e).split()) or type(e).__name__
 
 
-def _member(
-    z: zipfile.ZipFile, name: str, shape: tuple[int, int] | None, kinds: str | None
-) -> npt.NDArray[Any]:
-    """An array of an ``.npz``, read only when its header promises what is wanted: a file may lie or be a bomb."""
-    with z.open(f"{name}.npy") as f:
-        version = np.lib.format.read_magic(f)
-        header = (
-            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        )
-        found, _, dtype = header(f)
-        if shape is not None and found != shape:
-            raise ValueError(f"{name} has shape {found}, not {shape}")
-        if kinds is not None and dtype.kind not in kinds:
-            raise ValueError(f"{name} must be integers, not {dtype}")
-        if kinds is None and (dtype.kind != "U" or found != () or dtype.itemsize > MOST_TEXT):
-            raise ValueError(f"{name} must be a text")
-    with z.open(f"{name}.npy") as f:
-        return np.asarray(np.lib.format.read_array(f, allow_pickle=False))
+def _member(z: zipfile.ZipFile, name: str, shape: tuple[int, int] | None, kinds: str) -> npt.NDArray[Any]:
+    """An array of an ``.npz`` (``shape`` None: a text), read only when its header promises what is wanted.
 
-
-MOST_TEXT = 1 << 24  #: bytes of a network's description
+    A file may be damaged, or made to fill the memory.
+    """
+    with z.open(f"{name}.npy") as f:
+        first = npy.read_magic(f) == (1, 0)
+        found, _, dtype = npy.read_array_header_1_0(f) if first else npy.read_array_header_2_0(f)
+    if dtype.kind not in kinds:
+        raise ValueError(f"{name} must be {'integers' if shape else 'a text'}, not {dtype}")
+    if found != (shape or ()):
+        raise ValueError(f"{name} has shape {found}, not {shape or ()}")
+    if shape is None and dtype.itemsize > MOST_TEXT:
+        raise ValueError(f"{name} is a text of {dtype.itemsize} bytes, more than {MOST_TEXT}")
+    with z.open(f"{name}.npy") as f:
+        return np.asarray(npy.read_array(f, allow_pickle=False))

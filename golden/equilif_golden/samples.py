@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from equilif_golden.fixed import Raw, integers
+from equilif_golden.fixed import Raw, integers, required, shown
 from equilif_golden.network import Network, TokenRows
 
 NO_TOKENS = TokenRows(np.zeros((0, 0), np.int16), np.zeros(0, np.int32), np.zeros(0, np.int64))
@@ -33,23 +33,23 @@ def inputs(
 
     ``x`` may be None where there is no input population.  ValueError unless both fit the network.
     """
-    memory = network.loaded
-    if (memory is None) != (tokens is None):
-        raise ValueError(
-            "this network's memory is loaded with each sample: give tokens"
-            if memory
-            else "this network has no memory to load tokens into"
-        )
-    if memory is not None and tokens is not None:
-        tokens = tokens.checked(*network.shape(memory.synapse), network.numerics.weight)
-        x = np.zeros((tokens.n_samples, 0), np.uint8) if x is None else x
+    memory = network.memory_for(tokens)
+    rows = NO_TOKENS
+    if memory is not None:
+        if not isinstance(tokens, TokenRows):
+            raise ValueError(f"tokens must be TokenRows, not {shown(tokens)}")
+        rows = tokens.checked(*network.shape(memory.synapse), network.numerics.weight)
+    if x is None and network.n_inputs:
+        raise ValueError(f"this network needs inputs, of shape (batch, {network.n_inputs})")
     if x is None:
-        raise ValueError("this network needs inputs")
-    if not (isinstance(x, np.ndarray) and x.dtype == np.uint8):
-        x = network.numerics.value.require(x, "inputs").astype(np.uint8)
-    if x.ndim != 2 or x.shape[1] != network.n_inputs or tokens is not None and len(x) != tokens.n_samples:
-        raise ValueError(f"inputs must have shape (batch, {network.n_inputs}), not {x.shape}")
-    return x, NO_TOKENS if tokens is None else tokens
+        return np.zeros((rows.n_samples, 0), np.uint8), rows
+    value = network.numerics.value
+    values = required(x, "inputs", value.lo, value.hi)
+    fits = values.ndim == 2 and values.shape[1] == network.n_inputs
+    if not fits or memory is not None and len(values) != rows.n_samples:
+        batch = "batch" if memory is None else rows.n_samples
+        raise ValueError(f"inputs must have shape ({batch}, {network.n_inputs}), not {values.shape}")
+    return np.ascontiguousarray(values, np.uint8), rows
 
 
 def labels(network: Network, y: npt.ArrayLike, n: int) -> Raw:
@@ -61,7 +61,7 @@ def labels(network: Network, y: npt.ArrayLike, n: int) -> Raw:
 
 
 def order(at: npt.ArrayLike | None, n: int) -> Raw:
-    """Positions of samples, one after the other; None: as they stand.  ValueError for what is none of 0..n-1."""
+    """Positions among ``n`` samples, one after the other; None: as they stand."""
     if at is None:
         return np.arange(n)
     checked = integers(at, "order", 0, n - 1)

@@ -15,14 +15,16 @@ the state as it is then.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from equilif_golden.blocks.lif import LEAKS
 from equilif_golden.blocks.rate import rate_shift
-from equilif_golden.fixed import DEFAULT, Numerics, finite, whole
+from equilif_golden.fixed import DEFAULT, Numerics, finite, keep, shown, whole
 
-STRENGTH_MAX = (1 << 15) - 1  # a signed 16-bit operand of the instruction that nudges
-STEPS_MAX = 511  # a 9-bit count of the instruction that repeats
+#: a signed 16-bit operand of the instruction that nudges
+STRENGTH_MAX = (1 << 15) - 1
+#: a 9-bit count of the instruction that repeats
+STEPS_MAX = 511
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,27 +48,31 @@ class Schedule:
     least: int = 2
 
     def __post_init__(self) -> None:
-        whole(self.window, "window", 1, STEPS_MAX)
+        keep(self, window=whole(self.window, "window", 1, STEPS_MAX))
         if self.window & (self.window - 1):
             raise ValueError(f"window must be a power of two, not {self.window}")
         for name in ("free", "nudged"):
-            whole(getattr(self, name), f"{name} (steps, at least one window)", self.window, STEPS_MAX)
-        whole(self.leak, "leak", LEAKS[0], LEAKS[-1])
+            steps = whole(getattr(self, name), f"{name} (steps, at least one window)", self.window, STEPS_MAX)
+            keep(self, **{name: steps})
+        keep(self, leak=whole(self.leak, "leak", LEAKS[0], LEAKS[-1]))
         if self.leak not in LEAKS:
             raise ValueError(f"leak must be one of {LEAKS}, not {self.leak}")
-        if not finite(self.beta, "beta", 0, 2):
-            raise ValueError("beta must be above 0: a nudge of 0 teaches nothing")
-        finite(self.threshold, "threshold", 0, 1 << 16)
-        if self.watch not in ("all", "output"):
-            raise ValueError(f"watch must be all or output, not {self.watch!r}")
+        keep(self, beta=finite(self.beta, "beta", 0, 2))
+        if not self.beta:
+            raise ValueError("beta must be above 0, up to 2: a nudge of 0 teaches nothing")
+        keep(self, threshold=finite(self.threshold, "threshold", 0, 1 << 16))
+        if not isinstance(self.watch, str) or self.watch not in ("all", "output"):
+            raise ValueError(f"watch must be all or output, not {shown(self.watch)}")
+        keep(self, least=whole(self.least, "least (windows)", 1, STEPS_MAX))
         if self.early is not None:
             self._check_early(self.early)
 
-    def _check_early(self, tolerance: int) -> None:
-        whole(tolerance, "early, a tolerance,", 0, 255)
+    def _check_early(self, early: int) -> None:
+        keep(self, early=whole(early, "early (a tolerance)", 0, 255))
         if self.free % self.window:
             raise ValueError(
-                f"a phase that may end early has whole windows: free {self.free} must be a multiple of {self.window}"
+                f"a phase that may end early has whole windows: free {self.free} must be a multiple "
+                f"of {self.window}"
             )
         if self.free < 2 * self.window:
             raise ValueError(
@@ -76,46 +82,46 @@ class Schedule:
         whole(self.least, f"least (windows of the {self.free} free steps)", 2, self.free // self.window)
 
     def raw(self, numerics: Numerics = DEFAULT) -> RawSchedule:
-        """The integers that golden model and engine work with; ValueError when a constant has no exact code."""
+        """The integers that golden model and engine work with.
+
+        ValueError when a constant has no exact code.
+        """
         threshold = round(self.threshold * numerics.one)
-        if threshold < 16 or threshold > 2 * numerics.one or threshold & (threshold - 1):
+        exact = threshold == self.threshold * numerics.one
+        if not exact or threshold < 16 or threshold > 2 * numerics.one or threshold & (threshold - 1):
             raise ValueError(
                 f"threshold must be a power of two in 16/{numerics.one}..2, not {self.threshold}"
             )
         strength = round(self.beta * threshold)
+        nudge = f"beta x threshold = {self.beta * self.threshold}"
         if strength < 1:
-            raise ValueError(
-                f"beta x threshold = {self.beta * self.threshold} is below one step of the membrane"
-            )
+            raise ValueError(f"{nudge} is below one step of the membrane, {1 / numerics.one:g}")
         if strength > STRENGTH_MAX:
-            raise ValueError(
-                f"beta x threshold = {self.beta * self.threshold} is above the largest nudge, {STRENGTH_MAX / numerics.one:g}"
-            )
+            raise ValueError(f"{nudge} is above the largest nudge, {STRENGTH_MAX / numerics.one:g}")
         return RawSchedule(
-            self.free,
-            self.nudged,
-            self.window,
-            threshold,
-            strength,
-            self.leak,
-            rate_shift(threshold, self.window),
-            -1 if self.early is None else self.early,
-            int(self.watch == "output"),
-            self.least,
+            free=self.free,
+            nudged=self.nudged,
+            window=self.window,
+            threshold=threshold,
+            strength=strength,
+            leak=self.leak,
+            rate_shift=rate_shift(threshold, self.window),
+            early=-1 if self.early is None else self.early,
+            watch_output=int(self.watch == "output"),
+            least=self.least,
         )
 
 
-@dataclass(frozen=True)
-class RawSchedule:
+class RawSchedule(NamedTuple):
     """A schedule in raw integers."""
 
     free: int
     nudged: int
     window: int
     threshold: int
-    strength: int
+    strength: int  #: of the nudge: beta x threshold
     leak: int
-    rate_shift: int
+    rate_shift: int  #: from charge to rate, see equilif_golden.blocks.rate
     early: int  #: -1: never
     watch_output: int
     least: int

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import numpy.typing as npt
 
-from equilif_golden.fixed import Raw, integers, shift_right_floor
+from equilif_golden.fixed import VALUE, Raw, integers, shift_right_floor
 
 
 def nudge(target: npt.ArrayLike, spike_prev: npt.ArrayLike, *, strength: int) -> Raw:
     """Extra drive of a nudged population; raw membrane units, shape of ``target``."""
-    pull = shift_right_floor(strength * integers(target, "targets"), 8)
+    pull = shift_right_floor(strength * integers(target, "targets"), VALUE.f)
     return pull - strength * integers(spike_prev, "spikes")

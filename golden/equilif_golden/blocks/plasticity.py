@@ -50,9 +50,8 @@ def learning_step(lr: float, *, fraction: int) -> Step:
         gain = round(lr * 2.0 ** (fraction + shift - 16))
         if gain <= GAIN_MAX:
             return Step(gain, shift)
-    raise ValueError(
-        f"learning rate / (2 beta) = {lr:g} is above the largest one, {Step(GAIN_MAX, SHIFTS[0]).rate(fraction):g}"
-    )
+    largest = Step(GAIN_MAX, SHIFTS[0]).rate(fraction)
+    raise ValueError(f"learning rate / (2 beta) = {lr:g} is above the largest one, {largest:g}")
 
 
 def dither(counter: int, row: npt.ArrayLike, column: npt.ArrayLike) -> Raw:

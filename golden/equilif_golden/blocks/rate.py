@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from equilif_golden.fixed import Raw, integers, shift_right_floor
+from equilif_golden.fixed import VALUE, Raw, integers, shift_right_floor
 
 RATE_SHIFTS = range(2, 10)
 
@@ -26,16 +26,18 @@ def rate_shift(threshold: int, window: int) -> int:
     ValueError unless raw threshold x window is a power of two in 2**10 .. 2**17.
     """
     scale = threshold * window
-    if scale & (scale - 1) or scale.bit_length() - 9 not in RATE_SHIFTS:
+    shift = scale.bit_length() - 1 - VALUE.f
+    if scale & (scale - 1) or shift not in RATE_SHIFTS:
         raise ValueError(
             f"raw threshold x window must be a power of two in 2**10..2**17, not {threshold} x {window}"
         )
-    return scale.bit_length() - 9
+    return shift
 
 
 def measure(charge: npt.ArrayLike, v: npt.ArrayLike, *, shift: int) -> Raw:
     """8-bit rates from raw charge and membrane of the same shape."""
-    return np.clip(shift_right_floor(integers(charge, "charge") + integers(v, "membranes"), shift), 0, 255)
+    total = integers(charge, "charge") + integers(v, "membranes")
+    return np.clip(shift_right_floor(total, shift), VALUE.lo, VALUE.hi)
 
 
 def moved(rate: npt.ArrayLike, before: npt.ArrayLike, *, tolerance: int) -> npt.NDArray[np.bool_]:

@@ -13,16 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif_golden.blocks.softmax import C_MIN
-from equilif_golden.fixed import Raw, integers
+from equilif_golden.fixed import SQ, VALUE, Raw, integers
 
 FRACTION = 7  #: fraction bits of a relay's values
+SIGNED = SQ(1, FRACTION)  #: format of these values
 #: of an instruction; a retrieval adds the exponent of its p, c - C_MIN <= 10
 SHIFTS = range(1, 8)
 
 
 def relay(drive: npt.ArrayLike, *, shift: npt.ArrayLike) -> Raw:
     """Signed 8-bit values of raw ``drive``."""
-    value: Raw = np.clip(integers(drive, "drive") >> integers(shift, "shift"), -128, 127)
+    value: Raw = np.clip(integers(drive, "drive") >> integers(shift, "shift"), SIGNED.lo, SIGNED.hi)
     return value
 
 
@@ -33,7 +34,7 @@ def query_shift(fraction: int) -> int:
 
 def retrieval_shift(fraction: int, gain: int) -> int:
     """The same from a sum weighted with codes of p: add c - C_MIN of these codes; ``gain`` in octaves."""
-    return fraction - FRACTION - 8 + C_MIN - gain
+    return fraction - FRACTION - VALUE.f + C_MIN - gain
 
 
 def retrieval(drive: Raw, c: Raw, *, fraction: int, gain: int) -> Raw:

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from equilif_golden.fixed import Raw, shift_right_floor
+from equilif_golden.fixed import VALUE, Raw, shift_right_floor
 
 SHIFTS = (1, 2, 3, 4)
 FRACTION = 6  #: fraction bits of an exponent
@@ -63,13 +63,13 @@ def softmax(
     active = np.broadcast_to(np.asarray(active, bool), y.shape)
     octave = y >> FRACTION
     top = np.where(active, octave, -(1 << WIDTH)).max(axis=-1, keepdims=True)
-    e = np.where(
-        active & (top - octave < 8), TABLE[y & ((1 << FRACTION) - 1)] >> np.clip(top - octave, 0, 8), 0
-    )
+    # a mantissa is gone when it has been shifted by its width
+    down = np.clip(top - octave, 0, VALUE.width)
+    e = np.where(active, TABLE[y & ((1 << FRACTION) - 1)] >> down, 0)
     total = e.sum(axis=-1, keepdims=True)
     c = np.where(total > 0, np.floor(np.log2(np.maximum(total, 1))).astype(np.int64), C_MIN)
     if absolute:
         c = np.full_like(c, ABSOLUTE)
     r = ((1 << (c + RECIPROCAL + 1)) // np.maximum(total, 1) + 1) >> 1
-    code = np.minimum((e * r + (1 << (RECIPROCAL - 1))) >> RECIPROCAL, 255)
+    code = np.minimum((e * r + (1 << (RECIPROCAL - 1))) >> RECIPROCAL, VALUE.hi)
     return Probabilities(code, c[..., 0])

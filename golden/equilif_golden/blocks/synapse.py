@@ -19,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from equilif_golden.fixed import Raw, integers, shift_right_floor
+from equilif_golden.fixed import VALUE, Raw, integers, shift_right_floor
 
 
 def forward(w: Raw, spikes: Raw) -> Raw:
@@ -34,13 +34,13 @@ def backward(w: Raw, spikes: Raw) -> Raw:
 
 def forward_values(w: Raw, values: Raw) -> Raw:
     """Drive of ``post`` from 8-bit values (..., n) of ``pre``, each product rounded down on its own."""
-    drive: Raw = shift_right_floor(values[..., :, None] * w, 8).sum(axis=-2)
+    drive: Raw = shift_right_floor(values[..., :, None] * w, VALUE.f).sum(axis=-2)
     return drive
 
 
 def backward_values(w: Raw, values: Raw) -> Raw:
     """Drive of ``pre`` from 8-bit values (..., m) of ``post``, each product rounded down on its own."""
-    drive: Raw = shift_right_floor(w * values[..., None, :], 8).sum(axis=-1)
+    drive: Raw = shift_right_floor(w * values[..., None, :], VALUE.f).sum(axis=-1)
     return drive
 
 
