@@ -1,12 +1,17 @@
 """A data set is checked when it is made, and its digest tells it from others."""
 
+import inspect
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from equilif.data import SOURCES, Name, names
 from equilif.data.dataset import DataSet
 from equilif.data.images import load
+from equilif.training.presets import PRESETS
 from equilif_golden.network import TokenRows
 
 X = np.arange(24, dtype=np.uint8).reshape(4, 6)
@@ -94,3 +99,17 @@ def test_the_digits_have_one_digest_everywhere():
     d = load("digits")
     assert d.digest == "92836929ae09405121bd146b3e7ba5ae15f8628f48601be018a6e05e0f29c39b"
     assert d.digest != load("digits", seed=1).digest
+
+
+def test_there_is_one_table_of_data_sets_and_everything_agrees_with_it():
+    assert list(SOURCES) == list(Name) == [*names("images"), *names("sequences")]
+    assert set(PRESETS) == set(Name) and {n for n, p in PRESETS.items() if p.memory} == set(
+        names("sequences")
+    )
+    for source in SOURCES.values():
+        assert next(iter(inspect.signature(source.load).parameters)) == "data"
+
+
+def test_the_table_of_data_sets_loads_no_numpy():
+    code = "import sys, equilif.data; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
 import typer
 from typer.core import TyperGroup
 
+from equilif.data import Name
 from equilif.extras import MissingExtra
 from equilif.show import console as show
 
@@ -77,16 +78,7 @@ Spiking networks that learn by Equilibrium Propagation, bit for bit the same in 
 )
 
 
-class Data(StrEnum):
-    """equilif.data.images.NAMES and equilif.data.sequences.NAMES, without importing NumPy for --help."""
-
-    digits = "digits"
-    mnist = "mnist"
-    fashion = "fashion"
-    snippets = "snippets"
-    imdb = "imdb"
-    spoken = "spoken"
-    vowels = "vowels"
+Data = Name  #: equilif.data has no NumPy in it: --help is quick
 
 
 class Watched(StrEnum):
