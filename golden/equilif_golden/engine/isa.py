@@ -25,6 +25,7 @@ from equilif_golden.blocks.lif import LEAKS
 from equilif_golden.blocks.plasticity import GAIN_MAX, SHIFTS
 from equilif_golden.blocks.rate import RATE_SHIFTS
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.features import FEATURES
 from equilif_golden.fixed import Raw, integers, whole
 
 #: field, width, signed; packed from bit 0 upwards
@@ -519,7 +520,8 @@ class Instruction:
             return str(e)
         lacking = self.operation.feature or (self.operation.modes_need if self.mode else "")
         if lacking and not getattr(config, lacking):
-            return f"{self.op.name}: this engine is built without memories (EngineConfig.{lacking})"
+            without = FEATURES[lacking].label
+            return f"{self.op.name}: this engine is built without {without} (EngineConfig.{lacking})"
         found = (o.problem(self, config, name) for name, o in self.operation.operands.items())
         return next((f"{self.op.name}: {problem}" for problem in found if problem), None)
 

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE
 from equilif_golden.engine.activity import NAMES
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import WORDS, disassemble
+from equilif_golden.engine.isa import WORDS, ProgramError, disassemble
 from equilif_golden.engine.model import EngineModel, wrap
-from equilif_golden.engine.port import Region, region_size
-from equilif_golden.link.device import program_fault
-from equilif_golden.link.registers import ELEMENTS, REGISTERS, constants
+from equilif_golden.engine.port import Region, dither_position, region_size, updates_at
+from equilif_golden.fixed import Raw, truth, whole
+from equilif_golden.link.registers import ELEMENTS, OFFSET_BITS, REGISTERS, constants
 
 BY_OFFSET = {r.offset: r for r in REGISTERS.values()}
+MOST_OFFSET = (1 << OFFSET_BITS) - 1
+MOST_WORD = (1 << 32) - 1
 
 
 def address_limit(config: EngineConfig) -> int:
@@ -32,14 +33,29 @@ class BusError(Exception):
 
 
 class BusModel:
-    """``engine``, and the registers as attributes.  ``results``: words that the stream of results has carried."""
+    """``engine``, and the registers as attributes.
+
+    ``read``, ``write`` and ``beat`` raise ValueError for words and offsets that no bus carries.
+    """
 
     def __init__(self, config: EngineConfig, *, build_id: int = 0):
-        self.config, self.engine, self.constants = config, EngineModel(config), constants(config, build_id)
-        self.staged = np.zeros(config.program_words, np.int64)
-        self.done = self.fault = self.interrupt = False
-        self.rejected = self.region = self.address = self.first = self.stream = 0
-        self.dropped = False  #: an element of the present packet
+        self.config = config
+        self.engine = EngineModel(config)
+        self.constants = constants(config, build_id)
+        #: program words that wait for LOAD
+        self.staged: Raw = np.zeros(config.program_words, np.int64)
+        self.done = False
+        self.fault = False
+        self.interrupt = False
+        self.rejected = 0
+        self.region = 0
+        self.address = 0
+        #: ADDRESS as it was last written, where packets begin
+        self.first = 0
+        self.stream = 0
+        #: an element of the present packet lay outside its region
+        self.dropped = False
+        #: words that the stream of results has carried
         self.results: list[int] = []
 
     @property
@@ -48,7 +64,7 @@ class BusModel:
 
     def read(self, offset: int) -> int:
         """BusError where the answer is SLVERR, whose data are 0."""
-        register = BY_OFFSET.get(offset)
+        register = BY_OFFSET.get(whole(offset, "offset", 0, MOST_OFFSET))
         if register is None or not register.readable:
             raise BusError
         name, e = register.name, self.engine
@@ -79,8 +95,9 @@ class BusModel:
 
     def write(self, offset: int, word: int, strobe: int = 15) -> None:
         """BusError where the answer is SLVERR."""
-        register = BY_OFFSET.get(offset)
-        if register is None or not register.writable or strobe != 15:
+        register = BY_OFFSET.get(whole(offset, "offset", 0, MOST_OFFSET))
+        word = whole(word, "word", 0, MOST_WORD)
+        if register is None or not register.writable or whole(strobe, "strobe", 0, 15) != 15:
             raise BusError
         match register.name:
             case "CONTROL":
@@ -109,6 +126,7 @@ class BusModel:
 
     def beat(self, word: int, keep: int = 15, *, last: bool) -> None:
         """One transfer of the stream: the elements whose lowest byte is kept, from bit 0 upwards."""
+        word, keep, last = whole(word, "word", 0, MOST_WORD), whole(keep, "keep", 0, 15), truth(last, "last")
         _, _, bits, _ = ELEMENTS[self.region]
         for at in range(0, 32, bits):
             if keep >> at // 8 & 1:
@@ -134,11 +152,11 @@ class BusModel:
         # beyond the staged ones there is no room: that they are too many is found before what they are
         room = self.config.program_words // WORDS
         words = np.resize(self.staged[: room * WORDS], (min(n, room + 1)) * WORDS)
-        fault = program_fault(words.astype("<u4").tobytes(), self.config)
-        if fault is not None:
-            self.rejected = fault
-            raise BusError
-        self.engine.load(disassemble(words))
+        try:
+            self.engine.load(disassemble(words))
+        except ProgramError as e:
+            self.rejected = e.index
+            raise BusError from e
 
     def _inside(self) -> int:
         if self.address >= region_size(self.config, Region(self.region)):
@@ -155,17 +173,18 @@ class BusModel:
             case Region.PROGRAM:
                 return int(self.staged[at])
             case Region.COUNTER:
-                return e.counter * DITHER_UPDATE & DITHER_MASK
+                return dither_position(e.counter)
 
     def _store(self, word: int) -> None:
         at, e = self._inside(), self.engine
         match Region(self.region):
             case Region.WEIGHT:
-                e.w.flat[at] = wrap(np.int64(word), self.config.numerics.weight)  # type: ignore[arg-type]
+                e.w.flat[at] = wrap(np.array(word), self.config.numerics.weight)
             case Region.VALUE:
-                e.plus.flat[at], e.minus.flat[at] = word & 255, word >> 8 & 255
+                e.plus.flat[at] = word & 255
+                e.minus.flat[at] = word >> 8 & 255
             case Region.PROGRAM:
                 self.staged[at] = word
             case Region.COUNTER:
-                e.counter = word * pow(DITHER_UPDATE, -1, DITHER_MASK + 1) & DITHER_MASK
+                e.counter = updates_at(word)
         self.address += 1

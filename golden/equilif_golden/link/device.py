@@ -7,16 +7,24 @@ right; a bad one changes nothing.
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 
-from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE
+from equilif_golden.blocks.plasticity import DITHER_MASK
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import WORDS, Instruction, ProgramError, check, disassemble
-from equilif_golden.engine.model import EngineModel
-from equilif_golden.engine.port import READ_BYTES, WRITE_BYTES, Region, region_size
+from equilif_golden.engine.isa import ProgramError, disassemble
+from equilif_golden.engine.model import EngineModel, wrap
+from equilif_golden.engine.port import (
+    READ_BYTES,
+    WRITE_BYTES,
+    Region,
+    region_size,
+)
+from equilif_golden.fixed import Raw, whole
 from equilif_golden.link.protocol import (
+    END,
+    ESC,
+    ESC_END,
+    ESC_ESC,
     FAULT,
     FRAME_BYTES,
     HEADER_BYTES,
@@ -37,8 +45,6 @@ from equilif_golden.link.protocol import (
     unseal,
 )
 
-END, ESC, ESC_END, ESC_ESC = 0xC0, 0xDB, 0xDC, 0xDD
-
 
 class Refusal(Exception):
     """The command is not carried out."""
@@ -53,7 +59,7 @@ class Device:
 
     def __init__(self, config: EngineConfig, *, build_id: int = 0, frame_bytes: int = FRAME_BYTES):
         self.engine = EngineModel(config)
-        self.frame_bytes = frame_bytes
+        self.frame_bytes = whole(frame_bytes, "frame_bytes", 32, 4096)
         self.identity = Identity(config, build_id, frame_bytes - OVERHEAD)
         self.cycles = 0  #: the model is untimed
         #: sequence of the last command when that was a RUN: the same again is a repetition
@@ -156,10 +162,10 @@ class Device:
         self.engine.run(learn=learn)
 
     def _load(self, payload: bytes) -> None:
-        fault = program_fault(payload, self.engine.config)
-        if fault is not None:
-            raise Refusal(Status.BAD_PROGRAM, FAULT.pack(fault))
-        self.engine.load(disassemble(np.frombuffer(payload, "<u4")))
+        try:
+            self.engine.load(disassemble(np.frombuffer(payload, "<u4")))
+        except ProgramError as e:
+            raise Refusal(Status.BAD_PROGRAM, FAULT.pack(e.index)) from e
 
     # -- memories ----------------------------------------------------------------------------------
     def _require(self, region: Region, address: int, count: int) -> None:
@@ -167,59 +173,30 @@ class Device:
             raise Refusal(Status.BAD_ADDRESS)
 
     def _write(self, region: Region, address: int, data: bytes) -> None:
-        size, e = WRITE_BYTES[region], self.engine
+        n, rest = divmod(len(data), WRITE_BYTES[region])
         # in the order of the elements: one outside the region is found before a last one that is cut short
-        self._require(region, address, len(data) // size)
-        if len(data) % size:
+        self._require(region, address, n)
+        if rest:
             raise Refusal(Status.BAD_LENGTH)
-        span = slice(address, address + len(data) // size)
+        if n:
+            elements = np.frombuffer(data, WRITTEN[region]).astype(np.int64)
+            self.engine.write(region, address, self._kept(region, elements))
+
+    def _kept(self, region: Region, elements: Raw) -> Raw:
+        """What memories keep of elements that are wider than themselves."""
         match region:
             case Region.WEIGHT:
-                e.w.reshape(-1)[span] = np.frombuffer(data, "<i2")
-            case Region.VALUE:
-                e.plus.reshape(-1)[span] = e.minus.reshape(-1)[span] = np.frombuffer(data, np.uint8)
-            case _:
-                e.counter = (
-                    int.from_bytes(data, "little") * pow(DITHER_UPDATE, -1, DITHER_MASK + 1) & DITHER_MASK
-                )
+                return wrap(elements, self.engine.config.numerics.weight)
+            case Region.COUNTER:
+                return elements & DITHER_MASK
+        return elements
 
     def _read(self, region: Region, address: int, count: int) -> bytes:
-        e, span = self.engine, slice(address, address + count)
-        match region:
-            case Region.WEIGHT:
-                data = e.w.reshape(-1)[span].astype("<i2").tobytes()
-            case Region.VALUE:
-                data = (
-                    np.stack([e.plus.reshape(-1)[span], e.minus.reshape(-1)[span]], axis=1)
-                    .astype(np.uint8)
-                    .tobytes()
-                )
-            case _:
-                data = (e.counter * DITHER_UPDATE & DITHER_MASK).to_bytes(4, "little")[: 4 * count]
-        assert len(data) == count * READ_BYTES[region]
-        return data
+        if not count:
+            return b""
+        return self.engine.read(region, address, count).astype(READ[region]).tobytes()
 
 
-def program_fault(code: bytes, config: EngineConfig) -> int | None:
-    """Index of the first instruction at fault under the rules of :func:`equilif_golden.engine.isa.check`, or
-    None.
-
-    The number of instructions when only the end is wrong; the first one without room when the program is
-    too long.
-    """
-    n, program = len(code) // INSTRUCTION_BYTES, []
-    for at in range(min(n, config.program_words // WORDS)):
-        try:
-            program.append(
-                Instruction.decode(
-                    int.from_bytes(code[at * INSTRUCTION_BYTES : (at + 1) * INSTRUCTION_BYTES], "little")
-                )
-            )
-        except ValueError:  # no such operation
-            break
-    try:
-        check(program, config)
-    except ProgramError as e:
-        found = re.match(r"instruction (\d+)", str(e))
-        return int(found[1]) if found else len(program)
-    return None if len(program) == n else len(program)
+#: elements as they go over the link
+WRITTEN = {Region.WEIGHT: "<i2", Region.VALUE: "<u1", Region.COUNTER: "<u4"}
+READ = {Region.WEIGHT: "<i2", Region.VALUE: "<u2", Region.COUNTER: "<u4"}

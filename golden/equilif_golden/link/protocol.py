@@ -18,10 +18,16 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Self
 
+from equilif_golden.engine import features
 from equilif_golden.engine.config import EngineConfig, Pipeline
-from equilif_golden.fixed import Numerics
+from equilif_golden.engine.isa import WORDS
+from equilif_golden.fixed import Numerics, whole
 
 VERSION = 2
+END = 0xC0  #: ends a frame
+ESC = 0xDB  #: stands before the code of an END or ESC inside one
+ESC_END = 0xDC
+ESC_ESC = 0xDD
 CRC_BYTES = 4
 OVERHEAD = 2 + CRC_BYTES  #: bytes of a frame beside its payload
 FRAME_BYTES = 1024  #: longest frame that a device of the usual size takes, CRC included
@@ -55,16 +61,43 @@ class Status(IntEnum):
     BAD_PROGRAM = 13
 
 
-INSTRUCTION_BYTES = 12
-LEARN, PACKED = 1, 2  #: bits of RUN's flags; packed: values as of :func:`pack`
+INSTRUCTION_BYTES = 4 * WORDS
+LEARN = 1  #: bit of RUN's flags
+PACKED = 2  #: bit of RUN's flags: values as of :func:`pack`
 
 #: field, bytes; a command has the first HEADER_BYTES of them, then its elements
 HEADER = (("argument", 1), ("address", 4), ("count", 2), ("values_address", 4))
 HEADER_BYTES = {Command.WRITE: 5, Command.READ: 7, Command.RUN: 11}
-READ_HEADER, WRITE_HEADER, RUN_HEADER = struct.Struct("<BIH"), struct.Struct("<BI"), struct.Struct("<BIHI")
+READ_HEADER = struct.Struct("<BIH")
+WRITE_HEADER = struct.Struct("<BI")
+RUN_HEADER = struct.Struct("<BIHI")
 RESULT = struct.Struct("<HIII")  #: prediction, cycles, spikes, accesses
 FAULT = struct.Struct("<H")
 assert (WRITE_HEADER.size, READ_HEADER.size, RUN_HEADER.size) == tuple(HEADER_BYTES.values())
+
+
+#: what IDENTIFY answers: name, form (as of struct), meaning.  Sizes and widths have the names that they have
+#: in EngineConfig and Numerics
+IDENTITY: tuple[tuple[str, str, str], ...] = (
+    ("version", "B", f"of this protocol, {VERSION}"),
+    ("flags", "B", "equilif_golden.engine.features.FEATURES"),
+    ("lanes", "B", "P"),
+    ("weight_width", "B", "bits"),
+    ("fraction", "B", "bits behind the binary point"),
+    ("accumulator_width", "B", "bits of a membrane"),
+    ("charge_width", "B", "bits"),
+    ("", "x", ""),
+    ("tiles", "H", "of P x P weights"),
+    ("value_groups", "H", "of P values"),
+    ("state_groups", "H", "of P neurons with membranes"),
+    ("program_words", "H", "of 32 bits"),
+    ("max_payload", "H", "bytes of the longest payload"),
+    ("", "2x", ""),
+    ("build_id", "I", ""),
+)
+_NAMES = [name for name, _, _ in IDENTITY if name]
+_SIZES = ("lanes", "tiles", "value_groups", "state_groups", "program_words")
+_WIDTHS = ("weight_width", "fraction", "accumulator_width", "charge_width")
 
 
 @dataclass(frozen=True)
@@ -75,78 +108,49 @@ class Identity:
     build_id: int
     max_payload: int = FRAME_BYTES - OVERHEAD
 
-    #: version, flags (bit 0: single port, 1: forwarding, 2: softmax, 3: early), lanes, weight, fraction,
-    #: accumulator and charge bits;
-    #: tiles, value groups, state groups, program words, max payload; build id
-    LAYOUT = struct.Struct("<7Bx5HxxI")
+    LAYOUT = struct.Struct("<" + "".join(form for _, form, _ in IDENTITY))
+
+    def __post_init__(self) -> None:
+        whole(self.build_id, "build id", 0, 0xFFFFFFFF)
+        whole(self.max_payload, "longest payload", 1, 0xFFFF)
 
     def pack(self) -> bytes:
-        c, n = self.config, self.config.numerics
-        return self.LAYOUT.pack(
-            VERSION,
-            c.single_port | c.forwarding << 1 | c.softmax << 2 | c.early << 3,
-            c.lanes,
-            n.weight_width,
-            n.fraction,
-            n.accumulator_width,
-            n.charge_width,
-            c.tiles,
-            c.value_groups,
-            c.state_groups,
-            c.program_words,
-            self.max_payload,
-            self.build_id,
-        )
+        values = {
+            "version": VERSION,
+            "flags": features.flags(self.config),
+            "max_payload": self.max_payload,
+            "build_id": self.build_id,
+            **{name: getattr(self.config, name) for name in _SIZES},
+            **{name: getattr(self.config.numerics, name) for name in _WIDTHS},
+        }
+        return self.LAYOUT.pack(*(values[name] for name in _NAMES))
 
     @classmethod
     def unpack(cls, payload: bytes) -> Self:
         """ValueError when the device speaks another version or the sizes make no engine."""
         if not payload or payload[0] != VERSION:
             raise ValueError(
-                f"the device speaks protocol version {payload[0] if payload else '(none)'}, this is version {VERSION}"
+                f"the device speaks protocol version {payload[0] if payload else '(none)'}, "
+                f"this is version {VERSION}"
             )
         if len(payload) != cls.LAYOUT.size:
             raise ValueError(f"an identity has {cls.LAYOUT.size} bytes, not {len(payload)}")
-        (
-            _,
-            flags,
-            lanes,
-            weight,
-            fraction,
-            accumulator,
-            charge,
-            tiles,
-            values,
-            states,
-            words,
-            max_payload,
-            build_id,
-        ) = cls.LAYOUT.unpack(payload)
-        numerics = Numerics(
-            fraction=fraction, weight_width=weight, accumulator_width=accumulator, charge_width=charge
+        found = dict(zip(_NAMES, cls.LAYOUT.unpack(payload), strict=True))
+        told = {name: bool(found["flags"] >> bit & 1) for name, bit in features.IDENTIFIED.items()}
+        config = EngineConfig(
+            **{name: found[name] for name in _SIZES},
+            numerics=Numerics(**{name: found[name] for name in _WIDTHS}),
+            pipeline=_pipeline(told.pop("single_port"), told.pop("forwarding")),
+            **told,
         )
-        return cls(
-            EngineConfig(
-                lanes=lanes,
-                tiles=tiles,
-                value_groups=values,
-                state_groups=states,
-                program_words=words,
-                pipeline=_pipeline(flags),
-                softmax=bool(flags & 4),
-                early=bool(flags & 8),
-                numerics=numerics,
-            ),
-            build_id,
-            max_payload,
-        )
+        return cls(config, found["build_id"], found["max_payload"])
 
 
-def _pipeline(flags: int) -> Pipeline:
+def _pipeline(single_port: bool, forwarding: bool) -> Pipeline:
     """What a device tells of its pipeline; what it does not tell changes no result."""
-    if flags & 1:
+    if single_port:
         return Pipeline.SPRAM
-    return Pipeline.FORWARDING if flags & 2 else Pipeline.SMALL
+    return Pipeline.FORWARDING if forwarding else Pipeline.SMALL
 
 
 def pack(values: bytes) -> bytes:

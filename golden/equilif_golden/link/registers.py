@@ -14,6 +14,8 @@ from enum import StrEnum
 
 from equilif_golden.engine.activity import NAMES
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.features import FEATURES, has
+from equilif_golden.fixed import whole
 
 MAGIC = int.from_bytes(b"EQLF", "little")
 VERSION = 1
@@ -61,9 +63,7 @@ class Register:
         word = 0
         for name, value in values.items():
             f = self.field(name)
-            if not 0 <= value < 1 << f.width:
-                raise ValueError(f"{self.name}.{name} must lie in 0..{(1 << f.width) - 1}, not {value}")
-            word |= value << f.low
+            word |= whole(int(value), f"{self.name}.{name}", 0, (1 << f.width) - 1) << f.low
         return word
 
 
@@ -77,11 +77,7 @@ _REGISTERS = (
         (
             Field("MAP", 0, 8, f"version of this map, {VERSION}"),
             Field("LANES", 8, 8, "lanes P"),
-            Field("SINGLE_PORT", 16, 1, "EngineConfig.single_port"),
-            Field("FORWARDING", 17, 1, "EngineConfig.forwarding"),
-            Field("SOFTMAX", 18, 1, "EngineConfig.softmax: memories"),
-            Field("COUNTERS", 19, 1, "EngineConfig.counters: the registers from WEIGHT_WRITES on are there"),
-            Field("EARLY", 20, 1, "EngineConfig.early: loops that end early"),
+            *(Field(name.upper(), f.version, 1, f.text) for name, f in FEATURES.items()),
         ),
     ),
     Register(
@@ -130,7 +126,8 @@ _REGISTERS = (
                 "FAULT",
                 1,
                 1,
-                "the stream brought an element outside the region, which was dropped, or a packet that no run could follow",
+                "the stream brought an element outside the region, which was dropped, or a packet that no "
+                "run could follow",
             ),
             Field("BUSY", 2, 1, "a run is going on; not cleared by writing"),
             Field("LOADED", 3, 1, "there is a program; not cleared by writing"),
@@ -143,8 +140,8 @@ _REGISTERS = (
         "LOAD",
         0x2C,
         Access.WRITE,
-        "number of staged instructions to judge and, if all are possible, to take as the program; otherwise an "
-        "error, and the old program stays in force",
+        "number of staged instructions to judge and, if all are possible, to take as the program; "
+        "otherwise an error, and the old program stays in force",
     ),
     Register(
         "REJECTED",
@@ -227,11 +224,7 @@ def constants(config: EngineConfig, build_id: int = 0) -> dict[str, int]:
         "VERSION": REGISTERS["VERSION"].pack(
             MAP=VERSION,
             LANES=c.lanes,
-            SINGLE_PORT=c.single_port,
-            FORWARDING=c.forwarding,
-            SOFTMAX=c.softmax,
-            COUNTERS=c.counters,
-            EARLY=c.early,
+            **{name.upper(): int(has(c, name)) for name in FEATURES},
         ),
         "NUMERICS": REGISTERS["NUMERICS"].pack(
             WEIGHT=n.weight_width, FRACTION=n.fraction, ACCUMULATOR=n.accumulator_width, CHARGE=n.charge_width
@@ -239,5 +232,5 @@ def constants(config: EngineConfig, build_id: int = 0) -> dict[str, int]:
         "TILES": c.tiles,
         "GROUPS": REGISTERS["GROUPS"].pack(VALUES=c.value_groups, STATES=c.state_groups),
         "PROGRAM_WORDS": c.program_words,
-        "BUILD": build_id,
+        "BUILD": whole(build_id, "build id", 0, 0xFFFFFFFF),
     }
