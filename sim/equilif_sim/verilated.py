@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,7 +32,7 @@ from equilif_golden.engine.port import Region
 from equilif_golden.fixed import Raw
 from equilif_golden.network import Weights
 from equilif_hdl.engine.engine import Engine
-from equilif_sim.tools import verilator
+from equilif_sim.library import call, compiled
 
 MEMORIES = ("a", "b", "q", "s", "plus", "minus")
 
@@ -81,10 +79,6 @@ PEEKS    }
 """
 
 
-class BuildFailed(RuntimeError):
-    """Verilator or the C++ compiler refused; the message ends with what they said."""
-
-
 @dataclass(frozen=True)
 class RunResult:
     """What the engine reports of a run."""
@@ -95,10 +89,6 @@ class RunResult:
     accesses: int
     #: equilif_golden.engine.activity.NAMES, where the engine has counters
     activity: tuple[int, ...] = ()
-
-
-def cache_dir() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "equilif"
 
 
 @dataclass(frozen=True)
@@ -117,7 +107,7 @@ class Synthesis:
             work = Path(folder)
             (work / "engine.il").write_text(rtlil.convert(Engine(config), name="engine", emit_src=False))
             script = ["read_rtlil engine.il", *self.passes, "write_verilog -noattr -simple-lhs engine.v"]
-            _call(["yosys", "-q", "-p", "; ".join(script)], work, dict(os.environ))
+            call(["yosys", "-q", "-p", "; ".join(script)], work, dict(os.environ))
             models = Path(shutil.which("yosys") or "").resolve().parents[1] / "share" / "yosys" / self.cells
             return models.read_text() + (work / "engine.v").read_text()
 
@@ -139,105 +129,17 @@ def _build(config: EngineConfig, synthesis: Synthesis | None) -> Path:
         ""
         if synthesis
         else "".join(
-            f"        case {k}: return &s->top->rootp->engine__DOT__lanes__DOT__{name}_memory[0];\n"
+            f"        case {k}: return &s->top->rootp->engine__DOT__lanes__DOT__state__DOT__{name}_memory[0];\n"
             for k, name in enumerate(MEMORIES)
         ),
     )
-    visible = '`verilator_config\npublic_flat_rw -module "*lanes" -var "*_memory"\n'
+    visible = '`verilator_config\npublic_flat_rw -module "*state" -var "*_memory"\n'
     extra = (
         ["-Wno-lint", "-Wno-MULTIDRIVEN", "-Wno-UNOPTFLAT", *(f"-D{name}" for name in synthesis.defines)]
         if synthesis
         else []
     )
     return compiled("engine", text, driver, visible, extra)
-
-
-def compiled(
-    top: str, text: str, driver: str, visible: str = "`verilator_config\n", extra: Sequence[str] = ()
-) -> Path:
-    """Shared library of a design in Verilog and a C++ driver of its class ``V<top>``: compiled, or found so.
-
-    Its name is a hash of everything that goes in.  ``visible``: a Verilator configuration file.
-    """
-    environment = {**os.environ, **verilator.environment()}
-    # looked up in the environment's PATH, not this process's
-    tool = shutil.which("verilator", path=environment["PATH"]) or "verilator"
-    version = subprocess.run([tool, "--version"], capture_output=True, text=True, env=environment).stdout
-    digest = hashlib.sha256("\0".join([text, driver, visible, version]).encode()).hexdigest()[:16]
-    folder = cache_dir() / "verilated" / digest
-    library = folder / f"lib{top}.so"
-    if library.exists():
-        return library
-    work = folder.with_name(f"{digest}.{os.getpid()}")
-    work.mkdir(parents=True)
-    for name, content in ((f"{top}.v", text), ("driver.cpp", driver), ("visible.vlt", visible)):
-        (work / name).write_text(content)
-    # one process at a time: the machine may be small, and make inherits the jobs of whoever calls it
-    steps = [
-        [
-            tool,
-            "--cc",
-            "visible.vlt",
-            f"{top}.v",
-            "--top-module",
-            top,
-            "--prefix",
-            f"V{top}",
-            "-Mdir",
-            "obj",
-            "-O3",
-            "--x-assign",
-            "fast",
-            "--x-initial",
-            "fast",
-            "--noassert",
-            "-Wno-fatal",
-            "-Wno-WIDTHEXPAND",
-            *extra,
-            "-CFLAGS",
-            "-fPIC -O2",
-        ],
-        ["make", "-C", "obj", "-f", f"V{top}.mk", "OPT_FAST=-O2", f"libV{top}.a", "libverilated.a"],
-    ]
-    for step in steps:
-        _call(step, work, environment)
-    root = (
-        environment.get("VERILATOR_ROOT")
-        or subprocess.run(
-            [tool, "--getenv", "VERILATOR_ROOT"], capture_output=True, text=True, env=environment
-        ).stdout.strip()
-    )
-    _call(
-        [
-            os.environ.get("CXX", "g++"),
-            "-std=gnu++20",
-            "-O2",
-            "-fPIC",
-            "-shared",
-            "-Iobj",
-            f"-I{root}/include",
-            f"-I{root}/include/vltstd",
-            "driver.cpp",
-            f"obj/libV{top}.a",
-            "obj/libverilated.a",
-            "-o",
-            library.name,
-            "-lpthread",
-        ],
-        work,
-        environment,
-    )
-    try:
-        work.rename(folder)
-    except OSError:  # another process was faster
-        shutil.rmtree(work)
-    return library
-
-
-def _call(command: list[str], cwd: Path, environment: dict[str, str]) -> None:
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        raise BuildFailed(f"{command[0]} failed in {cwd}:\n{(done.stdout + done.stderr)[-3000:]}")
 
 
 class VerilatedEngine:

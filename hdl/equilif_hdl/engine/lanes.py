@@ -1,57 +1,53 @@
-"""The P lanes: memories and pipeline that carry out commands, one group of neurons a cycle.
+"""The P lanes: they carry out commands, one group of neurons a cycle.
 
-    cycle        0 command    1            2              3                    4             5
+    walker --> [ stages ] --> what each stage holds -----------+----------------+----------------+
+                                                               |                |                |
+    scanner, host --> [ state ] --- V, or ---[ rotate ]--> [ P lanes ] --> [ state ]             |
+              host --> [ weights ] -- W ---'                   |    '---> [ weights ]      [ softmax ]
+                           A, B, Q, S -------------------------'
+
+    stage        0 command    1            2              3                    4             5
     GATHER DRIVE W address    rotate       x scale        + A or B  --> A, B
     NUDGE        V, S address              x strength     + A  --> A
     STEP                                   A, B address   A + B, saturate      spike, reset  leak  --> A, Q, S
     LEARN        V address    rotate V     u+ v+          - u- v-              + W           --> W
                                            W address      (single port: here)  (and here)
     RELAY                                  B address      >> 1 .. 4            >> rest, clip  --> V
-    SOFTMAX                                A, B address   >> 1 .. 4            see
-                                           equilif_hdl.blocks.softmax; e x R, two stages  --> V
+    SOFTMAX                                A, B address   >> 1 .. 4            (1)
     MARK                                   A address      --> Q
-    MEASURE                                A, Q address   Q + A, V address     shift --> V, - V
-                                           WATCH: moved
+    MEASURE                                A, Q address   Q + A, V address     shift --> V   (2)
     SAVE RESTORE RESET                     A, S address   --> A, B, S
 
-Latency: as drawn.  In a deep pipeline (``EngineConfig.deep``) ``weight_stages`` + 1 cycles come before,
-the last of them half of the rotation; STEP writes in stage 6, its sum being a register, LEARN after stage
-6, its shift being one, and Q and V are written a cycle later. Throughput: a command a cycle; LEARN on a
-single-port weight memory one in two. A sum that is read in the very cycle in which it is written is
-forwarded, so that commands for the same group may follow each other.
+    (1) see equilif_hdl.blocks.softmax; e x R, in two stages --> V
+    (2) WATCH: the rate before is subtracted, and it is known whether it has moved
+
+Latency: as drawn; the table is that of equilif_hdl.engine.stages.Timing.  Registers around the weights come
+before it, one stage each (``EngineConfig.weight_stages``).  In a deep pipeline there is one more before it,
+half of the rotation; STEP writes in stage 6, its sum being a register, LEARN after stage 6, its shift being
+one, and Q and V are written a cycle later.  Throughput: a command a cycle; LEARN on a single-port weight
+memory one in two.  A sum that is read in the very cycle in which it is written is forwarded, where the
+pipeline does so, and commands for the same group may follow each other.
 """
 
 from __future__ import annotations
 
-from amaranth import Array, Cat, Const, Module, Mux, Signal, signed
+from typing import Any
+
+from amaranth import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Value
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect
 
-from equilif_golden.blocks.plasticity import DITHER_COLUMN, DITHER_WIDTH, SHIFTS
-from equilif_golden.blocks.softmax import RECIPROCAL
+from equilif_golden.blocks.plasticity import DITHER_WIDTH, SHIFTS
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import ABSOLUTE, MINUS, PLUS, SCALED, STATIC, WATCH, Op
-from equilif_hdl.blocks.lif import Lif
-from equilif_hdl.blocks.plasticity import Plasticity
-from equilif_hdl.blocks.rate import Measure, Moved
-from equilif_hdl.blocks.relay import Relay
+from equilif_golden.engine.isa import ABSOLUTE, SCALED, WATCH, Op
 from equilif_hdl.blocks.softmax import Softmax
-from equilif_hdl.engine.isa import (
-    INSTRUCTION,
-    command,
-    group_bits,
-    has_mode,
-    lane_bits,
-    signed_values,
-    tile_bits,
-)
-from equilif_hdl.engine.walk import times_gain
+from equilif_hdl.engine.isa import INSTRUCTION, command, group_bits, has_mode, lane_bits, tile_bits
+from equilif_hdl.engine.lane import Lane, Orders, Source
+from equilif_hdl.engine.stages import Stages, is_one_of
+from equilif_hdl.engine.state import State
 from equilif_hdl.engine.weights import WeightArray
-from equilif_hdl.fixed import lanes_of, popcount, ram, rotate, shape, times_index
-
-
-def _is(op, *ops: Op):
-    return op.matches(*(int(o) for o in ops))
+from equilif_hdl.fixed import lanes_of, popcount, rotate
 
 
 class Lanes(wiring.Component):
@@ -67,8 +63,13 @@ class Lanes(wiring.Component):
         No command is under way.
     scan_fetch, scan_take, scan_addr, scan_hold, scan_spikes, scan_plus, scan_minus
         Read port of the scanner; ``hold`` keeps what was read until the next fetch.
-    host_* : host access while no command is under way; W and V; data 1 + weight_stages cycles after the
-    strobe. spike_count : Out
+    host_write_w, host_write_v, host_read : In(P), In(P), In(1)
+        Host access while no command is under way: strobes.  Data come 1 + weight_stages cycles after a read.
+    host_tile, host_e, host_group, host_data : In
+        Its address in W and in V, and what it writes: a weight, or values at +beta (low) and -beta.
+    host_w, host_plus, host_minus : Out
+        What it reads, P lanes side by side.
+    spike_count : Out
         Spikes of the group that a STEP writes in this cycle; in a deep pipeline that it wrote in the last
         one.
     moved : Out(1)
@@ -76,8 +77,10 @@ class Lanes(wiring.Component):
     """
 
     def __init__(self, config: EngineConfig, *, state_ram: str | None = None):
-        self.config, self.state_ram, self.latency = config, state_ram, 5 + config.deep
-        p, group, tile, lane = config.lanes, group_bits(config), tile_bits(config), lane_bits(config)
+        self.config = config
+        self.state_ram = state_ram
+        p = config.lanes
+        group = group_bits(config)
         super().__init__(
             {
                 "valid": In(1),
@@ -97,8 +100,8 @@ class Lanes(wiring.Component):
                 "host_write_w": In(p),
                 "host_write_v": In(p),
                 "host_read": In(1),
-                "host_tile": In(tile),
-                "host_e": In(lane),
+                "host_tile": In(tile_bits(config)),
+                "host_e": In(lane_bits(config)),
                 "host_group": In(group),
                 "host_data": In(16),
                 "host_w": Out(16 * p),
@@ -109,380 +112,248 @@ class Lanes(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: Any) -> Module:
         m = Module()
-        cfg, p, ins = self.config, self.config.lanes, self.instruction
-        acc, charge = shape(cfg.numerics.accumulator), shape(cfg.numerics.charge)
-        lane, state = lane_bits(cfg), (cfg.state_groups - 1).bit_length()
-        static, last_stage = has_mode(ins, STATIC), self.latency
-        # of what a deep pipeline has a register behind
-        domain = m.d["sync" if cfg.deep else "comb"]
-
-        # -- the command travels with its data: stage k holds what was issued k cycles ago ---------
-        def delayed(first, name: str, stages: int, **kwargs):
-            line = [first]
-            for k in range(1, stages + 1):
-                line.append(Signal(first.shape(), name=f"{name}{k}", **kwargs))
-                m.d.sync += line[k].eq(line[k - 1])
-            return line
-
-        # weights and values are read so many cycles before stage 0, and nothing else notices
-        lead = cfg.weight_stages + cfg.deep
-        ahead, first = self.i, delayed(self.valid, "ahead", lead)
-        i = ahead
-        for k in range(lead):
-            before = i.op
-            late = Signal(command(cfg), name=f"command{k}", reset_less=True)
-            m.d.sync += late.eq(i)
-            if cfg.deep and not k:
-                with m.If(i.op == Op.LEARN):
-                    m.d.sync += [
-                        late.up.eq(times_gain(i.up, ins, cfg)),
-                        late.um.eq(times_gain(i.um, ins, cfg)),
-                    ]
-            i = late
-        valid = delayed(first[-1], "valid", last_stage)
-        op, group, tile, e = (
-            delayed(i[n], n, last_stage, reset_less=True) for n in ("op", "group", "tile", "e")
-        )
-
-        def at(k: int, what):
-            """``what(k)``, of stage k; in a deep pipeline found out a stage earlier and registered."""
-            if not (cfg.deep and k):
-                return what(k)
-            flag = Signal(name=f"flag{k}", reset_less=True)
-            m.d.sync += flag.eq(what(k - 1))
-            return flag
-
-        def has(k: int, *ops: Op):
-            """Stage k holds a command, one of these."""
-            return at(k, lambda k: valid[k] & _is(op[k], *ops))
-
-        def would(k: int, *ops: Op):
-            """Whatever stage k holds, if anything, it is one of these."""
-            return at(k, lambda k: _is(op[k], *ops))
-
-        quiet = ~Cat(*first[1:], *valid[1:]).any()
-        m.d.comb += self.empty.eq(quiet)
-
-        # -- memories ------------------------------------------------------------------------------
+        cfg = self.config
+        m.submodules.stages = stages = Stages(cfg, self.valid, self.i, self.instruction)
+        m.submodules.state = state = State(cfg, stages, state_ram=self.state_ram)
         m.submodules.weights = weights = WeightArray(cfg)
-        ports = {}
-        for name, width, depth, cut in (
-            ("a", acc.width, 2 * cfg.state_groups, False),
-            ("b", acc.width, cfg.state_groups, False),
-            ("q", charge.width, cfg.state_groups, False),
-            ("s", 1, 2 * cfg.state_groups, False),
-            ("plus", 8, cfg.value_groups, True),
-            ("minus", 8, cfg.value_groups, True),
-        ):
-            memory = m.submodules[f"{name}_memory"] = ram(
-                width * p, depth, "block" if cut and cfg.deep else self.state_ram
-            )
-            ports[name] = memory.read_port(), memory.write_port(granularity=width if cut else None)
-        (a_rd, a_wr), (b_rd, b_wr), (q_rd, q_wr), (s_rd, s_wr), (plus_rd, plus_wr), (minus_rd, minus_wr) = (
-            ports.values()
-        )
-        a_old, b_old, q_old = ([v.as_signed() for v in lanes_of(rd.data, p)] for rd in (a_rd, b_rd, q_rd))
-
-        # -- 0: addresses; 1: rotate ---------------------------------------------------------------
-        # LEARN reads its weights when its products are there: so late that the next cycle can write, or
-        # before a register
-        late = 3 if cfg.single_port else 2 - cfg.weight_stages
-        reads_late = has(late, Op.LEARN)
-        copy2, restore2 = has(2, Op.SAVE, Op.RESTORE), would(2, Op.RESTORE)
-        ends = last_stage  # stage in which STEP writes; it reads its charge a stage before
-        m.d.comb += [
-            weights.read.eq(self.valid & (ahead.op != Op.LEARN) | reads_late | self.host_read),
-            weights.tile.eq(Mux(self.host_read, self.host_tile, Mux(reads_late, tile[late], ahead.tile))),
-            weights.e.eq(Mux(self.host_read, self.host_e, Mux(reads_late, e[late], ahead.e))),
-            weights.column.eq(ahead.column & ~reads_late & ~self.host_read),
-            self.host_w.eq(weights.data),
-            a_rd.addr.eq(Cat(group[2][:state], restore2)),
-            b_rd.addr.eq(group[2]),
-            q_rd.addr.eq(Mux(has(ends - 1, Op.STEP), group[ends - 1], group[2])),
-            s_rd.addr.eq(
-                Mux(
-                    self.scan_take,
-                    Cat(self.scan_addr[:state], 0),
-                    Mux(copy2, Cat(group[2][:state], restore2), Cat(i.group[:state], 0)),
-                )
-            ),
-            self.scan_spikes.eq(s_rd.data),
-            self.scan_plus.eq(plus_rd.data),
-            self.scan_minus.eq(minus_rd.data),
-        ]
-        value_group = ahead.value_group
-        if cfg.early:  # the rate before is there in the cycle of the new one
-            value_group = Mux(has(3, Op.MEASURE), group[3], value_group)
-        for rd in (plus_rd, minus_rd):
-            m.d.comb += rd.addr.eq(
-                Mux(self.host_read, self.host_group, Mux(self.scan_take, self.scan_addr, value_group))
-            )
-        for rd in (s_rd, plus_rd, minus_rd):
-            m.d.comb += rd.en.eq(self.scan_fetch | ~self.scan_hold)
-
-        # levels of rotating that come before a register
-        halfway = lane // 2 if cfg.deep else 0
-        turn, scale1 = Signal(lane - halfway), Signal.like(i.scale, reset_less=True)
-        up1 = Signal(signed(16), reset_less=True)
-        m.d.sync += [turn.eq(i.rotate[halfway:]), scale1.eq(i.scale), up1.eq(i.up)]
-        if cfg.deep:  # nothing is added to what is copied
-            with m.If(_is(i.op, Op.SAVE, Op.RESTORE)):
-                m.d.sync += scale1.eq(0)
-        # With a single port a LEARN command comes every other cycle, and what it brings may stay for two:
-        # registers saved
-        um1, um3 = Signal(i.um.shape(), reset_less=True), Signal(i.um.shape(), reset_less=True)
-        if cfg.single_port:
-            noisy, dither, dither_e = has(0, Op.LEARN), i.dither, e[0]
-            with m.If(noisy):
-                m.d.sync += um1.eq(i.um)
-            m.d.sync += um3.eq(um1)
-        else:
-            # what a register follows is needed a stage earlier
-            now = 0 if cfg.deep else 1
-            noisy, dither, dither_e = (
-                valid[now] & (op[now] == Op.LEARN),
-                Signal(DITHER_WIDTH, reset_less=True),
-                e[now],
-            )
-            um2 = Signal.like(um1)
-            m.d.sync += [dither.eq(i.dither), um1.eq(-i.um if cfg.deep else i.um), um2.eq(um1), um3.eq(um2)]
-        axpy1, nudge1 = would(1, Op.DRIVE, Op.GATHER), would(1, Op.NUDGE)
-        # of LEARN: no other instruction looks at a sign
-        signed_dst = signed_values(ins, cfg, dst=True)
-        values = [
-            delayed(rd.data, name, cfg.weight_stages, reset_less=True)
-            for rd, name in ((plus_rd, "plus"), (minus_rd, "minus"))
-        ]
-        m.d.comb += [self.host_plus.eq(values[0][-1]), self.host_minus.eq(values[1][-1])]
-        scaled1 = (
-            would(1, Op.DRIVE, Op.GATHER, Op.RESET, Op.SAVE, Op.RESTORE)
-            if cfg.deep
-            else axpy1 | (op[1] == Op.RESET)
-        )
-        w1 = lanes_of(weights.data, p)
-        v1 = [Cat(a, b) for a, b in zip(lanes_of(values[0][-1], p), lanes_of(values[1][-1], p), strict=True)]
-        axpy = axpy1
-        if cfg.deep:
-            axpy = Signal(reset_less=True)
-            m.d.sync += axpy.eq(_is(before, Op.DRIVE, Op.GATHER))
-        turned = [Mux(axpy, w, v) for w, v in zip(w1, v1, strict=True)]
-        if cfg.deep:
-            half = [Signal(16, name=f"half_{j}", reset_less=True) for j in range(p)]
-            m.d.sync += [
-                h.eq(w) for h, w in zip(half, rotate(m, turned, i.rotate[:halfway], "turned"), strict=True)
-            ]
-            turned = half
-        turned = rotate(m, turned, turn, "turned", halfway)
-        kept_dither = Signal(DITHER_WIDTH)
-        domain += kept_dither.eq(0)
-        with m.Switch(ins.shift):
-            for s in SHIFTS:
-                with m.Case(s):
-                    domain += kept_dither.eq(Mux(noisy, (1 << s) - 1, 0))
-
-        # -- 3: which accumulator, which operands --------------------------------------------------
-        mark3 = has(3, Op.MARK)
-        reset3, step3, copy3 = would(3, Op.RESET), would(3, Op.STEP), would(3, Op.SAVE, Op.RESTORE)
-        sums3 = has(3, Op.DRIVE, Op.GATHER, Op.NUDGE, Op.RESET, Op.SAVE, Op.RESTORE)
-        spikes3 = at(
-            3, lambda k: valid[k] & (_is(op[k], Op.SAVE, Op.RESTORE) | (op[k] == Op.RESET) & ~static)
-        )
-        to_b3 = at(3, lambda k: (op[k] == Op.DRIVE) | (op[k] == Op.RESET) & static)
-        # the group that stage 2 reads is being written in this cycle, by the same instruction
-        same, again = sums3 & (group[2] == group[3]) if cfg.forwarding else Const(0), Signal()
-        source3 = Signal(2)  # A, B, the last sum, nothing
-        m.d.sync += [again.eq(same), source3.eq(Mux(same, 2, Mux(op[2] == Op.RESET, 3, op[2] == Op.DRIVE)))]
-
-        if cfg.softmax:
-            m.submodules.softmax = softmax = Softmax(cfg)
-            over = Signal()
-            domain += over.eq(self.walked & quiet)
-            # shift of B, less 1; where the next V goes
-            less, here = Signal(5), Signal(group_bits(cfg))
-            m.d.sync += less.eq(
-                ins.shift - 1 + Mux((ins.op == Op.RELAY) & has_mode(ins, SCALED), softmax.scale, 0)
-            )
+        lanes = [Lane(cfg, j) for j in range(cfg.lanes)]
+        orders = Orders(cfg).create()
+        m.d.comb += self.empty.eq(stages.empty)
+        up = self._order_factors(m, stages, orders)
+        self._order_noise(m, stages, orders)
+        self._order_sums(m, stages, orders)
+        self._connect_state(m, state, lanes)
+        self._connect_weights(m, stages, weights, lanes)
+        words = self._turned(m, stages, weights, state)
+        for j, lane in enumerate(lanes):
+            m.submodules[f"lane{j}"] = lane
             m.d.comb += [
-                softmax.start.eq(self.start & (ins.op == Op.SOFTMAX)),
-                softmax.absolute.eq(has_mode(ins, ABSOLUTE)),
-                softmax.idle.eq(self.walked & over),
-                softmax.valid.eq(has(4, Op.SOFTMAX)),
-                self.again.eq(softmax.again),
-                self.empty.eq(quiet & ~softmax.busy),
+                lane.instruction.eq(self.instruction),
+                lane.word.eq(words[j]),
+                lane.spike.eq(state.scan_spikes[j]),
             ]
-            m.d.sync += softmax.active.eq(Cat(~a[-1] for a in a_old))
-            with m.If(softmax.coding):
-                m.d.sync += up1.eq(softmax.reciprocal)
-            relayed, codes = [], []
+            connect(m, orders, lane.orders)
+        steps = stages.has(m, stages.timing.step, Op.STEP)
+        m.d["sync" if cfg.deep else "comb"] += self.spike_count.eq(Mux(steps, popcount(state.spikes), 0))
+        if cfg.early:
+            watches = stages.has(m, stages.timing.moved, Op.MEASURE) & has_mode(self.instruction, WATCH)
+            m.d.comb += self.moved.eq(watches & Cat(lane.far for lane in lanes).any())
+        if cfg.softmax:
+            self._recall(m, stages, state, lanes, orders, up)
+        return m
 
+    def _order_factors(self, m: Module, stages: Stages, orders: Any) -> Signal:
+        """What is multiplied.  The register of the first factor."""
+        first = stages.command
+        turn = stages.timing.turn
+        up = Signal.like(first.up, reset_less=True)
+        scale = Signal.like(first.scale, reset_less=True)
+        m.d.sync += [up.eq(first.up), scale.eq(first.scale)]
+        scaled = [Op.DRIVE, Op.GATHER, Op.RESET]
+        if self.config.deep:  # nothing is added to what is copied
+            scaled += [Op.SAVE, Op.RESTORE]
+            with m.If(is_one_of(first.op, Op.SAVE, Op.RESTORE)):
+                m.d.sync += scale.eq(0)
+        m.d.comb += [
+            orders.axpy.eq(stages.would(m, turn, Op.DRIVE, Op.GATHER)),
+            orders.nudge.eq(stages.would(m, turn, Op.NUDGE)),
+            orders.scaled.eq(stages.would(m, turn, *scaled)),
+            orders.up.eq(up),
+            orders.scale.eq(scale),
+        ]
+        return up
+
+    def _order_noise(self, m: Module, stages: Stages, orders: Any) -> None:
+        """What LEARN adds to its product and subtracts from it.
+
+        On a single port a LEARN comes every other cycle, and what it brings may stay for two: registers
+        are saved.
+        """
+        cfg = self.config
+        timing = stages.timing
+        first = stages.command
+        learns = stages.has(m, timing.draw, Op.LEARN)
+        kept = Signal(DITHER_WIDTH)
+        looked_up = m.d["sync" if cfg.deep else "comb"]
+        looked_up += kept.eq(0)
+        with m.Switch(self.instruction.shift):
+            for shift in SHIFTS:
+                with m.Case(shift):
+                    looked_up += kept.eq(Mux(learns, (1 << shift) - 1, 0))
+        dither = first.dither
+        minus = Signal.like(first.um, name="minus_1", reset_less=True)
+        delays = timing.minus - timing.turn
+        if cfg.single_port:
+            with m.If(learns):
+                m.d.sync += minus.eq(first.um)
+            delays -= 1  # it stays for two cycles
+            m.d.comb += [
+                orders.draws.eq(learns | (self.instruction.op != Op.LEARN)),
+                orders.learns.eq(stages.has(m, timing.turn, Op.LEARN)),
+            ]
+        else:
+            dither = Signal.like(first.dither, reset_less=True)
+            m.d.sync += [dither.eq(first.dither), minus.eq(-first.um if cfg.deep else first.um)]
+        for k in range(delays):
+            late = Signal.like(minus, name=f"minus_{k + 2}")
+            m.d.sync += late.eq(minus)
+            minus = late
+        m.d.comb += [
+            orders.dither.eq(dither),
+            orders.dither_e.eq(stages.e[timing.draw]),
+            orders.kept.eq(kept),
+            orders.minus.eq(minus),
+        ]
+
+    def _order_sums(self, m: Module, stages: Stages, orders: Any) -> None:
+        """What is added."""
+        cfg = self.config
+        ins = self.instruction
+        timing = stages.timing
+        summed = (Op.DRIVE, Op.GATHER, Op.NUDGE, Op.RESET, Op.SAVE, Op.RESTORE)
+        # the group that is read is being written in this cycle, by the same instruction
+        same: Value = Const(0)
+        if cfg.forwarding:
+            same = stages.has(m, timing.sum, *summed) & (
+                stages.group[timing.read] == stages.group[timing.sum]
+            )
+        resets = is_one_of(stages.op[timing.read], Op.RESET)
+        drives = is_one_of(stages.op[timing.read], Op.DRIVE)
+        source = Signal(Source, reset_less=True)
+        m.d.sync += source.eq(
+            Mux(same, Source.LAST, Mux(resets, Source.NOTHING, Mux(drives, Source.B, Source.A)))
+        )
         above = Signal(17)
         m.d.sync += above.eq(-ins.gain[:15])
-        totals, spikes, v_next, q_new, rate4, far5, updated = [], [], [], [], [], [], []
-        tolerance = Mux(ins.gain[8:].any(), 255, ins.gain[:8])
-        for j in range(p):
-
-            def reg(like, name: str, j=j):
-                return Signal(like, name=f"{name}_{j}", reset_less=True)
-
-            x, y, noise, p1, vm3 = (
-                reg(s, n)
-                for s, n in (
-                    (signed(16), "x"),
-                    (signed(10), "y"),
-                    (DITHER_WIDTH, "noise"),
-                    (signed(26), "p1"),
-                    (signed(9) if cfg.softmax else 8, "vm3"),
-                )
-            )
-            # `keep`, or Yosys 0.52 packs this register into the next DSP block and loses what it holds
-            # (tests/test_netlist.py)
-            p1.attrs["keep"] = 1
-            vm1, sign1 = turned[j][8:], nudge1 & s_rd.data[j]
-            if cfg.softmax:
-                vm1, sign1 = (
-                    Cat(vm1, signed_dst & vm1[-1]),
-                    Mux(nudge1, s_rd.data[j], signed_dst & turned[j][7]),
-                )
-            # bank j of row e holds column j - e
-            column = Signal(DITHER_WIDTH, name=f"column_{j}", reset_less=True)
-            domain += column.eq(times_index((j - dither_e)[:lane], DITHER_COLUMN, DITHER_WIDTH))
-            m.d.sync += [
-                x.eq(Mux(axpy1, turned[j], up1)),
-                # a spike of the nudged neuron counts -256: strength x (target - 256 spike)
-                y.eq(Mux(scaled1, scale1, Cat(turned[j][:8], sign1.replicate(2)).as_signed())),
-                p1.eq(x * y + noise),
-            ]
-            half = 0
-            if cfg.softmax:
-                with m.If(softmax.coding):
-                    m.d.sync += y.eq(softmax.e.word_select(j, 8))
-                half = softmax.coding << (RECIPROCAL - 1)
-                relay = m.submodules[f"relay{j}"] = Relay(cfg.numerics)
-                m.d.comb += [
-                    relay.drive.eq(b_old[j]),
-                    relay.less.eq(less),
-                    softmax.near.word_select(j, len(relay.near)).eq(relay.near),
-                ]
-                relayed.append(relay.value)
-                code = p1[RECIPROCAL:]
-                codes.append(Mux(code[8], 255, code[:8]))
-            if cfg.single_port:
-                with m.If(noisy | (ins.op != Op.LEARN)):
-                    m.d.sync += noise.eq((dither + column) & kept_dither | half)
-                with m.If(has(1, Op.LEARN)):
-                    m.d.sync += vm3.eq(vm1)
-            else:
-                vm2 = reg(vm3.shape(), "vm2")
-                m.d.sync += [noise.eq((dither + column) & kept_dither | half), vm2.eq(vm1), vm3.eq(vm2)]
-            old, total, last, membrane = (
-                Signal(acc, name=f"old_{j}"),
-                Signal(acc, name=f"total_{j}"),
-                reg(acc, "last"),
-                reg(acc, "membrane"),
-            )
-            m.d.sync += [last.eq(total), membrane.eq(a_old[j] + b_old[j])]
-            if cfg.deep:
-                m.d.comb += [old.eq(Array((a_old[j], b_old[j], last, 0))[source3]), total.eq(old + (p1 >> 8))]
-            else:
-                m.d.comb += [
-                    old.eq(Mux(reset3, 0, Mux(to_b3, b_old[j], a_old[j]))),
-                    total.eq(old + Mux(step3, b_old[j], Mux(copy3, 0, p1 >> 8))),
-                ]
-                if cfg.forwarding:
-                    with m.If(again):
-                        m.d.comb += old.eq(last)
-            totals.append(total)
-
-            lif = m.submodules[f"lif{j}"] = Lif(cfg.numerics, registered=cfg.deep)
-            m.d.comb += [
-                lif.total.eq(membrane if cfg.deep else total),
-                lif.threshold.eq(ins.gain),
-                lif.above.eq(above),
-                lif.leak.eq(ins.shift),
-            ]
-            spikes.append(lif.spike)
-            v_next.append(lif.v)
-            charged = Signal(charge, name=f"charged_{j}")
-            m.d.comb += charged.eq(Mux(mark3, -a_old[j], q_old[j] + Mux(lif.spike, ins.gain, 0)))
-            q_new.append(charged)
-
-            rate = m.submodules[f"rate{j}"] = Measure(cfg.numerics, registered=cfg.deep)
-            m.d.comb += [rate.charge.eq(q_old[j]), rate.v.eq(a_old[j]), rate.shift.eq(ins.shift)]
-            rate4.append(rate.rate)
-            if cfg.early:
-                move = m.submodules[f"moved{j}"] = Moved()
-                m.d.comb += [
-                    move.rate.eq(rate.rate),
-                    move.before.eq(plus_rd.data.word_select(j, 8)),
-                    move.tolerance.eq(tolerance),
-                ]
-                far5.append(move.far)
-
-            update = Plasticity(
-                cfg.numerics, registers=0 if cfg.single_port else 1 + cfg.deep, signed_values=cfg.softmax
-            )
-            m.submodules[f"plasticity{j}"] = update
-            w4 = w1[j]
-            if not cfg.single_port:
-                w4 = reg(16, "w4")
-                m.d.sync += w4.eq(w1[j])
-            um, vm = (um2, vm2) if cfg.deep else (um3, vm3)
-            m.d.comb += [
-                update.product.eq(p1),
-                update.um.eq(um),
-                update.vm.eq(vm),
-                update.shift.eq(ins.shift),
-                update.w.eq(w4),
-            ]
-            updated.append(update.o)
-
-        # -- write back ----------------------------------------------------------------------------
-        done = 4 if cfg.single_port else last_stage  # the stage in which LEARN writes
-        learns, steps, measure4 = has(done, Op.LEARN), has(ends, Op.STEP), has(4, Op.MEASURE)
-        here3, ending = Cat(group[3][:state], would(3, Op.SAVE)), Cat(group[ends][:state], 0)
         m.d.comb += [
-            weights.write.eq(Mux(learns, (1 << p) - 1, self.host_write_w)),
-            weights.w_tile.eq(Mux(learns, tile[done], self.host_tile)),
-            weights.w_e.eq(Mux(learns, e[done], self.host_e)),
-            weights.w_data.eq(Mux(learns, Cat(updated), self.host_data.replicate(p))),
-            a_wr.en.eq(steps | sums3 & ~to_b3),
-            a_wr.addr.eq(Mux(steps, ending, here3)),
-            a_wr.data.eq(
-                Cat(Mux(steps, v, total)[: acc.width] for v, total in zip(v_next, totals, strict=True))
-            ),
-            b_wr.en.eq(sums3 & to_b3),
-            b_wr.addr.eq(group[3]),
-            b_wr.data.eq(Cat(totals)),
-            s_wr.en.eq(steps | spikes3),
-            s_wr.addr.eq(Mux(steps, ending, here3)),
-            s_wr.data.eq(Mux(steps, Cat(spikes), Mux(reset3, 0, s_rd.data))),
+            orders.source.eq(source),
+            orders.mark.eq(stages.has(m, timing.sum, Op.MARK)),
+            orders.above.eq(above),
         ]
-        domain += [
-            q_wr.en.eq(steps | mark3),
-            q_wr.addr.eq(Mux(steps, group[ends], group[3])),
-            q_wr.data.eq(Cat(q_new)),
-            self.spike_count.eq(Mux(steps, popcount(Cat(spikes)), 0)),
-        ]
-        if cfg.early:
-            m.d.comb += self.moved.eq(has(5, Op.MEASURE) & has_mode(ins, WATCH) & Cat(far5).any())
-        write_v, at_v, v_new = measure4, group[4], Cat(rate4)
-        if cfg.softmax:
-            write_here = has(5, Op.RELAY) | softmax.coded
-            write_v, at_v, v_new = (
-                measure4 | write_here,
-                Mux(measure4, group[4], here),
-                Mux(measure4, v_new, Mux(softmax.coding, Cat(codes), Cat(relayed))),
-            )
-            with m.If(self.start):
-                m.d.sync += here.eq(ins.src)
-            with m.Elif(write_here):
-                m.d.sync += here.eq(here + 1)
-        for wr, mode, byte in ((plus_wr, PLUS, self.host_data[:8]), (minus_wr, MINUS, self.host_data[8:])):
-            domain += [
-                wr.en.eq(Mux(write_v, has_mode(ins, mode).replicate(p), self.host_write_v)),
-                wr.addr.eq(Mux(write_v, at_v, self.host_group)),
-                wr.data.eq(Mux(write_v, v_new, byte.replicate(p))),
+        if not cfg.deep:
+            m.d.comb += [
+                orders.step.eq(stages.would(m, timing.sum, Op.STEP)),
+                orders.copy.eq(stages.would(m, timing.sum, Op.SAVE, Op.RESTORE)),
             ]
-        return m
+        if cfg.early:
+            m.d.comb += orders.tolerance.eq(Mux(ins.gain[8:].any(), 255, ins.gain[:8]))
+
+    def _turned(self, m: Module, stages: Stages, weights: WeightArray, state: State) -> list[Value]:
+        """For every lane its weight, or its values at +beta and -beta."""
+        p = self.config.lanes
+        axpy = stages.would(m, stages.timing.words, Op.DRIVE, Op.GATHER)
+        values = [Cat(a, b) for a, b in zip(lanes_of(state.plus, p), lanes_of(state.minus, p), strict=True)]
+        words = [Mux(axpy, w, v) for w, v in zip(lanes_of(weights.data, p), values, strict=True)]
+        amount = stages.command.rotate
+        halfway = 0
+        if self.config.deep:
+            halfway = len(amount) // 2
+            half = [Signal(16, name=f"half_{j}", reset_less=True) for j in range(p)]
+            turned = rotate(m, words, amount[:halfway], "turned")
+            m.d.sync += [h.eq(word) for h, word in zip(half, turned, strict=True)]
+            words = half
+        rest = Signal(len(amount) - halfway)
+        m.d.sync += rest.eq(amount[halfway:])
+        return rotate(m, words, rest, "turned", halfway)
+
+    def _connect_state(self, m: Module, state: State, lanes: list[Lane]) -> None:
+        p = self.config.lanes
+        m.d.comb += [
+            state.instruction.eq(self.instruction),
+            state.start.eq(self.start),
+            state.scan_fetch.eq(self.scan_fetch),
+            state.scan_take.eq(self.scan_take),
+            state.scan_hold.eq(self.scan_hold),
+            state.scan_addr.eq(self.scan_addr),
+            self.scan_spikes.eq(state.scan_spikes),
+            self.scan_plus.eq(state.scan_plus),
+            self.scan_minus.eq(state.scan_minus),
+            state.host_read.eq(self.host_read),
+            state.host_write.eq(self.host_write_v),
+            state.host_group.eq(self.host_group),
+            state.host_data.eq(self.host_data),
+            self.host_plus.eq(state.plus),
+            self.host_minus.eq(state.minus),
+            state.totals.eq(Cat(lane.total for lane in lanes)),
+            state.membranes.eq(Cat(lane.membrane for lane in lanes)),
+            state.spikes.eq(Cat(lane.fired for lane in lanes)),
+            state.charges.eq(Cat(lane.charge for lane in lanes)),
+            state.rates.eq(Cat(lane.rate for lane in lanes)),
+        ]
+        for lane, a, b, q in zip(
+            lanes, lanes_of(state.a, p), lanes_of(state.b, p), lanes_of(state.q, p), strict=True
+        ):
+            m.d.comb += [lane.a.eq(a), lane.b.eq(b), lane.q.eq(q)]
+        if self.config.early:
+            for lane, before in zip(lanes, lanes_of(state.scan_plus, p), strict=True):
+                m.d.comb += lane.before.eq(before)
+
+    def _connect_weights(self, m: Module, stages: Stages, weights: WeightArray, lanes: list[Lane]) -> None:
+        timing = stages.timing
+        read = timing.read_weight
+        walked = stages.commands[-timing.lead]
+        rereads = stages.has(m, read, Op.LEARN)
+        learns = stages.has(m, timing.learn, Op.LEARN)
+        m.d.comb += [
+            weights.read.eq(self.valid & (walked.op != Op.LEARN) | rereads | self.host_read),
+            weights.tile.eq(
+                Mux(self.host_read, self.host_tile, Mux(rereads, stages.tile[read], walked.tile))
+            ),
+            weights.e.eq(Mux(self.host_read, self.host_e, Mux(rereads, stages.e[read], walked.e))),
+            weights.column.eq(walked.column & ~rereads & ~self.host_read),
+            self.host_w.eq(weights.data),
+            weights.write.eq(Mux(learns, (1 << self.config.lanes) - 1, self.host_write_w)),
+            weights.w_tile.eq(Mux(learns, stages.tile[timing.learn], self.host_tile)),
+            weights.w_e.eq(Mux(learns, stages.e[timing.learn], self.host_e)),
+            weights.w_data.eq(
+                Mux(
+                    learns,
+                    Cat(lane.updated for lane in lanes),
+                    self.host_data.replicate(self.config.lanes),
+                )
+            ),
+        ]
+        for lane, weight in zip(lanes, lanes_of(weights.data, self.config.lanes), strict=True):
+            m.d.comb += lane.weight.eq(weight)
+
+    def _recall(
+        self, m: Module, stages: Stages, state: State, lanes: list[Lane], orders: Any, up: Signal
+    ) -> None:
+        """SOFTMAX and RELAY: what the lanes do together."""
+        cfg = self.config
+        ins = self.instruction
+        timing = stages.timing
+        m.submodules.softmax = softmax = Softmax(cfg)
+        with m.If(softmax.coding):
+            m.d.sync += up.eq(softmax.reciprocal)
+        over = Signal()  # the walk is over, and its last command too
+        m.d["sync" if cfg.deep else "comb"] += over.eq(self.walked & stages.empty)
+        less = Signal(5)
+        scaled = (ins.op == Op.RELAY) & has_mode(ins, SCALED)
+        m.d.sync += [
+            less.eq(ins.shift - 1 + Mux(scaled, softmax.scale, 0)),
+            softmax.active.eq(Cat(~lane.a[-1] for lane in lanes)),
+        ]
+        m.d.comb += [
+            softmax.start.eq(self.start & (ins.op == Op.SOFTMAX)),
+            softmax.absolute.eq(has_mode(ins, ABSOLUTE)),
+            softmax.idle.eq(self.walked & over),
+            softmax.valid.eq(stages.has(m, timing.near, Op.SOFTMAX)),
+            softmax.near.eq(Cat(lane.near for lane in lanes)),
+            self.again.eq(softmax.again),
+            self.empty.eq(stages.empty & ~softmax.busy),
+            orders.less.eq(less),
+            orders.coding.eq(softmax.coding),
+            state.recall.eq(stages.has(m, timing.relay, Op.RELAY) | softmax.coded),
+            state.recalled.eq(
+                Mux(
+                    softmax.coding,
+                    Cat(lane.code for lane in lanes),
+                    Cat(lane.relayed for lane in lanes),
+                )
+            ),
+        ]
+        for lane, exponential in zip(lanes, lanes_of(softmax.e, cfg.lanes), strict=True):
+            m.d.comb += lane.exponential.eq(exponential)

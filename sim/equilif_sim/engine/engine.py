@@ -94,7 +94,7 @@ class EngineBench:
         p, n = self.config.lanes, self.config.numerics
         width = {"a": n.accumulator_width, "b": n.accumulator_width, "q": n.charge_width, "s": 1}[name]
         memory, depth = (
-            getattr(self.engine.lanes, f"{name}_memory"),
+            getattr(self.engine.lanes.state, f"{name}_memory"),
             self.config.state_groups * (2 if name in "as" else 1),
         )
         words = [int(memory[k].value) for k in range(depth)]

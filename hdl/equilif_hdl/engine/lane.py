@@ -1,0 +1,326 @@
+"""One lane: the arithmetic of one neuron of a group, and of one weight bank.
+
+    stage   turn                    read         sum                        later
+            word ---[choose]--|-- x --+
+                       up ---'        (*)--(+)--|-- product >> 8 --(+)--> total
+            word ---[choose]--|-- y --+     |                       |  '--|--> last
+            scale, spike --'        noise --'        a, b, last, 0 -'
+                                                     a + b ------------[ Lif ]--> membrane, spike
+                                                     q + gain spike, or - a ----> charge
+                                                     q + a ------------[ Measure ]-[ Moved ]--> rate, far
+                                                     b ----------------[ Relay ]--> near, relayed
+                                                     product --------- [ / 2 ** 14 ] --> code
+            v- --|--|-------------------------------[ Plasticity ]--> updated
+                            u-, weight --------------'
+
+Bars are registers, stages those of equilif_hdl.engine.stages.Timing, which has the latency of every output.
+Throughput: a group a cycle.  What an output means depends on the operation; nothing is kept from one to
+the next but `last`, and v- where the weight memory has a single port.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any
+
+from amaranth import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from equilif_golden.blocks.plasticity import DITHER_COLUMN, DITHER_WIDTH
+from equilif_golden.blocks.softmax import RECIPROCAL
+from equilif_golden.engine.config import EngineConfig
+from equilif_hdl.blocks.lif import Lif
+from equilif_hdl.blocks.plasticity import Plasticity
+from equilif_hdl.blocks.rate import Measure, Moved
+from equilif_hdl.blocks.relay import Relay
+from equilif_hdl.engine.isa import INSTRUCTION, command, lane_bits, signed_values
+from equilif_hdl.engine.stages import Timing
+from equilif_hdl.fixed import shape, times_index
+
+
+class Source(IntEnum):
+    """What a sum begins with."""
+
+    A = 0
+    B = 1
+    LAST = 2  #: the sum of the cycle before
+    NOTHING = 3
+
+
+class Orders(wiring.Signature):
+    """What all lanes are told, stage by stage.
+
+    Members
+    -------
+    axpy, nudge, scaled : Out(1), in stage turn
+        The first factor is the word, else ``up``; the second is signed by the spike; it is ``scale``, else
+        the value at +beta.
+    up, scale : Out, in stage turn
+        Factors for all lanes.
+    learns : Out(1), in stage turn
+        Of a single-port engine: LEARN, whose v- must stay for two cycles.
+    dither, dither_e, kept : Out, a stage before read; ``dither_e`` two in a deep pipeline
+        Noise of row and group; row of the tile, from which the lane's column follows; the bits that are
+        wanted.
+    draws : Out(1), with ``dither``
+        Of a single-port engine: take it.
+    minus : Out(signed(16)), in stage minus
+        -gain u-.
+    source : Out(Source), in stage sum
+        What the sum begins with.
+    mark : Out(1), in stage sum
+        MARK.
+    step, copy : Out(1), in stage sum
+        Where the pipeline is not deep: STEP; SAVE or RESTORE.
+    above : Out(17)
+        -threshold; held.
+    tolerance : Out(8)
+        Where phases end early; held.
+    less : Out(5)
+        Where there are memories: shift of B less 1; held.
+    coding : Out(1)
+        The same: SOFTMAX's third walk; the second factor is the lane's exponential.
+    """
+
+    def __init__(self, config: EngineConfig):
+        layout = command(config)
+        members = {
+            "axpy": Out(1),
+            "nudge": Out(1),
+            "scaled": Out(1),
+            "up": Out(layout["up"].shape),
+            "scale": Out(layout["scale"].shape),
+            "dither": Out(DITHER_WIDTH),
+            "dither_e": Out(lane_bits(config)),
+            "kept": Out(DITHER_WIDTH),
+            "minus": Out(layout["um"].shape),
+            "source": Out(2),
+            "mark": Out(1),
+            "above": Out(17),
+        }
+        if not config.deep:
+            members |= {"step": Out(1), "copy": Out(1)}
+        if config.single_port:
+            members |= {"learns": Out(1), "draws": Out(1)}
+        if config.early:
+            members |= {"tolerance": Out(8)}
+        if config.softmax:
+            members |= {"less": Out(5), "coding": Out(1)}
+        super().__init__(members)
+
+
+class Lane(wiring.Component):
+    """Members
+    -------
+    orders : In(Orders)
+        What all lanes are told.
+    instruction : In(INSTRUCTION)
+        Held while its commands are under way.
+    word : In(16), spike : In(1), in stage turn
+        The lane's weight, or its values at +beta (low) and -beta; its spike.
+    a, b, q : In, in stage sum (q of STEP: in stage step)
+        Its membrane, static drive and charge.
+    total : Out(accumulator), in stage sum
+        A or B and the product.
+    membrane, fired : Out, in stage step
+        Of STEP.
+    charge : Out(charge), in stage sum or step
+        Of MARK or STEP.
+    rate : Out(8), in stage rate; before : In(8), in stage rate - 1; far : Out(1), in stage moved
+        Of MEASURE; where phases end early, the rate before and whether it has moved.
+    weight : In(16), a stage before it is added; updated : Out(signed(16)), in stage learn
+        Of LEARN.
+    near, relayed : Out, in stages near and relay
+        Where there are memories: B, shifted by less than an octave; and all the way.
+    exponential, code : In(8), Out(8)
+        The same: of SOFTMAX, e and e / S, two cycles later.
+
+    ``index``: which lane of the P it is.
+    """
+
+    def __init__(self, config: EngineConfig, index: int):
+        self.config = config
+        self.index = index
+        self.timing = Timing(config)
+        accumulator = shape(config.numerics.accumulator)
+        charge = shape(config.numerics.charge)
+        members = {
+            "orders": In(Orders(config)),
+            "instruction": In(INSTRUCTION),
+            "word": In(16),
+            "spike": In(1),
+            "a": In(accumulator),
+            "b": In(accumulator),
+            "q": In(charge),
+            "weight": In(signed(16)),
+            "total": Out(accumulator),
+            "membrane": Out(signed(16)),
+            "fired": Out(1),
+            "charge": Out(charge),
+            "rate": Out(8),
+            "updated": Out(signed(16)),
+        }
+        if config.early:
+            members |= {"before": In(8), "far": Out(1)}
+        if config.softmax:
+            members |= {
+                "near": Out(signed(accumulator.width - 1)),
+                "relayed": Out(signed(8)),
+                "exponential": In(8),
+                "code": Out(8),
+            }
+        super().__init__(members)
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        product = self._product(m)
+        self._sum(m, product)
+        self._neuron(m)
+        self._rate(m)
+        self._update(m, product)
+        if self.config.softmax:
+            self._recall(m, product)
+        return m
+
+    def _product(self, m: Module) -> Value:
+        """Factors, and their product with noise."""
+        orders = self.orders
+        x = Signal(signed(16), reset_less=True)
+        y = Signal(signed(10), reset_less=True)
+        # `keep`, or Yosys 0.52 packs this register into the next DSP block and loses what it holds
+        # (tests/test_netlist.py)
+        product = Signal((x * y).shape(), reset_less=True, attrs={"keep": 1})
+        value = self.word[:8]
+        sign = orders.nudge & self.spike
+        if self.config.softmax:
+            sign = Mux(orders.nudge, self.spike, self._signed() & value[-1])
+        m.d.sync += [
+            x.eq(Mux(orders.axpy, self.word, orders.up)),
+            # a spike of the nudged neuron counts -256: strength x (target - 256 spike)
+            y.eq(Mux(orders.scaled, orders.scale, Cat(value, sign.replicate(2)).as_signed())),
+            product.eq(x * y + self._noise(m)),
+        ]
+        if self.config.softmax:
+            with m.If(orders.coding):
+                m.d.sync += y.eq(self.exponential)
+        return product
+
+    def _signed(self) -> Value:
+        """Values are signed; only LEARN looks at their signs."""
+        return signed_values(self.instruction, self.config, dst=True)
+
+    def _noise(self, m: Module) -> Value:
+        """What is added to a product before it is cut."""
+        orders = self.orders
+        column = Signal(DITHER_WIDTH, reset_less=True)
+        noise = Signal(DITHER_WIDTH, reset_less=True)
+        # bank j of row e holds column j - e
+        place = (self.index - orders.dither_e)[: lane_bits(self.config)]
+        m.d["sync" if self.config.deep else "comb"] += column.eq(
+            times_index(place, DITHER_COLUMN, DITHER_WIDTH)
+        )
+        drawn = (orders.dither + column) & orders.kept
+        if self.config.softmax:
+            drawn = drawn | orders.coding << (RECIPROCAL - 1)  # a code is rounded
+        if self.config.single_port:
+            with m.If(orders.draws):
+                m.d.sync += noise.eq(drawn)
+        else:
+            m.d.sync += noise.eq(drawn)
+        return noise
+
+    def _sum(self, m: Module, product: Value) -> None:
+        orders = self.orders
+        old = Signal.like(self.total)
+        sources = {Source.A: self.a, Source.B: self.b}
+        if self.config.forwarding:
+            last = Signal.like(self.total, reset_less=True)
+            m.d.sync += last.eq(self.total)
+            sources[Source.LAST] = last
+        with m.Switch(orders.source):
+            for source, value in sources.items():
+                with m.Case(source):
+                    m.d.comb += old.eq(value)
+        more = product >> 8
+        if not self.config.deep:  # there STEP has a sum of its own, and a copy a factor of 0
+            more = Mux(orders.step, self.b, Mux(orders.copy, 0, more))
+        m.d.comb += self.total.eq(old + more)
+
+    def _neuron(self, m: Module) -> None:
+        """STEP, and MARK's charge."""
+        orders = self.orders
+        m.submodules.lif = lif = Lif(self.config.numerics, registered=self.config.deep)
+        driven = self.total
+        if self.config.deep:
+            driven = Signal.like(self.total, reset_less=True)
+            m.d.sync += driven.eq(self.a + self.b)
+        m.d.comb += [
+            lif.total.eq(driven),
+            lif.threshold.eq(self.instruction.gain),
+            lif.above.eq(orders.above),
+            lif.leak.eq(self.instruction.shift),
+            self.membrane.eq(lif.v),
+            self.fired.eq(lif.spike),
+            self.charge.eq(Mux(orders.mark, -self.a, self.q + Mux(lif.spike, self.instruction.gain, 0))),
+        ]
+
+    def _rate(self, m: Module) -> None:
+        m.submodules.measure = measure = Measure(self.config.numerics, registered=self.config.deep)
+        m.d.comb += [
+            measure.charge.eq(self.q),
+            measure.v.eq(self.a),
+            measure.shift.eq(self.instruction.shift),
+            self.rate.eq(measure.rate),
+        ]
+        if self.config.early:
+            m.submodules.moved = moved = Moved()
+            m.d.comb += [
+                moved.rate.eq(measure.rate),
+                moved.before.eq(self.before),
+                moved.tolerance.eq(self.orders.tolerance),
+                self.far.eq(moved.far),
+            ]
+
+    def _update(self, m: Module, product: Value) -> None:
+        cfg = self.config
+        m.submodules.plasticity = plasticity = Plasticity(
+            cfg.numerics, registers=self.timing.update_registers, signed_values=cfg.softmax
+        )
+        minus = self.word[8:]
+        if cfg.softmax:
+            minus = Cat(minus, self._signed() & minus[-1]).as_signed()
+        weight = self.weight
+        if cfg.single_port:
+            kept = Signal(minus.shape(), reset_less=True)
+            with m.If(self.orders.learns):
+                m.d.sync += kept.eq(minus)
+            minus = kept
+        else:
+            for stage in range(self.timing.turn + 1, self.timing.minus + 1):
+                late = Signal(minus.shape(), name=f"minus_{stage}", reset_less=True)
+                m.d.sync += late.eq(minus)
+                minus = late
+            weight = Signal.like(self.weight, reset_less=True)
+            m.d.sync += weight.eq(self.weight)
+        m.d.comb += [
+            plasticity.product.eq(product),
+            plasticity.um.eq(self.orders.minus),
+            plasticity.vm.eq(minus),
+            plasticity.shift.eq(self.instruction.shift),
+            plasticity.w.eq(weight),
+            self.updated.eq(plasticity.o),
+        ]
+
+    def _recall(self, m: Module, product: Value) -> None:
+        """RELAY, and SOFTMAX's codes."""
+        m.submodules.relay = relay = Relay(self.config.numerics)
+        code = product[RECIPROCAL:]
+        m.d.comb += [
+            relay.drive.eq(self.b),
+            relay.less.eq(self.orders.less),
+            self.near.eq(relay.near),
+            self.relayed.eq(relay.value),
+            self.code.eq(Mux(code[8], 255, code[:8])),
+        ]

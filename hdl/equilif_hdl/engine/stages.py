@@ -1,0 +1,172 @@
+"""The way of a command through the lanes: in which stage what is done, and what a stage holds.
+
+    walker --> command --[x gain]--|--> ... --|--> stage 0 --|--> stage 1 --|--> ... --|--> last stage
+                    `lead` registers before stage 0              op, group, tile and e alone go on
+
+A command travels beside its data: stage k holds the command that stage 0 held k cycles ago.  Stages before 0
+have negative numbers; there weights and values are read, and nothing else notices.  Latency: a cycle a
+stage.  Throughput: a command a cycle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from amaranth import Cat, Elaboratable, Module, Signal
+from amaranth.hdl import Value
+from amaranth.lib import data
+
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import Op
+from equilif_hdl.blocks.lif import Lif
+from equilif_hdl.blocks.rate import Measure, Moved
+from equilif_hdl.blocks.relay import Relay
+from equilif_hdl.engine.isa import command
+from equilif_hdl.engine.walk import times_gain
+
+
+class Timing:
+    """The stages of a configuration's lanes.  All that is timed is timed from here.
+
+    lead
+        Stages before 0: as many as weights and values take longer than one.
+    words
+        Weights and values are there.
+    turn
+        They are turned to their lanes.
+    read
+        A, B, Q and S are addressed; factors are registers.
+    sum
+        Old sum and product meet; A and B are written.
+    near, rate
+        The first half of a relay's shift is done; a rate is there, and written to V.
+    relay, moved
+        A relay's value is there, and written to V; it is known whether a rate has moved.
+    step
+        Membrane and spikes are there, and written.  The charge is read a stage before.
+    update_registers
+        As many has an update behind its sum.
+    draw
+        LEARN's noise is looked up; it is added a stage before sum.
+    minus
+        LEARN's u- and v- are multiplied.
+    read_weight, learn
+        LEARN reads the weight that it changes; it writes it.
+    last
+        No command goes further.
+    """
+
+    def __init__(self, config: EngineConfig):
+        self.lead = config.weight_stages + config.deep
+        self.turn = 1
+        self.words = self.turn - config.deep
+        self.read = 2
+        self.sum = 3
+        self.near = self.sum + 1
+        self.rate = self.sum + Measure.latency
+        self.relay = self.sum + Relay.latency
+        self.moved = self.rate + Moved.latency
+        self.step = self.sum + config.deep + Lif.latency
+        self.update_registers = 0 if config.single_port else 1 + config.deep
+        # a stage earlier where what was looked up goes through a register or stays for two cycles
+        self.draw = 0 if config.single_port or config.deep else 1
+        self.minus = self.sum - config.deep
+        self.learn = self.sum + 1 + self.update_registers
+        # a single port reads as late as it can, so that it writes in the cycle after; else the weight waits
+        # in a register
+        self.read_weight = self.sum + config.single_port - (1 + config.weight_stages)
+        self.last = self.step
+
+
+def is_one_of(op: Value, *ops: Op) -> Value:
+    return op.matches(*(int(o) for o in ops))
+
+
+class Stages(Elaboratable):
+    """What every stage of the lanes holds.
+
+    Members
+    -------
+    valid, i, instruction : Value
+        Given by the walker: a command is there; the command; the instruction that it is of.
+    command : data.View
+        Of stage 0, with all its fields; u+ and u- have been multiplied by the gain.
+    busy : dict[int, Value]
+        The stage, from -lead to last, holds a command.
+    op : dict[int, Value]
+        Operation of that command.
+    group, tile, e : dict[int, Value]
+        Its fields of the same names, from stage 0 on.
+    empty : Signal
+        No command is under way.
+    """
+
+    def __init__(self, config: EngineConfig, valid: Value, i: data.View[Any], instruction: data.View[Any]):
+        self.config = config
+        self.timing = Timing(config)
+        self.instruction = instruction
+        self.empty = Signal()
+        first, last = -self.timing.lead, self.timing.last
+        self.commands: dict[int, data.View[Any]] = {first: i}
+        for stage in range(first + 1, 1):
+            self.commands[stage] = Signal(command(config), name=f"command_{-stage}_before", reset_less=True)
+        self.command = self.commands[0]
+        self.busy: dict[int, Value] = {first: valid}
+        for stage in range(first + 1, last + 1):
+            self.busy[stage] = Signal(name=f"busy_{stage}" if stage >= 0 else f"busy_{-stage}_before")
+        self.op = {stage: held.op for stage, held in self.commands.items()} | self._line("op")
+        self.group = self._line("group")
+        self.tile = self._line("tile")
+        self.e = self._line("e")
+
+    def _line(self, name: str) -> dict[int, Value]:
+        first = self.command[name]
+        later = {
+            stage: Signal(first.shape(), name=f"{name}_{stage}", reset_less=True)
+            for stage in range(1, self.timing.last + 1)
+        }
+        return {0: first, **later}
+
+    def at(self, m: Module, stage: int, question: Callable[[int], Value], name: str) -> Value:
+        """The answer to ``question(stage)``.
+
+        In a deep pipeline it is asked a stage earlier, and the answer is a register of ``m``.
+        """
+        if not self.config.deep:
+            return question(stage)
+        answer = Signal(name=f"{name}_{stage}", reset_less=True)
+        m.d.sync += answer.eq(question(stage - 1))
+        return answer
+
+    def has(self, m: Module, stage: int, *ops: Op) -> Value:
+        """The stage holds a command, one of these."""
+        return self.at(m, stage, lambda k: self.busy[k] & is_one_of(self.op[k], *ops), _name("has", ops))
+
+    def would(self, m: Module, stage: int, *ops: Op) -> Value:
+        """Whatever the stage holds, if anything, it is one of these."""
+        return self.at(m, stage, lambda k: is_one_of(self.op[k], *ops), _name("would", ops))
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        first = -self.timing.lead
+        for stage in range(first + 1, 1):
+            m.d.sync += self.commands[stage].eq(self.commands[stage - 1])
+        if self.config.deep:
+            walked = self.commands[first]
+            with m.If(walked.op == Op.LEARN):
+                m.d.sync += [
+                    self.commands[first + 1].up.eq(times_gain(walked.up, self.instruction, self.config)),
+                    self.commands[first + 1].um.eq(times_gain(walked.um, self.instruction, self.config)),
+                ]
+        for line in (self.op, self.group, self.tile, self.e):
+            for stage in range(1, self.timing.last + 1):
+                m.d.sync += line[stage].eq(line[stage - 1])
+        for stage in range(first + 1, self.timing.last + 1):
+            m.d.sync += self.busy[stage].eq(self.busy[stage - 1])
+        m.d.comb += self.empty.eq(~Cat(held for stage, held in self.busy.items() if stage > first).any())
+        return m
+
+
+def _name(verb: str, ops: tuple[Op, ...]) -> str:
+    return "_".join([verb, *(op.name.lower() for op in ops)])

@@ -1,0 +1,261 @@
+"""Memories of neuron state and values, and who addresses them.
+
+    memory   a word is P of       depth            read by (stage)                          written by (stage)
+    A        accumulator          2 state groups   all (read)                               sums (sum), STEP (step)
+    B        accumulator          state groups     all (read)                               sums (sum)
+    Q        charge               state groups     all (read), STEP (a stage before step)   MARK (sum), STEP (step)
+    S        1 bit                2 state groups   NUDGE (0), copies (read), scanner        sums (sum), STEP (step)
+    V        8 bits, twice        value groups     NUDGE, LEARN (words - 1), MEASURE        MEASURE (rate), RELAY (relay),
+             (plus and minus)                      (sum), scanner, host                     SOFTMAX, host
+
+Stages are those of equilif_hdl.engine.stages.  A membrane with its gathered input, B static drive, Q charge, S
+spikes, V rates and inputs at +beta (plus) and at -beta (minus).  The upper halves of A and S hold what SAVE
+put aside.  "Sums": DRIVE, GATHER, NUDGE, RESET, SAVE and RESTORE; DRIVE and RESET of mode STATIC write B, the
+others A.
+
+Latency: 1 cycle from address to data; V ``weight_stages`` more, for all but the scanner and MEASURE.
+Throughput: a group a cycle, read and written.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from amaranth import Cat, Module, Mux, Signal
+from amaranth.hdl import Value
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import MINUS, PLUS, STATIC, Op
+from equilif_hdl.engine.isa import INSTRUCTION, group_bits, has_mode
+from equilif_hdl.engine.stages import Stages, is_one_of
+from equilif_hdl.fixed import lanes_of, ram
+
+
+class Ports(NamedTuple):
+    """Of one memory."""
+
+    rd: memory.ReadPort
+    wr: memory.WritePort
+
+
+class State(wiring.Component):
+    """Members
+    -------
+    instruction, start : In(INSTRUCTION), In(1)
+        The instruction that the commands are of; it begins.
+    scan_fetch, scan_take, scan_hold, scan_addr : In
+        Read port of the scanner: read; S and V take the scanner's address; they keep what was read; group.
+    scan_spikes, scan_plus, scan_minus : Out
+        What S and V put out.
+    host_read, host_write, host_group, host_data : In
+        Host access to V: address V for a read; strobes, one a lane; group; plus in the low byte, minus in
+        the high one.
+    plus, minus : Out(8 P)
+        What V puts out, ``weight_stages`` cycles later.
+    a, b, q : Out
+        What A, B and Q put out, P lanes side by side.
+    totals, membranes, spikes, charges : In
+        To be written: sums; membranes and spikes of STEP; charges of MARK and STEP.
+    rates : In(8 P)
+        The same, of MEASURE.
+    recall, recalled : In(1), In(8 P)
+        Where there are memories: write these values of RELAY or SOFTMAX to the next group.
+
+    ``stages``: the commands that are carried out.  ``state_ram``: memory style, a hint for the tool.
+    """
+
+    def __init__(self, config: EngineConfig, stages: Stages, *, state_ram: str | None = None):
+        self.config = config
+        self.stages = stages
+        self.state_ram = state_ram
+        p = config.lanes
+        accumulator = config.numerics.accumulator_width
+        charge = config.numerics.charge_width
+        group = group_bits(config)
+        super().__init__(
+            {
+                "instruction": In(INSTRUCTION),
+                "start": In(1),
+                "scan_fetch": In(1),
+                "scan_take": In(1),
+                "scan_hold": In(1),
+                "scan_addr": In(group),
+                "scan_spikes": Out(p),
+                "scan_plus": Out(8 * p),
+                "scan_minus": Out(8 * p),
+                "host_read": In(1),
+                "host_write": In(p),
+                "host_group": In(group),
+                "host_data": In(16),
+                "plus": Out(8 * p),
+                "minus": Out(8 * p),
+                "a": Out(accumulator * p),
+                "b": Out(accumulator * p),
+                "q": Out(charge * p),
+                "totals": In(accumulator * p),
+                "membranes": In(16 * p),
+                "spikes": In(p),
+                "charges": In(charge * p),
+                "rates": In(8 * p),
+                **({"recall": In(1), "recalled": In(8 * p)} if config.softmax else {}),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        cfg = self.config
+        accumulator = cfg.numerics.accumulator_width
+        groups = cfg.state_groups
+        a = self._memory(m, "a", accumulator, 2 * groups)
+        b = self._memory(m, "b", accumulator, groups)
+        q = self._memory(m, "q", cfg.numerics.charge_width, groups)
+        s = self._memory(m, "s", 1, 2 * groups)
+        plus = self._memory(m, "plus", 8, cfg.value_groups, by_lane=True)
+        minus = self._memory(m, "minus", 8, cfg.value_groups, by_lane=True)
+        m.d.comb += [
+            self.a.eq(a.rd.data),
+            self.b.eq(b.rd.data),
+            self.q.eq(q.rd.data),
+            self.scan_spikes.eq(s.rd.data),
+            self.scan_plus.eq(plus.rd.data),
+            self.scan_minus.eq(minus.rd.data),
+            self.plus.eq(self._later(m, plus.rd.data, "plus")),
+            self.minus.eq(self._later(m, minus.rd.data, "minus")),
+        ]
+        self._read_state(m, a, b, q, s)
+        self._read_values(m, plus, minus)
+        for rd in (s.rd, plus.rd, minus.rd):
+            m.d.comb += rd.en.eq(self.scan_fetch | ~self.scan_hold)
+        self._write_state(m, a, b, q, s)
+        self._write_values(m, plus, minus)
+        return m
+
+    def _memory(self, m: Module, name: str, width: int, depth: int, *, by_lane: bool = False) -> Ports:
+        """``by_lane``: one lane can be written alone, as the host does."""
+        # values are deep, and go to the block RAMs that a large engine's weights leave
+        style = "block" if by_lane and self.config.deep else self.state_ram
+        whole = m.submodules[f"{name}_memory"] = ram(width * self.config.lanes, depth, style)
+        return Ports(whole.read_port(), whole.write_port(granularity=width if by_lane else None))
+
+    def _later(self, m: Module, data: Value, name: str) -> Value:
+        for k in range(1, self.config.weight_stages + 1):
+            late = Signal(len(data), name=f"{name}_{k}_later", reset_less=True)
+            m.d.sync += late.eq(data)
+            data = late
+        return data
+
+    def _place(self, stage: int) -> Value:
+        """The stage's group in a memory of neuron state."""
+        return self.stages.group[stage][: (self.config.state_groups - 1).bit_length()]
+
+    def _read_state(self, m: Module, a: Ports, b: Ports, q: Ports, s: Ports) -> None:
+        stages = self.stages
+        read = stages.timing.read
+        charging = stages.timing.step - 1
+        restores = stages.would(m, read, Op.RESTORE)
+        m.d.comb += [
+            a.rd.addr.eq(Cat(self._place(read), restores)),
+            b.rd.addr.eq(stages.group[read]),
+            q.rd.addr.eq(Mux(stages.has(m, charging, Op.STEP), stages.group[charging], stages.group[read])),
+            s.rd.addr.eq(
+                Mux(
+                    self.scan_take,
+                    Cat(self.scan_addr[: len(self._place(read))], 0),
+                    Mux(
+                        stages.has(m, read, Op.SAVE, Op.RESTORE),
+                        Cat(self._place(read), restores),
+                        Cat(self._place(0), 0),
+                    ),
+                )
+            ),
+        ]
+
+    def _read_values(self, m: Module, plus: Ports, minus: Ports) -> None:
+        stages = self.stages
+        timing = stages.timing
+        group = stages.commands[-timing.lead].value_group
+        if self.config.early:  # the rate before is there in the cycle of the new one
+            group = Mux(stages.has(m, timing.sum, Op.MEASURE), stages.group[timing.sum], group)
+        for rd in (plus.rd, minus.rd):
+            m.d.comb += rd.addr.eq(
+                Mux(self.host_read, self.host_group, Mux(self.scan_take, self.scan_addr, group))
+            )
+
+    def _write_state(self, m: Module, a: Ports, b: Ports, q: Ports, s: Ports) -> None:
+        cfg = self.config
+        stages = self.stages
+        timing = stages.timing
+        now = timing.sum
+        static = has_mode(self.instruction, STATIC)
+        steps = stages.has(m, timing.step, Op.STEP)
+        marks = stages.has(m, now, Op.MARK)
+        sums = stages.has(m, now, Op.DRIVE, Op.GATHER, Op.NUDGE, Op.RESET, Op.SAVE, Op.RESTORE)
+        to_b = stages.at(
+            m,
+            now,
+            lambda k: is_one_of(stages.op[k], Op.DRIVE) | is_one_of(stages.op[k], Op.RESET) & static,
+            "to_b",
+        )
+        to_s = stages.at(
+            m,
+            now,
+            lambda k: (
+                stages.busy[k]
+                & (is_one_of(stages.op[k], Op.SAVE, Op.RESTORE) | is_one_of(stages.op[k], Op.RESET) & ~static)
+            ),
+            "to_s",
+        )
+        # where sums go, aside or not, and where STEP writes
+        place = Cat(self._place(now), stages.would(m, now, Op.SAVE))
+        stepped = Cat(self._place(timing.step), 0)
+        membranes = lanes_of(self.membranes, cfg.lanes)
+        totals = lanes_of(self.totals, cfg.lanes)
+        m.d.comb += [
+            a.wr.en.eq(steps | sums & ~to_b),
+            a.wr.addr.eq(Mux(steps, stepped, place)),
+            a.wr.data.eq(
+                Cat(
+                    Mux(steps, v.as_signed(), total.as_signed())[: len(total)]
+                    for v, total in zip(membranes, totals, strict=True)
+                )
+            ),
+            b.wr.en.eq(sums & to_b),
+            b.wr.addr.eq(stages.group[now]),
+            b.wr.data.eq(self.totals),
+            s.wr.en.eq(steps | to_s),
+            s.wr.addr.eq(Mux(steps, stepped, place)),
+            s.wr.data.eq(Mux(steps, self.spikes, Mux(stages.would(m, now, Op.RESET), 0, self.scan_spikes))),
+        ]
+        m.d["sync" if cfg.deep else "comb"] += [
+            q.wr.en.eq(steps | marks),
+            q.wr.addr.eq(Mux(steps, stages.group[timing.step], stages.group[now])),
+            q.wr.data.eq(self.charges),
+        ]
+
+    def _write_values(self, m: Module, plus: Ports, minus: Ports) -> None:
+        cfg = self.config
+        timing = self.stages.timing
+        measures = self.stages.has(m, timing.rate, Op.MEASURE)
+        write = measures
+        group = self.stages.group[timing.rate]
+        values = self.rates
+        if cfg.softmax:
+            here = Signal(group_bits(cfg))  # the group that is written next
+            write = measures | self.recall
+            group = Mux(measures, group, here)
+            values = Mux(measures, self.rates, self.recalled)
+            with m.If(self.start):
+                m.d.sync += here.eq(self.instruction.src)
+            with m.Elif(self.recall):
+                m.d.sync += here.eq(here + 1)
+        for wr, mode, byte in (
+            (plus.wr, PLUS, self.host_data[:8]),
+            (minus.wr, MINUS, self.host_data[8:]),
+        ):
+            m.d["sync" if cfg.deep else "comb"] += [
+                wr.en.eq(Mux(write, has_mode(self.instruction, mode).replicate(cfg.lanes), self.host_write)),
+                wr.addr.eq(Mux(write, group, self.host_group)),
+                wr.data.eq(Mux(write, values, byte.replicate(cfg.lanes))),
+            ]
