@@ -46,7 +46,7 @@ PACKAGES = (
 
 
 def tool(name: str) -> str | None:
-    """Version of an executable as it tells it itself, its path where it tells none, None where it is missing."""
+    """Version that an executable tells; its path where it tells none, None where it is missing."""
     environment = dict(os.environ)
     if name == "verilator":
         try:
@@ -57,7 +57,12 @@ def tool(name: str) -> str | None:
     flag = TOOLS[name][0]
     if found is None or not flag:
         return found
-    done = subprocess.run([found, flag], capture_output=True, text=True, env=environment, timeout=60)
+    try:
+        done = subprocess.run(
+            [found, flag], capture_output=True, text=True, errors="replace", env=environment, timeout=60
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return f"{found} does not run"
     said = (done.stdout.strip() or done.stderr.strip()).splitlines()
     version = re.search(r"\d+\.\d[\w.+~-]*|rev \S+", said[0]) if said else None
     return version[0] if version else found

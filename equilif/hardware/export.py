@@ -21,6 +21,8 @@ from equilif import results
 from equilif.extras import needs
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.port import Region, region_size
+from equilif_golden.files import write
+from equilif_golden.fixed import whole
 from equilif_golden.link.registers import ELEMENTS, REGISTERS, constants
 
 with needs("hdl"):
@@ -34,10 +36,13 @@ with needs("hdl"):
 MARKDOWN = """\
 # Register map
 
-Made from `golden/equilif_golden/link/registers.py` by `python -m equilif.hardware.export > docs/registers.md`.
+Made from `golden/equilif_golden/link/registers.py` by
+`python -m equilif.hardware.export > docs/registers.md`.
 
-The engine behind AXI4-Lite is `equilif_hdl.link.bus.AxiEngine`; `golden/equilif_golden/link/bus.py` answers every access as it does. Registers have 32 bits. An access that this
-page does not allow (another offset, another direction, not all four bytes, an impossible value) is answered by SLVERR and changes nothing.
+The engine behind AXI4-Lite is `equilif_hdl.link.bus.AxiEngine`; its model is
+`golden/equilif_golden/link/bus.py`, which answers every access as the hardware does. Registers have 32 bits.
+An access that this page does not allow changes nothing and is answered by SLVERR: another offset, another
+direction, not all four bytes, an impossible value.
 
 {registers}
 
@@ -47,19 +52,23 @@ page does not allow (another offset, another direction, not all four bytes, an i
 
 ## Elements
 
-DATA carries one element in its low bits. The stream packs them from bit 0 upwards; TKEEP of an element's lowest byte says whether it is there.
+DATA carries one element in its low bits. The stream packs elements from bit 0 upwards; TKEEP of an element's
+lowest byte says whether the element is there.
 
 {elements}
 
 ## How to
 
-* **Program:** REGION = 2, ADDRESS = 0, its words to DATA or the stream, then LOAD = number of instructions (three words each).
-* **Weights:** REGION = 0, ADDRESS = 0, then DATA or the stream. Reading DATA gives them back.
-* **A run:** REGION = 1, ADDRESS = first element of the sample, its values; CONTROL = START (+ LEARN); wait for `irq`, or for STATUS.BUSY to fall;
-  then PREDICTION.
-* **Runs from the stream:** REGION = 1, ADDRESS as above, STREAM = RUN (+ LEARN). Every packet is a sample then, and is answered by its prediction.
+* **Program:** REGION = 2, ADDRESS = 0; write its words to DATA or the stream; then LOAD = number of
+  instructions. An instruction has three words.
+* **Weights:** REGION = 0, ADDRESS = 0; write them to DATA or the stream. Reading DATA gives them back.
+* **A run:** REGION = 1, ADDRESS = first element of the sample; write its values; CONTROL = START, with LEARN
+  to learn from it; wait for `irq`, or until STATUS.BUSY is 0; read PREDICTION.
+* **Runs from the stream:** REGION = 1, ADDRESS as above, STREAM = RUN, with LEARN to learn. Every packet is a
+  sample then, and is answered by its prediction.
 
-`equilif export` writes a C header with these names. Programs, weight words and addresses come from `equilif_golden.engine.compiler.Compiled`.
+`equilif export` writes a C header with these names. Programs, weight words and addresses come from
+`equilif_golden.engine.compiler.Compiled`.
 """
 
 
@@ -157,7 +166,8 @@ WAIVERS = """\
 `verilator_config
 // One file holds all modules.
 lint_off -rule DECLFILENAME -file "*{name}.v"
-// A part of a signal: a block takes an instruction whole and looks at its own fields; sums and products are cut after they are made.
+// A part of a signal: a block takes an instruction whole and looks at its own fields; sums and products are
+// cut after they are made.
 lint_off -rule UNUSEDSIGNAL -file "*{name}.v" -match "Bits of signal are not *used: *"
 // The same of a result that Yosys named, and the reset of blocks that have registers without one.
 lint_off -rule UNUSEDSIGNAL -file "*{name}.v" -match "Signal is not used: '_*"
@@ -167,7 +177,9 @@ lint_off -rule UNUSEDSIGNAL -file "*{name}.v" -match "Signal is not used: 'rst'*
 CORE = """\
 CAPI=2:
 name: "::{name}:{version}"
-description: "Spiking network that learns by Equilibrium Propagation: {config.lanes} lanes, {config.n_weights} weights, {interface}"
+description: >-
+  Spiking network that learns by Equilibrium Propagation:
+  {config.lanes} lanes, {config.n_weights} weights, {interface}
 
 filesets:
   rtl:
@@ -225,11 +237,13 @@ def verilog(design: Component, name: str) -> str:
     )
 
     def zeros(found: re.Match[str]) -> str:
-        memory, depth = found[1].strip(), int(found[2]) + 1
+        memory = found[1].strip()
+        depth = int(found[2]) + 1
         if re.fullmatch(r"bank\d+", memory):
             return found[0]
         k = f"{memory.removeprefix(chr(92))}_k"
-        return f"{found[0]}\n  integer {k};\n  initial for ({k} = 0; {k} < {depth}; {k} = {k} + 1) {found[1]}[{k}] = 0;"
+        loop = f"for ({k} = 0; {k} < {depth}; {k} = {k} + 1)"
+        return f"{found[0]}\n  integer {k};\n  initial {loop} {found[1]}[{k}] = 0;"
 
     return re.sub(r"^  reg \[\d+:0\] (\\\S+ |\w+) \[(\d+):0\];$", zeros, text, flags=re.MULTILINE)
 
@@ -237,20 +251,27 @@ def verilog(design: Component, name: str) -> str:
 def export(
     folder: Path, config: EngineConfig, bus: Bus = Bus.axi, *, name: str = "equilif", build_id: int = 0
 ) -> list[Path]:
-    """Write everything; the files written.  ValueError when the name is none in Verilog."""
-    if not re.fullmatch(r"[A-Za-z_]\w*", name):
-        raise ValueError(f"name must be a Verilog identifier, not {name!r}")
-    interface = "AXI4-Lite and AXI4-Stream" if bus == Bus.axi else "bare host port"
-    design = AxiEngine(config, build_id=build_id) if bus == Bus.axi else Engine(config)
+    """Write everything; the files written.
+
+    ``name``: of the top module and the files.  ``build_id``: what the register BUILD reads, 32 bits.
+    ValueError when the name is no identifier of Verilog, when there is no such bus, or for another
+    ``build_id``; OSError names a file that cannot be written.
+    """
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z_0-9]{0,199}", name):
+        raise ValueError(f"name must be a Verilog identifier of at most 200 characters, not {name!r}")
+    bus = Bus(bus)
+    build_id = whole(build_id, "build_id", 0, (1 << 32) - 1)
+    interface = "AXI4-Lite and AXI4-Stream" if bus is Bus.axi else "bare host port"
+    design = AxiEngine(config, build_id=build_id) if bus is Bus.axi else Engine(config)
     files = {
         f"{name}.v": verilog(design, name),
         f"{name}.vlt": WAIVERS.format(name=name),
         f"{name}.core": CORE.format(name=name, config=config, interface=interface, version=results.version()),
     }
-    if bus == Bus.axi:
+    if bus is Bus.axi:
         files |= {f"{name}.h": header(config), "registers.md": markdown()}
     for file, content in files.items():
-        results.write_bytes(folder / file, content.encode())
+        write(folder / file, content.encode())
     return [folder / file for file in files]
 
 
