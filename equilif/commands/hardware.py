@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,7 +20,6 @@ from equilif.commands import (
     Seed,
     Watch,
     Window,
-    changed,
     panel,
     scheduled,
 )
@@ -28,11 +27,20 @@ from equilif.show import console as show
 
 if TYPE_CHECKING:
     from equilif.data.images import DataSet
+    from equilif.hardware.energy import Sampled
     from equilif.training.presets import Preset
     from equilif_golden.engine.config import EngineConfig
     from equilif_golden.network import Network, Weights
 
 command = panel("Hardware")
+LANES = 4
+SAMPLES = 200
+#: options of ``export`` that are not called as their field of EngineConfig
+EXPORT_FLAGS = {"softmax": "--without-memories", "early": "--early-ends"}
+Lanes = Annotated[
+    int | None,
+    typer.Option(help="Lanes of the engine: 2, 4, 8, 16 or 32.", show_default=str(LANES)),
+]
 
 
 @command
@@ -42,8 +50,11 @@ def verify(
         Path | None, typer.Option(help="Start from this network.npz.", show_default="an untrained network")
     ] = None,
     samples: Annotated[
-        int, typer.Option(help="Training samples, and at most as many test samples.", min=1)
-    ] = 200,
+        int | None,
+        typer.Option(
+            help="Training samples, and at most as many test samples.", min=1, show_default=str(SAMPLES)
+        ),
+    ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Every training sample once, and every test sample.")
     ] = False,
@@ -53,7 +64,7 @@ def verify(
             "--full", help="The whole training run of the preset, all epochs, and every test sample."
         ),
     ] = False,
-    lanes: Annotated[int, typer.Option(help="Lanes of the engine: 2, 4, 8, 16 or 32.")] = 4,
+    lanes: Lanes = None,
     board: Annotated[
         str | None, typer.Option(help="Take the engine of this board instead.", show_default="none")
     ] = None,
@@ -76,23 +87,20 @@ def verify(
     """
     from equilif.hardware.verify import Plan
     from equilif.training.presets import PRESETS
-    from equilif.training.train import inputs, order
+    from equilif.training.train import lesson
 
-    preset = changed(PRESETS[data], eta=eta)
+    if sum((samples is not None, everything, full)) > 1:
+        raise ValueError("--samples, --all and --full say how much is compared: give one of them")
+    preset = PRESETS[data].changed(eta=eta)
     loaded = preset.load(folder)
     seed = preset.seeds[0] if seed is None else seed
     net, weights = _network(network, preset, loaded, seed)
     net = scheduled(net, free=free, window=window, early=early, watch=watch and watch.value)
-    # without feedback it is run, not taught
-    n, epochs = len(loaded.x_train), 0 if net.forward else preset.epochs if full else 1
-    count = n if everything or full else min(samples, n)
-    plan = Plan(
-        [
-            (preset.rate(e), order(seed, e, n)[:count], functools.partial(inputs, loaded, preset, seed, e))
-            for e in range(epochs)
-        ],
-        len(loaded.x_test) if everything or full else min(samples, len(loaded.x_test)),
-    )
+    # a network without feedback is run, not taught
+    epochs = 0 if net.forward else preset.epochs if full else 1
+    lessons = [lesson(preset, loaded, seed, e) for e in range(epochs)]
+    most = None if everything or full else samples or SAMPLES
+    plan = Plan([shown._replace(order=shown.order[:most]) for shown in lessons], len(loaded.x_test[:most]))
     report = show.compare("RTL = golden", net, weights, _engine(net, lanes, board), loaded, plan)
     show.verdict(report)
     show.costs(report)
@@ -109,16 +117,20 @@ def _network(path: Path | None, preset: Preset, data: DataSet, seed: int) -> tup
     net, weights = networks.load(path)
     if net.n_inputs != data.n_features or net.n_outputs < data.n_classes:
         raise ValueError(
-            f"{path} has {net.n_inputs} inputs and {net.n_outputs} outputs, {data.name} needs {data.n_features} and {data.n_classes}"
+            f"{path} has {net.n_inputs} inputs and {net.n_outputs} outputs, {data.name} needs "
+            f"{data.n_features} and {data.n_classes}"
         )
     return net, weights
 
 
-def _engine(network: Network, lanes: int, board: str | None) -> EngineConfig:
+def _engine(network: Network, lanes: int | None, board: str | None) -> EngineConfig:
+    """That of a board, or one of so many lanes that the network fits."""
     from equilif.hardware.verify import engine_for
 
     if board is None:
-        return engine_for(network, lanes=lanes)
+        return engine_for(network, lanes=LANES if lanes is None else lanes)
+    if lanes is not None:
+        raise ValueError("--board brings its own engine: leave out --lanes")
     from equilif.hardware.boards import find
 
     return find(board).config
@@ -132,7 +144,7 @@ def energy(
         typer.Option(help="A network.npz of `equilif train`.", show_default="an untrained network"),
     ] = None,
     samples: Annotated[int, typer.Option(help="Test and training samples, from the first.", min=1)] = 20,
-    lanes: Annotated[int, typer.Option(help="Lanes of the engine: 2, 4, 8, 16 or 32.")] = 4,
+    lanes: Lanes = None,
     folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -145,56 +157,22 @@ def energy(
     Example:  [bold]equilif energy digits --network results/digits/network.npz[/]
     """
     from equilif.hardware import energy as module
-    from equilif.hardware.verify import engine_for
     from equilif.training.presets import PRESETS
 
     preset = PRESETS[data]
     loaded = preset.load(folder)
     net, weights = _network(network, preset, loaded, preset.seeds[0])
-    config = dataclasses.replace(engine_for(net, lanes=lanes), counters=True)
+    config = dataclasses.replace(_engine(net, lanes, None), counters=True)
     with show.console.status("RTL and golden model count"):
         found = module.measure(net, weights, config, loaded, samples=samples, eta=preset.eta)
-    kinds = list(found)
-    title = f"{data}, {net.n_weights:,} weights, {lanes} lanes, mean of {found[kinds[0]].samples} samples"
+    totals = {kind: sum(sample.energy.values()) for kind, sample in found.items()}
+    first = next(iter(found.values()))
+    title = f"{data}, {net.n_weights:,} weights, {config.lanes} lanes, mean of {first.samples} samples"
+    show.console.print(show.table(title, ["words of P lanes a sample", *found], _counts(found, config.lanes)))
+    show.console.print(show.table("\nestimated energy a sample, 45 nm", ["nJ", *found], _nanojoules(found)))
     show.console.print(
-        show.table(
-            title,
-            ["words of P lanes a sample", *kinds],
-            [
-                ["cycles", *(f"{found[k].cycles:,.0f}" for k in kinds)],
-                [
-                    "synaptic operations (one by one)",
-                    *(
-                        f"{lanes * (found[k].counts['accesses'] + found[k].counts['weight_writes']):,.0f}"
-                        for k in kinds
-                    ),
-                ],
-                *(
-                    [
-                        name.replace("_", " ").replace("accesses", "weight reads"),
-                        *(f"{found[k].counts[name]:,.0f}" for k in kinds),
-                    ]
-                    for name in module.COUNTS
-                ),
-            ],
-        )
-    )
-    totals = {k: sum(found[k].energy.values()) for k in kinds}
-    show.console.print(
-        show.table(
-            "\nestimated energy a sample, 45 nm",
-            ["nJ", *kinds],
-            [
-                *(
-                    [name, *(f"{found[k].energy[name] / 1000:,.1f}" for k in kinds)]
-                    for name in found[kinds[0]].energy
-                ),
-                ["sum", *(f"{totals[k] / 1000:,.1f}" for k in kinds)],
-            ],
-        )
-    )
-    show.console.print(
-        "An estimate: arithmetic and memories alone, at Horowitz's figures (ISSCC 2014); see docs/energy.md for what it leaves out."
+        "An estimate: arithmetic and memories alone, at Horowitz's figures (ISSCC 2014); see docs/energy.md "
+        "for what it leaves out."
     )
     return {
         "data": data,
@@ -206,11 +184,42 @@ def energy(
     }
 
 
+def _counts(found: Mapping[str, Sampled], lanes: int) -> Iterator[list[str]]:
+    """Rows of what was counted, a column for each kind of sample."""
+    from equilif.hardware.energy import COUNTS
+
+    samples = found.values()
+    yield ["cycles", *(f"{s.cycles:,.0f}" for s in samples)]
+    words = (s.counts["accesses"] + s.counts["weight_writes"] for s in samples)
+    yield ["synaptic operations (one by one)", *(f"{lanes * n:,.0f}" for n in words)]
+    for name in COUNTS:
+        title = name.replace("_", " ").replace("accesses", "weight reads")
+        yield [title, *(f"{s.counts[name]:,.0f}" for s in samples)]
+
+
+def _nanojoules(found: Mapping[str, Sampled]) -> Iterator[list[str]]:
+    """Rows of what spends energy, and their sum, a column for each kind of sample."""
+    spent = [s.energy for s in found.values()]
+    for name in spent[0]:
+        yield [name, *(f"{pj[name] / 1000:,.1f}" for pj in spent)]
+    yield ["sum", *(f"{sum(pj.values()) / 1000:,.1f}" for pj in spent)]
+
+
 class Bus(StrEnum):
     """equilif.hardware.export.Bus, without importing Amaranth for --help."""
 
     axi = "axi"
     none = "none"
+
+
+class Pipelines(StrEnum):
+    """equilif_golden.engine.config.Pipeline, without importing NumPy for --help."""
+
+    spram = "spram"
+    small = "small"
+    forwarding = "forwarding"
+    registered = "registered"
+    deep = "deep"
 
 
 @command
@@ -219,24 +228,35 @@ def export(
     bus: Annotated[
         Bus, typer.Option(help="AXI4-Lite and AXI4-Stream around the engine, or its bare host port.")
     ] = Bus.axi,
-    name: Annotated[str, typer.Option(help="Of the top module and the files.")] = "equilif",
+    name: Annotated[str, typer.Option(help="Name of the top module and of the files.")] = "equilif",
     board: Annotated[
-        str | None,
+        str | None, typer.Option(help="Take the engine of this board instead.", show_default="none")
+    ] = None,
+    lanes: Lanes = None,
+    tiles: Annotated[
+        int | None, typer.Option(help="Tiles of lanes x lanes weights.", show_default="4096")
+    ] = None,
+    value_groups: Annotated[
+        int | None,
         typer.Option(
-            help="Take the engine of this board; the options below then say nothing.", show_default="none"
+            help="Groups of so many neurons as there are lanes, inputs and targets included.",
+            show_default="256",
         ),
     ] = None,
-    lanes: Annotated[int, typer.Option(help="2, 4, 8, 16 or 32.")] = 4,
-    tiles: Annotated[int, typer.Option(help="Of lanes x lanes weights.")] = 4096,
-    value_groups: Annotated[
-        int, typer.Option(help="Groups of so many neurons as there are lanes, inputs and targets included.")
-    ] = 256,
-    state_groups: Annotated[int, typer.Option(help="Groups of LIF neurons.")] = 128,
-    program_words: Annotated[int, typer.Option(help="32-bit words of program memory.")] = 256,
-    single_port: Annotated[
-        bool, typer.Option("--single-port", help="Weights in single-port memories.")
-    ] = False,
-    weight_stages: Annotated[int, typer.Option(help="Registers around large weight memories, 0 to 2.")] = 0,
+    state_groups: Annotated[
+        int | None, typer.Option(help="Groups of LIF neurons.", show_default="128")
+    ] = None,
+    program_words: Annotated[
+        int | None, typer.Option(help="32-bit words of program memory.", show_default="256")
+    ] = None,
+    pipeline: Annotated[
+        Pipelines | None,
+        typer.Option(
+            help="How weights and sums travel: for single-port memories (spram), for a small FPGA, or for "
+            "ever larger ones.",
+            show_default="forwarding",
+        ),
+    ] = None,
     without_memories: Annotated[
         bool, typer.Option("--without-memories", help="Leave out SOFTMAX and RELAY.")
     ] = False,
@@ -247,8 +267,14 @@ def export(
         bool, typer.Option("--counters", help="Count memory accesses and arithmetic of every run.")
     ] = False,
     build_id: Annotated[
-        int, typer.Option(help="What the register BUILD reads.", min=0, max=(1 << 32) - 1)
-    ] = 0,
+        int | None,
+        typer.Option(
+            help="What the register BUILD of the AXI engine reads.",
+            min=0,
+            max=(1 << 32) - 1,
+            show_default="0",
+        ),
+    ] = None,
     json: Json = None,
 ) -> dict[str, Any]:
     """Write the engine for other designs.
@@ -261,29 +287,42 @@ def export(
     Example:  [bold]equilif export build/export --lanes 8 --tiles 1024[/]
     """
     from equilif.hardware import export as module
-    from equilif_golden.engine.config import EngineConfig, Pipeline
+    from equilif_golden import files
+    from equilif_golden.engine.config import EngineConfig
 
-    if board is not None:
+    options = {
+        "lanes": lanes,
+        "tiles": tiles,
+        "value_groups": value_groups,
+        "state_groups": state_groups,
+        "program_words": program_words,
+        "pipeline": pipeline,
+        "softmax": False if without_memories else None,
+        "early": early or None,
+        "counters": counters or None,
+    }
+    given: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
+    if board is None:
+        config = EngineConfig(**given)
+    else:
         from equilif.hardware.boards import find
 
         config = find(board).config
-    else:
-        config = EngineConfig(
-            lanes=lanes,
-            tiles=tiles,
-            value_groups=value_groups,
-            state_groups=state_groups,
-            program_words=program_words,
-            pipeline=Pipeline.of(
-                single_port=single_port, forwarding=not single_port, weight_stages=weight_stages
-            ),
-            softmax=not without_memories,
-            early=early,
-            counters=counters,
-        )
+        if given:
+            left_out = ", ".join(EXPORT_FLAGS.get(k, f"--{k}".replace("_", "-")) for k in given)
+            raise ValueError(f"--board brings its own engine: leave out {left_out}")
+    if bus is Bus.none and build_id is not None:
+        raise ValueError("--build-id is read through the bus: leave it out, or take --bus axi")
+    files.check_folder(out)
     with show.console.status("Yosys writes Verilog"):
-        files = module.export(out, config, module.Bus(bus), name=name, build_id=build_id)
+        written = module.export(out, config, module.Bus(bus), name=name, build_id=build_id or 0)
     show.console.print(
-        f"{config.lanes} lanes, {config.n_weights:,} weights: wrote {', '.join(f.name for f in files)} in {out}"
+        f"{config.lanes} lanes, {config.n_weights:,} weights: "
+        f"wrote {', '.join(f.name for f in written)} in {show.literal(out)}"
     )
-    return {"engine": dataclasses.asdict(config), "bus": bus, "files": files}
+    return {
+        "engine": dataclasses.asdict(config),
+        "bus": bus,
+        "out": out,
+        "files": [f.name for f in written],
+    }

@@ -58,7 +58,8 @@ def speed(board: Board, entry: Mapping[str, Any]) -> dict[str, dict[str, float]]
     """
     out = {}
     for kind in KINDS:
-        engine, line = entry["cycles"][kind] / board.clock_hz, 10 * entry["bytes"][kind] / board.baud
+        engine = entry["cycles"][kind] / board.clock_hz
+        line = 10 * entry["bytes"][kind] / board.baud
         out[kind] = {"engine": 1 / engine, "link": 1 / line, "both": 1 / (engine + line)}
     return out
 
@@ -72,7 +73,8 @@ def same_engine(board: Board, config: Mapping[str, Any]) -> bool:
 
 def report(network: tuple[int, ...] | None = None) -> list[dict[str, Any]]:
     """A row for every board; ``network``: asks whether it fits."""
-    known, rows = measured(), []
+    known = measured()
+    rows = []
     for board in BOARDS.values():
         row: dict[str, Any] = {
             "board": board.name,

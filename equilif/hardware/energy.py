@@ -31,7 +31,8 @@ with needs("hdl,sim"):
     from amaranth._toolchain import ToolNotFound
     from amaranth.back.verilog import YosysError
 
-    from equilif_sim.verilated import BuildFailed, VerilatedNetwork
+    from equilif_sim.library import BuildFailed
+    from equilif_sim.verilated import VerilatedNetwork
 
 ADD = 0.1 / 32  #: pJ a bit
 MULTIPLY = 0.2 / 8**2  #: pJ a bit by a bit
@@ -53,12 +54,14 @@ def sram(bits: int) -> float:
 
 def energy(counts: Mapping[str, float], config: EngineConfig) -> dict[str, float]:
     """pJ of a run, by what spends it.  ``counts``: of COUNTS, in words of P lanes."""
-    p, n = config.lanes, config.numerics
+    p = config.lanes
+    n = config.numerics
     # P banks, a word of each
     weight = p * n.weight_width * sram(config.tiles * p * n.weight_width)
     # the widest and largest of the state memories stands for all three
     state = p * n.accumulator_width * sram(2 * config.state_groups * p * n.accumulator_width)
-    spike, value = p * sram(2 * config.state_groups * p), 8 * p * sram(config.value_groups * 8 * p)
+    spike = p * sram(2 * config.state_groups * p)
+    value = 8 * p * sram(config.value_groups * 8 * p)
     return {
         "weights read": counts["accesses"] * weight,
         "weights written": counts["weight_writes"] * weight,
@@ -102,7 +105,9 @@ def measure(
         ("inference", _cases(data, samples, network, learn=False)),
         ("training", _cases(data, samples, network, learn=True)),
     ):
-        total, cycles, n = np.zeros(len(COUNTS)), 0, 0
+        total = np.zeros(len(COUNTS))
+        cycles = 0
+        n = 0
         for x, y, tokens in cases:
             if tokens is not None and len(tokens):
                 at, patterns = compiled.token_words(tokens)
@@ -114,15 +119,16 @@ def measure(
             )
             model.run(learn=y is not None)
             run = rtl.sample(x, y, tokens=tokens)
-            want, got = (
-                (model.accesses, *map(int, model.activity), model.spikes),
-                (run.accesses, *run.activity, run.spikes),
-            )
+            want = (model.accesses, *map(int, model.activity), model.spikes)
+            got = (run.accesses, *run.activity, run.spikes)
             if want != got:
                 raise Different(
-                    f"{kind} sample {n}: the model counts {dict(zip(COUNTS, want, strict=True))}, the RTL {got}"
+                    f"{kind} sample {n}: the model counts {dict(zip(COUNTS, want, strict=True))}, "
+                    f"the RTL {got}"
                 )
-            total, cycles, n = total + want, cycles + run.cycles, n + 1
+            total += want
+            cycles += run.cycles
+            n += 1
         counts = dict(zip(COUNTS, (total / n).tolist(), strict=True))
         out[kind] = Sampled(n, cycles / n, counts, energy(counts, config))
     return out

@@ -34,7 +34,8 @@ with needs("hdl,sim"):
     from amaranth._toolchain import ToolNotFound
     from amaranth.back.verilog import YosysError
 
-    from equilif_sim.verilated import BuildFailed, VerilatedNetwork
+    from equilif_sim.library import BuildFailed
+    from equilif_sim.verilated import VerilatedNetwork
 
 
 class Mismatch(Exception):
@@ -42,7 +43,10 @@ class Mismatch(Exception):
 
     def __init__(self, what: str, where: str, golden: int, rtl: int):
         super().__init__(f"{what} differs at {where}: golden {golden}, RTL {rtl}")
-        self.what, self.where, self.golden, self.rtl = what, where, golden, rtl
+        self.what = what
+        self.where = where
+        self.golden = golden
+        self.rtl = rtl
 
 
 @dataclass
@@ -107,9 +111,10 @@ def engine_for(network: Network, *, lanes: int) -> EngineConfig:
     """The default engine with this many lanes, its memories doubled until the network fits; CapacityError
     when none is large enough.
     """
-    config = EngineConfig(
-        lanes=lanes,
-        tiles=max(4, EngineConfig().n_weights // lanes**2),
+    default = EngineConfig(lanes=lanes)
+    config = dataclasses.replace(
+        default,
+        tiles=max(4, EngineConfig().n_weights // default.lanes**2),
         early=network.schedule.early is not None,
         numerics=network.numerics,
     )
@@ -153,7 +158,9 @@ class SideBySide:
         counter: int = 0,
         checkpoint: int = 50,
     ):
-        self.network, self.checkpoint, self.eta = network, checkpoint, eta
+        self.network = network
+        self.checkpoint = checkpoint
+        self.eta = eta
         self.golden = Kernel(network, weights, lr=eta, counter=counter)
         self.compiled = Compiled(network, config)
         self.rtl = VerilatedNetwork(self.compiled, weights, eta=eta, counter=counter)
@@ -260,7 +267,7 @@ class SideBySide:
                 )
 
     def _trace(self, samples: Sequence[tuple[Raw, Raw, TokenRows | None]]) -> None:
-        """From the last checkpoint again: Mismatch of the first sample whose update differs, if there is one."""
+        """Again from the last checkpoint: Mismatch of the first sample whose update differs, if one does."""
         golden = Kernel(self.network, self._weights, lr=self.eta, counter=self._counter)
         self.rtl = VerilatedNetwork(self.compiled, self._weights, eta=self.eta, counter=self._counter)
         for k, (x, y, tokens) in enumerate(samples):
@@ -269,11 +276,9 @@ class SideBySide:
             self._same_weights(golden.weights, self.rtl.weights, str(self._first + k))
 
     def _remember(self) -> None:
-        self._weights, self._counter, self._first = (
-            self.golden.weights,
-            self.golden.counter,
-            self.report.training.samples,
-        )
+        self._weights = self.golden.weights
+        self._counter = self.golden.counter
+        self._first = self.report.training.samples
         self._since: list[tuple[Raw, Raw, TokenRows | None]] = []
 
     def _output(self) -> slice:
@@ -334,9 +339,8 @@ def compare(
         )
     except (BuildFailed, YosysError, ToolNotFound) as e:
         raise ToolFailed(str(e)) from e
-    except FileNotFoundError as e:  # make, the C++ compiler
-        raise ToolFailed(f"{e.filename} is not installed; Verilator's output is compiled with it") from e
-    report, done = pair.report, 0
+    report = pair.report
+    done = 0
     with _one_thread():
         try:
             for eta, order, inputs in plan.epochs:
