@@ -27,7 +27,7 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.link.protocol import FRAME_BYTES
 from equilif_hdl.link.uart import SMALLEST_DIVISOR
 from equilif_hdl.top import Top
-from equilif_sim.verilated import cache_dir, compiled
+from equilif_sim.library import cache_dir, compiled, keep, kept, require
 
 DRIVER = r"""
 #include "Vboard.h"
@@ -120,18 +120,14 @@ class Board:
         key = hashlib.sha256(
             "\0".join([*_sources(), repr(config), repr(arguments), repr(build_id)]).encode()
         ).hexdigest()[:16]
-        self.config, self.divisor = config, divisor
+        self.config = config
+        self.divisor = divisor
         self.build_id = int(key[:8], 16) if build_id is None else build_id
         text = cache_dir() / "verilog" / f"{key}.v"  # elaboration takes seconds
-        if not text.exists():
-            part = text.with_suffix(f".{os.getpid()}")
-            part.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(
-                verilog.convert(
-                    Top(config, build_id=self.build_id, **arguments), name="board", emit_src=False
-                )
-            )
-            part.replace(text)
+        if not kept(text):
+            require(text)
+            top = Top(config, build_id=self.build_id, **arguments)
+            keep(text, verilog.convert(top, name="board", emit_src=False).encode())
         self._lib: Any = ctypes.CDLL(str(compiled("board", text.read_text(), DRIVER)))
         self._lib.board_new.restype, self._lib.board_cycles.restype = ctypes.c_void_p, ctypes.c_uint64
         self._board = ctypes.c_void_p(self._lib.board_new(divisor))
