@@ -26,7 +26,7 @@ from equilif.data import images as data
 from equilif.hardware import verify
 from equilif.hardware.boards import KINDS, MEASURED, measured, report
 from equilif.training.presets import PRESETS
-from equilif.training.train import inputs, order
+from equilif.training.train import lesson, order, taught
 from equilif_boards import BOARDS, Board
 from equilif_boards.build import Plan, build, tool_versions
 from equilif_golden.engine.compiler import Compiled
@@ -56,7 +56,8 @@ def cost(
     preset = PRESETS["mnist"]
     network = Network.chain(*sizes, schedule=preset.schedule)
     kernel = Kernel(network, preset.initial_weights(network, 0), lr=preset.rate(0))
-    kernel.train(inputs(d, preset, 0, 0), d.y_train, order(0, 0, len(d.x_train)))
+    for _ in taught(kernel, d, lesson(preset, d, 0, 0)):
+        pass
     chosen = order(0, 1, len(d.x_train))[:n]
     found = verify.compare(
         network,

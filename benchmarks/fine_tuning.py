@@ -28,6 +28,7 @@ from equilif import results
 from equilif.data.images import DataSet
 from equilif.hardware.verify import Plan, compare, engine_for
 from equilif.training import rates
+from equilif.training.settings import SETTINGS
 from equilif_golden.fixed import Raw
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, Weights
@@ -65,7 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("name", choices=rates.SETTINGS)
+    parser.add_argument("name", choices=SETTINGS)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--run", type=Path)
     parser.add_argument("--held", type=int, default=9)
@@ -88,12 +89,12 @@ def main() -> None:
     options = parser.parse_args()
 
     if options.run:
-        run = rates.Training.resume(options.run, options.data)
+        run = rates.RateTraining.resume(options.run, options.data)
         if options.held not in run.settings.without:
             parser.error(f"the run in {options.run} was not trained without class {options.held}")
     else:
-        run = rates.Training.start(
-            dataclasses.replace(rates.SETTINGS[options.name], without=(options.held,), seed=options.seed),
+        run = rates.RateTraining.start(
+            dataclasses.replace(SETTINGS[options.name], without=(options.held,), seed=options.seed),
             options.data,
         )
         while not run.done:

@@ -26,7 +26,7 @@ from equilif.host.client import Client
 from equilif.host.session import Session
 from equilif.host.simulate import Simulated
 from equilif.training.presets import PRESETS
-from equilif.training.train import inputs, order
+from equilif.training.train import lesson, order, taught
 from equilif_boards import BOARDS, Board
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.kernel import Kernel
@@ -62,7 +62,8 @@ def rows(
     preset, d = PRESETS[name], data.load(name, folder)
     network = Network.chain(*sizes, schedule=preset.schedule)
     kernel = Kernel(network, preset.initial_weights(network, 0), lr=preset.rate(0))
-    kernel.train(inputs(d, preset, 0, 0), d.y_train, order(0, 0, len(d.x_train)))
+    for _ in taught(kernel, d, lesson(preset, d, 0, 0)):
+        pass
     compiled, chosen = Compiled(network, board.config), order(0, 1, len(d.x_train))[:n]
     plain = (
         len(compiled.sample(d.x_train[0].astype(np.int64), np.zeros(sizes[-1], np.int64)))

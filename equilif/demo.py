@@ -15,25 +15,23 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.markup import escape
 
 from equilif import results
 from equilif.extras import MissingExtra
 from equilif.show import console as show
 from equilif.training.evaluate import Evaluation, evaluate
+from equilif.training.folder import BITSTREAM, CONFUSION, CURVE, LOG, RESULTS, SETTLING, RunFolder
 from equilif.training.presets import Preset
-from equilif.training.train import NETWORK, Training, digest, inputs, order
+from equilif.training.train import HISTORY, NETWORK, Lesson, Training, digest, lesson
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Weights
 from equilif_sim.tools.verilator import MissingVerilator
 
-RESULTS = "results.json"
 LEARNT = 0.9  #: of ten classes; one epoch does it
 
 
@@ -47,19 +45,28 @@ class Claim:
 
 
 class Demo:
-    """``samples``: training samples to run in RTL, None for the whole run."""
+    """``samples``: training samples to run in RTL, None for the whole run.  ``overwrite``: a run in ``out``
+    is replaced, also one that no demo began.
+    """
 
     def __init__(
-        self, preset: Preset, seed: int, out: Path, *, board: str, samples: int | None, bitstream: bool
+        self,
+        preset: Preset,
+        seed: int,
+        out: Path,
+        *,
+        board: str,
+        samples: int | None,
+        bitstream: bool,
+        overwrite: bool = False,
     ):
-        self.preset, self.seed, self.out, self.board, self.samples, self.bitstream = (
-            preset,
-            seed,
-            out,
-            board,
-            samples,
-            bitstream,
-        )
+        self.preset = preset
+        self.seed = seed
+        self.out = out
+        self.board = board
+        self.samples = samples
+        self.bitstream = bitstream
+        self.overwrite = overwrite
         self.claims: list[Claim] = []
         self.seconds: dict[str, float] = {}
         self.record: dict[str, Any] = {}
@@ -70,12 +77,22 @@ class Demo:
         start = time.perf_counter()
         with suppress(MissingExtra):  # said where it is needed
             self._engine()
-        self.out.mkdir(parents=True, exist_ok=True)
+        with RunFolder(self.out) as place:
+            place.check(HISTORY, NETWORK, RESULTS, BITSTREAM, LOG, CURVE, CONFUSION, SETTLING)
+            place.require_free(overwrite=self.overwrite, own="demo")
+            training = Training.start(self.preset, self.preset.load(), self.seed, command="demo")
+            place.clear()
+            self._steps(training)
+            self.seconds["total"] = time.perf_counter() - start
+            return self._summary()
+
+    def _steps(self, training: Training) -> None:
         try:
             if self.bitstream:
                 self._start_build()
+            before = training.weights
             with self._timed("training"):
-                training, before = self._train()
+                self._train(training)
             with self._timed("pictures"):
                 self._pictures(training, before)
             with self._timed("rtl"):
@@ -85,8 +102,6 @@ class Demo:
         finally:
             if self.builder and self.builder.poll() is None:
                 os.killpg(self.builder.pid, signal.SIGTERM)  # the tools that it started too
-        self.seconds["total"] = time.perf_counter() - start
-        return self._summary()
 
     @contextmanager
     def _timed(self, step: str) -> Iterator[None]:
@@ -98,10 +113,8 @@ class Demo:
         self.claims.append(Claim(text, found, holds))
 
     # -- golden model ------------------------------------------------------------------------------
-    def _train(self) -> tuple[Training, Weights]:
+    def _train(self, training: Training) -> None:
         show.console.rule("[bold]1  training on the golden model", align="left")
-        training = Training.start(self.preset, self.preset.load(), self.seed)
-        before = training.weights
         show.describe(training)
         show.train(training, self.out)
         last = training.history[-1]
@@ -111,7 +124,6 @@ class Demo:
             last.test_accuracy > LEARNT,
         )
         self.record["training"] = training.to_dict()
-        return training, before
 
     def _pictures(self, training: Training, before: Weights) -> None:
         d = training.data
@@ -128,16 +140,16 @@ class Demo:
             (name, record(training.network, w, d.x_test[at], int(d.y_test[at])))
             for name, w in (("before training", before), ("after training", training.weights))
         ]
-        plots.learning_curve(training.history, f"{d.name}, {training.sizes}", self.out / plots.CURVE)
+        plots.learning_curve(training.history, f"{d.name}, {training.sizes}", self.out / CURVE)
         plots.confusion(
             found.confusion,
             f"{d.name}: {found.accuracy:.1%} of {len(d.x_test)} test samples right",
-            self.out / plots.CONFUSION,
+            self.out / CONFUSION,
         )
-        plots.settling(traces, self.out / plots.SETTLING)
-        names = [plots.CURVE, plots.CONFUSION, plots.SETTLING]
+        plots.settling(traces, self.out / SETTLING)
+        names = [CURVE, CONFUSION, SETTLING]
         self.record["pictures"] = names
-        show.console.print(f"pictures: {', '.join(str(self.out / n) for n in names)}")
+        show.console.print(f"pictures: {show.literal(', '.join(str(self.out / n) for n in names))}")
 
     @staticmethod
     def _telling(training: Training, before: Weights, found: Evaluation) -> int:
@@ -159,24 +171,15 @@ class Demo:
             from equilif.hardware.verify import Plan
 
             config = self._engine()
-            d, n = training.data, len(training.data.x_train)
-            epochs, left = [], self.samples if self.samples is not None else n * self.preset.epochs
-            for e in range(self.preset.epochs):
-                if left > 0:
-                    epochs.append(
-                        (
-                            self.preset.rate(e),
-                            order(self.seed, e, n)[:left],
-                            partial(inputs, d, self.preset, self.seed, e),
-                        )
-                    )
-                    left -= n
-            learnt = show.compare("RTL learns", training.network, before, config, d, Plan(epochs, 0))
+            d = training.data
+            whole = len(d.x_train) * self.preset.epochs
+            lessons = self._lessons(training, whole if self.samples is None else self.samples)
+            learnt = show.compare("RTL learns", training.network, before, config, d, Plan(lessons, 0))
             report = show.compare(
                 "RTL infers", training.network, training.weights, config, d, Plan([], len(d.x_test))
             )
         except (MissingExtra, MissingVerilator, results.ToolFailed) as e:
-            show.console.print(f"{show.NO} {escape(str(e))}")
+            show.console.print(f"{show.NO} {show.literal(e)}")
             self._claim(what, str(e), False)
             return
         for r in (learnt, report):
@@ -184,14 +187,16 @@ class Demo:
         self.record["rtl"] = {"training": learnt.to_dict(), "inference": report.to_dict()}
         report.training, report.compared.weights = learnt.training, learnt.compared.weights
         show.costs(report)
-        t, i = learnt.training, report.inference
+        t = learnt.training
+        i = report.inference
         equal = learnt.mismatch is None and report.mismatch is None
         self._claim(
             "RTL = golden, every prediction, spike count and rate",
-            f"{t.samples:,} training and {i.samples:,} test samples, {learnt.compared.rates + report.compared.rates:,} rates",
+            f"{t.samples:,} training and {i.samples:,} test samples, "
+            f"{learnt.compared.rates + report.compared.rates:,} rates",
             equal,
         )
-        if learnt.mismatch is None and left <= 0 and t.samples == n * self.preset.epochs:
+        if learnt.mismatch is None and t.samples == whole:
             self._claim(
                 "RTL ends with the weights of network.npz",
                 f"{training.network.n_weights:,} words after {t.samples:,} updates",
@@ -216,18 +221,24 @@ class Demo:
             t.spikes > 0,
         )
 
+    def _lessons(self, training: Training, samples: int) -> list[Lesson]:
+        """The first so many samples of the run."""
+        lessons = []
+        for epoch in range(self.preset.epochs):
+            if samples > 0:
+                whole = lesson(self.preset, training.data, self.seed, epoch)
+                lessons.append(whole._replace(order=whole.order[:samples]))
+                samples -= len(whole.order)
+        return lessons
+
     def _engine(self) -> EngineConfig:
         from equilif.hardware.boards import find
 
         return find(self.board).config
 
     # -- bitstream ---------------------------------------------------------------------------------
-    @property
-    def _build_json(self) -> Path:
-        return self.out / "bitstream.json"
-
     def _start_build(self) -> None:
-        self._build_json.unlink(missing_ok=True)
+        (self.out / BITSTREAM).unlink(missing_ok=True)
         command = [
             sys.executable,
             "-m",
@@ -237,10 +248,10 @@ class Demo:
             "--out",
             str(self.out / "bitstream"),
             "--json",
-            str(self._build_json),
+            str(self.out / BITSTREAM),
         ]
         self._build_began = time.perf_counter()
-        with (self.out / "bitstream.log").open("wb") as log:
+        with (self.out / LOG).open("wb") as log:
             self.builder = subprocess.Popen(
                 command,
                 stdout=log,
@@ -256,12 +267,12 @@ class Demo:
             code = self.builder.wait()
         self.seconds["bitstream (beside the rest)"] = time.perf_counter() - self._build_began
         if code:
-            said = (self.out / "bitstream.log").read_text(errors="replace").strip().splitlines()
+            said = (self.out / LOG).read_text(errors="replace").strip().splitlines()
             why = said[-1].removeprefix("error: ") if said else f"exit code {code}"
-            show.console.print(f"{show.NO} {escape(why)}")
+            show.console.print(f"{show.NO} {show.literal(why)}")
             self._claim("bitstream", why, False)
             return
-        found = json.loads(self._build_json.read_text())
+        found = json.loads((self.out / BITSTREAM).read_text())
         show.bitstream(found)
         t = found["timing"]
         self.record["bitstream"] = found
@@ -296,9 +307,9 @@ class Demo:
         }
         results.write_json(self.out / RESULTS, content)
         files = [RESULTS, NETWORK, *self.record.get("pictures", [])]
-        show.console.print(
-            f"in {self.out}: {', '.join(files)}" + (", bitstream/" if "bitstream" in self.record else "")
-        )
+        if "bitstream" in self.record:
+            files.append("bitstream/")
+        show.console.print(f"in {show.literal(self.out)}: {', '.join(files)}")
         return content
 
     def _speed(self) -> str | None:
@@ -306,8 +317,9 @@ class Demo:
         if "bitstream" not in self.record or "rtl" not in self.record:
             return None
         clock = self.record["bitstream"]["board"]["clock_hz"]
-        training, inference = (
-            self.record["rtl"]["training"]["training"]["cycles"],
-            self.record["rtl"]["inference"]["inference"]["cycles"],
+        training = self.record["rtl"]["training"]["training"]["cycles"]
+        inference = self.record["rtl"]["inference"]["inference"]["cycles"]
+        return (
+            f"{clock / training:,.0f} training or {clock / inference:,.0f} inference samples a second "
+            f"at {clock / 1e6:g} MHz"
         )
-        return f"{clock / training:,.0f} training or {clock / inference:,.0f} inference samples a second at {clock / 1e6:g} MHz"

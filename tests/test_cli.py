@@ -185,7 +185,8 @@ def test_a_missing_package_names_its_extra(package, extra, arguments):
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(cli.__file__).parent.parent
     )
     assert said.returncode == 2
-    assert said.stderr.count("\n") == 1 and f"pip install 'equilif[{extra}]'" in said.stderr
+    assert said.stderr.count("\n") == 1
+    assert "pip install" in said.stderr and f"[{extra}]'" in said.stderr
 
 
 def test_training_needs_no_matplotlib(tmp_path):
@@ -196,7 +197,7 @@ def test_training_needs_no_matplotlib(tmp_path):
     said = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(cli.__file__).parent.parent
     )
-    assert said.returncode == 0 and "pip install 'equilif[plot]'" in said.stdout
+    assert said.returncode == 0 and "pip install" in said.stdout and "[plot]'" in said.stdout
     assert {p.name for p in tmp_path.iterdir()} == {NETWORK, HISTORY}
 
 
@@ -545,15 +546,15 @@ def faulty(monkeypatch: pytest.MonkeyPatch, sample: int, fault: object) -> None:
     """An RTL that does ``fault`` after a training sample."""
     from equilif.hardware import verify
 
-    class Faulty(verify.VerilatedNetwork):
+    class Faulty(verify.Chip):
         n = -1
 
-        def sample(self, x, y=None, *, tokens=None):
-            result = super().sample(x, y, tokens=tokens)
+        def sample(self, x, y=None, **options):
+            result = super().sample(x, y, **options)
             self.n += 1
             return fault(self, result) if self.n == sample else result
 
-    monkeypatch.setattr(verify, "VerilatedNetwork", Faulty)
+    monkeypatch.setattr(verify, "Chip", Faulty)
 
 
 def test_verify_names_the_first_wrong_weight(monkeypatch):
@@ -565,7 +566,7 @@ def test_verify_names_the_first_wrong_weight(monkeypatch):
         w = rtl.weights
         # pixel 0 is blank in every digit, so nothing else changes
         w["input-hidden1"][0, 3] += 1
-        rtl.engine.write(Region.WEIGHT, 0, rtl.compiled.weight_words(w))
+        rtl.load_weights(w)
         return result
 
     faulty(monkeypatch, 7, flip)
@@ -575,12 +576,9 @@ def test_verify_names_the_first_wrong_weight(monkeypatch):
 
 def test_verify_names_the_first_wrong_rate(monkeypatch):
     def spoil(rtl, result):
-        address = rtl.compiled.groups["output"].first * rtl.compiled.config.lanes + 2
-        plus, minus = (
-            rtl.engine.read(Region.VALUE, address, 1)[0] & 0xFF,
-            rtl.engine.read(Region.VALUE, address, 1)[0] >> 8,
-        )
-        rtl.engine.write(Region.VALUE, address, [plus | (minus ^ 1) << 8])
+        address = rtl.outputs[0] + 2
+        value = rtl.engine.read(Region.VALUE, address, 1)
+        rtl.engine._put(Region.VALUE, address, value ^ 1 << 8)
         return result
 
     faulty(monkeypatch, 5, spoil)

@@ -16,6 +16,7 @@ from equilif.data import images as data  # noqa: E402
 from equilif.show import console, plots  # noqa: E402
 from equilif.training import rates  # noqa: E402
 from equilif.training.deploy import TIMES, converge, deploy, quantisation, window  # noqa: E402
+from equilif.training.settings import SETTINGS  # noqa: E402
 from equilif.training.train import NETWORK  # noqa: E402
 from equilif_golden import network  # noqa: E402
 from equilif_golden.fixed import Numerics  # noqa: E402
@@ -58,7 +59,7 @@ def test_a_run_is_saved_and_evaluated(trained):
 
 def test_a_resumed_run_is_the_same_run(trained, tmp_path):
     """Broken off after two epochs of three; and a break before the network was written is made good."""
-    run_ = rates.Training.start(replace(rates.SETTINGS["digits"], hidden=(24,), epochs=3))
+    run_ = rates.RateTraining.start(replace(SETTINGS["digits"], hidden=(24,), epochs=3))
     for _ in range(2):
         run_.epoch()
         run_.save(tmp_path)
@@ -117,18 +118,18 @@ def test_a_memory_is_deployed_without_averages(tmp_path):
 
 def test_a_class_that_is_held_back_is_not_trained():
     d = data.load("digits")
-    settings = replace(rates.SETTINGS["digits"], without=(3, 9))
+    settings = replace(SETTINGS["digits"], without=(3, 9))
     assert set(d.y_train[settings.order(d, 0)]) == set(range(10)) - {3, 9}
 
 
 def test_convolutions_have_no_spiking_network(tmp_path):
-    settings = replace(rates.SETTINGS["digits"], channels=(2,), epochs=1)
-    assert rates.Training.start(settings).save(tmp_path) == [rates.CHECKPOINT, rates.HISTORY]
+    settings = replace(SETTINGS["digits"], channels=(2,), epochs=1)
+    assert rates.RateTraining.start(settings).save(tmp_path) == [rates.CHECKPOINT, rates.HISTORY]
     assert "convolutions: they run in real numbers only" in run("deploy", tmp_path, code=2)
 
 
 def test_settings_are_chosen_without_the_test_set():
-    d, held = data.load("digits"), replace(rates.SETTINGS["digits"], hold_out=200).load()
+    d, held = data.load("digits"), replace(SETTINGS["digits"], hold_out=200).load()
     assert len(held.x_train) == 1237 and len(held.x_test) == 200
     images = sorted(
         (*x, y)
@@ -136,7 +137,7 @@ def test_settings_are_chosen_without_the_test_set():
         for x, y in zip(*part, strict=True)
     )
     assert images == sorted((*x, y) for x, y in zip(d.x_train, d.y_train, strict=True))
-    assert (replace(rates.SETTINGS["digits"], hold_out=200, seed=1).load().x_test == held.x_test).all()
+    assert (replace(SETTINGS["digits"], hold_out=200, seed=1).load().x_test == held.x_test).all()
     assert "hold_out is for images, fewer than there are to learn from; digits has 1,437" in run(
         "rates", "digits", "--hold-out", 1437, code=2
     )
@@ -156,14 +157,14 @@ def test_what_is_no_run_is_named(spoil, message, tmp_path):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"dropout": 1.0}, "dropout must be in 0..0.99, not 1.0"),
+        ({"dropout": 1.0}, "dropout must be a number in 0..0.99, not 1.0"),
         ({"epochs": 0}, "epochs must be in 1.."),
         ({"hidden": (2000,)}, "population 'output' has fan-in 2001"),
     ],
 )
 def test_settings_are_checked(change, message):
     with pytest.raises(ValueError, match=message):
-        rates.Training.start(replace(rates.SETTINGS["digits"], **change))
+        rates.RateTraining.start(replace(SETTINGS["digits"], **change))
 
 
 # -- average rates ---------------------------------------------------------------------------------

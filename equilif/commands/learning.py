@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,8 +20,8 @@ from equilif.commands import (
     Port,
     Seed,
     Watch,
+    Watched,
     Window,
-    changed,
     panel,
     scheduled,
 )
@@ -32,13 +31,25 @@ from equilif.show import console as show
 if TYPE_CHECKING:
     from equilif.training.presets import Preset
     from equilif_golden.network import Network, Weights
+    from equilif_golden.schedule import Schedule
 
 command = panel("Learning")
+
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Replace the run in --out and all its files; without it they are kept."),
+]
 
 
 @command
 def train(
-    data: DataArgument = Data.digits,
+    data: Annotated[
+        Data | None,
+        typer.Argument(
+            help="Data set. The 8x8 digits come with scikit-learn; missing ones say what they need.",
+            show_default="digits, or with --resume that of the run",
+        ),
+    ] = None,
     hidden: Annotated[
         list[int] | None,
         typer.Option(help="Size of a hidden population; repeat for more of them.", min=1, show_default=False),
@@ -96,6 +107,7 @@ def train(
             "--epochs may lengthen it.",
         ),
     ] = False,
+    overwrite: Overwrite = False,
     port: Port = None,
     baud: Baud = None,
     every: Annotated[
@@ -107,14 +119,17 @@ def train(
 
     Options that are not given come from the preset of the data set.  Everything is saved after every
     epoch and every --every seconds; a run that was cut off at any moment goes on with --resume, on a
-    board or on the golden model.
+    board or on the golden model.  A folder takes one run at a time, and a run that is there stays unless
+    --overwrite is given.
 
     Example:  [bold]equilif train digits --hidden 64 --hidden 32 --epochs 20 --out results/deep[/]
     """
+    from equilif.training.folder import CURVE, RunFolder
     from equilif.training.presets import PRESETS
     from equilif.training.train import HISTORY, NETWORK, Training
+    from equilif_golden.fixed import finite
 
-    out = out or Path("results") / data
+    out = out or Path("results") / (data or Data.digits)
     given = {
         "hidden": tuple(hidden) if hidden else None,
         "eta": eta,
@@ -128,47 +143,78 @@ def train(
         "early": early,
         "watch": watch and watch.value,
     }
+    finite(every, "--every (seconds)", 0, 1e9)
+    make = _learner(port, baud)
     if resume:
-        fixed = [f"--{name}" for name, value in {**given, "seed": seed}.items() if value is not None]
-        if fixed:
-            raise ValueError(f"a resumed run keeps its settings: leave out {', '.join(fixed)}")
-        if not (out / NETWORK).exists():
-            raise ValueError(f"there is no run to resume in {out}: it has no {NETWORK}")
-        run = Training.resume(out, folder, epochs=epochs, make=_learner(port, baud))
-    else:
-        preset = changed(PRESETS[data], epochs=epochs, **given)
-        run = Training.start(
-            preset, preset.load(folder), preset.seeds[0] if seed is None else seed, _learner(port, baud)
-        )
-    show.describe(run)
-    show.train(run, out, every=every)
-    plotted = show.learning_curve(run, out)
+        keeps_settings({**given, "seed": seed, "overwrite": overwrite or None})
+    place = RunFolder(out)
+    if resume:
+        place.require_run(NETWORK)
+    with place:
+        place.check(HISTORY, NETWORK, CURVE)
+        if resume:
+            run = Training.resume(out, folder, name=data, epochs=epochs, make=make)
+            show_version(run.version)
+        else:
+            place.require_free(overwrite=overwrite)
+            preset = PRESETS[data or Data.digits].changed(epochs=epochs, **given)
+            _check_watch(watch, preset.schedule)
+            chosen = preset.seeds[0] if seed is None else seed
+            run = Training.start(preset, preset.load(folder), chosen, make)
+            place.clear()
+        show.describe(run)
+        show.train(run, out, every=every)
+        plotted = show.learning_curve(run, out)
+    files = [NETWORK, HISTORY, *plotted]
+    accuracy = run.history[-1].test_accuracy
     show.console.print(
-        f"test accuracy [bold]{run.history[-1].test_accuracy:.2%}[/] after {len(run.history)} epochs; "
-        f"saved {', '.join([NETWORK, HISTORY, *plotted])} in {out}"
+        f"test accuracy [bold]{accuracy:.2%}[/] after {len(run.history)} epochs; "
+        f"saved {', '.join(files)} in {show.literal(out)}"
     )
-    return {
-        **run.to_dict(),
-        "accuracy": run.history[-1].test_accuracy,
-        "out": out,
-        "files": [NETWORK, HISTORY, *plotted],
-    }
+    return {**run.to_dict(), "accuracy": accuracy, "out": out, "files": files}
+
+
+def keeps_settings(given: Mapping[str, Any]) -> None:
+    """ValueError when a run is to be resumed with other settings."""
+    fixed = [f"--{name}".replace("_", "-") for name, value in given.items() if value is not None]
+    if fixed:
+        raise ValueError(f"a resumed run keeps its settings: leave out {', '.join(fixed)}")
+
+
+def show_version(written: str | None) -> None:
+    """A line when another version of equilif wrote the run."""
+    from equilif.training.records import other_version
+
+    said = other_version(written)
+    if said:
+        show.console.print(f"[yellow]{show.literal(said)}[/]")
+
+
+def _check_watch(watch: Watched | None, schedule: Schedule) -> None:
+    """ValueError when it is said which rates must settle, and no phase ends for it."""
+    if watch is not None and schedule.early is None:
+        raise ValueError("--watch says which rates end a phase early: give --early too, or leave it out")
 
 
 def _learner(port: str | None, baud: int | None) -> Callable[..., Any]:
-    """What makes a learner of a network: the golden kernel, or the engine at a port."""
+    """What makes a learner of a network: the golden kernel, or the engine at a port, which is opened then."""
     from equilif_golden.kernel import Kernel
 
     if port is None:
+        if baud is not None:
+            raise ValueError("--baud is the rate of the serial port: give --port too, or leave it out")
         return Kernel
-    from equilif.host.ports import connect, summary
-    from equilif.host.session import Session
 
-    client = connect(port, baud)
-    show.console.print(
-        f"[bold]{port}[/]: " + ", ".join(f"{k} {v}" for k, v in summary(client.identity).items())
-    )
-    return functools.partial(Session, client)
+    def make(*arguments: Any, **options: Any) -> Any:
+        from equilif.host.ports import connect, summary
+        from equilif.host.session import Session
+
+        client = connect(port, baud)
+        engine = ", ".join(f"{k} {v}" for k, v in summary(client.identity).items())
+        show.console.print(f"[bold]{show.literal(port)}[/]: {show.literal(engine)}")
+        return Session(client, *arguments, **options)
+
+    return make
 
 
 @command
@@ -196,45 +242,53 @@ def evaluate(
     from equilif.training.evaluate import evaluate as run
     from equilif.training.presets import PRESETS
 
+    make = _learner(port, baud)
     net, weights, preset = _trained(network)
     net = scheduled(net, free=free, window=window, early=early, watch=watch and watch.value)
+    _check_watch(watch, net.schedule)
     if data and data != preset.data:
         preset = PRESETS[data]
-    name, samples = preset.data, preset.load(folder)
-    found = run(
-        net, weights, samples.x_test, samples.y_test, tokens=samples.tokens_test, make=_learner(port, baud)
-    )
+    samples = preset.load(folder)
+    found = run(net, weights, samples.x_test, samples.y_test, tokens=samples.tokens_test, make=make)
     show.console.print(show.confusion(found))
     show.console.print(
-        f"\n{name}: [bold]{found.accuracy:.2%}[/] of {len(samples.x_test):,} test samples, {found.spikes_per_sample:,.0f} spikes a "
-        "sample (free phase)"
+        f"\n{preset.data}: [bold]{found.accuracy:.2%}[/] of {len(samples.x_test):,} test samples, "
+        f"{found.spikes_per_sample:,.0f} spikes a sample (free phase)"
     )
     if net.schedule.early is not None and found.saving is not None:
         show.console.print(
-            f"{found.steps_per_sample:.1f} steps a sample of at most {found.most}: [bold]{found.saving:.1%}[/] saved "
+            f"{found.steps_per_sample:.1f} steps a sample of at most {found.most}: "
+            f"[bold]{found.saving:.1%}[/] saved "
             f"({', '.join(f'{c:,} took {k}' for k, c in found.steps.items())})"
         )
     for population in found.silent:
         show.console.print(
-            f"{population}: {found.silent[population]:.1%} of the rates at 0, {found.full[population]:.1%} at their maximum"
+            f"{show.literal(population)}: {found.silent[population]:.1%} of the rates at 0, "
+            f"{found.full[population]:.1%} at their maximum"
         )
-    return {"network": network, "data": name, **found.to_dict()}
+    return {"network": network, "data": preset.data, **found.to_dict()}
 
 
 def _trained(path: Path) -> tuple[Network, Weights, Preset]:
     """A saved network, and the preset it was trained by: that of the history beside it, else the one of the
     digits.
     """
+    from equilif.training.folder import RATES
     from equilif.training.presets import PRESETS
-    from equilif.training.train import HISTORY, RATES, read_history
+    from equilif.training.settings import read_history as read_rates
+    from equilif.training.train import HISTORY, NETWORK, read_history
     from equilif_golden import network as networks
 
-    beside, by_rates = path.with_name(HISTORY), path.with_name(RATES)
-    if by_rates.exists() and not beside.exists():
-        import json
-
-        return *networks.load(path), PRESETS[json.loads(by_rates.read_text())["data"]]
-    return *networks.load(path), read_history(beside)[0] if beside.exists() else PRESETS[Data.digits]
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, a file is wanted: {path / NETWORK}")
+    net, weights = networks.load(path)
+    beside = path.parent / HISTORY
+    if beside.exists():
+        return net, weights, read_history(beside).preset
+    by_rates = path.parent / RATES
+    if by_rates.exists():
+        return net, weights, PRESETS[read_rates(by_rates).data]
+    return net, weights, PRESETS[Data.digits]
 
 
 class Images(StrEnum):
@@ -274,8 +328,13 @@ def recall(
     """
     from equilif.data import images
     from equilif.training import recall as module
+    from equilif.training.folder import RECALL
+    from equilif.training.presets import check_seed
+    from equilif_golden import files
 
     out = out or Path("results") / f"recall-{data}"
+    check_seed(seed)
+    files.check(out / RECALL)
     loaded = images.load(data, folder)
     with show.bar() as progress:
         task = progress.add_task("recall", total=stored, note="")
@@ -303,7 +362,7 @@ def recall(
     plotted = show.recall(found, out)
     show.console.print(
         f"{found.steps:.1f} updates a cue; error: |state - image|^2 / |image|^2"
-        + (f"; saved {', '.join(plotted)} in {out}" if plotted else "")
+        + (f"; saved {', '.join(plotted)} in {show.literal(out)}" if plotted else "")
     )
     return {**found.to_dict(), "out": out, "files": plotted}
 
@@ -326,13 +385,16 @@ def attend(
     Example:  [bold]equilif attend results/snippets/network.npz --sample 3 --sample 8[/]
     """
     from equilif.training.attention import look
+    from equilif.training.folder import ATTENTION
+    from equilif_golden import files
 
-    net, weights, preset = _trained(network)
-    found = look(net, weights, preset.load(folder), sample or [0, 1])
     out = out or network.parent
+    net, weights, preset = _trained(network)
+    files.check(out / ATTENTION)
+    found = look(net, weights, preset.load(folder), sample or [0, 1])
     plotted = show.attention(found, f"{preset.data}: what {found[0].p.shape[0]} queries look at", out)
     if plotted:
-        show.console.print(f"saved {', '.join(plotted)} in {out}")
+        show.console.print(f"saved {', '.join(plotted)} in {show.literal(out)}")
     return {
         "network": network,
         "data": preset.data,
@@ -351,8 +413,10 @@ def gradient(
             help="Report on this network.npz only.", show_default="the preset, untrained and trained"
         ),
     ] = None,
-    epochs: Annotated[int, typer.Option(help="Epochs of the trained network.", min=1)] = 3,
-    samples: Annotated[int, typer.Option(help="Training samples to take.", min=1)] = 1437,
+    epochs: Annotated[
+        int | None, typer.Option(help="Epochs of the trained network.", min=1, show_default="3")
+    ] = None,
+    samples: Annotated[int, typer.Option(help="Training samples to take, at most.", min=1)] = 1437,
     seed: Seed = None,
     folder: Folder = None,
     json: Json = None,
@@ -372,18 +436,23 @@ def gradient(
         from equilif_golden.real.twin import gradient_report
     if PRESETS[data].memory:
         raise ValueError(f"gradient needs a network without a memory, {data} has one")
-    loaded = PRESETS[data].load(folder)
     cases: dict[str, tuple[Network, Any]] = {}
     if network:
+        if epochs is not None or seed is not None:
+            raise ValueError("--network is not trained: leave out --epochs and --seed")
         cases[network.name] = networks.load(network)
+        loaded = PRESETS[data].load(folder)
     else:
-        preset = PRESETS[data]
+        trained = 3 if epochs is None else epochs
+        preset = PRESETS[data].changed(epochs=max(trained, PRESETS[data].epochs))
+        loaded = preset.load(folder)
         run = Training.start(preset, loaded, preset.seeds[0] if seed is None else seed)
         cases["untrained"] = run.network, run.weights
-        for _ in range(epochs):
+        for _ in range(trained):
             run.epoch()
-        cases[f"{epochs} epoch{'s' * (epochs > 1)}"] = run.network, run.weights
-    x, y = loaded.x_train[:samples], loaded.y_train[:samples]
+        cases[f"{trained} epoch{'s' * (trained > 1)}"] = run.network, run.weights
+    x = loaded.x_train[:samples]
+    y = loaded.y_train[:samples]
     reports = {name: gradient_report(net, weights, x, y) for name, (net, weights) in cases.items()}
     pairs = ("integer_gradient", "integer_ep", "ep_gradient")
     rows = [
@@ -407,8 +476,9 @@ def gradient(
     for name, report in reports.items():
         g = report["gradients"]
         show.console.print(
-            f"{name}: accuracy {report['accuracy']:.1%}; gradient strong on {g['strong']:,}, weak on {g['weak']:,} and zero on "
-            f"{g['zero']:,} samples; {report['elsewhere']} settle at another fixed point than the real numbers"
+            f"{show.literal(name)}: accuracy {report['accuracy']:.1%}; gradient strong on {g['strong']:,}, "
+            f"weak on {g['weak']:,} and zero on {g['zero']:,} samples; {report['elsewhere']} settle at "
+            "another fixed point than the real numbers"
         )
     return {"data": data, "reports": reports}
 

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from equilif.commands import Data, Json, Seed, changed, panel
+from equilif.commands import Data, Json, Seed, panel
+from equilif.commands.learning import Overwrite
 from equilif.show import console as show
 
 command = panel("Overview")
@@ -29,20 +30,22 @@ def demo(
     board: Annotated[str, typer.Option(help="Board whose engine is simulated and built.")] = "icebreaker",
     skip_bitstream: Annotated[bool, typer.Option("--skip-bitstream", help="No Yosys and nextpnr.")] = False,
     seed: Seed = None,
+    overwrite: Overwrite = False,
     json: Json = None,
 ) -> dict[str, Any]:
     """Everything at once, in a few minutes: train on the golden model, train the RTL to the same bits, build
     the bitstream.
 
     Writes results.json, network.npz, history.json, the pictures and the bitstream.  Exit code 0 only if
-    all of it was done and equal.
+    all of it was done and equal.  What an earlier demo wrote into --out is replaced; another run that is
+    there stays unless --overwrite is given.
 
     Example:  [bold]equilif demo --out results[/]
     """
     from equilif.demo import Demo
     from equilif.training.presets import PRESETS
 
-    preset = changed(PRESETS[Data.digits], epochs=epochs)
+    preset = PRESETS[Data.digits].changed(epochs=epochs)
     return Demo(
         preset,
         preset.seeds[0] if seed is None else seed,
@@ -50,6 +53,7 @@ def demo(
         board=board,
         samples=samples,
         bitstream=not skip_bitstream,
+        overwrite=overwrite,
     ).run()
 
 

@@ -11,13 +11,14 @@ import typer
 from rich.text import Text
 
 from equilif.commands import Folder, Json, panel
+from equilif.commands.learning import Overwrite, keeps_settings, show_version
 from equilif.show import console as show
 
 command = panel("Scale")
 
 
 class Trainable(StrEnum):
-    """equilif.training.rates.SETTINGS."""
+    """equilif.training.settings.SETTINGS, without importing NumPy for --help."""
 
     digits = "digits"
     mnist = "mnist"
@@ -28,7 +29,10 @@ class Trainable(StrEnum):
 
 @command
 def rates(
-    data: Annotated[Trainable, typer.Argument(help="Data set.")] = Trainable.digits,
+    data: Annotated[
+        Trainable | None,
+        typer.Argument(help="Data set.", show_default="digits, or with --resume that of the run"),
+    ] = None,
     hidden: Annotated[
         list[int] | None,
         typer.Option(help="Size of a hidden population; repeat for more of them.", min=1, show_default=False),
@@ -91,18 +95,26 @@ def rates(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out; --epochs may lengthen it.")
     ] = False,
+    overwrite: Overwrite = False,
     json: Json = None,
 ) -> dict[str, Any]:
     """Train the fixed point of a network's mean rates by implicit differentiation, on a GPU where there is
     one; save it as spiking network.
+
+    A folder takes one run at a time, and a run that is there stays unless --overwrite is given.
 
     Several GPUs or machines:  [bold]torchrun --nproc-per-node 4 -m equilif rates mnist[/]
 
     Example:  [bold]equilif rates mnist --data DIR --hidden 512 --epochs 20[/]
     """
     from equilif.training import rates as module
+    from equilif.training.folder import CURVE, RunFolder
+    from equilif.training.settings import SETTINGS
+    from equilif.training.train import NETWORK
 
-    out = out or Path("results") / f"rates-{data}"
+    out = out or Path("results") / f"rates-{data or Trainable.digits}"
+    if hidden and conv:
+        raise ValueError("--conv takes the place of hidden populations: leave out --hidden")
     options = {
         "hidden": hidden and tuple(hidden),
         "channels": conv and tuple(conv),
@@ -118,23 +130,31 @@ def rates(
         "seed": seed,
     }
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    place = RunFolder(out, leads=module.leads())
+    show.console.quiet = not place.leads
     if resume:
-        if given:
-            raise ValueError(
-                f"a resumed run keeps its settings: leave out {', '.join(f'--{name}'.replace('_', '-') for name in given)}"
-            )
-        run = module.Training.resume(out, folder, epochs=epochs)
-    else:
-        settings = dataclasses.replace(module.SETTINGS[data], **given)
-        run = module.Training.start(dataclasses.replace(settings, epochs=epochs or settings.epochs), folder)
-    show.console.quiet = run.distributed.rank > 0
-    files = show.train_rates(run, out)
-    run.distributed.leave()
+        names = {"conv" if name == "channels" else name: value for name, value in given.items()}
+        keeps_settings({**names, "overwrite": overwrite or None})
+        place.require_run(module.CHECKPOINT)
+    with place:
+        place.check(module.CHECKPOINT, module.HISTORY, NETWORK, CURVE)
+        if resume:
+            run = module.RateTraining.resume(out, folder, name=data, epochs=epochs)
+            show_version(run.version)
+        else:
+            place.require_free(overwrite=overwrite)
+            if epochs is not None:
+                given["epochs"] = epochs
+            settings = dataclasses.replace(SETTINGS[data or Trainable.digits], **given)
+            run = module.RateTraining.start(settings, folder)
+            place.clear()
+        files = show.train_rates(run, out)
+        run.distributed.leave()
     last = run.history[-1]
     kind = "held-out" if run.settings.hold_out else "test"
     show.console.print(
         f"{kind} accuracy [bold]{last.test_accuracy:.2%}[/] in real numbers after {last.epoch} epochs; "
-        f"saved {', '.join(files)} in {out}"
+        f"saved {', '.join(files)} in {show.literal(out)}"
     )
     return {**run.to_dict(), "accuracy": last.test_accuracy, "out": out, "files": files}
 
@@ -157,8 +177,11 @@ def deploy(
     """
     from equilif.training import deploy as module
     from equilif.training import rates as training
+    from equilif.training.folder import DEPLOYMENT
+    from equilif_golden import files as targets
 
-    trained = training.Training.resume(run, folder)
+    targets.check(run / DEPLOYMENT)
+    trained = training.RateTraining.resume(run, folder)
     model = trained.trainer.model
     if trained.deployed is None:
         raise ValueError(f"{run} holds convolutions: they run in real numbers only")
@@ -167,7 +190,8 @@ def deploy(
             model, trained.data, steps=steps or module.STEPS, samples=samples, progress=status.update
         )
     files = show.deployment(found, f"{trained.data.name} {trained.sizes}", run)
-    show.console.print(f"saved {', '.join(files)} in {run}" if files else "")
+    if files:
+        show.console.print(f"saved {', '.join(files)} in {show.literal(run)}")
     return {"data": trained.data.name, "sizes": trained.sizes, **found.to_dict(), "files": files}
 
 
@@ -214,13 +238,17 @@ def convert(
     convert digits.nir digits.npz[/]
     """
     from equilif import nir
+    from equilif_golden import files
 
+    files.check(target)
     phases = {
         k: v for k, v in {"free": free, "window": window, "threshold": threshold}.items() if v is not None
     }
     found = nir.convert(source, target, dt=dt, schedule=phases, fraction=fraction)
     if found is None:
-        show.console.print(f"{source} is now in {target}.  What NIR leaves open, or cannot say:")
+        show.console.print(
+            f"{show.literal(source)} is now in {show.literal(target)}.  What NIR leaves open, or cannot say:"
+        )
         show.console.print("\n".join(f"  {line}" for line in nir.OPEN))
         return {"source": source, "target": target, "open": nir.OPEN}
     show.console.print(
@@ -241,13 +269,11 @@ def convert(
         )
     )
     net = found.network
+    populations = ", ".join(f"{p.name} {p.size}" for p in net.populations)
+    symmetric = all(s.feedback for s in net.synapses)
+    kind = "symmetric" if symmetric else "some without feedback, so it cannot be taught"
     show.console.print(
-        f"{target}: {', '.join(f'{p.name} {p.size}' for p in net.populations)}; {net.n_weights:,} weights, "
-        + (
-            "symmetric"
-            if all(s.feedback for s in net.synapses)
-            else "some without feedback, so it cannot be taught"
-        )
+        f"{show.literal(target)}: {show.literal(populations)}; {net.n_weights:,} weights, {kind}"
     )
     return {"source": source, "target": target, **found.to_dict()}
 
@@ -279,7 +305,9 @@ def sweep(
     out: Annotated[Path, typer.Option(help="Folder for the points, the table and the plot.")] = Path(
         "results/sweep"
     ),
-    workers: Annotated[int, typer.Option(help="Processes on this machine.", min=1)] = 2,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes on this machine.", min=1, show_default="2")
+    ] = None,
     scheduler: Annotated[
         str | None,
         typer.Option(
@@ -309,35 +337,45 @@ def sweep(
     --grid epochs=5[/]
     """
     from equilif.training import sweep as module
+    from equilif.training.folder import PARETO, RunFolder
 
+    if scheduler is not None and workers is not None:
+        raise ValueError("--workers are processes on this machine, --scheduler has its own: leave one out")
     wanted = module.points(module.read_grid(grid, option or ()))
-    run = module.Sweep(wanted, out)
     boards = list(dict.fromkeys(p.board for p in wanted if p.board))
-    missing = [b for b in boards if module.f_max(b, [out / module.BUILDS, builds]) is None] if build else []
-    left = run.left(retry=retry)
-    begin = f"{len(wanted):,} points: {len(wanted) - len(left):,} done before, {len(left):,} to go"
-    if not left and not missing:
-        show.console.print(begin)
-    else:
-        with module.cluster(workers, scheduler) as client, show.bar() as bar:
+    for given, name in ((build, "--build"), (against is Against.time, "--against time")):
+        if given and not boards:
+            raise ValueError(f"{name} is about boards, the grid has none: add --grid board=NAME")
+    with RunFolder(out) as place:
+        place.require_no_run()
+        place.check(module.TABLE, module.RECORDS, PARETO)
+        run = module.Sweep(wanted, out, folder)
+        missing = (
+            [b for b in boards if module.f_max(b, [out / module.BUILDS, builds]) is None] if build else []
+        )
+        left = run.left(retry=retry)
+        begin = f"{len(wanted):,} points: {len(wanted) - len(left):,} done before, {len(left):,} to go"
+        if not left and not missing:
             show.console.print(begin)
-            task = bar.add_task("points", total=len(left) + len(missing), note="")
-            run.run(
-                client,
-                folder and folder.resolve(),
-                retry=retry,
-                builds=missing,
-                progress=lambda p: bar.update(
-                    task, completed=p.done, note=f"{p.failed} failed" if p.failed else ""
-                ),
-            )
-    rows = run.rows(builds)
-    cost = {
-        Against.training: "training cycles",
-        Against.inference: "inference cycles",
-        Against.time: "training_us",
-    }[against]
-    files = show.sweep(run, rows, cost)
+        else:
+            with module.cluster(workers or 2, scheduler) as client, show.bar() as bar:
+                show.console.print(begin)
+                task = bar.add_task("points", total=len(left) + len(missing), note="")
+                run.run(
+                    client,
+                    retry=retry,
+                    builds=missing,
+                    progress=lambda p: bar.update(
+                        task, completed=p.done, note=f"{p.failed} failed" if p.failed else ""
+                    ),
+                )
+        rows = run.rows(builds)
+        cost = {
+            Against.training: "training cycles",
+            Against.inference: "inference cycles",
+            Against.time: "training_us",
+        }[against]
+        files = show.sweep(run, rows, cost)
     return {
         "out": out,
         "points": rows,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +13,23 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from equilif.data import images, sequences
-from equilif.data.images import DataSet
+from equilif.data.dataset import DataSet
+from equilif.training.records import record
 from equilif_golden.blocks.relay import FRACTION
-from equilif_golden.network import Network, Weights
+from equilif_golden.fixed import finite, whole
+from equilif_golden.learning import learning_steps, smallest_rate
+from equilif_golden.network import MOST_NEURONS, MOST_PATTERNS, Network, Weights
 from equilif_golden.schedule import Schedule
+
+MOST_EPOCHS = 1 << 20
+MOST_SEED = (1 << 32) - 1
+PHASES = frozenset(f.name for f in dataclasses.fields(Schedule))
+FORMS = ("exponential", "linear", "cosine")
+
+
+def check_seed(seed: int) -> int:
+    """A seed that NumPy and torch take; ValueError otherwise."""
+    return whole(seed, "seed", 0, MOST_SEED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +48,22 @@ class Memory:
     #: options of the loader in equilif.data.sequences
     loading: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        whole(self.tokens, "tokens", 1, MOST_PATTERNS)
+        whole(self.heads, "heads", 1, MOST_NEURONS)
+        finite(self.query, "query", 0, 1 << 16)
+        finite(self.query_scale, "query_scale", 0, 1 << 16)
+        for name, value in self.loading.items():
+            if name == "max_tokens" or not isinstance(value, int | float | str | Path | None):
+                raise ValueError(f"loading.{name} must be a number or a text for the loader, not {value!r}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
     """A network and how it learns one data set.
 
-    Plain values only: it goes into history.json and comes back from there.
+    Plain values only: it goes into history.json and comes back from there.  ValueError for a value that
+    cannot be.
     """
 
     data: str
@@ -61,15 +85,36 @@ class Preset:
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
 
     def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise ValueError(f"epochs must be at least 1, not {self.epochs}")
-        if not self.eta > 0:
-            raise ValueError(f"eta must be above 0, not {self.eta}")
-        if not 0 <= self.shift <= 1:
-            raise ValueError(f"shift must be in 0..1, not {self.shift}")
-        if not 0 <= self.decay <= 1:
-            raise ValueError(f"decay must be in 0..1, not {self.decay}")
+        for size in self.hidden:
+            whole(size, "hidden", 1, MOST_NEURONS)
+        whole(self.epochs, "epochs", 1, MOST_EPOCHS)
+        if not finite(self.eta, "eta", 0, 1 << 16):
+            raise ValueError("eta must be above 0: a learning rate of 0 teaches nothing")
+        finite(self.decay, "decay", 0, 1)
+        finite(self.shift, "shift", 0, 1)
+        finite(self.bias, "bias", -(1 << 16), 1 << 16)
+        finite(self.scale, "scale", 0, 1 << 16)
+        for scale in self.rate_scales:
+            finite(scale, "rate_scales", 0, 1 << 16)
+        if self.form not in FORMS:
+            raise ValueError(f"form must be one of {', '.join(FORMS)}, not {self.form!r}")
+        if not self.seeds:
+            raise ValueError("seeds must have at least one, the default")
+        for seed in self.seeds:
+            check_seed(seed)
+        if self.memory is not None and self.shift:
+            raise ValueError(f"shift moves images by a pixel, {self.data} has none: leave it out")
 
+    def changed(self, **options: Any) -> Self:
+        """The preset with other values, its own or those of its schedule; None leaves one as it is."""
+        given = {name: value for name, value in options.items() if value is not None}
+        phases = {name: value for name, value in given.items() if name in PHASES}
+        others = {name: value for name, value in given.items() if name not in PHASES}
+        if len(others.get("hidden", self.hidden)) != len(self.hidden):
+            others["rate_scales"] = ()  # they belong to the layers of the preset
+        return dataclasses.replace(self, schedule=dataclasses.replace(self.schedule, **phases), **others)
+
+    # -- learning rates ----------------------------------------------------------------------------
     def rate(self, epoch: int) -> float:
         """Learning rate of an epoch, counted from 0.
 
@@ -82,6 +127,31 @@ class Preset:
         left = 1 - progress if self.form == "linear" else (1 + math.cos(math.pi * progress)) / 2
         return self.eta * (self.decay + (1 - self.decay) * left)
 
+    def check_rates(self, network: Network) -> None:
+        """ValueError unless weights can move in every epoch.
+
+        Learning rates only fall, so that the first epoch has the largest one, and a search finds the first
+        epoch whose rate is too small.
+        """
+        learning_steps(network, self.rate(0))
+
+        def dead(epoch: int) -> bool:
+            try:
+                return not any(step.gain for step in learning_steps(network, self.rate(epoch)).values())
+            except ValueError:  # a smaller rate than one that is possible can only be too small
+                return True
+
+        first = bisect_left(range(self.epochs), True, key=dead)
+        if first < self.epochs:
+            smallest = smallest_rate(network)
+            fewer = f"at most {first} epochs, " if self.form == "exponential" else ""
+            raise ValueError(
+                f"from epoch {first + 1} of {self.epochs} on no weight would move: the learning rate is "
+                f"{self.rate(first):.3g} there, and the smallest that counts is {smallest:.3g}; take {fewer}"
+                "a decay nearer to 1 or a larger eta"
+            )
+
+    # -- what is made of it ------------------------------------------------------------------------
     def load(self, folder: Path | None = None) -> DataSet:
         """The data set from ``folder``, or from where its loader looks by itself."""
         if self.memory is None:
@@ -117,10 +187,9 @@ class Preset:
         weights = network.initial_weights(seed, bias=self.bias, scale=self.scale, query=m.query if m else 0)
         if m and (n := m.loading.get("n_pos", 0)):
             # each head begins at a place of its own in the sequence
-            places = sequences.position(np.linspace(0, 1, m.heads), n).astype(np.int64) << (
-                network.numerics.fraction - FRACTION
-            )
-            weights["bias-query"].reshape(m.heads, -1)[:, -n:] = places
+            places = sequences.position(np.linspace(0, 1, m.heads), n).astype(np.int64)
+            codes = places << (network.numerics.fraction - FRACTION)
+            weights["bias-query"].reshape(m.heads, -1)[:, -n:] = codes
         return weights
 
     def to_dict(self) -> dict[str, Any]:
@@ -128,15 +197,8 @@ class Preset:
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> Self:
-        lists = {k: tuple(d[k]) for k in ("hidden", "rate_scales", "seeds")}
-        return cls(
-            **{
-                **d,
-                **lists,
-                "schedule": Schedule(**d["schedule"]),
-                "memory": Memory(**d["memory"]) if d.get("memory") else None,
-            }
-        )
+        """What :meth:`to_dict` made; ValueError names the key that is something else."""
+        return record(cls, d)
 
 
 PRESETS = {

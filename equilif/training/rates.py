@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -18,15 +19,16 @@ from typing import Any, Self
 import numpy as np
 
 from equilif import results
-from equilif.data import images
-from equilif.data.images import Bytes, DataSet
+from equilif.data.dataset import DataSet
 from equilif.extras import needs
 from equilif.training.presets import PRESETS
+from equilif.training.records import check_data, check_digest, check_name, check_numbers, reading, record
+from equilif.training.settings import RateEpoch, RateHistory, Settings
 from equilif.training.train import NETWORK
-from equilif.training.train import RATES as HISTORY
+from equilif_golden import files
 from equilif_golden import network as networks
+from equilif_golden.fixed import whole
 from equilif_golden.network import Network, Weights
-from equilif_golden.schedule import Schedule
 
 with needs("torch"):
     import torch
@@ -35,181 +37,117 @@ with needs("torch"):
     from equilif_golden.real.rates import Distributed, Rates, Trainer, predict
 
 CHECKPOINT = "rates.pt"
-HELD = 99  #: seed of what is held out: the same images for every seed of a run
-SOLVER = {"tolerance": 1e-3}  #: of a rate: a quarter of its 8-bit code
+HISTORY = "rates.json"
+SOLVER: dict[str, Any] = {"tolerance": 1e-3}  #: of a rate: a quarter of its 8-bit code
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """A run.  ``channels``: of convolutions in place of hidden populations; ``without``: classes that are
-    not trained.
-    """
+class Checkpoint:
+    """Content of rates.pt.  Version 0.1.0 first wrote it without ``data_digest`` and ``version``."""
 
-    data: str
-    hidden: tuple[int, ...]
-    epochs: int
-    batch: int = 128
-    lr: float = 2e-3  #: of AdamW in the first step, falling to zero as a cosine
-    weight_decay: float = 0.0
-    dropout: float = 0.0
-    shift: float = 0.0  #: part of the training images moved by a pixel, anew each epoch
-    flip: float = 0.0  #: part of them mirrored
-    feedback: bool = True
-    channels: tuple[int, ...] = ()
-    without: tuple[int, ...] = ()
-    #: training images to choose settings by: they are not learned from, and stand for the test set
-    hold_out: int = 0
-    seed: int = 0
-    schedule: Schedule = Schedule()
+    settings: Settings
+    data_digest: str | None = None  #: equilif.data.dataset.DataSet.digest
+    version: str | None = None  #: of equilif
+    history: tuple[RateEpoch, ...]
+    state: Mapping[str, Any]  #: of the trainer
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("epochs", 1, 1 << 20),
-            ("batch", 1, 1 << 20),
-            ("lr", 1e-9, 10),
-            ("weight_decay", 0, 10),
-            ("dropout", 0, 0.99),
-            ("shift", 0, 1),
-            ("flip", 0, 1),
-        ):
-            if not low <= getattr(self, name) <= high:
-                raise ValueError(f"{name} must be in {low:g}..{high:g}, not {getattr(self, name)}")
+        check_digest(self.data_digest, "data_digest")
+        check_numbers([e.epoch for e in self.history])
+        for name in ("model", "optimiser", "decay"):
+            if not isinstance(self.state.get(name), Mapping):
+                raise ValueError(f"state has no {name}")
+        for name, value in _tensors("state", self.state):
+            if not bool(torch.isfinite(value).all()):
+                raise ValueError(f"{name} must be finite")
+        whole(self.state["decay"].get("last_epoch"), "state.decay.last_epoch", 0, 1 << 40)
 
-    def load(self, folder: Path | None = None) -> DataSet:
-        d = PRESETS[self.data].load(folder)
-        if not self.hold_out:
-            return d
-        there = 0 if d.tokens_train is not None else len(d.x_train)
-        if not self.hold_out < there:
-            raise ValueError(
-                f"hold_out is for images, fewer than there are to learn from; {d.name} has {there:,}"
-            )
-        order = np.random.default_rng(HELD).permutation(len(d.x_train))
-        learned, held = order[: -self.hold_out], order[-self.hold_out :]
-        return dataclasses.replace(
-            d,
-            x_train=d.x_train[learned],
-            y_train=d.y_train[learned],
-            x_test=d.x_train[held],
-            y_test=d.y_train[held],
+    def check_optimiser(self, model: torch.nn.Module) -> None:
+        """ValueError unless the optimiser's averages have the shapes of the weights that they are of."""
+        moments = self.state["optimiser"]["state"]
+        for k, weights in enumerate(model.parameters()):
+            for name, value in _tensors(f"state.optimiser.state.{k}", moments.get(k, {})):
+                if value.ndim and value.shape != weights.shape:
+                    raise ValueError(
+                        f"{name} must have shape {tuple(weights.shape)}, not {tuple(value.shape)}"
+                    )
+
+
+def _tensors(at: str, value: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """The tensors of nested mappings, and where they stand."""
+    if isinstance(value, torch.Tensor):
+        yield at, value
+    elif isinstance(value, Mapping):
+        for name, v in value.items():
+            yield from _tensors(f"{at}.{name}", v)
+
+
+def read(folder: Path) -> Checkpoint:
+    """The checkpoint of a run; ValueError names the file, and the key that is something else."""
+    path = folder / CHECKPOINT
+    if not path.exists():
+        raise ValueError(f"there is no run in {folder}: it has no {CHECKPOINT}")
+    with _checkpoint(path):
+        return record(Checkpoint, torch.load(path, map_location="cpu", weights_only=True))
+
+
+def _checkpoint(path: Path) -> Any:
+    return reading(path, "a checkpoint of `equilif rates`")
+
+
+def leads() -> bool:
+    """Whether this process is alone, or the one that writes for those that train together (torchrun)."""
+    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
+
+
+def model_of(settings: Settings, d: DataSet) -> Any:
+    """What learns: a network's mean rates, or convolutions of images."""
+    if settings.channels:
+        side = round(d.n_features**0.5)
+        return ConvRates(
+            side,
+            settings.channels,
+            5 if side > 16 else 3,
+            d.n_classes,
+            feedback=settings.feedback,
+            seed=settings.seed,
+            **SOLVER,
         )
-
-    def network(self, d: DataSet) -> Network:
-        """A sequence has the memory of its preset in front."""
-        if d.tokens_train is not None:
-            return dataclasses.replace(
-                PRESETS[self.data], hidden=self.hidden, schedule=self.schedule
-            ).network(d)
-        return Network.chain(
-            d.n_features, *self.hidden, d.n_classes, schedule=self.schedule, feedback=self.feedback
-        )
-
-    def model(self, d: DataSet) -> Any:
-        if self.channels:
-            if d.tokens_train is not None:
-                raise ValueError(f"convolutions are for images, {d.name} has none")
-            side = round(d.n_features**0.5)
-            return ConvRates(
-                side,
-                self.channels,
-                5 if side > 16 else 3,
-                d.n_classes,
-                feedback=self.feedback,
-                seed=self.seed,
-                **SOLVER,
-            )
-        network = self.network(d)
-        weights = (
-            PRESETS[self.data].initial_weights(network, self.seed)
-            if network.memories
-            else network.initial_weights(self.seed)
-        )
-        return Rates(network, weights, **SOLVER)
-
-    def inputs(self, d: DataSet, epoch: int) -> Bytes:
-        """Training images of an epoch."""
-        rng = np.random.default_rng((self.seed, epoch, 1))
-        x = images.shifted(d.x_train, rng, self.shift) if self.shift else d.x_train
-        return images.mirrored(x, rng, self.flip) if self.flip else x
-
-    def order(self, d: DataSet, epoch: int) -> Any:
-        order = np.random.default_rng((self.seed, epoch)).permutation(len(d.x_train))
-        return order[~np.isin(d.y_train[order], self.without)]
-
-    @classmethod
-    def from_dict(cls, d: Mapping[str, Any]) -> Self:
-        return cls(
-            **{
-                **d,
-                **{k: tuple(d[k]) for k in ("hidden", "channels", "without")},
-                "schedule": Schedule(**d["schedule"]),
-            }
-        )
-
-
-SETTINGS = {
-    s.data: s
-    for s in (
-        Settings(
-            data="digits", hidden=(64,), epochs=20, batch=32, lr=3e-3, schedule=PRESETS["digits"].schedule
-        ),
-        Settings(data="mnist", hidden=(512,), epochs=20, shift=0.7, schedule=PRESETS["mnist"].schedule),
-        Settings(
-            data="fashion",
-            hidden=(1000,),
-            epochs=100,
-            lr=1e-3,
-            weight_decay=0.01,
-            dropout=0.1,
-            shift=0.2,
-            flip=0.5,
-            feedback=False,
-            schedule=PRESETS["fashion"].schedule,
-        ),
-        Settings(
-            data="vowels", hidden=(128,), epochs=40, batch=16, lr=3e-3, schedule=PRESETS["vowels"].schedule
-        ),
-        Settings(data="spoken", hidden=(128,), epochs=20, batch=32, schedule=PRESETS["spoken"].schedule),
+    network = settings.network(d)
+    weights = (
+        PRESETS[settings.data].initial_weights(network, settings.seed)
+        if network.memories
+        else network.initial_weights(settings.seed)
     )
-}
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """One line of the history.
-
-    ``there``, ``back``: mean evaluations of the fixed point's map a batch, for the rates and for the
-    gradient.
-    """
-
-    epoch: int  #: from 1
-    lr: float  #: of its first step
-    loss: float
-    train_accuracy: float  #: running: each prediction before its update
-    test_accuracy: float
-    there: float
-    back: float
-    settled: float  #: samples within the solver's tolerance
-    samples_per_second: float
+    return Rates(network, weights, **SOLVER)
 
 
 @dataclass
-class Training:
-    """A run: settings, data, what learns, and what happened so far."""
+class RateTraining:
+    """A run: settings, data, what learns, and what happened so far.
+
+    ``version``: of equilif that saved it last, None for a run that was not resumed.
+    """
 
     settings: Settings
     data: DataSet
     trainer: Trainer
     distributed: Distributed
-    history: list[EpochRecord] = field(default_factory=list)
+    history: list[RateEpoch] = field(default_factory=list)
+    version: str | None = None
 
     @classmethod
-    def start(cls, settings: Settings, data: Path | None = None) -> Self:
-        """In several processes (torchrun) each makes the same run and takes its part of every batch."""
-        loaded, distributed = settings.load(data), Distributed.join()
+    def start(cls, settings: Settings, data: Path | DataSet | None = None) -> Self:
+        """In several processes (torchrun) each makes the same run and takes its part of every batch.
+
+        ``data``: the folder of the data set, or what ``settings.load`` made of it.
+        """
+        loaded = data if isinstance(data, DataSet) else settings.load(data)
+        model = model_of(settings, loaded)
+        distributed = Distributed.join()
         steps = settings.epochs * -(-len(settings.order(loaded, 0)) // settings.batch)
         trainer = Trainer(
-            settings.model(loaded),
+            model,
             steps=steps,
             lr=settings.lr,
             weight_decay=settings.weight_decay,
@@ -220,15 +158,32 @@ class Training:
         return cls(settings, loaded, trainer, distributed)
 
     @classmethod
-    def resume(cls, folder: Path, data: Path | None = None, *, epochs: int | None = None) -> Self:
-        """The run saved in ``folder``; ``epochs`` lengthens or shortens it, and with it the fall of the
-        learning rate.
+    def resume(
+        cls,
+        folder: Path,
+        data: Path | DataSet | None = None,
+        *,
+        name: str | None = None,
+        epochs: int | None = None,
+    ) -> Self:
+        """The run saved in ``folder``; ValueError when ``data`` is not what it was begun with.
+
+        ``name``: of the data set, where a certain one is asked for.  ``epochs`` lengthens or shortens the
+        run, and with it the fall of the learning rate.
         """
         saved = read(folder)
-        settings = Settings.from_dict(saved["settings"])
-        run = cls.start(settings if epochs is None else dataclasses.replace(settings, epochs=epochs), data)
-        run.trainer.restore(saved["state"])
-        run.history = [EpochRecord(**r) for r in saved["history"]]
+        settings = saved.settings
+        check_name(folder, settings.data, name)
+        if epochs is not None:
+            settings = dataclasses.replace(settings, epochs=epochs)
+        loaded = data if isinstance(data, DataSet) else settings.load(data)
+        check_data(folder, settings.data, saved.data_digest, loaded)
+        run = cls.start(settings, loaded)
+        with _checkpoint(folder / CHECKPOINT):
+            run.trainer.restore(saved.state)
+            saved.check_optimiser(run.trainer.model)
+        run.history = list(saved.history)
+        run.version = saved.version
         return run
 
     @property
@@ -242,46 +197,40 @@ class Training:
         first = f"{m.tokens} tokens x {m.heads} queries" if m else self.data.n_features
         return "-".join(map(str, (first, *middle, self.data.n_classes)))
 
-    def epoch(self, progress: Callable[[int, float], None] = lambda samples, loss: None) -> EpochRecord:
+    def epoch(self, progress: Callable[[int, float], None] = lambda samples, loss: None) -> RateEpoch:
         """The next epoch, and the accuracy on the test set after it.
 
         ``progress``: samples so far and their mean loss.
         """
-        epoch, s = len(self.history), self.settings
-        lr, order, start = (
-            self.trainer.optimiser.param_groups[0]["lr"],
-            s.order(self.data, epoch),
-            time.perf_counter(),
-        )
+        epoch = len(self.history)
+        s = self.settings
+        d = self.data
+        lr = self.trainer.optimiser.param_groups[0]["lr"]
+        order = s.order(d, epoch)
+        start = time.perf_counter()
         p = self.trainer.epoch(
-            s.inputs(self.data, epoch),
-            self.data.y_train,
+            s.inputs(d, epoch),
+            d.y_train,
             order,
-            tokens=self.data.tokens_train,
+            tokens=d.tokens_train,
             seed=1000 * s.seed + epoch,
             progress=progress,
         )
         seconds = time.perf_counter() - start
-        test = float(
-            np.mean(
-                predict(self.trainer.model, self.data.x_test, tokens=self.data.tokens_test)
-                == self.data.y_test
-            )
+        predictions = predict(self.trainer.model, d.x_test, tokens=d.tokens_test)
+        done = RateEpoch(
+            epoch=epoch + 1,
+            lr=lr,
+            loss=p.loss,
+            train_accuracy=p.hits / p.samples,
+            test_accuracy=float(np.mean(predictions == d.y_test)),
+            there=p.there,
+            back=p.back,
+            settled=p.settled,
+            samples_per_second=p.samples / seconds,
         )
-        self.history.append(
-            EpochRecord(
-                epoch + 1,
-                lr,
-                p.loss,
-                p.hits / p.samples,
-                test,
-                p.there,
-                p.back,
-                p.settled,
-                p.samples / seconds,
-            )
-        )
-        return self.history[-1]
+        self.history.append(done)
+        return done
 
     @property
     def deployed(self) -> tuple[Network, Weights] | None:
@@ -290,15 +239,20 @@ class Training:
         return (model.network, model.quantised()) if isinstance(model, Rates) else None
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "data": self.data.name,
-            "sizes": self.sizes,
-            "settings": dataclasses.asdict(self.settings),
-            "machine": results.machine(),
-            "processes": self.distributed.world,
-            "device": str(self.trainer.device),
-            "epochs": [dataclasses.asdict(r) for r in self.history],
-        }
+        """Content of rates.json."""
+        return dataclasses.asdict(
+            RateHistory(
+                data=self.data.name,
+                data_digest=self.data.digest,
+                version=results.version(),
+                sizes=self.sizes,
+                settings=self.settings,
+                machine=results.machine(),
+                processes=self.distributed.world,
+                device=str(self.trainer.device),
+                epochs=tuple(self.history),
+            )
+        )
 
     def save(self, folder: Path) -> list[str]:
         """Names of the files; with several processes the first one writes."""
@@ -308,26 +262,16 @@ class Training:
         torch.save(
             {
                 "settings": dataclasses.asdict(self.settings),
+                "data_digest": self.data.digest,
+                "version": results.version(),
                 "history": [dataclasses.asdict(r) for r in self.history],
                 "state": self.trainer.state(),
             },
             buffer,
         )
-        results.write_bytes(folder / CHECKPOINT, buffer.getvalue())
+        files.write(folder / CHECKPOINT, buffer.getvalue())
         results.write_json(folder / HISTORY, self.to_dict())
-        if self.deployed:
-            networks.save(folder / NETWORK, *self.deployed)
-        return [CHECKPOINT, HISTORY, *([NETWORK] if self.deployed else [])]
-
-
-def read(folder: Path) -> dict[str, Any]:
-    """A checkpoint; ValueError names the file when it is something else."""
-    path = folder / CHECKPOINT
-    if not path.exists():
-        raise ValueError(f"there is no run in {folder}: it has no {CHECKPOINT}")
-    try:
-        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        Settings.from_dict(saved["settings"])
-    except Exception as e:
-        raise ValueError(f"{path} is not a checkpoint of `equilif rates`: {str(e).splitlines()[0]}") from e
-    return saved
+        if self.deployed is None:
+            return [CHECKPOINT, HISTORY]
+        networks.save(folder / NETWORK, *self.deployed)
+        return [CHECKPOINT, HISTORY, NETWORK]

@@ -3,15 +3,14 @@ memory by the compiler.
 
 A point trains its network on the golden kernel, then compares training and inference of some samples in
 RTL with it (equilif.hardware.verify), whose cycles are counted.  Every finished point is a file of its
-own, named by a hash of its parameters and written whole or not at all: what was killed goes on where it
-was, and a larger sweep keeps the points of a smaller one.  dask.distributed hands the points out.
+own, named by a hash of its parameters and of its data, and written whole or not at all: what was killed goes
+on where it was, and a larger sweep keeps the points of a smaller one.  dask.distributed hands the points out.
 """
 
 from __future__ import annotations
 
 import csv
 import dataclasses
-import functools
 import hashlib
 import io
 import itertools
@@ -30,18 +29,27 @@ import numba
 
 from equilif import results
 from equilif.extras import needs
-from equilif.training.presets import PRESETS, Preset
-from equilif.training.train import inputs, order
+from equilif.training.folder import POINTS
+from equilif.training.presets import PRESETS, Preset, check_seed
+from equilif.training.records import load_json, reading, record
+from equilif.training.train import lesson, taught
+from equilif_golden import files
 from equilif_golden.engine.compiler import Compiled
-from equilif_golden.fixed import Numerics
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.fixed import Numerics, finite, whole
 from equilif_golden.kernel import Kernel
+from equilif_golden.schedule import STEPS_MAX, Schedule
 
 with needs("sweep"):
     from distributed import Client, LocalCluster, as_completed
 
 PATIENCE = 10  #: seconds for a scheduler to answer
-POINTS, BUILDS, TABLE, RECORDS = "points", "builds", "results.csv", "results.json"
+BUILDS = "builds"
+TABLE = "results.csv"
+RECORDS = "results.json"
 INTEGER_BITS = 4  #: of a weight, sign included; a width says how many follow
+WIDTHS = (8, 16)  #: least and most bits of a weight: 4 to 12 follow the integer bits
+LANES = 4  #: of an engine, unless a grid says so
 SETTINGS = ("hidden", "epochs", "eta", "decay")
 PHASES = ("free", "nudged", "window", "beta", "leak")
 
@@ -50,7 +58,8 @@ PHASES = ("free", "nudged", "window", "beta", "leak")
 class Point:
     """A network, how it learns, and an engine: one with so many lanes, or a board's.
 
-    None: as the data set's preset has it.
+    None: as the data set's preset has it.  ValueError for a value that no point can have; what only does not
+    go together (a phase shorter than a window, a network too large for a board) is found when it is measured.
     """
 
     data: str = "digits"
@@ -69,25 +78,34 @@ class Point:
     board: str | None = None
     samples: int = 20  #: of training, and at most as many of the test set, in RTL
 
-    @property
-    def key(self) -> str:
-        """Hash of the parameters."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+    def __post_init__(self) -> None:
+        if self.data not in PRESETS:
+            raise ValueError(f"data must be one of {', '.join(PRESETS)}, not {self.data!r}")
+        PRESETS[self.data].changed(**{name: getattr(self, name) for name in SETTINGS})
+        for name in PHASES:
+            value = getattr(self, name)
+            if value is not None:
+                Schedule(**{"free": STEPS_MAX, "nudged": STEPS_MAX, "window": 1, name: value})
+        whole(self.width, "width", *WIDTHS)
+        whole(self.samples, "samples", 1, 1 << 31)
+        if self.seed is not None:
+            check_seed(self.seed)
+        if self.lanes is not None:
+            EngineConfig(lanes=self.lanes)
+            if self.board is not None:
+                raise ValueError(
+                    f"lanes and board are two engines, {self.lanes} lanes and {self.board}: give one"
+                )
+
+    def key(self, digest: str) -> str:
+        """Hash of the parameters, and of the data that they are measured on."""
+        text = json.dumps({**asdict(self), "data_digest": digest}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def preset(self) -> Preset:
         """The data set's, changed."""
-        given = {k: v for k, v in asdict(self).items() if v is not None}
-        base = PRESETS[self.data]
-        schedule = dataclasses.replace(base.schedule, **{k: v for k, v in given.items() if k in PHASES})
-        changed = dataclasses.replace(
-            base, schedule=schedule, **{k: v for k, v in given.items() if k in SETTINGS}
-        )
-        return (
-            dataclasses.replace(changed, rate_scales=())
-            if len(changed.hidden) != len(base.hidden)
-            else changed
-        )
+        return PRESETS[self.data].changed(**{name: getattr(self, name) for name in (*SETTINGS, *PHASES)})
 
 
 # -- what to do ------------------------------------------------------------------------------------
@@ -108,8 +126,8 @@ def read_grid(path: Path | None, options: Sequence[str] = ()) -> dict[str, list[
     grid: dict[str, list[str]] = {}
     if path is not None:
         try:
-            read = tomllib.loads(path.read_text())
-        except tomllib.TOMLDecodeError as e:
+            read = tomllib.loads(path.read_bytes().decode())
+        except (ValueError, RecursionError) as e:
             raise ValueError(f"{path} is not TOML: {e}") from e
         for name, value in read.items():
             values = value if isinstance(value, list) else [value]
@@ -123,6 +141,8 @@ def read_grid(path: Path | None, options: Sequence[str] = ()) -> dict[str, list[
     for name, values in grid.items():
         if name not in AXES:
             raise ValueError(f"an axis must be one of {', '.join(sorted(AXES))}, not {name!r}")
+        if not values:
+            raise ValueError(f"axis {name} has no values")
         try:
             out[name] = [AXES[name](v) for v in values]
         except ValueError:
@@ -133,9 +153,6 @@ def read_grid(path: Path | None, options: Sequence[str] = ()) -> dict[str, list[
 def points(grid: Mapping[str, Sequence[Any]]) -> list[Point]:
     """All combinations; numbers of lanes and boards are one axis, that of engines."""
     axes = {k: v for k, v in grid.items() if k not in ("lanes", "board")}
-    for name in axes.get("data", ()):
-        if name not in PRESETS:
-            raise ValueError(f"data must be one of {', '.join(PRESETS)}, not {name!r}")
     if grid.get("board"):
         from equilif.hardware.boards import find
 
@@ -143,64 +160,59 @@ def points(grid: Mapping[str, Sequence[Any]]) -> list[Point]:
             find(name)
     engines = [{"lanes": n} for n in grid.get("lanes", ())] + [
         {"board": b} for b in grid.get("board", ())
-    ] or [{"lanes": 4}]
+    ] or [{"lanes": LANES}]
     found = (
         Point(**dict(zip(axes, values, strict=True)), **engine)
         for values in itertools.product(*axes.values())
         for engine in engines
     )
-    return list({p.key: p for p in found}.values())
+    return list(dict.fromkeys(found))
 
 
 # -- one point -------------------------------------------------------------------------------------
-def measure(point: Point, folder: Path | None = None) -> dict[str, Any]:
-    """What there is to know of a point; ``error`` when it cannot be."""
+def measure(point: Point, folder: Path | None, digest: str) -> dict[str, Any]:
+    """What there is to know of a point on the data of a digest; ``error`` when it cannot be."""
     start = time.time()
     try:
-        found = _measure(point, folder)
+        found = _measure(point, folder, digest)
     except Exception as e:  # whatever it is: the other points go on
         found = {"error": f"{type(e).__name__}: {e}"}
     return {**found, "started": start, "seconds": time.time() - start, "machine": results.machine()}
 
 
-def _measure(point: Point, folder: Path | None) -> dict[str, Any]:
+def _measure(point: Point, folder: Path | None, digest: str) -> dict[str, Any]:
     from equilif.hardware.verify import Plan, compare, engine_for
 
     numba.set_num_threads(1)  # a worker is one core's
     preset = point.preset
-    data, seed = preset.load(folder), preset.seeds[0] if point.seed is None else point.seed
+    data = preset.load(folder)
+    if data.digest != digest:  # a worker may run on another machine
+        raise ValueError(
+            f"the worker's {data.name} has digest {data.digest[:12]}, the sweep is of digest {digest[:12]}"
+        )
+    seed = preset.seeds[0] if point.seed is None else point.seed
     net = preset.network(data)
     if point.width != net.numerics.weight_width:
         if net.memories:
             raise ValueError("a network with a memory has weights of the width of its tokens")
-        net = dataclasses.replace(
-            net, numerics=Numerics(weight_width=point.width, fraction=point.width - INTEGER_BITS)
-        )
+        numerics = Numerics(weight_width=point.width, fraction=point.width - INTEGER_BITS)
+        net = dataclasses.replace(net, numerics=numerics)
     if point.board is not None:
         from equilif.hardware.boards import find
 
         config = find(point.board).config
     else:
-        config = engine_for(net, lanes=point.lanes or 4)
-    # what does not fit is known before it is trained
+        config = engine_for(net, lanes=LANES if point.lanes is None else point.lanes)
+    # what does not fit, or learns nothing, is known before it is trained
     placed = Compiled(net, config)
-    kernel, n = Kernel(net, preset.initial_weights(net, seed), lr=preset.rate(0)), len(data.y_train)
+    preset.check_rates(net)
+    kernel = Kernel(net, preset.initial_weights(net, seed), lr=preset.rate(0))
     for epoch in range(preset.epochs):
-        kernel.set_learning_rate(preset.rate(epoch))
-        kernel.train(
-            inputs(data, preset, seed, epoch), data.y_train, order(seed, epoch, n), tokens=data.tokens_train
-        )
-    last = preset.epochs - 1
-    plan = Plan(
-        [
-            (
-                preset.rate(last),
-                order(seed, 0, n)[: point.samples],
-                functools.partial(inputs, data, preset, seed, 0),
-            )
-        ],
-        point.samples,
-    )
+        for _ in taught(kernel, data, lesson(preset, data, seed, epoch)):
+            pass
+    first = lesson(preset, data, seed, 0)
+    shown = first._replace(eta=preset.rate(preset.epochs - 1), order=first.order[: point.samples])
+    plan = Plan([shown], point.samples)
     report = compare(net, kernel.weights, config, data, plan, counter=kernel.counter)
     if report.mismatch is not None:
         raise report.mismatch
@@ -240,62 +252,121 @@ def cluster(workers: int, scheduler: str | None = None) -> Iterator[Client]:
 
 
 @dataclass(frozen=True)
-class Progress:
+class SweepProgress:
+    """How many points and builds are done."""
+
     done: int
     total: int
     failed: int
     note: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Of a training or an inference sample in RTL: means."""
+
+    samples: int
+    cycles: float
+    ideal: float  #: words of weights that it touches
+    spikes: float
+    free_steps: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Content of a point's file that says what was found."""
+
+    point: Mapping[str, Any]
+    accuracy: float
+    training: Cost
+    inference: Cost
+    compared: int
+    weights: int
+    tiles: int
+    weight_bits: int
+    lanes: int
+    sizes: str
+    phases: str
+    started: float
+    seconds: float
+    machine: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        finite(self.accuracy, "accuracy", 0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """Content of a point's file that says why nothing was found."""
+
+    point: Mapping[str, Any]
+    error: str
+    started: float = 0.0
+    seconds: float = 0.0
+    machine: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def read_point(path: Path) -> Measured | Failed:
+    """A point's file; ValueError names it, and the key that is something else."""
+    with reading(path, "a point of a sweep"):
+        raw = load_json(path)
+        if isinstance(raw, Mapping) and "error" in raw:
+            return record(Failed, raw)
+        return record(Measured, raw)
+
+
 class Sweep:
-    """Points, and the folder in which they are kept."""
+    """Points, and the folder in which they are kept.
 
-    def __init__(self, wanted: Sequence[Point], out: Path):
-        self.points, self.out = list(wanted), out
-        self.records: dict[str, dict[str, Any]] = {}
-        for p in self.points:
-            path = self._path(p)
-            if path.exists():
-                try:
-                    self.records[p.key] = json.loads(path.read_text())
-                except ValueError as e:
-                    raise ValueError(f"{path} is not a point of a sweep: {e}") from e
+    ``folder``: of the data sets, which are read for their digests.
+    """
 
-    def _path(self, point: Point) -> Path:
-        return self.out / POINTS / f"{point.key}.json"
+    def __init__(self, wanted: Sequence[Point], out: Path, folder: Path | None = None):
+        self.points = list(wanted)
+        self.out = out
+        self.folder = folder and folder.resolve()
+        self.digests = {
+            p.data: PRESETS[p.data].load(folder).digest for p in {p.data: p for p in wanted}.values()
+        }
+        self.records: dict[Point, Measured | Failed] = {
+            p: read_point(self.path(p)) for p in self.points if self.path(p).exists()
+        }
+
+    def key(self, point: Point) -> str:
+        return point.key(self.digests[point.data])
+
+    def path(self, point: Point) -> Path:
+        return self.out / POINTS / f"{self.key(point)}.json"
 
     def left(self, *, retry: bool = False) -> list[Point]:
         """Points that have no record, or with ``retry`` one of a failure."""
-        return [
-            p for p in self.points if p.key not in self.records or retry and "error" in self.records[p.key]
-        ]
+        known = Measured if retry else Measured | Failed
+        return [p for p in self.points if not isinstance(self.records.get(p), known)]
 
     @property
     def failed(self) -> list[tuple[Point, str]]:
-        return [
-            (p, self.records[p.key]["error"]) for p in self.points if "error" in self.records.get(p.key, {})
-        ]
+        records = [(p, self.records.get(p)) for p in self.points]
+        return [(p, r.error) for p, r in records if isinstance(r, Failed)]
 
     def run(
         self,
         client: Client,
-        folder: Path | None = None,
         *,
         retry: bool = False,
         builds: Sequence[str] = (),
-        progress: Callable[[Progress], None] = lambda p: None,
+        progress: Callable[[SweepProgress], None] = lambda p: None,
     ) -> None:
         """What is left, and the bitstreams of ``builds``; each result is written when it comes."""
-        left = self.left(retry=retry)
-        jobs = {
-            client.submit(measure, p, folder, key=f"{p.key}-{time.time_ns()}", pure=False): p for p in left
-        }
-        jobs |= {
-            client.submit(built, name, key=f"build-{name}-{time.time_ns()}", pure=False): name
-            for name in builds
-        }
-        done = failed = 0
-        progress(Progress(0, len(jobs), 0))
+        now = time.time_ns()
+        jobs: dict[Any, Point | str] = {}
+        for p in self.left(retry=retry):
+            digest = self.digests[p.data]
+            jobs[client.submit(measure, p, self.folder, digest, key=f"{self.key(p)}-{now}", pure=False)] = p
+        for name in builds:
+            jobs[client.submit(built, name, key=f"build-{name}-{now}", pure=False)] = name
+        done = 0
+        failed = 0
+        progress(SweepProgress(0, len(jobs), 0))
         for job in as_completed(list(jobs)):
             what = jobs[job]
             # a worker that died, for want of memory or with its machine, has taken no other point with it
@@ -305,14 +376,15 @@ class Sweep:
                 else {"error": f"{type(job.exception()).__name__}: {job.exception()}"}
             )
             if isinstance(what, Point):
-                self.records[what.key] = {"point": asdict(what), **found}
-                results.write_json(self._path(what), self.records[what.key])
+                results.write_json(self.path(what), {"point": asdict(what), **found})
+                self.records[what] = read_point(self.path(what))
             elif "error" in found:
                 raise results.ToolFailed(f"building {what}: {found['error']}")
             else:
                 results.write_json(self.out / BUILDS / f"{what}.json", found)
-            done, failed = done + 1, failed + ("error" in found)
-            progress(Progress(done, len(jobs), failed))
+            done += 1
+            failed += "error" in found
+            progress(SweepProgress(done, len(jobs), failed))
 
     # -- what came of it ---------------------------------------------------------------------------
     def rows(self, builds: Path = Path("build")) -> list[dict[str, Any]]:
@@ -325,33 +397,28 @@ class Sweep:
         }
         out = []
         for p in self.points:
-            r = self.records.get(p.key)
-            if r is None or "error" in r:
+            r = self.records.get(p)
+            if not isinstance(r, Measured):
                 continue
             mhz = clock.get(p.board) if p.board else None
             row = {
                 "engine": p.board or f"{p.lanes} lanes",
-                "network": r["sizes"],
-                "phases": r["phases"],
+                "network": r.sizes,
+                "phases": r.phases,
                 "width": p.width,
-                "accuracy": r["accuracy"],
-                **{f"{kind} cycles": r[kind]["cycles"] for kind in ("training", "inference")},
-                "ideal training": r["training"]["ideal"],
-                "spikes": r["training"]["spikes"],
-                "weights": r["weights"],
-                "tiles": r["tiles"],
-                "weight_bits": r["weight_bits"],
+                "accuracy": r.accuracy,
+                "training cycles": r.training.cycles,
+                "inference cycles": r.inference.cycles,
+                "ideal training": r.training.ideal,
+                "spikes": r.training.spikes,
+                "weights": r.weights,
+                "tiles": r.tiles,
+                "weight_bits": r.weight_bits,
                 "f_max": mhz,
-                "training_us": r["training"]["cycles"] / mhz if mhz else None,
+                "training_us": r.training.cycles / mhz if mhz else None,
             }
-            out.append(
-                {
-                    **{k: v for k, v in asdict(p).items() if k not in row},
-                    **row,
-                    "key": p.key,
-                    "seconds": r["seconds"],
-                }
-            )
+            others = {k: v for k, v in asdict(p).items() if k not in row}
+            out.append({**others, **row, "key": self.key(p), "seconds": r.seconds})
         return out
 
     def write(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -361,7 +428,7 @@ class Sweep:
             writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
-        results.write_bytes(self.out / TABLE, text.getvalue().encode())
+        files.write(self.out / TABLE, text.getvalue().encode())
         results.write_json(
             self.out / RECORDS,
             {"points": rows, "failed": [{"point": asdict(p), "error": e} for p, e in self.failed]},

@@ -1,39 +1,50 @@
 """Training on the golden kernel or on a device, in a way that can be interrupted and resumed without
 changing a bit.
 
-The order of an epoch follows from (seed, epoch) alone, so a run is resumed from three things: weights,
-place in the order, and update counter. A folder holds them in two files, ``history.json`` and
-``network.npz``.  The history is written first and names the weights of every place at which the run was
-saved by a digest, so after an interruption between the two the network tells where it stands.  Two places
-with the same weights are as good as one: nothing was learnt between them but the counter, which the
-history has.
+The order of an epoch follows from (seed, epoch) alone, so a run is resumed from three things: weights, place
+in the order, and update counter.  A folder holds them in two files, ``history.json`` and ``network.npz``.
+The history is written first.  It names the weights of every place at which the run was saved by a digest, so
+after an interruption between the two files the network tells where it stands.  Two places with the same
+weights are as good as one: nothing was learnt between them but the counter, which the history has.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
-import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from equilif import results
-from equilif.data.images import Bytes, DataSet, shifted
-from equilif.training.presets import Preset
+from equilif.data.dataset import Bytes, DataSet
+from equilif.data.images import shifted
+from equilif.training.presets import MOST_EPOCHS, PRESETS, Preset, check_seed
+from equilif.training.records import (
+    check_data,
+    check_digest,
+    check_name,
+    check_numbers,
+    load_json,
+    reading,
+    record,
+)
 from equilif_golden import network as networks
-from equilif_golden.fixed import Raw
+from equilif_golden.fixed import Raw, finite, whole
 from equilif_golden.kernel import Epoch, Kernel
 from equilif_golden.network import Network, TokenRows, Weights
 
-#: the last of equilif.training.rates
-NETWORK, HISTORY, RATES = "network.npz", "history.json", "rates.json"
+NETWORK = "network.npz"
+HISTORY = "history.json"
 CHUNKS = 50  #: reports of progress in an epoch
+MOST_UPDATES = (1 << 32) - 1  #: the counter of updates has 32 bits
+MOST = float("inf")  #: no limit, but finite
 
 
 class Learner(Protocol):
@@ -59,6 +70,50 @@ class Learner(Protocol):
     def accuracy(self, x: Bytes, labels: npt.NDArray[np.int64], *, tokens: TokenRows | None) -> float: ...
 
 
+# -- an epoch --------------------------------------------------------------------------------------
+def order(seed: int, epoch: int, n: int) -> npt.NDArray[np.int64]:
+    """Order of the samples in an epoch, counted from 0."""
+    return np.random.default_rng((seed, epoch)).permutation(n)
+
+
+def inputs(data: DataSet, preset: Preset, seed: int, epoch: int) -> Bytes:
+    """Training inputs of an epoch: those of the data set, or some of them shifted."""
+    if not preset.shift:
+        return data.x_train
+    return shifted(data.x_train, np.random.default_rng((seed, epoch, 1)), preset.shift)
+
+
+class Lesson(NamedTuple):
+    """What an epoch teaches: how fast, which samples one after the other, and, when asked, their inputs."""
+
+    eta: float
+    order: npt.NDArray[np.int64]
+    inputs: Callable[[], Bytes]
+
+
+def lesson(preset: Preset, data: DataSet, seed: int, epoch: int) -> Lesson:
+    """An epoch of a run, counted from 0."""
+    return Lesson(
+        preset.rate(epoch),
+        order(seed, epoch, len(data.x_train)),
+        functools.partial(inputs, data, preset, seed, epoch),
+    )
+
+
+def taught(
+    learner: Learner, data: DataSet, lesson: Lesson, *, after: int = 0, parts: int = 1
+) -> Iterator[Epoch]:
+    """Teach what is left of a lesson ``after`` so many samples, in parts; what each of them did."""
+    learner.set_learning_rate(lesson.eta)
+    x = lesson.inputs()
+    left = lesson.order[after:]
+    return (
+        learner.train(x, data.y_train, part, tokens=data.tokens_train)
+        for part in np.array_split(left, max(1, min(parts, len(left))))
+    )
+
+
+# -- what is recorded ------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Progress:
     """Where an epoch stands."""
@@ -83,6 +138,14 @@ class EpochRecord:
     weights: str  #: digest of the weights after the epoch
     steps_per_sample: float = 0.0  #: of the free phase; 0 when a device does not tell
 
+    def __post_init__(self) -> None:
+        whole(self.epoch, "epoch", 1, MOST_EPOCHS)
+        finite(self.train_accuracy, "train_accuracy", 0, 1)
+        finite(self.test_accuracy, "test_accuracy", 0, 1)
+        for name in ("eta", "spikes_per_sample", "samples_per_second", "steps_per_sample"):
+            finite(getattr(self, name), name, 0, MOST)
+        whole(self.counter, "counter", 0, MOST_UPDATES)
+
 
 @dataclass(frozen=True)
 class Mark:
@@ -98,6 +161,74 @@ class Mark:
     weights: str
     steps: int = 0
 
+    def __post_init__(self) -> None:
+        whole(self.samples, "samples", 0, 1 << 40)
+        whole(self.hits, "hits", 0, self.samples)
+        whole(self.spikes, "spikes", 0, 1 << 62)
+        finite(self.seconds, "seconds", 0, MOST)
+        whole(self.counter, "counter", 0, MOST_UPDATES)
+        whole(self.steps, "steps", 0, 1 << 62)
+
+    def plus(self, did: Epoch, seconds: float) -> Mark:
+        """After a part of the epoch, ``seconds`` after its beginning."""
+        return dataclasses.replace(
+            self,
+            samples=self.samples + did.samples,
+            hits=self.hits + did.hits,
+            spikes=self.spikes + did.spikes,
+            steps=self.steps + did.steps,
+            seconds=seconds,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """Content of history.json.  Version 0.1.0 first wrote it without ``data_digest``, ``version`` and
+    ``command``.
+
+    ``marks``: of the epoch under way, where it was saved.  ``command``: what began the run.
+    """
+
+    data: str
+    data_digest: str | None = None  #: equilif.data.dataset.DataSet.digest
+    version: str | None = None  #: of equilif
+    command: str = "train"
+    sizes: str
+    seed: int
+    preset: Preset
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    epochs: tuple[EpochRecord, ...]
+    marks: tuple[Mark, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.data not in PRESETS or self.data != self.preset.data:
+            raise ValueError(
+                f"data must be one of {', '.join(PRESETS)} and that of its preset, not {self.data!r} and "
+                f"{self.preset.data!r}"
+            )
+        check_seed(self.seed)
+        check_digest(self.data_digest, "data_digest")
+        check_numbers([e.epoch for e in self.epochs])
+        for k, e in enumerate(self.epochs):
+            check_digest(e.weights, f"epochs[{k}].weights")
+        before = 0
+        for k, mark in enumerate(self.marks):
+            check_digest(mark.weights, f"marks[{k}].weights")
+            if mark.samples < before:
+                raise ValueError(f"marks[{k}].samples must be at least {before}, not {mark.samples}")
+            before = mark.samples
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything was learnt."""
+        return bool(self.epochs) or any(mark.samples for mark in self.marks)
+
+
+def read_history(path: Path) -> History:
+    """A history.json; ValueError names the file, and the key that is something else."""
+    with reading(path, "a training history of equilif"):
+        return record(History, load_json(path))
+
 
 def digest(weights: Mapping[str, Raw]) -> str:
     """SHA-256 of the weights, in synapse order."""
@@ -107,81 +238,89 @@ def digest(weights: Mapping[str, Raw]) -> str:
     return h.hexdigest()
 
 
-def order(seed: int, epoch: int, n: int) -> npt.NDArray[np.int64]:
-    """Order of the samples in an epoch, counted from 0."""
-    return np.random.default_rng((seed, epoch)).permutation(n)
-
-
-def inputs(data: DataSet, preset: Preset, seed: int, epoch: int) -> Bytes:
-    """Training inputs of an epoch: those of the data set, or some of them shifted."""
-    return (
-        shifted(data.x_train, np.random.default_rng((seed, epoch, 1)), preset.shift)
-        if preset.shift
-        else data.x_train
-    )
-
-
+# -- a run -----------------------------------------------------------------------------------------
 @dataclass
 class Training:
-    """A run: its preset and seed, the data, the kernel that holds the weights, and what happened so far.
+    """A run: its preset and seed, the data, what holds the weights and learns, and what happened so far.
 
-    ``marks``: of the epoch under way, where it was saved.
+    ``marks``: of the epoch under way, where it was saved.  ``command``: what began it.  ``version``: of
+    equilif that saved it last, None for a run that was not resumed.
     """
 
     preset: Preset
     seed: int
     data: DataSet
-    kernel: Learner
+    learner: Learner
     history: list[EpochRecord] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
+    command: str = "train"
+    version: str | None = None
 
     @classmethod
-    def start(cls, preset: Preset, data: DataSet, seed: int, make: Callable[..., Learner] = Kernel) -> Self:
-        """``make``: what learns, of network, weights, ``lr`` and ``counter``."""
+    def start(
+        cls,
+        preset: Preset,
+        data: DataSet,
+        seed: int,
+        make: Callable[..., Learner] = Kernel,
+        *,
+        command: str = "train",
+    ) -> Self:
+        """``make``: what learns, of network, weights, ``lr`` and ``counter``; it is called when all else is
+        right.
+        """
+        check_seed(seed)
         network = preset.network(data)
-        for epoch in range(preset.epochs):
-            Kernel(network, lr=preset.rate(epoch))  # a rate that has no code is found out now
-        return cls(
-            preset, seed, data, make(network, preset.initial_weights(network, seed), lr=preset.rate(0))
-        )
+        preset.check_rates(network)
+        learner = make(network, preset.initial_weights(network, seed), lr=preset.rate(0))
+        return cls(preset, seed, data, learner, command=command)
 
     @classmethod
     def resume(
         cls,
         folder: Path,
-        data: Path | None = None,
+        data: Path | DataSet | None = None,
         *,
+        name: str | None = None,
         epochs: int | None = None,
         make: Callable[..., Learner] = Kernel,
     ) -> Self:
-        """The run that was saved in ``folder``, its samples in ``data``; ``epochs`` lengthens or shortens
-        the run.
+        """The run that was saved in ``folder``.
+
+        ``data``: the folder of its data set, or the data set itself; ValueError when it is another one.
+        ``name``: of the data set, where a certain one is asked for.  ``epochs`` lengthens or shortens the
+        run.
         """
+        saved = read_history(folder / HISTORY)
+        check_name(folder, saved.data, name)
         network, weights = networks.load(folder / NETWORK)
-        preset, seed, history, marks = _read(folder / HISTORY)
-        places: list[EpochRecord | Mark] = [*history, *marks]
+        places: list[EpochRecord | Mark] = [*saved.epochs, *saved.marks]
         at = next((k for k, place in enumerate(places) if place.weights == digest(weights)), None)
         if at is None:
             raise ValueError(f"{folder / NETWORK} is not from the run of {folder / HISTORY}")
-        if epochs is not None:
-            preset = dataclasses.replace(preset, epochs=epochs)
-        marks, history = marks[: max(0, at + 1 - len(history))], history[: at + 1]
-        return cls(
-            preset,
-            seed,
-            preset.load(data),
-            make(network, weights, lr=preset.rate(0), counter=places[at].counter),
-            history,
-            marks,
-        )
+        preset = saved.preset.changed(epochs=epochs)
+        history = list(saved.epochs[: at + 1])
+        marks = list(saved.marks[: max(0, at + 1 - len(saved.epochs))])
+        loaded = data if isinstance(data, DataSet) else preset.load(data)
+        check_data(folder, saved.data, saved.data_digest, loaded)
+        for k, mark in enumerate(marks):
+            if mark.samples > len(loaded.x_train):
+                raise ValueError(
+                    f"{folder / HISTORY}: marks[{k}].samples is {mark.samples}, there are only "
+                    f"{len(loaded.x_train)} training samples"
+                )
+        if len(history) < preset.epochs:
+            preset.check_rates(network)
+        learner = make(network, weights, lr=preset.rate(0), counter=places[at].counter)
+        return cls(preset, saved.seed, loaded, learner, history, marks, saved.command, saved.version)
 
     @property
     def network(self) -> Network:
-        return self.kernel.network
+        return self.learner.network
 
     @property
     def weights(self) -> Weights:
-        return self.kernel.weights
+        return self.learner.weights
 
     @property
     def sizes(self) -> str:
@@ -209,90 +348,66 @@ class Training:
         With a ``folder`` the run is saved there at its beginning, after every epoch, and within it about
         every ``every`` seconds.
         """
-        epoch, n = len(self.history), len(self.data.x_train)
-        eta = self.preset.rate(epoch)
-        self.kernel.set_learning_rate(eta)
-        at = self.marks[-1] if self.marks else Mark(0, 0, 0, 0.0, self.kernel.counter, "")
-        hits, spikes, steps, samples = at.hits, at.spikes, at.steps, at.samples
-        x = inputs(self.data, self.preset, self.seed, epoch)
+        total = len(self.data.x_train)
+        plan = lesson(self.preset, self.data, self.seed, len(self.history))
+        at = self.marks[-1] if self.marks else Mark(0, 0, 0, 0.0, self.learner.counter, "")
         if folder and not self.history and not self.marks:
-            weights = self.weights
-            self.marks.append(dataclasses.replace(at, weights=digest(weights)))
-            self.save(folder, weights)
-        start = time.perf_counter() - at.seconds
-        saved, seconds = time.perf_counter(), at.seconds
-        left = order(self.seed, epoch, n)[samples:]
-        for part in np.array_split(left, max(1, min(CHUNKS, len(left)))):
-            did = self.kernel.train(x, self.data.y_train, part, tokens=self.data.tokens_train)
-            hits, spikes, steps, samples = (
-                hits + did.hits,
-                spikes + did.spikes,
-                steps + did.steps,
-                samples + did.samples,
-            )
-            seconds = time.perf_counter() - start
-            progress(Progress(samples, n, hits / samples, samples / seconds))
+            self._mark(at, folder)
+        parts = taught(self.learner, self.data, plan, after=at.samples, parts=CHUNKS)
+        saved = time.perf_counter()
+        start = saved - at.seconds
+        for did in parts:
+            at = at.plus(did, time.perf_counter() - start)
+            progress(Progress(at.samples, total, at.hits / at.samples, at.samples / at.seconds))
             if folder and time.perf_counter() - saved >= every:
-                weights = self.weights
-                self.marks.append(
-                    Mark(samples, hits, spikes, seconds, self.kernel.counter, digest(weights), steps)
-                )
-                self.save(folder, weights)
+                self._mark(at, folder)
                 saved = time.perf_counter()
-        speed = samples / seconds
-        test_accuracy = self.kernel.accuracy(self.data.x_test, self.data.y_test, tokens=self.data.tokens_test)
-        weights = self.weights
-        record = EpochRecord(
-            epoch + 1,
-            eta,
-            hits / n,
-            test_accuracy,
-            spikes / n,
-            speed,
-            self.kernel.counter,
-            digest(weights),
-            steps / n,
+        test_accuracy = self.learner.accuracy(
+            self.data.x_test, self.data.y_test, tokens=self.data.tokens_test
         )
-        self.history.append(record)
+        weights = self.weights
+        done = EpochRecord(
+            epoch=len(self.history) + 1,
+            eta=plan.eta,
+            train_accuracy=at.hits / total,
+            test_accuracy=test_accuracy,
+            spikes_per_sample=at.spikes / total,
+            samples_per_second=at.samples / at.seconds,
+            counter=self.learner.counter,
+            weights=digest(weights),
+            steps_per_sample=at.steps / total,
+        )
+        self.history.append(done)
         self.marks.clear()
         if folder:
             self.save(folder, weights)
-        return record
+        return done
+
+    def _mark(self, at: Mark, folder: Path) -> None:
+        """Save the run within an epoch."""
+        weights = self.weights
+        self.marks.append(dataclasses.replace(at, counter=self.learner.counter, weights=digest(weights)))
+        self.save(folder, weights)
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "data": self.data.name,
-            "sizes": self.sizes,
-            "seed": self.seed,
-            "preset": self.preset.to_dict(),
-            "machine": results.machine(),
-            "epochs": [dataclasses.asdict(r) for r in self.history],
-            "marks": [dataclasses.asdict(m) for m in self.marks],
-        }
+        """Content of history.json."""
+        return dataclasses.asdict(
+            History(
+                data=self.data.name,
+                data_digest=self.data.digest,
+                version=results.version(),
+                command=self.command,
+                sizes=self.sizes,
+                seed=self.seed,
+                preset=self.preset,
+                machine=results.machine(),
+                epochs=tuple(self.history),
+                marks=tuple(self.marks),
+            )
+        )
 
     def save(self, folder: Path, weights: Weights | None = None) -> None:
         """Both files; an interruption at any point leaves a folder that can be resumed."""
-        folder.mkdir(parents=True, exist_ok=True)
         weights = weights or self.weights
         results.write_json(folder / HISTORY, self.to_dict())
         networks.save(folder / NETWORK, self.network, weights)
-
-
-def read_history(path: Path) -> tuple[Preset, int, list[EpochRecord]]:
-    """Preset, seed and epochs of a history.json; ValueError names the file when it is something else."""
-    return _read(path)[:3]
-
-
-def _read(path: Path) -> tuple[Preset, int, list[EpochRecord], list[Mark]]:
-    text = path.read_text()
-    try:
-        raw = json.loads(text)
-        marks = [Mark(**m) for m in raw.get("marks", [])]  # not in a history of 0.1
-        return (
-            Preset.from_dict(raw["preset"]),
-            int(raw["seed"]),
-            [EpochRecord(**r) for r in raw["epochs"]],
-            marks,
-        )
-    except (KeyError, TypeError, ValueError) as e:
-        raise ValueError(f"{path} is not a training history of equilif: {e}") from e

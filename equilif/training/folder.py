@@ -1,0 +1,204 @@
+"""The folder of a run: one run at a time writes into it, and a run that is there is not overwritten unasked.
+
+While a run is under way its folder holds a lock, which the operating system releases however the process
+ends, and a note that says who holds it.  Both are hidden files and gone afterwards.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from filelock import FileLock, Timeout
+
+from equilif.training.settings import read_history as read_rates
+from equilif.training.train import HISTORY, NETWORK, read_history
+from equilif_golden import files
+
+LOCK = ".equilif-lock"
+OWNER = ".equilif-owner"
+RATES = "rates.json"
+CHECKPOINT = "rates.pt"
+POINTS = "points"  #: folder of the points of a sweep
+#: pictures, named here too for those who have no matplotlib (equilif.show.plots)
+CURVE = "learning_curve.png"
+CONFUSION = "confusion.png"
+SETTLING = "settling.png"
+RECALL = "recall.png"
+ATTENTION = "attention.png"
+DEPLOYMENT = "deployment.png"
+PARETO = "pareto.png"
+#: of `equilif demo`
+RESULTS = "results.json"
+BITSTREAM = "bitstream.json"
+LOG = "bitstream.log"
+#: what holds a run, and what is made of one
+RUN = (HISTORY, NETWORK, RATES, CHECKPOINT)
+MADE = (CURVE, CONFUSION, SETTLING, DEPLOYMENT, ATTENTION, RESULTS, BITSTREAM, LOG)
+
+
+class RunFolder:
+    """A folder, locked for the run that enters it; ValueError when another run is in it.
+
+        with RunFolder(Path("results/digits")) as folder:
+            folder.require_free(overwrite=False)    # a run that is there stays
+            ...                                     # everything that can be refused
+            folder.clear()                          # with ``overwrite`` it goes now
+
+    ``leads``: of several processes that make the same run, one locks and clears the folder for all.
+    """
+
+    def __init__(self, path: Path, *, leads: bool = True):
+        self.path = path
+        self.leads = leads
+        self._made: list[Path] = []
+        self._replace = False
+        self._lock = FileLock(path / LOCK)
+
+    def __enter__(self) -> Self:
+        if not self.leads:
+            return self
+        try:
+            self._make()
+            self._lock.acquire(timeout=0)
+            files.write(self.path / OWNER, json.dumps(_me()).encode())
+        except Timeout:
+            raise ValueError(
+                f"{self.path} is in use by {self._owner()}: wait until it has ended, or give another --out"
+            ) from None
+        except OSError as e:
+            self._leave()
+            raise ValueError(f"nothing can be written into {self.path}: {e.strerror or e}") from e
+        for name in (*RUN, *MADE):  # temporary files of a run that was killed while it wrote
+            for part in self.path.glob(f".{name}.*.part"):
+                part.unlink(missing_ok=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave()
+
+    def _make(self) -> None:
+        """The folder, and those above it that are missing."""
+        missing = [p for p in (self.path, *self.path.parents) if not p.exists()]
+        for folder in reversed(missing):
+            folder.mkdir(exist_ok=True)
+            self._made.insert(0, folder)
+        if not self.path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "it is a file, not a folder")
+
+    def _leave(self) -> None:
+        """Take lock and note away, and the folders that were made for nothing."""
+        if self._lock.is_locked:
+            (self.path / OWNER).unlink(missing_ok=True)
+            (self.path / LOCK).unlink(missing_ok=True)
+            self._lock.release()
+        for folder in self._made:
+            try:
+                folder.rmdir()
+            except OSError:  # it holds something
+                break
+
+    def _owner(self) -> str:
+        """Who holds the lock, as far as it is known."""
+        try:
+            o = json.loads((self.path / OWNER).read_bytes())
+            said = f"process {o['pid']} on {o['host']}, `{o['command']}`, since {o['start']}"
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return "another run"
+        return " ".join(said.split())
+
+    # -- what is there -----------------------------------------------------------------------------
+    def require_run(self, name: str) -> None:
+        """ValueError unless there is a run to go on with, which has a file ``name``."""
+        if not (self.path / name).exists():
+            raise ValueError(f"there is no run to resume in {self.path}: it has no {name}")
+
+    def require_free(self, *, overwrite: bool, own: str | None = None) -> None:
+        """ValueError unless a new run may begin here: nothing is there, or it may be replaced.
+
+        ``own``: command whose earlier runs may be replaced unasked.
+        """
+        if not self.leads:
+            return
+        if (self.path / POINTS).is_dir():
+            raise ValueError(f"{self.path} holds a sweep: give another --out")
+        there = [name for name in RUN if os.path.lexists(self.path / name)]
+        if not there or self._only_begun(there):
+            return
+        what, command = self._described(there)
+        self._replace = overwrite or own is not None and command == own
+        if not self._replace:
+            resume = "equilif rates" if CHECKPOINT in there else "equilif train"
+            raise ValueError(
+                f"{self.path} holds {what}: go on with it by `{resume} --resume --out "
+                f"{shlex.quote(str(self.path))}`, replace it by --overwrite, or give another --out"
+            )
+        for name in (*RUN, *MADE):
+            if (self.path / name).is_dir():
+                raise ValueError(f"{self.path / name} is a folder, it is not overwritten: give another --out")
+
+    def _only_begun(self, there: Sequence[str]) -> bool:
+        """Whether a run was broken off before it had a network: there is nothing to go on with."""
+        if list(there) != [HISTORY]:
+            return False
+        try:
+            return not read_history(self.path / HISTORY).begun
+        except (OSError, ValueError):
+            return False
+
+    def _described(self, there: Sequence[str]) -> tuple[str, str | None]:
+        """What is in the folder, and which command began it, as far as its files tell."""
+        try:
+            if HISTORY in there:
+                h = read_history(self.path / HISTORY)
+                return _run(h.data, h.sizes, h.preset.epochs, [e.test_accuracy for e in h.epochs]), h.command
+            if RATES in there:
+                r = read_rates(self.path / RATES)
+                return _run(r.data, r.sizes, r.settings.epochs, [e.test_accuracy for e in r.epochs]), "rates"
+        except (OSError, ValueError) as e:
+            return f"files of a run, {', '.join(there)} ({e})", None
+        return ", ".join(there), None
+
+    def require_no_run(self) -> None:
+        """ValueError when there is a run: a sweep has a folder of its own."""
+        there = [name for name in RUN if os.path.lexists(self.path / name)]
+        if there:
+            raise ValueError(f"{self.path} holds {self._described(there)[0]}: give another --out")
+
+    def check(self, *names: str) -> None:
+        """Try files that will be written only at the end; OSError names the one that cannot be."""
+        for name in names:
+            files.check(self.path / name)
+
+    def clear(self) -> None:
+        """Remove the run that may be replaced, and all that was made of it: nothing stale stays."""
+        if self._replace:
+            for name in (*RUN, *MADE):
+                (self.path / name).unlink(missing_ok=True)
+
+
+def _run(data: str, sizes: str, epochs: int, accuracies: Sequence[float]) -> str:
+    done = f"{len(accuracies)} of {epochs} epochs done"
+    return f"a run of {data}, {sizes}, {done}" + (f", {accuracies[-1]:.2%} right" if accuracies else "")
+
+
+def _me() -> dict[str, object]:
+    """This process, for whom it keeps out."""
+    program = Path(sys.argv[0]).name if sys.argv and sys.argv[0] else "python"
+    return {
+        "pid": os.getpid(),
+        "host": platform.node(),
+        "command": shlex.join(["equilif" if program == "__main__.py" else program, *sys.argv[1:]]),
+        "start": datetime.now().isoformat(" ", "seconds"),
+    }

@@ -1,0 +1,207 @@
+"""How the mean rates of each data set are trained in real numbers unless told otherwise, and their history.
+
+No torch here: only the training itself needs it (equilif.training.rates).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from equilif.data import images
+from equilif.data.dataset import Bytes, DataSet
+from equilif.training.presets import MOST_EPOCHS, PRESETS, check_seed
+from equilif.training.records import check_digest, check_numbers, load_json, reading, record
+from equilif_golden.fixed import Raw, finite, truth, whole
+from equilif_golden.network import MOST_NEURONS, Network
+from equilif_golden.schedule import Schedule
+
+HELD = 99  #: seed of what is held out: the same images for every seed of a run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """A run.  ValueError for a value that cannot be."""
+
+    data: str
+    hidden: tuple[int, ...]
+    epochs: int
+    batch: int = 128
+    lr: float = 2e-3  #: of AdamW in the first step, falling to zero as a cosine
+    weight_decay: float = 0.0
+    dropout: float = 0.0
+    shift: float = 0.0  #: part of the training images moved by a pixel, anew each epoch
+    flip: float = 0.0  #: part of them mirrored
+    feedback: bool = True
+    channels: tuple[int, ...] = ()  #: of convolutions in place of hidden populations
+    without: tuple[int, ...] = ()  #: classes that are not trained
+    #: training images to choose settings by: they are not learned from, and stand for the test set
+    hold_out: int = 0
+    seed: int = 0
+    schedule: Schedule = Schedule()
+
+    def __post_init__(self) -> None:
+        if self.data not in PRESETS:
+            raise ValueError(f"data must be one of {', '.join(PRESETS)}, not {self.data!r}")
+        for size in self.hidden:
+            whole(size, "hidden", 1, MOST_NEURONS)
+        for size in self.channels:
+            whole(size, "channels", 1, MOST_NEURONS)
+        whole(self.epochs, "epochs", 1, MOST_EPOCHS)
+        whole(self.batch, "batch", 1, 1 << 20)
+        finite(self.lr, "lr", 1e-9, 10)
+        finite(self.weight_decay, "weight_decay", 0, 10)
+        finite(self.dropout, "dropout", 0, 0.99)
+        finite(self.shift, "shift", 0, 1)
+        finite(self.flip, "flip", 0, 1)
+        truth(self.feedback, "feedback")
+        whole(self.hold_out, "hold_out", 0, 1 << 31)
+        check_seed(self.seed)
+        if PRESETS[self.data].memory is not None:
+            self._check_sequence()
+
+    def _check_sequence(self) -> None:
+        """What is for images changes nothing in a sequence: ValueError."""
+        for name in ("shift", "flip", "channels", "hold_out"):
+            if getattr(self, name):
+                raise ValueError(f"{name} is for images, {self.data} has none: leave it out")
+        if not self.feedback:
+            raise ValueError(f"feedback cannot be left out: the memory of {self.data} is trained with it")
+
+    def load(self, folder: Path | None = None) -> DataSet:
+        """The data set, without what is held out; ValueError when it does not fit the settings."""
+        d = PRESETS[self.data].load(folder)
+        for label in self.without:
+            whole(label, f"without, a class of {d.name},", 0, d.n_classes - 1)
+        left = d.n_classes - len(set(self.without))
+        if left < 2:
+            raise ValueError(
+                f"without holds back {d.n_classes - left} of {d.n_classes} classes: at least two must be "
+                "left to tell apart"
+            )
+        if not self.hold_out:
+            return d
+        if not self.hold_out < len(d.x_train):
+            raise ValueError(
+                f"hold_out is for images, fewer than there are to learn from; {d.name} has {len(d.x_train):,}"
+            )
+        order = np.random.default_rng(HELD).permutation(len(d.x_train))
+        learned = order[: -self.hold_out]
+        held = order[-self.hold_out :]
+        return dataclasses.replace(
+            d,
+            x_train=d.x_train[learned],
+            y_train=d.y_train[learned],
+            x_test=d.x_train[held],
+            y_test=d.y_train[held],
+        )
+
+    def network(self, d: DataSet) -> Network:
+        """A sequence has the memory of its preset in front."""
+        if d.tokens_train is not None:
+            preset = dataclasses.replace(PRESETS[self.data], hidden=self.hidden, schedule=self.schedule)
+            return preset.network(d)
+        return Network.chain(
+            d.n_features, *self.hidden, d.n_classes, schedule=self.schedule, feedback=self.feedback
+        )
+
+    def inputs(self, d: DataSet, epoch: int) -> Bytes:
+        """Training images of an epoch."""
+        rng = np.random.default_rng((self.seed, epoch, 1))
+        x = images.shifted(d.x_train, rng, self.shift) if self.shift else d.x_train
+        return images.mirrored(x, rng, self.flip) if self.flip else x
+
+    def order(self, d: DataSet, epoch: int) -> Raw:
+        """Order of the training samples in an epoch, without those of classes that are held back."""
+        order = np.random.default_rng((self.seed, epoch)).permutation(len(d.x_train))
+        return order[~np.isin(d.y_train[order], self.without)]
+
+    @classmethod
+    def from_dict(cls, d: Mapping[str, Any]) -> Self:
+        """ValueError names the key that is something else."""
+        return record(cls, d)
+
+
+SETTINGS = {
+    s.data: s
+    for s in (
+        Settings(
+            data="digits", hidden=(64,), epochs=20, batch=32, lr=3e-3, schedule=PRESETS["digits"].schedule
+        ),
+        Settings(data="mnist", hidden=(512,), epochs=20, shift=0.7, schedule=PRESETS["mnist"].schedule),
+        Settings(
+            data="fashion",
+            hidden=(1000,),
+            epochs=100,
+            lr=1e-3,
+            weight_decay=0.01,
+            dropout=0.1,
+            shift=0.2,
+            flip=0.5,
+            feedback=False,
+            schedule=PRESETS["fashion"].schedule,
+        ),
+        Settings(
+            data="vowels", hidden=(128,), epochs=40, batch=16, lr=3e-3, schedule=PRESETS["vowels"].schedule
+        ),
+        Settings(data="spoken", hidden=(128,), epochs=20, batch=32, schedule=PRESETS["spoken"].schedule),
+    )
+}
+
+
+@dataclass(frozen=True)
+class RateEpoch:
+    """One line of the history.
+
+    ``there``, ``back``: mean evaluations of the fixed point's map a batch, for the rates and for the
+    gradient.
+    """
+
+    epoch: int  #: from 1
+    lr: float  #: of its first step
+    loss: float
+    train_accuracy: float  #: running: each prediction before its update
+    test_accuracy: float
+    there: float
+    back: float
+    settled: float  #: samples within the solver's tolerance
+    samples_per_second: float
+
+    def __post_init__(self) -> None:
+        whole(self.epoch, "epoch", 1, MOST_EPOCHS)
+        for name in ("train_accuracy", "test_accuracy", "settled"):
+            finite(getattr(self, name), name, 0, 1)
+        for name in ("lr", "there", "back", "samples_per_second"):
+            finite(getattr(self, name), name, 0, float("inf"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateHistory:
+    """Content of rates.json.  Version 0.1.0 first wrote it without ``data_digest`` and ``version``."""
+
+    data: str
+    data_digest: str | None = None  #: equilif.data.dataset.DataSet.digest
+    version: str | None = None  #: of equilif
+    sizes: str
+    settings: Settings
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    processes: int = 1
+    device: str = ""
+    epochs: tuple[RateEpoch, ...]
+
+    def __post_init__(self) -> None:
+        if self.data != self.settings.data:
+            raise ValueError(f"data is {self.data}, its settings are for {self.settings.data}")
+        check_digest(self.data_digest, "data_digest")
+        check_numbers([e.epoch for e in self.epochs])
+
+
+def read_history(path: Path) -> RateHistory:
+    """A rates.json; ValueError names the file, and the key that is something else."""
+    with reading(path, "a history of `equilif rates`"):
+        return record(RateHistory, load_json(path))
