@@ -214,12 +214,11 @@ def test_a_run_goes_on_where_it_was_saved_within_an_epoch(tmp_path):
 
         with pytest.raises(Enough):
             run.epoch(progress, folder=folder, every=0)
-        again = Training.resume(folder)
-        again.data = data
+        again = Training.resume(folder, data)
         assert len(again.marks) >= 1 and again.marks[-1].samples < stop + 3 and not again.history
         trained(again, folder=folder, every=0)
         assert_same(again, want)
-        whole = Training.resume(folder)
+        whole = Training.resume(folder, data)
         assert whole.done and not whole.marks
 
 

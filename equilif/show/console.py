@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from equilif.training.attention import Attention
     from equilif.training.deploy import Deployment
     from equilif.training.evaluate import Evaluation
-    from equilif.training.rates import Training as RateTraining
+    from equilif.training.rates import RateTraining
     from equilif.training.recall import Recall
     from equilif.training.sweep import Sweep
     from equilif.training.train import Training
@@ -160,7 +160,7 @@ def train(run: Training, out: Path, *, every: float = 30.0) -> None:
     from equilif.training.train import Progress as Done
 
     with console.status("compiling the kernel (only the first time takes long)"):
-        run.kernel.train(
+        run.learner.train(
             run.data.x_train, run.data.y_train, run.data.y_train[:0], tokens=run.data.tokens_train
         )
     if run.history or run.marks:
