@@ -241,8 +241,8 @@ def test_closed_descriptors_do_no_harm(descriptors, tmp_path):
 
 @pytest.mark.parametrize("after", [0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8])
 def test_an_interruption_at_any_moment_is_one_line_at_most(after, tmp_path):
-    """Before the first line of equilif is run it is Python that answers; from then on it is 130."""
-    ready = "import sys; sys.stderr.write('r'); sys.stderr.flush(); from equilif.__main__ import main; "
+    """From the first line of ``main``; before that it is Python that answers."""
+    ready = "import sys; from equilif.__main__ import main; sys.stderr.write('r'); sys.stderr.flush(); "
     code = (
         f"{ready}sys.argv = ['equilif', 'train', '--epochs', '900', '--out', {str(tmp_path / 'o')!r}]; main()"
     )
