@@ -1,0 +1,170 @@
+"""The wheel, as users get it: with every Python that is here, beside their own sim, hdl, golden and boards."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.lowest import lowest
+
+ROOT = Path(__file__).parents[1]
+OURS = {"equilif", "equilif_golden", "equilif_hdl", "equilif_sim", "equilif_boards"}
+VERSIONS = ("3.11", "3.12", "3.13")
+#: digest of the weights of `equilif train digits --epochs 1`, which no Python changes
+LEARNT = re.compile(r'"weights": "([0-9a-f]{64})"')
+
+
+def interpreter(version: str) -> Path | None:
+    """A Python of this version on the PATH or among pyenv's, one that starts."""
+    there = [shutil.which(f"python{version}"), *Path.home().glob(f".pyenv/versions/{version}.*/bin/python")]
+    for path in there:
+        if path is not None and not subprocess.run([path, "-c", ""], capture_output=True).returncode:
+            return Path(path)
+    return None
+
+
+def run(*command: object, cwd: Path, **settings: str) -> str:
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")} | settings
+    done = subprocess.run([str(c) for c in command], cwd=cwd, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Source archive, and the wheel that is made from it."""
+    out = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--outdir", out, ROOT, cwd=out)
+    (archive,) = out.glob("*.tar.gz")
+    (wheel,) = out.glob("*.whl")
+    return archive, wheel
+
+
+# -- what pyproject.toml says ----------------------------------------------------------------------
+def test_every_extra_is_in_all():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+    def names(extra: str) -> set[str]:
+        found = set()
+        for requirement in extras[extra]:
+            inner = re.fullmatch(r"equilif\[(.*)\]", requirement)
+            found |= {extra} | (set().union(*map(names, inner[1].split(","))) if inner else set())
+        return found
+
+    assert names("all") == set(extras) - {"dev"}
+
+
+def test_every_lower_bound_is_a_constraint():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    bounded = [r for r in (*project["dependencies"], *project["optional-dependencies"]["cli"]) if ">=" in r]
+    assert len(bounded) >= 4 and all(r.split(",")[0].replace(">=", "==") in set(lowest()) for r in bounded)
+
+
+def test_advice_names_extras_that_there_are():
+    """Whatever a message says of installing, the extra exists, and nothing is looked for on PyPI."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for folder in ("equilif", "golden", "hdl", "sim", "boards"):
+        for path in (ROOT / folder).rglob("*.py"):
+            text = path.read_text()
+            for asked in re.findall(r'needs\("([^"]*)"\)|MissingExtra\([^,]*, "([^"]*)"\)', text):
+                assert set("".join(asked).split(",")) <= set(extras), (path, asked)
+            assert not re.search(r"pip install '?equilif", text), path
+
+
+# -- the wheel -------------------------------------------------------------------------------------
+@pytest.mark.long
+def test_the_wheel_holds_our_packages_and_no_other_name(built):
+    archive, wheel = built
+    with zipfile.ZipFile(wheel) as z:
+        names = z.namelist()
+        top = {name.partition("/")[0] for name in names}
+        assert {t for t in top if not t.endswith(".dist-info")} == OURS
+        assert {"equilif_hdl/explicit.v", "equilif_boards/measured.json"} <= set(names)
+        assert not [n for n in names if "test" in n or n.endswith(".pyc")]
+        entry = z.read(next(n for n in names if n.endswith("entry_points.txt"))).decode()
+        assert "equilif = equilif.__main__:main" in entry
+    with tarfile.open(archive) as t:
+        kept = {n.partition("/")[2] for n in t.getnames()}
+    assert {"pyproject.toml", "LICENSE", "README.md", "golden/equilif_golden/fixed.py"} <= kept
+
+
+NAMESPACE = ("golden", "hdl", "sim", "boards")
+
+
+def user_folder(folder: Path, kind: str) -> str:
+    """A user's project with our old names; code that imports from it, and from equilif."""
+    folder.mkdir()
+    if kind == "modules":
+        for name in NAMESPACE:
+            (folder / f"{name}.py").write_text(f"MINE = {name!r}\n")
+        imports = "; ".join(f"from {name} import MINE as {name}" for name in NAMESPACE)
+    else:
+        for name in NAMESPACE:
+            (folder / name).mkdir()
+            (folder / name / "mine.py").write_text(f"MINE = {name!r}\n")
+            if kind == "packages":
+                (folder / name / "__init__.py").write_text("")
+        imports = "; ".join(f"from {name}.mine import MINE as {name}" for name in NAMESPACE)
+    return (
+        f"{imports}; assert (golden, hdl, sim, boards) == {NAMESPACE}; "
+        "from equilif import Kernel, Network; "
+        "import equilif_golden.engine.compiler, equilif_golden.link.device; "
+        "chip = Kernel(Network.chain(64, 8, 10), lr=0.05); print(len(chip.weights))"
+    )
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_wheel_works_with_every_python_that_is_here(version, built, tmp_path):
+    python = interpreter(version)
+    if python is None:
+        pytest.skip(f"no Python {version} here")
+    run(python, "-m", "venv", tmp_path / "venv", cwd=tmp_path)
+    bin = tmp_path / "venv" / "bin"
+    run(bin / "pip", "install", "-q", "--disable-pip-version-check", f"{built[1]}[cli,data]", cwd=tmp_path)
+    assert run(bin / "python", "-V", cwd=tmp_path).startswith(f"Python {version}.")
+    for kind in ("namespaces", "packages", "modules"):
+        folder = tmp_path / kind
+        code = user_folder(folder, kind)
+        for settings in ({}, {"PYTHONPATH": "."}):
+            assert run(bin / "python", "-c", code, cwd=folder, **settings) == "2\n"
+            assert "Example" in run(bin / "equilif", "train", "--help", cwd=folder, **settings)
+            assert "train" in run(bin / "python", "-m", "equilif", "--help", cwd=folder, **settings)
+    folder = tmp_path / "modules"
+    for command in (bin / "equilif",), (bin / "python", "-m", "equilif"):
+        out = folder / f"out{len(command)}"
+        run(*command, "train", "digits", "--epochs", 1, "--out", out, cwd=folder, PYTHONPATH=".")
+    learnt = {LEARNT.search(path.read_text())[1] for path in folder.glob("out*/history.json")}
+    assert len(learnt) == 1
+    said = run(bin / "equilif", "evaluate", out / "network.npz", "--json", "-", cwd=folder)
+    assert json.loads(said)["accuracy"] > 0.8
+    here = tmp_path / "here"
+    run(sys.executable, "-m", "equilif", "train", "--epochs", 1, "--out", here, cwd=ROOT)
+    assert LEARNT.search((here / "history.json").read_text())[1] in learnt
+
+
+@pytest.mark.long
+def test_the_golden_model_alone_needs_numpy_and_numba(built, tmp_path):
+    run(sys.executable, "-m", "venv", tmp_path / "venv", cwd=tmp_path)
+    bin = tmp_path / "venv" / "bin"
+    run(bin / "pip", "install", "-q", "--disable-pip-version-check", built[1], cwd=tmp_path)
+    there = {
+        p["name"].lower() for p in json.loads(run(bin / "pip", "list", "--format", "json", cwd=tmp_path))
+    }
+    assert there <= {"equilif", "numpy", "numba", "llvmlite", "pip", "setuptools", "wheel"}
+    run(bin / "python", "-c", user_folder(tmp_path / "mine", "packages"), cwd=tmp_path / "mine")
+    done = subprocess.run([bin / "equilif", "boards"], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: typer is not installed: pip install '.[cli]' in the folder of equilif's source\n"
+    )
