@@ -1,4 +1,4 @@
-"""The wheel, as users get it: with every Python that is here, beside their own sim, hdl, golden and boards."""
+"""The wheel, as users get it: with every Python that is here, beside their own sim, hdl, golden, boards."""
 
 from __future__ import annotations
 
