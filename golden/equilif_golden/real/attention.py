@@ -1,13 +1,13 @@
-"""The attention networks of equilif_golden.network in real numbers, trained by backpropagation: what the
-same network can learn.
+"""The attention networks of equilif_golden.network in real numbers: what the same network can learn.
 
-Rates settle window by window as on the engine: the memory is silent in the first, then answers the rates
-before it,
+Rates settle window by window as on the engine.  The memory is silent in the first window, then answers the
+rates before it:
 
-    q_h = clip(Q_h + V_h r_1)      p_h = softmax(k X q_h)      m_h = clip(2**gain X^T p_h)      r <-
-                                   clip(z(r, m / 2), 0, 1)  a few times
+    q_h = clip(Q_h + V_h r_1)      p_h = softmax(k X q_h)      m_h = clip(2**gain X^T p_h)
 
-and the loss |y - r_out|^2 / 2 of the free phase, the one that EP descends, goes back through all of it (Adam, minibatches).
+and the populations are updated a few times, r <- clip(z(r, m / 2), 0, 1).  The loss |y - r_out|^2 / 2 of the
+free phase is the one that Equilibrium Propagation descends.  Here it goes back through all of it
+(backpropagation; Adam, minibatches).
 """
 
 from __future__ import annotations
@@ -20,16 +20,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from equilif_golden.fixed import Raw
+from equilif_golden import samples
+from equilif_golden.fixed import Raw, whole
 from equilif_golden.network import Network, TokenRows
 
-Tensor = Any  # torch.Tensor: torch is optional, so type checkers do not look into it
+Tensor = torch.Tensor
 SWEEPS = 2  #: updates of every population in a window
+MOST_STEPS = 1 << 40  #: of an optimiser
 
 
 def batch(table: Tensor, tokens: TokenRows, indices: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-    """Patterns (n, longest, width) and presences (n, longest) of some samples; ``table``: that of the
-    tokens, real, where they are wanted.
+    """Patterns (n, longest, width) and presences (n, longest) of some samples.
+
+    ``table``: that of the tokens in real numbers, on the device where they are wanted.
     """
     lengths = np.diff(tokens.off)[indices]
     present = np.arange(lengths.max()) < lengths[:, None]
@@ -39,8 +42,9 @@ def batch(table: Tensor, tokens: TokenRows, indices: npt.NDArray[np.int64]) -> t
 
 
 class Attention:
-    """A memory of loaded tokens, then a chain, as ``Network.attention`` builds it; real weights in units of
-    the threshold.
+    """A memory of loaded tokens, then a chain, as ``Network.attention`` builds it.
+
+    Weights are real, in units of the threshold.
     """
 
     def __init__(self, network: Network, weights: Mapping[str, Raw], tokens: TokenRows):
@@ -49,9 +53,10 @@ class Attention:
             raise ValueError(
                 "only networks of Network.attention: one memory that is loaded, no input population"
             )
-        self.network, self.memory = network, memory
+        self.network = network
+        self.memory = memory
         one = network.numerics.one
-        self.table = torch.tensor(tokens.table / one, dtype=torch.float32)
+        self.table = torch.tensor(self.check(tokens).table / one, dtype=torch.float32)
         self.weights = {
             n: torch.tensor(w / one, dtype=torch.float32, requires_grad=True)
             for n, w in network.check_weights(weights).items()
@@ -59,12 +64,18 @@ class Attention:
         self.chain = [memory.relay.name, *(p.name for p in network.lif)]
         self.k = 2.0 ** (memory.softmax.sharpness - 1) * math.log(2)
 
+    def check(self, tokens: TokenRows) -> TokenRows:
+        """Tokens of the memory; ValueError when they do not fit."""
+        return samples.inputs(self.network, None, tokens)[1]
+
     def batch(self, tokens: TokenRows, indices: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         return batch(self.table, tokens, indices)
 
     def forward(self, x: Tensor, present: Tensor) -> Tensor:
         """Output rates (n, classes) of the free phase."""
-        net, w, relay = self.network, self.weights, self.memory.relay
+        net = self.network
+        w = self.weights
+        relay = self.memory.relay
         query = w[f"bias-{relay.name}"].view(relay.heads, relay.width)
         away = torch.where(present, 0.0, -torch.inf)[:, None]
         rates = {p.name: torch.zeros(len(x), p.size) for p in net.lif}
@@ -87,7 +98,12 @@ class Attention:
         return rates[net.output]
 
     def predict(self, tokens: TokenRows, *, batch: int = 256) -> npt.NDArray[np.int64]:
-        n = len(tokens.off) - 1
+        """Class of each sample, whose tokens are rows of the table that the network was made with."""
+        tokens = self.check(tokens)
+        whole(batch, "batch", 1, MOST_STEPS)
+        n = tokens.n_samples
+        if not n:
+            return np.zeros(0, np.int64)
         with torch.no_grad():
             parts = [
                 self.forward(*self.batch(tokens, i)).argmax(1)
@@ -98,7 +114,7 @@ class Attention:
     def fit(
         self,
         tokens: TokenRows,
-        labels: npt.NDArray[np.int64],
+        labels: npt.ArrayLike,
         *,
         epochs: int,
         lr: float = 2e-3,
@@ -110,19 +126,26 @@ class Attention:
 
         The learning rate, for queries ``query_lr`` times as large, falls to zero linearly.
         """
+        tokens = self.check(tokens)
+        n = tokens.n_samples
+        classes = torch.tensor(samples.labels(self.network, labels, n))
+        if not n:
+            raise ValueError("there are no samples to learn from")
+        whole(epochs, "epochs", 1, MOST_STEPS)
+        whole(batch, "batch", 1, MOST_STEPS)
         query = self.weights[f"bias-{self.memory.relay.name}"]
         others = [w for w in self.weights.values() if w is not query]
-        optimiser = torch.optim.Adam([{"params": others}, {"params": [query], "lr": lr * query_lr}], lr=lr)
-        rng, n = np.random.default_rng(seed), len(labels)
+        groups: list[dict[str, Any]] = [{"params": others}, {"params": [query], "lr": lr * query_lr}]
+        optimiser = torch.optim.Adam(groups, lr=lr)
+        rng = np.random.default_rng(seed)
         steps = epochs * -(-n // batch)
         decay = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / steps)
-        target = torch.nn.functional.one_hot(torch.tensor(labels), self.network.n_outputs).float()
+        target = torch.nn.functional.one_hot(classes, self.network.n_outputs).float()
         for _ in range(epochs):
             total = 0.0
             for chosen in np.array_split(rng.permutation(n), -(-n // batch)):
-                loss = (
-                    (self.forward(*self.batch(tokens, chosen)) - target[torch.tensor(chosen)]) ** 2
-                ).sum() / 2
+                rates = self.forward(*self.batch(tokens, chosen))
+                loss = ((rates - target[torch.tensor(chosen)]) ** 2).sum() / 2
                 optimiser.zero_grad()
                 (loss / len(chosen)).backward()
                 optimiser.step()

@@ -1,11 +1,10 @@
-"""Convolutions with average pooling as an equilibrium: equilif_golden.real.rates for images, in real numbers.
+"""Convolutions with average pooling as an equilibrium, in real numbers: equilif_golden.real.rates for images.
 
-    s_k = clip(pool(W_k * s_(k-1)) + b_k + its adjoint from s_(k+1), 0, 1)          s_0: the image
-    output: all of the last s
+    s_k = clip(pool(W_k * s_(k-1)) + b_k + its adjoint from s_(k+1), 0, 1)
 
-A convolution of a k x k kernel and the average over 2 x 2 of its results is one convolution of stride 2
-with the (k + 1) x (k + 1) kernel of averages, which is linear and has a transpose: a symmetric synapse
-with shared weights.
+s_0 is the image, and the output hears all of the last s.  A convolution of a k x k kernel and the average
+over 2 x 2 of its results is one convolution of stride 2 with the (k + 1) x (k + 1) kernel of averages.  That
+is linear and has a transpose: a symmetric synapse with shared weights.
 """
 
 from __future__ import annotations
@@ -17,16 +16,19 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from equilif_golden.fixed import whole
 from equilif_golden.network import ONE
-from equilif_golden.real.rates import Equilibrium
+from equilif_golden.real.rates import MOST_SEED, Equilibrium, eight_bit
 from equilif_golden.real.twin import SCALE
 
-Tensor = Any  # torch.Tensor: torch is optional, so type checkers do not look into it
+Tensor = torch.Tensor
+MOST = 1 << 16  #: pixels of a side, channels, classes
 
 
 def pooled(kernel: Tensor) -> Tensor:
-    """(out, in, k, k) to (out, in, k + 1, k + 1): with stride 2 the convolution and the average of its 2 x 2
-    neighbours.
+    """Kernel (out, in, k, k) to (out, in, k + 1, k + 1).
+
+    With stride 2 it is the convolution and the average of 2 x 2 neighbours of its results.
     """
     return functional.avg_pool2d(functional.pad(kernel, (1, 1, 1, 1)), 2, stride=1)
 
@@ -34,8 +36,8 @@ def pooled(kernel: Tensor) -> Tensor:
 class ConvRates(Equilibrium):
     """Images of ``side`` x ``side`` 8-bit pixels through convolutions of ``channels`` to ``classes`` outputs.
 
-    forward: (n, side * side) to the rates of everything (n, neurons) and the drive of the output (n,
-    classes).  Without ``feedback`` nothing comes back from a later population.  ValueError where pooling
+    forward takes (n, side * side) and gives the rates of everything (n, neurons) and the drive of the output
+    (n, classes).  Without ``feedback`` nothing comes back from a later population.  ValueError where pooling
     would leave a pixel over.
     """
 
@@ -48,25 +50,35 @@ class ConvRates(Equilibrium):
         *,
         feedback: bool = True,
         seed: int = 0,
-        dtype: Any = torch.float32,
+        dtype: torch.dtype = torch.float32,
         **solver: Any,
     ):
         super().__init__(**solver)
-        self.side, self.feedback = side, feedback
-        generator = torch.Generator().manual_seed(seed)
+        for name, value in (("side", side), ("kernel", kernel), ("classes", classes)):
+            whole(value, name, 1, MOST)
+        if not channels:
+            raise ValueError("a network of convolutions has at least one: channels must not be empty")
+        self.side = side
+        self.classes = classes
+        self.feedback = feedback
+        generator = torch.Generator().manual_seed(whole(seed, "seed", 0, MOST_SEED))
 
-        def uniform(fan: int, *shape: int) -> Any:
+        def uniform(fan: int, *shape: int) -> torch.nn.Parameter:
             limit = 0.5 * math.sqrt(6 / fan)
             return torch.nn.Parameter(
                 torch.empty(shape, dtype=dtype).uniform_(-limit, limit, generator=generator)
             )
 
         self.shapes: list[tuple[int, int, int]] = []
-        self.kernels, self.biases, before = torch.nn.ParameterList(), torch.nn.ParameterList(), 1
+        self.kernels = torch.nn.ParameterList()
+        self.biases = torch.nn.ParameterList()
+        before = 1
         for c in channels:
+            whole(c, "channels", 1, MOST)
             if side < kernel or (side - kernel + 1) % 2:
                 raise ValueError(
-                    f"{kernel} x {kernel} kernels make {side - kernel + 1} of {side} pixels, which cannot be averaged in pairs"
+                    f"{kernel} x {kernel} kernels make {side - kernel + 1} of {side} pixels, "
+                    "which cannot be averaged in pairs"
                 )
             side = (side - kernel + 1) // 2
             self.shapes.append((c, side, side))
@@ -78,11 +90,17 @@ class ConvRates(Equilibrium):
         self.biases.append(torch.nn.Parameter(torch.full((classes,), 0.2, dtype=dtype)))
         self.sizes = [math.prod(s) for s in self.shapes] + [classes]
 
-    def constrain(self) -> None:
-        """Nothing: these weights have no format."""
+    @property
+    def n_inputs(self) -> int:
+        return self.side**2
+
+    @property
+    def n_outputs(self) -> int:
+        return self.classes
 
     def base(self, x: Tensor) -> Tensor:
         """Drive of the first population from the image."""
+        eight_bit(x, self.n_inputs)
         image = (x.to(self.dense.dtype) / SCALE).view(len(x), 1, self.side, self.side)
         return functional.conv2d(image, pooled(self.kernels[0]), stride=2)
 
@@ -91,7 +109,7 @@ class ConvRates(Equilibrium):
 
         ``masks``: on what the others hear of hidden ones.
         """
-        rates = list(r.split(self.sizes, 1))
+        rates = list(torch.split(r, self.sizes, 1))
         heard = [a * m for a, m in zip(rates, masks, strict=False)] + rates[len(masks) :]
         for k, bias in enumerate(self.biases):
             if k == len(self.shapes):
@@ -117,11 +135,14 @@ class ConvRates(Equilibrium):
         return torch.cat(rates, 1)
 
     def drive(self, heard: Tensor) -> Tensor:
-        """Of the output, from the last convolution's rates."""
-        return heard @ self.dense + self.biases[-1] * (ONE / SCALE)
+        """Drive of the output, from the last convolution's rates."""
+        drive: Tensor = heard @ self.dense + self.biases[-1] * (ONE / SCALE)
+        return drive
 
-    def forward(self, x: Tensor, *, dropout: float = 0.0, generator: Any = None) -> tuple[Tensor, Tensor]:
-        """``dropout``: as in equilif_golden.real.rates.Rates."""
+    def forward(
+        self, x: Tensor, *, dropout: float = 0.0, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Rates and drive of the output; ``dropout`` as in equilif_golden.real.rates.Rates."""
         base = self.base(x)
         masks = (
             [
@@ -136,5 +157,5 @@ class ConvRates(Equilibrium):
             base.new_zeros(len(x), sum(self.sizes)),
             direct=not self.feedback,
         )
-        last = r.split(self.sizes, 1)[-2]
+        last = torch.split(r, self.sizes, 1)[-2]
         return r, self.drive(last * masks[-1] if masks else last)

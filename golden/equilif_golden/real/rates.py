@@ -1,21 +1,19 @@
-"""Networks of equilif_golden.network as differentiable equilibria: fixed point by Anderson acceleration,
-gradient by implicit differentiation.
+"""Networks of equilif_golden.network as differentiable equilibria.
 
-Mean rates of a LIF network settle to the fixed point of a rate network (Bal & Sengupta, ISCAS 2024),
-populations in update order, each from the newest rates of its neighbours, as spikes do on the engine:
+Mean rates of a LIF network settle to the fixed point of a rate network (Bal & Sengupta, ISCAS 2024).
+Populations come in update order, each hears the newest rates of its neighbours, as spikes do on the engine:
 
-    r = f(r)          r_p <- clip(z_p(r), 0, 1)        z_p: drive of every synapse, both ways unless
-                      without feedback, in thresholds
+    r = f(r)          r_p <- clip(z_p(r), 0, 1)
 
-For a symmetric network one such sweep is a block-coordinate ascent of Phi.  A memory answers the rates
-before the sweep with the map of equilif_golden.real.attention, so stored and loaded memories are part of
-f like any population.  Whatever f is made of, the gradient of a loss L at the fixed point needs no trace
-of how it was reached (Bai, Kolter & Koltun 2019):
+where z_p is the drive of every synapse, both ways unless it has no feedback, in thresholds.  For a symmetric
+network one such sweep is a block-coordinate ascent of Phi.  A memory answers the rates before the sweep with
+the map of equilif_golden.real.attention, so stored and loaded memories are part of f like any population.
+
+The fixed point is found by Anderson acceleration (Walker & Ni 2011): the last few iterates of every sample
+are mixed so that their residuals cancel best.  Whatever f is made of, the gradient of a loss L at the fixed
+point needs no trace of how it was reached (implicit differentiation: Bai, Kolter & Koltun 2019):
 
     a = dL/dr + a J          J = df/dr, solved like the fixed point          dL/dw = a df/dw
-
-Anderson acceleration (Walker & Ni 2011) mixes the last few iterates of every sample so that their
-residuals cancel best.
 """
 
 from __future__ import annotations
@@ -30,18 +28,21 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from equilif_golden.fixed import Raw
+from equilif_golden import samples
+from equilif_golden.fixed import Raw, finite, integers, required, whole
 from equilif_golden.network import ONE, Network, TokenRows, Weights
 from equilif_golden.real.attention import batch as loaded
 from equilif_golden.real.twin import SCALE, Twin, ep_direction
 
-Tensor = Any  # torch.Tensor: torch is optional, so type checkers do not look into it
+Tensor = torch.Tensor
 U8 = npt.NDArray[np.uint8]
+MOST_STEPS = 1 << 40  #: of an optimiser
+MOST_SEED = (1 << 62) - 1
 
 
 @dataclass(frozen=True)
 class Convergence:
-    """Of one batch: evaluations of f, and by sample the largest |f(r) - r| that is left."""
+    """How one batch settled: evaluations of f, and by sample the largest |f(r) - r| that is left."""
 
     iterations: int
     residual: Tensor
@@ -60,24 +61,31 @@ class Convergence:
 def anderson(
     f: Callable[[Tensor], Tensor], start: Tensor, *, tolerance: float, limit: int = 100, memory: int = 5
 ) -> tuple[Tensor, Convergence]:
-    """Fixed point of ``f``, (n, d) to (n, d) sample by sample, from ``start``; the iterate of least residual
-    where ``limit`` evaluations end it.
+    """Fixed point of ``f``, (n, d) to (n, d) sample by sample, reached from ``start``.
+
+    Where ``limit`` evaluations end it, the iterate of least residual.
     """
     n, d = start.shape
-    images, residuals = start.new_zeros(n, memory, d), start.new_zeros(n, memory, d)
+    images = start.new_zeros(n, memory, d)
+    residuals = start.new_zeros(n, memory, d)
     ridge = (
         math.sqrt(torch.finfo(start.dtype).eps)
         / 100
         * torch.eye(memory, dtype=start.dtype, device=start.device)
     )
-    x = best = start
-    least, count = start.new_full((n,), torch.inf), 0
+    x = start
+    best = start
+    least = start.new_full((n,), torch.inf)
+    count = 0
     while True:
-        fx, slot = f(x), count % memory
-        images[:, slot], residuals[:, slot] = fx, fx - x
+        fx = f(x)
+        slot = count % memory
+        images[:, slot] = fx
+        residuals[:, slot] = fx - x
         residual = residuals[:, slot].abs().amax(1)
         better = residual < least
-        best, least = torch.where(better[:, None], fx, best), torch.where(better, residual, least)
+        best = torch.where(better[:, None], fx, best)
+        least = torch.where(better, residual, least)
         count += 1
         if count >= limit or not bool((least > tolerance).any()):
             break
@@ -108,20 +116,49 @@ class _Implicit(torch.autograd.Function):
 
 
 class Equilibrium(torch.nn.Module):
-    """What networks and convolutions share: solver settings, and the last batch's convergence, there and back.
+    """What networks and convolutions share: how they settle, and how the last batch did, there and back.
 
     ``tolerance``: of a rate, and of the adjoint relative to the largest entry of the sample's gradient.
+    ``limit``: evaluations at most.  ``memory``: iterates that are mixed.
     """
 
     def __init__(self, *, tolerance: float = 1e-4, limit: int = 60, memory: int = 5):
         super().__init__()
-        self.tolerance, self.limit, self.memory = tolerance, limit, memory
+        self.tolerance = finite(tolerance, "tolerance", 0, 1)
+        self.limit = whole(limit, "limit", 1, MOST_STEPS)
+        self.memory = whole(memory, "memory", 1, 1000)
         self.there: Convergence | None = None
         self.back: Convergence | None = None
 
+    @property
+    def n_inputs(self) -> int:
+        """Values of a sample."""
+        raise NotImplementedError
+
+    @property
+    def n_outputs(self) -> int:
+        """Classes."""
+        raise NotImplementedError
+
+    def constrain(self) -> None:
+        """Weights back into the range of their format, where they have one."""
+
+    def check(self, x: npt.ArrayLike, tokens: TokenRows | None) -> tuple[U8, TokenRows | None]:
+        """Samples as they are given to :meth:`forward`; ValueError when they do not fit."""
+        if tokens is not None:
+            raise ValueError("this network has no memory to load tokens into")
+        values = required(x, "inputs", 0, 255)
+        _check_shape(values.shape, self.n_inputs)
+        return np.ascontiguousarray(values, np.uint8), None
+
+    def table(self, tokens: TokenRows) -> Tensor:
+        """Token table in real numbers, where the model is."""
+        raise NotImplementedError
+
     def settle(self, f: Callable[[Tensor], Tensor], start: Tensor, *, direct: bool = False) -> Tensor:
-        """Differentiable fixed point (n, d) of ``f``, reached from ``start``; ``direct``: in one step,
-        wherever it starts.
+        """Differentiable fixed point (n, d) of ``f``, reached from ``start``.
+
+        ``direct``: one step leads there, wherever it starts.
         """
         self.back = None
         if direct:
@@ -146,15 +183,28 @@ class Equilibrium(torch.nn.Module):
             )
             return a * size
 
-        return _Implicit.apply(image, adjoint)
+        settled: Tensor = _Implicit.apply(image, adjoint)
+        return settled
+
+
+def _check_shape(shape: tuple[int, ...], n_inputs: int) -> None:
+    if len(shape) != 2 or shape[1] != n_inputs:
+        raise ValueError(f"inputs must have shape (batch, {n_inputs}), not {tuple(shape)}")
+
+
+def eight_bit(x: Tensor, n_inputs: int) -> None:
+    """ValueError unless ``x`` is (n, n_inputs) 8-bit values: integers, not parts of 1."""
+    if x.dtype != torch.uint8:
+        integers(x.detach().cpu().numpy(), "inputs", 0, 255)
+    _check_shape(x.shape, n_inputs)
 
 
 class Rates(Equilibrium):
     """A network with real weights, in thresholds, as a torch module.
 
-    forward: 8-bit inputs (n, n_inputs), and where a memory is loaded patterns (n, longest, width), real,
-    and presences (n, longest), to rates (n, LIF neurons) in population order and the drive of the output
-    (n, n_outputs): the rates before the clip, which a loss can use where rates say no more.
+    forward takes 8-bit inputs (n, n_inputs), and where a memory is loaded also patterns (n, longest, width),
+    real, and presences (n, longest).  It gives rates (n, LIF neurons) in population order and the drive of
+    the output (n, n_outputs): its rates before the clip, which a loss can use where the rates say no more.
     """
 
     def __init__(
@@ -162,13 +212,14 @@ class Rates(Equilibrium):
         network: Network,
         weights: Mapping[str, Raw] | None = None,
         *,
-        dtype: Any = torch.float32,
+        dtype: torch.dtype = torch.float32,
         **solver: Any,
     ):
         super().__init__(**solver)
         if network.memories and network.schedule.threshold != 1:
             raise ValueError(
-                f"a memory's queries and patterns are in units of 1.0: its threshold must be 1, not {network.schedule.threshold:g}"
+                "a memory's queries and patterns are in units of 1.0: "
+                f"its threshold must be 1, not {network.schedule.threshold:g}"
             )
         self.network = network
         threshold = network.schedule.raw(network.numerics).threshold
@@ -176,12 +227,8 @@ class Rates(Equilibrium):
         self.values = torch.nn.ParameterList(
             [torch.nn.Parameter(torch.tensor(w / threshold, dtype=dtype)) for w in checked.values()]
         )
-        self.part: dict[str, slice] = {}
-        at = 0
-        for p in network.lif:
-            self.part[p.name] = slice(at, at + p.size)
-            at += p.size
-        self.n = at
+        self.part = network.neurons
+        self.n = sum(p.size for p in network.lif)
         order = [p.name for p in network.lif]
         #: nothing comes back, and every population is updated after those that it hears: a sweep settles
         self.direct = not network.memories and all(
@@ -189,6 +236,22 @@ class Rates(Equilibrium):
             for s in network.synapses
             if s.pre in order
         )
+
+    @property
+    def n_inputs(self) -> int:
+        return self.network.n_inputs
+
+    @property
+    def n_outputs(self) -> int:
+        return self.network.n_outputs
+
+    def check(self, x: npt.ArrayLike, tokens: TokenRows | None) -> tuple[U8, TokenRows | None]:
+        values, rows = samples.inputs(self.network, x, tokens)
+        return values, None if tokens is None else rows
+
+    def table(self, tokens: TokenRows) -> Tensor:
+        w = self.values[0]
+        return torch.tensor(tokens.table, dtype=w.dtype, device=w.device) / self.network.numerics.one
 
     @property
     def w(self) -> dict[str, Tensor]:
@@ -205,16 +268,20 @@ class Rates(Equilibrium):
 
     def constrain(self) -> None:
         """Back into the range of the weights' format."""
-        raw, fmt = self.network.schedule.raw(self.network.numerics), self.network.numerics.weight
+        raw = self.network.schedule.raw(self.network.numerics)
+        fmt = self.network.numerics.weight
         with torch.no_grad():
             for w in self.values:
                 w.clamp_(fmt.lo / raw.threshold, fmt.hi / raw.threshold)
 
     def base(self, x: Tensor) -> dict[str, Tensor]:
         """Static drive by population, relays included, from 8-bit inputs (n, n_inputs)."""
-        net, w, at = self.network, self.w, 0
+        net = self.network
+        w = self.w
+        eight_bit(x, net.n_inputs)
         x = x.to(self.values[0].dtype) / SCALE
         clamped = {}
+        at = 0
         for p in net.populations:
             if p.kind == "input":
                 clamped[p.name] = x[:, at : at + p.size]
@@ -228,19 +295,30 @@ class Rates(Equilibrium):
         return base
 
     def recall(
-        self, rates: Mapping[str, Tensor], base: Mapping[str, Tensor], patterns: Tensor, present: Tensor
+        self,
+        rates: Mapping[str, Tensor],
+        base: Mapping[str, Tensor],
+        patterns: Tensor | None,
+        present: Tensor | None,
     ) -> dict[str, Tensor]:
         """Retrieval (n, heads x width) of every relay, from the rates of those it listens to."""
-        net, w, out = self.network, self.w, {}
+        net = self.network
+        w = self.w
+        out = {}
         for m in net.memories:
             drive = base[m.relay.name]
             for s in net.synapses:
                 if s.pre == m.relay.name:
                     drive = drive + rates[s.post] @ w[s.name].T
             q = drive.view(len(drive), m.relay.heads, m.relay.width).clamp(-1, 1)
-            x = patterns if m.softmax.loaded else w[m.synapse.name][None]
+            if not m.softmax.loaded:
+                x = w[m.synapse.name][None]
+            elif patterns is None or present is None:
+                raise ValueError("this network's memory is loaded with each sample: give tokens")
+            else:
+                x = patterns
             scores = 2.0 ** (m.softmax.sharpness - 1) * math.log(2) * q @ x.transpose(1, 2)
-            if m.softmax.loaded:
+            if m.softmax.loaded and present is not None:
                 # of no pattern at all, nothing
                 p = torch.where(present[:, None], scores, -1e9).softmax(-1) * present[:, None]
             else:
@@ -256,7 +334,8 @@ class Rates(Equilibrium):
         recalled: Mapping[str, Tensor],
     ) -> Tensor:
         """Drive (n, size) of one LIF population."""
-        w, z = self.w, base[name]
+        w = self.w
+        z = base[name]
         for s in self.network.synapses:
             if s.post == name and s.pre in recalled:
                 # 8-bit signed codes: 1.0 drives like a rate of 1/2
@@ -271,8 +350,8 @@ class Rates(Equilibrium):
         self,
         r: Tensor,
         base: Mapping[str, Tensor],
-        patterns: Tensor = None,
-        present: Tensor = None,
+        patterns: Tensor | None = None,
+        present: Tensor | None = None,
         masks: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         """New rates (n, neurons) of every LIF population, one after the other.
@@ -280,7 +359,8 @@ class Rates(Equilibrium):
         ``masks``: by population, what multiplies the rates that the others hear (dropout).
         """
         heard = self._heard(r, masks)
-        recalled, rates = self.recall(heard, base, patterns, present), []
+        recalled = self.recall(heard, base, patterns, present)
+        rates = []
         for p in self.network.lif:
             rates.append(self.drive(p.name, heard, base, recalled).clamp(0, 1))
             heard[p.name] = rates[-1] * masks[p.name] if masks and p.name in masks else rates[-1]
@@ -294,13 +374,15 @@ class Rates(Equilibrium):
     def forward(
         self,
         x: Tensor,
-        patterns: Tensor = None,
-        present: Tensor = None,
+        patterns: Tensor | None = None,
+        present: Tensor | None = None,
         *,
         dropout: float = 0.0,
-        generator: Any = None,
+        generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """``dropout``: part of the hidden neurons that a sample does without, drawn with ``generator``; the
+        """Rates and drive of the output.
+
+        ``dropout``: part of the hidden neurons that a sample does without, drawn with ``generator``; the
         others are heard more.
         """
         base = self.base(x)
@@ -321,10 +403,10 @@ class Rates(Equilibrium):
 
 
 def hinge(drive: Tensor, labels: Tensor) -> Tensor:
-    """(n,): |y - z|^2 / 2 for one-hot y, without what the clip makes right: z above 1 of the class, z below 0 of the others.
+    """Loss (n,) of drives z (n, classes): |y - z|^2 / 2 for one-hot y, without what the clip makes right.
 
-    Where z is inside (0, 1) it is the loss of Equilibrium Propagation; where the clip hides a wrong
-    answer its gradient stays.
+    Right are z above 1 of the class, and z below 0 of the others.  Where z is inside (0, 1) it is the loss of
+    Equilibrium Propagation; where the clip hides a wrong answer its gradient stays.
     """
     y = torch.nn.functional.one_hot(labels, drive.shape[1]).to(drive.dtype)
     return (torch.where(y > 0, (1 - drive).clamp(min=0), drive.clamp(min=0)) ** 2).sum(1) / 2
@@ -332,7 +414,7 @@ def hinge(drive: Tensor, labels: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Distributed:
-    """This process among those that train together; by itself it is all of them."""
+    """This process among those that train together; alone it is all of them."""
 
     rank: int = 0
     world: int = 1
@@ -340,8 +422,9 @@ class Distributed:
 
     @classmethod
     def join(cls) -> Distributed:
-        """From the environment that ``torchrun`` sets; NCCL where there is a GPU, else Gloo.  :meth:`leave`
-        when all is done.
+        """From the environment that ``torchrun`` sets: NCCL where there is a GPU, else Gloo.
+
+        :meth:`leave` when all is done.
         """
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls()
@@ -357,8 +440,9 @@ class Distributed:
         return cls(rank, world, store)
 
     def leave(self) -> None:
-        """Together, and not by a sum over the processes: one that closes its connections may take the last
-        sum from the others.
+        """Together: a process that closes its connections may take a last sum from the others.
+
+        So they meet at the store, not in a sum.
         """
         if self.store is not None:
             self.store.set(f"left {self.rank}", "")
@@ -366,41 +450,54 @@ class Distributed:
             torch.distributed.destroy_process_group()
 
 
-def device() -> Any:
+def device() -> torch.device:
     """The GPU of this process where there is one, else the CPU."""
-    return (
-        torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        if torch.cuda.is_available()
-        else torch.device("cpu")
-    )
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cpu")
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One pass over the samples.
+    """One pass over the samples."""
 
-    ``there``, ``back``: mean evaluations of f a batch; ``settled``: part of the samples within the
-    tolerance.
-    """
-
-    loss: float
-    hits: int
+    loss: float  #: mean
+    hits: int  #: samples whose prediction, before their update, was right
     samples: int
-    there: float
-    back: float
-    settled: float
+    there: float  #: evaluations of f a batch, to the fixed point
+    back: float  #: and for its adjoint
+    settled: float  #: part of the samples within the tolerance
+
+
+@dataclass
+class _Sums:
+    """What a pass adds up, in numbers that processes can add."""
+
+    loss: float = 0.0
+    hits: float = 0
+    samples: float = 0
+    settled: float = 0.0  #: samples
+    there: float = 0
+    back: float = 0
+    batches: float = 0
+
+    def over(self, distributed: Distributed, on: torch.device) -> _Sums:
+        """The same of all processes together."""
+        sums = torch.tensor(list(vars(self).values()), dtype=torch.float64, device=on)
+        if distributed.world > 1:
+            torch.distributed.all_reduce(sums)
+        return _Sums(*sums.tolist())
 
 
 class Trainer:
-    """Minibatches, AdamW and a learning rate that falls to zero as a cosine; in several processes each takes
-    its part of every batch.
+    """Minibatches, AdamW, and a learning rate that falls to zero as a cosine.
 
-    ``model``: of ``forward(x, dropout=, generator=)`` to rates and output drive, such as :class:`Rates`.
+    In several processes each takes its part of every batch.
     """
 
     def __init__(
         self,
-        model: Any,
+        model: Equilibrium,
         *,
         steps: int,
         lr: float = 1e-3,
@@ -408,17 +505,24 @@ class Trainer:
         dropout: float = 0.0,
         batch: int = 128,
         distributed: Distributed | None = None,
-        on: Any = None,
+        on: torch.device | None = None,
     ):
-        distributed = distributed or Distributed()
-        if batch < distributed.world:
-            raise ValueError(f"a batch of {batch} has nothing for some of {distributed.world} processes")
+        whole(steps, "steps", 1, MOST_STEPS)
+        whole(batch, "batch", 1, MOST_STEPS)
+        finite(lr, "lr", 0, 1e6)
+        finite(weight_decay, "weight_decay", 0, 1e6)
+        if finite(dropout, "dropout", 0, 1) == 1:
+            raise ValueError("dropout must be below 1: of all hidden neurons nothing is left")
+        self.distributed = distributed or Distributed()
+        if batch < self.distributed.world:
+            raise ValueError(f"a batch of {batch} has nothing for some of {self.distributed.world} processes")
         self.device = on or device()
         self.model = model.to(self.device)
-        self.distributed, self.batch, self.dropout = distributed, batch, dropout
-        self.module = (
-            torch.nn.parallel.DistributedDataParallel(self.model) if distributed.world > 1 else self.model
-        )
+        self.batch = batch
+        self.dropout = dropout
+        self.module: torch.nn.Module = self.model
+        if self.distributed.world > 1:
+            self.module = torch.nn.parallel.DistributedDataParallel(self.model)
         self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=lr, weight_decay=weight_decay)
         self.decay = torch.optim.lr_scheduler.LambdaLR(
             self.optimiser, lambda step: (1 + math.cos(math.pi * min(1.0, step / steps))) / 2
@@ -426,9 +530,9 @@ class Trainer:
 
     def epoch(
         self,
-        x: U8,
-        labels: npt.NDArray[np.int64],
-        order: npt.NDArray[np.int64],
+        x: npt.ArrayLike,
+        labels: npt.ArrayLike,
+        order: npt.ArrayLike,
         *,
         tokens: TokenRows | None = None,
         seed: int = 0,
@@ -438,52 +542,57 @@ class Trainer:
 
         ``progress``: samples of the order done, and running mean loss.
         """
-        d, table = self.distributed, _table(self.model, tokens)
+        inputs, rows = self.model.check(x, tokens)
+        classes = integers(labels, "labels", 0, self.model.n_outputs - 1)
+        if classes.shape != (len(inputs),):
+            raise ValueError(f"labels must have shape {(len(inputs),)}, one a sample, not {classes.shape}")
+        at = samples.order(order, len(inputs))
+        d = self.distributed
+        whole(seed, "seed", 0, MOST_SEED // d.world - d.world)
         generator = torch.Generator(self.device).manual_seed(seed * d.world + d.rank)
-        loss, hits, done, there, back, settled, batches = 0.0, 0, 0, 0.0, 0.0, 0.0, 0
-        for first in range(0, len(order), self.batch):
-            whole = order[first : first + self.batch]
-            mine = whole[d.rank :: d.world]
-            if len(whole) < d.world:  # a last batch too small to go round
+        table = None if rows is None else self.model.table(rows)
+        sums = _Sums()
+        for first in range(0, len(at), self.batch):
+            chosen = at[first : first + self.batch]
+            if len(chosen) < d.world:  # a last batch too small to go round
                 break
-            y = torch.as_tensor(labels[mine], device=self.device)
-            inputs = (
-                torch.as_tensor(x[mine], device=self.device),
-                *(loaded(table, tokens, mine) if tokens else ()),
-            )
-            each = hinge(drive := self.module(*inputs, dropout=self.dropout, generator=generator)[1], y)
+            mine = chosen[d.rank :: d.world]
+            y = torch.as_tensor(classes[mine], device=self.device)
+            given = [torch.as_tensor(inputs[mine], device=self.device)]
+            if rows is not None and table is not None:
+                given += loaded(table, rows, mine)
+            drive = self.module(*given, dropout=self.dropout, generator=generator)[1]
+            each = hinge(drive, y)
             self.optimiser.zero_grad()
             # processes average their gradients: this makes it the mean over the whole batch, however it
             # was divided
-            (each.sum() * d.world / len(whole)).backward()
+            (each.sum() * d.world / len(chosen)).backward()
             self.optimiser.step()
             self.decay.step()
             self.model.constrain()
-            loss, hits, done = (
-                loss + float(each.detach().sum()),
-                hits + int((drive.argmax(1) == y).sum()),
-                done + len(mine),
-            )
-            there, back = (
-                there + self.model.there.iterations,
-                back + (self.model.back.iterations if self.model.back else 0),
-            )
-            settled, batches = settled + self.model.there.settled * len(mine), batches + 1
-            progress(min(first + len(whole), len(order)), loss / done)
-        totals = torch.tensor(
-            [loss, hits, done, settled, there, back, batches], dtype=torch.float64, device=self.device
-        )
-        if d.world > 1:
-            torch.distributed.all_reduce(totals)
-        loss, hits, done, settled, there, back, batches = totals.tolist()
+            self._count(sums, each, drive, y)
+            progress(min(first + len(chosen), len(at)), sums.loss / sums.samples)
+        sums = sums.over(d, self.device)
         return Pass(
-            loss / max(1, done),
-            int(hits),
-            int(done),
-            there / max(1, batches),
-            back / max(1, batches),
-            settled / max(1, done),
+            loss=sums.loss / max(1, sums.samples),
+            hits=int(sums.hits),
+            samples=int(sums.samples),
+            there=sums.there / max(1, sums.batches),
+            back=sums.back / max(1, sums.batches),
+            settled=sums.settled / max(1, sums.samples),
         )
+
+    def _count(self, sums: _Sums, loss: Tensor, drive: Tensor, y: Tensor) -> None:
+        """Add a batch."""
+        there = self.model.there
+        back = self.model.back
+        sums.loss += float(loss.detach().sum())
+        sums.hits += int((drive.argmax(1) == y).sum())
+        sums.samples += len(y)
+        sums.there += there.iterations if there else 0
+        sums.back += back.iterations if back else 0
+        sums.settled += there.settled * len(y) if there else 0
+        sums.batches += 1
 
     def state(self) -> dict[str, Any]:
         """For torch.save: weights, optimiser and learning rate."""
@@ -504,29 +613,27 @@ class Trainer:
             group["lr"] = base * scale(self.decay.last_epoch)
 
 
-def _table(model: Any, tokens: TokenRows | None) -> Tensor:
-    """Token table in real numbers, where the model is."""
-    if tokens is None:
-        return None
-    values = next(model.parameters())
-    return torch.tensor(tokens.table, dtype=values.dtype, device=values.device) / model.network.numerics.one
-
-
 def predict(
-    model: Any, x: U8, *, tokens: TokenRows | None = None, batch: int = 1000
+    model: Equilibrium, x: npt.ArrayLike, *, tokens: TokenRows | None = None, batch: int = 1000
 ) -> npt.NDArray[np.int64]:
     """Class of each sample: the first output of largest rate, as on the engine."""
+    inputs, rows = model.check(x, tokens)
+    whole(batch, "batch", 1, MOST_STEPS)
     model.eval()
-    on, parts, table = next(model.parameters()).device, [], _table(model, tokens)
+    on = next(model.parameters()).device
+    table = None if rows is None else model.table(rows)
+    parts = [np.zeros(0, np.int64)]
     with torch.no_grad():
-        for first in range(0, len(x), batch):
-            some = np.arange(first, min(first + batch, len(x)))
+        for first in range(0, len(inputs), batch):
+            some = np.arange(first, min(first + batch, len(inputs)))
             # a copy: files are read-only
-            inputs = torch.tensor(x[some], device=on), *(loaded(table, tokens, some) if tokens else ())
-            drive = model(*inputs)[1]
+            given = [torch.tensor(inputs[some], device=on)]
+            if rows is not None and table is not None:
+                given += loaded(table, rows, some)
+            drive = model(*given)[1]
             parts.append(drive.clamp(0, 1).argmax(1).cpu().numpy())
     model.train()
-    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+    return np.concatenate(parts)
 
 
 def integer_rates(
@@ -537,14 +644,17 @@ def integer_rates(
     *,
     tolerance: float = 1e-9,
 ) -> tuple[npt.NDArray[np.float64], Convergence]:
-    """Exact fixed point (n, LIF neurons) that the spikes of the integer network average to, the one reached
-    from rates ``start`` (default: 0).
+    """Exact fixed point (n, LIF neurons) that the spikes of the integer network average to.
 
     ``drives``: raw static drive (n, LIF neurons), each product of an input and a weight rounded as on the
-    engine (equilif_golden.kernel, averages).
+    engine (:meth:`equilif_golden.kernel.Kernel.averages`).  ``start``: rates from which the fixed point is
+    reached, 0 by default.
     """
     model = Rates(network, weights, dtype=torch.float64)
-    static = torch.tensor(np.asarray(drives) / network.schedule.raw(network.numerics).threshold)
+    raw = integers(drives, "drives")
+    if raw.ndim != 2 or raw.shape[1] != model.n:
+        raise ValueError(f"drives must have shape (batch, {model.n}), not {raw.shape}")
+    static = torch.tensor(raw / network.schedule.raw(network.numerics).threshold)
     base = {n: static[:, part] for n, part in model.part.items()}
     first = torch.zeros_like(static) if start is None else torch.tensor(np.asarray(start, np.float64))
     with torch.no_grad():
@@ -563,24 +673,23 @@ def agreement(
 ) -> dict[str, Any]:
     """Three ways to one gradient, of |y - r|^2 / 2 summed over the samples, in double precision; JSON-able.
 
-    samples      n, and of them ``elsewhere``: where plain sweeps and the solver find different fixed
-                 points (strong feedback has several), and
-                 ``crossed``: where a nudge of +beta or -beta moves a neuron across an edge of the clip;
-                 both are left out
-    synapses     by name, cosine of the implicit gradient with ``unrolled`` backpropagation through
-                 ``steps`` sweeps, and with ``ep``, the
-                 symmetric update of Equilibrium Propagation at ``beta`` (equilif_golden.real.twin); null
-                 where nothing moves
-    all          the same over all weights together
-    ep_all       ``ep`` over all weights with the crossed samples left in
+    samples         n
+    elsewhere       how many of them settle to different fixed points under plain sweeps and under the solver:
+                    strong feedback has several
+    crossed         for how many a nudge of +beta or -beta moves a neuron across an edge of the clip
+    synapses        by name: cosine of the implicit gradient with ``unrolled``, backpropagation through
+                    ``steps`` sweeps, and with ``ep``, the symmetric update of Equilibrium Propagation at
+                    ``beta`` (equilif_golden.real.twin); null where nothing moves
+    all             the same over all weights together
+    ep_all          ``ep`` over all weights with the crossed samples left in
+
+    Samples that are elsewhere or crossed are left out of all cosines but the last.
     """
-    labels = np.asarray(labels, np.int64)
-    model, twin = (
-        Rates(network, weights, dtype=torch.float64, tolerance=1e-10, limit=2000),
-        Twin(network, weights),
-    )
-    inputs = torch.tensor(np.asarray(x))
-    target = twin.targets(np.eye(network.n_outputs, dtype=np.int64)[labels] * 255)
+    inputs = torch.tensor(samples.inputs(network, x, None)[0])
+    classes = samples.labels(network, labels, len(inputs))
+    model = Rates(network, weights, dtype=torch.float64, tolerance=1e-10, limit=2000)
+    twin = Twin(network, weights)
+    target = twin.targets(samples.one_hot(classes, network.n_outputs))
     out = model.part[network.output]
 
     def gradients(r: Tensor, chosen: Tensor) -> list[Tensor]:
@@ -589,10 +698,10 @@ def agreement(
 
     settled = model(inputs)[0]
     base = model.base(inputs)
-    unrolled = settled.new_zeros(len(labels), model.n)
+    unrolled = settled.new_zeros(len(classes), model.n)
     for _ in range(steps):
         unrolled = model.sweep(unrolled, base)
-    free = torch.cat([twin.clamp(x)[:, : twin.n_clamped], settled.detach()], 1)
+    free = torch.cat([twin.clamp(inputs.numpy())[:, : twin.n_clamped], settled.detach()], 1)
     phases = [twin.settle(free, target, b) for b in (0.0, beta, -beta)]
     inside = [(r > 1e-6) & (r < 1 - 1e-6) for r in phases]
     crossed = (inside[0] != inside[1]).any(1) | (inside[0] != inside[2]).any(1)
@@ -607,17 +716,16 @@ def agreement(
     ]
 
     def cosine(a: list[Tensor], b: list[Tensor]) -> float | None:
-        u, v = (torch.cat([t.flatten() for t in ts]) for ts in (a, b))
+        u = torch.cat([t.flatten() for t in a])
+        v = torch.cat([t.flatten() for t in b])
         norm = float(u.norm() * v.norm())
         return float(u @ v) / norm if norm else None
 
-    implicit, through, whole = (
-        gradients(settled, calm),
-        gradients(unrolled, calm),
-        gradients(settled, ~elsewhere),
-    )
+    implicit = gradients(settled, calm)
+    through = gradients(unrolled, calm)
+    with_crossed = gradients(settled, ~elsewhere)
     return {
-        "samples": len(labels),
+        "samples": len(classes),
         "elsewhere": int(elsewhere.sum()),
         "crossed": int((crossed & ~elsewhere).sum()),
         "beta": beta,
@@ -630,5 +738,5 @@ def agreement(
             for k, s in enumerate(network.synapses)
         },
         "all": {"unrolled": cosine(implicit, through), "ep": cosine(implicit, updates[0])},
-        "ep_all": cosine(whole, updates[1]),
+        "ep_all": cosine(with_crossed, updates[1]),
     }

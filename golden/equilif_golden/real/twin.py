@@ -1,26 +1,28 @@
-"""Float twin of a network in the rate domain: what the integers should do, and the gradient that they should
-follow.
+"""Float twin of a network in the rate domain.
+
+What the integers should do, and the gradient that they should follow.
 
 A LIF population with reset by subtraction and no leak keeps its membrane bounded only if its mean drive
-equals threshold x rate, so mean rates settle to the fixed point
+equals threshold x rate.  So mean rates settle to the fixed point
 
-    r = clip(z(r) + beta (y - r) [output only], 0, 1)        z(r) = sum over synapses, both ways, in units
-    of the threshold
+    r = clip(z(r) + beta (y - r) [output only], 0, 1)
 
-which is a stationary point of Phi (equilif_golden.network) in the box 0 <= r <= 1.  A leak is not modelled.  With L = |y - r|^2 / 2 at the
-free fixed point, everything that moves a synapse has one form, a *slope* of the rates times the rates
-themselves:
+where z(r) sums over all synapses, both ways, in units of the threshold.  It is a stationary point of Phi
+(equilif_golden.network) in the box 0 <= r <= 1.  A leak is not modelled.
+
+With L = |y - r|^2 / 2 at the free fixed point, everything that moves a synapse has one form, a *slope* d of
+the rates times the rates themselves:
 
     dW = d_pre r_post^T + r_pre d_post^T
 
-    EP         d = (r+ - r-) / 2 beta,  r = (r+ + r-) / 2              exactly (r+_pre r+_post - r-_pre
-               r-_post) / 2 beta
-    gradient   d = -(I - D C D)^-1 D dL/dr,  r = free rates              exactly -dL/dW, by implicit
-               differentiation
+    EP          d = (r+ - r-) / 2 beta,  r = (r+ + r-) / 2
+                exactly (r+_pre r+_post - r-_pre r-_post) / 2 beta
+    gradient    d = -(I - D C D)^-1 D dL/dr,  r = free rates
+                exactly -dL/dW, by implicit differentiation
 
-C is the symmetric coupling of all LIF neurons and D the clip's derivative, 1 where z is inside (0, 1).
-EP tends to the gradient as beta -> 0 (Scellier & Bengio 2017, theorem 1; the symmetric difference to
-second order, Laborieux et al. 2021).
+C is the symmetric coupling of all LIF neurons.  D is the clip's derivative, 1 where z is inside (0, 1).  EP
+tends to the gradient as beta -> 0 (Scellier & Bengio 2017, theorem 1), the symmetric difference to second
+order (Laborieux et al. 2021).
 """
 
 from __future__ import annotations
@@ -33,19 +35,24 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from equilif_golden import samples
 from equilif_golden.fixed import Raw
 from equilif_golden.kernel import Kernel
-from equilif_golden.network import ONE, Network
-from equilif_golden.samples import one_hot
+from equilif_golden.network import Network
 
-Tensor = Any  # torch.Tensor: torch is optional, so type checkers do not look into it
+Tensor = torch.Tensor
 SCALE = 256  #: 8-bit values and rates are in 1/256
+
+
+class Unsettled(ArithmeticError, ValueError):
+    """Rates that did not come to rest."""
 
 
 @dataclass(frozen=True)
 class Direction:
-    """Direction in which each of n samples moves the synapses; ``rates`` and ``slope`` are (n, neurons),
-    clamped ones included.
+    """Direction in which each of n samples moves the synapses.
+
+    ``rates`` and ``slope`` are (n, neurons), clamped neurons included.
     """
 
     rates: Tensor
@@ -53,7 +60,8 @@ class Direction:
 
     def update(self, pre: slice, post: slice) -> Tensor:
         """(rows, columns): sum over the samples."""
-        r, d = self.rates, self.slope
+        r = self.rates
+        d = self.slope
         return d[:, pre].T @ r[:, post] + r[:, pre].T @ d[:, post]
 
     def only(self, chosen: Tensor) -> Direction:
@@ -66,7 +74,10 @@ class Direction:
         def dot(a: Tensor, b: Tensor, part: slice) -> Tensor:
             return (a[:, part] * b[:, part]).sum(1)
 
-        r, d, q, e = self.rates, self.slope, other.rates, other.slope
+        r = self.rates
+        d = self.slope
+        q = other.rates
+        e = other.slope
         return (
             dot(d, e, pre) * dot(r, q, post)
             + dot(d, q, pre) * dot(r, e, post)
@@ -81,12 +92,21 @@ class Direction:
 
 
 class Twin:
-    """A network with real weights; neurons are counted clamped ones first, then LIF ones in order."""
+    """A network with real weights; clamped neurons are counted first, then LIF ones, both in its order.
+
+    ValueError for a network that has no energy, or a memory.
+    """
 
     def __init__(self, network: Network, weights: Mapping[str, Raw]):
         if network.forward:
             raise ValueError(
-                f"synapse {network.forward[0].name} is without feedback: there is no energy to follow; see equilif_golden.real.rates"
+                f"synapse {network.forward[0].name} is without feedback: there is no energy to follow; "
+                "see equilif_golden.real.rates"
+            )
+        if network.memories:
+            raise ValueError(
+                f"population {network.memories[0].softmax.name!r}: memories are not modelled here; "
+                "see equilif_golden.real.rates"
             )
         self.network = network
         threshold = network.schedule.raw(network.numerics).threshold
@@ -96,11 +116,14 @@ class Twin:
         }
         self.part: dict[str, slice] = {}
         at = 0
-        for p in sorted(network.populations, key=lambda p: not p.clamped):
-            self.part[p.name] = slice(at, at + p.size)
-            at += p.size
-        self.n = at
-        self.n_clamped = sum(p.size for p in network.populations if p.clamped)
+        for p in network.populations:
+            if p.clamped:
+                self.part[p.name] = slice(at, at + p.size)
+                at += p.size
+        self.n_clamped = at
+        for name, part in network.neurons.items():
+            self.part[name] = slice(at + part.start, at + part.stop)
+        self.n = at + sum(p.size for p in network.lif)
         self.out = self.part[network.output]
 
     def matrix(self, weights: Mapping[str, Tensor]) -> Tensor:
@@ -113,21 +136,22 @@ class Twin:
 
     def clamp(self, x: npt.ArrayLike) -> Tensor:
         """8-bit inputs (n, n_inputs) to initial rates (n, neurons): inputs, constants, silent LIF neurons."""
-        values = torch.tensor(self.network.numerics.value.require(x, "inputs"), dtype=torch.float64) / SCALE
-        r, at = torch.zeros(len(values), self.n, dtype=torch.float64), 0
-        for p in self.network.populations:
-            if p.kind == "input":
-                r[:, self.part[p.name]] = values[:, at : at + p.size]
-                at += p.size
-            elif p.kind == "constant":
-                r[:, self.part[p.name]] = ONE / SCALE
+        checked, _ = samples.inputs(self.network, x, None)
+        r = torch.zeros(len(checked), self.n, dtype=torch.float64)
+        for name, values in self.network.clamped(checked).items():
+            r[:, self.part[name]] = torch.tensor(values, dtype=torch.float64) / SCALE
         return r
 
     def targets(self, y: npt.ArrayLike) -> Tensor:
-        return torch.tensor(self.network.numerics.value.require(y, "targets"), dtype=torch.float64) / SCALE
+        """8-bit targets (n, n_outputs) as rates."""
+        checked = samples.targets(self.network, y, len(np.asarray(y)))
+        return torch.tensor(checked, dtype=torch.float64) / SCALE
 
     def _step(self, r: Tensor, matrix: Tensor, rate: float, target: Tensor | None, beta: float) -> Tensor:
-        """One damped iteration of the LIF neurons; a descent of -Phi in the box while rate < 2 / (1 + |beta| + norm of C)."""
+        """One damped iteration of the LIF neurons.
+
+        It descends -Phi in the box while rate < 2 / (1 + |beta| + norm of C).
+        """
         z = r @ matrix[:, self.n_clamped :]
         if target is not None:
             z = z + beta * torch.nn.functional.pad(
@@ -149,22 +173,30 @@ class Twin:
         tolerance: float = 1e-10,
         limit: int = 100_000,
     ) -> Tensor:
-        """Fixed point (n, neurons) reached from ``r``; ArithmeticError when |clip(z) - r| does not fall below ``tolerance``."""
+        """Fixed point (n, neurons) reached from ``r``.
+
+        Unsettled when |clip(z) - r| does not fall below ``tolerance`` in ``limit`` iterations.
+        """
         matrix = self.matrix(self.weights)
         rate = self._rate(matrix, beta)
-        settled, todo, every = r.clone(), torch.arange(len(r)), 50
+        settled = r.clone()
+        todo = torch.arange(len(r))
+        every = 50  # iterations from look to look
         for _ in range(0, limit, every):
-            r, y = settled[todo], None if target is None else target[todo]
+            r = settled[todo]
+            y = None if target is None else target[todo]
             for _ in range(every):
-                before, r = r, self._step(r, matrix, rate, y, beta)
+                before = r
+                r = self._step(r, matrix, rate, y, beta)
             settled[todo] = r
             error = (r - before).abs().amax(1) / rate
             # a few samples near a fold of the fixed point take much longer
             todo = todo[error >= tolerance]
             if not len(todo):
                 return settled
-        raise ArithmeticError(
-            f"rates of {len(todo)} samples still move by up to {float(error.max()):.1e} after {limit} iterations"
+        raise Unsettled(
+            f"rates of {len(todo)} samples still move by up to {float(error.max()):.1e} "
+            f"after {limit} iterations"
         )
 
     def live(self, free: Tensor) -> Tensor:
@@ -180,7 +212,10 @@ class Twin:
         return ep_direction(self.settle(free, target, beta), self.settle(free, target, -beta), beta)
 
     def descent(self, free: Tensor, target: Tensor) -> Direction:
-        """Minus the gradient of |y - r|^2 / 2 at the free fixed point, by implicit differentiation on the active set."""
+        """Minus the gradient of |y - r|^2 / 2 at the free fixed point.
+
+        By implicit differentiation on the active set, the neurons whose drive lies inside (0, 1).
+        """
         coupling = self.matrix(self.weights)[self.n_clamped :, self.n_clamped :]
         d = self.live(free).to(torch.float64)
         error = torch.zeros_like(free)
@@ -191,11 +226,13 @@ class Twin:
         return Direction(free, slope)
 
     def unrolled_gradient(self, x: npt.ArrayLike, y: npt.ArrayLike, *, steps: int) -> dict[str, Tensor]:
-        """Gradient of the summed loss by backpropagation through ``steps`` iterations: independent check of
-        :meth:`descent`.
+        """Gradient of the summed loss by backpropagation through ``steps`` iterations.
+
+        An independent check of :meth:`descent`.
         """
         weights = {n: w.clone().requires_grad_() for n, w in self.weights.items()}
-        matrix, r = self.matrix(weights), self.clamp(x)
+        matrix = self.matrix(weights)
+        r = self.clamp(x)
         rate = self._rate(matrix, 0.0)
         for _ in range(steps):
             r = self._step(r, matrix, rate, None, 0.0)
@@ -222,61 +259,57 @@ def _cosine(a: Tensor, b: Tensor) -> float | None:
 def gradient_report(
     network: Network, weights: Mapping[str, Raw], x: npt.ArrayLike, y_labels: npt.ArrayLike
 ) -> dict[str, Any]:
-    """Cosines between the integer update, the float EP update and the true descent direction, synapse by
-    synapse.
+    """Cosines between the integer update, the float EP update and the true descent direction, by synapse.
 
-    ``x``: (n, n_inputs) 8-bit inputs; ``y_labels``: (n,) classes.  JSON-able:
+    ``x``: (n, n_inputs) 8-bit inputs.  ``y_labels``: (n,) classes.  What comes back is JSON-able:
 
-    samples, accuracy, loss         n; of the integer free phase; mean of |y - r|^2 / 2 at the float fixed
-                                    point
-    schedule                        of the network
-    gradients                       samples whose gradient is zero (all they could move is clipped),
-                                    strong, or weak: below a tenth
-                                    of the largest one
-    elsewhere                       samples of which a free rate differs by more than 1/4 between integers
-                                    and float: a network whose
-                                    feedback is strong has several fixed points, and the two find
-                                    different ones
-    zero_share                      part of the integer updates, by squared norm, made on samples of zero
-                                    gradient: a finite nudge
-                                    moves neurons across the edge of the clip, where the gradient sees
-                                    nothing
-    synapses[name][comparison]      comparison: ``integer_gradient``, ``integer_ep``, ``ep_gradient``
-                                    (which pair is compared)
-        sum                         cosine of the updates summed over the samples (null: one of them is zero)
-        sum_same                    the same without the samples that settle elsewhere
-        each, strong, weak          mean cosine of single samples: all of them, of strong and of weak
-                                    gradient; and how many had a
-                                    direction on both sides
-    rates                           rms difference of integer and float rates: free, plus, minus
-    saturated                       fraction of LIF neurons that the float free phase leaves outside (0,
-                                    1), by population
+    samples         n
+    accuracy        of the integer free phase
+    loss            mean of |y - r|^2 / 2 at the float fixed point
+    schedule        of the network
+    gradients       how many samples have a gradient that is zero (all they could move is clipped), weak
+                    (below a tenth of the largest) or strong
+    elsewhere       how many samples have a free rate that differs by more than 1/4 between integers and
+                    float: a network with strong feedback has several fixed points, and the two find
+                    different ones
+    zero_share      part of the integer updates, by squared norm, that samples of zero gradient made: a finite
+                    nudge moves neurons across the edge of the clip, where the gradient sees nothing
+    synapses        by name and by the pair that is compared (``integer_gradient``, ``integer_ep``,
+                    ``ep_gradient``):
+        sum                     cosine of the updates summed over the samples; null where one of them is zero
+        sum_same                the same without the samples that settle elsewhere
+        each, strong, weak      mean cosine of single samples, of all of them and of those of strong and of
+                                weak gradient; and how many had a direction on both sides
+    rates           rms difference of integer and float rates: free, plus, minus
+    saturated       part of the LIF neurons that the float free phase leaves outside (0, 1), by population
     """
-    labels = np.asarray(y_labels, np.int64)
-    y = one_hot(labels, network.n_outputs)
+    twin = Twin(network, weights)
+    kernel = Kernel(network, dict(weights))
+    start = twin.clamp(x)
+    labels = samples.labels(network, y_labels, len(start))
+    y = samples.one_hot(labels, network.n_outputs)
+    target = twin.targets(y)
     beta = network.schedule.beta
-    twin, kernel = Twin(network, weights), Kernel(network, dict(weights))
-    start, target = twin.clamp(x), twin.targets(y)
     free = twin.settle(start)
-    plus, minus = twin.settle(free, target, beta), twin.settle(free, target, -beta)
+    plus = twin.settle(free, target, beta)
+    minus = twin.settle(free, target, -beta)
     phases = torch.tensor(kernel.rates(x, y)[0].astype(np.float64) / SCALE)
     measured = [torch.cat([start[:, : twin.n_clamped], phases[:, k]], 1) for k in range(3)]
-    integer, ep, descent = (
-        ep_direction(measured[1], measured[2], beta),
-        ep_direction(plus, minus, beta),
-        twin.descent(free, target),
-    )
+    integer = ep_direction(measured[1], measured[2], beta)
+    ep = ep_direction(plus, minus, beta)
+    descent = twin.descent(free, target)
     pairs = {
         "integer_gradient": (integer, descent),
         "integer_ep": (integer, ep),
         "ep_gradient": (ep, descent),
     }
     parts = {s.name: (twin.part[s.pre], twin.part[s.post]) for s in network.synapses}
-    size = sum(descent.inner(descent, *p) for p in parts.values()).clamp(min=0).sqrt()
+    none = torch.zeros(len(labels), dtype=torch.float64)
+    size = sum((descent.inner(descent, *p) for p in parts.values()), none).clamp(min=0).sqrt()
     zero = size == 0
     strong = ~zero & (size >= size.max() / 10)
     same = (measured[0] - free).abs().amax(1) <= 0.25
-    moved = sum(integer.inner(integer, *p) for p in parts.values())
+    moved = sum((integer.inner(integer, *p) for p in parts.values()), none)
     synapses: dict[str, Any] = {}
     for name, p in parts.items():
         synapses[name] = {}
