@@ -9,24 +9,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from equilif.data.images import DataSet
+from equilif.data import names
+from equilif.data.dataset import DataSet
 from equilif_golden.network import Network, Tokens, Weights
 from equilif_golden.reference import Reference
 
 
 @dataclass(frozen=True)
 class Attention:
-    """``p`` (heads, tokens) at the end of the free phase; ``words`` of a text, else the numbers of the tokens."""
+    """One test sample."""
 
     index: int
-    words: tuple[str, ...]
-    p: npt.NDArray[np.float64]
+    words: tuple[str, ...]  #: of a text; else the numbers of the tokens
+    p: npt.NDArray[np.float64]  #: (heads, tokens), at the end of the free phase
     label: int
     prediction: int
 
     @property
     def share(self) -> npt.NDArray[np.float64]:
-        """(tokens,) mean over the heads, 1 for a token that gets as much as if all got the same."""
+        """Mean over the heads (tokens,): 1 for a token that gets as much as if all got the same."""
         share: npt.NDArray[np.float64] = self.p.mean(axis=0) * len(self.words)
         return share
 
@@ -45,11 +46,13 @@ class Attention:
 
 
 def look(network: Network, weights: Weights, data: DataSet, indices: Sequence[int]) -> list[Attention]:
-    """Some test samples; ValueError when the network has no memory to load or there is no such sample."""
-    memory, tokens = network.loaded, data.tokens_test
+    """Some test samples; ValueError when the network has no memory to load, or there is no such sample."""
+    memory = network.loaded
+    tokens = data.tokens_test
     if memory is None or tokens is None:
         raise ValueError(
-            "only networks whose memory is loaded with tokens attend to something: those of snippets, imdb, spoken and vowels"
+            "only networks whose memory is loaded with tokens attend to something: "
+            f"those of {', '.join(names('sequences'))}"
         )
     out = []
     for i in indices:

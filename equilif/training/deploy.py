@@ -1,12 +1,12 @@
 """From real numbers to spikes, step by step, and where the steps part.
 
     float       real weights, fixed point of the mean rates
-    rates       weights in their fixed-point format, exact fixed point; with a memory, which the engine
-                asks in integers, a fixed point in reals
+    rates       weights in their fixed-point format, exact fixed point; with a memory, which the engine asks
+                in integers, a fixed point in real numbers
     spikes      the same weights on the golden kernel, after so many time steps
 
-and how fast the average spiking rates come to the fixed point: like 1/T without a leak, down to a floor
-with one (Bal & Sengupta, ISCAS 2024).
+And how fast the average spiking rates come to the fixed point: like 1/T without a leak, down to a floor with
+one (Bal & Sengupta, ISCAS 2024).
 """
 
 from __future__ import annotations
@@ -19,82 +19,75 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from equilif.data.images import DataSet
+from equilif.data.dataset import DataSet
 from equilif.extras import needs
 from equilif_golden.blocks.lif import LEAKS
+from equilif_golden.fixed import whole
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, Weights
+from equilif_golden.schedule import STEPS_MAX
 
 with needs("torch"):
     import torch
 
-    from equilif_golden.real.rates import Rates, agreement, integer_rates, predict
+    from equilif_golden.real.rates import Equilibrium, Rates, agreement, integer_rates, predict
 
 STEPS = (4, 6, 8, 12, 16, 24, 32, 48, 64)
-#: odd, as drives are multiples of 1/4096: at a power of two every membrane is soon back where it began,
-#: and the error 0
+#: odd, as drives are multiples of 1/4096: at a power of two every membrane is soon back where it began, and
+#: the error is 0
 TIMES = (5, 7, 11, 15, 23, 31, 47, 63, 97, 193, 389, 769, 1543, 3079)
 WIDEST = 16  #: time steps: a window that the default charge holds
 
 
 @dataclass(frozen=True)
 class Quantised:
-    """What rounding did to one synapse's weights, in thresholds: ``step`` is one code."""
+    """What rounding did to one synapse's weights, in thresholds."""
 
     synapse: str
-    weights: int
-    largest: float
-    step: float
+    weights: int  #: how many
+    largest: float  #: of the weights
+    step: float  #: of one code
     error: float  #: largest
-    rms: float
+    rms: float  #: of the errors
     saturated: int  #: weights outside the format
 
 
 @dataclass(frozen=True)
 class Spiking:
-    """Accuracy after ``steps``, rates measured over the last ``window``; ``parted``: predictions that differ
-    from those of the exact rates.
-    """
+    """What the spikes say after so many time steps."""
 
     steps: int
-    window: int
+    window: int  #: the last steps, over which rates are measured
     accuracy: float
-    parted: int
+    parted: int  #: predictions that differ from those of the exact rates
     spikes_per_sample: float
 
 
 @dataclass(frozen=True)
 class Convergence:
-    """Mean |average spiking rate - fixed point| over neurons and samples at each of ``times``, by leak (0: none).
-
-    ``slope``: of a straight line through the logarithms without a leak.  ``floors``: error at the last
-    time with one.
-    """
+    """How average spiking rates come to the fixed point."""
 
     samples: int
-    times: tuple[int, ...]
+    times: tuple[int, ...]  #: time steps
+    #: mean |average rate - fixed point| over neurons and samples at each time, by leak (0: none)
     errors: dict[int, list[float]]
-    slope: float
-    floors: dict[int, float]
+    slope: float  #: of a straight line through the logarithms, without a leak
+    floors: dict[int, float]  #: error at the last time, by leak
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """All of it.  ``parted``: predictions of the exact rates that differ from those in real numbers.
-    ``gradients``: equilif_golden.real.rates.agreement.
-
-    ``convergence``, ``gradients``: None with a memory, which answers window by window; ``gradients`` also
-    without feedback.
-    """
+    """All of it."""
 
     samples: int
-    real: float
-    rates: float
-    parted: int
+    real: float  #: accuracy in real numbers
+    rates: float  #: accuracy of the exact rates
+    parted: int  #: predictions of the exact rates that differ from those in real numbers
     settled: float  #: part of the samples whose exact rates the solver found
     spiking: list[Spiking]
     quantisation: list[Quantised]
-    convergence: Convergence | None
+    convergence: Convergence | None  #: None with a memory, which answers window by window
+    #: equilif_golden.real.rates.agreement; None with a memory, or without feedback
     gradients: dict[str, Any] | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -102,13 +95,14 @@ class Deployment:
 
 
 def window(steps: int) -> int:
-    """Longest in which to measure rates after ``steps``: a power of two, half of them or less."""
+    """The longest window in which to measure rates after ``steps``: a power of two, half of them or less."""
     return min(WIDEST, 1 << max(1, (steps // 2).bit_length() - 1))
 
 
 def quantisation(model: Rates) -> list[Quantised]:
     threshold = model.network.schedule.raw(model.network.numerics).threshold
-    fmt, out = model.network.numerics.weight, []
+    fmt = model.network.numerics.weight
+    out = []
     for (name, codes), real in zip(model.quantised().items(), model.values, strict=True):
         w = real.detach().cpu().double().numpy()
         error = np.abs(codes / threshold - w)
@@ -130,12 +124,16 @@ def quantisation(model: Rates) -> list[Quantised]:
 def converge(
     network: Network, weights: Weights, x: npt.NDArray[np.uint8], times: Sequence[int] = TIMES
 ) -> Convergence:
-    """On the golden kernel's neurons.  The fixed point is the one that the spikes without a leak lead to."""
+    """Average rates of the golden kernel's neurons at ``times``, with every leak.
+
+    The fixed point is the one that the spikes without a leak lead to.
+    """
     errors: dict[int, list[float]] = {}
     fixed = np.zeros(0)
     for leak in LEAKS:
         schedule = dataclasses.replace(network.schedule, leak=leak)
-        averages, drives = Kernel(dataclasses.replace(network, schedule=schedule), weights).averages(x, times)
+        kernel = Kernel(dataclasses.replace(network, schedule=schedule), weights)
+        averages, drives = kernel.averages(x, times)
         if leak == 0:
             fixed = integer_rates(network, weights, drives, averages[-1])[0]
         errors[leak] = np.abs(averages - fixed).mean(axis=(1, 2)).tolist()
@@ -146,23 +144,28 @@ def converge(
 
 
 def deploy(
-    model: Rates,
+    model: Equilibrium,
     data: DataSet,
     *,
     steps: Sequence[int] = STEPS,
     samples: int = 100,
     progress: Callable[[str], None] = lambda what: None,
 ) -> Deployment:
-    """``samples``: of the test set for the convergence, of the training set for the gradients; accuracies
-    are of the whole test set.
+    """A model from real numbers to spikes.
+
+    Accuracies are of the whole test set.  The convergence is of its first ``samples``, the gradients are of
+    as many of the training set.  ``steps``: numbers of time steps after which to ask the spikes.
     """
-    network, weights, x, labels, tokens = (
-        model.network,
-        model.quantised(),
-        data.x_test,
-        data.y_test,
-        data.tokens_test,
-    )
+    if not isinstance(model, Rates):
+        raise ValueError("convolutions run in real numbers only: there is nothing to deploy")
+    for n in steps:
+        whole(n, "steps", 2, STEPS_MAX)
+    whole(samples, "samples", 1, len(data.y_train))
+    network = model.network
+    weights = model.quantised()
+    x = data.x_test
+    labels = data.y_test
+    tokens = data.tokens_test
     if network.schedule.leak:
         raise ValueError("a network with a leak has no exact rates to be measured against: deploy it without")
     out = model.part[network.output]
@@ -199,7 +202,8 @@ def deploy(
                 float(spikes.mean()),
             )
         )
-    convergence = gradients = None
+    convergence = None
+    gradients = None
     if not network.memories:
         progress("convergence of average rates")
         convergence = converge(network, weights, x[:samples])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from equilif_golden.fixed import Raw
+from equilif_golden.fixed import Raw, integers, required
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, TokenRows, Weights
 
@@ -19,22 +19,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """``confusion``: (true, predicted) counts.
-
-    ``silent``, ``full``: parts of the free rates at 0 and at 255, by hidden population.
-
-    ``steps``: how many samples had how many free steps; ``most``: what the schedule allows.  A device
-    does not tell: none.
-    """
+    """Predictions, and what they cost.  An engine tells no rates of hidden populations and no steps."""
 
     accuracy: float
-    confusion: npt.NDArray[np.int64]
+    confusion: npt.NDArray[np.int64]  #: counts (true, predicted)
     predictions: npt.NDArray[np.int64]
     spikes_per_sample: float
-    silent: dict[str, float]
-    full: dict[str, float]
-    steps: dict[int, int]
-    most: int
+    silent: dict[str, float]  #: part of the free rates that are 0, by hidden population
+    full: dict[str, float]  #: part of them that are 255
+    steps: dict[int, int]  #: how many samples had how many free steps
+    most: int  #: free steps that the schedule allows
 
     @property
     def steps_per_sample(self) -> float | None:
@@ -69,10 +63,17 @@ def evaluate(
     tokens: TokenRows | None = None,
     make: Callable[..., Kernel | Session] = Kernel,
 ) -> Evaluation:
-    """The free phase of every sample.  A device (``make`` a Session) tells no rates of hidden populations."""
+    """The free phase of every sample.  ``make`` a Session: on a board."""
+    n = network.n_outputs
+    most = network.schedule.free
+    x = required(x, "inputs", 0, 255)
+    if x.ndim != 2:
+        raise ValueError(f"inputs must have shape (samples, {network.n_inputs}), not {x.shape}")
     if x.shape[1] != network.n_inputs:
         raise ValueError(f"the network has {network.n_inputs} inputs, the samples have {x.shape[1]} values")
-    n, most = network.n_outputs, network.schedule.free
+    labels = integers(labels, "labels", 0)
+    if labels.shape != (len(x),) or not len(x):
+        raise ValueError(f"labels must have shape {(len(x),)}, one a sample, not {labels.shape}")
     if labels.max() >= n:
         raise ValueError(f"the network has {n} outputs, the labels go up to {labels.max()}")
     chip = make(network, weights, lr=0.0)
@@ -88,10 +89,8 @@ def evaluate(
             most,
         )
     phases, spikes, steps = chip.settle(x, tokens=tokens)
-    free, at, parts = phases[:, 0].astype(np.int64), 0, {}
-    for p in network.lif:
-        parts[p.name] = free[:, at : at + p.size]
-        at += p.size
+    free = phases[:, 0].astype(np.int64)
+    parts = {name: free[:, part] for name, part in network.neurons.items()}
     return _evaluation(
         n,
         labels,

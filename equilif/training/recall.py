@@ -1,12 +1,12 @@
 """Auto-association: images stored in a modern Hopfield memory, each asked for with a part of it blank.
 
-Storage: the mean of the stored images is taken away, which makes 0 the neutral value; each is then scaled
-to one norm, or bright images would win every inner product, the largest norm at which none leaves -1 ..
-127/128; and rounded to signed 8-bit codes.
+Storage: the mean of the stored images is taken away, which makes 0 the neutral value.  Each image is then
+scaled to one norm, or bright images would win every inner product: the largest norm at which no value leaves
+-1 .. 127/128.  Values are rounded to signed 8-bit codes.
 
 Beside the integers stand real arithmetic on the unrounded patterns, and the classical network: images as
-signs (light or dark), Hebb's outer products without the diagonal, neurons updated one after the other
-(Hopfield 1982).
+signs (light or dark), Hebb's outer products without the diagonal, and neurons that are updated one after the
+other (Hopfield 1982).
 """
 
 from __future__ import annotations
@@ -18,48 +18,41 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from equilif.data.images import DataSet
-from equilif_golden.fixed import Raw
+from equilif.data.dataset import DataSet
+from equilif_golden.fixed import Raw, whole
 from equilif_golden.hopfield import MOST_STEPS, STATE, Hopfield
 
 F64 = npt.NDArray[np.float64]
 HALF = 0.5 / 128  #: of a code: what rounds to a pattern is that pattern
 SWEEPS = 50  #: most updates of every neuron of the classical network
 EXAMPLES = 8
+MOST_SEED = (1 << 63) - 1
 
 
 @dataclass(frozen=True)
 class Score:
-    """Parts of the cues.
+    """How well the cues were answered."""
 
-    ``nearest``, where the final state overlaps most with the pattern asked for; ``exact``, where it is
-    that pattern.
-
-    ``error``: mean over cues of |state - pattern|^2 / |pattern|^2.
-    """
-
-    nearest: float
-    exact: float
-    error: float
+    nearest: float  #: part of them whose final state overlaps most with the pattern asked for
+    exact: float  #: part of them whose final state is that pattern
+    error: float  #: mean of |state - pattern|^2 / |pattern|^2
 
 
 @dataclass(frozen=True)
 class Recall:
-    """Scores in fixed point, in real arithmetic and of the classical network; images (examples, pixels), 0
-    .. 1, and energies by step.
-    """
+    """What was stored and how well it was recalled, by three memories."""
 
     data: str
-    stored: int
-    pixels: int
-    blank: float
-    sharpness: int
+    stored: int  #: images
+    pixels: int  #: of an image
+    blank: float  #: part of an image that its cue lacks
+    sharpness: int  #: octaves
     steps: float  #: mean updates until nothing changes
-    fixed: Score
-    real: Score
-    hebb: Score
-    images: dict[str, F64]  #: stored, cue, fixed, real, hebb
-    energies: list[list[float]]  #: of each example
+    fixed: Score  #: in fixed point
+    real: Score  #: in real arithmetic
+    hebb: Score  #: of the classical network
+    images: dict[str, F64]  #: stored, cue, fixed, real, hebb: (examples, pixels), 0 .. 1
+    energies: list[list[float]]  #: by step, of each example
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -75,8 +68,9 @@ class Recall:
 
 
 def store(x: npt.NDArray[np.uint8]) -> tuple[F64, F64, F64]:
-    """Patterns (n, pixels) of equal norm in -1 .. 127/128, the mean image and the scale (n, 1) of each:  x /
-    255 = mean + pattern / scale.
+    """Patterns (n, pixels) of equal norm in -1 .. 127/128, the mean image, and the scale (n, 1) of each.
+
+    x / 255 = mean + pattern / scale.
     """
     real = x / 255
     mean = real.mean(axis=0)
@@ -103,12 +97,12 @@ def run(
 
     ``steps`` updates, or as many as change something.  ``progress`` is told how many cues are done.
     """
-    if not 2 <= n <= len(data.x_train):
-        raise ValueError(f"stored images must be 2..{len(data.x_train)}, not {n}")
+    whole(n, "stored images", 2, len(data.x_train))
     if not 0 <= blank < 1:
         raise ValueError(f"the blank part must be in [0, 1), not {blank}")
-    if steps is not None and steps < 1:
-        raise ValueError(f"steps must be at least 1, not {steps}")
+    if steps is not None:
+        whole(steps, "steps", 1, 1 << 20)
+    whole(seed, "seed", 0, MOST_SEED)
     rng = np.random.default_rng(seed)
     x = data.x_train[rng.choice(len(data.x_train), n, replace=False)]
     pixels = x.shape[1]
@@ -117,7 +111,9 @@ def run(
     codes = STATE.quantize(patterns)
     memory = Hopfield.of(codes, sharpness=sharpness)
 
-    final, updates, energies = np.empty_like(codes), [], []
+    final = np.empty_like(codes)
+    updates = []
+    energies = []
     for j in range(n):
         states = memory.recall(codes[j] * seen, steps)
         final[j] = states[-1]
@@ -178,7 +174,8 @@ def _real(patterns: F64, q: F64, k: float, steps: int | None) -> F64:
 
 def _hebb(patterns: Raw, cues: Raw, rng: np.random.Generator) -> Raw:
     """Asynchronous updates in random order until a sweep changes nothing."""
-    x, s = patterns.astype(np.float64), cues.astype(np.float64)
+    x = patterns.astype(np.float64)
+    s = cues.astype(np.float64)
     w = x.T @ x / len(x)
     np.fill_diagonal(w, 0)
     for _ in range(SWEEPS):
