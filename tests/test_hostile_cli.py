@@ -1,0 +1,722 @@
+"""Every command, tried with bad will: options, files and environments that no careful user would give it.
+
+The property: a command ends with exit code 0 and a result, or with 2, one line on standard error and
+nothing written; soon; never with a traceback.  What is tried is made from the commands themselves: a new
+option is tried by its type, and a new command without a base of its own fails here.
+
+Tools that take minutes (Yosys, Verilator, place and route) are hidden, so that a command which would call
+them ends there, in one line.  What it does with them has tests of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import inspect
+import io
+import itertools
+import json
+import os
+import random
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import traceback
+import types
+import typing
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from equilif import cli
+from equilif_golden import network
+
+LIMIT = 30.0  #: seconds that a case may take
+SOON = 2.0  #: seconds after which a run that is meant to be long is interrupted
+
+
+# -- what a case comes to --------------------------------------------------------------------------
+class Hang(BaseException):
+    """A case took longer than it may."""
+
+
+@dataclass
+class Outcome:
+    """How a command ended; ``crash`` is the traceback of an error that it did not expect."""
+
+    code: int
+    out: str
+    err: str
+    crash: str = ""
+
+
+def call(arguments: Sequence[str], *, limit: float = LIMIT, interrupt: float | None = None) -> Outcome:
+    """A command in this process; after ``interrupt`` seconds it gets a Ctrl-C."""
+
+    def alarm(*_: object) -> None:
+        raise KeyboardInterrupt if interrupt else Hang
+
+    out = io.StringIO()
+    err = io.StringIO()
+    code = 0
+    crash = ""
+    before = signal.signal(signal.SIGALRM, alarm)
+    signal.setitimer(signal.ITIMER_REAL, interrupt or limit)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings():
+            warnings.simplefilter("default")  # they are printed, as a user sees them
+            warnings.showwarning = _print_warning
+            cli.app(list(arguments))
+    except SystemExit as e:
+        code = e.code if isinstance(e.code, int) else int(e.code is not None)
+    except Hang:
+        crash = f"it took longer than {limit} s"
+    except BaseException:
+        crash = traceback.format_exc()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    return Outcome(code, out.getvalue(), err.getvalue(), crash)
+
+
+def _print_warning(message: Any, category: type[Warning], *_: object, **__: object) -> None:
+    """Warnings of a result (a division by zero, an overflow); not what a package says of its own code."""
+    if not issubclass(category, DeprecationWarning | PendingDeprecationWarning | FutureWarning):
+        print(f"{category.__name__}: {message}", file=sys.stderr)
+
+
+def content(folder: Path) -> dict[str, str]:
+    """Everything below a folder: kind and digest."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink():
+            found[str(path.relative_to(folder))] = f"link to {path.readlink()}"
+        elif path.is_file():
+            found[str(path.relative_to(folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
+        else:
+            found[str(path.relative_to(folder))] = "folder" if path.is_dir() else "special"
+    return found
+
+
+def judge(
+    arguments: Sequence[str], folder: Path, *, codes: Sequence[int] = (0,), interrupt: float | None = None
+) -> Outcome:
+    """The property, for one case; ``codes`` are those of success."""
+    before = content(folder)
+    printed = folder / "printed.json"
+    done = call([*arguments, "--json", str(printed)], interrupt=interrupt)
+    told = f"equilif {' '.join(map(repr, arguments))}\n{done.code}\n{done.out}\n{done.err}\n{done.crash}"
+    assert not done.crash, told
+    assert "Traceback" not in done.err, told
+    if interrupt is not None and done.code == 130:
+        assert done.err == "error: interrupted\n", told
+        return done
+    if done.code == 2:
+        lines = done.err.splitlines()
+        assert len(lines) == 1 and lines[0].startswith("error: ") and len(lines[0]) > 12, told
+        assert "[Errno" not in done.err and ".part" not in done.err, told
+        assert content(folder) == before, told
+        return done
+    assert done.code in codes and not done.err, told
+    found = json.loads(printed.read_text())
+    assert found["command"] == arguments[0], told
+    for name in found.get("files") or ():  # what it promises is there
+        assert (folder / found.get("out", arguments[1]) / name).is_file() or Path(name).is_file(), told
+    assert not list(folder.rglob("*.part")), told
+    return done
+
+
+# -- the commands ----------------------------------------------------------------------------------
+@dataclass
+class Parameter:
+    """An argument or option of a command, as its function declares it."""
+
+    name: str
+    option: str  #: empty for an argument
+    kind: type
+
+
+#: what runs in a moment, by parameter; files are those of the fixture ``template``
+BASES: dict[str, dict[str, str | None]] = {
+    "train": {"data": "digits", "--epochs": "1", "--hidden": "4", "--out": "out"},
+    "evaluate": {"network": "net.npz", "data": "digits"},
+    "verify": {"data": "digits", "--samples": "2"},
+    "recall": {"data": "digits", "--stored": "8", "--steps": "2", "--out": "out"},
+    "attend": {"network": "net.npz"},
+    "gradient": {"data": "digits", "--epochs": "1", "--samples": "4"},
+    "rates": {"data": "digits", "--hidden": "4", "--epochs": "1", "--batch": "512", "--out": "out"},
+    "deploy": {"run": "rates", "--steps": "4", "--samples": "2"},
+    "energy": {"data": "digits", "--samples": "1"},
+    "boards": {},
+    "build": {"board": "icebreaker"},
+    "flash": {"board": "icebreaker", "--bitstream": "text.txt"},
+    "simulate": {"board": "icebreaker"},
+    "ports": {},
+    "identify": {"--port": "text.txt"},
+    "save": {"out": "saved.npz", "--like": "net.npz", "--port": "text.txt"},
+    "restore": {"network": "net.npz", "--port": "text.txt"},
+    "export": {"out": "out", "--lanes": "2", "--tiles": "4"},
+    "demo": {"--epochs": "1", "--samples": "1", "--skip-bitstream": None, "--out": "out"},
+    "info": {},
+    "convert": {"source": "net.npz", "target": "out.nir"},
+    "sweep": {"--grid": "hidden=4", "--out": "out"},
+}
+#: commands that end where they call a tool or a board
+HIDDEN = {"attend", "verify", "energy", "build", "flash", "simulate", "identify", "save", "restore", "export"}
+#: commands that tell with exit code 1 what did not work
+PARTIAL = {"demo", "sweep"}
+#: options that may make a run as long as one likes
+ENDLESS = {"--epochs", "--every"}
+#: where files go to
+OUTPUTS = {"out", "link", "target"}
+
+
+def callbacks() -> dict[str, Callable[..., Any]]:
+    """The function of every command."""
+    found = {}
+    for command in cli.app.registered_commands:
+        assert command.callback is not None
+        found[command.name or command.callback.__name__.rstrip("_").replace("_", "-")] = command.callback
+    return found
+
+
+def parameters(callback: Callable[..., Any]) -> list[Parameter]:
+    hints = typing.get_type_hints(inspect.unwrap(callback), include_extras=True)
+    found = []
+    for name, parameter in inspect.signature(callback).parameters.items():
+        hint = hints[name]
+        kind, *said = typing.get_args(hint) if hasattr(hint, "__metadata__") else (hint,)
+        info = said[0] if said else None
+        option = ""
+        if type(info).__name__ != "ArgumentInfo":
+            declared = [d for d in getattr(info, "param_decls", None) or () if d.startswith("--")]
+            option = declared[0].partition("/")[0] if declared else f"--{name.replace('_', '-')}"
+        assert parameter.kind is not parameter.VAR_POSITIONAL
+        found.append(Parameter(name, option, _plain(kind)))
+    return found
+
+
+def _plain(kind: Any) -> type:
+    """int of ``int | None`` and ``list[int]``."""
+    while typing.get_args(kind):
+        kind = next(k for k in typing.get_args(kind) if k is not types.NoneType)
+    assert isinstance(kind, type)
+    return kind
+
+
+COMMANDS = {name: parameters(callback) for name, callback in callbacks().items()}
+
+
+def words(command: str, chosen: dict[str, str | None]) -> list[str]:
+    """A command line: arguments in their order, then options."""
+    line = [command]
+    for p in COMMANDS[command]:
+        if not p.option and p.name in chosen:
+            line.append(str(chosen[p.name]))
+    for name, value in chosen.items():
+        if name.startswith("-"):
+            line += [name] if value is None else [f"{name}={value}"]
+    return line
+
+
+# -- values ----------------------------------------------------------------------------------------
+LONG = "x" * 300
+WHOLE = (
+    "-1",
+    "0",
+    "1.5",
+    "",
+    "x",
+    "nan",
+    "inf",
+    "1e3",
+    "-2147483649",
+    "2147483648",
+    "9" * 25,
+    "٣",
+    "0x10",
+    "3",
+)
+REAL = ("-1", "0", "nan", "inf", "-inf", "1e308", "1e-308", "-0.0", "", "x", "1,5", "1e9999", "0.3")
+TEXT = (
+    "",
+    " ",
+    "x",
+    "[/x]",
+    "[bold]x",
+    "a\nb",
+    "\x1b[31m",
+    "ü✓",
+    LONG,
+    "-",
+    "../..",
+    "%s{0}",
+    "0-0",
+    "64-5-10",
+)
+CHOICE = ("", "x", "DIGITS", "[/x]", "digits\n", "-1")
+INPUT = (
+    *"nowhere nowhere/x folder empty text.txt picture.png half.npz binary loop dangling text.txt/x".split(),
+    *"/dev/null /proc/self/mem / . [/x] ü✓ net.nir net.npz run rates mnist grid.toml".split(),
+    *("", " ", "a\nb", LONG),
+)
+OUTPUT = (
+    *"folder text.txt text.txt/x loop loop/x dangling net.npz new/new/new".split(),
+    *"/proc/x /proc/x/y /dev/null /dev/null/x . [/x] [bold]x ü✓".split(),
+    *("", "a\nb", LONG),
+)
+
+
+def values(p: Parameter) -> tuple[str, ...]:
+    if p.kind is bool:
+        return ()
+    if issubclass(p.kind, Enum):
+        return CHOICE
+    if p.kind is Path:
+        return OUTPUT if p.name in OUTPUTS else INPUT
+    return {int: WHOLE, float: REAL, str: TEXT}[p.kind]
+
+
+@dataclass(frozen=True)
+class Case:
+    command: str
+    changed: tuple[tuple[str, str | None], ...]
+
+    def __str__(self) -> str:
+        return " ".join([self.command, *(f"{n}={v!r}"[:40] for n, v in self.changed)])
+
+
+def every_case() -> list[Case]:
+    """One bad value at a time, for every parameter of every command."""
+    return [
+        Case(command, ((p.option or p.name, value),))
+        for command, found in COMMANDS.items()
+        for p in found
+        if p.name != "json"
+        for value in values(p)
+    ]
+
+
+def some_cases() -> list[Case]:
+    """One for every parameter; which of its values, a rotation decides."""
+    some = []
+    for _, group in itertools.groupby(every_case(), lambda c: (c.command, c.changed[0][0])):
+        cases = list(group)
+        some.append(cases[(7 * len(some)) % len(cases)])
+    return some
+
+
+def mixed_cases(n: int) -> list[Case]:
+    """Two to four parameters at once, flags among them."""
+    rng = random.Random(1)
+    found = []
+    while len(found) < n:
+        command = rng.choice(list(COMMANDS))
+        chosen = rng.sample(COMMANDS[command], min(len(COMMANDS[command]), rng.randint(2, 4)))
+        changed = tuple(
+            (p.option or p.name, rng.choice(values(p)) if values(p) else None)
+            for p in chosen
+            if p.name not in ("json", "full", "everything")
+        )
+        if changed:
+            found.append(Case(command, changed))
+    return found
+
+
+# -- files -----------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one of everything that commands read."""
+    folder = tmp_path_factory.mktemp("template")
+    net = network.Network.chain(64, 8, 10)
+    network.save(folder / "net.npz", net, net.initial_weights())
+    with contextlib.chdir(folder):
+        for line in (
+            "train digits --epochs 1 --hidden 4 --out run",
+            "rates digits --epochs 1 --hidden 4 --batch 512 --out rates",
+            "convert net.npz net.nir",
+            "evaluate net.npz",  # and compiles what is compiled
+        ):
+            done = call(line.split(), limit=300)
+            assert done.code == 0 and not done.crash, f"{line}: {done.err}{done.crash}"
+    images = folder / "mnist" / "MNIST" / "raw"
+    images.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for part, n in (("train", 20), ("t10k", 10)):
+        pixels = rng.integers(0, 256, (n, 28, 28), np.uint8)
+        (images / f"{part}-images-idx3-ubyte").write_bytes(
+            struct.pack(">4i", 0x803, n, 28, 28) + pixels.tobytes()
+        )
+        labels = np.arange(n, dtype=np.uint8) % 10
+        (images / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 0x801, n) + labels.tobytes())
+    (folder / "folder" / "within").mkdir(parents=True)
+    (folder / "empty").write_bytes(b"")
+    (folder / "text.txt").write_text("hello\n")
+    (folder / "binary").write_bytes(rng.bytes(3000))
+    (folder / "picture.png").write_bytes((folder / "run" / "learning_curve.png").read_bytes())
+    (folder / "half.npz").write_bytes((folder / "net.npz").read_bytes()[:-300])
+    (folder / "grid.toml").write_text("hidden = [4]\nepochs = 1\nsamples = 2\n")
+    (folder / "loop").symlink_to("loop")
+    (folder / "dangling").symlink_to("not/here")
+    return folder
+
+
+@pytest.fixture
+def folder(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it to work in; no tool is found from there, and a sweep works in this process."""
+    shutil.copytree(template, tmp_path / "w", symlinks=True)
+    monkeypatch.chdir(tmp_path / "w")
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    for tool in ("YOSYS", "NEXTPNR_ICE40", "NEXTPNR_ECP5", "OPENFPGALOADER"):
+        monkeypatch.setenv(tool, "no-such-tool")
+    monkeypatch.setenv("AMARANTH_USE_YOSYS", "system")
+    monkeypatch.setenv("COLUMNS", "100")
+    _sweep_here(monkeypatch)
+    return tmp_path / "w"
+
+
+def _sweep_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster of no processes: a job is done when it is submitted."""
+    sweep = pytest.importorskip("equilif.training.sweep")
+
+    @dataclass(eq=False)
+    class Job:
+        result: Callable[[], Any]
+        status: str = "finished"
+
+    class Here:
+        def submit(self, function: Callable[..., Any], *args: Any, **_: Any) -> Job:
+            found = function(*args)
+            return Job(lambda: found)
+
+    @contextlib.contextmanager
+    def cluster(workers: int, scheduler: str | None = None) -> Iterator[Here]:
+        if scheduler is not None:
+            raise ValueError(f"no Dask scheduler answers at {scheduler}")
+        yield Here()
+
+    monkeypatch.setattr(sweep, "cluster", cluster)
+    monkeypatch.setattr(sweep, "as_completed", list)
+
+
+# -- options ---------------------------------------------------------------------------------------
+def test_every_command_is_tried():
+    assert set(BASES) == set(COMMANDS), "a new command needs a base, to be tried with bad values"
+    assert len(some_cases()) >= 130 and len(every_case()) >= 1000
+
+
+@pytest.mark.parametrize("command", BASES)
+def test_the_base_of_a_command_works(command, folder):
+    done = judge(words(command, BASES[command]), folder, codes=(0, 1) if command in PARTIAL else (0,))
+    assert (done.code == 2) == (command in HIDDEN), done
+
+
+def check(case: Case, folder: Path) -> None:
+    changed = dict(case.changed)
+    line = words(case.command, {**BASES[case.command], **changed})
+    long = SOON if ENDLESS & set(changed) else None
+    judge(line, folder, codes=(0, 1) if case.command in PARTIAL else (0,), interrupt=long)
+
+
+@pytest.mark.parametrize("case", some_cases(), ids=str)
+def test_a_bad_value_is_refused_or_works(case, folder):
+    check(case, folder)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("case", every_case(), ids=str)
+def test_every_bad_value_is_refused_or_works(case, folder):
+    check(case, folder)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("case", mixed_cases(400), ids=str)
+def test_bad_values_together_are_refused_or_work(case, folder):
+    check(case, folder)
+
+
+# -- files -----------------------------------------------------------------------------------------
+STRANGE: tuple[Any, ...] = (
+    *(None, True, False, 0, -1, 1, 1.5, -0.0, 1e308, 2**63, 2**70),
+    *("", "x", "[/x]", "\udcff", LONG),
+    *([], {}, [1], ["x"], {"x": 1}, [[[]]]),
+)
+
+
+def nodes(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The places of a JSON value."""
+    yield path
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, below in inner:
+        yield from nodes(below, (*path, key))
+
+
+def spoil_value(value: Any, rng: random.Random) -> Any:
+    """Another value at some place, a place less, or one more."""
+    *path, last = rng.choice(list(nodes(value))) or (None,)
+    if last is None:
+        return rng.choice(STRANGE)
+    at = functools.reduce(lambda inner, key: inner[key], path, value)
+    what = rng.random()
+    if what < 0.2:
+        del at[last]
+    elif what < 0.3 and isinstance(at, dict):
+        at[rng.choice(("x", "", "size", "data"))] = rng.choice(STRANGE)
+    else:
+        at[last] = rng.choice(STRANGE)
+    return value
+
+
+def spoil_json(path: Path, rng: random.Random) -> None:
+    if rng.random() < 0.2:
+        return spoil_bytes(path, rng)
+    value = spoil_value(json.loads(path.read_bytes()), rng)
+    text = json.dumps(value)
+    path.write_bytes(
+        rng.choice(
+            (
+                text.encode(),
+                text.encode(),
+                text.encode(),
+                text.encode("utf-16"),
+                b"\xef\xbb\xbf" + text.encode(),
+                b"[" * 200_000,
+                text.replace("1", "NaN", 1).encode(),
+            )
+        )
+    )
+
+
+def spoil_bytes(path: Path, rng: random.Random) -> None:
+    """Cut off, empty, a bit the other way, a piece of something else, doubled, or another kind of file."""
+    content = bytearray(path.read_bytes())
+    at = rng.randrange(len(content))
+    spoilt = (
+        lambda: content[:at],
+        lambda: b"",
+        lambda: content[:at] + bytes((content[at] ^ 1 << rng.randrange(8),)) + content[at + 1 :],
+        lambda: content[:at] + rng.randbytes(16) + content[at + 16 :],
+        lambda: content[:at] + rng.randbytes(3) + content[at:],
+        lambda: content + content,
+        lambda: rng.randbytes(500),
+        lambda: b"\x89PNG\r\n\x1a\n" + rng.randbytes(100),
+        lambda: b"hello\n",
+    )
+    path.write_bytes(bytes(rng.choice(spoilt)()))
+
+
+def spoil_npz(path: Path, rng: random.Random) -> None:
+    """A file of a network whose arrays are something else."""
+    if rng.random() < 0.2:
+        return spoil_bytes(path, rng)
+    with np.load(path) as saved:
+        arrays = dict(saved)
+    name = rng.choice([n for n in arrays if n != "network"])
+    w = arrays[name]
+    meta = json.loads(str(arrays["network"]))
+    huge = np.lib.stride_tricks.as_strided(np.zeros(1, np.int8), (1 << 22,), (0,))
+    changes: tuple[Callable[[], dict[str, Any]], ...] = (
+        lambda: {name: w / 4096},
+        lambda: {name: w.astype(np.float16)},
+        lambda: {name: w.astype(bool)},
+        lambda: {name: w.astype(np.complex64)},
+        lambda: {name: w.astype(np.uint64) - 1},
+        lambda: {name: w.astype("S8")},
+        lambda: {name: np.full_like(w, np.nan, np.float64)},
+        lambda: {name: w.astype(np.int64) + 40_000},
+        lambda: {name: w.T},
+        lambda: {name: w.ravel()},
+        lambda: {name: w[:-1]},
+        lambda: {name: w[..., None]},
+        lambda: {name: np.array(0)},
+        lambda: {name: w.astype(object)},
+        lambda: {"network": np.array("{}")},
+        lambda: {"network": np.array(7)},
+        lambda: {"network": np.array(["a", "b"])},
+        lambda: {"more": w},
+        lambda: {"more": huge},
+        *(5 * [lambda: {"network": np.array(json.dumps(spoil_value(meta, rng)))}]),
+    )
+    arrays |= rng.choice(changes)()
+    if rng.random() < 0.1:
+        del arrays[name]
+    with path.open("wb") as f:
+        np.savez_compressed(f, **arrays)
+
+
+def spoil_nir(path: Path, rng: random.Random) -> None:
+    """An HDF5 file whose datasets are something else."""
+    import h5py
+
+    if rng.random() < 0.2:
+        return spoil_bytes(path, rng)
+    with h5py.File(path, "r+") as f:
+        found: list[str] = []
+        f.visit(found.append)
+        name = rng.choice(found)
+        if rng.random() < 0.2:
+            del f[name]
+            return
+        data = [n for n in found if isinstance(f[n], h5py.Dataset)]
+        name = rng.choice(data)
+        old = f[name][()]
+        del f[name]
+        f[name] = rng.choice(
+            (
+                np.float64("nan"),
+                -1.0,
+                1e300,
+                np.zeros((0,)),
+                np.zeros((2, 3, 4)),
+                "x",
+                b"\xff",
+                "[/x]",
+                b"LIF",
+                np.full(np.shape(old), np.inf),
+                np.full(np.shape(old), 7),
+            )
+        )
+
+
+def spoil_toml(path: Path, rng: random.Random) -> None:
+    lines = {"samples": "2", "epochs": "1", "hidden": "[4]"}
+    name = rng.choice("data hidden epochs eta lanes board width samples seed x".split())
+    strange = """ "" "x" [] [[]] -1 0 1.5 nan inf true 1979-05-27 {x=1} [1,'a'] 99999999999999999999999 """
+    lines[name] = rng.choice(strange.split())
+    path.write_text("".join(f"{name} = {value}\n" for name, value in lines.items()))
+    if rng.random() < 0.2:
+        spoil_bytes(path, rng)
+
+
+RAW = "mnist/MNIST/raw"
+RECALL = "recall mnist --data mnist --stored 5 --steps 1 --out out"
+TRAIN = "train mnist --data mnist --epochs 1 --hidden 4 --out out"
+#: a file, what spoils it, and a command that reads it
+READERS: tuple[tuple[str, Callable[[Path, random.Random], None], str], ...] = (
+    ("net.npz", spoil_npz, "evaluate net.npz digits"),
+    ("net.npz", spoil_npz, "verify digits --network net.npz --samples 1"),
+    ("net.npz", spoil_npz, "energy digits --network net.npz --samples 1"),
+    ("net.npz", spoil_npz, "gradient digits --network net.npz --samples 4"),
+    ("net.npz", spoil_npz, "convert net.npz out.nir"),
+    ("net.npz", spoil_npz, "attend net.npz"),
+    ("net.npz", spoil_npz, "restore net.npz --port text.txt"),
+    ("net.npz", spoil_npz, "save saved.npz --like net.npz --port text.txt"),
+    ("run/network.npz", spoil_npz, "train digits --resume --epochs 2 --out run"),
+    ("run/history.json", spoil_json, "train digits --resume --epochs 2 --out run"),
+    ("run/history.json", spoil_json, "evaluate run/network.npz"),
+    ("rates/rates.json", spoil_json, "evaluate rates/network.npz"),
+    ("rates/rates.json", spoil_json, "rates digits --resume --epochs 2 --out rates"),
+    ("rates/rates.pt", spoil_bytes, "rates digits --resume --epochs 2 --out rates"),
+    ("rates/rates.pt", spoil_bytes, "deploy rates --steps 4 --samples 2"),
+    ("net.nir", spoil_nir, "convert net.nir out.npz"),
+    (f"{RAW}/train-images-idx3-ubyte", spoil_bytes, RECALL),
+    (f"{RAW}/train-labels-idx1-ubyte", spoil_bytes, TRAIN),
+    (f"{RAW}/t10k-images-idx3-ubyte", spoil_bytes, TRAIN),
+    ("grid.toml", spoil_toml, "sweep grid.toml --out out"),
+    ("swept/points/*.json", spoil_json, "sweep --grid hidden=4 --out swept"),
+)
+NAMES = [f"{file} {line.split()[0]}" for file, _, line in READERS]
+
+
+def check_spoilt(reader: int, seed: int, folder: Path) -> None:
+    file, spoil, line = READERS[reader]
+    if file.startswith("swept"):  # a point that could not be measured, as the tools are hidden
+        call(line.split())
+    (path,) = folder.glob(file)
+    spoil(path, random.Random(f"{reader} {seed}"))
+    judge(line.split(), folder, codes=(0, 1) if line.startswith("sweep") else (0,))
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("reader", range(len(READERS)), ids=NAMES)
+def test_a_spoilt_file_is_refused_or_works(reader, seed, folder):
+    check_spoilt(reader, seed, folder)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(100, 130))
+@pytest.mark.parametrize("reader", range(len(READERS)), ids=NAMES)
+def test_many_spoilt_files_are_refused_or_work(reader, seed, folder):
+    check_spoilt(reader, seed, folder)
+
+
+# -- environments ----------------------------------------------------------------------------------
+#: what a shell does before the command, and what it changes
+ENVIRONMENTS = {
+    "an ASCII locale": "export LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0",
+    "no environment": "export -n $(env | cut -d= -f1 | grep -vE '^(PATH|PYTHONPATH|_)$')",
+    "no home": "unset HOME XDG_CACHE_HOME",
+    "a home that is not there": "export HOME=/nonexistent XDG_CACHE_HOME=/nonexistent/cache",
+    "a cache that is a file": "export XDG_CACHE_HOME=$PWD/text.txt NUMBA_CACHE_DIR=$PWD/text.txt",
+    "a folder for temporary files that is not there": "export TMPDIR=/nonexistent",
+    "a terminal of no width": "export COLUMNS=0 LINES=0",
+    "a terminal of one column": "export COLUMNS=1",
+    "a terminal of a width that is none": "export COLUMNS=abc TERMINAL_WIDTH=-1",
+    "a terminal of no kind": "unset TERM",
+    "a dumb terminal": "export TERM=dumb",
+    "colours where there are none": "export FORCE_COLOR=1",
+    "no standard input": "exec <&-",
+    "no standard error": "exec 2>&-",
+    "a folder that is gone": "cd $(mktemp -d) && rmdir $PWD",
+    "a folder that takes no files": "cd /proc/self",
+    "no file may be larger than nothing": "ulimit -f 0",
+    "few open files": "ulimit -n 24",
+    "little memory": "ulimit -v 3000000",
+}
+
+
+@pytest.mark.parametrize("line", ["boards", "evaluate {folder}/net.npz", "train --epochs 1 --hidden 4"])
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_a_bad_environment_is_refused_or_worked_in(environment, line, folder, monkeypatch):
+    monkeypatch.undo()
+    before = content(folder)
+    command = " ".join([sys.executable, "-m", "equilif", *line.format(folder=folder).split()])
+    done = subprocess.run(
+        ["bash", "-c", f"cd {folder} && {ENVIRONMENTS[environment]} && exec {command}"],
+        capture_output=True,
+        timeout=6 * LIMIT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+    )
+    told = f"{command}\n{done.returncode}\n{done.stdout.decode()}\n{done.stderr.decode()}"
+    assert b"Traceback" not in done.stderr and done.returncode in (0, 2), told
+    if done.returncode == 2 and "2>&-" not in ENVIRONMENTS[environment]:
+        assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith(b"error: "), told
+        assert content(folder) == before, told
+    if done.returncode == 0:
+        words_ = {"boards": b"as built", "evaluate": b"of 360 test samples", "train": b"test accuracy"}
+        assert words_[line.split()[0]] in done.stdout, told
+
+
+def test_a_port_that_talks_without_end_is_refused_soon(folder):
+    """A GPS, a boot console: bytes come for ever, none of them ours."""
+    import pty
+    import threading
+
+    leader, follower = pty.openpty()
+    stop = threading.Event()
+
+    def talk() -> None:
+        with contextlib.suppress(OSError):
+            while not stop.wait(0.005):
+                os.write(leader, b"$GPGGA,\xc0")
+
+    talker = threading.Thread(target=talk, daemon=True)
+    talker.start()
+    try:
+        done = judge(["identify", "--port", os.ttyname(follower)], folder)
+        assert done.code == 2
+    finally:
+        stop.set()
+        os.close(leader)
+        talker.join()
+        os.close(follower)
