@@ -130,12 +130,12 @@ def test_score():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"n": 1}, r"stored images must be 2\.\.1437, not 1"),
-        ({"n": 1438}, r"stored images must be 2\.\.1437, not 1438"),
+        ({"n": 1}, r"stored images must be in 2\.\.1437, not 1"),
+        ({"n": 1438}, r"stored images must be in 2\.\.1437, not 1438"),
         ({"n": 1100}, r"shape \(1 to 1024, at least 1\), not \(1100, 64\)"),
         ({"n": 9, "blank": 1.0}, r"the blank part must be in \[0, 1\), not 1"),
         ({"n": 9, "blank": -0.1}, "the blank part must be"),
-        ({"n": 9, "steps": 0}, "steps must be at least 1, not 0"),
+        ({"n": 9, "steps": 0}, r"steps must be in 1\.\.1048576, not 0"),
         ({"n": 9, "sharpness": 6}, r"sharpness must be in 2\.\.5 octaves, not 6"),
     ],
 )

@@ -11,10 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif.extras import needs
-from equilif.results import write_bytes
 from equilif.training.attention import Attention
+from equilif.training.folder import ATTENTION as ATTENTION
+from equilif.training.folder import CONFUSION as CONFUSION
+from equilif.training.folder import CURVE as CURVE
+from equilif.training.folder import DEPLOYMENT as DEPLOYMENT
+from equilif.training.folder import PARETO as PARETO
+from equilif.training.folder import RECALL as RECALL
+from equilif.training.folder import SETTLING as SETTLING
 from equilif.training.recall import Recall
 from equilif.training.trace import Trace
+from equilif_golden import files
 
 if TYPE_CHECKING:
     from equilif.training.deploy import Deployment  # needs torch
@@ -25,7 +32,11 @@ with needs("plot"):
     from matplotlib.gridspec import GridSpec
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-BLUE, VERMILLION, INK, GREY, LIGHT = "#0072B2", "#D55E00", "#222222", "#6E6E6E", "#E4E4E4"
+BLUE = "#0072B2"
+VERMILLION = "#D55E00"
+INK = "#222222"
+GREY = "#6E6E6E"
+LIGHT = "#E4E4E4"
 SERIES = (
     (BLUE, "o"),
     (VERMILLION, "s"),
@@ -50,8 +61,6 @@ STYLE = {
     "ytick.major.width": 0.8,
     "legend.frameon": False,
 }
-CURVE, CONFUSION, SETTLING, RECALL = "learning_curve.png", "confusion.png", "settling.png", "recall.png"
-ATTENTION, DEPLOYMENT, PARETO = "attention.png", "deployment.png", "pareto.png"
 SCALE = 256  #: rates are in 1/256
 
 
@@ -59,7 +68,7 @@ def write(figure: Figure, path: Path) -> None:
     """A figure as PNG, whole or not at all."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150, bbox_inches="tight", facecolor="white")
-    write_bytes(path, buffer.getvalue())
+    files.write(path, buffer.getvalue())
 
 
 class Epoch(Protocol):
@@ -102,7 +111,7 @@ def learning_curve(history: Sequence[Epoch], title: str, path: Path) -> None:
 
 
 def confusion(matrix: npt.NDArray[np.int64], title: str, path: Path) -> None:
-    """Counts by true class (rows) and predicted class (columns): right ones in blue, wrong ones in vermillion."""
+    """Counts by true class (rows) and predicted class (columns): right ones in blue, wrong ones in red."""
     n = len(matrix)
     share = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
     with matplotlib.rc_context(STYLE):
@@ -136,8 +145,9 @@ def confusion(matrix: npt.NDArray[np.int64], title: str, path: Path) -> None:
 
 
 def settling(traces: Sequence[tuple[str, Trace]], path: Path) -> None:
-    """One sample through free, +beta and -beta phase: a raster above, output rates below, a column for each
-    network.
+    """One sample through the free, +beta and -beta phases, a column for each network.
+
+    Above is a raster of the spikes, below are the rates of the output.
     """
     first = traces[0][1]
     side = round(len(first.x) ** 0.5)
@@ -174,8 +184,9 @@ def settling(traces: Sequence[tuple[str, Trace]], path: Path) -> None:
 
 
 def recall(result: Recall, path: Path) -> None:
-    """Images stored, shown in part and brought back by each memory, a column for each; below, the energy of
-    the integer state by update.
+    """Images as they were stored, as they were shown in part and as each memory brought them back.
+
+    An image is a column.  Below them is the energy of the integer state by update.
     """
     rows = (
         ("stored", "stored", None),
@@ -184,7 +195,8 @@ def recall(result: Recall, path: Path) -> None:
         ("real", "memory,\nreal numbers", result.real),
         ("hebb", "classical,\nHebbian", result.hebb),
     )
-    n, side = len(result.images["stored"]), round(result.pixels**0.5)
+    n = len(result.images["stored"])
+    side = round(result.pixels**0.5)
     if side * side != result.pixels:
         raise ValueError(f"only square images can be drawn, {result.pixels} pixels are not square")
     edge = round(result.pixels * (1 - result.blank)) / side - 0.5  # first blank row
@@ -214,7 +226,8 @@ def recall(result: Recall, path: Path) -> None:
                         fontweight="bold" if name == "fixed" else "normal",
                     )
         figure.suptitle(
-            f"{result.stored:,} images of {result.data}, the lower {100 * result.blank:.0f} % blank; right: brought back",
+            f"{result.stored:,} images of {result.data}, the lower {100 * result.blank:.0f} % blank; "
+            "right: brought back",
             x=0.125,
             y=0.915,
             ha="left",
@@ -258,8 +271,9 @@ def attention(samples: Sequence[Attention], title: str, path: Path, *, most: int
 
 
 def deployment(found: Deployment, title: str, path: Path) -> None:
-    """Accuracy by time steps beside what it comes from; and, where it converges, the error of average rates
-    by time, with and without leak.
+    """Accuracy by time steps, beside that of what the spikes come from.
+
+    Where average rates converge, also their error by time, with and without a leak.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9.5 if found.convergence else 4.8, 3.6), layout="constrained")
@@ -321,8 +335,9 @@ def pareto(
     title: str,
     path: Path,
 ) -> None:
-    """Accuracy against ``cost``, a colour and a mark for each engine, its ``front`` joined; the front of all
-    of them is named.
+    """Accuracy against ``cost``: a colour and a mark for each engine, the points on its ``front`` joined.
+
+    The points on the front of all engines are named.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 4.4))
@@ -397,7 +412,8 @@ def _legend(axes: Any, trace: Trace) -> None:
 def _raster(axes: Any, trace: Trace, *, labels: bool) -> None:
     """Populations from the input side (bottom) to the output (top), a small gap between them."""
     at = 0.0
-    ticks, names = [], []
+    ticks = []
+    names = []
     for p in trace.network.lif:
         spikes = trace.spikes[p.name]
         output = p.name == trace.network.output
@@ -465,7 +481,8 @@ def _rates(axes: Any, trace: Trace, *, labels: bool) -> None:
 def _phases(raster: Any, rates: Any, trace: Trace) -> None:
     """Boundaries and names of the phases, and the windows in which rates are measured."""
     raw = trace.network.schedule.raw(trace.network.numerics)
-    at, beta = 0, trace.network.schedule.beta
+    at = 0
+    beta = trace.network.schedule.beta
     for name, length in (("free", raw.free), (f"β = +{beta:g}", raw.nudged), (f"β = −{beta:g}", raw.nudged)):
         rates.axvspan(at + length - raw.window, at + length, color=LIGHT, alpha=0.6, linewidth=0, zorder=0)
         raster.text(

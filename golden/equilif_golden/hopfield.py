@@ -1,29 +1,33 @@
-"""Modern Hopfield memory on its own: cue -> stored pattern, with the operations of
-equilif_golden.blocks.softmax, equilif_golden.blocks.relay and equilif_golden.blocks.synapse only.
+"""Modern Hopfield memory on its own: from a cue to the stored pattern.
 
-    E(q) = 1/2 |q|^2 - (1/k) logsumexp(k X q)         q <- X^T softmax(k X q)         (Ramsauer et al. 2021, eq. 2-3)
+It is made of the operations of equilif_golden.blocks.softmax, relay and synapse only.
 
-q (d,) is a relay's value, 8 bits with 7 fraction bits; X (n, d) are raw weights that stand for -1 ..
-127/128, the range of q.  A synapse shifts every product by 8, which halves a value of 7 fraction bits:  k
-= 2**(sharpness - 1) ln 2.
+    E(q) = 1/2 |q|^2 - (1/k) logsumexp(k X q)         q <- X^T softmax(k X q)
 
-How far rounding can raise the energy in a step.  logsumexp is convex and its gradient is the exact new
-state r, so for any new state q'
+(Ramsauer et al. 2021, eq. 2-3).  The state q (d,) is a relay's value, 8 bits with 7 fraction bits.  The
+patterns X (n, d) are raw weights that stand for -1 .. 127/128, the range of q.  A synapse shifts every
+product by 8, which halves a value of 7 fraction bits: k = 2**(sharpness - 1) ln 2.
+
+How far rounding can raise the energy in a step.  logsumexp is convex and its gradient is the exact new state
+r.  So for any new state q'
 
     E(q') - E(q)  <=  1/2 |q' - r|^2 - 1/2 |q - r|^2  <=  1/2 |q' - r|^2
 
-and |q' - r| is at most the sum of
+and |q' - r| is at most the sum of three parts.
 
-    D (T + F)                     D the largest distance of two patterns.  Floors of up to d products, of
-                                  the exponent and the table's rounding
-                                  multiply each exponential by a factor in some [lo, lo rho].  With e = 1
-                                  - max p or 1 / (1 + sqrt rho), the smaller, no sum of p moves by more
-                                  than T = e rho / (e rho + 1 - e) - e. F: the share that shifting
-                                  exponentials cuts, at most (n - 1) / (n + 127) and at most 1 - max p + T
-    B M 2**-c (1/2 + 255 / 2**14)  rounding of codes; M exponentials are not zero (none is rounded if M =
-    1), B is the largest norm of a pattern
-    sqrt(d) (M 2**(15 - fraction - c) + 1) / 128          floors of M products and of the relay; its clip
-    only brings q' nearer to r
+    D (T + F)
+        D is the largest distance of two patterns.  The floors of up to d products, that of the exponent and
+        the table's rounding multiply each exponential by a factor in some [lo, lo rho].  No sum of
+        probabilities moves by more than T = e rho / (e rho + 1 - e) - e, where e is the smaller of 1 - max p
+        and 1 / (1 + sqrt rho).  F is the share that shifting cuts from the exponentials: at most
+        (n - 1) / (n + 127), and at most 1 - max p + T.
+
+    B M 2**-c (1/2 + 255 / 2**14)
+        Rounding of codes.  M exponentials are not zero; if M = 1, none is rounded.  B is the largest norm
+        of a pattern.
+
+    sqrt(d) (M 2**(15 - fraction - c) + 1) / 128
+        The floors of M products and of the relay.  The relay's clip only brings q' nearer to r.
 """
 
 from __future__ import annotations
@@ -39,12 +43,13 @@ from equilif_golden.blocks import relay, softmax
 from equilif_golden.blocks import synapse as syn
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import COLUMN, PLUS, SCALED, SIGNED, STATIC, Instruction, Op, check
-from equilif_golden.fixed import DEFAULT, Fixed, Numerics, Raw, integers
+from equilif_golden.fixed import DEFAULT, Fixed, Numerics, Raw, integers, whole
 from equilif_golden.network import MOST_PATTERNS, ONE
 
 F64 = npt.NDArray[np.float64]
 STATE = Fixed(1, relay.FRACTION)  #: of a state
 MOST_STEPS = 511  #: of a program
+MOST_OCTAVES = 64  #: of a sharpness, wide of the mark
 #: largest ratio of two factors by which cut exponents and the rounded table miss 2**x
 TABLE_RHO = float(
     (softmax.TABLE / 2.0 ** (np.arange(1 << softmax.FRACTION) / (1 << softmax.FRACTION))).max()
@@ -64,16 +69,20 @@ class Hopfield:
             raise ValueError(f"patterns must have shape (1 to {MOST_PATTERNS}, at least 1), not {x.shape}")
         if x.min() < -numerics.one or x.max() > numerics.one * 127 // 128:
             raise ValueError(
-                f"patterns must lie in {-numerics.one}..{numerics.one * 127 // 128}, the range of a state, not {x.min()}..{x.max()}"
+                f"patterns must lie in {-numerics.one}..{numerics.one * 127 // 128}, the range of a state, "
+                f"not {x.min()}..{x.max()}"
             )
-        self.patterns, self.sharpness, self.numerics = x, sharpness, numerics
-        self.shift = numerics.fraction - softmax.FRACTION - sharpness
-        self.retrieval_shift = relay.retrieval_shift(numerics.fraction, 0)
+        octaves = numerics.fraction - softmax.FRACTION  # less a shift of the softmax block: a sharpness
+        self.shift = octaves - whole(sharpness, "sharpness", -MOST_OCTAVES, MOST_OCTAVES)
         if self.shift not in softmax.SHIFTS:
             raise ValueError(
-                f"sharpness must be in {numerics.fraction - 6 - softmax.SHIFTS[-1]}..{numerics.fraction - 6 - softmax.SHIFTS[0]} "
+                f"sharpness must be in {octaves - softmax.SHIFTS[-1]}..{octaves - softmax.SHIFTS[0]} "
                 f"octaves, not {sharpness}"
             )
+        self.patterns = x
+        self.sharpness = sharpness
+        self.numerics = numerics
+        self.retrieval_shift = relay.retrieval_shift(numerics.fraction, 0)
         if self.retrieval_shift not in relay.SHIFTS:
             raise ValueError(f"a memory needs 9 to 13 fraction bits, not {numerics.fraction}")
         score = int(np.abs(x).sum(axis=1).max()) // 2 + x.shape[1]
@@ -81,11 +90,13 @@ class Hopfield:
         most = max(score, (257 * len(x) * int(np.abs(x).max()) >> 8) + len(x))
         if most > numerics.accumulator.hi:
             raise ValueError(
-                f"sums of up to {most} overflow the {numerics.accumulator_width}-bit accumulator: fewer, shorter or smaller patterns"
+                f"sums of up to {most} overflow the {numerics.accumulator_width}-bit accumulator: "
+                "fewer, shorter or smaller patterns"
             )
         if score >> self.shift >= 1 << (softmax.WIDTH - 1):
             raise ValueError(
-                f"scores of up to {score} saturate the {softmax.WIDTH}-bit exponent: a lower sharpness or smaller patterns"
+                f"scores of up to {score} saturate the {softmax.WIDTH}-bit exponent: "
+                "a lower sharpness or smaller patterns"
             )
         self.real = x / numerics.one
         self._norms = (self.real**2).sum(axis=1)
@@ -124,10 +135,13 @@ class Hopfield:
         )
 
     def recall(self, cue: npt.ArrayLike, steps: int | None = None) -> Raw:
-        """States (steps + 1, d) from the cue (d,), 8-bit codes, on; without ``steps``, until the state no
-        longer changes (or MOST_STEPS).
+        """States (steps + 1, d) from the cue (d,) on, 8-bit codes.
+
+        Without ``steps``: until the state no longer changes, but not more than MOST_STEPS.
         """
         states = [self.check(cue)]
+        if steps is not None:
+            whole(steps, "steps", 0, 1 << 20)
         for _ in range(MOST_STEPS if steps is None else steps):
             states.append(self.step(states[-1]))
             if steps is None and (states[-1] == states[-2]).all():
@@ -135,7 +149,7 @@ class Hopfield:
         return np.stack(states)
 
     def check(self, cue: npt.ArrayLike) -> Raw:
-        """The cue, or ValueError."""
+        """The cue as codes; ValueError when it is none."""
         q = STATE.require(cue, "a cue")
         if q.shape != self.patterns.shape[1:]:
             raise ValueError(f"a cue must have shape {self.patterns.shape[1:]}, not {q.shape}")
@@ -143,8 +157,8 @@ class Hopfield:
 
     # -- energy ------------------------------------------------------------------------------------
     def energy(self, q: npt.ArrayLike) -> F64:
-        """E of states (..., d) in real arithmetic."""
-        r = STATE.real(q)
+        """E of states (..., d), 8-bit codes, in real arithmetic."""
+        r = STATE.real(STATE.require(q, "states"))
         a = self.k * (r @ self.real.T)
         top = a.max(axis=-1)
         lse = top + np.log(np.exp(a - top[..., None]).sum(axis=-1))
@@ -161,7 +175,8 @@ class Hopfield:
         t = e * rho / (e * rho + 1 - e) - e
         cut = min((n - 1) / (n + 127), rest + t)
         octave = softmax.exponents(self.scores(q), shift=self.shift) >> softmax.FRACTION
-        m, c = int((octave > octave.max() - 8).sum()), int(self.probabilities(q).c)
+        m = int((octave > octave.max() - 8).sum())
+        c = int(self.probabilities(q).c)
         distance = self.diameter * (t + cut)
         rounding = float(self._norms.max()) ** 0.5 * m * 2.0**-c * (0.5 + 255 / 2**14) if m > 1 else 0.0
         floors = d**0.5 * (m * 2.0 ** (15 - self.numerics.fraction - c) + 1) / (1 << relay.FRACTION)
@@ -176,8 +191,9 @@ class Hopfield:
 
 @dataclass(frozen=True)
 class Placed:
-    """A memory on an engine: scores in the first groups, the state in the next, then 255 where there is a
-    pattern.
+    """A memory on an engine.
+
+    Scores are in the first groups, the state is in the next, and then comes 255 where there is a pattern.
     """
 
     memory: Hopfield
@@ -190,14 +206,15 @@ class Placed:
 
     @property
     def groups(self) -> tuple[int, int]:
-        """Of scores and of the state."""
+        """How many groups of neurons the scores have, and how many the state."""
         n, d = self.memory.patterns.shape
         return syn.groups(n, self.config.lanes), syn.groups(d, self.config.lanes)
 
     def program(self, steps: int) -> Sequence[Instruction]:
         """``steps`` updates of the state; learning or not makes no difference."""
         n, d = self.groups
-        scores, state = {"dst": 0, "n_dst": n}, {"dst": n, "n_dst": d}
+        scores = {"dst": 0, "n_dst": n}
+        state = {"dst": n, "n_dst": d}
         return [
             # padding is inhibited
             Instruction(op=Op.RESET, operand=-1, **scores),
@@ -219,11 +236,12 @@ class Placed:
 
     def cue(self, cue: npt.ArrayLike) -> tuple[int, Raw]:
         """Element address and 8-bit values to write: the cue, and where patterns are."""
-        (n, d), lanes, size = self.groups, self.config.lanes, len(self.memory.patterns)
+        n, d = self.groups
+        lanes = self.config.lanes
         q = self.memory.check(cue) & 255
-        return n * lanes, np.concatenate(
-            [np.pad(q, (0, d * lanes - len(q))), np.where(np.arange(n * lanes) < size, ONE, 0)]
-        )
+        state = np.pad(q, (0, d * lanes - len(q)))
+        present = np.where(np.arange(n * lanes) < len(self.memory.patterns), ONE, 0)
+        return n * lanes, np.concatenate([state, present])
 
     def state(self, values: npt.ArrayLike) -> Raw:
         """The state among all values of the engine's first memory."""
