@@ -29,9 +29,10 @@ from equilif.hardware.verify import engine_for
 from equilif.training.presets import PRESETS
 from equilif_golden.blocks.plasticity import DITHER_MASK, Step, learning_step
 from equilif_golden.blocks.synapse import groups
-from equilif_golden.engine.compiler import Compiled
+from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.isa import WALK
 from equilif_golden.engine.model import EngineModel
+from equilif_golden.engine.port import Region
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import ONE, Network
 from equilif_golden.real.conv import ConvRates, pooled
@@ -262,28 +263,26 @@ def calibrate(lanes: int, samples: int = 20) -> dict[str, float]:
     """The same count for dense 64-64-10 on the digits, beside the cycles of the RTL; the difference by
     instruction that is executed.
     """
-    from equilif_sim.verilated import VerilatedNetwork
+    from equilif_sim.verilated import VerilatedEngine
 
     digits = data.load("digits")
     kernel = Kernel(Network.chain(64, 64, 10), lr=0.05)
     for _ in range(2):
         kernel.train(digits.x_train, digits.y_train)
     config = engine_for(kernel.network, lanes=lanes)
-    compiled = Compiled(kernel.network, config)
     counted = cycles = instructions = 0
     for j in range(samples):
-        x, y = digits.x_train[j].astype(np.int64), one_hot(digits.y_train[j : j + 1], 10)[0]
-        model = EngineModel(config, compiled.program(0.05))
-        model.w[: compiled.n_tiles * lanes] = compiled.weight_words(kernel.weights).reshape(-1, lanes)
-        for first, values in (compiled.constants(), (compiled.sample_first, compiled.sample(x, y))):
-            for memory in (model.plus, model.minus):
-                memory.reshape(-1)[first : first + len(values)] = values
+        x = digits.x_train[j]
+        y = one_hot(digits.y_train[j : j + 1], 10)[0]
+        model = EngineModel(config)
+        chip = Chip(model, kernel.network, kernel.weights, lr=0.05)
+        model.write(Region.VALUE, chip.compiled.sample_first, chip.compiled.sample(x, y))
         for i in model.trace(learn=True):
             model.execute(i)
             counted += i.n_dst if i.op in WALK else i.n_src
             instructions += 1
         counted += model.accesses
-        run = VerilatedNetwork(compiled, kernel.weights, eta=0.05).sample(x, y)
+        run = Chip(VerilatedEngine(config), kernel.network, kernel.weights, lr=0.05).sample(x, y)
         assert run.spikes == model.spikes and run.accesses == model.accesses, (
             "the model is fed otherwise than the RTL"
         )

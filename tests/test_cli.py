@@ -167,26 +167,27 @@ def test_a_network_for_other_data_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "package, extra, arguments",
+    "package, advice, arguments",
     [
-        ("torch", "torch", ("gradient",)),
-        ("torch", "torch", ("rates",)),
-        ("torch", "torch", ("deploy", ".")),
-        ("amaranth", "hdl,sim", ("verify",)),
-        ("amaranth_boards", "hdl,boards", ("build", BOARD)),
-        ("sklearn", "data", ("train",)),
-        ("nir", "nir", ("convert", "a.npz", "a.nir")),
-        ("distributed", "sweep", ("sweep",)),
+        ("torch", "[torch]'", ("gradient",)),
+        ("torch", "[torch]'", ("rates",)),
+        ("torch", "[torch]'", ("deploy", ".")),
+        ("amaranth", "[hdl,sim]'", ("verify",)),
+        ("amaranth_boards", "[hdl,boards]'", ("build", BOARD)),
+        ("sklearn", "scikit-learn", ("train",)),
+        ("nir", "[nir]'", ("convert", "a.npz", "a.nir")),
+        ("distributed", "[sweep]'", ("sweep",)),
     ],
 )
-def test_a_missing_package_names_its_extra(package, extra, arguments):
-    code = f"import sys; sys.modules[{package!r}] = None; sys.argv[1:] = {list(arguments)!r}; import equilif.cli as c; c.main()"
-    said = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(cli.__file__).parent.parent
+def test_a_missing_package_names_what_to_install(package, advice, arguments, tmp_path):
+    code = (
+        f"import sys; sys.modules[{package!r}] = None; sys.argv[1:] = {list(arguments)!r}\n"
+        "import equilif.cli as c; c.main()"
     )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert said.returncode == 2
-    assert said.stderr.count("\n") == 1
-    assert "pip install" in said.stderr and f"[{extra}]'" in said.stderr
+    assert said.stderr.count("\n") == 1 and "pip install" in said.stderr and advice in said.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_training_needs_no_matplotlib(tmp_path):

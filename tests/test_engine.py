@@ -11,7 +11,7 @@ from equilif.hardware.verify import engine_for
 from equilif.training.presets import PRESETS
 from equilif.training.train import order
 from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE
-from equilif_golden.engine.compiler import Compiled
+from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.isa import ABSOLUTE, COLUMN, EARLY, PLUS, WATCH, Instruction, Op
 from equilif_golden.engine.model import EngineModel
@@ -25,7 +25,7 @@ from equilif_golden.schedule import Schedule
 from equilif_hdl.engine.engine import Engine
 from equilif_sim.tools.programs import random_program, random_values, random_weights
 from equilif_sim.tools.run import simulate
-from equilif_sim.verilated import VerilatedEngine, VerilatedNetwork
+from equilif_sim.verilated import VerilatedEngine
 
 NARROW = Numerics(fraction=8, weight_width=10, accumulator_width=20, charge_width=15)
 SMALL = EngineConfig(lanes=4, tiles=48, value_groups=16, state_groups=8, program_words=128, counters=True)
@@ -68,7 +68,7 @@ def compare(engine, model, what):
         "q": (engine.memory("q"), model.q),
         "plus": (engine.memory("plus"), model.plus),
         "minus": (engine.memory("minus"), model.minus),
-        "weights": (engine.weight_words(c.tiles), model.w),
+        "weights": (engine.read(Region.WEIGHT, 0, c.n_weights), model.w.ravel()),
     }
     for name, (got, want) in pairs.items():
         assert np.array_equal(got, want), f"{what}: {name} differ at {np.argwhere(got != want)[:4].tolist()}"
@@ -91,11 +91,11 @@ def test_random_programs(engine):
         program, learn = random_program(rng, config), bool(rng.integers(2))
         if k % 4 == 0:
             model.w[:] = random_weights(rng, config)
-            engine.write(Region.WEIGHT, 0, model.w)
+            engine.write(Region.WEIGHT, 0, model.w.ravel())
         values = random_values(rng, config)
         model.plus.flat = values
         model.minus.flat = values
-        engine.write_values(0, values)
+        engine.write(Region.VALUE, 0, values)
         engine.load(program)
         model.load(program)
         model.run(learn=learn)
@@ -247,15 +247,15 @@ def test_networks_that_end_early_are_the_kernel(name, lanes):
     )
     _, x, labels, tokens = memory_case(network, rng, 12)
     kernel = Kernel(network, network.initial_weights(3), lr=0.05)
-    rtl, took = VerilatedNetwork(Compiled(network, config), kernel.weights, eta=0.05), []
+    rtl, took = Chip(VerilatedEngine(config), network, kernel.weights, lr=0.05), []
     for j, y in enumerate(one_hot(labels, network.n_outputs)):
         patterns = tokens[j] and tokens[j].sample(0)
         rates, spikes, steps = kernel.settle(x[[j]], y[None], tokens=tokens[j])
-        inferred = rtl.sample(x[j].astype(np.int64), tokens=patterns)
+        inferred = rtl.sample(x[j], tokens=patterns)
         assert inferred.prediction == kernel.predict(x[[j]], tokens=tokens[j])[0] and np.array_equal(
             rtl.rates()[0], rates[0, 0]
         )
-        result = rtl.sample(x[j].astype(np.int64), y, tokens=patterns)
+        result = rtl.sample(x[j], y, tokens=patterns)
         assert (result.prediction, result.spikes) == (inferred.prediction, spikes[0]) and np.array_equal(
             rtl.rates(), rates[0, 1:]
         )
@@ -272,7 +272,7 @@ def test_networks_learn_as_the_reference(name, lanes):
     network = NETWORKS[name]
     config = EngineConfig(lanes=lanes, tiles=192, value_groups=32, state_groups=16)
     reference = Reference(network, network.initial_weights(1), lr=0.05)
-    rtl = VerilatedNetwork(Compiled(network, config), reference.weights, eta=0.05)
+    rtl = Chip(VerilatedEngine(config), network, reference.weights, lr=0.05)
     rng = np.random.default_rng(2)
     for k in range(8):
         x, y = rng.integers(0, 256, network.n_inputs), one_hot(rng.integers(0, 5, 1), 5)
@@ -375,14 +375,14 @@ def test_networks_with_memories_learn_as_the_kernel(name, lanes):
     config = EngineConfig(lanes=lanes, tiles=256, value_groups=128, state_groups=32, program_words=1024)
     weights, x, labels, tokens = memory_case(network, rng, 6)
     kernel = Kernel(network, weights, lr=0.06)
-    rtl = VerilatedNetwork(Compiled(network, config), weights, eta=0.06)
+    rtl = Chip(VerilatedEngine(config), network, weights, lr=0.06)
     for j, y in enumerate(one_hot(labels, network.n_outputs)):
         patterns = tokens[j] and tokens[j].sample(0)
         rates, spikes = kernel.rates(x[j : j + 1], y[None], tokens=tokens[j])
-        inferred = rtl.sample(x[j].astype(np.int64), tokens=patterns)
+        inferred = rtl.sample(x[j], tokens=patterns)
         assert inferred.prediction == kernel.predict(x[j : j + 1], tokens=tokens[j])[0]
         assert np.array_equal(rtl.rates()[0], rates[0, 0])
-        result = rtl.sample(x[j].astype(np.int64), y, tokens=patterns)
+        result = rtl.sample(x[j], y, tokens=patterns)
         assert (result.prediction, result.spikes) == (inferred.prediction, spikes[0])
         assert np.array_equal(rtl.rates(), rates[0, 1:])
         kernel.train(x[j : j + 1], labels[j : j + 1], tokens=tokens[j])
@@ -397,11 +397,11 @@ def test_other_formats():
     network = Network.chain(12, 9, 4, schedule=Schedule(free=8, nudged=8), numerics=NARROW)
     config = EngineConfig(lanes=4, tiles=48, value_groups=16, state_groups=8, numerics=NARROW)
     kernel = Kernel(network, lr=0.1)
-    rtl = VerilatedNetwork(Compiled(network, config), kernel.weights, eta=0.1)
+    rtl = Chip(VerilatedEngine(config), network, kernel.weights, lr=0.1)
     rng = np.random.default_rng(0)
     x, labels = rng.integers(0, 256, (10, 12)).astype(np.uint8), rng.integers(0, 4, 10)
     for j in range(10):
-        rtl.sample(x[j].astype(np.int64), one_hot(labels[j : j + 1], 4)[0])
+        rtl.sample(x[j], one_hot(labels[j : j + 1], 4)[0])
     kernel.train(x, labels)
     for synapse, w in rtl.weights.items():
         assert np.array_equal(w, kernel.weights[synapse]), synapse
@@ -417,7 +417,7 @@ def spikes_at(engine, groups_of_lanes):
     """Give neurons of the first groups a spike: a membrane of 1 meets a threshold of 1."""
     p = engine.config.lanes
     w = np.zeros((engine.config.tiles * p, p), np.int64)
-    engine.write(Region.WEIGHT, 0, w)
+    engine.write(Region.WEIGHT, 0, np.ravel(w))
     engine.load(
         [
             Instruction(op=Op.RESET, operand=0, dst=0, n_dst=8),
@@ -458,7 +458,7 @@ def test_cycles_of_drive(engine):
     p = engine.config.lanes
     values = np.zeros(engine.config.value_groups * p, np.int64)
     values[: 2 * p] = 200
-    engine.write_values(0, values)
+    engine.write(Region.VALUE, 0, values)
     for mode in range(8) if engine.config.softmax else [0]:
 
         def drive(n_dst, mode=mode):
@@ -491,7 +491,7 @@ def test_cycles_of_learn(engine):
     config, p = engine.config, engine.config.lanes
     values = np.zeros(config.value_groups * p, np.int64)
     values[: 2 * p] = 200
-    engine.write_values(0, values)
+    engine.write(Region.VALUE, 0, values)
 
     def learn(n_dst):
         return cycles(engine, Instruction(op=Op.LEARN, gain=1, shift=18, src=0, n_src=2, dst=0, n_dst=n_dst))

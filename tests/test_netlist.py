@@ -7,11 +7,11 @@ import numpy as np
 
 from equilif.data import images as data
 from equilif_boards.icebreaker import ICEBREAKER
-from equilif_golden.engine.compiler import Compiled
+from equilif_golden.engine.chip import Chip
 from equilif_golden.network import Network
 from equilif_golden.reference import Reference
 from equilif_golden.samples import one_hot
-from equilif_sim.verilated import Synthesis, VerilatedNetwork
+from equilif_sim.verilated import Synthesis, VerilatedEngine
 
 NETLIST = Synthesis(
     (*ICEBREAKER.after_read, f"synth_ice40 {ICEBREAKER.synth_opts} -top engine"),
@@ -23,9 +23,8 @@ NETLIST = Synthesis(
 def test_icebreaker_netlist_learns_as_the_reference():
     digits, network = data.load("digits"), Network.chain(64, 64, 10)
     reference = Reference(network, lr=0.05)
-    chip = VerilatedNetwork(
-        Compiled(network, ICEBREAKER.config), reference.weights, eta=0.05, synthesis=NETLIST
-    )
+    engine = VerilatedEngine(ICEBREAKER.config, synthesis=NETLIST)
+    chip = Chip(engine, network, reference.weights, lr=0.05)
     for x, label in zip(digits.x_train[:20].astype(np.int64), digits.y_train, strict=False):
         y = one_hot(np.array([label]), 10)
         want, got = reference.train(x[None], y), chip.sample(x, y[0])

@@ -16,13 +16,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from equilif.data.images import DataSet
+from equilif.data.images import Bytes, DataSet
 from equilif.extras import needs
 from equilif.results import ToolFailed
 from equilif_golden.engine.activity import NAMES
-from equilif_golden.engine.compiler import Compiled
+from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.model import EngineModel
+from equilif_golden.engine.port import Run
 from equilif_golden.fixed import Raw
 from equilif_golden.network import Network, Weights
 from equilif_golden.samples import one_hot
@@ -32,7 +33,7 @@ with needs("hdl,sim"):
     from amaranth.back.verilog import YosysError
 
     from equilif_sim.library import BuildFailed
-    from equilif_sim.verilated import VerilatedNetwork
+    from equilif_sim.verilated import VerilatedEngine
 
 ADD = 0.1 / 32  #: pJ a bit
 MULTIPLY = 0.2 / 8**2  #: pJ a bit by a bit
@@ -91,15 +92,11 @@ def measure(
 
     ``config`` must have counters.
     """
-    compiled = Compiled(network, config)
     try:
-        rtl = VerilatedNetwork(compiled, weights, eta=eta)
+        rtl = Chip(VerilatedEngine(config), network, weights, lr=eta)
     except (BuildFailed, YosysError, ToolNotFound) as e:
         raise ToolFailed(str(e)) from e
-    model = EngineModel(config, compiled.program(eta))
-    words = compiled.weight_words(weights)
-    model.w[: len(words)] = words
-    _values(model, *compiled.constants())
+    model = Chip(EngineModel(config), network, weights, lr=eta)
     out = {}
     for kind, cases in (
         ("inference", _cases(data, samples, network, learn=False)),
@@ -109,22 +106,13 @@ def measure(
         cycles = 0
         n = 0
         for x, y, tokens in cases:
-            if tokens is not None and len(tokens):
-                at, patterns = compiled.token_words(tokens)
-                model.w.flat[at : at + patterns.size] = patterns.ravel()
-            _values(
-                model,
-                compiled.sample_first,
-                compiled.sample(x, y, tokens=0 if tokens is None else len(tokens)),
-            )
-            model.run(learn=y is not None)
             run = rtl.sample(x, y, tokens=tokens)
-            want = (model.accesses, *map(int, model.activity), model.spikes)
-            got = (run.accesses, *run.activity, run.spikes)
+            want = _counts(model.sample(x, y, tokens=tokens))
+            got = _counts(run)
             if want != got:
                 raise Different(
                     f"{kind} sample {n}: the model counts {dict(zip(COUNTS, want, strict=True))}, "
-                    f"the RTL {got}"
+                    f"the RTL {dict(zip(COUNTS, got, strict=True))}"
                 )
             total += want
             cycles += run.cycles
@@ -134,15 +122,16 @@ def measure(
     return out
 
 
-def _values(model: EngineModel, first: int, values: Raw) -> None:
-    model.plus.flat[first : first + len(values)] = model.minus.flat[first : first + len(values)] = values
+def _counts(run: Run) -> tuple[int, ...]:
+    """In the order of COUNTS."""
+    return run.accesses, *run.activity, run.spikes
 
 
 def _cases(
     data: DataSet, n: int, network: Network, *, learn: bool
-) -> Iterator[tuple[Raw, Raw | None, Raw | None]]:
+) -> Iterator[tuple[Bytes, Raw | None, Raw | None]]:
     """Input, target and patterns of the first samples."""
     xs, tokens = (data.x_train, data.tokens_train) if learn else (data.x_test, data.tokens_test)
     for j in range(min(n, len(xs))):
         y = one_hot(data.y_train[j : j + 1], network.n_outputs)[0] if learn else None
-        yield xs[j].astype(np.int64), y, tokens.take([j]).sample(0) if tokens else None
+        yield xs[j], y, tokens.take([j]).sample(0) if tokens else None

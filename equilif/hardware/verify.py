@@ -23,8 +23,10 @@ import numpy as np
 from equilif.data.images import Bytes, DataSet
 from equilif.extras import needs
 from equilif.results import ToolFailed
+from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import CapacityError, Compiled
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.port import Run
 from equilif_golden.fixed import Raw
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, TokenRows, Weights
@@ -35,7 +37,7 @@ with needs("hdl,sim"):
     from amaranth.back.verilog import YosysError
 
     from equilif_sim.library import BuildFailed
-    from equilif_sim.verilated import VerilatedNetwork
+    from equilif_sim.verilated import VerilatedEngine
 
 
 class Mismatch(Exception):
@@ -162,8 +164,7 @@ class SideBySide:
         self.checkpoint = checkpoint
         self.eta = eta
         self.golden = Kernel(network, weights, lr=eta, counter=counter)
-        self.compiled = Compiled(network, config)
-        self.rtl = VerilatedNetwork(self.compiled, weights, eta=eta, counter=counter)
+        self.rtl = Chip(VerilatedEngine(config), network, weights, lr=eta, counter=counter)
         self.report = Report(config)
         self._remember()
 
@@ -173,11 +174,11 @@ class SideBySide:
         self.golden.set_learning_rate(eta)
         self.rtl.set_learning_rate(eta)
 
-    def train(self, x: Raw, label: int, tokens: TokenRows | None = None) -> None:
+    def train(self, x: Bytes, label: int, tokens: TokenRows | None = None) -> None:
         """One sample, and its update on both sides; Mismatch at the first difference."""
-        x, y = np.asarray(x, np.int64), one_hot(np.array([label]), self.network.n_outputs)
+        y = one_hot(np.array([label]), self.network.n_outputs)
         rates, spikes, steps = self.golden.settle(x[None], y, tokens=tokens)
-        self.golden.train(x[None].astype(np.uint8), np.array([label]), tokens=tokens)
+        self.golden.train(x[None], np.array([label]), tokens=tokens)
         run = self.rtl.sample(x, y[0], tokens=tokens and tokens.sample(0))
         self._since.append((x, y[0], tokens))
         plus, minus = self.rtl.rates()
@@ -198,8 +199,7 @@ class SideBySide:
         if len(self._since) >= self.checkpoint:
             self.compare_weights()
 
-    def infer(self, x: Raw, tokens: TokenRows | None = None) -> None:
-        x = np.asarray(x, np.int64)
+    def infer(self, x: Bytes, tokens: TokenRows | None = None) -> None:
         rates, spikes, steps = self.golden.settle(x[None], tokens=tokens)
         run = self.rtl.sample(x, tokens=tokens and tokens.sample(0))
         where = f"inference sample {self.report.inference.samples}"
@@ -243,8 +243,7 @@ class SideBySide:
                     int(rtl[at]),
                 )
             self.report.compared.rates += len(golden)
-        output = self._output()
-        expected = int(rates[0, output].argmax())
+        expected = int(rates[0, self.network.neurons[self.network.output]].argmax())
         for what, golden_value, rtl_value in (
             ("prediction", expected, prediction),
             ("number of spikes", int(spikes), rtl_spikes),
@@ -266,12 +265,15 @@ class SideBySide:
                     int(rtl[name][row, column]),
                 )
 
-    def _trace(self, samples: Sequence[tuple[Raw, Raw, TokenRows | None]]) -> None:
+    def _trace(self, samples: Sequence[tuple[Bytes, Raw, TokenRows | None]]) -> None:
         """Again from the last checkpoint: Mismatch of the first sample whose update differs, if one does."""
         golden = Kernel(self.network, self._weights, lr=self.eta, counter=self._counter)
-        self.rtl = VerilatedNetwork(self.compiled, self._weights, eta=self.eta, counter=self._counter)
+        config = self.report.config
+        self.rtl = Chip(
+            VerilatedEngine(config), self.network, self._weights, lr=self.eta, counter=self._counter
+        )
         for k, (x, y, tokens) in enumerate(samples):
-            golden.train(x[None].astype(np.uint8), np.array([y.argmax()]), tokens=tokens)
+            golden.train(x[None], np.array([y.argmax()]), tokens=tokens)
             self.rtl.sample(x, y, tokens=tokens and tokens.sample(0))
             self._same_weights(golden.weights, self.rtl.weights, str(self._first + k))
 
@@ -279,25 +281,17 @@ class SideBySide:
         self._weights = self.golden.weights
         self._counter = self.golden.counter
         self._first = self.report.training.samples
-        self._since: list[tuple[Raw, Raw, TokenRows | None]] = []
-
-    def _output(self) -> slice:
-        at = 0
-        for p in self.network.lif:
-            if p.name == self.network.output:
-                break
-            at += p.size
-        return slice(at, at + self.network.n_outputs)
+        self._since: list[tuple[Bytes, Raw, TokenRows | None]] = []
 
     def _neuron(self, at: int) -> str:
-        for p in self.network.lif:
-            if at < p.size:
-                break
-            at -= p.size
-        return f"{p.name}[{at}]"
+        """Name of a LIF neuron by its number in the network."""
+        for name, where in self.network.neurons.items():
+            if at < where.stop:
+                return f"{name}[{at - where.start}]"
+        raise IndexError(at)
 
     @staticmethod
-    def _count(cost: Cost, run: Any, steps: int) -> None:
+    def _count(cost: Cost, run: Run, steps: int) -> None:
         cost.samples += 1
         cost.cycles += run.cycles
         cost.accesses += run.accesses

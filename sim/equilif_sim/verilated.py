@@ -23,17 +23,15 @@ import numpy as np
 import numpy.typing as npt
 from amaranth.back import rtlil, verilog
 
-from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE
 from equilif_golden.engine.activity import NAMES
-from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Instruction, assemble, check
-from equilif_golden.engine.port import Region
+from equilif_golden.engine.port import Region, Run, readable, writable
 from equilif_golden.fixed import Raw
-from equilif_golden.network import Weights
 from equilif_hdl.engine.engine import Engine
 from equilif_sim.library import call, compiled
 
+MOST_CYCLES = 100_000_000  #: of a run: more, and the program hangs
 MEMORIES = ("a", "b", "q", "s", "plus", "minus")
 
 DRIVER = r"""
@@ -77,18 +75,6 @@ PEEKS    }
 }
 }
 """
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What the engine reports of a run."""
-
-    prediction: int
-    cycles: int
-    spikes: int
-    accesses: int
-    #: equilif_golden.engine.activity.NAMES, where the engine has counters
-    activity: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -158,39 +144,48 @@ class VerilatedEngine:
         if getattr(self, "_sim", None):
             self._lib.sim_free(self._sim)
 
-    def write(self, region: Region, first: int, data: npt.ArrayLike) -> None:
-        words = np.ascontiguousarray(np.asarray(data, np.int64) & 0xFFFFFFFF, np.uint32).ravel()
-        self._lib.sim_write(self._sim, int(region), first, len(words), words.ctypes.data_as(ctypes.c_void_p))
-
-    def read(self, region: Region, first: int, n: int) -> Raw:
-        out = np.zeros(n, np.uint32)
-        self._lib.sim_read(self._sim, int(region), first, n, out.ctypes.data_as(ctypes.c_void_p))
-        return out.astype(np.int64)
-
     def load(self, program: Sequence[Instruction]) -> None:
         check(program, self.config)
         self.program = list(program)
-        self.write(Region.PROGRAM, 0, assemble(program))
+        self._put(Region.PROGRAM, 0, assemble(program))
 
-    def write_values(self, first: int, values: npt.ArrayLike) -> None:
-        """8-bit values to both plus and minus."""
-        self.write(Region.VALUE, first, np.asarray(values, np.int64) * 0x101)
+    def write(self, region: Region, first: int, data: npt.ArrayLike) -> None:
+        """Elements from number ``first`` on; a VALUE goes to both plus and minus."""
+        at, codes = writable(self.config, region, first, data)
+        self._put(region, at.start, codes * 0x101 if region == Region.VALUE else codes)
 
-    def run(self, *, learn: bool, most: int = 100_000_000) -> RunResult:
+    def read(self, region: Region, first: int, n: int) -> Raw:
+        """``n`` elements from number ``first`` on; a VALUE is plus + 256 minus."""
+        at = readable(self.config, region, first, n)
+        out = np.zeros(n, np.uint32)
+        self._lib.sim_read(self._sim, int(region), at.start, n, out.ctypes.data_as(ctypes.c_void_p))
+        codes = out.astype(np.int64)
+        return ((codes & 0xFFFF) ^ 0x8000) - 0x8000 if region == Region.WEIGHT else codes
+
+    def run(
+        self,
+        *,
+        learn: bool,
+        write: tuple[int, npt.ArrayLike] | None = None,
+        read: tuple[int, int] = (0, 0),
+        most: int = MOST_CYCLES,
+    ) -> Run:
         """From instruction 0 to HALT; RuntimeError when ``most`` cycles do not reach it."""
+        if write is not None:
+            self.write(Region.VALUE, *write)
         result = np.zeros(4 + self.config.counters * len(NAMES), np.uint32)
         if self._lib.sim_run(
             self._sim, int(learn), ctypes.c_uint64(most), result.ctypes.data_as(ctypes.c_void_p)
         ):
             raise RuntimeError(f"no HALT within {most} cycles")
         prediction, cycles, spikes, accesses, *activity = map(int, result)
-        return RunResult(prediction, cycles, spikes, accesses, tuple(activity))
+        values = self.read(Region.VALUE, *read)
+        return Run(prediction, spikes, accesses, cycles, tuple(activity), values)
 
-    def weight_words(self, n_tiles: int) -> Raw:
-        """(n_tiles x P, P) words x banks from word 0."""
-        p = self.config.lanes
-        raw = self.read(Region.WEIGHT, 0, n_tiles * p * p)
-        return (((raw & 0xFFFF) ^ 0x8000) - 0x8000).reshape(-1, p)
+    def _put(self, region: Region, first: int, words: Raw) -> None:
+        """Words as the host port takes them."""
+        data = np.ascontiguousarray(words & 0xFFFFFFFF, np.uint32).ravel()
+        self._lib.sim_write(self._sim, int(region), first, len(data), data.ctypes.data_as(ctypes.c_void_p))
 
     def memory(self, name: str) -> Raw:
         """Memory of the lanes as it stands, (groups, P).
@@ -219,51 +214,3 @@ class VerilatedEngine:
         )
         codes = (flat << np.arange(width)).sum(axis=2)
         return codes - (codes >> (width - 1) << width) if name in ("a", "b", "q") else codes
-
-
-class VerilatedNetwork:
-    """A network on a simulated engine: the RTL counterpart of equilif_golden.reference.Reference, one sample
-    at a time.
-    """
-
-    def __init__(
-        self,
-        compiled: Compiled,
-        weights: Weights,
-        *,
-        eta: float,
-        counter: int = 0,
-        synthesis: Synthesis | None = None,
-    ):
-        self.compiled = compiled
-        self.engine = VerilatedEngine(compiled.config, synthesis=synthesis)
-        self.set_learning_rate(eta)
-        self.engine.write(Region.WEIGHT, 0, compiled.weight_words(weights))
-        self.engine.write_values(*compiled.constants())
-        self.engine.write(Region.COUNTER, 0, [counter * DITHER_UPDATE & DITHER_MASK])
-
-    def set_learning_rate(self, eta: float) -> None:
-        self.engine.load(self.compiled.program(eta))
-
-    def sample(self, x: Raw, y: Raw | None = None, *, tokens: Raw | None = None) -> RunResult:
-        """Infer, or with a target learn.  ``tokens``: raw patterns (n, width) of a loaded memory."""
-        n = 0 if tokens is None else len(tokens)
-        if tokens is not None and n:
-            self.engine.write(Region.WEIGHT, *self.compiled.token_words(tokens))
-        self.engine.write_values(self.compiled.sample_first, self.compiled.sample(x, y, tokens=n))
-        return self.engine.run(learn=y is not None)
-
-    @property
-    def weights(self) -> Weights:
-        return self.compiled.weights(self.engine.weight_words(self.compiled.n_tiles))
-
-    def rates(self) -> tuple[Raw, Raw]:
-        """(plus, minus) rates of the LIF populations, one after the other without padding; after an
-        inference both are the free rates.
-        """
-        c = self.compiled
-        raw = self.engine.read(Region.VALUE, 0, c.lif_groups * c.config.lanes)
-        keep = np.concatenate(
-            [np.arange(q.size) + c.groups[q.name].first * c.config.lanes for q in c.network.lif]
-        )
-        return raw[keep] & 0xFF, raw[keep] >> 8

@@ -97,7 +97,12 @@ class Chip:
         return read_weights(self.engine, self.network)
 
     def sample(
-        self, x: Raw, y: Raw | None = None, *, tokens: Raw | None = None, read: tuple[int, int] = (0, 0)
+        self,
+        x: npt.ArrayLike,
+        y: npt.ArrayLike | None = None,
+        *,
+        tokens: Raw | None = None,
+        read: tuple[int, int] = (0, 0),
     ) -> Run:
         """One sample through all of its phases: inferred, or with a target learned.
 
