@@ -111,7 +111,34 @@ def test_the_graph_alone_says_what_the_weights_are(tmp_path):
     assert all(np.array_equal(found.weights[name], w) for name, w in random_weights(network).items())
 
 
-@pytest.mark.parametrize("own", ["{", "[]", '{"schedule": {"fre": 8}}', '{"numerics": {"fraction": 99}}'])
+@pytest.mark.parametrize(
+    "own",
+    [
+        "{",
+        "[]",
+        "3",
+        "null",
+        '"x"',
+        "[" * 100_000,
+        '{"schedule": {"fre": 8}}',
+        '{"schedule": 5}',
+        '{"schedule": {"threshold": 1e999}}',
+        '{"schedule": {"threshold": NaN}}',
+        '{"schedule": {"free": 8.5}}',
+        '{"numerics": {"fraction": 99}}',
+        '{"numerics": []}',
+        '{"populations": 5}',
+        '{"populations": [1]}',
+        '{"synapses": [1]}',
+        '{"synapses": {"input-hidden1": "x"}}',
+        '{"synapses": {"input-hidden1": NaN}}',
+        '{"constant": 5}',
+        '{"constant": [[]]}',
+        '{"dt": "x"}',
+        '{"dt": 0}',
+        '{"dt": 1e999}',
+    ],
+)
 def test_metadata_that_was_damaged_is_named(own):
     damaged = nir.to_graph(NETWORKS[0], random_weights(NETWORKS[0]))
     damaged.metadata = {nir.OWN: own}
@@ -231,6 +258,136 @@ def test_what_a_network_here_cannot_have_is_named(wrong, message, tmp_path):
     library.write(tmp_path / "a.nir", wrong)
     assert message in refused("convert", tmp_path / "a.nir", tmp_path / "a.npz")
     assert not (tmp_path / "a.npz").exists()
+
+
+@pytest.mark.parametrize(
+    "layers, message",
+    [
+        (
+            [library.Linear(weight=W.weight * np.nan), lif()],
+            "node 'n0': weights must be finite numbers, not nan",
+        ),
+        (
+            [library.Linear(weight=W.weight * np.inf), lif()],
+            "node 'n0': weights must be finite numbers, not ",
+        ),
+        ([library.Linear(weight=W.weight * 1e300), lif()], "node 'n0': weights must be numbers in +-1e+38"),
+        (
+            [library.Linear(weight=W.weight * 1j), lif()],
+            "node 'n0': weights must be real numbers, not complex128",
+        ),
+        ([library.Linear(weight=W.weight > 0), lif()], "node 'n0': weights must be real numbers, not bool"),
+        (
+            [library.Affine(weight=W.weight, bias=np.full(3, np.nan)), lif()],
+            "node 'n0': bias must be finite numbers, not nan",
+        ),
+        (
+            [library.Affine(weight=W.weight, bias=np.ones(2)), lif()],
+            "node 'n0' has 2 biases and weights for 3",
+        ),
+        ([W, lif(v_threshold=np.nan)], "node 'n1': v_threshold must be finite numbers, not nan"),
+        ([W, lif(v_threshold=np.inf)], "node 'n1': v_threshold must be finite numbers, not inf"),
+        ([W, lif(v_threshold=1e-300)], "node 'n1': the gain of its input must be"),
+        ([W, lif(r=np.nan)], "node 'n1': r must be finite numbers, not nan"),
+        ([W, lif(r=1e300)], "node 'n1': r must be numbers in +-1e+38"),
+        ([W, lif(v_leak=np.nan)], "node 'n1': v_leak must be finite numbers, not nan"),
+        ([W, lif(v_reset=np.nan)], "node 'n1': v_reset must be finite numbers, not nan"),
+        ([W, lif(tau=-8e-4)], "node 'n1': tau must be above 0 s, not -0.0008"),
+        ([W, lif(tau=0.0)], "node 'n1': tau must be above 0 s, not 0"),
+        ([W, lif(tau=np.nan)], "node 'n1': tau must be finite numbers, not nan"),
+    ],
+)
+def test_parameters_that_are_no_numbers_are_named(layers, message, tmp_path):
+    library.write(tmp_path / "a.nir", graph(*layers))
+    assert message in refused("convert", tmp_path / "a.nir", tmp_path / "a.npz")
+    assert not (tmp_path / "a.npz").exists()
+
+
+@pytest.mark.parametrize("dt", ["0", "-1", "nan", "inf"])
+def test_a_step_takes_a_time(dt, tmp_path):
+    library.write(tmp_path / "a.nir", graph(W, lif()))
+    networks.save(tmp_path / "a.npz", NETWORKS[0], random_weights(NETWORKS[0]))
+    for source, target in (("a.nir", "b.npz"), ("a.npz", "b.nir")):
+        assert "dt must be a number in" in refused(
+            "convert", tmp_path / source, tmp_path / target, "--dt", dt
+        )
+        assert not (tmp_path / target).exists()
+
+
+def test_a_bias_of_two_sources_counts_once():
+    """Edges into a node are summed before it: it is one layer with one bias."""
+    affine = library.Affine(weight=np.eye(3), bias=np.full(3, 0.5))
+    two = graph(W, lif(r=1.0, tau=1.0), affine, lif(r=8.0))
+    alone = nir.from_graph(two).weights["bias-n3"]
+    two.nodes["n4"] = lif()
+    two.nodes["n5"] = library.Linear(weight=W.weight)
+    two.edges += [("in", "n5"), ("n5", "n4"), ("n4", "n2")]
+    assert np.array_equal(nir.from_graph(two).weights["bias-n3"], alone) and alone.all()
+
+
+def test_edges_lead_to_nodes_that_are_there():
+    lost = graph(W, lif())
+    lost.edges.append(("n1", "nowhere"))
+    with pytest.raises(ValueError, match="an edge leads from 'n1' to 'nowhere', there is no 'nowhere'"):
+        nir.from_graph(lost)
+
+
+def test_shapes_that_change_in_a_circle_end():
+    flat = library.Flatten(input_type={"input": np.array([2, 2])}, start_dim=0, end_dim=-1)
+    circle = graph(flat, W, lif(), again=flat)
+    circle.edges += [("n0", "again"), ("again", "n0")]
+    assert len(nir.from_graph(circle).weights) == 1
+
+
+def test_a_file_takes_no_more_memory_than_it_may_and_reads_no_other(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    good = tmp_path / "good.nir"
+    library.write(good, graph(W, lif()))
+
+    def spoiled(change) -> str:
+        path = tmp_path / "bad.nir"
+        path.write_bytes(good.read_bytes())
+        with h5py.File(path, "a") as f:
+            change(f["node"])
+        with pytest.raises(ValueError, match="bad.nir is not a NIR file") as e:
+            nir.load(path)
+        return str(e.value)
+
+    def again(group):
+        group["nodes/again"] = group["nodes"]
+
+    def doubled(group):
+        for k in range(30):
+            below = group.create_group(f"g{k + 1}") if k < 29 else group
+            group[f"g{k}/a" if k else "a"] = below
+            group[f"g{k}/b" if k else "b"] = below
+
+    assert "take more than" in spoiled(
+        lambda g: g.create_dataset("more", (1 << 40,), dtype="f8", chunks=(1024,), compression="gzip")
+    )
+    assert "link to another place" in spoiled(
+        lambda g: g.__setitem__("more", h5py.ExternalLink("/etc/passwd", "/"))
+    )
+    assert "lies in another file" in spoiled(
+        lambda g: g.create_dataset("more", (8,), dtype="u1", external=[("/etc/passwd", 0, 8)])
+    )
+    assert "groups within groups" in spoiled(again)
+    assert "more than" in spoiled(doubled)
+
+
+@pytest.mark.parametrize("source, target", [("a.nir", "b.npz"), ("a.npz", "b.nir")])
+def test_a_folder_that_is_missing_is_made(source, target, tmp_path):
+    library.write(tmp_path / "a.nir", graph(W, lif()))
+    networks.save(tmp_path / "a.npz", NETWORKS[0], random_weights(NETWORKS[0]))
+    nir.convert(str(tmp_path / source), str(tmp_path / "new" / "folder" / target))
+    assert (tmp_path / "new" / "folder" / target).stat().st_size
+
+
+def test_a_target_that_cannot_be_written_is_said_first(tmp_path):
+    (tmp_path / "a.nir").write_text("no NIR")
+    (tmp_path / "file").write_text("")
+    said = refused("convert", tmp_path / "a.nir", tmp_path / "file" / "b.npz")
+    assert "file/b.npz" in said and "NIR" not in said
 
 
 def test_a_layer_that_hears_itself_is_refused():

@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from equilif_golden import fixed
+
 #: bytes that the content of any packed file may have
 SMALL = 1 << 24
 #: how many times its size that of a larger one may have: data that is worth packing shrinks less
@@ -88,10 +90,10 @@ def text(path: object, raw: bytes) -> str:
 
 def reals(array: npt.NDArray[Any], name: str) -> npt.NDArray[np.float64]:
     """Numbers in double precision; ValueError when one is not finite, or so large that its square is not."""
-    values = array.astype(np.float64)
-    bad = ~(np.abs(values) <= LARGEST)
-    if bad.any():
-        raise ValueError(f"{name} must be numbers in +-{LARGEST:g}, not {values[bad].flat[0]}")
+    values = fixed.reals(array, name)
+    large = np.abs(values) > LARGEST
+    if large.any():
+        raise ValueError(f"{name} must be numbers in +-{LARGEST:g}, not {values[large].flat[0]}")
     return values
 
 

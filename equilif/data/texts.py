@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
 from collections.abc import Iterable, Iterator
@@ -200,9 +201,17 @@ INNER = "hutto*.tar.gz"  #: archive in the archive
 
 
 def _members(path: str, file: IO[bytes], most: int) -> Iterator[tuple[str, bytes]]:
-    """Name and content of what is wanted of a tar file: the snippets, and archives that may hold them."""
+    """Name and content of what is wanted of a tar file: the snippets, and archives that may hold them.
+
+    A packed file is unpacked to its end, where its checksum is.
+    """
     try:
-        with tarfile.open(fileobj=file) as tar:
+        packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        raw = (gzip.GzipFile(fileobj=file) if packed else file).read(most + 1)
+        if len(raw) > most:
+            raise ValueError(f"it would take more than {most:,} bytes")
+        with tarfile.open(fileobj=io.BytesIO(raw), mode="r:") as tar:
             for member in tar:
                 name = Path(member.name).name
                 if member.isfile() and (name == SNIPPETS or Path(name).match(INNER)):

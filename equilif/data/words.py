@@ -122,17 +122,16 @@ def from_package(wanted: Collection[str] | None = None) -> Raw:
         raise ValueError(f"{PACKAGE} keeps its words in a Parquet file: pip install pyarrow") from e
     try:
         words: list[str] = parquet.read_table(folder / "glove_6B_index.parquet").column("index").to_pylist()
-        values = np.load(folder / "glove_6B_50d_emb.npy", mmap_mode="r")
-    except Exception as e:
+        values = np.lib.format.open_memmap(folder / "glove_6B_50d_emb.npy", mode="r")
+        if not all(isinstance(w, str) for w in words) or values.dtype.kind != "f" or values.ndim != 2:
+            raise ValueError("it needs words and a matrix of real numbers")
+    except Exception as e:  # whatever damaged files lead to
         raise ValueError(f"{folder} does not hold what {PACKAGE}==1.0.0 does: {said(e)}") from e
-    if not all(isinstance(w, str) for w in words) or values.dtype.kind != "f" or values.ndim != 2:
-        raise ValueError(
-            f"{folder} does not hold what {PACKAGE}==1.0.0 does: words, and a matrix of real numbers"
-        )
     if len(words) != len(values):
         raise ValueError(f"{folder}: {len(words)} words and {len(values)} vectors do not belong together")
     keep = [i for i, w in enumerate(words) if wanted is None or w in wanted]
-    return [words[i] for i in keep], np.asarray(values[keep], np.float32)
+    with np.errstate(over="ignore"):  # what single precision does not hold is found by read
+        return [words[i] for i in keep], np.asarray(values[keep], np.float32)
 
 
 def find(folder: Path) -> Path | None:
@@ -152,7 +151,7 @@ def read(path: str | Path | None = None, wanted: Collection[str] | None = None) 
         path = Path(path)
         file = find(path) if path.is_dir() else path
         if file is None or not file.is_file():
-            raise ValueError(f"no word vectors at {path}: {GET}")
+            raise ValueError(f"no word vectors at {file or path}: {GET}")
         words, values = from_npz(file, wanted) if file.suffix == ".npz" else from_text(file, wanted)
     if not words:
         needed = "words" if wanted is None else f"{len(wanted)} words"

