@@ -1,0 +1,752 @@
+"""Folders of runs: one run at a time, none overwritten, none continued with other data.
+
+Files of runs are read strictly, and options that would do nothing are refused.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import random
+import signal
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from equilif.commands.learning import Images
+from equilif.commands.scale import Trainable
+from equilif.data import images, names
+from equilif.training import folder as module
+from equilif.training.folder import LOCK, MADE, OWNER, RUN, RunFolder
+from equilif.training.presets import PRESETS, Preset
+from equilif.training.settings import SETTINGS
+from equilif.training.train import HISTORY, NETWORK, Training, digest, read_history
+from equilif_golden import files, network
+from tests.test_cli import refused, run
+
+DIGITS = "77d30742973f"  #: digest of the weights of `equilif train digits --seed 0`
+
+
+def write_idx(folder: Path, seed: int, classes: int = 10) -> Path:
+    """Small sets of 8 x 8 images under the names of MNIST's files."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    for part, n in (("train", 60), ("t10k", 20)):
+        x = rng.integers(0, 256, (n, 8, 8), np.uint8)
+        y = (np.arange(n) % classes).astype(np.uint8)
+        header = struct.pack(">4B3I", 0, 0, 8, 3, n, 8, 8)
+        (folder / f"{part}-images-idx3-ubyte").write_bytes(header + x.tobytes())
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">4BI", 0, 0, 8, 1, n) + y.tobytes())
+    return folder
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Files of a run of one epoch."""
+    out = tmp_path_factory.mktemp("finished")
+    run("train", "digits", "--epochs", 1, "--out", out)
+    return content(out)
+
+
+@pytest.fixture
+def done(finished, tmp_path) -> Path:
+    """A folder of its own with that run."""
+    out = tmp_path / "done"
+    out.mkdir()
+    for name, text in finished.items():
+        (out / name).write_bytes(text)
+    return out
+
+
+def edited(folder: Path, **keys: Any) -> None:
+    """Other values in a history.json; None: the key is gone."""
+    path = folder / HISTORY
+    raw = json.loads(path.read_text()) | keys
+    path.write_text(json.dumps({k: v for k, v in raw.items() if v is not None}))
+
+
+# -- bits ------------------------------------------------------------------------------------------
+def test_the_digits_end_in_the_weights_that_they_always_ended_in(tmp_path):
+    run("train", "digits", "--seed", 0, "--out", tmp_path)
+    assert read_history(tmp_path / HISTORY).epochs[-1].weights.startswith(DIGITS)
+
+
+# -- one run at a time -----------------------------------------------------------------------------
+@pytest.fixture
+def busy(tmp_path) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
+    """A folder, and a process that runs in it."""
+    code = (
+        "import sys, time; from pathlib import Path; from equilif.training.folder import RunFolder\n"
+        "with RunFolder(Path(sys.argv[1])): print('in', flush=True); time.sleep(600)"
+    )
+    out = tmp_path / "busy"
+    process = subprocess.Popen([sys.executable, "-c", code, out], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "in\n"
+    yield out, process
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("train", "--resume"),
+        ("train",),
+        ("train", "--overwrite"),
+        ("demo",),
+        ("rates",),
+        ("sweep",),
+    ],
+)
+def test_a_second_run_in_a_folder_is_told_who_is_there(command, busy, finished):
+    needed = {"rates": "torch", "sweep": "distributed"}.get(command[0])
+    if needed:
+        pytest.importorskip(needed, exc_type=ImportError)
+    out, process = busy
+    (out / NETWORK).write_bytes(finished[NETWORK])
+    (out / HISTORY).write_bytes(finished[HISTORY])
+    before = content(out)
+    said = refused(*command, "--out", out)
+    assert f"{out} is in use by process {process.pid} on " in said and "give another --out" in said
+    assert content(out) == before
+
+
+def test_a_killed_run_leaves_its_folder_open(busy):
+    out, process = busy
+    assert (out / LOCK).exists()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    run("train", "--epochs", 1, "--out", out)
+    assert {p.name for p in out.iterdir()} >= {NETWORK, HISTORY}
+    assert not {p.name for p in out.iterdir()} & {LOCK, OWNER}
+
+
+def test_of_two_runs_that_start_together_one_is_refused(tmp_path):
+    command = [sys.executable, "-m", "equilif", "train", "digits", "--epochs", "8", "--out", tmp_path / "out"]
+    both = [
+        subprocess.Popen(
+            [*command, "--seed", str(k)], stderr=subprocess.PIPE, text=True, stdout=subprocess.DEVNULL
+        )
+        for k in range(2)
+    ]
+    said = [process.communicate()[1] for process in both]
+    codes = [process.returncode for process in both]
+    assert sorted(codes) == [0, 2], said
+    winner = codes.index(0)
+    assert "is in use by" in said[1 - winner] or "holds a run of digits" in said[1 - winner]
+    history = read_history(tmp_path / "out" / HISTORY)
+    assert history.seed == winner and len(history.epochs) == 8
+    assert digest(network.load(tmp_path / "out" / NETWORK)[1]) == history.epochs[-1].weights
+
+
+def test_a_folder_made_for_nothing_is_gone_afterwards(tmp_path):
+    for arguments in (("--eta", 1e-9), ("--resume",)):
+        refused("train", *arguments, "--out", tmp_path / "a" / "b")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_note_that_is_damaged_is_no_obstacle(busy):
+    out, _ = busy
+    for text in ("", "[", "3", '{"pid": 1}', "[" * 100_000):
+        (out / OWNER).write_text(text)
+        assert "is in use by another run" in refused("train", "--out", out)
+
+
+def test_a_lock_that_others_left_is_taken(tmp_path):
+    """As after a kill: the files are there, nobody holds them."""
+    (tmp_path / LOCK).touch()
+    (tmp_path / OWNER).write_text('{"pid": 1, "host": "h", "command": "c", "start": "s"}')
+    (tmp_path / f".{NETWORK}.17.0a1b.part").write_bytes(b"half a netw")
+    with RunFolder(tmp_path):
+        assert json.loads((tmp_path / OWNER).read_text())["pid"] == os.getpid()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("out", ["/proc/equilif", "/dev/null/x"])
+def test_a_folder_that_takes_no_files_is_refused_before_the_work(out):
+    assert f"nothing can be written into {out}" in refused("train", "--out", out)
+
+
+# -- none overwritten ------------------------------------------------------------------------------
+def test_a_finished_run_is_not_overwritten(done):
+    before = content(done)
+    said = refused("train", "digits", "--out", done)
+    assert f"{done} holds a run of digits, 64-64-10, 1 of 1 epochs done, " in said and "% right" in said
+    assert f"`equilif train --resume --out {done}`" in said
+    assert "--overwrite" in said and "another --out" in said
+    assert content(done) == before
+
+
+@pytest.mark.parametrize("there", RUN)
+def test_any_file_of_a_run_is_kept(there, tmp_path):
+    (tmp_path / there).write_bytes(b"somebody's")
+    for command in (("train",), ("demo",)):
+        assert f"{tmp_path} holds " in refused(*command, "--out", tmp_path)
+    assert content(tmp_path) == {there: b"somebody's"}
+
+
+def test_overwriting_leaves_nothing_of_the_old_run(done):
+    for name in (*RUN, *MADE):
+        if not (done / name).exists():
+            (done / name).write_bytes(b"old")
+    (done / "notes.txt").write_bytes(b"the user's own")
+    run("train", "digits", "--hidden", 8, "--epochs", 1, "--out", done, "--overwrite")
+    assert {p.name for p in done.iterdir()} == {HISTORY, NETWORK, "learning_curve.png", "notes.txt"}
+    assert read_history(done / HISTORY).sizes == "64-8-10"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--eta", 1e-9),
+        ("--epochs", 2_000_000_000),
+        ("--window", 6),
+        ("--hidden", 5000),
+        ("--seed", -1),
+        ("--every", "nan"),
+        ("--port", "/dev/nowhere"),
+        ("--data", "/nowhere"),
+    ],
+)
+def test_overwriting_begins_when_all_checks_are_passed(wrong, done):
+    before = content(done)
+    data = "mnist" if "--data" in wrong else "digits"
+    refused("train", data, *wrong, "--out", done, "--overwrite")
+    assert content(done) == before
+
+
+def test_a_run_that_learnt_nothing_yet_and_has_no_network_is_begun_anew(done):
+    """As after a kill between its first two files."""
+    (done / NETWORK).unlink()
+    assert "holds a run of digits" in refused("train", "--out", done)
+    edited(done, epochs=[])
+    run("train", "--epochs", 1, "--out", done)
+
+
+def test_a_demo_replaces_a_demo_and_nothing_else(done):
+    demo = ("demo", "--epochs", 1, "--samples", 3, "--skip-bitstream", "--out", done)
+    before = content(done)
+    assert "holds a run of digits" in refused(*demo)
+    assert content(done) == before
+    edited(done, command="demo")
+    (done / "rates.json").write_bytes(b"old")
+    run(*demo)
+    assert read_history(done / HISTORY).command == "demo" and not (done / "rates.json").exists()
+    assert "holds a run of digits" in refused("train", "--out", done)
+    before = content(done)
+    assert "board must be one of" in refused(*demo, "--board", "etch-a-sketch", "--overwrite")
+    assert content(done) == before
+
+
+def test_a_sweep_and_a_run_have_folders_of_their_own(done, tmp_path):
+    pytest.importorskip("distributed", exc_type=ImportError)
+    assert "holds a run of digits" in refused("sweep", "--out", done)
+    (tmp_path / "swept" / "points").mkdir(parents=True)
+    for overwrite in ((), ("--overwrite",)):
+        assert "holds a sweep" in refused("train", "--out", tmp_path / "swept", *overwrite)
+
+
+def test_rates_without_a_network_leave_no_network_of_an_earlier_run(done):
+    pytest.importorskip("torch")
+    settings = ("rates", "digits", "--conv", 2, "--epochs", 1, "--out", done)
+    assert "holds a run of digits" in refused(*settings)
+    run(*settings, "--overwrite")
+    assert {p.name for p in done.iterdir()} == {"rates.pt", "rates.json", "learning_curve.png"}
+    said = refused("rates", "digits", "--out", done)
+    assert "holds a run of digits, 64-2 maps-10, 1 of 1 epochs done" in said
+    assert f"`equilif rates --resume --out {done}`" in said
+
+
+def test_names_of_pictures_are_said_the_same_everywhere():
+    """Here they are known without matplotlib."""
+    plots = pytest.importorskip("equilif.show.plots")
+    kinds = ("CURVE", "CONFUSION", "SETTLING", "RECALL", "ATTENTION", "DEPLOYMENT", "PARETO")
+    for kind in kinds:
+        assert getattr(module, kind) == getattr(plots, kind)
+
+
+def test_names_of_data_sets_are_said_the_same_everywhere():
+    """In the command line they are known without NumPy."""
+    assert list(Images) == list(names("images"))
+    assert sorted(Trainable) == sorted(SETTINGS)
+    assert set(SETTINGS) <= set(PRESETS) and all(name == p.data for name, p in PRESETS.items())
+
+
+# -- targets ---------------------------------------------------------------------------------------
+def test_a_picture_that_cannot_be_written_is_found_before_the_work(tmp_path):
+    (tmp_path / "learning_curve.png").mkdir()
+    for command in ("train", "demo"):
+        assert "learning_curve.png: " in refused(command, "--out", tmp_path)
+    (tmp_path / "recall.png").mkdir()
+    assert "recall.png: " in refused("recall", "--stored", 1400, "--out", tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"learning_curve.png", "recall.png"}
+
+
+def test_a_full_disk_names_the_file(tmp_path, monkeypatch):
+    def full(path: Path, *_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "_replace", lambda path, *rest: full(path) if path.name == HISTORY else None)
+    said = run("train", "--out", tmp_path, code=2).splitlines()
+    assert said[-1] == f"error: {tmp_path / HISTORY}: No space left on device"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["[/x]", "[bold]x", "[red]", "a [/] b"])
+def test_brackets_in_names_are_printed_as_they_are(name, tmp_path):
+    out = tmp_path / name
+    assert f" in {out}\n" in run("train", "--epochs", 1, "--out", out)
+    assert "holds a run" in refused("train", "--out", out) and str(out) in refused("train", "--out", out)
+    assert f" in {out}\n" in run("recall", "--stored", 5, "--out", out)
+
+
+# -- none continued with other data ----------------------------------------------------------------
+@pytest.fixture
+def small(tmp_path) -> tuple[Path, Path]:
+    """A run on a small data set, and the folder of that."""
+    data = write_idx(tmp_path / "data", 0)
+    out = tmp_path / "small"
+    run("train", "mnist", "--data", data, "--hidden", 4, "--epochs", 1, "--out", out)
+    return out, data
+
+
+def test_a_run_says_what_it_was_made_with(small):
+    out, data = small
+    raw = json.loads((out / HISTORY).read_text())
+    assert raw["data"] == raw["preset"]["data"] == "mnist"
+    assert raw["data_digest"] == images.load("mnist", data).digest
+    assert raw["version"] == raw["machine"]["equilif"] and raw["command"] == "train"
+
+
+def test_a_run_is_not_continued_with_other_data(small, tmp_path):
+    out, data = small
+    before = content(out)
+    other = write_idx(tmp_path / "other", 1)
+    said = refused("train", "--resume", "--epochs", 2, "--data", other, "--out", out)
+    for folder in (data, other):
+        assert images.load("mnist", folder).digest[:12] in said
+    assert "--data" in said and "--out" in said and content(out) == before
+
+
+def test_data_that_moved_is_the_same_data(small, tmp_path):
+    out, data = small
+    data.rename(tmp_path / "moved")
+    run("train", "--resume", "--epochs", 2, "--data", tmp_path / "moved", "--out", out)
+    assert len(read_history(out / HISTORY).epochs) == 2
+
+
+def test_a_run_is_not_continued_under_another_name(done):
+    said = refused("train", "mnist", "--resume", "--out", done)
+    assert f"the run in {done} is one of digits, not of mnist" in said
+    run("train", "digits", "--resume", "--out", done)
+
+
+def test_without_a_name_it_is_the_runs_own(small):
+    out, data = small
+    assert "mnist 64-4-10" in run("train", "--resume", "--epochs", 2, "--data", data, "--out", out)
+
+
+def test_a_history_that_names_no_data_is_continued_to_the_same_bits(done, tmp_path):
+    """As version 0.1.0 first wrote it."""
+    run("train", "digits", "--epochs", 2, "--out", tmp_path / "whole")
+    edited(done, data_digest=None, version=None, command=None)
+    assert "was written by" not in run("train", "--resume", "--epochs", 2, "--out", done)
+    once, again = (read_history(folder / HISTORY) for folder in (tmp_path / "whole", done))
+    assert [e.weights for e in once.epochs] == [e.weights for e in again.epochs]
+    assert again.data_digest == images.load("digits").digest
+
+
+def test_a_run_of_another_version_is_continued_with_a_word(done):
+    edited(done, version="0.0.9")
+    said = run("train", "--resume", "--epochs", 2, "--out", done)
+    assert said.count("\n") > 2 and said.splitlines()[0].startswith("this run was written by equilif 0.0.9")
+
+
+@pytest.mark.parametrize("options", [("--overwrite",), ("--seed", 1), ("--watch", "all")])
+def test_a_resumed_run_keeps_its_settings(options, done):
+    said = refused("train", "--resume", *options, "--out", done)
+    assert f"a resumed run keeps its settings: leave out {options[0]}" in said
+
+
+def test_rates_are_not_continued_with_other_data(tmp_path):
+    pytest.importorskip("torch")
+    data = write_idx(tmp_path / "data", 0)
+    out = tmp_path / "out"
+    start = ("rates", "mnist", "--hidden", 4, "--epochs", 1, "--data", data, "--out", out)
+    run(*start)
+    before = content(out)
+    other = write_idx(tmp_path / "other", 1)
+    for command in (("rates", "--resume", "--epochs", 2, "--out", out), ("deploy", out)):
+        said = refused(*command, "--data", other)
+        assert all(images.load("mnist", folder).digest[:12] in said for folder in (data, other))
+    assert "is one of mnist, not of digits" in refused("rates", "digits", "--resume", "--out", out)
+    assert content(out) == before
+    run("rates", "--resume", "--epochs", 2, "--data", data, "--out", out)
+    raw = json.loads((out / "rates.json").read_text())
+    assert (
+        len(raw["epochs"]) == 2 and raw["data_digest"] == images.load("mnist", data).digest and raw["version"]
+    )
+
+
+# -- killed, and continued -------------------------------------------------------------------------
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_is_stopped_at_any_moment_is_continued_to_the_same_bits(how, finished, tmp_path):
+    """The lock goes with the process, and half-written files are not mistaken for whole ones."""
+    rng = random.Random(how)
+    command = [sys.executable, "-m", "equilif", "train", "--out", tmp_path, "--every", "0"]
+    stopped = 0
+    for k in range(12):
+        more = ["--resume"] if (tmp_path / NETWORK).exists() else ["digits", "--epochs", "3"]
+        process = subprocess.Popen(
+            [*command, *more], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        while not (tmp_path / LOCK).exists() and process.poll() is None:
+            time.sleep(0.01)
+        try:
+            said, _ = process.communicate(timeout=rng.uniform(0.3, 1.5) if k < 11 else 120)
+            assert process.returncode == 0, said
+            break
+        except subprocess.TimeoutExpired:
+            process.send_signal(how)
+            said, _ = process.communicate()
+            stopped += 1
+            assert process.returncode in (-how, 128 + how, 0), said
+    assert stopped >= 1
+    whole = Training.start(PRESETS["digits"].changed(epochs=3), images.load("digits"), 0)
+    while not whole.done:
+        whole.epoch()
+    history = read_history(tmp_path / HISTORY)
+    assert [e.weights for e in history.epochs] == [e.weights for e in whole.history]
+    assert digest(network.load(tmp_path / NETWORK)[1]) == digest(whole.weights)
+    assert {p.name for p in tmp_path.iterdir()} == {HISTORY, NETWORK, "learning_curve.png"}
+
+
+# -- options that do nothing -----------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"epochs": 250}, "from epoch 103 of 250 on no weight would move"),
+        ({"epochs": 1 << 20}, "from epoch 103 of 1048576 on no weight would move"),
+        ({"decay": 0.0}, "from epoch 2 of 15 on no weight would move"),
+        ({"decay": 0.5}, "from epoch 12 of 15 on no weight would move"),
+        ({"form": "linear", "decay": 0.0}, "from epoch 15 of 15 on no weight would move"),
+        ({"eta": 1e-9}, "so no weight would ever move; the smallest that counts is"),
+    ],
+)
+def test_a_run_that_would_stop_learning_is_refused_at_once(options, message):
+    preset = PRESETS["digits"].changed(**options)
+    start = time.perf_counter()
+    with pytest.raises(ValueError, match=message):
+        Training.start(preset, images.load("digits"), 0)
+    assert time.perf_counter() - start < 2
+
+
+def test_the_epoch_before_the_first_that_is_refused_still_learns():
+    data = images.load("digits")
+    preset = PRESETS["digits"].changed(epochs=102)
+    last = Training.start(preset, data, 0)
+    last.learner.set_learning_rate(preset.rate(101))
+    before = last.learner.counter
+    last.learner.train(data.x_train, data.y_train, np.arange(5), tokens=None)
+    assert last.learner.counter > before
+    with pytest.raises(ValueError, match="no weight would ever move"):
+        last.learner.set_learning_rate(preset.rate(102))
+
+
+def test_a_long_run_starts_at_once():
+    """A million learning rates are not tried one by one."""
+    preset = PRESETS["digits"].changed(form="linear", decay=0.5, epochs=1 << 20)
+    data = images.load("digits")
+    start = time.perf_counter()
+    Training.start(preset, data, 0)
+    assert time.perf_counter() - start < 2
+
+
+def test_a_run_that_has_ended_is_not_asked_for_learning_rates(done):
+    """Also one that went on, in an older version, when nothing moved any more."""
+    raw = json.loads((done / HISTORY).read_text())
+    edited(done, preset={**raw["preset"], "epochs": 250})
+    assert "from epoch 103 of 250" in refused("train", "--resume", "--out", done)
+    run("train", "--resume", "--epochs", 1, "--out", done)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("train", "--epochs", 2_000_000_000), "epochs must be in 1..1048576"),
+        (("train", "--eta", "nan"), "eta must be a number in"),
+        (("train", "--decay", "nan"), "decay must be a number in 0..1"),
+        (("train", "--every", "nan"), "Invalid value for '--every'"),
+        (("train", "--seed", -1), "seed must be in 0..4294967295, not -1"),
+        (("train", "--watch", "output"), "--watch says which rates end a phase early: give --early too"),
+        (("train", "--baud", 9600), "--baud is the rate of the serial port: give --port too"),
+        (("train", "vowels", "--shift", 0.5), "shift moves images by a pixel, vowels has none"),
+        (("demo", "--seed", -1), "seed must be in 0..4294967295, not -1"),
+        (("recall", "--seed", -1), "seed must be in 0..4294967295, not -1"),
+    ],
+)
+def test_an_option_that_does_nothing_is_refused(arguments, message, tmp_path):
+    assert message in refused(*arguments, "--out", tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (("--epochs", 0), "epochs must be in 1..1048576, not 0"),
+        (("--without", 99), "without, a class of digits, must be in 0..9, not 99"),
+        (("--without", -1), "without, a class of digits, must be in 0..9, not -1"),
+        (tuple(f"--without={k}" for k in range(10)), "without holds back 10 of 10 classes"),
+        (tuple(f"--without={k}" for k in range(9)), "without holds back 9 of 10 classes"),
+        (("--conv", 3, "--hidden", 8), "--conv takes the place of hidden populations: leave out --hidden"),
+        (("--seed", -1), "seed must be in 0..4294967295, not -1"),
+        (("--lr", "nan"), "lr must be a number in 1e-09..10"),
+        (("--resume", "--conv", 3), "there is no run to resume|leave out --conv"),
+    ],
+)
+def test_an_option_of_rates_that_does_nothing_is_refused(options, message, tmp_path):
+    pytest.importorskip("torch")
+    said = refused("rates", "digits", *options, "--out", tmp_path / "out")
+    assert any(part in said for part in message.split("|"))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("option", [{"shift": 0.5}, {"flip": 0.5}, {"channels": (3,)}, {"feedback": False}])
+def test_what_is_for_images_is_refused_for_sequences(option):
+    with pytest.raises(ValueError, match=f"{next(iter(option))} (is for images|cannot be left out)"):
+        replace(SETTINGS["vowels"], **option)
+
+
+def test_a_watch_counts_for_a_network_that_ends_early(done):
+    assert "give --early too" in refused("evaluate", done / NETWORK, "--watch", "output")
+    run("evaluate", done / NETWORK, "--early", 8, "--watch", "output")
+    assert "give --port too" in refused("evaluate", done / NETWORK, "--baud", 9600)
+
+
+def test_a_given_network_is_not_trained_for_its_gradient(done):
+    pytest.importorskip("torch")
+    for option in (("--epochs", 2), ("--seed", 1)):
+        said = refused("gradient", "--network", done / NETWORK, *option)
+        assert "--network is not trained: leave out --epochs and --seed" in said
+
+
+def test_a_folder_in_place_of_a_network_is_told_so(done):
+    assert f"{done} is a folder, a file is wanted: {done / NETWORK}" in refused("evaluate", done)
+    assert "is a folder" in refused("evaluate", ".")
+
+
+# -- files are read strictly -----------------------------------------------------------------------
+GARBAGE = {
+    "nothing": b"",
+    "a list": b"[]",
+    "a number": b"3",
+    "null": b"null",
+    "a text": b'"x"',
+    "an empty object": b"{}",
+    "no JSON": b"PK\x03\x04",
+    "half of it": b'{"data": "digits", "siz',
+    "nested deeply": b"[" * 200_000,
+    "latin-1": '{"data": "é"}'.encode("latin-1"),
+    "utf-16 of no JSON": "weights".encode("utf-16"),
+    "NaN": b'{"data": NaN}',
+}
+
+#: what is put at which key of a history.json, and what must be named
+WRONG = [
+    (("epochs", 0, "counter"), ["abc", 1.5, None, -1, 1 << 70, True], "epochs[0]"),
+    (("epochs", 0, "test_accuracy"), [None, "x", -0.1, 1.5, 1e999], "epochs[0]"),
+    (("epochs", 0, "weights"), ["", 3, "z" * 64, "A" * 64], "epochs[0].weights"),
+    (("epochs", 0, "epoch"), [0, 2, "1"], "epochs[0]"),
+    (("epochs", 0, "samples_per_second"), [None, -1.0], "epochs[0]"),
+    (("epochs", 0), [None, [], 3], "epochs[0]"),
+    (("epochs",), [None, {}, 3], "epochs"),
+    (("marks",), [3, [{}], [None]], "marks"),
+    (("seed",), [-1, "0", 0.5, None], "seed"),
+    (("data",), ["zzz", 3, None], "data"),
+    (("data_digest",), ["12", 5], "data_digest"),
+    (("version",), [3, []], "version"),
+    (("preset",), [None, [], {}], "preset"),
+    (("preset", "hidden"), [3, ["a"], [0], [1.5], None], "preset"),
+    (("preset", "eta"), ["x", None, -1, 1e999], "preset"),
+    (("preset", "schedule", "free"), ["x", 0, 1e9], "preset.schedule"),
+    (("preset", "schedule", "threshold"), [1e999, "1"], "preset.schedule"),
+    (("preset", "form"), ["square", 3, []], "preset.form"),
+    (("preset", "memory"), [3, {"tokens": 0, "heads": 1}], "preset.memory"),
+    (("surprise",), [1], "surprise"),
+]
+
+
+@pytest.mark.parametrize("kind", GARBAGE)
+@pytest.mark.parametrize(
+    "command",
+    [("train", "--resume", "--out", "{}"), ("evaluate", "{}/network.npz"), ("train", "--out", "{}")],
+)
+def test_a_history_that_is_none_is_named(kind, command, done):
+    (done / HISTORY).write_bytes(GARBAGE[kind])
+    said = refused(*(a.format(done) for a in command))
+    assert f"{done / HISTORY} is not a training history of equilif: " in said
+
+
+@pytest.mark.parametrize(
+    "key, values, named", WRONG, ids=lambda v: ".".join(map(str, v)) if v and isinstance(v, tuple) else ""
+)
+def test_a_wrong_value_of_a_history_is_named(key, values, named, done):
+    raw = json.loads((done / HISTORY).read_text())
+    for value in values:
+        wrong = copy.deepcopy(raw)
+        at: Any = wrong
+        for step in key[:-1]:
+            at = at[step]
+        at[key[-1]] = value
+        (done / HISTORY).write_text(json.dumps(wrong))
+        if value is None and key in (("data_digest",), ("version",)):
+            continue  # it need not be there
+        with pytest.raises(ValueError, match="is not a training history of equilif: ") as e:
+            read_history(done / HISTORY)
+        assert named in str(e.value) and str(done / HISTORY) in str(e.value) and "\n" not in str(e.value)
+        assert len(str(e.value)) < 400
+        assert str(done / HISTORY) in refused("train", "--resume", "--out", done)
+
+
+def test_marks_that_do_not_fit_are_named(done):
+    raw = json.loads((done / HISTORY).read_text())
+    weights = raw["epochs"][0]["weights"]
+    mark = {
+        "samples": 10,
+        "hits": 5,
+        "spikes": 9,
+        "seconds": 1.0,
+        "counter": 40,
+        "weights": weights,
+        "steps": 3,
+    }
+    for change in (
+        {"samples": -500},
+        {"samples": 10.5},
+        {"hits": 11},
+        {"counter": 1 << 32},
+        {"seconds": None},
+    ):
+        edited(done, epochs=[], marks=[{**mark, **change}])
+        assert "marks[0]" in refused("train", "--resume", "--out", done)
+    edited(done, epochs=[], marks=[mark, {**mark, "samples": 9}])
+    assert "marks[1].samples must be at least 10, not 9" in refused("train", "--resume", "--out", done)
+    edited(done, epochs=[], marks=[{**mark, "samples": 2000}])
+    said = refused("train", "--resume", "--out", done)
+    assert "marks[0].samples is 2000, there are only 1437 training samples" in said
+
+
+def test_what_presets_and_settings_say_is_read_back_whole():
+    for preset in PRESETS.values():
+        assert Preset.from_dict(json.loads(json.dumps(preset.to_dict()))) == preset
+    for settings in SETTINGS.values():
+        assert type(settings).from_dict(json.loads(json.dumps(asdict(settings)))) == settings
+
+
+@pytest.mark.parametrize(
+    "text",
+    [*GARBAGE.values(), b'{"data": "zzz"}', b'{"data": "digits", "sizes": "", "settings": {}, "epochs": []}'],
+)
+def test_a_history_of_rates_that_is_none_is_named(text, done):
+    """Read without torch, for the data set of the network beside it."""
+    (done / HISTORY).unlink()
+    (done / "rates.json").write_bytes(text)
+    said = refused("evaluate", done / NETWORK)
+    assert f"{done / 'rates.json'} is not a history of `equilif rates`: " in said
+
+
+@pytest.fixture(scope="module")
+def by_rates(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The checkpoint of a small run in real numbers."""
+    pytest.importorskip("torch")
+    out = tmp_path_factory.mktemp("by_rates")
+    run("rates", "digits", "--hidden", 4, "--epochs", 1, "--out", out)
+    return (out / "rates.pt").read_bytes()
+
+
+def _spoilt(saved: dict[str, Any], kind: str) -> Any:
+    """A checkpoint with a fault."""
+    import torch
+
+    state = saved["state"]
+    weights = next(iter(state["model"].values()))
+    moments = state["optimiser"]["state"][0]
+    if kind == "a list":
+        return []
+    if kind in saved:
+        return {name: value for name, value in saved.items() if name != kind}
+    if kind == "unknown data":
+        saved["settings"]["data"] = "zzz"
+    elif kind == "other sizes":
+        saved["settings"]["hidden"] = [5]
+    elif kind == "a weight that is no number":
+        weights[0, 0] = torch.nan
+    elif kind == "another shape":
+        moments["exp_avg"] = torch.zeros(3, 3)
+    elif kind == "steps":
+        state["decay"]["last_epoch"] = "x"
+    elif kind == "no moments":
+        state["optimiser"] = {}
+    elif kind == "a digest":
+        saved["data_digest"] = "12"
+    elif kind == "an epoch":
+        saved["history"][0]["loss"] = None
+    elif kind == "surprise":
+        saved["surprise"] = 1
+    return saved
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *(
+            "a list",
+            "settings",
+            "history",
+            "state",
+            "unknown data",
+            "other sizes",
+            "a weight that is no number",
+        ),
+        *("another shape", "steps", "no moments", "a digest", "an epoch", "surprise"),
+    ],
+)
+def test_a_checkpoint_that_is_none_is_named(kind, by_rates, tmp_path):
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "rates.pt"
+    path.write_bytes(by_rates)
+    torch.save(_spoilt(torch.load(path, weights_only=True), kind), path)
+    for command in (("rates", "--resume", "--epochs", 2, "--out", tmp_path), ("deploy", tmp_path)):
+        assert f"{path} is not a checkpoint of `equilif rates`: " in refused(*command)
+
+
+@pytest.mark.parametrize("text", [b"", b"x", b"[" * 100_000, b"\x80\x02c"])
+def test_a_checkpoint_of_another_kind_is_named(text, tmp_path):
+    pytest.importorskip("torch")
+    (tmp_path / "rates.pt").write_bytes(text)
+    assert "is not a checkpoint of `equilif rates`: " in refused("rates", "--resume", "--out", tmp_path)
+
+
+def test_a_checkpoint_that_names_no_data_is_continued(by_rates, tmp_path):
+    """As version 0.1.0 first wrote it."""
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "rates.pt"
+    path.write_bytes(by_rates)
+    saved = torch.load(path, weights_only=True)
+    torch.save({k: saved[k] for k in ("settings", "history", "state")}, path)
+    run("rates", "--resume", "--epochs", 2, "--out", tmp_path)
+    assert "data_digest" in torch.load(path, weights_only=True)
