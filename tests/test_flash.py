@@ -26,8 +26,13 @@ def loader(tmp_path, monkeypatch):
     tool.chmod(0o755)
     monkeypatch.setenv("OPENFPGALOADER", str(tool))
     (tmp_path / "code").write_text("0")
-    (tmp_path / "top.bin").write_bytes(b"bits")
+    (tmp_path / "top.bin").write_bytes(bitstream(BOARDS["icebreaker"]))
     return tmp_path
+
+
+def bitstream(board) -> bytes:
+    """What begins as one of the board's FPGA."""
+    return b"\xff\x00\x00\xff" + board.device.family.preamble + b"bits"
 
 
 def run(*arguments: object) -> tuple[int, str]:
@@ -37,6 +42,7 @@ def run(*arguments: object) -> tuple[int, str]:
 
 @pytest.mark.parametrize("board", [b for b in BOARDS.values() if b.loader], ids=lambda b: b.name)
 def test_the_loader_is_told_the_board(board, loader):
+    (loader / "top.bin").write_bytes(bitstream(board))
     flash(board, loader / "top.bin")
     assert (loader / "said").read_text().split() == [
         "--board",

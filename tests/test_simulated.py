@@ -12,6 +12,7 @@ import functools
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -115,7 +116,7 @@ def assert_same(got: Training, want: Training) -> None:
     """Weights, counter and everything that was counted on the way."""
     for name, w in want.weights.items():
         np.testing.assert_array_equal(got.weights[name], w)
-    assert got.kernel.counter == want.kernel.counter
+    assert got.learner.counter == want.learner.counter
     clock = {"samples_per_second": 0.0}
     assert [dataclasses.replace(r, **clock) for r in got.history] == [
         dataclasses.replace(r, **clock) for r in want.history
@@ -220,6 +221,30 @@ def test_a_run_goes_on_where_it_was_saved_within_an_epoch(tmp_path):
         assert_same(again, want)
         whole = Training.resume(folder, data)
         assert whole.done and not whole.marks
+
+
+@pytest.mark.long
+def test_a_library_that_was_cut_short_is_compiled_again(board, tmp_path):
+    """As a full disk leaves it.  To run one kills the process, so this is a process of its own."""
+    library = Path(board._lib._name)
+    folder = tmp_path / "equilif" / library.parents[1].name / library.parent.name
+    shutil.copytree(library.parent, folder)
+    os.truncate(folder / library.name, library.stat().st_size // 2)
+    ask = (
+        "from tests.test_simulated import SMALL\n"
+        "from equilif.host.client import Client\n"
+        "from equilif.host.simulate import Simulated\n"
+        "print(Client(Simulated(SMALL).board).identify().config == SMALL.config)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", ask],
+        cwd=ROOT,
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and done.stdout == "True\n", done.stderr
+    assert (folder / library.name).stat().st_size == library.stat().st_size
 
 
 # -- what else a board is --------------------------------------------------------------------------

@@ -12,8 +12,14 @@ from amaranth.lib import io
 from equilif_boards.clock import Ecp5Pll, GowinPll, Ice40Pll
 from equilif_boards.device import Device
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.fixed import finite, whole
 from equilif_golden.link.protocol import FRAME_BYTES
 from equilif_hdl.top import Top
+
+#: fewest and most tiles of P x P weights of an engine
+TILES = (4, 1 << 15)
+#: MHz, beyond which no PLL goes
+CLOCKS = (1.0, 1000.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +68,15 @@ class Board:
         ends or none; ValueError when no engine has such sizes.
         """
         c = self.config
-        p = lanes or c.lanes
+        # ValueError for a number of lanes that no engine has, before it is divided by
+        p = c.lanes if lanes is None else replace(c, lanes=lanes).lanes
+        n = c.n_weights if weights is None else whole(weights, "weights", *(t * p**2 for t in TILES))
         return replace(
             self,
             config=replace(
                 c,
                 lanes=p,
-                tiles=-(-(weights or c.n_weights) // p**2),
+                tiles=-(-n // p**2),
                 value_groups=-(-c.value_groups * c.lanes // p),
                 state_groups=-(-c.state_groups * c.lanes // p),
                 softmax=c.softmax if softmax is None else softmax,
@@ -76,11 +84,19 @@ class Board:
             ),
         )
 
+    def clocked(self, mhz: float) -> Board:
+        """With another clock; ValueError for one that the PLL cannot make."""
+        hz = 1e6 * finite(mhz, "clock in MHz", *CLOCKS)
+        self.clock.dividers.find(self.platform().default_clk_frequency, hz)
+        return replace(self, clock_hz=hz)
+
     def overrides(self) -> dict[str, str]:
         """Keywords for ``Platform.prepare``."""
         return {
             "synth_opts": self.synth_opts,
-            "nextpnr_opts": self.nextpnr_opts,
+            "nextpnr_opts": " ".join(
+                filter(None, (self.nextpnr_opts, self.clock.nextpnr_opts(self.clock_hz)))
+            ),
             "script_after_read": "\n".join(self.after_read),
         }
 

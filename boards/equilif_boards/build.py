@@ -11,6 +11,7 @@ moves gates, never bits.
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import json
 import os
@@ -28,11 +29,20 @@ from typing import Any
 
 from equilif_boards import BOARDS, Board
 from equilif_boards.board import Shell
+from equilif_golden import files
+from equilif_golden.fixed import whole
 
 NAME = "top"
 REPORT = f"{NAME}.report.json"
+LOG = f"{NAME}.tim"
 BUILD_ID_BYTES = 4
+MANIFEST = "manifest.json"
+#: file of a plan with its commands, by which a folder of builds is known
+COMMANDS = f"build_{NAME}.json"
 RETRIES = 8
+#: most seeds that a build may try, and the largest seed to begin with: nextpnr takes 31 bits
+MOST_RETRIES = 1000
+MOST_SEED = (1 << 31) - 1 - MOST_RETRIES
 #: synthesis, route, pack; what a platform has behind them is for its own programmer
 STEPS = 3
 PACKAGES = {  #: Debian and Ubuntu packages of the tools
@@ -125,12 +135,10 @@ class Plan:
         # ValueError before anything is elaborated
         board.clock.dividers.find(platform.default_clk_frequency, board.clock_hz)
         plan = platform.prepare(Shell(board, build_id=build_id), NAME, emit_src=False, **board.overrides())
-        files = {
+        planned = {
             k: v if isinstance(v, str) else v.decode() for k, v in plan.files.items() if k.endswith(PLANNED)
         }
-        return cls(
-            files, tuple(tuple(c) for c in json.loads(files[f"build_{NAME}.json"])["commands"][:STEPS])
-        )
+        return cls(planned, tuple(tuple(c) for c in json.loads(planned[COMMANDS])["commands"][:STEPS]))
 
     @property
     def tools(self) -> tuple[str, ...]:
@@ -164,9 +172,8 @@ def executable(tool: str, *, new_yosys: bool = False) -> str:
             if pip
             else "install it"
         )
-        raise MissingTool(
-            f"{wanted} is not on the PATH: {advice}, or name it in the variable {tool.upper().replace('-', '_')}"
-        )
+        variable = tool.upper().replace("-", "_")
+        raise MissingTool(f"{wanted} is not on the PATH: {advice}, or name it in the variable {variable}")
     return found
 
 
@@ -176,14 +183,8 @@ def tool_versions(tools: tuple[str, ...], *, new_yosys: bool = False) -> dict[st
     out = {"amaranth": version("amaranth"), "amaranth-boards": version("amaranth-boards")}
     for tool, path in paths.items():
         if tool in VERSION_OPTIONS or tool.startswith("nextpnr"):
-            said = subprocess.run(
-                [path, VERSION_OPTIONS.get(tool, "--version")], capture_output=True, text=True
-            )
-            lines = [
-                line
-                for line in (said.stdout + said.stderr).strip().splitlines()
-                if not line.startswith("Preparing to run")
-            ]
+            _, said = _call([path, VERSION_OPTIONS.get(tool, "--version")], Path.cwd())
+            lines = [line for line in said.strip().splitlines() if not line.startswith("Preparing to run")]
             match = re.search(r"\(Version (.*)\)", lines[0]) if lines else None
             out[tool] = match[1] if match else lines[0] if lines else "unknown"
         else:
@@ -202,7 +203,20 @@ def too_small(board: Board, short: Mapping[str, tuple[int, int]], *, estimated: 
         f"{'about ' if name == estimated else ''}{used:,} {name} of {there:,}"
         for name, (used, there) in short.items()
     )
-    return f"{board.title} is too small for this engine ({board.config.lanes} lanes, {board.config.n_weights:,} weights): it needs {needs}"
+    return (
+        f"{board.title} is too small for this engine "
+        f"({board.config.lanes} lanes, {board.config.n_weights:,} weights): it needs {needs}"
+    )
+
+
+def report_of(path: Path) -> tuple[Timing, dict[str, tuple[int, int]]]:
+    """:func:`read_report` of a file; BuildError when it is missing or something else."""
+    try:
+        return read_report(json.loads(path.read_text()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
+        raise BuildError(
+            f"{path} is no report of nextpnr 0.7 or newer ({type(e).__name__}: {e}): install a newer one"
+        ) from e
 
 
 def read_report(report: Mapping[str, Any]) -> tuple[Timing, dict[str, tuple[int, int]]]:
@@ -233,14 +247,35 @@ def read_report(report: Mapping[str, Any]) -> tuple[Timing, dict[str, tuple[int,
     }
 
 
+def _call(command: list[str], folder: Path) -> tuple[int, str]:
+    """Exit code of a tool, and what it said."""
+    done = subprocess.run(
+        command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
 def _run(command: list[str], out: Path, name: str) -> None:
     """BuildError with the tool's last errors when it fails."""
-    done = subprocess.run(command, cwd=out, capture_output=True, text=True)
-    if done.returncode:
-        errors = [line for line in (done.stdout + done.stderr).splitlines() if "ERROR" in line] or (
-            done.stdout + done.stderr
-        ).splitlines()
+    code, said = _call(command, out)
+    if code:
+        lines = said.splitlines()
+        errors = [line for line in lines if "ERROR" in line] or lines
         raise BuildError(f"{name} failed ({shlex.join(command)} in {out}): " + " / ".join(errors[-3:]))
+
+
+def require_free(out: Path) -> None:
+    """ValueError or OSError unless a build can go into the folder.
+
+    A build writes over files such as top.pcf and manifest.json, so it wants a folder of its own: a new one,
+    an empty one, or that of a build before.
+    """
+    files.check_folder(out)
+    if out.exists() and any(out.iterdir()) and not (out / COMMANDS).exists():
+        raise ValueError(
+            f"{out} holds files that are of no build, and a build could overwrite them: "
+            "choose another folder with --out"
+        )
 
 
 def build(
@@ -255,8 +290,9 @@ def build(
 
     Place and route is tried with ``retries`` seeds from ``seed``, until the clock is met.
 
-    BuildError: MissingTool, DoesNotFit (before synthesis, where that is known by then), TimingNotMet or a
-    tool's own error. ``progress`` gets a line when a step begins and ends.
+    ValueError or OSError when ``out`` cannot take a build.  BuildError: MissingTool, DoesNotFit (before
+    synthesis, where that is known by then), TimingNotMet or a tool's own error.  ``progress`` gets a line
+    when a step begins and ends.
     """
     say = progress or (lambda _: None)
     seconds: dict[str, float] = {}
@@ -269,56 +305,79 @@ def build(
         say(f"{name}: {seconds[name]:.1f} s")
         return result
 
+    seed = whole(seed, "seed", 0, MOST_SEED)
+    retries = whole(retries, "retries", 1, MOST_RETRIES)
     if short := board.device.shortage(board.config):
         raise DoesNotFit(too_small(board, short, estimated=board.device.family.logic_name))
+    require_free(out)
     blank = step("elaborate", lambda: Plan.of(board))
     versions = tool_versions(blank.tools, new_yosys=board.new_yosys)
     build_id = blank.digest(versions)
     plan = step("elaborate with the id", lambda: Plan.of(board, build_id))
-    out.mkdir(parents=True, exist_ok=True)
-    for stale in (REPORT, "manifest.json", *(NAME + suffix for suffix in BITSTREAMS)):
-        (out / stale).unlink(missing_ok=True)
-    for name, text in plan.files.items():
-        (out / name).write_text(text)
+    _write(plan, out)
 
     synthesis, route, pack = ([executable(c[0], new_yosys=board.new_yosys), *c[1:]] for c in plan.commands)
-    step(plan.tools[0], lambda: _run(synthesis, out, plan.tools[0]))
+    to_netlist, to_places, to_bits = plan.tools
+    step(to_netlist, lambda: _run(synthesis, out, to_netlist))
     tried: dict[int, Timing] = {}
-    for attempt in range(seed, seed + max(1, retries)):
-        command = [*route, "--report", REPORT, "--timing-allow-fail", "--seed", str(attempt)]
-        try:
-            step(f"{plan.tools[1]} seed {attempt}", lambda command=command: _run(command, out, plan.tools[1]))  # type: ignore[misc]
-        except BuildError:
-            short = overfull((out / f"{NAME}.tim").read_text()) if (out / f"{NAME}.tim").exists() else {}
-            if short:
-                raise DoesNotFit(too_small(board, short)) from None
-            raise
-        tried[attempt], utilisation = read_report(json.loads((out / REPORT).read_text()))
+    for attempt in range(seed, seed + retries):
+        step(f"{to_places} seed {attempt}", functools.partial(_route, board, route, out, attempt))
+        tried[attempt], utilisation = report_of(out / REPORT)
         say(f"  f_max {tried[attempt].f_max:.2f} MHz, {tried[attempt].constraint:g} MHz wanted")
         if tried[attempt].met:
             break
     else:
         best = max(tried, key=lambda s: tried[s].f_max)
+        timing = tried[best]
         raise TimingNotMet(
-            f"{board.title}: {tried[best].constraint:g} MHz were not reached with seeds {seed}..{attempt}; best "
-            f"{tried[best].f_max:.2f} MHz with seed {best}, through {' > '.join(tried[best].path[:3])} ..."
+            f"{board.title}: {timing.constraint:g} MHz were not reached with seeds {seed}..{attempt}; "
+            f"best {timing.f_max:.2f} MHz with seed {best}, through {' > '.join(timing.path[:3])} ..."
         )
-    step(plan.tools[2], lambda: _run(pack, out, plan.tools[2]))
-    bitstream = next(out / (NAME + suffix) for suffix in BITSTREAMS if (out / (NAME + suffix)).exists())
+    step(to_bits, lambda: _run(pack, out, to_bits))
+    bitstream = bitstream_in(out)
+    if bitstream is None:
+        raise BuildError(f"{to_bits} left no bitstream in {out}")
     result = BuildResult(
         board=board.name,
         build_id=build_id,
         bitstream=bitstream,
-        manifest=out / "manifest.json",
+        manifest=out / MANIFEST,
         seed=attempt,
         timing=tried[attempt],
         utilisation=utilisation,
         seconds=seconds,
     )
-    result.manifest.write_text(
-        json.dumps(manifest(board, result, versions, {s: t.f_max for s, t in tried.items()}), indent=2) + "\n"
-    )
+    content = manifest(board, result, versions, {s: t.f_max for s, t in tried.items()})
+    files.write(result.manifest, (json.dumps(content, indent=2) + "\n").encode())
     return result
+
+
+def bitstream_in(folder: Path) -> Path | None:
+    """What a build left in its folder."""
+    found = (folder / (NAME + suffix) for suffix in BITSTREAMS)
+    return next((path for path in found if path.exists()), None)
+
+
+def _write(plan: Plan, out: Path) -> None:
+    """Files of the plan; what a build before left is no result of this one."""
+    files.write(out / COMMANDS, plan.files[COMMANDS].encode())
+    for stale in (REPORT, LOG, MANIFEST, *(NAME + suffix for suffix in BITSTREAMS)):
+        (out / stale).unlink(missing_ok=True)
+    for name, text in plan.files.items():
+        files.write(out / name, text.encode())
+
+
+def _route(board: Board, command: list[str], out: Path, seed: int) -> None:
+    """Place and route with a seed; DoesNotFit when the cells do not suffice."""
+    options = ["--report", REPORT, "--timing-allow-fail", "--seed", str(seed)]
+    try:
+        _run([*command, *options], out, Path(command[0]).name)
+    except BuildError:
+        log = out / LOG
+        short = overfull(log.read_text(errors="replace")) if log.exists() else {}
+        if short:
+            raise DoesNotFit(too_small(board, short)) from None
+        raise
 
 
 def manifest(
@@ -371,14 +430,15 @@ def main(arguments: list[str] | None = None) -> int:
             retries=chosen.retries,
             progress=lambda line: print(line, file=sys.stderr, flush=True),
         )
-    except BuildError as error:
+    except (BuildError, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     for name, (used, there) in result.utilisation.items():
         print(f"{name:24}{used:8} of {there}")
     timing = result.timing
     print(
-        f"f_max {timing.f_max:.2f} MHz, wanted {timing.constraint:g} MHz, seed {result.seed}, build id {result.build_id:08x}"
+        f"f_max {timing.f_max:.2f} MHz, wanted {timing.constraint:g} MHz, seed {result.seed}, "
+        f"build id {result.build_id:08x}"
     )
     print(result.bitstream)
     return 0

@@ -6,6 +6,7 @@ Divider settings are searched within the limits of the data sheets, so that a bo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 from amaranth import (
     Cat,
@@ -25,8 +26,37 @@ from amaranth.lib.cdc import ResetSynchronizer
 LOCK_CYCLES_LOG2 = 9
 
 
+#: Hz between two clocks that are tried in place of one that a PLL cannot make, and how many are tried
+NEARBY = 0.25e6
+TRIES = 100
+
+
+class Dividers:
+    """Settings of a PLL."""
+
+    @classmethod
+    def search(cls, f_in: float, f_out: float) -> Self | None:
+        """Those that make f_out of f_in, exactly and within the limits of the data sheet; None: none do."""
+        raise NotImplementedError
+
+    @classmethod
+    def find(cls, f_in: float, f_out: float) -> Self:
+        """Those of :meth:`search`; ValueError when there are none."""
+        found = cls.search(f_in, f_out)
+        if found is None:
+            below = [f_out // NEARBY * NEARBY - k * NEARBY for k in range(TRIES)]
+            above = [-(-f_out // NEARBY) * NEARBY + k * NEARBY for k in range(TRIES)]
+            near = [next((f for f in fs if f > 0 and cls.search(f_in, f)), None) for fs in (below, above)]
+            possible = " or ".join(f"{f / 1e6:g}" for f in near if f)
+            raise ValueError(
+                f"the PLL cannot make {f_out / 1e6:g} MHz of {f_in / 1e6:g} MHz"
+                + (f"; it can make {possible} MHz" if possible else "")
+            )
+        return found
+
+
 @dataclass(frozen=True)
-class Ice40Dividers:
+class Ice40Dividers(Dividers):
     """SB_PLL40, simple feedback: f_out = f_in / (r + 1) * (f + 1) / 2**q."""
 
     r: int
@@ -35,7 +65,7 @@ class Ice40Dividers:
     filter_range: int
 
     @classmethod
-    def find(cls, f_in: float, f_out: float) -> Ice40Dividers:
+    def search(cls, f_in: float, f_out: float) -> Self | None:
         """Lattice FPGA-TN-02052: phase detector 10..133 MHz, VCO 533..1066 MHz, output 16..275 MHz."""
         for r in range(16):
             for q in range(1, 7):
@@ -51,11 +81,11 @@ class Ice40Dividers:
                 if legal and vco / 2**q == f_out:
                     upper = (17e6, 26e6, 44e6, 66e6, 101e6, 133e6)
                     return cls(r, f, q, 1 + next(k for k, most in enumerate(upper) if reference <= most))
-        raise ValueError(f"the PLL cannot make {f_out / 1e6:g} MHz of {f_in / 1e6:g} MHz")
+        return None
 
 
 @dataclass(frozen=True)
-class Ecp5Dividers:
+class Ecp5Dividers(Dividers):
     """EHXPLLL, feedback from CLKOP: f_out = f_in / i * fb, VCO = f_out * op."""
 
     i: int
@@ -63,7 +93,7 @@ class Ecp5Dividers:
     op: int
 
     @classmethod
-    def find(cls, f_in: float, f_out: float) -> Ecp5Dividers:
+    def search(cls, f_in: float, f_out: float) -> Self | None:
         """Lattice FPGA-TN-02200: phase detector 3.125..400 MHz, VCO 400..800 MHz; a VCO near the middle is
         best.
         """
@@ -75,13 +105,11 @@ class Ecp5Dividers:
             for fb in [round(f_out * i / f_in)]
             if 1 <= fb <= 80 and f_in / i * fb == f_out
         ]
-        if not found:
-            raise ValueError(f"the PLL cannot make {f_out / 1e6:g} MHz of {f_in / 1e6:g} MHz")
-        return cls(*min(found)[1:])
+        return cls(*min(found)[1:]) if found else None
 
 
 @dataclass(frozen=True)
-class GowinDividers:
+class GowinDividers(Dividers):
     """rPLL: f_out = f_in / i * fb, VCO = f_out * od."""
 
     i: int
@@ -89,17 +117,15 @@ class GowinDividers:
     od: int
 
     @classmethod
-    def find(cls, f_in: float, f_out: float) -> GowinDividers:
-        """Gowin UG286, DS117, DS226: phase detector 3..400 MHz, VCO 500..1200 MHz, which suits GW1NR-9 and
-        GW2AR-18.
-        """
+    def search(cls, f_in: float, f_out: float) -> Self | None:
+        """Gowin UG286; DS117 and DS226, GW1NR-9 and GW2AR-18: phase detector 3..400, VCO 500..1200 MHz."""
         for i in range(1, 65):
             fb = round(f_out * i / f_in)
             if 1 <= fb <= 64 and f_in / i >= 3e6 and f_in / i * fb == f_out:
                 for od in (2, 4, 8, 16, 32, 48, 64, 80, 96, 112, 128):
                     if 500e6 <= f_out * od <= 1200e6:
                         return cls(i, fb, od)
-        raise ValueError(f"the PLL cannot make {f_out / 1e6:g} MHz of {f_in / 1e6:g} MHz")
+        return None
 
 
 class _Pll(Elaboratable):
@@ -108,10 +134,15 @@ class _Pll(Elaboratable):
     The oscillator's frequency is the only constraint: nextpnr derives the PLL's.
     """
 
-    dividers: type[Ice40Dividers] | type[Ecp5Dividers] | type[GowinDividers]
+    dividers: type[Dividers]
 
     def __init__(self, hz: float):
         self.hz = hz
+
+    @staticmethod
+    def nextpnr_opts(hz: float) -> str:
+        """Options by which nextpnr learns of the clock, where it does not find out by itself."""
+        return ""
 
     def elaborate(self, platform):
         m = Module()
@@ -198,9 +229,13 @@ class Ecp5Pll(_Pll):
 
 
 class GowinPll(_Pll):
-    """rPLL, feedback inside.  nextpnr does not derive its output's frequency: a board states it with --freq."""
+    """rPLL, feedback inside.  nextpnr does not derive the frequency of its output."""
 
     dividers = GowinDividers
+
+    @staticmethod
+    def nextpnr_opts(hz: float) -> str:
+        return f"--freq {hz / 1e6:g}"
 
     def instance(self, m, platform, pin, clk, locked, div):
         m.submodules.buffer = buffer = io.Buffer("i", pin)

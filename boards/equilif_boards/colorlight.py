@@ -1,4 +1,7 @@
-"""Colorlight i5 v7.0 in its extension board.  Pins as documented at github.com/wuxx/Colorlight-FPGA-Projects."""
+"""Colorlight i5 v7.0 in its extension board.
+
+Pins as documented at github.com/wuxx/Colorlight-FPGA-Projects.
+"""
 
 from __future__ import annotations
 

@@ -20,6 +20,8 @@ class Family:
 
     ``engine``: (base, each lane) of logic, host link included; ``memories``: what softmax and relay add
     to that.
+
+    ``preamble``: bytes that stand near the beginning of every bitstream of the family.
     """
 
     logic_name: str
@@ -28,6 +30,7 @@ class Family:
     multiplier_name: str
     engine: tuple[int, int]
     memories: tuple[int, int]
+    preamble: bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +64,7 @@ ICE40 = Family(
     multiplier_name="ICESTORM_DSP",
     engine=(2500, 670),
     memories=(1160, 138),
+    preamble=b"\x7e\xaa\x99\x7e",  # project IceStorm, "Bitstream Format"
 )
 ECP5 = Family(
     logic_name="TRELLIS_COMB",
@@ -69,6 +73,7 @@ ECP5 = Family(
     multiplier_name="MULT18X18D",
     engine=(10400, 760),
     memories=(2100, 250),
+    preamble=b"\xff\xff\xbd\xb3",  # project Trellis, "Bitstream format"
 )
 GOWIN = Family(
     logic_name="LUT4",
@@ -77,6 +82,7 @@ GOWIN = Family(
     multiplier_name="MULT18X18",
     engine=(2550, 680),
     memories=(1200, 140),
+    preamble=f"{0xA5C3:b}".encode(),  # project Apicula, "Command structure"; the file holds bits as text
 )
 
 ICE40UP5K = Device(family=ICE40, logic=5280, blocks=4, multipliers=8)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,7 +49,7 @@ def boards(
     """
     from equilif.hardware.boards import report, sizes
 
-    rows = report(sizes(network) if network else None)
+    rows = report(None if network is None else sizes(network))
     show.boards(rows, network)
     return {"boards": rows}
 
@@ -94,9 +93,9 @@ def build(
     from equilif.results import ToolFailed
 
     chosen = known.find(board).resized(lanes=lanes, weights=weights, softmax=memories, early=early)
-    if clock:
-        chosen = dataclasses.replace(chosen, clock_hz=1e6 * clock)
-    if network and (short := known.capacity(chosen, known.sizes(network))):
+    if clock is not None:
+        chosen = chosen.clocked(clock)
+    if network is not None and (short := known.capacity(chosen, known.sizes(network))):
         raise ValueError(f"{chosen.title}: {short}")
     from equilif_boards.build import BuildError
     from equilif_boards.build import build as run
@@ -116,7 +115,7 @@ def build(
             "samples_per_second": known.speed(chosen, entry),
         }
     show.bitstream(found)
-    show.console.print(f"{found['bitstream']}")
+    show.console.print(show.literal(found["bitstream"]))
     return found
 
 
@@ -137,9 +136,9 @@ def flash(
     from equilif.host import flash as module
 
     chosen = find(board)
-    path = bitstream or module.bitstream_of(chosen)
+    path = module.bitstream_of(chosen) if bitstream is None else bitstream
     module.flash(chosen, path)
-    show.console.print(f"{chosen.title} runs {path} from now on; see it with  equilif ports")
+    show.console.print(f"{chosen.title} runs {show.literal(path)} from now on; see it with  equilif ports")
     return {"board": board, "bitstream": path}
 
 
@@ -176,13 +175,18 @@ def simulate(
     from equilif.host import simulate as module
 
     chosen = find(board).resized(lanes=lanes, weights=weights, early=early)
+    if link is not None:
+        module.require_free(link)
     with show.console.status("compiling the design (only the first time takes long)"):
         simulated = module.Simulated(chosen, baud)
     show.console.print(
-        f"{chosen.title}, simulated: {chosen.config.lanes} lanes, {chosen.config.n_weights:,} weights, {simulated.clock_hz / 1e6:g} "
-        f"MHz, {simulated.clock_hz / simulated.divisor / 1e6:.3g} Mbaud, build {simulated.build_id:08x}"
+        f"{chosen.title}, simulated: {chosen.config.lanes} lanes, {chosen.config.n_weights:,} weights, "
+        f"{simulated.clock_hz / 1e6:g} MHz, {simulated.clock_hz / simulated.divisor / 1e6:.3g} Mbaud, "
+        f"build {simulated.build_id:08x}"
     )
-    found = simulated.serve(link, lambda path: show.console.print(f"[bold]{path}[/]", soft_wrap=True))
+    found = simulated.serve(
+        link, lambda path: show.console.print(f"[bold]{show.literal(path)}[/]", soft_wrap=True)
+    )
     show.console.print(f"{found['cycles']:,} cycles, {found['board_seconds']:.2f} s of a board")
     return {"board": board, **found}
 
@@ -195,7 +199,7 @@ def ports(baud: Baud = None, json: Json = None) -> dict[str, Any]:
     """
     from equilif.host.ports import scan, summary
 
-    found = list(scan(baud))
+    found = scan(baud)
     for f in found:
         says = (
             ", ".join(f"{k} {v}" for k, v in summary(f.identity).items()) + f", {f.baud:,} baud"
@@ -203,7 +207,7 @@ def ports(baud: Baud = None, json: Json = None) -> dict[str, Any]:
             else f.problem
         )
         show.console.print(
-            f"{show.YES if f.identity else show.NO} [bold]{f.path}[/] ({f.description}): {says}"
+            f"{show.YES if f.identity else show.NO} [bold]{show.literal(f.path)}[/] ({show.literal(f.description)}): {show.literal(says)}"
         )
     if not found:
         show.console.print("no USB serial port here; equilif simulate starts a board without one")
@@ -234,7 +238,9 @@ def identify(port: OnPort = None, baud: Baud = None, json: Json = None) -> dict[
     show.console.print(
         show.table("", ["", "device"], [[k, f"{v:,}" if isinstance(v, int) else v] for k, v in says.items()])
     )
-    show.console.print(f"built by {manifest}" if manifest else "[dim]not a build below build/[/]")
+    show.console.print(
+        f"built by {show.literal(manifest)}" if manifest else "[dim]not a build below build/[/]"
+    )
     return {"device": says, "manifest": manifest}
 
 
@@ -256,12 +262,14 @@ def save(
     from equilif.host.ports import the_one
     from equilif.host.session import read_weights
     from equilif.training.train import digest
+    from equilif_golden import files
     from equilif_golden import network as networks
 
     net, _ = networks.load(like)
+    files.check(out)
     weights = read_weights(the_one(port, baud), net)
     networks.save(out, net, weights)
-    show.console.print(f"{net.n_weights:,} weights in {out}, SHA-256 {digest(weights)[:16]}")
+    show.console.print(f"{net.n_weights:,} weights in {show.literal(out)}, SHA-256 {digest(weights)[:16]}")
     return {"network": out, "weights": net.n_weights, "sha256": digest(weights)}
 
 
@@ -284,6 +292,6 @@ def restore(
     net, weights = networks.load(network)
     Session(the_one(port, baud), net, weights)
     show.console.print(
-        f"{net.n_weights:,} weights of {network} are in the board, SHA-256 {digest(weights)[:16]}"
+        f"{net.n_weights:,} weights of {show.literal(network)} are in the board, SHA-256 {digest(weights)[:16]}"
     )
     return {"network": network, "weights": net.n_weights, "sha256": digest(weights)}

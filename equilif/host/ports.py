@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import functools
 import json
-from collections.abc import Iterator
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,15 +17,35 @@ from equilif.extras import needs
 with needs("host"):
     import serial
     from serial.tools import list_ports
+    from serial.tools.list_ports_common import ListPortInfo
 
-    from equilif.host.client import Client, DeviceError, LinkError, NoReply
-
+from equilif.host.client import PATIENCE, TIMEOUT, Client, DeviceError, LinkError, NoReply
+from equilif_golden.fixed import whole
 from equilif_golden.link.protocol import Identity
 
 #: tried in turn; those of the boards come first
 BAUDS = (2_000_000, 1_500_000, 3_000_000, 1_000_000, 12_000_000, 115_200)
-LOOK = 0.02  #: seconds that a read waits for a byte before the client looks at its clock
-PROBE = 0.3  #: seconds of patience with a port that may have no board
+#: slowest rate at which every reply comes within a client's patience, and the fastest of USB bridges
+BAUD_RANGE = (9_600, 12_000_000)
+#: seconds that a read waits for a byte before the client looks at its clock
+LOOK = 0.02
+#: seconds of patience, for each rate, with a port that may have no board
+PROBE = 0.3
+
+#: what a port raises that fails or refuses; termios has an error of its own, and not every system termios
+PORT_ERRORS: tuple[type[Exception], ...] = (OSError, ValueError)
+with contextlib.suppress(ImportError):
+    import termios
+
+    PORT_ERRORS += (termios.error,)
+
+#: why a port cannot be opened, and the way out
+REASONS: dict[int | None, str] = {
+    errno.ENOENT: "there is none of this name: equilif ports lists those of this machine",
+    errno.EACCES: "you may not use it: join its group (sudo usermod -aG dialout $USER), then log in again",
+    errno.EAGAIN: "another program has locked it: end that one, or choose another port",
+    errno.EBUSY: "another program uses it: end that one, or choose another port",
+}
 
 
 def connect(path: str, baud: int | None = None) -> Client:
@@ -30,31 +53,69 @@ def connect(path: str, baud: int | None = None) -> Client:
 
     Without ``baud`` the usual ones are tried; a pseudo-terminal takes any.
 
-    LinkError when nothing answers or it speaks another version; OSError when the port cannot be opened or
-    is in use.
+    LinkError when the port cannot be opened or is in use, nothing answers, or it speaks another version.
     """
-    port = serial.Serial(path, baud or BAUDS[0], timeout=LOOK, exclusive=True)
+    rates = BAUDS if baud is None else (checked(baud),)
+    port = _opened(path)
+    heard = 0
+    try:
+        for rate in rates:
+            if not _takes(port, rate):
+                continue
+            client = Client(port, timeout=PROBE / 3, patience=PROBE)
+            try:
+                client.identify()
+            except (NoReply, DeviceError):
+                heard += client.traffic.received
+                continue
+            client.timeout = TIMEOUT
+            client.patience = PATIENCE
+            port.write_timeout = PATIENCE
+            return client
+        tried = ", ".join(f"{b:,}" for b in rates)
+        other = f" ({heard:,} bytes of something else came)" if heard else ""
+        raise LinkError(
+            f"nothing at {path} speaks equilif's protocol at {tried} baud{other}: "
+            "load a bitstream (equilif flash BOARD), and reset the board"
+        )
+    except BaseException:
+        _close(port)
+        raise
+
+
+def checked(baud: int) -> int:
+    """A rate that the link works with; ValueError for another."""
+    return whole(baud, "baud", *BAUD_RANGE)
+
+
+def _opened(path: str) -> serial.Serial:
+    try:
+        port = serial.Serial(path, BAUDS[0], timeout=LOOK, write_timeout=PROBE, exclusive=True)
+    except PORT_ERRORS as e:
+        number = getattr(e, "errno", None)
+        reason = REASONS.get(number) or (os.strerror(number) if number else "it is none")
+        raise LinkError(f"{path!r} cannot be used as a serial port: {reason}") from e
     # a USB bridge holds short replies back for up to 16 ms otherwise; not every port has the mode
-    with contextlib.suppress(OSError, ValueError, AttributeError, NotImplementedError):
+    with contextlib.suppress(*PORT_ERRORS, AttributeError, NotImplementedError):
         port.set_low_latency_mode(True)
-    for rate in (baud,) if baud else BAUDS:
-        try:
-            if port.baudrate != rate:
-                port.baudrate = rate
-            Client(port, timeout=PROBE / 3, patience=PROBE).identify()
-        except (NoReply, DeviceError, serial.SerialException, ValueError):  # a bridge may refuse a rate
-            continue
-        except BaseException:
-            port.close()
-            raise
-        client = Client(port)
-        client.identify()
-        return client
-    port.close()
-    raise LinkError(
-        f"nothing at {path} speaks equilif's protocol at {', '.join(f'{b:,}' for b in ((baud,) if baud else BAUDS))} baud: "
-        "load a bitstream (equilif flash BOARD), and reset the board"
-    )
+    return port
+
+
+def _takes(port: serial.Serial, rate: int) -> bool:
+    """Set the rate, where the port has it: a bridge may refuse one."""
+    try:
+        port.baudrate = rate
+    except PORT_ERRORS:
+        return False
+    return True
+
+
+def _close(port: serial.Serial) -> None:
+    """Without waiting for bytes that nobody takes: a system may wait half a minute for them."""
+    with contextlib.suppress(*PORT_ERRORS):
+        port.reset_output_buffer()
+    with contextlib.suppress(*PORT_ERRORS):
+        port.close()
 
 
 @dataclass(frozen=True)
@@ -68,31 +129,46 @@ class Found:
     problem: str = ""
 
 
-def scan(baud: int | None = None) -> Iterator[Found]:
-    """Every USB serial port of this machine, asked one after the other."""
-    for info in sorted(p for p in list_ports.comports() if p.vid is not None):
-        try:
-            client = connect(info.device, baud)
-        except OSError as e:
-            yield Found(info.device, info.description, problem=str(e))
-        else:
-            port: Any = client.port
-            yield Found(info.device, info.description, port.baudrate, client.identity)
-            port.close()
+def scan(baud: int | None = None) -> list[Found]:
+    """Every USB serial port of this machine, all asked at once: many take no longer than one."""
+    if baud is not None:
+        checked(baud)
+    infos = sorted(p for p in list_ports.comports() if p.vid is not None)
+    if not infos:
+        return []
+    with ThreadPoolExecutor(len(infos)) as pool:
+        return list(pool.map(functools.partial(_look, baud=baud), infos))
+
+
+def _look(info: ListPortInfo, baud: int | None) -> Found:
+    try:
+        client = connect(info.device, baud)
+    except OSError as e:
+        return Found(info.device, info.description, problem=str(e))
+    port: Any = client.port
+    found = Found(info.device, info.description, port.baudrate, client.identity)
+    _close(port)
+    return found
 
 
 def the_one(path: str | None, baud: int | None = None) -> Client:
     """The client at ``path``, or at the only port where a board answers."""
-    if path:
+    if path is not None:
         return connect(path, baud)
-    found = [f.path for f in scan(baud) if f.identity]
-    if len(found) != 1:
-        raise LinkError(
-            f"boards answer at {', '.join(found)}: choose one with --port"
-            if found
-            else "no board answers at any USB serial port: name one with --port, or start a simulated one with equilif simulate"
-        )
-    return connect(found[0], baud)
+    found = scan(baud)
+    boards = [f for f in found if f.identity]
+    if len(boards) == 1:
+        return connect(boards[0].path, boards[0].baud)
+    if boards:
+        raise LinkError(f"boards answer at {_names(boards)}: choose one with --port")
+    way_out = "name a port with --port, or start a simulated board with equilif simulate"
+    if found:
+        raise LinkError(f"no board answers at {_names(found)} (equilif ports says why): {way_out}")
+    raise LinkError(f"this machine has no USB serial port: {way_out}")
+
+
+def _names(found: list[Found]) -> str:
+    return ", ".join(f.path for f in found)
 
 
 def summary(identity: Identity) -> dict[str, int | str]:
@@ -114,7 +190,8 @@ def summary(identity: Identity) -> dict[str, int | str]:
 def manifest_of(build_id: int, folder: Path = Path("build")) -> Path | None:
     """The manifest of the build that a device came from, if it lies below ``folder``."""
     for path in sorted(folder.glob("*/manifest.json")):
-        with contextlib.suppress(ValueError, KeyError, TypeError):
+        # other programs have files of this name
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             if json.loads(path.read_text())["build_id"] == f"{build_id:08x}":
                 return path
     return None

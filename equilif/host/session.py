@@ -1,8 +1,7 @@
-"""A network on a device: what equilif_golden.kernel.Kernel does, done by the engine at the other end of a
-line.
+"""A network on a device: what equilif_golden.kernel.Kernel does, done by the engine at the end of a line.
 
-    session = Session(Client(port), network, weights, lr=0.05)
-    session.train(x, labels)
+session = Session(Client(port), network, weights, lr=0.05)
+session.train(x, labels)
 """
 
 from __future__ import annotations
@@ -12,12 +11,12 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from equilif.data.images import Bytes
 from equilif.host.client import Client, LinkError, RunResult
+from equilif_golden import samples
 from equilif_golden.blocks.plasticity import DITHER_MASK
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.isa import Op
-from equilif_golden.fixed import Raw
+from equilif_golden.fixed import Raw, whole
 from equilif_golden.kernel import Epoch
 from equilif_golden.network import Network, TokenRows, Weights
 from equilif_golden.samples import one_hot
@@ -45,7 +44,9 @@ class Session:
         lr: float | None = None,
         counter: int = 0,
     ):
-        self.client, self.network, self.counter = client, network, counter
+        self.client = client
+        self.network = network
+        self.counter = whole(counter, "counter", 0, 0xFFFFFFFF)
         self.compiled = Compiled(network, client.config)
         self._lr: float | None = None
         self.set_learning_rate((0.0 if network.forward else 0.01) if lr is None else lr)
@@ -59,7 +60,8 @@ class Session:
         if eta != self._lr:
             program = self.compiled.program(eta)
             self.client.load_program(program)
-            self._lr, self._updates = eta, sum(i.op == Op.LEARN for i in program)
+            self._lr = eta
+            self._updates = sum(i.op == Op.LEARN for i in program)
 
     def write_weights(self, weights: Mapping[str, Raw]) -> None:
         self.client.write_weights(self.compiled.weight_words(dict(weights)))
@@ -73,8 +75,8 @@ class Session:
         made = self.client.read_counter()
         if made != self.counter & DITHER_MASK:
             raise LinkError(
-                f"the device stands at update {made}, it was sent {self.counter & DITHER_MASK}: was it reset, or does another "
-                "program use the port?"
+                f"the device stands at update {made}, it was sent {self.counter & DITHER_MASK}: "
+                "was it reset, or does another program use the port?"
             )
         return self.read_weights()
 
@@ -95,7 +97,8 @@ class Session:
         """
         if learn and y is None:
             raise ValueError("a sample needs a target to be learnt")
-        n, p = 0 if tokens is None else len(tokens), self.client.config.lanes
+        n = 0 if tokens is None else len(tokens)
+        p = self.client.config.lanes
         if tokens is not None and n:
             first, words = self.compiled.token_words(tokens)
             self.client.write_weights(words, first=first // p)
@@ -107,43 +110,53 @@ class Session:
             values=self.compiled.sample(x, y, tokens=n),
             read=read,
         )
-        self.counter += learn * self._updates
+        self.counter = (self.counter + learn * self._updates) & 0xFFFFFFFF
+        if result.prediction >= self.network.n_outputs:
+            raise LinkError(
+                f"the device answered with class {result.prediction}, the network has "
+                f"{self.network.n_outputs}: does another program use the port?"
+            )
         return result
 
     # -- as the kernel -----------------------------------------------------------------------------
     def train(
         self,
-        x: Bytes,
+        x: npt.ArrayLike | None,
         labels: npt.ArrayLike,
         order: npt.ArrayLike | None = None,
         *,
         tokens: TokenRows | None = None,
     ) -> Epoch:
         """Learn the samples one by one, in ``order`` (default: as they stand)."""
-        labels, hits, spikes = np.asarray(labels, np.int64), 0, 0
-        order = np.arange(len(labels)) if order is None else np.asarray(order, np.int64)
-        targets = one_hot(labels, self.network.n_outputs)
-        for j in order:
-            result = self.run(
-                x[j].astype(np.int64),
-                targets[j],
-                learn=True,
-                tokens=tokens and tokens.sample(int(j)),
-                rates=False,
-            )
-            hits, spikes = hits + (result.prediction == labels[j]), spikes + result.spikes
+        values, rows = samples.inputs(self.network, x, tokens)
+        known = samples.labels(self.network, labels, len(values))
+        at = samples.order(order, len(values))
+        targets = one_hot(known, self.network.n_outputs)
+        hits = 0
+        spikes = 0
+        for j in at:
+            patterns = None if tokens is None else rows.sample(int(j))
+            result = self.run(values[j], targets[j], learn=True, tokens=patterns, rates=False)
+            hits += int(result.prediction == known[j])
+            spikes += result.spikes
         # a phase that may end early does not tell when it did
-        whole = self.network.schedule.early is None
-        return Epoch(len(order), int(hits), spikes, len(order) * self.network.schedule.free if whole else 0)
+        steps = self.network.schedule.free if self.network.schedule.early is None else 0
+        return Epoch(len(at), hits, spikes, len(at) * steps)
 
-    def infer(self, x: Bytes, *, tokens: TokenRows | None = None) -> Iterator[RunResult]:
+    def infer(self, x: npt.ArrayLike | None, *, tokens: TokenRows | None = None) -> Iterator[RunResult]:
         """The free phase of one sample after the other."""
-        for j, v in enumerate(x):
-            yield self.run(v.astype(np.int64), tokens=tokens and tokens.sample(j), rates=False)
+        values, rows = samples.inputs(self.network, x, tokens)
+        for j, v in enumerate(values):
+            yield self.run(v, tokens=None if tokens is None else rows.sample(j), rates=False)
 
-    def predict(self, x: Bytes, *, tokens: TokenRows | None = None) -> npt.NDArray[np.int64]:
+    def predict(self, x: npt.ArrayLike | None, *, tokens: TokenRows | None = None) -> npt.NDArray[np.int64]:
         """Class of each sample."""
         return np.array([r.prediction for r in self.infer(x, tokens=tokens)], np.int64)
 
-    def accuracy(self, x: Bytes, labels: npt.ArrayLike, *, tokens: TokenRows | None = None) -> float:
-        return float(np.mean(self.predict(x, tokens=tokens) == np.asarray(labels)))
+    def accuracy(
+        self, x: npt.ArrayLike | None, labels: npt.ArrayLike, *, tokens: TokenRows | None = None
+    ) -> float:
+        """Part of the samples that is classified right."""
+        values, _ = samples.inputs(self.network, x, tokens)
+        known = samples.labels(self.network, labels, len(values))  # before the board works for minutes
+        return samples.accuracy(self.network, self.predict(x, tokens=tokens), known)

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from equilif.extras import needs
 from equilif.results import ToolFailed
-from equilif_boards import Board
-from equilif_hdl.top import uart_divisor
+from equilif_golden import files
+from equilif_golden.fixed import whole
 
-with needs("hdl,sim"):
+with needs("hdl,boards,sim"):
     from amaranth._toolchain import ToolNotFound
     from amaranth.back.verilog import YosysError
 
+    from equilif_boards import Board
     from equilif_hdl.link.uart import SMALLEST_DIVISOR
+    from equilif_hdl.top import uart_divisor
     from equilif_sim import board as simulation
-    from equilif_sim.verilated import BuildFailed
+    from equilif_sim.library import BuildFailed
+
+#: slower than any host would wait for
+SLOWEST = 9_600
+#: what ends a simulation: Ctrl-C, kill, the terminal's window closed
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Simulated:
@@ -27,46 +37,85 @@ class Simulated:
 
     def __init__(self, board: Board, baud: int | None = None):
         self.clock_hz = board.clock_hz
-        self.divisor = uart_divisor(board.clock_hz, baud) if baud else SMALLEST_DIVISOR
+        self.divisor = SMALLEST_DIVISOR
+        if baud is not None:
+            fastest = int(board.clock_hz) // SMALLEST_DIVISOR
+            self.divisor = uart_divisor(board.clock_hz, whole(baud, "baud", SLOWEST, fastest))
         try:
             self.board = simulation.Board(
                 board.config, divisor=self.divisor, state_ram=board.state_ram, frame_bytes=board.frame_bytes
             )
         except (BuildFailed, YosysError, ToolNotFound) as e:
             raise ToolFailed(str(e)) from e
-        except FileNotFoundError as e:  # make, the C++ compiler
-            raise ToolFailed(f"{e.filename} is not installed; Verilator's output is compiled with it") from e
 
     @property
     def build_id(self) -> int:
         return self.board.build_id
 
     def serve(self, link: Path | None, ready: Callable[[str], None]) -> dict[str, Any]:
-        """Until SIGINT or SIGTERM.
+        """Until SIGINT, SIGTERM or SIGHUP.
 
         ``ready`` gets the port's path; ``link`` becomes a symbolic link to it, for that time.
         """
-        with simulation.Terminal(self.board) as terminal:
-            if link:
-                if link.exists() and not link.is_symlink():
-                    raise ValueError(f"{link} is a file: choose another name for --link")
-                link.unlink(missing_ok=True)
-                link.symlink_to(terminal.path)
-            before = {
-                s: signal.signal(s, lambda *_: terminal.stop()) for s in (signal.SIGINT, signal.SIGTERM)
-            }
+        with simulation.Terminal(self.board) as terminal, _ended_by(terminal.stop):
             start = time.monotonic()
-            try:
+            with linked(link, terminal.path):
                 ready(str(link or terminal.path))
                 terminal.serve()
-            finally:
-                for s, handler in before.items():
-                    signal.signal(s, handler)
-                if link:
-                    link.unlink(missing_ok=True)
         return {
             "port": terminal.path,
             "cycles": self.board.cycles,
             "board_seconds": self.board.cycles / self.clock_hz,
             "seconds": time.monotonic() - start,
         }
+
+
+@contextlib.contextmanager
+def _ended_by(stop: Callable[[], None]) -> Iterator[None]:
+    """Signals that would end the program call ``stop``; those that are ignored, by nohup say, stay so."""
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        stop()
+
+    before = {s: signal.getsignal(s) for s in ENDS if signal.getsignal(s) is not signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def require_free(link: Path) -> None:
+    """ValueError or OSError unless a link can be made there: nothing that is there is ever replaced."""
+    if os.path.lexists(link):
+        raise ValueError(_taken(link))
+    if not link.parent.is_dir():
+        raise ValueError(f"there is no folder {link.parent}: make it, or choose another name for --link")
+    files.check_folder(link.parent)
+
+
+@contextlib.contextmanager
+def linked(link: Path | None, target: str) -> Iterator[None]:
+    """``link``, if any, is a symbolic link to ``target`` for as long as this lasts.
+
+    Another one that somebody put in its place meanwhile stays.
+    """
+    if link is None:
+        yield
+        return
+    try:
+        link.symlink_to(target)
+    except FileExistsError:
+        raise ValueError(_taken(link)) from None
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            if str(link.readlink()) == target:
+                link.unlink()
+
+
+def _taken(link: Path) -> str:
+    return f"{link} is there already: remove it (rm {link}), or choose another name for --link"

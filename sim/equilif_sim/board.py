@@ -129,10 +129,12 @@ class Board:
             top = Top(config, build_id=self.build_id, **arguments)
             keep(text, verilog.convert(top, name="board", emit_src=False).encode())
         self._lib: Any = ctypes.CDLL(str(compiled("board", text.read_text(), DRIVER)))
-        self._lib.board_new.restype, self._lib.board_cycles.restype = ctypes.c_void_p, ctypes.c_uint64
+        self._lib.board_new.restype = ctypes.c_void_p
+        self._lib.board_cycles.restype = ctypes.c_uint64
         self._board = ctypes.c_void_p(self._lib.board_new(divisor))
         self._out = (ctypes.c_uint8 * ROOM)()
-        self._waiting, self._ready = b"", b""
+        self._waiting = b""
+        self._ready = b""
 
     def __del__(self) -> None:
         if getattr(self, "_board", None):
@@ -147,7 +149,8 @@ class Board:
         """Some of ``data`` goes into rx: how many bytes of it, what came out of tx, and whether the board
         now waits for more.
         """
-        taken, n = ctypes.c_int(), ctypes.c_int()
+        taken = ctypes.c_int()
+        n = ctypes.c_int()
         idle = self._lib.board_run(
             self._board,
             data,
@@ -190,9 +193,12 @@ class Terminal:
         self.path = os.ttyname(self._theirs)
 
     def serve(self) -> None:
-        waiting, idle = b"", True
+        waiting = b""
+        idle = True
         while True:
-            ready, _, _ = select.select([self._ours, self._wake], [], [], None if idle and not waiting else 0)
+            # a host that sends faster than the board takes is held up by the terminal's own buffer
+            listening = [self._ours, self._wake] if len(waiting) < ROOM else [self._wake]
+            ready, _, _ = select.select(listening, [], [], None if idle and not waiting else 0)
             if self._wake in ready:
                 return
             if ready:

@@ -1,0 +1,868 @@
+"""Ports that talk, break or hang, arguments that make no sense, files that are in the way: one clear error,
+in time, and nothing is lost.
+
+What could hang runs in a thread or a process of its own with a time limit, so that a hang is a failure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import json
+import os
+import random
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+import tty
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sliplib
+from typer.testing import CliRunner
+
+pytest.importorskip("amaranth_boards")
+
+from equilif import cli
+from equilif.host import client as client_module
+from equilif.host import flash, ports, simulate
+from equilif.host.client import LONGEST_REPLY, Client, LinkError, NoReply, PortFailed
+from equilif.host.session import Session
+from equilif_boards import BOARDS
+from equilif_boards import build as builder
+from equilif_boards.build import COMMANDS, BuildError, build
+from equilif_golden import network as networks
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import Instruction, Op
+from equilif_golden.engine.port import Region
+from equilif_golden.kernel import Kernel
+from equilif_golden.link.device import Device
+from equilif_golden.link.protocol import RESULT, Identity, Status, seal
+from equilif_golden.network import Network
+from equilif_golden.schedule import Schedule
+from equilif_sim import library
+from equilif_sim.board import Terminal
+from tests.test_protocol import Wire
+
+CONFIG = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16, program_words=128)
+NETWORK = Network.chain(6, 5, 3, schedule=Schedule(free=24, nudged=16, window=16))
+ROOT = Path(__file__).parent.parent
+#: seconds: what takes a second or two, on a machine that does something else as well
+LIMIT = 30.0
+
+
+def within(seconds: float, work: Any) -> Any:
+    """What ``work()`` returns or raises; a failure when it does neither in time."""
+    done: list[tuple[Any, BaseException | None]] = []
+
+    def run() -> None:
+        try:
+            done.append((work(), None))
+        except BaseException as e:
+            done.append((None, e))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    assert done, f"still at it after {seconds:g} s"
+    value, error = done[0]
+    if error is not None:
+        raise error
+    return value
+
+
+def command(*arguments: object, seconds: float = LIMIT) -> tuple[int, str]:
+    """Exit code of a command and what it said, line ends as blanks."""
+    invoke = functools.partial(
+        CliRunner().invoke, cli.app, [str(a) for a in arguments], env={"COLUMNS": "250"}
+    )
+    done = within(seconds, invoke)
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, " ".join(done.output.split())
+
+
+def client_of(device: Any, **options: Any) -> tuple[Client, Wire]:
+    wire = Wire(device)
+    return Client(wire, **{"timeout": 0.02, "patience": 0.5, "run_patience": 0.5, **options}), wire
+
+
+# -- ports that talk -------------------------------------------------------------------------------
+def foreign(rng: random.Random) -> bytes:
+    """A frame as a device of the same kind sends it to somebody else, and now and then a damaged one."""
+    frame = sliplib.encode(seal(Status.OK, 0, rng.randbytes(8)))
+    return (frame if rng.random() < 0.5 else frame[1:]) + sliplib.END
+
+
+#: what comes at once, and the pause after it
+KINDS: dict[str, tuple[Any, float]] = {
+    "a byte every 10 ms": (lambda rng: rng.randbytes(1), 0.01),
+    "lines of text": (lambda rng: b"$GPGGA,123519,4807.038,N\r\n", 0.01),
+    "random bytes without a pause": (lambda rng: rng.randbytes(997), 0.0),
+    "ENDs without a pause": (lambda rng: sliplib.END * 4096, 0.0),
+    "foreign frames without a pause": (lambda rng: b"".join(foreign(rng) for _ in range(50)), 0.0),
+}
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+@contextlib.contextmanager
+def talking(kind: str):
+    """Path of a port at whose far end somebody talks, and never listens."""
+    ours, theirs = os.openpty()
+    tty.setraw(theirs)
+    os.set_blocking(ours, False)
+    stop = threading.Event()
+    says, pause = KINDS[kind]
+    rng = random.Random(kind)
+
+    def talk() -> None:
+        while not stop.is_set():
+            readable, writable, _ = select.select([ours], [ours], [], 0.05)
+            with contextlib.suppress(BlockingIOError):
+                if writable:
+                    os.write(ours, says(rng))
+                if readable:
+                    os.read(ours, 4096)
+            time.sleep(pause)
+
+    thread = threading.Thread(target=talk, daemon=True)
+    thread.start()
+    try:
+        yield os.ttyname(theirs)
+    finally:
+        stop.set()
+        thread.join(5)
+        os.close(ours)
+        os.close(theirs)
+        assert not thread.is_alive()
+
+
+@every_kind
+def test_a_port_that_talks_is_not_a_board(kind):
+    with talking(kind) as path:
+        start = time.monotonic()
+        with pytest.raises(LinkError, match=r"nothing at /dev/.* \([\d,]+ bytes of something else came\)"):
+            within(LIMIT, lambda: ports.connect(path))
+        # the patience with each rate, and time for a machine that is busy
+        assert time.monotonic() - start < 10 * len(ports.BAUDS) * ports.PROBE
+
+
+@every_kind
+def test_a_command_is_given_up_in_time_whatever_comes(kind):
+    """Also by a client that knows its device, and what it keeps meanwhile is no more than a frame."""
+    with talking(kind) as path, ports.serial.Serial(path, timeout=0.02, write_timeout=1) as port:
+        client = Client(port, patience=0.4)
+        start = time.monotonic()
+        with pytest.raises(NoReply, match="IDENTIFY was not answered within 0.4 s"):
+            within(LIMIT, client.identify)
+        assert 0.4 <= time.monotonic() - start < 5
+        assert len(client._received) <= LONGEST_REPLY + 4096
+
+
+def test_bytes_that_can_be_no_frame_are_dropped(monkeypatch):
+    monkeypatch.setattr(client_module, "LONGEST_REPLY", 1000)
+    most = 0
+
+    class Babble:
+        def write(self, data: bytes) -> int:
+            return len(data)
+
+        def read(self, size: int = 1) -> bytes:
+            nonlocal most
+            most = max(most, len(client._received))
+            return b"babble" * 10
+
+    client = Client(Babble(), patience=0.3)
+    with pytest.raises(NoReply):
+        within(LIMIT, client.identify)
+    assert client.traffic.received > 10_000 and 900 < most <= 1060
+
+
+@pytest.fixture
+def two_rates(monkeypatch):
+    """Two are tried, where each of them takes its time."""
+    monkeypatch.setattr(ports, "BAUDS", (2_000_000, 115_200))
+
+
+@pytest.mark.parametrize("kind", list(KINDS)[:3])
+def test_commands_at_a_port_that_talks_end_with_one_error(kind, two_rates, tmp_path):
+    networks.save(tmp_path / "n.npz", NETWORK, NETWORK.initial_weights())
+    with talking(kind) as path:
+        for words in (
+            ("identify",),
+            ("restore", tmp_path / "n.npz"),
+            ("save", tmp_path / "out.npz", "--like", tmp_path / "n.npz"),
+            ("train", "digits", "--epochs", 1, "--out", tmp_path / "run"),
+        ):
+            code, said = command(*words, "--port", path)
+            assert code == 2 and said.count("error:") == 1 and f"nothing at {path} speaks" in said, said
+    assert not (tmp_path / "out.npz").exists() and not (tmp_path / "run").exists()
+
+
+@pytest.fixture
+def usb(monkeypatch):
+    """Sets the USB serial ports that this machine seems to have."""
+
+    def have(*paths: str) -> None:
+        infos = [ports.ListPortInfo(p) for p in paths]
+        for info in infos:
+            info.vid = 1
+        monkeypatch.setattr(ports.list_ports, "comports", lambda: infos)
+
+    return have
+
+
+def test_a_dozen_ports_that_talk_take_no_longer_than_one(usb, tmp_path):
+    networks.save(tmp_path / "n.npz", NETWORK, NETWORK.initial_weights())
+    with contextlib.ExitStack() as stack:
+        paths = [stack.enter_context(talking("a byte every 10 ms")) for _ in range(12)]
+        usb(*paths)
+        start = time.monotonic()
+        code, said = command("ports")
+        assert code == 0 and all(p in said for p in paths) and said.count("nothing at") == 12
+        assert time.monotonic() - start < 6 * len(ports.BAUDS) * ports.PROBE, "one after the other"
+        for words in (("identify",), ("restore", tmp_path / "n.npz")):
+            code, said = command(*words)
+            assert code == 2 and all(p in said for p in paths), said
+            assert "name a port with --port" in said
+    usb()
+    assert command("identify")[1].startswith("error: this machine has no USB serial port: name a port")
+
+
+def test_a_port_that_nobody_reads_does_not_hang():
+    """Its buffer is full, so that not a byte can be written."""
+    ours, theirs = os.openpty()
+    tty.setraw(theirs)
+    path = os.ttyname(theirs)
+    os.set_blocking(theirs, False)
+    for _ in range(20):  # the system makes room for some time
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(theirs, bytes(100))
+        time.sleep(0.02)
+    with pytest.raises(PortFailed, match=f"{path} takes no bytes .*: was it unplugged, or does nobody read"):
+        within(LIMIT, lambda: ports.connect(path))
+    os.close(ours)
+    os.close(theirs)
+
+
+# -- ports that break ------------------------------------------------------------------------------
+@pytest.mark.parametrize("name, way", [("write", "takes no bytes"), ("read", "cannot be read")])
+@pytest.mark.parametrize("step", range(4))
+def test_a_port_that_is_unplugged_at_any_step_is_one_clear_error(step, name, way):
+    client, wire = client_of(Device(CONFIG))
+    whole = getattr(wire, name)
+
+    def broken(*arguments: Any) -> Any:
+        raise OSError(errno.EIO, "Input/output error")
+
+    steps = [
+        client.identify,
+        lambda: client.load_program([Instruction(op=Op.HALT)]),
+        lambda: client.write_weights(np.zeros((2, 4), int)),
+        lambda: client.read_values(0, 4),
+    ]
+    for earlier in steps[:step]:
+        earlier()
+    setattr(wire, name, broken)
+    client._identity = client._identity if step else None
+    with pytest.raises(PortFailed, match=f"the port {way} .*Input/output error.*: was it unplugged"):
+        steps[step]()
+    setattr(wire, name, whole)
+    steps[step]()  # plugged in again, it goes on
+
+
+def test_a_port_that_vanishes_is_one_clear_error():
+    ours, theirs = os.openpty()
+    tty.setraw(theirs)
+    path = os.ttyname(theirs)
+    os.close(theirs)
+    port = ports.serial.Serial(path, timeout=0.02, write_timeout=1)
+    os.close(ours)
+    with pytest.raises(PortFailed, match=f"{path} .* unplugged"):
+        within(LIMIT, Client(port, patience=0.3).identify)
+    port.close()
+
+
+@pytest.mark.parametrize(
+    "path, reason",
+    [
+        ("/dev/nowhere", "there is none of this name: equilif ports lists"),
+        ("/dev/null", "it is none"),
+        ("/", "Is a directory"),
+        ("", "there is none of this name"),
+    ],
+)
+def test_what_is_no_serial_port_is_named_with_the_reason(path, reason):
+    code, said = command("identify", "--port", path)
+    assert code == 2 and said.startswith(f"error: '{path}' cannot be used as a serial port: {reason}"), said
+    assert "Errno" not in said
+
+
+def test_a_second_program_is_told_that_the_port_is_taken():
+    ours, theirs = os.openpty()
+    path = os.ttyname(theirs)
+    with (
+        ports.serial.Serial(path, exclusive=True),
+        pytest.raises(LinkError, match=f"'{path}' cannot be used .*another program has locked it: end that"),
+    ):
+        ports.connect(path)
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_an_interruption_leaves_the_port_free(monkeypatch):
+    ours, theirs = os.openpty()
+    path = os.ttyname(theirs)
+
+    def interrupted(self: Client) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Client, "identify", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ports.connect(path)
+    ports.serial.Serial(path, exclusive=True).close()
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_a_rate_that_a_bridge_refuses_is_passed_over(monkeypatch):
+    """termios has an error of its own, which is no OSError."""
+    import termios
+
+    configure = ports.serial.Serial._reconfigure_port
+    refused = []
+
+    def choosy(self: Any, force_update: bool = False) -> None:
+        if self._baudrate == 3_000_000:
+            refused.append(self._baudrate)
+            raise termios.error(errno.EINVAL, "Invalid argument")
+        configure(self, force_update)
+
+    monkeypatch.setattr(ports.serial.Serial, "_reconfigure_port", choosy)
+    ours, theirs = os.openpty()
+    tty.setraw(theirs)
+    with pytest.raises(LinkError, match="nothing at"):
+        within(LIMIT, lambda: ports.connect(os.ttyname(theirs)))
+    assert refused
+    os.close(ours)
+    os.close(theirs)
+
+
+@pytest.mark.parametrize("baud", [0, -1, 9_599, 12_000_001, 1 << 40])
+def test_rates_that_no_bridge_has_are_refused(baud, usb):
+    usb()
+    for words in (("ports",), ("identify",), ("identify", "--port", "/dev/null")):
+        assert command(*words, "--baud", baud) == (
+            2,
+            f"error: baud must be in 9600..12000000, not {baud}",
+        )
+
+
+# -- devices that say strange things ---------------------------------------------------------------
+def device_of(max_payload: int) -> Device:
+    """One that says that its frames carry so little."""
+    device = Device(CONFIG)
+    device.identity = Identity(CONFIG, 0, max_payload)
+    return device
+
+
+def test_frames_that_carry_nothing_are_refused():
+    """With such a size nothing would be written at all, and nothing be said."""
+    for n in (1, 5, 11):
+        with pytest.raises(LinkError, match=f"takes frames of {n + 6} bytes, at least 18 are needed"):
+            client_of(device_of(n))[0].identify()
+
+
+def test_small_frames_carry_everything_all_the_same():
+    client, wire = client_of(device_of(12))
+    words = np.arange(12).reshape(3, 4)
+    client.write_weights(words)
+    np.testing.assert_array_equal(client.read_weights(3), words)
+    client.load_program([Instruction(op=Op.HALT)])
+    got = client.run(learn=False, address=2, values=[9, 8, 7, 6], read=(1, 5))
+    assert got.plus.tolist() == [0, 9, 8, 7, 6] and max(map(len, wire.commands)) == 18
+
+
+def test_a_class_that_the_network_lacks_is_refused():
+    """Another program has loaded another network meanwhile."""
+    client, wire = client_of(Device(CONFIG))
+    session = Session(client, NETWORK)
+    reply = RESULT.pack(3, 0, 0, 0)
+    client.command = lambda command, payload=b"": reply  # type: ignore[method-assign]
+    with pytest.raises(LinkError, match="answered with class 3, the network has 3: does another program"):
+        session.run(np.zeros(6, int), rates=False)
+
+
+def test_manifests_of_others_are_passed_over(tmp_path):
+    for k, text in enumerate(("[]", "3", "null", '"x"', "{}", "[" * 100_000, "\xff", '{"build_id": 7}')):
+        (tmp_path / str(k)).mkdir()
+        (tmp_path / str(k) / "manifest.json").write_text(text, encoding="latin-1")
+    (tmp_path / "y" / "manifest.json").mkdir(parents=True)
+    (tmp_path / "z").mkdir()
+    (tmp_path / "z" / "manifest.json").write_text('{"build_id": "0000abcd"}')
+    assert ports.manifest_of(0xABCD, tmp_path) == tmp_path / "z" / "manifest.json"
+
+
+# -- arguments of client and session ---------------------------------------------------------------
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda c: c.write_weights([[1, 2, 3]]), r"weights must have shape \(words, 4\), .* not \(1, 3\)"),
+        (lambda c: c.write_weights([1, 2, 3, 4]), r"weights must have shape \(words, 4\)"),
+        (lambda c: c.write_weights(np.zeros((1, 4)) + 0.5), "weights must be integers"),
+        (lambda c: c.write_weights([[0] * 4], first=-1), "first word must be in 0..256, not -1"),
+        (lambda c: c.write_weights([[0] * 4], first=256), "WEIGHT has elements 0..1023, not 1024..1027"),
+        (lambda c: c.write_weights([[0] * 4], first=0.0), "first word must be an integer in 0..256"),
+        (lambda c: c.read_weights(-1), "number of words must be in 0..256, not -1"),
+        (lambda c: c.read_weights(True), "number of words must be an integer in 0..256, not True"),
+        (lambda c: c.write_values(-1, [1]), "VALUE address must be in 0..128, not -1"),
+        (lambda c: c.write_values(127, [1, 2]), "VALUE has elements 0..127, not 127..128"),
+        (lambda c: c.write_values(0, [0.5]), r"values must be integers in 0..255"),
+        (lambda c: c.write_values(0, [[1, 2]]), "values must have one dimension, not 2"),
+        (lambda c: c.write_values(0, [256]), "values must lie in 0..255"),
+        (lambda c: c.write_counter(-1), "counter must be in 0..4294967295, not -1"),
+        (lambda c: c.write_counter(1 << 32), "counter must be in 0..4294967295, not 4294967296"),
+        (lambda c: c.write_counter(0.5), "counter must be an integer in 0..4294967295, not 0.5"),
+        (lambda c: c.run(learn=False, read=(-1, 3)), "VALUE address must be in 0..128, not -1"),
+        (lambda c: c.run(learn=False, read=(0, -1)), "number of VALUE elements must be in 0..128, not -1"),
+        (lambda c: c.run(learn=False, read=(0, 1 << 20)), "VALUE elements must be in 0..128, not 1048576"),
+        (lambda c: c.run(learn=False, read=(126, 3)), "VALUE has elements 0..127, not 126..128"),
+        (lambda c: c.run(learn=False, read=(0.0, 1)), "VALUE address must be an integer in 0..128, not 0.0"),
+        (lambda c: c.run(learn=False, address=-1, values=[1]), "VALUE address must be in 0..128, not -1"),
+        (lambda c: c.run(learn=False, address=128, values=[1]), "VALUE has elements 0..127, not 128..128"),
+        (lambda c: c.run(learn=2), "learn must be true or false, not 2"),
+        (lambda c: c.write(Region.WEIGHT, 0, b"abc"), "WEIGHT has 2 bytes, 3 are no whole number"),
+        (lambda c: c.write(Region.WEIGHT, "0", b"ab"), "WEIGHT address must be an integer"),
+        (lambda c: c.write(Region.PROGRAM, 0, bytes(4)), "region must be WEIGHT, VALUE, COUNTER, not"),
+        (lambda c: c.read(Region.PROGRAM, 0, 1), "region must be WEIGHT, VALUE, COUNTER, not"),
+        (lambda c: c.read(7, 0, 1), "region must be WEIGHT, VALUE, COUNTER, not 7"),
+        (lambda c: c.read(Region.VALUE, 0, 129), "number of VALUE elements must be in 0..128, not 129"),
+    ],
+)
+def test_arguments_out_of_range_are_refused_before_anything_is_sent(call, message):
+    client, wire = client_of(Device(CONFIG))
+    client.load_program([Instruction(op=Op.HALT)])
+    before = len(wire.commands)
+    with pytest.raises(ValueError, match=message):
+        call(client)
+    assert len(wire.commands) == before
+
+
+X = np.random.default_rng(0).integers(0, 256, (4, 6), np.uint8)
+Y = np.array([0, 1, 2, 1])
+
+
+@pytest.mark.parametrize(
+    "method, arguments",
+    [
+        ("train", (X / 255.0, Y)),
+        ("train", (X.astype(float), Y)),
+        ("train", (X[:, :5], Y)),
+        ("train", (X[0], Y)),
+        ("train", (None, Y)),
+        ("train", (X, Y + 0.9)),
+        ("train", (X, Y - 1)),
+        ("train", (X, Y + 1)),
+        ("train", (X, Y[:3])),
+        ("train", (X, Y[:, None])),
+        ("train", (X, 1)),
+        ("train", (X, ["0", "1", "2", "1"])),
+        ("train", (X, Y, Y == 1)),
+        ("train", (X, Y, [0.0, 1.0])),
+        ("train", (X, Y, [-1])),
+        ("train", (X, Y, [4])),
+        ("train", (X, Y, [[0, 1]])),
+        ("predict", (X / 255.0,)),
+        ("predict", (X.astype(np.int64) + 1000,)),
+        ("predict", (X[0],)),
+        ("accuracy", (X, Y[:, None])),
+        ("accuracy", (X, Y[:1])),
+        ("accuracy", (X, 1)),
+        ("accuracy", (X, None)),
+        ("accuracy", (X, ["a"] * 4)),
+        ("accuracy", (X, Y + 7)),
+        ("accuracy", (X[:0], Y[:0])),
+    ],
+)
+def test_a_board_refuses_what_the_kernel_refuses(method, arguments):
+    """The same words, before a sample is sent."""
+    with pytest.raises(ValueError) as wanted:
+        getattr(Kernel(NETWORK, lr=0.05), method)(*arguments)
+    client, wire = client_of(Device(CONFIG))
+    session = Session(client, NETWORK, lr=0.05)
+    before = len(wire.commands)
+    with pytest.raises(ValueError) as got:
+        getattr(session, method)(*arguments)
+    assert str(got.value) == str(wanted.value) and len(wire.commands) == before
+
+
+def test_a_board_takes_what_the_kernel_takes():
+    kernel = Kernel(NETWORK, lr=0.05)
+    session = Session(client_of(Device(CONFIG))[0], NETWORK, lr=0.05)
+    for order in (None, [2, 0, 0, 3], np.array([1], np.int8), []):
+        for x in (X, X.astype(np.int64), X.tolist()):
+            did, want = session.train(x, Y, order), kernel.train(x, Y, order)
+            assert did == want
+    np.testing.assert_array_equal(session.predict(X.tolist()), kernel.predict(X))
+    assert session.accuracy(X, Y.tolist()) == kernel.accuracy(X, Y)
+    for name, w in session.weights.items():
+        np.testing.assert_array_equal(w, kernel.weights[name])
+
+
+# -- options of commands ---------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (("build", "icebreaker", "--lanes", 0), "lanes must be"),
+        (("build", "icebreaker", "--lanes", -4), "lanes must be"),
+        (("build", "icebreaker", "--lanes", 3), "lanes must be 2, 4, 8, 16 or 32, not 3"),
+        (("build", "icebreaker", "--weights", 0), "weights must be in 64..524288, not 0"),
+        (("build", "icebreaker", "--weights", -1), "weights must be in 64..524288, not -1"),
+        (("build", "icebreaker", "--weights", 10**9), "weights must be in 64..524288, not 1000000000"),
+        (("build", "icebreaker", "--clock", "inf"), "clock in MHz must be a number in 1..1000, not inf"),
+        (("build", "icebreaker", "--clock", "nan"), "clock in MHz must be a number in 1..1000, not nan"),
+        (("build", "icebreaker", "--clock", 0), "clock in MHz must be a number in 1..1000, not 0.0"),
+        (("build", "icebreaker", "--clock", -1), "clock in MHz must be a number in 1..1000, not -1.0"),
+        (
+            ("build", "icebreaker", "--clock", 23.9),
+            "the PLL cannot make 23.9 MHz of 12 MHz; it can make 23.25 or 24 MHz",
+        ),
+        (("build", "icebreaker", "--seed", -1), "seed must be in 0..2147482647, not -1"),
+        (("build", "icebreaker", "--seed", 1 << 40), "seed must be in 0..2147482647, not 1099511627776"),
+        (("build", "icebreaker", "--retries", 10**9), "retries must be in 1..1000, not 1000000000"),
+        (("build", "icebreaker", "--network", ""), "a network is written as its sizes"),
+        (("boards", "--network", ""), "a network is written as its sizes"),
+        (("simulate", "--lanes", 0), "lanes must be"),
+        (("simulate", "--weights", 0), "weights must be in 64..524288, not 0"),
+        (("simulate", "--baud", 0), "baud must be in 9600..6000000, not 0"),
+        (("simulate", "--baud", -5), "baud must be in 9600..6000000, not -5"),
+        (("simulate", "--baud", 10**12), "baud must be in 9600..6000000, not 1000000000000"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_with_what_is_allowed(words, message, tmp_path, monkeypatch):
+    """Before anything is built: there are no tools on this PATH."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    code, said = command(*words)
+    assert code == 2 and said.startswith(f"error: {message}"), said
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_clock_reaches_place_and_route():
+    """nextpnr is told of a Gowin PLL's clock by an option, so that one follows the clock."""
+    board = BOARDS["tang-nano-9k"]
+    assert board.overrides()["nextpnr_opts"] == "--freq 27"
+    assert board.clocked(24).overrides()["nextpnr_opts"] == "--freq 24"
+
+
+def test_commands_without_their_packages_say_what_to_install():
+    """flash, simulate and the ports, in a Python that lacks a package."""
+    for package, words in (
+        ("amaranth", ["flash", "icebreaker"]),
+        ("amaranth", ["simulate"]),
+        ("amaranth_boards", ["flash", "icebreaker"]),
+        ("serial", ["ports"]),
+        ("sliplib", ["identify", "--port", "/dev/null"]),
+    ):
+        lacks = f"import sys; sys.modules[{package!r}] = None; from equilif.cli import main; main()"
+        done = subprocess.run(
+            [sys.executable, "-c", lacks, *words], capture_output=True, text=True, timeout=LIMIT, cwd=ROOT
+        )
+        assert done.returncode == 2 and f"{package} is not installed: " in done.stderr, done.stderr
+        assert "Traceback" not in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("module", ["flash", "simulate", "ports", "client", "session"])
+def test_modules_without_their_packages_say_what_to_install(module):
+    lacks = (
+        "import sys; sys.modules.update(dict.fromkeys(('amaranth', 'serial', 'sliplib')))\n"
+        "from equilif.extras import MissingExtra\n"
+        f"try: import equilif.host.{module}\n"
+        "except MissingExtra as e: print(e)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", lacks], capture_output=True, text=True, timeout=LIMIT, cwd=ROOT
+    )
+    assert "is not installed: " in done.stdout, done.stderr
+
+
+# -- bitstreams ------------------------------------------------------------------------------------
+def test_only_a_bitstream_of_the_boards_fpga_is_programmed(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENFPGALOADER", "true")
+    board, other = BOARDS["icebreaker"], BOARDS["ulx3s-85f"]
+    (tmp_path / "empty.bin").touch()
+    (tmp_path / "text.bin").write_text("hello")
+    (tmp_path / "other.bit").write_bytes(b"\xff\x00" + other.device.family.preamble + bytes(9))
+    os.mkfifo(tmp_path / "pipe.bin")
+    for name, message in (
+        (".", "is no file: a bitstream is one"),
+        ("empty.bin", "is empty for iCEBreaker .*: make one with  equilif build icebreaker"),
+        ("text.bin", "is no bitstream for iCEBreaker"),
+        ("other.bit", "is no bitstream for iCEBreaker"),
+        ("pipe.bin", "is no file"),
+        ("none.bin", "there is no .*none.bin: make one"),
+    ):
+        with pytest.raises((ValueError, OSError), match=message):
+            within(LIMIT, functools.partial(flash.flash, board, tmp_path / name))
+    assert command("flash", "icebreaker", "--bitstream", tmp_path)[0] == 2
+    flash.flash(other, tmp_path / "other.bit")
+
+
+# -- builds ----------------------------------------------------------------------------------------
+@pytest.fixture
+def pretending(monkeypatch):
+    """Tools that succeed and do nothing."""
+    for name in ("YOSYS", "NEXTPNR_ICE40", "ICEPACK"):
+        monkeypatch.setenv(name, "true")
+
+
+def test_a_build_leaves_files_of_others_alone(pretending, tmp_path):
+    (tmp_path / "manifest.json").write_text("mine")
+    (tmp_path / "top.pcf").write_text("mine")
+    for out, message in (
+        (tmp_path, "holds files that are of no build, .*: choose another folder with --out"),
+        (tmp_path / "top.pcf", "it is a file|is a file"),
+    ):
+        with pytest.raises((ValueError, OSError), match=message):
+            build(BOARDS["icebreaker"], out)
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"manifest.json": "mine", "top.pcf": "mine"}
+
+
+def test_a_folder_that_cannot_be_written_is_found_out_before_the_work(pretending):
+    with pytest.raises(OSError, match="/proc/none"):
+        build(BOARDS["icebreaker"], Path("/proc/none"), progress=pytest.fail)
+
+
+def test_tools_that_leave_nothing_are_named(pretending, tmp_path, monkeypatch):
+    monkeypatch.setattr(builder.Plan, "of", functools.partial(_planned, builder.Plan))
+    with pytest.raises(BuildError, match=r"top.report.json is no report of nextpnr 0.7 or newer"):
+        build(BOARDS["icebreaker"], tmp_path / "a")
+    for text in ("[]", "{}", "null", '{"fmax": {}}', "[" * 100_000):
+        report = tmp_path / "report.json"
+        report.write_text(text)
+        with pytest.raises(BuildError, match="is no report of nextpnr"):
+            builder.report_of(report)
+    good = {"fmax": {"c": {"achieved": 30, "constraint": 24}}, "critical_paths": [], "utilization": {}}
+    report.write_text(json.dumps(good))
+    monkeypatch.setattr(builder, "_route", lambda board, command, out, seed: None)
+    monkeypatch.setattr(builder, "report_of", lambda path, report_of=builder.report_of: report_of(report))
+    with pytest.raises(BuildError, match=f"icepack left no bitstream in {tmp_path / 'b'}"):
+        build(BOARDS["icebreaker"], tmp_path / "b")
+    assert not (tmp_path / "b" / "manifest.json").exists()
+    build_again = functools.partial(build, BOARDS["icebreaker"], tmp_path / "b")
+    with pytest.raises(BuildError, match="icepack left no bitstream"):
+        build_again()  # in the folder of a build before
+
+
+def _planned(cls: Any, board: Any, build_id: int = 0) -> Any:
+    """A plan of the tools' names alone: the design itself is of no interest here."""
+    tools = (("yosys",), ("nextpnr-ice40",), ("icepack",))
+    return cls({COMMANDS: json.dumps({"commands": tools})}, tools)
+
+
+# -- targets ---------------------------------------------------------------------------------------
+def test_save_tries_its_target_before_it_reads_the_board(tmp_path):
+    networks.save(tmp_path / "n.npz", NETWORK, NETWORK.initial_weights())
+    for out, message in ((tmp_path, "folder"), (tmp_path / "n.npz" / "x", "n.npz"), ("/proc/x", "/proc/x")):
+        code, said = command("save", out, "--like", tmp_path / "n.npz", "--port", "/dev/nowhere")
+        assert code == 2 and message in said and "serial port" not in said, said
+
+
+def test_save_makes_the_folder_of_its_file(tmp_path, monkeypatch):
+    networks.save(tmp_path / "n.npz", NETWORK, NETWORK.initial_weights())
+    client, _ = client_of(Device(CONFIG))
+    Session(client, NETWORK)
+    monkeypatch.setattr(ports, "the_one", lambda port, baud: client)
+    assert command("save", tmp_path / "new" / "x.npz", "--like", tmp_path / "n.npz")[0] == 0
+    assert networks.load(tmp_path / "new" / "x.npz")[0] == NETWORK
+
+
+# -- simulated boards ------------------------------------------------------------------------------
+@pytest.fixture
+def no_compiler(monkeypatch):
+    def compiled(*arguments: Any, **options: Any) -> None:
+        pytest.fail("the design was compiled")
+
+    monkeypatch.setattr(simulate.simulation, "Board", compiled)
+
+
+def test_a_link_never_replaces_what_is_there(no_compiler, tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "mine")
+    (tmp_path / "dangling").symlink_to(tmp_path / "gone")
+    for name in ("mine", "link", "dangling", "."):
+        code, said = command("simulate", "--link", tmp_path / name)
+        assert code == 2 and f"{tmp_path / name} is there already: remove it (rm " in said, said
+    assert (tmp_path / "link").readlink() == tmp_path / "mine"
+    assert (tmp_path / "dangling").readlink() == tmp_path / "gone"
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+def test_a_link_that_cannot_be_made_is_found_out_before_the_design_is_compiled(no_compiler, tmp_path):
+    code, said = command("simulate", "--link", tmp_path / "none" / "x")
+    assert code == 2 and f"there is no folder {tmp_path / 'none'}: make it, or choose" in said
+    code, said = command("simulate", "--link", "/proc/x")
+    assert code == 2 and "/proc" in said and "pts" not in said
+
+
+def test_a_link_is_there_for_as_long_as_the_simulation(tmp_path):
+    link = tmp_path / "board"
+    with simulate.linked(link, "/dev/pts/1"):
+        assert str(link.readlink()) == "/dev/pts/1"
+        with pytest.raises(ValueError, match="is there already"), simulate.linked(link, "/dev/pts/2"):
+            pytest.fail("a second simulation took the link")
+        assert str(link.readlink()) == "/dev/pts/1"
+    assert not link.is_symlink()
+
+
+def test_a_link_that_somebody_else_has_made_since_stays(tmp_path):
+    link = tmp_path / "board"
+    with simulate.linked(link, "/dev/pts/1"):
+        link.unlink()
+        link.symlink_to("/dev/pts/2")
+    assert str(link.readlink()) == "/dev/pts/2"
+    link.unlink()
+    with simulate.linked(link, "/dev/pts/1"):
+        link.unlink()
+        link.write_text("mine")
+    assert link.read_text() == "mine"
+
+
+class Slow:
+    """A board that takes a byte at a time."""
+
+    def run(self, data: bytes) -> tuple[int, bytes, bool]:
+        time.sleep(0.001)
+        return min(1, len(data)), b"", False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_every_way_to_end_a_simulation_takes_the_link_away(number, tmp_path):
+    link = tmp_path / "board"
+    simulated = simulate.Simulated.__new__(simulate.Simulated)
+    simulated.board = Slow()
+    simulated.board.cycles = 5
+    simulated.clock_hz = 1.0
+    ends = threading.Timer(0.2, os.kill, (os.getpid(), number))
+    before = signal.getsignal(number)
+    found = simulated.serve(link, lambda path: ends.start())
+    assert found["cycles"] == 5 and not link.is_symlink() and signal.getsignal(number) == before
+
+
+def test_signals_that_are_ignored_stay_so(tmp_path):
+    """As under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with simulate._ended_by(lambda: pytest.fail("stopped")):
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_simulated_board_takes_no_more_than_it_can_keep():
+    """A host that floods it is held up, as the terminal's own buffer holds it up."""
+    with Terminal(Slow()) as terminal:
+        thread = threading.Thread(target=terminal.serve, daemon=True)
+        thread.start()
+        host = os.open(terminal.path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+        taken, end = 0, time.monotonic() + 1.0
+        while time.monotonic() < end:
+            with contextlib.suppress(BlockingIOError):
+                taken += os.write(host, bytes(4096))
+            time.sleep(0.001)
+        os.close(host)
+        terminal.stop()
+        thread.join(10)
+        assert not thread.is_alive() and taken < 100_000
+
+
+# -- the cache -------------------------------------------------------------------------------------
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "equilif"
+
+
+def test_a_file_that_was_cut_short_is_no_longer_in_the_cache(cache):
+    path = cache / "a" / "lib.so"
+    assert not library.kept(path)
+    library.keep(path, bytes(10_000))
+    assert library.kept(path)
+    for spoil in (
+        lambda: os.truncate(path, 5_000),
+        lambda: path.write_bytes(b"\1" + bytes(9_999)),
+        path.unlink,
+        (cache / "a" / "lib.so.sha256").unlink,
+        lambda: (cache / "a" / "lib.so.sha256").write_bytes(b"\xff"),
+    ):
+        library.keep(path, bytes(10_000))
+        spoil()
+        assert not library.kept(path)
+
+
+@pytest.fixture
+def compilers(tmp_path, monkeypatch):
+    """Verilator, make and a C++ compiler of a few lines of shell; ``made`` counts the libraries."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    made = tmp_path / "made"
+    made.touch()
+    for name, script in (
+        ("verilator", 'case "$1" in --version) echo Verilator 5.040;; --getenv) echo /none;; esac'),
+        ("make", "exit 0"),
+        ("c++ of mine", f"echo x >> {made}; for last; do :; done; echo library > $last"),
+    ):
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("CXX", "'c++ of mine' -quick")
+    return made
+
+
+def test_a_damaged_library_is_compiled_again_and_never_loaded(cache, compilers, tmp_path):
+    path = library.compiled("top", "module top; endmodule", "")
+    assert path.read_text() == "library\n" and library.compiled("top", "module top; endmodule", "") == path
+    assert compilers.read_text().count("x") == 1
+    os.truncate(path, 3)
+    assert library.compiled("top", "module top; endmodule", "") == path
+    assert compilers.read_text().count("x") == 2 and path.read_text() == "library\n"
+    assert library.compiled("top", "module top; endmodule", "", extra=["-Dx"]) != path
+    assert sorted(p.name for p in path.parent.iterdir()) == ["libtop.so", "libtop.so.sha256"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_cache_that_cannot_be_written_is_named_with_its_variable(there, compilers, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/x" if there else "/dev/null/x")
+    with pytest.raises(
+        OSError, match="the cache /.*/x/equilif cannot be written .*: name another folder .*XDG_CACHE_HOME"
+    ):
+        library.compiled("top", "module top; endmodule", "")
+    assert compilers.read_text() == "", "found out after the work"
+
+
+def test_a_cache_is_never_made_in_the_working_folder(monkeypatch, tmp_path):
+    """What the XDG specification says of an empty and of a relative name: as if there were none."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("", "cache", "./x"):
+        monkeypatch.setenv("XDG_CACHE_HOME", name)
+        assert library.cache_dir() == tmp_path / ".cache" / "equilif"
+
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(OSError, match="no folder for a cache: .* variable XDG_CACHE_HOME"):
+        library.cache_dir()
+
+
+def test_a_compiler_that_is_missing_is_named(cache, compilers, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(library.BuildFailed, match="no-such-compiler is not installed: a simulation is made"):
+        library.compiled("top", "module top; endmodule", "")
+    assert not list(cache.rglob("*.so"))
