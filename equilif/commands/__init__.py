@@ -14,6 +14,7 @@ import dataclasses
 import errno
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,7 +30,6 @@ from equilif.extras import MissingExtra
 from equilif.show import console as show
 
 if TYPE_CHECKING:
-    from equilif.training.presets import Preset
     from equilif_golden.network import Network
 
 BAD_INPUT = 2
@@ -189,7 +189,11 @@ def _refusals() -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """What is said of an error: the file, and what is wrong with it."""
+    """What is said of an error: the file, and what is wrong with it; no numbers of errors."""
+    return re.sub(r"\[Errno \d+\] ", "", _reason(error))
+
+
+def _reason(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return f"there is not enough memory: {error}" if str(error) else "there is not enough memory"
     if isinstance(error, RecursionError):
@@ -262,19 +266,10 @@ def _version(
         print(context.get_help())
 
 
-def changed(preset: Preset, **options: Any) -> Preset:
-    """The preset with the options that were given."""
-    given = {name: value for name, value in options.items() if value is not None}
-    phases = {f.name for f in dataclasses.fields(preset.schedule)}
-    schedule = dataclasses.replace(preset.schedule, **{k: v for k, v in given.items() if k in phases})
-    others = {k: v for k, v in given.items() if k not in phases}
-    new = dataclasses.replace(preset, schedule=schedule, **others)
-    if len(new.hidden) != len(preset.hidden):  # they belong to the layers of the preset
-        new = dataclasses.replace(new, rate_scales=())
-    return new
-
-
 def scheduled(network: Network, **options: Any) -> Network:
-    """The network with the phases that were given."""
+    """The network with the phases that were given; ValueError for one that would change nothing."""
     given = {name: value for name, value in options.items() if value is not None}
-    return dataclasses.replace(network, schedule=dataclasses.replace(network.schedule, **given))
+    schedule = dataclasses.replace(network.schedule, **given)
+    if "watch" in given and schedule.early is None:
+        raise ValueError("--watch says which rates end a phase early: give --early too, or leave it out")
+    return dataclasses.replace(network, schedule=schedule)
