@@ -1,14 +1,17 @@
-"""What convolutions would take on the engine: the figures of docs/convolution.md, from the spikes of a
-network that learnt MNIST.
+"""What convolutions would take on the engine: the figures of docs/convolution.md.
+
+They come from the spikes of a network that learnt MNIST.
 
     python -m benchmarks.convolution --data DIR [--epochs 1] [--samples 100] [--json FILE]
 
 A convolution of 5 x 5 and the average of 2 x 2 of its results is one of 6 x 6 with stride 2
-(equilif_golden.real.conv), so that no pooling is left; of an image, whose pixels may come in any order,
-one of 3 x 3 with stride 1 in 14 x 14 positions of 2 x 2 pixels each. equilif_golden.real.rates trains 28
-x 28 - 16 maps of 12 x 12 - 32 maps of 4 x 4 - 10 as a symmetric equilibrium; weights are rounded to the
-engine's, and spikes run through the three phases of a training sample.  Cycles are commands and groups
-that are fetched or walked; what each instruction takes beside them is found from a dense network, in RTL.
+(equilif_golden.real.conv), so that no pooling is left.  On an image, whose pixels may come in any
+order, it is one of 3 x 3 with stride 1 in 14 x 14 positions of 2 x 2 pixels each.
+
+equilif_golden.real.rates trains 28 x 28 - 16 maps of 12 x 12 - 32 maps of 4 x 4 - 10 as a symmetric
+equilibrium.  Weights are rounded to the engine's, and spikes run through the three phases of a training
+sample.  Cycles are commands, and groups that are fetched or walked.  What each instruction takes beside
+them is found from a dense network, in RTL.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from torch.nn import functional
 
 from equilif.data import images as data
 from equilif.hardware.verify import engine_for
+from equilif.results import write_json
 from equilif.training.presets import PRESETS
 from equilif_golden.blocks.plasticity import DITHER_MASK, Step, learning_step
 from equilif_golden.blocks.synapse import groups
@@ -46,7 +50,7 @@ LANES = (4, 16)
 
 @dataclass(frozen=True)
 class Convolution:
-    """(channels, side, side) to (maps, to, to) by kernels of k x k with a stride: valid ones, no padding."""
+    """From (channels, side, side) to (maps, to, to) by kernels of k x k with a stride, without padding."""
 
     channels: int
     side: int
@@ -64,38 +68,39 @@ class Convolution:
         return -(-self.k // self.stride)
 
     def heard(self) -> np.ndarray:
-        """(side, side): positions that hear each one."""
+        """How many positions hear each one (side, side)."""
         one = torch.ones(1, 1, self.k, self.k)
-        return (
-            functional.conv_transpose2d(torch.ones(1, 1, self.to, self.to), one, stride=self.stride)[0, 0]
-            .numpy()
-            .astype(np.int64)
-        )
+        every = torch.ones(1, 1, self.to, self.to)
+        return functional.conv_transpose2d(every, one, stride=self.stride)[0, 0].numpy().astype(np.int64)
 
     # -- as a synapse kind: a kernel offset is a channels x maps matrix in tiles -------------------
     def tiles(self, lanes: int) -> int:
         return self.k**2 * groups(self.channels, lanes) * groups(self.maps, lanes)
 
     def forward(self, events: np.ndarray, lanes: int, *, clipped: bool) -> int:
-        """Commands of events counted by position (side, side); not ``clipped``: positions outside the map
-        cost a cycle too.
+        """Commands of events counted by position (side, side).
+
+        Not ``clipped``: positions outside the map cost a cycle too.
         """
         return int((events * (self.heard() if clipped else self.reach**2)).sum()) * groups(self.maps, lanes)
 
     def backward(self, events: np.ndarray, lanes: int) -> int:
-        """Commands of events by position (to, to)."""
+        """Commands of events counted by position (to, to), backwards."""
         return int(events.sum()) * self.k**2 * groups(self.channels, lanes)
 
     # -- unrolled ----------------------------------------------------------------------------------
     def unrolled(self, lanes: int) -> dict[str, int]:
-        """Tiles of the matrix of all neurons by all neurons (channels innermost).
+        """Weights, and tiles of the matrix of all neurons by all neurons (channels innermost).
 
-        ``dense``; ``rows``: cut into rows of the maps, those that meet; ``occupied``: tiles with a weight
-        in them, which no instruction can walk.
+        ``dense``: all of them.  ``rows``: cut into rows of the maps, those that meet.  ``occupied``:
+        tiles with a weight in them, which no instruction can walk.
         """
-        n, m = self.side**2 * self.channels, self.to**2 * self.maps
-        row, column = self.side * self.channels, self.to * self.maps
-        ys, yd = np.divmod(np.arange(self.side**2), self.side), np.divmod(np.arange(self.to**2), self.to)
+        n = self.side**2 * self.channels
+        m = self.to**2 * self.maps
+        row = self.side * self.channels
+        column = self.to * self.maps
+        ys = np.divmod(np.arange(self.side**2), self.side)
+        yd = np.divmod(np.arange(self.to**2), self.to)
         meet = np.ones((self.side**2, self.to**2), bool)
         for s, d in zip(ys, yd, strict=True):
             offset = s[:, None] - self.stride * d[None, :]
@@ -124,40 +129,38 @@ class Convolution:
 
 @dataclass
 class Ran:
-    """Of the phases of training samples: by population (n, maps, side, side) spikes in all of them, and
-    8-bit rates at +beta and -beta.
-    """
+    """The phases of training samples, by population (n, maps, side, side)."""
 
-    spikes: list[np.ndarray]
-    plus: list[np.ndarray]
-    minus: list[np.ndarray]
+    spikes: list[np.ndarray]  #: in all three phases
+    plus: list[np.ndarray]  #: 8-bit rates at +beta
+    minus: list[np.ndarray]  #: 8-bit rates at -beta
     free: np.ndarray  #: rates of the output after the free phase
 
 
 def run(model: ConvRates, x: np.ndarray, labels: np.ndarray) -> Ran:
-    """Spikes of the symmetric network with rounded weights, in integers; only products of pixels are rounded
-    all at once.
+    """Spikes of the symmetric network with rounded weights, in integers.
+
+    Only the products of pixels are rounded all at once.
     """
-    raw, one = SCHEDULE.raw(), 4096
+    raw = SCHEDULE.raw()
+    one = 4096
     kernels = [torch.round(pooled(k.detach().double()) * one) for k in model.kernels]
-    dense, biases = (
-        torch.round(model.dense.detach().double() * one),
-        [torch.round(b.detach().double() * one) * (ONE / 256) for b in model.biases],
-    )
+    dense = torch.round(model.dense.detach().double() * one)
+    biases = [torch.round(b.detach().double() * one) * (ONE / 256) for b in model.biases]
     image = torch.tensor(x, dtype=torch.float64).view(-1, 1, 28, 28)
     base = torch.floor(functional.conv2d(image, kernels[0], stride=2) / 256)
-    n, shapes = len(x), model.shapes
+    n = len(x)
     target = torch.tensor(one_hot(labels, 10), dtype=torch.float64)
-    v = [torch.full((n, *s), raw.threshold / 2, dtype=torch.float64) for s in shapes] + [
-        torch.full((n, 10), raw.threshold / 2, dtype=torch.float64)
-    ]
+    sizes = [(n, *s) for s in model.shapes] + [(n, 10)]
+    v = [torch.full(size, raw.threshold / 2, dtype=torch.float64) for size in sizes]
     s = [torch.zeros_like(a) for a in v]
     total = [torch.zeros_like(a) for a in v]
 
     def phase(
         v: list[Any], s: list[Any], steps: int, strength: int
     ) -> tuple[list[Any], list[Any], list[np.ndarray]]:
-        v, s = list(v), list(s)
+        v = list(v)
+        s = list(s)
         charge = [-a for a in v]
         for left in range(steps, 0, -1):
             if left == raw.window:
@@ -184,11 +187,13 @@ def run(model: ConvRates, x: np.ndarray, labels: np.ndarray) -> Ran:
         return v, s, rates
 
     v, s, free = phase(v, s, raw.free, 0)
-    plus, minus = (phase(v, s, raw.nudged, sign * raw.strength)[2] for sign in (1, -1))
+    plus = phase(v, s, raw.nudged, raw.strength)[2]
+    minus = phase(v, s, raw.nudged, -raw.strength)[2]
     return Ran([t.numpy().astype(np.int64) for t in total], plus, minus, free[2])
 
 
-FIRST, SECOND = Convolution(4, 14, 16, 3, 1), Convolution(16, 12, 32)
+FIRST = Convolution(4, 14, 16, 3, 1)
+SECOND = Convolution(16, 12, 32)
 
 
 def at_positions(x: np.ndarray) -> np.ndarray:
@@ -199,8 +204,11 @@ def at_positions(x: np.ndarray) -> np.ndarray:
 # -- cycles ----------------------------------------------------------------------------------------
 def parts(ran: Ran, x: np.ndarray, lanes: int, *, clipped: bool = False) -> dict[str, float]:
     """Cycles of a training sample with convolutions as a synapse kind, mean over the samples."""
-    first, second, n = FIRST, SECOND, len(x)
-    out, features = groups(10, lanes), groups(512, lanes)
+    first = FIRST
+    second = SECOND
+    n = len(x)
+    out = groups(10, lanes)
+    features = groups(512, lanes)
     steps = SCHEDULE.free + 2 * SCHEDULE.nudged
     pixels = at_positions(x)
     positions = groups(first.channels, lanes) * first.side**2
@@ -211,7 +219,10 @@ def parts(ran: Ran, x: np.ndarray, lanes: int, *, clipped: bool = False) -> dict
     # scans of a step: maps 1 forward, maps 2 both ways, output back
     fetched = groups(16, lanes) * 144 + 2 * groups(32, lanes) * 16 + out
     scanned = positions + groups(16, lanes) * 144 + groups(32, lanes) * 16
-    mean = lambda commands: commands / n  # noqa: E731
+
+    def mean(commands: int) -> float:
+        return commands / n
+
     return {
         "image, once": mean(first.forward(pixels.sum(axis=0), lanes, clipped=clipped)) + positions,
         "maps 1 to maps 2": mean(second.forward(at[0].sum(axis=0), lanes, clipped=clipped)),
@@ -230,14 +241,18 @@ def parts(ran: Ran, x: np.ndarray, lanes: int, *, clipped: bool = False) -> dict
 
 
 def unrolled(ran: Ran, x: np.ndarray, lanes: int) -> dict[str, dict[str, float]]:
-    """Commands of the two convolutions in a training sample, by how they are unrolled; an unrolled weight
-    learns for itself alone.
+    """Commands of the two convolutions in a training sample, by how they are unrolled.
+
+    An unrolled weight learns for itself alone.
     """
-    first, second, n = FIRST, SECOND, len(x)
+    first = FIRST
+    second = SECOND
+    n = len(x)
     pixels = at_positions(x).sum(axis=0)
     spikes = [s.sum(axis=(0, 1)) for s in ran.spikes[:2]]
     rates = ((ran.plus[0] | ran.minus[0]) > 0).sum(axis=(0, 1))
-    m1, m2 = groups(2304, lanes), groups(512, lanes)
+    m1 = groups(2304, lanes)
+    m2 = groups(512, lanes)
     dense = int(2 * pixels.sum()) * m1 + int(spikes[0].sum() + rates.sum()) * m2 + int(spikes[1].sum()) * m1
     rows = (
         2 * first.walk_rows(pixels, lanes)
@@ -260,8 +275,9 @@ def unrolled(ran: Ran, x: np.ndarray, lanes: int) -> dict[str, dict[str, float]]
 
 
 def calibrate(lanes: int, samples: int = 20) -> dict[str, float]:
-    """The same count for dense 64-64-10 on the digits, beside the cycles of the RTL; the difference by
-    instruction that is executed.
+    """The same count for dense 64-64-10 on the digits, beside the cycles of the RTL.
+
+    And the difference by instruction that is executed.
     """
     from equilif_sim.verilated import VerilatedEngine
 
@@ -296,12 +312,16 @@ def calibrate(lanes: int, samples: int = 20) -> dict[str, float]:
 
 # -- the update ------------------------------------------------------------------------------------
 def rounding(ran: Ran, step: Step, samples: int = 20) -> dict[str, float]:
-    """Of the second convolution's kernels: updates rounded at every position and summed, against the sum
-    rounded once, in weight codes.
+    """Updates of the second convolution's kernels, in weight codes.
+
+    They are rounded at every position and summed, or summed and rounded once.
     """
-    second, mask = SECOND, (1 << step.shift) - 1
+    second = SECOND
+    mask = (1 << step.shift) - 1
     rng = np.random.default_rng(0)
-    here, once, exact = [], [], []
+    here = []
+    once = []
+    exact = []
     largest = 0
     for j in range(min(samples, len(ran.plus[0]))):
         for dy, dx in ((0, 0), (2, 3), (5, 5)):
@@ -317,7 +337,9 @@ def rounding(ran: Ran, step: Step, samples: int = 20) -> dict[str, float]:
             here.append(((step.gain * d + (dither & mask)) >> step.shift).sum(axis=2))
             once.append((step.gain * d.sum(axis=2) + (dither[..., 0] & mask)) >> step.shift)
             exact.append(step.gain * d.sum(axis=2) / (1 << step.shift))
-    a, b, e = (np.concatenate([np.ravel(v) for v in values]) for values in (here, once, exact))
+    a = np.concatenate([np.ravel(v) for v in here])
+    b = np.concatenate([np.ravel(v) for v in once])
+    e = np.concatenate([np.ravel(v) for v in exact])
     moved = np.abs(e) > 0
     return {
         "deviation of the update": float(e[moved].std()),
@@ -342,7 +364,8 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=100, help="training samples whose spikes are counted")
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
-    mnist, found = data.load("mnist", chosen.data), {}
+    mnist = data.load("mnist", chosen.data)
+    found: dict[str, Any] = {}
     model = ConvRates(28, (16, 32), 5, 10, tolerance=1e-3)
     trainer = Trainer(model, steps=chosen.epochs * -(-len(mnist.x_train) // 128), lr=2e-3)
     for epoch in range(chosen.epochs):
@@ -350,7 +373,8 @@ def main() -> None:
             mnist.x_train, mnist.y_train, np.random.default_rng((0, epoch)).permutation(len(mnist.x_train))
         )
     found["accuracy of rates"] = float((predict(model, mnist.x_test[:2000]) == mnist.y_test[:2000]).mean())
-    x, y = mnist.x_train[: chosen.samples], mnist.y_train[: chosen.samples]
+    x = mnist.x_train[: chosen.samples]
+    y = mnist.y_train[: chosen.samples]
     test = run(model, mnist.x_test[:500], mnist.y_test[:500])
     found["accuracy of spikes, 500 test samples"] = float(
         (test.free.argmax(axis=1) == mnist.y_test[:500]).mean()
@@ -360,9 +384,10 @@ def main() -> None:
     found["pixels above 0"] = float((x > 0).sum()) / len(x)
     found["largest weight, thresholds"] = max(float(pooled(k.detach()).abs().max()) for k in model.kernels)
     for lanes in LANES:
+        clipped = parts(ran, x, lanes, clipped=True)
         found[f"P = {lanes}"] = {
-            "cycles, clipped": (p := parts(ran, x, lanes, clipped=True)),
-            "sum, clipped": sum(p.values()),
+            "cycles, clipped": clipped,
+            "sum, clipped": sum(clipped.values()),
             "sum": sum(parts(ran, x, lanes).values()),
             "unrolled": unrolled(ran, x, lanes),
             "tiles": {
@@ -387,10 +412,9 @@ def main() -> None:
         "maps 1, gain 31": bound(144, 31),
         "maps 2, gain 31": bound(16, 31),
     }
-    text = json.dumps(found, indent=2)
-    print(text)
+    print(json.dumps(found, indent=2))
     if chosen.json:
-        chosen.json.write_text(text + "\n")
+        write_json(chosen.json, found)
 
 
 if __name__ == "__main__":

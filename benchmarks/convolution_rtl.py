@@ -1,13 +1,13 @@
-"""What a strided convolution would add to the engine's scanner and walker, in logic: a prototype of its
-addresses, checked and synthesised.
+"""What a strided convolution would add to the engine's scanner and walker, in logic.
+
+It is a prototype of the addresses of a convolution, checked and synthesised.
 
     python -m benchmarks.convolution_rtl
 
-    scanner: group after group of the source --> Positions --> first tile and group of the destination,
-    ranges --> Nest --> those of each command
+    scanner ── group after group of the source ──► Positions ── first tile and group, ranges ──► Nest ──►
 
-Neither knows a kernel: both are given steps, which come from a small memory that the host writes
-(`Geometry`), so one engine runs any convolution.
+``Nest`` gives the tile and the group of each command.  Neither knows a kernel: both are given steps,
+which come from a small memory that the host writes (``Geometry``).  So one engine runs any convolution.
 """
 
 from __future__ import annotations
@@ -37,83 +37,84 @@ Shape = tuple[int, int, int, int, int]
 
 @dataclass(frozen=True)
 class Geometry:
-    """Of one direction of a convolution: counts and steps in groups and tiles."""
+    """One direction of a convolution: counts, and steps in groups and tiles."""
 
     groups: int  #: of channels a position, scanned
     side: int  #: positions along a side, scanned
     reach: int  #: positions that hear one, along a side; backward: kernel rows
     last: int  #: last coordinate of the destination
-    group_tile: int  #: step of the first tile: a group, a position, a row further
-    x_tile: int
-    y_tile: int
-    #: the same, where the first position that hears it is another one from there on
-    x_moved: int
-    y_moved: int
-    x_group: int  #: and then of the first group of the destination
-    y_group: int
-    #: groups that are walked in a row, and steps of the tile: within a run, to the next one, to the next
-    #: row
-    run: int
-    run_tile: int
-    next_tile: int
-    row_tile: int
-    row_group: int
+    group_tile: int  #: step of the first tile: to the next group
+    x_tile: int  #: step of the first tile: to the next position
+    y_tile: int  #: step of the first tile: to the next row
+    x_moved: int  #: as x_tile, where another position is the first that hears it from there on
+    y_moved: int  #: as y_tile, where another row is the first that hears it from there on
+    x_group: int  #: step of the first group of the destination that belongs to x_moved
+    y_group: int  #: step of the first group of the destination that belongs to y_moved
+    run: int  #: groups that are walked one after the other
+    run_tile: int  #: step of the tile within a run
+    next_tile: int  #: step of the tile to the next run
+    row_tile: int  #: step of the tile to the next row
+    row_group: int  #: step of the group to the next row
     backward: bool
     halved: bool  #: stride 2
 
 
 def geometry(shape: Shape, lanes: int, *, backward: bool) -> Geometry:
     channels, side, maps, k, stride = shape
-    gc, gd, to = groups(channels, lanes), groups(maps, lanes), (side - k) // stride + 1
-    # tiles from a kernel's column, or row, to the next
-    x, y = gc * gd, k * gc * gd
+    gc = groups(channels, lanes)
+    gd = groups(maps, lanes)
+    to = (side - k) // stride + 1
+    x = gc * gd  # tiles from a kernel's column to the next
+    y = k * gc * gd  # and from a row to the next
     if backward:
         return Geometry(
-            gd,
-            to,
-            k,
-            to - 1,
-            1,
-            0,
-            0,
-            0,
-            0,
-            stride * gc,
-            stride * side * gc,
-            k * gc,
-            gd,
-            0,
-            y,
-            side * gc,
-            True,
-            False,
+            groups=gd,
+            side=to,
+            reach=k,
+            last=to - 1,
+            group_tile=1,
+            x_tile=0,
+            y_tile=0,
+            x_moved=0,
+            y_moved=0,
+            x_group=stride * gc,
+            y_group=stride * side * gc,
+            run=k * gc,
+            run_tile=gd,
+            next_tile=0,
+            row_tile=y,
+            row_group=side * gc,
+            backward=True,
+            halved=False,
         )
     return Geometry(
-        gc,
-        side,
-        k // stride,
-        to - 1,
-        gd,
-        x,
-        y,
-        (1 - stride) * x,
-        (1 - stride) * y,
-        gd,
-        to * gd,
-        gd,
-        1,
-        -stride * x - (gd - 1),
-        -stride * y,
-        to * gd,
-        False,
-        stride == 2,
+        groups=gc,
+        side=side,
+        reach=k // stride,
+        last=to - 1,
+        group_tile=gd,
+        x_tile=x,
+        y_tile=y,
+        x_moved=(1 - stride) * x,
+        y_moved=(1 - stride) * y,
+        x_group=gd,
+        y_group=to * gd,
+        run=gd,
+        run_tile=1,
+        next_tile=-stride * x - (gd - 1),
+        row_tile=-stride * y,
+        row_group=to * gd,
+        backward=False,
+        halved=stride == 2,
     )
 
 
 def expected(shape: Shape, lanes: int, *, backward: bool) -> list[list[tuple[int, int]]]:
-    """(tile, group of the destination) of every command, by group of the source: the definition."""
+    """Tile and group of the destination of every command, by group of the source: the definition."""
     channels, side, maps, k, stride = shape
-    gc, gd, to = groups(channels, lanes), groups(maps, lanes), (side - k) // stride + 1
+    gc = groups(channels, lanes)
+    gd = groups(maps, lanes)
+    to = (side - k) // stride + 1
 
     def tile(dy: int, dx: int, c: int, d: int) -> int:
         return ((dy * k + dx) * gc + c) * gd + d
@@ -157,7 +158,8 @@ class Ports(wiring.Component):
             "halved": 1,
         }
         super().__init__({**{f.name: In(widths.get(f.name, t)) for f in fields(Geometry)}, **members})
-        self.g, self.t = g, t
+        self.g = g
+        self.t = t
 
 
 class Positions(Ports):
@@ -184,16 +186,22 @@ class Positions(Ports):
 
     def elaborate(self, platform):
         m = Module()
-        left, across = Signal(self.g), []
-        row_tile, x_tile, row_group = Signal(self.t), Signal(self.t), Signal(self.g)
+        left = Signal(self.g)  # groups of this position, this one included
+        row_tile = Signal(self.t)  # first tile of the row
+        x_tile = Signal(self.t)  # first tile of the position
+        row_group = Signal(self.g)  # first group of the destination, of the row
+        across = []
         for axis in "xy":
-            at, heard = Signal(SIDE, name=axis), Signal(SIDE, name=f"heard_{axis}")
-            # without halves every coordinate counts as odd
-            half, odd = Signal(SIDE, name=f"half_{axis}"), Signal(name=f"odd_{axis}")
-            # the first position that hears it is another one from here on
-            moves = Signal(name=f"moves_{axis}")
-            step_tile, step_group = (Signal(n, name=f"step_{axis}_{n}") for n in (self.t, self.g))
-            tile, moved, group = (getattr(self, f"{axis}_{name}") for name in ("tile", "moved", "group"))
+            at = Signal(SIDE, name=axis)
+            heard = Signal(SIDE, name=f"heard_{axis}")  # positions that hear it
+            half = Signal(SIDE, name=f"half_{axis}")
+            odd = Signal(name=f"odd_{axis}")  # without halves every coordinate counts as odd
+            moves = Signal(name=f"moves_{axis}")  # another position is the first that hears it from here on
+            step_tile = Signal(self.t, name=f"step_{axis}_tile")
+            step_group = Signal(self.g, name=f"step_{axis}_group")
+            tile = getattr(self, f"{axis}_tile")
+            moved = getattr(self, f"{axis}_moved")
+            group = getattr(self, f"{axis}_group")
             m.d.comb += [
                 half.eq(Mux(self.halved, (at + 1)[1:], at + 1)),
                 odd.eq(at[0] | ~self.halved),
@@ -223,7 +231,8 @@ class Positions(Ports):
                         self.group.eq(self.group + across[0][5]),
                     ]
                 with m.Else():
-                    new, group = (row_tile + across[1][4])[: self.t], (row_group + across[1][5])[: self.g]
+                    new = (row_tile + across[1][4])[: self.t]
+                    group = (row_group + across[1][5])[: self.g]
                     m.d.sync += [
                         *further(1),
                         x.eq(0),
@@ -270,12 +279,12 @@ class Nest(Ports):
 
     def elaborate(self, platform):
         m = Module()
-        left, x_left, y_left = Signal(self.g), Signal(SIDE), Signal(SIDE)
-        row_tile, row_group, nx = (
-            Signal(self.t, name="at_row_tile"),
-            Signal(self.g, name="at_row_group"),
-            Signal(SIDE),
-        )
+        left = Signal(self.g)  # commands of this run, this one included
+        x_left = Signal(SIDE)  # runs of this row
+        y_left = Signal(SIDE)  # rows
+        row_tile = Signal(self.t, name="at_row_tile")  # first tile of the row
+        row_group = Signal(self.g, name="at_row_group")  # first group of the row
+        nx = Signal(SIDE)  # runs of every row
         m.d.comb += self.last_one.eq((left == 1) & (x_left == 1) & (y_left == 1))
         with m.If(self.valid):
             m.d.sync += [
@@ -286,7 +295,8 @@ class Nest(Ports):
             with m.If(left == 1):
                 m.d.sync += [left.eq(self.run), x_left.eq(x_left - 1)]
                 with m.If(x_left == 1):
-                    tile, group = (row_tile + self.row_tile)[: self.t], (row_group + self.row_group)[: self.g]
+                    tile = (row_tile + self.row_tile)[: self.t]
+                    group = (row_group + self.row_group)[: self.g]
                     m.d.sync += [
                         x_left.eq(nx),
                         y_left.eq(y_left - 1),
@@ -359,8 +369,10 @@ class Addresses(Ports):
 
 def check(config: EngineConfig, shape: Shape, *, backward: bool, tile: int = 5, group: int = 3) -> int:
     """Every command against the definition; how many there were."""
-    dut, want = Addresses(config), expected(shape, config.lanes, backward=backward)
-    mask_t, mask_g = (1 << tile_bits(config)) - 1, (1 << group_bits(config)) - 1
+    dut = Addresses(config)
+    want = expected(shape, config.lanes, backward=backward)
+    mask_t = (1 << tile_bits(config)) - 1
+    mask_g = (1 << group_bits(config)) - 1
     found: list[list[tuple[int, int]]] = []
 
     async def bench(ctx):
@@ -414,7 +426,8 @@ def logic(component: wiring.Component, target: str) -> dict[str, int]:
 
 
 def apart(shape: Shape, lanes: int) -> int:
-    """Fewest commands from one to a weight to the next to the same, where every event of a lane takes part:
+    """Fewest commands from one to a weight to the next to the same, where every event of a lane takes part.
+
     LEARN must have written by then.
     """
     last: dict[int, int] = {}
@@ -437,9 +450,9 @@ def main() -> None:
         )
         for shape in ((4, 14, 16, 3, 1), (16, 12, 32, 6, 2), (20, 8, 12, 4, 2)):
             for backward in (False, True):
-                print(
-                    f"P = {lanes}, {shape}, {'backward' if backward else 'forward'}: {check(config, shape, backward=backward):,} commands equal"
-                )
+                way = "backward" if backward else "forward"
+                equal = check(config, shape, backward=backward)
+                print(f"P = {lanes}, {shape}, {way}: {equal:,} commands equal")
             print(
                 f"P = {lanes}, {shape}: {apart(shape, lanes)} commands from an update of a weight to the next"
             )

@@ -1,16 +1,19 @@
-"""A class held back: trained in real numbers without it, deployed, then taught on chip by Equilibrium
-Propagation.
+"""A class held back: a network is trained in real numbers without it, and deployed.
 
-    python -m benchmarks.fine_tuning digits --rtl -1                    everything in RTL too, and compared
-    python -m benchmarks.fine_tuning mnist --data DIR --rtl 200         the first 200 updates in RTL
-    python -m benchmarks.fine_tuning mnist --data DIR --run DIR         a run of `equilif rates mnist
-    --without 9` in place of a new one
+Then the class is taught on chip by Equilibrium Propagation.
 
-The output of a class that was never seen has been pushed below 0; where that is further than a nudge
-reaches the clip eats it, and --revive starts its weights anew.  Each epoch on chip shows every training
-sample of the new class (up to --new) once, and --replay times as many of the others, drawn anew.  The
-golden kernel is the engine bit for bit; --rtl proves it on this very run (Verilator): every prediction,
-spike count and rate, weights at checkpoints and the end.
+    python -m benchmarks.fine_tuning digits --rtl -1
+        everything in RTL too, and compared
+    python -m benchmarks.fine_tuning mnist --data DIR --rtl 200
+        the first 200 updates in RTL
+    python -m benchmarks.fine_tuning mnist --data DIR --run DIR
+        a run of `equilif rates mnist --without 9` in place of a new one
+
+The output of a class that was never seen has been pushed below 0.  Where that is further than a nudge
+reaches, the clip hides the nudge; --revive starts the weights of this output anew.  Each epoch on chip
+shows every training sample of the new class (up to --new) once, and --replay times as many of the
+others, drawn anew.  The golden kernel is the engine bit for bit.  --rtl proves it on this very run
+(Verilator): every prediction, spike count and rate, and the weights at checkpoints and at the end.
 """
 
 from __future__ import annotations
@@ -18,14 +21,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from equilif import results
-from equilif.data.images import DataSet
+from equilif.data.dataset import DataSet
 from equilif.hardware.verify import Plan, compare, engine_for
 from equilif.training import rates
 from equilif.training.settings import SETTINGS
@@ -35,16 +37,19 @@ from equilif_golden.network import Network, Weights
 
 
 def accuracy(kernel: Kernel, data: DataSet, held: int) -> dict[str, float]:
-    """Of the test samples of the class, of the others and of all."""
-    right, new = kernel.predict(data.x_test) == data.y_test, data.y_test == held
+    """Accuracy on the test samples of the class, of the others and of all."""
+    right = kernel.predict(data.x_test) == data.y_test
+    new = data.y_test == held
     return {"new": float(right[new].mean()), "others": float(right[~new].mean()), "all": float(right.mean())}
 
 
 def revived(network: Network, weights: Weights, held: int, seed: int) -> Weights:
-    """``weights`` with output ``held`` untrained, but not as it began: the hidden code has learned to
-    silence that.
+    """``weights`` with the output ``held`` untrained.
+
+    It does not begin as it began before: the hidden code has learned to silence that.
     """
-    fresh, out = network.initial_weights(seed + 1), {n: w.copy() for n, w in weights.items()}
+    fresh = network.initial_weights(seed + 1)
+    out = {n: w.copy() for n, w in weights.items()}
     for s in network.synapses:
         if s.post == network.output:
             out[s.name][:, held] = fresh[s.name][:, held]
@@ -53,7 +58,8 @@ def revived(network: Network, weights: Weights, held: int, seed: int) -> Weights
 
 def orders(data: DataSet, held: int, *, new: int, replay: float, epochs: int, seed: int) -> list[Raw]:
     """Training samples of every epoch, in order."""
-    out, fresh = [], np.flatnonzero(data.y_train == held)[:new]
+    out = []
+    fresh = np.flatnonzero(data.y_train == held)[:new]
     others = np.flatnonzero(data.y_train != held)
     for epoch in range(epochs):
         rng = np.random.default_rng((seed, epoch, 2))
@@ -101,7 +107,8 @@ def main() -> None:
             record = run.epoch()
             print(f"epoch {record.epoch}: {record.test_accuracy:.2%} of all test samples in real numbers")
     assert run.deployed is not None
-    (network, weights), data = run.deployed, run.data
+    network, weights = run.deployed
+    data = run.data
     order = orders(
         data, options.held, new=options.new, replay=options.replay, epochs=options.epochs, seed=options.seed
     )
@@ -116,8 +123,9 @@ def main() -> None:
         kernel.train(data.x_train, data.y_train, samples)
         history.append(accuracy(kernel, data, options.held))
     for epoch, a in enumerate(history):
+        when = f"after {epoch} epochs on chip" if epoch else "deployed"
         print(
-            f"{f'after {epoch} epochs on chip' if epoch else 'deployed':24} class {options.held} {a['new']:7.2%}   others {a['others']:7.2%}   "
+            f"{when:24} class {options.held} {a['new']:7.2%}   others {a['others']:7.2%}   "
             f"all {a['all']:7.2%}"
         )
     found: dict[str, Any] = {
@@ -132,7 +140,8 @@ def main() -> None:
         "machine": results.machine(),
     }
     if options.rtl:
-        left, plan = options.rtl if options.rtl > 0 else sum(map(len, order)), []
+        left = options.rtl if options.rtl > 0 else sum(map(len, order))
+        plan = []
         for eta, samples in zip(etas, order, strict=True):
             if left > 0:
                 plan.append((eta, samples[:left], functools.partial(lambda x: x, data.x_train)))
@@ -142,14 +151,15 @@ def main() -> None:
         same = options.rtl > 0 or all((report.weights[n] == w).all() for n, w in kernel.weights.items())
         c = report.compared
         print(
-            f"RTL, {options.lanes} lanes: {report.mismatch or '0 mismatches'} in {c.predictions:,} predictions, {c.rates:,} rates, "
-            f"{c.weights:,} weight words ({report.training.samples:,} updates, {report.inference.samples:,} test samples)"
+            f"RTL, {options.lanes} lanes: {report.mismatch or '0 mismatches'} in "
+            f"{c.predictions:,} predictions, {c.rates:,} rates, {c.weights:,} weight words "
+            f"({report.training.samples:,} updates, {report.inference.samples:,} test samples)"
         )
         found["rtl"] = report.to_dict()
         if report.mismatch or not same:
             raise SystemExit(1)
     if options.json:
-        results.write_json(options.json, json.loads(json.dumps(found, default=str)))
+        results.write_json(options.json, found)
 
 
 if __name__ == "__main__":

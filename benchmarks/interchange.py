@@ -2,15 +2,14 @@
 
     python -m benchmarks.interchange [--samples 360] [--json FILE]
 
-Out: nirtorch makes the graph, snnTorch the neurons.  What NIR leaves open (equilif.nir.OPEN) is taken
-away one by one; with all of it gone every spike must be equal.  In: snnTorch trains a feed-forward
-network and writes it.
+Out: nirtorch makes the graph, snnTorch the neurons.  What NIR leaves open (equilif.nir.OPEN) is taken away
+one by one; with all of it gone every spike must be equal.  In: snnTorch trains a feed-forward network and
+writes it.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from snntorch.utils import reset
 
 from equilif import nir as interchange
 from equilif.data import images as data
+from equilif.results import write_json
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, Weights
 from equilif_golden.reference import Reference
@@ -46,11 +46,13 @@ START, CUT, REACH, PRODUCTS, LEAK = range(1, 6)
 
 
 class Neurons(torch.nn.Module):
-    """snnTorch's, with what ``like`` adds; records its spikes."""
+    """Those of snnTorch, with what ``like`` adds; their spikes are recorded."""
 
     def __init__(self, node: Any, like: int, one: int):
         super().__init__()
-        self.like, self.one, self.threshold = like, one, float(node.v_threshold[0])
+        self.like = like
+        self.one = one
+        self.threshold = float(node.v_threshold[0])
         self.loss = float(1 / node.r[0]) if isinstance(node, nir.LIF) else 0.0
         fire = (lambda above: (above >= 0).to(above.dtype)) if like >= REACH else None
         # what is done here is left out there; snnTorch would also reset, without a spike, a membrane that
@@ -111,7 +113,8 @@ def run(
         layers |= {nir.Affine: _affine}
     graph = nir.read(path)
     module = nirtorch.nir_to_torch(graph, layers, dtype=torch.float64)
-    inputs, state = torch.tensor(x / 256), None
+    inputs = torch.tensor(x / 256)
+    state = None
     with torch.no_grad():
         for _ in range(steps):
             _, state = module(inputs) if state is None else module(inputs, state)
@@ -124,23 +127,22 @@ def run(
 
 def _affine(node: Any) -> torch.nn.Linear:
     layer = torch.nn.Linear(node.weight.shape[1], node.weight.shape[0])
-    layer.weight.data, layer.bias.data = torch.tensor(node.weight), torch.tensor(node.bias)
+    layer.weight.data = torch.tensor(node.weight)
+    layer.bias.data = torch.tensor(node.bias)
     return layer
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of samples: whose every spike is equal, and whose class is; of spikes: those of golden, cells of the
-    raster that differ; of rates over the last window, the largest difference of an output, in spikes.
-    """
+    """How a framework's spikes compare with the golden model's."""
 
-    like: str
+    like: str  #: what the framework does as here
     samples: int
-    same: int
-    same_class: int
-    spikes: int
-    differ: int
-    largest: int
+    same: int  #: samples whose every spike is equal
+    same_class: int  #: samples whose class is equal
+    spikes: int  #: of the golden model
+    differ: int  #: cells of the raster (neuron, step) that differ
+    largest: int  #: largest difference of an output over the last window, in spikes
 
 
 def compare(network: Network, weights: Weights, x: npt.NDArray[np.uint8], like: int) -> Agreement:
@@ -174,13 +176,15 @@ def trained(leak: int, epochs: int = 5) -> tuple[Network, Weights]:
 
 
 def by_snntorch(network: Network, weights: Weights, x: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    """Classes by snnTorch's own importer as it is: it resets to zero, begins at zero, and cannot run IF
-    (1.0.0).
+    """Classes by snnTorch's own importer as it is: it resets to zero and begins at zero.
+
+    In version 1.0.0 it cannot run IF.
     """
     with tempfile.TemporaryDirectory() as folder:
         interchange.save(Path(folder) / "network.nir", network, weights)
         module = import_from_nir(nir.read(Path(folder) / "network.nir"))
-    spikes, state = [], None
+    spikes = []
+    state = None
     with torch.no_grad():
         for _ in range(network.schedule.free):
             out, state = module(
@@ -191,8 +195,9 @@ def by_snntorch(network: Network, weights: Weights, x: npt.NDArray[np.uint8]) ->
 
 
 def foreign(path: Path, digits: data.DataSet, *, hidden: int = 64, epochs: int = 15) -> npt.NDArray[np.int64]:
-    """A NIR file that snnTorch wrote of a network that it trained by surrogate gradients; its classes of the
-    test samples.
+    """Classes of the test samples, by a network that snnTorch trains and writes to ``path``.
+
+    It is trained by surrogate gradients.
     """
 
     def neurons(n: int, beta: float) -> torch.nn.Module:
@@ -215,7 +220,8 @@ def foreign(path: Path, digits: data.DataSet, *, hidden: int = 64, epochs: int =
             dim=0
         )
 
-    optimizer, labels = torch.optim.Adam(net.parameters(), 5e-3), torch.tensor(digits.y_train)
+    optimizer = torch.optim.Adam(net.parameters(), 5e-3)
+    labels = torch.tensor(digits.y_train)
     for _ in range(epochs):
         for batch in torch.randperm(len(labels)).split(64):
             optimizer.zero_grad()
@@ -239,9 +245,8 @@ def main() -> None:
     for leak in (0, 3):
         network, weights = trained(leak)
         print(f"leak {leak}")
-        print(
-            f"{'as in':40}{'samples equal':>16}{'classes equal':>16}{'of spikes':>12}{'differ':>9}{'largest':>9}"
-        )
+        titles = f"{'samples equal':>16}{'classes equal':>16}{'of spikes':>12}{'differ':>9}{'largest':>9}"
+        print(f"{'as in':40}{titles}")
         found[f"leak {leak}"] = []
         for like in range(len(LIKE)):
             a = compare(network, weights, data.load("digits").x_test[: chosen.samples], like)
@@ -271,11 +276,10 @@ def main() -> None:
     for name in ("snnTorch's importer", "snnTorch's file"):
         print(name, {k: v for k, v in found[name].items() if k != "moved"})
     for m in read.moved:
-        print(
-            f"  {m.name}: {m.moved} of {m.count} moved, largest {m.largest:.3g}, mean {m.mean:.3g}, clipped {m.clipped}"
-        )
+        changes = f"largest {m.largest:.3g}, mean {m.mean:.3g}, clipped {m.clipped}"
+        print(f"  {m.name}: {m.moved} of {m.count} moved, {changes}")
     if chosen.json:
-        chosen.json.write_text(json.dumps(found, indent=2) + "\n")
+        write_json(chosen.json, found)
 
 
 if __name__ == "__main__":

@@ -1,30 +1,28 @@
 """Accuracy on sequences.
 
-EP with a memory, bit for bit what the engine does, beside what it should be compared with, all in one
-run.
+Equilibrium Propagation (EP) with a memory, bit for bit what the engine does, beside what it should be
+compared with, all in one run.
 
-    python -m benchmarks.sequences imdb --data DIR                     EP, over the seeds of the preset
-    python -m benchmarks.sequences imdb --data DIR --baselines         and the same network without a
-    memory (mean pooling), by EP, and
-                                                                       the same network by
-                                                                       backpropagation, in real numbers
-    python -m benchmarks.sequences spoken --data DIR --speakers        and with one speaker after the
-    other left out
-    python -m benchmarks.sequences imdb --data DIR --json FILE
+    python -m benchmarks.sequences imdb --data DIR [--json FILE]
+
+        --baselines     also the same network without a memory (mean pooling) by EP, and the same network by
+                        backpropagation, in real numbers
+        --speakers      also with one speaker after the other left out (spoken)
+
+Without --seeds over all the seeds of the preset.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import statistics
 from pathlib import Path
 
 from equilif.data import sequences
-from equilif.data.images import DataSet
+from equilif.data.dataset import DataSet
 from equilif.data.sequences import Sequences
-from equilif.results import machine
+from equilif.results import machine, write_json
 from equilif.training.presets import PRESETS, Preset
 from equilif.training.train import Training
 
@@ -127,7 +125,7 @@ def main() -> None:
         show("mean over the speaker left out", list(by_speaker.values()))
         found["speakers"] = by_speaker
     if args.json:
-        args.json.write_text(json.dumps(found, indent=2) + "\n")
+        write_json(args.json, found)
 
 
 if __name__ == "__main__":
