@@ -135,6 +135,9 @@ def test_score():
         ({"n": 1100}, r"shape \(1 to 1024, at least 1\), not \(1100, 64\)"),
         ({"n": 9, "blank": 1.0}, r"the blank part must be in \[0, 1\), not 1"),
         ({"n": 9, "blank": -0.1}, "the blank part must be"),
+        ({"n": 9.0}, "stored images must be an integer"),
+        ({"n": 9, "seed": -1}, "seed must be in 0"),
+        ({"n": 9, "blank": float("nan")}, "the blank part must be"),
         ({"n": 9, "steps": 0}, r"steps must be in 1\.\.1048576, not 0"),
         ({"n": 9, "sharpness": 6}, r"sharpness must be in 2\.\.5 octaves, not 6"),
     ],
@@ -142,6 +145,25 @@ def test_score():
 def test_errors_say_what_is_wrong(digits, options, message):
     with pytest.raises(ValueError, match=message):
         recall.run(digits, **options)
+
+
+def test_patterns_and_cues_in_real_numbers_are_refused(digits):
+    real = digits.x_train[:9] / 255
+    memory = Hopfield.of(digits.x_train[:9].astype(int) // 2)
+    with pytest.raises(ValueError, match=r"patterns must be integers in -128\.\.127"):
+        Hopfield.of(real)
+    with pytest.raises(ValueError, match="patterns must be integers"):
+        Hopfield(real)
+    with pytest.raises(ValueError, match=r"a cue must be integers in -128\.\.127"):
+        memory.recall(real[0])
+    with pytest.raises(ValueError, match="states must be integers"):
+        memory.energy(real)
+    for steps in (-1, 2.5, True):
+        with pytest.raises(ValueError, match="steps must be"):
+            memory.recall(digits.x_train[0].astype(int) // 2, steps)
+    for sharpness in (2.5, float("nan"), True):
+        with pytest.raises(ValueError, match="sharpness must be an integer"):
+            Hopfield.of(digits.x_train[:9].astype(int) // 2, sharpness=sharpness)
 
 
 def test_picture(result, tmp_path):

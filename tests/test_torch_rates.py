@@ -1,6 +1,4 @@
-"""Rate networks: the same fixed points as the twin, one gradient by three ways, and training in one process
-or two.
-"""
+"""Rate networks: the fixed points of the twin, one gradient by three ways, training in one process or two."""
 
 from __future__ import annotations
 
@@ -21,7 +19,15 @@ from equilif_golden.kernel import Kernel  # noqa: E402
 from equilif_golden.network import Network, Population, Synapse, TokenRows  # noqa: E402
 from equilif_golden.real.attention import Attention  # noqa: E402
 from equilif_golden.real.conv import ConvRates, pooled  # noqa: E402
-from equilif_golden.real.rates import Rates, Trainer, agreement, anderson, hinge, predict  # noqa: E402
+from equilif_golden.real.rates import (  # noqa: E402
+    Rates,
+    Trainer,
+    agreement,
+    anderson,
+    hinge,
+    integer_rates,
+    predict,
+)
 from equilif_golden.real.twin import Twin  # noqa: E402
 from equilif_golden.schedule import Schedule  # noqa: E402
 from tests.networks import CHAIN, NETWORKS, sample  # noqa: E402
@@ -292,8 +298,9 @@ rng = np.random.default_rng(0)
 x, labels = rng.integers(0, 256, (43, 12)).astype(np.uint8), rng.integers(0, 4, 43)
 passes = [trainer.epoch(x, labels, rng.permutation(43)) for _ in range(2)]
 if distributed.rank == 0:
-    np.savez(sys.argv[1], loss=[p.loss for p in passes], samples=[p.samples for p in passes], world=distributed.world,
-             gradient=model.values[0].grad.numpy(), **{n: w.detach().numpy() for n, w in model.w.items()})
+    np.savez(sys.argv[1], loss=[p.loss for p in passes], samples=[p.samples for p in passes],
+             world=distributed.world, gradient=model.values[0].grad.numpy(),
+             **{n: w.detach().numpy() for n, w in model.w.items()})
 distributed.leave()
 """
 
@@ -338,7 +345,10 @@ def test_pooling_is_part_of_the_kernel():
 
 
 def test_convolutions_settle_at_a_maximum_of_their_energy():
-    """Phi = sum of s_k (pool(W * s_(k-1)) + b) - |s|^2 / 2 grows with every sweep, and its gradient vanishes inside the box."""
+    """Phi = sum of s_k (pool(W * s_(k-1)) + b) - |s|^2 / 2 grows with every sweep.
+
+    Its gradient vanishes inside the box.
+    """
     model = ConvRates(14, (3, 4), 3, 5, seed=1, **EXACT)
     x = torch.tensor(np.random.default_rng(0).integers(0, 256, (6, 196)))
     base = model.base(x)
@@ -393,3 +403,113 @@ def test_convolutions_learn_digits():
     assert np.mean(predict(model, d.x_test) == d.y_test) > 0.9
     with pytest.raises(ValueError, match="5 x 5 kernels make 4 of 8 pixels|kernels make 3 of 7"):
         ConvRates(7, (4,))
+
+
+# -- what is refused -------------------------------------------------------------------------------
+X, Y = sample(CHAIN, 8)
+SCALING = r"inputs must be integers in 0\.\.255.*scale what lies in 0\.\.1 by np\.rint\(255 \* x\)"
+MODELS = pytest.mark.parametrize(
+    "model, x",
+    [(Rates(CHAIN), X), (ConvRates(8, (2,), 3), np.arange(128, dtype=np.uint8).reshape(2, 64))],
+    ids=["rates", "conv"],
+)
+
+
+@MODELS
+def test_images_in_parts_of_one_are_refused_and_told_how_to_scale(model, x):
+    parts = x / 255
+    labels = np.zeros(len(x), int)
+    with pytest.raises(ValueError, match=SCALING):
+        predict(model, parts)
+    with pytest.raises(ValueError, match=SCALING):
+        Trainer(model, steps=1).epoch(parts, labels, np.arange(len(x)))
+    with pytest.raises(ValueError, match=SCALING):
+        model(torch.tensor(parts))
+
+
+@MODELS
+def test_images_of_another_size_are_refused_and_not_cut(model, x):
+    n = x.shape[1]
+    for wrong in (np.zeros((2, n + 1), np.uint8), np.zeros((2, n - 1), np.uint8), np.zeros(n, np.uint8)):
+        with pytest.raises(ValueError, match=rf"inputs must have shape \(batch, {n}\)"):
+            predict(model, wrong)
+        with pytest.raises(ValueError, match=rf"inputs must have shape \(batch, {n}\)"):
+            model(torch.tensor(wrong))
+
+
+@pytest.mark.parametrize(
+    "x, labels, order, message",
+    [
+        (X, Y + 0.9, np.arange(8), "labels must be integers"),
+        (X, Y == 1, np.arange(8), "labels must be integers"),
+        (X, Y - 1 - Y.min(), np.arange(8), "labels must lie in 0"),
+        (X, Y + CHAIN.n_outputs, np.arange(8), "labels must lie in 0"),
+        (X, Y[:7], np.arange(8), r"labels must have shape \(8,\), one a sample, not \(7,\)"),
+        (X, Y[:, None], np.arange(8), r"labels must have shape \(8,\), one a sample, not \(8, 1\)"),
+        (X, Y, Y == 1, "order must be integers"),
+        (X, Y, np.arange(8) - 1, "order must lie in 0"),
+        (X, Y, np.arange(8) + 0.5, "order must be integers"),
+        (X, Y, np.arange(8)[None], "order must have one dimension"),
+        (X.astype(int) - 1, Y, np.arange(8), r"inputs must lie in 0\.\.255"),
+    ],
+)
+def test_a_pass_takes_whole_samples_and_classes_that_are_there(x, labels, order, message):
+    with pytest.raises(ValueError, match=message):
+        Trainer(Rates(CHAIN), steps=1).epoch(x, labels, order)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"steps": 0}, "steps must be in 1"),
+        ({"batch": 0}, "batch must be in 1"),
+        ({"batch": 2.5}, "batch must be an integer"),
+        ({"lr": float("nan")}, "lr must be a number"),
+        ({"dropout": 1.0}, "dropout must be below 1"),
+        ({"dropout": -0.1}, "dropout must be a number"),
+    ],
+)
+def test_options_of_training_that_mean_nothing_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Trainer(Rates(CHAIN), **{"steps": 1, **options})
+
+
+def test_gradients_and_exact_rates_are_of_integers():
+    weights = CHAIN.initial_weights()
+    with pytest.raises(ValueError, match=SCALING):
+        agreement(CHAIN, weights, X / 255, Y)
+    with pytest.raises(ValueError, match="labels must be integers"):
+        agreement(CHAIN, weights, X, Y + 0.9)
+    with pytest.raises(ValueError, match="drives must be integers"):
+        integer_rates(CHAIN, weights, np.zeros((2, 13)))
+    with pytest.raises(ValueError, match="drives must have shape"):
+        integer_rates(CHAIN, weights, np.zeros((2, 5), int))
+
+
+def test_tokens_that_do_not_fit_are_refused():
+    network = Network.attention(6, 8, 2, 5, 3)
+    table = np.zeros((4, 8), np.int16)
+    good = TokenRows(table, np.arange(4, dtype=np.int32), np.array([0, 2, 4]))
+    model = Rates(network)
+    with pytest.raises(ValueError, match="token offsets must rise"):
+        predict(model, None, tokens=good._replace(off=np.array([0, 10**6, 4])))
+    with pytest.raises(ValueError, match=r"token rows must lie in 0\.\.3"):
+        predict(model, None, tokens=good._replace(rows=np.arange(4) + 1))
+    with pytest.raises(ValueError, match="patterns must be integers"):
+        predict(model, None, tokens=good._replace(table=table / 2))
+    with pytest.raises(ValueError, match="give tokens"):
+        predict(model, np.zeros((2, 0), np.uint8))
+    with pytest.raises(ValueError, match="no memory to load tokens into"):
+        predict(Rates(CHAIN), X, tokens=good)
+    attention = Attention(network, network.initial_weights(), good)
+    with pytest.raises(ValueError, match="labels must be integers"):
+        next(attention.fit(good, np.array([0.9, 1]), epochs=1))
+    with pytest.raises(ValueError, match="token offsets must rise"):
+        attention.predict(good._replace(off=np.array([0, 10**6, 4])))
+
+
+def test_tokens_of_other_fraction_bits_are_in_units_of_their_own_one():
+    """Patterns stand for code / 2**fraction, whatever the fraction bits are."""
+    network = Network.attention(6, 8, 2, 5, 3, numerics=Numerics(fraction=10))
+    tokens = TokenRows(np.full((1, 8), 512, np.int16), np.zeros(1, np.int32), np.array([0, 1]))
+    assert float(Rates(network).table(tokens)[0, 0]) == 0.5

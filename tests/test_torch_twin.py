@@ -72,7 +72,7 @@ def test_gradient_is_the_slope_of_the_loss():
 
 @NETWORKS
 def test_float_ep_tends_to_the_gradient(network):
-    """Where no nudge crosses an edge of the clip the error of the symmetric update falls with beta squared."""
+    """Where no nudge crosses an edge of the clip, the error of the update falls with beta squared."""
     twin, _, y, free = settled(network)
     target = twin.targets(y)
 
@@ -169,3 +169,32 @@ def test_rates_that_do_not_settle_are_an_error():
         ArithmeticError, match=r"rates of 40 samples still move by up to .* after 50 iterations"
     ):
         twin.settle(twin.clamp(x), tolerance=0.0, limit=50)
+
+
+def test_inputs_and_targets_in_parts_of_one_are_refused_and_told_how_to_scale():
+    x, labels = sample(CHAIN)
+    weights = CHAIN.initial_weights()
+    twin = Twin(CHAIN, weights)
+    with pytest.raises(ValueError, match=r"inputs must be integers in 0\.\.255.*np\.rint\(255 \* x\)"):
+        twin.clamp(x / 255)
+    with pytest.raises(ValueError, match=r"targets must be integers in 0\.\.255"):
+        twin.targets(0.9 * np.eye(CHAIN.n_outputs))
+    with pytest.raises(ValueError, match=r"inputs must be integers in 0\.\.255"):
+        gradient_report(CHAIN, weights, x / 255, labels)
+    with pytest.raises(ValueError, match="labels must be integers"):
+        gradient_report(CHAIN, weights, x, labels + 0.9)
+
+
+def test_inputs_and_targets_of_another_size_are_refused_and_not_cut():
+    x, labels = sample(CHAIN)
+    twin = Twin(CHAIN, CHAIN.initial_weights())
+    with pytest.raises(ValueError, match="inputs must have shape"):
+        twin.clamp(np.pad(x, ((0, 0), (0, 1))))
+    with pytest.raises(ValueError, match="targets must have shape"):
+        twin.targets(one_hot(labels, CHAIN.n_outputs + 1))
+
+
+def test_memories_are_not_taken_for_neurons():
+    network = Network.attention(4, 3, 2, 5, 3)
+    with pytest.raises(ValueError, match="population 'memory': memories are not modelled here"):
+        Twin(network, network.initial_weights())
