@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from equilif.cli import app
+from equilif.commands import hardware
 from equilif.hardware.export import Bus, export, verilog
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_hdl.engine.engine import Engine
@@ -193,11 +194,58 @@ def test_command(tmp_path):
 @pytest.mark.parametrize(
     "options, message",
     [
-        (["--name", "2fast"], "name must be a Verilog identifier, not '2fast'"),
+        (["--name", "2fast"], "name must be a Verilog identifier of at most 200 characters, not '2fast'"),
+        (["--name", "ü"], "name must be a Verilog identifier"),
+        (["--name", "x" * 250], "name must be a Verilog identifier"),
         (["--lanes", "3"], "lanes must be 2, 4, 8, 16 or 32, not 3"),
+        (["--lanes", "0"], "lanes must be in 2..32, not 0"),
+        (["--tiles", "0"], "tiles must be in 4..32768, not 0"),
+        (["--value-groups", "12"], "value_groups must be a power of two, not 12"),
+        (["--state-groups", "-1"], "state_groups must be in 4..1024, not -1"),
+        (["--build-id", "4294967296"], "--build-id"),
+        (["--build-id", "1", "--bus", "none"], "--build-id is read through the bus"),
         (["--board", "toaster"], "board must be one of"),
+        (
+            ["--board", "icebreaker", "--lanes", "4", "--early-ends", "--without-memories"],
+            "--board brings its own engine: leave out --lanes, --without-memories, --early-ends",
+        ),
     ],
 )
 def test_bad_options(options, message, tmp_path):
     run = CliRunner().invoke(app, ["export", str(tmp_path / "out"), *options])
     assert run.exit_code == 2 and message in " ".join(run.output.split()) and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("lanes", ["0", "1", "-4", "3", "64"])
+@pytest.mark.parametrize("command", ["verify", "energy"])
+def test_engines_of_other_lanes_are_refused_with_those_there_are(command, lanes):
+    run = CliRunner().invoke(app, [command, "digits", "--lanes", lanes])
+    assert run.exit_code == 2 and "lanes must be" in run.output and f"not {lanes}" in run.output
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--board", "icebreaker", "--lanes", "4"], "--board brings its own engine: leave out --lanes"),
+        (["--samples", "5", "--all"], "give one of them"),
+        (["--all", "--full"], "give one of them"),
+        (["--watch", "output"], "give --early too"),
+    ],
+)
+def test_options_of_verify_that_would_say_nothing_are_refused(options, message):
+    run = CliRunner().invoke(app, ["verify", "digits", *options])
+    assert run.exit_code == 2 and message in run.output
+
+
+def test_the_help_knows_every_bus_and_pipeline():
+    """The command line names them without importing what defines them."""
+    assert list(hardware.Bus) == list(Bus) and list(hardware.Pipelines) == list(Pipeline)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"bus": "usb"}, {"build_id": -1}, {"build_id": 1 << 32}, {"build_id": 0.5}, {"name": ""}]
+)
+def test_bad_arguments(arguments, tmp_path):
+    with pytest.raises(ValueError):
+        export(tmp_path / "out", SMALL, **arguments)
+    assert not (tmp_path / "out").exists()
