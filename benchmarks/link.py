@@ -23,11 +23,11 @@ from equilif import results
 from equilif.data import images as data
 from equilif.hardware import boards as known
 from equilif.host.client import Client
-from equilif.host.session import Session
 from equilif.host.simulate import Simulated
 from equilif.training.presets import PRESETS
 from equilif.training.train import lesson, order, taught
 from equilif_boards import BOARDS, Board
+from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.kernel import Kernel
 from equilif_golden.link.protocol import OVERHEAD, RESULT, RUN_HEADER, pack
@@ -78,11 +78,11 @@ def rows(
         if measure:
             simulated = Simulated(replace(board, clock_hz=clock), baud).board
             client = Client(simulated)
-            session = Session(client, network, kernel.weights, lr=preset.rate(1), counter=kernel.counter)
+            chip = Chip(client, network, kernel.weights, lr=preset.rate(1), counter=kernel.counter)
             before, start, cycles = replace(client.traffic), simulated.cycles, 0
             for j in chosen:
                 x, y = d.x_train[j].astype(np.int64), one_hot(d.y_train[j : j + 1], sizes[-1])[0]
-                cycles += session.run(x, y, learn=True, rates=False).cycles
+                cycles += chip.sample(x, y).cycles
             assert client.traffic.repeated == 0
             packed = (client.traffic.sent - before.sent + client.traffic.received - before.received) / n
             cycles, measured = cycles / n, clock * n / (simulated.cycles - start)

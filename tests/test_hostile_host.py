@@ -33,11 +33,11 @@ from equilif import cli
 from equilif.host import client as client_module
 from equilif.host import flash, ports, simulate
 from equilif.host.client import LONGEST_REPLY, Client, LinkError, NoReply, PortFailed
-from equilif.host.session import Session
 from equilif_boards import BOARDS
 from equilif_boards import build as builder
 from equilif_boards.build import COMMANDS, BuildError, build
 from equilif_golden import network as networks
+from equilif_golden.engine.chip import Chip, OutOfStep
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Instruction, Op
 from equilif_golden.engine.port import Region
@@ -263,9 +263,9 @@ def test_a_port_that_is_unplugged_at_any_step_is_one_clear_error(step, name, way
 
     steps = [
         client.identify,
-        lambda: client.load_program([Instruction(op=Op.HALT)]),
-        lambda: client.write_weights(np.zeros((2, 4), int)),
-        lambda: client.read_values(0, 4),
+        lambda: client.load([Instruction(op=Op.HALT)]),
+        lambda: client.write(Region.WEIGHT, 0, np.zeros(8, int)),
+        lambda: client.read(Region.VALUE, 0, 4),
     ]
     for earlier in steps[:step]:
         earlier()
@@ -382,21 +382,21 @@ def test_frames_that_carry_nothing_are_refused():
 def test_small_frames_carry_everything_all_the_same():
     client, wire = client_of(device_of(12))
     words = np.arange(12).reshape(3, 4)
-    client.write_weights(words)
-    np.testing.assert_array_equal(client.read_weights(3), words)
-    client.load_program([Instruction(op=Op.HALT)])
-    got = client.run(learn=False, address=2, values=[9, 8, 7, 6], read=(1, 5))
-    assert got.plus.tolist() == [0, 9, 8, 7, 6] and max(map(len, wire.commands)) == 18
+    client.write(Region.WEIGHT, 0, words.ravel())
+    np.testing.assert_array_equal(client.read(Region.WEIGHT, 0, 12), words.ravel())
+    client.load([Instruction(op=Op.HALT)])
+    got = client.run(learn=False, write=(2, [9, 8, 7, 6]), read=(1, 5))
+    assert (got.values & 255).tolist() == [0, 9, 8, 7, 6] and max(map(len, wire.commands)) == 18
 
 
 def test_a_class_that_the_network_lacks_is_refused():
     """Another program has loaded another network meanwhile."""
     client, wire = client_of(Device(CONFIG))
-    session = Session(client, NETWORK)
+    chip = Chip(client, NETWORK)
     reply = RESULT.pack(3, 0, 0, 0)
     client.command = lambda command, payload=b"": reply  # type: ignore[method-assign]
-    with pytest.raises(LinkError, match="answered with class 3, the network has 3: does another program"):
-        session.run(np.zeros(6, int), rates=False)
+    with pytest.raises(OutOfStep, match="answered with class 3, the network has 3: does another program"):
+        chip.sample(np.zeros(6, int))
 
 
 def test_manifests_of_others_are_passed_over(tmp_path):
@@ -409,45 +409,46 @@ def test_manifests_of_others_are_passed_over(tmp_path):
     assert ports.manifest_of(0xABCD, tmp_path) == tmp_path / "z" / "manifest.json"
 
 
-# -- arguments of client and session ---------------------------------------------------------------
+# -- arguments of client and chip ---------------------------------------------------------------
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda c: c.write_weights([[1, 2, 3]]), r"weights must have shape \(words, 4\), .* not \(1, 3\)"),
-        (lambda c: c.write_weights([1, 2, 3, 4]), r"weights must have shape \(words, 4\)"),
-        (lambda c: c.write_weights(np.zeros((1, 4)) + 0.5), "weights must be integers"),
-        (lambda c: c.write_weights([[0] * 4], first=-1), "first word must be in 0..256, not -1"),
-        (lambda c: c.write_weights([[0] * 4], first=256), "WEIGHT has elements 0..1023, not 1024..1027"),
-        (lambda c: c.write_weights([[0] * 4], first=0.0), "first word must be an integer in 0..256"),
-        (lambda c: c.read_weights(-1), "number of words must be in 0..256, not -1"),
-        (lambda c: c.read_weights(True), "number of words must be an integer in 0..256, not True"),
-        (lambda c: c.write_values(-1, [1]), "VALUE address must be in 0..128, not -1"),
-        (lambda c: c.write_values(127, [1, 2]), "VALUE has elements 0..127, not 127..128"),
-        (lambda c: c.write_values(0, [0.5]), r"values must be integers in 0..255"),
-        (lambda c: c.write_values(0, [[1, 2]]), "values must have one dimension, not 2"),
-        (lambda c: c.write_values(0, [256]), "values must lie in 0..255"),
-        (lambda c: c.write_counter(-1), "counter must be in 0..4294967295, not -1"),
-        (lambda c: c.write_counter(1 << 32), "counter must be in 0..4294967295, not 4294967296"),
-        (lambda c: c.write_counter(0.5), "counter must be an integer in 0..4294967295, not 0.5"),
-        (lambda c: c.run(learn=False, read=(-1, 3)), "VALUE address must be in 0..128, not -1"),
-        (lambda c: c.run(learn=False, read=(0, -1)), "number of VALUE elements must be in 0..128, not -1"),
-        (lambda c: c.run(learn=False, read=(0, 1 << 20)), "VALUE elements must be in 0..128, not 1048576"),
+        (lambda c: c.write(Region.WEIGHT, 0, [[1, 2, 3]]), "weights are written one after the other"),
+        (lambda c: c.write(Region.WEIGHT, 0, np.zeros(4) + 0.5), "weights must be integers"),
+        (lambda c: c.write(Region.WEIGHT, -1, [0]), "WEIGHT has elements 0..1023, not -1..-1"),
+        (lambda c: c.write(Region.WEIGHT, 1024, [0] * 4), "WEIGHT has elements 0..1023, not 1024..1027"),
+        (lambda c: c.write(Region.WEIGHT, 0.0, [0]), "the first element must be an integer"),
+        (lambda c: c.write(Region.WEIGHT, "0", [0]), "the first element must be an integer"),
+        (lambda c: c.read(Region.WEIGHT, 0, -1), "the number of elements must be in 0.*, not -1"),
+        (
+            lambda c: c.read(Region.WEIGHT, 0, True),
+            "the number of elements must be an integer in .*, not True",
+        ),
+        (lambda c: c.write(Region.VALUE, -1, [1]), "VALUE has elements 0..127, not -1..-1"),
+        (lambda c: c.write(Region.VALUE, 127, [1, 2]), "VALUE has elements 0..127, not 127..128"),
+        (lambda c: c.write(Region.VALUE, 0, [0.5]), r"values must be integers in 0..255"),
+        (lambda c: c.write(Region.VALUE, 0, [[1, 2]]), "values are written one after the other"),
+        (lambda c: c.write(Region.VALUE, 0, [256]), "values must lie in 0..255"),
+        (lambda c: c.write(Region.COUNTER, 0, [-1]), "positions of the dither must lie in 0..262143, not -1"),
+        (lambda c: c.write(Region.COUNTER, 0, [1 << 18]), "positions of the dither must lie in 0..262143"),
+        (lambda c: c.write(Region.COUNTER, 0, [0.5]), "positions of the dither must be integers"),
+        (lambda c: c.run(learn=False, read=(-1, 3)), "VALUE has elements 0..127, not -1..1"),
+        (lambda c: c.run(learn=False, read=(0, -1)), "the number of elements must be in 0.*, not -1"),
+        (lambda c: c.run(learn=False, read=(0, 1 << 20)), "VALUE has elements 0..127, not 0..1048575"),
         (lambda c: c.run(learn=False, read=(126, 3)), "VALUE has elements 0..127, not 126..128"),
-        (lambda c: c.run(learn=False, read=(0.0, 1)), "VALUE address must be an integer in 0..128, not 0.0"),
-        (lambda c: c.run(learn=False, address=-1, values=[1]), "VALUE address must be in 0..128, not -1"),
-        (lambda c: c.run(learn=False, address=128, values=[1]), "VALUE has elements 0..127, not 128..128"),
+        (lambda c: c.run(learn=False, read=(0.0, 1)), "the first element must be an integer"),
+        (lambda c: c.run(learn=False, write=(-1, [1])), "VALUE has elements 0..127, not -1..-1"),
+        (lambda c: c.run(learn=False, write=(128, [1])), "VALUE has elements 0..127, not 128..128"),
         (lambda c: c.run(learn=2), "learn must be true or false, not 2"),
-        (lambda c: c.write(Region.WEIGHT, 0, b"abc"), "WEIGHT has 2 bytes, 3 are no whole number"),
-        (lambda c: c.write(Region.WEIGHT, "0", b"ab"), "WEIGHT address must be an integer"),
-        (lambda c: c.write(Region.PROGRAM, 0, bytes(4)), "region must be WEIGHT, VALUE, COUNTER, not"),
-        (lambda c: c.read(Region.PROGRAM, 0, 1), "region must be WEIGHT, VALUE, COUNTER, not"),
-        (lambda c: c.read(7, 0, 1), "region must be WEIGHT, VALUE, COUNTER, not 7"),
-        (lambda c: c.read(Region.VALUE, 0, 129), "number of VALUE elements must be in 0..128, not 129"),
+        (lambda c: c.write(Region.PROGRAM, 0, [0]), "a program is loaded, not written"),
+        (lambda c: c.read(Region.PROGRAM, 0, 1), "a program is loaded and run, not read"),
+        (lambda c: c.read(7, 0, 1), "region must be one of WEIGHT, VALUE, PROGRAM, COUNTER, not 7"),
+        (lambda c: c.read(Region.VALUE, 0, 129), "VALUE has elements 0..127, not 0..128"),
     ],
 )
 def test_arguments_out_of_range_are_refused_before_anything_is_sent(call, message):
     client, wire = client_of(Device(CONFIG))
-    client.load_program([Instruction(op=Op.HALT)])
+    client.load([Instruction(op=Op.HALT)])
     before = len(wire.commands)
     with pytest.raises(ValueError, match=message):
         call(client)
@@ -495,23 +496,23 @@ def test_a_board_refuses_what_the_kernel_refuses(method, arguments):
     with pytest.raises(ValueError) as wanted:
         getattr(Kernel(NETWORK, lr=0.05), method)(*arguments)
     client, wire = client_of(Device(CONFIG))
-    session = Session(client, NETWORK, lr=0.05)
+    chip = Chip(client, NETWORK, lr=0.05)
     before = len(wire.commands)
     with pytest.raises(ValueError) as got:
-        getattr(session, method)(*arguments)
+        getattr(chip, method)(*arguments)
     assert str(got.value) == str(wanted.value) and len(wire.commands) == before
 
 
 def test_a_board_takes_what_the_kernel_takes():
     kernel = Kernel(NETWORK, lr=0.05)
-    session = Session(client_of(Device(CONFIG))[0], NETWORK, lr=0.05)
+    chip = Chip(client_of(Device(CONFIG))[0], NETWORK, lr=0.05)
     for order in (None, [2, 0, 0, 3], np.array([1], np.int8), []):
         for x in (X, X.astype(np.int64), X.tolist()):
-            did, want = session.train(x, Y, order), kernel.train(x, Y, order)
+            did, want = chip.train(x, Y, order), kernel.train(x, Y, order)
             assert did == want
-    np.testing.assert_array_equal(session.predict(X.tolist()), kernel.predict(X))
-    assert session.accuracy(X, Y.tolist()) == kernel.accuracy(X, Y)
-    for name, w in session.weights.items():
+    np.testing.assert_array_equal(chip.predict(X.tolist()), kernel.predict(X))
+    assert chip.accuracy(X, Y.tolist()) == kernel.accuracy(X, Y)
+    for name, w in chip.weights.items():
         np.testing.assert_array_equal(w, kernel.weights[name])
 
 
@@ -578,7 +579,7 @@ def test_commands_without_their_packages_say_what_to_install():
         assert "Traceback" not in done.stderr and done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("module", ["flash", "simulate", "ports", "client", "session"])
+@pytest.mark.parametrize("module", ["flash", "simulate", "ports", "client"])
 def test_modules_without_their_packages_say_what_to_install(module):
     lacks = (
         "import sys; sys.modules.update(dict.fromkeys(('amaranth', 'serial', 'sliplib')))\n"
@@ -677,7 +678,7 @@ def test_save_tries_its_target_before_it_reads_the_board(tmp_path):
 def test_save_makes_the_folder_of_its_file(tmp_path, monkeypatch):
     networks.save(tmp_path / "n.npz", NETWORK, NETWORK.initial_weights())
     client, _ = client_of(Device(CONFIG))
-    Session(client, NETWORK)
+    Chip(client, NETWORK)
     monkeypatch.setattr(ports, "the_one", lambda port, baud: client)
     assert command("save", tmp_path / "new" / "x.npz", "--like", tmp_path / "n.npz")[0] == 0
     assert networks.load(tmp_path / "new" / "x.npz")[0] == NETWORK

@@ -12,9 +12,10 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.sim import Simulator
 
 from equilif.host.client import Client, DeviceError
-from equilif.host.session import Session
+from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Instruction, Op
+from equilif_golden.engine.port import Region, updates_at
 from equilif_golden.link.protocol import Identity, Status
 from equilif_golden.network import Network
 from equilif_golden.reference import Reference
@@ -107,22 +108,22 @@ def test_learning_on_the_device_is_the_reference():
     x, y = rng.integers(0, 256, (3, 6)), one_hot(rng.integers(0, 3, 3), 3)
     client = Client(SimulatedPort(Board(None)), timeout=0.01)
     assert client.identify() == Identity(CONFIG, 7)
-    session, reference = Session(client, network, lr=0.05, counter=9), Reference(network, lr=0.05, counter=9)
+    chip, reference = Chip(client, network, lr=0.05, counter=9), Reference(network, lr=0.05, counter=9)
     for a, b in zip(x, y, strict=True):
-        want, got = reference.train(a[None], b[None]), session.run(a, b, learn=True)
+        want, got = reference.train(a[None], b[None]), chip.sample(a, b, read=chip.outputs)
         assert (
             (got.prediction, got.spikes) == (want.prediction[0], want.spikes)
             and got.spikes > 0
             and got.cycles > 1000
         )
-        np.testing.assert_array_equal(got.plus, want.plus["output"][0])
-        np.testing.assert_array_equal(got.minus, want.minus["output"][0])
+        np.testing.assert_array_equal(got.values & 255, want.plus["output"][0])
+        np.testing.assert_array_equal(got.values >> 8, want.minus["output"][0])
     changed = 0
-    for name, w in session.read_weights().items():
+    for name, w in chip.weights.items():
         np.testing.assert_array_equal(w, reference.weights[name])
         changed += (w != network.initial_weights()[name]).sum()
-    assert changed > 20 and client.read_counter() == reference.counter
-    assert session.run(x[0]).prediction == reference.infer(x[:1]).prediction[0]
+    assert changed > 20 and updates_at(int(client.read(Region.COUNTER, 0, 1)[0])) == reference.counter
+    assert chip.sample(x[0]).prediction == reference.infer(x[:1]).prediction[0]
 
 
 @pytest.mark.parametrize("divisor", [4, 7])
@@ -132,6 +133,6 @@ def test_through_the_pins(divisor):
     with pytest.raises(DeviceError) as e:
         client.run(learn=False)
     assert e.value.status == Status.NO_PROGRAM
-    client.load_program([Instruction(op=Op.HALT)])
-    got = client.run(learn=True, address=3, values=np.array([192, 219, 255]), read=(2, 5))
-    assert got.plus.tolist() == got.minus.tolist() == [0, 192, 219, 255, 0] and got.spikes == 0
+    client.load([Instruction(op=Op.HALT)])
+    got = client.run(learn=True, write=(3, np.array([192, 219, 255])), read=(2, 5))
+    assert got.values.tolist() == [257 * v for v in (0, 192, 219, 255, 0)] and got.spikes == 0

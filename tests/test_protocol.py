@@ -15,11 +15,11 @@ import serial
 import sliplib
 
 from equilif.host.client import Client, DeviceError, LinkError, NoReply
-from equilif.host.session import Session
 from equilif_golden.blocks.plasticity import DITHER_WIDTH
+from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.isa import Instruction, Op, ProgramError
-from equilif_golden.engine.port import Region
+from equilif_golden.engine.port import Region, dither_position, updates_at
 from equilif_golden.link.device import Device
 from equilif_golden.link.protocol import (
     LEARN,
@@ -141,28 +141,29 @@ def test_memories_round_trip_in_many_frames():
     client, wire = client_of(Device(CONFIG, frame_bytes=100))
     rng = np.random.default_rng(0)
     words = rng.integers(-(1 << 15), 1 << 15, (CONFIG.tiles * 4, 4))
-    client.write_weights(words)
+    client.write(Region.WEIGHT, 0, words.ravel())
     assert len(wire.commands) == 1 + -(-words.size // 44)
-    np.testing.assert_array_equal(client.read_weights(len(words)), words)
-    np.testing.assert_array_equal(client.read_weights(3, first=17), words[17:20])
+    np.testing.assert_array_equal(client.read(Region.WEIGHT, 0, words.size), words.ravel())
+    np.testing.assert_array_equal(client.read(Region.WEIGHT, 17 * 4, 3 * 4), words[17:20].ravel())
     values = rng.integers(0, 256, 128)
-    client.write_values(0, values)
-    for half in client.read_values(0, 128):
+    client.write(Region.VALUE, 0, values)
+    found = client.read(Region.VALUE, 0, 128)
+    for half in (found & 255, found >> 8):
         np.testing.assert_array_equal(half, values)
     for updates in (0, 1, 77, (1 << 32) - 1):
-        client.write_counter(updates)
-        assert client.read_counter() == updates % (1 << DITHER_WIDTH)
+        client.write(Region.COUNTER, 0, [dither_position(updates)])
+        assert updates_at(int(client.read(Region.COUNTER, 0, 1)[0])) == updates % (1 << DITHER_WIDTH)
 
 
 def test_arguments_are_checked_before_anything_is_sent():
     client, wire = client_of(Device(CONFIG))
     client.identify()
     for wrong, message in (
-        (lambda: client.write_weights(np.array([[1 << 15, 0, 0, 0]])), "weights must lie in"),
-        (lambda: client.write_values(0, np.array([256])), "values must lie in"),
-        (lambda: client.read_weights(1, first=256), "WEIGHT has elements 0..1023, not 1024..1027"),
-        (lambda: client.read_values(-1, 2), "VALUE address must be in 0..128, not -1"),
-        (lambda: client.load_program([Instruction(op=Op.NEXT)]), "NEXT without REPEAT"),
+        (lambda: client.write(Region.WEIGHT, 0, np.array([1 << 15, 0, 0, 0])), "weights must lie in"),
+        (lambda: client.write(Region.VALUE, 0, np.array([256])), "values must lie in"),
+        (lambda: client.read(Region.WEIGHT, 1024, 4), "WEIGHT has elements 0..1023, not 1024..1027"),
+        (lambda: client.read(Region.VALUE, -1, 2), "VALUE has elements 0..127, not -1..0"),
+        (lambda: client.load([Instruction(op=Op.NEXT)]), "NEXT without REPEAT"),
     ):
         with pytest.raises((ValueError, ProgramError), match=message):
             wrong()
@@ -174,7 +175,7 @@ def test_a_program_that_no_frame_carries():
     with pytest.raises(
         LinkError, match="a program of 5 instructions has 60 bytes, a frame of this device carries 58"
     ):
-        client.load_program([Instruction(op=Op.HALT)] * 5)
+        client.load([Instruction(op=Op.HALT)] * 5)
 
 
 def test_training_over_the_link_is_training(problem):
@@ -182,21 +183,21 @@ def test_training_over_the_link_is_training(problem):
     network, x, y = problem
     for frame_bytes in (1024, 520):
         client, _ = client_of(Device(CONFIG, frame_bytes=frame_bytes))
-        session = Session(client, network, lr=0.05, counter=5)
+        chip = Chip(client, network, lr=0.05, counter=5)
         reference = Reference(network, lr=0.05, counter=5)
         for a, b in zip(x, y, strict=True):
             want = reference.train(a[None], b[None])
-            got = session.run(a, b, learn=True)
+            got = chip.sample(a, b, read=chip.outputs)
             assert got.prediction == want.prediction[0] and got.spikes == want.spikes
-            np.testing.assert_array_equal(got.plus, want.plus["output"][0])
-            np.testing.assert_array_equal(got.minus, want.minus["output"][0])
-        for name, w in session.read_weights().items():
+            np.testing.assert_array_equal(got.values & 255, want.plus["output"][0])
+            np.testing.assert_array_equal(got.values >> 8, want.minus["output"][0])
+        for name, w in chip.weights.items():
             np.testing.assert_array_equal(w, reference.weights[name])
         assert any((reference.weights[k] != w).any() for k, w in network.initial_weights().items()), (
             "nothing was learnt"
         )
-        assert client.read_counter() == reference.counter
-        infer = session.run(x[0])
+        assert updates_at(int(client.read(Region.COUNTER, 0, 1)[0])) == reference.counter
+        infer = chip.sample(x[0], read=chip.outputs)
         assert infer.prediction == reference.infer(x[:1]).prediction[0]
 
 
@@ -205,12 +206,12 @@ def test_a_sample_longer_than_a_frame():
     network = Network.chain(600, 4, 2, schedule=Schedule(free=24, nudged=16, window=16))
     config = EngineConfig(lanes=4, tiles=256, value_groups=256, state_groups=4, program_words=128)
     client, wire = client_of(Device(config, frame_bytes=520))
-    session = Session(client, network)
+    chip = Chip(client, network)
     x = np.random.default_rng(0).integers(0, 256, 600)
     before = len(wire.commands)
-    got, want = session.run(x), Reference(network).infer(x[None])
+    got, want = chip.sample(x, read=chip.outputs), Reference(network).infer(x[None])
     assert [c[0] for c in wire.commands[before:]] == [Command.WRITE, Command.RUN]
-    assert (got.prediction, got.spikes, got.plus.tolist()) == (
+    assert (got.prediction, got.spikes, (got.values & 255).tolist()) == (
         want.prediction[0],
         want.spikes,
         want.free["output"][0].tolist(),
@@ -237,10 +238,10 @@ def test_pseudo_terminal(problem):
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     with serial.Serial(os.ttyname(theirs), 115200, timeout=0.05) as port:
-        session = Session(Client(port), network, lr=0.05)
+        chip = Chip(Client(port), network, lr=0.05)
         reference = Reference(network, lr=0.05)
-        assert session.run(x[0], y[0], learn=True).prediction == reference.train(x[:1], y[:1]).prediction[0]
-        for name, w in session.read_weights().items():
+        assert chip.sample(x[0], y[0]).prediction == reference.train(x[:1], y[:1]).prediction[0]
+        for name, w in chip.weights.items():
             np.testing.assert_array_equal(w, reference.weights[name])
         stop.set()
         port.write(sliplib.END)  # wakes the server, which then ends
@@ -267,8 +268,8 @@ def damage(rng):
 def test_repeatable_commands_survive_a_bad_line():
     client, wire = client_of(Device(CONFIG, frame_bytes=100), spoil=damage(random.Random(3)))
     words = np.random.default_rng(0).integers(-99, 99, (100, 4))
-    client.write_weights(words)
-    np.testing.assert_array_equal(client.read_weights(100), words)
+    client.write(Region.WEIGHT, 0, words.ravel())
+    np.testing.assert_array_equal(client.read(Region.WEIGHT, 0, 400), words.ravel())
     assert len(wire.commands) > -(-400 // 44) + 3
 
 
@@ -285,7 +286,7 @@ def test_damaged_commands_are_sent_again():
         return write(data)
 
     wire.write = lossy
-    client.write_values(3, np.array([9, 8]))
+    client.write(Region.VALUE, 3, np.array([9, 8]))
     assert device.engine.plus.reshape(-1)[:6].tolist() == [0, 0, 0, 9, 8, 0]
     assert len(wire.commands) == 4
 
@@ -293,10 +294,10 @@ def test_damaged_commands_are_sent_again():
 def test_a_repeated_run_is_answered_and_not_run():
     device = Device(CONFIG)
     client, wire = client_of(device, spoil=lambda line, n: b"" if n in (2, 3, 4) else line)
-    client.load_program([Instruction(op=Op.HALT)])
+    client.load([Instruction(op=Op.HALT)])
     runs = []
     device.run = lambda *, learn: runs.append(learn)
-    assert client.run(learn=True, address=5, values=np.array([7]), read=(5, 1)).plus.tolist() == [7]
+    assert client.run(learn=True, write=(5, np.array([7])), read=(5, 1)).values.tolist() == [7 * 257]
     assert runs == [True] and client.traffic.repeated == 3 and len(set(wire.commands[2:])) == 1
     client.run(learn=True)
     assert runs == [True, True]  # another one
@@ -308,7 +309,7 @@ def test_another_command_ends_the_repetition():
     """
     device, runs = Device(CONFIG), []
     client, _ = client_of(device)
-    client.load_program([Instruction(op=Op.HALT)])
+    client.load([Instruction(op=Op.HALT)])
     device.run = lambda *, learn: runs.append(learn)
     for _ in range(3):
         client._sequence = 41
@@ -325,13 +326,13 @@ def test_a_line_that_loses_damages_and_doubles(problem, seed):
     device, reference = Device(CONFIG), Reference(network, lr=0.05)
     client, _ = client_of(device, timeout=0.002, patience=60, run_patience=60)
     client.port = port = Faulty(client.port, 0.3, random.Random(seed))
-    session = Session(client, network, lr=0.05)
+    chip = Chip(client, network, lr=0.05)
     for _ in range(6):
         for a, b in zip(x, y, strict=True):
-            assert session.run(a, b, learn=True).prediction == reference.train(a[None], b[None]).prediction[0]
-    for name, w in session.weights.items():
+            assert chip.sample(a, b).prediction == reference.train(a[None], b[None]).prediction[0]
+    for name, w in chip.weights.items():
         np.testing.assert_array_equal(w, reference.weights[name])
-    assert session.counter == reference.counter and min(port.faults.values()) > 0, port.faults
+    assert chip.counter == reference.counter and min(port.faults.values()) > 0, port.faults
 
 
 def test_silence():
@@ -368,11 +369,11 @@ def test_packing_loses_nothing():
 def test_samples_are_packed_when_that_is_shorter():
     device = Device(CONFIG)
     client, wire = client_of(device)
-    client.load_program([Instruction(op=Op.HALT)])
+    client.load([Instruction(op=Op.HALT)])
     dark, bright = np.where(np.arange(60) % 10, 0, 200), np.full(60, 9)
     for values, packed in ((dark, True), (bright, False), (np.array([0, 3]), False)):
-        got = client.run(learn=False, address=3, values=values, read=(3, len(values)))
-        assert got.plus.tolist() == got.minus.tolist() == values.tolist()
+        got = client.run(learn=False, write=(3, values), read=(3, len(values)))
+        assert got.values.tolist() == (257 * values).tolist()
         assert wire.commands[-1][2] == PACKED * packed
         assert (len(wire.commands[-1]) < len(values) + RUN_HEADER.size + 6) == packed
 
@@ -381,8 +382,8 @@ def test_a_stale_reply_is_skipped():
     client, wire = client_of(Device(CONFIG))
     client.identify()
     wire.pending += sliplib.encode(seal(Status.OK, (client._sequence + 200) % 256, b"old")) + sliplib.END
-    client.write_values(0, np.array([5]))
-    assert client.read_values(0, 1)[0].tolist() == [5]
+    client.write(Region.VALUE, 0, np.array([5]))
+    assert client.read(Region.VALUE, 0, 1).tolist() == [5 * 257]
 
 
 @pytest.mark.parametrize(

@@ -27,14 +27,15 @@ import serial
 
 from equilif.host.client import LinkError
 from equilif.host.ports import BAUDS, connect, manifest_of
-from equilif.host.session import Session
 from equilif.host.simulate import Simulated
 from equilif.training.presets import PRESETS
 from equilif.training.train import HISTORY, NETWORK, Training, digest
 from equilif_boards import BOARDS
 from equilif_golden import network as networks
+from equilif_golden.engine.chip import Chip, OutOfStep
 from equilif_golden.engine.compiler import CapacityError
 from equilif_golden.engine.config import EngineConfig, Pipeline
+from equilif_golden.engine.port import Region
 from equilif_golden.link.protocol import Command
 from equilif_golden.network import Network
 from equilif_sim.board import Board, Terminal
@@ -128,7 +129,7 @@ def assert_same(got: Training, want: Training) -> None:
 def test_training_on_the_board_is_training(epochs, n, port):
     data = digits(n, 360 if n == 1437 else 30)
     client = connect(port)
-    got = trained(Training.start(preset(epochs), data, SEED, functools.partial(Session, client)))
+    got = trained(Training.start(preset(epochs), data, SEED, functools.partial(Chip, client)))
     want = golden(epochs, data)
     assert_same(got, want)
     assert client.traffic.commands > epochs * n
@@ -144,7 +145,7 @@ def test_one_frame_in_twenty_goes_wrong(epochs, n, port):
     data = digits(n, 20)
     client = connect(port)
     client.port = line = Faulty(client.port, 0.05, random.Random(n))
-    got = trained(Training.start(preset(epochs), data, SEED, functools.partial(Session, client)))
+    got = trained(Training.start(preset(epochs), data, SEED, functools.partial(Chip, client)))
     assert_same(got, golden(epochs, data))
     print(dict(line.faults), client.traffic)
     assert min(line.faults.values()) > 0 and client.traffic.repeated > 0
@@ -250,17 +251,17 @@ def test_a_library_that_was_cut_short_is_compiled_again(board, tmp_path):
 # -- what else a board is --------------------------------------------------------------------------
 def test_the_engine_is_too_small(port):
     with pytest.raises(CapacityError, match="the network needs .* this engine has 32"):
-        Session(connect(port), Network.chain(64, 400, 10))
+        Chip(connect(port), Network.chain(64, 400, 10))
 
 
 def test_a_reset_device_is_noticed(port):
     """Its counter is not where it should be."""
     client = connect(port)
-    session = Session(client, Network.chain(8, 8, 4))
-    session.run(np.arange(8), np.arange(4), learn=True)
-    client.write_counter(0)
-    with pytest.raises(LinkError, match="the device stands at update 0, it was sent 4"):
-        _ = session.weights
+    chip = Chip(client, Network.chain(8, 8, 4), lr=0.01)
+    chip.sample(np.arange(8), np.arange(4))
+    client.write(Region.COUNTER, 0, [0])
+    with pytest.raises(OutOfStep, match="the engine stands at update 0, it was sent 4"):
+        _ = chip.weights
 
 
 def test_a_port_serves_one_program_at_a_time(port):

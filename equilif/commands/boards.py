@@ -11,6 +11,9 @@ from equilif.commands import Baud, Json, panel
 from equilif.show import console as show
 
 command = panel("Boards")
+
+#: learning rate of the program of a restored network
+RESTORED_RATE = 0.01
 OnPort = Annotated[
     str | None,
     typer.Option(
@@ -207,7 +210,8 @@ def ports(baud: Baud = None, json: Json = None) -> dict[str, Any]:
             else f.problem
         )
         show.console.print(
-            f"{show.YES if f.identity else show.NO} [bold]{show.literal(f.path)}[/] ({show.literal(f.description)}): {show.literal(says)}"
+            f"{show.YES if f.identity else show.NO} [bold]{show.literal(f.path)}[/] "
+            f"({show.literal(f.description)}): {show.literal(says)}"
         )
     if not found:
         show.console.print("no USB serial port here; equilif simulate starts a board without one")
@@ -260,10 +264,10 @@ def save(
     Example:  [bold]equilif save learnt.npz --like results/digits/network.npz[/]
     """
     from equilif.host.ports import the_one
-    from equilif.host.session import read_weights
     from equilif.training.train import digest
     from equilif_golden import files
     from equilif_golden import network as networks
+    from equilif_golden.engine.chip import read_weights
 
     net, _ = networks.load(like)
     files.check(out)
@@ -285,13 +289,15 @@ def restore(
     Example:  [bold]equilif restore results/digits/network.npz[/]
     """
     from equilif.host.ports import the_one
-    from equilif.host.session import Session
     from equilif.training.train import digest
     from equilif_golden import network as networks
+    from equilif_golden.engine.chip import Chip
 
     net, weights = networks.load(network)
-    Session(the_one(port, baud), net, weights)
+    # a host that sends a run with learning gets learning, unless the network cannot
+    Chip(the_one(port, baud), net, weights, lr=0.0 if net.forward else RESTORED_RATE)
     show.console.print(
-        f"{net.n_weights:,} weights of {show.literal(network)} are in the board, SHA-256 {digest(weights)[:16]}"
+        f"{net.n_weights:,} weights of {show.literal(network)} are in the board, "
+        f"SHA-256 {digest(weights)[:16]}"
     )
     return {"network": network, "weights": net.n_weights, "sha256": digest(weights)}

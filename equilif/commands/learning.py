@@ -207,12 +207,12 @@ def _learner(port: str | None, baud: int | None) -> Callable[..., Any]:
 
     def make(*arguments: Any, **options: Any) -> Any:
         from equilif.host.ports import connect, summary
-        from equilif.host.session import Session
+        from equilif_golden.engine.chip import Chip
 
         client = connect(port, baud)
         engine = ", ".join(f"{k} {v}" for k, v in summary(client.identity).items())
         show.console.print(f"[bold]{show.literal(port)}[/]: {show.literal(engine)}")
-        return Session(client, *arguments, **options)
+        return Chip(client, *arguments, **options)
 
     return make
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,14 +28,7 @@ with needs("host"):
 
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Instruction, assemble, check
-from equilif_golden.engine.port import (
-    READ_BYTES,
-    WRITE_BYTES,
-    Region,
-    dither_position,
-    region_size,
-    updates_at,
-)
+from equilif_golden.engine.port import READ_BYTES, WRITE_BYTES, Region, Run, readable, writable
 from equilif_golden.fixed import Raw, truth, whole
 from equilif_golden.link.protocol import (
     FAULT,
@@ -95,6 +89,11 @@ ADVICE = {
 }
 
 
+#: elements on the line, little endian
+WRITE_TYPES = {Region.WEIGHT: "<i2", Region.VALUE: "u1", Region.COUNTER: "<u4"}
+READ_TYPES = {Region.WEIGHT: "<i2", Region.VALUE: "<u2", Region.COUNTER: "<u4"}
+
+
 class Port(Protocol):
     """What serial.Serial offers, and anything else with a read that gives up after a while."""
 
@@ -127,21 +126,6 @@ class DeviceError(LinkError):
             where = f" at instruction {FAULT.unpack(payload)[0]}"
         advice = ADVICE.get(Status(status), "") if known else "the bitstream is newer than this program"
         super().__init__(f"{command.name} was refused with {name}{where}: {advice}")
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What the device reports of a run.
-
-    ``plus``, ``minus``: the values that were asked for, after the run.
-    """
-
-    prediction: int
-    cycles: int
-    spikes: int
-    accesses: int
-    plus: Raw
-    minus: Raw
 
 
 @dataclass
@@ -203,7 +187,8 @@ class Client:
     def config(self) -> EngineConfig:
         return self.identity.config
 
-    def load_program(self, program: list[Instruction]) -> None:
+    # -- an engine: equilif_golden.engine.port.Engine -----------------------------------------------
+    def load(self, program: Sequence[Instruction]) -> None:
         """ProgramError when the engine cannot run it; the old program then stays in force."""
         check(program, self.config)
         code = assemble(program).astype("<u4").tobytes()
@@ -215,122 +200,73 @@ class Client:
             )
         self.command(Command.LOAD, code)
 
-    def write_weights(self, words: npt.ArrayLike, *, first: int = 0) -> None:
-        """``words``: (n, P) raw weights, layout of equilif_golden.blocks.synapse.to_words.
+    def write(self, region: Region, first: int, data: npt.ArrayLike) -> None:
+        """Elements from number ``first`` on, in as many frames as it takes.
 
-        ``first``: number of the first word.
+        A VALUE goes to both plus and minus.
         """
-        p = self.config.lanes
-        codes = self.config.numerics.weight.require(words, "weights")
-        if codes.ndim != 2 or codes.shape[1] != p:
-            raise ValueError(f"weights must have shape (words, {p}), a column a lane, not {codes.shape}")
-        self.write(Region.WEIGHT, self._word(first) * p, codes.astype("<i2").tobytes())
+        at, codes = writable(self.config, region, first, data)
+        self._write(region, at.start, _bytes(region, codes))
 
-    def read_weights(self, n_words: int, *, first: int = 0) -> Raw:
-        """(n_words, P) raw weights from word ``first``."""
-        p = self.config.lanes
-        data = self.read(Region.WEIGHT, self._word(first) * p, self._word(n_words, "number of words") * p)
-        return np.frombuffer(data, "<i2").astype(np.int64).reshape(-1, p)
+    def read(self, region: Region, first: int, n: int) -> Raw:
+        """``n`` elements from number ``first`` on, in as many frames as it takes.
 
-    def write_values(self, address: int, values: npt.ArrayLike) -> None:
-        """8-bit values to plus and minus from element ``address``."""
-        self.write(Region.VALUE, address, _value_bytes(self.config, values))
-
-    def read_values(self, address: int, count: int) -> tuple[Raw, Raw]:
-        """plus and minus, (count,) each."""
-        return _plus_minus(self.read(Region.VALUE, address, count))
-
-    def write_counter(self, updates: int) -> None:
-        """Number of updates so far; only its place in the dither's cycle is kept."""
-        position = dither_position(whole(updates, "counter", 0, 0xFFFFFFFF))
-        self.write(Region.COUNTER, 0, position.to_bytes(4, "little"))
-
-    def read_counter(self) -> int:
-        """Number of updates, modulo the dither's cycle of 2**DITHER_WIDTH."""
-        return updates_at(int.from_bytes(self.read(Region.COUNTER, 0, 1), "little"))
+        A VALUE is plus + 256 minus.
+        """
+        at = readable(self.config, region, first, n)
+        parts = []
+        for first_of_part in range(at.start, at.stop, READ_ELEMENTS):
+            count = min(READ_ELEMENTS, at.stop - first_of_part)
+            part = self.command(Command.READ, READ_HEADER.pack(region, first_of_part, count))
+            if len(part) != count * READ_BYTES[region]:
+                raise LinkError(
+                    f"READ of {count} elements of {region.name} was answered by {len(part)} bytes; "
+                    "build and load the bitstream again"
+                )
+            parts.append(part)
+        return np.frombuffer(b"".join(parts), READ_TYPES[region]).astype(np.int64)
 
     def run(
-        self,
-        *,
-        learn: bool,
-        address: int = 0,
-        values: npt.ArrayLike | None = None,
-        read: tuple[int, int] = (0, 0),
-    ) -> RunResult:
-        """Write ``values`` from element ``address``, run the program, read ``read`` = (element address,
-        count) back: one frame each way.
+        self, *, learn: bool, write: tuple[int, npt.ArrayLike] | None = None, read: tuple[int, int] = (0, 0)
+    ) -> Run:
+        """Run the program.  ``write``: first element and values to write before it; ``read``: first element
+        and number of values to bring back after it.  One frame each way.
         """
         flags = LEARN * truth(learn, "learn")
-        data = b"" if values is None else _value_bytes(self.config, values)
-        address, _ = self._span(Region.VALUE, address, len(data))
-        read_address, count = self._span(Region.VALUE, *read)
-        whole(count, "number of values to read", 0, MOST_ELEMENTS)
+        address = 0
+        data = b""
+        if write is not None:
+            at, codes = writable(self.config, Region.VALUE, *write)
+            address = at.start
+            data = _bytes(Region.VALUE, codes)
+        wanted = readable(self.config, Region.VALUE, *read)
+        count = whole(wanted.stop - wanted.start, "number of values to read", 0, MOST_ELEMENTS)
         room = self.identity.max_payload - RUN_HEADER.size
         packed = pack(data)
         if len(packed) < len(data) and len(packed) <= room:
             data = packed
             flags |= PACKED
         elif len(data) > room:  # the rest first
-            self.write(Region.VALUE, address, data[:-room])
+            self._write(Region.VALUE, address, data[:-room])
             address += len(data) - room
             data = data[-room:]
-        reply = self.command(Command.RUN, RUN_HEADER.pack(flags, read_address, count, address) + data)
+        reply = self.command(Command.RUN, RUN_HEADER.pack(flags, wanted.start, count, address) + data)
         want = RESULT.size + count * READ_BYTES[Region.VALUE]
         if len(reply) != want:
             raise LinkError(
                 f"RUN was answered by {len(reply)} bytes, not {want}; build and load the bitstream again"
             )
         prediction, cycles, spikes, accesses = RESULT.unpack_from(reply)
-        plus, minus = _plus_minus(reply[RESULT.size :])
-        return RunResult(prediction, cycles, spikes, accesses, plus, minus)
+        values = np.frombuffer(reply[RESULT.size :], READ_TYPES[Region.VALUE]).astype(np.int64)
+        return Run(prediction, spikes, accesses, cycles, values=values)
 
-    def write(self, region: Region, address: int, data: bytes) -> None:
-        """Elements of a region, in as many frames as it takes.  ``data``: their bytes, little endian."""
-        region = self._readable(region)
+    def _write(self, region: Region, first: int, data: bytes) -> None:
+        """Bytes of elements, little endian."""
         size = WRITE_BYTES[region]
-        if len(data) % size:
-            raise ValueError(f"an element of {region.name} has {size} bytes, {len(data)} are no whole number")
-        address, _ = self._span(region, address, len(data) // size)
         step = (self.identity.max_payload - WRITE_HEADER.size) // size * size
         for at in range(0, len(data), step):
-            header = WRITE_HEADER.pack(region, address + at // size)
+            header = WRITE_HEADER.pack(region, first + at // size)
             self.command(Command.WRITE, header + data[at : at + step])
-
-    def read(self, region: Region, address: int, count: int) -> bytes:
-        """Elements of a region, in as many frames as it takes."""
-        region = self._readable(region)
-        address, count = self._span(region, address, count)
-        parts = []
-        for at in range(address, address + count, READ_ELEMENTS):
-            n = min(READ_ELEMENTS, address + count - at)
-            part = self.command(Command.READ, READ_HEADER.pack(region, at, n))
-            if len(part) != n * READ_BYTES[region]:
-                raise LinkError(
-                    f"READ of {n} elements of {region.name} was answered by {len(part)} bytes; "
-                    "build and load the bitstream again"
-                )
-            parts.append(part)
-        return b"".join(parts)
-
-    # -- arguments, before anything is sent --------------------------------------------------------
-    def _readable(self, region: Region) -> Region:
-        if region not in READ_BYTES:
-            raise ValueError(f"region must be {', '.join(r.name for r in READ_BYTES)}, not {region!r}")
-        return Region(region)
-
-    def _span(self, region: Region, address: int, count: int) -> tuple[int, int]:
-        """Address and count of elements, as they are; ValueError unless the region has them all."""
-        size = region_size(self.config, region)
-        address = whole(address, f"{region.name} address", 0, size)
-        count = whole(count, f"number of {region.name} elements", 0, size)
-        if address + count > size:
-            raise ValueError(
-                f"{region.name} has elements 0..{size - 1}, not {address}..{address + count - 1}"
-            )
-        return address, count
-
-    def _word(self, number: int, name: str = "number of the first word") -> int:
-        return whole(number, name, 0, self.config.n_weights // self.config.lanes)
 
     # -- frames ------------------------------------------------------------------------------------
     def command(self, command: Command, payload: bytes = b"") -> bytes:
@@ -431,13 +367,6 @@ class Client:
         return getattr(self.port, "name", None) or "the port"
 
 
-def _value_bytes(config: EngineConfig, values: npt.ArrayLike) -> bytes:
-    codes = config.numerics.value.require(values, "values")
-    if codes.ndim != 1:
-        raise ValueError(f"values must have one dimension, not {codes.ndim}")
-    return codes.astype(np.uint8).tobytes()
-
-
-def _plus_minus(data: bytes) -> tuple[Raw, Raw]:
-    pairs = np.frombuffer(data, np.uint8).astype(np.int64).reshape(-1, 2)
-    return pairs[:, 0], pairs[:, 1]
+def _bytes(region: Region, codes: Raw) -> bytes:
+    """Elements as they are written."""
+    return codes.astype(WRITE_TYPES[region]).tobytes()

@@ -14,7 +14,7 @@ from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, TokenRows, Weights
 
 if TYPE_CHECKING:
-    from equilif.host.session import Session
+    from equilif_golden.engine.chip import Chip
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def evaluate(
     labels: npt.NDArray[np.int64],
     *,
     tokens: TokenRows | None = None,
-    make: Callable[..., Kernel | Session] = Kernel,
+    make: Callable[..., Kernel | Chip] = Kernel,
 ) -> Evaluation:
     """The free phase of every sample.  ``make`` a Session: on a board."""
     n = network.n_outputs

@@ -49,7 +49,7 @@ MOST = float("inf")  #: no limit, but finite
 
 class Learner(Protocol):
     """What holds the weights and learns: equilif_golden.kernel.Kernel, or a device through
-    equilif.host.session.Session.
+    equilif_golden.engine.chip.Chip.
     """
 
     @property

@@ -91,8 +91,8 @@ class Chip:
         made = updates_at(int(self.engine.read(Region.COUNTER, 0, 1)[0]))
         if made != self.counter & DITHER_MASK:
             raise OutOfStep(
-                f"the device stands at update {made}, it was sent {self.counter & DITHER_MASK}: was it reset, "
-                "or does another program use it?"
+                f"the engine stands at update {made}, it was sent {self.counter & DITHER_MASK}: "
+                "was it reset, or does another program use it?"
             )
         return read_weights(self.engine, self.network)
 
@@ -117,6 +117,11 @@ class Chip:
         learn = y is not None
         run = self.engine.run(learn=learn, write=(self.compiled.sample_first, values), read=read)
         self.counter = (self.counter + learn * self._updates) & 0xFFFFFFFF
+        if run.prediction >= self.network.n_outputs:
+            raise OutOfStep(
+                f"the engine answered with class {run.prediction}, the network has {self.network.n_outputs}: "
+                "does another program use it?"
+            )
         return run
 
     @property
@@ -171,7 +176,10 @@ class Chip:
     def accuracy(
         self, x: npt.ArrayLike | None, labels: npt.ArrayLike, *, tokens: TokenRows | None = None
     ) -> float:
-        return samples.accuracy(self.network, self.predict(x, tokens=tokens), labels)
+        """Part of the samples that is classified right."""
+        values, _ = samples.inputs(self.network, x, tokens)
+        known = samples.labels(self.network, labels, len(values))  # before a board works for minutes
+        return samples.accuracy(self.network, self.predict(x, tokens=tokens), known)
 
 
 def read_weights(engine: Engine, network: Network) -> Weights:

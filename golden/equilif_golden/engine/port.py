@@ -37,7 +37,9 @@ READ_BYTES = {Region.WEIGHT: 2, Region.VALUE: 2, Region.COUNTER: 4}
 
 
 def region_size(config: EngineConfig, region: Region) -> int:
-    """Elements in a region."""
+    """Elements in a region; ValueError when it is none."""
+    if region not in list(Region):
+        raise ValueError(f"region must be one of {', '.join(r.name for r in Region)}, not {region!r}")
     return {
         Region.WEIGHT: config.n_weights,
         Region.VALUE: config.value_groups * config.lanes,
