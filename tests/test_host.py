@@ -6,18 +6,26 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import random
 
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
+from equilif_golden.engine import asm
 from equilif_golden.engine.config import EngineConfig, Pipeline
-from equilif_golden.engine.isa import WORDS, ProgramError, check, disassemble
+from equilif_golden.engine.isa import WORDS, Op, ProgramError, assemble, check, disassemble
 from equilif_hdl.engine.checker import Checker
 from equilif_hdl.link.frame import Framer
-from equilif_sim.link.host import HostBench, code_of, program
+from equilif_sim.link.stand_in import HostBench
 from equilif_sim.tools import verilator
+from equilif_sim.tools.programs import (
+    at_limits,
+    lacking,
+    operations,
+    random_instruction,
+    random_program,
+    spoil,
+)
 from equilif_sim.tools.run import simulate
 
 # no size is a power of two that could be, so that every comparison is a real one; then one whose sizes
@@ -32,6 +40,7 @@ EVEN = EngineConfig(
     pipeline=Pipeline.SPRAM,
     softmax=False,
 )
+MANY = EngineConfig(lanes=2, tiles=1 << 15, value_groups=1024, state_groups=4, program_words=96, early=True)
 BUILD_ID = 0xDBC0_1234  # with both of SLIP's special bytes
 
 
@@ -82,41 +91,61 @@ def test_ten_thousand_bad_frames(tmp_path):
     assert run(tmp_path, ODD, n_bad=10_000, simulator="verilator", seed=1) == 10
 
 
-def fault_of(code, config):
+def fault_of(words, config):
     """Index of the first instruction at fault, their number when only the end is, or None."""
     try:
-        check(disassemble(np.frombuffer(code, "<u4")), config)
+        check(disassemble(words), config)
     except ProgramError as e:
         return e.index
     return None
 
 
-def test_checker_is_the_golden_check():
-    """Same verdict on every program, same instruction at fault."""
-    rng, verdicts = random.Random(5), {True: 0, False: 0}
-    cases = []
-    for n in range(700):
-        config = (ODD, EVEN)[n % 2]
-        code = program(config, rng, most=8, wrong=rng.choice([0.0, 0.1, 0.3]))
-        if rng.random() < 0.03:
-            code = rng.randbytes(len(code))
-        fault = fault_of(code, config)
-        verdicts[fault is None] += 1
-        cases.append((config, code, fault))
-    for config in (ODD, EVEN):
-        judge(config, [(code, fault) for c, code, fault in cases if c is config])
-    assert min(verdicts.values()) > 150, verdicts
+@pytest.mark.parametrize("config", [ODD, EVEN, MANY], ids=["odd", "even", "many"])
+def test_checker_is_the_golden_check(config):
+    """Same verdict on every program, right, wrong or noise, and the same instruction at fault."""
+    rng, cases = np.random.default_rng(5), []
+    for _ in range(120):
+        program = random_program(rng, config, groups=int(rng.choice([2, 12])))
+        cases.append((assemble(program), None))
+        spoiled, index = spoil(rng, program, config)
+        cases.append((assemble(spoiled), index))
+    for _ in range(30):
+        noise = rng.integers(0, 1 << 32, WORDS * int(rng.integers(1, 6)))
+        cases.append((noise, fault_of(noise, config)))
+    for words, fault in cases:
+        assert fault_of(words, config) == fault
+    judge(config, cases)
+
+
+@pytest.mark.parametrize("config", [ODD, EVEN, MANY], ids=["odd", "even", "many"])
+def test_checker_knows_the_limits_of_every_operand(config):
+    """The last value that is right and the first that is wrong, of all operands of all operations."""
+    rng, cases, seen = np.random.default_rng(6), [], 0
+    for op in [*operations(config), Op.REPEAT, Op.NEXT]:
+        i = random_instruction(rng, config, op, groups=1)
+        before = [asm.repeat(2)] if op == Op.NEXT else []
+        after = [asm.next_()] if op == Op.REPEAT else []
+        for wrong in (False, True):
+            for j in at_limits(i, config, wrong=wrong):
+                words = assemble([*before, j, *after, asm.halt()])
+                cases.append((words, len(before) if wrong else None))
+                seen += 1
+    cases += [(assemble([i, asm.halt()]), 0) for i in lacking(config)]
+    for words, fault in cases:
+        assert fault_of(words, config) == fault, disassemble(words)
+    judge(config, cases)
+    assert seen > 100
 
 
 def judge(config, cases):
     dut = Checker(config)
 
     async def bench(ctx):
-        for code, fault in cases:
+        for words, fault in cases:
             ctx.set(dut.clear, 1)
             await ctx.tick()
             ctx.set(dut.clear, 0)
-            for word in np.frombuffer(code, "<u4"):
+            for word in words:
                 ctx.set(dut.word, int(word))
                 ctx.set(dut.step, 1)
                 await ctx.tick()
@@ -125,32 +154,24 @@ def judge(config, cases):
                     await ctx.tick()
                 if ctx.get(dut.fault):
                     break
-            n = len(code) // (4 * WORDS)
+            n = len(words) // WORDS
             if fault is None:
-                assert not ctx.get(dut.fault) and ctx.get(dut.closed) and ctx.get(dut.index) == n, code.hex()
+                assert not ctx.get(dut.fault) and ctx.get(dut.closed) and ctx.get(dut.index) == n, (
+                    disassemble(words)
+                )
             elif fault == n:
                 assert not ctx.get(dut.fault) and not ctx.get(dut.closed) and ctx.get(dut.index) == n, (
-                    code.hex()
+                    disassemble(words)
                 )
             else:
                 assert ctx.get(dut.fault) and ctx.get(dut.index) == fault, (
-                    f"{code.hex()}: {ctx.get(dut.index)}, not {fault}"
+                    f"{disassemble(words)}: {ctx.get(dut.index)}, not {fault}"
                 )
 
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)
     simulator.add_testbench(bench)
     simulator.run()
-
-
-def test_generated_programs_are_right():
-    """Else the benches would load programs that are refused and never see the other half."""
-    rng = random.Random(0)
-    for config in (ODD, EVEN):
-        for _ in range(50):
-            code = program(config, rng)
-            assert fault_of(code, config) is None or len(code) > 4 * config.program_words
-    assert fault_of(code_of(), ODD) == 0
 
 
 @pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")

@@ -198,7 +198,10 @@ class Span:
 
 @dataclass(frozen=True)
 class Tiles:
-    """An operand that is the first tile of a synapse, which has one for each pair of groups at its ends."""
+    """An operand that is the first tile of a synapse, which has one for each pair of groups at its ends.
+
+    It is unsigned, in a field that is signed.
+    """
 
     first: str
     text: str
@@ -208,7 +211,7 @@ class Tiles:
         return int(getattr(i, self.first)) & 0xFFFF
 
     def fields(self, value: int) -> dict[str, int]:
-        return {self.first: value}
+        return {self.first: value - (value >> 15 << 16)}
 
     def problem(self, i: Instruction, config: EngineConfig, name: str) -> str | None:
         return _outside(self.read(i), i.n_src * i.n_dst, config.tiles, "tiles")

@@ -1,30 +1,35 @@
 """Program checker: the rules of :func:`equilif_golden.engine.isa.check`, on one 32-bit word after the other.
 
-    word 0: op, mode, shift, src, count    operation exists, loops, shift           \\
-    word 1: gain, operand                  threshold, learning rate                  }--> fault
-    word 2: dst, n_dst, n_src              [ first + n > size ], one sum in two cycles /
+    word 0: op, mode, shift, src, count    feature, loops, numbers                  \\
+    word 1: gain, operand                  numbers                                   }--> fault
+    word 2: dst, n_dst, n_src              [ first + n > size ], a sum in two cycles /
 
-The product of tiles is n_src additions of n_dst that stop at the first sum beyond the weights, so there
-is no multiplier: up to 6 + 2 n_src cycles an instruction, one a word otherwise.
+What a number may be, and which groups and tiles an operation goes through, comes from
+equilif_golden.engine.isa.OPERATIONS.  The product of tiles is n_src additions of n_dst that stop at the
+first sum beyond the weights, so there is no multiplier: up to 6 + 2 n_src cycles an instruction, one a
+word otherwise.
 """
 
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal
+from collections.abc import Iterable
+
+from amaranth import Const, Module, Mux, Signal
+from amaranth.hdl import Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from equilif_golden.blocks import relay, softmax
-from equilif_golden.blocks.lif import LEAKS
-from equilif_golden.blocks.plasticity import GAIN_MAX, SHIFTS
-from equilif_golden.blocks.rate import RATE_SHIFTS
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import FIELDS, THRESHOLD_MAX, WALK, WORDS, Op
+from equilif_golden.engine.features import has
+from equilif_golden.engine.isa import FIELDS, OPERATIONS, WORDS, Memory, Number, Op, Operation, Span
+
+WIDTHS = {name: width for name, width, _ in FIELDS}
 
 
 def _word_layout(word: int) -> data.StructLayout:
     """The fields of one of an instruction's words; none lies across two."""
-    at, members = 0, {}
+    at = 0
+    members = {}
     for name, width, _ in FIELDS:
         if at // 32 == word:
             members[name] = width
@@ -33,8 +38,26 @@ def _word_layout(word: int) -> data.StructLayout:
     return data.StructLayout(members)
 
 
-MEMORY = (Op.SOFTMAX, Op.RELAY)
-THRESHOLDS = [1 << k for k in range(THRESHOLD_MAX.bit_length())]
+def is_one_of(op: Value, ops: Iterable[Op]) -> Value:
+    return op.matches(*(int(o) for o in ops))
+
+
+def any_of(conditions: Iterable[Value]) -> Value:
+    found: Value = Const(0)
+    for condition in conditions:
+        found = found | condition
+    return found
+
+
+def differs(value: Value, allowed: range | tuple[int, ...]) -> Value:
+    """``value`` is none of ``allowed``.  A signed field may be anything, so its bits are never compared."""
+    if len(allowed) == 1 << len(value):
+        return Const(0)
+    if isinstance(allowed, range) and allowed[0] == 0:
+        return value > allowed[-1]
+    if isinstance(allowed, range) and allowed[-1] == (1 << len(value)) - 1:
+        return value < allowed[0]
+    return ~value.matches(*allowed)
 
 
 class Checker(wiring.Component):
@@ -56,6 +79,10 @@ class Checker(wiring.Component):
     def __init__(self, config: EngineConfig):
         self.config = config
         self.most = config.program_words // WORDS
+        #: operations that this engine has
+        self.operations: dict[Op, Operation] = {
+            op: o for op, o in OPERATIONS.items() if not o.feature or has(config, o.feature)
+        }
         super().__init__(
             {
                 "clear": In(1),
@@ -68,102 +95,132 @@ class Checker(wiring.Component):
             }
         )
 
+    # -- from the table ----------------------------------------------------------------------------
+    def _wrong_number(self, op: Value, fields: data.View) -> Value:
+        """A number among these fields is not what the operation allows."""
+        return any_of(
+            is_one_of(op, [code]) & differs(fields[operand.field], operand.allowed)
+            for code, operation in self.operations.items()
+            for operand in operation.operands.values()
+            if isinstance(operand, Number) and operand.field in fields.shape().members
+        )
+
+    def _lacking(self, op: Value, mode: Value) -> Value:
+        """The operation, or its modes, are not in this engine."""
+        plain = [
+            code for code, o in self.operations.items() if o.modes_need and not has(self.config, o.modes_need)
+        ]
+        absent = OPERATIONS.keys() - self.operations.keys()
+        return is_one_of(op, absent) | is_one_of(op, plain) & (mode != 0)
+
+    def _spans(self, first: str) -> dict[Op, Span]:
+        """Groups that begin at this field, by operation."""
+        return {
+            code: operand
+            for code, operation in self.operations.items()
+            for operand in operation.operands.values()
+            if isinstance(operand, Span) and operand.first == first
+        }
+
+    def _size(self, op: Value, spans: dict[Op, Span]) -> Value:
+        """Groups in the memory that the operation goes through."""
+        values = [code for code, span in spans.items() if span.memory == Memory.VALUES]
+        return Mux(is_one_of(op, values), self.config.value_groups, self.config.state_groups)
+
+    # ----------------------------------------------------------------------------------------------
     def elaborate(self, platform):
         m = Module()
-        cfg, width = self.config, {name: bits for name, bits, _ in FIELDS}
         first, second, third = (data.View(_word_layout(k), self.word) for k in range(WORDS))
-        part, op, src, tile = Signal(range(WORDS)), Signal(4), Signal(width["src"]), Signal(16)
-        depth, halts = Signal(range(cfg.loops + 1)), Signal()
+        destinations, sources = self._spans("dst"), self._spans("src")
+        synaptic = [code for code, o in self.operations.items() if "tile" in o.operands]
+        walked = [code for code, span in sources.items() if span.n == "n_dst"]
+
+        part = Signal(range(WORDS))  # number of the word within its instruction
+        op = Signal(WIDTHS["op"])
+        src = Signal(WIDTHS["src"])
+        tile = Signal(WIDTHS["operand"])
+        depth = Signal(range(self.config.loops + 1))  # loops that are open
+        halts = Signal()  # the last instruction is an unconditional HALT
         m.d.comb += self.closed.eq(halts & (depth == 0))
 
-        def is_(value, *ops):
-            return value.matches(*(int(o) for o in ops))
-
-        # one adder and one comparator for all the ranges, in turn: `total` is a sum in one cycle and
-        # compared in the next
-        base, n, size = (
-            Signal(16),
-            Signal(width["n_dst"]),
-            Signal(max(cfg.tiles, cfg.value_groups).bit_length()),
-        )
-        total, summed = Signal(17), Signal()
-        outside, left = Signal(), Signal(width["n_src"])
+        # one adder and one comparator for all ranges, in turn: `total` is a sum in one cycle, and compared
+        # with `size` in the next
+        base = Signal(WIDTHS["operand"])
+        n = Signal(WIDTHS["n_dst"])
+        size = Signal(max(self.config.tiles, self.config.value_groups).bit_length())
+        total = Signal(17)
+        summed = Signal()  # `total` is that of this range
+        outside = Signal()
+        left = Signal(WIDTHS["n_src"])  # groups of the source whose tiles are not yet added
         m.d.comb += outside.eq((total > size) | (n == 0))
         m.d.sync += summed.eq(0)
 
-        def add(first, count, limit):
-            m.d.comb += [self.busy.eq(1), base.eq(first), n.eq(count), size.eq(limit)]
+        def add(start, count, limit):
+            m.d.comb += [self.busy.eq(1), base.eq(start), n.eq(count), size.eq(limit)]
             with m.If(~summed):
                 m.d.sync += [total.eq(base + n), summed.eq(1)]
 
-        walk, gather = is_(op, *WALK), is_(op, Op.GATHER)
+        def refuse():
+            m.d.sync += self.fault.eq(1)
+            m.next = "WORD"
+
         with m.FSM():
             with m.State("WORD"):
                 with m.If(self.step & ~self.fault):
                     m.d.sync += part.eq(part + 1)
                     with m.Switch(part):
                         with m.Case(0):
-                            bad = Signal()
-                            repeat, next_ = is_(first.op, Op.REPEAT), is_(first.op, Op.NEXT)
-                            m.d.comb += bad.eq(
-                                (first.op > max(Op))
-                                | (self.index == self.most)
-                                | repeat & ((depth == cfg.loops) | (first.count == 0))
-                                | next_ & (depth == 0)
-                                | is_(first.op, Op.STEP) & ~first.shift.matches(*LEAKS)
-                                | is_(first.op, Op.MEASURE) & ~first.shift.matches(*RATE_SHIFTS)
-                                | is_(first.op, Op.LEARN) & ~first.shift.matches(*SHIFTS)
-                                | self._of_memories(first)
-                            )
+                            repeat = is_one_of(first.op, [Op.REPEAT])
+                            next_ = is_one_of(first.op, [Op.NEXT])
                             m.d.sync += [
-                                self.fault.eq(bad),
+                                self.fault.eq(
+                                    (self.index == self.most)
+                                    | repeat & (depth == self.config.loops)
+                                    | next_ & (depth == 0)
+                                    | self._lacking(first.op, first.mode)
+                                    | self._wrong_number(first.op, first)
+                                ),
                                 op.eq(first.op),
                                 src.eq(first.src),
                                 depth.eq(depth + repeat - next_),
-                                halts.eq(is_(first.op, Op.HALT) & (first.mode == 0)),
+                                halts.eq(is_one_of(first.op, [Op.HALT]) & (first.mode == 0)),
                             ]
                         with m.Case(1):
                             m.d.sync += [
-                                self.fault.eq(
-                                    is_(op, Op.LEARN) & (second.gain > GAIN_MAX)
-                                    | is_(op, Op.STEP) & ~second.gain.matches(*THRESHOLDS)
-                                ),
+                                self.fault.eq(self._wrong_number(op, second)),
                                 tile.eq(second.operand),
                             ]
                         with m.Default():
                             m.d.sync += part.eq(0)
-                            with m.If(is_(op, Op.HALT, Op.REPEAT, Op.NEXT)):
-                                m.d.sync += self.index.eq(self.index + 1)
-                            with m.Else():
+                            with m.If(is_one_of(op, destinations.keys() | sources.keys())):
                                 m.next = "DESTINATION"
+                            with m.Else():
+                                m.d.sync += self.index.eq(self.index + 1)
             with m.State("DESTINATION"):
-                add(third.dst, third.n_dst, cfg.state_groups)
+                add(third.dst, third.n_dst, self._size(op, destinations))
                 with m.If(summed):
-                    with m.If(outside & ~is_(op, Op.ARGMAX)):
-                        m.d.sync += self.fault.eq(1)
-                        m.next = "WORD"
-                    with m.Elif(walk & ~is_(op, Op.NUDGE, *MEMORY)):
-                        m.next = "GOOD"
-                    with m.Else():
+                    with m.If(outside & is_one_of(op, destinations)):
+                        refuse()
+                    with m.Elif(is_one_of(op, sources)):
                         m.next = "SOURCE"
+                    with m.Else():
+                        m.next = "GOOD"
             with m.State("SOURCE"):
-                add(src, Mux(walk, third.n_dst, third.n_src), Mux(gather, cfg.state_groups, cfg.value_groups))
+                add(src, Mux(is_one_of(op, walked), third.n_dst, third.n_src), self._size(op, sources))
                 with m.If(summed):
                     m.d.sync += [left.eq(third.n_src), total.eq(tile)]
                     with m.If(outside):
-                        m.d.sync += self.fault.eq(1)
-                        m.next = "WORD"
-                    with m.Elif(walk | is_(op, Op.ARGMAX)):
-                        m.next = "GOOD"
-                    with m.Else():
+                        refuse()
+                    with m.Elif(is_one_of(op, synaptic)):
                         m.next = "TILES"
+                    with m.Else():
+                        m.next = "GOOD"
             with m.State("TILES"):
-                add(total, third.n_dst, cfg.tiles)
+                add(total, third.n_dst, self.config.tiles)
                 with m.If(summed):
                     m.d.sync += left.eq(left - 1)
                     with m.If(outside):
-                        m.d.sync += self.fault.eq(1)
-                        m.next = "WORD"
+                        refuse()
                     with m.Elif(left == 1):
                         m.next = "GOOD"
             with m.State("GOOD"):
@@ -173,13 +230,3 @@ class Checker(wiring.Component):
         with m.If(self.clear):
             m.d.sync += [part.eq(0), self.fault.eq(0), self.index.eq(0), depth.eq(0), halts.eq(0)]
         return m
-
-    def _of_memories(self, first):
-        """Fault in what only engines with memories have."""
-        if not self.config.softmax:
-            return first.op.matches(*map(int, MEMORY)) | first.op.matches(int(Op.DRIVE), int(Op.LEARN)) & (
-                first.mode != 0
-            )
-        return (first.op == Op.SOFTMAX) & ~first.shift.matches(*softmax.SHIFTS) | (
-            first.op == Op.RELAY
-        ) & ~first.shift.matches(*relay.SHIFTS)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import random
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import cocotb
@@ -37,7 +36,7 @@ from equilif_golden.fixed import Raw
 from equilif_golden.link.bus import BusError, BusModel
 from equilif_golden.link.registers import ELEMENTS, OFFSET_BITS, REGISTERS
 from equilif_sim.engine.engine import MOST_CYCLES, EngineBench
-from equilif_sim.tools.programs import random_program, random_weights
+from equilif_sim.tools.programs import random_program, random_weights, spoil
 from equilif_sim.tools.run import bench_config, engine_config
 
 PERIOD = 10  #: ns
@@ -201,20 +200,12 @@ async def random_programs(dut: Any) -> None:
     await bench.random_programs(raw["seed"], raw["programs"])
 
 
-def impossible(rng: np.random.Generator, program: list[Instruction], config: EngineConfig) -> Raw:
-    """Program words in which something is wrong, most likely."""
-    words = assemble(program)
-    match rng.integers(4):
-        case 0:
-            words = words[:-WORDS]  # no HALT
-        case 1:
-            words[rng.integers(len(words))] ^= 1 << int(rng.integers(32))
-        case 2:
-            words = np.concatenate([assemble([Instruction(op=Op.NEXT)]), words])
-        case _:
-            words = np.concatenate(
-                [assemble([replace(Instruction(op=Op.RESET), dst=config.state_groups, n_dst=1)]), words]
-            )
+def staged(rng: np.random.Generator, config: EngineConfig) -> Raw:
+    """Words of a program that is wrong, as many as there is room for; now and then a bit is."""
+    right = random_program(rng, config)
+    words = assemble(spoil(rng, right, config)[0] if rng.random() < 0.8 else right)
+    if rng.random() < 0.2:
+        words[rng.integers(len(words))] ^= 1 << int(rng.integers(32))
     return words[: config.program_words]
 
 
@@ -287,7 +278,7 @@ async def random_accesses(dut: Any) -> None:
             case 10:
                 await load(assemble(random_program(rng, config)))
             case 11:
-                await load(impossible(rng, random_program(rng, config), config))
+                await load(staged(rng, config))
             case 12:
                 # the longest is too long
                 n = int(rng.integers(1, config.value_groups * config.lanes // 4 + 2))

@@ -96,7 +96,7 @@ async def loopback(dut: Any, pause: Any) -> None:
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def transmit_timing(dut: Any) -> None:
-    """Start bit, eight bits, stop bit, each exactly ``divisor`` cycles; a waiting byte follows without a gap."""
+    """Start bit, eight bits and stop bit last ``divisor`` cycles each; a waiting byte follows at once."""
     tb = UartBench(dut, loop=False)
     await tb.reset()
     sent = [0x00, 0xFF, 0x55, 0xA5, *random.choices(range(256), k=20)]

@@ -1,38 +1,42 @@
-"""Random programs and memory contents for an engine, valid by equilif_golden.engine.isa.check, with every
-instruction and every hazard in reach.
+"""Random programs, right and wrong, and random contents of memories, for an engine of any size.
 
-State space: all operations and modes, populations of any place and size that fit, adjacent and
-overlapping; weights over the full range and near both rails; values and spikes dense, sparse and absent;
-sums that wrap.
+Programs come from equilif_golden.engine.isa.OPERATIONS: every operation, mode and operand, and numbers and
+places at their limits more often than by chance.  Fields that an operation has not are noise.
+
+State space of a right program: populations of any place and size that fit, adjacent and overlapping; loops
+in loops, marks and halts that depend on the run; weights over the full range and near both rails; values
+and spikes dense, sparse and absent; sums that wrap.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from equilif_golden.blocks import relay, softmax
-from equilif_golden.blocks.lif import LEAKS
-from equilif_golden.blocks.plasticity import GAIN_MAX, SHIFTS
-from equilif_golden.blocks.rate import RATE_SHIFTS
+from equilif_golden.engine import asm
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.features import has
 from equilif_golden.engine.isa import (
-    EARLY,
-    PLUS,
-    SCALED,
-    STATIC,
-    SYNAPTIC,
-    THRESHOLD_MAX,
-    WALK,
+    OPERATIONS,
     WORDS,
+    Groups,
     Instruction,
+    Kind,
+    Number,
     Op,
+    Operand,
+    Span,
+    field_range,
 )
 from equilif_golden.fixed import Raw
-from equilif_hdl.engine.checker import MEMORY
+
+SHORT = 4  #: groups of an instruction, and iterations of a loop, whose run shall not take long
 
 
+# -- memories --------------------------------------------------------------------------------------
 def random_values(rng: np.random.Generator, config: EngineConfig) -> Raw:
     """(value_groups x P,) 8-bit values, a random part of them zero."""
     n = config.value_groups * config.lanes
@@ -56,95 +60,193 @@ def random_weights(rng: np.random.Generator, config: EngineConfig) -> Raw:
     return np.asarray(w, np.int64)
 
 
-def random_instruction(rng: np.random.Generator, config: EngineConfig, op: Op) -> Instruction:
-    """A valid instruction that is not control flow."""
+# -- instructions ----------------------------------------------------------------------------------
+def operations(config: EngineConfig) -> list[Op]:
+    """Those that an engine has, control flow left out."""
+    return [
+        op
+        for op, o in OPERATIONS.items()
+        if o.kind != Kind.CONTROL and (not o.feature or has(config, o.feature))
+    ]
 
-    def place(limit: int, most: int) -> tuple[int, int]:
-        n = int(rng.integers(1, min(most, limit) + 1))
-        return int(rng.integers(0, limit - n + 1)), n
 
-    mode = int(rng.integers(0, 16)) if config.softmax or op not in (Op.DRIVE, Op.LEARN) else 0
-    dst, n_dst = place(config.state_groups, 4)
-    src, n_src = place(config.state_groups if op == Op.GATHER else config.value_groups, 4)
-    reach = int(rng.choice([1, config.numerics.one, 1 << 15]))
-    operand = int(rng.integers(-reach, reach))
-    gain, shift = 0, 0
-    if op == Op.STEP:
-        gain, shift = 1 << int(rng.integers(0, THRESHOLD_MAX.bit_length())), int(rng.choice(LEAKS))
-    elif op == Op.MEASURE:
-        gain, shift = int(rng.choice([0, 1, 16, 128, 254, 255, 256, 1 << 15])), int(rng.choice(RATE_SHIFTS))
-    elif op == Op.LEARN:
-        gain, shift = min(int(rng.integers(0, 2 * GAIN_MAX)), GAIN_MAX), int(rng.choice(SHIFTS))
-    elif op in MEMORY:
-        shift = int(rng.choice(softmax.SHIFTS if op == Op.SOFTMAX else relay.SHIFTS))
-    if op in (Op.NUDGE, *MEMORY):
-        src = int(rng.integers(0, config.value_groups - n_dst + 1))
-    if op in SYNAPTIC:
-        operand = int(rng.integers(0, config.tiles - n_src * n_dst + 1))
-    return Instruction(
-        op=op, mode=mode, shift=shift, gain=gain, operand=operand, src=src, n_src=n_src, dst=dst, n_dst=n_dst
-    )
+def random_number(rng: np.random.Generator, allowed: Sequence[int]) -> int:
+    """One of ``allowed``: of a long range often an end, or near zero."""
+    if len(allowed) <= 64:
+        return int(rng.choice(allowed))
+    if rng.random() < 0.3:
+        return int(rng.choice([n for n in (allowed[0], -1, 0, 1, 255, 256, allowed[-1]) if n in allowed]))
+    reach = 1 << int(rng.integers(1, 17))
+    return int(rng.integers(max(allowed[0], -reach), min(allowed[-1], reach) + 1))
+
+
+def random_place(rng: np.random.Generator, n: int, size: int) -> int:
+    """Where ``n`` of ``size`` begin: often at an end."""
+    return int(rng.choice([0, size - n, int(rng.integers(0, size - n + 1))], p=[0.2, 0.2, 0.6]))
+
+
+def random_instruction(
+    rng: np.random.Generator, config: EngineConfig, op: Op, *, groups: int = SHORT, **numbers: int
+) -> Instruction:
+    """A right one of up to so many ``groups`` at each end; ``numbers``: operands that are given."""
+    operation = OPERATIONS[op]
+    fields: dict[str, Any] = {"op": op}
+    for name in ("shift", "src", "count", "gain", "operand", "dst", "n_dst", "n_src"):
+        possible = field_range(name)
+        fields[name] = int(rng.integers(possible[0], possible[-1] + 1)) * int(rng.integers(2))
+    fields["mode"] = int(rng.integers(0, 16))
+    if operation.modes_need and not has(config, operation.modes_need):
+        fields["mode"] = 0
+    spans = [operand for operand in operation.operands.values() if isinstance(operand, Span)]
+    room = config.tiles if "tile" in operation.operands else groups**2
+    for name in sorted({span.n for span in spans}):
+        size = min(getattr(config, span.memory) for span in spans if span.n == name)
+        fields[name] = int(rng.integers(1, min(groups, size, room) + 1))
+        room //= fields[name]
+    for name, operand in operation.operands.items():
+        if name in numbers:
+            fields |= operand.fields(numbers[name])  # type: ignore[arg-type]
+        elif isinstance(operand, Number):
+            fields |= operand.fields(random_number(rng, operand.allowed))
+        elif isinstance(operand, Span):
+            size = getattr(config, operand.memory)
+            fields[operand.first] = random_place(rng, fields[operand.n], size)
+        else:
+            fields |= operand.fields(random_place(rng, fields["n_src"] * fields["n_dst"], config.tiles))
+    return Instruction(**fields)
 
 
 def random_recall(rng: np.random.Generator, config: EngineConfig) -> list[Instruction]:
     """Scores from nothing but a DRIVE, so that they are near each other now and then, their softmax, and a
     relay scaled with it.
     """
-    reset, drive, softmax_, relay_ = (
-        random_instruction(rng, config, op) for op in (Op.RESET, Op.DRIVE, Op.SOFTMAX, Op.RELAY)
-    )
-    softmax_ = replace(
-        softmax_,
-        dst=drive.dst,
-        n_dst=drive.n_dst,
-        src=int(rng.integers(0, config.value_groups - drive.n_dst + 1)),
-    )
+    drive, softmax, relay = (random_instruction(rng, config, op) for op in (Op.DRIVE, Op.SOFTMAX, Op.RELAY))
+    scores = drive.groups("groups")
+    codes = Groups(random_place(rng, scores.n, config.value_groups), scores.n)
     return [
-        replace(reset, operand=0),
-        replace(reset, dst=drive.dst, n_dst=drive.n_dst, mode=STATIC, operand=0),
+        asm.reset(random_instruction(rng, config, Op.RESET).groups("groups"), value=0),
+        asm.reset(scores, value=0, static=True),
         drive,
-        softmax_,
-        replace(relay_, mode=SCALED | PLUS),
+        replace(softmax, dst=scores.first, n_dst=scores.n, src=codes.first),
+        asm.relay(
+            relay.groups("groups"),
+            values=relay.groups("values"),
+            shift=relay["shift"],
+            plus=True,
+            scaled=True,
+        ),
     ]
 
 
-def _random_body(rng: np.random.Generator, config: EngineConfig, loops: int) -> list[Instruction]:
+# -- programs --------------------------------------------------------------------------------------
+def _random_body(
+    rng: np.random.Generator, config: EngineConfig, loops: int, groups: int
+) -> list[Instruction]:
     """Up to six instructions, now and then in a loop of loops."""
-    ops = sorted((WALK | SYNAPTIC | {Op.ARGMAX}) - (frozenset() if config.softmax else frozenset(MEMORY)))
-    count, body = int(rng.integers(0, 5)), []
+    ops = operations(config)
+    body: list[Instruction] = []
     for _ in range(int(rng.integers(0, 7))):
         if rng.random() < 0.1:
-            body.append(Instruction(op=Op.HALT, mode=1))
-        op = Op(int(rng.choice(ops)))
-        instruction = random_instruction(rng, config, op)
-        if op == Op.MARK:
-            instruction = Instruction(
-                op=op, dst=instruction.dst, n_dst=instruction.n_dst, count=int(rng.integers(0, 4))
-            )
-        body.append(instruction)
+            body.append(asm.halt(infer=True))
+        op = ops[int(rng.integers(len(ops)))]
+        # a mark for one iteration needs one that comes
+        numbers = {"left": int(rng.integers(0, SHORT))} if op == Op.MARK else {}
+        body.append(random_instruction(rng, config, op, groups=groups, **numbers))
     if config.softmax and rng.random() < 0.4:
         body += random_recall(rng, config)
+    count = int(rng.integers(0, SHORT + 1))
     if count and loops > 1 and rng.random() < 0.5:
         at = int(rng.integers(0, len(body) + 1))
-        body[at:at] = _random_body(rng, config, loops - 1)
+        body[at:at] = _random_body(rng, config, loops - 1, groups)
     if not count:
         return body
     # one in two may end early, from its first iteration on or later or never
-    end = Instruction(
-        op=Op.NEXT,
-        mode=int(rng.choice([0, EARLY])) | int(rng.integers(0, 8)) << 1,
-        count=int(rng.integers(0, count + 2)),
-    )
-    return [Instruction(op=Op.REPEAT, count=count), *body, end]
+    left = int(rng.integers(0, count + 2))
+    begin = random_instruction(rng, config, Op.REPEAT, count=count)
+    return [begin, *body, random_instruction(rng, config, Op.NEXT, left=left)]
 
 
-def random_program(rng: np.random.Generator, config: EngineConfig) -> list[Instruction]:
-    """Up to as many instructions as fit, with loops, conditional marks and conditional halts, ended by HALT."""
-    most = config.program_words // WORDS - 4
+def random_program(
+    rng: np.random.Generator, config: EngineConfig, *, groups: int = SHORT, most: int | None = None
+) -> list[Instruction]:
+    """A right one of up to ``most`` instructions (default: as many as fit), ended by HALT."""
+    room = config.program_words // WORDS if most is None else most
     program: list[Instruction] = []
     for _ in range(int(rng.integers(1, 5))):
-        body = _random_body(rng, config, config.loops)
-        if len(program) + len(body) > most:
+        body = _random_body(rng, config, config.loops, groups)
+        if len(program) + len(body) >= room:
             break
         program += body
-    return [*program, Instruction(op=Op.HALT)]
+    return [*program, asm.halt()]
+
+
+# -- what is wrong ---------------------------------------------------------------------------------
+def at_limits(i: Instruction, config: EngineConfig, *, wrong: bool) -> Iterator[Instruction]:
+    """The instruction with one operand at its last right value or, ``wrong``, at its first wrong one."""
+    for operand in i.operation.operands.values():
+        for fields in _limits(operand, i, config, wrong):
+            if all(value in field_range(field) for field, value in fields.items()):
+                yield replace(i, **fields)
+
+
+def _limits(operand: Operand, i: Instruction, config: EngineConfig, wrong: bool) -> Iterator[dict[str, Any]]:
+    if isinstance(operand, Number):
+        allowed = operand.allowed
+        ends = {allowed[0], allowed[-1]} if isinstance(allowed, range) else set(allowed)
+        near = {end + step for end in ends for step in (-1, 0, 1)}
+        yield from (operand.fields(n) for n in sorted(near) if (n not in allowed) == wrong)
+        return
+    size = getattr(config, operand.memory)
+    if isinstance(operand, Span):
+        n = getattr(i, operand.n)
+        yield {operand.first: size - n + wrong}
+        if wrong:
+            yield {operand.n: 0}
+            yield {operand.first: 0, operand.n: size + 1}
+    else:
+        yield operand.fields(size - i.n_src * i.n_dst + wrong)
+
+
+def lacking(config: EngineConfig) -> list[Instruction]:
+    """What this engine has not, and others have."""
+    full = replace(config, softmax=True)
+    rng = np.random.default_rng(0)
+    found = []
+    for op, o in OPERATIONS.items():
+        if o.feature and not has(config, o.feature):
+            found.append(random_instruction(rng, full, op))
+        if o.modes_need and not has(config, o.modes_need):
+            found += [replace(random_instruction(rng, full, op), mode=1 << bit) for bit in range(4)]
+    return found
+
+
+def spoil(
+    rng: np.random.Generator, program: Sequence[Instruction], config: EngineConfig
+) -> tuple[list[Instruction], int]:
+    """A right program made wrong in one place, and the index that check must tell: of the instruction at
+    fault, or their number when only the end is.
+    """
+    good, n = list(program), len(program)
+    at = int(rng.integers(n))
+    depth = sum((i.op == Op.REPEAT) - (i.op == Op.NEXT) for i in good[:at])
+    absent = lacking(config)
+    match int(rng.integers(8)):
+        case 0:
+            return good[:-1], n - 1
+        case 1:
+            return [*good[:-1], asm.halt(infer=True)], n
+        case 2:
+            room = config.program_words // WORDS
+            return [*good[:-1], *[asm.halt()] * (room + 2 - n)], room
+        case 3 if not depth:
+            return [*good[:at], asm.next_(), *good[at:]], at
+        case 3:
+            deeper = config.loops - depth
+            return [*good[:at], *[asm.repeat(1)] * (deeper + 1), *good[at:]], at + deeper
+        case 4 if absent:
+            return [*good[:at], absent[int(rng.integers(len(absent)))], *good[at:]], at
+    wrong = [(k, j) for k, i in enumerate(good) for j in at_limits(i, config, wrong=True)]
+    if not wrong:
+        return [asm.next_(), *good], 0
+    at, instruction = wrong[int(rng.integers(len(wrong)))]
+    return [*good[:at], instruction, *good[at + 1 :]], at

@@ -1,0 +1,230 @@
+"""Random frames for a device, right and wrong in every way."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import numpy as np
+
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import WORDS, Instruction, Op, assemble
+from equilif_golden.engine.port import READ_BYTES, WRITE_BYTES, Region, region_size
+from equilif_golden.link.protocol import (
+    INSTRUCTION_BYTES,
+    OVERHEAD,
+    PACKED,
+    READ_HEADER,
+    RUN_HEADER,
+    WRITE_HEADER,
+    Command,
+    pack,
+    seal,
+)
+from equilif_sim.tools.programs import random_program, spoil
+
+
+def code_of(*program: Instruction) -> bytes:
+    return assemble(program).astype("<u4").tobytes()
+
+
+class Frames:
+    """Random frames for a device of this size, right and wrong."""
+
+    def __init__(self, config: EngineConfig, frame_bytes: int, rng: random.Random):
+        self.config = config
+        self.frame_bytes = frame_bytes
+        self.rng = rng
+        #: of what is made with NumPy
+        self.numbers = np.random.default_rng(rng.getrandbits(32))
+        self.most = frame_bytes - OVERHEAD
+        self.sequence = 0
+
+    def seal(self, command: int, payload: bytes = b"") -> bytes:
+        self.sequence = self.sequence % 255 + 1
+        return seal(command, self.sequence, payload)
+
+    def span(self, size: int, most: int) -> tuple[int, int]:
+        rng = self.rng
+        n = rng.randint(1, min(size, most))
+        return rng.choice([0, size - n, rng.randint(0, size - n)]), n
+
+    def program(self) -> list[Instruction]:
+        """A right one, of any groups and as long as a frame carries at most."""
+        most = min(self.config.program_words // WORDS, self.most // INSTRUCTION_BYTES)
+        groups = self.config.value_groups
+        return random_program(self.numbers, self.config, groups=groups, most=most)
+
+    def load(self) -> bytes:
+        return self.seal(Command.LOAD, code_of(*self.program()))
+
+    def write(self) -> bytes:
+        region = self.rng.choice([*READ_BYTES])
+        size = WRITE_BYTES[region]
+        address, n = self.span(region_size(self.config, region), (self.most - WRITE_HEADER.size) // size)
+        data = self.rng.randbytes(n * size)
+        return self.seal(Command.WRITE, WRITE_HEADER.pack(region, address) + data)
+
+    def read(self) -> bytes:
+        region = self.rng.choice([*READ_BYTES])
+        address, n = self.span(region_size(self.config, region), 40)
+        return self.seal(Command.READ, READ_HEADER.pack(region, address, self.rng.choice([n, n, n, 0])))
+
+    def run(self) -> bytes:
+        size = region_size(self.config, Region.VALUE)
+        address, n = self.span(size, self.most - RUN_HEADER.size)
+        read, count = self.span(size, 30)
+        if self.rng.random() < 0.3:
+            address, n = self.rng.getrandbits(32), 0  # an empty range has no address
+        if self.rng.random() < 0.3:
+            read, count = self.rng.getrandbits(32), 0
+        flags, values = self.rng.getrandbits(2), self.rng.randbytes(n)
+        # mostly zeros, and at times one run written in two parts
+        if flags & PACKED:
+            values = bytes(
+                v if self.rng.random() < 0.2 else 0 for v in values[: (self.most - RUN_HEADER.size) // 2]
+            )
+            at = self.rng.randint(0, len(values))
+            values = pack(values[:at]) + pack(values[at:])
+        return self.seal(Command.RUN, RUN_HEADER.pack(flags, read, count, address) + values)
+
+    def identify(self) -> bytes:
+        return self.seal(Command.IDENTIFY)
+
+    def good(self) -> bytes:
+        return self.rng.choice([self.load, self.write, self.read, self.run, self.identify])()
+
+    # -- wrong ones: every function returns what stands between two ENDs, before SLIP --------------
+    def truncated(self) -> bytes:
+        frame = self.good()
+        return frame[: self.rng.randint(1, len(frame) - 1)]
+
+    def flipped(self) -> bytes:
+        """One to three bits: within the distance of the CRC."""
+        frame = bytearray(self.good())
+        for bit in self.rng.sample(range(8 * len(frame)), self.rng.randint(1, 3)):
+            frame[bit // 8] ^= 1 << bit % 8
+        return bytes(frame)
+
+    def noise(self) -> bytes:
+        return self.rng.randbytes(self.rng.randint(1, self.frame_bytes + 20))
+
+    def long(self) -> bytes:
+        n = self.most - WRITE_HEADER.size + self.rng.choice([1, 1, 2, 90])
+        return self.seal(Command.WRITE, WRITE_HEADER.pack(Region.VALUE, 0) + bytes(n))
+
+    def unknown(self) -> bytes:
+        command = self.rng.choice([n for n in range(256) if n not in list(Command)])
+        return self.seal(command, self.rng.randbytes(self.rng.choice([0, 5, 12])))
+
+    def length(self) -> bytes:
+        rng = self.rng
+        return rng.choice(
+            [
+                lambda: self.seal(Command.IDENTIFY, rng.randbytes(rng.randint(1, 20))),
+                lambda: self.seal(Command.LOAD, code_of(*self.program())[: -rng.randint(1, 11)]),
+                lambda: self.seal(Command.LOAD),
+                lambda: self.seal(Command.WRITE, rng.randbytes(rng.randint(0, 5))),
+                lambda: self.seal(
+                    Command.WRITE,
+                    WRITE_HEADER.pack(Region.WEIGHT, 0) + rng.randbytes(2 * rng.randint(0, 9) + 1),
+                ),
+                lambda: self.seal(
+                    Command.WRITE,
+                    WRITE_HEADER.pack(Region.COUNTER, 0) + rng.randbytes(rng.choice([1, 2, 3, 5, 6, 7])),
+                ),
+                lambda: self.seal(
+                    Command.READ, READ_HEADER.pack(Region.VALUE, 0, 1) + rng.randbytes(rng.randint(1, 9))
+                ),
+                lambda: self.seal(Command.READ, READ_HEADER.pack(Region.VALUE, 0, 1)[: rng.randint(0, 6)]),
+                lambda: self.seal(Command.RUN, RUN_HEADER.pack(1, 0, 1, 0)[: rng.randint(0, 10)]),
+                lambda: self.seal(
+                    Command.RUN,
+                    RUN_HEADER.pack(rng.choice([2, 3]), 0, 1, 0)
+                    + rng.choice([b"", b"\x07", b"\0\2\x09"])
+                    + b"\0",
+                ),
+            ]
+        )()
+
+    def address(self) -> bytes:
+        """Ranges that end beyond a region, by one or by much."""
+        rng = self.rng
+        region = rng.choice([*READ_BYTES])
+        size = region_size(self.config, region)
+        n = rng.randint(1, min(size, 20))
+        first = rng.choice(
+            [
+                size - n + 1,
+                size,
+                size + 1,
+                (1 << 32) - 1,
+                (1 << 32) - n,
+                1 << rng.randint(size.bit_length(), 31),
+            ]
+        )
+        values = region_size(self.config, Region.VALUE)
+        beyond = rng.choice(
+            [values, values - n + 1 if n <= values else values, 1 << 31, (1 << 32) - 1, values + 256]
+        )
+        return rng.choice(
+            [
+                lambda: self.seal(
+                    Command.WRITE, WRITE_HEADER.pack(region, first) + rng.randbytes(n * WRITE_BYTES[region])
+                ),
+                lambda: self.seal(Command.READ, READ_HEADER.pack(region, first, n)),
+                lambda: self.seal(Command.READ, READ_HEADER.pack(region, rng.randint(0, size - 1), 65535)),
+                lambda: self.seal(Command.RUN, RUN_HEADER.pack(1, 0, 0, beyond) + rng.randbytes(n)),
+                lambda: self.seal(Command.RUN, RUN_HEADER.pack(1, beyond, n, 0) + b"\x55"),
+                lambda: self.seal(
+                    Command.RUN,
+                    RUN_HEADER.pack(3, 0, 1, max(values - 256, 0))
+                    + b"\0"
+                    + bytes([min(values, 256) - 1])
+                    + b"\0\0",
+                ),
+                lambda: self.seal(
+                    Command.RUN,
+                    RUN_HEADER.pack(3, 0, 1, values - n if n <= values else 0) + b"\0\xff" * 2 + b"\1\0",
+                ),
+            ]
+        )()
+
+    def argument(self) -> bytes:
+        rng = self.rng
+        return rng.choice(
+            [
+                lambda: self.seal(
+                    Command.WRITE, WRITE_HEADER.pack(rng.choice([2, *range(4, 256)]), 0) + rng.randbytes(4)
+                ),
+                lambda: self.seal(Command.READ, READ_HEADER.pack(rng.choice([2, *range(4, 256)]), 0, 1)),
+                lambda: self.seal(Command.RUN, RUN_HEADER.pack(rng.randint(4, 255), 0, 1, 0) + b"\x99"),
+            ]
+        )()
+
+    def bad_program(self) -> bytes:
+        while True:
+            program, _ = spoil(self.numbers, self.program(), self.config)
+            # without an instruction the length is wrong
+            if 0 < len(program) <= self.most // INSTRUCTION_BYTES:
+                return self.seal(Command.LOAD, code_of(*program))
+
+    def long_program(self) -> bytes:
+        n = self.config.program_words // 3 + 1
+        assert 12 * n <= self.most
+        return self.seal(Command.LOAD, code_of(*[Instruction(op=Op.HALT)] * n))
+
+    @property
+    def kinds(self) -> list[Callable[[], bytes]]:
+        return [
+            self.truncated,
+            self.flipped,
+            self.noise,
+            self.long,
+            self.unknown,
+            self.length,
+            self.address,
+            self.argument,
+            self.bad_program,
+            self.long_program,
+        ]

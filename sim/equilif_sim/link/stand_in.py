@@ -1,0 +1,159 @@
+"""An engine's port without the engine, for the bench of the host link: in RTL, and as a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from amaranth import Array, Cat, Module, Mux, Signal
+from amaranth.lib import memory, stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE, DITHER_WIDTH
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.port import Region, region_size
+from equilif_golden.link.device import Device
+from equilif_hdl.engine.port import EnginePort
+from equilif_hdl.link.host import Host
+from equilif_hdl.link.uart import RECEIVED
+
+
+class StandIn(wiring.Component):
+    """Memories of an engine whose run only counts: run k predicts k and leaves k in the first value, plus
+    and minus.
+
+    ``writes``, ``starts``: strobes so far.  ``program``: a digest of what was written to program memory,
+    which nobody can read. ``illegal``: a strobe came while busy, or a read while one was outstanding.
+    """
+
+    def __init__(self, config: EngineConfig, *, read_latency: int = 2, run_cycles: int = 9):
+        self.config, self.read_latency, self.run_cycles = config, read_latency, run_cycles
+        super().__init__(
+            {
+                "host": In(EnginePort(config)),
+                "occupied": In(1),
+                "writes": Out(32),
+                "starts": Out(32),
+                "program": Out(32),
+                "illegal": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        h = self.host
+        left = Signal(range(self.run_cycles + 1))
+        m.d.comb += [
+            h.busy.eq((left != 0) | self.occupied),
+            h.prediction.eq(self.starts),
+            h.cycles.eq(self.starts * 3),
+            h.spikes.eq(~self.starts),
+            h.accesses.eq(self.starts),
+        ]
+        finish = left == 1
+        datas = {}
+        for region in (Region.WEIGHT, Region.VALUE):
+            mem = m.submodules[region.name.lower()] = memory.Memory(
+                shape=16, depth=region_size(self.config, region), init=[]
+            )
+            wr, rd = mem.write_port(), mem.read_port()
+            m.d.comb += [
+                rd.addr.eq(h.mem_addr),
+                rd.en.eq(1),
+                wr.addr.eq(h.mem_addr),
+                wr.data.eq(h.mem_wdata),
+                wr.en.eq(h.mem_write & (h.mem_region == region)),
+            ]
+            if region == Region.VALUE:
+                with m.If(finish):
+                    m.d.comb += [
+                        wr.en.eq(1),
+                        wr.addr.eq(0),
+                        wr.data.eq(Cat(self.starts[:8], self.starts[:8])),
+                    ]
+            datas[region] = rd.data
+        with m.If(h.mem_write & (h.mem_region == Region.PROGRAM)):
+            m.d.sync += self.program.eq(self.program.rotate_left(1) ^ h.mem_wdata ^ h.mem_addr)
+        counter = Signal(DITHER_WIDTH)
+        with m.If(h.mem_write & (h.mem_region == Region.COUNTER)):
+            m.d.sync += counter.eq(h.mem_wdata)
+        # the address is looked at when the data leaves, so a host that moves on too early is found out
+        wait = Signal(range(self.read_latency + 1))
+        with m.If(wait != 0):
+            m.d.sync += wait.eq(wait - 1)
+        with m.If(h.mem_read):
+            m.d.sync += wait.eq(self.read_latency)
+        m.d.comb += h.mem_valid.eq(wait == 1)
+        m.d.comb += h.mem_rdata.eq(
+            Mux(
+                h.mem_valid,
+                Array([datas[Region.WEIGHT], datas[Region.VALUE], 0, counter])[h.mem_region],
+                0x5A5A5A5A,
+            )
+        )
+        m.d.sync += [self.writes.eq(self.writes + h.mem_write), self.starts.eq(self.starts + h.start)]
+        with m.If(h.start):
+            m.d.sync += left.eq(self.run_cycles)
+        with m.Elif(left != 0):
+            m.d.sync += left.eq(left - 1)
+        with m.If((h.mem_write | h.mem_read | h.start) & (h.busy | (wait != 0)) | (h.mem_write & h.mem_read)):
+            m.d.sync += self.illegal.eq(1)
+        with m.If(h.start & h.learn):
+            m.d.sync += counter.eq(counter + DITHER_UPDATE)
+        return m
+
+
+class StandInDevice(Device):
+    """The model of Host with StandIn."""
+
+    runs = program = 0
+
+    def _load(self, payload: bytes) -> None:
+        super()._load(payload)
+        for address, word in enumerate(np.frombuffer(payload, "<u4").tolist()):
+            self.program = (self.program << 1 & 0xFFFFFFFF | self.program >> 31) ^ word ^ address
+
+    def run(self, *, learn: bool) -> None:
+        self.runs += 1
+        e = self.engine
+        self.cycles = self.runs * 3
+        e.prediction = self.runs
+        e.spikes = ~self.runs & 0xFFFFFFFF
+        e.accesses = self.runs
+        e.plus[0, 0] = self.runs & 0xFF
+        e.minus[0, 0] = self.runs & 0xFF
+        e.counter = e.counter + learn & DITHER_MASK
+
+
+class HostBench(wiring.Component):
+    """What is simulated: Host and StandIn."""
+
+    def __init__(self, config: EngineConfig, *, build_id: int, frame_bytes: int):
+        self.config = config
+        self.host, self.stand_in = Host(config, build_id=build_id, frame_bytes=frame_bytes), StandIn(config)
+        super().__init__(
+            {
+                "i": In(stream.Signature(RECEIVED)),
+                "o": Out(stream.Signature(8)),
+                "occupied": In(1),
+                "writes": Out(32),
+                "starts": Out(32),
+                "program": Out(32),
+                "illegal": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        m.submodules.host, m.submodules.stand_in = host, e = self.host, self.stand_in
+        connect(m, flipped(self.i), host.i)
+        connect(m, host.o, flipped(self.o))
+        connect(m, host.engine, e.host)
+        m.d.comb += [
+            e.occupied.eq(self.occupied),
+            self.writes.eq(e.writes),
+            self.starts.eq(e.starts),
+            self.program.eq(e.program),
+            self.illegal.eq(e.illegal),
+        ]
+        return m
