@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from amaranth import Array, Cat, Const, Mux, Shape, Signal
 from amaranth.hdl import Module, Value
 from amaranth.lib import memory
@@ -13,23 +15,18 @@ def shape(fmt: Fixed) -> Shape:
     return Shape(fmt.width, fmt.signed)
 
 
-def clip(value: Value, lo: Value | int, hi: Value | int) -> Value:
-    return Mux(value > hi, hi, Mux(value < lo, lo, value))
-
-
 def saturate(value: Value, width: int) -> Value:
     """``value`` in ``width`` signed bits, by looking at the bits above: no comparator."""
-    sign, above = value[-1], value[width - 1 :]
-    fits = (above.all()) | ~above.any()
-    return Mux(fits, value[:width], Cat((~sign).replicate(width - 1), sign)).as_signed()
+    sign = value[-1]
+    above = value[width - 1 :]
+    fits = above.all() | ~above.any()
+    limit = Cat((~sign).replicate(width - 1), sign)
+    return Mux(fits, value[:width], limit).as_signed()
 
 
 def times_small(value: Value, factor: Value) -> Value:
-    """``value * factor`` as shifts and adds: a narrow product that must not take a DSP block from the lanes."""
-    terms = [Mux(bit, value << k, 0) for k, bit in enumerate(factor)]
-    while len(terms) > 1:
-        terms = [a + b for a, b in zip(terms[::2], [*terms[1::2], Const(0, 1)], strict=False)]
-    return terms[0]
+    """``value * factor`` as shifts and adds: a narrow product leaves the DSP blocks to the lanes."""
+    return total(Mux(bit, value << k, 0) for k, bit in enumerate(factor))
 
 
 def times_index(index: Value, constant: int, width: int) -> Value:
@@ -37,15 +34,39 @@ def times_index(index: Value, constant: int, width: int) -> Value:
     return Array(Const(k * constant & ((1 << width) - 1), width) for k in range(1 << len(index)))[index]
 
 
-def rotate(m: Module, words: list[Value], amount: Value, name: str, first: int = 0) -> list[Value]:
+def popcount(bits: Value) -> Value:
+    """Number of bits that are set."""
+    return total(bits)
+
+
+def total(items: Iterable[Value]) -> Value:
+    """All items added, in a tree."""
+    terms = list(items)
+    while len(terms) > 1:
+        terms = [a + b for a, b in zip(terms[::2], [*terms[1::2], Const(0, 1)], strict=False)]
+    return terms[0]
+
+
+def delayed(m: Module, value: Value, cycles: int, name: str) -> Value:
+    """``value`` of so many cycles ago, through registers that no reset clears."""
+    for k in range(1, cycles + 1):
+        late = Signal(value.shape(), name=f"{name}_{k}_late", reset_less=True)
+        m.d.sync += late.eq(value)
+        value = late
+    return value
+
+
+def rotate(m: Module, words: Sequence[Value], amount: Value, name: str, first: int = 0) -> list[Value]:
     """``out[j] = words[(j + (amount << first)) mod P]``: a level of multiplexers a bit."""
+    p = len(words)
+    turned = list(words)
     for level, bit in enumerate(amount, first):
-        step, n = 1 << level, len(words)
-        out = [Signal(len(words[0]), name=f"{name}_{level}_{j}") for j in range(n)]
-        for j in range(n):
-            m.d.comb += out[j].eq(Mux(bit, words[(j + step) % n], words[j]))
-        words = list(out)
-    return words
+        step = 1 << level
+        out = [Signal(len(words[0]), name=f"{name}_{level}_{j}") for j in range(p)]
+        for j in range(p):
+            m.d.comb += out[j].eq(Mux(bit, turned[(j + step) % p], turned[j]))
+        turned = list(out)
+    return turned
 
 
 def lowest_set(mask: Value) -> Value:
@@ -54,13 +75,6 @@ def lowest_set(mask: Value) -> Value:
     for k in reversed(range(len(mask))):
         index = Mux(mask[k], k, index)
     return index
-
-
-def popcount(bits: Value) -> Value:
-    parts = [bits[k] for k in range(len(bits))]
-    while len(parts) > 1:
-        parts = [a + b for a, b in zip(parts[::2], [*parts[1::2], Const(0, 1)], strict=False)]
-    return parts[0]
 
 
 def lanes_of(value: Value, n: int) -> list[Value]:

@@ -7,6 +7,8 @@ tx <-- UART <-- SLIP <-- replies -+                (program, scanner, walker, la
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
@@ -24,15 +26,13 @@ BAUD_TOLERANCE = 0.02
 def uart_divisor(clock_hz: float, baud: int) -> int:
     """Clock cycles a bit; ValueError when the clock cannot make the rate closely enough."""
     divisor = round(clock_hz / baud)
+    mhz = f"{clock_hz / 1e6:g} MHz"
     if divisor < SMALLEST_DIVISOR:
-        raise ValueError(
-            f"{baud} baud need a clock of at least {SMALLEST_DIVISOR * baud / 1e6:g} MHz, not {clock_hz / 1e6:g} MHz"
-        )
+        needed = f"{SMALLEST_DIVISOR * baud / 1e6:g} MHz"
+        raise ValueError(f"{baud} baud need a clock of at least {needed}, not {mhz}")
     error = clock_hz / divisor / baud - 1
     if abs(error) > BAUD_TOLERANCE:
-        raise ValueError(
-            f"{clock_hz / 1e6:g} MHz makes {clock_hz / divisor:.0f} baud, {100 * error:+.1f} % from {baud}"
-        )
+        raise ValueError(f"{mhz} makes {clock_hz / divisor:.0f} baud, {100 * error:+.1f} % from {baud}")
     return divisor
 
 
@@ -60,11 +60,14 @@ class Top(wiring.Component):
         state_ram: str | None = None,
         frame_bytes: int = FRAME_BYTES,
     ):
-        self.config, self.divisor, self.build_id = config, uart_divisor(clock_hz, baud), build_id
-        self.state_ram, self.frame_bytes = state_ram, frame_bytes
+        self.config = config
+        self.divisor = uart_divisor(clock_hz, baud)
+        self.build_id = build_id
+        self.state_ram = state_ram
+        self.frame_bytes = frame_bytes
         super().__init__({"rx": In(1), "tx": Out(1), "busy": Out(1), "link": Out(1)})
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: Any) -> Module:
         m = Module()
         m.submodules.link = link = SerialHost(
             self.config, divisor=self.divisor, build_id=self.build_id, frame_bytes=self.frame_bytes

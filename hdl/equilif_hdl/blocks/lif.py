@@ -9,6 +9,8 @@ subtraction is clearing one bit.  Latency 2 (bars are registers), throughput 1.
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -23,10 +25,18 @@ class Lif(wiring.Component):
     -------
     total : In(accumulator)
         Membrane, gathered input and static drive.
-    threshold : In(15), above : In(17), leak : In(4)
-        Power of two; -threshold; 0 is no leak.  Held for the walk.  ``registered``: what ``leak`` means
-        is a register.
-    v : Out(signed(16)), spike : Out(1)
+    threshold : In(15), held
+        A power of two.
+    above : In(17), held
+        -threshold.
+    leak : In(4), held
+        Shift of the leak; 0 is no leak.
+    v : Out(signed(16))
+        The membrane after reset and leak.
+    spike : Out(1)
+        The neuron has fired.
+
+    ``registered``: what ``leak`` means is a register.
     """
 
     latency = 2
@@ -44,20 +54,19 @@ class Lif(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: Any) -> Module:
         m = Module()
         near = Signal(signed(17), reset_less=True)
         m.d.sync += near.eq(saturate(self.total, 17))
+        sign = near[-1]
+        fired = Signal()  # the sum is at least the threshold
+        over = Signal()  # and at least twice of it
+        under = Signal()  # the sum is below -threshold
+        kept = Signal(17)  # the sum after the reset
+        v = Signal(signed(16), reset_less=True)  # within -threshold .. threshold
         # -threshold has the bits from the threshold's upwards set: they are those that tell whether a sum
         # lies beyond it
-        above, kept = self.above, Signal(17)
-        sign, fired, over, under, v = (
-            near[-1],
-            Signal(),
-            Signal(),
-            Signal(),
-            Signal(signed(16), reset_less=True),
-        )
+        above = self.above
         m.d.comb += [
             fired.eq(~sign & (near & above).any()),
             over.eq(~sign & (near & (above << 1)[:17]).any()),
@@ -68,7 +77,9 @@ class Lif(wiring.Component):
             self.spike.eq(fired),
             v.eq(Mux(over, self.threshold, Mux(under, above, kept))),
         ]
-        loss, leaks, shift = Signal(signed(14)), Signal(), Signal(2)
+        leaks = Signal()
+        shift = Signal(2)  # of the leak, beyond the smallest one
+        loss = Signal(signed(14))
         m.d["sync" if self.registered else "comb"] += [
             leaks.eq(self.leak != 0),
             shift.eq(self.leak - LEAKS[1]),

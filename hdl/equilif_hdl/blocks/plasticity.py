@@ -10,27 +10,42 @@ where um and vm come a cycle before the rest.  Multiplying and adding fit one DS
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth import Array, Module, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from equilif_golden.blocks.plasticity import GAIN_WIDTH, SHIFTS
 from equilif_golden.fixed import Numerics
-from equilif_hdl.fixed import saturate
+from equilif_hdl.fixed import delayed, saturate
 
 assert SHIFTS == (12, 14, 16, 18)
 PRODUCT = 2 + GAIN_WIDTH + 16  #: bits of gain (u+ v+ - u- v-) + dither, signed
 
 
 class Plasticity(wiring.Component):
-    """Members: product In(signed PRODUCT: gain u+ v+ + dither), um In(signed 16: -gain u-), vm In(8, or
-    signed 9), shift In(5) held; w In(signed 16), a cycle later; o Out(signed 16).
+    """Members
+    -------
+    product : In(signed(PRODUCT))
+        gain u+ v+ and dither.
+    um : In(signed(16))
+        -gain u-; with two registers a cycle before ``product``.
+    vm : In(8) or In(signed(9))
+        v-; together with ``um``.
+    shift : In(5), held
+        Of the learning rate.
+    w : In(signed(16)), a cycle after ``product``
+        The weight.
+    o : Out(signed(16))
+        The weight after the update.
 
-    ``signed_values``: u and v may be signed.
+    ``registers``: 0 to 2.  ``signed_values``: u and v may be signed.
     """
 
     def __init__(self, numerics: Numerics, *, registers: int = 1, signed_values: bool = False):
-        self.weight, self.latency = numerics.weight, 1 + registers
+        self.weight = numerics.weight
+        self.latency = 1 + registers
         super().__init__(
             {
                 "product": In(signed(PRODUCT)),
@@ -42,23 +57,20 @@ class Plasticity(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: Any) -> Module:
         m = Module()
-        difference = Signal(signed(PRODUCT), reset_less=True)
-        product, w, dw = self.um * self.vm, self.w, Signal(signed(PRODUCT - SHIFTS[0]), reset_less=True)
+        difference = Signal(signed(PRODUCT), reset_less=True)  # gain (u+ v+ - u- v-) and dither
+        dw = Signal(signed(PRODUCT - SHIFTS[0]), reset_less=True)
+        product = self.um * self.vm
+        w = self.w
         if self.latency > 2:
-            late, late_w, which = (
-                Signal(product.shape(), reset_less=True),
-                Signal.like(w, reset_less=True),
-                Signal(range(len(SHIFTS))),
-            )
+            product = delayed(m, product, 1, "product")
+            w = delayed(m, w, 1, "w")
+            which = Signal(range(len(SHIFTS)))
             m.d.sync += [
-                late.eq(product),
-                late_w.eq(w),
                 which.eq((self.shift - SHIFTS[0]) >> 1),
                 dw.eq(Array(difference >> s for s in SHIFTS)[which]),
             ]
-            product, w = late, late_w
         else:
             with m.Switch(self.shift):
                 for s in SHIFTS:

@@ -9,6 +9,8 @@ Latency 1 (a bar) each, throughput 1.
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -19,7 +21,13 @@ from equilif_hdl.fixed import shape
 
 
 class Measure(wiring.Component):
-    """Members: charge In(charge), v In(charge), shift In(4) held; rate Out(8).
+    """Members
+    -------
+    charge, v : In(charge)
+        Charge so far, and membrane.
+    shift : In(4), held
+        How many bits of their sum are not part of the rate.
+    rate : Out(8)
 
     ``registered``: what ``shift`` means is a register.
     """
@@ -31,12 +39,13 @@ class Measure(wiring.Component):
         charge = shape(numerics.charge)
         super().__init__({"charge": In(charge), "v": In(charge), "shift": In(4), "rate": Out(8)})
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: Any) -> Module:
         m = Module()
         total = Signal.like(self.charge, reset_less=True)
         m.d.sync += total.eq(self.charge + self.v)
         # three levels of shifting, each keeping only what the next can reach
-        bits, n = total[RATE_SHIFTS[0] :], Signal(3)
+        bits = total[RATE_SHIFTS[0] :]
+        n = Signal(3)  # how far
         m.d["sync" if self.registered else "comb"] += n.eq(self.shift - RATE_SHIFTS[0])
         for level, width in ((2, 11), (1, 9), (0, 8)):
             bits = Mux(n[level], bits[1 << level :][:width], bits[:width])
@@ -46,14 +55,21 @@ class Measure(wiring.Component):
 
 
 class Moved(wiring.Component):
-    """Members: rate In(8), before In(8), tolerance In(8) held; far Out(1)."""
+    """Members
+    -------
+    rate, before : In(8)
+        A rate, and the same neuron's rate before.
+    tolerance : In(8), held
+    far : Out(1)
+        They differ by more than that.
+    """
 
     latency = 1
 
     def __init__(self):
         super().__init__({"rate": In(8), "before": In(8), "tolerance": In(8), "far": Out(1)})
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: Any) -> Module:
         m = Module()
         change = Signal(signed(9), reset_less=True)
         m.d.sync += change.eq(self.rate - self.before)

@@ -10,6 +10,8 @@ level.
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth import Array, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -17,12 +19,19 @@ from amaranth.lib.wiring import In, Out
 from equilif_golden.fixed import Numerics
 from equilif_hdl.fixed import saturate, shape
 
-WIDTH = 8
+WIDTH = 8  #: of a relay's value
 
 
 class Relay(wiring.Component):
-    """Members: drive In(accumulator), less In(5) held: the shift less 1; near Out(signed), latency 1; value
-    Out(signed 8).
+    """Members
+    -------
+    drive : In(accumulator)
+        Static drive.
+    less : In(5), held
+        The shift, less 1.
+    near : Out(signed), a cycle later
+        The drive, shifted by 1 to 4.
+    value : Out(signed(8)), two cycles later
     """
 
     latency = 2
@@ -33,7 +42,7 @@ class Relay(wiring.Component):
             {"drive": In(acc), "less": In(5), "near": Out(signed(acc.width - 1)), "value": Out(signed(WIDTH))}
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: Any) -> Module:
         m = Module()
         m.d.sync += self.near.eq(Array(self.drive >> k for k in (1, 2, 3, 4))[self.less[:2]])
         value = self.near

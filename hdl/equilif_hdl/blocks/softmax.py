@@ -1,21 +1,23 @@
 """Softmax of a population, in three walks over its groups; bit-exact with
 equilif_golden.blocks.softmax.softmax.
 
-    near -- saturate --|-- octave --> [ max: tree, a register a level ] --> top            first walk
+    near -- saturate --|-- octave --> [ max: tree, a register a level ] --> top           first walk
                        |                                                     |
                        |-- top - octave --|--+                               |
-                       '-- 2 ** frac -----|-- >> --|--> e --> [ sum: tree ] --> S          second
+                       '-- 2 ** frac -----|-- >> --|--> e --> [ sum: tree ] --> S         second
                                                    |                            |
-                                          x R + 1/2 (a multiplier of the lane) <-- R = round(2 ** (c + 13)
-                                          / S)     third
+                            x R + 1/2, rounded down <-- R = round(2 ** (c + 13) / S)      third
+                    (a multiplier of the lane)
 
 e is made anew in the third walk, which is cheaper than keeping it.  Between the walks the pipeline runs
-empty; R is a restoring division.  Latency 2 from ``near`` to ``e`` (bars are registers), throughput 1.
+empty; R is a restoring division.  Latency: 2 cycles from ``near`` to ``e`` (bars are registers).  Throughput:
+a group a cycle.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from amaranth import Array, Cat, Const, Module, Mux, Signal, signed
 from amaranth.hdl import Value
@@ -33,22 +35,28 @@ STEPS = RECIPROCAL + 3  #: bits of 2 R <= 2 ** 15
 class Softmax(wiring.Component):
     """Members
     -------
-    start, absolute : In(1)
-        The first walk begins; ``absolute`` is held until not busy.
+    start : In(1)
+        The first walk begins.
+    absolute : In(1), held
+        c does not depend on the sum.
     idle : In(1)
         The walk is over, and its last group has gone by.
-    valid, near, active : In
-        A group: drives, less the shift, P lanes side by side, and who takes part.
+    valid : In(1)
+        A group is there:
+    near : In
+        its drives, less the shift, P lanes side by side;
+    active : In(P)
+        who of it takes part.
     again : Out(1)
         The next walk must begin.
     busy : Out(1)
         From the cycle after start until the last code can be written.
-    coding : Out(1)
-        Third walk: code = (e * reciprocal + half) >> RECIPROCAL, at most 255, a product that comes
-        ``latency`` + 2 cycles after its group:
-    coded : Out(1)
-        now.
     e, reciprocal : Out(8 P), Out(15)
+        Exponentials of the group, ``latency`` cycles later, and R.
+    coding : Out(1)
+        Third walk: code = (e * reciprocal + half) >> RECIPROCAL, at most 255.
+    coded : Out(1)
+        The codes of a group are there, whose product takes 2 cycles from e.
     scale : Out
         c - C_MIN of the last softmax.
     """
@@ -56,65 +64,42 @@ class Softmax(wiring.Component):
     latency = 2
 
     def __init__(self, config: EngineConfig):
-        self.lanes, self.drive = config.lanes, config.numerics.accumulator_width - 1
-        self.total_width = (int(TABLE.max()) * config.state_groups * config.lanes).bit_length()
+        p = config.lanes
+        self.lanes = p
+        self.drive = config.numerics.accumulator_width - 1
+        self.total_width = (int(TABLE.max()) * config.state_groups * p).bit_length()
         super().__init__(
             {
                 "start": In(1),
                 "absolute": In(1),
                 "idle": In(1),
                 "valid": In(1),
-                "near": In(self.drive * config.lanes),
-                "active": In(config.lanes),
+                "near": In(self.drive * p),
+                "active": In(p),
                 "again": Out(1),
                 "busy": Out(1),
                 "coding": Out(1),
                 "coded": Out(1),
-                "e": Out(8 * config.lanes),
+                "e": Out(8 * p),
                 "reciprocal": Out(15),
                 "scale": Out(range(max(ABSOLUTE + 1, self.total_width) - C_MIN)),
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: Any) -> Module:
         m = Module()
         p = self.lanes
-        levels = (p - 1).bit_length()
-        top, total = Signal(OCTAVE), Signal(self.total_width)
-
-        # -- lanes: key, an octave as an unsigned number, 0 for who takes no part ------------------
-        keys, exponentials = [], []
-        for j, (near, e) in enumerate(zip(lanes_of(self.near, p), lanes_of(self.e, p), strict=True)):
-            y = Signal(signed(WIDTH), name=f"y{j}")
-            m.d.comb += y.eq(saturate(near, WIDTH) if self.drive > WIDTH else near.as_signed())
-            key = Signal(OCTAVE, name=f"key{j}")
-            m.d.comb += key.eq(Cat(y[FRACTION:-1], ~y[-1]))
-            keys.append(Mux(self.active[j], key, 0))
-            below, mantissa, distance, gone = (
-                Signal(OCTAVE, name=f"below{j}"),
-                Signal(8, name=f"mantissa{j}"),
-                Signal(3),
-                Signal(),
-            )
-            m.d.comb += below.eq(top - key)
-            m.d.sync += [
-                mantissa.eq(Array(Const(int(t), 8) for t in TABLE)[y[:FRACTION]]),
-                distance.eq(below),
-                gone.eq(below[3:].any() | ~self.active[j]),
-                e.eq(Mux(gone, 0, mantissa >> distance)),
-            ]
-            exponentials.append(e)
-
-        # -- all lanes -----------------------------------------------------------------------------
+        levels = (p - 1).bit_length()  # of a tree
+        top = Signal(OCTAVE)  # largest octave
+        total = Signal(self.total_width)  # sum of the exponentials
+        octaves = [self._lane(m, j, top) for j in range(p)]
+        largest = tree(m, octaves, lambda a, b: Mux(a > b, a, b), "largest")
+        sum_ = tree(m, lanes_of(self.e, p), lambda a, b: a + b, "sum")
+        # a group on its way: flight[k] is `valid` of k cycles ago
         flight = [self.valid]
-        for k in range(1, max(levels, 2) + 3):
+        for k in range(1, max(levels, self.latency) + 3):
             flight.append(Signal(name=f"flight{k}"))
             m.d.sync += flight[k].eq(flight[k - 1])
-        largest, sum_ = (
-            tree(m, keys, lambda a, b: Mux(a > b, a, b), "largest"),
-            tree(m, exponentials, lambda a, b: a + b, "sum"),
-        )
-
         m.submodules.divider = divider = Reciprocal(self.total_width)
         done = Signal()
         m.d.comb += [
@@ -153,6 +138,30 @@ class Softmax(wiring.Component):
                     m.next = "IDLE"
         return m
 
+    def _lane(self, m: Module, j: int, top: Value) -> Value:
+        """A lane's octave as an unsigned number, 0 when it takes no part; ``e`` is its exponential."""
+        near = self.near.word_select(j, self.drive)
+        active = self.active[j]
+        e = self.e.word_select(j, 8)
+        y = Signal(signed(WIDTH), name=f"y{j}")  # exponent: octave and fraction
+        octave = Signal(OCTAVE, name=f"octave{j}")
+        below = Signal(OCTAVE, name=f"below{j}")  # octaves from the largest
+        distance = Signal(3, name=f"distance{j}")  # the same, where something is left of e
+        gone = Signal(name=f"gone{j}")  # nothing is left of it
+        mantissa = Signal(8, name=f"mantissa{j}")
+        m.d.comb += [
+            y.eq(saturate(near, WIDTH) if self.drive > WIDTH else near.as_signed()),
+            octave.eq(Cat(y[FRACTION:-1], ~y[-1])),
+            below.eq(top - octave),
+        ]
+        m.d.sync += [
+            mantissa.eq(Array(Const(int(t), 8) for t in TABLE)[y[:FRACTION]]),
+            distance.eq(below),
+            gone.eq(below[len(distance) :].any() | ~active),
+            e.eq(Mux(gone, 0, mantissa >> distance)),
+        ]
+        return Mux(active, octave, 0)
+
 
 class Reciprocal(wiring.Component):
     """R = round(2 ** (c + RECIPROCAL) / total), halves upwards, with 2 ** c the largest power of two up to
@@ -160,9 +169,10 @@ class Reciprocal(wiring.Component):
 
     Members
     -------
-    start, absolute, total : In
-        Begin; both are held until not busy.  A total is 0, whose R has no meaning and whose c is C_MIN,
-        or at least 2 ** C_MIN.
+    start : In(1)
+        Begin.
+    absolute, total : In(1), In, held until not busy
+        A total is 0, whose R has no meaning and whose c is C_MIN, or at least 2 ** C_MIN.
     busy : Out(1)
         For ``latency`` cycles from the cycle after start.
     c, r : Out(5), Out(15)
@@ -173,18 +183,24 @@ class Reciprocal(wiring.Component):
     def __init__(self, width: int):
         self.width = width
         super().__init__(
-            {"start": In(1), "absolute": In(1), "total": In(width), "busy": Out(1), "c": Out(5), "r": Out(15)}
+            {
+                "start": In(1),
+                "absolute": In(1),
+                "total": In(width),
+                "busy": Out(1),
+                "c": Out(5),
+                "r": Out(15),
+            }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: Any) -> Module:
         m = Module()
-        remainder, quotient, difference = (
-            Signal(self.width + 1),
-            Signal(STEPS),
-            Signal(signed(self.width + 2)),
-        )
-        left, aligned = Signal(range(STEPS + 1)), Signal()
-        lead: Value = Const(C_MIN, 5)
+        remainder = Signal(self.width + 1)
+        difference = Signal(signed(self.width + 2))  # what remains, less the total
+        quotient = Signal(STEPS)
+        left = Signal(range(STEPS + 1))  # steps that are left
+        aligned = Signal()  # the first remainder is there
+        lead: Value = Const(C_MIN, 5)  # the highest bit of the total
         for k in range(C_MIN + 1, self.width):
             lead = Mux(self.total[k], k, lead)
         m.d.comb += [

@@ -1,14 +1,19 @@
 """Counters of what a run does, as equilif_golden.engine.activity counts it.
 
-    instruction --> cost of a command --- x valid --+--> [ + ] --> counts, one register later
-                    cost of a fetch ----- x fetch --+
+    instruction --> cost of a command --- x command --+
+                    cost of a fetch ----- x fetch ----+--|--> more --> [ + ]--|--> counts
 
-Latency: 2 cycles from a strobe to its count.  Cost: 9 counters of 32 bits.
+Latency: 2 cycles from a strobe to its count.  Throughput: a command and a fetch a cycle.  Cost: 9 counters of
+32 bits.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from amaranth import Module, Mux, Signal
+from amaranth.hdl import Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -32,8 +37,10 @@ class Activity(wiring.Component):
     -------
     clear : In(1)
         A run begins.
-    start, again, instruction : In(1), In(1), In(INSTRUCTION)
-        An instruction begins, or its next walk; held while its commands are under way.
+    instruction : In(INSTRUCTION)
+        Held while its commands are under way.
+    start, again : In(1)
+        It begins; its next walk does (SOFTMAX).
     command, fetch : In(1)
         The walker issues a command; the scanner fetches a group.
     counts : Out(COUNTS)
@@ -56,40 +63,19 @@ class Activity(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: Any) -> Module:
         m = Module()
-        ins, walk = self.instruction, Signal(range(SOFTMAX_WALKS))
+        walk = Signal(range(SOFTMAX_WALKS))  # number of the present walk
         with m.If(self.start):
             m.d.sync += walk.eq(0)
         with m.Elif(self.again):
             m.d.sync += walk.eq(walk + 1)
-
-        def cost(table, name):
-            """Of the present instruction, by its operation."""
-            value = Signal(range(4), name=f"{name}_each")
-            with m.Switch(ins.op):
-                for op, costs in table.items():
-                    if name in costs:
-                        with m.Case(int(op)):
-                            m.d.comb += value.eq(costs[name])
-            return value
-
-        coding = Signal()
-        m.d.comb += coding.eq((ins.op == Op.SOFTMAX) & (walk == SOFTMAX_WALKS - 1))
+        coding = Signal()  # it writes codes
+        m.d.comb += coding.eq((self.instruction.op == Op.SOFTMAX) & (walk == SOFTMAX_WALKS - 1))
         for k, name in enumerate(NAMES):
-            command, fetch, more = (
-                cost(COMMAND, name),
-                cost(FETCH, name),
-                Signal(range(8), name=f"{name}_more"),
-            )
-            if name in CODING:
-                command = command | Mux(coding, CODING[name], 0)
-            if name in WATCHING and self.config.early:
-                command = command + Mux((ins.op == Op.MEASURE) & has_mode(ins, WATCH), WATCHING[name], 0)
-            if name == "value_writes":
-                command = Mux(command != 0, has_mode(ins, PLUS) + has_mode(ins, MINUS), 0)
-            if name == "spike_writes":
-                command = Mux((ins.op == Op.RESET) & has_mode(ins, STATIC), 0, command)
+            command = self._of_command(m, name, coding)
+            fetch = self._by_operation(m, FETCH, name, "fetch")
+            more = Signal(range(8), name=f"{name}_more")
             m.d.sync += [
                 more.eq(Mux(self.command, command, 0) + Mux(self.fetch, fetch, 0)),
                 self.counts[k].eq(self.counts[k] + more),
@@ -97,3 +83,26 @@ class Activity(wiring.Component):
         with m.If(self.clear):
             m.d.sync += [self.counts[k].eq(0) for k in range(len(NAMES))]
         return m
+
+    def _of_command(self, m: Module, name: str, coding: Value) -> Value:
+        """What a command of the instruction adds to a counter."""
+        ins = self.instruction
+        cost = self._by_operation(m, COMMAND, name, "command")
+        if name in CODING:
+            cost = cost | Mux(coding, CODING[name], 0)
+        if name in WATCHING and self.config.early:
+            cost = cost + Mux((ins.op == Op.MEASURE) & has_mode(ins, WATCH), WATCHING[name], 0)
+        if name == "value_writes":
+            return Mux(cost != 0, has_mode(ins, PLUS) + has_mode(ins, MINUS), 0)
+        if name == "spike_writes":
+            return Mux((ins.op == Op.RESET) & has_mode(ins, STATIC), 0, cost)
+        return cost
+
+    def _by_operation(self, m: Module, table: Mapping[Op, Mapping[str, int]], name: str, of: str) -> Value:
+        cost = Signal(range(4), name=f"{name}_of_{of}")
+        with m.Switch(self.instruction.op):
+            for op, costs in table.items():
+                if name in costs:
+                    with m.Case(int(op)):
+                        m.d.comb += cost.eq(costs[name])
+        return cost

@@ -20,7 +20,6 @@ the next but `last`, and v- where the weight memory has a single port.
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import Any
 
 from amaranth import Cat, Module, Mux, Signal, signed
@@ -35,80 +34,10 @@ from equilif_hdl.blocks.lif import Lif
 from equilif_hdl.blocks.plasticity import Plasticity
 from equilif_hdl.blocks.rate import Measure, Moved
 from equilif_hdl.blocks.relay import Relay
-from equilif_hdl.engine.isa import INSTRUCTION, command, lane_bits, signed_values
+from equilif_hdl.engine.control import Orders, Source
+from equilif_hdl.engine.isa import INSTRUCTION, lane_bits, signed_values
 from equilif_hdl.engine.stages import Timing
-from equilif_hdl.fixed import shape, times_index
-
-
-class Source(IntEnum):
-    """What a sum begins with."""
-
-    A = 0
-    B = 1
-    LAST = 2  #: the sum of the cycle before
-    NOTHING = 3
-
-
-class Orders(wiring.Signature):
-    """What all lanes are told, stage by stage.
-
-    Members
-    -------
-    axpy, nudge, scaled : Out(1), in stage turn
-        The first factor is the word, else ``up``; the second is signed by the spike; it is ``scale``, else
-        the value at +beta.
-    up, scale : Out, in stage turn
-        Factors for all lanes.
-    learns : Out(1), in stage turn
-        Of a single-port engine: LEARN, whose v- must stay for two cycles.
-    dither, dither_e, kept : Out, a stage before read; ``dither_e`` two in a deep pipeline
-        Noise of row and group; row of the tile, from which the lane's column follows; the bits that are
-        wanted.
-    draws : Out(1), with ``dither``
-        Of a single-port engine: take it.
-    minus : Out(signed(16)), in stage minus
-        -gain u-.
-    source : Out(Source), in stage sum
-        What the sum begins with.
-    mark : Out(1), in stage sum
-        MARK.
-    step, copy : Out(1), in stage sum
-        Where the pipeline is not deep: STEP; SAVE or RESTORE.
-    above : Out(17)
-        -threshold; held.
-    tolerance : Out(8)
-        Where phases end early; held.
-    less : Out(5)
-        Where there are memories: shift of B less 1; held.
-    coding : Out(1)
-        The same: SOFTMAX's third walk; the second factor is the lane's exponential.
-    """
-
-    def __init__(self, config: EngineConfig):
-        layout = command(config)
-        members = {
-            "axpy": Out(1),
-            "nudge": Out(1),
-            "scaled": Out(1),
-            "up": Out(layout["up"].shape),
-            "scale": Out(layout["scale"].shape),
-            "dither": Out(DITHER_WIDTH),
-            "dither_e": Out(lane_bits(config)),
-            "kept": Out(DITHER_WIDTH),
-            "minus": Out(layout["um"].shape),
-            "source": Out(2),
-            "mark": Out(1),
-            "above": Out(17),
-        }
-        if not config.deep:
-            members |= {"step": Out(1), "copy": Out(1)}
-        if config.single_port:
-            members |= {"learns": Out(1), "draws": Out(1)}
-        if config.early:
-            members |= {"tolerance": Out(8)}
-        if config.softmax:
-            members |= {"less": Out(5), "coding": Out(1)}
-        super().__init__(members)
+from equilif_hdl.fixed import delayed, shape, times_index
 
 
 class Lane(wiring.Component):
@@ -218,9 +147,7 @@ class Lane(wiring.Component):
         noise = Signal(DITHER_WIDTH, reset_less=True)
         # bank j of row e holds column j - e
         place = (self.index - orders.dither_e)[: lane_bits(self.config)]
-        m.d["sync" if self.config.deep else "comb"] += column.eq(
-            times_index(place, DITHER_COLUMN, DITHER_WIDTH)
-        )
+        m.d[self.timing.deep_domain] += column.eq(times_index(place, DITHER_COLUMN, DITHER_WIDTH))
         drawn = (orders.dither + column) & orders.kept
         if self.config.softmax:
             drawn = drawn | orders.coding << (RECIPROCAL - 1)  # a code is rounded
@@ -298,12 +225,8 @@ class Lane(wiring.Component):
                 m.d.sync += kept.eq(minus)
             minus = kept
         else:
-            for stage in range(self.timing.turn + 1, self.timing.minus + 1):
-                late = Signal(minus.shape(), name=f"minus_{stage}", reset_less=True)
-                m.d.sync += late.eq(minus)
-                minus = late
-            weight = Signal.like(self.weight, reset_less=True)
-            m.d.sync += weight.eq(self.weight)
+            minus = delayed(m, minus, self.timing.minus - self.timing.turn, "minus")
+            weight = delayed(m, weight, 1, "weight")
         m.d.comb += [
             plasticity.product.eq(product),
             plasticity.um.eq(self.orders.minus),

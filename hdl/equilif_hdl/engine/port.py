@@ -1,4 +1,4 @@
-"""The engine's port: what a host, whatever it speaks, does with an engine."""
+"""The engine's port, and the ports that several of its parts share."""
 
 from __future__ import annotations
 
@@ -8,27 +8,34 @@ from amaranth.lib.wiring import In, Out
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.port import Region, region_size
 from equilif_hdl.engine.activity import COUNTS
+from equilif_hdl.engine.isa import group_bits, lane_bits, tile_bits
 
-WEIGHT_REGION, VALUE_REGION, PROGRAM_REGION, COUNTER_REGION = map(int, Region)
+WEIGHT_REGION = int(Region.WEIGHT)
+VALUE_REGION = int(Region.VALUE)
+PROGRAM_REGION = int(Region.PROGRAM)
+COUNTER_REGION = int(Region.COUNTER)
 
 
 def address_bits(config: EngineConfig) -> int:
+    """Width of an element's number, in the largest region."""
     return (max(region_size(config, r) for r in Region) - 1).bit_length()
 
 
 class EnginePort(wiring.Signature):
-    """An engine as the host sees it.
+    """What a host, whatever it speaks, does with an engine.
 
     Members
     -------
     mem_region, mem_addr : Out(2), Out(address_bits)
         equilif_golden.engine.port.Region and element; they stay until a read has been answered.
     mem_write, mem_wdata : Out(1), Out(32)
-        Strobe.  WEIGHT: low 16 bits.  VALUE: plus in bits 0-7, minus in bits 8-15.
-    mem_read : Out(1); mem_valid, mem_rdata : In(1), In(32)
-        Strobe; data with ``mem_valid``, one cycle, later.  One read is outstanding.
+        Strobe, and what is written.  WEIGHT: low 16 bits.  VALUE: plus in bits 0-7, minus in bits 8-15.
+    mem_read : Out(1)
+        Strobe.  One read is outstanding.
+    mem_valid, mem_rdata : In(1), In(32)
+        For one cycle: what was read.
     start, learn : Out(1)
-        Run the program; ``learn`` goes with the strobe.
+        Strobe: run the program; with it: a learning run.
     busy : In(1)
         From the cycle after start until HALT.  Memory strobes and start come only while it is low.
     prediction, cycles, spikes, accesses : In
@@ -56,5 +63,76 @@ class EnginePort(wiring.Signature):
                 "spikes": In(32),
                 "accesses": In(32),
                 **({"activity": In(COUNTS)} if config.counters else {}),
+            }
+        )
+
+
+class LanesPort(wiring.Signature):
+    """What the host does with weights and values while no command is under way.
+
+    Members
+    -------
+    write_w, write_v : Out(P)
+        Strobes, one for each bank of weights, or for each lane of values.
+    read : Out(1)
+        Strobe: weights and values are there 1 + weight_stages cycles later.
+    tile, e : Out
+        Row of a tile.
+    group : Out
+        Group of values.
+    data : Out(16)
+        What is written: a weight, or values at +beta (low byte) and -beta.
+    w : In(16 P)
+        Weights in bank order.
+    plus, minus : In(8 P)
+        Values.
+    """
+
+    def __init__(self, config: EngineConfig):
+        p = config.lanes
+        super().__init__(
+            {
+                "write_w": Out(p),
+                "write_v": Out(p),
+                "read": Out(1),
+                "tile": Out(tile_bits(config)),
+                "e": Out(lane_bits(config)),
+                "group": Out(group_bits(config)),
+                "data": Out(16),
+                "w": In(16 * p),
+                "plus": In(8 * p),
+                "minus": In(8 * p),
+            }
+        )
+
+
+class ScanPort(wiring.Signature):
+    """How the scanner reads spikes and values.
+
+    Members
+    -------
+    fetch : Out(1)
+        Strobe: read the group; it is there in the next cycle.
+    take : Out(1)
+        The group addresses the memories: as ``fetch``, but early in the cycle.
+    addr : Out
+        The group.
+    hold : Out(1)
+        The memories must keep what was read until the next fetch.
+    spikes, plus, minus : In(P), In(8 P), In(8 P)
+        What was read.
+    """
+
+    def __init__(self, config: EngineConfig):
+        p = config.lanes
+        super().__init__(
+            {
+                "fetch": Out(1),
+                "take": Out(1),
+                "addr": Out(group_bits(config)),
+                "hold": Out(1),
+                "spikes": In(p),
+                "plus": In(8 * p),
+                "minus": In(8 * p),
             }
         )

@@ -5,34 +5,52 @@
                                         +--> o: instructions for scanner, walker and lanes
 
 Fetch is one instruction ahead of execution; a NEXT of mode EARLY waits until all is executed, and decides
-by what has moved. Throughput: an instruction in 5 cycles.  Latency: 5 cycles from start to the first one.
+by what has moved.  Latency: 5 cycles from start to the first instruction.  Throughput: an instruction in 5
+cycles.
 """
 
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any, NamedTuple
 
 from amaranth import Cat, Module, Signal
+from amaranth.hdl import Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import EARLY, INFER, WORDS, Op
-from equilif_hdl.engine.isa import INSTRUCTION
+from equilif_hdl.engine.isa import INSTRUCTION, has_mode
+
+
+class Loop(NamedTuple):
+    """A REPEAT that is under way."""
+
+    #: address of its first word
+    first: Signal
+    #: iterations left, this one included
+    left: Signal
+
+    @classmethod
+    def of(cls, addr: Signal, k: int) -> Loop:
+        return cls(Signal.like(addr, name=f"first_{k}"), Signal(9, name=f"left_{k}"))
 
 
 class Sequencer(wiring.Component):
     """Members
     -------
-    start, learn : In(1)
-        Run from instruction 0; ``learn`` is sampled with start.
+    start : In(1)
+        Run from instruction 0.
+    learn : In(1)
+        With ``start``: a HALT of mode INFER does not count.
     idle : In(1)
         Nothing is being executed: a HALT takes effect, and a NEXT of mode EARLY.
     moved : In(1)
         Where phases may end early: a watched rate has moved; not while ``idle``.
     busy : Out(1)
         From the cycle after start until HALT.
-    addr, read, word : Out, Out, In(32)
+    addr, read, word : Out, Out(1), In(32)
         Program memory, answering in the next cycle and holding the answer until the next read.
     o : Out(stream of INSTRUCTION)
     """
@@ -55,41 +73,34 @@ class Sequencer(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: Any) -> Module:
         m = Module()
-        o = self.o
+        cfg = self.config
         learning = Signal()
-        pc = Signal.like(self.addr)
-        # (start, iterations left) of the loops, innermost first; outside all loops none are left
-        loops = [
-            (Signal.like(self.addr, name=f"loop{k}"), Signal(9, name=f"remaining{k}"))
-            for k in range(self.config.loops)
+        pc = Signal.like(self.addr)  # address of the next word
+        words = Signal(32 * (WORDS - 1), reset_less=True)  # what has been read of an instruction
+        fresh = Signal(INSTRUCTION)  # the instruction, once its last word is there
+        early = Signal()  # it may end its loop early
+        moved = Signal()  # a watched rate has moved since the last such NEXT
+        # loops, innermost first; outside all loops no iterations are left
+        loops = [Loop.of(self.addr, k) for k in range(cfg.loops)]
+        inner = loops[0]
+        m.d.comb += [
+            self.addr.eq(pc),
+            fresh.as_value().eq(Cat(words, self.word)),
+            self.o.p.eq(fresh),
         ]
-        loop, remaining = loops[0]
-        words = Signal(32 * (WORDS - 1), reset_less=True)
-        fresh = Signal(INSTRUCTION)
-        m.d.comb += [self.addr.eq(pc), fresh.as_value().eq(Cat(words, self.word)), o.p.eq(fresh)]
-        if self.config.early:
-            early, moved = fresh.mode[EARLY.bit_length() - 1], Signal()
+        if cfg.early:
+            m.d.comb += early.eq(has_mode(fresh, EARLY))
             with m.If(self.moved):
                 m.d.sync += moved.eq(1)
-
-        def end_of_loop(last, again):
-            m.d.sync += remaining.eq(remaining - 1)
-            with m.If(again):
-                m.d.sync += pc.eq(loop)
-            for (start, left), (outer_start, outer_left) in pairwise(loops):
-                with m.If(last):
-                    m.d.sync += [start.eq(outer_start), left.eq(outer_left), outer_left.eq(0)]
-
         with m.FSM():
             with m.State("IDLE"):
-                m.d.sync += [pc.eq(0), learning.eq(self.learn), *(left.eq(0) for _, left in loops)]
+                m.d.sync += [pc.eq(0), learning.eq(self.learn), moved.eq(0)]
+                m.d.sync += [loop.left.eq(0) for loop in loops]
                 with m.If(self.start):
                     m.d.sync += self.busy.eq(1)
                     m.next = "FETCH0"
-                if self.config.early:
-                    m.d.sync += moved.eq(0)
             for k in range(WORDS):
                 with m.State(f"FETCH{k}"):
                     m.d.comb += self.read.eq(1)
@@ -99,34 +110,41 @@ class Sequencer(wiring.Component):
                 m.next = "FETCH0"
                 with m.Switch(fresh.op):
                     with m.Case(Op.HALT):
-                        with m.If(~(fresh.mode[INFER.bit_length() - 1] & learning)):
+                        with m.If(~(has_mode(fresh, INFER) & learning)):
                             m.next = "HALT"
                     with m.Case(Op.REPEAT):
-                        for (start, left), (outer_start, outer_left) in pairwise(loops):
-                            m.d.sync += [outer_start.eq(start), outer_left.eq(left)]
-                        m.d.sync += [loop.eq(pc), remaining.eq(fresh.count)]
+                        for loop, outer in pairwise(loops):
+                            m.d.sync += [outer.first.eq(loop.first), outer.left.eq(loop.left)]
+                        m.d.sync += [inner.first.eq(pc), inner.left.eq(fresh.count)]
                     with m.Case(Op.NEXT):
-                        if self.config.early:
-                            last = (remaining == 1) | early & ~moved & (remaining <= fresh.count)
-                            with m.If(early & ~self.idle):
-                                m.next = f"FETCH{WORDS}"
-                            with m.Else():
-                                end_of_loop(last, ~last)
-                                with m.If(early):
-                                    m.d.sync += moved.eq(0)
-                        else:
-                            end_of_loop(remaining == 1, remaining != 1)
+                        with m.If(early & ~self.idle):
+                            m.next = f"FETCH{WORDS}"
+                        with m.Else():
+                            settled = early & ~moved & (inner.left <= fresh.count)
+                            self._end_iteration(m, pc, loops, (inner.left == 1) | settled)
+                            with m.If(early):
+                                m.d.sync += moved.eq(0)
                     with m.Case(Op.MARK):
-                        with m.If((fresh.count == 0) | (fresh.count == remaining)):
+                        with m.If((fresh.count == 0) | (fresh.count == inner.left)):
                             m.next = "ISSUE"
                     with m.Default():
                         m.next = "ISSUE"
             with m.State("ISSUE"):
-                m.d.comb += o.valid.eq(1)
-                with m.If(o.ready):
+                m.d.comb += self.o.valid.eq(1)
+                with m.If(self.o.ready):
                     m.next = "FETCH0"
             with m.State("HALT"):
                 with m.If(self.idle):
                     m.d.sync += self.busy.eq(0)
                     m.next = "IDLE"
         return m
+
+    def _end_iteration(self, m: Module, pc: Signal, loops: list[Loop], last: Value) -> None:
+        """Once more, or out of the innermost loop."""
+        inner = loops[0]
+        m.d.sync += inner.left.eq(inner.left - 1)
+        with m.If(~last):
+            m.d.sync += pc.eq(inner.first)
+        with m.Else():
+            for loop, outer in pairwise(loops):
+                m.d.sync += [loop.first.eq(outer.first), loop.left.eq(outer.left), outer.left.eq(0)]

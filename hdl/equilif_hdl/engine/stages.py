@@ -25,6 +25,11 @@ from equilif_hdl.blocks.relay import Relay
 from equilif_hdl.engine.isa import command
 from equilif_hdl.engine.walk import times_gain
 
+#: operations that SAVE and RESTORE neuron state
+COPIES = (Op.SAVE, Op.RESTORE)
+#: operations that write a sum to A or B
+SUMS = (Op.DRIVE, Op.GATHER, Op.NUDGE, Op.RESET, *COPIES)
+
 
 class Timing:
     """The stages of a configuration's lanes.  All that is timed is timed from here.
@@ -55,6 +60,8 @@ class Timing:
         LEARN reads the weight that it changes; it writes it.
     last
         No command goes further.
+    deep_domain : str
+        Domain of what is a register in a deep pipeline alone.
     """
 
     def __init__(self, config: EngineConfig):
@@ -77,6 +84,7 @@ class Timing:
         # in a register
         self.read_weight = self.sum + config.single_port - (1 + config.weight_stages)
         self.last = self.step
+        self.deep_domain = "sync" if config.deep else "comb"
 
 
 def is_one_of(op: Value, *ops: Op) -> Value:

@@ -1,19 +1,19 @@
 """Memories of neuron state and values, and who addresses them.
 
-    memory   a word is P of       depth            read by (stage)                          written by (stage)
-    A        accumulator          2 state groups   all (read)                               sums (sum), STEP (step)
-    B        accumulator          state groups     all (read)                               sums (sum)
-    Q        charge               state groups     all (read), STEP (a stage before step)   MARK (sum), STEP (step)
-    S        1 bit                2 state groups   NUDGE (0), copies (read), scanner        sums (sum), STEP (step)
-    V        8 bits, twice        value groups     NUDGE, LEARN (words - 1), MEASURE        MEASURE (rate), RELAY (relay),
-             (plus and minus)                      (sum), scanner, host                     SOFTMAX, host
+    memory  word: P of   depth       read by, in stage                  written by, in stage
+    A       accumulator  2 x states  all (read)                         sums (sum), STEP (step)
+    B       accumulator  states      all (read)                         sums (sum)
+    Q       charge       states      all (read), STEP (step - 1)        MARK (sum), STEP (step)
+    S       1 bit        2 x states  NUDGE (0), copies (read), scanner  RESET, copies (sum), STEP (step)
+    V plus  8 bits       values      NUDGE, LEARN (before 0), MEASURE   MEASURE (rate), RELAY (relay),
+    V minus                          (sum), scanner, host               SOFTMAX, host
 
-Stages are those of equilif_hdl.engine.stages.  A membrane with its gathered input, B static drive, Q charge, S
-spikes, V rates and inputs at +beta (plus) and at -beta (minus).  The upper halves of A and S hold what SAVE
-put aside.  "Sums": DRIVE, GATHER, NUDGE, RESET, SAVE and RESTORE; DRIVE and RESET of mode STATIC write B, the
-others A.
+A is the membrane with its gathered input, B the static drive, Q the charge, S spikes, V rates and inputs at
++beta (plus) and at -beta (minus).  The upper halves of A and S hold what SAVE put aside.  Sums are DRIVE,
+GATHER, NUDGE, RESET, SAVE and RESTORE: DRIVE and RESET of mode STATIC write B, the others A.  Copies are
+SAVE and RESTORE.  Stages are those of equilif_hdl.engine.stages.Timing.
 
-Latency: 1 cycle from address to data; V ``weight_stages`` more, for all but the scanner and MEASURE.
+Latency: 1 cycle from address to data; V ``weight_stages`` more, but not for the scanner and MEASURE.
 Throughput: a group a cycle, read and written.
 """
 
@@ -29,12 +29,13 @@ from amaranth.lib.wiring import In, Out
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import MINUS, PLUS, STATIC, Op
 from equilif_hdl.engine.isa import INSTRUCTION, group_bits, has_mode
-from equilif_hdl.engine.stages import Stages, is_one_of
-from equilif_hdl.fixed import lanes_of, ram
+from equilif_hdl.engine.port import ScanPort
+from equilif_hdl.engine.stages import COPIES, SUMS, Stages, is_one_of
+from equilif_hdl.fixed import delayed, lanes_of, ram
 
 
 class Ports(NamedTuple):
-    """Of one memory."""
+    """The two ports of a memory."""
 
     rd: memory.ReadPort
     wr: memory.WritePort
@@ -43,25 +44,34 @@ class Ports(NamedTuple):
 class State(wiring.Component):
     """Members
     -------
-    instruction, start : In(INSTRUCTION), In(1)
-        The instruction that the commands are of; it begins.
-    scan_fetch, scan_take, scan_hold, scan_addr : In
-        Read port of the scanner: read; S and V take the scanner's address; they keep what was read; group.
-    scan_spikes, scan_plus, scan_minus : Out
-        What S and V put out.
-    host_read, host_write, host_group, host_data : In
-        Host access to V: address V for a read; strobes, one a lane; group; plus in the low byte, minus in
-        the high one.
+    instruction : In(INSTRUCTION)
+        What the commands are of.
+    start : In(1)
+        It begins.
+    scan : In(ScanPort)
+        The scanner's access to S and V.
     plus, minus : Out(8 P)
         What V puts out, ``weight_stages`` cycles later.
     a, b, q : Out
         What A, B and Q put out, P lanes side by side.
-    totals, membranes, spikes, charges : In
-        To be written: sums; membranes and spikes of STEP; charges of MARK and STEP.
+    host_read : In(1)
+        V is addressed by the host.
+    host_write : In(P)
+        Strobes, one for each lane.
+    host_group, host_data : In(group), In(16)
+        The host's group, and what it writes: plus in the low byte, minus in the high one.
+    totals : In
+        Sums that are written, P lanes side by side.
+    membranes, spikes : In(16 P), In(P)
+        The same, of STEP.
+    charges : In
+        The same, of MARK and STEP.
     rates : In(8 P)
         The same, of MEASURE.
-    recall, recalled : In(1), In(8 P)
-        Where there are memories: write these values of RELAY or SOFTMAX to the next group.
+    recall : In(1)
+        Where there are memories: RELAY or SOFTMAX writes the next group.
+    recalled : In(8 P)
+        Its values.
 
     ``stages``: the commands that are carried out.  ``state_ram``: memory style, a hint for the tool.
     """
@@ -78,13 +88,7 @@ class State(wiring.Component):
             {
                 "instruction": In(INSTRUCTION),
                 "start": In(1),
-                "scan_fetch": In(1),
-                "scan_take": In(1),
-                "scan_hold": In(1),
-                "scan_addr": In(group),
-                "scan_spikes": Out(p),
-                "scan_plus": Out(8 * p),
-                "scan_minus": Out(8 * p),
+                "scan": In(ScanPort(config)),
                 "host_read": In(1),
                 "host_write": In(p),
                 "host_group": In(group),
@@ -118,16 +122,16 @@ class State(wiring.Component):
             self.a.eq(a.rd.data),
             self.b.eq(b.rd.data),
             self.q.eq(q.rd.data),
-            self.scan_spikes.eq(s.rd.data),
-            self.scan_plus.eq(plus.rd.data),
-            self.scan_minus.eq(minus.rd.data),
-            self.plus.eq(self._later(m, plus.rd.data, "plus")),
-            self.minus.eq(self._later(m, minus.rd.data, "minus")),
+            self.scan.spikes.eq(s.rd.data),
+            self.scan.plus.eq(plus.rd.data),
+            self.scan.minus.eq(minus.rd.data),
+            self.plus.eq(delayed(m, plus.rd.data, cfg.weight_stages, "plus")),
+            self.minus.eq(delayed(m, minus.rd.data, cfg.weight_stages, "minus")),
         ]
         self._read_state(m, a, b, q, s)
         self._read_values(m, plus, minus)
         for rd in (s.rd, plus.rd, minus.rd):
-            m.d.comb += rd.en.eq(self.scan_fetch | ~self.scan_hold)
+            m.d.comb += rd.en.eq(self.scan.fetch | ~self.scan.hold)
         self._write_state(m, a, b, q, s)
         self._write_values(m, plus, minus)
         return m
@@ -138,13 +142,6 @@ class State(wiring.Component):
         style = "block" if by_lane and self.config.deep else self.state_ram
         whole = m.submodules[f"{name}_memory"] = ram(width * self.config.lanes, depth, style)
         return Ports(whole.read_port(), whole.write_port(granularity=width if by_lane else None))
-
-    def _later(self, m: Module, data: Value, name: str) -> Value:
-        for k in range(1, self.config.weight_stages + 1):
-            late = Signal(len(data), name=f"{name}_{k}_later", reset_less=True)
-            m.d.sync += late.eq(data)
-            data = late
-        return data
 
     def _place(self, stage: int) -> Value:
         """The stage's group in a memory of neuron state."""
@@ -161,10 +158,10 @@ class State(wiring.Component):
             q.rd.addr.eq(Mux(stages.has(m, charging, Op.STEP), stages.group[charging], stages.group[read])),
             s.rd.addr.eq(
                 Mux(
-                    self.scan_take,
-                    Cat(self.scan_addr[: len(self._place(read))], 0),
+                    self.scan.take,
+                    Cat(self.scan.addr[: len(self._place(read))], 0),
                     Mux(
-                        stages.has(m, read, Op.SAVE, Op.RESTORE),
+                        stages.has(m, read, *COPIES),
                         Cat(self._place(read), restores),
                         Cat(self._place(0), 0),
                     ),
@@ -180,7 +177,7 @@ class State(wiring.Component):
             group = Mux(stages.has(m, timing.sum, Op.MEASURE), stages.group[timing.sum], group)
         for rd in (plus.rd, minus.rd):
             m.d.comb += rd.addr.eq(
-                Mux(self.host_read, self.host_group, Mux(self.scan_take, self.scan_addr, group))
+                Mux(self.host_read, self.host_group, Mux(self.scan.take, self.scan.addr, group))
             )
 
     def _write_state(self, m: Module, a: Ports, b: Ports, q: Ports, s: Ports) -> None:
@@ -188,25 +185,11 @@ class State(wiring.Component):
         stages = self.stages
         timing = stages.timing
         now = timing.sum
-        static = has_mode(self.instruction, STATIC)
         steps = stages.has(m, timing.step, Op.STEP)
         marks = stages.has(m, now, Op.MARK)
-        sums = stages.has(m, now, Op.DRIVE, Op.GATHER, Op.NUDGE, Op.RESET, Op.SAVE, Op.RESTORE)
-        to_b = stages.at(
-            m,
-            now,
-            lambda k: is_one_of(stages.op[k], Op.DRIVE) | is_one_of(stages.op[k], Op.RESET) & static,
-            "to_b",
-        )
-        to_s = stages.at(
-            m,
-            now,
-            lambda k: (
-                stages.busy[k]
-                & (is_one_of(stages.op[k], Op.SAVE, Op.RESTORE) | is_one_of(stages.op[k], Op.RESET) & ~static)
-            ),
-            "to_s",
-        )
+        sums = stages.has(m, now, *SUMS)
+        to_b = stages.at(m, now, self._sums_static, "to_b")
+        to_s = stages.at(m, now, self._writes_spikes, "to_s")
         # where sums go, aside or not, and where STEP writes
         place = Cat(self._place(now), stages.would(m, now, Op.SAVE))
         stepped = Cat(self._place(timing.step), 0)
@@ -226,13 +209,24 @@ class State(wiring.Component):
             b.wr.data.eq(self.totals),
             s.wr.en.eq(steps | to_s),
             s.wr.addr.eq(Mux(steps, stepped, place)),
-            s.wr.data.eq(Mux(steps, self.spikes, Mux(stages.would(m, now, Op.RESET), 0, self.scan_spikes))),
+            s.wr.data.eq(Mux(steps, self.spikes, Mux(stages.would(m, now, Op.RESET), 0, self.scan.spikes))),
         ]
-        m.d["sync" if cfg.deep else "comb"] += [
+        m.d[timing.deep_domain] += [
             q.wr.en.eq(steps | marks),
             q.wr.addr.eq(Mux(steps, stages.group[timing.step], stages.group[now])),
             q.wr.data.eq(self.charges),
         ]
+
+    def _sums_static(self, stage: int) -> Value:
+        """If the stage holds a sum, it is one of B."""
+        op = self.stages.op[stage]
+        return is_one_of(op, Op.DRIVE) | is_one_of(op, Op.RESET) & has_mode(self.instruction, STATIC)
+
+    def _writes_spikes(self, stage: int) -> Value:
+        """The stage holds a sum of A that S goes with."""
+        op = self.stages.op[stage]
+        resets = is_one_of(op, Op.RESET) & ~has_mode(self.instruction, STATIC)
+        return self.stages.busy[stage] & (is_one_of(op, *COPIES) | resets)
 
     def _write_values(self, m: Module, plus: Ports, minus: Ports) -> None:
         cfg = self.config
@@ -254,7 +248,7 @@ class State(wiring.Component):
             (plus.wr, PLUS, self.host_data[:8]),
             (minus.wr, MINUS, self.host_data[8:]),
         ):
-            m.d["sync" if cfg.deep else "comb"] += [
+            m.d[timing.deep_domain] += [
                 wr.en.eq(Mux(write, has_mode(self.instruction, mode).replicate(cfg.lanes), self.host_write)),
                 wr.addr.eq(Mux(write, group, self.host_group)),
                 wr.data.eq(Mux(write, values, byte.replicate(cfg.lanes))),

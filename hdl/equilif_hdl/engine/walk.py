@@ -1,17 +1,18 @@
-"""Walker: turns an instruction, or each event of its scan, into one command a cycle for the groups of the
-destination.
+"""Walker: one command a cycle for the groups of the destination, of an instruction or of each of its events.
 
-    instruction --+--------------------------> group, tile, dither counters --> o: command (valid, no
-    back-pressure)
-    i: events ----+--> gain x plus, minus ----------^          ^
-                       (where deep: plus, minus)              stall
+    instruction --+---------------------> group, tile, dither counters --> o: command
+                  |                                  ^                     (valid, no back-pressure)
+    i: events ----+--> gain x plus, minus -----------+
+                       (deep: plus, minus)         stall
 
-Throughput: a command a cycle, also across events.  Latency: 1 cycle from start (or event) to its first
-command. In a deep pipeline (``EngineConfig.deep``) up and um are plus and minus as they are: gain and
-sign come on the way to the lanes.
+Latency: 1 cycle from start, or from an event, to its first command.  Throughput: a command a cycle, also
+across events; without forwarding, an event with a single group takes two.  In a deep pipeline up and um
+are plus and minus as they are: gain and sign come on the way to the lanes.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.hdl import Value
@@ -32,17 +33,21 @@ from equilif_hdl.engine.isa import (
 )
 from equilif_hdl.fixed import times_small
 
+ONE = 256  #: 1.0 as a factor of the lanes
 
-def times_gain(value: Value, ins: data.View, config: EngineConfig) -> Value:
-    """A value of 8 bits, or 9 and a sign where there are memories, times the gain."""
+
+def times_gain(value: Value, ins: data.View[Any], config: EngineConfig) -> Value:
+    """A value of 8 bits, or of 9 and a sign where there are memories, times the gain."""
     return times_small(value[:9].as_signed() if config.softmax else value[:8], ins.gain[:GAIN_WIDTH])
 
 
 class Walker(wiring.Component):
     """Members
     -------
-    start, walking : In(1)
-        Begin ``instruction``; ``walking``: it is a walk and needs no events.
+    start : In(1)
+        Begin ``instruction``.
+    walking : In(1)
+        It is a walk, and needs no events.
     instruction : In(INSTRUCTION)
         Held until not busy and no event is to come.
     stall : In(1)
@@ -50,9 +55,10 @@ class Walker(wiring.Component):
     enable : In(1)
         Take events (ARGMAX takes its own).
     i : In(stream of event)
-    valid, o : Out
+    valid, o : Out(1), Out(command)
         A command for the lanes in every cycle in which valid is high.
     busy : Out(1)
+        The instruction, or one of its events, has commands left.
     """
 
     latency = 1
@@ -73,34 +79,28 @@ class Walker(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: Any) -> Module:
         m = Module()
-        ins, i, o = self.instruction, self.i, self.o
-        active, left, stride = (
-            Signal(),
-            Signal(group_bits(self.config) + 1),
-            Signal(group_bits(self.config) + 1),
-        )
+        cfg = self.config
+        ins = self.instruction
+        left = Signal(group_bits(cfg) + 1)  # commands left
+        stride = Signal(group_bits(cfg) + 1)  # tiles from a group to the next
         final = Signal()  # this command is its event's last
         pause = Signal()  # without forwarding, no group may follow itself at once
-        if not self.config.forwarding:
-            m.d.sync += pause.eq(self.valid & (ins.n_dst == 1))
-        now = Signal(command(self.config))
-        learning, column = Signal(), Signal()
+        column = Signal()
+        taken = Signal()  # an event begins
+        now = Signal(command(cfg))
         m.d.comb += [
-            learning.eq(ins.op == Op.LEARN),
-            column.eq(by_column(ins, self.config)),
+            column.eq(by_column(ins, cfg)),
             stride.eq(Mux(column, ins.n_src, 1)),
-            self.valid.eq(active & ~self.stall & ~pause),
-            self.busy.eq(active),
-            o.eq(now),
-            i.ready.eq(self.enable & (~active | (self.valid & final))),
+            self.valid.eq(self.busy & ~self.stall & ~pause),
+            self.o.eq(now),
+            self.i.ready.eq(self.enable & (~self.busy | (self.valid & final))),
+            taken.eq(self.i.valid & self.i.ready),
         ]
-        plus, minus = i.p.plus, i.p.minus
-        if self.config.softmax:
-            plus, minus = (Cat(v, signed_values(ins, self.config) & v[-1]).as_signed() for v in (plus, minus))
-        taken = i.valid & i.ready
-        if self.config.deep:
+        if not cfg.forwarding:
+            m.d.sync += pause.eq(self.valid & (ins.n_dst == 1))
+        if cfg.deep:
             with m.If(self.start & self.walking | taken):
                 m.d.sync += final.eq(ins.n_dst == 1)
             with m.Elif(self.valid):
@@ -112,36 +112,51 @@ class Walker(wiring.Component):
                 now.group.eq(now.group + 1),
                 now.value_group.eq(now.value_group + 1),
                 now.tile.eq(now.tile + stride),
-                now.dither.eq(now.dither + (DITHER_COLUMN * self.config.lanes) % (1 << DITHER_WIDTH)),
+                now.dither.eq(now.dither + (DITHER_COLUMN * cfg.lanes) % (1 << DITHER_WIDTH)),
                 left.eq(left - 1),
-                active.eq(~final if self.config.deep else left != 1),
+                self.busy.eq(~final),
             ]
         with m.If(self.start & self.walking):
             m.d.sync += [
-                active.eq(1),
+                self.busy.eq(1),
                 left.eq(ins.n_dst),
                 now.op.eq(ins.op),
                 now.group.eq(ins.dst),
                 now.value_group.eq(ins.src),
                 now.up.eq(ins.operand),
                 now.rotate.eq(0),
-                now.scale.eq(256),  # RESET: 1.0 x operand
+                now.scale.eq(ONE),  # of RESET: 1.0 x operand
             ]
         with m.If(taken):
             m.d.sync += [
-                active.eq(1),
+                self.busy.eq(1),
                 left.eq(ins.n_dst),
                 now.op.eq(ins.op),
                 now.column.eq(column),
                 now.group.eq(ins.dst),
                 now.value_group.eq(ins.dst),
-                now.tile.eq(i.p.tile),
-                now.e.eq(i.p.e),
-                # lane j of the axpy comes from bank j + e; bank b of the update from lane b - e
-                now.rotate.eq(Mux(learning, -i.p.e, i.p.e)),
-                now.scale.eq(Mux(ins.op == Op.GATHER, 256, Mux(by_minus(ins, self.config), minus, plus))),
-                now.up.eq(plus if self.config.deep else times_gain(plus, ins, self.config)),
-                now.um.eq(minus if self.config.deep else -times_gain(minus, ins, self.config)),
-                now.dither.eq(i.p.dither),
+                *self._factors(now),
             ]
         return m
+
+    def _factors(self, now: data.View[Any]) -> list[Any]:
+        """What a command has of the event."""
+        cfg = self.config
+        ins = self.instruction
+        source = self.i.p
+        plus = source.plus
+        minus = source.minus
+        if cfg.softmax:
+            signs = signed_values(ins, cfg)
+            plus = Cat(plus, signs & plus[-1]).as_signed()
+            minus = Cat(minus, signs & minus[-1]).as_signed()
+        return [
+            now.tile.eq(source.tile),
+            now.e.eq(source.e),
+            # lane j of the axpy comes from bank j + e; bank b of the update from lane b - e
+            now.rotate.eq(Mux(ins.op == Op.LEARN, -source.e, source.e)),
+            now.scale.eq(Mux(ins.op == Op.GATHER, ONE, Mux(by_minus(ins, cfg), minus, plus))),
+            now.up.eq(plus if cfg.deep else times_gain(plus, ins, cfg)),
+            now.um.eq(minus if cfg.deep else -times_gain(minus, ins, cfg)),
+            now.dither.eq(source.dither),
+        ]

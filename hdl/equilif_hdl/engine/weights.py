@@ -4,11 +4,13 @@
                  row e:     tile * P + e                      element (e, k) is in bank (e + k) mod P
                  column e:  tile * P + (bank - e) mod P       element (i, e) is in bank (i + e) mod P
 
-Layout as equilif_golden.blocks.synapse.to_words.  Latency 1 + weight_stages, throughput 1 read and 1
-write a cycle; with ``single_port`` one of the two.
+Layout as equilif_golden.blocks.synapse.to_words.  Latency: 1 + weight_stages.  Throughput: 1 read and 1 write
+a cycle; with ``single_port`` one of the two.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
@@ -16,21 +18,30 @@ from amaranth.lib.wiring import In, Out
 
 from equilif_golden.engine.config import EngineConfig
 from equilif_hdl.engine.isa import lane_bits, tile_bits
-from equilif_hdl.fixed import ram
+from equilif_hdl.fixed import delayed, ram
 
 
 class WeightArray(wiring.Component):
     """Members
     -------
-    read, tile, e, column : In
-        Read a row (or column) of a tile; ``data`` ``latency`` cycles later, P x 16 bits in bank order.
-    write, w_tile, w_e, w_data : In
-        Write row ``w_e`` of a tile: a strobe a bank.
+    read : In(1)
+        Strobe: ``data`` come ``latency`` cycles later.
+    tile, e, column : In
+        What is read: row, or column, ``e`` of a tile.
+    data : Out(16 P)
+        Weights in bank order.
+    write : In(P)
+        Strobes, one for each bank.
+    w_tile, w_e, w_data : In
+        What is written: row ``w_e`` of a tile, in bank order.
     """
 
     def __init__(self, config: EngineConfig):
-        self.config, self.latency = config, 1 + config.weight_stages
-        p, tile, lane = config.lanes, tile_bits(config), lane_bits(config)
+        self.config = config
+        self.latency = 1 + config.weight_stages
+        p = config.lanes
+        tile = tile_bits(config)
+        lane = lane_bits(config)
         super().__init__(
             {
                 "read": In(1),
@@ -45,39 +56,34 @@ class WeightArray(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: Any) -> Module:
         m = Module()
         cfg = self.config
-        depth = cfg.tiles * cfg.lanes
-
-        def stage(value, name: str, when: bool):
-            if not when:
-                return value
-            late = Signal(value.shape(), name=f"late_{name}", reset_less=name != "write")
-            m.d.sync += late.eq(value)
-            return late
-
-        before, behind = cfg.weight_stages > 1, cfg.weight_stages > 0
-        w_word, write, w_data = (
-            stage(v, n, before)
-            for v, n in ((Cat(self.w_e, self.w_tile), "word"), (self.write, "write"), (self.w_data, "data"))
-        )
-        read = stage(self.read, "read", before)
+        before = int(cfg.weight_stages > 1)  # registers before the memories
+        behind = int(cfg.weight_stages > 0)  # registers behind them
+        write = self.write
+        if before:
+            write = Signal.like(self.write)  # a strobe must be low after a reset
+            m.d.sync += write.eq(self.write)
+        read = delayed(m, self.read, before, "read")
+        w_data = delayed(m, self.w_data, before, "w_data")
+        w_word = delayed(m, Cat(self.w_e, self.w_tile), before, "w_word")
         for b in range(cfg.lanes):
-            bank = m.submodules[f"bank{b}"] = ram(
-                cfg.numerics.weight_width, depth, "huge" if cfg.single_port else "block"
-            )
-            wr, rd = bank.write_port(), bank.read_port()
+            style = "huge" if cfg.single_port else "block"
+            bank = ram(cfg.numerics.weight_width, cfg.tiles * cfg.lanes, style)
+            m.submodules[f"bank{b}"] = bank
+            wr = bank.write_port()
+            rd = bank.read_port()
             low = Signal(lane_bits(cfg), name=f"low{b}")
-            m.d.comb += low.eq(Mux(self.column, b - self.e, self.e))
-            r_word = stage(Cat(low, self.tile), f"word{b}", before)
+            r_word = delayed(m, Cat(low, self.tile), before, f"word{b}")
             m.d.comb += [
+                low.eq(Mux(self.column, b - self.e, self.e)),
                 wr.en.eq(write[b]),
                 wr.data.eq(w_data.word_select(b, 16)),
-                self.data.word_select(b, 16).eq(stage(rd.data.as_signed(), f"data{b}", behind)),
+                self.data.word_select(b, 16).eq(delayed(m, rd.data.as_signed(), behind, f"data{b}")),
             ]
             if cfg.single_port:  # one address and never both: the shape of an iCE40 SPRAM
-                word = Signal(range(depth), name=f"word{b}")
+                word = Signal.like(rd.addr, name=f"word{b}")
                 m.d.comb += [
                     word.eq(Mux(write[b], w_word, r_word)),
                     wr.addr.eq(word),

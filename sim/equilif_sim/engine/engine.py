@@ -12,8 +12,7 @@ from typing import Any
 
 import cocotb
 import numpy as np
-from cocotb.clock import Clock
-from cocotb.triggers import ClockCycles, FallingEdge, ReadOnly, RisingEdge, with_timeout
+from cocotb.triggers import FallingEdge, ReadOnly, RisingEdge, with_timeout
 
 from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE
 from equilif_golden.engine.activity import NAMES
@@ -27,6 +26,7 @@ from equilif_golden.network import Network, load
 from equilif_golden.schedule import Schedule
 from equilif_sim.tools.programs import random_program, random_values, random_weights
 from equilif_sim.tools.run import bench_config, engine_config
+from equilif_sim.tools.stream import drive, reset, until_low
 
 MOST_CYCLES = 200_000
 
@@ -35,35 +35,29 @@ class EngineBench:
     """``engine``: the engine in ``dut``, whose memories are looked into."""
 
     def __init__(self, dut: Any, config: EngineConfig, *, engine: Any = None):
-        self.dut, self.config, self.model, self.engine = (
-            dut,
-            config,
-            EngineModel(config),
-            dut if engine is None else engine,
-        )
+        self.dut = dut
+        self.config = config
+        self.model = EngineModel(config)
+        self.engine = dut if engine is None else engine
         self.compared = 0
 
     async def reset(self) -> None:
-        for name in ("mem_region", "mem_addr", "mem_wdata", "mem_write", "mem_read", "start", "learn"):
-            getattr(self.dut, f"host__{name}").value = 0
-        Clock(self.dut.clk, 10, unit="ns", impl="gpi").start()
-        self.dut.rst.value = 1
-        await ClockCycles(self.dut.clk, 2)
-        self.dut.rst.value = 0
+        names = ("mem_region", "mem_addr", "mem_wdata", "mem_write", "mem_read", "start", "learn")
+        await reset(self.dut, *(f"host__{name}" for name in names))
 
     async def write(self, region: Region, data: Raw, first: int = 0) -> None:
-        d = self.dut
-        d.host__mem_region.value, d.host__mem_write.value = int(region), 1
+        drive(self.dut, host__mem_region=region, host__mem_write=1)
         for k, word in enumerate(data.ravel(), first):
-            d.host__mem_addr.value, d.host__mem_wdata.value = k, int(word) & 0xFFFFFFFF
-            await RisingEdge(d.clk)
-        d.host__mem_write.value = 0
+            drive(self.dut, host__mem_addr=k, host__mem_wdata=word)
+            await RisingEdge(self.dut.clk)
+        self.dut.host__mem_write.value = 0
 
     async def read(self, region: Region, n: int, first: int = 0) -> Raw:
-        d, out = self.dut, []
-        d.host__mem_region.value = int(region)
+        d = self.dut
+        out = []
+        drive(d, host__mem_region=region)
         for k in range(first, first + n):
-            d.host__mem_addr.value, d.host__mem_read.value = k, 1
+            drive(d, host__mem_addr=k, host__mem_read=1)
             await RisingEdge(d.clk)
             d.host__mem_read.value = 0
             for _ in range(8):
@@ -77,47 +71,44 @@ class EngineBench:
 
     async def run(self, learn: bool) -> int:
         """Cycles of the run, as the engine counts them; the bench counts too."""
-        d = self.dut
-        d.host__start.value, d.host__learn.value = 1, int(learn)
-        await RisingEdge(d.clk)
-        d.host__start.value = 0
-        for cycles in range(MOST_CYCLES):
-            await ReadOnly()
-            if not d.host__busy.value:
-                assert int(d.host__cycles.value) == cycles
-                await RisingEdge(d.clk)
-                return cycles
-            await RisingEdge(d.clk)
-        raise AssertionError(f"no HALT within {MOST_CYCLES} cycles")
+        drive(self.dut, host__start=1, host__learn=learn)
+        await RisingEdge(self.dut.clk)
+        self.dut.host__start.value = 0
+        cycles = await until_low(self.dut, "host__busy", MOST_CYCLES)
+        assert int(self.dut.host__cycles.value) == cycles
+        return cycles
 
     def lanes_memory(self, name: str) -> Raw:
-        p, n = self.config.lanes, self.config.numerics
+        p = self.config.lanes
+        n = self.config.numerics
         width = {"a": n.accumulator_width, "b": n.accumulator_width, "q": n.charge_width, "s": 1}[name]
-        memory, depth = (
-            getattr(self.engine.lanes.state, f"{name}_memory"),
-            self.config.state_groups * (2 if name in "as" else 1),
-        )
+        memory = getattr(self.engine.lanes.state, f"{name}_memory")
+        depth = self.config.state_groups * (2 if name in "as" else 1)
         words = [int(memory[k].value) for k in range(depth)]
         raw = np.array([[w >> (width * j) & ((1 << width) - 1) for j in range(p)] for w in words], np.int64)
         return raw - (raw >> (width - 1) << width) if width > 1 else raw
 
     def adopt(self) -> None:
         """Neuron state as other tests left it: a reset does not clear memories."""
-        m, g, a, s = self.model, self.config.state_groups, self.lanes_memory("a"), self.lanes_memory("s")
-        m.a, m.a_saved, m.s, m.s_saved, m.b, m.q = (
-            a[:g],
-            a[g:],
-            s[:g],
-            s[g:],
-            self.lanes_memory("b"),
-            self.lanes_memory("q"),
-        )
+        model = self.model
+        groups = self.config.state_groups
+        a = self.lanes_memory("a")
+        s = self.lanes_memory("s")
+        model.a = a[:groups]
+        model.a_saved = a[groups:]
+        model.s = s[:groups]
+        model.s_saved = s[groups:]
+        model.b = self.lanes_memory("b")
+        model.q = self.lanes_memory("q")
 
     async def compare(self, what: str) -> None:
-        model, p, g = self.model, self.config.lanes, self.config.state_groups
+        model = self.model
+        p = self.config.lanes
+        g = self.config.state_groups
         values = (await self.read(Region.VALUE, self.config.value_groups * p)).reshape(-1, p)
         weights = await self.read(Region.WEIGHT, self.config.tiles * p * p)
-        a, s = self.lanes_memory("a"), self.lanes_memory("s")
+        a = self.lanes_memory("a")
+        s = self.lanes_memory("s")
         pairs = {
             "plus": (values & 255, model.plus),
             "minus": (values >> 8 & 255, model.minus),
@@ -155,10 +146,12 @@ class EngineBench:
         return *results, *(counts >> 32 * k & 0xFFFFFFFF for k in range(len(NAMES)))
 
     async def random_programs(self, seed: int, programs: int) -> None:
-        rng, model = np.random.default_rng(seed), self.model
+        rng = np.random.default_rng(seed)
+        model = self.model
         await self.reset()
         for k in range(programs):
-            program, learn = random_program(rng, self.config), bool(rng.integers(2))
+            program = random_program(rng, self.config)
+            learn = bool(rng.integers(2))
             if k % 4 == 0:
                 model.w[:] = random_weights(rng, self.config)
                 await self.write(Region.WEIGHT, model.w)
@@ -181,15 +174,13 @@ async def random_programs(dut: Any) -> None:
 
 @cocotb.test()
 async def a_memory_learns(dut: Any) -> None:
-    """A compiled network whose memory is loaded with every sample: both of its heads, all phases, the update."""
+    """A compiled network whose memory is loaded with every sample: both heads, all phases, the update."""
     raw = bench_config()
     config = engine_config(raw["engine"])
     network = Network.attention(6, 3, 2, 4, 3, schedule=Schedule(free=16, nudged=16))
-    compiled, rng, bench = (
-        Compiled(network, config),
-        np.random.default_rng(raw["seed"]),
-        EngineBench(dut, config),
-    )
+    compiled = Compiled(network, config)
+    rng = np.random.default_rng(raw["seed"])
+    bench = EngineBench(dut, config)
     await bench.reset()
     bench.adopt()
     await bench.write(Region.COUNTER, np.zeros(1, np.int64))
@@ -204,10 +195,8 @@ async def a_memory_learns(dut: Any) -> None:
     for k, n in enumerate((6, 0, 4)):
         at, words = compiled.token_words(rng.integers(-6000, 6001, (n, 3)))
         model.w.flat[at : at + words.size] = words.ravel()
-        first, sample = (
-            compiled.sample_first,
-            compiled.sample(np.zeros(0, np.int64), np.array([255, 0, 0]), tokens=n),
-        )
+        first = compiled.sample_first
+        sample = compiled.sample(np.zeros(0, np.int64), np.array([255, 0, 0]), tokens=n)
         model.plus.flat[first : first + len(sample)] = model.minus.flat[first : first + len(sample)] = sample
         await bench.write(Region.WEIGHT, model.w)
         await bench.write(Region.VALUE, model.plus | model.minus << 8)
@@ -229,7 +218,9 @@ async def a_task(dut: Any) -> None:
     raw = bench_config()
     config = engine_config(raw["engine"])
     network, weights = load(Path(raw["network"]))
-    compiled, bench, task = Compiled(network, config), EngineBench(dut, config), np.load(raw["task"])
+    compiled = Compiled(network, config)
+    bench = EngineBench(dut, config)
+    task = np.load(raw["task"])
     await bench.reset()
     words = compiled.weight_words(weights)
     await bench.write(Region.WEIGHT, words)
@@ -250,7 +241,7 @@ async def a_task(dut: Any) -> None:
             compiled.sample(np.zeros(0, np.int64), target, tokens=len(rows)) * 0x101,
             compiled.sample_first,
         )
-        dut.host__start.value, dut.host__learn.value = 1, 1
+        drive(dut, host__start=1, host__learn=1)
         await RisingEdge(dut.clk)
         dut.host__start.value = 0
         await with_timeout(FallingEdge(dut.host__busy), 10 * MOST_CYCLES, "ns")

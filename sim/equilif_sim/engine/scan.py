@@ -1,5 +1,5 @@
-"""Bench for equilif_hdl.engine.scan.Scanner with memories that answer in the next cycle, and hold only when
-told to.
+"""Bench for equilif_hdl.engine.scan.Scanner with memories that answer in the next cycle, and hold what they
+put out only when told to.
 
 State space: spikes and values from empty to full, 1 to 16 groups, all four kinds of source.  Stall space:
 the sink stalls half of the time or never, ``allow`` comes at random while learning.  Without stalls the
@@ -17,20 +17,27 @@ from cocotb.triggers import ReadOnly, RisingEdge
 
 from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_ROW
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.fixed import Raw
 from equilif_hdl.engine.isa import event
 from equilif_hdl.engine.scan import Scanner
-from equilif_sim.tools.run import bench_config, engine_config
+from equilif_sim.tools.run import engine_config
 from equilif_sim.tools.scoreboard import Scoreboard
-from equilif_sim.tools.stream import Pause, StreamSink, never, now, often, reset
+from equilif_sim.tools.stream import Pause, StreamSink, drive, never, now, often, reset, until_low
 
 
 class ScanBench:
+    """``values``: spikes, values at +beta and values at -beta, (3, groups, P)."""
+
     def __init__(self, dut: Any, config: EngineConfig, *, o_pause: Pause, allow_pause: Pause):
-        self.dut, self.config, self.allow_pause = dut, config, allow_pause
-        self.layout, self.score = event(config), Scoreboard()
+        self.dut = dut
+        self.config = config
+        self.allow_pause = allow_pause
+        self.layout = event(config)
+        self.score = Scoreboard()
         self.sink = StreamSink(dut, "o", self._taken, pause=o_pause)
-        self.values = np.zeros((3, config.value_groups, config.lanes), np.int64)  # spikes, plus, minus
-        self.began = self.last = 0
+        self.values = np.zeros((3, config.value_groups, config.lanes), np.int64)
+        self.began = 0  # cycle of the start
+        self.last = 0  # cycles from it to the last event
 
     def _taken(self, payload: int) -> None:
         got = self.layout.from_bits(payload)
@@ -38,79 +45,84 @@ class ScanBench:
         self.last = now() - self.began
 
     async def reset(self) -> None:
-        await reset(self.dut, "start", "allow", "spikes", "plus", "minus", "spiking", "learning", "by_minus")
+        ports = ("memory__spikes", "memory__plus", "memory__minus", "spiking", "learning", "by_minus")
+        await reset(self.dut, "start", "allow", *ports)
         cocotb.start_soon(self.sink.run())
         cocotb.start_soon(self._memories())
 
     async def _memories(self) -> None:
-        d, p = self.dut, self.config.lanes
+        d = self.dut
+        p = self.config.lanes
         while True:
             d.allow.value = int(not self.allow_pause())
             await ReadOnly()
-            fetch, addr, hold = int(d.fetch.value), int(d.addr.value), int(d.hold.value)
+            fetch = int(d.memory__fetch.value)
+            hold = int(d.memory__hold.value)
+            group = int(d.memory__addr.value)
             await RisingEdge(d.clk)
             if fetch:
-                spikes, plus, minus = self.values[:, addr]
-                d.spikes.value = sum(int(s) << j for j, s in enumerate(spikes))
-                d.plus.value = sum(int(v) << (8 * j) for j, v in enumerate(plus))
-                d.minus.value = sum(int(v) << (8 * j) for j, v in enumerate(minus))
-            elif not hold:
-                d.spikes.value, d.plus.value, d.minus.value = (
-                    random.getrandbits(n) for n in (p, 8 * p, 8 * p)
+                spikes, plus, minus = self.values[:, group]
+                drive(
+                    d,
+                    memory__spikes=sum(int(s) << j for j, s in enumerate(spikes)),
+                    memory__plus=sum(int(v) << (8 * j) for j, v in enumerate(plus)),
+                    memory__minus=sum(int(v) << (8 * j) for j, v in enumerate(minus)),
                 )
+            elif not hold:
+                drive(
+                    d,
+                    memory__spikes=random.getrandbits(p),
+                    memory__plus=random.getrandbits(8 * p),
+                    memory__minus=random.getrandbits(8 * p),
+                )
+
+    def _taking_part(self, *, spiking: bool, learning: bool, by_minus: bool) -> Raw:
+        spikes, plus, minus = self.values
+        if spiking:
+            return np.asarray(spikes)
+        if learning:
+            return np.asarray(plus | minus)
+        return np.asarray(minus if by_minus else plus)
 
     async def scan(
         self, *, spiking: bool, learning: bool, by_minus: bool = False, src: int, n_src: int
     ) -> int:
         """Number of events."""
-        d, p = self.dut, self.config.lanes
-        tile, stride, dither = (
-            random.randrange(self.config.tiles),
-            random.randint(1, 9),
-            random.getrandbits(18),
-        )
-        source = (
-            self.values[0]
-            if spiking
-            else self.values[1] | self.values[2]
-            if learning
-            else self.values[2 if by_minus else 1]
-        )
+        p = self.config.lanes
+        tiles = 1 << (self.config.tiles - 1).bit_length()
+        tile = random.randrange(self.config.tiles)
+        stride = random.randint(1, 9)
+        dither = random.getrandbits(18)
+        source = self._taking_part(spiking=spiking, learning=learning, by_minus=by_minus)
         events = np.argwhere(source[src : src + n_src])
-        for group, e in events:
-            at = (src + group, e)
+        for group, e in events.tolist():
             self.score.expect(
                 (
-                    int(group),
-                    int(e),
-                    int(self.values[1][at]),
-                    int(self.values[2][at]),
-                    (tile + int(group) * stride) % (1 << (self.config.tiles - 1).bit_length()),
-                    (dither + (int(group) * p + int(e)) * DITHER_ROW) & DITHER_MASK,
+                    group,
+                    e,
+                    int(self.values[1, src + group, e]),
+                    int(self.values[2, src + group, e]),
+                    (tile + group * stride) % tiles,
+                    (dither + (group * p + e) * DITHER_ROW) & DITHER_MASK,
                 )
             )
-        for name, value in {
-            "start": 1,
-            "src": src,
-            "n_src": n_src,
-            "tile": tile,
-            "stride": stride,
-            "dither": dither,
-            "spiking": spiking,
-            "learning": learning,
-            "by_minus": by_minus,
-        }.items():
-            getattr(d, name).value = int(value)
+        drive(
+            self.dut,
+            start=1,
+            src=src,
+            n_src=n_src,
+            tile=tile,
+            stride=stride,
+            dither=dither,
+            spiking=spiking,
+            learning=learning,
+            by_minus=by_minus,
+        )
         self.began = now()
-        await RisingEdge(d.clk)
-        d.start.value = 0
-        for _ in range(4000):
-            await ReadOnly()
-            busy = int(d.busy.value)
-            await RisingEdge(d.clk)
-            if not busy:
-                break
-        assert not busy and not self.score.outstanding
+        await RisingEdge(self.dut.clk)
+        self.dut.start.value = 0
+        await until_low(self.dut, "busy", 4000)
+        assert not self.score.outstanding
         return len(events)
 
     def fill(self) -> None:
@@ -129,7 +141,7 @@ class ScanBench:
 @cocotb.test()
 @cocotb.parametrize(o_pause=[never, often], allow_pause=[never, often])
 async def events(dut: Any, o_pause: Pause, allow_pause: Pause) -> None:
-    config = engine_config(bench_config())
+    config = engine_config()
     tb = ScanBench(dut, config, o_pause=o_pause, allow_pause=allow_pause)
     await tb.reset()
     n = 0
@@ -151,7 +163,7 @@ async def an_event_a_cycle(dut: Any) -> None:
     """Full groups: the last event leaves ``latency`` + events - 1 cycles after the start; empty groups cost
     ``shortest`` cycles each.
     """
-    config = engine_config(bench_config())
+    config = engine_config()
     tb = ScanBench(dut, config, o_pause=never, allow_pause=never)
     await tb.reset()
     tb.values[:] = 1

@@ -19,9 +19,9 @@ from equilif_golden.engine.isa import FIELDS, WATCH, Instruction, Op, assemble
 from equilif_golden.engine.model import EngineModel
 from equilif_hdl.engine.sequencer import Sequencer
 from equilif_sim.tools.programs import random_program
-from equilif_sim.tools.run import bench_config, engine_config
+from equilif_sim.tools.run import engine_config
 from equilif_sim.tools.scoreboard import Scoreboard
-from equilif_sim.tools.stream import Pause, StreamSink, never, now, often, reset
+from equilif_sim.tools.stream import Pause, StreamSink, drive, never, now, often, reset, until_low
 
 WIDTH = sum(width for _, width, _ in FIELDS)
 
@@ -29,11 +29,13 @@ WIDTH = sum(width for _, width, _ in FIELDS)
 @cocotb.test()
 @cocotb.parametrize(o_pause=[never, often], idle_pause=[never, often])
 async def programs(dut: Any, o_pause: Pause, idle_pause: Pause) -> None:
-    config, rng = engine_config(bench_config()), np.random.default_rng(random.getrandbits(32))
-    words, score = [0] * config.program_words, Scoreboard()
+    config = engine_config()
+    rng = np.random.default_rng(random.getrandbits(32))
+    words = [0] * config.program_words
+    score = Scoreboard()
     await reset(dut, "start", "learn", "idle", "word", *(["moved"] if config.early else []))
-    first: list[int] = []
-    moves: list[bool] = []  # of the instructions that watch, in their order
+    issued: list[int] = []  # cycles, from the start, of the instructions that were taken
+    moves: list[bool] = []  # whether a rate moves, of the instructions that watch, in their order
     due = 0  # moves that the sequencer has not been told of
 
     def watches(instruction: Instruction) -> bool:
@@ -41,7 +43,7 @@ async def programs(dut: Any, o_pause: Pause, idle_pause: Pause) -> None:
 
     def taken(payload: int) -> None:
         nonlocal due
-        first.append(now() - began)
+        issued.append(now() - began)
         instruction = Instruction.decode(payload)
         score.actual(instruction)
         if watches(instruction):
@@ -56,16 +58,19 @@ async def programs(dut: Any, o_pause: Pause, idle_pause: Pause) -> None:
                 dut.moved.value = int(told)
                 due -= told
             await ReadOnly()
-            read, addr = int(dut.read.value), int(dut.addr.value)
+            read = int(dut.read.value)
+            addr = int(dut.addr.value)
             await RisingEdge(dut.clk)
             if read:
                 dut.word.value = words[addr]
 
     cocotb.start_soon(StreamSink(dut, "o", taken, pause=o_pause).run())
     cocotb.start_soon(memory())
-    n = ended_early = 0
+    n = 0
+    ended_early = 0
     for _ in range(60):
-        program, learn = random_program(rng, config), bool(rng.integers(2))
+        program = random_program(rng, config)
+        learn = bool(rng.integers(2))
         for k, word in enumerate(assemble(program)):
             words[k] = int(word)
         model = EngineModel(config, program)
@@ -76,19 +81,14 @@ async def programs(dut: Any, o_pause: Pause, idle_pause: Pause) -> None:
                 moves.append(rng.random() < 0.3)
                 model.moved |= moves[-1]
         ended_early += model.ended_early
-        dut.start.value, dut.learn.value = 1, int(learn)
-        first.clear()
+        drive(dut, start=1, learn=learn)
+        issued.clear()
         began = now()
         await RisingEdge(dut.clk)
-        dut.start.value, dut.learn.value = 0, int(not learn)  # sampled with start only
-        for _ in range(100_000):
-            await ReadOnly()
-            busy = int(dut.busy.value)
-            await RisingEdge(dut.clk)
-            if not busy:
-                break
-        assert not busy and not score.outstanding and not moves and not due
+        drive(dut, start=0, learn=not learn)  # `learn` is sampled with `start` only
+        await until_low(dut, "busy", 100_000)
+        assert not score.outstanding and not moves and not due
         if o_pause is never and program[0].op not in (Op.REPEAT, Op.HALT, Op.MARK):
-            assert first[0] == Sequencer.latency
+            assert issued[0] == Sequencer.latency
     assert WIDTH == 96 and (ended_early > 10) == config.early
     score.finish(n)

@@ -17,25 +17,32 @@ from equilif_golden.blocks.plasticity import DITHER_COLUMN, DITHER_MASK, GAIN_MA
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import COLUMN, MINUS, SIGNED, SYNAPTIC, WALK, Instruction, Op
 from equilif_hdl.engine.isa import command, event
-from equilif_hdl.engine.walk import Walker
-from equilif_sim.tools.run import bench_config, engine_config
+from equilif_hdl.engine.walk import ONE, Walker
+from equilif_sim.tools.run import engine_config
 from equilif_sim.tools.scoreboard import Scoreboard
-from equilif_sim.tools.stream import Pause, StreamSource, never, now, often, reset
+from equilif_sim.tools.stream import Pause, StreamSource, drive, never, now, often, reset, until_low
 
 
 class WalkBench:
+    """Commands of an instruction and its events, against what they must be."""
+
     def __init__(self, dut: Any, config: EngineConfig, *, i_pause: Pause, stall: Pause):
-        self.dut, self.config, self.stall = dut, config, stall
-        self.source, self.score = StreamSource(dut, "i", pause=i_pause), Scoreboard()
-        self.fields: tuple[str, ...] = ()
-        self.began = self.last = 0
+        self.dut = dut
+        self.config = config
+        self.stall = stall
+        self.source = StreamSource(dut, "i", pause=i_pause)
+        self.score = Scoreboard()
+        self.fields: tuple[str, ...] = ()  # that are compared
+        self.began = 0  # cycle of the start
+        self.last = 0  # cycles from it to the last command
 
     async def reset(self) -> None:
         await reset(self.dut, "start", "walking", "stall", "enable")
         cocotb.start_soon(self._watch())
 
     async def _watch(self) -> None:
-        d, layout = self.dut, command(self.config)
+        d = self.dut
+        layout = command(self.config)
         while True:
             d.stall.value = int(self.stall())
             await ReadOnly()
@@ -46,78 +53,54 @@ class WalkBench:
                 self.last = now() - self.began
             await RisingEdge(d.clk)
 
+    def _expect_walk(self, ins: Instruction) -> None:
+        self.fields = ("op", "group", "value_group", "up", "rotate", "scale")
+        for g in range(ins.n_dst):
+            value_group = (ins.src + g) % self.config.value_groups
+            self.score.expect((ins.op, ins.dst + g, value_group, ins.operand, 0, ONE))
+
+    def _expect_event(self, ins: Instruction, raw: dict[str, int]) -> None:
+        config = self.config
+        p = config.lanes
+        tiles = 1 << (config.tiles - 1).bit_length()
+        learn = ins.op == Op.LEARN
+        by_column = ins.op in (Op.GATHER, *([Op.DRIVE] if config.softmax else [])) and ins.mode & COLUMN
+        stride = ins.n_src if by_column else 1
+        values = {name: raw[name] for name in ("plus", "minus")}
+        if config.softmax and ins.mode & SIGNED:
+            values = {name: value - 256 if value > 127 else value for name, value in values.items()}
+        scale = values["minus" if config.softmax and ins.op == Op.DRIVE and ins.mode & MINUS else "plus"]
+        gain = 1 if config.deep else ins.gain
+        fields = {
+            "op": ins.op,
+            "column": int(bool(by_column)),
+            "e": raw["e"],
+            "rotate": -raw["e"] % p if learn else raw["e"],
+            "scale": ONE if ins.op == Op.GATHER else scale,
+            "up": gain * values["plus"],
+            "um": values["minus"] if config.deep else -gain * values["minus"],
+        }
+        self.fields = (*fields, "group", "value_group", "tile", "dither")
+        for g in range(ins.n_dst):
+            tile = (raw["tile"] + g * stride) % tiles
+            dither = (raw["dither"] + g * p * DITHER_COLUMN) & DITHER_MASK
+            self.score.expect((*fields.values(), ins.dst + g, ins.dst + g, tile, dither))
+
     async def execute(self, ins: Instruction, events: list[dict[str, int]]) -> int:
         """Number of commands."""
-        d, p = self.dut, self.config.lanes
-        values, groups, tiles = (
-            self.config.value_groups,
-            range(ins.n_dst),
-            (1 << (self.config.tiles - 1).bit_length()),
-        )
         if ins.op in WALK:
-            self.fields = ("op", "group", "value_group", "up", "rotate", "scale")
-            for g in groups:
-                self.score.expect((ins.op, ins.dst + g, (ins.src + g) % values, ins.operand, 0, 256))
-        else:
-            memories, learn = self.config.softmax, ins.op == Op.LEARN
-            column = ins.op in (Op.GATHER, *([Op.DRIVE] if memories else [])) and ins.mode & COLUMN
-            scale = "minus" if memories and ins.op == Op.DRIVE and ins.mode & MINUS else "plus"
-            self.fields = (
-                "op",
-                "column",
-                "group",
-                "value_group",
-                "tile",
-                "e",
-                "rotate",
-                "scale",
-                "up",
-                "um",
-                "dither",
-            )
-            up, um = (1, 1) if self.config.deep else (ins.gain, -ins.gain)
-            for raw in events:
-                v = {
-                    name: value - 256
-                    if memories and ins.mode & SIGNED and name in ("plus", "minus") and value > 127
-                    else value
-                    for name, value in raw.items()
-                }
-                for g in groups:
-                    self.score.expect(
-                        (
-                            ins.op,
-                            int(bool(column)),
-                            ins.dst + g,
-                            ins.dst + g,
-                            (v["tile"] + g * (ins.n_src if column else 1)) % tiles,
-                            v["e"],
-                            -v["e"] % p if learn else v["e"],
-                            256 if ins.op == Op.GATHER else v[scale],
-                            up * v["plus"],
-                            um * v["minus"],
-                            (v["dither"] + g * p * DITHER_COLUMN) & DITHER_MASK,
-                        )
-                    )
-        d.instruction.value, d.start.value, d.walking.value, d.enable.value = (
-            ins.encode(),
-            1,
-            int(ins.op in WALK),
-            1,
-        )
+            self._expect_walk(ins)
+        for raw in events:
+            self._expect_event(ins, raw)
+        drive(self.dut, instruction=ins.encode(), start=1, walking=ins.op in WALK, enable=1)
         self.began = now()
-        await RisingEdge(d.clk)
-        d.start.value = 0
+        await RisingEdge(self.dut.clk)
+        self.dut.start.value = 0
         layout = event(self.config)
-        for v in events:
-            await self.source.send(layout.const(v).as_value().value)
-        for _ in range(4000):
-            await ReadOnly()
-            busy = int(d.busy.value)
-            await RisingEdge(d.clk)
-            if not busy:
-                break
-        assert not busy and not self.score.outstanding
+        for raw in events:
+            await self.source.send(layout.const(raw).as_value().value)
+        await until_low(self.dut, "busy", 4000)
+        assert not self.score.outstanding
         return ins.n_dst * (len(events) if ins.op in SYNAPTIC else 1)
 
 
@@ -150,7 +133,7 @@ def random_case(config: EngineConfig, op: Op) -> tuple[Instruction, list[dict[st
 @cocotb.test()
 @cocotb.parametrize(i_pause=[never, often], stall=[never, often])
 async def commands(dut: Any, i_pause: Pause, stall: Pause) -> None:
-    config = engine_config(bench_config())
+    config = engine_config()
     tb = WalkBench(dut, config, i_pause=i_pause, stall=stall)
     await tb.reset()
     n = 0
@@ -165,7 +148,7 @@ async def a_command_a_cycle(dut: Any) -> None:
     """The last command of a walk comes ``latency`` + n - 1 cycles after the start; events follow each other
     without a gap.
     """
-    config = engine_config(bench_config())
+    config = engine_config()
     tb = WalkBench(dut, config, i_pause=never, stall=never)
     await tb.reset()
     n = await tb.execute(Instruction(op=Op.STEP, n_dst=7), [])

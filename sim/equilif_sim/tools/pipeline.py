@@ -13,7 +13,7 @@ from typing import Any
 from cocotb.triggers import ReadOnly, RisingEdge
 
 from equilif_sim.tools.scoreboard import Scoreboard
-from equilif_sim.tools.stream import reset
+from equilif_sim.tools.stream import drive, reset
 
 UNSEEN = ()  #: expected of a cycle whose outputs nobody looks at
 
@@ -32,42 +32,31 @@ class Pipeline:
         latency: int,
         later: Mapping[str, int] | None = None,
     ):
-        self.dut, self.inputs, self.outputs, self.latency, self.later = (
-            dut,
-            inputs,
-            outputs,
-            latency,
-            later or {},
-        )
+        self.dut = dut
+        self.outputs = outputs
+        self.latency = latency
+        self.delays = dict.fromkeys(inputs, 0) | dict(later or {})
         self.score = Scoreboard()
         self._due: list[bool] = [False] * latency
-        self._fed: list[Mapping[str, int] | None] = [None] * max(self.later.values(), default=0)
+        self._fed: list[Mapping[str, int] | None] = [None] * max(self.delays.values(), default=0)
 
     async def reset(self) -> None:
-        await reset(self.dut, *self.inputs, *self.later)
+        await reset(self.dut, *self.delays)
 
     async def hold(self, **values: int) -> None:
         """Set inputs that stay."""
-        for name, value in values.items():
-            port = getattr(self.dut, name)
-            port.value = value & ((1 << len(port)) - 1)
+        drive(self.dut, **values)
 
     async def feed(
         self, inputs: Mapping[str, int] | None = None, expected: tuple[int, ...] | None = None
     ) -> None:
         """One cycle: these inputs (or noise), and what must come of them."""
         assert (inputs is None) == (expected is None)
-        for name in self.inputs:
-            port = getattr(self.dut, name)
-            port.value = (random.getrandbits(len(port)) if inputs is None else inputs[name]) & (
-                (1 << len(port)) - 1
-            )
         self._fed.insert(0, inputs)
-        for name, cycles in self.later.items():
-            port, late = getattr(self.dut, name), self._fed[cycles]
-            port.value = (random.getrandbits(len(port)) if late is None else late[name]) & (
-                (1 << len(port)) - 1
-            )
+        for name, cycles in self.delays.items():
+            fed = self._fed[cycles]
+            width = len(getattr(self.dut, name))
+            drive(self.dut, **{name: random.getrandbits(width) if fed is None else fed[name]})
         self._fed.pop()
         if expected:
             self.score.expect(expected)
@@ -77,11 +66,16 @@ class Pipeline:
             self.score.actual(tuple(int(getattr(self.dut, name).value) for name in self.outputs))
         await RisingEdge(self.dut.clk)
 
-    async def finish(self, count: int) -> None:
+    async def drain(self) -> None:
+        """Feed noise until the last expected outputs have been compared."""
         for _ in range(self.latency):
             await self.feed()
+
+    async def finish(self, count: int) -> None:
+        await self.drain()
         self.score.finish(count)
 
 
 def bits(value: int, width: int) -> int:
+    """A signed number as the unsigned one that a port shows."""
     return int(value) & ((1 << width) - 1)

@@ -51,8 +51,9 @@ def simulate(
     waves: bool = False,
     text: str | None = None,
 ) -> int:
-    """Run module ``bench`` on ``dut`` and return the number of tests that passed; SimulationFailed when one
-    did not.
+    """Run module ``bench`` on ``dut`` and return the number of tests that passed.
+
+    SimulationFailed when one did not.
 
     simulator   default: the environment variable SIM, else Icarus
     config      dataclass or mapping that the bench reads with :func:`bench_config`; default ``dut.config``
@@ -71,25 +72,25 @@ def simulate(
     top = type(dut).__name__.lower()
     build_dir = build_dir.resolve()
     build_dir.mkdir(parents=True, exist_ok=True)
-    sources, log, results = [build_dir / f"{top}.v"], build_dir / f"{bench}.log", build_dir / f"{bench}.xml"
+    source = build_dir / f"{top}.v"
+    sources = [source]
+    log = build_dir / f"{bench}.log"
+    results = build_dir / f"{bench}.xml"
     text = text or verilog.convert(dut, name=top)
+    runner: Runner = Icarus()
+    arguments: list[str] = []
+    environment = {"COCOTB_ANSI_OUTPUT": "0"}
     if simulator == "icarus":
         text = _evaluated_at_start(text)
-    sources[0].write_text(text)
-    runner: Runner
-    if simulator == "icarus":
-        runner, args = Icarus(), []
     else:
-        runner, args = (
-            (_SelectiveVerilator if visible else Verilator)(),
-            ["-Wno-fatal", "--x-assign", "fast", "--x-initial", "fast"],
-        )
-        if visible:
-            sources.append(build_dir / "visible.vlt")
-            sources[1].write_text("`verilator_config\n" + visible)
-    with _environ(
-        {"COCOTB_ANSI_OUTPUT": "0", **(verilator.environment() if simulator == "verilator" else {})}
-    ):
+        runner = _SelectiveVerilator() if visible else Verilator()
+        arguments = ["-Wno-fatal", "--x-assign", "fast", "--x-initial", "fast"]
+        environment |= verilator.environment()
+    source.write_text(text)
+    if visible and simulator == "verilator":
+        sources.append(build_dir / "visible.vlt")
+        sources[-1].write_text("`verilator_config\n" + visible)
+    with _environ(environment):
         try:
             # objects of another Verilator or other flags are not rebuilt by its makefile
             runner.build(
@@ -98,7 +99,7 @@ def simulate(
                 build_dir=build_dir / simulator,
                 timescale=("1ns", "1ps"),
                 waves=waves,
-                build_args=args,
+                build_args=arguments,
                 clean=True,
                 log_file=log,
             )

@@ -1,3 +1,5 @@
+"""What came out, against what should."""
+
 from __future__ import annotations
 
 from collections import deque

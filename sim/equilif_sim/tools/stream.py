@@ -1,7 +1,7 @@
-"""Drivers for amaranth.lib.stream ports as they appear in Verilog: <port>__payload, <port>__valid,
-<port>__ready.
+"""What benches do with a device: reset it, drive its ports, wait for it; and drivers for streams.
 
-A structured payload is one number; ``Layout.const({...}).as_value().value`` makes it,
+A stream is an amaranth.lib.stream port as it appears in Verilog: <port>__payload, <port>__valid,
+<port>__ready.  A structured payload is one number: ``Layout.const({...}).as_value().value`` makes it,
 ``Layout.from_bits(n)`` reads it.
 """
 
@@ -15,22 +15,44 @@ from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge
 from cocotb.utils import get_sim_time
 
+PERIOD_NS = 10
 Pause = Callable[[], bool]  #: true: do not offer (or take) in this cycle
 
 
-def now(period_ns: int = 10) -> int:
+def now(period_ns: int = PERIOD_NS) -> int:
     """Number of the present clock cycle."""
     return int(get_sim_time("ns")) // period_ns
 
 
+def drive(dut: Any, **values: int) -> None:
+    """Ports of a device take these values, cut to their width."""
+    for name, value in values.items():
+        port = getattr(dut, name)
+        port.value = int(value) & ((1 << len(port)) - 1)
+
+
 async def reset(dut: Any, *inputs: str) -> None:
     """Start the clock, drive ``inputs`` to 0 and reset for two cycles."""
-    for name in inputs:
-        getattr(dut, name).value = 0
-    Clock(dut.clk, 10, unit="ns", impl="gpi").start()
+    drive(dut, **dict.fromkeys(inputs, 0))
+    Clock(dut.clk, PERIOD_NS, unit="ns", impl="gpi").start()
     dut.rst.value = 1
     await ClockCycles(dut.clk, 2)
     dut.rst.value = 0
+
+
+async def until_low(dut: Any, busy: str, most: int) -> int:
+    """Leave the first cycle in which the port is low; how many there were before.
+
+    AssertionError when it is still high after ``most``.
+    """
+    port = getattr(dut, busy)
+    for cycles in range(most):
+        await ReadOnly()
+        high = bool(port.value)
+        await RisingEdge(dut.clk)
+        if not high:
+            return cycles
+    raise AssertionError(f"{busy} is still high after {most} cycles")
 
 
 def never() -> bool:
@@ -41,12 +63,22 @@ def often() -> bool:
     return random.random() < 0.5
 
 
-class StreamSource:
+class _Stream:
+    """The three signals of a stream."""
+
+    def __init__(self, dut: Any, port: str, *, pause: Pause):
+        self._dut = dut
+        self._pause = pause
+        self._payload = getattr(dut, f"{port}__payload")
+        self._valid = getattr(dut, f"{port}__valid")
+        self._ready = getattr(dut, f"{port}__ready")
+
+
+class StreamSource(_Stream):
+    """Offers payloads, one after the other."""
+
     def __init__(self, dut: Any, port: str, *, pause: Pause = never):
-        self._dut, self._pause = dut, pause
-        self._payload, self._valid, self._ready = (
-            getattr(dut, f"{port}__{name}") for name in ("payload", "valid", "ready")
-        )
+        super().__init__(dut, port, pause=pause)
         self._valid.value = 0
 
     async def send(self, payload: int) -> None:
@@ -64,28 +96,26 @@ class StreamSource:
         self._valid.value = 0
 
 
-class StreamSink:
+class StreamSink(_Stream):
     """Receives for ever; also checks the stream contract: payload and valid hold until the transfer."""
 
     def __init__(self, dut: Any, port: str, on_transfer: Callable[[int], None], *, pause: Pause = never):
-        self._dut, self._on_transfer, self._pause = dut, on_transfer, pause
-        self._payload, self._valid, self._ready = (
-            getattr(dut, f"{port}__{name}") for name in ("payload", "valid", "ready")
-        )
+        super().__init__(dut, port, pause=pause)
+        self._on_transfer = on_transfer
         self._ready.value = 0
 
     async def run(self) -> None:
-        held: int | None = None
+        held: int | None = None  # a payload that was offered and not taken
         while True:
             self._ready.value = not self._pause()
             await ReadOnly()
             valid = bool(self._valid.value)
             assert valid or held is None, "valid fell before the transfer"
             if valid:
-                now = int(self._payload.value)
-                assert held in (None, now), "payload changed before the transfer"
+                payload = int(self._payload.value)
+                assert held in (None, payload), "payload changed before the transfer"
                 taken = bool(self._ready.value)
-                held = None if taken else now
+                held = None if taken else payload
                 if taken:
-                    self._on_transfer(now)
+                    self._on_transfer(payload)
             await RisingEdge(self._dut.clk)

@@ -1,0 +1,234 @@
+"""What all lanes are told: the decisions and the constants that every stage of them needs.
+
+    stages, instruction --> [ control ] --> orders --> lane 0 .. P - 1
+
+Latency: none; an order comes in the stage that it is for.  Throughput: a command a cycle.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any
+
+from amaranth import Const, Module, Mux, Signal
+from amaranth.hdl import Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from equilif_golden.blocks.plasticity import DITHER_WIDTH, SHIFTS
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import SCALED, Op
+from equilif_hdl.engine.isa import INSTRUCTION, command, has_mode, lane_bits
+from equilif_hdl.engine.stages import COPIES, SUMS, Stages, is_one_of
+from equilif_hdl.fixed import delayed
+
+
+class Source(IntEnum):
+    """What a sum begins with."""
+
+    A = 0
+    B = 1
+    LAST = 2  #: the sum of the cycle before
+    NOTHING = 3
+
+
+class Orders(wiring.Signature):
+    """What all lanes are told.  Stages are those of equilif_hdl.engine.stages.Timing.
+
+    Members
+    -------
+    axpy : Out(1), in stage turn
+        The first factor is the lane's weight, else ``up``.
+    up : Out(signed(16)), in stage turn
+        First factor for all lanes.
+    scaled : Out(1), in stage turn
+        The second factor is ``scale``, else the lane's value at +beta.
+    scale : Out, in stage turn
+        Second factor for all lanes.
+    nudge : Out(1), in stage turn
+        That value is less 256 where the lane has a spike.
+    dither : Out, in the stage before read
+        Noise of row and group.
+    dither_e : Out, in stage draw
+        Row of the tile, from which the lane's column follows.
+    kept : Out, in the stage before read
+        Bits of the noise that are added.
+    draws : Out(1), in stage draw
+        Of a single-port engine: take the noise.
+    learns : Out(1), in stage turn
+        Of a single-port engine: LEARN, whose value at -beta must stay for two cycles.
+    minus : Out(signed(16)), in stage minus
+        -gain u-.
+    source : Out(Source), in stage sum
+        What the sum begins with.
+    step : Out(1), in stage sum
+        Where the pipeline is not deep: STEP, which adds B.
+    copy : Out(1), in stage sum
+        The same: SAVE or RESTORE, which add nothing.
+    mark : Out(1), in stage sum
+        MARK, which takes a charge from A.
+    above : Out(17), held
+        -threshold.
+    tolerance : Out(8), held
+        Where phases end early: by more than that a rate has moved.
+    less : Out(5), held
+        Where there are memories: the shift of B, less 1.
+    coding : Out(1), held
+        The same: the third walk of SOFTMAX, where the second factor is the lane's exponential.
+    """
+
+    def __init__(self, config: EngineConfig):
+        layout = command(config)
+        members = {
+            "axpy": Out(1),
+            "up": Out(layout["up"].shape),
+            "scaled": Out(1),
+            "scale": Out(layout["scale"].shape),
+            "nudge": Out(1),
+            "dither": Out(DITHER_WIDTH),
+            "dither_e": Out(lane_bits(config)),
+            "kept": Out(DITHER_WIDTH),
+            "minus": Out(layout["um"].shape),
+            "source": Out(2),
+            "mark": Out(1),
+            "above": Out(17),
+        }
+        if config.single_port:
+            members |= {"draws": Out(1), "learns": Out(1)}
+        if not config.deep:
+            members |= {"step": Out(1), "copy": Out(1)}
+        if config.early:
+            members |= {"tolerance": Out(8)}
+        if config.softmax:
+            members |= {"less": Out(5), "coding": Out(1)}
+        super().__init__(members)
+
+
+class Control(wiring.Component):
+    """Members
+    -------
+    instruction : In(INSTRUCTION)
+        What the commands are of.
+    coding, reciprocal : In(1), In(15)
+        Where there are memories: SOFTMAX is in its third walk, and multiplies by this.
+    scale : In(5)
+        The same: what a RELAY of mode SCALED adds to its shift.
+    orders : Out(Orders)
+
+    ``stages``: the commands that are carried out.
+    """
+
+    def __init__(self, config: EngineConfig, stages: Stages):
+        self.config = config
+        self.stages = stages
+        super().__init__(
+            {
+                "instruction": In(INSTRUCTION),
+                "orders": Out(Orders(config)),
+                **({"coding": In(1), "reciprocal": In(15), "scale": In(5)} if config.softmax else {}),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        self._factors(m)
+        self._noise(m)
+        self._sums(m)
+        if self.config.early:
+            gain = self.instruction.gain
+            m.d.comb += self.orders.tolerance.eq(Mux(gain[8:].any(), 255, gain[:8]))
+        if self.config.softmax:
+            less = Signal(5)
+            relays = (self.instruction.op == Op.RELAY) & has_mode(self.instruction, SCALED)
+            m.d.sync += less.eq(self.instruction.shift - 1 + Mux(relays, self.scale, 0))
+            m.d.comb += [self.orders.less.eq(less), self.orders.coding.eq(self.coding)]
+        return m
+
+    def _factors(self, m: Module) -> None:
+        """What is multiplied."""
+        stages = self.stages
+        turn = stages.timing.turn
+        first = stages.command
+        up = Signal.like(first.up, reset_less=True)
+        scale = Signal.like(first.scale, reset_less=True)
+        m.d.sync += [up.eq(first.up), scale.eq(first.scale)]
+        scaled = [Op.DRIVE, Op.GATHER, Op.RESET]
+        if self.config.deep:  # nothing is added to what is copied
+            scaled += COPIES
+            with m.If(is_one_of(first.op, *COPIES)):
+                m.d.sync += scale.eq(0)
+        if self.config.softmax:
+            with m.If(self.coding):
+                m.d.sync += up.eq(self.reciprocal)
+        m.d.comb += [
+            self.orders.axpy.eq(stages.would(m, turn, Op.DRIVE, Op.GATHER)),
+            self.orders.up.eq(up),
+            self.orders.scaled.eq(stages.would(m, turn, *scaled)),
+            self.orders.scale.eq(scale),
+            self.orders.nudge.eq(stages.would(m, turn, Op.NUDGE)),
+        ]
+
+    def _noise(self, m: Module) -> None:
+        """What LEARN adds to its product, and what it subtracts from it.
+
+        On a single port a LEARN comes every other cycle, so what it brings stays for two, which saves
+        registers.
+        """
+        timing = self.stages.timing
+        first = self.stages.command
+        orders = self.orders
+        learns = self.stages.has(m, timing.draw, Op.LEARN)
+        kept = Signal(DITHER_WIDTH)
+        looked_up = m.d[timing.deep_domain]
+        looked_up += kept.eq(0)
+        with m.Switch(self.instruction.shift):
+            for shift in SHIFTS:
+                with m.Case(shift):
+                    looked_up += kept.eq(Mux(learns, (1 << shift) - 1, 0))
+        minus = Signal.like(first.um, reset_less=True)
+        late = timing.minus - timing.turn
+        if self.config.single_port:
+            with m.If(learns):
+                m.d.sync += minus.eq(first.um)
+            late -= 1
+            m.d.comb += [
+                orders.dither.eq(first.dither),
+                orders.draws.eq(learns | (self.instruction.op != Op.LEARN)),
+                orders.learns.eq(self.stages.has(m, timing.turn, Op.LEARN)),
+            ]
+        else:
+            m.d.sync += minus.eq(-first.um if self.config.deep else first.um)
+            m.d.comb += orders.dither.eq(delayed(m, first.dither, 1, "dither"))
+        m.d.comb += [
+            orders.dither_e.eq(self.stages.e[timing.draw]),
+            orders.kept.eq(kept),
+            orders.minus.eq(delayed(m, minus, late, "minus")),
+        ]
+
+    def _sums(self, m: Module) -> None:
+        """What is added to what."""
+        stages = self.stages
+        timing = stages.timing
+        orders = self.orders
+        # the group that is read is being written in this cycle, by the same instruction
+        same: Value = Const(0)
+        if self.config.forwarding:
+            same = stages.has(m, timing.sum, *SUMS) & (stages.group[timing.read] == stages.group[timing.sum])
+        resets = is_one_of(stages.op[timing.read], Op.RESET)
+        drives = is_one_of(stages.op[timing.read], Op.DRIVE)
+        source = Signal(Source, reset_less=True)
+        above = Signal(17)
+        m.d.sync += [
+            source.eq(Mux(same, Source.LAST, Mux(resets, Source.NOTHING, Mux(drives, Source.B, Source.A)))),
+            above.eq(-self.instruction.gain[:15]),
+        ]
+        m.d.comb += [
+            orders.source.eq(source),
+            orders.mark.eq(stages.has(m, timing.sum, Op.MARK)),
+            orders.above.eq(above),
+        ]
+        if not self.config.deep:
+            m.d.comb += [
+                orders.step.eq(stages.would(m, timing.sum, Op.STEP)),
+                orders.copy.eq(stages.would(m, timing.sum, *COPIES)),
+            ]
