@@ -156,7 +156,8 @@ class Demo:
         """The test sample that training put right with the least to spare: one where the nudges still have
         something to do.
         """
-        d, net = training.data, training.network
+        d = training.data
+        net = training.network
         rates = Kernel(net, training.weights).rates(d.x_test)[0][:, 0, -net.n_outputs :]
         best = np.sort(rates, axis=1)
         margin = best[:, -1] - best[:, -2]

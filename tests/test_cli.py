@@ -107,8 +107,10 @@ def test_help_lists_every_command():
 
 def test_help_imports_nothing_heavy():
     code = (
-        "import sys; sys.argv = ['equilif', '--help']\ntry:\n    import equilif.cli as c; c.main()\nexcept SystemExit: pass\n"
-        "print('heavy:', *[m for m in ('numpy', 'numba', 'torch', 'amaranth', 'matplotlib', 'sklearn') if m in sys.modules])"
+        "import sys; sys.argv = ['equilif', '--help']\n"
+        "try:\n    import equilif.cli as c; c.main()\nexcept SystemExit: pass\n"
+        "heavy = 'numpy', 'numba', 'torch', 'amaranth', 'matplotlib', 'sklearn'\n"
+        "print('heavy:', *[m for m in heavy if m in sys.modules])"
     )
     said = subprocess.run(
         [sys.executable, "-c", code],
@@ -192,7 +194,8 @@ def test_a_missing_package_names_what_to_install(package, advice, arguments, tmp
 
 def test_training_needs_no_matplotlib(tmp_path):
     code = (
-        f"import sys; sys.modules['matplotlib'] = None; sys.argv[1:] = ['train', '--epochs', '1', '--out', {str(tmp_path)!r}]; "
+        "import sys; sys.modules['matplotlib'] = None\n"
+        f"sys.argv[1:] = ['train', '--epochs', '1', '--out', {str(tmp_path)!r}]\n"
         "import equilif.cli as c; c.main()"
     )
     said = subprocess.run(
@@ -380,9 +383,9 @@ def snippets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = []
     for i in range(300):
         telling = rng.choice(words[:4] if i % 2 else words[4:8], 2)
-        lines.append(
-            f"{i}\t{0.5 if i % 2 else -0.5}\t{' '.join(rng.permutation([*telling, *rng.choice(words[8:], int(rng.integers(1, 9)))]))}\n"
-        )
+        others = rng.choice(words[8:], int(rng.integers(1, 9)))
+        text = " ".join(rng.permutation([*telling, *others]))
+        lines.append(f"{i}\t{0.5 if i % 2 else -0.5}\t{text}\n")
     (folder / "movieReviewSnippets_GroundTruth.txt").write_text("".join(lines))
     return folder
 

@@ -20,9 +20,11 @@ from equilif import cli
 from equilif.results import ToolFailed
 from equilif.training import sweep
 from equilif.training.presets import PRESETS
-from equilif.training.sweep import Point, Sweep, front, pareto, points, read_grid
+from equilif.training.sweep import Measured, Point, Sweep, front, pareto, points, read_grid
 from tests.test_cli import BOARD, PNG, refused, run
+from tests.test_runs import write_idx
 
+DATA = "ab" * 32  #: a digest
 ROOT = Path(cli.__file__).parent.parent
 SMALL = ("--grid", "epochs=1", "--grid", "samples=2")
 
@@ -55,14 +57,14 @@ def test_a_grid_is_every_combination_and_engines_are_one_axis(tmp_path):
         "board": [BOARD],
     }
     found = points(grid)
-    assert len(found) == 2 * 2 * 3 and len({p.key for p in found}) == 12
+    assert len(found) == 2 * 2 * 3 and len({p.key(DATA) for p in found}) == 12
     assert [(p.lanes, p.board) for p in found[:3]] == [(4, None), (8, None), (None, BOARD)]
     assert found[-1] == Point(data="digits", hidden=(8, 4), epochs=2, free=24, board=BOARD)
     assert points({"hidden": [(8,), (8,)]}) == [Point(hidden=(8,), lanes=4)]
 
 
-def test_a_key_is_of_the_parameters_alone():
-    assert Point(lanes=4).key == Point(lanes=4).key
+def test_a_key_is_of_the_parameters_and_of_the_data():
+    assert Point(lanes=4).key(DATA) == Point(lanes=4).key(DATA) != Point(lanes=4).key("cd" * 32)
     changed = (
         Point(),
         Point(lanes=4),
@@ -72,7 +74,7 @@ def test_a_key_is_of_the_parameters_alone():
         Point(samples=21),
         Point(seed=0),
     )
-    assert len({p.key for p in changed}) == len(changed)
+    assert len({p.key(DATA) for p in changed}) == len(changed)
 
 
 def test_a_point_changes_the_preset():
@@ -89,6 +91,25 @@ def test_a_point_changes_the_preset():
         (("--grid", "lanes"), "--grid takes name=value,value, not 'lanes'"),
         (("--grid", "board=etch-a-sketch"), "board must be one of icebreaker"),
         (("--grid", "data=mnost"), "data must be one of digits, mnist"),
+        (("--grid", "lanes=0"), "lanes must be in 2..32, not 0"),
+        (("--grid", "lanes=3"), "lanes must be 2, 4, 8, 16 or 32, not 3"),
+        (("--grid", "samples=0"), "samples must be in 1.."),
+        (("--grid", "samples=-5"), "samples must be in 1.."),
+        (("--grid", "epochs=0"), "epochs must be in 1.."),
+        (("--grid", "epochs=2000000000"), "epochs must be in 1.."),
+        (("--grid", "eta=0"), "eta must be above 0"),
+        (("--grid", "decay=nan"), "decay must be a number in 0..1"),
+        (("--grid", "seed=-1"), "seed must be in 0.."),
+        (("--grid", "width=4"), "width must be in 8..16, not 4"),
+        (("--grid", "hidden=0"), "hidden must be in 1.."),
+        (("--grid", "window=6"), "window must be a power of two, not 6"),
+        (("--grid", "free=512"), "must be in 1..511, not 512"),
+        (("--grid", "beta=inf"), "beta must be a number in 0..2"),
+        (("--grid", "hidden="), "axis hidden cannot have the values"),
+        (("--build",), "--build is about boards, the grid has none"),
+        (("--against", "time"), "--against time is about boards, the grid has none"),
+        (("--scheduler", "127.0.0.1:1", "--workers", "3"), "leave one out"),
+        (("--grid", "data=mnist", "--data", "/nowhere"), "no mnist"),
         (("/nowhere.toml",), "there is no /nowhere.toml"),
         ((__file__,), "is not TOML"),
         (("--scheduler", "127.0.0.1:1"), "no Dask scheduler answers at 127.0.0.1:1"),
@@ -98,6 +119,27 @@ def test_bad_input_is_one_line(arguments, message, tmp_path, monkeypatch):
     monkeypatch.setattr(sweep, "PATIENCE", 1)
     assert message in refused("sweep", *arguments, "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (b"hidden = []", "axis hidden has no values"),
+        (b"epochs = true", "axis epochs cannot have the values True"),
+        (b"samples = 1.5", "axis samples cannot have the values 1.5"),
+        (b"hidden = {a = 1}", "axis hidden cannot have the values"),
+        (b"\xff\xfe", "is not TOML"),
+        (b"a = " + b"[" * 100_000, "is not TOML"),
+    ],
+)
+def test_a_file_of_another_kind_is_named(text, message, tmp_path):
+    (tmp_path / "a.toml").write_bytes(text)
+    assert message in refused("sweep", tmp_path / "a.toml", "--out", tmp_path / "out")
+
+
+def test_an_engine_is_of_lanes_or_of_a_board():
+    with pytest.raises(ValueError, match="lanes and board are two engines, 4 lanes and icebreaker"):
+        Point(lanes=4, board=BOARD)
 
 
 def test_none_beats_the_front():
@@ -124,7 +166,9 @@ def test_f_max_is_of_the_board_as_it_is(tmp_path):
         (tmp_path / name).mkdir()
         manifest = {"board": {"name": of}, "config": {**config, "lanes": width}, "timing": {"f_max": mhz}}
         (tmp_path / name / "manifest.json").write_text(json.dumps(manifest))
-    (tmp_path / "e.json").write_text("no manifest")
+    for k, text in enumerate((b"no manifest", b"[]", b"[" * 100_000, b"\xff", b'{"board": 3}')):
+        (tmp_path / f"{k}.json").write_bytes(text)
+    (tmp_path / "folder.json").mkdir()
     assert sweep.f_max(BOARD, [tmp_path]) == 26.5
 
 
@@ -210,7 +254,7 @@ def test_a_failure_is_tried_again_when_asked(tmp_path):
     from distributed import Client, LocalCluster
 
     point = Point(hidden=(8,), epochs=1, samples=2, lanes=4)
-    path = tmp_path / "points" / f"{point.key}.json"
+    path = Sweep([point], tmp_path).path(point)
     path.parent.mkdir()
     path.write_text(json.dumps({"point": {}, "error": "MemoryError: there was a time"}))
     assert "there was a time" in run("sweep", *SMALL, "--grid", "hidden=8", "--out", tmp_path, code=1)
@@ -258,10 +302,55 @@ def test_a_board_without_a_manifest_is_built_when_asked(tmp_path, monkeypatch):
 
 
 def test_a_broken_record_is_named(tmp_path):
-    path = tmp_path / "points" / f"{Point(lanes=4).key}.json"
+    point = Point(lanes=4)
+    path = Sweep([point], tmp_path).path(point)
     path.parent.mkdir()
-    path.write_text("{")
-    assert f"{path} is not a point of a sweep" in refused("sweep", "--out", tmp_path)
+    for text in (
+        "{",
+        "[]",
+        "3",
+        "[" * 100_000,
+        "{}",
+        '{"error": 3, "point": {}}',
+        '{"point": {}, "accuracy": 2}',
+    ):
+        path.write_text(text)
+        assert f"{path} is not a point of a sweep: " in refused("sweep", "--out", tmp_path)
+
+
+@pytest.mark.parametrize("key, value", [("accuracy", 1.5), ("training", {}), ("sizes", 3), ("weights", "x")])
+def test_a_wrong_value_of_a_record_is_named(key, value, swept, tmp_path):
+    (good,) = (p for p in map(Path.read_text, (swept / "points").iterdir()) if '"sizes": "64-8-10"' in p)
+    point = Point(hidden=(8,), epochs=1, samples=2, width=16, lanes=4)
+    path = Sweep([point], tmp_path).path(point)
+    path.parent.mkdir()
+    path.write_text(good)
+    assert isinstance(Sweep([point], tmp_path).records[point], Measured)
+    path.write_text(json.dumps(json.loads(good) | {key: value}))
+    with pytest.raises(ValueError, match=f"is not a point of a sweep: .*{key}"):
+        Sweep([point], tmp_path)
+
+
+def test_other_data_is_measured_anew(tmp_path):
+    """What was measured on the one is kept, and not taken for the other."""
+    one = ("sweep", *SMALL, "--grid", "data=mnist", "--grid", "hidden=8", "--out", tmp_path / "out")
+    first, second = (("--data", write_idx(tmp_path / name, k)) for k, name in enumerate("ab"))
+    assert "1 points: 0 done before, 1 to go" in run(*one, *first)
+    assert "1 points: 0 done before, 1 to go" in run(*one, *second)
+    for data in (first, second):
+        assert "1 points: 1 done before, 0 to go" in run(*one, *data)
+    assert len(list((tmp_path / "out" / "points").iterdir())) == 2
+
+
+def test_a_worker_with_other_data_says_so():
+    found = sweep.measure(Point(lanes=4, epochs=1), None, DATA)
+    assert "the worker's digits has digest " in found["error"] and DATA[:12] in found["error"]
+
+
+def test_a_point_that_would_stop_learning_says_so():
+    digest = PRESETS["digits"].load().digest
+    found = sweep.measure(Point(lanes=4, hidden=(4,), decay=0.1), None, digest)
+    assert "on no weight would move" in found["error"]
 
 
 def killed_half_way(out: Path, n: int, *arguments: object) -> tuple[dict[str, int], str]:

@@ -331,7 +331,8 @@ def sweep(
     Every combination is trained on the golden model; then samples are trained and inferred in RTL beside
     it, equal to the bit, and their cycles counted.  Names: data, hidden (64, or 64x32), width, epochs,
     eta, decay, free, nudged, window, beta, leak, seed, samples; lanes and board are engines.  Finished
-    points are kept: run the same again after an interruption, or with more values.
+    points are kept: run the same again after an interruption, or with more values.  Other data is measured
+    anew.
 
     Example:  [bold]equilif sweep --grid hidden=32,64,64x32 --grid lanes=4,16 --grid board=icebreaker
     --grid epochs=5[/]

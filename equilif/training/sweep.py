@@ -20,12 +20,10 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import numba
 
 from equilif import results
 from equilif.extras import needs
@@ -183,7 +181,6 @@ def measure(point: Point, folder: Path | None, digest: str) -> dict[str, Any]:
 def _measure(point: Point, folder: Path | None, digest: str) -> dict[str, Any]:
     from equilif.hardware.verify import Plan, compare, engine_for
 
-    numba.set_num_threads(1)  # a worker is one core's
     preset = point.preset
     data = preset.load(folder)
     if data.digest != digest:  # a worker may run on another machine
@@ -206,7 +203,8 @@ def _measure(point: Point, folder: Path | None, digest: str) -> dict[str, Any]:
     # what does not fit, or learns nothing, is known before it is trained
     placed = Compiled(net, config)
     preset.check_rates(net)
-    kernel = Kernel(net, preset.initial_weights(net, seed), lr=preset.rate(0))
+    # a worker is one core's
+    kernel = Kernel(net, preset.initial_weights(net, seed), lr=preset.rate(0), threads=1)
     for epoch in range(preset.epochs):
         for _ in taught(kernel, data, lesson(preset, data, seed, epoch)):
             pass
@@ -452,6 +450,10 @@ def front(rows: Sequence[Mapping[str, Any]], cost: str) -> list[int]:
 
 
 # -- boards ----------------------------------------------------------------------------------------
+#: what reading a file leads to that is something else
+NO_MANIFEST = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+
+
 def built(name: str) -> dict[str, Any]:
     """Manifest of a board's bitstream, built here and now; ``error`` when it cannot be."""
     try:
@@ -470,15 +472,12 @@ def f_max(name: str, folders: Sequence[Path]) -> float | None:
     of several.
     """
     from equilif.hardware.boards import find
-    from equilif_golden.engine.config import EngineConfig
 
     config = find(name).config
     found: list[float] = []
     for path in (p for folder in folders for p in (*folder.glob("*.json"), *folder.glob("*/manifest.json"))):
-        try:
-            manifest = json.loads(path.read_text())
+        with suppress(*NO_MANIFEST):
+            manifest = load_json(path)
             if manifest["board"]["name"] == name and EngineConfig.from_dict(manifest["config"]) == config:
-                found.append(float(manifest["timing"]["f_max"]))
-        except (ValueError, KeyError, TypeError):
-            continue  # something else
+                found.append(finite(manifest["timing"]["f_max"], "f_max", 0, 1e6))
     return max(found, default=None)
