@@ -150,7 +150,8 @@ class Ports(wiring.Component):
     """A component that is given a geometry."""
 
     def __init__(self, config: EngineConfig, members: dict[str, wiring.Member]):
-        g, t = group_bits(config), tile_bits(config)
+        g = group_bits(config)
+        t = tile_bits(config)
         widths = {
             **dict.fromkeys(("groups", "run", "x_group", "y_group", "row_group"), g),
             **dict.fromkeys(("side", "reach", "last"), SIDE),
@@ -169,7 +170,8 @@ class Positions(Ports):
     """
 
     def __init__(self, config: EngineConfig):
-        g, t = group_bits(config), tile_bits(config)
+        g = group_bits(config)
+        t = tile_bits(config)
         super().__init__(
             config,
             {
@@ -261,7 +263,8 @@ class Nest(Ports):
     """A command a cycle from ``take`` on, through runs, positions of a row, and rows."""
 
     def __init__(self, config: EngineConfig):
-        g, t = group_bits(config), tile_bits(config)
+        g = group_bits(config)
+        t = tile_bits(config)
         super().__init__(
             config,
             {
@@ -326,7 +329,8 @@ class Addresses(Ports):
 
     def __init__(self, config: EngineConfig):
         self.config = config
-        g, t = group_bits(config), tile_bits(config)
+        g = group_bits(config)
+        t = tile_bits(config)
         super().__init__(
             config,
             {

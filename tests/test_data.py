@@ -91,7 +91,9 @@ def test_missing_sets_say_where_to_get_them(tmp_path):
 
 def test_digits_are_split_by_seed():
     pytest.importorskip("sklearn")
-    a, b, c = data.load("digits"), data.load("digits"), data.load("digits", seed=1)
+    a = data.load("digits")
+    b = data.load("digits")
+    c = data.load("digits", seed=1)
     assert a.x_train.shape == (1437, 64) and a.x_test.shape == (360, 64) and a.n_classes == 10
     assert a.x_train.max() == 255 and a.x_train.min() == 0
     assert (a.x_train == b.x_train).all() and (a.x_train != c.x_train).any()

@@ -129,7 +129,8 @@ def test_convolutions_have_no_spiking_network(tmp_path):
 
 
 def test_settings_are_chosen_without_the_test_set():
-    d, held = data.load("digits"), replace(SETTINGS["digits"], hold_out=200).load()
+    d = data.load("digits")
+    held = replace(SETTINGS["digits"], hold_out=200).load()
     assert len(held.x_train) == 1237 and len(held.x_test) == 200
     images = sorted(
         (*x, y)

@@ -165,7 +165,8 @@ def package(tmp_path, monkeypatch):
 
 
 def test_package(package):
-    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
     pq.write_table(pa.table({"index": ["the", "of", "film"]}), package / "glove_6B_index.parquet")
     words, values = embeddings.read(None, {"film", "the"})
     assert words == ["the", "film"] and values.tolist() == [[0, 1], [4, 5]]

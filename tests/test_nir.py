@@ -21,13 +21,11 @@ from equilif_golden.network import Network, Population, Synapse
 from equilif_golden.schedule import Schedule
 from tests.test_cli import refused, run
 
-X, B, H, G, Y = (
-    Population("x", 5, "input"),
-    Population("b", 1, "constant"),
-    Population("h", 4),
-    Population("g", 3),
-    Population("y", 2),
-)
+X = Population("x", 5, "input")
+B = Population("b", 1, "constant")
+H = Population("h", 4)
+G = Population("g", 3)
+Y = Population("y", 2)
 RING = Network(
     (B, Y, X, H, G),
     (
@@ -56,7 +54,8 @@ NETWORKS = [
 
 
 def random_weights(network: Network, seed: int = 0) -> networks.Weights:
-    rng, fmt = np.random.default_rng(seed), network.numerics.weight
+    rng = np.random.default_rng(seed)
+    fmt = network.numerics.weight
     return {s.name: rng.integers(fmt.lo, fmt.hi + 1, network.shape(s)) for s in network.synapses}
 
 
@@ -193,8 +192,9 @@ def test_neurons_are_scaled_to_one_threshold(changed, factor):
 
 
 def test_other_ways_to_say_the_same():
-    """A current that lasts one step, a resting potential, an image that is flattened, scalars for a layer, a
-    matrix for nothing.
+    """A current that lasts one step, a resting potential, an image that is flattened.
+
+    And scalars for a layer, and a matrix for nothing.
     """
     plain = nir.from_graph(graph(W, lif()))
     cuba = library.CubaLIF(
@@ -466,8 +466,9 @@ def test_snntorch_runs_an_exported_network(network, digits):
 
 @pytest.mark.parametrize("leak", [0, 3])
 def test_snntorch_says_the_same_of_digits(leak, digits):
-    """As NIR has a trained network, nothing but the begin of a phase added: outputs within 3 spikes of 8,
-    and the same classes.
+    """As NIR has a trained network, with nothing but the begin of a phase added.
+
+    Outputs are within 3 spikes of 8, and the classes are the same.
     """
     pytest.importorskip("snntorch", exc_type=ImportError)
     from benchmarks import interchange
@@ -477,8 +478,9 @@ def test_snntorch_says_the_same_of_digits(leak, digits):
 
 
 def test_a_file_of_snntorch_runs_here(digits, tmp_path):
-    """A feed-forward network trained and written there: the same classes in the golden model, and in RTL the
-    same bits.
+    """A feed-forward network that was trained and written there.
+
+    The golden model says the same classes, and the RTL the same bits.
     """
     pytest.importorskip("snntorch", exc_type=ImportError)
     from benchmarks.interchange import foreign

@@ -30,8 +30,9 @@ def result(digits):
 
 
 def test_half_an_image_is_enough(result):
-    """Fixed point finds as many as real arithmetic, give or take a cue; the classical network is far beyond
-    its capacity of 0.14 x 64.
+    """Fixed point finds as many as real arithmetic, give or take a cue.
+
+    The classical network is far beyond its capacity of 0.14 x 64.
     """
     assert result.fixed.nearest >= 0.95 and abs(result.fixed.nearest - result.real.nearest) <= 1 / 40
     assert result.fixed.exact >= 0.8 and result.fixed.error < 0.05
@@ -98,7 +99,8 @@ def test_bright_images_win_without_it(digits):
 
 def test_real_arithmetic_is_ramsauers_update():
     rng = np.random.default_rng(0)
-    x, q = rng.normal(0, 0.4, (7, 5)), rng.normal(0, 0.4, (2, 5))
+    x = rng.normal(0, 0.4, (7, 5))
+    q = rng.normal(0, 0.4, (2, 5))
     for steps in (1, 3):
         expected = q
         for _ in range(steps):
@@ -110,8 +112,9 @@ def test_real_arithmetic_is_ramsauers_update():
 
 
 def test_the_classical_network_works_below_its_capacity():
-    """Otherwise its failure on images would mean nothing: 10 random patterns of 200 signs, half of each
-    blank; 100 are too many.
+    """Otherwise its failure on images would mean nothing.
+
+    It recalls 10 random patterns of 200 signs, half of each blank; 100 are too many.
     """
     rng = np.random.default_rng(0)
     for n, at_least, at_most in ((10, 0.9, 1), (100, 0, 0.1)):

@@ -40,7 +40,8 @@ def test_take(indices):
 
 @pytest.mark.parametrize("n", [1, 2, 3, 9])
 def test_cut(n):
-    first, last = R.cut(n), R.cut(n, last=True)
+    first = R.cut(n)
+    last = R.cut(n, last=True)
     for i in range(len(R)):
         assert (
             first.sample(i).tolist() == R.sample(i)[:n].tolist()
@@ -361,7 +362,8 @@ def test_spoken_wavs(recordings):
     assert sorted(np.concatenate((s.train.rows, s.test.rows))) == list(range(len(s.table)))
     for r in (s.train, s.test):
         for i in range(len(r)):
-            rows, n = r.sample(i), len(r.sample(i))
+            rows = r.sample(i)
+            n = len(r.sample(i))
             assert (np.diff(rows) == 1).all()
             assert np.array_equal(s.table[rows, 20:], sequences.position((np.arange(n) + 0.5) / n, 8))
     bands = s.table[s.train.rows, :20].astype(float)

@@ -90,7 +90,8 @@ def test_strong_feedback_settles_by_sweeps_where_mixtures_fail():
 def test_rates_are_the_twins(network):
     x, _ = sample(network)
     weights = network.initial_weights(1, scale=0.8)
-    twin, model = Twin(network, weights), Rates(network, weights, **EXACT)
+    twin = Twin(network, weights)
+    model = Rates(network, weights, **EXACT)
     rates, drive = model(torch.tensor(x))
     start = twin.clamp(x)
     there = torch.cat([start[:, : twin.n_clamped], rates.detach()], 1)
@@ -120,9 +121,11 @@ def test_without_feedback_the_gradient_is_backpropagations():
     x, labels = sample(network)
     # the same network, whose sweeps are in the wrong order
     other = Rates(backwards, network.initial_weights(1, scale=0.8), **EXACT)
-    model, labels = Rates(network, network.initial_weights(1, scale=0.8), **EXACT), torch.tensor(labels)
+    model = Rates(network, network.initial_weights(1, scale=0.8), **EXACT)
+    labels = torch.tensor(labels)
     implicit = torch.autograd.grad(hinge(model(torch.tensor(x))[1], labels).sum(), list(model.values))
-    r, w = torch.tensor(x).double() / 256, model.w
+    r = torch.tensor(x).double() / 256
+    w = model.w
     for pre, post in (("input", "hidden1"), ("hidden1", "hidden2"), ("hidden2", "output")):
         z = r @ w[f"{pre}-{post}"] + w[f"bias-{post}"] * 255 / 256
         r = z.clamp(0, 1)
@@ -186,7 +189,8 @@ def test_a_stored_memory_learns_its_patterns():
         {n: rng.integers(-2000, 2001, w.shape) for n, w in network.initial_weights().items()},
         **EXACT,
     )
-    x, y = torch.tensor(rng.integers(0, 256, (5, 6))), torch.tensor([0, 1, 2, 3, 0])
+    x = torch.tensor(rng.integers(0, 256, (5, 6)))
+    y = torch.tensor([0, 1, 2, 3, 0])
 
     def loss():
         return hinge(model(x)[1], y).sum()
@@ -205,13 +209,15 @@ def test_sequences_are_learnt_and_run_as_spikes():
     network = Network.attention(5, 8, 2, 16, 3)
     rng = np.random.default_rng(0)
     table = rng.integers(-4096, 4097, (20, 8)).astype(np.int16)
-    labels, lengths = rng.integers(0, 3, 300), rng.integers(1, 6, 300)
+    labels = rng.integers(0, 3, 300)
+    lengths = rng.integers(1, 6, 300)
     rows = [
         rng.permutation([label, *rng.integers(3, 20, n - 1)])
         for label, n in zip(labels, lengths, strict=True)
     ]
     tokens = TokenRows(table, np.concatenate(rows).astype(np.int32), np.cumsum([0, *lengths]))
-    model, x = Rates(network, network.initial_weights(1), tolerance=1e-3), np.zeros((300, 0), np.uint8)
+    model = Rates(network, network.initial_weights(1), tolerance=1e-3)
+    x = np.zeros((300, 0), np.uint8)
     trainer = Trainer(model, steps=8 * 20, lr=2e-2, batch=15)
     for e in range(8):
         trainer.epoch(x, labels, rng.permutation(300), tokens=tokens, seed=e)
@@ -270,7 +276,8 @@ def test_weights_stay_in_their_format():
 def test_rates_of_the_deployed_network_are_those_of_the_model():
     """Long windows of the golden kernel against the settled rates."""
     d, model, _ = trained(epochs=3)
-    weights, x = model.quantised(), d.x_test[:50]
+    weights = model.quantised()
+    x = d.x_test[:50]
     with torch.no_grad():
         real = model(torch.tensor(x))[0].numpy()
     spikes = Kernel(
@@ -336,10 +343,8 @@ def test_a_batch_has_something_for_everyone():
 # -- convolutions ----------------------------------------------------------------------------------
 def test_pooling_is_part_of_the_kernel():
     generator = torch.Generator().manual_seed(0)
-    image, kernel = (
-        torch.randn(2, 3, 12, 12, generator=generator),
-        torch.randn(4, 3, 5, 5, generator=generator),
-    )
+    image = torch.randn(2, 3, 12, 12, generator=generator)
+    kernel = torch.randn(4, 3, 5, 5, generator=generator)
     expected = torch.nn.functional.avg_pool2d(torch.nn.functional.conv2d(image, kernel), 2)
     assert torch.allclose(torch.nn.functional.conv2d(image, pooled(kernel), stride=2), expected, atol=1e-5)
 
@@ -365,7 +370,8 @@ def test_convolutions_settle_at_a_maximum_of_their_energy():
             drives[k] = (drives[k] + (b[:, None, None] if k < 2 else b) * 255 / 256).flatten(1)
         return sum((a * z - a**2 / 2).sum() for a, z in zip(s, drives, strict=True))
 
-    r, energies = torch.zeros(6, sum(model.sizes), dtype=torch.float64), []
+    r = torch.zeros(6, sum(model.sizes), dtype=torch.float64)
+    energies = []
     for _ in range(6):
         r = model.sweep(r, base)
         energies.append(float(phi(r).detach()))
@@ -374,14 +380,16 @@ def test_convolutions_settle_at_a_maximum_of_their_energy():
         and energies[1] > energies[0] + 1e-3
     )
     r = model(x)[0].detach().requires_grad_()
-    gradient, inside = torch.autograd.grad(phi(r), r)[0], (r > 1e-6) & (r < 1 - 1e-6)
+    gradient = torch.autograd.grad(phi(r), r)[0]
+    inside = (r > 1e-6) & (r < 1 - 1e-6)
     assert inside.sum() > 100 and gradient[inside].abs().max() < 1e-9
 
 
 @pytest.mark.parametrize("feedback", [True, False])
 def test_gradients_of_convolutions(feedback):
     model = ConvRates(14, (3, 4), 3, 5, feedback=feedback, seed=1, **EXACT)
-    x, y = torch.tensor(np.random.default_rng(0).integers(0, 256, (4, 196))), torch.tensor([0, 1, 2, 3])
+    x = torch.tensor(np.random.default_rng(0).integers(0, 256, (4, 196)))
+    y = torch.tensor([0, 1, 2, 3])
 
     def loss():
         return hinge(model(x)[1], y).sum()

@@ -28,7 +28,8 @@ def settled(network, weights_seed=1):
 @NETWORKS
 def test_settled_rates_satisfy_the_equation_synapse_by_synapse(network):
     twin, x, y, _ = settled(network)
-    target, beta = twin.targets(y), 0.5
+    target = twin.targets(y)
+    beta = 0.5
     rates = twin.settle(twin.clamp(x), target, beta)
     for p in network.lif:
         drive = sum(
@@ -45,7 +46,8 @@ def test_settled_rates_satisfy_the_equation_synapse_by_synapse(network):
 @NETWORKS
 def test_implicit_and_unrolled_gradients_agree(network):
     twin, x, y, free = settled(network)
-    descent, unrolled = twin.descent(free, twin.targets(y)), twin.unrolled_gradient(x, y, steps=1500)
+    descent = twin.descent(free, twin.targets(y))
+    unrolled = twin.unrolled_gradient(x, y, steps=1500)
     for s in network.synapses:
         gradient = unrolled[s.name]
         assert gradient.norm() > 0.01
@@ -57,8 +59,12 @@ def test_implicit_and_unrolled_gradients_agree(network):
 def test_gradient_is_the_slope_of_the_loss():
     """Central differences of one weight of each synapse of the graph; the loss is smooth around it."""
     twin, x, y, free = settled(GRAPH)
-    x, y, free = x[:5], y[:5], free[:5]
-    descent, target, h = twin.descent(free, twin.targets(y)), twin.targets(y), 1e-5
+    x = x[:5]
+    y = y[:5]
+    free = free[:5]
+    descent = twin.descent(free, twin.targets(y))
+    target = twin.targets(y)
+    h = 1e-5
     for s in GRAPH.synapses:
         slopes = []
         for sign in (1, -1):
@@ -83,10 +89,13 @@ def test_float_ep_tends_to_the_gradient(network):
         [(inside(twin.settle(free, target, b)) == inside(free)).all(1) for b in (0.02, -0.02)]
     ).all(0)
     assert calm.sum() >= 5
-    free, target = free[calm], target[calm]
-    descent, errors = twin.descent(free, target), []
+    free = free[calm]
+    target = target[calm]
+    descent = twin.descent(free, target)
+    errors = []
     for beta in (0.02, 0.01):
-        plus, minus = (twin.settle(free, target, b, tolerance=1e-12) for b in (beta, -beta))
+        plus = twin.settle(free, target, beta, tolerance=1e-12)
+        minus = twin.settle(free, target, -beta, tolerance=1e-12)
         errors.append(float((ep_direction(plus, minus, beta).slope - descent.slope).norm()))
     assert 3.5 < errors[0] / errors[1] < 4.5
 
@@ -95,18 +104,17 @@ def test_direction_is_the_rate_product_difference():
     """Slope times mean rates is exactly (u+ v+ - u- v-) / 2 beta, and inner products need no matrix."""
     rng = np.random.default_rng(0)
     plus, minus, other = (torch.tensor(rng.integers(0, 256, (6, 9)) / 256) for _ in range(3))
-    a, b, pre, post, beta = (
-        ep_direction(plus, minus, 0.5),
-        ep_direction(other, plus, 0.5),
-        slice(0, 4),
-        slice(4, 9),
-        0.5,
-    )
+    a = ep_direction(plus, minus, 0.5)
+    b = ep_direction(other, plus, 0.5)
+    pre = slice(0, 4)
+    post = slice(4, 9)
+    beta = 0.5
 
     def each(p, m):
         return (p[:, pre, None] * p[:, None, post] - m[:, pre, None] * m[:, None, post]) / (2 * beta)
 
-    first, second = each(plus, minus), each(other, plus)
+    first = each(plus, minus)
+    second = each(other, plus)
     assert torch.allclose(a.update(pre, post), first.sum(0), atol=1e-12)
     assert torch.allclose(a.inner(b, pre, post), (first * second).sum((1, 2)), atol=1e-12)
     cosines = (first * second).sum((1, 2)) / (first.norm(dim=(1, 2)) * second.norm(dim=(1, 2)))
@@ -115,8 +123,9 @@ def test_direction_is_the_rate_product_difference():
 
 
 def test_integer_rates_approach_the_twin():
-    """Longer phases and windows come closer, down to the codes of a rate: at most one step for its floor,
-    one at 255/256.
+    """Longer phases and windows come closer, down to the codes of a rate.
+
+    That is at most one step for its floor, and one at 255/256.
     """
     twin, x, _, free = settled(CHAIN)
     errors = []
@@ -132,9 +141,7 @@ def test_integer_rates_approach_the_twin():
 
 
 def test_integer_updates_descend():
-    """The learning claim itself: on an untrained network every synapse's summed update points down the true
-    gradient.
-    """
+    """The learning claim itself: on an untrained network every synapse's update points down the gradient."""
     network = replace(CHAIN, schedule=Schedule(beta=0.25))
     report = gradient_report(network, network.initial_weights(), *sample(network, 100))
     for name, pairs in report["synapses"].items():

@@ -118,7 +118,7 @@ def _advice(name: Name) -> str:
 
 def _part(found: dict[str, Path | None], part: str) -> tuple[Bytes, npt.NDArray[np.int64]]:
     """Inputs and labels of one part."""
-    images, labels = (read_idx(path) for stem in IDX_FILES[part] if (path := found[stem]) is not None)
+    images, labels = [read_idx(path) for stem in IDX_FILES[part] if (path := found[stem])]
     if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
         raise ValueError(
             f"{found[IDX_FILES[part][0]]}: images {images.shape} and labels {labels.shape} "
@@ -135,8 +135,9 @@ def load(name: str, data: str | Path | None = None, *, seed: int = 0) -> DataSet
 
 
 def shifted(x: Bytes, rng: np.random.Generator, probability: float) -> Bytes:
-    """Square images, each with ``probability`` moved by -1, 0 or 1 pixel along both axes (zeros come in):
-    more data from the same data.
+    """More data from the same data: square images, moved by -1, 0 or 1 pixel along both axes.
+
+    Each is moved with ``probability``; zeros come in.
     """
     side = math.isqrt(x.shape[1])
     if side * side != x.shape[1]:
@@ -154,7 +155,7 @@ def shifted(x: Bytes, rng: np.random.Generator, probability: float) -> Bytes:
 
 
 def mirrored(x: Bytes, rng: np.random.Generator, probability: float) -> Bytes:
-    """Square images, each with ``probability`` turned left to right: for things that have no handedness."""
+    """Square images, each turned left to right with ``probability``: of things that have no handedness."""
     side = math.isqrt(x.shape[1])
     if side * side != x.shape[1]:
         raise ValueError(f"only square images can be mirrored, {x.shape[1]} pixels are not square")

@@ -180,7 +180,8 @@ def deploy(
         rates, found = integer_rates(
             network, weights, Kernel(network, weights).averages(x, [1])[1], tolerance=1e-6
         )
-        exact, settled = rates[:, out].argmax(axis=1), found.settled
+        exact = rates[:, out].argmax(axis=1)
+        settled = found.settled
     spiking = []
     for n in steps:
         progress(f"spikes, {n} steps")

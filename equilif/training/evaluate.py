@@ -63,7 +63,7 @@ def evaluate(
     tokens: TokenRows | None = None,
     make: Callable[..., Kernel | Chip] = Kernel,
 ) -> Evaluation:
-    """The free phase of every sample.  ``make`` a Session: on a board."""
+    """The free phase of every sample.  ``make`` a Chip on a client: on a board."""
     n = network.n_outputs
     most = network.schedule.free
     x = required(x, "inputs", 0, 255)
