@@ -751,9 +751,16 @@ def test_every_way_to_end_a_simulation_takes_the_link_away(number, tmp_path):
     simulated.board.cycles = 5
     simulated.clock_hz = 1.0
     ends = threading.Timer(0.2, os.kill, (os.getpid(), number))
-    before = signal.getsignal(number)
-    found = simulated.serve(link, lambda path: ends.start())
-    assert found["cycles"] == 5 and not link.is_symlink() and signal.getsignal(number) == before
+
+    def unheard(number: int, frame: Any) -> None:
+        pytest.fail("the simulation does not listen")
+
+    before = signal.signal(number, unheard)
+    try:
+        found = simulated.serve(link, lambda path: ends.start())
+        assert found["cycles"] == 5 and not link.is_symlink() and signal.getsignal(number) is unheard
+    finally:
+        signal.signal(number, before)
 
 
 def test_signals_that_are_ignored_stay_so(tmp_path):
