@@ -12,12 +12,10 @@ weights are compared after every sample.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numba
 import numpy as np
 
 from equilif.data.images import Bytes, DataSet
@@ -132,19 +130,6 @@ def engine_for(network: Network, *, lanes: int) -> EngineConfig:
             if larger == config:
                 raise
             config = larger
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """The kernel's batches hold one sample here, and waking a pool of threads would take longer than
-    computing it.
-    """
-    before = numba.get_num_threads()
-    numba.set_num_threads(1)
-    try:
-        yield
-    finally:
-        numba.set_num_threads(before)
 
 
 class SideBySide:
@@ -335,24 +320,23 @@ def compare(
         raise ToolFailed(str(e)) from e
     report = pair.report
     done = 0
-    with _one_thread():
-        try:
-            for eta, order, inputs in plan.epochs:
-                pair.set_learning_rate(eta)
-                x_train = inputs()
-                for j in order:
-                    pair.train(
-                        x_train[j], int(data.y_train[j]), data.tokens_train and data.tokens_train.take([j])
-                    )
-                    done += 1
-                    progress(done, report)
-            pair.compare_weights()
-            for j, x in enumerate(data.x_test[: plan.n_test]):
-                pair.infer(x, data.tokens_test and data.tokens_test.take([j]))
+    try:
+        for eta, order, inputs in plan.epochs:
+            pair.set_learning_rate(eta)
+            x_train = inputs()
+            for j in order:
+                pair.train(
+                    x_train[j], int(data.y_train[j]), data.tokens_train and data.tokens_train.take([j])
+                )
                 done += 1
                 progress(done, report)
-        except Mismatch as e:
-            e.__context__ = None
-            report.mismatch = e.with_traceback(None)  # a report does not keep a simulation alive
-        report.weights = pair.golden.weights
+        pair.compare_weights()
+        for j, x in enumerate(data.x_test[: plan.n_test]):
+            pair.infer(x, data.tokens_test and data.tokens_test.take([j]))
+            done += 1
+            progress(done, report)
+    except Mismatch as e:
+        e.__context__ = None
+        report.mismatch = e.with_traceback(None)  # a report does not keep a simulation alive
+    report.weights = pair.golden.weights
     return report

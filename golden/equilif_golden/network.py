@@ -29,6 +29,7 @@ import re
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, TypeVar
@@ -364,7 +365,7 @@ class Network:
         known = ", ".join(p.name for p in self.populations)
         raise KeyError(f"there is no population {name!r}; there are {known}")
 
-    @property
+    @cached_property
     def lif(self) -> tuple[Population, ...]:
         return tuple(p for p in self.populations if p.kind == "lif")
 
@@ -387,13 +388,13 @@ class Network:
                 values[p.name] = np.full((*x.shape[:-1], p.size), ONE, x.dtype)
         return values
 
-    @property
+    @cached_property
     def memories(self) -> tuple[Memory, ...]:
         return tuple(
             Memory(self[s.pre], self[s.post], s) for s in self.synapses if self[s.pre].kind == "softmax"
         )
 
-    @property
+    @cached_property
     def loaded(self) -> Memory | None:
         """The memory whose patterns come with each sample."""
         return next((m for m in self.memories if m.softmax.loaded), None)
@@ -402,21 +403,21 @@ class Network:
         """equilif_golden.blocks.softmax's shift for a population's sharpness."""
         return self.numerics.fraction - softmax.FRACTION - population.sharpness
 
-    @property
+    @cached_property
     def plastic(self) -> tuple[Synapse, ...]:
         """Synapses that have weights of their own: all but the one of a memory that is loaded."""
         return tuple(s for s in self.synapses if not self[s.pre].loaded)
 
-    @property
+    @cached_property
     def forward(self) -> tuple[Synapse, ...]:
         """Synapses without feedback: a network that has one is run, not taught."""
         return tuple(s for s in self.synapses if not s.feedback)
 
-    @property
+    @cached_property
     def inputs(self) -> tuple[Population, ...]:
         return tuple(p for p in self.populations if p.kind == "input")
 
-    @property
+    @cached_property
     def n_inputs(self) -> int:
         """Length of a sample: the input populations one after the other."""
         return sum(p.size for p in self.inputs)
@@ -522,6 +523,13 @@ class Network:
         )
 
 
+def require_network(network: object) -> Network:
+    """``network``, or ValueError when it is something else."""
+    if not isinstance(network, Network):
+        raise ValueError(f"a Network is wanted, not {shown(network)}")
+    return network
+
+
 def _all_of(kind: type[Part], values: Iterable[Part], name: str) -> tuple[Part, ...]:
     """``values`` as a tuple; ValueError when something else is among them."""
     found = tuple(values)
@@ -581,7 +589,8 @@ class TokenRows(NamedTuple):
     def checked(self, patterns: int, width: int, weight: Fixed) -> TokenRows:
         """The same with the types above, for a memory of so many ``patterns``.
 
-        ValueError when it does not fit.  Each row and offset is looked at: compiled code takes them as they are.
+        ValueError when it does not fit.  Every row and offset is looked at, for compiled code takes them as
+        they are.
         """
         table = required(self.table, "patterns", weight.lo, weight.hi)
         if table.ndim != 2 or table.shape[1] != width:
@@ -631,8 +640,7 @@ def _positions(indices: npt.ArrayLike, n: int) -> Raw:
 
 def save(path: str | Path, network: Network, weights: Mapping[str, npt.ArrayLike]) -> None:
     """Network and weights in one ``.npz``, written whole or not at all."""
-    if not isinstance(network, Network):
-        raise ValueError(f"a Network is saved, not {shown(network)}")
+    require_network(network)
     content = io.BytesIO()
     arrays: dict[str, Any] = {
         f"weights/{n}": w.astype(np.int16) for n, w in network.check_weights(weights).items()

@@ -1,0 +1,522 @@
+"""The reference compiled with Numba: one sample, and batches of samples.
+
+The functions bear the names of equilif_golden.blocks, for one neuron or one matrix.  Drives are 32-bit
+here: narrower accumulators in hardware never wrap, by Network's fan-in check.
+
+All compiled functions stand in this file: what Numba has stored is renewed when the file of a function
+changes, not when that of a function it calls does.  They run without Python's lock, so threads can share a
+batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from equilif_golden.blocks.plasticity import DITHER_COLUMN, DITHER_MASK, DITHER_ROW, DITHER_UPDATE
+from equilif_golden.blocks.relay import SIGNED
+from equilif_golden.blocks.softmax import ABSOLUTE, C_MIN, RECIPROCAL, TABLE
+from equilif_golden.blocks.softmax import FRACTION as EXPONENT_FRACTION
+from equilif_golden.blocks.softmax import WIDTH as EXPONENT_WIDTH
+from equilif_golden.fixed import VALUE, Raw
+from equilif_golden.network import ONE, TokenRows
+from equilif_golden.plan import Head, Matrix, Plan, Table, Update
+
+I16 = npt.NDArray[np.int16]
+I32 = npt.NDArray[np.int32]
+U8 = npt.NDArray[np.uint8]
+Reals = npt.NDArray[np.float64]
+Function = TypeVar("Function", bound=Callable[..., object])
+
+# compiled code takes numbers and arrays from its file, not attributes of Python's objects
+EXPONENTIALS = TABLE.astype(np.int32)
+EXPONENT_HI = (1 << (EXPONENT_WIDTH - 1)) - 1
+EXPONENT_LO = -EXPONENT_HI - 1
+VALUE_HI = VALUE.hi
+VALUE_WIDTH = VALUE.width
+VALUE_F = VALUE.f
+#: steps after which the charge of a neuron that always fires still has 32 bits
+CHARGED = 1 << 16
+SIGNED_HI = SIGNED.hi
+SIGNED_LO = SIGNED.lo
+
+
+def compiled(function: Function) -> Function:
+    """Compiled on its first call, and stored where a folder for it can be had."""
+    try:
+        made: Function = numba.njit(function, cache=True, nogil=True)
+    except RuntimeError:  # neither the package's folder nor the user's can be written
+        made = numba.njit(function, nogil=True)
+    return made
+
+
+def inlined(function: Function) -> Function:
+    """Becomes part of the compiled function that calls it."""
+    made: Function = numba.njit(function, inline="always", nogil=True)
+    return made
+
+
+class State(NamedTuple):
+    """Of a network at work on a sample; raw, one of each for each thread."""
+
+    values: I16  #: (3, n_values) of the free, +beta and -beta phases
+    static: I32  #: (n_drives,) from clamped populations
+    base: I32  #: (n_neurons,) static, and what memories last said
+    v: I32
+    spikes: U8
+    charge: I32
+    v_saved: I32  #: at the end of the free phase
+    spikes_saved: U8
+    drive: I32  #: of the population or the head at work
+    asked: I32  #: (n_drives - n_neurons,) of all relays
+    scores: I32  #: (most_patterns,), later their exponentials
+    patterns: I16  #: (most_patterns, width) that are loaded
+    target: I32  #: (n_outputs,)
+
+
+@compiled
+def new_state(plan: Plan, width: int) -> State:
+    n = plan.n_neurons
+    values = np.zeros((3, plan.n_values), np.int16)
+    values[:, plan.constants : plan.queries] = ONE
+    return State(
+        values,
+        np.zeros(plan.n_drives, np.int32),
+        np.zeros(n, np.int32),
+        np.zeros(n, np.int32),
+        np.zeros(n, np.uint8),
+        np.zeros(n, np.int32),
+        np.zeros(n, np.int32),
+        np.zeros(n, np.uint8),
+        np.zeros(plan.n_drives, np.int32),
+        np.zeros(plan.n_drives - n, np.int32),
+        np.zeros(plan.most_patterns, np.int32),
+        np.zeros((plan.most_patterns, width), np.int16),
+        np.zeros(plan.output.size, np.int32),
+    )
+
+
+@inlined
+def i32(x: int) -> int:
+    """``x`` in 32 bits, which a processor adds eight or sixteen at a time; it always fits."""
+    return np.int32(x)  # type: ignore[return-value]
+
+
+@inlined
+def clip(x: int, lo: int, hi: int) -> int:
+    return min(max(x, lo), hi)
+
+
+@inlined
+def product(value: int, weight: int) -> int:
+    """An 8-bit value times a weight, rounded down on its own."""
+    return i32(i32(value) * i32(weight)) >> VALUE_F
+
+
+@inlined
+def forward(w: I16, spikes: U8, drive: I32) -> None:
+    """Drive of the columns from spikes of the rows; ``w``: row after row."""
+    columns = len(drive)
+    for i in range(len(spikes)):
+        if spikes[i]:
+            for k in range(columns):
+                drive[k] += i32(w[i * columns + k])
+
+
+@inlined
+def backward(w: I16, spikes: U8, drive: I32) -> None:
+    """Drive of the rows from spikes of the columns."""
+    columns = len(spikes)
+    for k in range(columns):
+        if spikes[k]:
+            for i in range(len(drive)):
+                drive[i] += i32(w[i * columns + k])
+
+
+@inlined
+def forward_values(w: I16, values: I16, drive: I32) -> None:
+    """Drive of the columns from values of the rows."""
+    columns = len(drive)
+    for i in range(len(values)):
+        value = values[i]
+        if value:
+            for k in range(columns):
+                drive[k] += product(value, w[i * columns + k])
+
+
+@inlined
+def backward_values(w: I16, values: I16, drive: I32) -> None:
+    """Drive of the rows from values of the columns."""
+    columns = len(values)
+    for i in range(len(drive)):
+        total = i32(0)
+        for k in range(columns):
+            total += product(values[k], w[i * columns + k])
+        drive[i] += total
+
+
+@inlined
+def block(w: I16, s: Matrix) -> I16:
+    """The weights of one synapse."""
+    return w[s.at : s.at + s.rows * s.columns]
+
+
+@inlined
+def put(values: npt.NDArray[Any], out: npt.NDArray[Any]) -> None:
+    """``values`` into ``out``, of the same length; several times faster than an assignment of slices."""
+    for i in range(len(out)):
+        out[i] = values[i]
+
+
+@inlined
+def lif_step(v: int, drive: int, threshold: int, leak: int) -> tuple[int, int]:
+    """Membrane and spike of a neuron after a step."""
+    u = clip(i32(v + drive), -threshold, 2 * threshold)
+    spike = i32(u >= threshold)
+    u -= spike * threshold
+    return u - (u >> leak) if leak else u, spike
+
+
+@inlined
+def nudge(target: int, spike: int, strength: int) -> int:
+    return ((strength * target) >> VALUE_F) - strength * spike
+
+
+@inlined
+def measure(charge: int, v: int, shift: int) -> int:
+    """8-bit rate of a neuron."""
+    return clip(i32(charge + v) >> i32(shift), 0, VALUE_HI)
+
+
+@inlined
+def moved(rate: int, before: int, tolerance: int) -> bool:
+    return abs(rate - before) > tolerance
+
+
+@inlined
+def relay(drive: int, shift: int) -> int:
+    """Signed 8-bit value of a relay neuron."""
+    return clip(drive >> shift, SIGNED_LO, SIGNED_HI)
+
+
+@compiled
+def exponentials(scores: I32, shift: int) -> tuple[int, int]:
+    """Scores become mantissas of one exponent; returns their sum and its octave c."""
+    top = EXPONENT_LO
+    for t in range(len(scores)):
+        scores[t] = clip(scores[t] >> shift, EXPONENT_LO, EXPONENT_HI)
+        top = max(top, scores[t] >> EXPONENT_FRACTION)
+    total = 0
+    for t in range(len(scores)):
+        down = top - (scores[t] >> EXPONENT_FRACTION)
+        mantissa = EXPONENTIALS[scores[t] & ((1 << EXPONENT_FRACTION) - 1)]
+        scores[t] = mantissa >> down if down < VALUE_WIDTH else 0
+        total += scores[t]
+    c = C_MIN
+    while total >> (c + 1):
+        c += 1
+    return total, c
+
+
+@inlined
+def reciprocal(total: int, c: int) -> int:
+    """What a mantissa is multiplied by to become the code of p at exponent ``c``."""
+    return ((1 << (c + RECIPROCAL + 1)) // max(total, 1) + 1) >> 1
+
+
+@inlined
+def code(mantissa: int, r: int) -> int:
+    return min((mantissa * r + (1 << (RECIPROCAL - 1))) >> RECIPROCAL, VALUE_HI)
+
+
+@inlined
+def dither(counter: int, row: int, column: int) -> int:
+    return i32(counter * DITHER_UPDATE + row * DITHER_ROW + column * DITHER_COLUMN) & DITHER_MASK
+
+
+@compiled
+def ep_update(w: I16, s: Update, plus: I16, minus: I16, counter: int, w_lo: int, w_hi: int) -> None:
+    """Weights of one matrix after a sample, from the values at +beta and at -beta."""
+    gain = i32(s.gain)
+    shift = i32(s.shift)
+    mask = i32((1 << s.shift) - 1)
+    v_plus = plus[s.v : s.v + s.columns]
+    v_minus = minus[s.v : s.v + s.columns]
+    for i in range(s.rows):
+        up = i32(gain * plus[s.u + i])
+        um = i32(gain * minus[s.u + i])
+        if up | um:
+            row = w[s.at + i * s.stride : s.at + i * s.stride + s.columns]
+            for k in range(len(row)):
+                difference = i32(up * v_plus[k]) - i32(um * v_minus[k])
+                dw = i32(difference + (dither(counter, i, k) & mask)) >> shift
+                row[k] = clip(i32(row[k] + dw), w_lo, w_hi)
+
+
+@compiled
+def listen(plan: Plan, w: I16, s: State, values: I16) -> None:
+    """Static drive, and what the memories last said."""
+    put(s.static, s.base)
+    for k in range(len(plan.recalls)):
+        m = plan.recalls[k]
+        forward_values(block(w, m), values[m.pre : m.pre + m.rows], s.base[m.post : m.post + m.columns])
+
+
+@compiled
+def settle(plan: Plan, w: I16, s: State, steps: int, strength: int) -> int:
+    """Time steps: each LIF population in order, from the newest spikes of its neighbours (Gauss-Seidel).
+
+    Returns the number of spikes.
+    """
+    threshold = i32(plan.raw.threshold)
+    leak = i32(plan.raw.leak)
+    # taken out of the tuple once, not in every step
+    base = s.base
+    all_v = s.v
+    all_spikes = s.spikes
+    all_charge = s.charge
+    all_drive = s.drive
+    count = 0
+    for _ in range(steps):
+        for p in range(len(plan.layers)):
+            first = plan.layers[p].first
+            last = first + plan.layers[p].size
+            v = all_v[first:last]
+            spikes = all_spikes[first:last]
+            charge = all_charge[first:last]
+            drive = all_drive[: last - first]
+            put(base[first:last], drive)
+            for k in range(len(plan.joins)):
+                m = plan.joins[k]
+                if m.post == first:
+                    forward(block(w, m), all_spikes[m.pre : m.pre + m.rows], drive)
+                elif m.pre == first and m.feedback:
+                    backward(block(w, m), all_spikes[m.post : m.post + m.columns], drive)
+            if strength and first == plan.output.first:
+                for j in range(len(v)):
+                    drive[j] += nudge(s.target[j], spikes[j], strength)
+            for j in range(len(v)):
+                v[j], spike = lif_step(v[j], drive[j], threshold, leak)
+                spikes[j] = spike
+                charge[j] += spike * threshold
+                count += spike
+    return count
+
+
+@inlined
+def mark(s: State) -> None:
+    """A window begins."""
+    for j in range(len(s.v)):
+        s.charge[j] = -s.v[j]
+
+
+@compiled
+def measure_all(plan: Plan, s: State, values: I16) -> bool:
+    """Rates of the window that ends; returns whether no watched one has moved."""
+    first = 0
+    last = plan.n_neurons
+    if plan.raw.watch_output:
+        first = plan.output.first
+        last = first + plan.output.size
+    settled = True
+    for j in range(plan.n_neurons):
+        rate = measure(s.charge[j], s.v[j], plan.raw.rate_shift)
+        if first <= j < last and moved(rate, values[j], plan.raw.early):
+            settled = False
+        values[j] = rate
+    return settled
+
+
+@compiled
+def recall(plan: Plan, w: I16, s: State, values: I16, n_loaded: int) -> None:
+    """Each memory once, from the rates just measured: queries, then head by head the softmax."""
+    put(s.static[plan.n_neurons :], s.asked)
+    for k in range(len(plan.recalls)):
+        m = plan.recalls[k]
+        first = m.pre - plan.n_neurons
+        backward_values(block(w, m), values[m.post : m.post + m.columns], s.asked[first : first + m.rows])
+    for j in range(len(s.asked)):
+        values[plan.queries + j] = relay(s.asked[j], plan.query_shift)
+    for k in range(len(plan.heads)):
+        head = plan.heads[k]
+        if head.patterns < 0:
+            ask(head, s.patterns[:n_loaded].ravel(), s, values)
+        else:
+            ask(head, w[head.patterns : head.patterns + head.n_patterns * head.width], s, values)
+
+
+@compiled
+def ask(head: Head, x: I16, s: State, values: I16) -> None:
+    """One head: ``x`` are its patterns, one after the other."""
+    scores = s.scores[: len(x) // head.width]
+    scores[:] = 0
+    backward_values(x, values[head.query : head.query + head.width], scores)
+    total, c = exponentials(scores, head.softmax_shift)
+    drive = s.drive[: head.width]
+    drive[:] = 0
+    r = reciprocal(total, c)
+    for t in range(len(scores)):
+        p = code(scores[t], r)
+        if p:
+            for j in range(head.width):
+                drive[j] += product(p, x[t * head.width + j])
+    for j in range(head.width):
+        values[head.retrieval + j] = relay(drive[j], head.retrieval_shift + c - C_MIN)
+    if head.patterns >= 0:
+        r = reciprocal(total, ABSOLUTE)
+        for t in range(len(scores)):
+            values[head.codes + t] = code(scores[t], r)
+
+
+@compiled
+def phase(
+    plan: Plan, w: I16, s: State, k: int, n_loaded: int, steps: int, strength: int, early: bool
+) -> tuple[int, int]:
+    """Settle and measure into ``s.values[k]``; memories are asked after every window.
+
+    Returns the number of spikes and of steps, which is less than ``steps`` when an ``early`` phase has
+    settled.
+    """
+    raw = plan.raw
+    values = s.values[k]
+    window = raw.window if len(plan.heads) or early else steps
+    count = 0
+    for done in range(window, steps + 1, window):
+        listen(plan, w, s, values)
+        count += settle(plan, w, s, window - raw.window, strength)
+        mark(s)
+        count += settle(plan, w, s, raw.window, strength)
+        settled = measure_all(plan, s, values)
+        recall(plan, w, s, values, n_loaded)
+        if early and settled and done >= raw.least * raw.window:
+            return count, done
+    return count, steps
+
+
+@compiled
+def begin(plan: Plan, w: I16, s: State, x: U8) -> None:
+    """Inputs, static drives, membranes at half of the threshold, no spikes, nothing recalled."""
+    for k in range(3):
+        put(x, s.values[k, plan.inputs : plan.constants])
+        s.values[k, plan.n_neurons : plan.n_drives] = 0
+    s.static[:] = 0
+    for k in range(len(plan.static)):
+        m = plan.static[k]
+        forward_values(
+            block(w, m), s.values[0, m.pre : m.pre + m.rows], s.static[m.post : m.post + m.columns]
+        )
+    s.v[:] = plan.raw.threshold // 2
+    s.spikes[:] = 0
+
+
+@compiled
+def load(tokens: TokenRows, j: int, s: State) -> int:
+    """Patterns of sample j, and how many."""
+    if not len(tokens.off):
+        return 0
+    first = tokens.off[j]
+    n: int = tokens.off[j + 1] - first
+    for t in range(n):
+        put(tokens.table[tokens.rows[first + t]], s.patterns[t])
+    return n
+
+
+@compiled
+def sample(plan: Plan, w: I16, s: State, n_loaded: int, nudged: bool) -> tuple[int, int]:
+    """The phases of a sample that has begun.  Returns the number of spikes, and of free steps."""
+    raw = plan.raw
+    spikes, steps = phase(plan, w, s, 0, n_loaded, raw.free, 0, raw.early >= 0)
+    if nudged:
+        put(s.v, s.v_saved)
+        put(s.spikes, s.spikes_saved)
+        for k in range(1, 3):
+            put(s.v_saved, s.v)
+            put(s.spikes_saved, s.spikes)
+            put(s.values[0, plan.n_neurons : plan.n_drives], s.values[k, plan.n_neurons : plan.n_drives])
+            strength = raw.strength if k == 1 else -raw.strength
+            spikes += phase(plan, w, s, k, n_loaded, raw.nudged, strength, False)[0]
+    return spikes, steps
+
+
+@compiled
+def learn(plan: Plan, updates: Table, w: I16, s: State, counter: int) -> int:
+    """All updates after a sample; returns the counter."""
+    for k in range(len(updates)):
+        ep_update(w, updates[k], s.values[1], s.values[2], counter, plan.w_lo, plan.w_hi)
+        counter = (counter + 1) & 0xFFFFFFFF
+    return counter
+
+
+@compiled
+def train_samples(
+    plan: Plan, updates: Table, w: I16, x: U8, tokens: TokenRows, labels: Raw, order: Raw, counter: int
+) -> tuple[int, int, int, int]:
+    """Samples one by one; returns the counter, hits, spikes and free steps."""
+    s = new_state(plan, tokens.table.shape[1])
+    output = plan.output
+    hits = 0
+    spikes = 0
+    steps = 0
+    for j in order:
+        begin(plan, w, s, x[j])
+        n_loaded = load(tokens, j, s)
+        s.target[:] = 0
+        s.target[labels[j]] = VALUE_HI
+        more_spikes, more_steps = sample(plan, w, s, n_loaded, True)
+        spikes += more_spikes
+        steps += more_steps
+        hits += np.argmax(s.values[0, output.first : output.first + output.size]) == labels[j]
+        counter = learn(plan, updates, w, s, counter)
+    return counter, hits, spikes, steps
+
+
+@compiled
+def settle_samples(
+    plan: Plan,
+    w: I16,
+    x: U8,
+    tokens: TokenRows,
+    y: U8,
+    rates: I32,
+    spikes: Raw,
+    steps: Raw,
+    first: int,
+    last: int,
+) -> None:
+    """Samples ``first`` to ``last``; without targets ``y`` the free phase only."""
+    s = new_state(plan, tokens.table.shape[1])
+    for j in range(first, last):
+        begin(plan, w, s, x[j])
+        n_loaded = load(tokens, j, s)
+        if len(y):
+            put(y[j], s.target)
+        spikes[j], steps[j] = sample(plan, w, s, n_loaded, len(y) > 0)
+        for k in range(3 if len(y) else 1):
+            put(s.values[k], rates[j, k])
+
+
+@compiled
+def average_samples(plan: Plan, w: I16, x: U8, times: Raw, drives: I32, out: Reals) -> None:
+    """The free phase that goes on: spikes a step since its beginning, and static drives."""
+    s = new_state(plan, 0)
+    spikes = np.zeros(plan.n_neurons, np.int64)
+    for j in range(len(x)):
+        begin(plan, w, s, x[j])
+        listen(plan, w, s, s.values[0])
+        put(s.static, drives[j])
+        spikes[:] = 0
+        done = 0
+        for k in range(len(times)):
+            while done < times[k]:
+                steps = min(times[k] - done, CHARGED)
+                s.charge[:] = 0
+                settle(plan, w, s, steps, 0)
+                done += steps
+                for i in range(plan.n_neurons):
+                    spikes[i] += s.charge[i] // plan.raw.threshold
+            for i in range(plan.n_neurons):
+                out[k, j, i] = spikes[i] / done

@@ -1,0 +1,229 @@
+"""A Kernel in threads, in forked processes, in copies, and on a machine that lets nothing be stored.
+
+State space: one thread or several on one Kernel or on one each, a fork before, after and during its work,
+copy, deep copy and pickle.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from equilif_golden.kernel import Kernel
+from equilif_golden.network import Network
+
+NET = Network.chain(64, 30, 5)
+RNG = np.random.default_rng(0)
+X = RNG.integers(0, 256, (400, 64)).astype(np.uint8)
+Y = RNG.integers(0, 5, 400)
+MANY = 20  #: times X: some tenths of a second of training
+
+
+def same(a, b):
+    return all((a[name] == w).all() for name, w in b.items())
+
+
+def run(code, **environment):
+    """Output of a program of its own: a fork of this process would take pytest along."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, **environment},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+BEGIN = """
+import multiprocessing, os, sys, threading, time
+import numpy as np
+from equilif_golden.kernel import Kernel
+from equilif_golden.network import Network
+net = Network.chain(64, 30, 5)
+rng = np.random.default_rng(0)
+x = rng.integers(0, 256, (400, 64)).astype(np.uint8)
+y = rng.integers(0, 5, 400)
+kernel = Kernel(net, lr=0.01, threads=4)
+kernel.train(x[:3], y[:3])
+predicted = kernel.predict(x)
+"""
+
+
+def test_a_process_can_fork_after_a_batch():
+    """No threads are left behind that a forked process would wait for."""
+    assert (
+        run(
+            BEGIN
+            + """
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    found = pool.map_async(kernel.predict, [x, x]).get(120)
+assert all((p == predicted).all() for p in found)
+child = os.fork()
+if not child:
+    kernel.train(x, y)
+    os._exit(0 if (kernel.predict(x) >= 0).all() else 1)
+assert os.waitpid(child, 0)[1] == 0
+print("done", threading.active_count())
+"""
+        )
+        == "done 1"
+    )
+
+
+def test_a_process_can_fork_while_a_thread_trains():
+    """The thread that holds the lock is not in the new process; the weights there are those of before."""
+    assert (
+        run(
+            BEGIN
+            + """
+before = {n: w.copy() for n, w in kernel.weights.items()}
+counter = kernel.counter
+training = threading.Thread(target=kernel.train, args=(np.tile(x, (50, 1)), np.tile(y, 50)))
+training.start()
+while not kernel._lock._lock.locked():
+    time.sleep(0.001)
+child = os.fork()
+if not child:
+    same = all((kernel.weights[n] == w).all() for n, w in before.items()) and kernel.counter == counter
+    alone = Kernel(net, before, lr=0.01, counter=counter)
+    alone.train(x, y)
+    kernel.train(x, y)
+    same &= all((kernel.weights[n] == w).all() for n, w in alone.weights.items())
+    os._exit(0 if same else 1)
+alive = training.is_alive()
+assert os.waitpid(child, 0)[1] == 0
+training.join()
+print("done", alive)
+"""
+        )
+        == "done True"
+    )
+
+
+def test_threads_that_train_one_kernel_lose_no_update():
+    """Whose sample comes first is left open, so all have the same one."""
+    alone = Kernel(NET, lr=0.05)
+    together = Kernel(NET, lr=0.05)
+    for _ in range(8 * 200):
+        alone.train(X[:1], Y[:1])
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            done = list(pool.map(lambda _: [together.train(X[:1], Y[:1]) for _ in range(200)], range(8)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert sum(len(epochs) for epochs in done) == 8 * 200
+    assert together.counter == alone.counter == 8 * 200 * 4
+    assert same(together.weights, alone.weights)
+
+
+def test_others_see_a_kernel_before_or_after_training_never_in_between():
+    kernel = Kernel(NET, lr=0.01)
+    kernel.train(X[:1], Y[:1])
+    before, rates, counter = kernel.weights, kernel.settle(X[:9]).rates, kernel.counter
+    x, y = np.tile(X, (MANY, 1)), np.tile(Y, MANY)
+    with ThreadPoolExecutor(1) as pool:
+        training = pool.submit(kernel.train, x, y)
+        seen = 0
+        while not training.done():
+            found = kernel.weights, kernel.settle(X[:9]).rates, kernel.counter
+            if not training.done():
+                assert same(found[0], before) and (found[1] == rates).all() and found[2] == counter
+                seen += 1
+    assert seen > 3
+    assert kernel.counter == counter + 4 * len(x) and not same(kernel.weights, before)
+
+
+def test_a_sample_that_changes_while_it_is_learned_leads_nowhere():
+    """Labels, order and rows are indices: compiled code has copies of those that were checked."""
+    kernel = Kernel(NET, lr=0.01)
+    order = np.arange(len(X)).repeat(MANY)
+    labels = Y.copy()
+    expected = Kernel(NET, lr=0.01)
+    expected.train(X, Y, order)
+    with ThreadPoolExecutor(1) as pool:
+        training = pool.submit(kernel.train, X, labels, order)
+        while not kernel._lock._lock.locked():
+            time.sleep(0.0005)
+        order[:] = 1 << 40
+        labels[:] = 1 << 40
+        training.result()
+    assert same(kernel.weights, expected.weights)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 16])
+@pytest.mark.parametrize("n", [0, 1, 2, 15, 16, 17, 100])
+def test_threads_change_no_result(threads, n):
+    alone, shared = (Kernel(NET, threads=k).settle(X[:n]) for k in (1, threads))
+    assert all((a == b).all() for a, b in zip(alone, shared, strict=True))
+    assert threading.active_count() == 1
+
+
+def test_one_thread_and_one_sample_start_none(monkeypatch):
+    def refused(*_):
+        raise AssertionError("a thread was started")
+
+    monkeypatch.setattr("equilif_golden.kernel.ThreadPoolExecutor", refused)
+    Kernel(NET, threads=1).predict(X)
+    Kernel(NET, threads=8).predict(X[:1])
+    with pytest.raises(AssertionError, match="was started"):
+        Kernel(NET, threads=8).predict(X)
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda k: pickle.loads(pickle.dumps(k))])
+def test_a_copy_goes_its_own_way(again):
+    kernel = Kernel(NET, lr=0.01, counter=7)
+    kernel.train(X[:5], Y[:5])
+    twin = again(kernel)
+    assert twin.counter == kernel.counter and same(twin.weights, kernel.weights)
+    before = kernel.weights
+    twin.train(X, Y)
+    assert same(kernel.weights, before) and kernel.counter == 7 + 5 * 4
+    kernel.train(X, Y)
+    assert same(kernel.weights, twin.weights) and kernel.counter == twin.counter
+
+
+def test_training_that_is_cut_short_changes_nothing(monkeypatch):
+    kernel = Kernel(NET, lr=0.01)
+    before = kernel.weights
+
+    def interrupted(plan, updates, w, *_):
+        w[:] = 0
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("equilif_golden.kernel.train_samples", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        kernel.train(X, Y)
+    monkeypatch.undo()
+    assert same(kernel.weights, before) and kernel.counter == 0
+    assert kernel.train(X[:1], Y[:1]).samples == 1
+
+
+def test_the_kernel_runs_where_nothing_can_be_stored():
+    """An installation that cannot be written, for a user without a home."""
+    code = "import numba.core.caching as c; c.CacheImpl._locator_classes = []\n" + BEGIN
+    code += """
+from equilif_golden.reference import Reference
+from equilif_golden import compiled
+assert type(compiled.settle_samples._cache).__name__ == "NullCache"
+print((predicted == Reference(net, kernel.weights).infer(x).prediction).all())
+"""
+    assert run(code, NUMBA_CACHE_DIR="") == "True"
+
+
+def test_the_number_of_threads_is_numbas_and_its_own_threads_never_start():
+    code = BEGIN + "import numba; print(kernel._threads, Kernel(net)._threads, threading.active_count())\n"
+    code += "try: print(numba.threading_layer())\nexcept ValueError: print('none')"
+    assert run(code, NUMBA_NUM_THREADS="3").split() == ["4", "3", "1", "none"]
