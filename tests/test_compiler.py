@@ -67,13 +67,13 @@ def test_memories_have_places_of_their_own(net, lanes):
     c = Compiled(net, EngineConfig(lanes=lanes, program_words=1024))
     groups = [g for place in c.groups.values() for g in range(place.first, place.first + place.n)]
     assert sorted(groups) == list(range(c.n_groups))
-    state = [*(p.name for p in net.lif), *(m.softmax.name for m in net.memories), "(relay)"]
+    state = [*(p.name for p in net.lif), *(m.softmax.name for m in net.memories), "relay sum"]
     assert sorted(
         g for name in state for g in range(c.groups[name].first, c.groups[name].first + c.groups[name].n)
     ) == list(range(c.state_groups))
-    assert c.groups["(relay)"].n == max(-(-m.relay.width // lanes) for m in net.memories)
+    assert c.groups["relay sum"].n == max(-(-m.relay.width // lanes) for m in net.memories)
     sizes = {
-        s.name: sum(-(-n // lanes) * -(-m // lanes) for n, m in (np.shape(block) for block in c._blocks(s)))
+        s.name: sum(-(-n // lanes) * -(-m // lanes) for n, m in (np.shape(block) for block in c.blocks(s)))
         for s in net.synapses
     }
     tiles = [t for name, first in c.tiles.items() for t in range(first, first + sizes[name])]
@@ -161,7 +161,7 @@ def test_weights_go_and_come_back(lanes):
 
 
 def test_a_sample_is_one_write():
-    """Inputs and target lie side by side, each padded to whole groups; constants are apart and written once."""
+    """Inputs and target lie side by side, each in whole groups; constants are apart and written once."""
     net = Network(
         (
             Population("x", 5, "input"),
@@ -270,7 +270,7 @@ def test_only_the_free_phase_ends_early(watch):
 
 
 def test_silence_costs_nothing():
-    """Zeros are skipped: a black image on weights that never fire reads no weights but those of the constant."""
+    """Zeros are skipped: a black image and no spikes, so only weights of the constant are read."""
     c = Compiled(NET, EngineConfig(lanes=4))
     engine = EngineModel(c.config, c.program(0.05))
     engine.w[: c.n_tiles * 4] = c.weight_words(

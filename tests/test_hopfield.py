@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import ProgramError, assemble, disassemble
 from equilif_golden.engine.model import EngineModel
+from equilif_golden.engine.recall import Placed
 from equilif_golden.fixed import Numerics
-from equilif_golden.hopfield import MOST_STEPS, Hopfield, Placed
+from equilif_golden.hopfield import MOST_STEPS, Hopfield
 
 
 def some(rng, n, d, sharpness=3, numerics=None):

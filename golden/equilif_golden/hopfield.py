@@ -32,8 +32,6 @@ and |q' - r| is at most the sum of three parts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -41,10 +39,8 @@ import numpy.typing as npt
 
 from equilif_golden.blocks import relay, softmax
 from equilif_golden.blocks import synapse as syn
-from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import COLUMN, PLUS, SCALED, SIGNED, STATIC, Instruction, Op, check
-from equilif_golden.fixed import DEFAULT, Fixed, Numerics, Raw, integers, whole
-from equilif_golden.network import MOST_PATTERNS, ONE
+from equilif_golden.fixed import DEFAULT, Fixed, Numerics, Raw, whole
+from equilif_golden.network import MOST_PATTERNS
 
 F64 = npt.NDArray[np.float64]
 STATE = Fixed(1, relay.FRACTION)  #: of a state
@@ -187,63 +183,3 @@ class Hopfield:
         """Largest distance of two patterns."""
         squares = self._norms[:, None] + self._norms - 2 * self.real @ self.real.T
         return float(np.sqrt(max(squares.max(), 0.0)))
-
-
-@dataclass(frozen=True)
-class Placed:
-    """A memory on an engine.
-
-    Scores are in the first groups, the state is in the next, and then comes 255 where there is a pattern.
-    """
-
-    memory: Hopfield
-    config: EngineConfig
-
-    def __post_init__(self) -> None:
-        if self.memory.numerics != self.config.numerics:
-            raise ValueError(f"the memory has {self.memory.numerics}, the engine {self.config.numerics}")
-        check(self.program(1), self.config)
-
-    @property
-    def groups(self) -> tuple[int, int]:
-        """How many groups of neurons the scores have, and how many the state."""
-        n, d = self.memory.patterns.shape
-        return syn.groups(n, self.config.lanes), syn.groups(d, self.config.lanes)
-
-    def program(self, steps: int) -> Sequence[Instruction]:
-        """``steps`` updates of the state; learning or not makes no difference."""
-        n, d = self.groups
-        scores = {"dst": 0, "n_dst": n}
-        state = {"dst": n, "n_dst": d}
-        return [
-            # padding is inhibited
-            Instruction(op=Op.RESET, operand=-1, **scores),
-            Instruction(op=Op.NUDGE, operand=256, src=n + d, **scores),
-            Instruction(op=Op.REPEAT, count=steps),
-            Instruction(op=Op.RESET, mode=STATIC, **scores),
-            Instruction(op=Op.DRIVE, mode=COLUMN | SIGNED, src=n, n_src=d, **scores),
-            Instruction(op=Op.SOFTMAX, mode=PLUS, shift=self.memory.shift, src=0, **scores),
-            Instruction(op=Op.RESET, mode=STATIC, **state),
-            Instruction(op=Op.DRIVE, src=0, n_src=n, **state),
-            Instruction(op=Op.RELAY, mode=PLUS | SCALED, shift=self.memory.retrieval_shift, src=n, **state),
-            Instruction(op=Op.NEXT),
-            Instruction(op=Op.HALT),
-        ]
-
-    def weight_words(self) -> Raw:
-        """Words x banks, from word 0."""
-        return syn.to_words(self.memory.patterns, self.config.lanes)
-
-    def cue(self, cue: npt.ArrayLike) -> tuple[int, Raw]:
-        """Element address and 8-bit values to write: the cue, and where patterns are."""
-        n, d = self.groups
-        lanes = self.config.lanes
-        q = self.memory.check(cue) & 255
-        state = np.pad(q, (0, d * lanes - len(q)))
-        present = np.where(np.arange(n * lanes) < len(self.memory.patterns), ONE, 0)
-        return n * lanes, np.concatenate([state, present])
-
-    def state(self, values: npt.ArrayLike) -> Raw:
-        """The state among all values of the engine's first memory."""
-        first = self.groups[0] * self.config.lanes
-        return (integers(values, "values").ravel()[first : first + self.memory.patterns.shape[1]] ^ 128) - 128

@@ -1,0 +1,232 @@
+"""Where a network lies on an engine: groups of neurons, tiles of weights, and the images of its memories."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from equilif_golden.blocks import synapse as syn
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import Groups
+from equilif_golden.fixed import Raw, whole
+from equilif_golden.network import ONE, Network, Synapse, Weights
+
+#: the accumulator that all relays share, one head at a time
+SUM = "relay sum"
+
+
+class Placement:
+    """Populations have groups of their own, by name.  So have, with a blank in their names:
+
+    "Y target"      the target of output population Y
+    "relay sum"     what a relay gathers; all relays share it, head by head, with the query at work
+    "R retrieval"   the values that relay R sends into the network, head by head
+    "R query"       the queries of relay R, head by head, when its memory learns
+    "M codes"       the probabilities of softmax population M for every head, when it learns
+    "M present"     255 where a pattern of M takes part
+    """
+
+    def __init__(self, network: Network, config: EngineConfig):
+        self.network = network
+        self.config = config
+        self.groups: dict[str, Groups] = {}
+        #: groups that need membranes
+        self.state_groups = self._place(0, self._with_membranes())
+        #: groups of all populations of LIF neurons, which come first
+        self.lif_groups = sum(self.groups[q.name].n for q in network.lif)
+        self.n_groups = self._place(self.state_groups, self._with_values())
+        self.tiles: dict[str, int] = {}
+        #: tiles of weights; those of a memory that is loaded lie behind them
+        self.n_tiles = self._place_tiles(0, network.plastic)
+        self.all_tiles = self._place_tiles(
+            self.n_tiles, tuple(s for s in network.synapses if s not in network.plastic)
+        )
+
+    # -- groups ------------------------------------------------------------------------------------
+    @property
+    def target(self) -> str:
+        return f"{self.network.output} target"
+
+    def _with_membranes(self) -> Iterator[tuple[str, int, int]]:
+        """Name, neurons of a head, heads."""
+        for q in self.network.lif:
+            yield q.name, q.size, 1
+        for m in self.network.memories:
+            yield m.softmax.name, m.softmax.size, 1
+        if self.network.memories:
+            yield SUM, max(m.relay.width for m in self.network.memories), 1
+
+    def _with_values(self) -> Iterator[tuple[str, int, int]]:
+        """The same; all that makes a sample stands side by side, so that it is one write."""
+        for m in self.network.memories:
+            yield f"{m.relay.name} retrieval", m.relay.width, m.relay.heads
+            if not m.softmax.loaded:
+                yield f"{m.relay.name} query", m.relay.width, m.relay.heads
+                yield f"{m.softmax.name} codes", m.softmax.size, m.relay.heads
+        for q in self.network.inputs:
+            yield q.name, q.size, 1
+        if self.network.loaded:
+            yield f"{self.network.loaded.softmax.name} present", self.network.loaded.softmax.size, 1
+        yield self.target, self.network.n_outputs, 1
+        for name, values in self._constants():
+            yield name, len(values), 1
+
+    def _place(self, at: int, sizes: Iterator[tuple[str, int, int]]) -> int:
+        for name, size, heads in sizes:
+            self.groups[name] = Groups(at, heads * syn.groups(size, self.config.lanes))
+            at += self.groups[name].n
+        return at
+
+    def head(self, name: str, head: int, heads: int) -> Groups:
+        """Groups of one head."""
+        first, n_all = self.groups[name]
+        n = n_all // heads
+        return Groups(first + head * n, n)
+
+    def name_of(self, groups: Groups) -> str:
+        """What lies in these groups, for people."""
+        inside = [
+            (name, place)
+            for name, place in self.groups.items()
+            if place.first < groups.first + groups.n and groups.first < place.first + place.n
+        ]
+        if sum(place.n for _, place in inside) == groups.n:
+            return ", ".join(name for name, _ in inside)
+        if len(inside) == 1:
+            name, place = inside[0]
+            part, rest = divmod(groups.first - place.first, groups.n)
+            # a head of several
+            if not rest and not place.n % groups.n:
+                return f"{name} {part}"
+        return f"groups {groups.first}..{groups.first + groups.n - 1}"
+
+    # -- tiles -------------------------------------------------------------------------------------
+    def _place_tiles(self, at: int, synapses: tuple[Synapse, ...]) -> int:
+        for s in synapses:
+            self.tiles[s.name] = at
+            at += sum(self._tiles_of(np.shape(block)) for block in self.blocks(s))
+        return at
+
+    def _tiles_of(self, shape: tuple[int, ...]) -> int:
+        rows, columns = (syn.groups(n, self.config.lanes) for n in shape)
+        return rows * columns
+
+    def blocks(self, s: Synapse) -> list[Raw]:
+        """Views that make up a synapse's matrix, one a head: each starts with a tile of its own, so that
+        padding is no part of it.
+        """
+        shape = self.network.shape(s)
+        index = np.arange(shape[0] * shape[1]).reshape(shape)
+        pre, post = self.network[s.pre], self.network[s.post]
+        if pre.kind == "softmax":
+            return [index]
+        return [b for rows in np.split(index, pre.heads) for b in np.split(rows, post.heads, axis=1)]
+
+    def tile(self, s: Synapse, head: int = 0) -> int:
+        """First tile of a head's part of a synapse; the heads of a memory share its patterns."""
+        if self.network[s.pre].kind == "softmax":
+            return self.tiles[s.name]
+        shape = self.network[s.pre].width, self.network[s.post].width
+        return self.tiles[s.name] + head * self._tiles_of(shape)
+
+    def synapse_of(self, tile: int) -> str:
+        """The synapse that a tile belongs to, for people."""
+        before = [name for name, first in self.tiles.items() if first <= tile < self.all_tiles]
+        return max(before, key=lambda name: self.tiles[name]) if before else f"tile {tile}"
+
+    # -- memory images -----------------------------------------------------------------------------
+    def weight_words(self, weights: Weights) -> Raw:
+        """(n_tiles x P, P) words x banks, from word 0."""
+        checked = self.network.check_weights(weights)
+        return np.concatenate(
+            [
+                syn.to_words(checked[s.name].ravel()[block], self.config.lanes)
+                for s in self.network.plastic
+                for block in self.blocks(s)
+            ]
+        )
+
+    def weights(self, words: npt.ArrayLike) -> Weights:
+        """Inverse of :meth:`weight_words`."""
+        p = self.config.lanes
+        checked = self.network.numerics.weight.require(words, "weight words")
+        if checked.shape != (self.n_tiles * p, p):
+            raise ValueError(f"weight words must have shape {(self.n_tiles * p, p)}, not {checked.shape}")
+        out = {}
+        at = 0
+        for s in self.network.plastic:
+            w = np.empty(self.network.shape(s), np.int64)
+            for block in self.blocks(s):
+                n = self._tiles_of(block.shape) * p
+                w.ravel()[block] = syn.from_words(checked[at : at + n], block.shape, p)
+                at += n
+            out[s.name] = w
+        return out
+
+    def token_words(self, patterns: Raw) -> tuple[int, Raw]:
+        """Element address in the weights, and words x banks, of one sample's patterns (n, width), raw; whole
+        tiles, as many as they need.
+        """
+        memory = self.network.loaded
+        if memory is None:
+            raise ValueError("this network has no memory to load tokens into")
+        first = self.tiles[memory.synapse.name] * self.config.lanes**2
+        return first, syn.to_words(patterns, self.config.lanes)
+
+    def constants(self) -> tuple[int, Raw]:
+        """Element address and 8-bit values of the constant populations and of stored memories' presences,
+        written once.
+        """
+        values = self._constants()
+        if not values:
+            return 0, np.zeros(0, np.int64)
+        return self.groups[values[0][0]].first * self.config.lanes, self._padded(values)
+
+    def _constants(self) -> list[tuple[str, Raw]]:
+        constant = [(q.name, q.size) for q in self.network.populations if q.kind == "constant"]
+        stored = [
+            (f"{m.softmax.name} present", m.softmax.size)
+            for m in self.network.memories
+            if not m.softmax.loaded
+        ]
+        return [(name, np.full(size, ONE, np.int64)) for name, size in constant + stored]
+
+    @property
+    def sample_first(self) -> int:
+        """Element address (group x P + lane) at which a sample, inputs, presences and target, is written."""
+        first = [q.name for q in self.network.inputs]
+        if self.network.loaded:
+            first.append(f"{self.network.loaded.softmax.name} present")
+        return self.groups[first[0]].first * self.config.lanes
+
+    def sample(self, x: npt.ArrayLike, y: npt.ArrayLike | None = None, *, tokens: int = 0) -> Raw:
+        """8-bit values to write from ``sample_first``: one sample's inputs, presences of its ``tokens``,
+        then its target (absent: nothing).
+        """
+        value = self.network.numerics.value
+        inputs = value.require(x, "inputs")
+        if inputs.shape != (self.network.n_inputs,):
+            raise ValueError(f"a sample must have shape ({self.network.n_inputs},), not {inputs.shape}")
+        parts = []
+        at = 0
+        for q in self.network.inputs:
+            parts.append((q.name, inputs[at : at + q.size]))
+            at += q.size
+        if self.network.loaded:
+            softmax = self.network.loaded.softmax
+            if not 0 <= whole(tokens, "tokens", 0, 1 << 32) <= softmax.size:
+                raise ValueError(f"a sample has up to {softmax.size} tokens, not {tokens}")
+            parts.append((f"{softmax.name} present", np.where(np.arange(softmax.size) < tokens, ONE, 0)))
+        if y is not None:
+            target = value.require(y, "targets")
+            if target.shape != (self.network.n_outputs,):
+                raise ValueError(f"a target must have shape ({self.network.n_outputs},), not {target.shape}")
+            parts.append((self.target, target))
+        return self._padded(parts)
+
+    def _padded(self, parts: list[tuple[str, Raw]]) -> Raw:
+        """Values of the named groups one after the other, each filled up to whole groups."""
+        p = self.config.lanes
+        return np.concatenate([np.pad(a, (0, self.groups[name].n * p - len(a))) for name, a in parts])
