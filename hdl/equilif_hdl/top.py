@@ -50,6 +50,11 @@ class Top(wiring.Component):
     ``frame_bytes``: longest frame, 4,096 at most.
     """
 
+    rx: Signal
+    tx: Signal
+    busy: Signal
+    link: Signal
+
     def __init__(
         self,
         config: EngineConfig,

@@ -39,6 +39,13 @@ class Lif(wiring.Component):
     ``registered``: what ``leak`` means is a register.
     """
 
+    total: Signal
+    threshold: Signal
+    above: Signal
+    leak: Signal
+    v: Signal
+    spike: Signal
+
     latency = 2
 
     def __init__(self, numerics: Numerics, *, registered: bool = False):

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from amaranth import Array, Module, Signal, signed
+from amaranth.hdl import Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -43,6 +44,13 @@ class Plasticity(wiring.Component):
     ``registers``: 0 to 2.  ``signed_values``: u and v may be signed.
     """
 
+    product: Signal
+    um: Signal
+    vm: Signal
+    shift: Signal
+    w: Signal
+    o: Signal
+
     def __init__(self, numerics: Numerics, *, registers: int = 1, signed_values: bool = False):
         self.weight = numerics.weight
         self.latency = 1 + registers
@@ -62,7 +70,7 @@ class Plasticity(wiring.Component):
         difference = Signal(signed(PRODUCT), reset_less=True)  # gain (u+ v+ - u- v-) and dither
         dw = Signal(signed(PRODUCT - SHIFTS[0]), reset_less=True)
         product = self.um * self.vm
-        w = self.w
+        w: Value = self.w
         if self.latency > 2:
             product = delayed(m, product, 1, "product")
             w = delayed(m, w, 1, "w")

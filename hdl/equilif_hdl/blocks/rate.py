@@ -32,6 +32,11 @@ class Measure(wiring.Component):
     ``registered``: what ``shift`` means is a register.
     """
 
+    charge: Signal
+    v: Signal
+    shift: Signal
+    rate: Signal
+
     latency = 1
 
     def __init__(self, numerics: Numerics, *, registered: bool = False):
@@ -64,9 +69,14 @@ class Moved(wiring.Component):
         They differ by more than that.
     """
 
+    rate: Signal
+    before: Signal
+    tolerance: Signal
+    far: Signal
+
     latency = 1
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__({"rate": In(8), "before": In(8), "tolerance": In(8), "far": Out(1)})
 
     def elaborate(self, platform: Any) -> Module:

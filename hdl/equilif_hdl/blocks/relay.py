@@ -34,6 +34,11 @@ class Relay(wiring.Component):
     value : Out(signed(8)), two cycles later
     """
 
+    drive: Signal
+    less: Signal
+    near: Signal
+    value: Signal
+
     latency = 2
 
     def __init__(self, numerics: Numerics):

@@ -61,6 +61,20 @@ class Softmax(wiring.Component):
         c - C_MIN of the last softmax.
     """
 
+    start: Signal
+    absolute: Signal
+    idle: Signal
+    valid: Signal
+    near: Signal
+    active: Signal
+    again: Signal
+    busy: Signal
+    coding: Signal
+    coded: Signal
+    e: Signal
+    reciprocal: Signal
+    scale: Signal
+
     latency = 2
 
     def __init__(self, config: EngineConfig):
@@ -177,6 +191,13 @@ class Reciprocal(wiring.Component):
         For ``latency`` cycles from the cycle after start.
     c, r : Out(5), Out(15)
     """
+
+    start: Signal
+    absolute: Signal
+    total: Signal
+    busy: Signal
+    c: Signal
+    r: Signal
 
     latency = STEPS + 1
 

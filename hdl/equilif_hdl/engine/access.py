@@ -45,6 +45,20 @@ class Access(wiring.Component):
         Position of the dither.
     """
 
+    mem_region: Signal
+    mem_addr: Signal
+    mem_wdata: Signal
+    mem_write: Signal
+    mem_read: Signal
+    mem_rdata: Signal
+    mem_valid: Signal
+    lanes: Any
+    address: Signal
+    word: Signal
+    write_program: Signal
+    write_counter: Signal
+    counter: Signal
+
     def __init__(self, config: EngineConfig):
         self.config = config
         #: registers of the port, and behind the memories

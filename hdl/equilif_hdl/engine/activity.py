@@ -47,6 +47,14 @@ class Activity(wiring.Component):
         In the order of equilif_golden.engine.activity.NAMES.
     """
 
+    clear: Signal
+    start: Signal
+    again: Signal
+    instruction: Any
+    command: Signal
+    fetch: Signal
+    counts: Any
+
     latency = 2
 
     def __init__(self, config: EngineConfig):

@@ -28,6 +28,11 @@ class Argmax(wiring.Component):
         Number of the neuron; 0 when there was none.
     """
 
+    clear: Signal
+    valid: Signal
+    i: Any
+    place: Signal
+
     latency = 1
 
     def __init__(self, config: EngineConfig):

@@ -118,6 +118,12 @@ class Control(wiring.Component):
     ``stages``: the commands that are carried out.
     """
 
+    instruction: Any
+    orders: Any
+    coding: Signal
+    reciprocal: Signal
+    scale: Signal
+
     def __init__(self, config: EngineConfig, stages: Stages):
         self.config = config
         self.stages = stages

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Module
+from amaranth import Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -41,6 +41,15 @@ class Dispatcher(wiring.Component):
     idle : Out(1)
         It is done, and so are all before it.
     """
+
+    i: stream.Interface
+    issuing: Signal
+    empty: Signal
+    instruction: Any
+    start: Signal
+    learning: Signal
+    argmax: Signal
+    idle: Signal
 
     latency = 1
 

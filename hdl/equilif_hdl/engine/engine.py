@@ -49,6 +49,8 @@ class Engine(wiring.Component):
     ``state_ram``: memory style of neuron state and values, a hint for the tool (``block``, ``distributed``).
     """
 
+    host: Any
+
     def __init__(self, config: EngineConfig, *, state_ram: str | None = None):
         self.config = config
         self.state_ram = state_ram

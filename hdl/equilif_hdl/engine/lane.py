@@ -69,6 +69,27 @@ class Lane(wiring.Component):
     ``index``: which lane of the P it is.
     """
 
+    orders: Any
+    instruction: Any
+    word: Signal
+    spike: Signal
+    a: Signal
+    b: Signal
+    q: Signal
+    weight: Signal
+    total: Signal
+    membrane: Signal
+    fired: Signal
+    charge: Signal
+    rate: Signal
+    updated: Signal
+    before: Signal
+    far: Signal
+    near: Signal
+    relayed: Signal
+    exponential: Signal
+    code: Signal
+
     def __init__(self, config: EngineConfig, index: int):
         self.config = config
         self.index = index
@@ -218,7 +239,7 @@ class Lane(wiring.Component):
         minus = self.word[8:]
         if cfg.softmax:
             minus = Cat(minus, self._signed() & minus[-1]).as_signed()
-        weight = self.weight
+        weight: Value = self.weight
         if cfg.single_port:
             kept = Signal(minus.shape(), reset_less=True)
             with m.If(self.orders.learns):

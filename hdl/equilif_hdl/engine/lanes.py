@@ -73,6 +73,18 @@ class Lanes(wiring.Component):
         Where phases may end early: a watched rate has moved; not while ``empty``.
     """
 
+    valid: Signal
+    i: Any
+    instruction: Any
+    empty: Signal
+    start: Signal
+    walked: Signal
+    again: Signal
+    scan: Any
+    host: Any
+    spike_count: Signal
+    moved: Signal
+
     def __init__(self, config: EngineConfig, *, state_ram: str | None = None):
         self.config = config
         self.state_ram = state_ram
@@ -127,12 +139,12 @@ class Lanes(wiring.Component):
         p = self.config.lanes
         axpy = stages.would(m, stages.timing.words, Op.DRIVE, Op.GATHER)
         values = [Cat(a, b) for a, b in zip(lanes_of(state.plus, p), lanes_of(state.minus, p), strict=True)]
-        words = [Mux(axpy, w, v) for w, v in zip(lanes_of(weights.data, p), values, strict=True)]
+        words: list[Value] = [Mux(axpy, w, v) for w, v in zip(lanes_of(weights.data, p), values, strict=True)]
         amount = stages.command.rotate
         halfway = 0
         if self.config.deep:
             halfway = len(amount) // 2
-            half = [Signal(16, name=f"half_{j}", reset_less=True) for j in range(p)]
+            half: list[Value] = [Signal(16, name=f"half_{j}", reset_less=True) for j in range(p)]
             turned = rotate(m, words, amount[:halfway], "turned")
             m.d.sync += [h.eq(word) for h, word in zip(half, turned, strict=True)]
             words = half

@@ -85,6 +85,21 @@ class Scanner(wiring.Component):
     o : Out(stream of event)
     """
 
+    start: Signal
+    src: Signal
+    n_src: Signal
+    tile: Signal
+    stride: Signal
+    dither: Signal
+    spiking: Signal
+    learning: Signal
+    by_minus: Signal
+    allow: Signal
+    blocking: Signal
+    memory: Any
+    busy: Signal
+    o: stream.Interface
+
     def __init__(self, config: EngineConfig):
         self.config = config
         self.copies = config.weight_stages > 0
@@ -118,7 +133,7 @@ class Scanner(wiring.Component):
         o = self.o
         group = group_bits(self.config)
         layout = data.StructLayout({"group": group, "tile": tile_bits(self.config), "dither": DITHER_WIDTH})
-        place = Signal(layout)
+        place: Any = Signal(layout)
         address = Signal(group)
         left = Signal(group + 1)
         room = Signal()  # an event that is sent now finds a place

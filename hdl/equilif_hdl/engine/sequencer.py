@@ -55,6 +55,16 @@ class Sequencer(wiring.Component):
     o : Out(stream of INSTRUCTION)
     """
 
+    start: Signal
+    learn: Signal
+    idle: Signal
+    moved: Signal
+    busy: Signal
+    addr: Signal
+    read: Signal
+    word: Signal
+    o: stream.Interface
+
     latency = 5
 
     def __init__(self, config: EngineConfig):
@@ -79,7 +89,7 @@ class Sequencer(wiring.Component):
         learning = Signal()
         pc = Signal.like(self.addr)  # address of the next word
         words = Signal(32 * (WORDS - 1), reset_less=True)  # what has been read of an instruction
-        fresh = Signal(INSTRUCTION)  # the instruction, once its last word is there
+        fresh: Any = Signal(INSTRUCTION)  # the instruction, once its last word is there
         early = Signal()  # it may end its loop early
         moved = Signal()  # a watched rate has moved since the last such NEXT
         # loops, innermost first; outside all loops no iterations are left

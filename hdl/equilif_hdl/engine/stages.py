@@ -116,7 +116,7 @@ class Stages(Elaboratable):
         self.instruction = instruction
         self.empty = Signal()
         first, last = -self.timing.lead, self.timing.last
-        self.commands: dict[int, data.View[Any]] = {first: i}
+        self.commands: dict[int, Any] = {first: i}
         for stage in range(first + 1, 1):
             self.commands[stage] = Signal(command(config), name=f"command_{-stage}_before", reset_less=True)
         self.command = self.commands[0]

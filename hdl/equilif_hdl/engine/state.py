@@ -76,6 +76,26 @@ class State(wiring.Component):
     ``stages``: the commands that are carried out.  ``state_ram``: memory style, a hint for the tool.
     """
 
+    instruction: Any
+    start: Signal
+    scan: Any
+    host_read: Signal
+    host_write: Signal
+    host_group: Signal
+    host_data: Signal
+    plus: Signal
+    minus: Signal
+    a: Signal
+    b: Signal
+    q: Signal
+    totals: Signal
+    membranes: Signal
+    spikes: Signal
+    charges: Signal
+    rates: Signal
+    recall: Signal
+    recalled: Signal
+
     def __init__(self, config: EngineConfig, stages: Stages, *, state_ram: str | None = None):
         self.config = config
         self.stages = stages
@@ -234,7 +254,7 @@ class State(wiring.Component):
         measures = self.stages.has(m, timing.rate, Op.MEASURE)
         write = measures
         group = self.stages.group[timing.rate]
-        values = self.rates
+        values: Value = self.rates
         if cfg.softmax:
             here = Signal(group_bits(cfg))  # the group that is written next
             write = measures | self.recall

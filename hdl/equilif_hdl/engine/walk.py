@@ -61,6 +61,16 @@ class Walker(wiring.Component):
         The instruction, or one of its events, has commands left.
     """
 
+    start: Signal
+    walking: Signal
+    instruction: Any
+    stall: Signal
+    enable: Signal
+    i: stream.Interface
+    valid: Signal
+    o: Any
+    busy: Signal
+
     latency = 1
 
     def __init__(self, config: EngineConfig):
@@ -89,7 +99,7 @@ class Walker(wiring.Component):
         pause = Signal()  # without forwarding, no group may follow itself at once
         column = Signal()
         taken = Signal()  # an event begins
-        now = Signal(command(cfg))
+        now: Any = Signal(command(cfg))
         m.d.comb += [
             column.eq(by_column(ins, cfg)),
             stride.eq(Mux(column, ins.n_src, 1)),

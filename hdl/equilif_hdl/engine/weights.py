@@ -36,6 +36,16 @@ class WeightArray(wiring.Component):
         What is written: row ``w_e`` of a tile, in bank order.
     """
 
+    read: Signal
+    tile: Signal
+    e: Signal
+    column: Signal
+    data: Signal
+    write: Signal
+    w_tile: Signal
+    w_e: Signal
+    w_data: Signal
+
     def __init__(self, config: EngineConfig):
         self.config = config
         self.latency = 1 + config.weight_stages

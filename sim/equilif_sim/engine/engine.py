@@ -48,7 +48,7 @@ class EngineBench:
     async def write(self, region: Region, data: Raw, first: int = 0) -> None:
         drive(self.dut, host__mem_region=region, host__mem_write=1)
         for k, word in enumerate(data.ravel(), first):
-            drive(self.dut, host__mem_addr=k, host__mem_wdata=word)
+            drive(self.dut, host__mem_addr=k, host__mem_wdata=int(word))
             await RisingEdge(self.dut.clk)
         self.dut.host__mem_write.value = 0
 
