@@ -10,8 +10,9 @@ import functools
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -546,11 +547,12 @@ def test_verify_runs_a_network_without_feedback(tmp_path):
     assert found["compared"]["rates"] == 30 * 30 and found["inference"]["spikes"] > 10
 
 
-def faulty(monkeypatch: pytest.MonkeyPatch, sample: int, fault: object) -> None:
+def faulty(monkeypatch: pytest.MonkeyPatch, sample: int, fault: Callable[[Any, Any], Any]) -> None:
     """An RTL that does ``fault`` after a training sample."""
     from equilif.hardware import verify
+    from equilif_golden.engine.chip import Chip
 
-    class Faulty(verify.Chip):
+    class Faulty(Chip):
         n = -1
 
         def sample(self, x, y=None, **options):
