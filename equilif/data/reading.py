@@ -27,6 +27,7 @@ SMALL = 1 << 24
 #: how many times its size that of a larger one may have: data that is worth packing shrinks less
 RATIO = 100
 MOST_LINE = 1 << 20  #: bytes of a line of text
+MOST_SAID = 600  #: characters of what a library says
 LARGEST = 1e38  #: of a real number: single precision holds it, and double precision its square
 
 #: kinds of NumPy's types, in words
@@ -35,7 +36,13 @@ KINDS = {"iu": "integers", "iuf": "numbers", "biu": "booleans or integers", "U":
 
 def said(e: BaseException) -> str:
     """What an exception says, in one line."""
-    return " ".join(str(e).split()) or type(e).__name__
+    words = " ".join(map(str, e.args)) if isinstance(e, KeyError) else str(e)
+    line = " ".join(words.split())
+    if isinstance(e, KeyError) and " " not in line:
+        line = f"it has no {line!r}"
+    if len(line) > MOST_SAID:
+        line = f"{line[:MOST_SAID]}..."
+    return line or type(e).__name__
 
 
 @contextmanager
