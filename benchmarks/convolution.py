@@ -28,12 +28,12 @@ import torch
 from torch.nn import functional
 
 from equilif.data import images as data
-from equilif.hardware.verify import engine_for
 from equilif.results import write_json
 from equilif.training.presets import PRESETS
 from equilif_golden.blocks.plasticity import DITHER_MASK, Step, learning_step
 from equilif_golden.blocks.synapse import groups
 from equilif_golden.engine.chip import Chip
+from equilif_golden.engine.compiler import engine_for
 from equilif_golden.engine.isa import WALK
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region

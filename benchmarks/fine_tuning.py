@@ -28,9 +28,10 @@ import numpy as np
 
 from equilif import results
 from equilif.data.dataset import DataSet
-from equilif.hardware.verify import Plan, compare, engine_for
+from equilif.hardware.verify import Plan, compare
 from equilif.training import rates
 from equilif.training.settings import SETTINGS
+from equilif_golden.engine.compiler import engine_for
 from equilif_golden.fixed import Raw
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, Weights

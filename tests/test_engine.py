@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from equilif.hardware.verify import engine_for
 from equilif.training.presets import PRESETS
 from equilif.training.train import order
 from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE
 from equilif_golden.engine.chip import Chip
+from equilif_golden.engine.compiler import engine_for
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.isa import ABSOLUTE, COLUMN, EARLY, PLUS, WATCH, Instruction, Op
 from equilif_golden.engine.model import EngineModel

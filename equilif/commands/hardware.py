@@ -125,7 +125,7 @@ def _network(path: Path | None, preset: Preset, data: DataSet, seed: int) -> tup
 
 def _engine(network: Network, lanes: int | None, board: str | None) -> EngineConfig:
     """That of a board, or one of so many lanes that the network fits."""
-    from equilif.hardware.verify import engine_for
+    from equilif_golden.engine.compiler import engine_for
 
     if board is None:
         return engine_for(network, lanes=LANES if lanes is None else lanes)

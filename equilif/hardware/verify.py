@@ -22,7 +22,6 @@ from equilif.data.images import Bytes, DataSet
 from equilif.extras import needs
 from equilif.results import ToolFailed
 from equilif_golden.engine.chip import Chip
-from equilif_golden.engine.compiler import CapacityError, Compiled
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.port import Run
 from equilif_golden.fixed import Raw
@@ -105,31 +104,6 @@ class Report:
             "training": self.training.per_sample(),
             "inference": self.inference.per_sample(),
         }
-
-
-def engine_for(network: Network, *, lanes: int) -> EngineConfig:
-    """The default engine with this many lanes, its memories doubled until the network fits; CapacityError
-    when none is large enough.
-    """
-    default = EngineConfig(lanes=lanes)
-    config = dataclasses.replace(
-        default,
-        tiles=max(4, EngineConfig().n_weights // default.lanes**2),
-        early=network.schedule.early is not None,
-        numerics=network.numerics,
-    )
-    most = {"tiles": 1 << 15, "value_groups": 1 << 10, "state_groups": 1 << 10, "program_words": 1 << 10}
-    while True:
-        try:
-            Compiled(network, config)
-            return config
-        except CapacityError:
-            larger = dataclasses.replace(
-                config, **{name: min(2 * getattr(config, name), limit) for name, limit in most.items()}
-            )
-            if larger == config:
-                raise
-            config = larger
 
 
 class SideBySide:

@@ -32,7 +32,7 @@ from equilif.training.presets import PRESETS, Preset, check_seed
 from equilif.training.records import load_json, reading, record
 from equilif.training.train import lesson, taught
 from equilif_golden import files
-from equilif_golden.engine.compiler import Compiled
+from equilif_golden.engine.compiler import Compiled, engine_for
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.fixed import Numerics, finite, whole
 from equilif_golden.kernel import Kernel
@@ -179,7 +179,7 @@ def measure(point: Point, folder: Path | None, digest: str) -> dict[str, Any]:
 
 
 def _measure(point: Point, folder: Path | None, digest: str) -> dict[str, Any]:
-    from equilif.hardware.verify import Plan, compare, engine_for
+    from equilif.hardware.verify import Plan, compare
 
     preset = point.preset
     data = preset.load(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple, TypedDict
 
 from equilif_golden.blocks import relay
@@ -266,3 +267,30 @@ class Compiled(Placement):
     def _sent(self, q: Population, h: int) -> Groups:
         """What a population sends into a synapse between clamped, relay and LIF populations."""
         return self.head(f"{q.name} retrieval", h, q.heads) if q.kind == "relay" else self.groups[q.name]
+
+
+#: largest sizes of an engine
+MOST = {"tiles": 1 << 15, "value_groups": 1 << 10, "state_groups": 1 << 10, "program_words": 1 << 10}
+
+
+def engine_for(network: Network, *, lanes: int) -> EngineConfig:
+    """The default engine with this many lanes, its memories doubled until the network fits.
+
+    CapacityError when no engine is large enough.
+    """
+    default = EngineConfig(lanes=lanes)
+    config = replace(
+        default,
+        tiles=max(4, EngineConfig().n_weights // default.lanes**2),
+        early=network.schedule.early is not None,
+        numerics=network.numerics,
+    )
+    while True:
+        try:
+            return Compiled(network, config).config
+        except CapacityError:
+            sizes = {name: min(2 * getattr(config, name), most) for name, most in MOST.items()}
+            larger = replace(config, **sizes)
+            if larger == config:
+                raise
+            config = larger
