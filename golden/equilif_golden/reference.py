@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
+from equilif_golden import samples
 from equilif_golden.blocks import synapse as syn
 from equilif_golden.blocks.lif import lif_step
 from equilif_golden.blocks.nudge import nudge
@@ -21,7 +23,7 @@ from equilif_golden.blocks.relay import query_shift, relay, retrieval
 from equilif_golden.blocks.softmax import softmax
 from equilif_golden.fixed import Raw, whole
 from equilif_golden.learning import NO_RATE, learning_steps
-from equilif_golden.network import ONE, Network, Tokens, Weights
+from equilif_golden.network import Network, Synapse, Tokens, Weights, require_network
 
 
 @dataclass
@@ -52,7 +54,7 @@ class State:
     spikes: dict[str, Raw]
     base: dict[str, Raw]  #: static drive from clamped populations
     #: patterns (batch or 1, size, width) and presences of softmax populations
-    memory: dict[str, tuple[Raw, Raw]]
+    memory: dict[str, tuple[Raw, npt.NDArray[np.bool_]]]
     recalled: Recalled
     charge: dict[str, Raw] = field(default_factory=dict)
     spike_count: int = 0
@@ -64,7 +66,8 @@ class State:
 @dataclass(frozen=True)
 class SampleResult:
     """Rates are 8-bit, (batch, size), by population; ``prediction`` is the first output of largest free rate;
-    ``steps`` (batch,) are those of the free phase."""
+    ``steps`` (batch,) are those of the free phase.
+    """
 
     free: dict[str, Raw]
     plus: dict[str, Raw]
@@ -99,59 +102,55 @@ class SampleResult:
 class Reference:
     """A network with its weights.
 
-    ``counter`` numbers the updates for the dither and belongs to the state, like the weights.
+    ``lr``: learning rate eta, as in the paper; without one the network runs and does not learn until
+    :meth:`set_learning_rate`.  ``counter`` numbers the updates for the dither and belongs to the state, like
+    the weights.
     """
 
     def __init__(
         self, network: Network, weights: Weights | None = None, *, lr: float | None = None, counter: int = 0
     ):
-        self.network = network
+        self.network = require_network(network)
         self.raw = network.schedule.raw(network.numerics)
-        self.weights = network.check_weights(weights if weights is not None else network.initial_weights())
+        self.weights = network.check_weights(network.initial_weights() if weights is None else weights)
         self.counter = whole(counter, "counter", 0, 0xFFFFFFFF)
         self.learns = lr is not None
-        self.set_learning_rate(lr or 0.0)
+        self.set_learning_rate(0.0 if lr is None else lr)
 
     def set_learning_rate(self, eta: float) -> None:
         """``eta`` as in the paper: dW = eta / (2 beta) times the rate-product difference."""
-        self.learns |= eta > 0
         self.steps: dict[str, Step] = learning_steps(self.network, eta)
+        self.learns = self.learns or eta > 0
 
     # -- the three operations on the state ---------------------------------------------------------
     def _begin(self, x: Raw, tokens: Tokens | None) -> tuple[State, dict[str, Raw]]:
-        net, batch = self.network, len(x)
-        clamped, at = {}, 0
-        for p in net.populations:
-            if p.kind == "input":
-                clamped[p.name] = x[:, at : at + p.size]
-                at += p.size
-            elif p.kind == "constant":
-                clamped[p.name] = np.full((batch, p.size), ONE, np.int64)
-        zeros = {p.name: np.zeros((batch, p.size), np.int64) for p in net.lif}
+        net = self.network
+        batch = len(x)
+        clamped = net.clamped(x)
+        v = {p.name: np.full((batch, p.size), self.raw.threshold // 2) for p in net.lif}
+        spikes = {p.name: np.zeros((batch, p.size), np.int64) for p in net.lif}
         base = {p.name: np.zeros((batch, p.size), np.int64) for p in net.populations if not p.clamped}
-        # a memory is silent until the network has settled for one window
-        silent = Recalled(
-            retrieval={
-                m.relay.name: np.zeros((batch, m.relay.heads, m.relay.width), np.int64) for m in net.memories
-            }
-        )
         for s in net.synapses:
             if s.pre in clamped:
                 base[s.post] = base[s.post] + syn.forward_values(self.weights[s.name], clamped[s.pre])
-        memory = {
-            m.softmax.name: (self.weights[m.synapse.name][None], np.ones((1, m.softmax.size), bool))
-            for m in net.memories
-            if not m.softmax.loaded
-        }
-        if net.loaded and tokens:
-            memory[net.loaded.softmax.name] = tokens.patterns, tokens.present
-        return State(
-            {k: z + self.raw.threshold // 2 for k, z in zeros.items()}, dict(zeros), base, memory, silent
-        ), clamped
+        # a memory is silent until the network has settled for one window
+        silent = Recalled()
+        memory = {}
+        for m in net.memories:
+            silent.retrieval[m.relay.name] = np.zeros((batch, m.relay.heads, m.relay.width), np.int64)
+            if tokens is not None and m.softmax.loaded:
+                memory[m.softmax.name] = tokens.patterns, tokens.present
+            else:
+                memory[m.softmax.name] = (
+                    self.weights[m.synapse.name][None],
+                    np.ones((1, m.softmax.size), bool),
+                )
+        return State(v, spikes, base, memory, silent), clamped
 
     def _recall(self, state: State, rates: dict[str, Raw]) -> None:
         """Each memory once: query from the rates, scores, softmax, retrieval."""
-        net, fraction = self.network, self.network.numerics.fraction
+        net = self.network
+        fraction = net.numerics.fraction
         new = Recalled()
         for m in net.memories:
             drive = state.base[m.relay.name]
@@ -159,21 +158,22 @@ class Reference:
                 if s.pre == m.relay.name:
                     drive = drive + syn.backward_values(self.weights[s.name], rates[s.post])
             q = relay(drive, shift=query_shift(fraction)).reshape(len(drive), m.relay.heads, m.relay.width)
-            patterns, present = (a[:, None] for a in state.memory[m.softmax.name])
+            # the heads share the patterns
+            patterns = state.memory[m.softmax.name][0][:, None]
+            present = state.memory[m.softmax.name][1][:, None]
             scores = syn.backward_values(patterns, q)
-            codes = softmax(scores, present, shift=net.softmax_shift(m.softmax))
+            shift = net.softmax_shift(m.softmax)
+            codes = softmax(scores, present, shift=shift)
+            gathered = syn.forward_values(patterns, codes.code)
             new.query[m.relay.name] = q
-            new.retrieval[m.relay.name] = retrieval(
-                syn.forward_values(patterns, codes.code), codes.c, fraction=fraction, gain=m.relay.gain
-            )
-            new.p[m.softmax.name] = softmax(
-                scores, present, shift=net.softmax_shift(m.softmax), absolute=True
-            ).code
+            new.retrieval[m.relay.name] = retrieval(gathered, codes.c, fraction=fraction, gain=m.relay.gain)
+            new.p[m.softmax.name] = softmax(scores, present, shift=shift, absolute=True).code
         state.recalled = new
 
     def _step(self, state: State, target: Raw | None, strength: int) -> None:
-        """One time step: each LIF population in order, from the newest spikes of its neighbours
-        (Gauss-Seidel).
+        """One time step: each LIF population in order, from the newest spikes of its neighbours.
+
+        That order is called Gauss-Seidel.
         """
         for p in self.network.lif:
             drive = state.base[p.name]
@@ -225,84 +225,85 @@ class Reference:
             if raster is not None:
                 raster.append(dict(state.spikes))
             if left == 0 or windows and left % self.raw.window == 0:
-                before, rates = (
-                    rates,
-                    {k: measure(state.charge[k], state.v[k], shift=self.raw.rate_shift) for k in state.v},
-                )
+                before = rates
+                rates = {k: measure(state.charge[k], state.v[k], shift=self.raw.rate_shift) for k in state.v}
                 self._recall(state, rates)
-                if (
-                    early
-                    and steps - left >= self.raw.least * self.raw.window
-                    and self._settled(rates, before)
-                ):
-                    return rates, steps - left
+                done = steps - left
+                if early and done >= self.raw.least * self.raw.window and self._settled(rates, before):
+                    return rates, done
         return rates, steps
 
     # -- what users call ---------------------------------------------------------------------------
-    def infer(self, x: Raw, tokens: Tokens | None = None, *, record: bool = False) -> SampleResult:
+    def infer(self, x: npt.ArrayLike, tokens: Tokens | None = None, *, record: bool = False) -> SampleResult:
         """Free phase only.
 
         ``x``: (batch, n_inputs) 8-bit values; ``tokens``: the patterns of a loaded memory.
         """
-        return self._run(x, None, tokens, learn=False, record=record)
+        return self._run(self._inputs(x, tokens), None, tokens, learn=False, record=record)
 
     def train(
-        self, x: Raw, y: Raw, tokens: Tokens | None = None, *, record: bool = False, learn: bool = True
+        self,
+        x: npt.ArrayLike,
+        y: npt.ArrayLike,
+        tokens: Tokens | None = None,
+        *,
+        record: bool = False,
+        learn: bool = True,
     ) -> SampleResult:
         """Three phases and, unless ``learn`` is false, the update; then x must be one sample, (1, n_inputs),
-        with y (1, n_outputs).
+        with 8-bit targets y (1, n_outputs).
         """
-        if learn and len(x) != 1:
-            raise ValueError(f"learning is one sample at a time, as on the chip, not {len(x)}")
+        checked = self._inputs(x, tokens)
+        targets = samples.targets(self.network, y, len(checked))
+        if learn and len(checked) != 1:
+            raise ValueError(f"learning is one sample at a time, as on the chip, not {len(checked)}")
         if learn and not self.learns:
             raise ValueError(NO_RATE)
-        return self._run(x, y, tokens, learn=learn, record=record)
+        return self._run(checked, targets, tokens, learn=learn, record=record)
+
+    def _inputs(self, x: npt.ArrayLike, tokens: Tokens | None) -> Raw:
+        checked = self.network.numerics.value.require(x, "inputs")
+        if checked.ndim != 2 or checked.shape[1] != self.network.n_inputs:
+            raise ValueError(f"inputs must have shape (batch, {self.network.n_inputs}), not {checked.shape}")
+        self.network.check_tokens(tokens, len(checked))
+        return checked
 
     def _run(
         self, x: Raw, y: Raw | None, tokens: Tokens | None, *, learn: bool, record: bool
     ) -> SampleResult:
-        net, value = self.network, self.network.numerics.value
-        x = value.require(x, "inputs")
-        if x.ndim != 2 or x.shape[1] != net.n_inputs:
-            raise ValueError(f"inputs must have shape (batch, {net.n_inputs}), not {x.shape}")
-        net.check_tokens(tokens, len(x))
+        net = self.network
         early = self.raw.early >= 0
         if early and len(x) > 1:  # each ends at a time of its own
             if record:
                 raise ValueError(f"phases that end early are recorded one sample at a time, not {len(x)}")
-            if y is not None and len(y) != len(x):
-                raise ValueError(f"targets must have shape {(len(x), net.n_outputs)}, not {y.shape}")
-            return SampleResult.joined(
-                [
-                    self._run(
-                        x[[j]],
-                        None if y is None else y[[j]],
-                        tokens and tokens.take([j]),
-                        learn=learn,
-                        record=False,
-                    )
-                    for j in range(len(x))
-                ]
-            )
+            ones = [
+                self._run(
+                    x[[j]],
+                    None if y is None else y[[j]],
+                    None if tokens is None else tokens.take([j]),
+                    learn=learn,
+                    record=False,
+                )
+                for j in range(len(x))
+            ]
+            return SampleResult.joined(ones)
         raster: list[dict[str, Raw]] | None = [] if record else None
         state, clamped = self._begin(x, tokens)
         free, steps = self._phase(state, self.raw.free, None, 0, raster, early)
-        recalled = [state.recalled] * 3
-        plus, minus = free, free
+        free_recalled = plus_recalled = minus_recalled = state.recalled
+        plus = minus = free
         if y is not None:
-            y = value.require(y, "targets")
-            if y.shape != (len(x), net.n_outputs):
-                raise ValueError(f"targets must have shape {(len(x), net.n_outputs)}, not {y.shape}")
             v, spikes = state.copy_dynamic()
             plus, _ = self._phase(state, self.raw.nudged, y, self.raw.strength, raster)
-            recalled[1] = state.recalled
-            state.v, state.spikes, state.recalled = v, spikes, recalled[0]
+            plus_recalled = state.recalled
+            state.v = v
+            state.spikes = spikes
+            state.recalled = free_recalled
             minus, _ = self._phase(state, self.raw.nudged, y, -self.raw.strength, raster)
-            recalled[2] = state.recalled
+            minus_recalled = state.recalled
             if learn:
-                self._learn({**clamped, **plus}, {**clamped, **minus}, recalled[1], recalled[2])
+                self._learn(({**clamped, **plus}, plus_recalled), ({**clamped, **minus}, minus_recalled))
         frames = {p.name: np.stack([f[p.name] for f in raster]) for p in net.lif} if raster else {}
-        free_recalled, plus_recalled, minus_recalled = recalled
         return SampleResult(
             free,
             plus,
@@ -314,40 +315,53 @@ class Reference:
             np.full(len(x), steps),
         )
 
-    def _learn(
-        self, plus: dict[str, Raw], minus: dict[str, Raw], recalled_plus: Recalled, recalled_minus: Recalled
-    ) -> None:
+    def _learn(self, plus: Sent, minus: Sent) -> None:
         """Every synapse learns from what its two ends send into it; each head of a relay is an update of its
         own.
         """
         for s in self.network.plastic:
-            if not self.steps[s.name].gain:
+            step = self.steps[s.name]
+            if not step.gain:
                 continue
-            pre, post = self.network[s.pre], self.network[s.post]
             w = self.weights[s.name] = self.weights[s.name].copy()
-            for head in range(pre.heads * post.heads):
-                u, v = [], []
-                part = slice(None), slice(None)
-                for rates, recalled in ((plus, recalled_plus), (minus, recalled_minus)):
-                    if pre.kind == "softmax":
-                        u.append(recalled.p[s.pre][0, head])
-                        v.append(recalled.query[s.post][0, head])
-                    elif pre.kind == "relay":
-                        u.append(recalled.retrieval[s.pre][0, head])
-                        v.append(rates[s.post][0])
-                        part = slice(head * pre.width, (head + 1) * pre.width), slice(None)
-                    else:
-                        u.append(rates[s.pre][0])
-                        v.append(
-                            recalled.retrieval[s.post][0, head] if post.kind == "relay" else rates[s.post][0]
-                        )
-                        part = slice(None), slice(head * post.width, (head + 1) * post.width)
+            for head in range(self.network[s.pre].heads * self.network[s.post].heads):
+                part = self._part(s, head)
+                u_plus, v_plus = self._ends(s, head, plus)
+                u_minus, v_minus = self._ends(s, head, minus)
                 w[part] = ep_update(
                     w[part],
-                    *u,
-                    *v,
-                    step=self.steps[s.name],
+                    u_plus,
+                    u_minus,
+                    v_plus,
+                    v_minus,
+                    step=step,
                     counter=self.counter,
                     weight=self.network.numerics.weight,
                 )
                 self.counter = (self.counter + 1) & 0xFFFFFFFF
+
+    def _part(self, s: Synapse, head: int) -> tuple[slice, slice]:
+        """Rows and columns that belong to a head; the heads of a memory share its patterns."""
+        rows = columns = slice(None)
+        pre = self.network[s.pre]
+        post = self.network[s.post]
+        if pre.kind == "relay":
+            rows = slice(head * pre.width, (head + 1) * pre.width)
+        elif post.kind == "relay" and pre.kind != "softmax":
+            columns = slice(head * post.width, (head + 1) * post.width)
+        return rows, columns
+
+    def _ends(self, s: Synapse, head: int, sent: Sent) -> tuple[Raw, Raw]:
+        """What the two ends of a synapse, or a head of one of them, have sent: (rows,) and (columns,)."""
+        rates, recalled = sent
+        if self.network[s.pre].kind == "softmax":
+            return recalled.p[s.pre][0, head], recalled.query[s.post][0, head]
+        u, v = (
+            recalled.retrieval[name][0, head] if self.network[name].kind == "relay" else rates[name][0]
+            for name in (s.pre, s.post)
+        )
+        return u, v
+
+
+#: values of clamped and LIF populations, and what the memories said, at the end of a phase
+Sent = tuple[dict[str, Raw], Recalled]
