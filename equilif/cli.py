@@ -6,7 +6,7 @@ from importlib import import_module
 
 from equilif.commands import app
 
-for part in ("overview", "learning", "scale", "hardware", "boards"):  # the order of the help
+for part in ("overview", "learning", "scale", "hardware", "programs", "boards"):  # the order of the help
     import_module(f"equilif.commands.{part}")
 
 

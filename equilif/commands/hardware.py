@@ -101,7 +101,7 @@ def verify(
     lessons = [lesson(preset, loaded, seed, e) for e in range(epochs)]
     most = None if everything or full else samples or SAMPLES
     plan = Plan([shown._replace(order=shown.order[:most]) for shown in lessons], len(loaded.x_test[:most]))
-    report = show.compare("RTL = golden", net, weights, _engine(net, lanes, board), loaded, plan)
+    report = show.compare("RTL = golden", net, weights, engine_of(net, lanes, board), loaded, plan)
     show.verdict(report)
     show.costs(report)
     return {"data": data, "seed": seed, "ok": report.mismatch is None, **report.to_dict()}
@@ -123,7 +123,7 @@ def _network(path: Path | None, preset: Preset, data: DataSet, seed: int) -> tup
     return net, weights
 
 
-def _engine(network: Network, lanes: int | None, board: str | None) -> EngineConfig:
+def engine_of(network: Network, lanes: int | None, board: str | None) -> EngineConfig:
     """That of a board, or one of so many lanes that the network fits."""
     from equilif_golden.engine.compiler import engine_for
 
@@ -162,7 +162,7 @@ def energy(
     preset = PRESETS[data]
     loaded = preset.load(folder)
     net, weights = _network(network, preset, loaded, preset.seeds[0])
-    config = dataclasses.replace(_engine(net, lanes, None), counters=True)
+    config = dataclasses.replace(engine_of(net, lanes, None), counters=True)
     with show.console.status("RTL and golden model count"):
         found = module.measure(net, weights, config, loaded, samples=samples, eta=preset.eta)
     totals = {kind: sum(sample.energy.values()) for kind, sample in found.items()}

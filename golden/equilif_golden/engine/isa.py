@@ -150,12 +150,17 @@ class Groups(NamedTuple):
 # -- operands --------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Number:
-    """An operand that is one of ``allowed``; ``said`` is how a message puts that."""
+    """An operand that is one of ``allowed``.
+
+    ``said`` is how a message puts that.  ``silent`` is a value that says nothing, so that listings leave it
+    out.
+    """
 
     field: str
     allowed: range | tuple[int, ...]
     text: str
     said: str = ""
+    silent: int | None = None
 
     def read(self, i: Instruction) -> int:
         return int(getattr(i, self.field))
@@ -285,10 +290,17 @@ OPERATIONS: Mapping[Op, Operation] = {
     Op.NEXT: Operation(
         Kind.CONTROL,
         "Ends a loop.",
-        {"left": Number("count", range(512), "with EARLY: iterations left, this one included, at most")},
+        {
+            "left": Number(
+                "count",
+                range(512),
+                "with EARLY: so many iterations are left at most, this one included",
+                silent=0,
+            )
+        },
         modes={
-            NextMode.EARLY: "the loop ends now when no rate has moved since the last such NEXT, or since the "
-            "run began; an engine without `early` takes no notice"
+            NextMode.EARLY: "the loop ends now when no watched rate has moved since the last such NEXT, or "
+            "since the run began; an engine without `early` takes no notice"
         },
     ),
     Op.RESET: Operation(
@@ -325,6 +337,7 @@ OPERATIONS: Mapping[Op, Operation] = {
                 "count",
                 range(512),
                 "only in the iteration that has so many left, itself included; 0: always",
+                silent=0,
             )
         },
         reads=("A",),
@@ -337,7 +350,7 @@ OPERATIONS: Mapping[Op, Operation] = {
         | {
             "shift": Number("shift", RATE_SHIFTS, _SHIFT),
             "tolerance": Number(
-                "gain", field_range("gain"), "with WATCH: a rate has moved when it differs by more"
+                "gain", field_range("gain"), "with WATCH: a rate has moved when it differs by more", silent=0
             ),
         },
         modes=_RESULTS

@@ -1,0 +1,69 @@
+"""What a network is on an engine: its program, as a listing."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from equilif.commands import Json, panel
+from equilif.commands.hardware import Lanes, engine_of
+from equilif.show import console as show
+
+command = panel("Hardware")
+
+
+@command
+def program(
+    network: Annotated[Path, typer.Argument(help="A network.npz of `equilif train`.")],
+    board: Annotated[
+        str | None, typer.Option(help="For the engine of this board.", show_default="none")
+    ] = None,
+    lanes: Lanes = None,
+    eta: Annotated[
+        float,
+        typer.Option(help="Learning rate.  At 0 the program has no LEARN: no weight moves.", min=0),
+    ] = 0.0,
+    json: Json = None,
+) -> dict[str, Any]:
+    """List the program that runs a network on an engine, one line an instruction.
+
+    Each line has the number of the instruction, what it does, on which populations, and how.  Loops are
+    indented.  The same program runs on the golden model, in RTL and on a board; docs/instructions.md
+    explains every instruction.
+
+    Without --board the engine is the default one of so many lanes, large enough for the network.
+
+    Example:  [bold]equilif program results/digits/network.npz --board icebreaker --eta 0.05[/]
+    """
+    from equilif_golden import network as networks
+    from equilif_golden.engine import listing
+    from equilif_golden.engine.compiler import Compiled
+    from equilif_golden.engine.isa import WORDS
+
+    net, _ = networks.load(network)
+    config = engine_of(net, lanes, board)
+    compiled = Compiled(net, config)
+    instructions = compiled.program(eta)
+    words = WORDS * len(instructions)
+    # a program without LEARN has only the free phase to run for
+    runs = {"inference": False, "training": True} if eta else {"inference": False}
+    counts = {kind: listing.carried_out(instructions, config, learn=learn) for kind, learn in runs.items()}
+    most = "at most " if net.schedule.early is not None else ""
+    show.console.print(listing.listing(instructions, compiled), markup=False, soft_wrap=True)
+    show.console.print(
+        f"\n{len(instructions)} instructions, {words} of {config.program_words} program words, "
+        f"for {config.lanes} lanes"
+    )
+    for kind, n in counts.items():
+        show.console.print(f"{kind}: {most}{n:,} instructions are carried out")
+    return {
+        "network": network,
+        "engine": dataclasses.asdict(config),
+        "eta": eta,
+        "words": words,
+        "carried_out": counts,
+        "instructions": listing.records(instructions, compiled),
+    }

@@ -1,0 +1,244 @@
+"""Programs for people to read, and the manual's page of instructions: docs/instructions.md is
+:func:`markdown`, and a test keeps it so.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from equilif_golden.engine.compiler import Compiled
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.features import FEATURES
+from equilif_golden.engine.isa import (
+    FIELDS,
+    OPERATIONS,
+    WORDS,
+    Groups,
+    Instruction,
+    Memory,
+    Number,
+    Op,
+    Operand,
+    Span,
+    Tiles,
+    flag_name,
+)
+from equilif_golden.engine.model import EngineModel
+from equilif_golden.engine.placement import Placement
+from equilif_golden.network import Network
+
+WIDTH = 110  #: of a page's text
+
+
+# -- listing ---------------------------------------------------------------------------------------
+def depths(program: Iterable[Instruction]) -> Iterator[int]:
+    """Of each instruction: how many loops it is in."""
+    depth = 0
+    for i in program:
+        depth -= i.op == Op.NEXT
+        yield depth
+        depth += i.op == Op.REPEAT
+
+
+def where(i: Instruction, names: Placement | None = None) -> str:
+    """The neurons that an instruction goes through, by name when the places of a network are given."""
+
+    def said(groups: Groups) -> str:
+        if names is not None:
+            return names.name_of(groups)
+        return f"{groups.first}..{groups.first + groups.n - 1}"
+
+    spans = {name: value for name, value in i.operands.items() if isinstance(value, Groups)}
+    ends = [said(spans.pop(name)) for name in ("sources", "groups") if name in spans]
+    others = [f"{name} {said(value)}" for name, value in spans.items()]
+    return ", ".join([" -> ".join(ends), *others])
+
+
+def details(i: Instruction, names: Placement | None = None) -> str:
+    """Its other operands, and its modes."""
+    said = []
+    for name, operand in i.operation.operands.items():
+        value = operand.read(i)
+        if isinstance(operand, Tiles) and names is not None:
+            said.append(names.synapse_of(i[name]))
+        elif not isinstance(operand, Span) and value != getattr(operand, "silent", None):
+            said.append(f"{name} {value}")
+    return ", ".join([*said, *map(flag_name, i.modes)])
+
+
+def listing(program: Sequence[Instruction], names: Placement | None = None) -> str:
+    """A line an instruction: its number, the operation, where, and the rest; loops are indented."""
+    heads = [
+        f"{at:>{len(str(len(program)))}}  {'    ' * depth}{i.op.name.lower():<8} {where(i, names)}".rstrip()
+        for at, (i, depth) in enumerate(zip(program, depths(program), strict=True))
+    ]
+    width = max(map(len, heads), default=0)
+    lines = (f"{head:<{width}}  {details(i, names)}" for head, i in zip(heads, program, strict=True))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def records(program: Sequence[Instruction], names: Placement | None = None) -> list[dict[str, Any]]:
+    """The same as data: operands by name, groups with their first and number, and what they hold."""
+    found = []
+    for at, (i, depth) in enumerate(zip(program, depths(program), strict=True)):
+        operands: dict[str, Any] = {}
+        for name, value in i.operands.items():
+            if isinstance(value, Groups):
+                held = {} if names is None else {"name": names.name_of(value)}
+                operands[name] = {"first": value.first, "n": value.n, **held}
+            else:
+                operands[name] = value
+        code = i.encode()
+        found.append(
+            {
+                "index": at,
+                "depth": depth,
+                "operation": i.op.name,
+                "operands": operands,
+                "modes": [flag_name(flag) for flag in i.modes],
+                "words": [code >> (32 * k) & 0xFFFFFFFF for k in range(WORDS)],
+            }
+        )
+    return found
+
+
+def carried_out(program: Sequence[Instruction], config: EngineConfig, *, learn: bool) -> int:
+    """Instructions that walk or scan in a run; in one that may end early, the most."""
+    engine = EngineModel(config, program)
+    n = 0
+    for _ in engine.trace(learn=learn):
+        engine.moved = True
+        n += 1
+    return n
+
+
+# -- manual ----------------------------------------------------------------------------------------
+MARKDOWN = """\
+# Instructions
+
+Made from `golden/equilif_golden/engine/isa.py` by
+`python -m equilif_golden.engine.listing > docs/instructions.md`.
+
+The engine runs a network as a program. `equilif program network.npz` lists the program of a network.
+`equilif_golden.engine.asm` has a function for each operation, and
+`equilif_golden.engine.model.EngineModel` runs programs.
+
+## Memories
+
+The engine works on P neurons at a time. P is its number of *lanes*. P neurons are a *group*, and P x P
+weights are a *tile*.
+
+| | what it holds | size |
+| --- | --- | --- |
+| A, A' | membrane with the input that was gathered; a copy of it | `state_groups` |
+| B | static drive: input that stays the same for many time steps | `state_groups` |
+| Q | charge, from which a rate is measured | `state_groups` |
+| S, S' | spikes of the last time step; a copy of them | `state_groups` |
+| V+, V- | 8-bit values and rates, at +beta and at -beta | `value_groups` |
+| W | weights | `tiles` |
+
+One numbering serves all groups. Neurons with membranes are in the first `state_groups` of them.
+
+A *walk* goes through the groups of its destination, one a cycle. A *scan* goes through the neurons of its
+source that are not zero and, for each of them, through the groups of its destination.
+
+## Programs
+
+A program begins at its first instruction and ends at a HALT. Its last instruction is a HALT without a mode.
+Every REPEAT has its NEXT. Loops nest {deep} deep on engines with memories or early ends, and {plain} deep on
+others.
+
+A program that breaks a rule of this page is refused as a whole. The refusal tells the number of the first
+instruction at fault, and the old program stays in force.
+
+## Operations
+
+{operations}
+
+## Code
+
+An instruction has {bits} bits, {words} words of 32 bits, the low one first. Modes are bits of `mode`. Fields
+and bits that an operation does not have are not looked at.
+
+{fields}
+
+## Example
+
+The program of `Network.chain(4, 3, 2)` on an engine of four lanes, at a learning rate of 0.05:
+
+    {example}
+"""
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |".replace("  ", " ") for line in lines)
+
+
+def _fields(operand: Operand) -> str:
+    names = [operand.first, operand.n] if isinstance(operand, Span) else [_field(operand)]
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _field(operand: Number | Tiles) -> str:
+    return operand.field if isinstance(operand, Number) else operand.first
+
+
+def _may_be(operand: Operand) -> str:
+    if isinstance(operand, Number):
+        return operand.limits
+    return {
+        Memory.STATES: "groups with membranes",
+        Memory.VALUES: "groups",
+        Memory.TILES: "as many tiles as sources times groups",
+    }[operand.memory]
+
+
+def _operation(op: Op) -> str:
+    o = OPERATIONS[op]
+    text = f"Code {int(op)}, {o.kind}. {o.text}"
+    touched = [
+        f"{verb} {', '.join(memories)}"
+        for verb, memories in (("reads", o.reads), ("writes", o.writes))
+        if memories
+    ]
+    if touched:
+        text += f" It {' and '.join(touched)}."
+    if o.feature:
+        text += f" Only engines with {FEATURES[o.feature].label} have it."
+    if o.modes_need:
+        text += f" Only engines with {FEATURES[o.modes_need].label} take a mode."
+    parts = [f"### {op.name}", textwrap.fill(text, WIDTH)]
+    if o.operands:
+        rows = [(f"`{name}`", _fields(x), _may_be(x), x.text) for name, x in o.operands.items()]
+        parts.append(_table(("operand", "field", "may be", ""), rows))
+    if o.modes:
+        parts.append(
+            _table(("mode", "bit", ""), [(flag.name, int(flag), text) for flag, text in o.modes.items()])
+        )
+    return "\n\n".join(parts)
+
+
+def markdown() -> str:
+    """The page of instructions."""
+    at = 0
+    fields = []
+    for name, width, signed in FIELDS:
+        fields.append((f"`{name}`", f"{at}-{at + width - 1}", "signed" if signed else ""))
+        at += width
+    compiled = Compiled(Network.chain(4, 3, 2), EngineConfig(lanes=4))
+    return MARKDOWN.format(
+        deep=EngineConfig(softmax=True).loops,
+        plain=EngineConfig(softmax=False).loops,
+        operations="\n\n".join(map(_operation, Op)),
+        bits=32 * WORDS,
+        words=WORDS,
+        fields=_table(("field", "bits", ""), fields),
+        example=listing(compiled.program(0.05), compiled).replace("\n", "\n    "),
+    )
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")

@@ -1,0 +1,156 @@
+"""Programs as text: the listing of a network, the page of instructions, and the command."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from equilif import cli
+from equilif_golden import network as networks
+from equilif_golden.engine import asm
+from equilif_golden.engine.compiler import Compiled
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import OPERATIONS, Groups, Instruction, Op, assemble
+from equilif_golden.engine.listing import carried_out, listing, markdown, records
+from equilif_golden.network import Network, Population, Synapse
+from equilif_golden.schedule import Schedule
+from equilif_sim.tools.programs import random_program
+
+CONFIG = EngineConfig(lanes=4, program_words=1024, early=True)
+CHAIN = Network.chain(4, 3, 2)
+MEMORY = Network(
+    (
+        Population("x", 2, "input"),
+        Population("b", 1, "constant"),
+        Population("y", 2),
+        Population("m", 6, "softmax"),
+        Population("q", 10, "relay", heads=2),
+    ),
+    (Synapse("x", "y"), Synapse("m", "q"), Synapse("b", "q"), Synapse("q", "y")),
+    "y",
+    Schedule(free=32, nudged=16, early=4),
+)
+
+
+def run(*arguments: object, code: int = 0) -> str:
+    done = CliRunner().invoke(cli.app, [str(a) for a in arguments], env={"COLUMNS": "250"})
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+def test_the_page_of_instructions_is_that_of_the_table():
+    """After a change of the table:  python -m equilif_golden.engine.listing > docs/instructions.md"""
+    assert (Path(__file__).parents[1] / "docs" / "instructions.md").read_text() == markdown()
+
+
+def test_every_operation_has_a_function_with_its_operands_and_modes():
+    for op, operation in OPERATIONS.items():
+        function = getattr(asm, "next_" if op == Op.NEXT else op.name.lower())
+        assert set(inspect.signature(function).parameters) == set(operation.names), op.name
+
+
+def test_a_listing_names_populations_and_indents_loops():
+    compiled = Compiled(CHAIN, CONFIG)
+    lines = listing(compiled.program(0.05), compiled).splitlines()
+    assert lines[2] == " 2  drive    input -> hidden1                   input-hidden1"
+    assert lines[5:9] == [
+        " 5  repeat                                      count 24",
+        " 6      mark     hidden1, output                left 8",
+        " 7      gather   output -> hidden1              hidden1-output, column",
+        " 8      step     hidden1                        threshold 4096, leak 0",
+    ]
+    assert lines[11] == "11  next"
+    assert lines[21] == "21      nudge    output, targets output target  strength 2048"
+    assert lines[-1] == "39  halt"
+
+
+def test_a_listing_names_heads_and_loops_in_loops():
+    compiled = Compiled(MEMORY, CONFIG)
+    text = listing(compiled.program(0.01), compiled)
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert "13          step     y " in text
+    assert "25 relay relay sum, values q retrieval 0 shift 4, plus, minus, scaled" in lines
+    assert "38 next left 3, early" in lines
+    assert any(line.split(maxsplit=1)[1].startswith("learn m codes 1 -> q query 1 m-q") for line in lines)
+
+
+def test_without_a_network_a_listing_has_numbers():
+    program = [asm.gather(Groups(2, 3), Groups(0, 1), tile=5, column=True), asm.halt()]
+    assert listing(program) == "0  gather   2..4 -> 0..0  tile 5, column\n1  halt"
+    assert listing([]) == ""
+
+
+def test_records_hold_all_of_a_program():
+    """Operands and modes by name give the instruction back, but for bits that mean nothing."""
+    rng = np.random.default_rng(2)
+    for _ in range(50):
+        program = random_program(rng, CONFIG)
+        for i, record in zip(program, records(program), strict=True):
+            operands = {
+                name: Groups(value["first"], value["n"]) if isinstance(value, dict) else value
+                for name, value in record["operands"].items()
+            }
+            again = Instruction.of(
+                Op[record["operation"]], **operands, **dict.fromkeys(record["modes"], True)
+            )
+            assert (again.operands, again.modes) == (i.operands, i.modes)
+            assert record["words"] == assemble([i]).tolist()
+
+
+def test_what_is_carried_out_is_counted_through_loops():
+    program = [
+        asm.repeat(3),
+        asm.mark(Groups(0, 1)),
+        asm.mark(Groups(0, 1), left=2),
+        asm.next_(left=3, early=True),
+        asm.halt(infer=True),
+        asm.save(Groups(0, 1)),
+        asm.halt(),
+    ]
+    assert carried_out(program, CONFIG, learn=False) == 4
+    assert carried_out(program, CONFIG, learn=True) == 5
+
+
+def test_the_command_lists_the_program(tmp_path):
+    path = tmp_path / "network.npz"
+    networks.save(path, CHAIN, CHAIN.initial_weights())
+    out = run("program", path, "--eta", 0.05, "--json", tmp_path / "program.json")
+    compiled = Compiled(CHAIN, EngineConfig(lanes=4))
+    program = compiled.program(0.05)
+    assert listing(program, compiled) in out
+    assert "40 instructions, 120 of 256 program words, for 4 lanes" in out
+    found = json.loads((tmp_path / "program.json").read_text())
+    assert sum((i["words"] for i in found["instructions"]), []) == assemble(program).tolist()
+    assert found["carried_out"] == {
+        "inference": carried_out(program, CONFIG, learn=False),
+        "training": carried_out(program, CONFIG, learn=True),
+    }
+    assert " learn " not in run("program", path, "--board", "icebreaker")
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["none.npz"], "there is no none.npz"),
+        (["network.npz", "--eta", "1e-9"], "learning rate 1e-09 is below half of the smallest step"),
+        (["network.npz", "--board", "x"], "board must be one of icebreaker"),
+        (["network.npz", "--board", "icebreaker", "--lanes", "4"], "leave out --lanes"),
+        (["memory.npz", "--board", "tang-nano-9k"], "the network has a memory, this engine is built without"),
+        (["test.txt"], "test.txt is not a network"),
+    ],
+)
+def test_the_command_refuses_in_one_line(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    networks.save("network.npz", CHAIN, CHAIN.initial_weights())
+    memory = dataclasses.replace(MEMORY, schedule=Schedule(nudged=16))
+    networks.save("memory.npz", memory, memory.initial_weights())
+    Path("test.txt").write_text("no network")
+    out = run("program", *arguments, "--json", "out.json", code=2)
+    assert message in out and len(out.strip().splitlines()) == 1
+    assert not Path("out.json").exists()
