@@ -154,13 +154,13 @@ def deploy(
     """A model from real numbers to spikes.
 
     Accuracies are of the whole test set.  The convergence is of its first ``samples``, the gradients are of
-    as many of the training set.  ``steps``: numbers of time steps after which to ask the spikes.
+    as many of the training set, or of all there are.  ``steps``: after how many time steps to ask the spikes.
     """
     if not isinstance(model, Rates):
         raise ValueError("convolutions run in real numbers only: there is nothing to deploy")
     for n in steps:
         whole(n, "steps", 2, STEPS_MAX)
-    whole(samples, "samples", 1, len(data.y_train))
+    whole(samples, "samples", 1, 1 << 31)
     network = model.network
     weights = model.quantised()
     x = data.x_test
