@@ -13,7 +13,7 @@ import pytest
 from equilif_golden.blocks.synapse import from_words
 from equilif_golden.engine.compiler import CapacityError, Compiled
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import EARLY, INFER, WATCH, WORDS, Instruction, Op
+from equilif_golden.engine.isa import WORDS, HaltMode, Instruction, MeasureMode, NextMode, Op
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.fixed import Numerics
 from equilif_golden.network import Network, Population, Synapse
@@ -38,7 +38,7 @@ NETS = {
     "loaded": Network((X, B, Y, LOADED, R), (EDGES[0], *EDGES[4:]), "y", Schedule(nudged=16)),
     "both": Network((X, B, Y, STORED, Q, LOADED, R), EDGES, "y", Schedule(nudged=16)),
 }
-HALTS = Instruction(op=Op.HALT, mode=INFER)
+HALTS = Instruction(op=Op.HALT, mode=HaltMode.INFER)
 LANES = pytest.mark.parametrize("lanes", [2, 4, 8, 16, 32])
 
 
@@ -259,7 +259,7 @@ def test_only_the_free_phase_ends_early(watch):
     assert early[early.index(HALTS) :] == plain[plain.index(HALTS) :]
     seen, ends = (
         [i for i in early if i.op == op and i.mode & mode]
-        for op, mode in ((Op.MEASURE, WATCH), (Op.NEXT, EARLY))
+        for op, mode in ((Op.MEASURE, MeasureMode.WATCH), (Op.NEXT, NextMode.EARLY))
     )
     groups = Compiled(NET, EngineConfig(lanes=4)).groups
     assert [(i.dst, i.n_dst, i.gain) for i in seen] == [

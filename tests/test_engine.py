@@ -13,7 +13,15 @@ from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import engine_for
 from equilif_golden.engine.config import EngineConfig, Pipeline
-from equilif_golden.engine.isa import ABSOLUTE, COLUMN, EARLY, PLUS, WATCH, Instruction, Op
+from equilif_golden.engine.isa import (
+    Instruction,
+    MeasureMode,
+    NextMode,
+    Op,
+    ResultMode,
+    SoftmaxMode,
+    SourceMode,
+)
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region
 from equilif_golden.fixed import Numerics
@@ -448,7 +456,7 @@ def test_cycles_of_softmax(engine):
     if config.softmax:
         levels = (config.lanes - 1).bit_length()
         for n in range(1, 9):
-            for mode in (0, ABSOLUTE | PLUS):
+            for mode in (0, SoftmaxMode.ABSOLUTE | ResultMode.PLUS):
                 measured = cycles(engine, Instruction(op=Op.SOFTMAX, mode=mode, shift=2, dst=0, n_dst=n))
                 assert measured == 3 * (n + levels + config.weight_stages + config.deep) + 46
 
@@ -474,7 +482,7 @@ def test_cycles_of_gather(engine):
     """
     p = engine.config.lanes
     spikes_at(engine, 2)
-    for mode in (0, COLUMN):
+    for mode in (0, SourceMode.COLUMN):
 
         def gather(n_dst, mode=mode):
             return cycles(engine, Instruction(op=Op.GATHER, mode=mode, src=0, n_src=2, dst=0, n_dst=n_dst))
@@ -505,12 +513,14 @@ def test_cycles_of_an_early_end(engine):
     early, stages = engine.config.early, engine.config.weight_stages + 2 * engine.config.deep
 
     def loop(n, n_dst, count):
-        measure = Instruction(op=Op.MEASURE, mode=WATCH | PLUS, gain=255, shift=2, dst=0, n_dst=n_dst)
+        measure = Instruction(
+            op=Op.MEASURE, mode=MeasureMode.WATCH | ResultMode.PLUS, gain=255, shift=2, dst=0, n_dst=n_dst
+        )
         return cycles(
             engine,
             Instruction(op=Op.REPEAT, count=n),
             measure,
-            Instruction(op=Op.NEXT, mode=EARLY, count=count),
+            Instruction(op=Op.NEXT, mode=NextMode.EARLY, count=count),
         )
 
     for n_dst in range(1, 9):

@@ -14,16 +14,15 @@ from hypothesis import strategies as st
 
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import (
-    EARLY,
     FIELDS,
-    INFER,
-    MINUS,
-    PLUS,
-    WATCH,
     WORDS,
+    HaltMode,
     Instruction,
+    MeasureMode,
+    NextMode,
     Op,
     ProgramError,
+    ResultMode,
     assemble,
     check,
     disassemble,
@@ -110,7 +109,7 @@ def test_check_accepts_what_just_fits():
         ([NEXT, HALT], "instruction 0: NEXT without REPEAT"),
         ([REPEAT, MARK, HALT], "must close its loops"),
         ([MARK], "end with an unconditional HALT"),
-        ([replace(HALT, mode=INFER)], "end with an unconditional HALT"),
+        ([replace(HALT, mode=HaltMode.INFER)], "end with an unconditional HALT"),
         ([], "end with an unconditional HALT"),
     ],
 )
@@ -138,7 +137,7 @@ def test_loops_marks_and_halts():
     HALT may spare training.
     """
     late = replace(MARK, count=2)
-    engine = EngineModel(CONFIG, [REPEAT, MARK, late, NEXT, replace(HALT, mode=INFER), STEP, HALT])
+    engine = EngineModel(CONFIG, [REPEAT, MARK, late, NEXT, replace(HALT, mode=HaltMode.INFER), STEP, HALT])
     assert list(engine.trace(learn=False)) == [MARK, MARK, late, MARK]
     assert list(engine.trace(learn=True)) == [MARK, MARK, late, MARK, STEP]
 
@@ -158,8 +157,8 @@ def test_a_loop_ends_early(moves, count, runs):
     """When nothing has moved since the last check and few enough iterations are left; an engine that cannot
     runs them all.
     """
-    watch = Instruction(op=Op.MEASURE, mode=WATCH, dst=0, n_dst=1, shift=2)
-    end = replace(NEXT, mode=EARLY, count=count)
+    watch = Instruction(op=Op.MEASURE, mode=MeasureMode.WATCH, dst=0, n_dst=1, shift=2)
+    end = replace(NEXT, mode=NextMode.EARLY, count=count)
     for config in (replace(CONFIG, early=True), CONFIG):
         engine = EngineModel(config, [replace(REPEAT, count=5), watch, end, MARK, HALT])
         for run in range(2):  # a run begins with nothing moved
@@ -175,7 +174,14 @@ def test_moved_is_told_by_the_rate_before():
     """By more than the tolerance, up or down, in any lane of V.plus; V.minus says nothing, and what is
     written does not count.
     """
-    watch = Instruction(op=Op.MEASURE, mode=WATCH | PLUS | MINUS, dst=1, n_dst=2, shift=2, gain=7)
+    watch = Instruction(
+        op=Op.MEASURE,
+        mode=MeasureMode.WATCH | ResultMode.PLUS | ResultMode.MINUS,
+        dst=1,
+        n_dst=2,
+        shift=2,
+        gain=7,
+    )
     for before, want in ((100, False), (93, False), (107, False), (92, True), (108, True), (0, True)):
         engine = EngineModel(replace(CONFIG, early=True), [watch, HALT])
         engine.q[:] = 400  # a rate of 100

@@ -22,7 +22,7 @@ from equilif_golden.blocks.plasticity import GAIN_MAX, SHIFTS, Step
 from equilif_golden.blocks.softmax import SHIFTS as SOFTMAX_SHIFTS
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import COLUMN, Op, assemble, disassemble
+from equilif_golden.engine.isa import Op, SourceMode, assemble, disassemble
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.fixed import Numerics
 from equilif_golden.kernel import Kernel, TokenRows
@@ -343,7 +343,7 @@ def test_without_feedback_nothing_comes_back():
         n: [i.mode for i in Compiled(n, EngineConfig(lanes=4)).program(0.0) if i.op == Op.GATHER]
         for n in (FORWARD, both)
     }
-    assert gathers[FORWARD] == [0] * 6 and sorted(gathers[both]) == [0] * 6 + [COLUMN] * 6
+    assert gathers[FORWARD] == [0] * 6 and sorted(gathers[both]) == [0] * 6 + [SourceMode.COLUMN] * 6
 
 
 @pytest.mark.parametrize("early", [None, 24])

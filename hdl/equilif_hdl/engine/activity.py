@@ -26,7 +26,7 @@ from equilif_golden.engine.activity import (
     WATCHING,
 )
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import MINUS, PLUS, STATIC, WATCH, Op
+from equilif_golden.engine.isa import MeasureMode, Op, ResetMode, ResultMode
 from equilif_hdl.engine.isa import INSTRUCTION, has_mode
 
 COUNTS = data.ArrayLayout(32, len(NAMES))
@@ -99,11 +99,11 @@ class Activity(wiring.Component):
         if name in CODING:
             cost = cost | Mux(coding, CODING[name], 0)
         if name in WATCHING and self.config.early:
-            cost = cost + Mux((ins.op == Op.MEASURE) & has_mode(ins, WATCH), WATCHING[name], 0)
+            cost = cost + Mux((ins.op == Op.MEASURE) & has_mode(ins, MeasureMode.WATCH), WATCHING[name], 0)
         if name == "value_writes":
-            return Mux(cost != 0, has_mode(ins, PLUS) + has_mode(ins, MINUS), 0)
+            return Mux(cost != 0, has_mode(ins, ResultMode.PLUS) + has_mode(ins, ResultMode.MINUS), 0)
         if name == "spike_writes":
-            return Mux((ins.op == Op.RESET) & has_mode(ins, STATIC), 0, cost)
+            return Mux((ins.op == Op.RESET) & has_mode(ins, ResetMode.STATIC), 0, cost)
         return cost
 
     def _by_operation(self, m: Module, table: Mapping[Op, Mapping[str, int]], name: str, of: str) -> Value:

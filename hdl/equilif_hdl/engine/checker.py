@@ -22,6 +22,7 @@ from amaranth.lib.wiring import In, Out
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.features import has
 from equilif_golden.engine.isa import FIELDS, OPERATIONS, WORDS, Memory, Number, Op, Operation, Span
+from equilif_hdl.engine.isa import is_one_of
 
 WIDTHS = {name: width for name, width, _ in FIELDS}
 
@@ -36,10 +37,6 @@ def _word_layout(word: int) -> data.StructLayout:
         at += width
     assert sum(members.values()) == 32
     return data.StructLayout(members)
-
-
-def is_one_of(op: Value, ops: Iterable[Op]) -> Value:
-    return op.matches(*(int(o) for o in ops))
 
 
 def any_of(conditions: Iterable[Value]) -> Value:
@@ -99,7 +96,7 @@ class Checker(wiring.Component):
     def _wrong_number(self, op: Value, fields: data.View) -> Value:
         """A number among these fields is not what the operation allows."""
         return any_of(
-            is_one_of(op, [code]) & differs(fields[operand.field], operand.allowed)
+            is_one_of(op, code) & differs(fields[operand.field], operand.allowed)
             for code, operation in self.operations.items()
             for operand in operation.operands.values()
             if isinstance(operand, Number) and operand.field in fields.shape().members
@@ -111,7 +108,7 @@ class Checker(wiring.Component):
             code for code, o in self.operations.items() if o.modes_need and not has(self.config, o.modes_need)
         ]
         absent = OPERATIONS.keys() - self.operations.keys()
-        return is_one_of(op, absent) | is_one_of(op, plain) & (mode != 0)
+        return is_one_of(op, *absent) | is_one_of(op, *plain) & (mode != 0)
 
     def _spans(self, first: str) -> dict[Op, Span]:
         """Groups that begin at this field, by operation."""
@@ -125,7 +122,7 @@ class Checker(wiring.Component):
     def _size(self, op: Value, spans: dict[Op, Span]) -> Value:
         """Groups in the memory that the operation goes through."""
         values = [code for code, span in spans.items() if span.memory == Memory.VALUES]
-        return Mux(is_one_of(op, values), self.config.value_groups, self.config.state_groups)
+        return Mux(is_one_of(op, *values), self.config.value_groups, self.config.state_groups)
 
     # ----------------------------------------------------------------------------------------------
     def elaborate(self, platform):
@@ -170,8 +167,8 @@ class Checker(wiring.Component):
                     m.d.sync += part.eq(part + 1)
                     with m.Switch(part):
                         with m.Case(0):
-                            repeat = is_one_of(first.op, [Op.REPEAT])
-                            next_ = is_one_of(first.op, [Op.NEXT])
+                            repeat = is_one_of(first.op, Op.REPEAT)
+                            next_ = is_one_of(first.op, Op.NEXT)
                             m.d.sync += [
                                 self.fault.eq(
                                     (self.index == self.most)
@@ -183,7 +180,7 @@ class Checker(wiring.Component):
                                 op.eq(first.op),
                                 src.eq(first.src),
                                 depth.eq(depth + repeat - next_),
-                                halts.eq(is_one_of(first.op, [Op.HALT]) & (first.mode == 0)),
+                                halts.eq(is_one_of(first.op, Op.HALT) & (first.mode == 0)),
                             ]
                         with m.Case(1):
                             m.d.sync += [
@@ -192,26 +189,26 @@ class Checker(wiring.Component):
                             ]
                         with m.Default():
                             m.d.sync += part.eq(0)
-                            with m.If(is_one_of(op, destinations.keys() | sources.keys())):
+                            with m.If(is_one_of(op, *destinations, *sources)):
                                 m.next = "DESTINATION"
                             with m.Else():
                                 m.d.sync += self.index.eq(self.index + 1)
             with m.State("DESTINATION"):
                 add(third.dst, third.n_dst, self._size(op, destinations))
                 with m.If(summed):
-                    with m.If(outside & is_one_of(op, destinations)):
+                    with m.If(outside & is_one_of(op, *destinations)):
                         refuse()
-                    with m.Elif(is_one_of(op, sources)):
+                    with m.Elif(is_one_of(op, *sources)):
                         m.next = "SOURCE"
                     with m.Else():
                         m.next = "GOOD"
             with m.State("SOURCE"):
-                add(src, Mux(is_one_of(op, walked), third.n_dst, third.n_src), self._size(op, sources))
+                add(src, Mux(is_one_of(op, *walked), third.n_dst, third.n_src), self._size(op, sources))
                 with m.If(summed):
                     m.d.sync += [left.eq(third.n_src), total.eq(tile)]
                     with m.If(outside):
                         refuse()
-                    with m.Elif(is_one_of(op, synaptic)):
+                    with m.Elif(is_one_of(op, *synaptic)):
                         m.next = "TILES"
                     with m.Else():
                         m.next = "GOOD"

@@ -19,8 +19,7 @@ from amaranth.lib.wiring import In, Out
 
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Op
-from equilif_hdl.engine.isa import INSTRUCTION
-from equilif_hdl.engine.stages import is_one_of
+from equilif_hdl.engine.isa import INSTRUCTION, is_one_of
 
 
 class Dispatcher(wiring.Component):

@@ -30,12 +30,11 @@ from equilif_hdl.engine.access import Access
 from equilif_hdl.engine.activity import Activity
 from equilif_hdl.engine.argmax import Argmax
 from equilif_hdl.engine.dispatch import Dispatcher
-from equilif_hdl.engine.isa import by_column, by_minus
+from equilif_hdl.engine.isa import by_column, by_minus, is_one_of
 from equilif_hdl.engine.lanes import Lanes
 from equilif_hdl.engine.port import EnginePort
 from equilif_hdl.engine.scan import Scanner
 from equilif_hdl.engine.sequencer import Sequencer
-from equilif_hdl.engine.stages import is_one_of
 from equilif_hdl.engine.walk import Walker
 from equilif_hdl.fixed import ram
 

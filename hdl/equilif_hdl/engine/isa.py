@@ -7,7 +7,7 @@ from amaranth.lib import data
 
 from equilif_golden.blocks.plasticity import DITHER_WIDTH
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import COLUMN, FIELDS, MINUS, SIGNED, SIGNED_DST, Op
+from equilif_golden.engine.isa import FIELDS, Op, SourceMode
 
 INSTRUCTION = data.StructLayout({name: Shape(width, signed) for name, width, signed in FIELDS})
 
@@ -24,6 +24,10 @@ def tile_bits(config: EngineConfig) -> int:
     return (config.tiles - 1).bit_length()
 
 
+def is_one_of(op: Value, *ops: Op) -> Value:
+    return op.matches(*(int(o) for o in ops))
+
+
 def has_mode(ins: data.View, bit: int) -> Value:
     return ins.mode[bit.bit_length() - 1]
 
@@ -31,18 +35,18 @@ def has_mode(ins: data.View, bit: int) -> Value:
 def by_column(ins: data.View, config: EngineConfig) -> Value:
     """The source is the `post` side of the synapse."""
     return ins.op.matches(int(Op.GATHER), *([int(Op.DRIVE)] if config.softmax else [])) & has_mode(
-        ins, COLUMN
+        ins, SourceMode.COLUMN
     )
 
 
 def by_minus(ins: data.View, config: EngineConfig) -> Value:
     """The source is V.minus."""
-    return (ins.op == Op.DRIVE) & has_mode(ins, MINUS) if config.softmax else Const(0)
+    return (ins.op == Op.DRIVE) & has_mode(ins, SourceMode.MINUS) if config.softmax else Const(0)
 
 
 def signed_values(ins: data.View, config: EngineConfig, *, dst: bool = False) -> Value:
     """Values of the source, or of the destination of LEARN, are signed."""
-    return has_mode(ins, SIGNED_DST if dst else SIGNED) if config.softmax else Const(0)
+    return has_mode(ins, SourceMode.SIGNED_DST if dst else SourceMode.SIGNED) if config.softmax else Const(0)
 
 
 def event(config: EngineConfig) -> data.StructLayout:

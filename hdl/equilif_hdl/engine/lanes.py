@@ -39,7 +39,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import ABSOLUTE, WATCH, Op
+from equilif_golden.engine.isa import MeasureMode, Op, SoftmaxMode
 from equilif_hdl.blocks.softmax import Softmax
 from equilif_hdl.engine.control import Control
 from equilif_hdl.engine.isa import INSTRUCTION, command, has_mode
@@ -128,7 +128,9 @@ class Lanes(wiring.Component):
         steps = stages.has(m, stages.timing.step, Op.STEP)
         m.d[stages.timing.deep_domain] += self.spike_count.eq(Mux(steps, popcount(state.spikes), 0))
         if cfg.early:
-            watches = stages.has(m, stages.timing.moved, Op.MEASURE) & has_mode(self.instruction, WATCH)
+            watches = stages.has(m, stages.timing.moved, Op.MEASURE) & has_mode(
+                self.instruction, MeasureMode.WATCH
+            )
             m.d.comb += self.moved.eq(watches & Cat(lane.far for lane in lanes).any())
         if cfg.softmax:
             self._recall(m, stages, control, state, lanes)
@@ -216,7 +218,7 @@ class Lanes(wiring.Component):
         m.d.sync += softmax.active.eq(Cat(~lane.a[-1] for lane in lanes))
         m.d.comb += [
             softmax.start.eq(self.start & (ins.op == Op.SOFTMAX)),
-            softmax.absolute.eq(has_mode(ins, ABSOLUTE)),
+            softmax.absolute.eq(has_mode(ins, SoftmaxMode.ABSOLUTE)),
             softmax.idle.eq(self.walked & over),
             softmax.valid.eq(stages.has(m, timing.near, Op.SOFTMAX)),
             softmax.near.eq(Cat(lane.near for lane in lanes)),

@@ -20,7 +20,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import EARLY, INFER, WORDS, Op
+from equilif_golden.engine.isa import WORDS, HaltMode, NextMode, Op
 from equilif_hdl.engine.isa import INSTRUCTION, has_mode
 
 
@@ -101,7 +101,7 @@ class Sequencer(wiring.Component):
             self.o.p.eq(fresh),
         ]
         if cfg.early:
-            m.d.comb += early.eq(has_mode(fresh, EARLY))
+            m.d.comb += early.eq(has_mode(fresh, NextMode.EARLY))
             with m.If(self.moved):
                 m.d.sync += moved.eq(1)
         with m.FSM():
@@ -120,7 +120,7 @@ class Sequencer(wiring.Component):
                 m.next = "FETCH0"
                 with m.Switch(fresh.op):
                     with m.Case(Op.HALT):
-                        with m.If(~(has_mode(fresh, INFER) & learning)):
+                        with m.If(~(has_mode(fresh, HaltMode.INFER) & learning)):
                             m.next = "HALT"
                     with m.Case(Op.REPEAT):
                         for loop, outer in pairwise(loops):

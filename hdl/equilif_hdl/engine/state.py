@@ -27,10 +27,10 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import MINUS, PLUS, STATIC, Op
-from equilif_hdl.engine.isa import INSTRUCTION, group_bits, has_mode
+from equilif_golden.engine.isa import Op, ResetMode, ResultMode
+from equilif_hdl.engine.isa import INSTRUCTION, group_bits, has_mode, is_one_of
 from equilif_hdl.engine.port import ScanPort
-from equilif_hdl.engine.stages import COPIES, SUMS, Stages, is_one_of
+from equilif_hdl.engine.stages import COPIES, SUMS, Stages
 from equilif_hdl.fixed import delayed, lanes_of, ram
 
 
@@ -240,12 +240,14 @@ class State(wiring.Component):
     def _sums_static(self, stage: int) -> Value:
         """If the stage holds a sum, it is one of B."""
         op = self.stages.op[stage]
-        return is_one_of(op, Op.DRIVE) | is_one_of(op, Op.RESET) & has_mode(self.instruction, STATIC)
+        return is_one_of(op, Op.DRIVE) | is_one_of(op, Op.RESET) & has_mode(
+            self.instruction, ResetMode.STATIC
+        )
 
     def _writes_spikes(self, stage: int) -> Value:
         """The stage holds a sum of A that S goes with."""
         op = self.stages.op[stage]
-        resets = is_one_of(op, Op.RESET) & ~has_mode(self.instruction, STATIC)
+        resets = is_one_of(op, Op.RESET) & ~has_mode(self.instruction, ResetMode.STATIC)
         return self.stages.busy[stage] & (is_one_of(op, *COPIES) | resets)
 
     def _write_values(self, m: Module, plus: Ports, minus: Ports) -> None:
@@ -265,8 +267,8 @@ class State(wiring.Component):
             with m.Elif(self.recall):
                 m.d.sync += here.eq(here + 1)
         for wr, mode, byte in (
-            (plus.wr, PLUS, self.host_data[:8]),
-            (minus.wr, MINUS, self.host_data[8:]),
+            (plus.wr, ResultMode.PLUS, self.host_data[:8]),
+            (minus.wr, ResultMode.MINUS, self.host_data[8:]),
         ):
             m.d[timing.deep_domain] += [
                 wr.en.eq(Mux(write, has_mode(self.instruction, mode).replicate(cfg.lanes), self.host_write)),

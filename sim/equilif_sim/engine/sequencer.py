@@ -15,7 +15,7 @@ import cocotb
 import numpy as np
 from cocotb.triggers import ReadOnly, RisingEdge
 
-from equilif_golden.engine.isa import FIELDS, WATCH, Instruction, Op, assemble
+from equilif_golden.engine.isa import FIELDS, Instruction, MeasureMode, Op, assemble
 from equilif_golden.engine.model import EngineModel
 from equilif_hdl.engine.sequencer import Sequencer
 from equilif_sim.tools.programs import random_program
@@ -39,7 +39,7 @@ async def programs(dut: Any, o_pause: Pause, idle_pause: Pause) -> None:
     due = 0  # moves that the sequencer has not been told of
 
     def watches(instruction: Instruction) -> bool:
-        return config.early and instruction.op == Op.MEASURE and bool(instruction.mode & WATCH)
+        return config.early and instruction.op == Op.MEASURE and bool(instruction.mode & MeasureMode.WATCH)
 
     def taken(payload: int) -> None:
         nonlocal due

@@ -15,7 +15,7 @@ from cocotb.triggers import ReadOnly, RisingEdge
 
 from equilif_golden.blocks.plasticity import DITHER_COLUMN, DITHER_MASK, GAIN_MAX
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import COLUMN, MINUS, SIGNED, SYNAPTIC, WALK, Instruction, Op
+from equilif_golden.engine.isa import SYNAPTIC, WALK, Instruction, Op, SourceMode
 from equilif_hdl.engine.isa import command, event
 from equilif_hdl.engine.walk import ONE, Walker
 from equilif_sim.tools.run import engine_config
@@ -64,12 +64,16 @@ class WalkBench:
         p = config.lanes
         tiles = 1 << (config.tiles - 1).bit_length()
         learn = ins.op == Op.LEARN
-        by_column = ins.op in (Op.GATHER, *([Op.DRIVE] if config.softmax else [])) and ins.mode & COLUMN
+        by_column = (
+            ins.op in (Op.GATHER, *([Op.DRIVE] if config.softmax else [])) and ins.mode & SourceMode.COLUMN
+        )
         stride = ins.n_src if by_column else 1
         values = {name: raw[name] for name in ("plus", "minus")}
-        if config.softmax and ins.mode & SIGNED:
+        if config.softmax and ins.mode & SourceMode.SIGNED:
             values = {name: value - 256 if value > 127 else value for name, value in values.items()}
-        scale = values["minus" if config.softmax and ins.op == Op.DRIVE and ins.mode & MINUS else "plus"]
+        scale = values[
+            "minus" if config.softmax and ins.op == Op.DRIVE and ins.mode & SourceMode.MINUS else "plus"
+        ]
         gain = 1 if config.deep else ins.gain
         fields = {
             "op": ins.op,
