@@ -36,6 +36,11 @@ class Source:
     get: str  #: what a user does to get it
 
     @property
+    def advice(self) -> str:
+        """How to get the set and say where it is."""
+        return f"{self.get} and give its folder with --data"
+
+    @property
     def load(self) -> Callable[..., Any]:
         """The loader: folder and options in, data set out."""
         module, _, function = self.loader.partition(".")

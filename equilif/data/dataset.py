@@ -15,6 +15,7 @@ from equilif_golden.network import MOST_NEURONS, MOST_PATTERNS, TokenRows
 Bytes = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 
+MOST_SEED = (1 << 32) - 1  #: of the generators that split and draw samples
 #: any int16 is a code of a token's pattern: the network that loads it has the narrower format
 PATTERN = SQ(16, 0)
 

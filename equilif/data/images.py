@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif.data import SOURCES, Name, names
+from equilif.data.dataset import MOST_SEED
 from equilif.data.dataset import Bytes as Bytes
 from equilif.data.dataset import DataSet as DataSet
 from equilif.data.reading import most_bytes, reading, unpacked
@@ -24,7 +25,6 @@ IDX_FILES = {
 LAYOUT = {Name.mnist: Path("MNIST/raw"), Name.fashion: Path("FashionMNIST/raw")}
 DEBIAN = {Name.fashion: Path("/usr/share/datasets/fashion-mnist")}
 MOST_DIMENSIONS = 32  #: of a NumPy array
-MOST_SEED = (1 << 63) - 1
 
 
 def digits(data: str | Path | None = None, *, seed: int = 0) -> DataSet:

@@ -229,7 +229,7 @@ def spoken(
     elif prepared is not None:
         found, who = _log_mels(prepared)
     else:
-        raise ValueError(f"no recordings/*.wav in {root}: {_advice(Name.spoken)}")
+        raise ValueError(f"no recordings/*.wav in {root}: {SOURCES[Name.spoken].advice}")
     if leave_out is not None:
         if leave_out not in who:
             raise ValueError(
@@ -240,10 +240,6 @@ def spoken(
     return replace(found, frames=frames, off=off).sequences(
         Name.spoken, max_tokens=max_tokens, n_pos=n_pos, sigmas=sigmas
     )
-
-
-def _advice(name: Name) -> str:
-    return f"{SOURCES[name].get} and give its folder with --data"
 
 
 # -- vowels ------------------------------------------------------------------------------------------
@@ -294,7 +290,9 @@ def _series(root: Path, *, installed: bool) -> list[tuple[list[Floats], list[str
                 return [read_ts(str(f), text(f, f.read_bytes())) for f in files]
     wheel = first(root, "aeon-*.whl")
     if wheel is None:
-        raise ValueError(f"no {TRAIN} and {TEST} in {root}: {_advice(Name.vowels)}, or pip install aeon")
+        raise ValueError(
+            f"no {TRAIN} and {TEST} in {root}: {SOURCES[Name.vowels].advice}, or pip install aeon"
+        )
     return [read_ts(*_in_wheel(wheel, f"{AEON}{VOWELS}/{name}")) for name in (TRAIN, TEST)]
 
 

@@ -13,13 +13,13 @@ from typing import IO
 import numpy as np
 
 from equilif.data import SOURCES, Name
+from equilif.data.dataset import MOST_SEED
 from equilif.data.reading import most_bytes, read_npz, reading, said, text
 from equilif.data.sequences import MOST_ROWS, Ragged, Sequences, first, ranges
 from equilif.data.words import WordVectors, find, tokenise
 from equilif_golden.fixed import finite, integers, whole
 
 SENTIMENT = ("negative", "positive")
-MOST_SEED = (1 << 63) - 1
 
 
 @dataclass(frozen=True)
@@ -107,10 +107,6 @@ def _vectors(vectors: str | Path | None, root: Path) -> Path | None:
     return find(root if root.is_dir() else root.parent)
 
 
-def _advice(name: Name) -> str:
-    return f"{SOURCES[name].get} and give its folder with --data"
-
-
 # -- reviews -----------------------------------------------------------------------------------------
 
 
@@ -179,7 +175,7 @@ def imdb(
     folder = next((f for f in (root / "aclImdb", root) if (f / "train" / "pos").is_dir()), None)
     source = folder or first(root, "imdb*.npz")
     if source is None:
-        raise ValueError(f"no aclImdb/train/pos in {root}: {_advice(Name.imdb)}")
+        raise ValueError(f"no aclImdb/train/pos in {root}: {SOURCES[Name.imdb].advice}")
     corpus = _corpus(_maas(source, "train"), _maas(source, "test")) if folder else _word_ids(source)
     return _set(
         Name.imdb,
@@ -252,7 +248,7 @@ def _snippets(root: Path) -> tuple[Path, bytes]:
     if path is None or raw is None:
         raise ValueError(
             f"no {SNIPPETS} in {path or root}: it comes with the sources of vaderSentiment; "
-            f"{_advice(Name.snippets)}"
+            f"{SOURCES[Name.snippets].advice}"
         )
     return path, raw
 

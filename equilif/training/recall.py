@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from equilif.data.dataset import DataSet
+from equilif.data.dataset import MOST_SEED, DataSet
 from equilif_golden.fixed import Raw, whole
 from equilif_golden.hopfield import MOST_STEPS, STATE, Hopfield
 
@@ -26,7 +26,6 @@ F64 = npt.NDArray[np.float64]
 HALF = 0.5 / 128  #: of a code: what rounds to a pattern is that pattern
 SWEEPS = 50  #: most updates of every neuron of the classical network
 EXAMPLES = 8
-MOST_SEED = (1 << 63) - 1
 
 
 @dataclass(frozen=True)
