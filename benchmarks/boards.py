@@ -131,7 +131,7 @@ def table() -> str:
                     "yes" if r["softmax"] else "no",
                     *cells,
                     f"{r['build']['f_max']:.2f} MHz ({r['build']['seed']})",
-                    f"{r['clock_hz'] / 1e6:g} MHz, {r['baud'] / 1e6:g} Mbaud",
+                    f"{r['clock_hz'] / 1e6:g} MHz, {r['link']}",
                     r["network"],
                     " / ".join(f"{r['cycles'][k]:,.0f}" for k in KINDS),
                     *rates,

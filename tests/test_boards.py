@@ -31,7 +31,7 @@ from equilif_boards.build import (
 from equilif_boards.clock import Ecp5Dividers, GowinDividers, Ice40Dividers
 from equilif_golden.engine.compiler import CapacityError, Compiled
 from equilif_golden.network import Network
-from equilif_hdl.top import uart_divisor
+from equilif_hdl.link.uart import Uart
 
 every_board = pytest.mark.parametrize("board", BOARDS.values(), ids=list(BOARDS))
 VERSIONS = {"yosys": "1", "nextpnr": "2"}
@@ -60,7 +60,7 @@ def test_device_holds_the_engine_and_not_a_larger_one(board, tmp_path, monkeypat
     assert not board.device.shortage(board.config)
     with pytest.raises(
         DoesNotFit,
-        match=rf"too small for this engine .*[\d,]+ {board.device.family.block_name} of {board.device.blocks}",
+        match=rf"too small .*[\d,]+ {board.device.family.block_name} of {board.device.blocks}",
     ):
         build(board.resized(weights=5 * board.config.n_weights), tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -102,9 +102,8 @@ def test_pll_makes_the_clock(board):
     else:
         other = board.clock.dividers.find(f_in, board.clock_hz)
         assert f_in / other.i * other.fb == board.clock_hz
-    assert board.clock_hz / board.baud == uart_divisor(board.clock_hz, board.baud), (
-        "a board's baud rate is exact"
-    )
+    divisor = board.link.transport(board.clock_hz).divisor
+    assert board.clock_hz / board.link.baud == divisor, "a board's baud rate is exact"
 
 
 def test_clocks_that_cannot_be_made():
@@ -112,9 +111,9 @@ def test_clocks_that_cannot_be_made():
         with pytest.raises(ValueError, match="cannot make 23.9999 MHz of 12 MHz"):
             find(12e6, 23.9999e6)
     with pytest.raises(ValueError, match="at least 12 MHz, not 6 MHz"):
-        uart_divisor(6e6, 3_000_000)
+        Uart.of(6e6, 3_000_000)
     with pytest.raises(ValueError, match=r"9 MHz makes 2250000 baud, \+12.5 % from 2000000"):
-        uart_divisor(9e6, 2_000_000)
+        Uart.of(9e6, 2_000_000)
 
 
 # -- identity --------------------------------------------------------------------------------------
@@ -125,7 +124,8 @@ def test_build_id_is_of_plan_and_tools(plans):
     assert Plan.of(board).digest(VERSIONS) == same, "elaborating again changes nothing"
     assert plan.digest({**VERSIONS, "yosys": "2"}) != same
     assert Plan.of(replace(board, synth_opts="-dsp")).digest(VERSIONS) != same
-    assert Plan.of(replace(board, baud=1_000_000)).digest(VERSIONS) != same
+    slower = replace(board, link=replace(board.link, baud=1_000_000))
+    assert Plan.of(slower).digest(VERSIONS) != same
     assert 0 <= same < 1 << 32
     assert not [name for name, text in plan.files.items() if str(Path.cwd()) in text], (
         "a path would make the id differ by machine"
@@ -214,7 +214,9 @@ def test_timing_not_met(tools, tmp_path):
 def test_does_not_fit(tools, tmp_path):
     tools(
         "nextpnr-ice40",
-        "echo 'Info: \t         ICESTORM_LC:  5617/ 5280   106%' > top.tim; echo 'ERROR: no BELs remaining' >&2; exit 1",
+        "echo 'Info: \t         ICESTORM_LC:  5617/ 5280   106%' > top.tim\n"
+        "echo 'ERROR: no BELs remaining' >&2\n"
+        "exit 1",
     )
     with pytest.raises(DoesNotFit, match="it needs 5,617 ICESTORM_LC of 5,280"):
         build(BOARDS["icebreaker"], tmp_path / "out")

@@ -22,14 +22,16 @@ from equilif_golden.reference import Reference
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
 from equilif_hdl.engine.engine import Engine
-from equilif_hdl.link.host import Host, SerialHost
-from equilif_hdl.link.uart import RECEIVED, UartReceiver, UartTransmitter
+from equilif_hdl.link.host import Host
+from equilif_hdl.link.transport import RECEIVED
+from equilif_hdl.link.uart import Uart
+from equilif_hdl.top import Top
 
 CONFIG = EngineConfig(lanes=4, tiles=32, value_groups=32, state_groups=8, program_words=192)
 
 
 class Board(wiring.Component):
-    """Engine and host; with a divisor, bytes go through a UART at either end of the line."""
+    """Engine and host; with a divisor the whole design, whose bytes go through a UART at either end."""
 
     def __init__(self, divisor: int | None):
         self.divisor = divisor
@@ -37,28 +39,26 @@ class Board(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.engine = engine = Engine(CONFIG)
         if self.divisor is None:
+            m.submodules.engine = engine = Engine(CONFIG)
             m.submodules.host = host = Host(CONFIG, build_id=7)
             connect(m, flipped(self.i), host.i)
             connect(m, host.o, flipped(self.o))
+            connect(m, host.engine, engine.host)
         else:
-            m.submodules.host = host = SerialHost(CONFIG, divisor=self.divisor, build_id=7)
-            m.submodules.far_tx, m.submodules.far_rx = tx, rx = (
-                UartTransmitter(self.divisor),
-                UartReceiver(self.divisor),
-            )
+            uart = Uart(self.divisor)
+            m.submodules.top = top = Top(CONFIG, transport=uart, build_id=7)
+            m.submodules.far = far = uart.line()
             m.d.comb += [
-                tx.i.payload.eq(self.i.p.data),
-                tx.i.valid.eq(self.i.valid),
-                self.i.ready.eq(tx.i.ready),
-                host.rx.eq(tx.tx),
-                rx.rx.eq(host.tx),
-                self.o.payload.eq(rx.o.p.data),
-                self.o.valid.eq(rx.o.valid),
-                rx.o.ready.eq(self.o.ready),
+                far.i.payload.eq(self.i.p.data),
+                far.i.valid.eq(self.i.valid),
+                self.i.ready.eq(far.i.ready),
+                top.pins.rx.eq(far.pins.tx),
+                far.pins.rx.eq(top.pins.tx),
+                self.o.payload.eq(far.o.p.data),
+                self.o.valid.eq(far.o.valid),
+                far.o.ready.eq(self.o.ready),
             ]
-        connect(m, host.engine, engine.host)
         return m
 
 

@@ -290,7 +290,7 @@ def test_nothing_at_a_port():
 
 
 def test_the_rates_of_the_boards_are_tried():
-    assert {b.baud for b in BOARDS.values()} <= set(BAUDS)
+    assert {b.link.baud for b in BOARDS.values()} <= set(BAUDS)
 
 
 def test_manifest(tmp_path):

@@ -9,8 +9,9 @@ from amaranth import ClockDomain, Elaboratable, Module
 from amaranth.build import Platform
 from amaranth.lib import io
 
-from equilif_boards.clock import Ecp5Pll, GowinPll, Ice40Pll
+from equilif_boards.clock import Pll
 from equilif_boards.device import Device
+from equilif_boards.link import Link
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.fixed import finite, whole
 from equilif_golden.link.protocol import FRAME_BYTES
@@ -24,36 +25,35 @@ CLOCKS = (1.0, 1000.0)
 
 @dataclass(frozen=True, kw_only=True)
 class Board:
-    """A board and what is built for it; everything that a build depends on, apart from the tools.
-
-    ``network`` is the largest chain that the board is meant for, ``after_read`` Yosys passes before
-    synthesis, ``leds`` the resource names of LEDs for engine and link, ``high`` of outputs that must be
-    high for the UART to work, ``loader`` openFPGALoader's name of the board, ``by_hand`` how to program
-    one that it does not know.  A program is one frame, so ``frame_bytes`` bounds its length. ``cost``: US
-    dollars, about, as sold in 2025.  ``serial``: where the link's serial port is.  ``new_yosys``: the
-    distribution's may be too old.
-    """
+    """A board and what is built for it; everything that a build depends on, apart from the tools."""
 
     name: str
     title: str
     platform: Callable[[], Platform]
     device: Device
+    #: US dollars, about, as sold in 2025
     cost: int
-    clock: type[Ice40Pll] | type[Ecp5Pll] | type[GowinPll]
+    clock: type[Pll]
     clock_hz: float
-    baud: int
+    link: Link
     config: EngineConfig
+    #: sizes of the largest chain that the board is meant for
     network: tuple[int, ...]
+    #: memory style of neuron state, see equilif_hdl.engine.engine.Engine
     state_ram: str | None = None
+    #: longest frame; a program is one, so this bounds its length
     frame_bytes: int = FRAME_BYTES
     synth_opts: str = ""
     nextpnr_opts: str = ""
+    #: Yosys passes before synthesis
     after_read: tuple[str, ...] = ()
+    #: resource names and numbers of LEDs, for engine and link
     leds: tuple[tuple[str, int], ...] = ()
+    #: openFPGALoader's name of the board
     loader: str = ""
-    high: tuple[str, ...] = ()
-    serial: str = "on the board's USB"
+    #: how to program a board that openFPGALoader does not know
     by_hand: str = ""
+    #: whether the distribution's Yosys may be too old
     new_yosys: bool = False
 
     def resized(
@@ -108,8 +108,7 @@ class Shell(Elaboratable):
         self.board = board
         self.top = Top(
             board.config,
-            clock_hz=board.clock_hz,
-            baud=board.baud,
+            transport=board.link.transport(board.clock_hz),
             build_id=build_id,
             state_ram=board.state_ram,
             frame_bytes=board.frame_bytes,
@@ -120,13 +119,7 @@ class Shell(Elaboratable):
         m.domains.sync = ClockDomain("sync")
         m.submodules.clock = self.board.clock(self.board.clock_hz)
         m.submodules.top = top = self.top
-        uart = platform.request("uart", 0, dir="-")
-        m.submodules.rx = rx = io.Buffer("i", uart.rx)
-        m.submodules.tx = tx = io.Buffer("o", uart.tx)
-        m.d.comb += [top.rx.eq(rx.i), tx.o.eq(top.tx)]
-        for name in self.board.high:
-            m.submodules[name] = pin = io.Buffer("o", platform.request(name, 0, dir="-"))
-            m.d.comb += pin.o.eq(1)
+        self.board.link.join(m, platform, top.pins)
         for (name, number), lit in zip(self.board.leds, (top.busy, top.link), strict=False):
             m.submodules[f"{name}_{number}"] = pin = io.Buffer("o", platform.request(name, number, dir="-"))
             m.d.comb += pin.o.eq(lit)

@@ -389,7 +389,7 @@ def manifest(
             "name": board.name,
             "title": board.title,
             "clock_hz": board.clock_hz,
-            "baud": board.baud,
+            "link": str(board.link),
             "state_ram": board.state_ram,
         },
         "config": asdict(board.config),

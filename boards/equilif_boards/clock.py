@@ -128,7 +128,7 @@ class GowinDividers(Dividers):
         return None
 
 
-class _Pll(Elaboratable):
+class Pll(Elaboratable):
     """Drives domain `sync`, which the level above defines.
 
     The oscillator's frequency is the only constraint: nextpnr derives the PLL's.
@@ -147,14 +147,16 @@ class _Pll(Elaboratable):
     def elaborate(self, platform):
         m = Module()
         m.domains.lock = ClockDomain("lock", local=True, reset_less=True)
-        clk, locked = Signal(), Signal()
+        clk = Signal()
+        locked = Signal()
         pin = platform.request(platform.default_clk, dir="-")
         self.instance(
             m, platform, pin, clk, locked, self.dividers.find(platform.default_clk_frequency, self.hz)
         )
         m.d.comb += [ClockSignal("sync").eq(clk), ClockSignal("lock").eq(clk)]
         # the lock output is asynchronous: two flip-flops, then a counter that starts again whenever it drops
-        seen, timer = Signal(2), Signal(LOCK_CYCLES_LOG2 + 1)
+        seen = Signal(2)
+        timer = Signal(LOCK_CYCLES_LOG2 + 1)
         m.d.lock += seen.eq(Cat(locked, seen[0]))
         with m.If(~seen[1]):
             m.d.lock += timer.eq(0)
@@ -167,7 +169,7 @@ class _Pll(Elaboratable):
         raise NotImplementedError
 
 
-class Ice40Pll(_Pll):
+class Ice40Pll(Pll):
     """SB_PLL40_PAD: the oscillator's pin must be the PLL's own."""
 
     dividers = Ice40Dividers
@@ -189,7 +191,7 @@ class Ice40Pll(_Pll):
         )
 
 
-class Ecp5Pll(_Pll):
+class Ecp5Pll(Pll):
     """EHXPLLL, feedback from its own output."""
 
     dividers = Ecp5Dividers
@@ -228,7 +230,7 @@ class Ecp5Pll(_Pll):
         )
 
 
-class GowinPll(_Pll):
+class GowinPll(Pll):
     """rPLL, feedback inside.  nextpnr does not derive the frequency of its output."""
 
     dividers = GowinDividers

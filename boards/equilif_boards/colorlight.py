@@ -11,6 +11,7 @@ from amaranth.build import Attrs, Clock, Connector, Pins, Resource
 from amaranth.vendor import LatticeECP5Platform
 from amaranth_boards.resources import LEDResources, UARTResource
 
+from equilif_boards.link import UartLink
 from equilif_boards.ulx3s import ULX3S_25F
 
 
@@ -34,9 +35,7 @@ COLORLIGHT_I5 = replace(
     platform=ColorlightI5,
     cost=60,
     clock_hz=60e6,
-    baud=1_000_000,
+    link=UartLink(baud=1_000_000, place="on the extension board's USB"),
     leds=(("led", 0),),
     loader="colorlight-i5",
-    high=(),
-    serial="on the extension board's USB",
 )

@@ -7,6 +7,7 @@ from amaranth_boards.icebreaker import ICEBreakerPlatform
 from equilif_boards.board import Board
 from equilif_boards.clock import Ice40Pll
 from equilif_boards.device import ICE40UP5K
+from equilif_boards.link import UartLink
 from equilif_golden.engine.config import EngineConfig, Pipeline
 
 ICEBREAKER = Board(
@@ -17,7 +18,7 @@ ICEBREAKER = Board(
     cost=80,
     clock=Ice40Pll,
     clock_hz=24e6,
-    baud=2_000_000,
+    link=UartLink(baud=2_000_000),
     config=EngineConfig(
         lanes=4,
         tiles=4096,

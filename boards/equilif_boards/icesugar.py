@@ -7,6 +7,7 @@ from dataclasses import replace
 from amaranth_boards.icesugar import ICESugarPlatform
 
 from equilif_boards.icebreaker import ICEBREAKER
+from equilif_boards.link import UartLink
 
 ICESUGAR = replace(
     ICEBREAKER,
@@ -14,9 +15,8 @@ ICESUGAR = replace(
     title="iCESugar (Lattice iCE40UP5K)",
     platform=ICESugarPlatform,
     cost=50,
-    baud=1_000_000,
+    link=UartLink(baud=1_000_000, place="on the programmer's USB"),
     leds=(("led_g", 0), ("led_r", 0)),
     loader="",
     by_hand="copy it to the drive iCELink, as which the board shows itself",
-    serial="on the programmer's USB",
 )

@@ -11,6 +11,7 @@ from amaranth.build import Attrs
 from amaranth_boards.orangecrab_r0_2 import OrangeCrabR0_2_25FPlatform
 from amaranth_boards.resources import UARTResource
 
+from equilif_boards.link import UartLink
 from equilif_boards.ulx3s import ULX3S_25F
 
 
@@ -28,9 +29,7 @@ ORANGECRAB = replace(
     platform=OrangeCrab,
     cost=130,
     clock_hz=72e6,
-    baud=3_000_000,
+    link=UartLink(baud=3_000_000, place="an adapter at header pins 0 and 1"),
     leds=(),
     loader="orangeCrab",
-    high=(),
-    serial="an adapter at header pins 0 and 1",
 )

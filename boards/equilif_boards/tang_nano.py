@@ -10,6 +10,7 @@ from amaranth_boards.tang_nano_9k import TangNano9kPlatform
 from equilif_boards.board import Board
 from equilif_boards.clock import GowinPll
 from equilif_boards.device import GW1NR_9, GW2AR_18
+from equilif_boards.link import UartLink
 from equilif_golden.engine.config import EngineConfig, Pipeline
 
 
@@ -63,7 +64,7 @@ TANG_NANO_9K = Board(
     cost=20,
     clock=GowinPll,
     clock_hz=27e6,
-    baud=3_000_000,
+    link=UartLink(baud=3_000_000),
     config=EngineConfig(
         lanes=4,
         tiles=1024,
@@ -87,7 +88,7 @@ TANG_NANO_20K = Board(
     cost=30,
     clock=GowinPll,
     clock_hz=54e6,
-    baud=3_000_000,
+    link=UartLink(baud=3_000_000),
     config=EngineConfig(
         lanes=8,
         tiles=512,

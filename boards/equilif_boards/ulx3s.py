@@ -7,6 +7,7 @@ from amaranth_boards.ulx3s import ULX3S_25F_Platform, ULX3S_85F_Platform
 from equilif_boards.board import Board
 from equilif_boards.clock import Ecp5Pll
 from equilif_boards.device import LFE5U_25F, LFE5U_85F
+from equilif_boards.link import UartLink
 from equilif_golden.engine.config import EngineConfig, Pipeline
 
 ULX3S_85F = Board(
@@ -17,7 +18,7 @@ ULX3S_85F = Board(
     cost=180,
     clock=Ecp5Pll,
     clock_hz=45e6,
-    baud=1_500_000,
+    link=UartLink(baud=1_500_000, high=("uart_tx_enable",)),
     frame_bytes=4096,
     config=EngineConfig(
         lanes=16,
@@ -35,7 +36,6 @@ ULX3S_85F = Board(
     nextpnr_opts="--router router2",
     leds=(("led", 0), ("led", 1)),
     loader="ulx3s",
-    high=("uart_tx_enable",),
 )
 
 #: the engine of every board with an LFE5U-25F
@@ -56,7 +56,7 @@ ULX3S_25F = Board(
     cost=130,
     clock=Ecp5Pll,
     clock_hz=50e6,
-    baud=2_000_000,
+    link=UartLink(baud=2_000_000, high=("uart_tx_enable",)),
     frame_bytes=2048,
     config=SMALL,
     network=(784, 56, 10),
@@ -64,5 +64,4 @@ ULX3S_25F = Board(
     after_read=ULX3S_85F.after_read,
     leds=ULX3S_85F.leds,
     loader=ULX3S_85F.loader,
-    high=ULX3S_85F.high,
 )

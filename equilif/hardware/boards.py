@@ -59,7 +59,7 @@ def speed(board: Board, entry: Mapping[str, Any]) -> dict[str, dict[str, float]]
     out = {}
     for kind in KINDS:
         engine = entry["cycles"][kind] / board.clock_hz
-        line = 10 * entry["bytes"][kind] / board.baud
+        line = entry["bytes"][kind] / board.link.bytes_per_second
         out[kind] = {"engine": 1 / engine, "link": 1 / line, "both": 1 / (engine + line)}
     return out
 
@@ -80,13 +80,13 @@ def report(network: tuple[int, ...] | None = None) -> list[dict[str, Any]]:
             "board": board.name,
             "title": board.title,
             "cost_usd": board.cost,
-            "serial": board.serial,
+            "serial": board.link.place,
             "lanes": board.config.lanes,
             "weights": board.config.n_weights,
             "softmax": board.config.softmax,
             "network": "-".join(map(str, board.network)),
             "clock_hz": board.clock_hz,
-            "baud": board.baud,
+            "link": str(board.link),
         }
         entry = known.get(board.name)
         if entry and same_engine(board, entry["config"]):

@@ -21,8 +21,8 @@ with needs("hdl,boards,sim"):
     from amaranth.back.verilog import YosysError
 
     from equilif_boards import Board
+    from equilif_boards.link import UartLink
     from equilif_hdl.link.uart import SMALLEST_DIVISOR
-    from equilif_hdl.top import uart_divisor
     from equilif_sim import board as simulation
     from equilif_sim.library import BuildFailed
 
@@ -37,13 +37,14 @@ class Simulated:
 
     def __init__(self, board: Board, baud: int | None = None):
         self.clock_hz = board.clock_hz
-        self.divisor = SMALLEST_DIVISOR
-        if baud is not None:
-            fastest = int(board.clock_hz) // SMALLEST_DIVISOR
-            self.divisor = uart_divisor(board.clock_hz, whole(baud, "baud", SLOWEST, fastest))
+        fastest = int(board.clock_hz) // SMALLEST_DIVISOR
+        self.uart = UartLink(baud=fastest if baud is None else whole(baud, "baud", SLOWEST, fastest))
         try:
             self.board = simulation.Board(
-                board.config, divisor=self.divisor, state_ram=board.state_ram, frame_bytes=board.frame_bytes
+                board.config,
+                transport=self.uart.transport(board.clock_hz),
+                state_ram=board.state_ram,
+                frame_bytes=board.frame_bytes,
             )
         except (BuildFailed, YosysError, ToolNotFound) as e:
             raise ToolFailed(str(e)) from e

@@ -494,11 +494,11 @@ def boards(rows: Sequence[Mapping[str, Any]], network: str | None) -> None:
     console.print(table("boards, as built", built, map(_as_built, rows)))
     measured = [r for r in rows if "build" in r]
     if measured:
-        speeds = ["board", "network", "cycles", "training", "inference", "Mbaud", "training", "inference"]
+        speeds = ["board", "network", "cycles", "training", "inference", "link", "training", "inference"]
         console.print(table("\nMNIST, samples a second", speeds, map(_speed, measured), left=2))
         console.print(
             "[dim]cycles of a training sample, measured in RTL; the engine alone at its clock, then through "
-            "the link at its baud rate[/]"
+            "the link at its rate[/]"
         )
     for r in rows if network else ():
         console.print(
@@ -533,7 +533,7 @@ def _speed(row: Mapping[str, Any]) -> list[str]:
         f"{row['cycles']['training']:,.0f}",
         f"{speed['training']['engine']:,.0f}",
         f"{speed['inference']['engine']:,.0f}",
-        f"{row['baud'] / 1e6:g}",
+        row["link"],
         f"{speed['training']['both']:,.0f}",
         f"{speed['inference']['both']:,.0f}",
     ]

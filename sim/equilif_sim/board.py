@@ -1,10 +1,9 @@
 """A board in simulation: the complete design, pins and all, behind a pseudo-terminal.
 
-    host program <-- pseudo-terminal --> bytes <-- start, 8 bits, stop --> rx, tx of equilif_hdl.top.Top,
-    compiled by Verilator
+    host program <-- pseudo-terminal --> bytes <-- far end --> pins of equilif_hdl.top.Top, in Verilator
 
-What a board has in its FPGA is simulated cycle by cycle, the UART too; only the clock stands still while
-neither side has anything to say.
+What a board has in its FPGA is simulated cycle by cycle, the transport too; only the clock stands still
+while neither side has anything to say.
 """
 
 from __future__ import annotations
@@ -24,9 +23,11 @@ from amaranth.back import verilog
 import equilif_golden
 import equilif_hdl
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.link.protocol import FRAME_BYTES
-from equilif_hdl.link.uart import SMALLEST_DIVISOR
+from equilif_golden.link.protocol import END, FRAME_BYTES
+from equilif_hdl.link.transport import Transport
+from equilif_hdl.link.uart import SMALLEST_DIVISOR, Uart
 from equilif_hdl.top import Top
+from equilif_sim.far_end import far_end
 from equilif_sim.library import cache_dir, compiled, keep, kept, require
 
 DRIVER = r"""
@@ -34,50 +35,67 @@ DRIVER = r"""
 #include "verilated.h"
 #include <cstdint>
 #include <memory>
-// one bit lasts `divisor` cycles on both sides; frames of 10 bits, low bit first
+FAR_END
 struct Board {
-    VerilatedContext context; std::unique_ptr<Vboard> top; const int divisor; uint64_t cycles = 0, quiet = 0;
-    int sending = 0, send_timer = 0, receiving = 0, receive_timer = 0; unsigned send_bits = 0, received = 0;
-    bool answered = true;
-    Board(int divisor) : top(new Vboard(&context)), divisor(divisor) {
-        top->rx = 1; top->rst = 1; tick(); tick(); top->rst = 0;
+    VerilatedContext context;
+    std::unique_ptr<Vboard> top;
+    FarEnd line;
+    uint64_t cycles = 0;
+    uint64_t quiet = 0;     // cycles since anything was going on
+    bool answered = true;   // the last thing on the line was the end of a reply
+    Board() : top(new Vboard(&context)) {
+        line.reset(*top);
+        top->rst = 1;
+        tick();
+        tick();
+        top->rst = 0;
     }
-    void tick() { top->clk = 0; top->eval(); top->clk = 1; top->eval(); cycles++; }
+    void tick() {
+        top->clk = 0;
+        top->eval();
+        top->clk = 1;
+        top->eval();
+        cycles++;
+    }
 };
 extern "C" {
-Board *board_new(int divisor) { return new Board(divisor); }
-void board_free(Board *b) { Verilated::threadContextp(&b->context); delete b; }    // the destructor uses the thread's context
+Board *board_new() { return new Board; }
+void board_free(Board *b) {
+    Verilated::threadContextp(&b->context);     // the destructor uses the thread's context
+    delete b;
+}
 uint64_t board_cycles(Board *b) { return b->cycles; }
-// Runs until a reply ends, nothing more can come, `room` or `most` cycles are used up.  Returns whether nothing more can come.
-int board_run(Board *b, const uint8_t *in, int n_in, int *taken, uint8_t *out, int room, int *n_out, uint64_t most) {
-    *taken = *n_out = 0;
+// Runs until a reply ends, nothing more can come, or `room` or `most` cycles are used up.
+// Returns whether nothing more can come.
+int board_run(
+    Board *b, const uint8_t *in, int n_in, int *taken, uint8_t *out, int room, int *n_out, uint64_t most
+) {
+    *taken = 0;
+    *n_out = 0;
     for (uint64_t k = 0; k < most && *n_out < room; k++) {
-        if (b->sending && !--b->send_timer) { b->sending--; b->send_bits >>= 1; b->send_timer = b->divisor; }
-        if (!b->sending && *taken < n_in) {
-            b->send_bits = 0x200u | in[(*taken)++] << 1; b->sending = 10; b->send_timer = b->divisor; b->answered = false;
+        if (b->line.ready() && *taken < n_in) {
+            b->line.send(in[(*taken)++]);
+            b->answered = false;
         }
-        b->top->rx = b->sending ? b->send_bits & 1 : 1;
+        b->line.before(*b->top);
         b->tick();
-        if (b->receiving) {
-            if (!--b->receive_timer) {
-                b->receive_timer = b->divisor;
-                if (--b->receiving) b->received = b->received >> 1 | b->top->tx << 7;
-                else {
-                    out[(*n_out)++] = b->received;
-                    b->answered = b->received == 0xC0;
-                    if (b->answered) return 0;
-                }
-            }
-        } else if (!b->top->tx) { b->receiving = 9; b->receive_timer = b->divisor + b->divisor / 2; b->received = 0; }
-        b->quiet = b->sending || b->receiving || b->top->busy ? 0 : b->quiet + 1;
+        uint8_t byte;
+        if (b->line.after(*b->top, byte)) {
+            out[(*n_out)++] = byte;
+            b->answered = byte == END;
+            if (b->answered) return 0;
+        }
+        b->quiet = !b->line.idle() || b->top->busy ? 0 : b->quiet + 1;
         // after a reply at most an OVERRUN follows, and at once; before one a whole frame may be walked twice
-        if (b->quiet > (b->answered ? 64 + b->divisor : 300000)) return 1;
+        if (b->quiet > (b->answered ? 64 + FarEnd::gap : 300000)) return 1;
     }
     return 0;
 }
 }
 """
 
+#: a bit in the fewest clock cycles
+FASTEST = Uart(SMALLEST_DIVISOR)
 CHUNK = 50_000  #: cycles between two looks at the terminal
 ROOM = 4096
 
@@ -103,35 +121,31 @@ class Board:
         self,
         config: EngineConfig,
         *,
-        divisor: int = SMALLEST_DIVISOR,
+        transport: Transport = FASTEST,
         state_ram: str | None = None,
         frame_bytes: int = FRAME_BYTES,
         build_id: int | None = None,
     ):
-        """``divisor``: cycles a bit, the fewest by default; ``build_id``: by default a hash of the design's
-        sources and sizes.
-        """
+        """``build_id``: by default a hash of the design's sources and sizes."""
         arguments: dict[str, Any] = {
-            "clock_hz": divisor,
-            "baud": 1,
+            "transport": transport,
             "state_ram": state_ram,
             "frame_bytes": frame_bytes,
         }
-        key = hashlib.sha256(
-            "\0".join([*_sources(), repr(config), repr(arguments), repr(build_id)]).encode()
-        ).hexdigest()[:16]
+        ingredients = [*_sources(), repr(config), repr(arguments), repr(build_id)]
+        key = hashlib.sha256("\0".join(ingredients).encode()).hexdigest()[:16]
         self.config = config
-        self.divisor = divisor
         self.build_id = int(key[:8], 16) if build_id is None else build_id
+        driver = DRIVER.replace("FAR_END", f"const uint8_t END = {END};\n{far_end(transport)}")
         text = cache_dir() / "verilog" / f"{key}.v"  # elaboration takes seconds
         if not kept(text):
             require(text)
             top = Top(config, build_id=self.build_id, **arguments)
             keep(text, verilog.convert(top, name="board", emit_src=False).encode())
-        self._lib: Any = ctypes.CDLL(str(compiled("board", text.read_text(), DRIVER)))
+        self._lib: Any = ctypes.CDLL(str(compiled("board", text.read_text(), driver)))
         self._lib.board_new.restype = ctypes.c_void_p
         self._lib.board_cycles.restype = ctypes.c_uint64
-        self._board = ctypes.c_void_p(self._lib.board_new(divisor))
+        self._board = ctypes.c_void_p(self._lib.board_new())
         self._out = (ctypes.c_uint8 * ROOM)()
         self._waiting = b""
         self._ready = b""

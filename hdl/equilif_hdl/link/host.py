@@ -36,7 +36,7 @@ from equilif_hdl.engine.port import (
 )
 from equilif_hdl.link.frame import STATUS_BITS, Framer
 from equilif_hdl.link.slip import SlipDecoder, SlipEncoder
-from equilif_hdl.link.uart import RECEIVED, UartReceiver, UartTransmitter
+from equilif_hdl.link.transport import RECEIVED
 
 assert (LEARN, PACKED) == (1, 2)  # bits 0 and 1 of the flags, and the only ones
 RESULT_WORDS = 4
@@ -45,7 +45,7 @@ RESULT_WORDS = 4
 class Host(wiring.Component):
     """Members
     -------
-    i : In(stream of equilif_hdl.link.uart.RECEIVED)
+    i : In(stream of equilif_hdl.link.transport.RECEIVED)
         Always ready.
     o : Out(stream of 8)
     engine : Out(EnginePort)
@@ -352,34 +352,3 @@ def _byte(target, k, byte, *, top):
         beyond = byte[inside:].any() if inside < 8 else 0
         out.append(target[-1].eq(beyond if k == 0 else target[-1] | beyond))
     return out
-
-
-class SerialHost(wiring.Component):
-    """Host with UART: everything between two pins and an engine.
-
-    Members
-    -------
-    rx, tx : In(1), Out(1)
-    engine : Out(EnginePort)
-    """
-
-    def __init__(
-        self, config: EngineConfig, *, divisor: int, build_id: int = 0, frame_bytes: int = FRAME_BYTES
-    ):
-        self.config, self.divisor = config, divisor
-        self.receiver, self.transmitter = UartReceiver(divisor), UartTransmitter(divisor)
-        self.host = Host(config, build_id=build_id, frame_bytes=frame_bytes)
-        super().__init__({"rx": In(1), "tx": Out(1), "engine": Out(EnginePort(config))})
-
-    def elaborate(self, platform):
-        m = Module()
-        m.submodules.receiver, m.submodules.transmitter, m.submodules.host = (
-            self.receiver,
-            self.transmitter,
-            self.host,
-        )
-        m.d.comb += [self.receiver.rx.eq(self.rx), self.tx.eq(self.transmitter.tx)]
-        connect(m, self.receiver.o, self.host.i)
-        connect(m, self.host.o, self.transmitter.i)
-        connect(m, self.host.engine, flipped(self.engine))
-        return m

@@ -11,20 +11,19 @@ from amaranth import Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from equilif_hdl.link.uart import RECEIVED
-
-END, ESC, ESC_END, ESC_ESC = 0xC0, 0xDB, 0xDC, 0xDD
+from equilif_golden.link.protocol import END, ESC, ESC_END, ESC_ESC
+from equilif_hdl.link.transport import RECEIVED
 
 #: a byte of a frame or, with ``end``, the end of one
 ITEM = data.StructLayout({"data": 8, "end": 1})
-#: ``bad`` comes with ``end``: a wrong escape or a byte that the UART found wrong since the last end
+#: ``bad`` comes with ``end``: a wrong escape, or a byte that the transport found wrong, since the last end
 DECODED = data.StructLayout({"data": 8, "end": 1, "bad": 1})
 
 
 class SlipDecoder(wiring.Component):
     """Members
     -------
-    i : In(stream of equilif_hdl.link.uart.RECEIVED)
+    i : In(stream of equilif_hdl.link.transport.RECEIVED)
     o : Out(stream of DECODED)
 
     Latency 0, throughput a byte a cycle.  An END that did not arrive whole ends nothing; the next one does.

@@ -9,12 +9,22 @@ cycles' sampling error.
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Signal
-from amaranth.lib import cdc, data, stream, wiring
-from amaranth.lib.wiring import In, Out
+from dataclasses import dataclass
+from typing import Any
 
-RECEIVED = data.StructLayout({"data": 8, "error": 1})
+from amaranth import Cat, Module, Signal
+from amaranth.lib import cdc, stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from equilif_hdl.link.transport import RECEIVED, Line
+
 SMALLEST_DIVISOR = 4
+#: bits on the line for a byte: start, 8 bits, stop
+BITS = 10
+#: part of the rate by which a clock may miss it: the receiver allows 5 %, less its sampling error, and the
+#: other side wants its share
+TOLERANCE = 0.02
+PINS = wiring.Signature({"rx": In(1), "tx": Out(1)})
 
 
 def _checked(divisor: int) -> int:
@@ -100,3 +110,53 @@ class UartTransmitter(wiring.Component):
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += [timer.eq(self.divisor - 1), shift.eq(Cat(0, self.i.payload)), left.eq(10)]
         return m
+
+
+class UartLine(Line):
+    """Receiver and transmitter behind two pins, ``rx`` and ``tx``; idle is high."""
+
+    def __init__(self, divisor: int):
+        self.divisor = _checked(divisor)
+        super().__init__(PINS)
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        m.submodules.receiver = receiver = UartReceiver(self.divisor)
+        m.submodules.transmitter = transmitter = UartTransmitter(self.divisor)
+        connect(m, receiver.o, flipped(self.o))
+        connect(m, flipped(self.i), transmitter.i)
+        low = Signal()  # registered: `rx` is asynchronous
+        m.d.sync += low.eq(~(self.pins.rx & transmitter.tx))
+        m.d.comb += [
+            receiver.rx.eq(self.pins.rx),
+            self.pins.tx.eq(transmitter.tx),
+            self.active.eq(low),
+        ]
+        return m
+
+
+@dataclass(frozen=True)
+class Uart:
+    """A UART as data: equilif_hdl.link.transport.Transport.  ``divisor``: clock cycles a bit."""
+
+    divisor: int
+
+    @classmethod
+    def of(cls, clock_hz: float, baud: int) -> Uart:
+        """That of a rate; ValueError when the clock cannot make it closely enough."""
+        divisor = round(clock_hz / baud)
+        mhz = f"{clock_hz / 1e6:g} MHz"
+        if divisor < SMALLEST_DIVISOR:
+            needed = f"{SMALLEST_DIVISOR * baud / 1e6:g} MHz"
+            raise ValueError(f"{baud} baud need a clock of at least {needed}, not {mhz}")
+        error = clock_hz / divisor / baud - 1
+        if abs(error) > TOLERANCE:
+            raise ValueError(f"{mhz} makes {clock_hz / divisor:.0f} baud, {100 * error:+.1f} % from {baud}")
+        return cls(divisor)
+
+    @property
+    def pins(self) -> wiring.Signature:
+        return PINS
+
+    def line(self) -> UartLine:
+        return UartLine(self.divisor)

@@ -30,7 +30,7 @@ from equilif_hdl.link.slip import (
     SlipDecoder,
     SlipEncoder,
 )
-from equilif_hdl.link.uart import RECEIVED
+from equilif_hdl.link.transport import RECEIVED
 from equilif_sim.tools.scoreboard import Scoreboard
 from equilif_sim.tools.stream import Pause, StreamSink, StreamSource, never, often
 

@@ -15,7 +15,7 @@ from equilif_golden.engine.port import Region, region_size
 from equilif_golden.link.device import Device
 from equilif_hdl.engine.port import EnginePort
 from equilif_hdl.link.host import Host
-from equilif_hdl.link.uart import RECEIVED
+from equilif_hdl.link.transport import RECEIVED
 
 
 class StandIn(wiring.Component):

@@ -17,7 +17,8 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge, Timer
 
-from equilif_hdl.link.uart import RECEIVED, UartReceiver, UartTransmitter
+from equilif_hdl.link.transport import RECEIVED
+from equilif_hdl.link.uart import UartReceiver, UartTransmitter
 from equilif_sim.tools.run import bench_config
 from equilif_sim.tools.scoreboard import Scoreboard
 from equilif_sim.tools.stream import StreamSink, StreamSource, never, often

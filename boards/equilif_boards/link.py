@@ -1,0 +1,64 @@
+"""How a board and a host are joined: the transport of the design, and where its pins are.
+
+A new transport is a class with the members of :class:`Link`; a board that has it names one in ``link``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from amaranth import Module
+from amaranth.lib import io
+
+from equilif_hdl.link.transport import Transport
+from equilif_hdl.link.uart import BITS, Uart
+
+
+class Link(Protocol):
+    """What a board says of its way to the host."""
+
+    @property
+    def place(self) -> str:
+        """Where the host's end is."""
+
+    @property
+    def bytes_per_second(self) -> float:
+        """At most, in one direction."""
+
+    def transport(self, clock_hz: float) -> Transport:
+        """For a design with this clock; ValueError when there is none."""
+
+    def join(self, m: Module, platform: Any, pins: Any) -> None:
+        """Join the pins of the transport with those of the board."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UartLink:
+    """A UART: the board's resource ``uart``.
+
+    ``baud``: bits a second.  ``high``: outputs of the board that must be high for it to work.
+    """
+
+    baud: int
+    place: str = "on the board's USB"
+    high: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.baud / 1e6:.3g} Mbaud"
+
+    @property
+    def bytes_per_second(self) -> float:
+        return self.baud / BITS
+
+    def transport(self, clock_hz: float) -> Uart:
+        return Uart.of(clock_hz, self.baud)
+
+    def join(self, m: Module, platform: Any, pins: Any) -> None:
+        uart = platform.request("uart", 0, dir="-")
+        m.submodules.rx = rx = io.Buffer("i", uart.rx)
+        m.submodules.tx = tx = io.Buffer("o", uart.tx)
+        m.d.comb += [pins.rx.eq(rx.i), tx.o.eq(pins.tx)]
+        for name in self.high:
+            m.submodules[name] = pin = io.Buffer("o", platform.request(name, 0, dir="-"))
+            m.d.comb += pin.o.eq(1)

@@ -1,0 +1,79 @@
+"""The host's end of a transport, in C++: bytes on one side, the design's pins on the other.
+
+For equilif_sim.board.  Each is a struct FarEnd with
+
+    gap                             cycles within which a byte that follows another has begun
+    void reset(Vboard &)            pins before the first cycle
+    bool idle()                     nothing is on its way
+    bool ready()                    it takes a byte
+    void send(uint8_t)              to the design
+    void before(Vboard &)           sets the pins for a cycle
+    bool after(Vboard &, uint8_t &) looks at them after it: whether a byte has come, and which
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from equilif_hdl.link.uart import Uart
+
+UART = r"""
+// Frames of 10 bits, low bit first; a bit lasts GAP cycles on both sides.
+struct FarEnd {
+    static const int gap = GAP;
+    int sending = 0;            // bits left of the byte to the design
+    int send_timer = 0;         // cycles left of its bit
+    unsigned send_bits = 0;     // that bit and those after it
+    int receiving = 0;          // bits left of the byte from the design
+    int receive_timer = 0;      // cycles to the middle of the next one
+    unsigned received = 0;
+    void reset(Vboard &top) { top.RX = 1; }
+    bool idle() const { return !sending && !receiving; }
+    bool ready() const { return !sending; }
+    void send(uint8_t byte) {
+        send_bits = 0x200u | byte << 1;
+        sending = 10;
+        send_timer = gap;
+    }
+    void before(Vboard &top) { top.RX = sending ? send_bits & 1 : 1; }
+    bool after(Vboard &top, uint8_t &byte) {
+        if (sending && !--send_timer) {
+            sending--;
+            send_bits >>= 1;
+            send_timer = gap;
+        }
+        if (!receiving) {
+            if (!top.TX) {
+                receiving = 9;
+                receive_timer = gap + gap / 2;
+                received = 0;
+            }
+            return false;
+        }
+        if (--receive_timer) return false;
+        receive_timer = gap;
+        if (--receiving) {
+            received = received >> 1 | top.TX << 7;
+            return false;
+        }
+        byte = received;
+        return true;
+    }
+};
+"""
+
+
+def uart(transport: Uart) -> str:
+    pins = UART.replace("RX", "pins___05Frx").replace("TX", "pins___05Ftx")
+    return pins.replace("GAP", str(transport.divisor))
+
+
+FAR_ENDS: Mapping[type, Callable[[Any], str]] = {Uart: uart}
+
+
+def far_end(transport: object) -> str:
+    """C++ of the host's end; ValueError for a transport that has none yet."""
+    if type(transport) not in FAR_ENDS:
+        raise ValueError(f"a board with {transport} cannot be simulated: equilif_sim.far_end lacks it")
+    return FAR_ENDS[type(transport)](transport)
