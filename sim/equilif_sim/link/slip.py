@@ -20,16 +20,8 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, RisingEdge
 
-from equilif_hdl.link.slip import (
-    DECODED,
-    END,
-    ESC,
-    ESC_END,
-    ESC_ESC,
-    ITEM,
-    SlipDecoder,
-    SlipEncoder,
-)
+from equilif_golden.link.protocol import END, ESC, ESC_END, ESC_ESC
+from equilif_hdl.link.slip import DECODED, ITEM, SlipDecoder, SlipEncoder
 from equilif_hdl.link.transport import RECEIVED
 from equilif_sim.tools.scoreboard import Scoreboard
 from equilif_sim.tools.stream import Pause, StreamSink, StreamSource, never, often
