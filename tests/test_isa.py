@@ -5,6 +5,7 @@ The engine model's control flow is tested here too.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -12,10 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from equilif_golden.engine.activity import CODING, COMMAND, FETCH
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import (
     FIELDS,
+    OPERATIONS,
     WORDS,
+    Groups,
     HaltMode,
     Instruction,
     MeasureMode,
@@ -26,9 +30,11 @@ from equilif_golden.engine.isa import (
     assemble,
     check,
     disassemble,
+    flag_name,
 )
 from equilif_golden.engine.model import EngineModel, wrap
 from equilif_golden.fixed import SQ
+from equilif_sim.tools.programs import random_instruction, random_program, spoil
 
 CONFIG = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16, program_words=60)
 HALT = Instruction(op=Op.HALT)
@@ -132,6 +138,97 @@ def test_config_says_what_is_wrong(wrong, message):
         EngineConfig(**wrong)
 
 
+@pytest.mark.parametrize(
+    "program, index",
+    [
+        ([MARK, replace(STEP, shift=9), HALT], 1),
+        ([MARK, NEXT, HALT], 1),
+        ([MARK] * 20 + [HALT], 20),
+        ([replace(STEP, shift=9)] + [MARK] * 30, 0),
+        ([REPEAT, HALT], 2),
+        ([MARK], 1),
+        ([], 0),
+    ],
+)
+def test_a_program_error_knows_the_instruction_at_fault(program, index):
+    """Their number when only the end is wrong, the first without room when there are too many."""
+    with pytest.raises(ProgramError) as e:
+        check(program, CONFIG)
+    assert e.value.index == index
+
+
+@pytest.mark.parametrize("early, softmax", [(False, False), (True, False), (False, True)])
+def test_a_spoiled_program_is_refused_where_it_was_spoiled(early, softmax):
+    config, rng = replace(CONFIG, early=early, softmax=softmax), np.random.default_rng(3)
+    for _ in range(300):
+        program = random_program(rng, config)
+        check(program, config)
+        spoiled, index = spoil(rng, program, config)
+        with pytest.raises(ProgramError) as e:
+            check(spoiled, config)
+        assert e.value.index == index, f"{e.value}: {spoiled}"
+
+
+@pytest.mark.parametrize("field", [name for name, _, _ in FIELDS[1:]])
+@pytest.mark.parametrize("wrong", [1.0, True, None, "1"])
+def test_fields_are_integers(field, wrong):
+    """No fraction is cut and no truth counted, in a field that means something or nothing."""
+    instruction = replace(HALT, **{field: wrong})
+    with pytest.raises(ValueError, match=f"HALT: {field} must be an integer"):
+        instruction.encode()
+    with pytest.raises(ProgramError, match=f"instruction 0: HALT: {field} must be an integer"):
+        check([instruction, HALT], CONFIG)
+
+
+def test_words_of_a_program_are_whole():
+    with pytest.raises(ValueError, match="program words must be integers"):
+        disassemble(np.array([0.5, 0, 0]))
+    with pytest.raises(ValueError, match="3 words an instruction"):
+        disassemble(np.zeros(4, int))
+    with pytest.raises(ValueError, match="program words must lie in 0"):
+        disassemble(np.array([-1, 0, 0]))
+
+
+# -- names -----------------------------------------------------------------------------------------
+def test_operands_and_modes_by_name_are_the_instruction():
+    rng = np.random.default_rng(4)
+    for op in OPERATIONS:
+        for _ in range(20):
+            i = random_instruction(rng, CONFIG, op)
+            again = Instruction.of(op, **i.operands, **{flag_name(flag): True for flag in i.modes})
+            assert (again.operands, again.modes) == (i.operands, i.modes)
+            assert again.problem(CONFIG) is None and i.problem(CONFIG) is None
+
+
+def test_instructions_say_which_names_they_have():
+    with pytest.raises(TypeError, match="STEP has groups, threshold, leak, not groups, threshold, tile"):
+        Instruction.of(Op.STEP, groups=Groups(0, 1), threshold=1, tile=1)
+    with pytest.raises(TypeError, match="HALT has infer, not early"):
+        Instruction.of(Op.HALT, early=True)
+    with pytest.raises(ValueError, match="NUDGE: targets must be 2 groups, not 3"):
+        Instruction.of(Op.NUDGE, groups=Groups(0, 2), targets=Groups(0, 3), strength=1)
+
+
+def test_modes_of_an_operation_have_bits_of_their_own():
+    for op, operation in OPERATIONS.items():
+        bits = [int(flag) for flag in operation.modes]
+        assert sum(bits) == sum(set(bits)) and all(bit in (1, 2, 4, 8) for bit in bits), op
+        assert len(set(operation.names)) == len(operation.names)
+
+
+def test_what_is_counted_is_what_the_table_says_is_read_and_written():
+    """equilif_golden.engine.activity counts the accesses that equilif_golden.engine.isa lists."""
+    kinds = {"A": "state", "B": "state", "Q": "state", "S": "spike", "V": "value", "W": "weight"}
+    for op, cost in COMMAND.items():
+        counted = {**FETCH.get(op, {}), **cost, **(CODING if op == Op.SOFTMAX else {})}
+        listed: Counter[str] = Counter()
+        for verb, memories in (("reads", OPERATIONS[op].reads), ("writes", OPERATIONS[op].writes)):
+            listed.update(f"{kinds[name[0]]}_{verb}" for name in memories)
+        del listed["weight_reads"]  # EngineModel.accesses
+        assert {name: n for name, n in counted.items() if name not in ("additions", "products")} == listed, op
+
+
+# -- the model's control flow ----------------------------------------------------------------------
 def test_loops_marks_and_halts():
     """REPEAT runs its body `count` times; a MARK with a count acts when that many iterations are left; a
     HALT may spare training.

@@ -239,7 +239,7 @@ class Operation:
     """What an operation does.
 
     reads, writes   memories, with A membranes with what was gathered, B static drive, Q charge, S spikes,
-                    A' and S' what SAVE keeps, V+ and V- values, W weights
+                    A' and S' what SAVE keeps, V+ and V- values (V: as the modes say), W weights
     feature         of EngineConfig: an engine without it has no such operation
     modes_need      of EngineConfig: an engine without it takes no mode of this operation
     """
@@ -307,8 +307,8 @@ OPERATIONS: Mapping[Op, Operation] = {
         Kind.WALK,
         "A = value and S = 0.",
         _GROUPS | {"value": Number("operand", field_range("operand"), "raw membrane or drive")},
-        modes={ResetMode.STATIC: "B = value instead"},
-        writes=("A", "B", "S"),
+        modes={ResetMode.STATIC: "B = value and nothing else"},
+        writes=("A", "S"),
     ),
     Op.NUDGE: Operation(
         Kind.WALK,
@@ -372,7 +372,7 @@ OPERATIONS: Mapping[Op, Operation] = {
             SourceMode.MINUS: "V- in place of V+",
             SourceMode.SIGNED: "values of `sources` are signed",
         },
-        reads=("B", "V", "W"),
+        reads=("B", "V+", "W"),
         writes=("B",),
         modes_need="softmax",
     ),
@@ -400,7 +400,7 @@ OPERATIONS: Mapping[Op, Operation] = {
             SourceMode.SIGNED: "values of `sources` are signed",
             SourceMode.SIGNED_DST: "values of `groups` are signed",
         },
-        reads=("V", "W"),
+        reads=("V+", "V-", "W"),
         writes=("W",),
         modes_need="softmax",
     ),
@@ -408,7 +408,7 @@ OPERATIONS: Mapping[Op, Operation] = {
         Kind.SCAN,
         "The prediction is the first neuron of largest V+, 0 when all are zero.",
         {"sources": Span("src", "n_src", Memory.VALUES, "the output")},
-        reads=("V",),
+        reads=("V+",),
     ),
     Op.SOFTMAX: Operation(
         Kind.WALK,

@@ -1,0 +1,175 @@
+"""What is written to an engine and asked of it: the model, and the models of bus and link around it, take
+what exists and refuse the rest in words.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE
+from equilif_golden.engine import asm
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import Groups
+from equilif_golden.engine.model import EngineModel
+from equilif_golden.engine.port import Region, dither_position, updates_at
+from equilif_golden.fixed import Numerics
+from equilif_golden.link.bus import BusError, BusModel
+from equilif_golden.link.device import Device
+from equilif_golden.link.protocol import READ_HEADER, WRITE_HEADER, Command, Identity, seal
+from equilif_golden.link.registers import REGISTERS, constants
+
+CONFIG = EngineConfig(lanes=4, tiles=8, value_groups=16, state_groups=8, program_words=48)
+NARROW = EngineConfig(
+    lanes=4,
+    tiles=8,
+    value_groups=16,
+    state_groups=8,
+    numerics=Numerics(fraction=8, weight_width=10, accumulator_width=20, charge_width=15),
+)
+
+
+def test_what_is_written_is_read():
+    engine, rng = EngineModel(CONFIG), np.random.default_rng(0)
+    weights = rng.integers(-(1 << 15), 1 << 15, 7)
+    engine.write(Region.WEIGHT, 5, weights)
+    assert engine.read(Region.WEIGHT, 4, 9).tolist() == [0, *weights, 0]
+    values = rng.integers(0, 256, 6)
+    engine.write(Region.VALUE, 58, values)
+    assert engine.read(Region.VALUE, 57, 7).tolist() == [0, *(values * 0x101)]
+    engine.write(Region.COUNTER, 0, np.array([dither_position(77)]))
+    assert engine.counter == 77 and engine.read(Region.COUNTER, 0, 1) == 77 * DITHER_UPDATE & DITHER_MASK
+    for nothing in (Region.WEIGHT, Region.VALUE, Region.COUNTER):
+        engine.write(nothing, 1, np.zeros(0, int))
+        assert engine.read(nothing, 1, 0).tolist() == []
+
+
+def test_a_position_of_the_dither_is_a_number_of_updates():
+    for updates in (0, 1, 1000, DITHER_MASK):
+        assert updates_at(dither_position(updates)) == updates
+
+
+@pytest.mark.parametrize(
+    "region, first, data, message",
+    [
+        (Region.WEIGHT, 0, [0.5], "weights must be integers in -32768..32767, not float64"),
+        (Region.WEIGHT, 0, [1 << 15], "weights must lie in -32768..32767"),
+        (Region.WEIGHT, 0, [[1, 2]], "one after the other, in one dimension, not 2"),
+        (Region.WEIGHT, 0, 3, "one after the other, in one dimension, not 0"),
+        (Region.WEIGHT, -1, [1], r"WEIGHT has elements 0\.\.127, not -1\.\.-1"),
+        (Region.WEIGHT, 127, [1, 2], r"WEIGHT has elements 0\.\.127, not 127\.\.128"),
+        (Region.WEIGHT, 1.0, [1], "the first element must be an integer"),
+        (Region.VALUE, 0, [256], "values must lie in 0..255"),
+        (Region.VALUE, 0, [-1], "values must lie in 0..255"),
+        (Region.VALUE, 0, [True, False], "values must be integers in 0..255, not bool"),
+        (Region.COUNTER, 0, [1 << 18], "positions of the dither must lie in"),
+        (Region.COUNTER, 0, [1, 2], r"COUNTER has elements 0\.\.0, not 0\.\.1"),
+        (Region.PROGRAM, 0, [0, 0, 0], "a program is loaded, not written"),
+    ],
+)
+def test_what_does_not_exist_is_not_written(region, first, data, message):
+    engine = EngineModel(CONFIG)
+    with pytest.raises(ValueError, match=message):
+        engine.write(region, first, data)
+    assert not engine.w.any() and not engine.plus.any() and not engine.counter
+
+
+@pytest.mark.parametrize(
+    "region, first, n, message",
+    [
+        (Region.VALUE, -1, 2, r"VALUE has elements 0\.\.63, not -1\.\.0"),
+        (Region.VALUE, 60, 5, r"VALUE has elements 0\.\.63, not 60\.\.64"),
+        (Region.VALUE, 0, -1, "the number of elements must be in 0"),
+        (Region.VALUE, 0, 1.5, "the number of elements must be an integer"),
+        (Region.PROGRAM, 0, 1, "a program is loaded and run, not read"),
+    ],
+)
+def test_what_does_not_exist_is_not_read(region, first, n, message):
+    with pytest.raises(ValueError, match=message):
+        EngineModel(CONFIG).read(region, first, n)
+
+
+def test_a_run_writes_before_and_reads_after():
+    engine = EngineModel(CONFIG, [asm.argmax(Groups(0, 2)), asm.halt()])
+    run = engine.run(learn=False, write=(2, np.array([1, 9, 3])), read=(1, 4))
+    assert (run.prediction, run.values.tolist()) == (3, [0, 0x101, 0x909, 0x303])
+    with pytest.raises(ValueError, match=r"VALUE has elements 0\.\.63, not 63\.\.64"):
+        engine.run(learn=False, write=(0, np.array([7])), read=(63, 2))
+    assert engine.plus[0, 0] == 0, "nothing was written"
+
+
+def test_an_engine_without_a_program_does_not_run():
+    with pytest.raises(ValueError, match="there is no program: load one"):
+        EngineModel(CONFIG).run(learn=False)
+
+
+# -- the bus ---------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "offset, word, strobe, message",
+    [
+        (REGISTERS["ADDRESS"].offset, -1, 15, r"word must be in 0\.\.4294967295, not -1"),
+        (REGISTERS["ADDRESS"].offset, 1.5, 15, "word must be an integer"),
+        (REGISTERS["DATA"].offset, 1 << 32, 15, r"word must be in 0\.\.4294967295, not 4294967296"),
+        (REGISTERS["DATA"].offset, True, 15, "word must be an integer"),
+        (REGISTERS["DATA"].offset, 1, 16, r"strobe must be in 0\.\.15, not 16"),
+        (256, 1, 15, r"offset must be in 0\.\.255, not 256"),
+        (-4, 1, 15, r"offset must be in 0\.\.255, not -4"),
+    ],
+)
+def test_a_bus_carries_words(offset, word, strobe, message):
+    """Before, an address of -1 was taken, and DATA then went to the last weight."""
+    bus = BusModel(CONFIG)
+    with pytest.raises(ValueError, match=message):
+        bus.write(offset, word, strobe)
+    assert bus.address == 0 and not bus.engine.w.any()
+
+
+def test_a_bus_reads_words_at_offsets():
+    with pytest.raises(ValueError, match="offset must be an integer"):
+        BusModel(CONFIG).read(4.0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "word, keep, last, message",
+    [(-1, 15, True, "word"), (0, 16, True, "keep"), (0, 15, 1, "last must be true or false")],
+)
+def test_a_stream_carries_words(word, keep, last, message):
+    with pytest.raises(ValueError, match=message):
+        BusModel(CONFIG).beat(word, keep, last=last)
+
+
+def test_the_bus_says_which_instruction_is_at_fault():
+    bus = BusModel(CONFIG)
+    for n, rejected in ((0, 0), (2, 1), (99, 1)):
+        bus.staged[:6] = [0x6, 0, 1 << 10, 0x2, 0, 0]  # MARK, then NEXT
+        with pytest.raises(BusError):
+            bus.write(REGISTERS["LOAD"].offset, n)
+        assert bus.read(REGISTERS["REJECTED"].offset) == rejected
+
+
+# -- the link --------------------------------------------------------------------------------------
+def test_narrow_weights_lose_their_upper_bits_in_a_device():
+    """As in hardware, whose memory has no place for them."""
+    device = Device(NARROW)
+    frame = seal(Command.WRITE, 1, WRITE_HEADER.pack(Region.WEIGHT, 0) + (0x1234).to_bytes(2, "little"))
+    device.reply(frame)
+    reply = device.reply(seal(Command.READ, 2, READ_HEADER.pack(Region.WEIGHT, 0, 1)))
+    kept = (0x1234 + 512) % 1024 - 512
+    assert int.from_bytes(reply[2:4], "little", signed=True) == kept == device.engine.w[0, 0]
+
+
+@pytest.mark.parametrize("frame_bytes", [31, 4097, 100.0, True])
+def test_frames_of_a_device_have_a_size(frame_bytes):
+    with pytest.raises(ValueError, match="frame_bytes must be"):
+        Device(CONFIG, frame_bytes=frame_bytes)
+
+
+@pytest.mark.parametrize("build_id", [-1, 1 << 32, 0.5])
+def test_a_build_id_has_32_bits(build_id):
+    for make in (Device, BusModel):
+        with pytest.raises(ValueError, match="build id must be"):
+            make(CONFIG, build_id=build_id)  # type: ignore[operator]
+    with pytest.raises(ValueError, match="build id must be"):
+        Identity(CONFIG, build_id)
+    with pytest.raises(ValueError, match="build id must be"):
+        constants(CONFIG, build_id)
