@@ -1,12 +1,11 @@
 """Training samples a second that line and engine allow, and what a frame with packed zeros saves.
 
-    python -m benchmarks.link                    digits, on the iCEBreaker's engine
-    python -m benchmarks.link --data DIR         MNIST too, and on the ULX3S from the cycles that
-    benchmarks.boards measured
-    python -m benchmarks.link --json FILE        result with the machine that it was measured on
+    python -m benchmarks.link                digits, on the iCEBreaker's engine
+    python -m benchmarks.link --data DIR     MNIST too, and the ULX3S with the cycles of benchmarks.boards
+    python -m benchmarks.link --json FILE    the result, with the machine that it was measured on
 
-Computed: 10 bits a byte at the line's rate, then the engine's cycles at the board's clock, one after the
-other as the device does it. Measured: cycles of the whole board in simulation (equilif_sim.board) from
+Computed: the bytes at the line's rate, then the engine's cycles at the board's clock, one after the other
+as the device does it.  Measured: cycles of the whole board in simulation (equilif_sim.board) from
 the first bit of a sample to the last of its reply.  Weights are those of one epoch of the golden model,
 so that spikes are as frequent as in training.  Not in either: the time of the host and its USB bridge.
 """
@@ -27,8 +26,10 @@ from equilif.host.simulate import Simulated
 from equilif.training.presets import PRESETS
 from equilif.training.train import lesson, order, taught
 from equilif_boards import BOARDS, Board
+from equilif_boards.link import UartLink
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import Compiled
+from equilif_golden.fixed import Raw
 from equilif_golden.kernel import Kernel
 from equilif_golden.link.protocol import OVERHEAD, RESULT, RUN_HEADER, pack
 from equilif_golden.network import Network
@@ -38,6 +39,15 @@ from equilif_hdl.link.uart import SMALLEST_DIVISOR
 RATES = (1_000_000, 3_000_000, 12_000_000)
 ENDS = 3  #: two around a command, one behind a reply
 FAST = 48e6  #: the slowest clock that makes 12 Mbaud
+
+
+@dataclass
+class Cost:
+    """Of a training sample."""
+
+    bytes: float  #: packed, both ways
+    cycles: float  #: of the engine
+    measured: float | None  #: samples a second of the simulated board
 
 
 @dataclass
@@ -55,76 +65,74 @@ class Row:
     compute_bound: float
     link_bound: float
 
+    def __str__(self) -> str:
+        measured = f"{self.measured:6,.0f}/s" if self.measured else "-"
+        return (
+            f"{self.board:32} {self.network:11} {self.baud / 1e6:5.0f} Mbaud {self.clock_hz / 1e6:3.0f} MHz  "
+            f"{self.bytes_plain:5.0f} bytes, packed {self.bytes_packed:4.0f}  {self.cycles:6,.0f} cycles  "
+            f"plain {self.computed_plain:6,.0f}/s  computed {self.computed:6,.0f}/s  measured {measured}  "
+            f"engine alone {self.compute_bound:6,.0f}/s  line alone {self.link_bound:6,.0f}/s"
+        )
+
 
 def rows(
     board: Board, name: str, sizes: tuple[int, ...], n: int, folder: Path | None, *, measure: bool
 ) -> list[Row]:
-    preset, d = PRESETS[name], data.load(name, folder)
+    """A row for each rate; ``measure``: on the simulated board, else from boards/measured.json."""
+    preset = PRESETS[name]
+    d = data.load(name, folder)
     network = Network.chain(*sizes, schedule=preset.schedule)
     kernel = Kernel(network, preset.initial_weights(network, 0), lr=preset.rate(0))
     for _ in taught(kernel, d, lesson(preset, d, 0, 0)):
         pass
-    compiled, chosen = Compiled(network, board.config), order(0, 1, len(d.x_train))[:n]
-    plain = (
-        len(compiled.sample(d.x_train[0].astype(np.int64), np.zeros(sizes[-1], np.int64)))
-        + RUN_HEADER.size
-        + RESULT.size
-        + 2 * OVERHEAD
-        + ENDS
-    )
+    chosen = order(0, 1, len(d.x_train))[:n]
+    x = d.x_train[chosen].astype(np.int64)
+    y = one_hot(d.y_train[chosen], sizes[-1])
+    values = Compiled(network, board.config).sample(x[0], y[0])
+    plain = len(values) + RUN_HEADER.size + RESULT.size + 2 * OVERHEAD + ENDS
     out = []
     for baud in RATES:
         clock = board.clock_hz if board.clock_hz / baud >= SMALLEST_DIVISOR else FAST
         if measure:
-            simulated = Simulated(replace(board, clock_hz=clock), baud).board
-            client = Client(simulated)
-            chip = Chip(client, network, kernel.weights, lr=preset.rate(1), counter=kernel.counter)
-            before, start, cycles = replace(client.traffic), simulated.cycles, 0
-            for j in chosen:
-                x, y = d.x_train[j].astype(np.int64), one_hot(d.y_train[j : j + 1], sizes[-1])[0]
-                cycles += chip.sample(x, y).cycles
-            assert client.traffic.repeated == 0
-            packed = (client.traffic.sent - before.sent + client.traffic.received - before.received) / n
-            cycles, measured = cycles / n, clock * n / (simulated.cycles - start)
-        else:
-            entry = known.measured()[board.name]  # of its own network
-            cycles, packed, measured = entry["cycles"]["training"], entry["bytes"]["training"], None
-        link, engine = 10 * packed / baud, cycles / clock
-        out.append(
-            Row(
-                board.title,
-                "-".join(map(str, sizes)),
-                baud,
-                clock,
-                plain,
-                packed,
-                cycles,
-                1 / (10 * plain / baud + engine),
-                1 / (link + engine),
-                measured,
-                1 / engine,
-                1 / link,
-            )
+            cost = measured(replace(board, clock_hz=clock), baud, kernel, preset.rate(1), x, y)
+        else:  # of the board's own network
+            entry = known.measured()[board.name]
+            cost = Cost(entry["bytes"]["training"], entry["cycles"]["training"], None)
+        bytes_per_second = UartLink(baud=baud).bytes_per_second
+        link = cost.bytes / bytes_per_second
+        engine = cost.cycles / clock
+        row = Row(
+            board=board.title,
+            network="-".join(map(str, sizes)),
+            baud=baud,
+            clock_hz=clock,
+            bytes_plain=plain,
+            bytes_packed=cost.bytes,
+            cycles=cost.cycles,
+            computed_plain=1 / (plain / bytes_per_second + engine),
+            computed=1 / (link + engine),
+            measured=cost.measured,
+            compute_bound=1 / engine,
+            link_bound=1 / link,
         )
-        print(
-            "{:12} {:11} {:5.0f} Mbaud {:3.0f} MHz  {:5.0f} bytes, packed {:4.0f}  {:6,.0f} cycles  plain {:6,.0f}/s  computed {:6,.0f}/s  "
-            "measured {}  engine alone {:6,.0f}/s  line alone {:6,.0f}/s".format(
-                board.name,
-                out[-1].network,
-                baud / 1e6,
-                clock / 1e6,
-                plain,
-                packed,
-                cycles,
-                out[-1].computed_plain,
-                out[-1].computed,
-                f"{measured:6,.0f}/s" if measured else "-",
-                1 / engine,
-                1 / link,
-            ),
-            flush=True,
-        )
+        out.append(row)
+        print(row, flush=True)
     return out
+
+
+def measured(board: Board, baud: int, kernel: Kernel, eta: float, x: Raw, y: Raw) -> Cost:
+    """Samples with their targets, learned on the simulated board."""
+    simulated = Simulated(board, baud).board
+    client = Client(simulated)
+    chip = Chip(client, kernel.network, kernel.weights, lr=eta, counter=kernel.counter)
+    before = replace(client.traffic)
+    start = simulated.cycles
+    cycles = sum(chip.sample(a, b).cycles for a, b in zip(x, y, strict=True))
+    assert client.traffic.repeated == 0
+    n = len(x)
+    told = client.traffic.sent - before.sent
+    heard = client.traffic.received - before.received
+    return Cost((told + heard) / n, cycles / n, board.clock_hz * n / (simulated.cycles - start))
 
 
 def sent(values: np.ndarray) -> int:
@@ -139,7 +147,8 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=100)
     parser.add_argument("--json", type=Path, help="write the result here")
     args = parser.parse_args()
-    ice, ulx = BOARDS["icebreaker"], BOARDS["ulx3s-85f"]
+    ice = BOARDS["icebreaker"]
+    ulx = BOARDS["ulx3s-85f"]
     found = rows(ice, "digits", (64, 64, 10), args.samples, None, measure=True)
     if args.data:
         found += rows(ice, "mnist", (784, 64, 10), args.samples, args.data, measure=True)

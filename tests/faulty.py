@@ -18,11 +18,15 @@ class Faulty:
     """``rate``: part of the frames of each direction that something happens to.  ``faults`` counts what."""
 
     def __init__(self, port: Port, rate: float, rng: random.Random):
-        self.port, self.rate, self.rng = port, rate, rng
+        self.port = port
+        self.rate = rate
+        self.rng = rng
         self.faults: Counter[str] = Counter(
             {f"{fault} {way}": 0 for fault in ("lost", "damaged", "doubled") for way in ("out", "in")}
         )
-        self._out, self._in, self._ready = b"", b"", b""
+        self._out = b""
+        self._in = b""
+        self._ready = b""
 
     def write(self, data: bytes, /) -> int:
         *packets, self._out = (self._out + data).split(END)

@@ -46,11 +46,17 @@ CONFIG = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16, progr
 
 
 class Wire:
-    """A port with a device at its end.  ``spoil`` sees every reply as it goes over the line, and its number."""
+    """A port with a device at its end.
+
+    ``spoil`` sees every reply as it goes over the line, and its number.
+    """
 
     def __init__(self, device, spoil=lambda line, n: line):
-        self.device, self.spoil = device, spoil
-        self.commands, self.replies, self.pending = [], 0, b""
+        self.device = device
+        self.spoil = spoil
+        self.commands = []
+        self.replies = 0
+        self.pending = b""
         self.rest = b""
 
     def write(self, data):
@@ -106,7 +112,7 @@ def test_a_device_of_another_version_is_refused():
 
 
 def test_a_frame_is_written_out():
-    """With the check value that catalogues give for this CRC, CBF43926 of the digits 1 to 9, low byte first."""
+    """With the check value of this CRC in catalogues: CBF43926 of the digits 1 to 9, low byte first."""
     assert seal(ord("1"), ord("2"), b"3456789") == b"123456789" + bytes.fromhex("2639f4cb")
     assert unseal(b"123456789" + bytes.fromhex("2639f4cb")) == (ord("1"), ord("2"), b"3456789")
     assert (
