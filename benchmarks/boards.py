@@ -13,6 +13,7 @@ sample with its reply, without the few that SLIP escapes.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -28,7 +29,7 @@ from equilif.hardware.boards import KINDS, MEASURED, measured, report
 from equilif.training.presets import PRESETS
 from equilif.training.train import lesson, order, taught
 from equilif_boards import BOARDS, Board
-from equilif_boards.build import Plan, build, tool_versions
+from equilif_boards.build import MANIFEST, Plan, build, tool_versions
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.kernel import Kernel
@@ -38,15 +39,14 @@ from equilif_golden.samples import one_hot
 
 def manifest(board: Board, folder: Path) -> dict[str, Any]:
     """Of the build in its folder, made when there is none of these sources and tools."""
-    file = folder / board.name / "manifest.json"
-    if file.exists():
-        found: dict[str, Any] = json.loads(file.read_text())
+    out = folder / board.name
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # none, or something else
+        found: dict[str, Any] = json.loads((out / MANIFEST).read_text())
         plan = Plan.of(board)
-        if int(found["build_id"], 16) == plan.digest(tool_versions(plan.tools, new_yosys=board.new_yosys)):
+        build_id = plan.digest(tool_versions(plan.tools, new_yosys=board.new_yosys))
+        if found["build_id"] == f"{build_id:08x}":
             return found
-    return build(
-        board, file.parent, progress=lambda line: print(f"{board.name}: {line}", flush=True)
-    ).as_dict()
+    return build(board, out, progress=lambda line: print(f"{board.name}: {line}", flush=True)).as_dict()
 
 
 def cost(
@@ -112,7 +112,9 @@ def table() -> str:
     for r in report():
         if "build" not in r:
             continue
-        used, logic, speeds = r["build"]["utilisation"], r["logic"], r["samples_per_second"]
+        used = r["build"]["utilisation"]
+        logic = r["logic"]
+        speeds = r["samples_per_second"]
         cells = [f"{logic['used']:,} of {logic['available']:,}"]
         cells += [
             next((f"{used[k]['used']:,} of {used[k]['available']:,}" for k in names if k in used), "-")
@@ -161,7 +163,8 @@ def main() -> None:
     if args.table:
         print(table())
         return
-    d, known = data.load("mnist", args.data), measured()
+    d = data.load("mnist", args.data)
+    known = measured()
     costs: dict[tuple[EngineConfig, tuple[int, ...]], dict[str, dict[str, float]]] = {}
     for board in (BOARDS[name] for name in args.boards):
         made = manifest(board, args.builds)
