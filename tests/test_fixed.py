@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from equilif_golden.fixed import SQ, UQ, Numerics, saturate, shift_right_floor
+from equilif_golden.fixed import (
+    SQ,
+    UQ,
+    Numerics,
+    finite,
+    integers,
+    required,
+    saturate,
+    shift_right_floor,
+    shown,
+    truth,
+    whole,
+)
 
 FORMATS = [SQ(1, 0), SQ(2, 3), SQ(-1, 5), SQ(4, 0), UQ(0, 4), UQ(3, 2)]
 
@@ -76,3 +90,179 @@ def test_the_accumulator_holds_the_largest_fan_in(numerics):
     """
     n, weight = numerics.max_fan_in, -numerics.weight.lo
     assert 8 * numerics.one + n * weight <= numerics.accumulator.hi < 8 * numerics.one + (n + 1) * weight
+
+
+ARRAY = np.arange(6).reshape(2, 3)
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        (
+            ARRAY / 2,
+            "must be integers in 0..9, not float64 values: real numbers become codes by Fixed.quantize",
+        ),
+        (ARRAY * 1.0, "whole ones integers by astype"),
+        (np.float32(3), "not float32 values"),
+        ([1, math.nan], r"not values that are no numbers \(nan\)$"),
+        ([1, math.inf], r"not values that are no numbers \(inf\)$"),
+        (ARRAY > 2, "not bool values: a selection becomes positions by np.flatnonzero"),
+        (True, "not bool values"),
+        (ARRAY * 1j, "not complex128 values: take the real part first"),
+        (["1", "2"], "not values such as '1'"),
+        ([b"1"], "not values such as b'1'"),
+        (None, "not values such as None"),
+        (ARRAY.astype(object), "not values such as 0"),
+        ([[1, 2], [3]], r"must be an array of integers, not \[\[1, 2\], \[3\]\]"),
+        (np.array(["2020-01-01"], "M8[D]"), "not datetime64"),
+        (np.zeros(3, [("a", int)]), "not "),
+        (ARRAY + 5, "must lie in 0..9, not 5..10"),
+        (-1, "must lie in 0..9, not -1$"),
+        (2**63, "must lie in 0..9, not 9223372036854775808$"),
+        (np.array([2**64 - 7], np.uint64), "must lie in 0..9, not 18446744073709551609$"),
+        ([2**70], "must be integers"),
+    ],
+    ids=str,
+)
+def test_integers_are_required_never_made(values, message):
+    for call in (lambda: integers(values, "codes", 0, 9), lambda: required(values, "codes", 0, 9)):
+        with pytest.raises(ValueError, match=f"^codes .*{message}") as e:
+            call()
+        assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize(
+    "values", [ARRAY, ARRAY.astype(">i4"), ARRAY.astype(np.uint8), ARRAY.tolist(), 5, [], np.zeros((0, 3))]
+)
+def test_integers_of_every_type_are_themselves(values):
+    found = integers(values, "codes", 0, 9)
+    assert found.dtype == np.int64 and found.shape == np.shape(values) and (found == values).all()
+    assert (integers(values, "codes") == values).all()
+
+
+def test_images_in_parts_of_one_are_told_how_to_scale():
+    x = ARRAY / 5
+    with pytest.raises(
+        ValueError, match=r"not float64 values in 0\.\.1: scale what lies in 0\.\.1 by (.*)$"
+    ) as e:
+        UQ(0, 8).require(x, "inputs")
+    way_out = str(e.value).split(" by ")[1]
+    assert UQ(0, 8).require(eval(way_out, {"np": np, "x": x}), "inputs").max() == 255
+    with pytest.raises(ValueError, match=r"scale false and true by 255 \* x.astype\(np.uint8\)"):
+        UQ(0, 8).require(x > 0.5, "inputs")
+
+
+@pytest.mark.parametrize(
+    "values, lo, hi", [(ARRAY.astype(np.uint8), 0, 255), (ARRAY, None, None), (ARRAY, 0, 9)]
+)
+def test_what_fits_is_not_copied(values, lo, hi):
+    assert required(values, "codes", lo, hi) is values
+
+
+def test_nothing_is_allowed_in_an_empty_range():
+    assert integers([], "rows", 0, -1).size == 0
+    with pytest.raises(ValueError, match="rows must be empty, not 0"):
+        integers([0], "rows", 0, -1)
+
+
+@pytest.mark.parametrize(
+    "x, message",
+    [
+        (math.nan, "values to quantize must be finite numbers, not nan"),
+        ([0.5, math.inf], "must be finite numbers, not inf"),
+        ([-math.inf], "must be finite numbers, not -inf"),
+        ([True], "must be real numbers, not values such as"),
+        ([1j], "must be real numbers, not values such as 1j"),
+        (["0.5"], "must be real numbers, not values such as '0.5'"),
+        (None, "must be real numbers, not values such as None"),
+        ([[1.0], [1.0, 2.0]], "must be an array of real numbers"),
+    ],
+    ids=str,
+)
+def test_quantize_takes_finite_real_numbers(x, message):
+    with pytest.raises(ValueError, match=message):
+        SQ(4, 12).quantize(x)
+
+
+def test_what_is_too_large_saturates_on_its_own_side():
+    fmt = SQ(4, 12)
+    assert fmt.quantize([1e15, 1e16, 1e300, -1e15, -1e300, 2**62]).tolist() == [fmt.hi] * 3 + [fmt.lo] * 2 + [
+        fmt.hi
+    ]
+    assert fmt.quantize(np.float32(0.5)) == 2048 and fmt.quantize(1) == 4096
+
+
+@pytest.mark.parametrize(
+    "value", [0.5, 3.0, "3", None, True, np.bool_(False), math.nan, [3], np.array([3]), 3j]
+)
+def test_one_whole_number_is_required(value):
+    with pytest.raises(ValueError, match=r"size must be an integer in 1\.\.9, not ") as e:
+        whole(value, "size", 1, 9)
+    assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("value", [0, 10, -(10**30), np.int64(10)])
+def test_a_whole_number_has_its_range(value):
+    with pytest.raises(ValueError, match=rf"size must be in 1\.\.9, not .*{str(value)[:5]}"):
+        whole(value, "size", 1, 9)
+
+
+@pytest.mark.parametrize("value", [3, np.int8(3), np.uint64(3), np.array(3)])
+def test_a_whole_number_becomes_pythons(value):
+    assert type(whole(value, "size", 1, 9)) is int
+
+
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, -1e-9, 2.1, "1", None, True, [1.0], np.array([1.0]), 1j, 10**400]
+)
+def test_one_finite_number_is_required(value):
+    with pytest.raises(ValueError, match=r"beta must be a number in 0\.\.2, not ") as e:
+        finite(value, "beta", 0, 2)
+    assert "\n" not in str(e.value)
+    with pytest.raises(ValueError, match="eta must be a finite number of at least 0, not -1"):
+        finite(-1, "eta", 0, math.inf)
+
+
+@pytest.mark.parametrize("value", [0, 1, "yes", None, [], np.int64(1)])
+def test_yes_and_no_are_required(value):
+    with pytest.raises(ValueError, match="feedback must be true or false, not "):
+        truth(value, "feedback")
+    assert truth(np.bool_(True), "feedback") is True
+
+
+def test_a_message_is_one_short_line():
+    class Odd:
+        def __repr__(self):
+            raise RuntimeError
+
+    assert shown(np.zeros((9, 9))).count("\n") == 0 and len(shown(np.zeros(99))) <= 60
+    assert shown(Odd()) == "a Odd" and shown(10**5000) == "a int" and shown("a\n b") == "'a\\n b'"
+
+
+@pytest.mark.parametrize("i, f", [(0, 0), (60, 0), (1.5, 3), (-4, 3), (3, -1), (0, 54)])
+def test_a_format_has_1_to_53_bits(i, f):
+    with pytest.raises(ValueError, match="bits must be|width of a format must be"):
+        SQ(i, f)
+    assert SQ(1, 52).quantize([-9, 9]).tolist() == [-(2**52), 2**52 - 1]
+
+
+def test_descriptions_hold_plain_numbers():
+    numerics = Numerics(fraction=np.int64(10), weight_width=np.uint8(12))
+    assert json.loads(json.dumps(dataclasses.asdict(numerics))) == dataclasses.asdict(numerics)
+    assert numerics == Numerics(fraction=10, weight_width=12)
+
+
+@pytest.mark.parametrize("fraction", range(4, 14))
+def test_the_narrowest_charge_is_one_that_the_hardware_can_measure(fraction):
+    """A charge that the rate block cannot shift is refused here, not by the RTL."""
+    pytest.importorskip("amaranth")
+    from amaranth.back import rtlil
+
+    from equilif_hdl.blocks.rate import Measure
+
+    least = max(11, fraction + 4)
+    with pytest.raises(
+        ValueError, match=rf"charge_width \(at least 11 .*\) must be in {least}\.\.32, not {least - 1}"
+    ):
+        Numerics(fraction=fraction, charge_width=least - 1)
+    assert "rate" in rtlil.convert(Measure(Numerics(fraction=fraction, charge_width=least)))

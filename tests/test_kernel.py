@@ -497,3 +497,241 @@ def test_kernel_checks_before_it_indexes(call, message):
 def test_reference_says_what_is_wrong(call, message):
     with pytest.raises(ValueError, match=message):
         call(Reference(Network.chain(6, 5, 3)))
+
+
+@pytest.mark.parametrize(
+    "off",
+    [
+        [0, 4, 8, 14],  # beyond the rows
+        [0, 4, 3, 12],  # back
+        [0, -4, 8, 12],
+        [1, 4, 8, 12],
+        [0, 4, 8, 11],
+        [1000000, 4, 8, 12],
+        [0, 100000000, 8, 12],
+        [0, 2**63 - 1, 8, 12],
+        [[0, 4, 8, 12]],
+        [],
+        12,
+    ],
+    ids=str,
+)
+def test_offsets_that_leave_their_rows_are_refused(off):
+    """Compiled code would read whatever lies there."""
+    network = Network.attention(5, 6, 2, 4, 3)
+    tokens = TokenRows(np.zeros((9, 6), np.int16), np.zeros(12, np.int32), np.array(off, np.int64))
+    kernel = Kernel(network, lr=0.1)
+    for call in (
+        lambda: kernel.predict(None, tokens=tokens),
+        lambda: kernel.train(None, [0] * 3, tokens=tokens),
+    ):
+        with pytest.raises(ValueError, match="token offsets must rise from 0 to the number of rows, 12, not"):
+            call()
+
+
+def test_tokens_of_any_integer_type_are_the_same():
+    network = Network.attention(5, 6, 2, 4, 3)
+    rng = np.random.default_rng(0)
+    tokens = TokenRows(
+        rng.integers(-4096, 4097, (9, 6)).astype(np.int16),
+        rng.integers(0, 9, 12).astype(np.int32),
+        np.array([0, 4, 8, 12]),
+    )
+    expected = Kernel(network).rates(None, tokens=tokens)[0]
+    other = TokenRows(
+        tokens.table.astype(">i8"), tokens.rows.astype(np.uint8).tolist(), tokens.off.astype(np.int32)
+    )
+    assert (Kernel(network).rates(None, tokens=other)[0] == expected).all()
+    with pytest.raises(ValueError, match="token offsets must be integers, not float64"):
+        Kernel(network).predict(None, tokens=tokens._replace(off=tokens.off * 1.0))
+    with pytest.raises(ValueError, match=r"patterns must be integers in -32768..32767, not float64"):
+        Kernel(network).predict(None, tokens=tokens._replace(table=tokens.table / 4096))
+
+
+SMALL = Network.chain(6, 5, 3)
+IMAGES = np.random.default_rng(0).integers(0, 256, (9, 6)).astype(np.uint8)
+CLASSES = np.arange(9) % 3
+
+
+@pytest.mark.parametrize("carrier", [Kernel, Reference])
+@pytest.mark.parametrize(
+    "x, message",
+    [
+        (
+            IMAGES / 255.0,
+            r"inputs must be integers in 0\.\.255, not float64 values in 0\.\.1: scale what lies in",
+        ),
+        (
+            IMAGES * 1.0,
+            "inputs must be integers in 0..255, not float64 values: .* whole ones integers by astype",
+        ),
+        (IMAGES > 9, "not bool values: scale false and true by"),
+        (IMAGES * 1j, "not complex128 values"),
+        (IMAGES.astype(str), "not values such as"),
+        (np.full((9, 6), np.nan), r"not values that are no numbers \(nan\)"),
+        (IMAGES.astype(int) - 1, r"inputs must lie in 0\.\.255, not -1"),
+        (IMAGES[0], r"inputs must have shape \(batch, 6\), not \(6,\)"),
+        (IMAGES[None], r"inputs must have shape \(batch, 6\), not \(1, 9, 6\)"),
+    ],
+)
+def test_inputs_are_bytes_or_an_error_that_says_how_to_make_them(carrier, x, message):
+    """Nothing is cut to zero in silence."""
+    model = carrier(SMALL, lr=0.01)
+    if carrier is Kernel:
+        calls = [
+            model.predict,
+            model.settle,
+            lambda x: model.train(x, CLASSES),
+            lambda x: model.accuracy(x, CLASSES),
+        ]
+    else:
+        calls = [model.infer, lambda x: model.train(x, one_hot(CLASSES, 3), learn=False)]
+    for call in calls:
+        with pytest.raises(ValueError, match=message):
+            call(x)
+
+
+@pytest.mark.parametrize(
+    "labels, message",
+    [
+        (CLASSES[:, None], r"labels must have shape \(9,\), one a sample, not \(9, 1\)"),
+        (1, r"not \(\)"),
+        ([1], r"not \(1,\)"),
+        (CLASSES[:-1], r"not \(8,\)"),
+        (CLASSES + 0.9, "labels must be integers in 0..2, not float64"),
+        (CLASSES + 1, r"labels must lie in 0\.\.2, not 1\.\.3"),
+        (CLASSES - 1, r"labels must lie in 0\.\.2, not -1\.\.1"),
+        (CLASSES == 2, "labels must be integers in 0..2, not bool"),
+        (list("abcabcabc"), "labels must be integers in 0..2, not values such as 'a'"),
+        (None, "labels must be integers in 0..2, not values such as None"),
+    ],
+    ids=str,
+)
+def test_labels_are_one_class_a_sample(labels, message):
+    kernel = Kernel(SMALL, lr=0.01)
+    for call in (kernel.accuracy, kernel.train):
+        with pytest.raises(ValueError, match=message):
+            call(IMAGES, labels)
+
+
+@pytest.mark.parametrize(
+    "order, message",
+    [
+        (
+            CLASSES == 2,
+            "order must be integers in 0..8, not bool values: a selection becomes positions by np.flatnon",
+        ),
+        ([0.0, 1.0], "order must be integers in 0..8, not float64"),
+        ([0, -1], r"order must lie in 0\.\.8, not -1\.\.0"),
+        ([9], r"order must lie in 0\.\.8, not 9"),
+        ([[0, 1]], "order must have one dimension, not 2"),
+        (3, "order must have one dimension, not 0"),
+    ],
+    ids=str,
+)
+def test_an_order_is_a_row_of_positions(order, message):
+    with pytest.raises(ValueError, match=message):
+        Kernel(SMALL, lr=0.01).train(IMAGES, CLASSES, order)
+
+
+def test_no_samples_have_no_accuracy_but_may_be_learned():
+    kernel = Kernel(SMALL, lr=0.01)
+    with pytest.raises(ValueError, match="there are no samples to be right or wrong about"):
+        kernel.accuracy(IMAGES[:0], CLASSES[:0])
+    assert kernel.train(IMAGES[:0], CLASSES[:0]) == (0, 0, 0, 0) and kernel.predict(IMAGES[:0]).shape == (0,)
+
+
+@pytest.mark.parametrize("carrier", [Kernel, Reference])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"counter": 0.5}, "counter must be an integer in 0..4294967295, not 0.5"),
+        ({"counter": -1}, "counter must be in 0..4294967295, not -1"),
+        ({"counter": 2**32}, "counter must be in 0..4294967295, not 4294967296"),
+        ({"lr": "0.1"}, "a learning rate must be a finite number of at least 0, not '0.1'"),
+        ({"lr": np.nan}, "a finite number of at least 0, not nan"),
+        ({"lr": -0.1}, "a finite number of at least 0, not -0.1"),
+        (
+            {"lr": 1e-9},
+            "learning rate 1e-09 is below half of the smallest step, so no weight would ever move",
+        ),
+        ({"lr": 1e9}, "is above the largest one"),
+        (
+            {"weights": {n: w / 4096 for n, w in SMALL.initial_weights().items()}},
+            "weights of .* must be integers",
+        ),
+        ({"weights": [1, 2]}, r"weights must be arrays by synapse, not \[1, 2\]"),
+        ({"weights": {}}, "weights are for no synapse, the network has"),
+        ({"network": 3}, "a Network is wanted, not 3"),
+    ],
+    ids=str,
+)
+def test_what_a_model_is_made_of_is_checked(carrier, change, message):
+    with pytest.raises(ValueError, match=message):
+        carrier(**({"network": SMALL} | change))
+
+
+def test_the_smallest_rate_that_counts_counts():
+    """The message names a rate that the user can take."""
+    for network in (SMALL, Network.chain(6, 5, 3, rate_scales=(0.1, 0.3), schedule=Schedule(beta=0.7))):
+        least = smallest_rate(network)
+        assert any(step.gain for step in Reference(network, lr=least).steps.values())
+        with pytest.raises(ValueError, match=f"the smallest that counts is {least:g}$"):
+            Kernel(network, lr=0.97 * least)
+
+
+def test_a_rate_that_is_refused_changes_nothing():
+    for model in (Kernel(SMALL), Reference(SMALL)):
+        with pytest.raises(ValueError, match="below half of the smallest step"):
+            model.set_learning_rate(1e-9)
+        assert not model.learns
+        model.set_learning_rate(0.01)
+        assert model.learns
+
+
+@pytest.mark.parametrize("threads", [0, 1.5, True, "2", 1 << 20])
+def test_the_number_of_threads_is_checked(threads):
+    with pytest.raises(ValueError, match=r"threads must be (an integer )?in 1\.\.1024, not"):
+        Kernel(SMALL, threads=threads)
+
+
+def test_a_long_average_does_not_overflow():
+    """A neuron that always fires at the largest threshold: its charge alone would not fit in 32 bits."""
+    numerics = Numerics(fraction=13, charge_width=20)
+    network = Network.chain(1, 1, schedule=Schedule(threshold=2.0, window=4), numerics=numerics)
+    weights = {n: np.full_like(w, numerics.weight.hi) for n, w in network.initial_weights().items()}
+    found, _ = Kernel(network, weights).averages(np.full((1, 1), 255), [5, 1 << 18])
+    assert found.ravel().tolist() == [1.0, 1.0]
+
+
+def test_arrays_of_every_kind_compile_once():
+    """Read-only ones, as files are read, slices, other types: all are the same to compiled code."""
+    from equilif_golden.compiled import settle_samples, train_samples
+
+    kernel = Kernel(SMALL, lr=0.01)
+    frozen = np.frombuffer(IMAGES.tobytes(), np.uint8).reshape(9, 6)
+    for x, y in (
+        (IMAGES, CLASSES),
+        (frozen, CLASSES),
+        (IMAGES[::2], CLASSES[::2]),
+        (IMAGES.T.copy().T, CLASSES),
+    ):
+        kernel.train(x, y)
+        kernel.predict(x)
+        kernel.settle(x, one_hot(y, 3))
+    before = len(settle_samples.signatures), len(train_samples.signatures)
+    assert before == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda r: r.train(IMAGES[:1], None), "targets must be integers in 0..255, not values such as None"),
+        (lambda r: r.train(IMAGES[:1], [[0.9, 0, 0]]), "targets must be integers in 0..255, not float64"),
+        (lambda r: r.infer(None), "inputs must be integers in 0..255, not values such as None"),
+        (lambda r: r.infer(IMAGES, "tokens"), "no memory to load tokens into"),
+    ],
+)
+def test_the_reference_learns_what_it_is_given_or_says_why_not(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(Reference(SMALL, lr=0.01))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +14,7 @@ import pytest
 from equilif_golden.fixed import Numerics
 from equilif_golden.network import KINDS, Network, Population, Synapse, Tokens, load, save
 from equilif_golden.schedule import Schedule
+from tests.networks import GRAPH
 
 X, B, H, Y = (
     Population("x", 3, "input"),
@@ -398,3 +403,192 @@ def test_files_that_are_no_network_are_named(tmp_path):
 def test_population_names_are_plain(name):
     with pytest.raises(ValueError, match="letters, digits"):
         Population(name, 3)
+
+
+def test_networks_are_saved_to_and_loaded_from_paths_of_every_kind(tmp_path):
+    w = NET.initial_weights(1)
+    (tmp_path / "link.npz").symlink_to("net.npz")
+    for path in (str(tmp_path / "deep" / "net.npz"), tmp_path / "link.npz"):
+        save(path, NET, w)
+        again, weights = load(path)
+        assert again == NET and all((weights[n] == w[n]).all() for n in w)
+    assert (tmp_path / "link.npz").is_symlink() and (tmp_path / "net.npz").exists()
+
+
+def test_two_that_save_at_once_never_mix(tmp_path):
+    """Each has a temporary file of its own: whoever comes last, a reader finds one network, whole."""
+    path = tmp_path / "net.npz"
+    save(path, NET, NET.initial_weights(0))
+    code = """
+import sys
+from equilif_golden.network import load, save
+network, weights = load(sys.argv[1])
+for seed in range(150):
+    save(sys.argv[1], network, network.initial_weights(seed))
+"""
+    savers = [subprocess.Popen([sys.executable, "-c", code, str(path)]) for _ in range(2)]
+    loads = 0
+    while any(s.poll() is None for s in savers):
+        assert load(path)[0] == NET
+        loads += 1
+    assert [s.wait() for s in savers] == [0, 0] and loads > 10
+    assert [p.name for p in tmp_path.iterdir()] == ["net.npz"]
+
+
+def parts(**change):
+    """The arrays of a saved network, some of them changed; None: left out."""
+    w = NET.initial_weights()
+    arrays = {"network": np.array(json.dumps(NET.to_dict()))}
+    arrays |= {f"weights/{n}": a.astype(np.int16) for n, a in w.items()}
+    return {n: a for n, a in (arrays | change).items() if a is not None}
+
+
+def described(**change):
+    return np.array(json.dumps(NET.to_dict() | change))
+
+
+X_H = NET.initial_weights()["x-h"]
+DAMAGED = {
+    "a text": (b"hello, world\n" * 9, "it is no .npz file"),
+    "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(99), "it is no .npz file"),
+    "nothing": (b"", "it is no .npz file"),
+    "no network": (parts(network=None), "it has no network"),
+    "one array too few": (parts(**{"weights/x-h": None}), "its network needs network.npy, weights/b-h.npy"),
+    "one array too many": (parts(extra=np.zeros(3)), "it has extra.npy, network.npy"),
+    "real weights": (parts(**{"weights/x-h": X_H / 4096}), "weights/x-h must be integers, not float64"),
+    "selected weights": (parts(**{"weights/x-h": X_H > 0}), "weights/x-h must be integers, not bool"),
+    "complex weights": (parts(**{"weights/x-h": X_H * 1j}), "weights/x-h must be integers, not complex128"),
+    "weights as objects": (
+        parts(**{"weights/x-h": X_H.astype(object)}),
+        "weights/x-h must be integers, not object",
+    ),
+    "weights that wrap": (
+        parts(**{"weights/x-h": np.full(X_H.shape, 2**64 - 7, np.uint64)}),
+        r"weights of x-h must lie in -32768..32767, not 18446744073709551609",
+    ),
+    "turned weights": (parts(**{"weights/x-h": X_H.T}), r"weights/x-h has shape \(4, 3\), not \(3, 4\)"),
+    "a network that is a number": (parts(network=np.array(3)), "network must be a text, not int64"),
+    "several networks": (parts(network=np.array(["{}"] * 2)), r"network has shape \(2,\), not \(\)"),
+    "a network that is no JSON": (parts(network=np.array("{")), "Expecting property name"),
+    "a network that is a list": (parts(network=np.array("[]")), r"is described by fields, not by \[\]"),
+    "a network of nothing": (parts(network=np.array("null")), "is described by fields, not by None"),
+    "a network without populations": (parts(network=np.array("{}")), "description has no populations"),
+    "a deep network": (parts(network=np.array("[" * 5000)), "recursion|JSON"),
+    "populations that are no list": (
+        parts(network=described(populations=5)),
+        "populations must be a list, not 5",
+    ),
+    "populations that are no records": (
+        parts(network=described(populations=[5])),
+        "a Population is described by fields, not by 5",
+    ),
+    "a size that is no integer": (
+        parts(network=described(populations=[{"name": "x", "size": 64.0, "kind": "input"}])),
+        "population 'x': size must be an integer in 1..1048576, not 64.0",
+    ),
+    "a threshold without end": (
+        parts(network=np.array(json.dumps(NET.to_dict()).replace('"threshold": 1.0', '"threshold": 1e999'))),
+        "threshold must be a number in 0..65536, not inf",
+    ),
+    "half a window": (parts(network=described(schedule={"window": 7.5})), "window must be an integer"),
+    "an unknown field": (
+        parts(network=described(numerics={"width": 3})),
+        "unexpected keyword argument 'width'",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_damaged_files_are_named_with_what_is_wrong(kind, tmp_path):
+    content, message = DAMAGED[kind]
+    path = tmp_path / "net.npz"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        np.savez(path, **content)
+    with pytest.raises(ValueError, match=rf"net\.npz is not a network saved by equilif: .*{message}") as e:
+        load(path)
+    assert "\n" not in str(e.value) and "pickle" not in str(e.value)
+
+
+def test_a_file_that_would_fill_the_memory_is_refused_unread(tmp_path):
+    """Zeros are packed a thousand to one: 200 MB of them in 200 kB."""
+    big = np.zeros(100_000_000, np.int16)
+    for name, change in (
+        ("extra", {"extra": big}),
+        ("weights", {"weights/x-h": big}),
+        ("text", {"network": big}),
+    ):
+        path = tmp_path / f"{name}.npz"
+        np.savez_compressed(path, **parts(**change))
+        assert path.stat().st_size < 1_000_000
+        tracemalloc.start()
+        with pytest.raises(ValueError, match="is not a network saved by equilif"):
+            load(path)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 10_000_000, name
+
+
+def test_a_damaged_byte_is_found_or_does_not_matter(tmp_path):
+    """Whatever byte is turned over, the network that is loaded is the one that was saved."""
+    path = tmp_path / "net.npz"
+    w = NET.initial_weights()
+    save(path, NET, w)
+    whole = bytearray(path.read_bytes())
+    found = 0
+    for at in range(0, len(whole), 3):
+        spoiled = whole.copy()
+        spoiled[at] ^= 255
+        path.write_bytes(spoiled)
+        try:
+            network, weights = load(path)
+        except ValueError as e:
+            assert "net.npz is not a network saved by equilif" in str(e) and "\n" not in str(e)
+            found += 1
+        else:
+            assert network == NET and all((weights[n] == a).all() for n, a in w.items())
+    assert found > len(whole) / 6
+
+
+def test_networks_made_of_numpys_numbers_are_saved(tmp_path):
+    network = Network.chain(
+        np.int64(5),
+        np.int32(3),
+        schedule=Schedule(free=np.int64(16), beta=np.float32(0.5), early=np.uint8(3)),
+    )
+    save(tmp_path / "net.npz", network, network.initial_weights())
+    assert (
+        load(tmp_path / "net.npz")[0] == network == Network.chain(5, 3, schedule=Schedule(free=16, early=3))
+    )
+
+
+def test_a_threshold_has_a_code_or_is_refused():
+    """No number close to a power of two is taken for it."""
+    with pytest.raises(ValueError, match="threshold must be a power of two in 16/4096..2, not 1.0001"):
+        Network.chain(3, 2, schedule=Schedule(threshold=1.0001))
+
+
+def test_a_network_knows_its_neurons_and_what_it_clamps():
+    network = GRAPH
+    places = network.neurons
+    assert list(places) == [p.name for p in network.lif] == ["out", "h1", "h2"]
+    neurons = np.arange(15)
+    assert [neurons[places[p.name]].tolist() for p in network.lif] == [
+        list(range(4)),
+        list(range(4, 10)),
+        list(range(10, 15)),
+    ]
+    x = np.arange(24, dtype=np.uint8).reshape(2, 12)
+    clamped = network.clamped(x)
+    assert {n: a.tolist() for n, a in clamped.items()} == {
+        "x": x[:, :7].tolist(),
+        "b": [[255], [255]],
+        "z": x[:, 7:].tolist(),
+    }
+    assert {n: a.shape for n, a in network.clamped(x[0]).items()} == {"x": (7,), "b": (1,), "z": (5,)}
+
+
+def test_an_unknown_population_is_named():
+    with pytest.raises(KeyError, match="there is no population 'q'; there are x, b, h, y"):
+        NET["q"]

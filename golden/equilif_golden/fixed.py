@@ -146,7 +146,7 @@ def finite(value: Any, name: str, lo: float, hi: float) -> float:
 def shown(value: object) -> str:
     """A value as it stands in a message: one line, and a short one."""
     try:
-        text = " ".join(repr(value).split())
+        text = " ".join(repr(value.item() if isinstance(value, np.generic) else value).split())
     except Exception:  # an integer of more digits than Python prints; a repr that fails
         text = f"a {type(value).__name__}"
     return text if len(text) <= 60 else f"{text[:57]}..."

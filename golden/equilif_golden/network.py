@@ -514,13 +514,32 @@ class Network:
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> Self:
+        """What :meth:`to_dict` gave; ValueError when it is something else."""
+        if not isinstance(d, Mapping):
+            raise ValueError(f"a network is described by fields, not by {shown(d)}")
+        for name in ("populations", "synapses", "output", "schedule", "numerics"):
+            if name not in d:
+                raise ValueError(f"a network's description has no {name}")
+        for name in ("populations", "synapses"):
+            if not isinstance(d[name], list | tuple):
+                raise ValueError(f"{name} must be a list, not {shown(d[name])}")
         return cls(
-            tuple(Population(**p) for p in d["populations"]),
-            tuple(Synapse(**s) for s in d["synapses"]),
+            tuple(_described(Population, p) for p in d["populations"]),
+            tuple(_described(Synapse, s) for s in d["synapses"]),
             d["output"],
-            Schedule(**d["schedule"]),
-            Numerics(**d["numerics"]),
+            _described(Schedule, d["schedule"]),
+            _described(Numerics, d["numerics"]),
         )
+
+
+def _described(kind: type[Part], fields: object) -> Part:
+    """A part of a network from its fields; ValueError names the part when they are not its own."""
+    if not isinstance(fields, Mapping):
+        raise ValueError(f"a {kind.__name__} is described by fields, not by {shown(fields)}")
+    try:
+        return kind(**fields)
+    except TypeError as e:  # a field too many or too few
+        raise ValueError(f"a {kind.__name__}'s description: {e}") from e
 
 
 def require_network(network: object) -> Network:
@@ -677,8 +696,6 @@ def _unpack(z: zipfile.ZipFile) -> tuple[Network, Weights]:
 
 def _said(e: Exception) -> str:
     """What an exception says, in one line."""
-    if isinstance(e, KeyError):
-        return f"it has no {e.args[0]}"
     return " ".join(str(e).split()) or type(e).__name__
 
 

@@ -1,0 +1,219 @@
+"""The one writer of files.
+
+State space: a new file, an old one, one in folders that are missing; symbolic links to each and to nothing;
+pipes, devices and open descriptors; targets that cannot be written; writers at the same time; a write that
+fails half way.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from equilif_golden import files
+
+ROOT = pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
+
+
+def names(folder):
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_a_new_file_has_its_content_and_no_company(tmp_path):
+    files.write(tmp_path / "a" / "b" / "x.json", b"content")
+    assert (tmp_path / "a" / "b" / "x.json").read_bytes() == b"content"
+    assert names(tmp_path) == ["a"] and names(tmp_path / "a" / "b") == ["x.json"]
+
+
+def test_an_old_file_is_replaced_and_keeps_its_mode(tmp_path):
+    path = tmp_path / "x"
+    path.write_bytes(b"a longer old content")
+    path.chmod(0o640)
+    files.write(str(path), b"new")
+    assert path.read_bytes() == b"new" and stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert names(tmp_path) == ["x"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_symbolic_link_stays_and_its_target_is_written(tmp_path, there):
+    target, link = tmp_path / "deep" / "target", tmp_path / "link"
+    target.parent.mkdir()
+    if there:
+        target.write_bytes(b"old")
+    link.symlink_to(Path("deep") / "target")
+    files.check(link)
+    files.write(link, b"new")
+    assert link.is_symlink() and target.read_bytes() == b"new" and names(target.parent) == ["target"]
+
+
+def test_a_pipe_is_written_to(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    got: list[bytes] = []
+    reader = threading.Thread(target=lambda: got.append(pipe.read_bytes()), daemon=True)
+    reader.start()
+    files.check(pipe)
+    files.write(pipe, b"content")
+    reader.join(10)
+    assert got == [b"content"] and stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_a_device_stays_one(tmp_path):
+    files.check("/dev/null")
+    files.write("/dev/null", b"content")
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_full_device_is_named():
+    with pytest.raises(OSError, match="/dev/full") as e:
+        files.write("/dev/full", b"content")
+    assert e.value.errno == errno.ENOSPC and stat.S_ISCHR(Path("/dev/full").stat().st_mode)
+
+
+@pytest.mark.parametrize("path", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+@pytest.mark.parametrize("to_file", [False, True])
+def test_an_open_descriptor_is_written_to(path, to_file, tmp_path):
+    """What was printed before stands before, what is printed later behind; a file is not cut."""
+    code = f"""
+import sys
+from equilif_golden import files
+print("before")
+files.check({path!r})
+files.write({path!r}, b"content\\n")
+print("behind")
+"""
+    expected = "before\ncontent\nbehind\n"
+    if to_file:
+        with (tmp_path / "out").open("w") as out:
+            subprocess.run([sys.executable, "-c", code], stdout=out, check=True, timeout=60)
+        assert (tmp_path / "out").read_text() == expected
+    else:
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, check=True, timeout=60, text=True
+        )
+        assert done.stdout == expected
+
+
+@pytest.mark.parametrize("path", ["/dev/fd/987", "/proc/self/fd/987"])
+def test_a_descriptor_that_is_not_open_is_named(path):
+    for call in (files.check, lambda p: files.write(p, b"x")):
+        with pytest.raises(OSError, match=path):
+            call(path)
+
+
+#: paths in a folder that has a file called file and a link to itself called loop
+BAD = {
+    "a folder": ".",
+    "no name": "",
+    "below a file": "file/x",
+    "far below a file": "file/a/b/x",
+    "where no file can be made": "/proc/x",
+    "a loop of links": "loop",
+    "a name that is too long": "x" * 300,
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_target_that_cannot_be_is_named_before_and_by_the_write(tmp_path, kind):
+    (tmp_path / "file").write_bytes(b"old")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    target = BAD[kind] and tmp_path / BAD[kind]
+    before = names(tmp_path)
+    for call in (files.check, lambda p: files.write(p, b"x")):
+        with pytest.raises(OSError) as e:
+            call(target)
+        assert e.value.filename == os.fspath(target) and e.value.strerror
+    assert names(tmp_path) == before and (tmp_path / "file").read_bytes() == b"old"
+
+
+@ROOT
+def test_a_target_that_is_forbidden_is_named(tmp_path):
+    path = tmp_path / "closed" / "x"
+    path.parent.mkdir(mode=0o500)
+    for call in (files.check, lambda p: files.write(p, b"x")):
+        with pytest.raises(PermissionError) as e:
+            call(path)
+        assert e.value.filename == os.fspath(path)
+
+
+def test_a_check_leaves_nothing(tmp_path):
+    (tmp_path / "old").write_bytes(b"old")
+    for path in (tmp_path / "new", tmp_path / "old", tmp_path / "a" / "b" / "new"):
+        files.check(path)
+    files.check_folder(tmp_path / "a" / "b")
+    assert names(tmp_path) == ["old"] and (tmp_path / "old").read_bytes() == b"old"
+
+
+def test_a_folder_that_cannot_be_is_named(tmp_path):
+    (tmp_path / "file").write_bytes(b"old")
+    for folder in (tmp_path / "file", tmp_path / "file" / "a", Path("/proc/x")):
+        with pytest.raises(OSError) as e:
+            files.check_folder(folder)
+        assert e.value.filename == os.fspath(folder)
+
+
+@pytest.mark.parametrize("name", ["é" * 120, "🧠" * 60, "x" * 250])
+def test_long_names_leave_room_for_the_temporary_one(tmp_path, name):
+    files.check(tmp_path / name)
+    files.write(tmp_path / name, b"content")
+    assert names(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), KeyboardInterrupt()])
+def test_a_write_that_fails_half_way_leaves_the_old_file_alone(tmp_path, monkeypatch, failure):
+    path = tmp_path / "x"
+    path.write_bytes(b"old")
+    opened = os.fdopen
+
+    class Full:
+        def __init__(self, *args):
+            self.file = opened(*args)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.file.close()
+
+        def write(self, content):
+            self.file.write(content[:3])
+            self.file.flush()
+            raise failure
+
+    monkeypatch.setattr(os, "fdopen", Full)
+    with pytest.raises(type(failure)) as e:
+        files.write(path, b"a new content")
+    monkeypatch.undo()
+    if isinstance(failure, OSError):
+        assert e.value.filename == os.fspath(path), "the error names the file"
+    assert path.read_bytes() == b"old" and names(tmp_path) == ["x"]
+
+
+def test_writers_at_the_same_time_never_mix(tmp_path):
+    """Each content is whole, whoever comes last; no temporary file stays."""
+    path = tmp_path / "x"
+    contents = [bytes([65 + k]) * (200_000 + k) for k in range(2)]
+    files.write(path, contents[0])
+    code = """
+import sys
+from equilif_golden import files
+k = int(sys.argv[2])
+for _ in range(150):
+    files.write(sys.argv[1], bytes([65 + k]) * (200_000 + k))
+"""
+    writers = [subprocess.Popen([sys.executable, "-c", code, str(path), str(k)]) for k in range(2)]
+    seen = set()
+    while any(w.poll() is None for w in writers):
+        content = path.read_bytes()
+        assert content in contents
+        seen.add(content[:1])
+    assert [w.wait() for w in writers] == [0, 0] and len(seen) == 2
+    assert names(tmp_path) == ["x"]
