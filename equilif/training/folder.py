@@ -18,11 +18,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from filelock import FileLock, Timeout
-
+from equilif.extras import needs
 from equilif.training.settings import read_history as read_rates
 from equilif.training.train import HISTORY, NETWORK, read_history
 from equilif_golden import files
+
+with needs("cli"):
+    from filelock import FileLock, Timeout
 
 LOCK = ".equilif-lock"
 OWNER = ".equilif-owner"
