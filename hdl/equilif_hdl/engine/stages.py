@@ -22,10 +22,10 @@ from equilif_golden.engine.isa import Op
 from equilif_hdl.blocks.lif import Lif
 from equilif_hdl.blocks.rate import Measure, Moved
 from equilif_hdl.blocks.relay import Relay
-from equilif_hdl.engine.isa import command
+from equilif_hdl.engine.isa import command, is_one_of
 from equilif_hdl.engine.walk import times_gain
 
-#: operations that SAVE and RESTORE neuron state
+#: operations that copy neuron state aside, or back
 COPIES = (Op.SAVE, Op.RESTORE)
 #: operations that write a sum to A or B
 SUMS = (Op.DRIVE, Op.GATHER, Op.NUDGE, Op.RESET, *COPIES)
@@ -52,12 +52,12 @@ class Timing:
         Membrane and spikes are there, and written.  The charge is read a stage before.
     update_registers
         As many has an update behind its sum.
-    draw
-        LEARN's noise is looked up; it is added a stage before sum.
+    draw, noise
+        Noise of LEARN is looked up; it is taken, and added to the product from then on.
     minus
-        LEARN's u- and v- are multiplied.
-    read_weight, learn
-        LEARN reads the weight that it changes; it writes it.
+        u- and v- of LEARN are multiplied.
+    read_weight, weight, learn
+        LEARN reads the weight that it changes; the weight is there; it is written.
     last
         No command goes further.
     deep_domain : str
@@ -76,19 +76,16 @@ class Timing:
         self.moved = self.rate + Moved.latency
         self.step = self.sum + config.deep + Lif.latency
         self.update_registers = 0 if config.single_port else 1 + config.deep
-        # a stage earlier where what was looked up goes through a register or stays for two cycles
-        self.draw = 0 if config.single_port or config.deep else 1
+        # on a single port it stays for two cycles
+        self.noise = self.turn - config.single_port
+        self.draw = self.noise - config.deep
         self.minus = self.sum - config.deep
         self.learn = self.sum + 1 + self.update_registers
-        # a single port reads as late as it can, so that it writes in the cycle after; else the weight waits
-        # in a register
-        self.read_weight = self.sum + config.single_port - (1 + config.weight_stages)
+        # a single port writes in the cycle after it has read; else the weight waits in a register
+        self.weight = self.sum + config.single_port
+        self.read_weight = self.weight - (1 + config.weight_stages)
         self.last = self.step
         self.deep_domain = "sync" if config.deep else "comb"
-
-
-def is_one_of(op: Value, *ops: Op) -> Value:
-    return op.matches(*(int(o) for o in ops))
 
 
 class Stages(Elaboratable):
