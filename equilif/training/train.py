@@ -186,7 +186,7 @@ class History:
     """Content of history.json.  Version 0.1.0 first wrote it without ``data_digest``, ``version`` and
     ``command``.
 
-    ``marks``: of the epoch under way, where it was saved.  ``command``: what began the run.
+    ``marks``: of the epoch under way, where it was saved.  ``command``: what began the run, or resumed it.
     """
 
     data: str
@@ -243,8 +243,8 @@ def digest(weights: Mapping[str, Raw]) -> str:
 class Training:
     """A run: its preset and seed, the data, what holds the weights and learns, and what happened so far.
 
-    ``marks``: of the epoch under way, where it was saved.  ``command``: what began it.  ``version``: of
-    equilif that saved it last, None for a run that was not resumed.
+    ``marks``: of the epoch under way, where it was saved.  ``command``: what began it; a run that is resumed
+    is its user's own.  ``version``: of equilif that saved it last, None for a run that was not resumed.
     """
 
     preset: Preset
@@ -312,7 +312,7 @@ class Training:
         if len(history) < preset.epochs:
             preset.check_rates(network)
         learner = make(network, weights, lr=preset.rate(0), counter=places[at].counter)
-        return cls(preset, saved.seed, loaded, learner, history, marks, saved.command, saved.version)
+        return cls(preset, saved.seed, loaded, learner, history, marks, version=saved.version)
 
     @property
     def network(self) -> Network:
