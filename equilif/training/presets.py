@@ -144,7 +144,7 @@ class Preset:
         first = bisect_left(range(self.epochs), True, key=dead)
         if first < self.epochs:
             smallest = smallest_rate(network)
-            fewer = f"at most {first} epochs, " if self.form == "exponential" else ""
+            fewer = f"at most {first} epoch{'s' * (first > 1)}, " if self.form == "exponential" else ""
             raise ValueError(
                 f"from epoch {first + 1} of {self.epochs} on no weight would move: the learning rate is "
                 f"{self.rate(first):.3g} there, and the smallest that counts is {smallest:.3g}; take {fewer}"
