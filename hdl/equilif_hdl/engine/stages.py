@@ -112,7 +112,8 @@ class Stages(Elaboratable):
         self.timing = Timing(config)
         self.instruction = instruction
         self.empty = Signal()
-        first, last = -self.timing.lead, self.timing.last
+        first = -self.timing.lead
+        last = self.timing.last
         self.commands: dict[int, Any] = {first: i}
         for stage in range(first + 1, 1):
             self.commands[stage] = Signal(command(config), name=f"command_{-stage}_before", reset_less=True)

@@ -24,6 +24,7 @@ from equilif_golden.engine.port import Region
 from equilif_golden.fixed import Raw
 from equilif_golden.network import Network, load
 from equilif_golden.schedule import Schedule
+from equilif_hdl.engine.state import sizes
 from equilif_sim.tools.programs import random_program, random_values, random_weights
 from equilif_sim.tools.run import bench_config, engine_config
 from equilif_sim.tools.stream import drive, reset, until_low
@@ -79,13 +80,11 @@ class EngineBench:
         return cycles
 
     def lanes_memory(self, name: str) -> Raw:
-        p = self.config.lanes
-        n = self.config.numerics
-        width = {"a": n.accumulator_width, "b": n.accumulator_width, "q": n.charge_width, "s": 1}[name]
+        width, depth = sizes(self.config)[name]
         memory = getattr(self.engine.lanes.state, f"{name}_memory")
-        depth = self.config.state_groups * (2 if name in "as" else 1)
         words = [int(memory[k].value) for k in range(depth)]
-        raw = np.array([[w >> (width * j) & ((1 << width) - 1) for j in range(p)] for w in words], np.int64)
+        lanes = range(self.config.lanes)
+        raw = np.array([[w >> (width * j) & ((1 << width) - 1) for j in lanes] for w in words], np.int64)
         return raw - (raw >> (width - 1) << width) if width > 1 else raw
 
     def adopt(self) -> None:
