@@ -4,6 +4,7 @@ One bench a block: equilif_sim/blocks/<block>.py and equilif_sim/engine/<block>.
 """
 
 import dataclasses
+import re
 
 import pytest
 
@@ -18,6 +19,7 @@ from equilif_hdl.engine.activity import Activity
 from equilif_hdl.engine.lane import Lane
 from equilif_hdl.engine.scan import Scanner
 from equilif_hdl.engine.sequencer import Sequencer
+from equilif_hdl.engine.stages import Timing
 from equilif_hdl.engine.walk import Walker
 from equilif_hdl.engine.weights import WeightArray
 from equilif_sim.tools.run import simulate
@@ -134,6 +136,19 @@ def test_engine_block(block, bench, config, tmp_path):
 )
 def test_registers_behind_the_weights(block, bench, tmp_path):
     assert simulate(block(REGISTERED), bench, tmp_path, config=REGISTERED, simulator="icarus")
+
+
+def test_the_table_of_stages_is_true():
+    """That of the docstring, pipeline by pipeline."""
+    table = [line.split() for line in Timing.__doc__.splitlines() if re.match(r" {4}\w+ +-?\d", line)]
+    header = re.search(r"^ +(SPRAM.*)$", Timing.__doc__, flags=re.MULTILINE)[1].split()
+    small = vars(Timing(EngineConfig(pipeline=Pipeline.SMALL)))
+    assert small == vars(Timing(EngineConfig(pipeline=Pipeline.FORWARDING)))
+    for column, name in enumerate(header, 1):
+        timing = vars(Timing(EngineConfig(pipeline=Pipeline[name])))
+        assert {row[0]: int(row[column]) for row in table} == {
+            name: stage for name, stage in timing.items() if name not in ("update_registers", "deep_domain")
+        }
 
 
 @pytest.mark.parametrize("name", LANES)

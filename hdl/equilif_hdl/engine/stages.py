@@ -32,36 +32,30 @@ SUMS = (Op.DRIVE, Op.GATHER, Op.NUDGE, Op.RESET, *COPIES)
 
 
 class Timing:
-    """The stages of a configuration's lanes.  All that is timed is timed from here.
+    """In which stage what happens.  Whatever is timed is timed from here.
 
-    lead
-        Stages before 0: as many as weights and values take longer than one.
-    words
-        Weights and values are there.
-    turn
-        They are turned to their lanes.
-    read
-        A, B, Q and S are addressed; factors are registers.
-    sum
-        Old sum and product meet; A and B are written.
-    near, rate
-        The first half of a relay's shift is done; a rate is there, and written to V.
-    relay, moved
-        A relay's value is there, and written to V; it is known whether a rate has moved.
-    step
-        Membrane and spikes are there, and written.  The charge is read a stage before.
-    update_registers
-        As many has an update behind its sum.
-    draw, noise
-        Noise of LEARN is looked up; it is taken, and added to the product from then on.
-    minus
-        u- and v- of LEARN are multiplied.
-    read_weight, weight, learn
-        LEARN reads the weight that it changes; the weight is there; it is written.
-    last
-        No command goes further.
-    deep_domain : str
-        Domain of what is a register in a deep pipeline alone.
+                SPRAM  FORWARDING  REGISTERED  DEEP
+    lead            0           0           1     3   number of stages before 0, for registers around W and V
+    words           1           1           1     0   W and V have been read
+    turn            1           1           1     1   they have been turned to their lanes; factors are chosen
+    read            2           2           2     2   factors are multiplied; A, B, Q and S are addressed
+    sum             3           3           3     3   product and A or B are added; the sum is written
+    near            4           4           4     4   B has been shifted by less than an octave
+    rate            4           4           4     4   a rate is there, and is written
+    relay           5           5           5     5   a relay's value is there, and is written
+    moved           5           5           5     5   it is known whether a rate has moved
+    step            5           5           5     6   membrane and spike are there; they are written
+    draw            0           1           1     0   LEARN looks up its noise
+    noise           0           1           1     1   LEARN takes its noise
+    minus           3           3           3     2   LEARN multiplies u- and v-
+    read_weight     3           2           1     0   LEARN addresses the weight that it changes
+    weight          4           3           3     3   that weight has been read
+    learn           4           5           5     6   the new weight is there, and is written
+    last            5           5           5     6   no command goes further
+
+    SMALL is timed as FORWARDING.  STEP reads Q a stage before it writes.  ``update_registers``: those of
+    equilif_hdl.blocks.plasticity.  ``deep_domain``: that of the registers which only a deep pipeline has;
+    ``comb`` in the others.
     """
 
     def __init__(self, config: EngineConfig):

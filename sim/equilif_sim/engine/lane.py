@@ -276,6 +276,11 @@ async def moves(dut: Any) -> None:
     await tb.finish()
 
 
+def two_rates(lo: int, hi: int) -> list[int]:
+    """Of one neuron, at +beta and at -beta."""
+    return [random.choice([lo, hi, random.randint(lo, hi)]) for _ in range(2)]
+
+
 @cocotb.test()
 async def updates(dut: Any) -> None:
     """LEARN, dither and all; on a single port every other cycle, with anything between."""
@@ -297,7 +302,8 @@ async def updates(dut: Any) -> None:
             w = random.choice(
                 [anywhere(weight), weight.lo + random.randrange(9), weight.hi - random.randrange(9)]
             )
-            up, um, vp, vm = (random.choice([lo, hi, random.randint(lo, hi)]) for _ in range(4))
+            up, um = two_rates(lo, hi)
+            vp, vm = two_rates(lo, hi)
             others = np.zeros((1, p), np.int64)
             want = ep_update(
                 others + w * (np.arange(p) == column),
