@@ -24,6 +24,7 @@ from equilif_golden.engine.port import Region
 from equilif_golden.fixed import Raw
 from equilif_golden.network import Network, load
 from equilif_golden.schedule import Schedule
+from equilif_hdl.engine.access import Access
 from equilif_hdl.engine.state import sizes
 from equilif_sim.tools.programs import random_program, random_values, random_weights
 from equilif_sim.tools.run import bench_config, engine_config
@@ -41,6 +42,7 @@ class EngineBench:
         self.model = EngineModel(config)
         self.engine = dut if engine is None else engine
         self.compared = 0
+        self.latency = Access(config).latency  # of a read
 
     async def reset(self) -> None:
         names = ("mem_region", "mem_addr", "mem_wdata", "mem_write", "mem_read", "start", "learn")
@@ -61,10 +63,11 @@ class EngineBench:
             drive(d, host__mem_addr=k, host__mem_read=1)
             await RisingEdge(d.clk)
             d.host__mem_read.value = 0
-            for _ in range(8):
+            for cycles in range(1, 9):
                 await ReadOnly()
                 if d.host__mem_valid.value:
                     out.append(int(d.host__mem_rdata.value))
+                    assert cycles == self.latency
                     break
                 await RisingEdge(d.clk)
             await RisingEdge(d.clk)
