@@ -501,13 +501,11 @@ class Network:
             raise ValueError(f"tokens must be made by Tokens.of, not {shown(tokens)}")
         want = (batch, *self.shape(memory.synapse))
         patterns = self.numerics.weight.require(tokens.patterns, "patterns")
-        if patterns.shape != want or np.shape(tokens.present) != want[:2]:
+        if patterns.shape != want or tokens.present.shape != want[:2]:
             raise ValueError(
                 f"tokens must have patterns of shape {want} and as many presences, not {patterns.shape} and "
-                f"{np.shape(tokens.present)}"
+                f"{tokens.present.shape}"
             )
-        if tokens.present.dtype != bool:
-            raise ValueError(f"presences must be true or false, not {tokens.present.dtype} values")
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -551,11 +549,12 @@ def require_network(network: object) -> Network:
 
 def _all_of(kind: type[Part], values: Iterable[Part], name: str) -> tuple[Part, ...]:
     """``values`` as a tuple; ValueError when something else is among them."""
-    found = tuple(values)
-    for value in found:
+    if not isinstance(values, list | tuple):
+        raise ValueError(f"{name} must be a tuple of {kind.__name__}, not {shown(values)}")
+    for value in values:
         if not isinstance(value, kind):
             raise ValueError(f"{name} must be a tuple of {kind.__name__}, not of {shown(value)}")
-    return found
+    return tuple(values)
 
 
 #: kinds at the two ends of a synapse
@@ -571,6 +570,12 @@ class Tokens:
 
     patterns: Raw
     present: npt.NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        present = np.asarray(self.present)
+        if present.dtype != bool:
+            raise ValueError(f"presences must be true or false, not {present.dtype} values")
+        keep(self, patterns=integers(self.patterns, "patterns"), present=present)
 
     @classmethod
     def of(cls, sequences: Sequence[npt.ArrayLike], size: int) -> Self:
