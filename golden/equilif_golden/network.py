@@ -329,7 +329,8 @@ class Network:
 
     def _check_bounds(self) -> None:
         """What could wrap or has no code."""
-        numerics, schedule = self.numerics, self.schedule
+        numerics = self.numerics
+        schedule = self.schedule
         for p in self.populations:
             fan_in = self._fan_in(p)
             if not p.clamped and fan_in > numerics.max_fan_in:
@@ -428,7 +429,8 @@ class Network:
 
     def shape(self, synapse: Synapse) -> tuple[int, int]:
         """Rows and columns; the patterns of a memory are as long as one head of the relay."""
-        pre, post = self[synapse.pre], self[synapse.post]
+        pre = self[synapse.pre]
+        post = self[synapse.post]
         return pre.size, post.width if pre.kind == "softmax" else post.size
 
     @property

@@ -85,7 +85,9 @@ def ep_update(
     ``w``: (n, m) raw weights; ``u_*``: (n,) and ``v_*``: (m,) 8-bit rates; ``counter``: the number of
     this update.
     """
-    up, um, vp, vm = (integers(a, "rates") for a in (u_plus, u_minus, v_plus, v_minus))
-    difference = step.gain * (np.outer(up, vp) - np.outer(um, vm))
-    d = dither(counter, np.arange(len(up))[:, None], np.arange(len(vp))[None, :]) & ((1 << step.shift) - 1)
-    return saturate(integers(w, "weights") + shift_right_floor(difference + d, step.shift), weight)
+    plus = np.outer(integers(u_plus, "rates"), integers(v_plus, "rates"))
+    minus = np.outer(integers(u_minus, "rates"), integers(v_minus, "rates"))
+    n, m = plus.shape
+    d = dither(counter, np.arange(n)[:, None], np.arange(m)[None, :]) & ((1 << step.shift) - 1)
+    dw = shift_right_floor(step.gain * (plus - minus) + d, step.shift)
+    return saturate(integers(w, "weights") + dw, weight)
