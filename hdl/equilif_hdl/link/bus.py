@@ -181,7 +181,9 @@ class _Bus:
         self._connect()
 
     def _connect(self) -> None:
-        m, engine, judging = self.m, self.engine, self.judging
+        m = self.m
+        engine = self.engine
+        judging = self.judging
         place = Mux(judging, self.at, self.address)
         m.d.sync += self.running.eq(engine.busy)
         m.d.comb += [
@@ -260,7 +262,8 @@ class _Bus:
 
     # -- accesses ----------------------------------------------------------------------------------
     def idle(self) -> None:
-        m, axi = self.m, self.axi
+        m = self.m
+        axi = self.axi
         write = Signal()
         read = Signal()
         beat = Signal()
@@ -320,7 +323,9 @@ class _Bus:
 
     def _writable(self) -> None:
         """Cases of the registers that are written."""
-        m, word, engine = self.m, self.word, self.engine
+        m = self.m
+        word = self.word
+        engine = self.engine
         with m.Case(REGISTERS["CONTROL"].offset):
             self._written(self.loaded & ~engine.busy)
             with m.If(self.loaded & ~engine.busy & word[0]):
@@ -398,7 +403,9 @@ class _Bus:
 
     # -- the stream --------------------------------------------------------------------------------
     def stream(self) -> None:
-        m, word, keep = self.m, self.word, self.keep
+        m = self.m
+        word = self.word
+        keep = self.keep
         with m.State("BEAT"):
             with m.Switch(self.region):
                 for r, (_, _, size, _) in zip(Region, ELEMENTS, strict=True):
@@ -427,7 +434,8 @@ class _Bus:
 
     def runs(self) -> None:
         """What the end of a run sets."""
-        m, axi = self.m, self.axi
+        m = self.m
+        axi = self.axi
         with m.If(self.ended & ~self.engine.start):  # the next run may begin in the cycle after the last one
             m.d.sync += self.done.eq(1)
         with m.If(self.ended & self.streamed):

@@ -164,7 +164,8 @@ class _Walk:
 
     # -- what was asked for ------------------------------------------------------------------------
     def command(self) -> None:
-        m, framer = self.m, self.framer
+        m = self.m
+        framer = self.framer
         with m.State("WAIT"):
             m.d.sync += [
                 self.real.eq(0),
@@ -184,7 +185,8 @@ class _Walk:
             with m.If(framer.full):
                 m.next = "DECODE"
         with m.State("DECODE"):
-            fits, busy = self._fits(), self.engine.busy
+            fits = self._fits()
+            busy = self.engine.busy
             m.d.sync += self.fresh.eq(0)
             with m.If(self.status != Status.OK):
                 self._refuse()
@@ -243,7 +245,8 @@ class _Walk:
 
     def _fields(self) -> None:
         """Cases of the header's bytes."""
-        m, at = self.m, PAYLOAD
+        m = self.m
+        at = PAYLOAD
         targets = {
             "argument": self.argument,
             "address": self.address,
@@ -273,7 +276,8 @@ class _Walk:
 
     # -- what comes from the buffer: values, weights, program --------------------------------------
     def data(self) -> None:
-        m, framer = self.m, self.framer
+        m = self.m
+        framer = self.framer
         with m.State("DATA"):
             m.d.sync += self.status.eq(Mux(self.load, Status.BAD_PROGRAM, Status.BAD_LENGTH))
             with m.If(self.at == framer.end):
@@ -339,7 +343,9 @@ class _Walk:
 
     # -- reply -------------------------------------------------------------------------------------
     def reply(self) -> None:
-        m, reply, sequence = self.m, self.framer.reply, self.framer.sequence
+        m = self.m
+        reply = self.framer.reply
+        sequence = self.framer.sequence
         with m.State("DONE"):
             m.d.sync += [
                 self.status.eq(Status.OK),
@@ -362,7 +368,9 @@ class _Walk:
                     m.next = "FETCH"
 
     def results(self) -> None:
-        m, reply, engine = self.m, self.framer.reply, self.engine
+        m = self.m
+        reply = self.framer.reply
+        engine = self.engine
         with m.State("RESULT"):
             m.d.sync += self.result.eq(self.result + 1)
             m.next = "SEND"

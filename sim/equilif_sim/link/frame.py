@@ -26,7 +26,8 @@ from equilif_sim.tools.run import bench_config
 from equilif_sim.tools.scoreboard import Scoreboard
 from equilif_sim.tools.stream import Pause, StreamSink, StreamSource, never, often, reset
 
-END, BAD = 1 << 8, 1 << 9  #: bits of an item
+END = 1 << 8
+BAD = 1 << 9  #: bits of an item
 PATIENCE = 2000  #: cycles until a frame is held or a reply is out
 
 stalls = cocotb.parametrize(i_pause=[never, often], o_pause=[never, often])
@@ -183,7 +184,8 @@ async def frames_that_come_too_early(dut: Any, i_pause: Pause, o_pause: Pause) -
     tb = FrameBench(dut, i_pause=i_pause, o_pause=o_pause)
     await tb.reset()
     for whole, cut in ((1, 0), (3, 0), (0, 2), (2, 5), (0, 0)):
-        frame, rest = frame_of(20), frame_of(12)
+        frame = frame_of(20)
+        rest = frame_of(12)
         await tb.send(frame)
         await tb.held()
         for _ in range(whole):
