@@ -25,14 +25,13 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-import re
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -53,71 +52,41 @@ from equilif_golden.fixed import (
     truth,
     whole,
 )
+from equilif_golden.populations import (
+    KINDS as KINDS,
+)
+from equilif_golden.populations import (
+    MOST_GAIN as MOST_GAIN,
+)
+from equilif_golden.populations import (
+    MOST_NEURONS as MOST_NEURONS,
+)
+from equilif_golden.populations import (
+    MOST_PATTERNS as MOST_PATTERNS,
+)
+from equilif_golden.populations import (
+    Constant as Constant,
+)
+from equilif_golden.populations import (
+    Input as Input,
+)
+from equilif_golden.populations import (
+    Lif as Lif,
+)
+from equilif_golden.populations import (
+    Population as Population,
+)
+from equilif_golden.populations import (
+    Relay as Relay,
+)
+from equilif_golden.populations import (
+    Softmax as Softmax,
+)
 from equilif_golden.schedule import Schedule
 
 ONE = 255  #: value of the constant population
 
 
-@dataclass(frozen=True)
-class Population:
-    """``size`` neurons.  kind.
-
-    ``input`` (clamped to the sample), ``constant`` (clamped to 255/256), ``lif``, ``relay`` or
-    ``softmax``.
-
-    heads, gain         of a relay: its size is heads x pattern length; the retrieval counts 2**(gain - 1)
-                        times
-    sharpness, loaded   of a softmax population: k = 2**(sharpness - 1) ln 2; its patterns come with each
-                        sample, up to ``size`` of them
-    """
-
-    name: str
-    size: int
-    kind: Literal["input", "constant", "lif", "relay", "softmax"] = "lif"
-    heads: int = 1
-    gain: int = 0
-    sharpness: int = 3
-    loaded: bool = False
-
-    def __post_init__(self) -> None:
-        # a synapse is called pre-post
-        if not isinstance(self.name, str) or not re.fullmatch(r"[\w.]+", self.name):
-            raise ValueError(
-                f"a population's name is made of letters, digits, _ and ., not {shown(self.name)}"
-            )
-        me = f"population {self.name!r}"
-        if not isinstance(self.kind, str) or self.kind not in KINDS:
-            raise ValueError(f"{me}: kind must be one of {', '.join(KINDS)}, not {shown(self.kind)}")
-        keep(self, size=whole(self.size, f"{me}: size", 1, MOST_NEURONS))
-        keep(self, heads=whole(self.heads, f"{me}: heads", 1, MOST_NEURONS))
-        keep(self, gain=whole(self.gain, f"{me}: gain in octaves", 0, MOST_GAIN))
-        keep(self, sharpness=whole(self.sharpness, f"{me}: sharpness in octaves", -32, 32))
-        keep(self, loaded=truth(self.loaded, f"{me}: loaded"))
-        if self.size % self.heads or self.kind != "relay" and self.heads > 1:
-            raise ValueError(f"{me}: {self.size} {self.kind} neurons cannot have {self.heads} heads")
-        if self.loaded and self.kind != "softmax":
-            raise ValueError(
-                f"{me}: only patterns of a softmax population are loaded, not {self.kind} neurons"
-            )
-        if self.kind == "softmax" and self.size > MOST_PATTERNS:
-            raise ValueError(
-                f"{me}: a softmax population has at most {MOST_PATTERNS} neurons, not {self.size}"
-            )
-
-    @property
-    def clamped(self) -> bool:
-        return self.kind in ("input", "constant")
-
-    @property
-    def width(self) -> int:
-        """Neurons of one head."""
-        return self.size // self.heads
-
-
-KINDS = ("input", "constant", "lif", "relay", "softmax")
-MOST_NEURONS = 1 << 20
-MOST_GAIN = 2
-MOST_PATTERNS = 1024
 #: largest scale of initial weights: they saturate long before
 MOST_START = 1000
 #: bytes of a network's description in a file
@@ -138,10 +107,10 @@ def _side_by_side(populations: Iterable[Population]) -> dict[str, slice]:
 
 @dataclass(frozen=True)
 class Memory:
-    """A softmax population, its relay and the synapse between them."""
+    """A softmax population, its relay and the synapse between them, which holds the patterns."""
 
-    softmax: Population
-    relay: Population
+    softmax: Softmax
+    relay: Relay
     synapse: Synapse
 
 
@@ -203,13 +172,13 @@ class Network:
             raise ValueError(f"rate_scales must name {n_layers} layers, not {len(scales)}")
         both_ways = truth(feedback, "feedback")
         names = ["input", *(f"hidden{k}" for k in range(1, n_layers)), "output"]
-        layers = [Population(name, size) for name, size in zip(names[1:], sizes[1:], strict=True)]
+        layers = [Lif(name, size) for name, size in zip(names[1:], sizes[1:], strict=True)]
         synapses: list[Synapse] = []
         for (a, b), scale in zip(pairwise(names), scales, strict=True):
             synapses.append(Synapse(a, b, scale, feedback=both_ways or a == "input"))
             synapses.append(Synapse("bias", b, scale))
         return cls(
-            (Population("input", sizes[0], "input"), Population("bias", 1, "constant"), *layers),
+            (Input("input", sizes[0]), Constant("bias", 1), *layers),
             tuple(synapses),
             "output",
             Schedule() if schedule is None else schedule,
@@ -243,10 +212,10 @@ class Network:
             synapses += [Synapse(a, b), Synapse("bias", b)]
         return cls(
             (
-                Population("bias", 1, "constant"),
-                Population("memory", tokens, "softmax", sharpness=sharpness, loaded=True),
-                Population("query", asked, "relay", heads=heads, gain=gain),
-                *(Population(name, size) for name, size in zip(names, sizes, strict=True)),
+                Constant("bias", 1),
+                Softmax("memory", tokens, sharpness=sharpness, loaded=True),
+                Relay("query", asked, heads=heads, gain=gain),
+                *(Lif(name, size) for name, size in zip(names, sizes, strict=True)),
             ),
             tuple(synapses),
             "output",
@@ -266,12 +235,12 @@ class Network:
         for s in self.synapses:
             self._check_synapse(s)
         known = isinstance(self.output, str) and self.output in names
-        if not known or self[self.output].kind != "lif":
+        if not known or not isinstance(self[self.output], Lif):
             raise ValueError(f"output must name a lif population, not {shown(self.output)}")
         for p in self.populations:
-            if p.kind in ("relay", "softmax"):
+            if isinstance(p, Relay | Softmax):
                 self._check_memory(p)
-        if sum(p.loaded for p in self.populations) > 1:
+        if sum(m.softmax.loaded for m in self.memories) > 1:
             raise ValueError("only one memory can be loaded with each sample")
         if not self.inputs and not self.loaded:
             raise ValueError("a network needs an input population or a memory that is loaded")
@@ -304,7 +273,7 @@ class Network:
 
     def _check_memory(self, p: Population) -> None:
         """A relay or softmax population is one end of exactly one memory."""
-        ends = [{s.pre, s.post} for s in self.synapses if self[s.pre].kind == "softmax"]
+        ends = [{s.pre, s.post} for s in self.synapses if isinstance(self[s.pre], Softmax)]
         n = sum(p.name in pair for pair in ends)
         if n != 1:
             raise ValueError(
@@ -323,9 +292,9 @@ class Network:
         """
         heard = [s.pre for s in self.synapses if s.post == p.name]
         heard += [s.post for s in self.synapses if s.pre == p.name and s.feedback]
-        patterns = sum(self[n].size for n in heard if self[n].kind == "softmax")
-        others = [self[n] for n in heard if self[n].kind != "softmax"]
-        return max(patterns, sum(q.width if p.kind == "softmax" else q.size for q in others))
+        patterns = sum(self[n].size for n in heard if isinstance(self[n], Softmax))
+        others = [self[n] for n in heard if not isinstance(self[n], Softmax)]
+        return max(patterns, sum(q.width if isinstance(p, Softmax) else q.size for q in others))
 
     def _check_bounds(self) -> None:
         """What could wrap or has no code."""
@@ -367,8 +336,8 @@ class Network:
         raise KeyError(f"there is no population {name!r}; there are {known}")
 
     @cached_property
-    def lif(self) -> tuple[Population, ...]:
-        return tuple(p for p in self.populations if p.kind == "lif")
+    def lif(self) -> tuple[Lif, ...]:
+        return tuple(p for p in self.populations if isinstance(p, Lif))
 
     @property
     def neurons(self) -> dict[str, slice]:
@@ -383,31 +352,36 @@ class Network:
         part = _side_by_side(self.inputs)
         values = {}
         for p in self.populations:
-            if p.kind == "input":
+            if isinstance(p, Input):
                 values[p.name] = x[..., part[p.name]]
-            elif p.kind == "constant":
+            elif isinstance(p, Constant):
                 values[p.name] = np.full((*x.shape[:-1], p.size), ONE, x.dtype)
         return values
 
     @cached_property
     def memories(self) -> tuple[Memory, ...]:
-        return tuple(
-            Memory(self[s.pre], self[s.post], s) for s in self.synapses if self[s.pre].kind == "softmax"
-        )
+        found = []
+        for s in self.synapses:
+            pre = self[s.pre]
+            post = self[s.post]
+            if isinstance(pre, Softmax) and isinstance(post, Relay):
+                found.append(Memory(pre, post, s))
+        return tuple(found)
 
     @cached_property
     def loaded(self) -> Memory | None:
         """The memory whose patterns come with each sample."""
         return next((m for m in self.memories if m.softmax.loaded), None)
 
-    def softmax_shift(self, population: Population) -> int:
+    def softmax_shift(self, population: Softmax) -> int:
         """equilif_golden.blocks.softmax's shift for a population's sharpness."""
         return self.numerics.fraction - softmax.FRACTION - population.sharpness
 
     @cached_property
     def plastic(self) -> tuple[Synapse, ...]:
         """Synapses that have weights of their own: all but the one of a memory that is loaded."""
-        return tuple(s for s in self.synapses if not self[s.pre].loaded)
+        loaded = [m.synapse for m in self.memories if m.softmax.loaded]
+        return tuple(s for s in self.synapses if s not in loaded)
 
     @cached_property
     def forward(self) -> tuple[Synapse, ...]:
@@ -415,8 +389,12 @@ class Network:
         return tuple(s for s in self.synapses if not s.feedback)
 
     @cached_property
-    def inputs(self) -> tuple[Population, ...]:
-        return tuple(p for p in self.populations if p.kind == "input")
+    def inputs(self) -> tuple[Input, ...]:
+        return tuple(p for p in self.populations if isinstance(p, Input))
+
+    @cached_property
+    def constants(self) -> tuple[Constant, ...]:
+        return tuple(p for p in self.populations if isinstance(p, Constant))
 
     @cached_property
     def n_inputs(self) -> int:
@@ -431,7 +409,7 @@ class Network:
         """Rows and columns; the patterns of a memory are as long as one head of the relay."""
         pre = self[synapse.pre]
         post = self[synapse.post]
-        return pre.size, post.width if pre.kind == "softmax" else post.size
+        return pre.size, post.width if isinstance(pre, Softmax) else post.size
 
     @property
     def n_weights(self) -> int:
@@ -453,11 +431,11 @@ class Network:
         for s in self.plastic:
             n, m = self.shape(s)
             limit = scale * np.sqrt(6 / (n + m))
-            if self[s.pre].kind == "softmax":
+            if isinstance(self[s.pre], Softmax):
                 real = np.zeros((n, m))
-            elif self[s.post].kind == "relay":
+            elif isinstance(self[s.post], Relay):
                 real = rng.normal(0, query / np.sqrt(n), (n, m))
-            elif self[s.pre].kind == "constant":
+            elif isinstance(self[s.pre], Constant):
                 real = np.full((n, m), bias)
             else:
                 real = rng.uniform(-limit, limit, (n, m))
@@ -536,10 +514,20 @@ def _described(kind: type[Part], fields: object) -> Part:
     """A part of a network from its fields; ValueError names the part when they are not its own."""
     if not isinstance(fields, Mapping):
         raise ValueError(f"a {kind.__name__} is described by fields, not by {shown(fields)}")
+    if issubclass(kind, Population):
+        fields = _of_its_kind(fields)
     try:
         return kind(**fields)
     except TypeError as e:  # a field too many or too few
         raise ValueError(f"a {kind.__name__}'s description: {e}") from e
+
+
+def _of_its_kind(population: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Fields of a population without those that only others have: files of before name all of every one."""
+    kind = KINDS.get(str(population.get("kind", "lif")), Population)
+    others = {f.name for each in KINDS.values() for f in dataclasses.fields(each)}
+    others -= {f.name for f in dataclasses.fields(kind)}
+    return {name: value for name, value in population.items() if name not in others}
 
 
 def require_network(network: object) -> Network:
