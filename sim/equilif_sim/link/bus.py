@@ -28,9 +28,10 @@ from cocotbext.axi import (
     AxiStreamSource,
 )
 
+from equilif_golden.engine import asm
 from equilif_golden.engine.activity import NAMES
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import WORDS, Instruction, Op, assemble
+from equilif_golden.engine.isa import WORDS, Groups, assemble
 from equilif_golden.engine.port import Region
 from equilif_golden.fixed import Raw
 from equilif_golden.link.bus import BusError, BusModel
@@ -310,10 +311,10 @@ async def errors_during_a_run(dut: Any) -> None:
     await bench.write(Region.VALUE, bench.model.plus * 0x101)
     await bench.write(Region.COUNTER, np.zeros(1, np.int64))
     program = [
-        Instruction(op=Op.REPEAT, count=200),
-        Instruction(op=Op.LEARN, gain=3, shift=18, src=0, n_src=2, dst=0, n_dst=3),
-        Instruction(op=Op.NEXT),
-        Instruction(op=Op.HALT),
+        asm.repeat(200),
+        asm.learn(Groups(0, 2), Groups(0, 3), tile=0, gain=3, shift=18),
+        asm.next_(),
+        asm.halt(),
     ]
     await bench.write(Region.PROGRAM, assemble(program))
     bench.model.load(program)
