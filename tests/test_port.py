@@ -101,6 +101,8 @@ def test_a_run_writes_before_and_reads_after():
 def test_an_engine_without_a_program_does_not_run():
     with pytest.raises(ValueError, match="there is no program: load one"):
         EngineModel(CONFIG).run(learn=False)
+    with pytest.raises(ValueError, match="learn must be true or false, not 1"):
+        EngineModel(CONFIG, [asm.halt()]).run(learn=1)  # type: ignore[arg-type]
 
 
 # -- the bus ---------------------------------------------------------------------------------------

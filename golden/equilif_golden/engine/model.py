@@ -37,7 +37,7 @@ from equilif_golden.engine.isa import (
     check,
 )
 from equilif_golden.engine.port import Region, Run, dither_position, readable, updates_at, writable
-from equilif_golden.fixed import Fixed, Raw
+from equilif_golden.fixed import Fixed, Raw, truth
 
 
 def wrap(raw: Raw, fmt: Fixed) -> Raw:
@@ -122,6 +122,7 @@ class EngineModel:
         self, *, learn: bool, write: tuple[int, npt.ArrayLike] | None = None, read: tuple[int, int] = (0, 0)
     ) -> Run:
         """From instruction 0 to HALT; ``write`` and ``read`` are values before and after it."""
+        truth(learn, "learn")
         if not self.program:
             raise ValueError("there is no program: load one")
         wanted = readable(self.config, Region.VALUE, *read)
