@@ -52,6 +52,10 @@ class Lane(wiring.Component):
         Its spike.
     a, b, q : In, in stage sum (q of STEP: in stage step)
         Its membrane, static drive and charge.
+    dither : In, in stage noise
+        Dither of row and group.
+    row : In, in stage draw
+        Row of the tile, from which the lane's column follows.
     weight : In(signed(16)), in stage weight
         What LEARN changes.
     total : Out(accumulator), in stage sum
@@ -81,6 +85,8 @@ class Lane(wiring.Component):
     a: Signal
     b: Signal
     q: Signal
+    dither: Signal
+    row: Signal
     weight: Signal
     total: Signal
     membrane: Signal
@@ -109,6 +115,8 @@ class Lane(wiring.Component):
             "a": In(accumulator),
             "b": In(accumulator),
             "q": In(charge),
+            "dither": In(DITHER_WIDTH),
+            "row": In(lane_bits(config)),
             "weight": In(signed(16)),
             "total": Out(accumulator),
             "membrane": Out(signed(16)),
@@ -171,10 +179,10 @@ class Lane(wiring.Component):
         orders = self.orders
         column = Signal(DITHER_WIDTH, reset_less=True)
         noise = Signal(DITHER_WIDTH, reset_less=True)
-        # bank j of row e holds column j - e
-        place = (self.index - orders.dither_e)[: lane_bits(self.config)]
+        # bank j of row i holds column j - i
+        place = (self.index - self.row)[: lane_bits(self.config)]
         m.d[self.timing.deep_domain] += column.eq(times_index(place, DITHER_COLUMN, DITHER_WIDTH))
-        drawn = (orders.dither + column) & orders.kept
+        drawn = (self.dither + column) & orders.kept
         if self.config.softmax:
             drawn = drawn | orders.coding << (RECIPROCAL - 1)  # a code is rounded
         if self.config.single_port:
