@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Cat, Module, Mux, Signal, signed
+from amaranth import Cat, Const, Module, Mux, Signal, signed
 from amaranth.hdl import Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -224,8 +224,12 @@ class Lane(wiring.Component):
             lif.leak.eq(self.instruction.shift),
             self.membrane.eq(lif.v),
             self.fired.eq(lif.spike),
-            self.charge.eq(Mux(orders.mark, -self.a, self.q + Mux(lif.spike, self.instruction.gain, 0))),
         ]
+        # one adder for STEP, q + gain of a spike, and for MARK, 0 + ~a + 1, where 1 comes in as a carry
+        width = len(self.q)
+        before = Mux(orders.mark, 0, self.q)[:width]
+        more = Mux(orders.mark, ~self.a, Mux(lif.spike, self.instruction.gain, 0))[:width]
+        m.d.comb += self.charge.eq((Cat(Const(1, 1), before) + Cat(orders.mark, more))[1:])
 
     def _rate(self, m: Module) -> None:
         m.submodules.measure = measure = Measure(self.config.numerics, registered=self.config.deep)
