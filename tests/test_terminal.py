@@ -33,7 +33,7 @@ def run(*arguments, env=None, **options):
     return subprocess.run(
         [*EQUILIF, *map(str, arguments)],
         env=environment,
-        **{"capture_output": True, "timeout": 120, **options},
+        **{"capture_output": True, "timeout": 300, **options},
     )
 
 
