@@ -734,3 +734,51 @@ def test_arrays_of_every_kind_compile_once():
 def test_the_reference_learns_what_it_is_given_or_says_why_not(call, message):
     with pytest.raises(ValueError, match=message):
         call(Reference(SMALL, lr=0.01))
+
+
+@pytest.mark.parametrize("accumulator_width", [26, 32])
+@pytest.mark.parametrize("fraction", [9, 12, 13])
+@pytest.mark.parametrize("fill", ["largest", "smallest", "random"])
+def test_nothing_wraps_at_the_largest_fan_in(accumulator_width, fraction, fill):
+    """Weights, inputs, nudge and threshold at full scale, the longest window, the counter at its end."""
+    numerics = Numerics(fraction=fraction, accumulator_width=accumulator_width, charge_width=32)
+    fan_in = min(numerics.max_fan_in, 1 << 16)
+    window = min(256, 2**17 // (2 * numerics.one))
+    schedule = Schedule(
+        free=window, nudged=window, window=window, threshold=2.0, beta=1.0 if fraction == 13 else 2.0
+    )
+    networks = [Network.chain(fan_in - 3, 2, schedule=schedule, numerics=numerics)]
+    if fraction > 10:
+        width = min(fan_in // 3, 300)
+        networks.append(
+            Network.attention(
+                min(1024, fan_in - 1),
+                width,
+                2,
+                2,
+                schedule=schedule,
+                numerics=numerics,
+                gain=2,
+                sharpness=fraction - 7,
+            )
+        )
+    rng = np.random.default_rng(0)
+    lo, hi = numerics.weight.lo, numerics.weight.hi
+    first, last = {"largest": (hi, hi), "smallest": (lo, lo), "random": (lo, hi)}[fill]
+    for network in networks:
+        weights = {s.name: rng.integers(first, last + 1, network.shape(s)) for s in network.plastic}
+        x = np.full((1, network.n_inputs), 255)
+        sequence = None
+        if network.loaded:
+            sequence = rng.integers(first, last + 1, network.shape(network.loaded.synapse))
+        tokens, rows = tokens_of(network, sequence)
+        eta = 0.99 * Step(GAIN_MAX, SHIFTS[0]).rate(fraction) * 2 * schedule.beta
+        kernel = Kernel(network, weights, lr=eta, counter=2**32 - 1)
+        reference = Reference(network, weights, lr=eta, counter=2**32 - 1)
+        rates = kernel.settle(x, [[0, 255]], tokens=rows).rates[0]
+        result = reference.train(x, [[0, 255]], tokens)
+        kernel.train(x, [1], tokens=rows)
+        for got, expected in zip(rates, (result.free, result.plus, result.minus), strict=True):
+            assert got.tolist() == neurons(network, expected).tolist()
+        assert kernel.counter == reference.counter
+        assert all((kernel.weights[name] == w).all() for name, w in reference.weights.items())
