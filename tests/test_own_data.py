@@ -201,9 +201,7 @@ def test_a_run_goes_on_after_its_file_was_moved_and_only_with_the_same_data(caps
     assert "is not the data that the network was trained on" in capsys.readouterr().err
     longer = told("train moved.csv --resume --out run --epochs 3", capsys)
     assert longer["data"] == "t.csv" and len(longer["epochs"]) == 3
-    assert longer["epochs"][:2] == whole["epochs"] or [e["weights"] for e in longer["epochs"][:2]] == [
-        e["weights"] for e in whole["epochs"]
-    ]
+    assert [e["weights"] for e in longer["epochs"][:2]] == [e["weights"] for e in whole["epochs"]]
     assert longer["about"]["path"] == str(Path("moved.csv").resolve())
 
 
@@ -217,9 +215,8 @@ def test_all_options_of_training_work_on_own_data(capsys):
 
 
 def test_verify_takes_own_data_and_hands_them_on(monkeypatch, capsys):
-    module = pytest.importorskip("equilif.hardware.verify")
+    pytest.importorskip("equilif.hardware.verify")
     seen = []
-    monkeypatch.setattr(module, "compare", lambda *a, **k: seen.append(a), raising=False)
 
     def stop(title, network, weights, config, data, plan):
         seen.append((network, data))
@@ -255,8 +252,8 @@ def test_data_tells_what_was_understood(capsys):
     assert found["network"] == [6, 128, 3] and found["classes"]["ape"] == {"training": 16, "test": 4}
     assert run("data t.csv --label kind --missing mean") == 0
     printed = capsys.readouterr().out
-    for part in ("left out", "two rails", "missing values filled", "clipped" if 0 else "scale"):
-        assert part in printed or part == "scale"
+    for part in ("left out, because they never change", "two rails", "1 missing values filled"):
+        assert part in printed
 
 
 def test_data_draws_images_and_writes_nothing_else(capsys):
@@ -366,12 +363,9 @@ def test_old_networks_load_and_say_nothing_about_data():
     net = networks.Network.chain(4, 3, 2)
     networks.save("old.npz", net, net.initial_weights())
     assert networks.about("old.npz") is None
-    before = Path("old.npz").read_bytes()
     networks.save("new.npz", net, net.initial_weights(), {"x": 1})
     assert networks.about("new.npz") == {"x": 1}
     assert digest(networks.load("new.npz")[1]) == digest(networks.load("old.npz")[1])
-    networks.save("old.npz", net, net.initial_weights())
-    assert len(Path("old.npz").read_bytes()) == len(before)
 
 
 def test_what_a_network_keeps_comes_back_as_it_was():
