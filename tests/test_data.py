@@ -23,7 +23,7 @@ def write_set(folder, images=IMAGES, labels=LABELS, suffix=""):
     for image_file, label_file in data.IDX_FILES.values():
         for stem, array in ((image_file, images), (label_file, labels)):
             raw = encode(array)
-            (folder / f"{stem}{suffix}").write_bytes(gzip.compress(raw) if suffix else raw)
+            (folder / f"{stem}{suffix}").write_bytes(gzip.compress(raw, mtime=0) if suffix else raw)
     return folder
 
 
@@ -61,7 +61,7 @@ def test_broken_idx_files_are_named(tmp_path, raw, message):
         data.read_idx(path)
 
 
-@pytest.mark.parametrize("raw", [gzip.compress(encode(IMAGES))[:-9], b"not gzip at all"])
+@pytest.mark.parametrize("raw", [gzip.compress(encode(IMAGES), mtime=0)[:-9], b"not gzip at all"])
 def test_broken_gzip_files_are_named(tmp_path, raw):
     path = tmp_path / "broken.gz"
     path.write_bytes(raw)

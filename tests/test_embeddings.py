@@ -54,7 +54,7 @@ def test_tokens(text, tokens):
 def test_text_files(tmp_path, name, header):
     path = tmp_path / name
     raw = (header + TEXT).encode()
-    path.write_bytes(gzip.compress(raw) if name.endswith("gz") else raw)
+    path.write_bytes(gzip.compress(raw, mtime=0) if name.endswith("gz") else raw)
     words, values = embeddings.read(path)
     assert words == ["the", "film", "good"] and values.dtype == np.float32
     assert np.allclose(values, [[1, 2, 3], [-1, 0.5, 0.2], [0, 0, 1]])
@@ -95,7 +95,11 @@ def test_binary_word2vec_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     "raw",
-    [gzip.compress(TEXT.encode() * 99)[:-9], b"not gzip", gzip.compress(TEXT.encode())[:12] + b"\xff" * 20],
+    [
+        gzip.compress(TEXT.encode() * 99, mtime=0)[:-9],
+        b"not gzip",
+        gzip.compress(TEXT.encode(), mtime=0)[:12] + b"\xff" * 20,
+    ],
 )
 def test_broken_gzip_files_are_named(tmp_path, raw):
     path = tmp_path / "v.txt.gz"

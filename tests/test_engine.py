@@ -65,8 +65,9 @@ def engine(request):
 
 
 def compare(engine, model, what):
-    c, g = engine.config, engine.config.state_groups
-    a, s = engine.memory("a"), engine.memory("s")
+    g = engine.config.state_groups
+    a = engine.memory("a")
+    s = engine.memory("s")
     pairs = {
         "a": (a[:g], model.a),
         "a saved": (a[g:], model.a_saved),
@@ -76,7 +77,7 @@ def compare(engine, model, what):
         "q": (engine.memory("q"), model.q),
         "plus": (engine.memory("plus"), model.plus),
         "minus": (engine.memory("minus"), model.minus),
-        "weights": (engine.read(Region.WEIGHT, 0, c.n_weights), model.w.ravel()),
+        "weights": (engine.read(Region.WEIGHT, 0, engine.config.n_weights), model.w.ravel()),
     }
     for name, (got, want) in pairs.items():
         assert np.array_equal(got, want), f"{what}: {name} differ at {np.argwhere(got != want)[:4].tolist()}"
@@ -91,12 +92,16 @@ def test_random_programs(engine):
     """300 programs on each of eight engines, memories carried over from one to the next.  1,440 programs and
     more have a SOFTMAX.
     """
-    config, model, n_softmax, ended_early = engine.config, EngineModel(engine.config), 0, 0
+    config = engine.config
+    model = EngineModel(config)
+    n_softmax = 0
+    ended_early = 0
     for name in ("a", "b", "q", "s", "plus", "minus"):
         assert not engine.memory(name).any()
     rng = np.random.default_rng(config.lanes + config.single_port)
     for k in range(300):
-        program, learn = random_program(rng, config), bool(rng.integers(2))
+        program = random_program(rng, config)
+        learn = bool(rng.integers(2))
         if k % 4 == 0:
             model.w[:] = random_weights(rng, config)
             engine.write(Region.WEIGHT, 0, model.w.ravel())
@@ -155,13 +160,17 @@ def test_a_sequence_task(simulator, tmp_path):
         data = preset.load(Path(os.environ.get("EQUILIF_DATA", "data")))
     except ValueError as e:
         pytest.skip(str(e))
-    network, n = preset.network(data), 52
+    network = preset.network(data)
+    n = 52
     weights = preset.initial_weights(network, 0)
     save(tmp_path / "network.npz", network, weights)
     chosen = order(0, 0, len(data.y_train))[:n]
-    tokens, targets = data.tokens_train.take(chosen), one_hot(data.y_train[chosen], network.n_outputs)
+    tokens = data.tokens_train.take(chosen)
+    targets = one_hot(data.y_train[chosen], network.n_outputs)
     kernel = Kernel(network, weights, lr=preset.eta)
-    rates, spikes, predictions = [], [], []
+    rates = []
+    spikes = []
+    predictions = []
     for k, j in enumerate(chosen):
         one = tokens.take([k])
         r, s = kernel.rates(data.x_train[[j]], targets[[k]], tokens=one)
@@ -242,8 +251,9 @@ EARLY_ENDS = {
 @pytest.mark.parametrize("lanes", [4, 8, 16])
 @pytest.mark.parametrize("name", EARLY_ENDS)
 def test_networks_that_end_early_are_the_kernel(name, lanes):
-    """Rates of all phases, predictions, spikes and weights; the samples that end earlier take fewer cycles."""
-    network, rng = EARLY_ENDS[name], np.random.default_rng(5)
+    """Rates of all phases, predictions, spikes and weights; samples that end earlier take fewer cycles."""
+    network = EARLY_ENDS[name]
+    rng = np.random.default_rng(5)
     config = EngineConfig(
         lanes=lanes,
         tiles=256,
@@ -255,18 +265,17 @@ def test_networks_that_end_early_are_the_kernel(name, lanes):
     )
     _, x, labels, tokens = memory_case(network, rng, 12)
     kernel = Kernel(network, network.initial_weights(3), lr=0.05)
-    rtl, took = Chip(VerilatedEngine(config), network, kernel.weights, lr=0.05), []
+    rtl = Chip(VerilatedEngine(config), network, kernel.weights, lr=0.05)
+    took = []
     for j, y in enumerate(one_hot(labels, network.n_outputs)):
         patterns = tokens[j] and tokens[j].sample(0)
         rates, spikes, steps = kernel.settle(x[[j]], y[None], tokens=tokens[j])
         inferred = rtl.sample(x[j], tokens=patterns)
-        assert inferred.prediction == kernel.predict(x[[j]], tokens=tokens[j])[0] and np.array_equal(
-            rtl.rates()[0], rates[0, 0]
-        )
+        assert inferred.prediction == kernel.predict(x[[j]], tokens=tokens[j])[0]
+        assert np.array_equal(rtl.rates()[0], rates[0, 0])
         result = rtl.sample(x[j], y, tokens=patterns)
-        assert (result.prediction, result.spikes) == (inferred.prediction, spikes[0]) and np.array_equal(
-            rtl.rates(), rates[0, 1:]
-        )
+        assert (result.prediction, result.spikes) == (inferred.prediction, spikes[0])
+        assert np.array_equal(rtl.rates(), rates[0, 1:])
         assert kernel.train(x[[j]], labels[[j]], tokens=tokens[j]).steps == steps[0]
         for synapse, w in rtl.weights.items():
             assert np.array_equal(w, kernel.weights[synapse]), (j, synapse)
@@ -283,8 +292,10 @@ def test_networks_learn_as_the_reference(name, lanes):
     rtl = Chip(VerilatedEngine(config), network, reference.weights, lr=0.05)
     rng = np.random.default_rng(2)
     for k in range(8):
-        x, y = rng.integers(0, 256, network.n_inputs), one_hot(rng.integers(0, 5, 1), 5)
-        want, got = reference.train(x[None], y), rtl.sample(x, y[0])
+        x = rng.integers(0, 256, network.n_inputs)
+        y = one_hot(rng.integers(0, 5, 1), 5)
+        want = reference.train(x[None], y)
+        got = rtl.sample(x, y[0])
         assert (got.prediction, got.spikes) == (want.prediction[0], want.spikes), f"sample {k}"
         plus, minus = rtl.rates()
         assert np.array_equal(plus, np.concatenate([want.plus[p.name][0] for p in network.lif])), (
@@ -357,18 +368,14 @@ def memory_case(network, rng, n):
     sequences are full, one is empty.
     """
     weights = {s.name: rng.integers(-3000, 3001, network.shape(s)) for s in network.plastic}
-    x, labels = (
-        rng.integers(0, 256, (n, network.n_inputs)).astype(np.uint8),
-        rng.integers(0, network.n_outputs, n),
-    )
+    x = rng.integers(0, 256, (n, network.n_inputs)).astype(np.uint8)
+    labels = rng.integers(0, network.n_outputs, n)
     if not network.loaded:
         return weights, x, labels, [None] * n
     size, width = network.shape(network.loaded.synapse)
     lengths = np.r_[size, 0, rng.integers(1, size + 1, n - 2)]
-    table, off = (
-        rng.integers(-6000, 6001, (lengths.sum(), width)).astype(np.int16),
-        np.r_[0, lengths.cumsum()].astype(np.int64),
-    )
+    table = rng.integers(-6000, 6001, (lengths.sum(), width)).astype(np.int16)
+    off = np.r_[0, lengths.cumsum()].astype(np.int64)
     rows = TokenRows(table, np.arange(len(table), dtype=np.int32), off)
     return weights, x, labels, [rows.take([j]) for j in range(n)]
 
@@ -379,7 +386,8 @@ def test_networks_with_memories_learn_as_the_kernel(name, lanes):
     """Rates of all phases, predictions, spikes and weights of the trained and of the inferred, a sample at a
     time.
     """
-    network, rng = MEMORIES[name], np.random.default_rng(4)
+    network = MEMORIES[name]
+    rng = np.random.default_rng(4)
     config = EngineConfig(lanes=lanes, tiles=256, value_groups=128, state_groups=32, program_words=1024)
     weights, x, labels, tokens = memory_case(network, rng, 6)
     kernel = Kernel(network, weights, lr=0.06)
@@ -407,7 +415,8 @@ def test_other_formats():
     kernel = Kernel(network, lr=0.1)
     rtl = Chip(VerilatedEngine(config), network, kernel.weights, lr=0.1)
     rng = np.random.default_rng(0)
-    x, labels = rng.integers(0, 256, (10, 12)).astype(np.uint8), rng.integers(0, 4, 10)
+    x = rng.integers(0, 256, (10, 12)).astype(np.uint8)
+    labels = rng.integers(0, 4, 10)
     for j in range(10):
         rtl.sample(x[j], one_hot(labels[j : j + 1], 4)[0])
     kernel.train(x, labels)
@@ -496,7 +505,8 @@ def test_cycles_of_learn(engine):
     """A group an event takes a cycle, two on single-port weights; on dual-port ones a third party, the
     scanner, takes one an event.
     """
-    config, p = engine.config, engine.config.lanes
+    config = engine.config
+    p = config.lanes
     values = np.zeros(config.value_groups * p, np.int64)
     values[: 2 * p] = 200
     engine.write(Region.VALUE, 0, values)
@@ -509,8 +519,9 @@ def test_cycles_of_learn(engine):
 
 
 def test_cycles_of_an_early_end(engine):
-    """A NEXT that may end its loop waits for the lanes; an engine that cannot goes on, and waits for nothing."""
-    early, stages = engine.config.early, engine.config.weight_stages + 2 * engine.config.deep
+    """A NEXT that may end its loop waits for the lanes; an engine without early ends waits for nothing."""
+    early = engine.config.early
+    stages = engine.config.weight_stages + 2 * engine.config.deep
 
     def loop(n, n_dst, count):
         measure = Instruction(
@@ -524,7 +535,8 @@ def test_cycles_of_an_early_end(engine):
         )
 
     for n_dst in range(1, 9):
-        once, more = loop(1, n_dst, 0), loop(2, n_dst, 0) - loop(1, n_dst, 0)
+        once = loop(1, n_dst, 0)
+        more = loop(2, n_dst, 0) - once
         assert not early or (once, more) == (21 + n_dst + stages, 12 + n_dst + stages)
         assert loop(5, n_dst, 5) == (once if early else once + 4 * more)
         assert loop(5, n_dst, 3) == once + (2 if early else 4) * more

@@ -655,7 +655,8 @@ def test_no_samples_have_no_accuracy_but_may_be_learned():
             {"lr": 1e-9},
             "learning rate 1e-09 is below half of the smallest step, so no weight would ever move",
         ),
-        ({"lr": 1e9}, "is above the largest one"),
+        ({"lr": 1e9}, "learning rate 1e.09 is above the largest one, 0.1211"),
+        ({"lr": 1.7e308}, "is above the largest one"),
         (
             {"weights": {n: w / 4096 for n, w in SMALL.initial_weights().items()}},
             "weights of .* must be integers",

@@ -1,4 +1,6 @@
-"""LIF neuron.  State space: every membrane in [-threshold, threshold), drives beyond both clips, every leak."""
+"""LIF neuron.  State space: every membrane in [-threshold, threshold), drives beyond both clips, every
+leak.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,7 @@ def test_every_state_and_drive(leak):
 
 
 def test_charge_is_conserved_unless_clipped():
-    """Without leak: v' + threshold x spike - v = drive, exactly, as long as v + drive stays inside the clips."""
+    """Without leak: v' + threshold x spike - v = drive, exactly, while v + drive is inside the clips."""
     v, drive = np.meshgrid(np.arange(-THRESHOLD, THRESHOLD), np.arange(-2 * THRESHOLD, 2 * THRESHOLD))
     after, spike = lif_step(v, drive, threshold=THRESHOLD, leak=0)
     inside = (v + drive >= -THRESHOLD) & (v + drive <= 2 * THRESHOLD)

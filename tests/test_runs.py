@@ -195,7 +195,8 @@ def test_a_finished_run_is_not_overwritten(done):
 def test_any_file_of_a_run_is_kept(there, tmp_path):
     (tmp_path / there).write_bytes(b"somebody's")
     for command in (("train",), ("demo",)):
-        assert f"{tmp_path} holds " in refused(*command, "--out", tmp_path)
+        said = refused(*command, "--out", tmp_path)
+        assert f"{tmp_path} holds " in said and ("--resume" in said) == (there in (HISTORY, "rates.pt"))
     assert content(tmp_path) == {there: b"somebody's"}
 
 
@@ -250,6 +251,8 @@ def test_a_demo_replaces_a_demo_and_nothing_else(done):
     before = content(done)
     assert "board must be one of" in refused(*demo, "--board", "etch-a-sketch", "--overwrite")
     assert content(done) == before
+    run("train", "--resume", "--epochs", 2, "--out", done)
+    assert "2 of 2 epochs done" in refused(*demo), "it went on as its user's own"
 
 
 def test_a_sweep_and_a_run_have_folders_of_their_own(done, tmp_path):

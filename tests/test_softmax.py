@@ -2,22 +2,22 @@
 
 The bound, for N active neurons of which L lie below the octave of the largest score; no exponent saturates:
 
-    | code / 2**c - p |  <=  tau + F + 2**-c (1/2 + 255 / 2**14)        p = softmax(k z), k = 2**(fraction - 6 - shift) ln 2, z exact
+    | code / 2**c - p |  <=  tau + F + 2**-c (1/2 + 255 / 2**14)
 
-    tau   exponents cut to 6 bits and the table's rounding multiply each 2**x by a factor in [lo, hi];
-          with rho = hi / lo no p, and no sum of
-          p over any set of neurons, moves by more than  max over p of  p rho / (p rho + 1 - p) - p  =
-          (sqrt rho - 1) / (sqrt rho + 1)
-    F     table >> octaves loses less than 1 of a sum S >= 129, all together Lambda < L (what lies 8
-    octaves down and is dropped is below 1
-          too): e / S - u / U = (u Lambda / U - lambda) / S, which is at most Lambda / (Lambda + S) <= L /
-          (L + 128)
+    p     softmax(k z), k = 2**(fraction - 6 - shift) ln 2, z exact
+    tau   exponents are cut to 6 bits and the table rounds; both multiply each 2**x by a factor in [lo, hi].
+          With rho = hi / lo no p, and no sum of p over any set of neurons, moves by more than
+          max over p of  p rho / (p rho + 1 - p) - p  =  (sqrt rho - 1) / (sqrt rho + 1)
+    F     table >> octaves loses less than 1 of a sum S >= 129, all together Lambda < L (what lies 8 octaves
+          down and is dropped is below 1 too):
+          e / S - u / U = (u Lambda / U - lambda) / S, which is at most Lambda / (Lambda + S) <= L / (L + 128)
     rest  the reciprocal is off by at most 1/2 times e <= 255, 13 bits down; the product is rounded to the
-    nearest code
+          nearest code
 
-tau is 0.4 %.  F is what 8-bit exponentials cost when very many neurons lie just below 1/128 of the
-largest: each is lost, together they are not
-small.  For the same reasons, with n codes that come from e > 0:   | sum of code / 2**c - 1 | <= n / 2**(c + 1) + 2**-13.
+tau is 0.4 %.  F is what 8-bit exponentials cost when very many neurons lie just below 1/128 of the largest:
+each is lost, together they are not small.  For the same reasons, with n codes that come from e > 0:
+
+    | sum of code / 2**c - 1 |  <=  n / 2**(c + 1) + 2**-13
 """
 
 from __future__ import annotations

@@ -5,14 +5,18 @@ A new transport is a class with the members of :class:`Link`; a board that has i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from amaranth import Module
 from amaranth.lib import io
 
+from equilif_golden.fixed import whole
 from equilif_hdl.link.transport import Transport
-from equilif_hdl.link.uart import BITS, Uart
+from equilif_hdl.link.uart import BITS, SMALLEST_DIVISOR, Uart
+
+#: baud; slower than any host would wait for
+SLOWEST = 9_600
 
 
 class Link(Protocol):
@@ -31,6 +35,9 @@ class Link(Protocol):
 
     def join(self, m: Module, platform: Any, pins: Any) -> None:
         """Join the pins of the transport with those of the board."""
+
+    def simulated(self, clock_hz: float, baud: int | None = None) -> Link:
+        """For a simulation: as fast as a design with this clock can, or at a rate of the user."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,3 +69,7 @@ class UartLink:
         for name in self.high:
             m.submodules[name] = pin = io.Buffer("o", platform.request(name, 0, dir="-"))
             m.d.comb += pin.o.eq(1)
+
+    def simulated(self, clock_hz: float, baud: int | None = None) -> UartLink:
+        fastest = int(clock_hz) // SMALLEST_DIVISOR
+        return replace(self, baud=fastest if baud is None else whole(baud, "baud", SLOWEST, fastest))

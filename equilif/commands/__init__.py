@@ -15,6 +15,7 @@ import errno
 import functools
 import os
 import re
+import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -295,8 +296,9 @@ def _is_standard_output(path: Path) -> bool:
     if number is not None:
         return number == 1
     try:
-        return os.path.samestat(path.stat(), os.fstat(1))
-    except (OSError, ValueError):
+        there = path.stat()
+        return not stat.S_ISCHR(there.st_mode) and os.path.samestat(there, os.fstat(1))
+    except OSError:
         return False
 
 

@@ -184,7 +184,7 @@ def simulate(
         simulated = module.Simulated(chosen, baud)
     show.console.print(
         f"{chosen.title}, simulated: {chosen.config.lanes} lanes, {chosen.config.n_weights:,} weights, "
-        f"{simulated.clock_hz / 1e6:g} MHz, {simulated.uart}, build {simulated.build_id:08x}"
+        f"{simulated.clock_hz / 1e6:g} MHz, {simulated.link}, build {simulated.build_id:08x}"
     )
     found = simulated.serve(
         link, lambda path: show.console.print(f"[bold]{show.literal(path)}[/]", soft_wrap=True)

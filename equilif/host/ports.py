@@ -25,7 +25,7 @@ from equilif_golden.link.protocol import Identity
 
 #: tried in turn; those of the boards come first
 BAUDS = (2_000_000, 1_500_000, 3_000_000, 1_000_000, 12_000_000, 115_200)
-#: slowest rate at which every reply comes within a client's patience, and the fastest of USB bridges
+#: slowest rate at which READ is answered within a client's patience, and the fastest of USB bridges
 BAUD_RANGE = (9_600, 12_000_000)
 #: seconds that a read waits for a byte before the client looks at its clock
 LOOK = 0.02

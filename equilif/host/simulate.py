@@ -14,35 +14,29 @@ from typing import Any
 from equilif.extras import needs
 from equilif.results import ToolFailed
 from equilif_golden import files
-from equilif_golden.fixed import whole
 
 with needs("hdl,boards,sim"):
     from amaranth._toolchain import ToolNotFound
     from amaranth.back.verilog import YosysError
 
     from equilif_boards import Board
-    from equilif_boards.link import UartLink
-    from equilif_hdl.link.uart import SMALLEST_DIVISOR
     from equilif_sim import board as simulation
     from equilif_sim.library import BuildFailed
 
-#: slower than any host would wait for
-SLOWEST = 9_600
 #: what ends a simulation: Ctrl-C, kill, the terminal's window closed
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Simulated:
-    """The design of a board in simulation; ``baud`` as on its UART, or the fastest there is."""
+    """The design of a board in simulation.  ``baud``: rate of its link, the fastest that works by default."""
 
     def __init__(self, board: Board, baud: int | None = None):
         self.clock_hz = board.clock_hz
-        fastest = int(board.clock_hz) // SMALLEST_DIVISOR
-        self.uart = UartLink(baud=fastest if baud is None else whole(baud, "baud", SLOWEST, fastest))
+        self.link = board.link.simulated(board.clock_hz, baud)
         try:
             self.board = simulation.Board(
                 board.config,
-                transport=self.uart.transport(board.clock_hz),
+                transport=self.link.transport(board.clock_hz),
                 state_ram=board.state_ram,
                 frame_bytes=board.frame_bytes,
             )

@@ -18,11 +18,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from filelock import FileLock, Timeout
-
+from equilif.extras import needs
 from equilif.training.settings import read_history as read_rates
 from equilif.training.train import HISTORY, NETWORK, read_history
 from equilif_golden import files
+
+with needs("cli"):
+    from filelock import FileLock, Timeout
 
 LOCK = ".equilif-lock"
 OWNER = ".equilif-owner"
@@ -140,14 +142,20 @@ class RunFolder:
         what, command = self._described(there)
         self._replace = overwrite or own is not None and command == own
         if not self._replace:
-            resume = "equilif rates" if CHECKPOINT in there else "equilif train"
             raise ValueError(
-                f"{self.path} holds {what}: go on with it by `{resume} --resume --out "
-                f"{shlex.quote(str(self.path))}`, replace it by --overwrite, or give another --out"
+                f"{self.path} holds {what}: {self._go_on(there)}replace it by --overwrite, or give another "
+                "--out"
             )
         for name in (*RUN, *MADE):
             if (self.path / name).is_dir():
                 raise ValueError(f"{self.path / name} is a folder, it is not overwritten: give another --out")
+
+    def _go_on(self, there: Sequence[str]) -> str:
+        """The command that goes on with what is there, where there is one."""
+        if HISTORY not in there and CHECKPOINT not in there:
+            return ""
+        command = "train" if HISTORY in there else "rates"
+        return f"go on with it by `equilif {command} --resume --out {shlex.quote(str(self.path))}`, "
 
     def _only_begun(self, there: Sequence[str]) -> bool:
         """Whether a run was broken off before it had a network: there is nothing to go on with."""
@@ -166,7 +174,7 @@ class RunFolder:
                 return _run(h.data, h.sizes, h.preset.epochs, [e.test_accuracy for e in h.epochs]), h.command
             if RATES in there:
                 r = read_rates(self.path / RATES)
-                return _run(r.data, r.sizes, r.settings.epochs, [e.test_accuracy for e in r.epochs]), "rates"
+                return _run(r.data, r.sizes, r.settings.epochs, [e.test_accuracy for e in r.epochs]), None
         except (OSError, ValueError) as e:
             return f"files of a run, {', '.join(there)} ({e})", None
         return ", ".join(there), None

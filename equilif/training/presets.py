@@ -33,7 +33,7 @@ def check_seed(seed: int) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Memory:
+class MemoryPreset:
     """A memory of a sequence's tokens between data and hidden populations
     (equilif_golden.network.Network.attention).
     """
@@ -80,7 +80,7 @@ class Preset:
     shift: float = 0.0
     bias: float = 0.2  #: initial biases in thresholds
     scale: float = 0.5  #: initial weights as a part of Glorot's limit
-    memory: Memory | None = None  #: for sequences
+    memory: MemoryPreset | None = None  #: for sequences
     #: a reported accuracy is the mean over these; the first is the default
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
 
@@ -144,7 +144,7 @@ class Preset:
         first = bisect_left(range(self.epochs), True, key=dead)
         if first < self.epochs:
             smallest = smallest_rate(network)
-            fewer = f"at most {first} epochs, " if self.form == "exponential" else ""
+            fewer = f"at most {first} epoch{'s' * (first > 1)}, " if self.form == "exponential" else ""
             raise ValueError(
                 f"from epoch {first + 1} of {self.epochs} on no weight would move: the learning rate is "
                 f"{self.rate(first):.3g} there, and the smallest that counts is {smallest:.3g}; take {fewer}"
@@ -256,7 +256,7 @@ PRESETS = {
             eta=0.003,
             decay=0.85,
             schedule=Schedule(nudged=16),
-            memory=Memory(tokens=64, heads=8, sharpness=3, query_scale=32),
+            memory=MemoryPreset(tokens=64, heads=8, sharpness=3, query_scale=32),
         ),
         Preset(
             data="imdb",
@@ -266,7 +266,7 @@ PRESETS = {
             decay=0.05,
             form="linear",
             schedule=Schedule(nudged=16),
-            memory=Memory(tokens=400, heads=16, sharpness=3, query_scale=64, loading={"drop": 50}),
+            memory=MemoryPreset(tokens=400, heads=16, sharpness=3, query_scale=64, loading={"drop": 50}),
         ),
         Preset(
             data="spoken",
@@ -276,7 +276,7 @@ PRESETS = {
             decay=0.05,
             form="linear",
             schedule=Schedule(nudged=16),
-            memory=Memory(tokens=32, heads=16, sharpness=4, query=0, loading={"n_pos": 16}),
+            memory=MemoryPreset(tokens=32, heads=16, sharpness=4, query=0, loading={"n_pos": 16}),
         ),
         Preset(
             data="vowels",
@@ -285,7 +285,7 @@ PRESETS = {
             eta=0.02,
             decay=0.93,
             schedule=Schedule(nudged=16),
-            memory=Memory(tokens=32, heads=8, sharpness=3, query=0, loading={"n_pos": 8}),
+            memory=MemoryPreset(tokens=32, heads=8, sharpness=3, query=0, loading={"n_pos": 8}),
         ),
     )
 }

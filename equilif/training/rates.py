@@ -10,7 +10,9 @@ from __future__ import annotations
 import dataclasses
 import io
 import os
+import pickle
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,7 +90,19 @@ def read(folder: Path) -> Checkpoint:
     if not path.exists():
         raise ValueError(f"there is no run in {folder}: it has no {CHECKPOINT}")
     with _checkpoint(path):
-        return record(Checkpoint, torch.load(path, map_location="cpu", weights_only=True))
+        return record(Checkpoint, _load(path))
+
+
+def _load(path: Path) -> Any:
+    """Content of a checkpoint, which never runs code; ValueError when it is damaged.
+
+    What torch says of a damaged file is left out: it advises to load it unsafely.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as e:
+        raise ValueError("it is damaged, or was not saved by this command") from e
 
 
 def _checkpoint(path: Path) -> Any:

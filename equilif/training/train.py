@@ -188,8 +188,8 @@ class History:
     """Content of history.json.  Version 0.1.0 first wrote it without ``data_digest``, ``version`` and
     ``command``.
 
-    ``marks``: of the epoch under way, where it was saved.  ``command``: what began the run.  ``about``: of a
-    user's own data, how they were read and scaled; None for a data set of the table.
+    ``marks``: of the epoch under way, where it was saved.  ``command``: what began the run, or resumed it.
+    ``about``: of a user's own data, how they were read and scaled; None for a data set of the table.
     """
 
     data: str
@@ -249,8 +249,8 @@ def digest(weights: Mapping[str, Raw]) -> str:
 class Training:
     """A run: its preset and seed, the data, what holds the weights and learns, and what happened so far.
 
-    ``marks``: of the epoch under way, where it was saved.  ``command``: what began it.  ``version``: of
-    equilif that saved it last, None for a run that was not resumed.
+    ``marks``: of the epoch under way, where it was saved.  ``command``: what began it; a run that is resumed
+    is its user's own.  ``version``: of equilif that saved it last, None for a run that was not resumed.
     """
 
     preset: Preset
@@ -324,7 +324,7 @@ class Training:
         if len(history) < preset.epochs:
             preset.check_rates(network)
         learner = make(network, weights, lr=preset.rate(0), counter=places[at].counter)
-        return cls(preset, saved.seed, loaded, learner, history, marks, saved.command, saved.version)
+        return cls(preset, saved.seed, loaded, learner, history, marks, version=saved.version)
 
     @property
     def network(self) -> Network:

@@ -62,6 +62,10 @@ def required(
 def _array(values: npt.ArrayLike, name: str, what: str) -> npt.NDArray[Any]:
     if type(values) is np.ndarray:
         return values
+    if np.ma.is_masked(values):
+        raise ValueError(
+            f"{name} must be an array of {what}, not one of which some are masked: fill them first"
+        )
     try:
         return np.asarray(values)
     except Exception as e:  # lists of lists of different lengths; foreign arrays that do not convert

@@ -39,7 +39,7 @@ import numpy.typing as npt
 
 from equilif_golden.blocks import relay, softmax
 from equilif_golden.blocks import synapse as syn
-from equilif_golden.fixed import DEFAULT, Fixed, Numerics, Raw, whole
+from equilif_golden.fixed import DEFAULT, Fixed, Numerics, Raw, shown, whole
 from equilif_golden.network import MOST_PATTERNS
 
 F64 = npt.NDArray[np.float64]
@@ -60,6 +60,8 @@ class Hopfield:
     """
 
     def __init__(self, patterns: npt.ArrayLike, *, sharpness: int = 3, numerics: Numerics = DEFAULT):
+        if not isinstance(numerics, Numerics):
+            raise ValueError(f"Numerics are wanted, not {shown(numerics)}")
         x = numerics.weight.require(patterns, "patterns")
         if x.ndim != 2 or not x.size or len(x) > MOST_PATTERNS:
             raise ValueError(f"patterns must have shape (1 to {MOST_PATTERNS}, at least 1), not {x.shape}")

@@ -6,7 +6,7 @@ eta / (2 beta), and the hardware holds that as gain and shift (equilif_golden.bl
 
 from __future__ import annotations
 
-from equilif_golden.blocks.plasticity import SHIFTS, Step, learning_step
+from equilif_golden.blocks.plasticity import GAIN_MAX, SHIFTS, Step, learning_step
 from equilif_golden.fixed import finite
 from equilif_golden.network import Network
 
@@ -16,7 +16,8 @@ NO_RATE = "no learning rate: give lr, or call set_learning_rate"
 def learning_steps(network: Network, eta: float) -> dict[str, Step]:
     """Gain and shift of every synapse at learning rate ``eta``; 0 freezes the network.
 
-    ValueError when the network cannot learn at all, or when the rate is so small that no weight would move.
+    ValueError when the network cannot learn at all, when the rate has no step, or when it is so small that
+    no weight would move.
     """
     eta = finite(eta, "a learning rate", 0, float("inf"))
     if eta and network.forward:
@@ -24,9 +25,13 @@ def learning_steps(network: Network, eta: float) -> dict[str, Step]:
             f"synapse {network.forward[0].name} is without feedback: Equilibrium Propagation needs it, so "
             "this network can only be run; train it with equilif_golden.real.rates, or keep the feedback"
         )
-    lr = eta / (2 * network.schedule.beta)
+    factor = eta / (2 * network.schedule.beta)
     fraction = network.numerics.fraction
-    steps = {s.name: learning_step(lr * s.rate_scale, fraction=fraction) for s in network.plastic}
+    try:
+        steps = {s.name: learning_step(factor * s.rate_scale, fraction=fraction) for s in network.plastic}
+    except ValueError:
+        largest = _rate(network, Step(GAIN_MAX, SHIFTS[0]))
+        raise ValueError(f"learning rate {eta:g} is above the largest one, {largest:.4g}") from None
     if eta and not any(step.gain for step in steps.values()):
         raise ValueError(
             f"learning rate {eta:g} is below half of the smallest step, so no weight would ever move; "
@@ -40,6 +45,11 @@ def smallest_rate(network: Network) -> float:
 
     :func:`learning_step` rounds half a step and less to 0.
     """
+    return float(f"{1.01 * _rate(network, Step(1, SHIFTS[-1])) / 2:.3g}")
+
+
+def _rate(network: Network, step: Step) -> float:
+    """The learning rate at which the synapse that learns fastest has this step."""
     scale = max((s.rate_scale for s in network.plastic), default=0.0)
-    half = Step(1, SHIFTS[-1]).rate(network.numerics.fraction) / 2
-    return float(f"{1.01 * 2 * network.schedule.beta * half / scale:.3g}") if scale else float("inf")
+    factor = step.rate(network.numerics.fraction)
+    return 2 * network.schedule.beta * factor / scale if scale else float("inf")

@@ -332,7 +332,8 @@ class Network:
 
     def _check_bounds(self) -> None:
         """What could wrap or has no code."""
-        numerics, schedule = self.numerics, self.schedule
+        numerics = self.numerics
+        schedule = self.schedule
         for p in self.populations:
             fan_in = self._fan_in(p)
             if not p.clamped and fan_in > numerics.max_fan_in:
@@ -431,7 +432,8 @@ class Network:
 
     def shape(self, synapse: Synapse) -> tuple[int, int]:
         """Rows and columns; the patterns of a memory are as long as one head of the relay."""
-        pre, post = self[synapse.pre], self[synapse.post]
+        pre = self[synapse.pre]
+        post = self[synapse.post]
         return pre.size, post.width if pre.kind == "softmax" else post.size
 
     @property
@@ -504,13 +506,11 @@ class Network:
             raise ValueError(f"tokens must be made by Tokens.of, not {shown(tokens)}")
         want = (batch, *self.shape(memory.synapse))
         patterns = self.numerics.weight.require(tokens.patterns, "patterns")
-        if patterns.shape != want or np.shape(tokens.present) != want[:2]:
+        if patterns.shape != want or tokens.present.shape != want[:2]:
             raise ValueError(
                 f"tokens must have patterns of shape {want} and as many presences, not {patterns.shape} and "
-                f"{np.shape(tokens.present)}"
+                f"{tokens.present.shape}"
             )
-        if tokens.present.dtype != bool:
-            raise ValueError(f"presences must be true or false, not {tokens.present.dtype} values")
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -554,11 +554,12 @@ def require_network(network: object) -> Network:
 
 def _all_of(kind: type[Part], values: Iterable[Part], name: str) -> tuple[Part, ...]:
     """``values`` as a tuple; ValueError when something else is among them."""
-    found = tuple(values)
-    for value in found:
+    if not isinstance(values, list | tuple):
+        raise ValueError(f"{name} must be a tuple of {kind.__name__}, not {shown(values)}")
+    for value in values:
         if not isinstance(value, kind):
             raise ValueError(f"{name} must be a tuple of {kind.__name__}, not of {shown(value)}")
-    return found
+    return tuple(values)
 
 
 #: kinds at the two ends of a synapse
@@ -574,6 +575,12 @@ class Tokens:
 
     patterns: Raw
     present: npt.NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        present = np.asarray(self.present)
+        if present.dtype != bool:
+            raise ValueError(f"presences must be true or false, not {present.dtype} values")
+        keep(self, patterns=integers(self.patterns, "patterns"), present=present)
 
     @classmethod
     def of(cls, sequences: Sequence[npt.ArrayLike], size: int) -> Self:

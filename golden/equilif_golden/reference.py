@@ -83,19 +83,16 @@ class SampleResult:
     @classmethod
     def joined(cls, parts: Sequence[SampleResult]) -> SampleResult:
         """One batch of several; nothing recorded."""
-        free, plus, minus = (
-            _joined([getattr(r, phase) for r in parts]) for phase in ("free", "plus", "minus")
-        )
-        recalled = tuple(Recalled.joined([r.recalled[k] for r in parts]) for k in range(3))
+        recalled = [Recalled.joined([r.recalled[k] for r in parts]) for k in range(3)]
         return cls(
-            free,
-            plus,
-            minus,
-            np.concatenate([r.prediction for r in parts]),
-            sum(r.spikes for r in parts),
-            {},
-            (recalled[0], recalled[1], recalled[2]),
-            np.concatenate([r.steps for r in parts]),
+            free=_joined([r.free for r in parts]),
+            plus=_joined([r.plus for r in parts]),
+            minus=_joined([r.minus for r in parts]),
+            prediction=np.concatenate([r.prediction for r in parts]),
+            spikes=sum(r.spikes for r in parts),
+            raster={},
+            recalled=(recalled[0], recalled[1], recalled[2]),
+            steps=np.concatenate([r.steps for r in parts]),
         )
 
 
@@ -356,11 +353,11 @@ class Reference:
         rates, recalled = sent
         if self.network[s.pre].kind == "softmax":
             return recalled.p[s.pre][0, head], recalled.query[s.post][0, head]
-        u, v = (
-            recalled.retrieval[name][0, head] if self.network[name].kind == "relay" else rates[name][0]
-            for name in (s.pre, s.post)
+        retrieval = recalled.retrieval
+        return (
+            retrieval[s.pre][0, head] if s.pre in retrieval else rates[s.pre][0],
+            retrieval[s.post][0, head] if s.post in retrieval else rates[s.post][0],
         )
-        return u, v
 
 
 #: values of clamped and LIF populations, and what the memories said, at the end of a phase

@@ -160,8 +160,8 @@ class Board:
         return int(self._lib.board_cycles(self._board))
 
     def run(self, data: bytes) -> tuple[int, bytes, bool]:
-        """Some of ``data`` goes into rx: how many bytes of it, what came out of tx, and whether the board
-        now waits for more.
+        """Send some of ``data`` to the board: how many bytes of it, what came from the board meanwhile, and
+        whether it now waits for more.
         """
         taken = ctypes.c_int()
         n = ctypes.c_int()

@@ -29,10 +29,11 @@ from equilif_golden.engine.isa import Instruction, assemble, check
 from equilif_golden.engine.port import Region, Run, readable, writable
 from equilif_golden.fixed import Raw
 from equilif_hdl.engine.engine import Engine
+from equilif_hdl.engine.state import sizes
 from equilif_sim.library import call, compiled
 
 MOST_CYCLES = 100_000_000  #: of a run: more, and the program hangs
-MEMORIES = ("a", "b", "q", "s", "plus", "minus")
+MEMORIES = tuple(sizes(EngineConfig()))
 
 DRIVER = r"""
 #include "Vengine.h"
@@ -48,7 +49,10 @@ struct Sim {
 #define HOST(name) s->top->host___05F##name
 extern "C" {
 Sim *sim_new() { return new Sim; }
-void sim_free(Sim *s) { Verilated::threadContextp(&s->context); delete s; }   // the destructor uses the thread's context
+void sim_free(Sim *s) {
+    Verilated::threadContextp(&s->context);   // the destructor uses the thread's context
+    delete s;
+}
 void sim_write(Sim *s, int region, int first, int n, const uint32_t *data) {
     HOST(mem_region) = region; HOST(mem_write) = 1;
     for (int k = 0; k < n; k++) { HOST(mem_addr) = first + k; HOST(mem_wdata) = data[k]; s->tick(); }
@@ -65,7 +69,10 @@ void sim_read(Sim *s, int region, int first, int n, uint32_t *data) {
 int sim_run(Sim *s, int learn, uint64_t most, uint32_t *result) {
     HOST(start) = 1; HOST(learn) = learn; s->tick(); HOST(start) = 0;
     for (uint64_t k = 0; HOST(busy); k++) { if (k == most) return 1; s->tick(); }
-    result[0] = HOST(prediction); result[1] = HOST(cycles); result[2] = HOST(spikes); result[3] = HOST(accesses);
+    result[0] = HOST(prediction);
+    result[1] = HOST(cycles);
+    result[2] = HOST(spikes);
+    result[3] = HOST(accesses);
 COUNTS    return 0;
 }
 const void *sim_peek(Sim *s, int memory) {
@@ -100,31 +107,27 @@ class Synthesis:
 
 @functools.cache
 def _build(config: EngineConfig, synthesis: Synthesis | None) -> Path:
-    text = (
-        synthesis.netlist(config)
-        if synthesis
-        else verilog.convert(Engine(config), name="engine", emit_src=False)
-    )
-    counts = (
-        f"    for (int k = 0; k < {len(NAMES)}; k++) result[4 + k] = HOST(activity)[k];\n"
-        if config.counters
-        else ""
-    )
-    driver = DRIVER.replace("COUNTS", counts).replace(
-        "PEEKS",
-        ""
-        if synthesis
-        else "".join(
-            f"        case {k}: return &s->top->rootp->engine__DOT__lanes__DOT__state__DOT__{name}_memory[0];\n"
-            for k, name in enumerate(MEMORIES)
-        ),
-    )
+    counts = ""
+    if config.counters:
+        counts = f"    for (int k = 0; k < {len(NAMES)}; k++) result[4 + k] = HOST(activity)[k];\n"
     visible = '`verilator_config\npublic_flat_rw -module "*state" -var "*_memory"\n'
-    extra = (
-        ["-Wno-lint", "-Wno-MULTIDRIVEN", "-Wno-UNOPTFLAT", *(f"-D{name}" for name in synthesis.defines)]
-        if synthesis
-        else []
-    )
+    if synthesis:
+        text = synthesis.netlist(config)
+        peeks = ""
+        extra = [
+            "-Wno-lint",
+            "-Wno-MULTIDRIVEN",
+            "-Wno-UNOPTFLAT",
+            *(f"-D{name}" for name in synthesis.defines),
+        ]
+    else:
+        text = verilog.convert(Engine(config), name="engine", emit_src=False)
+        state = "s->top->rootp->engine__DOT__lanes__DOT__state__DOT__"
+        peeks = "".join(
+            f"        case {k}: return &{state}{name}_memory[0];\n" for k, name in enumerate(MEMORIES)
+        )
+        extra = []
+    driver = DRIVER.replace("COUNTS", counts).replace("PEEKS", peeks)
     return compiled("engine", text, driver, visible, extra)
 
 
@@ -192,19 +195,8 @@ class VerilatedEngine:
 
         ``a`` and ``s`` hold what SAVE kept in their upper half; plus and minus unsigned.
         """
-        p, c = self.config.lanes, self.config
-        width = {
-            "a": c.numerics.accumulator_width,
-            "b": c.numerics.accumulator_width,
-            "q": c.numerics.charge_width,
-            "s": 1,
-        }.get(name, 8)
-        depth = {
-            "a": 2 * c.state_groups,
-            "s": 2 * c.state_groups,
-            "b": c.state_groups,
-            "q": c.state_groups,
-        }.get(name, c.value_groups)
+        p = self.config.lanes
+        width, depth = sizes(self.config)[name]
         bits = width * p
         size = next((n for n in (1, 2, 4, 8) if bits <= 8 * n), 4 * -(-bits // 32))
         address = self._lib.sim_peek(self._sim, MEMORIES.index(name))

@@ -3,8 +3,11 @@
     dW[i, k] = floor((gain (u+[i] v+[k] - u-[i] v-[k]) + dither[i, k]) / 2**shift)      W = saturate(W + dW)
 
 u, v are 8-bit rates of the two populations that the synapse joins, at +beta and at -beta (Bal & Sengupta,
-ISCAS 2024, eq. 5; Laborieux et al. 2021 for the symmetric form).  In real numbers  dW = lr (u+ v+ - u-
-v-)  with lr = gain 2**(16 - fraction - shift)  and  lr = eta / (2 beta).
+ISCAS 2024, eq. 5; Laborieux et al. 2021 for the symmetric form).  In real numbers
+
+    dW = factor (u+ v+ - u- v-)        factor = gain 2**(16 - fraction - shift) = eta / (2 beta)
+
+with eta the learning rate of the paper.
 
 Rounding is stochastic: ``dither`` is a Weyl sequence in (update, row, column), so every weight sees all
 roundings equally often, the result does not depend on the number of lanes, and a zero difference never
@@ -21,37 +24,39 @@ import numpy.typing as npt
 from equilif_golden.fixed import Fixed, Raw, integers, saturate, shift_right_floor
 
 SHIFTS = (12, 14, 16, 18)
-# a product of shifts and adds in hardware; rates of learning come in steps of 3 to 12 %
+#: of a product of shifts and adds in hardware; factors come in steps of 3 to 12 %
 GAIN_WIDTH = 5
 GAIN_MAX = (1 << GAIN_WIDTH) - 1
 DITHER_WIDTH = max(SHIFTS)
 DITHER_MASK = (1 << DITHER_WIDTH) - 1
-# odd, near 2**18 times the inverse powers of the root of x**4 = x + 1: the R3 low-discrepancy lattice
-# (Roberts 2018)
-DITHER_UPDATE, DITHER_ROW, DITHER_COLUMN = 214749, 175923, 144115
+# The steps of the dither are odd and near 2**18 times the inverse powers of the root of x**4 = x + 1, which
+# make the R3 low-discrepancy lattice (Roberts 2018).
+DITHER_UPDATE = 214749
+DITHER_ROW = 175923
+DITHER_COLUMN = 144115
 
 
 class Step(NamedTuple):
-    """A learning rate as the hardware holds it."""
+    """A factor of the learning rule as the hardware holds it."""
 
     gain: int
     shift: int
 
     def rate(self, fraction: int) -> float:
-        """The real ``lr`` that this step stands for."""
+        """The real factor that this step stands for."""
         return float(self.gain * 2.0 ** (16 - fraction - self.shift))
 
 
-def learning_step(lr: float, *, fraction: int) -> Step:
-    """Nearest representable learning rate, with the finest gain.  Zero freezes the synapse."""
-    if lr < 0 or not np.isfinite(lr):
-        raise ValueError(f"a learning rate must be a finite number >= 0, not {lr}")
+def learning_step(factor: float, *, fraction: int) -> Step:
+    """The nearest factor that has a step, with the finest gain.  Zero freezes the synapse."""
+    if factor < 0 or not np.isfinite(factor):
+        raise ValueError(f"learning rate / (2 beta) must be a finite number >= 0, not {factor}")
     for shift in reversed(SHIFTS):
-        gain = round(lr * 2.0 ** (fraction + shift - 16))
-        if gain <= GAIN_MAX:
-            return Step(gain, shift)
+        steps = factor * 2.0 ** (fraction + shift - 16)
+        if steps <= GAIN_MAX + 1 and round(steps) <= GAIN_MAX:
+            return Step(round(steps), shift)
     largest = Step(GAIN_MAX, SHIFTS[0]).rate(fraction)
-    raise ValueError(f"learning rate / (2 beta) = {lr:g} is above the largest one, {largest:g}")
+    raise ValueError(f"learning rate / (2 beta) = {factor:g} is above the largest one, {largest:g}")
 
 
 def dither(counter: int, row: npt.ArrayLike, column: npt.ArrayLike) -> Raw:
@@ -80,7 +85,9 @@ def ep_update(
     ``w``: (n, m) raw weights; ``u_*``: (n,) and ``v_*``: (m,) 8-bit rates; ``counter``: the number of
     this update.
     """
-    up, um, vp, vm = (integers(a, "rates") for a in (u_plus, u_minus, v_plus, v_minus))
-    difference = step.gain * (np.outer(up, vp) - np.outer(um, vm))
-    d = dither(counter, np.arange(len(up))[:, None], np.arange(len(vp))[None, :]) & ((1 << step.shift) - 1)
-    return saturate(integers(w, "weights") + shift_right_floor(difference + d, step.shift), weight)
+    plus = np.outer(integers(u_plus, "rates"), integers(v_plus, "rates"))
+    minus = np.outer(integers(u_minus, "rates"), integers(v_minus, "rates"))
+    n, m = plus.shape
+    d = dither(counter, np.arange(n)[:, None], np.arange(m)[None, :]) & ((1 << step.shift) - 1)
+    dw = shift_right_floor(step.gain * (plus - minus) + d, step.shift)
+    return saturate(integers(w, "weights") + dw, weight)

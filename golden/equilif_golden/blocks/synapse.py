@@ -57,7 +57,8 @@ def _bank_word(lanes: int) -> tuple[Raw, Raw]:
 def to_words(w: npt.ArrayLike, lanes: int) -> Raw:
     """(n, m) weights to (tiles x lanes, lanes) words x banks, zero-padded to whole tiles."""
     w = integers(w, "weights")
-    rows, columns = groups(w.shape[0], lanes), groups(w.shape[1], lanes)
+    rows = groups(w.shape[0], lanes)
+    columns = groups(w.shape[1], lanes)
     padded = np.zeros((rows * lanes, columns * lanes), np.int64)
     padded[: w.shape[0], : w.shape[1]] = w
     tiles = padded.reshape(rows, lanes, columns, lanes).swapaxes(1, 2).reshape(-1, lanes, lanes)
@@ -69,7 +70,8 @@ def to_words(w: npt.ArrayLike, lanes: int) -> Raw:
 
 def from_words(words: npt.ArrayLike, shape: tuple[int, int], lanes: int) -> Raw:
     """Inverse of :func:`to_words`."""
-    rows, columns = groups(shape[0], lanes), groups(shape[1], lanes)
+    rows = groups(shape[0], lanes)
+    columns = groups(shape[1], lanes)
     tiles = integers(words, "weight words").reshape(rows * columns, lanes, lanes)
     bank, word = _bank_word(lanes)
     padded = (

@@ -11,8 +11,9 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import WORDS, Groups, Instruction
 from equilif_golden.engine.placement import SUM, Placement
 from equilif_golden.engine.recall import inhibit_absent, recall
+from equilif_golden.fixed import shown
 from equilif_golden.learning import learning_steps
-from equilif_golden.network import Memory, Network, Population, Synapse
+from equilif_golden.network import Memory, Network, Population, Synapse, require_network
 
 
 class CapacityError(ValueError):
@@ -50,6 +51,9 @@ class Compiled(Placement):
     """
 
     def __init__(self, network: Network, config: EngineConfig):
+        require_network(network)
+        if not isinstance(config, EngineConfig):
+            raise ValueError(f"an EngineConfig is wanted, not {shown(config)}")
         if network.numerics != config.numerics:
             raise CapacityError(f"the network has {network.numerics}, the engine {config.numerics}")
         if network.memories and not config.softmax:

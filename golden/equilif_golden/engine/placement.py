@@ -165,15 +165,19 @@ class Placement:
             out[s.name] = w
         return out
 
-    def token_words(self, patterns: Raw) -> tuple[int, Raw]:
+    def token_words(self, patterns: npt.ArrayLike) -> tuple[int, Raw]:
         """Element address in the weights, and words x banks, of one sample's patterns (n, width), raw; whole
         tiles, as many as they need.
         """
         memory = self.network.loaded
         if memory is None:
             raise ValueError("this network has no memory to load tokens into")
+        checked = self.network.numerics.weight.require(patterns, "patterns")
+        most, width = self.network.shape(memory.synapse)
+        if checked.ndim != 2 or len(checked) > most or checked.shape[1] != width:
+            raise ValueError(f"a sample has patterns of shape (up to {most}, {width}), not {checked.shape}")
         first = self.tiles[memory.synapse.name] * self.config.lanes**2
-        return first, syn.to_words(patterns, self.config.lanes)
+        return first, syn.to_words(checked, self.config.lanes)
 
     def constants(self) -> tuple[int, Raw]:
         """Element address and 8-bit values of the constant populations and of stored memories' presences,
@@ -209,11 +213,8 @@ class Placement:
         inputs = value.require(x, "inputs")
         if inputs.shape != (self.network.n_inputs,):
             raise ValueError(f"a sample must have shape ({self.network.n_inputs},), not {inputs.shape}")
-        parts = []
-        at = 0
-        for q in self.network.inputs:
-            parts.append((q.name, inputs[at : at + q.size]))
-            at += q.size
+        clamped = self.network.clamped(inputs)
+        parts = [(q.name, clamped[q.name]) for q in self.network.inputs]
         if self.network.loaded:
             softmax = self.network.loaded.softmax
             if not 0 <= whole(tokens, "tokens", 0, 1 << 32) <= softmax.size:

@@ -17,9 +17,9 @@ from amaranth.lib.wiring import In, Out
 
 from equilif_golden.blocks.plasticity import DITHER_WIDTH, SHIFTS
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import SCALED, Op
-from equilif_hdl.engine.isa import INSTRUCTION, command, has_mode, lane_bits
-from equilif_hdl.engine.stages import COPIES, SUMS, Stages, is_one_of
+from equilif_golden.engine.isa import Op, RelayMode
+from equilif_hdl.engine.isa import INSTRUCTION, command, has_mode, is_one_of, lane_bits
+from equilif_hdl.engine.stages import COPIES, SUMS, Stages
 from equilif_hdl.fixed import delayed
 
 
@@ -47,13 +47,13 @@ class Orders(wiring.Signature):
         Second factor for all lanes.
     nudge : Out(1), in stage turn
         That value is less 256 where the lane has a spike.
-    dither : Out, in the stage before read
+    dither : Out, in stage noise
         Noise of row and group.
     dither_e : Out, in stage draw
         Row of the tile, from which the lane's column follows.
-    kept : Out, in the stage before read
+    kept : Out, in stage noise
         Bits of the noise that are added.
-    draws : Out(1), in stage draw
+    draws : Out(1), in stage noise
         Of a single-port engine: take the noise.
     learns : Out(1), in stage turn
         Of a single-port engine: LEARN, whose value at -beta must stay for two cycles.
@@ -145,7 +145,7 @@ class Control(wiring.Component):
             m.d.comb += self.orders.tolerance.eq(Mux(gain[8:].any(), 255, gain[:8]))
         if self.config.softmax:
             less = Signal(5)
-            relays = (self.instruction.op == Op.RELAY) & has_mode(self.instruction, SCALED)
+            relays = (self.instruction.op == Op.RELAY) & has_mode(self.instruction, RelayMode.SCALED)
             m.d.sync += less.eq(self.instruction.shift - 1 + Mux(relays, self.scale, 0))
             m.d.comb += [self.orders.less.eq(less), self.orders.coding.eq(self.coding)]
         return m

@@ -1,21 +1,20 @@
 """One lane: the arithmetic of one neuron of a group, and of one weight bank.
 
-    stage   turn                    read         sum                        later
-            word ---[choose]--|-- x --+
-                       up ---'        (*)--(+)--|-- product >> 8 --(+)--> total
-            word ---[choose]--|-- y --+     |                       |  '--|--> last
-            scale, spike --'        noise --'        a, b, last, 0 -'
-                                                     a + b ------------[ Lif ]--> membrane, spike
-                                                     q + gain spike, or - a ----> charge
-                                                     q + a ------------[ Measure ]-[ Moved ]--> rate, far
-                                                     b ----------------[ Relay ]--> near, relayed
-                                                     product --------- [ / 2 ** 14 ] --> code
-            v- --|--|-------------------------------[ Plasticity ]--> updated
-                            u-, weight --------------'
+    stage turn              read              sum                            later
+    word or up --------|-- x --(*)--(+)--|-- product >> 8 --(+)--------------------------> total
+    word, scale, spike |-- y ---'    |                       |  '--|-- last
+    dither, column ----|-- noise ----'        A, B, last, 0 -'
+                                              A + B ----------[ Lif ]-----------------> membrane, fired
+                                              Q + gain fired, or - A -----------------> charge
+                                              Q + A ----------[ Measure ]--[ Moved ]--> rate, far
+                                              B --------------[ Relay ]---------------> near, relayed
+                                              product >> 13 --------------------------> code
+    v- ----------------|-----------------|--[ Plasticity ]----------------------------> updated
+                                  - gain u-, weight --'
 
-Bars are registers, stages those of equilif_hdl.engine.stages.Timing, which has the latency of every output.
-Throughput: a group a cycle.  What an output means depends on the operation; nothing is kept from one to
-the next but `last`, and v- where the weight memory has a single port.
+Bars are registers.  Latency: of every output its own, its stage less that of the input; both are in
+equilif_hdl.engine.stages.Timing.  Throughput: a group a cycle.  What an output means depends on the
+operation.  Nothing is kept from one operation to the next but `last` and, on a single port, noise and v-.
 """
 
 from __future__ import annotations
@@ -45,28 +44,34 @@ class Lane(wiring.Component):
     -------
     orders : In(Orders)
         What all lanes are told.
-    instruction : In(INSTRUCTION)
-        Held while its commands are under way.
-    word : In(16), spike : In(1), in stage turn
-        The lane's weight, or its values at +beta (low) and -beta; its spike.
+    instruction : In(INSTRUCTION), held
+        What the commands are of.
+    word : In(16), in stage turn
+        The lane's weight, or its values at +beta (low byte) and -beta.
+    spike : In(1), in stage turn
+        Its spike.
     a, b, q : In, in stage sum (q of STEP: in stage step)
         Its membrane, static drive and charge.
+    weight : In(signed(16)), in stage weight
+        What LEARN changes.
     total : Out(accumulator), in stage sum
-        A or B and the product.
-    membrane, fired : Out, in stage step
+        Old sum and product.
+    membrane, fired : Out(signed(16)), Out(1), in stage step
         Of STEP.
-    charge : Out(charge), in stage sum or step
-        Of MARK or STEP.
-    rate : Out(8), in stage rate; before : In(8), in stage rate - 1; far : Out(1), in stage moved
-        Of MEASURE; where phases end early, the rate before and whether it has moved.
-    weight : In(16), a stage before it is added; updated : Out(signed(16)), in stage learn
-        Of LEARN.
-    near, relayed : Out, in stages near and relay
+    charge : Out(charge), in stage step (of MARK: in stage sum)
+        Of STEP and MARK.
+    rate : Out(8), in stage rate
+        Of MEASURE.
+    updated : Out(signed(16)), in stage learn
+        The weight after LEARN.
+    before, far : In(8), in stage rate; Out(1), in stage moved
+        Where phases end early: the rate before; whether it has moved.
+    near, relayed : Out, in stage near; Out(signed(8)), in stage relay
         Where there are memories: B, shifted by less than an octave; and all the way.
-    exponential, code : In(8), Out(8)
-        The same: of SOFTMAX, e and e / S, two cycles later.
+    exponential, code : In(8), in stage turn; Out(8), in stage sum
+        The same: e of SOFTMAX, and e x R.
 
-    ``index``: which lane of the P it is.
+    ``index``: which lane of the P it is.  ``timing`` has the stages.
     """
 
     orders: Any

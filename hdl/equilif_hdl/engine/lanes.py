@@ -1,10 +1,12 @@
 """The P lanes: they carry out commands, one group of neurons a cycle.
 
-    walker --> [ stages ] --> what each stage holds -----------+----------------+----------------+
-                                                               |                |                |
-    scanner, host --> [ state ] --- V, or ---[ rotate ]--> [ P lanes ] --> [ state ]             |
-              host --> [ weights ] -- W ---'                   |    '---> [ weights ]      [ softmax ]
-                           A, B, Q, S -------------------------'
+    walker --> [ stages ] --> [ control ] --> orders --+
+                                                       v
+    host <--> [ weights ] --- W ---+              +---------+ --> W of [ weights ]
+                                   +-- [ turn ] ->| P lanes | --> A, B, Q, S, V of [ state ]
+    scanner, host <--> [ state ] --+ V            +---------+ <-> [ softmax ]
+                           |                           ^
+                           '--------- A, B, Q, S ------'
 
     stage        0 command    1            2              3                    4             5
     GATHER DRIVE W address    rotate       x scale        + A or B  --> A, B
@@ -21,12 +23,12 @@
     (1) see equilif_hdl.blocks.softmax; e x R, in two stages --> V
     (2) WATCH: the rate before is subtracted, and it is known whether it has moved
 
-Latency: as drawn; the table is that of equilif_hdl.engine.stages.Timing.  Registers around the weights come
-before it, one stage each (``EngineConfig.weight_stages``).  In a deep pipeline there is one more before it,
-half of the rotation; STEP writes in stage 6, its sum being a register, LEARN after stage 6, its shift being
-one, and Q and V are written a cycle later.  Throughput: a command a cycle; LEARN on a single-port weight
-memory one in two.  A sum that is read in the very cycle in which it is written is forwarded, where the
-pipeline does so, and commands for the same group may follow each other.
+Latency: as drawn; equilif_hdl.engine.stages.Timing has the stages of every pipeline.  Registers around the
+weights come before stage 0, a stage each.  In a deep pipeline one more comes before it, which is half of the
+rotation; STEP and LEARN write in stage 6, as a sum and a shift are registers; and W, Q and V are written a
+cycle later.  Throughput: a command a cycle; LEARN on a single-port weight memory one in two.  Where the
+pipeline forwards, a sum can be read in the very cycle in which it is written, and commands for the same
+group may follow each other.
 """
 
 from __future__ import annotations

@@ -22,46 +22,40 @@ from equilif_golden.engine.isa import Op
 from equilif_hdl.blocks.lif import Lif
 from equilif_hdl.blocks.rate import Measure, Moved
 from equilif_hdl.blocks.relay import Relay
-from equilif_hdl.engine.isa import command
+from equilif_hdl.engine.isa import command, is_one_of
 from equilif_hdl.engine.walk import times_gain
 
-#: operations that SAVE and RESTORE neuron state
+#: operations that copy neuron state aside, or back
 COPIES = (Op.SAVE, Op.RESTORE)
 #: operations that write a sum to A or B
 SUMS = (Op.DRIVE, Op.GATHER, Op.NUDGE, Op.RESET, *COPIES)
 
 
 class Timing:
-    """The stages of a configuration's lanes.  All that is timed is timed from here.
+    """In which stage what happens.  Whatever is timed is timed from here.
 
-    lead
-        Stages before 0: as many as weights and values take longer than one.
-    words
-        Weights and values are there.
-    turn
-        They are turned to their lanes.
-    read
-        A, B, Q and S are addressed; factors are registers.
-    sum
-        Old sum and product meet; A and B are written.
-    near, rate
-        The first half of a relay's shift is done; a rate is there, and written to V.
-    relay, moved
-        A relay's value is there, and written to V; it is known whether a rate has moved.
-    step
-        Membrane and spikes are there, and written.  The charge is read a stage before.
-    update_registers
-        As many has an update behind its sum.
-    draw
-        LEARN's noise is looked up; it is added a stage before sum.
-    minus
-        LEARN's u- and v- are multiplied.
-    read_weight, learn
-        LEARN reads the weight that it changes; it writes it.
-    last
-        No command goes further.
-    deep_domain : str
-        Domain of what is a register in a deep pipeline alone.
+                SPRAM  FORWARDING  REGISTERED  DEEP
+    lead            0           0           1     3   number of stages before 0, for registers around W and V
+    words           1           1           1     0   W and V have been read
+    turn            1           1           1     1   they have been turned to their lanes; factors are chosen
+    read            2           2           2     2   factors are multiplied; A, B, Q and S are addressed
+    sum             3           3           3     3   product and A or B are added; the sum is written
+    near            4           4           4     4   B has been shifted by less than an octave
+    rate            4           4           4     4   a rate is there, and is written
+    relay           5           5           5     5   a relay's value is there, and is written
+    moved           5           5           5     5   it is known whether a rate has moved
+    step            5           5           5     6   membrane and spike are there; they are written
+    draw            0           1           1     0   LEARN looks up its noise
+    noise           0           1           1     1   LEARN takes its noise
+    minus           3           3           3     2   LEARN multiplies u- and v-
+    read_weight     3           2           1     0   LEARN addresses the weight that it changes
+    weight          4           3           3     3   that weight has been read
+    learn           4           5           5     6   the new weight is there, and is written
+    last            5           5           5     6   no command goes further
+
+    SMALL is timed as FORWARDING.  STEP reads Q a stage before it writes.  ``update_registers``: those of
+    equilif_hdl.blocks.plasticity.  ``deep_domain``: that of the registers which only a deep pipeline has;
+    ``comb`` in the others.
     """
 
     def __init__(self, config: EngineConfig):
@@ -76,19 +70,16 @@ class Timing:
         self.moved = self.rate + Moved.latency
         self.step = self.sum + config.deep + Lif.latency
         self.update_registers = 0 if config.single_port else 1 + config.deep
-        # a stage earlier where what was looked up goes through a register or stays for two cycles
-        self.draw = 0 if config.single_port or config.deep else 1
+        # on a single port it stays for two cycles
+        self.noise = self.turn - config.single_port
+        self.draw = self.noise - config.deep
         self.minus = self.sum - config.deep
         self.learn = self.sum + 1 + self.update_registers
-        # a single port reads as late as it can, so that it writes in the cycle after; else the weight waits
-        # in a register
-        self.read_weight = self.sum + config.single_port - (1 + config.weight_stages)
+        # a single port writes in the cycle after it has read; else the weight waits in a register
+        self.weight = self.sum + config.single_port
+        self.read_weight = self.weight - (1 + config.weight_stages)
         self.last = self.step
         self.deep_domain = "sync" if config.deep else "comb"
-
-
-def is_one_of(op: Value, *ops: Op) -> Value:
-    return op.matches(*(int(o) for o in ops))
 
 
 class Stages(Elaboratable):
@@ -115,7 +106,8 @@ class Stages(Elaboratable):
         self.timing = Timing(config)
         self.instruction = instruction
         self.empty = Signal()
-        first, last = -self.timing.lead, self.timing.last
+        first = -self.timing.lead
+        last = self.timing.last
         self.commands: dict[int, Any] = {first: i}
         for stage in range(first + 1, 1):
             self.commands[stage] = Signal(command(config), name=f"command_{-stage}_before", reset_less=True)

@@ -34,6 +34,28 @@ from equilif_hdl.engine.stages import COPIES, SUMS, Stages
 from equilif_hdl.fixed import delayed, lanes_of, ram
 
 
+class Size(NamedTuple):
+    """Of a memory: bits of a lane's element, and words."""
+
+    width: int
+    depth: int
+
+
+def sizes(config: EngineConfig) -> dict[str, Size]:
+    """The memories by name; the submodules are called ``<name>_memory``."""
+    accumulator = config.numerics.accumulator_width
+    charge = config.numerics.charge_width
+    states = config.state_groups
+    return {
+        "a": Size(accumulator, 2 * states),
+        "b": Size(accumulator, states),
+        "q": Size(charge, states),
+        "s": Size(1, 2 * states),
+        "plus": Size(8, config.value_groups),
+        "minus": Size(8, config.value_groups),
+    }
+
+
 class Ports(NamedTuple):
     """The two ports of a memory."""
 
@@ -129,15 +151,13 @@ class State(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        cfg = self.config
-        accumulator = cfg.numerics.accumulator_width
-        groups = cfg.state_groups
-        a = self._memory(m, "a", accumulator, 2 * groups)
-        b = self._memory(m, "b", accumulator, groups)
-        q = self._memory(m, "q", cfg.numerics.charge_width, groups)
-        s = self._memory(m, "s", 1, 2 * groups)
-        plus = self._memory(m, "plus", 8, cfg.value_groups, by_lane=True)
-        minus = self._memory(m, "minus", 8, cfg.value_groups, by_lane=True)
+        a = self._memory(m, "a")
+        b = self._memory(m, "b")
+        q = self._memory(m, "q")
+        s = self._memory(m, "s")
+        plus = self._memory(m, "plus", by_lane=True)
+        minus = self._memory(m, "minus", by_lane=True)
+        stages = self.config.weight_stages
         m.d.comb += [
             self.a.eq(a.rd.data),
             self.b.eq(b.rd.data),
@@ -145,8 +165,8 @@ class State(wiring.Component):
             self.scan.spikes.eq(s.rd.data),
             self.scan.plus.eq(plus.rd.data),
             self.scan.minus.eq(minus.rd.data),
-            self.plus.eq(delayed(m, plus.rd.data, cfg.weight_stages, "plus")),
-            self.minus.eq(delayed(m, minus.rd.data, cfg.weight_stages, "minus")),
+            self.plus.eq(delayed(m, plus.rd.data, stages, "plus")),
+            self.minus.eq(delayed(m, minus.rd.data, stages, "minus")),
         ]
         self._read_state(m, a, b, q, s)
         self._read_values(m, plus, minus)
@@ -156,12 +176,13 @@ class State(wiring.Component):
         self._write_values(m, plus, minus)
         return m
 
-    def _memory(self, m: Module, name: str, width: int, depth: int, *, by_lane: bool = False) -> Ports:
+    def _memory(self, m: Module, name: str, *, by_lane: bool = False) -> Ports:
         """``by_lane``: one lane can be written alone, as the host does."""
-        # values are deep, and go to the block RAMs that a large engine's weights leave
+        size = sizes(self.config)[name]
+        # values are many, and go to the block RAMs that a large engine's weights leave
         style = "block" if by_lane and self.config.deep else self.state_ram
-        whole = m.submodules[f"{name}_memory"] = ram(width * self.config.lanes, depth, style)
-        return Ports(whole.read_port(), whole.write_port(granularity=width if by_lane else None))
+        whole = m.submodules[f"{name}_memory"] = ram(size.width * self.config.lanes, size.depth, style)
+        return Ports(whole.read_port(), whole.write_port(granularity=size.width if by_lane else None))
 
     def _place(self, stage: int) -> Value:
         """The stage's group in a memory of neuron state."""

@@ -45,6 +45,5 @@ async def sums(dut: Any) -> None:
                 n += 1
                 if random.random() < 0.2:
                     await tb.feed()
-            for _ in range(Lif.latency):  # the constants hold until the last sum is out
-                await tb.feed()
+            await tb.drain()  # the constants hold until the last sum is out
     await tb.finish(n)

@@ -1,5 +1,7 @@
-"""Bench for equilif_hdl.blocks.rate.Moved: every pair of rates whose change lies near a tolerance, and
-random ones.  Stalls: random idle cycles.
+"""Bench for equilif_hdl.blocks.rate.Moved.
+
+State space: every pair of rates whose change lies near a tolerance, and random ones.  Stalls: random idle
+cycles.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from equilif_sim.tools.pipeline import Pipeline
 async def changes(dut: Any) -> None:
     tb = Pipeline(dut, inputs=("rate", "before"), outputs=("far",), latency=Moved.latency)
     await tb.reset()
-    n, seen = 0, set()
+    n = 0
+    seen = set()
     for tolerance in (0, 1, 15, 16, 127, 128, 254, 255):
         await tb.hold(tolerance=tolerance)
         pairs = [
@@ -36,7 +39,6 @@ async def changes(dut: Any) -> None:
                 seen.add((tolerance, want))
                 if random.random() < 0.1:
                     await tb.feed()
-        # the tolerance holds until the last answer is out
-        await tb.feed()
+        await tb.drain()  # the tolerance holds until the last answer is out
     assert len(seen) == 15  # nothing moves by more than 255
     await tb.finish(n)

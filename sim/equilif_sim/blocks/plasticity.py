@@ -17,10 +17,18 @@ from equilif_sim.tools.pipeline import Pipeline, bits
 from equilif_sim.tools.run import bench_config
 
 
+def two_rates(signed: bool) -> list[int]:
+    """Of one neuron, at +beta and at -beta."""
+    lo, hi = random.choice([(0, 255), (-128, 127)]) if signed else (0, 255)
+    return [random.choice([lo, hi, random.randint(lo, hi)]) for _ in range(2)]
+
+
 @cocotb.test()
 async def updates(dut: Any) -> None:
     config = bench_config()
-    signed, latency, weight = config.pop("signed"), config.pop("latency"), Numerics(**config).weight
+    signed = config.pop("signed")
+    latency = config.pop("latency")
+    weight = Numerics(**config).weight
     early = int(latency > 2)  # um and vm before the product
     tb = Pipeline(
         dut,
@@ -34,7 +42,8 @@ async def updates(dut: Any) -> None:
     for shift in SHIFTS:
         await tb.hold(shift=shift)
         for _ in range(800):
-            gain, counter = random.randint(0, GAIN_MAX), random.getrandbits(18)
+            gain = random.randint(0, GAIN_MAX)
+            counter = random.getrandbits(18)
             w = random.choice(
                 [
                     weight.lo,
@@ -44,11 +53,8 @@ async def updates(dut: Any) -> None:
                     random.randint(weight.lo, weight.hi),
                 ]
             )
-            up, um, vp, vm = (
-                random.choice([lo, hi, random.randint(lo, hi)])
-                for lo, hi in (random.choice([(0, 255), (-128, 127)] if signed else [(0, 255)]) for _ in "uv")
-                for _ in "+-"
-            )
+            up, um = two_rates(signed)
+            vp, vm = two_rates(signed)
             want = ep_update(
                 [[w]], [up], [um], [vp], [vm], step=Step(gain, shift), counter=counter, weight=weight
             )[0, 0]
@@ -57,6 +63,5 @@ async def updates(dut: Any) -> None:
             n += 1
             if random.random() < 0.2:
                 await tb.feed()
-        for _ in range(latency + early):
-            await tb.feed()
+        await tb.drain()
     await tb.finish(n)

@@ -44,5 +44,5 @@ async def rates(dut: Any) -> None:
             n += 1
             if random.random() < 0.2:
                 await tb.feed()
-        await tb.feed()  # the shift holds until the last rate is out
+        await tb.drain()  # the shift holds until the last rate is out
     await tb.finish(n)

@@ -1,5 +1,7 @@
-"""Bench for equilif_hdl.blocks.softmax.Reciprocal: every total from ``first`` up to ``last``, which the
-configuration gives, both kinds; and the cycles of each.
+"""Bench for equilif_hdl.blocks.softmax.Reciprocal.
+
+State space: every total from ``first`` up to ``last``, which the configuration gives, both kinds.  The
+cycles of each are counted.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from cocotb.triggers import ReadOnly, RisingEdge
 from equilif_golden.blocks.softmax import ABSOLUTE, C_MIN, RECIPROCAL
 from equilif_hdl.blocks.softmax import Reciprocal
 from equilif_sim.tools.run import bench_config
-from equilif_sim.tools.stream import now, reset
+from equilif_sim.tools.stream import drive, now, reset
 
 
 @cocotb.test()
@@ -22,9 +24,10 @@ async def totals(dut: Any) -> None:
     n = 0
     for total in [0, *range(max(1 << C_MIN, raw["first"]), raw["last"])]:
         for absolute in (0, 1):
-            dut.total.value, dut.absolute.value, dut.start.value = total, absolute, 1
+            drive(dut, total=total, absolute=absolute, start=1)
             await RisingEdge(dut.clk)
-            began, dut.start.value = now(), 0
+            began = now()
+            dut.start.value = 0
             await ReadOnly()
             assert dut.busy.value
             await dut.busy.falling_edge

@@ -45,6 +45,5 @@ async def values(dut: Any) -> None:
             n += 1
             if random.random() < 0.2:
                 await tb.feed()
-        for _ in range(Relay.latency):  # the shift holds until the last value is out
-            await tb.feed()
+        await tb.drain()  # the shift holds until the last value is out
     await tb.finish(n)

@@ -9,7 +9,7 @@ active neurons. Stalls: gaps between groups, late walks.  Without stalls the cyc
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import Any, NamedTuple
 
 import cocotb
 import numpy as np
@@ -28,79 +28,98 @@ from equilif_golden.blocks.softmax import (
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.fixed import Raw
 from equilif_hdl.blocks.softmax import Reciprocal, Softmax
-from equilif_sim.tools.run import bench_config, engine_config
-from equilif_sim.tools.stream import Pause, never, now, often, reset
+from equilif_sim.tools.pipeline import bits
+from equilif_sim.tools.run import engine_config
+from equilif_sim.tools.stream import Pause, drive, never, now, often, reset
+
+
+class Outcome(NamedTuple):
+    """Of a whole softmax."""
+
+    #: of the third walk
+    codes: Raw
+    #: e of the second walk, group by group
+    exponentials: Raw
+    scale: int
+    #: from start to the end
+    cycles: int
 
 
 class SoftmaxBench:
     """Stands for walker, lanes and their multipliers."""
 
     def __init__(self, dut: Any, config: EngineConfig, *, pause: Pause = never):
-        self.dut, self.config, self.pause = dut, config, pause
+        self.dut = dut
+        self.config = config
+        self.pause = pause
         self.width = config.numerics.accumulator_width - 1
 
     async def reset(self) -> None:
         await reset(self.dut, "start", "absolute", "idle", "valid", "near", "active")
 
     def groups(self, near: Raw, active: Raw) -> list[tuple[int, int]]:
-        p, mask = self.config.lanes, (1 << self.width) - 1
+        """(near, active) of every group, as the ports take them."""
+        p = self.config.lanes
         return [
             (
-                sum((int(v) & mask) << (self.width * j) for j, v in enumerate(n)),
+                sum(bits(int(v), self.width) << (self.width * j) for j, v in enumerate(n)),
                 sum(int(b) << j for j, b in enumerate(a)),
             )
             for n, a in zip(near.reshape(-1, p), active.reshape(-1, p), strict=True)
         ]
 
+    def offer(self, todo: list[tuple[int, int]]) -> bool:
+        """Offer the next group, or noise; whether it was a group."""
+        offered = bool(todo) and not self.pause()
+        if offered:
+            near, active = todo.pop(0)
+        else:
+            near = random.getrandbits(self.width * self.config.lanes)
+            active = random.getrandbits(self.config.lanes)
+        idle = not todo and not offered and not self.pause()
+        drive(self.dut, valid=offered, near=near, active=active, idle=idle)
+        return offered
+
     async def run(
         self, near: Raw, active: Raw, *, absolute: bool, walks: tuple[slice, ...] = (slice(None),) * 3
-    ) -> tuple[Raw, Raw, int, int]:
-        """Codes of the third walk, e of the second group by group, scale, and cycles from start to the end;
-        ``walks``: the groups of each.
-        """
-        d, groups = self.dut, self.groups(near, active)
-        codes: list[Raw] = []
-        seen: list[Raw] = []
-        flight = [0] * (Softmax.latency + 1)
-        walk, todo = 0, list(groups[walks[0]])
-        d.start.value, d.absolute.value, d.idle.value = 1, int(absolute), 0
+    ) -> Outcome:
+        """``walks``: the groups of each."""
+        d = self.dut
+        groups = self.groups(near, active)
+        walk = 0
+        todo = list(groups[walks[walk]])
+        flight = [0] * (Softmax.latency + 1)  # walks of the groups on their way, one more each
+        codes: list[Raw] = [np.zeros(0, np.int64)]
+        exponentials: list[Raw] = []
+        products: list[Raw] = []
+        drive(d, start=1, absolute=absolute, idle=0)
         began = now()
         await RisingEdge(d.clk)
         d.start.value = 0
-        products: list[Raw] = []
         while True:
-            offer = bool(todo) and not self.pause()
-            d.valid.value = int(offer)
-            d.near.value, d.active.value = (
-                todo.pop(0)
-                if offer
-                else (random.getrandbits(self.width * self.config.lanes), random.getrandbits(4))
-            )
-            d.idle.value = int(not todo and not offer and not self.pause())
-            flight = [walk + 1 if offer else 0, *flight[:-1]]
+            flight = [walk + 1 if self.offer(todo) else 0, *flight[:-1]]
             await ReadOnly()
             e = np.frombuffer(int(d.e.value).to_bytes(self.config.lanes, "little"), np.uint8).astype(np.int64)
             if flight[Softmax.latency] == 2:
-                seen.append(e)
+                exponentials.append(e)
             if d.coded.value:
                 codes.append(np.minimum(products[-2] >> RECIPROCAL, 255))
             products.append(e * int(d.reciprocal.value) + (1 << (RECIPROCAL - 1)))
-            again, busy = int(d.again.value), int(d.busy.value)
+            again = int(d.again.value)
+            busy = int(d.busy.value)
             await RisingEdge(d.clk)
             if again:
                 walk += 1
                 todo = list(groups[walks[walk]])
             if not busy:
-                return (
-                    np.concatenate([*codes, np.zeros(0, np.int64)]),
-                    np.concatenate(seen),
-                    int(d.scale.value),
-                    now() - began,
+                return Outcome(
+                    np.concatenate(codes), np.concatenate(exponentials), int(d.scale.value), now() - began
                 )
 
 
 def random_scores(config: EngineConfig, rng: np.random.Generator) -> tuple[Raw, Raw]:
-    n, acc = config.lanes * int(rng.integers(1, config.state_groups + 1)), config.numerics.accumulator
+    n = config.lanes * int(rng.integers(1, config.state_groups + 1))
+    acc = config.numerics.accumulator
     reach = int(rng.choice([2, 100, 1000, 10_000, 1 << 21, acc.hi]))
     scores = rng.integers(-reach, reach + 1, n) + int(rng.integers(acc.lo, acc.hi)) * int(rng.integers(2))
     return np.clip(scores, acc.lo, acc.hi), rng.random(n) < rng.choice([0.0, 0.1, 0.7, 1.0])
@@ -109,46 +128,51 @@ def random_scores(config: EngineConfig, rng: np.random.Generator) -> tuple[Raw, 
 @cocotb.test()
 @cocotb.parametrize(pause=[never, often])
 async def softmaxes(dut: Any, pause: Pause) -> None:
-    config, rng = engine_config(bench_config()), np.random.default_rng(random.getrandbits(32))
+    config = engine_config()
+    rng = np.random.default_rng(random.getrandbits(32))
     tb = SoftmaxBench(dut, config, pause=pause)
     await tb.reset()
     for k in range(200):
         scores, active = random_scores(config, rng)
-        shift, absolute = int(rng.choice(SHIFTS)), bool(rng.integers(2))
-        got, _, scale, cycles = await tb.run(scores >> shift, active, absolute=absolute)
+        shift = int(rng.choice(SHIFTS))
+        absolute = bool(rng.integers(2))
+        got = await tb.run(scores >> shift, active, absolute=absolute)
         want = softmax(scores, active, shift=shift, absolute=absolute)
-        assert np.array_equal(got, want.code), k
-        assert scale == want.c - C_MIN, k
-        # each walk runs empty: the last group's e, a tree, the total; its code is two cycles behind e
+        assert np.array_equal(got.codes, want.code), k
+        assert got.scale == want.c - C_MIN, k
         if pause is never:
-            n, levels = len(scores) // config.lanes, (config.lanes - 1).bit_length()
-            assert cycles == 3 * (n + max(levels, 2) + Softmax.latency + 1) + Reciprocal.latency + 3, cycles
+            # each walk runs empty: the last group's e, a tree, the total; its code is two cycles behind e
+            levels = (config.lanes - 1).bit_length()
+            walk = len(scores) // config.lanes + max(levels, 2) + Softmax.latency + 1
+            assert got.cycles == 3 * walk + Reciprocal.latency + 3
 
 
 @cocotb.test()
 async def every_exponent(dut: Any) -> None:
     """Below the largest octave there are all the others, each with all fractions."""
-    config = engine_config(bench_config())
+    config = engine_config()
     tb = SoftmaxBench(dut, config)
     await tb.reset()
     limit = 1 << (WIDTH - 1)
     y = np.arange(-limit, limit)
     top = ((limit - 1) >> FRACTION) - (y >> FRACTION)
-    _, e, _, _ = await tb.run(
-        y, np.ones(len(y), bool), absolute=False, walks=(slice(-1, None), slice(None), slice(0, 1))
-    )
-    assert np.array_equal(e, np.where(top < 8, TABLE[y & ((1 << FRACTION) - 1)] >> np.minimum(top, 8), 0))
+    walks = (slice(-1, None), slice(None), slice(0, 1))
+    got = await tb.run(y, np.ones(len(y), bool), absolute=False, walks=walks)
+    want = np.where(top < 8, TABLE[y & ((1 << FRACTION) - 1)] >> np.minimum(top, 8), 0)
+    assert np.array_equal(got.exponentials, want)
     assert np.array_equal(exponents(2 * y, shift=1), y)
 
 
 @cocotb.test()
 async def every_mask(dut: Any) -> None:
-    config, rng = engine_config(bench_config()), np.random.default_rng(random.getrandbits(32))
+    config = engine_config()
+    rng = np.random.default_rng(random.getrandbits(32))
     tb = SoftmaxBench(dut, config)
     await tb.reset()
     p = config.lanes
     masks = np.arange(1 << p) if p <= 8 else rng.integers(0, 1 << p, 300)
     for mask in masks:
-        scores, active = rng.integers(-200, 200, p), (int(mask) >> np.arange(p) & 1).astype(bool)
-        got, _, _, _ = await tb.run(scores >> 1, active, absolute=False)
-        assert np.array_equal(got, softmax(scores, active, shift=1).code), mask
+        scores = rng.integers(-200, 200, p)
+        active = (int(mask) >> np.arange(p) & 1).astype(bool)
+        got = await tb.run(scores >> 1, active, absolute=False)
+        assert np.array_equal(got.codes, softmax(scores, active, shift=1).code), mask

@@ -24,6 +24,8 @@ from equilif_golden.engine.port import Region
 from equilif_golden.fixed import Raw
 from equilif_golden.network import Network, load
 from equilif_golden.schedule import Schedule
+from equilif_hdl.engine.access import Access
+from equilif_hdl.engine.state import sizes
 from equilif_sim.tools.programs import random_program, random_values, random_weights
 from equilif_sim.tools.run import bench_config, engine_config
 from equilif_sim.tools.stream import drive, reset, until_low
@@ -40,6 +42,7 @@ class EngineBench:
         self.model = EngineModel(config)
         self.engine = dut if engine is None else engine
         self.compared = 0
+        self.latency = Access(config).latency  # of a read
 
     async def reset(self) -> None:
         names = ("mem_region", "mem_addr", "mem_wdata", "mem_write", "mem_read", "start", "learn")
@@ -60,10 +63,11 @@ class EngineBench:
             drive(d, host__mem_addr=k, host__mem_read=1)
             await RisingEdge(d.clk)
             d.host__mem_read.value = 0
-            for _ in range(8):
+            for cycles in range(1, 9):
                 await ReadOnly()
                 if d.host__mem_valid.value:
                     out.append(int(d.host__mem_rdata.value))
+                    assert cycles == self.latency
                     break
                 await RisingEdge(d.clk)
             await RisingEdge(d.clk)
@@ -79,13 +83,11 @@ class EngineBench:
         return cycles
 
     def lanes_memory(self, name: str) -> Raw:
-        p = self.config.lanes
-        n = self.config.numerics
-        width = {"a": n.accumulator_width, "b": n.accumulator_width, "q": n.charge_width, "s": 1}[name]
+        width, depth = sizes(self.config)[name]
         memory = getattr(self.engine.lanes.state, f"{name}_memory")
-        depth = self.config.state_groups * (2 if name in "as" else 1)
         words = [int(memory[k].value) for k in range(depth)]
-        raw = np.array([[w >> (width * j) & ((1 << width) - 1) for j in range(p)] for w in words], np.int64)
+        lanes = range(self.config.lanes)
+        raw = np.array([[w >> (width * j) & ((1 << width) - 1) for j in lanes] for w in words], np.int64)
         return raw - (raw >> (width - 1) << width) if width > 1 else raw
 
     def adopt(self) -> None:

@@ -31,8 +31,8 @@ def _wheel_variables() -> dict[str, str]:
         "PERL": "perl",
         "PYTHON3": sys.executable,
         "CFG_CXXFLAGS_STD_NEWEST": "-std=gnu++20",
-        "CFG_CXXFLAGS_NO_UNUSED": "-faligned-new -Wno-sign-compare -Wno-uninitialized -Wno-unused-but-set-variable "
-        "-Wno-unused-parameter -Wno-unused-variable -Wno-shadow",
+        "CFG_CXXFLAGS_NO_UNUSED": "-faligned-new -Wno-sign-compare -Wno-uninitialized "
+        "-Wno-unused-but-set-variable -Wno-unused-parameter -Wno-unused-variable -Wno-shadow",
         "CFG_CXXFLAGS_COROUTINES": "-fcoroutines",
         "CFG_CXXFLAGS_PCH_I": "-include",
         "CFG_LDLIBS_THREADS": "-pthread -lpthread -latomic",

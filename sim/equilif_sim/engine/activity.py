@@ -1,0 +1,109 @@
+"""Bench for equilif_hdl.engine.activity.Activity against equilif_golden.engine.activity.
+
+State space: every operation with every mode, any number of commands and fetches, alone and in the same cycle;
+SOFTMAX in its three walks; runs that begin anew.  Stalls: cycles without a strobe.  The cycles from a strobe
+to its count are counted.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import cocotb
+import numpy as np
+from cocotb.triggers import ReadOnly, RisingEdge
+
+from equilif_golden.engine.activity import NAMES, SOFTMAX_WALKS, activity, fetches
+from equilif_golden.engine.isa import SCAN, SYNAPTIC, WALK, Instruction, Op
+from equilif_golden.fixed import Raw
+from equilif_hdl.engine.activity import Activity
+from equilif_sim.tools.programs import operations, random_instruction
+from equilif_sim.tools.run import engine_config
+from equilif_sim.tools.stream import drive, reset
+
+STROBES = ("clear", "start", "again", "command", "fetch")
+
+
+class ActivityBench:
+    """``expected``: what has been counted since the last run began, by golden."""
+
+    def __init__(self, dut: Any):
+        self.dut = dut
+        self.config = engine_config()
+        self.expected = np.zeros(len(NAMES), np.int64)
+
+    async def reset(self) -> None:
+        await reset(self.dut, *STROBES, "instruction")
+
+    async def cycle(self, *strobes: str) -> None:
+        drive(self.dut, **{name: name in strobes for name in STROBES})
+        await RisingEdge(self.dut.clk)
+
+    async def walk(self, commands: int, fetched: int) -> None:
+        """So many strobes of each, in any order, with gaps."""
+        while commands or fetched:
+            command = bool(commands) and random.random() < 0.5
+            fetch = bool(fetched) and random.random() < 0.5
+            await self.cycle(*["command"] * command, *["fetch"] * fetch)
+            commands -= command
+            fetched -= fetch
+
+    async def execute(self, ins: Instruction) -> None:
+        rows = ins.n_src if ins.op in SCAN else 0
+        events = np.random.default_rng(random.getrandbits(32)).random((rows, self.config.lanes)) < 0.3
+        commands = ins.n_dst if ins.op in WALK else int(events.sum()) * ins.n_dst * (ins.op in SYNAPTIC)
+        drive(self.dut, instruction=ins.encode())
+        await self.cycle("start")
+        await self.walk(commands, fetches(ins, events, self.config))
+        if ins.op == Op.SOFTMAX:
+            for _ in range(SOFTMAX_WALKS - 1):
+                await self.cycle("again")
+                await self.walk(commands, 0)
+        self.expected += activity(ins, self.config, events)
+        await self.cycle()
+
+    async def counts(self) -> Raw:
+        for _ in range(Activity.latency):
+            await self.cycle()
+        await ReadOnly()
+        counts = int(self.dut.counts.value)
+        await RisingEdge(self.dut.clk)
+        return np.array([counts >> 32 * k & 0xFFFFFFFF for k in range(len(NAMES))])
+
+
+@cocotb.test()
+async def every_operation(dut: Any) -> None:
+    bench = ActivityBench(dut)
+    rng = np.random.default_rng(random.getrandbits(32))
+    await bench.reset()
+    for run in range(12):
+        await bench.cycle("clear")
+        bench.expected[:] = 0
+        for op in sorted(operations(bench.config)):
+            for _ in range(8):
+                ins = random_instruction(rng, bench.config, op)
+                await bench.execute(ins)
+                if random.random() < 0.3:
+                    got = await bench.counts()
+                    assert np.array_equal(got, bench.expected), (run, ins, got - bench.expected)
+        assert bench.expected.all(), "every counter has counted"
+        assert np.array_equal(await bench.counts(), bench.expected), run
+
+
+@cocotb.test()
+async def a_count_comes_after_its_latency(dut: Any) -> None:
+    """Not a cycle earlier, nor later."""
+    bench = ActivityBench(dut)
+    await bench.reset()
+    drive(dut, instruction=Instruction(op=Op.MARK).encode())
+    await bench.cycle("clear")
+    await bench.counts()
+    counting = []
+    await bench.cycle("command")
+    for _ in range(Activity.latency):
+        drive(dut, command=0)
+        await ReadOnly()
+        counting.append(int(dut.counts.value) != 0)
+        await RisingEdge(dut.clk)
+    assert counting == [False] * (Activity.latency - 1) + [True]

@@ -1,0 +1,367 @@
+"""Bench for equilif_hdl.engine.lane.Lane: every output against golden, in the stage that
+equilif_hdl.engine.stages.Timing has for it.
+
+State space: operands over their whole formats and near both ends; sums that wrap; all sources of a sum; all
+thresholds, leaks, shifts and gains.  Whatever an operation must not look at is random.  Stalls: random idle
+cycles.  The cycle of ``feed`` is that of stage 0, so that a stage is a latency.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import cocotb
+import numpy as np
+
+from equilif_golden.blocks.lif import LEAKS, lif_step
+from equilif_golden.blocks.nudge import nudge
+from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE, GAIN_MAX, SHIFTS, Step, ep_update
+from equilif_golden.blocks.rate import RATE_SHIFTS, measure, moved
+from equilif_golden.blocks.relay import relay
+from equilif_golden.blocks.softmax import RECIPROCAL
+from equilif_golden.blocks.synapse import forward_values
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import THRESHOLD_MAX, Instruction, Op, SourceMode
+from equilif_golden.engine.model import wrap
+from equilif_golden.fixed import Fixed
+from equilif_hdl.engine.control import Source
+from equilif_hdl.engine.stages import Timing
+from equilif_hdl.engine.walk import ONE
+from equilif_sim.tools.pipeline import UNSEEN, Pipeline, bits
+from equilif_sim.tools.run import bench_config, engine_config
+
+
+def anywhere(fmt: Fixed) -> int:
+    """A code of the format, now and then at one of its ends or near 0."""
+    inside = random.randint(fmt.lo, fmt.hi)
+    return random.choice([fmt.lo, fmt.hi, random.randint(-2, 2), inside, inside, inside])
+
+
+def wrapped(value: int, fmt: Fixed) -> int:
+    return int(wrap(np.array(value), fmt))
+
+
+class LaneBench:
+    """``outputs`` are compared in stage ``stage``; ``moved``: inputs that come in another stage than is
+    usual.
+    """
+
+    def __init__(self, dut: Any, *outputs: str, stage: str, moved: Mapping[str, str] | None = None):
+        raw = bench_config()
+        self.config = engine_config(raw["engine"])
+        self.index = int(raw["index"])
+        self.dut = dut
+        self.timing = Timing(self.config)
+        self.n = 0
+        stages = self._stages() | dict(moved or {})
+        self.pipeline = Pipeline(
+            dut,
+            inputs=(),
+            later={name: getattr(self.timing, when) for name, when in stages.items()},
+            outputs=outputs,
+            latency=getattr(self.timing, stage),
+        )
+
+    def _stages(self) -> dict[str, str]:
+        """The stage of every input that is not held."""
+        config = self.config
+        stages = {
+            **dict.fromkeys(("word", "spike"), "turn"),
+            **{f"orders__{name}": "turn" for name in ("axpy", "up", "scaled", "scale", "nudge")},
+            "orders__dither": "noise",
+            "orders__dither_e": "draw",
+            "orders__minus": "minus",
+            **{f"orders__{name}": "sum" for name in ("source", "mark")},
+            **dict.fromkeys(("a", "b", "q"), "sum"),
+            "weight": "weight",
+        }
+        if config.single_port:
+            stages |= {"orders__draws": "noise", "orders__learns": "turn"}
+        if not config.deep:
+            stages |= {"orders__step": "sum", "orders__copy": "sum"}
+        if config.early:
+            stages |= {"before": "rate"}
+        if config.softmax:
+            stages |= {"exponential": "turn"}
+        return stages
+
+    async def reset(self) -> None:
+        await self.pipeline.reset()
+        await self.hold(orders__kept=0, orders__above=0)
+        if self.config.early:
+            await self.hold(orders__tolerance=0)
+        if self.config.softmax:
+            await self.hold(orders__less=0, orders__coding=0)
+
+    async def instruction(self, op: Op, **fields: int) -> None:
+        """What is executed from now on; what came before is out of the lane."""
+        await self.pipeline.drain()
+        await self.hold(instruction=Instruction(op=op, **fields).encode())
+
+    async def hold(self, **values: int) -> None:
+        await self.pipeline.hold(**values)
+
+    async def feed(self, fields: Mapping[str, int], *expected: int, idle: bool = True) -> None:
+        """A command; without ``expected`` one whose outputs nobody looks at.  ``idle``: a gap may follow."""
+        unasked = {name: random.getrandbits(len(getattr(self.dut, name))) for name in self.pipeline.delays}
+        await self.pipeline.feed({**unasked, **fields}, expected or UNSEEN)
+        self.n += bool(expected)
+        if idle and random.random() < 0.2:
+            await self.pipeline.feed()
+
+    async def finish(self) -> None:
+        assert self.n
+        await self.pipeline.finish(self.n)
+
+    def sums(self) -> dict[str, int]:
+        """Orders of a command that adds its product."""
+        orders = {"orders__axpy": 0, "orders__scaled": 0, "orders__nudge": 0}
+        if not self.config.deep:
+            orders |= {"orders__step": 0, "orders__copy": 0}
+        return orders
+
+
+@cocotb.test()
+async def sums_of_weights(dut: Any) -> None:
+    """DRIVE and GATHER: weight x value, or weight, beside A, B, the sum before, or nothing."""
+    tb = LaneBench(dut, "total", stage="sum")
+    await tb.reset()
+    await tb.instruction(Op.DRIVE)
+    fmt = tb.config.numerics.accumulator
+    last: int | None = None  # the sum of the cycle before, where that is known
+    sources = [source for source in Source if tb.config.forwarding or source != Source.LAST]
+    seen = set()
+    for _ in range(1500):
+        source = random.choice([s for s in sources if last is not None or s != Source.LAST])
+        old = {Source.A: anywhere(fmt), Source.B: anywhere(fmt), Source.LAST: last or 0, Source.NOTHING: 0}
+        weight = anywhere(tb.config.numerics.weight)
+        value = random.choice([ONE, 0, 255, random.randrange(256)])
+        product = weight if value == ONE else int(forward_values(np.array([[weight]]), np.array([value]))[0])
+        total = wrapped(old[source] + product, fmt)
+        idle = random.random() < 0.2
+        fields = tb.sums() | {"word": weight, "a": old[Source.A], "b": old[Source.B]}
+        fields |= {"orders__axpy": 1, "orders__scaled": 1, "orders__scale": value, "orders__source": source}
+        await tb.feed(fields, bits(total, fmt.width), idle=False)
+        last = None if idle else total
+        seen.add(source)
+        if idle:
+            await tb.pipeline.feed()
+    assert seen == set(sources)
+    await tb.finish()
+
+
+@cocotb.test()
+async def constants_and_copies(dut: Any) -> None:
+    """RESET: A or B is a constant; SAVE and RESTORE: A as it is."""
+    tb = LaneBench(dut, "total", stage="sum")
+    await tb.reset()
+    await tb.instruction(Op.RESET)
+    fmt = tb.config.numerics.accumulator
+    for k in range(400):
+        operand = random.randint(-(1 << 15), (1 << 15) - 1)
+        a = anywhere(fmt)
+        copies = k % 2
+        fields = tb.sums() | {"a": a, "orders__up": operand, "orders__scaled": 1, "orders__scale": ONE}
+        if not copies:
+            fields |= {"orders__source": Source.NOTHING}
+        elif tb.config.deep:
+            fields |= {"orders__source": Source.A, "orders__scale": 0}
+        else:
+            fields |= {"orders__source": Source.A, "orders__copy": 1}
+        await tb.feed(fields, bits(a if copies else operand, fmt.width))
+    await tb.finish()
+
+
+@cocotb.test()
+async def nudges(dut: Any) -> None:
+    tb = LaneBench(dut, "total", stage="sum")
+    await tb.reset()
+    await tb.instruction(Op.NUDGE)
+    fmt = tb.config.numerics.accumulator
+    for _ in range(600):
+        a = anywhere(fmt)
+        strength = random.randint(-(1 << 15), (1 << 15) - 1)
+        target = random.choice([0, 255, random.randrange(256)])
+        spike = random.randrange(2)
+        total = wrapped(a + int(nudge(target, spike, strength=strength)), fmt)
+        fields = {"orders__nudge": 1, "orders__up": strength, "word": target | random.getrandbits(8) << 8}
+        fields |= {"spike": spike, "orders__source": Source.A, "a": a}
+        await tb.feed(tb.sums() | fields, bits(total, fmt.width))
+    await tb.finish()
+
+
+@cocotb.test()
+async def steps(dut: Any) -> None:
+    """Membrane, spike and charge of A + B."""
+    later = {"q": "step", "orders__mark": "step"}
+    tb = LaneBench(dut, "membrane", "fired", "charge", stage="step", moved=later)
+    await tb.reset()
+    fmt = tb.config.numerics.accumulator
+    charge = tb.config.numerics.charge
+    for leak in LEAKS:
+        for threshold in (1 << k for k in range(0, THRESHOLD_MAX.bit_length(), 2)):
+            await tb.instruction(Op.STEP, gain=threshold, shift=leak)
+            await tb.hold(orders__above=-threshold)
+            for _ in range(20):
+                a = random.choice([anywhere(fmt), random.randint(-3 * threshold, 3 * threshold)])
+                b = random.choice([anywhere(fmt), 0, threshold - a])
+                b = wrapped(b, fmt)
+                q = anywhere(charge)
+                v, spike = lif_step(wrapped(a + b, fmt), 0, threshold=threshold, leak=leak)
+                charged = wrapped(q + threshold * int(spike), charge)
+                fields = {"a": a, "b": b, "q": q, "orders__source": Source.A, "orders__mark": 0}
+                if not tb.config.deep:
+                    fields |= {"orders__step": 1}
+                await tb.feed(fields, bits(int(v), 16), int(spike), bits(charged, charge.width))
+    await tb.finish()
+
+
+@cocotb.test()
+async def marks(dut: Any) -> None:
+    """A charge begins with - A."""
+    tb = LaneBench(dut, "charge", stage="sum")
+    await tb.reset()
+    await tb.instruction(Op.MARK)
+    charge = tb.config.numerics.charge
+    for _ in range(200):
+        a = anywhere(tb.config.numerics.accumulator)
+        await tb.feed({"a": a, "orders__mark": 1}, bits(wrapped(-a, charge), charge.width))
+    await tb.finish()
+
+
+def charge_near(total: int, v: int, config: EngineConfig) -> int:
+    """The charge whose sum with a membrane is ``total``."""
+    return wrapped(total - v, config.numerics.charge)
+
+
+@cocotb.test()
+async def rates(dut: Any) -> None:
+    tb = LaneBench(dut, "rate", stage="rate")
+    await tb.reset()
+    charge = tb.config.numerics.charge
+    for shift in RATE_SHIFTS:
+        await tb.instruction(Op.MEASURE, shift=shift)
+        for _ in range(60):
+            v = anywhere(charge)
+            total = random.choice([anywhere(charge), random.randint(-3, (256 << shift) + 3)])
+            q = charge_near(total, v, tb.config)
+            want = measure(wrapped(q + v, charge), 0, shift=shift)
+            await tb.feed({"a": v, "q": q}, int(want))
+    await tb.finish()
+
+
+@cocotb.test()
+async def moves(dut: Any) -> None:
+    """Where phases end early: a rate, and the one before."""
+    config = engine_config(bench_config()["engine"])
+    if not config.early:
+        return
+    tb = LaneBench(dut, "far", stage="moved")
+    await tb.reset()
+    shift = RATE_SHIFTS[0]
+    seen = set()
+    for tolerance in (0, 1, 16, 127, 255):
+        await tb.instruction(Op.MEASURE, shift=shift)
+        await tb.hold(orders__tolerance=tolerance)
+        for _ in range(100):
+            rate = random.randrange(256)
+            near = rate + random.choice([-1, 1]) * (tolerance + random.choice([0, 1]))
+            before = near if 0 <= near < 256 else random.randrange(256)
+            far = bool(moved(rate, before, tolerance=tolerance))
+            seen.add((tolerance, far))
+            await tb.feed({"a": 0, "q": rate << shift, "before": before}, int(far))
+    assert len(seen) == 9  # nothing moves by more than 255
+    await tb.finish()
+
+
+def two_rates(lo: int, hi: int) -> list[int]:
+    """Of one neuron, at +beta and at -beta."""
+    return [random.choice([lo, hi, random.randint(lo, hi)]) for _ in range(2)]
+
+
+@cocotb.test()
+async def updates(dut: Any) -> None:
+    """LEARN, dither and all; on a single port every other cycle, with anything between."""
+    tb = LaneBench(dut, "updated", stage="learn")
+    await tb.reset()
+    config = tb.config
+    p = config.lanes
+    weight = config.numerics.weight
+    for shift in SHIFTS:
+        signed = int(config.softmax and random.randrange(2))
+        await tb.instruction(Op.LEARN, shift=shift, mode=SourceMode.SIGNED_DST if signed else 0)
+        await tb.hold(orders__kept=(1 << shift) - 1)
+        lo, hi = (-128, 127) if signed else (0, 255)
+        for _ in range(300):
+            gain = random.randint(0, GAIN_MAX)
+            update = random.getrandbits(18)
+            row = random.randrange(p)
+            column = (tb.index - row) % p
+            w = random.choice(
+                [anywhere(weight), weight.lo + random.randrange(9), weight.hi - random.randrange(9)]
+            )
+            up, um = two_rates(lo, hi)
+            vp, vm = two_rates(lo, hi)
+            others = np.zeros((1, p), np.int64)
+            want = ep_update(
+                others + w * (np.arange(p) == column),
+                [up],
+                [um],
+                others[0] + vp,
+                others[0] + vm,
+                step=Step(gain, shift),
+                counter=update,
+                weight=weight,
+            )[0, column]
+            fields = {"orders__axpy": 0, "orders__scaled": 0, "orders__nudge": 0}
+            fields |= {"word": (vp & 255) | (vm & 255) << 8, "orders__up": gain * up, "weight": w}
+            fields |= {"orders__minus": -gain * um, "orders__dither_e": row}
+            fields |= {"orders__dither": update * DITHER_UPDATE & DITHER_MASK}
+            if config.single_port:
+                fields |= {"orders__draws": 1, "orders__learns": 1}
+            await tb.feed(fields, bits(int(want), 16), idle=not config.single_port)
+            if config.single_port:
+                await tb.feed({"orders__draws": 0, "orders__learns": 0})
+    await tb.finish()
+
+
+@cocotb.test()
+async def relays(dut: Any) -> None:
+    """Where there are memories: B as a signed value."""
+    config = engine_config(bench_config()["engine"])
+    if not config.softmax:
+        return
+    tb = LaneBench(dut, "relayed", stage="relay")
+    await tb.reset()
+    fmt = config.numerics.accumulator
+    for shift in range(1, 33):
+        await tb.instruction(Op.RELAY)
+        await tb.hold(orders__less=shift - 1)
+        for _ in range(20):
+            b = random.choice([anywhere(fmt), random.randint(-300, 300)])
+            await tb.feed({"b": b}, bits(int(relay(b, shift=shift)), 8))
+    await tb.finish()
+
+
+@cocotb.test()
+async def codes(dut: Any) -> None:
+    """Where there are memories: e x R of SOFTMAX, rounded."""
+    config = engine_config(bench_config()["engine"])
+    if not config.softmax:
+        return
+    tb = LaneBench(dut, "code", stage="sum")
+    await tb.reset()
+    await tb.instruction(Op.SOFTMAX)
+    await tb.hold(orders__coding=1)
+    half = 1 << (RECIPROCAL - 1)
+    # what is drawn without bits that are kept is the half that rounds
+    draws = {"orders__draws": 1} if config.single_port else {}
+    for _ in range(400):
+        e = random.choice([0, 1, 255, random.randrange(256)])
+        reciprocal = random.randint(1 << (RECIPROCAL - 1), (2 << RECIPROCAL) - 1)
+        code = min(e * reciprocal + half >> RECIPROCAL, 255)
+        fields = {"exponential": e, "orders__up": reciprocal, "orders__axpy": 0}
+        await tb.feed(fields | draws, code)
+    await tb.finish()

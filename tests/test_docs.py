@@ -1,0 +1,293 @@
+"""What README and docs promise: links, files, names, commands and examples are those of this tree."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import typer
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+NAMES = [str(p.relative_to(ROOT)) for p in PAGES]
+SOURCES = sorted(
+    path
+    for folder in ("equilif", "golden", "hdl", "sim", "boards", "tests", "benchmarks")
+    for path in (ROOT / folder).rglob("*.py")
+)
+WIDTH = 110
+#: a command line: what calls it, the command, and what it is given
+COMMAND = r"(?<![\w./'-])(?<!from )(?:equilif|\./run) ([a-z]+)\b([^;|&]*)"
+#: a file that somebody would write
+NEW = r"\bnew `[^`]+`"
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=NAMES)
+
+
+def code(text: str) -> Iterator[str]:
+    """Lines of code blocks without their comments, and spans of code in the text."""
+    fenced = re.findall(r"^```\w*\n(.*?)^```", text, re.M | re.S)
+    text = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    indented = re.findall(r"^    .*$", text, re.M)
+    for line in "\n".join([*fenced, *indented]).splitlines():
+        yield re.sub(r"\s#.*", "", line).strip()
+    for span in re.findall(r"`([^`]+)`", text):
+        yield " ".join(span.split())
+
+
+def heading(text: str) -> str:
+    """Anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", re.sub(r"`|\*", "", text).strip().lower()).replace(" ", "-")
+
+
+def headings(page: Path) -> set[str]:
+    return {heading(h) for h in re.findall(r"^#+ (.+)$", page.read_text(), re.M)}
+
+
+@every_page
+def test_every_link_leads_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if re.match(r"https?://", target):
+            continue
+        name, _, anchor = target.partition("#")
+        path = page.parent / name if name else page
+        assert path.exists(), f"{page.name}: there is no {target}"
+        if anchor:
+            assert anchor in headings(path), f"{page.name}: {path.name} has no heading {anchor}"
+
+
+def test_the_readme_leads_to_every_page():
+    links = set(re.findall(r"\]\((docs/\w+\.md)\)", (ROOT / "README.md").read_text()))
+    assert links == {n for n in NAMES if n.startswith("docs/")}
+
+
+@every_page
+def test_every_file_that_is_named_is_there(page):
+    folders = r"(?:boards|golden|hdl|sim|equilif|tests|benchmarks|docs)"
+    text = re.sub(NEW, "", page.read_text())
+    for name in re.findall(rf"(?<![\w/.-]){folders}/[\w/.-]*\w", text):
+        assert (ROOT / name).exists(), f"there is no {name}"
+    known = {p.name for p in SOURCES} | {p.name for p in (ROOT / "docs").glob("*.py")}
+    for name in re.findall(r"`(\w+\.py)`", text):
+        assert name in known, f"no folder has a {name}"
+
+
+def located(name: str) -> bool:
+    """Whether a dotted name can be imported or reached by attributes."""
+    first, *rest = name.split(".")
+    found: object = importlib.import_module(first)
+    at = first
+    for part in rest:
+        at = f"{at}.{part}"
+        try:
+            found = importlib.import_module(at)
+        except ModuleNotFoundError:
+            if not hasattr(found, part):
+                return False
+            found = getattr(found, part)
+    return True
+
+
+@every_page
+def test_every_dotted_name_can_be_imported(page):
+    names = set(re.findall(r"\bequilif(?:_golden|_hdl|_sim|_boards)?(?:\.[A-Za-z_]\w*)+", page.read_text()))
+    assert not [n for n in sorted(names) if not located(n)]
+
+
+@cache
+def members() -> dict[str, set[str]]:
+    """Fields, methods and properties of every class of the project, by the name of the class."""
+    found: dict[str, set[str]] = {}
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                own = found.setdefault(node.name, set())
+                for item in node.body:
+                    if isinstance(item, ast.FunctionDef):
+                        own.add(item.name)
+                    elif isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
+                        own.add(item.target.id)
+                    elif isinstance(item, ast.Assign):
+                        own |= {t.id for t in item.targets if isinstance(t, ast.Name)}
+    return found
+
+
+@every_page
+def test_every_member_of_a_class_is_there(page):
+    for span in code(page.read_text()):
+        for name, member in re.findall(r"(?<![\w.])([A-Z][a-z]\w*)\.([a-z]\w*)", span):
+            assert member in members().get(name, ()), f"{name} has no {member}"
+
+
+@cache
+def commands() -> dict[str, set[str]]:
+    """Options of every command of ``equilif``."""
+    import equilif.cli
+
+    group = typer.main.get_command(equilif.cli.app)
+    return {
+        name: {option for p in command.params for option in (*p.opts, *p.secondary_opts)}
+        for name, command in group.commands.items()
+    }
+
+
+@every_page
+def test_every_command_and_its_options_exist(page):
+    for line in code(page.read_text()):
+        for name, rest in re.findall(COMMAND, line):
+            if line.startswith("./run") and name in ("test", "check"):
+                continue
+            assert name in commands(), f"equilif has no command {name}: {line}"
+            for option in re.findall(r"(?<!\S)--[a-z][a-z-]*", rest):
+                assert option in commands()[name], f"equilif {name} has no {option}"
+
+
+def test_every_command_is_told_of():
+    text = "\n".join(page.read_text() for page in PAGES)
+    assert not [name for name in commands() if f"equilif {name}" not in text and f"`{name}`" not in text]
+
+
+@every_page
+def test_every_module_that_is_run_has_its_options(page):
+    for line in code(page.read_text()):
+        for module, rest in re.findall(r"python -m ([\w.]+)([^;|&]*)", line):
+            spec = importlib.util.find_spec(module)
+            assert spec is not None, f"there is no {module}"
+            for option in re.findall(r"(?<!\S)--[a-z][a-z-]*", rest):
+                assert f'"{option}"' in Path(spec.origin).read_text(), f"{module} has no {option}"
+
+
+@every_page
+def test_every_selection_of_tests_selects_some(page):
+    for line in code(page.read_text()):
+        for name, word in re.findall(r"pytest .*?(tests/\w+\.py)(?: -k (\w+))?", line):
+            assert word in (ROOT / name).read_text(), line
+
+
+@every_page
+def test_prose_is_not_wider_than_code(page):
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
+    wide = [
+        line for line in text.splitlines() if len(line) > WIDTH and not line.startswith(("|", "    ", "!["))
+    ]
+    assert not wide
+
+
+def examples() -> list[tuple[str, str]]:
+    return [
+        (str(page.relative_to(ROOT)), block)
+        for page in PAGES
+        for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S)
+    ]
+
+
+@pytest.mark.parametrize("page, example", examples(), ids=[name for name, _ in examples()])
+def test_every_example_runs_as_it_stands(page, example, tmp_path):
+    """Whoever copies it gets a result, not a NameError."""
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+    }  # torch's threads would wait for those of other tests
+    done = subprocess.run(
+        [sys.executable, "-c", example], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    if page == "README.md":
+        assert float(done.stdout) > 0.95
+
+
+def test_every_term_of_the_glossary_is_used():
+    pages = {page: re.sub(r"\s+", " ", page.read_text()).lower() for page in PAGES}
+    text = " ".join(content for page, content in pages.items() if page.name != "glossary.md")
+    terms = re.findall(r"^\* (.*?):", (ROOT / "docs" / "glossary.md").read_text(), re.M)
+    names = [name for term in terms for name in re.findall(r"\*\*([^*]+)\*\*", term)]
+    assert len(names) >= 30 and len(set(names)) == len(names)
+    assert not [name for name in names if not re.search(rf"\b{re.escape(name.lower())}", text)]
+
+
+def test_concepts_have_the_files_that_the_table_names():
+    """docs/architecture.md: each column is below a folder of its own."""
+    folders = ("golden/equilif_golden", "hdl/equilif_hdl", "sim/equilif_sim", "tests")
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    body = text.split("| concept | golden | hdl | sim (bench) | test |\n")[1].split("\n\n")[0]
+    rows = [line.strip("| ").split(" | ") for line in body.replace("|  ", "| -  ").splitlines()[1:]]
+    cells = [(f, cell) for row in rows for f, cell in zip(folders, row[1:], strict=True)]
+    named = [ROOT / folder / name for folder, cell in cells for name in re.findall(r"`([^`]+)`", cell)]
+    assert len(rows) > 20 and not [str(path) for path in named if not path.is_file()]
+    own = {
+        p
+        for folder in folders[:2]
+        for part in ("blocks", "engine", "link")
+        for p in (ROOT / folder / part).glob("*.py")
+    }
+    assert not {p for p in own if p.name != "__init__.py"} - set(named)
+
+
+def test_the_number_of_random_programs_is_the_one_that_is_told():
+    source = (ROOT / "tests" / "test_engine.py").read_text()
+    names = {
+        target.id: node.value
+        for node in ast.parse(source).body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    engines = names["CONFIGS"]
+    assert isinstance(engines, ast.Dict) and len(engines.keys) == 8 and "range(300)" in source
+    for page in ("README.md", "docs/results.md"):
+        assert "2,400" in (ROOT / page).read_text()
+    told = " ".join((ROOT / "docs" / "architecture.md").read_text().split())
+    assert "300 programs on each of eight engines" in told
+
+
+def test_files_to_touch_are_there_and_counted():
+    """docs/extending.md: rows of its lists against the table at its top."""
+    text = (ROOT / "docs" / "extending.md").read_text()
+    told = re.findall(r"^\| \[[^]]+\]\(#([\w-]+)\) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|", text, re.M)
+    counted = []
+    for title, body in re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", text, re.M | re.S):
+        files = re.findall(r"^\| (new )?`([^`]+)` \|", body, re.M)
+        for new, name in files:
+            assert (ROOT / name).exists() != bool(new), f"{title}: {name}"
+        names = {name for _, name in files}
+        assert len(names) == len(files), f"{title} names a file twice"
+        tests = sum(name.startswith("tests/") for name in names)
+        records = sum(name.endswith((".md", ".json")) for name in names)
+        parts = (len(names) - tests - records, tests, records, len(names))
+        counted.append((heading(title), *map(str, parts)))
+    assert len(told) == 7 and told == counted
+
+
+def layout() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("layout", ROOT / "docs" / "layout.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_picture_of_the_layout_is_that_of_the_code():
+    """After a change of the imports:  python docs/layout.py"""
+    module = layout()
+    drawn = re.findall(r'id="(equilif[\w.]*):(equilif[\w.]*)"', (ROOT / "docs" / "layout.svg").read_text())
+    assert sorted(drawn) == sorted(module.direct(module.edges()))
+
+
+def test_imports_run_one_way_between_the_packages():
+    """golden, hdl, sim and boards, equilif: each imports only what stands before it."""
+    floor = {"equilif_golden": 0, "equilif_hdl": 1, "equilif_sim": 2, "equilif_boards": 2, "equilif": 3}
+    module = layout()
+    for start, to in module.edges():
+        a, b = start.split(".")[0], to.split(".")[0]
+        assert a == b or floor[b] < floor[a], f"{start} imports {to}"
+    module.floors(module.edges())  # ValueError where folders import each other in a circle

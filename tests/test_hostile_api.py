@@ -1,0 +1,1006 @@
+"""The entry points of the Python API, tried with bad will.
+
+The property: a call with wrong shapes, types or ranges raises ValueError or TypeError, or OSError where it
+is about files, with a message of one line; a call that is right gives the right result.  Never another
+exception, a warning, a crash, or a result that is silently another one.
+
+State space: every argument of every entry point times what stands for a number, a name or an array and is
+none, or is one in disguise; in the long tests two of them at once, and files spoiled at random.  What is
+right is said by a predicate for each argument, and the result by the reference in plain integers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import operator
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from equilif_golden import network as networks
+from equilif_golden.engine.chip import Chip
+from equilif_golden.engine.compiler import Compiled
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.model import EngineModel
+from equilif_golden.fixed import SQ, UQ, Fixed, Numerics, shown
+from equilif_golden.hopfield import Hopfield
+from equilif_golden.kernel import Kernel
+from equilif_golden.network import Network, Population, Synapse, TokenRows, Tokens
+from equilif_golden.reference import Reference
+from equilif_golden.samples import one_hot
+from equilif_golden.schedule import Schedule
+
+Fits = Callable[[Any], bool]
+
+
+# -- what is right ---------------------------------------------------------------------------------
+def an_integer(value: Any) -> bool:
+    """One that counts as nothing else."""
+    try:
+        operator.index(value)
+    except TypeError:
+        return False
+    return not isinstance(value, bool | np.bool_)
+
+
+def whole(lo: int, hi: int, *but: int) -> Fits:
+    return lambda v: an_integer(v) and lo <= operator.index(v) <= hi and operator.index(v) not in but
+
+
+def one_of(*values: int) -> Fits:
+    return lambda v: an_integer(v) and operator.index(v) in values
+
+
+def real(lo: float, hi: float) -> Fits:
+    def fits(v: Any) -> bool:
+        if isinstance(v, bool | np.bool_ | str | bytes | list | tuple) or getattr(v, "ndim", 0):
+            return False
+        try:
+            return lo <= float(v) <= hi and math.isfinite(float(v))
+        except (TypeError, ValueError, OverflowError):
+            return False
+
+    return fits
+
+
+def truth(v: Any) -> bool:
+    return isinstance(v, bool | np.bool_)
+
+
+def codes(shape: tuple[int | None, ...], lo: int, hi: int) -> Fits:
+    """An array of integers; None: of any length."""
+
+    def fits(v: Any) -> bool:
+        try:
+            a = np.asarray(v)
+        except ValueError:
+            return False
+        if np.ma.is_masked(v) or a.ndim != len(shape):
+            return False
+        if any(want is not None and n != want for n, want in zip(a.shape, shape, strict=True)):
+            return False
+        if not a.size:
+            return True
+        return a.dtype.kind in "iu" and lo <= int(a.min()) and int(a.max()) <= hi
+
+    return fits
+
+
+def reals(v: Any) -> bool:
+    """An array of finite real numbers."""
+    try:
+        a = np.asarray(v)
+    except ValueError:
+        return False
+    return not np.ma.is_masked(v) and (not a.size or a.dtype.kind in "fiu" and bool(np.isfinite(a).all()))
+
+
+def nothing_or(fits: Fits) -> Fits:
+    return lambda v: v is None or fits(v)
+
+
+def instance(kind: type) -> Fits:
+    return lambda v: isinstance(v, kind)
+
+
+# -- what is tried ---------------------------------------------------------------------------------
+class Odd:
+    """It cannot even be shown."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+
+SCALARS: list[Any] = [
+    None,
+    True,
+    False,
+    np.bool_(True),
+    0,
+    1,
+    2,
+    -1,
+    8,
+    3.0,
+    0.5,
+    -0.5,
+    math.nan,
+    math.inf,
+    -math.inf,
+    1e300,
+    10**30,
+    -(10**30),
+    1 << 32,
+    np.int64(2),
+    np.uint8(1),
+    np.float32(0.5),
+    np.float64(2.0),
+    Fraction(1, 2),
+    Decimal("0.25"),
+    1j,
+    "1",
+    "",
+    b"1",
+    [],
+    [1],
+    (1, 2),
+    {},
+    {1: 2},
+    range(2),
+    np.zeros(3, int),
+    np.array(2),
+    np.array([2]),
+    np.array(0.5),
+    np.array([[1, 2], [3, 4]]),
+    object,
+    Odd(),
+    ...,
+]
+
+
+def arrays(good: Any) -> list[Any]:
+    """An array in other shapes, types and ranges, some of them as right as it is."""
+    a = np.asarray(good)
+    frozen = a.copy()
+    frozen.flags.writeable = False
+    spread = np.repeat(a, 2, axis=0)[::2]
+    out = [
+        a.tolist(),
+        frozen,
+        spread,
+        np.asfortranarray(a),
+        a.astype(">i8"),
+        a.astype(np.int16),
+        a.astype(object),
+        a.astype(float),
+        a / 255,
+        a + 0.9,
+        a.astype(str),
+        a.astype(complex),
+        a.astype(bool),
+        a > 1,
+        np.full(a.shape, np.nan),
+        np.full(a.shape, -np.inf),
+        a.astype(int) - 1000,
+        a.astype(int) + 40000,
+        np.full(a.shape, 1 << 40),
+        np.full(a.shape, 2**64 - 7, np.uint64),
+        np.full(a.shape, "2020-01-01", "M8[D]"),
+        np.zeros(a.shape, [("a", int)]),
+        np.ma.masked_array(a, mask=np.ones(a.shape, bool)),
+        np.ma.masked_array(a),
+        a[None],
+        a[..., None],
+        a.ravel(),
+        a.T,
+        a[:0],
+        a[:1],
+        np.concatenate([a, a]),
+        np.zeros((0, 7)),
+        [[1, 2], [3]],
+        (row for row in a),
+        {1, 2},
+        memoryview(np.ascontiguousarray(a)),
+    ]
+    return [*out, *SCALARS]
+
+
+# -- entry points ----------------------------------------------------------------------------------
+@dataclass
+class Entry:
+    """A function, arguments with which it works, for each what else it may be, and what comes out then."""
+
+    call: Callable[..., Any]
+    good: dict[str, Any]
+    fits: dict[str, Fits]
+    right: Callable[..., bool]
+    pools: dict[str, list[Any]] = field(default_factory=dict)
+    about_files: bool = False
+
+    def pool(self, name: str) -> list[Any]:
+        if name in self.pools:
+            return self.pools[name]
+        good = self.good[name]
+        return arrays(good) if isinstance(good, np.ndarray) else SCALARS
+
+
+def kept(result: Any, **arguments: Any) -> bool:
+    """A description says what it was given, in plain numbers."""
+    for name, value in arguments.items():
+        found = getattr(result, name)
+        plain = type(found) in (int, float, bool, str, tuple, type(None)) or dataclasses.is_dataclass(found)
+        if not plain or not same(found, value):
+            return False
+    return True
+
+
+def same(a: Any, b: Any) -> bool:
+    if isinstance(a, Mapping):
+        return set(a) == set(b) and all(same(v, b[k]) for k, v in a.items())
+    if isinstance(a, float):
+        return a == float(b)
+    if isinstance(a, tuple):
+        return a == tuple(b)
+    return bool(np.shape(a) == np.shape(b) and np.all(np.asarray(a) == np.asarray(b)))
+
+
+NET = Network.chain(4, 3, 2, schedule=Schedule(free=8, nudged=8, window=4))
+WEIGHTS = NET.initial_weights(1, scale=2.0)
+RNG = np.random.default_rng(0)
+X = RNG.integers(0, 256, (5, 4))
+LABELS = np.array([0, 1, 1, 0, 1])
+ORDER = np.array([4, 0, 0, 2])
+TARGETS = one_hot(LABELS, 2)
+ATTENTION = Network.attention(3, 4, 2, 2, schedule=Schedule(free=8, nudged=8, window=4))
+ASKED = ATTENTION.initial_weights(1, scale=2.0)
+TABLE = RNG.integers(-4000, 4000, (6, 4))
+ROWS = np.array([5, 0, 1, 2, 2, 3])
+OFF = np.array([0, 3, 4, 6])
+SEQUENCES = [TABLE[ROWS[a:b]] for a, b in itertools.pairwise(OFF)]
+CODES = RNG.integers(-100, 100, (3, 6))
+CONFIG = EngineConfig(lanes=2, program_words=1024)
+MODEL = Compiled(NET, CONFIG)
+PLACED = Compiled(ATTENTION, CONFIG)
+
+
+def learned(x: Any, labels: Any, order: Any = None) -> Reference:
+    """The reference after the same lesson."""
+    r = Reference(NET, WEIGHTS, lr=0.05)
+    for j in np.arange(len(x)) if order is None else np.asarray(order, int):
+        r.train(np.asarray(x, int)[[j]], one_hot(np.asarray(labels, int)[[j]], 2))
+    return r
+
+
+def train(make: Callable[..., Any]) -> Callable[..., Any]:
+    def call(x: Any, labels: Any, order: Any) -> Any:
+        model = make(lr=0.05)
+        did = model.train(x, labels, order)
+        return model.weights, model.counter, did.samples
+
+    return call
+
+
+def trained_right(result: Any, x: Any, labels: Any, order: Any) -> bool:
+    r = learned(x, labels, order)
+    n = len(x) if order is None else len(order)
+    return same(result[0], r.weights) and result[1:] == (r.counter, n)
+
+
+def predicted(x: Any) -> np.ndarray:
+    return Reference(NET, WEIGHTS).infer(np.asarray(x, int).reshape(-1, 4)).prediction
+
+
+def told(table: Any, rows: Any, off: Any) -> TokenRows:
+    return TokenRows(table, rows, off)
+
+
+def tokens_right(result: Any, table: Any, rows: Any, off: Any) -> bool:
+    t, r, o = np.asarray(table), np.asarray(rows, int), np.asarray(off, int)
+    sequences = [t[r[a:b]] for a, b in itertools.pairwise(o)]
+    if not sequences:
+        return len(result) == 0
+    reference = Reference(ATTENTION, ASKED)
+    return same(
+        result, reference.infer(np.zeros((len(sequences), 0), int), Tokens.of(sequences, 3)).prediction
+    )
+
+
+def offsets(v: Any) -> bool:
+    return (
+        codes((None,), 0, 6)(v)
+        and len(v) > 0
+        and v[0] == 0
+        and v[-1] == 6
+        and bool((np.diff(np.asarray(v, int)) >= 0).all() and (np.diff(np.asarray(v, int)) <= 3).all())
+    )
+
+
+def averages_right(result: Any, x: Any, times: Any) -> bool:
+    """As the reference's spikes, as far as it goes."""
+    network = dataclasses.replace(NET, schedule=Schedule(free=511, nudged=4, window=4))
+    raster = Reference(network, WEIGHTS).infer(x, record=True).raster
+    spikes = np.concatenate(list(raster.values()), axis=2)
+    return len(result) == len(times) and all(
+        same(found, spikes[: int(t)].sum(axis=0) / int(t))
+        for found, t in zip(result, times, strict=True)
+        if t <= 511
+    )
+
+
+def chip(**options: Any) -> Chip:
+    return Chip(EngineModel(CONFIG), NET, WEIGHTS, **options)
+
+
+def kernel(**options: Any) -> Kernel:
+    return Kernel(NET, WEIGHTS, **options)
+
+
+def weights_of(pool: Any) -> list[Any]:
+    """One of the arrays spoiled, or the names."""
+    name = "hidden1-output"
+    spoiled = [WEIGHTS | {name: a} for a in arrays(pool)]
+    return [
+        *spoiled,
+        {n: w for n, w in WEIGHTS.items() if n != name},
+        WEIGHTS | {"more": pool},
+        WEIGHTS | {3: pool},
+        list(WEIGHTS.items()),
+        *SCALARS,
+    ]
+
+
+def weights_fit(v: Any) -> bool:
+    if not isinstance(v, Mapping) or set(v) != set(WEIGHTS):
+        return False
+    return all(codes(NET.shape(s), -32768, 32767)(v[s.name]) for s in NET.synapses)
+
+
+def quantized(x: Any) -> list[int]:
+    """In exact arithmetic."""
+    exact = [math.floor(Fraction(float(v)) * 4096 + Fraction(1, 2)) for v in np.ravel(x)]
+    return [min(max(v, -32768), 32767) for v in exact]
+
+
+def hopfield_states(cue: Any, steps: Any = 3) -> np.ndarray:
+    """In another order of the same operations: pattern by pattern."""
+    memory = Hopfield.of(CODES)
+    states = [np.asarray(cue, int)]
+    for _ in range(511 if steps is None else operator.index(steps)):
+        states.append(memory.step(states[-1]))
+        if steps is None and (states[-1] == states[-2]).all():
+            break
+    return np.stack(states)
+
+
+#: below it no weight moves, see equilif_golden.learning
+LEAST_RATE = 6.2e-5
+RATE = nothing_or(lambda v: real(0, 0.12)(v) and (float(v) == 0 or float(v) > LEAST_RATE))
+COUNTER = whole(0, (1 << 32) - 1)
+THINGS = [Numerics(), Schedule(), NET, Population("x", 1), Numerics, *SCALARS]
+
+
+def same_model(result: Any, weights: Any = WEIGHTS, lr: Any = 0.05, counter: Any = 3, **_: Any) -> bool:
+    right = weights if weights is not None else NET.initial_weights()
+    return (
+        same(result.weights, right)
+        and result.counter == operator.index(counter)
+        and result.learns == (lr is not None)
+    )
+
+
+POPULATION = {"name": "q", "size": 6, "kind": "relay", "heads": 2, "gain": 1, "sharpness": 3, "loaded": False}
+SCHEDULE = {
+    "free": 16,
+    "nudged": 12,
+    "window": 4,
+    "beta": 0.5,
+    "threshold": 1.0,
+    "leak": 2,
+    "early": 8,
+    "watch": "all",
+    "least": 3,
+}
+PARTS: dict[str, Any] = {
+    "populations": (Population("x", 2, "input"), Population("y", 2)),
+    "synapses": (Synapse("x", "y"),),
+    "output": "y",
+    "schedule": Schedule(),
+    "numerics": Numerics(),
+}
+NAMES = ["x", "input", "lif", "y", "", "a b", "ü", ["y"], np.array(["y"]), *SCALARS]
+
+ENTRIES: dict[str, Entry] = {
+    "Population": Entry(
+        Population,
+        POPULATION,
+        {
+            "name": lambda v: isinstance(v, str) and v not in ("", "a b"),
+            "size": one_of(2, 8),
+            "kind": lambda v: v == "relay" if isinstance(v, str) else False,
+            "heads": one_of(1, 2),
+            "gain": whole(0, 2),
+            "sharpness": whole(-32, 32),
+            "loaded": lambda v: truth(v) and not v,
+        },
+        kept,
+        {"name": NAMES, "kind": NAMES},
+    ),
+    "Synapse": Entry(
+        Synapse,
+        {"pre": "a", "post": "b", "rate_scale": 0.5, "feedback": True},
+        {"pre": instance(str), "post": instance(str), "rate_scale": real(0, 1e6), "feedback": truth},
+        kept,
+        {"pre": NAMES, "post": NAMES},
+    ),
+    "Schedule": Entry(
+        Schedule,
+        SCHEDULE,
+        {
+            "free": one_of(),
+            "nudged": one_of(8),
+            "window": one_of(1, 2),
+            "beta": lambda v: real(0, 2)(v) and float(v) > 0,
+            "threshold": real(0, 65536),
+            "leak": one_of(0, 2),
+            "early": nothing_or(whole(0, 255)),
+            "watch": lambda v: isinstance(v, str) and v in ("all", "output"),
+            "least": one_of(2),
+        },
+        kept,
+        {"watch": ["output", "none", *NAMES]},
+    ),
+    "Schedule.raw": Entry(
+        lambda threshold, beta: Schedule(threshold=threshold, beta=beta).raw(),
+        {"threshold": 1.0, "beta": 0.5},
+        {
+            "threshold": lambda v: real(0, 2)(v) and float(v) in (2.0**-k for k in range(-1, 6)),
+            "beta": lambda v: real(0, 2)(v) and float(v) * 4096 >= 0.5,
+        },
+        lambda r, threshold, beta: (
+            (r.threshold, r.strength)
+            == (4096 * float(threshold), round(4096 * float(threshold) * float(beta)))
+        ),
+    ),
+    "Numerics": Entry(
+        Numerics,
+        {"fraction": 12, "weight_width": 16, "accumulator_width": 26, "charge_width": 18},
+        {
+            "fraction": whole(4, 13),
+            "weight_width": whole(4, 16),
+            "accumulator_width": whole(20, 32),
+            "charge_width": whole(16, 32),
+        },
+        kept,
+        {
+            name: [3, 4, 13, 14, 16, 17, 20, 32, 33, *SCALARS]
+            for name in ("fraction", "weight_width", "charge_width")
+        },
+    ),
+    "Fixed": Entry(
+        Fixed,
+        {"i": 2, "f": 3, "signed": True},
+        {"i": whole(-2, 50), "f": whole(0, 51), "signed": truth},
+        kept,
+    ),
+    "Fixed.quantize": Entry(
+        lambda x: SQ(4, 12).quantize(x),
+        {"x": X / 100},
+        {"x": reals},
+        lambda r, x: np.shape(r) == np.shape(x) and r.ravel().tolist() == quantized(x),
+    ),
+    "Fixed.require": Entry(
+        lambda raw: UQ(0, 8).require(raw, "values"),
+        {"raw": X},
+        {"raw": lambda v: any(codes((None,) * n, 0, 255)(v) for n in range(5))},
+        lambda r, raw: same(r, raw) and r.dtype == np.int64,
+    ),
+    "Fixed.real": Entry(
+        lambda raw: UQ(0, 8).real(raw),
+        {"raw": X},
+        {"raw": lambda v: any(codes((None,) * n, -(1 << 63), (1 << 63) - 1)(v) for n in range(5))},
+        lambda r, raw: same(r * 256, raw),
+    ),
+    "Network": Entry(
+        Network,
+        PARTS,
+        {
+            "populations": lambda v: isinstance(v, list | tuple) and tuple(v) == PARTS["populations"],
+            "synapses": lambda v: isinstance(v, list | tuple) and tuple(v) == PARTS["synapses"],
+            "output": lambda v: isinstance(v, str) and v == "y",
+            "schedule": instance(Schedule),
+            "numerics": instance(Numerics),
+        },
+        kept,
+        {
+            "populations": [list(PARTS["populations"]), (Population("x", 2), 3), [None], *THINGS],
+            "synapses": [list(PARTS["synapses"]), (Synapse("x", "z"),), [("x", "y")], *THINGS],
+            "output": NAMES,
+            "schedule": THINGS,
+            "numerics": THINGS,
+        },
+    ),
+    "Network.chain": Entry(
+        lambda n, m, rate_scales, feedback, schedule: Network.chain(
+            n, m, 2, rate_scales=rate_scales, feedback=feedback, schedule=schedule
+        ),
+        {"n": 4, "m": 3, "rate_scales": (1.0, 0.5), "feedback": True, "schedule": None},
+        {
+            "n": whole(1, 1021),
+            "m": whole(1, 1021),
+            "rate_scales": nothing_or(lambda v: np.shape(v) == (2,) and all(real(0, 1e6)(s) for s in v)),
+            "feedback": truth,
+            "schedule": nothing_or(instance(Schedule)),
+        },
+        lambda r, n, m, rate_scales, feedback, schedule: (
+            [p.size for p in r.populations] == [n, 1, m, 2]
+            and [s.rate_scale for s in r.synapses][::2]
+            == ([1, 1] if rate_scales is None else list(rate_scales))
+            and r.synapses[2].feedback == feedback
+            and r.schedule == (Schedule() if schedule is None else schedule)
+            and all(type(p.size) is int for p in r.populations)
+        ),
+        {
+            "rate_scales": [(1, 2), [0.5, 2], (0, -1), (True, 1), ("1", "2"), (1,), *SCALARS],
+            "schedule": THINGS,
+        },
+    ),
+    "Network.attention": Entry(
+        lambda tokens, width, heads, **more: Network.attention(tokens, width, heads, 2, **more),
+        {"tokens": 3, "width": 4, "heads": 2, "gain": 1, "sharpness": 3, "query_scale": 0.5},
+        {
+            "tokens": whole(1, 1022),
+            "width": whole(1, 511),
+            "heads": whole(1, 255),
+            "gain": whole(0, 2),
+            "sharpness": whole(2, 5),
+            "query_scale": real(0, 1e6),
+        },
+        lambda r, tokens, width, heads, gain, sharpness, query_scale: (
+            [p.size for p in r.populations] == [1, tokens, heads * width, 2]
+            and r["query"].heads == heads
+            and (r["query"].gain, r["memory"].sharpness, r.synapses[1].rate_scale)
+            == (gain, sharpness, query_scale)
+        ),
+    ),
+    "Network.initial_weights": Entry(
+        NET.initial_weights,
+        {"seed": 1, "bias": 0.2, "scale": 0.5, "query": 0.3},
+        {
+            "seed": whole(0, (1 << 64) - 1),
+            "bias": real(-1000, 1000),
+            "scale": real(0, 1000),
+            "query": real(0, 1000),
+        },
+        lambda r, seed, bias, scale, query: (
+            same(
+                r,
+                NET.initial_weights(
+                    operator.index(seed), bias=float(bias), scale=float(scale), query=float(query)
+                ),
+            )
+            and r["bias-output"].ravel().tolist() == quantized([float(bias)] * 2)
+        ),
+    ),
+    "Network.check_weights": Entry(
+        NET.check_weights,
+        {"weights": WEIGHTS},
+        {"weights": weights_fit},
+        lambda r, weights: same(r, weights),
+        {"weights": weights_of(WEIGHTS["hidden1-output"])},
+    ),
+    "Kernel": Entry(
+        Kernel,
+        {"network": NET, "weights": WEIGHTS, "lr": 0.05, "counter": 3, "threads": 2},
+        {
+            "network": instance(Network),
+            "weights": nothing_or(weights_fit),
+            "lr": RATE,
+            "counter": COUNTER,
+            "threads": nothing_or(whole(1, 1024)),
+        },
+        same_model,
+        {"network": THINGS, "weights": weights_of(WEIGHTS["hidden1-output"])},
+    ),
+    "Reference": Entry(
+        Reference,
+        {"network": NET, "weights": WEIGHTS, "lr": 0.05, "counter": 3},
+        {
+            "network": instance(Network),
+            "weights": nothing_or(weights_fit),
+            "lr": RATE,
+            "counter": COUNTER,
+        },
+        same_model,
+        {"network": THINGS, "weights": weights_of(WEIGHTS["hidden1-output"])},
+    ),
+    "Kernel.train": Entry(
+        train(kernel),
+        {"x": X, "labels": LABELS, "order": ORDER},
+        {
+            "x": codes((5, 4), 0, 255),
+            "labels": codes((5,), 0, 1),
+            "order": nothing_or(codes((None,), 0, 4)),
+        },
+        trained_right,
+    ),
+    "Chip.train": Entry(
+        train(chip),
+        {"x": X, "labels": LABELS, "order": ORDER},
+        {
+            "x": codes((5, 4), 0, 255),
+            "labels": codes((5,), 0, 1),
+            "order": nothing_or(codes((None,), 0, 4)),
+        },
+        trained_right,
+    ),
+    "Kernel.predict": Entry(
+        lambda x: kernel().predict(x),
+        {"x": X},
+        {"x": codes((None, 4), 0, 255)},
+        lambda r, x: same(r, predicted(x)),
+    ),
+    "Chip.predict": Entry(
+        lambda x: chip().predict(x),
+        {"x": X},
+        {"x": codes((None, 4), 0, 255)},
+        lambda r, x: same(r, predicted(x)),
+    ),
+    "Kernel.settle": Entry(
+        lambda x, y: kernel().settle(x, y),
+        {"x": X, "y": TARGETS},
+        {"x": codes((5, 4), 0, 255), "y": nothing_or(codes((5, 2), 0, 255))},
+        lambda r, x, y: same(
+            r.rates[:, 0 if y is None else 2],
+            np.concatenate(
+                list(
+                    (
+                        Reference(NET, WEIGHTS).infer(x).free
+                        if y is None
+                        else Reference(NET, WEIGHTS).train(x, y, learn=False).minus
+                    ).values()
+                ),
+                axis=1,
+            ),
+        ),
+    ),
+    "Kernel.accuracy": Entry(
+        lambda x, labels: kernel().accuracy(x, labels),
+        {"x": X, "labels": LABELS},
+        {"x": codes((5, 4), 0, 255), "labels": codes((5,), 0, 1)},
+        lambda r, x, labels: r == np.mean(predicted(x) == np.asarray(labels)),
+    ),
+    "Kernel.averages": Entry(
+        lambda x, times: kernel().averages(x, times)[0],
+        {"x": X, "times": np.array([1, 5])},
+        {
+            "x": codes((None, 4), 0, 255),
+            "times": lambda v: (
+                codes((None,), 1, 1 << 18)(v) and len(v) > 0 and bool((np.diff(np.asarray(v, int)) > 0).all())
+            ),
+        },
+        averages_right,
+        {"times": [[1, 2, 7], (3,), [0, 1], [3, 3], [5, 4], [1 << 19], *arrays(np.array([1, 5]))]},
+    ),
+    "Kernel.set_learning_rate": Entry(
+        lambda eta: kernel().set_learning_rate(eta),
+        {"eta": 0.05},
+        {"eta": lambda v: v is not None and RATE(v)},
+        lambda r, eta: r is None,
+    ),
+    "Kernel.load_weights": Entry(
+        lambda weights: (k := kernel(), k.load_weights(weights), k.weights)[2],
+        {"weights": WEIGHTS},
+        {"weights": weights_fit},
+        lambda r, weights: same(r, weights),
+        {"weights": weights_of(WEIGHTS["hidden1-output"])},
+    ),
+    "Kernel.counter": Entry(
+        lambda value: (k := kernel(), setattr(k, "counter", value), k.counter)[2],
+        {"value": 5},
+        {"value": COUNTER},
+        lambda r, value: r == value and type(r) is int,
+    ),
+    "Reference.infer": Entry(
+        lambda x: Reference(NET, WEIGHTS).infer(x).prediction,
+        {"x": X},
+        {"x": codes((None, 4), 0, 255)},
+        lambda r, x: same(r, Kernel(NET, WEIGHTS).predict(x)),
+    ),
+    "Reference.train": Entry(
+        lambda x, y: Reference(NET, WEIGHTS, lr=0.05).train(x, y).prediction,
+        {"x": X[:1], "y": TARGETS[:1]},
+        {"x": codes((1, 4), 0, 255), "y": codes((1, 2), 0, 255)},
+        lambda r, x, y: same(r, predicted(x)),
+    ),
+    "tokens of a Kernel": Entry(
+        lambda table, rows, off: Kernel(ATTENTION, ASKED).predict(None, tokens=TokenRows(table, rows, off)),
+        {"table": TABLE, "rows": ROWS, "off": OFF},
+        {
+            "table": lambda v: codes((None, 4), -32768, 32767)(v) and len(v) > 5,
+            "rows": codes((6,), 0, 5),
+            "off": offsets,
+        },
+        tokens_right,
+    ),
+    "tokens of a Chip": Entry(
+        lambda table, rows, off: Chip(EngineModel(CONFIG), ATTENTION, ASKED).predict(
+            None, tokens=TokenRows(table, rows, off)
+        ),
+        {"table": TABLE, "rows": ROWS, "off": OFF},
+        {
+            "table": lambda v: codes((None, 4), -32768, 32767)(v) and len(v) > 5,
+            "rows": codes((6,), 0, 5),
+            "off": offsets,
+        },
+        tokens_right,
+    ),
+    "tokens that are none": Entry(
+        lambda tokens: Kernel(ATTENTION, ASKED).predict(None, tokens=tokens),
+        {"tokens": TokenRows(TABLE, ROWS, OFF)},
+        {"tokens": instance(TokenRows)},
+        lambda r, tokens: tokens_right(r, *tokens),
+        {"tokens": [(TABLE, ROWS, OFF), Tokens.of(SEQUENCES, 3), TABLE, *SCALARS]},
+    ),
+    "TokenRows.take": Entry(
+        lambda indices: TokenRows(TABLE, ROWS, OFF).take(indices),
+        {"indices": np.array([2, 0])},
+        {"indices": codes((None,), 0, 2)},
+        lambda r, indices: (
+            [r.sample(j).tolist() for j in range(r.n_samples)] == [SEQUENCES[j].tolist() for j in indices]
+        ),
+    ),
+    "Tokens.of": Entry(
+        Tokens.of,
+        {"sequences": SEQUENCES, "size": 3},
+        {
+            "sequences": lambda v: (
+                isinstance(v, list)
+                and len(v) > 0
+                and all(codes((None, 4), -(1 << 63), (1 << 63) - 1)(s) and len(s) <= 3 for s in v)
+            ),
+            "size": whole(3, 1024),
+        },
+        lambda r, sequences, size: (
+            r.present.sum(axis=1).tolist() == [len(s) for s in sequences]
+            and r.patterns.shape == (len(sequences), size, 4)
+        ),
+        {"sequences": [[TABLE[:2]], [TABLE[:2] / 2], [TABLE], [TABLE[0]], [], [None], ["a"], *SCALARS]},
+    ),
+    "tokens of a Reference": Entry(
+        lambda patterns, present: (
+            Reference(ATTENTION, ASKED).infer(np.zeros((3, 0), int), Tokens(patterns, present)).prediction
+        ),
+        {"patterns": Tokens.of(SEQUENCES, 3).patterns, "present": Tokens.of(SEQUENCES, 3).present},
+        {
+            "patterns": codes((3, 3, 4), -32768, 32767),
+            "present": lambda v: np.array(v, object).shape == (3, 3) and np.asarray(v).dtype == bool,
+        },
+        lambda r, patterns, present: r.shape == (3,),
+    ),
+    "Hopfield": Entry(
+        Hopfield,
+        {"patterns": CODES * 32, "sharpness": 3, "numerics": Numerics()},
+        {
+            "patterns": lambda v: codes((None, None), -4096, 4064)(v) and np.size(v) > 0,
+            "sharpness": whole(2, 5),
+            "numerics": lambda v: isinstance(v, Numerics),
+        },
+        lambda r, patterns, sharpness, numerics: same(r.patterns, patterns) and r.sharpness == sharpness,
+        {"numerics": THINGS},
+    ),
+    "Hopfield.of": Entry(
+        Hopfield.of,
+        {"codes": CODES},
+        {"codes": lambda v: codes((None, None), -128, 127)(v) and np.size(v) > 0},
+        lambda r, codes: same(r.patterns, np.asarray(codes, int) * 32),
+    ),
+    "Hopfield.recall": Entry(
+        lambda cue, steps: Hopfield.of(CODES).recall(cue, steps),
+        {"cue": CODES[0], "steps": 3},
+        {"cue": codes((6,), -128, 127), "steps": nothing_or(whole(0, 8))},
+        lambda r, cue, steps: same(r, hopfield_states(cue, steps)),
+        {"steps": [v for v in SCALARS if not an_integer(v) or abs(operator.index(v)) != 1 << 32]},
+    ),
+    "Compiled": Entry(
+        Compiled,
+        {"network": NET, "config": CONFIG},
+        {"network": lambda v: v is NET, "config": instance(EngineConfig)},
+        lambda r, network, config: r.network is network,
+        {"network": THINGS, "config": THINGS},
+    ),
+    "Compiled.sample": Entry(
+        lambda x, y: MODEL.sample(x, y),
+        {"x": X[0], "y": TARGETS[0]},
+        {"x": codes((4,), 0, 255), "y": nothing_or(codes((2,), 0, 255))},
+        lambda r, x, y: r.tolist() == [*np.asarray(x, int), *([] if y is None else np.asarray(y, int))],
+    ),
+    "Compiled.sample with tokens": Entry(
+        lambda tokens: PLACED.sample([], tokens=tokens),
+        {"tokens": 2},
+        {"tokens": whole(0, 3)},
+        lambda r, tokens: r.tolist() == [255] * int(tokens) + [0] * (4 - int(tokens)),
+    ),
+    "Compiled.weight_words": Entry(
+        lambda weights: MODEL.weights(MODEL.weight_words(weights)),
+        {"weights": WEIGHTS},
+        {"weights": weights_fit},
+        lambda r, weights: same(r, weights),
+        {"weights": weights_of(WEIGHTS["hidden1-output"])},
+    ),
+    "Compiled.token_words": Entry(
+        lambda patterns: PLACED.token_words(patterns)[1],
+        {"patterns": SEQUENCES[0]},
+        {"patterns": lambda v: codes((None, 4), -32768, 32767)(v) and len(v) <= 3},
+        lambda r, patterns: (
+            np.sort(r[r != 0]).tolist() == sorted(v for v in np.ravel(patterns).tolist() if v)
+        ),
+    ),
+    "save": Entry(
+        networks.save,
+        {"path": "net.npz", "network": NET, "weights": WEIGHTS},
+        {
+            "path": lambda v: isinstance(v, str) and v in ("a/b/net.npz", "x", "1"),
+            "network": lambda v: v is NET,
+            "weights": weights_fit,
+        },
+        lambda r, path, network, weights: same(networks.load(path)[1], weights),
+        {
+            "path": ["a/b/net.npz", "x", ".", "/proc/x", "/dev/full/x", "a\0b", *SCALARS],
+            "network": THINGS,
+            "weights": weights_of(WEIGHTS["hidden1-output"]),
+        },
+        about_files=True,
+    ),
+    "load": Entry(
+        networks.load,
+        {"path": "there.npz"},
+        {"path": lambda v: isinstance(v, str) and v == "there.npz"},
+        lambda r, path: r[0] == NET and same(r[1], WEIGHTS),
+        {"path": ["not there", ".", "/dev/null", "a\0b", __file__, *SCALARS]},
+        about_files=True,
+    ),
+}
+
+
+# -- the property ----------------------------------------------------------------------------------
+def attempt(entry: Entry, arguments: dict[str, Any]) -> tuple[Any, Exception | None]:
+    """Result or error; warnings are errors, and errors that are no plain ones fail here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            return entry.call(**arguments), None
+        except (ValueError, TypeError, OSError) as e:
+            assert entry.about_files or not isinstance(e, OSError)
+            message = str(e)
+            assert message and "\n" not in message and len(message) < 400, message
+            assert not type(e).__module__.startswith("numba"), message
+            return None, e
+
+
+def check(entry: Entry, spoiled: dict[str, Any]) -> bool:
+    """Whether the call did something."""
+    arguments = entry.good | spoiled
+    fits = all(entry.fits[argument](value) for argument, value in spoiled.items())
+    result, error = attempt(entry, arguments)
+    if error is None:
+        assert fits or len(spoiled) > 1, "it was taken for something that it is not"
+        assert entry.right(result, **arguments)
+    elif len(spoiled) == 1:
+        assert not fits, f"it is right, and was refused: {error}"
+    return error is None
+
+
+CASES = [
+    (name, argument, k)
+    for name, e in ENTRIES.items()
+    for argument in e.good
+    for k in range(len(e.pool(argument)))
+]
+#: of them in the ordinary tests: every argument has some
+SHARE = 4
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    networks.save("there.npz", NET, WEIGHTS)
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_what_is_right_works(name):
+    assert check(ENTRIES[name], {})
+
+
+def one_wrong(cases: list[tuple[str, str, int]]) -> None:
+    for name, argument, k in cases:
+        entry = ENTRIES[name]
+        value = entry.pool(argument)[k]
+        try:
+            check(entry, {argument: value})
+        except Exception as e:
+            e.add_note(f"{name}({argument}={shown(value)}), value {k} of its pool")
+            raise
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_an_argument_that_is_wrong_is_refused_and_another_form_of_a_right_one_is_right(name):
+    cases = [case for case in CASES[::SHARE] if case[0] == name]
+    one_wrong(cases)
+    assert {argument for _, argument, _ in cases} == set(ENTRIES[name].good)
+
+
+def test_there_are_hundreds_of_cases():
+    assert len(CASES[::SHARE]) > 1500 and len(CASES) > 5000
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ENTRIES)
+def test_every_argument_that_is_wrong(name):
+    one_wrong([case for case in CASES if case[0] == name])
+
+
+@pytest.mark.long
+@settings(max_examples=5000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_two_arguments_that_may_be_wrong(data):
+    """Or are wrong, or right, only together: an error is one line all the same, a result is right."""
+    entry = ENTRIES[data.draw(st.sampled_from(sorted(n for n, e in ENTRIES.items() if len(e.good) > 1)))]
+    names = data.draw(st.lists(st.sampled_from(sorted(entry.good)), min_size=2, max_size=2, unique=True))
+    check(entry, {n: entry.pool(n)[data.draw(st.integers(0, len(entry.pool(n)) - 1))] for n in names})
+
+
+@st.composite
+def damage(draw, whole: bytes) -> bytes:
+    """A file with bytes turned, cut off, doubled or put in."""
+    at = draw(st.integers(0, len(whole) - 1))
+    n = draw(st.integers(1, 40))
+    new = draw(st.binary(min_size=n, max_size=n))
+    return draw(
+        st.sampled_from(
+            [
+                whole[:at],
+                whole[at:],
+                whole[:at] + new + whole[at + n :],
+                whole[:at] + new + whole[at:],
+                whole[:at] + whole[at + n :],
+                whole + new,
+            ]
+        )
+    )
+
+
+def is_refused_or_the_same(content: bytes) -> bool:
+    Path("spoiled.npz").write_bytes(content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            found = networks.load("spoiled.npz")
+        except ValueError as e:
+            assert "spoiled.npz is not a network saved by equilif" in str(e) and "\n" not in str(e)
+            return True
+    assert found[0] == NET and same(found[1], WEIGHTS)
+    return False
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_damaged_network_is_refused_or_the_same(data):
+    event(f"refused: {is_refused_or_the_same(data.draw(damage(Path('there.npz').read_bytes())))}")
+
+
+@pytest.mark.long
+@settings(max_examples=3000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_damaged_network_is_refused_or_the_same_at_length(data):
+    event(f"refused: {is_refused_or_the_same(data.draw(damage(Path('there.npz').read_bytes())))}")
