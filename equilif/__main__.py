@@ -75,7 +75,7 @@ def _open(stream: TextIO | None) -> TextIO:
 
 
 def _is_size(text: str) -> bool:
-    return text.isascii() and text.isdigit() and int(text) > 0
+    return text.isascii() and text.isdigit() and len(text) < 6 and int(text) > 0
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:

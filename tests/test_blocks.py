@@ -40,20 +40,23 @@ LANES = {
 
 @pytest.mark.parametrize("numerics", [DEFAULT, NARROW], ids=["default", "narrow"])
 @pytest.mark.parametrize(
-    "block, bench",
+    "block, bench, only",
     [
-        (Lif, "equilif_sim.blocks.lif"),
-        (Measure, "equilif_sim.blocks.rate"),
-        (Relay, "equilif_sim.blocks.relay"),
+        (Lif, "equilif_sim.blocks.lif", None),
+        (Measure, "equilif_sim.blocks.rate", "rates"),
+        (Relay, "equilif_sim.blocks.relay", None),
     ],
     ids=["lif", "rate", "relay"],
 )
-def test_lane_block(block, bench, numerics, tmp_path):
-    assert simulate(block(numerics), bench, tmp_path, config=numerics, simulator="icarus")
+def test_lane_block(block, bench, only, numerics, tmp_path):
+    assert simulate(block(numerics), bench, tmp_path, config=numerics, simulator="icarus", only=only)
 
 
 def test_moved(tmp_path):
-    assert simulate(Moved(), "equilif_sim.blocks.moved", tmp_path, config={}, simulator="icarus")
+    done = simulate(
+        Moved(), "equilif_sim.blocks.rate", tmp_path, config={}, simulator="icarus", only="changes"
+    )
+    assert done == 1
 
 
 @pytest.mark.parametrize("early", [False, True])
@@ -72,19 +75,19 @@ def test_sequencer_without_memories(early, tmp_path):
 )
 def test_softmax(lanes, numerics, tmp_path):
     config = dataclasses.replace(ENGINE, lanes=lanes, numerics=numerics)
-    assert (
-        simulate(Softmax(config), "equilif_sim.blocks.softmax", tmp_path, config=config, simulator="icarus")
-        == 4
-    )
+    only = "softmaxes|every"
+    bench = "equilif_sim.blocks.softmax"
+    assert simulate(Softmax(config), bench, tmp_path, config=config, simulator="icarus", only=only) == 4
 
 
 def test_reciprocal(tmp_path):
     assert simulate(
         Reciprocal(18),
-        "equilif_sim.blocks.reciprocal",
+        "equilif_sim.blocks.softmax",
         tmp_path,
         config={"first": 0, "last": 1 << 12},
         simulator="icarus",
+        only="totals",
     )
 
 
@@ -93,10 +96,11 @@ def test_every_reciprocal(tmp_path):
     """All sums that 1,032 neurons can make."""
     assert simulate(
         Reciprocal(18),
-        "equilif_sim.blocks.reciprocal",
+        "equilif_sim.blocks.softmax",
         tmp_path,
         config={"first": 0, "last": 1 << 18},
         simulator="verilator",
+        only="totals",
     )
 
 

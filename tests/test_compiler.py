@@ -16,14 +16,14 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import WORDS, HaltMode, Instruction, MeasureMode, NextMode, Op
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.fixed import Numerics
-from equilif_golden.network import Network, Population, Synapse
+from equilif_golden.network import Network, Population, Relay, Softmax, Synapse
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
 
 NET = Network.chain(10, 7, 3)  # at 4 lanes: 3 + 1 + 2 + 1 groups, 1 for the target
 X, B, Y = Population("x", 2, "input"), Population("b", 1, "constant"), Population("y", 2)
-STORED, Q = Population("m", 6, "softmax"), Population("q", 10, "relay", heads=2)
-LOADED, R = Population("n", 5, "softmax", loaded=True), Population("r", 6, "relay", heads=2)
+STORED, Q = Softmax("m", 6), Relay("q", 10, heads=2)
+LOADED, R = Softmax("n", 5, loaded=True), Relay("r", 6, heads=2)
 EDGES = (
     Synapse("x", "y"),
     Synapse("m", "q"),

@@ -26,7 +26,7 @@ from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region
 from equilif_golden.fixed import Numerics
 from equilif_golden.kernel import Kernel
-from equilif_golden.network import Network, Population, Synapse, TokenRows, save
+from equilif_golden.network import Network, Population, Relay, Softmax, Synapse, TokenRows, save
 from equilif_golden.reference import Reference
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
@@ -322,8 +322,8 @@ MEMORIES = {
         (
             Population("x", 11, "input"),
             Population("bias", 1, "constant"),
-            Population("stored", 18, "softmax", sharpness=4),
-            Population("query", 10, "relay", heads=2, gain=1),
+            Softmax("stored", 18, sharpness=4),
+            Relay("query", 10, heads=2, gain=1),
             Population("hidden", 7),
             Population("out", 4),
         ),
@@ -342,10 +342,10 @@ MEMORIES = {
     "stored and loaded": Network(
         (
             Population("out", 5),
-            Population("tokens", 6, "softmax", loaded=True),
-            Population("look", 12, "relay", heads=2, gain=2),
-            Population("stored", 5, "softmax", sharpness=5),
-            Population("recall", 3, "relay"),
+            Softmax("tokens", 6, loaded=True),
+            Relay("look", 12, heads=2, gain=2),
+            Softmax("stored", 5, sharpness=5),
+            Relay("recall", 3),
             Population("bias", 2, "constant"),
         ),
         (

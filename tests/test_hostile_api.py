@@ -36,7 +36,7 @@ from equilif_golden.engine.model import EngineModel
 from equilif_golden.fixed import SQ, UQ, Fixed, Numerics, shown
 from equilif_golden.hopfield import Hopfield
 from equilif_golden.kernel import Kernel
-from equilif_golden.network import Network, Population, Synapse, TokenRows, Tokens
+from equilif_golden.network import Network, Population, Softmax, Synapse, TokenRows, Tokens
 from equilif_golden.reference import Reference
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
@@ -399,7 +399,7 @@ def same_model(result: Any, weights: Any = WEIGHTS, lr: Any = 0.05, counter: Any
     )
 
 
-POPULATION = {"name": "q", "size": 6, "kind": "relay", "heads": 2, "gain": 1, "sharpness": 3, "loaded": False}
+POPULATION = {"name": "q", "size": 6, "kind": "relay", "heads": 2, "gain": 1}
 SCHEDULE = {
     "free": 16,
     "nudged": 12,
@@ -430,11 +430,21 @@ ENTRIES: dict[str, Entry] = {
             "kind": lambda v: v == "relay" if isinstance(v, str) else False,
             "heads": one_of(1, 2),
             "gain": whole(0, 2),
-            "sharpness": whole(-32, 32),
-            "loaded": lambda v: truth(v) and not v,
         },
         kept,
         {"name": NAMES, "kind": NAMES},
+    ),
+    "Softmax": Entry(
+        Softmax,
+        {"name": "q", "size": 6, "sharpness": 3, "loaded": False},
+        {
+            "name": lambda v: isinstance(v, str) and v not in ("", "a b"),
+            "size": whole(1, 1024),
+            "sharpness": whole(-32, 32),
+            "loaded": truth,
+        },
+        kept,
+        {"name": NAMES},
     ),
     "Synapse": Entry(
         Synapse,

@@ -27,7 +27,7 @@ from equilif_golden.engine.model import EngineModel
 from equilif_golden.fixed import Numerics
 from equilif_golden.kernel import Kernel, TokenRows
 from equilif_golden.learning import smallest_rate
-from equilif_golden.network import MOST_GAIN, Network, Population, Synapse, Tokens
+from equilif_golden.network import MOST_GAIN, Network, Population, Relay, Softmax, Synapse, Tokens
 from equilif_golden.reference import Reference
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import STRENGTH_MAX, Schedule
@@ -88,17 +88,15 @@ def with_memories(draw, fraction):
     scale = st.sampled_from([0.0, 0.5, 1.0])
     for k, load in enumerate(loaded):
         heads = draw(st.integers(1, 4 if len(loaded) == 1 else 2))
-        query = Population(
+        query = Relay(
             f"q{k}",
             heads * draw(st.integers(1, 7)),
-            "relay",
             heads=heads,
             gain=draw(st.integers(0, min(MOST_GAIN, fraction - 9))),
         )
-        pattern = Population(
+        pattern = Softmax(
             f"m{k}",
             draw(st.integers(1, 9)),
-            "softmax",
             sharpness=fraction - 6 - draw(st.sampled_from(SOFTMAX_SHIFTS)),
             loaded=load,
         )

@@ -18,7 +18,7 @@ from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import OPERATIONS, Groups, Instruction, Op, assemble
 from equilif_golden.engine.listing import carried_out, listing, markdown, records
-from equilif_golden.network import Network, Population, Synapse
+from equilif_golden.network import Network, Population, Relay, Softmax, Synapse
 from equilif_golden.schedule import Schedule
 from equilif_sim.tools.programs import random_program
 
@@ -29,8 +29,8 @@ MEMORY = Network(
         Population("x", 2, "input"),
         Population("b", 1, "constant"),
         Population("y", 2),
-        Population("m", 6, "softmax"),
-        Population("q", 10, "relay", heads=2),
+        Softmax("m", 6),
+        Relay("q", 10, heads=2),
     ),
     (Synapse("x", "y"), Synapse("m", "q"), Synapse("b", "q"), Synapse("q", "y")),
     "y",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import subprocess
 import sys
 import tracemalloc
@@ -12,7 +14,20 @@ import numpy as np
 import pytest
 
 from equilif_golden.fixed import Numerics
-from equilif_golden.network import KINDS, Network, Population, Synapse, Tokens, load, save
+from equilif_golden.network import (
+    KINDS,
+    Constant,
+    Input,
+    Lif,
+    Network,
+    Population,
+    Relay,
+    Softmax,
+    Synapse,
+    Tokens,
+    load,
+    save,
+)
 from equilif_golden.schedule import Schedule
 from tests.networks import GRAPH
 
@@ -25,7 +40,7 @@ X, B, H, Y = (
 NET = Network(
     (X, B, H, Y), (Synapse("x", "h"), Synapse("b", "h"), Synapse("h", "y"), Synapse("x", "y", 0.5)), "y"
 )
-M, Q = Population("m", 5, "softmax"), Population("q", 6, "relay", heads=2)
+M, Q = Softmax("m", 5), Relay("q", 6, heads=2)
 MEMORY = Network(
     (X, B, Y, M, Q),
     (Synapse("x", "y"), Synapse("m", "q"), Synapse("b", "q"), Synapse("q", "y")),
@@ -173,22 +188,24 @@ def test_what_can_be_joined(pre, post):
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: Population("q", 6, "relay", heads=4), "population 'q': 6 relay neurons cannot have 4 heads"),
-        (lambda: Population("q", 6, "relay", heads=0), r"population 'q': heads must be in 1\.\.\d+, not 0"),
-        (lambda: Population("h", 6, heads=2), "population 'h': 6 lif neurons cannot have 2 heads"),
+        (lambda: Relay("q", 6, heads=4), "population 'q': 6 relay neurons cannot have 4 heads"),
+        (lambda: Relay("q", 6, heads=0), r"population 'q': heads must be in 1\.\.\d+, not 0"),
+        (lambda: Population("h", 6, heads=2), "population 'h': lif neurons have no heads"),  # type: ignore[call-arg]
         (
-            lambda: Population("q", 6, "relay", gain=3),
+            lambda: Relay("q", 6, gain=3),
             r"population 'q': gain in octaves must be in 0\.\.2, not 3",
         ),
-        (lambda: Population("q", 6, "relay", gain=-1), r"gain in octaves must be in 0\.\.2, not -1"),
+        (lambda: Relay("q", 6, gain=-1), r"gain in octaves must be in 0\.\.2, not -1"),
         (
-            lambda: Population("m", 1025, "softmax"),
+            lambda: Softmax("m", 1025),
             "population 'm': a softmax population has at most 1024 neurons, not 1025",
         ),
         (
-            lambda: Population("h", 3, loaded=True),
-            "population 'h': only patterns of a softmax population are loaded, not lif neurons",
+            lambda: Population("h", 3, loaded=True),  # type: ignore[call-arg]
+            "population 'h': lif neurons have no loaded",
         ),
+        (lambda: Lif("h", 3, "relay"), "population 'h': kind must be lif, not 'relay'"),  # type: ignore[arg-type]
+        (lambda: Population("h", 3, ""), "population 'h': kind must be one of input, .*, not ''"),
         (lambda: Network.attention(5, 4, 2), "an attention network needs an output size"),
         (
             lambda: Tokens.of([np.zeros((3, 2), int), np.zeros((4, 2), int)], 3),
@@ -363,6 +380,33 @@ def test_files_from_before_feedback_was_a_choice():
     for s in old["synapses"]:
         del s["feedback"]
     assert Network.from_dict(old) == NET
+
+
+def test_files_from_before_kinds_had_classes_of_their_own():
+    """Their populations have every field of every kind."""
+    old = LOADED.to_dict()
+    for p in old["populations"]:
+        p |= {"heads": 1, "gain": 0, "sharpness": 3, "loaded": False} | p
+    assert Network.from_dict(json.loads(json.dumps(old))) == LOADED
+
+
+@pytest.mark.parametrize(
+    "made, same",
+    [
+        (Population("x", 3, "input"), Input("x", 3)),
+        (Population("x", 3, kind="constant"), Constant("x", 3)),
+        (Population("x", 3), Lif("x", 3)),
+        (Population("x", 6, "relay", heads=2, gain=1), Relay("x", 6, heads=2, gain=1)),  # type: ignore[call-arg]
+        (Population("x", 6, "softmax", loaded=True), Softmax("x", 6, loaded=True)),  # type: ignore[call-arg]
+    ],
+    ids=str,
+)
+def test_a_population_is_of_its_kinds_class(made, same):
+    assert made == same and type(made) is type(same) is KINDS[made.kind] and hash(made) == hash(same)
+    for again in (copy.deepcopy(made), pickle.loads(pickle.dumps(made)), replace(made)):
+        assert again == made and type(again) is type(made)
+    assert made != replace(made, size=12)
+    assert made.clamped == (made.kind in ("input", "constant"))
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):

@@ -190,7 +190,7 @@ def test_a_file_or_a_pipe_gets_whole_lines(env):
 
 
 @pytest.mark.parametrize("name", ["COLUMNS", "TERMINAL_WIDTH"])
-@pytest.mark.parametrize("value", ["0", "-1", "x", "", "²"])
+@pytest.mark.parametrize("value", ["0", "-1", "x", "", "²", pytest.param("9" * 5000, id="long")])
 def test_a_width_that_is_none_is_not_used(name, value):
     done = run("train", "--help", env={name: value}, text=True)
     assert done.returncode == 0 and "--epochs" in done.stdout, done.stderr

@@ -16,7 +16,14 @@ torch = pytest.importorskip("torch")
 from equilif.data import images as data  # noqa: E402   torch is optional
 from equilif_golden.fixed import Numerics  # noqa: E402
 from equilif_golden.kernel import Kernel  # noqa: E402
-from equilif_golden.network import Network, Population, Synapse, TokenRows  # noqa: E402
+from equilif_golden.network import (  # noqa: E402
+    Network,
+    Population,
+    Relay,
+    Softmax,
+    Synapse,
+    TokenRows,
+)
 from equilif_golden.real.attention import Attention  # noqa: E402
 from equilif_golden.real.conv import ConvRates, pooled  # noqa: E402
 from equilif_golden.real.rates import (  # noqa: E402
@@ -176,8 +183,8 @@ def test_a_stored_memory_learns_its_patterns():
             Population("x", 6, "input"),
             Population("b", 1, "constant"),
             Population("y", 4),
-            Population("m", 5, "softmax"),
-            Population("q", 3, "relay"),
+            Softmax("m", 5),
+            Relay("q", 3),
         ),
         (Synapse("x", "y"), Synapse("b", "y"), Synapse("m", "q"), Synapse("b", "q"), Synapse("q", "y")),
         "y",

@@ -25,14 +25,13 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-import re
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -42,88 +41,65 @@ from equilif_golden import files
 from equilif_golden.blocks import relay, softmax
 from equilif_golden.fixed import (
     DEFAULT,
-    Fixed,
     Numerics,
     Raw,
     finite,
-    integers,
     keep,
-    required,
     shown,
     truth,
     whole,
 )
+from equilif_golden.populations import (
+    KINDS,
+    MOST_GAIN,
+    MOST_NEURONS,
+    MOST_PATTERNS,
+    Constant,
+    Input,
+    Lif,
+    Population,
+    Relay,
+    Softmax,
+)
 from equilif_golden.schedule import Schedule
+from equilif_golden.tokens import TokenRows, Tokens
 
-ONE = 255  #: value of the constant population
+#: whoever describes a network finds all of it here
+__all__ = [
+    "KINDS",
+    "MOST_GAIN",
+    "MOST_NEURONS",
+    "MOST_PATTERNS",
+    "ONE",
+    "Constant",
+    "Input",
+    "Lif",
+    "Memory",
+    "Network",
+    "Population",
+    "Relay",
+    "Softmax",
+    "Synapse",
+    "TokenRows",
+    "Tokens",
+    "Weights",
+    "load",
+    "require_network",
+    "save",
+]
 
-
-@dataclass(frozen=True)
-class Population:
-    """``size`` neurons.  kind.
-
-    ``input`` (clamped to the sample), ``constant`` (clamped to 255/256), ``lif``, ``relay`` or
-    ``softmax``.
-
-    heads, gain         of a relay: its size is heads x pattern length; the retrieval counts 2**(gain - 1)
-                        times
-    sharpness, loaded   of a softmax population: k = 2**(sharpness - 1) ln 2; its patterns come with each
-                        sample, up to ``size`` of them
-    """
-
-    name: str
-    size: int
-    kind: Literal["input", "constant", "lif", "relay", "softmax"] = "lif"
-    heads: int = 1
-    gain: int = 0
-    sharpness: int = 3
-    loaded: bool = False
-
-    def __post_init__(self) -> None:
-        # a synapse is called pre-post
-        if not isinstance(self.name, str) or not re.fullmatch(r"[\w.]+", self.name):
-            raise ValueError(
-                f"a population's name is made of letters, digits, _ and ., not {shown(self.name)}"
-            )
-        me = f"population {self.name!r}"
-        if not isinstance(self.kind, str) or self.kind not in KINDS:
-            raise ValueError(f"{me}: kind must be one of {', '.join(KINDS)}, not {shown(self.kind)}")
-        keep(self, size=whole(self.size, f"{me}: size", 1, MOST_NEURONS))
-        keep(self, heads=whole(self.heads, f"{me}: heads", 1, MOST_NEURONS))
-        keep(self, gain=whole(self.gain, f"{me}: gain in octaves", 0, MOST_GAIN))
-        keep(self, sharpness=whole(self.sharpness, f"{me}: sharpness in octaves", -32, 32))
-        keep(self, loaded=truth(self.loaded, f"{me}: loaded"))
-        if self.size % self.heads or self.kind != "relay" and self.heads > 1:
-            raise ValueError(f"{me}: {self.size} {self.kind} neurons cannot have {self.heads} heads")
-        if self.loaded and self.kind != "softmax":
-            raise ValueError(
-                f"{me}: only patterns of a softmax population are loaded, not {self.kind} neurons"
-            )
-        if self.kind == "softmax" and self.size > MOST_PATTERNS:
-            raise ValueError(
-                f"{me}: a softmax population has at most {MOST_PATTERNS} neurons, not {self.size}"
-            )
-
-    @property
-    def clamped(self) -> bool:
-        return self.kind in ("input", "constant")
-
-    @property
-    def width(self) -> int:
-        """Neurons of one head."""
-        return self.size // self.heads
-
-
-KINDS = ("input", "constant", "lif", "relay", "softmax")
-MOST_NEURONS = 1 << 20
-MOST_GAIN = 2
-MOST_PATTERNS = 1024
+#: value of the constant populations
+ONE = 255
 #: largest scale of initial weights: they saturate long before
 MOST_START = 1000
 #: bytes of a network's description in a file
 MOST_TEXT = 1 << 24
 #: member of a saved network that tells what else belongs to it
 ABOUT = "about"
+#: kinds at the two ends of a synapse
+JOINABLE = {("clamped", "lif"), ("lif", "lif"), ("clamped", "relay"), ("relay", "lif"), ("softmax", "relay")}
+#: raw, by synapse
+Weights = dict[str, Raw]
 Number = TypeVar("Number", bound=np.generic)
 Part = TypeVar("Part")
 T = TypeVar("T")
@@ -141,10 +117,10 @@ def _side_by_side(populations: Iterable[Population]) -> dict[str, slice]:
 
 @dataclass(frozen=True)
 class Memory:
-    """A softmax population, its relay and the synapse between them."""
+    """A softmax population, its relay and the synapse between them, which holds the patterns."""
 
-    softmax: Population
-    relay: Population
+    softmax: Softmax
+    relay: Relay
     synapse: Synapse
 
 
@@ -206,13 +182,13 @@ class Network:
             raise ValueError(f"rate_scales must name {n_layers} layers, not {len(scales)}")
         both_ways = truth(feedback, "feedback")
         names = ["input", *(f"hidden{k}" for k in range(1, n_layers)), "output"]
-        layers = [Population(name, size) for name, size in zip(names[1:], sizes[1:], strict=True)]
+        layers = [Lif(name, size) for name, size in zip(names[1:], sizes[1:], strict=True)]
         synapses: list[Synapse] = []
         for (a, b), scale in zip(pairwise(names), scales, strict=True):
             synapses.append(Synapse(a, b, scale, feedback=both_ways or a == "input"))
             synapses.append(Synapse("bias", b, scale))
         return cls(
-            (Population("input", sizes[0], "input"), Population("bias", 1, "constant"), *layers),
+            (Input("input", sizes[0]), Constant("bias", 1), *layers),
             tuple(synapses),
             "output",
             Schedule() if schedule is None else schedule,
@@ -246,10 +222,10 @@ class Network:
             synapses += [Synapse(a, b), Synapse("bias", b)]
         return cls(
             (
-                Population("bias", 1, "constant"),
-                Population("memory", tokens, "softmax", sharpness=sharpness, loaded=True),
-                Population("query", asked, "relay", heads=heads, gain=gain),
-                *(Population(name, size) for name, size in zip(names, sizes, strict=True)),
+                Constant("bias", 1),
+                Softmax("memory", tokens, sharpness=sharpness, loaded=True),
+                Relay("query", asked, heads=heads, gain=gain),
+                *(Lif(name, size) for name, size in zip(names, sizes, strict=True)),
             ),
             tuple(synapses),
             "output",
@@ -269,12 +245,12 @@ class Network:
         for s in self.synapses:
             self._check_synapse(s)
         known = isinstance(self.output, str) and self.output in names
-        if not known or self[self.output].kind != "lif":
+        if not known or not isinstance(self[self.output], Lif):
             raise ValueError(f"output must name a lif population, not {shown(self.output)}")
         for p in self.populations:
-            if p.kind in ("relay", "softmax"):
+            if isinstance(p, Relay | Softmax):
                 self._check_memory(p)
-        if sum(p.loaded for p in self.populations) > 1:
+        if sum(m.softmax.loaded for m in self.memories) > 1:
             raise ValueError("only one memory can be loaded with each sample")
         if not self.inputs and not self.loaded:
             raise ValueError("a network needs an input population or a memory that is loaded")
@@ -307,7 +283,7 @@ class Network:
 
     def _check_memory(self, p: Population) -> None:
         """A relay or softmax population is one end of exactly one memory."""
-        ends = [{s.pre, s.post} for s in self.synapses if self[s.pre].kind == "softmax"]
+        ends = [{s.pre, s.post} for s in self.synapses if isinstance(self[s.pre], Softmax)]
         n = sum(p.name in pair for pair in ends)
         if n != 1:
             raise ValueError(
@@ -326,9 +302,9 @@ class Network:
         """
         heard = [s.pre for s in self.synapses if s.post == p.name]
         heard += [s.post for s in self.synapses if s.pre == p.name and s.feedback]
-        patterns = sum(self[n].size for n in heard if self[n].kind == "softmax")
-        others = [self[n] for n in heard if self[n].kind != "softmax"]
-        return max(patterns, sum(q.width if p.kind == "softmax" else q.size for q in others))
+        patterns = sum(self[n].size for n in heard if isinstance(self[n], Softmax))
+        others = [self[n] for n in heard if not isinstance(self[n], Softmax)]
+        return max(patterns, sum(q.width if isinstance(p, Softmax) else q.size for q in others))
 
     def _check_bounds(self) -> None:
         """What could wrap or has no code."""
@@ -370,8 +346,8 @@ class Network:
         raise KeyError(f"there is no population {name!r}; there are {known}")
 
     @cached_property
-    def lif(self) -> tuple[Population, ...]:
-        return tuple(p for p in self.populations if p.kind == "lif")
+    def lif(self) -> tuple[Lif, ...]:
+        return tuple(p for p in self.populations if isinstance(p, Lif))
 
     @property
     def neurons(self) -> dict[str, slice]:
@@ -386,31 +362,36 @@ class Network:
         part = _side_by_side(self.inputs)
         values = {}
         for p in self.populations:
-            if p.kind == "input":
+            if isinstance(p, Input):
                 values[p.name] = x[..., part[p.name]]
-            elif p.kind == "constant":
+            elif isinstance(p, Constant):
                 values[p.name] = np.full((*x.shape[:-1], p.size), ONE, x.dtype)
         return values
 
     @cached_property
     def memories(self) -> tuple[Memory, ...]:
-        return tuple(
-            Memory(self[s.pre], self[s.post], s) for s in self.synapses if self[s.pre].kind == "softmax"
-        )
+        found = []
+        for s in self.synapses:
+            pre = self[s.pre]
+            post = self[s.post]
+            if isinstance(pre, Softmax) and isinstance(post, Relay):
+                found.append(Memory(pre, post, s))
+        return tuple(found)
 
     @cached_property
     def loaded(self) -> Memory | None:
         """The memory whose patterns come with each sample."""
         return next((m for m in self.memories if m.softmax.loaded), None)
 
-    def softmax_shift(self, population: Population) -> int:
+    def softmax_shift(self, population: Softmax) -> int:
         """equilif_golden.blocks.softmax's shift for a population's sharpness."""
         return self.numerics.fraction - softmax.FRACTION - population.sharpness
 
     @cached_property
     def plastic(self) -> tuple[Synapse, ...]:
         """Synapses that have weights of their own: all but the one of a memory that is loaded."""
-        return tuple(s for s in self.synapses if not self[s.pre].loaded)
+        loaded = [m.synapse for m in self.memories if m.softmax.loaded]
+        return tuple(s for s in self.synapses if s not in loaded)
 
     @cached_property
     def forward(self) -> tuple[Synapse, ...]:
@@ -418,8 +399,12 @@ class Network:
         return tuple(s for s in self.synapses if not s.feedback)
 
     @cached_property
-    def inputs(self) -> tuple[Population, ...]:
-        return tuple(p for p in self.populations if p.kind == "input")
+    def inputs(self) -> tuple[Input, ...]:
+        return tuple(p for p in self.populations if isinstance(p, Input))
+
+    @cached_property
+    def constants(self) -> tuple[Constant, ...]:
+        return tuple(p for p in self.populations if isinstance(p, Constant))
 
     @cached_property
     def n_inputs(self) -> int:
@@ -434,7 +419,7 @@ class Network:
         """Rows and columns; the patterns of a memory are as long as one head of the relay."""
         pre = self[synapse.pre]
         post = self[synapse.post]
-        return pre.size, post.width if pre.kind == "softmax" else post.size
+        return pre.size, post.width if isinstance(pre, Softmax) else post.size
 
     @property
     def n_weights(self) -> int:
@@ -456,11 +441,11 @@ class Network:
         for s in self.plastic:
             n, m = self.shape(s)
             limit = scale * np.sqrt(6 / (n + m))
-            if self[s.pre].kind == "softmax":
+            if isinstance(self[s.pre], Softmax):
                 real = np.zeros((n, m))
-            elif self[s.post].kind == "relay":
+            elif isinstance(self[s.post], Relay):
                 real = rng.normal(0, query / np.sqrt(n), (n, m))
-            elif self[s.pre].kind == "constant":
+            elif isinstance(self[s.pre], Constant):
                 real = np.full((n, m), bias)
             else:
                 real = rng.uniform(-limit, limit, (n, m))
@@ -539,10 +524,20 @@ def _described(kind: type[Part], fields: object) -> Part:
     """A part of a network from its fields; ValueError names the part when they are not its own."""
     if not isinstance(fields, Mapping):
         raise ValueError(f"a {kind.__name__} is described by fields, not by {shown(fields)}")
+    if issubclass(kind, Population):
+        fields = _of_its_kind(fields)
     try:
         return kind(**fields)
     except TypeError as e:  # a field too many or too few
         raise ValueError(f"a {kind.__name__}'s description: {e}") from e
+
+
+def _of_its_kind(population: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Fields of a population without those that only others have: files of before name all of every one."""
+    kind = KINDS.get(str(population.get("kind", "lif")), Population)
+    others = {f.name for each in KINDS.values() for f in dataclasses.fields(each)}
+    others -= {f.name for f in dataclasses.fields(kind)}
+    return {name: value for name, value in population.items() if name not in others}
 
 
 def require_network(network: object) -> Network:
@@ -560,111 +555,6 @@ def _all_of(kind: type[Part], values: Iterable[Part], name: str) -> tuple[Part, 
         if not isinstance(value, kind):
             raise ValueError(f"{name} must be a tuple of {kind.__name__}, not of {shown(value)}")
     return tuple(values)
-
-
-#: kinds at the two ends of a synapse
-JOINABLE = {("clamped", "lif"), ("lif", "lif"), ("clamped", "relay"), ("relay", "lif"), ("softmax", "relay")}
-Weights = dict[str, Raw]
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """Patterns of a loaded memory, sample by sample: (batch, softmax size, width) raw weights, zero where
-    ``present`` (batch, size) is false.
-    """
-
-    patterns: Raw
-    present: npt.NDArray[np.bool_]
-
-    def __post_init__(self) -> None:
-        present = np.asarray(self.present)
-        if present.dtype != bool:
-            raise ValueError(f"presences must be true or false, not {present.dtype} values")
-        keep(self, patterns=integers(self.patterns, "patterns"), present=present)
-
-    @classmethod
-    def of(cls, sequences: Sequence[npt.ArrayLike], size: int) -> Self:
-        """Sequences of raw patterns (n <= size, width), one a sample, filled up."""
-        whole(size, "size", 1, MOST_PATTERNS)
-        arrays = [integers(s, "patterns") for s in sequences]
-        if not arrays:
-            raise ValueError("there is no sequence")
-        for a in arrays:
-            if a.ndim != 2 or len(a) > size or a.shape[1] != arrays[0].shape[1]:
-                raise ValueError(f"sequences must have shape (up to {size}, width), not {a.shape}")
-        patterns = np.stack([np.pad(a, ((0, size - len(a)), (0, 0))) for a in arrays])
-        return cls(patterns, np.arange(size) < np.array([len(a) for a in arrays])[:, None])
-
-    def take(self, indices: npt.ArrayLike) -> Tokens:
-        """Some samples, by their positions (n,)."""
-        at = _positions(indices, len(self.patterns))
-        return Tokens(self.patterns[at], self.present[at])
-
-
-class TokenRows(NamedTuple):
-    """Patterns for a loaded memory, as rows of a table: sample j has the rows ``rows[off[j]: off[j + 1]]``.
-
-    table (n_rows, width) raw weights, int16; rows int32; off (n + 1,) int64.
-    """
-
-    table: npt.NDArray[np.int16]
-    rows: npt.NDArray[np.int32]
-    off: npt.NDArray[np.int64]
-
-    @property
-    def n_samples(self) -> int:
-        return len(self.off) - 1
-
-    def checked(self, patterns: int, width: int, weight: Fixed) -> TokenRows:
-        """The same with the types above, for a memory of so many ``patterns``.
-
-        ValueError when it does not fit.  Every row and offset is looked at, for compiled code takes them as
-        they are.
-        """
-        table = required(self.table, "patterns", weight.lo, weight.hi)
-        if table.ndim != 2 or table.shape[1] != width:
-            raise ValueError(
-                f"the memory holds patterns of width {width}: the table must have shape (rows, {width}), "
-                f"not {table.shape}"
-            )
-        rows = required(self.rows, "token rows", 0, len(table) - 1)
-        if rows.ndim != 1:
-            raise ValueError(f"token rows must have one dimension, not {rows.ndim}")
-        off = integers(self.off, "token offsets")
-        whole_range = off.ndim == 1 and off.size > 0 and off[0] == 0 and off[-1] == len(rows)
-        if not whole_range or (off[1:] < off[:-1]).any():
-            raise ValueError(
-                f"token offsets must rise from 0 to the number of rows, {len(rows)}, not {shown(off)}"
-            )
-        longest = int(np.diff(off).max(initial=0))
-        if longest > patterns:
-            raise ValueError(f"the memory holds {patterns} patterns, not the {longest} of a sample")
-        return TokenRows(
-            np.ascontiguousarray(table, np.int16),
-            np.ascontiguousarray(rows, np.int32),
-            np.ascontiguousarray(off),
-        )
-
-    def sample(self, j: int) -> Raw:
-        """Raw patterns (n, width) of sample j."""
-        return self.table[self.rows[self.off[j] : self.off[j + 1]]].astype(np.int64)
-
-    def take(self, indices: npt.ArrayLike) -> TokenRows:
-        """Some samples, by their positions (n,), with the same table."""
-        parts = [self.rows[self.off[j] : self.off[j + 1]] for j in _positions(indices, self.n_samples)]
-        return TokenRows(
-            self.table,
-            np.concatenate([self.rows[:0], *parts]),
-            np.cumsum([0, *map(len, parts)], dtype=np.int64),
-        )
-
-
-def _positions(indices: npt.ArrayLike, n: int) -> Raw:
-    """Positions (k,) among ``n`` samples."""
-    at = integers(indices, "indices", 0, n - 1)
-    if at.ndim != 1:
-        raise ValueError(f"indices must have one dimension, not {at.ndim}")
-    return at
 
 
 def save(

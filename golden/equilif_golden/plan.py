@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from equilif_golden.blocks.plasticity import Step
 from equilif_golden.blocks.relay import query_shift, retrieval_shift
-from equilif_golden.network import Network
+from equilif_golden.network import Network, Softmax
 from equilif_golden.schedule import RawSchedule
 
 #: rows of one of the NamedTuples below, with the names of its fields
@@ -100,8 +100,7 @@ def table(rows: Sequence[tuple[int, ...]], kind: type[Any]) -> Table:
 def places(network: Network) -> dict[str, int]:
     """Where the values of each population begin, and the queries of each relay."""
     relays = [m.relay for m in network.memories]
-    constants = [p for p in network.populations if p.kind == "constant"]
-    sizes = [(p.name, p.size) for p in (*network.lif, *relays, *network.inputs, *constants)]
+    sizes = [(p.name, p.size) for p in (*network.lif, *relays, *network.inputs, *network.constants)]
     sizes += [(f"{p.name} {QUERY}", p.size) for p in relays]
     sizes += [(m.softmax.name, m.softmax.size * m.relay.heads) for m in network.memories]
     place = {}
@@ -147,7 +146,7 @@ def plan_of(network: Network) -> Plan:
     layers = {p.name: Layer(place[p.name], p.size) for p in network.lif}
     n_neurons = sum(p.size for p in network.lif)
     n_relays = sum(m.relay.size for m in network.memories)
-    n_constants = sum(p.size for p in network.populations if p.kind == "constant")
+    n_constants = sum(p.size for p in network.constants)
     inputs = n_neurons + n_relays
     constants = inputs + network.n_inputs
     queries = constants + n_constants
@@ -186,7 +185,7 @@ def updates_of(network: Network, steps: dict[str, Step]) -> Table:
             at = weight[s.name]
             u = place[s.pre]
             v = place[s.post]
-            if pre.kind == "softmax":  # its heads share the patterns
+            if isinstance(pre, Softmax):  # the heads share its patterns
                 u += head * n
                 v = place[f"{s.post} {QUERY}"] + head * m
             else:

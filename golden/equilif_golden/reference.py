@@ -23,7 +23,7 @@ from equilif_golden.blocks.relay import query_shift, relay, retrieval
 from equilif_golden.blocks.softmax import softmax
 from equilif_golden.fixed import Raw, whole
 from equilif_golden.learning import NO_RATE, learning_steps
-from equilif_golden.network import Network, Synapse, Tokens, Weights, require_network
+from equilif_golden.network import Network, Relay, Softmax, Synapse, Tokens, Weights, require_network
 
 
 @dataclass
@@ -342,16 +342,16 @@ class Reference:
         rows = columns = slice(None)
         pre = self.network[s.pre]
         post = self.network[s.post]
-        if pre.kind == "relay":
+        if isinstance(pre, Relay):
             rows = slice(head * pre.width, (head + 1) * pre.width)
-        elif post.kind == "relay" and pre.kind != "softmax":
+        elif isinstance(post, Relay) and not isinstance(pre, Softmax):
             columns = slice(head * post.width, (head + 1) * post.width)
         return rows, columns
 
     def _ends(self, s: Synapse, head: int, sent: Sent) -> tuple[Raw, Raw]:
         """What the two ends of a synapse, or a head of one of them, have sent: (rows,) and (columns,)."""
         rates, recalled = sent
-        if self.network[s.pre].kind == "softmax":
+        if isinstance(self.network[s.pre], Softmax):
             return recalled.p[s.pre][0, head], recalled.query[s.post][0, head]
         retrieval = recalled.retrieval
         return (

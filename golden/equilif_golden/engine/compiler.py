@@ -150,7 +150,8 @@ class Compiled(Placement):
 
     def _gathers(self, q: Population) -> list[Instruction]:
         """Spikes of the neighbours, through synapses forwards and backwards."""
-        here, out = self.groups[q.name], []
+        here = self.groups[q.name]
+        out = []
         for s in self.network.synapses:
             if self.network[s.pre].kind != "lif":
                 continue
@@ -181,7 +182,8 @@ class Compiled(Placement):
         """Before the first window: nothing was recalled, and absent patterns take no part."""
         out: list[Instruction] = []
         for m in self.network.memories:
-            name, total = f"{m.relay.name} retrieval", self._sum(m)
+            name = f"{m.relay.name} retrieval"
+            total = self._sum(m)
             out += inhibit_absent(self.groups[m.softmax.name], self.groups[f"{m.softmax.name} present"])
             out.append(asm.reset(total, value=0, static=True))
             for h in range(m.relay.heads):
@@ -193,7 +195,8 @@ class Compiled(Placement):
         """Static drive of the populations that listen to memories."""
         out: list[Instruction] = []
         for q in self.network.lif:
-            here, relays = self.groups[q.name], self._relays(q.name)
+            here = self.groups[q.name]
+            relays = self._relays(q.name)
             if relays:
                 out += [asm.reset(here, value=0, static=True), *self._drives([q.name])]
             for s in relays:
@@ -211,8 +214,12 @@ class Compiled(Placement):
         return out
 
     def _recall_head(self, m: Memory, h: int, phase: Phase) -> list[Instruction]:
-        net, fraction, heads = self.network, self.network.numerics.fraction, m.relay.heads
-        scores, total, shift = self.groups[m.softmax.name], self._sum(m), net.softmax_shift(m.softmax)
+        net = self.network
+        fraction = self.network.numerics.fraction
+        heads = m.relay.heads
+        scores = self.groups[m.softmax.name]
+        total = self._sum(m)
+        shift = net.softmax_shift(m.softmax)
         # queries are kept where they are learnt from
         query = total if m.softmax.loaded else self.head(f"{m.relay.name} query", h, heads)
         out = [asm.reset(total, value=0, static=True)]
@@ -252,12 +259,14 @@ class Compiled(Placement):
         return out
 
     def _learn(self, s: Synapse, h: int, gain: int, shift: int) -> Instruction:
-        pre, post = self.network[s.pre], self.network[s.post]
+        pre = self.network[s.pre]
+        post = self.network[s.post]
         if pre.kind == "softmax":
             sources = self.head(f"{s.pre} codes", h, post.heads)
             groups = self.head(f"{s.post} query", h, post.heads)
         else:
-            sources, groups = self._sent(pre, h), self._sent(post, h)
+            sources = self._sent(pre, h)
+            groups = self._sent(post, h)
         return asm.learn(
             sources,
             groups,

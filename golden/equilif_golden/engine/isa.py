@@ -593,17 +593,3 @@ def disassemble(words: Raw) -> list[Instruction]:
         raise ValueError(f"a program has {WORDS} words an instruction, not words of shape {checked.shape}")
     codes = checked.reshape(-1, WORDS).tolist()
     return [Instruction.decode(sum(w << (32 * k) for k, w in enumerate(code))) for code in codes]
-
-
-# the names of modes before each operation had its own
-COLUMN = SourceMode.COLUMN
-MINUS = ResultMode.MINUS
-PLUS = ResultMode.PLUS
-INFER = HaltMode.INFER
-STATIC = ResetMode.STATIC
-EARLY = NextMode.EARLY
-SIGNED = SourceMode.SIGNED
-SIGNED_DST = SourceMode.SIGNED_DST
-ABSOLUTE = SoftmaxMode.ABSOLUTE
-SCALED = RelayMode.SCALED
-WATCH = MeasureMode.WATCH

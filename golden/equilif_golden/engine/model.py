@@ -142,8 +142,10 @@ class EngineModel:
         """The instructions of a run in the order in which they are executed; what they do to ``moved``
         decides how it goes on.
         """
-        pc, loops = 0, [[0, 0]]  # (start, iterations left), innermost last
-        self.moved, self.ended_early = False, 0
+        pc = 0
+        loops = [[0, 0]]  # (start, iterations left), innermost last
+        self.moved = False
+        self.ended_early = 0
         while True:
             i = self.program[pc]
             pc += 1
@@ -186,11 +188,9 @@ class EngineModel:
         return found
 
     def _walk(self, i: Instruction) -> None:
-        g, acc, charge = (
-            i.groups("groups").slice,
-            self.config.numerics.accumulator,
-            self.config.numerics.charge,
-        )
+        g = i.groups("groups").slice
+        acc = self.config.numerics.accumulator
+        charge = self.config.numerics.charge
         match i.op:
             case Op.RESET if i.mode & ResetMode.STATIC:
                 self.b[g] = i["value"]
@@ -214,7 +214,8 @@ class EngineModel:
                     self.moved |= bool(moved(rate, self.plus[g], tolerance=i["tolerance"]).any())
                 self._write(i, g, rate)
             case Op.SOFTMAX:
-                scores, active = self.b[g].ravel(), self.a[g].ravel() >= 0
+                scores = self.b[g].ravel()
+                active = self.a[g].ravel() >= 0
                 absolute = bool(i.mode & SoftmaxMode.ABSOLUTE)
                 codes = softmax(scores, active, shift=i["shift"], absolute=absolute)
                 self.scale = int(codes.c) - C_MIN
@@ -236,9 +237,11 @@ class EngineModel:
             self.minus[at] = values
 
     def _synaptic(self, i: Instruction) -> None:
-        sources, groups = i.groups("sources").slice, i.groups("groups").slice
+        sources = i.groups("sources").slice
+        groups = i.groups("groups").slice
         column = i.op != Op.LEARN and i.mode & SourceMode.COLUMN
-        p, acc = self.config.lanes, self.config.numerics.accumulator
+        p = self.config.lanes
+        acc = self.config.numerics.accumulator
         rows, columns = (i.n_dst, i.n_src) if column else (i.n_src, i.n_dst)
         words = self.w[i["tile"] * p :][: rows * columns * p]  # a view
         w = syn.from_words(words, (rows * p, columns * p), p)

@@ -119,7 +119,8 @@ class Placement:
         """
         shape = self.network.shape(s)
         index = np.arange(shape[0] * shape[1]).reshape(shape)
-        pre, post = self.network[s.pre], self.network[s.post]
+        pre = self.network[s.pre]
+        post = self.network[s.post]
         if pre.kind == "softmax":
             return [index]
         return [b for rows in np.split(index, pre.heads) for b in np.split(rows, post.heads, axis=1)]

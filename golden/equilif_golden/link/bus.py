@@ -67,7 +67,8 @@ class BusModel:
         register = BY_OFFSET.get(whole(offset, "offset", 0, MOST_OFFSET))
         if register is None or not register.readable:
             raise BusError
-        name, e = register.name, self.engine
+        name = register.name
+        e = self.engine
         if name in self.constants:
             return self.constants[name]
         match name:
@@ -106,7 +107,8 @@ class BusModel:
                 if word & 1:
                     self._run(learn=bool(word & 2))
             case "STATUS":
-                self.done, self.fault = self.done and not word & 1, self.fault and not word & 2
+                self.done = self.done and not word & 1
+                self.fault = self.fault and not word & 2
             case "INTERRUPT":
                 self.interrupt = bool(word & 1)
             case "LOAD":
@@ -126,7 +128,9 @@ class BusModel:
 
     def beat(self, word: int, keep: int = 15, *, last: bool) -> None:
         """One transfer of the stream: the elements whose lowest byte is kept, from bit 0 upwards."""
-        word, keep, last = whole(word, "word", 0, MOST_WORD), whole(keep, "keep", 0, 15), truth(last, "last")
+        word = whole(word, "word", 0, MOST_WORD)
+        keep = whole(keep, "keep", 0, 15)
+        last = truth(last, "last")
         _, _, bits, _ = ELEMENTS[self.region]
         for at in range(0, 32, bits):
             if keep >> at // 8 & 1:
@@ -142,7 +146,8 @@ class BusModel:
                 else:
                     self._run(learn=bool(self.stream & 2))
                     self.results.append(self.engine.prediction)
-            self.address, self.dropped = self.first, False
+            self.address = self.first
+            self.dropped = False
 
     def _run(self, *, learn: bool) -> None:
         self.engine.run(learn=learn)
@@ -164,7 +169,8 @@ class BusModel:
         return self.address
 
     def _element(self) -> int:
-        at, e = self._inside(), self.engine
+        at = self._inside()
+        e = self.engine
         match Region(self.region):
             case Region.WEIGHT:
                 return int(e.w.flat[at]) & 0xFFFFFFFF
@@ -176,7 +182,8 @@ class BusModel:
                 return dither_position(e.counter)
 
     def _store(self, word: int) -> None:
-        at, e = self._inside(), self.engine
+        at = self._inside()
+        e = self.engine
         match Region(self.region):
             case Region.WEIGHT:
                 e.w.flat[at] = wrap(np.array(word), self.config.numerics.weight)

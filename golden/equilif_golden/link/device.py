@@ -51,7 +51,8 @@ class Refusal(Exception):
 
     def __init__(self, status: Status, payload: bytes = b""):
         super().__init__(status.name)
-        self.status, self.payload = status, payload
+        self.status = status
+        self.payload = payload
 
 
 class Device:
@@ -68,7 +69,8 @@ class Device:
     # -- bytes -------------------------------------------------------------------------------------
     def packet(self, packet: bytes) -> bytes | None:
         """Reply to what came between two END bytes, both before SLIP; None to an empty packet."""
-        frame, bad = bytearray(), False
+        frame = bytearray()
+        bad = False
         escaped = False
         for byte in packet:
             if escaped:

@@ -162,7 +162,8 @@ def unpack(packed: bytes) -> tuple[bytes, bool]:
     """What :func:`pack` was given, and whether that is all: a zero at the very end lacks its number and
     stands for nothing.
     """
-    out, at = bytearray(), 0
+    out = bytearray()
+    at = 0
     while at < len(packed):
         if packed[at]:
             out.append(packed[at])
@@ -193,7 +194,8 @@ def unseal(frame: bytes) -> tuple[int, int, bytes]:
     """Command or status, sequence, payload; FrameError when the frame is too short or its CRC is wrong."""
     if len(frame) < OVERHEAD:
         raise FrameError(Status.TOO_SHORT, f"{len(frame)} bytes are no frame")
-    body, crc = frame[:-CRC_BYTES], int.from_bytes(frame[-CRC_BYTES:], "little")
+    body = frame[:-CRC_BYTES]
+    crc = int.from_bytes(frame[-CRC_BYTES:], "little")
     if zlib.crc32(body) != crc:
         raise FrameError(Status.BAD_CRC, f"CRC is {zlib.crc32(body):08x}, the frame says {crc:08x}")
     return body[0], body[1], body[2:]

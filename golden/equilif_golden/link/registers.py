@@ -218,7 +218,8 @@ ELEMENTS: tuple[tuple[str, int, int, str], ...] = (
 
 def constants(config: EngineConfig, build_id: int = 0) -> dict[str, int]:
     """Registers that never change."""
-    c, n = config, config.numerics
+    c = config
+    n = config.numerics
     return {
         "ID": MAGIC,
         "VERSION": REGISTERS["VERSION"].pack(

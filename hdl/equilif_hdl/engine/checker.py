@@ -128,7 +128,8 @@ class Checker(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         first, second, third = (data.View(_word_layout(k), self.word) for k in range(WORDS))
-        destinations, sources = self._spans("dst"), self._spans("src")
+        destinations = self._spans("dst")
+        sources = self._spans("src")
         synaptic = [code for code, o in self.operations.items() if "tile" in o.operands]
         walked = [code for code, span in sources.items() if span.n == "n_dst"]
 

@@ -16,8 +16,11 @@ Throughput: an access a cycle more than its latency; the stream an element a cyc
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth import Cat, ClockDomain, Module, Mux, Signal
 from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from equilif_golden.engine.activity import NAMES
@@ -30,7 +33,8 @@ from equilif_hdl.engine.engine import Engine
 from equilif_hdl.engine.port import address_bits
 from equilif_hdl.fixed import ram
 
-OKAY, SLVERR = 0, 2
+OKAY = 0
+SLVERR = 2
 
 
 class AxiEngine(wiring.Component):
@@ -54,7 +58,9 @@ class AxiEngine(wiring.Component):
     """
 
     def __init__(self, config: EngineConfig, *, build_id: int = 0, state_ram: str | None = None):
-        self.config, self.build_id, self.state_ram = config, build_id, state_ram
+        self.config = config
+        self.build_id = build_id
+        self.state_ram = state_ram
         super().__init__(
             {
                 "aclk": In(1),
@@ -93,265 +99,345 @@ class AxiEngine(wiring.Component):
         m = Module()
         m.domains.sync = sync = ClockDomain("sync")
         m.d.comb += [sync.clk.eq(self.aclk), sync.rst.eq(~self.aresetn)]
-        cfg, width = self.config, address_bits(self.config)
-        m.submodules.engine = inner = Engine(cfg, state_ram=self.state_ram)
-        m.submodules.checker = checker = Checker(cfg)
-        m.submodules.staged = staged = ram(32, cfg.program_words, "block")
-        engine, (stage, unstage) = inner.host, (staged.write_port(), staged.read_port())
+        m.submodules.engine = engine = Engine(self.config, state_ram=self.state_ram)
+        m.submodules.checker = checker = Checker(self.config)
+        m.submodules.staged = staged = ram(32, self.config.program_words, "block")
+        bus = _Bus(self, m, engine.host, checker, staged)
+        bus.release()
+        with m.FSM() as fsm:
+            bus.idle()
+            bus.read()
+            bus.write()
+            bus.load()
+            bus.stream()
+        # what is read out must stay while it is used
+        m.d.comb += bus.unstage.en.eq(bus.get | fsm.ongoing("JUDGE") | fsm.ongoing("COPY"))
+        bus.runs()
+        return m
 
-        # -- registers -----------------------------------------------------------------------------
-        loaded, done, fault, interrupt = Signal(), Signal(), Signal(), Signal()
-        # top bit: beyond all regions
-        rejected, region, address, first = (
-            Signal.like(checker.index),
-            Signal(2),
-            Signal(width + 1),
-            Signal(width),
-        )
-        stream = Signal(2)
-        running, ended, streamed = Signal(), Signal(), Signal()
-        m.d.sync += running.eq(engine.busy)
-        m.d.comb += [ended.eq(running & ~engine.busy), self.irq.eq(done & interrupt)]
-        status = REGISTERS["STATUS"]
-        bits = {"DONE": done, "FAULT": fault, "BUSY": engine.busy, "LOADED": loaded}
-        assert [f.name for f in status.fields] == list(bits)
+
+class _Bus:
+    """Registers of the bus and its states: one access, or one beat of the stream, at a time."""
+
+    def __init__(self, axi: AxiEngine, m: Module, engine: Any, checker: Checker, staged: Memory):
+        self.axi = axi
+        self.config = axi.config
+        self.m = m
+        self.engine = engine  # equilif_hdl.engine.port.EnginePort
+        self.checker = checker
+        self.stage = staged.write_port()
+        self.unstage = staged.read_port()
+        width = address_bits(self.config)
+
+        # registers of the map
+        self.loaded = Signal()
+        self.done = Signal()
+        self.fault = Signal()
+        self.interrupt = Signal()
+        self.rejected = Signal.like(checker.index)
+        self.region = Signal(2)
+        self.address = Signal(width + 1)  # the top bit: beyond all regions
+        self.first = Signal(width)  # ADDRESS as it was last written
+        self.follow = Signal(2)  # STREAM
+
+        # the access
+        self.offset = Signal(OFFSET_BITS)
+        self.word = Signal(32)
+        self.whole = Signal()  # all four bytes of a write are there
+        self.keep = Signal(4)  # bytes of a beat that are there
+        self.last = Signal()  # the beat ends a packet
+        self.turn = Signal()  # after a write a read comes first
+        self.running = Signal()  # the engine was busy
+        self.ended = Signal()  # a run has just ended
+        self.streamed = Signal()  # that run was begun by a packet
+
+        # memories
+        self.program = Signal()  # the region is the staged program
+        self.outside = Signal()  # the address is not in the region
+        self.free = Signal()  # the element can be reached now
+        self.element = Signal(32)
+        self.put = Signal()  # the element is written
+        self.get = Signal()  # the element is read
+        m.d.comb += [
+            self.program.eq(self.region == Region.PROGRAM),
+            self.free.eq(~engine.busy & ~self.outside),
+        ]
+        with m.Switch(self.region):
+            for r in Region:
+                with m.Case(int(r)):
+                    m.d.comb += self.outside.eq(self.address >= region_size(self.config, r))
+
+        # a program on its way from the staged one to the engine
+        self.at = Signal(range(self.config.program_words + WORDS + 1))  # word of it
+        self.end = Signal(range(self.config.program_words + 1))
+        self.left = Signal(range(self.config.program_words // WORDS + 2))  # instructions still to be judged
+        self.part = Signal(range(WORDS))  # word of the instruction
+        self.judging = Signal()  # the staged program is read, for the checker or the engine
+        self.copy = Signal()  # a word of it goes to the engine
+
+        # a packet
+        self.dropped = Signal()  # an element of it lay outside the region
+        self.rest = Signal(4)  # bytes of the beat that are left
+        self._connect()
+
+    def _connect(self) -> None:
+        m = self.m
+        engine = self.engine
+        judging = self.judging
+        place = Mux(judging, self.at, self.address)
+        m.d.sync += self.running.eq(engine.busy)
+        m.d.comb += [
+            self.ended.eq(self.running & ~engine.busy),
+            self.axi.irq.eq(self.done & self.interrupt),
+            self.element.eq(self.word),
+            self.stage.addr.eq(self.address),
+            self.stage.data.eq(self.element),
+            self.stage.en.eq(self.put & self.program),
+            self.unstage.addr.eq(place),
+            self.checker.word.eq(self.unstage.data),
+            engine.mem_region.eq(Mux(judging, int(Region.PROGRAM), self.region)),
+            engine.mem_addr.eq(place),
+            engine.mem_wdata.eq(Mux(judging, self.unstage.data, self.element)),
+            engine.mem_write.eq(self.copy | self.put & ~self.program),
+            engine.mem_read.eq(self.get & ~self.program),
+        ]
+        with m.If(self.put):
+            m.d.sync += self.address.eq(self.address + 1)
+
+    def _readable(self) -> dict[str, Any]:
+        """Registers that are read, but for DATA."""
+        engine = self.engine
+        bits = {"DONE": self.done, "FAULT": self.fault, "BUSY": engine.busy, "LOADED": self.loaded}
+        assert [f.name for f in REGISTERS["STATUS"].fields] == list(bits)
         values = {
             "STATUS": Cat(*bits.values()),
-            "INTERRUPT": interrupt,
-            "REJECTED": rejected,
-            "REGION": region,
-            "ADDRESS": address,
-            "STREAM": stream,
+            "INTERRUPT": self.interrupt,
+            "REJECTED": self.rejected,
+            "REGION": self.region,
+            "ADDRESS": self.address,
+            "STREAM": self.follow,
             "PREDICTION": engine.prediction,
             "CYCLES": engine.cycles,
             "SPIKES": engine.spikes,
             "ACCESSES": engine.accesses,
-            **constants(cfg, self.build_id),
+            **constants(self.config, self.axi.build_id),
         }
-
-        if cfg.counters:
+        if self.config.counters:
             values |= {name.upper(): engine.activity[k] for k, name in enumerate(NAMES)}
+        return values
 
-        # -- memories ------------------------------------------------------------------------------
-        offset, word, keep, last, whole = Signal(OFFSET_BITS), Signal(32), Signal(4), Signal(), Signal()
-        outside, free, element, put, get = Signal(), Signal(), Signal(32), Signal(), Signal()
-        at, end, left, part = (
-            Signal(range(cfg.program_words + WORDS + 1)),
-            Signal(range(cfg.program_words + 1)),
-            Signal(range(cfg.program_words // WORDS + 2)),
-            Signal(range(WORDS)),
-        )
-        judging, copy = Signal(), Signal()
-        program = region == Region.PROGRAM
-        with m.Switch(region):
-            for r in Region:
-                with m.Case(int(r)):
-                    m.d.comb += outside.eq(address >= region_size(cfg, r))
-        m.d.comb += [
-            free.eq(~engine.busy & ~outside),
-            element.eq(word),
-            stage.addr.eq(address),
-            stage.data.eq(element),
-            stage.en.eq(put & program),
-            unstage.addr.eq(Mux(judging, at, address)),
-            checker.word.eq(unstage.data),
-            engine.mem_region.eq(Mux(judging, int(Region.PROGRAM), region)),
-            engine.mem_addr.eq(Mux(judging, at, address)),
-            engine.mem_wdata.eq(Mux(judging, unstage.data, element)),
-            engine.mem_write.eq(copy | put & ~program),
-            engine.mem_read.eq(get & ~program),
-        ]
-        with m.If(put):
-            m.d.sync += address.eq(address + 1)
-
-        # -- answers -------------------------------------------------------------------------------
+    # -- answers -----------------------------------------------------------------------------------
+    def release(self) -> None:
+        """An answer that was taken is over."""
+        axi = self.axi
         for valid, ready in (
-            (self.s_axi_bvalid, self.s_axi_bready),
-            (self.s_axi_rvalid, self.s_axi_rready),
-            (self.m_axis_tvalid, self.m_axis_tready),
+            (axi.s_axi_bvalid, axi.s_axi_bready),
+            (axi.s_axi_rvalid, axi.s_axi_rready),
+            (axi.m_axis_tvalid, axi.m_axis_tready),
         ):
-            with m.If(ready):
-                m.d.sync += valid.eq(0)
+            with self.m.If(ready):
+                self.m.d.sync += valid.eq(0)
 
-        def written(ok):
-            m.d.sync += [self.s_axi_bvalid.eq(1), self.s_axi_bresp.eq(Mux(ok, OKAY, SLVERR))]
-            m.next = "IDLE"
+    def _written(self, ok) -> None:
+        axi = self.axi
+        self.m.d.sync += [axi.s_axi_bvalid.eq(1), axi.s_axi_bresp.eq(Mux(ok, OKAY, SLVERR))]
+        self.m.next = "IDLE"
 
-        def answered(ok, value):
-            m.d.sync += [
-                self.s_axi_rvalid.eq(1),
-                self.s_axi_rresp.eq(Mux(ok, OKAY, SLVERR)),
-                self.s_axi_rdata.eq(Mux(ok, value, 0)),
+    def _answered(self, ok, value) -> None:
+        axi = self.axi
+        self.m.d.sync += [
+            axi.s_axi_rvalid.eq(1),
+            axi.s_axi_rresp.eq(Mux(ok, OKAY, SLVERR)),
+            axi.s_axi_rdata.eq(Mux(ok, value, 0)),
+        ]
+        self.m.next = "IDLE"
+
+    def _run(self, learn) -> None:
+        self.m.d.comb += [self.engine.start.eq(1), self.engine.learn.eq(learn)]
+        self.m.d.sync += self.done.eq(0)
+
+    def _rejected(self) -> None:
+        self.m.d.sync += self.rejected.eq(self.checker.index)
+        self._written(0)
+
+    # -- accesses ----------------------------------------------------------------------------------
+    def idle(self) -> None:
+        m = self.m
+        axi = self.axi
+        write = Signal()
+        read = Signal()
+        beat = Signal()
+        with m.State("IDLE"):
+            wants_write = axi.s_axi_awvalid & axi.s_axi_wvalid & ~axi.s_axi_bvalid
+            wants_read = axi.s_axi_arvalid & ~axi.s_axi_rvalid
+            at_rest = ~self.engine.busy & ~self.running & ~axi.m_axis_tvalid
+            m.d.comb += [
+                write.eq(wants_write & ~(wants_read & self.turn)),
+                read.eq(wants_read & ~(wants_write & ~self.turn)),
+                beat.eq(axi.s_axis_tvalid & ~wants_write & ~wants_read & at_rest),
+                axi.s_axi_awready.eq(write),
+                axi.s_axi_wready.eq(write),
+                axi.s_axi_arready.eq(read),
+                axi.s_axis_tready.eq(beat),
             ]
-            m.next = "IDLE"
+            m.d.sync += [
+                self.offset.eq(Mux(write, axi.s_axi_awaddr, axi.s_axi_araddr)),
+                self.word.eq(Mux(write, axi.s_axi_wdata, axi.s_axis_tdata)),
+                self.whole.eq(axi.s_axi_wstrb.all()),
+                self.keep.eq(axi.s_axis_tkeep),
+                self.last.eq(axi.s_axis_tlast),
+                self.turn.eq(Mux(read | write, write, self.turn)),
+            ]
+            with m.If(write):
+                m.next = "WRITE"
+            with m.Elif(read):
+                m.next = "READ"
+            with m.Elif(beat):
+                m.next = "BEAT"
 
-        def run(learn):
-            m.d.comb += [engine.start.eq(1), engine.learn.eq(learn)]
-            m.d.sync += done.eq(0)
+    def read(self) -> None:
+        m = self.m
+        with m.State("READ"):
+            self._answered(0, 0)
+            with m.Switch(self.offset):
+                for name, value in self._readable().items():
+                    with m.Case(REGISTERS[name].offset):
+                        self._answered(1, value)
+                with m.Case(REGISTERS["DATA"].offset):
+                    with m.If(self.free):
+                        m.d.comb += self.get.eq(1)
+                        m.d.sync += self.axi.s_axi_rvalid.eq(0)
+                        m.next = "FETCH"
+        with m.State("FETCH"):
+            with m.If(self.program | self.engine.mem_valid):
+                self._answered(1, Mux(self.program, self.unstage.data, self.engine.mem_rdata))
+                m.d.sync += self.address.eq(self.address + 1)
 
-        # turn: after a write a read comes first
-        write, read, beat, turn = Signal(), Signal(), Signal(), Signal()
-        with m.FSM() as fsm:
-            with m.State("IDLE"):
-                wants_write = self.s_axi_awvalid & self.s_axi_wvalid & ~self.s_axi_bvalid
-                wants_read = self.s_axi_arvalid & ~self.s_axi_rvalid
-                m.d.comb += [
-                    write.eq(wants_write & ~(wants_read & turn)),
-                    read.eq(wants_read & ~(wants_write & ~turn)),
-                    beat.eq(
-                        self.s_axis_tvalid
-                        & ~wants_write
-                        & ~wants_read
-                        & ~engine.busy
-                        & ~running
-                        & ~self.m_axis_tvalid
-                    ),
-                    self.s_axi_awready.eq(write),
-                    self.s_axi_wready.eq(write),
-                    self.s_axi_arready.eq(read),
-                    self.s_axis_tready.eq(beat),
-                ]
-                m.d.sync += [
-                    offset.eq(Mux(write, self.s_axi_awaddr, self.s_axi_araddr)),
-                    word.eq(Mux(write, self.s_axi_wdata, self.s_axis_tdata)),
-                    whole.eq(self.s_axi_wstrb.all()),
-                    keep.eq(self.s_axis_tkeep),
-                    last.eq(self.s_axis_tlast),
-                    turn.eq(Mux(read | write, write, turn)),
-                ]
-                with m.If(write):
-                    m.next = "WRITE"
-                with m.Elif(read):
-                    m.next = "READ"
-                with m.Elif(beat):
-                    m.next = "BEAT"
+    def write(self) -> None:
+        m = self.m
+        with m.State("WRITE"):
+            self._written(0)
+            with m.If(self.whole):
+                with m.Switch(self.offset):
+                    self._writable()
 
-            with m.State("READ"):
-                answered(0, 0)
-                with m.Switch(offset):
-                    for name, value in values.items():
-                        with m.Case(REGISTERS[name].offset):
-                            answered(1, value)
-                    with m.Case(REGISTERS["DATA"].offset):
-                        with m.If(free):
-                            m.d.comb += get.eq(1)
-                            m.d.sync += self.s_axi_rvalid.eq(0)
-                            m.next = "FETCH"
-            with m.State("FETCH"):
-                with m.If(program | engine.mem_valid):
-                    answered(1, Mux(program, unstage.data, engine.mem_rdata))
-                    m.d.sync += address.eq(address + 1)
+    def _writable(self) -> None:
+        """Cases of the registers that are written."""
+        m = self.m
+        word = self.word
+        engine = self.engine
+        with m.Case(REGISTERS["CONTROL"].offset):
+            self._written(self.loaded & ~engine.busy)
+            with m.If(self.loaded & ~engine.busy & word[0]):
+                self._run(word[1])
+                m.d.sync += self.streamed.eq(0)
+        with m.Case(REGISTERS["STATUS"].offset):
+            self._written(1)
+            m.d.sync += [self.done.eq(self.done & ~word[0]), self.fault.eq(self.fault & ~word[1])]
+        with m.Case(REGISTERS["INTERRUPT"].offset):
+            self._written(1)
+            m.d.sync += self.interrupt.eq(word[0])
+        with m.Case(REGISTERS["LOAD"].offset):
+            most = self.checker.most
+            m.d.comb += self.checker.clear.eq(1)
+            m.d.sync += [
+                self.at.eq(0),
+                self.part.eq(0),
+                self.left.eq(Mux(word > most, most + 1, word)),
+            ]
+            with m.If(~engine.busy):
+                m.d.sync += self.axi.s_axi_bvalid.eq(0)
+                m.next = "JUDGE"
+        with m.Case(REGISTERS["REGION"].offset):
+            there = word < len(ELEMENTS)
+            self._written(there)
+            with m.If(there):
+                m.d.sync += self.region.eq(word)
+        with m.Case(REGISTERS["ADDRESS"].offset):
+            inside = ~word[len(self.first) :].any()
+            self._written(inside)
+            with m.If(inside):
+                m.d.sync += [self.address.eq(word), self.first.eq(word)]
+        with m.Case(REGISTERS["DATA"].offset):
+            self._written(self.free)
+            m.d.comb += self.put.eq(self.free)
+        with m.Case(REGISTERS["STREAM"].offset):
+            self._written(1)
+            m.d.sync += self.follow.eq(word)
 
-            with m.State("WRITE"):
-                written(0)
-                with m.If(whole):
-                    with m.Switch(offset):
-                        with m.Case(REGISTERS["CONTROL"].offset):
-                            written(loaded & ~engine.busy)
-                            with m.If(loaded & ~engine.busy & word[0]):
-                                run(word[1])
-                                m.d.sync += streamed.eq(0)
-                        with m.Case(status.offset):
-                            written(1)
-                            m.d.sync += [done.eq(done & ~word[0]), fault.eq(fault & ~word[1])]
-                        with m.Case(REGISTERS["INTERRUPT"].offset):
-                            written(1)
-                            m.d.sync += interrupt.eq(word[0])
-                        with m.Case(REGISTERS["LOAD"].offset):
-                            m.d.comb += checker.clear.eq(1)
-                            m.d.sync += [
-                                at.eq(0),
-                                part.eq(0),
-                                left.eq(Mux(word > checker.most, checker.most + 1, word)),
-                            ]
-                            with m.If(~engine.busy):
-                                m.d.sync += self.s_axi_bvalid.eq(0)
-                                m.next = "JUDGE"
-                        with m.Case(REGISTERS["REGION"].offset):
-                            written(word < len(ELEMENTS))
-                            with m.If(word < len(ELEMENTS)):
-                                m.d.sync += region.eq(word)
-                        with m.Case(REGISTERS["ADDRESS"].offset):
-                            written(~word[width:].any())
-                            with m.If(~word[width:].any()):
-                                m.d.sync += [address.eq(word), first.eq(word)]
-                        with m.Case(REGISTERS["DATA"].offset):
-                            written(free)
-                            m.d.comb += put.eq(free)
-                        with m.Case(REGISTERS["STREAM"].offset):
-                            written(1)
-                            m.d.sync += stream.eq(word)
-
-            # -- a program: judged word by word, then copied ---------------------------------------
-            with m.State("JUDGE"):
-                m.d.comb += judging.eq(1)
-                m.next = "STEP"
-                with m.If((left == 0) & checker.closed):
-                    m.d.sync += [at.eq(0), end.eq(at)]
-                    m.next = "COPY"
-                with m.Elif(left == 0):
-                    m.d.sync += rejected.eq(checker.index)
-                    written(0)
-            with m.State("STEP"):
-                m.d.comb += [judging.eq(1), checker.step.eq(1)]
-                m.next = "JUDGED"
-            with m.State("JUDGED"):
-                m.d.comb += judging.eq(1)
-                with m.If(checker.fault):
-                    m.d.sync += rejected.eq(checker.index)
-                    written(0)
-                with m.Elif(~checker.busy):
-                    m.d.sync += [
-                        at.eq(at + 1),
-                        part.eq(Mux(part == WORDS - 1, 0, part + 1)),
-                        left.eq(left - (part == WORDS - 1)),
-                    ]
-                    m.next = "JUDGE"
-            with m.State("COPY"):
-                m.d.comb += judging.eq(1)
-                m.next = "COPIED"
-            with m.State("COPIED"):
-                m.d.comb += [judging.eq(1), copy.eq(1)]
-                m.d.sync += at.eq(at + 1)
+    # -- a program: judged word by word, then copied -----------------------------------------------
+    def load(self) -> None:
+        m = self.m
+        with m.State("JUDGE"):
+            m.d.comb += self.judging.eq(1)
+            m.next = "STEP"
+            with m.If((self.left == 0) & self.checker.closed):
+                m.d.sync += [self.at.eq(0), self.end.eq(self.at)]
                 m.next = "COPY"
-                with m.If(at + 1 == end):
-                    m.d.sync += loaded.eq(1)
-                    written(1)
+            with m.Elif(self.left == 0):
+                self._rejected()
+        with m.State("STEP"):
+            m.d.comb += [self.judging.eq(1), self.checker.step.eq(1)]
+            m.next = "JUDGED"
+        with m.State("JUDGED"):
+            m.d.comb += self.judging.eq(1)
+            with m.If(self.checker.fault):
+                self._rejected()
+            with m.Elif(~self.checker.busy):
+                m.d.sync += [
+                    self.at.eq(self.at + 1),
+                    self.part.eq(Mux(self.part == WORDS - 1, 0, self.part + 1)),
+                    self.left.eq(self.left - (self.part == WORDS - 1)),
+                ]
+                m.next = "JUDGE"
+        with m.State("COPY"):
+            m.d.comb += self.judging.eq(1)
+            m.next = "COPIED"
+        with m.State("COPIED"):
+            m.d.comb += [self.judging.eq(1), self.copy.eq(1)]
+            m.d.sync += self.at.eq(self.at + 1)
+            m.next = "COPY"
+            with m.If(self.at + 1 == self.end):
+                m.d.sync += self.loaded.eq(1)
+                self._written(1)
 
-            # -- the stream ------------------------------------------------------------------------
-            dropped, rest = Signal(), Signal(4)
-            with m.State("BEAT"):
-                with m.Switch(region):
-                    for r, (_, _, size, _) in zip(Region, ELEMENTS, strict=True):
-                        with m.Case(int(r)):
-                            m.d.comb += [
-                                element.eq(word[:8].replicate(2) if r == Region.VALUE else word),
-                                rest.eq(keep[size // 8 :]),
-                            ]
-                            m.d.sync += word.eq(word[size:])
-                m.d.comb += put.eq(keep[0] & ~outside)
-                m.d.sync += keep.eq(rest)
-                with m.If(keep[0] & outside):
-                    m.d.sync += [fault.eq(1), dropped.eq(1)]
-                with m.If(rest == 0):
-                    m.next = "IDLE"
-                    with m.If(last):
-                        m.next = "PACKET"
-            with m.State("PACKET"):
-                m.d.sync += [address.eq(first), dropped.eq(0)]
+    # -- the stream --------------------------------------------------------------------------------
+    def stream(self) -> None:
+        m = self.m
+        word = self.word
+        keep = self.keep
+        with m.State("BEAT"):
+            with m.Switch(self.region):
+                for r, (_, _, size, _) in zip(Region, ELEMENTS, strict=True):
+                    with m.Case(int(r)):
+                        # a value goes to both of its memories
+                        element = word[:8].replicate(2) if r == Region.VALUE else word
+                        m.d.comb += [self.element.eq(element), self.rest.eq(keep[size // 8 :])]
+                        m.d.sync += word.eq(word[size:])
+            m.d.comb += self.put.eq(keep[0] & ~self.outside)
+            m.d.sync += keep.eq(self.rest)
+            with m.If(keep[0] & self.outside):
+                m.d.sync += [self.fault.eq(1), self.dropped.eq(1)]
+            with m.If(self.rest == 0):
                 m.next = "IDLE"
-                with m.If(stream[0]):
-                    with m.If(loaded & ~dropped):
-                        run(stream[1])
-                        m.d.sync += streamed.eq(1)
-                    with m.Else():
-                        m.d.sync += fault.eq(1)
-        # what is read out must stay while it is used
-        m.d.comb += unstage.en.eq(get | fsm.ongoing("JUDGE") | fsm.ongoing("COPY"))
+                with m.If(self.last):
+                    m.next = "PACKET"
+        with m.State("PACKET"):
+            m.d.sync += [self.address.eq(self.first), self.dropped.eq(0)]
+            m.next = "IDLE"
+            with m.If(self.follow[0]):
+                with m.If(self.loaded & ~self.dropped):
+                    self._run(self.follow[1])
+                    m.d.sync += self.streamed.eq(1)
+                with m.Else():
+                    m.d.sync += self.fault.eq(1)
 
-        with m.If(ended & ~engine.start):  # the next run may begin in the cycle after the last one
-            m.d.sync += done.eq(1)
-        with m.If(ended & streamed):
-            m.d.sync += [self.m_axis_tvalid.eq(1), self.m_axis_tdata.eq(engine.prediction)]
-        m.d.comb += self.m_axis_tlast.eq(1)
-        return m
+    def runs(self) -> None:
+        """What the end of a run sets."""
+        m = self.m
+        axi = self.axi
+        with m.If(self.ended & ~self.engine.start):  # the next run may begin in the cycle after the last one
+            m.d.sync += self.done.eq(1)
+        with m.If(self.ended & self.streamed):
+            m.d.sync += [axi.m_axis_tvalid.eq(1), axi.m_axis_tdata.eq(self.engine.prediction)]
+        m.d.comb += axi.m_axis_tlast.eq(1)

@@ -9,11 +9,13 @@ reply: bytes, end -->|        |--> o: bytes, CRC, end
 
 from __future__ import annotations
 
-from amaranth import Module, Mux, ResetInserter, Signal
+from amaranth import Const, Module, Mux, ResetInserter, Signal
+from amaranth.hdl import Value
 from amaranth.lib import crc, stream, wiring
 from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out
 
+from equilif_golden.fixed import whole
 from equilif_golden.link.protocol import (
     CRC_BYTES,
     FRAME_BYTES,
@@ -47,9 +49,7 @@ class Framer(wiring.Component):
     """
 
     def __init__(self, *, frame_bytes: int = FRAME_BYTES):
-        if not 32 <= frame_bytes <= 4096:
-            raise ValueError(f"frame_bytes must be in 32..4096, not {frame_bytes}")
-        self.frame_bytes = frame_bytes
+        self.frame_bytes = whole(frame_bytes, "frame_bytes", 32, 4096)
         at = range(frame_bytes)
         super().__init__(
             {
@@ -69,18 +69,28 @@ class Framer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        i, o, reply = self.i, self.o, self.reply
+        i = self.i
+        o = self.o
+        reply = self.reply
         buffer = m.submodules.buffer = ram(8, self.frame_bytes, "block")
-        wr, rd = buffer.write_port(), buffer.read_port()
+        wr = buffer.write_port()
+        rd = buffer.read_port()
         # restarted by reset: the processor's own `start` can come with a byte, and that costs a
         # multiplexer a bit
         restart = Signal()
         check = crc.Processor(CRC32_ISO_HDLC(data_width=8))
         m.submodules.crc = ResetInserter(restart)(check)
-        n, long, lost, missed = Signal(range(self.frame_bytes + 1)), Signal(), Signal(), Signal()
-        phase, tail = Signal(range(INSTRUCTION_BYTES)), Signal(range(CRC_BYTES))
-        store, listening = Signal(), Signal()
-        push, room, item = Signal(), Signal(), Signal(8)
+        n = Signal(range(self.frame_bytes + 1))  # bytes in the buffer
+        phase = Signal(range(INSTRUCTION_BYTES))  # the same modulo an instruction's
+        long = Signal()  # a byte of this frame found no room
+        lost = Signal()  # a byte of this frame was dropped: it came while another one was held
+        missed = Signal()  # a whole frame was dropped
+        store = Signal()  # a byte goes into the buffer
+        listening = Signal()
+        tail = Signal(range(CRC_BYTES))  # byte of the reply's CRC
+        push = Signal()  # there is a byte of the reply, or its end
+        item = Signal(8)
+        room = Signal()  # it is taken
 
         # one address, and never a read in the cycle of a write: a block RAM needs no logic around it
         address = Signal(range(self.frame_bytes))
@@ -108,22 +118,13 @@ class Framer(wiring.Component):
                     with m.If((n != 0) | i.p.bad | lost):  # nothing between two ENDs is no frame
                         m.d.comb += restart.eq(1)
                         m.d.sync += self.status.eq(
-                            Mux(
-                                lost,
-                                Status.OVERRUN,
-                                Mux(
-                                    i.p.bad,
-                                    Status.BAD_FRAME,
-                                    Mux(
-                                        long,
-                                        Status.TOO_LONG,
-                                        Mux(
-                                            n < OVERHEAD,
-                                            Status.TOO_SHORT,
-                                            Mux(check.match_detected, Status.OK, Status.BAD_CRC),
-                                        ),
-                                    ),
-                                ),
+                            _first(
+                                (lost, Status.OVERRUN),
+                                (i.p.bad, Status.BAD_FRAME),
+                                (long, Status.TOO_LONG),
+                                (n < OVERHEAD, Status.TOO_SHORT),
+                                (~check.match_detected, Status.BAD_CRC),
+                                otherwise=Status.OK,
                             )
                         )
                         m.next = "HELD"
@@ -172,3 +173,11 @@ class Framer(wiring.Component):
             with m.If(i.p.end & (lost | i.p.bad)):
                 m.d.sync += missed.eq(1)
         return m
+
+
+def _first(*cases: tuple[Value, Status], otherwise: Status) -> Value:
+    """Status of the first condition that holds."""
+    found: Value = Const(otherwise, STATUS_BITS)
+    for condition, status in reversed(cases):
+        found = Mux(condition, status, found)
+    return found

@@ -34,8 +34,10 @@ class SlipDecoder(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        i, o = self.i, self.o
-        escaped, bad = Signal(), Signal()
+        i = self.i
+        o = self.o
+        escaped = Signal()  # the last byte was an ESC
+        bad = Signal()  # something was wrong since the last end
         byte = i.p.data
         m.d.comb += [o.p.data.eq(byte), o.p.bad.eq(bad | escaped)]
         with m.If(i.p.error):
@@ -77,8 +79,9 @@ class SlipEncoder(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        i, o = self.i, self.o
-        escaped = Signal()
+        i = self.i
+        o = self.o
+        escaped = Signal()  # the ESC before this byte is out
         m.d.comb += [o.valid.eq(i.valid), o.payload.eq(i.p.data), i.ready.eq(o.ready)]
         with m.If(i.p.end):
             m.d.comb += o.payload.eq(END)

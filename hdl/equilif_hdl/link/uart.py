@@ -53,7 +53,10 @@ class UartReceiver(wiring.Component):
         m = Module()
         rx = Signal(init=1)
         m.submodules.synchronizer = cdc.FFSynchronizer(self.rx, rx, init=1)
-        timer, left, shift, lost = Signal(range(self.divisor)), Signal(range(10)), Signal(8), Signal()
+        timer = Signal(range(self.divisor))  # cycles to the middle of the next bit
+        left = Signal(range(BITS))  # bits still to come
+        shift = Signal(8)
+        lost = Signal()  # a byte found `o` full
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
         with m.FSM():
@@ -100,7 +103,9 @@ class UartTransmitter(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        timer, left, shift = Signal(range(self.divisor)), Signal(range(11)), Signal(9, init=0x1FF)
+        timer = Signal(range(self.divisor))  # cycles to the end of this bit
+        left = Signal(range(BITS + 1))  # bits still to go, this one included
+        shift = Signal(9, init=0x1FF)
         m.d.comb += [self.tx.eq(shift[0]), self.i.ready.eq((left == 0) | (left == 1) & (timer == 0))]
         m.d.sync += timer.eq(timer - 1)
         with m.If(timer == 0):

@@ -1,7 +1,8 @@
-"""Bench for equilif_hdl.blocks.rate.Measure.
+"""Benches for equilif_hdl.blocks.rate: ``rates`` of Measure and ``changes`` of Moved.
 
-State space: charge and membrane over the whole charge format, sums near 0 and near the largest rate;
-every shift.  Stalls: random idle cycles.
+State space of Measure: charge and membrane over the whole charge format, sums near 0 and near the largest
+rate; every shift.  Of Moved: every pair of rates whose change lies near a tolerance, and random ones.
+Stalls: random idle cycles.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from typing import Any
 import cocotb
 import numpy as np
 
-from equilif_golden.blocks.rate import RATE_SHIFTS, measure
+from equilif_golden.blocks.rate import RATE_SHIFTS, measure, moved
 from equilif_golden.engine.model import wrap
 from equilif_golden.fixed import Numerics
-from equilif_hdl.blocks.rate import Measure
+from equilif_hdl.blocks.rate import Measure, Moved
 from equilif_sim.tools.pipeline import Pipeline
 from equilif_sim.tools.run import bench_config
 
@@ -45,4 +46,32 @@ async def rates(dut: Any) -> None:
             if random.random() < 0.2:
                 await tb.feed()
         await tb.drain()  # the shift holds until the last rate is out
+    await tb.finish(n)
+
+
+@cocotb.test()
+async def changes(dut: Any) -> None:
+    tb = Pipeline(dut, inputs=("rate", "before"), outputs=("far",), latency=Moved.latency)
+    await tb.reset()
+    n = 0
+    seen = set()
+    for tolerance in (0, 1, 15, 16, 127, 128, 254, 255):
+        await tb.hold(tolerance=tolerance)
+        pairs = [
+            (rate, rate + sign * (tolerance + d))
+            for rate in range(256)
+            for sign in (-1, 1)
+            for d in (-1, 0, 1)
+        ]
+        pairs += [(random.randrange(256), random.randrange(256)) for _ in range(100)]
+        for rate, before in pairs:
+            if 0 <= before < 256:
+                want = bool(moved(rate, before, tolerance=tolerance))
+                await tb.feed({"rate": rate, "before": before}, (int(want),))
+                n += 1
+                seen.add((tolerance, want))
+                if random.random() < 0.1:
+                    await tb.feed()
+        await tb.drain()  # the tolerance holds until the last answer is out
+    assert len(seen) == 15  # nothing moves by more than 255
     await tb.finish(n)

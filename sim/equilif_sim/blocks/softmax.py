@@ -1,9 +1,13 @@
-"""Bench for equilif_hdl.blocks.softmax.Softmax: whole softmaxes, in the three walks that the engine makes.
+"""Benches for equilif_hdl.blocks.softmax: ``totals`` of Reciprocal, and of Softmax whole softmaxes, in the
+three walks that the engine makes.
 
-State space: any number of groups; scores of all sizes, equal, near each other, at and beyond saturation;
-all, some and no neurons active; every shift, absolute or not.  Exhaustive: every exponent (octave and
-fraction) below the largest one, which is every input of table and shifter, and every mask of a group's
-active neurons. Stalls: gaps between groups, late walks.  Without stalls the cycles are counted.
+State space of Reciprocal: every total from ``first`` up to ``last``, which the configuration gives, both
+kinds; the cycles of each are counted.
+
+State space of Softmax: any number of groups; scores of all sizes, equal, near each other, at and beyond
+saturation; all, some and no neurons active; every shift, absolute or not.  Exhaustive: every exponent
+(octave and fraction) below the largest one, which is every input of table and shifter, and every mask of a
+group's active neurons.  Stalls: gaps between groups, late walks.  Without stalls the cycles are counted.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import numpy as np
 from cocotb.triggers import ReadOnly, RisingEdge
 
 from equilif_golden.blocks.softmax import (
+    ABSOLUTE,
     C_MIN,
     FRACTION,
     RECIPROCAL,
@@ -29,7 +34,7 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.fixed import Raw
 from equilif_hdl.blocks.softmax import Reciprocal, Softmax
 from equilif_sim.tools.pipeline import bits
-from equilif_sim.tools.run import engine_config
+from equilif_sim.tools.run import bench_config, engine_config
 from equilif_sim.tools.stream import Pause, drive, never, now, often, reset
 
 
@@ -176,3 +181,28 @@ async def every_mask(dut: Any) -> None:
         active = (int(mask) >> np.arange(p) & 1).astype(bool)
         got = await tb.run(scores >> 1, active, absolute=False)
         assert np.array_equal(got.codes, softmax(scores, active, shift=1).code), mask
+
+
+@cocotb.test()
+async def totals(dut: Any) -> None:
+    raw = bench_config()
+    await reset(dut, "start", "absolute", "total")
+    n = 0
+    for total in [0, *range(max(1 << C_MIN, raw["first"]), raw["last"])]:
+        for absolute in (0, 1):
+            drive(dut, total=total, absolute=absolute, start=1)
+            await RisingEdge(dut.clk)
+            began = now()
+            dut.start.value = 0
+            await ReadOnly()
+            assert dut.busy.value
+            await dut.busy.falling_edge
+            assert now() - began == Reciprocal.latency
+            await ReadOnly()
+            c = ABSOLUTE if absolute else max(total.bit_length() - 1, C_MIN)
+            assert int(dut.c.value) == c
+            if total:
+                assert int(dut.r.value) == ((2 << (c + RECIPROCAL)) + total) // (2 * total), (total, absolute)
+                n += 1
+            await RisingEdge(dut.clk)
+    assert n == 2 * (raw["last"] - max(1 << C_MIN, raw["first"]))

@@ -60,7 +60,8 @@ class BusBench(EngineBench):
         self.master = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axi"), dut.aclk, dut.aresetn, **reset)
         self.source = AxiStreamSource(AxiStreamBus.from_prefix(dut, "s_axis"), dut.aclk, dut.aresetn, **reset)
         self.sink = AxiStreamSink(AxiStreamBus.from_prefix(dut, "m_axis"), dut.aclk, dut.aresetn, **reset)
-        w, r = self.master.write_if, self.master.read_if
+        w = self.master.write_if
+        r = self.master.read_if
         for channel in (
             w.aw_channel,
             w.w_channel,
@@ -167,10 +168,8 @@ class BusBench(EngineBench):
         await ClockCycles(self.dut.aclk, 2)
 
     async def same_packet(self, words: list[int], keeps: list[int]) -> None:
-        data, keep = (
-            b"".join(w.to_bytes(4, "little") for w in words),
-            [k >> j & 1 for k in keeps for j in range(4)],
-        )
+        data = b"".join(w.to_bytes(4, "little") for w in words)
+        keep = [k >> j & 1 for k in keeps for j in range(4)]
         await self.source.send(AxiStreamFrame(data, tkeep=keep))
         runs = len(self.bus.results)
         for k, (word, kept) in enumerate(zip(words, keeps, strict=True)):
@@ -213,7 +212,8 @@ def staged(rng: np.random.Generator, config: EngineConfig) -> Raw:
 async def random_accesses(dut: Any) -> None:
     raw = bench_config()
     config = engine_config(raw["engine"])
-    rng, bench = np.random.default_rng(raw["seed"]), BusBench(dut, config)
+    rng = np.random.default_rng(raw["seed"])
+    bench = BusBench(dut, config)
     await bench.reset()
     bench.adopt()
     bench.model.plus[:] = bench.model.minus[:] = 0
@@ -300,7 +300,8 @@ async def errors_during_a_run(dut: Any) -> None:
     """
     raw = bench_config()
     config = engine_config(raw["engine"])
-    rng, bench = np.random.default_rng(raw["seed"]), BusBench(dut, config)
+    rng = np.random.default_rng(raw["seed"])
+    bench = BusBench(dut, config)
     await bench.reset()
     bench.adopt()
     bench.model.w[:] = random_weights(rng, config)

@@ -75,10 +75,13 @@ class Frames:
         address, n = self.span(size, self.most - RUN_HEADER.size)
         read, count = self.span(size, 30)
         if self.rng.random() < 0.3:
-            address, n = self.rng.getrandbits(32), 0  # an empty range has no address
+            address = self.rng.getrandbits(32)
+            n = 0  # an empty range has no address
         if self.rng.random() < 0.3:
-            read, count = self.rng.getrandbits(32), 0
-        flags, values = self.rng.getrandbits(2), self.rng.randbytes(n)
+            read = self.rng.getrandbits(32)
+            count = 0
+        flags = self.rng.getrandbits(2)
+        values = self.rng.randbytes(n)
         # mostly zeros, and at times one run written in two parts
         if flags & PACKED:
             values = bytes(

@@ -45,7 +45,9 @@ class Bench:
         self.config: EngineConfig = engine_config(raw["engine"])
         self.n_bad: int = raw["n_bad"]
         self.frame_bytes: int = raw["frame_bytes"]
-        self.dut, self.i_pause, self.o_pause = dut, i_pause, o_pause
+        self.dut = dut
+        self.i_pause = i_pause
+        self.o_pause = o_pause
         self.device = StandInDevice(self.config, build_id=raw["build_id"], frame_bytes=self.frame_bytes)
         self.rng = random.Random(random.getrandbits(32))
         self.frames = Frames(self.config, self.frame_bytes, self.rng)
@@ -54,7 +56,10 @@ class Bench:
     async def reset(self) -> None:
         d = self.dut
         # an X would spread
-        d.i__valid.value, d.i__payload.value, d.o__ready.value, d.occupied.value = 0, 0, 0, 0
+        d.i__valid.value = 0
+        d.i__payload.value = 0
+        d.o__ready.value = 0
+        d.occupied.value = 0
         Clock(d.clk, 10, unit="ns", impl="gpi").start()
         d.rst.value = 1
         for _ in range(3):
@@ -77,7 +82,9 @@ class Bench:
 
     async def receive(self) -> bytes:
         """One reply, out of SLIP by another implementation."""
-        d, packet, waited = self.dut, bytearray(), 0
+        d = self.dut
+        packet = bytearray()
+        waited = 0
         while True:
             ready = not self.o_pause()
             d.o__ready.value = ready
@@ -140,7 +147,8 @@ class Bench:
     async def write_all(self) -> None:
         """Every weight and value: memories outlive a reset, and so does what the last test left there."""
         for region in (Region.WEIGHT, Region.VALUE):
-            size, step = region_size(self.config, region), 16
+            size = region_size(self.config, region)
+            step = 16
             for first in range(0, size, step):
                 data = self.rng.randbytes(min(step, size - first) * WRITE_BYTES[region])
                 assert (
@@ -212,7 +220,8 @@ async def repeated_runs(dut: Any) -> None:
     await tb.reset()
     await tb.fill()
     for _ in range(12):
-        frame, before = tb.frames.run(), tb.strobes()
+        frame = tb.frames.run()
+        before = tb.strobes()
         assert await tb.frame(frame) == Status.OK
         once = tb.strobes()
         assert once[1] == before[1] + 1
@@ -254,7 +263,8 @@ async def early_frames(dut: Any) -> None:
     await tb.fill()
     overrun = seal(Status.OVERRUN, 0)
     for cut in (0, 1, 4):
-        first, wire = tb.frames.read(), sliplib.encode(tb.frames.write()) + b"\xc0"
+        first = tb.frames.read()
+        wire = sliplib.encode(tb.frames.write()) + b"\xc0"
         before = tb.strobes()
         # nothing is taken yet: the reply waits
         await tb.send(sliplib.encode(first) + b"\xc0" + wire * 2 + wire[:cut])
@@ -280,7 +290,8 @@ async def bad_frames(dut: Any) -> None:
     tb = Bench(dut)
     await tb.reset()
     await tb.fill()
-    rng, f = tb.rng, tb.frames
+    rng = tb.rng
+    f = tb.frames
     seen: dict[int, int] = {}
     before = tb.strobes()
     sent = 0

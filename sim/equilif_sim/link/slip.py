@@ -46,7 +46,8 @@ class Slip(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        m.submodules.encoder, m.submodules.decoder = encoder, decoder = SlipEncoder(), SlipDecoder()
+        m.submodules.encoder = encoder = SlipEncoder()
+        m.submodules.decoder = decoder = SlipDecoder()
         connect(m, flipped(self.e_i), encoder.i)
         connect(m, encoder.o, flipped(self.e_o))
         connect(m, flipped(self.d_i), decoder.i)
@@ -56,7 +57,8 @@ class Slip(wiring.Component):
 
 class SlipBench:
     def __init__(self, dut: Any, port: str, *, i_pause: Pause, o_pause: Pause):
-        self.dut, self.score = dut, Scoreboard()
+        self.dut = dut
+        self.score = Scoreboard()
         self.source = StreamSource(dut, f"{port}_i", pause=i_pause)
         self.sink = StreamSink(dut, f"{port}_o", self._arrived, pause=o_pause)
         for name in ("e_i", "d_i"):

@@ -27,7 +27,9 @@ class StandIn(wiring.Component):
     """
 
     def __init__(self, config: EngineConfig, *, read_latency: int = 2, run_cycles: int = 9):
-        self.config, self.read_latency, self.run_cycles = config, read_latency, run_cycles
+        self.config = config
+        self.read_latency = read_latency
+        self.run_cycles = run_cycles
         super().__init__(
             {
                 "host": In(EnginePort(config)),
@@ -56,7 +58,8 @@ class StandIn(wiring.Component):
             mem = m.submodules[region.name.lower()] = memory.Memory(
                 shape=16, depth=region_size(self.config, region), init=[]
             )
-            wr, rd = mem.write_port(), mem.read_port()
+            wr = mem.write_port()
+            rd = mem.read_port()
             m.d.comb += [
                 rd.addr.eq(h.mem_addr),
                 rd.en.eq(1),
@@ -130,7 +133,8 @@ class HostBench(wiring.Component):
 
     def __init__(self, config: EngineConfig, *, build_id: int, frame_bytes: int):
         self.config = config
-        self.host, self.stand_in = Host(config, build_id=build_id, frame_bytes=frame_bytes), StandIn(config)
+        self.host = Host(config, build_id=build_id, frame_bytes=frame_bytes)
+        self.stand_in = StandIn(config)
         super().__init__(
             {
                 "i": In(stream.Signature(RECEIVED)),
@@ -145,7 +149,8 @@ class HostBench(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        m.submodules.host, m.submodules.stand_in = host, e = self.host, self.stand_in
+        m.submodules.host = host = self.host
+        m.submodules.stand_in = e = self.stand_in
         connect(m, flipped(self.i), host.i)
         connect(m, host.o, flipped(self.o))
         connect(m, host.engine, e.host)

@@ -30,7 +30,8 @@ class Uart(wiring.Component):
     """What is simulated: both directions; ``loop`` joins them."""
 
     def __init__(self, divisor: int):
-        self.config, self.divisor = {"divisor": divisor}, divisor
+        self.config = {"divisor": divisor}
+        self.divisor = divisor
         super().__init__(
             {
                 "i": In(stream.Signature(8)),
@@ -43,10 +44,8 @@ class Uart(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        m.submodules.receiver, m.submodules.transmitter = receiver, transmitter = (
-            UartReceiver(self.divisor),
-            UartTransmitter(self.divisor),
-        )
+        m.submodules.receiver = receiver = UartReceiver(self.divisor)
+        m.submodules.transmitter = transmitter = UartTransmitter(self.divisor)
         connect(m, flipped(self.i), transmitter.i)
         connect(m, receiver.o, flipped(self.o))
         m.d.comb += [self.tx.eq(transmitter.tx), receiver.rx.eq(self.rx)]
@@ -57,14 +56,18 @@ class Uart(wiring.Component):
 
 class UartBench:
     def __init__(self, dut: Any, *, loop: bool, pause: Any = never):
-        self.dut, self.loop, self.score = dut, loop, Scoreboard()
+        self.dut = dut
+        self.loop = loop
+        self.score = Scoreboard()
         self.divisor: int = bench_config()["divisor"]
         self.source = StreamSource(dut, "i", pause=pause)
         self.sink = StreamSink(dut, "o", self.score.actual, pause=never)
 
     async def reset(self) -> None:
         d = self.dut
-        d.i__payload.value, d.rx.value, d.loop.value = 0, 1, self.loop
+        d.i__payload.value = 0
+        d.rx.value = 1
+        d.loop.value = self.loop
         Clock(d.clk, CYCLE, unit="ps", impl="gpi").start()
         d.rst.value = 1
         await ClockCycles(d.clk, 2)

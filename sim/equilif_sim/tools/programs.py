@@ -226,7 +226,8 @@ def spoil(
     """A right program made wrong in one place, and the index that check must tell: of the instruction at
     fault, or their number when only the end is.
     """
-    good, n = list(program), len(program)
+    good = list(program)
+    n = len(program)
     at = int(rng.integers(n))
     depth = sum((i.op == Op.REPEAT) - (i.op == Op.NEXT) for i in good[:at])
     absent = lacking(config)
