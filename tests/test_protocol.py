@@ -8,6 +8,7 @@ import os
 import random
 import threading
 import tty
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from equilif_golden.engine.port import Region, dither_position, updates_at
 from equilif_golden.link.device import Device
 from equilif_golden.link.protocol import (
     LEARN,
+    MEANING,
     PACKED,
     READ_HEADER,
     RUN_HEADER,
@@ -33,6 +35,7 @@ from equilif_golden.link.protocol import (
     Status,
     pack,
     seal,
+    tables,
     unpack,
     unseal,
 )
@@ -101,6 +104,13 @@ def problem():
 def test_identity_round_trip(config):
     identity = Identity(config, 0xDEADBEEF, 1018)
     assert Identity.unpack(identity.pack()) == identity
+
+
+def test_the_page_has_the_tables_of_the_protocol():
+    """After a change of them:  python -m equilif_golden.link.protocol  prints what belongs there."""
+    page = (Path(__file__).parents[1] / "docs" / "protocol.md").read_text()
+    assert all(table in page for table in tables())
+    assert set(MEANING) == set(Status)
 
 
 def test_a_device_of_another_version_is_refused():

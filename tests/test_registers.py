@@ -7,6 +7,8 @@ import pytest
 
 from equilif.hardware.export import header, markdown
 from equilif_golden.engine.config import EngineConfig, Pipeline
+from equilif_golden.engine.features import FEATURES, has, summary
+from equilif_golden.link.protocol import Identity
 from equilif_golden.link.registers import ELEMENTS, MAGIC, REGISTERS, constants
 
 CONFIG = EngineConfig(lanes=8, tiles=96, pipeline=Pipeline.SPRAM)
@@ -68,4 +70,33 @@ def test_header_means_the_same_in_c(tmp_path):
     out = subprocess.run([tmp_path / "show"], capture_output=True, text=True, check=True).stdout
     assert dict(line.split() for line in out.splitlines()) == {
         name: str(value) for name, value in wanted.items()
+    }
+
+
+def test_what_an_engine_has_is_told_the_same_way_everywhere():
+    """In the register VERSION, in the flags of the identity, and in words: one table."""
+    for name, feature in FEATURES.items():
+        for on in (False, True):
+            with_it = {"single_port": Pipeline.SPRAM, "forwarding": Pipeline.FORWARDING}
+            if name in with_it:
+                config = EngineConfig(pipeline=with_it[name] if on else Pipeline.SMALL)
+            else:
+                config = EngineConfig(**{name: on})
+            assert has(config, name) == on
+            assert constants(config)["VERSION"] >> feature.version & 1 == on
+            assert REGISTERS["VERSION"].field(name.upper()).low == feature.version
+            assert summary(config)[feature.label] == ("yes" if on else "no")
+            if feature.identity is not None:
+                assert Identity(config, 0).pack()[1] >> feature.identity & 1 == on
+                assert has(Identity.unpack(Identity(config, 0).pack()).config, name) == on
+
+
+def test_the_bits_of_features_are_where_they_were():
+    """Devices that are built already tell of themselves with these."""
+    assert {name: (f.version, f.identity) for name, f in FEATURES.items()} == {
+        "single_port": (16, 0),
+        "forwarding": (17, 1),
+        "softmax": (18, 2),
+        "counters": (19, None),
+        "early": (20, 3),
     }

@@ -9,6 +9,7 @@ import typer
 
 from equilif.commands import Baud, Json, panel
 from equilif.show import console as show
+from equilif_golden.engine.features import FEATURES
 
 command = panel("Boards")
 
@@ -25,7 +26,7 @@ EarlyEnds = Annotated[
     bool | None,
     typer.Option(
         "--early-ends/--no-early-ends",
-        help="With loops that end when rates have settled, or without.",
+        help=f"With {FEATURES['early'].text}, or without.",
         show_default="as the board's engine has it",
     ),
 ]
@@ -69,7 +70,7 @@ def build(
         bool | None,
         typer.Option(
             "--memories/--no-memories",
-            help="With softmax and relay, or without.",
+            help=f"With {FEATURES['softmax'].text}, or without.",
             show_default="as the board's engine has it",
         ),
     ] = None,

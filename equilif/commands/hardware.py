@@ -30,6 +30,7 @@ from equilif.commands import (
     scheduled,
 )
 from equilif.show import console as show
+from equilif_golden.engine.features import FEATURES
 
 if TYPE_CHECKING:
     from equilif.data.about import About
@@ -285,14 +286,10 @@ def export(
         ),
     ] = None,
     without_memories: Annotated[
-        bool, typer.Option("--without-memories", help="Leave out SOFTMAX and RELAY.")
+        bool, typer.Option("--without-memories", help=f"Leave out {FEATURES['softmax'].text}.")
     ] = False,
-    early: Annotated[
-        bool, typer.Option("--early-ends", help="Loops that end when rates have settled.")
-    ] = False,
-    counters: Annotated[
-        bool, typer.Option("--counters", help="Count memory accesses and arithmetic of every run.")
-    ] = False,
+    early: Annotated[bool, typer.Option("--early-ends", help=f"Add {FEATURES['early'].text}.")] = False,
+    counters: Annotated[bool, typer.Option("--counters", help=f"Add {FEATURES['counters'].text}.")] = False,
     build_id: Annotated[
         int | None,
         typer.Option(

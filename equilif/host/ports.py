@@ -20,6 +20,7 @@ with needs("host"):
     from serial.tools.list_ports_common import ListPortInfo
 
 from equilif.host.client import PATIENCE, TIMEOUT, Client, DeviceError, LinkError, NoReply
+from equilif_golden.engine import features
 from equilif_golden.fixed import whole
 from equilif_golden.link.protocol import Identity
 
@@ -180,8 +181,7 @@ def summary(identity: Identity) -> dict[str, int | str]:
         "values": c.value_groups * c.lanes,
         "neurons": c.state_groups * c.lanes,
         "program words": c.program_words,
-        "softmax": "yes" if c.softmax else "no",
-        "early ends": "yes" if c.early else "no",
+        **features.summary(c, features.IDENTIFIED),
         "frame": identity.max_payload,
         "build": f"{identity.build_id:08x}",
     }

@@ -32,11 +32,11 @@ FEATURES: Mapping[str, Feature] = {
     "forwarding": Feature(
         "forwarding", "sums that can be read in the cycle in which they are written", 17, 1
     ),
-    "softmax": Feature("memories", "SOFTMAX, RELAY, modes of DRIVE and LEARN, loops in loops", 18, 2),
+    "softmax": Feature("memories", "what memories need: SOFTMAX, RELAY, modes of DRIVE and LEARN", 18, 2),
     "counters": Feature(
-        "counters", "counts of memory accesses and arithmetic, WEIGHT_WRITES to PRODUCTS", 19
+        "counters", "counts of memory accesses and arithmetic of every run, a register each", 19
     ),
-    "early": Feature("early ends", "loops that end when rates have settled, loops in loops", 20, 3),
+    "early": Feature("early ends", "loops that end when rates have settled", 20, 3),
 }
 #: those that a device tells over the link
 IDENTIFIED = {name: f.identity for name, f in FEATURES.items() if f.identity is not None}

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Self
@@ -44,21 +45,41 @@ class Command(IntEnum):
 
 
 class Status(IntEnum):
+    """Of a reply; :data:`MEANING` says what each means."""
+
     OK = 0
-    BAD_FRAME = 1  #: SLIP escape or UART framing
+    BAD_FRAME = 1
     TOO_SHORT = 2
     TOO_LONG = 3
     BAD_CRC = 4
-    OVERRUN = 5  #: arrived before the previous reply was out
+    OVERRUN = 5
     UNKNOWN_COMMAND = 6
-    BAD_LENGTH = 7  #: payload length is not one that the command can have
-    BUSY = 8  #: engine running
+    BAD_LENGTH = 7
+    BUSY = 8
     NO_PROGRAM = 9
     BAD_REGION = 10
     BAD_FLAGS = 11
-    BAD_ADDRESS = 12  #: elements outside the region
-    #: payload: 16-bit index of the first instruction at fault (their number when the program's end is)
+    BAD_ADDRESS = 12
     BAD_PROGRAM = 13
+
+
+MEANING: Mapping[Status, str] = {
+    Status.OK: "carried out",
+    Status.BAD_FRAME: "wrong SLIP escape, or a byte without a stop bit",
+    Status.TOO_SHORT: "fewer than 6 bytes",
+    Status.TOO_LONG: "more bytes than the device takes",
+    Status.BAD_CRC: "the CRC is that of other bytes",
+    Status.OVERRUN: "came before the previous reply was out",
+    Status.UNKNOWN_COMMAND: "no command has this code",
+    Status.BAD_LENGTH: "a payload that the command cannot have, or an element cut short",
+    Status.BUSY: "the engine is running, although no command runs it",
+    Status.NO_PROGRAM: "RUN before LOAD",
+    Status.BAD_REGION: "no region that the command can reach",
+    Status.BAD_FLAGS: "flags that RUN does not have",
+    Status.BAD_ADDRESS: "elements outside their region",
+    Status.BAD_PROGRAM: "payload u16: the first instruction at fault; their number when only the end is "
+    "wrong; the first without room when there are too many",
+}
 
 
 INSTRUCTION_BYTES = 4 * WORDS
@@ -76,11 +97,12 @@ FAULT = struct.Struct("<H")
 assert (WRITE_HEADER.size, READ_HEADER.size, RUN_HEADER.size) == tuple(HEADER_BYTES.values())
 
 
+_FLAGS = ", ".join(f"bit {bit} {features.FEATURES[name].label}" for name, bit in features.IDENTIFIED.items())
 #: what IDENTIFY answers: name, form (as of struct), meaning.  Sizes and widths have the names that they have
 #: in EngineConfig and Numerics
 IDENTITY: tuple[tuple[str, str, str], ...] = (
     ("version", "B", f"of this protocol, {VERSION}"),
-    ("flags", "B", "equilif_golden.engine.features.FEATURES"),
+    ("flags", "B", f"what the engine has: {_FLAGS}"),
     ("lanes", "B", "P"),
     ("weight_width", "B", "bits"),
     ("fraction", "B", "bits behind the binary point"),
@@ -199,3 +221,18 @@ def unseal(frame: bytes) -> tuple[int, int, bytes]:
     if zlib.crc32(body) != crc:
         raise FrameError(Status.BAD_CRC, f"CRC is {zlib.crc32(body):08x}, the frame says {crc:08x}")
     return body[0], body[1], body[2:]
+
+
+def tables() -> tuple[str, str]:
+    """Identity and status codes, as docs/protocol.md has them."""
+    forms = {"B": "u8", "H": "u16", "I": "u32", "x": "0", "2x": "0, 0"}
+    identity = "\n".join(
+        f"| {name.replace('_', ' ')} | {forms[form]} | {text} |".replace("  ", " ")
+        for name, form, text in IDENTITY
+    )
+    status = "\n".join(f"| {status.name} | {int(status)} | {text} |" for status, text in MEANING.items())
+    return identity, status
+
+
+if __name__ == "__main__":
+    print("\n\n".join(tables()))
