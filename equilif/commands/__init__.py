@@ -324,16 +324,20 @@ def samples_of(
     hold_out: float | None = None,
     test: Path | None = None,
     missing: Missing | None = None,
-    name: str | None = None,
+    **settings: Any,
 ) -> tuple[DataSet, Preset]:
-    """A data set by name or path, and how it is trained; ValueError for options of the other kind."""
+    """A data set by name or path, and how it is trained, with other ``settings`` where they are not None.
+
+    ValueError for options of the other kind, and for settings that cannot be, before a set is looked for.
+    """
     from equilif.data import own
     from equilif.training import presets
 
     given = {"--label": label, "--hold-out": hold_out, "--test": test, "--missing": missing}
     if isinstance(data, Name):
         refuse_own(data, given)
-        return presets.PRESETS[data].load(folder), presets.PRESETS[data]
+        preset = presets.PRESETS[data].changed(**settings)
+        return preset.load(folder), preset
     if folder is not None:
         raise ValueError(f"--data is the folder of a data set with a name, {data} is a path: leave it out")
     loaded = own.load(
@@ -342,9 +346,8 @@ def samples_of(
         hold_out=hold_out,
         test=test,
         missing="refuse" if missing is None else missing.value,
-        name=name,
     )
-    return loaded, presets.own(loaded)
+    return loaded, presets.own(loaded).changed(**settings)
 
 
 def refuse_own(data: object, given: Mapping[str, object]) -> None:

@@ -104,9 +104,8 @@ def verify(
     if sum((samples is not None, everything, full)) > 1:
         raise ValueError("--samples, --all and --full say how much is compared: give one of them")
     loaded, preset = samples_of(
-        own.chosen(data), folder, label=label, hold_out=hold_out, test=test, missing=missing
+        own.chosen(data), folder, label=label, hold_out=hold_out, test=test, missing=missing, eta=eta
     )
-    preset = preset.changed(eta=eta)
     if network is not None and loaded.about is not None:
         _check_scaling(network, loaded.about)
     seed = preset.seeds[0] if seed is None else seed

@@ -182,10 +182,16 @@ def train(
             show_version(run.version)
         else:
             place.require_free(overwrite=overwrite)
-            loaded, usual = samples_of(
-                source, folder, label=label, hold_out=hold_out, test=test, missing=missing
+            loaded, preset = samples_of(
+                source,
+                folder,
+                label=label,
+                hold_out=hold_out,
+                test=test,
+                missing=missing,
+                epochs=epochs,
+                **given,
             )
-            preset = usual.changed(epochs=epochs, **given)
             _check_watch(watch, preset.schedule)
             chosen = preset.seeds[0] if seed is None else seed
             run = Training.start(preset, loaded, chosen, make)
