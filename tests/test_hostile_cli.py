@@ -157,6 +157,7 @@ BASES: dict[str, dict[str, str | None]] = {
     "rates": {"data": "digits", "--hidden": "4", "--epochs": "1", "--batch": "512", "--out": "out"},
     "deploy": {"run": "rates", "--steps": "4", "--samples": "2"},
     "energy": {"data": "digits", "--samples": "1"},
+    "program": {"network": "net.npz"},
     "boards": {},
     "build": {"board": "icebreaker"},
     "flash": {"board": "icebreaker", "--bitstream": "text.txt"},
