@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from equilif.commands import HoldOut, Json, Label, Missing, MissingValues, TestFile, panel
@@ -88,10 +88,9 @@ def data(
 
 def _counts(found: Found) -> list[tuple[str, int, int]]:
     """Of every class its name, training and test samples."""
-    n = found.data.n_classes
-    train = np.bincount(found.data.y_train, minlength=n)
-    test = np.bincount(found.data.y_test, minlength=n)
-    return [(name, int(train[k]), int(test[k])) for k, name in enumerate(found.about.labels)]
+    train = Counter(found.data.y_train.tolist())
+    test = Counter(found.data.y_test.tolist())
+    return [(name, train[k], test[k]) for k, name in enumerate(found.about.labels)]
 
 
 def _boards(sizes: tuple[int, ...]) -> list[str] | None:
