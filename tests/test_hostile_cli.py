@@ -72,10 +72,13 @@ def call(arguments: Sequence[str], *, limit: float = LIMIT, interrupt: float | N
     before = signal.signal(signal.SIGALRM, alarm)
     signal.setitimer(signal.ITIMER_REAL, interrupt or limit)
     try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings():
-            warnings.simplefilter("default")  # they are printed, as a user sees them
-            warnings.showwarning = _print_warning
-            cli.app(list(arguments))
+        try:
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings():
+                warnings.simplefilter("default")  # they are printed, as a user sees them
+                warnings.showwarning = _print_warning
+                cli.app(list(arguments))
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)  # an alarm from here on would end the tests
     except SystemExit as e:
         code = e.code if isinstance(e.code, int) else int(e.code is not None)
     except Hang:
@@ -83,7 +86,6 @@ def call(arguments: Sequence[str], *, limit: float = LIMIT, interrupt: float | N
     except BaseException:
         crash = traceback.format_exc()
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     return Outcome(code, out.getvalue(), err.getvalue(), crash)
 

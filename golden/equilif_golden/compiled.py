@@ -61,21 +61,21 @@ def inlined(function: Function) -> Function:
 
 
 class State(NamedTuple):
-    """Of a network at work on a sample; raw, one of each for each thread."""
+    """A network at work on a sample, in raw numbers; every thread has one."""
 
-    values: I16  #: (3, n_values) of the free, +beta and -beta phases
-    static: I32  #: (n_drives,) from clamped populations
-    base: I32  #: (n_neurons,) static, and what memories last said
-    v: I32
-    spikes: U8
-    charge: I32
-    v_saved: I32  #: at the end of the free phase
-    spikes_saved: U8
-    drive: I32  #: of the population or the head at work
-    asked: I32  #: (n_drives - n_neurons,) of all relays
-    scores: I32  #: (most_patterns,), later their exponentials
-    patterns: I16  #: (most_patterns, width) that are loaded
-    target: I32  #: (n_outputs,)
+    values: I16  #: (3, n_values), of the free, +beta and -beta phases
+    static: I32  #: (n_drives,), drives from clamped populations
+    base: I32  #: (n_neurons,), static drives with what the memories last said
+    v: I32  #: (n_neurons,), membranes
+    spikes: U8  #: (n_neurons,), of the last step
+    charge: I32  #: (n_neurons,), since the window began
+    v_saved: I32  #: (n_neurons,), at the end of the free phase
+    spikes_saved: U8  #: (n_neurons,), at the end of the free phase
+    drive: I32  #: (n_drives,), of the population or the head at work
+    asked: I32  #: (n_drives - n_neurons,), drives of the relays' queries
+    scores: I32  #: (most_patterns,), of the head at work, and their exponentials
+    patterns: I16  #: (most_patterns, width), loaded for this sample
+    target: I32  #: (n_outputs,), 8-bit values
 
 
 @compiled

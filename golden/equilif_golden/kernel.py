@@ -84,7 +84,10 @@ class Kernel:
             self._held = (self._held[0], whole(value, "counter", 0, 0xFFFFFFFF))
 
     def _inputs(self, x: npt.ArrayLike | None, tokens: TokenRows | None) -> tuple[U8, TokenRows]:
-        """For compiled code, which follows indices without a look: those are copies, that nobody changes."""
+        """Inputs and tokens for compiled code.
+
+        It follows indices as they are, so rows and offsets are copies, which no other thread can change.
+        """
         values, rows = samples.inputs(self.network, x, tokens)
         return constant(values), TokenRows(constant(rows.table), rows.rows.copy(), rows.off.copy())
 
@@ -119,6 +122,7 @@ class Kernel:
         ``x`` may be None where there is no input population.
         """
         values, rows = self._inputs(x, tokens)
+        # copies, for the same reason
         known = samples.labels(self.network, labels, len(values)).copy()
         at = samples.order(order, len(values)).copy()
         if not self.learns:

@@ -132,7 +132,8 @@ class Chip:
 
     def rates(self) -> Rates:
         """Of the last sample."""
-        compiled, lanes = self.compiled, self.engine.config.lanes
+        compiled = self.compiled
+        lanes = self.engine.config.lanes
         values = self.engine.read(Region.VALUE, 0, compiled.lif_groups * lanes)
         where = [np.arange(q.size) + compiled.groups[q.name].first * lanes for q in self.network.lif]
         own = values[np.concatenate(where)]
@@ -184,6 +185,7 @@ class Chip:
 
 def read_weights(engine: Engine, network: Network) -> Weights:
     """Weights of a network that an engine holds."""
-    compiled, lanes = Compiled(network, engine.config), engine.config.lanes
+    compiled = Compiled(network, engine.config)
+    lanes = engine.config.lanes
     words = engine.read(Region.WEIGHT, 0, compiled.n_tiles * lanes * lanes)
     return compiled.weights(words.reshape(-1, lanes))

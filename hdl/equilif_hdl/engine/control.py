@@ -18,7 +18,7 @@ from amaranth.lib.wiring import In, Out
 from equilif_golden.blocks.plasticity import DITHER_WIDTH, SHIFTS
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Op, RelayMode
-from equilif_hdl.engine.isa import INSTRUCTION, command, has_mode, is_one_of, lane_bits
+from equilif_hdl.engine.isa import INSTRUCTION, command, has_mode, is_one_of
 from equilif_hdl.engine.stages import COPIES, SUMS, Stages
 from equilif_hdl.fixed import delayed
 
@@ -47,10 +47,6 @@ class Orders(wiring.Signature):
         Second factor for all lanes.
     nudge : Out(1), in stage turn
         That value is less 256 where the lane has a spike.
-    dither : Out, in stage noise
-        Noise of row and group.
-    dither_e : Out, in stage draw
-        Row of the tile, from which the lane's column follows.
     kept : Out, in stage noise
         Bits of the noise that are added.
     draws : Out(1), in stage noise
@@ -85,8 +81,6 @@ class Orders(wiring.Signature):
             "scaled": Out(1),
             "scale": Out(layout["scale"].shape),
             "nudge": Out(1),
-            "dither": Out(DITHER_WIDTH),
-            "dither_e": Out(lane_bits(config)),
             "kept": Out(DITHER_WIDTH),
             "minus": Out(layout["um"].shape),
             "source": Out(2),
@@ -198,15 +192,12 @@ class Control(wiring.Component):
                 m.d.sync += minus.eq(first.um)
             late -= 1
             m.d.comb += [
-                orders.dither.eq(first.dither),
                 orders.draws.eq(learns | (self.instruction.op != Op.LEARN)),
                 orders.learns.eq(self.stages.has(m, timing.turn, Op.LEARN)),
             ]
         else:
             m.d.sync += minus.eq(-first.um if self.config.deep else first.um)
-            m.d.comb += orders.dither.eq(delayed(m, first.dither, 1, "dither"))
         m.d.comb += [
-            orders.dither_e.eq(self.stages.e[timing.draw]),
             orders.kept.eq(kept),
             orders.minus.eq(delayed(m, minus, late, "minus")),
         ]

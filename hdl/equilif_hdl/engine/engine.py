@@ -73,17 +73,19 @@ class Engine(wiring.Component):
         connect(m, sequencer.o, dispatcher.i)
         connect(m, scanner.memory, lanes.scan)
         connect(m, access.lanes, lanes.host)
+        address = self._near(m, "mem_addr")
+        word = self._near(m, "mem_wdata")
         m.d.comb += [
-            access.mem_region.eq(host.mem_region),
-            access.mem_addr.eq(host.mem_addr),
-            access.mem_wdata.eq(host.mem_wdata),
-            access.mem_write.eq(host.mem_write),
-            access.mem_read.eq(host.mem_read),
+            access.region.eq(self._near(m, "mem_region")),
+            access.address.eq(address),
+            access.write.eq(self._near(m, "mem_write")),
+            access.read.eq(self._near(m, "mem_read")),
             access.counter.eq(phase),
-            host.mem_rdata.eq(access.mem_rdata),
-            host.mem_valid.eq(access.mem_valid),
-            loading.addr.eq(access.address),
-            loading.data.eq(access.word),
+            host.mem_rdata.eq(access.rdata),
+            host.mem_valid.eq(access.valid),
+            lanes.host_data.eq(word),
+            loading.addr.eq(address),
+            loading.data.eq(word),
             loading.en.eq(access.write_program),
             fetching.addr.eq(sequencer.addr),
             fetching.en.eq(sequencer.read),
@@ -99,12 +101,24 @@ class Engine(wiring.Component):
         if cfg.early:
             m.d.comb += sequencer.moved.eq(lanes.moved)
         with m.If(access.write_counter):
-            m.d.sync += phase.eq(access.word)
+            m.d.sync += phase.eq(word)
         with m.Elif(dispatcher.start & dispatcher.learning):
             m.d.sync += phase.eq(phase + DITHER_UPDATE)
         self._execute(m, dispatcher, scanner, walker, argmax, lanes, phase)
         self._count(m, dispatcher, scanner, walker, lanes)
         return m
+
+    def _near(self, m: Module, name: str) -> Value:
+        """What the host says, where the memories need it.
+
+        A large engine lies far from its host: where weights have registers, this has one.
+        """
+        said: Signal = getattr(self.host, name)
+        if not self.config.weight_stages:
+            return said
+        near = Signal.like(said, name=f"near_{name}")
+        m.d.sync += near.eq(said)
+        return near
 
     def _execute(
         self,

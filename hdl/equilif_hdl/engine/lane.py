@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Cat, Module, Mux, Signal, signed
+from amaranth import Cat, Const, Module, Mux, Signal, signed
 from amaranth.hdl import Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -52,6 +52,10 @@ class Lane(wiring.Component):
         Its spike.
     a, b, q : In, in stage sum (q of STEP: in stage step)
         Its membrane, static drive and charge.
+    dither : In, in stage noise
+        Dither of row and group.
+    row : In, in stage draw
+        Row of the tile, from which the lane's column follows.
     weight : In(signed(16)), in stage weight
         What LEARN changes.
     total : Out(accumulator), in stage sum
@@ -81,6 +85,8 @@ class Lane(wiring.Component):
     a: Signal
     b: Signal
     q: Signal
+    dither: Signal
+    row: Signal
     weight: Signal
     total: Signal
     membrane: Signal
@@ -109,6 +115,8 @@ class Lane(wiring.Component):
             "a": In(accumulator),
             "b": In(accumulator),
             "q": In(charge),
+            "dither": In(DITHER_WIDTH),
+            "row": In(lane_bits(config)),
             "weight": In(signed(16)),
             "total": Out(accumulator),
             "membrane": Out(signed(16)),
@@ -171,10 +179,10 @@ class Lane(wiring.Component):
         orders = self.orders
         column = Signal(DITHER_WIDTH, reset_less=True)
         noise = Signal(DITHER_WIDTH, reset_less=True)
-        # bank j of row e holds column j - e
-        place = (self.index - orders.dither_e)[: lane_bits(self.config)]
+        # bank j of row i holds column j - i
+        place = (self.index - self.row)[: lane_bits(self.config)]
         m.d[self.timing.deep_domain] += column.eq(times_index(place, DITHER_COLUMN, DITHER_WIDTH))
-        drawn = (orders.dither + column) & orders.kept
+        drawn = (self.dither + column) & orders.kept
         if self.config.softmax:
             drawn = drawn | orders.coding << (RECIPROCAL - 1)  # a code is rounded
         if self.config.single_port:
@@ -216,8 +224,12 @@ class Lane(wiring.Component):
             lif.leak.eq(self.instruction.shift),
             self.membrane.eq(lif.v),
             self.fired.eq(lif.spike),
-            self.charge.eq(Mux(orders.mark, -self.a, self.q + Mux(lif.spike, self.instruction.gain, 0))),
         ]
+        # one adder for STEP, q + gain of a spike, and for MARK, 0 + ~a + 1, where 1 comes in as a carry
+        width = len(self.q)
+        before = Mux(orders.mark, 0, self.q)[:width]
+        more = Mux(orders.mark, ~self.a, Mux(lif.spike, self.instruction.gain, 0))[:width]
+        m.d.comb += self.charge.eq((Cat(Const(1, 1), before) + Cat(orders.mark, more))[1:])
 
     def _rate(self, m: Module) -> None:
         m.submodules.measure = measure = Measure(self.config.numerics, registered=self.config.deep)

@@ -50,7 +50,7 @@ from equilif_hdl.engine.port import LanesPort, ScanPort
 from equilif_hdl.engine.stages import Stages
 from equilif_hdl.engine.state import State
 from equilif_hdl.engine.weights import WeightArray
-from equilif_hdl.fixed import lanes_of, popcount, rotate
+from equilif_hdl.fixed import delayed, lanes_of, popcount, rotate
 
 
 class Lanes(wiring.Component):
@@ -68,6 +68,8 @@ class Lanes(wiring.Component):
         The scanner's access to spikes and values.
     host : In(LanesPort)
         The host's access to weights and values.
+    host_data : In(16)
+        What it writes: a weight, or values at +beta (low byte) and -beta.
     spike_count : Out
         Spikes of the group that a STEP writes in this cycle; in a deep pipeline that it wrote in the last
         one.
@@ -84,6 +86,7 @@ class Lanes(wiring.Component):
     again: Signal
     scan: Any
     host: Any
+    host_data: Signal
     spike_count: Signal
     moved: Signal
 
@@ -102,6 +105,7 @@ class Lanes(wiring.Component):
                 "again": Out(1),
                 "scan": In(ScanPort(config)),
                 "host": In(LanesPort(config)),
+                "host_data": In(16),
                 "spike_count": Out(range(p + 1)),
                 **({"moved": Out(1)} if config.early else {}),
             }
@@ -111,6 +115,7 @@ class Lanes(wiring.Component):
         m = Module()
         cfg = self.config
         m.submodules.stages = stages = Stages(cfg, self.valid, self.i, self.instruction)
+        timing = stages.timing
         m.submodules.control = control = Control(cfg, stages)
         m.submodules.state = state = State(cfg, stages, state_ram=self.state_ram)
         m.submodules.weights = weights = WeightArray(cfg)
@@ -119,6 +124,7 @@ class Lanes(wiring.Component):
         self._connect_state(m, state, lanes)
         self._connect_weights(m, stages, weights, lanes)
         words = self._turned(m, stages, weights, state)
+        dither = delayed(m, stages.command.dither, timing.noise, "dither")
         for j, lane in enumerate(lanes):
             m.submodules[f"lane{j}"] = lane
             connect(m, control.orders, lane.orders)
@@ -126,13 +132,13 @@ class Lanes(wiring.Component):
                 lane.instruction.eq(self.instruction),
                 lane.word.eq(words[j]),
                 lane.spike.eq(state.scan.spikes[j]),
+                lane.dither.eq(dither),
+                lane.row.eq(stages.e[timing.draw]),
             ]
-        steps = stages.has(m, stages.timing.step, Op.STEP)
-        m.d[stages.timing.deep_domain] += self.spike_count.eq(Mux(steps, popcount(state.spikes), 0))
+        steps = stages.has(m, timing.step, Op.STEP)
+        m.d[timing.deep_domain] += self.spike_count.eq(Mux(steps, popcount(state.spikes), 0))
         if cfg.early:
-            watches = stages.has(m, stages.timing.moved, Op.MEASURE) & has_mode(
-                self.instruction, MeasureMode.WATCH
-            )
+            watches = stages.has(m, timing.moved, Op.MEASURE) & has_mode(self.instruction, MeasureMode.WATCH)
             m.d.comb += self.moved.eq(watches & Cat(lane.far for lane in lanes).any())
         if cfg.softmax:
             self._recall(m, stages, control, state, lanes)
@@ -161,11 +167,10 @@ class Lanes(wiring.Component):
         connect(m, flipped(self.scan), state.scan)
         m.d.comb += [
             state.instruction.eq(self.instruction),
-            state.start.eq(self.start),
             state.host_read.eq(self.host.read),
             state.host_write.eq(self.host.write_v),
             state.host_group.eq(self.host.group),
-            state.host_data.eq(self.host.data),
+            state.host_data.eq(self.host_data),
             self.host.plus.eq(state.plus),
             self.host.minus.eq(state.minus),
             state.totals.eq(Cat(lane.total for lane in lanes)),
@@ -203,7 +208,7 @@ class Lanes(wiring.Component):
                 Mux(
                     learns,
                     Cat(lane.updated for lane in lanes),
-                    self.host.data.replicate(self.config.lanes),
+                    self.host_data.replicate(self.config.lanes),
                 )
             ),
         ]
@@ -229,6 +234,7 @@ class Lanes(wiring.Component):
             control.coding.eq(softmax.coding),
             control.reciprocal.eq(softmax.reciprocal),
             control.scale.eq(softmax.scale),
+            state.start.eq(self.start),
             state.recall.eq(stages.has(m, timing.relay, Op.RELAY) | softmax.coded),
             state.recalled.eq(
                 Mux(

@@ -80,8 +80,6 @@ class LanesPort(wiring.Signature):
         Row of a tile.
     group : Out
         Group of values.
-    data : Out(16)
-        What is written: a weight, or values at +beta (low byte) and -beta.
     w : In(16 P)
         Weights in bank order.
     plus, minus : In(8 P)
@@ -98,7 +96,6 @@ class LanesPort(wiring.Signature):
                 "tile": Out(tile_bits(config)),
                 "e": Out(lane_bits(config)),
                 "group": Out(group_bits(config)),
-                "data": Out(16),
                 "w": In(16 * p),
                 "plus": In(8 * p),
                 "minus": In(8 * p),

@@ -68,8 +68,6 @@ class State(wiring.Component):
     -------
     instruction : In(INSTRUCTION)
         What the commands are of.
-    start : In(1)
-        It begins.
     scan : In(ScanPort)
         The scanner's access to S and V.
     plus, minus : Out(8 P)
@@ -90,10 +88,10 @@ class State(wiring.Component):
         The same, of MARK and STEP.
     rates : In(8 P)
         The same, of MEASURE.
-    recall : In(1)
-        Where there are memories: RELAY or SOFTMAX writes the next group.
-    recalled : In(8 P)
-        Its values.
+    start : In(1)
+        Where there are memories: ``instruction`` begins.
+    recall, recalled : In(1), In(8 P)
+        The same: RELAY or SOFTMAX writes the next group; its values.
 
     ``stages``: the commands that are carried out.  ``state_ram``: memory style, a hint for the tool.
     """
@@ -129,7 +127,6 @@ class State(wiring.Component):
         super().__init__(
             {
                 "instruction": In(INSTRUCTION),
-                "start": In(1),
                 "scan": In(ScanPort(config)),
                 "host_read": In(1),
                 "host_write": In(p),
@@ -145,7 +142,7 @@ class State(wiring.Component):
                 "spikes": In(p),
                 "charges": In(charge * p),
                 "rates": In(8 * p),
-                **({"recall": In(1), "recalled": In(8 * p)} if config.softmax else {}),
+                **({"start": In(1), "recall": In(1), "recalled": In(8 * p)} if config.softmax else {}),
             }
         )
 

@@ -42,7 +42,8 @@ class EngineBench:
         self.model = EngineModel(config)
         self.engine = dut if engine is None else engine
         self.compared = 0
-        self.latency = Access(config).latency  # of a read
+        #: of a read
+        self.latency = Access(config).latency + (config.weight_stages > 0)
 
     async def reset(self) -> None:
         names = ("mem_region", "mem_addr", "mem_wdata", "mem_write", "mem_read", "start", "learn")

@@ -70,8 +70,8 @@ class LaneBench:
         stages = {
             **dict.fromkeys(("word", "spike"), "turn"),
             **{f"orders__{name}": "turn" for name in ("axpy", "up", "scaled", "scale", "nudge")},
-            "orders__dither": "noise",
-            "orders__dither_e": "draw",
+            "dither": "noise",
+            "row": "draw",
             "orders__minus": "minus",
             **{f"orders__{name}": "sum" for name in ("source", "mark")},
             **dict.fromkeys(("a", "b", "q"), "sum"),
@@ -317,8 +317,8 @@ async def updates(dut: Any) -> None:
             )[0, column]
             fields = {"orders__axpy": 0, "orders__scaled": 0, "orders__nudge": 0}
             fields |= {"word": (vp & 255) | (vm & 255) << 8, "orders__up": gain * up, "weight": w}
-            fields |= {"orders__minus": -gain * um, "orders__dither_e": row}
-            fields |= {"orders__dither": update * DITHER_UPDATE & DITHER_MASK}
+            fields |= {"orders__minus": -gain * um, "row": row}
+            fields |= {"dither": update * DITHER_UPDATE & DITHER_MASK}
             if config.single_port:
                 fields |= {"orders__draws": 1, "orders__learns": 1}
             await tb.feed(fields, bits(int(want), 16), idle=not config.single_port)
