@@ -1,7 +1,7 @@
-"""A Kernel in threads, in forked processes, in copies, and on a machine that lets nothing be stored.
+"""A Kernel in threads, in forked processes, in copies, and where its compiled code cannot be stored.
 
 State space: one thread or several on one Kernel or on one each, a fork before, after and during its work,
-copy, deep copy and pickle.
+copy, deep copy and pickle; no folder for compiled code, a full one, one with damaged files.
 """
 
 from __future__ import annotations
@@ -221,6 +221,48 @@ assert type(compiled.settle_samples._cache).__name__ == "NullCache"
 print((predicted == Reference(net, kernel.weights).infer(x).prediction).all())
 """
     assert run(code, NUMBA_CACHE_DIR="") == "True"
+
+
+SMALL = """
+from equilif_golden.compiled import compiled
+
+@compiled
+def twice(x):
+    return 2 * x
+"""
+#: prints the result, and how often stored code was used
+USE = (
+    "import sys; sys.path.insert(0, {!r}); from small import twice; "
+    "print(twice(21), len(twice.stats.cache_hits))"
+)
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A module of one compiled function."""
+    (tmp_path / "small.py").write_text(SMALL)
+    return tmp_path
+
+
+def test_compiled_code_is_not_stored_where_the_disk_is_full(small):
+    """No file may be longer than 500 bytes here."""
+    limits = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+    limits += "resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500)); "
+    for _ in range(2):
+        assert run(limits + USE.format(str(small)), NUMBA_CACHE_DIR="") == "42 0"
+    assert not list(small.rglob("*.nbc"))
+
+
+@pytest.mark.parametrize("ending", ["nbi", "nbc"])
+@pytest.mark.parametrize("content", [b"", b"no such file", None])
+def test_damaged_files_of_compiled_code_are_written_anew(small, ending, content):
+    """None: cut in the middle."""
+    use = USE.format(str(small))
+    assert [run(use, NUMBA_CACHE_DIR="") for _ in range(2)] == ["42 0", "42 1"]
+    (path,) = small.rglob(f"*.{ending}")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] if content is None else content)
+    assert [run(use, NUMBA_CACHE_DIR="") for _ in range(2)] == ["42 0", "42 1"]
 
 
 def test_the_number_of_threads_is_numbas_and_its_own_threads_never_start():

@@ -33,7 +33,7 @@ def run(*arguments, env=None, **options):
     return subprocess.run(
         [*EQUILIF, *map(str, arguments)],
         env=environment,
-        **{"capture_output": True, "timeout": 120, **options},
+        **{"capture_output": True, "timeout": 300, **options},
     )
 
 
@@ -55,7 +55,7 @@ def on_terminal(*arguments, columns):
     ) as process:
         os.close(follower)
         said = b""
-        while select.select([leader], [], [], 120)[0]:
+        while select.select([leader], [], [], 300)[0]:
             try:
                 said += os.read(leader, 1 << 16)
             except OSError as e:  # Linux tells the end of a terminal so

@@ -11,11 +11,13 @@ batch.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
 import numba
 import numpy as np
 import numpy.typing as npt
+from numba.core.caching import FunctionCache
 
 from equilif_golden.blocks.plasticity import DITHER_COLUMN, DITHER_MASK, DITHER_ROW, DITHER_UPDATE
 from equilif_golden.blocks.relay import SIGNED
@@ -45,12 +47,28 @@ SIGNED_HI = SIGNED.hi
 SIGNED_LO = SIGNED.lo
 
 
+class Store(FunctionCache):  # type: ignore[misc]
+    """Numba's files of compiled code, without which everything still runs, only later."""
+
+    def load_overload(self, *args: object) -> object:
+        try:
+            return super().load_overload(*args)
+        except Exception:  # whatever a damaged file leads to: it is written anew
+            with suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, *args: object) -> None:
+        with suppress(OSError):  # a full disk
+            super().save_overload(*args)
+
+
 def compiled(function: Function) -> Function:
     """Compiled on its first call, and stored where a folder for it can be had."""
-    try:
-        made: Function = numba.njit(function, cache=True, nogil=True)
-    except RuntimeError:  # neither the package's folder nor the user's can be written
-        made = numba.njit(function, nogil=True)
+    made: Function = numba.njit(function, nogil=True)
+    # RuntimeError: neither the package's folder nor the user's can be written
+    with suppress(RuntimeError):
+        made._cache = Store(function)  # type: ignore[attr-defined]
     return made
 
 

@@ -29,6 +29,7 @@ from amaranth.lib.wiring import In, Out
 from equilif_golden.blocks.plasticity import DITHER_COLUMN, DITHER_WIDTH
 from equilif_golden.blocks.softmax import RECIPROCAL
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.fixed import VALUE
 from equilif_hdl.blocks.lif import Lif
 from equilif_hdl.blocks.plasticity import Plasticity
 from equilif_hdl.blocks.rate import Measure, Moved
@@ -193,6 +194,7 @@ class Lane(wiring.Component):
         return noise
 
     def _sum(self, m: Module, product: Value) -> None:
+        """Old sum and product."""
         orders = self.orders
         old = Signal.like(self.total)
         sources = {Source.A: self.a, Source.B: self.b}
@@ -204,7 +206,7 @@ class Lane(wiring.Component):
             for source, value in sources.items():
                 with m.Case(source):
                     m.d.comb += old.eq(value)
-        more = product >> 8
+        more = product >> VALUE.f
         if not self.config.deep:  # there STEP has a sum of its own, and a copy a factor of 0
             more = Mux(orders.step, self.b, Mux(orders.copy, 0, more))
         m.d.comb += self.total.eq(old + more)
@@ -232,6 +234,7 @@ class Lane(wiring.Component):
         m.d.comb += self.charge.eq((Cat(Const(1, 1), before) + Cat(orders.mark, more))[1:])
 
     def _rate(self, m: Module) -> None:
+        """MEASURE."""
         m.submodules.measure = measure = Measure(self.config.numerics, registered=self.config.deep)
         m.d.comb += [
             measure.charge.eq(self.q),
@@ -249,6 +252,7 @@ class Lane(wiring.Component):
             ]
 
     def _update(self, m: Module, product: Value) -> None:
+        """LEARN."""
         cfg = self.config
         m.submodules.plasticity = plasticity = Plasticity(
             cfg.numerics, registers=self.timing.update_registers, signed_values=cfg.softmax

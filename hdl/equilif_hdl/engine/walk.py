@@ -22,6 +22,7 @@ from amaranth.lib.wiring import In, Out
 from equilif_golden.blocks.plasticity import DITHER_COLUMN, DITHER_WIDTH, GAIN_WIDTH
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Op
+from equilif_golden.fixed import VALUE
 from equilif_hdl.engine.isa import (
     INSTRUCTION,
     by_column,
@@ -33,7 +34,7 @@ from equilif_hdl.engine.isa import (
 )
 from equilif_hdl.fixed import times_small
 
-ONE = 256  #: 1.0 as a factor of the lanes
+ONE = 1 << VALUE.f  #: 1.0 as a factor of the lanes
 
 
 def times_gain(value: Value, ins: data.View[Any], config: EngineConfig) -> Value:
