@@ -6,7 +6,15 @@ from importlib import import_module
 
 from equilif.commands import app
 
-for part in ("overview", "learning", "scale", "hardware", "programs", "boards"):  # the order of the help
+for part in (
+    "overview",
+    "data",
+    "learning",
+    "scale",
+    "hardware",
+    "programs",
+    "boards",
+):  # the order of the help
     import_module(f"equilif.commands.{part}")
 
 

@@ -149,6 +149,7 @@ class Parameter:
 
 #: what runs in a moment, by parameter; files are those of the fixture ``template``
 BASES: dict[str, dict[str, str | None]] = {
+    "data": {"path": "table.csv", "--label": "kind", "--out": "out"},
     "train": {"data": "digits", "--epochs": "1", "--hidden": "4", "--out": "out"},
     "evaluate": {"network": "net.npz", "data": "digits"},
     "verify": {"data": "digits", "--samples": "2"},
@@ -158,6 +159,7 @@ BASES: dict[str, dict[str, str | None]] = {
     "rates": {"data": "digits", "--hidden": "4", "--epochs": "1", "--batch": "512", "--out": "out"},
     "deploy": {"run": "rates", "--steps": "4", "--samples": "2"},
     "energy": {"data": "digits", "--samples": "1"},
+    "program": {"network": "net.npz"},
     "boards": {},
     "build": {"board": "icebreaker"},
     "flash": {"board": "icebreaker", "--bitstream": "text.txt"},
@@ -268,7 +270,7 @@ TEXT = (
 CHOICE = ("", "x", "DIGITS", "[/x]", "digits\n", "-1")
 INPUT = (
     *"nowhere nowhere/x folder empty text.txt picture.png half.npz binary loop dangling text.txt/x".split(),
-    *"/dev/null /proc/self/mem / . [/x] ü✓ net.nir net.npz run rates mnist grid.toml".split(),
+    *"/dev/null /proc/self/mem / . [/x] ü✓ net.nir net.npz run rates mnist grid.toml table.csv".split(),
     *("", " ", "a\nb", LONG),
 )
 OUTPUT = (
@@ -283,6 +285,8 @@ def values(p: Parameter) -> tuple[str, ...]:
         return ()
     if issubclass(p.kind, Enum):
         return CHOICE
+    if p.name == "data" and p.kind is str:  # the name of a data set, or a path
+        return (*CHOICE, *INPUT)
     if p.kind is Path:
         return OUTPUT if p.name in OUTPUTS else INPUT
     return {int: WHOLE, float: REAL, str: TEXT}[p.kind]
@@ -363,6 +367,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "folder" / "within").mkdir(parents=True)
     (folder / "empty").write_bytes(b"")
     (folder / "text.txt").write_text("hello\n")
+    rows = "".join(f"{k},{k % 3 - 1.5},{'xy'[k % 2]}\n" for k in range(12))
+    (folder / "table.csv").write_text(f"a,b,kind\n{rows}")
     (folder / "binary").write_bytes(rng.bytes(3000))
     (folder / "picture.png").write_bytes((folder / "run" / "learning_curve.png").read_bytes())
     (folder / "half.npz").write_bytes((folder / "net.npz").read_bytes()[:-300])

@@ -272,7 +272,7 @@ def save(
     net, _ = networks.load(like)
     files.check(out)
     weights = read_weights(the_one(port, baud), net)
-    networks.save(out, net, weights)
+    networks.save(out, net, weights, networks.about(like))
     show.console.print(f"{net.n_weights:,} weights in {show.literal(out)}, SHA-256 {digest(weights)[:16]}")
     return {"network": out, "weights": net.n_weights, "sha256": digest(weights)}
 

@@ -11,22 +11,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from equilif.commands import (
+    AnyData,
     Data,
     DataArgument,
     Early,
     Folder,
     Free,
+    HoldOut,
     Json,
+    Label,
+    MissingValues,
     Seed,
+    TestFile,
     Watch,
     Window,
     panel,
+    samples_of,
     scheduled,
 )
 from equilif.show import console as show
 from equilif_golden.engine.features import FEATURES
 
 if TYPE_CHECKING:
+    from equilif.data.about import About
     from equilif.data.images import DataSet
     from equilif.hardware.energy import Sampled
     from equilif.training.presets import Preset
@@ -46,7 +53,7 @@ Lanes = Annotated[
 
 @command
 def verify(
-    data: DataArgument = Data.digits,
+    data: AnyData = "digits",
     network: Annotated[
         Path | None, typer.Option(help="Start from this network.npz.", show_default="an untrained network")
     ] = None,
@@ -75,6 +82,10 @@ def verify(
     early: Early = None,
     watch: Watch = None,
     seed: Seed = None,
+    label: Label = None,
+    hold_out: HoldOut = None,
+    test: TestFile = None,
+    missing: MissingValues = None,
     folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -86,14 +97,17 @@ def verify(
 
     Example:  [bold]equilif verify digits --samples 500 --lanes 8[/]
     """
+    from equilif.data import own
     from equilif.hardware.verify import Plan
-    from equilif.training.presets import PRESETS
     from equilif.training.train import lesson
 
     if sum((samples is not None, everything, full)) > 1:
         raise ValueError("--samples, --all and --full say how much is compared: give one of them")
-    preset = PRESETS[data].changed(eta=eta)
-    loaded = preset.load(folder)
+    loaded, preset = samples_of(
+        own.chosen(data), folder, label=label, hold_out=hold_out, test=test, missing=missing, eta=eta
+    )
+    if network is not None and loaded.about is not None:
+        _check_scaling(network, loaded.about)
     seed = preset.seeds[0] if seed is None else seed
     net, weights = _network(network, preset, loaded, seed)
     net = scheduled(net, free=free, window=window, early=early, watch=watch and watch.value)
@@ -105,7 +119,19 @@ def verify(
     report = show.compare("RTL = golden", net, weights, engine_of(net, lanes, board), loaded, plan)
     show.verdict(report)
     show.costs(report)
-    return {"data": data, "seed": seed, "ok": report.mismatch is None, **report.to_dict()}
+    return {"data": loaded.name, "seed": seed, "ok": report.mismatch is None, **report.to_dict()}
+
+
+def _check_scaling(path: Path, about: About) -> None:
+    """ValueError when a network was trained on inputs that mean something else."""
+    from equilif.training.records import read_about
+
+    saved = read_about(path)
+    if saved is None or (saved.scaling, saved.labels) != (about.scaling, about.labels):
+        raise ValueError(
+            f"{path} was trained on other data, or on these in another split: {about.path} is scaled in "
+            "another way now; give the data and options of its training"
+        )
 
 
 def _network(path: Path | None, preset: Preset, data: DataSet, seed: int) -> tuple[Network, Weights]:

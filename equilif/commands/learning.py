@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -10,25 +11,33 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from equilif.commands import (
+    DATA_HELP,
     Baud,
     Data,
     DataArgument,
     Early,
     Folder,
     Free,
+    HoldOut,
     Json,
+    Label,
+    MissingValues,
     Port,
     Seed,
+    TestFile,
     Watch,
     Watched,
     Window,
     panel,
+    samples_of,
     scheduled,
 )
 from equilif.extras import needs
 from equilif.show import console as show
 
 if TYPE_CHECKING:
+    from equilif.data.about import About
+    from equilif.data.dataset import DataSet
     from equilif.training.presets import Preset
     from equilif_golden.network import Network, Weights
     from equilif_golden.schedule import Schedule
@@ -44,9 +53,10 @@ Overwrite = Annotated[
 @command
 def train(
     data: Annotated[
-        Data | None,
+        str | None,
         typer.Argument(
-            help="Data set. The 8x8 digits come with scikit-learn; missing ones say what they need.",
+            metavar="DATA",
+            help=DATA_HELP,
             show_default="digits, or with --resume that of the run",
         ),
     ] = None,
@@ -91,6 +101,10 @@ def train(
     early: Early = None,
     watch: Watch = None,
     seed: Seed = None,
+    label: Label = None,
+    hold_out: HoldOut = None,
+    test: TestFile = None,
+    missing: MissingValues = None,
     folder: Folder = None,
     out: Annotated[
         Path | None,
@@ -117,19 +131,23 @@ def train(
 ) -> dict[str, Any]:
     """Train a network on the golden model, or with --port on a board: to the same bits.
 
-    Options that are not given come from the preset of the data set.  Everything is saved after every
+    Options that are not given come from the preset of the data set, for data of your own from one by their
+    size; `equilif data PATH` tells what is read.  Everything is saved after every
     epoch and every --every seconds; a run that was cut off at any moment goes on with --resume, on a
     board or on the golden model.  A folder takes one run at a time, and a run that is there stays unless
     --overwrite is given.
 
-    Example:  [bold]equilif train digits --hidden 64 --hidden 32 --epochs 20 --out results/deep[/]
+    Example:  [bold]equilif train digits --hidden 64 --hidden 32 --epochs 20 --out results/deep[/]  and
+    [bold]equilif train wine.csv --label kind[/]
     """
+    from equilif.data import own
     from equilif.training.folder import CURVE, RunFolder
-    from equilif.training.presets import PRESETS
     from equilif.training.train import HISTORY, NETWORK, Training
     from equilif_golden.fixed import finite
 
-    out = out or Path("results") / (data or Data.digits)
+    asked = None if data is None else own.chosen(data)
+    source = Data.digits if asked is None else asked
+    out = out or Path("results") / (source if isinstance(source, Data) else source.resolve().stem)
     given = {
         "hidden": tuple(hidden) if hidden else None,
         "eta": eta,
@@ -146,21 +164,37 @@ def train(
     finite(every, "--every (seconds)", 0, 1e9)
     make = _learner(port, baud)
     if resume:
-        keeps_settings({**given, "seed": seed, "overwrite": overwrite or None})
+        keeps_settings(
+            {
+                **given,
+                **{"seed": seed, "overwrite": overwrite or None, "label": label},
+                **{"hold_out": hold_out, "test": test, "missing": missing},
+            }
+        )
     place = RunFolder(out)
     if resume:
         place.require_run(NETWORK)
     with place:
         place.check(HISTORY, NETWORK, CURVE)
         if resume:
-            run = Training.resume(out, folder, name=data, epochs=epochs, make=make)
+            name, where = _resumed(out / HISTORY, asked, folder)
+            run = Training.resume(out, where, name=name, epochs=epochs, make=make)
             show_version(run.version)
         else:
             place.require_free(overwrite=overwrite)
-            preset = PRESETS[data or Data.digits].changed(epochs=epochs, **given)
+            loaded, preset = samples_of(
+                source,
+                folder,
+                label=label,
+                hold_out=hold_out,
+                test=test,
+                missing=missing,
+                epochs=epochs,
+                **given,
+            )
             _check_watch(watch, preset.schedule)
             chosen = preset.seeds[0] if seed is None else seed
-            run = Training.start(preset, preset.load(folder), chosen, make)
+            run = Training.start(preset, loaded, chosen, make)
             place.clear()
         show.describe(run)
         show.train(run, out, every=every)
@@ -172,6 +206,20 @@ def train(
         f"saved {', '.join(files)} in {show.literal(out)}"
     )
     return {**run.to_dict(), "accuracy": accuracy, "out": out, "files": files}
+
+
+def _resumed(history: Path, asked: Data | Path | None, folder: Path | None) -> tuple[str | None, Path | None]:
+    """Name of the data set that is asked for, and where a run's data are."""
+    from equilif.training.train import read_history
+
+    about = read_history(history).about
+    if about is None:
+        return None if asked is None else str(asked), folder
+    if folder is not None:
+        raise ValueError(
+            "--data is the folder of a data set with a name: give the path of the run's own data"
+        )
+    return (None, asked) if isinstance(asked, Path) else (asked, None)
 
 
 def keeps_settings(given: Mapping[str, Any]) -> None:
@@ -221,7 +269,12 @@ def _learner(port: str | None, baud: int | None) -> Callable[..., Any]:
 def evaluate(
     network: Annotated[Path, typer.Argument(help="A network.npz of `equilif train`.")],
     data: Annotated[
-        Data | None, typer.Argument(help="Data set.", show_default="the one it was trained on")
+        str | None,
+        typer.Argument(
+            metavar="DATA",
+            help="Data set by name, or a file or folder of your own, scaled as in training.",
+            show_default="the one it was trained on",
+        ),
     ] = None,
     free: Free = None,
     window: Window = None,
@@ -235,24 +288,42 @@ def evaluate(
     """Accuracy, confusion matrix and spikes of a trained network on a test set, on the golden model or with
     --port on a board.
 
+    Data of your own: the test part of what the network was trained on, or all samples of another file,
+    read and scaled as in training.
+
     With --early also the steps that samples took until their rates had settled.
 
     Example:  [bold]equilif evaluate results/digits/network.npz[/]
     """
+    from equilif.data import own
     from equilif.training.evaluate import evaluate as run
-    from equilif.training.presets import PRESETS
 
     make = _learner(port, baud)
-    net, weights, preset = _trained(network)
+    asked = None if data is None else own.chosen(data)
+    about = _about(network, asked)
+    if about is None:
+        net, weights, preset = _trained(network)
+    else:
+        net, weights = _loaded(network)
     net = scheduled(net, free=free, window=window, early=early, watch=watch and watch.value)
     _check_watch(watch, net.schedule)
-    if data and data != preset.data:
-        preset = PRESETS[data]
-    samples = preset.load(folder)
-    found = run(net, weights, samples.x_test, samples.y_test, tokens=samples.tokens_test, make=make)
+    if about is None:
+        name, samples = _named(preset, asked, folder)
+        what = f"{len(samples.x_test):,} test samples"
+        found = run(net, weights, samples.x_test, samples.y_test, tokens=samples.tokens_test, make=make)
+    else:
+        if folder is not None:
+            raise ValueError("--data is the folder of a data set with a name: give the path of your own data")
+        own_samples = own.samples(about, asked if isinstance(asked, Path) else None)
+        name = Path(about.path).name
+        what = own_samples.what
+        found = run(net, weights, own_samples.x, own_samples.y, make=make)
+        found = dataclasses.replace(found, names=about.labels)
+        if own_samples.clipped:
+            show.console.print(f"[yellow]{own_samples.clipped:,} values are beyond the scale: clipped[/]")
     show.console.print(show.confusion(found))
     show.console.print(
-        f"\n{preset.data}: [bold]{found.accuracy:.2%}[/] of {len(samples.x_test):,} test samples, "
+        f"\n{show.literal(name)}: [bold]{found.accuracy:.2%}[/] of {show.literal(what)}, "
         f"{found.spikes_per_sample:,.0f} spikes a sample (free phase)"
     )
     if net.schedule.early is not None and found.saving is not None:
@@ -266,7 +337,36 @@ def evaluate(
             f"{show.literal(population)}: {found.silent[population]:.1%} of the rates at 0, "
             f"{found.full[population]:.1%} at their maximum"
         )
-    return {"network": network, "data": preset.data, **found.to_dict()}
+    return {"network": network, "data": name, **found.to_dict()}
+
+
+def _about(network: Path, asked: Data | Path | None) -> About | None:
+    """How a network's own data are read, None when it is evaluated on a data set with a name."""
+    from equilif.training.records import read_about
+
+    if network.is_dir() or isinstance(asked, Data):
+        return None
+    about = read_about(network)
+    if about is None and isinstance(asked, Path):
+        raise ValueError(
+            f"{network} was not trained on data of your own, so it does not say how {asked} is to be scaled: "
+            "train it by `equilif train PATH`"
+        )
+    return about
+
+
+def _named(preset: Preset, asked: Data | Path | None, folder: Path | None) -> tuple[str, DataSet]:
+    """The data set with a name that a network is evaluated on."""
+    from equilif.training.presets import PRESETS
+
+    chosen = PRESETS[asked] if isinstance(asked, Data) and asked != preset.data else preset
+    return chosen.data, chosen.load(folder)
+
+
+def _loaded(path: Path) -> tuple[Network, Weights]:
+    from equilif_golden import network as networks
+
+    return networks.load(path)
 
 
 def _trained(path: Path) -> tuple[Network, Weights, Preset]:

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from equilif.data.about import About
 from equilif_golden.fixed import SQ, integers
 from equilif_golden.network import MOST_NEURONS, MOST_PATTERNS, TokenRows
 
@@ -36,6 +37,7 @@ class DataSet:
     tokens_train: TokenRows | None = None
     tokens_test: TokenRows | None = None
     words: tuple[str, ...] = ()
+    about: About | None = None  #: of a user's own data: how they were read and scaled
 
     def __post_init__(self) -> None:
         try:

@@ -31,7 +31,13 @@ MOST_SAID = 600  #: characters of what a library says
 LARGEST = 1e38  #: of a real number: single precision holds it, and double precision its square
 
 #: kinds of NumPy's types, in words
-KINDS = {"iu": "integers", "iuf": "numbers", "biu": "booleans or integers", "U": "texts"}
+KINDS = {
+    "iu": "integers",
+    "iuf": "numbers",
+    "iufU": "numbers or texts",
+    "biu": "booleans or integers",
+    "U": "texts",
+}
 
 
 def said(e: BaseException) -> str:

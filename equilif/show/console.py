@@ -22,6 +22,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from equilif.data.images import DataSet
+    from equilif.data.own import Found
     from equilif.hardware.verify import Plan, Report
     from equilif.training.attention import Attention
     from equilif.training.deploy import Deployment
@@ -142,8 +143,8 @@ def describe(run: Training) -> None:
     s = run.network.schedule
     d = run.data
     console.print(
-        f"[bold]{d.name}[/] {run.sizes}, {len(d.x_train):,} training and {len(d.x_test):,} test samples, "
-        f"seed {run.seed}; phases {s.free}/{s.nudged}/{s.nudged} steps, window {s.window}, "
+        f"[bold]{literal(d.name)}[/] {run.sizes}, {len(d.x_train):,} training and {len(d.x_test):,} test "
+        f"samples, seed {run.seed}; phases {s.free}/{s.nudged}/{s.nudged} steps, window {s.window}, "
         f"beta {s.beta:g}{early(s)}"
     )
 
@@ -294,17 +295,31 @@ def learning_curve(run: Training | RateTraining, out: Path) -> list[str]:
     return [plots.CURVE]
 
 
+# -- own data --------------------------------------------------------------------------------------
+def samples(found: Found, out: Path) -> list[str]:
+    """A picture of some images, where matplotlib is installed; nothing for data that are none."""
+    if len(found.about.shape) < 2:
+        console.print("[yellow]no picture: only images are drawn[/]")
+        return []
+    plots = _plots("picture")
+    if plots is None:
+        return []
+    plots.samples(found, out / plots.SAMPLES)
+    console.print(f"saved {plots.SAMPLES} in {literal(out)}")
+    return [plots.SAMPLES]
+
+
 # -- evaluation ------------------------------------------------------------------------------------
 def confusion(found: Evaluation) -> Table:
-    n = len(found.confusion)
+    names = found.names or tuple(map(str, range(len(found.confusion))))
     rows: list[list[str | Text]] = []
     for true, counts in enumerate(found.confusion):
         cells = [
             Text(str(n), "green") if k == true else Text(str(n), "red") if n else Text("·", "dim")
             for k, n in enumerate(counts)
         ]
-        rows.append([str(true), *cells, f"{counts[true] / max(1, counts.sum()):.1%}"])
-    return table("true class (rows), predicted class (columns)", ["", *map(str, range(n)), "right"], rows)
+        rows.append([names[true], *cells, f"{counts[true] / max(1, counts.sum()):.1%}"])
+    return table("true class (rows), predicted class (columns)", ["", *names, "right"], rows)
 
 
 # -- recall ----------------------------------------------------------------------------------------

@@ -18,12 +18,14 @@ from equilif.training.folder import CURVE as CURVE
 from equilif.training.folder import DEPLOYMENT as DEPLOYMENT
 from equilif.training.folder import PARETO as PARETO
 from equilif.training.folder import RECALL as RECALL
+from equilif.training.folder import SAMPLES as SAMPLES
 from equilif.training.folder import SETTLING as SETTLING
 from equilif.training.recall import Recall
 from equilif.training.trace import Trace
 from equilif_golden import files
 
 if TYPE_CHECKING:
+    from equilif.data.own import Found
     from equilif.training.deploy import Deployment  # needs torch
 
 with needs("plot"):
@@ -141,6 +143,30 @@ def confusion(matrix: npt.NDArray[np.int64], title: str, path: Path) -> None:
         axes.tick_params(which="both", length=0)
         axes.spines[:].set_visible(False)
         axes.set_title(title, loc="left")
+        write(figure, path)
+
+
+def samples(found: Found, path: Path, *, classes: int = 12, each: int = 8) -> None:
+    """The first training images of each class, a row a class."""
+    about = found.about
+    names = about.labels[:classes]
+    shape = about.shape if len(about.shape) < 4 and about.shape[2:] in ((), (1,), (3,)) else about.shape[:2]
+    low = float(np.nanmin(found.raw.x))
+    high = max(float(np.nanmax(found.raw.x)), low + 1e-9)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(1.2 + 0.7 * each, 0.75 * len(names)))
+        grid = figure.subplots(len(names), each, squeeze=False)
+        for row, name in enumerate(names):
+            shown = found.raw.x[found.raw.labels == name][:each]
+            for column in range(each):
+                axes = grid[row, column]
+                axes.set(xticks=[], yticks=[])
+                axes.spines[:].set_visible(False)
+                if column < len(shown):
+                    pixels = shown[column].astype(np.float64).reshape(*about.shape[:2], -1)
+                    scaled = (pixels[..., : int(np.prod(shape[2:]))] - low) / (high - low)
+                    axes.imshow(scaled.squeeze(), cmap="gray", vmin=0, vmax=1)
+            grid[row, 0].set_ylabel(name[:20], rotation=0, ha="right", va="center", labelpad=8)
         write(figure, path)
 
 

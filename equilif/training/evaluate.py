@@ -29,6 +29,7 @@ class Evaluation:
     full: dict[str, float]  #: part of them that are 255
     steps: dict[int, int]  #: how many samples had how many free steps
     most: int  #: free steps that the schedule allows
+    names: tuple[str, ...] = ()  #: of the classes, or nothing: they are called by their numbers
 
     @property
     def steps_per_sample(self) -> float | None:
@@ -44,6 +45,7 @@ class Evaluation:
             "samples": len(self.predictions),
             "accuracy": self.accuracy,
             "confusion": self.confusion.tolist(),
+            **({"labels": list(self.names)} if self.names else {}),
             "spikes_per_sample": self.spikes_per_sample,
             "silent": self.silent,
             "full": self.full,

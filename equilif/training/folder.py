@@ -39,6 +39,7 @@ RECALL = "recall.png"
 ATTENTION = "attention.png"
 DEPLOYMENT = "deployment.png"
 PARETO = "pareto.png"
+SAMPLES = "samples.png"
 #: of `equilif demo`
 RESULTS = "results.json"
 BITSTREAM = "bitstream.json"

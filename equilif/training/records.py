@@ -19,7 +19,9 @@ from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from equilif import results
+from equilif.data.about import About
 from equilif.data.dataset import DataSet
+from equilif_golden import network as networks
 
 T = TypeVar("T")
 
@@ -120,6 +122,18 @@ def _finite(value: int | float, at: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{at} must be a finite number, not {reprlib.repr(value)}")
     return number
+
+
+def read_about(network: Path) -> About | None:
+    """What a network.npz says of its data, None when it was trained on none of its user's own.
+
+    ValueError names the file, and the key that is something else.
+    """
+    found = networks.about(network)
+    if found is None:
+        return None
+    with reading(network, "a network that was trained on data of one's own"):
+        return record(About, found)
 
 
 # -- what several kinds of runs check --------------------------------------------------------------

@@ -23,6 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif import results
+from equilif.data import own
+from equilif.data.about import About
 from equilif.data.dataset import Bytes, DataSet
 from equilif.data.images import shifted
 from equilif.training.presets import MOST_EPOCHS, PRESETS, Preset, check_seed
@@ -187,6 +189,7 @@ class History:
     ``command``.
 
     ``marks``: of the epoch under way, where it was saved.  ``command``: what began the run, or resumed it.
+    ``about``: of a user's own data, how they were read and scaled; None for a data set of the table.
     """
 
     data: str
@@ -199,13 +202,16 @@ class History:
     machine: Mapping[str, Any] = field(default_factory=dict)
     epochs: tuple[EpochRecord, ...]
     marks: tuple[Mark, ...] = ()
+    about: About | None = None
 
     def __post_init__(self) -> None:
-        if self.data not in PRESETS or self.data != self.preset.data:
+        if self.about is None and self.data not in PRESETS or self.data != self.preset.data:
             raise ValueError(
                 f"data must be one of {', '.join(PRESETS)} and that of its preset, not {self.data!r} and "
                 f"{self.preset.data!r}"
             )
+        if self.about is not None and self.about.digest != self.data_digest:
+            raise ValueError("about.digest must be data_digest: they are of the same data")
         check_seed(self.seed)
         check_digest(self.data_digest, "data_digest")
         check_numbers([e.epoch for e in self.epochs])
@@ -287,7 +293,8 @@ class Training:
     ) -> Self:
         """The run that was saved in ``folder``.
 
-        ``data``: the folder of its data set, or the data set itself; ValueError when it is another one.
+        ``data``: the folder of its data set, the path of its user's own data when they have moved, or the
+        data set itself; ValueError when it is another one.
         ``name``: of the data set, where a certain one is asked for.  ``epochs`` lengthens or shortens the
         run.
         """
@@ -301,7 +308,12 @@ class Training:
         preset = saved.preset.changed(epochs=epochs)
         history = list(saved.epochs[: at + 1])
         marks = list(saved.marks[: max(0, at + 1 - len(saved.epochs))])
-        loaded = data if isinstance(data, DataSet) else preset.load(data)
+        if isinstance(data, DataSet):
+            loaded = data
+        elif saved.about is not None:
+            loaded = own.again(saved.about, data, name=saved.data)
+        else:
+            loaded = preset.load(data)
         check_data(folder, saved.data, saved.data_digest, loaded)
         for k, mark in enumerate(marks):
             if mark.samples > len(loaded.x_train):
@@ -403,6 +415,7 @@ class Training:
                 machine=results.machine(),
                 epochs=tuple(self.history),
                 marks=tuple(self.marks),
+                about=self.data.about,
             )
         )
 
@@ -410,4 +423,6 @@ class Training:
         """Both files; an interruption at any point leaves a folder that can be resumed."""
         weights = weights or self.weights
         results.write_json(folder / HISTORY, self.to_dict())
-        networks.save(folder / NETWORK, self.network, weights)
+        own_data = self.data.about
+        about = None if own_data is None else dataclasses.asdict(own_data)
+        networks.save(folder / NETWORK, self.network, weights, about)

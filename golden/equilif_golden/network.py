@@ -26,7 +26,7 @@ import dataclasses
 import io
 import json
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -94,12 +94,15 @@ ONE = 255
 MOST_START = 1000
 #: bytes of a network's description in a file
 MOST_TEXT = 1 << 24
+#: member of a saved network that tells what else belongs to it
+ABOUT = "about"
 #: kinds at the two ends of a synapse
 JOINABLE = {("clamped", "lif"), ("lif", "lif"), ("clamped", "relay"), ("relay", "lif"), ("softmax", "relay")}
 #: raw, by synapse
 Weights = dict[str, Raw]
 Number = TypeVar("Number", bound=np.generic)
 Part = TypeVar("Part")
+T = TypeVar("T")
 
 
 def _side_by_side(populations: Iterable[Population]) -> dict[str, slice]:
@@ -554,28 +557,58 @@ def _all_of(kind: type[Part], values: Iterable[Part], name: str) -> tuple[Part, 
     return tuple(values)
 
 
-def save(path: str | Path, network: Network, weights: Mapping[str, npt.ArrayLike]) -> None:
-    """Network and weights in one ``.npz``, written whole or not at all."""
+def save(
+    path: str | Path,
+    network: Network,
+    weights: Mapping[str, npt.ArrayLike],
+    about: Mapping[str, Any] | None = None,
+) -> None:
+    """Network and weights in one ``.npz``, written whole or not at all.
+
+    ``about``: what else belongs to them, values that JSON has; :func:`about` reads it.
+    """
     require_network(network)
     content = io.BytesIO()
     arrays: dict[str, Any] = {
         f"weights/{n}": w.astype(np.int16) for n, w in network.check_weights(weights).items()
     }
+    if about is not None:
+        arrays[ABOUT] = np.array(json.dumps(about, allow_nan=False))
+        if arrays[ABOUT].nbytes > MOST_TEXT:
+            raise ValueError(f"what is saved about a network takes at most {MOST_TEXT // 4:,} characters")
     np.savez_compressed(content, network=np.array(json.dumps(network.to_dict())), **arrays)
     files.write(path, content.getvalue())
 
 
 def load(path: str | Path) -> tuple[Network, Weights]:
     """What :func:`save` wrote; ValueError names the file when it is something else."""
-    path = Path(path)
+    return _read(Path(path), _unpack)
+
+
+def about(path: str | Path) -> dict[str, Any] | None:
+    """What :func:`save` was told about the network, None when nothing; ValueError names the file."""
+    return _read(Path(path), _unpack_about)
+
+
+def _read(path: Path, unpack: Callable[[zipfile.ZipFile], T]) -> T:
+    """Something of a saved network; ValueError names the file when it is something else."""
     with path.open("rb") as f:  # whoever may not read it is told so
         try:
             if not zipfile.is_zipfile(f):
                 raise ValueError("it is no .npz file, or a part of one")
             with zipfile.ZipFile(f) as z:
-                return _unpack(z)
+                return unpack(z)
         except Exception as e:  # whatever a damaged file leads to
             raise ValueError(f"{path} is not a network saved by equilif: {_said(e)}") from e
+
+
+def _unpack_about(z: zipfile.ZipFile) -> dict[str, Any] | None:
+    if f"{ABOUT}.npy" not in z.namelist():
+        return None
+    found = json.loads(str(_member(z, ABOUT, None, "U")))
+    if not isinstance(found, dict):
+        raise ValueError(f"{ABOUT} must have keys and values")
+    return found
 
 
 def _unpack(z: zipfile.ZipFile) -> tuple[Network, Weights]:
@@ -585,7 +618,7 @@ def _unpack(z: zipfile.ZipFile) -> tuple[Network, Weights]:
     network = Network.from_dict(json.loads(str(_member(z, "network", None, "U"))))
     shapes = {f"weights/{s.name}": network.shape(s) for s in network.plastic}
     wanted = {f"{name}.npy" for name in ("network", *shapes)}
-    if there != wanted:
+    if there - {f"{ABOUT}.npy"} != wanted:
         raise ValueError(f"it has {', '.join(sorted(there))}, its network needs {', '.join(sorted(wanted))}")
     weights = {name.removeprefix("weights/"): _member(z, name, shape, "iu") for name, shape in shapes.items()}
     return network, network.check_weights(weights)

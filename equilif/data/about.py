@@ -1,0 +1,43 @@
+"""What a network keeps of the data of its user: enough to read and scale such data again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from equilif.data.scaling import Scaling
+from equilif_golden.fixed import finite
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """Plain values only: it goes into history.json and network.npz, and comes back from there.
+
+    ``path`` and ``test`` (a second file to test on) are absolute; ``labels`` are the names of the classes,
+    by number; ``shape`` is that of a sample; ``hold_out`` is None when the data have a test part;
+    ``digest`` is that of the data set.
+    """
+
+    path: str
+    format: str
+    label: str | None = None
+    test: str | None = None
+    hold_out: float | None = None
+    labels: tuple[str, ...]
+    shape: tuple[int, ...]
+    scaling: Scaling
+    digest: str = ""
+
+    def __post_init__(self) -> None:
+        if self.hold_out is not None:
+            check_hold_out(self.hold_out)
+        if len(set(self.labels)) != len(self.labels) or len(self.labels) < 2:
+            raise ValueError("labels must be two names at least, each only once")
+
+
+def check_hold_out(part: float) -> float:
+    """ValueError unless it is a part of the samples, neither none nor all."""
+    if not 0 < finite(part, "--hold-out", 0, 1) < 1:
+        raise ValueError(
+            f"--hold-out is the part of the samples to test on: above 0 and below 1, not {part:g}"
+        )
+    return part

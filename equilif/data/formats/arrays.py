@@ -1,0 +1,96 @@
+"""Arrays of NumPy in an ``.npz`` file."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from equilif.data.formats.base import Content, Part
+from equilif.data.reading import read_npz, reading
+
+PARTS = ("x_train", "y_train", "x_test", "y_test")
+WHOLE = ("x", "y")
+
+
+class Npz:
+    """``x_train``, ``y_train``, ``x_test``, ``y_test``; or ``x`` and ``y``.
+
+    ``x`` are numbers (n, ...), a sample of more dimensions than one is an image; ``y`` are whole numbers or
+    texts (n,).
+    """
+
+    name = "npz"
+    what = "an .npz file of arrays"
+    labelled = False
+
+    def claims(self, path: Path) -> bool:
+        return path.suffix.lower() == ".npz" and not path.is_dir()
+
+    def read(self, path: Path, label: str | None) -> Content:
+        with reading(path, "an .npz file of samples"):
+            with zipfile.ZipFile(path) as z:
+                there = {name.removesuffix(".npy") for name in z.namelist()}
+        chosen = PARTS if set(PARTS) <= there else WHOLE
+        if not set(chosen) <= there:
+            raise ValueError(
+                f"{path} must have {', '.join(PARTS)}, or {' and '.join(WHOLE)}, but it has "
+                f"{', '.join(sorted(there)) or 'nothing'}"
+            )
+        found = read_npz(path, {name: "iuf" if name[0] == "x" else "iufU" for name in chosen})
+        with reading(path):
+            return content(*(found[name] for name in chosen))
+
+
+def content(
+    x: npt.NDArray[Any],
+    y: npt.NDArray[Any],
+    x_test: npt.NDArray[Any] | None = None,
+    y_test: npt.NDArray[Any] | None = None,
+) -> Content:
+    """Arrays as a content; ValueError says which of them is something else."""
+    one = x_test is None or y_test is None
+    train = _part(x, y, *(("x", "y") if one else ("x_train", "y_train")))
+    test = None if x_test is None or y_test is None else _part(x_test, y_test, "x_test", "y_test")
+    if x_test is not None and x_test.shape[1:] != x.shape[1:]:
+        raise ValueError(
+            f"x_train and x_test must have samples of one shape, not {x.shape[1:]} and {x_test.shape[1:]}"
+        )
+    alike = x.ndim > 2 or x.dtype == np.uint8
+    return Content(train, test, shape=x.shape[1:], alike=alike)
+
+
+def _part(x: npt.NDArray[Any], y: npt.NDArray[Any], samples: str, classes: str) -> Part:
+    if x.dtype.kind not in "iuf":
+        raise ValueError(f"{samples} must be numbers, not {x.dtype}")
+    if x.ndim < 2 or not all(x.shape[1:]):
+        raise ValueError(f"{samples} must have shape (samples, values), not {x.shape}")
+    if y.shape != (len(x),):
+        raise ValueError(f"{classes} must have shape {(len(x),)}, one class a sample, not {y.shape}")
+    if not len(x):
+        raise ValueError(f"{samples} has no sample")
+    if x.dtype.kind == "f" and x.dtype.itemsize > 8:
+        x = x.astype(np.float64)
+    return Part(x.reshape(len(x), -1), names(y, classes))
+
+
+def names(y: npt.NDArray[Any], what: str) -> npt.NDArray[np.str_]:
+    """Class numbers or texts as names; ValueError for what is no class."""
+    if y.dtype.kind == "U":
+        return y
+    if y.dtype.kind == "O" and all(isinstance(v, str) for v in y):
+        return y.astype(np.str_)
+    if y.dtype.kind == "b":
+        return y.astype(np.int64).astype(np.str_)
+    if y.dtype.kind not in "iuf":
+        raise ValueError(f"{what} must be whole numbers or texts, not {y.dtype}")
+    wrong = ~np.isfinite(y) | (y % 1 != 0) | (np.abs(y) >= 1 << 53) | (y < 0)
+    if wrong.any():
+        raise ValueError(
+            f"{what} must be classes, whole numbers from 0 or texts, not {y[wrong].flat[0]}: number them "
+            "from 0"
+        )
+    return y.astype(np.int64).astype(np.str_)

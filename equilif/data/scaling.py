@@ -1,0 +1,218 @@
+"""From numbers of any range to the 8-bit inputs of a network, and the same again for other samples.
+
+A scaling is fitted on training samples only.  It is one of three:
+
+    bytes     8-bit whole numbers stay as they are
+    common    one scale for all columns, where they are alike: pixels
+    columns   a scale for each column: measurements of different kinds
+
+The scale of a column is its training range, but no more than FAR interquartile ranges beyond its quartiles:
+a single outlier does not squeeze all others together.  Values beyond the scale are clipped, and counted.
+A column of both signs is laid on two *rails*, inputs of their own: one for its positive part, one for its
+negative part, because an input has no sign.  A column that never changes tells nothing and is left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from equilif_golden.fixed import whole
+from equilif_golden.network import MOST_NEURONS
+
+Reals = npt.NDArray[np.float64]
+Missing = Literal["refuse", "mean"]
+
+FAR = 3.0  #: Tukey's far fences
+TOP = 255  #: the largest input
+#: 8-bit values whose largest training value is below this use too little of the inputs, and are scaled
+ENOUGH = 128
+
+
+@dataclass(frozen=True)
+class Column:
+    """How one column becomes inputs; ``mean``: of its training values, for those that are missing."""
+
+    kind: Literal["range", "rails", "constant"]
+    low: float
+    high: float
+    mean: float
+
+    def __post_init__(self) -> None:
+        if self.low > self.high or self.kind != "constant" and self.low == self.high:
+            raise ValueError(f"low must be below high, not {self.low} and {self.high}")
+        if self.kind == "rails" and not self.low < 0 < self.high:
+            raise ValueError(f"rails are for values of both signs, not {self.low} to {self.high}")
+
+    @property
+    def width(self) -> int:
+        """Inputs that it becomes."""
+        return {"range": 1, "rails": 2, "constant": 0}[self.kind]
+
+
+class Scaled(NamedTuple):
+    """Inputs (n, inputs), and how many values were beyond the scale."""
+
+    x: npt.NDArray[np.uint8]
+    clipped: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaling:
+    """What was fitted.  ``columns``: one for all when ``kind`` is common, none when it is bytes.
+
+    ``width``: values of a sample as it is read; ``names`` of them, or nothing.
+    """
+
+    kind: Literal["bytes", "common", "columns"]
+    width: int
+    names: tuple[str, ...] = ()
+    columns: tuple[Column, ...] = ()
+    missing: Missing = "refuse"
+
+    def __post_init__(self) -> None:
+        whole(self.width, "width", 1, MOST_NEURONS)
+        if self.names and len(self.names) != self.width:
+            raise ValueError(f"names must be {self.width}, one a column, not {len(self.names)}")
+        wanted = {"bytes": 0, "common": 1, "columns": self.width}[self.kind]
+        if len(self.columns) != wanted:
+            raise ValueError(f"columns must be {wanted} for {self.kind}, not {len(self.columns)}")
+
+    @property
+    def n_inputs(self) -> int:
+        """Inputs of the network."""
+        if self.kind == "bytes":
+            return self.width
+        return sum(c.width for c in self.columns) * (self.width if self.kind == "common" else 1)
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """Names of the columns that never change."""
+        if self.kind != "columns":
+            return ()
+        return tuple(self.name(k) for k, c in enumerate(self.columns) if c.kind == "constant")
+
+    def name(self, k: int) -> str:
+        return name_of(self.names, k)
+
+    def apply(self, x: npt.NDArray[Any], what: str) -> Scaled:
+        """Inputs of samples (n, width), of which NaN are missing values; ``what`` they are, for messages."""
+        if x.ndim != 2 or x.shape[1] != self.width:
+            raise ValueError(f"{what} must have {self.width} values a sample, not {x.shape[1:]}")
+        if self.kind == "bytes":
+            return Scaled(_bytes(x, what), 0)
+        values = self.filled(x.astype(np.float64), what)
+        if self.kind == "common":
+            return _scaled(values, self.columns[0])
+        parts = [_scaled(values[:, k : k + 1], c) for k, c in enumerate(self.columns)]
+        return Scaled(np.concatenate([p.x for p in parts], axis=1), sum(p.clipped for p in parts))
+
+    def filled(self, x: Reals, what: str) -> Reals:
+        """The samples with the training mean in the place of what is missing; ValueError unless allowed."""
+        gone = np.isnan(x)
+        if not gone.any():
+            return x
+        if self.missing == "refuse" or self.kind != "columns":
+            raise ValueError(f"{what} has missing values: {named_missing(gone, self.names)}; {ADVICE}")
+        return np.where(gone, [c.mean for c in self.columns], x)
+
+
+ADVICE = "fill them in, leave these samples out, or train with --missing mean"
+
+
+def name_of(names: tuple[str, ...], k: int) -> str:
+    """A column in messages."""
+    return repr(names[k]) if names else f"column {k}"
+
+
+def named_missing(gone: npt.NDArray[np.bool_], names: tuple[str, ...], most: int = 3) -> str:
+    """How many values are missing, and in which columns."""
+    counts = gone.sum(axis=0)
+    at = np.flatnonzero(counts)
+    said = ", ".join(f"{counts[k]} in {name_of(names, int(k))}" for k in at[:most])
+    return f"{said} and {len(at) - most} more columns" if len(at) > most else said
+
+
+def fit(x: npt.NDArray[Any], names: tuple[str, ...], *, alike: bool, missing: Missing) -> Scaling:
+    """The scaling of training samples (n, width).  ``alike``: columns are pixels of an image.
+
+    ValueError when all columns never change, or one has no value at all.
+    """
+    width = x.shape[1]
+    gone = np.isnan(x) if x.dtype.kind == "f" else np.zeros(x.shape, bool)
+    if gone.any() and missing == "refuse":
+        raise ValueError(f"there are missing values: {named_missing(gone, names)}; {ADVICE}")
+    empty = np.flatnonzero(gone.all(axis=0))
+    if len(empty):
+        raise ValueError(f"{name_of(names, int(empty[0]))} has no training value at all: leave it out")
+    if not gone.any() and (alike or one_scale(x)):
+        low = float(x.min())
+        high = float(x.max())
+        if low == high:
+            raise ValueError(f"all training values are {low:g}: there is nothing to tell classes apart by")
+        if low >= 0 and ENOUGH <= high <= TOP and not (x % 1).any():
+            return Scaling(kind="bytes", width=width, names=names, missing=missing)
+        shared = Column(_kind(low, high), min(low, 0.0), high, float(x.mean()))
+        return Scaling(kind="common", width=width, names=names, columns=(shared,), missing=missing)
+    columns = tuple(_fitted(x[~gone[:, k], k].astype(np.float64)) for k in range(width))
+    if all(c.kind == "constant" for c in columns):
+        raise ValueError("no column changes within the training samples: there is nothing to tell apart by")
+    return Scaling(kind="columns", width=width, names=names, columns=columns, missing=missing)
+
+
+def one_scale(x: npt.NDArray[Any]) -> bool:
+    """Whether columns look like pixels: 8-bit whole numbers, most of which reach half of the largest one."""
+    if x.shape[1] < 16 or x.min() < 0 or x.max() > TOP or (x.dtype.kind == "f" and (x % 1).any()):
+        return False
+    tops = x.max(axis=0)
+    varied = tops > x.min(axis=0)
+    return bool(varied.any()) and float(np.mean(tops[varied] >= x.max() / 2)) >= 0.5
+
+
+def _fitted(values: Reals) -> Column:
+    """The column of these training values."""
+    low, first, third, high = (float(v) for v in np.quantile(values, (0, 0.25, 0.75, 1)))
+    mean = float(values.mean())
+    if low == high:
+        return Column("constant", low, high, mean)
+    fence = FAR * (third - first)
+    if fence > 0:
+        low = max(low, first - fence)
+        high = min(high, third + fence)
+    return Column(_kind(low, high), low, high, mean)
+
+
+def _kind(low: float, high: float) -> Literal["range", "rails"]:
+    """Rails where both signs occur."""
+    return "rails" if low < 0 < high else "range"
+
+
+def _scaled(x: Reals, column: Column) -> Scaled:
+    """Inputs of values that share a scale; rails stand side by side."""
+    if column.kind == "constant":
+        return Scaled(np.zeros((len(x), 0), np.uint8), 0)
+    clipped = int(((x < column.low) | (x > column.high)).sum())
+    if column.kind == "range":
+        return Scaled(_rounded((x - column.low) / (column.high - column.low)), clipped)
+    unit = x / max(-column.low, column.high)
+    return Scaled(np.concatenate([_rounded(unit), _rounded(-unit)], axis=1), clipped)
+
+
+def _rounded(unit: Reals) -> npt.NDArray[np.uint8]:
+    """0..1 as 0..255, to the nearest, half upwards."""
+    return np.floor(np.clip(unit, 0, 1) * TOP + 0.5).astype(np.uint8)
+
+
+def _bytes(x: npt.NDArray[Any], what: str) -> npt.NDArray[np.uint8]:
+    """Values that are 8-bit whole numbers; ValueError otherwise."""
+    if x.dtype == np.uint8:
+        return x
+    wrong = ~((x >= 0) & (x <= TOP) & (x % 1 == 0))
+    if wrong.any():
+        raise ValueError(
+            f"{what} must be whole numbers in 0..{TOP}, as the network was trained on, not {x[wrong].flat[0]}"
+        )
+    return x.astype(np.uint8)

@@ -1,0 +1,615 @@
+"""Data of one's own, from file to trained network; and what is wrong with a file, said in one line."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import shutil
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from equilif import cli
+from equilif.data import own, scaling
+from equilif.training import presets
+from equilif.training.records import read_about
+from equilif.training.train import Training, digest, read_history
+from equilif_golden import network as networks
+
+Image = pytest.importorskip("PIL.Image")
+RNG = np.random.default_rng(0)
+CLASSES = ("ape", "bee", "cow")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    return tmp_path
+
+
+def run(line: str, *more: str) -> int:
+    """A command; its exit code."""
+    try:
+        cli.app([*line.split(), *more])
+    except SystemExit as e:
+        return e.code if isinstance(e.code, int) else int(e.code is not None)
+    return 0
+
+
+def told(line: str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """What a command that works writes with --json."""
+    capsys.readouterr()
+    code = run(line, "--json", "told.json")
+    assert code == 0, capsys.readouterr().err
+    found: dict[str, Any] = json.loads(Path("told.json").read_text())
+    Path("told.json").unlink()
+    return found
+
+
+# -- files -----------------------------------------------------------------------------------------
+def blobs(n: int = 60, width: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Samples (n, width) of three classes, each around a place of its own."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % 3
+    centres = 20 + 30 * np.eye(3, width)
+    return np.round(centres[y] + rng.normal(0, 3, (n, width)), 3), y
+
+
+def write_table(path: str, header: list[str], rows: list[list[Any]], delimiter: str = ",") -> None:
+    with Path(path).open("w", newline="", encoding="utf-8") as f:
+        writer = csv.writer(f, delimiter=delimiter)
+        writer.writerows([header, *rows])
+
+
+def table(path: str = "t.csv", *, delimiter: str = ",", seed: int = 0) -> str:
+    x, y = blobs(seed=seed)
+    rows = [[*r, CLASSES[k]] for r, k in zip(x.tolist(), y, strict=True)]
+    write_table(path, ["a", "b", "c", "d", "kind"], rows, delimiter)
+    return path
+
+
+def npz(path: str = "t.npz", **changed: Any) -> str:
+    x, y = blobs()
+    arrays = {"x": x, "y": y, **changed}
+    np.savez(path, **{k: v for k, v in arrays.items() if v is not None})
+    return path
+
+
+def images(path: str = "pictures", *, n: int = 10, kind: str = "png", mode: str = "L", side: int = 6) -> str:
+    rng = np.random.default_rng(1)
+    for k, name in enumerate(CLASSES):
+        (Path(path) / name).mkdir(parents=True)
+        for i in range(n):
+            pixels = rng.integers(0, 60, (side, side, 3) if mode == "RGB" else (side, side))
+            pixels[2 * k : 2 * k + 2] += 180
+            Image.fromarray(pixels.astype(np.uint8)).save(Path(path) / name / f"{i}.{kind}")
+    return path
+
+
+def parquet(path: str = "t.parquet") -> str:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet as module
+
+    x, y = blobs()
+    columns = {name: x[:, k] for k, name in enumerate("abcd")}
+    module.write_table(pyarrow.table({**columns, "kind": [CLASSES[k] for k in y]}), path)
+    return path
+
+
+def parts(path: str = "parts.npz") -> str:
+    x, y = blobs()
+    return npz(path, x=None, y=None, x_train=x[:45], y_train=y[:45], x_test=x[45:], y_test=y[45:])
+
+
+def image_parts(path: str = "both") -> str:
+    images(f"{path}/train")
+    images(f"{path}/test", n=3)
+    return path
+
+
+FORMATS: dict[str, tuple[Callable[[], str], str]] = {
+    "csv": (table, "--label kind"),
+    "semicolons": (lambda: table(delimiter=";"), "--label kind"),
+    "tsv": (lambda: table("t.tsv", delimiter="\t"), "--label kind"),
+    "parquet": (parquet, "--label kind"),
+    "npz": (npz, "--hold-out 0.3"),
+    "npz of two parts": (parts, ""),
+    "npz of images": (lambda: npz(x=RNG.random((60, 5, 5)) / 3 + np.arange(60)[:, None, None] % 3 / 3), ""),
+    "npz of texts": (lambda: npz(y=np.array(CLASSES)[np.arange(60) % 3]), ""),
+    "png": (images, ""),
+    "jpeg": (lambda: images(kind="jpg", mode="RGB"), ""),
+    "png of two parts": (image_parts, ""),
+}
+
+
+# -- from file to trained network -------------------------------------------------------------------
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_file_is_trained_on_and_evaluation_gives_the_accuracy_that_training_said(name, capsys):
+    make, options = FORMATS[name]
+    path = make()
+    seen = told(f"data {path} {options}", capsys)
+    trained = told(f"train {path} {options} --hidden 16 --epochs 4 --out run", capsys)
+    assert trained["accuracy"] > 0.7, "the classes are easy to tell apart"
+    assert trained["data_digest"] == seen["digest"] == trained["about"]["digest"]
+    assert seen["training"] + seen["test"] == sum(c["training"] + c["test"] for c in seen["classes"].values())
+    network, _ = networks.load("run/network.npz")
+    assert network.n_inputs == seen["inputs"] and network.n_outputs == 3 == len(seen["classes"])
+    for again in ("", path):
+        found = told(f"evaluate run/network.npz {again}", capsys)
+        assert found["accuracy"] == trained["accuracy"] and found["samples"] == seen["test"]
+        assert found["labels"] == list(seen["classes"])
+
+
+def test_class_names_are_in_the_confusion_matrix(capsys):
+    run(f"train {table()} --label kind --hidden 8 --epochs 1 --out run")
+    capsys.readouterr()
+    assert run("evaluate run/network.npz") == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in CLASSES)
+
+
+def test_a_second_file_is_the_test_part(capsys):
+    table("more.csv", seed=1)
+    found = told(f"train {table()} --test more.csv --label kind --hidden 8 --epochs 3 --out run", capsys)
+    history = read_history(Path("run/history.json"))
+    assert history.about is not None and history.about.test == str(Path("more.csv").resolve())
+    assert history.about.hold_out is None
+    assert told("evaluate run/network.npz", capsys)["samples"] == 60
+    assert told("evaluate run/network.npz more.csv", capsys)["accuracy"] == found["accuracy"]
+
+
+def test_columns_of_another_file_may_stand_in_another_order(capsys):
+    run(f"train {table()} --label kind --hidden 8 --epochs 3 --out run")
+    with Path("t.csv").open(newline="") as f:
+        rows = [[r["kind"], r["d"], r["c"], r["b"], r["a"]] for r in csv.DictReader(f)]
+    write_table("turned.csv", ["kind", "d", "c", "b", "a"], rows)
+    shutil.copy("t.csv", "same.csv")
+    write_table("all.csv", ["kind", "d", "c", "b", "a"], rows[:59])
+    assert told("evaluate run/network.npz same.csv", capsys)["samples"] == 12, "the data of its training"
+    turned = told("evaluate run/network.npz turned.csv", capsys)
+    assert turned == {**told("evaluate run/network.npz t.csv", capsys)}
+    assert told("evaluate run/network.npz all.csv", capsys)["samples"] == 59
+
+
+def test_evaluation_never_fits_again(capsys):
+    """A file of one class and another range: scaled as training was, and its clipped values told."""
+    run(f"train {table()} --label kind --hidden 8 --epochs 3 --out run")
+    about = read_about(Path("run/network.npz"))
+    assert about is not None
+    x = np.array([[50.0, 20, 20, 20], [1000.0, 20, 20, 20]])
+    write_table("other.csv", ["a", "b", "c", "d", "kind"], [[*r, "ape"] for r in x.tolist()])
+    seen = own.samples(about, Path("other.csv"))
+    assert seen.clipped == 1 and seen.x[1, 0] == 255
+    assert (seen.x == about.scaling.apply(x, "x").x).all()
+    assert told("evaluate run/network.npz other.csv", capsys)["samples"] == 2
+
+
+def test_a_run_goes_on_after_its_file_was_moved_and_only_with_the_same_data(capsys):
+    whole = told(f"train {table()} --label kind --hidden 8 --epochs 2 --out whole", capsys)
+    told("train t.csv --label kind --hidden 8 --epochs 2 --out run", capsys)
+    Path("t.csv").rename("moved.csv")
+    assert run("train --resume --out run --epochs 3") == 2
+    assert "give the path where they are now" in capsys.readouterr().err
+    table("other.csv", seed=2)
+    assert run("train other.csv --resume --out run --epochs 3") == 2
+    assert "is not the data that the network was trained on" in capsys.readouterr().err
+    longer = told("train moved.csv --resume --out run --epochs 3", capsys)
+    assert longer["data"] == "t.csv" and len(longer["epochs"]) == 3
+    assert [e["weights"] for e in longer["epochs"][:2]] == [e["weights"] for e in whole["epochs"]]
+    assert longer["about"]["path"] == str(Path("moved.csv").resolve())
+
+
+def test_all_options_of_training_work_on_own_data(capsys):
+    found = told(
+        f"train {images()} --hidden 8 --hidden 6 --epochs 1 --eta 0.03 --decay 0.5 --shift 0.5 --beta 1 "
+        "--free 32 --nudged 16 --window 8 --leak 5 --early 4 --watch output --seed 3 --out run",
+        capsys,
+    )
+    assert found["preset"]["shift"] == 0.5 and found["seed"] == 3 and found["sizes"] == "36-8-6-3"
+
+
+def test_verify_takes_own_data_and_hands_them_on(monkeypatch, capsys):
+    pytest.importorskip("equilif.hardware.verify")
+    seen = []
+
+    def stop(title, network, weights, config, data, plan):
+        seen.append((network, data))
+        raise ValueError("seen")
+
+    monkeypatch.setattr("equilif.show.console.compare", stop)
+    assert run(f"verify {table()} --label kind --samples 2") == 2
+    network, data = seen[0]
+    assert network.n_inputs == 4 and data.about.labels == CLASSES
+    run("train t.csv --label kind --hidden 8 --epochs 1 --out run")
+    assert run("verify t.csv --label kind --network run/network.npz") == 2
+    assert seen[1][0].shape(seen[1][0].synapses[0]) != network.shape(network.synapses[0])
+    capsys.readouterr()
+    assert run("verify t.csv --label kind --hold-out 0.5 --network run/network.npz") == 2
+    assert "in another split" in capsys.readouterr().err and len(seen) == 2
+
+
+@pytest.mark.long
+def test_rtl_and_golden_model_agree_on_own_data():
+    pytest.importorskip("equilif.hardware.verify")
+    assert run(f"verify {table()} --label kind --samples 5") == 0
+
+
+# -- what is understood -----------------------------------------------------------------------------
+def test_data_tells_what_was_understood(capsys):
+    x, y = blobs()
+    rows = [[*r, 7, k - 1.5, CLASSES[c]] for r, k, c in zip(x.tolist(), range(60), y, strict=True)]
+    rows[3][1] = ""
+    write_table("t.csv", ["a", "b", "c", "d", "same", "signed", "kind"], rows)
+    found = told("data t.csv --label kind --missing mean", capsys)
+    assert found["inputs"] == 4 + 2 and found["left_out"] == ["'same'"] and found["missing"] == 1
+    assert {c["becomes"] for c in found["columns"]} == {"range", "constant", "rails"}
+    assert found["network"] == [6, 128, 3] and found["classes"]["ape"] == {"training": 16, "test": 4}
+    assert run("data t.csv --label kind --missing mean") == 0
+    printed = capsys.readouterr().out
+    for part in ("left out, because they never change", "two rails", "1 missing values filled"):
+        assert part in printed
+
+
+def test_data_draws_images_and_writes_nothing_else(capsys):
+    pytest.importorskip("matplotlib")
+    found = told(f"data {images(mode='RGB')} --out seen", capsys)
+    assert found["files"] == ["samples.png"] and found["shape"] == [6, 6, 3]
+    with Image.open("seen/samples.png") as drawn:
+        assert len(np.unique(np.asarray(drawn.convert("L")))) > 20
+    assert sorted(p.name for p in Path().iterdir()) == ["pictures", "seen"]
+
+
+def test_images_left_out_are_told(capsys):
+    images()
+    Path("pictures/ape/notes.txt").write_text("x")
+    Path("pictures/ape/.hidden").write_text("x")
+    assert "1 files that are no PNG or JPEG were left out" in told("data pictures", capsys)["notes"]
+
+
+# -- split -------------------------------------------------------------------------------------------
+def test_the_split_is_stratified_and_always_the_same():
+    y = np.repeat([0, 1, 2], [50, 20, 4])
+    train, held = own.split(y, 0.2, CLASSES)
+    assert np.bincount(y[held]).tolist() == [10, 4, 1]
+    assert sorted([*train, *held]) == list(range(74))
+    assert (own.split(y, 0.2, CLASSES)[1] == held).all()
+
+
+def test_two_samples_of_a_class_are_one_for_each_part():
+    train, held = own.split(np.array([0, 0, 1, 1]), 0.9, ("a", "b"))
+    assert len(train) == len(held) == 2
+
+
+# -- scaling -----------------------------------------------------------------------------------------
+def fitted(x: Any, **options: Any) -> scaling.Scaling:
+    x = np.asarray(x)
+    return scaling.fit(x, (), **{"alike": False, "missing": "refuse", **options})
+
+
+def test_eight_bit_images_pass_as_they_are():
+    x = RNG.integers(0, 256, (50, 9), dtype=np.uint8)
+    s = fitted(x, alike=True)
+    assert s.kind == "bytes" and (s.apply(x, "x").x == x).all()
+
+
+def test_float_images_in_0_to_1_are_scaled_by_255():
+    x = np.linspace(0, 1, 60).reshape(10, 6)
+    s = fitted(x, alike=True)
+    assert s.kind == "common" and (s.apply(x, "x").x == np.floor(x * 255 + 0.5)).all()
+
+
+def test_pixels_in_a_table_share_one_scale():
+    x = np.tile(np.arange(17.0), (20, 1))
+    x[::2] = x[::2, ::-1]
+    x[:, 0] = np.arange(20) % 17
+    s = fitted(np.minimum(RNG.integers(0, 17, (60, 20)), 16).astype(float))
+    assert s.kind == "common" and s.columns[0].high == 16
+
+
+def test_a_column_with_a_sign_is_on_two_rails():
+    s = fitted([[-4.0], [0.0], [2.0], [4.0]])
+    assert s.n_inputs == 2
+    assert s.apply(np.array([[-4.0], [2.0], [0.0]]), "x").x.tolist() == [[0, 255], [128, 0], [0, 0]]
+
+
+def test_a_negative_column_is_scaled_by_its_range():
+    s = fitted([[-4.0], [-3.0], [-2.0], [0.0]])
+    assert s.apply(np.array([[-4.0], [0.0]]), "x").x.tolist() == [[0], [255]]
+
+
+def test_an_outlier_does_not_squeeze_the_others():
+    x = np.append(np.linspace(0, 1, 99), 1e6)[:, None]
+    seen = fitted(x).apply(x, "x")
+    assert seen.clipped == 1 and seen.x[:99].max() > 50
+
+
+def test_missing_values_are_filled_with_the_training_mean():
+    s = fitted([[0.0], [4.0], [np.nan]], missing="mean")
+    assert s.apply(np.array([[np.nan]]), "x").x.tolist() == [[128]]
+
+
+def test_the_scaling_is_fitted_on_the_training_part_only():
+    x, y = blobs()
+    other = own.arrays(x[:45], y[:45], 100 * x[45:], y[45:])
+    same = own.arrays(x[:45], y[:45], x[45:], y[45:])
+    assert other.about.scaling == same.about.scaling
+    assert (other.x_train == same.x_train).all()
+
+
+# -- in Python ---------------------------------------------------------------------------------------
+def test_arrays_and_files_come_to_the_same():
+    x, y = blobs()
+    from_file = own.load(npz())
+    from_arrays = own.arrays(x, y)
+    assert from_file.digest == from_arrays.digest
+    run_ = Training.start(presets.own(from_arrays).changed(epochs=1), from_arrays, 0)
+    run_.epoch(folder=Path("run"))
+    assert digest(networks.load("run/network.npz")[1]) == run_.history[0].weights
+
+
+def test_labels_of_any_numbers_are_classes_by_size():
+    x, _ = blobs()
+    data = own.arrays(x, np.array([10, 9, 200])[np.arange(60) % 3])
+    assert data.about.labels == ("9", "10", "200")
+
+
+def test_old_networks_load_and_say_nothing_about_data():
+    net = networks.Network.chain(4, 3, 2)
+    networks.save("old.npz", net, net.initial_weights())
+    assert networks.about("old.npz") is None
+    networks.save("new.npz", net, net.initial_weights(), {"x": 1})
+    assert networks.about("new.npz") == {"x": 1}
+    assert digest(networks.load("new.npz")[1]) == digest(networks.load("old.npz")[1])
+
+
+def test_what_a_network_keeps_comes_back_as_it_was():
+    data = own.load(table(), label="kind", hold_out=0.25)
+    net = presets.own(data).network(data)
+    networks.save("n.npz", net, net.initial_weights(), dataclasses.asdict(data.about))
+    assert read_about(Path("n.npz")) == data.about
+
+
+# -- wrong files -------------------------------------------------------------------------------------
+def text(content: str | bytes, path: str = "t.csv") -> str:
+    Path(path).write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def good(n: int = 9) -> str:
+    return "a,b,kind\n" + "".join(f"{k},{k * k},{'xyz'[k % 3]}\n" for k in range(n))
+
+
+def pictures(change: Callable[[Path], object]) -> str:
+    images()
+    change(Path("pictures"))
+    return "pictures"
+
+
+def lone(path: Path) -> None:
+    for name in CLASSES[1:]:
+        shutil.rmtree(path / name)
+
+
+def bomb(path: Path) -> None:
+    """An image that says it has 60,000 x 60,000 pixels."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return (
+            len(content).to_bytes(4, "big") + kind + content + zlib.crc32(kind + content).to_bytes(4, "big")
+        )
+
+    header = (60_000).to_bytes(4, "big") * 2 + b"\x08\0\0\0\0"
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    (path / "ape/0.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+
+
+X = np.arange(40.0).reshape(10, 4)
+Y = np.arange(10) % 2
+K = "--label kind"
+#: what is wrong: a file, options, and what must be said of it
+WRONG: dict[str, tuple[Callable[[], str], str, tuple[str, ...]]] = {
+    "no such file": (lambda: "nowhere.csv", K, ("there is no", "nowhere.csv")),
+    "no format": (lambda: text("hello", "t.doc"), "", ("t.doc", ".csv", ".npz")),
+    "no label said": (lambda: text(good()), "", ("--label", "a, b, kind")),
+    "no such label": (lambda: text(good()), "--label sort", ("'sort'", "a, b, kind")),
+    "label of arrays": (npz, K, ("--label", "leave it out")),
+    "empty file": (lambda: text(""), K, ("t.csv", "empty")),
+    "header alone": (lambda: text("a,b,kind\n"), K, ("no samples",)),
+    "no header": (lambda: text("1,2,x\n3,4,y\n"), K, ("no header", "name for each column")),
+    "one column": (lambda: text("kind\nx\ny\n"), K, ("one column", "a value at least")),
+    "same name twice": (lambda: text("a,a,kind\n1,2,x\n"), K, ("two columns 'a'",)),
+    "name missing": (lambda: text(",a,kind\n1,2,x\n"), K, ("column 1 has no name", "index=False")),
+    "ragged line": (lambda: text(good() + "1,2\n"), K, ("line 11", "2 cells")),
+    "text column": (lambda: text(good() + "red,2,x\n"), K, ("line 11", "'a'", "'red'", "leave this column")),
+    "decimal comma": (lambda: text('a,b,kind\n"1,5",2,x\n'), K, ("'a'", "decimal point")),
+    "underscore": (lambda: text(good() + "1_0,2,x\n"), K, ("'1_0'",)),
+    "arabic digit": (lambda: text(good() + "٣,2,x\n"), K, ("'a'",)),
+    "missing value": (lambda: text(good() + ",2,x\n" * 3), K, ("missing values", "'a'", "--missing mean")),
+    "NaN": (lambda: text(good() + "NaN,2,x\n" * 3), K, ("missing values", "'a'", "--missing mean")),
+    "infinite": (lambda: text(good() + "1e999,2,x\n"), K, ("infinite",)),
+    "no class": (lambda: text(good() + "1,2,\n"), K, ("line 11", "no class in 'kind'")),
+    "measured label": (lambda: text(good() + "1,2,0.5\n"), K, ("'kind'", "0.5", "whole numbers")),
+    "negative label": (lambda: text(good() + "1,2,-1\n"), K, ("'kind'", "-1")),
+    "a class a sample": (
+        lambda: text("a,kind\n" + "".join(f"{k},{k}\n" for k in range(9))),
+        K,
+        ("9 classes for 9 samples", "come again"),
+    ),
+    "one class": (lambda: text("a,kind\n1,x\n2,x\n"), K, ("'x'", "nothing to tell apart")),
+    "class of one": (lambda: text(good() + "1,2,w\n"), K, ("'w' has one sample", "--test")),
+    "nothing changes": (lambda: text("a,kind\n" + "1,x\n1,y\n" * 4), K, ("nothing to tell",)),
+    "no UTF-8": (lambda: text(good().encode() + b"\xff,2,x\n"), K, ("line 11", "not UTF-8")),
+    "open quotes": (lambda: text(good() + '"1,2,x\n'), K, ("t.csv",)),
+    "binary": (lambda: text(bytes(range(256)) * 4), K, ("t.csv",)),
+    "all of it missing": (
+        lambda: text("a,b,kind\n" + ",1,x\n,2,y\n" * 4),
+        f"{K} --missing mean",
+        ("'a'", "no training value", "leave it out"),
+    ),
+    "hold out nothing": (table, f"{K} --hold-out 0", ("--hold-out", "above 0")),
+    "hold out all": (table, f"{K} --hold-out 1", ("--hold-out", "below 1")),
+    "hold out NaN": (table, f"{K} --hold-out nan", ("--hold-out",)),
+    "hold out of parts": (parts, "--hold-out 0.2", ("test part already", "--hold-out")),
+    "test of parts": (parts, "--test parts.npz", ("test part of its own", "--test")),
+    "no test file": (table, f"{K} --test nowhere.csv", ("there is no nowhere.csv",)),
+    "test of other columns": (
+        lambda: (text(good(), "u.csv"), table())[1],
+        f"{K} --test u.csv",
+        ("u.csv", "'c'", "columns"),
+    ),
+    "test of other class": (
+        lambda: (text("a,b,c,d,kind\n1,2,3,4,gnu\n", "u.csv"), table())[1],
+        f"{K} --test u.csv",
+        ("'gnu'", "ape, bee, cow"),
+    ),
+    "folder of named data": (table, f"{K} --data .", ("--data", "leave it out")),
+    "npz of something": (lambda: npz(x=None), "", ("x_train", "y_test", "it has y")),
+    "npz half": (lambda: text(Path(npz()).read_bytes()[:-40], "h.npz"), "", ("h.npz",)),
+    "npz text": (lambda: text("hello", "h.npz"), "", ("h.npz",)),
+    "npz NaN": (lambda: npz(x=np.where(X == 5, np.nan, X), y=Y), "", ("missing values", "column 1")),
+    "npz infinite": (lambda: npz(x=np.where(X == 5, np.inf, X), y=Y), "", ("infinite",)),
+    "npz of one dimension": (lambda: npz(x=X[:, 0], y=Y), "", ("x must have shape",)),
+    "npz of other lengths": (lambda: npz(x=X, y=Y[:-1]), "", ("y must have shape (10,)",)),
+    "npz of fractions": (lambda: npz(x=X, y=Y + 0.5), "", ("y", "0.5")),
+    "npz of labels below 0": (lambda: npz(x=X, y=Y - 1), "", ("-1", "from 0")),
+    "npz of nothing": (lambda: npz(x=X[:0], y=Y[:0]), "", ("x has no sample",)),
+    "npz pickled": (lambda: npz(x=X.astype(object), y=Y), "", ("t.npz", "x must be numbers")),
+    "npz complex": (lambda: npz(x=X * 1j, y=Y), "", ("x must be numbers",)),
+    "npz all zero": (lambda: npz(x=np.zeros((10, 4), np.uint8), y=Y), "", ("all training values are 0",)),
+    "npz of other shapes": (
+        lambda: npz("p.npz", x=None, y=None, x_train=X, y_train=Y, x_test=X[:, :3], y_test=Y),
+        "",
+        ("one shape",),
+    ),
+    "npz of new classes": (
+        lambda: npz("p.npz", x=None, y=None, x_train=X, y_train=Y, x_test=X, y_test=Y + 1),
+        "",
+        ("'2'", "0, 1"),
+    ),
+    "no class folders": (lambda: (Path("e").mkdir(), "e")[1], "", ("e has no folders", "each class")),
+    "empty class": (lambda: pictures(lambda p: (p / "dog").mkdir()), "", ("dog", "no PNG or JPEG")),
+    "one folder": (lambda: pictures(lone), "", ("'ape'", "nothing to tell apart")),
+    "broken image": (
+        lambda: pictures(lambda p: (p / "ape/0.png").write_bytes(b"\x89PNG\r\n\x1a\nxxxx")),
+        "",
+        ("ape/0.png", "not an image"),
+    ),
+    "cut image": (
+        lambda: pictures(lambda p: (p / "ape/0.png").write_bytes((p / "ape/1.png").read_bytes()[:-30])),
+        "",
+        ("ape/0.png",),
+    ),
+    "other size": (
+        lambda: pictures(lambda p: Image.new("L", (7, 6)).save(p / "bee/3.png")),
+        "",
+        ("bee/3.png", "7 x 6", "6 x 6", "one size"),
+    ),
+    "16-bit image": (
+        lambda: pictures(lambda p: Image.new("I;16", (6, 6)).save(p / "bee/3.png")),
+        "",
+        ("bee/3.png", "8-bit grey or RGB"),
+    ),
+    "transparent image": (
+        lambda: pictures(lambda p: Image.new("RGBA", (6, 6)).save(p / "bee/3.png")),
+        "",
+        ("bee/3.png", "transparency"),
+    ),
+    "huge image": (lambda: pictures(bomb), "", ("ape/0.png",)),
+}
+
+
+@pytest.mark.parametrize("command", ["train", "data", "verify"])
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_file_is_one_line_that_says_what_to_do(name, command, folder, capsys):
+    make, options, said = WRONG[name]
+    if command == "data" and "--data" in options:
+        pytest.skip("it has no --data")
+    path = make()
+    before = sorted(folder.rglob("*"))
+    assert run(f"{command} {path} {options}") == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1 and error.startswith("error: ") and "Errno" not in error
+    for part in said:
+        assert part in error
+    assert sorted(folder.rglob("*")) == before, "nothing is written"
+
+
+def test_a_wrong_parquet_table_is_named(capsys):
+    pytest.importorskip("pyarrow")
+    assert run(f"data {text('hello', 'h.parquet')} --label kind") == 2
+    assert "h.parquet is not a Parquet table" in capsys.readouterr().err
+
+
+#: evaluation of a network that was trained on t.csv
+REFUSED: dict[str, tuple[Callable[[], str], tuple[str, ...]]] = {
+    "other columns": (lambda: text("a,b,c,e,kind\n1,2,3,4,ape\n", "u.csv"), ("'d'", "'e'")),
+    "other class": (lambda: text("a,b,c,d,kind\n1,2,3,4,gnu\n", "u.csv"), ("'gnu'", "ape, bee, cow")),
+    "missing": (lambda: text("a,b,c,d,kind\n1,,3,4,ape\n", "u.csv"), ("missing values", "'b'")),
+    "changed": (lambda: table("t.csv", seed=5), ("t.csv", "not the data")),
+    "named set": (lambda: "digits", ("4 inputs",)),
+    "nothing": (lambda: "nowhere.csv", ("there is no 'nowhere.csv'",)),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_evaluation_refuses_what_does_not_fit_its_network(name, capsys):
+    run(f"train {table()} --label kind --hidden 4 --epochs 1 --out run")
+    make, said = REFUSED[name]
+    path = make()
+    capsys.readouterr()
+    assert run(f"evaluate run/network.npz {path}") == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1 and all(part in error for part in said), error
+
+
+@pytest.mark.parametrize(
+    "line, said",
+    [
+        ("train digits --label kind", "--label is for a file or folder of your own"),
+        ("train digits --hold-out 0.5", "--hold-out is for"),
+        ("verify digits --missing mean", "--missing is for"),
+        ("evaluate net.npz t.csv", "was not trained on data of your own"),
+        ("rates t.csv", "is not one of"),
+        ("recall t.csv", "is not one of"),
+        ("energy t.csv", "is not one of"),
+        ("gradient t.csv", "is not one of"),
+    ],
+)
+def test_own_options_and_paths_are_refused_where_they_mean_nothing(line, said, capsys):
+    table()
+    net = networks.Network.chain(64, 4, 10)
+    networks.save("net.npz", net, net.initial_weights())
+    assert run(line) == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1 and said in error
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda a: a.update(digest="x"),
+        lambda a: a.update(labels=["a"]),
+        lambda a: a["scaling"].update(width=0),
+        lambda a: a["scaling"].update(kind="x"),
+        lambda a: a["scaling"]["columns"].pop(),
+        lambda a: a["scaling"]["columns"][0].update(low=99.0),
+        lambda a: a.pop("path"),
+        lambda a: a.update(more=1),
+        lambda a: a.update(hold_out=2.0),
+    ],
+)
+def test_a_network_that_tells_nonsense_of_its_data_is_refused(change, capsys):
+    run(f"train {table()} --label kind --hidden 4 --epochs 1 --out run")
+    about = networks.about("run/network.npz")
+    change(about)
+    networks.save("bad.npz", *networks.load("run/network.npz"), about)
+    capsys.readouterr()
+    assert run("evaluate bad.npz") == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1 and ("bad.npz" in error or "not the data" in error)
