@@ -164,7 +164,7 @@ def test_a_sample_that_changes_while_it_is_learned_leads_nowhere():
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 16])
-@pytest.mark.parametrize("n", [0, 1, 2, 15, 16, 17, 100])
+@pytest.mark.parametrize("n", [0, 1, 2, 32, 33, 64, 100])
 def test_threads_change_no_result(threads, n):
     alone, shared = (Kernel(NET, threads=k).settle(X[:n]) for k in (1, threads))
     assert all((a == b).all() for a, b in zip(alone, shared, strict=True))

@@ -25,7 +25,7 @@ Number = TypeVar("Number", bound=np.generic)
 
 MOST_TIME = 1 << 18  #: steps of :meth:`Kernel.averages`
 MOST_THREADS = 1024
-LEAST_PART = 8  #: samples for which it is worth while to start another thread
+LEAST_PART = 32  #: samples for which it is worth while to start another thread
 PARTS = 4  #: of a batch for each thread, so that none waits long for the others
 
 
