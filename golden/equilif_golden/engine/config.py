@@ -33,6 +33,10 @@ class Pipeline(StrEnum):
                                                               wherever a decision can be made a cycle ahead
     ==========  ===========  ===============================  ==============================================
 
+    Cells of an engine of 8 lanes and 49,152 weights, with memories, without its host (Yosys 0.52,
+    ``synth_ecp5``): SMALL 11,153 LUT4 and 3,636 flip-flops; FORWARDING 11,609 and 3,841; REGISTERED 11,301
+    and 4,442; DEEP 9,045 and 5,880, its values being in block RAM.
+
     Boards: SPRAM iCEBreaker, iCESugar; SMALL Tang Nano 9K; FORWARDING Tang Nano 20K; REGISTERED ULX3S 25F,
     OrangeCrab, Colorlight i5; DEEP ULX3S 85F.
     """
