@@ -67,10 +67,10 @@ class Lif(wiring.Component):
         m.d.sync += near.eq(saturate(self.total, 17))
         sign = near[-1]
         fired = Signal()  # the sum is at least the threshold
-        over = Signal()  # and at least twice of it
+        over = Signal()  # the sum is at least twice the threshold
         under = Signal()  # the sum is below -threshold
         kept = Signal(17)  # the sum after the reset
-        v = Signal(signed(16), reset_less=True)  # within -threshold .. threshold
+        v = Signal(signed(16), reset_less=True)  # the membrane, within -threshold .. threshold
         # -threshold has the bits from the threshold's upwards set: they are those that tell whether a sum
         # lies beyond it
         above = self.above
@@ -85,7 +85,7 @@ class Lif(wiring.Component):
             v.eq(Mux(over, self.threshold, Mux(under, above, kept))),
         ]
         leaks = Signal()
-        shift = Signal(2)  # of the leak, beyond the smallest one
+        shift = Signal(2)  # shift of the leak, beyond the smallest one
         loss = Signal(signed(14))
         m.d["sync" if self.registered else "comb"] += [
             leaks.eq(self.leak != 0),

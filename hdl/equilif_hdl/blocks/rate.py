@@ -48,9 +48,9 @@ class Measure(wiring.Component):
         m = Module()
         total = Signal.like(self.charge, reset_less=True)
         m.d.sync += total.eq(self.charge + self.v)
-        # three levels of shifting, each keeping only what the next can reach
+        # shifting has three levels, and each keeps only what the next can reach
         bits = total[RATE_SHIFTS[0] :]
-        n = Signal(3)  # how far
+        n = Signal(3)  # shift beyond the smallest one
         m.d["sync" if self.registered else "comb"] += n.eq(self.shift - RATE_SHIFTS[0])
         for level, width in ((2, 11), (1, 9), (0, 8)):
             bits = Mux(n[level], bits[1 << level :][:width], bits[:width])

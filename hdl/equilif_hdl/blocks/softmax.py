@@ -103,7 +103,7 @@ class Softmax(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         p = self.lanes
-        levels = (p - 1).bit_length()  # of a tree
+        levels = (p - 1).bit_length()  # registers of a tree
         top = Signal(OCTAVE)  # largest octave
         total = Signal(self.total_width)  # sum of the exponentials
         octaves = [self._lane(m, j, top) for j in range(p)]
@@ -160,8 +160,8 @@ class Softmax(wiring.Component):
         y = Signal(signed(WIDTH), name=f"y{j}")  # exponent: octave and fraction
         octave = Signal(OCTAVE, name=f"octave{j}")
         below = Signal(OCTAVE, name=f"below{j}")  # octaves from the largest
-        distance = Signal(3, name=f"distance{j}")  # the same, where something is left of e
-        gone = Signal(name=f"gone{j}")  # nothing is left of it
+        distance = Signal(3, name=f"distance{j}")  # octaves, where something is left of e
+        gone = Signal(name=f"gone{j}")  # nothing is left of e
         mantissa = Signal(8, name=f"mantissa{j}")
         m.d.comb += [
             y.eq(saturate(near, WIDTH) if self.drive > WIDTH else near.as_signed()),
@@ -217,7 +217,7 @@ class Reciprocal(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         remainder = Signal(self.width + 1)
-        difference = Signal(signed(self.width + 2))  # what remains, less the total
+        difference = Signal(signed(self.width + 2))  # remainder less the total
         quotient = Signal(STEPS)
         left = Signal(range(STEPS + 1))  # steps that are left
         aligned = Signal()  # the first remainder is there

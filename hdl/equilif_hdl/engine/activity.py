@@ -78,7 +78,7 @@ class Activity(wiring.Component):
             m.d.sync += walk.eq(0)
         with m.Elif(self.again):
             m.d.sync += walk.eq(walk + 1)
-        coding = Signal()  # it writes codes
+        coding = Signal()  # the walk writes codes
         m.d.comb += coding.eq((self.instruction.op == Op.SOFTMAX) & (walk == SOFTMAX_WALKS - 1))
         for k, name in enumerate(NAMES):
             command = self._of_command(m, name, coding)

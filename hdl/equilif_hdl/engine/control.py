@@ -153,7 +153,7 @@ class Control(wiring.Component):
         scale = Signal.like(first.scale, reset_less=True)
         m.d.sync += [up.eq(first.up), scale.eq(first.scale)]
         scaled = [Op.DRIVE, Op.GATHER, Op.RESET]
-        if self.config.deep:  # nothing is added to what is copied
+        if self.config.deep:  # a copy is a sum with a product of 0
             scaled += COPIES
             with m.If(is_one_of(first.op, *COPIES)):
                 m.d.sync += scale.eq(0)
@@ -207,7 +207,7 @@ class Control(wiring.Component):
         stages = self.stages
         timing = stages.timing
         orders = self.orders
-        # the group that is read is being written in this cycle, by the same instruction
+        # the group that is read is written in this cycle, by the same instruction: its sum is not in memory
         same: Value = Const(0)
         if self.config.forwarding:
             same = stages.has(m, timing.sum, *SUMS) & (stages.group[timing.read] == stages.group[timing.sum])

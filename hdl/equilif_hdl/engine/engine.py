@@ -135,8 +135,8 @@ class Engine(wiring.Component):
         ins = dispatcher.instruction
         learning = dispatcher.learning
         walking = is_one_of(ins.op, *sorted(WALK))
-        # on a single port LEARN reads in one cycle of two and writes in the other, in step with the
-        # instruction, so that cycles do not depend on what came before
+        # LEARN on a single port reads in one cycle of two and writes in the other.  The slot is in step
+        # with the instruction, so that cycles do not depend on what came before
         slot = Signal()
         m.d.sync += slot.eq(~slot & ~dispatcher.start)
         m.d.comb += [

@@ -185,7 +185,7 @@ class Lane(wiring.Component):
         m.d[self.timing.deep_domain] += column.eq(times_index(place, DITHER_COLUMN, DITHER_WIDTH))
         drawn = (self.dither + column) & orders.kept
         if self.config.softmax:
-            drawn = drawn | orders.coding << (RECIPROCAL - 1)  # a code is rounded
+            drawn = drawn | orders.coding << (RECIPROCAL - 1)  # half of a code's last bit: a code is rounded
         if self.config.single_port:
             with m.If(orders.draws):
                 m.d.sync += noise.eq(drawn)
@@ -207,7 +207,7 @@ class Lane(wiring.Component):
                 with m.Case(source):
                     m.d.comb += old.eq(value)
         more = product >> VALUE.f
-        if not self.config.deep:  # there STEP has a sum of its own, and a copy a factor of 0
+        if not self.config.deep:  # a deep pipeline has a sum for STEP alone, and a copy's factor is 0
             more = Mux(orders.step, self.b, Mux(orders.copy, 0, more))
         m.d.comb += self.total.eq(old + more)
 

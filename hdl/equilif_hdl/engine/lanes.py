@@ -220,7 +220,7 @@ class Lanes(wiring.Component):
         ins = self.instruction
         timing = stages.timing
         m.submodules.softmax = softmax = Softmax(self.config)
-        over = Signal()  # the walk is over, and its last command too
+        over = Signal()  # the walk's last command has left the lanes
         m.d[timing.deep_domain] += over.eq(self.walked & stages.empty)
         m.d.sync += softmax.active.eq(Cat(~lane.a[-1] for lane in lanes))
         m.d.comb += [

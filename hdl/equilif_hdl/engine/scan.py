@@ -136,7 +136,7 @@ class Scanner(wiring.Component):
         place: Any = Signal(layout)
         address = Signal(group)
         left = Signal(group + 1)
-        room = Signal()  # an event that is sent now finds a place
+        room = Signal()  # an event can be sent in this cycle
         m.d.comb += room.eq(~o.valid | o.ready)
         following = Next(place, address, left)
         present = self._copied(m, following, room) if self.copies else self._in_place(m, following, room)
@@ -183,12 +183,12 @@ class Scanner(wiring.Component):
         """Events straight from the memories' outputs."""
         p = self.config.lanes
         left = following.left
-        address = Signal.like(following.address)  # that of the group after the next
+        address = Signal.like(following.address)  # address of the group after the next
         present = Signal()  # the group is on the memories' outputs
-        done = Signal(p)  # its lanes that have been sent
-        valued = Signal(p)  # its lanes whose values are not zero
-        pending = Signal(p)  # its lanes that are to be sent
-        rest = Signal(p)  # the same without the lowest, which is sent first
+        done = Signal(p)  # lanes that have been sent
+        valued = Signal(p)  # lanes whose values are not zero
+        pending = Signal(p)  # lanes that are to be sent
+        rest = Signal(p)  # lanes that remain after the lowest, which is sent first
         sends = Signal()
         advance = Signal()
         m.d.comb += [
@@ -197,7 +197,7 @@ class Scanner(wiring.Component):
             rest.eq(pending & (pending - 1)),
             sends.eq(present & (pending != 0) & room),
             advance.eq(present & ((pending == 0) | room & (rest == 0))),
-            # `blocking` stalls the walker, on which `room` depends: it looks at registers only
+            # `blocking` stalls the walker, on which `room` depends, so it looks at registers only
             self.blocking.eq(self.learning & self.allow & (left != 0) & ~present & ~self.o.valid),
             # the next group is fetched in the cycle in which this one is finished
             self.memory.fetch.eq(
@@ -222,19 +222,19 @@ class Scanner(wiring.Component):
     def _copied(self, m: Module, following: Next, room: Value) -> Group:
         """Events from a copy of the group."""
         p = self.config.lanes
-        # the next group: fetched, then waiting on the memories' outputs, then taken
-        asked = Signal()  # it is being fetched
-        waiting = Signal()  # it is on the memories' outputs
-        held = Signal()  # the memories must keep it there
-        due = Signal()  # it is known which of its lanes take part
-        valued = Signal(p)  # its lanes whose values are not zero
-        known = Signal(p)  # the same, a cycle later
-        waiter = Signal.like(following.place)  # its place
-        taken = Signal()  # it is copied in this cycle
-        stays = Signal()  # it is there in the next cycle too
-        # the present group, which is the copy
-        pending = Signal(p)  # its lanes that are to be sent
-        rest = Signal(p)  # the same without the lowest, which is sent first
+        # the next group is asked for, waits on the memories' outputs, and is taken
+        asked = Signal()  # the group is being fetched
+        waiting = Signal()  # the group is on the memories' outputs
+        held = Signal()  # the memories must keep the group there
+        due = Signal()  # the group's lanes that take part are known
+        valued = Signal(p)  # lanes whose values are not zero
+        known = Signal(p)  # lanes that were valued a cycle ago
+        waiter = Signal.like(following.place)  # place of the group that waits
+        taken = Signal()  # the group is copied in this cycle
+        stays = Signal()  # the group waits in the next cycle too
+        # the present group is the copy
+        pending = Signal(p)  # lanes that are to be sent
+        rest = Signal(p)  # lanes that remain after the lowest, which is sent first
         place = Signal.like(following.place)
         plus = Signal.like(self.memory.plus)
         minus = Signal.like(self.memory.minus)

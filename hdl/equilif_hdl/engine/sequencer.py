@@ -88,9 +88,9 @@ class Sequencer(wiring.Component):
         cfg = self.config
         learning = Signal()
         pc = Signal.like(self.addr)  # address of the next word
-        words = Signal(32 * (WORDS - 1), reset_less=True)  # what has been read of an instruction
+        words = Signal(32 * (WORDS - 1), reset_less=True)  # words of the instruction, but its last
         fresh: Any = Signal(INSTRUCTION)  # the instruction, once its last word is there
-        early = Signal()  # it may end its loop early
+        early = Signal()  # the instruction is a NEXT that may end its loop early
         moved = Signal()  # a watched rate has moved since the last such NEXT
         # loops, innermost first; outside all loops no iterations are left
         loops = [Loop.of(self.addr, k) for k in range(cfg.loops)]

@@ -70,12 +70,13 @@ class Timing:
         self.moved = self.rate + Moved.latency
         self.step = self.sum + config.deep + Lif.latency
         self.update_registers = 0 if config.single_port else 1 + config.deep
-        # on a single port it stays for two cycles
+        # noise on a single port stays for two cycles, so it is taken earlier
         self.noise = self.turn - config.single_port
         self.draw = self.noise - config.deep
         self.minus = self.sum - config.deep
         self.learn = self.sum + 1 + self.update_registers
-        # a single port writes in the cycle after it has read; else the weight waits in a register
+        # the weight on a single port is used as it comes, so that it is written in the cycle after; else it
+        # waits in a register
         self.weight = self.sum + config.single_port
         self.read_weight = self.weight - (1 + config.weight_stages)
         self.last = self.step

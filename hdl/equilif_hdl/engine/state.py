@@ -211,7 +211,7 @@ class State(wiring.Component):
         stages = self.stages
         timing = stages.timing
         group = stages.commands[-timing.lead].value_group
-        if self.config.early:  # the rate before is there in the cycle of the new one
+        if self.config.early:  # the rate before is read beside the new one
             group = Mux(stages.has(m, timing.sum, Op.MEASURE), stages.group[timing.sum], group)
         for rd in (plus.rd, minus.rd):
             m.d.comb += rd.addr.eq(
@@ -228,7 +228,7 @@ class State(wiring.Component):
         sums = stages.has(m, now, *SUMS)
         to_b = stages.at(m, now, self._sums_static, "to_b")
         to_s = stages.at(m, now, self._writes_spikes, "to_s")
-        # where sums go, aside or not, and where STEP writes
+        # place of a sum, aside where SAVE says so, and place of what STEP writes
         place = Cat(self._place(now), stages.would(m, now, Op.SAVE))
         stepped = Cat(self._place(timing.step), 0)
         membranes = lanes_of(self.membranes, cfg.lanes)

@@ -97,9 +97,9 @@ class Walker(wiring.Component):
         left = Signal(group_bits(cfg) + 1)  # commands left
         stride = Signal(group_bits(cfg) + 1)  # tiles from a group to the next
         final = Signal()  # this command is its event's last
-        pause = Signal()  # without forwarding, no group may follow itself at once
+        pause = Signal()  # a group may not follow itself at once, without forwarding
         column = Signal()
-        taken = Signal()  # an event begins
+        taken = Signal()  # an event is taken, and its walk begins
         now: Any = Signal(command(cfg))
         m.d.comb += [
             column.eq(by_column(ins, cfg)),
@@ -136,7 +136,7 @@ class Walker(wiring.Component):
                 now.value_group.eq(ins.src),
                 now.up.eq(ins.operand),
                 now.rotate.eq(0),
-                now.scale.eq(ONE),  # of RESET: 1.0 x operand
+                now.scale.eq(ONE),  # RESET: 1.0 x operand
             ]
         with m.If(taken):
             m.d.sync += [
