@@ -268,10 +268,12 @@ def save(
     from equilif_golden import files
     from equilif_golden import network as networks
     from equilif_golden.engine.chip import read_weights
+    from equilif_golden.engine.compiler import Compiled
 
     net, _ = networks.load(like)
     files.check(out)
-    weights = read_weights(the_one(port, baud), net)
+    client = the_one(port, baud)
+    weights = read_weights(client, Compiled(net, client.config))
     networks.save(out, net, weights, networks.about(like))
     show.console.print(f"{net.n_weights:,} weights in {show.literal(out)}, SHA-256 {digest(weights)[:16]}")
     return {"network": out, "weights": net.n_weights, "sha256": digest(weights)}

@@ -94,7 +94,7 @@ class Chip:
                 f"the engine stands at update {made}, it was sent {self.counter & DITHER_MASK}: "
                 "was it reset, or does another program use it?"
             )
-        return read_weights(self.engine, self.network)
+        return read_weights(self.engine, self.compiled)
 
     def sample(
         self,
@@ -183,9 +183,8 @@ class Chip:
         return samples.accuracy(self.network, self.predict(x, tokens=tokens), known)
 
 
-def read_weights(engine: Engine, network: Network) -> Weights:
-    """Weights of a network that an engine holds."""
-    compiled = Compiled(network, engine.config)
+def read_weights(engine: Engine, compiled: Compiled) -> Weights:
+    """Weights that an engine holds, of a network that was compiled for it."""
     lanes = engine.config.lanes
     words = engine.read(Region.WEIGHT, 0, compiled.n_tiles * lanes * lanes)
     return compiled.weights(words.reshape(-1, lanes))
