@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from equilif_golden.blocks.lif import LEAKS
 from equilif_golden.blocks.plasticity import GAIN_MAX, SHIFTS, Step
 from equilif_golden.blocks.softmax import SHIFTS as SOFTMAX_SHIFTS
+from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Op, SourceMode, assemble, disassemble
@@ -680,7 +681,7 @@ def test_the_smallest_rate_that_counts_counts():
 
 
 def test_a_rate_that_is_refused_changes_nothing():
-    for model in (Kernel(SMALL), Reference(SMALL)):
+    for model in (Kernel(SMALL), Reference(SMALL), Chip(EngineModel(EngineConfig()), SMALL)):
         with pytest.raises(ValueError, match="below half of the smallest step"):
             model.set_learning_rate(1e-9)
         assert not model.learns

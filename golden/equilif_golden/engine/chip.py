@@ -73,13 +73,12 @@ class Chip:
 
     def set_learning_rate(self, eta: float) -> None:
         """The learning rate is part of the program, so a new one is a new program."""
-        self.learns |= eta > 0
-        if eta == self._eta:
-            return
-        program = self.compiled.program(eta)
-        self.engine.load(program)
-        self._eta = eta
-        self._updates = sum(i.op == Op.LEARN for i in program)
+        if eta != self._eta:
+            program = self.compiled.program(eta)
+            self.engine.load(program)
+            self._eta = eta
+            self._updates = sum(i.op == Op.LEARN for i in program)
+        self.learns = self.learns or eta > 0
 
     def load_weights(self, weights: Mapping[str, Raw]) -> None:
         words = self.compiled.weight_words(dict(weights))
