@@ -17,7 +17,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from equilif import cli
 from equilif.commands import reason
 from equilif.show import console
 from equilif_golden import network
@@ -295,3 +297,10 @@ def test_numbers_that_are_none_are_not_written(tmp_path):
     with pytest.raises(ValueError):
         results.write_json(tmp_path / "a.json", {"x": np.float64("nan")})
     assert not list(tmp_path.iterdir())
+
+
+def test_the_help_begins_with_the_overview_and_breaks_lines_where_the_terminal_ends():
+    said = CliRunner().invoke(cli.app, ["--help"], terminal_width=200, env={"COLUMNS": "200"}).output
+    panels = re.findall(r"─ (\w+) ─", said)
+    assert panels == ["Options", "Overview", "Learning", "Scale", "Hardware", "Boards"]
+    assert "on the golden model or with --port on a board." in said

@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import functools
+import inspect
 import os
 import re
 import stat
@@ -191,6 +192,11 @@ Seed = Annotated[
 ]
 
 
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Replace the run in --out and all its files; without it they are kept."),
+]
+
 P = ParamSpec("P")
 
 
@@ -209,10 +215,16 @@ def panel(title: str) -> Callable[[Callable[P, Any]], Callable[P, None]]:
             if not found.get("ok", True):
                 raise typer.Exit(1)
 
-        app.command(rich_help_panel=title)(run)
+        app.command(rich_help_panel=title, help=paragraphs(function.__doc__))(run)
         return run
 
     return decorate
+
+
+def paragraphs(text: str | None) -> str:
+    """A docstring as help: the lines of a paragraph follow each other, and the terminal breaks them."""
+    blocks = inspect.cleandoc(text or "").split("\n\n")
+    return "\n\n".join(" ".join(block.splitlines()) for block in blocks)
 
 
 @contextmanager

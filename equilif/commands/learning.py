@@ -22,6 +22,7 @@ from equilif.commands import (
     Json,
     Label,
     MissingValues,
+    Overwrite,
     Port,
     Seed,
     TestFile,
@@ -43,11 +44,6 @@ if TYPE_CHECKING:
     from equilif_golden.schedule import Schedule
 
 command = panel("Learning")
-
-Overwrite = Annotated[
-    bool,
-    typer.Option("--overwrite", help="Replace the run in --out and all its files; without it they are kept."),
-]
 
 
 @command

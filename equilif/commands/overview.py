@@ -8,8 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from equilif.commands import Data, Json, Seed, panel
-from equilif.commands.learning import Overwrite
+from equilif.commands import Data, Json, Overwrite, Seed, panel
 from equilif.show import console as show
 
 command = panel("Overview")

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from equilif.commands import Folder, Json, panel
-from equilif.commands.learning import Overwrite, keeps_settings, show_version
+from equilif.commands import Folder, Json, Overwrite, panel
+from equilif.commands.learning import keeps_settings, show_version
 from equilif.show import console as show
 
 command = panel("Scale")
