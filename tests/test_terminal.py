@@ -246,7 +246,7 @@ def test_an_interruption_at_any_moment_is_one_line_at_most(after, tmp_path):
     """From the first line of ``main``; before that it is Python that answers."""
     ready = "import sys; from equilif.__main__ import main; sys.stderr.write('r'); sys.stderr.flush(); "
     code = (
-        f"{ready}sys.argv = ['equilif', 'train', '--epochs', '900', '--out', {str(tmp_path / 'o')!r}]; main()"
+        f"{ready}sys.argv = ['equilif', 'train', '--epochs', '100', '--out', {str(tmp_path / 'o')!r}]; main()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
