@@ -154,7 +154,7 @@ class Lane(wiring.Component):
         x = Signal(signed(16), reset_less=True)
         y = Signal(signed(10), reset_less=True)
         # `keep`, or Yosys 0.52 packs this register into the next DSP block and loses what it holds
-        # (tests/test_netlist.py)
+        # (tests/engine/test_netlist.py)
         product = Signal((x * y).shape(), reset_less=True, attrs={"keep": 1})
         value = self.word[:8]
         sign = orders.nudge & self.spike

@@ -22,6 +22,8 @@ each is lost, together they are not small.  For the same reasons, with n codes t
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -37,6 +39,10 @@ from equilif_golden.blocks.softmax import (
     exponents,
     softmax,
 )
+from equilif_golden.fixed import DEFAULT
+from equilif_hdl.blocks.softmax import Reciprocal, Softmax
+from equilif_sim.tools.run import simulate
+from tests.engines import ENGINE, NARROW
 
 OCTAVE = 1 << FRACTION
 F64 = np.arange(OCTAVE) / OCTAVE
@@ -250,3 +256,40 @@ def test_order_is_kept_and_an_octave_more_for_all_changes_nothing(shift):
     got, moved = softmax(scores, shift=shift), softmax(scores - (77 * OCTAVE << shift), shift=shift)
     assert (np.diff(got.code, axis=-1) >= 0).all() and got.code.max() >= 64
     assert (got.code == moved.code).all() and (got.c == moved.c).all()
+
+
+# -- RTL: equals the golden function, exactly, under stalls; its bench counts cycles -------------------
+@pytest.mark.parametrize(
+    "lanes, numerics",
+    [(4, NARROW), (4, DEFAULT), (8, DEFAULT), (16, DEFAULT)],
+    ids=["narrow", "P4", "P8", "P16"],
+)
+def test_rtl(lanes, numerics, tmp_path):
+    config = dataclasses.replace(ENGINE, lanes=lanes, numerics=numerics)
+    only = "softmaxes|every"
+    bench = "equilif_sim.blocks.softmax"
+    assert simulate(Softmax(config), bench, tmp_path, config=config, simulator="icarus", only=only) == 4
+
+
+def test_rtl_of_the_reciprocal(tmp_path):
+    assert simulate(
+        Reciprocal(18),
+        "equilif_sim.blocks.softmax",
+        tmp_path,
+        config={"first": 0, "last": 1 << 12},
+        simulator="icarus",
+        only="totals",
+    )
+
+
+@pytest.mark.long
+def test_rtl_of_every_reciprocal(tmp_path):
+    """All sums that 1,032 neurons can make."""
+    assert simulate(
+        Reciprocal(18),
+        "equilif_sim.blocks.softmax",
+        tmp_path,
+        config={"first": 0, "last": 1 << 18},
+        simulator="verilator",
+        only="totals",
+    )

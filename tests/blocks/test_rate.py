@@ -10,6 +10,10 @@ import pytest
 from equilif_golden.blocks.lif import lif_step
 from equilif_golden.blocks.nudge import nudge
 from equilif_golden.blocks.rate import measure, moved, rate_shift
+from equilif_golden.fixed import DEFAULT
+from equilif_hdl.blocks.rate import Measure, Moved
+from equilif_sim.tools.run import simulate
+from tests.engines import NARROW
 
 THRESHOLD, WINDOW = 256, 8
 
@@ -91,3 +95,15 @@ def test_nudge_is_beta_times_the_error(strength):
 def test_nudge_is_silent_where_it_must_be():
     """Padding lanes have target 0 and no spikes: no strength may ever drive them."""
     assert all(nudge(0, 0, strength=s) == 0 for s in (-4096, -1, 1, 4096))
+
+
+# -- RTL: equals the golden function, exactly, under stalls; its bench counts cycles -------------------
+@pytest.mark.parametrize("numerics", [DEFAULT, NARROW], ids=["default", "narrow"])
+def test_rtl_of_measure(numerics, tmp_path):
+    bench = "equilif_sim.blocks.rate"
+    assert simulate(Measure(numerics), bench, tmp_path, config=numerics, simulator="icarus", only="rates")
+
+
+def test_rtl_of_moved(tmp_path):
+    bench = "equilif_sim.blocks.rate"
+    assert simulate(Moved(), bench, tmp_path, config={}, simulator="icarus", only="changes") == 1

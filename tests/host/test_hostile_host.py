@@ -48,11 +48,11 @@ from equilif_golden.network import Network
 from equilif_golden.schedule import Schedule
 from equilif_sim import library
 from equilif_sim.board import Terminal
-from tests.test_protocol import Wire
+from tests.link.test_protocol import Wire
 
 CONFIG = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16, program_words=128)
 NETWORK = Network.chain(6, 5, 3, schedule=Schedule(free=24, nudged=16, window=16))
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 #: seconds: what takes a second or two, on a machine that does something else as well
 LIMIT = 30.0
 

@@ -1,7 +1,7 @@
 """Boards: every board elaborates and holds the network it claims; identity of a build; what is said when a
 build cannot be.
 
-Place and route itself takes minutes a board:  pytest -m long tests/test_boards.py
+Place and route itself takes minutes a board:  pytest -m long tests/boards/test_boards.py
 """
 
 from __future__ import annotations

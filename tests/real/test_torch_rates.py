@@ -322,7 +322,7 @@ distributed.leave()
 def test_two_processes_learn_what_one_does(tmp_path):
     """Gloo on the CPU, batches that do not divide evenly: gradients and weights of the whole batch."""
     (tmp_path / "two.py").write_text(TWO)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     runs = []
     for name, launcher in (
         ("one", []),

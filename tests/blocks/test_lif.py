@@ -10,6 +10,10 @@ import numpy as np
 import pytest
 
 from equilif_golden.blocks.lif import LEAKS, lif_step
+from equilif_golden.fixed import DEFAULT
+from equilif_hdl.blocks.lif import Lif
+from equilif_sim.tools.run import simulate
+from tests.engines import NARROW
 
 THRESHOLD = 64
 
@@ -48,3 +52,9 @@ def test_a_silent_neuron_recovers_in_two_steps_of_full_drive():
     v, first = lif_step(v, THRESHOLD, threshold=THRESHOLD, leak=0)
     _, second = lif_step(v, THRESHOLD, threshold=THRESHOLD, leak=0)
     assert (first, second) == (0, 1)
+
+
+# -- RTL: equals the golden function, exactly, under stalls; its bench counts cycles -------------------
+@pytest.mark.parametrize("numerics", [DEFAULT, NARROW], ids=["default", "narrow"])
+def test_rtl(numerics, tmp_path):
+    assert simulate(Lif(numerics), "equilif_sim.blocks.lif", tmp_path, config=numerics, simulator="icarus")

@@ -5,6 +5,7 @@ The dither is a Weyl sequence, so unbiasedness is proved by running through its 
 
 from __future__ import annotations
 
+import dataclasses
 from fractions import Fraction
 
 import numpy as np
@@ -25,7 +26,10 @@ from equilif_golden.blocks.plasticity import (
     ep_update,
     learning_step,
 )
-from equilif_golden.fixed import SQ
+from equilif_golden.fixed import DEFAULT, SQ
+from equilif_hdl.blocks.plasticity import Plasticity
+from equilif_sim.tools.run import simulate
+from tests.engines import NARROW
 
 WEIGHT = SQ(4, 12)
 RATE = st.integers(0, 255)
@@ -147,3 +151,18 @@ def test_weights_saturate():
     full = {"step": Step(GAIN_MAX, SHIFTS[0]), "counter": 0, "weight": WEIGHT}
     assert ep_update([[WEIGHT.hi - 1]], [255], [0], [255], [0], **full) == WEIGHT.hi
     assert ep_update([[WEIGHT.lo + 1]], [0], [255], [0], [255], **full) == WEIGHT.lo
+
+
+# -- RTL: equals the golden function, exactly, under stalls; its bench counts cycles -------------------
+@pytest.mark.parametrize("registers", [0, 1, 2])
+@pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
+@pytest.mark.parametrize("numerics", [DEFAULT, NARROW], ids=["default", "narrow"])
+def test_rtl(numerics, signed, registers, tmp_path):
+    block = Plasticity(numerics, registers=registers, signed_values=signed)
+    assert simulate(
+        block,
+        "equilif_sim.blocks.plasticity",
+        tmp_path,
+        simulator="icarus",
+        config={**dataclasses.asdict(numerics), "signed": signed, "latency": block.latency},
+    )

@@ -21,8 +21,8 @@ from equilif.results import ToolFailed
 from equilif.training import sweep
 from equilif.training.presets import PRESETS
 from equilif.training.sweep import Measured, Point, Sweep, front, pareto, points, read_grid
-from tests.test_cli import BOARD, PNG, refused, run
-from tests.test_runs import write_idx
+from tests.commands.test_cli import BOARD, PNG, refused, run
+from tests.training.test_runs import write_idx
 
 DATA = "ab" * 32  #: a digest
 ROOT = Path(cli.__file__).parent.parent
@@ -269,7 +269,7 @@ def test_a_failure_is_tried_again_when_asked(tmp_path):
 
 
 def test_a_board_without_a_manifest_is_built_when_asked(tmp_path, monkeypatch):
-    """By a worker; Yosys and nextpnr are those of tests/test_boards.py, not run here."""
+    """By a worker; Yosys and nextpnr are those of tests/boards/test_boards.py, not run here."""
     from dataclasses import asdict
     from types import SimpleNamespace
 

@@ -31,7 +31,7 @@ from equilif.training.presets import PRESETS, Preset
 from equilif.training.settings import SETTINGS
 from equilif.training.train import HISTORY, NETWORK, Training, digest, read_history
 from equilif_golden import files, network
-from tests.test_cli import refused, run
+from tests.commands.test_cli import refused, run
 
 DIGITS = "77d30742973f"  #: digest of the weights of `equilif train digits --seed 0`
 

@@ -1,4 +1,4 @@
-"""Counts of model and RTL are compared by tests/test_engine.py; here they become energy."""
+"""Counts of model and RTL are compared by tests/engine/test_engine.py; here they become energy."""
 
 import pytest
 

@@ -24,8 +24,8 @@ import pytest
 
 from equilif.data import images, sequences, words
 from equilif.data import texts as movies
-from tests.test_data import IMAGES, LABELS, encode, write_set
-from tests.test_sequences import (
+from tests.data.test_data import IMAGES, LABELS, encode, write_set
+from tests.data.test_sequences import (
     RATED,
     TS,
     VADER,
@@ -92,7 +92,7 @@ def write_wheel(folder: Path, train: str = TS.format(1)) -> None:
 
 
 def write_nir(folder: Path) -> None:
-    from tests.test_nir import W, graph, library, lif
+    from tests.commands.test_nir import W, graph, library, lif
 
     library.write(folder / "a.nir", graph(W, lif()))
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.lowest import lowest
+from tests.house.lowest import lowest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 OURS = {"equilif", "equilif_golden", "equilif_hdl", "equilif_sim", "equilif_boards"}
 VERSIONS = ("3.11", "3.12", "3.13")
 #: digest of the weights of `equilif train digits --epochs 1`, which no Python changes

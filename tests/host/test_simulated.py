@@ -57,7 +57,7 @@ SMALL = dataclasses.replace(
 )
 DIGITS = PRESETS["digits"]
 SEED = 0
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @contextlib.contextmanager
@@ -232,7 +232,7 @@ def test_a_library_that_was_cut_short_is_compiled_again(board, tmp_path):
     shutil.copytree(library.parent, folder)
     os.truncate(folder / library.name, library.stat().st_size // 2)
     ask = (
-        "from tests.test_simulated import SMALL\n"
+        "from tests.host.test_simulated import SMALL\n"
         "from equilif.host.client import Client\n"
         "from equilif.host.simulate import Simulated\n"
         "print(Client(Simulated(SMALL).board).identify().config == SMALL.config)"

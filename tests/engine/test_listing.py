@@ -46,7 +46,7 @@ def run(*arguments: object, code: int = 0) -> str:
 
 def test_the_page_of_instructions_is_that_of_the_table():
     """After a change of the table:  python -m equilif_golden.engine.listing > docs/instructions.md"""
-    assert (Path(__file__).parents[1] / "docs" / "instructions.md").read_text() == markdown()
+    assert (Path(__file__).parents[2] / "docs" / "instructions.md").read_text() == markdown()
 
 
 def test_every_operation_has_a_function_with_its_operands_and_modes():

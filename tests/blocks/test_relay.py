@@ -11,6 +11,10 @@ import pytest
 from equilif_golden.blocks import synapse as syn
 from equilif_golden.blocks.relay import SHIFTS, query_shift, relay, retrieval, retrieval_shift
 from equilif_golden.blocks.softmax import C_MIN
+from equilif_golden.fixed import DEFAULT
+from equilif_hdl.blocks.relay import Relay
+from equilif_sim.tools.run import simulate
+from tests.engines import NARROW
 
 
 @pytest.mark.parametrize("shift", SHIFTS)
@@ -61,3 +65,11 @@ def test_a_retrieval_of_one_pattern_is_the_pattern():
         == np.clip(2 * np.arange(-128, 128), -128, 127).tolist()
     )
     assert retrieval(2 * drive, np.array(C_MIN + 1), fraction=12, gain=0).tolist() == list(range(-128, 128))
+
+
+# -- RTL: equals the golden function, exactly, under stalls; its bench counts cycles -------------------
+@pytest.mark.parametrize("numerics", [DEFAULT, NARROW], ids=["default", "narrow"])
+def test_rtl(numerics, tmp_path):
+    assert simulate(
+        Relay(numerics), "equilif_sim.blocks.relay", tmp_path, config=numerics, simulator="icarus"
+    )

@@ -25,7 +25,7 @@ from equilif.show import console
 from equilif_golden import network
 
 EQUILIF = (sys.executable, "-m", "equilif")
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 WIDE = {"COLUMNS": "250"}
 
 

@@ -176,7 +176,7 @@ def test_picture(result, tmp_path):
         plots.recall(replace(result, pixels=63), tmp_path / "x.png")
 
 
-MNIST = Path(__file__).parent.parent / "data"
+MNIST = Path(__file__).parents[2] / "data"
 
 
 @pytest.mark.long

@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
+PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 #: a requirement with a lower bound: name, and the bound
 BOUND = re.compile(r"([A-Za-z][\w.-]*)[^>=]*>=([\w.]+)")
 

@@ -1,0 +1,49 @@
+"""RTL of a lane in every pipeline, and the table of its stages."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pytest
+
+from equilif_golden.engine.config import EngineConfig, Pipeline
+from equilif_hdl.engine.lane import Lane
+from equilif_hdl.engine.stages import Timing
+from equilif_sim.tools.run import simulate
+from tests.engines import ENGINE, NARROW, REGISTERED, WIDE
+
+LANES = {
+    "FORWARDING": (dataclasses.replace(ENGINE, early=True), 1),
+    "SPRAM": (dataclasses.replace(ENGINE, pipeline=Pipeline.SPRAM, numerics=NARROW), 2),
+    "SMALL-without-memories": (dataclasses.replace(ENGINE, pipeline=Pipeline.SMALL, softmax=False), 3),
+    "REGISTERED": (REGISTERED, 0),
+    "DEEP": (WIDE, 11),
+}
+
+
+@pytest.mark.parametrize("name", LANES)
+def test_rtl(name, tmp_path):
+    """Every output of a lane, in every pipeline."""
+    config, index = LANES[name]
+    assert {config.pipeline for config, _ in LANES.values()} == set(Pipeline)
+    assert simulate(
+        Lane(config, index),
+        "equilif_sim.engine.lane",
+        tmp_path,
+        config={"engine": dataclasses.asdict(config), "index": index},
+        simulator="icarus",
+    )
+
+
+def test_the_table_of_stages_is_true():
+    """That of the docstring, pipeline by pipeline."""
+    table = [line.split() for line in Timing.__doc__.splitlines() if re.match(r" {4}\w+ +-?\d", line)]
+    header = re.search(r"^ +(SPRAM.*)$", Timing.__doc__, flags=re.MULTILINE)[1].split()
+    small = vars(Timing(EngineConfig(pipeline=Pipeline.SMALL)))
+    assert small == vars(Timing(EngineConfig(pipeline=Pipeline.FORWARDING)))
+    for column, name in enumerate(header, 1):
+        timing = vars(Timing(EngineConfig(pipeline=Pipeline[name])))
+        assert {row[0]: int(row[column]) for row in table} == {
+            name: stage for name, stage in timing.items() if name not in ("update_registers", "deep_domain")
+        }

@@ -1,0 +1,18 @@
+"""RTL of the scanner: spikes and values become events."""
+
+from __future__ import annotations
+
+import pytest
+
+from equilif_hdl.engine.scan import Scanner
+from equilif_sim.tools.run import simulate
+from tests.engines import ENGINE, REGISTERED, SINGLE_PORT, WIDE
+
+
+@pytest.mark.parametrize(
+    "config",
+    [ENGINE, SINGLE_PORT, REGISTERED, WIDE],
+    ids=["P4", "P4-SPRAM", "P4-REGISTERED", "P16-DEEP"],
+)
+def test_rtl(config, tmp_path):
+    assert simulate(Scanner(config), "equilif_sim.engine.scan", tmp_path, config=config, simulator="icarus")
