@@ -22,7 +22,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 
 import typer
 from typer.core import TyperGroup
@@ -30,6 +31,8 @@ from typer.core import TyperGroup
 from equilif.data import Name
 from equilif.extras import MissingExtra
 from equilif.show import console as show
+from equilif_golden.engine.features import OPTIONS
+from equilif_golden.schedule import Option, Schedule
 
 if TYPE_CHECKING:
     from equilif.data.dataset import DataSet
@@ -83,13 +86,6 @@ Spiking networks that learn by Equilibrium Propagation, bit for bit the same in 
 
 
 Data = Name  #: equilif.data has no NumPy in it: --help is quick
-
-
-class Watched(StrEnum):
-    """equilif_golden.schedule.Schedule.watch."""
-
-    all = "all"
-    output = "output"
 
 
 DataArgument = Annotated[
@@ -168,25 +164,6 @@ Port = Annotated[
 Baud = Annotated[
     int | None, typer.Option(help="Rate of the serial port.", show_default="the usual ones, in turn")
 ]
-Free = Annotated[
-    int | None, typer.Option(help="Time steps of the free phase, at most.", show_default="the network's")
-]
-Window = Annotated[
-    int | None, typer.Option(help="Time steps over which rates are measured.", show_default="the network's")
-]
-Early = Annotated[
-    int | None,
-    typer.Option(
-        help="Let the free phase end when no watched rate moves by more than this, in 1/256, from window to "
-        "window.",
-        min=0,
-        max=255,
-        show_default="never",
-    ),
-]
-Watch = Annotated[
-    Watched | None, typer.Option(help="With --early: rates that must settle.", show_default="all")
-]
 Seed = Annotated[
     int | None, typer.Option(help="Seed of weights and sample order.", show_default="the preset's first")
 ]
@@ -197,28 +174,113 @@ Overwrite = Annotated[
     typer.Option("--overwrite", help="Replace the run in --out and all its files; without it they are kept."),
 ]
 
-P = ParamSpec("P")
+# -- options that come from a table -------------------------------------------------------------------
+#: what was given of them, by name
+Given = Mapping[str, Any]
+NOTHING: Given = MappingProxyType({})
 
 
-def panel(title: str) -> Callable[[Callable[P, Any]], Callable[P, None]]:
+class Several(dict[str, Any]):
+    """In the annotation of a command's parameter: options in its place, by the name of what they set.
+
+    The parameter gets those that were given.
+    """
+
+
+def phases(*, trained: bool = False) -> Several:
+    """Options that are fields of Schedule: of one that is to be trained, or of a ``trained`` network's."""
+    types = get_type_hints(Schedule)
+    options: dict[str, Option] = {
+        f.name: f.metadata["option"] for f in dataclasses.fields(Schedule) if "option" in f.metadata
+    }
+    default = "the network's" if trained else False
+    return Several(
+        {
+            name: Annotated[
+                _type(name, types[name]) | None,
+                typer.Option(
+                    help=option.help,
+                    min=option.limits and option.limits[0],
+                    max=option.limits and option.limits[1],
+                    show_default=option.absent or default,
+                ),
+            ]
+            for name, option in options.items()
+            if option.settles or not trained
+        }
+    )
+
+
+def _type(name: str, hint: Any) -> Any:
+    """What typer takes for the type of a field: one of several words is an enumeration."""
+    if get_origin(hint) is Literal:
+        return StrEnum(name.capitalize(), list(get_args(hint)))
+    return next((part for part in get_args(hint) if part is not type(None)), hint)
+
+
+#: phases of a network that is to be trained, and what may change of one that is
+Phases = Annotated[Given, phases()]
+TrainedPhases = Annotated[Given, phases(trained=True)]
+#: with or without what an engine may have, where the other end of a link is told of it
+EngineOptions = Annotated[
+    Given,
+    Several(
+        {
+            name: Annotated[
+                bool | None,
+                typer.Option(
+                    f"--{option.flag}/--no-{option.flag}",
+                    help=f"With {option.text}, or without.",
+                    show_default="as the board's engine has it",
+                ),
+            ]
+            for name, option in OPTIONS.items()
+            if option.identity is not None
+        }
+    ),
+]
+
+
+def panel(title: str) -> Callable[[Callable[..., Any]], Callable[..., None]]:
     """Makes commands of this part of the help: expected errors are one line and exit code 2; ``--json`` gets
     what a command returns.
     """
 
-    def decorate(function: Callable[P, Any]) -> Callable[P, None]:
+    def decorate(function: Callable[..., Any]) -> Callable[..., None]:
+        tables, parameters = _parameters(function)
+
         @functools.wraps(function)
-        def run(*args: P.args, **kwargs: P.kwargs) -> None:
-            path = kwargs.get("json")
+        def run(**given: Any) -> None:
+            for name, options in tables.items():
+                values = {option: given.pop(option) for option in options}
+                given[name] = {option: value for option, value in values.items() if value is not None}
+            path = given.get("json")
             with _refusals(), _json(path if isinstance(path, Path) else None) as write:
-                found = function(*args, **kwargs)
+                found = function(**given)
                 write({"command": function.__name__.rstrip("_"), **found})
             if not found.get("ok", True):
                 raise typer.Exit(1)
 
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
         app.command(rich_help_panel=title, help=paragraphs(function.__doc__))(run)
         return run
 
     return decorate
+
+
+def _parameters(function: Callable[..., Any]) -> tuple[dict[str, Several], list[inspect.Parameter]]:
+    """Tables of options, by the name of the parameter that they stand for; and all options of a command."""
+    tables: dict[str, Several] = {}
+    found: list[inspect.Parameter] = []
+    for p in inspect.signature(function, eval_str=True).parameters.values():
+        here = [x for x in getattr(p.annotation, "__metadata__", ()) if isinstance(x, Several)]
+        for options in here:
+            tables[p.name] = options
+            found += [p.replace(name=name, annotation=kind, default=None) for name, kind in options.items()]
+        if not here:
+            found.append(p)
+    return tables, found
 
 
 def paragraphs(text: str | None) -> str:
@@ -371,10 +433,16 @@ def refuse_own(data: object, given: Mapping[str, object]) -> None:
         )
 
 
-def scheduled(network: Network, **options: Any) -> Network:
+def scheduled(network: Network, given: Given) -> Network:
     """The network with the phases that were given; ValueError for one that would change nothing."""
-    given = {name: value for name, value in options.items() if value is not None}
     schedule = dataclasses.replace(network.schedule, **given)
-    if "watch" in given and schedule.early is None:
-        raise ValueError("--watch says which rates end a phase early: give --early too, or leave it out")
+    check_phases(given, schedule)
     return dataclasses.replace(network, schedule=schedule)
+
+
+def check_phases(given: Given, schedule: Schedule) -> None:
+    """ValueError when something was given that says nothing about this schedule."""
+    for f in dataclasses.fields(Schedule):
+        needs = f.metadata["option"].needs if "option" in f.metadata else None
+        if f.name in given and needs is not None and getattr(schedule, needs[0]) is None:
+            raise ValueError(f"--{f.name} {needs[1]}: give --{needs[0]} too, or leave it out")

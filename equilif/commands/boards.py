@@ -7,9 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from equilif.commands import Baud, Json, panel
+from equilif.commands import NOTHING, Baud, EngineOptions, Json, panel
 from equilif.show import console as show
-from equilif_golden.engine.features import FEATURES
 
 command = panel("Boards")
 
@@ -22,14 +21,6 @@ OnPort = Annotated[
     ),
 ]
 BoardName = Annotated[str, typer.Argument(help="Name of the board; `equilif boards` lists them.")]
-EarlyEnds = Annotated[
-    bool | None,
-    typer.Option(
-        "--early-ends/--no-early-ends",
-        help=f"With {FEATURES['early'].text}, or without.",
-        show_default="as the board's engine has it",
-    ),
-]
 OtherLanes = Annotated[
     int | None,
     typer.Option(help="Another number of lanes, the memories staying as large.", show_default=False),
@@ -66,15 +57,7 @@ def build(
     retries: Annotated[int, typer.Option(help="Seeds to try until the clock is met.", min=1)] = 8,
     lanes: OtherLanes = None,
     weights: OtherWeights = None,
-    memories: Annotated[
-        bool | None,
-        typer.Option(
-            "--memories/--no-memories",
-            help=f"With {FEATURES['softmax'].text}, or without.",
-            show_default="as the board's engine has it",
-        ),
-    ] = None,
-    early: EarlyEnds = None,
+    options: EngineOptions = NOTHING,
     clock: Annotated[float | None, typer.Option(help="MHz.", show_default="the board's")] = None,
     network: Annotated[
         str | None,
@@ -96,7 +79,7 @@ def build(
     from equilif.hardware import boards as known
     from equilif.results import ToolFailed
 
-    chosen = known.find(board).resized(lanes=lanes, weights=weights, softmax=memories, early=early)
+    chosen = known.find(board).resized(lanes=lanes, weights=weights, **options)
     if clock is not None:
         chosen = chosen.clocked(clock)
     if network is not None and (short := known.capacity(chosen, known.sizes(network))):
@@ -153,7 +136,7 @@ def simulate(
     ] = "icebreaker",
     lanes: OtherLanes = None,
     weights: OtherWeights = None,
-    early: EarlyEnds = None,
+    options: EngineOptions = NOTHING,
     baud: Annotated[
         int | None,
         typer.Option(
@@ -178,7 +161,7 @@ def simulate(
     from equilif.hardware.boards import find
     from equilif.host import simulate as module
 
-    chosen = find(board).resized(lanes=lanes, weights=weights, early=early)
+    chosen = find(board).resized(lanes=lanes, weights=weights, **options)
     if link is not None:
         module.require_free(link)
     with show.console.status("compiling the design (only the first time takes long)"):

@@ -11,26 +11,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from equilif.commands import (
+    NOTHING,
     AnyData,
     Data,
     DataArgument,
-    Early,
     Folder,
-    Free,
+    Given,
     HoldOut,
     Json,
     Label,
     MissingValues,
     Seed,
+    Several,
     TestFile,
-    Watch,
-    Window,
+    TrainedPhases,
     panel,
     samples_of,
     scheduled,
 )
 from equilif.show import console as show
-from equilif_golden.engine.features import FEATURES
+from equilif_golden.engine.features import OPTIONS
 
 if TYPE_CHECKING:
     from equilif.data.about import About
@@ -43,8 +43,25 @@ if TYPE_CHECKING:
 command = panel("Hardware")
 LANES = 4
 SAMPLES = 200
-#: options of ``export`` that are not called as their field of EngineConfig
-EXPORT_FLAGS = {"softmax": "--without-memories", "early": "--early-ends"}
+#: options of ``export`` that change what an engine has
+CHANGES = {
+    name: f"--without-{option.flag}" if option.default else f"--{option.flag}"
+    for name, option in OPTIONS.items()
+}
+Changes = Annotated[
+    Given,
+    Several(
+        {
+            name: Annotated[
+                bool,
+                typer.Option(
+                    flag, help=f"{'Leave out' if OPTIONS[name].default else 'Add'} {OPTIONS[name].text}."
+                ),
+            ]
+            for name, flag in CHANGES.items()
+        }
+    ),
+]
 Lanes = Annotated[
     int | None,
     typer.Option(help="Lanes of the engine: 2, 4, 8, 16 or 32.", show_default=str(LANES)),
@@ -77,10 +94,7 @@ def verify(
         str | None, typer.Option(help="Take the engine of this board instead.", show_default="none")
     ] = None,
     eta: Annotated[float | None, typer.Option(help="Learning rate.", show_default=False)] = None,
-    free: Free = None,
-    window: Window = None,
-    early: Early = None,
-    watch: Watch = None,
+    phases: TrainedPhases = NOTHING,
     seed: Seed = None,
     label: Label = None,
     hold_out: HoldOut = None,
@@ -110,7 +124,7 @@ def verify(
         _check_scaling(network, loaded.about)
     seed = preset.seeds[0] if seed is None else seed
     net, weights = _network(network, preset, loaded, seed)
-    net = scheduled(net, free=free, window=window, early=early, watch=watch and watch.value)
+    net = scheduled(net, phases)
     # a network without feedback is run, not taught
     epochs = 0 if net.forward else preset.epochs if full else 1
     lessons = [lesson(preset, loaded, seed, e) for e in range(epochs)]
@@ -284,11 +298,7 @@ def export(
             show_default="forwarding",
         ),
     ] = None,
-    without_memories: Annotated[
-        bool, typer.Option("--without-memories", help=f"Leave out {FEATURES['softmax'].text}.")
-    ] = False,
-    early: Annotated[bool, typer.Option("--early-ends", help=f"Add {FEATURES['early'].text}.")] = False,
-    counters: Annotated[bool, typer.Option("--counters", help=f"Add {FEATURES['counters'].text}.")] = False,
+    changes: Changes = NOTHING,
     build_id: Annotated[
         int | None,
         typer.Option(
@@ -320,9 +330,7 @@ def export(
         "state_groups": state_groups,
         "program_words": program_words,
         "pipeline": pipeline,
-        "softmax": False if without_memories else None,
-        "early": early or None,
-        "counters": counters or None,
+        **{name: not OPTIONS[name].default for name in changes},
     }
     given: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
     if board is None:
@@ -332,7 +340,7 @@ def export(
 
         config = find(board).config
         if given:
-            left_out = ", ".join(EXPORT_FLAGS.get(k, f"--{k}".replace("_", "-")) for k in given)
+            left_out = ", ".join(CHANGES.get(k, f"--{k}".replace("_", "-")) for k in given)
             raise ValueError(f"--board brings its own engine: leave out {left_out}")
     if bus is Bus.none and build_id is not None:
         raise ValueError("--build-id is read through the bus: leave it out, or take --bus axi")

@@ -12,23 +12,22 @@ import typer
 
 from equilif.commands import (
     DATA_HELP,
+    NOTHING,
     Baud,
     Data,
     DataArgument,
-    Early,
     Folder,
-    Free,
     HoldOut,
     Json,
     Label,
     MissingValues,
     Overwrite,
+    Phases,
     Port,
     Seed,
     TestFile,
-    Watch,
-    Watched,
-    Window,
+    TrainedPhases,
+    check_phases,
     panel,
     samples_of,
     scheduled,
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
     from equilif.data.dataset import DataSet
     from equilif.training.presets import Preset
     from equilif_golden.network import Network, Weights
-    from equilif_golden.schedule import Schedule
 
 command = panel("Learning")
 
@@ -80,22 +78,7 @@ def train(
             show_default=False,
         ),
     ] = None,
-    beta: Annotated[float | None, typer.Option(help="Strength of the nudge.", show_default=False)] = None,
-    free: Annotated[
-        int | None, typer.Option(help="Time steps of the free phase.", show_default=False)
-    ] = None,
-    nudged: Annotated[
-        int | None, typer.Option(help="Time steps of each nudged phase.", show_default=False)
-    ] = None,
-    window: Annotated[
-        int | None, typer.Option(help="Time steps over which rates are measured.", show_default=False)
-    ] = None,
-    leak: Annotated[
-        int | None,
-        typer.Option(help="The membrane loses v / 2**leak a step; 0: nothing.", show_default=False),
-    ] = None,
-    early: Early = None,
-    watch: Watch = None,
+    phases: Phases = NOTHING,
     seed: Seed = None,
     label: Label = None,
     hold_out: HoldOut = None,
@@ -149,13 +132,7 @@ def train(
         "eta": eta,
         "decay": decay,
         "shift": shift,
-        "beta": beta,
-        "free": free,
-        "nudged": nudged,
-        "window": window,
-        "leak": leak,
-        "early": early,
-        "watch": watch and watch.value,
+        **phases,
     }
     finite(every, "--every (seconds)", 0, 1e9)
     make = _learner(port, baud)
@@ -188,7 +165,7 @@ def train(
                 epochs=epochs,
                 **given,
             )
-            _check_watch(watch, preset.schedule)
+            check_phases(phases, preset.schedule)
             chosen = preset.seeds[0] if seed is None else seed
             run = Training.start(preset, loaded, chosen, make)
             place.clear()
@@ -234,12 +211,6 @@ def show_version(written: str | None) -> None:
         show.console.print(f"[yellow]{show.literal(said)}[/]")
 
 
-def _check_watch(watch: Watched | None, schedule: Schedule) -> None:
-    """ValueError when it is said which rates must settle, and no phase ends for it."""
-    if watch is not None and schedule.early is None:
-        raise ValueError("--watch says which rates end a phase early: give --early too, or leave it out")
-
-
 def _learner(port: str | None, baud: int | None) -> Callable[..., Any]:
     """What makes a learner of a network: the golden kernel, or the engine at a port, which is opened then."""
     from equilif_golden.kernel import Kernel
@@ -272,10 +243,7 @@ def evaluate(
             show_default="the one it was trained on",
         ),
     ] = None,
-    free: Free = None,
-    window: Window = None,
-    early: Early = None,
-    watch: Watch = None,
+    phases: TrainedPhases = NOTHING,
     folder: Folder = None,
     port: Port = None,
     baud: Baud = None,
@@ -287,7 +255,7 @@ def evaluate(
     Data of your own: the test part of what the network was trained on, or all samples of another file,
     read and scaled as in training.
 
-    With --early also the steps that samples took until their rates had settled.
+    Where phases have no fixed length, also the steps that samples took until their rates had settled.
 
     Example:  [bold]equilif evaluate results/digits/network.npz[/]
     """
@@ -301,8 +269,7 @@ def evaluate(
         net, weights, preset = _trained(network)
     else:
         net, weights = _loaded(network)
-    net = scheduled(net, free=free, window=window, early=early, watch=watch and watch.value)
-    _check_watch(watch, net.schedule)
+    net = scheduled(net, phases)
     if about is None:
         name, samples = _named(preset, asked, folder)
         what = f"{len(samples.x_test):,} test samples"
@@ -322,7 +289,7 @@ def evaluate(
         f"\n{show.literal(name)}: [bold]{found.accuracy:.2%}[/] of {show.literal(what)}, "
         f"{found.spikes_per_sample:,.0f} spikes a sample (free phase)"
     )
-    if net.schedule.early is not None and found.saving is not None:
+    if found.saving is not None and not net.schedule.fixed:
         show.console.print(
             f"{found.steps_per_sample:.1f} steps a sample of at most {found.most}: "
             f"[bold]{found.saving:.1%}[/] saved "

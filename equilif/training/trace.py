@@ -45,11 +45,11 @@ class _Recorder(Reference):
 def record(network: Network, weights: Weights, x: npt.ArrayLike, label: int) -> Trace:
     """The steps of one sample: ``x`` (n_inputs,) 8-bit values and its class.
 
-    Nothing is learnt, and no phase ends early.
+    Nothing is learnt, and all phases are whole.
     """
     batch = samples.inputs(network, np.asarray(x)[None], None)[0].astype(np.int64)
     target = samples.one_hot(samples.labels(network, [label], 1), network.n_outputs)
-    network = replace(network, schedule=replace(network.schedule, early=None))
+    network = replace(network, schedule=network.schedule.whole())
     recorder = _Recorder(network, weights)
     result = recorder.train(batch, target, record=True, learn=False)
     spikes = {name: raster[:, 0] for name, raster in result.raster.items()}

@@ -194,10 +194,9 @@ def callbacks() -> dict[str, Callable[..., Any]]:
 
 
 def parameters(callback: Callable[..., Any]) -> list[Parameter]:
-    hints = typing.get_type_hints(inspect.unwrap(callback), include_extras=True)
     found = []
-    for name, parameter in inspect.signature(callback).parameters.items():
-        hint = hints[name]
+    for name, parameter in inspect.signature(callback, eval_str=True).parameters.items():
+        hint = parameter.annotation
         kind, *said = typing.get_args(hint) if hasattr(hint, "__metadata__") else (hint,)
         info = said[0] if said else None
         option = ""
