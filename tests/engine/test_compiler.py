@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from equilif_golden.blocks.synapse import from_words
-from equilif_golden.engine import asm
 from equilif_golden.engine.compiler import CapacityError, Compiled
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import WORDS, MeasureMode, NextMode, Op
@@ -39,7 +38,7 @@ NETS = {
     "loaded": Network((X, B, Y, LOADED, R), (EDGES[0], *EDGES[4:]), "y", Schedule(nudged=16)),
     "both": Network((X, B, Y, STORED, Q, LOADED, R), EDGES, "y", Schedule(nudged=16)),
 }
-HALTS = asm.halt(infer=True)
+HALTS = Op.HALT(infer=True)
 LANES = pytest.mark.parametrize("lanes", [2, 4, 8, 16, 32])
 
 

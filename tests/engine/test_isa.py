@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from equilif_golden.engine.activity import CODING, COMMAND, FETCH
+from equilif_golden.engine.activity import COMMAND, FETCH, LAST, cost_of_mode
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.features import OPTIONS
 from equilif_golden.engine.isa import (
     FIELDS,
     OPERATIONS,
@@ -195,18 +196,32 @@ def test_operands_and_modes_by_name_are_the_instruction():
     for op in OPERATIONS:
         for _ in range(20):
             i = random_instruction(rng, CONFIG, op)
-            again = Instruction.of(op, **i.operands, **{flag_name(flag): True for flag in i.modes})
+            again = op(**i.operands, **{flag_name(flag): True for flag in i.modes})
             assert (again.operands, again.modes) == (i.operands, i.modes)
             assert again.problem(CONFIG) is None and i.problem(CONFIG) is None
 
 
 def test_instructions_say_which_names_they_have():
     with pytest.raises(TypeError, match="STEP has groups, threshold, leak, not groups, threshold, tile"):
-        Instruction.of(Op.STEP, groups=Groups(0, 1), threshold=1, tile=1)
+        Op.STEP(groups=Groups(0, 1), threshold=1, tile=1)
     with pytest.raises(TypeError, match="HALT has infer, not early"):
-        Instruction.of(Op.HALT, early=True)
+        Op.HALT(early=True)
     with pytest.raises(ValueError, match="NUDGE: targets must be 2 groups, not 3"):
-        Instruction.of(Op.NUDGE, groups=Groups(0, 2), targets=Groups(0, 3), strength=1)
+        Op.NUDGE(groups=Groups(0, 2), targets=Groups(0, 3), strength=1)
+
+
+def test_operands_come_in_their_order_or_by_name():
+    rng = np.random.default_rng(5)
+    for op in OPERATIONS:
+        i = random_instruction(rng, CONFIG, op)
+        assert op(*i.operands.values()) == op(**i.operands)
+    assert Op.MARK(Groups(1, 2)) == Op.MARK(groups=Groups(1, 2), left=0)
+    with pytest.raises(TypeError, match="MARK has groups, left, not 3, 4, 5"):
+        Op.MARK(3, 4, 5)
+    with pytest.raises(TypeError, match="REPEAT has count, not 3, count"):
+        Op.REPEAT(3, count=3)
+    with pytest.raises(TypeError, match="STEP has groups, threshold, leak, not leak"):
+        Op.STEP(leak=3)
 
 
 def test_modes_of_an_operation_have_bits_of_their_own():
@@ -216,16 +231,49 @@ def test_modes_of_an_operation_have_bits_of_their_own():
         assert len(set(operation.names)) == len(operation.names)
 
 
-def test_what_is_counted_is_what_the_table_says_is_read_and_written():
-    """equilif_golden.engine.activity counts the accesses that equilif_golden.engine.isa lists."""
-    kinds = {"A": "state", "B": "state", "Q": "state", "S": "spike", "V": "value", "W": "weight"}
-    for op, cost in COMMAND.items():
-        counted = {**FETCH.get(op, {}), **cost, **(CODING if op == Op.SOFTMAX else {})}
-        listed: Counter[str] = Counter()
-        for verb, memories in (("reads", OPERATIONS[op].reads), ("writes", OPERATIONS[op].writes)):
-            listed.update(f"{kinds[name[0]]}_{verb}" for name in memories)
-        del listed["weight_reads"]  # EngineModel.accesses
-        assert {name: n for name, n in counted.items() if name not in ("additions", "products")} == listed, op
+COUNTED = {
+    Op.RESET: "state_writes spike_writes",
+    Op.NUDGE: "value_reads spike_reads state_reads state_writes products additions",
+    Op.STEP: "state_reads state_reads state_reads state_writes state_writes spike_writes "
+    "additions additions additions",
+    Op.MARK: "state_reads state_writes additions",
+    Op.MEASURE: "state_reads state_reads additions",
+    Op.SAVE: "state_reads state_writes spike_reads spike_writes",
+    Op.RESTORE: "state_reads state_writes spike_reads spike_writes",
+    Op.DRIVE: "state_reads state_writes products additions",
+    Op.GATHER: "state_reads state_writes additions",
+    Op.LEARN: "weight_writes value_reads value_reads products products additions additions additions",
+    Op.SOFTMAX: "state_reads state_reads additions",
+    Op.RELAY: "state_reads",
+}
+FETCHED = {
+    Op.DRIVE: "value_reads",
+    Op.GATHER: "spike_reads",
+    Op.LEARN: "value_reads value_reads",
+    Op.ARGMAX: "value_reads",
+}
+
+
+def test_what_is_counted_follows_from_the_table():
+    """Of a command, of one of a last walk, of one with a mode, and of a group that is fetched."""
+
+    def costs(said):
+        return {op: Counter(said.get(op, "").split()) for op in OPERATIONS}
+
+    assert costs(COUNTED) == COMMAND
+    assert costs(FETCHED) == FETCH
+    assert {op: cost for op, cost in LAST.items() if cost} == {Op.SOFTMAX: {"products": 1}}
+    modes = {}
+    for op, operation in OPERATIONS.items():
+        for flag, mode in operation.modes.items():
+            cost = cost_of_mode(mode, replace(CONFIG, **dict.fromkeys(OPTIONS, True)))
+            modes |= {(op, flag_name(flag)): cost} if cost else {}
+            without = cost_of_mode(mode, replace(CONFIG, **dict.fromkeys(OPTIONS, False)))
+            assert without == ({} if mode.feature else cost)
+    writes = {(op, name) for op in (Op.MEASURE, Op.SOFTMAX, Op.RELAY) for name in ("plus", "minus")}
+    assert {at: modes.pop(at) for at in writes} == dict.fromkeys(writes, {"value_writes": 1})
+    assert modes.pop((Op.RESET, "static")) == {"spike_writes": -1}
+    assert modes == {(Op.MEASURE, "watch"): {"value_reads": 1, "additions": 1}}
 
 
 # -- the model's control flow ----------------------------------------------------------------------

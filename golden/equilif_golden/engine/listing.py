@@ -122,7 +122,7 @@ Made from `golden/equilif_golden/engine/isa.py` by
 `python -m equilif_golden.engine.listing > docs/instructions.md`.
 
 The engine runs a network as a program. `equilif program network.npz` lists the program of a network.
-`equilif_golden.engine.asm` has a function for each operation, and
+`equilif_golden.engine.isa.Op` makes instructions, as in `Op.STEP(groups, threshold=4096, leak=3)`, and
 `equilif_golden.engine.model.EngineModel` runs programs.
 
 ## Memories
@@ -201,7 +201,7 @@ def _operation(op: Op) -> str:
     text = f"Code {int(op)}, {o.kind}. {o.text}"
     touched = [
         f"{verb} {', '.join(memories)}"
-        for verb, memories in (("reads", o.reads), ("writes", o.writes))
+        for verb, memories in (("reads", o.does.reads), ("writes", o.does.writes + o.last.writes))
         if memories
     ]
     if touched:
@@ -216,7 +216,7 @@ def _operation(op: Op) -> str:
         parts.append(_table(("operand", "field", "may be", ""), rows))
     if o.modes:
         parts.append(
-            _table(("mode", "bit", ""), [(flag.name, int(flag), text) for flag, text in o.modes.items()])
+            _table(("mode", "bit", ""), [(flag.name, int(flag), mode.text) for flag, mode in o.modes.items()])
         )
     return "\n\n".join(parts)
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from equilif_golden.engine import asm
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.features import has
 from equilif_golden.engine.isa import (
@@ -124,11 +123,11 @@ def random_recall(rng: np.random.Generator, config: EngineConfig) -> list[Instru
     scores = drive.groups("groups")
     codes = Groups(random_place(rng, scores.n, config.value_groups), scores.n)
     return [
-        asm.reset(random_instruction(rng, config, Op.RESET).groups("groups"), value=0),
-        asm.reset(scores, value=0, static=True),
+        Op.RESET(random_instruction(rng, config, Op.RESET).groups("groups"), value=0),
+        Op.RESET(scores, value=0, static=True),
         drive,
         replace(softmax, dst=scores.first, n_dst=scores.n, src=codes.first),
-        asm.relay(
+        Op.RELAY(
             relay.groups("groups"),
             values=relay.groups("values"),
             shift=relay["shift"],
@@ -147,7 +146,7 @@ def _random_body(
     body: list[Instruction] = []
     for _ in range(int(rng.integers(0, 7))):
         if rng.random() < 0.1:
-            body.append(asm.halt(infer=True))
+            body.append(Op.HALT(infer=True))
         op = ops[int(rng.integers(len(ops)))]
         # a mark for one iteration needs one that comes
         numbers = {"left": int(rng.integers(0, SHORT))} if op == Op.MARK else {}
@@ -177,7 +176,7 @@ def random_program(
         if len(program) + len(body) >= room:
             break
         program += body
-    return [*program, asm.halt()]
+    return [*program, Op.HALT()]
 
 
 # -- what is wrong ---------------------------------------------------------------------------------
@@ -235,19 +234,19 @@ def spoil(
         case 0:
             return good[:-1], n - 1
         case 1:
-            return [*good[:-1], asm.halt(infer=True)], n
+            return [*good[:-1], Op.HALT(infer=True)], n
         case 2:
             room = config.program_words // WORDS
-            return [*good[:-1], *[asm.halt()] * (room + 2 - n)], room
+            return [*good[:-1], *[Op.HALT()] * (room + 2 - n)], room
         case 3 if not depth:
-            return [*good[:at], asm.next_(), *good[at:]], at
+            return [*good[:at], Op.NEXT(), *good[at:]], at
         case 3:
             deeper = config.loops - depth
-            return [*good[:at], *[asm.repeat(1)] * (deeper + 1), *good[at:]], at + deeper
+            return [*good[:at], *[Op.REPEAT(1)] * (deeper + 1), *good[at:]], at + deeper
         case 4 if absent:
             return [*good[:at], absent[int(rng.integers(len(absent)))], *good[at:]], at
     wrong = [(k, j) for k, i in enumerate(good) for j in at_limits(i, config, wrong=True)]
     if not wrong:
-        return [asm.next_(), *good], 0
+        return [Op.NEXT(), *good], 0
     at, instruction = wrong[int(rng.integers(len(wrong)))]
     return [*good[:at], instruction, *good[at + 1 :]], at
