@@ -1,10 +1,11 @@
 """From numbers of any range to the 8-bit inputs of a network, and the same again for other samples.
 
-A scaling is fitted on training samples only.  It is one of three:
+A scaling is fitted on training samples only.  It is one of four:
 
     bytes     8-bit whole numbers stay as they are
     common    one scale for all columns, where they are alike: pixels
     columns   a scale for each column: measurements of different kinds
+    tokens    for a memory, signed codes: of each column the mean is 0, and SIGMAS deviations are 127
 
 The scale of a column is its training range, but no more than FAR interquartile ranges beyond its quartiles:
 a single outlier does not squeeze all others together.  Values beyond the scale are clipped, and counted.
@@ -20,6 +21,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from equilif.data.words import Codes, to_codes
 from equilif_golden.fixed import whole
 from equilif_golden.network import MOST_NEURONS
 
@@ -28,6 +30,7 @@ Missing = Literal["refuse", "mean"]
 
 FAR = 3.0  #: Tukey's far fences
 TOP = 255  #: the largest input
+SIGMAS = 3.5  #: deviations that fill the codes of a token
 #: 8-bit values whose largest training value is below this use too little of the inputs, and are scaled
 ENOUGH = 128
 
@@ -67,7 +70,7 @@ class Scaling:
     ``width``: values of a sample as it is read; ``names`` of them, or nothing.
     """
 
-    kind: Literal["bytes", "common", "columns"]
+    kind: Literal["bytes", "common", "columns", "tokens"]
     width: int
     names: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
@@ -77,14 +80,14 @@ class Scaling:
         whole(self.width, "width", 1, MOST_NEURONS)
         if self.names and len(self.names) != self.width:
             raise ValueError(f"names must be {self.width}, one a column, not {len(self.names)}")
-        wanted = {"bytes": 0, "common": 1, "columns": self.width}[self.kind]
+        wanted = {"bytes": 0, "common": 1, "columns": self.width, "tokens": self.width}[self.kind]
         if len(self.columns) != wanted:
             raise ValueError(f"columns must be {wanted} for {self.kind}, not {len(self.columns)}")
 
     @property
     def n_inputs(self) -> int:
         """Inputs of the network."""
-        if self.kind == "bytes":
+        if self.kind in ("bytes", "tokens"):
             return self.width
         return sum(c.width for c in self.columns) * (self.width if self.kind == "common" else 1)
 
@@ -110,12 +113,21 @@ class Scaling:
         parts = [_scaled(values[:, k : k + 1], c) for k, c in enumerate(self.columns)]
         return Scaled(np.concatenate([p.x for p in parts], axis=1), sum(p.clipped for p in parts))
 
+    def codes(self, x: npt.NDArray[Any], what: str) -> Codes:
+        """Tokens (n, width) as signed codes."""
+        if x.ndim != 2 or x.shape[1] != self.width:
+            raise ValueError(f"{what} must have {self.width} channels, not {x.shape[1:]}")
+        high = np.array([c.high for c in self.columns])
+        mean = np.array([c.mean for c in self.columns])
+        deviation = np.where(high > mean, (high - mean) / SIGMAS, 1)
+        return to_codes((self.filled(x.astype(np.float64), what) - mean) / deviation, SIGMAS)
+
     def filled(self, x: Reals, what: str) -> Reals:
         """The samples with the training mean in the place of what is missing; ValueError unless allowed."""
         gone = np.isnan(x)
         if not gone.any():
             return x
-        if self.missing == "refuse" or self.kind != "columns":
+        if self.missing == "refuse" or self.kind not in ("columns", "tokens"):
             raise ValueError(f"{what} has missing values: {named_missing(gone, self.names)}; {ADVICE}")
         return np.where(gone, [c.mean for c in self.columns], x)
 
@@ -161,6 +173,24 @@ def fit(x: npt.NDArray[Any], names: tuple[str, ...], *, alike: bool, missing: Mi
     if all(c.kind == "constant" for c in columns):
         raise ValueError("no column changes within the training samples: there is nothing to tell apart by")
     return Scaling(kind="columns", width=width, names=names, columns=columns, missing=missing)
+
+
+def fit_tokens(x: npt.NDArray[Any], names: tuple[str, ...], *, missing: Missing) -> Scaling:
+    """The scaling of the tokens (n, width) of all training samples; ValueError for one of no value."""
+    gone = np.isnan(x)
+    if gone.any() and missing == "refuse":
+        raise ValueError(f"there are missing values: {named_missing(gone, names)}; {ADVICE}")
+    if gone.all(axis=0).any():
+        raise ValueError("there is a channel without any training value: leave it out")
+    mean = np.nanmean(x, axis=0)
+    far = SIGMAS * np.nanstd(x, axis=0)
+    if not far.any():
+        raise ValueError("no value changes within the training samples: there is nothing to tell apart by")
+    columns = tuple(
+        Column("range" if d else "constant", float(m - d), float(m + d), float(m))
+        for m, d in zip(mean, far, strict=True)
+    )
+    return Scaling(kind="tokens", width=x.shape[1], names=names, columns=columns, missing=missing)
 
 
 def one_scale(x: npt.NDArray[Any]) -> bool:
