@@ -280,13 +280,10 @@ class Rates(Equilibrium):
         w = self.w
         eight_bit(x, net.n_inputs)
         x = x.to(self.values[0].dtype) / SCALE
-        clamped = {}
-        at = 0
+        parts = x.split([p.size for p in net.inputs], dim=1)
+        clamped = {p.name: part for p, part in zip(net.inputs, parts, strict=True)}
         for p in net.populations:
-            if p.kind == "input":
-                clamped[p.name] = x[:, at : at + p.size]
-                at += p.size
-            elif p.kind == "constant":
+            if p.kind == "constant":
                 clamped[p.name] = x.new_full((1, p.size), ONE / SCALE)
         base = {p.name: x.new_zeros(len(x), p.size) for p in net.populations if p.kind in ("lif", "relay")}
         for s in net.synapses:
