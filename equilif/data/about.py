@@ -13,9 +13,9 @@ from equilif_golden.fixed import finite
 class About:
     """Plain values only: it goes into history.json and network.npz, and comes back from there.
 
-    ``path`` and ``test`` (a second file to test on) are absolute; ``labels`` are the names of the classes,
-    by number; ``shape`` is that of a sample; ``label`` and ``text`` are columns of a table; ``hold_out`` is None when the data have a test part;
-    ``digest`` is that of the data set.
+    ``path`` and ``test`` (a second file to test on) are absolute; ``label`` and ``text`` are columns of a
+    table; ``labels`` are the names of the classes, by number; ``shape`` is that of a sample, of a series that
+    of a step; ``hold_out`` is None when the data have a test part; ``digest`` is that of the data set.
     """
 
     path: str

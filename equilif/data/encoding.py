@@ -30,7 +30,7 @@ from equilif_golden.fixed import whole
 from equilif_golden.network import MOST_PATTERNS
 
 MOST_WORDS = 800  #: of a vocabulary
-#: inputs that a series becomes, at most: more spans tell little more
+#: inputs that a series becomes, at most, two for every span and channel
 MOST_SPANS = 512
 MOST_TOKENS = {"series": 32, "texts": 256}  #: of a sample in a memory; boards hold as few
 PLACES = 8  #: dimensions that code where a span lies
@@ -108,7 +108,7 @@ def fit(x: Read, *, memory: bool = False, vectors: str | Path | None = None) -> 
         raise ValueError("--vectors are of the words of texts in a memory: give --text and --memory too")
     if isinstance(x, Series):
         longest = int(np.diff(x.off).max())
-        inputs = 0 if memory else x.frames.shape[1] * (2 if x.frames.min() < 0 < x.frames.max() else 1)
+        inputs = 2 * x.frames.shape[1]  # on two rails: above and below the mean
         most = MOST_TOKENS[kind] if memory else max(1, MOST_SPANS // inputs)
         return Encoding(kind=kind, memory=memory, steps=min(longest, most))
     if isinstance(x, Texts):
@@ -137,7 +137,10 @@ def spans(x: Series, n: int) -> npt.NDArray[np.float64]:
 
 # -- texts -----------------------------------------------------------------------------------------
 def vocabulary(x: Texts) -> tuple[str, ...]:
-    """The words that most texts have, at least two, the most frequent first; ValueError when there is none."""
+    """The words that most texts have, the most frequent first, each in two texts at least.
+
+    ValueError when there is none.
+    """
     counts = Counter(word for text in x.texts for word in set(tokenise(text)))
     found = sorted((-n, word) for word, n in counts.items() if n > 1)
     if not found:

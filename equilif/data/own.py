@@ -25,7 +25,7 @@ from equilif.data.encoding import Encoding
 from equilif.data.formats import Columns, Content, Part, Series
 from equilif.data.formats import arrays as numpy_arrays
 from equilif.data.reading import reading
-from equilif.data.scaling import Missing, Scaling, fit, fit_tokens, name_of, named_missing
+from equilif.data.scaling import FULL, Missing, Scaling, fit, fit_tokens, name_of, named_missing
 from equilif_golden import network as networks
 from equilif_golden.blocks.relay import FRACTION
 from equilif_golden.fixed import DEFAULT
@@ -335,7 +335,7 @@ def _found(content: Content, about: About, wanted: _Wanted, name: str) -> Found:
     made = _made(about, (train, test), ("training samples", "test samples"))
     y = _numbered(train.labels, about.labels)
     y_test = _numbered(test.labels, about.labels)
-    data = DataSet(name, made.x[0], y, made.x[1], y_test, *made.tokens, made.words)
+    data = DataSet(name, made.x[0], y, made.x[1], y_test, made.tokens[0], made.tokens[1], made.words)
     about = dataclasses.replace(about, digest=data.digest)
     networks.check_about(dataclasses.asdict(about))
     clipped = (made.clipped[0], made.clipped[1])
@@ -366,7 +366,13 @@ def _fitted(content: Content, about: About, train: Part, wanted: _Wanted) -> Abo
         scaling = fit_tokens(values, names, missing=wanted.missing)
     else:
         alike = content.alike or code.kind == "texts"
-        scaling = fit(code.rows(train.x), names, alike=alike, missing=wanted.missing)
+        scaling = fit(
+            code.rows(train.x),
+            names,
+            alike=alike,
+            missing=wanted.missing,
+            standard=code.kind == "series",
+        )
         _check_inputs(scaling, len(about.labels))
     return dataclasses.replace(about, encoding=code, scaling=scaling)
 
@@ -377,17 +383,15 @@ def _check_inputs(scaling: Scaling, classes: int) -> None:
     if scaling.n_inputs > most:
         rails = f" ({scaling.width:,} values, those with a sign twice)" * (scaling.n_inputs > scaling.width)
         raise ValueError(
-            f"a sample becomes {scaling.n_inputs:,} inputs{rails}, more than the {most:,} that a neuron hears: "
-            "leave out columns, or make images smaller"
+            f"a sample becomes {scaling.n_inputs:,} inputs{rails}, more than the {most:,} that a "
+            "neuron hears: leave out columns, or make images smaller"
         )
 
 
 def _made(about: About, parts: tuple[Part, ...], what: tuple[str, ...]) -> _Made:
     """What a network gets of some parts, as it was fitted."""
     if not about.encoding.memory:
-        scaled = [
-            about.scaling.apply(about.encoding.rows(p.x), w) for p, w in zip(parts, what, strict=True)
-        ]
+        scaled = [about.scaling.apply(about.encoding.rows(p.x), w) for p, w in zip(parts, what, strict=True)]
         return _Made([s.x for s in scaled], [None] * len(parts), [s.clipped for s in scaled], ())
     tokens = about.encoding.tokens([p.x for p in parts])
     values = tokens.values
@@ -403,9 +407,7 @@ def _made(about: About, parts: tuple[Part, ...], what: tuple[str, ...]) -> _Made
     )
 
 
-def _notes(
-    about: About, data: DataSet, train: Part, clipped: tuple[int, int], gone: int
-) -> Iterator[str]:
+def _notes(about: About, data: DataSet, train: Part, clipped: tuple[int, int], gone: int) -> Iterator[str]:
     """What a user should know of encoding and scaling."""
     yield from _encoded(about.encoding, data, train)
     s = about.scaling
@@ -415,6 +417,8 @@ def _notes(
         c = s.columns[0]
         rails = ", on two rails (positive and negative part)" if c.kind == "rails" else ""
         yield f"one scale for all values, {c.low:g} to {c.high:g}{rails}"
+    elif about.encoding.kind == "series" and s.kind == "columns":
+        yield f"each span of a channel standardised, +-{FULL:g} deviations on two rails"
     elif s.kind == "columns":
         signed = sum(c.kind == "rails" for c in s.columns)
         yield "each column by its training range" + (f", {signed} with a sign on two rails" if signed else "")
@@ -465,6 +469,12 @@ def ranges(found: Found) -> list[tuple[str, float, float, int, str]]:
             name = name.replace("column", "channel")
         told.append((name, float(values.min()), float(values.max()), gone, kind))
     return told
+
+
+def is_square(data: DataSet) -> bool:
+    """Whether own data are images that can be moved by a pixel."""
+    shape = () if data.about is None else data.about.shape
+    return len(shape) == 2 and shape[0] == shape[1] and data.tokens_train is None
 
 
 # -- names -----------------------------------------------------------------------------------------

@@ -107,7 +107,7 @@ LOWEST = 1000  #: sampling rate
 HIGHEST = 192_000
 
 
-def _mel_bank(rate: int, fft: int) -> Floats:
+def _mel_bank(rate: int = RATE, fft: int = FFT) -> Floats:
     """Triangles (BANDS, fft / 2 + 1), evenly spaced on the mel scale from 0 to half the sampling rate."""
     mel = np.linspace(0, 2595 * np.log10(1 + rate / 2 / 700), BANDS + 2)
     edges = 700 * (10 ** (mel / 2595) - 1)

@@ -10,7 +10,9 @@ A scaling is fitted on training samples only.  It is one of four:
 The scale of a column is its training range, but no more than FAR interquartile ranges beyond its quartiles:
 a single outlier does not squeeze all others together.  Values beyond the scale are clipped, and counted.
 A column of both signs is laid on two *rails*, inputs of their own: one for its positive part, one for its
-negative part, because an input has no sign.  A column that never changes tells nothing and is left out.
+negative part, because an input has no sign.  Spans of series are *standard*: they have two rails as well,
+for what is above and below the mean, and FULL deviations fill them.  A column that never changes tells
+nothing and is left out.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ Missing = Literal["refuse", "mean"]
 FAR = 3.0  #: Tukey's far fences
 TOP = 255  #: the largest input
 SIGMAS = 3.5  #: deviations that fill the codes of a token
+FULL = 2.0  #: and those that fill the inputs of a span of a series
 #: 8-bit values whose largest training value is below this use too little of the inputs, and are scaled
 ENOUGH = 128
 
@@ -39,7 +42,7 @@ ENOUGH = 128
 class Column:
     """How one column becomes inputs; ``mean``: of its training values, for those that are missing."""
 
-    kind: Literal["range", "rails", "constant"]
+    kind: Literal["range", "rails", "standard", "constant"]
     low: float
     high: float
     mean: float
@@ -53,7 +56,7 @@ class Column:
     @property
     def width(self) -> int:
         """Inputs that it becomes."""
-        return {"range": 1, "rails": 2, "constant": 0}[self.kind]
+        return {"range": 1, "rails": 2, "standard": 2, "constant": 0}[self.kind]
 
 
 class Scaled(NamedTuple):
@@ -148,8 +151,16 @@ def named_missing(gone: npt.NDArray[np.bool_], names: tuple[str, ...], most: int
     return f"{said} and {len(at) - most} more columns" if len(at) > most else said
 
 
-def fit(x: npt.NDArray[Any], names: tuple[str, ...], *, alike: bool, missing: Missing) -> Scaling:
-    """The scaling of training samples (n, width).  ``alike``: columns are pixels of an image.
+def fit(
+    x: npt.NDArray[Any],
+    names: tuple[str, ...],
+    *,
+    alike: bool,
+    missing: Missing,
+    standard: bool = False,
+) -> Scaling:
+    """The scaling of training samples (n, width).  ``alike``: columns are pixels of an image; ``standard``:
+    they are spans of series.
 
     ValueError when all columns never change, or one has no value at all.
     """
@@ -160,7 +171,7 @@ def fit(x: npt.NDArray[Any], names: tuple[str, ...], *, alike: bool, missing: Mi
     empty = np.flatnonzero(gone.all(axis=0))
     if len(empty):
         raise ValueError(f"{name_of(names, int(empty[0]))} has no training value at all: leave it out")
-    if not gone.any() and (alike or one_scale(x)):
+    if not standard and not gone.any() and (alike or one_scale(x)):
         low = float(x.min())
         high = float(x.max())
         if low == high:
@@ -169,7 +180,8 @@ def fit(x: npt.NDArray[Any], names: tuple[str, ...], *, alike: bool, missing: Mi
             return Scaling(kind="bytes", width=width, names=names, missing=missing)
         shared = Column(_kind(low, high), min(low, 0.0), high, float(x.mean()))
         return Scaling(kind="common", width=width, names=names, columns=(shared,), missing=missing)
-    columns = tuple(_fitted(x[~gone[:, k], k].astype(np.float64)) for k in range(width))
+    fitted = _standard if standard else _fitted
+    columns = tuple(fitted(x[~gone[:, k], k].astype(np.float64)) for k in range(width))
     if all(c.kind == "constant" for c in columns):
         raise ValueError("no column changes within the training samples: there is nothing to tell apart by")
     return Scaling(kind="columns", width=width, names=names, columns=columns, missing=missing)
@@ -215,6 +227,13 @@ def _fitted(values: Reals) -> Column:
     return Column(_kind(low, high), low, high, mean)
 
 
+def _standard(values: Reals) -> Column:
+    """The column of these training values, by their deviation."""
+    mean = float(values.mean())
+    far = FULL * float(values.std())
+    return Column("standard" if far else "constant", mean - far, mean + far, mean)
+
+
 def _kind(low: float, high: float) -> Literal["range", "rails"]:
     """Rails where both signs occur."""
     return "rails" if low < 0 < high else "range"
@@ -224,11 +243,18 @@ def _scaled(x: Reals, column: Column) -> Scaled:
     """Inputs of values that share a scale; rails stand side by side."""
     if column.kind == "constant":
         return Scaled(np.zeros((len(x), 0), np.uint8), 0)
+    if column.kind == "standard":
+        unit = (x - column.mean) / (column.high - column.mean)
+        return Scaled(_rails(unit), int((np.abs(unit) > FAR).sum()))
     clipped = int(((x < column.low) | (x > column.high)).sum())
     if column.kind == "range":
         return Scaled(_rounded((x - column.low) / (column.high - column.low)), clipped)
-    unit = x / max(-column.low, column.high)
-    return Scaled(np.concatenate([_rounded(unit), _rounded(-unit)], axis=1), clipped)
+    return Scaled(_rails(x / max(-column.low, column.high)), clipped)
+
+
+def _rails(unit: Reals) -> npt.NDArray[np.uint8]:
+    """-1..1 as inputs, two a value: the positive part, then the negative one."""
+    return np.concatenate([_rounded(unit), _rounded(-unit)], axis=1)
 
 
 def _rounded(unit: Reals) -> npt.NDArray[np.uint8]:

@@ -22,8 +22,8 @@ class Npz:
     """``x_train``, ``y_train``, ``x_test``, ``y_test``; or ``x`` and ``y``.
 
     ``x`` are numbers (n, ...), a sample of more dimensions than one is an image; ``y`` are whole numbers or
-    texts (n,).  With ``offsets`` (n + 1,), or ``offsets_train`` and ``offsets_test``, samples are series: ``x``
-    (steps of all samples, channels) or (steps of all samples,).
+    texts (n,).  With ``offsets`` (n + 1,), or ``offsets_train`` and ``offsets_test``, samples are series:
+    ``x`` (steps of all samples, channels) or (steps of all samples,).
     """
 
     name = "npz"

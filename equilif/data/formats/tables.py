@@ -88,9 +88,15 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 
     with reading(path):
         reader = csv.reader(all_lines(), delimiter=mark, strict=True)
-        for row in reader:
-            if row:
-                yield reader.line_num, [cell.strip() for cell in row]
+        try:
+            for row in reader:
+                if row:
+                    yield reader.line_num, [cell.strip() for cell in row]
+        except csv.Error as e:
+            raise ValueError(
+                f"after line {reader.line_num}: {e}; a cell that begins with a quotation mark ends with one, "
+                "and within it each is written twice"
+            ) from e
 
 
 def _check_header(path: Path, header: list[str]) -> None:
