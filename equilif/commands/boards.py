@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from equilif.commands import NOTHING, Baud, EngineOptions, Json, panel
+from equilif.commands import Baud, Json, panel
+from equilif.commands.options import DEFAULTS, EngineOptions
 from equilif.show import console as show
 
 command = panel("Boards")
@@ -57,7 +58,7 @@ def build(
     retries: Annotated[int, typer.Option(help="Seeds to try until the clock is met.", min=1)] = 8,
     lanes: OtherLanes = None,
     weights: OtherWeights = None,
-    options: EngineOptions = NOTHING,
+    options: EngineOptions = DEFAULTS,
     clock: Annotated[float | None, typer.Option(help="MHz.", show_default="the board's")] = None,
     network: Annotated[
         str | None,
@@ -136,7 +137,7 @@ def simulate(
     ] = "icebreaker",
     lanes: OtherLanes = None,
     weights: OtherWeights = None,
-    options: EngineOptions = NOTHING,
+    options: EngineOptions = DEFAULTS,
     baud: Annotated[
         int | None,
         typer.Option(
