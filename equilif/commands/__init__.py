@@ -18,7 +18,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -27,11 +27,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
 import typer
 from typer.core import TyperGroup
 
+from equilif.commands.own import NOTHING, Own
 from equilif.data import Name
 from equilif.extras import MissingExtra
 from equilif.show import console as show
 
 if TYPE_CHECKING:
+    from equilif.data.about import About
     from equilif.data.dataset import DataSet
     from equilif.training.presets import Preset
     from equilif_golden.network import Network
@@ -92,13 +94,9 @@ class Watched(StrEnum):
     output = "output"
 
 
-DataArgument = Annotated[
-    Data,
-    typer.Argument(help="Data set. The 8x8 digits come with scikit-learn; missing ones say what they need."),
-]
 DATA_HELP = (
-    f"Data set by name ({', '.join(Name)}), or a file or folder of your own: .npz, .csv, .tsv, .parquet, a "
-    "folder of class folders of images."
+    f"Data set by name ({', '.join(Name)}), or a file or folder of your own: .npz, .csv, .tsv, .parquet, "
+    ".ts, a folder of class folders of images or WAV recordings."
 )
 AnyData = Annotated[
     str,
@@ -109,39 +107,6 @@ AnyData = Annotated[
 ]
 
 
-class Missing(StrEnum):
-    """equilif.data.scaling.Missing."""
-
-    refuse = "refuse"
-    mean = "mean"
-
-
-Label = Annotated[
-    str | None,
-    typer.Option(
-        "--label", help="Own table: the column with the classes.", show_default=False, metavar="COLUMN"
-    ),
-]
-HoldOut = Annotated[
-    float | None,
-    typer.Option(
-        "--hold-out",
-        help="Own data without a test part: part of each class that is kept to test on.",
-        show_default="0.2",
-    ),
-]
-TestFile = Annotated[
-    Path | None,
-    typer.Option("--test", help="Own data: a second file, to test on.", show_default="none"),
-]
-MissingValues = Annotated[
-    Missing | None,
-    typer.Option(
-        "--missing",
-        help="Own data with missing values: refuse them, or fill in the training mean.",
-        show_default="refuse",
-    ),
-]
 Folder = Annotated[
     Path | None,
     typer.Option(
@@ -331,43 +296,46 @@ def _version(
 def samples_of(
     data: Name | Path,
     folder: Path | None,
-    *,
-    label: str | None = None,
-    hold_out: float | None = None,
-    test: Path | None = None,
-    missing: Missing | None = None,
+    own: Own = NOTHING,
     **settings: Any,
 ) -> tuple[DataSet, Preset]:
     """A data set by name or path, and how it is trained, with other ``settings`` where they are not None.
 
     ValueError for options of the other kind, and for settings that cannot be, before a set is looked for.
     """
-    from equilif.data import own
+    from equilif.data import own as module
     from equilif.training import presets
 
-    given = {"--label": label, "--hold-out": hold_out, "--test": test, "--missing": missing}
     if isinstance(data, Name):
-        refuse_own(data, given)
+        refuse_own(data, own)
         preset = presets.PRESETS[data].changed(**settings)
         return preset.load(folder), preset
     if folder is not None:
         raise ValueError(f"--data is the folder of a data set with a name, {data} is a path: leave it out")
-    loaded = own.load(
-        data,
-        label=label,
-        hold_out=hold_out,
-        test=test,
-        missing="refuse" if missing is None else missing.value,
-    )
-    return loaded, presets.own(loaded).changed(**settings)
+    loaded = module.load(data, **own.reading)
+    preset = presets.own(loaded).changed(**settings)
+    if preset.shift and not module.is_square(loaded):
+        raise ValueError(f"--shift moves square images of grey pixels, {data} holds others: leave it out")
+    return loaded, preset
 
 
-def refuse_own(data: object, given: Mapping[str, object]) -> None:
-    """ValueError for options of one's own data, where the data are others."""
-    options = [option for option, value in given.items() if value is not None]
-    if options:
+def check_scaling(path: Path, about: About) -> None:
+    """ValueError when a network was trained on inputs that mean something else."""
+    from equilif.training.records import read_about
+
+    saved = read_about(path)
+    if saved is None or (saved.scaling, saved.labels) != (about.scaling, about.labels):
         raise ValueError(
-            f"{', '.join(options)} is for a file or folder of your own, not for {data}: leave it out"
+            f"{path} was trained on other data, or on these in another split: {about.path} is scaled in "
+            "another way now; give the data and options of its training"
+        )
+
+
+def refuse_own(data: object, own: Own) -> None:
+    """ValueError for options of one's own data, where the data are others."""
+    if own.flags:
+        raise ValueError(
+            f"{', '.join(own.flags)} is for a file or folder of your own, not for {data}: leave it out"
         )
 
 

@@ -12,28 +12,23 @@ import typer
 
 from equilif.commands import (
     AnyData,
-    Data,
-    DataArgument,
     Early,
     Folder,
     Free,
-    HoldOut,
     Json,
-    Label,
-    MissingValues,
     Seed,
-    TestFile,
     Watch,
     Window,
+    check_scaling,
     panel,
     samples_of,
     scheduled,
 )
+from equilif.commands.own import NOTHING, Own, takes_own
 from equilif.show import console as show
 from equilif_golden.engine.features import FEATURES
 
 if TYPE_CHECKING:
-    from equilif.data.about import About
     from equilif.data.images import DataSet
     from equilif.hardware.energy import Sampled
     from equilif.training.presets import Preset
@@ -52,6 +47,7 @@ Lanes = Annotated[
 
 
 @command
+@takes_own
 def verify(
     data: AnyData = "digits",
     network: Annotated[
@@ -82,10 +78,7 @@ def verify(
     early: Early = None,
     watch: Watch = None,
     seed: Seed = None,
-    label: Label = None,
-    hold_out: HoldOut = None,
-    test: TestFile = None,
-    missing: MissingValues = None,
+    own: Own = NOTHING,
     folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -97,17 +90,15 @@ def verify(
 
     Example:  [bold]equilif verify digits --samples 500 --lanes 8[/]
     """
-    from equilif.data import own
+    from equilif.data.own import chosen
     from equilif.hardware.verify import Plan
     from equilif.training.train import lesson
 
     if sum((samples is not None, everything, full)) > 1:
         raise ValueError("--samples, --all and --full say how much is compared: give one of them")
-    loaded, preset = samples_of(
-        own.chosen(data), folder, label=label, hold_out=hold_out, test=test, missing=missing, eta=eta
-    )
+    loaded, preset = samples_of(chosen(data), folder, own, eta=eta)
     if network is not None and loaded.about is not None:
-        _check_scaling(network, loaded.about)
+        check_scaling(network, loaded.about)
     seed = preset.seeds[0] if seed is None else seed
     net, weights = _network(network, preset, loaded, seed)
     net = scheduled(net, free=free, window=window, early=early, watch=watch and watch.value)
@@ -120,18 +111,6 @@ def verify(
     show.verdict(report)
     show.costs(report)
     return {"data": loaded.name, "seed": seed, "ok": report.mismatch is None, **report.to_dict()}
-
-
-def _check_scaling(path: Path, about: About) -> None:
-    """ValueError when a network was trained on inputs that mean something else."""
-    from equilif.training.records import read_about
-
-    saved = read_about(path)
-    if saved is None or (saved.scaling, saved.labels) != (about.scaling, about.labels):
-        raise ValueError(
-            f"{path} was trained on other data, or on these in another split: {about.path} is scaled in "
-            "another way now; give the data and options of its training"
-        )
 
 
 def _network(path: Path | None, preset: Preset, data: DataSet, seed: int) -> tuple[Network, Weights]:
@@ -164,14 +143,16 @@ def engine_of(network: Network, lanes: int | None, board: str | None) -> EngineC
 
 
 @command
+@takes_own
 def energy(
-    data: DataArgument = Data.digits,
+    data: AnyData = "digits",
     network: Annotated[
         Path | None,
         typer.Option(help="A network.npz of `equilif train`.", show_default="an untrained network"),
     ] = None,
     samples: Annotated[int, typer.Option(help="Test and training samples, from the first.", min=1)] = 20,
     lanes: Lanes = None,
+    own: Own = NOTHING,
     folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -183,18 +164,19 @@ def energy(
 
     Example:  [bold]equilif energy digits --network results/digits/network.npz[/]
     """
+    from equilif.data.own import chosen
     from equilif.hardware import energy as module
-    from equilif.training.presets import PRESETS
 
-    preset = PRESETS[data]
-    loaded = preset.load(folder)
+    loaded, preset = samples_of(chosen(data), folder, own)
+    if network is not None and loaded.about is not None:
+        check_scaling(network, loaded.about)
     net, weights = _network(network, preset, loaded, preset.seeds[0])
     config = dataclasses.replace(engine_of(net, lanes, None), counters=True)
     with show.console.status("RTL and golden model count"):
         found = module.measure(net, weights, config, loaded, samples=samples, eta=preset.eta)
     totals = {kind: sum(sample.energy.values()) for kind, sample in found.items()}
     first = next(iter(found.values()))
-    title = f"{data}, {net.n_weights:,} weights, {config.lanes} lanes, mean of {first.samples} samples"
+    title = f"{loaded.name}, {net.n_weights:,} weights, {config.lanes} lanes, mean of {first.samples} samples"
     show.console.print(show.table(title, ["words of P lanes a sample", *found], _counts(found, config.lanes)))
     show.console.print(show.table("\nestimated energy a sample, 45 nm", ["nJ", *found], _nanojoules(found)))
     show.console.print(
@@ -202,7 +184,7 @@ def energy(
         "for what it leaves out."
     )
     return {
-        "data": data,
+        "data": loaded.name,
         "engine": dataclasses.asdict(config),
         "network": network,
         "counts_equal": True,

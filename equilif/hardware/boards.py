@@ -44,9 +44,14 @@ def measured() -> dict[str, Any]:
 
 
 def capacity(board: Board, network: tuple[int, ...]) -> str:
-    """Why the network does not fit, or nothing."""
+    """Why a chain of these sizes does not fit, or nothing."""
+    return short(board, Network.chain(*network))
+
+
+def short(board: Board, network: Network) -> str:
+    """Why a network does not fit, or nothing."""
     try:
-        Compiled(Network.chain(*network), board.config)
+        Compiled(network, board.config)
     except CapacityError as e:
         return str(e)
     return ""
