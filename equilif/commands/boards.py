@@ -21,7 +21,8 @@ OnPort = Annotated[
         "--port", help="Serial port of the board.", show_default="the only one that answers", metavar="PORT"
     ),
 ]
-BoardName = Annotated[str, typer.Argument(help="Name of the board; `equilif boards` lists them.")]
+BOARD_HELP = "Name of the board, `equilif boards` lists them; or a Python file that makes one of your own."
+BoardName = Annotated[str, typer.Argument(help=BOARD_HELP)]
 EarlyEnds = Annotated[
     bool | None,
     typer.Option(
@@ -107,12 +108,12 @@ def build(
     try:
         with show.console.status("") as status:
             result = run(
-                chosen, out or Path("build") / board, seed=seed, retries=retries, progress=status.update
+                chosen, out or Path("build") / chosen.name, seed=seed, retries=retries, progress=status.update
             )
     except BuildError as e:
         raise ToolFailed(str(e)) from e
     found = result.as_dict()
-    entry = known.measured().get(board)
+    entry = known.measured().get(chosen.name)
     if entry and known.same_engine(chosen, entry["config"]):
         found |= {
             "network": "-".join(map(str, chosen.network)),
@@ -148,9 +149,7 @@ def flash(
 
 @command
 def simulate(
-    board: Annotated[
-        str, typer.Argument(help="Whose design is simulated; `equilif boards` lists them.")
-    ] = "icebreaker",
+    board: BoardName = "icebreaker",
     lanes: OtherLanes = None,
     weights: OtherWeights = None,
     early: EarlyEnds = None,
