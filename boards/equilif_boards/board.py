@@ -56,7 +56,7 @@ class Board:
     #: whether the distribution's Yosys may be too old
     new_yosys: bool = False
 
-    def resized(self, *, lanes: int | None = None, weights: int | None = None, **options: bool) -> Board:
+    def resized(self, *, lanes: int | None = None, weights: int | None = None, **options: Any) -> Board:
         """With other lanes and as many weights, values and neurons, other weights, other options of
         EngineConfig; ValueError when no engine has such sizes.
         """
