@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from amaranth import ClockDomain, Elaboratable, Module
 from amaranth.build import Platform
