@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from amaranth import ClockDomain, Elaboratable, Module
 from amaranth.build import Platform
@@ -56,7 +57,7 @@ class Board:
     #: whether the distribution's Yosys may be too old
     new_yosys: bool = False
 
-    def resized(self, *, lanes: int | None = None, weights: int | None = None, **options: bool) -> Board:
+    def resized(self, *, lanes: int | None = None, weights: int | None = None, **options: Any) -> Board:
         """With other lanes and as many weights, values and neurons, other weights, other options of
         EngineConfig; ValueError when no engine has such sizes.
         """

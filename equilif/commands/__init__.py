@@ -18,23 +18,22 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
+from equilif.commands.options import Given, check_phases, expanded
+from equilif.commands.own import NOTHING, Own
 from equilif.data import Name
 from equilif.extras import MissingExtra
 from equilif.show import console as show
-from equilif_golden.engine.features import OPTIONS
-from equilif_golden.schedule import Option, Schedule
 
 if TYPE_CHECKING:
+    from equilif.data.about import About
     from equilif.data.dataset import DataSet
     from equilif.training.presets import Preset
     from equilif_golden.network import Network
@@ -88,13 +87,9 @@ Spiking networks that learn by Equilibrium Propagation, bit for bit the same in 
 Data = Name  #: equilif.data has no NumPy in it: --help is quick
 
 
-DataArgument = Annotated[
-    Data,
-    typer.Argument(help="Data set. The 8x8 digits come with scikit-learn; missing ones say what they need."),
-]
 DATA_HELP = (
-    f"Data set by name ({', '.join(Name)}), or a file or folder of your own: .npz, .csv, .tsv, .parquet, a "
-    "folder of class folders of images."
+    f"Data set by name ({', '.join(Name)}), or a file or folder of your own: .npz, .csv, .tsv, .parquet, "
+    ".ts, a folder of class folders of images or WAV recordings."
 )
 AnyData = Annotated[
     str,
@@ -105,39 +100,6 @@ AnyData = Annotated[
 ]
 
 
-class Missing(StrEnum):
-    """equilif.data.scaling.Missing."""
-
-    refuse = "refuse"
-    mean = "mean"
-
-
-Label = Annotated[
-    str | None,
-    typer.Option(
-        "--label", help="Own table: the column with the classes.", show_default=False, metavar="COLUMN"
-    ),
-]
-HoldOut = Annotated[
-    float | None,
-    typer.Option(
-        "--hold-out",
-        help="Own data without a test part: part of each class that is kept to test on.",
-        show_default="0.2",
-    ),
-]
-TestFile = Annotated[
-    Path | None,
-    typer.Option("--test", help="Own data: a second file, to test on.", show_default="none"),
-]
-MissingValues = Annotated[
-    Missing | None,
-    typer.Option(
-        "--missing",
-        help="Own data with missing values: refuse them, or fill in the training mean.",
-        show_default="refuse",
-    ),
-]
 Folder = Annotated[
     Path | None,
     typer.Option(
@@ -174,72 +136,6 @@ Overwrite = Annotated[
     typer.Option("--overwrite", help="Replace the run in --out and all its files; without it they are kept."),
 ]
 
-# -- options that come from a table -------------------------------------------------------------------
-#: what was given of them, by name
-Given = Mapping[str, Any]
-NOTHING: Given = MappingProxyType({})
-
-
-class Several(dict[str, Any]):
-    """In the annotation of a command's parameter: options in its place, by the name of what they set.
-
-    The parameter gets those that were given.
-    """
-
-
-def phases(*, trained: bool = False) -> Several:
-    """Options that are fields of Schedule: of one that is to be trained, or of a ``trained`` network's."""
-    types = get_type_hints(Schedule)
-    options: dict[str, Option] = {
-        f.name: f.metadata["option"] for f in dataclasses.fields(Schedule) if "option" in f.metadata
-    }
-    default = "the network's" if trained else False
-    return Several(
-        {
-            name: Annotated[
-                _type(name, types[name]) | None,
-                typer.Option(
-                    help=option.help,
-                    min=option.limits and option.limits[0],
-                    max=option.limits and option.limits[1],
-                    show_default=option.absent or default,
-                ),
-            ]
-            for name, option in options.items()
-            if option.settles or not trained
-        }
-    )
-
-
-def _type(name: str, hint: Any) -> Any:
-    """What typer takes for the type of a field: one of several words is an enumeration."""
-    if get_origin(hint) is Literal:
-        return StrEnum(name.capitalize(), list(get_args(hint)))
-    return next((part for part in get_args(hint) if part is not type(None)), hint)
-
-
-#: phases of a network that is to be trained, and what may change of one that is
-Phases = Annotated[Given, phases()]
-TrainedPhases = Annotated[Given, phases(trained=True)]
-#: with or without what an engine may have, where the other end of a link is told of it
-EngineOptions = Annotated[
-    Given,
-    Several(
-        {
-            name: Annotated[
-                bool | None,
-                typer.Option(
-                    f"--{option.flag}/--no-{option.flag}",
-                    help=f"With {option.text}, or without.",
-                    show_default="as the board's engine has it",
-                ),
-            ]
-            for name, option in OPTIONS.items()
-            if option.identity is not None
-        }
-    ),
-]
-
 
 def panel(title: str) -> Callable[[Callable[..., Any]], Callable[..., None]]:
     """Makes commands of this part of the help: expected errors are one line and exit code 2; ``--json`` gets
@@ -247,40 +143,21 @@ def panel(title: str) -> Callable[[Callable[..., Any]], Callable[..., None]]:
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., None]:
-        tables, parameters = _parameters(function)
+        command = expanded(function)
 
-        @functools.wraps(function)
+        @functools.wraps(command)
         def run(**given: Any) -> None:
-            for name, options in tables.items():
-                values = {option: given.pop(option) for option in options}
-                given[name] = {option: value for option, value in values.items() if value is not None}
             path = given.get("json")
             with _refusals(), _json(path if isinstance(path, Path) else None) as write:
-                found = function(**given)
+                found = command(**given)
                 write({"command": function.__name__.rstrip("_"), **found})
             if not found.get("ok", True):
                 raise typer.Exit(1)
 
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {p.name: p.annotation for p in parameters}
         app.command(rich_help_panel=title, help=paragraphs(function.__doc__))(run)
         return run
 
     return decorate
-
-
-def _parameters(function: Callable[..., Any]) -> tuple[dict[str, Several], list[inspect.Parameter]]:
-    """Tables of options, by the name of the parameter that they stand for; and all options of a command."""
-    tables: dict[str, Several] = {}
-    found: list[inspect.Parameter] = []
-    for p in inspect.signature(function, eval_str=True).parameters.values():
-        here = [x for x in getattr(p.annotation, "__metadata__", ()) if isinstance(x, Several)]
-        for options in here:
-            tables[p.name] = options
-            found += [p.replace(name=name, annotation=kind, default=None) for name, kind in options.items()]
-        if not here:
-            found.append(p)
-    return tables, found
 
 
 def paragraphs(text: str | None) -> str:
@@ -393,43 +270,46 @@ def _version(
 def samples_of(
     data: Name | Path,
     folder: Path | None,
-    *,
-    label: str | None = None,
-    hold_out: float | None = None,
-    test: Path | None = None,
-    missing: Missing | None = None,
+    own: Own = NOTHING,
     **settings: Any,
 ) -> tuple[DataSet, Preset]:
     """A data set by name or path, and how it is trained, with other ``settings`` where they are not None.
 
     ValueError for options of the other kind, and for settings that cannot be, before a set is looked for.
     """
-    from equilif.data import own
+    from equilif.data import own as module
     from equilif.training import presets
 
-    given = {"--label": label, "--hold-out": hold_out, "--test": test, "--missing": missing}
     if isinstance(data, Name):
-        refuse_own(data, given)
+        refuse_own(data, own)
         preset = presets.PRESETS[data].changed(**settings)
         return preset.load(folder), preset
     if folder is not None:
         raise ValueError(f"--data is the folder of a data set with a name, {data} is a path: leave it out")
-    loaded = own.load(
-        data,
-        label=label,
-        hold_out=hold_out,
-        test=test,
-        missing="refuse" if missing is None else missing.value,
-    )
-    return loaded, presets.own(loaded).changed(**settings)
+    loaded = module.load(data, **own.reading)
+    preset = presets.own(loaded).changed(**settings)
+    if preset.shift and not module.is_square(loaded):
+        raise ValueError(f"--shift moves square images of grey pixels, {data} holds others: leave it out")
+    return loaded, preset
 
 
-def refuse_own(data: object, given: Mapping[str, object]) -> None:
-    """ValueError for options of one's own data, where the data are others."""
-    options = [option for option, value in given.items() if value is not None]
-    if options:
+def check_scaling(path: Path, about: About) -> None:
+    """ValueError when a network was trained on inputs that mean something else."""
+    from equilif.training.records import read_about
+
+    saved = read_about(path)
+    if saved is None or (saved.scaling, saved.labels) != (about.scaling, about.labels):
         raise ValueError(
-            f"{', '.join(options)} is for a file or folder of your own, not for {data}: leave it out"
+            f"{path} was trained on other data, or on these in another split: {about.path} is scaled in "
+            "another way now; give the data and options of its training"
+        )
+
+
+def refuse_own(data: object, own: Own) -> None:
+    """ValueError for options of one's own data, where the data are others."""
+    if own.flags:
+        raise ValueError(
+            f"{', '.join(own.flags)} is for a file or folder of your own, not for {data}: leave it out"
         )
 
 
@@ -438,11 +318,3 @@ def scheduled(network: Network, given: Given) -> Network:
     schedule = dataclasses.replace(network.schedule, **given)
     check_phases(given, schedule)
     return dataclasses.replace(network, schedule=schedule)
-
-
-def check_phases(given: Given, schedule: Schedule) -> None:
-    """ValueError when something was given that says nothing about this schedule."""
-    for f in dataclasses.fields(Schedule):
-        needs = f.metadata["option"].needs if "option" in f.metadata else None
-        if f.name in given and needs is not None and getattr(schedule, needs[0]) is None:
-            raise ValueError(f"--{f.name} {needs[1]}: give --{needs[0]} too, or leave it out")

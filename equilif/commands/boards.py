@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from equilif.commands import NOTHING, Baud, EngineOptions, Json, panel
+from equilif.commands import Baud, Json, panel
+from equilif.commands.options import DEFAULTS, EngineOptions
 from equilif.show import console as show
 
 command = panel("Boards")
@@ -20,7 +21,8 @@ OnPort = Annotated[
         "--port", help="Serial port of the board.", show_default="the only one that answers", metavar="PORT"
     ),
 ]
-BoardName = Annotated[str, typer.Argument(help="Name of the board; `equilif boards` lists them.")]
+BOARD_HELP = "Name of the board, `equilif boards` lists them; or a Python file that makes one of your own."
+BoardName = Annotated[str, typer.Argument(help=BOARD_HELP)]
 OtherLanes = Annotated[
     int | None,
     typer.Option(help="Another number of lanes, the memories staying as large.", show_default=False),
@@ -57,7 +59,7 @@ def build(
     retries: Annotated[int, typer.Option(help="Seeds to try until the clock is met.", min=1)] = 8,
     lanes: OtherLanes = None,
     weights: OtherWeights = None,
-    options: EngineOptions = NOTHING,
+    options: EngineOptions = DEFAULTS,
     clock: Annotated[float | None, typer.Option(help="MHz.", show_default="the board's")] = None,
     network: Annotated[
         str | None,
@@ -90,12 +92,12 @@ def build(
     try:
         with show.console.status("") as status:
             result = run(
-                chosen, out or Path("build") / board, seed=seed, retries=retries, progress=status.update
+                chosen, out or Path("build") / chosen.name, seed=seed, retries=retries, progress=status.update
             )
     except BuildError as e:
         raise ToolFailed(str(e)) from e
     found = result.as_dict()
-    entry = known.measured().get(board)
+    entry = known.measured().get(chosen.name)
     if entry and known.same_engine(chosen, entry["config"]):
         found |= {
             "network": "-".join(map(str, chosen.network)),
@@ -131,12 +133,10 @@ def flash(
 
 @command
 def simulate(
-    board: Annotated[
-        str, typer.Argument(help="Whose design is simulated; `equilif boards` lists them.")
-    ] = "icebreaker",
+    board: BoardName = "icebreaker",
     lanes: OtherLanes = None,
     weights: OtherWeights = None,
-    options: EngineOptions = NOTHING,
+    options: EngineOptions = DEFAULTS,
     baud: Annotated[
         int | None,
         typer.Option(

@@ -11,29 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from equilif.commands import (
-    NOTHING,
     AnyData,
-    Data,
-    DataArgument,
     Folder,
-    Given,
-    HoldOut,
     Json,
-    Label,
-    MissingValues,
     Seed,
-    Several,
-    TestFile,
-    TrainedPhases,
+    check_scaling,
     panel,
     samples_of,
     scheduled,
 )
+from equilif.commands.options import CHANGES, DEFAULTS, EngineChanges, TrainedPhases
+from equilif.commands.own import NOTHING, OwnOptions
 from equilif.show import console as show
-from equilif_golden.engine.features import OPTIONS
 
 if TYPE_CHECKING:
-    from equilif.data.about import About
     from equilif.data.images import DataSet
     from equilif.hardware.energy import Sampled
     from equilif.training.presets import Preset
@@ -43,25 +34,6 @@ if TYPE_CHECKING:
 command = panel("Hardware")
 LANES = 4
 SAMPLES = 200
-#: options of ``export`` that change what an engine has
-CHANGES = {
-    name: f"--without-{option.flag}" if option.default else f"--{option.flag}"
-    for name, option in OPTIONS.items()
-}
-Changes = Annotated[
-    Given,
-    Several(
-        {
-            name: Annotated[
-                bool,
-                typer.Option(
-                    flag, help=f"{'Leave out' if OPTIONS[name].default else 'Add'} {OPTIONS[name].text}."
-                ),
-            ]
-            for name, flag in CHANGES.items()
-        }
-    ),
-]
 Lanes = Annotated[
     int | None,
     typer.Option(help="Lanes of the engine: 2, 4, 8, 16 or 32.", show_default=str(LANES)),
@@ -94,12 +66,9 @@ def verify(
         str | None, typer.Option(help="Take the engine of this board instead.", show_default="none")
     ] = None,
     eta: Annotated[float | None, typer.Option(help="Learning rate.", show_default=False)] = None,
-    phases: TrainedPhases = NOTHING,
+    phases: TrainedPhases = DEFAULTS,
     seed: Seed = None,
-    label: Label = None,
-    hold_out: HoldOut = None,
-    test: TestFile = None,
-    missing: MissingValues = None,
+    own: OwnOptions = NOTHING,
     folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -111,17 +80,15 @@ def verify(
 
     Example:  [bold]equilif verify digits --samples 500 --lanes 8[/]
     """
-    from equilif.data import own
+    from equilif.data.own import chosen
     from equilif.hardware.verify import Plan
     from equilif.training.train import lesson
 
     if sum((samples is not None, everything, full)) > 1:
         raise ValueError("--samples, --all and --full say how much is compared: give one of them")
-    loaded, preset = samples_of(
-        own.chosen(data), folder, label=label, hold_out=hold_out, test=test, missing=missing, eta=eta
-    )
+    loaded, preset = samples_of(chosen(data), folder, own, eta=eta)
     if network is not None and loaded.about is not None:
-        _check_scaling(network, loaded.about)
+        check_scaling(network, loaded.about)
     seed = preset.seeds[0] if seed is None else seed
     net, weights = _network(network, preset, loaded, seed)
     net = scheduled(net, phases)
@@ -134,18 +101,6 @@ def verify(
     show.verdict(report)
     show.costs(report)
     return {"data": loaded.name, "seed": seed, "ok": report.mismatch is None, **report.to_dict()}
-
-
-def _check_scaling(path: Path, about: About) -> None:
-    """ValueError when a network was trained on inputs that mean something else."""
-    from equilif.training.records import read_about
-
-    saved = read_about(path)
-    if saved is None or (saved.scaling, saved.labels) != (about.scaling, about.labels):
-        raise ValueError(
-            f"{path} was trained on other data, or on these in another split: {about.path} is scaled in "
-            "another way now; give the data and options of its training"
-        )
 
 
 def _network(path: Path | None, preset: Preset, data: DataSet, seed: int) -> tuple[Network, Weights]:
@@ -179,13 +134,14 @@ def engine_of(network: Network, lanes: int | None, board: str | None) -> EngineC
 
 @command
 def energy(
-    data: DataArgument = Data.digits,
+    data: AnyData = "digits",
     network: Annotated[
         Path | None,
         typer.Option(help="A network.npz of `equilif train`.", show_default="an untrained network"),
     ] = None,
     samples: Annotated[int, typer.Option(help="Test and training samples, from the first.", min=1)] = 20,
     lanes: Lanes = None,
+    own: OwnOptions = NOTHING,
     folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -197,18 +153,19 @@ def energy(
 
     Example:  [bold]equilif energy digits --network results/digits/network.npz[/]
     """
+    from equilif.data.own import chosen
     from equilif.hardware import energy as module
-    from equilif.training.presets import PRESETS
 
-    preset = PRESETS[data]
-    loaded = preset.load(folder)
+    loaded, preset = samples_of(chosen(data), folder, own)
+    if network is not None and loaded.about is not None:
+        check_scaling(network, loaded.about)
     net, weights = _network(network, preset, loaded, preset.seeds[0])
     config = dataclasses.replace(engine_of(net, lanes, None), counters=True)
     with show.console.status("RTL and golden model count"):
         found = module.measure(net, weights, config, loaded, samples=samples, eta=preset.eta)
     totals = {kind: sum(sample.energy.values()) for kind, sample in found.items()}
     first = next(iter(found.values()))
-    title = f"{data}, {net.n_weights:,} weights, {config.lanes} lanes, mean of {first.samples} samples"
+    title = f"{loaded.name}, {net.n_weights:,} weights, {config.lanes} lanes, mean of {first.samples} samples"
     show.console.print(show.table(title, ["words of P lanes a sample", *found], _counts(found, config.lanes)))
     show.console.print(show.table("\nestimated energy a sample, 45 nm", ["nJ", *found], _nanojoules(found)))
     show.console.print(
@@ -216,7 +173,7 @@ def energy(
         "for what it leaves out."
     )
     return {
-        "data": data,
+        "data": loaded.name,
         "engine": dataclasses.asdict(config),
         "network": network,
         "counts_equal": True,
@@ -298,7 +255,7 @@ def export(
             show_default="forwarding",
         ),
     ] = None,
-    changes: Changes = NOTHING,
+    changes: EngineChanges = DEFAULTS,
     build_id: Annotated[
         int | None,
         typer.Option(
@@ -330,7 +287,7 @@ def export(
         "state_groups": state_groups,
         "program_words": program_words,
         "pipeline": pipeline,
-        **{name: not OPTIONS[name].default for name in changes},
+        **changes,
     }
     given: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
     if board is None:

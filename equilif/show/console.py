@@ -287,9 +287,9 @@ def learning_curve(run: Training | RateTraining, out: Path) -> list[str]:
 
 # -- own data --------------------------------------------------------------------------------------
 def samples(found: Found, out: Path) -> list[str]:
-    """A picture of some images, where matplotlib is installed; nothing for data that are none."""
-    if len(found.about.shape) < 2:
-        console.print("[yellow]no picture: only images are drawn[/]")
+    """A picture of some samples, where matplotlib is installed; nothing for texts."""
+    if found.about.encoding.kind == "texts":
+        console.print("[yellow]no picture: texts are not drawn[/]")
         return []
     plots = _plots("picture")
     if plots is None:

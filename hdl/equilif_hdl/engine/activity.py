@@ -10,7 +10,6 @@ Latency: 2 cycles from a strobe to its count.  Throughput: a command and a fetch
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from amaranth import Module, Mux, Signal
 from amaranth.hdl import Value
@@ -20,7 +19,7 @@ from amaranth.lib.wiring import In, Out
 from equilif_golden.engine.activity import COMMAND, FETCH, LAST, NAMES, cost_of_mode
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import OPERATIONS, Op
-from equilif_hdl.engine.isa import INSTRUCTION, has_mode
+from equilif_hdl.engine.isa import INSTRUCTION, Instruction, has_mode
 
 COUNTS = data.ArrayLayout(32, len(NAMES))
 
@@ -43,10 +42,10 @@ class Activity(wiring.Component):
     clear: Signal
     start: Signal
     again: Signal
-    instruction: Any
+    instruction: Instruction
     command: Signal
     fetch: Signal
-    counts: Any
+    counts: data.View[data.ArrayLayout]
 
     latency = 2
 
@@ -64,7 +63,7 @@ class Activity(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: Any) -> Module:
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         longest = max(o.walks for o in OPERATIONS.values())
         walk = Signal(range(longest))  # number of the present walk
