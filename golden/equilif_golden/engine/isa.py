@@ -178,7 +178,7 @@ class Number:
     """An operand that is one of ``allowed``.
 
     ``said`` is how a message puts that.  ``silent`` is a value that says nothing, so that listings leave it
-    out.
+    out.  ``in_loop``: it is compared with the iterations that are left.
     """
 
     field: str
@@ -186,6 +186,7 @@ class Number:
     text: str
     said: str = ""
     silent: int | None = None
+    in_loop: bool = False
 
     def read(self, i: Instruction) -> int:
         return int(getattr(i, self.field))
@@ -365,6 +366,7 @@ OPERATIONS: Mapping[Op, Operation] = {
                 range(512),
                 "with EARLY: so many iterations are left at most, this one included",
                 silent=0,
+                in_loop=True,
             )
         },
         modes={
@@ -408,6 +410,7 @@ OPERATIONS: Mapping[Op, Operation] = {
                 range(512),
                 "only in the iteration that has so many left, itself included; 0: always",
                 silent=0,
+                in_loop=True,
             )
         },
         does=Effects(reads=("A",), writes=("Q",), additions=1),

@@ -10,7 +10,7 @@ from typing import Any
 
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.features import FEATURES
+from equilif_golden.engine.features import FEATURES, OPTIONS
 from equilif_golden.engine.isa import (
     FIELDS,
     OPERATIONS,
@@ -105,13 +105,8 @@ def records(program: Sequence[Instruction], names: Placement | None = None) -> l
 
 
 def carried_out(program: Sequence[Instruction], config: EngineConfig, *, learn: bool) -> int:
-    """Instructions that walk or scan in a run; in one that may end early, the most."""
-    engine = EngineModel(config, program)
-    n = 0
-    for _ in engine.trace(learn=learn):
-        engine.moved = True
-        n += 1
-    return n
+    """Instructions that walk or scan in a run; where loops have no fixed length, the most."""
+    return sum(1 for _ in EngineModel(config, program).trace(learn=learn, longest=True))
 
 
 # -- manual ----------------------------------------------------------------------------------------
@@ -147,7 +142,7 @@ source that are not zero and, for each of them, through the groups of its destin
 ## Programs
 
 A program begins at its first instruction and ends at a HALT. Its last instruction is a HALT without a mode.
-Every REPEAT has its NEXT. Loops nest {deep} deep on engines with memories or early ends, and {plain} deep on
+Every REPEAT has its NEXT. Loops nest {deep} deep on engines with {nesting}, and {plain} deep on
 others.
 
 A program that breaks a rule of this page is refused as a whole. The refusal tells the number of the first
@@ -232,6 +227,7 @@ def markdown() -> str:
     return MARKDOWN.format(
         deep=EngineConfig(softmax=True).loops,
         plain=EngineConfig(softmax=False).loops,
+        nesting=" or ".join(option.label for option in OPTIONS.values() if option.nests),
         operations="\n\n".join(map(_operation, Op)),
         bits=32 * WORDS,
         words=WORDS,

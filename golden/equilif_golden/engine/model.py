@@ -139,9 +139,9 @@ class EngineModel:
         return Run(self.prediction, self.spikes, self.accesses, activity=counted, values=values)
 
     # -- instructions ------------------------------------------------------------------------------
-    def trace(self, *, learn: bool) -> Iterator[Instruction]:
+    def trace(self, *, learn: bool, longest: bool = False) -> Iterator[Instruction]:
         """The instructions of a run in the order in which they are executed; what they do to ``moved``
-        decides how it goes on.
+        decides how it goes on.  ``longest``: as if something moved all the time.
         """
         pc = 0
         loops = [[0, 0]]  # (start, iterations left), innermost last
@@ -157,7 +157,7 @@ class EngineModel:
                 loops.append([pc, i["count"]])
             elif i.op == Op.NEXT:
                 early = self.config.early and i.mode & NextMode.EARLY
-                settled = early and not self.moved and loops[-1][1] <= i["left"]
+                settled = early and not (self.moved or longest) and loops[-1][1] <= i["left"]
                 self.moved = self.moved and not early
                 loops[-1][1] -= 1
                 if loops[-1][1] and not settled:

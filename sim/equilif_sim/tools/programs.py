@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.features import has
+from equilif_golden.engine.features import EVERYTHING, has
 from equilif_golden.engine.isa import (
     OPERATIONS,
     WORDS,
@@ -87,7 +87,9 @@ def random_place(rng: np.random.Generator, n: int, size: int) -> int:
 def random_instruction(
     rng: np.random.Generator, config: EngineConfig, op: Op, *, groups: int = SHORT, **numbers: int
 ) -> Instruction:
-    """A right one of up to so many ``groups`` at each end; ``numbers``: operands that are given."""
+    """A right one of up to so many ``groups`` at each end, in a loop of up to SHORT iterations; ``numbers``:
+    operands that are given.
+    """
     operation = OPERATIONS[op]
     fields: dict[str, Any] = {"op": op}
     for name in ("shift", "src", "count", "gain", "operand", "dst", "n_dst", "n_src"):
@@ -106,7 +108,9 @@ def random_instruction(
         if name in numbers:
             fields |= operand.fields(numbers[name])  # type: ignore[arg-type]
         elif isinstance(operand, Number):
-            fields |= operand.fields(random_number(rng, operand.allowed))
+            # what is compared with iterations now and then needs one that comes
+            allowed = range(SHORT + 2) if operand.in_loop else operand.allowed
+            fields |= operand.fields(random_number(rng, allowed))
         elif isinstance(operand, Span):
             size = getattr(config, operand.memory)
             fields[operand.first] = random_place(rng, fields[operand.n], size)
@@ -148,9 +152,7 @@ def _random_body(
         if rng.random() < 0.1:
             body.append(Op.HALT(infer=True))
         op = ops[int(rng.integers(len(ops)))]
-        # a mark for one iteration needs one that comes
-        numbers = {"left": int(rng.integers(0, SHORT))} if op == Op.MARK else {}
-        body.append(random_instruction(rng, config, op, groups=groups, **numbers))
+        body.append(random_instruction(rng, config, op, groups=groups))
     if config.softmax and rng.random() < 0.4:
         body += random_recall(rng, config)
     count = int(rng.integers(0, SHORT + 1))
@@ -159,10 +161,8 @@ def _random_body(
         body[at:at] = _random_body(rng, config, loops - 1, groups)
     if not count:
         return body
-    # one in two may end early, from its first iteration on or later or never
-    left = int(rng.integers(0, count + 2))
     begin = random_instruction(rng, config, Op.REPEAT, count=count)
-    return [begin, *body, random_instruction(rng, config, Op.NEXT, left=left)]
+    return [begin, *body, random_instruction(rng, config, Op.NEXT)]
 
 
 def random_program(
@@ -208,7 +208,7 @@ def _limits(operand: Operand, i: Instruction, config: EngineConfig, wrong: bool)
 
 def lacking(config: EngineConfig) -> list[Instruction]:
     """What this engine has not, and others have."""
-    full = replace(config, softmax=True)
+    full = replace(config, **EVERYTHING)
     rng = np.random.default_rng(0)
     found = []
     for op, o in OPERATIONS.items():
