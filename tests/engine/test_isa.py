@@ -23,11 +23,8 @@ from equilif_golden.engine.isa import (
     Groups,
     HaltMode,
     Instruction,
-    MeasureMode,
-    NextMode,
     Op,
     ProgramError,
-    ResultMode,
     assemble,
     check,
     disassemble,
@@ -158,9 +155,11 @@ def test_a_program_error_knows_the_instruction_at_fault(program, index):
     assert e.value.index == index
 
 
-@pytest.mark.parametrize("early, softmax", [(False, False), (True, False), (False, True)])
-def test_a_spoiled_program_is_refused_where_it_was_spoiled(early, softmax):
-    config, rng = replace(CONFIG, early=early, softmax=softmax), np.random.default_rng(3)
+@pytest.mark.parametrize("option", ["", *OPTIONS])
+def test_a_spoiled_program_is_refused_where_it_was_spoiled(option):
+    """By an engine with one of the options, or none."""
+    config = replace(CONFIG, **{name: name == option for name in OPTIONS})
+    rng = np.random.default_rng(3)
     for _ in range(300):
         program = random_program(rng, config)
         check(program, config)
@@ -204,8 +203,8 @@ def test_operands_and_modes_by_name_are_the_instruction():
 def test_instructions_say_which_names_they_have():
     with pytest.raises(TypeError, match="STEP has groups, threshold, leak, not groups, threshold, tile"):
         Op.STEP(groups=Groups(0, 1), threshold=1, tile=1)
-    with pytest.raises(TypeError, match="HALT has infer, not early"):
-        Op.HALT(early=True)
+    with pytest.raises(TypeError, match="HALT has infer, not static"):
+        Op.HALT(static=True)
     with pytest.raises(ValueError, match="NUDGE: targets must be 2 groups, not 3"):
         Op.NUDGE(groups=Groups(0, 2), targets=Groups(0, 3), strength=1)
 
@@ -264,16 +263,18 @@ def test_what_is_counted_follows_from_the_table():
     assert costs(FETCHED) == FETCH
     assert {op: cost for op, cost in LAST.items() if cost} == {Op.SOFTMAX: {"products": 1}}
     modes = {}
+    features = {}
     for op, operation in OPERATIONS.items():
         for flag, mode in operation.modes.items():
             cost = cost_of_mode(mode, replace(CONFIG, **dict.fromkeys(OPTIONS, True)))
             modes |= {(op, flag_name(flag)): cost} if cost else {}
+            features[op, flag_name(flag)] = mode.feature
             without = cost_of_mode(mode, replace(CONFIG, **dict.fromkeys(OPTIONS, False)))
             assert without == ({} if mode.feature else cost)
     writes = {(op, name) for op in (Op.MEASURE, Op.SOFTMAX, Op.RELAY) for name in ("plus", "minus")}
     assert {at: modes.pop(at) for at in writes} == dict.fromkeys(writes, {"value_writes": 1})
     assert modes.pop((Op.RESET, "static")) == {"spike_writes": -1}
-    assert modes == {(Op.MEASURE, "watch"): {"value_reads": 1, "additions": 1}}
+    assert not [(op, name) for op, name in modes if not features[op, name]]
 
 
 # -- the model's control flow ----------------------------------------------------------------------
@@ -285,57 +286,6 @@ def test_loops_marks_and_halts():
     engine = EngineModel(CONFIG, [REPEAT, MARK, late, NEXT, replace(HALT, mode=HaltMode.INFER), STEP, HALT])
     assert list(engine.trace(learn=False)) == [MARK, MARK, late, MARK]
     assert list(engine.trace(learn=True)) == [MARK, MARK, late, MARK, STEP]
-
-
-@pytest.mark.parametrize(
-    "moves, count, runs",
-    [
-        ([False] * 5, 5, 1),
-        ([False] * 5, 4, 2),
-        ([False] * 5, 0, 5),
-        ([True, True, False, True, True], 5, 3),
-        ([True, False, True, True, True], 3, 5),
-        ([True] * 5, 5, 5),
-    ],
-)
-def test_a_loop_ends_early(moves, count, runs):
-    """When nothing has moved since the last check and few enough iterations are left; an engine that cannot
-    runs them all.
-    """
-    watch = Instruction(op=Op.MEASURE, mode=MeasureMode.WATCH, dst=0, n_dst=1, shift=2)
-    end = replace(NEXT, mode=NextMode.EARLY, count=count)
-    for config in (replace(CONFIG, early=True), CONFIG):
-        engine = EngineModel(config, [replace(REPEAT, count=5), watch, end, MARK, HALT])
-        for run in range(2):  # a run begins with nothing moved
-            ran = []
-            for instruction in engine.trace(learn=False):
-                ran.append(instruction)
-                engine.moved |= instruction == watch and moves[len(ran) - 1]
-            assert ran == [watch] * (runs if config.early else 5) + [MARK], (config.early, run)
-            assert engine.ended_early == (config.early and runs < 5)
-
-
-def test_moved_is_told_by_the_rate_before():
-    """By more than the tolerance, up or down, in any lane of V.plus; V.minus says nothing, and what is
-    written does not count.
-    """
-    watch = Instruction(
-        op=Op.MEASURE,
-        mode=MeasureMode.WATCH | ResultMode.PLUS | ResultMode.MINUS,
-        dst=1,
-        n_dst=2,
-        shift=2,
-        gain=7,
-    )
-    for before, want in ((100, False), (93, False), (107, False), (92, True), (108, True), (0, True)):
-        engine = EngineModel(replace(CONFIG, early=True), [watch, HALT])
-        engine.q[:] = 400  # a rate of 100
-        engine.plus[1:3], engine.minus[:] = 100, 7
-        engine.plus[2, 3] = before
-        engine.run(learn=False)
-        assert engine.moved == want and (engine.plus[1:3] == 100).all() and not engine.plus[0].any()
-        engine.run(learn=False)
-        assert not engine.moved
 
 
 def test_an_engine_refuses_a_bad_program_when_it_is_loaded():

@@ -14,13 +14,14 @@ from equilif import cli
 from equilif_golden import network as networks
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.features import EVERYTHING
 from equilif_golden.engine.isa import Groups, Op, assemble
 from equilif_golden.engine.listing import carried_out, listing, markdown, records
 from equilif_golden.network import Network, Population, Relay, Softmax, Synapse
 from equilif_golden.schedule import Schedule
 from equilif_sim.tools.programs import random_program
 
-CONFIG = EngineConfig(lanes=4, program_words=1024, early=True)
+CONFIG = EngineConfig(lanes=4, program_words=1024, **EVERYTHING)
 CHAIN = Network.chain(4, 3, 2)
 MEMORY = Network(
     (
@@ -32,7 +33,7 @@ MEMORY = Network(
     ),
     (Synapse("x", "y"), Synapse("m", "q"), Synapse("b", "q"), Synapse("q", "y")),
     "y",
-    Schedule(free=32, nudged=16, early=4),
+    Schedule(free=32, nudged=16),
 )
 
 
@@ -68,7 +69,6 @@ def test_a_listing_names_heads_and_loops_in_loops():
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert "13          step     y " in text
     assert "25 relay relay sum, values q retrieval 0 shift 4, plus, minus, scaled" in lines
-    assert "38 next left 3, early" in lines
     assert any(line.split(maxsplit=1)[1].startswith("learn m codes 1 -> q query 1 m-q") for line in lines)
 
 
@@ -98,7 +98,7 @@ def test_what_is_carried_out_is_counted_through_loops():
         Op.REPEAT(3),
         Op.MARK(Groups(0, 1)),
         Op.MARK(Groups(0, 1), left=2),
-        Op.NEXT(left=3, early=True),
+        Op.NEXT(),
         Op.HALT(infer=True),
         Op.SAVE(Groups(0, 1)),
         Op.HALT(),

@@ -11,6 +11,7 @@ import pytest
 from amaranth.sim import Simulator
 
 from equilif_golden.engine.config import EngineConfig, Pipeline
+from equilif_golden.engine.features import EVERYTHING
 from equilif_golden.engine.isa import WORDS, Op, ProgramError, assemble, check, disassemble
 from equilif_hdl.engine.checker import Checker
 from equilif_sim.link.stand_in import HostBench
@@ -37,7 +38,7 @@ EVEN = EngineConfig(
     pipeline=Pipeline.SPRAM,
     softmax=False,
 )
-MANY = EngineConfig(lanes=2, tiles=1 << 15, value_groups=1024, state_groups=4, program_words=96, early=True)
+MANY = EngineConfig(lanes=2, tiles=1 << 15, value_groups=1024, state_groups=4, program_words=96, **EVERYTHING)
 BUILD_ID = 0xDBC0_1234  # with both of SLIP's special bytes
 
 

@@ -19,6 +19,7 @@ from equilif.host.client import Client, DeviceError, LinkError, NoReply
 from equilif_golden.blocks.plasticity import DITHER_WIDTH
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.config import EngineConfig, Pipeline
+from equilif_golden.engine.features import OPTIONS
 from equilif_golden.engine.isa import Op, ProgramError
 from equilif_golden.engine.port import Region, dither_position, updates_at
 from equilif_golden.link.device import Device
@@ -98,7 +99,7 @@ def problem():
         CONFIG,
         EngineConfig(),
         EngineConfig(pipeline=Pipeline.SPRAM, lanes=8, tiles=1 << 15, softmax=False),
-        EngineConfig(early=True, softmax=False),
+        *(EngineConfig(**{name: not option.default}) for name, option in OPTIONS.items() if option.identity),
     ],
 )
 def test_identity_round_trip(config):

@@ -76,8 +76,8 @@ class EngineModel:
         self.moved = False
         #: class that the last ARGMAX found
         self.prediction = 0
-        #: of the last run: loops that ended early
-        self.ended_early = 0
+        #: of the last run: loops that ended before their count
+        self.shortened = 0
         #: of the last run: spikes of LIF neurons
         self.spikes = 0
         #: of the last run: weight words of P lanes that were read (LEARN writes them, too)
@@ -146,7 +146,7 @@ class EngineModel:
         pc = 0
         loops = [[0, 0]]  # (start, iterations left), innermost last
         self.moved = False
-        self.ended_early = 0
+        self.shortened = 0
         while True:
             i = self.program[pc]
             pc += 1
@@ -163,7 +163,7 @@ class EngineModel:
                 if loops[-1][1] and not settled:
                     pc = loops[-1][0]
                 else:
-                    self.ended_early += loops.pop()[1] > 0
+                    self.shortened += loops.pop()[1] > 0
             elif i.op != Op.MARK or i["left"] in (0, loops[-1][1]):
                 yield i
 

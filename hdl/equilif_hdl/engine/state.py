@@ -30,7 +30,7 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Op, ResetMode, ResultMode
 from equilif_hdl.engine.isa import INSTRUCTION, Instruction, group_bits, has_mode, is_one_of
 from equilif_hdl.engine.port import ScanPort
-from equilif_hdl.engine.stages import COPIES, SUMS, Stages
+from equilif_hdl.engine.stages import COPIES, SUMS, Stages, rereads
 from equilif_hdl.fixed import delayed, lanes_of, ram
 
 
@@ -211,8 +211,8 @@ class State(wiring.Component):
         stages = self.stages
         timing = stages.timing
         group = stages.commands[-timing.lead].value_group
-        if self.config.early:  # the rate before is read beside the new one
-            group = Mux(stages.has(m, timing.sum, Op.MEASURE), stages.group[timing.sum], group)
+        for op, stage in rereads(self.config).items():
+            group = Mux(stages.has(m, stage, op), stages.group[stage], group)
         for rd in (plus.rd, minus.rd):
             m.d.comb += rd.addr.eq(
                 Mux(self.host_read, self.host_group, Mux(self.scan.take, self.scan.addr, group))
