@@ -8,7 +8,7 @@ A convolution of 5 x 5 and the average of 2 x 2 of its results is one of 6 x 6 w
 (equilif_golden.real.conv), so that no pooling is left.  On an image, whose pixels may come in any
 order, it is one of 3 x 3 with stride 1 in 14 x 14 positions of 2 x 2 pixels each.
 
-equilif_golden.real.rates trains 28 x 28 - 16 maps of 12 x 12 - 32 maps of 4 x 4 - 10 as a symmetric
+equilif_golden.real.trainer trains 28 x 28 - 16 maps of 12 x 12 - 32 maps of 4 x 4 - 10 as a symmetric
 equilibrium.  Weights are rounded to the engine's, and spikes run through the three phases of a training
 sample.  Cycles are commands, and groups that are fetched or walked.  What each instruction takes beside
 them is found from a dense network, in RTL.
@@ -40,7 +40,7 @@ from equilif_golden.engine.port import Region
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import ONE, Network
 from equilif_golden.real.conv import ConvRates, pooled
-from equilif_golden.real.rates import Trainer, predict
+from equilif_golden.real.trainer import Trainer, predict
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
 

@@ -14,32 +14,43 @@ if TYPE_CHECKING:
     from equilif_golden.fixed import Fixed, Numerics
     from equilif_golden.hopfield import Hopfield
     from equilif_golden.kernel import Kernel
-    from equilif_golden.network import Network, Population, Synapse, Tokens
+    from equilif_golden.network import Network, Synapse, Tokens
+    from equilif_golden.populations import Constant, Input, Lif, Population, Relay, Softmax
     from equilif_golden.reference import Reference
     from equilif_golden.schedule import Schedule
 
 WHERE = {
+    "Constant": "populations",
     "Fixed": "fixed",
     "Hopfield": "hopfield",
+    "Input": "populations",
     "Kernel": "kernel",
+    "Lif": "populations",
     "Network": "network",
     "Numerics": "fixed",
-    "Population": "network",
+    "Population": "populations",
     "Reference": "reference",
+    "Relay": "populations",
     "Schedule": "schedule",
+    "Softmax": "populations",
     "Synapse": "network",
     "Tokens": "network",
 }
 
 __all__ = [
+    "Constant",
     "Fixed",
     "Hopfield",
+    "Input",
     "Kernel",
+    "Lif",
     "Network",
     "Numerics",
     "Population",
     "Reference",
+    "Relay",
     "Schedule",
+    "Softmax",
     "Synapse",
     "Tokens",
 ]

@@ -522,7 +522,7 @@ DAMAGED = {
     "a network that is a list": (parts(network=np.array("[]")), r"is described by fields, not by \[\]"),
     "a network of nothing": (parts(network=np.array("null")), "is described by fields, not by None"),
     "a network without populations": (parts(network=np.array("{}")), "description has no populations"),
-    "a deep network": (parts(network=np.array("[" * 5000)), "recursion|JSON"),
+    "a deep network": (parts(network=np.array("[" * 5000)), "recursion|Expecting value"),
     "populations that are no list": (
         parts(network=described(populations=5)),
         "populations must be a list, not 5",

@@ -30,7 +30,9 @@ from equilif_golden.schedule import STEPS_MAX
 with needs("torch"):
     import torch
 
-    from equilif_golden.real.rates import Equilibrium, Rates, agreement, integer_rates, predict
+    from equilif_golden.real.equilibrium import Equilibrium
+    from equilif_golden.real.rates import Rates, agreement, integer_rates
+    from equilif_golden.real.trainer import predict
 
 STEPS = (4, 6, 8, 12, 16, 24, 32, 48, 64)
 #: odd, as drives are multiples of 1/4096: at a power of two every membrane is soon back where it began, and

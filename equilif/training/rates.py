@@ -36,7 +36,8 @@ with needs("torch"):
     import torch
 
     from equilif_golden.real.conv import ConvRates
-    from equilif_golden.real.rates import Distributed, Rates, Trainer, predict
+    from equilif_golden.real.rates import Rates
+    from equilif_golden.real.trainer import Distributed, Trainer, predict
 
 CHECKPOINT = "rates.pt"
 HISTORY = "rates.json"

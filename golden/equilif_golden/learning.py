@@ -23,7 +23,7 @@ def learning_steps(network: Network, eta: float) -> dict[str, Step]:
     if eta and network.forward:
         raise ValueError(
             f"synapse {network.forward[0].name} is without feedback: Equilibrium Propagation needs it, so "
-            "this network can only be run; train it with equilif_golden.real.rates, or keep the feedback"
+            "this network can only be run; train it with equilif_golden.real.trainer, or keep the feedback"
         )
     factor = eta / (2 * network.schedule.beta)
     fraction = network.numerics.fraction

@@ -130,7 +130,7 @@ class Synapse:
 
     Without ``feedback``, possible between LIF populations, ``post`` hears ``pre`` but not the other way
     round.  There is no energy then, so such a network is run, not taught: Equilibrium Propagation needs
-    the feedback (equilif_golden.real.rates trains it).
+    the feedback (equilif_golden.real.trainer trains it).
     """
 
     pre: str

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,15 +25,9 @@ from equilif_golden.network import (  # noqa: E402
 )
 from equilif_golden.real.attention import Attention  # noqa: E402
 from equilif_golden.real.conv import ConvRates, pooled  # noqa: E402
-from equilif_golden.real.rates import (  # noqa: E402
-    Rates,
-    Trainer,
-    agreement,
-    anderson,
-    hinge,
-    integer_rates,
-    predict,
-)
+from equilif_golden.real.equilibrium import anderson  # noqa: E402
+from equilif_golden.real.rates import Rates, agreement, integer_rates  # noqa: E402
+from equilif_golden.real.trainer import Trainer, hinge, predict  # noqa: E402
 from equilif_golden.real.twin import Twin  # noqa: E402
 from equilif_golden.schedule import Schedule  # noqa: E402
 from tests.networks import CHAIN, NETWORKS, sample  # noqa: E402
@@ -303,7 +296,8 @@ TWO = """
 import sys
 import numpy as np, torch
 from equilif_golden.network import Network
-from equilif_golden.real.rates import Distributed, Rates, Trainer
+from equilif_golden.real.rates import Rates
+from equilif_golden.real.trainer import Distributed, Trainer
 distributed = Distributed.join()
 network = Network.chain(12, 9, 4)
 model = Rates(network, network.initial_weights(1, scale=0.8), dtype=torch.float64, tolerance=1e-10, limit=500)
@@ -322,7 +316,7 @@ distributed.leave()
 def test_two_processes_learn_what_one_does(tmp_path):
     """Gloo on the CPU, batches that do not divide evenly: gradients and weights of the whole batch."""
     (tmp_path / "two.py").write_text(TWO)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     runs = []
     for name, launcher in (
         ("one", []),
@@ -341,7 +335,7 @@ def test_two_processes_learn_what_one_does(tmp_path):
 
 
 def test_a_batch_has_something_for_everyone():
-    from equilif_golden.real.rates import Distributed
+    from equilif_golden.real.trainer import Distributed
 
     with pytest.raises(ValueError, match="a batch of 2 has nothing for some of 4 processes"):
         Trainer(Rates(CHAIN), steps=1, batch=2, distributed=Distributed(0, 4))

@@ -22,7 +22,8 @@ from equilif_golden import network  # noqa: E402
 from equilif_golden.fixed import Numerics  # noqa: E402
 from equilif_golden.kernel import Kernel  # noqa: E402
 from equilif_golden.network import Network  # noqa: E402
-from equilif_golden.real.rates import Rates, Trainer, integer_rates  # noqa: E402
+from equilif_golden.real.rates import Rates, integer_rates  # noqa: E402
+from equilif_golden.real.trainer import Trainer  # noqa: E402
 from equilif_golden.reference import Reference  # noqa: E402
 from equilif_golden.schedule import Schedule  # noqa: E402
 

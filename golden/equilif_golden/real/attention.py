@@ -23,10 +23,10 @@ import torch
 from equilif_golden import samples
 from equilif_golden.fixed import Raw, whole
 from equilif_golden.network import Network, TokenRows
+from equilif_golden.real.equilibrium import MOST_STEPS
 
 Tensor = torch.Tensor
 SWEEPS = 2  #: updates of every population in a window
-MOST_STEPS = 1 << 40  #: of an optimiser
 
 
 def batch(table: Tensor, tokens: TokenRows, indices: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:

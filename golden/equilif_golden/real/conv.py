@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from equilif_golden.fixed import whole
 from equilif_golden.network import ONE
-from equilif_golden.real.rates import MOST_SEED, Equilibrium, eight_bit
+from equilif_golden.real.equilibrium import MOST_SEED, Equilibrium, eight_bit
 from equilif_golden.real.twin import SCALE
 
 Tensor = torch.Tensor

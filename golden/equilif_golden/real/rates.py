@@ -8,20 +8,13 @@ Populations come in update order, each hears the newest rates of its neighbours,
 where z_p is the drive of every synapse, both ways unless it has no feedback, in thresholds.  For a symmetric
 network one such sweep is a block-coordinate ascent of Phi.  A memory answers the rates before the sweep with
 the map of equilif_golden.real.attention, so stored and loaded memories are part of f like any population.
-
-The fixed point is found by Anderson acceleration (Walker & Ni 2011): the last few iterates of every sample
-are mixed so that their residuals cancel best.  Whatever f is made of, the gradient of a loss L at the fixed
-point needs no trace of how it was reached (implicit differentiation: Bai, Kolter & Koltun 2019):
-
-    a = dL/dr + a J          J = df/dr, solved like the fixed point          dL/dw = a df/dw
+equilif_golden.real.equilibrium finds the fixed point and its gradient.
 """
 
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -29,174 +22,13 @@ import numpy.typing as npt
 import torch
 
 from equilif_golden import samples
-from equilif_golden.fixed import Raw, finite, integers, required, whole
+from equilif_golden.fixed import Raw, integers
 from equilif_golden.network import ONE, Network, TokenRows, Weights
-from equilif_golden.real.attention import batch as loaded
+from equilif_golden.real.equilibrium import Convergence, Equilibrium, anderson, eight_bit
 from equilif_golden.real.twin import SCALE, Twin, ep_direction
 
 Tensor = torch.Tensor
 U8 = npt.NDArray[np.uint8]
-MOST_STEPS = 1 << 40  #: of an optimiser
-MOST_SEED = (1 << 62) - 1
-
-
-@dataclass(frozen=True)
-class Convergence:
-    """How one batch settled: evaluations of f, and by sample the largest |f(r) - r| that is left."""
-
-    iterations: int
-    residual: Tensor
-    tolerance: float
-
-    @property
-    def settled(self) -> float:
-        """Part of the samples within the tolerance."""
-        return float((self.residual <= self.tolerance).double().mean()) if len(self.residual) else 1.0
-
-    @property
-    def worst(self) -> float:
-        return float(self.residual.max()) if len(self.residual) else 0.0
-
-
-def anderson(
-    f: Callable[[Tensor], Tensor], start: Tensor, *, tolerance: float, limit: int = 100, memory: int = 5
-) -> tuple[Tensor, Convergence]:
-    """Fixed point of ``f``, (n, d) to (n, d) sample by sample, reached from ``start``.
-
-    Where ``limit`` evaluations end it, the iterate of least residual.
-    """
-    n, d = start.shape
-    images = start.new_zeros(n, memory, d)
-    residuals = start.new_zeros(n, memory, d)
-    ridge = (
-        math.sqrt(torch.finfo(start.dtype).eps)
-        / 100
-        * torch.eye(memory, dtype=start.dtype, device=start.device)
-    )
-    x = start
-    best = start
-    least = start.new_full((n,), torch.inf)
-    count = 0
-    while True:
-        fx = f(x)
-        slot = count % memory
-        images[:, slot] = fx
-        residuals[:, slot] = fx - x
-        residual = residuals[:, slot].abs().amax(1)
-        better = residual < least
-        best = torch.where(better[:, None], fx, best)
-        least = torch.where(better, residual, least)
-        count += 1
-        if count >= limit or not bool((least > tolerance).any()):
-            break
-        # a minimises |sum a_i g_i| with sum a_i = 1; correlations in place of inner products, as the
-        # newest g is far shorter than the oldest
-        m = min(count, memory)
-        inner = residuals[:, :m] @ residuals[:, :m].transpose(1, 2)
-        size = inner.diagonal(dim1=1, dim2=2).sqrt().clamp(min=1e-12)
-        shrink = size.amin(1, keepdim=True) / size
-        a = torch.linalg.solve(inner / (size[:, :, None] * size[:, None]) + ridge[:m, :m], shrink) * shrink
-        mixed = ((a / a.sum(1, keepdim=True))[:, None] @ images[:, :m])[:, 0]
-        # across the kinks of the clip a mixture can lead nowhere: a sweep does not
-        x = torch.where(better[:, None], mixed, fx)
-    return best, Convergence(count, least, tolerance)
-
-
-class _Implicit(torch.autograd.Function):
-    """The identity on f(r*), whose gradient comes back as the adjoint of the fixed point."""
-
-    @staticmethod
-    def forward(ctx: Any, image: Tensor, adjoint: Callable[[Tensor], Tensor]) -> Tensor:
-        ctx.adjoint = adjoint
-        return image.clone()
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return ctx.adjoint(grad), None
-
-
-class Equilibrium(torch.nn.Module):
-    """What networks and convolutions share: how they settle, and how the last batch did, there and back.
-
-    ``tolerance``: of a rate, and of the adjoint relative to the largest entry of the sample's gradient.
-    ``limit``: evaluations at most.  ``memory``: iterates that are mixed.
-    """
-
-    def __init__(self, *, tolerance: float = 1e-4, limit: int = 60, memory: int = 5):
-        super().__init__()
-        self.tolerance = finite(tolerance, "tolerance", 0, 1)
-        self.limit = whole(limit, "limit", 1, MOST_STEPS)
-        self.memory = whole(memory, "memory", 1, 1000)
-        self.there: Convergence | None = None
-        self.back: Convergence | None = None
-
-    @property
-    def n_inputs(self) -> int:
-        """Values of a sample."""
-        raise NotImplementedError
-
-    @property
-    def n_outputs(self) -> int:
-        """Classes."""
-        raise NotImplementedError
-
-    def constrain(self) -> None:
-        """Weights back into the range of their format, where they have one."""
-
-    def check(self, x: npt.ArrayLike, tokens: TokenRows | None) -> tuple[U8, TokenRows | None]:
-        """Samples as they are given to :meth:`forward`; ValueError when they do not fit."""
-        if tokens is not None:
-            raise ValueError("this network has no memory to load tokens into")
-        values = required(x, "inputs", 0, 255)
-        _check_shape(values.shape, self.n_inputs)
-        return np.ascontiguousarray(values, np.uint8), None
-
-    def table(self, tokens: TokenRows) -> Tensor:
-        """Token table in real numbers, where the model is."""
-        raise NotImplementedError
-
-    def settle(self, f: Callable[[Tensor], Tensor], start: Tensor, *, direct: bool = False) -> Tensor:
-        """Differentiable fixed point (n, d) of ``f``, reached from ``start``.
-
-        ``direct``: one step leads there, wherever it starts.
-        """
-        self.back = None
-        if direct:
-            self.there = Convergence(1, start.new_zeros(len(start)), self.tolerance)
-            return f(start)
-        with torch.no_grad():
-            r, self.there = anderson(f, start, tolerance=self.tolerance, limit=self.limit, memory=self.memory)
-        if not torch.is_grad_enabled():
-            return r
-        r.requires_grad_()
-        image = f(r)
-
-        def adjoint(grad: Tensor) -> Tensor:
-            size = grad.abs().amax(1, keepdim=True).clamp(min=torch.finfo(grad.dtype).tiny)
-            unit = grad / size
-
-            def transposed(a: Tensor) -> Tensor:
-                return unit + torch.autograd.grad(image, r, a, retain_graph=True)[0]
-
-            a, self.back = anderson(
-                transposed, unit, tolerance=self.tolerance, limit=self.limit, memory=self.memory
-            )
-            return a * size
-
-        settled: Tensor = _Implicit.apply(image, adjoint)
-        return settled
-
-
-def _check_shape(shape: tuple[int, ...], n_inputs: int) -> None:
-    if len(shape) != 2 or shape[1] != n_inputs:
-        raise ValueError(f"inputs must have shape (batch, {n_inputs}), not {tuple(shape)}")
-
-
-def eight_bit(x: Tensor, n_inputs: int) -> None:
-    """ValueError unless ``x`` is (n, n_inputs) 8-bit values: integers, not parts of 1."""
-    if x.dtype != torch.uint8:
-        integers(x.detach().cpu().numpy(), "inputs", 0, 255)
-    _check_shape(x.shape, n_inputs)
 
 
 class Rates(Equilibrium):
@@ -280,13 +112,10 @@ class Rates(Equilibrium):
         w = self.w
         eight_bit(x, net.n_inputs)
         x = x.to(self.values[0].dtype) / SCALE
-        clamped = {}
-        at = 0
+        parts = x.split([p.size for p in net.inputs], dim=1)
+        clamped = {p.name: part for p, part in zip(net.inputs, parts, strict=True)}
         for p in net.populations:
-            if p.kind == "input":
-                clamped[p.name] = x[:, at : at + p.size]
-                at += p.size
-            elif p.kind == "constant":
+            if p.kind == "constant":
                 clamped[p.name] = x.new_full((1, p.size), ONE / SCALE)
         base = {p.name: x.new_zeros(len(x), p.size) for p in net.populations if p.kind in ("lif", "relay")}
         for s in net.synapses:
@@ -400,240 +229,6 @@ class Rates(Equilibrium):
         r = self.settle(lambda r: self.sweep(r, base, patterns, present, masks), start, direct=self.direct)
         heard = self._heard(r, masks)
         return r, self.drive(self.network.output, heard, base, self.recall(heard, base, patterns, present))
-
-
-def hinge(drive: Tensor, labels: Tensor) -> Tensor:
-    """Loss (n,) of drives z (n, classes): |y - z|^2 / 2 for one-hot y, without what the clip makes right.
-
-    Right are z above 1 of the class, and z below 0 of the others.  Where z is inside (0, 1) it is the loss of
-    Equilibrium Propagation; where the clip hides a wrong answer its gradient stays.
-    """
-    y = torch.nn.functional.one_hot(labels, drive.shape[1]).to(drive.dtype)
-    return (torch.where(y > 0, (1 - drive).clamp(min=0), drive.clamp(min=0)) ** 2).sum(1) / 2
-
-
-@dataclass(frozen=True)
-class Distributed:
-    """This process among those that train together; alone it is all of them."""
-
-    rank: int = 0
-    world: int = 1
-    store: Any = None
-
-    @classmethod
-    def join(cls) -> Distributed:
-        """From the environment that ``torchrun`` sets: NCCL where there is a GPU, else Gloo.
-
-        :meth:`leave` when all is done.
-        """
-        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-            return cls()
-        if torch.cuda.is_available():
-            torch.cuda.set_device(device())
-        store, rank, world = next(torch.distributed.rendezvous("env://"))
-        torch.distributed.init_process_group(
-            "nccl" if torch.cuda.is_available() else "gloo",
-            rank=rank,
-            world_size=world,
-            store=torch.distributed.PrefixStore("group", store),
-        )
-        return cls(rank, world, store)
-
-    def leave(self) -> None:
-        """Together: a process that closes its connections may take a last sum from the others.
-
-        So they meet at the store, not in a sum.
-        """
-        if self.store is not None:
-            self.store.set(f"left {self.rank}", "")
-            self.store.wait([f"left {rank}" for rank in range(self.world)])
-            torch.distributed.destroy_process_group()
-
-
-def device() -> torch.device:
-    """The GPU of this process where there is one, else the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    return torch.device("cpu")
-
-
-@dataclass(frozen=True)
-class Pass:
-    """One pass over the samples."""
-
-    loss: float  #: mean
-    hits: int  #: samples whose prediction, before their update, was right
-    samples: int
-    there: float  #: evaluations of f a batch, to the fixed point
-    back: float  #: and for its adjoint
-    settled: float  #: part of the samples within the tolerance
-
-
-@dataclass
-class _Sums:
-    """What a pass adds up, in numbers that processes can add."""
-
-    loss: float = 0.0
-    hits: float = 0
-    samples: float = 0
-    settled: float = 0.0  #: samples
-    there: float = 0
-    back: float = 0
-    batches: float = 0
-
-    def over(self, distributed: Distributed, on: torch.device) -> _Sums:
-        """The same of all processes together."""
-        sums = torch.tensor(list(vars(self).values()), dtype=torch.float64, device=on)
-        if distributed.world > 1:
-            torch.distributed.all_reduce(sums)
-        return _Sums(*sums.tolist())
-
-
-class Trainer:
-    """Minibatches, AdamW, and a learning rate that falls to zero as a cosine.
-
-    In several processes each takes its part of every batch.
-    """
-
-    def __init__(
-        self,
-        model: Equilibrium,
-        *,
-        steps: int,
-        lr: float = 1e-3,
-        weight_decay: float = 0.0,
-        dropout: float = 0.0,
-        batch: int = 128,
-        distributed: Distributed | None = None,
-        on: torch.device | None = None,
-    ):
-        whole(steps, "steps", 1, MOST_STEPS)
-        whole(batch, "batch", 1, MOST_STEPS)
-        finite(lr, "lr", 0, 1e6)
-        finite(weight_decay, "weight_decay", 0, 1e6)
-        if finite(dropout, "dropout", 0, 1) == 1:
-            raise ValueError("dropout must be below 1: of all hidden neurons nothing is left")
-        self.distributed = distributed or Distributed()
-        if batch < self.distributed.world:
-            raise ValueError(f"a batch of {batch} has nothing for some of {self.distributed.world} processes")
-        self.device = on or device()
-        self.model = model.to(self.device)
-        self.batch = batch
-        self.dropout = dropout
-        self.module: torch.nn.Module = self.model
-        if self.distributed.world > 1:
-            self.module = torch.nn.parallel.DistributedDataParallel(self.model)
-        self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=lr, weight_decay=weight_decay)
-        self.decay = torch.optim.lr_scheduler.LambdaLR(
-            self.optimiser, lambda step: (1 + math.cos(math.pi * min(1.0, step / steps))) / 2
-        )
-
-    def epoch(
-        self,
-        x: npt.ArrayLike,
-        labels: npt.ArrayLike,
-        order: npt.ArrayLike,
-        *,
-        tokens: TokenRows | None = None,
-        seed: int = 0,
-        progress: Callable[[int, float], None] = lambda samples, loss: None,
-    ) -> Pass:
-        """Samples in ``order``, the same in all processes.
-
-        ``progress``: samples of the order done, and running mean loss.
-        """
-        inputs, rows = self.model.check(x, tokens)
-        classes = integers(labels, "labels", 0, self.model.n_outputs - 1)
-        if classes.shape != (len(inputs),):
-            raise ValueError(f"labels must have shape {(len(inputs),)}, one a sample, not {classes.shape}")
-        at = samples.order(order, len(inputs))
-        d = self.distributed
-        whole(seed, "seed", 0, MOST_SEED // d.world - d.world)
-        generator = torch.Generator(self.device).manual_seed(seed * d.world + d.rank)
-        table = None if rows is None else self.model.table(rows)
-        sums = _Sums()
-        for first in range(0, len(at), self.batch):
-            chosen = at[first : first + self.batch]
-            if len(chosen) < d.world:  # a last batch too small to go round
-                break
-            mine = chosen[d.rank :: d.world]
-            y = torch.as_tensor(classes[mine], device=self.device)
-            given = [torch.as_tensor(inputs[mine], device=self.device)]
-            if rows is not None and table is not None:
-                given += loaded(table, rows, mine)
-            drive = self.module(*given, dropout=self.dropout, generator=generator)[1]
-            each = hinge(drive, y)
-            self.optimiser.zero_grad()
-            # processes average their gradients: this makes it the mean over the whole batch, however it
-            # was divided
-            (each.sum() * d.world / len(chosen)).backward()
-            self.optimiser.step()
-            self.decay.step()
-            self.model.constrain()
-            self._count(sums, each, drive, y)
-            progress(min(first + len(chosen), len(at)), sums.loss / sums.samples)
-        sums = sums.over(d, self.device)
-        return Pass(
-            loss=sums.loss / max(1, sums.samples),
-            hits=int(sums.hits),
-            samples=int(sums.samples),
-            there=sums.there / max(1, sums.batches),
-            back=sums.back / max(1, sums.batches),
-            settled=sums.settled / max(1, sums.samples),
-        )
-
-    def _count(self, sums: _Sums, loss: Tensor, drive: Tensor, y: Tensor) -> None:
-        """Add a batch."""
-        there = self.model.there
-        back = self.model.back
-        sums.loss += float(loss.detach().sum())
-        sums.hits += int((drive.argmax(1) == y).sum())
-        sums.samples += len(y)
-        sums.there += there.iterations if there else 0
-        sums.back += back.iterations if back else 0
-        sums.settled += there.settled * len(y) if there else 0
-        sums.batches += 1
-
-    def state(self) -> dict[str, Any]:
-        """For torch.save: weights, optimiser and learning rate."""
-        return {
-            "model": self.model.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "decay": self.decay.state_dict(),
-        }
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.decay.load_state_dict(state["decay"])
-        for group, base, scale in zip(
-            self.optimiser.param_groups, self.decay.base_lrs, self.decay.lr_lambdas, strict=True
-        ):
-            # a run that is lengthened falls from another place
-            group["lr"] = base * scale(self.decay.last_epoch)
-
-
-def predict(
-    model: Equilibrium, x: npt.ArrayLike, *, tokens: TokenRows | None = None, batch: int = 1000
-) -> npt.NDArray[np.int64]:
-    """Class of each sample: the first output of largest rate, as on the engine."""
-    inputs, rows = model.check(x, tokens)
-    whole(batch, "batch", 1, MOST_STEPS)
-    model.eval()
-    on = next(model.parameters()).device
-    table = None if rows is None else model.table(rows)
-    parts = [np.zeros(0, np.int64)]
-    with torch.no_grad():
-        for first in range(0, len(inputs), batch):
-            some = np.arange(first, min(first + batch, len(inputs)))
-            # a copy: files are read-only
-            given = [torch.tensor(inputs[some], device=on)]
-            if rows is not None and table is not None:
-                given += loaded(table, rows, some)
-            drive = model(*given)[1]
-            parts.append(drive.clamp(0, 1).argmax(1).cpu().numpy())
-    model.train()
-    return np.concatenate(parts)
 
 
 def integer_rates(

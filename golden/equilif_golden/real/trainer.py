@@ -1,0 +1,256 @@
+"""Training by implicit differentiation: a loss at the equilibrium, epochs, several processes together."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from equilif_golden import samples
+from equilif_golden.fixed import finite, integers, whole
+from equilif_golden.network import TokenRows
+from equilif_golden.real.attention import batch as loaded
+from equilif_golden.real.equilibrium import MOST_SEED, MOST_STEPS, Equilibrium
+
+Tensor = torch.Tensor
+U8 = npt.NDArray[np.uint8]
+
+
+def hinge(drive: Tensor, labels: Tensor) -> Tensor:
+    """Loss (n,) of drives z (n, classes): |y - z|^2 / 2 for one-hot y, without what the clip makes right.
+
+    Right are z above 1 of the class, and z below 0 of the others.  Where z is inside (0, 1) it is the loss of
+    Equilibrium Propagation; where the clip hides a wrong answer its gradient stays.
+    """
+    y = torch.nn.functional.one_hot(labels, drive.shape[1]).to(drive.dtype)
+    return (torch.where(y > 0, (1 - drive).clamp(min=0), drive.clamp(min=0)) ** 2).sum(1) / 2
+
+
+@dataclass(frozen=True)
+class Distributed:
+    """This process among those that train together; alone it is all of them."""
+
+    rank: int = 0
+    world: int = 1
+    store: Any = None
+
+    @classmethod
+    def join(cls) -> Distributed:
+        """From the environment that ``torchrun`` sets: NCCL where there is a GPU, else Gloo.
+
+        :meth:`leave` when all is done.
+        """
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            return cls()
+        if torch.cuda.is_available():
+            torch.cuda.set_device(device())
+        store, rank, world = next(torch.distributed.rendezvous("env://"))
+        torch.distributed.init_process_group(
+            "nccl" if torch.cuda.is_available() else "gloo",
+            rank=rank,
+            world_size=world,
+            store=torch.distributed.PrefixStore("group", store),
+        )
+        return cls(rank, world, store)
+
+    def leave(self) -> None:
+        """Together: a process that closes its connections may take a last sum from the others.
+
+        So they meet at the store, not in a sum.
+        """
+        if self.store is not None:
+            self.store.set(f"left {self.rank}", "")
+            self.store.wait([f"left {rank}" for rank in range(self.world)])
+            torch.distributed.destroy_process_group()
+
+
+def device() -> torch.device:
+    """The GPU of this process where there is one, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass over the samples."""
+
+    loss: float  #: mean
+    hits: int  #: samples whose prediction, before their update, was right
+    samples: int
+    there: float  #: evaluations of f a batch, to the fixed point
+    back: float  #: and for its adjoint
+    settled: float  #: part of the samples within the tolerance
+
+
+@dataclass
+class _Sums:
+    """What a pass adds up, in numbers that processes can add."""
+
+    loss: float = 0.0
+    hits: float = 0
+    samples: float = 0
+    settled: float = 0.0  #: samples
+    there: float = 0
+    back: float = 0
+    batches: float = 0
+
+    def over(self, distributed: Distributed, on: torch.device) -> _Sums:
+        """The same of all processes together."""
+        sums = torch.tensor(list(vars(self).values()), dtype=torch.float64, device=on)
+        if distributed.world > 1:
+            torch.distributed.all_reduce(sums)
+        return _Sums(*sums.tolist())
+
+
+class Trainer:
+    """Minibatches, AdamW, and a learning rate that falls to zero as a cosine.
+
+    In several processes each takes its part of every batch.
+    """
+
+    def __init__(
+        self,
+        model: Equilibrium,
+        *,
+        steps: int,
+        lr: float = 1e-3,
+        weight_decay: float = 0.0,
+        dropout: float = 0.0,
+        batch: int = 128,
+        distributed: Distributed | None = None,
+        on: torch.device | None = None,
+    ):
+        whole(steps, "steps", 1, MOST_STEPS)
+        whole(batch, "batch", 1, MOST_STEPS)
+        finite(lr, "lr", 0, 1e6)
+        finite(weight_decay, "weight_decay", 0, 1e6)
+        if finite(dropout, "dropout", 0, 1) == 1:
+            raise ValueError("dropout must be below 1: of all hidden neurons nothing is left")
+        self.distributed = distributed or Distributed()
+        if batch < self.distributed.world:
+            raise ValueError(f"a batch of {batch} has nothing for some of {self.distributed.world} processes")
+        self.device = on or device()
+        self.model = model.to(self.device)
+        self.batch = batch
+        self.dropout = dropout
+        self.module: torch.nn.Module = self.model
+        if self.distributed.world > 1:
+            self.module = torch.nn.parallel.DistributedDataParallel(self.model)
+        self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=lr, weight_decay=weight_decay)
+        self.decay = torch.optim.lr_scheduler.LambdaLR(
+            self.optimiser, lambda step: (1 + math.cos(math.pi * min(1.0, step / steps))) / 2
+        )
+
+    def epoch(
+        self,
+        x: npt.ArrayLike,
+        labels: npt.ArrayLike,
+        order: npt.ArrayLike,
+        *,
+        tokens: TokenRows | None = None,
+        seed: int = 0,
+        progress: Callable[[int, float], None] = lambda samples, loss: None,
+    ) -> Pass:
+        """Samples in ``order``, the same in all processes.
+
+        ``progress``: samples of the order done, and running mean loss.
+        """
+        inputs, rows = self.model.check(x, tokens)
+        classes = integers(labels, "labels", 0, self.model.n_outputs - 1)
+        if classes.shape != (len(inputs),):
+            raise ValueError(f"labels must have shape {(len(inputs),)}, one a sample, not {classes.shape}")
+        at = samples.order(order, len(inputs))
+        d = self.distributed
+        whole(seed, "seed", 0, MOST_SEED // d.world - d.world)
+        generator = torch.Generator(self.device).manual_seed(seed * d.world + d.rank)
+        table = None if rows is None else self.model.table(rows)
+        sums = _Sums()
+        for first in range(0, len(at), self.batch):
+            chosen = at[first : first + self.batch]
+            if len(chosen) < d.world:  # a last batch too small to go round
+                break
+            mine = chosen[d.rank :: d.world]
+            y = torch.as_tensor(classes[mine], device=self.device)
+            given = [torch.as_tensor(inputs[mine], device=self.device)]
+            if rows is not None and table is not None:
+                given += loaded(table, rows, mine)
+            drive = self.module(*given, dropout=self.dropout, generator=generator)[1]
+            each = hinge(drive, y)
+            self.optimiser.zero_grad()
+            # processes average their gradients: this makes it the mean over the whole batch, however it
+            # was divided
+            (each.sum() * d.world / len(chosen)).backward()
+            self.optimiser.step()
+            self.decay.step()
+            self.model.constrain()
+            self._count(sums, each, drive, y)
+            progress(min(first + len(chosen), len(at)), sums.loss / sums.samples)
+        sums = sums.over(d, self.device)
+        return Pass(
+            loss=sums.loss / max(1, sums.samples),
+            hits=int(sums.hits),
+            samples=int(sums.samples),
+            there=sums.there / max(1, sums.batches),
+            back=sums.back / max(1, sums.batches),
+            settled=sums.settled / max(1, sums.samples),
+        )
+
+    def _count(self, sums: _Sums, loss: Tensor, drive: Tensor, y: Tensor) -> None:
+        """Add a batch."""
+        there = self.model.there
+        back = self.model.back
+        sums.loss += float(loss.detach().sum())
+        sums.hits += int((drive.argmax(1) == y).sum())
+        sums.samples += len(y)
+        sums.there += there.iterations if there else 0
+        sums.back += back.iterations if back else 0
+        sums.settled += there.settled * len(y) if there else 0
+        sums.batches += 1
+
+    def state(self) -> dict[str, Any]:
+        """For torch.save: weights, optimiser and learning rate."""
+        return {
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "decay": self.decay.state_dict(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.decay.load_state_dict(state["decay"])
+        for group, base, scale in zip(
+            self.optimiser.param_groups, self.decay.base_lrs, self.decay.lr_lambdas, strict=True
+        ):
+            # a run that is lengthened falls from another place
+            group["lr"] = base * scale(self.decay.last_epoch)
+
+
+def predict(
+    model: Equilibrium, x: npt.ArrayLike, *, tokens: TokenRows | None = None, batch: int = 1000
+) -> npt.NDArray[np.int64]:
+    """Class of each sample: the first output of largest rate, as on the engine."""
+    inputs, rows = model.check(x, tokens)
+    whole(batch, "batch", 1, MOST_STEPS)
+    model.eval()
+    on = next(model.parameters()).device
+    table = None if rows is None else model.table(rows)
+    parts = [np.zeros(0, np.int64)]
+    with torch.no_grad():
+        for first in range(0, len(inputs), batch):
+            some = np.arange(first, min(first + batch, len(inputs)))
+            # a copy: files are read-only
+            given = [torch.tensor(inputs[some], device=on)]
+            if rows is not None and table is not None:
+                given += loaded(table, rows, some)
+            drive = model(*given)[1]
+            parts.append(drive.clamp(0, 1).argmax(1).cpu().numpy())
+    model.train()
+    return np.concatenate(parts)
