@@ -10,6 +10,7 @@ for part in (
     "overview",
     "data",
     "learning",
+    "networks",
     "scale",
     "hardware",
     "programs",

@@ -142,6 +142,15 @@ MissingValues = Annotated[
         show_default="refuse",
     ),
 ]
+Net = Annotated[
+    Path | None,
+    typer.Option(
+        "--net",
+        help="Network and learning from this file; `equilif new` writes one.",
+        show_default="the preset's",
+        metavar="FILE.toml",
+    ),
+]
 Folder = Annotated[
     Path | None,
     typer.Option(
@@ -336,20 +345,31 @@ def samples_of(
     hold_out: float | None = None,
     test: Path | None = None,
     missing: Missing | None = None,
+    net: Path | None = None,
     **settings: Any,
 ) -> tuple[DataSet, Preset]:
     """A data set by name or path, and how it is trained, with other ``settings`` where they are not None.
 
+    ``net``: a file with network and learning, in place of the preset.
+
     ValueError for options of the other kind, and for settings that cannot be, before a set is looked for.
     """
-    from equilif.data import own
-    from equilif.training import presets
+    from equilif.data import SOURCES, own
+    from equilif.training import netfile, presets
 
+    file = None if net is None else netfile.read(net)
     given = {"--label": label, "--hold-out": hold_out, "--test": test, "--missing": missing}
     if isinstance(data, Name):
         refuse_own(data, given)
-        preset = presets.PRESETS[data].changed(**settings)
-        return preset.load(folder), preset
+        if file is not None:
+            file.check_kind(data, tokens=SOURCES[data].kind == "sequences")
+        preset = (presets.PRESETS[data] if file is None else file.preset(data)).changed(**settings)
+        loaded = preset.load(folder)
+        if file is not None:
+            file.network(loaded)  # says which line does not fit them
+        return loaded, preset
+    if data.suffix == netfile.SUFFIX:
+        raise ValueError(f"{data} is a network, not data: name the data, and give it as --net {data}")
     if folder is not None:
         raise ValueError(f"--data is the folder of a data set with a name, {data} is a path: leave it out")
     loaded = own.load(
@@ -359,7 +379,10 @@ def samples_of(
         test=test,
         missing="refuse" if missing is None else missing.value,
     )
-    return loaded, presets.own(loaded).changed(**settings)
+    if file is None:
+        return loaded, presets.own(loaded).changed(**settings)
+    file.network(loaded)
+    return loaded, file.preset(loaded.name).changed(**settings)
 
 
 def refuse_own(data: object, given: Mapping[str, object]) -> None:

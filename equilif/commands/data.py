@@ -96,13 +96,15 @@ def _counts(found: Found) -> list[tuple[str, int, int]]:
 def _boards(sizes: tuple[int, ...]) -> list[str] | None:
     """Names of the boards that hold a chain, None when it is not known which boards there are."""
     from equilif.extras import MissingExtra
+    from equilif_golden.network import Network
 
     try:
         from equilif.hardware.boards import capacity
         from equilif_boards import BOARDS
     except MissingExtra:
         return None
-    return [board.name for board in BOARDS.values() if not capacity(board, sizes)]
+    network = Network.chain(*sizes)
+    return [board.name for board in BOARDS.values() if not capacity(board, network)]
 
 
 def _show(found: Found, sizes: str, epochs: int, boards: list[str] | None) -> None:

@@ -21,6 +21,7 @@ from equilif.commands import (
     Json,
     Label,
     MissingValues,
+    Net,
     Seed,
     TestFile,
     Watch,
@@ -57,6 +58,7 @@ def verify(
     network: Annotated[
         Path | None, typer.Option(help="Start from this network.npz.", show_default="an untrained network")
     ] = None,
+    net: Net = None,
     samples: Annotated[
         int | None,
         typer.Option(
@@ -103,20 +105,29 @@ def verify(
 
     if sum((samples is not None, everything, full)) > 1:
         raise ValueError("--samples, --all and --full say how much is compared: give one of them")
+    if network is not None and net is not None:
+        raise ValueError("--network and --net each say the network: give one of them")
     loaded, preset = samples_of(
-        own.chosen(data), folder, label=label, hold_out=hold_out, test=test, missing=missing, eta=eta
+        own.chosen(data),
+        folder,
+        label=label,
+        hold_out=hold_out,
+        test=test,
+        missing=missing,
+        net=net,
+        eta=eta,
     )
     if network is not None and loaded.about is not None:
         _check_scaling(network, loaded.about)
     seed = preset.seeds[0] if seed is None else seed
-    net, weights = _network(network, preset, loaded, seed)
-    net = scheduled(net, free=free, window=window, early=early, watch=watch and watch.value)
+    taught, weights = _network(network, preset, loaded, seed)
+    taught = scheduled(taught, free=free, window=window, early=early, watch=watch and watch.value)
     # a network without feedback is run, not taught
-    epochs = 0 if net.forward else preset.epochs if full else 1
+    epochs = 0 if taught.forward else preset.epochs if full else 1
     lessons = [lesson(preset, loaded, seed, e) for e in range(epochs)]
     most = None if everything or full else samples or SAMPLES
     plan = Plan([shown._replace(order=shown.order[:most]) for shown in lessons], len(loaded.x_test[:most]))
-    report = show.compare("RTL = golden", net, weights, engine_of(net, lanes, board), loaded, plan)
+    report = show.compare("RTL = golden", taught, weights, engine_of(taught, lanes, board), loaded, plan)
     show.verdict(report)
     show.costs(report)
     return {"data": loaded.name, "seed": seed, "ok": report.mismatch is None, **report.to_dict()}

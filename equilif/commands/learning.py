@@ -22,6 +22,7 @@ from equilif.commands import (
     Json,
     Label,
     MissingValues,
+    Net,
     Overwrite,
     Port,
     Seed,
@@ -56,6 +57,7 @@ def train(
             show_default="digits, or with --resume that of the run",
         ),
     ] = None,
+    net: Net = None,
     hidden: Annotated[
         list[int] | None,
         typer.Option(help="Size of a hidden population; repeat for more of them.", min=1, show_default=False),
@@ -128,10 +130,10 @@ def train(
     """Train a network on the golden model, or with --port on a board: to the same bits.
 
     Options that are not given come from the preset of the data set, for data of your own from one by their
-    size; `equilif data PATH` tells what is read.  Everything is saved after every
-    epoch and every --every seconds; a run that was cut off at any moment goes on with --resume, on a
-    board or on the golden model.  A folder takes one run at a time, and a run that is there stays unless
-    --overwrite is given.
+    size; `equilif data PATH` tells what is read.  A network of any other shape comes from a file, with
+    --net.  Everything is saved after every epoch and every --every seconds; a run that was cut off at any
+    moment goes on with --resume, on a board or on the golden model.  A folder takes one run at a time, and
+    a run that is there stays unless --overwrite is given.
 
     Example:  [bold]equilif train digits --hidden 64 --hidden 32 --epochs 20 --out results/deep[/]  and
     [bold]equilif train wine.csv --label kind[/]
@@ -164,7 +166,7 @@ def train(
             {
                 **given,
                 **{"seed": seed, "overwrite": overwrite or None, "label": label},
-                **{"hold_out": hold_out, "test": test, "missing": missing},
+                **{"hold_out": hold_out, "test": test, "missing": missing, "net": net},
             }
         )
     place = RunFolder(out)
@@ -185,6 +187,7 @@ def train(
                 hold_out=hold_out,
                 test=test,
                 missing=missing,
+                net=net,
                 epochs=epochs,
                 **given,
             )

@@ -37,6 +37,7 @@ from equilif.data.dataset import DataSet
 from equilif.training.presets import MemoryPreset, Preset
 from equilif.training.records import plain
 from equilif.training.sketch import Group, Sizes, Sketch
+from equilif_golden import network as networks
 from equilif_golden.fixed import Numerics
 from equilif_golden.network import Network, Synapse
 from equilif_golden.schedule import Schedule
@@ -156,6 +157,11 @@ class NetFile:
         with self.places():
             return self.sketch.network(self.schedule, None if d is None else Sizes.of(d))
 
+    def check_kind(self, data: str, *, tokens: bool) -> None:
+        """ValueError unless data with tokens meet a memory that is loaded with them, and other data none."""
+        with self.places():
+            self.sketch.check_kind(data, tokens=tokens)
+
     def preset(self, data: str) -> Preset:
         """How this network learns a data set of this name; ValueError when the file does not say it."""
         if self.learning is None:
@@ -164,7 +170,7 @@ class NetFile:
                 "decay = 0.9"
             )
         learning = {f.name: getattr(self.learning, f.name) for f in dataclasses.fields(self.learning)}
-        start = {"bias": self.start.bias, "scale": self.start.scale}
+        start: dict[str, Any] = {"bias": self.start.bias, "scale": self.start.scale}
         with self.places():
             return Preset(data=data, schedule=self.schedule, **learning, **start, **self._shape())
 
@@ -190,6 +196,11 @@ class NetFile:
         if query_scale is None:
             return {"hidden": (), "graph": self.sketch, "memory": memory}
         return {"hidden": self.sketch.hidden, "memory": memory}
+
+
+def network_of(path: Path) -> Network:
+    """The network of a network file or of a saved network; ValueError names the file."""
+    return read(path).network() if path.suffix == SUFFIX else networks.load(path)[0]
 
 
 def read(path: str | Path) -> NetFile:
@@ -392,10 +403,16 @@ def line_of(text: str, place: Place) -> int | None:
             for key in place[:n]:
                 if isinstance(at, InlineTable):
                     break
-                at = at[key] if isinstance(at, AoT) else at.item(key)
+                at = at[int(key)] if isinstance(at, AoT) else at.item(key)
             at = at[0] if isinstance(at, AoT) else at
             at.comment(MARK)
-        except (TOMLKitError, AttributeError, LookupError, TypeError):  # nothing that carries a comment
+        except (
+            TOMLKitError,
+            AttributeError,
+            LookupError,
+            TypeError,
+            ValueError,
+        ):  # nothing that carries a comment
             continue
         marked = document.as_string()
         if MARK in marked:
@@ -405,20 +422,20 @@ def line_of(text: str, place: Place) -> int | None:
 
 
 # -- writing ---------------------------------------------------------------------------------------
-def written(preset: Preset, sketch: Sketch | None = None, *, data: str | None = None) -> str:
-    """A file of a preset, with comments; ``sketch``: with other sizes than the preset leaves open."""
+def written(preset: Preset, sketch: Sketch | None = None, *, heading: Sequence[str] = ()) -> str:
+    """A file of a preset, with comments.
+
+    ``sketch``: the network, with the sizes that the preset leaves open.  ``heading``: lines above all.
+    """
     sketch = sketch or preset.sketch
     m = preset.memory
     start = {"bias": preset.bias, "scale": preset.scale}
     if any(g.kind == "relay" for g in sketch.populations):
         start["query"] = m.query if m else preset.query
     learning = {name: getattr(preset, name) for name in keys("learning")}
-    first = (
-        f"# A network, and how it learns {preset.data}.  docs/own_networks.md explains every key.\n"
-        f"#   equilif show net.toml\n#   equilif train {data or preset.data} --net net.toml\n"
-    )
+    first = [f"# A network, and how it learns {preset.data}.", *(f"# {line}" for line in heading)]
     parts = [
-        first,
+        "\n".join(map(_one_line, first)) + "\n",
         described(sketch, preset.schedule),
         _lines("learning", learning),
         _lines("start", start),
@@ -489,6 +506,11 @@ def _lines(table: str, values: Mapping[str, Any]) -> str:
 def _line(key: str, value: Any, note: str) -> str:
     said = f"{key} = {_value(value)}"
     return f"{said:<{COLUMN}}# {note}" if note else said
+
+
+def _one_line(text: str) -> str:
+    """A text in a comment."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _key(name: str) -> str:

@@ -119,8 +119,8 @@ class Preset:
         """ValueError when the network is described twice, and in different ways."""
         if self.hidden or self.rate_scales:
             raise ValueError(
-                "hidden says the sizes of a chain, this network has a shape of its own: change its sizes in "
-                "its file"
+                "hidden is for chains, this network has its sizes in the file that it came from: change them "
+                "there"
             )
         graph.check(self.schedule)
         loaded = graph.loaded

@@ -196,21 +196,23 @@ class Sketch:
                 f"has {has}; leave the size out, and the data say it"
             )
 
-    def _check_tokens(self, sizes: Sizes) -> None:
-        memory = self.loaded
-        if memory is None:
-            if sizes.width:
-                raise ValueError(
-                    f"{sizes.data} has tokens: the network needs a softmax population with loaded = true, "
-                    "and a relay; `equilif new` of such a data set writes one"
-                )
-            return
-        softmax, relay = memory
-        if not sizes.width:
+    def check_kind(self, data: str, *, tokens: bool) -> None:
+        """ValueError unless data with tokens meet a memory that is loaded with them, and other data none."""
+        if tokens and self.loaded is None:
             raise ValueError(
-                f"population {softmax.name!r}: loaded = true wants the tokens of a sequence, {sizes.data} "
+                f"{data} has tokens: the network needs a softmax population with loaded = true, and a relay"
+            )
+        if self.loaded is not None and not tokens:
+            raise ValueError(
+                f"population {self.loaded[0].name!r}: loaded = true wants the tokens of a sequence, {data} "
                 "has none"
             )
+
+    def _check_tokens(self, sizes: Sizes) -> None:
+        self.check_kind(sizes.data, tokens=sizes.width > 0)
+        if self.loaded is None:
+            return
+        relay = self.loaded[1]
         wanted = (relay.heads or 1) * sizes.width
         if relay.size is not None and relay.size != wanted:
             raise ValueError(

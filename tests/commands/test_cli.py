@@ -53,6 +53,8 @@ COMMANDS = (
     "info",
     "convert",
     "sweep",
+    "new",
+    "show",
 )
 BOARD = "icebreaker"
 PNG = b"\x89PNG\r\n"
