@@ -11,6 +11,7 @@ for part in (
     "data",
     "learning",
     "networks",
+    "report",
     "scale",
     "hardware",
     "programs",

@@ -18,20 +18,22 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
+from equilif.commands.options import Given, check_phases, expanded
+from equilif.commands.own import NOTHING, Own
 from equilif.data import Name
 from equilif.extras import MissingExtra
 from equilif.show import console as show
 
 if TYPE_CHECKING:
+    from equilif.data.about import About
     from equilif.data.dataset import DataSet
     from equilif.training.presets import Preset
     from equilif_golden.network import Network
@@ -85,20 +87,9 @@ Spiking networks that learn by Equilibrium Propagation, bit for bit the same in 
 Data = Name  #: equilif.data has no NumPy in it: --help is quick
 
 
-class Watched(StrEnum):
-    """equilif_golden.schedule.Schedule.watch."""
-
-    all = "all"
-    output = "output"
-
-
-DataArgument = Annotated[
-    Data,
-    typer.Argument(help="Data set. The 8x8 digits come with scikit-learn; missing ones say what they need."),
-]
 DATA_HELP = (
-    f"Data set by name ({', '.join(Name)}), or a file or folder of your own: .npz, .csv, .tsv, .parquet, a "
-    "folder of class folders of images."
+    f"Data set by name ({', '.join(Name)}), or a file or folder of your own: .npz, .csv, .tsv, .parquet, "
+    ".ts, a folder of class folders of images or WAV recordings."
 )
 AnyData = Annotated[
     str,
@@ -109,39 +100,6 @@ AnyData = Annotated[
 ]
 
 
-class Missing(StrEnum):
-    """equilif.data.scaling.Missing."""
-
-    refuse = "refuse"
-    mean = "mean"
-
-
-Label = Annotated[
-    str | None,
-    typer.Option(
-        "--label", help="Own table: the column with the classes.", show_default=False, metavar="COLUMN"
-    ),
-]
-HoldOut = Annotated[
-    float | None,
-    typer.Option(
-        "--hold-out",
-        help="Own data without a test part: part of each class that is kept to test on.",
-        show_default="0.2",
-    ),
-]
-TestFile = Annotated[
-    Path | None,
-    typer.Option("--test", help="Own data: a second file, to test on.", show_default="none"),
-]
-MissingValues = Annotated[
-    Missing | None,
-    typer.Option(
-        "--missing",
-        help="Own data with missing values: refuse them, or fill in the training mean.",
-        show_default="refuse",
-    ),
-]
 Net = Annotated[
     Path | None,
     typer.Option(
@@ -177,25 +135,6 @@ Port = Annotated[
 Baud = Annotated[
     int | None, typer.Option(help="Rate of the serial port.", show_default="the usual ones, in turn")
 ]
-Free = Annotated[
-    int | None, typer.Option(help="Time steps of the free phase, at most.", show_default="the network's")
-]
-Window = Annotated[
-    int | None, typer.Option(help="Time steps over which rates are measured.", show_default="the network's")
-]
-Early = Annotated[
-    int | None,
-    typer.Option(
-        help="Let the free phase end when no watched rate moves by more than this, in 1/256, from window to "
-        "window.",
-        min=0,
-        max=255,
-        show_default="never",
-    ),
-]
-Watch = Annotated[
-    Watched | None, typer.Option(help="With --early: rates that must settle.", show_default="all")
-]
 Seed = Annotated[
     int | None, typer.Option(help="Seed of weights and sample order.", show_default="the preset's first")
 ]
@@ -206,20 +145,20 @@ Overwrite = Annotated[
     typer.Option("--overwrite", help="Replace the run in --out and all its files; without it they are kept."),
 ]
 
-P = ParamSpec("P")
 
-
-def panel(title: str) -> Callable[[Callable[P, Any]], Callable[P, None]]:
+def panel(title: str) -> Callable[[Callable[..., Any]], Callable[..., None]]:
     """Makes commands of this part of the help: expected errors are one line and exit code 2; ``--json`` gets
     what a command returns.
     """
 
-    def decorate(function: Callable[P, Any]) -> Callable[P, None]:
-        @functools.wraps(function)
-        def run(*args: P.args, **kwargs: P.kwargs) -> None:
-            path = kwargs.get("json")
+    def decorate(function: Callable[..., Any]) -> Callable[..., None]:
+        command = expanded(function)
+
+        @functools.wraps(command)
+        def run(**given: Any) -> None:
+            path = given.get("json")
             with _refusals(), _json(path if isinstance(path, Path) else None) as write:
-                found = function(*args, **kwargs)
+                found = command(**given)
                 write({"command": function.__name__.rstrip("_"), **found})
             if not found.get("ok", True):
                 raise typer.Exit(1)
@@ -340,11 +279,8 @@ def _version(
 def samples_of(
     data: Name | Path,
     folder: Path | None,
+    own: Own = NOTHING,
     *,
-    label: str | None = None,
-    hold_out: float | None = None,
-    test: Path | None = None,
-    missing: Missing | None = None,
     net: Path | None = None,
     **settings: Any,
 ) -> tuple[DataSet, Preset]:
@@ -354,50 +290,59 @@ def samples_of(
 
     ValueError for options of the other kind, and for settings that cannot be, before a set is looked for.
     """
-    from equilif.data import SOURCES, own
+    from equilif.data import SOURCES
+    from equilif.data import own as module
     from equilif.training import netfile, presets
 
     file = None if net is None else netfile.read(net)
-    given = {"--label": label, "--hold-out": hold_out, "--test": test, "--missing": missing}
     if isinstance(data, Name):
-        refuse_own(data, given)
-        if file is not None:
+        refuse_own(data, own)
+        if file is None:
+            preset = presets.PRESETS[data]
+        else:
             file.check_kind(data, tokens=SOURCES[data].kind == "sequences")
-        preset = (presets.PRESETS[data] if file is None else file.preset(data)).changed(**settings)
+            preset = file.preset(data)
+        preset = preset.changed(**settings)
         loaded = preset.load(folder)
-        if file is not None:
-            file.network(loaded)  # says which line does not fit them
-        return loaded, preset
-    if data.suffix == netfile.SUFFIX:
-        raise ValueError(f"{data} is a network, not data: name the data, and give it as --net {data}")
-    if folder is not None:
-        raise ValueError(f"--data is the folder of a data set with a name, {data} is a path: leave it out")
-    loaded = own.load(
-        data,
-        label=label,
-        hold_out=hold_out,
-        test=test,
-        missing="refuse" if missing is None else missing.value,
-    )
-    if file is None:
-        return loaded, presets.own(loaded).changed(**settings)
-    file.network(loaded)
-    return loaded, file.preset(loaded.name).changed(**settings)
+    else:
+        if data.suffix == netfile.SUFFIX:
+            raise ValueError(f"{data} is a network, not data: name the data, and give it as --net {data}")
+        if folder is not None:
+            raise ValueError(
+                f"--data is the folder of a data set with a name, {data} is a path: leave it out"
+            )
+        loaded = module.load(data, **own.reading)
+        preset = presets.own(loaded) if file is None else file.preset(loaded.name)
+        preset = preset.changed(**settings)
+        if preset.shift and not module.is_square(loaded):
+            raise ValueError(f"--shift moves square images of grey pixels, {data} holds others: leave it out")
+    if file is not None:
+        file.network(loaded)  # says which line does not fit the data
+    return loaded, preset
 
 
-def refuse_own(data: object, given: Mapping[str, object]) -> None:
-    """ValueError for options of one's own data, where the data are others."""
-    options = [option for option, value in given.items() if value is not None]
-    if options:
+def check_scaling(path: Path, about: About) -> None:
+    """ValueError when a network was trained on inputs that mean something else."""
+    from equilif.training.records import read_about
+
+    saved = read_about(path)
+    if saved is None or (saved.scaling, saved.labels) != (about.scaling, about.labels):
         raise ValueError(
-            f"{', '.join(options)} is for a file or folder of your own, not for {data}: leave it out"
+            f"{path} was trained on other data, or on these in another split: {about.path} is scaled in "
+            "another way now; give the data and options of its training"
         )
 
 
-def scheduled(network: Network, **options: Any) -> Network:
+def refuse_own(data: object, own: Own) -> None:
+    """ValueError for options of one's own data, where the data are others."""
+    if own.flags:
+        raise ValueError(
+            f"{', '.join(own.flags)} is for a file or folder of your own, not for {data}: leave it out"
+        )
+
+
+def scheduled(network: Network, given: Given) -> Network:
     """The network with the phases that were given; ValueError for one that would change nothing."""
-    given = {name: value for name, value in options.items() if value is not None}
     schedule = dataclasses.replace(network.schedule, **given)
-    if "watch" in given and schedule.early is None:
-        raise ValueError("--watch says which rates end a phase early: give --early too, or leave it out")
+    check_phases(given, schedule)
     return dataclasses.replace(network, schedule=schedule)

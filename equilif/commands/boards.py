@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from equilif.commands import Baud, Json, panel
+from equilif.commands.options import DEFAULTS, EngineOptions
 from equilif.show import console as show
-from equilif_golden.engine.features import FEATURES
 
 command = panel("Boards")
 
@@ -21,15 +21,8 @@ OnPort = Annotated[
         "--port", help="Serial port of the board.", show_default="the only one that answers", metavar="PORT"
     ),
 ]
-BoardName = Annotated[str, typer.Argument(help="Name of the board; `equilif boards` lists them.")]
-EarlyEnds = Annotated[
-    bool | None,
-    typer.Option(
-        "--early-ends/--no-early-ends",
-        help=f"With {FEATURES['early'].text}, or without.",
-        show_default="as the board's engine has it",
-    ),
-]
+BOARD_HELP = "Name of the board, `equilif boards` lists them; or a Python file that makes one of your own."
+BoardName = Annotated[str, typer.Argument(help=BOARD_HELP)]
 OtherLanes = Annotated[
     int | None,
     typer.Option(help="Another number of lanes, the memories staying as large.", show_default=False),
@@ -68,15 +61,7 @@ def build(
     retries: Annotated[int, typer.Option(help="Seeds to try until the clock is met.", min=1)] = 8,
     lanes: OtherLanes = None,
     weights: OtherWeights = None,
-    memories: Annotated[
-        bool | None,
-        typer.Option(
-            "--memories/--no-memories",
-            help=f"With {FEATURES['softmax'].text}, or without.",
-            show_default="as the board's engine has it",
-        ),
-    ] = None,
-    early: EarlyEnds = None,
+    options: EngineOptions = DEFAULTS,
     clock: Annotated[float | None, typer.Option(help="MHz.", show_default="the board's")] = None,
     network: Annotated[
         str | None,
@@ -98,10 +83,10 @@ def build(
     from equilif.hardware import boards as known
     from equilif.results import ToolFailed
 
-    chosen = known.find(board).resized(lanes=lanes, weights=weights, softmax=memories, early=early)
+    chosen = known.find(board).resized(lanes=lanes, weights=weights, **options)
     if clock is not None:
         chosen = chosen.clocked(clock)
-    if network is not None and (short := known.capacity(chosen, known.network_of(network))):
+    if network is not None and (short := known.short(chosen, known.network_of(network))):
         raise ValueError(f"{chosen.title}: {short}")
     from equilif_boards.build import BuildError
     from equilif_boards.build import build as run
@@ -109,12 +94,12 @@ def build(
     try:
         with show.console.status("") as status:
             result = run(
-                chosen, out or Path("build") / board, seed=seed, retries=retries, progress=status.update
+                chosen, out or Path("build") / chosen.name, seed=seed, retries=retries, progress=status.update
             )
     except BuildError as e:
         raise ToolFailed(str(e)) from e
     found = result.as_dict()
-    entry = known.measured().get(board)
+    entry = known.measured().get(chosen.name)
     if entry and known.same_engine(chosen, entry["config"]):
         found |= {
             "network": "-".join(map(str, chosen.network)),
@@ -150,12 +135,10 @@ def flash(
 
 @command
 def simulate(
-    board: Annotated[
-        str, typer.Argument(help="Whose design is simulated; `equilif boards` lists them.")
-    ] = "icebreaker",
+    board: BoardName = "icebreaker",
     lanes: OtherLanes = None,
     weights: OtherWeights = None,
-    early: EarlyEnds = None,
+    options: EngineOptions = DEFAULTS,
     baud: Annotated[
         int | None,
         typer.Option(
@@ -180,7 +163,7 @@ def simulate(
     from equilif.hardware.boards import find
     from equilif.host import simulate as module
 
-    chosen = find(board).resized(lanes=lanes, weights=weights, early=early)
+    chosen = find(board).resized(lanes=lanes, weights=weights, **options)
     if link is not None:
         module.require_free(link)
     with show.console.status("compiling the design (only the first time takes long)"):

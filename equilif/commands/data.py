@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from equilif.commands import HoldOut, Json, Label, Missing, MissingValues, TestFile, panel
+from equilif.commands import Json, panel
+from equilif.commands.own import NOTHING, OwnOptions
 from equilif.show import console as show
 
 if TYPE_CHECKING:
     from equilif.data.own import Found
+    from equilif_golden.network import Network
 
 command = panel("Learning")
 MOST_ROWS = 12  #: columns that are listed one by one
+MOST_TEXTS = 5  #: texts that are shown, one of each class
+MOST_CHARACTERS = 150  #: of each
 
 
 @command
@@ -23,15 +29,13 @@ def data(
     path: Annotated[
         Path,
         typer.Argument(
-            help="A file or folder: .npz, .csv, .tsv, .parquet, a folder of class folders of images."
+            help="A file or folder: .npz, .csv, .tsv, .parquet, .ts, a folder of class folders of images or "
+            "WAV recordings."
         ),
     ],
-    label: Label = None,
-    hold_out: HoldOut = None,
-    test: TestFile = None,
-    missing: MissingValues = None,
+    own: OwnOptions = NOTHING,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for a picture of some images.", show_default="no picture")
+        Path | None, typer.Option(help="Folder for a picture of some samples.", show_default="no picture")
     ] = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -42,19 +46,18 @@ def data(
 
     Example:  [bold]equilif data wine.csv --label kind[/]
     """
-    from equilif.data import own
+    from equilif.data.own import ranges, read
     from equilif.training import presets
     from equilif.training.folder import SAMPLES
     from equilif_golden import files
 
     if out is not None:
         files.check(out / SAMPLES)
-    found = own.read(
-        path, label=label, hold_out=hold_out, test=test, missing=(missing or Missing.refuse).value
-    )
+    found = read(path, **own.reading)
     preset = presets.own(found.data)
-    sizes = (found.data.n_features, *preset.hidden, found.data.n_classes)
-    boards = _boards(sizes)
+    network = preset.network(found.data)
+    sizes = [p.size for p in network.populations if p.name not in ("bias", "memory")]
+    boards = _boards(network)
     _show(found, "-".join(map(str, sizes)), preset.epochs, boards)
     plotted = [] if out is None else show.samples(found, out)
     about = found.about
@@ -64,13 +67,14 @@ def data(
         "path": about.path,
         "format": found.format,
         "shape": list(about.shape),
+        "encoding": dataclasses.asdict(about.encoding),
         "training": len(found.data.x_train),
         "test": len(found.data.x_test),
         "hold_out": about.hold_out,
         "classes": {name: {"training": a, "test": b} for name, a, b in _counts(found)},
         "columns": [
             {"name": name, "low": low, "high": high, "missing": gone, "becomes": kind}
-            for name, low, high, gone, kind in own.ranges(found)
+            for name, low, high, gone, kind in ranges(found)
         ],
         "missing": found.missing,
         "clipped": {"training": found.clipped[0], "test": found.clipped[1]},
@@ -78,7 +82,7 @@ def data(
         "left_out": list(about.scaling.dropped),
         "inputs": found.data.n_features,
         "notes": list(found.notes),
-        "network": list(sizes),
+        "network": sizes,
         "epochs": preset.epochs,
         "boards": boards,
         "out": out,
@@ -93,18 +97,16 @@ def _counts(found: Found) -> list[tuple[str, int, int]]:
     return [(name, train[k], test[k]) for k, name in enumerate(found.about.labels)]
 
 
-def _boards(sizes: tuple[int, ...]) -> list[str] | None:
-    """Names of the boards that hold a chain, None when it is not known which boards there are."""
+def _boards(network: Network) -> list[str] | None:
+    """Names of the boards that hold a network, None when it is not known which boards there are."""
     from equilif.extras import MissingExtra
-    from equilif_golden.network import Network
 
     try:
-        from equilif.hardware.boards import capacity
+        from equilif.hardware.boards import short
         from equilif_boards import BOARDS
     except MissingExtra:
         return None
-    network = Network.chain(*sizes)
-    return [board.name for board in BOARDS.values() if not capacity(board, network)]
+    return [board.name for board in BOARDS.values() if not short(board, network)]
 
 
 def _show(found: Found, sizes: str, epochs: int, boards: list[str] | None) -> None:
@@ -113,10 +115,10 @@ def _show(found: Found, sizes: str, epochs: int, boards: list[str] | None) -> No
 
     d = found.data
     about = found.about
-    shape = " x ".join(map(str, about.shape))
+    shape = _sample(found)
     samples = f"{len(d.x_train):,} training and {len(d.x_test):,} test samples"
     show.console.print(
-        f"[bold]{show.literal(d.name)}[/] ({found.format}): {samples} of {shape} values"
+        f"[bold]{show.literal(d.name)}[/] ({found.format}): {samples}, {shape}"
         + (f", {about.hold_out:.0%} of each class held out" if about.hold_out is not None else "")
     )
     rows = [[name, f"{a:,}", f"{b:,}"] for name, a, b in _counts(found)]
@@ -131,15 +133,38 @@ def _show(found: Found, sizes: str, epochs: int, boards: list[str] | None) -> No
         gone = sum(n for *_, n, _ in rest)
         rows.append(_row(f"{len(rest):,} more columns", lowest, highest, gone, ", ".join(kinds)))
     heads = ["column", "smallest", "largest", "missing", "becomes"]
-    show.console.print(show.table("\ntraining values", heads, rows))
+    if rows:
+        show.console.print(show.table("\ntraining values", heads, rows))
+    for line in _texts(found):
+        show.console.print(show.literal(line))
     for note in found.notes:
         show.console.print(show.literal(note))
+    gets = f"{d.n_features:,} inputs" if d.tokens_train is None else f"{about.encoding.steps} tokens at most"
     show.console.print(
-        f"\nthe network gets [bold]{d.n_features:,}[/] inputs; `equilif train` suggests {sizes}, "
-        f"{epochs} epochs"
+        f"\nthe network gets [bold]{gets}[/]; `equilif train` suggests {sizes}, {epochs} epochs"
     )
     if boards is not None:
         show.console.print(f"boards that hold it: {', '.join(boards) or 'none; take fewer hidden neurons'}")
+
+
+def _texts(found: Found) -> Iterator[str]:
+    """A text of each class."""
+    from equilif.data.formats import Texts
+
+    texts = found.raw.x
+    if isinstance(texts, Texts):
+        for name in found.about.labels[:MOST_TEXTS]:
+            first = int((found.raw.labels == name).argmax())
+            yield f"{name}: {' '.join(texts.texts[first][:MOST_CHARACTERS].split())}"
+
+
+def _sample(found: Found) -> str:
+    """What one sample is."""
+    kind = found.about.encoding.kind
+    if kind == "texts":
+        return "a text each"
+    size = " x ".join(map(str, found.about.shape))
+    return f"series of {size} channels" if kind == "series" else f"{size} values each"
 
 
 def _row(name: str, low: float, high: float, gone: int, kind: str) -> list[str]:

@@ -12,29 +12,20 @@ import typer
 
 from equilif.commands import (
     AnyData,
-    Data,
-    DataArgument,
-    Early,
     Folder,
-    Free,
-    HoldOut,
     Json,
-    Label,
-    MissingValues,
     Net,
     Seed,
-    TestFile,
-    Watch,
-    Window,
+    check_scaling,
     panel,
     samples_of,
     scheduled,
 )
+from equilif.commands.options import CHANGES, DEFAULTS, EngineChanges, TrainedPhases
+from equilif.commands.own import NOTHING, OwnOptions
 from equilif.show import console as show
-from equilif_golden.engine.features import FEATURES
 
 if TYPE_CHECKING:
-    from equilif.data.about import About
     from equilif.data.images import DataSet
     from equilif.hardware.energy import Sampled
     from equilif.training.presets import Preset
@@ -44,8 +35,6 @@ if TYPE_CHECKING:
 command = panel("Hardware")
 LANES = 4
 SAMPLES = 200
-#: options of ``export`` that are not called as their field of EngineConfig
-EXPORT_FLAGS = {"softmax": "--without-memories", "early": "--early-ends"}
 Lanes = Annotated[
     int | None,
     typer.Option(help="Lanes of the engine: 2, 4, 8, 16 or 32.", show_default=str(LANES)),
@@ -79,15 +68,9 @@ def verify(
         str | None, typer.Option(help="Take the engine of this board instead.", show_default="none")
     ] = None,
     eta: Annotated[float | None, typer.Option(help="Learning rate.", show_default=False)] = None,
-    free: Free = None,
-    window: Window = None,
-    early: Early = None,
-    watch: Watch = None,
+    phases: TrainedPhases = DEFAULTS,
     seed: Seed = None,
-    label: Label = None,
-    hold_out: HoldOut = None,
-    test: TestFile = None,
-    missing: MissingValues = None,
+    own: OwnOptions = NOTHING,
     folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -99,7 +82,7 @@ def verify(
 
     Example:  [bold]equilif verify digits --samples 500 --lanes 8[/]
     """
-    from equilif.data import own
+    from equilif.data.own import chosen
     from equilif.hardware.verify import Plan
     from equilif.training.train import lesson
 
@@ -107,21 +90,12 @@ def verify(
         raise ValueError("--samples, --all and --full say how much is compared: give one of them")
     if network is not None and net is not None:
         raise ValueError("--network and --net each say the network: give one of them")
-    loaded, preset = samples_of(
-        own.chosen(data),
-        folder,
-        label=label,
-        hold_out=hold_out,
-        test=test,
-        missing=missing,
-        net=net,
-        eta=eta,
-    )
+    loaded, preset = samples_of(chosen(data), folder, own, net=net, eta=eta)
     if network is not None and loaded.about is not None:
-        _check_scaling(network, loaded.about)
+        check_scaling(network, loaded.about)
     seed = preset.seeds[0] if seed is None else seed
     taught, weights = _network(network, preset, loaded, seed)
-    taught = scheduled(taught, free=free, window=window, early=early, watch=watch and watch.value)
+    taught = scheduled(taught, phases)
     # a network without feedback is run, not taught
     epochs = 0 if taught.forward else preset.epochs if full else 1
     lessons = [lesson(preset, loaded, seed, e) for e in range(epochs)]
@@ -131,18 +105,6 @@ def verify(
     show.verdict(report)
     show.costs(report)
     return {"data": loaded.name, "seed": seed, "ok": report.mismatch is None, **report.to_dict()}
-
-
-def _check_scaling(path: Path, about: About) -> None:
-    """ValueError when a network was trained on inputs that mean something else."""
-    from equilif.training.records import read_about
-
-    saved = read_about(path)
-    if saved is None or (saved.scaling, saved.labels) != (about.scaling, about.labels):
-        raise ValueError(
-            f"{path} was trained on other data, or on these in another split: {about.path} is scaled in "
-            "another way now; give the data and options of its training"
-        )
 
 
 def _network(path: Path | None, preset: Preset, data: DataSet, seed: int) -> tuple[Network, Weights]:
@@ -176,13 +138,14 @@ def engine_of(network: Network, lanes: int | None, board: str | None) -> EngineC
 
 @command
 def energy(
-    data: DataArgument = Data.digits,
+    data: AnyData = "digits",
     network: Annotated[
         Path | None,
         typer.Option(help="A network.npz of `equilif train`.", show_default="an untrained network"),
     ] = None,
     samples: Annotated[int, typer.Option(help="Test and training samples, from the first.", min=1)] = 20,
     lanes: Lanes = None,
+    own: OwnOptions = NOTHING,
     folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -194,18 +157,19 @@ def energy(
 
     Example:  [bold]equilif energy digits --network results/digits/network.npz[/]
     """
+    from equilif.data.own import chosen
     from equilif.hardware import energy as module
-    from equilif.training.presets import PRESETS
 
-    preset = PRESETS[data]
-    loaded = preset.load(folder)
+    loaded, preset = samples_of(chosen(data), folder, own)
+    if network is not None and loaded.about is not None:
+        check_scaling(network, loaded.about)
     net, weights = _network(network, preset, loaded, preset.seeds[0])
     config = dataclasses.replace(engine_of(net, lanes, None), counters=True)
     with show.console.status("RTL and golden model count"):
         found = module.measure(net, weights, config, loaded, samples=samples, eta=preset.eta)
     totals = {kind: sum(sample.energy.values()) for kind, sample in found.items()}
     first = next(iter(found.values()))
-    title = f"{data}, {net.n_weights:,} weights, {config.lanes} lanes, mean of {first.samples} samples"
+    title = f"{loaded.name}, {net.n_weights:,} weights, {config.lanes} lanes, mean of {first.samples} samples"
     show.console.print(show.table(title, ["words of P lanes a sample", *found], _counts(found, config.lanes)))
     show.console.print(show.table("\nestimated energy a sample, 45 nm", ["nJ", *found], _nanojoules(found)))
     show.console.print(
@@ -213,7 +177,7 @@ def energy(
         "for what it leaves out."
     )
     return {
-        "data": data,
+        "data": loaded.name,
         "engine": dataclasses.asdict(config),
         "network": network,
         "counts_equal": True,
@@ -295,11 +259,7 @@ def export(
             show_default="forwarding",
         ),
     ] = None,
-    without_memories: Annotated[
-        bool, typer.Option("--without-memories", help=f"Leave out {FEATURES['softmax'].text}.")
-    ] = False,
-    early: Annotated[bool, typer.Option("--early-ends", help=f"Add {FEATURES['early'].text}.")] = False,
-    counters: Annotated[bool, typer.Option("--counters", help=f"Add {FEATURES['counters'].text}.")] = False,
+    changes: EngineChanges = DEFAULTS,
     build_id: Annotated[
         int | None,
         typer.Option(
@@ -331,9 +291,7 @@ def export(
         "state_groups": state_groups,
         "program_words": program_words,
         "pipeline": pipeline,
-        "softmax": False if without_memories else None,
-        "early": early or None,
-        "counters": counters or None,
+        **changes,
     }
     given: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
     if board is None:
@@ -343,7 +301,7 @@ def export(
 
         config = find(board).config
         if given:
-            left_out = ", ".join(EXPORT_FLAGS.get(k, f"--{k}".replace("_", "-")) for k in given)
+            left_out = ", ".join(CHANGES.get(k, f"--{k}".replace("_", "-")) for k in given)
             raise ValueError(f"--board brings its own engine: leave out {left_out}")
     if bus is Bus.none and build_id is not None:
         raise ValueError("--build-id is read through the bus: leave it out, or take --bus axi")

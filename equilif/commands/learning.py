@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,28 +11,22 @@ import typer
 
 from equilif.commands import (
     DATA_HELP,
+    AnyData,
     Baud,
     Data,
-    DataArgument,
-    Early,
     Folder,
-    Free,
-    HoldOut,
     Json,
-    Label,
-    MissingValues,
     Net,
     Overwrite,
     Port,
     Seed,
-    TestFile,
-    Watch,
-    Watched,
-    Window,
+    check_scaling,
     panel,
     samples_of,
     scheduled,
 )
+from equilif.commands.options import DEFAULTS, Phases, TrainedPhases, check_phases
+from equilif.commands.own import NOTHING, OwnOptions
 from equilif.extras import needs
 from equilif.show import console as show
 
@@ -42,7 +35,6 @@ if TYPE_CHECKING:
     from equilif.data.dataset import DataSet
     from equilif.training.presets import Preset
     from equilif_golden.network import Network, Weights
-    from equilif_golden.schedule import Schedule
 
 command = panel("Learning")
 
@@ -82,27 +74,9 @@ def train(
             show_default=False,
         ),
     ] = None,
-    beta: Annotated[float | None, typer.Option(help="Strength of the nudge.", show_default=False)] = None,
-    free: Annotated[
-        int | None, typer.Option(help="Time steps of the free phase.", show_default=False)
-    ] = None,
-    nudged: Annotated[
-        int | None, typer.Option(help="Time steps of each nudged phase.", show_default=False)
-    ] = None,
-    window: Annotated[
-        int | None, typer.Option(help="Time steps over which rates are measured.", show_default=False)
-    ] = None,
-    leak: Annotated[
-        int | None,
-        typer.Option(help="The membrane loses v / 2**leak a step; 0: nothing.", show_default=False),
-    ] = None,
-    early: Early = None,
-    watch: Watch = None,
+    phases: Phases = DEFAULTS,
     seed: Seed = None,
-    label: Label = None,
-    hold_out: HoldOut = None,
-    test: TestFile = None,
-    missing: MissingValues = None,
+    own: OwnOptions = NOTHING,
     folder: Folder = None,
     out: Annotated[
         Path | None,
@@ -138,12 +112,12 @@ def train(
     Example:  [bold]equilif train digits --hidden 64 --hidden 32 --epochs 20 --out results/deep[/]  and
     [bold]equilif train wine.csv --label kind[/]
     """
-    from equilif.data import own
+    from equilif.data.own import chosen
     from equilif.training.folder import CURVE, RunFolder
     from equilif.training.train import HISTORY, NETWORK, Training
     from equilif_golden.fixed import finite
 
-    asked = None if data is None else own.chosen(data)
+    asked = None if data is None else chosen(data)
     source = Data.digits if asked is None else asked
     out = out or Path("results") / (source if isinstance(source, Data) else source.resolve().stem)
     given = {
@@ -151,13 +125,7 @@ def train(
         "eta": eta,
         "decay": decay,
         "shift": shift,
-        "beta": beta,
-        "free": free,
-        "nudged": nudged,
-        "window": window,
-        "leak": leak,
-        "early": early,
-        "watch": watch and watch.value,
+        **phases,
     }
     finite(every, "--every (seconds)", 0, 1e9)
     make = _learner(port, baud)
@@ -165,8 +133,7 @@ def train(
         keeps_settings(
             {
                 **given,
-                **{"seed": seed, "overwrite": overwrite or None, "label": label},
-                **{"hold_out": hold_out, "test": test, "missing": missing, "net": net},
+                **{"seed": seed, "overwrite": overwrite or None, **dataclasses.asdict(own), "net": net},
             }
         )
     place = RunFolder(out)
@@ -183,17 +150,13 @@ def train(
             loaded, preset = samples_of(
                 source,
                 folder,
-                label=label,
-                hold_out=hold_out,
-                test=test,
-                missing=missing,
+                own,
                 net=net,
                 epochs=epochs,
                 **given,
             )
-            _check_watch(watch, preset.schedule)
-            chosen = preset.seeds[0] if seed is None else seed
-            run = Training.start(preset, loaded, chosen, make)
+            check_phases(phases, preset.schedule)
+            run = Training.start(preset, loaded, preset.seeds[0] if seed is None else seed, make)
             place.clear()
         show.describe(run)
         show.train(run, out, every=every)
@@ -237,12 +200,6 @@ def show_version(written: str | None) -> None:
         show.console.print(f"[yellow]{show.literal(said)}[/]")
 
 
-def _check_watch(watch: Watched | None, schedule: Schedule) -> None:
-    """ValueError when it is said which rates must settle, and no phase ends for it."""
-    if watch is not None and schedule.early is None:
-        raise ValueError("--watch says which rates end a phase early: give --early too, or leave it out")
-
-
 def _learner(port: str | None, baud: int | None) -> Callable[..., Any]:
     """What makes a learner of a network: the golden kernel, or the engine at a port, which is opened then."""
     from equilif_golden.kernel import Kernel
@@ -275,10 +232,7 @@ def evaluate(
             show_default="the one it was trained on",
         ),
     ] = None,
-    free: Free = None,
-    window: Window = None,
-    early: Early = None,
-    watch: Watch = None,
+    phases: TrainedPhases = DEFAULTS,
     folder: Folder = None,
     port: Port = None,
     baud: Baud = None,
@@ -290,42 +244,41 @@ def evaluate(
     Data of your own: the test part of what the network was trained on, or all samples of another file,
     read and scaled as in training.
 
-    With --early also the steps that samples took until their rates had settled.
+    Where phases have no fixed length, also the steps that samples took until their rates had settled.
 
     Example:  [bold]equilif evaluate results/digits/network.npz[/]
     """
-    from equilif.data import own
+    from equilif.data.own import chosen, samples
     from equilif.training.evaluate import evaluate as run
 
     make = _learner(port, baud)
-    asked = None if data is None else own.chosen(data)
+    asked = None if data is None else chosen(data)
     about = _about(network, asked)
     if about is None:
         net, weights, preset = _trained(network)
     else:
         net, weights = _loaded(network)
-    net = scheduled(net, free=free, window=window, early=early, watch=watch and watch.value)
-    _check_watch(watch, net.schedule)
+    net = scheduled(net, phases)
     if about is None:
-        name, samples = _named(preset, asked, folder)
-        what = f"{len(samples.x_test):,} test samples"
-        found = run(net, weights, samples.x_test, samples.y_test, tokens=samples.tokens_test, make=make)
+        name, loaded = _named(preset, asked, folder)
+        what = f"{len(loaded.x_test):,} test samples"
+        found = run(net, weights, loaded.x_test, loaded.y_test, tokens=loaded.tokens_test, make=make)
     else:
         if folder is not None:
             raise ValueError("--data is the folder of a data set with a name: give the path of your own data")
-        own_samples = own.samples(about, asked if isinstance(asked, Path) else None)
+        given = samples(about, asked if isinstance(asked, Path) else None)
         name = Path(about.path).name
-        what = own_samples.what
-        found = run(net, weights, own_samples.x, own_samples.y, make=make)
+        what = given.what
+        found = run(net, weights, given.x, given.y, tokens=given.tokens, make=make)
         found = dataclasses.replace(found, names=about.labels)
-        if own_samples.clipped:
-            show.console.print(f"[yellow]{own_samples.clipped:,} values are beyond the scale: clipped[/]")
+        if given.clipped:
+            show.console.print(f"[yellow]{given.clipped:,} values are beyond the scale: clipped[/]")
     show.console.print(show.confusion(found))
     show.console.print(
         f"\n{show.literal(name)}: [bold]{found.accuracy:.2%}[/] of {show.literal(what)}, "
         f"{found.spikes_per_sample:,.0f} spikes a sample (free phase)"
     )
-    if net.schedule.early is not None and found.saving is not None:
+    if found.saving is not None and not net.schedule.fixed:
         show.console.print(
             f"{found.steps_per_sample:.1f} steps a sample of at most {found.most}: "
             f"[bold]{found.saving:.1%}[/] saved "
@@ -368,6 +321,18 @@ def _loaded(path: Path) -> tuple[Network, Weights]:
     return networks.load(path)
 
 
+def _with_data(network: Path, folder: Path | None) -> tuple[Network, Weights, DataSet]:
+    """A saved network and the data that it was trained on, its user's own among them."""
+    from equilif.data.own import again
+
+    about = _about(network, None)
+    if about is None:
+        net, weights, preset = _trained(network)
+        return net, weights, preset.load(folder)
+    net, weights = _loaded(network)
+    return net, weights, again(about, folder, name=Path(about.path).name)
+
+
 def _trained(path: Path) -> tuple[Network, Weights, Preset]:
     """A saved network, and the preset it was trained by: that of the history beside it, else the one of the
     digits.
@@ -390,20 +355,16 @@ def _trained(path: Path) -> tuple[Network, Weights, Preset]:
     return net, weights, PRESETS[Data.digits]
 
 
-class Images(StrEnum):
-    digits = "digits"
-    mnist = "mnist"
-    fashion = "fashion"
-
-
 @command
 def recall(
     data: Annotated[
-        Images,
+        str,
         typer.Argument(
-            help="Images to store. The 8x8 digits come with scikit-learn; missing ones say what they need."
+            metavar="DATA",
+            help="Images to store: digits, mnist, fashion, or a file or folder of your own. The 8x8 digits "
+            "come with scikit-learn; missing ones say what they need.",
         ),
-    ] = Images.digits,
+    ] = "digits",
     stored: Annotated[int, typer.Option(help="Images to store, and to ask for.", min=2)] = 1000,
     blank: Annotated[
         float, typer.Option(help="Part of each image, from below, that its cue lacks.", min=0, max=0.99)
@@ -413,6 +374,7 @@ def recall(
         int | None, typer.Option(help="Updates.", show_default="until nothing changes", min=1)
     ] = None,
     seed: Annotated[int, typer.Option(help="Which images.")] = 0,
+    own: OwnOptions = NOTHING,
     folder: Folder = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the picture.", show_default="results/recall-<data set>")
@@ -425,16 +387,21 @@ def recall(
 
     Example:  [bold]equilif recall digits --stored 200 --blank 0.3[/]
     """
-    from equilif.data import images
+    from equilif.data.own import chosen
     from equilif.training import recall as module
     from equilif.training.folder import RECALL
-    from equilif.training.presets import check_seed
+    from equilif.training.presets import PRESETS, check_seed
     from equilif_golden import files
 
-    out = out or Path("results") / f"recall-{data}"
+    asked = chosen(data)
+    if isinstance(asked, Data) and PRESETS[asked].memory:
+        raise ValueError(f"recall stores images, {asked} holds none: give digits, mnist, fashion or a path")
+    name = asked if isinstance(asked, Data) else asked.resolve().stem
+    out = out or Path("results") / f"recall-{name}"
     check_seed(seed)
     files.check(out / RECALL)
-    loaded = images.load(data, folder)
+    loaded, _ = samples_of(asked, folder, own)
+    module.check_images(loaded)
     with show.bar() as progress:
         task = progress.add_task("recall", total=stored, note="")
         found = module.run(
@@ -449,7 +416,7 @@ def recall(
     names = {"fixed": "fixed point", "real": "real numbers", "hebb": "classical, Hebb's rule"}
     show.console.print(
         show.table(
-            f"{found.stored:,} images of {data}, the lower {blank:.0%} of each cue blank",
+            f"{found.stored:,} images of {loaded.name}, the lower {blank:.0%} of each cue blank",
             ["", "nearest is the one", "exact", "error"],
             [
                 [title, f"{s.nearest:.1%}", f"{s.exact:.1%}", f"{s.error:.3f}"]
@@ -488,15 +455,15 @@ def attend(
     from equilif_golden import files
 
     out = out or network.parent
-    net, weights, preset = _trained(network)
+    net, weights, data = _with_data(network, folder)
     files.check(out / ATTENTION)
-    found = look(net, weights, preset.load(folder), sample or [0, 1])
-    plotted = show.attention(found, f"{preset.data}: what {found[0].p.shape[0]} queries look at", out)
+    found = look(net, weights, data, sample or [0, 1])
+    plotted = show.attention(found, f"{data.name}: what {found[0].p.shape[0]} queries look at", out)
     if plotted:
         show.console.print(f"saved {', '.join(plotted)} in {show.literal(out)}")
     return {
         "network": network,
-        "data": preset.data,
+        "data": data.name,
         "samples": [a.to_dict() for a in found],
         "out": out,
         "files": plotted,
@@ -505,7 +472,7 @@ def attend(
 
 @command
 def gradient(
-    data: DataArgument = Data.digits,
+    data: AnyData = "digits",
     network: Annotated[
         Path | None,
         typer.Option(
@@ -517,6 +484,7 @@ def gradient(
     ] = None,
     samples: Annotated[int, typer.Option(help="Training samples to take, at most.", min=1)] = 1437,
     seed: Seed = None,
+    own: OwnOptions = NOTHING,
     folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -527,24 +495,27 @@ def gradient(
 
     Example:  [bold]equilif gradient digits --epochs 3[/]
     """
+    from equilif.data.own import chosen
     from equilif.training.presets import PRESETS
     from equilif.training.train import Training
     from equilif_golden import network as networks
 
     with needs("torch"):
         from equilif_golden.real.twin import gradient_report
-    if PRESETS[data].memory:
+    asked = chosen(data)
+    if own.memory or isinstance(asked, Data) and PRESETS[asked].memory:
         raise ValueError(f"gradient needs a network without a memory, {data} has one")
+    if network and (epochs is not None or seed is not None):
+        raise ValueError("--network is not trained: leave out --epochs and --seed")
+    loaded, preset = samples_of(asked, folder, own)
     cases: dict[str, tuple[Network, Any]] = {}
     if network:
-        if epochs is not None or seed is not None:
-            raise ValueError("--network is not trained: leave out --epochs and --seed")
+        if loaded.about is not None:
+            check_scaling(network, loaded.about)
         cases[network.name] = networks.load(network)
-        loaded = PRESETS[data].load(folder)
     else:
         trained = 3 if epochs is None else epochs
-        preset = PRESETS[data].changed(epochs=max(trained, PRESETS[data].epochs))
-        loaded = preset.load(folder)
+        preset = preset.changed(epochs=max(trained, preset.epochs))
         run = Training.start(preset, loaded, preset.seeds[0] if seed is None else seed)
         cases["untrained"] = run.network, run.weights
         for _ in range(trained):
@@ -566,7 +537,7 @@ def gradient(
     ]
     show.console.print(
         show.table(
-            f"cosines on {len(x):,} training samples of {data}",
+            f"cosines on {len(x):,} training samples of {loaded.name}",
             ["network", "synapse", *(p.replace("_", " : ") for p in pairs), "integer : gradient, each"],
             rows,
             left=2,
@@ -579,7 +550,7 @@ def gradient(
             f"weak on {g['weak']:,} and zero on {g['zero']:,} samples; {report['elsewhere']} settle at "
             "another fixed point than the real numbers"
         )
-    return {"data": data, "reports": reports}
+    return {"data": loaded.name, "reports": reports}
 
 
 def _cosine(value: float | None) -> str:

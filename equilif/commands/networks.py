@@ -12,15 +12,12 @@ from equilif.commands import (
     DATA_HELP,
     Data,
     Folder,
-    HoldOut,
     Json,
-    Label,
-    MissingValues,
-    TestFile,
     panel,
     refuse_own,
     samples_of,
 )
+from equilif.commands.own import NOTHING, Own, OwnOptions
 from equilif.show import console
 
 if TYPE_CHECKING:
@@ -40,10 +37,7 @@ def new(
         typer.Option(help="Size of a hidden population; repeat for more of them.", min=1, show_default=False),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
-    label: Label = None,
-    hold_out: HoldOut = None,
-    test: TestFile = None,
-    missing: MissingValues = None,
+    own: OwnOptions = NOTHING,
     json: Json = None,
 ) -> dict[str, Any]:
     """Write a network file to begin with: that of a data set, or what is suggested for data of your own.
@@ -52,7 +46,7 @@ def new(
 
     Example:  [bold]equilif new wine.csv --label kind --hidden 48 --out net.toml[/]
     """
-    from equilif.data import own
+    from equilif.data.own import chosen
     from equilif.training import netfile
     from equilif.training.presets import PRESETS
     from equilif.training.sketch import Sketch
@@ -62,21 +56,19 @@ def new(
         raise ValueError(f"--out must end in {netfile.SUFFIX}, not be {str(out)!r}")
     if not overwrite and (out.exists() or out.is_symlink()):
         raise ValueError(f"{out} is there: replace it by --overwrite, or give another --out")
-    asked = own.chosen(data)
+    asked = chosen(data)
     sizes = tuple(hidden) if hidden else None
-    options: dict[str, Any] = {"label": label, "hold_out": hold_out, "test": test, "missing": missing}
-    flags = {f"--{n}".replace("_", "-"): v for n, v in options.items() if v is not None}
     files.check(out)
     if isinstance(asked, Data):
-        refuse_own(asked, flags)
+        refuse_own(asked, own)
         preset = PRESETS[asked].changed(hidden=sizes)
         sketch = preset.sketch
     else:
-        loaded, preset = samples_of(asked, None, **options, hidden=sizes)
+        loaded, preset = samples_of(asked, None, own, hidden=sizes)
         sketch = Sketch.of(preset.network(loaded))
     sketch.check(preset.schedule)
     file = str(out)
-    train = ["equilif", "train", data, *(str(w) for flag in flags.items() for w in flag), "--net", file]
+    train = ["equilif", "train", data, *own.words, "--net", file]
     heading = [
         "docs/own_networks.md explains every key.",
         f"  {shlex.join(['equilif', 'show', file])}",
@@ -110,10 +102,7 @@ def show(
     out: Annotated[
         Path | None, typer.Option(help="Picture to draw: .png, .svg or .pdf.", show_default="no picture")
     ] = None,
-    label: Label = None,
-    hold_out: HoldOut = None,
-    test: TestFile = None,
-    missing: MissingValues = None,
+    own: OwnOptions = NOTHING,
     folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -125,17 +114,16 @@ def show(
     """
     from equilif_golden import files
 
-    options = {"label": label, "hold_out": hold_out, "test": test, "missing": missing}
     if out is not None:
         if out.suffix.lower() not in PICTURES:
             raise ValueError(f"--out must end in {', '.join(PICTURES)}, not be {str(out)!r}")
         from equilif.show import diagram
 
         files.check(out)
-    given = [f"--{n}".replace("_", "-") for n, v in {**options, "data": folder}.items() if v is not None]
-    if given and data is None and (network not in set(Data) or given != ["--data"]):
+    given = [*own.flags, *(["--data"] if folder is not None else [])]
+    if given and data is None and (network not in set(Data) or own.flags):
         raise ValueError(f"{', '.join(given)} is for DATA: name the data, or leave it out")
-    found = _anatomy(network, data, folder, options)
+    found = _anatomy(network, data, folder, own)
     console.network(found)
     if out is not None:
         diagram.draw(found, out)
@@ -143,9 +131,9 @@ def show(
     return {**found.to_dict(), "data": data, "out": out}
 
 
-def _anatomy(network: str, data: str | None, folder: Path | None, options: dict[str, Any]) -> Anatomy:
+def _anatomy(network: str, data: str | None, folder: Path | None, own: Own) -> Anatomy:
     """A network file, a saved network or a preset, with the sizes of ``data``."""
-    from equilif.data import own
+    from equilif.data.own import chosen
     from equilif.hardware.anatomy import Anatomy
     from equilif.training import netfile
     from equilif.training.sketch import Sketch
@@ -165,6 +153,6 @@ def _anatomy(network: str, data: str | None, folder: Path | None, options: dict[
     sized = None
     if data is not None:
         learns = path if file.learning is not None else None
-        loaded, _ = samples_of(own.chosen(data), folder, **options, net=learns)
+        loaded, _ = samples_of(chosen(data), folder, own, net=learns)
         sized = file.network(loaded)
     return Anatomy.of(network, file.sketch, file.schedule, sized)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from equilif.data.encoding import Encoding
 from equilif.data.scaling import Scaling
 from equilif_golden.fixed import finite
 
@@ -12,18 +13,20 @@ from equilif_golden.fixed import finite
 class About:
     """Plain values only: it goes into history.json and network.npz, and comes back from there.
 
-    ``path`` and ``test`` (a second file to test on) are absolute; ``labels`` are the names of the classes,
-    by number; ``shape`` is that of a sample; ``hold_out`` is None when the data have a test part;
-    ``digest`` is that of the data set.
+    ``path`` and ``test`` (a second file to test on) are absolute; ``label`` and ``text`` are columns of a
+    table; ``labels`` are the names of the classes, by number; ``shape`` is that of a sample, of a series that
+    of a step; ``hold_out`` is None when the data have a test part; ``digest`` is that of the data set.
     """
 
     path: str
     format: str
     label: str | None = None
+    text: str | None = None
     test: str | None = None
     hold_out: float | None = None
     labels: tuple[str, ...]
     shape: tuple[int, ...]
+    encoding: Encoding = Encoding()
     scaling: Scaling
     digest: str = ""
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from equilif.data.about import About
 from equilif_golden.fixed import SQ, integers
 from equilif_golden.network import MOST_NEURONS, MOST_PATTERNS, TokenRows
+
+if TYPE_CHECKING:
+    from equilif.data.about import About
 
 Bytes = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]

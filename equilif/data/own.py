@@ -1,7 +1,7 @@
 """Data of one's own: a file, a folder or arrays in, a data set that a network can learn from out.
 
     data = load("wine.csv", label="kind")
-    data = arrays(x, y)
+    data = of(x, y)
 
 What was read and fitted goes with the data set (``data.about``), and from there into the network's file, so
 that other samples are read and scaled in the same way.
@@ -10,22 +10,28 @@ that other samples are read and scaled in the same way.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from equilif.data import Name, formats
+from equilif.data import Name, encoding, formats
 from equilif.data.about import About, check_hold_out
 from equilif.data.dataset import DataSet, Labels
-from equilif.data.formats import Content, Part
-from equilif.data.formats import arrays as numpy_arrays
+from equilif.data.encoding import Encoding
+from equilif.data.formats import Columns, Content, Part, Series
+from equilif.data.given import given
 from equilif.data.reading import reading
-from equilif.data.scaling import Missing, fit, name_of, named_missing
-from equilif_golden.network import MOST_NEURONS
+from equilif.data.scaling import FULL, Missing, Scaling, fit, fit_tokens, name_of, named_missing
+from equilif_golden import network as networks
+from equilif_golden.blocks.relay import FRACTION
+from equilif_golden.fixed import DEFAULT
+from equilif_golden.network import TokenRows
 
+GIVEN = "given in Python"  #: in place of a format
 HOLD_OUT = 0.2
 SPLIT_SEED = 0  #: which samples are held out does not depend on the seed of a training run
 MOST_CLASSES = 1024
@@ -42,6 +48,7 @@ class Found:
     missing: int  #: values that were not there, both parts
     clipped: tuple[int, int]  #: values beyond the scale, training and test part
     raw: Part  #: training samples as they were read
+    raw_test: Part
     notes: tuple[str, ...] = ()
 
     @property
@@ -60,23 +67,29 @@ def read(
     path: str | Path,
     *,
     label: str | None = None,
+    text: str | None = None,
     hold_out: float | None = None,
     test: str | Path | None = None,
     missing: Missing = "refuse",
+    memory: bool = False,
+    vectors: str | Path | None = None,
     name: str | None = None,
 ) -> Found:
-    """A file or folder, split and scaled.
+    """A file or folder, split, encoded and scaled.
 
-    ``label``: column of the classes, for a table.  ``test``: a second file to test on.  ``hold_out``: part
+    ``label``: column of the classes, for a table; ``text``: column of the texts, where it holds some.
+    ``memory``: texts, series and recordings as tokens of a memory; ``vectors``: file of the word vectors for
+    it, those of the installed package unless given.  ``test``: a second file to test on.  ``hold_out``: part
     of each class to test on, HOLD_OUT unless there is a test part.  ``missing``: "mean" fills missing values
     with the training mean.  ``name`` of the data set: that of the file unless given.
 
     ValueError of one line that names the file, what is wrong, and the way out.
     """
     path = Path(path)
-    known, content = formats.read(path, label)
+    columns = Columns(label, text)
+    known, content = formats.read(path, columns)
     if test is not None:
-        content = _with_test(path, content, Path(test), label)
+        content = _with_test(path, content, Path(test), columns)
     with reading(path):
         return _found(
             content,
@@ -84,46 +97,56 @@ def read(
                 path=str(path.resolve()),
                 format=known.name,
                 label=label,
+                text=text,
                 test=None if test is None else str(Path(test).resolve()),
                 hold_out=_hold_out(content, hold_out),
                 labels=_classes(content),
                 shape=content.shape,
                 scaling=_NOTHING,
             ),
-            missing,
+            _Wanted(missing, memory, vectors),
             name or path.resolve().name,
         )
 
 
-def arrays(
-    x: npt.ArrayLike,
-    y: npt.ArrayLike,
-    x_test: npt.ArrayLike | None = None,
-    y_test: npt.ArrayLike | None = None,
+def of(
+    x: Any,
+    y: Any = None,
+    x_test: Any = None,
+    y_test: Any = None,
     *,
+    label: str | None = None,
+    text: str | None = None,
     hold_out: float | None = None,
     missing: Missing = "refuse",
-    name: str = "arrays",
+    memory: bool = False,
+    vectors: str | Path | None = None,
+    name: str = "data",
 ) -> DataSet:
-    """Arrays as a data set: ``x`` numbers (n, ...), NaN where one is missing, ``y`` classes (n,), whole
-    numbers or texts; options as in :func:`read`.  ValueError says which of them is something else.
+    """What Python has already as a data set; options as in :func:`read`.  ``x`` and ``x_test`` are
+
+        an array      numbers (n, ...), NaN where one is missing
+        a DataFrame   of pandas or polars; its column ``label`` holds the classes, ``text`` the texts
+        a Dataset     of torch, or anything else that hands out pairs of a sample and its class; without y
+        a list        of texts, or of series (steps, channels) of different lengths
+
+    ``y`` and ``y_test`` are the classes (n,), whole numbers or texts.  ValueError says what is
+    something else.
     """
-    if (x_test is None) != (y_test is None):
-        raise ValueError("x_test and y_test belong together: give both, or neither")
-    rest = () if x_test is None or y_test is None else (np.asarray(x_test), np.asarray(y_test))
-    content = numpy_arrays.content(np.asarray(x), np.asarray(y), *rest)
-    for part in (content.train, content.test):
-        if part is not None and np.isinf(part.x).any():
-            raise ValueError("x has values that are infinite: inputs must be finite numbers")
+    content = given(x, y, x_test, y_test, Columns(label, text))
+    if any(np.isinf(part.numbers).any() for part in content.parts):
+        raise ValueError("x has values that are infinite: inputs must be finite numbers")
     about = About(
         path=name,
-        format="arrays",
+        format=GIVEN,
+        label=label,
+        text=text,
         hold_out=_hold_out(content, hold_out),
         labels=_classes(content),
         shape=content.shape,
         scaling=_NOTHING,
     )
-    return _found(content, about, missing, name).data
+    return _found(content, about, _Wanted(missing, memory, vectors), name).data
 
 
 # -- again -----------------------------------------------------------------------------------------
@@ -136,9 +159,12 @@ def again(about: About, path: Path | None = None, *, name: str | None = None) ->
     data = load(
         place,
         label=about.label,
+        text=about.text,
         hold_out=about.hold_out,
         test=about.test,
         missing=about.scaling.missing,
+        memory=about.encoding.memory,
+        vectors=about.encoding.vectors,
         name=name,
     )
     if data.digest != about.digest:
@@ -151,55 +177,58 @@ def again(about: About, path: Path | None = None, *, name: str | None = None) ->
 
 @dataclass(frozen=True)
 class Samples:
-    """Samples to evaluate: inputs (n, inputs) and labels (n,); ``what`` they are."""
+    """Samples to evaluate: inputs (n, inputs), labels (n,), tokens for a memory; ``what`` they are."""
 
     x: npt.NDArray[np.uint8]
     y: Labels
     what: str
     clipped: int
+    tokens: TokenRows | None = None
 
 
 def samples(about: About, path: Path | None = None) -> Samples:
-    """What a network is evaluated on, scaled as it was trained.
+    """What a network is evaluated on, encoded and scaled as it was trained.
 
     Its own test part: without ``path``, or when ``path`` holds the data that it was trained on.  Of another
     file the test part when it has one, else all samples.
     """
     if path is None or str(path.resolve()) == about.path:
-        data = again(about, path)
-        return _kept(data, about)
-    _, content = formats.read(path, about.label)
+        return _kept(again(about, path))
+    _, content = formats.read(path, Columns(about.label, about.text))
     with reading(path):
-        content = _ordered(content, about.scaling.names)
+        if about.encoding.kind == "rows":
+            content = _ordered(content, about.scaling.names)
         if about.test is None and (same := _same(content, about)) is not None:
             return same
         part = content.test or content.train
-        scaled = about.scaling.apply(part.x, "samples")
+        made = _made(about, (part,), ("samples",))
         y = _numbered(part.labels, about.labels)
     kind = "test" if content.test else ""
-    return Samples(scaled.x, y, f"{len(y):,} {kind} samples of {path}".replace("  ", " "), scaled.clipped)
+    what = f"{len(y):,} {kind} samples of {path}".replace("  ", " ")
+    return Samples(made.x[0], y, what, made.clipped[0], made.tokens[0])
 
 
-def _kept(data: DataSet, about: About) -> Samples:
+def _kept(data: DataSet) -> Samples:
     """The test part of a network's own data."""
-    return Samples(data.x_test, data.y_test, f"{len(data.y_test):,} test samples", 0)
+    return Samples(data.x_test, data.y_test, f"{len(data.y_test):,} test samples", 0, data.tokens_test)
 
 
 def _same(content: Content, about: About) -> Samples | None:
     """The test part when a content is what the network was trained on, else None."""
     if about.hold_out is None and content.test is None:
         return None
+    wanted = _Wanted(about.scaling.missing, about.encoding.memory, about.encoding.vectors)
     try:
-        data = _found(content, dataclasses.replace(about, digest=""), about.scaling.missing, "").data
+        data = _found(content, dataclasses.replace(about, digest=""), wanted, "").data
     except ValueError:  # it cannot be trained on, so it is something else
         return None
-    return _kept(data, about) if data.digest == about.digest else None
+    return _kept(data) if data.digest == about.digest else None
 
 
 def _place(about: About, path: Path | None) -> Path:
     place = Path(about.path) if path is None else path
-    if about.format == "arrays" and path is None:
-        raise ValueError("the network was trained on arrays: give a file with the samples")
+    if about.format == GIVEN and path is None:
+        raise ValueError("the network was trained on data given in Python: give a file with the samples")
     if not place.exists():
         raise ValueError(f"there is no {place}, which holds the data: give the path where they are now")
     return place
@@ -209,18 +238,18 @@ def _place(about: About, path: Path | None) -> Path:
 _NOTHING = fit(np.array([[0.0], [1.0]]), (), alike=False, missing="refuse")
 
 
-def _with_test(path: Path, content: Content, test: Path, label: str | None) -> Content:
+def _with_test(path: Path, content: Content, test: Path, columns: Columns) -> Content:
     """A content with the samples of a second file to test on."""
     if content.test is not None:
         raise ValueError(f"{path} has a test part of its own: leave out --test")
-    _, other = formats.read(test, label)
+    _, other = formats.read(test, columns)
     if other.test is not None:
         raise ValueError(f"{test} has parts of its own: --test is a file of samples to test on")
     with reading(test):
         other = _ordered(other, content.names)
         if other.shape != content.shape:
             raise ValueError(f"its samples have shape {other.shape}, those of {path} {content.shape}")
-    return dataclasses.replace(content, test=other.train)
+    return content.with_test(other.train)
 
 
 def _ordered(content: Content, names: tuple[str, ...]) -> Content:
@@ -234,9 +263,9 @@ def _ordered(content: Content, names: tuple[str, ...]) -> Content:
         told += [f"it has {', '.join(map(repr, strange[:3]))}, which training has not"] if strange else []
         raise ValueError(f"{'; '.join(told)}: columns must be those that the network was trained on")
     order = [content.names.index(n) for n in names]
-    parts = [p and Part(p.x[:, order], p.labels) for p in (content.train, content.test)]
-    assert parts[0] is not None
-    return dataclasses.replace(content, train=parts[0], test=parts[1], names=names)
+    parts = [Part(p.numbers[:, order], p.labels) for p in content.parts]
+    test = parts[1] if len(parts) > 1 else None
+    return dataclasses.replace(content, train=parts[0], test=test, names=names)
 
 
 def _hold_out(content: Content, asked: float | None) -> float | None:
@@ -291,75 +320,179 @@ def split(y: Labels, part: float, classes: tuple[str, ...]) -> tuple[Labels, Lab
     return np.flatnonzero(~held), np.flatnonzero(held)
 
 
-def _found(content: Content, about: About, missing: Missing, name: str) -> Found:
-    """A content split, scaled and numbered."""
-    train = content.train
+@dataclass(frozen=True)
+class _Wanted:
+    """What was asked for beyond the content."""
+
+    missing: Missing = "refuse"
+    memory: bool = False
+    vectors: str | Path | None = None
+
+
+class _Made(NamedTuple):
+    """Inputs and tokens of several parts, and how many of their values are beyond the scale."""
+
+    x: list[npt.NDArray[np.uint8]]
+    tokens: list[TokenRows | None]
+    clipped: list[int]
+    words: tuple[str, ...]
+
+
+def _found(content: Content, about: About, wanted: _Wanted, name: str) -> Found:
+    """A content split, encoded, scaled and numbered."""
+    train, test = _split(content, about)
+    gone = sum(int(np.isnan(p.numbers).sum()) for p in (train, test) if p.numbers.dtype.kind == "f")
+    about = _fitted(content, about, train, wanted)
+    made = _made(about, (train, test), ("training samples", "test samples"))
     y = _numbered(train.labels, about.labels)
-    if content.test is None:
-        assert about.hold_out is not None
-        at, held = split(y, about.hold_out, about.labels)
-        test = Part(train.x[held], train.labels[held])
-        train = Part(train.x[at], train.labels[at])
-        y = y[at]
-    else:
-        test = content.test
-    gone = sum(int(np.isnan(p.x).sum()) for p in (train, test) if p.x.dtype.kind == "f")
-    scaling = fit(train.x, content.names, alike=content.alike, missing=missing)
-    if scaling.n_inputs > MOST_NEURONS:
-        raise ValueError(f"{scaling.n_inputs:,} inputs are more than a network has, {MOST_NEURONS:,}")
-    x = scaling.apply(train.x, "training samples")
-    x_test = scaling.apply(test.x, "test samples")
-    data = DataSet(name, x.x, y, x_test.x, _numbered(test.labels, about.labels))
-    about = dataclasses.replace(about, scaling=scaling, digest=data.digest)
+    y_test = _numbered(test.labels, about.labels)
+    data = DataSet(name, made.x[0], y, made.x[1], y_test, made.tokens[0], made.tokens[1], made.words)
+    about = dataclasses.replace(about, digest=data.digest)
+    networks.check_about(dataclasses.asdict(about))
+    clipped = (made.clipped[0], made.clipped[1])
+    notes = (*content.notes, *_notes(about, data, train, clipped, gone))
     return Found(
         dataclasses.replace(data, about=about),
         about.format,
-        content.names,
+        about.scaling.names,
         gone,
-        (x.clipped, x_test.clipped),
+        clipped,
         train,
-        (*content.notes, *_notes(about, train, x.clipped, x_test.clipped, gone)),
+        test,
+        notes,
     )
 
 
-def _notes(about: About, train: Part, clipped: int, beyond: int, gone: int) -> list[str]:
-    """What a user should know of the scaling."""
+def _split(content: Content, about: About) -> tuple[Part, Part]:
+    """What to train and what to test on."""
+    if content.test is not None:
+        return content.train, content.test
+    assert about.hold_out is not None
+    at, held = split(_numbered(content.train.labels, about.labels), about.hold_out, about.labels)
+    return content.train.take(at), content.train.take(held)
+
+
+def _fitted(content: Content, about: About, train: Part, wanted: _Wanted) -> About:
+    """With encoding and scaling of the training samples; ValueError when no network takes them."""
+    code = encoding.fit(train.x, memory=wanted.memory, vectors=wanted.vectors)
+    names = code.names(content.names)
+    if code.memory:
+        tokens = code.tokens((train.x,))
+        values = tokens.values[tokens.parts[0].rows]
+        if code.kind == "texts":  # a text without a known word has no value
+            values = values[~np.isnan(values).any(axis=1)]
+        scaling = fit_tokens(values, names, missing=wanted.missing)
+    else:
+        alike = content.alike or code.kind == "texts"
+        scaling = fit(
+            code.rows(train.x),
+            names,
+            alike=alike,
+            missing=wanted.missing,
+            standard=code.kind == "series",
+        )
+        _check_inputs(scaling, len(about.labels))
+    return dataclasses.replace(about, encoding=code, scaling=scaling)
+
+
+def _check_inputs(scaling: Scaling, classes: int) -> None:
+    """ValueError when there are more inputs than a hidden neuron can hear, beside its bias and the output."""
+    most = DEFAULT.max_fan_in - 1 - classes
+    if scaling.n_inputs > most:
+        rails = f" ({scaling.width:,} values, those with a sign twice)" * (scaling.n_inputs > scaling.width)
+        raise ValueError(
+            f"a sample becomes {scaling.n_inputs:,} inputs{rails}, more than the {most:,} that a "
+            "neuron hears: leave out columns, or make images smaller"
+        )
+
+
+def _made(about: About, parts: tuple[Part, ...], what: tuple[str, ...]) -> _Made:
+    """What a network gets of some parts, as it was fitted."""
+    if not about.encoding.memory:
+        scaled = [about.scaling.apply(about.encoding.rows(p.x), w) for p, w in zip(parts, what, strict=True)]
+        return _Made([s.x for s in scaled], [None] * len(parts), [s.clipped for s in scaled], ())
+    tokens = about.encoding.tokens([p.x for p in parts])
+    values = tokens.values
+    if about.encoding.kind == "texts":  # the last row stands for a text without a known word
+        values = np.where(np.isnan(values), [c.mean for c in about.scaling.columns], values)
+    codes = np.concatenate((about.scaling.codes(values, what[-1]), tokens.places), axis=1)
+    table = codes.astype(np.int16) << (DEFAULT.fraction - FRACTION)
+    return _Made(
+        [np.zeros((len(p.x), 0), np.uint8) for p in parts],
+        [TokenRows(table, r.rows, r.off) for r in tokens.parts],
+        [0] * len(parts),
+        tokens.words,
+    )
+
+
+def _notes(about: About, data: DataSet, train: Part, clipped: tuple[int, int], gone: int) -> Iterator[str]:
+    """What a user should know of encoding and scaling."""
+    yield from _encoded(about.encoding, data, train)
     s = about.scaling
-    said = []
     if s.kind == "bytes":
-        said.append("8-bit whole numbers, taken as they are")
-    elif s.kind == "common":
+        yield "8-bit whole numbers, taken as they are"
+    elif s.kind == "common" and about.encoding.kind != "texts":
         c = s.columns[0]
         rails = ", on two rails (positive and negative part)" if c.kind == "rails" else ""
-        said.append(f"one scale for all values, {c.low:g} to {c.high:g}{rails}")
-    else:
+        yield f"one scale for all values, {c.low:g} to {c.high:g}{rails}"
+    elif about.encoding.kind == "series" and s.kind == "columns":
+        yield f"each span of a channel standardised, +-{FULL:g} deviations on two rails"
+    elif s.kind == "columns":
         signed = sum(c.kind == "rails" for c in s.columns)
-        said.append(
-            "each column by its training range" + (f", {signed} with a sign on two rails" if signed else "")
-        )
+        yield "each column by its training range" + (f", {signed} with a sign on two rails" if signed else "")
     if s.dropped:
-        said.append(f"left out, because they never change: {', '.join(s.dropped)}")
+        yield f"left out, because they never change: {', '.join(s.dropped)}"
     if gone:
-        said.append(
-            f"{gone:,} missing values filled with the training mean "
-            f"({named_missing(np.isnan(train.x), s.names)} of the training part)"
-        )
-    if clipped or beyond:
-        said.append(f"beyond the scale and clipped: {clipped:,} training and {beyond:,} test values")
-    return said
+        of_training = named_missing(np.isnan(train.numbers), _read_names(about))
+        yield f"{gone:,} missing values filled with the training mean ({of_training} of the training part)"
+    if any(clipped):
+        yield f"beyond the scale and clipped: {clipped[0]:,} training and {clipped[1]:,} test values"
+
+
+def _encoded(code: Encoding, data: DataSet, train: Part) -> Iterator[str]:
+    """How samples become inputs or tokens."""
+    if code.kind == "texts" and not code.memory:
+        empty = int((data.x_train.max(axis=1) == 0).sum() + (data.x_test.max(axis=1) == 0).sum())
+        said = f"; {empty:,} texts have none of them" if empty else ""
+        yield f"an input for each of {len(code.words):,} words of the training part: is it there?{said}"
+    elif code.kind == "texts":
+        yield f"the first {code.steps} words of a text that have a vector are tokens of a memory"
+    elif isinstance(train.x, Series):
+        length = np.diff(train.x.off)
+        said = f"{length.min()} to {length.max()}" if length.min() < length.max() else str(length[0])
+        what = "tokens of a memory" if code.memory else "spans"
+        at_most = "at most " * code.memory
+        yield f"series of {said} steps, each as {at_most}{code.steps} {what}: means over its steps"
+
+
+def _read_names(about: About) -> tuple[str, ...]:
+    """Names of the columns as they were read; channels of series have none."""
+    return about.scaling.names if about.encoding.kind == "rows" else ()
 
 
 def ranges(found: Found) -> list[tuple[str, float, float, int, str]]:
-    """Of every column: name, smallest and largest training value, missing values, and what becomes of it."""
+    """Of every column or channel that was read: name, smallest and largest training value, missing values,
+    and what becomes of it.  Texts have none.
+    """
     s = found.about.scaling
-    x = found.raw.x.astype(np.float64)
+    x = found.raw.numbers.astype(np.float64)
+    by_column = s.kind == "columns" and found.about.encoding.kind == "rows"
     told: list[tuple[str, float, float, int, str]] = []
-    for k in range(s.width):
-        kind: str = s.columns[k].kind if s.kind == "columns" else s.kind
+    for k in range(x.shape[1] if len(x) else 0):
+        kind: str = s.columns[k].kind if by_column else s.kind
         values = x[:, k][~np.isnan(x[:, k])]
         gone = len(x) - len(values)
-        told.append((name_of(s.names, k), float(values.min()), float(values.max()), gone, kind))
+        name = name_of(_read_names(found.about), k)
+        if not by_column and found.about.encoding.kind == "series":
+            name = name.replace("column", "channel")
+        told.append((name, float(values.min()), float(values.max()), gone, kind))
     return told
+
+
+def is_square(data: DataSet) -> bool:
+    """Whether own data are images that can be moved by a pixel."""
+    shape = () if data.about is None else data.about.shape
+    return len(shape) == 2 and shape[0] == shape[1] and data.tokens_train is None
 
 
 # -- names -----------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import zipfile
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -99,51 +100,83 @@ def trimmed(frames: Floats, off: Longs, below: float) -> tuple[Floats, Longs]:
 
 DIGITS = tuple("0123456789")
 RATE = 8000  #: samples a second
-WINDOW = 200  #: samples of a frame
-HOP = 80  #: samples from frame to frame
-FFT = 256
+FFT = 256  #: points of a frame's spectrum, at least
 BANDS = 20
+QUIET = 40.0  #: dB below the loudest frame
+LOWEST = 1000  #: sampling rate
+HIGHEST = 192_000
 
 
-def _mel_bank() -> Floats:
-    """Triangles (BANDS, FFT / 2 + 1), evenly spaced on the mel scale from 0 to half the sampling rate."""
-    mel = np.linspace(0, 2595 * np.log10(1 + RATE / 2 / 700), BANDS + 2)
+def _mel_bank(rate: int = RATE, fft: int = FFT) -> Floats:
+    """Triangles (BANDS, fft / 2 + 1), evenly spaced on the mel scale from 0 to half the sampling rate."""
+    mel = np.linspace(0, 2595 * np.log10(1 + rate / 2 / 700), BANDS + 2)
     edges = 700 * (10 ** (mel / 2595) - 1)
-    f = np.arange(FFT // 2 + 1) * (RATE / FFT)
+    f = np.arange(fft // 2 + 1) * (rate / fft)
     up = (f - edges[:-2, None]) / np.diff(edges)[:-1, None]
     down = (edges[2:, None] - f) / np.diff(edges)[1:, None]
     return np.clip(np.minimum(up, down), 0, None)
 
 
-def log_mel(sound: npt.ArrayLike) -> npt.NDArray[np.uint8]:
-    """Sound (samples,) in -1 .. 1 at 8 kHz to (frames, 20) uint8, a frame every 10 ms.
+def log_mel(sound: npt.ArrayLike, rate: int = RATE) -> npt.NDArray[np.uint8]:
+    """Sound (samples,) in -1 .. 1 to (frames, BANDS) uint8: frames of 25 ms, one every 10 ms.
 
     0 is 100 dB below 255.
     """
+    window = rate // 40
+    fft = 1 << max(FFT.bit_length() - 1, (window - 1).bit_length())
     x = np.asarray(sound, np.float64)
-    x = np.pad(x, (0, max(WINDOW - len(x), 0)))
-    spans = np.lib.stride_tricks.sliding_window_view(x, WINDOW)[::HOP] * np.hanning(WINDOW)
-    power = np.abs(np.fft.rfft(spans, FFT)) ** 2 @ _mel_bank().T / (WINDOW / 4) ** 2
+    x = np.pad(x, (0, max(window - len(x), 0)))
+    spans = np.lib.stride_tricks.sliding_window_view(x, window)[:: rate // 100] * np.hanning(window)
+    power = np.abs(np.fft.rfft(spans, fft)) ** 2 @ _mel_bank(rate, fft).T / (window / 4) ** 2
     return np.clip(np.rint(255 + 2.55 * 10 * np.log10(power + 1e-12)), 0, 255).astype(np.uint8)
 
 
-def read_wav(path: Path) -> Floats:
-    """16-bit mono sound at 8 kHz, (samples,) in -1 .. 1; ValueError names a file that is anything else."""
+class Sound(NamedTuple):
+    """A WAV file: samples (n, channels) in -1 .. 1, ``rate`` of them a second, ``bits`` a sample."""
+
+    samples: Floats
+    rate: int
+    bits: int
+
+
+def read_wav(path: Path) -> Sound:
+    """Whole-number samples of 8 to 32 bits; ValueError names a file that is anything else."""
     with reading(path, "a whole WAV file"), wave.open(str(path), "rb") as w:
         channels = w.getnchannels()
-        bits = 8 * w.getsampwidth()
+        width = w.getsampwidth()
         rate = w.getframerate()
-        promised = w.getnframes() * channels * bits // 8
+        promised = w.getnframes() * channels * width
         raw = w.readframes(w.getnframes())
         if len(raw) < promised:
             raise ValueError(f"it holds {len(raw)} bytes of sound, its header says {promised}")
-    if (channels, bits, rate) != (1, 16, RATE):
-        raise ValueError(
-            f"{path} has {channels} channels of {bits} bits at {rate} Hz, not one of 16 bits at {RATE} Hz"
-        )
     if not raw:
         raise ValueError(f"{path} holds no sound")
-    return np.frombuffer(raw, "<i2") / 32768
+    if not LOWEST <= rate <= HIGHEST:
+        raise ValueError(
+            f"{path} has {rate:,} samples a second: it must be {LOWEST:,} to {HIGHEST:,}, resample it"
+        )
+    return Sound(_samples(raw, width).reshape(-1, channels), rate, 8 * width)
+
+
+def _samples(raw: bytes, width: int) -> Floats:
+    """Samples of ``width`` bytes, the lowest first, in -1 .. 1; those of one byte have no sign."""
+    if width == 1:
+        return (np.frombuffer(raw, np.uint8) - 128.0) / 128
+    whole = np.zeros((len(raw) // width, 4), np.uint8)
+    whole[:, 4 - width :] = np.frombuffer(raw, np.uint8).reshape(-1, width)
+    return whole.view("<i4")[:, 0] / 2.0**31
+
+
+def _spoken_wav(path: Path) -> Floats:
+    """16-bit mono sound at 8 kHz, (samples,) in -1 .. 1; ValueError names a file that is anything else."""
+    sound = read_wav(path)
+    channels = sound.samples.shape[1]
+    if (channels, sound.bits, sound.rate) != (1, 16, RATE):
+        raise ValueError(
+            f"{path} has {channels} channels of {sound.bits} bits at {sound.rate} Hz, not one of 16 bits at "
+            f"{RATE} Hz"
+        )
+    return sound.samples[:, 0]
 
 
 def _wavs(folder: Path) -> tuple[Recordings, list[str]]:
@@ -157,7 +190,7 @@ def _wavs(folder: Path) -> tuple[Recordings, list[str]]:
         speaker, _, index = rest.rpartition("_")
         if not (digit.isdecimal() and len(digit) == 1 and speaker and index.isdecimal()):
             raise ValueError(f"{path} is not named digit_speaker_index.wav")
-        feats.append(log_mel(read_wav(path)))
+        feats.append(log_mel(_spoken_wav(path)))
         y.append(int(digit))
         test.append(int(index) < 5)
         who.append(speaker)
@@ -206,7 +239,7 @@ def spoken(
     n_pos: int = 8,
     leave_out: str | None = None,
     sigmas: float = 3,
-    trim: float = 40,
+    trim: float = QUIET,
 ) -> Sequences:
     """Free Spoken Digit Dataset, 2,700 / 300.
 
@@ -250,8 +283,11 @@ TRAIN = f"{VOWELS}_TRAIN.ts"
 TEST = f"{VOWELS}_TEST.ts"
 
 
-def read_ts(name: str, content: str) -> tuple[list[Floats], list[str]]:
-    """The .ts format of time series: series (T, channels) and their labels; ``name`` is for messages."""
+def read_ts(name: str, content: str, *, missing: bool = False) -> tuple[list[Floats], list[str]]:
+    """The .ts format of time series: series (T, channels) and their labels; ``name`` is for messages.
+
+    ``missing``: whether values may be missing (``?``); they are NaN then.
+    """
     series: list[Floats] = []
     labels: list[str] = []
     begun = False
@@ -263,7 +299,9 @@ def read_ts(name: str, content: str) -> tuple[list[Floats], list[str]]:
         try:
             if len({c.count(",") for c in channels}) > 1:
                 raise ValueError("channels differ in length")
-            x = reals(np.array([c.split(",") for c in channels], np.float64), "values")
+            cells = [["nan" if v.strip() == "?" else v for v in c.split(",")] for c in channels]
+            x = np.array(cells, np.float64)
+            reals(np.nan_to_num(x, nan=0.0, posinf=np.inf, neginf=-np.inf) if missing else x, "values")
             if x.ndim != 2 or not label.strip() or (series and x.shape[0] != series[0].shape[1]):
                 raise ValueError("channels differ")
         except ValueError as e:

@@ -1,15 +1,18 @@
 """From numbers of any range to the 8-bit inputs of a network, and the same again for other samples.
 
-A scaling is fitted on training samples only.  It is one of three:
+A scaling is fitted on training samples only.  It is one of four:
 
     bytes     8-bit whole numbers stay as they are
     common    one scale for all columns, where they are alike: pixels
     columns   a scale for each column: measurements of different kinds
+    tokens    for a memory, signed codes: of each column the mean is 0, and SIGMAS deviations are 127
 
 The scale of a column is its training range, but no more than FAR interquartile ranges beyond its quartiles:
 a single outlier does not squeeze all others together.  Values beyond the scale are clipped, and counted.
 A column of both signs is laid on two *rails*, inputs of their own: one for its positive part, one for its
-negative part, because an input has no sign.  A column that never changes tells nothing and is left out.
+negative part, because an input has no sign.  Spans of series are *standard*: they have two rails as well,
+for what is above and below the mean, and FULL deviations fill them.  A column that never changes tells
+nothing and is left out.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from equilif.data.words import Codes, to_codes
 from equilif_golden.fixed import whole
 from equilif_golden.network import MOST_NEURONS
 
@@ -28,6 +32,8 @@ Missing = Literal["refuse", "mean"]
 
 FAR = 3.0  #: Tukey's far fences
 TOP = 255  #: the largest input
+SIGMAS = 3.5  #: deviations that fill the codes of a token
+FULL = 2.0  #: and those that fill the inputs of a span of a series
 #: 8-bit values whose largest training value is below this use too little of the inputs, and are scaled
 ENOUGH = 128
 
@@ -36,7 +42,7 @@ ENOUGH = 128
 class Column:
     """How one column becomes inputs; ``mean``: of its training values, for those that are missing."""
 
-    kind: Literal["range", "rails", "constant"]
+    kind: Literal["range", "rails", "standard", "constant"]
     low: float
     high: float
     mean: float
@@ -50,7 +56,7 @@ class Column:
     @property
     def width(self) -> int:
         """Inputs that it becomes."""
-        return {"range": 1, "rails": 2, "constant": 0}[self.kind]
+        return {"range": 1, "rails": 2, "standard": 2, "constant": 0}[self.kind]
 
 
 class Scaled(NamedTuple):
@@ -67,7 +73,7 @@ class Scaling:
     ``width``: values of a sample as it is read; ``names`` of them, or nothing.
     """
 
-    kind: Literal["bytes", "common", "columns"]
+    kind: Literal["bytes", "common", "columns", "tokens"]
     width: int
     names: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
@@ -77,14 +83,14 @@ class Scaling:
         whole(self.width, "width", 1, MOST_NEURONS)
         if self.names and len(self.names) != self.width:
             raise ValueError(f"names must be {self.width}, one a column, not {len(self.names)}")
-        wanted = {"bytes": 0, "common": 1, "columns": self.width}[self.kind]
+        wanted = {"bytes": 0, "common": 1, "columns": self.width, "tokens": self.width}[self.kind]
         if len(self.columns) != wanted:
             raise ValueError(f"columns must be {wanted} for {self.kind}, not {len(self.columns)}")
 
     @property
     def n_inputs(self) -> int:
         """Inputs of the network."""
-        if self.kind == "bytes":
+        if self.kind in ("bytes", "tokens"):
             return self.width
         return sum(c.width for c in self.columns) * (self.width if self.kind == "common" else 1)
 
@@ -110,12 +116,21 @@ class Scaling:
         parts = [_scaled(values[:, k : k + 1], c) for k, c in enumerate(self.columns)]
         return Scaled(np.concatenate([p.x for p in parts], axis=1), sum(p.clipped for p in parts))
 
+    def codes(self, x: npt.NDArray[Any], what: str) -> Codes:
+        """Tokens (n, width) as signed codes."""
+        if x.ndim != 2 or x.shape[1] != self.width:
+            raise ValueError(f"{what} must have {self.width} channels, not {x.shape[1:]}")
+        high = np.array([c.high for c in self.columns])
+        mean = np.array([c.mean for c in self.columns])
+        deviation = np.where(high > mean, (high - mean) / SIGMAS, 1)
+        return to_codes((self.filled(x.astype(np.float64), what) - mean) / deviation, SIGMAS)
+
     def filled(self, x: Reals, what: str) -> Reals:
         """The samples with the training mean in the place of what is missing; ValueError unless allowed."""
         gone = np.isnan(x)
         if not gone.any():
             return x
-        if self.missing == "refuse" or self.kind != "columns":
+        if self.missing == "refuse" or self.kind not in ("columns", "tokens"):
             raise ValueError(f"{what} has missing values: {named_missing(gone, self.names)}; {ADVICE}")
         return np.where(gone, [c.mean for c in self.columns], x)
 
@@ -136,8 +151,16 @@ def named_missing(gone: npt.NDArray[np.bool_], names: tuple[str, ...], most: int
     return f"{said} and {len(at) - most} more columns" if len(at) > most else said
 
 
-def fit(x: npt.NDArray[Any], names: tuple[str, ...], *, alike: bool, missing: Missing) -> Scaling:
-    """The scaling of training samples (n, width).  ``alike``: columns are pixels of an image.
+def fit(
+    x: npt.NDArray[Any],
+    names: tuple[str, ...],
+    *,
+    alike: bool,
+    missing: Missing,
+    standard: bool = False,
+) -> Scaling:
+    """The scaling of training samples (n, width).  ``alike``: columns are pixels of an image; ``standard``:
+    they are spans of series.
 
     ValueError when all columns never change, or one has no value at all.
     """
@@ -148,7 +171,7 @@ def fit(x: npt.NDArray[Any], names: tuple[str, ...], *, alike: bool, missing: Mi
     empty = np.flatnonzero(gone.all(axis=0))
     if len(empty):
         raise ValueError(f"{name_of(names, int(empty[0]))} has no training value at all: leave it out")
-    if not gone.any() and (alike or one_scale(x)):
+    if not standard and not gone.any() and (alike or one_scale(x)):
         low = float(x.min())
         high = float(x.max())
         if low == high:
@@ -157,10 +180,29 @@ def fit(x: npt.NDArray[Any], names: tuple[str, ...], *, alike: bool, missing: Mi
             return Scaling(kind="bytes", width=width, names=names, missing=missing)
         shared = Column(_kind(low, high), min(low, 0.0), high, float(x.mean()))
         return Scaling(kind="common", width=width, names=names, columns=(shared,), missing=missing)
-    columns = tuple(_fitted(x[~gone[:, k], k].astype(np.float64)) for k in range(width))
+    fitted = _standard if standard else _fitted
+    columns = tuple(fitted(x[~gone[:, k], k].astype(np.float64)) for k in range(width))
     if all(c.kind == "constant" for c in columns):
         raise ValueError("no column changes within the training samples: there is nothing to tell apart by")
     return Scaling(kind="columns", width=width, names=names, columns=columns, missing=missing)
+
+
+def fit_tokens(x: npt.NDArray[Any], names: tuple[str, ...], *, missing: Missing) -> Scaling:
+    """The scaling of the tokens (n, width) of all training samples; ValueError for one of no value."""
+    gone = np.isnan(x)
+    if gone.any() and missing == "refuse":
+        raise ValueError(f"there are missing values: {named_missing(gone, names)}; {ADVICE}")
+    if gone.all(axis=0).any():
+        raise ValueError("there is a channel without any training value: leave it out")
+    mean = np.nanmean(x, axis=0)
+    far = SIGMAS * np.nanstd(x, axis=0)
+    if not far.any():
+        raise ValueError("no value changes within the training samples: there is nothing to tell apart by")
+    columns = tuple(
+        Column("range" if d else "constant", float(m - d), float(m + d), float(m))
+        for m, d in zip(mean, far, strict=True)
+    )
+    return Scaling(kind="tokens", width=x.shape[1], names=names, columns=columns, missing=missing)
 
 
 def one_scale(x: npt.NDArray[Any]) -> bool:
@@ -185,6 +227,13 @@ def _fitted(values: Reals) -> Column:
     return Column(_kind(low, high), low, high, mean)
 
 
+def _standard(values: Reals) -> Column:
+    """The column of these training values, by their deviation."""
+    mean = float(values.mean())
+    far = FULL * float(values.std())
+    return Column("standard" if far else "constant", mean - far, mean + far, mean)
+
+
 def _kind(low: float, high: float) -> Literal["range", "rails"]:
     """Rails where both signs occur."""
     return "rails" if low < 0 < high else "range"
@@ -194,11 +243,18 @@ def _scaled(x: Reals, column: Column) -> Scaled:
     """Inputs of values that share a scale; rails stand side by side."""
     if column.kind == "constant":
         return Scaled(np.zeros((len(x), 0), np.uint8), 0)
+    if column.kind == "standard":
+        unit = (x - column.mean) / (column.high - column.mean)
+        return Scaled(_rails(unit), int((np.abs(unit) > FAR).sum()))
     clipped = int(((x < column.low) | (x > column.high)).sum())
     if column.kind == "range":
         return Scaled(_rounded((x - column.low) / (column.high - column.low)), clipped)
-    unit = x / max(-column.low, column.high)
-    return Scaled(np.concatenate([_rounded(unit), _rounded(-unit)], axis=1), clipped)
+    return Scaled(_rails(x / max(-column.low, column.high)), clipped)
+
+
+def _rails(unit: Reals) -> npt.NDArray[np.uint8]:
+    """-1..1 as inputs, two a value: the positive part, then the negative one."""
+    return np.concatenate([_rounded(unit), _rounded(-unit)], axis=1)
 
 
 def _rounded(unit: Reals) -> npt.NDArray[np.uint8]:

@@ -7,6 +7,8 @@ benchmarks/boards.py writes it.
 from __future__ import annotations
 
 import json
+import re
+import runpy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,9 +30,34 @@ KINDS = ("training", "inference")
 
 
 def find(name: str) -> Board:
+    """A board by its name, or the one that a Python file of somebody's own makes (docs/extending.md)."""
+    if name.endswith(".py"):
+        return _own(name)
     if name not in BOARDS:
-        raise ValueError(f"board must be one of {', '.join(BOARDS)}, not {name!r}")
+        raise ValueError(
+            f"board must be one of {', '.join(BOARDS)}, or a Python file that makes one, not {name!r}"
+        )
     return BOARDS[name]
+
+
+def _own(file: str) -> Board:
+    """ValueError unless the file makes one board, of a name that no other has."""
+    if not Path(file).is_file():
+        raise ValueError(f"there is no file {file}: a board is a name, or a Python file that makes one")
+    try:
+        made = runpy.run_path(file)
+    except Exception as e:  # whatever somebody's file does
+        raise ValueError(f"{file} cannot be run: {type(e).__name__}: {e}") from e
+    found = [b for b in made.values() if isinstance(b, Board) and b not in BOARDS.values()]
+    if len(found) != 1:
+        raise ValueError(f"{file} must make one equilif_boards.Board, not {len(found)}")
+    board = found[0]
+    if board.name in BOARDS or not re.fullmatch(r"[A-Za-z0-9][\w-]*", board.name):
+        raise ValueError(
+            f"{file}: a board's name is made of letters, digits and -, and none of {', '.join(BOARDS)}; "
+            f"not {board.name!r}"
+        )
+    return board
 
 
 def network_of(text: str) -> Network:
@@ -69,7 +96,7 @@ def fits(network: Network) -> list[Fit]:
         Fit(
             b.name,
             b.title,
-            capacity(b, network),
+            short(b, network),
             Placement(network, b.config).all_tiles,
             b.config.tiles,
         )
@@ -77,8 +104,8 @@ def fits(network: Network) -> list[Fit]:
     ]
 
 
-def capacity(board: Board, network: Network) -> str:
-    """Why the network does not fit, or nothing."""
+def short(board: Board, network: Network) -> str:
+    """Why a network does not fit, or nothing."""
     try:
         Compiled(network, board.config)
     except CapacityError as e:
@@ -132,6 +159,6 @@ def report(network: Network | None = None) -> list[dict[str, Any]]:
                 "samples_per_second": speed(board, entry),
             }
         if network is not None:
-            row["short"] = capacity(board, network)
+            row["short"] = short(board, network)
         rows.append(row)
     return rows

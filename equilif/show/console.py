@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from equilif.training.train import Training
     from equilif_golden.engine.config import EngineConfig
     from equilif_golden.network import Network, Weights
-    from equilif_golden.schedule import Schedule
 
 YES = "[green]✓[/]"
 NO = "[red]✗[/]"
@@ -141,20 +140,11 @@ def _plots(what: str) -> ModuleType | None:
 
 # -- training --------------------------------------------------------------------------------------
 def describe(run: Training) -> None:
-    s = run.network.schedule
     d = run.data
     console.print(
         f"[bold]{literal(d.name)}[/] {run.sizes}, {len(d.x_train):,} training and {len(d.x_test):,} test "
-        f"samples, seed {run.seed}; phases {s.free}/{s.nudged}/{s.nudged} steps, window {s.window}, "
-        f"beta {s.beta:g}{early(s)}"
+        f"samples, seed {run.seed}; {run.network.schedule}"
     )
-
-
-def early(s: Schedule) -> str:
-    if s.early is None:
-        return ""
-    rates = "all rates" if s.watch == "all" else "the output rates"
-    return f"; free phase until {rates} move by no more than {s.early}/256"
 
 
 def train(run: Training, out: Path, *, every: float = 30.0) -> None:
@@ -184,7 +174,7 @@ def train(run: Training, out: Path, *, every: float = 30.0) -> None:
             record = run.epoch(show, folder=out, every=every)
         steps = (
             f"{record.steps_per_sample:4.1f} free steps  "
-            if run.network.schedule.early is not None and record.steps_per_sample
+            if record.steps_per_sample and not run.network.schedule.fixed
             else ""
         )
         console.print(
@@ -330,10 +320,8 @@ def network(found: Anatomy) -> None:
             left=2,
         )
     )
-    s = found.schedule
     console.print(
-        f"\nsteps: {s.free} free, {s.nudged} at +beta, {s.nudged} at -beta; {found.steps['inference']} to "
-        f"run, {found.steps['training']} to learn; window {s.window}, beta {s.beta:g}{early(s)}"
+        f"\n{found.schedule}; {found.steps['inference']} steps to run, {found.steps['training']} to learn"
     )
     if found.weights is None or found.bits is None:
         left = ", ".join(found.sketch.open)
@@ -368,9 +356,9 @@ def _rate(s: Joined) -> str:
 
 # -- own data --------------------------------------------------------------------------------------
 def samples(found: Found, out: Path) -> list[str]:
-    """A picture of some images, where matplotlib is installed; nothing for data that are none."""
-    if len(found.about.shape) < 2:
-        console.print("[yellow]no picture: only images are drawn[/]")
+    """A picture of some samples, where matplotlib is installed; nothing for texts."""
+    if found.about.encoding.kind == "texts":
+        console.print("[yellow]no picture: texts are not drawn[/]")
         return []
     plots = _plots("picture")
     if plots is None:

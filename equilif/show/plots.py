@@ -90,27 +90,32 @@ def learning_curve(history: Sequence[Epoch], title: str, path: Path) -> None:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(5.6, 3.4))
         axes = figure.subplots()
-        epochs = [r.epoch for r in history]
-        for values, name, colour, marker in (
-            ([r.train_accuracy for r in history], "training, running", BLUE, "s"),
-            ([r.test_accuracy for r in history], "test", VERMILLION, "o"),
-        ):
-            axes.plot(
-                epochs,
-                [100 * v for v in values],
-                color=colour,
-                marker=marker,
-                markersize=3.5,
-                linewidth=1.4,
-                label=name,
-            )
-        axes.set(xlabel="epoch", ylabel="accuracy (%)")
+        accuracies(axes, history)
         axes.set_title(f"{title}: {100 * history[-1].test_accuracy:.1f} % of the test set right", loc="left")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(axis="y", color=LIGHT, linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.legend(loc="lower right")
         write(figure, path)
+
+
+def accuracies(axes: Any, history: Sequence[Epoch]) -> None:
+    """Running training accuracy and test accuracy by epoch."""
+    epochs = [r.epoch for r in history]
+    for values, name, colour, marker in (
+        ([r.train_accuracy for r in history], "training, running", BLUE, "s"),
+        ([r.test_accuracy for r in history], "test", VERMILLION, "o"),
+    ):
+        axes.plot(
+            epochs,
+            [100 * v for v in values],
+            color=colour,
+            marker=marker if len(epochs) <= 40 else None,
+            markersize=3.5,
+            linewidth=1.4,
+            label=name,
+        )
+    axes.set(xlabel="epoch", ylabel="accuracy (%)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.grid(axis="y", color=LIGHT, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.legend(loc="lower right")
 
 
 def confusion(matrix: npt.NDArray[np.int64], title: str, path: Path) -> None:
@@ -148,27 +153,39 @@ def confusion(matrix: npt.NDArray[np.int64], title: str, path: Path) -> None:
 
 
 def samples(found: Found, path: Path, *, classes: int = 12, each: int = 8) -> None:
-    """The first training images of each class, a row a class."""
+    """The first training samples of each class, a row a class: images, or lines of series and rows."""
     about = found.about
     names = about.labels[:classes]
-    shape = about.shape if len(about.shape) < 4 and about.shape[2:] in ((), (1,), (3,)) else about.shape[:2]
-    low = float(np.nanmin(found.raw.x))
-    high = max(float(np.nanmax(found.raw.x)), low + 1e-9)
+    values = found.raw.numbers
+    low = float(np.nanmin(values))
+    high = max(float(np.nanmax(values)), low + 1e-9)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(1.2 + 0.7 * each, 0.75 * len(names)))
         grid = figure.subplots(len(names), each, squeeze=False)
         for row, name in enumerate(names):
-            shown = found.raw.x[found.raw.labels == name][:each]
+            shown = found.raw.take(np.flatnonzero(found.raw.labels == name)[:each])
             for column in range(each):
                 axes = grid[row, column]
                 axes.set(xticks=[], yticks=[])
                 axes.spines[:].set_visible(False)
-                if column < len(shown):
-                    pixels = shown[column].astype(np.float64).reshape(*about.shape[:2], -1)
-                    scaled = (pixels[..., : int(np.prod(shape[2:]))] - low) / (high - low)
-                    axes.imshow(scaled.squeeze(), cmap="gray", vmin=0, vmax=1)
+                if column < len(shown.labels):
+                    one = shown.take(np.array([column])).numbers.astype(np.float64)
+                    if len(about.shape) < 2:
+                        axes.plot(one if about.encoding.kind == "series" else one[0], linewidth=0.8)
+                        axes.set_ylim(low, high)
+                    else:
+                        axes.imshow(
+                            (_pixels(one, about.shape) - low) / (high - low), cmap="gray", vmin=0, vmax=1
+                        )
             grid[row, 0].set_ylabel(name[:20], rotation=0, ha="right", va="center", labelpad=8)
         write(figure, path)
+
+
+def _pixels(x: npt.NDArray[np.float64], shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """An image to be drawn, grey or in colour; of more channels or dimensions the first."""
+    drawn = shape if shape[2:] in ((), (1,), (3,)) else shape[:2]
+    image: npt.NDArray[np.float64] = x.reshape(*shape[:2], -1)[..., : int(np.prod(drawn[2:]))]
+    return image.squeeze(-1) if image.shape[2] == 1 else image
 
 
 def settling(traces: Sequence[tuple[str, Trace]], path: Path) -> None:
@@ -200,13 +217,11 @@ def settling(traces: Sequence[tuple[str, Trace]], path: Path) -> None:
         for column, (name, trace) in enumerate(traces, 1):
             raster = figure.add_subplot(grid[0, column])
             rates = figure.add_subplot(grid[1, column], sharex=raster)
-            _raster(raster, trace, labels=column == 1)
-            _rates(rates, trace, labels=column == 1)
+            phases(raster, rates, trace, labels=column == 1)
             predicted = int(trace.result.prediction[0])
             raster.set_title(
                 f"{name}: says {predicted}{'' if predicted == trace.label else ', wrong'}", loc="left", pad=16
             )
-            _phases(raster, rates, trace)
         write(figure, path)
 
 
@@ -505,8 +520,12 @@ def _rates(axes: Any, trace: Trace, *, labels: bool) -> None:
     axes.set_xticks(cuts)
 
 
-def _phases(raster: Any, rates: Any, trace: Trace) -> None:
-    """Boundaries and names of the phases, and the windows in which rates are measured."""
+def phases(raster: Any, rates: Any, trace: Trace, *, labels: bool) -> None:
+    """A sample's spikes and output rates, the boundaries and names of its phases, and the windows in which
+    rates are measured.  ``labels``: of the vertical axes.
+    """
+    _raster(raster, trace, labels=labels)
+    _rates(rates, trace, labels=labels)
     raw = trace.network.schedule.raw(trace.network.numerics)
     at = 0
     beta = trace.network.schedule.beta

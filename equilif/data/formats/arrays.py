@@ -9,18 +9,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from equilif.data.formats.base import Content, Part
+from equilif.data.formats.base import Columns, Content, Part, Series
 from equilif.data.reading import read_npz, reading
 
 PARTS = ("x_train", "y_train", "x_test", "y_test")
 WHOLE = ("x", "y")
+#: of series: sample i has the steps x[offsets[i]:offsets[i + 1]]
+OFFSETS = "offsets"
 
 
 class Npz:
     """``x_train``, ``y_train``, ``x_test``, ``y_test``; or ``x`` and ``y``.
 
     ``x`` are numbers (n, ...), a sample of more dimensions than one is an image; ``y`` are whole numbers or
-    texts (n,).
+    texts (n,).  With ``offsets`` (n + 1,), or ``offsets_train`` and ``offsets_test``, samples are series:
+    ``x`` (steps of all samples, channels) or (steps of all samples,).
     """
 
     name = "npz"
@@ -30,7 +33,7 @@ class Npz:
     def claims(self, path: Path) -> bool:
         return path.suffix.lower() == ".npz" and not path.is_dir()
 
-    def read(self, path: Path, label: str | None) -> Content:
+    def read(self, path: Path, columns: Columns) -> Content:
         with reading(path, "an .npz file of samples"):
             with zipfile.ZipFile(path) as z:
                 there = {name.removesuffix(".npy") for name in z.namelist()}
@@ -40,9 +43,42 @@ class Npz:
                 f"{path} must have {', '.join(PARTS)}, or {' and '.join(WHOLE)}, but it has "
                 f"{', '.join(sorted(there)) or 'nothing'}"
             )
-        found = read_npz(path, {name: "iuf" if name[0] == "x" else "iufU" for name in chosen})
+        ends = ("_train", "_test") if chosen is PARTS else ("",)
+        offsets = [OFFSETS + end for end in ends if OFFSETS + end in there]
+        if offsets and len(offsets) < len(ends):
+            raise ValueError(f"{path} has {offsets[0]} alone: both parts need their offsets")
+        kinds = {"x": "iuf", "y": "iufU", "o": "iu"}
+        found = read_npz(path, {name: kinds[name[0]] for name in (*chosen, *offsets)})
         with reading(path):
-            return content(*(found[name] for name in chosen))
+            if not offsets:
+                return content(*(found[name] for name in chosen))
+            cut = [_cut(found["x" + end], found[OFFSETS + end], found["y" + end], end) for end in ends]
+            return of_series(*cut)
+
+
+def _cut(x: npt.NDArray[Any], off: npt.NDArray[Any], y: npt.NDArray[Any], end: str) -> Part:
+    """Series that are cut at offsets; ``end`` of their names, for messages."""
+    if x.ndim == 1:
+        x = x[:, None]
+    if x.ndim != 2 or not x.shape[1]:
+        raise ValueError(f"x{end} must have shape (steps, channels) where there are offsets, not {x.shape}")
+    if off.ndim != 1 or len(off) < 2:
+        raise ValueError(f"offsets{end} must have shape (samples + 1,), not {off.shape}")
+    if y.shape != (len(off) - 1,):
+        raise ValueError(f"y{end} must have shape {(len(off) - 1,)}, one class a sample, not {y.shape}")
+    wide = x.astype(np.float64) if x.dtype.kind == "f" and x.dtype.itemsize > 8 else x
+    return Part(Series(wide, off.astype(np.int64)), names(y, f"y{end}"))
+
+
+def of_series(train: Part, test: Part | None = None) -> Content:
+    """Series as a content; ValueError when its parts differ in channels."""
+    width = train.numbers.shape[1]
+    if test is not None and test.numbers.shape[1] != width:
+        raise ValueError(
+            f"the training part has {width} channels, the test part {test.numbers.shape[1]}: both need the "
+            "same"
+        )
+    return Content(train, test, shape=(width,))
 
 
 def content(

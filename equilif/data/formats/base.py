@@ -1,29 +1,88 @@
-"""What every format of own data comes to: numbers and the names of their classes."""
+"""What every format of own data comes to: samples, and the names of their classes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from equilif.data.sequences import Longs, ranges
+
+
+@dataclass(frozen=True)
+class Series:
+    """Sample i has the steps ``frames[off[i]:off[i + 1]]``; frames (total, channels), off (n + 1,)."""
+
+    frames: npt.NDArray[Any]
+    off: Longs
+
+    def __post_init__(self) -> None:
+        lengths = np.diff(self.off)
+        if self.off[0] != 0 or self.off[-1] != len(self.frames) or (lengths < 1).any():
+            raise ValueError(
+                f"offsets must rise from 0 to the number of steps, {len(self.frames):,}, and each sample has "
+                "at least one step"
+            )
+
+    @classmethod
+    def of(cls, samples: Sequence[npt.NDArray[Any]]) -> Self:
+        """From an array (steps, channels) for each sample."""
+        return cls(np.concatenate(samples), np.cumsum([0, *map(len, samples)], dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.off) - 1
+
+    def __getitem__(self, at: npt.NDArray[np.int64]) -> Series:
+        index, off = ranges(self.off[:-1][at], np.diff(self.off)[at])
+        return Series(self.frames[index], off)
+
+
+@dataclass(frozen=True)
+class Texts:
+    """A text a sample."""
+
+    texts: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __getitem__(self, at: npt.NDArray[np.int64]) -> Texts:
+        return Texts(tuple(self.texts[k] for k in at))
+
+
+#: samples as they were read: rows (n, width) with NaN where a value is missing, series or texts
+Read = npt.NDArray[Any] | Series | Texts
+
 
 @dataclass(frozen=True)
 class Part:
-    """Samples (n, width) as they were read, NaN where a value is missing, and their classes by name (n,)."""
+    """Samples as they were read, and their classes by name (n,)."""
 
-    x: npt.NDArray[Any]
+    x: Read
     labels: npt.NDArray[np.str_]
+
+    def take(self, at: npt.NDArray[np.int64]) -> Part:
+        return Part(self.x[at], self.labels[at])
+
+    @property
+    def numbers(self) -> npt.NDArray[Any]:
+        """All numbers that were read, (any, columns or channels); texts have none."""
+        if isinstance(self.x, Texts):
+            return np.zeros((0, 1))
+        return self.x.frames if isinstance(self.x, Series) else self.x
 
 
 @dataclass(frozen=True)
 class Content:
     """What a file holds.  ``test``: None when it has no part of its own to test on.
 
-    ``names`` of the columns, or nothing; ``shape`` of a sample before it was laid out in a row; ``alike``:
-    columns are pixels; ``notes``: what a user should know.
+    ``names`` of the columns, or of the channels of series, or nothing; ``shape`` of a sample before it was
+    laid out in a row, of a series that of a step; ``alike``: columns are pixels; ``notes``: what a user
+    should know.
     """
 
     train: Part
@@ -32,6 +91,20 @@ class Content:
     shape: tuple[int, ...] = ()
     alike: bool = False
     notes: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        return (self.train,) if self.test is None else (self.train, self.test)
+
+    def with_test(self, test: Part) -> Content:
+        return replace(self, test=test)
+
+
+class Columns(NamedTuple):
+    """Columns of a table by name: that of the classes, and that of the texts where there are some."""
+
+    label: str | None = None
+    text: str | None = None
 
 
 class Format(Protocol):
@@ -46,5 +119,5 @@ class Format(Protocol):
     def claims(self, path: Path) -> bool:
         """Whether a path is of this format, by its name or because it is a folder."""
 
-    def read(self, path: Path, label: str | None) -> Content:
+    def read(self, path: Path, columns: Columns) -> Content:
         """Its content; ValueError of one line names what is wrong, OSError what cannot be opened."""

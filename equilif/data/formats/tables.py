@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from equilif.data.formats.base import Content, Part
+from equilif.data.formats.base import Columns, Content, Part, Texts
 from equilif.data.reading import lines, reading, text
 from equilif.extras import needs
 
@@ -37,25 +37,40 @@ class Csv:
     def claims(self, path: Path) -> bool:
         return path.suffix.lower() in (".csv", ".tsv") and not path.is_dir()
 
-    def read(self, path: Path, label: str | None) -> Content:
+    def read(self, path: Path, columns: Columns) -> Content:
         rows = _rows(path)
         header = next(rows, (0, []))[1]
         _check_header(path, header)
-        column = _label(path, header, label)
+        column = _column(path, header, columns.label, "label", "the classes")
+        if columns.text is not None:
+            text_column = _column(path, header, columns.text, "text", "the texts", column)
         names = tuple(name for k, name in enumerate(header) if k != column)
         samples = []
         classes = []
+        texts = []
         for line, row in rows:
             if len(row) != len(header):
                 raise ValueError(
                     f"{path} line {line} has {len(row)} cells, its header {len(header)}: each line has one "
                     "cell a column"
                 )
-            classes.append(_class(path, line, header[column], row.pop(column)))
-            samples.append(_numbers(path, line, names, row))
-        if not samples:
+            classes.append(_class(path, line, header[column], row[column]))
+            if columns.text is None:
+                samples.append(_numbers(path, line, names, row[:column] + row[column + 1 :]))
+            else:
+                texts.append(_text(path, line, columns.text, row[text_column]))
+        if not classes:
             raise ValueError(f"{path} has a header and no samples: it needs a line for each sample")
+        if columns.text is not None:
+            return _of_texts(texts, classes, header, columns)
         return Content(Part(np.array(samples), np.array(classes)), names=names, shape=(len(names),))
+
+
+def _of_texts(texts: list[str], classes: list[str], header: list[str], columns: Columns) -> Content:
+    """A column of texts; a note names the columns that are not read."""
+    others = [name for name in header if name not in columns]
+    notes = (f"columns that are not read: {', '.join(others[:12])}",) if others else ()
+    return Content(Part(Texts(tuple(texts)), np.array(classes)), notes=notes)
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -73,9 +88,15 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 
     with reading(path):
         reader = csv.reader(all_lines(), delimiter=mark, strict=True)
-        for row in reader:
-            if row:
-                yield reader.line_num, [cell.strip() for cell in row]
+        try:
+            for row in reader:
+                if row:
+                    yield reader.line_num, [cell.strip() for cell in row]
+        except csv.Error as e:
+            raise ValueError(
+                f"after line {reader.line_num}: {e}; a cell that begins with a quotation mark ends with one, "
+                "and within it each is written twice"
+            ) from e
 
 
 def _check_header(path: Path, header: list[str]) -> None:
@@ -102,14 +123,23 @@ def _check_header(path: Path, header: list[str]) -> None:
         raise ValueError(f"{path} has one column, {header[0]!r}: it needs a class and a value at least")
 
 
-def _label(path: Path, header: list[str], label: str | None) -> int:
-    """Which column holds the classes."""
+def _column(path: Path, header: list[str], name: str | None, option: str, what: str, not_: int = -1) -> int:
+    """Which column holds ``what``; not column ``not_``."""
     listed = ", ".join(header[:12]) + (", ..." if len(header) > 12 else "")
-    if label is None:
-        raise ValueError(f"which column of {path} holds the classes? Say it by --label, one of {listed}")
-    if label not in header:
-        raise ValueError(f"{path} has no column {label!r}: --label must be one of {listed}")
-    return header.index(label)
+    if name is None:
+        raise ValueError(f"which column of {path} holds {what}? Say it by --{option}, one of {listed}")
+    if name not in header:
+        raise ValueError(f"{path} has no column {name!r}: --{option} must be one of {listed}")
+    if header.index(name) == not_:
+        raise ValueError(f"--label and --text are both {name!r}: texts and classes are two columns of {path}")
+    return header.index(name)
+
+
+def _text(path: Path, line: int, name: str, cell: str) -> str:
+    """A text; ValueError when there is none."""
+    if not cell.strip():
+        raise ValueError(f"{path} line {line} has no text in {name!r}: fill it in, or leave the line out")
+    return cell
 
 
 def _class(path: Path, line: int, name: str, cell: str) -> str:
@@ -160,7 +190,7 @@ class Parquet:
     def claims(self, path: Path) -> bool:
         return path.suffix.lower() == ".parquet" and not path.is_dir()
 
-    def read(self, path: Path, label: str | None) -> Content:
+    def read(self, path: Path, columns: Columns) -> Content:
         with needs("parquet"):
             from pyarrow import parquet
         with reading(path, "a Parquet table"):
@@ -170,22 +200,35 @@ class Parquet:
         if rows * max(1, len(header)) > MOST_CELLS:
             raise ValueError(f"{path} would have {rows:,} rows of {len(header):,}: take a part of them")
         _check_header(path, header)
-        column = _label(path, header, label)
+        column = _column(path, header, columns.label, "label", "the classes")
         if not rows:
             raise ValueError(f"{path} has no rows: it needs one for each sample")
         with reading(path, "a Parquet table"):
             table = file.read()
             given = table.column(column).to_pylist()
-        names = tuple(name for k, name in enumerate(header) if k != column)
-        values = [self._values(path, n, table.column(k)) for k, n in enumerate(header) if k != column]
         classes = [
             _class(
                 path, k + 1, header[column], "" if c is None else str(int(c) if isinstance(c, bool) else c)
             )
             for k, c in enumerate(given)
         ]
+        if columns.text is not None:
+            place = _column(path, header, columns.text, "text", "the texts", column)
+            cells = table.column(place).to_pylist()
+            texts = [_text(path, k + 1, columns.text, self._cell(path, c)) for k, c in enumerate(cells)]
+            return _of_texts(texts, classes, header, columns)
+        names = tuple(name for k, name in enumerate(header) if k != column)
+        values = [self._values(path, n, table.column(k)) for k, n in enumerate(header) if k != column]
         part = Part(np.stack(values, axis=1), np.array(classes))
         return Content(part, names=names, shape=(len(names),))
+
+    def _cell(self, path: Path, cell: object) -> str:
+        """A text, empty where there is none."""
+        if cell is None:
+            return ""
+        if not isinstance(cell, str):
+            raise ValueError(f"{path}: the column of --text holds {str(cell)[:40]!r}, no text")
+        return cell
 
     def _values(self, path: Path, name: str, column: Any) -> npt.NDArray[np.float64]:
         """Numbers of a column, NaN where one is missing."""

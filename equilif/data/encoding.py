@@ -1,0 +1,200 @@
+"""From samples as they were read to what a network takes: rows of numbers, or tokens of a memory.
+
+    rows      tables and images are rows already
+    series    cut into a number of spans that is the same for all samples; an input for every span and channel
+    texts     an input for every word of a vocabulary: whether it is there
+
+With a memory a sample is a set of tokens, which the queries of the network look at: every span of a series,
+with its place, or every word of a text, by its vector (equilif.data.words).
+
+An encoding is fitted on training samples only.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from equilif.data import words as vectors_of
+from equilif.data.formats import Read, Series, Texts
+from equilif.data.recordings import pooled
+from equilif.data.sequences import Longs, Ragged, position
+from equilif.data.words import Codes, tokenise
+from equilif_golden.fixed import whole
+from equilif_golden.network import MOST_PATTERNS
+
+MOST_WORDS = 800  #: of a vocabulary
+#: inputs that a series becomes, at most, two for every span and channel
+MOST_SPANS = 512
+MOST_TOKENS = {"series": 32, "texts": 256}  #: of a sample in a memory; boards hold as few
+PLACES = 8  #: dimensions that code where a span lies
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoding:
+    """What was fitted.  ``steps``: spans of a series, or with a memory tokens of a sample, at most.
+
+    ``words``: the vocabulary of texts without a memory.  ``vectors``: the file of word vectors with one, None
+    for the installed package.
+    """
+
+    kind: Literal["rows", "series", "texts"] = "rows"
+    memory: bool = False
+    steps: int = 0
+    words: tuple[str, ...] = ()
+    vectors: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind == "rows" and (self.memory or self.steps or self.words):
+            raise ValueError("rows need no memory, no steps and no words")
+        if self.kind == "series" or self.memory:
+            whole(self.steps, "steps", 1, MOST_PATTERNS)
+        if self.kind == "texts" and not self.memory and not self.words:
+            raise ValueError("words must be at least one: an input each")
+
+    @property
+    def places(self) -> int:
+        """Dimensions of a token that code where it lies."""
+        return PLACES if self.kind == "series" and self.memory else 0
+
+    def names(self, channels: tuple[str, ...]) -> tuple[str, ...]:
+        """Of the columns of rows, or of the channels of tokens; ``channels``: names as they were read."""
+        if self.kind == "texts":
+            return self.words
+        if self.kind == "series" and not self.memory and channels:
+            return tuple(f"{c}, span {k + 1}" for k in range(self.steps) for c in channels)
+        return channels
+
+    def rows(self, x: Read) -> npt.NDArray[Any]:
+        """Samples as rows (n, width); ValueError when they are of another kind."""
+        self._check(x)
+        if isinstance(x, Series):
+            return spans(x, self.steps)
+        if isinstance(x, Texts):
+            return presence(x, self.words)
+        return x
+
+    def tokens(self, parts: Sequence[Read]) -> Tokens:
+        """Samples of several parts as tokens that share a table."""
+        for x in parts:
+            self._check(x)
+        if self.kind == "texts":
+            return _of_words([x for x in parts if isinstance(x, Texts)], self)
+        return _of_spans([x for x in parts if isinstance(x, Series)], self.steps)
+
+    def _check(self, x: Read) -> None:
+        """ValueError unless samples are what training samples were."""
+        found = kind_of(x)
+        if found != self.kind:
+            raise ValueError(f"it holds {found}, the network was trained on {self.kind}")
+
+
+def kind_of(x: Read) -> Literal["rows", "series", "texts"]:
+    return "series" if isinstance(x, Series) else "texts" if isinstance(x, Texts) else "rows"
+
+
+def fit(x: Read, *, memory: bool = False, vectors: str | Path | None = None) -> Encoding:
+    """The encoding of training samples; ValueError for options that they have no use for."""
+    kind = kind_of(x)
+    if kind == "rows" and memory:
+        raise ValueError("--memory is for texts, series and recordings: rows and images have no tokens")
+    if vectors is not None and not (kind == "texts" and memory):
+        raise ValueError("--vectors are of the words of texts in a memory: give --text and --memory too")
+    if isinstance(x, Series):
+        longest = int(np.diff(x.off).max())
+        inputs = 2 * x.frames.shape[1]  # on two rails: above and below the mean
+        most = MOST_TOKENS[kind] if memory else max(1, MOST_SPANS // inputs)
+        return Encoding(kind=kind, memory=memory, steps=min(longest, most))
+    if isinstance(x, Texts):
+        if not memory:
+            return Encoding(kind=kind, words=vocabulary(x))
+        longest = max(len(tokenise(text)) for text in x.texts)
+        file = None if vectors is None else str(Path(vectors).resolve())
+        return Encoding(kind=kind, memory=True, steps=min(max(1, longest), MOST_TOKENS[kind]), vectors=file)
+    return Encoding()
+
+
+# -- series ----------------------------------------------------------------------------------------
+def spans(x: Series, n: int) -> npt.NDArray[np.float64]:
+    """Series as rows (samples, n x channels): means over n spans, as even as can be.
+
+    A series that is shorter than n has steps that come again.
+    """
+    length = np.diff(x.off)[:, None]
+    k = np.arange(n)
+    begin = x.off[:-1, None] + k * length // n
+    end = np.maximum(begin + 1, x.off[:-1, None] + (k + 1) * length // n)
+    sums = np.concatenate((np.zeros((1, x.frames.shape[1])), np.cumsum(x.frames, axis=0, dtype=np.float64)))
+    means: npt.NDArray[np.float64] = (sums[end] - sums[begin]) / (end - begin)[:, :, None]
+    return means.reshape(len(x), -1)
+
+
+# -- texts -----------------------------------------------------------------------------------------
+def vocabulary(x: Texts) -> tuple[str, ...]:
+    """The words that most texts have, the most frequent first, each in two texts at least.
+
+    ValueError when there is none.
+    """
+    counts = Counter(word for text in x.texts for word in set(tokenise(text)))
+    found = sorted((-n, word) for word, n in counts.items() if n > 1)
+    if not found:
+        raise ValueError("no two texts have a word in common: there is nothing to learn from them")
+    return tuple(word for _, word in found[:MOST_WORDS])
+
+
+def presence(x: Texts, words: tuple[str, ...]) -> npt.NDArray[np.uint8]:
+    """Texts as rows (n, words): 1 where a word is there."""
+    column = {word: k for k, word in enumerate(words)}
+    rows = np.zeros((len(x), len(words)), np.uint8)
+    for row, text in zip(rows, x.texts, strict=True):
+        row[[column[word] for word in set(tokenise(text)) if word in column]] = 1
+    return rows
+
+
+# -- tokens ----------------------------------------------------------------------------------------
+class Tokens(NamedTuple):
+    """A table of values (rows, width), what is beside them (rows, places) as codes, names of the rows of a
+    text, and of each part the rows of its samples.
+    """
+
+    values: npt.NDArray[np.float64]
+    places: Codes
+    words: tuple[str, ...]
+    parts: tuple[Ragged, ...]
+
+
+def _of_spans(parts: Sequence[Series], most: int) -> Tokens:
+    """A token for every span of at most ``most`` a sample, and its place."""
+    cut = [pooled(x.frames.astype(np.float64), x.off, most) for x in parts]
+    places = []
+    rows = []
+    first = 0
+    for frames, off in cut:
+        length = np.repeat(np.diff(off), np.diff(off))
+        k = np.arange(off[-1]) - np.repeat(off[:-1], np.diff(off))
+        places.append(position((k + 0.5) / length, PLACES))
+        rows.append(_ragged(np.arange(first, first + len(frames)), off))
+        first += len(frames)
+    return Tokens(np.concatenate([f for f, _ in cut]), np.concatenate(places), (), tuple(rows))
+
+
+def _of_words(parts: Sequence[Texts], encoding: Encoding) -> Tokens:
+    """A token for every word that has a vector; a text without one has the mean of all."""
+    split = [[tokenise(text) for text in x.texts] for x in parts]
+    known, values = vectors_of.read(encoding.vectors, {w for part in split for text in part for w in text})
+    row = {word: k for k, word in enumerate(known)}
+    nothing = len(known)
+    samples = [[[row[w] for w in text if w in row][: encoding.steps] for text in part] for part in split]
+    rows = tuple(Ragged.of([s or [nothing] for s in part], np.zeros(len(part), np.int64)) for part in samples)
+    table = np.concatenate((values.astype(np.float64), np.full((1, values.shape[1]), np.nan)))
+    return Tokens(table, np.zeros((len(table), 0), np.int8), (*known, ""), rows)
+
+
+def _ragged(rows: Longs, off: Longs) -> Ragged:
+    return Ragged(rows.astype(np.int32), off, np.zeros(len(off) - 1, np.int64))

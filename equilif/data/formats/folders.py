@@ -1,0 +1,61 @@
+"""Folders in which each class has a folder of its own, or the same below ``train`` and ``test``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+PARTS = {"train", "test"}
+
+
+@dataclass(frozen=True)
+class Files:
+    """Kinds of files that are samples: their ``endings``, and ``what`` they are, for messages."""
+
+    endings: tuple[str, ...]
+    what: str
+
+    def among(self, path: Path) -> bool:
+        """Whether a folder has such a file in one of its classes."""
+        found = (p for pattern in ("*/*", "train/*/*", "test/*/*") for p in path.glob(pattern))
+        return path.is_dir() and any(map(self.takes, found))
+
+    def takes(self, path: Path) -> bool:
+        return path.suffix.lower() in self.endings and not path.name.startswith(".") and path.is_file()
+
+    def listed(self, path: Path) -> list[list[tuple[Path, str]]]:
+        """Files and their classes of the one part that there is, or of training and test part."""
+        own = {f.name for f in _folders(path)} == PARTS
+        return [self._part(part) for part in ([path / "train", path / "test"] if own else [path])]
+
+    def _part(self, path: Path) -> list[tuple[Path, str]]:
+        """ValueError when a class has no file."""
+        folders = _folders(path)
+        if not folders:
+            raise ValueError(f"{path} has no folders: it needs one for each class, with its files in it")
+        found = []
+        for folder in folders:
+            files = [p for p in _visible(folder) if self.takes(p)]
+            if not files:
+                raise ValueError(
+                    f"{folder} has no {self.what}: each folder in {path} is a class and holds its files"
+                )
+            found += [(file, folder.name) for file in files]
+        return found
+
+    def left_out(self, path: Path) -> list[str]:
+        """A note when there are files that are not read."""
+        parts = [path / "train", path / "test"] if {f.name for f in _folders(path)} == PARTS else [path]
+        n = 0
+        for part in parts:
+            within = [p for folder in _folders(part) for p in _visible(folder)]
+            n += sum(not self.takes(p) for p in within) + sum(not p.is_dir() for p in _visible(part))
+        return [f"{n} files that are no {self.what} were left out"] if n else []
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+
+
+def _folders(path: Path) -> list[Path]:
+    return [p for p in _visible(path) if p.is_dir()]

@@ -1,0 +1,54 @@
+"""Time series of the UCR and UEA archives: ``.ts`` files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from equilif.data.formats.arrays import of_series
+from equilif.data.formats.base import Columns, Content, Part, Series
+from equilif.data.reading import reading, text
+from equilif.data.recordings import read_ts
+
+#: what a header says of what is not read, and the reason
+REFUSED = {
+    "@timestamps true": "steps with time stamps are not read: write series of even steps",
+    "@classlabel false": "it has no classes to learn",
+    "@targetlabel true": "its labels are measurements, not classes",
+}
+
+
+class Ts:
+    """A series a line: channels between colons, steps between commas, then the class.
+
+    Series may differ in length.  ``X_TRAIN.ts`` has its test part in ``X_TEST.ts`` beside it, when it is
+    there.
+    """
+
+    name = "ts"
+    what = "a .ts file of series"
+    labelled = False
+
+    def claims(self, path: Path) -> bool:
+        return path.suffix.lower() == ".ts" and not path.is_dir()
+
+    def read(self, path: Path, columns: Columns) -> Content:
+        beside = path.with_name(path.name.replace("_TRAIN.", "_TEST."))
+        files = [path, beside] if beside != path and beside.exists() else [path]
+        parts = [self._part(file) for file in files]
+        with reading(path):
+            found = of_series(*parts)
+        notes = (f"test part: {beside.name}",) if len(files) > 1 else ()
+        return Content(found.train, found.test, shape=found.shape, notes=notes)
+
+    def _part(self, path: Path) -> Part:
+        content = text(path, path.read_bytes())
+        for line in content.lower().splitlines():
+            said = " ".join(line.split()[:2])
+            if said in REFUSED:
+                raise ValueError(f"{path} says {said}: {REFUSED[said]}")
+            if said == "@data":
+                break
+        series, labels = read_ts(str(path), content, missing=True)
+        return Part(Series.of(series), np.array(labels))

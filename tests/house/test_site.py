@@ -1,0 +1,72 @@
+"""The pages as a site: built as ``./run docs`` does, complete, and without a thing from the network."""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+ROOT = Path(__file__).parents[2]
+
+pytest.importorskip("mkdocstrings", reason="extra docs")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """mkdocs is strict: a link or an anchor that leads nowhere ends it."""
+    folder = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def ids(page: Path) -> set[str]:
+    return set(re.findall(r'\bid="([^"]+)"', page.read_text()))
+
+
+def test_every_command_and_option_is_in_the_reference(site):
+    import equilif.cli
+
+    page = site / "reference" / "commands.html"
+    text = re.sub(r"<[^>]+>", "", page.read_text())
+    for name, command in typer.main.get_command(equilif.cli.app).commands.items():
+        assert f"equilif-{name}" in ids(page)
+        for parameter in command.params:
+            for option in parameter.opts if parameter.param_type_name == "option" else ():
+                assert option == "--help" or option in html.unescape(text), f"{name} {option}"
+
+
+def test_what_users_import_is_in_the_reference(site):
+    import equilif
+
+    page = site / "reference" / "python" / "equilif_golden.html"
+    assert {f"equilif_golden.{module}.{name}" for name, module in equilif.WHERE.items()} <= ids(page)
+    for module in ("equilif.data.own", "equilif_golden.engine.chip", "equilif_hdl.engine.engine"):
+        package = module.rpartition(".")[0]
+        assert module in ids(page.with_name(f"{package}.html"))
+
+
+def test_no_page_needs_the_network(site):
+    """Scripts, styles, fonts and pictures are beside the pages, and are there."""
+    for page in site.rglob("*.html"):
+        found = re.findall(r'<(?:script|img|source)\b[^>]*\bsrc="([^"]+)"', page.read_text())
+        found += re.findall(r'<link\b[^>]*rel="(?:stylesheet|icon|preconnect)"[^>]*>', page.read_text())
+        for item in found:
+            target = re.sub(r'.*href="([^"]+)".*', r"\1", item)
+            assert not re.match(r"(?:https?:)?//", target), f"{page.name}: {target}"
+            if page.name != "404.html":
+                assert (page.parent / html.unescape(target)).resolve().exists(), f"{page.name}: {target}"
+    for style in site.rglob("*.css"):
+        assert not re.search(r"@import|url\(['\"]?(?:https?:)?//", style.read_text())
