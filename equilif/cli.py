@@ -10,6 +10,7 @@ for part in (
     "overview",
     "data",
     "learning",
+    "report",
     "scale",
     "hardware",
     "programs",

@@ -7,9 +7,7 @@ pins <-- transport <-- SLIP <-- replies -+                (program, scanner, wal
 
 from __future__ import annotations
 
-from typing import Any
-
-from amaranth import Module
+from amaranth import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out, connect, flipped
 
@@ -18,6 +16,7 @@ from equilif_golden.link.protocol import FRAME_BYTES
 from equilif_hdl.engine.engine import Engine
 from equilif_hdl.link.host import Host
 from equilif_hdl.link.transport import Transport
+from equilif_hdl.typed import Interface
 
 
 class Top(wiring.Component):
@@ -33,9 +32,9 @@ class Top(wiring.Component):
     ``frame_bytes``: longest frame, 4,096 at most.
     """
 
-    pins: Any
-    busy: Any
-    link: Any
+    pins: Interface
+    busy: Signal
+    link: Signal
 
     def __init__(
         self,
@@ -53,7 +52,7 @@ class Top(wiring.Component):
         self.frame_bytes = frame_bytes
         super().__init__({"pins": Out(transport.pins), "busy": Out(1), "link": Out(1)})
 
-    def elaborate(self, platform: Any) -> Module:
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.line = line = self.transport.line()
         m.submodules.host = host = Host(self.config, build_id=self.build_id, frame_bytes=self.frame_bytes)

@@ -9,8 +9,6 @@ subtraction is clearing one bit.  Latency 2 (bars are registers), throughput 1.
 
 from __future__ import annotations
 
-from typing import Any
-
 from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -61,7 +59,7 @@ class Lif(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: Any) -> Module:
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         near = Signal(signed(17), reset_less=True)
         m.d.sync += near.eq(saturate(self.total, 17))

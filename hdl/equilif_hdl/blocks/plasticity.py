@@ -10,8 +10,6 @@ where um and vm come a cycle before the rest.  Multiplying and adding fit one DS
 
 from __future__ import annotations
 
-from typing import Any
-
 from amaranth import Array, Module, Signal, signed
 from amaranth.hdl import Value
 from amaranth.lib import wiring
@@ -65,7 +63,7 @@ class Plasticity(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: Any) -> Module:
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         difference = Signal(signed(PRODUCT), reset_less=True)  # gain (u+ v+ - u- v-) and dither
         dw = Signal(signed(PRODUCT - SHIFTS[0]), reset_less=True)

@@ -9,8 +9,6 @@ Latency 1 (a bar) each, throughput 1.
 
 from __future__ import annotations
 
-from typing import Any
-
 from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -44,7 +42,7 @@ class Measure(wiring.Component):
         charge = shape(numerics.charge)
         super().__init__({"charge": In(charge), "v": In(charge), "shift": In(4), "rate": Out(8)})
 
-    def elaborate(self, platform: Any) -> Module:
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         total = Signal.like(self.charge, reset_less=True)
         m.d.sync += total.eq(self.charge + self.v)
@@ -79,7 +77,7 @@ class Moved(wiring.Component):
     def __init__(self) -> None:
         super().__init__({"rate": In(8), "before": In(8), "tolerance": In(8), "far": Out(1)})
 
-    def elaborate(self, platform: Any) -> Module:
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         change = Signal(signed(9), reset_less=True)
         m.d.sync += change.eq(self.rate - self.before)

@@ -10,8 +10,6 @@ level.
 
 from __future__ import annotations
 
-from typing import Any
-
 from amaranth import Array, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -47,7 +45,7 @@ class Relay(wiring.Component):
             {"drive": In(acc), "less": In(5), "near": Out(signed(acc.width - 1)), "value": Out(signed(WIDTH))}
         )
 
-    def elaborate(self, platform: Any) -> Module:
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         m.d.sync += self.near.eq(Array(self.drive >> k for k in (1, 2, 3, 4))[self.less[:2]])
         value = self.near

@@ -17,7 +17,6 @@ a group a cycle.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from amaranth import Array, Cat, Const, Module, Mux, Signal, signed
 from amaranth.hdl import Value
@@ -100,7 +99,7 @@ class Softmax(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: Any) -> Module:
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         p = self.lanes
         levels = (p - 1).bit_length()  # registers of a tree
@@ -214,7 +213,7 @@ class Reciprocal(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: Any) -> Module:
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         remainder = Signal(self.width + 1)
         difference = Signal(signed(self.width + 2))  # remainder less the total

@@ -8,8 +8,6 @@ Latency of a read: ``latency`` cycles.  Throughput: a write a cycle; one read is
 
 from __future__ import annotations
 
-from typing import Any
-
 from amaranth import Array, Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -51,7 +49,7 @@ class Access(wiring.Component):
     read: Signal
     rdata: Signal
     valid: Signal
-    lanes: Any
+    lanes: LanesPort.Members
     write_program: Signal
     write_counter: Signal
     counter: Signal
@@ -74,7 +72,7 @@ class Access(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: Any) -> Module:
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         cfg = self.config
         lanes = self.lanes

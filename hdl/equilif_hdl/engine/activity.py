@@ -10,7 +10,6 @@ Latency: 2 cycles from a strobe to its count.  Throughput: a command and a fetch
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from amaranth import Module, Mux, Signal
 from amaranth.hdl import Value
@@ -27,7 +26,7 @@ from equilif_golden.engine.activity import (
 )
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import MeasureMode, Op, ResetMode, ResultMode
-from equilif_hdl.engine.isa import INSTRUCTION, has_mode
+from equilif_hdl.engine.isa import INSTRUCTION, Instruction, has_mode
 
 COUNTS = data.ArrayLayout(32, len(NAMES))
 
@@ -50,10 +49,10 @@ class Activity(wiring.Component):
     clear: Signal
     start: Signal
     again: Signal
-    instruction: Any
+    instruction: Instruction
     command: Signal
     fetch: Signal
-    counts: Any
+    counts: data.View[data.ArrayLayout]
 
     latency = 2
 
@@ -71,7 +70,7 @@ class Activity(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: Any) -> Module:
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         walk = Signal(range(SOFTMAX_WALKS))  # number of the present walk
         with m.If(self.start):

@@ -7,14 +7,12 @@ Latency: 1 cycle.  Throughput: an event a cycle.
 
 from __future__ import annotations
 
-from typing import Any
-
 from amaranth import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from equilif_golden.engine.config import EngineConfig
-from equilif_hdl.engine.isa import event, group_bits, lane_bits
+from equilif_hdl.engine.isa import Event, event, group_bits, lane_bits
 
 
 class Argmax(wiring.Component):
@@ -30,7 +28,7 @@ class Argmax(wiring.Component):
 
     clear: Signal
     valid: Signal
-    i: Any
+    i: Event
     place: Signal
 
     latency = 1
@@ -46,7 +44,7 @@ class Argmax(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: Any) -> Module:
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         largest = Signal(8)
         with m.If(self.clear):

@@ -73,6 +73,14 @@ class Checker(wiring.Component):
         The program may end here: its last instruction is an unconditional HALT outside any loop.
     """
 
+    clear: Signal
+    word: Signal
+    step: Signal
+    busy: Signal
+    fault: Signal
+    index: Signal
+    closed: Signal
+
     def __init__(self, config: EngineConfig):
         self.config = config
         self.most = config.program_words // WORDS
@@ -93,7 +101,7 @@ class Checker(wiring.Component):
         )
 
     # -- from the table ----------------------------------------------------------------------------
-    def _wrong_number(self, op: Value, fields: data.View) -> Value:
+    def _wrong_number(self, op: Value, fields: data.View[data.StructLayout]) -> Value:
         """A number among these fields is not what the operation allows."""
         return any_of(
             is_one_of(op, code) & differs(fields[operand.field], operand.allowed)
@@ -125,7 +133,7 @@ class Checker(wiring.Component):
         return Mux(is_one_of(op, *values), self.config.value_groups, self.config.state_groups)
 
     # ----------------------------------------------------------------------------------------------
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         first, second, third = (data.View(_word_layout(k), self.word) for k in range(WORDS))
         destinations = self._spans("dst")
@@ -153,12 +161,12 @@ class Checker(wiring.Component):
         m.d.comb += outside.eq((total > size) | (n == 0))
         m.d.sync += summed.eq(0)
 
-        def add(start, count, limit):
+        def add(start: Value, count: Value, limit: Value | int) -> None:
             m.d.comb += [self.busy.eq(1), base.eq(start), n.eq(count), size.eq(limit)]
             with m.If(~summed):
                 m.d.sync += [total.eq(base + n), summed.eq(1)]
 
-        def refuse():
+        def refuse() -> None:
             m.d.sync += self.fault.eq(1)
             m.next = "WORD"
 

@@ -8,7 +8,7 @@ Latency: none; an order comes in the stage that it is for.  Throughput: a comman
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any
+from typing import Protocol
 
 from amaranth import Const, Module, Mux, Signal
 from amaranth.hdl import Value
@@ -18,9 +18,10 @@ from amaranth.lib.wiring import In, Out
 from equilif_golden.blocks.plasticity import DITHER_WIDTH, SHIFTS
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Op, RelayMode
-from equilif_hdl.engine.isa import INSTRUCTION, command, has_mode, is_one_of
+from equilif_hdl.engine.isa import INSTRUCTION, Instruction, command, has_mode, is_one_of
 from equilif_hdl.engine.stages import COPIES, SUMS, Stages
 from equilif_hdl.fixed import delayed
+from equilif_hdl.typed import Interface
 
 
 class Source(IntEnum):
@@ -73,6 +74,25 @@ class Orders(wiring.Signature):
         The same: the third walk of SOFTMAX, where the second factor is the lane's exponential.
     """
 
+    class Members(Interface, Protocol):
+        axpy: Signal
+        up: Signal
+        scaled: Signal
+        scale: Signal
+        nudge: Signal
+        kept: Signal
+        draws: Signal
+        learns: Signal
+        minus: Signal
+        source: Signal
+        step: Signal
+        copy: Signal
+        mark: Signal
+        above: Signal
+        tolerance: Signal
+        less: Signal
+        coding: Signal
+
     def __init__(self, config: EngineConfig):
         layout = command(config)
         members = {
@@ -112,8 +132,8 @@ class Control(wiring.Component):
     ``stages``: the commands that are carried out.
     """
 
-    instruction: Any
-    orders: Any
+    instruction: Instruction
+    orders: Orders.Members
     coding: Signal
     reciprocal: Signal
     scale: Signal
@@ -129,7 +149,7 @@ class Control(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: Any) -> Module:
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         self._factors(m)
         self._noise(m)

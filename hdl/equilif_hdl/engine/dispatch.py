@@ -11,15 +11,13 @@ they write in the stage in which they write it, or later.
 
 from __future__ import annotations
 
-from typing import Any
-
 from amaranth import Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Op
-from equilif_hdl.engine.isa import INSTRUCTION, is_one_of
+from equilif_hdl.engine.isa import INSTRUCTION, Instruction, is_one_of
 
 
 class Dispatcher(wiring.Component):
@@ -44,7 +42,7 @@ class Dispatcher(wiring.Component):
     i: stream.Interface
     issuing: Signal
     empty: Signal
-    instruction: Any
+    instruction: Instruction
     start: Signal
     learning: Signal
     argmax: Signal
@@ -67,7 +65,7 @@ class Dispatcher(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: Any) -> Module:
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         op = self.instruction.op
         executing = self.start | self.issuing

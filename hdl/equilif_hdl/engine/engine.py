@@ -16,8 +16,6 @@ the lanes.
 
 from __future__ import annotations
 
-from typing import Any
-
 from amaranth import Module, Mux, Signal
 from amaranth.hdl import Value
 from amaranth.lib import wiring
@@ -48,14 +46,14 @@ class Engine(wiring.Component):
     ``state_ram``: memory style of neuron state and values, a hint for the tool (``block``, ``distributed``).
     """
 
-    host: Any
+    host: EnginePort.Members
 
     def __init__(self, config: EngineConfig, *, state_ram: str | None = None):
         self.config = config
         self.state_ram = state_ram
         super().__init__({"host": In(EnginePort(config))})
 
-    def elaborate(self, platform: Any) -> Module:
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         cfg = self.config
         host = self.host

@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 from amaranth import Const, Shape, Value
-from amaranth.lib import data
 
 from equilif_golden.blocks.plasticity import DITHER_WIDTH
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import FIELDS, Op, SourceMode
+from equilif_hdl.typed import Fields, Layout
 
-INSTRUCTION = data.StructLayout({name: Shape(width, signed) for name, width, signed in FIELDS})
+
+class Instruction(Fields):
+    """A view of INSTRUCTION."""
+
+    op: Value
+    mode: Value
+    shift: Value
+    src: Value
+    count: Value
+    gain: Value
+    operand: Value
+    dst: Value
+    n_dst: Value
+    n_src: Value
+
+
+INSTRUCTION: Layout[Instruction] = Layout({name: Shape(width, signed) for name, width, signed in FIELDS})
 
 
 def group_bits(config: EngineConfig) -> int:
@@ -28,30 +44,41 @@ def is_one_of(op: Value, *ops: Op) -> Value:
     return op.matches(*(int(o) for o in ops))
 
 
-def has_mode(ins: data.View, bit: int) -> Value:
+def has_mode(ins: Instruction, bit: int) -> Value:
     return ins.mode[bit.bit_length() - 1]
 
 
-def by_column(ins: data.View, config: EngineConfig) -> Value:
+def by_column(ins: Instruction, config: EngineConfig) -> Value:
     """The source is the `post` side of the synapse."""
     return ins.op.matches(int(Op.GATHER), *([int(Op.DRIVE)] if config.softmax else [])) & has_mode(
         ins, SourceMode.COLUMN
     )
 
 
-def by_minus(ins: data.View, config: EngineConfig) -> Value:
+def by_minus(ins: Instruction, config: EngineConfig) -> Value:
     """The source is V.minus."""
     return (ins.op == Op.DRIVE) & has_mode(ins, SourceMode.MINUS) if config.softmax else Const(0)
 
 
-def signed_values(ins: data.View, config: EngineConfig, *, dst: bool = False) -> Value:
+def signed_values(ins: Instruction, config: EngineConfig, *, dst: bool = False) -> Value:
     """Values of the source, or of the destination of LEARN, are signed."""
     return has_mode(ins, SourceMode.SIGNED_DST if dst else SourceMode.SIGNED) if config.softmax else Const(0)
 
 
-def event(config: EngineConfig) -> data.StructLayout:
+class Event(Fields):
+    """A view of :func:`event`."""
+
+    e: Value
+    group: Value
+    plus: Value
+    minus: Value
+    tile: Value
+    dither: Value
+
+
+def event(config: EngineConfig) -> Layout[Event]:
     """A source neuron that takes part: its place, values, first tile of its walk and dither of its row."""
-    return data.StructLayout(
+    return Layout(
         {
             "e": lane_bits(config),
             "group": group_bits(config),
@@ -63,9 +90,25 @@ def event(config: EngineConfig) -> data.StructLayout:
     )
 
 
-def command(config: EngineConfig) -> data.StructLayout:
+class Command(Fields):
+    """A view of :func:`command`."""
+
+    op: Value
+    column: Value
+    group: Value
+    value_group: Value
+    tile: Value
+    e: Value
+    rotate: Value
+    scale: Value
+    up: Value
+    um: Value
+    dither: Value
+
+
+def command(config: EngineConfig) -> Layout[Command]:
     """What the lanes do in one cycle: one group of the destination."""
-    return data.StructLayout(
+    return Layout(
         {
             "op": 4,
             "column": 1,

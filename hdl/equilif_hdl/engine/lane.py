@@ -19,8 +19,6 @@ operation.  Nothing is kept from one operation to the next but `last` and, on a 
 
 from __future__ import annotations
 
-from typing import Any
-
 from amaranth import Cat, Const, Module, Mux, Signal, signed
 from amaranth.hdl import Value
 from amaranth.lib import wiring
@@ -35,7 +33,7 @@ from equilif_hdl.blocks.plasticity import Plasticity
 from equilif_hdl.blocks.rate import Measure, Moved
 from equilif_hdl.blocks.relay import Relay
 from equilif_hdl.engine.control import Orders, Source
-from equilif_hdl.engine.isa import INSTRUCTION, lane_bits, signed_values
+from equilif_hdl.engine.isa import INSTRUCTION, Instruction, lane_bits, signed_values
 from equilif_hdl.engine.stages import Timing
 from equilif_hdl.fixed import delayed, shape, times_index
 
@@ -79,8 +77,8 @@ class Lane(wiring.Component):
     ``index``: which lane of the P it is.  ``timing`` has the stages.
     """
 
-    orders: Any
-    instruction: Any
+    orders: Orders.Members
+    instruction: Instruction
     word: Signal
     spike: Signal
     a: Signal
@@ -137,7 +135,7 @@ class Lane(wiring.Component):
             }
         super().__init__(members)
 
-    def elaborate(self, platform: Any) -> Module:
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         product = self._product(m)
         self._sum(m, product)

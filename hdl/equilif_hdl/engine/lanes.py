@@ -33,8 +33,6 @@ group may follow each other.
 
 from __future__ import annotations
 
-from typing import Any
-
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.hdl import Value
 from amaranth.lib import wiring
@@ -44,7 +42,7 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import MeasureMode, Op, SoftmaxMode
 from equilif_hdl.blocks.softmax import Softmax
 from equilif_hdl.engine.control import Control
-from equilif_hdl.engine.isa import INSTRUCTION, command, has_mode
+from equilif_hdl.engine.isa import INSTRUCTION, Command, Instruction, command, has_mode
 from equilif_hdl.engine.lane import Lane
 from equilif_hdl.engine.port import LanesPort, ScanPort
 from equilif_hdl.engine.stages import Stages
@@ -78,14 +76,14 @@ class Lanes(wiring.Component):
     """
 
     valid: Signal
-    i: Any
-    instruction: Any
+    i: Command
+    instruction: Instruction
     empty: Signal
     start: Signal
     walked: Signal
     again: Signal
-    scan: Any
-    host: Any
+    scan: ScanPort.Members
+    host: LanesPort.Members
     host_data: Signal
     spike_count: Signal
     moved: Signal
@@ -111,7 +109,7 @@ class Lanes(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: Any) -> Module:
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         cfg = self.config
         m.submodules.stages = stages = Stages(cfg, self.valid, self.i, self.instruction)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from amaranth.lib import wiring
+from typing import Protocol
+
+from amaranth import Signal
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.port import Region, region_size
 from equilif_hdl.engine.activity import COUNTS
 from equilif_hdl.engine.isa import group_bits, lane_bits, tile_bits
+from equilif_hdl.typed import Interface
 
 WEIGHT_REGION = int(Region.WEIGHT)
 VALUE_REGION = int(Region.VALUE)
@@ -43,6 +47,23 @@ class EnginePort(wiring.Signature):
     activity : In(equilif_hdl.engine.activity.COUNTS)
         The same, where ``config.counters``.
     """
+
+    class Members(Interface, Protocol):
+        mem_region: Signal
+        mem_addr: Signal
+        mem_wdata: Signal
+        mem_write: Signal
+        mem_read: Signal
+        mem_rdata: Signal
+        mem_valid: Signal
+        start: Signal
+        learn: Signal
+        busy: Signal
+        prediction: Signal
+        cycles: Signal
+        spikes: Signal
+        accesses: Signal
+        activity: data.View[data.ArrayLayout]
 
     def __init__(self, config: EngineConfig):
         self.config = config
@@ -86,6 +107,17 @@ class LanesPort(wiring.Signature):
         Values.
     """
 
+    class Members(Interface, Protocol):
+        write_w: Signal
+        write_v: Signal
+        read: Signal
+        tile: Signal
+        e: Signal
+        group: Signal
+        w: Signal
+        plus: Signal
+        minus: Signal
+
     def __init__(self, config: EngineConfig):
         p = config.lanes
         super().__init__(
@@ -119,6 +151,15 @@ class ScanPort(wiring.Signature):
     spikes, plus, minus : In(P), In(8 P), In(8 P)
         What was read.
     """
+
+    class Members(Interface, Protocol):
+        fetch: Signal
+        take: Signal
+        addr: Signal
+        hold: Signal
+        spikes: Signal
+        plus: Signal
+        minus: Signal
 
     def __init__(self, config: EngineConfig):
         p = config.lanes

@@ -18,11 +18,11 @@ while learning the walker waits two cycles a group.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.hdl import Value
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from equilif_golden.blocks.plasticity import DITHER_ROW, DITHER_WIDTH
@@ -30,13 +30,21 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_hdl.engine.isa import event, group_bits, tile_bits
 from equilif_hdl.engine.port import ScanPort
 from equilif_hdl.fixed import lanes_of, lowest_set, times_index
+from equilif_hdl.typed import Fields, Layout, signal_of
+
+
+class Place(Fields):
+    """Where a group is in its population: number, tile of its walk, dither of its first row."""
+
+    group: Value
+    tile: Value
+    dither: Value
 
 
 class Next(NamedTuple):
     """The group that is fetched next: registers."""
 
-    #: number in the population, tile of its walk, dither of its first row
-    place: Any
+    place: Place
     #: group in memory
     address: Signal
     #: number of groups that are still to be fetched
@@ -48,8 +56,7 @@ class Group(NamedTuple):
 
     #: lanes that take part and have not been sent
     pending: Value
-    #: as ``Next.place``
-    place: Any
+    place: Place
     #: values at +beta
     plus: Value
     #: values at -beta
@@ -96,7 +103,7 @@ class Scanner(wiring.Component):
     by_minus: Signal
     allow: Signal
     blocking: Signal
-    memory: Any
+    memory: ScanPort.Members
     busy: Signal
     o: stream.Interface
 
@@ -127,13 +134,15 @@ class Scanner(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: Any) -> Module:
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         p = self.config.lanes
         o = self.o
         group = group_bits(self.config)
-        layout = data.StructLayout({"group": group, "tile": tile_bits(self.config), "dither": DITHER_WIDTH})
-        place: Any = Signal(layout)
+        layout: Layout[Place] = Layout(
+            {"group": group, "tile": tile_bits(self.config), "dither": DITHER_WIDTH}
+        )
+        place = signal_of(layout)
         address = Signal(group)
         left = Signal(group + 1)
         room = Signal()  # an event can be sent in this cycle

@@ -12,7 +12,7 @@ cycles.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from amaranth import Cat, Module, Signal
 from amaranth.hdl import Value
@@ -22,6 +22,7 @@ from amaranth.lib.wiring import In, Out
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import WORDS, HaltMode, NextMode, Op
 from equilif_hdl.engine.isa import INSTRUCTION, has_mode
+from equilif_hdl.typed import signal_of
 
 
 class Loop(NamedTuple):
@@ -83,13 +84,13 @@ class Sequencer(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: Any) -> Module:
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         cfg = self.config
         learning = Signal()
         pc = Signal.like(self.addr)  # address of the next word
         words = Signal(32 * (WORDS - 1), reset_less=True)  # words of the instruction, but its last
-        fresh: Any = Signal(INSTRUCTION)  # the instruction, once its last word is there
+        fresh = signal_of(INSTRUCTION)  # the instruction, once its last word is there
         early = Signal()  # the instruction is a NEXT that may end its loop early
         moved = Signal()  # a watched rate has moved since the last such NEXT
         # loops, innermost first; outside all loops no iterations are left

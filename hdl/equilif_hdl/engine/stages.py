@@ -11,19 +11,18 @@ stage.  Throughput: a command a cycle.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from amaranth import Cat, Elaboratable, Module, Signal
 from amaranth.hdl import Value
-from amaranth.lib import data
 
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Op
 from equilif_hdl.blocks.lif import Lif
 from equilif_hdl.blocks.rate import Measure, Moved
 from equilif_hdl.blocks.relay import Relay
-from equilif_hdl.engine.isa import command, is_one_of
+from equilif_hdl.engine.isa import Command, Instruction, command, is_one_of
 from equilif_hdl.engine.walk import times_gain
+from equilif_hdl.typed import signal_of
 
 #: operations that copy neuron state aside, or back
 COPIES = (Op.SAVE, Op.RESTORE)
@@ -102,16 +101,18 @@ class Stages(Elaboratable):
         No command is under way.
     """
 
-    def __init__(self, config: EngineConfig, valid: Value, i: data.View[Any], instruction: data.View[Any]):
+    def __init__(self, config: EngineConfig, valid: Value, i: Command, instruction: Instruction):
         self.config = config
         self.timing = Timing(config)
         self.instruction = instruction
         self.empty = Signal()
         first = -self.timing.lead
         last = self.timing.last
-        self.commands: dict[int, Any] = {first: i}
+        self.commands: dict[int, Command] = {first: i}
         for stage in range(first + 1, 1):
-            self.commands[stage] = Signal(command(config), name=f"command_{-stage}_before", reset_less=True)
+            self.commands[stage] = signal_of(
+                command(config), name=f"command_{-stage}_before", reset_less=True
+            )
         self.command = self.commands[0]
         self.busy: dict[int, Value] = {first: valid}
         for stage in range(first + 1, last + 1):
@@ -148,7 +149,7 @@ class Stages(Elaboratable):
         """Whatever the stage holds, if anything, it is one of these."""
         return self.at(m, stage, lambda k: is_one_of(self.op[k], *ops), _name("would", ops))
 
-    def elaborate(self, platform: Any) -> Module:
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         first = -self.timing.lead
         for stage in range(first + 1, 1):

@@ -19,7 +19,7 @@ Throughput: a group a cycle, read and written.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.hdl import Value
@@ -28,7 +28,7 @@ from amaranth.lib.wiring import In, Out
 
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Op, ResetMode, ResultMode
-from equilif_hdl.engine.isa import INSTRUCTION, group_bits, has_mode, is_one_of
+from equilif_hdl.engine.isa import INSTRUCTION, Instruction, group_bits, has_mode, is_one_of
 from equilif_hdl.engine.port import ScanPort
 from equilif_hdl.engine.stages import COPIES, SUMS, Stages
 from equilif_hdl.fixed import delayed, lanes_of, ram
@@ -96,9 +96,9 @@ class State(wiring.Component):
     ``stages``: the commands that are carried out.  ``state_ram``: memory style, a hint for the tool.
     """
 
-    instruction: Any
+    instruction: Instruction
     start: Signal
-    scan: Any
+    scan: ScanPort.Members
     host_read: Signal
     host_write: Signal
     host_group: Signal
@@ -146,7 +146,7 @@ class State(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: Any) -> Module:
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         a = self._memory(m, "a")
         b = self._memory(m, "b")

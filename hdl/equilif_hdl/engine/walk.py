@@ -12,11 +12,9 @@ are plus and minus as they are: gain and sign come on the way to the lanes.
 
 from __future__ import annotations
 
-from typing import Any
-
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.hdl import Value
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from equilif_golden.blocks.plasticity import DITHER_COLUMN, DITHER_WIDTH, GAIN_WIDTH
@@ -25,6 +23,9 @@ from equilif_golden.engine.isa import Op
 from equilif_golden.fixed import VALUE
 from equilif_hdl.engine.isa import (
     INSTRUCTION,
+    Command,
+    Event,
+    Instruction,
     by_column,
     by_minus,
     command,
@@ -33,11 +34,12 @@ from equilif_hdl.engine.isa import (
     signed_values,
 )
 from equilif_hdl.fixed import times_small
+from equilif_hdl.typed import Assign, signal_of
 
 ONE = 1 << VALUE.f  #: 1.0 as a factor of the lanes
 
 
-def times_gain(value: Value, ins: data.View[Any], config: EngineConfig) -> Value:
+def times_gain(value: Value, ins: Instruction, config: EngineConfig) -> Value:
     """A value of 8 bits, or of 9 and a sign where there are memories, times the gain."""
     return times_small(value[:9].as_signed() if config.softmax else value[:8], ins.gain[:GAIN_WIDTH])
 
@@ -64,12 +66,12 @@ class Walker(wiring.Component):
 
     start: Signal
     walking: Signal
-    instruction: Any
+    instruction: Instruction
     stall: Signal
     enable: Signal
     i: stream.Interface
     valid: Signal
-    o: Any
+    o: Command
     busy: Signal
 
     latency = 1
@@ -90,7 +92,7 @@ class Walker(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: Any) -> Module:
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         cfg = self.config
         ins = self.instruction
@@ -100,7 +102,7 @@ class Walker(wiring.Component):
         pause = Signal()  # a group may not follow itself at once, without forwarding
         column = Signal()
         taken = Signal()  # an event is taken, and its walk begins
-        now: Any = Signal(command(cfg))
+        now = signal_of(command(cfg))
         m.d.comb += [
             column.eq(by_column(ins, cfg)),
             stride.eq(Mux(column, ins.n_src, 1)),
@@ -150,11 +152,11 @@ class Walker(wiring.Component):
             ]
         return m
 
-    def _factors(self, now: data.View[Any]) -> list[Any]:
+    def _factors(self, now: Command) -> list[Assign]:
         """What a command has of the event."""
         cfg = self.config
         ins = self.instruction
-        source = self.i.p
+        source: Event = self.i.p
         plus = source.plus
         minus = source.minus
         if cfg.softmax:

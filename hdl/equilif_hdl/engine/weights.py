@@ -10,8 +10,6 @@ a cycle; with ``single_port`` one of the two.
 
 from __future__ import annotations
 
-from typing import Any
-
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -66,7 +64,7 @@ class WeightArray(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: Any) -> Module:
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         cfg = self.config
         before = int(cfg.weight_stages > 1)  # registers before the memories

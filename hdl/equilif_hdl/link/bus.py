@@ -16,9 +16,8 @@ Throughput: an access a cycle more than its latency; the stream an element a cyc
 
 from __future__ import annotations
 
-from typing import Any
-
-from amaranth import Cat, ClockDomain, Module, Mux, Signal
+from amaranth import Cat, ClockDomain, ClockSignal, Module, Mux, ResetSignal, Signal
+from amaranth.hdl import ValueLike
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -30,7 +29,7 @@ from equilif_golden.engine.port import Region, region_size
 from equilif_golden.link.registers import ELEMENTS, OFFSET_BITS, REGISTERS, constants
 from equilif_hdl.engine.checker import Checker
 from equilif_hdl.engine.engine import Engine
-from equilif_hdl.engine.port import address_bits
+from equilif_hdl.engine.port import EnginePort, address_bits
 from equilif_hdl.fixed import ram
 
 OKAY = 0
@@ -56,6 +55,36 @@ class AxiEngine(wiring.Component):
 
     ``build_id`` is what BUILD reads; ``state_ram``: see equilif_hdl.engine.engine.Engine.
     """
+
+    aclk: Signal
+    aresetn: Signal
+    s_axi_awaddr: Signal
+    s_axi_awvalid: Signal
+    s_axi_awready: Signal
+    s_axi_wdata: Signal
+    s_axi_wstrb: Signal
+    s_axi_wvalid: Signal
+    s_axi_wready: Signal
+    s_axi_bresp: Signal
+    s_axi_bvalid: Signal
+    s_axi_bready: Signal
+    s_axi_araddr: Signal
+    s_axi_arvalid: Signal
+    s_axi_arready: Signal
+    s_axi_rdata: Signal
+    s_axi_rresp: Signal
+    s_axi_rvalid: Signal
+    s_axi_rready: Signal
+    s_axis_tdata: Signal
+    s_axis_tkeep: Signal
+    s_axis_tlast: Signal
+    s_axis_tvalid: Signal
+    s_axis_tready: Signal
+    m_axis_tdata: Signal
+    m_axis_tlast: Signal
+    m_axis_tvalid: Signal
+    m_axis_tready: Signal
+    irq: Signal
 
     def __init__(self, config: EngineConfig, *, build_id: int = 0, state_ram: str | None = None):
         self.config = config
@@ -95,10 +124,10 @@ class AxiEngine(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.domains.sync = sync = ClockDomain("sync")
-        m.d.comb += [sync.clk.eq(self.aclk), sync.rst.eq(~self.aresetn)]
+        m.domains.sync = ClockDomain("sync")
+        m.d.comb += [ClockSignal().eq(self.aclk), ResetSignal().eq(~self.aresetn)]
         m.submodules.engine = engine = Engine(self.config, state_ram=self.state_ram)
         m.submodules.checker = checker = Checker(self.config)
         m.submodules.staged = staged = ram(32, self.config.program_words, "block")
@@ -119,11 +148,13 @@ class AxiEngine(wiring.Component):
 class _Bus:
     """Registers of the bus and its states: one access, or one beat of the stream, at a time."""
 
-    def __init__(self, axi: AxiEngine, m: Module, engine: Any, checker: Checker, staged: Memory):
+    def __init__(
+        self, axi: AxiEngine, m: Module, engine: EnginePort.Members, checker: Checker, staged: Memory
+    ):
         self.axi = axi
         self.config = axi.config
         self.m = m
-        self.engine = engine  # equilif_hdl.engine.port.EnginePort
+        self.engine = engine
         self.checker = checker
         self.stage = staged.write_port()
         self.unstage = staged.read_port()
@@ -204,7 +235,7 @@ class _Bus:
         with m.If(self.put):
             m.d.sync += self.address.eq(self.address + 1)
 
-    def _readable(self) -> dict[str, Any]:
+    def _readable(self) -> dict[str, ValueLike]:
         """Registers that are read, but for DATA."""
         engine = self.engine
         bits = {"DONE": self.done, "FAULT": self.fault, "BUSY": engine.busy, "LOADED": self.loaded}
@@ -238,12 +269,12 @@ class _Bus:
             with self.m.If(ready):
                 self.m.d.sync += valid.eq(0)
 
-    def _written(self, ok) -> None:
+    def _written(self, ok: ValueLike) -> None:
         axi = self.axi
         self.m.d.sync += [axi.s_axi_bvalid.eq(1), axi.s_axi_bresp.eq(Mux(ok, OKAY, SLVERR))]
         self.m.next = "IDLE"
 
-    def _answered(self, ok, value) -> None:
+    def _answered(self, ok: ValueLike, value: ValueLike) -> None:
         axi = self.axi
         self.m.d.sync += [
             axi.s_axi_rvalid.eq(1),
@@ -252,7 +283,7 @@ class _Bus:
         ]
         self.m.next = "IDLE"
 
-    def _run(self, learn) -> None:
+    def _run(self, learn: ValueLike) -> None:
         self.m.d.comb += [self.engine.start.eq(1), self.engine.learn.eq(learn)]
         self.m.d.sync += self.done.eq(0)
 

@@ -48,6 +48,18 @@ class Framer(wiring.Component):
         Status, sequence, payload, then an item with ``end``, which adds the CRC and releases the buffer.
     """
 
+    i: stream.Interface
+    o: stream.Interface
+    full: Signal
+    status: Signal
+    command: Signal
+    sequence: Signal
+    end: Signal
+    whole: Signal
+    addr: Signal
+    data: Signal
+    reply: stream.Interface
+
     def __init__(self, *, frame_bytes: int = FRAME_BYTES):
         self.frame_bytes = whole(frame_bytes, "frame_bytes", 32, 4096)
         at = range(frame_bytes)
@@ -67,7 +79,7 @@ class Framer(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         i = self.i
         o = self.o

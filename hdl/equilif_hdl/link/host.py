@@ -17,11 +17,10 @@ A byte takes two cycles each time; a UART takes hundreds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from amaranth import Cat, Module, Mux, Signal
-from amaranth.hdl import Value
+from amaranth.hdl import Value, ValueLike
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -43,6 +42,7 @@ from equilif_hdl.engine.port import EnginePort, address_bits
 from equilif_hdl.link.frame import STATUS_BITS, Framer
 from equilif_hdl.link.slip import SlipDecoder, SlipEncoder
 from equilif_hdl.link.transport import RECEIVED
+from equilif_hdl.typed import Assign
 
 assert (LEARN, PACKED) == (1, 2)  # bits 0 and 1 of the flags, and the only ones
 PAYLOAD = 2  #: buffer address of the first byte behind command and sequence
@@ -58,6 +58,10 @@ class Host(wiring.Component):
     engine : Out(EnginePort)
     """
 
+    i: stream.Interface
+    o: stream.Interface
+    engine: EnginePort.Members
+
     def __init__(self, config: EngineConfig, *, build_id: int = 0, frame_bytes: int = FRAME_BYTES):
         self.config = config
         self.frame_bytes = frame_bytes
@@ -70,7 +74,7 @@ class Host(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.decoder = decoder = SlipDecoder()
         m.submodules.encoder = encoder = SlipEncoder()
@@ -416,7 +420,7 @@ class _Walk:
             with m.If(reply.ready):
                 m.next = "WAIT"
 
-    def _choose(self, words: list[Any]) -> None:
+    def _choose(self, words: Sequence[ValueLike]) -> None:
         """The next word of a result."""
         with self.m.Switch(self.result):
             for k, word in enumerate(words):
@@ -424,7 +428,7 @@ class _Walk:
                     self.m.d.sync += self.word.eq(word)
 
 
-def _byte(target, k, byte, *, top):
+def _byte(target: Signal, k: int, byte: Value, *, top: bool) -> list[Assign]:
     """Assignments that put ``byte`` in place ``k`` of a register; ``top``: its highest bit tells whether any
     bit beyond it is set.
     """

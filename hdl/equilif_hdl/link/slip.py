@@ -29,10 +29,13 @@ class SlipDecoder(wiring.Component):
     Latency 0, throughput a byte a cycle.  An END that did not arrive whole ends nothing; the next one does.
     """
 
-    def __init__(self):
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self) -> None:
         super().__init__({"i": In(stream.Signature(RECEIVED)), "o": Out(stream.Signature(DECODED))})
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         i = self.i
         o = self.o
@@ -74,10 +77,13 @@ class SlipEncoder(wiring.Component):
     Latency 0, throughput a byte a cycle out.
     """
 
-    def __init__(self):
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self) -> None:
         super().__init__({"i": In(stream.Signature(ITEM)), "o": Out(stream.Signature(8))})
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         i = self.i
         o = self.o

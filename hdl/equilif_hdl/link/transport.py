@@ -9,10 +9,13 @@ description of it, from which equilif_hdl.top makes it.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
+from amaranth import Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+
+from equilif_hdl.typed import Interface
 
 #: a byte that came; ``error``: it is damaged, or bytes before it are lost
 RECEIVED = data.StructLayout({"data": 8, "error": 1})
@@ -33,10 +36,10 @@ class Line(wiring.Component):
         A byte is on its way, in either direction.
     """
 
-    pins: Any
-    i: Any
-    o: Any
-    active: Any
+    pins: Interface
+    i: stream.Interface
+    o: stream.Interface
+    active: Signal
 
     def __init__(self, pins: wiring.Signature):
         super().__init__(

@@ -10,13 +10,14 @@ cycles' sampling error.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 from amaranth import Cat, Module, Signal
 from amaranth.lib import cdc, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from equilif_hdl.link.transport import RECEIVED, Line
+from equilif_hdl.typed import Interface
 
 SMALLEST_DIVISOR = 4
 #: bits on the line for a byte: start, 8 bits, stop
@@ -24,6 +25,15 @@ BITS = 10
 #: part of the rate by which a clock may miss it: the receiver allows 5 %, less its sampling error, and the
 #: other side wants its share
 TOLERANCE = 0.02
+
+
+class Pins(Interface, Protocol):
+    """What PINS makes."""
+
+    rx: Signal
+    tx: Signal
+
+
 PINS = wiring.Signature({"rx": In(1), "tx": Out(1)})
 
 
@@ -45,11 +55,14 @@ class UartReceiver(wiring.Component):
     Latency: about 9.5 bits and 3 cycles from the start edge.
     """
 
+    rx: Signal
+    o: stream.Interface
+
     def __init__(self, divisor: int):
         self.divisor = _checked(divisor)
         super().__init__({"rx": In(1), "o": Out(stream.Signature(RECEIVED))})
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         rx = Signal(init=1)
         m.submodules.synchronizer = cdc.FFSynchronizer(self.rx, rx, init=1)
@@ -97,11 +110,14 @@ class UartTransmitter(wiring.Component):
     Throughput: a byte in 10 bits, back to back.
     """
 
+    i: stream.Interface
+    tx: Signal
+
     def __init__(self, divisor: int):
         self.divisor = _checked(divisor)
-        super().__init__({"i": In(stream.Signature(8)), "tx": Out(1, init=1)})
+        super().__init__({"i": In(stream.Signature(8)), "tx": Out(1)})
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         timer = Signal(range(self.divisor))  # cycles to the end of this bit
         left = Signal(range(BITS + 1))  # bits still to go, this one included
@@ -120,11 +136,13 @@ class UartTransmitter(wiring.Component):
 class UartLine(Line):
     """Receiver and transmitter behind two pins, ``rx`` and ``tx``; idle is high."""
 
+    pins: Pins
+
     def __init__(self, divisor: int):
         self.divisor = _checked(divisor)
         super().__init__(PINS)
 
-    def elaborate(self, platform: Any) -> Module:
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.receiver = receiver = UartReceiver(self.divisor)
         m.submodules.transmitter = transmitter = UartTransmitter(self.divisor)

@@ -1,0 +1,3 @@
+from amaranth.lib.crc import Algorithm
+
+CRC32_ISO_HDLC: Algorithm
