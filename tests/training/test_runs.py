@@ -22,9 +22,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from equilif.commands.learning import Images
 from equilif.commands.scale import Trainable
-from equilif.data import images, names
+from equilif.data import images
 from equilif.training import folder as module
 from equilif.training.folder import LOCK, MADE, OWNER, RUN, RunFolder
 from equilif.training.presets import PRESETS, Preset
@@ -284,7 +283,6 @@ def test_names_of_pictures_are_said_the_same_everywhere():
 
 def test_names_of_data_sets_are_said_the_same_everywhere():
     """In the command line they are known without NumPy."""
-    assert list(Images) == list(names("images"))
     assert sorted(Trainable) == sorted(SETTINGS)
     assert set(SETTINGS) <= set(PRESETS) and all(name == p.data for name, p in PRESETS.items())
 
