@@ -57,16 +57,9 @@ class Board:
     #: whether the distribution's Yosys may be too old
     new_yosys: bool = False
 
-    def resized(
-        self,
-        *,
-        lanes: int | None = None,
-        weights: int | None = None,
-        softmax: bool | None = None,
-        early: bool | None = None,
-    ) -> Board:
-        """With other lanes and as many weights, values and neurons, other weights, memories or none, early
-        ends or none; ValueError when no engine has such sizes.
+    def resized(self, *, lanes: int | None = None, weights: int | None = None, **options: Any) -> Board:
+        """With other lanes and as many weights, values and neurons, other weights, other options of
+        EngineConfig; ValueError when no engine has such sizes.
         """
         c = self.config
         # ValueError for a number of lanes that no engine has, before it is divided by
@@ -80,8 +73,7 @@ class Board:
                 tiles=-(-n // p**2),
                 value_groups=-(-c.value_groups * c.lanes // p),
                 state_groups=-(-c.state_groups * c.lanes // p),
-                softmax=c.softmax if softmax is None else softmax,
-                early=c.early if early is None else early,
+                **options,
             ),
         )
 

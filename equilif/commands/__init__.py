@@ -20,13 +20,13 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
+from equilif.commands.options import Given, check_phases, expanded
 from equilif.commands.own import NOTHING, Own
 from equilif.data import Name
 from equilif.extras import MissingExtra
@@ -87,13 +87,6 @@ Spiking networks that learn by Equilibrium Propagation, bit for bit the same in 
 Data = Name  #: equilif.data has no NumPy in it: --help is quick
 
 
-class Watched(StrEnum):
-    """equilif_golden.schedule.Schedule.watch."""
-
-    all = "all"
-    output = "output"
-
-
 DATA_HELP = (
     f"Data set by name ({', '.join(Name)}), or a file or folder of your own: .npz, .csv, .tsv, .parquet, "
     ".ts, a folder of class folders of images or WAV recordings."
@@ -133,25 +126,6 @@ Port = Annotated[
 Baud = Annotated[
     int | None, typer.Option(help="Rate of the serial port.", show_default="the usual ones, in turn")
 ]
-Free = Annotated[
-    int | None, typer.Option(help="Time steps of the free phase, at most.", show_default="the network's")
-]
-Window = Annotated[
-    int | None, typer.Option(help="Time steps over which rates are measured.", show_default="the network's")
-]
-Early = Annotated[
-    int | None,
-    typer.Option(
-        help="Let the free phase end when no watched rate moves by more than this, in 1/256, from window to "
-        "window.",
-        min=0,
-        max=255,
-        show_default="never",
-    ),
-]
-Watch = Annotated[
-    Watched | None, typer.Option(help="With --early: rates that must settle.", show_default="all")
-]
 Seed = Annotated[
     int | None, typer.Option(help="Seed of weights and sample order.", show_default="the preset's first")
 ]
@@ -162,20 +136,20 @@ Overwrite = Annotated[
     typer.Option("--overwrite", help="Replace the run in --out and all its files; without it they are kept."),
 ]
 
-P = ParamSpec("P")
 
-
-def panel(title: str) -> Callable[[Callable[P, Any]], Callable[P, None]]:
+def panel(title: str) -> Callable[[Callable[..., Any]], Callable[..., None]]:
     """Makes commands of this part of the help: expected errors are one line and exit code 2; ``--json`` gets
     what a command returns.
     """
 
-    def decorate(function: Callable[P, Any]) -> Callable[P, None]:
-        @functools.wraps(function)
-        def run(*args: P.args, **kwargs: P.kwargs) -> None:
-            path = kwargs.get("json")
+    def decorate(function: Callable[..., Any]) -> Callable[..., None]:
+        command = expanded(function)
+
+        @functools.wraps(command)
+        def run(**given: Any) -> None:
+            path = given.get("json")
             with _refusals(), _json(path if isinstance(path, Path) else None) as write:
-                found = function(*args, **kwargs)
+                found = command(**given)
                 write({"command": function.__name__.rstrip("_"), **found})
             if not found.get("ok", True):
                 raise typer.Exit(1)
@@ -339,10 +313,8 @@ def refuse_own(data: object, own: Own) -> None:
         )
 
 
-def scheduled(network: Network, **options: Any) -> Network:
+def scheduled(network: Network, given: Given) -> Network:
     """The network with the phases that were given; ValueError for one that would change nothing."""
-    given = {name: value for name, value in options.items() if value is not None}
     schedule = dataclasses.replace(network.schedule, **given)
-    if "watch" in given and schedule.early is None:
-        raise ValueError("--watch says which rates end a phase early: give --early too, or leave it out")
+    check_phases(given, schedule)
     return dataclasses.replace(network, schedule=schedule)

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from equilif.commands import Baud, Json, panel
+from equilif.commands.options import DEFAULTS, EngineOptions
 from equilif.show import console as show
-from equilif_golden.engine.features import FEATURES
 
 command = panel("Boards")
 
@@ -23,14 +23,6 @@ OnPort = Annotated[
 ]
 BOARD_HELP = "Name of the board, `equilif boards` lists them; or a Python file that makes one of your own."
 BoardName = Annotated[str, typer.Argument(help=BOARD_HELP)]
-EarlyEnds = Annotated[
-    bool | None,
-    typer.Option(
-        "--early-ends/--no-early-ends",
-        help=f"With {FEATURES['early'].text}, or without.",
-        show_default="as the board's engine has it",
-    ),
-]
 OtherLanes = Annotated[
     int | None,
     typer.Option(help="Another number of lanes, the memories staying as large.", show_default=False),
@@ -67,15 +59,7 @@ def build(
     retries: Annotated[int, typer.Option(help="Seeds to try until the clock is met.", min=1)] = 8,
     lanes: OtherLanes = None,
     weights: OtherWeights = None,
-    memories: Annotated[
-        bool | None,
-        typer.Option(
-            "--memories/--no-memories",
-            help=f"With {FEATURES['softmax'].text}, or without.",
-            show_default="as the board's engine has it",
-        ),
-    ] = None,
-    early: EarlyEnds = None,
+    options: EngineOptions = DEFAULTS,
     clock: Annotated[float | None, typer.Option(help="MHz.", show_default="the board's")] = None,
     network: Annotated[
         str | None,
@@ -97,7 +81,7 @@ def build(
     from equilif.hardware import boards as known
     from equilif.results import ToolFailed
 
-    chosen = known.find(board).resized(lanes=lanes, weights=weights, softmax=memories, early=early)
+    chosen = known.find(board).resized(lanes=lanes, weights=weights, **options)
     if clock is not None:
         chosen = chosen.clocked(clock)
     if network is not None and (short := known.capacity(chosen, known.sizes(network))):
@@ -152,7 +136,7 @@ def simulate(
     board: BoardName = "icebreaker",
     lanes: OtherLanes = None,
     weights: OtherWeights = None,
-    early: EarlyEnds = None,
+    options: EngineOptions = DEFAULTS,
     baud: Annotated[
         int | None,
         typer.Option(
@@ -177,7 +161,7 @@ def simulate(
     from equilif.hardware.boards import find
     from equilif.host import simulate as module
 
-    chosen = find(board).resized(lanes=lanes, weights=weights, early=early)
+    chosen = find(board).resized(lanes=lanes, weights=weights, **options)
     if link is not None:
         module.require_free(link)
     with show.console.status("compiling the design (only the first time takes long)"):

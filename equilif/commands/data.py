@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from equilif.commands import Json, panel
-from equilif.commands.own import NOTHING, Own, takes_own
+from equilif.commands.own import NOTHING, OwnOptions
 from equilif.show import console as show
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ MOST_CHARACTERS = 150  #: of each
 
 
 @command
-@takes_own
 def data(
     path: Annotated[
         Path,
@@ -34,7 +33,7 @@ def data(
             "WAV recordings."
         ),
     ],
-    own: Own = NOTHING,
+    own: OwnOptions = NOTHING,
     out: Annotated[
         Path | None, typer.Option(help="Folder for a picture of some samples.", show_default="no picture")
     ] = None,

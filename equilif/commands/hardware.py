@@ -12,21 +12,17 @@ import typer
 
 from equilif.commands import (
     AnyData,
-    Early,
     Folder,
-    Free,
     Json,
     Seed,
-    Watch,
-    Window,
     check_scaling,
     panel,
     samples_of,
     scheduled,
 )
-from equilif.commands.own import NOTHING, Own, takes_own
+from equilif.commands.options import CHANGES, DEFAULTS, EngineChanges, TrainedPhases
+from equilif.commands.own import NOTHING, OwnOptions
 from equilif.show import console as show
-from equilif_golden.engine.features import FEATURES
 
 if TYPE_CHECKING:
     from equilif.data.images import DataSet
@@ -38,8 +34,6 @@ if TYPE_CHECKING:
 command = panel("Hardware")
 LANES = 4
 SAMPLES = 200
-#: options of ``export`` that are not called as their field of EngineConfig
-EXPORT_FLAGS = {"softmax": "--without-memories", "early": "--early-ends"}
 Lanes = Annotated[
     int | None,
     typer.Option(help="Lanes of the engine: 2, 4, 8, 16 or 32.", show_default=str(LANES)),
@@ -47,7 +41,6 @@ Lanes = Annotated[
 
 
 @command
-@takes_own
 def verify(
     data: AnyData = "digits",
     network: Annotated[
@@ -73,12 +66,9 @@ def verify(
         str | None, typer.Option(help="Take the engine of this board instead.", show_default="none")
     ] = None,
     eta: Annotated[float | None, typer.Option(help="Learning rate.", show_default=False)] = None,
-    free: Free = None,
-    window: Window = None,
-    early: Early = None,
-    watch: Watch = None,
+    phases: TrainedPhases = DEFAULTS,
     seed: Seed = None,
-    own: Own = NOTHING,
+    own: OwnOptions = NOTHING,
     folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -101,7 +91,7 @@ def verify(
         check_scaling(network, loaded.about)
     seed = preset.seeds[0] if seed is None else seed
     net, weights = _network(network, preset, loaded, seed)
-    net = scheduled(net, free=free, window=window, early=early, watch=watch and watch.value)
+    net = scheduled(net, phases)
     # a network without feedback is run, not taught
     epochs = 0 if net.forward else preset.epochs if full else 1
     lessons = [lesson(preset, loaded, seed, e) for e in range(epochs)]
@@ -143,7 +133,6 @@ def engine_of(network: Network, lanes: int | None, board: str | None) -> EngineC
 
 
 @command
-@takes_own
 def energy(
     data: AnyData = "digits",
     network: Annotated[
@@ -152,7 +141,7 @@ def energy(
     ] = None,
     samples: Annotated[int, typer.Option(help="Test and training samples, from the first.", min=1)] = 20,
     lanes: Lanes = None,
-    own: Own = NOTHING,
+    own: OwnOptions = NOTHING,
     folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -266,11 +255,7 @@ def export(
             show_default="forwarding",
         ),
     ] = None,
-    without_memories: Annotated[
-        bool, typer.Option("--without-memories", help=f"Leave out {FEATURES['softmax'].text}.")
-    ] = False,
-    early: Annotated[bool, typer.Option("--early-ends", help=f"Add {FEATURES['early'].text}.")] = False,
-    counters: Annotated[bool, typer.Option("--counters", help=f"Add {FEATURES['counters'].text}.")] = False,
+    changes: EngineChanges = DEFAULTS,
     build_id: Annotated[
         int | None,
         typer.Option(
@@ -302,9 +287,7 @@ def export(
         "state_groups": state_groups,
         "program_words": program_words,
         "pipeline": pipeline,
-        "softmax": False if without_memories else None,
-        "early": early or None,
-        "counters": counters or None,
+        **changes,
     }
     given: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
     if board is None:
@@ -314,7 +297,7 @@ def export(
 
         config = find(board).config
         if given:
-            left_out = ", ".join(EXPORT_FLAGS.get(k, f"--{k}".replace("_", "-")) for k in given)
+            left_out = ", ".join(CHANGES.get(k, f"--{k}".replace("_", "-")) for k in given)
             raise ValueError(f"--board brings its own engine: leave out {left_out}")
     if bus is Bus.none and build_id is not None:
         raise ValueError("--build-id is read through the bus: leave it out, or take --bus axi")

@@ -14,22 +14,18 @@ from equilif.commands import (
     AnyData,
     Baud,
     Data,
-    Early,
     Folder,
-    Free,
     Json,
     Overwrite,
     Port,
     Seed,
-    Watch,
-    Watched,
-    Window,
     check_scaling,
     panel,
     samples_of,
     scheduled,
 )
-from equilif.commands.own import NOTHING, Own, takes_own
+from equilif.commands.options import DEFAULTS, Phases, TrainedPhases, check_phases
+from equilif.commands.own import NOTHING, OwnOptions
 from equilif.extras import needs
 from equilif.show import console as show
 
@@ -38,13 +34,11 @@ if TYPE_CHECKING:
     from equilif.data.dataset import DataSet
     from equilif.training.presets import Preset
     from equilif_golden.network import Network, Weights
-    from equilif_golden.schedule import Schedule
 
 command = panel("Learning")
 
 
 @command
-@takes_own
 def train(
     data: Annotated[
         str | None,
@@ -78,24 +72,9 @@ def train(
             show_default=False,
         ),
     ] = None,
-    beta: Annotated[float | None, typer.Option(help="Strength of the nudge.", show_default=False)] = None,
-    free: Annotated[
-        int | None, typer.Option(help="Time steps of the free phase.", show_default=False)
-    ] = None,
-    nudged: Annotated[
-        int | None, typer.Option(help="Time steps of each nudged phase.", show_default=False)
-    ] = None,
-    window: Annotated[
-        int | None, typer.Option(help="Time steps over which rates are measured.", show_default=False)
-    ] = None,
-    leak: Annotated[
-        int | None,
-        typer.Option(help="The membrane loses v / 2**leak a step; 0: nothing.", show_default=False),
-    ] = None,
-    early: Early = None,
-    watch: Watch = None,
+    phases: Phases = DEFAULTS,
     seed: Seed = None,
-    own: Own = NOTHING,
+    own: OwnOptions = NOTHING,
     folder: Folder = None,
     out: Annotated[
         Path | None,
@@ -144,13 +123,7 @@ def train(
         "eta": eta,
         "decay": decay,
         "shift": shift,
-        "beta": beta,
-        "free": free,
-        "nudged": nudged,
-        "window": window,
-        "leak": leak,
-        "early": early,
-        "watch": watch and watch.value,
+        **phases,
     }
     finite(every, "--every (seconds)", 0, 1e9)
     make = _learner(port, baud)
@@ -179,7 +152,7 @@ def train(
                 epochs=epochs,
                 **given,
             )
-            _check_watch(watch, preset.schedule)
+            check_phases(phases, preset.schedule)
             run = Training.start(preset, loaded, preset.seeds[0] if seed is None else seed, make)
             place.clear()
         show.describe(run)
@@ -224,12 +197,6 @@ def show_version(written: str | None) -> None:
         show.console.print(f"[yellow]{show.literal(said)}[/]")
 
 
-def _check_watch(watch: Watched | None, schedule: Schedule) -> None:
-    """ValueError when it is said which rates must settle, and no phase ends for it."""
-    if watch is not None and schedule.early is None:
-        raise ValueError("--watch says which rates end a phase early: give --early too, or leave it out")
-
-
 def _learner(port: str | None, baud: int | None) -> Callable[..., Any]:
     """What makes a learner of a network: the golden kernel, or the engine at a port, which is opened then."""
     from equilif_golden.kernel import Kernel
@@ -262,10 +229,7 @@ def evaluate(
             show_default="the one it was trained on",
         ),
     ] = None,
-    free: Free = None,
-    window: Window = None,
-    early: Early = None,
-    watch: Watch = None,
+    phases: TrainedPhases = DEFAULTS,
     folder: Folder = None,
     port: Port = None,
     baud: Baud = None,
@@ -277,7 +241,7 @@ def evaluate(
     Data of your own: the test part of what the network was trained on, or all samples of another file,
     read and scaled as in training.
 
-    With --early also the steps that samples took until their rates had settled.
+    Where phases have no fixed length, also the steps that samples took until their rates had settled.
 
     Example:  [bold]equilif evaluate results/digits/network.npz[/]
     """
@@ -291,8 +255,7 @@ def evaluate(
         net, weights, preset = _trained(network)
     else:
         net, weights = _loaded(network)
-    net = scheduled(net, free=free, window=window, early=early, watch=watch and watch.value)
-    _check_watch(watch, net.schedule)
+    net = scheduled(net, phases)
     if about is None:
         name, loaded = _named(preset, asked, folder)
         what = f"{len(loaded.x_test):,} test samples"
@@ -312,7 +275,7 @@ def evaluate(
         f"\n{show.literal(name)}: [bold]{found.accuracy:.2%}[/] of {show.literal(what)}, "
         f"{found.spikes_per_sample:,.0f} spikes a sample (free phase)"
     )
-    if net.schedule.early is not None and found.saving is not None:
+    if found.saving is not None and not net.schedule.fixed:
         show.console.print(
             f"{found.steps_per_sample:.1f} steps a sample of at most {found.most}: "
             f"[bold]{found.saving:.1%}[/] saved "
@@ -390,7 +353,6 @@ def _trained(path: Path) -> tuple[Network, Weights, Preset]:
 
 
 @command
-@takes_own
 def recall(
     data: Annotated[
         str,
@@ -409,7 +371,7 @@ def recall(
         int | None, typer.Option(help="Updates.", show_default="until nothing changes", min=1)
     ] = None,
     seed: Annotated[int, typer.Option(help="Which images.")] = 0,
-    own: Own = NOTHING,
+    own: OwnOptions = NOTHING,
     folder: Folder = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the picture.", show_default="results/recall-<data set>")
@@ -506,7 +468,6 @@ def attend(
 
 
 @command
-@takes_own
 def gradient(
     data: AnyData = "digits",
     network: Annotated[
@@ -520,7 +481,7 @@ def gradient(
     ] = None,
     samples: Annotated[int, typer.Option(help="Training samples to take, at most.", min=1)] = 1437,
     seed: Seed = None,
-    own: Own = NOTHING,
+    own: OwnOptions = NOTHING,
     folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from equilif.commands.options import Several
 
 
 class Missing(StrEnum):
@@ -90,25 +90,5 @@ class Own:
 
 
 NOTHING = Own()
-
-
-def takes_own(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Gives a command the options of :class:`Own` where its parameter ``own`` stands, which gets them."""
-    signature = inspect.signature(function, eval_str=True)
-    hints = inspect.get_annotations(Own, eval_str=True)
-    options = [
-        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hints[f.name])
-        for f in fields(Own)
-    ]
-    parameters: list[inspect.Parameter] = []
-    for p in signature.parameters.values():
-        parameters += options if p.name == "own" else [p.replace(kind=inspect.Parameter.KEYWORD_ONLY)]
-
-    @functools.wraps(function)
-    def run(**given: Any) -> Any:
-        own = Own(**{f.name: given.pop(f.name) for f in fields(Own)})
-        return function(**given, own=own)
-
-    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {p.name: p.annotation for p in parameters}
-    return run
+#: all of these options in the place of a parameter
+OwnOptions = Annotated[Own, Several(inspect.get_annotations(Own, eval_str=True), lambda given: Own(**given))]

@@ -51,7 +51,7 @@ def program(
     # a program without LEARN has only the free phase to run for
     runs = {"inference": False, "training": True} if eta else {"inference": False}
     counts = {kind: listing.carried_out(instructions, config, learn=learn) for kind, learn in runs.items()}
-    most = "at most " if net.schedule.early is not None else ""
+    most = "" if net.schedule.fixed else "at most "
     show.console.print(listing.listing(instructions, compiled), markup=False, soft_wrap=True)
     show.console.print(
         f"\n{len(instructions)} instructions, {words} of {config.program_words} program words, "

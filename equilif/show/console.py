@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from equilif.training.train import Training
     from equilif_golden.engine.config import EngineConfig
     from equilif_golden.network import Network, Weights
-    from equilif_golden.schedule import Schedule
 
 YES = "[green]✓[/]"
 NO = "[red]✗[/]"
@@ -140,20 +139,11 @@ def _plots(what: str) -> ModuleType | None:
 
 # -- training --------------------------------------------------------------------------------------
 def describe(run: Training) -> None:
-    s = run.network.schedule
     d = run.data
     console.print(
         f"[bold]{literal(d.name)}[/] {run.sizes}, {len(d.x_train):,} training and {len(d.x_test):,} test "
-        f"samples, seed {run.seed}; phases {s.free}/{s.nudged}/{s.nudged} steps, window {s.window}, "
-        f"beta {s.beta:g}{early(s)}"
+        f"samples, seed {run.seed}; {run.network.schedule}"
     )
-
-
-def early(s: Schedule) -> str:
-    if s.early is None:
-        return ""
-    rates = "all rates" if s.watch == "all" else "the output rates"
-    return f"; free phase until {rates} move by no more than {s.early}/256"
 
 
 def train(run: Training, out: Path, *, every: float = 30.0) -> None:
@@ -183,7 +173,7 @@ def train(run: Training, out: Path, *, every: float = 30.0) -> None:
             record = run.epoch(show, folder=out, every=every)
         steps = (
             f"{record.steps_per_sample:4.1f} free steps  "
-            if run.network.schedule.early is not None and record.steps_per_sample
+            if record.steps_per_sample and not run.network.schedule.fixed
             else ""
         )
         console.print(

@@ -89,27 +89,32 @@ def learning_curve(history: Sequence[Epoch], title: str, path: Path) -> None:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(5.6, 3.4))
         axes = figure.subplots()
-        epochs = [r.epoch for r in history]
-        for values, name, colour, marker in (
-            ([r.train_accuracy for r in history], "training, running", BLUE, "s"),
-            ([r.test_accuracy for r in history], "test", VERMILLION, "o"),
-        ):
-            axes.plot(
-                epochs,
-                [100 * v for v in values],
-                color=colour,
-                marker=marker,
-                markersize=3.5,
-                linewidth=1.4,
-                label=name,
-            )
-        axes.set(xlabel="epoch", ylabel="accuracy (%)")
+        accuracies(axes, history)
         axes.set_title(f"{title}: {100 * history[-1].test_accuracy:.1f} % of the test set right", loc="left")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(axis="y", color=LIGHT, linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.legend(loc="lower right")
         write(figure, path)
+
+
+def accuracies(axes: Any, history: Sequence[Epoch]) -> None:
+    """Running training accuracy and test accuracy by epoch."""
+    epochs = [r.epoch for r in history]
+    for values, name, colour, marker in (
+        ([r.train_accuracy for r in history], "training, running", BLUE, "s"),
+        ([r.test_accuracy for r in history], "test", VERMILLION, "o"),
+    ):
+        axes.plot(
+            epochs,
+            [100 * v for v in values],
+            color=colour,
+            marker=marker if len(epochs) <= 40 else None,
+            markersize=3.5,
+            linewidth=1.4,
+            label=name,
+        )
+    axes.set(xlabel="epoch", ylabel="accuracy (%)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.grid(axis="y", color=LIGHT, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.legend(loc="lower right")
 
 
 def confusion(matrix: npt.NDArray[np.int64], title: str, path: Path) -> None:
@@ -211,13 +216,11 @@ def settling(traces: Sequence[tuple[str, Trace]], path: Path) -> None:
         for column, (name, trace) in enumerate(traces, 1):
             raster = figure.add_subplot(grid[0, column])
             rates = figure.add_subplot(grid[1, column], sharex=raster)
-            _raster(raster, trace, labels=column == 1)
-            _rates(rates, trace, labels=column == 1)
+            phases(raster, rates, trace, labels=column == 1)
             predicted = int(trace.result.prediction[0])
             raster.set_title(
                 f"{name}: says {predicted}{'' if predicted == trace.label else ', wrong'}", loc="left", pad=16
             )
-            _phases(raster, rates, trace)
         write(figure, path)
 
 
@@ -516,8 +519,12 @@ def _rates(axes: Any, trace: Trace, *, labels: bool) -> None:
     axes.set_xticks(cuts)
 
 
-def _phases(raster: Any, rates: Any, trace: Trace) -> None:
-    """Boundaries and names of the phases, and the windows in which rates are measured."""
+def phases(raster: Any, rates: Any, trace: Trace, *, labels: bool) -> None:
+    """A sample's spikes and output rates, the boundaries and names of its phases, and the windows in which
+    rates are measured.  ``labels``: of the vertical axes.
+    """
+    _raster(raster, trace, labels=labels)
+    _rates(rates, trace, labels=labels)
     raw = trace.network.schedule.raw(trace.network.numerics)
     at = 0
     beta = trace.network.schedule.beta

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,9 @@ from equilif_golden.network import Network, TokenRows, Weights
 
 if TYPE_CHECKING:
     from equilif_golden.engine.chip import Chip
+
+PARTS = 50  #: reports of progress, at most
+LEAST = 256  #: samples of a part: the threads share each of them
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class Evaluation:
     full: dict[str, float]  #: part of them that are 255
     steps: dict[int, int]  #: how many samples had how many free steps
     most: int  #: free steps that the schedule allows
+    #: (samples, outputs), 8-bit, of the free phase; None from an engine
+    rates: Raw | None = None
     names: tuple[str, ...] = ()  #: of the classes, or nothing: they are called by their numbers
 
     @property
@@ -64,8 +69,12 @@ def evaluate(
     *,
     tokens: TokenRows | None = None,
     make: Callable[..., Kernel | Chip] = Kernel,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> Evaluation:
-    """The free phase of every sample.  ``make`` a Chip on a client: on a board."""
+    """The free phase of every sample.  ``make`` a Chip on a client: on a board.
+
+    ``progress`` is told now and then how many samples are done.
+    """
     n = network.n_outputs
     most = network.schedule.free
     x = required(x, "inputs", 0, 255)
@@ -80,7 +89,10 @@ def evaluate(
         raise ValueError(f"the network has {n} outputs, the labels go up to {labels.max()}")
     chip = make(network, weights, lr=0.0)
     if not isinstance(chip, Kernel):
-        runs = list(chip.infer(x, tokens=tokens))
+        runs = []
+        for run in chip.infer(x, tokens=tokens):
+            runs.append(run)
+            progress(len(runs))
         return _evaluation(
             n,
             labels,
@@ -90,8 +102,13 @@ def evaluate(
             {},
             most,
         )
-    phases, spikes, steps = chip.settle(x, tokens=tokens)
-    free = phases[:, 0].astype(np.int64)
+    found = [
+        chip.settle(x[at], tokens=None if tokens is None else tokens.take(at))
+        for at in reported(np.arange(len(x)), progress)
+    ]
+    free = np.concatenate([settled.rates[:, 0] for settled in found]).astype(np.int64)
+    spikes = np.concatenate([settled.spikes for settled in found])
+    steps = np.concatenate([settled.steps for settled in found])
     parts = {name: free[:, part] for name, part in network.neurons.items()}
     return _evaluation(
         n,
@@ -101,7 +118,17 @@ def evaluate(
         {k: v for k, v in parts.items() if k != network.output},
         {int(k): int(c) for k, c in zip(*np.unique(steps, return_counts=True), strict=True)},
         most,
+        parts[network.output],
     )
+
+
+def reported(samples: Raw, progress: Callable[[int], None]) -> Iterator[Raw]:
+    """Positions (n,) in parts; ``progress`` is told after each part how many are done."""
+    done = 0
+    for part in np.array_split(samples, max(1, min(PARTS, len(samples) // LEAST))):
+        yield part
+        done += len(part)
+        progress(done)
 
 
 def _evaluation(
@@ -112,6 +139,7 @@ def _evaluation(
     hidden: dict[str, Raw],
     steps: dict[int, int],
     most: int,
+    rates: Raw | None = None,
 ) -> Evaluation:
     confusion = np.zeros((n, n), np.int64)
     np.add.at(confusion, (labels, predictions), 1)
@@ -124,4 +152,5 @@ def _evaluation(
         {name: float(np.mean(r == 255)) for name, r in hidden.items()},
         steps,
         most,
+        rates,
     )

@@ -40,13 +40,15 @@ ATTENTION = "attention.png"
 DEPLOYMENT = "deployment.png"
 PARETO = "pareto.png"
 SAMPLES = "samples.png"
+#: the page of `equilif report`
+REPORT = "report.html"
 #: of `equilif demo`
 RESULTS = "results.json"
 BITSTREAM = "bitstream.json"
 LOG = "bitstream.log"
 #: what holds a run, and what is made of one
 RUN = (HISTORY, NETWORK, RATES, CHECKPOINT)
-MADE = (CURVE, CONFUSION, SETTLING, DEPLOYMENT, ATTENTION, RESULTS, BITSTREAM, LOG)
+MADE = (CURVE, CONFUSION, SETTLING, DEPLOYMENT, ATTENTION, REPORT, RESULTS, BITSTREAM, LOG)
 
 
 class RunFolder:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from equilif_golden import samples
 from equilif_golden.blocks.rate import measure
 from equilif_golden.fixed import Raw
-from equilif_golden.network import Network, Weights
+from equilif_golden.network import Network, TokenRows, Tokens, Weights
 from equilif_golden.reference import Reference, SampleResult, State
 
 
@@ -42,16 +42,23 @@ class _Recorder(Reference):
         self.membranes.append(state.v[self.network.output][0])
 
 
-def record(network: Network, weights: Weights, x: npt.ArrayLike, label: int) -> Trace:
-    """The steps of one sample: ``x`` (n_inputs,) 8-bit values and its class.
+def record(
+    network: Network, weights: Weights, x: npt.ArrayLike, label: int, tokens: TokenRows | None = None
+) -> Trace:
+    """The steps of one sample: ``x`` (n_inputs,) 8-bit values and its class; ``tokens`` of that sample
+    alone, for a memory that is loaded.
 
-    Nothing is learnt, and no phase ends early.
+    Nothing is learnt, and all phases are whole.
     """
-    batch = samples.inputs(network, np.asarray(x)[None], None)[0].astype(np.int64)
+    batch = samples.inputs(network, np.asarray(x)[None], tokens)[0].astype(np.int64)
+    memory = network.memory_for(tokens)
+    patterns = (
+        None if tokens is None or memory is None else Tokens.of([tokens.sample(0)], memory.softmax.size)
+    )
     target = samples.one_hot(samples.labels(network, [label], 1), network.n_outputs)
-    network = replace(network, schedule=replace(network.schedule, early=None))
+    network = replace(network, schedule=network.schedule.whole())
     recorder = _Recorder(network, weights)
-    result = recorder.train(batch, target, record=True, learn=False)
+    result = recorder.train(batch, target, patterns, record=True, learn=False)
     spikes = {name: raster[:, 0] for name, raster in result.raster.items()}
     raw = recorder.raw
     out = spikes[network.output]

@@ -22,7 +22,7 @@ class Epoch(NamedTuple):
     hits: int
     #: spikes of all three phases
     spikes: int
-    #: steps of the free phases; 0 when they may end early, which an engine does not tell
+    #: steps of the free phases; 0 when their length is not fixed, which an engine does not tell
     steps: int = 0
 
 

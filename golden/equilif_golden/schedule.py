@@ -10,21 +10,44 @@
 A free phase may end early: it then goes from window to window, and ends with the first one in which no
 watched rate has moved from that of the window before by more than a tolerance.  What follows goes on from
 the state as it is then.
+
+Loads nothing, so that ``equilif --help`` may quote it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from equilif_golden.blocks.lif import LEAKS
-from equilif_golden.blocks.rate import rate_shift
-from equilif_golden.fixed import DEFAULT, Numerics, finite, keep, shown, whole
+if TYPE_CHECKING:
+    from equilif_golden.fixed import Numerics
 
 #: a signed 16-bit operand of the instruction that nudges
 STRENGTH_MAX = (1 << 15) - 1
 #: a 9-bit count of the instruction that repeats
 STEPS_MAX = 511
+
+
+class Option(NamedTuple):
+    """A field of :class:`Schedule` at the command line.
+
+    help      what users read
+    settles   it is of the free phase: a trained network may be run with another
+    limits    the least and the most
+    absent    what holds when it is not given, where that is the same for all networks
+    needs     a field without which it says nothing, and what it says
+    """
+
+    help: str
+    settles: bool = False
+    limits: tuple[int, int] | None = None
+    absent: str = ""
+    needs: tuple[str, str] | None = None
+
+
+def _field(default: Any, option: Option) -> Any:
+    """A field that is an option."""
+    return field(default=default, metadata={"option": option})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,17 +60,38 @@ class Schedule:
     least       windows that a free phase has at least
     """
 
-    free: int = 24
-    nudged: int = 12
-    window: int = 8
-    beta: float = 0.5
+    free: int = _field(24, Option("Time steps of the free phase, at most.", settles=True))
+    nudged: int = _field(12, Option("Time steps of each nudged phase."))
+    window: int = _field(8, Option("Time steps over which rates are measured.", settles=True))
+    beta: float = _field(0.5, Option("Strength of the nudge."))
     threshold: float = 1.0
-    leak: int = 0  #: membrane loses v >> leak each step; 0: no leak
-    early: int | None = None
-    watch: Literal["all", "output"] = "all"
+    #: membrane loses v >> leak each step; 0: no leak
+    leak: int = _field(0, Option("The membrane loses v / 2**leak a step; 0: nothing."))
+    early: int | None = _field(
+        None,
+        Option(
+            "Let the free phase end when no watched rate moves by more than this, in 1/256, from window to "
+            "window.",
+            settles=True,
+            limits=(0, 255),
+            absent="never",
+        ),
+    )
+    watch: Literal["all", "output"] = _field(
+        "all",
+        Option(
+            "With --early: rates that must settle.",
+            settles=True,
+            absent="all",
+            needs=("early", "says which rates end a phase early"),
+        ),
+    )
     least: int = 2
 
     def __post_init__(self) -> None:
+        from equilif_golden.blocks.lif import LEAKS
+        from equilif_golden.fixed import finite, keep, shown, whole
+
         keep(self, window=whole(self.window, "window", 1, STEPS_MAX))
         if self.window & (self.window - 1):
             raise ValueError(f"window must be a power of two, not {self.window}")
@@ -68,6 +112,8 @@ class Schedule:
             self._check_early(self.early)
 
     def _check_early(self, early: int) -> None:
+        from equilif_golden.fixed import keep, whole
+
         keep(self, early=whole(early, "early (a tolerance)", 0, 255))
         if self.free % self.window:
             raise ValueError(
@@ -81,11 +127,34 @@ class Schedule:
             )
         whole(self.least, f"least (windows of the {self.free} free steps)", 2, self.free // self.window)
 
-    def raw(self, numerics: Numerics = DEFAULT) -> RawSchedule:
-        """The integers that golden model and engine work with.
+    def __str__(self) -> str:
+        text = (
+            f"phases {self.free}/{self.nudged}/{self.nudged} steps, window {self.window}, beta {self.beta:g}"
+        )
+        if self.fixed:
+            return text
+        rates = "all rates" if self.watch == "all" else "the output rates"
+        return f"{text}; free phase until {rates} move by no more than {self.early}/256"
+
+    @property
+    def fixed(self) -> bool:
+        """Every free phase has ``free`` steps."""
+        return self.early is None
+
+    def whole(self) -> Schedule:
+        """The same with fixed phases."""
+        return replace(self, early=None)
+
+    def raw(self, numerics: Numerics | None = None) -> RawSchedule:
+        """The integers that golden model and engine work with, in these formats or the default ones.
 
         ValueError when a constant has no exact code.
         """
+        from equilif_golden.blocks.rate import rate_shift
+        from equilif_golden.fixed import DEFAULT
+
+        if numerics is None:
+            numerics = DEFAULT
         threshold = round(self.threshold * numerics.one)
         exact = threshold == self.threshold * numerics.one
         if not exact or threshold < 16 or threshold > 2 * numerics.one or threshold & (threshold - 1):

@@ -36,6 +36,7 @@ COMMANDS = (
     "recall",
     "attend",
     "gradient",
+    "report",
     "rates",
     "deploy",
     "energy",

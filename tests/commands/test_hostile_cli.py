@@ -156,6 +156,7 @@ BASES: dict[str, dict[str, str | None]] = {
     "recall": {"data": "digits", "--stored": "8", "--steps": "2", "--out": "out"},
     "attend": {"network": "net.npz"},
     "gradient": {"data": "digits", "--epochs": "1", "--samples": "4"},
+    "report": {"run": "run", "--out": "out.html"},
     "rates": {"data": "digits", "--hidden": "4", "--epochs": "1", "--batch": "512", "--out": "out"},
     "deploy": {"run": "rates", "--steps": "4", "--samples": "2"},
     "energy": {"data": "digits", "--samples": "1"},
@@ -194,10 +195,9 @@ def callbacks() -> dict[str, Callable[..., Any]]:
 
 
 def parameters(callback: Callable[..., Any]) -> list[Parameter]:
-    hints = typing.get_type_hints(inspect.unwrap(callback), include_extras=True)
     found = []
-    for name, parameter in inspect.signature(callback).parameters.items():
-        hint = hints[name]
+    for name, parameter in inspect.signature(callback, eval_str=True).parameters.items():
+        hint = parameter.annotation
         kind, *said = typing.get_args(hint) if hasattr(hint, "__metadata__") else (hint,)
         info = said[0] if said else None
         option = ""
@@ -622,6 +622,8 @@ READERS: tuple[tuple[str, Callable[[Path, random.Random], None], str], ...] = (
     ("run/network.npz", spoil_npz, "train digits --resume --epochs 2 --out run"),
     ("run/history.json", spoil_json, "train digits --resume --epochs 2 --out run"),
     ("run/history.json", spoil_json, "evaluate run/network.npz"),
+    ("run/history.json", spoil_json, "report run --out out.html"),
+    ("rates/rates.json", spoil_json, "report rates --out out.html"),
     ("rates/rates.json", spoil_json, "evaluate rates/network.npz"),
     ("rates/rates.json", spoil_json, "rates digits --resume --epochs 2 --out rates"),
     ("rates/rates.pt", spoil_bytes, "rates digits --resume --epochs 2 --out rates"),

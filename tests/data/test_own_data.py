@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import re
 import shutil
 import wave
 import zlib
@@ -25,6 +26,8 @@ from equilif_golden import network as networks
 Image = pytest.importorskip("PIL.Image")
 RNG = np.random.default_rng(0)
 CLASSES = ("ape", "bee", "cow")
+X = np.arange(40.0).reshape(10, 4)
+Y = np.arange(10) % 2
 
 
 @pytest.fixture(autouse=True)
@@ -449,8 +452,8 @@ def test_missing_values_are_filled_with_the_training_mean():
 
 def test_the_scaling_is_fitted_on_the_training_part_only():
     x, y = blobs()
-    other = own.arrays(x[:45], y[:45], 100 * x[45:], y[45:])
-    same = own.arrays(x[:45], y[:45], x[45:], y[45:])
+    other = own.of(x[:45], y[:45], 100 * x[45:], y[45:])
+    same = own.of(x[:45], y[:45], x[45:], y[45:])
     assert other.about.scaling == same.about.scaling
     assert (other.x_train == same.x_train).all()
 
@@ -459,16 +462,110 @@ def test_the_scaling_is_fitted_on_the_training_part_only():
 def test_arrays_and_files_come_to_the_same():
     x, y = blobs()
     from_file = own.load(npz())
-    from_arrays = own.arrays(x, y)
+    from_arrays = own.of(x, y)
     assert from_file.digest == from_arrays.digest
     run_ = Training.start(presets.own(from_arrays).changed(epochs=1), from_arrays, 0)
     run_.epoch(folder=Path("run"))
     assert digest(networks.load("run/network.npz")[1]) == run_.history[0].weights
 
 
+def frame(**changed: Any) -> Any:
+    pandas = pytest.importorskip("pandas")
+    x, y = blobs()
+    kinds = [CLASSES[k] for k in y]
+    return pandas.DataFrame({**{n: x[:, k] for k, n in enumerate("abcd")}, "kind": kinds, **changed})
+
+
+def test_a_table_of_pandas_and_its_csv_come_to_the_same():
+    table = frame()
+    table.to_csv("t.csv", index=False)
+    data = own.of(table, label="kind")
+    assert data.digest == own.load("t.csv", label="kind").digest and data.about.labels == CLASSES
+    y = table.pop("kind")
+    assert own.of(table, y).digest == data.digest
+    turned = own.of(table[:45], y[:45], table[45:][["d", "c", "b", "a"]], y[45:])
+    assert turned.digest == own.of(table[:45], y[:45], table[45:], y[45:]).digest
+    assert turned.about.scaling.names == tuple("abcd")
+
+
+def test_missing_values_of_pandas_are_missing_values():
+    pandas = pytest.importorskip("pandas")
+    table = frame(a=pandas.array([None, *range(59)], dtype="Int64"))
+    with pytest.raises(ValueError, match="missing values: 1 in 'a'"):
+        own.of(table, label="kind")
+    assert own.of(table, label="kind", missing="mean").about.scaling.columns[0].kind == "range"
+
+
+def test_a_data_set_of_torch_and_its_arrays_come_to_the_same():
+    torch = pytest.importorskip("torch")
+    x, y = blobs()
+    pairs = torch.utils.data.TensorDataset(torch.tensor(x), torch.tensor(y))
+    assert own.of(pairs).digest == own.of(x, y).digest == own.of(torch.tensor(x), torch.tensor(y)).digest
+    halves = torch.utils.data.random_split(pairs, [45, 15], torch.Generator().manual_seed(0))
+    at = halves[0].indices
+    held = halves[1].indices
+    assert own.of(halves[0], x_test=halves[1]).digest == own.of(x[at], y[at], x[held], y[held]).digest
+
+
+def test_lists_of_series_and_of_texts_come_to_the_same_as_their_files():
+    x, y = series()
+    assert own.of(x, y).digest == own.load(ragged()).digest
+    texts = [f"{REVIEWS[i % 4]} {i}" for i in range(40)]
+    liked = ["yes" if i % 4 < 2 else "no" for i in range(40)]
+    data = own.of(texts, liked)
+    assert data.digest == own.load(reviews(), label="liked", text="review").digest
+    pandas = pytest.importorskip("pandas")
+    both = pandas.DataFrame({"said": texts, "liked": liked})
+    assert own.of(both, label="liked", text="said").digest == data.digest
+
+
+GIVEN: dict[str, tuple[Callable[[], Any], str]] = {
+    "no classes": (lambda: own.of(X), "classes of x are missing"),
+    "no pairs": (lambda: own.of([[1, 2, 3]] * 4), "item 0 of x is no pair"),
+    "nothing": (lambda: own.of([]), "x has no sample"),
+    "label of an array": (lambda: own.of(X, Y, label="kind"), "columns of a table"),
+    "no label": (lambda: own.of(frame()), "give one of them"),
+    "no such column": (lambda: own.of(frame(), label="sort"), "no column 'sort'"),
+    "classes twice": (lambda: own.of(frame(), np.arange(60) % 3, label="kind"), "give one of them"),
+    "texts as numbers": (
+        lambda: own.of(frame(a=["x"] * 60), label="kind"),
+        "column 'a' holds 'x', no number",
+    ),
+    "no class": (
+        lambda: own.of(frame(kind=[None, *["a", "b"] * 29, "a"]), label="kind"),
+        "row 0 of x has no",
+    ),
+    "no text": (lambda: own.of(frame(a=["", *["x"] * 59]), label="kind", text="a"), "row 0 has no text"),
+    "empty table": (lambda: own.of(frame()[:0], label="kind"), "x has no sample"),
+    "other columns": (lambda: own.of(frame(), x_test=frame(e=1), label="kind"), "columns of x"),
+    "an array to test": (lambda: own.of(frame(), x_test=X, label="kind"), "columns of x"),
+    "half a test": (lambda: own.of(X, Y, X), "belong together"),
+    "empty text": (lambda: own.of(["a b", " "], [0, 1]), "no text in sample 1"),
+    "series of words": (lambda: own.of([["a"], ["b", "c"]], [0, 1]), "series 0 must be numbers"),
+    "series of other channels": (lambda: own.of([X[:2], X[:3, :2]], [0, 1]), "channels differ"),
+    "series and other classes": (lambda: own.of([X[:2], X[:3]], [0]), "y must have shape (2,)"),
+    "series to test": (lambda: own.of([X[:2], X[:3]] * 4, Y[:8], ["a", "b"], [0, 1]), "kind of x"),
+}
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_what_cannot_be_data_is_named(name):
+    make, said = GIVEN[name]
+    with pytest.raises(ValueError, match=re.escape(said)):
+        make()
+
+
+def test_users_find_it_in_the_package():
+    import equilif
+
+    x, y = blobs()
+    assert equilif.make_data(x, y).digest == equilif.load_data(npz()).digest
+    assert {"load_data", "make_data"} <= set(dir(equilif))
+
+
 def test_labels_of_any_numbers_are_classes_by_size():
     x, _ = blobs()
-    data = own.arrays(x, np.array([10, 9, 200])[np.arange(60) % 3])
+    data = own.of(x, np.array([10, 9, 200])[np.arange(60) % 3])
     assert data.about.labels == ("9", "10", "200")
 
 
@@ -530,8 +627,6 @@ def noise(change: Callable[[Path], object]) -> str:
 
 
 TONE = np.sin(np.arange(800))
-X = np.arange(40.0).reshape(10, 4)
-Y = np.arange(10) % 2
 K = "--label kind"
 #: what is wrong: a file, options, and what must be said of it
 WRONG: dict[str, tuple[Callable[[], str], str, tuple[str, ...]]] = {

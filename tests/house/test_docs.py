@@ -112,12 +112,16 @@ def test_every_dotted_name_can_be_imported(page):
 
 @cache
 def members() -> dict[str, set[str]]:
-    """Fields, methods and properties of every class of the project, by the name of the class."""
+    """Fields, methods and properties of every class of the project and of its bases, by the name of the
+    class.
+    """
     found: dict[str, set[str]] = {}
+    bases: dict[str, set[str]] = {}
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ClassDef):
                 own = found.setdefault(node.name, set())
+                bases.setdefault(node.name, set()).update(b.id for b in node.bases if isinstance(b, ast.Name))
                 for item in node.body:
                     if isinstance(item, ast.FunctionDef):
                         own.add(item.name)
@@ -125,6 +129,9 @@ def members() -> dict[str, set[str]]:
                         own.add(item.target.id)
                     elif isinstance(item, ast.Assign):
                         own |= {t.id for t in item.targets if isinstance(t, ast.Name)}
+    for name, own in found.items():
+        for base in bases[name]:
+            own |= found.get(base, set())
     return found
 
 

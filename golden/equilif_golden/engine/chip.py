@@ -160,8 +160,8 @@ class Chip:
             run = self.sample(values[j], targets[j], tokens=patterns)
             hits += run.prediction == known[j]
             spikes += run.spikes
-        whole_phases = self.network.schedule.early is None
-        return Epoch(len(at), int(hits), spikes, len(at) * self.network.schedule.free if whole_phases else 0)
+        schedule = self.network.schedule
+        return Epoch(len(at), int(hits), spikes, len(at) * schedule.free if schedule.fixed else 0)
 
     def infer(self, x: npt.ArrayLike | None, *, tokens: TokenRows | None = None) -> Iterator[Run]:
         """The free phase of one sample after the other."""

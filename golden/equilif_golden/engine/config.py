@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
+from equilif_golden.engine.features import OPTIONS, Options, has
 from equilif_golden.fixed import DEFAULT, Numerics, truth, whole
 
 
@@ -81,8 +82,10 @@ class Pipeline(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EngineConfig:
+class EngineConfig(Options):
     """Sizes and options of an engine.  ValueError when one is not possible.
+
+    Options are those of equilif_golden.engine.features.Options.
 
     lanes : int
         P, a power of two: so many weights, neurons or values are worked on in a cycle.
@@ -96,13 +99,6 @@ class EngineConfig:
         32-bit words of program memory, three an instruction.
     pipeline : Pipeline
         How weights and sums travel through the lanes.
-    softmax : bool
-        The engine has what memories need: SOFTMAX, RELAY, the modes of DRIVE and LEARN, loops in loops.
-    early : bool
-        It has what phases need that end when their rates have settled: the modes WATCH and EARLY, loops in
-        loops.
-    counters : bool
-        It counts memory accesses and arithmetic of a run (equilif_golden.engine.activity).
     numerics : Numerics
         Its number formats.
     """
@@ -113,9 +109,6 @@ class EngineConfig:
     state_groups: int = 128
     program_words: int = 256
     pipeline: Pipeline = Pipeline.FORWARDING
-    softmax: bool = True
-    early: bool = False
-    counters: bool = False
     numerics: Numerics = DEFAULT
 
     def __post_init__(self) -> None:
@@ -130,7 +123,7 @@ class EngineConfig:
         for name in ("value_groups", "state_groups"):
             if checked[name] & (checked[name] - 1):
                 raise ValueError(f"{name} must be a power of two, not {checked[name]}")
-        for name in ("softmax", "early", "counters"):
+        for name in OPTIONS:
             checked[name] = truth(getattr(self, name), name)
         if not isinstance(self.numerics, Numerics):
             raise ValueError(f"numerics must be Numerics, not {self.numerics!r}")
@@ -180,7 +173,7 @@ class EngineConfig:
     @property
     def loops(self) -> int:
         """How deep REPEAT nests."""
-        return 2 if self.softmax or self.early else 1
+        return 2 if any(option.nests and has(self, name) for name, option in OPTIONS.items()) else 1
 
     @property
     def n_weights(self) -> int:

@@ -1,4 +1,6 @@
-"""What an engine has or has not: the one table behind its identity, its registers and options.
+"""What an engine has or has not: the one table behind its identity, its registers and its options.
+
+An option is a field of :class:`Options`, with all that is said of it; EngineConfig has these fields.
 
 Loads nothing, so that ``equilif --help`` may quote it.
 """
@@ -6,6 +8,7 @@ Loads nothing, so that ``equilif --help`` may quote it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -19,24 +22,69 @@ class Feature(NamedTuple):
     text       what an engine with it has
     version    bit in the register VERSION (equilif_golden.link.registers)
     identity   bit of the flags that IDENTIFY answers (equilif_golden.link.protocol), if it tells
+    flag       how the command line calls an option
+    nests      an engine with it has loops in loops
+    default    whether an engine has it unless something else is said
     """
 
     label: str
     text: str
     version: int
     identity: int | None = None
+    flag: str = ""
+    nests: bool = False
+    default: bool = False
 
 
+def _option(feature: Feature) -> bool:
+    """A field of :class:`Options`."""
+    made: bool = field(default=feature.default, metadata={"feature": feature})
+    return made
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What an engine is built with, or without."""
+
+    softmax: bool = _option(
+        Feature(
+            "memories",
+            "what memories need: SOFTMAX, RELAY, modes of DRIVE and LEARN",
+            version=18,
+            identity=2,
+            flag="memories",
+            nests=True,
+            default=True,
+        ),
+    )
+    counters: bool = _option(
+        Feature(
+            "counters",
+            "counts of memory accesses and arithmetic of every run, a register each",
+            version=19,
+            flag="counters",
+        ),
+    )
+    early: bool = _option(
+        Feature(
+            "early ends",
+            "loops that end when rates have settled",
+            version=20,
+            identity=3,
+            flag="early-ends",
+            nests=True,
+        ),
+    )
+
+
+OPTIONS: Mapping[str, Feature] = {option.name: option.metadata["feature"] for option in fields(Options)}
 FEATURES: Mapping[str, Feature] = {
+    # properties of the pipeline
     "single_port": Feature("single-port weights", "weights in memories that read or write in a cycle", 16, 0),
     "forwarding": Feature(
         "forwarding", "sums that can be read in the cycle in which they are written", 17, 1
     ),
-    "softmax": Feature("memories", "what memories need: SOFTMAX, RELAY, modes of DRIVE and LEARN", 18, 2),
-    "counters": Feature(
-        "counters", "counts of memory accesses and arithmetic of every run, a register each", 19
-    ),
-    "early": Feature("early ends", "loops that end when rates have settled", 20, 3),
+    **OPTIONS,
 }
 #: those that a device tells over the link
 IDENTIFIED = {name: f.identity for name, f in FEATURES.items() if f.identity is not None}

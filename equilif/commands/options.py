@@ -1,0 +1,149 @@
+"""Options of commands that come from a table: the phases of a schedule, what an engine has, and others.
+
+    phases: Annotated[Given, phases()] = DEFAULTS
+
+stands for all of these options in the list of a command's parameters.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import typer
+
+from equilif_golden.engine.features import OPTIONS
+from equilif_golden.schedule import Option, Schedule
+
+#: what was given of some options, by name
+Given = Mapping[str, Any]
+DEFAULTS: Given = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Several:
+    """In the annotation of a command's parameter: options in its place, as parameters are annotated.
+
+    The parameter gets what ``make`` makes of those that were given.
+    """
+
+    options: Mapping[str, Any]
+    make: Callable[[dict[str, Any]], Any] = dict
+
+
+def expanded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function with all of its options in the place of each :class:`Several`."""
+    tables: dict[str, Several] = {}
+    parameters: list[inspect.Parameter] = []
+    for p in inspect.signature(function, eval_str=True).parameters.values():
+        found = [p]
+        for table in getattr(p.annotation, "__metadata__", ()):
+            if isinstance(table, Several):
+                tables[p.name] = table
+                found = [p.replace(name=k, annotation=v, default=None) for k, v in table.options.items()]
+        parameters += found
+
+    @functools.wraps(function)
+    def run(**given: Any) -> Any:
+        for name, table in tables.items():
+            values = {option: given.pop(option) for option in table.options}
+            given[name] = table.make({k: value for k, value in values.items() if value is not None})
+        return function(**given)
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    return run
+
+
+# -- phases ----------------------------------------------------------------------------------------
+PHASES: Mapping[str, Option] = {
+    f.name: f.metadata["option"] for f in dataclasses.fields(Schedule) if "option" in f.metadata
+}
+
+
+def phases(*, trained: bool = False) -> Several:
+    """Fields of Schedule: of one that is to be trained, or of a ``trained`` network's."""
+    hints = get_type_hints(Schedule)
+    default = "the network's" if trained else False
+    return Several(
+        {
+            name: Annotated[
+                _type(name, hints[name]) | None,
+                typer.Option(
+                    help=option.help,
+                    min=option.limits and option.limits[0],
+                    max=option.limits and option.limits[1],
+                    show_default=option.absent or default,
+                ),
+            ]
+            for name, option in PHASES.items()
+            if option.settles or not trained
+        }
+    )
+
+
+def _type(name: str, hint: Any) -> Any:
+    """What typer takes for the type of a field: one of several words is an enumeration."""
+    if get_origin(hint) is Literal:
+        return StrEnum(name.capitalize(), list(get_args(hint)))
+    return next((part for part in get_args(hint) if part is not type(None)), hint)
+
+
+def check_phases(given: Given, schedule: Schedule) -> None:
+    """ValueError when something was given that says nothing about this schedule."""
+    for name in given:
+        needs = PHASES[name].needs
+        if needs is not None and getattr(schedule, needs[0]) is None:
+            raise ValueError(f"--{name} {needs[1]}: give --{needs[0]} too, or leave it out")
+
+
+Phases = Annotated[Given, phases()]
+#: what may be changed of a network that has learnt
+TrainedPhases = Annotated[Given, phases(trained=True)]
+
+# -- engines ---------------------------------------------------------------------------------------
+#: with or without what the other end of a link is told of
+EngineOptions = Annotated[
+    Given,
+    Several(
+        {
+            name: Annotated[
+                bool | None,
+                typer.Option(
+                    f"--{option.flag}/--no-{option.flag}",
+                    help=f"With {option.text}, or without.",
+                    show_default="as the board's engine has it",
+                ),
+            ]
+            for name, option in OPTIONS.items()
+            if option.identity is not None
+        }
+    ),
+]
+#: flags that change what an engine has
+CHANGES: Mapping[str, str] = {
+    name: f"--without-{option.flag}" if option.default else f"--{option.flag}"
+    for name, option in OPTIONS.items()
+}
+EngineChanges = Annotated[
+    Given,
+    Several(
+        {
+            name: Annotated[
+                bool,
+                typer.Option(
+                    CHANGES[name],
+                    help=f"{'Leave out' if option.default else 'Add'} {option.text}.",
+                ),
+            ]
+            for name, option in OPTIONS.items()
+        },
+        lambda given: {name: not OPTIONS[name].default for name in given},
+    ),
+]

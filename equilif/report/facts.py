@@ -1,0 +1,232 @@
+"""What a report tells of a run, as numbers and names: the page only lays them out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from equilif.data.dataset import Bytes, DataSet
+from equilif.extras import needs
+from equilif.report.inputs import Inputs
+from equilif.training.evaluate import Evaluation
+from equilif_golden.fixed import Raw
+from equilif_golden.network import Constant, Input, Network, Relay, Softmax, TokenRows, Weights
+from equilif_golden.samples import one_hot
+
+if TYPE_CHECKING:
+    from equilif_golden.engine.chip import Chip
+    from equilif_golden.engine.config import EngineConfig
+
+TRIED = 4  #: samples of each kind whose work on an engine is counted
+MOST_CONFUSED = 8
+MOST_COLUMNS = 8  #: of a sample of a table
+FULL = 255
+
+
+# -- samples ---------------------------------------------------------------------------------------
+class Example(NamedTuple):
+    """A test sample, by its place, and how far it is from being right.
+
+    ``margin``: the rate of the true class less that of the strongest other one, in spikes a step.
+    """
+
+    at: int
+    true: int
+    said: int
+    margin: float
+
+
+def examples(found: Evaluation, labels: Raw, most: int) -> list[Example]:
+    """The samples of smallest margin, the worst mistakes first."""
+    assert found.rates is not None
+    own = found.rates[np.arange(len(labels)), labels]
+    others = found.rates.copy()
+    others[np.arange(len(labels)), labels] = -1
+    margin = own - others.max(axis=1)
+    # a tie is right or wrong by the order of the outputs: the wrong ones first
+    order = np.lexsort((found.predictions == labels, margin))[:most]
+    return [
+        Example(int(j), int(labels[j]), int(found.predictions[j]), float(margin[j] / (FULL + 1)))
+        for j in order
+    ]
+
+
+def closest(found: Evaluation, labels: Raw) -> Example:
+    """The sample that is told right with the least to spare; where none is right, the worst mistake."""
+    ordered = examples(found, labels, len(labels))
+    return next((e for e in ordered if e.true == e.said), ordered[0])
+
+
+class Confused(NamedTuple):
+    """So many samples of a class were taken for another."""
+
+    true: int
+    said: int
+    samples: int
+    part: float  #: of the samples of the true class
+
+
+def confused(found: Evaluation, most: int = MOST_CONFUSED) -> list[Confused]:
+    """The most frequent mistakes."""
+    wrong = found.confusion.copy()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    pairs = [(int(k) // len(wrong), int(k) % len(wrong)) for k in order]
+    sums = found.confusion.sum(axis=1)
+    return [
+        Confused(t, s, int(wrong[t, s]), float(wrong[t, s] / max(1, sums[t])))
+        for t, s in pairs
+        if wrong[t, s]
+    ]
+
+
+class Cell(NamedTuple):
+    """A value of a sample beside the training means of two classes."""
+
+    name: str
+    value: float
+    true: float
+    said: float
+
+
+def columns(data: DataSet, inputs: Inputs, example: Example, most: int = MOST_COLUMNS) -> list[Cell]:
+    """The values that are farthest from those of the true class, in its standard deviations."""
+    value = inputs.original(data.x_test[example.at])
+    true = inputs.original(data.x_train[data.y_train == example.true])
+    said = inputs.original(data.x_train[data.y_train == example.said])
+    spread = true.std(axis=0)
+    far = np.abs(value - true.mean(axis=0)) / np.where(spread > 0, spread, np.inf)
+    known = np.flatnonzero(~np.isnan(value))
+    order = known[np.argsort(-far[known], kind="stable")[:most]]
+    return [
+        Cell(inputs.names[k], float(value[k]), float(true[:, k].mean()), float(said[:, k].mean()))
+        for k in order
+    ]
+
+
+# -- the network -----------------------------------------------------------------------------------
+class Part(NamedTuple):
+    """A population; ``silent``, ``full``: part of its free rates, None where it is not known."""
+
+    name: str
+    kind: str
+    size: int
+    silent: float | None
+    full: float | None
+
+
+KINDS = {Input: "input, clamped", Constant: "constant, for biases", Relay: "relay", Softmax: "softmax"}
+
+
+def parts(network: Network, found: Evaluation | None) -> list[Part]:
+    silent = {} if found is None else found.silent
+    full = {} if found is None else found.full
+    return [
+        Part(p.name, KINDS.get(type(p), "LIF neurons"), p.size, silent.get(p.name), full.get(p.name))
+        for p in network.populations
+    ]
+
+
+class Joint(NamedTuple):
+    """A synapse; ``rms`` and ``largest`` weight in thresholds; ``saturated``: weights at an end of their
+    format.
+    """
+
+    name: str
+    rows: int
+    columns: int
+    rms: float
+    largest: float
+    saturated: int
+
+    @property
+    def weights(self) -> int:
+        return self.rows * self.columns
+
+
+def joints(network: Network, weights: Weights) -> list[Joint]:
+    code = network.numerics.weight
+    unit = network.numerics.one * network.schedule.threshold
+    found = []
+    for s in network.plastic:
+        w = weights[s.name]
+        ends = int(((w == code.lo) | (w == code.hi)).sum())
+        rms = float(np.sqrt(np.mean(np.square(w / unit))))
+        found.append(Joint(s.name, *network.shape(s), rms, float(np.abs(w).max() / unit), ends))
+    return found
+
+
+# -- boards ----------------------------------------------------------------------------------------
+class OnBoard(NamedTuple):
+    """A board: why it does not hold the network, or the most samples a second that its engine can do."""
+
+    name: str
+    title: str
+    cost: int
+    lanes: int
+    mhz: float
+    short: str
+    training: float | None
+    inference: float | None
+
+
+def boards(
+    network: Network,
+    weights: Weights,
+    data: DataSet | None,
+    eta: float,
+    progress: Callable[[str], None] = lambda said: None,
+) -> list[OnBoard]:
+    """Every board.  An engine touches a word of weights a cycle at most: what a sample touches, counted on
+    the first test and training samples, bounds the speed.
+
+    ``data`` None: no speed is known.  ``eta``: learning rate; a network without feedback is not taught.
+    """
+    from equilif_golden.engine.chip import Chip
+    from equilif_golden.engine.compiler import CapacityError, Compiled
+    from equilif_golden.engine.model import EngineModel
+
+    with needs("hdl,boards"):
+        from equilif_boards import BOARDS
+
+    found = []
+    counted: dict[EngineConfig, tuple[float | None, float | None]] = {}
+    for board in BOARDS.values():
+        progress(f"{board.name}: does it hold the network, and how fast")
+        short = ""
+        speed: Sequence[float | None] = (None, None)
+        try:
+            Compiled(network, board.config)
+        except CapacityError as e:
+            short = str(e)
+        else:
+            if data is not None:
+                if board.config not in counted:
+                    rate = 0.0 if network.forward else eta
+                    chip = Chip(EngineModel(board.config), network, weights, lr=rate)
+                    counted[board.config] = _words(chip, data)
+                speed = [n and board.clock_hz / n for n in counted[board.config]]
+        mhz = board.clock_hz / 1e6
+        found.append(OnBoard(board.name, board.title, board.cost, board.config.lanes, mhz, short, *speed))
+    return found
+
+
+def _words(chip: Chip, data: DataSet) -> tuple[float | None, float | None]:
+    """Words of weights that a training and a test sample touch, means; no training without feedback."""
+    test = [chip.sample(x, tokens=tokens).accesses for x, tokens in _first(data.x_test, data.tokens_test)]
+    train = []
+    if not chip.network.forward:
+        targets = one_hot(data.y_train[:TRIED], chip.network.n_outputs)
+        first = zip(_first(data.x_train, data.tokens_train), targets, strict=True)
+        train = [chip.sample(x, y, tokens=tokens).accesses for (x, tokens), y in first]
+    return _mean(train), _mean(test)
+
+
+def _first(x: Bytes, tokens: TokenRows | None) -> list[tuple[Bytes, Raw | None]]:
+    return [(values, None if tokens is None else tokens.sample(j)) for j, values in enumerate(x[:TRIED])]
+
+
+def _mean(values: Sequence[int]) -> float | None:
+    return float(np.mean(values)) if values else None

@@ -1,0 +1,137 @@
+"""What the inputs of a network stand for: pixels of an image, or columns of a table."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from equilif.data.about import About
+from equilif.data.scaling import TOP, Column
+from equilif_golden.fixed import Raw
+from equilif_golden.network import Lif, Network, Weights
+
+Reals = npt.NDArray[np.float64]
+NONE = -1  #: an input that a value does not have
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A value of a sample is one input, or the difference of two rails.
+
+    ``plus``, ``minus`` (values,): input of each value, and its negative rail, or NONE.  ``shape`` of an
+    image, () for other samples; ``names`` of the values; ``columns``: how they were scaled, or nothing.
+    """
+
+    plus: Raw
+    minus: Raw
+    shape: tuple[int, ...]
+    names: tuple[str, ...]
+    columns: tuple[Column, ...] = ()
+
+    @classmethod
+    def of(cls, n_inputs: int, about: About | None) -> Inputs:
+        """Of a data set with a name, which has square images, or of its user's own data."""
+        if about is None:
+            side = math.isqrt(n_inputs)
+            one = np.arange(n_inputs)
+            shape = (side, side) if side * side == n_inputs and side > 1 else ()
+            return cls(one, np.full(n_inputs, NONE), shape, _numbered(n_inputs))
+        scaling = about.scaling
+        columns = scaling.columns * (scaling.width if scaling.kind == "common" else 1)
+        if scaling.kind == "common" and columns[0].kind == "rails":
+            plus = np.arange(scaling.width)
+            minus = plus + scaling.width  # all positive rails, then all negative ones
+        elif scaling.kind == "columns":
+            widths = np.array([c.width for c in columns])
+            first = np.cumsum(widths) - widths
+            plus = np.where(widths > 0, first, NONE)
+            minus = np.where(widths > 1, first + 1, NONE)
+        else:
+            plus = np.arange(scaling.width)
+            minus = np.full(scaling.width, NONE)
+        names = scaling.names or _numbered(scaling.width)
+        return cls(plus, minus, about.shape if _image(about.shape) else (), names, columns)
+
+    def signed(self, x: npt.NDArray[np.generic]) -> Raw:
+        """Values (..., values) of inputs (..., inputs): the positive rail less the negative one."""
+        padded = np.concatenate([x.astype(np.int64), np.zeros((*x.shape[:-1], 1), np.int64)], axis=-1)
+        difference: Raw = padded[..., self.plus] - padded[..., self.minus]
+        return difference
+
+    def original(self, x: npt.NDArray[np.uint8]) -> Reals:
+        """Values (..., values) in the units of their columns, as far as 8 bits tell; NaN where a column was
+        left out.
+        """
+        values = self.signed(x).astype(np.float64)
+        if not self.columns:
+            return values
+        scaled = [_unscaled(values[..., k], column) for k, column in enumerate(self.columns)]
+        return np.stack(scaled, axis=-1)
+
+
+def _numbered(n: int) -> tuple[str, ...]:
+    return tuple(f"input {k}" for k in range(n))
+
+
+def _image(shape: tuple[int, ...]) -> bool:
+    """Height and width, and at most four colours."""
+    return len(shape) == 2 and min(shape) > 1 or len(shape) == 3 and shape[2] <= 4
+
+
+def _unscaled(values: Reals, column: Column) -> Reals:
+    if column.kind == "constant":
+        return np.full_like(values, np.nan)
+    if column.kind == "range":
+        return column.low + values / TOP * (column.high - column.low)
+    return values / TOP * max(-column.low, column.high)
+
+
+# -- what neurons look at --------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Fields:
+    """Receptive fields of a population: weights (values, neurons) from the inputs, in thresholds.
+
+    ``favours`` (neurons,): the class that a neuron drives most, None where it drives none directly.
+    """
+
+    population: str
+    weights: Reals
+    favours: Raw | None
+
+    @classmethod
+    def of(cls, network: Network, weights: Weights, inputs: Inputs) -> Fields | None:
+        """Of the first population that hears inputs; None when none does."""
+        first = {}
+        at = 0
+        for source in network.inputs:
+            first[source.name] = at
+            at += source.size
+        for p in network.lif:
+            heard = [s for s in network.synapses if s.post == p.name and s.pre in first]
+            if not heard:
+                continue
+            raw = np.zeros((network.n_inputs, p.size), np.int64)
+            for s in heard:
+                size = network[s.pre].size
+                raw[first[s.pre] : first[s.pre] + size] += weights[s.name]
+            values = inputs.signed(raw.T).T
+            scale = network.numerics.one * network.schedule.threshold
+            return cls(p.name, values / scale, _favours(network, weights, p))
+        return None
+
+    def strongest(self, most: int) -> Raw:
+        """Neurons of the largest weights, those that favour the same class side by side."""
+        order = np.argsort(-np.square(self.weights).sum(axis=0), kind="stable")[:most]
+        if self.favours is not None:
+            order = order[np.argsort(self.favours[order], kind="stable")]
+        return order
+
+
+def _favours(network: Network, weights: Weights, population: Lif) -> Raw | None:
+    if population.name == network.output:
+        return np.arange(population.size)
+    synapse = f"{population.name}-{network.output}"
+    return weights[synapse].argmax(axis=1) if synapse in weights else None

@@ -1,0 +1,312 @@
+"""The page: what is told of a run, laid out by page.html."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from equilif import results
+from equilif.data.dataset import DataSet
+from equilif.extras import MissingExtra, needs
+from equilif.report import facts
+from equilif.report.inputs import NONE, Fields, Inputs
+from equilif.report.run import Run
+from equilif.training import attention, trace
+from equilif.training.evaluate import Evaluation, evaluate
+from equilif.training.presets import PRESETS
+from equilif_golden.fixed import whole
+
+with needs("report"):
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+with needs("plot"):
+    from equilif.report import pictures
+
+MOST_IMAGES = 12  #: mistakes that are drawn
+MOST_TABLES = 4  #: mistakes whose values are told
+MOST_NEURONS = 64  #: receptive fields
+MOST_NAMES = 30  #: inputs of a heat map
+MOST_CLASSES = 20  #: of a confusion matrix; of more only the most frequent mistakes are told
+MOST_WORDS = 60  #: of a text
+MOST_TOKENS = 24  #: that queries look at
+Told = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Report:
+    """``html``; ``facts``: its numbers, for JSON."""
+
+    html: str
+    facts: Told
+
+
+def write(
+    run: Run,
+    data: DataSet | None,
+    *,
+    missing: str = "",
+    sample: int | None = None,
+    progress: Callable[[str], None] = lambda said: None,
+) -> Report:
+    """The page of a run.
+
+    ``data``: its samples; None when they could not be found, ``missing`` says why.  ``sample``: the test
+    sample whose spikes are shown; unless given, the one that is told right with the least to spare.
+    ValueError when there is no such sample.
+    """
+    net = run.network
+    inputs = Inputs.of(net.n_inputs, run.about)
+    names = run.about.labels if run.about else tuple(map(str, range(net.n_outputs)))
+    found = None
+    if data is not None:
+        if sample is not None:
+            whole(sample, f"--sample (test samples of {data.name})", 0, len(data.x_test) - 1)
+        total = len(data.x_test)
+        found = evaluate(
+            net,
+            run.weights,
+            data.x_test,
+            data.y_test,
+            tokens=data.tokens_test,
+            progress=lambda done: progress(f"test samples: {done:,} of {total:,}"),
+        )
+    progress("drawing")
+    told: Told = {
+        **_head(run, data, found),
+        "missing": missing,
+        "curve": _curve(run),
+        "mistakes": data and found and _mistakes(data, found, inputs, names),
+        "sample": data and found and _sample(run, data, found, inputs, names, sample),
+        "fields": _fields(run, inputs, names),
+        "parts": facts.parts(net, found),
+        "joints": facts.joints(net, run.weights),
+        "schedule": net.schedule,
+        "bits": net.n_weights * net.numerics.weight_width,
+        "width": net.numerics.weight_width,
+        "boards": _boards(run, data, progress),
+        "repeat": _repeat(run, data),
+    }
+    return Report(_environment().get_template("page.html").render(told), _plain(told))
+
+
+def _environment() -> Environment:
+    """Everything that is put into the page is escaped."""
+    made = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"percent": _percent, "short": _short, "signed": _signed}
+    return made
+
+
+def _percent(part: float, digits: int = 1) -> str:
+    return f"{100 * part:.{digits}f} %"
+
+
+def _short(number: float) -> str:
+    """Three digits that count."""
+    said = f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.3g}"
+    return said.replace("-", "−")
+
+
+def _signed(number: float) -> str:
+    return f"{number:+.2f}".replace("-", "−")
+
+
+# -- sections --------------------------------------------------------------------------------------
+def _head(run: Run, data: DataSet | None, found: Evaluation | None) -> Told:
+    last = run.epochs[-1]
+    real = not hasattr(last, "eta")  # trained in real numbers
+    return {
+        "name": run.history.data,
+        "sizes": run.history.sizes,
+        "version": results.version(),
+        "last": last,
+        "real": real,
+        "accuracy": last.test_accuracy if found is None else found.accuracy,
+        "tested": None if data is None else len(data.x_test),
+        "trained": None if data is None else len(data.x_train),
+        "spikes": None if found is None else found.spikes_per_sample,
+        "steps": None if found is None else found.steps_per_sample,
+        "weights": run.network.n_weights,
+    }
+
+
+def _curve(run: Run) -> Told:
+    best = max(run.epochs, key=lambda e: e.test_accuracy)
+    first = run.epochs[0]
+    last = run.epochs[-1]
+    alt = (
+        f"Test accuracy by epoch: {_percent(first.test_accuracy)} after epoch 1, "
+        f"{_percent(last.test_accuracy)} after epoch {last.epoch}"
+    )
+    return {"chart": pictures.learning_curve(run.epochs, alt), "best": best}
+
+
+def _mistakes(data: DataSet, found: Evaluation, inputs: Inputs, names: tuple[str, ...]) -> Told:
+    wrong = int((found.predictions != data.y_test).sum())
+    drawn = bool(inputs.shape) and not data.tokens_test
+    most = MOST_IMAGES if drawn else MOST_TABLES
+    worst = facts.examples(found, data.y_test, most)
+    if wrong:
+        worst = [e for e in worst if e.true != e.said]
+    shares = found.confusion / np.maximum(1, found.confusion.sum(axis=1, keepdims=True))
+    return {
+        "names": names,
+        "wrong": wrong,
+        "total": len(data.y_test),
+        "matrix": found.confusion.tolist() if len(names) <= MOST_CLASSES else None,
+        "shares": shares.tolist(),
+        "confused": facts.confused(found),
+        "examples": [{"example": e, **_shown(data, inputs, e)} for e in worst],
+    }
+
+
+def _shown(data: DataSet, inputs: Inputs, example: facts.Example) -> Told:
+    """A test sample as what it is: an image, words, a sequence of patterns, or values by name."""
+    j = example.at
+    if data.tokens_test is not None:
+        tokens = data.tokens_test
+        rows = tokens.rows[tokens.off[j] : tokens.off[j + 1]]
+        if data.words:
+            said = [data.words[row] for row in rows[:MOST_WORDS]]
+            return {"words": " ".join(said) + (" …" if len(rows) > MOST_WORDS else "")}
+        return {"sequence": pictures.patterns(tokens.sample(j))}
+    if inputs.shape:
+        return {"image": _image(data, inputs, j)}
+    return {"cells": facts.columns(data, inputs, example)}
+
+
+def _image(data: DataSet, inputs: Inputs, j: int) -> str:
+    values = inputs.signed(data.x_test[j])
+    both = bool((inputs.minus != NONE).any())
+    return (pictures.field if both else pictures.picture)(values, inputs.shape)
+
+
+def _sample(
+    run: Run,
+    data: DataSet,
+    found: Evaluation,
+    inputs: Inputs,
+    names: tuple[str, ...],
+    sample: int | None,
+) -> Told:
+    closest = facts.closest(found, data.y_test)
+    j = closest.at if sample is None else sample
+    label = int(data.y_test[j])
+    tokens = data.tokens_test and data.tokens_test.take([j])
+    recorded = trace.record(run.network, run.weights, data.x_test[j], label, tokens)
+    said = int(recorded.result.prediction[0])
+    assert found.rates is not None
+    order = np.argsort(-found.rates[j], kind="stable")[:5]
+    drawn = bool(inputs.shape) and tokens is None
+    alt = f"Spikes of every neuron and rates of the outputs, step by step, for test sample {j}"
+    return {
+        "index": j,
+        "closest": j == closest.at and closest.true == closest.said,
+        "label": label,
+        "true": names[label],
+        "said": names[said],
+        "right": said == label,
+        "rates": [(names[k], found.rates[j, k] / (facts.FULL + 1), k == label) for k in order],
+        "image": _image(data, inputs, j) if drawn else None,
+        "chart": pictures.settling(recorded, alt),
+        "attention": _attention(run, data, j),
+    }
+
+
+def _fields(run: Run, inputs: Inputs, names: tuple[str, ...]) -> Told | None:
+    """Receptive fields: images, or a heat map by the names of the inputs; None without inputs."""
+    found = Fields.of(run.network, run.weights, inputs)
+    if found is None:
+        return None
+    chosen = found.strongest(MOST_NEURONS)
+    total = found.weights.shape[1]
+    told = {"population": found.population, "shown": len(chosen), "total": total}
+    if inputs.shape:
+        tiles = [
+            {
+                "image": pictures.field(found.weights[:, k], inputs.shape),
+                "name": f"{found.population}[{k}]",
+                "favours": None if found.favours is None else names[found.favours[k]],
+            }
+            for k in chosen
+        ]
+        return {**told, "tiles": tiles}
+    largest = np.argsort(-np.square(found.weights).sum(axis=1), kind="stable")[:MOST_NAMES]
+    rows = np.sort(largest)
+    groups = _groups(found, chosen, names)
+    alt = f"Weights from {len(rows)} inputs to {len(chosen)} neurons of {found.population}"
+    chart = pictures.rows(found.weights[np.ix_(rows, chosen)], [inputs.names[k] for k in rows], groups, alt)
+    return {**told, "chart": chart, "rows": len(rows), "inputs": len(inputs.names)}
+
+
+def _groups(found: Fields, chosen: Any, names: tuple[str, ...]) -> list[tuple[int, int, str]]:
+    """Neurons that favour the same class, side by side: first, number and name."""
+    if found.favours is None:
+        return [(0, len(chosen), found.population)]
+    classes = found.favours[chosen]
+    return [(int(np.argmax(classes == k)), int((classes == k).sum()), names[k]) for k in np.unique(classes)]
+
+
+def _attention(run: Run, data: DataSet, j: int) -> Told | None:
+    """What the queries of a memory look at in a sample; None without one."""
+    if run.network.loaded is None:
+        return None
+    (found,) = attention.look(run.network, run.weights, data, [j])
+    shown = found.strongest(MOST_TOKENS)
+    alt = f"How much each of {len(found.p)} queries looks at each token of test sample {j}"
+    chart = pictures.attention(found.p[:, shown], [found.words[k] for k in shown], alt)
+    return {"chart": chart, "shown": len(shown), "total": len(found.words), "heads": len(found.p)}
+
+
+def _boards(run: Run, data: DataSet | None, progress: Callable[[str], None]) -> Told:
+    """Every board, or what is missing to know them."""
+    name = run.history.data
+    preset = getattr(run.history, "preset", None) or PRESETS[name]
+    try:
+        return {"rows": facts.boards(run.network, run.weights, data, preset.rate(0), progress)}
+    except MissingExtra as e:
+        return {"rows": [], "why": str(e)}
+
+
+def _repeat(run: Run, data: DataSet | None) -> Told:
+    h = run.history
+    return {
+        "commands": run.commands(data),
+        "digest": run.digest,
+        "recorded": run.recorded,
+        "data_digest": h.data_digest,
+        "version": h.version,
+        "machine": dict(h.machine),
+        "folder": str(run.folder),
+        "about": run.about,
+        "seed": h.seed if hasattr(h, "seed") else h.settings.seed,
+    }
+
+
+# -- for JSON --------------------------------------------------------------------------------------
+def _plain(told: Told) -> Told:
+    """Without pictures."""
+    mistakes = told["mistakes"]
+    return {
+        "data": told["name"],
+        "sizes": told["sizes"],
+        "accuracy": told["accuracy"],
+        "samples_missing": told["missing"] or None,
+        "spikes_per_sample": told["spikes"],
+        "confusion": mistakes and mistakes["matrix"],
+        "worst": mistakes and [m["example"]._asdict() for m in mistakes["examples"]],
+        "populations": [p._asdict() for p in told["parts"]],
+        "synapses": [j._asdict() for j in told["joints"]],
+        "boards": [b._asdict() for b in told["boards"]["rows"]],
+        "weights": told["repeat"]["digest"],
+        "commands": told["repeat"]["commands"],
+    }

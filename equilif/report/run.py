@@ -1,0 +1,163 @@
+"""What a run folder holds, whichever command wrote it, and the samples that belong to it."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from equilif.data import own
+from equilif.data.about import About
+from equilif.data.dataset import DataSet
+from equilif.training import presets, settings, train
+from equilif.training.folder import RATES
+from equilif.training.presets import PRESETS, Preset
+from equilif.training.records import check_data
+from equilif.training.settings import SETTINGS, RateEpoch, RateHistory, Settings
+from equilif.training.train import HISTORY, NETWORK, EpochRecord, History
+from equilif_golden import network as networks
+from equilif_golden.network import Network, Weights
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of `equilif train` or `equilif rates` that was saved in ``folder``."""
+
+    folder: Path
+    network: Network
+    weights: Weights
+    history: History | RateHistory
+
+    @property
+    def epochs(self) -> Sequence[EpochRecord | RateEpoch]:
+        return self.history.epochs
+
+    @property
+    def about(self) -> About | None:
+        """How the data of its user were read, None for a data set with a name."""
+        return self.history.about if isinstance(self.history, History) else None
+
+    @property
+    def digest(self) -> str:
+        """Of the weights."""
+        return train.digest(self.weights)
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the history knows these weights: it does unless the run was cut off in between."""
+        if isinstance(self.history, RateHistory):
+            return True
+        saved = {place.weights for place in self.history.epochs}
+        return self.digest in saved | {mark.weights for mark in self.history.marks}
+
+    def load(self, data: Path | None = None) -> DataSet:
+        """Its samples: of a data set with a name from the folder ``data``, of its user's own data from the
+        file or folder ``data``; without it from where they were.
+
+        ValueError or OSError when they are not there, or others.
+        """
+        h = self.history
+        if isinstance(h, RateHistory):
+            loaded = h.settings.load(data)
+        elif h.about is not None:
+            loaded = own.again(h.about, data, name=h.data)
+        else:
+            loaded = h.preset.load(data)
+        check_data(self.folder, h.data, h.data_digest, loaded)
+        return loaded
+
+    def commands(self, data: DataSet | None) -> list[str]:
+        """What makes the same run again, and what looks at it."""
+        h = self.history
+        again = _rates(h) if isinstance(h, RateHistory) else _train(h, data)
+        network = shlex.quote(str(self.folder / NETWORK))
+        return [shlex.join(["equilif", *again]), f"equilif evaluate {network}"]
+
+
+def read(folder: Path) -> Run:
+    """ValueError when there is no run in ``folder``, or a damaged one."""
+    if not folder.is_dir():
+        there = f"there is no {folder}" if not folder.exists() else f"{folder} is not a folder"
+        raise ValueError(f"{there}: a report is of the folder of a run, which `equilif train` writes")
+    history: History | RateHistory
+    if (folder / HISTORY).exists():
+        history = train.read_history(folder / HISTORY)
+    elif (folder / RATES).exists():
+        history = settings.read_history(folder / RATES)
+    else:
+        raise ValueError(
+            f"{folder} holds no run: it has neither {HISTORY} of `equilif train` nor {RATES} of "
+            "`equilif rates`"
+        )
+    if not history.epochs:
+        raise ValueError(f"the run in {folder} has not finished an epoch yet: go on with it by --resume")
+    if not (folder / NETWORK).exists():
+        why = ", its convolutions run in real numbers only" if _convolutions(history) else ""
+        raise ValueError(f"{folder} has no {NETWORK}{why}: a report is of a spiking network")
+    network, weights = networks.load(folder / NETWORK)
+    return Run(folder, network, weights, history)
+
+
+def _convolutions(history: History | RateHistory) -> bool:
+    return isinstance(history, RateHistory) and bool(history.settings.channels)
+
+
+# -- how to repeat it ------------------------------------------------------------------------------
+def _train(history: History, data: DataSet | None) -> list[str]:
+    """The command that trains the same; own data without samples to tell their defaults: every option."""
+    preset = history.preset
+    about = history.about
+    words = ["train", history.data if about is None else about.path]
+    if about is not None:
+        given = {"label": about.label, "test": about.test, "hold_out": about.hold_out}
+        if about.scaling.missing != "refuse":
+            given["missing"] = about.scaling.missing
+        words += _options(given)
+    base = None
+    if about is None:
+        base = _flat(PRESETS[history.data])
+    elif data is not None:
+        base = _flat(presets.own(data))
+    words += _options({**_changed(_flat(preset), base), "seed": history.seed})
+    return words
+
+
+def _flat(preset: Preset) -> dict[str, Any]:
+    """What options of `equilif train` can change, by option."""
+    s = preset.schedule
+    phases = {name: getattr(s, name) for name in ("beta", "free", "nudged", "window", "leak", "early")}
+    return {
+        **{name: getattr(preset, name) for name in ("hidden", "epochs", "eta", "decay", "shift")},
+        **phases,
+        "watch": s.watch if s.early is not None else None,
+    }
+
+
+def _rates(history: RateHistory) -> list[str]:
+    """The command that trains the same."""
+
+    def flat(s: Settings) -> dict[str, Any]:
+        values = {f.name: getattr(s, f.name) for f in dataclasses.fields(s)}
+        return {"conv" if name == "channels" else name: value for name, value in values.items()}
+
+    s = history.settings
+    changed = _changed(flat(s), flat(SETTINGS[s.data]))
+    changed.pop("schedule", None)
+    return ["rates", s.data, *_options({**changed, "seed": s.seed})]
+
+
+def _changed(values: Mapping[str, Any], base: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if base is None or base[name] != value}
+
+
+def _options(values: Mapping[str, Any]) -> Iterator[str]:
+    """On the command line; None and empty lists are not given."""
+    for name, value in values.items():
+        if name == "feedback":
+            yield "--feedback" if value else "--feed-forward"
+        elif value is not None:
+            for each in value if isinstance(value, tuple) else (value,):
+                yield from (f"--{name}".replace("_", "-"), str(each))

@@ -1,0 +1,265 @@
+"""The page of a run: whole, escaped, and true to the run.  tests/report/test_browser.py looks at it."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import json
+import re
+import shlex
+import shutil
+from collections import Counter
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import pytest
+
+from equilif.data.about import About
+from equilif.data.scaling import fit
+from equilif.report import facts, page, run
+from equilif.report.inputs import Fields, Inputs
+from equilif.training.evaluate import evaluate
+from equilif.training.train import HISTORY, NETWORK, digest
+from equilif_golden import network
+from tests.commands.test_cli import refused
+from tests.commands.test_cli import run as command
+from tests.report.runs import CLASSES, COLUMNS, KINDS, table
+
+VOID = {"meta", "link", "img", "br", "source"}
+
+
+class Page(HTMLParser):
+    """Elements of a page; AssertionError when they are not nested rightly."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.open: list[str] = []
+        self.count: Counter[str] = Counter()
+        self.attributes: list[tuple[str, dict[str, str | None]]] = []
+        self.sections: set[str] = set()
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.count[tag] += 1
+        given = dict(attrs)
+        self.attributes.append((tag, given))
+        if tag == "section":
+            self.sections.add(str(given["id"]))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open.pop() == tag, f"</{tag}> closes nothing"
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[run.Run, Any, page.Report]]:
+    """By kind: a run, its samples and its page."""
+    found = {}
+    for kind, make in KINDS.items():
+        folder = tmp_path_factory.mktemp(kind)
+        data = make(folder)
+        saved = run.read(folder)
+        found[kind] = (saved, data, page.write(saved, data))
+    return found
+
+
+# -- the page --------------------------------------------------------------------------------------
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_page_is_whole_and_needs_nothing_else(made, kind):
+    saved, data, report = made[kind]
+    parsed = Page(report.html)
+    everywhere = {"learning", "mistakes", "sample", "network", "boards", "repeat"}
+    assert everywhere <= parsed.sections
+    assert ("fields" in parsed.sections) == (kind != "texts")
+    addresses = [
+        value
+        for tag, given in parsed.attributes
+        for name, value in given.items()
+        if name in ("src", "href", "srcset", "action", "data")
+    ]
+    assert addresses and all(str(value).startswith("data:") for value in addresses)
+    assert parsed.count["script"] == 0
+    assert not re.search(r"url\(|@import|https?:", re.sub(r'"data:[^"]*"', "", report.html))
+    assert all(given.get("alt") for tag, given in parsed.attributes if tag == "img")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_picture_of_a_page_is_one(made, kind):
+    from matplotlib import image
+
+    parsed = Page(made[kind][2].html)
+    kinds = Counter()
+    for tag, given in parsed.attributes:
+        address = given.get("src") or given.get("srcset")
+        if tag in ("img", "source") and address:
+            head, _, content = address.partition(";base64,")
+            raw = base64.b64decode(content, validate=True)
+            kinds[head] += 1
+            if head == "data:image/png":
+                assert image.imread(io.BytesIO(raw)).size
+            else:
+                assert raw.startswith(b"<?xml") and raw.rstrip().endswith(b"</svg>")
+    assert kinds["data:image/svg+xml"] >= 4
+    assert kinds["data:image/png"] >= {"digits": 16 + 12, "table": 0, "texts": 0}[kind]
+
+
+def test_charts_have_other_colours_on_a_dark_page(made):
+    parsed = Page(made["digits"][2].html)
+    light, dark = (
+        base64.b64decode(next(str(g[name]) for t, g in parsed.attributes if t == tag).partition(",")[2])
+        for tag, name in (("source", "srcset"), ("img", "src"))
+    )
+    assert light != dark and b"#e6e6e6" in light and b"#222222" in dark and b"#222222" not in light
+
+
+def test_names_of_a_user_are_text_and_nothing_else(made):
+    saved, data, report = made["table"]
+    parsed = Page(report.html)
+    assert parsed.count["script"] == 0
+    for name in (*CLASSES, *COLUMNS, "own & <b>.csv"):
+        assert " ".join(name.split()) in parsed.text
+
+
+def test_a_page_tells_what_the_run_came_to(made):
+    saved, data, report = made["digits"]
+    text = Page(report.html).text
+    found = evaluate(saved.network, saved.weights, data.x_test, data.y_test)
+    assert f"{100 * found.accuracy:.2f} %" in text
+    assert found.accuracy == saved.epochs[-1].test_accuracy == report.facts["accuracy"]
+    assert digest(saved.weights) in text and data.digest in text
+    assert "equilif train digits --hidden 16 --epochs 2 --seed 0" in text
+    assert f"{int((found.predictions != data.y_test).sum())} test samples of 360 are told wrong" in text
+    assert report.facts["confusion"] == found.confusion.tolist()
+    json.dumps(report.facts, allow_nan=False)
+
+
+def test_texts_are_shown_by_their_words(made):
+    saved, data, report = made["texts"]
+    text = Page(report.html).text
+    told = report.facts["worst"]
+    tokens = data.tokens_test
+    first = tokens.rows[tokens.off[told[0]["at"]] : tokens.off[told[0]["at"] + 1]]
+    assert " ".join(data.words[row] for row in first) in text
+    assert "What its queries look at" in text
+
+
+def test_the_command_of_a_run_makes_the_same_weights(made, tmp_path):
+    saved, data, _ = made["table"]
+    words = shlex.split(saved.commands(data)[0])
+    assert words[:2] == ["equilif", "train"] and "--label" in words
+    command(*words[1:], "--out", tmp_path / "again")
+    _, weights = network.load(tmp_path / "again" / NETWORK)
+    assert digest(weights) == saved.digest
+
+
+# -- what it tells ---------------------------------------------------------------------------------
+def test_the_worst_mistakes_come_first(made):
+    saved, data, _ = made["digits"]
+    found = evaluate(saved.network, saved.weights, data.x_test, data.y_test)
+    told = facts.examples(found, data.y_test, 360)
+    margins = [e.margin for e in told]
+    assert margins == sorted(margins) and margins[0] < 0 < margins[-1]
+    wrong = found.predictions != data.y_test
+    assert [e.true != e.said for e in told] == [bool(wrong[e.at]) for e in told]
+    assert all(e.true != e.said for e in told[: wrong.sum()])
+    closest = facts.closest(found, data.y_test)
+    assert closest.true == closest.said and closest == told[wrong.sum()]
+
+
+def test_values_come_back_in_the_units_of_their_columns():
+    rng = np.random.default_rng(0)
+    x = np.stack([rng.uniform(3, 9, 50), rng.normal(0, 2, 50), np.full(50, 4.0)], axis=1)
+    scaling = fit(x, ("a", "b", "c"), alike=False, missing="refuse")
+    about = About(path="x", format="csv", labels=("0", "1"), shape=(3,), scaling=scaling)
+    inputs = Inputs.of(scaling.n_inputs, about)
+    back = inputs.original(scaling.apply(x, "x").x)
+    assert np.isnan(back[:, 2]).all()
+    assert np.abs(back[:, :2] - np.clip(x, *np.quantile(x, (0, 1), axis=0))[:, :2]).max() < 0.05
+
+
+def test_receptive_fields_are_the_weights_rails_and_all():
+    net = network.Network.chain(3, 2, 2)
+    weights = net.initial_weights(0)
+    scaling = fit(np.array([[1.0, -1], [2, 1], [3, 0]]), (), alike=False, missing="refuse")
+    about = About(path="x", format="csv", labels=("0", "1"), shape=(2,), scaling=scaling)
+    found = Fields.of(net, weights, Inputs.of(3, about))
+    assert found is not None
+    w = weights["input-hidden1"] / net.numerics.one
+    assert np.array_equal(found.weights, np.stack([w[0], w[1] - w[2]]))
+    assert found.favours.tolist() == weights["hidden1-output"].argmax(axis=1).tolist()
+
+
+def test_boards_that_hold_a_network_have_a_speed_and_others_a_reason(made):
+    saved, data, report = made["digits"]
+    told = facts.boards(saved.network, saved.weights, data, 0.05)
+    assert all(b.short == "" and b.training and b.inference and b.inference > b.training for b in told)
+    wide = network.Network.chain(64, 900, 90, 10)
+    told = facts.boards(wide, wide.initial_weights(), None, 0.05)
+    assert all("this engine has" in b.short and b.training is None for b in told)
+
+
+# -- the command -----------------------------------------------------------------------------------
+def test_a_report_is_written_beside_its_run(made, tmp_path):
+    saved, _, _ = made["digits"]
+    shutil.copytree(saved.folder, tmp_path / "run")
+    said = command("report", tmp_path / "run", "--json", tmp_path / "told.json")
+    assert "on digits; wrote" in said
+    assert Page((tmp_path / "run" / "report.html").read_text()).sections
+    told = json.loads((tmp_path / "told.json").read_text())
+    assert told["samples_missing"] is None and told["data"] == "digits"
+    assert "<p" not in json.dumps(told)
+
+
+def test_samples_that_are_gone_are_told_on_the_page(tmp_path):
+    file = tmp_path / "own.csv"
+    (tmp_path / "run").mkdir()
+    table(tmp_path / "run", file)
+    file.rename(tmp_path / "moved.csv")
+    out = tmp_path / "out.html"
+    assert "without samples" in command("report", tmp_path / "run", "--out", out)
+    parsed = Page(out.read_text())
+    assert f"there is no {file}" in parsed.text and "--data" in parsed.text
+    assert "mistakes" not in parsed.sections and {"learning", "fields", "boards"} <= parsed.sections
+    command("report", tmp_path / "run", "--out", out, "--data", tmp_path / "moved.csv")
+    assert "mistakes" in Page(out.read_text()).sections
+    assert "could not be read" in refused("report", tmp_path / "run", "--sample", 1)
+    assert f"there is no {file}" in refused("report", tmp_path / "run", "--data", file)
+
+
+def test_a_report_needs_a_run(made, tmp_path):
+    saved, _, _ = made["digits"]
+    assert "holds no run" in refused("report", tmp_path)
+    assert f"there is no {tmp_path}/x" in refused("report", tmp_path / "x")
+    assert "must be in 0..359" in refused("report", saved.folder, "--sample", 360)
+    (tmp_path / HISTORY).write_text("{}")
+    assert "is not a training history" in refused("report", tmp_path)
+    history = json.loads((saved.folder / HISTORY).read_text())
+    (tmp_path / HISTORY).write_text(json.dumps({**history, "epochs": []}))
+    assert "has not finished an epoch" in refused("report", tmp_path)
+    assert not [p for p in tmp_path.iterdir() if p.name != HISTORY]
+
+
+def test_own_data_without_samples_are_repeated_by_all_options(made):
+    saved, data, _ = made["table"]
+    (line, _) = saved.commands(None)
+    for option in ("--hidden 8", "--epochs 2", "--eta 0.05", "--decay 0.05", "--beta 0.5", "--seed 0"):
+        assert option in line
+    early = dataclasses.replace(
+        saved.history, preset=saved.history.preset.changed(early=8, free=32, watch="output")
+    )
+    changed = dataclasses.replace(saved, history=early)
+    assert "--free 32 --early 8 --watch output" in changed.commands(data)[0]
