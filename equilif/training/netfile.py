@@ -105,6 +105,15 @@ TABLES: dict[str, tuple[type, str]] = {
     "start": (Start, "initial weights"),
     "numbers": (Numerics, "number formats"),
 }
+#: what holds when a key is left out, where its default does not tell
+ABSENT = {
+    ("population", "size"): "the data's",
+    ("population", "heads"): "`1`",
+    ("population", "gain"): "`0`",
+    ("population", "sharpness"): "`3`",
+    ("population", "loaded"): "`false`",
+    ("phases", "early"): "never",
+}
 COLUMN = 24  #: of the comments in a file that is written
 #: what a kind of population is, for those who read a file
 KINDS = {
@@ -531,3 +540,21 @@ def _value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_value, value))}]"
     return repr(value)
+
+
+# -- documentation ---------------------------------------------------------------------------------
+def table() -> str:
+    """All keys, as a table of Markdown."""
+    rows = ["| key | default | what it says |", "|---|---|---|"]
+    for name, (_, what) in TABLES.items():
+        rows.append(f"| **{name}** | | {what} |")
+        for key, f in keys(name).items():
+            absent = "must be there" if f.default is dataclasses.MISSING else f"`{_value(f.default)}`"
+            absent = ABSENT.get((name, key), "none" if f.default is None else absent)
+            said = meaning(f).replace("*", "\\*")
+            rows.append(f"| `{key}` | {absent} | {said} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    print(table())

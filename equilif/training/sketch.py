@@ -47,7 +47,7 @@ class Group:
     name: str
     kind: Kind = field(
         default="lif",
-        metadata={"help": "input, constant, lif (spiking neurons), output, relay or softmax (see below)"},
+        metadata={"help": "input, constant, lif (spiking neurons), output, relay or softmax"},
     )
     size: int | None = field(
         default=None,
