@@ -28,7 +28,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn import datasets
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
@@ -120,7 +119,7 @@ def vowels(folder: Path) -> Path:
 
     train = bundled("JapaneseVowels")
     content = find(train).read(train, Columns())
-    arrays: dict[str, npt.NDArray[Any]] = {}
+    arrays: dict[str, Any] = {}
     for name, part in zip(("train", "test"), content.parts, strict=True):
         assert isinstance(part.x, Series)
         arrays |= {f"x_{name}": part.x.frames, f"offsets_{name}": part.x.off, f"y_{name}": part.labels}
@@ -231,7 +230,7 @@ def measured(name: str, folder: Path, seeds: int) -> dict[str, Any]:
     }
 
 
-def baselines(path: Path, reading: dict[str, str], seeds: int) -> tuple[float, list[float]]:
+def baselines(path: Path, reading: dict[str, Any], seeds: int) -> tuple[float, list[float]]:
     """Test accuracy of logistic regression, and of the MLP for every seed, on the same samples."""
     found = own.read(path, **reading)
     encode = found.about.encoding.rows

@@ -6,6 +6,8 @@ from importlib import import_module
 
 from equilif.commands import app
 
+__all__ = ["app", "main"]
+
 for part in (
     "overview",
     "data",
