@@ -52,7 +52,9 @@ def train(
         list[int] | None,
         typer.Option(help="Size of a hidden population; repeat for more of them.", min=1, show_default=False),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, show_default=False)] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Times that every training sample is shown.", min=1, show_default=False)
+    ] = None,
     eta: Annotated[
         float | None, typer.Option(help="Learning rate of the first epoch.", show_default=False)
     ] = None,
@@ -112,7 +114,7 @@ def train(
     """
     from equilif.data.own import chosen
     from equilif.training.folder import CURVE, RunFolder
-    from equilif.training.train import HISTORY, NETWORK, Training
+    from equilif.training.train import HISTORY, NETWORK, Training, read_history
     from equilif_golden.fixed import finite
 
     asked = None if data is None else chosen(data)
@@ -140,7 +142,7 @@ def train(
     with place:
         place.check(HISTORY, NETWORK, CURVE)
         if resume:
-            name, where = _resumed(out / HISTORY, asked, folder)
+            name, where = whereabouts(read_history(out / HISTORY).about, asked, folder)
             run = Training.resume(out, where, name=name, epochs=epochs, make=make)
             show_version(run.version)
         else:
@@ -167,11 +169,10 @@ def train(
     return {**run.to_dict(), "accuracy": accuracy, "out": out, "files": files}
 
 
-def _resumed(history: Path, asked: Data | Path | None, folder: Path | None) -> tuple[str | None, Path | None]:
-    """Name of the data set that is asked for, and where a run's data are."""
-    from equilif.training.train import read_history
-
-    about = read_history(history).about
+def whereabouts(
+    about: About | None, asked: Data | Path | None, folder: Path | None
+) -> tuple[str | None, Path | None]:
+    """Of a run that is resumed, the name of the data set that is asked for, and where its data are."""
     if about is None:
         return None if asked is None else str(asked), folder
     if folder is not None:

@@ -90,5 +90,13 @@ class Own:
 
 
 NOTHING = Own()
+OPTIONS = inspect.get_annotations(Own, eval_str=True)
 #: all of these options in the place of a parameter
-OwnOptions = Annotated[Own, Several(inspect.get_annotations(Own, eval_str=True), lambda given: Own(**given))]
+OwnOptions = Annotated[Own, Several(OPTIONS, lambda given: Own(**given))]
+#: those of a command that has a --hold-out of another meaning, and no memories
+OwnRows = Annotated[
+    Own,
+    Several(
+        {name: OPTIONS[name] for name in ("label", "text", "test", "missing")}, lambda given: Own(**given)
+    ),
+]

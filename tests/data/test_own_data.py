@@ -338,6 +338,45 @@ def test_rtl_and_golden_model_agree_on_own_data():
     assert run(f"verify {table()} --label kind --samples 5") == 0
 
 
+def test_rates_of_own_data_are_deployed_evaluated_and_go_on_after_their_file_was_moved(capsys):
+    pytest.importorskip("torch")
+    line = "rates t.csv --label kind --hidden 8 --epochs"
+    table()
+    trained = told(f"{line} 3 --out whole", capsys)
+    told(f"{line} 2 --out run", capsys)
+    deployed = told("deploy run --samples 4 --steps 4", capsys)
+    assert deployed["data"] == "t.csv" and deployed["sizes"] == "4-8-3"
+    assert told("evaluate run/network.npz", capsys)["labels"] == list(CLASSES)
+    assert run("rates --resume --out run --label kind") == 2
+    assert "a resumed run keeps its settings: leave out --label" in capsys.readouterr().err
+    Path("t.csv").rename("moved.csv")
+    assert run("rates --resume --out run --epochs 3") == 2
+    assert "give the path where they are now" in capsys.readouterr().err
+    longer = told("rates moved.csv --resume --out run --epochs 3", capsys)
+    assert longer["data"] == "t.csv" and longer["data_digest"] == trained["data_digest"]
+
+
+def test_own_data_are_taken_wherever_a_data_set_is_named(capsys):
+    pytest.importorskip("torch")
+    images(n=4)
+    found = told("recall pictures --stored 8 --out recalled", capsys)
+    assert found["data"] == "pictures" and found["stored"] == 8 and found["pixels"] == 36
+    table()
+    reports = told("gradient t.csv --label kind --epochs 1 --samples 9", capsys)["reports"]
+    assert list(reports) == ["untrained", "1 epoch"]
+    run("train t.csv --label kind --hidden 4 --epochs 1 --out run")
+    reports = told("gradient t.csv --label kind --network run/network.npz --samples 9", capsys)["reports"]
+    assert list(reports) == ["network.npz"]
+
+
+def test_attend_shows_the_words_of_own_texts(capsys):
+    vectors()
+    run(f"train {reviews()} {R} --memory --vectors v.txt --hidden 8 --epochs 1 --out run")
+    found = told("attend run/network.npz --sample 0", capsys)
+    assert found["data"] == "r.tsv"
+    assert set(found["samples"][0]["tokens"]) <= set("good kind warm bad dull cold film and".split())
+
+
 # -- what is understood -----------------------------------------------------------------------------
 def test_data_tells_what_was_understood(capsys):
     x, y = blobs()
@@ -867,7 +906,12 @@ def test_evaluation_refuses_what_does_not_fit_its_network(name, capsys):
         ("train digits --hold-out 0.5", "--hold-out is for"),
         ("verify digits --missing mean", "--missing is for"),
         ("evaluate net.npz t.csv", "was not trained on data of your own"),
-        ("rates t.csv", "is not one of"),
+        ("rates t.csv", "--label"),
+        ("rates t.csv --label kind --shift 0.5", "shift is for square grey images"),
+        ("rates digits --label kind", "--label is for a file or folder of your own"),
+        ("rates imdb", "rates are trained of digits"),
+        ("gradient t.csv --label kind --network net.npz", "was trained on other data"),
+        ("energy t.csv", "--label"),
         ("recall t.csv --label kind", "recall stores images"),
         ("recall digits --label kind", "--label is for a file or folder of your own"),
         ("recall imdb", "recall stores images"),
