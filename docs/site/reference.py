@@ -49,7 +49,7 @@ def commands() -> str:
     text = re.sub(r"^\* `--help`: .*\n", "", text, flags=re.M)
     text = re.sub(r"^\* `([a-z]+)`: .*\.\.\.$", r"* [`\1`](#equilif-\1)", text, flags=re.M)
     text = re.sub(r"`[^`\n]*`", lambda span: html.unescape(span.group()), text)
-    return re.sub(r"  \[(default: .*|required.*|[\dx].*)\]$", r" *\1*", text, flags=re.M)
+    return re.sub(r" +\[(default: .*|required.*|[\dx].*)\]$", r" *\1*", text, flags=re.M)
 
 
 def package_page(package: str, modules: list[str]) -> str:

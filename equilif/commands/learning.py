@@ -52,7 +52,9 @@ def train(
         list[int] | None,
         typer.Option(help="Size of a hidden population; repeat for more of them.", min=1, show_default=False),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, show_default=False)] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Times that every training sample is shown.", min=1, show_default=False)
+    ] = None,
     eta: Annotated[
         float | None, typer.Option(help="Learning rate of the first epoch.", show_default=False)
     ] = None,

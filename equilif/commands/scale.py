@@ -50,7 +50,9 @@ def rates(
             show_default="the data set's",
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(show_default=False)] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Times that every training sample is shown.", show_default=False)
+    ] = None,
     batch: Annotated[
         int | None, typer.Option(help="Samples a step, of all processes together.", show_default=False)
     ] = None,
@@ -58,7 +60,7 @@ def rates(
         float | None,
         typer.Option(help="Learning rate of AdamW; falls to zero as a cosine.", show_default=False),
     ] = None,
-    weight_decay: Annotated[float | None, typer.Option(show_default=False)] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Of AdamW.", show_default=False)] = None,
     dropout: Annotated[
         float | None,
         typer.Option(help="Part of the hidden neurons that a sample does without.", show_default=False),

@@ -128,4 +128,5 @@ def _counts(frames: npt.NDArray[Any], block: int) -> npt.NDArray[np.float64]:
     tall = block if height > 1 else 1
     cut = frames[:, :, : height // tall * tall, : width // block * block]
     blocks = cut.reshape(bins, polarities, height // tall, tall, width // block, block)
-    return blocks.sum(axis=(3, 5), dtype=np.float64).ravel()
+    counts: npt.NDArray[np.float64] = blocks.sum(axis=(3, 5), dtype=np.float64).ravel()
+    return counts
