@@ -67,10 +67,11 @@ STYLE: dict[Any, Any] = {
 SCALE = 256  #: rates are in 1/256
 
 
-def write(figure: Figure, path: Path) -> None:
-    """A figure as PNG, whole or not at all."""
+def write(figure: Figure, path: Path, kind: str = "png") -> None:
+    """A figure as PNG, SVG or PDF, whole or not at all; the same figure gives the same file."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150, bbox_inches="tight", facecolor="white")
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+    figure.savefig(buffer, format=kind, dpi=150, bbox_inches="tight", facecolor="white", metadata=undated)
     files.write(path, buffer.getvalue())
 
 

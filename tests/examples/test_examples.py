@@ -80,12 +80,6 @@ def test_a_board_in_a_file_of_ones_own_is_taken_and_elaborates():
 
 
 @pytest.mark.long
-def test_the_board_of_the_example_is_placed_and_routed(tmp_path):
-    done = run("-m", "equilif", "build", str(EXAMPLES / "own_board.py"), folder=tmp_path)
-    assert "build/my-board" in done and (tmp_path / "build" / "my-board").is_dir()
-
-
-@pytest.mark.long
 def test_a_board_in_simulation_learns_a_table(tmp_path):
     run(str(EXAMPLES / "wine.py"), "wine.csv", folder=tmp_path)
     done = run(str(EXAMPLES / "own_table.py"), "wine.csv", "kind", folder=tmp_path)
