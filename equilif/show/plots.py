@@ -183,7 +183,11 @@ def samples(found: Found, path: Path, *, classes: int = 12, each: int = 8) -> No
 
 
 def _pixels(x: npt.NDArray[np.float64], shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
-    """An image to be drawn, grey or in colour; of more channels or dimensions the first."""
+    """An image to be drawn, grey or in colour; of other channels the first, of events their sum over time."""
+    if len(shape) > 3:
+        summed = x.reshape(-1, *shape[-2:]).sum(axis=0)
+        full: npt.NDArray[np.float64] = summed * (x.max() / summed.max(initial=1e-9))
+        return full
     drawn = shape if shape[2:] in ((), (1,), (3,)) else shape[:2]
     image: npt.NDArray[np.float64] = x.reshape(*shape[:2], -1)[..., : int(np.prod(drawn[2:]))]
     return image.squeeze(-1) if image.shape[2] == 1 else image
