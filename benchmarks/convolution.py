@@ -124,7 +124,8 @@ class Convolution:
 
     def rows_heard(self) -> np.ndarray:
         y = np.arange(self.side)[:, None] - self.stride * np.arange(self.to)[None, :]
-        return ((y >= 0) & (y < self.k)).sum(axis=1)
+        heard: np.ndarray = ((y >= 0) & (y < self.k)).sum(axis=1)
+        return heard
 
 
 @dataclass
@@ -198,7 +199,8 @@ SECOND = Convolution(16, 12, 32)
 
 def at_positions(x: np.ndarray) -> np.ndarray:
     """Pixels above 0 (n, 14, 14) of images (n, 784), at the positions of FIRST."""
-    return (x > 0).reshape(-1, 14, 2, 14, 2).sum(axis=(2, 4))
+    pixels: np.ndarray = (x > 0).reshape(-1, 14, 2, 14, 2).sum(axis=(2, 4))
+    return pixels
 
 
 # -- cycles ----------------------------------------------------------------------------------------

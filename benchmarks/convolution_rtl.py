@@ -17,6 +17,7 @@ import subprocess
 import tempfile
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from amaranth import Module, Mux, Signal
 from amaranth.back import rtlil
@@ -29,6 +30,10 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_hdl.engine.isa import group_bits, tile_bits
 from equilif_hdl.engine.scan import Scanner
 from equilif_hdl.engine.walk import Walker
+from equilif_hdl.typed import Assign
+
+if TYPE_CHECKING:
+    from amaranth.sim._async import TestbenchContext
 
 SIDE = 6  #: bits of a coordinate
 #: channels, side, maps, kernel, stride (1 or 2, dividing the kernel)
@@ -149,6 +154,25 @@ def expected(shape: Shape, lanes: int, *, backward: bool) -> list[list[tuple[int
 class Ports(wiring.Component):
     """A component that is given a geometry."""
 
+    groups: Signal
+    side: Signal
+    reach: Signal
+    last: Signal
+    group_tile: Signal
+    x_tile: Signal
+    y_tile: Signal
+    x_moved: Signal
+    y_moved: Signal
+    x_group: Signal
+    y_group: Signal
+    run: Signal
+    run_tile: Signal
+    next_tile: Signal
+    row_tile: Signal
+    row_group: Signal
+    backward: Signal
+    halved: Signal
+
     def __init__(self, config: EngineConfig, members: dict[str, wiring.Member]):
         g = group_bits(config)
         t = tile_bits(config)
@@ -169,6 +193,15 @@ class Positions(Ports):
     Range of a coordinate: how many positions hear it.
     """
 
+    start: Signal
+    advance: Signal
+    first_tile: Signal
+    first_group: Signal
+    tile: Signal
+    group: Signal
+    nx: Signal
+    ny: Signal
+
     def __init__(self, config: EngineConfig):
         g = group_bits(config)
         t = tile_bits(config)
@@ -186,7 +219,7 @@ class Positions(Ports):
             },
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         left = Signal(self.g)  # groups of this position, this one included
         row_tile = Signal(self.t)  # first tile of the row
@@ -215,7 +248,7 @@ class Positions(Ports):
         (x, nx, *_), (y, ny, *_) = across
         m.d.comb += [self.nx.eq(Mux(self.backward, 1, nx)), self.ny.eq(Mux(self.backward, self.reach, ny))]
 
-        def further(axis: int) -> list:
+        def further(axis: int) -> list[Assign]:
             at, heard, half, odd, *_ = across[axis]
             return [at.eq(at + 1), heard.eq(heard + (odd & (half < self.reach)) - (odd & (half > self.last)))]
 
@@ -262,6 +295,16 @@ class Positions(Ports):
 class Nest(Ports):
     """A command a cycle from ``take`` on, through runs, positions of a row, and rows."""
 
+    take: Signal
+    first_tile: Signal
+    first_group: Signal
+    nx: Signal
+    ny: Signal
+    valid: Signal
+    last_one: Signal
+    tile: Signal
+    group: Signal
+
     def __init__(self, config: EngineConfig):
         g = group_bits(config)
         t = tile_bits(config)
@@ -280,7 +323,7 @@ class Nest(Ports):
             },
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         left = Signal(self.g)  # commands of this run, this one included
         x_left = Signal(SIDE)  # runs of this row
@@ -327,6 +370,16 @@ class Nest(Ports):
 class Addresses(Ports):
     """Both: the addresses of every command, group after group of the source."""
 
+    start: Signal
+    advance: Signal
+    take: Signal
+    first_tile: Signal
+    first_group: Signal
+    valid: Signal
+    last_one: Signal
+    tile: Signal
+    group: Signal
+
     def __init__(self, config: EngineConfig):
         self.config = config
         g = group_bits(config)
@@ -346,7 +399,7 @@ class Addresses(Ports):
             },
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.positions = positions = Positions(self.config)
         m.submodules.nest = nest = Nest(self.config)
@@ -379,7 +432,7 @@ def check(config: EngineConfig, shape: Shape, *, backward: bool, tile: int = 5, 
     mask_g = (1 << group_bits(config)) - 1
     found: list[list[tuple[int, int]]] = []
 
-    async def bench(ctx):
+    async def bench(ctx: TestbenchContext) -> None:
         for name, value in vars(geometry(shape, config.lanes, backward=backward)).items():
             ctx.set(getattr(dut, name), int(value) & ((1 << len(getattr(dut, name))) - 1))
         ctx.set(dut.first_tile, tile)

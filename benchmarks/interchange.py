@@ -73,8 +73,8 @@ class Neurons(torch.nn.Module):
             kept = 1.0 if self.like >= LEAK else 1 - self.loss
             state = torch.full_like(drive, self.threshold / 2 / kept if self.like >= START else 0.0)
         if self.like >= CUT:  # cutting the drive cuts the sum
-            kept = float(self.cell.beta) * state
-            drive = torch.clamp(kept + drive, -self.threshold, 2 * self.threshold) - kept
+            before = float(self.cell.beta) * state
+            drive = torch.clamp(before + drive, -self.threshold, 2 * self.threshold) - before
         spike, state = self.cell(drive, state)
         spike = spike.to(drive.dtype)
         if self.like >= REACH:
@@ -87,6 +87,9 @@ class Neurons(torch.nn.Module):
 
 class Rounded(torch.nn.Module):
     """Each product and the bias rounded down to a weight's last bit."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor
 
     def __init__(self, node: Any, one: int):
         super().__init__()
@@ -201,13 +204,14 @@ def foreign(path: Path, digits: data.DataSet, *, hidden: int = 64, epochs: int =
     """
 
     def neurons(n: int, beta: float) -> torch.nn.Module:
-        return snntorch.Leaky(
+        leaky: torch.nn.Module = snntorch.Leaky(
             beta=torch.full((n,), beta),
             threshold=torch.full((n,), 0.8),
             init_hidden=True,
             reset_mechanism="subtract",
             reset_delay=False,
         )
+        return leaky
 
     torch.manual_seed(0)
     net = torch.nn.Sequential(

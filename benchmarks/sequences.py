@@ -55,14 +55,16 @@ def backpropagation(preset: Preset, data: DataSet, seed: int, lr: float) -> list
     from equilif_golden.real.attention import Attention
 
     torch.manual_seed(seed)
+    train = data.tokens_train
+    test = data.tokens_test
+    memory = preset.memory
+    assert train is not None and test is not None and memory is not None
     network = preset.network(data)
-    model = Attention(network, preset.initial_weights(network, seed), data.tokens_train)
-    query = min(10.0, preset.memory.query_scale)
+    model = Attention(network, preset.initial_weights(network, seed), train)
+    query = min(10.0, memory.query_scale)
     return [
-        float((model.predict(data.tokens_test) == data.y_test).mean())
-        for _ in model.fit(
-            data.tokens_train, data.y_train, epochs=BP_EPOCHS, lr=lr, seed=seed, query_lr=query
-        )
+        float((model.predict(test) == data.y_test).mean())
+        for _ in model.fit(train, data.y_train, epochs=BP_EPOCHS, lr=lr, seed=seed, query_lr=query)
     ]
 
 

@@ -11,6 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from equilif.data.own import load as load_data
+    from equilif.data.own import of as make_data
     from equilif_golden.fixed import Fixed, Numerics
     from equilif_golden.hopfield import Hopfield
     from equilif_golden.kernel import Kernel
@@ -36,6 +38,8 @@ WHERE = {
     "Synapse": "network",
     "Tokens": "network",
 }
+#: of equilif.data.own: data of one's own
+OWN = {"load_data": "load", "make_data": "of"}
 
 __all__ = [
     "Constant",
@@ -53,14 +57,18 @@ __all__ = [
     "Softmax",
     "Synapse",
     "Tokens",
+    "load_data",
+    "make_data",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name in OWN:
+        return getattr(import_module("equilif.data.own"), OWN[name])
     if name not in WHERE:
         raise AttributeError(f"module 'equilif' has no attribute {name!r}")
     return getattr(import_module(f"equilif_golden.{WHERE[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *WHERE})
+    return sorted({*globals(), *WHERE, *OWN})

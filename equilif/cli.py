@@ -6,10 +6,13 @@ from importlib import import_module
 
 from equilif.commands import app
 
+__all__ = ["app", "main"]
+
 for part in (
     "overview",
     "data",
     "learning",
+    "networks",
     "report",
     "scale",
     "hardware",

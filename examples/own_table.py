@@ -26,7 +26,7 @@ EPOCHS = 3
 
 def learn(data: DataSet, client: Client, hidden: int = 32) -> tuple[Chip, Kernel]:
     """The same table, by the board behind the client and by the golden model."""
-    network = Network.chain(data.x_train.shape[1], hidden, len(data.about.labels))
+    network = Network.chain(data.n_features, hidden, data.n_classes)
     chip = Chip(client, network, lr=RATE)
     golden = Kernel(network, lr=RATE)
     for epoch in range(EPOCHS):

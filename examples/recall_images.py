@@ -13,7 +13,8 @@ import numpy as np
 from equilif import Hopfield
 from equilif.data import images, own
 from equilif.data.dataset import DataSet
-from equilif.training.recall import STATE, store
+from equilif.training.recall import store
+from equilif_golden.hopfield import STATE
 
 SHARPNESS = 5  # how much the most similar image is preferred; the largest
 

@@ -34,7 +34,7 @@ class Board:
     device: Device
     #: US dollars, about, as sold in 2025
     cost: int
-    clock: type[Pll]
+    clock: type[Pll[Any]]
     clock_hz: float
     link: Link
     config: EngineConfig
@@ -107,13 +107,15 @@ class Shell(Elaboratable):
             frame_bytes=board.frame_bytes,
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: Platform) -> Module:
         m = Module()
         m.domains.sync = ClockDomain("sync")
         m.submodules.clock = self.board.clock(self.board.clock_hz)
         m.submodules.top = top = self.top
         self.board.link.join(m, platform, top.pins)
         for (name, number), lit in zip(self.board.leds, (top.busy, top.link), strict=False):
-            m.submodules[f"{name}_{number}"] = pin = io.Buffer("o", platform.request(name, number, dir="-"))
+            m.submodules[f"{name}_{number}"] = pin = io.Buffer(
+                io.Direction.Output, platform.request(name, number, dir="-")
+            )
             m.d.comb += pin.o.eq(lit)
         return m

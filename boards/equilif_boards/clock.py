@@ -6,7 +6,7 @@ Divider settings are searched within the limits of the data sheets, so that a bo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Generic, Self, TypeVar
 
 from amaranth import (
     Cat,
@@ -18,8 +18,10 @@ from amaranth import (
     Module,
     Signal,
 )
+from amaranth.build import Platform
 from amaranth.lib import io
 from amaranth.lib.cdc import ResetSynchronizer
+from amaranth.vendor import GowinPlatform
 
 #: cycles between lock and the end of reset; block RAM of iCE40 reads wrong for some us after
 #: configuration
@@ -128,13 +130,16 @@ class GowinDividers(Dividers):
         return None
 
 
-class Pll(Elaboratable):
+D = TypeVar("D", bound=Dividers)
+
+
+class Pll(Elaboratable, Generic[D]):
     """Drives domain `sync`, which the level above defines.
 
     The oscillator's frequency is the only constraint: nextpnr derives the PLL's.
     """
 
-    dividers: type[Dividers]
+    dividers: type[D]
 
     def __init__(self, hz: float):
         self.hz = hz
@@ -144,7 +149,7 @@ class Pll(Elaboratable):
         """Options by which nextpnr learns of the clock, where it does not find out by itself."""
         return ""
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: Platform) -> Module:
         m = Module()
         m.domains.lock = ClockDomain("lock", local=True, reset_less=True)
         clk = Signal()
@@ -165,16 +170,27 @@ class Pll(Elaboratable):
         m.submodules.reset = ResetSynchronizer(~timer[-1], domain="sync")
         return m
 
-    def instance(self, m, platform, pin, clk, locked, div):
+    def instance(
+        self, m: Module, platform: Platform, pin: io.SingleEndedPort, clk: Signal, locked: Signal, div: D
+    ) -> None:
+        """The PLL with these dividers: from the oscillator's pin to the clock, and whether it has locked."""
         raise NotImplementedError
 
 
-class Ice40Pll(Pll):
+class Ice40Pll(Pll[Ice40Dividers]):
     """SB_PLL40_PAD: the oscillator's pin must be the PLL's own."""
 
     dividers = Ice40Dividers
 
-    def instance(self, m, platform, pin, clk, locked, div):
+    def instance(
+        self,
+        m: Module,
+        platform: Platform,
+        pin: io.SingleEndedPort,
+        clk: Signal,
+        locked: Signal,
+        div: Ice40Dividers,
+    ) -> None:
         m.submodules.pll = Instance(
             "SB_PLL40_PAD",
             p_FEEDBACK_PATH="SIMPLE",
@@ -191,13 +207,21 @@ class Ice40Pll(Pll):
         )
 
 
-class Ecp5Pll(Pll):
+class Ecp5Pll(Pll[Ecp5Dividers]):
     """EHXPLLL, feedback from its own output."""
 
     dividers = Ecp5Dividers
 
-    def instance(self, m, platform, pin, clk, locked, div):
-        m.submodules.buffer = buffer = io.Buffer("i", pin)
+    def instance(
+        self,
+        m: Module,
+        platform: Platform,
+        pin: io.SingleEndedPort,
+        clk: Signal,
+        locked: Signal,
+        div: Ecp5Dividers,
+    ) -> None:
+        m.submodules.buffer = buffer = io.Buffer(io.Direction.Input, pin)
         m.submodules.pll = Instance(
             "EHXPLLL",
             p_CLKI_DIV=div.i,
@@ -230,7 +254,7 @@ class Ecp5Pll(Pll):
         )
 
 
-class GowinPll(Pll):
+class GowinPll(Pll[GowinDividers]):
     """rPLL, feedback inside.  nextpnr does not derive the frequency of its output."""
 
     dividers = GowinDividers
@@ -239,8 +263,17 @@ class GowinPll(Pll):
     def nextpnr_opts(hz: float) -> str:
         return f"--freq {hz / 1e6:g}"
 
-    def instance(self, m, platform, pin, clk, locked, div):
-        m.submodules.buffer = buffer = io.Buffer("i", pin)
+    def instance(
+        self,
+        m: Module,
+        platform: Platform,
+        pin: io.SingleEndedPort,
+        clk: Signal,
+        locked: Signal,
+        div: GowinDividers,
+    ) -> None:
+        assert isinstance(platform, GowinPlatform)
+        m.submodules.buffer = buffer = io.Buffer(io.Direction.Input, pin)
         m.submodules.pll = Instance(
             "rPLL",
             p_DEVICE=platform.family,

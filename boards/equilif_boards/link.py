@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from amaranth import Module
+from amaranth.build import Platform
 from amaranth.lib import io
 
 from equilif_golden.fixed import whole
 from equilif_hdl.link.transport import Transport
-from equilif_hdl.link.uart import BITS, SMALLEST_DIVISOR, Uart
+from equilif_hdl.link.uart import BITS, SMALLEST_DIVISOR, Pins, Uart
 
 #: baud; slower than any host would wait for
 SLOWEST = 9_600
@@ -33,8 +34,8 @@ class Link(Protocol):
     def transport(self, clock_hz: float) -> Transport:
         """For a design with this clock; ValueError when there is none."""
 
-    def join(self, m: Module, platform: Any, pins: Any) -> None:
-        """Join the pins of the transport with those of the board."""
+    def join(self, m: Module, platform: Platform, pins: Any) -> None:
+        """Join the pins of the transport, which are of its own kind, with those of the board."""
 
     def simulated(self, clock_hz: float, baud: int | None = None) -> Link:
         """For a simulation: as fast as a design with this clock can, or at a rate of the user."""
@@ -61,13 +62,13 @@ class UartLink:
     def transport(self, clock_hz: float) -> Uart:
         return Uart.of(clock_hz, self.baud)
 
-    def join(self, m: Module, platform: Any, pins: Any) -> None:
+    def join(self, m: Module, platform: Platform, pins: Pins) -> None:
         uart = platform.request("uart", 0, dir="-")
-        m.submodules.rx = rx = io.Buffer("i", uart.rx)
-        m.submodules.tx = tx = io.Buffer("o", uart.tx)
+        m.submodules.rx = rx = io.Buffer(io.Direction.Input, uart.rx)
+        m.submodules.tx = tx = io.Buffer(io.Direction.Output, uart.tx)
         m.d.comb += [pins.rx.eq(rx.i), tx.o.eq(pins.tx)]
         for name in self.high:
-            m.submodules[name] = pin = io.Buffer("o", platform.request(name, 0, dir="-"))
+            m.submodules[name] = pin = io.Buffer(io.Direction.Output, platform.request(name, 0, dir="-"))
             m.d.comb += pin.o.eq(1)
 
     def simulated(self, clock_hz: float, baud: int | None = None) -> UartLink:

@@ -51,7 +51,7 @@ class TangNano20K(Himbaechel):
     ]
     connectors: list[Connector] = []
 
-    def parse_part(self):
+    def parse_part(self) -> None:
         """Amaranth finds part and family different: the die in this package is the GW2A-18C's."""
         self.series, self.size, self.subseries_f = "GW2A", "18", "C"
 

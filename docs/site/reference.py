@@ -49,16 +49,15 @@ def commands() -> str:
     text = re.sub(r"^\* `--help`: .*\n", "", text, flags=re.M)
     text = re.sub(r"^\* `([a-z]+)`: .*\.\.\.$", r"* [`\1`](#equilif-\1)", text, flags=re.M)
     text = re.sub(r"`[^`\n]*`", lambda span: html.unescape(span.group()), text)
-    return re.sub(r"  \[(default: .*|required.*|[\dx].*)\]$", r" *\1*", text, flags=re.M)
+    return re.sub(r" +\[(default: .*|required.*|[\dx].*)\]$", r" *\1*", text, flags=re.M)
 
 
 def package_page(package: str, modules: list[str]) -> str:
-    page = f"# {package}\n\n" + "\n".join(f"::: {module}\n" for module in modules)
+    page = f"# {package}\n\n"
     if package == "equilif":
-        page += "\n## The names of equilif\n\n" + "".join(
-            f"* [{name}][equilif_golden.{module}.{name}]\n" for name, module in equilif.WHERE.items()
-        )
-    return page
+        names = (f"[{name}][equilif_golden.{module}.{name}]" for name, module in equilif.WHERE.items())
+        page += f"`from equilif import` has these: {', '.join(names)}.\n\n"
+    return page + "\n".join(f"::: {module}\n" for module in modules)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

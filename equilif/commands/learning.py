@@ -16,6 +16,7 @@ from equilif.commands import (
     Data,
     Folder,
     Json,
+    Net,
     Overwrite,
     Port,
     Seed,
@@ -48,11 +49,14 @@ def train(
             show_default="digits, or with --resume that of the run",
         ),
     ] = None,
+    net: Net = None,
     hidden: Annotated[
         list[int] | None,
         typer.Option(help="Size of a hidden population; repeat for more of them.", min=1, show_default=False),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, show_default=False)] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Times that every training sample is shown.", min=1, show_default=False)
+    ] = None,
     eta: Annotated[
         float | None, typer.Option(help="Learning rate of the first epoch.", show_default=False)
     ] = None,
@@ -102,17 +106,17 @@ def train(
     """Train a network on the golden model, or with --port on a board: to the same bits.
 
     Options that are not given come from the preset of the data set, for data of your own from one by their
-    size; `equilif data PATH` tells what is read.  Everything is saved after every
-    epoch and every --every seconds; a run that was cut off at any moment goes on with --resume, on a
-    board or on the golden model.  A folder takes one run at a time, and a run that is there stays unless
-    --overwrite is given.
+    size; `equilif data PATH` tells what is read.  A network of any other shape comes from a file, with
+    --net.  Everything is saved after every epoch and every --every seconds; a run that was cut off at any
+    moment goes on with --resume, on a board or on the golden model.  A folder takes one run at a time, and
+    a run that is there stays unless --overwrite is given.
 
     Example:  [bold]equilif train digits --hidden 64 --hidden 32 --epochs 20 --out results/deep[/]  and
     [bold]equilif train wine.csv --label kind[/]
     """
     from equilif.data.own import chosen
     from equilif.training.folder import CURVE, RunFolder
-    from equilif.training.train import HISTORY, NETWORK, Training
+    from equilif.training.train import HISTORY, NETWORK, Training, read_history
     from equilif_golden.fixed import finite
 
     asked = None if data is None else chosen(data)
@@ -131,7 +135,7 @@ def train(
         keeps_settings(
             {
                 **given,
-                **{"seed": seed, "overwrite": overwrite or None, **dataclasses.asdict(own)},
+                **{"seed": seed, "overwrite": overwrite or None, **dataclasses.asdict(own), "net": net},
             }
         )
     place = RunFolder(out)
@@ -140,7 +144,7 @@ def train(
     with place:
         place.check(HISTORY, NETWORK, CURVE)
         if resume:
-            name, where = _resumed(out / HISTORY, asked, folder)
+            name, where = whereabouts(read_history(out / HISTORY).about, asked, folder)
             run = Training.resume(out, where, name=name, epochs=epochs, make=make)
             show_version(run.version)
         else:
@@ -149,6 +153,7 @@ def train(
                 source,
                 folder,
                 own,
+                net=net,
                 epochs=epochs,
                 **given,
             )
@@ -167,11 +172,10 @@ def train(
     return {**run.to_dict(), "accuracy": accuracy, "out": out, "files": files}
 
 
-def _resumed(history: Path, asked: Data | Path | None, folder: Path | None) -> tuple[str | None, Path | None]:
-    """Name of the data set that is asked for, and where a run's data are."""
-    from equilif.training.train import read_history
-
-    about = read_history(history).about
+def whereabouts(
+    about: About | None, asked: Data | Path | None, folder: Path | None
+) -> tuple[str | None, Path | None]:
+    """Of a run that is resumed, the name of the data set that is asked for, and where its data are."""
     if about is None:
         return None if asked is None else str(asked), folder
     if folder is not None:

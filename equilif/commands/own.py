@@ -83,6 +83,12 @@ class Own:
         return [f"--{name}".replace("_", "-") for name, value in asdict(self).items() if value is not None]
 
     @property
+    def words(self) -> list[str]:
+        """What was given, with its values."""
+        given = [(f"--{n}".replace("_", "-"), v) for n, v in asdict(self).items() if v is not None]
+        return [word for flag, v in given for word in ([flag] if v is True else [flag, str(v)])]
+
+    @property
     def reading(self) -> dict[str, Any]:
         """The same for equilif.data.own.read."""
         given = {name: value for name, value in asdict(self).items() if value is not None}
@@ -90,5 +96,13 @@ class Own:
 
 
 NOTHING = Own()
+OPTIONS = inspect.get_annotations(Own, eval_str=True)
 #: all of these options in the place of a parameter
-OwnOptions = Annotated[Own, Several(inspect.get_annotations(Own, eval_str=True), lambda given: Own(**given))]
+OwnOptions = Annotated[Own, Several(OPTIONS, lambda given: Own(**given))]
+#: those of a command that has a --hold-out of another meaning, and no memories
+OwnRows = Annotated[
+    Own,
+    Several(
+        {name: OPTIONS[name] for name in ("label", "text", "test", "missing")}, lambda given: Own(**given)
+    ),
+]

@@ -5,33 +5,29 @@ from __future__ import annotations
 import dataclasses
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
-from equilif.commands import Folder, Json, Overwrite, panel
-from equilif.commands.learning import keeps_settings, show_version
+from equilif.commands import DATA_HELP, Data, Folder, Json, Overwrite, panel, refuse_own, samples_of
+from equilif.commands.learning import keeps_settings, show_version, whereabouts
+from equilif.commands.own import NOTHING, Own, OwnRows
 from equilif.show import console as show
 
+if TYPE_CHECKING:
+    from equilif.training.settings import Settings
+
 command = panel("Scale")
-
-
-class Trainable(StrEnum):
-    """equilif.training.settings.SETTINGS, without importing NumPy for --help."""
-
-    digits = "digits"
-    mnist = "mnist"
-    fashion = "fashion"
-    spoken = "spoken"
-    vowels = "vowels"
 
 
 @command
 def rates(
     data: Annotated[
-        Trainable | None,
-        typer.Argument(help="Data set.", show_default="digits, or with --resume that of the run"),
+        str | None,
+        typer.Argument(
+            metavar="DATA", help=DATA_HELP, show_default="digits, or with --resume that of the run"
+        ),
     ] = None,
     hidden: Annotated[
         list[int] | None,
@@ -54,7 +50,9 @@ def rates(
             show_default="the data set's",
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(show_default=False)] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Times that every training sample is shown.", show_default=False)
+    ] = None,
     batch: Annotated[
         int | None, typer.Option(help="Samples a step, of all processes together.", show_default=False)
     ] = None,
@@ -62,7 +60,7 @@ def rates(
         float | None,
         typer.Option(help="Learning rate of AdamW; falls to zero as a cosine.", show_default=False),
     ] = None,
-    weight_decay: Annotated[float | None, typer.Option(show_default=False)] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Of AdamW.", show_default=False)] = None,
     dropout: Annotated[
         float | None,
         typer.Option(help="Part of the hidden neurons that a sample does without.", show_default=False),
@@ -88,6 +86,7 @@ def rates(
     seed: Annotated[
         int | None, typer.Option(help="Seed of weights and sample order.", show_default="0")
     ] = None,
+    own: OwnRows = NOTHING,
     folder: Folder = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the files.", show_default="results/rates-<data set>")
@@ -107,12 +106,15 @@ def rates(
 
     Example:  [bold]equilif rates mnist --data DIR --hidden 512 --epochs 20[/]
     """
+    from equilif.data.own import chosen
     from equilif.training import rates as module
     from equilif.training.folder import CURVE, RunFolder
-    from equilif.training.settings import SETTINGS
     from equilif.training.train import NETWORK
 
-    out = out or Path("results") / f"rates-{data or Trainable.digits}"
+    asked = None if data is None else chosen(data)
+    source = Data.digits if asked is None else asked
+    name = source.value if isinstance(source, Data) else source.resolve().stem
+    out = out or Path("results") / f"rates-{name}"
     if hidden and conv:
         raise ValueError("--conv takes the place of hidden populations: leave out --hidden")
     options = {
@@ -134,18 +136,20 @@ def rates(
     show.console.quiet = not place.leads
     if resume:
         names = {"conv" if name == "channels" else name: value for name, value in given.items()}
-        keeps_settings({**names, "overwrite": overwrite or None})
+        keeps_settings({**names, "overwrite": overwrite or None, **dataclasses.asdict(own)})
         place.require_run(module.CHECKPOINT)
     with place:
         place.check(module.CHECKPOINT, module.HISTORY, NETWORK, CURVE)
         if resume:
-            run = module.RateTraining.resume(out, folder, name=data, epochs=epochs)
+            about = module.read(out).settings.about
+            wanted, where = whereabouts(about, asked, folder)
+            run = module.RateTraining.resume(out, where, name=wanted, epochs=epochs)
             show_version(run.version)
         else:
             place.require_free(overwrite=overwrite)
             if epochs is not None:
                 given["epochs"] = epochs
-            settings = dataclasses.replace(SETTINGS[data or Trainable.digits], **given)
+            settings = dataclasses.replace(_settings(source, folder, own), **given)
             run = module.RateTraining.start(settings, folder)
             place.clear()
         files = show.train_rates(run, out)
@@ -157,6 +161,18 @@ def rates(
         f"saved {', '.join(files)} in {show.literal(out)}"
     )
     return {**run.to_dict(), "accuracy": last.test_accuracy, "out": out, "files": files}
+
+
+def _settings(source: Data | Path, folder: Path | None, own: Own) -> Settings:
+    """How a data set is trained in real numbers, by its name or by its user's own samples."""
+    from equilif.training.settings import SETTINGS, suggested
+
+    if isinstance(source, Path):
+        return suggested(samples_of(source, folder, own)[0])
+    refuse_own(source, own)
+    if source not in SETTINGS:
+        raise ValueError(f"rates are trained of {', '.join(SETTINGS)}, or of a path, not of {source}")
+    return SETTINGS[source]
 
 
 @command

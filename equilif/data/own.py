@@ -1,7 +1,7 @@
 """Data of one's own: a file, a folder or arrays in, a data set that a network can learn from out.
 
     data = load("wine.csv", label="kind")
-    data = arrays(x, y)
+    data = of(x, y)
 
 What was read and fitted goes with the data set (``data.about``), and from there into the network's file, so
 that other samples are read and scaled in the same way.
@@ -23,7 +23,7 @@ from equilif.data.about import About, check_hold_out
 from equilif.data.dataset import DataSet, Labels
 from equilif.data.encoding import Encoding
 from equilif.data.formats import Columns, Content, Part, Series
-from equilif.data.formats import arrays as numpy_arrays
+from equilif.data.given import given
 from equilif.data.reading import reading
 from equilif.data.scaling import FULL, Missing, Scaling, fit, fit_tokens, name_of, named_missing
 from equilif_golden import network as networks
@@ -31,6 +31,7 @@ from equilif_golden.blocks.relay import FRACTION
 from equilif_golden.fixed import DEFAULT
 from equilif_golden.network import TokenRows
 
+GIVEN = "given in Python"  #: in place of a format
 HOLD_OUT = 0.2
 SPLIT_SEED = 0  #: which samples are held out does not depend on the seed of a training run
 MOST_CLASSES = 1024
@@ -47,6 +48,7 @@ class Found:
     missing: int  #: values that were not there, both parts
     clipped: tuple[int, int]  #: values beyond the scale, training and test part
     raw: Part  #: training samples as they were read
+    raw_test: Part
     notes: tuple[str, ...] = ()
 
     @property
@@ -107,35 +109,44 @@ def read(
         )
 
 
-def arrays(
-    x: npt.ArrayLike,
-    y: npt.ArrayLike,
-    x_test: npt.ArrayLike | None = None,
-    y_test: npt.ArrayLike | None = None,
+def of(
+    x: Any,
+    y: Any = None,
+    x_test: Any = None,
+    y_test: Any = None,
     *,
+    label: str | None = None,
+    text: str | None = None,
     hold_out: float | None = None,
     missing: Missing = "refuse",
-    name: str = "arrays",
+    memory: bool = False,
+    vectors: str | Path | None = None,
+    name: str = "data",
 ) -> DataSet:
-    """Arrays as a data set: ``x`` numbers (n, ...), NaN where one is missing, ``y`` classes (n,), whole
-    numbers or texts; options as in :func:`read`.  ValueError says which of them is something else.
+    """What Python has already as a data set; options as in :func:`read`.  ``x`` and ``x_test`` are
+
+        an array      numbers (n, ...), NaN where one is missing
+        a DataFrame   of pandas or polars; its column ``label`` holds the classes, ``text`` the texts
+        a Dataset     of torch, or anything else that hands out pairs of a sample and its class; without y
+        a list        of texts, or of series (steps, channels) of different lengths
+
+    ``y`` and ``y_test`` are the classes (n,), whole numbers or texts.  ValueError says what is
+    something else.
     """
-    if (x_test is None) != (y_test is None):
-        raise ValueError("x_test and y_test belong together: give both, or neither")
-    rest = () if x_test is None or y_test is None else (np.asarray(x_test), np.asarray(y_test))
-    content = numpy_arrays.content(np.asarray(x), np.asarray(y), *rest)
-    for part in content.parts:
-        if np.isinf(part.numbers).any():
-            raise ValueError("x has values that are infinite: inputs must be finite numbers")
+    content = given(x, y, x_test, y_test, Columns(label, text))
+    if any(np.isinf(part.numbers).any() for part in content.parts):
+        raise ValueError("x has values that are infinite: inputs must be finite numbers")
     about = About(
         path=name,
-        format="arrays",
+        format=GIVEN,
+        label=label,
+        text=text,
         hold_out=_hold_out(content, hold_out),
         labels=_classes(content),
         shape=content.shape,
         scaling=_NOTHING,
     )
-    return _found(content, about, _Wanted(missing), name).data
+    return _found(content, about, _Wanted(missing, memory, vectors), name).data
 
 
 # -- again -----------------------------------------------------------------------------------------
@@ -216,8 +227,8 @@ def _same(content: Content, about: About) -> Samples | None:
 
 def _place(about: About, path: Path | None) -> Path:
     place = Path(about.path) if path is None else path
-    if about.format == "arrays" and path is None:
-        raise ValueError("the network was trained on arrays: give a file with the samples")
+    if about.format == GIVEN and path is None:
+        raise ValueError("the network was trained on data given in Python: give a file with the samples")
     if not place.exists():
         raise ValueError(f"there is no {place}, which holds the data: give the path where they are now")
     return place
@@ -341,7 +352,14 @@ def _found(content: Content, about: About, wanted: _Wanted, name: str) -> Found:
     clipped = (made.clipped[0], made.clipped[1])
     notes = (*content.notes, *_notes(about, data, train, clipped, gone))
     return Found(
-        dataclasses.replace(data, about=about), about.format, about.scaling.names, gone, clipped, train, notes
+        dataclasses.replace(data, about=about),
+        about.format,
+        about.scaling.names,
+        gone,
+        clipped,
+        train,
+        test,
+        notes,
     )
 
 

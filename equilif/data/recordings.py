@@ -84,8 +84,8 @@ def trimmed(frames: Floats, off: Longs, below: float) -> tuple[Floats, Longs]:
 
     A frame is quiet when its loudest band is more than ``below`` less than the recording's loudest.
     """
-    loud = frames.max(axis=1)
-    loud = loud >= np.repeat(np.maximum.reduceat(loud, off[:-1]), np.diff(off)) - below
+    loudest = frames.max(axis=1)
+    loud = loudest >= np.repeat(np.maximum.reduceat(loudest, off[:-1]), np.diff(off)) - below
     starts = []
     lengths = []
     for begin, end in pairwise(off):

@@ -27,7 +27,6 @@ from equilif_golden.link.registers import ELEMENTS, REGISTERS, constants
 
 with needs("hdl"):
     from amaranth.back import rtlil
-    from amaranth.lib.wiring import Component
 
     import equilif_hdl
     from equilif_hdl.engine.engine import Engine
@@ -204,7 +203,7 @@ targets:
 """
 
 
-def verilog(design: Component, name: str) -> str:
+def verilog(design: Engine | AxiEngine, name: str) -> str:
     """An engine, bare or on a bus, as Verilog with top module ``name``; ToolFailed when there is no Yosys or
     it refuses.
 

@@ -208,7 +208,7 @@ class RateTraining:
     @property
     def sizes(self) -> str:
         middle = [f"{c} maps" for c in self.settings.channels] or self.settings.hidden
-        m = PRESETS[self.data.name].memory
+        m = self.settings.memory
         first = f"{m.tokens} tokens x {m.heads} queries" if m else self.data.n_features
         return "-".join(map(str, (first, *middle, self.data.n_classes)))
 
@@ -288,5 +288,6 @@ class RateTraining:
         results.write_json(folder / HISTORY, self.to_dict())
         if self.deployed is None:
             return [CHECKPOINT, HISTORY]
-        networks.save(folder / NETWORK, *self.deployed)
+        about = self.data.about
+        networks.save(folder / NETWORK, *self.deployed, None if about is None else dataclasses.asdict(about))
         return [CHECKPOINT, HISTORY, NETWORK]

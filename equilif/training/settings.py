@@ -13,9 +13,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from equilif.data import images
+from equilif.data import images, own
+from equilif.data.about import About
 from equilif.data.dataset import Bytes, DataSet
-from equilif.training.presets import MOST_EPOCHS, PRESETS, check_seed
+from equilif.training import presets
+from equilif.training.presets import MOST_EPOCHS, PRESETS, MemoryPreset, check_seed
 from equilif.training.records import check_digest, check_numbers, load_json, reading, record
 from equilif_golden.fixed import Raw, finite, truth, whole
 from equilif_golden.network import MOST_NEURONS, Network
@@ -44,9 +46,10 @@ class Settings:
     hold_out: int = 0
     seed: int = 0
     schedule: Schedule = Schedule()
+    about: About | None = None  #: of a user's own data, how they are read
 
     def __post_init__(self) -> None:
-        if self.data not in PRESETS:
+        if self.about is None and self.data not in PRESETS:
             raise ValueError(f"data must be one of {', '.join(PRESETS)}, not {self.data!r}")
         for size in self.hidden:
             whole(size, "hidden", 1, MOST_NEURONS)
@@ -62,8 +65,24 @@ class Settings:
         truth(self.feedback, "feedback")
         whole(self.hold_out, "hold_out", 0, 1 << 31)
         check_seed(self.seed)
-        if PRESETS[self.data].memory is not None:
+        if self.memory is not None:
             self._check_sequence()
+        if self.about is not None:
+            self._check_own(self.about)
+
+    @property
+    def memory(self) -> MemoryPreset | None:
+        """In front of a sequence's hidden populations."""
+        return None if self.about is not None else PRESETS[self.data].memory
+
+    def _check_own(self, about: About) -> None:
+        """ValueError for what own data cannot be."""
+        if about.encoding.memory:
+            raise ValueError("own data in a memory are trained by `equilif train`: leave out --memory")
+        square = len(about.shape) == 2 and about.shape[0] == about.shape[1]
+        for name in ("shift", "flip", "channels"):
+            if getattr(self, name) and not square:
+                raise ValueError(f"{name} is for square grey images, {self.data} holds others: leave it out")
 
     def _check_sequence(self) -> None:
         """What is for images changes nothing in a sequence: ValueError."""
@@ -74,8 +93,14 @@ class Settings:
             raise ValueError(f"feedback cannot be left out: the memory of {self.data} is trained with it")
 
     def load(self, folder: Path | None = None) -> DataSet:
-        """The data set, without what is held out; ValueError when it does not fit the settings."""
-        d = PRESETS[self.data].load(folder)
+        """The data set, without what is held out; ValueError when it does not fit the settings.
+
+        ``folder``: of a data set with a name; the path of own data that have moved.
+        """
+        if self.about is None:
+            d = PRESETS[self.data].load(folder)
+        else:
+            d = own.again(self.about, folder, name=self.data)
         for label in self.without:
             whole(label, f"without, a class of {d.name},", 0, d.n_classes - 1)
         left = d.n_classes - len(set(self.without))
@@ -152,6 +177,21 @@ SETTINGS = {
         Settings(data="spoken", hidden=(128,), epochs=20, batch=32, schedule=PRESETS["spoken"].schedule),
     )
 }
+
+
+def suggested(data: DataSet) -> Settings:
+    """For data of one's own: as many neurons and epochs as `equilif train` suggests, the rest as for the
+    digits.
+    """
+    preset = presets.own(data)
+    return dataclasses.replace(
+        SETTINGS["digits"],
+        data=data.name,
+        hidden=preset.hidden,
+        epochs=preset.epochs,
+        schedule=preset.schedule,
+        about=data.about,
+    )
 
 
 @dataclass(frozen=True)

@@ -204,5 +204,5 @@ class VerilatedEngine:
         flat = (
             np.unpackbits(raw, axis=1, bitorder="little")[:, :bits].reshape(depth, p, width).astype(np.int64)
         )
-        codes = (flat << np.arange(width)).sum(axis=2)
+        codes: npt.NDArray[np.int64] = (flat << np.arange(width)).sum(axis=2)
         return codes - (codes >> (width - 1) << width) if name in ("a", "b", "q") else codes

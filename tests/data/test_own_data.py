@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import itertools
 import json
+import re
 import shutil
 import wave
 import zlib
@@ -25,6 +27,8 @@ from equilif_golden import network as networks
 Image = pytest.importorskip("PIL.Image")
 RNG = np.random.default_rng(0)
 CLASSES = ("ape", "bee", "cow")
+X = np.arange(40.0).reshape(10, 4)
+Y = np.arange(10) % 2
 
 
 @pytest.fixture(autouse=True)
@@ -165,6 +169,59 @@ def wav(path: Path, tone: np.ndarray, rate: int = 4000, width: int = 2, channels
         w.writeframes(raw.tobytes())
 
 
+def events(k: int, rng: np.random.Generator) -> np.ndarray:
+    """Events (90, 4): x, y, microseconds and polarity, of class k in a column of its own."""
+    t = np.sort(rng.integers(0, 300_000, 90))
+    return np.stack(
+        (rng.integers(11 * k, 11 * k + 9, 90), rng.integers(0, 33, 90), t, rng.integers(0, 2, 90)), 1
+    )
+
+
+def nmnist(path: str = "seen", n: int = 6) -> str:
+    """Files of five bytes an event, as N-MNIST has them."""
+    pytest.importorskip("tonic")
+    rng = np.random.default_rng(4)
+    for part, k, i in itertools.product(("Train", "Test"), range(3), range(n)):
+        x, y, t, p = events(k, rng).T
+        file = Path(path) / "NMNIST" / part / str(k) / f"{i:05}.bin"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        raw = np.stack((x, y, p << 7 | t >> 16, t >> 8 & 255, t & 255), axis=1)
+        file.write_bytes(raw.astype(np.uint8).tobytes())
+    return path
+
+
+def gestures(path: str = "seen", n: int = 6) -> str:
+    """Arrays of x, y, polarity and milliseconds, as tonic's DVS Gesture has them."""
+    pytest.importorskip("tonic")
+    rng = np.random.default_rng(5)
+    for part, i, k in itertools.product(("Train", "Test"), range(n), range(3)):
+        x, y, t, p = events(k, rng).T
+        folder = Path(path) / "DVSGesture" / f"ibmGesture{part}" / f"user{i:02}_led"
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / f"{k}.npy", np.stack((3 * x, 3 * y, p, t // 1000), axis=1))
+    return f"{path}/DVSGesture"
+
+
+def shd(path: str = "heard", n: int = 6) -> str:
+    """HDF5 of times and channels, as SHD has them."""
+    pytest.importorskip("tonic")
+    import h5py
+
+    rng = np.random.default_rng(6)
+    (Path(path) / "SHD").mkdir(parents=True)
+    for part in ("train", "test"):
+        found = [(events(k, rng), k) for k in np.arange(3 * n) % 3]
+        with h5py.File(Path(path) / "SHD" / f"shd_{part}.h5", "w") as f:
+            for name, kind, column, scale in (("times", "float16", 2, 1e-6), ("units", "uint16", 0, 20)):
+                whole = f.create_dataset(f"spikes/{name}", (len(found),), h5py.vlen_dtype(np.dtype(kind)))
+                for i, (e, _) in enumerate(found):
+                    whole[i] = (e[:, column] * scale).astype(kind)
+            f["labels"] = np.array([k for _, k in found])
+            f["extra/keys"] = np.array([b"zero", b"one", b"two"])
+            f["extra/speaker"] = np.zeros(len(found))
+    return path
+
+
 REVIEWS = ("a good and kind film", "good, kind and warm", "a bad and dull film", "dull, bad and cold")
 
 
@@ -214,6 +271,9 @@ FORMATS: dict[str, tuple[Callable[[], str], str]] = {
     "ts of two parts": (ts_parts, ""),
     "wav": (sounds, ""),
     "wav of 24 bits in stereo": (lambda: sounds(width=3, channels=2), ""),
+    "events of N-MNIST": (nmnist, ""),
+    "events of DVS Gesture": (gestures, ""),
+    "events of SHD": (shd, ""),
     "texts": (reviews, R),
     "texts in parquet": (review_table, R),
     "series in a memory": (ts_parts, "--memory"),
@@ -335,6 +395,45 @@ def test_rtl_and_golden_model_agree_on_own_data():
     assert run(f"verify {table()} --label kind --samples 5") == 0
 
 
+def test_rates_of_own_data_are_deployed_evaluated_and_go_on_after_their_file_was_moved(capsys):
+    pytest.importorskip("torch")
+    line = "rates t.csv --label kind --hidden 8 --epochs"
+    table()
+    trained = told(f"{line} 3 --out whole", capsys)
+    told(f"{line} 2 --out run", capsys)
+    deployed = told("deploy run --samples 4 --steps 4", capsys)
+    assert deployed["data"] == "t.csv" and deployed["sizes"] == "4-8-3"
+    assert told("evaluate run/network.npz", capsys)["labels"] == list(CLASSES)
+    assert run("rates --resume --out run --label kind") == 2
+    assert "a resumed run keeps its settings: leave out --label" in capsys.readouterr().err
+    Path("t.csv").rename("moved.csv")
+    assert run("rates --resume --out run --epochs 3") == 2
+    assert "give the path where they are now" in capsys.readouterr().err
+    longer = told("rates moved.csv --resume --out run --epochs 3", capsys)
+    assert longer["data"] == "t.csv" and longer["data_digest"] == trained["data_digest"]
+
+
+def test_own_data_are_taken_wherever_a_data_set_is_named(capsys):
+    pytest.importorskip("torch")
+    images(n=4)
+    found = told("recall pictures --stored 8 --out recalled", capsys)
+    assert found["data"] == "pictures" and found["stored"] == 8 and found["pixels"] == 36
+    table()
+    reports = told("gradient t.csv --label kind --epochs 1 --samples 9", capsys)["reports"]
+    assert list(reports) == ["untrained", "1 epoch"]
+    run("train t.csv --label kind --hidden 4 --epochs 1 --out run")
+    reports = told("gradient t.csv --label kind --network run/network.npz --samples 9", capsys)["reports"]
+    assert list(reports) == ["network.npz"]
+
+
+def test_attend_shows_the_words_of_own_texts(capsys):
+    vectors()
+    run(f"train {reviews()} {R} --memory --vectors v.txt --hidden 8 --epochs 1 --out run")
+    found = told("attend run/network.npz --sample 0", capsys)
+    assert found["data"] == "r.tsv"
+    assert set(found["samples"][0]["tokens"]) <= set("good kind warm bad dull cold film and".split())
+
+
 # -- what is understood -----------------------------------------------------------------------------
 def test_data_tells_what_was_understood(capsys):
     x, y = blobs()
@@ -358,6 +457,21 @@ def test_data_draws_images_and_writes_nothing_else(capsys):
     with Image.open("seen/samples.png") as drawn:
         assert len(np.unique(np.asarray(drawn.convert("L")))) > 20
     assert sorted(p.name for p in Path().iterdir()) == ["pictures", "seen"]
+
+
+@pytest.mark.parametrize("make, options", [(ts_parts, ""), (table, "--label kind"), (nmnist, "")])
+def test_data_draws_series_tables_and_events(make, options, capsys):
+    pytest.importorskip("matplotlib")
+    assert told(f"data {make()} {options} --out drawn", capsys)["files"] == ["samples.png"]
+    with Image.open("drawn/samples.png") as drawn:
+        assert len(np.unique(np.asarray(drawn.convert("L")))) > 20
+
+
+def test_data_shows_a_text_of_each_class_and_draws_none(capsys):
+    assert run(f"data {reviews()} {R} --out drawn") == 0
+    printed = capsys.readouterr().out
+    assert "yes: a good and kind film" in printed and "no: a bad and dull film" in printed
+    assert "texts are not drawn" in printed and not Path("drawn").exists()
 
 
 def test_images_left_out_are_told(capsys):
@@ -449,8 +563,8 @@ def test_missing_values_are_filled_with_the_training_mean():
 
 def test_the_scaling_is_fitted_on_the_training_part_only():
     x, y = blobs()
-    other = own.arrays(x[:45], y[:45], 100 * x[45:], y[45:])
-    same = own.arrays(x[:45], y[:45], x[45:], y[45:])
+    other = own.of(x[:45], y[:45], 100 * x[45:], y[45:])
+    same = own.of(x[:45], y[:45], x[45:], y[45:])
     assert other.about.scaling == same.about.scaling
     assert (other.x_train == same.x_train).all()
 
@@ -459,16 +573,110 @@ def test_the_scaling_is_fitted_on_the_training_part_only():
 def test_arrays_and_files_come_to_the_same():
     x, y = blobs()
     from_file = own.load(npz())
-    from_arrays = own.arrays(x, y)
+    from_arrays = own.of(x, y)
     assert from_file.digest == from_arrays.digest
     run_ = Training.start(presets.own(from_arrays).changed(epochs=1), from_arrays, 0)
     run_.epoch(folder=Path("run"))
     assert digest(networks.load("run/network.npz")[1]) == run_.history[0].weights
 
 
+def frame(**changed: Any) -> Any:
+    pandas = pytest.importorskip("pandas")
+    x, y = blobs()
+    kinds = [CLASSES[k] for k in y]
+    return pandas.DataFrame({**{n: x[:, k] for k, n in enumerate("abcd")}, "kind": kinds, **changed})
+
+
+def test_a_table_of_pandas_and_its_csv_come_to_the_same():
+    table = frame()
+    table.to_csv("t.csv", index=False)
+    data = own.of(table, label="kind")
+    assert data.digest == own.load("t.csv", label="kind").digest and data.about.labels == CLASSES
+    y = table.pop("kind")
+    assert own.of(table, y).digest == data.digest
+    turned = own.of(table[:45], y[:45], table[45:][["d", "c", "b", "a"]], y[45:])
+    assert turned.digest == own.of(table[:45], y[:45], table[45:], y[45:]).digest
+    assert turned.about.scaling.names == tuple("abcd")
+
+
+def test_missing_values_of_pandas_are_missing_values():
+    pandas = pytest.importorskip("pandas")
+    table = frame(a=pandas.array([None, *range(59)], dtype="Int64"))
+    with pytest.raises(ValueError, match="missing values: 1 in 'a'"):
+        own.of(table, label="kind")
+    assert own.of(table, label="kind", missing="mean").about.scaling.columns[0].kind == "range"
+
+
+def test_a_data_set_of_torch_and_its_arrays_come_to_the_same():
+    torch = pytest.importorskip("torch")
+    x, y = blobs()
+    pairs = torch.utils.data.TensorDataset(torch.tensor(x), torch.tensor(y))
+    assert own.of(pairs).digest == own.of(x, y).digest == own.of(torch.tensor(x), torch.tensor(y)).digest
+    halves = torch.utils.data.random_split(pairs, [45, 15], torch.Generator().manual_seed(0))
+    at = halves[0].indices
+    held = halves[1].indices
+    assert own.of(halves[0], x_test=halves[1]).digest == own.of(x[at], y[at], x[held], y[held]).digest
+
+
+def test_lists_of_series_and_of_texts_come_to_the_same_as_their_files():
+    x, y = series()
+    assert own.of(x, y).digest == own.load(ragged()).digest
+    texts = [f"{REVIEWS[i % 4]} {i}" for i in range(40)]
+    liked = ["yes" if i % 4 < 2 else "no" for i in range(40)]
+    data = own.of(texts, liked)
+    assert data.digest == own.load(reviews(), label="liked", text="review").digest
+    pandas = pytest.importorskip("pandas")
+    both = pandas.DataFrame({"said": texts, "liked": liked})
+    assert own.of(both, label="liked", text="said").digest == data.digest
+
+
+GIVEN: dict[str, tuple[Callable[[], Any], str]] = {
+    "no classes": (lambda: own.of(X), "classes of x are missing"),
+    "no pairs": (lambda: own.of([[1, 2, 3]] * 4), "item 0 of x is no pair"),
+    "nothing": (lambda: own.of([]), "x has no sample"),
+    "label of an array": (lambda: own.of(X, Y, label="kind"), "columns of a table"),
+    "no label": (lambda: own.of(frame()), "give one of them"),
+    "no such column": (lambda: own.of(frame(), label="sort"), "no column 'sort'"),
+    "classes twice": (lambda: own.of(frame(), np.arange(60) % 3, label="kind"), "give one of them"),
+    "texts as numbers": (
+        lambda: own.of(frame(a=["x"] * 60), label="kind"),
+        "column 'a' holds 'x', no number",
+    ),
+    "no class": (
+        lambda: own.of(frame(kind=[None, *["a", "b"] * 29, "a"]), label="kind"),
+        "row 0 of x has no",
+    ),
+    "no text": (lambda: own.of(frame(a=["", *["x"] * 59]), label="kind", text="a"), "row 0 has no text"),
+    "empty table": (lambda: own.of(frame()[:0], label="kind"), "x has no sample"),
+    "other columns": (lambda: own.of(frame(), x_test=frame(e=1), label="kind"), "columns of x"),
+    "an array to test": (lambda: own.of(frame(), x_test=X, label="kind"), "columns of x"),
+    "half a test": (lambda: own.of(X, Y, X), "belong together"),
+    "empty text": (lambda: own.of(["a b", " "], [0, 1]), "no text in sample 1"),
+    "series of words": (lambda: own.of([["a"], ["b", "c"]], [0, 1]), "series 0 must be numbers"),
+    "series of other channels": (lambda: own.of([X[:2], X[:3, :2]], [0, 1]), "channels differ"),
+    "series and other classes": (lambda: own.of([X[:2], X[:3]], [0]), "y must have shape (2,)"),
+    "series to test": (lambda: own.of([X[:2], X[:3]] * 4, Y[:8], ["a", "b"], [0, 1]), "kind of x"),
+}
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_what_cannot_be_data_is_named(name):
+    make, said = GIVEN[name]
+    with pytest.raises(ValueError, match=re.escape(said)):
+        make()
+
+
+def test_users_find_it_in_the_package():
+    import equilif
+
+    x, y = blobs()
+    assert equilif.make_data(x, y).digest == equilif.load_data(npz()).digest
+    assert {"load_data", "make_data"} <= set(dir(equilif))
+
+
 def test_labels_of_any_numbers_are_classes_by_size():
     x, _ = blobs()
-    data = own.arrays(x, np.array([10, 9, 200])[np.arange(60) % 3])
+    data = own.of(x, np.array([10, 9, 200])[np.arange(60) % 3])
     assert data.about.labels == ("9", "10", "200")
 
 
@@ -530,8 +738,6 @@ def noise(change: Callable[[Path], object]) -> str:
 
 
 TONE = np.sin(np.arange(800))
-X = np.arange(40.0).reshape(10, 4)
-Y = np.arange(10) % 2
 K = "--label kind"
 #: what is wrong: a file, options, and what must be said of it
 WRONG: dict[str, tuple[Callable[[], str], str, tuple[str, ...]]] = {
@@ -702,6 +908,28 @@ WRONG: dict[str, tuple[Callable[[], str], str, tuple[str, ...]]] = {
     ),
     "ts not UTF-8": (lambda: text(b"@data\n\xff", "x.ts"), "", ("x.ts", "not UTF-8")),
     "ts and a label": (ts, K, ("--label", "leave it out")),
+    # events
+    "events of one part": (
+        lambda: (nmnist(), shutil.rmtree("seen/NMNIST/Test"))[0],
+        "",
+        ("seen/NMNIST has no Test", "tonic.datasets.NMNIST"),
+    ),
+    "events of two sets": (lambda: (gestures(), nmnist())[1], "", ("NMNIST and DVSGesture", "one of them")),
+    "no events": (
+        lambda: (nmnist(), Path("seen/NMNIST/Train/1/00002.bin").write_bytes(b""))[0],
+        "",
+        ("seen/NMNIST/Train", "has 0 events"),
+    ),
+    "no arrays of events": (
+        lambda: (gestures(), Path("seen/DVSGesture/ibmGestureTrain/user01_led/2.npy").write_text("x"))[0],
+        "",
+        ("ibmGestureTrain", "not a part of DVSGesture"),
+    ),
+    "no HDF5": (
+        lambda: (shd(), Path("heard/SHD/shd_test.h5").write_text("x"))[0],
+        "",
+        ("shd_test.h5", "not a part of SHD"),
+    ),
     # recordings
     "other rate": (lambda: noise(lambda p: wav(p, TONE, 8000)), "", ("1.wav", "8,000", "one rate")),
     "cut recording": (
@@ -772,7 +1000,12 @@ def test_evaluation_refuses_what_does_not_fit_its_network(name, capsys):
         ("train digits --hold-out 0.5", "--hold-out is for"),
         ("verify digits --missing mean", "--missing is for"),
         ("evaluate net.npz t.csv", "was not trained on data of your own"),
-        ("rates t.csv", "is not one of"),
+        ("rates t.csv", "--label"),
+        ("rates t.csv --label kind --shift 0.5", "shift is for square grey images"),
+        ("rates digits --label kind", "--label is for a file or folder of your own"),
+        ("rates imdb", "rates are trained of digits"),
+        ("gradient t.csv --label kind --network net.npz", "was trained on other data"),
+        ("energy t.csv", "--label"),
         ("recall t.csv --label kind", "recall stores images"),
         ("recall digits --label kind", "--label is for a file or folder of your own"),
         ("recall imdb", "recall stores images"),

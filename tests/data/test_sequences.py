@@ -515,9 +515,11 @@ def write_ts(folder, train=None):
 def test_vowels_are_found(tmp_path, layout):
     data = tmp_path
     if "wheel" in layout:
-        with zipfile.ZipFile(tmp_path / "aeon-1.6.0-py3-none-any.whl", "w") as z:
+        with zipfile.ZipFile(tmp_path / "aeon-1.6.0-py3-none-any.whl", "w") as wheel:
             for part, label in (("TRAIN", 1), ("TEST", 2)):
-                z.writestr(f"aeon/datasets/data/JapaneseVowels/JapaneseVowels_{part}.ts", TS.format(label))
+                wheel.writestr(
+                    f"aeon/datasets/data/JapaneseVowels/JapaneseVowels_{part}.ts", TS.format(label)
+                )
         data = tmp_path / "aeon-1.6.0-py3-none-any.whl" if "itself" in layout else tmp_path
     else:
         write_ts(tmp_path / layout)

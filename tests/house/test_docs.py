@@ -166,6 +166,14 @@ def test_every_command_and_its_options_exist(page):
                 assert option in commands()[name], f"equilif {name} has no {option}"
 
 
+def test_every_option_says_what_it_is_for():
+    import equilif.cli
+
+    group = typer.main.get_command(equilif.cli.app)
+    silent = [(name, p.name) for name, c in group.commands.items() for p in c.params if not p.help]
+    assert not silent
+
+
 def test_every_command_is_told_of():
     text = "\n".join(page.read_text() for page in PAGES)
     assert not [name for name in commands() if f"equilif {name}" not in text and f"`{name}`" not in text]

@@ -12,6 +12,10 @@ from pathlib import Path
 import pytest
 import typer
 
+from tests.chromium import SHOTS, WIDTHS, browser, shot, show
+
+__all__ = ["browser"]
+
 ROOT = Path(__file__).parents[2]
 
 pytest.importorskip("mkdocstrings", reason="extra docs")
@@ -70,3 +74,28 @@ def test_no_page_needs_the_network(site):
                 assert (page.parent / html.unescape(target)).resolve().exists(), f"{page.name}: {target}"
     for style in site.rglob("*.css"):
         assert not re.search(r"@import|url\(['\"]?(?:https?:)?//", style.read_text())
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("page", ["index", "tutorial", "paper", "boards", "memory", "reference/commands"])
+def test_a_page_is_whole_in_a_browser_and_asks_nobody(site, browser, page, width):
+    browser.get_log("browser")
+    show(browser, (site / f"{page}.html").as_uri(), width)
+    shot(browser, SHOTS / f"site-{page.replace('/', '-')}-{width}.png")
+    assert browser.get_log("browser") == []
+    pictures = browser.execute_script("return [...document.images].map(i => i.complete && i.naturalWidth)")
+    assert all(pictures) and (pictures or page != "memory")
+    assert browser.execute_script("return document.documentElement.scrollWidth") == width
+    asked = browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
+    assert all(address.startswith("file:") for address in asked)
+
+
+@pytest.mark.browser
+def test_search_finds_words_of_pages_and_of_docstrings_without_a_server(site, browser):
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    for word, page in (("membrane", "glossary.html"), ("dither_position", "equilif_golden.engine.html")):
+        show(browser, f"{(site / 'index.html').as_uri()}?q={word}", 1280)
+        found = "return [...document.querySelectorAll('.md-search-result__link')].map(a => a.href).join()"
+        WebDriverWait(browser, 20).until(lambda b, f=found, p=page: p in b.execute_script(f))

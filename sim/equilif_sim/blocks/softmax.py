@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import cocotb
 import numpy as np
+import numpy.typing as npt
 from cocotb.triggers import ReadOnly, RisingEdge
 
 from equilif_golden.blocks.softmax import (
@@ -36,6 +37,9 @@ from equilif_hdl.blocks.softmax import Reciprocal, Softmax
 from equilif_sim.tools.pipeline import bits
 from equilif_sim.tools.run import bench_config, engine_config
 from equilif_sim.tools.stream import Pause, drive, never, now, often, reset
+
+#: who takes part
+Active = npt.NDArray[np.bool_]
 
 
 class Outcome(NamedTuple):
@@ -62,7 +66,7 @@ class SoftmaxBench:
     async def reset(self) -> None:
         await reset(self.dut, "start", "absolute", "idle", "valid", "near", "active")
 
-    def groups(self, near: Raw, active: Raw) -> list[tuple[int, int]]:
+    def groups(self, near: Raw, active: Active) -> list[tuple[int, int]]:
         """(near, active) of every group, as the ports take them."""
         p = self.config.lanes
         return [
@@ -86,7 +90,7 @@ class SoftmaxBench:
         return offered
 
     async def run(
-        self, near: Raw, active: Raw, *, absolute: bool, walks: tuple[slice, ...] = (slice(None),) * 3
+        self, near: Raw, active: Active, *, absolute: bool, walks: tuple[slice, ...] = (slice(None),) * 3
     ) -> Outcome:
         """``walks``: the groups of each."""
         d = self.dut
@@ -122,7 +126,7 @@ class SoftmaxBench:
                 )
 
 
-def random_scores(config: EngineConfig, rng: np.random.Generator) -> tuple[Raw, Raw]:
+def random_scores(config: EngineConfig, rng: np.random.Generator) -> tuple[Raw, Active]:
     n = config.lanes * int(rng.integers(1, config.state_groups + 1))
     acc = config.numerics.accumulator
     reach = int(rng.choice([2, 100, 1000, 10_000, 1 << 21, acc.hi]))

@@ -11,6 +11,7 @@ import random
 from typing import Any
 
 import cocotb
+from amaranth import Const
 from cocotb.triggers import ReadOnly, RisingEdge
 
 from equilif_golden.blocks.plasticity import DITHER_COLUMN, DITHER_MASK, GAIN_MAX
@@ -102,7 +103,7 @@ class WalkBench:
         self.dut.start.value = 0
         layout = event(self.config)
         for raw in events:
-            await self.source.send(layout.const(raw).as_value().value)
+            await self.source.send(Const.cast(layout.const(raw)).value)
         await until_low(self.dut, "busy", 4000)
         assert not self.score.outstanding
         return ins.n_dst * (len(events) if ins.op in SYNAPTIC else 1)

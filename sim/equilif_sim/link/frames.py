@@ -122,33 +122,32 @@ class Frames:
 
     def length(self) -> bytes:
         rng = self.rng
-        return rng.choice(
-            [
-                lambda: self.seal(Command.IDENTIFY, rng.randbytes(rng.randint(1, 20))),
-                lambda: self.seal(Command.LOAD, code_of(*self.program())[: -rng.randint(1, 11)]),
-                lambda: self.seal(Command.LOAD),
-                lambda: self.seal(Command.WRITE, rng.randbytes(rng.randint(0, 5))),
-                lambda: self.seal(
-                    Command.WRITE,
-                    WRITE_HEADER.pack(Region.WEIGHT, 0) + rng.randbytes(2 * rng.randint(0, 9) + 1),
-                ),
-                lambda: self.seal(
-                    Command.WRITE,
-                    WRITE_HEADER.pack(Region.COUNTER, 0) + rng.randbytes(rng.choice([1, 2, 3, 5, 6, 7])),
-                ),
-                lambda: self.seal(
-                    Command.READ, READ_HEADER.pack(Region.VALUE, 0, 1) + rng.randbytes(rng.randint(1, 9))
-                ),
-                lambda: self.seal(Command.READ, READ_HEADER.pack(Region.VALUE, 0, 1)[: rng.randint(0, 6)]),
-                lambda: self.seal(Command.RUN, RUN_HEADER.pack(1, 0, 1, 0)[: rng.randint(0, 10)]),
-                lambda: self.seal(
-                    Command.RUN,
-                    RUN_HEADER.pack(rng.choice([2, 3]), 0, 1, 0)
-                    + rng.choice([b"", b"\x07", b"\0\2\x09"])
-                    + b"\0",
-                ),
-            ]
-        )()
+        makers: list[Callable[[], bytes]] = [
+            lambda: self.seal(Command.IDENTIFY, rng.randbytes(rng.randint(1, 20))),
+            lambda: self.seal(Command.LOAD, code_of(*self.program())[: -rng.randint(1, 11)]),
+            lambda: self.seal(Command.LOAD),
+            lambda: self.seal(Command.WRITE, rng.randbytes(rng.randint(0, 5))),
+            lambda: self.seal(
+                Command.WRITE,
+                WRITE_HEADER.pack(Region.WEIGHT, 0) + rng.randbytes(2 * rng.randint(0, 9) + 1),
+            ),
+            lambda: self.seal(
+                Command.WRITE,
+                WRITE_HEADER.pack(Region.COUNTER, 0) + rng.randbytes(rng.choice([1, 2, 3, 5, 6, 7])),
+            ),
+            lambda: self.seal(
+                Command.READ, READ_HEADER.pack(Region.VALUE, 0, 1) + rng.randbytes(rng.randint(1, 9))
+            ),
+            lambda: self.seal(Command.READ, READ_HEADER.pack(Region.VALUE, 0, 1)[: rng.randint(0, 6)]),
+            lambda: self.seal(Command.RUN, RUN_HEADER.pack(1, 0, 1, 0)[: rng.randint(0, 10)]),
+            lambda: self.seal(
+                Command.RUN,
+                RUN_HEADER.pack(rng.choice([2, 3]), 0, 1, 0)
+                + rng.choice([b"", b"\x07", b"\0\2\x09"])
+                + b"\0",
+            ),
+        ]
+        return rng.choice(makers)()
 
     def address(self) -> bytes:
         """Ranges that end beyond a region, by one or by much."""
@@ -170,40 +169,38 @@ class Frames:
         beyond = rng.choice(
             [values, values - n + 1 if n <= values else values, 1 << 31, (1 << 32) - 1, values + 256]
         )
-        return rng.choice(
-            [
-                lambda: self.seal(
-                    Command.WRITE, WRITE_HEADER.pack(region, first) + rng.randbytes(n * WRITE_BYTES[region])
-                ),
-                lambda: self.seal(Command.READ, READ_HEADER.pack(region, first, n)),
-                lambda: self.seal(Command.READ, READ_HEADER.pack(region, rng.randint(0, size - 1), 65535)),
-                lambda: self.seal(Command.RUN, RUN_HEADER.pack(1, 0, 0, beyond) + rng.randbytes(n)),
-                lambda: self.seal(Command.RUN, RUN_HEADER.pack(1, beyond, n, 0) + b"\x55"),
-                lambda: self.seal(
-                    Command.RUN,
-                    RUN_HEADER.pack(3, 0, 1, max(values - 256, 0))
-                    + b"\0"
-                    + bytes([min(values, 256) - 1])
-                    + b"\0\0",
-                ),
-                lambda: self.seal(
-                    Command.RUN,
-                    RUN_HEADER.pack(3, 0, 1, values - n if n <= values else 0) + b"\0\xff" * 2 + b"\1\0",
-                ),
-            ]
-        )()
+        makers: list[Callable[[], bytes]] = [
+            lambda: self.seal(
+                Command.WRITE, WRITE_HEADER.pack(region, first) + rng.randbytes(n * WRITE_BYTES[region])
+            ),
+            lambda: self.seal(Command.READ, READ_HEADER.pack(region, first, n)),
+            lambda: self.seal(Command.READ, READ_HEADER.pack(region, rng.randint(0, size - 1), 65535)),
+            lambda: self.seal(Command.RUN, RUN_HEADER.pack(1, 0, 0, beyond) + rng.randbytes(n)),
+            lambda: self.seal(Command.RUN, RUN_HEADER.pack(1, beyond, n, 0) + b"\x55"),
+            lambda: self.seal(
+                Command.RUN,
+                RUN_HEADER.pack(3, 0, 1, max(values - 256, 0))
+                + b"\0"
+                + bytes([min(values, 256) - 1])
+                + b"\0\0",
+            ),
+            lambda: self.seal(
+                Command.RUN,
+                RUN_HEADER.pack(3, 0, 1, values - n if n <= values else 0) + b"\0\xff" * 2 + b"\1\0",
+            ),
+        ]
+        return rng.choice(makers)()
 
     def argument(self) -> bytes:
         rng = self.rng
-        return rng.choice(
-            [
-                lambda: self.seal(
-                    Command.WRITE, WRITE_HEADER.pack(rng.choice([2, *range(4, 256)]), 0) + rng.randbytes(4)
-                ),
-                lambda: self.seal(Command.READ, READ_HEADER.pack(rng.choice([2, *range(4, 256)]), 0, 1)),
-                lambda: self.seal(Command.RUN, RUN_HEADER.pack(rng.randint(4, 255), 0, 1, 0) + b"\x99"),
-            ]
-        )()
+        makers: list[Callable[[], bytes]] = [
+            lambda: self.seal(
+                Command.WRITE, WRITE_HEADER.pack(rng.choice([2, *range(4, 256)]), 0) + rng.randbytes(4)
+            ),
+            lambda: self.seal(Command.READ, READ_HEADER.pack(rng.choice([2, *range(4, 256)]), 0, 1)),
+            lambda: self.seal(Command.RUN, RUN_HEADER.pack(rng.randint(4, 255), 0, 1, 0) + b"\x99"),
+        ]
+        return rng.choice(makers)()
 
     def bad_program(self) -> bytes:
         while True:

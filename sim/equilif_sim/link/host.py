@@ -93,7 +93,8 @@ class Bench:
                 byte = int(d.o__payload.value)
                 if byte == END:
                     d.o__ready.value = 0
-                    return sliplib.decode(bytes(packet))
+                    decoded: bytes = sliplib.decode(bytes(packet))
+                    return decoded
                 packet.append(byte)
                 waited = 0
             waited += 1

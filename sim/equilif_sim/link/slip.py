@@ -33,6 +33,11 @@ stalls = cocotb.parametrize(i_pause=[never, often], o_pause=[never, often])
 class Slip(wiring.Component):
     """What is simulated: both blocks, side by side."""
 
+    e_i: stream.Interface
+    e_o: stream.Interface
+    d_i: stream.Interface
+    d_o: stream.Interface
+
     def __init__(self) -> None:
         self.config: dict[str, Any] = {}
         super().__init__(
@@ -44,7 +49,7 @@ class Slip(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: Any) -> Module:
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.encoder = encoder = SlipEncoder()
         m.submodules.decoder = decoder = SlipDecoder()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from amaranth import Array, Cat, Module, Mux, Signal
 from amaranth.lib import memory, stream, wiring
@@ -26,6 +24,13 @@ class StandIn(wiring.Component):
     which nobody can read. ``illegal``: a strobe came while busy, or a read while one was outstanding.
     """
 
+    host: EnginePort.Members
+    occupied: Signal
+    writes: Signal
+    starts: Signal
+    program: Signal
+    illegal: Signal
+
     def __init__(self, config: EngineConfig, *, read_latency: int = 2, run_cycles: int = 9):
         self.config = config
         self.read_latency = read_latency
@@ -41,7 +46,7 @@ class StandIn(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: Any) -> Module:
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         h = self.host
         left = Signal(range(self.run_cycles + 1))
@@ -131,6 +136,14 @@ class StandInDevice(Device):
 class HostBench(wiring.Component):
     """What is simulated: Host and StandIn."""
 
+    i: stream.Interface
+    o: stream.Interface
+    occupied: Signal
+    writes: Signal
+    starts: Signal
+    program: Signal
+    illegal: Signal
+
     def __init__(self, config: EngineConfig, *, build_id: int, frame_bytes: int):
         self.config = config
         self.host = Host(config, build_id=build_id, frame_bytes=frame_bytes)
@@ -147,7 +160,7 @@ class HostBench(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: Any) -> Module:
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.host = host = self.host
         m.submodules.stand_in = e = self.stand_in

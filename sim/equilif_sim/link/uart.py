@@ -11,7 +11,7 @@ import random
 from typing import Any
 
 import cocotb
-from amaranth import Module
+from amaranth import Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from cocotb.clock import Clock
@@ -29,6 +29,12 @@ CYCLE = 10_000  #: ps
 class Uart(wiring.Component):
     """What is simulated: both directions; ``loop`` joins them."""
 
+    i: stream.Interface
+    o: stream.Interface
+    rx: Signal
+    tx: Signal
+    loop: Signal
+
     def __init__(self, divisor: int):
         self.config = {"divisor": divisor}
         self.divisor = divisor
@@ -42,7 +48,7 @@ class Uart(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: Any) -> Module:
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.receiver = receiver = UartReceiver(self.divisor)
         m.submodules.transmitter = transmitter = UartTransmitter(self.divisor)

@@ -1,8 +1,8 @@
 """What benches do with a device: reset it, drive its ports, wait for it; and drivers for streams.
 
 A stream is an amaranth.lib.stream port as it appears in Verilog: <port>__payload, <port>__valid,
-<port>__ready.  A structured payload is one number: ``Layout.const({...}).as_value().value`` makes it,
-``Layout.from_bits(n)`` reads it.
+<port>__ready.  A structured payload is one number: ``Const.cast(layout.const({...})).value`` makes it,
+``layout.from_bits(n)`` reads it.
 """
 
 from __future__ import annotations

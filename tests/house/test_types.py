@@ -1,0 +1,73 @@
+"""What is declared for mypy is what Amaranth makes.
+
+Ports and fields stand in a Signature or a layout, from which they are made, and once more as annotations.
+"""
+
+import pytest
+from amaranth.hdl import Fragment
+from amaranth.lib import wiring
+
+from equilif_golden.engine.config import EngineConfig, Pipeline
+from equilif_hdl.engine.control import Orders
+from equilif_hdl.engine.isa import INSTRUCTION, Command, Event, Instruction, command, event
+from equilif_hdl.engine.port import EnginePort, LanesPort, ScanPort
+from equilif_hdl.link.bus import AxiEngine
+from equilif_hdl.link.transport import Line
+from equilif_hdl.link.uart import PINS, Pins, Uart
+from equilif_hdl.top import Top
+
+#: with every port that there can be
+CONFIG = EngineConfig(
+    lanes=4,
+    tiles=8,
+    value_groups=4,
+    state_groups=4,
+    pipeline=Pipeline.SPRAM,
+    softmax=True,
+    early=True,
+    counters=True,
+)
+
+
+@pytest.mark.parametrize(
+    "declared, made",
+    [
+        (Instruction, INSTRUCTION),
+        (Event, event(CONFIG)),
+        (Command, command(CONFIG)),
+        (EnginePort.Members, EnginePort(CONFIG)),
+        (LanesPort.Members, LanesPort(CONFIG)),
+        (ScanPort.Members, ScanPort(CONFIG)),
+        (Orders.Members, Orders(CONFIG)),
+        (Pins, PINS),
+    ],
+    ids=lambda x: getattr(x, "__qualname__", ""),
+)
+def test_members_are_declared(declared, made):
+    assert set(declared.__annotations__) == set(made.members)
+
+
+def below(kind: type) -> set[type]:
+    """The design's own classes that derive from this one."""
+    near = set(kind.__subclasses__())
+    ours = {k for k in near if k.__module__.startswith("equilif_hdl.")}
+    return ours.union(*map(below, near))
+
+
+@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
+def test_ports_of_every_component_are_declared(monkeypatch):
+    components = {}
+    make = wiring.Component.__init__
+
+    def seen(self, *args, **kwargs):
+        make(self, *args, **kwargs)
+        components[type(self)] = self
+
+    monkeypatch.setattr(wiring.Component, "__init__", seen)
+    for design in (Top(CONFIG, transport=Uart(8)), AxiEngine(CONFIG)):
+        Fragment.get(design, None).prepare()
+    ours = below(wiring.Component) - {Line}
+    for kind in ours:
+        made = components[kind]
+        declared = {name for base in kind.__mro__ for name in getattr(base, "__annotations__", {})}
+        assert declared == set(made.signature.members), kind
