@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from equilif_golden.blocks.lif import LEAKS
 from equilif_golden.network import Network, Population, Synapse, TokenRows
-from equilif_golden.schedule import STRENGTH_MAX, Schedule
+from equilif_golden.schedule import OPTIONS, STRENGTH_MAX, Schedule
 
 CHAIN = Network.chain(12, 9, 4)
 #: inputs on both sides of the constants, two hidden populations joined to each other, a skip, output
@@ -66,6 +66,17 @@ SKIPS = Network(
 )
 
 
+#: a value of every option of the phases
+PHASES = {
+    "free": 32,
+    "nudged": 16,
+    "window": 8,
+    "beta": 1.0,
+    "leak": 5,
+    "early": 4,
+    "watch": "output",
+}
+assert PHASES.keys() == OPTIONS.keys()
 #: with phases of a fixed length, and with others
 SCHEDULES = (
     Schedule(window=4),

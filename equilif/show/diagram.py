@@ -410,7 +410,7 @@ def _phases(axes: Any, found: Anatomy, y: float, width: float) -> None:
     s = found.schedule
     step = width / found.steps["training"]
     x = 0.0
-    names = ("at most " if s.early is not None else "") + f"{s.free} free steps"
+    names = ("" if s.fixed else "at most ") + f"{s.free} free steps"
     for steps, name, colour in (
         (s.free, names, GREY),
         (s.nudged, f"{s.nudged} at +beta", BLUE),
@@ -422,8 +422,8 @@ def _phases(axes: Any, found: Anatomy, y: float, width: float) -> None:
             )
         axes.text(x + 0.08, y, name, fontsize=8, va="center", color=INK)
         x += step * steps
-    early = f"; ends early when no rate moves by more than {s.early}/256" if s.early is not None else ""
-    said = f"a training sample; darker: the window of {s.window} steps in which rates are measured{early}"
+    end = "" if s.fixed else f"; {s.end}"
+    said = f"a training sample; darker: the window of {s.window} steps in which rates are measured{end}"
     axes.text(0, y - 0.24, said, fontsize=7.5, va="center", color=GREY)
 
 

@@ -112,7 +112,6 @@ ABSENT = {
     ("population", "gain"): "`0`",
     ("population", "sharpness"): "`3`",
     ("population", "loaded"): "`false`",
-    ("phases", "early"): "never",
 }
 COLUMN = 24  #: of the comments in a file that is written
 #: what a kind of population is, for those who read a file
@@ -553,7 +552,9 @@ def table() -> str:
         rows.append(f"| **{name}** | | {what} |")
         for key, f in keys(name).items():
             absent = "must be there" if f.default is dataclasses.MISSING else f"`{_value(f.default)}`"
-            absent = ABSENT.get((name, key), "none" if f.default is None else absent)
+            if f.default is None:
+                absent = f.metadata["option"].absent if "option" in f.metadata else "none"
+            absent = ABSENT.get((name, key), absent)
             said = meaning(f).replace("*", "\\*")
             rows.append(f"| `{key}` | {absent} | {said} |")
     return "\n".join(rows)

@@ -29,6 +29,7 @@ from equilif_sim.verilated import VerilatedEngine
 from tests.commands.test_cli import BOARD, refused, run, trained  # noqa: F401
 from tests.engines import cycles
 from tests.networks import SKIPS, memory_case
+from tests.training import test_netfile
 
 CONFIG = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16, program_words=60)
 HALT = Op.HALT()
@@ -249,6 +250,19 @@ def test_cycles_of_an_early_end(engine):
         assert not early or (once, more) == (21 + n_dst + stages, 12 + n_dst + stages)
         assert loop(5, n_dst, 5) == (once if early else once + 4 * more)
         assert loop(5, n_dst, 3) == once + (2 if early else 4) * more
+
+
+# -- files ------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "old, new, wanted",
+    [
+        ("window = 8", "early = 300 !", "early (a tolerance) must be in 0..255, not 300"),
+        ("window = 8", 'watch = "input" !', "watch must be one of all, output, not 'input'"),
+        ("free = 24", "free = 20\nearly = 4 !", "free 20 must be a multiple of 8"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_line_and_key(old, new, wanted, tmp_path):
+    test_netfile.test_a_wrong_file_is_refused_with_line_and_key(old, new, wanted, tmp_path)
 
 
 # -- commands --------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from equilif.training.train import HISTORY, NETWORK, digest
 from equilif_golden import network
 from tests.commands.test_cli import refused
 from tests.commands.test_cli import run as command
+from tests.networks import PHASES
 from tests.report.runs import CLASSES, COLUMNS, KINDS, table
 
 VOID = {"meta", "link", "img", "br", "source"}
@@ -258,8 +259,9 @@ def test_own_data_without_samples_are_repeated_by_all_options(made):
     (line, _) = saved.commands(None)
     for option in ("--hidden 8", "--epochs 2", "--eta 0.05", "--decay 0.05", "--beta 0.5", "--seed 0"):
         assert option in line
-    early = dataclasses.replace(
-        saved.history, preset=saved.history.preset.changed(early=8, free=32, watch="output")
-    )
-    changed = dataclasses.replace(saved, history=early)
-    assert "--free 32 --early 8 --watch output" in changed.commands(data)[0]
+    preset = saved.history.preset
+    other = dataclasses.replace(saved.history, preset=preset.changed(**PHASES))
+    changed = dataclasses.replace(saved, history=other)
+    own = {name: value for name, value in PHASES.items() if value != getattr(preset.schedule, name)}
+    assert len(own) == len(PHASES) - 1
+    assert " ".join(f"--{name} {value}" for name, value in own.items()) in changed.commands(data)[0]

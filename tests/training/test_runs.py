@@ -375,7 +375,7 @@ def test_a_run_of_another_version_is_continued_with_a_word(done):
     assert said.count("\n") > 2 and said.splitlines()[0].startswith("this run was written by equilif 0.0.9")
 
 
-@pytest.mark.parametrize("options", [("--overwrite",), ("--seed", 1), ("--watch", "all")])
+@pytest.mark.parametrize("options", [("--overwrite",), ("--seed", 1), ("--window", 8)])
 def test_a_resumed_run_keeps_its_settings(options, done):
     said = refused("train", "--resume", *options, "--out", done)
     assert f"a resumed run keeps its settings: leave out {options[0]}" in said
