@@ -290,7 +290,6 @@ def samples_of(
 
     ValueError for options of the other kind, and for settings that cannot be, before a set is looked for.
     """
-    from equilif.data import SOURCES
     from equilif.data import own as module
     from equilif.training import netfile, presets
 
@@ -300,7 +299,7 @@ def samples_of(
         if file is None:
             preset = presets.PRESETS[data]
         else:
-            file.check_kind(data, tokens=SOURCES[data].kind == "sequences")
+            file.check_data(data)
             preset = file.preset(data)
         preset = preset.changed(**settings)
         loaded = preset.load(folder)

@@ -489,6 +489,23 @@ def test_data_that_do_not_fit_are_told_with_the_line(text, data, wanted, tmp_pat
     assert wanted in str(e.value) and str(e.value).startswith(str(tmp_path)), e.value
 
 
+@pytest.mark.parametrize(
+    "option, wanted",
+    [("pos = 3 !", "vowels has no option 'pos', only"), ("n_pos = [] !", "loading.n_pos must be a number")],
+)
+def test_options_of_a_loader_are_told_with_the_line(option, wanted, tmp_path):
+    text = f"{MEMORY}\n[learning]\nepochs = 1\neta = 0.1\ndecay = 1\n\n[loading]\n{option}\n"
+    path = write(tmp_path, text.replace(" !", ""))
+    with pytest.raises(ValueError) as e:
+        netfile.read(path).check_data(Name.vowels)
+    assert f"{path}, line {len(text.splitlines())}: " in str(e.value) and wanted in str(e.value)
+
+
+def test_a_file_that_is_nested_deeply_is_refused_with_a_line(tmp_path):
+    path = write(tmp_path, GRAPH.replace("size = 12", f"size = {'[' * 150}{']' * 150}"))
+    assert "size must be an integer, not [[[[" in said(path)
+
+
 def test_tokens_that_fit_make_the_relay_as_wide(tmp_path):
     network = netfile.read(write(tmp_path, MEMORY)).network(tokens(4))
     assert network["query"].size == 6 and network.loaded is not None
