@@ -11,7 +11,8 @@ halves themselves:
             ┌─────────────────┤
     lower ──┴──► seen_lower ──┘
 
-Every synapse from neuron to neuron works both ways, so all of them learn by the one rule.
+Every synapse from neuron to neuron works both ways, so all of them learn by the one rule. own_network.toml is
+the same network as a file.
 """
 
 import numpy as np

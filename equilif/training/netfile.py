@@ -359,10 +359,12 @@ def _within(place: Place, names: Sequence[str] = ()) -> Iterator[None]:
 
 
 def _named(message: str, names: Iterable[str]) -> Place:
-    """The first of these keys that a message has as a word."""
+    """The first of these keys that a message has as a word, else the size where it speaks of neurons."""
     words = re.findall(r"\w+", message)
-    found = [n for n in names if n in words]
-    return (min(found, key=words.index),) if found else ()
+    found = [n for n in names if n in words and n not in ("from", "to")]
+    if found:
+        return (min(found, key=words.index),)
+    return ("size",) if "neurons" in words and "size" in names else ()
 
 
 def _part(message: str, raw: Mapping[str, Any]) -> Place:
@@ -409,7 +411,7 @@ def line_of(text: str, place: Place) -> int | None:
     try:
         import tomlkit
         from tomlkit.exceptions import TOMLKitError
-        from tomlkit.items import AoT, Array, InlineTable
+        from tomlkit.items import AoT, Array, InlineTable, Table
     except ModuleNotFoundError:
         return None
     for n in range(len(place), 0, -1):
@@ -419,8 +421,9 @@ def line_of(text: str, place: Place) -> int | None:
             for key in place[:n]:
                 if isinstance(at, InlineTable):
                     break
-                at = at[int(key)] if isinstance(at, AoT) else at.item(key)
-            at = at[0] if isinstance(at, AoT) else at
+                at = at.item(key) if hasattr(at, "item") else at[key]
+            while isinstance(at, AoT) or isinstance(at, Table) and at.is_super_table():
+                at = at[0] if isinstance(at, AoT) else at.item(next(iter(at)))  # it has no line of its own
             at.comment(MARK)
         except (
             TOMLKitError,

@@ -140,8 +140,12 @@ class Sketch:
         groups = []
         for p in network.populations:
             kind: Any = "output" if p.name == network.output else p.kind
-            by_data = kind in ("input", "output") or (
-                network.loaded is not None and p is network.loaded.relay
+            by_data = (
+                kind == "output"
+                or kind == "input"
+                and len(network.inputs) == 1
+                or network.loaded is not None
+                and p is network.loaded.relay
             )
             options = {n: getattr(p, n) for n in OPTIONS if n in _fields(p)}
             size = None if by_data and not sized else p.size
@@ -175,8 +179,8 @@ class Sketch:
 
     def _check(self, sizes: Sizes) -> None:
         """ValueError unless data of these sizes fit."""
-        self._check_inputs(sizes)
         self._check_tokens(sizes)
+        self._check_inputs(sizes)
         output = self[self.output]
         if output.size is not None and output.size < sizes.outputs:
             raise ValueError(

@@ -40,6 +40,18 @@ def test_a_network_of_another_shape_learns_and_runs_on_an_engine(capsys):
     assert float(re.match(r"[\d.]+", said)[0]) > 90 and "the same weights" in said
 
 
+def test_the_same_network_as_a_file():
+    """examples/own_network.toml"""
+    from equilif.data import images
+    from equilif.training import netfile
+
+    preset = netfile.read(EXAMPLES / "own_network.toml").preset("digits")
+    described = preset.network(images.digits())
+    graph = example("own_network").network()
+    assert described.populations == graph.populations
+    assert set(described.synapses) == set(graph.synapses)
+
+
 def test_images_of_a_folder_are_recalled_from_their_upper_half(tmp_path):
     pillow = pytest.importorskip("PIL.Image")
     rng = np.random.default_rng(0)
