@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from amaranth import Signal
+from amaranth import Module, Signal
 from amaranth.hdl import Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -58,6 +58,9 @@ class Line(wiring.Component):
                 "active": Out(1),
             }
         )
+
+    def elaborate(self, platform: object) -> Module:
+        raise NotImplementedError
 
 
 class Transport(Protocol):
