@@ -67,10 +67,11 @@ STYLE: dict[Any, Any] = {
 SCALE = 256  #: rates are in 1/256
 
 
-def write(figure: Figure, path: Path) -> None:
-    """A figure as PNG, whole or not at all."""
+def write(figure: Figure, path: Path, kind: str = "png") -> None:
+    """A figure as PNG, SVG or PDF, whole or not at all; the same figure gives the same file."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150, bbox_inches="tight", facecolor="white")
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+    figure.savefig(buffer, format=kind, dpi=150, bbox_inches="tight", facecolor="white", metadata=undated)
     files.write(path, buffer.getvalue())
 
 
@@ -182,7 +183,11 @@ def samples(found: Found, path: Path, *, classes: int = 12, each: int = 8) -> No
 
 
 def _pixels(x: npt.NDArray[np.float64], shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
-    """An image to be drawn, grey or in colour; of more channels or dimensions the first."""
+    """An image to be drawn, grey or in colour; of other channels the first, of events their sum over time."""
+    if len(shape) > 3:
+        summed = x.reshape(-1, *shape[-2:]).sum(axis=0)
+        full: npt.NDArray[np.float64] = summed * (x.max() / summed.max(initial=1e-9))
+        return full
     drawn = shape if shape[2:] in ((), (1,), (3,)) else shape[:2]
     image: npt.NDArray[np.float64] = x.reshape(*shape[:2], -1)[..., : int(np.prod(drawn[2:]))]
     return image.squeeze(-1) if image.shape[2] == 1 else image
