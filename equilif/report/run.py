@@ -72,9 +72,9 @@ class Run:
     def commands(self, data: DataSet | None) -> list[str]:
         """What makes the same run again, and what looks at it."""
         h = self.history
-        again = _rates(h) if isinstance(h, RateHistory) else _train(h, data)
-        network = shlex.quote(str(self.folder / NETWORK))
-        return [shlex.join(["equilif", *again]), f"equilif evaluate {network}"]
+        again = [_rates(h)] if isinstance(h, RateHistory) else _train(self.folder, h, data)
+        look = ["evaluate", str(self.folder / NETWORK)]
+        return [shlex.join(["equilif", *words]) for words in (*again, look)]
 
 
 def read(folder: Path) -> Run:
@@ -106,8 +106,11 @@ def _convolutions(history: History | RateHistory) -> bool:
 
 
 # -- how to repeat it ------------------------------------------------------------------------------
-def _train(history: History, data: DataSet | None) -> list[str]:
-    """The command that trains the same; own data without samples to tell their defaults: every option."""
+def _train(folder: Path, history: History, data: DataSet | None) -> list[list[str]]:
+    """The command that trains the same; own data without samples to tell their defaults: every option.
+
+    What options cannot say is in a file that another command writes first.
+    """
     preset = history.preset
     about = history.about
     words = ["train", history.data if about is None else about.path]
@@ -118,11 +121,20 @@ def _train(history: History, data: DataSet | None) -> list[str]:
         words += _options(given)
     base = None
     if about is None:
-        base = _flat(PRESETS[history.data])
+        base = PRESETS[history.data]
     elif data is not None:
-        base = _flat(presets.own(data))
-    words += _options({**_changed(_flat(preset), base), "seed": history.seed})
-    return words
+        base = presets.own(data)
+    if preset.graph is not None or base is not None and not _said(preset, base):
+        file = f"{folder.resolve().name}.toml"
+        new = ["new", str(folder), "--out", file]
+        return [new, [*words, "--net", file, *_options({"seed": history.seed})]]
+    changed = _changed(_flat(preset), None if base is None else _flat(base))
+    return [[*words, *_options({**changed, "seed": history.seed})]]
+
+
+def _said(preset: Preset, base: Preset) -> bool:
+    """Whether options make the preset of ``base``."""
+    return base.changed(**_flat(preset)) == dataclasses.replace(preset, data=base.data)
 
 
 def _flat(preset: Preset) -> dict[str, Any]:

@@ -439,7 +439,8 @@ def _below(found: Anatomy, width: float) -> list[tuple[list[str], str]]:
     said = [(textwrap.wrap(first, letters), INK)]
     for fit in found.fits or ():
         if fit.short:
-            said.append((textwrap.wrap(f"✗ {fit.title}: {fit.short}", letters), VERMILLION))
+            lines = textwrap.wrap(f"✗ {fit.title}: {fit.short}", letters, subsequent_indent="    ")
+            said.append((lines, VERMILLION))
         else:
             said.append(([f"✓ {fit.title}: {fit.tiles:,} of {fit.has_tiles:,} tiles"], GREEN))
     return said

@@ -33,6 +33,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
+from equilif.data import Name, sequences
 from equilif.data.dataset import DataSet
 from equilif.training.presets import MemoryPreset, Preset
 from equilif.training.records import plain
@@ -172,10 +173,13 @@ class NetFile:
         with self.places():
             return self.sketch.network(self.schedule, None if d is None else Sizes.of(d))
 
-    def check_kind(self, data: str, *, tokens: bool) -> None:
-        """ValueError unless data with tokens meet a memory that is loaded with them, and other data none."""
+    def check_data(self, name: Name) -> None:
+        """ValueError unless this network can learn the data set of this name, before it is loaded."""
+        tokens = name in sequences.NAMES
         with self.places():
-            self.sketch.check_kind(data, tokens=tokens)
+            self.sketch.check_kind(name, tokens=tokens)
+            if tokens:
+                sequences.check_options(name, self.loading)
 
     def preset(self, data: str) -> Preset:
         """How this network learns a data set of this name; ValueError when the file does not say it."""
@@ -414,9 +418,9 @@ def line_of(text: str, place: Place) -> int | None:
     except ModuleNotFoundError:
         return None
     for n in range(len(place), 0, -1):
-        document = tomlkit.parse(text)
-        at: Any = document
         try:
+            document = tomlkit.parse(text)
+            at: Any = document
             for key in place[:n]:
                 if isinstance(at, InlineTable):
                     break
@@ -424,13 +428,7 @@ def line_of(text: str, place: Place) -> int | None:
             while isinstance(at, AoT) or isinstance(at, Table) and at.is_super_table():
                 at = at[0] if isinstance(at, AoT) else at.item(next(iter(at)))  # it has no line of its own
             at.comment(MARK)
-        except (
-            TOMLKitError,
-            AttributeError,
-            LookupError,
-            TypeError,
-            ValueError,
-        ):  # nothing that carries a comment
+        except (TOMLKitError, AttributeError, LookupError, TypeError, ValueError, RecursionError):
             continue
         marked = document.as_string()
         if MARK in marked:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from equilif.training.train import HISTORY, NETWORK
+from equilif_golden.blocks.rate import moved
 from equilif_golden.engine.activity import cost_of_mode
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import CapacityError, Compiled
@@ -25,6 +26,8 @@ from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, load, save
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
+from equilif_hdl.blocks.rate import Moved
+from equilif_sim.tools.run import simulate
 from equilif_sim.verilated import VerilatedEngine
 from tests.commands.test_cli import BOARD, refused, run, trained  # noqa: F401
 from tests.engines import cycles
@@ -86,6 +89,19 @@ def test_a_tolerance_of_numpy_is_saved(tmp_path):
     network = Network.chain(5, 3, schedule=Schedule(free=16, early=np.uint8(3)))
     save(tmp_path / "net.npz", network, network.initial_weights())
     assert load(tmp_path / "net.npz")[0] == Network.chain(5, 3, schedule=Schedule(free=16, early=3))
+
+
+# -- arithmetic --------------------------------------------------------------------------------------
+@pytest.mark.parametrize("tolerance", [0, 1, 100, 254, 255])
+def test_moved_is_a_distance(tolerance):
+    a, b = np.meshgrid(np.arange(256), np.arange(256))
+    assert (moved(a, b, tolerance=tolerance) == (np.maximum(a, b) - np.minimum(a, b) > tolerance)).all()
+    assert not moved(0, tolerance, tolerance=tolerance) and not moved(tolerance, 0, tolerance=tolerance)
+
+
+def test_rtl_of_the_arithmetic(tmp_path):
+    bench = "equilif_sim.blocks.rate"
+    assert simulate(Moved(), bench, tmp_path, config={}, simulator="icarus", only="changes") == 1
 
 
 # -- programs --------------------------------------------------------------------------------------

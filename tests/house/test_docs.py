@@ -259,7 +259,7 @@ def test_the_number_of_random_programs_is_the_one_that_is_told():
     source = (ROOT / "tests" / "engine" / "test_engine.py").read_text()
     names = {
         target.id: node.value
-        for node in ast.parse(source).body
+        for node in ast.parse((ROOT / "tests" / "engines.py").read_text()).body
         if isinstance(node, ast.Assign)
         for target in node.targets
         if isinstance(target, ast.Name)

@@ -14,7 +14,8 @@ from equilif_hdl.engine.isa import INSTRUCTION, Command, Event, Instruction, com
 from equilif_hdl.engine.port import EnginePort, LanesPort, ScanPort
 from equilif_hdl.engine.stages import Told
 from equilif_hdl.link.bus import AxiEngine
-from equilif_hdl.link.transport import Line
+from equilif_hdl.link.slip import DECODED, ITEM, Decoded, Item
+from equilif_hdl.link.transport import RECEIVED, Line, Received
 from equilif_hdl.link.uart import PINS, Pins, Uart
 from equilif_hdl.top import Top
 
@@ -41,6 +42,9 @@ CONFIG = EngineConfig(
         (Orders.Members, Orders(CONFIG)),
         (Told.Members, Told(CONFIG)),
         (Pins, PINS),
+        (Received, RECEIVED),
+        (Item, ITEM),
+        (Decoded, DECODED),
     ],
     ids=lambda x: getattr(x, "__qualname__", ""),
 )

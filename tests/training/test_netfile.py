@@ -486,6 +486,23 @@ def test_data_that_do_not_fit_are_told_with_the_line(text, data, wanted, tmp_pat
     assert wanted in str(e.value) and str(e.value).startswith(str(tmp_path)), e.value
 
 
+@pytest.mark.parametrize(
+    "option, wanted",
+    [("pos = 3 !", "vowels has no option 'pos', only"), ("n_pos = [] !", "loading.n_pos must be a number")],
+)
+def test_options_of_a_loader_are_told_with_the_line(option, wanted, tmp_path):
+    text = f"{MEMORY}\n[learning]\nepochs = 1\neta = 0.1\ndecay = 1\n\n[loading]\n{option}\n"
+    path = write(tmp_path, text.replace(" !", ""))
+    with pytest.raises(ValueError) as e:
+        netfile.read(path).check_data(Name.vowels)
+    assert f"{path}, line {len(text.splitlines())}: " in str(e.value) and wanted in str(e.value)
+
+
+def test_a_file_that_is_nested_deeply_is_refused_with_a_line(tmp_path):
+    path = write(tmp_path, GRAPH.replace("size = 12", f"size = {'[' * 150}{']' * 150}"))
+    assert "size must be an integer, not [[[[" in said(path)
+
+
 def test_tokens_that_fit_make_the_relay_as_wide(tmp_path):
     network = netfile.read(write(tmp_path, MEMORY)).network(tokens(4))
     assert network["query"].size == 6 and network.loaded is not None
@@ -530,6 +547,17 @@ def test_a_run_of_a_file_is_resumed_to_the_same_bits_without_it(trained, tmp_pat
     assert read_history(tmp_path / HISTORY).epochs[-1].weights == whole.epochs[-1].weights
     message = refused("train", "--resume", "--net", trained / "net.toml", "--out", tmp_path)
     assert "a resumed run keeps its settings: leave out --net" in message
+
+
+def test_a_run_gives_its_file_back(trained, tmp_path):
+    from equilif.report import run as reported
+
+    run("new", trained / "run", "--out", tmp_path / "net.toml")
+    preset = read_history(trained / "run" / HISTORY).preset
+    assert netfile.read(tmp_path / "net.toml").preset("digits") == preset
+    commands = reported.read(trained / "run").commands(None)
+    assert [line.split()[1] for line in commands] == ["new", "train", "evaluate"]
+    assert commands[0].endswith("--out run.toml") and "--net run.toml --seed 0" in commands[1]
 
 
 def test_options_change_what_the_file_says(trained, tmp_path):
