@@ -20,6 +20,7 @@ from equilif_golden.engine.isa import (
     SoftmaxMode,
     SourceMode,
 )
+from equilif_golden.engine.memories import memories
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region
 from equilif_golden.kernel import Kernel
@@ -37,20 +38,8 @@ from tests.networks import SKIPS, memory_case
 
 
 def compare(engine, model, what):
-    g = engine.config.state_groups
-    a = engine.memory("a")
-    s = engine.memory("s")
-    pairs = {
-        "a": (a[:g], model.a),
-        "a saved": (a[g:], model.a_saved),
-        "s": (s[:g], model.s),
-        "s saved": (s[g:], model.s_saved),
-        "b": (engine.memory("b"), model.b),
-        "q": (engine.memory("q"), model.q),
-        "plus": (engine.memory("plus"), model.plus),
-        "minus": (engine.memory("minus"), model.minus),
-        "weights": (engine.read(Region.WEIGHT, 0, engine.config.n_weights), model.w.ravel()),
-    }
+    pairs = {name: (engine.memory(name), model.memory(name)) for name in memories(engine.config)}
+    pairs["weights"] = (engine.read(Region.WEIGHT, 0, engine.config.n_weights), model.w.ravel())
     for name, (got, want) in pairs.items():
         assert np.array_equal(got, want), f"{what}: {name} differ at {np.argwhere(got != want)[:4].tolist()}"
     assert engine.read(Region.COUNTER, 0, 1)[0] == model.counter * DITHER_UPDATE & DITHER_MASK
@@ -68,7 +57,7 @@ def test_random_programs(engine):
     model = EngineModel(config)
     n_softmax = 0
     shortened = 0
-    for name in ("a", "b", "q", "s", "plus", "minus"):
+    for name in memories(config):
         assert not engine.memory(name).any()
     rng = np.random.default_rng(config.lanes + config.single_port)
     for k in range(300):

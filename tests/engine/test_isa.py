@@ -201,8 +201,8 @@ def test_operands_and_modes_by_name_are_the_instruction():
 
 
 def test_instructions_say_which_names_they_have():
-    with pytest.raises(TypeError, match="STEP has groups, threshold, leak, not groups, threshold, tile"):
-        Op.STEP(groups=Groups(0, 1), threshold=1, tile=1)
+    with pytest.raises(TypeError, match="NUDGE has groups, targets, strength, not groups, strength, tile"):
+        Op.NUDGE(groups=Groups(0, 1), strength=1, tile=1)
     with pytest.raises(TypeError, match="HALT has infer, not static"):
         Op.HALT(static=True)
     with pytest.raises(ValueError, match="NUDGE: targets must be 2 groups, not 3"):
@@ -219,8 +219,8 @@ def test_operands_come_in_their_order_or_by_name():
         Op.MARK(3, 4, 5)
     with pytest.raises(TypeError, match="REPEAT has count, not 3, count"):
         Op.REPEAT(3, count=3)
-    with pytest.raises(TypeError, match="STEP has groups, threshold, leak, not leak"):
-        Op.STEP(leak=3)
+    with pytest.raises(TypeError, match="NUDGE has groups, targets, strength, not strength"):
+        Op.NUDGE(strength=3)
 
 
 def test_modes_of_an_operation_have_bits_of_their_own():

@@ -46,7 +46,7 @@ from equilif_hdl.engine.isa import INSTRUCTION, Command, Instruction, command, h
 from equilif_hdl.engine.lane import Lane
 from equilif_hdl.engine.port import LanesPort, ScanPort
 from equilif_hdl.engine.stages import Stages, Told, told
-from equilif_hdl.engine.state import State
+from equilif_hdl.engine.state import READ, WRITTEN, State
 from equilif_hdl.engine.weights import WeightArray
 from equilif_hdl.fixed import delayed, lanes_of, popcount, rotate
 
@@ -172,14 +172,13 @@ class Lanes(wiring.Component):
             state.host_data.eq(self.host_data),
             self.host.plus.eq(state.plus),
             self.host.minus.eq(state.minus),
-            state.totals.eq(Cat(lane.total for lane in lanes)),
-            state.membranes.eq(Cat(lane.membrane for lane in lanes)),
-            state.spikes.eq(Cat(lane.fired for lane in lanes)),
-            state.charges.eq(Cat(lane.charge for lane in lanes)),
-            state.rates.eq(Cat(lane.rate for lane in lanes)),
+            *(
+                getattr(state, name).eq(Cat(getattr(lane, port) for lane in lanes))
+                for name, port in WRITTEN.items()
+            ),
         ]
-        read = {"a": state.a, "b": state.b, "q": state.q, "held": state.scan.plus}
-        for name, values in read.items():
+        read = {name: getattr(state, name) for name in READ}
+        for name, values in {**read, "held": state.scan.plus}.items():
             if name in lanes[0].signature.members:  # a lane takes what it needs
                 for lane, value in zip(lanes, lanes_of(values, p), strict=True):
                     m.d.comb += getattr(lane, name).eq(value)
