@@ -12,6 +12,7 @@ for part in (
     "overview",
     "data",
     "learning",
+    "networks",
     "report",
     "scale",
     "hardware",

@@ -10,6 +10,8 @@ from griffe import Extension, Object
 #: what stands in columns, or under its name, keeps its lines
 ALIGNED = re.compile(r"\S {3,}\S|\n {2,}\S")
 ROLE = re.compile(r":\w+:`~?([^`]+)`")
+#: code, which stays as it is; or the name of something that may have a place in the reference
+NAME = re.compile(r"(`[^`]*`)|\b(equilif\w*(?:\.\w+)+)")
 
 
 def markdown(text: str) -> str:
@@ -20,7 +22,12 @@ def markdown(text: str) -> str:
 def _paragraph(text: str) -> str:
     if ALIGNED.search(text) and not text.startswith("    "):
         return "\n".join(f"    {line}" for line in text.splitlines())
-    return text if text.startswith("    ") else ROLE.sub(r"`\1`", text)
+    return text if text.startswith("    ") else NAME.sub(_linked, ROLE.sub(r"`\1`", text))
+
+
+def _linked(found: re.Match[str]) -> str:
+    code, name = found.groups()
+    return code or f'<autoref identifier="{name}" optional>{name}</autoref>'
 
 
 class Docstrings(Extension):

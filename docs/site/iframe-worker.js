@@ -18,20 +18,20 @@ if (location.protocol === "file:") {
               script.onerror = failed;
               inside.document.body.append(script);
             });
-          // what the worker says to its page
+          // what the script knows of a worker: to speak to its page, and to load more scripts
           inside.postMessage = (data) => this.dispatchEvent(new MessageEvent("message", { data }));
           inside.importScripts = (...sources) => sources.reduce((done, s) => done.then(() => load(s)), Promise.resolve());
           load(url).then(() => resolve(inside));
         };
       });
-      document.body ? document.body.append(frame) : addEventListener("DOMContentLoaded", () => document.body.append(frame));
+      if (document.body) document.body.append(frame);
+      else addEventListener("DOMContentLoaded", () => document.body.append(frame));
     }
+
     postMessage(data) {
       this.ready.then((inside) => inside.dispatchEvent(new inside.MessageEvent("message", { data })));
     }
-    addEventListener(...given) {
-      super.addEventListener(...given);
-    }
+
     terminate() {}
   };
 }

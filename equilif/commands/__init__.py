@@ -100,6 +100,15 @@ AnyData = Annotated[
 ]
 
 
+Net = Annotated[
+    Path | None,
+    typer.Option(
+        "--net",
+        help="Network and learning from this file; `equilif new` writes one.",
+        show_default="the preset's",
+        metavar="FILE.toml",
+    ),
+]
 Folder = Annotated[
     Path | None,
     typer.Option(
@@ -271,25 +280,43 @@ def samples_of(
     data: Name | Path,
     folder: Path | None,
     own: Own = NOTHING,
+    *,
+    net: Path | None = None,
     **settings: Any,
 ) -> tuple[DataSet, Preset]:
     """A data set by name or path, and how it is trained, with other ``settings`` where they are not None.
 
+    ``net``: a file with network and learning, in place of the preset.
+
     ValueError for options of the other kind, and for settings that cannot be, before a set is looked for.
     """
     from equilif.data import own as module
-    from equilif.training import presets
+    from equilif.training import netfile, presets
 
+    file = None if net is None else netfile.read(net)
     if isinstance(data, Name):
         refuse_own(data, own)
-        preset = presets.PRESETS[data].changed(**settings)
-        return preset.load(folder), preset
-    if folder is not None:
-        raise ValueError(f"--data is the folder of a data set with a name, {data} is a path: leave it out")
-    loaded = module.load(data, **own.reading)
-    preset = presets.own(loaded).changed(**settings)
-    if preset.shift and not module.is_square(loaded):
-        raise ValueError(f"--shift moves square images of grey pixels, {data} holds others: leave it out")
+        if file is None:
+            preset = presets.PRESETS[data]
+        else:
+            file.check_data(data)
+            preset = file.preset(data)
+        preset = preset.changed(**settings)
+        loaded = preset.load(folder)
+    else:
+        if data.suffix == netfile.SUFFIX:
+            raise ValueError(f"{data} is a network, not data: name the data, and give it as --net {data}")
+        if folder is not None:
+            raise ValueError(
+                f"--data is the folder of a data set with a name, {data} is a path: leave it out"
+            )
+        loaded = module.load(data, **own.reading)
+        preset = presets.own(loaded) if file is None else file.preset(loaded.name)
+        preset = preset.changed(**settings)
+        if preset.shift and not module.is_square(loaded):
+            raise ValueError(f"--shift moves square images of grey pixels, {data} holds others: leave it out")
+    if file is not None:
+        file.network(loaded)  # says which line does not fit the data
     return loaded, preset
 
 

@@ -35,7 +35,9 @@ def boards(
     network: Annotated[
         str | None,
         typer.Option(
-            help="Sizes of a chain, for example 784-64-10: which boards hold it?", show_default=False
+            help="Sizes of a chain, for example 784-64-10, or a net.toml or network.npz: which boards hold "
+            "it?",
+            show_default=False,
         ),
     ] = None,
     json: Json = None,
@@ -44,9 +46,9 @@ def boards(
 
     Example:  [bold]equilif boards --network 784-128-10[/]
     """
-    from equilif.hardware.boards import report, sizes
+    from equilif.hardware.boards import network_of, report
 
-    rows = report(None if network is None else sizes(network))
+    rows = report(None if network is None else network_of(network))
     show.boards(rows, network)
     return {"boards": rows}
 
@@ -64,8 +66,8 @@ def build(
     network: Annotated[
         str | None,
         typer.Option(
-            help="Sizes of a chain that is to fit, for example 784-64-10; refused before anything is built "
-            "when it does not.",
+            help="Sizes of a chain that is to fit, for example 784-64-10, or a net.toml or network.npz; "
+            "refused before anything is built when it does not.",
             show_default=False,
         ),
     ] = None,
@@ -84,7 +86,7 @@ def build(
     chosen = known.find(board).resized(lanes=lanes, weights=weights, **options)
     if clock is not None:
         chosen = chosen.clocked(clock)
-    if network is not None and (short := known.capacity(chosen, known.sizes(network))):
+    if network is not None and (short := known.short(chosen, known.network_of(network))):
         raise ValueError(f"{chosen.title}: {short}")
     from equilif_boards.build import BuildError
     from equilif_boards.build import build as run

@@ -14,6 +14,7 @@ from equilif.commands import (
     AnyData,
     Folder,
     Json,
+    Net,
     Seed,
     check_scaling,
     panel,
@@ -46,6 +47,7 @@ def verify(
     network: Annotated[
         Path | None, typer.Option(help="Start from this network.npz.", show_default="an untrained network")
     ] = None,
+    net: Net = None,
     samples: Annotated[
         int | None,
         typer.Option(
@@ -99,18 +101,21 @@ def verify(
         recording.check(waves)
     if sum((samples is not None, everything, full)) > 1:
         raise ValueError("--samples, --all and --full say how much is compared: give one of them")
-    loaded, preset = samples_of(chosen(data), folder, own, eta=eta)
+    if network is not None and net is not None:
+        raise ValueError("--network and --net each say the network: give one of them")
+    loaded, preset = samples_of(chosen(data), folder, own, net=net, eta=eta)
     if network is not None and loaded.about is not None:
         check_scaling(network, loaded.about)
     seed = preset.seeds[0] if seed is None else seed
-    net, weights = _network(network, preset, loaded, seed)
-    net = scheduled(net, phases)
+    taught, weights = _network(network, preset, loaded, seed)
+    taught = scheduled(taught, phases)
     # a network without feedback is run, not taught
-    epochs = 0 if net.forward else preset.epochs if full else 1
+    epochs = 0 if taught.forward else preset.epochs if full else 1
     lessons = [lesson(preset, loaded, seed, e) for e in range(epochs)]
     most = None if everything or full else samples or SAMPLES
     plan = Plan([shown._replace(order=shown.order[:most]) for shown in lessons], len(loaded.x_test[:most]))
-    report = show.compare("RTL = golden", net, weights, engine_of(net, lanes, board), loaded, plan, waves)
+    config = engine_of(taught, lanes, board)
+    report = show.compare("RTL = golden", taught, weights, config, loaded, plan, waves)
     show.verdict(report)
     show.costs(report)
     files = [] if waves is None else recording.written(waves)

@@ -16,6 +16,7 @@ from equilif.commands import (
     Data,
     Folder,
     Json,
+    Net,
     Overwrite,
     Port,
     Seed,
@@ -48,6 +49,7 @@ def train(
             show_default="digits, or with --resume that of the run",
         ),
     ] = None,
+    net: Net = None,
     hidden: Annotated[
         list[int] | None,
         typer.Option(help="Size of a hidden population; repeat for more of them.", min=1, show_default=False),
@@ -104,10 +106,10 @@ def train(
     """Train a network on the golden model, or with --port on a board: to the same bits.
 
     Options that are not given come from the preset of the data set, for data of your own from one by their
-    size; `equilif data PATH` tells what is read.  Everything is saved after every
-    epoch and every --every seconds; a run that was cut off at any moment goes on with --resume, on a
-    board or on the golden model.  A folder takes one run at a time, and a run that is there stays unless
-    --overwrite is given.
+    size; `equilif data PATH` tells what is read.  A network of any other shape comes from a file, with
+    --net.  Everything is saved after every epoch and every --every seconds; a run that was cut off at any
+    moment goes on with --resume, on a board or on the golden model.  A folder takes one run at a time, and
+    a run that is there stays unless --overwrite is given.
 
     Example:  [bold]equilif train digits --hidden 64 --hidden 32 --epochs 20 --out results/deep[/]  and
     [bold]equilif train wine.csv --label kind[/]
@@ -133,7 +135,7 @@ def train(
         keeps_settings(
             {
                 **given,
-                **{"seed": seed, "overwrite": overwrite or None, **dataclasses.asdict(own)},
+                **{"seed": seed, "overwrite": overwrite or None, **dataclasses.asdict(own), "net": net},
             }
         )
     place = RunFolder(out)
@@ -151,6 +153,7 @@ def train(
                 source,
                 folder,
                 own,
+                net=net,
                 epochs=epochs,
                 **given,
             )

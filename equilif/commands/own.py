@@ -83,6 +83,12 @@ class Own:
         return [f"--{name}".replace("_", "-") for name, value in asdict(self).items() if value is not None]
 
     @property
+    def words(self) -> list[str]:
+        """What was given, with its values."""
+        given = [(f"--{n}".replace("_", "-"), v) for n, v in asdict(self).items() if v is not None]
+        return [word for flag, v in given for word in ([flag] if v is True else [flag, str(v)])]
+
+    @property
     def reading(self) -> dict[str, Any]:
         """The same for equilif.data.own.read."""
         given = {name: value for name, value in asdict(self).items() if value is not None}

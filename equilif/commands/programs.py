@@ -17,7 +17,7 @@ command = panel("Hardware")
 
 @command
 def program(
-    network: Annotated[Path, typer.Argument(help="A network.npz of `equilif train`.")],
+    network: Annotated[Path, typer.Argument(help="A network.npz of `equilif train`, or a network file.")],
     board: Annotated[
         str | None, typer.Option(help="For the engine of this board.", show_default="none")
     ] = None,
@@ -38,12 +38,12 @@ def program(
 
     Example:  [bold]equilif program results/digits/network.npz --board icebreaker --eta 0.05[/]
     """
-    from equilif_golden import network as networks
+    from equilif.training.netfile import network_of
     from equilif_golden.engine import listing
     from equilif_golden.engine.compiler import Compiled
     from equilif_golden.engine.isa import WORDS
 
-    net, _ = networks.load(network)
+    net = network_of(network)
     config = engine_of(net, lanes, board)
     compiled = Compiled(net, config)
     instructions = compiled.program(eta)

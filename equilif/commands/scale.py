@@ -12,7 +12,7 @@ from rich.text import Text
 
 from equilif.commands import DATA_HELP, Data, Folder, Json, Overwrite, panel, refuse_own, samples_of
 from equilif.commands.learning import keeps_settings, show_version, whereabouts
-from equilif.commands.own import NOTHING, Own, OwnRows
+from equilif.commands.own import NOTHING, Own, OwnOptions, OwnRows
 from equilif.show import console as show
 
 if TYPE_CHECKING:
@@ -338,6 +338,7 @@ def sweep(
     builds: Annotated[Path, typer.Option(help="Where the manifests of `equilif build` lie.")] = Path("build"),
     retry: Annotated[bool, typer.Option("--retry", help="Do points that failed once more.")] = False,
     against: Annotated[Against, typer.Option(help="What the plot has accuracy against.")] = Against.training,
+    own: OwnOptions = NOTHING,
     folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -345,10 +346,10 @@ def sweep(
     them none beats.
 
     Every combination is trained on the golden model; then samples are trained and inferred in RTL beside
-    it, equal to the bit, and their cycles counted.  Names: data, hidden (64, or 64x32), width, epochs,
-    eta, decay, free, nudged, window, beta, leak, seed, samples; lanes and board are engines.  Finished
-    points are kept: run the same again after an interruption, or with more values.  Other data is measured
-    anew.
+    it, equal to the bit, and their cycles counted.  Names: data (a name, or a path with its options, as
+    --label), hidden (64, or 64x32), width, epochs, eta, decay, free, nudged, window, beta, leak, seed,
+    samples; lanes and board are engines.  Finished points are kept: run the same again after an
+    interruption, or with more values.  Other data is measured anew.
 
     Example:  [bold]equilif sweep --grid hidden=32,64,64x32 --grid lanes=4,16 --grid board=icebreaker
     --grid epochs=5[/]
@@ -358,7 +359,7 @@ def sweep(
 
     if scheduler is not None and workers is not None:
         raise ValueError("--workers are processes on this machine, --scheduler has its own: leave one out")
-    wanted = module.points(module.read_grid(grid, option or ()))
+    wanted = module.points(module.read_grid(grid, option or ()), own.reading)
     boards = list(dict.fromkeys(p.board for p in wanted if p.board))
     for given, name in ((build, "--build"), (against is Against.time, "--against time")):
         if given and not boards:

@@ -30,8 +30,9 @@ from equilif_golden.fixed import whole
 from equilif_golden.network import MOST_PATTERNS
 
 MOST_WORDS = 800  #: of a vocabulary
+MOST_SPANS = 64  #: of a series; more of them tell little more
 #: inputs that a series becomes, at most, two for every span and channel
-MOST_SPANS = 512
+MOST_INPUTS = 512
 MOST_TOKENS = {"series": 32, "texts": 256}  #: of a sample in a memory; boards hold as few
 PLACES = 8  #: dimensions that code where a span lies
 
@@ -109,7 +110,7 @@ def fit(x: Read, *, memory: bool = False, vectors: str | Path | None = None) -> 
     if isinstance(x, Series):
         longest = int(np.diff(x.off).max())
         inputs = 2 * x.frames.shape[1]  # on two rails: above and below the mean
-        most = MOST_TOKENS[kind] if memory else max(1, MOST_SPANS // inputs)
+        most = MOST_TOKENS[kind] if memory else max(1, min(MOST_SPANS, MOST_INPUTS // inputs))
         return Encoding(kind=kind, memory=memory, steps=min(longest, most))
     if isinstance(x, Texts):
         if not memory:

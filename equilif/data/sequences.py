@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -186,12 +186,16 @@ def load(
     """``snippets``, ``imdb``, ``spoken`` or ``vowels``; options as its own function takes them."""
     if name not in NAMES:
         raise ValueError(f"set of sequences must be one of {', '.join(NAMES)}, not {name!r}")
-    loader = SOURCES[Name(name)].load
-    known = [k for k in inspect.signature(loader).parameters if k != "data"]
+    check_options(name, options)
+    if max_tokens is not None:
+        options["max_tokens"] = max_tokens
+    found: Sequences = SOURCES[Name(name)].load(data, **options)
+    return found
+
+
+def check_options(name: str, options: Iterable[str]) -> None:
+    """ValueError for an option that the loader of this set does not have."""
+    known = [k for k in inspect.signature(SOURCES[Name(name)].load).parameters if k != "data"]
     for option in options:
         if option not in known:
             raise ValueError(f"{name} has no option {option!r}, only {', '.join(known)}")
-    if max_tokens is not None:
-        options["max_tokens"] = max_tokens
-    found: Sequences = loader(data, **options)
-    return found

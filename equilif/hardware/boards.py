@@ -10,12 +10,15 @@ import json
 import re
 import runpy
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from equilif.extras import needs
+from equilif.training import netfile
 from equilif_golden.engine.compiler import CapacityError, Compiled
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.placement import Placement
 from equilif_golden.network import Network
 
 with needs("hdl,boards"):
@@ -57,12 +60,18 @@ def _own(file: str) -> Board:
     return board
 
 
-def sizes(text: str) -> tuple[int, ...]:
-    """Of a chain, written 784-64-10."""
+def network_of(text: str) -> Network:
+    """A chain, written 784-64-10, or the network of a file."""
     parts = text.split("-")
-    if len(parts) < 2 or not all(p.isdecimal() and int(p) for p in parts):
-        raise ValueError(f"a network is written as its sizes, for example 784-64-10, not {text!r}")
-    return tuple(map(int, parts))
+    if len(parts) > 1 and all(p.isdecimal() and int(p) for p in parts):
+        return Network.chain(*map(int, parts))
+    path = Path(text)
+    if not text or not path.exists():
+        raise ValueError(
+            "a network is written as its sizes, for example 784-64-10, or is a file net.toml or network.npz, "
+            f"not {text!r}"
+        )
+    return netfile.network_of(path)
 
 
 def measured() -> dict[str, Any]:
@@ -70,9 +79,29 @@ def measured() -> dict[str, Any]:
     return json.loads(MEASURED.read_text())["boards"] if MEASURED.exists() else {}
 
 
-def capacity(board: Board, network: tuple[int, ...]) -> str:
-    """Why a chain of these sizes does not fit, or nothing."""
-    return short(board, Network.chain(*network))
+@dataclass(frozen=True)
+class Fit:
+    """Whether a board holds a network: why it does not, or nothing; tiles that it needs and has."""
+
+    board: str
+    title: str
+    short: str
+    tiles: int
+    has_tiles: int
+
+
+def fits(network: Network) -> list[Fit]:
+    """What each board says to a network."""
+    return [
+        Fit(
+            b.name,
+            b.title,
+            short(b, network),
+            Placement(network, b.config).all_tiles,
+            b.config.tiles,
+        )
+        for b in BOARDS.values()
+    ]
 
 
 def short(board: Board, network: Network) -> str:
@@ -103,10 +132,10 @@ def same_engine(board: Board, config: Mapping[str, Any]) -> bool:
     return EngineConfig.from_dict(config) == board.config
 
 
-def report(network: tuple[int, ...] | None = None) -> list[dict[str, Any]]:
+def report(network: Network | None = None) -> list[dict[str, Any]]:
     """A row for every board; ``network``: asks whether it fits."""
     known = measured()
-    rows = []
+    rows: list[dict[str, Any]] = []
     for board in BOARDS.values():
         row: dict[str, Any] = {
             "board": board.name,
@@ -129,7 +158,7 @@ def report(network: tuple[int, ...] | None = None) -> list[dict[str, Any]]:
                 "bytes": entry["bytes"],
                 "samples_per_second": speed(board, entry),
             }
-        if network:
-            row["short"] = capacity(board, network)
+        if network is not None:
+            row["short"] = short(board, network)
         rows.append(row)
     return rows

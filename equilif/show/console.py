@@ -23,6 +23,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from equilif.data.images import DataSet
     from equilif.data.own import Found
+    from equilif.hardware.anatomy import Anatomy, Joined
     from equilif.hardware.verify import Plan, Report
     from equilif.training.attention import Attention
     from equilif.training.deploy import Deployment
@@ -283,6 +284,74 @@ def learning_curve(run: Training | RateTraining, out: Path) -> list[str]:
         return []
     plots.learning_curve(run.history, f"{run.data.name}, {run.sizes}", out / plots.CURVE)
     return [plots.CURVE]
+
+
+# -- networks --------------------------------------------------------------------------------------
+BY_DATA = "by the data"
+
+
+def network(found: Anatomy) -> None:
+    """Populations, synapses, steps and memory of a network, and what the boards say to it."""
+    bits = found.sketch.numerics.weight_width
+    console.print(
+        table(
+            found.name,
+            ["population", "kind", "neurons", "each hears"],
+            [
+                [
+                    p.name,
+                    p.kind if p.heads is None else f"{p.kind}, {p.heads} heads",
+                    _count(p.size),
+                    _count(p.heard) if p.kind not in ("input", "constant") else "-",
+                ]
+                for p in found.populations
+            ],
+            left=2,
+        )
+    )
+    console.print(
+        table(
+            "\nsynapses",
+            ["from", "to", "rows", "columns", "weights", "learns at"],
+            [
+                [s.pre, s.post, _count(s.rows), _count(s.columns), _count(s.weights), _rate(s)]
+                for s in found.synapses
+            ],
+            left=2,
+        )
+    )
+    console.print(
+        f"\n{found.schedule}; {found.steps['inference']} steps to run, {found.steps['training']} to learn"
+    )
+    if found.weights is None or found.bits is None:
+        left = ", ".join(found.sketch.open)
+        console.print(f"[yellow]sizes of {literal(left)} are left to the data: name them to see the rest[/]")
+        return
+    console.print(
+        f"memory: {found.weights:,} weights of {bits} bits, {found.bits / 8192:,.1f} KiB; tiles "
+        + ", ".join(f"{n:,} of {lanes}x{lanes}" for lanes, n in found.tiles().items())
+    )
+    for fit in found.fits or ():
+        said = (
+            f"{NO} {fit.board}: {literal(fit.short)}"
+            if fit.short
+            else f"{YES} {fit.board}: {fit.tiles:,} of {fit.has_tiles:,} tiles"
+        )
+        console.print(said, soft_wrap=True)
+
+
+def _count(n: int | None) -> str:
+    return BY_DATA if n is None else f"{n:,}"
+
+
+def _rate(s: Joined) -> str:
+    if not s.feedback:
+        return "no, one way"
+    if s.loaded:
+        return "no, tokens"
+    if not s.learns:
+        return "no"
+    return "eta" if s.rate == 1 else f"{s.rate:g} eta"
 
 
 # -- own data --------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 with needs("plot"):
     import matplotlib
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.gridspec import GridSpec
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
@@ -47,7 +48,7 @@ SERIES = (
     ("#E69F00", "v"),
     ("#56B4E9", "P"),
 )
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.labelsize": 9,
@@ -66,10 +67,11 @@ STYLE = {
 SCALE = 256  #: rates are in 1/256
 
 
-def write(figure: Figure, path: Path) -> None:
-    """A figure as PNG, whole or not at all."""
+def write(figure: Figure, path: Path, kind: str = "png") -> None:
+    """A figure as PNG, SVG or PDF, whole or not at all; the same figure gives the same file."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150, bbox_inches="tight", facecolor="white")
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+    figure.savefig(buffer, format=kind, dpi=150, bbox_inches="tight", facecolor="white", metadata=undated)
     files.write(path, buffer.getvalue())
 
 
@@ -94,7 +96,7 @@ def learning_curve(history: Sequence[Epoch], title: str, path: Path) -> None:
         write(figure, path)
 
 
-def accuracies(axes: Any, history: Sequence[Epoch]) -> None:
+def accuracies(axes: Axes, history: Sequence[Epoch]) -> None:
     """Running training accuracy and test accuracy by epoch."""
     epochs = [r.epoch for r in history]
     for values, name, colour, marker in (
@@ -181,7 +183,11 @@ def samples(found: Found, path: Path, *, classes: int = 12, each: int = 8) -> No
 
 
 def _pixels(x: npt.NDArray[np.float64], shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
-    """An image to be drawn, grey or in colour; of more channels or dimensions the first."""
+    """An image to be drawn, grey or in colour; of other channels the first, of events their sum over time."""
+    if len(shape) > 3:
+        summed = x.reshape(-1, *shape[-2:]).sum(axis=0)
+        full: npt.NDArray[np.float64] = summed * (x.max() / summed.max(initial=1e-9))
+        return full
     drawn = shape if shape[2:] in ((), (1,), (3,)) else shape[:2]
     image: npt.NDArray[np.float64] = x.reshape(*shape[:2], -1)[..., : int(np.prod(drawn[2:]))]
     return image.squeeze(-1) if image.shape[2] == 1 else image
@@ -434,7 +440,7 @@ def pareto(
         write(figure, path)
 
 
-def _legend(axes: Any, trace: Trace) -> None:
+def _legend(axes: Axes, trace: Trace) -> None:
     axes.set_axis_off()
     raw = trace.network.schedule.raw(trace.network.numerics)
     lines = (
@@ -450,7 +456,7 @@ def _legend(axes: Any, trace: Trace) -> None:
         y -= 0.05 * (1 + text.count("\n")) + 0.02
 
 
-def _raster(axes: Any, trace: Trace, *, labels: bool) -> None:
+def _raster(axes: Axes, trace: Trace, *, labels: bool) -> None:
     """Populations from the input side (bottom) to the output (top), a small gap between them."""
     at = 0.0
     ticks = []
@@ -485,7 +491,7 @@ def _raster(axes: Any, trace: Trace, *, labels: bool) -> None:
     axes.spines[["left", "bottom"]].set_visible(False)
 
 
-def _rates(axes: Any, trace: Trace, *, labels: bool) -> None:
+def _rates(axes: Axes, trace: Trace, *, labels: bool) -> None:
     raw = trace.network.schedule.raw(trace.network.numerics)
     cuts = [0, raw.free, raw.free + raw.nudged, len(trace.rates)]
     shown = np.argsort([k == trace.label for k in range(trace.network.n_outputs)], kind="stable")
@@ -519,7 +525,7 @@ def _rates(axes: Any, trace: Trace, *, labels: bool) -> None:
     axes.set_xticks(cuts)
 
 
-def phases(raster: Any, rates: Any, trace: Trace, *, labels: bool) -> None:
+def phases(raster: Axes, rates: Axes, trace: Trace, *, labels: bool) -> None:
     """A sample's spikes and output rates, the boundaries and names of its phases, and the windows in which
     rates are measured.  ``labels``: of the vertical axes.
     """

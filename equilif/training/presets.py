@@ -1,20 +1,24 @@
-"""How each data set is trained unless told otherwise: the only place for these numbers."""
+"""How a network learns, and how each data set is learnt unless told otherwise.
+
+The numbers of the data sets with names are in the files of equilif/presets.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
 
-from equilif.data import images, sequences
+from equilif.data import Name, images, sequences
 from equilif.data.dataset import DataSet
 from equilif.training.records import record
+from equilif.training.sketch import Sizes, Sketch
 from equilif_golden.blocks.relay import FRACTION
 from equilif_golden.fixed import finite, whole
 from equilif_golden.learning import learning_steps, smallest_rate
@@ -81,6 +85,9 @@ class Preset:
     bias: float = 0.2  #: initial biases in thresholds
     scale: float = 0.5  #: initial weights as a part of Glorot's limit
     memory: MemoryPreset | None = None  #: for sequences
+    #: a network of another shape, in place of ``hidden`` and ``rate_scales``
+    graph: Sketch | None = None
+    query: float = 0.3  #: deviation of the initial queries of a memory that ``memory`` does not describe
     #: a reported accuracy is the mean over these; the first is the default
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
 
@@ -94,6 +101,7 @@ class Preset:
         finite(self.shift, "shift", 0, 1)
         finite(self.bias, "bias", -(1 << 16), 1 << 16)
         finite(self.scale, "scale", 0, 1 << 16)
+        finite(self.query, "query", 0, 1 << 16)
         for scale in self.rate_scales:
             finite(scale, "rate_scales", 0, 1 << 16)
         if self.form not in FORMS:
@@ -104,6 +112,22 @@ class Preset:
             check_seed(seed)
         if self.memory is not None and self.shift:
             raise ValueError(f"shift moves images by a pixel, {self.data} has none: leave it out")
+        if self.graph is not None:
+            self._check_graph(self.graph)
+
+    def _check_graph(self, graph: Sketch) -> None:
+        """ValueError when the network is described twice, and in different ways."""
+        if self.hidden or self.rate_scales:
+            raise ValueError(
+                "hidden is for chains, this network has its sizes in the file that it came from: change them "
+                "there"
+            )
+        graph.check(self.schedule)
+        loaded = graph.loaded
+        own = None if loaded is None else (loaded[0].size, loaded[1].heads)
+        said = None if self.memory is None else (self.memory.tokens, self.memory.heads)
+        if own != said:
+            raise ValueError(f"memory must be that of graph, {own} tokens and heads, not {said}")
 
     def changed(self, **options: Any) -> Self:
         """The preset with other values, its own or those of its schedule; None leaves one as it is."""
@@ -161,21 +185,35 @@ class Preset:
         ).data_set()
 
     def network(self, d: DataSet) -> Network:
+        """The network for a data set; without tokens there is no memory in front."""
+        if self.graph is not None:
+            return self.graph.network(self.schedule, Sizes.of(d))
+        width = 0 if d.tokens_train is None else d.tokens_train.table.shape[1]
+        return self._shaped(d.n_features, d.n_classes, width)
+
+    @property
+    def sketch(self) -> Sketch:
+        """The network as a file has it, its outer sizes left to the data."""
+        if self.graph is not None:
+            return self.graph
+        return Sketch.of(self._shaped(1, 2, 1), sized=False)
+
+    def _shaped(self, inputs: int, outputs: int, width: int) -> Network:
         m = self.memory
-        if m is None or d.tokens_train is None:
+        if m is None or not width:
             return Network.chain(
-                d.n_features,
+                inputs,
                 *self.hidden,
-                d.n_classes,
+                outputs,
                 schedule=self.schedule,
                 rate_scales=self.rate_scales or None,
             )
         return Network.attention(
             m.tokens,
-            d.tokens_train.table.shape[1],
+            width,
             m.heads,
             *self.hidden,
-            d.n_classes,
+            outputs,
             gain=m.gain,
             sharpness=m.sharpness,
             schedule=self.schedule,
@@ -184,12 +222,16 @@ class Preset:
 
     def initial_weights(self, network: Network, seed: int) -> Weights:
         m = self.memory
-        weights = network.initial_weights(seed, bias=self.bias, scale=self.scale, query=m.query if m else 0)
-        if m and (n := m.loading.get("n_pos", 0)):
+        query = m.query if m else self.query
+        weights = network.initial_weights(seed, bias=self.bias, scale=self.scale, query=query)
+        if m and network.loaded and (n := m.loading.get("n_pos", 0)):
             # each head begins at a place of its own in the sequence
             places = sequences.position(np.linspace(0, 1, m.heads), n).astype(np.int64)
             codes = places << (network.numerics.fraction - FRACTION)
-            weights["bias-query"].reshape(m.heads, -1)[:, -n:] = codes
+            relay = network.loaded.relay
+            asked = [s for s in network.plastic if s.post == relay.name and network[s.pre].clamped]
+            if asked:
+                weights[asked[0].name].reshape(-1, m.heads, relay.width)[0, :, -n:] = codes
         return weights
 
     def to_dict(self) -> dict[str, Any]:
@@ -251,66 +293,30 @@ def own_memory(data: DataSet, epochs: int) -> Preset:
     )
 
 
-PRESETS = {
-    p.data: p
-    for p in (
-        Preset(data="digits", hidden=(64,), epochs=15, eta=0.05, decay=0.93),
-        Preset(
-            data="mnist",
-            hidden=(128,),
-            epochs=10,
-            eta=0.02,
-            decay=0.05,
-            form="linear",
-            schedule=Schedule(beta=1.0),
-            shift=0.5,
-        ),
-        Preset(
-            data="fashion",
-            hidden=(256,),
-            epochs=20,
-            eta=0.01,
-            decay=0.05,
-            form="linear",
-            schedule=Schedule(nudged=16),
-        ),
-        Preset(
-            data="snippets",
-            hidden=(64,),
-            epochs=16,
-            eta=0.003,
-            decay=0.85,
-            schedule=Schedule(nudged=16),
-            memory=MemoryPreset(tokens=64, heads=8, sharpness=3, query_scale=32),
-        ),
-        Preset(
-            data="imdb",
-            hidden=(64,),
-            epochs=6,
-            eta=0.0015,
-            decay=0.05,
-            form="linear",
-            schedule=Schedule(nudged=16),
-            memory=MemoryPreset(tokens=400, heads=16, sharpness=3, query_scale=64, loading={"drop": 50}),
-        ),
-        Preset(
-            data="spoken",
-            hidden=(128,),
-            epochs=20,
-            eta=0.01,
-            decay=0.05,
-            form="linear",
-            schedule=Schedule(nudged=16),
-            memory=MemoryPreset(tokens=32, heads=16, sharpness=4, query=0, loading={"n_pos": 16}),
-        ),
-        Preset(
-            data="vowels",
-            hidden=(128,),
-            epochs=20,
-            eta=0.02,
-            decay=0.93,
-            schedule=Schedule(nudged=16),
-            memory=MemoryPreset(tokens=32, heads=8, sharpness=3, query=0, loading={"n_pos": 8}),
-        ),
-    )
-}
+#: a file for each data set with a name
+FOLDER = Path(__file__).parent.parent / "presets"
+
+
+class _Presets(Mapping[str, Preset]):
+    """The presets by name, each read from its file when it is asked for."""
+
+    def __init__(self) -> None:
+        self._read: dict[str, Preset] = {}
+
+    def __getitem__(self, name: str) -> Preset:
+        if name not in set(Name):
+            raise KeyError(name)
+        if name not in self._read:
+            from equilif.training import netfile  # it reads presets
+
+            self._read[name] = netfile.read(FOLDER / f"{name}.toml").preset(str(name))
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return (str(name) for name in Name)
+
+    def __len__(self) -> int:
+        return len(Name)
+
+
+PRESETS: Mapping[str, Preset] = _Presets()

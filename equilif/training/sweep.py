@@ -26,7 +26,10 @@ from pathlib import Path
 from typing import Any
 
 from equilif import results
+from equilif.data import own
+from equilif.data.dataset import DataSet
 from equilif.extras import needs
+from equilif.training import presets
 from equilif.training.folder import POINTS
 from equilif.training.presets import PRESETS, Preset, check_seed
 from equilif.training.records import load_json, reading, record
@@ -56,11 +59,14 @@ PHASES = ("free", "nudged", "window", "beta", "leak")
 class Point:
     """A network, how it learns, and an engine: one with so many lanes, or a board's.
 
-    None: as the data set's preset has it.  ValueError for a value that no point can have; what only does not
-    go together (a phase shorter than a window, a network too large for a board) is found when it is measured.
+    None: as the data set's preset has it.  ``data``: a name, or the path of one's own, and ``reading``:
+    options of equilif.data.own.read for it.  ValueError for a value that no point can have; what only does
+    not go together (a phase shorter than a window, a network too large for a board) is found when it is
+    measured.
     """
 
     data: str = "digits"
+    reading: tuple[tuple[str, str | float], ...] = ()
     hidden: tuple[int, ...] | None = None
     width: int = Numerics().weight_width  #: bits of a weight
     epochs: int | None = None
@@ -77,9 +83,9 @@ class Point:
     samples: int = 20  #: of training, and at most as many of the test set, in RTL
 
     def __post_init__(self) -> None:
-        if self.data not in PRESETS:
-            raise ValueError(f"data must be one of {', '.join(PRESETS)}, not {self.data!r}")
-        PRESETS[self.data].changed(**{name: getattr(self, name) for name in SETTINGS})
+        own.chosen(self.data)
+        known = PRESETS[self.data if self.data in PRESETS else "digits"]  # it knows the ranges
+        known.changed(**{name: getattr(self, name) for name in SETTINGS})
         for name in PHASES:
             value = getattr(self, name)
             if value is not None:
@@ -97,13 +103,20 @@ class Point:
 
     def key(self, digest: str) -> str:
         """Hash of the parameters, and of the data that they are measured on."""
-        text = json.dumps({**asdict(self), "data_digest": digest}, sort_keys=True)
+        known = {name: value for name, value in asdict(self).items() if name != "reading" or value}
+        text = json.dumps({**known, "data_digest": digest}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    @property
-    def preset(self) -> Preset:
+    def load(self, folder: Path | None) -> DataSet:
+        """Its samples; ``folder``: of the data sets with a name."""
+        if self.data in PRESETS:
+            return PRESETS[self.data].load(folder)
+        return own.load(self.data, **dict(self.reading))
+
+    def preset(self, data: DataSet) -> Preset:
         """The data set's, changed."""
-        return PRESETS[self.data].changed(**{name: getattr(self, name) for name in (*SETTINGS, *PHASES)})
+        suggested = presets.own(data) if data.about is not None else PRESETS[self.data]
+        return suggested.changed(**{name: getattr(self, name) for name in (*SETTINGS, *PHASES)})
 
 
 # -- what to do ------------------------------------------------------------------------------------
@@ -148,8 +161,16 @@ def read_grid(path: Path | None, options: Sequence[str] = ()) -> dict[str, list[
     return out
 
 
-def points(grid: Mapping[str, Sequence[Any]]) -> list[Point]:
-    """All combinations; numbers of lanes and boards are one axis, that of engines."""
+def points(grid: Mapping[str, Sequence[Any]], reading: Mapping[str, Any] | None = None) -> list[Point]:
+    """All combinations; numbers of lanes and boards are one axis, that of engines.
+
+    ``reading``: options of equilif.data.own.read for data of one's own, which must be among them then.
+    """
+    options = tuple(sorted((name, _plain(value)) for name, value in (reading or {}).items()))
+    paths = {str(data) for data in grid.get("data", ()) if data not in PRESETS}
+    if options and not paths:
+        flags = ", ".join(f"--{name}".replace("_", "-") for name, _ in options)
+        raise ValueError(f"{flags} is for a file or folder of your own, the grid has none: --grid data=PATH")
     axes = {k: v for k, v in grid.items() if k not in ("lanes", "board")}
     if grid.get("board"):
         from equilif.hardware.boards import find
@@ -159,12 +180,18 @@ def points(grid: Mapping[str, Sequence[Any]]) -> list[Point]:
     engines = [{"lanes": n} for n in grid.get("lanes", ())] + [
         {"board": b} for b in grid.get("board", ())
     ] or [{"lanes": LANES}]
+    named = (dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values()))
     found = (
-        Point(**dict(zip(axes, values, strict=True)), **engine)
-        for values in itertools.product(*axes.values())
+        Point(**values, **engine, reading=options if values.get("data") in paths else ())
+        for values in named
         for engine in engines
     )
     return list(dict.fromkeys(found))
+
+
+def _plain(value: Any) -> str | float:
+    """An option as JSON has it."""
+    return str(value) if isinstance(value, Path) else value
 
 
 # -- one point -------------------------------------------------------------------------------------
@@ -181,12 +208,12 @@ def measure(point: Point, folder: Path | None, digest: str) -> dict[str, Any]:
 def _measure(point: Point, folder: Path | None, digest: str) -> dict[str, Any]:
     from equilif.hardware.verify import Plan, compare
 
-    preset = point.preset
-    data = preset.load(folder)
+    data = point.load(folder)
     if data.digest != digest:  # a worker may run on another machine
         raise ValueError(
             f"the worker's {data.name} has digest {data.digest[:12]}, the sweep is of digest {digest[:12]}"
         )
+    preset = point.preset(data)
     seed = preset.seeds[0] if point.seed is None else point.seed
     net = preset.network(data)
     if point.width != net.numerics.weight_width:
@@ -323,9 +350,7 @@ class Sweep:
         self.points = list(wanted)
         self.out = out
         self.folder = folder and folder.resolve()
-        self.digests = {
-            p.data: PRESETS[p.data].load(folder).digest for p in {p.data: p for p in wanted}.values()
-        }
+        self.digests = {p.data: p.load(folder).digest for p in {p.data: p for p in wanted}.values()}
         self.records: dict[Point, Measured | Failed] = {
             p: read_point(self.path(p)) for p in self.points if self.path(p).exists()
         }
@@ -415,7 +440,7 @@ class Sweep:
                 "f_max": mhz,
                 "training_us": r.training.cycles / mhz if mhz else None,
             }
-            others = {k: v for k, v in asdict(p).items() if k not in row}
+            others = {k: v for k, v in asdict(p).items() if k not in row and k != "reading"}
             out.append({**others, **row, "key": self.key(p), "seconds": r.seconds})
         return out
 

@@ -342,7 +342,8 @@ class Training:
             if m
             else self.data.n_features
         )
-        return "-".join(map(str, (first, *self.preset.hidden, self.data.n_classes)))
+        hidden = [p.size for p in self.network.lif if p.name != self.network.output]
+        return "-".join(map(str, (first, *hidden, self.network.n_outputs)))
 
     @property
     def done(self) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -235,10 +235,12 @@ class Numerics:
     shift.
     """
 
-    fraction: int = 12
-    weight_width: int = 16
-    accumulator_width: int = 26
-    charge_width: int = 18
+    fraction: int = field(default=12, metadata={"help": "bits behind the point, of weights and membranes"})
+    weight_width: int = field(default=16, metadata={"help": "bits of a weight"})
+    accumulator_width: int = field(default=26, metadata={"help": "bits of a membrane while it gathers input"})
+    charge_width: int = field(
+        default=18, metadata={"help": "bits of the charge that a rate is measured from"}
+    )
 
     def __post_init__(self) -> None:
         keep(self, fraction=whole(self.fraction, "fraction", 4, 13))

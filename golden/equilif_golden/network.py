@@ -295,7 +295,7 @@ class Network:
         """Kind of a population as the end of a synapse."""
         return "clamped" if self[name].clamped else self[name].kind
 
-    def _fan_in(self, p: Population) -> int:
+    def fan_in(self, p: Population) -> int:
         """Neurons that one accumulator of ``p`` hears at a time.
 
         One head gathers at a time, and query and retrieval one after the other.
@@ -311,7 +311,7 @@ class Network:
         numerics = self.numerics
         schedule = self.schedule
         for p in self.populations:
-            fan_in = self._fan_in(p)
+            fan_in = self.fan_in(p)
             if not p.clamped and fan_in > numerics.max_fan_in:
                 raise ValueError(
                     f"population {p.name!r} has fan-in {fan_in}; a {numerics.accumulator_width}-bit "

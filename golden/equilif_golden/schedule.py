@@ -64,7 +64,7 @@ class Schedule:
     nudged: int = _field(12, Option("Time steps of each nudged phase."))
     window: int = _field(8, Option("Time steps over which rates are measured.", settles=True))
     beta: float = _field(0.5, Option("Strength of the nudge."))
-    threshold: float = 1.0
+    threshold: float = field(default=1.0, metadata={"help": "a neuron fires when its membrane reaches it"})
     #: membrane loses v >> leak each step; 0: no leak
     leak: int = _field(0, Option("The membrane loses v / 2**leak a step; 0: nothing."))
     early: int | None = _field(
@@ -86,7 +86,7 @@ class Schedule:
             needs=("early", "says which rates end a phase early"),
         ),
     )
-    least: int = 2
+    least: int = field(default=2, metadata={"help": "with early: windows that a free phase has at least"})
 
     def __post_init__(self) -> None:
         from equilif_golden.blocks.lif import LEAKS

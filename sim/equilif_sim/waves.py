@@ -77,20 +77,7 @@ SCOPES: Mapping[str, tuple[tuple[str, str, str], ...]] = {
 }
 OPEN = {"sequencer", "scan", "walk", "stages"}  #: what is unfolded at first
 LANE = "word weight a b total membrane fired charge rate updated"
-SIGNED = {
-    "operand",
-    "scale",
-    "up",
-    "um",
-    "word",
-    "weight",
-    "a",
-    "b",
-    "total",
-    "membrane",
-    "charge",
-    "updated",
-}
+SIGNED = {"operand", "up", "um", "word", "weight", "a", "b", "total", "membrane", "charge", "updated"}
 
 
 def waves(verilog: str, config: EngineConfig) -> dict[str, list[Wave]]:

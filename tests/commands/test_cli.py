@@ -54,6 +54,8 @@ COMMANDS = (
     "info",
     "convert",
     "sweep",
+    "new",
+    "show",
 )
 BOARD = "icebreaker"
 PNG = b"\x89PNG\r\n"

@@ -38,6 +38,7 @@ import numpy as np
 import pytest
 
 from equilif import cli
+from equilif.training.presets import FOLDER
 from equilif_golden import network
 
 LIMIT = 60.0  #: seconds that a case may take
@@ -153,6 +154,8 @@ BASES: dict[str, dict[str, str | None]] = {
     "train": {"data": "digits", "--epochs": "1", "--hidden": "4", "--out": "out"},
     "evaluate": {"network": "net.npz", "data": "digits"},
     "verify": {"data": "digits", "--samples": "2"},
+    "new": {"data": "digits", "--out": "new.toml"},
+    "show": {"network": "net.toml", "data": "digits", "--out": "net.svg"},
     "recall": {"data": "digits", "--stored": "8", "--steps": "2", "--out": "out"},
     "attend": {"network": "net.npz"},
     "gradient": {"data": "digits", "--epochs": "1", "--samples": "4"},
@@ -271,7 +274,7 @@ CHOICE = ("", "x", "DIGITS", "[/x]", "digits\n", "-1")
 INPUT = (
     *"nowhere nowhere/x folder empty text.txt picture.png half.npz binary loop dangling text.txt/x".split(),
     *"/dev/null /proc/self/mem / . [/x] ü✓ net.nir net.npz run rates mnist grid.toml table.csv".split(),
-    *("", " ", "a\nb", LONG),
+    *("net.toml", "", " ", "a\nb", LONG),
 )
 OUTPUT = (
     *"folder text.txt text.txt/x loop loop/x dangling net.npz new/new/new".split(),
@@ -285,7 +288,7 @@ def values(p: Parameter) -> tuple[str, ...]:
         return ()
     if issubclass(p.kind, Enum):
         return CHOICE
-    if p.name == "data" and p.kind is str:  # the name of a data set, or a path
+    if p.name in ("data", "network") and p.kind is str:  # a name, or a path
         return (*CHOICE, *INPUT)
     if p.kind is Path:
         return OUTPUT if p.name in OUTPUTS else INPUT
@@ -373,6 +376,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "picture.png").write_bytes((folder / "run" / "learning_curve.png").read_bytes())
     (folder / "half.npz").write_bytes((folder / "net.npz").read_bytes()[:-300])
     (folder / "grid.toml").write_text("hidden = [4]\nepochs = 1\nsamples = 2\n")
+    shutil.copy(FOLDER / "digits.toml", folder / "net.toml")
     (folder / "loop").symlink_to("loop")
     (folder / "dangling").symlink_to("not/here")
     return folder
@@ -606,6 +610,26 @@ def spoil_toml(path: Path, rng: random.Random) -> None:
         spoil_bytes(path, rng)
 
 
+def spoil_net(path: Path, rng: random.Random) -> None:
+    """A network file with another value, without a line, with one twice, or with one of another table."""
+    lines = path.read_text().splitlines()
+    k = rng.choice([n for n, line in enumerate(lines) if line and not line.startswith("#")])
+    key = lines[k].partition("=")[0]
+    strange = """ "" "x" [] [[]] -1 0 1.5 nan inf true 1979-05-27 {x=1} [1,'a'] 99999999999999999999999 = """
+    spoilt = (
+        lambda: [f"{key} = {rng.choice(strange.split())}"],
+        lambda: [f"{key} = {rng.choice(strange.split())}"],
+        lambda: [],
+        lambda: [lines[k], lines[k]],
+        lambda: [lines[k], rng.choice(lines)],
+        lambda: [lines[k], "x = 1"],
+        lambda: [f"[{rng.choice(('population', 'synapse', 'phases.x', 'x', '[phases]', ''))}]"],
+    )
+    path.write_text("\n".join([*lines[:k], *rng.choice(spoilt)(), *lines[k + 1 :]]))
+    if rng.random() < 0.2:
+        spoil_bytes(path, rng)
+
+
 RAW = "mnist/MNIST/raw"
 RECALL = "recall mnist --data mnist --stored 5 --steps 1 --out out"
 TRAIN = "train mnist --data mnist --epochs 1 --hidden 4 --out out"
@@ -633,6 +657,9 @@ READERS: tuple[tuple[str, Callable[[Path, random.Random], None], str], ...] = (
     (f"{RAW}/train-labels-idx1-ubyte", spoil_bytes, TRAIN),
     (f"{RAW}/t10k-images-idx3-ubyte", spoil_bytes, TRAIN),
     ("grid.toml", spoil_toml, "sweep grid.toml --out out"),
+    ("net.toml", spoil_net, "show net.toml digits"),
+    ("net.toml", spoil_net, "train digits --net net.toml --epochs 1 --out out"),
+    ("net.npz", spoil_npz, "show net.npz --out net.png"),
     ("swept/points/*.json", spoil_json, "sweep --grid hidden=4 --out swept"),
 )
 #: what the long tests have found

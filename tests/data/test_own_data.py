@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import itertools
 import json
 import re
 import shutil
@@ -168,6 +169,59 @@ def wav(path: Path, tone: np.ndarray, rate: int = 4000, width: int = 2, channels
         w.writeframes(raw.tobytes())
 
 
+def events(k: int, rng: np.random.Generator) -> np.ndarray:
+    """Events (90, 4): x, y, microseconds and polarity, of class k in a column of its own."""
+    t = np.sort(rng.integers(0, 300_000, 90))
+    return np.stack(
+        (rng.integers(11 * k, 11 * k + 9, 90), rng.integers(0, 33, 90), t, rng.integers(0, 2, 90)), 1
+    )
+
+
+def nmnist(path: str = "seen", n: int = 6) -> str:
+    """Files of five bytes an event, as N-MNIST has them."""
+    pytest.importorskip("tonic")
+    rng = np.random.default_rng(4)
+    for part, k, i in itertools.product(("Train", "Test"), range(3), range(n)):
+        x, y, t, p = events(k, rng).T
+        file = Path(path) / "NMNIST" / part / str(k) / f"{i:05}.bin"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        raw = np.stack((x, y, p << 7 | t >> 16, t >> 8 & 255, t & 255), axis=1)
+        file.write_bytes(raw.astype(np.uint8).tobytes())
+    return path
+
+
+def gestures(path: str = "seen", n: int = 6) -> str:
+    """Arrays of x, y, polarity and milliseconds, as tonic's DVS Gesture has them."""
+    pytest.importorskip("tonic")
+    rng = np.random.default_rng(5)
+    for part, i, k in itertools.product(("Train", "Test"), range(n), range(3)):
+        x, y, t, p = events(k, rng).T
+        folder = Path(path) / "DVSGesture" / f"ibmGesture{part}" / f"user{i:02}_led"
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / f"{k}.npy", np.stack((3 * x, 3 * y, p, t // 1000), axis=1))
+    return f"{path}/DVSGesture"
+
+
+def shd(path: str = "heard", n: int = 6) -> str:
+    """HDF5 of times and channels, as SHD has them."""
+    pytest.importorskip("tonic")
+    import h5py
+
+    rng = np.random.default_rng(6)
+    (Path(path) / "SHD").mkdir(parents=True)
+    for part in ("train", "test"):
+        found = [(events(k, rng), k) for k in np.arange(3 * n) % 3]
+        with h5py.File(Path(path) / "SHD" / f"shd_{part}.h5", "w") as f:
+            for name, kind, column, scale in (("times", "float16", 2, 1e-6), ("units", "uint16", 0, 20)):
+                whole = f.create_dataset(f"spikes/{name}", (len(found),), h5py.vlen_dtype(np.dtype(kind)))
+                for i, (e, _) in enumerate(found):
+                    whole[i] = (e[:, column] * scale).astype(kind)
+            f["labels"] = np.array([k for _, k in found])
+            f["extra/keys"] = np.array([b"zero", b"one", b"two"])
+            f["extra/speaker"] = np.zeros(len(found))
+    return path
+
+
 REVIEWS = ("a good and kind film", "good, kind and warm", "a bad and dull film", "dull, bad and cold")
 
 
@@ -217,6 +271,9 @@ FORMATS: dict[str, tuple[Callable[[], str], str]] = {
     "ts of two parts": (ts_parts, ""),
     "wav": (sounds, ""),
     "wav of 24 bits in stereo": (lambda: sounds(width=3, channels=2), ""),
+    "events of N-MNIST": (nmnist, ""),
+    "events of DVS Gesture": (gestures, ""),
+    "events of SHD": (shd, ""),
     "texts": (reviews, R),
     "texts in parquet": (review_table, R),
     "series in a memory": (ts_parts, "--memory"),
@@ -400,6 +457,21 @@ def test_data_draws_images_and_writes_nothing_else(capsys):
     with Image.open("seen/samples.png") as drawn:
         assert len(np.unique(np.asarray(drawn.convert("L")))) > 20
     assert sorted(p.name for p in Path().iterdir()) == ["pictures", "seen"]
+
+
+@pytest.mark.parametrize("make, options", [(ts_parts, ""), (table, "--label kind"), (nmnist, "")])
+def test_data_draws_series_tables_and_events(make, options, capsys):
+    pytest.importorskip("matplotlib")
+    assert told(f"data {make()} {options} --out drawn", capsys)["files"] == ["samples.png"]
+    with Image.open("drawn/samples.png") as drawn:
+        assert len(np.unique(np.asarray(drawn.convert("L")))) > 20
+
+
+def test_data_shows_a_text_of_each_class_and_draws_none(capsys):
+    assert run(f"data {reviews()} {R} --out drawn") == 0
+    printed = capsys.readouterr().out
+    assert "yes: a good and kind film" in printed and "no: a bad and dull film" in printed
+    assert "texts are not drawn" in printed and not Path("drawn").exists()
 
 
 def test_images_left_out_are_told(capsys):
@@ -836,6 +908,28 @@ WRONG: dict[str, tuple[Callable[[], str], str, tuple[str, ...]]] = {
     ),
     "ts not UTF-8": (lambda: text(b"@data\n\xff", "x.ts"), "", ("x.ts", "not UTF-8")),
     "ts and a label": (ts, K, ("--label", "leave it out")),
+    # events
+    "events of one part": (
+        lambda: (nmnist(), shutil.rmtree("seen/NMNIST/Test"))[0],
+        "",
+        ("seen/NMNIST has no Test", "tonic.datasets.NMNIST"),
+    ),
+    "events of two sets": (lambda: (gestures(), nmnist())[1], "", ("NMNIST and DVSGesture", "one of them")),
+    "no events": (
+        lambda: (nmnist(), Path("seen/NMNIST/Train/1/00002.bin").write_bytes(b""))[0],
+        "",
+        ("seen/NMNIST/Train", "has 0 events"),
+    ),
+    "no arrays of events": (
+        lambda: (gestures(), Path("seen/DVSGesture/ibmGestureTrain/user01_led/2.npy").write_text("x"))[0],
+        "",
+        ("ibmGestureTrain", "not a part of DVSGesture"),
+    ),
+    "no HDF5": (
+        lambda: (shd(), Path("heard/SHD/shd_test.h5").write_text("x"))[0],
+        "",
+        ("shd_test.h5", "not a part of SHD"),
+    ),
     # recordings
     "other rate": (lambda: noise(lambda p: wav(p, TONE, 8000)), "", ("1.wav", "8,000", "one rate")),
     "cut recording": (

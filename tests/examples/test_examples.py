@@ -40,6 +40,18 @@ def test_a_network_of_another_shape_learns_and_runs_on_an_engine(capsys):
     assert float(re.match(r"[\d.]+", said)[0]) > 90 and "the same weights" in said
 
 
+def test_the_same_network_as_a_file():
+    """examples/own_network.toml"""
+    from equilif.data import images
+    from equilif.training import netfile
+
+    preset = netfile.read(EXAMPLES / "own_network.toml").preset("digits")
+    described = preset.network(images.digits())
+    graph = example("own_network").network()
+    assert described.populations == graph.populations
+    assert set(described.synapses) == set(graph.synapses)
+
+
 def test_images_of_a_folder_are_recalled_from_their_upper_half(tmp_path):
     pillow = pytest.importorskip("PIL.Image")
     rng = np.random.default_rng(0)
@@ -77,12 +89,6 @@ def test_a_board_in_a_file_of_ones_own_is_taken_and_elaborates():
     assert not board.device.shortage(board.config)
     pins = next(text for name, text in Plan.of(board).files.items() if name.endswith(".pcf"))
     assert all(f" {pin}\n" in pins for pin in ("35", "6", "9", "11", "37"))
-
-
-@pytest.mark.long
-def test_the_board_of_the_example_is_placed_and_routed(tmp_path):
-    done = run("-m", "equilif", "build", str(EXAMPLES / "own_board.py"), folder=tmp_path)
-    assert "build/my-board" in done and (tmp_path / "build" / "my-board").is_dir()
 
 
 @pytest.mark.long

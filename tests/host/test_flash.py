@@ -12,10 +12,11 @@ pytest.importorskip("amaranth_boards")
 
 from equilif import cli
 from equilif.hardware import boards
-from equilif.hardware.boards import capacity, report, same_engine, sizes, speed
+from equilif.hardware.boards import network_of, report, same_engine, short, speed
 from equilif.host.flash import bitstream_of, flash
 from equilif.results import ToolFailed
 from equilif_boards import BOARDS
+from equilif_golden.network import Network
 
 
 @pytest.fixture
@@ -108,14 +109,16 @@ def test_speed_is_cycles_and_bytes():
 
 
 def test_what_fits():
-    assert capacity(BOARDS["icebreaker"], (784, 64, 10)) == ""
-    assert "6403 tiles of 4x4 weights, this engine has 4096" in capacity(BOARDS["icebreaker"], (784, 128, 10))
-    rows = {r["board"]: r for r in report((784, 128, 10))}
+    assert short(BOARDS["icebreaker"], Network.chain(784, 64, 10)) == ""
+    assert "6403 tiles of 4x4 weights, this engine has 4096" in short(
+        BOARDS["icebreaker"], Network.chain(784, 128, 10)
+    )
+    rows = {r["board"]: r for r in report(Network.chain(784, 128, 10))}
     assert rows["ulx3s-85f"]["short"] == "" and rows["icebreaker"]["short"]
-    assert sizes("64-32-10") == (64, 32, 10)
+    assert network_of("64-32-10") == Network.chain(64, 32, 10)
     for text in ("784", "784-0-10", "784-a-10", ""):
         with pytest.raises(ValueError, match="written as its sizes"):
-            sizes(text)
+            network_of(text)
 
 
 def test_commands(tmp_path):

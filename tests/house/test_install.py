@@ -89,7 +89,11 @@ def test_the_wheel_holds_our_packages_and_no_other_name(built):
         names = z.namelist()
         top = {name.partition("/")[0] for name in names}
         assert {t for t in top if not t.endswith(".dist-info")} == OURS
-        assert {"equilif_hdl/explicit.v", "equilif_boards/measured.json"} <= set(names)
+        assert {
+            "equilif_hdl/explicit.v",
+            "equilif_boards/measured.json",
+            "equilif/presets/digits.toml",
+        } <= set(names)
         assert not [n for n in names if "test" in n or n.endswith(".pyc")]
         entry = z.read(next(n for n in names if n.endswith("entry_points.txt"))).decode()
         assert "equilif = equilif.__main__:main" in entry

@@ -77,8 +77,22 @@ def test_a_key_is_of_the_parameters_and_of_the_data():
     assert len({p.key(DATA) for p in changed}) == len(changed)
 
 
+def test_a_point_of_own_data_has_the_options_that_they_are_read_with(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a,b,kind\n" + "".join(f"{k},{k * k},{'xyz'[k % 3]}\n" for k in range(30)))
+    named, own = points({"data": ["digits", str(path)]}, {"label": "kind", "hold_out": 0.5})
+    assert named == Point(data="digits", lanes=4)
+    assert own.reading == (("hold_out", 0.5), ("label", "kind"))
+    assert len({p.key(DATA) for p in (named, own, Point(data=str(path), lanes=4))}) == 3
+    data = own.load(None)
+    assert len(data.x_train) == len(data.x_test) == 15
+    assert own.preset(data).network(data).n_inputs == 2
+    assert Sweep([named, own], tmp_path).key(own) == own.key(data.digest)
+    assert Sweep([named, own], tmp_path).rows() == []
+
+
 def test_a_point_changes_the_preset():
-    p = Point(hidden=(8, 4), epochs=3, eta=0.1, free=16, leak=2).preset
+    p = Point(hidden=(8, 4), epochs=3, eta=0.1, free=16, leak=2).preset(PRESETS["digits"].load())
     assert (p.hidden, p.epochs, p.eta, p.schedule.free, p.schedule.leak) == ((8, 4), 3, 0.1, 16, 2)
     assert p.decay == PRESETS["digits"].decay and p.schedule.nudged == PRESETS["digits"].schedule.nudged
 
@@ -90,6 +104,7 @@ def test_a_point_changes_the_preset():
         (("--grid", "lanes=four"), "axis lanes cannot have the values four"),
         (("--grid", "lanes"), "--grid takes name=value,value, not 'lanes'"),
         (("--grid", "board=etch-a-sketch"), "board must be one of icebreaker"),
+        (("--label", "kind"), "--label is for a file or folder of your own"),
         (("--grid", "data=mnost"), "data must be one of digits, mnist"),
         (("--grid", "lanes=0"), "lanes must be in 2..32, not 0"),
         (("--grid", "lanes=3"), "lanes must be 2, 4, 8, 16 or 32, not 3"),

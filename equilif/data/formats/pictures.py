@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,9 @@ from equilif.data.formats.folders import Files
 from equilif.data.reading import reading
 from equilif.extras import needs
 from equilif_golden.network import MOST_NEURONS
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
 
 FILES = Files((".png", ".jpg", ".jpeg"), "PNG or JPEG image")
 GREY = ("1", "L")
@@ -63,7 +66,7 @@ class ImageFolders:
         return Part(np.stack(pixels), np.array([name for _, name in found]))
 
 
-def _check(image: Any, file: Path, shape: tuple[int, ...], first: Path) -> None:
+def _check(image: Picture, file: Path, shape: tuple[int, ...], first: Path) -> None:
     """Size and kind of an image, before its pixels are unpacked; ValueError otherwise."""
     size = (image.height, image.width)
     if size[0] * size[1] * 3 > MOST_NEURONS:

@@ -1,0 +1,149 @@
+"""What a network is made of: sizes, weights, steps, memory, and the boards that hold it."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from equilif.extras import MissingExtra
+from equilif.training.sketch import Sketch
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.placement import Placement
+from equilif_golden.network import Network
+from equilif_golden.schedule import Schedule
+
+if TYPE_CHECKING:
+    from equilif.hardware.boards import Fit
+
+#: engines that a network is placed on, to count tiles
+LANES = (4, 8, 16)
+
+
+@dataclass(frozen=True)
+class Neurons:
+    """A population: ``size`` and ``heard`` (neurons that one of it hears) are None while the data say them;
+    ``biases`` are the constant populations that it hears.
+    """
+
+    name: str
+    kind: str
+    size: int | None
+    heard: int | None
+    biases: tuple[str, ...]
+    heads: int | None
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A synapse: rows belong to ``pre``; None while the data say them.  ``loaded``: it
+    holds the tokens of each sample, which do not learn.
+    """
+
+    pre: str
+    post: str
+    rows: int | None
+    columns: int | None
+    rate: float
+    feedback: bool
+    loaded: bool
+
+    @property
+    def learns(self) -> bool:
+        return not self.loaded and self.rate > 0
+
+    @property
+    def weights(self) -> int | None:
+        return None if self.rows is None or self.columns is None else self.rows * self.columns
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """A network taken apart.  ``network`` is None while its data say a size; ``fits`` is None then, and
+    without the packages that know the boards.
+    """
+
+    name: str
+    sketch: Sketch
+    schedule: Schedule
+    network: Network | None
+    populations: tuple[Neurons, ...]
+    synapses: tuple[Joined, ...]
+    fits: tuple[Fit, ...] | None
+
+    @classmethod
+    def of(cls, name: str, sketch: Sketch, schedule: Schedule, network: Network | None = None) -> Anatomy:
+        """``network``: with the sizes of data; without it, of those that the sketch has."""
+        if network is None and not sketch.open:
+            network = sketch.network(schedule)
+        populations = tuple(
+            Neurons(
+                g.name,
+                g.kind,
+                g.size if network is None else network[g.name].size,
+                None if network is None else network.fan_in(network[g.name]),
+                tuple(
+                    s.pre for s in sketch.synapses if s.post == g.name and sketch[s.pre].kind == "constant"
+                ),
+                g.heads,
+            )
+            for g in sketch.populations
+        )
+        synapses = []
+        for s in sketch.synapses:
+            rows, columns = (None, None) if network is None else network.shape(s)
+            if network is None:
+                rows = sketch[s.pre].size
+                columns = None if sketch[s.pre].kind == "softmax" else sketch[s.post].size
+            loaded = bool(sketch[s.pre].loaded)
+            synapses.append(Joined(s.pre, s.post, rows, columns, s.rate_scale, s.feedback, loaded))
+        return cls(name, sketch, schedule, network, populations, tuple(synapses), _fits(network))
+
+    # -- numbers -----------------------------------------------------------------------------------
+    @property
+    def steps(self) -> dict[str, int]:
+        """Time steps of a sample, at most."""
+        return {"inference": self.schedule.free, "training": self.schedule.free + 2 * self.schedule.nudged}
+
+    @property
+    def weights(self) -> int | None:
+        return None if self.network is None else self.network.n_weights
+
+    @property
+    def bits(self) -> int | None:
+        """Of all weights, without the padding of tiles."""
+        return None if self.network is None else self.network.n_weights * self.sketch.numerics.weight_width
+
+    def tiles(self) -> dict[int, int]:
+        """Tiles of lanes x lanes weights, by lanes."""
+        network = self.network
+        return {} if network is None else {n: _tiles(network, n) for n in LANES}
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "network": self.name,
+            "populations": [dataclasses.asdict(p) for p in self.populations],
+            "synapses": [{**dataclasses.asdict(s), "weights": s.weights} for s in self.synapses],
+            "output": self.sketch.output,
+            "phases": dataclasses.asdict(self.schedule),
+            "steps": self.steps,
+            "weights": self.weights,
+            "bits": self.bits,
+            "tiles": {str(lanes): n for lanes, n in self.tiles().items()},
+            "boards": None if self.fits is None else [dataclasses.asdict(f) for f in self.fits],
+        }
+
+
+def _tiles(network: Network, lanes: int) -> int:
+    """On an engine of any size."""
+    return Placement(network, EngineConfig(lanes=lanes)).all_tiles
+
+
+def _fits(network: Network | None) -> tuple[Fit, ...] | None:
+    if network is None:
+        return None
+    try:
+        from equilif.hardware import boards
+    except MissingExtra:
+        return None
+    return tuple(boards.fits(network))

@@ -1,0 +1,279 @@
+"""A network whose sizes of inputs, output and queries may be left to the data.
+
+Plain values only: a file (equilif.training.netfile) and history.json hold it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, Self
+
+import numpy as np
+
+from equilif.data.dataset import DataSet
+from equilif_golden.fixed import DEFAULT, Numerics, keep
+from equilif_golden.network import Network, Population, Synapse
+from equilif_golden.schedule import Schedule
+
+Kind = Literal["input", "constant", "lif", "output", "relay", "softmax"]
+#: fields that belong to one kind of population
+OPTIONS = ("heads", "gain", "sharpness", "loaded")
+
+
+class Sizes(NamedTuple):
+    """What a network must have for a data set: inputs, outputs, the width of a token (0: no tokens), and
+    tokens of the longest sample.
+    """
+
+    inputs: int
+    outputs: int
+    width: int = 0
+    tokens: int = 0
+    data: str = "the data"
+
+    @classmethod
+    def of(cls, d: DataSet) -> Self:
+        if d.tokens_train is None or d.tokens_test is None:
+            return cls(d.n_features, d.n_classes, data=d.name)
+        longest = max(int(np.diff(part.off).max()) for part in (d.tokens_train, d.tokens_test))
+        return cls(d.n_features, d.n_classes, d.tokens_train.table.shape[1], longest, d.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """A population; ValueError names it when a value cannot be."""
+
+    name: str
+    kind: Kind = field(
+        default="lif",
+        metadata={"help": "input, constant, lif (spiking neurons), output, relay or softmax"},
+    )
+    size: int | None = field(
+        default=None,
+        metadata={"help": "neurons; of input, output and the relay of tokens the data say it"},
+    )
+    heads: int | None = field(default=None, metadata={"help": "relay: queries, side by side"})
+    gain: int | None = field(
+        default=None, metadata={"help": "relay: what is heard back counts 2^(gain - 1) times"}
+    )
+    sharpness: int | None = field(
+        default=None, metadata={"help": "softmax: in octaves; k = 2^(sharpness - 1) ln 2"}
+    )
+    loaded: bool | None = field(
+        default=None, metadata={"help": "softmax: the patterns are the tokens of each sample"}
+    )
+
+    def __post_init__(self) -> None:
+        if self.kind == "constant" and self.size is None:
+            keep(self, size=1)
+        if self.kind in ("lif", "softmax") and self.size is None:
+            raise ValueError(f"population {self.name!r}: {self.kind} neurons need a size, the number of them")
+        made = self.population(self.heads or 1)
+        for name in OPTIONS:
+            keep(self, **{name: getattr(made, name) if name in _fields(made) else None})
+
+    def population(self, size: int) -> Population:
+        """The population, of this size where it has none of its own."""
+        options = {n: getattr(self, n) for n in OPTIONS if getattr(self, n) is not None}
+        kind = "lif" if self.kind == "output" else self.kind
+        return Population(self.name, size if self.size is None else self.size, kind, **options)
+
+
+def _fields(population: Population) -> set[str]:
+    return {f.name for f in dataclasses.fields(population)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sketch:
+    """Populations in update order and their synapses; :meth:`check` says whether they make a network."""
+
+    populations: tuple[Group, ...]
+    synapses: tuple[Synapse, ...]
+    numerics: Numerics = DEFAULT
+
+    def __post_init__(self) -> None:
+        outputs = [g.name for g in self.populations if g.kind == "output"]
+        if not outputs:
+            raise ValueError('a network needs a population of kind = "output": it is nudged and read out')
+        if len(outputs) > 1:
+            raise ValueError(
+                f'population {outputs[1]!r}: there is one output, {outputs[0]!r}; make this kind = "lif"'
+            )
+        open_inputs = [g.name for g in self.populations if g.kind == "input" and g.size is None]
+        if len(open_inputs) > 1:
+            raise ValueError(
+                f"population {open_inputs[1]!r}: one input can leave its size to the data, and "
+                f"{open_inputs[0]!r} does: give this one a size"
+            )
+
+    def check(self, schedule: Schedule) -> None:
+        """ValueError when no data make a network of it, with these phases."""
+        stand_in = Sizes(
+            sum(g.size or 1 for g in self.populations if g.kind == "input"),
+            self[self.output].size or 2,
+            1,
+        )
+        network = self._made(schedule, stand_in)
+        for m in network.memories:
+            if not m.softmax.loaded and self[m.relay.name].size is None:
+                raise ValueError(
+                    f"population {m.relay.name!r}: its memory stores patterns, so it needs a size, heads "
+                    "times the length of a pattern"
+                )
+
+    def __getitem__(self, name: str) -> Group:
+        return {g.name: g for g in self.populations}[name]
+
+    @property
+    def output(self) -> str:
+        return next(g.name for g in self.populations if g.kind == "output")
+
+    @property
+    def open(self) -> tuple[str, ...]:
+        """Populations whose size the data say."""
+        return tuple(g.name for g in self.populations if g.size is None)
+
+    @classmethod
+    def of(cls, network: Network, *, sized: bool = True) -> Self:
+        """That of a network; without ``sized`` the data say what they can say."""
+        groups = []
+        for p in network.populations:
+            kind: Any = "output" if p.name == network.output else p.kind
+            by_data = (
+                kind == "output"
+                or kind == "input"
+                and len(network.inputs) == 1
+                or network.loaded is not None
+                and p is network.loaded.relay
+            )
+            options = {n: getattr(p, n) for n in OPTIONS if n in _fields(p)}
+            size = None if by_data and not sized else p.size
+            groups.append(Group(name=p.name, kind=kind, size=size, **options))
+        return cls(populations=tuple(groups), synapses=network.synapses, numerics=network.numerics)
+
+    def network(self, schedule: Schedule, sizes: Sizes | None = None) -> Network:
+        """The network for data of these sizes; ValueError says what does not fit.
+
+        Without ``sizes`` every population must have its own.
+        """
+        if sizes is None:
+            if self.open:
+                raise ValueError(
+                    f"population {self.open[0]!r}: its size is left to the data; give it a size, or name the "
+                    "data"
+                )
+            sizes = Sizes(0, 0)
+        else:
+            self._check(sizes)
+        return self._made(schedule, sizes)
+
+    def _made(self, schedule: Schedule, sizes: Sizes) -> Network:
+        left = sizes.inputs - sum(g.size or 0 for g in self.populations if g.kind == "input")
+        by_data = {"input": left, "output": sizes.outputs}
+        made = [
+            g.population((g.heads or 1) * sizes.width if g.kind == "relay" else by_data.get(g.kind, 1))
+            for g in self.populations
+        ]
+        return Network(tuple(made), self.synapses, self.output, schedule, self.numerics)
+
+    def _check(self, sizes: Sizes) -> None:
+        """ValueError unless data of these sizes fit."""
+        self._check_tokens(sizes)
+        self._check_inputs(sizes)
+        output = self[self.output]
+        if output.size is not None and output.size < sizes.outputs:
+            raise ValueError(
+                f"population {output.name!r}: size {output.size} is too small, {sizes.data} has "
+                f"{sizes.outputs} classes; leave the size out, and the data say it"
+            )
+
+    def _check_inputs(self, sizes: Sizes) -> None:
+        inputs = [g for g in self.populations if g.kind == "input"]
+        if not inputs:
+            if sizes.inputs:
+                raise ValueError(
+                    f"{sizes.data} has {sizes.inputs} inputs, the network has no population of kind "
+                    '"input": add one'
+                )
+            return
+        own = sum(g.size or 0 for g in inputs)
+        fits = own == sizes.inputs if all(g.size for g in inputs) else own < sizes.inputs
+        if not fits:
+            wrong = next((g for g in inputs if g.size), inputs[0])
+            has = f"{sizes.inputs} inputs" if sizes.inputs else "tokens and no inputs"
+            raise ValueError(
+                f"population {wrong.name!r}: the network's inputs have size {own or 'open'}, {sizes.data} "
+                f"has {has}; leave the size out, and the data say it"
+            )
+
+    def check_kind(self, data: str, *, tokens: bool) -> None:
+        """ValueError unless data with tokens meet a memory that is loaded with them, and other data none."""
+        if tokens and self.loaded is None:
+            raise ValueError(
+                f"{data} has tokens: the network needs a softmax population with loaded = true, and a relay"
+            )
+        if self.loaded is not None and not tokens:
+            raise ValueError(
+                f"population {self.loaded[0].name!r}: loaded = true wants the tokens of a sequence, {data} "
+                "has none"
+            )
+
+    def _check_tokens(self, sizes: Sizes) -> None:
+        self.check_kind(sizes.data, tokens=sizes.width > 0)
+        if self.loaded is None:
+            return
+        softmax, relay = self.loaded
+        if softmax.size is not None and softmax.size < sizes.tokens:
+            raise ValueError(
+                f"population {softmax.name!r}: size {softmax.size} is too small, a sample of {sizes.data} "
+                f"has {sizes.tokens} tokens"
+            )
+        wanted = (relay.heads or 1) * sizes.width
+        if relay.size is not None and relay.size != wanted:
+            raise ValueError(
+                f"population {relay.name!r}: size {relay.size} does not fit, {relay.heads} heads of "
+                f"{sizes.width} values make {wanted}; leave the size out, and the data say it"
+            )
+
+    @property
+    def loaded(self) -> tuple[Group, Group] | None:
+        """The softmax population that tokens are loaded into, and its relay."""
+        for s in self.synapses:
+            if self[s.pre].loaded:
+                return self[s.pre], self[s.post]
+        return None
+
+    # -- the usual shapes --------------------------------------------------------------------------
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """Sizes of the spiking populations before the output."""
+        return tuple(g.size or 0 for g in self.populations if g.kind == "lif")
+
+    def as_chain(self) -> tuple[float, ...] | None:
+        """Relative learning rates of the layers of an open chain (Network.chain), None when it is none."""
+        into = {s.post: s.rate_scale for s in self.synapses}
+        layers = [g.name for g in self.populations if g.kind in ("lif", "output")]
+        rates = tuple(into.get(name, 1.0) for name in layers)
+        chain = Network.chain(1, *self.hidden, 2, rate_scales=rates)
+        return rates if Sketch.of(chain, sized=False) == self else None
+
+    def as_attention(self) -> float | None:
+        """Relative learning rate of the queries of an open network of Network.attention, None when it is
+        none.
+        """
+        if self.loaded is None:
+            return None
+        memory, query = self.loaded
+        scale = next((s.rate_scale for s in self.synapses if s.post == query.name and s.pre == "bias"), 1.0)
+        made = Network.attention(
+            memory.size or 1,
+            1,
+            query.heads or 1,
+            *self.hidden,
+            2,
+            gain=query.gain or 0,
+            sharpness=memory.sharpness or 0,
+            query_scale=scale,
+        )
+        return scale if Sketch.of(made, sized=False) == self else None

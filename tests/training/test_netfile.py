@@ -1,0 +1,738 @@
+"""Network files: read, written, drawn and trained; what is wrong with one is said with line and key."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from equilif.data import Name, images
+from equilif.data.dataset import DataSet
+from equilif.hardware.anatomy import Anatomy
+from equilif.training import netfile
+from equilif.training.presets import FOLDER, PRESETS, MemoryPreset, Preset, own
+from equilif.training.records import record
+from equilif.training.sketch import Sizes, Sketch
+from equilif.training.train import HISTORY, NETWORK, Training, read_history
+from equilif_golden import network as networks
+from equilif_golden.network import Network, TokenRows
+from equilif_golden.schedule import Schedule
+from tests.commands.test_cli import refused, run
+from tests.test_kernel import networks as random_networks
+
+#: inputs, two hidden populations, a skip and a synapse back: no chain
+GRAPH = """\
+[population.input]
+kind = "input"
+
+[population.bias]
+kind = "constant"
+
+[population.a]
+size = 12
+
+[population.b]
+size = 8
+
+[population.output]
+kind = "output"
+
+[[synapse]]
+from = ["input", "bias"]
+to = "a"
+
+[[synapse]]
+from = ["a", "bias"]
+to = "b"
+
+[[synapse]]
+from = ["b", "input", "bias"]
+to = "output"
+rate = 0.5
+
+[[synapse]]
+from = "output"
+to = "a"
+
+[phases]
+free = 24
+nudged = 12
+window = 8
+
+[learning]
+epochs = 2
+eta = 0.05
+decay = 0.9
+"""
+MEMORY = """\
+[population.bias]
+kind = "constant"
+
+[population.memory]
+kind = "softmax"
+size = 6
+loaded = true
+
+[population.query]
+kind = "relay"
+heads = 2
+
+[population.output]
+kind = "output"
+
+[[synapse]]
+from = "memory"
+to = "query"
+
+[[synapse]]
+from = "bias"
+to = "query"
+rate = 2
+
+[[synapse]]
+from = ["query", "bias"]
+to = "output"
+
+[phases]
+nudged = 16
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "net.toml"
+    path.write_text(text)
+    return path
+
+
+def said(path: Path) -> str:
+    """Why a file is refused: one line."""
+    with pytest.raises(ValueError) as e:
+        netfile.read(path)
+    assert "\n" not in str(e.value) and len(str(e.value)) < 400
+    return str(e.value)
+
+
+# -- presets ---------------------------------------------------------------------------------------
+#: what they have been from the first: a change here is a change of results
+KNOWN = {
+    "digits": Preset(data="digits", hidden=(64,), epochs=15, eta=0.05, decay=0.93),
+    "mnist": Preset(
+        data="mnist",
+        hidden=(128,),
+        epochs=10,
+        eta=0.02,
+        decay=0.05,
+        form="linear",
+        schedule=Schedule(beta=1.0),
+        shift=0.5,
+    ),
+    "imdb": Preset(
+        data="imdb",
+        hidden=(64,),
+        epochs=6,
+        eta=0.0015,
+        decay=0.05,
+        form="linear",
+        schedule=Schedule(nudged=16),
+        memory=MemoryPreset(tokens=400, heads=16, sharpness=3, query_scale=64, loading={"drop": 50}),
+    ),
+    "spoken": Preset(
+        data="spoken",
+        hidden=(128,),
+        epochs=20,
+        eta=0.01,
+        decay=0.05,
+        form="linear",
+        schedule=Schedule(nudged=16),
+        memory=MemoryPreset(tokens=32, heads=16, sharpness=4, query=0, loading={"n_pos": 16}),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_a_preset_is_what_it_was(name):
+    assert PRESETS[name] == KNOWN[name]
+
+
+@pytest.mark.parametrize("name", list(Name))
+def test_the_file_of_a_preset_is_the_one_that_new_would_write(name):
+    assert (FOLDER / f"{name}.toml").read_text() == netfile.written(PRESETS[name])
+
+
+def test_there_is_a_file_for_each_data_set_and_no_other():
+    assert sorted(p.name for p in FOLDER.iterdir()) == sorted(f"{name}.toml" for name in Name)
+    assert list(PRESETS) == list(Name) and len(PRESETS) == len(Name)
+    with pytest.raises(KeyError):
+        PRESETS["zzz"]
+
+
+def test_presets_need_no_tomlkit():
+    """It finds lines in files that are wrong, and these are not."""
+    code = "import sys; sys.modules['tomlkit'] = None; from equilif.training.presets import PRESETS as p; "
+    code += "print(p['digits'].hidden, p['imdb'].memory.heads)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "(64,) 16\n"
+
+
+# -- there and back --------------------------------------------------------------------------------
+@given(st.booleans().flatmap(lambda memories: random_networks(memories=memories)))
+@settings(deadline=None, max_examples=60)
+def test_a_network_becomes_a_file_and_comes_back_the_same(tmp_path_factory, network):
+    path = tmp_path_factory.mktemp("net") / "net.toml"
+    path.write_text(netfile.described(Sketch.of(network), network.schedule))
+    assert netfile.read(path).network() == network
+
+
+@given(random_networks(memories=True))
+@settings(deadline=None, max_examples=30)
+def test_sizes_that_are_left_out_come_from_the_data(tmp_path_factory, network):
+    path = tmp_path_factory.mktemp("net") / "net.toml"
+    width = network.shape(network.loaded.synapse)[1] if network.loaded else 0
+    sizes = Sizes(network.n_inputs, network.n_outputs, width)
+    path.write_text(netfile.described(Sketch.of(network, sized=False), network.schedule))
+    file = netfile.read(path)
+    if network.loaded and network.inputs:  # no data have both
+        made = file.sketch._made(file.schedule, sizes)
+    else:
+        made = file.sketch.network(file.schedule, sizes)
+    assert made == network
+
+
+def test_history_keeps_the_network(tmp_path):
+    preset = netfile.read(write(tmp_path, GRAPH)).preset("digits")
+    assert preset.graph is not None and preset.hidden == ()
+    assert Preset.from_dict(json.loads(json.dumps(preset.to_dict()))) == preset
+    assert record(Sketch, json.loads(json.dumps(dataclasses.asdict(preset.graph)))) == preset.graph
+
+
+def test_a_chain_and_an_attention_network_are_presets_as_ever(tmp_path):
+    """So that --hidden and others work with their files."""
+    for preset in PRESETS.values():
+        assert preset.graph is None
+    path = write(tmp_path, netfile.written(own(images.digits()).changed(hidden=(3, 2), leak=4)))
+    preset = netfile.read(path).preset("d")
+    assert preset.hidden == (3, 2) and preset.graph is None and preset.schedule.leak == 4
+    assert netfile.read(write(tmp_path, netfile.written(PRESETS["mnist"]))).preset("mnist").hidden == (128,)
+
+
+def test_rates_of_layers_are_kept(tmp_path):
+    preset = dataclasses.replace(PRESETS["digits"], hidden=(5, 4), rate_scales=(1.0, 0.5, 2.0))
+    assert netfile.read(write(tmp_path, netfile.written(preset))).preset("digits") == preset
+
+
+def test_number_formats_are_kept(tmp_path):
+    path = write(tmp_path, f"{netfile.written(PRESETS['digits'])}\n[numbers]\nweight_width = 12\n")
+    preset = netfile.read(path).preset("digits")
+    assert preset.network(images.digits()).numerics.weight_width == 12
+
+
+def test_several_inputs_share_a_sample(tmp_path):
+    text = GRAPH.replace(
+        "[population.bias]", '[population.more]\nkind = "input"\nsize = 4\n\n[population.bias]'
+    )
+    text = text.replace('["a", "bias"]', '["a", "more", "bias"]')
+    network = netfile.read(write(tmp_path, text)).network(images.digits())
+    assert {p.name: p.size for p in network.inputs} == {"input": 60, "more": 4}
+
+
+def test_a_file_of_windows_is_read(tmp_path):
+    """A mark at its beginning, and two characters at the end of a line."""
+    path = tmp_path / "net.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + GRAPH.replace("\n", "\r\n").encode())
+    assert netfile.read(path).sketch == netfile.read(write(tmp_path / "..", GRAPH)).sketch
+    path.write_bytes(b"\xef\xbb\xbf" + GRAPH.replace("\n", "\r\n").replace("size = 8", "size = -8").encode())
+    assert f"{path}, line 11: population 'b': size must be in" in said(path)
+
+
+# -- wrong files -----------------------------------------------------------------------------------
+#: what is put in the place of what in GRAPH (! marks the line that must be named), and what is said
+WRONG = [
+    ("size = 12", "sizes = 12 !", "[population.a] has no 'sizes': did you mean 'size'?"),
+    ("size = 12", "colour = 12 !", "[population.a] has no 'colour': there are kind, size, heads"),
+    ("size = 12", 'size = "12" !', "size must be an integer, not '12'"),
+    ("size = 12", "size = 1.5 !", "size must be an integer, not 1.5"),
+    ("size = 12", "size = true !", "size must be an integer, not True"),
+    ("size = 12", "size = 0 !", "population 'a': size must be in 1..1048576, not 0"),
+    ("size = 12", "size = 99999999999999999999999 !", "population 'a': size must be in 1..1048576"),
+    ("size = 12", "size = [12] !", "size must be an integer, not [12]"),
+    ("[population.a]\nsize = 12", "[population.a] !", "population 'a': lif neurons need a size"),
+    ("size = 12", "size = 12\nheads = 2 !", "population 'a': lif neurons have no heads"),
+    ('kind = "constant"', 'kind = "konstant" !', "kind must be one of input, constant, lif"),
+    ('kind = "constant"', "kind = 3 !", "kind must be one of input, constant, lif"),
+    ("[population.b]", '[population."b-c"] !', "name is made of letters, digits, _ and ., not 'b-c'"),
+    ("[population.b]", "[populations.b] !", "no 'populations': did you mean 'population'?"),
+    ("[population.b]", "[population.a] !", "it is no TOML: cannot declare"),
+    ('[population.output]\nkind = "output"', "[population.output]\nsize = 3", 'kind = "output"'),
+    (
+        '[[synapse]]\nfrom = ["input", "bias"]',
+        '[population.c]\nkind = "output" !\n\n[[synapse]]\nfrom = ["input", "bias"]',
+        "population 'c': there is one output, 'output'; make this kind",
+    ),
+    ("size = 8", 'size = 8\n[population.c] !\nkind = "input"', "one input can leave its size to the data"),
+    ("size = 8", 'size = 8\n[population.c] !\nkind = "relay"\nheads = 2', "relay population 'c' needs one"),
+    (
+        "size = 8",
+        'size = 8\n[population.c] !\nkind = "softmax"\nsize = 2',
+        "softmax population 'c' needs one",
+    ),
+    (
+        'from = ["input", "bias"]',
+        'from = ["imput", "bias"] !',
+        "no population 'imput': did you mean 'input'?",
+    ),
+    ('from = ["input", "bias"]', "from = [] !", "from must name a population at least"),
+    ('from = ["input", "bias"]', "from = 3 !", "from must be a list, not 3"),
+    ('from = ["input", "bias"]', "from = [3] !", "from[0] must be a text, not 3"),
+    ('from = "output"', 'source = "output" !', "[[synapse]] has no 'source'"),
+    ('[[synapse]]\nfrom = "output"', "[[synapse]] !", "[[synapse]] needs from: name of a population"),
+    ('from = "output"\nto = "a"', 'from = "output"\nto = "A" !', "no population 'A'"),
+    ('[[synapse]]\nfrom = "output"', '[[synapse]] !\nfrom = "a"', "a population cannot be joined to itself"),
+    (
+        '[[synapse]]\nfrom = "output"\nto = "a"',
+        '[[synapse]] !\nfrom = "a"\nto = "input"',
+        "is not possible; turn it round: input-a",
+    ),
+    (
+        '[[synapse]]\nfrom = "output"\nto = "a"',
+        '[[synapse]] !\nfrom = "a"\nto = "b"',
+        "synapse a-b occurs twice",
+    ),
+    ("rate = 0.5", 'rate = "fast" !', "rate must be a number, not 'fast'"),
+    ("rate = 0.5", "rate = -1 !", "rate must be a number in 0..1e+06, not -1"),
+    ("rate = 0.5", "rate = nan !", "rate must be a finite number"),
+    ("rate = 0.5", "feedback = 1 !", "feedback must be true or false, not 1"),
+    ("rate = 0.5", "feedback = false !", "only one between lif populations can be without feedback"),
+    ("window = 8", "window = 6 !", "window must be a power of two, not 6"),
+    ("window = 8", "windows = 8 !", "[phases] has no 'windows': did you mean 'window'?"),
+    ("nudged = 12", "nudged = 4 !", "nudged (steps, at least one window) must be in 8..511, not 4"),
+    ("window = 8", "beta = 0 !", "beta must be above 0"),
+    ("window = 8", "beta = 1e-9 !", "is below one step of the membrane"),
+    ("window = 8", "threshold = 0.3 !", "threshold must be a power of two"),
+    ("window = 8", "leak = 1 !", "leak must be"),
+    ("window = 8", "early = 300 !", "early (a tolerance) must be in 0..255, not 300"),
+    ("window = 8", 'watch = "input" !', "watch must be one of all, output, not 'input'"),
+    ("free = 24", "free = 20\nearly = 4 !", "free 20 must be a multiple of 8"),
+    ("[phases]", "[phase] !", "no 'phase': did you mean 'phases'?"),
+    ("eta = 0.05", "eta = 0 !", "eta must be above 0"),
+    ("eta = 0.05", "eta = inf !", "eta must be a finite number"),
+    ("eta = 0.05", "", "[learning] needs eta: learning rate of the first epoch"),
+    ("epochs = 2", "epochs = 0 !", "epochs must be in 1..1048576, not 0"),
+    ("epochs = 2", "epochs = 2.0 !", "epochs must be an integer, not 2.0"),
+    ("decay = 0.9", "decay = 2 !", "decay must be a number in 0..1, not 2"),
+    ("decay = 0.9", 'decay = 0.9\nform = "square" !', "form must be one of exponential, linear, cosine"),
+    ("decay = 0.9", "decay = 0.9\nseeds = [] !", "seeds must have at least one"),
+    ("decay = 0.9", "decay = 0.9\nshift = 2 !", "shift must be a number in 0..1, not 2"),
+    ("decay = 0.9", "decay = 0.9\n[start]\nbias = 1e9 !", "bias must be a number in"),
+    ("decay = 0.9", "decay = 0.9\n[numbers]\nfraction = 99 !", "fraction must be in 4..13, not 99"),
+    ("decay = 0.9", "decay = 0.9\n[loading] !\ndrop = 3", "[loading] is for a memory of tokens"),
+    ("decay = 0.9", "decay = !", "it is no TOML: invalid value"),
+    ("decay = 0.9", "decay 0.9 !", "it is no TOML: expected '=' after a key"),
+    ("decay = 0.9", "decay = 0.9\nwhen = 1979-05-27 !", "[learning] has no 'when'"),
+    ("decay = 0.9", "decay = 1979-05-27 !", "decay must be a number, not datetime.date(1979, 5, 27)"),
+]
+
+
+@pytest.mark.parametrize("old, new, wanted", WRONG, ids=[f"{new[:30]}" for _, new, _ in WRONG])
+def test_a_wrong_file_is_refused_with_line_and_key(old, new, wanted, tmp_path):
+    assert old in GRAPH
+    marked = GRAPH.replace(old, new, 1)
+    path = write(tmp_path, marked.replace(" !", ""))
+    message = said(path)
+    assert wanted in message
+    lines = [n for n, line in enumerate(marked.splitlines(), 1) if line.endswith(" !")]
+    assert message.startswith(f"{path}, line {lines[0]}: " if lines else str(path)), message
+
+
+#: the same in MEMORY
+WRONG_MEMORY = [
+    ("size = 6", "size = 2000 !", "at most 1024 neurons, not 2000"),
+    ("size = 6", "size = 6\nsharpness = 40 !", "sharpness in octaves must be in -32..32, not 40"),
+    ("size = 6", "size = 6\nsharpness = 30 !", "sharpness must be in"),
+    ("loaded = true", 'loaded = "yes" !', "loaded must be true or false, not 'yes'"),
+    ("heads = 2", "heads = 2 !\nsize = 5", "5 relay neurons cannot have 2 heads"),
+    ("heads = 2", "heads = 2\ngain = 3 !", "gain in octaves must be in 0..2, not 3"),
+    ("nudged = 16", "nudged = 12 !", "a network with a memory settles in whole windows"),
+    ('from = "memory"\nto = "query"', 'from = "query"\nto = "memory"', "turn it round: memory-query"),
+]
+
+
+@pytest.mark.parametrize("old, new, wanted", WRONG_MEMORY, ids=[f"{new[:30]}" for _, new, _ in WRONG_MEMORY])
+def test_a_wrong_memory_is_refused_with_line_and_key(old, new, wanted, tmp_path):
+    marked = MEMORY.replace(old, new, 1)
+    assert marked != MEMORY
+    path = write(tmp_path, marked.replace(" !", ""))
+    message = said(path)
+    assert wanted in message
+    lines = [n for n, line in enumerate(marked.splitlines(), 1) if line.endswith(" !")]
+    assert message.startswith(f"{path}, line {lines[0] if lines else ''}"), message
+
+
+def test_a_memory_that_stores_patterns_needs_its_size(tmp_path):
+    text = MEMORY.replace("loaded = true\n", "").replace(
+        "[population.bias]", '[population.x]\nkind = "input"\n\n[population.bias]'
+    )
+    text = text.replace('["query", "bias"]', '["query", "x", "bias"]')
+    assert "population 'query': its memory stores patterns, so it needs a size" in said(write(tmp_path, text))
+    write(tmp_path, text.replace("heads = 2", "heads = 2\nsize = 8"))
+    network = netfile.read(tmp_path / "net.toml").network(images.digits())
+    assert network.memories[0].softmax.size == 6 and network.n_weights > 6 * 4
+
+
+@pytest.mark.parametrize(
+    "content, wanted",
+    [
+        (b"", "a network has populations"),
+        (b"\x00", "line 1: it is no TOML"),
+        (b"[population.a]\nsize = 3\n\xff", "line 3: it is not UTF-8 text"),
+        (b"population = 3", "line 1: a network has populations"),
+        (b"[[population]]\nsize = 3", "line 1: a network has populations"),
+        (b"[population]\na = 3", "line 2: population.a must be a table"),
+        (b"[population.a]\nsize = 3", "a network has synapses"),
+        (
+            b"[population.a]\nsize = 3\n[synapse]\nfrom = 'a'",
+            "line 3: a network has synapses, each in a table [[",
+        ),
+        (b"x = " + b"[" * 100_000, "is no network file"),
+        (b"#" * (netfile.MOST_BYTES + 1), "it is larger than"),
+        (b"x = " + b"9" * 5000, "is no network file"),
+        (b"\x89PNG\r\n\x1a\n", "it is not UTF-8 text"),
+    ],
+)
+def test_what_is_no_network_file_is_said_so(content, wanted, tmp_path):
+    path = tmp_path / "net.toml"
+    path.write_bytes(content)
+    assert wanted in said(path) and str(path) in said(path)
+
+
+LINES = """\
+inline = {x = {y = 1}}
+[population.a]
+size = 3
+[x]
+list = [
+  1,
+]
+[[synapse]]
+from = "a"
+[[synapse]]
+from = [
+  "a"]
+[population.b]
+x.y = 3
+"""
+
+
+@pytest.mark.parametrize(
+    "place, line",
+    [
+        (("population", "a", "size"), 3),
+        (("population", "a"), 2),
+        (("x", "list"), 5),
+        (("synapse", 0), 8),
+        (("synapse", 1, "from"), 11),
+        (("inline", "x", "y"), 1),
+        (("population", "b", "x", "y"), 14),
+        (("population", "b", "x"), 14),
+        (("nothing",), None),
+        ((), None),
+    ],
+)
+def test_lines_are_those_of_the_file(place, line):
+    """A place without a line of its own has that of what it is in."""
+    assert netfile.line_of(LINES, place) == line
+
+
+# -- data that do not fit --------------------------------------------------------------------------
+def tokens(n: int, width: int = 3) -> DataSet:
+    """Two samples of ``n`` tokens."""
+    rows = TokenRows(np.zeros((1, width), np.int16), np.zeros(2 * n, np.int32), np.array([0, n, 2 * n]))
+    x = np.zeros((2, 0), np.uint8)
+    y = np.array([0, 1])
+    return DataSet("words", x, y, x, y, rows, rows)
+
+
+@pytest.mark.parametrize(
+    "text, data, wanted",
+    [
+        (
+            GRAPH.replace('"input"\n', '"input"\nsize = 9\n', 1),
+            None,
+            "line 3: population 'input': the network's",
+        ),
+        (
+            GRAPH.replace('"output"\n', '"output"\nsize = 9\n', 1),
+            None,
+            "line 15: population 'output': size 9 is",
+        ),
+        (MEMORY, None, "line 7: population 'memory': loaded = true wants the tokens of a sequence"),
+        (GRAPH, tokens(4), "words has tokens: the network needs a softmax population"),
+        (
+            MEMORY,
+            tokens(9),
+            "line 6: population 'memory': size 6 is too small, a sample of words has 9 tokens",
+        ),
+        (MEMORY.replace("heads = 2", "heads = 2\nsize = 8"), tokens(4), "2 heads of 3 values make 6"),
+    ],
+)
+def test_data_that_do_not_fit_are_told_with_the_line(text, data, wanted, tmp_path):
+    file = netfile.read(write(tmp_path, text))
+    with pytest.raises(ValueError) as e:
+        file.network(data or images.digits())
+    assert wanted in str(e.value) and str(e.value).startswith(str(tmp_path)), e.value
+
+
+@pytest.mark.parametrize(
+    "option, wanted",
+    [("pos = 3 !", "vowels has no option 'pos', only"), ("n_pos = [] !", "loading.n_pos must be a number")],
+)
+def test_options_of_a_loader_are_told_with_the_line(option, wanted, tmp_path):
+    text = f"{MEMORY}\n[learning]\nepochs = 1\neta = 0.1\ndecay = 1\n\n[loading]\n{option}\n"
+    path = write(tmp_path, text.replace(" !", ""))
+    with pytest.raises(ValueError) as e:
+        netfile.read(path).check_data(Name.vowels)
+    assert f"{path}, line {len(text.splitlines())}: " in str(e.value) and wanted in str(e.value)
+
+
+def test_a_file_that_is_nested_deeply_is_refused_with_a_line(tmp_path):
+    path = write(tmp_path, GRAPH.replace("size = 12", f"size = {'[' * 150}{']' * 150}"))
+    assert "size must be an integer, not [[[[" in said(path)
+
+
+def test_tokens_that_fit_make_the_relay_as_wide(tmp_path):
+    network = netfile.read(write(tmp_path, MEMORY)).network(tokens(4))
+    assert network["query"].size == 6 and network.loaded is not None
+
+
+def test_a_network_needs_its_sizes_where_there_are_no_data(tmp_path):
+    with pytest.raises(ValueError, match="line 1: population 'input': its size is left to the data"):
+        netfile.read(write(tmp_path, GRAPH)).network()
+
+
+def test_learning_is_needed_to_learn_only(tmp_path):
+    text = GRAPH[: GRAPH.index("[learning]")]
+    file = netfile.read(write(tmp_path, text))
+    assert file.network(images.digits()).n_outputs == 10
+    with pytest.raises(ValueError, match=r"net.toml has no \[learning\]: add it, for example with epochs"):
+        file.preset("digits")
+
+
+# -- commands --------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs of GRAPH, and the file."""
+    folder = tmp_path_factory.mktemp("own")
+    path = write(folder, GRAPH)
+    run("train", "digits", "--net", path, "--out", folder / "run")
+    return folder
+
+
+def test_a_network_of_any_shape_is_trained_and_evaluated(trained):
+    history = read_history(trained / "run" / HISTORY)
+    assert history.sizes == "64-12-8-10" and history.epochs[-1].test_accuracy > 0.5
+    network, _ = networks.load(trained / "run" / NETWORK)
+    assert network == netfile.read(trained / "net.toml").network(images.digits())
+    said = run("evaluate", trained / "run" / NETWORK)
+    assert f"{history.epochs[-1].test_accuracy:.2%}" in said
+
+
+def test_a_run_of_a_file_is_resumed_to_the_same_bits_without_it(trained, tmp_path):
+    whole = read_history(trained / "run" / HISTORY)
+    run("train", "digits", "--net", trained / "net.toml", "--epochs", 1, "--out", tmp_path)
+    run("train", "--resume", "--epochs", 2, "--out", tmp_path)
+    assert read_history(tmp_path / HISTORY).epochs[-1].weights == whole.epochs[-1].weights
+    message = refused("train", "--resume", "--net", trained / "net.toml", "--out", tmp_path)
+    assert "a resumed run keeps its settings: leave out --net" in message
+
+
+def test_options_change_what_the_file_says(trained, tmp_path):
+    net = ("--net", trained / "net.toml")
+    run("train", "digits", *net, "--epochs", 1, "--eta", 0.02, "--beta", 0.25, "--out", tmp_path)
+    preset = read_history(tmp_path / HISTORY).preset
+    assert (preset.epochs, preset.eta, preset.schedule.beta) == (1, 0.02, 0.25)
+    message = refused("train", "digits", *net, "--hidden", 3, "--out", tmp_path / "other")
+    assert "hidden is for chains, this network has its sizes in the file" in message
+
+
+def test_the_preset_as_a_file_ends_in_the_same_weights_as_the_preset(tmp_path):
+    run("new", "digits", "--out", tmp_path / "net.toml")
+    for more in ((), ("--net", tmp_path / "net.toml")):
+        run("train", "digits", *more, "--epochs", 1, "--out", tmp_path / str(len(more)))
+    a, b = (read_history(tmp_path / name / HISTORY) for name in ("0", "2"))
+    assert a.epochs[0].weights == b.epochs[0].weights and a.preset.to_dict() | {"epochs": 0} == (
+        b.preset.to_dict() | {"epochs": 0}
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments, wanted",
+    [
+        (("train", "{}", "--out", "out"), "is a network, not data: name the data, and give it as --net"),
+        (("train", "imdb", "--net", "{}", "--out", "out"), "imdb has tokens"),
+        (("train", "--net", "nowhere.toml", "--out", "out"), "there is no nowhere.toml"),
+        (
+            ("train", "--net", "{}", "--window", 6, "--out", "out"),
+            "error: window must be a power of two, not 6",
+        ),
+        (("verify", "--net", "{}", "--network", "x.npz"), "--network and --net each say the network"),
+        (("program", "{}"), "line 1: population 'input': its size is left to the data"),
+        (("boards", "--network", "{}"), "line 1: population 'input': its size is left to the data"),
+        (("boards", "--network", "nowhere.toml"), "or is a file net.toml or network.npz"),
+        (("show", "digits", "digits"), "digits names its data: leave digits out"),
+        (("show", "nowhere.toml"), "there is no nowhere.toml"),
+        (("show", "{}", "--label", "kind"), "--label is for DATA: name the data, or leave it out"),
+        (("show", "{}", "--out", "net.gif"), "--out must end in .png, .svg, .pdf, not be 'net.gif'"),
+        (("new", "--out", "net.txt"), "--out must end in .toml, not be 'net.txt'"),
+        (("new", "--out", "{}"), "is there: replace it by --overwrite, or give another --out"),
+        (("new", "--label", "kind", "--out", "other.toml"), "--label is for a file or folder of your own"),
+        (("new", "--hidden", 5000, "--out", "other.toml"), "has fan-in 5001"),
+    ],
+)
+def test_what_a_command_cannot_do_is_said_in_one_line(arguments, wanted, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = write(tmp_path, GRAPH)
+    assert wanted in refused(*(str(a).format(path) for a in arguments))
+    assert [p.name for p in tmp_path.iterdir()] == ["net.toml"] and path.read_text() == GRAPH
+
+
+def test_new_for_own_data_has_their_sizes_and_trains(tmp_path):
+    rows = "".join(f"{k % 7},{k % 3 - 1.5},{'xy'[k % 2]}\n" for k in range(40))
+    (tmp_path / "table.csv").write_text(f"a,b,kind\n{rows}")
+    net = tmp_path / "net.toml"
+    found = run("new", tmp_path / "table.csv", "--label", "kind", "--hidden", 5, "--out", net)
+    assert f"train {tmp_path / 'table.csv'} --label kind --net {net}" in re.sub(r"\s+", " ", found)
+    assert netfile.read(net).network() == Network.chain(3, 5, 2)
+    run(
+        "train",
+        tmp_path / "table.csv",
+        "--label",
+        "kind",
+        "--net",
+        net,
+        "--epochs",
+        1,
+        "--out",
+        tmp_path / "r",
+    )
+    assert read_history(tmp_path / "r" / HISTORY).sizes == "3-5-2"
+    run("new", "digits", "--out", net, "--overwrite")
+    assert netfile.read(net).preset("digits") == PRESETS["digits"]
+
+
+def test_program_and_boards_take_a_file_with_sizes(tmp_path):
+    network = Network.chain(64, 20, 10)
+    path = write(tmp_path, netfile.described(Sketch.of(network), network.schedule))
+    assert "for 4 lanes" in run("program", path)
+    assert f"icebreaker holds {path}" in run("boards", "--network", path)
+    networks.save(tmp_path / "n.npz", network, network.initial_weights())
+    assert f"icebreaker holds {tmp_path / 'n.npz'}" in run("boards", "--network", tmp_path / "n.npz")
+
+
+# -- show ------------------------------------------------------------------------------------------
+def test_show_tells_sizes_memory_and_boards(tmp_path):
+    path = write(tmp_path, GRAPH)
+    printed = run("show", path, "digits", "--json", tmp_path / "s.json")
+    found = json.loads((tmp_path / "s.json").read_text())
+    network = netfile.read(path).network(images.digits())
+    assert found["weights"] == network.n_weights and found["bits"] == 16 * network.n_weights
+    assert {p["name"]: p["size"] for p in found["populations"]}["a"] == 12
+    assert [(s["pre"], s["post"]) for s in found["synapses"]] == [(s.pre, s.post) for s in network.synapses]
+    assert found["steps"] == {"inference": 24, "training": 48}
+    assert f"{network.n_weights:,} weights of 16 bits" in printed and "0.5 eta" in printed
+    assert {b["board"]: b["short"] for b in found["boards"]}["icebreaker"] == ""
+
+
+def test_show_says_in_numbers_why_a_board_does_not_hold_a_network(tmp_path):
+    wide = Network.chain(784, 128, 10)
+    networks.save(tmp_path / "wide.npz", wide, wide.initial_weights())
+    assert "icebreaker: the network needs 6403 tiles of 4x4 weights, this engine has 4096" in run(
+        "show", tmp_path / "wide.npz"
+    )
+
+
+def test_show_without_data_says_which_sizes_are_open(tmp_path):
+    printed = run("show", write(tmp_path, GRAPH))
+    assert "sizes of input, output are left to the data" in printed and "icebreaker" not in printed
+
+
+@pytest.mark.parametrize("kind, begin", [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
+def test_pictures_are_the_same_each_time(kind, begin, tmp_path):
+    pytest.importorskip("matplotlib")
+    path = write(tmp_path, GRAPH)
+    for k in range(2):
+        run("show", path, "--out", tmp_path / f"{k}.{kind}")
+    pictures = [(tmp_path / f"{k}.{kind}").read_bytes() for k in range(2)]
+    assert pictures[0].startswith(begin) and pictures[0] == pictures[1]
+
+
+def drawings() -> list[Network]:
+    """Networks that are not easy to draw."""
+    from tests.networks import GRAPH as TANGLED
+
+    ladder = Network.chain(784, 300, 200, 100, 50, 20, 10)
+    return [TANGLED, ladder, Network.attention(64, 50, 8, 32, 16, 4)]
+
+
+@pytest.mark.parametrize("k", range(3))
+def test_nothing_in_a_picture_covers_anything_else(k):
+    pytest.importorskip("matplotlib")
+    from equilif.show import diagram
+
+    network = drawings()[k]
+    found = Anatomy.of("n", Sketch.of(network), network.schedule, network)
+    made, covered = diagram.figure(found)
+    boxes, _ = diagram.drawn(found)
+    assert len(covered) > len(boxes)
+    for a in range(len(covered)):
+        for b in range(a):
+            assert not diagram.overlap(covered[a], covered[b]), (covered[a], covered[b])
+    width, height = made.get_size_inches()
+    assert all(0 <= box[0] < box[2] <= width for box in covered) and height < 12
+
+
+@given(st.booleans().flatmap(lambda memories: random_networks(memories=memories)))
+@settings(deadline=None, max_examples=10)
+def test_any_network_can_be_drawn(network):
+    pytest.importorskip("matplotlib")
+    from equilif.show import diagram
+
+    found = Anatomy.of("n", Sketch.of(network), network.schedule, network)
+    places = diagram.plan(found)
+    boxes, synapses = diagram.drawn(found)
+    assert {p.name for p in boxes} <= set(places.at)
+    assert all(places.at[a.name] != places.at[b.name] for a in boxes for b in boxes if a is not b)
+    assert len(diagram.figure(found)[1]) >= len(boxes)
+    assert json.loads(json.dumps(found.to_dict()))["weights"] == network.n_weights
+
+
+# -- docs ------------------------------------------------------------------------------------------
+PAGE = Path(__file__).parents[2] / "docs" / "own_networks.md"
+
+
+def test_the_page_has_every_key():
+    text = PAGE.read_text()
+    assert netfile.table() in text, "python -m equilif.training.netfile  makes the table"
+    assert all(netfile.meaning(f) for name in netfile.TABLES for f in netfile.keys(name).values())
+
+
+def test_the_files_of_the_page_are_network_files(tmp_path):
+    first, memory = re.findall(r"```toml\n(.*?)```", PAGE.read_text(), re.S)
+    assert netfile.read(write(tmp_path, first)).preset("digits").graph is not None
+    rest = first[first.index("[population.output]") :].replace('"hidden", "input", "bias"', '"query", "bias"')
+    rest = re.sub(r'\[\[synapse\]\]\nfrom = \["input", "bias"\].*?\n\n', "", rest, flags=re.S)
+    bias = '[population.bias]\nkind = "constant"\n\n'
+    text = bias + memory + "\n" + rest.replace("nudged = 12", "nudged = 16")
+    assert netfile.read(write(tmp_path, text)).preset("words").memory is not None
+
+
+def test_a_graph_is_learnt_from_python(tmp_path):
+    preset = netfile.read(write(tmp_path, GRAPH)).preset("digits")
+    run_ = Training.start(preset, images.digits(), 0)
+    assert run_.network.n_weights == 64 * 12 + 12 + 12 * 8 + 8 + 8 * 10 + 64 * 10 + 10 + 10 * 12
