@@ -15,7 +15,7 @@ from equilif.commands.own import NOTHING, OwnOptions
 from equilif.show import console as show
 
 if TYPE_CHECKING:
-    from equilif.data.own import Found
+    from equilif.data.making import Found
     from equilif_golden.network import Network
 
 command = panel("Learning")
@@ -46,7 +46,8 @@ def data(
 
     Example:  [bold]equilif data wine.csv --label kind[/]
     """
-    from equilif.data.own import ranges, read
+    from equilif.data.notes import ranges
+    from equilif.data.own import read
     from equilif.training import presets
     from equilif.training.folder import SAMPLES
     from equilif_golden import files
@@ -111,7 +112,7 @@ def _boards(network: Network) -> list[str] | None:
 
 def _show(found: Found, sizes: str, epochs: int, boards: list[str] | None) -> None:
     """The same for people."""
-    from equilif.data import own
+    from equilif.data.notes import ranges
 
     d = found.data
     about = found.about
@@ -123,7 +124,7 @@ def _show(found: Found, sizes: str, epochs: int, boards: list[str] | None) -> No
     )
     rows = [[name, f"{a:,}", f"{b:,}"] for name, a, b in _counts(found)]
     show.console.print(show.table("\nclasses", ["class", "training", "test"], rows))
-    columns = own.ranges(found)
+    columns = ranges(found)
     rows = [_row(*column) for column in columns[:MOST_ROWS]]
     if len(columns) > MOST_ROWS:
         rest = columns[MOST_ROWS:]

@@ -11,7 +11,7 @@ from equilif.extras import needs
 from equilif.results import ToolFailed
 
 with needs("hdl,boards"):
-    from equilif_boards import Board
+    from equilif_boards import BOARDS, Board
     from equilif_boards.build import NAME, bitstream_in
 
 #: Debian's package is openfpgaloader; an environment variable OPENFPGALOADER names another
@@ -25,8 +25,13 @@ def bitstream_of(board: Board, folder: Path | None = None) -> Path:
     folder = folder or Path("build") / board.name
     found = bitstream_in(folder)
     if found is None:
-        raise FileNotFoundError(f"{folder} has no bitstream: make one with  equilif build {board.name}")
+        raise FileNotFoundError(f"{folder} has no bitstream: {_way_out(board)}")
     return found
+
+
+def _way_out(board: Board) -> str:
+    """A board that is in no package is built from its file, whose name it does not know."""
+    return f"make one with  equilif build {board.name if board.name in BOARDS else 'FILE.py'}"
 
 
 def flash(board: Board, bitstream: Path) -> None:
@@ -53,7 +58,7 @@ def flash(board: Board, bitstream: Path) -> None:
 
 def require(board: Board, bitstream: Path) -> None:
     """ValueError or OSError unless the file is a bitstream for an FPGA of the board's family."""
-    way_out = f"make one with  equilif build {board.name}"
+    way_out = _way_out(board)
     if not bitstream.exists():
         raise FileNotFoundError(f"there is no {bitstream}: {way_out}")
     if not bitstream.is_file():

@@ -281,7 +281,7 @@ def _repeat(run: Run, data: DataSet | None) -> Told:
     h = run.history
     repeat = run.repeat(data)
     return {
-        "command": repeat.command,
+        "commands": repeat.commands,
         "net": repeat.net,
         "digest": run.digest,
         "recorded": run.recorded,
@@ -310,6 +310,6 @@ def _plain(told: Told) -> Told:
         "synapses": [j._asdict() for j in told["joints"]],
         "boards": [b._asdict() for b in told["boards"]["rows"]],
         "weights": told["repeat"]["digest"],
-        "repeat": told["repeat"]["command"],
+        "repeat": told["repeat"]["commands"],
         "net": told["repeat"]["net"] or None,
     }

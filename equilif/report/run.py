@@ -72,14 +72,14 @@ class Run:
     def repeat(self, data: DataSet | None) -> Repeat:
         """What makes the same run again; ``data``: its samples, which tell what is usual for them."""
         h = self.history
-        return _rates(h) if isinstance(h, RateHistory) else _train(h, data)
+        return _rates(h) if isinstance(h, RateHistory) else _train(self.folder, h, data)
 
 
 @dataclass(frozen=True)
 class Repeat:
-    """A command, and the network file that it names, or nothing."""
+    """Commands, and the network file that the first of them writes, or nothing."""
 
-    command: str
+    commands: tuple[str, ...]
     net: str = ""
 
 
@@ -112,10 +112,7 @@ def _convolutions(history: History | RateHistory) -> bool:
 
 
 # -- how to repeat it ------------------------------------------------------------------------------
-NET = "net.toml"
-
-
-def _train(history: History, data: DataSet | None) -> Repeat:
+def _train(folder: Path, history: History, data: DataSet | None) -> Repeat:
     """The command that trains the same: with options where they say all, else with a network file."""
     preset = history.preset
     about = history.about
@@ -125,12 +122,14 @@ def _train(history: History, data: DataSet | None) -> Repeat:
     if isinstance(base, Preset) and preset.graph is None:
         given = _changed(_flat(preset), _flat(base))
         if base.changed(**given) == preset:
-            return _repeat([*words, *_options(given), *seed])
-    return _repeat([*words, "--net", NET, *seed], netfile.written(preset))
+            return Repeat((_said(*words, *_options(given), *seed),))
+    file = f"{folder.resolve().name}.toml"
+    new = _said("new", str(folder), "--out", file)
+    return Repeat((new, _said(*words, "--net", file, *seed)), netfile.written(preset))
 
 
-def _repeat(words: list[str], net: str = "") -> Repeat:
-    return Repeat(shlex.join(["equilif", *words]), net)
+def _said(*words: str) -> str:
+    return shlex.join(["equilif", *words])
 
 
 def _reading(about: About | None) -> list[str]:
@@ -165,7 +164,7 @@ def _rates(history: RateHistory) -> Repeat:
     s = history.settings
     changed = _changed(flat(s), flat(SETTINGS[s.data]))
     changed.pop("schedule", None)
-    return _repeat(["rates", s.data, *_options({**changed, "seed": s.seed})])
+    return Repeat((_said("rates", s.data, *_options({**changed, "seed": s.seed})),))
 
 
 def _changed(values: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:

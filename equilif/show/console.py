@@ -22,7 +22,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from equilif.data.images import DataSet
-    from equilif.data.own import Found
+    from equilif.data.making import Found
     from equilif.hardware.anatomy import Anatomy, Joined
     from equilif.hardware.verify import Plan, Report
     from equilif.training.attention import Attention

@@ -25,7 +25,7 @@ from equilif.training.trace import Trace
 from equilif_golden import files
 
 if TYPE_CHECKING:
-    from equilif.data.own import Found
+    from equilif.data.making import Found
     from equilif.training.deploy import Deployment  # needs torch
 
 with needs("plot"):

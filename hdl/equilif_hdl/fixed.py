@@ -82,6 +82,6 @@ def lanes_of(value: Value, n: int) -> list[Value]:
     return [value.word_select(j, len(value) // n) for j in range(n)]
 
 
-def ram(shape: int, depth: int, style: str | None) -> memory.Memory:
+def ram(shape: int, depth: int, style: str | None) -> memory.Memory[int, Value]:
     """Memory with a vendor hint: ``block``, ``distributed`` or None for the tool's choice."""
     return memory.Memory(shape=shape, depth=depth, init=[], attrs={"ram_style": style} if style else {})

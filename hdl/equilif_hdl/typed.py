@@ -7,7 +7,7 @@ alone: nothing is ever made of them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from amaranth import Signal
 from amaranth.lib import data, wiring
@@ -20,9 +20,20 @@ class Interface(Protocol):
     def signature(self) -> wiring.Signature: ...
 
 
+P = TypeVar("P")
+
+
+class Stream(Interface, Protocol[P]):
+    """What a stream's Signature makes, with a payload P: amaranth.lib.stream.Interface."""
+
+    payload: P
+    p: P
+    valid: Signal
+    ready: Signal
+
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import TypeVar
 
     from amaranth.hdl import Shape, ShapeCastable, ShapeLike, Value, ValueCastable, ValueLike
     from amaranth.hdl._ast import Assign as Assign

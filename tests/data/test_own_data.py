@@ -19,6 +19,7 @@ import pytest
 
 from equilif import cli
 from equilif.data import own, scaling
+from equilif.data import parts as parts_of
 from equilif.training import presets
 from equilif.training.records import read_about
 from equilif.training.train import Training, digest, read_history
@@ -484,10 +485,10 @@ def test_images_left_out_are_told(capsys):
 # -- split -------------------------------------------------------------------------------------------
 def test_the_split_is_stratified_and_always_the_same():
     y = np.repeat([0, 1, 2], [50, 20, 4])
-    train, held = own.split(y, 0.2, CLASSES)
+    train, held = parts_of.split(y, 0.2, CLASSES)
     assert np.bincount(y[held]).tolist() == [10, 4, 1]
     assert sorted([*train, *held]) == list(range(74))
-    assert (own.split(y, 0.2, CLASSES)[1] == held).all()
+    assert (parts_of.split(y, 0.2, CLASSES)[1] == held).all()
 
 
 def test_an_input_of_many_columns_is_refused_before_anything_is_written(capsys):
@@ -509,7 +510,7 @@ def test_only_square_grey_images_are_shifted(make, options, capsys):
 
 
 def test_two_samples_of_a_class_are_one_for_each_part():
-    train, held = own.split(np.array([0, 0, 1, 1]), 0.9, ("a", "b"))
+    train, held = parts_of.split(np.array([0, 0, 1, 1]), 0.9, ("a", "b"))
     assert len(train) == len(held) == 2
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,9 +75,11 @@ def test_what_can_go_wrong(loader, monkeypatch):
         bitstream_of(BOARDS["icebreaker"], loader / "empty")
     with pytest.raises(FileNotFoundError, match="make one with  equilif build ulx3s-85f"):
         flash(BOARDS["ulx3s-85f"], Path("none.bit"))
+    with pytest.raises(FileNotFoundError, match=r"make one with  equilif build FILE\.py"):
+        flash(replace(BOARDS["icebreaker"], name="mine"), Path("none.bin"))
     assert run("flash", "icebraker") == (
         2,
-        f"error: board must be one of {', '.join(BOARDS)}, not 'icebraker'",
+        f"error: board must be one of {', '.join(BOARDS)}, or a Python file that makes one, not 'icebraker'",
     )
 
 

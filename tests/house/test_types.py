@@ -12,7 +12,8 @@ from equilif_hdl.engine.control import Orders
 from equilif_hdl.engine.isa import INSTRUCTION, Command, Event, Instruction, command, event
 from equilif_hdl.engine.port import EnginePort, LanesPort, ScanPort
 from equilif_hdl.link.bus import AxiEngine
-from equilif_hdl.link.transport import Line
+from equilif_hdl.link.slip import DECODED, ITEM, Decoded, Item
+from equilif_hdl.link.transport import RECEIVED, Line, Received
 from equilif_hdl.link.uart import PINS, Pins, Uart
 from equilif_hdl.top import Top
 
@@ -40,6 +41,9 @@ CONFIG = EngineConfig(
         (ScanPort.Members, ScanPort(CONFIG)),
         (Orders.Members, Orders(CONFIG)),
         (Pins, PINS),
+        (Received, RECEIVED),
+        (Item, ITEM),
+        (Decoded, DECODED),
     ],
     ids=lambda x: getattr(x, "__qualname__", ""),
 )

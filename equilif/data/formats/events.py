@@ -94,9 +94,7 @@ class EventFolders:
         counts = []
         labels = []
         with reading(place, f"a part of {known.name}"):
-            part = there(
-                str(root), **({"split": "train" if first else "test"} if known.splits else {"train": first})
-            )
+            part = there(str(root), **known.chosen(first))
             names = [n.decode() if isinstance(n, bytes) else str(n) for n in part.classes]
             for k in range(len(part)):
                 events, label = part[k]

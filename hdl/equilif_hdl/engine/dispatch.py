@@ -18,6 +18,7 @@ from amaranth.lib.wiring import In, Out
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Op
 from equilif_hdl.engine.isa import INSTRUCTION, Instruction, is_one_of
+from equilif_hdl.typed import Stream
 
 
 class Dispatcher(wiring.Component):
@@ -39,7 +40,7 @@ class Dispatcher(wiring.Component):
         It is done, and so are all before it.
     """
 
-    i: stream.Interface
+    i: Stream[Instruction]
     issuing: Signal
     empty: Signal
     instruction: Instruction

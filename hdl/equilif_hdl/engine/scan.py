@@ -27,10 +27,10 @@ from amaranth.lib.wiring import In, Out
 
 from equilif_golden.blocks.plasticity import DITHER_ROW, DITHER_WIDTH
 from equilif_golden.engine.config import EngineConfig
-from equilif_hdl.engine.isa import event, group_bits, tile_bits
+from equilif_hdl.engine.isa import Event, event, group_bits, tile_bits
 from equilif_hdl.engine.port import ScanPort
 from equilif_hdl.fixed import lanes_of, lowest_set, times_index
-from equilif_hdl.typed import Fields, Layout, signal_of
+from equilif_hdl.typed import Fields, Layout, Stream, signal_of
 
 
 class Place(Fields):
@@ -105,7 +105,7 @@ class Scanner(wiring.Component):
     blocking: Signal
     memory: ScanPort.Members
     busy: Signal
-    o: stream.Interface
+    o: Stream[Event]
 
     def __init__(self, config: EngineConfig):
         self.config = config

@@ -21,8 +21,8 @@ from amaranth.lib.wiring import In, Out
 
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import WORDS, HaltMode, NextMode, Op
-from equilif_hdl.engine.isa import INSTRUCTION, has_mode
-from equilif_hdl.typed import signal_of
+from equilif_hdl.engine.isa import INSTRUCTION, Instruction, has_mode
+from equilif_hdl.typed import Stream, signal_of
 
 
 class Loop(NamedTuple):
@@ -64,7 +64,7 @@ class Sequencer(wiring.Component):
     addr: Signal
     read: Signal
     word: Signal
-    o: stream.Interface
+    o: Stream[Instruction]
 
     latency = 5
 

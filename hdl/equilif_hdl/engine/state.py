@@ -59,8 +59,8 @@ def sizes(config: EngineConfig) -> dict[str, Size]:
 class Ports(NamedTuple):
     """The two ports of a memory."""
 
-    rd: memory.ReadPort
-    wr: memory.WritePort
+    rd: memory.ReadPort[int, Value]
+    wr: memory.WritePort[int, Value]
 
 
 class State(wiring.Component):

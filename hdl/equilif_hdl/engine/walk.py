@@ -34,7 +34,7 @@ from equilif_hdl.engine.isa import (
     signed_values,
 )
 from equilif_hdl.fixed import times_small
-from equilif_hdl.typed import Assign, signal_of
+from equilif_hdl.typed import Assign, Stream, signal_of
 
 ONE = 1 << VALUE.f  #: 1.0 as a factor of the lanes
 
@@ -69,7 +69,7 @@ class Walker(wiring.Component):
     instruction: Instruction
     stall: Signal
     enable: Signal
-    i: stream.Interface
+    i: Stream[Event]
     valid: Signal
     o: Command
     busy: Signal
@@ -156,7 +156,7 @@ class Walker(wiring.Component):
         """What a command has of the event."""
         cfg = self.config
         ins = self.instruction
-        source: Event = self.i.p
+        source = self.i.p
         plus = source.plus
         minus = source.minus
         if cfg.softmax:

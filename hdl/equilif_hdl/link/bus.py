@@ -17,7 +17,7 @@ Throughput: an access a cycle more than its latency; the stream an element a cyc
 from __future__ import annotations
 
 from amaranth import Cat, ClockDomain, ClockSignal, Module, Mux, ResetSignal, Signal
-from amaranth.hdl import ValueLike
+from amaranth.hdl import Value, ValueLike
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -149,7 +149,12 @@ class _Bus:
     """Registers of the bus and its states: one access, or one beat of the stream, at a time."""
 
     def __init__(
-        self, axi: AxiEngine, m: Module, engine: EnginePort.Members, checker: Checker, staged: Memory
+        self,
+        axi: AxiEngine,
+        m: Module,
+        engine: EnginePort.Members,
+        checker: Checker,
+        staged: Memory[int, Value],
     ):
         self.axi = axi
         self.config = axi.config
@@ -240,7 +245,7 @@ class _Bus:
         engine = self.engine
         bits = {"DONE": self.done, "FAULT": self.fault, "BUSY": engine.busy, "LOADED": self.loaded}
         assert [f.name for f in REGISTERS["STATUS"].fields] == list(bits)
-        values = {
+        values: dict[str, ValueLike] = {
             "STATUS": Cat(*bits.values()),
             "INTERRUPT": self.interrupt,
             "REJECTED": self.rejected,

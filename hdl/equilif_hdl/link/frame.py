@@ -24,7 +24,8 @@ from equilif_golden.link.protocol import (
     Status,
 )
 from equilif_hdl.fixed import ram
-from equilif_hdl.link.slip import DECODED, ITEM
+from equilif_hdl.link.slip import DECODED, ITEM, Decoded, Item
+from equilif_hdl.typed import Stream
 
 STATUS_BITS = max(Status).bit_length()
 
@@ -48,8 +49,8 @@ class Framer(wiring.Component):
         Status, sequence, payload, then an item with ``end``, which adds the CRC and releases the buffer.
     """
 
-    i: stream.Interface
-    o: stream.Interface
+    i: Stream[Decoded]
+    o: Stream[Item]
     full: Signal
     status: Signal
     command: Signal
@@ -58,7 +59,7 @@ class Framer(wiring.Component):
     whole: Signal
     addr: Signal
     data: Signal
-    reply: stream.Interface
+    reply: Stream[Item]
 
     def __init__(self, *, frame_bytes: int = FRAME_BYTES):
         self.frame_bytes = whole(frame_bytes, "frame_bytes", 32, 4096)

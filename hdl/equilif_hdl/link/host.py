@@ -41,8 +41,8 @@ from equilif_hdl.engine.checker import Checker
 from equilif_hdl.engine.port import EnginePort, address_bits
 from equilif_hdl.link.frame import STATUS_BITS, Framer
 from equilif_hdl.link.slip import SlipDecoder, SlipEncoder
-from equilif_hdl.link.transport import RECEIVED
-from equilif_hdl.typed import Assign
+from equilif_hdl.link.transport import RECEIVED, Received
+from equilif_hdl.typed import Assign, Stream
 
 assert (LEARN, PACKED) == (1, 2)  # bits 0 and 1 of the flags, and the only ones
 PAYLOAD = 2  #: buffer address of the first byte behind command and sequence
@@ -58,8 +58,8 @@ class Host(wiring.Component):
     engine : Out(EnginePort)
     """
 
-    i: stream.Interface
-    o: stream.Interface
+    i: Stream[Received]
+    o: Stream[Signal]
     engine: EnginePort.Members
 
     def __init__(self, config: EngineConfig, *, build_id: int = 0, frame_bytes: int = FRAME_BYTES):

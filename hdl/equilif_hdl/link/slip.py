@@ -8,16 +8,34 @@ END ends a frame, ESC stands before the two codes that replace END and ESC insid
 from __future__ import annotations
 
 from amaranth import Module, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.hdl import Value
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from equilif_golden.link.protocol import END, ESC, ESC_END, ESC_ESC
-from equilif_hdl.link.transport import RECEIVED
+from equilif_hdl.link.transport import RECEIVED, Received
+from equilif_hdl.typed import Fields, Layout, Stream
 
-#: a byte of a frame or, with ``end``, the end of one
-ITEM = data.StructLayout({"data": 8, "end": 1})
-#: ``bad`` comes with ``end``: a wrong escape, or a byte that the transport found wrong, since the last end
-DECODED = data.StructLayout({"data": 8, "end": 1, "bad": 1})
+
+class Item(Fields):
+    """A byte of a frame or, with ``end``, the end of one."""
+
+    data: Value
+    end: Value
+
+
+class Decoded(Fields):
+    """The same.  ``bad`` comes with ``end``: a wrong escape, or a byte that the transport found wrong, since
+    the last end.
+    """
+
+    data: Value
+    end: Value
+    bad: Value
+
+
+ITEM: Layout[Item] = Layout({"data": 8, "end": 1})
+DECODED: Layout[Decoded] = Layout({"data": 8, "end": 1, "bad": 1})
 
 
 class SlipDecoder(wiring.Component):
@@ -29,8 +47,8 @@ class SlipDecoder(wiring.Component):
     Latency 0, throughput a byte a cycle.  An END that did not arrive whole ends nothing; the next one does.
     """
 
-    i: stream.Interface
-    o: stream.Interface
+    i: Stream[Received]
+    o: Stream[Decoded]
 
     def __init__(self) -> None:
         super().__init__({"i": In(stream.Signature(RECEIVED)), "o": Out(stream.Signature(DECODED))})
@@ -77,8 +95,8 @@ class SlipEncoder(wiring.Component):
     Latency 0, throughput a byte a cycle out.
     """
 
-    i: stream.Interface
-    o: stream.Interface
+    i: Stream[Item]
+    o: Stream[Signal]
 
     def __init__(self) -> None:
         super().__init__({"i": In(stream.Signature(ITEM)), "o": Out(stream.Signature(8))})

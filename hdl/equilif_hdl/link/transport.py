@@ -11,14 +11,22 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from amaranth import Signal
-from amaranth.lib import data, stream, wiring
+from amaranth import Module, Signal
+from amaranth.hdl import Value
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from equilif_hdl.typed import Interface
+from equilif_hdl.typed import Fields, Interface, Layout, Stream
 
-#: a byte that came; ``error``: it is damaged, or bytes before it are lost
-RECEIVED = data.StructLayout({"data": 8, "error": 1})
+
+class Received(Fields):
+    """A byte that came.  ``error``: it is damaged, or bytes before it are lost."""
+
+    data: Value
+    error: Value
+
+
+RECEIVED: Layout[Received] = Layout({"data": 8, "error": 1})
 
 
 class Line(wiring.Component):
@@ -37,8 +45,8 @@ class Line(wiring.Component):
     """
 
     pins: Interface
-    i: stream.Interface
-    o: stream.Interface
+    i: Stream[Signal]
+    o: Stream[Received]
     active: Signal
 
     def __init__(self, pins: wiring.Signature):
@@ -50,6 +58,9 @@ class Line(wiring.Component):
                 "active": Out(1),
             }
         )
+
+    def elaborate(self, platform: object) -> Module:
+        raise NotImplementedError
 
 
 class Transport(Protocol):

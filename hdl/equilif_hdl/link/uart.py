@@ -16,8 +16,8 @@ from amaranth import Cat, Module, Signal
 from amaranth.lib import cdc, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from equilif_hdl.link.transport import RECEIVED, Line
-from equilif_hdl.typed import Interface
+from equilif_hdl.link.transport import RECEIVED, Line, Received
+from equilif_hdl.typed import Interface, Stream
 
 SMALLEST_DIVISOR = 4
 #: bits on the line for a byte: start, 8 bits, stop
@@ -56,7 +56,7 @@ class UartReceiver(wiring.Component):
     """
 
     rx: Signal
-    o: stream.Interface
+    o: Stream[Received]
 
     def __init__(self, divisor: int):
         self.divisor = _checked(divisor)
@@ -110,7 +110,7 @@ class UartTransmitter(wiring.Component):
     Throughput: a byte in 10 bits, back to back.
     """
 
-    i: stream.Interface
+    i: Stream[Signal]
     tx: Signal
 
     def __init__(self, divisor: int):

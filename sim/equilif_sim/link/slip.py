@@ -14,15 +14,16 @@ from typing import Any
 
 import cocotb
 import sliplib
-from amaranth import Module
+from amaranth import Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, RisingEdge
 
 from equilif_golden.link.protocol import END, ESC, ESC_END, ESC_ESC
-from equilif_hdl.link.slip import DECODED, ITEM, SlipDecoder, SlipEncoder
-from equilif_hdl.link.transport import RECEIVED
+from equilif_hdl.link.slip import DECODED, ITEM, Decoded, Item, SlipDecoder, SlipEncoder
+from equilif_hdl.link.transport import RECEIVED, Received
+from equilif_hdl.typed import Stream
 from equilif_sim.tools.scoreboard import Scoreboard
 from equilif_sim.tools.stream import Pause, StreamSink, StreamSource, never, often
 
@@ -33,10 +34,10 @@ stalls = cocotb.parametrize(i_pause=[never, often], o_pause=[never, often])
 class Slip(wiring.Component):
     """What is simulated: both blocks, side by side."""
 
-    e_i: stream.Interface
-    e_o: stream.Interface
-    d_i: stream.Interface
-    d_o: stream.Interface
+    e_i: Stream[Item]
+    e_o: Stream[Signal]
+    d_i: Stream[Received]
+    d_o: Stream[Decoded]
 
     def __init__(self) -> None:
         self.config: dict[str, Any] = {}

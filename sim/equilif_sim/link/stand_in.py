@@ -13,7 +13,8 @@ from equilif_golden.engine.port import Region, region_size
 from equilif_golden.link.device import Device
 from equilif_hdl.engine.port import EnginePort
 from equilif_hdl.link.host import Host
-from equilif_hdl.link.transport import RECEIVED
+from equilif_hdl.link.transport import RECEIVED, Received
+from equilif_hdl.typed import Stream
 
 
 class StandIn(wiring.Component):
@@ -136,8 +137,8 @@ class StandInDevice(Device):
 class HostBench(wiring.Component):
     """What is simulated: Host and StandIn."""
 
-    i: stream.Interface
-    o: stream.Interface
+    i: Stream[Received]
+    o: Stream[Signal]
     occupied: Signal
     writes: Signal
     starts: Signal

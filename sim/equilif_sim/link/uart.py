@@ -17,8 +17,9 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge, Timer
 
-from equilif_hdl.link.transport import RECEIVED
+from equilif_hdl.link.transport import RECEIVED, Received
 from equilif_hdl.link.uart import UartReceiver, UartTransmitter
+from equilif_hdl.typed import Stream
 from equilif_sim.tools.run import bench_config
 from equilif_sim.tools.scoreboard import Scoreboard
 from equilif_sim.tools.stream import StreamSink, StreamSource, never, often
@@ -29,8 +30,8 @@ CYCLE = 10_000  #: ps
 class Uart(wiring.Component):
     """What is simulated: both directions; ``loop`` joins them."""
 
-    i: stream.Interface
-    o: stream.Interface
+    i: Stream[Signal]
+    o: Stream[Received]
     rx: Signal
     tx: Signal
     loop: Signal

@@ -1,0 +1,155 @@
+"""From the content of a file to a data set: parted, encoded, scaled and numbered."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from equilif.data import encoding
+from equilif.data.about import About
+from equilif.data.dataset import DataSet
+from equilif.data.formats import Content, Part
+from equilif.data.notes import notes
+from equilif.data.parts import numbered, split
+from equilif.data.scaling import Missing, Scaling, fit, fit_tokens
+from equilif_golden import network as networks
+from equilif_golden.blocks.relay import FRACTION
+from equilif_golden.fixed import DEFAULT
+from equilif_golden.network import TokenRows
+
+#: in the place of a scaling until there is one
+NOTHING = fit(np.array([[0.0], [1.0]]), (), alike=False, missing="refuse")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A data set, and what its user should know of it."""
+
+    data: DataSet
+    format: str
+    names: tuple[str, ...]
+    missing: int  #: values that were not there, both parts
+    clipped: tuple[int, int]  #: values beyond the scale, training and test part
+    raw: Part  #: training samples as they were read
+    raw_test: Part
+    notes: tuple[str, ...] = ()
+
+    @property
+    def about(self) -> About:
+        assert self.data.about is not None
+        return self.data.about
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What was asked for beyond the content."""
+
+    missing: Missing = "refuse"
+    memory: bool = False
+    vectors: str | Path | None = None
+
+
+class Made(NamedTuple):
+    """Inputs and tokens of several parts, and how many of their values are beyond the scale."""
+
+    x: list[npt.NDArray[np.uint8]]
+    tokens: list[TokenRows | None]
+    clipped: list[int]
+    words: tuple[str, ...]
+
+
+def make(content: Content, about: About, wanted: Wanted, name: str) -> Found:
+    """A content split, encoded, scaled and numbered."""
+    train, test = _parted(content, about)
+    gone = sum(int(np.isnan(p.numbers).sum()) for p in (train, test) if p.numbers.dtype.kind == "f")
+    about = _fitted(content, about, train, wanted)
+    parts = encoded(about, (train, test), ("training samples", "test samples"))
+    y = numbered(train.labels, about.labels)
+    y_test = numbered(test.labels, about.labels)
+    data = DataSet(name, parts.x[0], y, parts.x[1], y_test, parts.tokens[0], parts.tokens[1], parts.words)
+    about = dataclasses.replace(about, digest=data.digest)
+    networks.check_about(dataclasses.asdict(about))
+    clipped = (parts.clipped[0], parts.clipped[1])
+    return Found(
+        dataclasses.replace(data, about=about),
+        about.format,
+        about.scaling.names,
+        gone,
+        clipped,
+        train,
+        test,
+        (*content.notes, *notes(about, data, train, clipped, gone)),
+    )
+
+
+def _parted(content: Content, about: About) -> tuple[Part, Part]:
+    """What to train and what to test on."""
+    if content.test is not None:
+        return content.train, content.test
+    assert about.hold_out is not None
+    at, held = split(numbered(content.train.labels, about.labels), about.hold_out, about.labels)
+    return content.train.take(at), content.train.take(held)
+
+
+def _fitted(content: Content, about: About, train: Part, wanted: Wanted) -> About:
+    """With encoding and scaling of the training samples; ValueError when no network takes them."""
+    code = encoding.fit(train.x, memory=wanted.memory, vectors=wanted.vectors)
+    names = code.names(content.names)
+    if code.memory:
+        tokens = code.tokens((train.x,))
+        values = tokens.values[tokens.parts[0].rows]
+        if code.kind == "texts":  # a text without a known word has no value
+            values = values[~np.isnan(values).any(axis=1)]
+        scaling = fit_tokens(values, names, missing=wanted.missing)
+    else:
+        alike = content.alike or code.kind == "texts"
+        scaling = fit(
+            code.rows(train.x),
+            names,
+            alike=alike,
+            missing=wanted.missing,
+            standard=code.kind == "series",
+        )
+        _check_inputs(scaling, len(about.labels))
+    return dataclasses.replace(about, encoding=code, scaling=scaling)
+
+
+def _check_inputs(scaling: Scaling, classes: int) -> None:
+    """ValueError when there are more inputs than a hidden neuron can hear, beside its bias and the output."""
+    most = DEFAULT.max_fan_in - 1 - classes
+    if scaling.n_inputs > most:
+        rails = f" ({scaling.width:,} values, those with a sign twice)" * (scaling.n_inputs > scaling.width)
+        raise ValueError(
+            f"a sample becomes {scaling.n_inputs:,} inputs{rails}, more than the {most:,} that a "
+            "neuron hears: leave out columns, or make images smaller"
+        )
+
+
+def encoded(about: About, parts: tuple[Part, ...], what: tuple[str, ...]) -> Made:
+    """What a network gets of some parts, as it was fitted."""
+    if not about.encoding.memory:
+        scaled = [about.scaling.apply(about.encoding.rows(p.x), w) for p, w in zip(parts, what, strict=True)]
+        return Made([s.x for s in scaled], [None] * len(parts), [s.clipped for s in scaled], ())
+    tokens = about.encoding.tokens([p.x for p in parts])
+    values = tokens.values
+    if about.encoding.kind == "texts":  # the last row stands for a text without a known word
+        values = np.where(np.isnan(values), [c.mean for c in about.scaling.columns], values)
+    codes = np.concatenate((about.scaling.codes(values, what[-1]), tokens.places), axis=1)
+    table = codes.astype(np.int16) << (DEFAULT.fraction - FRACTION)
+    return Made(
+        [np.zeros((len(p.x), 0), np.uint8) for p in parts],
+        [TokenRows(table, r.rows, r.off) for r in tokens.parts],
+        [0] * len(parts),
+        tokens.words,
+    )
+
+
+def is_square(data: DataSet) -> bool:
+    """Whether own data are images that can be moved by a pixel."""
+    shape = () if data.about is None else data.about.shape
+    return len(shape) == 2 and shape[0] == shape[1] and data.tokens_train is None

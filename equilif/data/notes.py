@@ -1,0 +1,81 @@
+"""What a user should know of data of one's own: how they became inputs, and their ranges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from equilif.data.about import About
+from equilif.data.dataset import DataSet
+from equilif.data.encoding import Encoding
+from equilif.data.formats import Part, Series
+from equilif.data.scaling import FULL, name_of, named_missing
+
+if TYPE_CHECKING:
+    from equilif.data.making import Found
+
+
+def notes(about: About, data: DataSet, train: Part, clipped: tuple[int, int], gone: int) -> Iterator[str]:
+    """What a user should know of encoding and scaling."""
+    yield from _encoded(about.encoding, data, train)
+    s = about.scaling
+    if s.kind == "bytes":
+        yield "8-bit whole numbers, taken as they are"
+    elif s.kind == "common" and about.encoding.kind != "texts":
+        c = s.columns[0]
+        rails = ", on two rails (positive and negative part)" if c.kind == "rails" else ""
+        yield f"one scale for all values, {c.low:g} to {c.high:g}{rails}"
+    elif about.encoding.kind == "series" and s.kind == "columns":
+        yield f"each span of a channel standardised, +-{FULL:g} deviations on two rails"
+    elif s.kind == "columns":
+        signed = sum(c.kind == "rails" for c in s.columns)
+        yield "each column by its training range" + (f", {signed} with a sign on two rails" if signed else "")
+    if s.dropped:
+        yield f"left out, because they never change: {', '.join(s.dropped)}"
+    if gone:
+        of_training = named_missing(np.isnan(train.numbers), _read_names(about))
+        yield f"{gone:,} missing values filled with the training mean ({of_training} of the training part)"
+    if any(clipped):
+        yield f"beyond the scale and clipped: {clipped[0]:,} training and {clipped[1]:,} test values"
+
+
+def _encoded(code: Encoding, data: DataSet, train: Part) -> Iterator[str]:
+    """How samples become inputs or tokens."""
+    if code.kind == "texts" and not code.memory:
+        empty = int((data.x_train.max(axis=1) == 0).sum() + (data.x_test.max(axis=1) == 0).sum())
+        said = f"; {empty:,} texts have none of them" if empty else ""
+        yield f"an input for each of {len(code.words):,} words of the training part: is it there?{said}"
+    elif code.kind == "texts":
+        yield f"the first {code.steps} words of a text that have a vector are tokens of a memory"
+    elif isinstance(train.x, Series):
+        length = np.diff(train.x.off)
+        said = f"{length.min()} to {length.max()}" if length.min() < length.max() else str(length[0])
+        what = "tokens of a memory" if code.memory else "spans"
+        at_most = "at most " * code.memory
+        yield f"series of {said} steps, each as {at_most}{code.steps} {what}: means over its steps"
+
+
+def _read_names(about: About) -> tuple[str, ...]:
+    """Names of the columns as they were read; channels of series have none."""
+    return about.scaling.names if about.encoding.kind == "rows" else ()
+
+
+def ranges(found: Found) -> list[tuple[str, float, float, int, str]]:
+    """Of every column or channel that was read: name, smallest and largest training value, missing values,
+    and what becomes of it.  Texts have none.
+    """
+    s = found.about.scaling
+    x = found.raw.numbers.astype(np.float64)
+    by_column = s.kind == "columns" and found.about.encoding.kind == "rows"
+    told: list[tuple[str, float, float, int, str]] = []
+    for k in range(x.shape[1] if len(x) else 0):
+        kind: str = s.columns[k].kind if by_column else s.kind
+        values = x[:, k][~np.isnan(x[:, k])]
+        gone = len(x) - len(values)
+        name = name_of(_read_names(found.about), k)
+        if not by_column and found.about.encoding.kind == "series":
+            name = name.replace("column", "channel")
+        told.append((name, float(values.min()), float(values.max()), gone, kind))
+    return told

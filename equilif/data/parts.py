@@ -1,0 +1,102 @@
+"""Classes by name and by number, and the parts to train and to test on."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from equilif.data import formats
+from equilif.data.about import check_hold_out
+from equilif.data.dataset import Labels
+from equilif.data.formats import Columns, Content, Part
+from equilif.data.reading import reading
+
+HOLD_OUT = 0.2
+SPLIT_SEED = 0  #: which samples are held out does not depend on the seed of a training run
+MOST_CLASSES = 1024
+MOST_NAME = 100  #: characters of a class
+
+
+def with_test(path: Path, content: Content, test: Path, columns: Columns) -> Content:
+    """A content with the samples of a second file to test on."""
+    if content.test is not None:
+        raise ValueError(f"{path} has a test part of its own: leave out --test")
+    _, other = formats.read(test, columns)
+    if other.test is not None:
+        raise ValueError(f"{test} has parts of its own: --test is a file of samples to test on")
+    with reading(test):
+        other = ordered(other, content.names)
+        if other.shape != content.shape:
+            raise ValueError(f"its samples have shape {other.shape}, those of {path} {content.shape}")
+    return content.with_test(other.train)
+
+
+def ordered(content: Content, names: tuple[str, ...]) -> Content:
+    """The content with its columns in the order of ``names``; ValueError when it has others."""
+    if content.names == names or not names:
+        return content
+    missing = [n for n in names if n not in content.names]
+    strange = [n for n in content.names if n not in names]
+    if missing or strange:
+        told = [f"it has no column {', '.join(map(repr, missing[:3]))}"] if missing else []
+        told += [f"it has {', '.join(map(repr, strange[:3]))}, which training has not"] if strange else []
+        raise ValueError(f"{'; '.join(told)}: columns must be those that the network was trained on")
+    order = [content.names.index(n) for n in names]
+    parts = [Part(p.numbers[:, order], p.labels) for p in content.parts]
+    test = parts[1] if len(parts) > 1 else None
+    return dataclasses.replace(content, train=parts[0], test=test, names=names)
+
+
+def hold_out_of(content: Content, asked: float | None) -> float | None:
+    """The part to hold out, None when there is a test part."""
+    if content.test is None:
+        return check_hold_out(HOLD_OUT if asked is None else asked)
+    if asked is not None:
+        raise ValueError("there is a test part already: leave out --hold-out")
+    return None
+
+
+def classes_of(content: Content) -> tuple[str, ...]:
+    """Names of the classes: numbers by size, else texts by alphabet; ValueError when they are none."""
+    found = [str(name) for name in np.unique(content.train.labels)]
+    if len(found) < 2:
+        raise ValueError(f"all training samples are of class {found[0]!r}: there is nothing to tell apart")
+    if len(found) > MOST_CLASSES or len(found) > max(2, len(content.train.labels) // 2):
+        raise ValueError(
+            f"{len(found):,} classes for {len(content.train.labels):,} samples: labels must be classes that "
+            "come again, not measurements or names of samples"
+        )
+    for name in found:
+        if not name.strip() or len(name) > MOST_NAME or not name.isprintable():
+            raise ValueError(f"a class must be a short text of one line, not {name[:40]!r}")
+    return tuple(sorted(found, key=lambda n: (0, int(n), "") if n.isdecimal() else (1, 0, n)))
+
+
+def numbered(labels: npt.NDArray[np.str_], classes: tuple[str, ...]) -> Labels:
+    """Names of classes as numbers; ValueError for a class that training does not have."""
+    numbers = {name: k for k, name in enumerate(classes)}
+    strange = [str(n) for n in np.unique(labels) if str(n) not in numbers]
+    if strange:
+        raise ValueError(
+            f"there are samples of {', '.join(map(repr, strange[:3]))}, a class that training has not: "
+            f"classes are {', '.join(classes[:12])}"
+        )
+    return np.array([numbers[str(n)] for n in labels], np.int64)
+
+
+def split(y: Labels, part: float, classes: tuple[str, ...]) -> tuple[Labels, Labels]:
+    """Positions (n,) to train and to test on: of each class about ``part`` is held out, one at least."""
+    rng = np.random.default_rng(SPLIT_SEED)
+    held = np.zeros(len(y), bool)
+    for k, name in enumerate(classes):
+        at = rng.permutation(np.flatnonzero(y == k))
+        if len(at) < 2:
+            raise ValueError(
+                f"class {name!r} has one sample: two are needed, one to train and one to test on; add some, "
+                "leave it out, or give a file to test on with --test"
+            )
+        held[at[: min(len(at) - 1, max(1, round(part * len(at))))]] = True
+    return np.flatnonzero(~held), np.flatnonzero(held)
