@@ -70,14 +70,18 @@ class Run:
         return loaded
 
     def repeat(self, data: DataSet | None) -> Repeat:
-        """What makes the same run again; ``data``: its samples, which tell what is usual for them."""
+        """What makes the same run again, and evaluates it; ``data``: its samples, which tell what is usual
+        for them.
+        """
         h = self.history
-        return _rates(h) if isinstance(h, RateHistory) else _train(self.folder, h, data)
+        again = _rates(h) if isinstance(h, RateHistory) else _train(self.folder, h, data)
+        look = _said("evaluate", str(self.folder / NETWORK))
+        return dataclasses.replace(again, commands=(*again.commands, look))
 
 
 @dataclass(frozen=True)
 class Repeat:
-    """Commands, and the network file that the first of them writes, or nothing."""
+    """Commands, and the network file that the first of them writes, if it does."""
 
     commands: tuple[str, ...]
     net: str = ""

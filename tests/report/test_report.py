@@ -163,7 +163,8 @@ def test_the_command_of_a_run_makes_the_same_weights(made, known, tmp_path, monk
     saved, data, _ = made["table"]
     repeat = saved.repeat(data if known else None)
     monkeypatch.chdir(tmp_path)
-    *before, again = map(shlex.split, repeat.commands)
+    *before, again, look = map(shlex.split, repeat.commands)
+    assert look == ["equilif", "evaluate", str(saved.folder / NETWORK)]
     for words in before:
         command(*words[1:])
     assert again[:2] == ["equilif", "train"] and "--label" in again and ("--net" in again) != known
@@ -263,10 +264,10 @@ def test_options_that_were_changed_are_in_the_command(made):
     saved, data, _ = made["table"]
     early = saved.history.preset.changed(early=8, free=32, watch="output")
     changed = dataclasses.replace(saved, history=dataclasses.replace(saved.history, preset=early))
-    assert "--free 32 --early 8 --watch output" in changed.repeat(data).commands[-1]
+    assert "--free 32 --early 8 --watch output" in changed.repeat(data).commands[-2]
     lessons = dataclasses.replace(saved.history.preset, bias=0.3)  # there is no option for it
     changed = dataclasses.replace(saved, history=dataclasses.replace(saved.history, preset=lessons))
-    assert "--net " in changed.repeat(data).commands[-1]
+    assert "--net " in changed.repeat(data).commands[-2]
     assert "0.3" in changed.repeat(data).net
 
 
