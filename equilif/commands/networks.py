@@ -22,6 +22,8 @@ from equilif.show import console
 
 if TYPE_CHECKING:
     from equilif.hardware.anatomy import Anatomy
+    from equilif.training.presets import Preset
+    from equilif.training.sketch import Sketch
 
 command = panel("Networks")
 #: what a picture can be
@@ -30,7 +32,9 @@ PICTURES = (".png", ".svg", ".pdf")
 
 @command
 def new(
-    data: Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP)] = "digits",
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help=f"{DATA_HELP} Or the folder of a run: its network.")
+    ] = "digits",
     out: Annotated[Path, typer.Option(help="The file.")] = Path("net.toml"),
     hidden: Annotated[
         list[int] | None,
@@ -40,35 +44,24 @@ def new(
     own: OwnOptions = NOTHING,
     json: Json = None,
 ) -> dict[str, Any]:
-    """Write a network file to begin with: that of a data set, or what is suggested for data of your own.
+    """Write a network file: that of a data set, what is suggested for data of your own, or that of a run.
 
     Change it with any editor, look at it with `equilif show`, and train it with --net.
 
     Example:  [bold]equilif new wine.csv --label kind --hidden 48 --out net.toml[/]
     """
-    from equilif.data.own import chosen
     from equilif.training import netfile
-    from equilif.training.presets import PRESETS
-    from equilif.training.sketch import Sketch
     from equilif_golden import files
 
     if out.suffix != netfile.SUFFIX:
         raise ValueError(f"--out must end in {netfile.SUFFIX}, not be {str(out)!r}")
     if not overwrite and (out.exists() or out.is_symlink()):
         raise ValueError(f"{out} is there: replace it by --overwrite, or give another --out")
-    asked = chosen(data)
-    sizes = tuple(hidden) if hidden else None
     files.check(out)
-    if isinstance(asked, Data):
-        refuse_own(asked, own)
-        preset = PRESETS[asked].changed(hidden=sizes)
-        sketch = preset.sketch
-    else:
-        loaded, preset = samples_of(asked, None, own, hidden=sizes)
-        sketch = Sketch.of(preset.network(loaded))
+    preset, sketch, words = _suggested(data, own, tuple(hidden) if hidden else None)
     sketch.check(preset.schedule)
     file = str(out)
-    train = ["equilif", "train", data, *own.words, "--net", file]
+    train = ["equilif", "train", *words, "--net", file]
     heading = [
         "docs/own_networks.md explains every key.",
         f"  {shlex.join(['equilif', 'show', file])}",
@@ -82,13 +75,37 @@ def new(
     return {"data": data, "out": out, "network": [g.name for g in sketch.populations]}
 
 
+def _suggested(data: str, own: Own, hidden: tuple[int, ...] | None) -> tuple[Preset, Sketch, list[str]]:
+    """What is suggested for data, or was trained in a run: how it learns, its network, and the data as they
+    are typed.
+    """
+    from equilif.data.own import chosen
+    from equilif.training.presets import PRESETS
+    from equilif.training.sketch import Sketch
+    from equilif.training.train import HISTORY, read_history
+
+    if data in set(Data):
+        refuse_own(data, own)
+        preset = PRESETS[data].changed(hidden=hidden)
+        return preset, preset.sketch, [data]
+    if (Path(data) / HISTORY).is_file():
+        refuse_own(f"the run in {data}", own)
+        history = read_history(Path(data) / HISTORY)
+        preset = history.preset.changed(hidden=hidden)
+        # options of its own data are not said here
+        words = [history.data] if history.about is None else [history.about.path, "..."]
+        return preset, preset.sketch, words
+    loaded, preset = samples_of(chosen(data), None, own, hidden=hidden)
+    return preset, Sketch.of(preset.network(loaded)), [data, *own.words]
+
+
 @command
 def show(
     network: Annotated[
         str,
         typer.Argument(
             metavar="NETWORK",
-            help="A network file, a network.npz, or the name of a data set: its preset.",
+            help="A network file, a network.npz, the folder of a run, or the name of a data set: its preset.",
         ),
     ],
     data: Annotated[
@@ -137,6 +154,7 @@ def _anatomy(network: str, data: str | None, folder: Path | None, own: Own) -> A
     from equilif.hardware.anatomy import Anatomy
     from equilif.training import netfile
     from equilif.training.sketch import Sketch
+    from equilif.training.train import NETWORK
 
     if network in set(Data):
         if data is not None:
@@ -144,6 +162,8 @@ def _anatomy(network: str, data: str | None, folder: Path | None, own: Own) -> A
         loaded, preset = samples_of(Data(network), folder)
         return Anatomy.of(network, preset.sketch, preset.schedule, preset.network(loaded))
     path = Path(network)
+    if path.is_dir():
+        path /= NETWORK
     if path.suffix != netfile.SUFFIX:
         if data is not None:
             raise ValueError(f"{path} has all its sizes: leave {data} out")

@@ -410,9 +410,9 @@ def _phases(axes: Any, found: Anatomy, y: float, width: float) -> None:
     s = found.schedule
     step = width / found.steps["training"]
     x = 0.0
-    names = ("at most " if s.early is not None else "") + f"{s.free} free steps"
+    free = f"{s.free} free steps" if s.fixed else f"at most {s.free} free steps"
     for steps, name, colour in (
-        (s.free, names, GREY),
+        (s.free, free, GREY),
         (s.nudged, f"{s.nudged} at +beta", BLUE),
         (s.nudged, f"{s.nudged} at -beta", VERMILLION),
     ):
@@ -422,8 +422,7 @@ def _phases(axes: Any, found: Anatomy, y: float, width: float) -> None:
             )
         axes.text(x + 0.08, y, name, fontsize=8, va="center", color=INK)
         x += step * steps
-    early = f"; ends early when no rate moves by more than {s.early}/256" if s.early is not None else ""
-    said = f"a training sample; darker: the window of {s.window} steps in which rates are measured{early}"
+    said = f"a training sample, {s}; darker: the windows in which rates are measured"
     axes.text(0, y - 0.24, said, fontsize=7.5, va="center", color=GREY)
 
 

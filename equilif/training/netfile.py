@@ -113,7 +113,6 @@ ABSENT = {
     ("population", "gain"): "`0`",
     ("population", "sharpness"): "`3`",
     ("population", "loaded"): "`false`",
-    ("phases", "early"): "never",
 }
 COLUMN = 24  #: of the comments in a file that is written
 #: what a kind of population is, for those who read a file
@@ -551,7 +550,10 @@ def table() -> str:
         rows.append(f"| **{name}** | | {what} |")
         for key, f in keys(name).items():
             absent = "must be there" if f.default is dataclasses.MISSING else f"`{_value(f.default)}`"
-            absent = ABSENT.get((name, key), "none" if f.default is None else absent)
+            option: Option | None = f.metadata.get("option")
+            if option and f.default is None:
+                absent = option.absent
+            absent = ABSENT.get((name, key), absent)
             said = meaning(f).replace("*", "\\*")
             rows.append(f"| `{key}` | {absent} | {said} |")
     return "\n".join(rows)

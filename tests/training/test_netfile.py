@@ -552,6 +552,17 @@ def test_a_run_of_a_file_is_resumed_to_the_same_bits_without_it(trained, tmp_pat
     assert "a resumed run keeps its settings: leave out --net" in message
 
 
+def test_a_run_gives_its_file_back(trained, tmp_path):
+    from equilif.report import run as reported
+
+    run("new", trained / "run", "--out", tmp_path / "net.toml")
+    preset = read_history(trained / "run" / HISTORY).preset
+    assert netfile.read(tmp_path / "net.toml").preset("digits") == preset
+    commands = reported.read(trained / "run").repeat(None).commands
+    assert [line.split()[1] for line in commands] == ["new", "train", "evaluate"]
+    assert commands[0].endswith("--out run.toml") and "--net run.toml --seed 0" in commands[1]
+
+
 def test_options_change_what_the_file_says(trained, tmp_path):
     net = ("--net", trained / "net.toml")
     run("train", "digits", *net, "--epochs", 1, "--eta", 0.02, "--beta", 0.25, "--out", tmp_path)
