@@ -417,7 +417,13 @@ def attention(samples: Sequence[Attention], title: str, out: Path) -> list[str]:
 
 # -- RTL -------------------------------------------------------------------------------------------
 def compare(
-    what: str, network: Network, weights: Weights, config: EngineConfig, data: DataSet, plan: Plan
+    what: str,
+    network: Network,
+    weights: Weights,
+    config: EngineConfig,
+    data: DataSet,
+    plan: Plan,
+    waves: Path | None = None,
 ) -> Report:
     from equilif.hardware import verify
 
@@ -427,7 +433,7 @@ def compare(
         def show(done: int, report: Report) -> None:
             progress.update(task, completed=done, note=f"{report.compared.total:,} numbers equal")
 
-        return verify.compare(network, weights, config, data, plan, progress=show)
+        return verify.compare(network, weights, config, data, plan, waves=waves, progress=show)
 
 
 def verdict(report: Report) -> None:

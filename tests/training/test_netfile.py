@@ -558,7 +558,7 @@ def test_a_run_gives_its_file_back(trained, tmp_path):
     run("new", trained / "run", "--out", tmp_path / "net.toml")
     preset = read_history(trained / "run" / HISTORY).preset
     assert netfile.read(tmp_path / "net.toml").preset("digits") == preset
-    commands = reported.read(trained / "run").commands(None)
+    commands = reported.read(trained / "run").repeat(None).commands
     assert [line.split()[1] for line in commands] == ["new", "train", "evaluate"]
     assert commands[0].endswith("--out run.toml") and "--net run.toml --seed 0" in commands[1]
 
