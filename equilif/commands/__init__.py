@@ -89,7 +89,7 @@ Data = Name  #: equilif.data has no NumPy in it: --help is quick
 
 DATA_HELP = (
     f"Data set by name ({', '.join(Name)}), or a file or folder of your own: .npz, .csv, .tsv, .parquet, "
-    ".ts, a folder of class folders of images or WAV recordings."
+    ".ts, a folder of class folders of images or WAV recordings, or where tonic saved events."
 )
 AnyData = Annotated[
     str,
@@ -311,7 +311,8 @@ def samples_of(
             raise ValueError(
                 f"--data is the folder of a data set with a name, {data} is a path: leave it out"
             )
-        loaded = module.load(data, **own.reading)
+        with show.console.status(f"reading {show.literal(data)}"):
+            loaded = module.load(data, **own.reading)
         preset = presets.own(loaded) if file is None else file.preset(loaded.name)
         preset = preset.changed(**settings)
         if preset.shift and not is_square(loaded):

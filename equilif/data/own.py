@@ -149,8 +149,8 @@ def again(about: About, path: Path | None = None, *, name: str | None = None) ->
     assert data.about is not None
     if (data.about.encoding, data.about.scaling) != (about.encoding, about.scaling):
         raise ValueError(
-            f"{place} is not the data as the network was trained on them: they are encoded or scaled otherwise "
-            "now, so its file was changed, or is of another version; train it again"
+            f"{place} is not the data as the network was trained on them: they are encoded or scaled "
+            "otherwise now, so its file was changed, or is of another version; train it again"
         )
     return data
 
