@@ -330,7 +330,8 @@ def samples_of(
             raise ValueError(
                 f"--data is the folder of a data set with a name, {data} is a path: leave it out"
             )
-        loaded = module.load(data, **own.reading)
+        with show.console.status(f"reading {show.literal(data)}"):
+            loaded = module.load(data, **own.reading)
         preset = presets.own(loaded) if file is None else file.preset(loaded.name)
         preset = preset.changed(**settings)
         if preset.shift and not is_square(loaded):
