@@ -90,7 +90,7 @@ Data = Name  #: equilif.data has no NumPy in it: --help is quick
 
 DATA_HELP = (
     f"Data set by name ({', '.join(Name)}), or a file or folder of your own: .npz, .csv, .tsv, .parquet, "
-    ".ts, a folder of class folders of images or WAV recordings."
+    ".ts, a folder of class folders of images or WAV recordings, or where tonic saved events."
 )
 AnyData = Annotated[
     str,
