@@ -30,7 +30,7 @@ def data(
         Path,
         typer.Argument(
             help="A file or folder: .npz, .csv, .tsv, .parquet, .ts, a folder of class folders of images or "
-            "WAV recordings."
+            "WAV recordings, or where tonic saved events."
         ),
     ],
     own: OwnOptions = NOTHING,
