@@ -19,7 +19,7 @@ import re
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from equilif.data.about import About
     from equilif.data.dataset import DataSet
     from equilif.training.presets import Preset
+    from equilif.training.tensorboard import Board
     from equilif_golden.network import Network
 
 BAD_INPUT = 2
@@ -140,6 +141,15 @@ Seed = Annotated[
 ]
 
 
+TensorBoard = Annotated[
+    Path | None,
+    typer.Option(
+        "--tensorboard",
+        help="Also write curves and histograms of weights for TensorBoard into this folder.",
+        show_default="none",
+        metavar="DIR",
+    ),
+]
 Overwrite = Annotated[
     bool,
     typer.Option("--overwrite", help="Replace the run in --out and all its files; without it they are kept."),
@@ -260,6 +270,15 @@ def _is_standard_output(path: Path) -> bool:
         return not stat.S_ISCHR(there.st_mode) and os.path.samestat(there, os.fstat(1))
     except OSError:
         return False
+
+
+def board_in(folder: Path | None) -> AbstractContextManager[Board | None]:
+    """What writes for TensorBoard into a folder, or nothing; OSError when it cannot."""
+    if folder is None:
+        return nullcontext()
+    from equilif.training.tensorboard import Board
+
+    return Board(folder)
 
 
 @app.callback(invoke_without_command=True)

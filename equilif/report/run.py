@@ -38,7 +38,8 @@ class Run:
     @property
     def about(self) -> About | None:
         """How the data of its user were read, None for a data set with a name."""
-        return self.history.about if isinstance(self.history, History) else None
+        h = self.history
+        return h.about if isinstance(h, History) else h.settings.about
 
     @property
     def digest(self) -> str:
@@ -74,7 +75,7 @@ class Run:
         for them.
         """
         h = self.history
-        again = _rates(h) if isinstance(h, RateHistory) else _train(self.folder, h, data)
+        again = _rates(h, data) if isinstance(h, RateHistory) else _train(self.folder, h, data)
         look = _said("evaluate", str(self.folder / NETWORK))
         return dataclasses.replace(again, commands=(*again.commands, look))
 
@@ -158,21 +159,27 @@ def _flat(preset: Preset) -> dict[str, Any]:
     }
 
 
-def _rates(history: RateHistory) -> Repeat:
-    """The command that trains the same."""
+def _rates(history: RateHistory, data: DataSet | None) -> Repeat:
+    """The command that trains the same; own data without samples to tell their defaults: every option."""
 
-    def flat(s: Settings) -> dict[str, Any]:
-        values = {f.name: getattr(s, f.name) for f in dataclasses.fields(s)}
+    def flat(s: Settings | None) -> dict[str, Any]:
+        values = {} if s is None else {f.name: getattr(s, f.name) for f in dataclasses.fields(s)}
         return {"conv" if name == "channels" else name: value for name, value in values.items()}
 
     s = history.settings
-    changed = _changed(flat(s), flat(SETTINGS[s.data]))
-    changed.pop("schedule", None)
-    return Repeat((_said("rates", s.data, *_options({**changed, "seed": s.seed})),))
+    base = None if data is None else settings.suggested(data)
+    if s.about is None:
+        base = SETTINGS[s.data]
+    changed = _changed(flat(s), flat(base))
+    for name in ("data", "schedule", "about", "seed"):
+        changed.pop(name, None)
+    source = s.data if s.about is None else s.about.path
+    reading = _reading(s.about)
+    return Repeat((_said("rates", source, *reading, *_options({**changed, "seed": s.seed})),))
 
 
 def _changed(values: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if base[name] != value}
+    return {name: value for name, value in values.items() if base.get(name) != value}
 
 
 def _options(values: Mapping[str, Any]) -> Iterator[str]:

