@@ -3,7 +3,7 @@
     python examples/recall_images.py FOLDER     class folders of PNG or JPEG images of one size
     python examples/recall_images.py            100 digits of scikit-learn
 
-`equilif recall` does this for the data sets that it knows by name; here are the parts that it is made of.
+`equilif recall FOLDER --stored 100` does this at the command line; here are the parts that it is made of.
 """
 
 import sys

@@ -19,7 +19,7 @@ import re
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from equilif.data.about import About
     from equilif.data.dataset import DataSet
     from equilif.training.presets import Preset
+    from equilif.training.tensorboard import Board
     from equilif_golden.network import Network
 
 BAD_INPUT = 2
@@ -89,7 +90,7 @@ Data = Name  #: equilif.data has no NumPy in it: --help is quick
 
 DATA_HELP = (
     f"Data set by name ({', '.join(Name)}), or a file or folder of your own: .npz, .csv, .tsv, .parquet, "
-    ".ts, a folder of class folders of images or WAV recordings."
+    ".ts, a folder of class folders of images or WAV recordings, or where tonic saved events."
 )
 AnyData = Annotated[
     str,
@@ -140,6 +141,15 @@ Seed = Annotated[
 ]
 
 
+TensorBoard = Annotated[
+    Path | None,
+    typer.Option(
+        "--tensorboard",
+        help="Also write curves and histograms of weights for TensorBoard into this folder.",
+        show_default="none",
+        metavar="DIR",
+    ),
+]
 Overwrite = Annotated[
     bool,
     typer.Option("--overwrite", help="Replace the run in --out and all its files; without it they are kept."),
@@ -262,6 +272,15 @@ def _is_standard_output(path: Path) -> bool:
         return False
 
 
+def board_in(folder: Path | None) -> AbstractContextManager[Board | None]:
+    """What writes for TensorBoard into a folder, or nothing; OSError when it cannot."""
+    if folder is None:
+        return nullcontext()
+    from equilif.training.tensorboard import Board
+
+    return Board(folder)
+
+
 @app.callback(invoke_without_command=True)
 def _version(
     context: typer.Context,
@@ -311,7 +330,8 @@ def samples_of(
             raise ValueError(
                 f"--data is the folder of a data set with a name, {data} is a path: leave it out"
             )
-        loaded = module.load(data, **own.reading)
+        with show.console.status(f"reading {show.literal(data)}"):
+            loaded = module.load(data, **own.reading)
         preset = presets.own(loaded) if file is None else file.preset(loaded.name)
         preset = preset.changed(**settings)
         if preset.shift and not is_square(loaded):

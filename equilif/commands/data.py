@@ -30,7 +30,7 @@ def data(
         Path,
         typer.Argument(
             help="A file or folder: .npz, .csv, .tsv, .parquet, .ts, a folder of class folders of images or "
-            "WAV recordings."
+            "WAV recordings, or where tonic saved events."
         ),
     ],
     own: OwnOptions = NOTHING,
@@ -54,7 +54,8 @@ def data(
 
     if out is not None:
         files.check(out / SAMPLES)
-    found = read(path, **own.reading)
+    with show.console.status(f"reading {show.literal(path)}"):
+        found = read(path, **own.reading)
     preset = presets.own(found.data)
     network = preset.network(found.data)
     sizes = [p.size for p in network.populations if p.name not in ("bias", "memory")]

@@ -68,6 +68,15 @@ def verify(
         str | None, typer.Option(help="Take the engine of this board instead.", show_default="none")
     ] = None,
     eta: Annotated[float | None, typer.Option(help="Learning rate.", show_default=False)] = None,
+    waves: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also write the waves of the first two samples, as .fst or .vcd, and beside them layouts "
+            "for GTKWave and Surfer.",
+            show_default="none",
+            metavar="FILE",
+        ),
+    ] = None,
     phases: TrainedPhases = DEFAULTS,
     seed: Seed = None,
     own: OwnOptions = NOTHING,
@@ -80,12 +89,16 @@ def verify(
     rates are compared after every sample, all weights at checkpoints and at the end.  Exit code 1 and the
     first difference when there is one.
 
-    Example:  [bold]equilif verify digits --samples 500 --lanes 8[/]
+    Example:  [bold]equilif verify digits --samples 500 --lanes 8[/]  and
+    [bold]equilif verify digits --samples 2 --waves waves.fst[/]
     """
     from equilif.data.own import chosen
+    from equilif.hardware import waves as recording
     from equilif.hardware.verify import Plan
     from equilif.training.train import lesson
 
+    if waves is not None:
+        recording.check(waves)
     if sum((samples is not None, everything, full)) > 1:
         raise ValueError("--samples, --all and --full say how much is compared: give one of them")
     if network is not None and net is not None:
@@ -101,10 +114,15 @@ def verify(
     lessons = [lesson(preset, loaded, seed, e) for e in range(epochs)]
     most = None if everything or full else samples or SAMPLES
     plan = Plan([shown._replace(order=shown.order[:most]) for shown in lessons], len(loaded.x_test[:most]))
-    report = show.compare("RTL = golden", taught, weights, engine_of(taught, lanes, board), loaded, plan)
+    config = engine_of(taught, lanes, board)
+    report = show.compare("RTL = golden", taught, weights, config, loaded, plan, waves)
     show.verdict(report)
     show.costs(report)
-    return {"data": loaded.name, "seed": seed, "ok": report.mismatch is None, **report.to_dict()}
+    files = [] if waves is None else recording.written(waves)
+    if files:
+        show.console.print(f"waves and layouts: {show.literal(', '.join(map(str, files)))}")
+    found = {"data": loaded.name, "seed": seed, "ok": report.mismatch is None, **report.to_dict()}
+    return {**found, "files": files}
 
 
 def _network(path: Path | None, preset: Preset, data: DataSet, seed: int) -> tuple[Network, Weights]:

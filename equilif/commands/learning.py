@@ -20,6 +20,8 @@ from equilif.commands import (
     Overwrite,
     Port,
     Seed,
+    TensorBoard,
+    board_in,
     check_scaling,
     panel,
     samples_of,
@@ -101,6 +103,7 @@ def train(
     every: Annotated[
         float, typer.Option(help="Seconds between two checkpoints within an epoch.", min=0)
     ] = 30.0,
+    tensorboard: TensorBoard = None,
     json: Json = None,
 ) -> dict[str, Any]:
     """Train a network on the golden model, or with --port on a board: to the same bits.
@@ -138,6 +141,7 @@ def train(
                 **{"seed": seed, "overwrite": overwrite or None, **dataclasses.asdict(own), "net": net},
             }
         )
+    board = board_in(tensorboard)
     place = RunFolder(out)
     if resume:
         place.require_run(NETWORK)
@@ -161,7 +165,8 @@ def train(
             run = Training.start(preset, loaded, preset.seeds[0] if seed is None else seed, make)
             place.clear()
         show.describe(run)
-        show.train(run, out, every=every)
+        with board as log:
+            show.train(run, out, every=every, board=log)
         plotted = show.learning_curve(run, out)
     files = [NETWORK, HISTORY, *plotted]
     accuracy = run.history[-1].test_accuracy

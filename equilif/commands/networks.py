@@ -105,7 +105,7 @@ def show(
         str,
         typer.Argument(
             metavar="NETWORK",
-            help="A network file, a network.npz, or the name of a data set: its preset.",
+            help="A network file, a network.npz, the folder of a run, or the name of a data set: its preset.",
         ),
     ],
     data: Annotated[
@@ -154,6 +154,7 @@ def _anatomy(network: str, data: str | None, folder: Path | None, own: Own) -> A
     from equilif.hardware.anatomy import Anatomy
     from equilif.training import netfile
     from equilif.training.sketch import Sketch
+    from equilif.training.train import NETWORK
 
     if network in set(Data):
         if data is not None:
@@ -161,6 +162,8 @@ def _anatomy(network: str, data: str | None, folder: Path | None, own: Own) -> A
         loaded, preset = samples_of(Data(network), folder)
         return Anatomy.of(network, preset.sketch, preset.schedule, preset.network(loaded))
     path = Path(network)
+    if path.is_dir():
+        path /= NETWORK
     if path.suffix != netfile.SUFFIX:
         if data is not None:
             raise ValueError(f"{path} has all its sizes: leave {data} out")

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from equilif.commands import DATA_HELP, Data, Folder, Json, Overwrite, panel, refuse_own, samples_of
+from equilif.commands import (
+    DATA_HELP,
+    Data,
+    Folder,
+    Json,
+    Overwrite,
+    TensorBoard,
+    board_in,
+    panel,
+    refuse_own,
+    samples_of,
+)
 from equilif.commands.learning import keeps_settings, show_version, whereabouts
 from equilif.commands.own import NOTHING, Own, OwnOptions, OwnRows
 from equilif.show import console as show
@@ -95,6 +106,7 @@ def rates(
         bool, typer.Option("--resume", help="Go on with the run in --out; --epochs may lengthen it.")
     ] = False,
     overwrite: Overwrite = False,
+    tensorboard: TensorBoard = None,
     json: Json = None,
 ) -> dict[str, Any]:
     """Train the fixed point of a network's mean rates by implicit differentiation, on a GPU where there is
@@ -134,6 +146,7 @@ def rates(
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     place = RunFolder(out, leads=module.leads())
     show.console.quiet = not place.leads
+    board = board_in(tensorboard if place.leads else None)
     if resume:
         names = {"conv" if name == "channels" else name: value for name, value in given.items()}
         keeps_settings({**names, "overwrite": overwrite or None, **dataclasses.asdict(own)})
@@ -152,7 +165,8 @@ def rates(
             settings = dataclasses.replace(_settings(source, folder, own), **given)
             run = module.RateTraining.start(settings, folder)
             place.clear()
-        files = show.train_rates(run, out)
+        with board as log:
+            files = show.train_rates(run, out, log)
         run.distributed.leave()
     last = run.history[-1]
     kind = "held-out" if run.settings.hold_out else "test"

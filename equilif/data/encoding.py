@@ -24,7 +24,7 @@ import numpy.typing as npt
 from equilif.data import words as vectors_of
 from equilif.data.formats import Read, Series, Texts
 from equilif.data.recordings import pooled
-from equilif.data.sequences import Longs, Ragged, position
+from equilif.data.sequences import Longs, Ragged, position, ranges
 from equilif.data.words import Codes, tokenise
 from equilif_golden.fixed import whole
 from equilif_golden.network import MOST_PATTERNS
@@ -125,14 +125,18 @@ def fit(x: Read, *, memory: bool = False, vectors: str | Path | None = None) -> 
 def spans(x: Series, n: int) -> npt.NDArray[np.float64]:
     """Series as rows (samples, n x channels): means over n spans, as even as can be.
 
-    A series that is shorter than n has steps that come again.
+    A series that is shorter than n has steps that come again.  A span has the mean of the values that are
+    there, NaN when there is none.
     """
     length = np.diff(x.off)[:, None]
     k = np.arange(n)
     begin = x.off[:-1, None] + k * length // n
     end = np.maximum(begin + 1, x.off[:-1, None] + (k + 1) * length // n)
-    sums = np.concatenate((np.zeros((1, x.frames.shape[1])), np.cumsum(x.frames, axis=0, dtype=np.float64)))
-    means: npt.NDArray[np.float64] = (sums[end] - sums[begin]) / (end - begin)[:, :, None]
+    index, off = ranges(begin.ravel(), (end - begin).ravel())
+    there = ~np.isnan(x.frames)
+    sums = np.add.reduceat(np.where(there, x.frames, 0)[index], off[:-1], axis=0, dtype=np.float64)
+    counts = np.add.reduceat(there[index], off[:-1], axis=0, dtype=np.float64)
+    means: npt.NDArray[np.float64] = sums / np.where(counts > 0, counts, np.nan)
     return means.reshape(len(x), -1)
 
 

@@ -81,8 +81,15 @@ def _items(x: Any, name: str) -> tuple[Any, Any]:
             raise ValueError(f"item {k} of {name} is no pair of a sample and its class")
     samples = [item[0] if isinstance(item[0], str) else np.asarray(item[0]) for item in items]
     shapes = {np.shape(s) for s in samples}
-    alike = np.stack(samples) if len(shapes) == 1 and shapes != {()} else samples
+    alike = _channels_last(np.stack(samples)) if len(shapes) == 1 and shapes != {()} else samples
     return alike, np.array([_class(item[1]) for item in items])
+
+
+def _channels_last(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Images of torch have their one or three channels first."""
+    if x.ndim == 4 and x.shape[1] in (1, 3) and min(x.shape[2:]) > 3:
+        x = np.moveaxis(x, 1, -1)
+    return x[..., 0] if x.ndim == 4 and x.shape[-1] == 1 else x
 
 
 def _class(label: Any) -> Any:

@@ -71,7 +71,7 @@ def ranges(found: Found) -> list[tuple[str, float, float, int, str]]:
     by_column = s.kind == "columns" and found.about.encoding.kind == "rows"
     told: list[tuple[str, float, float, int, str]] = []
     for k in range(x.shape[1] if len(x) else 0):
-        kind: str = s.columns[k].kind if by_column else s.kind
+        kind: str = s.columns[k].kind if by_column else "spans" if s.kind == "columns" else s.kind
         values = x[:, k][~np.isnan(x[:, k])]
         gone = len(x) - len(values)
         name = name_of(_read_names(found.about), k)

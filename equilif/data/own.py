@@ -146,6 +146,12 @@ def again(about: About, path: Path | None = None, *, name: str | None = None) ->
             f"{place} is not the data that the network was trained on: digest {data.digest[:12]}, not "
             f"{about.digest[:12]}; give the path of its own data, or train a new network on these"
         )
+    assert data.about is not None
+    if (data.about.encoding, data.about.scaling) != (about.encoding, about.scaling):
+        raise ValueError(
+            f"{place} is not the data as the network was trained on them: they are encoded or scaled "
+            "otherwise now, so its file was changed, or is of another version; train it again"
+        )
     return data
 
 

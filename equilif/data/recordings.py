@@ -141,7 +141,7 @@ class Sound(NamedTuple):
 
 def read_wav(path: Path) -> Sound:
     """Whole-number samples of 8 to 32 bits; ValueError names a file that is anything else."""
-    with reading(path, "a whole WAV file"), wave.open(str(path), "rb") as w:
+    with reading(path, "a whole WAV file of PCM samples"), wave.open(str(path), "rb") as w:
         channels = w.getnchannels()
         width = w.getsampwidth()
         rate = w.getframerate()

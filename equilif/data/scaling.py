@@ -33,6 +33,7 @@ Missing = Literal["refuse", "mean"]
 FAR = 3.0  #: Tukey's far fences
 TOP = 255  #: the largest input
 SIGMAS = 3.5  #: deviations that fill the codes of a token
+LEAST = 1e-9  #: deviation of a mean, as a part of the largest value, that is more than rounding
 FULL = 2.0  #: and those that fill the inputs of a span of a series
 #: 8-bit values whose largest training value is below this use too little of the inputs, and are scaled
 ENOUGH = 128
@@ -196,6 +197,7 @@ def fit_tokens(x: npt.NDArray[Any], names: tuple[str, ...], *, missing: Missing)
         raise ValueError("there is a channel without any training value: leave it out")
     mean = np.nanmean(x, axis=0)
     far = SIGMAS * np.nanstd(x, axis=0)
+    far = np.where(far > LEAST * np.nanmax(np.abs(x), axis=0), far, 0)
     if not far.any():
         raise ValueError("no value changes within the training samples: there is nothing to tell apart by")
     columns = tuple(
@@ -231,7 +233,8 @@ def _standard(values: Reals) -> Column:
     """The column of these training values, by their deviation."""
     mean = float(values.mean())
     far = FULL * float(values.std())
-    return Column("standard" if far else "constant", mean - far, mean + far, mean)
+    moves = far > LEAST * float(np.abs(values).max())
+    return Column("standard" if moves else "constant", mean - far, mean + far, mean)
 
 
 def _kind(low: float, high: float) -> Literal["range", "rails"]:

@@ -12,14 +12,17 @@ weights are compared after every sample.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from equilif.data.images import Bytes, DataSet
 from equilif.extras import needs
+from equilif.hardware.waves import Recording
 from equilif.results import ToolFailed
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.config import EngineConfig
@@ -107,7 +110,9 @@ class Report:
 
 
 class SideBySide:
-    """A network on both.  ``checkpoint``: training samples between two comparisons of all weights."""
+    """A network on both.  ``checkpoint``: training samples between two comparisons of all weights;
+    ``format`` of waves that the RTL may write.
+    """
 
     def __init__(
         self,
@@ -118,12 +123,13 @@ class SideBySide:
         eta: float,
         counter: int = 0,
         checkpoint: int = 50,
+        format: str = "",
     ):
         self.network = network
         self.checkpoint = checkpoint
         self.eta = eta
         self.golden = Kernel(network, weights, lr=eta, counter=counter)
-        self.rtl = Chip(VerilatedEngine(config), network, weights, lr=eta, counter=counter)
+        self.rtl = Chip(VerilatedEngine(config, format=format), network, weights, lr=eta, counter=counter)
         self.report = Report(config)
         self._remember()
 
@@ -280,19 +286,27 @@ def compare(
     plan: Plan,
     *,
     counter: int = 0,
+    waves: Path | None = None,
     progress: Callable[[int, Report], None] = lambda done, report: None,
 ) -> Report:
     """Carry out a plan; the report carries the mismatch, if there was one.
 
-    ``progress`` is told after every sample.
+    ``waves``: file for those of the first samples.  ``progress`` is told after every sample.
     """
+    eta = plan.epochs[0][0] if plan.epochs else 0.0
+    format = waves.suffix[1:] if waves else ""
     try:
-        pair = SideBySide(
-            network, weights, config, eta=plan.epochs[0][0] if plan.epochs else 0.0, counter=counter
-        )
+        pair = SideBySide(network, weights, config, eta=eta, counter=counter, format=format)
     except (BuildFailed, YosysError, ToolNotFound) as e:
-        raise ToolFailed(str(e)) from e
+        raise ToolFailed(_advice(str(e), format)) from e
     report = pair.report
+    recording = Recording(pair.rtl, waves) if waves else None
+
+    def told(done: int) -> None:
+        if recording:
+            recording.sample()
+        progress(done, report)
+
     done = 0
     try:
         for eta, order, inputs in plan.epochs:
@@ -303,14 +317,24 @@ def compare(
                     x_train[j], int(data.y_train[j]), data.tokens_train and data.tokens_train.take([j])
                 )
                 done += 1
-                progress(done, report)
+                told(done)
         pair.compare_weights()
         for j, x in enumerate(data.x_test[: plan.n_test]):
             pair.infer(x, data.tokens_test and data.tokens_test.take([j]))
             done += 1
-            progress(done, report)
+            told(done)
     except Mismatch as e:
         e.__context__ = None
         report.mismatch = e.with_traceback(None)  # a report does not keep a simulation alive
+    if recording:
+        recording.close()
     report.weights = pair.golden.weights
     return report
+
+
+def _advice(said: str, format: str) -> str:
+    """What a tool said; of a library that FST needs and is not here, what to do about it."""
+    missing = re.search(r"(lz4|zlib)\.h: No such file|cannot find -l(lz4|z)\b", said)
+    if format == "fst" and missing:
+        return "FST files need liblz4-dev and zlib1g-dev (Debian's names): install them, or write a .vcd file"
+    return said

@@ -52,7 +52,7 @@ class Inputs:
         else:
             plus = np.arange(scaling.width)
             minus = np.full(scaling.width, NONE)
-        names = scaling.names or _numbered(scaling.width)
+        names = scaling.names or about.encoding.words or _numbered(scaling.width)
         return cls(plus, minus, about.shape if _image(about.shape) else (), names, columns)
 
     def signed(self, x: npt.NDArray[np.generic]) -> Raw:

@@ -279,8 +279,10 @@ def _boards(run: Run, data: DataSet | None, progress: Callable[[str], None]) -> 
 
 def _repeat(run: Run, data: DataSet | None) -> Told:
     h = run.history
+    repeat = run.repeat(data)
     return {
-        "commands": run.commands(data),
+        "commands": repeat.commands,
+        "net": repeat.net,
         "digest": run.digest,
         "recorded": run.recorded,
         "data_digest": h.data_digest,
@@ -308,5 +310,6 @@ def _plain(told: Told) -> Told:
         "synapses": [j._asdict() for j in told["joints"]],
         "boards": [b._asdict() for b in told["boards"]["rows"]],
         "weights": told["repeat"]["digest"],
-        "commands": told["repeat"]["commands"],
+        "repeat": told["repeat"]["commands"],
+        "net": told["repeat"]["net"] or None,
     }

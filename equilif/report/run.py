@@ -12,7 +12,7 @@ from typing import Any
 from equilif.data import own
 from equilif.data.about import About
 from equilif.data.dataset import DataSet
-from equilif.training import presets, settings, train
+from equilif.training import netfile, presets, settings, train
 from equilif.training.folder import RATES
 from equilif.training.presets import PRESETS, Preset
 from equilif.training.records import check_data
@@ -38,7 +38,8 @@ class Run:
     @property
     def about(self) -> About | None:
         """How the data of its user were read, None for a data set with a name."""
-        return self.history.about if isinstance(self.history, History) else None
+        h = self.history
+        return h.about if isinstance(h, History) else h.settings.about
 
     @property
     def digest(self) -> str:
@@ -69,12 +70,22 @@ class Run:
         check_data(self.folder, h.data, h.data_digest, loaded)
         return loaded
 
-    def commands(self, data: DataSet | None) -> list[str]:
-        """What makes the same run again, and what looks at it."""
+    def repeat(self, data: DataSet | None) -> Repeat:
+        """What makes the same run again, and evaluates it; ``data``: its samples, which tell what is usual
+        for them.
+        """
         h = self.history
-        again = [_rates(h)] if isinstance(h, RateHistory) else _train(self.folder, h, data)
-        look = ["evaluate", str(self.folder / NETWORK)]
-        return [shlex.join(["equilif", *words]) for words in (*again, look)]
+        again = _rates(h, data) if isinstance(h, RateHistory) else _train(self.folder, h, data)
+        look = _said("evaluate", str(self.folder / NETWORK))
+        return dataclasses.replace(again, commands=(*again.commands, look))
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """Commands, and the network file that the first of them writes, if it does."""
+
+    commands: tuple[str, ...]
+    net: str = ""
 
 
 def read(folder: Path) -> Run:
@@ -106,35 +117,35 @@ def _convolutions(history: History | RateHistory) -> bool:
 
 
 # -- how to repeat it ------------------------------------------------------------------------------
-def _train(folder: Path, history: History, data: DataSet | None) -> list[list[str]]:
-    """The command that trains the same; own data without samples to tell their defaults: every option.
-
-    What options cannot say is in a file that another command writes first.
-    """
+def _train(folder: Path, history: History, data: DataSet | None) -> Repeat:
+    """The command that trains the same: with options where they say all, else with a network file."""
     preset = history.preset
     about = history.about
-    words = ["train", history.data if about is None else about.path]
-    if about is not None:
-        given = {"label": about.label, "test": about.test, "hold_out": about.hold_out}
-        if about.scaling.missing != "refuse":
-            given["missing"] = about.scaling.missing
-        words += _options(given)
-    base = None
+    words = ["train", history.data if about is None else about.path, *_reading(about)]
+    seed = _options({"seed": history.seed})
+    base = PRESETS[history.data] if about is None else data and presets.own(data)
+    if isinstance(base, Preset) and preset.graph is None:
+        given = _changed(_flat(preset), _flat(base))
+        if base.changed(**given) == preset:
+            return Repeat((_said(*words, *_options(given), *seed),))
+    file = f"{folder.resolve().name}.toml"
+    new = _said("new", str(folder), "--out", file)
+    return Repeat((new, _said(*words, "--net", file, *seed)), netfile.written(preset))
+
+
+def _said(*words: str) -> str:
+    return shlex.join(["equilif", *words])
+
+
+def _reading(about: About | None) -> list[str]:
+    """Options of how a user's own data are read."""
     if about is None:
-        base = PRESETS[history.data]
-    elif data is not None:
-        base = presets.own(data)
-    if preset.graph is not None or base is not None and not _said(preset, base):
-        file = f"{folder.resolve().name}.toml"
-        new = ["new", str(folder), "--out", file]
-        return [new, [*words, "--net", file, *_options({"seed": history.seed})]]
-    changed = _changed(_flat(preset), None if base is None else _flat(base))
-    return [[*words, *_options({**changed, "seed": history.seed})]]
-
-
-def _said(preset: Preset, base: Preset) -> bool:
-    """Whether options make the preset of ``base``."""
-    return base.changed(**_flat(preset)) == dataclasses.replace(preset, data=base.data)
+        return []
+    code = about.encoding
+    own_options = {"label": about.label, "text": about.text, "vectors": code.vectors, "test": about.test}
+    missing = None if about.scaling.missing == "refuse" else about.scaling.missing
+    memory = ["--memory"] if code.memory else []
+    return [*memory, *_options({**own_options, "hold_out": about.hold_out, "missing": missing})]
 
 
 def _flat(preset: Preset) -> dict[str, Any]:
@@ -145,21 +156,27 @@ def _flat(preset: Preset) -> dict[str, Any]:
     }
 
 
-def _rates(history: RateHistory) -> list[str]:
-    """The command that trains the same."""
+def _rates(history: RateHistory, data: DataSet | None) -> Repeat:
+    """The command that trains the same; own data without samples to tell their defaults: every option."""
 
-    def flat(s: Settings) -> dict[str, Any]:
-        values = {f.name: getattr(s, f.name) for f in dataclasses.fields(s)}
+    def flat(s: Settings | None) -> dict[str, Any]:
+        values = {} if s is None else {f.name: getattr(s, f.name) for f in dataclasses.fields(s)}
         return {"conv" if name == "channels" else name: value for name, value in values.items()}
 
     s = history.settings
-    changed = _changed(flat(s), flat(SETTINGS[s.data]))
-    changed.pop("schedule", None)
-    return ["rates", s.data, *_options({**changed, "seed": s.seed})]
+    base = None if data is None else settings.suggested(data)
+    if s.about is None:
+        base = SETTINGS[s.data]
+    changed = _changed(flat(s), flat(base))
+    for name in ("data", "schedule", "about", "seed"):
+        changed.pop(name, None)
+    source = s.data if s.about is None else s.about.path
+    reading = _reading(s.about)
+    return Repeat((_said("rates", source, *reading, *_options({**changed, "seed": s.seed})),))
 
 
-def _changed(values: Mapping[str, Any], base: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if base is None or base[name] != value}
+def _changed(values: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if base.get(name) != value}
 
 
 def _options(values: Mapping[str, Any]) -> Iterator[str]:

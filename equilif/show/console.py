@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from equilif.training.rates import RateTraining
     from equilif.training.recall import Recall
     from equilif.training.sweep import Sweep
+    from equilif.training.tensorboard import Board
     from equilif.training.train import Training
     from equilif_golden.engine.config import EngineConfig
     from equilif_golden.network import Network, Weights
@@ -147,8 +148,8 @@ def describe(run: Training) -> None:
     )
 
 
-def train(run: Training, out: Path, *, every: float = 30.0) -> None:
-    """What is left, saved every so many seconds and after each epoch."""
+def train(run: Training, out: Path, *, every: float = 30.0, board: Board | None = None) -> None:
+    """What is left, saved every so many seconds and after each epoch; ``board``: TensorBoard's."""
     from equilif.training.train import Progress as Done
 
     with console.status("compiling the kernel (only the first time takes long)"):
@@ -172,6 +173,8 @@ def train(run: Training, out: Path, *, every: float = 30.0) -> None:
                 )
 
             record = run.epoch(show, folder=out, every=every)
+        if board:
+            board.epoch(record, run.network, run.weights)
         steps = (
             f"{record.steps_per_sample:4.1f} free steps  "
             if record.steps_per_sample and not run.network.schedule.fixed
@@ -185,8 +188,8 @@ def train(run: Training, out: Path, *, every: float = 30.0) -> None:
         )
 
 
-def train_rates(run: RateTraining, out: Path) -> list[str]:
-    """What is left, saved after each epoch; names of the files."""
+def train_rates(run: RateTraining, out: Path, board: Board | None = None) -> list[str]:
+    """What is left, saved after each epoch; names of the files.  ``board``: TensorBoard's."""
     s = run.settings
     processes = f"{run.distributed.world} process{'es' * (run.distributed.world > 1)}"
     console.print(
@@ -208,6 +211,8 @@ def train_rates(run: RateTraining, out: Path) -> list[str]:
 
             r = run.epoch(step)
         files = run.save(out)
+        if board:
+            board.epoch(r, *(run.deployed or ()))
         console.print(
             f"epoch {r.epoch:2}  lr {r.lr:.5f}  loss {r.loss:.4f}  running {r.train_accuracy:6.2%}  "
             f"test [bold]{r.test_accuracy:6.2%}[/]  {r.there:4.1f} and {r.back:4.1f} sweeps, "
@@ -417,7 +422,13 @@ def attention(samples: Sequence[Attention], title: str, out: Path) -> list[str]:
 
 # -- RTL -------------------------------------------------------------------------------------------
 def compare(
-    what: str, network: Network, weights: Weights, config: EngineConfig, data: DataSet, plan: Plan
+    what: str,
+    network: Network,
+    weights: Weights,
+    config: EngineConfig,
+    data: DataSet,
+    plan: Plan,
+    waves: Path | None = None,
 ) -> Report:
     from equilif.hardware import verify
 
@@ -427,7 +438,7 @@ def compare(
         def show(done: int, report: Report) -> None:
             progress.update(task, completed=done, note=f"{report.compared.total:,} numbers equal")
 
-        return verify.compare(network, weights, config, data, plan, progress=show)
+        return verify.compare(network, weights, config, data, plan, waves=waves, progress=show)
 
 
 def verdict(report: Report) -> None:

@@ -550,8 +550,9 @@ def table() -> str:
         rows.append(f"| **{name}** | | {what} |")
         for key, f in keys(name).items():
             absent = "must be there" if f.default is dataclasses.MISSING else f"`{_value(f.default)}`"
-            if f.default is None:
-                absent = f.metadata["option"].absent if "option" in f.metadata else "none"
+            option: Option | None = f.metadata.get("option")
+            if option and f.default is None:
+                absent = option.absent
             absent = ABSENT.get((name, key), absent)
             said = meaning(f).replace("*", "\\*")
             rows.append(f"| `{key}` | {absent} | {said} |")

@@ -88,19 +88,24 @@ def _digest(content: bytes) -> str:
 
 
 def compiled(
-    top: str, text: str, driver: str, visible: str = "`verilator_config\n", extra: Sequence[str] = ()
+    top: str,
+    text: str,
+    driver: str,
+    visible: str = "`verilator_config\n",
+    extra: Sequence[str] = (),
+    libraries: Sequence[str] = (),
 ) -> Path:
     """Shared library of a design in Verilog and a C++ driver of its class ``V<top>``: compiled, or found so.
 
     Its folder is named by a hash of everything that goes in.  ``visible``: a Verilator configuration file.
-    ``extra``: options of Verilator.
+    ``extra``: options of Verilator.  ``libraries``: options of the linker.
     """
     environment = {**os.environ, **verilator.environment()}
     # looked up in the environment's PATH, not this process's
     tool = shutil.which("verilator", path=environment["PATH"]) or "verilator"
     compiler = shlex.split(os.environ.get("CXX", "")) or ["g++"]
     version = call([tool, "--version"], Path.cwd(), environment)
-    ingredients = [text, driver, visible, *extra, version, *compiler, platform.machine()]
+    ingredients = [text, driver, visible, *extra, *libraries, version, *compiler, platform.machine()]
     library = cache_dir() / "verilated" / _digest("\0".join(ingredients).encode())[:16] / f"lib{top}.so"
     if kept(library):
         return library
@@ -109,14 +114,19 @@ def compiled(
         work = Path(folder)
         for name, content in ((f"{top}.v", text), ("driver.cpp", driver), ("visible.vlt", visible)):
             (work / name).write_text(content)
-        for step in _steps(tool, compiler, top, extra, environment):
+        for step in _steps(tool, compiler, top, extra, libraries, environment):
             call(step, work, environment)
         keep(library, (work / library.name).read_bytes())
     return library
 
 
 def _steps(
-    tool: str, compiler: Sequence[str], top: str, extra: Sequence[str], environment: dict[str, str]
+    tool: str,
+    compiler: Sequence[str],
+    top: str,
+    extra: Sequence[str],
+    libraries: Sequence[str],
+    environment: dict[str, str],
 ) -> list[list[str]]:
     """Commands that make a library of ``top``.v, driver.cpp and visible.vlt, run in their folder."""
     root = environment.get("VERILATOR_ROOT")
@@ -144,6 +154,7 @@ def _steps(
             *TO_LIBRARY,
             *includes,
             *(f"obj/{o}" for o in objects),
+            *libraries,
             "-lpthread",
             "-o",
             f"lib{top}.so",

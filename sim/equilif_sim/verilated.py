@@ -31,6 +31,7 @@ from equilif_golden.engine.port import Region, Run, readable, writable
 from equilif_golden.fixed import Raw
 from equilif_hdl.engine.engine import Engine
 from equilif_sim.library import call, compiled
+from equilif_sim.waves import PERIOD, waves, with_waves
 
 MOST_CYCLES = 100_000_000  #: of a run: more, and the program hangs
 MEMORIES = tuple(memories(EngineConfig()))
@@ -38,13 +39,13 @@ MEMORIES = tuple(memories(EngineConfig()))
 DRIVER = r"""
 #include "Vengine.h"
 #include "Vengine___024root.h"
-#include "verilated.h"
+#include "verilated.h"INCLUDE
 #include <cstdint>
 #include <memory>
 struct Sim {
-    VerilatedContext context; std::unique_ptr<Vengine> top; uint64_t cycles = 0;
-    Sim() : top(new Vengine(&context)) { top->rst = 1; tick(); tick(); top->rst = 0; }
-    void tick() { top->clk = 0; top->eval(); top->clk = 1; top->eval(); cycles++; }
+    VerilatedContext context; std::unique_ptr<Vengine> top; uint64_t cycles = 0;MEMBERS
+    Sim() : top(new Vengine(&context)) {BEGIN top->rst = 1; tick(); tick(); top->rst = 0; }
+    void tick() { top->clk = 0; top->eval();LOW top->clk = 1; top->eval();HIGH cycles++; }
 };
 #define HOST(name) s->top->host___05F##name
 extern "C" {
@@ -80,8 +81,22 @@ const void *sim_peek(Sim *s, int memory) {
 PEEKS    }
     return nullptr;
 }
-}
+FUNCTIONS}
 """
+#: what the driver has more in these places when waves are written; ``format`` is fst or vcd
+TRACER = {
+    "INCLUDE": '\n#include "verilated_{format}_c.h"',
+    "MEMBERS": " bool waves = false; uint64_t first = 0; Verilated{Format}C file;",
+    "BEGIN": " context.traceEverOn(true); top->trace(&file, 99);",
+    "LOW": f" if (waves) file.dump({PERIOD} * (cycles - first));",
+    "HIGH": f" if (waves) file.dump({PERIOD} * (cycles - first) + {PERIOD // 2});",
+    "FUNCTIONS": """void sim_waves(Sim *s, const char *path) {
+    if (path) s->file.open(path); else s->file.close();
+    s->waves = path;
+    s->first = s->cycles;
+}
+""",
+}
 
 
 @dataclass(frozen=True)
@@ -105,8 +120,13 @@ class Synthesis:
             return models.read_text() + (work / "engine.v").read_text()
 
 
+def rtl(config: EngineConfig) -> str:
+    """The engine in Verilog."""
+    return verilog.convert(Engine(config), name="engine", emit_src=False)
+
+
 @functools.cache
-def _build(config: EngineConfig, synthesis: Synthesis | None) -> Path:
+def _build(config: EngineConfig, synthesis: Synthesis | None, format: str = "") -> Path:
     counts = ""
     if config.counters:
         counts = f"    for (int k = 0; k < {len(NAMES)}; k++) result[4 + k] = HOST(activity)[k];\n"
@@ -121,23 +141,32 @@ def _build(config: EngineConfig, synthesis: Synthesis | None) -> Path:
             *(f"-D{name}" for name in synthesis.defines),
         ]
     else:
-        text = verilog.convert(Engine(config), name="engine", emit_src=False)
+        text = rtl(config)
         state = "s->top->rootp->engine__DOT__lanes__DOT__state__DOT__"
         peeks = "".join(
             f"        case {k}: return &{state}{name}_memory[0];\n" for k, name in enumerate(MEMORIES)
         )
         extra = []
     driver = DRIVER.replace("COUNTS", counts).replace("PEEKS", peeks)
-    return compiled("engine", text, driver, visible, extra)
+    for place, code in TRACER.items():
+        more = code.replace("{format}", format).replace("{Format}", format.title()) if format else ""
+        driver = driver.replace(place, more)
+    if format:
+        text = with_waves(text, waves(text, config))
+        extra = [*extra, f"--trace-{format}", "--timescale", "1ns/1ns"]
+    libraries = ("-llz4", "-lz") if format == "fst" else ()
+    return compiled("engine", text, driver, visible, extra, libraries)
 
 
 class VerilatedEngine:
     """An engine in simulation.  Accesses and runs as through the host port; every array is int64."""
 
-    def __init__(self, config: EngineConfig, *, synthesis: Synthesis | None = None):
-        """``synthesis``: run the netlist in place of the RTL; memories cannot be looked into then."""
+    def __init__(self, config: EngineConfig, *, synthesis: Synthesis | None = None, format: str = ""):
+        """``synthesis``: run the netlist in place of the RTL; memories cannot be looked into then.
+        ``format``: fst or vcd, of waves that :meth:`record` writes; RTL only.
+        """
         self.config = config
-        self._lib: Any = ctypes.CDLL(str(_build(config, synthesis)))
+        self._lib: Any = ctypes.CDLL(str(_build(config, synthesis, format)))
         for name in ("sim_new", "sim_peek"):
             getattr(self._lib, name).restype = ctypes.c_void_p
         self._sim = ctypes.c_void_p(self._lib.sim_new())
@@ -146,6 +175,10 @@ class VerilatedEngine:
     def __del__(self) -> None:
         if getattr(self, "_sim", None):
             self._lib.sim_free(self._sim)
+
+    def record(self, path: Path | None) -> None:
+        """Write waves to a file from here on; None: no more, and the file is whole."""
+        self._lib.sim_waves(self._sim, path and os.fsencode(path))
 
     def load(self, program: Sequence[Instruction]) -> None:
         check(program, self.config)

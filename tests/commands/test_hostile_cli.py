@@ -185,7 +185,7 @@ PARTIAL = {"demo", "sweep"}
 #: options that may make a run as long as one likes
 ENDLESS = {"--epochs", "--every"}
 #: where files go to
-OUTPUTS = {"out", "link", "target"}
+OUTPUTS = {"out", "link", "target", "waves", "tensorboard"}
 
 
 def callbacks() -> dict[str, Callable[..., Any]]:

