@@ -7,7 +7,7 @@ It is a prototype of the addresses of a convolution, checked and synthesised.
     scanner ── group after group of the source ──► Positions ── first tile and group, ranges ──► Nest ──►
 
 ``Nest`` gives the tile and the group of each command.  Neither knows a kernel: both are given steps,
-which come from a small memory that the host writes (``Geometry``).  So one engine runs any convolution.
+which come from registers that the program sets (``Geometry``).  So one engine runs any convolution.
 """
 
 from __future__ import annotations

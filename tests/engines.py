@@ -5,10 +5,41 @@ from __future__ import annotations
 import dataclasses
 
 from equilif_golden.engine.config import EngineConfig, Pipeline
+from equilif_golden.engine.features import EVERYTHING
+from equilif_golden.engine.isa import Instruction, Op
 from equilif_golden.fixed import Numerics
 
 NARROW = Numerics(fraction=8, weight_width=10, accumulator_width=20, charge_width=15)
 ENGINE = EngineConfig(lanes=4, tiles=20, value_groups=16, state_groups=8, program_words=96)
 SINGLE_PORT = dataclasses.replace(ENGINE, pipeline=Pipeline.SPRAM, softmax=False)
-REGISTERED = dataclasses.replace(ENGINE, pipeline=Pipeline.REGISTERED, early=True)
-WIDE = dataclasses.replace(ENGINE, lanes=16, pipeline=Pipeline.DEEP, early=True)
+REGISTERED = dataclasses.replace(ENGINE, pipeline=Pipeline.REGISTERED, **EVERYTHING)
+WIDE = dataclasses.replace(ENGINE, lanes=16, pipeline=Pipeline.DEEP, **EVERYTHING)
+
+# -- the whole engine ------------------------------------------------------------------------------
+SMALL = EngineConfig(lanes=4, tiles=48, value_groups=16, state_groups=8, program_words=128, counters=True)
+CONFIGS = {
+    "P4": SMALL,
+    "P4-SPRAM": dataclasses.replace(SMALL, pipeline=Pipeline.SPRAM, **EVERYTHING, numerics=NARROW),
+    # of the iCEBreaker and of the Tang Nano 9K
+    "P4-SPRAM-without-memories": dataclasses.replace(
+        SMALL, pipeline=Pipeline.SPRAM, softmax=False, counters=False
+    ),
+    "P4-SMALL-without-memories": dataclasses.replace(
+        SMALL, pipeline=Pipeline.SMALL, softmax=False, counters=False
+    ),
+    "P8": dataclasses.replace(SMALL, lanes=8, **EVERYTHING),
+    "P16": dataclasses.replace(SMALL, lanes=16, **EVERYTHING),
+    "P8-DEEP": dataclasses.replace(SMALL, lanes=8, pipeline=Pipeline.DEEP, **EVERYTHING),
+    "P4-REGISTERED": dataclasses.replace(
+        SMALL,
+        pipeline=Pipeline.REGISTERED,
+        **EVERYTHING,
+        numerics=Numerics(accumulator_width=32, charge_width=20),
+    ),
+}
+
+
+def cycles(engine, *program):
+    """Of a run of the program; for exact counts."""
+    engine.load([*program, Instruction(op=Op.HALT)])
+    return engine.run(learn=True).cycles

@@ -1,11 +1,14 @@
-"""Networks that several tests share."""
+"""Networks and schedules that several tests share."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
-from equilif_golden.network import Network, Population, Synapse
+from equilif_golden.blocks.lif import LEAKS
+from equilif_golden.network import Network, Population, Synapse, TokenRows
+from equilif_golden.schedule import OPTIONS, STRENGTH_MAX, Schedule
 
 CHAIN = Network.chain(12, 9, 4)
 #: inputs on both sides of the constants, two hidden populations joined to each other, a skip, output
@@ -38,3 +41,89 @@ NETWORKS = pytest.mark.parametrize("network", [CHAIN, GRAPH], ids=["chain", "gra
 def sample(network, n=40, seed=0):
     rng = np.random.default_rng(seed)
     return rng.integers(0, 256, (n, network.n_inputs)).astype(np.uint8), rng.integers(0, network.n_outputs, n)
+
+
+#: of three layers, with skips
+SKIPS = Network(
+    (
+        Population("x", 19, "input"),
+        Population("bias", 1, "constant"),
+        Population("h1", 13),
+        Population("h2", 9),
+        Population("out", 5),
+    ),
+    (
+        Synapse("x", "h1"),
+        Synapse("bias", "h1"),
+        Synapse("x", "h2", 2.0),
+        Synapse("h1", "h2"),
+        Synapse("h1", "out"),
+        Synapse("h2", "out", 0.5),
+        Synapse("bias", "out"),
+    ),
+    "out",
+    Schedule(free=10, nudged=6, window=4, leak=3),
+)
+
+
+#: a value of every option of the phases
+PHASES = {
+    "free": 32,
+    "nudged": 16,
+    "window": 8,
+    "beta": 1.0,
+    "leak": 5,
+    "early": 4,
+    "watch": "output",
+}
+assert PHASES.keys() == OPTIONS.keys()
+#: with phases of a fixed length, and with others
+SCHEDULES = (
+    Schedule(window=4),
+    Schedule(window=4, early=24),
+    Schedule(window=4, early=24, watch="output", least=3),
+)
+
+
+@st.composite
+def schedules(draw, window, threshold, one, *, whole):
+    """Any schedule with this window and raw threshold; ``whole``: all phases are whole windows."""
+    free, nudged = (
+        window * draw(st.integers(1, 3)) if whole else window + draw(st.integers(0, 6)) for _ in range(2)
+    )
+    settles = {}
+    if draw(st.booleans()):
+        n = draw(st.integers(2, 5))
+        free = n * window
+        settles = {
+            "early": draw(st.sampled_from([0, 1, 4, 16, 64, 255])),
+            "watch": draw(st.sampled_from(["all", "output"])),
+            "least": draw(st.integers(2, n)),
+        }
+    strengths = [b for b in (0.125, 0.3, 0.5, 1.0, 2.0) if 1 <= round(b * threshold) <= STRENGTH_MAX]
+    return Schedule(
+        window=window,
+        free=free,
+        nudged=nudged,
+        beta=draw(st.sampled_from(strengths)),
+        threshold=threshold / one,
+        leak=draw(st.sampled_from(LEAKS)),
+        **settles,
+    )
+
+
+def memory_case(network, rng, n):
+    """Lively weights, and n samples: inputs, labels and, for a memory that is loaded, patterns; some
+    sequences are full, one is empty.
+    """
+    weights = {s.name: rng.integers(-3000, 3001, network.shape(s)) for s in network.plastic}
+    x = rng.integers(0, 256, (n, network.n_inputs)).astype(np.uint8)
+    labels = rng.integers(0, network.n_outputs, n)
+    if not network.loaded:
+        return weights, x, labels, [None] * n
+    size, width = network.shape(network.loaded.synapse)
+    lengths = np.r_[size, 0, rng.integers(1, size + 1, n - 2)]
+    table = rng.integers(-6000, 6001, (lengths.sum(), width)).astype(np.int16)
+    off = np.r_[0, lengths.cumsum()].astype(np.int64)
+    rows = TokenRows(table, np.arange(len(table), dtype=np.int32), off)
+    return weights, x, labels, [rows.take([j]) for j in range(n)]

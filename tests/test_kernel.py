@@ -2,9 +2,9 @@
 
 State space: chains of 0 to 3 hidden populations and arbitrary graphs (skips, loops, populations in any
 update order, several inputs and constants between them), with one memory of 1 to 4 heads or two of 1 or
-2, loaded or stored; sizes around multiples of the lane count, random formats, schedules, early ends,
-leaks, nudges, learning rates, gains and sharpness, weights from alive to full scale, counters up to their
-wrap; several samples in a row, each learned.
+2, loaded or stored; sizes around multiples of the lane count, random formats, schedules, leaks, nudges,
+learning rates, gains and sharpness, weights from alive to full scale, counters up to their wrap; several
+samples in a row, each learned.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from equilif_golden.blocks.lif import LEAKS
 from equilif_golden.blocks.plasticity import GAIN_MAX, SHIFTS, Step
 from equilif_golden.blocks.softmax import SHIFTS as SOFTMAX_SHIFTS
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.features import EVERYTHING
 from equilif_golden.engine.isa import Op, SourceMode, assemble, disassemble
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.fixed import Numerics
@@ -31,7 +31,8 @@ from equilif_golden.learning import smallest_rate
 from equilif_golden.network import MOST_GAIN, Network, Population, Relay, Softmax, Synapse, Tokens
 from equilif_golden.reference import Reference
 from equilif_golden.samples import one_hot
-from equilif_golden.schedule import STRENGTH_MAX, Schedule
+from equilif_golden.schedule import Schedule
+from tests.networks import SCHEDULES, schedules
 
 LANES = (2, 4, 8, 16)
 FORMATS = [
@@ -113,33 +114,7 @@ def networks(draw, memories=False):
     fraction, threshold, window, charge_width = draw(
         st.sampled_from([f for f in FORMATS if not memories or f[0] in (9, 12, 13)])
     )
-    one = 2**fraction
-    beta = draw(
-        st.sampled_from([b for b in (0.125, 0.3, 0.5, 1.0, 2.0) if 1 <= round(b * threshold) <= STRENGTH_MAX])
-    )
-    free, nudged = (
-        (window * draw(st.integers(1, 3)) if memories else window + draw(st.integers(0, 6))) for _ in range(2)
-    )
-    early = {}
-    if draw(st.booleans()):
-        n = draw(st.integers(2, 5))
-        free, early = (
-            n * window,
-            {
-                "early": draw(st.sampled_from([0, 1, 4, 16, 64, 255])),
-                "watch": draw(st.sampled_from(["all", "output"])),
-                "least": draw(st.integers(2, n)),
-            },
-        )
-    schedule = Schedule(
-        window=window,
-        free=free,
-        nudged=nudged,
-        beta=beta,
-        threshold=threshold / one,
-        leak=draw(st.sampled_from(LEAKS)),
-        **early,
-    )
+    schedule = draw(schedules(window, threshold, 2**fraction, whole=memories))
     numerics = Numerics(fraction=fraction, weight_width=draw(st.integers(4, 16)), charge_width=charge_width)
     if memories:
         populations, synapses, output = draw(with_memories(fraction))
@@ -219,8 +194,8 @@ def check_kernel(network, weights, eta, counter, x, labels, sequences):
         assert (epoch.samples, epoch.hits) == (1, int(result.prediction[0] == labels[j]))
         assert epoch.spikes == spikes[0] == result.spikes
         assert epoch.steps == steps[0] == result.steps[0]
-        if network.schedule.early is not None:
-            event(f"ended {'early' if steps[0] < network.schedule.free else 'at the end'}")
+        if not network.schedule.fixed:
+            event(f"ended {'before' if steps[0] < network.schedule.free else 'at'} the end")
         assert kernel.counter == reference.counter
         for name, w in kernel.weights.items():
             assert (w == reference.weights[name]).all(), name
@@ -253,7 +228,7 @@ def check_engines(network, weights, eta, counter, x, labels, sequences):
     engines = []
     for lanes in LANES:
         config = EngineConfig(
-            lanes=lanes, tiles=2048, program_words=1024, early=True, numerics=network.numerics
+            lanes=lanes, tiles=2048, program_words=1024, **EVERYTHING, numerics=network.numerics
         )
         compiled = Compiled(network, config)
         engine = EngineModel(config, compiled.program(eta))
@@ -345,12 +320,12 @@ def test_without_feedback_nothing_comes_back():
     assert gathers[FORWARD] == [0] * 6 and sorted(gathers[both]) == [0] * 6 + [SourceMode.COLUMN] * 6
 
 
-@pytest.mark.parametrize("early", [None, 24])
-def test_a_batch_is_its_samples_one_by_one(early):
-    """Inference of a batch in the reference and in the kernel, and a training order; with an early end, each
-    sample has one of its own.
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_batch_is_its_samples_one_by_one(schedule):
+    """Inference of a batch in the reference and in the kernel, and a training order; where phases have no
+    fixed length, each sample has one of its own.
     """
-    network = Network.chain(6, 5, 3, schedule=Schedule(window=4, early=early))
+    network = Network.chain(6, 5, 3, schedule=schedule)
     x = np.random.default_rng(0).integers(0, 256, (7, 6)).astype(np.uint8)
     labels, order = np.arange(7) % 3, np.array([6, 0, 3, 3])
     batch, kernel = Reference(network).infer(x), Kernel(network, lr=0.01)
@@ -361,7 +336,7 @@ def test_a_batch_is_its_samples_one_by_one(early):
         and spikes.sum() == batch.spikes
     )
     assert steps.tolist() == batch.steps.tolist() and (
-        steps.min() < steps.max() if early else set(steps) == {network.schedule.free}
+        set(steps) == {schedule.free} if schedule.fixed else steps.min() < steps.max()
     )
     assert kernel.accuracy(x, batch.prediction) == 1.0
     assert kernel.train(x, labels, order).steps >= steps.min() * len(order)

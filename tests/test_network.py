@@ -30,7 +30,7 @@ from equilif_golden.network import (
     save,
 )
 from equilif_golden.schedule import Schedule
-from tests.networks import GRAPH
+from tests.networks import GRAPH, SCHEDULES
 
 #: the same without types: what types forbid is tried on purpose
 anything: Any = Population
@@ -228,19 +228,6 @@ def test_what_can_be_joined(pre, post):
         (lambda: Schedule(nudged=512), r"nudged \(steps, at least one window\) must be in 8\.\.511, not 512"),
         (lambda: Schedule(window=6), "window must be a power of two, not 6"),
         (lambda: Schedule(leak=9), "leak must be .* not 9"),
-        (lambda: Schedule(early=256), r"early \(a tolerance\) must be in 0\.\.255, not 256"),
-        (lambda: Schedule(early=-1), r"early \(a tolerance\) must be in 0\.\.255, not -1"),
-        (lambda: Schedule(free=20, early=8), "whole windows: free 20 must be a multiple of 8"),
-        (
-            lambda: Schedule(early=8, least=4),
-            r"least \(windows of the 24 free steps\) must be in 2\.\.3, not 4",
-        ),
-        (
-            lambda: Schedule(early=8, least=1),
-            r"least \(windows of the 24 free steps\) must be in 2\.\.3, not 1",
-        ),
-        (lambda: Schedule(early=8, free=8), "has at least two windows: free must be at least 16, not 8"),
-        (lambda: Schedule(early=8, watch="input"), "watch must be all or output, not 'input'"),
         (lambda: Schedule(beta=0), "beta must be above 0, up to 2"),
         (lambda: Schedule(threshold=0.3).raw(), "threshold must be a power of two"),
         (lambda: Schedule(beta=1e-5).raw(), "below one step of the membrane"),
@@ -362,7 +349,7 @@ def test_check_weights_names_the_synapse(spoil, message):
 @pytest.mark.parametrize(
     "net",
     [
-        replace(NET, schedule=Schedule(free=32, early=8, watch="output", least=3)),
+        *(replace(NET, schedule=schedule) for schedule in SCHEDULES),
         replace(
             NET, schedule=Schedule(free=30, beta=0.25, leak=3), numerics=Numerics(fraction=8, weight_width=10)
         ),
@@ -604,12 +591,10 @@ def test_networks_made_of_numpys_numbers_are_saved(tmp_path):
     network = Network.chain(
         np.int64(5),
         np.int32(3),
-        schedule=Schedule(free=np.int64(16), beta=np.float32(0.5), early=np.uint8(3)),
+        schedule=Schedule(free=np.int64(16), beta=np.float32(0.5)),
     )
     save(tmp_path / "net.npz", network, network.initial_weights())
-    assert (
-        load(tmp_path / "net.npz")[0] == network == Network.chain(5, 3, schedule=Schedule(free=16, early=3))
-    )
+    assert load(tmp_path / "net.npz")[0] == network == Network.chain(5, 3, schedule=Schedule(free=16))
 
 
 def test_a_threshold_has_a_code_or_is_refused():

@@ -7,7 +7,6 @@ stands for all of these options in the list of a command's parameters.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Mapping
@@ -19,7 +18,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import typer
 
 from equilif_golden.engine.features import OPTIONS
-from equilif_golden.schedule import Option, Schedule
+from equilif_golden.schedule import OPTIONS as PHASES
+from equilif_golden.schedule import Schedule
 
 #: what was given of some options, by name
 Given = Mapping[str, Any]
@@ -62,11 +62,6 @@ def expanded(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 # -- phases ----------------------------------------------------------------------------------------
-PHASES: Mapping[str, Option] = {
-    f.name: f.metadata["option"] for f in dataclasses.fields(Schedule) if "option" in f.metadata
-}
-
-
 def phases(*, trained: bool = False) -> Several:
     """Fields of Schedule: of one that is to be trained, or of a ``trained`` network's."""
     hints = get_type_hints(Schedule)

@@ -150,12 +150,9 @@ def _reading(about: About | None) -> list[str]:
 
 def _flat(preset: Preset) -> dict[str, Any]:
     """What options of `equilif train` can change, by option."""
-    s = preset.schedule
-    phases = {name: getattr(s, name) for name in ("beta", "free", "nudged", "window", "leak", "early")}
     return {
         **{name: getattr(preset, name) for name in ("hidden", "epochs", "eta", "decay", "shift")},
-        **phases,
-        "watch": s.watch if s.early is not None else None,
+        **preset.schedule.options,
     }
 
 

@@ -7,6 +7,7 @@ box (layers and places as in Sugiyama et al. 1981).  All lengths are inches.
 from __future__ import annotations
 
 import textwrap
+import warnings
 from collections import defaultdict
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -20,8 +21,10 @@ from equilif.show.plots import BLUE, GREY, INK, STYLE, VERMILLION, write
 with needs("plot"):
     import matplotlib
     from matplotlib.figure import Figure
+    from matplotlib.font_manager import FontProperties
     from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
     from matplotlib.path import Path as Curve
+    from matplotlib.textpath import TextToPath
 
 GREEN = "#009E73"
 COLOURS = {"input": "#56B4E9", "lif": BLUE, "output": VERMILLION, "relay": GREEN, "softmax": "#E69F00"}
@@ -40,7 +43,7 @@ LANE = 0.45  #: of a synapse that passes a column
 STORE = 0.3  #: more, below a memory: for the label of its patterns
 EDGE = 0.3
 LINE = 0.19  #: of text below the picture
-LETTER = 0.0085  #: width of a letter by point of its size
+LETTER = 0.0085  #: width of a letter by point of its size, about: to break lines
 SMALLEST = 6.0  #: size of a text, in points
 NARROWEST = 8.0
 PARTS = (0.5, 0.35, 0.65, 0.25, 0.75, 0.42, 0.58)  #: of a curve where its label may stand
@@ -169,8 +172,11 @@ def _order(columns: list[list[Any]], ways: list[list[Any]]) -> None:
 # -- the picture -----------------------------------------------------------------------------------
 def draw(found: Anatomy, path: Path) -> None:
     """Write the picture, as the end of its name says: png, svg or pdf."""
-    with matplotlib.rc_context({**STYLE, "svg.hashsalt": "equilif"}):
-        write(figure(found)[0], path, path.suffix[1:].lower())
+    # a $ in a name begins no formula, and the same network gives the same file
+    with matplotlib.rc_context({**STYLE, "text.parse_math": False, "svg.hashsalt": "equilif"}):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a letter that the font does not have
+            write(figure(found)[0], path, path.suffix[1:].lower())
 
 
 def figure(found: Anatomy) -> tuple[Figure, list[Boxed]]:
@@ -246,12 +252,19 @@ def _said(p: Neurons) -> list[str]:
 
 def _fitting(text: str, size: float, *, bold: bool) -> tuple[float, str]:
     """The size at which a text fits a box; what is too long even so is cut."""
-    letter = LETTER * (1.15 if bold else 1)
-    room = WIDTH - 0.16
-    fits = min(size, room / (letter * max(1, len(text))))
-    if fits >= SMALLEST:
-        return fits, text
-    return SMALLEST, text[: int(room / (letter * SMALLEST)) - 1] + "…"
+    room = WIDTH - 0.12
+    size = max(SMALLEST, min(size, size * room / _width(text, size, bold=bold)))
+    if _width(text, size, bold=bold) <= room:
+        return size, text
+    while _width(f"{text}…", size, bold=bold) > room:
+        text = text[:-1]
+    return size, f"{text}…"
+
+
+def _width(text: str, size: float, *, bold: bool = False) -> float:
+    """Of a text of one line, as it is drawn."""
+    font = FontProperties(size=size, weight="bold" if bold else "normal")
+    return float(TextToPath().get_text_width_height_descent(text, font, ismath=False)[0]) / 72
 
 
 def _arrows(axes: Any, found: Anatomy, places: Plan, taken: list[Boxed]) -> list[Boxed]:
@@ -265,6 +278,7 @@ def _arrows(axes: Any, found: Anatomy, places: Plan, taken: list[Boxed]) -> list
             curves[k] = _upright(places.at[s.pre], places.at[s.post])
         else:
             curves[k] = _through(_way(k, s, places.level), ports, k, places)
+    heads = [(x - 0.16, y - 0.06, x + 0.16, y + 0.06) for c in curves.values() for x, y in (c[0], c[-1])]
     covered: list[Boxed] = []
     for k, s in enumerate(synapses):
         points = curves[k]
@@ -285,7 +299,7 @@ def _arrows(axes: Any, found: Anatomy, places: Plan, taken: list[Boxed]) -> list
         label = _label(s)
         if label:
             others = [dot for j in curves if j != k for dot in _dots(curves[j])]
-            box, at = _free(label, points, [*taken, *covered], others)
+            box, at = _free(label, points, [*taken, *heads, *covered], others)
             covered.append(box)
             axes.text(
                 *at,
@@ -374,7 +388,7 @@ def _curve(points: list[Point]) -> Curve:
 def _free(label: str, points: list[Point], taken: list[Boxed], curves: list[Boxed]) -> tuple[Boxed, Point]:
     """Where on its curve a label covers nothing: no box or label, and of the other curves the least."""
     lines = label.split("\n")
-    w = LETTER * 7.5 * max(map(len, lines))
+    w = max(_width(line, 7.5) for line in lines) + 0.04
     h = 0.125 * len(lines)
     # past a column there is room: a label of a long way stands there
     parts = [(first, t) for first in range(3, len(points) - 1, 6) for t in PARTS]

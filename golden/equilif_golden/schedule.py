@@ -16,7 +16,8 @@ Loads nothing, so that ``equilif --help`` may quote it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -128,18 +129,28 @@ class Schedule:
         whole(self.least, f"least (windows of the {self.free} free steps)", 2, self.free // self.window)
 
     def __str__(self) -> str:
-        text = (
-            f"phases {self.free}/{self.nudged}/{self.nudged} steps, window {self.window}, beta {self.beta:g}"
-        )
-        if self.fixed:
-            return text
-        rates = "all rates" if self.watch == "all" else "the output rates"
-        return f"{text}; free phase until {rates} move by no more than {self.early}/256"
+        lengths = f"phases {self.free}/{self.nudged}/{self.nudged} steps"
+        text = f"{lengths}, window {self.window}, beta {self.beta:g}"
+        return text if self.fixed else f"{text}; {self.end}"
 
     @property
     def fixed(self) -> bool:
         """Every free phase has ``free`` steps."""
         return self.early is None
+
+    @property
+    def end(self) -> str:
+        """Where a free phase ends, in words."""
+        if self.early is None:
+            return f"free phase of {self.free} steps"
+        rates = "all rates" if self.watch == "all" else "the output rates"
+        return f"free phase until {rates} move by no more than {self.early}/256"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options of the command line that give this schedule; None where one says nothing."""
+        silent = (name for name, o in OPTIONS.items() if o.needs and getattr(self, o.needs[0]) is None)
+        return {name: getattr(self, name) for name in OPTIONS} | dict.fromkeys(silent)
 
     def whole(self) -> Schedule:
         """The same with fixed phases."""
@@ -179,6 +190,11 @@ class Schedule:
             watch_output=int(self.watch == "output"),
             least=self.least,
         )
+
+
+OPTIONS: Mapping[str, Option] = {
+    f.name: f.metadata["option"] for f in fields(Schedule) if "option" in f.metadata
+}
 
 
 class RawSchedule(NamedTuple):

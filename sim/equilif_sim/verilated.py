@@ -26,15 +26,15 @@ from amaranth.back import rtlil, verilog
 from equilif_golden.engine.activity import NAMES
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Instruction, assemble, check
+from equilif_golden.engine.memories import memories
 from equilif_golden.engine.port import Region, Run, readable, writable
 from equilif_golden.fixed import Raw
 from equilif_hdl.engine.engine import Engine
-from equilif_hdl.engine.state import sizes
 from equilif_sim.library import call, compiled
 from equilif_sim.waves import PERIOD, waves, with_waves
 
 MOST_CYCLES = 100_000_000  #: of a run: more, and the program hangs
-MEMORIES = tuple(sizes(EngineConfig()))
+MEMORIES = tuple(memories(EngineConfig()))
 
 DRIVER = r"""
 #include "Vengine.h"
@@ -226,10 +226,12 @@ class VerilatedEngine:
     def memory(self, name: str) -> Raw:
         """Memory of the lanes as it stands, (groups, P).
 
-        ``a`` and ``s`` hold what SAVE kept in their upper half; plus and minus unsigned.
+        As equilif_golden.engine.model.EngineModel.memory has it.
         """
         p = self.config.lanes
-        width, depth = sizes(self.config)[name]
+        memory = memories(self.config)[name]
+        width = memory.width
+        depth = memory.depth
         bits = width * p
         size = next((n for n in (1, 2, 4, 8) if bits <= 8 * n), 4 * -(-bits // 32))
         address = self._lib.sim_peek(self._sim, MEMORIES.index(name))
@@ -238,4 +240,4 @@ class VerilatedEngine:
             np.unpackbits(raw, axis=1, bitorder="little")[:, :bits].reshape(depth, p, width).astype(np.int64)
         )
         codes: npt.NDArray[np.int64] = (flat << np.arange(width)).sum(axis=2)
-        return codes - (codes >> (width - 1) << width) if name in ("a", "b", "q") else codes
+        return codes - (codes >> (width - 1) << width) if memory.signed else codes

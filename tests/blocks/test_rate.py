@@ -9,9 +9,9 @@ import pytest
 
 from equilif_golden.blocks.lif import lif_step
 from equilif_golden.blocks.nudge import nudge
-from equilif_golden.blocks.rate import measure, moved, rate_shift
+from equilif_golden.blocks.rate import measure, rate_shift
 from equilif_golden.fixed import DEFAULT
-from equilif_hdl.blocks.rate import Measure, Moved
+from equilif_hdl.blocks.rate import Measure
 from equilif_sim.tools.run import simulate
 from tests.engines import NARROW
 
@@ -77,13 +77,6 @@ def test_a_drive_outside_the_range_is_clipped(drive):
     assert measure(charge, v, shift=rate_shift(THRESHOLD, WINDOW)) == (0 if drive <= 0 else 255)
 
 
-@pytest.mark.parametrize("tolerance", [0, 1, 100, 254, 255])
-def test_moved_is_a_distance(tolerance):
-    a, b = np.meshgrid(np.arange(256), np.arange(256))
-    assert (moved(a, b, tolerance=tolerance) == (np.maximum(a, b) - np.minimum(a, b) > tolerance)).all()
-    assert not moved(0, tolerance, tolerance=tolerance) and not moved(tolerance, 0, tolerance=tolerance)
-
-
 @pytest.mark.parametrize("strength", [1, 77, 2048, 4096, -1, -77, -2048, -4096])
 def test_nudge_is_beta_times_the_error(strength):
     """strength (y/256 - spike), with the target's product rounded down: 0 <= error < 1 raw unit."""
@@ -102,8 +95,3 @@ def test_nudge_is_silent_where_it_must_be():
 def test_rtl_of_measure(numerics, tmp_path):
     bench = "equilif_sim.blocks.rate"
     assert simulate(Measure(numerics), bench, tmp_path, config=numerics, simulator="icarus", only="rates")
-
-
-def test_rtl_of_moved(tmp_path):
-    bench = "equilif_sim.blocks.rate"
-    assert simulate(Moved(), bench, tmp_path, config={}, simulator="icarus", only="changes") == 1

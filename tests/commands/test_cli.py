@@ -133,8 +133,6 @@ def test_help_imports_nothing_heavy():
         (("train", "mnist", "--data", "/nowhere"), "no mnist IDX files in /nowhere"),
         (("train", "--eta", "5"), "is above the largest one"),
         (("train", "--window", "6"), "window must be a power of two, not 6"),
-        (("train", "--early", "8", "--free", "20"), "free 20 must be a multiple of 8"),
-        (("verify", "--early", "8", "--board", BOARD), "this engine cannot (EngineConfig.early)"),
         (("train", "--hidden", "5000"), "population 'output' has fan-in 5001"),
         (("train", "--resume", "--out", "/nowhere"), "no run to resume in /nowhere"),
         (("train", "--resume", "--eta", "0.1"), "a resumed run keeps its settings: leave out --eta"),
@@ -309,43 +307,6 @@ def test_evaluate_agrees_with_training(trained, tmp_path):
         and 0 <= found["full"]["hidden1"] < 0.5
         and found["spikes_per_sample"] > 10
     )
-
-
-def test_early_ends_are_told(trained, tmp_path):
-    """Samples by the steps that they took, and the saving; a looser tolerance saves more; training tells its
-    steps, also when resumed.
-    """
-    saving = []
-    for tolerance in (0, 16, 255):
-        said = run(
-            "evaluate",
-            trained / NETWORK,
-            "--early",
-            tolerance,
-            "--window",
-            4,
-            "--watch",
-            "output",
-            "--json",
-            tmp_path / "e.json",
-        )
-        found = json.loads((tmp_path / "e.json").read_text())
-        assert sum(found["steps"].values()) == 360 and found["most_steps"] == 24
-        assert found["steps_per_sample"] == sum(int(k) * n for k, n in found["steps"].items()) / 360
-        assert found["saving"] == 1 - found["steps_per_sample"] / 24
-        assert (
-            f"{found['steps_per_sample']:.1f} steps a sample of at most 24: {found['saving']:.1%} saved"
-            in said
-        )
-        saving.append(found["saving"])
-    assert 0 <= saving[0] < saving[1] < saving[2] == 1 - 8 / 24
-    said = run("train", "digits", "--early", 16, "--window", 4, "--epochs", 1, "--out", tmp_path / "early")
-    assert "until all rates move by no more than 16/256" in said and "free steps" in said
-    run("train", "--resume", "--epochs", 2, "--out", tmp_path / "early")
-    steps = [e["steps_per_sample"] for e in json.loads((tmp_path / "early" / HISTORY).read_text())["epochs"]]
-    assert len(steps) == 2 and all(8 <= s < 24 for s in steps)
-    whole = json.loads((trained / HISTORY).read_text())["epochs"]
-    assert [e["steps_per_sample"] for e in whole] == [24, 24]
 
 
 def test_presets_make_networks_and_come_back_from_json():

@@ -26,6 +26,7 @@ from equilif.training import presets
 from equilif.training.records import read_about
 from equilif.training.train import Training, digest, read_history
 from equilif_golden import network as networks
+from tests.networks import PHASES
 
 Image = pytest.importorskip("PIL.Image")
 RNG = np.random.default_rng(0)
@@ -365,8 +366,8 @@ def test_a_run_goes_on_after_its_file_was_moved_and_only_with_the_same_data(caps
 
 def test_all_options_of_training_work_on_own_data(capsys):
     found = told(
-        f"train {images()} --hidden 8 --hidden 6 --epochs 1 --eta 0.03 --decay 0.5 --shift 0.5 --beta 1 "
-        "--free 32 --nudged 16 --window 8 --leak 5 --early 4 --watch output --seed 3 --out run",
+        f"train {images()} --hidden 8 --hidden 6 --epochs 1 --eta 0.03 --decay 0.5 --shift 0.5 "
+        f"{' '.join(f'--{name} {value}' for name, value in PHASES.items())} --seed 3 --out run",
         capsys,
     )
     assert found["preset"]["shift"] == 0.5 and found["seed"] == 3 and found["sizes"] == "36-8-6-3"

@@ -6,14 +6,16 @@ import dataclasses
 
 import pytest
 
+from equilif_golden.engine.features import OPTIONS
 from equilif_hdl.engine.activity import Activity
 from equilif_sim.tools.run import simulate
 from tests.engines import ENGINE
 
 
-@pytest.mark.parametrize("early", [False, True])
-def test_rtl(early, tmp_path):
-    config = dataclasses.replace(ENGINE, softmax=early, early=early, counters=True)
+@pytest.mark.parametrize("whole", [False, True])
+def test_rtl(whole, tmp_path):
+    """Of an engine with all options, or with none but this."""
+    config = dataclasses.replace(ENGINE, **dict.fromkeys(OPTIONS, whole) | {"counters": True})
     assert simulate(
         Activity(config), "equilif_sim.engine.activity", tmp_path, config=config, simulator="icarus"
     )

@@ -5,16 +5,16 @@ That compiled programs compute the reference's bits is tested in test_kernel.py.
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from equilif_golden.blocks.synapse import from_words
-from equilif_golden.engine import asm
 from equilif_golden.engine.compiler import CapacityError, Compiled
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import WORDS, MeasureMode, NextMode, Op
+from equilif_golden.engine.isa import WORDS, Op
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.fixed import Numerics
 from equilif_golden.network import Network, Population, Relay, Softmax, Synapse
@@ -39,7 +39,7 @@ NETS = {
     "loaded": Network((X, B, Y, LOADED, R), (EDGES[0], *EDGES[4:]), "y", Schedule(nudged=16)),
     "both": Network((X, B, Y, STORED, Q, LOADED, R), EDGES, "y", Schedule(nudged=16)),
 }
-HALTS = asm.halt(infer=True)
+HALTS = Op.HALT(infer=True)
 LANES = pytest.mark.parametrize("lanes", [2, 4, 8, 16, 32])
 
 
@@ -153,6 +153,16 @@ def test_programs_with_memories_are_as_long_as_promised(net, learns, eta):
         Compiled(NETS[net], EngineConfig(lanes=4, program_words=words - 1))
 
 
+def test_what_a_large_network_needs_is_counted_without_its_weights():
+    tracemalloc.start()
+    try:
+        with pytest.raises(CapacityError, match="needs 25000 groups of neurons with membranes"):
+            Compiled(Network.chain(784, 100_000), EngineConfig(lanes=4))
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
 @LANES
 def test_weights_go_and_come_back(lanes):
     c, w = Compiled(NET, EngineConfig(lanes=lanes)), NET.initial_weights()
@@ -239,35 +249,6 @@ def test_programs_are_as_long_as_promised(eta):
     Compiled(NET, EngineConfig(lanes=4, program_words=words))
     with pytest.raises(CapacityError, match=f"needs {words} program words, this engine has {words - 1}"):
         Compiled(NET, EngineConfig(lanes=4, program_words=words - 1))
-
-
-def test_an_early_end_needs_an_engine_that_can():
-    net = replace(NET, schedule=Schedule(early=8))
-    with pytest.raises(
-        CapacityError, match=r"free phase ends early, this engine cannot \(EngineConfig.early\)"
-    ):
-        Compiled(net, EngineConfig(lanes=4))
-    Compiled(net, EngineConfig(lanes=4, early=True, softmax=False))
-
-
-@pytest.mark.parametrize("watch", ["all", "output"])
-def test_only_the_free_phase_ends_early(watch):
-    """It alone watches and has a loop that may end early, from its second window on."""
-    plain, early = (
-        Compiled(replace(NET, schedule=s), EngineConfig(lanes=4, early=True)).program(0.05)
-        for s in (Schedule(), Schedule(early=9, watch=watch))
-    )
-    assert early[early.index(HALTS) :] == plain[plain.index(HALTS) :]
-    seen, ends = (
-        [i for i in early if i.op == op and i.mode & mode]
-        for op, mode in ((Op.MEASURE, MeasureMode.WATCH), (Op.NEXT, NextMode.EARLY))
-    )
-    groups = Compiled(NET, EngineConfig(lanes=4)).groups
-    assert [(i.dst, i.n_dst, i.gain) for i in seen] == [
-        (0, 3, 9) if watch == "all" else (groups["output"].first, 1, 9)
-    ]
-    assert [i.count for i in ends] == [2]
-    assert not [i for i in plain if i.op == Op.NEXT and i.mode]
 
 
 def test_silence_costs_nothing():

@@ -9,6 +9,7 @@ import pytest
 import equilif_boards
 from equilif.hardware.boards import measured
 from equilif_golden.engine.config import EngineConfig, Pipeline
+from equilif_golden.engine.features import EVERYTHING, OPTIONS
 from equilif_golden.fixed import Numerics
 
 OLDER = {"single_port": False, "forwarding": True, "weight_stages": 0}
@@ -24,7 +25,7 @@ OLDER = {"single_port": False, "forwarding": True, "weight_stages": 0}
         ({"program_words": "256"}, r"program_words must be an integer in 4\.\.1024, not '256'"),
         ({"value_groups": 48}, "value_groups must be a power of two, not 48"),
         ({"softmax": 1}, "softmax must be true or false, not 1"),
-        ({"early": "no"}, "early must be true or false, not 'no'"),
+        *(({name: "no"}, f"{name} must be true or false, not 'no'") for name in OPTIONS),
         ({"counters": None}, "counters must be true or false, not None"),
         (
             {"pipeline": "fast"},
@@ -39,8 +40,8 @@ def test_a_configuration_that_is_none_is_refused(wrong, message):
 
 
 def test_numbers_of_numpy_become_numbers_of_python():
-    config = EngineConfig(lanes=np.int64(8), tiles=np.int32(20), early=np.bool_(True))
-    assert json.loads(json.dumps(asdict(config))) == asdict(EngineConfig(lanes=8, tiles=20, early=True))
+    config = EngineConfig(lanes=np.int64(8), tiles=np.int32(20), **dict.fromkeys(OPTIONS, np.bool_(True)))
+    assert json.loads(json.dumps(asdict(config))) == asdict(EngineConfig(lanes=8, tiles=20, **EVERYTHING))
 
 
 @pytest.mark.parametrize("pipeline", Pipeline)
@@ -65,7 +66,8 @@ def test_older_records_are_read(pipeline):
     """With three properties in place of the pipeline, and without what was no option then."""
     config = EngineConfig(pipeline=pipeline, softmax=False)
     older = {name: getattr(pipeline, name) for name in OLDER}
-    raw = {k: v for k, v in asdict(config).items() if k not in ("pipeline", "counters", "early")} | older
+    later = OPTIONS.keys() - {"softmax"}
+    raw = {k: v for k, v in asdict(config).items() if k not in ("pipeline", *later)} | older
     assert EngineConfig.from_dict(json.loads(json.dumps(raw))) == config
 
 

@@ -15,70 +15,31 @@ from equilif_golden.engine.compiler import engine_for
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.isa import (
     Instruction,
-    MeasureMode,
-    NextMode,
     Op,
     ResultMode,
     SoftmaxMode,
     SourceMode,
 )
+from equilif_golden.engine.memories import memories
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region
-from equilif_golden.fixed import Numerics
 from equilif_golden.kernel import Kernel
-from equilif_golden.network import Network, Population, Relay, Softmax, Synapse, TokenRows, save
+from equilif_golden.network import Network, Population, Relay, Softmax, Synapse, save
 from equilif_golden.reference import Reference
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
 from equilif_hdl.engine.engine import Engine
+from equilif_hdl.engine.stages import told
 from equilif_sim.tools.programs import random_program, random_values, random_weights
 from equilif_sim.tools.run import simulate
 from equilif_sim.verilated import VerilatedEngine
-
-NARROW = Numerics(fraction=8, weight_width=10, accumulator_width=20, charge_width=15)
-SMALL = EngineConfig(lanes=4, tiles=48, value_groups=16, state_groups=8, program_words=128, counters=True)
-CONFIGS = {
-    "P4": SMALL,
-    "P4-SPRAM": dataclasses.replace(SMALL, pipeline=Pipeline.SPRAM, early=True, numerics=NARROW),
-    # of the iCEBreaker and of the Tang Nano 9K
-    "P4-SPRAM-without-memories": dataclasses.replace(
-        SMALL, pipeline=Pipeline.SPRAM, softmax=False, counters=False
-    ),
-    "P4-SMALL-without-memories": dataclasses.replace(
-        SMALL, pipeline=Pipeline.SMALL, softmax=False, counters=False
-    ),
-    "P8": dataclasses.replace(SMALL, lanes=8, early=True),
-    "P16": dataclasses.replace(SMALL, lanes=16, early=True),
-    "P8-DEEP": dataclasses.replace(SMALL, lanes=8, pipeline=Pipeline.DEEP, early=True),
-    "P4-REGISTERED": dataclasses.replace(
-        SMALL,
-        pipeline=Pipeline.REGISTERED,
-        early=True,
-        numerics=Numerics(accumulator_width=32, charge_width=20),
-    ),
-}
-
-
-@pytest.fixture(scope="session", params=CONFIGS, ids=str)
-def engine(request):
-    return VerilatedEngine(CONFIGS[request.param])
+from tests.engines import CONFIGS, NARROW, SMALL, cycles
+from tests.networks import SKIPS, memory_case
 
 
 def compare(engine, model, what):
-    g = engine.config.state_groups
-    a = engine.memory("a")
-    s = engine.memory("s")
-    pairs = {
-        "a": (a[:g], model.a),
-        "a saved": (a[g:], model.a_saved),
-        "s": (s[:g], model.s),
-        "s saved": (s[g:], model.s_saved),
-        "b": (engine.memory("b"), model.b),
-        "q": (engine.memory("q"), model.q),
-        "plus": (engine.memory("plus"), model.plus),
-        "minus": (engine.memory("minus"), model.minus),
-        "weights": (engine.read(Region.WEIGHT, 0, engine.config.n_weights), model.w.ravel()),
-    }
+    pairs = {name: (engine.memory(name), model.memory(name)) for name in memories(engine.config)}
+    pairs["weights"] = (engine.read(Region.WEIGHT, 0, engine.config.n_weights), model.w.ravel())
     for name, (got, want) in pairs.items():
         assert np.array_equal(got, want), f"{what}: {name} differ at {np.argwhere(got != want)[:4].tolist()}"
     assert engine.read(Region.COUNTER, 0, 1)[0] == model.counter * DITHER_UPDATE & DITHER_MASK
@@ -95,8 +56,8 @@ def test_random_programs(engine):
     config = engine.config
     model = EngineModel(config)
     n_softmax = 0
-    ended_early = 0
-    for name in ("a", "b", "q", "s", "plus", "minus"):
+    shortened = 0
+    for name in memories(config):
         assert not engine.memory(name).any()
     rng = np.random.default_rng(config.lanes + config.single_port)
     for k in range(300):
@@ -121,9 +82,9 @@ def test_random_programs(engine):
         assert result.activity == (tuple(model.activity) if config.counters else ()), f"program {k}"
         compare(engine, model, f"program {k}")
         n_softmax += any(i.op == Op.SOFTMAX for i in program)
-        ended_early += model.ended_early
+        shortened += model.shortened
     assert n_softmax >= 240 or not config.softmax
-    assert (ended_early > 100) == config.early
+    assert (shortened > 100) == bool(told(config))
 
 
 @pytest.mark.parametrize("simulator", ["icarus", "verilator"])
@@ -210,77 +171,11 @@ def test_a_sequence_task(simulator, tmp_path):
     )
 
 
-GRAPH = Network(
-    (
-        Population("x", 19, "input"),
-        Population("bias", 1, "constant"),
-        Population("h1", 13),
-        Population("h2", 9),
-        Population("out", 5),
-    ),
-    (
-        Synapse("x", "h1"),
-        Synapse("bias", "h1"),
-        Synapse("x", "h2", 2.0),
-        Synapse("h1", "h2"),
-        Synapse("h1", "out"),
-        Synapse("h2", "out", 0.5),
-        Synapse("bias", "out"),
-    ),
-    "out",
-    Schedule(free=10, nudged=6, window=4, leak=3),
-)
 NETWORKS = {
     "one layer": Network.chain(20, 5, schedule=Schedule(free=8, nudged=8)),
     "two hidden": Network.chain(20, 17, 9, 5, schedule=Schedule(free=12, nudged=8)),
-    "graph with skips": GRAPH,
+    "graph with skips": SKIPS,
 }
-
-
-EARLY_ENDS = {
-    "all settle": dataclasses.replace(
-        GRAPH, schedule=Schedule(free=40, nudged=6, window=4, leak=3, early=24)
-    ),
-    "output settles": Network.chain(
-        20, 17, 9, 5, schedule=Schedule(free=32, window=4, early=20, watch="output", least=3)
-    ),
-    "memory settles": Network.attention(9, 6, 2, 7, 5, schedule=Schedule(free=64, nudged=16, early=10)),
-}
-
-
-@pytest.mark.parametrize("lanes", [4, 8, 16])
-@pytest.mark.parametrize("name", EARLY_ENDS)
-def test_networks_that_end_early_are_the_kernel(name, lanes):
-    """Rates of all phases, predictions, spikes and weights; samples that end earlier take fewer cycles."""
-    network = EARLY_ENDS[name]
-    rng = np.random.default_rng(5)
-    config = EngineConfig(
-        lanes=lanes,
-        tiles=256,
-        value_groups=128,
-        state_groups=32,
-        program_words=1024,
-        early=True,
-        softmax=bool(network.memories),
-    )
-    _, x, labels, tokens = memory_case(network, rng, 12)
-    kernel = Kernel(network, network.initial_weights(3), lr=0.05)
-    rtl = Chip(VerilatedEngine(config), network, kernel.weights, lr=0.05)
-    took = []
-    for j, y in enumerate(one_hot(labels, network.n_outputs)):
-        patterns = tokens[j] and tokens[j].sample(0)
-        rates, spikes, steps = kernel.settle(x[[j]], y[None], tokens=tokens[j])
-        inferred = rtl.sample(x[j], tokens=patterns)
-        assert inferred.prediction == kernel.predict(x[[j]], tokens=tokens[j])[0]
-        assert np.array_equal(rtl.rates()[0], rates[0, 0])
-        result = rtl.sample(x[j], y, tokens=patterns)
-        assert (result.prediction, result.spikes) == (inferred.prediction, spikes[0])
-        assert np.array_equal(rtl.rates(), rates[0, 1:])
-        assert kernel.train(x[[j]], labels[[j]], tokens=tokens[j]).steps == steps[0]
-        for synapse, w in rtl.weights.items():
-            assert np.array_equal(w, kernel.weights[synapse]), (j, synapse)
-        took.append((int(steps[0]), inferred.cycles))
-    assert len({steps for steps, _ in took}) > 1 and min(took)[1] < max(took)[1], took
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -363,23 +258,6 @@ MEMORIES = {
 }
 
 
-def memory_case(network, rng, n):
-    """Lively weights, and n samples: inputs, labels and, for a memory that is loaded, patterns; some
-    sequences are full, one is empty.
-    """
-    weights = {s.name: rng.integers(-3000, 3001, network.shape(s)) for s in network.plastic}
-    x = rng.integers(0, 256, (n, network.n_inputs)).astype(np.uint8)
-    labels = rng.integers(0, network.n_outputs, n)
-    if not network.loaded:
-        return weights, x, labels, [None] * n
-    size, width = network.shape(network.loaded.synapse)
-    lengths = np.r_[size, 0, rng.integers(1, size + 1, n - 2)]
-    table = rng.integers(-6000, 6001, (lengths.sum(), width)).astype(np.int16)
-    off = np.r_[0, lengths.cumsum()].astype(np.int64)
-    rows = TokenRows(table, np.arange(len(table), dtype=np.int32), off)
-    return weights, x, labels, [rows.take([j]) for j in range(n)]
-
-
 @pytest.mark.parametrize("lanes", [4, 8, 16])
 @pytest.mark.parametrize("name", MEMORIES)
 def test_networks_with_memories_learn_as_the_kernel(name, lanes):
@@ -425,11 +303,6 @@ def test_other_formats():
 
 
 # -- cycle counts: exact ---------------------------------------------------------------------------
-def cycles(engine, *program):
-    engine.load([*program, Instruction(op=Op.HALT)])
-    return engine.run(learn=True).cycles
-
-
 def spikes_at(engine, groups_of_lanes):
     """Give neurons of the first groups a spike: a membrane of 1 meets a threshold of 1."""
     p = engine.config.lanes
@@ -516,27 +389,3 @@ def test_cycles_of_learn(engine):
 
     for n_dst in range(3, 8):
         assert learn(n_dst + 1) - learn(n_dst) == 2 * p * (2 if config.single_port else 1), n_dst
-
-
-def test_cycles_of_an_early_end(engine):
-    """A NEXT that may end its loop waits for the lanes; an engine without early ends waits for nothing."""
-    early = engine.config.early
-    stages = engine.config.weight_stages + 2 * engine.config.deep
-
-    def loop(n, n_dst, count):
-        measure = Instruction(
-            op=Op.MEASURE, mode=MeasureMode.WATCH | ResultMode.PLUS, gain=255, shift=2, dst=0, n_dst=n_dst
-        )
-        return cycles(
-            engine,
-            Instruction(op=Op.REPEAT, count=n),
-            measure,
-            Instruction(op=Op.NEXT, mode=NextMode.EARLY, count=count),
-        )
-
-    for n_dst in range(1, 9):
-        once = loop(1, n_dst, 0)
-        more = loop(2, n_dst, 0) - once
-        assert not early or (once, more) == (21 + n_dst + stages, 12 + n_dst + stages)
-        assert loop(5, n_dst, 5) == (once if early else once + 4 * more)
-        assert loop(5, n_dst, 3) == once + (2 if early else 4) * more

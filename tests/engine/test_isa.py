@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from equilif_golden.engine.activity import CODING, COMMAND, FETCH
+from equilif_golden.engine.activity import COMMAND, FETCH, LAST, cost_of_mode
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.features import OPTIONS
 from equilif_golden.engine.isa import (
     FIELDS,
     OPERATIONS,
@@ -22,11 +23,8 @@ from equilif_golden.engine.isa import (
     Groups,
     HaltMode,
     Instruction,
-    MeasureMode,
-    NextMode,
     Op,
     ProgramError,
-    ResultMode,
     assemble,
     check,
     disassemble,
@@ -157,9 +155,11 @@ def test_a_program_error_knows_the_instruction_at_fault(program, index):
     assert e.value.index == index
 
 
-@pytest.mark.parametrize("early, softmax", [(False, False), (True, False), (False, True)])
-def test_a_spoiled_program_is_refused_where_it_was_spoiled(early, softmax):
-    config, rng = replace(CONFIG, early=early, softmax=softmax), np.random.default_rng(3)
+@pytest.mark.parametrize("option", ["", *OPTIONS])
+def test_a_spoiled_program_is_refused_where_it_was_spoiled(option):
+    """By an engine with one of the options, or none."""
+    config = replace(CONFIG, **{name: name == option for name in OPTIONS})
+    rng = np.random.default_rng(3)
     for _ in range(300):
         program = random_program(rng, config)
         check(program, config)
@@ -195,18 +195,32 @@ def test_operands_and_modes_by_name_are_the_instruction():
     for op in OPERATIONS:
         for _ in range(20):
             i = random_instruction(rng, CONFIG, op)
-            again = Instruction.of(op, **i.operands, **{flag_name(flag): True for flag in i.modes})
+            again = op(**i.operands, **{flag_name(flag): True for flag in i.modes})
             assert (again.operands, again.modes) == (i.operands, i.modes)
             assert again.problem(CONFIG) is None and i.problem(CONFIG) is None
 
 
 def test_instructions_say_which_names_they_have():
-    with pytest.raises(TypeError, match="STEP has groups, threshold, leak, not groups, threshold, tile"):
-        Instruction.of(Op.STEP, groups=Groups(0, 1), threshold=1, tile=1)
-    with pytest.raises(TypeError, match="HALT has infer, not early"):
-        Instruction.of(Op.HALT, early=True)
+    with pytest.raises(TypeError, match="NUDGE has groups, targets, strength, not groups, strength, tile"):
+        Op.NUDGE(groups=Groups(0, 1), strength=1, tile=1)
+    with pytest.raises(TypeError, match="HALT has infer, not static"):
+        Op.HALT(static=True)
     with pytest.raises(ValueError, match="NUDGE: targets must be 2 groups, not 3"):
-        Instruction.of(Op.NUDGE, groups=Groups(0, 2), targets=Groups(0, 3), strength=1)
+        Op.NUDGE(groups=Groups(0, 2), targets=Groups(0, 3), strength=1)
+
+
+def test_operands_come_in_their_order_or_by_name():
+    rng = np.random.default_rng(5)
+    for op in OPERATIONS:
+        i = random_instruction(rng, CONFIG, op)
+        assert op(*i.operands.values()) == op(**i.operands)
+    assert Op.MARK(Groups(1, 2)) == Op.MARK(groups=Groups(1, 2), left=0)
+    with pytest.raises(TypeError, match="MARK has groups, left, not 3, 4, 5"):
+        Op.MARK(3, 4, 5)
+    with pytest.raises(TypeError, match="REPEAT has count, not 3, count"):
+        Op.REPEAT(3, count=3)
+    with pytest.raises(TypeError, match="NUDGE has groups, targets, strength, not strength"):
+        Op.NUDGE(strength=3)
 
 
 def test_modes_of_an_operation_have_bits_of_their_own():
@@ -216,16 +230,51 @@ def test_modes_of_an_operation_have_bits_of_their_own():
         assert len(set(operation.names)) == len(operation.names)
 
 
-def test_what_is_counted_is_what_the_table_says_is_read_and_written():
-    """equilif_golden.engine.activity counts the accesses that equilif_golden.engine.isa lists."""
-    kinds = {"A": "state", "B": "state", "Q": "state", "S": "spike", "V": "value", "W": "weight"}
-    for op, cost in COMMAND.items():
-        counted = {**FETCH.get(op, {}), **cost, **(CODING if op == Op.SOFTMAX else {})}
-        listed: Counter[str] = Counter()
-        for verb, memories in (("reads", OPERATIONS[op].reads), ("writes", OPERATIONS[op].writes)):
-            listed.update(f"{kinds[name[0]]}_{verb}" for name in memories)
-        del listed["weight_reads"]  # EngineModel.accesses
-        assert {name: n for name, n in counted.items() if name not in ("additions", "products")} == listed, op
+COUNTED = {
+    Op.RESET: "state_writes spike_writes",
+    Op.NUDGE: "value_reads spike_reads state_reads state_writes products additions",
+    Op.STEP: "state_reads state_reads state_reads state_writes state_writes spike_writes "
+    "additions additions additions",
+    Op.MARK: "state_reads state_writes additions",
+    Op.MEASURE: "state_reads state_reads additions",
+    Op.SAVE: "state_reads state_writes spike_reads spike_writes",
+    Op.RESTORE: "state_reads state_writes spike_reads spike_writes",
+    Op.DRIVE: "state_reads state_writes products additions",
+    Op.GATHER: "state_reads state_writes additions",
+    Op.LEARN: "weight_writes value_reads value_reads products products additions additions additions",
+    Op.SOFTMAX: "state_reads state_reads additions",
+    Op.RELAY: "state_reads",
+}
+FETCHED = {
+    Op.DRIVE: "value_reads",
+    Op.GATHER: "spike_reads",
+    Op.LEARN: "value_reads value_reads",
+    Op.ARGMAX: "value_reads",
+}
+
+
+def test_what_is_counted_follows_from_the_table():
+    """Of a command, of one of a last walk, of one with a mode, and of a group that is fetched."""
+
+    def costs(said):
+        return {op: Counter(said.get(op, "").split()) for op in OPERATIONS}
+
+    assert costs(COUNTED) == COMMAND
+    assert costs(FETCHED) == FETCH
+    assert {op: cost for op, cost in LAST.items() if cost} == {Op.SOFTMAX: {"products": 1}}
+    modes = {}
+    features = {}
+    for op, operation in OPERATIONS.items():
+        for flag, mode in operation.modes.items():
+            cost = cost_of_mode(mode, replace(CONFIG, **dict.fromkeys(OPTIONS, True)))
+            modes |= {(op, flag_name(flag)): cost} if cost else {}
+            features[op, flag_name(flag)] = mode.feature
+            without = cost_of_mode(mode, replace(CONFIG, **dict.fromkeys(OPTIONS, False)))
+            assert without == ({} if mode.feature else cost)
+    writes = {(op, name) for op in (Op.MEASURE, Op.SOFTMAX, Op.RELAY) for name in ("plus", "minus")}
+    assert {at: modes.pop(at) for at in writes} == dict.fromkeys(writes, {"value_writes": 1})
+    assert modes.pop((Op.RESET, "static")) == {"spike_writes": -1}
+    assert not [(op, name) for op, name in modes if not features[op, name]]
 
 
 # -- the model's control flow ----------------------------------------------------------------------
@@ -237,57 +286,6 @@ def test_loops_marks_and_halts():
     engine = EngineModel(CONFIG, [REPEAT, MARK, late, NEXT, replace(HALT, mode=HaltMode.INFER), STEP, HALT])
     assert list(engine.trace(learn=False)) == [MARK, MARK, late, MARK]
     assert list(engine.trace(learn=True)) == [MARK, MARK, late, MARK, STEP]
-
-
-@pytest.mark.parametrize(
-    "moves, count, runs",
-    [
-        ([False] * 5, 5, 1),
-        ([False] * 5, 4, 2),
-        ([False] * 5, 0, 5),
-        ([True, True, False, True, True], 5, 3),
-        ([True, False, True, True, True], 3, 5),
-        ([True] * 5, 5, 5),
-    ],
-)
-def test_a_loop_ends_early(moves, count, runs):
-    """When nothing has moved since the last check and few enough iterations are left; an engine that cannot
-    runs them all.
-    """
-    watch = Instruction(op=Op.MEASURE, mode=MeasureMode.WATCH, dst=0, n_dst=1, shift=2)
-    end = replace(NEXT, mode=NextMode.EARLY, count=count)
-    for config in (replace(CONFIG, early=True), CONFIG):
-        engine = EngineModel(config, [replace(REPEAT, count=5), watch, end, MARK, HALT])
-        for run in range(2):  # a run begins with nothing moved
-            ran = []
-            for instruction in engine.trace(learn=False):
-                ran.append(instruction)
-                engine.moved |= instruction == watch and moves[len(ran) - 1]
-            assert ran == [watch] * (runs if config.early else 5) + [MARK], (config.early, run)
-            assert engine.ended_early == (config.early and runs < 5)
-
-
-def test_moved_is_told_by_the_rate_before():
-    """By more than the tolerance, up or down, in any lane of V.plus; V.minus says nothing, and what is
-    written does not count.
-    """
-    watch = Instruction(
-        op=Op.MEASURE,
-        mode=MeasureMode.WATCH | ResultMode.PLUS | ResultMode.MINUS,
-        dst=1,
-        n_dst=2,
-        shift=2,
-        gain=7,
-    )
-    for before, want in ((100, False), (93, False), (107, False), (92, True), (108, True), (0, True)):
-        engine = EngineModel(replace(CONFIG, early=True), [watch, HALT])
-        engine.q[:] = 400  # a rate of 100
-        engine.plus[1:3], engine.minus[:] = 100, 7
-        engine.plus[2, 3] = before
-        engine.run(learn=False)
-        assert engine.moved == want and (engine.plus[1:3] == 100).all() and not engine.plus[0].any()
-        engine.run(learn=False)
-        assert not engine.moved
 
 
 def test_an_engine_refuses_a_bad_program_when_it_is_loaded():

@@ -9,13 +9,14 @@ import re
 import pytest
 
 from equilif_golden.engine.config import EngineConfig, Pipeline
+from equilif_golden.engine.features import EVERYTHING
 from equilif_hdl.engine.lane import Lane
 from equilif_hdl.engine.stages import Timing
 from equilif_sim.tools.run import simulate
 from tests.engines import ENGINE, NARROW, REGISTERED, WIDE
 
 LANES = {
-    "FORWARDING": (dataclasses.replace(ENGINE, early=True), 1),
+    "FORWARDING": (dataclasses.replace(ENGINE, **EVERYTHING), 1),
     "SPRAM": (dataclasses.replace(ENGINE, pipeline=Pipeline.SPRAM, numerics=NARROW), 2),
     "SMALL-without-memories": (dataclasses.replace(ENGINE, pipeline=Pipeline.SMALL, softmax=False), 3),
     "REGISTERED": (REGISTERED, 0),

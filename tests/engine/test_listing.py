@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import json
 from pathlib import Path
 
@@ -13,16 +12,16 @@ from typer.testing import CliRunner
 
 from equilif import cli
 from equilif_golden import network as networks
-from equilif_golden.engine import asm
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import OPERATIONS, Groups, Instruction, Op, assemble
+from equilif_golden.engine.features import EVERYTHING
+from equilif_golden.engine.isa import Groups, Op, assemble
 from equilif_golden.engine.listing import carried_out, listing, markdown, records
 from equilif_golden.network import Network, Population, Relay, Softmax, Synapse
 from equilif_golden.schedule import Schedule
 from equilif_sim.tools.programs import random_program
 
-CONFIG = EngineConfig(lanes=4, program_words=1024, early=True)
+CONFIG = EngineConfig(lanes=4, program_words=1024, **EVERYTHING)
 CHAIN = Network.chain(4, 3, 2)
 MEMORY = Network(
     (
@@ -34,7 +33,7 @@ MEMORY = Network(
     ),
     (Synapse("x", "y"), Synapse("m", "q"), Synapse("b", "q"), Synapse("q", "y")),
     "y",
-    Schedule(free=32, nudged=16, early=4),
+    Schedule(free=32, nudged=16),
 )
 
 
@@ -47,12 +46,6 @@ def run(*arguments: object, code: int = 0) -> str:
 def test_the_page_of_instructions_is_that_of_the_table():
     """After a change of the table:  python -m equilif_golden.engine.listing > docs/instructions.md"""
     assert (Path(__file__).parents[2] / "docs" / "instructions.md").read_text() == markdown()
-
-
-def test_every_operation_has_a_function_with_its_operands_and_modes():
-    for op, operation in OPERATIONS.items():
-        function = getattr(asm, "next_" if op == Op.NEXT else op.name.lower())
-        assert set(inspect.signature(function).parameters) == set(operation.names), op.name
 
 
 def test_a_listing_names_populations_and_indents_loops():
@@ -76,12 +69,11 @@ def test_a_listing_names_heads_and_loops_in_loops():
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert "13          step     y " in text
     assert "25 relay relay sum, values q retrieval 0 shift 4, plus, minus, scaled" in lines
-    assert "38 next left 3, early" in lines
     assert any(line.split(maxsplit=1)[1].startswith("learn m codes 1 -> q query 1 m-q") for line in lines)
 
 
 def test_without_a_network_a_listing_has_numbers():
-    program = [asm.gather(Groups(2, 3), Groups(0, 1), tile=5, column=True), asm.halt()]
+    program = [Op.GATHER(Groups(2, 3), Groups(0, 1), tile=5, column=True), Op.HALT()]
     assert listing(program) == "0  gather   2..4 -> 0..0  tile 5, column\n1  halt"
     assert listing([]) == ""
 
@@ -96,22 +88,20 @@ def test_records_hold_all_of_a_program():
                 name: Groups(value["first"], value["n"]) if isinstance(value, dict) else value
                 for name, value in record["operands"].items()
             }
-            again = Instruction.of(
-                Op[record["operation"]], **operands, **dict.fromkeys(record["modes"], True)
-            )
+            again = Op[record["operation"]](**operands, **dict.fromkeys(record["modes"], True))
             assert (again.operands, again.modes) == (i.operands, i.modes)
             assert record["words"] == assemble([i]).tolist()
 
 
 def test_what_is_carried_out_is_counted_through_loops():
     program = [
-        asm.repeat(3),
-        asm.mark(Groups(0, 1)),
-        asm.mark(Groups(0, 1), left=2),
-        asm.next_(left=3, early=True),
-        asm.halt(infer=True),
-        asm.save(Groups(0, 1)),
-        asm.halt(),
+        Op.REPEAT(3),
+        Op.MARK(Groups(0, 1)),
+        Op.MARK(Groups(0, 1), left=2),
+        Op.NEXT(),
+        Op.HALT(infer=True),
+        Op.SAVE(Groups(0, 1)),
+        Op.HALT(),
     ]
     assert carried_out(program, CONFIG, learn=False) == 4
     assert carried_out(program, CONFIG, learn=True) == 5

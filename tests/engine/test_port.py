@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE
-from equilif_golden.engine import asm
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import Groups
+from equilif_golden.engine.isa import Groups, Op
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region, dither_position, updates_at
 from equilif_golden.fixed import Numerics
@@ -90,7 +89,7 @@ def test_what_does_not_exist_is_not_read(region, first, n, message):
 
 
 def test_a_run_writes_before_and_reads_after():
-    engine = EngineModel(CONFIG, [asm.argmax(Groups(0, 2)), asm.halt()])
+    engine = EngineModel(CONFIG, [Op.ARGMAX(Groups(0, 2)), Op.HALT()])
     run = engine.run(learn=False, write=(2, np.array([1, 9, 3])), read=(1, 4))
     assert (run.prediction, run.values.tolist()) == (3, [0, 0x101, 0x909, 0x303])
     with pytest.raises(ValueError, match=r"VALUE has elements 0\.\.63, not 63\.\.64"):
@@ -102,7 +101,7 @@ def test_an_engine_without_a_program_does_not_run():
     with pytest.raises(ValueError, match="there is no program: load one"):
         EngineModel(CONFIG).run(learn=False)
     with pytest.raises(ValueError, match="learn must be true or false, not 1"):
-        EngineModel(CONFIG, [asm.halt()]).run(learn=1)  # type: ignore[arg-type]
+        EngineModel(CONFIG, [Op.HALT()]).run(learn=1)  # type: ignore[arg-type]
 
 
 # -- the bus ---------------------------------------------------------------------------------------

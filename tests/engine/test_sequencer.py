@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from equilif_golden.engine.features import OPTIONS
 from equilif_hdl.engine.sequencer import Sequencer
 from equilif_sim.tools.run import simulate
 from tests.engines import ENGINE, SINGLE_PORT, WIDE
@@ -18,9 +19,9 @@ def test_rtl(config, tmp_path):
     assert simulate(Sequencer(config), BENCH, tmp_path, config=config, simulator="icarus")
 
 
-@pytest.mark.parametrize("early", [False, True])
-def test_rtl_without_memories(early, tmp_path):
-    """A loop deep, or two where phases may end early."""
-    config = dataclasses.replace(SINGLE_PORT, early=early)
-    assert config.loops == 1 + early
+@pytest.mark.parametrize("option", [name for name in OPTIONS if name != "softmax"])
+def test_rtl_without_memories(option, tmp_path):
+    """A loop deep, or two where an option has loops in loops."""
+    config = dataclasses.replace(SINGLE_PORT, **{option: True})
+    assert config.loops == 1 + OPTIONS[option].nests
     assert simulate(Sequencer(config), BENCH, tmp_path, config=config, simulator="icarus")

@@ -14,6 +14,7 @@ from equilif.hardware import verify
 from equilif.hardware import waves as recording
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig, Pipeline
+from equilif_golden.engine.features import EVERYTHING
 from equilif_golden.engine.isa import Op
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.network import Network
@@ -119,7 +120,7 @@ def test_operations_are_an_enumeration_with_the_names_of_the_instruction_set(wri
     [pytest.param(p, marks=[] if p is Pipeline.DEEP else pytest.mark.long, id=str(p)) for p in Pipeline],
 )
 def test_every_engine_has_signals_in_every_scope(pipeline):
-    config = EngineConfig(lanes=2, pipeline=pipeline, early=True)
+    config = EngineConfig(lanes=2, pipeline=pipeline, **EVERYTHING)
     found = waves.waves(rtl(config), config)
     assert all(found[scope] for scope in (*waves.SCOPES, "lane1"))
     assert [w.name for w in found["sequencer"][:2]] == ["number", "op"]

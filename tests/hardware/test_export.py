@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from equilif.cli import app
 from equilif.commands import hardware
+from equilif.commands.options import CHANGES
 from equilif.hardware.export import Bus, export, verilog
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_hdl.engine.engine import Engine
@@ -206,8 +207,8 @@ def test_command(tmp_path):
         (["--build-id", "1", "--bus", "none"], "--build-id is read through the bus"),
         (["--board", "toaster"], "board must be one of"),
         (
-            ["--board", "icebreaker", "--lanes", "4", "--early-ends", "--without-memories"],
-            "--board brings its own engine: leave out --lanes, --without-memories, --early-ends",
+            ["--board", "icebreaker", "--lanes", "4", *CHANGES.values()],
+            f"--board brings its own engine: leave out --lanes, {', '.join(CHANGES.values())}",
         ),
     ],
 )
@@ -229,7 +230,6 @@ def test_engines_of_other_lanes_are_refused_with_those_there_are(command, lanes)
         (["--board", "icebreaker", "--lanes", "4"], "--board brings its own engine: leave out --lanes"),
         (["--samples", "5", "--all"], "give one of them"),
         (["--all", "--full"], "give one of them"),
-        (["--watch", "output"], "give --early too"),
     ],
 )
 def test_options_of_verify_that_would_say_nothing_are_refused(options, message):

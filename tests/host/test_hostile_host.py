@@ -37,9 +37,9 @@ from equilif_boards import BOARDS
 from equilif_boards import build as builder
 from equilif_boards.build import COMMANDS, BuildError, build
 from equilif_golden import network as networks
-from equilif_golden.engine import asm
 from equilif_golden.engine.chip import Chip, OutOfStep
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import Op
 from equilif_golden.engine.port import Region
 from equilif_golden.kernel import Kernel
 from equilif_golden.link.device import Device
@@ -263,7 +263,7 @@ def test_a_port_that_is_unplugged_at_any_step_is_one_clear_error(step, name, way
 
     steps = [
         client.identify,
-        lambda: client.load([asm.halt()]),
+        lambda: client.load([Op.HALT()]),
         lambda: client.write(Region.WEIGHT, 0, np.zeros(8, int)),
         lambda: client.read(Region.VALUE, 0, 4),
     ]
@@ -384,7 +384,7 @@ def test_small_frames_carry_everything_all_the_same():
     words = np.arange(12).reshape(3, 4)
     client.write(Region.WEIGHT, 0, words.ravel())
     np.testing.assert_array_equal(client.read(Region.WEIGHT, 0, 12), words.ravel())
-    client.load([asm.halt()])
+    client.load([Op.HALT()])
     got = client.run(learn=False, write=(2, [9, 8, 7, 6]), read=(1, 5))
     assert (got.values & 255).tolist() == [0, 9, 8, 7, 6] and max(map(len, wire.commands)) == 18
 
@@ -448,7 +448,7 @@ def test_manifests_of_others_are_passed_over(tmp_path):
 )
 def test_arguments_out_of_range_are_refused_before_anything_is_sent(call, message):
     client, wire = client_of(Device(CONFIG))
-    client.load([asm.halt()])
+    client.load([Op.HALT()])
     before = len(wire.commands)
     with pytest.raises(ValueError, match=message):
         call(client)

@@ -8,9 +8,11 @@ from amaranth.hdl import Fragment
 from amaranth.lib import wiring
 
 from equilif_golden.engine.config import EngineConfig, Pipeline
+from equilif_golden.engine.features import EVERYTHING
 from equilif_hdl.engine.control import Orders
 from equilif_hdl.engine.isa import INSTRUCTION, Command, Event, Instruction, command, event
 from equilif_hdl.engine.port import EnginePort, LanesPort, ScanPort
+from equilif_hdl.engine.stages import Told
 from equilif_hdl.link.bus import AxiEngine
 from equilif_hdl.link.slip import DECODED, ITEM, Decoded, Item
 from equilif_hdl.link.transport import RECEIVED, Line, Received
@@ -24,9 +26,7 @@ CONFIG = EngineConfig(
     value_groups=4,
     state_groups=4,
     pipeline=Pipeline.SPRAM,
-    softmax=True,
-    early=True,
-    counters=True,
+    **EVERYTHING,
 )
 
 
@@ -40,6 +40,7 @@ CONFIG = EngineConfig(
         (LanesPort.Members, LanesPort(CONFIG)),
         (ScanPort.Members, ScanPort(CONFIG)),
         (Orders.Members, Orders(CONFIG)),
+        (Told.Members, Told(CONFIG)),
         (Pins, PINS),
         (Received, RECEIVED),
         (Item, ITEM),

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
-from equilif_golden.engine import asm
 from equilif_golden.engine.config import EngineConfig, Pipeline
+from equilif_golden.engine.features import EVERYTHING
 from equilif_golden.engine.isa import WORDS, Op, ProgramError, assemble, check, disassemble
 from equilif_hdl.engine.checker import Checker
 from equilif_sim.link.stand_in import HostBench
@@ -38,7 +38,7 @@ EVEN = EngineConfig(
     pipeline=Pipeline.SPRAM,
     softmax=False,
 )
-MANY = EngineConfig(lanes=2, tiles=1 << 15, value_groups=1024, state_groups=4, program_words=96, early=True)
+MANY = EngineConfig(lanes=2, tiles=1 << 15, value_groups=1024, state_groups=4, program_words=96, **EVERYTHING)
 BUILD_ID = 0xDBC0_1234  # with both of SLIP's special bytes
 
 
@@ -121,14 +121,14 @@ def test_checker_knows_the_limits_of_every_operand(config):
     rng, cases, seen = np.random.default_rng(6), [], 0
     for op in [*operations(config), Op.REPEAT, Op.NEXT]:
         i = random_instruction(rng, config, op, groups=1)
-        before = [asm.repeat(2)] if op == Op.NEXT else []
-        after = [asm.next_()] if op == Op.REPEAT else []
+        before = [Op.REPEAT(2)] if op == Op.NEXT else []
+        after = [Op.NEXT()] if op == Op.REPEAT else []
         for wrong in (False, True):
             for j in at_limits(i, config, wrong=wrong):
-                words = assemble([*before, j, *after, asm.halt()])
+                words = assemble([*before, j, *after, Op.HALT()])
                 cases.append((words, len(before) if wrong else None))
                 seen += 1
-    cases += [(assemble([i, asm.halt()]), 0) for i in lacking(config)]
+    cases += [(assemble([i, Op.HALT()]), 0) for i in lacking(config)]
     for words, fault in cases:
         assert fault_of(words, config) == fault, disassemble(words)
     judge(config, cases)

@@ -12,9 +12,9 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.sim import Simulator
 
 from equilif.host.client import Client, DeviceError
-from equilif_golden.engine import asm
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import Op
 from equilif_golden.engine.port import Region, updates_at
 from equilif_golden.link.protocol import Identity, Status
 from equilif_golden.network import Network
@@ -133,6 +133,6 @@ def test_through_the_pins(divisor):
     with pytest.raises(DeviceError) as e:
         client.run(learn=False)
     assert e.value.status == Status.NO_PROGRAM
-    client.load([asm.halt()])
+    client.load([Op.HALT()])
     got = client.run(learn=True, write=(3, np.array([192, 219, 255])), read=(2, 5))
     assert got.values.tolist() == [257 * v for v in (0, 192, 219, 255, 0)] and got.spikes == 0

@@ -17,10 +17,10 @@ import sliplib
 
 from equilif.host.client import Client, DeviceError, LinkError, NoReply
 from equilif_golden.blocks.plasticity import DITHER_WIDTH
-from equilif_golden.engine import asm
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.config import EngineConfig, Pipeline
-from equilif_golden.engine.isa import ProgramError
+from equilif_golden.engine.features import OPTIONS
+from equilif_golden.engine.isa import Op, ProgramError
 from equilif_golden.engine.port import Region, dither_position, updates_at
 from equilif_golden.link.device import Device
 from equilif_golden.link.protocol import (
@@ -99,7 +99,7 @@ def problem():
         CONFIG,
         EngineConfig(),
         EngineConfig(pipeline=Pipeline.SPRAM, lanes=8, tiles=1 << 15, softmax=False),
-        EngineConfig(early=True, softmax=False),
+        *(EngineConfig(**{name: not option.default}) for name, option in OPTIONS.items() if option.identity),
     ],
 )
 def test_identity_round_trip(config):
@@ -180,7 +180,7 @@ def test_arguments_are_checked_before_anything_is_sent():
         (lambda: client.write(Region.VALUE, 0, np.array([256])), "values must lie in"),
         (lambda: client.read(Region.WEIGHT, 1024, 4), "WEIGHT has elements 0..1023, not 1024..1027"),
         (lambda: client.read(Region.VALUE, -1, 2), "VALUE has elements 0..127, not -1..0"),
-        (lambda: client.load([asm.next_()]), "NEXT without REPEAT"),
+        (lambda: client.load([Op.NEXT()]), "NEXT without REPEAT"),
     ):
         with pytest.raises((ValueError, ProgramError), match=message):
             wrong()
@@ -192,7 +192,7 @@ def test_a_program_that_no_frame_carries():
     with pytest.raises(
         LinkError, match="a program of 5 instructions has 60 bytes, a frame of this device carries 58"
     ):
-        client.load([asm.halt()] * 5)
+        client.load([Op.HALT()] * 5)
 
 
 def test_training_over_the_link_is_training(problem):
@@ -311,7 +311,7 @@ def test_damaged_commands_are_sent_again():
 def test_a_repeated_run_is_answered_and_not_run():
     device = Device(CONFIG)
     client, wire = client_of(device, spoil=lambda line, n: b"" if n in (2, 3, 4) else line)
-    client.load([asm.halt()])
+    client.load([Op.HALT()])
     runs = []
     device.run = lambda *, learn: runs.append(learn)
     assert client.run(learn=True, write=(5, np.array([7])), read=(5, 1)).values.tolist() == [7 * 257]
@@ -326,7 +326,7 @@ def test_another_command_ends_the_repetition():
     """
     device, runs = Device(CONFIG), []
     client, _ = client_of(device)
-    client.load([asm.halt()])
+    client.load([Op.HALT()])
     device.run = lambda *, learn: runs.append(learn)
     for _ in range(3):
         client._sequence = 41
@@ -386,7 +386,7 @@ def test_packing_loses_nothing():
 def test_samples_are_packed_when_that_is_shorter():
     device = Device(CONFIG)
     client, wire = client_of(device)
-    client.load([asm.halt()])
+    client.load([Op.HALT()])
     dark, bright = np.where(np.arange(60) % 10, 0, 200), np.full(60, 9)
     for values, packed in ((dark, True), (bright, False), (np.array([0, 3]), False)):
         got = client.run(learn=False, write=(3, values), read=(3, len(values)))

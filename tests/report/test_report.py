@@ -25,6 +25,7 @@ from equilif.training.train import HISTORY, NETWORK, digest
 from equilif_golden import network
 from tests.commands.test_cli import refused
 from tests.commands.test_cli import run as command
+from tests.networks import PHASES
 from tests.report.runs import CLASSES, COLUMNS, KINDS, table
 
 VOID = {"meta", "link", "img", "br", "source"}
@@ -262,9 +263,13 @@ def test_a_report_needs_a_run(made, tmp_path):
 
 def test_options_that_were_changed_are_in_the_command(made):
     saved, data, _ = made["table"]
-    early = saved.history.preset.changed(early=8, free=32, watch="output")
-    changed = dataclasses.replace(saved, history=dataclasses.replace(saved.history, preset=early))
-    assert "--free 32 --early 8 --watch output" in changed.repeat(data).commands[-2]
+    preset = saved.history.preset
+    other = dataclasses.replace(saved.history, preset=preset.changed(**PHASES))
+    changed = dataclasses.replace(saved, history=other)
+    own = {name: value for name, value in PHASES.items() if value != getattr(preset.schedule, name)}
+    assert len(own) == len(PHASES) - 1
+    words = " ".join(f"--{name} {value}" for name, value in own.items())
+    assert words in changed.repeat(data).commands[-2]
     lessons = dataclasses.replace(saved.history.preset, bias=0.3)  # there is no option for it
     changed = dataclasses.replace(saved, history=dataclasses.replace(saved.history, preset=lessons))
     assert "--net " in changed.repeat(data).commands[-2]

@@ -375,7 +375,7 @@ def test_a_run_of_another_version_is_continued_with_a_word(done):
     assert said.count("\n") > 2 and said.splitlines()[0].startswith("this run was written by equilif 0.0.9")
 
 
-@pytest.mark.parametrize("options", [("--overwrite",), ("--seed", 1), ("--watch", "all")])
+@pytest.mark.parametrize("options", [("--overwrite",), ("--seed", 1), ("--window", 8)])
 def test_a_resumed_run_keeps_its_settings(options, done):
     said = refused("train", "--resume", *options, "--out", done)
     assert f"a resumed run keeps its settings: leave out {options[0]}" in said
@@ -491,7 +491,6 @@ def test_a_run_that_has_ended_is_not_asked_for_learning_rates(done):
         (("train", "--decay", "nan"), "decay must be a number in 0..1"),
         (("train", "--every", "nan"), "Invalid value for '--every'"),
         (("train", "--seed", -1), "seed must be in 0..4294967295, not -1"),
-        (("train", "--watch", "output"), "--watch says which rates end a phase early: give --early too"),
         (("train", "--baud", 9600), "--baud is the rate of the serial port: give --port too"),
         (("train", "vowels", "--shift", 0.5), "shift moves images by a pixel, vowels has none"),
         (("demo", "--seed", -1), "seed must be in 0..4294967295, not -1"),
@@ -530,9 +529,7 @@ def test_what_is_for_images_is_refused_for_sequences(option):
         replace(SETTINGS["vowels"], **option)
 
 
-def test_a_watch_counts_for_a_network_that_ends_early(done):
-    assert "give --early too" in refused("evaluate", done / NETWORK, "--watch", "output")
-    run("evaluate", done / NETWORK, "--early", 8, "--watch", "output")
+def test_a_rate_counts_for_a_port(done):
     assert "give --port too" in refused("evaluate", done / NETWORK, "--baud", 9600)
 
 

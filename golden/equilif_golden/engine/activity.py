@@ -2,26 +2,32 @@
 in words of P lanes.
 
 A command is one group of a destination (equilif_golden.engine.isa); a scan fetches the groups of its
-source beside that.  The tables are what the lanes do, so that model and RTL count the same; reads are
-those whose data are used.  Weight words read are ``EngineModel.accesses``, and a word read or written is
-P synaptic operations.  ``state`` is A, B and Q.
+source beside that.  What is counted follows from OPERATIONS, so that model and RTL count the same; reads
+are those whose data are used.  Weight words read are ``EngineModel.accesses``, and a word read or written
+is P synaptic operations.  ``state`` is A, B and Q.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
 
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.features import has
 from equilif_golden.engine.isa import (
+    OPERATIONS,
     WALK,
+    Effects,
     Instruction,
-    MeasureMode,
+    Kind,
+    Memory,
+    Mode,
     Op,
-    ResetMode,
-    ResultMode,
+    Operation,
+    Span,
 )
 from equilif_golden.fixed import Raw
 
@@ -36,48 +42,51 @@ NAMES = (
     "additions",
     "products",
 )
+#: kinds of memories, by the first letter of their names.  V is as the modes say: they are counted
+_KINDS = {"A": "state", "B": "state", "Q": "state", "S": "spike", "V": "value", "W": "weight"}
+Cost = Mapping[str, int]
 
-#: of one command.  Values are written one at +beta and one at -beta, as the mode says: ``value_writes``
-#: is of each
-COMMAND: Mapping[Op, Mapping[str, int]] = {
-    Op.RESET: {"state_writes": 1, "spike_writes": 1},  # STATIC: no spikes
-    Op.NUDGE: {
-        "value_reads": 1,
-        "spike_reads": 1,
-        "state_reads": 1,
-        "state_writes": 1,
-        "products": 1,
-        "additions": 1,
-    },
-    # A + B, leak, Q
-    Op.STEP: {"state_reads": 3, "state_writes": 2, "spike_writes": 1, "additions": 3},
-    Op.MARK: {"state_reads": 1, "state_writes": 1, "additions": 1},
-    Op.MEASURE: {"state_reads": 2, "value_writes": 1, "additions": 1},
-    Op.SAVE: {"state_reads": 1, "state_writes": 1, "spike_reads": 1, "spike_writes": 1},
-    Op.RESTORE: {"state_reads": 1, "state_writes": 1, "spike_reads": 1, "spike_writes": 1},
-    Op.DRIVE: {"state_reads": 1, "state_writes": 1, "products": 1, "additions": 1},
-    Op.GATHER: {"state_reads": 1, "state_writes": 1, "additions": 1},
-    # dither, difference, W
-    Op.LEARN: {"weight_writes": 1, "value_reads": 2, "products": 2, "additions": 3},
-    # in each of three walks: largest, sum, distance
-    Op.SOFTMAX: {"state_reads": 2, "additions": 1},
-    Op.RELAY: {"state_reads": 1, "value_writes": 1},
-}
-#: of a command of SOFTMAX's third walk, more than of the others
-CODING: Mapping[str, int] = {"products": 1, "value_writes": 1}
-#: of a command of a MEASURE that watches, more than of another
-WATCHING: Mapping[str, int] = {"value_reads": 1, "additions": 1}
+
+def _accesses(memories: Iterable[str], verb: str) -> Counter[str]:
+    """weight_reads among them."""
+    return Counter(f"{_KINDS[name[0]]}_{verb}" for name in memories if name != "V")
+
+
+def _cost(effects: Effects) -> Cost:
+    found = _accesses(effects.reads, "reads") + _accesses(effects.writes, "writes")
+    found += Counter(additions=effects.additions, products=effects.products)
+    return {name: found[name] for name in NAMES if found[name]}
+
+
+def _fetched(o: Operation) -> tuple[str, ...]:
+    """What a scan reads of its source: spikes or values."""
+    return tuple(name for name in o.does.reads if o.kind == Kind.SCAN and name[0] in "SV")
+
+
+def _of_command(o: Operation) -> Cost:
+    """What was fetched is not read again, unless it is that of the destination."""
+    groups = o.operands.get("groups")
+    both = isinstance(groups, Span) and groups.memory == Memory.VALUES
+    reads = o.does.reads if both else [name for name in o.does.reads if name not in _fetched(o)]
+    return _cost(Effects(tuple(reads), o.does.writes, o.does.additions, o.does.products))
+
+
+#: of one command
+COMMAND: Mapping[Op, Cost] = {op: _of_command(o) for op, o in OPERATIONS.items()}
+#: of a command of an operation's last walk, more than of the others
+LAST: Mapping[Op, Cost] = {op: _cost(o.last) for op, o in OPERATIONS.items()}
 #: of a group that a scan fetches
-FETCH: Mapping[Op, Mapping[str, int]] = {
-    Op.DRIVE: {"value_reads": 1},
-    Op.GATHER: {"spike_reads": 1},
-    Op.LEARN: {"value_reads": 2},
-    Op.ARGMAX: {"value_reads": 1},
-}
-SOFTMAX_WALKS = 3
+FETCH: Mapping[Op, Cost] = {op: dict(_accesses(_fetched(o), "reads")) for op, o in OPERATIONS.items()}
 
 
-def _vector(cost: Mapping[str, int]) -> Raw:
+def cost_of_mode(mode: Mode, config: EngineConfig) -> Cost:
+    """Of a command with it, more than of one without."""
+    if mode.feature and not has(config, mode.feature):
+        return {}
+    return {**_cost(mode.more), **{name: -n for name, n in _accesses(mode.without, "writes").items()}}
+
+
+def _vector(cost: Cost) -> Raw:
     return np.array([cost.get(name, 0) for name in NAMES], np.int64)
 
 
@@ -97,13 +106,7 @@ def activity(i: Instruction, config: EngineConfig, events: npt.NDArray[np.bool_]
 
     ``events``: (n_src, P), which neurons of a scan's source take part; of a walk, no groups.
     """
-    command = _vector(COMMAND.get(i.op, {}))
-    if i.op == Op.SOFTMAX:
-        command = SOFTMAX_WALKS * command + _vector(CODING)
-    if i.op == Op.MEASURE and i.mode & MeasureMode.WATCH and config.early:
-        command = command + _vector(WATCHING)
-    if i.op == Op.RESET and i.mode & ResetMode.STATIC:
-        command[NAMES.index("spike_writes")] = 0
-    command[NAMES.index("value_writes")] *= (i.mode & (ResultMode.PLUS | ResultMode.MINUS)).bit_count()
+    modes = (cost_of_mode(i.operation.modes[flag], config) for flag in i.modes)
+    command = sum(map(_vector, modes), i.operation.walks * _vector(COMMAND[i.op]) + _vector(LAST[i.op]))
     commands = i.n_dst if i.op in WALK else int(events.sum()) * i.n_dst
-    return commands * command + fetches(i, events, config) * _vector(FETCH.get(i.op, {}))
+    return commands * command + fetches(i, events, config) * _vector(FETCH[i.op])

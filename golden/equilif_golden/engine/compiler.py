@@ -6,9 +6,8 @@ from dataclasses import replace
 from typing import NamedTuple, TypedDict
 
 from equilif_golden.blocks import relay
-from equilif_golden.engine import asm
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import WORDS, Groups, Instruction
+from equilif_golden.engine.isa import WORDS, Groups, Instruction, Op
 from equilif_golden.engine.placement import SUM, Placement
 from equilif_golden.engine.recall import inhibit_absent, recall
 from equilif_golden.fixed import shown
@@ -89,19 +88,19 @@ class Compiled(Placement):
         """
         raw = self.raw
         return [
-            asm.reset(self.everyone, value=raw.threshold // 2),
-            asm.reset(self.everyone, value=0, static=True),
+            Op.RESET(self.everyone, value=raw.threshold // 2),
+            Op.RESET(self.everyone, value=0, static=True),
             *self._drives([q.name for q in self.network.lif if not self._relays(q.name)]),
             *self._silence(),
             *self._phase(Phase(raw.free, 0, To(plus=True, minus=True), early=raw.early >= 0)),
-            asm.argmax(self.groups[self.network.output]),
-            asm.halt(infer=True),
-            asm.save(self.everyone),
+            Op.ARGMAX(self.groups[self.network.output]),
+            Op.HALT(infer=True),
+            Op.SAVE(self.everyone),
             *self._phase(Phase(raw.nudged, raw.strength, To(plus=True, minus=False))),
-            asm.restore(self.everyone),
+            Op.RESTORE(self.everyone),
             *self._phase(Phase(raw.nudged, -raw.strength, To(plus=False, minus=True))),
             *self._learns(eta),
-            asm.halt(),
+            Op.HALT(),
         ]
 
     # -- phases ------------------------------------------------------------------------------------
@@ -110,26 +109,26 @@ class Compiled(Placement):
         windows.
         """
         raw = self.raw
-        measure = asm.measure(self.everyone, shift=raw.rate_shift, **phase.to)
+        measure = Op.MEASURE(self.everyone, shift=raw.rate_shift, **phase.to)
         if not self.network.memories and not phase.early:
             begin, *steps = self._steps(phase.steps, phase.strength)
-            return [begin, asm.mark(self.everyone, left=raw.window), *steps, measure]
+            return [begin, Op.MARK(self.everyone, left=raw.window), *steps, measure]
         windows = phase.steps // raw.window
-        end = asm.next_()
+        end = Op.NEXT()
         watch: list[Instruction] = []
         if phase.early:
-            end = asm.next_(left=windows - raw.least + 1, early=True)
+            end = Op.NEXT(left=windows - raw.least + 1, early=True)
             watched = self.groups[self.network.output] if raw.watch_output else self.everyone
-            seen = asm.measure(watched, shift=raw.rate_shift, tolerance=raw.early, watch=True, **phase.to)
+            seen = Op.MEASURE(watched, shift=raw.rate_shift, tolerance=raw.early, watch=True, **phase.to)
             # the output is compared with what was measured before, so it is measured before all are
             if raw.watch_output:
                 watch = [seen]
             else:
                 measure = seen
         return [
-            asm.repeat(windows),
+            Op.REPEAT(windows),
             *self._listen(phase),
-            asm.mark(self.everyone),
+            Op.MARK(self.everyone),
             *self._steps(raw.window, phase.strength),
             *watch,
             measure,
@@ -144,9 +143,9 @@ class Compiled(Placement):
             here = self.groups[q.name]
             body += self._gathers(q)
             if strength and q.name == self.network.output:
-                body.append(asm.nudge(here, targets=self.groups[self.target], strength=strength))
-            body.append(asm.step(here, threshold=self.raw.threshold, leak=self.raw.leak))
-        return [asm.repeat(count), *body, asm.next_()]
+                body.append(Op.NUDGE(here, targets=self.groups[self.target], strength=strength))
+            body.append(Op.STEP(here, threshold=self.raw.threshold, leak=self.raw.leak))
+        return [Op.REPEAT(count), *body, Op.NEXT()]
 
     def _gathers(self, q: Population) -> list[Instruction]:
         """Spikes of the neighbours, through synapses forwards and backwards."""
@@ -156,15 +155,15 @@ class Compiled(Placement):
             if self.network[s.pre].kind != "lif":
                 continue
             if s.pre == q.name and s.feedback:
-                out.append(asm.gather(self.groups[s.post], here, tile=self.tiles[s.name], column=True))
+                out.append(Op.GATHER(self.groups[s.post], here, tile=self.tiles[s.name], column=True))
             elif s.post == q.name:
-                out.append(asm.gather(self.groups[s.pre], here, tile=self.tiles[s.name]))
+                out.append(Op.GATHER(self.groups[s.pre], here, tile=self.tiles[s.name]))
         return out
 
     def _drives(self, names: list[str]) -> list[Instruction]:
         """Static drive of LIF populations from what is clamped."""
         return [
-            asm.drive(self.groups[s.pre], self.groups[s.post], tile=self.tiles[s.name])
+            Op.DRIVE(self.groups[s.pre], self.groups[s.post], tile=self.tiles[s.name])
             for s in self.network.synapses
             if s.post in names and self.network[s.pre].clamped
         ]
@@ -185,10 +184,10 @@ class Compiled(Placement):
             name = f"{m.relay.name} retrieval"
             total = self._sum(m)
             out += inhibit_absent(self.groups[m.softmax.name], self.groups[f"{m.softmax.name} present"])
-            out.append(asm.reset(total, value=0, static=True))
+            out.append(Op.RESET(total, value=0, static=True))
             for h in range(m.relay.heads):
                 nothing = self.head(name, h, m.relay.heads)
-                out.append(asm.relay(total, values=nothing, shift=relay.SHIFTS[0], plus=True, minus=True))
+                out.append(Op.RELAY(total, values=nothing, shift=relay.SHIFTS[0], plus=True, minus=True))
         return out
 
     def _listen(self, phase: Phase) -> list[Instruction]:
@@ -198,11 +197,11 @@ class Compiled(Placement):
             here = self.groups[q.name]
             relays = self._relays(q.name)
             if relays:
-                out += [asm.reset(here, value=0, static=True), *self._drives([q.name])]
+                out += [Op.RESET(here, value=0, static=True), *self._drives([q.name])]
             for s in relays:
                 said = self.groups[f"{s.pre} retrieval"]
                 tile = self.tiles[s.name]
-                out.append(asm.drive(said, here, tile=tile, signed=True, minus=phase.of_minus))
+                out.append(Op.DRIVE(said, here, tile=tile, signed=True, minus=phase.of_minus))
         return out
 
     def _recall(self, phase: Phase) -> list[Instruction]:
@@ -222,15 +221,15 @@ class Compiled(Placement):
         shift = net.softmax_shift(m.softmax)
         # queries are kept where they are learnt from
         query = total if m.softmax.loaded else self.head(f"{m.relay.name} query", h, heads)
-        out = [asm.reset(total, value=0, static=True)]
+        out = [Op.RESET(total, value=0, static=True)]
         for s in net.synapses:
             if s.post == m.relay.name and net[s.pre].clamped:
-                out.append(asm.drive(self.groups[s.pre], total, tile=self.tile(s, h)))
+                out.append(Op.DRIVE(self.groups[s.pre], total, tile=self.tile(s, h)))
             elif s.pre == m.relay.name:
                 rates = self.groups[s.post]
                 tile = self.tile(s, h)
-                out.append(asm.drive(rates, total, tile=tile, column=True, minus=phase.of_minus))
-        out.append(asm.relay(total, values=query, shift=relay.query_shift(fraction), **phase.to))
+                out.append(Op.DRIVE(rates, total, tile=tile, column=True, minus=phase.of_minus))
+        out.append(Op.RELAY(total, values=query, shift=relay.query_shift(fraction), **phase.to))
         out += recall(
             scores,
             total,
@@ -243,7 +242,7 @@ class Compiled(Placement):
         )
         if not m.softmax.loaded:
             codes = self.head(f"{m.softmax.name} codes", h, heads)
-            out.append(asm.softmax(scores, values=codes, shift=shift, absolute=True, **phase.to))
+            out.append(Op.SOFTMAX(scores, values=codes, shift=shift, absolute=True, **phase.to))
         return out
 
     # -- learning ----------------------------------------------------------------------------------
@@ -267,7 +266,7 @@ class Compiled(Placement):
         else:
             sources = self._sent(pre, h)
             groups = self._sent(post, h)
-        return asm.learn(
+        return Op.LEARN(
             sources,
             groups,
             tile=self.tile(s, h),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from equilif_golden.engine.config import EngineConfig
@@ -78,6 +78,8 @@ class Options:
 
 
 OPTIONS: Mapping[str, Feature] = {option.name: option.metadata["feature"] for option in fields(Options)}
+#: for an engine that has all of them
+EVERYTHING: Mapping[str, Any] = dict.fromkeys(OPTIONS, True)
 FEATURES: Mapping[str, Feature] = {
     # properties of the pipeline
     "single_port": Feature("single-port weights", "weights in memories that read or write in a cycle", 16, 0),

@@ -3,8 +3,10 @@
 An operation has operands and modes with names of its own.  :data:`OPERATIONS` says of each where it lies
 in the code, what it may be and what it means.  From this table come the check of a program
 (:func:`check`), the checker in the RTL, random programs for the benches, listings
-(equilif_golden.engine.listing) and docs/instructions.md.  equilif_golden.engine.asm has one function an
-operation.
+(equilif_golden.engine.listing), the counts of what a run does (equilif_golden.engine.activity) and
+docs/instructions.md.  An operation is called to make an instruction:
+
+    Op.STEP(groups, threshold=4096, leak=3)
 
 An instruction is 96 bits, three 32-bit words of program memory, low word first.  Neurons are addressed in
 groups of P lanes, and one numbering serves membranes, spikes and values, so a population is
@@ -52,7 +54,7 @@ def field_range(name: str) -> range:
 
 
 class Op(IntEnum):
-    """Operations and their codes."""
+    """Operations and their codes; called with operands and modes, one makes an instruction."""
 
     HALT = 0
     REPEAT = 1
@@ -70,6 +72,29 @@ class Op(IntEnum):
     ARGMAX = 13
     SOFTMAX = 14
     RELAY = 15
+
+    def __call__(self, *operands: int | Groups, **named: Any) -> Instruction:
+        """Operands in the order of :data:`OPERATIONS` or by name, modes by name (true or false).
+
+        An operand is a number, :class:`Groups` or a first tile.  One that may say nothing may be left out.
+        TypeError unless they are those of the operation.  ValueError when groups that lie side by side
+        differ in number.
+        """
+        operation = OPERATIONS[self]
+        mode = 0
+        for flag in operation.modes:
+            mode |= flag if named.pop(flag_name(flag), False) else 0
+        given = dict(zip(operation.operands, operands, strict=False))
+        values = operation.silent | given | named
+        if values.keys() != operation.operands.keys() or given.keys() & named or len(given) < len(operands):
+            said = ", ".join([*map(str, operands), *named])
+            raise TypeError(f"{self.name} has {', '.join(operation.names)}, not {said}")
+        fields: dict[str, int] = {}
+        for name, operand in operation.operands.items():
+            for at, value in operand.fields(values[name]).items():
+                if fields.setdefault(at, value) != value:
+                    raise ValueError(f"{self.name}: {name} must be {fields[at]} groups, not {value}")
+        return Instruction(op=self, mode=mode, **fields)
 
 
 class Kind(StrEnum):
@@ -132,7 +157,7 @@ class RelayMode(IntFlag):
 
 
 def flag_name(flag: IntFlag) -> str:
-    """Name of a mode, as :meth:`Instruction.of` takes it."""
+    """Name of a mode, as :class:`Op` takes it."""
     return str(flag.name).lower()
 
 
@@ -153,7 +178,7 @@ class Number:
     """An operand that is one of ``allowed``.
 
     ``said`` is how a message puts that.  ``silent`` is a value that says nothing, so that listings leave it
-    out.
+    out.  ``in_loop``: it is compared with the iterations that are left.
     """
 
     field: str
@@ -161,6 +186,7 @@ class Number:
     text: str
     said: str = ""
     silent: int | None = None
+    in_loop: bool = False
 
     def read(self, i: Instruction) -> int:
         return int(getattr(i, self.field))
@@ -235,23 +261,66 @@ def _outside(first: int, n: int, size: int, name: str) -> str | None:
 
 # -- the table -------------------------------------------------------------------------------------
 @dataclass(frozen=True)
+class Effects:
+    """What a command does: memories that it reads and writes, and the arithmetic of a lane.
+
+    Memories are A membranes with what was gathered, B static drive, Q charge, S spikes, A' and S' what SAVE
+    keeps, V+ and V- values (V: as the modes say), W weights.
+    """
+
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    additions: int = 0
+    products: int = 0
+
+
+@dataclass(frozen=True)
+class Mode:
+    """What a mode changes.
+
+    more      what is done beside the rest
+    without   memories that are not written
+    feature   of EngineConfig: an engine without it takes no notice
+    """
+
+    says: str
+    more: Effects = Effects()
+    without: tuple[str, ...] = ()
+    feature: str = ""
+
+    @property
+    def text(self) -> str:
+        return (
+            f"{self.says}; an engine without `{self.feature}` takes no notice" if self.feature else self.says
+        )
+
+
+@dataclass(frozen=True)
 class Operation:
     """What an operation does.
 
-    reads, writes   memories, with A membranes with what was gathered, B static drive, Q charge, S spikes,
-                    A' and S' what SAVE keeps, V+ and V- values (V: as the modes say), W weights
-    feature         of EngineConfig: an engine without it has no such operation
-    modes_need      of EngineConfig: an engine without it takes no mode of this operation
+    does         in a command
+    walks        how often it goes through the groups of its destination
+    last         what it does beside that in a command of its last walk, where its modes count, too
+    feature      of EngineConfig: an engine without it has no such operation
+    modes_need   of EngineConfig: an engine without it takes no mode of this operation
     """
 
     kind: Kind
     text: str
     operands: Mapping[str, Operand] = field(default_factory=dict)
-    modes: Mapping[IntFlag, str] = field(default_factory=dict)
-    reads: tuple[str, ...] = ()
-    writes: tuple[str, ...] = ()
+    modes: Mapping[IntFlag, Mode] = field(default_factory=dict)
+    does: Effects = Effects()
+    walks: int = 1
+    last: Effects = Effects()
     feature: str = ""
     modes_need: str = ""
+
+    @property
+    def silent(self) -> dict[str, int]:
+        """Operands that may say nothing, and how they do."""
+        numbers = {name: o for name, o in self.operands.items() if isinstance(o, Number)}
+        return {name: o.silent for name, o in numbers.items() if o.silent is not None}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -269,18 +338,19 @@ _THRESHOLDS = Number(
 _GROUPS: dict[str, Operand] = {"groups": Span("dst", "n_dst", Memory.STATES, "the neurons")}
 _TILE: dict[str, Operand] = {"tile": Tiles("operand", "first tile of the synapse")}
 _SOURCES = "neurons that it comes from"
-_RESULTS: dict[IntFlag, str] = {
-    ResultMode.PLUS: "writes to V+",
-    ResultMode.MINUS: "writes to V-",
+_RESULTS: dict[IntFlag, Mode] = {
+    ResultMode.PLUS: Mode("writes to V+", Effects(writes=("V+",))),
+    ResultMode.MINUS: Mode("writes to V-", Effects(writes=("V-",))),
 }
-_COLUMN = "`sources` are the columns of W, not its rows: the synapse is used backwards"
+_COLUMN = Mode("`sources` are the columns of W, not its rows: the synapse is used backwards")
+_SIGNED = Mode("values of `sources` are signed")
 _SHIFT = "shift to the right"
 
 OPERATIONS: Mapping[Op, Operation] = {
     Op.HALT: Operation(
         Kind.CONTROL,
         "The run ends.",
-        modes={HaltMode.INFER: "only when the run is an inference"},
+        modes={HaltMode.INFER: Mode("only when the run is an inference")},
     ),
     Op.REPEAT: Operation(
         Kind.CONTROL,
@@ -296,19 +366,23 @@ OPERATIONS: Mapping[Op, Operation] = {
                 range(512),
                 "with EARLY: so many iterations are left at most, this one included",
                 silent=0,
+                in_loop=True,
             )
         },
         modes={
-            NextMode.EARLY: "the loop ends now when no watched rate has moved since the last such NEXT, or "
-            "since the run began; an engine without `early` takes no notice"
+            NextMode.EARLY: Mode(
+                "the loop ends now when no watched rate has moved since the last such NEXT, or since the run "
+                "began",
+                feature="early",
+            )
         },
     ),
     Op.RESET: Operation(
         Kind.WALK,
         "A = value and S = 0.",
         _GROUPS | {"value": Number("operand", field_range("operand"), "raw membrane or drive")},
-        modes={ResetMode.STATIC: "B = value and nothing else"},
-        writes=("A", "S"),
+        modes={ResetMode.STATIC: Mode("B = value and nothing else", without=("S",))},
+        does=Effects(writes=("A", "S")),
     ),
     Op.NUDGE: Operation(
         Kind.WALK,
@@ -318,15 +392,13 @@ OPERATIONS: Mapping[Op, Operation] = {
             "targets": Span("src", "n_dst", Memory.VALUES, "their targets"),
             "strength": Number("operand", field_range("operand"), "raw beta x threshold, signed"),
         },
-        reads=("A", "S", "V+"),
-        writes=("A",),
+        does=Effects(reads=("A", "S", "V+"), writes=("A",), products=1, additions=1),
     ),
     Op.STEP: Operation(
         Kind.WALK,
         "One time step of LIF neurons with the drive A + B gives A and S; Q += threshold S.",
         _GROUPS | {"threshold": _THRESHOLDS, "leak": Number("shift", LEAKS, "shift of the leak, 0 for none")},
-        reads=("A", "B", "Q"),
-        writes=("A", "Q", "S"),
+        does=Effects(reads=("A", "B", "Q"), writes=("A", "Q", "S"), additions=3),  # A + B, leak, Q
     ),
     Op.MARK: Operation(
         Kind.WALK,
@@ -338,10 +410,10 @@ OPERATIONS: Mapping[Op, Operation] = {
                 range(512),
                 "only in the iteration that has so many left, itself included; 0: always",
                 silent=0,
+                in_loop=True,
             )
         },
-        reads=("A",),
-        writes=("Q",),
+        does=Effects(reads=("A",), writes=("Q",), additions=1),
     ),
     Op.MEASURE: Operation(
         Kind.WALK,
@@ -355,25 +427,26 @@ OPERATIONS: Mapping[Op, Operation] = {
         },
         modes=_RESULTS
         | {
-            MeasureMode.WATCH: "compares with V+ as it was before and notes whether a rate has moved; an "
-            "engine without `early` takes no notice"
+            MeasureMode.WATCH: Mode(
+                "compares with V+ as it was before and notes whether a rate has moved",
+                Effects(reads=("V+",), additions=1),
+                feature="early",
+            )
         },
-        reads=("A", "Q"),
-        writes=("V",),
+        does=Effects(reads=("A", "Q"), writes=("V",), additions=1),
     ),
-    Op.SAVE: Operation(Kind.WALK, "Keeps A and S aside.", _GROUPS, reads=("A", "S"), writes=("A'", "S'")),
-    Op.RESTORE: Operation(Kind.WALK, "Brings A and S back.", _GROUPS, reads=("A'", "S'"), writes=("A", "S")),
+    Op.SAVE: Operation(Kind.WALK, "Keeps A and S aside.", _GROUPS, does=Effects(("A", "S"), ("A'", "S'"))),
+    Op.RESTORE: Operation(Kind.WALK, "Brings A and S back.", _GROUPS, does=Effects(("A'", "S'"), ("A", "S"))),
     Op.DRIVE: Operation(
         Kind.SCAN,
         "B += V+ W >> 8, each product rounded down: static drive from values.",
         {"sources": Span("src", "n_src", Memory.VALUES, _SOURCES)} | _GROUPS | _TILE,
         modes={
             SourceMode.COLUMN: _COLUMN,
-            SourceMode.MINUS: "V- in place of V+",
-            SourceMode.SIGNED: "values of `sources` are signed",
+            SourceMode.MINUS: Mode("V- in place of V+"),
+            SourceMode.SIGNED: _SIGNED,
         },
-        reads=("B", "V+", "W"),
-        writes=("B",),
+        does=Effects(reads=("B", "V+", "W"), writes=("B",), products=1, additions=1),
         modes_need="softmax",
     ),
     Op.GATHER: Operation(
@@ -381,8 +454,7 @@ OPERATIONS: Mapping[Op, Operation] = {
         "A += S W: input from the spikes of the last time step.",
         {"sources": Span("src", "n_src", Memory.STATES, _SOURCES)} | _GROUPS | _TILE,
         modes={SourceMode.COLUMN: _COLUMN},
-        reads=("A", "S", "W"),
-        writes=("A",),
+        does=Effects(reads=("A", "S", "W"), writes=("A",), additions=1),
     ),
     Op.LEARN: Operation(
         Kind.SCAN,
@@ -397,18 +469,18 @@ OPERATIONS: Mapping[Op, Operation] = {
             "shift": Number("shift", SHIFTS, f"learning rate: {_SHIFT} after it"),
         },
         modes={
-            SourceMode.SIGNED: "values of `sources` are signed",
-            SourceMode.SIGNED_DST: "values of `groups` are signed",
+            SourceMode.SIGNED: _SIGNED,
+            SourceMode.SIGNED_DST: Mode("values of `groups` are signed"),
         },
-        reads=("V+", "V-", "W"),
-        writes=("W",),
+        # dither, difference, W
+        does=Effects(reads=("V+", "V-", "W"), writes=("W",), products=2, additions=3),
         modes_need="softmax",
     ),
     Op.ARGMAX: Operation(
         Kind.SCAN,
         "The prediction is the first neuron of largest V+, 0 when all are zero.",
         {"sources": Span("src", "n_src", Memory.VALUES, "the output")},
-        reads=("V+",),
+        does=Effects(reads=("V+",)),
     ),
     Op.SOFTMAX: Operation(
         Kind.WALK,
@@ -418,9 +490,11 @@ OPERATIONS: Mapping[Op, Operation] = {
             "values": Span("src", "n_dst", Memory.VALUES, "where the codes go"),
             "shift": Number("shift", softmax.SHIFTS, f"{_SHIFT} of B"),
         },
-        modes=_RESULTS | {SoftmaxMode.ABSOLUTE: "255 stands for 1, whatever the sum"},
-        reads=("A", "B"),
-        writes=("V",),
+        modes=_RESULTS | {SoftmaxMode.ABSOLUTE: Mode("255 stands for 1, whatever the sum")},
+        # in each of three walks: largest, sum, distance; in the last one codes
+        does=Effects(reads=("A", "B"), additions=1),
+        walks=3,
+        last=Effects(writes=("V",), products=1),
         feature="softmax",
     ),
     Op.RELAY: Operation(
@@ -431,9 +505,8 @@ OPERATIONS: Mapping[Op, Operation] = {
             "values": Span("src", "n_dst", Memory.VALUES, "where they go"),
             "shift": Number("shift", relay.SHIFTS, _SHIFT),
         },
-        modes=_RESULTS | {RelayMode.SCALED: "shifts by the exponent of the last SOFTMAX, too"},
-        reads=("B",),
-        writes=("V",),
+        modes=_RESULTS | {RelayMode.SCALED: Mode("shifts by the exponent of the last SOFTMAX, too")},
+        does=Effects(reads=("B",), writes=("V",)),
         feature="softmax",
     ),
 }
@@ -460,33 +533,13 @@ class Instruction:
     n_dst: int = 0
     n_src: int = 0
 
-    @classmethod
-    def of(cls, op: Op, **named: Any) -> Instruction:
-        """From operands by name (numbers, :class:`Groups`, a first tile) and modes by name (true or false).
-
-        TypeError unless they are those of the operation.  ValueError when groups that lie side by side
-        differ in number.
-        """
-        operation = OPERATIONS[op]
-        mode = 0
-        for flag in operation.modes:
-            mode |= flag if named.pop(flag_name(flag), False) else 0
-        if named.keys() != operation.operands.keys():
-            raise TypeError(f"{op.name} has {', '.join(operation.names)}, not {', '.join(named)}")
-        fields: dict[str, int] = {}
-        for name, operand in operation.operands.items():
-            for at, value in operand.fields(named[name]).items():
-                if fields.setdefault(at, value) != value:
-                    raise ValueError(f"{op.name}: {name} must be {fields[at]} groups, not {value}")
-        return cls(op=op, mode=mode, **fields)
-
     @property
     def operation(self) -> Operation:
         return OPERATIONS[self.op]
 
     @property
     def operands(self) -> dict[str, int | Groups]:
-        """Inverse of :meth:`of`."""
+        """As :class:`Op` takes them."""
         return {name: operand.read(self) for name, operand in self.operation.operands.items()}
 
     @property

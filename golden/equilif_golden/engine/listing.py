@@ -10,7 +10,7 @@ from typing import Any
 
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.features import FEATURES
+from equilif_golden.engine.features import FEATURES, OPTIONS
 from equilif_golden.engine.isa import (
     FIELDS,
     OPERATIONS,
@@ -105,13 +105,8 @@ def records(program: Sequence[Instruction], names: Placement | None = None) -> l
 
 
 def carried_out(program: Sequence[Instruction], config: EngineConfig, *, learn: bool) -> int:
-    """Instructions that walk or scan in a run; in one that may end early, the most."""
-    engine = EngineModel(config, program)
-    n = 0
-    for _ in engine.trace(learn=learn):
-        engine.moved = True
-        n += 1
-    return n
+    """Instructions that walk or scan in a run; where loops have no fixed length, the most."""
+    return sum(1 for _ in EngineModel(config, program).trace(learn=learn, longest=True))
 
 
 # -- manual ----------------------------------------------------------------------------------------
@@ -122,7 +117,7 @@ Made from `golden/equilif_golden/engine/isa.py` by
 `python -m equilif_golden.engine.listing > docs/instructions.md`.
 
 The engine runs a network as a program. `equilif program network.npz` lists the program of a network.
-`equilif_golden.engine.asm` has a function for each operation, and
+`equilif_golden.engine.isa.Op` makes instructions, as in `Op.STEP(groups, threshold=4096, leak=3)`, and
 `equilif_golden.engine.model.EngineModel` runs programs.
 
 ## Memories
@@ -147,7 +142,7 @@ source that are not zero and, for each of them, through the groups of its destin
 ## Programs
 
 A program begins at its first instruction and ends at a HALT. Its last instruction is a HALT without a mode.
-Every REPEAT has its NEXT. Loops nest {deep} deep on engines with memories or early ends, and {plain} deep on
+Every REPEAT has its NEXT. Loops nest {deep} deep on engines with {nesting}, and {plain} deep on
 others.
 
 A program that breaks a rule of this page is refused as a whole. The refusal tells the number of the first
@@ -201,7 +196,7 @@ def _operation(op: Op) -> str:
     text = f"Code {int(op)}, {o.kind}. {o.text}"
     touched = [
         f"{verb} {', '.join(memories)}"
-        for verb, memories in (("reads", o.reads), ("writes", o.writes))
+        for verb, memories in (("reads", o.does.reads), ("writes", o.does.writes + o.last.writes))
         if memories
     ]
     if touched:
@@ -216,7 +211,7 @@ def _operation(op: Op) -> str:
         parts.append(_table(("operand", "field", "may be", ""), rows))
     if o.modes:
         parts.append(
-            _table(("mode", "bit", ""), [(flag.name, int(flag), text) for flag, text in o.modes.items()])
+            _table(("mode", "bit", ""), [(flag.name, int(flag), mode.text) for flag, mode in o.modes.items()])
         )
     return "\n\n".join(parts)
 
@@ -232,6 +227,7 @@ def markdown() -> str:
     return MARKDOWN.format(
         deep=EngineConfig(softmax=True).loops,
         plain=EngineConfig(softmax=False).loops,
+        nesting=" or ".join(option.label for option in OPTIONS.values() if option.nests),
         operations="\n\n".join(map(_operation, Op)),
         bits=32 * WORDS,
         words=WORDS,

@@ -36,6 +36,7 @@ from equilif_golden.engine.isa import (
     SourceMode,
     check,
 )
+from equilif_golden.engine.memories import memories
 from equilif_golden.engine.port import Region, Run, dither_position, readable, updates_at, writable
 from equilif_golden.fixed import Fixed, Raw, truth
 
@@ -53,21 +54,30 @@ def as_signed(values: Raw) -> Raw:
 class EngineModel:
     """An engine (equilif_golden.engine.port.Engine) and its state, raw.
 
-    w       (tiles x P, P)          weight words x banks, layout of equilif_golden.blocks.synapse.to_words
-    plus, minus  (value_groups, P)  values and rates, 8-bit codes: signed ones as two's complement
-    a, a_saved   (state_groups, P)  membrane with gathered input
-    b, q         (state_groups, P)  static drive; charge
-    s, s_saved   (state_groups, P)  spikes
+    w      (tiles x P, P) weight words x banks, layout of equilif_golden.blocks.synapse.to_words
+    saved  what SAVE keeps, by the name of its memory
+
+    The others are those of equilif_golden.engine.memories, (groups, P).  Signed values are two's complement.
     """
+
+    a: Raw
+    b: Raw
+    q: Raw
+    s: Raw
+    plus: Raw
+    minus: Raw
 
     def __init__(self, config: EngineConfig, program: Sequence[Instruction] = ()):
         self.config = config
         p = config.lanes
         self.w = np.zeros((config.tiles * p, p), np.int64)
-        self.plus, self.minus = np.zeros((2, config.value_groups, p), np.int64)
-        self.a, self.a_saved = np.zeros((2, config.state_groups, p), np.int64)
-        self.s, self.s_saved = np.zeros((2, config.state_groups, p), np.int64)
-        self.b, self.q = np.zeros((2, config.state_groups, p), np.int64)
+        for name, memory in memories(config).items():
+            setattr(self, name, np.zeros((memory.groups, p), np.int64))
+        self.saved = {
+            name: np.zeros((memory.groups, p), np.int64)
+            for name, memory in memories(config).items()
+            if memory.saved
+        }
         #: number of updates so far, for the dither
         self.counter = 0
         #: exponent of the last SOFTMAX, c - C_MIN
@@ -76,8 +86,8 @@ class EngineModel:
         self.moved = False
         #: class that the last ARGMAX found
         self.prediction = 0
-        #: of the last run: loops that ended early
-        self.ended_early = 0
+        #: of the last run: loops that ended before their count
+        self.shortened = 0
         #: of the last run: spikes of LIF neurons
         self.spikes = 0
         #: of the last run: weight words of P lanes that were read (LEARN writes them, too)
@@ -138,15 +148,20 @@ class EngineModel:
         counted = tuple(map(int, self.activity)) if self.config.counters else ()
         return Run(self.prediction, self.spikes, self.accesses, activity=counted, values=values)
 
+    def memory(self, name: str) -> Raw:
+        """A memory as it stands, (groups, P), what SAVE keeps in its upper half."""
+        now: Raw = getattr(self, name)
+        return np.concatenate([now, self.saved[name]]) if name in self.saved else now
+
     # -- instructions ------------------------------------------------------------------------------
-    def trace(self, *, learn: bool) -> Iterator[Instruction]:
+    def trace(self, *, learn: bool, longest: bool = False) -> Iterator[Instruction]:
         """The instructions of a run in the order in which they are executed; what they do to ``moved``
-        decides how it goes on.
+        decides how it goes on.  ``longest``: as if something moved all the time.
         """
         pc = 0
         loops = [[0, 0]]  # (start, iterations left), innermost last
         self.moved = False
-        self.ended_early = 0
+        self.shortened = 0
         while True:
             i = self.program[pc]
             pc += 1
@@ -157,13 +172,13 @@ class EngineModel:
                 loops.append([pc, i["count"]])
             elif i.op == Op.NEXT:
                 early = self.config.early and i.mode & NextMode.EARLY
-                settled = early and not self.moved and loops[-1][1] <= i["left"]
+                settled = early and not (self.moved or longest) and loops[-1][1] <= i["left"]
                 self.moved = self.moved and not early
                 loops[-1][1] -= 1
                 if loops[-1][1] and not settled:
                     pc = loops[-1][0]
                 else:
-                    self.ended_early += loops.pop()[1] > 0
+                    self.shortened += loops.pop()[1] > 0
             elif i.op != Op.MARK or i["left"] in (0, loops[-1][1]):
                 yield i
 
@@ -225,11 +240,11 @@ class EngineModel:
                 shift = i["shift"] + (self.scale if i.mode & RelayMode.SCALED else 0)
                 self._write(i, i.groups("values").slice, relay(self.b[g], shift=shift) & 255)
             case Op.SAVE:
-                self.a_saved[g] = self.a[g]
-                self.s_saved[g] = self.s[g]
+                for name, copy in self.saved.items():
+                    copy[g] = getattr(self, name)[g]
             case Op.RESTORE:
-                self.a[g] = self.a_saved[g]
-                self.s[g] = self.s_saved[g]
+                for name, copy in self.saved.items():
+                    getattr(self, name)[g] = copy[g]
 
     def _write(self, i: Instruction, at: slice, values: Raw) -> None:
         if i.mode & ResultMode.PLUS:

@@ -106,8 +106,18 @@ class Placement:
     def _place_tiles(self, at: int, synapses: tuple[Synapse, ...]) -> int:
         for s in synapses:
             self.tiles[s.name] = at
-            at += sum(self._tiles_of(np.shape(block)) for block in self.blocks(s))
+            n, shape = self._parts(s)
+            at += n * self._tiles_of(shape)
         return at
+
+    def _parts(self, s: Synapse) -> tuple[int, tuple[int, int]]:
+        """How many blocks a synapse's matrix has, and the shape of each."""
+        rows, columns = self.network.shape(s)
+        pre = self.network[s.pre]
+        post = self.network[s.post]
+        if pre.kind == "softmax":
+            return 1, (rows, columns)
+        return pre.heads * post.heads, (rows // pre.heads, columns // post.heads)
 
     def _tiles_of(self, shape: tuple[int, ...]) -> int:
         rows, columns = (syn.groups(n, self.config.lanes) for n in shape)

@@ -11,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif_golden.blocks import synapse as syn
-from equilif_golden.engine import asm
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import Groups, Instruction, check
+from equilif_golden.engine.isa import Groups, Instruction, Op, check
 from equilif_golden.engine.model import as_signed
 from equilif_golden.fixed import Raw, integers, whole
 from equilif_golden.hopfield import MOST_STEPS, Hopfield
@@ -28,7 +27,7 @@ def inhibit_absent(scores: Groups, present: Groups) -> list[Instruction]:
     """Neurons of a softmax population take part where their membrane is not negative: where 255 stands in
     ``present``.
     """
-    return [asm.reset(scores, value=-1), asm.nudge(scores, targets=present, strength=SIGN)]
+    return [Op.RESET(scores, value=-1), Op.NUDGE(scores, targets=present, strength=SIGN)]
 
 
 def recall(
@@ -55,12 +54,12 @@ def recall(
     to = {"plus": plus, "minus": minus}
     of_minus = minus and not plus
     return [
-        asm.reset(scores, value=0, static=True),
-        asm.drive(query, scores, tile=tile, column=True, signed=True, minus=of_minus),
-        asm.softmax(scores, values=scores, shift=shift, **to),
-        asm.reset(total, value=0, static=True),
-        asm.drive(scores, total, tile=tile, minus=of_minus),
-        asm.relay(total, values=retrieval, shift=retrieval_shift, scaled=True, **to),
+        Op.RESET(scores, value=0, static=True),
+        Op.DRIVE(query, scores, tile=tile, column=True, signed=True, minus=of_minus),
+        Op.SOFTMAX(scores, values=scores, shift=shift, **to),
+        Op.RESET(total, value=0, static=True),
+        Op.DRIVE(scores, total, tile=tile, minus=of_minus),
+        Op.RELAY(total, values=retrieval, shift=retrieval_shift, scaled=True, **to),
     ]
 
 
@@ -95,7 +94,7 @@ class Placed:
         """``steps`` updates of the state; learning or not makes no difference."""
         return [
             *inhibit_absent(self.scores, self.present),
-            asm.repeat(whole(steps, "steps", 1, MOST_STEPS)),
+            Op.REPEAT(whole(steps, "steps", 1, MOST_STEPS)),
             *recall(
                 self.scores,
                 self.state_groups,
@@ -106,8 +105,8 @@ class Placed:
                 retrieval_shift=self.memory.retrieval_shift,
                 plus=True,
             ),
-            asm.next_(),
-            asm.halt(),
+            Op.NEXT(),
+            Op.HALT(),
         ]
 
     def weight_words(self) -> Raw:

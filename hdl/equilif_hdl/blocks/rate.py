@@ -62,7 +62,7 @@ class Moved(wiring.Component):
     -------
     rate, before : In(8)
         A rate, and the same neuron's rate before.
-    tolerance : In(8), held
+    tolerance : In(16), held
     far : Out(1)
         They differ by more than that.
     """
@@ -75,11 +75,12 @@ class Moved(wiring.Component):
     latency = 1
 
     def __init__(self) -> None:
-        super().__init__({"rate": In(8), "before": In(8), "tolerance": In(8), "far": Out(1)})
+        super().__init__({"rate": In(8), "before": In(8), "tolerance": In(16), "far": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         change = Signal(signed(9), reset_less=True)
+        tolerance = Mux(self.tolerance[8:].any(), 255, self.tolerance[:8])  # no rate moves by more
         m.d.sync += change.eq(self.rate - self.before)
-        m.d.comb += self.far.eq((change > self.tolerance) | (-change > self.tolerance))
+        m.d.comb += self.far.eq((change > tolerance) | (-change > tolerance))
         return m

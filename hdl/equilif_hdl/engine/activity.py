@@ -16,16 +16,9 @@ from amaranth.hdl import Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from equilif_golden.engine.activity import (
-    CODING,
-    COMMAND,
-    FETCH,
-    NAMES,
-    SOFTMAX_WALKS,
-    WATCHING,
-)
+from equilif_golden.engine.activity import COMMAND, FETCH, LAST, NAMES, cost_of_mode
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import MeasureMode, Op, ResetMode, ResultMode
+from equilif_golden.engine.isa import OPERATIONS, Op
 from equilif_hdl.engine.isa import INSTRUCTION, Instruction, has_mode
 
 COUNTS = data.ArrayLayout(32, len(NAMES))
@@ -72,15 +65,14 @@ class Activity(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        walk = Signal(range(SOFTMAX_WALKS))  # number of the present walk
+        longest = max(o.walks for o in OPERATIONS.values())
+        walk = Signal(range(longest))  # number of the present walk
         with m.If(self.start):
             m.d.sync += walk.eq(0)
         with m.Elif(self.again):
             m.d.sync += walk.eq(walk + 1)
-        coding = Signal()  # the walk writes codes
-        m.d.comb += coding.eq((self.instruction.op == Op.SOFTMAX) & (walk == SOFTMAX_WALKS - 1))
         for k, name in enumerate(NAMES):
-            command = self._of_command(m, name, coding)
+            command = self._of_command(m, name, walk)
             fetch = self._by_operation(m, FETCH, name, "fetch")
             more = Signal(range(8), name=f"{name}_more")
             m.d.sync += [
@@ -91,18 +83,22 @@ class Activity(wiring.Component):
             m.d.sync += [self.counts[k].eq(0) for k in range(len(NAMES))]
         return m
 
-    def _of_command(self, m: Module, name: str, coding: Value) -> Value:
+    def _of_command(self, m: Module, name: str, walk: Value) -> Value:
         """What a command of the instruction adds to a counter."""
         ins = self.instruction
-        cost = self._by_operation(m, COMMAND, name, "command")
-        if name in CODING:
-            cost = cost | Mux(coding, CODING[name], 0)
-        if name in WATCHING and self.config.early:
-            cost = cost + Mux((ins.op == Op.MEASURE) & has_mode(ins, MeasureMode.WATCH), WATCHING[name], 0)
-        if name == "value_writes":
-            return Mux(cost != 0, has_mode(ins, ResultMode.PLUS) + has_mode(ins, ResultMode.MINUS), 0)
-        if name == "spike_writes":
-            return Mux((ins.op == Op.RESET) & has_mode(ins, ResetMode.STATIC), 0, cost)
+        cost = Signal(range(8), name=f"{name}_of_command")
+        with m.Switch(ins.op):
+            for op, o in OPERATIONS.items():
+                last = LAST[op].get(name, 0)
+                modes = {flag: cost_of_mode(mode, self.config).get(name, 0) for flag, mode in o.modes.items()}
+                total: Value | int = last
+                for flag, more in modes.items():
+                    if more:
+                        total = total + Mux(has_mode(ins, flag), more, 0)
+                if o.walks > 1:
+                    total = Mux(walk == o.walks - 1, total, 0)
+                with m.Case(int(op)):
+                    m.d.comb += cost.eq(COMMAND[op].get(name, 0) + total)
         return cost
 
     def _by_operation(self, m: Module, table: Mapping[Op, Mapping[str, int]], name: str, of: str) -> Value:

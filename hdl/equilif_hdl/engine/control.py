@@ -66,8 +66,6 @@ class Orders(wiring.Signature):
         MARK, which takes a charge from A.
     above : Out(17), held
         -threshold.
-    tolerance : Out(8), held
-        Where phases end early: by more than that a rate has moved.
     less : Out(5), held
         Where there are memories: the shift of B, less 1.
     coding : Out(1), held
@@ -89,7 +87,6 @@ class Orders(wiring.Signature):
         copy: Signal
         mark: Signal
         above: Signal
-        tolerance: Signal
         less: Signal
         coding: Signal
 
@@ -111,8 +108,6 @@ class Orders(wiring.Signature):
             members |= {"draws": Out(1), "learns": Out(1)}
         if not config.deep:
             members |= {"step": Out(1), "copy": Out(1)}
-        if config.early:
-            members |= {"tolerance": Out(8)}
         if config.softmax:
             members |= {"less": Out(5), "coding": Out(1)}
         super().__init__(members)
@@ -154,9 +149,6 @@ class Control(wiring.Component):
         self._factors(m)
         self._noise(m)
         self._sums(m)
-        if self.config.early:
-            gain = self.instruction.gain
-            m.d.comb += self.orders.tolerance.eq(Mux(gain[8:].any(), 255, gain[:8]))
         if self.config.softmax:
             less = Signal(5)
             relays = (self.instruction.op == Op.RELAY) & has_mode(self.instruction, RelayMode.SCALED)

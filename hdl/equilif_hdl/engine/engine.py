@@ -71,6 +71,7 @@ class Engine(wiring.Component):
         connect(m, sequencer.o, dispatcher.i)
         connect(m, scanner.memory, lanes.scan)
         connect(m, access.lanes, lanes.host)
+        connect(m, lanes.told, sequencer.told)
         address = self._near(m, "mem_addr")
         word = self._near(m, "mem_wdata")
         m.d.comb += [
@@ -96,8 +97,6 @@ class Engine(wiring.Component):
             host.busy.eq(sequencer.busy),
             host.prediction.eq(argmax.place),
         ]
-        if cfg.early:
-            m.d.comb += sequencer.moved.eq(lanes.moved)
         with m.If(access.write_counter):
             m.d.sync += phase.eq(word)
         with m.Elif(dispatcher.start & dispatcher.learning):

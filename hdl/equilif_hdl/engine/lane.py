@@ -6,7 +6,7 @@
     dither, column ----|-- noise ----'        A, B, last, 0 -'
                                               A + B ----------[ Lif ]-----------------> membrane, fired
                                               Q + gain fired, or - A -----------------> charge
-                                              Q + A ----------[ Measure ]--[ Moved ]--> rate, far
+                                              Q + A ----------[ Measure ]--[ Moved ]--> rate, told
                                               B --------------[ Relay ]---------------> near, relayed
                                               product >> 13 --------------------------> code
     v- ----------------|-----------------|--[ Plasticity ]----------------------------> updated
@@ -34,7 +34,7 @@ from equilif_hdl.blocks.rate import Measure, Moved
 from equilif_hdl.blocks.relay import Relay
 from equilif_hdl.engine.control import Orders, Source
 from equilif_hdl.engine.isa import INSTRUCTION, Instruction, lane_bits, signed_values
-from equilif_hdl.engine.stages import Timing
+from equilif_hdl.engine.stages import Timing, Told
 from equilif_hdl.fixed import delayed, shape, times_index
 
 
@@ -67,8 +67,8 @@ class Lane(wiring.Component):
         Of MEASURE.
     updated : Out(signed(16)), in stage learn
         The weight after LEARN.
-    before, far : In(8), in stage rate; Out(1), in stage moved
-        Where phases end early: the rate before; whether it has moved.
+    held, told : In(8), in stage rate; Out(Told)
+        Where phases end early: what V holds at +beta, which is the rate before; whether it has moved.
     near, relayed : Out, in stage near; Out(signed(8)), in stage relay
         Where there are memories: B, shifted by less than an octave; and all the way.
     exponential, code : In(8), in stage turn; Out(8), in stage sum
@@ -93,8 +93,8 @@ class Lane(wiring.Component):
     charge: Signal
     rate: Signal
     updated: Signal
-    before: Signal
-    far: Signal
+    held: Signal
+    told: Told.Members
     near: Signal
     relayed: Signal
     exponential: Signal
@@ -125,7 +125,7 @@ class Lane(wiring.Component):
             "updated": Out(signed(16)),
         }
         if config.early:
-            members |= {"before": In(8), "far": Out(1)}
+            members |= {"held": In(8), "told": Out(Told(config))}
         if config.softmax:
             members |= {
                 "near": Out(signed(accumulator.width - 1)),
@@ -244,9 +244,9 @@ class Lane(wiring.Component):
             m.submodules.moved = moved = Moved()
             m.d.comb += [
                 moved.rate.eq(measure.rate),
-                moved.before.eq(self.before),
-                moved.tolerance.eq(self.orders.tolerance),
-                self.far.eq(moved.far),
+                moved.before.eq(self.held),
+                moved.tolerance.eq(self.instruction.gain),
+                self.told.moved.eq(moved.far),
             ]
 
     def _update(self, m: Module, product: Value) -> None:

@@ -21,7 +21,7 @@
     SAVE RESTORE RESET                     A, S address   --> A, B, S
 
     (1) see equilif_hdl.blocks.softmax; e x R, in two stages --> V
-    (2) WATCH: the rate before is subtracted, and it is known whether it has moved
+    (2) WATCH: compared with what V holds, which is known a stage later
 
 Latency: as drawn; equilif_hdl.engine.stages.Timing has the stages of every pipeline.  Registers around the
 weights come before stage 0, a stage each.  In a deep pipeline one more comes before it, which is half of the
@@ -39,14 +39,14 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import MeasureMode, Op, SoftmaxMode
+from equilif_golden.engine.isa import Op, SoftmaxMode
 from equilif_hdl.blocks.softmax import Softmax
 from equilif_hdl.engine.control import Control
 from equilif_hdl.engine.isa import INSTRUCTION, Command, Instruction, command, has_mode
 from equilif_hdl.engine.lane import Lane
 from equilif_hdl.engine.port import LanesPort, ScanPort
-from equilif_hdl.engine.stages import Stages
-from equilif_hdl.engine.state import State
+from equilif_hdl.engine.stages import Stages, Told, told
+from equilif_hdl.engine.state import READ, WRITTEN, State
 from equilif_hdl.engine.weights import WeightArray
 from equilif_hdl.fixed import delayed, lanes_of, popcount, rotate
 
@@ -71,8 +71,8 @@ class Lanes(wiring.Component):
     spike_count : Out
         Spikes of the group that a STEP writes in this cycle; in a deep pipeline that it wrote in the last
         one.
-    moved : Out(1)
-        Where phases may end early: a watched rate has moved; not while ``empty``.
+    told : Out(Told)
+        What the sequencer is told; not while ``empty``.
     """
 
     valid: Signal
@@ -86,7 +86,7 @@ class Lanes(wiring.Component):
     host: LanesPort.Members
     host_data: Signal
     spike_count: Signal
-    moved: Signal
+    told: Told.Members
 
     def __init__(self, config: EngineConfig, *, state_ram: str | None = None):
         self.config = config
@@ -105,7 +105,7 @@ class Lanes(wiring.Component):
                 "host": In(LanesPort(config)),
                 "host_data": In(16),
                 "spike_count": Out(range(p + 1)),
-                **({"moved": Out(1)} if config.early else {}),
+                "told": Out(Told(config)),
             }
         )
 
@@ -135,9 +135,10 @@ class Lanes(wiring.Component):
             ]
         steps = stages.has(m, timing.step, Op.STEP)
         m.d[timing.deep_domain] += self.spike_count.eq(Mux(steps, popcount(state.spikes), 0))
-        if cfg.early:
-            watches = stages.has(m, timing.moved, Op.MEASURE) & has_mode(self.instruction, MeasureMode.WATCH)
-            m.d.comb += self.moved.eq(watches & Cat(lane.far for lane in lanes).any())
+        for name, (stage, op, mode) in told(cfg).items():
+            tells = stages.has(m, stage, op) & has_mode(self.instruction, mode)
+            bits = Cat(getattr(lane.told, name) for lane in lanes)
+            m.d.comb += getattr(self.told, name).eq(tells & bits.any())
         if cfg.softmax:
             self._recall(m, stages, control, state, lanes)
         return m
@@ -171,19 +172,16 @@ class Lanes(wiring.Component):
             state.host_data.eq(self.host_data),
             self.host.plus.eq(state.plus),
             self.host.minus.eq(state.minus),
-            state.totals.eq(Cat(lane.total for lane in lanes)),
-            state.membranes.eq(Cat(lane.membrane for lane in lanes)),
-            state.spikes.eq(Cat(lane.fired for lane in lanes)),
-            state.charges.eq(Cat(lane.charge for lane in lanes)),
-            state.rates.eq(Cat(lane.rate for lane in lanes)),
+            *(
+                getattr(state, name).eq(Cat(getattr(lane, port) for lane in lanes))
+                for name, port in WRITTEN.items()
+            ),
         ]
-        for lane, a, b, q in zip(
-            lanes, lanes_of(state.a, p), lanes_of(state.b, p), lanes_of(state.q, p), strict=True
-        ):
-            m.d.comb += [lane.a.eq(a), lane.b.eq(b), lane.q.eq(q)]
-        if self.config.early:
-            for lane, before in zip(lanes, lanes_of(state.scan.plus, p), strict=True):
-                m.d.comb += lane.before.eq(before)
+        read = {name: getattr(state, name) for name in READ}
+        for name, values in {**read, "held": state.scan.plus}.items():
+            if name in lanes[0].signature.members:  # a lane takes what it needs
+                for lane, value in zip(lanes, lanes_of(values, p), strict=True):
+                    m.d.comb += getattr(lane, name).eq(value)
 
     def _connect_weights(self, m: Module, stages: Stages, weights: WeightArray, lanes: list[Lane]) -> None:
         timing = stages.timing

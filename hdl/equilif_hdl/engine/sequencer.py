@@ -22,6 +22,7 @@ from amaranth.lib.wiring import In, Out
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import WORDS, HaltMode, NextMode, Op
 from equilif_hdl.engine.isa import INSTRUCTION, Instruction, has_mode
+from equilif_hdl.engine.stages import Told
 from equilif_hdl.typed import Stream, signal_of
 
 
@@ -47,8 +48,8 @@ class Sequencer(wiring.Component):
         With ``start``: a HALT of mode INFER does not count.
     idle : In(1)
         Nothing is being executed: a HALT takes effect, and a NEXT of mode EARLY.
-    moved : In(1)
-        Where phases may end early: a watched rate has moved; not while ``idle``.
+    told : In(Told)
+        By the lanes; not while ``idle``.
     busy : Out(1)
         From the cycle after start until HALT.
     addr, read, word : Out, Out(1), In(32)
@@ -59,7 +60,7 @@ class Sequencer(wiring.Component):
     start: Signal
     learn: Signal
     idle: Signal
-    moved: Signal
+    told: Told.Members
     busy: Signal
     addr: Signal
     read: Signal
@@ -75,7 +76,7 @@ class Sequencer(wiring.Component):
                 "start": In(1),
                 "learn": In(1),
                 "idle": In(1),
-                **({"moved": In(1)} if config.early else {}),
+                "told": In(Told(config)),
                 "busy": Out(1),
                 "addr": Out(range(config.program_words)),
                 "read": Out(1),
@@ -103,7 +104,7 @@ class Sequencer(wiring.Component):
         ]
         if cfg.early:
             m.d.comb += early.eq(has_mode(fresh, NextMode.EARLY))
-            with m.If(self.moved):
+            with m.If(self.told.moved):
                 m.d.sync += moved.eq(1)
         with m.FSM():
             with m.State("IDLE"):

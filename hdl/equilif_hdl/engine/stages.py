@@ -11,18 +11,22 @@ stage.  Throughput: a command a cycle.
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import IntFlag
+from typing import NamedTuple, Protocol
 
 from amaranth import Cat, Elaboratable, Module, Signal
 from amaranth.hdl import Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import Out
 
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import Op
+from equilif_golden.engine.isa import MeasureMode, Op
 from equilif_hdl.blocks.lif import Lif
 from equilif_hdl.blocks.rate import Measure, Moved
 from equilif_hdl.blocks.relay import Relay
 from equilif_hdl.engine.isa import Command, Instruction, command, is_one_of
 from equilif_hdl.engine.walk import times_gain
-from equilif_hdl.typed import signal_of
+from equilif_hdl.typed import Interface, signal_of
 
 #: operations that copy neuron state aside, or back
 COPIES = (Op.SAVE, Op.RESTORE)
@@ -80,6 +84,40 @@ class Timing:
         self.read_weight = self.weight - (1 + config.weight_stages)
         self.last = self.step
         self.deep_domain = "sync" if config.deep else "comb"
+
+
+def rereads(config: EngineConfig) -> dict[Op, int]:
+    """Operations that address V once more, and in which stage: a rate before is read beside the new one."""
+    return {Op.MEASURE: Timing(config).sum} if config.early else {}
+
+
+class Tells(NamedTuple):
+    """Which commands tell something, and in which stage."""
+
+    stage: int
+    op: Op
+    mode: IntFlag
+
+
+def told(config: EngineConfig) -> dict[str, Tells]:
+    """What the lanes tell the sequencer, by name: true where it is true of any lane."""
+    return {"moved": Tells(Timing(config).moved, Op.MEASURE, MeasureMode.WATCH)} if config.early else {}
+
+
+class Told(wiring.Signature):
+    """What the lanes tell the sequencer.
+
+    Members
+    -------
+    moved : Out(1)
+        Where phases may end early: a watched rate has moved.
+    """
+
+    class Members(Interface, Protocol):
+        moved: Signal
+
+    def __init__(self, config: EngineConfig):
+        super().__init__(dict.fromkeys(told(config), Out(1)))
 
 
 class Stages(Elaboratable):

@@ -28,36 +28,26 @@ from amaranth.lib.wiring import In, Out
 
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Op, ResetMode, ResultMode
+from equilif_golden.engine.memories import memories
 from equilif_hdl.engine.isa import INSTRUCTION, Instruction, group_bits, has_mode, is_one_of
 from equilif_hdl.engine.port import ScanPort
-from equilif_hdl.engine.stages import COPIES, SUMS, Stages
+from equilif_hdl.engine.stages import COPIES, SUMS, Stages, rereads
 from equilif_hdl.fixed import delayed, lanes_of, ram
 
-
-class Size(NamedTuple):
-    """Of a memory: bits of a lane's element, and words."""
-
-    width: int
-    depth: int
-
-
-def sizes(config: EngineConfig) -> dict[str, Size]:
-    """The memories by name; the submodules are called ``<name>_memory``."""
-    accumulator = config.numerics.accumulator_width
-    charge = config.numerics.charge_width
-    states = config.state_groups
-    return {
-        "a": Size(accumulator, 2 * states),
-        "b": Size(accumulator, states),
-        "q": Size(charge, states),
-        "s": Size(1, 2 * states),
-        "plus": Size(8, config.value_groups),
-        "minus": Size(8, config.value_groups),
-    }
+#: what lanes take of it as it is read, P lanes side by side; a lane's port has the same name
+READ = ("a", "b", "q")
+#: what they write, and the port of a lane
+WRITTEN = {
+    "totals": "total",
+    "membranes": "membrane",
+    "spikes": "fired",
+    "charges": "charge",
+    "rates": "rate",
+}
 
 
 class Ports(NamedTuple):
-    """The two ports of a memory."""
+    """The two ports of a memory, which is the submodule ``<name>_memory``."""
 
     rd: memory.ReadPort[int, Value]
     wr: memory.WritePort[int, Value]
@@ -175,7 +165,7 @@ class State(wiring.Component):
 
     def _memory(self, m: Module, name: str, *, by_lane: bool = False) -> Ports:
         """``by_lane``: one lane can be written alone, as the host does."""
-        size = sizes(self.config)[name]
+        size = memories(self.config)[name]
         # values are many, and go to the block RAMs that a large engine's weights leave
         style = "block" if by_lane and self.config.deep else self.state_ram
         whole = m.submodules[f"{name}_memory"] = ram(size.width * self.config.lanes, size.depth, style)
@@ -211,8 +201,8 @@ class State(wiring.Component):
         stages = self.stages
         timing = stages.timing
         group = stages.commands[-timing.lead].value_group
-        if self.config.early:  # the rate before is read beside the new one
-            group = Mux(stages.has(m, timing.sum, Op.MEASURE), stages.group[timing.sum], group)
+        for op, stage in rereads(self.config).items():
+            group = Mux(stages.has(m, stage, op), stages.group[stage], group)
         for rd in (plus.rd, minus.rd):
             m.d.comb += rd.addr.eq(
                 Mux(self.host_read, self.host_group, Mux(self.scan.take, self.scan.addr, group))

@@ -29,13 +29,13 @@ async def updates(dut: Any) -> None:
     signed = config.pop("signed")
     latency = config.pop("latency")
     weight = Numerics(**config).weight
-    early = int(latency > 2)  # um and vm before the product
+    ahead = int(latency > 2)  # um and vm before the product
     tb = Pipeline(
         dut,
         inputs=("um", "vm"),
-        later={"product": early, "w": early + 1},
+        later={"product": ahead, "w": ahead + 1},
         outputs=("o",),
-        latency=latency + early,
+        latency=latency + ahead,
     )
     await tb.reset()
     n = 0

@@ -55,7 +55,7 @@ async def changes(dut: Any) -> None:
     await tb.reset()
     n = 0
     seen = set()
-    for tolerance in (0, 1, 15, 16, 127, 128, 254, 255):
+    for tolerance in (0, 1, 15, 16, 127, 128, 254, 255, 256, 1 << 15, (1 << 16) - 1):
         await tb.hold(tolerance=tolerance)
         pairs = [
             (rate, rate + sign * (tolerance + d))
@@ -73,5 +73,5 @@ async def changes(dut: Any) -> None:
                 if random.random() < 0.1:
                     await tb.feed()
         await tb.drain()  # the tolerance holds until the last answer is out
-    assert len(seen) == 15  # nothing moves by more than 255
+    assert len(seen) == 18  # nothing moves by more than 255
     await tb.finish(n)

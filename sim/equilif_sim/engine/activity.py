@@ -14,7 +14,7 @@ import cocotb
 import numpy as np
 from cocotb.triggers import ReadOnly, RisingEdge
 
-from equilif_golden.engine.activity import NAMES, SOFTMAX_WALKS, activity, fetches
+from equilif_golden.engine.activity import NAMES, activity, fetches
 from equilif_golden.engine.isa import SCAN, SYNAPTIC, WALK, Instruction, Op
 from equilif_golden.fixed import Raw
 from equilif_hdl.engine.activity import Activity
@@ -56,10 +56,9 @@ class ActivityBench:
         drive(self.dut, instruction=ins.encode())
         await self.cycle("start")
         await self.walk(commands, fetches(ins, events, self.config))
-        if ins.op == Op.SOFTMAX:
-            for _ in range(SOFTMAX_WALKS - 1):
-                await self.cycle("again")
-                await self.walk(commands, 0)
+        for _ in range(ins.operation.walks - 1):
+            await self.cycle("again")
+            await self.walk(commands, 0)
         self.expected += activity(ins, self.config, events)
         await self.cycle()
 

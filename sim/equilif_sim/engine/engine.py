@@ -19,18 +19,20 @@ from equilif_golden.engine.activity import NAMES
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import assemble
+from equilif_golden.engine.memories import memories
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region
 from equilif_golden.fixed import Raw
 from equilif_golden.network import Network, load
 from equilif_golden.schedule import Schedule
 from equilif_hdl.engine.access import Access
-from equilif_hdl.engine.state import sizes
 from equilif_sim.tools.programs import random_program, random_values, random_weights
 from equilif_sim.tools.run import bench_config, engine_config
 from equilif_sim.tools.stream import drive, reset, until_low
 
 MOST_CYCLES = 200_000
+#: memories that are read through the port
+VALUES = {"plus", "minus"}
 
 
 class EngineBench:
@@ -84,45 +86,35 @@ class EngineBench:
         return cycles
 
     def lanes_memory(self, name: str) -> Raw:
-        width, depth = sizes(self.config)[name]
+        held = memories(self.config)[name]
+        width = held.width
         memory = getattr(self.engine.lanes.state, f"{name}_memory")
-        words = [int(memory[k].value) for k in range(depth)]
+        words = [int(memory[k].value) for k in range(held.depth)]
         lanes = range(self.config.lanes)
         raw = np.array([[w >> (width * j) & ((1 << width) - 1) for j in lanes] for w in words], np.int64)
-        return raw - (raw >> (width - 1) << width) if width > 1 else raw
+        return raw - (raw >> (width - 1) << width) if held.signed else raw
 
     def adopt(self) -> None:
         """Neuron state as other tests left it: a reset does not clear memories."""
-        model = self.model
-        groups = self.config.state_groups
-        a = self.lanes_memory("a")
-        s = self.lanes_memory("s")
-        model.a = a[:groups]
-        model.a_saved = a[groups:]
-        model.s = s[:groups]
-        model.s_saved = s[groups:]
-        model.b = self.lanes_memory("b")
-        model.q = self.lanes_memory("q")
+        for name, memory in memories(self.config).items():
+            if name not in VALUES:
+                found = self.lanes_memory(name)
+                setattr(self.model, name, found[: memory.groups])
+                if memory.saved:
+                    self.model.saved[name] = found[memory.groups :]
 
     async def compare(self, what: str) -> None:
         model = self.model
         p = self.config.lanes
-        g = self.config.state_groups
         values = (await self.read(Region.VALUE, self.config.value_groups * p)).reshape(-1, p)
         weights = await self.read(Region.WEIGHT, self.config.tiles * p * p)
-        a = self.lanes_memory("a")
-        s = self.lanes_memory("s")
         pairs = {
             "plus": (values & 255, model.plus),
             "minus": (values >> 8 & 255, model.minus),
             "weights": (weights & 0xFFFF, model.w.ravel() & 0xFFFF),
-            "a": (a[:g], model.a),
-            "a saved": (a[g:], model.a_saved),
-            "s": (s[:g], model.s),
-            "s saved": (s[g:], model.s_saved),
-            "b": (self.lanes_memory("b"), model.b),
-            "q": (self.lanes_memory("q"), model.q),
         }
+        for name in memories(self.config).keys() - VALUES:
+            pairs[name] = (self.lanes_memory(name), model.memory(name))
         for name, (got, want) in pairs.items():
             assert np.array_equal(got, want), (
                 f"{what}: {name} differ at {np.argwhere(got != want)[:4].tolist()}"

@@ -82,7 +82,7 @@ class LaneBench:
         if not config.deep:
             stages |= {"orders__step": "sum", "orders__copy": "sum"}
         if config.early:
-            stages |= {"before": "rate"}
+            stages |= {"held": "rate"}
         if config.softmax:
             stages |= {"exponential": "turn"}
         return stages
@@ -90,8 +90,6 @@ class LaneBench:
     async def reset(self) -> None:
         await self.pipeline.reset()
         await self.hold(orders__kept=0, orders__above=0)
-        if self.config.early:
-            await self.hold(orders__tolerance=0)
         if self.config.softmax:
             await self.hold(orders__less=0, orders__coding=0)
 
@@ -258,20 +256,19 @@ async def moves(dut: Any) -> None:
     config = engine_config(bench_config()["engine"])
     if not config.early:
         return
-    tb = LaneBench(dut, "far", stage="moved")
+    tb = LaneBench(dut, "told__moved", stage="moved")
     await tb.reset()
     shift = RATE_SHIFTS[0]
     seen = set()
     for tolerance in (0, 1, 16, 127, 255):
-        await tb.instruction(Op.MEASURE, shift=shift)
-        await tb.hold(orders__tolerance=tolerance)
+        await tb.instruction(Op.MEASURE, shift=shift, gain=tolerance)
         for _ in range(100):
             rate = random.randrange(256)
             near = rate + random.choice([-1, 1]) * (tolerance + random.choice([0, 1]))
             before = near if 0 <= near < 256 else random.randrange(256)
             far = bool(moved(rate, before, tolerance=tolerance))
             seen.add((tolerance, far))
-            await tb.feed({"a": 0, "q": rate << shift, "before": before}, int(far))
+            await tb.feed({"a": 0, "q": rate << shift, "held": before}, int(far))
     assert len(seen) == 9  # nothing moves by more than 255
     await tb.finish()
 

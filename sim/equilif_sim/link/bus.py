@@ -28,10 +28,9 @@ from cocotbext.axi import (
     AxiStreamSource,
 )
 
-from equilif_golden.engine import asm
 from equilif_golden.engine.activity import NAMES
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import WORDS, Groups, assemble
+from equilif_golden.engine.isa import WORDS, Groups, Op, assemble
 from equilif_golden.engine.port import Region
 from equilif_golden.fixed import Raw
 from equilif_golden.link.bus import BusError, BusModel
@@ -311,10 +310,10 @@ async def errors_during_a_run(dut: Any) -> None:
     await bench.write(Region.VALUE, bench.model.plus * 0x101)
     await bench.write(Region.COUNTER, np.zeros(1, np.int64))
     program = [
-        asm.repeat(200),
-        asm.learn(Groups(0, 2), Groups(0, 3), tile=0, gain=3, shift=18),
-        asm.next_(),
-        asm.halt(),
+        Op.REPEAT(200),
+        Op.LEARN(Groups(0, 2), Groups(0, 3), tile=0, gain=3, shift=18),
+        Op.NEXT(),
+        Op.HALT(),
     ]
     await bench.write(Region.PROGRAM, assemble(program))
     bench.model.load(program)

@@ -7,9 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from equilif_golden.engine import asm
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import WORDS, Instruction, assemble
+from equilif_golden.engine.isa import WORDS, Instruction, Op, assemble
 from equilif_golden.engine.port import READ_BYTES, WRITE_BYTES, Region, region_size
 from equilif_golden.link.protocol import (
     INSTRUCTION_BYTES,
@@ -213,7 +212,7 @@ class Frames:
     def long_program(self) -> bytes:
         n = self.config.program_words // 3 + 1
         assert 12 * n <= self.most
-        return self.seal(Command.LOAD, code_of(*[asm.halt()] * n))
+        return self.seal(Command.LOAD, code_of(*[Op.HALT()] * n))
 
     @property
     def kinds(self) -> list[Callable[[], bytes]]:

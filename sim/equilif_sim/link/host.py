@@ -16,8 +16,8 @@ import sliplib
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 
-from equilif_golden.engine import asm
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import Op
 from equilif_golden.engine.port import READ_BYTES, WRITE_BYTES, Region, region_size
 from equilif_golden.link.protocol import (
     END,
@@ -160,7 +160,7 @@ class Bench:
     async def fill(self) -> None:
         """Every memory written, every kind of good frame seen once."""
         await self.write_all()
-        full = code_of(*[asm.halt()] * (self.config.program_words // 3))
+        full = code_of(*[Op.HALT()] * (self.config.program_words // 3))
         assert await self.frame(self.frames.seal(Command.LOAD, full)) == Status.OK
         for good in (self.frames.load, self.frames.run, self.frames.identify, self.frames.read):
             assert await self.frame(good()) == Status.OK

@@ -16,9 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from equilif_golden.engine import asm
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.features import has
+from equilif_golden.engine.features import EVERYTHING, has
 from equilif_golden.engine.isa import (
     OPERATIONS,
     WORDS,
@@ -88,7 +87,9 @@ def random_place(rng: np.random.Generator, n: int, size: int) -> int:
 def random_instruction(
     rng: np.random.Generator, config: EngineConfig, op: Op, *, groups: int = SHORT, **numbers: int
 ) -> Instruction:
-    """A right one of up to so many ``groups`` at each end; ``numbers``: operands that are given."""
+    """A right one of up to so many ``groups`` at each end, in a loop of up to SHORT iterations; ``numbers``:
+    operands that are given.
+    """
     operation = OPERATIONS[op]
     fields: dict[str, Any] = {"op": op}
     for name in ("shift", "src", "count", "gain", "operand", "dst", "n_dst", "n_src"):
@@ -107,7 +108,9 @@ def random_instruction(
         if name in numbers:
             fields |= operand.fields(numbers[name])  # type: ignore[arg-type]
         elif isinstance(operand, Number):
-            fields |= operand.fields(random_number(rng, operand.allowed))
+            # what is compared with iterations now and then needs one that comes
+            allowed = range(SHORT + 2) if operand.in_loop else operand.allowed
+            fields |= operand.fields(random_number(rng, allowed))
         elif isinstance(operand, Span):
             size = getattr(config, operand.memory)
             fields[operand.first] = random_place(rng, fields[operand.n], size)
@@ -124,11 +127,11 @@ def random_recall(rng: np.random.Generator, config: EngineConfig) -> list[Instru
     scores = drive.groups("groups")
     codes = Groups(random_place(rng, scores.n, config.value_groups), scores.n)
     return [
-        asm.reset(random_instruction(rng, config, Op.RESET).groups("groups"), value=0),
-        asm.reset(scores, value=0, static=True),
+        Op.RESET(random_instruction(rng, config, Op.RESET).groups("groups"), value=0),
+        Op.RESET(scores, value=0, static=True),
         drive,
         replace(softmax, dst=scores.first, n_dst=scores.n, src=codes.first),
-        asm.relay(
+        Op.RELAY(
             relay.groups("groups"),
             values=relay.groups("values"),
             shift=relay["shift"],
@@ -147,11 +150,9 @@ def _random_body(
     body: list[Instruction] = []
     for _ in range(int(rng.integers(0, 7))):
         if rng.random() < 0.1:
-            body.append(asm.halt(infer=True))
+            body.append(Op.HALT(infer=True))
         op = ops[int(rng.integers(len(ops)))]
-        # a mark for one iteration needs one that comes
-        numbers = {"left": int(rng.integers(0, SHORT))} if op == Op.MARK else {}
-        body.append(random_instruction(rng, config, op, groups=groups, **numbers))
+        body.append(random_instruction(rng, config, op, groups=groups))
     if config.softmax and rng.random() < 0.4:
         body += random_recall(rng, config)
     count = int(rng.integers(0, SHORT + 1))
@@ -160,10 +161,8 @@ def _random_body(
         body[at:at] = _random_body(rng, config, loops - 1, groups)
     if not count:
         return body
-    # one in two may end early, from its first iteration on or later or never
-    left = int(rng.integers(0, count + 2))
     begin = random_instruction(rng, config, Op.REPEAT, count=count)
-    return [begin, *body, random_instruction(rng, config, Op.NEXT, left=left)]
+    return [begin, *body, random_instruction(rng, config, Op.NEXT)]
 
 
 def random_program(
@@ -177,7 +176,7 @@ def random_program(
         if len(program) + len(body) >= room:
             break
         program += body
-    return [*program, asm.halt()]
+    return [*program, Op.HALT()]
 
 
 # -- what is wrong ---------------------------------------------------------------------------------
@@ -209,7 +208,7 @@ def _limits(operand: Operand, i: Instruction, config: EngineConfig, wrong: bool)
 
 def lacking(config: EngineConfig) -> list[Instruction]:
     """What this engine has not, and others have."""
-    full = replace(config, softmax=True)
+    full = replace(config, **EVERYTHING)
     rng = np.random.default_rng(0)
     found = []
     for op, o in OPERATIONS.items():
@@ -235,19 +234,19 @@ def spoil(
         case 0:
             return good[:-1], n - 1
         case 1:
-            return [*good[:-1], asm.halt(infer=True)], n
+            return [*good[:-1], Op.HALT(infer=True)], n
         case 2:
             room = config.program_words // WORDS
-            return [*good[:-1], *[asm.halt()] * (room + 2 - n)], room
+            return [*good[:-1], *[Op.HALT()] * (room + 2 - n)], room
         case 3 if not depth:
-            return [*good[:at], asm.next_(), *good[at:]], at
+            return [*good[:at], Op.NEXT(), *good[at:]], at
         case 3:
             deeper = config.loops - depth
-            return [*good[:at], *[asm.repeat(1)] * (deeper + 1), *good[at:]], at + deeper
+            return [*good[:at], *[Op.REPEAT(1)] * (deeper + 1), *good[at:]], at + deeper
         case 4 if absent:
             return [*good[:at], absent[int(rng.integers(len(absent)))], *good[at:]], at
     wrong = [(k, j) for k, i in enumerate(good) for j in at_limits(i, config, wrong=True)]
     if not wrong:
-        return [asm.next_(), *good], 0
+        return [Op.NEXT(), *good], 0
     at, instruction = wrong[int(rng.integers(len(wrong)))]
     return [*good[:at], instruction, *good[at + 1 :]], at

@@ -1,0 +1,48 @@
+"""Memories of neurons and values: the one table behind the model, the RTL and what compares the two.
+
+a       membrane with gathered input
+b       static drive
+q       charge
+s       spikes
+plus    8-bit values and rates at +beta, and ``minus`` at -beta
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from equilif_golden.engine.config import EngineConfig
+
+
+class Memory(NamedTuple):
+    """Words of P elements.
+
+    width    bits of an element
+    groups   words in use
+    signed   whether an element is
+    saved    SAVE keeps a copy of each word; it is in an upper half
+    """
+
+    width: int
+    groups: int
+    signed: bool = False
+    saved: bool = False
+
+    @property
+    def depth(self) -> int:
+        return self.groups * (1 + self.saved)
+
+
+def memories(config: EngineConfig) -> dict[str, Memory]:
+    """Those of an engine, by name."""
+    states = config.state_groups
+    values = config.value_groups
+    formats = config.numerics
+    return {
+        "a": Memory(formats.accumulator_width, states, signed=True, saved=True),
+        "b": Memory(formats.accumulator_width, states, signed=True),
+        "q": Memory(formats.charge_width, states, signed=True),
+        "s": Memory(1, states, saved=True),
+        "plus": Memory(8, values),
+        "minus": Memory(8, values),
+    }

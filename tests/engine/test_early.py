@@ -1,0 +1,344 @@
+"""Early ends of phases: what is special to them, from the schedule to the cycles.
+
+What all options have in common is tested where the others are, from the tables of options.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from equilif.training.train import HISTORY, NETWORK
+from equilif_golden.blocks.rate import moved
+from equilif_golden.engine.activity import cost_of_mode
+from equilif_golden.engine.chip import Chip
+from equilif_golden.engine.compiler import CapacityError, Compiled
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.features import OPTIONS
+from equilif_golden.engine.isa import OPERATIONS, Groups, Instruction, MeasureMode, NextMode, Op, ResultMode
+from equilif_golden.engine.listing import carried_out, listing
+from equilif_golden.engine.model import EngineModel
+from equilif_golden.kernel import Kernel
+from equilif_golden.network import Network, load, save
+from equilif_golden.samples import one_hot
+from equilif_golden.schedule import Schedule
+from equilif_hdl.blocks.rate import Moved
+from equilif_sim.tools.run import simulate
+from equilif_sim.verilated import VerilatedEngine
+from tests.commands.test_cli import BOARD, refused, run, trained  # noqa: F401
+from tests.engines import cycles
+from tests.networks import SKIPS, memory_case
+from tests.training import test_netfile
+
+CONFIG = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16, program_words=60)
+HALT = Op.HALT()
+REPEAT = Op.REPEAT(3)
+NEXT = Op.NEXT()
+MARK = Op.MARK(Groups(0, 1))
+#: at 4 lanes: 3 + 1 + 2 + 1 groups, 1 for the target
+NET = Network.chain(10, 7, 3)
+
+
+def test_the_option_is_where_it_was():
+    """In registers and identity: devices that are built already tell of themselves with these."""
+    assert (OPTIONS["early"].version, OPTIONS["early"].identity) == (20, 3)
+
+
+def test_what_watching_costs():
+    mode = OPERATIONS[Op.MEASURE].modes[MeasureMode.WATCH]
+    assert cost_of_mode(mode, replace(CONFIG, early=True)) == {"value_reads": 1, "additions": 1}
+    assert cost_of_mode(mode, CONFIG) == {}
+
+
+# -- schedule --------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: Schedule(early=256), r"early \(a tolerance\) must be in 0\.\.255, not 256"),
+        (lambda: Schedule(early=-1), r"early \(a tolerance\) must be in 0\.\.255, not -1"),
+        (lambda: Schedule(free=20, early=8), "whole windows: free 20 must be a multiple of 8"),
+        (
+            lambda: Schedule(early=8, least=4),
+            r"least \(windows of the 24 free steps\) must be in 2\.\.3, not 4",
+        ),
+        (
+            lambda: Schedule(early=8, least=1),
+            r"least \(windows of the 24 free steps\) must be in 2\.\.3, not 1",
+        ),
+        (lambda: Schedule(early=8, free=8), "has at least two windows: free must be at least 16, not 8"),
+        (lambda: Schedule(early=8, watch="input"), "watch must be all or output, not 'input'"),
+    ],
+)
+def test_a_schedule_that_cannot_settle_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_a_schedule_says_when_it_ends():
+    assert str(Schedule(early=8)).endswith("; free phase until all rates move by no more than 8/256")
+    assert str(Schedule(early=8, watch="output")).endswith("the output rates move by no more than 8/256")
+    assert Schedule(early=8, least=3).whole() == Schedule(least=3)
+    assert Schedule(early=8).whole().fixed and not Schedule(early=8).fixed
+
+
+def test_a_tolerance_of_numpy_is_saved(tmp_path):
+    network = Network.chain(5, 3, schedule=Schedule(free=16, early=np.uint8(3)))
+    save(tmp_path / "net.npz", network, network.initial_weights())
+    assert load(tmp_path / "net.npz")[0] == Network.chain(5, 3, schedule=Schedule(free=16, early=3))
+
+
+# -- arithmetic --------------------------------------------------------------------------------------
+@pytest.mark.parametrize("tolerance", [0, 1, 100, 254, 255])
+def test_moved_is_a_distance(tolerance):
+    a, b = np.meshgrid(np.arange(256), np.arange(256))
+    assert (moved(a, b, tolerance=tolerance) == (np.maximum(a, b) - np.minimum(a, b) > tolerance)).all()
+    assert not moved(0, tolerance, tolerance=tolerance) and not moved(tolerance, 0, tolerance=tolerance)
+
+
+def test_rtl_of_the_arithmetic(tmp_path):
+    bench = "equilif_sim.blocks.rate"
+    assert simulate(Moved(), bench, tmp_path, config={}, simulator="icarus", only="changes") == 1
+
+
+# -- programs --------------------------------------------------------------------------------------
+def test_an_early_end_needs_an_engine_that_can():
+    net = replace(NET, schedule=Schedule(early=8))
+    with pytest.raises(
+        CapacityError, match=r"free phase ends early, this engine cannot \(EngineConfig.early\)"
+    ):
+        Compiled(net, EngineConfig(lanes=4))
+    Compiled(net, EngineConfig(lanes=4, early=True, softmax=False))
+
+
+@pytest.mark.parametrize("watch", ["all", "output"])
+def test_only_the_free_phase_ends_early(watch):
+    """It alone watches and has a loop that may end early, from its second window on."""
+    plain, early = (
+        Compiled(replace(NET, schedule=s), EngineConfig(lanes=4, early=True)).program(0.05)
+        for s in (Schedule(), Schedule(early=9, watch=watch))
+    )
+    assert early[early.index(Op.HALT(infer=True)) :] == plain[plain.index(Op.HALT(infer=True)) :]
+    seen, ends = (
+        [i for i in early if i.op == op and i.mode & mode]
+        for op, mode in ((Op.MEASURE, MeasureMode.WATCH), (Op.NEXT, NextMode.EARLY))
+    )
+    groups = Compiled(NET, EngineConfig(lanes=4)).groups
+    assert [(i.dst, i.n_dst, i.gain) for i in seen] == [
+        (0, 3, 9) if watch == "all" else (groups["output"].first, 1, 9)
+    ]
+    assert [i.count for i in ends] == [2]
+    assert not [i for i in plain if i.op == Op.NEXT and i.mode]
+
+
+def test_a_listing_has_the_end_of_a_loop():
+    network = replace(NET, schedule=Schedule(free=32, early=4))
+    compiled = Compiled(network, EngineConfig(lanes=4, early=True))
+    lines = [" ".join(line.split()) for line in listing(compiled.program(0.01), compiled).splitlines()]
+    assert [line.split(maxsplit=1)[1] for line in lines if "early" in line] == ["next left 3, early"]
+
+
+def test_the_most_that_is_carried_out_is_counted():
+    program = [REPEAT, MARK, Op.NEXT(left=3, early=True), HALT]
+    assert carried_out(program, replace(CONFIG, early=True), learn=False) == 3
+
+
+@pytest.mark.parametrize(
+    "moves, count, runs",
+    [
+        ([False] * 5, 5, 1),
+        ([False] * 5, 4, 2),
+        ([False] * 5, 0, 5),
+        ([True, True, False, True, True], 5, 3),
+        ([True, False, True, True, True], 3, 5),
+        ([True] * 5, 5, 5),
+    ],
+)
+def test_a_loop_ends_early(moves, count, runs):
+    """When nothing has moved since the last check and few enough iterations are left; an engine that cannot
+    runs them all.
+    """
+    watch = Instruction(op=Op.MEASURE, mode=MeasureMode.WATCH, dst=0, n_dst=1, shift=2)
+    end = replace(NEXT, mode=NextMode.EARLY, count=count)
+    for config in (replace(CONFIG, early=True), CONFIG):
+        engine = EngineModel(config, [replace(REPEAT, count=5), watch, end, MARK, HALT])
+        for again in range(2):  # a run begins with nothing moved
+            ran = []
+            for instruction in engine.trace(learn=False):
+                ran.append(instruction)
+                engine.moved |= instruction == watch and moves[len(ran) - 1]
+            assert ran == [watch] * (runs if config.early else 5) + [MARK], (config.early, again)
+            assert engine.shortened == (config.early and runs < 5)
+
+
+def test_moved_is_told_by_the_rate_before():
+    """By more than the tolerance, up or down, in any lane of V.plus; V.minus says nothing, and what is
+    written does not count.
+    """
+    watch = Instruction(
+        op=Op.MEASURE,
+        mode=MeasureMode.WATCH | ResultMode.PLUS | ResultMode.MINUS,
+        dst=1,
+        n_dst=2,
+        shift=2,
+        gain=7,
+    )
+    for before, want in ((100, False), (93, False), (107, False), (92, True), (108, True), (0, True)):
+        engine = EngineModel(replace(CONFIG, early=True), [watch, HALT])
+        engine.q[:] = 400  # a rate of 100
+        engine.plus[1:3], engine.minus[:] = 100, 7
+        engine.plus[2, 3] = before
+        engine.run(learn=False)
+        assert engine.moved == want and (engine.plus[1:3] == 100).all() and not engine.plus[0].any()
+        engine.run(learn=False)
+        assert not engine.moved
+
+
+# -- RTL -------------------------------------------------------------------------------------------
+EARLY_ENDS = {
+    "all settle": dataclasses.replace(
+        SKIPS, schedule=Schedule(free=40, nudged=6, window=4, leak=3, early=24)
+    ),
+    "output settles": Network.chain(
+        20, 17, 9, 5, schedule=Schedule(free=32, window=4, early=20, watch="output", least=3)
+    ),
+    "memory settles": Network.attention(9, 6, 2, 7, 5, schedule=Schedule(free=64, nudged=16, early=10)),
+}
+
+
+@pytest.mark.parametrize("lanes", [4, 8, 16])
+@pytest.mark.parametrize("name", EARLY_ENDS)
+def test_networks_that_end_early_are_the_kernel(name, lanes):
+    """Rates of all phases, predictions, spikes and weights; samples that end earlier take fewer cycles."""
+    network = EARLY_ENDS[name]
+    rng = np.random.default_rng(5)
+    config = EngineConfig(
+        lanes=lanes,
+        tiles=256,
+        value_groups=128,
+        state_groups=32,
+        program_words=1024,
+        early=True,
+        softmax=bool(network.memories),
+    )
+    _, x, labels, tokens = memory_case(network, rng, 12)
+    kernel = Kernel(network, network.initial_weights(3), lr=0.05)
+    rtl = Chip(VerilatedEngine(config), network, kernel.weights, lr=0.05)
+    took = []
+    for j, y in enumerate(one_hot(labels, network.n_outputs)):
+        patterns = tokens[j] and tokens[j].sample(0)
+        rates, spikes, steps = kernel.settle(x[[j]], y[None], tokens=tokens[j])
+        inferred = rtl.sample(x[j], tokens=patterns)
+        assert inferred.prediction == kernel.predict(x[[j]], tokens=tokens[j])[0]
+        assert np.array_equal(rtl.rates()[0], rates[0, 0])
+        result = rtl.sample(x[j], y, tokens=patterns)
+        assert (result.prediction, result.spikes) == (inferred.prediction, spikes[0])
+        assert np.array_equal(rtl.rates(), rates[0, 1:])
+        assert kernel.train(x[[j]], labels[[j]], tokens=tokens[j]).steps == steps[0]
+        for synapse, w in rtl.weights.items():
+            assert np.array_equal(w, kernel.weights[synapse]), (j, synapse)
+        took.append((int(steps[0]), inferred.cycles))
+    assert len({steps for steps, _ in took}) > 1 and min(took)[1] < max(took)[1], took
+
+
+def test_cycles_of_an_early_end(engine):
+    """A NEXT that may end its loop waits for the lanes; an engine without early ends waits for nothing."""
+    early = engine.config.early
+    stages = engine.config.weight_stages + 2 * engine.config.deep
+
+    def loop(n, n_dst, count):
+        measure = Instruction(
+            op=Op.MEASURE, mode=MeasureMode.WATCH | ResultMode.PLUS, gain=255, shift=2, dst=0, n_dst=n_dst
+        )
+        return cycles(
+            engine,
+            Instruction(op=Op.REPEAT, count=n),
+            measure,
+            Instruction(op=Op.NEXT, mode=NextMode.EARLY, count=count),
+        )
+
+    for n_dst in range(1, 9):
+        once = loop(1, n_dst, 0)
+        more = loop(2, n_dst, 0) - once
+        assert not early or (once, more) == (21 + n_dst + stages, 12 + n_dst + stages)
+        assert loop(5, n_dst, 5) == (once if early else once + 4 * more)
+        assert loop(5, n_dst, 3) == once + (2 if early else 4) * more
+
+
+# -- files ------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "old, new, wanted",
+    [
+        ("window = 8", "early = 300 !", "early (a tolerance) must be in 0..255, not 300"),
+        ("window = 8", 'watch = "input" !', "watch must be one of all, output, not 'input'"),
+        ("free = 24", "free = 20\nearly = 4 !", "free 20 must be a multiple of 8"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_line_and_key(old, new, wanted, tmp_path):
+    test_netfile.test_a_wrong_file_is_refused_with_line_and_key(old, new, wanted, tmp_path)
+
+
+# -- commands --------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("train", "--early", "8", "--free", "20"), "free 20 must be a multiple of 8"),
+        (("verify", "--early", "8", "--board", BOARD), "this engine cannot (EngineConfig.early)"),
+        (("train", "--watch", "output"), "--watch says which rates end a phase early: give --early too"),
+        (("verify", "digits", "--watch", "output"), "give --early too"),
+    ],
+)
+def test_bad_options_are_one_line(arguments, message, tmp_path):
+    assert message in refused(*arguments, *(("--out", tmp_path / "out") if arguments[0] == "train" else ()))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_engine_is_exported_with_it_by_a_flag():
+    from equilif.commands.options import CHANGES
+
+    assert CHANGES["early"] == "--early-ends"
+
+
+def test_a_watch_counts_for_a_network_that_ends_early(trained):  # noqa: F811
+    assert "give --early too" in refused("evaluate", trained / NETWORK, "--watch", "output")
+    run("evaluate", trained / NETWORK, "--early", 8, "--watch", "output")
+
+
+def test_early_ends_are_told(trained, tmp_path):  # noqa: F811
+    """Samples by the steps that they took, and the saving; a looser tolerance saves more; training tells its
+    steps, also when resumed.
+    """
+    saving = []
+    for tolerance in (0, 16, 255):
+        said = run(
+            "evaluate",
+            trained / NETWORK,
+            "--early",
+            tolerance,
+            "--window",
+            4,
+            "--watch",
+            "output",
+            "--json",
+            tmp_path / "e.json",
+        )
+        found = json.loads((tmp_path / "e.json").read_text())
+        assert sum(found["steps"].values()) == 360 and found["most_steps"] == 24
+        assert found["steps_per_sample"] == sum(int(k) * n for k, n in found["steps"].items()) / 360
+        assert found["saving"] == 1 - found["steps_per_sample"] / 24
+        assert (
+            f"{found['steps_per_sample']:.1f} steps a sample of at most 24: {found['saving']:.1%} saved"
+            in said
+        )
+        saving.append(found["saving"])
+    assert 0 <= saving[0] < saving[1] < saving[2] == 1 - 8 / 24
+    said = run("train", "digits", "--early", 16, "--window", 4, "--epochs", 1, "--out", tmp_path / "early")
+    assert "until all rates move by no more than 16/256" in said and "free steps" in said
+    run("train", "--resume", "--epochs", 2, "--out", tmp_path / "early")
+    steps = [e["steps_per_sample"] for e in json.loads((tmp_path / "early" / HISTORY).read_text())["epochs"]]
+    assert len(steps) == 2 and all(8 <= s < 24 for s in steps)
+    whole = json.loads((trained / HISTORY).read_text())["epochs"]
+    assert [e["steps_per_sample"] for e in whole] == [24, 24]
