@@ -377,7 +377,7 @@ def test_verify_takes_own_data_and_hands_them_on(monkeypatch, capsys):
     pytest.importorskip("equilif.hardware.verify")
     seen = []
 
-    def stop(title, network, weights, config, data, plan):
+    def stop(title, network, weights, config, data, plan, *more, **options):
         seen.append((network, data))
         raise ValueError("seen")
 
@@ -715,7 +715,7 @@ GIVEN: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "no class of pandas": (
         lambda: own.of(frame(kind=pandas_array([None, *([1, 2] * 30)[:59]])), label="kind"),
-        "row 0 of x has no",
+        "kind must be classes",
     ),
     "no text": (lambda: own.of(frame(a=["", *["x"] * 59]), label="kind", text="a"), "row 0 has no text"),
     "empty table": (lambda: own.of(frame()[:0], label="kind"), "x has no sample"),
