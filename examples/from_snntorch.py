@@ -4,7 +4,7 @@
 
 snnTorch trains a feed-forward network on the digits, but has never seen the digit 9. Its file is read; every
 synapse gets the way back that Equilibrium Propagation needs; and the network then learns all digits, by the
-rule that the chip has.
+rule that the chip has, as fast and as long as the preset of the digits says.
 """
 
 import dataclasses
@@ -22,6 +22,7 @@ from equilif import Kernel, Network
 from equilif import nir as interchange
 from equilif.data import images
 from equilif.data.dataset import DataSet
+from equilif.training.presets import PRESETS
 
 STEPS = 24
 WINDOW = 8
@@ -63,9 +64,10 @@ def with_feedback(network: Network) -> Network:
     return dataclasses.replace(network, synapses=both)
 
 
-def main(epochs: int = 10, further: int = 15) -> list[tuple[float, float]]:
+def main(epochs: int = 10, further: int | None = None) -> list[tuple[float, float]]:
     """Accuracy on all digits and on the unseen one: as it came, with feedback, after learning on."""
     data = images.digits()
+    preset = PRESETS["digits"]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "snntorch.nir"
         by_snntorch(path, data, epochs)
@@ -79,9 +81,10 @@ def main(epochs: int = 10, further: int = 15) -> list[tuple[float, float]]:
         print(f"{what:32} {right.mean():6.1%} of all test digits, {right[nines].mean():6.1%} of the nines")
 
     tell("as snnTorch trained it", Kernel(read.network, read.weights))
-    chip = Kernel(with_feedback(read.network), read.weights, lr=0.05)
+    chip = Kernel(with_feedback(read.network), read.weights, lr=preset.eta)
     tell("with feedback", chip)
-    for epoch in range(further):
+    for epoch in range(preset.epochs if further is None else further):
+        chip.set_learning_rate(preset.rate(epoch))
         chip.train(data.x_train, data.y_train, np.random.default_rng(epoch).permutation(len(data.y_train)))
     tell("after learning on, by EP", chip)
     return told

@@ -398,7 +398,8 @@ def _syntax(path: Path, text: str, said: str) -> str:
     if found is None:
         return f"{path} is no network file: {said}"
     line = found[2] or max(1, len(text.splitlines()))
-    return f"{path}, line {line}: it is no TOML: {found[1][0].lower()}{found[1][1:]}"
+    what = found[1].replace("Cannot overwrite a value", "this key is there twice")
+    return f"{path}, line {line}: it is no TOML: {what[0].lower()}{what[1:]}"
 
 
 def _told(path: Path, text: str, place: Place, message: str) -> str:

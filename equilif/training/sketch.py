@@ -211,7 +211,8 @@ class Sketch:
         """ValueError unless data with tokens meet a memory that is loaded with them, and other data none."""
         if tokens and self.loaded is None:
             raise ValueError(
-                f"{data} has tokens: the network needs a softmax population with loaded = true, and a relay"
+                f"{data} has tokens: the network needs a softmax population with loaded = true, and a relay; "
+                "`equilif new` of these data writes one that has them"
             )
         if self.loaded is not None and not tokens:
             raise ValueError(

@@ -259,6 +259,7 @@ WRONG = [
     ("size = 12", "colour = 12 !", "[population.a] has no 'colour': there are kind, size, heads"),
     ("size = 12", 'size = "12" !', "size must be an integer, not '12'"),
     ("size = 12", "size = 1.5 !", "size must be an integer, not 1.5"),
+    ("size = 12", "size = 12\nsize = 13 !", "it is no TOML: this key is there twice"),
     ("size = 12", "size = true !", "size must be an integer, not True"),
     ("size = 12", "size = 0 !", "population 'a': size must be in 1..1048576, not 0"),
     ("size = 12", "size = 99999999999999999999999 !", "population 'a': size must be in 1..1048576"),
