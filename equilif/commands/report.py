@@ -69,7 +69,7 @@ def report(
     )
     if missing:
         show.console.print(f"[yellow]without samples: {show.literal(missing)}[/]")
-    return {"run": run, **made.facts, "files": [out]}
+    return {"run": run, **made.facts, "out": out}
 
 
 def _samples(run: Run, data: Path | None) -> tuple[DataSet | None, str]:
