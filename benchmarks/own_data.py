@@ -217,7 +217,7 @@ def measured(name: str, folder: Path, seeds: int) -> dict[str, Any]:
     )
     regression, mlp = baselines(path, dict(set_.reading), seeds)
     return {
-        "format": seen["format"],
+        "file": path.suffix or f"folder of {seen['format']}",
         "training": seen["training"],
         "test": seen["test"],
         "network": "-".join(map(str, seen["network"])),
@@ -249,7 +249,7 @@ def baselines(path: Path, reading: dict[str, Any], seeds: int) -> tuple[float, l
 def rows(found: dict[str, dict[str, Any]]) -> list[str]:
     """The results as a table of Markdown."""
     lines = [
-        "| data | format | training / test | network | equilif | logistic regression | MLP | boards |",
+        "| data | file | training / test | network | equilif | logistic regression | MLP | boards |",
         "|---|---|---|---|---|---|---|---|",
     ]
     models: dict[str, list[float]] = {"equilif": [], "regression": [], "mlp": []}
@@ -259,7 +259,7 @@ def rows(found: dict[str, dict[str, Any]]) -> list[str]:
         boards = "?" if r["boards"] is None else len(r["boards"])
         accuracies = " | ".join(f"{100 * all_[-1]:.1f} %" for all_ in models.values())
         sizes = f"{r['training']:,} / {r['test']:,}"
-        lines.append(f"| {name} | {r['format']} | {sizes} | {r['network']} | {accuracies} | {boards} |")
+        lines.append(f"| {name} | {r['file']} | {sizes} | {r['network']} | {accuracies} | {boards} |")
     means = " | ".join(f"{100 * statistics.mean(all_):.1f} %" for all_ in models.values())
     return [*lines, f"| mean | | | | {means} | |"]
 

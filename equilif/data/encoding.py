@@ -72,6 +72,14 @@ class Encoding:
             return tuple(f"{c}, span {k + 1}" for k in range(self.steps) for c in channels)
         return channels
 
+    def read_names(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Of the columns or channels as they were read, from those that :meth:`names` gave."""
+        if self.kind == "texts":
+            return ()
+        if self.kind == "series" and not self.memory:
+            return tuple(n.removesuffix(", span 1") for n in names[: len(names) // self.steps])
+        return names
+
     def rows(self, x: Read) -> npt.NDArray[Any]:
         """Samples as rows (n, width); ValueError when they are of another kind."""
         self._check(x)

@@ -155,7 +155,7 @@ def _numbers(column: npt.NDArray[Any], name: str) -> npt.NDArray[np.float64]:
         return column.astype(np.float64)
     values = []
     for v in column.tolist():
-        gone = v is None or v != v or type(v).__name__ == "NAType"
+        gone = _is_gone(v)
         if not gone and (isinstance(v, str) or not isinstance(v, int | float)):
             raise ValueError(
                 f"column {name!r} holds {str(v)[:40]!r}, no number: leave this column out, or write its "
@@ -163,6 +163,11 @@ def _numbers(column: npt.NDArray[Any], name: str) -> npt.NDArray[np.float64]:
             )
         values.append(np.nan if gone else float(v))
     return np.array(values)
+
+
+def _is_gone(value: Any) -> bool:
+    """Whether it stands for a value that is not there: None, NaN, or what pandas has for it."""
+    return value is None or type(value).__name__ == "NAType" or isinstance(value, float) and value != value
 
 
 def _text(value: Any, k: int, name: str) -> str:
@@ -173,6 +178,6 @@ def _text(value: Any, k: int, name: str) -> str:
 
 def _name(value: Any, k: int, end: str) -> str:
     """A class of a column of Python's objects; ValueError where there is none."""
-    if value is None or value != value:
+    if _is_gone(value):
         raise ValueError(f"row {k} of x{end} has no class: fill it in, or leave the row out")
     return str(int(value)) if isinstance(value, bool) else str(value)

@@ -32,7 +32,6 @@ class Found:
 
     data: DataSet
     format: str
-    names: tuple[str, ...]
     missing: int  #: values that were not there, both parts
     clipped: tuple[int, int]  #: values beyond the scale, training and test part
     raw: Part  #: training samples as they were read
@@ -78,7 +77,6 @@ def make(content: Content, about: About, wanted: Wanted, name: str) -> Found:
     return Found(
         dataclasses.replace(data, about=about),
         about.format,
-        about.scaling.names,
         gone,
         clipped,
         train,
@@ -126,7 +124,7 @@ def _check_inputs(scaling: Scaling, classes: int) -> None:
         rails = f" ({scaling.width:,} values, those with a sign twice)" * (scaling.n_inputs > scaling.width)
         raise ValueError(
             f"a sample becomes {scaling.n_inputs:,} inputs{rails}, more than the {most:,} that a "
-            "neuron hears: leave out columns, or make images smaller"
+            "neuron hears: leave out columns or channels, or make images smaller"
         )
 
 

@@ -35,7 +35,7 @@ def notes(about: About, data: DataSet, train: Part, clipped: tuple[int, int], go
     if s.dropped:
         yield f"left out, because they never change: {', '.join(s.dropped)}"
     if gone:
-        of_training = named_missing(np.isnan(train.numbers), _read_names(about))
+        of_training = named_missing(np.isnan(train.numbers), about.encoding.read_names(s.names))
         yield f"{gone:,} missing values filled with the training mean ({of_training} of the training part)"
     if any(clipped):
         yield f"beyond the scale and clipped: {clipped[0]:,} training and {clipped[1]:,} test values"
@@ -57,11 +57,6 @@ def _encoded(code: Encoding, data: DataSet, train: Part) -> Iterator[str]:
         yield f"series of {said} steps, each as {at_most}{code.steps} {what}: means over its steps"
 
 
-def _read_names(about: About) -> tuple[str, ...]:
-    """Names of the columns as they were read; channels of series have none."""
-    return about.scaling.names if about.encoding.kind == "rows" else ()
-
-
 def ranges(found: Found) -> list[tuple[str, float, float, int, str]]:
     """Of every column or channel that was read: name, smallest and largest training value, missing values,
     and what becomes of it.  Texts have none.
@@ -74,7 +69,7 @@ def ranges(found: Found) -> list[tuple[str, float, float, int, str]]:
         kind: str = s.columns[k].kind if by_column else "spans" if s.kind == "columns" else s.kind
         values = x[:, k][~np.isnan(x[:, k])]
         gone = len(x) - len(values)
-        name = name_of(_read_names(found.about), k)
+        name = name_of(found.about.encoding.read_names(s.names), k)
         if not by_column and found.about.encoding.kind == "series":
             name = name.replace("column", "channel")
         told.append((name, float(values.min()), float(values.max()), gone, kind))

@@ -176,8 +176,9 @@ def samples(about: About, path: Path | None = None) -> Samples:
         return _kept(again(about, path))
     _, content = formats.read(path, Columns(about.label, about.text))
     with reading(path):
-        if about.encoding.kind == "rows":
-            content = ordered(content, about.scaling.names)
+        content = ordered(content, about.encoding.read_names(about.scaling.names))
+        if content.shape != about.shape:
+            raise ValueError(f"its samples have shape {content.shape}, those of training {about.shape}")
         if about.test is None and (same := _same(content, about)) is not None:
             return same
         part = content.test or content.train

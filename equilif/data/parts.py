@@ -11,7 +11,7 @@ import numpy.typing as npt
 from equilif.data import formats
 from equilif.data.about import check_hold_out
 from equilif.data.dataset import Labels
-from equilif.data.formats import Columns, Content, Part
+from equilif.data.formats import Columns, Content, Part, Series
 from equilif.data.reading import reading
 
 HOLD_OUT = 0.2
@@ -38,6 +38,11 @@ def ordered(content: Content, names: tuple[str, ...]) -> Content:
     """The content with its columns in the order of ``names``; ValueError when it has others."""
     if content.names == names or not names:
         return content
+    if isinstance(content.train.x, Series):
+        raise ValueError(
+            f"its channels are {_listed(content.names)}, those of training {_listed(names)}: record, or "
+            "resample, at the same rate"
+        )
     missing = [n for n in names if n not in content.names]
     strange = [n for n in content.names if n not in names]
     if missing or strange:
@@ -48,6 +53,10 @@ def ordered(content: Content, names: tuple[str, ...]) -> Content:
     parts = [Part(p.numbers[:, order], p.labels) for p in content.parts]
     test = parts[1] if len(parts) > 1 else None
     return dataclasses.replace(content, train=parts[0], test=test, names=names)
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "") if names else "without names"
 
 
 def hold_out_of(content: Content, asked: float | None) -> float | None:

@@ -117,6 +117,12 @@ def _mel_bank(rate: int = RATE, fft: int = FFT) -> Floats:
     return np.clip(np.minimum(up, down), 0, None)
 
 
+def bands(rate: int) -> tuple[str, ...]:
+    """Names of the bands, by their middle."""
+    mel = np.linspace(0, 2595 * np.log10(1 + rate / 2 / 700), BANDS + 2)[1:-1]
+    return tuple(f"{700 * (10 ** (m / 2595) - 1):.0f} Hz" for m in mel)
+
+
 def log_mel(sound: npt.ArrayLike, rate: int = RATE) -> npt.NDArray[np.uint8]:
     """Sound (samples,) in -1 .. 1 to (frames, BANDS) uint8: frames of 25 ms, one every 10 ms.
 

@@ -34,7 +34,7 @@ def test_every_set_goes_from_its_file_to_a_network_that_the_rtl_computes(name, t
 
 def test_its_table_has_a_row_for_each_set_and_their_mean():
     one = {
-        "format": "csv",
+        "file": ".csv",
         "training": 1437,
         "test": 360,
         "network": "64-128-10",
@@ -44,6 +44,6 @@ def test_its_table_has_a_row_for_each_set_and_their_mean():
         "mlp": [0.8, 0.9],
     }
     lines = own_data.rows({"x": one, "y": {**one, "equilif": [0.75, 0.75], "boards": None}})
-    assert lines[2] == "| x | csv | 1,437 / 360 | 64-128-10 | 95.0 % | 90.0 % | 85.0 % | 2 |"
+    assert lines[2] == "| x | .csv | 1,437 / 360 | 64-128-10 | 95.0 % | 90.0 % | 85.0 % | 2 |"
     assert lines[3].endswith("| 75.0 % | 90.0 % | 85.0 % | ? |")
     assert lines[4] == "| mean | | | | 85.0 % | 90.0 % | 85.0 % | |"

@@ -377,7 +377,7 @@ def test_verify_takes_own_data_and_hands_them_on(monkeypatch, capsys):
     pytest.importorskip("equilif.hardware.verify")
     seen = []
 
-    def stop(title, network, weights, config, data, plan):
+    def stop(title, network, weights, config, data, plan, *more, **options):
         seen.append((network, data))
         raise ValueError("seen")
 
@@ -428,6 +428,25 @@ def test_own_data_are_taken_wherever_a_data_set_is_named(capsys):
     run("train t.csv --label kind --hidden 4 --epochs 1 --out run")
     reports = told("gradient t.csv --label kind --network run/network.npz --samples 9", capsys)["reports"]
     assert list(reports) == ["network.npz"]
+
+
+def test_recordings_of_another_rate_and_images_of_another_shape_are_refused(capsys):
+    run(f"train {sounds()} --hidden 4 --epochs 1 --out heard")
+    sounds("fast", rate=8000)
+    images("tall", n=4)
+    run("train tall --hidden 4 --epochs 1 --out seen")
+    for name in CLASSES:
+        for file in Path("tall", name).iterdir():
+            with Image.open(file) as image:
+                image.resize((4, 9)).save(file)
+    Path("tall").rename("wide")
+    capsys.readouterr()
+    assert run("evaluate heard/network.npz fast") == 2
+    assert "resample, at the same rate" in capsys.readouterr().err
+    assert run("train sounds --test fast --out other") == 2
+    assert "resample, at the same rate" in capsys.readouterr().err
+    assert run("evaluate seen/network.npz wide") == 2
+    assert "shape (9, 4), those of training (6, 6)" in capsys.readouterr().err
 
 
 def test_attend_shows_the_words_of_own_texts(capsys):
@@ -621,6 +640,10 @@ def frame(**changed: Any) -> Any:
     return pandas.DataFrame({**{n: x[:, k] for k, n in enumerate("abcd")}, "kind": kinds, **changed})
 
 
+def pandas_array(values: list[Any]) -> Any:
+    return pytest.importorskip("pandas").array(values, dtype="Int64")
+
+
 def test_a_table_of_pandas_and_its_csv_come_to_the_same():
     table = frame()
     table.to_csv("t.csv", index=False)
@@ -689,6 +712,10 @@ GIVEN: dict[str, tuple[Callable[[], Any], str]] = {
     "no class": (
         lambda: own.of(frame(kind=[None, *["a", "b"] * 29, "a"]), label="kind"),
         "row 0 of x has no",
+    ),
+    "no class of pandas": (
+        lambda: own.of(frame(kind=pandas_array([None, *([1, 2] * 30)[:59]])), label="kind"),
+        "kind must be classes",
     ),
     "no text": (lambda: own.of(frame(a=["", *["x"] * 59]), label="kind", text="a"), "row 0 has no text"),
     "empty table": (lambda: own.of(frame()[:0], label="kind"), "x has no sample"),

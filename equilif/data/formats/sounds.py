@@ -8,7 +8,7 @@ import numpy as np
 
 from equilif.data.formats.base import Columns, Content, Part, Series
 from equilif.data.formats.folders import Files
-from equilif.data.recordings import BANDS, QUIET, Sound, log_mel, read_wav, trimmed
+from equilif.data.recordings import BANDS, QUIET, Sound, bands, log_mel, read_wav, trimmed
 
 FILES = Files((".wav",), "WAV recording")
 
@@ -33,7 +33,8 @@ class SoundFolders:
         rate = read_wav(first).rate
         parts = [self._part(part, first, rate) for part in listed]
         notes = (f"energy in {BANDS} bands at {rate:,} Hz, every 10 ms", *FILES.left_out(path))
-        return Content(parts[0], parts[1] if len(parts) > 1 else None, shape=(BANDS,), notes=notes)
+        test = parts[1] if len(parts) > 1 else None
+        return Content(parts[0], test, names=bands(rate), shape=(BANDS,), notes=notes)
 
     def _part(self, listed: list[tuple[Path, str]], first: Path, rate: int) -> Part:
         frames = []
