@@ -322,7 +322,8 @@ def samples_of(
             file.check_data(data)
             preset = file.preset(data)
         preset = preset.changed(**settings)
-        loaded = preset.load(folder)
+        with show.console.status(f"reading {data}"):
+            loaded = preset.load(folder)
     else:
         if data.suffix == netfile.SUFFIX:
             raise ValueError(f"{data} is a network, not data: name the data, and give it as --net {data}")

@@ -258,7 +258,8 @@ def save(
     net, _ = networks.load(like)
     files.check(out)
     client = the_one(port, baud)
-    weights = read_weights(client, Compiled(net, client.config))
+    with show.console.status(f"{net.n_weights:,} weights come from the board"):
+        weights = read_weights(client, Compiled(net, client.config))
     networks.save(out, net, weights, networks.about(like))
     show.console.print(f"{net.n_weights:,} weights in {show.literal(out)}, SHA-256 {digest(weights)[:16]}")
     return {"network": out, "weights": net.n_weights, "sha256": digest(weights)}
@@ -282,7 +283,9 @@ def restore(
 
     net, weights = networks.load(network)
     # a host that sends a run with learning gets learning, unless the network cannot
-    Chip(the_one(port, baud), net, weights, lr=0.0 if net.forward else RESTORED_RATE)
+    client = the_one(port, baud)
+    with show.console.status(f"{net.n_weights:,} weights go to the board"):
+        Chip(client, net, weights, lr=0.0 if net.forward else RESTORED_RATE)
     show.console.print(
         f"{net.n_weights:,} weights of {show.literal(network)} are in the board, "
         f"SHA-256 {digest(weights)[:16]}"

@@ -183,8 +183,11 @@ def energy(
         check_scaling(network, loaded.about)
     net, weights = _network(network, preset, loaded, preset.seeds[0])
     config = dataclasses.replace(engine_of(net, lanes, None), counters=True)
-    with show.console.status("RTL and golden model count"):
-        found = module.measure(net, weights, config, loaded, samples=samples, eta=preset.eta)
+    total = min(samples, len(loaded.x_test)) + min(samples, len(loaded.x_train))
+    with show.counted("RTL and golden model count", total) as progress:
+        found = module.measure(
+            net, weights, config, loaded, samples=samples, eta=preset.eta, progress=progress
+        )
     totals = {kind: sum(sample.energy.values()) for kind, sample in found.items()}
     first = next(iter(found.values()))
     title = f"{loaded.name}, {net.n_weights:,} weights, {config.lanes} lanes, mean of {first.samples} samples"

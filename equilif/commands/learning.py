@@ -149,7 +149,8 @@ def train(
         place.check(HISTORY, NETWORK, CURVE)
         if resume:
             name, where = whereabouts(read_history(out / HISTORY).about, asked, folder)
-            run = Training.resume(out, where, name=name, epochs=epochs, make=make)
+            with show.console.status("reading the run"):
+                run = Training.resume(out, where, name=name, epochs=epochs, make=make)
             show_version(run.version)
         else:
             place.require_free(overwrite=overwrite)
@@ -268,14 +269,25 @@ def evaluate(
     if about is None:
         name, loaded = _named(preset, asked, folder)
         what = f"{len(loaded.x_test):,} test samples"
-        found = run(net, weights, loaded.x_test, loaded.y_test, tokens=loaded.tokens_test, make=make)
+        with show.counted("evaluate", len(loaded.x_test)) as progress:
+            found = run(
+                net,
+                weights,
+                loaded.x_test,
+                loaded.y_test,
+                tokens=loaded.tokens_test,
+                make=make,
+                progress=progress,
+            )
     else:
         if folder is not None:
             raise ValueError("--data is the folder of a data set with a name: give the path of your own data")
-        given = samples(about, asked if isinstance(asked, Path) else None)
+        with show.console.status(f"reading {show.literal(asked or about.path)}"):
+            given = samples(about, asked if isinstance(asked, Path) else None)
         name = Path(about.path).name
         what = given.what
-        found = run(net, weights, given.x, given.y, tokens=given.tokens, make=make)
+        with show.counted("evaluate", len(given.x)) as progress:
+            found = run(net, weights, given.x, given.y, tokens=given.tokens, make=make, progress=progress)
         found = dataclasses.replace(found, names=about.labels)
         if given.clipped:
             show.console.print(f"[yellow]{given.clipped:,} values are beyond the scale: clipped[/]")
@@ -318,7 +330,8 @@ def _named(preset: Preset, asked: Data | Path | None, folder: Path | None) -> tu
     from equilif.training.presets import PRESETS
 
     chosen = PRESETS[asked] if isinstance(asked, Data) and asked != preset.data else preset
-    return chosen.data, chosen.load(folder)
+    with show.console.status(f"reading {show.literal(chosen.data)}"):
+        return chosen.data, chosen.load(folder)
 
 
 def _loaded(path: Path) -> tuple[Network, Weights]:
@@ -334,9 +347,11 @@ def _with_data(network: Path, folder: Path | None) -> tuple[Network, Weights, Da
     about = _about(network, None)
     if about is None:
         net, weights, preset = _trained(network)
-        return net, weights, preset.load(folder)
+        with show.console.status(f"reading {show.literal(preset.data)}"):
+            return net, weights, preset.load(folder)
     net, weights = _loaded(network)
-    return net, weights, again(about, folder, name=Path(about.path).name)
+    with show.console.status(f"reading {show.literal(about.path)}"):
+        return net, weights, again(about, folder, name=Path(about.path).name)
 
 
 def _trained(path: Path) -> tuple[Network, Weights, Preset]:
@@ -463,7 +478,8 @@ def attend(
     out = out or network.parent
     net, weights, data = _with_data(network, folder)
     files.check(out / ATTENTION)
-    found = look(net, weights, data, sample or [0, 1])
+    with show.console.status("samples settle"):
+        found = look(net, weights, data, sample or [0, 1])
     plotted = show.attention(found, f"{data.name}: what {found[0].p.shape[0]} queries look at", out)
     if plotted:
         show.console.print(f"saved {', '.join(plotted)} in {show.literal(out)}")
@@ -515,21 +531,26 @@ def gradient(
         raise ValueError("--network is not trained: leave out --epochs and --seed")
     loaded, preset = samples_of(asked, folder, own)
     cases: dict[str, tuple[Network, Any]] = {}
-    if network:
-        if loaded.about is not None:
-            check_scaling(network, loaded.about)
-        cases[network.name] = networks.load(network)
-    else:
-        trained = 3 if epochs is None else epochs
-        preset = preset.changed(epochs=max(trained, preset.epochs))
-        run = Training.start(preset, loaded, preset.seeds[0] if seed is None else seed)
-        cases["untrained"] = run.network, run.weights
-        for _ in range(trained):
-            run.epoch()
-        cases[f"{trained} epoch{'s' * (trained > 1)}"] = run.network, run.weights
-    x = loaded.x_train[:samples]
-    y = loaded.y_train[:samples]
-    reports = {name: gradient_report(net, weights, x, y) for name, (net, weights) in cases.items()}
+    reports = {}
+    trained = 0 if network else 3 if epochs is None else epochs
+    with show.stages("gradient", trained + (1 if network else 2)) as begin:
+        if network:
+            if loaded.about is not None:
+                check_scaling(network, loaded.about)
+            cases[network.name] = networks.load(network)
+        else:
+            preset = preset.changed(epochs=max(trained, preset.epochs))
+            run = Training.start(preset, loaded, preset.seeds[0] if seed is None else seed)
+            cases["untrained"] = run.network, run.weights
+            for epoch in range(trained):
+                begin(f"epoch {epoch + 1}")
+                run.epoch()
+            cases[f"{trained} epoch{'s' * (trained > 1)}"] = run.network, run.weights
+        x = loaded.x_train[:samples]
+        y = loaded.y_train[:samples]
+        for name, (net, weights) in cases.items():
+            begin(f"updates, {name}")
+            reports[name] = gradient_report(net, weights, x, y)
     pairs = ("integer_gradient", "integer_ep", "ep_gradient")
     rows = [
         [

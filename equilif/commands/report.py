@@ -69,7 +69,7 @@ def report(
     )
     if missing:
         show.console.print(f"[yellow]without samples: {show.literal(missing)}[/]")
-    return {"run": run, **made.facts, "files": [out]}
+    return {"run": run, **made.facts, "out": out}
 
 
 def _samples(run: Run, data: Path | None) -> tuple[DataSet | None, str]:
@@ -78,7 +78,8 @@ def _samples(run: Run, data: Path | None) -> tuple[DataSet | None, str]:
     from equilif.extras import MissingExtra
 
     try:
-        return run.load(data), ""
+        with show.console.status(f"reading {show.literal(run.history.data)}"):
+            return run.load(data), ""
     except (ValueError, OSError, MissingExtra) as e:
         if data is not None:
             raise

@@ -156,14 +156,16 @@ def rates(
         if resume:
             about = module.read(out).settings.about
             wanted, where = whereabouts(about, asked, folder)
-            run = module.RateTraining.resume(out, where, name=wanted, epochs=epochs)
+            with show.console.status("reading the run"):
+                run = module.RateTraining.resume(out, where, name=wanted, epochs=epochs)
             show_version(run.version)
         else:
             place.require_free(overwrite=overwrite)
             if epochs is not None:
                 given["epochs"] = epochs
             settings = dataclasses.replace(_settings(source, folder, own), **given)
-            run = module.RateTraining.start(settings, folder)
+            with show.console.status(f"reading {show.literal(settings.data)}"):
+                run = module.RateTraining.start(settings, folder)
             place.clear()
         with board as log:
             files = show.train_rates(run, out, log)
@@ -211,14 +213,14 @@ def deploy(
     from equilif_golden import files as targets
 
     targets.check(run / DEPLOYMENT)
-    trained = training.RateTraining.resume(run, folder)
+    with show.console.status("reading the run"):
+        trained = training.RateTraining.resume(run, folder)
     model = trained.trainer.model
     if trained.deployed is None:
         raise ValueError(f"{run} holds convolutions: they run in real numbers only")
-    with show.console.status("") as status:
-        found = module.deploy(
-            model, trained.data, steps=steps or module.STEPS, samples=samples, progress=status.update
-        )
+    asked = steps or module.STEPS
+    with show.stages("deploy", len(asked) + 4) as begin:
+        found = module.deploy(model, trained.data, steps=asked, samples=samples, progress=begin)
     files = show.deployment(found, f"{trained.data.name} {trained.sizes}", run)
     if files:
         show.console.print(f"saved {', '.join(files)} in {show.literal(run)}")

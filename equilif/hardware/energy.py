@@ -11,7 +11,7 @@ are read, at the smallest published size that holds them.  A write is taken to c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,19 +85,26 @@ class Sampled:
 
 
 def measure(
-    network: Network, weights: Weights, config: EngineConfig, data: DataSet, *, samples: int, eta: float
+    network: Network,
+    weights: Weights,
+    config: EngineConfig,
+    data: DataSet,
+    *,
+    samples: int,
+    eta: float,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> dict[str, Sampled]:
     """Infer the first test samples, then learn the first training samples, on RTL and engine model;
     Different at the first difference in counts.
 
-    ``config`` must have counters.
+    ``config`` must have counters.  ``progress`` is told how many samples of both kinds are done.
     """
     try:
         rtl = Chip(VerilatedEngine(config), network, weights, lr=eta)
     except (BuildFailed, YosysError, ToolNotFound) as e:
         raise ToolFailed(str(e)) from e
     model = Chip(EngineModel(config), network, weights, lr=eta)
-    out = {}
+    out: dict[str, Sampled] = {}
     for kind, cases in (
         ("inference", _cases(data, samples, network, learn=False)),
         ("training", _cases(data, samples, network, learn=True)),
@@ -117,6 +124,7 @@ def measure(
             total += want
             cycles += run.cycles
             n += 1
+            progress(n + sum(done.samples for done in out.values()))
         counts = dict(zip(COUNTS, (total / n).tolist(), strict=True))
         out[kind] = Sampled(n, cycles / n, counts, energy(counts, config))
     return out

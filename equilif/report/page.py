@@ -17,7 +17,6 @@ from equilif.report.inputs import NONE, Fields, Inputs
 from equilif.report.run import Run
 from equilif.training import attention, trace
 from equilif.training.evaluate import Evaluation, evaluate
-from equilif.training.presets import PRESETS
 from equilif_golden.fixed import whole
 
 with needs("report"):
@@ -269,10 +268,8 @@ def _attention(run: Run, data: DataSet, j: int) -> Told | None:
 
 def _boards(run: Run, data: DataSet | None, progress: Callable[[str], None]) -> Told:
     """Every board, or what is missing to know them."""
-    name = run.history.data
-    preset = getattr(run.history, "preset", None) or PRESETS[name]
     try:
-        return {"rows": facts.boards(run.network, run.weights, data, preset.rate(0), progress)}
+        return {"rows": facts.boards(run.network, run.weights, data, run.eta(data), progress)}
     except MissingExtra as e:
         return {"rows": [], "why": str(e)}
 

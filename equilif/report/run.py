@@ -54,6 +54,15 @@ class Run:
         saved = {place.weights for place in self.history.epochs}
         return self.digest in saved | {mark.weights for mark in self.history.marks}
 
+    def eta(self, data: DataSet | None) -> float:
+        """Learning rate that it began with, or that is usual for its samples; 0 where that is not known."""
+        h = self.history
+        if isinstance(h, History):
+            return h.preset.rate(0)
+        if h.settings.about is None:
+            return PRESETS[h.data].rate(0)
+        return 0.0 if data is None else presets.own(data).rate(0)
+
     def load(self, data: Path | None = None) -> DataSet:
         """Its samples: of a data set with a name from the folder ``data``, of its user's own data from the
         file or folder ``data``; without it from where they were.

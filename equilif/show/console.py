@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -32,12 +34,14 @@ if TYPE_CHECKING:
     from equilif.training.recall import Recall
     from equilif.training.sweep import Sweep
     from equilif.training.tensorboard import Board
-    from equilif.training.train import Training
+    from equilif.training.train import EpochRecord, Training
     from equilif_golden.engine.config import EngineConfig
     from equilif_golden.network import Network, Weights
+    from equilif_golden.schedule import Schedule
 
 YES = "[green]✓[/]"
 NO = "[red]✗[/]"
+ROOM = 60  #: columns of a terminal that has room for a bar
 
 
 class Screen(Console):
@@ -87,17 +91,35 @@ def mark(right: bool) -> Text:
 
 
 def bar() -> Progress:
-    """A progress bar whose tasks carry a ``note``."""
+    """A progress bar whose tasks carry a ``note``; where there is no room for it, numbers or nothing."""
+    drawn = [BarColumn(bar_width=30)] if console.width >= ROOM else []
     return Progress(
         TextColumn("{task.description}"),
-        BarColumn(bar_width=30),
+        *drawn,
         MofNCompleteColumn(),
         TextColumn("[dim]{task.fields[note]}[/]"),
         TimeRemainingColumn(compact=True),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not console.is_terminal or console.width < ROOM // 2,
     )
+
+
+@contextmanager
+def counted(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar of so many samples; it is told how many are done."""
+    with bar() as progress:
+        task = progress.add_task(what, total=total, note="")
+        yield lambda done: progress.update(task, completed=done)
+
+
+@contextmanager
+def stages(what: str, total: int) -> Iterator[Callable[[str], None]]:
+    """A bar of so many stages; it is told the name of each that begins."""
+    with bar() as progress:
+        task = progress.add_task(what, total=total, note="")
+        begun = count()
+        yield lambda name: progress.update(task, completed=next(begun), note=name)
 
 
 def table(
@@ -159,33 +181,37 @@ def train(run: Training, out: Path, *, every: float = 30.0, board: Board | None 
     if run.history or run.marks:
         within = f", {run.marks[-1].samples:,} samples into the next" if run.marks else ""
         console.print(f"resuming after epoch {len(run.history)}{within}")
-    while not run.done:
-        with bar() as progress:
-            task = progress.add_task(
-                f"epoch {len(run.history) + 1:2}/{run.preset.epochs}", total=len(run.data.x_train), note=""
-            )
+    n = len(run.data.x_train)
+    epochs = run.preset.epochs
+    with bar() as progress:
+        task = progress.add_task("", total=n * epochs, completed=n * len(run.history), note="")
 
-            def show(p: Done, progress: Progress = progress, task: Any = task) -> None:
-                progress.update(
-                    task,
-                    completed=p.samples,
-                    note=f"running {p.accuracy:.1%}, {p.samples_per_second:,.0f} samples/s",
-                )
+        def show(p: Done) -> None:
+            note = f"running {p.accuracy:.1%}, {p.samples_per_second:,.0f} samples/s"
+            done = n * len(run.history) + p.samples
+            progress.update(task, completed=done, note="test samples" if p.samples == n else note)
 
+        while not run.done:
+            progress.update(task, description=f"epoch {len(run.history) + 1:2}/{epochs}")
             record = run.epoch(show, folder=out, every=every)
-        if board:
-            board.epoch(record, run.network, run.weights)
-        steps = (
-            f"{record.steps_per_sample:4.1f} free steps  "
-            if record.steps_per_sample and not run.network.schedule.fixed
-            else ""
-        )
-        console.print(
-            f"epoch {record.epoch:2}  eta {record.eta:.4f}  running {record.train_accuracy:6.2%}  test "
-            f"[bold]{record.test_accuracy:6.2%}[/]  {record.spikes_per_sample:5,.0f} spikes  {steps}"
-            f"{record.samples_per_second:,.0f} samples/s",
-            soft_wrap=True,
-        )
+            if board:
+                board.epoch(record, run.network, run.weights)
+            _epoch(record, run.network.schedule)
+
+
+def _epoch(record: EpochRecord, schedule: Schedule) -> None:
+    """The line of an epoch."""
+    steps = (
+        f"{record.steps_per_sample:4.1f} free steps  "
+        if record.steps_per_sample and not schedule.fixed
+        else ""
+    )
+    console.print(
+        f"epoch {record.epoch:2}  eta {record.eta:.4f}  running {record.train_accuracy:6.2%}  test "
+        f"[bold]{record.test_accuracy:6.2%}[/]  {record.spikes_per_sample:5,.0f} spikes  {steps}"
+        f"{record.samples_per_second:,.0f} samples/s",
+        soft_wrap=True,
+    )
 
 
 def train_rates(run: RateTraining, out: Path, board: Board | None = None) -> list[str]:
@@ -200,25 +226,27 @@ def train_rates(run: RateTraining, out: Path, board: Board | None = None) -> lis
     if run.history:
         console.print(f"resuming after epoch {len(run.history)}")
     files = run.save(out)
-    while not run.done:
-        with bar() as progress:
-            task = progress.add_task(
-                f"epoch {len(run.history) + 1:2}/{s.epochs}", total=len(s.order(run.data, 0)), note=""
-            )
+    n = len(s.order(run.data, 0))
+    with bar() as progress:
+        task = progress.add_task("", total=n * s.epochs, completed=n * len(run.history), note="")
 
-            def step(samples: int, loss: float, progress: Progress = progress, task: Any = task) -> None:
-                progress.update(task, completed=samples, note=f"loss {loss:.4f}")
+        def step(samples: int, loss: float) -> None:
+            done = n * len(run.history) + samples
+            note = "test samples" if samples >= n else f"loss {loss:.4f}"
+            progress.update(task, completed=done, note=note)
 
+        while not run.done:
+            progress.update(task, description=f"epoch {len(run.history) + 1:2}/{s.epochs}")
             r = run.epoch(step)
-        files = run.save(out)
-        if board:
-            board.epoch(r, *(run.deployed or ()))
-        console.print(
-            f"epoch {r.epoch:2}  lr {r.lr:.5f}  loss {r.loss:.4f}  running {r.train_accuracy:6.2%}  "
-            f"test [bold]{r.test_accuracy:6.2%}[/]  {r.there:4.1f} and {r.back:4.1f} sweeps, "
-            f"{r.settled:.2%} settled  {r.samples_per_second:,.0f} samples/s",
-            soft_wrap=True,
-        )
+            files = run.save(out)
+            if board:
+                board.epoch(r, *(run.deployed or ()))
+            console.print(
+                f"epoch {r.epoch:2}  lr {r.lr:.5f}  loss {r.loss:.4f}  running {r.train_accuracy:6.2%}  "
+                f"test [bold]{r.test_accuracy:6.2%}[/]  {r.there:4.1f} and {r.back:4.1f} sweeps, "
+                f"{r.settled:.2%} settled  {r.samples_per_second:,.0f} samples/s",
+                soft_wrap=True,
+            )
     return files if run.distributed.rank else [*files, *learning_curve(run, out)]
 
 

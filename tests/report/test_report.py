@@ -286,3 +286,15 @@ def test_a_run_in_real_numbers_has_its_accuracy_as_spikes(made, tmp_path):
     assert "test accuracy, as spikes" in text and "in real numbers" in text
     assert f"{100 * saved.epochs[-1].test_accuracy:.2f} %" in text
     assert "equilif rates digits --hidden 8 --epochs 1 --batch 64 --seed 0" in text
+
+
+def test_a_run_in_real_numbers_may_be_of_own_data(made, tmp_path):
+    pytest.importorskip("torch")
+    _, data, _ = made["table"]
+    out = tmp_path / "rates"
+    command("rates", data.about.path, "--label", "kind", "--hidden", 8, "--epochs", 1, "--out", out)
+    command("report", out)
+    text = Page((out / "report.html").read_text()).text
+    line = run.read(out).repeat(data).commands[0]
+    assert " ".join(line.split()) in text and "--label kind" in line and "--hidden 8" in line
+    assert all(name in text for name in COLUMNS)

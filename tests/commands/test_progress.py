@@ -1,0 +1,72 @@
+"""Long work tells how far it is: on a terminal; into a file or a pipe go results alone."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+from equilif.show import console as show
+from equilif.training.train import NETWORK
+from tests.commands.test_cli import run
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What a terminal gets."""
+    screen = io.StringIO()
+    monkeypatch.setattr(
+        show, "console", show.Screen(file=screen, force_terminal=True, width=120, highlight=False)
+    )
+    return screen
+
+
+def seen(screen: io.StringIO) -> str:
+    """Without colours and movements of the cursor."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("trained")
+    run("train", "digits", "--hidden", 4, "--epochs", 1, "--out", out)
+    return out
+
+
+def test_a_bar_counts_samples_and_stages(terminal):
+    with show.counted("evaluate", 40) as progress:
+        progress(30)
+    assert "evaluate" in seen(terminal) and "30/40" in seen(terminal)
+    with show.stages("gradient", 3) as begin:
+        begin("first")
+        begin("second")
+    assert "second" in seen(terminal) and "1/3" in seen(terminal)
+
+
+def test_the_bar_of_a_training_is_of_the_whole_run(trained, terminal, tmp_path):
+    run("train", "digits", "--hidden", 4, "--epochs", 3, "--out", tmp_path)
+    assert "/4311" in seen(terminal)  # three times 1,437
+    assert "epoch  3/3" in seen(terminal) and "test samples" in seen(terminal)
+
+
+@pytest.mark.parametrize(
+    "line, told",
+    [
+        ("evaluate NETWORK", "evaluate"),
+        ("recall digits --stored 40 --steps 1 --out OUT", "recall"),
+        ("gradient digits --network NETWORK --samples 8", "gradient"),
+        ("report RUN --out OUT/x.html", "reading"),
+    ],
+)
+def test_long_commands_tell_how_far_they_are_on_a_terminal_only(line, told, trained, tmp_path, request):
+    words = line.replace("NETWORK", str(trained / NETWORK)).replace("RUN", str(trained))
+    words = words.replace("OUT", str(tmp_path)).split()
+    if words[0] == "gradient":
+        pytest.importorskip("torch")
+    plain = run(*words)
+    assert "\r" not in plain and "━" not in plain and not plain.startswith(told)
+    screen = request.getfixturevalue("terminal")
+    run(*words)
+    assert told in seen(screen) and ("━" in seen(screen) or told == "reading")
