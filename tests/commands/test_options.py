@@ -1,0 +1,81 @@
+"""Options of commands that come from tables."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+import pytest
+import typer
+
+from equilif import cli
+from equilif.commands.options import CHANGES, DEFAULTS, Given, Several, check_phases, expanded
+from equilif_golden.engine import features
+from equilif_golden.schedule import OPTIONS, Schedule
+
+
+def options(command: str) -> dict[str, set[str]]:
+    """Of a command: how each of its parameters is typed."""
+    found = typer.main.get_command(cli.app).commands[command]
+    return {p.name: {*p.opts, *p.secondary_opts} for p in found.params}
+
+
+def test_every_option_of_the_phases_is_one_of_training():
+    assert {name: {f"--{name}"} for name in OPTIONS}.items() <= options("train").items()
+    assert OPTIONS.keys() <= {f.name for f in dataclasses.fields(Schedule)}
+
+
+@pytest.mark.parametrize("command", ["evaluate", "verify"])
+def test_a_trained_network_takes_those_of_the_free_phase(command):
+    found = options(command).keys() & OPTIONS.keys()
+    assert found == {name for name, option in OPTIONS.items() if option.settles}
+
+
+@pytest.mark.parametrize("command", ["build", "simulate"])
+def test_a_board_is_built_with_or_without_what_it_tells(command):
+    for name, option in features.OPTIONS.items():
+        wanted = {f"--{option.flag}", f"--no-{option.flag}"} if option.identity is not None else None
+        assert options(command).get(name) == wanted
+
+
+def test_an_engine_is_exported_with_what_it_does_not_have_anyway():
+    found = options("export")
+    for name, option in features.OPTIONS.items():
+        assert found[name] == {CHANGES[name]}
+        assert CHANGES[name] == (f"--without-{option.flag}" if option.default else f"--{option.flag}")
+
+
+def test_a_phase_that_says_nothing_is_refused():
+    for name, option in OPTIONS.items():
+        if option.needs:
+            value = {name: getattr(Schedule(), name)}
+            with pytest.raises(
+                ValueError, match=f"--{name} .*: give --{option.needs[0]} too, or leave it out"
+            ):
+                check_phases(value, Schedule())
+    check_phases({"free": 16}, Schedule())
+
+
+def test_a_schedule_is_given_by_its_options():
+    schedule = Schedule(free=40, window=4, leak=3)
+    assert {k: v for k, v in schedule.options.items() if v is not None} == {
+        "free": 40,
+        "nudged": 12,
+        "window": 4,
+        "beta": 0.5,
+        "leak": 3,
+    }
+    assert Schedule(**{k: v for k, v in schedule.options.items() if v is not None}) == schedule
+
+
+def test_options_stand_where_their_parameter_stands_and_it_gets_what_was_given():
+    table = Several({"a": Annotated[int | None, typer.Option()], "b": Annotated[str | None, typer.Option()]})
+
+    def command(x: int, some: Annotated[Given, table] = DEFAULTS, y: int = 3) -> object:
+        return x, dict(some), y
+
+    command.__annotations__ = {"x": int, "some": Annotated[Given, table], "y": int}
+    run = expanded(command)
+    assert list(run.__annotations__) == ["x", "a", "b", "y"]
+    assert run(x=1, a=2, b=None, y=4) == (1, {"a": 2}, 4)
+    assert run(x=1, a=None, b="", y=4) == (1, {"b": ""}, 4)
