@@ -122,13 +122,12 @@ def _signed(number: float) -> str:
 # -- sections --------------------------------------------------------------------------------------
 def _head(run: Run, data: DataSet | None, found: Evaluation | None) -> Told:
     last = run.epochs[-1]
-    real = not hasattr(last, "eta")  # trained in real numbers
     return {
         "name": run.history.data,
         "sizes": run.history.sizes,
         "version": results.version(),
         "last": last,
-        "real": real,
+        "real": run.real,
         "accuracy": last.test_accuracy if found is None else found.accuracy,
         "tested": None if data is None else len(data.x_test),
         "trained": None if data is None else len(data.x_train),
@@ -287,7 +286,7 @@ def _repeat(run: Run, data: DataSet | None) -> Told:
         "machine": dict(h.machine),
         "folder": str(run.folder),
         "about": run.about,
-        "seed": h.seed if hasattr(h, "seed") else h.settings.seed,
+        "seed": run.seed,
     }
 
 

@@ -42,6 +42,16 @@ class Run:
         return h.about if isinstance(h, History) else h.settings.about
 
     @property
+    def real(self) -> bool:
+        """Whether it was trained in real numbers."""
+        return isinstance(self.history, RateHistory)
+
+    @property
+    def seed(self) -> int:
+        h = self.history
+        return h.seed if isinstance(h, History) else h.settings.seed
+
+    @property
     def digest(self) -> str:
         """Of the weights."""
         return train.digest(self.weights)

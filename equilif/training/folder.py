@@ -83,9 +83,7 @@ class RunFolder:
         except OSError as e:
             self._leave()
             raise ValueError(f"nothing can be written into {self.path}: {e.strerror or e}") from e
-        for name in (*RUN, *MADE):  # temporary files of a run that was killed while it wrote
-            for part in self.path.glob(f".{name}.*.part"):
-                part.unlink(missing_ok=True)
+        files.sweep(self.path, (*RUN, *MADE, OWNER))
         return self
 
     def __exit__(

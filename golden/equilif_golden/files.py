@@ -9,11 +9,13 @@ shell's ``>(...)``) is written to as it is, never replaced.
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import re
 import secrets
 import stat
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 #: paths that stand for an open descriptor of this process
@@ -21,6 +23,8 @@ DESCRIPTOR = re.compile(
     r"/dev/(?:(?P<name>stdin|stdout|stderr)|fd/(?P<dev>\d{1,9}))|/proc/self/fd/(?P<proc>\d{1,9})"
 )
 NUMBERS = {"stdin": 0, "stdout": 1, "stderr": 2}
+KEPT = 16  #: characters of a file's name that its temporary file has
+TRIED = "try"  #: name of a file that is made to see whether one can be made
 
 
 def descriptor(path: str | os.PathLike[str]) -> int | None:
@@ -75,6 +79,13 @@ def check_folder(path: str | os.PathLike[str]) -> None:
         raise OSError(e.errno, e.strerror or str(e), os.fspath(path)) from None
 
 
+def sweep(folder: Path, names: Iterable[str]) -> None:
+    """Remove what programs left that were killed while they wrote files of these names into the folder."""
+    for name in (*names, TRIED):
+        for part in folder.glob(f".{glob.escape(name[:KEPT])}.*.part"):
+            part.unlink(missing_ok=True)
+
+
 def _mode(path: str | os.PathLike[str]) -> int | None:
     """Mode of what is at ``path``, None when nothing is; OSError for a folder."""
     if not os.fspath(path):
@@ -90,7 +101,7 @@ def _mode(path: str | os.PathLike[str]) -> int | None:
 
 def _temporary(folder: Path, name: str) -> tuple[int, Path]:
     """A new file with a name that nobody else has; never longer than file systems allow."""
-    path = folder / f".{name[:16]}.{os.getpid()}.{secrets.token_hex(4)}.part"
+    path = folder / f".{name[:KEPT]}.{os.getpid()}.{secrets.token_hex(4)}.part"
     try:
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), path
     except FileNotFoundError:  # in /proc, though the folder is there
@@ -117,8 +128,8 @@ def _try_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, f"{folder} is a file, not a folder")
     try:
-        number, part = _temporary(folder, "try")
+        number, part = _temporary(folder, TRIED)
     except FileNotFoundError:  # what Linux says of folders such as /proc
         raise PermissionError(errno.EACCES, f"no file can be made in {folder}") from None
     os.close(number)
-    part.unlink()
+    part.unlink(missing_ok=True)

@@ -120,6 +120,8 @@ def _kind(instance: str, name: str) -> Kind:
 
 def with_waves(verilog: str, shown: Mapping[str, Sequence[Wave]]) -> str:
     """The design with the module ``waves`` in its top."""
+    # readers of VCD take a colon for a range of bits
+    verilog = re.sub(r"\\\$auto\$\S+", lambda name: name[0].replace(":", "_"), verilog)
     top = re.search(r"^module engine\(.*?^endmodule", verilog, re.M | re.S)
     assert top is not None
     inside = top[0].removesuffix("endmodule") + "  waves waves();\nendmodule"

@@ -168,7 +168,8 @@ def test_a_lock_that_others_left_is_taken(tmp_path):
     """As after a kill: the files are there, nobody holds them."""
     (tmp_path / LOCK).touch()
     (tmp_path / OWNER).write_text('{"pid": 1, "host": "h", "command": "c", "start": "s"}')
-    (tmp_path / f".{NETWORK}.17.0a1b.part").write_bytes(b"half a netw")
+    for name in (NETWORK, "learning_curve.png"[:16], ".equilif-owner", "try"):
+        (tmp_path / f".{name}.17.0a1b2c3d.part").write_bytes(b"half a netw")
     with RunFolder(tmp_path):
         assert json.loads((tmp_path / OWNER).read_text())["pid"] == os.getpid()
     assert not list(tmp_path.iterdir())
