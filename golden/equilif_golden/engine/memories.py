@@ -18,7 +18,7 @@ class Size(NamedTuple):
     """Of a memory, whose words are P elements.
 
     width    bits of an element
-    groups   words in use
+    groups   words, without the copies
     signed   whether an element is
     saved    SAVE keeps a copy of each word; it is in an upper half
     """
