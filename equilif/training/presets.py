@@ -20,7 +20,7 @@ from equilif.data.dataset import DataSet
 from equilif.training.records import record
 from equilif.training.sketch import Sizes, Sketch
 from equilif_golden.blocks.relay import FRACTION
-from equilif_golden.fixed import finite, whole
+from equilif_golden.fixed import DEFAULT, finite, whole
 from equilif_golden.learning import learning_steps, smallest_rate
 from equilif_golden.network import MOST_NEURONS, MOST_PATTERNS, Network, Weights
 from equilif_golden.schedule import Schedule
@@ -249,6 +249,7 @@ OWN_ETA = (0.05, 0.02)
 OWN_MANY = 256
 OWN_SAMPLES = 15_000  #: that a network sees while it learns, if that is in OWN_EPOCHS
 OWN_EPOCHS = (10, 100)  #: the fewest and the most
+OWN_HEADS = 16  #: queries of a memory
 
 
 def own(data: DataSet) -> Preset:
@@ -271,9 +272,16 @@ def own(data: DataSet) -> Preset:
 
 
 def own_memory(data: DataSet, epochs: int) -> Preset:
-    """For texts as words, by the numbers of snippets; for series as spans, by those of vowels."""
-    assert data.about is not None
+    """For texts as words, by the numbers of snippets; for series as spans, by those of vowels.
+
+    ValueError for word vectors that are too wide.
+    """
+    assert data.about is not None and data.tokens_train is not None
     code = data.about.encoding
+    width = data.tokens_train.table.shape[1]
+    most = DEFAULT.max_fan_in - 1 - data.n_classes  # of what a hidden neuron hears beside bias and output
+    if width > most:
+        raise ValueError(f"tokens have {width:,} values, a memory takes {most:,}: give narrower vectors")
     spans = code.kind == "series"
     return Preset(
         data=data.name,
@@ -285,7 +293,7 @@ def own_memory(data: DataSet, epochs: int) -> Preset:
         schedule=Schedule(nudged=16),
         memory=MemoryPreset(
             tokens=code.steps,
-            heads=8,
+            heads=min(OWN_HEADS, most // width),
             query=0 if spans else 0.3,
             query_scale=1 if spans else 32,
             loading={"n_pos": code.places} if spans else {},

@@ -1036,6 +1036,23 @@ def test_a_wrong_file_is_one_line_that_says_what_to_do(name, command, folder, ca
     assert sorted(folder.rglob("*")) == before, "nothing is written"
 
 
+@pytest.mark.parametrize("width, heads", [(50, 16), (300, 3), (1019, 1)])
+def test_a_memory_has_as_many_queries_as_a_hidden_neuron_hears(width, heads):
+    text(
+        "\n".join(f"{w} {'1 ' * k}{'0 ' * (width - k)}" for k, w in enumerate(("good", "bad", "kind"))),
+        "v.txt",
+    )
+    data = own.load(reviews(), label="liked", text="review", memory=True, vectors="v.txt")
+    assert presets.own(data).memory.heads == heads
+    assert presets.own(data).network(data).n_outputs == 2
+
+
+def test_vectors_that_are_too_wide_are_refused(capsys):
+    text("\n".join(f"{w} {'1 ' * k}{'0 ' * (2000 - k)}" for k, w in enumerate(("good", "bad"))), "v.txt")
+    assert run(f"train {reviews()} {R} --memory --vectors v.txt") == 2
+    assert "narrower vectors" in capsys.readouterr().err and not Path("results").exists()
+
+
 def test_texts_in_a_memory_need_vectors_and_say_how_to_get_them(monkeypatch, capsys):
     monkeypatch.setattr("equilif.data.words.PACKAGE", "no-such-package")
     assert run(f"train {reviews()} {R} --memory") == 2
