@@ -14,11 +14,11 @@ from typing import NamedTuple
 from equilif_golden.engine.config import EngineConfig
 
 
-class Memory(NamedTuple):
-    """Words of P elements.
+class Size(NamedTuple):
+    """Of a memory, whose words are P elements.
 
     width    bits of an element
-    groups   words in use
+    groups   words, without the copies
     signed   whether an element is
     saved    SAVE keeps a copy of each word; it is in an upper half
     """
@@ -33,16 +33,16 @@ class Memory(NamedTuple):
         return self.groups * (1 + self.saved)
 
 
-def memories(config: EngineConfig) -> dict[str, Memory]:
+def memories(config: EngineConfig) -> dict[str, Size]:
     """Those of an engine, by name."""
     states = config.state_groups
     values = config.value_groups
     formats = config.numerics
     return {
-        "a": Memory(formats.accumulator_width, states, signed=True, saved=True),
-        "b": Memory(formats.accumulator_width, states, signed=True),
-        "q": Memory(formats.charge_width, states, signed=True),
-        "s": Memory(1, states, saved=True),
-        "plus": Memory(8, values),
-        "minus": Memory(8, values),
+        "a": Size(formats.accumulator_width, states, signed=True, saved=True),
+        "b": Size(formats.accumulator_width, states, signed=True),
+        "q": Size(formats.charge_width, states, signed=True),
+        "s": Size(1, states, saved=True),
+        "plus": Size(8, values),
+        "minus": Size(8, values),
     }

@@ -17,11 +17,10 @@
     RELAY                                  B address      >> 1 .. 4            >> rest, clip  --> V
     SOFTMAX                                A, B address   >> 1 .. 4            (1)
     MARK                                   A address      --> Q
-    MEASURE                                A, Q address   Q + A, V address     shift --> V   (2)
+    MEASURE                                A, Q address   Q + A, V address     shift --> V
     SAVE RESTORE RESET                     A, S address   --> A, B, S
 
     (1) see equilif_hdl.blocks.softmax; e x R, in two stages --> V
-    (2) WATCH: compared with what V holds, which is known a stage later
 
 Latency: as drawn; equilif_hdl.engine.stages.Timing has the stages of every pipeline.  Registers around the
 weights come before stage 0, a stage each.  In a deep pipeline one more comes before it, which is half of the
