@@ -54,11 +54,7 @@ def examples(found: Evaluation, labels: Raw, most: int) -> list[Example]:
 
 
 def closest(found: Evaluation, labels: Raw) -> Example:
-<<<<<<< HEAD
-    """The sample that is told right with the least to spare, by no tie; where none is, the worst mistake."""
-=======
     """The sample that is told right with the least to spare, not by a tie; if none is, the worst mistake."""
->>>>>>> b0e0bffda6ba21f8df5a9a082edb08c3a0a88b1e
     ordered = examples(found, labels, len(labels))
     return next((e for e in ordered if e.margin > 0), ordered[0])
 
