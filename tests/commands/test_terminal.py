@@ -302,5 +302,5 @@ def test_numbers_that_are_none_are_not_written(tmp_path):
 def test_the_help_begins_with_the_overview_and_breaks_lines_where_the_terminal_ends():
     said = CliRunner().invoke(cli.app, ["--help"], terminal_width=200, env={"COLUMNS": "200"}).output
     panels = re.findall(r"─ (\w+) ─", said)
-    assert panels == ["Options", "Overview", "Learning", "Scale", "Hardware", "Boards"]
+    assert panels == ["Options", "Overview", "Learning", "Networks", "Scale", "Hardware", "Boards"]
     assert "on the golden model or with --port on a board." in said

@@ -328,6 +328,8 @@ def test_the_list_of_the_engine_option_is_true():
     assert body is not None
     listed = set(re.findall(r"^\| `([^`]+)` \|", body[1], re.M))
     code_found = {str(p.relative_to(ROOT)) for p in SOURCES if names_it(p)}
+    templates = [p for folder in ("equilif", "hdl", "sim") for p in (ROOT / folder).rglob("*.html")]
+    code_found |= {str(p.relative_to(ROOT)) for p in templates if re.search(r"\.early\b", p.read_text())}
     page = re.compile(r"\bearly\b|\bearly-ends\b", re.I)
     pages = {str(p.relative_to(ROOT)) for p in PAGES if page.search(p.read_text())}
     assert code_found - OTHERS | pages - MENTIONS == listed
