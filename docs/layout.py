@@ -157,19 +157,20 @@ def draw(target: Path) -> None:
         (x0, y0), (x1, y1) = place[start], place[to]
         arrow = axes.annotate(
             "",
-            (x1, y1 + 0.28),
-            (x0, y0 - 0.22),
+            (x1, y1 + 0.2),
+            (x0, y0 - 0.2),
             arrowprops={"arrowstyle": "-|>", "color": "#777", "lw": min(0.6 + 0.06 * n, 2.0), "alpha": 0.7},
         )
         # tests/house/test_docs.py compares these names with the code
         arrow.arrow_patch.set_gid(f"{start}:{to}")
     for b, (x, y) in place.items():
-        package = b.split(".")[0]
-        label = b if "." not in b else f"{package}\n{b.split('.', 1)[1]}"
+        package, _, name = b.partition(".")
         style = {"boxstyle": "round,pad=0.35", "fc": COLOURS[package], "ec": "#555", "lw": 0.7}
-        axes.text(x, y, label, ha="center", va="center", fontsize=8, bbox=style, zorder=3)
+        axes.text(x, y, name or package, ha="center", va="center", fontsize=9, bbox=style, zorder=3)
+    for package, (left, right) in COLUMNS.items():
+        axes.text((left + right) / 2, top + 0.8, package, ha="center", fontsize=10, weight="bold")
     axes.set_xlim(0, widest)
-    axes.set_ylim(-0.5, top + 0.5)
+    axes.set_ylim(-0.5, top + 1)
     axes.axis("off")
     plt.rcParams["svg.hashsalt"] = "equilif"
     figure.savefig(target, bbox_inches="tight", metadata={"Date": None})
