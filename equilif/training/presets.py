@@ -249,7 +249,7 @@ OWN_ETA = (0.05, 0.02)
 OWN_MANY = 256
 OWN_SAMPLES = 15_000  #: that a network sees while it learns, if that is in OWN_EPOCHS
 OWN_EPOCHS = (10, 100)  #: the fewest and the most
-OWN_HEADS = 16  #: queries of a memory
+OWN_HEADS = 8  #: queries of a memory: the program of 16 is longer than an engine holds
 
 
 def own(data: DataSet) -> Preset:

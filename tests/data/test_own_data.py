@@ -1036,7 +1036,7 @@ def test_a_wrong_file_is_one_line_that_says_what_to_do(name, command, folder, ca
     assert sorted(folder.rglob("*")) == before, "nothing is written"
 
 
-@pytest.mark.parametrize("width, heads", [(50, 16), (300, 3), (1019, 1)])
+@pytest.mark.parametrize("width, heads", [(50, 8), (300, 3), (1019, 1)])
 def test_a_memory_has_as_many_queries_as_a_hidden_neuron_hears(width, heads):
     text(
         "\n".join(f"{w} {'1 ' * k}{'0 ' * (width - k)}" for k, w in enumerate(("good", "bad", "kind"))),
@@ -1045,6 +1045,20 @@ def test_a_memory_has_as_many_queries_as_a_hidden_neuron_hears(width, heads):
     data = own.load(reviews(), label="liked", text="review", memory=True, vectors="v.txt")
     assert presets.own(data).memory.heads == heads
     assert presets.own(data).network(data).n_outputs == 2
+
+
+def test_the_suggested_memories_fit_an_engine():
+    from equilif_golden.engine.compiler import engine_for
+
+    for path, options in ((ts_parts(), {}), (reviews(), {"label": "liked", "text": "review"})):
+        vectors = {"vectors": fifty()} if options else {}
+        data = own.load(path, memory=True, **options, **vectors)
+        engine_for(presets.own(data).network(data), lanes=4)
+
+
+def fifty() -> str:
+    """Word vectors of 50 values."""
+    return text("\n".join(f"{w} {'1 ' * k}{'0 ' * (50 - k)}" for k, w in enumerate(("good", "bad"))), "w.txt")
 
 
 def test_vectors_that_are_too_wide_are_refused(capsys):
