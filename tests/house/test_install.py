@@ -61,7 +61,7 @@ def test_every_extra_is_in_all():
             found |= {extra} | (set().union(*map(names, inner[1].split(","))) if inner else set())
         return found
 
-    assert names("all") == set(extras) - {"dev"}
+    assert names("all") == set(extras) - {"dev", "docs"}
 
 
 def test_every_lower_bound_is_a_constraint():
