@@ -9,6 +9,7 @@ weights/<synapse>                    histogram, in thresholds
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -35,7 +36,8 @@ class Board:
         files.check_folder(folder)
 
     def __enter__(self) -> Self:
-        self._writer = SummaryWriter(str(self.folder))
+        # tensorboardX names its files by the second: two runs in one would share a file
+        self._writer = SummaryWriter(str(self.folder), filename_suffix=f".{secrets.token_hex(4)}")
         return self
 
     def __exit__(
