@@ -23,7 +23,8 @@ PYTHON = "reference/python/"
 FOLDERS = [ROOT, *(ROOT / name for name in ("golden", "hdl", "sim", "boards"))]
 #: benches are tests, commands have a page of their own, and the layers of the compiled kernel are its own
 NOT_SHOWN = re.compile(
-    r"equilif\.(cli|__main__|commands)|equilif_golden\.(compiled|plan)|equilif_sim\.(blocks|engine|link|tools)"
+    r"equilif\.(cli|__main__|commands)|equilif_golden\.(compiled|plan)"
+    r"|equilif_sim\.(blocks|engine|link|tools)"
 )
 
 
