@@ -177,7 +177,10 @@ def _numbers(path: Path, line: int, names: tuple[str, ...], row: list[str]) -> n
 def _no_number(name: str, cell: str) -> str:
     if COMMA.fullmatch(cell):
         return f"{name!r} is {cell!r}: write numbers with a decimal point"
-    return f"{name!r} is {cell[:40]!r}, no number: leave this column out, or write its values as numbers"
+    return (
+        f"{name!r} is {cell[:40]!r}, no number: leave this column out, write its values as numbers, or learn "
+        "from texts with --text"
+    )
 
 
 class Parquet:
