@@ -12,14 +12,17 @@ import numpy as np
 import pytest
 
 from equilif_golden.blocks.synapse import from_words
-from equilif_golden.engine.compiler import CapacityError, Compiled
+from equilif_golden.engine.chip import Chip
+from equilif_golden.engine.compiler import CapacityError, Compiled, engine_for
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import WORDS, Op
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.fixed import Numerics
-from equilif_golden.network import Network, Population, Relay, Softmax, Synapse
+from equilif_golden.kernel import Kernel
+from equilif_golden.network import Network, Population, Relay, Softmax, Synapse, TokenRows
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
+from equilif_sim.verilated import VerilatedEngine
 
 NET = Network.chain(10, 7, 3)  # at 4 lanes: 3 + 1 + 2 + 1 groups, 1 for the target
 X, B, Y = Population("x", 2, "input"), Population("b", 1, "constant"), Population("y", 2)
@@ -130,6 +133,28 @@ def test_a_sample_with_tokens_is_one_write():
     )
     with pytest.raises(ValueError, match="a sample has up to 5 tokens, not 6"):
         c.sample(np.zeros(2, int), tokens=6)
+
+
+@pytest.mark.parametrize(
+    "make", [EngineModel, pytest.param(VerilatedEngine, marks=pytest.mark.long)], ids=["model", "rtl"]
+)
+def test_sixteen_queries_have_an_engine(make):
+    """As many as the presets for speech and reviews have: their program needs more than 1,024 words."""
+    net = Network.attention(6, 4, 16, 8, 2, schedule=Schedule(nudged=16))
+    rng = np.random.default_rng(0)
+    config = engine_for(net, lanes=4)
+    assert config.program_words == 2048
+    weights = net.initial_weights(0, query=0.3)
+    x, labels = np.zeros((3, 0), np.uint8), np.array([0, 1, 1])
+    table = rng.integers(-2000, 2000, (5, 4)).astype(np.int16)
+    tokens = TokenRows(table, rng.integers(0, 5, 10).astype(np.int32), np.array([0, 6, 7, 10]))
+    kernel = Kernel(net, weights, lr=0.05)
+    chip = Chip(make(config), net, weights, lr=0.05)
+    kernel.train(x, labels, tokens=tokens)
+    chip.train(x, labels, tokens=tokens)
+    for name, w in kernel.weights.items():
+        assert (chip.weights[name] == w).all(), name
+    assert not all((w == weights[name]).all() for name, w in kernel.weights.items())
 
 
 def test_a_memory_needs_an_engine_that_has_it():

@@ -22,7 +22,7 @@ OLDER = {"single_port": False, "forwarding": True, "weight_stages": 0}
         ({"lanes": True}, r"lanes must be an integer in 2\.\.32, not True"),
         ({"lanes": 64}, r"lanes must be in 2\.\.32, not 64"),
         ({"tiles": 4.5}, r"tiles must be an integer in 4\.\.32768, not 4\.5"),
-        ({"program_words": "256"}, r"program_words must be an integer in 4\.\.1024, not '256'"),
+        ({"program_words": "256"}, r"program_words must be an integer in 4\.\.2048, not '256'"),
         ({"value_groups": 48}, "value_groups must be a power of two, not 48"),
         ({"softmax": 1}, "softmax must be true or false, not 1"),
         *(({name: "no"}, f"{name} must be true or false, not 'no'") for name in OPTIONS),

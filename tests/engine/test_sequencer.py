@@ -14,7 +14,13 @@ from tests.engines import ENGINE, SINGLE_PORT, WIDE
 BENCH = "equilif_sim.engine.sequencer"
 
 
-@pytest.mark.parametrize("config", [ENGINE, SINGLE_PORT, WIDE], ids=["P4", "P4-SPRAM", "P16-DEEP"])
+#: the longest program that an engine can have
+LONG = dataclasses.replace(ENGINE, program_words=2048)
+
+
+@pytest.mark.parametrize(
+    "config", [ENGINE, SINGLE_PORT, WIDE, LONG], ids=["P4", "P4-SPRAM", "P16-DEEP", "P4-long"]
+)
 def test_rtl(config, tmp_path):
     assert simulate(Sequencer(config), BENCH, tmp_path, config=config, simulator="icarus")
 

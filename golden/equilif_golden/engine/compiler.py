@@ -282,7 +282,7 @@ class Compiled(Placement):
 
 
 #: largest sizes of an engine
-MOST = {"tiles": 1 << 15, "value_groups": 1 << 10, "state_groups": 1 << 10, "program_words": 1 << 10}
+MOST = {"tiles": 1 << 15, "value_groups": 1 << 10, "state_groups": 1 << 10, "program_words": 1 << 11}
 
 
 def engine_for(network: Network, *, lanes: int) -> EngineConfig:

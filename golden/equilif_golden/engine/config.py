@@ -117,7 +117,7 @@ class EngineConfig(Options):
             ("tiles", 1 << 15),
             ("value_groups", 1 << 10),
             ("state_groups", 1 << 10),
-            ("program_words", 1 << 10),
+            ("program_words", 1 << 11),
         ):
             checked[name] = whole(getattr(self, name), name, 4, most)
         for name in ("value_groups", "state_groups"):
