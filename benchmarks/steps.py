@@ -1,6 +1,6 @@
 """Accuracy against time steps, on a part that is held out of the training samples.
 
-    python -m benchmarks.steps --data DIR                       digits, mnist, fashion, a deep chain
+    python -m benchmarks.steps --data DIR                       all tasks
     python -m benchmarks.steps --only digits --only vowels --data DIR
     python -m benchmarks.steps --table                          the table of what has been measured
 
@@ -47,12 +47,10 @@ class Task(NamedTuple):
     held: int
 
 
-DEEP = dataclasses.replace(PRESETS["mnist"], hidden=(128, 64, 32))
 TASKS = {
     "digits": Task(PRESETS["digits"], 360),
     "mnist": Task(PRESETS["mnist"], 10_000),
     "fashion": Task(PRESETS["fashion"], 10_000),
-    "deep": Task(DEEP, 10_000),
     "vowels": Task(PRESETS["vowels"], 70),
     "spoken": Task(PRESETS["spoken"], 500),
 }

@@ -127,7 +127,7 @@ def test_check_wants_closed_loops_and_an_end(program, message):
     [
         ({"lanes": 3}, "lanes must be 2, 4, 8, 16 or 32, not 3"),
         ({"tiles": 2**15 + 1}, r"tiles must be in 4\.\.32768, not 32769"),
-        ({"program_words": 3}, r"program_words must be in 4\.\.1024, not 3"),
+        ({"program_words": 3}, r"program_words must be in 4\.\.2048, not 3"),
         ({"state_groups": 512}, "state_groups 512 must not exceed value_groups 256"),
     ],
 )
