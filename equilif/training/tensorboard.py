@@ -9,7 +9,7 @@ weights/<synapse>                    histogram, in thresholds
 
 from __future__ import annotations
 
-import secrets
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -36,8 +36,8 @@ class Board:
         files.check_folder(folder)
 
     def __enter__(self) -> Self:
-        # tensorboardX names its files by the second: two runs in one would share a file
-        self._writer = SummaryWriter(str(self.folder), filename_suffix=f".{secrets.token_hex(4)}")
+        # tensorboardX names files by the second: two runs in one would share a file; they are read by name
+        self._writer = SummaryWriter(str(self.folder), filename_suffix=f".{time.time_ns()}")
         return self
 
     def __exit__(
