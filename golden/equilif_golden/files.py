@@ -80,7 +80,7 @@ def check_folder(path: str | os.PathLike[str]) -> None:
 
 
 def sweep(folder: Path, names: Iterable[str]) -> None:
-    """Remove what programs left that were killed while they wrote files of these names into the folder."""
+    """Remove temporary files for these names: programs that were killed while they wrote have left them."""
     for name in (*names, TRIED):
         for part in folder.glob(f".{glob.escape(name[:KEPT])}.*.part"):
             part.unlink(missing_ok=True)

@@ -271,25 +271,12 @@ def test_rtl(lanes, numerics, tmp_path):
     assert simulate(Softmax(config), bench, tmp_path, config=config, simulator="icarus", only=only) == 4
 
 
-def test_rtl_of_the_reciprocal(tmp_path):
-    assert simulate(
-        Reciprocal(18),
-        "equilif_sim.blocks.softmax",
-        tmp_path,
-        config={"first": 0, "last": 1 << 12},
-        simulator="icarus",
-        only="totals",
-    )
-
-
-@pytest.mark.long
-def test_rtl_of_every_reciprocal(tmp_path):
-    """All sums that 1,032 neurons can make."""
-    assert simulate(
-        Reciprocal(18),
-        "equilif_sim.blocks.softmax",
-        tmp_path,
-        config={"first": 0, "last": 1 << 18},
-        simulator="verilator",
-        only="totals",
-    )
+@pytest.mark.parametrize(
+    "bits, simulator",
+    [(12, "icarus"), pytest.param(18, "verilator", marks=pytest.mark.long)],
+)
+def test_rtl_of_the_reciprocal(bits, simulator, tmp_path):
+    """18 bits: all sums that 1,032 neurons can make."""
+    bench = "equilif_sim.blocks.softmax"
+    sums = {"first": 0, "last": 1 << bits}
+    assert simulate(Reciprocal(18), bench, tmp_path, config=sums, simulator=simulator, only="totals")
