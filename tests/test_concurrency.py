@@ -212,6 +212,27 @@ def test_training_that_is_cut_short_changes_nothing(monkeypatch):
     assert kernel.train(X[:1], Y[:1]).samples == 1
 
 
+def test_ctrl_c_waits_until_compiled_code_is_loaded():
+    """Loading calls back from LLVM, where an exception would end the process."""
+    code = """
+import os, signal
+from numba.core.caching import FunctionCache
+load = FunctionCache.load_overload
+loaded = []
+def interrupted(self, *args):
+    os.kill(os.getpid(), signal.SIGINT)
+    loaded.append(load(self, *args))
+    return loaded[-1]
+FunctionCache.load_overload = interrupted
+try:
+""" + BEGIN.replace("\n", "\n    ")
+    code += """
+except KeyboardInterrupt:
+    print(loaded != [], signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+"""
+    assert run(code) == "True True"
+
+
 def test_the_kernel_runs_where_nothing_can_be_stored():
     """An installation that cannot be written, for a user without a home."""
     code = "import numba.core.caching as c; c.CacheImpl._locator_classes = []\n" + BEGIN

@@ -10,8 +10,10 @@ batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, TypeVar
 
 import numba
@@ -63,13 +65,33 @@ class Store(FunctionCache):  # type: ignore[misc]
             super().save_overload(*args)
 
 
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits for the end: raised in one of the compiler's callbacks it would end the process."""
+    handler = signal.getsignal(signal.SIGINT)
+    # no other thread is interrupted
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield
+        return
+    pressed: list[Any] = []
+    signal.signal(signal.SIGINT, lambda *how: pressed.append(how))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if pressed:
+            handler(*pressed[0])
+
+
 def compiled(function: Function) -> Function:
     """Compiled on its first call, and stored where a folder for it can be had."""
-    made: Function = numba.njit(function, nogil=True)
+    made: Any = numba.njit(function, nogil=True)
+    made.compile = uninterrupted()(made.compile)
     # RuntimeError: neither the package's folder nor the user's can be written
     with suppress(RuntimeError):
-        made._cache = Store(function)  # type: ignore[attr-defined]
-    return made
+        made._cache = Store(function)
+    function_compiled: Function = made
+    return function_compiled
 
 
 def inlined(function: Function) -> Function:
