@@ -40,7 +40,8 @@ class Dispatcher(wiring.Component):
     leaving : In(1)
         None will be in the next cycle.
     stepped : In(1)
-        Spikes of the commands in the lanes can be read by a scan that starts in the next cycle.
+        Where weights have registers around them: spikes of the commands in the lanes can be read by a scan
+        that starts in the next cycle.
     instruction : Out(INSTRUCTION)
         What is executed.
     start : Out(1)
@@ -76,7 +77,7 @@ class Dispatcher(wiring.Component):
                 "last": In(1),
                 "empty": In(1),
                 "leaving": In(1),
-                "stepped": In(1),
+                **({"stepped": In(1)} if config.weight_stages else {}),
                 "instruction": Out(INSTRUCTION),
                 "start": Out(1),
                 "learning": Out(1),

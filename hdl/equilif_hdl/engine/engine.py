@@ -98,7 +98,6 @@ class Engine(wiring.Component):
             dispatcher.last.eq(walker.last),
             dispatcher.empty.eq(lanes.empty),
             dispatcher.leaving.eq(lanes.leaving),
-            dispatcher.stepped.eq(lanes.stepped),
             host.busy.eq(sequencer.busy),
             host.prediction.eq(argmax.place),
         ]
@@ -177,6 +176,7 @@ class Engine(wiring.Component):
             m.d.sync += start.eq(walks)
             with m.If(walks | walker.valid):
                 m.d.sync += issued.eq(ins)
+            m.d.comb += dispatcher.stepped.eq(lanes.stepped)
         m.d.comb += [lanes.instruction.eq(issued), lanes.start.eq(start)]
 
     def _count(

@@ -100,7 +100,7 @@ class Lanes(wiring.Component):
                 "instruction": In(INSTRUCTION),
                 "empty": Out(1),
                 "leaving": Out(1),
-                "stepped": Out(1),
+                **({"stepped": Out(1)} if config.weight_stages else {}),
                 "start": In(1),
                 "walked": In(1),
                 "again": Out(1),
@@ -125,8 +125,9 @@ class Lanes(wiring.Component):
             control.instruction.eq(self.instruction),
             self.empty.eq(stages.empty),
             self.leaving.eq(stages.leaving),
-            self.stepped.eq(stages.stepped),
         ]
+        if cfg.weight_stages:
+            m.d.comb += self.stepped.eq(stages.stepped)
         self._connect_state(m, state, lanes)
         self._connect_weights(m, stages, weights, lanes)
         words = self._turned(m, stages, weights, state)

@@ -212,8 +212,9 @@ class Stages(Elaboratable):
         m.d.comb += [
             self.empty.eq(self._none_before(self.timing.last + 1)),
             self.leaving.eq(self._none_before(self.timing.last)),
-            self.stepped.eq(self._none_before(self.timing.step - 2)),
         ]
+        if self.config.weight_stages:
+            m.d.comb += self.stepped.eq(self._none_before(self.timing.step - 2))
         return m
 
     def _none_before(self, stage: int) -> Value:
