@@ -159,7 +159,7 @@ class Lane(wiring.Component):
         if self.config.softmax:
             sign = Mux(orders.nudge, self.spike, self._signed() & value[-1])
         # a spike of the nudged neuron counts -256: strength x (target - 256 spike).  Bits are masked, not
-        # chosen: of a choice of 0 Yosys makes the reset of a register, and no multiplier takes such a register
+        # chosen: of a choice of 0 Yosys makes a register's reset, and no multiplier takes such a register
         scaled = orders.scaled.replicate(2)
         low = Mux(orders.scaled, orders.scale[:8], value)
         high = orders.scale[8:] & scaled | sign.replicate(2) & ~scaled
