@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("yosys"), reason="needs Yosys")
 
 CYCLES = 400
 #: cycles after which what was read first has gone by
-EARLY = 20
+FIRST = 20
 BENCH = """
 module bench;
     reg clk = 0;
@@ -39,7 +39,7 @@ module bench;
             i = {$urandom, $urandom};
             #1 clk = 1;
             #1 clk = 0;
-            #1 if (k > EARLY) begin
+            #1 if (k > FIRST) begin
                 wrong = wrong + (wanted !== mapped) + (wanted !== absorbed);
                 changes = changes + (wanted !== last);
             end
@@ -121,7 +121,7 @@ def moved(build, tmp_path):
         passes += ["design -reset", f"read_json {name}.json", f"rename rtl {name}"]
         passes += [f"write_verilog -noattr {name}.v"]
     yosys(tmp_path, *passes)
-    bench = BENCH.replace("CYCLES", f"{CYCLES}").replace("EARLY", f"{EARLY}")
+    bench = BENCH.replace("CYCLES", f"{CYCLES}").replace("FIRST", f"{FIRST}")
     (tmp_path / "bench.v").write_text(ECP5.library() + bench)
     (tmp_path / "rtl.v").write_text(verilog.convert(Design(build), name="rtl", emit_src=False))
     sources = ["bench.v", "rtl.v", "mapped.v", "absorbed.v"]
@@ -129,7 +129,7 @@ def moved(build, tmp_path):
     said = subprocess.run(["./bench"], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
     wrong, changes = map(int, said.split())
     assert wrong == 0
-    assert changes > (CYCLES - EARLY) / 8
+    assert changes > (CYCLES - FIRST) / 8
     return counts, kinds(after)
 
 
