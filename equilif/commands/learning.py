@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,9 +38,12 @@ if TYPE_CHECKING:
     from equilif.data.about import About
     from equilif.data.dataset import DataSet
     from equilif.training.presets import Preset
+    from equilif.training.train import Training
     from equilif_golden.network import Network, Weights
 
 command = panel("Learning")
+
+MOST_SEEDS = 1000
 
 
 @command
@@ -80,13 +85,23 @@ def train(
     ] = None,
     phases: Phases = DEFAULTS,
     seed: Seed = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            help="Train so many networks side by side, of the seeds from --seed on (from 0 without it).",
+            min=1,
+            max=MOST_SEEDS,
+            show_default="one network",
+        ),
+    ] = None,
     own: OwnOptions = NOTHING,
     folder: Folder = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for network.npz, history.json and the learning curve.",
-            show_default="results/<data set>",
+            help="Folder for network.npz, history.json and the learning curve; with --seeds for a folder of "
+            "each seed.",
+            show_default="results/<data set>, with --seeds results/<data set>-seeds",
         ),
     ] = None,
     resume: Annotated[
@@ -114,17 +129,21 @@ def train(
     moment goes on with --resume, on a board or on the golden model.  A folder takes one run at a time, and
     a run that is there stays unless --overwrite is given.
 
+    With --seeds every seed has a run of its own in a folder of its own, equal to the bit to one that is
+    trained alone; as many run at once as there are processors.
+
     Example:  [bold]equilif train digits --hidden 64 --hidden 32 --epochs 20 --out results/deep[/]  and
-    [bold]equilif train wine.csv --label kind[/]
+    [bold]equilif train wine.csv --label kind --seeds 5[/]
     """
     from equilif.data.own import chosen
-    from equilif.training.folder import CURVE, RunFolder
-    from equilif.training.train import HISTORY, NETWORK, Training, read_history
+    from equilif.training.folder import CURVE, RunFolder, folder_of, seed_folders
+    from equilif.training.train import HISTORY, NETWORK, Training
     from equilif_golden.fixed import finite
 
     asked = None if data is None else chosen(data)
     source = Data.digits if asked is None else asked
-    out = out or Path("results") / (source if isinstance(source, Data) else source.resolve().stem)
+    name = source if isinstance(source, Data) else source.resolve().stem
+    out = out or Path("results") / (name if seeds is None else f"{name}-seeds")
     given = {
         "hidden": tuple(hidden) if hidden else None,
         "eta": eta,
@@ -133,27 +152,40 @@ def train(
         **phases,
     }
     finite(every, "--every (seconds)", 0, 1e9)
-    make = _learner(port, baud)
     if resume:
         keeps_settings(
             {
                 **given,
-                **{"seed": seed, "overwrite": overwrite or None, **dataclasses.asdict(own), "net": net},
+                **{"seed": seed, "seeds": seeds, "overwrite": overwrite or None},
+                **{**dataclasses.asdict(own), "net": net},
             }
         )
-    board = board_in(tensorboard)
-    place = RunFolder(out)
-    if resume:
-        place.require_run(NETWORK)
-    with place:
-        place.check(HISTORY, NETWORK, CURVE)
+        folders = seed_folders(out)
+    else:
+        folders = [folder_of(out, (seed or 0) + k) for k in range(seeds or 0)]
+    several = bool(folders)
+    folders = folders or [out]
+    if several and port is not None:
+        raise ValueError("a board trains one network at a time: leave out --port, or train seed by seed")
+    make = _learner(port, baud, len(folders))
+    boards = {
+        f: board_in(tensorboard and (tensorboard / f.name if several else tensorboard)) for f in folders
+    }
+    if resume and not several:
+        RunFolder(out).require_run(NETWORK)
+    with ExitStack() as held:
+        if several:
+            held.enter_context(RunFolder(out)).require_no_run()
+        places = [held.enter_context(RunFolder(f)) for f in folders]
+        for place in places:
+            place.check(HISTORY, NETWORK, CURVE)
         if resume:
-            name, where = whereabouts(read_history(out / HISTORY).about, asked, folder)
             with show.console.status("reading the run"):
-                run = Training.resume(out, where, name=name, epochs=epochs, make=make)
-            show_version(run.version)
+                runs = _resumed(folders, asked, folder, epochs, make)
+            show_version(runs[0].version)
         else:
-            place.require_free(overwrite=overwrite)
+            for place in places:
+                place.require_free(overwrite=overwrite)
             loaded, preset = samples_of(
                 source,
                 folder,
@@ -163,19 +195,56 @@ def train(
                 **given,
             )
             check_phases(phases, preset.schedule)
-            run = Training.start(preset, loaded, preset.seeds[0] if seed is None else seed, make)
-            place.clear()
-        show.describe(run)
-        with board as log:
-            show.train(run, out, every=every, board=log)
-        plotted = show.learning_curve(run, out)
-    files = [NETWORK, HISTORY, *plotted]
-    accuracy = run.history[-1].test_accuracy
+            first = preset.seeds[0] if seed is None and not several else seed or 0
+            runs = [Training.start(preset, loaded, first + k, make) for k in range(len(folders))]
+            for place in places:
+                place.clear()
+        show.describe(*runs)
+        logs = {f: log for f, board in boards.items() if (log := held.enter_context(board))}
+        if several:
+            show.train_together(dict(zip(folders, runs, strict=True)), every=every, boards=logs)
+        else:
+            show.train(runs[0], out, every=every, board=logs.get(out))
+        found = [
+            {
+                **run.to_dict(),
+                "accuracy": run.history[-1].test_accuracy,
+                "out": f,
+                "files": [NETWORK, HISTORY, *show.learning_curve(run, f)],
+            }
+            for f, run in zip(folders, runs, strict=True)
+        ]
+    accuracies = [r["accuracy"] for r in found]
+    mean = statistics.fmean(accuracies)
+    if not several:
+        show.console.print(
+            f"test accuracy [bold]{mean:.2%}[/] after {len(runs[0].history)} epochs; "
+            f"saved {', '.join(found[0]['files'])} in {show.literal(out)}"
+        )
+        return found[0]
+    deviation = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
     show.console.print(
-        f"test accuracy [bold]{accuracy:.2%}[/] after {len(run.history)} epochs; "
-        f"saved {', '.join(files)} in {show.literal(out)}"
+        f"test accuracy [bold]{mean:.2%}[/], mean of {len(runs)} seeds, from {min(accuracies):.2%} to "
+        f"{max(accuracies):.2%}; saved in {show.literal(out)}"
     )
-    return {**run.to_dict(), "accuracy": accuracy, "out": out, "files": files}
+    return {"accuracy": mean, "deviation": deviation, "runs": found, "out": out}
+
+
+def _resumed(
+    folders: Sequence[Path],
+    asked: Data | Path | None,
+    folder: Path | None,
+    epochs: int | None,
+    make: Callable[..., Any],
+) -> list[Training]:
+    """The runs of these folders, which are of the same data."""
+    from equilif.training.train import HISTORY, Training, read_history
+
+    first = folders[0]
+    name, where = whereabouts(read_history(first / HISTORY).about, asked, folder)
+    run = Training.resume(first, where, name=name, epochs=epochs, make=make)
+    others = (Training.resume(f, run.data, name=run.data.name, epochs=epochs, make=make) for f in folders[1:])
+    return [run, *others]
 
 
 def whereabouts(
@@ -207,14 +276,16 @@ def show_version(written: str | None) -> None:
         show.console.print(f"[yellow]{show.literal(said)}[/]")
 
 
-def _learner(port: str | None, baud: int | None) -> Callable[..., Any]:
-    """What makes a learner of a network: the golden kernel, or the engine at a port, which is opened then."""
-    from equilif_golden.kernel import Kernel
+def _learner(port: str | None, baud: int | None, runs: int = 1) -> Callable[..., Any]:
+    """What makes a learner of a network: the golden kernel, one of so many that share the processors, or the
+    engine at a port, which is opened then.
+    """
+    from equilif.training.together import learner
 
     if port is None:
         if baud is not None:
             raise ValueError("--baud is the rate of the serial port: give --port too, or leave it out")
-        return Kernel
+        return learner(runs)
 
     def make(*arguments: Any, **options: Any) -> Any:
         from equilif.host.ports import connect, summary

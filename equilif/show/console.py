@@ -162,11 +162,13 @@ def _plots(what: str) -> ModuleType | None:
 
 
 # -- training --------------------------------------------------------------------------------------
-def describe(run: Training) -> None:
+def describe(run: Training, *others: Training) -> None:
+    """A run, or several that differ in their seeds."""
     d = run.data
+    seeds = ", ".join(str(r.seed) for r in (run, *others))
     console.print(
         f"[bold]{literal(d.name)}[/] {run.sizes}, {len(d.x_train):,} training and {len(d.x_test):,} test "
-        f"samples, seed {run.seed}; {run.network.schedule}"
+        f"samples, seed{'s' * bool(others)} {seeds}; {run.network.schedule}"
     )
 
 
@@ -197,6 +199,56 @@ def train(run: Training, out: Path, *, every: float = 30.0, board: Board | None 
             if board:
                 board.epoch(record, run.network, run.weights)
             _epoch(record, run.network.schedule)
+
+
+def train_together(runs: Mapping[Path, Training], *, every: float, boards: Mapping[Path, Board]) -> None:
+    """The same of several runs side by side: a bar for each that is under way, a line for each that is done.
+
+    ``boards``: TensorBoard's, by folder; empty: none.
+    """
+    from equilif.training import together
+    from equilif.training.train import EpochRecord as Record
+    from equilif.training.train import Progress as Done
+
+    first = next(iter(runs.values()))
+    with console.status("compiling the kernel (only the first time takes long)"):
+        first.learner.train(
+            first.data.x_train, first.data.y_train, first.data.y_train[:0], tokens=first.data.tokens_train
+        )
+    n = len(first.data.x_train)
+    folders = {run.seed: folder for folder, run in runs.items()}
+    with bar() as progress:
+        tasks = {
+            run.seed: progress.add_task("", total=n * run.preset.epochs, note="", visible=False, start=False)
+            for run in runs.values()
+        }
+
+        def show(run: Training, p: Done) -> None:
+            task = tasks[run.seed]
+            progress.start_task(task)
+            progress.update(
+                task,
+                visible=True,
+                description=f"seed {run.seed}, epoch {len(run.history) + 1:2}/{run.preset.epochs}",
+                completed=n * len(run.history) + p.samples,
+                note=f"running {p.accuracy:.1%}, {p.samples_per_second:,.0f} samples/s",
+            )
+
+        def epoch(run: Training, record: Record) -> None:
+            if board := boards.get(folders[run.seed]):
+                board.epoch(record, run.network, run.weights)
+
+        def done(folder: Path, run: Training) -> None:
+            progress.update(tasks[run.seed], visible=False)
+            last = run.history[-1]
+            console.print(
+                f"seed {run.seed}  {len(run.history)} epochs  running {last.train_accuracy:6.2%}  test "
+                f"[bold]{last.test_accuracy:6.2%}[/]  {last.spikes_per_sample:5,.0f} spikes  "
+                f"{last.samples_per_second:,.0f} samples/s  {literal(folder)}",
+                soft_wrap=True,
+            )
+
+        together.train(runs, every=every, progress=show, epoch=epoch, done=done)
 
 
 def _epoch(record: EpochRecord, schedule: Schedule) -> None:

@@ -31,6 +31,7 @@ OWNER = ".equilif-owner"
 RATES = "rates.json"
 CHECKPOINT = "rates.pt"
 POINTS = "points"  #: folder of the points of a sweep
+SEED = "seed-"  #: folder of one of several runs begins so: seed-3
 #: pictures, named here too for those who have no matplotlib (equilif.show.plots)
 CURVE = "learning_curve.png"
 CONFUSION = "confusion.png"
@@ -49,6 +50,17 @@ LOG = "bitstream.log"
 #: what holds a run, and what is made of one
 RUN = (HISTORY, NETWORK, RATES, CHECKPOINT)
 MADE = (CURVE, CONFUSION, SETTLING, DEPLOYMENT, ATTENTION, REPORT, RESULTS, BITSTREAM, LOG)
+
+
+def folder_of(out: Path, seed: int) -> Path:
+    """Of the run of a seed among others."""
+    return out / f"{SEED}{seed}"
+
+
+def seed_folders(out: Path) -> list[Path]:
+    """Of the runs of several seeds below ``out``, by number."""
+    numbers = {p: p.name.removeprefix(SEED) for p in out.glob(f"{SEED}*") if (p / HISTORY).exists()}
+    return sorted((p for p, n in numbers.items() if n.isdecimal()), key=lambda p: int(numbers[p]))
 
 
 class RunFolder:
@@ -136,6 +148,8 @@ class RunFolder:
             return
         if (self.path / POINTS).is_dir():
             raise ValueError(f"{self.path} holds a sweep: give another --out")
+        if seed_folders(self.path):
+            raise ValueError(f"{self.path} holds runs of several seeds: give another --out")
         there = [name for name in RUN if os.path.lexists(self.path / name)]
         if not there or self._only_begun(there):
             return
@@ -180,7 +194,7 @@ class RunFolder:
         return ", ".join(there), None
 
     def require_no_run(self) -> None:
-        """ValueError when there is a run: a sweep has a folder of its own."""
+        """ValueError when there is a run: a sweep, or runs of several seeds, have a folder of their own."""
         there = [name for name in RUN if os.path.lexists(self.path / name)]
         if there:
             raise ValueError(f"{self.path} holds {self._described(there)[0]}: give another --out")

@@ -349,6 +349,16 @@ class Training:
     def done(self) -> bool:
         return len(self.history) >= self.preset.epochs
 
+    @property
+    def _start(self) -> Mark:
+        """Where an epoch begins."""
+        return Mark(0, 0, 0, 0.0, self.learner.counter, "")
+
+    def begin(self, folder: Path) -> None:
+        """Save a run that has done nothing yet, so that it can be resumed."""
+        if not self.history and not self.marks:
+            self._mark(self._start, folder)
+
     def epoch(
         self,
         progress: Callable[[Progress], None] = lambda p: None,
@@ -363,9 +373,9 @@ class Training:
         """
         total = len(self.data.x_train)
         plan = lesson(self.preset, self.data, self.seed, len(self.history))
-        at = self.marks[-1] if self.marks else Mark(0, 0, 0, 0.0, self.learner.counter, "")
-        if folder and not self.history and not self.marks:
-            self._mark(at, folder)
+        if folder:
+            self.begin(folder)
+        at = self.marks[-1] if self.marks else self._start
         parts = taught(self.learner, self.data, plan, after=at.samples, parts=CHUNKS)
         saved = time.perf_counter()
         start = saved - at.seconds

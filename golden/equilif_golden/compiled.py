@@ -5,7 +5,7 @@ here: narrower accumulators in hardware never wrap, by Network's fan-in check.
 
 All compiled functions stand in this file: what Numba has stored is renewed when the file of a function
 changes, not when that of a function it calls does.  They run without Python's lock, so threads can share a
-batch.
+batch.  They make no arrays: what they work in is handed to them.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ def uninterrupted() -> Iterator[None]:
 
 def compiled(function: Function) -> Function:
     """Compiled on its first call, and stored where a folder for it can be had."""
-    made: Any = numba.njit(function, nogil=True)
+    # without Numba's memory: counting the references to slices took half of the time
+    made: Any = numba.njit(function, nogil=True, _nrt=False)
     made.compile = uninterrupted()(made.compile)
     # RuntimeError: neither the package's folder nor the user's can be written
     with suppress(RuntimeError):
@@ -116,10 +117,11 @@ class State(NamedTuple):
     scores: I32  #: (most_patterns,), of the head at work, and their exponentials
     patterns: I16  #: (most_patterns, width), loaded for this sample
     target: I32  #: (n_outputs,), 8-bit values
+    events: I32  #: (n_values,), of the scan at work
 
 
-@compiled
-def new_state(plan: Plan, width: int) -> State:
+def new_state(plan: Plan, width: int = 0) -> State:
+    """``width``: of the tokens that are loaded with a sample."""
     n = plan.n_neurons
     values = np.zeros((3, plan.n_values), np.int16)
     values[:, plan.constants : plan.queries] = ONE
@@ -137,6 +139,7 @@ def new_state(plan: Plan, width: int) -> State:
         np.zeros(plan.most_patterns, np.int32),
         np.zeros((plan.most_patterns, width), np.int16),
         np.zeros(plan.output.size, np.int32),
+        np.zeros(plan.n_values, np.int32),
     )
 
 
@@ -158,34 +161,49 @@ def product(value: int, weight: int) -> int:
 
 
 @inlined
-def forward(w: I16, spikes: U8, drive: I32) -> None:
+def scan(values: npt.NDArray[Any], events: I32) -> int:
+    """Positions of the values that are not zero, and how many.
+
+    One pass without a branch: which neurons fire cannot be predicted.
+    """
+    n = 0
+    for i in range(len(values)):
+        events[n] = i
+        n += values[i] != 0
+    return n
+
+
+@inlined
+def forward(w: I16, spikes: U8, drive: I32, events: I32) -> None:
     """Drive of the columns from spikes of the rows; ``w``: row after row."""
     columns = len(drive)
-    for i in range(len(spikes)):
-        if spikes[i]:
-            for k in range(columns):
-                drive[k] += i32(w[i * columns + k])
+    for e in range(scan(spikes, events)):
+        first = events[e] * columns
+        row = w[first : first + columns]
+        for k in range(columns):
+            drive[k] += i32(row[k])
 
 
 @inlined
-def backward(w: I16, spikes: U8, drive: I32) -> None:
+def backward(w: I16, spikes: U8, drive: I32, events: I32) -> None:
     """Drive of the rows from spikes of the columns."""
     columns = len(spikes)
-    for k in range(columns):
-        if spikes[k]:
-            for i in range(len(drive)):
-                drive[i] += i32(w[i * columns + k])
+    for e in range(scan(spikes, events)):
+        column = w[events[e] :: columns]
+        for i in range(len(drive)):
+            drive[i] += i32(column[i])
 
 
 @inlined
-def forward_values(w: I16, values: I16, drive: I32) -> None:
+def forward_values(w: I16, values: I16, drive: I32, events: I32) -> None:
     """Drive of the columns from values of the rows."""
     columns = len(drive)
-    for i in range(len(values)):
-        value = values[i]
-        if value:
-            for k in range(columns):
-                drive[k] += product(value, w[i * columns + k])
+    for e in range(scan(values, events)):
+        first = events[e] * columns
+        row = w[first : first + columns]
+        value = values[events[e]]
+        for k in range(columns):
+            drive[k] += product(value, row[k])
 
 
 @inlined
@@ -286,10 +304,14 @@ def ep_update(w: I16, s: Update, plus: I16, minus: I16, counter: int, w_lo: int,
     mask = i32((1 << s.shift) - 1)
     v_plus = plus[s.v : s.v + s.columns]
     v_minus = minus[s.v : s.v + s.columns]
+    differ = i32(0)
+    for k in range(s.columns):
+        differ |= v_plus[k] ^ v_minus[k]
     for i in range(s.rows):
         up = i32(gain * plus[s.u + i])
         um = i32(gain * minus[s.u + i])
-        if up | um:
+        # a zero difference never moves a weight, and most samples that are known make no other
+        if up != um or (up and differ):
             row = w[s.at + i * s.stride : s.at + i * s.stride + s.columns]
             for k in range(len(row)):
                 difference = i32(up * v_plus[k]) - i32(um * v_minus[k])
@@ -303,7 +325,8 @@ def listen(plan: Plan, w: I16, s: State, values: I16) -> None:
     put(s.static, s.base)
     for k in range(len(plan.recalls)):
         m = plan.recalls[k]
-        forward_values(block(w, m), values[m.pre : m.pre + m.rows], s.base[m.post : m.post + m.columns])
+        first = values[m.pre : m.pre + m.rows]
+        forward_values(block(w, m), first, s.base[m.post : m.post + m.columns], s.events)
 
 
 @compiled
@@ -333,9 +356,9 @@ def settle(plan: Plan, w: I16, s: State, steps: int, strength: int) -> int:
             for k in range(len(plan.joins)):
                 m = plan.joins[k]
                 if m.post == first:
-                    forward(block(w, m), all_spikes[m.pre : m.pre + m.rows], drive)
+                    forward(block(w, m), all_spikes[m.pre : m.pre + m.rows], drive, s.events)
                 elif m.pre == first and m.feedback:
-                    backward(block(w, m), all_spikes[m.post : m.post + m.columns], drive)
+                    backward(block(w, m), all_spikes[m.post : m.post + m.columns], drive, s.events)
             if strength and first == plan.output.first:
                 for j in range(len(v)):
                     drive[j] += nudge(s.target[j], spikes[j], strength)
@@ -384,7 +407,7 @@ def recall(plan: Plan, w: I16, s: State, values: I16, n_loaded: int) -> None:
     for k in range(len(plan.heads)):
         head = plan.heads[k]
         if head.patterns < 0:
-            ask(head, s.patterns[:n_loaded].ravel(), s, values)
+            ask(head, s.patterns[:n_loaded].reshape(n_loaded * head.width), s, values)
         else:
             ask(head, w[head.patterns : head.patterns + head.n_patterns * head.width], s, values)
 
@@ -447,7 +470,10 @@ def begin(plan: Plan, w: I16, s: State, x: U8) -> None:
     for k in range(len(plan.static)):
         m = plan.static[k]
         forward_values(
-            block(w, m), s.values[0, m.pre : m.pre + m.rows], s.static[m.post : m.post + m.columns]
+            block(w, m),
+            s.values[0, m.pre : m.pre + m.rows],
+            s.static[m.post : m.post + m.columns],
+            s.events,
         )
     s.v[:] = plan.raw.threshold // 2
     s.spikes[:] = 0
@@ -493,10 +519,17 @@ def learn(plan: Plan, updates: Table, w: I16, s: State, counter: int) -> int:
 
 @compiled
 def train_samples(
-    plan: Plan, updates: Table, w: I16, x: U8, tokens: TokenRows, labels: Raw, order: Raw, counter: int
+    plan: Plan,
+    updates: Table,
+    w: I16,
+    s: State,
+    x: U8,
+    tokens: TokenRows,
+    labels: Raw,
+    order: Raw,
+    counter: int,
 ) -> tuple[int, int, int, int]:
     """Samples one by one; returns the counter, hits, spikes and free steps."""
-    s = new_state(plan, tokens.table.shape[1])
     output = plan.output
     hits = 0
     spikes = 0
@@ -518,6 +551,7 @@ def train_samples(
 def settle_samples(
     plan: Plan,
     w: I16,
+    s: State,
     x: U8,
     tokens: TokenRows,
     y: U8,
@@ -528,7 +562,6 @@ def settle_samples(
     last: int,
 ) -> None:
     """Samples ``first`` to ``last``; without targets ``y`` the free phase only."""
-    s = new_state(plan, tokens.table.shape[1])
     for j in range(first, last):
         begin(plan, w, s, x[j])
         n_loaded = load(tokens, j, s)
@@ -540,10 +573,13 @@ def settle_samples(
 
 
 @compiled
-def average_samples(plan: Plan, w: I16, x: U8, times: Raw, drives: I32, out: Reals) -> None:
-    """The free phase that goes on: spikes a step since its beginning, and static drives."""
-    s = new_state(plan, 0)
-    spikes = np.zeros(plan.n_neurons, np.int64)
+def average_samples(
+    plan: Plan, w: I16, s: State, x: U8, times: Raw, spikes: Raw, drives: I32, out: Reals
+) -> None:
+    """The free phase that goes on: spikes a step since its beginning, and static drives.
+
+    ``spikes`` (n_neurons,) is worked in.
+    """
     for j in range(len(x)):
         begin(plan, w, s, x[j])
         listen(plan, w, s, s.values[0])

@@ -13,7 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif_golden import samples
-from equilif_golden.compiled import I16, I32, U8, Reals, average_samples, settle_samples, train_samples
+from equilif_golden.compiled import (
+    I16,
+    I32,
+    U8,
+    Reals,
+    average_samples,
+    new_state,
+    settle_samples,
+    train_samples,
+)
 from equilif_golden.fixed import Raw, integers, shown, whole
 from equilif_golden.learning import NO_RATE, learning_steps
 from equilif_golden.lock import Lock
@@ -130,8 +139,9 @@ class Kernel:
         with self._lock:
             w, counter = self._held
             w = w.copy()  # others go on with the old ones until all is done
+            state = new_state(self._plan, rows.table.shape[1])
             counter, hits, spikes, steps = train_samples(
-                self._plan, self._updates, w, values, rows, known, at, counter
+                self._plan, self._updates, w, state, values, rows, known, at, counter
             )
             self._held = (w, counter)
         return Epoch(len(at), int(hits), int(spikes), int(steps))
@@ -161,7 +171,8 @@ class Kernel:
         )
 
         def part(first: int, last: int) -> None:
-            settle_samples(self._plan, w, values, rows, targets, *found, first, last)
+            state = new_state(self._plan, rows.table.shape[1])
+            settle_samples(self._plan, w, state, values, rows, targets, *found, first, last)
 
         in_parts(part, n, self._threads)
         return found
@@ -186,7 +197,9 @@ class Kernel:
         n = self._plan.n_neurons
         out = np.zeros((len(at), len(values), n))
         drives = np.zeros((len(values), n), np.int32)
-        average_samples(self._plan, self._held[0], values, at, drives, out)
+        spikes = np.zeros(n, np.int64)
+        state = new_state(self._plan)
+        average_samples(self._plan, self._held[0], state, values, at, spikes, drives, out)
         return out, drives
 
     def predict(self, x: npt.ArrayLike | None, *, tokens: TokenRows | None = None) -> Raw:

@@ -1,0 +1,69 @@
+"""Several runs side by side, each to the same bits as alone.
+
+Compiled code runs without Python's lock, so a thread for each processor is enough.  A run is a folder of its
+own, as `equilif train` leaves it, whatever becomes of the others.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+from equilif.training.train import EpochRecord, Progress, Training
+from equilif_golden.kernel import Kernel, default_threads
+
+
+class Stopped(Exception):
+    """A run ends because another one has, or its user wants it; its folder can be resumed."""
+
+
+def threads_for(runs: int) -> int:
+    """How many of them run at once."""
+    return min(runs, default_threads())
+
+
+def learner(runs: int) -> Callable[..., Kernel]:
+    """What makes a kernel: so many share the processors when they test."""
+    return functools.partial(Kernel, threads=max(1, default_threads() // threads_for(runs)))
+
+
+def train(
+    runs: Mapping[Path, Training],
+    *,
+    every: float,
+    progress: Callable[[Training, Progress], Any],
+    epoch: Callable[[Training, EpochRecord], Any],
+    done: Callable[[Path, Training], Any],
+) -> None:
+    """What is left of all runs, by folder; they are saved as Training.epoch does it.
+
+    Told from their threads: ``progress`` within an epoch, ``epoch`` after it; from this one: ``done``.  The
+    first error, or Ctrl-C, ends all runs at the next part of their epoch.
+    """
+    stop = threading.Event()
+    for folder, run in runs.items():
+        run.begin(folder)  # whatever happens, every one of them can be resumed
+
+    def told(run: Training, p: Progress) -> None:
+        if stop.is_set():
+            raise Stopped
+        progress(run, p)
+
+    def work(folder: Path, run: Training) -> None:
+        while not run.done:
+            epoch(run, run.epoch(functools.partial(told, run), folder=folder, every=every))
+
+    with ThreadPoolExecutor(threads_for(len(runs))) as pool:
+        jobs = {pool.submit(work, folder, run): folder for folder, run in runs.items()}
+        try:
+            for job in as_completed(jobs):
+                job.result()
+                done(jobs[job], runs[jobs[job]])
+        except BaseException:
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise

@@ -1,0 +1,112 @@
+"""Runs of several seeds side by side: each is equal, to the bit, to the one that is trained alone."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from equilif.data import images
+from equilif.training import together
+from equilif.training.folder import LOCK, OWNER, folder_of, seed_folders
+from equilif.training.presets import PRESETS
+from equilif.training.train import HISTORY, NETWORK, Training, read_history
+from tests.commands.test_cli import refused, run
+
+SMALL = ("digits", "--hidden", 4, "--epochs", 2)
+PRESET = PRESETS["digits"].changed(hidden=(4,), epochs=2)
+
+
+@pytest.fixture(scope="module")
+def alone() -> dict[int, list[str]]:
+    """Weights after each epoch, by seed."""
+    found = {}
+    for seed in range(3):
+        training = Training.start(PRESET, images.load("digits"), seed)
+        while not training.done:
+            training.epoch()
+        found[seed] = [e.weights for e in training.history]
+    return found
+
+
+def weights(out: Path) -> dict[int, list[str]]:
+    histories = [read_history(folder / HISTORY) for folder in seed_folders(out)]
+    return {h.seed: [e.weights for e in h.epochs] for h in histories}
+
+
+def test_seeds_side_by_side_are_those_that_are_trained_alone(alone, tmp_path):
+    printed = tmp_path / "printed.json"
+    said = run("train", *SMALL, "--seeds", 3, "--out", tmp_path / "out", "--json", printed)
+    assert weights(tmp_path / "out") == alone
+    found = json.loads(printed.read_text())
+    accuracies = [r["accuracy"] for r in found["runs"]]
+    assert [r["seed"] for r in found["runs"]] == [0, 1, 2]
+    assert found["accuracy"] == pytest.approx(sum(accuracies) / 3) and f"{found['accuracy']:.2%}" in said
+    for folder in seed_folders(tmp_path / "out"):
+        run("evaluate", folder / NETWORK)
+        assert not {p.name for p in folder.iterdir()} & {LOCK, OWNER}
+
+
+def test_seeds_begin_with_the_one_that_is_given(alone, tmp_path):
+    run("train", *SMALL, "--seed", 1, "--seeds", 2, "--out", tmp_path)
+    assert weights(tmp_path) == {seed: alone[seed] for seed in (1, 2)}
+
+
+def test_an_error_in_one_run_ends_all_and_all_go_on_to_the_same_bits(alone, tmp_path):
+    data = images.load("digits")
+    runs = {folder_of(tmp_path, k): Training.start(PRESET, data, k) for k in range(3)}
+    for folder in runs:
+        folder.mkdir()
+
+    def full(training, record):
+        raise OSError("the disk is full")
+
+    nothing = dict.fromkeys(("progress", "done"), lambda *_: None)
+    with pytest.raises(OSError, match="the disk is full"):
+        together.train(runs, every=0, epoch=full, **nothing)
+    assert seed_folders(tmp_path) == list(runs), "a run that had not begun cannot be resumed"
+    assert weights(tmp_path) != alone
+    run("train", "--resume", "--out", tmp_path)
+    assert weights(tmp_path) == alone
+
+
+def test_ctrl_c_ends_all_runs_and_all_go_on_to_the_same_bits(tmp_path):
+    command = [sys.executable, "-m", "equilif", "train", "--out", str(tmp_path)]
+    process = subprocess.Popen(
+        [*command, "--hidden", "4", "--epochs", "60", "--decay", ".99", "--seeds", "3", "--every", "0"],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    while len(seed_folders(tmp_path)) < 3 and process.poll() is None:
+        time.sleep(0.01)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (130, "error: interrupted\n")
+    assert any(len(found) < 60 for found in weights(tmp_path).values()), "it was not interrupted"
+    run("train", "--resume", "--out", tmp_path)
+    preset = PRESETS["digits"].changed(hidden=(4,), epochs=60, decay=0.99)
+    whole = Training.start(preset, images.load("digits"), 2)
+    while not whole.done:
+        whole.epoch()
+    assert weights(tmp_path)[2] == [e.weights for e in whole.history]
+
+
+def test_one_run_and_runs_of_several_seeds_keep_out_of_each_others_folder(tmp_path):
+    run("train", *SMALL, "--out", tmp_path / "one")
+    assert "holds a run of digits" in refused("train", "--seeds", 2, "--out", tmp_path / "one")
+    run("train", *SMALL, "--seeds", 1, "--out", tmp_path / "several")
+    assert "holds runs of several seeds" in refused("train", "--out", tmp_path / "several")
+    assert "seed-0 holds a run of digits" in refused("train", "--seeds", 2, "--out", tmp_path / "several")
+    assert "leave out --seeds" in refused("train", "--resume", "--seeds", 2, "--out", tmp_path / "several")
+
+
+def test_a_board_trains_one_network_at_a_time(tmp_path):
+    said = refused("train", "--seeds", 2, "--port", "/dev/nothing", "--out", tmp_path / "out")
+    assert "a board trains one network at a time" in said and not (tmp_path / "out").exists()
