@@ -70,7 +70,7 @@ SKIPS = Network(
 PHASES = {
     "free": 32,
     "nudged": 16,
-    "window": 8,
+    "window": 4,  # the default
     "beta": 1.0,
     "leak": 5,
     "early": 4,
@@ -79,9 +79,9 @@ PHASES = {
 assert PHASES.keys() == OPTIONS.keys()
 #: with phases of a fixed length, and with others
 SCHEDULES = (
-    Schedule(window=4),
-    Schedule(window=4, early=24),
-    Schedule(window=4, early=24, watch="output", least=3),
+    Schedule(free=24),
+    Schedule(free=24, early=24),
+    Schedule(free=24, early=24, watch="output", least=3),
 )
 
 

@@ -50,7 +50,6 @@ MEMORY = Network(
     (X, B, Y, M, Q),
     (Synapse("x", "y"), Synapse("m", "q"), Synapse("b", "q"), Synapse("q", "y")),
     "y",
-    Schedule(nudged=16),
 )
 LOADED = replace(MEMORY, populations=(X, B, Y, replace(M, loaded=True), Q))
 
@@ -72,7 +71,10 @@ LOADED = replace(MEMORY, populations=(X, B, Y, replace(M, loaded=True), Q))
         ({"populations": (B, H, Y), "synapses": (Synapse("h", "y"),)}, "needs an input population"),
         ({"synapses": ()}, "a network needs a synapse"),
         ({"populations": (replace(X, size=2000), B, H, Y)}, "population 'h' has fan-in 2003"),
-        ({"numerics": Numerics(charge_width=16)}, "window 8 overflows the 16-bit charge"),
+        (
+            {"numerics": Numerics(charge_width=16), "schedule": Schedule(free=8, nudged=8, window=8)},
+            "window 8 overflows the 16-bit charge",
+        ),
         ({"schedule": Schedule(threshold=4.0)}, "threshold must be a power of two in 16/4096..2, not 4.0"),
     ],
 )
@@ -93,12 +95,12 @@ def test_validation_names_the_thing(change, message):
             r"population 'm': sharpness must be in 2\.\.5 octaves, not 6",
         ),
         (
-            {"schedule": Schedule(free=20, nudged=16)},
-            "settles in whole windows: free 20 and nudged 16 must be multiples of 8",
+            {"schedule": Schedule(free=10)},
+            "settles in whole windows: free 10 and nudged 4 must be multiples of 4",
         ),
         (
-            {"schedule": Schedule(nudged=12)},
-            "settles in whole windows: free 24 and nudged 12 must be multiples of 8",
+            {"schedule": Schedule(nudged=6)},
+            "settles in whole windows: free 12 and nudged 6 must be multiples of 4",
         ),
         (
             {"synapses": (Synapse("x", "y"), Synapse("b", "q"), Synapse("q", "y"))},
@@ -181,13 +183,13 @@ def test_what_can_be_joined(pre, post):
     populations = {p.name: p for p in (X, B, H, Y, M, Q, one, two)}
     synapses = {s.name: s for s in (Synapse("x", "y"), Synapse("m", "q"), Synapse(one.name, two.name))}
     if (pre, post) in pairs:
-        Network(tuple(populations.values()), tuple(synapses.values()), "y", Schedule(nudged=16))
+        Network(tuple(populations.values()), tuple(synapses.values()), "y")
     else:
         hint = f"; turn it round: {two.name}-{one.name}" if (post, pre) in pairs else ""
         with pytest.raises(
             ValueError, match=f"synapse {one.name}-{two.name}: {pre} to {post} is not possible{hint}$"
         ):
-            Network(tuple(populations.values()), tuple(synapses.values()), "y", Schedule(nudged=16))
+            Network(tuple(populations.values()), tuple(synapses.values()), "y")
 
 
 @pytest.mark.parametrize(
@@ -224,8 +226,8 @@ def test_what_can_be_joined(pre, post):
         ),
         (lambda: Network.chain(3), "needs an input and an output size"),
         (lambda: Network.chain(3, 4, 2, rate_scales=(1.0,)), "rate_scales must name 2 layers, not 1"),
-        (lambda: Schedule(free=4), r"free \(steps, at least one window\) must be in 8\.\.511, not 4"),
-        (lambda: Schedule(nudged=512), r"nudged \(steps, at least one window\) must be in 8\.\.511, not 512"),
+        (lambda: Schedule(free=3), r"free \(steps, at least one window\) must be in 4\.\.511, not 3"),
+        (lambda: Schedule(nudged=512), r"nudged \(steps, at least one window\) must be in 4\.\.511, not 512"),
         (lambda: Schedule(window=6), "window must be a power of two, not 6"),
         (lambda: Schedule(leak=9), "leak must be .* not 9"),
         (lambda: Schedule(beta=0), "beta must be above 0, up to 2"),

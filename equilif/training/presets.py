@@ -290,7 +290,6 @@ def own_memory(data: DataSet, epochs: int) -> Preset:
         eta=0.02 if spans else 0.003,
         decay=0.05,
         form="linear",
-        schedule=Schedule(nudged=16),
         memory=MemoryPreset(
             tokens=code.steps,
             heads=min(OWN_HEADS, most // width),

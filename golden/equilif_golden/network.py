@@ -229,7 +229,7 @@ class Network:
             ),
             tuple(synapses),
             "output",
-            Schedule(nudged=16) if schedule is None else schedule,
+            Schedule() if schedule is None else schedule,
             numerics,
         )
 

@@ -61,9 +61,9 @@ class Schedule:
     least       windows that a free phase has at least
     """
 
-    free: int = _field(24, Option("Time steps of the free phase, at most.", settles=True))
-    nudged: int = _field(12, Option("Time steps of each nudged phase."))
-    window: int = _field(8, Option("Time steps over which rates are measured.", settles=True))
+    free: int = _field(12, Option("Time steps of the free phase, at most.", settles=True))
+    nudged: int = _field(4, Option("Time steps of each nudged phase."))
+    window: int = _field(4, Option("Time steps over which rates are measured.", settles=True))
     beta: float = _field(0.5, Option("Strength of the nudge."))
     threshold: float = field(default=1.0, metadata={"help": "a neuron fires when its membrane reaches it"})
     #: membrane loses v >> leak each step; 0: no leak

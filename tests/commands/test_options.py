@@ -60,7 +60,7 @@ def test_a_schedule_is_given_by_its_options():
     schedule = Schedule(free=40, window=4, leak=3)
     assert {k: v for k, v in schedule.options.items() if v is not None} == {
         "free": 40,
-        "nudged": 12,
+        "nudged": 4,
         "window": 4,
         "beta": 0.5,
         "leak": 3,

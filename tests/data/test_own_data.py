@@ -292,7 +292,7 @@ def test_a_file_is_trained_on_and_evaluation_gives_the_accuracy_that_training_sa
     make, options = FORMATS[name]
     path = make()
     seen = told(f"data {path} {options}", capsys)
-    epochs = 20 if "--memory" in options else 4
+    epochs = 20 if "--memory" in options else 8
     trained = told(f"train {path} {options} --hidden 16 --epochs {epochs} --out run", capsys)
     assert trained["accuracy"] > 0.7, "the classes are easy to tell apart"
     assert trained["data_digest"] == seen["digest"] == trained["about"]["digest"]

@@ -60,16 +60,16 @@ def test_what_watching_costs():
     [
         (lambda: Schedule(early=256), r"early \(a tolerance\) must be in 0\.\.255, not 256"),
         (lambda: Schedule(early=-1), r"early \(a tolerance\) must be in 0\.\.255, not -1"),
-        (lambda: Schedule(free=20, early=8), "whole windows: free 20 must be a multiple of 8"),
+        (lambda: Schedule(free=10, early=8), "whole windows: free 10 must be a multiple of 4"),
         (
             lambda: Schedule(early=8, least=4),
-            r"least \(windows of the 24 free steps\) must be in 2\.\.3, not 4",
+            r"least \(windows of the 12 free steps\) must be in 2\.\.3, not 4",
         ),
         (
             lambda: Schedule(early=8, least=1),
-            r"least \(windows of the 24 free steps\) must be in 2\.\.3, not 1",
+            r"least \(windows of the 12 free steps\) must be in 2\.\.3, not 1",
         ),
-        (lambda: Schedule(early=8, free=8), "has at least two windows: free must be at least 16, not 8"),
+        (lambda: Schedule(early=8, free=4), "has at least two windows: free must be at least 8, not 4"),
         (lambda: Schedule(early=8, watch="input"), "watch must be all or output, not 'input'"),
     ],
 )
@@ -135,7 +135,7 @@ def test_only_the_free_phase_ends_early(watch):
 
 
 def test_a_listing_has_the_end_of_a_loop():
-    network = replace(NET, schedule=Schedule(free=32, early=4))
+    network = replace(NET, schedule=Schedule(free=16, early=4))
     compiled = Compiled(network, EngineConfig(lanes=4, early=True))
     lines = [" ".join(line.split()) for line in listing(compiled.program(0.01), compiled).splitlines()]
     assert [line.split(maxsplit=1)[1] for line in lines if "early" in line] == ["next left 3, early"]
@@ -205,7 +205,9 @@ EARLY_ENDS = {
     "output settles": Network.chain(
         20, 17, 9, 5, schedule=Schedule(free=32, window=4, early=20, watch="output", least=3)
     ),
-    "memory settles": Network.attention(9, 6, 2, 7, 5, schedule=Schedule(free=64, nudged=16, early=10)),
+    "memory settles": Network.attention(
+        9, 6, 2, 7, 5, schedule=Schedule(free=64, nudged=16, window=8, early=10)
+    ),
 }
 
 
@@ -285,7 +287,7 @@ def test_a_wrong_file_is_refused_with_line_and_key(old, new, wanted, tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (("train", "--early", "8", "--free", "20"), "free 20 must be a multiple of 8"),
+        (("train", "--early", "8", "--free", "10"), "free 10 must be a multiple of 4"),
         (("verify", "--early", "8", "--board", BOARD), "this engine cannot (EngineConfig.early)"),
         (("train", "--watch", "output"), "--watch says which rates end a phase early: give --early too"),
         (("verify", "digits", "--watch", "output"), "give --early too"),
@@ -318,8 +320,8 @@ def test_early_ends_are_told(trained, tmp_path):  # noqa: F811
             trained / NETWORK,
             "--early",
             tolerance,
-            "--window",
-            4,
+            "--free",
+            24,
             "--watch",
             "output",
             "--json",
@@ -335,10 +337,10 @@ def test_early_ends_are_told(trained, tmp_path):  # noqa: F811
         )
         saving.append(found["saving"])
     assert 0 <= saving[0] < saving[1] < saving[2] == 1 - 8 / 24
-    said = run("train", "digits", "--early", 16, "--window", 4, "--epochs", 1, "--out", tmp_path / "early")
+    said = run("train", "digits", "--early", 16, "--free", 24, "--epochs", 1, "--out", tmp_path / "early")
     assert "until all rates move by no more than 16/256" in said and "free steps" in said
     run("train", "--resume", "--epochs", 2, "--out", tmp_path / "early")
     steps = [e["steps_per_sample"] for e in json.loads((tmp_path / "early" / HISTORY).read_text())["epochs"]]
     assert len(steps) == 2 and all(8 <= s < 24 for s in steps)
     whole = json.loads((trained / HISTORY).read_text())["epochs"]
-    assert [e["steps_per_sample"] for e in whole] == [24, 24]
+    assert [e["steps_per_sample"] for e in whole] == [8, 8]

@@ -53,8 +53,8 @@ def test_a_listing_names_populations_and_indents_loops():
     lines = listing(compiled.program(0.05), compiled).splitlines()
     assert lines[2] == " 2  drive    input -> hidden1                   input-hidden1"
     assert lines[5:9] == [
-        " 5  repeat                                      count 24",
-        " 6      mark     hidden1, output                left 8",
+        " 5  repeat                                      count 12",
+        " 6      mark     hidden1, output                left 4",
         " 7      gather   output -> hidden1              hidden1-output, column",
         " 8      step     hidden1                        threshold 4096, leak 0",
     ]
@@ -138,7 +138,7 @@ def test_the_command_lists_the_program(tmp_path):
 def test_the_command_refuses_in_one_line(tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     networks.save("network.npz", CHAIN, CHAIN.initial_weights())
-    memory = dataclasses.replace(MEMORY, schedule=Schedule(nudged=16))
+    memory = dataclasses.replace(MEMORY, schedule=Schedule())
     networks.save("memory.npz", memory, memory.initial_weights())
     Path("test.txt").write_text("no network")
     out = run("program", *arguments, "--json", "out.json", code=2)

@@ -31,7 +31,14 @@ from equilif.training.train import HISTORY, NETWORK, Training, digest, read_hist
 from equilif_golden import files, network
 from tests.commands.test_cli import refused, run
 
-DIGITS = "77d30742973f"  #: digest of the weights of `equilif train digits --seed 0`
+#: options of `equilif train digits --seed 0`, and the digest of the weights in the end
+DIGITS = {
+    "preset": ((), "be77af96f84f"),
+    "phases of 24, 12 and 12 steps": (
+        ("--free", 24, "--nudged", 12, "--window", 8, "--epochs", 15),
+        "77d30742973f",
+    ),
+}
 
 
 def write_idx(folder: Path, seed: int, classes: int = 10) -> Path:
@@ -78,9 +85,11 @@ def edited(folder: Path, **keys: Any) -> None:
 
 
 # -- bits ------------------------------------------------------------------------------------------
-def test_the_digits_end_in_the_weights_that_they_always_ended_in(tmp_path):
-    run("train", "digits", "--seed", 0, "--out", tmp_path)
-    assert read_history(tmp_path / HISTORY).epochs[-1].weights.startswith(DIGITS)
+@pytest.mark.parametrize("name", DIGITS)
+def test_the_digits_end_in_the_weights_that_they_always_ended_in(name, tmp_path):
+    options, weights = DIGITS[name]
+    run("train", "digits", "--seed", 0, *options, "--out", tmp_path)
+    assert read_history(tmp_path / HISTORY).epochs[-1].weights.startswith(weights)
 
 
 # -- one run at a time -----------------------------------------------------------------------------
@@ -448,7 +457,7 @@ def test_a_run_that_is_stopped_at_any_moment_is_continued_to_the_same_bits(how, 
     ],
 )
 def test_a_run_that_would_stop_learning_is_refused_at_once(options, message):
-    preset = PRESETS["digits"].changed(**options)
+    preset = PRESETS["digits"].changed(**{"epochs": 15} | options)
     start = time.perf_counter()
     with pytest.raises(ValueError, match=message):
         Training.start(preset, images.load("digits"), 0)
