@@ -134,11 +134,15 @@ def _module(shown: Mapping[str, Sequence[Wave]]) -> Iterator[str]:
     (number,) = [w for w in shown["sequencer"] if w.name == "number"]
     yield "module waves;"
     yield f"  typedef enum logic [3:0] {{{names}}} operation;"
-    # an instruction is taken when the next one's first word is in the program counter
+    # numbers go through a queue beside that of the instructions
     yield f"  reg [{number.width - 1}:0] number_now = 0;"
-    yield "  always @(posedge engine.clk)"
+    yield f"  reg [{number.width - 1}:0] numbers [$];"
+    yield "  always @(posedge engine.clk) begin"
+    yield "    if (engine.sequencer.valid & engine.sequencer.ready)"
+    yield f"      numbers.push_back(engine.sequencer.place / {WORDS} - 1);"
     yield "    if (engine.dispatcher.i__valid & engine.dispatcher.i__ready)"
-    yield f"      number_now <= engine.sequencer.pc / {WORDS} - 1;"
+    yield "      number_now <= numbers.pop_front();"
+    yield "  end"
     for scope, signals in shown.items():
         yield f"  begin : {scope}"
         for w in signals:

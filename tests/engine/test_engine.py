@@ -328,7 +328,7 @@ def test_cycles_of_walks(engine, op):
         for n in range(1, 9):
             assert (
                 cycles(engine, Instruction(op=op, shift=2, dst=0, n_dst=n))
-                == 12 + n + config.weight_stages + 2 * config.deep
+                == 12 + n + config.forwarding + config.weight_stages + 2 * config.deep
             )
 
 
@@ -340,7 +340,9 @@ def test_cycles_of_softmax(engine):
         for n in range(1, 9):
             for mode in (0, SoftmaxMode.ABSOLUTE | ResultMode.PLUS):
                 measured = cycles(engine, Instruction(op=Op.SOFTMAX, mode=mode, shift=2, dst=0, n_dst=n))
-                assert measured == 3 * (n + levels + config.weight_stages + config.deep) + 46
+                assert (
+                    measured == 3 * (n + levels + config.weight_stages + config.deep) + 46 + config.forwarding
+                )
 
 
 def test_cycles_of_drive(engine):

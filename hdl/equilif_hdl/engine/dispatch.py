@@ -2,16 +2,21 @@
 
     sequencer --> i --> [ instruction ] --> scanner, walker, lanes
                               ^
-    all commands issued ------+------ lanes empty
+    all commands issued ------+------ lanes empty, or nearly
 
-Latency: 1 cycle from a taken instruction to its start.  Throughput: an instruction at a time.  One that only
-adds to A and B lets the next begin while its commands are still in the lanes: all that follows reads what
-they write in the stage in which they write it, or later.
+Latency: 1 cycle from a taken instruction to its start.  Throughput: an instruction at a time.
+
+* One that only adds to A and B lets the next begin while its commands are still in the lanes: all that
+  follows reads what they write in the stage in which they write it, or later.
+* GATHER after STEP may scan while the last groups of STEP are in the lanes, where these keep the operands of
+  STEP (`weight_stages`): the spikes are written when the scan comes to read them.
+* Everything else begins when the lanes are empty.
 """
 
 from __future__ import annotations
 
-from amaranth import Module, Signal
+from amaranth import Module, Mux, Signal
+from amaranth.hdl import Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -26,10 +31,17 @@ class Dispatcher(wiring.Component):
     -------
     i : In(stream of INSTRUCTION)
         From the sequencer.
-    issuing : In(1)
-        Scanner or walker has commands of the instruction left.
+    scanning, walking : In(1)
+        The scanner has events left; the walker has commands left.
+    last : In(1)
+        The walker issues the last of them.
     empty : In(1)
         No command is in the lanes.
+    leaving : In(1)
+        None will be in the next cycle.
+    stepped : In(1)
+        Where weights have registers around them: spikes of the commands in the lanes can be read by a scan
+        that starts in the next cycle.
     instruction : Out(INSTRUCTION)
         What is executed.
     start : Out(1)
@@ -41,8 +53,12 @@ class Dispatcher(wiring.Component):
     """
 
     i: Stream[Instruction]
-    issuing: Signal
+    scanning: Signal
+    walking: Signal
+    last: Signal
     empty: Signal
+    leaving: Signal
+    stepped: Signal
     instruction: Instruction
     start: Signal
     learning: Signal
@@ -56,8 +72,12 @@ class Dispatcher(wiring.Component):
         super().__init__(
             {
                 "i": In(stream.Signature(INSTRUCTION)),
-                "issuing": In(1),
+                "scanning": In(1),
+                "walking": In(1),
+                "last": In(1),
                 "empty": In(1),
+                "leaving": In(1),
+                **({"stepped": In(1)} if config.weight_stages else {}),
                 "instruction": Out(INSTRUCTION),
                 "start": Out(1),
                 "learning": Out(1),
@@ -69,12 +89,17 @@ class Dispatcher(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         op = self.instruction.op
-        executing = self.start | self.issuing
-        adds = is_one_of(op, Op.DRIVE, Op.GATHER, Op.NUDGE)
+        issuing = self.start | self.scanning
+        events = is_one_of(op, Op.DRIVE, Op.GATHER)
+        adds = events | (op == Op.NUDGE)
+        free: Value = self.leaving
+        if self.config.weight_stages:
+            free = free | self.stepped & (op == Op.STEP) & (self.i.p.op == Op.GATHER)
         taken = self.i.valid & self.i.ready
         m.d.comb += [
-            self.i.ready.eq(~executing & (adds | self.empty)),
-            self.idle.eq(~executing & self.empty),
+            # NUDGE still reads spikes when its last command has left the walker
+            self.i.ready.eq(~issuing & Mux(self.walking, events & self.last, adds | free)),
+            self.idle.eq(~issuing & ~self.walking & self.empty),
         ]
         m.d.sync += self.start.eq(taken)
         with m.If(taken):

@@ -9,9 +9,9 @@ Bit-exact with equilif_golden.engine.model.EngineModel.
                   |            '------------------- spikes, values -----------|----'
                   '--> weights, values (while idle) --------------------------'
 
-Latency: 6 cycles from ``host.start`` to the start of the first instruction.  Throughput: an instruction
-begins when all commands of the one before have been issued and, where it needs their results, have left
-the lanes.
+Latency: 6 cycles from ``host.start`` to the start of the first instruction, 7 with a queue.  Throughput: an
+instruction begins when all commands of the one before have been issued and, where it needs their results,
+have left the lanes (equilif_hdl.engine.dispatch).
 """
 
 from __future__ import annotations
@@ -28,13 +28,14 @@ from equilif_hdl.engine.access import Access
 from equilif_hdl.engine.activity import Activity
 from equilif_hdl.engine.argmax import Argmax
 from equilif_hdl.engine.dispatch import Dispatcher
-from equilif_hdl.engine.isa import by_column, by_minus, is_one_of
+from equilif_hdl.engine.isa import INSTRUCTION, Instruction, by_column, by_minus, is_one_of
 from equilif_hdl.engine.lanes import Lanes
 from equilif_hdl.engine.port import EnginePort
 from equilif_hdl.engine.scan import Scanner
 from equilif_hdl.engine.sequencer import Sequencer
 from equilif_hdl.engine.walk import Walker
 from equilif_hdl.fixed import ram
+from equilif_hdl.typed import signal_of
 
 
 class Engine(wiring.Component):
@@ -92,8 +93,11 @@ class Engine(wiring.Component):
             sequencer.start.eq(host.start),
             sequencer.learn.eq(host.learn),
             sequencer.idle.eq(dispatcher.idle),
-            dispatcher.issuing.eq(scanner.busy | walker.busy),
+            dispatcher.scanning.eq(scanner.busy),
+            dispatcher.walking.eq(walker.busy),
+            dispatcher.last.eq(walker.last),
             dispatcher.empty.eq(lanes.empty),
+            dispatcher.leaving.eq(lanes.leaving),
             host.busy.eq(sequencer.busy),
             host.prediction.eq(argmax.place),
         ]
@@ -160,10 +164,20 @@ class Engine(wiring.Component):
             argmax.i.eq(scanner.o.p),
             lanes.valid.eq(walker.valid),
             lanes.i.eq(walker.o),
-            lanes.instruction.eq(ins),
-            lanes.start.eq(dispatcher.start),
             lanes.walked.eq(~walker.busy),
         ]
+        issued: Instruction = ins  # the instruction whose commands are in the lanes
+        start: Value = dispatcher.start
+        if cfg.weight_stages:
+            # the next one may begin to scan
+            issued = signal_of(INSTRUCTION, name="issued")
+            start = Signal(name="start_issued")
+            walks = dispatcher.start & walking
+            m.d.sync += start.eq(walks)
+            with m.If(walks | walker.valid):
+                m.d.sync += issued.eq(ins)
+            m.d.comb += dispatcher.stepped.eq(lanes.stepped)
+        m.d.comb += [lanes.instruction.eq(issued), lanes.start.eq(start)]
 
     def _count(
         self, m: Module, dispatcher: Dispatcher, scanner: Scanner, walker: Walker, lanes: Lanes

@@ -58,9 +58,9 @@ class Lanes(wiring.Component):
     instruction : In(INSTRUCTION)
         What walks and LEARN take their constants from: held until ``empty``.
     start, walked, again : In(1), In(1), Out(1)
-        ``instruction`` begins; the walker is idle; it must walk once more (SOFTMAX).
-    empty : Out(1)
-        No command is under way.
+        A walk of ``instruction`` begins; the walker is idle; it must walk once more (SOFTMAX).
+    empty, leaving, stepped : Out(1)
+        As equilif_hdl.engine.dispatch has them.
     scan : In(ScanPort)
         The scanner's access to spikes and values.
     host : In(LanesPort)
@@ -78,6 +78,8 @@ class Lanes(wiring.Component):
     i: Command
     instruction: Instruction
     empty: Signal
+    leaving: Signal
+    stepped: Signal
     start: Signal
     walked: Signal
     again: Signal
@@ -97,6 +99,8 @@ class Lanes(wiring.Component):
                 "i": In(command(config)),
                 "instruction": In(INSTRUCTION),
                 "empty": Out(1),
+                "leaving": Out(1),
+                **({"stepped": Out(1)} if config.weight_stages else {}),
                 "start": In(1),
                 "walked": In(1),
                 "again": Out(1),
@@ -117,7 +121,13 @@ class Lanes(wiring.Component):
         m.submodules.state = state = State(cfg, stages, state_ram=self.state_ram)
         m.submodules.weights = weights = WeightArray(cfg)
         lanes = [Lane(cfg, j) for j in range(cfg.lanes)]
-        m.d.comb += [control.instruction.eq(self.instruction), self.empty.eq(stages.empty)]
+        m.d.comb += [
+            control.instruction.eq(self.instruction),
+            self.empty.eq(stages.empty),
+            self.leaving.eq(stages.leaving),
+        ]
+        if cfg.weight_stages:
+            m.d.comb += self.stepped.eq(stages.stepped)
         self._connect_state(m, state, lanes)
         self._connect_weights(m, stages, weights, lanes)
         words = self._turned(m, stages, weights, state)
@@ -226,6 +236,7 @@ class Lanes(wiring.Component):
             softmax.near.eq(Cat(lane.near for lane in lanes)),
             self.again.eq(softmax.again),
             self.empty.eq(stages.empty & ~softmax.busy),
+            self.leaving.eq(stages.leaving & ~softmax.busy),
             control.coding.eq(softmax.coding),
             control.reciprocal.eq(softmax.reciprocal),
             control.scale.eq(softmax.scale),

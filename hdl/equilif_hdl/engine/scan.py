@@ -11,9 +11,9 @@ cycle.  While learning the walker reads the same memory: every event fetches its
 which the walker waits, and a group of zeros costs two.
 
 Where weights have registers around them (``weight_stages``), so has the group: it is copied, the next one
-waits in the memories, and strobes are registers.  Two cycles more latency and P x 16 flip-flops; a group
-of spikes takes two cycles at least, a group of values three, because its zeros are found a cycle later; and
-while learning the walker waits two cycles a group.
+waits in the memories, and strobes are registers.  Two cycles more latency and P x 16 flip-flops; a group of
+values takes three cycles at least, because its zeros are found a cycle later; and while learning the walker
+waits two cycles a group.
 """
 
 from __future__ import annotations
@@ -112,8 +112,6 @@ class Scanner(wiring.Component):
         self.copies = config.weight_stages > 0
         #: cycles from start to the first event of spikes
         self.latency = 5 if self.copies else 3
-        #: cycles that a group without spikes takes
-        self.shortest = 2 if self.copies else 1
         group = group_bits(config)
         super().__init__(
             {
@@ -248,8 +246,9 @@ class Scanner(wiring.Component):
         plus = Signal.like(self.memory.plus)
         minus = Signal.like(self.memory.minus)
         sends = Signal()
-        fetches = Mux(self.learning, self.allow & (pending == 0) & ~waiting, ~waiting | taken)
+        flows = Signal()  # a group of spikes that is there in the next cycle is taken in that cycle
         m.d.comb += [
+            flows.eq(self.spiking & Mux(taken, ~self.memory.spikes.any(), ~Mux(sends, rest, pending).any())),
             valued.eq(self._with_values()),
             rest.eq(Cat(bit & pending[:k].any() for k, bit in enumerate(pending))),
             sends.eq((pending != 0) & room),
@@ -263,7 +262,14 @@ class Scanner(wiring.Component):
             self.busy.eq((following.left != 0) | waiting | (pending != 0) | self.o.valid),
         ]
         m.d.sync += [
-            asked.eq((following.left != 0) & ~asked & fetches),
+            asked.eq(
+                Mux(
+                    asked,
+                    (following.left != 1) & flows,
+                    (following.left != 0)
+                    & Mux(self.learning, self.allow & (pending == 0) & ~waiting, ~waiting | taken),
+                )
+            ),
             waiting.eq(stays),
             held.eq(asked | stays & ~self.learning),
             due.eq(Mux(self.spiking, stays, waiting & ~taken)),

@@ -1,12 +1,13 @@
 """Sequencer: reads the program, carries out loops and halts itself, and hands everything else on.
 
-    program memory --3 words--> [ next instruction ] -- REPEAT, NEXT, HALT, MARK not due: here
-                                        |
-                                        +--> o: instructions for scanner, walker and lanes
+    program memory --word--> [ instruction ] -- REPEAT, NEXT, HALT, MARK not due: here
+                                     |
+                                     +--> [ queue ] --> o: instructions for scanner, walker and lanes
 
-Fetch is one instruction ahead of execution; a NEXT of mode EARLY waits until all is executed, and decides
-by what has moved.  Latency: 5 cycles from start to the first instruction.  Throughput: an instruction in 5
-cycles.
+Fetch runs ahead of execution: by an instruction, and by ``AHEAD`` more where the pipeline has room for a
+queue.  A NEXT of mode EARLY waits until all is executed, and decides by what has moved.  Latency: 5 cycles
+from start to the first instruction, 6 with a queue.  Throughput: an instruction in 3 cycles; the first one
+of an iteration comes 5 cycles after NEXT.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import NamedTuple
 
-from amaranth import Cat, Module, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.hdl import Value
-from amaranth.lib import stream, wiring
+from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from equilif_golden.engine.config import EngineConfig
@@ -24,6 +25,9 @@ from equilif_golden.engine.isa import WORDS, HaltMode, NextMode, Op
 from equilif_hdl.engine.isa import INSTRUCTION, Instruction, has_mode
 from equilif_hdl.engine.stages import Told
 from equilif_hdl.typed import Stream, signal_of
+
+#: instructions that a queue holds
+AHEAD = 4
 
 
 class Loop(NamedTuple):
@@ -67,10 +71,10 @@ class Sequencer(wiring.Component):
     word: Signal
     o: Stream[Instruction]
 
-    latency = 5
-
     def __init__(self, config: EngineConfig):
         self.config = config
+        #: cycles from start to the first instruction
+        self.latency = 5 + config.forwarding
         super().__init__(
             {
                 "start": In(1),
@@ -89,73 +93,109 @@ class Sequencer(wiring.Component):
         m = Module()
         cfg = self.config
         learning = Signal()
+        running = Signal()  # the program is read
         pc = Signal.like(self.addr)  # address of the next word
-        words = Signal(32 * (WORDS - 1), reset_less=True)  # words of the instruction, but its last
-        fresh = signal_of(INSTRUCTION)  # the instruction, once its last word is there
-        early = Signal()  # the instruction is a NEXT that may end its loop early
-        moved = Signal()  # a watched rate has moved since the last such NEXT
+        here = Signal()  # a word is on the memory's output
+        place = Signal.like(self.addr)  # address of that word
+        taken = Signal()  # that word is taken
+        have = Signal(range(WORDS + 1))  # words of the instruction that have been taken
+        words = Signal(32 * WORDS, reset_less=True)
+        ins = signal_of(INSTRUCTION)  # the instruction, once all of its words are there
+        valid = Signal()  # it is handed on
+        ready = Signal()  # it can be
+        done = Signal()  # it is handed on, or carried out
+        jump = Signal()  # the word on the memory's output is not what follows
+        idle = Signal()  # all that was handed on has been executed
         # loops, innermost first; outside all loops no iterations are left
         loops = [Loop.of(self.addr, k) for k in range(cfg.loops)]
         inner = loops[0]
+        early = Signal()  # the instruction is a NEXT that may end its loop early
+        moved = Signal()  # a watched rate has moved since the last such NEXT
         m.d.comb += [
             self.addr.eq(pc),
-            fresh.as_value().eq(Cat(words, self.word)),
-            self.o.p.eq(fresh),
+            self.read.eq(running & (~here | taken)),
+            taken.eq(here & ((have != WORDS) | done)),
+            ins.as_value().eq(words),
         ]
+        with m.If(self.read):
+            m.d.sync += [pc.eq(pc + 1), place.eq(pc)]
+        with m.If(taken):
+            m.d.sync += words.eq(Cat(words[32:], self.word))
+        m.d.sync += [
+            here.eq(~jump & (self.read | here & ~taken)),
+            have.eq(Mux(jump, 0, Mux(done, 0, have) + taken)),
+        ]
+        self._hand_on(m, ins, valid, ready, idle)
         if cfg.early:
-            m.d.comb += early.eq(has_mode(fresh, NextMode.EARLY))
+            m.d.comb += early.eq(has_mode(ins, NextMode.EARLY))
             with m.If(self.told.moved):
                 m.d.sync += moved.eq(1)
         with m.FSM():
             with m.State("IDLE"):
+                m.d.comb += jump.eq(1)
                 m.d.sync += [pc.eq(0), learning.eq(self.learn), moved.eq(0)]
                 m.d.sync += [loop.left.eq(0) for loop in loops]
                 with m.If(self.start):
                     m.d.sync += self.busy.eq(1)
-                    m.next = "FETCH0"
-            for k in range(WORDS):
-                with m.State(f"FETCH{k}"):
-                    m.d.comb += self.read.eq(1)
-                    m.d.sync += [pc.eq(pc + 1), words.eq(Cat(words[32:], self.word))]
-                    m.next = f"FETCH{k + 1}"
-            with m.State(f"FETCH{WORDS}"):
-                m.next = "FETCH0"
-                with m.Switch(fresh.op):
-                    with m.Case(Op.HALT):
-                        with m.If(~(has_mode(fresh, HaltMode.INFER) & learning)):
-                            m.next = "HALT"
-                    with m.Case(Op.REPEAT):
-                        for loop, outer in pairwise(loops):
-                            m.d.sync += [outer.first.eq(loop.first), outer.left.eq(loop.left)]
-                        m.d.sync += [inner.first.eq(pc), inner.left.eq(fresh.count)]
-                    with m.Case(Op.NEXT):
-                        with m.If(early & ~self.idle):
-                            m.next = f"FETCH{WORDS}"
-                        with m.Else():
-                            settled = early & ~moved & (inner.left <= fresh.count)
-                            self._end_iteration(m, pc, loops, (inner.left == 1) | settled)
-                            with m.If(early):
-                                m.d.sync += moved.eq(0)
-                    with m.Case(Op.MARK):
-                        with m.If((fresh.count == 0) | (fresh.count == inner.left)):
-                            m.next = "ISSUE"
-                    with m.Default():
-                        m.next = "ISSUE"
-            with m.State("ISSUE"):
-                m.d.comb += self.o.valid.eq(1)
-                with m.If(self.o.ready):
-                    m.next = "FETCH0"
+                    m.next = "RUN"
+            with m.State("RUN"):
+                m.d.comb += running.eq(1)
+                with m.If(have == WORDS):
+                    with m.Switch(ins.op):
+                        with m.Case(Op.HALT):
+                            m.d.comb += done.eq(1)
+                            with m.If(~(has_mode(ins, HaltMode.INFER) & learning)):
+                                m.next = "HALT"
+                        with m.Case(Op.REPEAT):
+                            m.d.comb += done.eq(1)
+                            for loop, outer in pairwise(loops):
+                                m.d.sync += [outer.first.eq(loop.first), outer.left.eq(loop.left)]
+                            m.d.sync += [inner.first.eq(place), inner.left.eq(ins.count)]
+                        with m.Case(Op.NEXT):
+                            with m.If(~early | idle):
+                                m.d.comb += done.eq(1)
+                                settled = early & ~moved & (inner.left <= ins.count)
+                                self._end_iteration(m, pc, jump, loops, (inner.left == 1) | settled)
+                                with m.If(early):
+                                    m.d.sync += moved.eq(0)
+                        with m.Case(Op.MARK):
+                            m.d.comb += valid.eq((ins.count == 0) | (ins.count == inner.left))
+                            m.d.comb += done.eq(ready | ~valid)
+                        with m.Default():
+                            m.d.comb += [valid.eq(1), done.eq(ready)]
             with m.State("HALT"):
-                with m.If(self.idle):
+                with m.If(idle):
                     m.d.sync += self.busy.eq(0)
                     m.next = "IDLE"
         return m
 
-    def _end_iteration(self, m: Module, pc: Signal, loops: list[Loop], last: Value) -> None:
+    def _hand_on(self, m: Module, ins: Instruction, valid: Signal, ready: Signal, idle: Signal) -> None:
+        """Instructions, to the queue or straight to who executes them."""
+        if not self.config.forwarding:
+            m.d.comb += [
+                self.o.p.eq(ins),
+                self.o.valid.eq(valid),
+                ready.eq(self.o.ready),
+                idle.eq(self.idle),
+            ]
+            return
+        m.submodules.queue = queue = fifo.SyncFIFO(width=32 * WORDS, depth=AHEAD)
+        m.d.comb += [
+            queue.w_data.eq(ins),
+            queue.w_en.eq(valid),
+            ready.eq(queue.w_rdy),
+            self.o.p.as_value().eq(queue.r_data),
+            self.o.valid.eq(queue.r_rdy),
+            queue.r_en.eq(self.o.ready),
+            idle.eq(self.idle & ~queue.r_rdy),
+        ]
+
+    def _end_iteration(self, m: Module, pc: Signal, jump: Signal, loops: list[Loop], last: Value) -> None:
         """Once more, or out of the innermost loop."""
         inner = loops[0]
         m.d.sync += inner.left.eq(inner.left - 1)
         with m.If(~last):
+            m.d.comb += jump.eq(1)
             m.d.sync += pc.eq(inner.first)
         with m.Else():
             for loop, outer in pairwise(loops):

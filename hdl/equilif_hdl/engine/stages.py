@@ -135,8 +135,10 @@ class Stages(Elaboratable):
         Operation of that command.
     group, tile, e : dict[int, Value]
         Its fields of the same names, from stage 0 on.
-    empty : Signal
-        No command is under way.
+    empty, leaving : Signal
+        No command is under way; none will be in the next cycle.
+    stepped : Signal
+        What a STEP under way writes can be read by a scan that starts in the next cycle.
     """
 
     def __init__(self, config: EngineConfig, valid: Value, i: Command, instruction: Instruction):
@@ -144,6 +146,8 @@ class Stages(Elaboratable):
         self.timing = Timing(config)
         self.instruction = instruction
         self.empty = Signal()
+        self.leaving = Signal()
+        self.stepped = Signal()
         first = -self.timing.lead
         last = self.timing.last
         self.commands: dict[int, Command] = {first: i}
@@ -193,19 +197,29 @@ class Stages(Elaboratable):
         for stage in range(first + 1, 1):
             m.d.sync += self.commands[stage].eq(self.commands[stage - 1])
         if self.config.deep:
-            walked = self.commands[first]
+            # a cycle after the walker, when `instruction` is that of the command
+            walked = self.commands[first + 1]
             with m.If(walked.op == Op.LEARN):
                 m.d.sync += [
-                    self.commands[first + 1].up.eq(times_gain(walked.up, self.instruction, self.config)),
-                    self.commands[first + 1].um.eq(times_gain(walked.um, self.instruction, self.config)),
+                    self.commands[first + 2].up.eq(times_gain(walked.up, self.instruction, self.config)),
+                    self.commands[first + 2].um.eq(times_gain(walked.um, self.instruction, self.config)),
                 ]
         for line in (self.op, self.group, self.tile, self.e):
             for stage in range(1, self.timing.last + 1):
                 m.d.sync += line[stage].eq(line[stage - 1])
         for stage in range(first + 1, self.timing.last + 1):
             m.d.sync += self.busy[stage].eq(self.busy[stage - 1])
-        m.d.comb += self.empty.eq(~Cat(held for stage, held in self.busy.items() if stage > first).any())
+        m.d.comb += [
+            self.empty.eq(self._none_before(self.timing.last + 1)),
+            self.leaving.eq(self._none_before(self.timing.last)),
+        ]
+        if self.config.weight_stages:
+            m.d.comb += self.stepped.eq(self._none_before(self.timing.step - 2))
         return m
+
+    def _none_before(self, stage: int) -> Value:
+        """No command is before ``stage``, apart from one that comes in this cycle."""
+        return ~Cat(held for k, held in self.busy.items() if -self.timing.lead < k < stage).any()
 
 
 def _name(verb: str, ops: tuple[Op, ...]) -> str:

@@ -60,8 +60,8 @@ class Walker(wiring.Component):
     i : In(stream of event)
     valid, o : Out(1), Out(command)
         A command for the lanes in every cycle in which valid is high.
-    busy : Out(1)
-        The instruction, or one of its events, has commands left.
+    busy, last : Out(1), Out(1)
+        The instruction, or one of its events, has commands left; this is the last.
     """
 
     start: Signal
@@ -73,6 +73,7 @@ class Walker(wiring.Component):
     valid: Signal
     o: Command
     busy: Signal
+    last: Signal
 
     latency = 1
 
@@ -89,6 +90,7 @@ class Walker(wiring.Component):
                 "valid": Out(1),
                 "o": Out(command(config)),
                 "busy": Out(1),
+                "last": Out(1),
             }
         )
 
@@ -108,7 +110,8 @@ class Walker(wiring.Component):
             stride.eq(Mux(column, ins.n_src, 1)),
             self.valid.eq(self.busy & ~self.stall & ~pause),
             self.o.eq(now),
-            self.i.ready.eq(self.enable & (~self.busy | (self.valid & final))),
+            self.last.eq(self.valid & final),
+            self.i.ready.eq(self.enable & (~self.busy | self.last)),
             taken.eq(self.i.valid & self.i.ready),
         ]
         if not cfg.forwarding:

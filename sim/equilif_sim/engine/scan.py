@@ -160,8 +160,8 @@ async def events(dut: Any, o_pause: Pause, allow_pause: Pause) -> None:
 
 @cocotb.test()
 async def an_event_a_cycle(dut: Any) -> None:
-    """Full groups: the last event leaves ``latency`` + events - 1 cycles after the start; empty groups cost
-    ``shortest`` cycles each.
+    """Full groups: the last event leaves ``latency`` + events - 1 cycles after the start; an empty group
+    costs a cycle, and where groups are copied one more after a full group.
     """
     config = engine_config()
     tb = ScanBench(dut, config, o_pause=never, allow_pause=never)
@@ -172,4 +172,4 @@ async def an_event_a_cycle(dut: Any) -> None:
     assert full == Scanner(config).latency + 5 * config.lanes - 1
     tb.values[0, 1:4] = 0
     await tb.scan(spiking=True, learning=False, src=0, n_src=5)
-    assert full - tb.last == 3 * (config.lanes - Scanner(config).shortest)
+    assert full - tb.last == 3 * (config.lanes - 1) - Scanner(config).copies
