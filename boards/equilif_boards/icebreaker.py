@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from amaranth_boards.icebreaker import ICEBreakerPlatform
 
-from equilif_boards.board import Board
+from equilif_boards.board import ANY_WHILE_WRITTEN, Board
 from equilif_boards.clock import Ice40Pll
 from equilif_boards.device import ICE40UP5K
 from equilif_boards.link import UartLink
@@ -32,8 +32,7 @@ ICEBREAKER = Board(
     after_read=(
         # SPRAM has no initial content, and Yosys will not drop it by itself
         "delete t:$meminit_v2 r:MEMID=*bank* %i",
-        # no reader uses what it read from a word that was being written
-        "setparam -set COLLISION_X_MASK 1'b1 t:$memrd_v2",
+        ANY_WHILE_WRITTEN,
     ),
     leds=(("led_g", 0), ("led_r", 0)),
     loader="ice40_generic",

@@ -7,7 +7,7 @@ from amaranth.vendor import GowinPlatform
 from amaranth_boards.resources import LEDResources, UARTResource
 from amaranth_boards.tang_nano_9k import TangNano9kPlatform
 
-from equilif_boards.board import Board
+from equilif_boards.board import ANY_WHILE_WRITTEN, Board
 from equilif_boards.clock import GowinPll
 from equilif_boards.device import GW1NR_9, GW2AR_18
 from equilif_boards.link import UartLink
@@ -74,7 +74,7 @@ TANG_NANO_9K = Board(
         softmax=False,
     ),
     network=(784, 20, 10),
-    after_read=("setparam -set COLLISION_X_MASK 1'b1 t:$memrd_v2",),
+    after_read=(ANY_WHILE_WRITTEN,),
     new_yosys=True,
     leds=(("led", 0), ("led", 1)),
     loader="tangnano9k",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from amaranth_boards.ulx3s import ULX3S_25F_Platform, ULX3S_85F_Platform
 
-from equilif_boards.board import Board
+from equilif_boards.board import ANY_WHILE_WRITTEN, Board
 from equilif_boards.clock import Ecp5Pll
 from equilif_boards.device import LFE5U_25F, LFE5U_85F
 from equilif_boards.link import UartLink
@@ -30,8 +30,7 @@ ULX3S_85F = Board(
     ),
     network=(784, 224, 10),
     state_ram="distributed",
-    # no reader uses what it read from a word that was being written
-    after_read=("setparam -set COLLISION_X_MASK 1'b1 t:$memrd_v2",),
+    after_read=(ANY_WHILE_WRITTEN,),
     # router1 did not converge: the address lines of 192 block RAMs cross the whole die
     nextpnr_opts="--router router2",
     leds=(("led", 0), ("led", 1)),

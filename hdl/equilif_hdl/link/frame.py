@@ -44,7 +44,7 @@ class Framer(wiring.Component):
         Of the held frame.  ``end``: buffer address after its payload, which begins at 2.  ``whole``: the
         payload is a multiple of an instruction's bytes.
     addr : In, data : Out(8)
-        Buffer read port, latency 1.
+        Buffer read port, latency 2.
     reply : In(stream of equilif_hdl.link.slip.ITEM)
         Status, sequence, payload, then an item with ``end``, which adds the CRC and releases the buffer.
     """
@@ -114,11 +114,12 @@ class Framer(wiring.Component):
             wr.en.eq(store),
             rd.addr.eq(address),
             rd.en.eq(~store),
-            self.data.eq(rd.data),
             i.ready.eq(1),
             self.end.eq(n - CRC_BYTES),
             self.whole.eq(phase == OVERHEAD % INSTRUCTION_BYTES),
         ]
+        # a register: the host decides by this byte at once
+        m.d.sync += self.data.eq(rd.data)
         with m.FSM() as fsm:
             with m.State("LISTEN"):
                 m.d.comb += [listening.eq(~missed), check.data.eq(i.p.data), check.valid.eq(store)]

@@ -7,7 +7,7 @@ Answers as equilif_golden.link.device.Device, byte for byte.
 
 A command is walked twice, the first time dry: every address is compared, the program is judged, and
 nothing is written.  Only when that went through is it walked for real, so no command is ever half done.
-A byte takes two cycles each time; a UART takes hundreds.
+A byte takes three cycles each time; a UART takes hundreds.
 
     WAIT -> DECODE -> HEADER -> ARGUMENT -> SPAN             what it is, and what will be read
                         -> DATA <-> ELEMENT, JUDGE           what is written; then HEADER again, for real
@@ -85,7 +85,7 @@ class Host(wiring.Component):
         connect(m, framer.o, encoder.i)
         connect(m, encoder.o, flipped(self.o))
         walk = _Walk(self, m, framer, checker)
-        m.d.sync += walk.fresh.eq(1)
+        m.d.sync += [walk.fresh.eq(walk.reading), walk.reading.eq(1)]
         with m.FSM():
             walk.command()
             walk.header()
@@ -110,7 +110,8 @@ class _Walk:
 
         self.real = Signal()  # the command is walked for the second time, for real
         self.at = Signal(len(framer.addr))  # buffer address
-        self.fresh = Signal()  # the byte of that address is there
+        self.reading = Signal()  # the byte of that address is read
+        self.fresh = Signal()  # it is there
         self.argument = Signal(8)  # region, or flags of a RUN
         self.count = Signal(16)  # elements to read; zeros that a packed value still stands for
         # element of the region; the top bit stands for all addresses far outside
@@ -162,9 +163,13 @@ class _Walk:
     def _refuse(self) -> None:
         self.m.next = "STATUS"
 
+    def _read(self, at: ValueLike) -> list[Assign]:
+        """Ask for the byte of this address."""
+        return [self.at.eq(at), self.reading.eq(0), self.fresh.eq(0)]
+
     def _again(self) -> None:
         """From the start of the payload, for real."""
-        self.m.d.sync += [self.real.eq(1), self.at.eq(PAYLOAD), self.fresh.eq(0)]
+        self.m.d.sync += [self.real.eq(1), *self._read(PAYLOAD)]
 
     # -- what was asked for ------------------------------------------------------------------------
     def command(self) -> None:
@@ -173,8 +178,7 @@ class _Walk:
         with m.State("WAIT"):
             m.d.sync += [
                 self.real.eq(0),
-                self.at.eq(PAYLOAD),
-                self.fresh.eq(0),
+                *self._read(PAYLOAD),
                 self.lane.eq(0),
                 self.result.eq(0),
                 self.address.eq(0),
@@ -191,7 +195,6 @@ class _Walk:
         with m.State("DECODE"):
             fits = self._fits()
             busy = self.engine.busy
-            m.d.sync += self.fresh.eq(0)
             with m.If(self.status != Status.OK):
                 self._refuse()
             with m.Else():
@@ -225,7 +228,7 @@ class _Walk:
         place = self.at[:4]  # a header is short
         with m.State("HEADER"):  # RUN comes here again for its second address
             with m.If(self.fresh):
-                m.d.sync += [self.at.eq(self.at + 1), self.fresh.eq(0)]
+                m.d.sync += self._read(self.at + 1)
                 with m.Switch(place):
                     self._fields()
                 read = place == PAYLOAD + HEADER_BYTES[Command.READ] - 1
@@ -287,7 +290,7 @@ class _Walk:
             with m.If(self.at == framer.end):
                 self._end_of_data()
             with m.Elif(self.fresh):
-                m.d.sync += [self.at.eq(self.at + 1), self.fresh.eq(0), self.lane.eq(self.lane + 1)]
+                m.d.sync += [*self._read(self.at + 1), self.lane.eq(self.lane + 1)]
                 for k in range(4):
                     # a value is one byte, for both of its memories
                     with m.If(self.lane == Mux((self.region == Region.VALUE) & (k == 1), 0, k)):

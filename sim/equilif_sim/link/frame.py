@@ -84,6 +84,7 @@ class FrameBench:
         for at in range(n):
             self.dut.addr.value = at
             await RisingEdge(self.dut.clk)
+            await RisingEdge(self.dut.clk)
             await ReadOnly()
             out.append(int(self.dut.data.value))
             await RisingEdge(self.dut.clk)

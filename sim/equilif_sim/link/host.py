@@ -36,7 +36,7 @@ from equilif_sim.link.stand_in import StandInDevice
 from equilif_sim.tools.run import bench_config, engine_config
 from equilif_sim.tools.stream import Pause, never, often
 
-PATIENCE = 20_000  #: cycles within which a reply begins and goes on
+PATIENCE = 40_000  #: cycles within which a reply begins and goes on
 
 
 class Bench:
