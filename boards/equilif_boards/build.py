@@ -1,11 +1,11 @@
 """From a board to its bitstream:  python -m equilif_boards.build icebreaker
 
-    Board --> Amaranth --> RTLIL --> Yosys --> nextpnr (seed after seed, until the clock is met) -->
-    bitstream, manifest.json
+    Board --> Amaranth --> RTLIL --> Yosys --> registers into blocks (ECP5) --> nextpnr (seed after seed,
+    until the clock is met) --> bitstream, manifest.json
 
 The build id, which the device answers to IDENTIFY, is a hash of the plan (RTLIL with the id itself zero,
-scripts, pins, options) and of the tools' versions.  The seed of place and route is no part of it: it
-moves gates, never bits.
+scripts, pins, options, our own step on ECP5) and of the tools' versions.  The seed of place and route is no
+part of it: it moves gates, never bits.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import functools
 import hashlib
+import inspect
 import json
 import os
 import re
@@ -33,6 +34,7 @@ from equilif_golden import files
 from equilif_golden.fixed import whole
 
 NAME = "top"
+NETLIST = f"{NAME}.json"
 REPORT = f"{NAME}.report.json"
 LOG = f"{NAME}.tim"
 BUILD_ID_BYTES = 4
@@ -40,6 +42,8 @@ MANIFEST = "manifest.json"
 #: file of a plan with its commands, by which a folder of builds is known
 COMMANDS = f"build_{NAME}.json"
 RETRIES = 8
+#: file of a plan with our own step between Yosys and nextpnr
+ABSORB = "absorb.py"
 #: most seeds that a build may try, and the largest seed to begin with: nextpnr takes 31 bits
 MOST_RETRIES = 1000
 MOST_SEED = (1 << 31) - 1 - MOST_RETRIES
@@ -110,6 +114,7 @@ class BuildResult:
     seed: int
     timing: Timing
     utilisation: Mapping[str, tuple[int, int]]  #: cell type: used, available
+    absorbed: Mapping[str, int]  #: cell type: how many took registers in
     seconds: Mapping[str, float]  #: by step
 
     def as_dict(self) -> dict[str, Any]:
@@ -138,6 +143,8 @@ class Plan:
         planned = {
             k: v if isinstance(v, str) else v.decode() for k, v in plan.files.items() if k.endswith(PLANNED)
         }
+        if board.device.family.absorb:
+            planned[ABSORB] = inspect.getsource(sys.modules[board.device.family.absorb.__module__])
         return cls(planned, tuple(tuple(c) for c in json.loads(planned[COMMANDS])["commands"][:STEPS]))
 
     @property
@@ -319,6 +326,10 @@ def build(
     synthesis, route, pack = ([executable(c[0], new_yosys=board.new_yosys), *c[1:]] for c in plan.commands)
     to_netlist, to_places, to_bits = plan.tools
     step(to_netlist, lambda: _run(synthesis, out, to_netlist))
+    absorbed: dict[str, int] = {}
+    if absorb := board.device.family.absorb:
+        absorbed = step("registers into blocks", functools.partial(_absorb, absorb, out / NETLIST))
+        say("  " + ", ".join(f"{n:,} {name}" for name, n in absorbed.items()))
     tried: dict[int, Timing] = {}
     for attempt in range(seed, seed + retries):
         step(f"{to_places} seed {attempt}", functools.partial(_route, board, route, out, attempt))
@@ -345,6 +356,7 @@ def build(
         seed=attempt,
         timing=tried[attempt],
         utilisation=utilisation,
+        absorbed=absorbed,
         seconds=seconds,
     )
     content = manifest(board, result, versions, {s: t.f_max for s, t in tried.items()})
@@ -365,6 +377,14 @@ def _write(plan: Plan, out: Path) -> None:
         (out / stale).unlink(missing_ok=True)
     for name, text in plan.files.items():
         files.write(out / name, text.encode())
+
+
+def _absorb(absorb: Callable[[dict[str, Any]], dict[str, int]], netlist: Path) -> dict[str, int]:
+    """The netlist's file is changed; how many blocks of each kind took registers."""
+    content = json.loads(netlist.read_text())
+    absorbed = absorb(content)
+    files.write(netlist, json.dumps(content).encode())
+    return absorbed
 
 
 def _route(board: Board, command: list[str], out: Path, seed: int) -> None:
@@ -402,6 +422,7 @@ def manifest(
         "utilisation": {
             name: {"used": used, "available": there} for name, (used, there) in result.utilisation.items()
         },
+        "registers_in_blocks": dict(result.absorbed),
         "weights": board.config.n_weights,
         "seconds": dict(result.seconds),
         "bitstream": {

@@ -7,8 +7,11 @@ only, so how their logic divides, and what memories add on Gowin, is assumed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+from equilif_boards import ecp5
 from equilif_golden.engine.config import EngineConfig
 
 
@@ -22,6 +25,9 @@ class Family:
     to that.
 
     ``preamble``: bytes that stand near the beginning of every bitstream of the family.
+
+    ``absorb``: moves registers into the blocks of a netlist that Yosys wrote, as equilif_boards.ecp5.absorb
+    does; None where Yosys does it.
     """
 
     logic_name: str
@@ -31,6 +37,7 @@ class Family:
     engine: tuple[int, int]
     memories: tuple[int, int]
     preamble: bytes
+    absorb: Callable[[dict[str, Any]], dict[str, int]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +81,7 @@ ECP5 = Family(
     engine=(10400, 760),
     memories=(2100, 250),
     preamble=b"\xff\xff\xbd\xb3",  # project Trellis, "Bitstream format"
+    absorb=ecp5.absorb,
 )
 GOWIN = Family(
     logic_name="LUT4",

@@ -238,7 +238,7 @@ def verilog(design: Engine | AxiEngine, name: str) -> str:
     def zeros(found: re.Match[str]) -> str:
         memory = found[1].strip()
         depth = int(found[2]) + 1
-        if re.fullmatch(r"bank\d+", memory):
+        if re.fullmatch(r"bank[\d_]+", memory):
             return found[0]
         k = f"{memory.removeprefix(chr(92))}_k"
         loop = f"for ({k} = 0; {k} < {depth}; {k} = {k} + 1)"

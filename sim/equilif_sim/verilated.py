@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import json
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,23 +103,66 @@ TRACER = {
 
 @dataclass(frozen=True)
 class Synthesis:
-    """Yosys passes that turn the engine into a netlist, and the simulation models of the cells that they
-    leave (below Yosys' data folder).
+    """How the engine becomes a netlist, and what its cells do.
+
+    passes : tuple[str, ...]
+        Yosys passes; ``{top}`` stands for the design.
+    cells : str
+        Simulation models of the cells that they leave, below Yosys' data folder.
+    defines : tuple[str, ...]
+        For the preprocessor.
+    models : Path or None
+        More models, in place of those of the same names.
+    after : Callable or None
+        Changes the netlist, as ``write_json`` writes it, once the passes are done.
+    state_ram : str or None
+        See equilif_hdl.engine.engine.Engine.
     """
 
     passes: tuple[str, ...]
     cells: str
     defines: tuple[str, ...] = ()
+    models: Path | None = None
+    after: Callable[[dict[str, Any]], object] | None = None
+    state_ram: str | None = None
 
     def netlist(self, config: EngineConfig) -> str:
         """Models and netlist as Verilog; the top is ``engine`` with the ports of the RTL."""
+        engine = Engine(config, state_ram=self.state_ram)
         with tempfile.TemporaryDirectory() as folder:
             work = Path(folder)
-            (work / "engine.il").write_text(rtlil.convert(Engine(config), name="engine", emit_src=False))
-            script = ["read_rtlil engine.il", *self.passes, "write_verilog -noattr -simple-lhs engine.v"]
-            call(["yosys", "-q", "-p", "; ".join(script)], work, dict(os.environ))
-            models = Path(shutil.which("yosys") or "").resolve().parents[1] / "share" / "yosys" / self.cells
-            return models.read_text() + (work / "engine.v").read_text()
+            netlist = work / "engine.json"
+            verilog = work / "engine.v"
+            (work / "engine.il").write_text(rtlil.convert(engine, name="engine", emit_src=False))
+            passes = (each.format(top="engine") for each in self.passes)
+            _yosys(work, "read_rtlil engine.il", *passes, f"write_json {netlist.name}")
+            if self.after:
+                content = json.loads(netlist.read_text())
+                self.after(content)
+                netlist.write_text(json.dumps(content))
+            _yosys(work, f"read_json {netlist.name}", f"write_verilog -noattr -simple-lhs {verilog.name}")
+            return self.library() + verilog.read_text()
+
+    def library(self) -> str:
+        """The cells' models, files that they include among them."""
+        yosys = Path(shutil.which("yosys") or "").resolve().parents[1] / "share" / "yosys"
+        file = yosys / self.cells
+        text = re.sub(
+            r'^`include "(.*)"$',
+            lambda named: (file.parent / named[1]).read_text(),
+            file.read_text(),
+            flags=re.M,
+        )
+        more = self.models.read_text() if self.models else ""
+        for name in re.findall(r"^module (\w+)", more, re.M):
+            text = re.sub(
+                rf"^(\(\* blackbox \*\)\s*)?module {name}\b.*?^endmodule", "", text, flags=re.M | re.S
+            )
+        return text + more
+
+
+def _yosys(work: Path, *passes: str) -> None:
+    call(["yosys", "-q", "-p", "; ".join(passes)], work, dict(os.environ))
 
 
 def rtl(config: EngineConfig) -> str:

@@ -163,6 +163,14 @@ def test_build_id_is_of_plan_and_tools(plans):
     )
 
 
+def test_build_id_is_of_what_moves_registers(plans):
+    plan = plans["ulx3s-25f"]
+    assert "def absorb" in plan.files[builder.ABSORB]
+    other = Plan({**plan.files, builder.ABSORB: ""}, plan.commands)
+    assert other.digest(VERSIONS) != plan.digest(VERSIONS)
+    assert builder.ABSORB not in plans["icebreaker"].files
+
+
 def test_build_id_is_in_the_bitstream(plans):
     board = BOARDS["icebreaker"]
     with_id = Plan.of(board, 0xDEADBEEF)
@@ -231,6 +239,50 @@ def test_build_tries_seeds_until_the_clock_is_met(tools, tmp_path):
     assert manifest["config"]["lanes"] == 4 and manifest["weights"] == 65536
     assert manifest["bitstream"]["bytes"] == 5 and result.bitstream.read_text() == "bits\n"
     assert json.loads(json.dumps(result.as_dict()))["bitstream"] == str(result.bitstream)
+
+
+def test_registers_move_between_yosys_and_nextpnr(tools, tmp_path):
+    wires = {"CLK": ["2"], "DI": ["3"], "LSR": ["0"], "Q": ["4"]}
+    netlist = {
+        "modules": {
+            "top": {
+                "attributes": {"top": "1"},
+                "ports": {"o": {"direction": "output", "bits": [4]}},
+                "cells": {
+                    "multiplier": {
+                        "type": "MULT18X18D",
+                        "parameters": {},
+                        "attributes": {},
+                        "port_directions": {"P0": "output"},
+                        "connections": {"P0": [3]},
+                    },
+                    "register": {
+                        "type": "TRELLIS_FF",
+                        "parameters": {"CEMUX": "1 "},
+                        "attributes": {},
+                        "port_directions": {name: "output" if name == "Q" else "input" for name in wires},
+                        "connections": {
+                            name: [int(bit) if bit > "1" else bit] for name, (bit,) in wires.items()
+                        },
+                    },
+                },
+            }
+        }
+    }
+    (tmp_path / "netlist.json").write_text(json.dumps(netlist))
+    tools("yosys", f"cp {tmp_path}/netlist.json top.json")
+    tools(
+        "nextpnr-ecp5",
+        f'cp top.json routed.json; for last; do :; done; cp {tmp_path}/report"$last" top.report.json',
+    )
+    tools("ecppack", "echo bits > top.bit")
+    lines: list[str] = []
+    result = build(BOARDS["ulx3s-25f"], tmp_path / "out", seed=4, progress=lines.append)
+    routed = json.loads((tmp_path / "out" / "routed.json").read_text())
+    assert routed["modules"]["top"]["cells"].keys() == {"multiplier"}
+    assert "  0 DP16KD, 1 MULT18X18D" in lines
+    manifest = json.loads(result.manifest.read_text())
+    assert manifest["registers_in_blocks"] == {"DP16KD": 0, "MULT18X18D": 1}
 
 
 def test_timing_not_met(tools, tmp_path):

@@ -1,35 +1,54 @@
-"""What Yosys makes of the engine for the iCE40UP5K still learns bit for bit.
+"""What Yosys makes of the engine still learns bit for bit.
 
-SPRAM, block RAM and DSP mapping included.
+For the iCE40UP5K SPRAM, block RAM and DSP mapping included; for the ECP5 block RAMs and multipliers with the
+registers that equilif_boards.ecp5 has moved into them.
 """
 
+from collections import Counter
+from dataclasses import replace
+
 import numpy as np
+import pytest
 
 from equilif.data import images as data
+from equilif_boards import ecp5
 from equilif_boards.icebreaker import ICEBREAKER
 from equilif_golden.engine.chip import Chip
+from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.network import Network
 from equilif_golden.reference import Reference
 from equilif_golden.samples import one_hot
-from equilif_sim.verilated import Synthesis, VerilatedEngine
-
-NETLIST = Synthesis(
-    (*ICEBREAKER.after_read, f"synth_ice40 {ICEBREAKER.synth_opts} -top engine"),
-    "ice40/cells_sim.v",
-    ("NO_ICE40_DEFAULT_ASSIGNMENTS",),
-)
+from equilif_sim.verilated import VerilatedEngine
+from tests.netlists import ECP5, ICE40
 
 
-def test_icebreaker_netlist_learns_as_the_reference():
+def learns_as_the_reference(engine, *, samples):
     digits = data.load("digits")
     network = Network.chain(64, 64, 10)
     reference = Reference(network, lr=0.05)
-    engine = VerilatedEngine(ICEBREAKER.config, synthesis=NETLIST)
     chip = Chip(engine, network, reference.weights, lr=0.05)
-    for x, label in zip(digits.x_train[:20].astype(np.int64), digits.y_train, strict=False):
+    for x, label in zip(digits.x_train[:samples].astype(np.int64), digits.y_train, strict=False):
         y = one_hot(np.array([label]), 10)
         want = reference.train(x[None], y)
         got = chip.sample(x, y[0])
         assert (got.prediction, got.spikes) == (want.prediction[0], want.spikes)
     for synapse, w in chip.weights.items():
         assert np.array_equal(w, reference.weights[synapse]), synapse
+
+
+def test_icebreaker_netlist_learns_as_the_reference():
+    learns_as_the_reference(VerilatedEngine(ICEBREAKER.config, synthesis=ICE40), samples=20)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("pipeline", [Pipeline.REGISTERED, Pipeline.DEEP], ids=str)
+def test_ecp5_netlist_learns_as_the_reference(pipeline):
+    """2,800 words a bank: blocks of 2,048 and of 1,024 words behind one another, three of them."""
+    took: Counter[str] = Counter()
+    synthesis = replace(ECP5, after=lambda netlist: took.update(ecp5.absorb(netlist)))
+    config = EngineConfig(
+        lanes=4, tiles=700, value_groups=64, state_groups=32, pipeline=pipeline, softmax=False
+    )
+    learns_as_the_reference(VerilatedEngine(config, synthesis=synthesis), samples=20)
+    assert took["MULT18X18D"] == 2 * config.lanes
+    assert took["DP16KD"] >= 3 * config.lanes

@@ -1,20 +1,42 @@
-"""RTL of the weights: rows and columns, against NumPy."""
+"""RTL of the weights: rows and columns, against NumPy; how banks are cut."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from equilif_hdl.engine.weights import WeightArray
+from equilif_hdl.engine.weights import BLOCK, FEWEST_WORDS, WeightArray, segments
 from equilif_sim.tools.run import simulate
 from tests.engines import ENGINE, REGISTERED, SINGLE_PORT, WIDE
+
+#: 2,800 words a bank: blocks of 2,048 and of 1,024 words
+CUT = {"lanes": 4, "tiles": 700}
 
 
 @pytest.mark.parametrize(
     "config",
-    [ENGINE, SINGLE_PORT, REGISTERED, WIDE],
-    ids=["P4", "P4-SPRAM", "P4-REGISTERED", "P16-DEEP"],
+    [ENGINE, SINGLE_PORT, REGISTERED, WIDE, replace(REGISTERED, **CUT), replace(WIDE, **CUT)],
+    ids=["P4", "P4-SPRAM", "P4-REGISTERED", "P16-DEEP", "P4-REGISTERED-cut", "P4-DEEP-cut"],
 )
 def test_rtl(config, tmp_path):
     assert simulate(
         WeightArray(config), "equilif_sim.engine.weights", tmp_path, config=config, simulator="icarus"
     )
+
+
+def test_a_bank_is_cut_into_as_few_blocks_as_hold_it():
+    for words in (1, 80, 1024, 1025, 2800, 6144, 12288, 16384, 16385, 40000):
+        cut = segments(words)
+        assert sum(BLOCK // segment.width for segment in cut) >= words
+        assert sum(-(-16 // segment.width) for segment in cut) == -(-words // FEWEST_WORDS)
+        at = 0
+        for segment in cut:
+            assert segment.first == at and at % segment.words == 0
+            assert segment.words * segment.width == BLOCK
+            at += segment.words
+
+
+def test_of_a_bank_of_6144_words_two_blocks_are_behind_one_another():
+    assert segments(6144) == [(0, 4096, 4), (4096, 2048, 8)]
+    assert segments(12288) == [(0, 8192, 2), (8192, 4096, 4)]

@@ -29,7 +29,7 @@ class Pipeline(StrEnum):
     REGISTERED  13 + n       the same with many memories of   beside that a register of 16 bits behind each
                              weights                          weight and value, and a copy of the scanned
                                                               group
-    DEEP        16 + n       an FPGA that weights fill: its   beside that registers before the weights, in
+    DEEP        17 + n       an FPGA that weights fill: its   beside that two registers at the weights, in
                              wires are long                   the rotation, the LIF neuron, the update and
                                                               wherever a decision can be made a cycle ahead
     ==========  ===========  ===============================  ==============================================
@@ -60,8 +60,8 @@ class Pipeline(StrEnum):
 
     @property
     def weight_stages(self) -> int:
-        """Registers around the weight memory: 1 behind it, or 1 before it and 1 behind it."""
-        return {Pipeline.REGISTERED: 1, Pipeline.DEEP: 2}.get(self, 0)
+        """Registers around the weight memory: 1 behind it, or 1 before it and 2 behind it."""
+        return {Pipeline.REGISTERED: 1, Pipeline.DEEP: 3}.get(self, 0)
 
     @property
     def deep(self) -> bool:
@@ -70,10 +70,11 @@ class Pipeline(StrEnum):
 
     @classmethod
     def of(cls, *, single_port: bool = False, forwarding: bool = True, weight_stages: int = 0) -> Pipeline:
-        """The pipeline with these properties; ValueError when none has them."""
+        """The pipeline that had these properties when they were written; ValueError when none had them."""
         properties = single_port, forwarding, weight_stages
         for pipeline in cls:
-            if (pipeline.single_port, pipeline.forwarding, pipeline.weight_stages) == properties:
+            stages = min(pipeline.weight_stages, 2)  # of DEEP, then
+            if (pipeline.single_port, pipeline.forwarding, stages) == properties:
                 return pipeline
         raise ValueError(
             f"no pipeline has single_port {single_port}, forwarding {forwarding} and "

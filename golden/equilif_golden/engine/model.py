@@ -1,7 +1,7 @@
 """The engine as an instruction-set simulator: memories of P lanes and what every instruction does to them.
 
-The RTL in ``hdl/equilif_hdl/engine/engine.py`` is compared with this model memory by memory.  Nothing
-here knows about cycles.
+The RTL in ``hdl/equilif_hdl/engine/engine.py`` is compared with this model memory by memory.  What knows
+about cycles is equilif_golden.engine.cycles.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from equilif_golden.blocks.relay import relay
 from equilif_golden.blocks.softmax import C_MIN, softmax
 from equilif_golden.engine.activity import NAMES, activity
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.cycles import Flow, Timekeeper
 from equilif_golden.engine.isa import (
     SCAN,
     SYNAPTIC,
@@ -140,13 +141,19 @@ class EngineModel:
             self.write(Region.VALUE, *write)
         self.spikes = self.accesses = 0
         self.activity[:] = 0
-        for i in self.trace(learn=learn):
+        time = Timekeeper(self.config)
+        for i, flow in self.flow(learn=learn):
+            if flow is not Flow.ISSUED:
+                time.pass_by(i, flow)
+                continue
+            events = self.events(i)
+            time.execute(i, events.sum(axis=1).tolist())
             if self.config.counters:
-                self.activity += activity(i, self.config, self.events(i))
+                self.activity += activity(i, self.config, events)
             self.execute(i)
         values = self.read(Region.VALUE, wanted.start, wanted.stop - wanted.start)
         counted = tuple(map(int, self.activity)) if self.config.counters else ()
-        return Run(self.prediction, self.spikes, self.accesses, activity=counted, values=values)
+        return Run(self.prediction, self.spikes, self.accesses, time.halt(), activity=counted, values=values)
 
     def memory(self, name: str) -> Raw:
         """A memory as it stands, (groups, P), what SAVE keeps in its upper half."""
@@ -158,6 +165,12 @@ class EngineModel:
         """The instructions of a run in the order in which they are executed; what they do to ``moved``
         decides how it goes on.  ``longest``: as if something moved all the time.
         """
+        for i, flow in self.flow(learn=learn, longest=longest):
+            if flow is Flow.ISSUED:
+                yield i
+
+    def flow(self, *, learn: bool, longest: bool = False) -> Iterator[tuple[Instruction, Flow]]:
+        """As :meth:`trace`, with the instructions that the sequencer carries out itself, but the last."""
         pc = 0
         loops = [[0, 0]]  # (start, iterations left), innermost last
         self.moved = False
@@ -168,8 +181,10 @@ class EngineModel:
             if i.op == Op.HALT:
                 if not (i.mode & HaltMode.INFER and learn):
                     return
+                yield i, Flow.PASSED
             elif i.op == Op.REPEAT:
                 loops.append([pc, i["count"]])
+                yield i, Flow.PASSED
             elif i.op == Op.NEXT:
                 early = self.config.early and i.mode & NextMode.EARLY
                 settled = early and not (self.moved or longest) and loops[-1][1] <= i["left"]
@@ -177,10 +192,14 @@ class EngineModel:
                 loops[-1][1] -= 1
                 if loops[-1][1] and not settled:
                     pc = loops[-1][0]
+                    yield i, Flow.JUMPED
                 else:
                     self.shortened += loops.pop()[1] > 0
+                    yield i, Flow.PASSED
             elif i.op != Op.MARK or i["left"] in (0, loops[-1][1]):
-                yield i
+                yield i, Flow.ISSUED
+            else:
+                yield i, Flow.PASSED
 
     def execute(self, i: Instruction) -> None:
         if i.op in WALK:

@@ -105,7 +105,7 @@ class Run:
     spikes: int
     #: weight words of P lanes that were touched
     accesses: int
-    #: clock cycles; 0 of the model, which knows no time
+    #: clock cycles
     cycles: int = 0
     #: equilif_golden.engine.activity.NAMES, where the engine counts and tells them
     activity: tuple[int, ...] = ()

@@ -158,15 +158,19 @@ class Lane(wiring.Component):
         sign = orders.nudge & self.spike
         if self.config.softmax:
             sign = Mux(orders.nudge, self.spike, self._signed() & value[-1])
+        # a spike of the nudged neuron counts -256: strength x (target - 256 spike).  Bits are masked, not
+        # chosen: of a choice of 0 Yosys makes a register's reset, and no multiplier takes such a register
+        scaled = orders.scaled.replicate(2)
+        low = Mux(orders.scaled, orders.scale[:8], value)
+        high = orders.scale[8:] & scaled | sign.replicate(2) & ~scaled
+        if self.config.softmax:
+            low = Mux(orders.coding, self.exponential, low)
+            high = high & ~orders.coding.replicate(2)
         m.d.sync += [
             x.eq(Mux(orders.axpy, self.word, orders.up)),
-            # a spike of the nudged neuron counts -256: strength x (target - 256 spike)
-            y.eq(Mux(orders.scaled, orders.scale, Cat(value, sign.replicate(2)).as_signed())),
+            y.eq(Cat(low, high).as_signed()),
             product.eq(x * y + self._noise(m)),
         ]
-        if self.config.softmax:
-            with m.If(orders.coding):
-                m.d.sync += y.eq(self.exponential)
         return product
 
     def _signed(self) -> Value:

@@ -132,13 +132,14 @@ class Lanes(wiring.Component):
         self._connect_weights(m, stages, weights, lanes)
         words = self._turned(m, stages, weights, state)
         dither = delayed(m, stages.command.dither, timing.noise, "dither")
+        spikes = delayed(m, state.scan.spikes, timing.lead, "spikes")
         for j, lane in enumerate(lanes):
             m.submodules[f"lane{j}"] = lane
             connect(m, control.orders, lane.orders)
             m.d.comb += [
                 lane.instruction.eq(self.instruction),
                 lane.word.eq(words[j]),
-                lane.spike.eq(state.scan.spikes[j]),
+                lane.spike.eq(spikes[j]),
                 lane.dither.eq(dither),
                 lane.row.eq(stages.e[timing.draw]),
             ]

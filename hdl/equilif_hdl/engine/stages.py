@@ -38,7 +38,7 @@ class Timing:
     """In which stage what happens.  Whatever is timed is timed from here.
 
                 SPRAM  FORWARDING  REGISTERED  DEEP
-    lead            0           0           1     3   number of stages before 0, for registers around W and V
+    lead            0           0           1     4   number of stages before 0, for registers around W and V
     words           1           1           1     0   W and V have been read
     turn            1           1           1     1   they have been turned to their lanes; factors are chosen
     read            2           2           2     2   factors are multiplied; A, B, Q and S are addressed
@@ -51,7 +51,7 @@ class Timing:
     draw            0           1           1     0   LEARN looks up its noise
     noise           0           1           1     1   LEARN takes its noise
     minus           3           3           3     2   LEARN multiplies u- and v-
-    read_weight     3           2           1     0   LEARN addresses the weight that it changes
+    read_weight     3           2           1    -1   LEARN addresses the weight that it changes
     weight          4           3           3     3   that weight has been read
     learn           4           5           5     6   the new weight is there, and is written
     last            5           5           5     6   no command goes further
@@ -131,10 +131,8 @@ class Stages(Elaboratable):
         Of stage 0, with all its fields; u+ and u- have been multiplied by the gain.
     busy : dict[int, Value]
         The stage, from -lead to last, holds a command.
-    op : dict[int, Value]
-        Operation of that command.
-    group, tile, e : dict[int, Value]
-        Its fields of the same names, from stage 0 on.
+    op, group, tile, e : dict[int, Value]
+        Fields of that command.
     empty, leaving : Signal
         No command is under way; none will be in the next cycle.
     stepped : Signal
@@ -159,18 +157,16 @@ class Stages(Elaboratable):
         self.busy: dict[int, Value] = {first: valid}
         for stage in range(first + 1, last + 1):
             self.busy[stage] = Signal(name=f"busy_{stage}" if stage >= 0 else f"busy_{-stage}_before")
-        self.op = {stage: held.op for stage, held in self.commands.items()} | self._line("op")
+        self.op = self._line("op")
         self.group = self._line("group")
         self.tile = self._line("tile")
         self.e = self._line("e")
 
     def _line(self, name: str) -> dict[int, Value]:
-        first = self.command[name]
-        later = {
-            stage: Signal(first.shape(), name=f"{name}_{stage}", reset_less=True)
-            for stage in range(1, self.timing.last + 1)
-        }
-        return {0: first, **later}
+        line: dict[int, Value] = {stage: held[name] for stage, held in self.commands.items()}
+        for stage in range(1, self.timing.last + 1):
+            line[stage] = Signal(line[0].shape(), name=f"{name}_{stage}", reset_less=True)
+        return line
 
     def at(self, m: Module, stage: int, question: Callable[[int], Value], name: str) -> Value:
         """The answer to ``question(stage)``.

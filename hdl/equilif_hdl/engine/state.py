@@ -4,7 +4,8 @@
     A       accumulator  2 x states  all (read)                         sums (sum), STEP (step)
     B       accumulator  states      all (read)                         sums (sum)
     Q       charge       states      all (read), STEP (step - 1)        MARK (sum), STEP (step)
-    S       1 bit        2 x states  NUDGE (0), copies (read), scanner  RESET, copies (sum), STEP (step)
+    S       1 bit        2 x states  NUDGE (before 0), copies (read),   RESET, copies (sum), STEP (step)
+                                     scanner
     V plus  8 bits       values      NUDGE, LEARN (before 0), MEASURE   MEASURE (rate), RELAY (relay),
     V minus                          (sum), scanner, host               SOFTMAX, host
 
@@ -191,7 +192,8 @@ class State(wiring.Component):
                     Mux(
                         stages.has(m, read, *COPIES),
                         Cat(self._place(read), restores),
-                        Cat(self._place(0), 0),
+                        # no later: a scan that begins takes the memory from a NUDGE under way
+                        Cat(self._place(-stages.timing.lead), 0),
                     ),
                 )
             ),

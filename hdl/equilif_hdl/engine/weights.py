@@ -6,17 +6,74 @@
 
 Layout as equilif_golden.blocks.synapse.to_words.  Latency: 1 + weight_stages.  Throughput: 1 read and 1 write
 a cycle; with ``single_port`` one of the two.
+
+Where there are registers around the memories, a bank is cut for block RAMs of 16 Kbit.  Bits side by side
+share an address; so few blocks lie behind one another that hardly a choice is left.  6,144 words of 16 bits:
+
+    word --|--+--> [ 4,096 words: 4 x 4 bits ] --|--+
+              |                                     +-- which --|--> weight
+              '--> [ 2,048 words: 2 x 8 bits ] --|--'
+
+    weight_stages 1:                               |
+    weight_stages 3:     |                         |               |
+
+The register behind a memory has no other reader: it can be the block RAM's own (equilif_boards.ecp5).
 """
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Mux, Signal
+from typing import NamedTuple
+
+from amaranth import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from equilif_golden.engine.config import EngineConfig
 from equilif_hdl.engine.isa import lane_bits, tile_bits
 from equilif_hdl.fixed import delayed, ram
+
+#: bits of a block RAM without those of parity, and the most and the fewest words that it can have
+BLOCK = 1 << 14
+MOST_WORDS = BLOCK
+FEWEST_WORDS = BLOCK // 16
+
+
+class Segment(NamedTuple):
+    """Words of a bank that memories side by side hold, a power of two, from a multiple of it on."""
+
+    first: int
+    words: int
+    #: of a memory
+    width: int
+
+    def holds(self, word: Value) -> Value:
+        return word[self.words.bit_length() - 1 :] == self.first // self.words
+
+
+def segments(words: int) -> list[Segment]:
+    """A bank in as few blocks as hold it, and of those as few as can be behind one another."""
+    found: list[Segment] = []
+    first = 0
+    while first < words:
+        blocks = -(-(words - first) // FEWEST_WORDS)
+        size = min(MOST_WORDS, FEWEST_WORDS << (blocks.bit_length() - 1))
+        found.append(Segment(first, size, BLOCK // size))
+        first += size
+    return found
+
+
+class Bank(NamedTuple):
+    """How a bank is accessed; what a register before the memories must hold has been there, but for
+    ``write`` and ``w_word``.
+    """
+
+    read: Value
+    word: Value
+    write: Value
+    w_word: Value
+    late_word: Value
+    data: Value
 
 
 class WeightArray(wiring.Component):
@@ -66,38 +123,70 @@ class WeightArray(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        cfg = self.config
-        before = int(cfg.weight_stages > 1)  # registers before the memories
-        behind = int(cfg.weight_stages > 0)  # registers behind them
-        write = self.write
-        if before:
-            write = Signal.like(self.write)  # a strobe must be low after a reset
-            m.d.sync += write.eq(self.write)
+        p = self.config.lanes
+        before = self._before
         read = delayed(m, self.read, before, "read")
         w_data = delayed(m, self.w_data, before, "w_data")
-        w_word = delayed(m, Cat(self.w_e, self.w_tile), before, "w_word")
-        for b in range(cfg.lanes):
-            style = "huge" if cfg.single_port else "block"
-            bank = ram(cfg.numerics.weight_width, cfg.tiles * cfg.lanes, style)
-            m.submodules[f"bank{b}"] = bank
-            wr = bank.write_port()
-            rd = bank.read_port()
-            low = Signal(lane_bits(cfg), name=f"low{b}")
-            r_word = delayed(m, Cat(low, self.tile), before, f"word{b}")
-            m.d.comb += [
-                low.eq(Mux(self.column, b - self.e, self.e)),
-                wr.en.eq(write[b]),
-                wr.data.eq(w_data.word_select(b, 16)),
-                self.data.word_select(b, 16).eq(delayed(m, rd.data.as_signed(), behind, f"data{b}")),
-            ]
-            if cfg.single_port:  # one address and never both: the shape of an iCE40 SPRAM
-                word = Signal.like(rd.addr, name=f"word{b}")
-                m.d.comb += [
-                    word.eq(Mux(write[b], w_word, r_word)),
-                    wr.addr.eq(word),
-                    rd.addr.eq(word),
-                    rd.en.eq(read & ~write[b]),
-                ]
-            else:
-                m.d.comb += [wr.addr.eq(w_word), rd.addr.eq(r_word), rd.en.eq(read)]
+        w_word = Cat(self.w_e, self.w_tile)
+        late_word = delayed(m, w_word, before, "w_word")
+        for b in range(p):
+            low = Signal(lane_bits(self.config), name=f"low{b}")
+            m.d.comb += low.eq(Mux(self.column, b - self.e, self.e))
+            word = delayed(m, Cat(low, self.tile), before, f"word{b}")
+            data = w_data.word_select(b, 16)[: self.config.numerics.weight_width]
+            bank = Bank(read, word, self.write[b], w_word, late_word, data)
+            weight = self._cut(m, b, bank) if self.config.weight_stages else self._whole(m, b, bank)
+            m.d.comb += self.data.word_select(b, 16).eq(weight.as_signed())
         return m
+
+    @property
+    def _before(self) -> int:
+        """Registers before the memories."""
+        return int(self.config.weight_stages > 1)
+
+    def _whole(self, m: Module, b: int, bank: Bank) -> Value:
+        """What a bank of one memory reads."""
+        cfg = self.config
+        style = "huge" if cfg.single_port else "block"
+        m.submodules[f"bank{b}"] = memory = ram(len(bank.data), cfg.tiles * cfg.lanes, style)
+        wr = memory.write_port()
+        rd = memory.read_port()
+        m.d.comb += [wr.en.eq(bank.write), wr.data.eq(bank.data)]
+        if cfg.single_port:  # one address and never both: the shape of an iCE40 SPRAM
+            word = Signal.like(rd.addr, name=f"word{b}")
+            m.d.comb += [
+                word.eq(Mux(bank.write, bank.w_word, bank.word)),
+                wr.addr.eq(word),
+                rd.addr.eq(word),
+                rd.en.eq(bank.read & ~bank.write),
+            ]
+        else:
+            m.d.comb += [wr.addr.eq(bank.w_word), rd.addr.eq(bank.word), rd.en.eq(bank.read)]
+        return rd.data
+
+    def _cut(self, m: Module, b: int, bank: Bank) -> Value:
+        """What a bank of several memories reads."""
+        depth = self.config.tiles * self.config.lanes
+        weight: Value = Const(0)
+        for k, segment in enumerate(segments(depth)):
+            write = Signal(name=f"write{b}_{k}")  # a strobe must be low after a reset
+            m.d["sync" if self._before else "comb"] += write.eq(bank.write & segment.holds(bank.w_word))
+            parts: list[Value] = []
+            for low in range(0, len(bank.data), segment.width):
+                data = bank.data[low : low + segment.width]
+                memory = ram(len(data), min(segment.words, depth - segment.first), "block")
+                m.submodules[f"bank{b}_{k}_{low}"] = memory
+                wr = memory.write_port()
+                rd = memory.read_port()
+                m.d.comb += [
+                    wr.en.eq(write),
+                    wr.addr.eq(bank.late_word),
+                    wr.data.eq(data),
+                    rd.en.eq(bank.read),
+                    rd.addr.eq(bank.word),
+                ]
+                parts.append(rd.data)
+            found = delayed(m, Cat(parts), 1, f"data{b}_{k}")
+            here = delayed(m, segment.holds(bank.word), 2, f"here{b}_{k}")
+            weight = Mux(here, found, weight) if k else found
+        return delayed(m, weight, int(self.config.weight_stages > 2), f"data{b}")

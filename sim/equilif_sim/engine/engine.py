@@ -155,8 +155,8 @@ class EngineBench:
             await self.write(Region.VALUE, values * 0x101)
             await self.write(Region.PROGRAM, assemble(program))
             model.load(program)
-            model.run(learn=learn)
-            await self.run(learn)
+            expected = model.run(learn=learn).cycles
+            assert await self.run(learn) == expected
             await self.compare(f"program {k}")
         assert self.compared
 
@@ -196,8 +196,8 @@ async def a_memory_learns(dut: Any) -> None:
         await bench.write(Region.WEIGHT, model.w)
         await bench.write(Region.VALUE, model.plus | model.minus << 8)
         before = model.w.copy()
-        model.run(learn=True)
-        await bench.run(True)
+        expected = model.run(learn=True).cycles
+        assert await bench.run(True) == expected
         await bench.compare(f"sample {k}")
         assert (model.w != before).any()
 

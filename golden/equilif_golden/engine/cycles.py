@@ -1,0 +1,224 @@
+"""How many cycles a run takes, exactly: the engine's control, without its data.
+
+    fetch --> queue --> dispatcher --> scanner --> walker --> lanes
+     3 cycles           one at a time   events     commands   empty some cycles after the last command
+
+:class:`Timekeeper` is told what happens, instruction by instruction, and keeps the cycle in which each part
+of the engine is free again.  EngineModel counts with it.  Benches compare the count with the RTL's, and the
+two must be equal (tests/engine/test_engine.py).  What happens in which stage of the lanes is in
+equilif_hdl.engine.stages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+
+from equilif_golden.blocks.softmax import RECIPROCAL
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import SCAN, WORDS, Instruction, NextMode, Op
+
+#: instructions that wait in the queue of a pipeline that has one
+AHEAD = 4
+#: cycles from the start of a run, or from a jump, to a complete instruction
+FIRST = WORDS + 2
+#: groups that stay in the lanes: the stage that looks at a drive, and the one that writes a membrane
+NEAR = 4
+STEP = 5
+#: cycles of an exponential, and of the division in SOFTMAX
+EXPONENTIAL = 2
+DIVISION = RECIPROCAL + 4
+
+
+class Flow(Enum):
+    """What the sequencer does with an instruction."""
+
+    ISSUED = "handed on, and executed"
+    PASSED = "carried out by the sequencer, which goes on with the next one"
+    JUMPED = "carried out by the sequencer, which goes on at the start of a loop"
+
+
+class Timekeeper:
+    """Cycles of one run.  Cycle 0 is that of ``host.start``."""
+
+    def __init__(self, config: EngineConfig):
+        self.config = config
+        self._lead = config.weight_stages + config.deep
+        self._step = STEP + config.deep
+        self._queued = config.forwarding
+        self._complete = FIRST  #: the next instruction is complete
+        self._taken: list[int] = []  #: by the dispatcher, the last ones
+        self._ready = 0  #: the dispatcher can take the next instruction
+        self._scan_ready = 0  #: the same, if it is a GATHER
+        self._idle = 0  #: all is executed
+        self._last = 0  #: a command was issued
+
+    def pass_by(self, i: Instruction, flow: Flow) -> None:
+        """An instruction that is not executed."""
+        done = self._complete
+        if i.op == Op.NEXT and self.config.early and i.mode & NextMode.EARLY:
+            done = max(done, self._idle)
+        self._complete = done + (FIRST if flow is Flow.JUMPED else WORDS)
+
+    def execute(self, i: Instruction, events: Sequence[int]) -> None:
+        """``events``: how many lanes of each group of its source take part, of a scan."""
+        done = self._complete
+        if self._queued:
+            if len(self._taken) >= AHEAD:
+                done = max(done, self._taken[-AHEAD] + 1)
+            available = done + 1
+        else:
+            available = done
+        taken = max(available, self._scan_ready if i.op == Op.GATHER else self._ready)
+        if not self._queued:
+            done = taken
+        self._taken = [*self._taken[-AHEAD:], taken]
+        self._complete = done + WORDS
+        start = taken + 1
+        if i.op in SCAN:
+            self._scan(i, events, start)
+        elif i.op == Op.SOFTMAX:
+            self._softmax(i, start)
+        else:
+            self._last = start + i.n_dst
+            self._walked(i, self._last + 1)
+
+    def halt(self) -> int:
+        """Cycles of the run."""
+        return max(self._complete + 1, self._idle)
+
+    def _walked(self, i: Instruction, free: int) -> None:
+        """Scanner and walker are done with an instruction, and free from this cycle on."""
+        empty = self._last + self._lead + self._step
+        self._idle = max(free, empty + 1)
+        self._ready = free if i.op == Op.NUDGE else max(free, empty)
+        self._scan_ready = self._ready
+        if i.op == Op.STEP and self.config.weight_stages:
+            self._scan_ready = max(free, empty - 2)
+
+    def _softmax(self, i: Instruction, start: int) -> None:
+        """Three walks, each of which runs empty through lanes and trees; a division before the last."""
+        levels = (self.config.lanes - 1).bit_length()
+        flight = max(levels, EXPONENTIAL) + 3
+        through = self._lead + max(NEAR + flight, self._step + 1 + self.config.deep)
+        again = start
+        for walk in range(3):
+            self._last = again + i.n_dst
+            again = self._last + through
+            if walk == 1:
+                again += DIVISION + 1
+        self._walked(i, again + 1)
+
+    def _scan(self, i: Instruction, events: Sequence[int], start: int) -> None:
+        scan = self._copied if self.config.weight_stages else self._in_place
+        free, ready = scan(i, events, start)
+        self._walked(i, free)
+        if i.op in (Op.DRIVE, Op.GATHER):
+            self._ready = ready
+            self._scan_ready = ready
+
+    def _in_place(self, i: Instruction, events: Sequence[int], start: int) -> tuple[int, int]:
+        """The scanner that reads its memories in place.  Cycles in which scanner and walker are free, and in
+        which the next instruction can be taken if it need not wait for the lanes.
+        """
+        cfg = self.config
+        learning = i.op == Op.LEARN
+        argmax = i.op == Op.ARGMAX
+        group = 0
+        left = i.n_src
+        present = False
+        sent = 0
+        offered = False
+        commands = 0
+        pause = False
+        ready = 0
+        now = start
+        while True:
+            now += 1
+            scanning = left > 0 or offered
+            slot = (now - start - 1) & 1
+            blocking = learning and (slot or not cfg.single_port) and left and not present and not offered
+            stall = learning and (slot if cfg.single_port else blocking)
+            valid = commands > 0 and not stall and not pause
+            last = valid and commands == 1
+            if not ready and not scanning and (not commands or last):
+                ready = now
+            if not scanning and not commands:
+                return now, ready
+            takes = argmax or not commands or last
+            room = not offered or takes
+            pending = events[group] - sent if present else 0
+            sends = present and pending > 0 and room
+            advance = present and (pending == 0 or room and pending == 1)
+            if learning:
+                fetch = blocking
+            else:
+                fetch = advance and left != 1 if present else left != 0
+            taken = offered and takes
+            if valid:
+                self._last = now
+            pause = not cfg.forwarding and valid and i.n_dst == 1
+            if taken and not argmax:
+                commands = i.n_dst
+            elif valid:
+                commands -= 1
+            present = bool(fetch or present and not advance and not learning)
+            sent = 0 if advance else sent + sends
+            group += advance
+            left -= advance
+            offered = bool(sends or offered and not takes)
+
+    def _copied(self, i: Instruction, events: Sequence[int], start: int) -> tuple[int, int]:
+        """The scanner that copies a group; as :meth:`_in_place`."""
+        spiking = i.op == Op.GATHER
+        learning = i.op == Op.LEARN
+        argmax = i.op == Op.ARGMAX
+        following = 0  # group that is fetched next
+        left = i.n_src
+        asked = False
+        waiting = False
+        held = False
+        due = False
+        waits = 0  # events of the group on the memories' outputs
+        pending = 0
+        offered = False
+        commands = 0
+        ready = 0
+        now = start
+        while True:
+            now += 1
+            scanning = left > 0 or waiting or pending > 0 or offered
+            valid = commands > 0 and not (learning and (asked or held))
+            last = valid and commands == 1
+            if not ready and not scanning and (not commands or last):
+                ready = now
+            if not scanning and not commands:
+                return now, ready
+            takes = argmax or not commands or last
+            room = not offered or takes
+            sends = pending > 0 and room
+            copies = due and (pending == 0 or room and pending == 1)
+            stays = asked or waiting and not copies
+            if valid:
+                self._last = now
+            if offered and takes and not argmax:
+                commands = i.n_dst
+            elif valid:
+                commands -= 1
+            if asked:
+                rest = waits if copies else pending - sends
+                asks = left != 1 and spiking and rest == 0
+            elif learning:
+                asks = left != 0 and pending == 0 and not waiting
+            else:
+                asks = left != 0 and (not waiting or copies)
+            pending = waits if copies else pending - sends
+            held = asked or stays and not learning
+            due = stays if spiking else waiting and not copies
+            waiting = stays
+            if asked:
+                waits = events[following]
+                following += 1
+                left -= 1
+            offered = bool(sends or offered and not takes)
+            asked = asks

@@ -1,0 +1,285 @@
+"""Registers that move into block RAMs and multipliers of the ECP5: what moves, what stays, and that nobody
+can tell.  A design, what Yosys makes of it, and what is left of that after the move run side by side.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+import subprocess
+from collections import Counter
+
+import pytest
+from amaranth import Cat, Const, Module, Signal
+from amaranth.back import rtlil, verilog
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from equilif_boards import ecp5
+from tests.netlists import ECP5
+
+pytestmark = pytest.mark.skipif(not shutil.which("yosys"), reason="needs Yosys")
+
+CYCLES = 400
+#: cycles after which what was read first has gone by
+FIRST = 20
+BENCH = """
+module bench;
+    reg clk = 0;
+    reg [39:0] i = 0;
+    wire [35:0] wanted, mapped, absorbed;
+    rtl rtl(.clk(clk), .rst(1'b0), .i(i), .o(wanted));
+    mapped netlist(.clk(clk), .rst(1'b0), .i(i), .o(mapped));
+    absorbed moved(.clk(clk), .rst(1'b0), .i(i), .o(absorbed));
+    reg [35:0] last = 0;
+    integer k, wrong = 0, changes = 0;
+    initial begin
+        for (k = 0; k < CYCLES; k = k + 1) begin
+            i = {$urandom, $urandom};
+            #1 clk = 1;
+            #1 clk = 0;
+            #1 if (k > FIRST) begin
+                wrong = wrong + (wanted !== mapped) + (wanted !== absorbed);
+                changes = changes + (wanted !== last);
+            end
+            last = wanted;
+        end
+        $display("%0d %0d", wrong, changes);
+    end
+endmodule
+"""
+
+
+class Design(wiring.Component):
+    """40 random bits go in, up to 36 come out; ``build`` says how."""
+
+    def __init__(self, build):
+        self.build = build
+        super().__init__({"i": In(40), "o": Out(36)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.comb += self.o.eq(self.build(m, self.i))
+        return m
+
+
+def late(m, value, enable=1, **options):
+    """The value through a register."""
+    register = Signal(value.shape(), **({"reset_less": True} | options))
+    with m.If(enable):
+        m.d.sync += register.eq(value)
+    return register
+
+
+def ram(m, i, width=9, depth=2048):
+    """What a RAM reads: a few words, near its ends, each of them written often; never both in a cycle."""
+    m.submodules += (whole := memory.Memory(shape=width, depth=depth, init=[], attrs={"ram_style": "block"}))
+    wr = whole.write_port()
+    rd = whole.read_port()
+    word = Cat(i[1:3], i[3].replicate(depth.bit_length() - 3))
+    m.d.comb += [
+        wr.en.eq(i[0]),
+        rd.en.eq(~i[0]),
+        wr.addr.eq(word),
+        rd.addr.eq(word),
+        wr.data.eq(i[4:]),
+    ]
+    return rd.data
+
+
+def factors(i):
+    return i[:16].as_signed(), i[16:26].as_signed()
+
+
+def synthesized(build, tmp_path):
+    """A design's netlist."""
+    (tmp_path / "rtl.il").write_text(rtlil.convert(Design(build), name="rtl", emit_src=False))
+    passes = (each.format(top="rtl") for each in ECP5.passes)
+    yosys(tmp_path, "read_rtlil rtl.il", *passes, "write_json rtl.json")
+    content = json.loads((tmp_path / "rtl.json").read_text())
+    assert {"DP16KD", "MULT18X18D"} & set(kinds(content))
+    return content
+
+
+def yosys(folder, *passes):
+    subprocess.run(["yosys", "-q", "-p", "; ".join(passes)], cwd=folder, check=True)
+
+
+def kinds(content):
+    return Counter(cell["type"] for cell in ecp5.Netlist(content).cells.values())
+
+
+def moved(build, tmp_path):
+    """What moved, and the kinds of cells that are left; the design before and after it is the same."""
+    before = synthesized(build, tmp_path)
+    after = copy.deepcopy(before)
+    counts = ecp5.absorb(after)
+    passes = []
+    for name, content in (("mapped", before), ("absorbed", after)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+        passes += ["design -reset", f"read_json {name}.json", f"rename rtl {name}"]
+        passes += [f"write_verilog -noattr {name}.v"]
+    yosys(tmp_path, *passes)
+    bench = BENCH.replace("CYCLES", f"{CYCLES}").replace("FIRST", f"{FIRST}")
+    (tmp_path / "bench.v").write_text(ECP5.library() + bench)
+    (tmp_path / "rtl.v").write_text(verilog.convert(Design(build), name="rtl", emit_src=False))
+    sources = ["bench.v", "rtl.v", "mapped.v", "absorbed.v"]
+    subprocess.run(["iverilog", "-g2012", "-o", "bench", "-s", "bench", *sources], cwd=tmp_path, check=True)
+    said = subprocess.run(["./bench"], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    wrong, changes = map(int, said.split())
+    assert wrong == 0
+    assert changes > (CYCLES - FIRST) / 8
+    return counts, kinds(after)
+
+
+def untouched(build, tmp_path):
+    """Nothing moves."""
+    before = synthesized(build, tmp_path)
+    after = copy.deepcopy(before)
+    assert not any(ecp5.absorb(after).values())
+    return after == before
+
+
+# -- what moves ------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "width, depth",
+    [(1, 16384), (2, 8192), (4, 4096), (9, 2048), (18, 1024), (36, 512)],
+    ids=lambda n: f"{n}",
+)
+def test_the_register_behind_a_ram_moves_into_each_of_its_blocks(width, depth, tmp_path):
+    counts, left = moved(lambda m, i: late(m, ram(m, i, width, depth)), tmp_path)
+    assert counts == {"DP16KD": 1, "MULT18X18D": 0}
+    assert left["TRELLIS_FF"] == 0
+
+
+def test_of_two_registers_behind_a_ram_one_moves(tmp_path):
+    counts, left = moved(lambda m, i: late(m, late(m, ram(m, i))), tmp_path)
+    assert counts["DP16KD"] == 1
+    assert left["TRELLIS_FF"] == 9
+
+
+def test_an_enable_moves_with_the_register_and_does_not_depend_on_that_of_reading(tmp_path):
+    counts, left = moved(lambda m, i: late(m, ram(m, i), enable=i[39]), tmp_path)
+    assert counts["DP16KD"] == 1
+    assert left["TRELLIS_FF"] == 0
+
+
+def test_factors_and_product_move_into_a_multiplier(tmp_path):
+    def build(m, i):
+        x, y = factors(i)
+        return late(m, late(m, x) * late(m, y))
+
+    counts, left = moved(build, tmp_path)
+    assert counts == {"DP16KD": 0, "MULT18X18D": 1}
+    assert left == {"MULT18X18D": 1}
+
+
+def test_factors_move_alone(tmp_path):
+    def build(m, i):
+        x, y = factors(i)
+        return late(m, late(m, x) * late(m, y) + i[26:])
+
+    counts, left = moved(build, tmp_path)
+    assert counts["MULT18X18D"] == 1
+    assert left["TRELLIS_FF"] == 27
+
+
+def test_a_product_moves_alone(tmp_path):
+    def build(m, i):
+        x, y = factors(i)
+        return late(m, x * y)
+
+    counts, left = moved(build, tmp_path)
+    assert counts["MULT18X18D"] == 1
+    assert left["TRELLIS_FF"] == 0
+
+
+def test_a_factor_that_others_read_is_copied(tmp_path):
+    def build(m, i):
+        x, y = factors(i)
+        shared = late(m, x)
+        return late(m, shared * late(m, y)) ^ shared
+
+    counts, left = moved(build, tmp_path)
+    assert counts["MULT18X18D"] == 1
+    assert left["TRELLIS_FF"] == 16
+
+
+def test_a_number_times_itself_moves(tmp_path):
+    def build(m, i):
+        x = late(m, i[:12])
+        return late(m, x * x)
+
+    counts, left = moved(build, tmp_path)
+    assert counts["MULT18X18D"] == 1
+    assert left["TRELLIS_FF"] == 0
+
+
+def test_what_a_ram_put_out_is_multiplied_from_its_register(tmp_path):
+    def build(m, i):
+        return late(m, late(m, ram(m, i)) * late(m, i[30:39]))
+
+    counts, _ = moved(build, tmp_path)
+    assert counts == {"DP16KD": 1, "MULT18X18D": 1}
+
+
+# -- what stays ------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda m, i: late(m, ram(m, i), init=1),
+        lambda m, i: late(m, ram(m, i), reset_less=False),
+        lambda m, i: late(m, (word := ram(m, i))) ^ word,
+        lambda m, i: Cat(late(m, (word := ram(m, i))[:5], i[39]), late(m, word[5:], i[38])),
+        lambda m, i: Cat(late(m, (word := ram(m, i))[:5]), word[5:]),
+        lambda m, i: Cat(late(m, (word := ram(m, i))), late(m, word, i[39])),
+        lambda m, i: late(m, ram(m, i) ^ i[:9]),
+    ],
+    ids=["starts as 1", "reset", "two readers", "two enables", "half", "twice", "logic between"],
+)
+def test_a_register_stays_behind_a_ram(build, tmp_path):
+    assert untouched(build, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda m, x, y: late(m, x) * y,
+        lambda m, x, y: late(m, x, init=1) * late(m, y),
+        lambda m, x, y: late(m, x, reset_less=False) * late(m, y),
+        lambda m, x, y: late(m, x, x[0]) * late(m, y),
+        lambda m, x, y: late(m, x, x[0]) * late(m, y, x[0]),
+        lambda m, x, y: late(m, x * y, x[0]),
+        lambda m, x, y: late(m, x * y, init=1),
+        lambda m, x, y: late(m, (product := x * y)) ^ product,
+        lambda m, x, y: late(m, x) * Cat(late(m, y), Const(1, 1)).as_signed(),
+    ],
+    ids=[
+        "one factor",
+        "factor starts as 1",
+        "factor reset",
+        "one factor enabled",
+        "factors enabled",
+        "product enabled",
+        "product starts as 1",
+        "two readers",
+        "constant 1",
+    ],
+)
+def test_a_register_stays_around_a_multiplier(build, tmp_path):
+    assert untouched(lambda m, i: build(m, *factors(i)), tmp_path)
+
+
+# -- the pass itself -------------------------------------------------------------------------------
+def test_the_same_netlist_gives_the_same_netlist_and_moving_again_moves_nothing(tmp_path):
+    def build(m, i):
+        x, y = factors(i)
+        return late(m, late(m, late(m, late(m, x)) * late(m, late(m, y)))) + late(m, late(m, ram(m, i)))
+
+    first = synthesized(build, tmp_path)
+    second = copy.deepcopy(first)
+    assert ecp5.absorb(first) == ecp5.absorb(second) == {"DP16KD": 1, "MULT18X18D": 1}
+    assert json.dumps(first) == json.dumps(second)
+    assert ecp5.absorb(second) == {"DP16KD": 0, "MULT18X18D": 0}
+    assert first == second

@@ -1,0 +1,24 @@
+"""How designs become netlists of an FPGA, and what their cells do in simulation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import equilif_sim
+from equilif_boards import ecp5
+from equilif_boards.icebreaker import ICEBREAKER
+from equilif_boards.ulx3s import ULX3S_85F
+from equilif_sim.verilated import Synthesis
+
+ICE40 = Synthesis(
+    (*ICEBREAKER.after_read, f"synth_ice40 {ICEBREAKER.synth_opts} -top {{top}}"),
+    "ice40/cells_sim.v",
+    defines=("NO_ICE40_DEFAULT_ASSIGNMENTS",),
+)
+ECP5 = Synthesis(
+    (*ULX3S_85F.after_read, f"synth_ecp5 {ULX3S_85F.synth_opts} -top {{top}}"),
+    "ecp5/cells_sim.v",
+    models=Path(equilif_sim.__file__).with_name("ecp5.v"),
+    after=ecp5.absorb,
+    state_ram=ULX3S_85F.state_ram,
+)
