@@ -33,6 +33,8 @@ from equilif_golden.network import Network, Weights
 from equilif_golden.reference import Reference
 from equilif_golden.schedule import Schedule
 
+#: of docs/interchange.md
+PHASES: dict[str, Any] = {"free": 24, "nudged": 12, "window": 8}
 #: each as the one before, and one thing more as here
 LIKE = (
     "nirtorch, snnTorch",
@@ -172,9 +174,7 @@ def compare(network: Network, weights: Weights, x: npt.NDArray[np.uint8], like: 
 def trained(leak: int, epochs: int = 5) -> tuple[Network, Weights]:
     """64-64-10 on the digits."""
     digits = data.load("digits")
-    kernel = Kernel(
-        Network.chain(64, 64, 10, schedule=Schedule(free=24, nudged=12, window=8, leak=leak)), lr=0.05
-    )
+    kernel = Kernel(Network.chain(64, 64, 10, schedule=Schedule(**PHASES, leak=leak)), lr=0.05)
     for _ in range(epochs):
         kernel.train(digits.x_train, digits.y_train)
     return kernel.network, kernel.weights
@@ -271,7 +271,7 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as folder:
         there = foreign(Path(folder) / "foreign.nir", digits)
-        read = interchange.load(Path(folder) / "foreign.nir")
+        read = interchange.load(Path(folder) / "foreign.nir", schedule=PHASES)
     here = Kernel(read.network, read.weights).predict(digits.x_test)
     found["snnTorch's file"] = {
         "there": float((there == digits.y_test).mean()),

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from equilif.commands.options import Given, check_phases, expanded
+from equilif.commands.options import Given, expanded
 from equilif.commands.own import NOTHING, Own
 from equilif.data import Name
 from equilif.extras import MissingExtra
@@ -365,5 +365,5 @@ def refuse_own(data: object, own: Own) -> None:
 def scheduled(network: Network, given: Given) -> Network:
     """The network with the phases that were given; ValueError for one that would change nothing."""
     schedule = dataclasses.replace(network.schedule, **given)
-    check_phases(given, schedule)
+    schedule.check_options(given)
     return dataclasses.replace(network, schedule=schedule)

@@ -29,7 +29,7 @@ from equilif.commands import (
     samples_of,
     scheduled,
 )
-from equilif.commands.options import DEFAULTS, Phases, TrainedPhases, check_phases
+from equilif.commands.options import DEFAULTS, Phases, TrainedPhases
 from equilif.commands.own import NOTHING, OwnOptions
 from equilif.extras import needs
 from equilif.show import console as show
@@ -194,7 +194,7 @@ def train(
                 epochs=epochs,
                 **given,
             )
-            check_phases(phases, preset.schedule)
+            preset.schedule.check_options(phases)
             first = preset.seeds[0] if seed is None and not several else seed or 0
             runs = [Training.start(preset, loaded, first + k, make) for k in range(len(folders))]
             for place in places:

@@ -16,7 +16,7 @@ Loads nothing, so that ``equilif --help`` may quote it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -151,6 +151,19 @@ class Schedule:
         """Options of the command line that give this schedule; None where one says nothing."""
         silent = (name for name, o in OPTIONS.items() if o.needs and getattr(self, o.needs[0]) is None)
         return {name: getattr(self, name) for name in OPTIONS} | dict.fromkeys(silent)
+
+    def check_options(self, given: Collection[str]) -> None:
+        """ValueError when an option was given that says nothing about this schedule."""
+        for name in given:
+            needs = OPTIONS[name].needs
+            if needs is not None and getattr(self, needs[0]) is None:
+                raise ValueError(f"--{name} {needs[1]}: give --{needs[0]} too, or leave it out")
+        shortest = self.least * self.window
+        if "early" in given and not self.fixed and shortest >= self.free:
+            raise ValueError(
+                f"--early cannot shorten a free phase of {self.free} steps: it has at least {self.least} "
+                f"windows of {self.window}; give a longer one, such as --free {3 * shortest}"
+            )
 
     def whole(self) -> Schedule:
         """The same with fixed phases."""

@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from equilif import cli
-from equilif.commands.options import CHANGES, DEFAULTS, Given, Several, check_phases, expanded
+from equilif.commands.options import CHANGES, DEFAULTS, Given, Several, expanded
 from equilif_golden.engine import features
 from equilif_golden.schedule import OPTIONS, Schedule
 
@@ -52,8 +52,8 @@ def test_a_phase_that_says_nothing_is_refused():
             with pytest.raises(
                 ValueError, match=f"--{name} .*: give --{option.needs[0]} too, or leave it out"
             ):
-                check_phases(value, Schedule())
-    check_phases({"free": 16}, Schedule())
+                Schedule().check_options(value)
+    Schedule().check_options({"free": 16})
 
 
 def test_a_schedule_is_given_by_its_options():
