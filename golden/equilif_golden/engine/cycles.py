@@ -16,7 +16,7 @@ from enum import Enum
 
 from equilif_golden.blocks.softmax import RECIPROCAL
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import SCAN, WORDS, Instruction, NextMode, Op
+from equilif_golden.engine.isa import SCAN, WORDS, Instruction, Op
 
 #: instructions that wait in the queue of a pipeline that has one
 AHEAD = 4
@@ -33,6 +33,7 @@ DIVISION = RECIPROCAL + 4
 class Flow(Enum):
     """What the sequencer does with an instruction."""
 
+    WAITS = "waits until all is executed"
     ISSUED = "handed on, and executed"
     PASSED = "carried out by the sequencer, which goes on with the next one"
     JUMPED = "carried out by the sequencer, which goes on at the start of a loop"
@@ -55,12 +56,12 @@ class Timekeeper:
         self._idle = 0  #: all is executed
         self._last = 0  #: a command was issued
 
-    def pass_by(self, i: Instruction, flow: Flow) -> None:
-        """An instruction that is not executed."""
-        done = self._complete
-        if i.op == Op.NEXT and self.config.early and i.mode & NextMode.EARLY:
-            done = max(done, self._idle)
-        self._complete = done + (FIRST if flow is Flow.JUMPED else WORDS)
+    def pass_by(self, flow: Flow) -> None:
+        """What is not executed."""
+        if flow is Flow.WAITS:
+            self._complete = max(self._complete, self._idle)
+        else:
+            self._complete += FIRST if flow is Flow.JUMPED else WORDS
 
     def execute(self, i: Instruction, events: Sequence[int]) -> None:
         """``events``: how many lanes of each group of its source take part, of a scan."""
