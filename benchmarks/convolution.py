@@ -44,7 +44,7 @@ from equilif_golden.real.trainer import Trainer, predict
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
 
-SCHEDULE = Schedule(beta=1.0)
+SCHEDULE = Schedule(free=24, nudged=12, window=8, beta=1.0)
 LANES = (4, 16)
 
 

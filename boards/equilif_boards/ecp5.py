@@ -59,9 +59,9 @@ class Registers(NamedTuple):
 
 
 class Netlist:
-    """The top module of what Yosys' ``write_json`` wrote: flat, with one bit a pin, as synth_ecp5 leaves it.
+    """The top module of what Yosys' ``write_json`` wrote: flat, as synth_ecp5 leaves it.
 
-    It is changed in place.
+    Pins of block RAMs, multipliers and registers have one bit.  It is changed in place.
     """
 
     def __init__(self, content: dict[str, Any]):

@@ -96,6 +96,12 @@ def check_phases(given: Given, schedule: Schedule) -> None:
         needs = PHASES[name].needs
         if needs is not None and getattr(schedule, needs[0]) is None:
             raise ValueError(f"--{name} {needs[1]}: give --{needs[0]} too, or leave it out")
+    shortest = schedule.least * schedule.window
+    if "early" in given and not schedule.fixed and shortest >= schedule.free:
+        raise ValueError(
+            f"--early cannot shorten a free phase of {schedule.free} steps: it has at least "
+            f"{schedule.least} windows of {schedule.window}; give a longer one, such as --free {3 * shortest}"
+        )
 
 
 Phases = Annotated[Given, phases()]

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
 from equilif.commands import Data, Json, Overwrite, Seed, panel
+from equilif.extras import MissingExtra
 from equilif.show import console as show
+
+if TYPE_CHECKING:
+    from equilif.bench.race import Pace
+    from equilif.data.dataset import DataSet
 
 command = panel("Overview")
 
@@ -92,3 +100,135 @@ def info(json: Json = None) -> dict[str, Any]:
         )
     )
     return found
+
+
+class Part(StrEnum):
+    """Of `equilif bench`."""
+
+    learning = "learning"
+    engine = "engine"
+    others = "others"
+
+
+@command
+def bench(
+    part: Annotated[
+        list[Part] | None,
+        typer.Argument(
+            help="learning: golden model against backpropagation in PyTorch.  engine: cycles of the RTL "
+            "against the ideal, and simulated cycles a second.  others: our boards beside other engines.",
+            show_default="all of them",
+        ),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--data", help="Folder with MNIST's IDX files.", show_default="digits alone"),
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option(help="Of CPU time that one training may take, at most.", min=0.1, max=86400)
+    ] = 60.0,
+    samples: Annotated[
+        int, typer.Option(help="In RTL, of training and of the test set each.", min=1, max=360)
+    ] = 100,
+    out: Annotated[Path, typer.Option(help="Folder for bench.json.")] = Path("results/bench"),
+    json: Json = None,
+) -> dict[str, Any]:
+    """The speed of golden model and engine, in one run and as ratios.
+
+    Machines are noisy, and differ: what is measured on one core in one run can be compared, and CPU time
+    counts.  The digits come with scikit-learn; MNIST is measured too where --data says it lies.
+
+    A learner is PyTorch's or ours: the same populations, the same samples in the same order, batch 1, one
+    thread; three seeds, each until 97 % of the test set are right or its --seconds are over.  The ideal
+    engine touches P weights in every cycle; Verilator compiles an engine for each P, which takes minutes
+    the first time.  Without torch or Verilator their part is left out.
+
+    Example:  [bold]equilif bench[/]  and  [bold]equilif bench learning --data DIR[/]
+    """
+    from equilif import results
+    from equilif.data import images
+    from equilif_golden import files
+    from equilif_golden.fixed import finite
+
+    finite(seconds, "--seconds", 0, 1e9)
+    target = out / "bench.json"
+    files.check(target)
+    sets = [images.load("digits")]
+    if folder is not None:
+        with show.console.status("reading mnist"):
+            sets.append(images.load("mnist", folder))
+    asked = part or []
+    found: dict[str, Any] = {"machine": results.machine()}
+    if Part.learning in asked or not asked:
+        found["learning"] = _learning(sets, seconds, must=bool(asked))
+    if Part.engine in asked or not asked:
+        with _optional(must=bool(asked)):
+            found["engine"] = _engine(sets, samples)
+    if Part.others in asked or not asked:
+        with _optional(must=bool(asked)):
+            from equilif.bench import engines
+
+            rows = engines.rows()
+            show.engines(rows)
+            found["others"] = [r.to_dict() for r in rows]
+    results.write_json(target, {"version": results.version(), **found})
+    show.console.print(f"saved {show.literal(target)}")
+    return {**found, "out": out, "files": [target.name]}
+
+
+@contextmanager
+def _optional(*, must: bool) -> Iterator[None]:
+    """A part whose tools may be missing: a line says so, unless it was asked for."""
+    from equilif.results import ToolFailed
+    from equilif_sim.tools.verilator import MissingVerilator
+
+    try:
+        yield
+    except (MissingExtra, ToolFailed, MissingVerilator) as e:
+        if must:
+            raise
+        show.console.print(f"[yellow]left out: {show.literal(e)}[/]")
+
+
+def _learning(sets: list[DataSet], seconds: float, *, must: bool) -> dict[str, Any]:
+    from equilif.bench import race
+    from equilif_golden.kernel import default_threads
+
+    learners: dict[str, Any] = {"golden": race.Golden}
+    with _optional(must=must):
+        from equilif.bench.backpropagation import Backpropagation
+
+        learners["backpropagation"] = Backpropagation
+    found: dict[str, dict[str, Pace]] = {}
+    with show.stages("learning", len(sets) * len(learners) + 2) as begin:
+        for data in sets:
+            for name, learner in learners.items():
+                begin(f"{name}, {data.name}")
+                found.setdefault(data.name, {})[name] = race.pace(learner, data, seconds)
+        begin("inference")
+        inference = race.inference(sets[-1])
+        begin("compiling")
+        compiling = race.compile_seconds()
+    show.race(found, race.TARGET)
+    threads = default_threads()
+    show.console.print(
+        f"inference of {sets[-1].name}: {inference:,.0f} samples/s on {threads} "
+        f"thread{'s' * (threads > 1)}; compiling the kernel: {compiling:.1f} s, once"
+    )
+    return {
+        "target": race.TARGET,
+        "data": {data: {name: vars(p) for name, p in paces.items()} for data, paces in found.items()},
+        "inference": {"data": sets[-1].name, "samples_per_second": inference, "threads": threads},
+        "compile_seconds": compiling,
+    }
+
+
+def _engine(sets: list[DataSet], samples: int) -> list[dict[str, Any]]:
+    from equilif.bench import cycles
+
+    rows = []
+    with show.stages("engine", len(cycles.LANES) * (len(sets) + 1)) as begin:
+        for row in cycles.measure(sets, samples, begin):
+            rows.append(row)
+    show.cycles(rows)
+    return [vars(r) for r in rows]

@@ -152,13 +152,26 @@ class Settings:
         return record(cls, d)
 
 
+#: phases long enough that the rates of spikes are those of the fixed point (docs/rates.md)
+SETTLED = Schedule(free=24, nudged=16, window=8)
 SETTINGS = {
     s.data: s
     for s in (
         Settings(
-            data="digits", hidden=(64,), epochs=20, batch=32, lr=3e-3, schedule=PRESETS["digits"].schedule
+            data="digits",
+            hidden=(64,),
+            epochs=20,
+            batch=32,
+            lr=3e-3,
+            schedule=dataclasses.replace(SETTLED, nudged=12),
         ),
-        Settings(data="mnist", hidden=(512,), epochs=20, shift=0.7, schedule=PRESETS["mnist"].schedule),
+        Settings(
+            data="mnist",
+            hidden=(512,),
+            epochs=20,
+            shift=0.7,
+            schedule=dataclasses.replace(SETTLED, nudged=12, beta=1.0),
+        ),
         Settings(
             data="fashion",
             hidden=(1000,),
@@ -169,12 +182,10 @@ SETTINGS = {
             shift=0.2,
             flip=0.5,
             feedback=False,
-            schedule=PRESETS["fashion"].schedule,
+            schedule=SETTLED,
         ),
-        Settings(
-            data="vowels", hidden=(128,), epochs=40, batch=16, lr=3e-3, schedule=PRESETS["vowels"].schedule
-        ),
-        Settings(data="spoken", hidden=(128,), epochs=20, batch=32, schedule=PRESETS["spoken"].schedule),
+        Settings(data="vowels", hidden=(128,), epochs=40, batch=16, lr=3e-3, schedule=SETTLED),
+        Settings(data="spoken", hidden=(128,), epochs=20, batch=32, schedule=SETTLED),
     )
 }
 
@@ -189,7 +200,7 @@ def suggested(data: DataSet) -> Settings:
         data=data.name,
         hidden=preset.hidden,
         epochs=preset.epochs,
-        schedule=preset.schedule,
+        schedule=SETTLED,
         about=data.about,
     )
 

@@ -52,6 +52,7 @@ COMMANDS = (
     "program",
     "demo",
     "info",
+    "bench",
     "convert",
     "sweep",
     "new",

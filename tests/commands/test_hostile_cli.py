@@ -175,6 +175,7 @@ BASES: dict[str, dict[str, str | None]] = {
     "export": {"out": "out", "--lanes": "2", "--tiles": "4"},
     "demo": {"--epochs": "1", "--samples": "1", "--skip-bitstream": None, "--out": "out"},
     "info": {},
+    "bench": {"part": "others", "--out": "out"},
     "convert": {"source": "net.npz", "target": "out.nir"},
     "sweep": {"--grid": "hidden=4", "--out": "out"},
 }

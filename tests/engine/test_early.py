@@ -288,7 +288,15 @@ def test_a_wrong_file_is_refused_with_line_and_key(old, new, wanted, tmp_path):
     "arguments, message",
     [
         (("train", "--early", "8", "--free", "10"), "free 10 must be a multiple of 4"),
-        (("verify", "--early", "8", "--board", BOARD), "this engine cannot (EngineConfig.early)"),
+        (
+            ("train", "--early", "8"),
+            "--early cannot shorten a free phase of 8 steps: it has at least 2 windows",
+        ),
+        (("verify", "--early", "8"), "give a longer one, such as --free 24"),
+        (
+            ("verify", "--early", "8", "--free", "24", "--board", BOARD),
+            "this engine cannot (EngineConfig.early)",
+        ),
         (("train", "--watch", "output"), "--watch says which rates end a phase early: give --early too"),
         (("verify", "digits", "--watch", "output"), "give --early too"),
     ],
@@ -306,7 +314,7 @@ def test_an_engine_is_exported_with_it_by_a_flag():
 
 def test_a_watch_counts_for_a_network_that_ends_early(trained):  # noqa: F811
     assert "give --early too" in refused("evaluate", trained / NETWORK, "--watch", "output")
-    run("evaluate", trained / NETWORK, "--early", 8, "--watch", "output")
+    run("evaluate", trained / NETWORK, "--early", 8, "--free", 24, "--watch", "output")
 
 
 def test_early_ends_are_told(trained, tmp_path):  # noqa: F811

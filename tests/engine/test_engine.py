@@ -206,7 +206,7 @@ def test_networks_learn_as_the_reference(name, lanes):
 MEMORIES = {
     "one head": Network.attention(5, 6, 1, 4),
     "three heads, hidden": Network.attention(
-        21, 13, 3, 9, 4, gain=2, query_scale=2.0, schedule=Schedule(free=32, nudged=16)
+        21, 13, 3, 9, 4, gain=2, query_scale=2.0, schedule=Schedule(free=32, nudged=16, window=8)
     ),
     "four heads of one": Network.attention(9, 1, 4, 3, gain=0, sharpness=2),
     "stored": Network(
@@ -228,7 +228,7 @@ MEMORIES = {
             Synapse("query", "out", 0.5),
         ),
         "out",
-        Schedule(free=32, nudged=32),
+        Schedule(free=32, nudged=32, window=8),
     ),
     "stored and loaded": Network(
         (
@@ -249,7 +249,7 @@ MEMORIES = {
             Synapse("bias", "out"),
         ),
         "out",
-        Schedule(free=32, nudged=16),
+        Schedule(free=32, nudged=16, window=8),
     ),
 }
 

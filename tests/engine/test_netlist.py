@@ -47,7 +47,7 @@ def test_ecp5_netlist_learns_as_the_reference(pipeline):
     took: Counter[str] = Counter()
     synthesis = replace(ECP5, after=lambda netlist: took.update(ecp5.absorb(netlist)))
     config = EngineConfig(
-        lanes=4, tiles=700, value_groups=64, state_groups=32, pipeline=pipeline, softmax=False
+        lanes=4, tiles=700, value_groups=128, state_groups=32, pipeline=pipeline, softmax=False
     )
     learns_as_the_reference(VerilatedEngine(config, synthesis=synthesis), samples=20)
     assert took["MULT18X18D"] == 2 * config.lanes

@@ -45,6 +45,8 @@ WRITTEN = {
     "charges": "charge",
     "rates": "rate",
 }
+#: groups below which values are no business of block RAMs, which have 512 words at least
+SHALLOW = 128
 
 
 class Ports(NamedTuple):
@@ -167,8 +169,10 @@ class State(wiring.Component):
     def _memory(self, m: Module, name: str, *, by_lane: bool = False) -> Ports:
         """``by_lane``: one lane can be written alone, as the host does."""
         size = memories(self.config)[name]
-        # values are many, and go to the block RAMs that a large engine's weights leave
-        style = "block" if by_lane and self.config.deep else self.state_ram
+        # values are many, and go to the block RAMs that a large engine's weights leave, but for so few groups
+        # that hardly anything of a block would be used
+        block = by_lane and self.config.deep and size.depth >= SHALLOW
+        style = "block" if block else self.state_ram
         whole = m.submodules[f"{name}_memory"] = ram(size.width * self.config.lanes, size.depth, style)
         return Ports(whole.read_port(), whole.write_port(granularity=size.width if by_lane else None))
 

@@ -1,0 +1,232 @@
+"""Cells of every block in every pipeline, as a table that a test holds to.
+
+    python -m benchmarks.area                what has changed against benchmarks/area.json
+    python -m benchmarks.area --write        writes the table anew, and that of docs/area.md
+    python -m benchmarks.area --only deep    one pipeline; repeat for more of them
+
+A board's design (equilif_hdl.top.Top) with a small engine that has all options of boards goes through Yosys,
+block by block (-noflatten), so that nothing is optimised across their borders.  A pipeline for single-port
+memories is made of iCE40 cells, the others of ECP5's, each with the passes of a board that has it.  Instances
+of a block are one row: the largest of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from amaranth.back import rtlil
+
+from equilif import results
+from equilif.results import ToolFailed
+from equilif_boards import BOARDS, Board
+from equilif_boards.build import executable
+from equilif_boards.device import ECP5, ICE40, Family
+from equilif_boards.link import UartLink
+from equilif_golden import files
+from equilif_golden.engine.config import EngineConfig, Pipeline
+from equilif_golden.engine.features import EVERYTHING
+from equilif_hdl.top import Top
+
+TABLE = Path(__file__).with_name("area.json")
+PAGE = Path(__file__).parent.parent / "docs" / "area.md"
+MARKS = "<!-- table -->", "<!-- end of table -->"
+LANES = 4
+OPTIONS = {**EVERYTHING, "counters": False}  # boards do not have them
+CLOCK_HZ = 48e6
+BAUD = 1_000_000
+#: what a block may differ by: a part of its cells, and a number that any block may differ by
+TOLERANCE = 0.03
+LEAST = 4
+#: what cells are, by the beginning of their names; memories and multipliers may not differ at all
+KINDS = {
+    "LUT4": "LUT",
+    "SB_LUT4": "LUT",
+    "CCU2C": "carry",
+    "SB_CARRY": "carry",
+    "PFUMX": "mux",
+    "L6MUX21": "mux",
+    "TRELLIS_FF": "FF",
+    "SB_DFF": "FF",
+    "TRELLIS_DPR16X4": "LUT RAM",
+    "DP16KD": "block RAM",
+    "SB_RAM40": "block RAM",
+    "SB_SPRAM": "SPRAM",
+    "MULT18X18D": "multiplier",
+    "SB_MAC16": "multiplier",
+}
+EXACT = frozenset({"block RAM", "SPRAM", "multiplier"})
+
+Cells = dict[str, int]
+Blocks = dict[str, Cells]
+
+
+class Synthesis(NamedTuple):
+    """Passes between the RTLIL of a design and its cells; ``state_ram``: what the design is told."""
+
+    family: str
+    passes: tuple[str, ...]
+    state_ram: str | None
+
+
+def synthesis(pipeline: Pipeline) -> Synthesis:
+    """As a board with this pipeline is synthesised, block by block."""
+    family = ICE40 if pipeline.single_port else ECP5
+    board = _board(pipeline, family)
+    after = board.after_read if board else ()
+    options = board.synth_opts if board else ""
+    state_ram = board.state_ram if board else None
+    name = "ice40" if family is ICE40 else "ecp5"
+    # abc9 of Yosys 0.52 ends in an assertion where blocks are kept apart
+    return Synthesis(name, (*after, f"synth_{name} {options} -noabc9 -noflatten -top top"), state_ram)
+
+
+def _board(pipeline: Pipeline, family: Family) -> Board | None:
+    fit = (b for b in BOARDS.values() if b.config.pipeline is pipeline and b.device.family is family)
+    return next(fit, None)
+
+
+def yosys() -> str:
+    """Version of the Yosys that is here; MissingTool when there is none."""
+    said = subprocess.run([executable("yosys"), "-V"], capture_output=True, text=True, check=True).stdout
+    return said.split()[1]
+
+
+def measure(pipeline: Pipeline) -> Blocks:
+    """Cells of every block; ToolFailed with Yosys' own words."""
+    config = EngineConfig(lanes=LANES, pipeline=pipeline, **OPTIONS)
+    how = synthesis(pipeline)
+    top = Top(config, transport=UartLink(baud=BAUD).transport(CLOCK_HZ), state_ram=how.state_ram)
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        (work / "top.il").write_text(rtlil.convert(top, name="top", emit_src=False))
+        script = ["read_rtlil top.il", *how.passes, "tee -q -o stat.json stat -json"]
+        done = subprocess.run(
+            [executable("yosys"), "-q", "-p", "; ".join(script)], cwd=work, capture_output=True, text=True
+        )
+        if done.returncode:
+            raise ToolFailed(f"Yosys, pipeline {pipeline}: {done.stderr.strip()[-300:]}")
+        return blocks(json.loads((work / "stat.json").read_text()))
+
+
+def blocks(stat: Mapping[str, Any]) -> Blocks:
+    """Yosys' statistics by block: its own cells, without those of the blocks inside of it."""
+    found: dict[str, list[Cells]] = defaultdict(list)
+    for module, said in stat["modules"].items():
+        found[_block(module)].append(_kinds(said["num_cells_by_type"]))
+    largest = {name: max(cells, key=lambda c: sum(c.values())) for name, cells in sorted(found.items())}
+    whole: Cells = defaultdict(int)
+    for cells in found.values():
+        for one in cells:
+            for kind, n in one.items():
+                whole[kind] += n
+    return {"all": dict(sorted(whole.items())), **largest}
+
+
+def _block(module: str) -> str:
+    """``top.engine.lanes.lane0.lif`` is engine.lanes.lane.lif."""
+    path = re.sub(r"\$\d+$", "", module.removeprefix("\\")).split(".")
+    return ".".join(re.sub(r"(?<=\D)\d+$", "", part) for part in path[1:]) or "top"
+
+
+def _kinds(by_type: Mapping[str, int]) -> Cells:
+    found: Cells = defaultdict(int)
+    for cell, n in by_type.items():
+        kind = next((kind for start, kind in KINDS.items() if cell.startswith(start)), None)
+        if kind:
+            found[kind] += n
+    return dict(sorted(found.items()))
+
+
+def read() -> dict[str, Any]:
+    """benchmarks/area.json; FileNotFoundError before the first --write."""
+    found: dict[str, Any] = json.loads(TABLE.read_text())
+    return found
+
+
+def differences(known: Blocks, now: Blocks) -> list[str]:
+    """What has changed by more than the tolerance, a line each."""
+    out = []
+    for block in sorted(known.keys() | now.keys()):
+        before = known.get(block, {})
+        after = now.get(block, {})
+        for kind in sorted(before.keys() | after.keys()):
+            was, there = before.get(kind, 0), after.get(kind, 0)
+            room = 0 if kind in EXACT else max(LEAST, TOLERANCE * was)
+            if abs(there - was) > room:
+                out.append(f"{block}: {there:,} {kind}, the table says {was:,}")
+    return out
+
+
+def page(table: Mapping[str, Any]) -> str:
+    """The table in Markdown: LUTs and flip-flops by block and pipeline."""
+    pipelines = table["pipelines"]
+    names = sorted({name for p in pipelines.values() for name in p["blocks"]} - {"all"})
+    rows = [
+        "| block | " + " | ".join(f"{name}, {p['family']}" for name, p in pipelines.items()) + " |",
+        "|---|" + "---|" * len(pipelines),
+    ]
+    for name in ["all", *names]:
+        cells = (_cell(p["blocks"].get(name)) for p in pipelines.values())
+        rows.append(f"| `{name}` | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def _cell(cells: Cells | None) -> str:
+    """LUTs / flip-flops, and what else there is of memories and multipliers."""
+    if cells is None:
+        return ""
+    others = [f"{cells[kind]} {kind}" for kind in ("LUT RAM", *sorted(EXACT)) if kind in cells]
+    return ", ".join([f"{cells.get('LUT', 0):,} / {cells.get('FF', 0):,}", *others])
+
+
+def with_table(text: str, table: Mapping[str, Any]) -> str:
+    """The page with its table made anew."""
+    before, _, rest = text.partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    return f"{before}{MARKS[0]}\n\n{page(table)}\n\n{MARKS[1]}{after}"
+
+
+def _write(found: Mapping[Pipeline, Blocks]) -> None:
+    table = {
+        "yosys": yosys(),
+        "lanes": LANES,
+        "pipelines": {str(p): {"family": synthesis(p).family, "blocks": made} for p, made in found.items()},
+    }
+    results.write_json(TABLE, table)
+    files.write(PAGE, with_table(PAGE.read_text(), table).encode())
+
+
+def main(arguments: Iterable[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--write", action="store_true", help="write benchmarks/area.json and docs/area.md")
+    parser.add_argument("--only", action="append", choices=list(Pipeline), help="a pipeline; default: all")
+    given = parser.parse_args(None if arguments is None else list(arguments))
+    if given.write and given.only:
+        parser.error("--write is of all pipelines: leave out --only")
+    found = {}
+    for pipeline in map(Pipeline, given.only or Pipeline):
+        found[pipeline] = measure(pipeline)
+        print(f"{pipeline}: {found[pipeline]['all']}", flush=True)
+    if given.write:
+        _write(found)
+        return 0
+    known = read()["pipelines"]
+    changed = [
+        f"{p}, {line}"
+        for p, made in found.items()
+        for line in differences(known.get(p, {"blocks": {}})["blocks"], made)
+    ]
+    print("\n".join(changed) or "as the table says")
+    return int(bool(changed))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

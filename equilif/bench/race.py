@@ -1,0 +1,154 @@
+"""Golden model against plain backpropagation: who learns faster on one core.
+
+Both have the same populations, the same order of the same samples, batch 1 and one thread.  Time is CPU time
+of training; tests are not counted.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from equilif.data.dataset import DataSet
+from equilif.training.presets import PRESETS
+from equilif.training.train import order
+from equilif_golden.kernel import Kernel
+
+TARGET = 0.97  #: accuracy on the test set
+PARTS = 10  #: tests in an epoch
+SEEDS = (0, 1, 2)
+REPEATS = 3  #: of an inference; the fastest counts
+
+Order = npt.NDArray[np.int64]
+
+
+class Learner(Protocol):
+    """A network that learns samples one by one."""
+
+    def begin(self, epoch: int) -> None: ...
+    def train(self, order: Order) -> None: ...
+    def accuracy(self) -> float: ...
+
+
+class Golden:
+    """As the preset of its data trains it, without shifted images."""
+
+    def __init__(self, data: DataSet, seed: int):
+        self.data = data
+        self.preset = PRESETS[data.name]
+        network = self.preset.network(data)
+        self.kernel = Kernel(network, self.preset.initial_weights(network, seed), lr=self.preset.rate(0))
+        self.train(np.arange(0))  # compiles
+
+    def begin(self, epoch: int) -> None:
+        self.kernel.set_learning_rate(self.preset.rate(min(epoch, self.preset.epochs - 1)))
+
+    def train(self, order: Order) -> None:
+        self.kernel.train(self.data.x_train, self.data.y_train, order)
+
+    def accuracy(self) -> float:
+        return self.kernel.accuracy(self.data.x_test, self.data.y_test)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Of one learner on one data set: medians of its seeds.
+
+    ``to_target``: seconds of training until so many test samples were right; None: a seed did not get there
+    within its limit.
+    """
+
+    samples_per_second: float
+    epoch: float  #: seconds
+    to_target: float | None
+    accuracy: float  #: at the end
+    seeds: int
+
+
+def pace(make: Callable[[DataSet, int], Learner], data: DataSet, limit: float) -> Pace:
+    """Each seed learns for an epoch and until the target is reached, or so many seconds of CPU time."""
+    n = len(data.x_train)
+    rates = []
+    reached = []
+    accuracies = []
+    for seed in SEEDS:
+        learner = make(data, seed)
+        samples, seconds, at, accuracy = _run(learner, seed, n, limit)
+        rates.append(samples / seconds)
+        reached.append(at)
+        accuracies.append(accuracy)
+    known = [at for at in reached if at is not None]
+    rate = statistics.median(rates)
+    return Pace(
+        samples_per_second=rate,
+        epoch=n / rate,
+        to_target=statistics.median(known) if len(known) == len(reached) else None,
+        accuracy=statistics.median(accuracies),
+        seeds=len(SEEDS),
+    )
+
+
+def _run(learner: Learner, seed: int, n: int, limit: float) -> tuple[int, float, float | None, float]:
+    """Samples, seconds, seconds to the target, accuracy at the end."""
+    samples = 0
+    seconds = 0.0
+    reached = None
+    accuracy = 0.0
+    for epoch in itertools.count():
+        learner.begin(epoch)
+        for part in np.array_split(order(seed, epoch, n), PARTS):
+            start = time.process_time()
+            learner.train(part)
+            seconds += time.process_time() - start
+            samples += len(part)
+            accuracy = learner.accuracy()
+            if reached is None and accuracy >= TARGET:
+                reached = seconds
+            if seconds >= limit or (reached is not None and samples >= n):
+                return samples, seconds, reached, accuracy
+    raise AssertionError("never")
+
+
+def inference(data: DataSet) -> float:
+    """Samples a second by the clock on the wall, on all threads."""
+    kernel = Golden(data, SEEDS[0]).kernel
+    kernel.predict(data.x_train[:1])
+    return max(_rate(kernel, data) for _ in range(REPEATS))
+
+
+def _rate(kernel: Kernel, data: DataSet) -> float:
+    start = time.perf_counter()
+    kernel.predict(data.x_train)
+    return len(data.x_train) / (time.perf_counter() - start)
+
+
+def compile_seconds() -> float:
+    """CPU time of the first calls, with nothing stored from before."""
+    code = (
+        "import time, numpy as np\n"
+        "from equilif_golden.kernel import Kernel\n"
+        "from equilif_golden.network import Network\n"
+        "x = np.zeros((1, 8), np.uint8)\n"
+        "kernel = Kernel(Network.chain(8, 4, 2), lr=0.01)\n"
+        "start = time.process_time()\n"
+        "kernel.train(x, [0])\n"
+        "kernel.predict(x)\n"
+        "print(time.process_time() - start)"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "NUMBA_CACHE_DIR": folder}
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, check=True, text=True, env=environment
+        )
+    return float(done.stdout)

@@ -1,0 +1,194 @@
+"""The benchmark: what it counts, and what it says.  How fast anything is, is no test."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from equilif.bench import cycles, engines, race
+from equilif.data import images
+from equilif.hardware import boards
+from equilif.hardware.verify import Plan, compare
+from equilif.results import ToolFailed
+from equilif.training.presets import PRESETS
+from equilif.training.train import lesson, order, taught
+from equilif_boards import BOARDS
+from equilif_golden.engine.compiler import engine_for
+from equilif_golden.kernel import Kernel
+from tests.commands.test_cli import refused, run
+
+SLOW = 0.002  #: seconds of CPU time that a scripted learner takes for a part
+
+
+class Scripted:
+    """Learns nothing; its accuracies are given, the last one for good."""
+
+    def __init__(self, accuracies):
+        self.accuracies = list(accuracies)
+        self.parts = []
+        self.epochs = []
+
+    def begin(self, epoch):
+        self.epochs.append(epoch)
+
+    def train(self, order):
+        self.parts.append(order)
+        end = time.process_time() + SLOW
+        while time.process_time() < end:
+            pass
+
+    def accuracy(self):
+        return self.accuracies.pop(0) if len(self.accuracies) > 1 else self.accuracies[0]
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return images.load("digits")
+
+
+def scripted(digits, accuracies, limit=60.0):
+    learners = []
+
+    def make(data, seed):
+        learners.append(Scripted(accuracies))
+        return learners[-1]
+
+    return race.pace(make, digits, limit), learners
+
+
+def test_a_race_ends_with_the_epoch_in_which_the_target_is_reached_early(digits):
+    found, learners = scripted(digits, [0.5, 0.98])
+    for seed, learner in zip(race.SEEDS, learners, strict=True):
+        assert np.array_equal(np.concatenate(learner.parts), order(seed, 0, 1437)) and learner.epochs == [0]
+    assert found.to_target == pytest.approx(2 * SLOW, abs=SLOW)
+    assert found.samples_per_second < 1437 / (race.PARTS * SLOW)
+    assert found.epoch * found.samples_per_second == pytest.approx(1437)
+
+
+def test_a_race_goes_on_until_the_target_is_reached(digits):
+    found, learners = scripted(digits, [0.9] * 13 + [0.97])
+    assert {len(learner.parts) for learner in learners} == {14} and learners[0].epochs == [0, 1]
+    assert found.to_target >= 14 * SLOW and found.accuracy == 0.97
+
+
+def test_a_race_that_is_not_won_within_its_limit_has_no_time(digits):
+    found, learners = scripted(digits, [0.5], limit=3 * SLOW)
+    assert found.to_target is None and all(len(learner.parts) <= 3 for learner in learners)
+
+
+def test_the_golden_learner_is_the_kernel_as_its_preset_trains_it(digits):
+    preset = PRESETS["digits"]
+    network = preset.network(digits)
+    kernel = Kernel(network, preset.initial_weights(network, 1), lr=preset.rate(0))
+    learner = race.Golden(digits, 1)
+    for epoch in range(2):
+        kernel.set_learning_rate(preset.rate(epoch))
+        kernel.train(digits.x_train, digits.y_train, order(1, epoch, 1437))
+        learner.begin(epoch)
+        for part in np.array_split(order(1, epoch, 1437), race.PARTS):
+            learner.train(part)
+    assert all(np.array_equal(w, learner.kernel.weights[name]) for name, w in kernel.weights.items())
+
+
+def test_backpropagation_learns_the_digits(digits):
+    pytest.importorskip("torch", exc_type=ImportError)
+    from equilif.bench.backpropagation import Backpropagation
+
+    learner = Backpropagation(digits, 0)
+    for epoch in range(2):
+        learner.train(order(0, epoch, 1437))
+    assert learner.accuracy() > 0.9
+    sizes = [tuple(p.shape) for p in learner.model.parameters()]
+    assert sizes == [(64, 64), (64,), (10, 64), (10,)]
+
+
+# -- the engine ------------------------------------------------------------------------------------
+def test_cycles_are_those_that_the_comparison_with_the_golden_model_counts(digits, monkeypatch):
+    monkeypatch.setattr(cycles, "LANES", (4,))
+    (found,) = cycles.measure([digits], 5)
+    preset = PRESETS["digits"]
+    network = preset.network(digits)
+    kernel = Kernel(network, preset.initial_weights(network, 0), lr=preset.rate(0))
+    for _ in taught(kernel, digits, lesson(preset, digits, 0, 0)):
+        pass
+    shown = lesson(preset, digits, 0, 1)
+    plan = Plan([shown._replace(order=shown.order[:5])], 5)
+    config = engine_for(network, lanes=4)
+    report = compare(network, kernel.weights, config, digits, plan, counter=kernel.counter)
+    training = report.training.per_sample()
+    inference = report.inference.per_sample()
+    assert (found.training, found.ideal_training) == (training["cycles"], training["ideal"])
+    assert (found.inference, found.ideal_inference) == (inference["cycles"], inference["ideal"])
+    assert found.training > found.ideal_training > 0 and found.per_second > 0
+
+
+def test_an_engine_that_differs_has_no_cycles(digits, monkeypatch):
+    monkeypatch.setattr(cycles, "LANES", (4,))
+    monkeypatch.setattr(Kernel, "train", lambda *_, **__: None)
+    with pytest.raises(ToolFailed, match="RTL and golden model differ on digits"):
+        list(cycles.measure([digits], 2))
+
+
+# -- beside others ---------------------------------------------------------------------------------
+def test_our_rows_are_what_was_measured():
+    rows = {r.name.removeprefix("equilif, "): r for r in engines.rows() if r.name.startswith("equilif")}
+    measured = boards.measured()
+    known = [b for b in BOARDS.values() if boards.same_engine(b, measured[b.name]["config"])]
+    assert set(rows) == {b.title for b in known}
+    for board in known:
+        row = rows[board.title]
+        entry = measured[board.name]
+        assert row.logic is not None
+        assert row.logic[0] == entry["build"]["utilisation"][board.device.family.logic_name]["used"]
+        assert row.f_max == entry["build"]["f_max"]
+        assert row.per_cycle is not None and row.f_max is not None
+        assert 0 < row.per_cycle <= board.config.lanes
+        assert row.per_second == pytest.approx(row.per_cycle * row.f_max * 1e6)
+        assert row.training == pytest.approx(board.clock_hz / entry["cycles"]["training"])
+
+
+def test_others_say_where_their_figures_are_from_and_leave_open_what_is_not_known():
+    rows = [r for r in engines.rows() if not r.name.startswith("equilif")]
+    assert len(rows) >= 7 and all(r.source for r in rows)
+    odin = next(r for r in rows if r.name == "ODIN")
+    assert odin.per_second == pytest.approx(5.4e6) and odin.memory is None and odin.training is None
+    assert odin.per_cell == pytest.approx(5.4e6 / 14.789)
+    assert replace(odin, f_max=None).per_second is None and replace(odin, logic=None).per_cell is None
+
+
+# -- the command -----------------------------------------------------------------------------------
+def test_the_benchmark_is_printed_and_saved(tmp_path, monkeypatch):
+    pytest.importorskip("torch", exc_type=ImportError)
+    monkeypatch.setattr(race, "compile_seconds", lambda: 10.0)
+    said = run("bench", "learning", "others", "--seconds", 0.2, "--out", tmp_path)
+    found = json.loads((tmp_path / "bench.json").read_text())
+    assert set(found["learning"]["data"]) == {"digits"} and "engine" not in found
+    paces = found["learning"]["data"]["digits"]
+    assert paces["golden"]["samples_per_second"] > 0 and set(paces) == {"golden", "backpropagation"}
+    ratio = paces["golden"]["samples_per_second"] / paces["backpropagation"]["samples_per_second"]
+    assert f"{ratio:.2f}" in said and "times faster" in said
+    assert {r["name"] for r in found["others"]} >= {"ODIN", "ConvCoTM"}
+
+
+def test_what_a_part_needs_is_missing(tmp_path, monkeypatch):
+    """A part that was asked for is refused; of all parts it is left out."""
+
+    def missing(*_):
+        raise ToolFailed("Verilator is not here")
+
+    for part, found in (("_engine", missing), ("_learning", lambda *_, **__: {})):
+        monkeypatch.setattr(f"equilif.commands.overview.{part}", found)
+    assert "Verilator is not here" in refused("bench", "engine", "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert "left out: Verilator is not here" in run("bench", "--out", tmp_path / "out")
+    found = json.loads((tmp_path / "out" / "bench.json").read_text())
+    assert "engine" not in found and "others" in found
+
+
+def test_data_that_are_not_there_are_refused_at_once(tmp_path):
+    assert "no mnist IDX files" in refused("bench", "--data", tmp_path, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,131 @@
+"""The RTL has the cells that benchmarks/area.json says: who makes it larger says so there."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+from benchmarks import area
+from equilif_boards.build import MissingTool
+from equilif_golden.engine.config import EngineConfig, Pipeline
+
+ORDINARY = EngineConfig().pipeline  #: the others take a minute
+
+
+@pytest.fixture(scope="module")
+def table():
+    return area.read()
+
+
+@pytest.fixture
+def same_yosys(table):
+    """Skips where Yosys is missing, or counts otherwise."""
+    try:
+        here = area.yosys()
+    except MissingTool as e:
+        pytest.skip(str(e))
+    if here != table["yosys"]:
+        pytest.skip(f"versions of Yosys differ in cells: the table is of {table['yosys']}, here is {here}")
+
+
+@pytest.mark.parametrize(
+    "pipeline", [p if p is ORDINARY else pytest.param(p, marks=pytest.mark.long) for p in Pipeline]
+)
+def test_every_block_has_the_cells_of_the_table(pipeline, table, same_yosys):
+    changed = area.differences(table["pipelines"][pipeline]["blocks"], area.measure(pipeline))
+    assert not changed, "\n".join([*changed, "if that is meant: python -m benchmarks.area --write"])
+
+
+def test_the_table_has_every_pipeline_and_the_blocks_that_an_engine_is_made_of(table):
+    assert set(table["pipelines"]) == set(Pipeline)
+    for found in table["pipelines"].values():
+        leaves = {name.rpartition(".")[2] for name in found["blocks"]}
+        assert leaves >= {"lane", "lif", "measure", "relay", "plasticity", "softmax", "weights", "scanner"}
+        assert leaves >= {"walker", "sequencer", "checker", "host"}
+        assert sum(found["blocks"]["all"].values()) > 5000
+
+
+def test_the_page_has_the_table(table):
+    text = area.PAGE.read_text()
+    assert area.with_table(text, table) == text
+
+
+# -- what a difference is --------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "kind, was, there, changed",
+    [
+        ("LUT", 1000, 1030, False),
+        ("LUT", 1000, 1031, True),
+        ("LUT", 1000, 969, True),
+        ("FF", 10, 14, False),
+        ("FF", 10, 15, True),
+        ("block RAM", 50, 51, True),
+        ("multiplier", 2, 1, True),
+    ],
+)
+def test_a_block_may_differ_by_a_few_per_cent_and_memories_not_at_all(kind, was, there, changed):
+    found = area.differences({"lane": {kind: was}}, {"lane": {kind: there}})
+    assert bool(found) == changed
+    assert not changed or found == [f"lane: {there:,} {kind}, the table says {was:,}"]
+
+
+def test_blocks_that_are_new_or_gone_are_told():
+    known = {"scanner": {"LUT": 100}}
+    now = {"scanner2": {"LUT": 120}}
+    assert area.differences(known, now) == [
+        "scanner: 0 LUT, the table says 100",
+        "scanner2: 120 LUT, the table says 0",
+    ]
+
+
+def test_instances_of_a_block_are_one_row_and_the_whole_counts_them_all():
+    def module(**cells):
+        return {"num_cells_by_type": cells}
+
+    found = area.blocks(
+        {
+            "modules": {
+                "\\top": module(LUT4=1, **{"\\top.engine": 1}),
+                "\\top.engine": module(LUT4=5, TRELLIS_FF=3, PFUMX=2),
+                "\\top.engine.argmax$129": module(CCU2C=4),
+                "\\top.engine.lanes.lane0": module(LUT4=10, MULT18X18D=1),
+                "\\top.engine.lanes.lane1": module(LUT4=11, MULT18X18D=1),
+                "\\top.engine.state": module(SB_DFFER=2, SB_DFFSR=3, SB_RAM40_4K=4),
+            }
+        }
+    )
+    assert found["engine.lanes.lane"] == {"LUT": 11, "multiplier": 1}
+    assert found["engine.argmax"] == {"carry": 4} and found["top"] == {"LUT": 1}
+    assert found["engine.state"] == {"FF": 5, "block RAM": 4}
+    assert found["all"] == {
+        "FF": 8,
+        "LUT": 27,
+        "block RAM": 4,
+        "carry": 4,
+        "multiplier": 2,
+        "mux": 2,
+    }
+
+
+def test_a_pipeline_is_compared_and_what_changed_is_said(monkeypatch, capsys, table, tmp_path):
+    blocks = table["pipelines"]["small"]["blocks"]
+    grown = {**blocks, "engine.walker": {**blocks["engine.walker"], "block RAM": 1}}
+    monkeypatch.setattr(area, "measure", lambda pipeline: blocks if pipeline is Pipeline.DEEP else grown)
+    monkeypatch.setattr(area, "TABLE", tmp_path / "area.json")
+    same = {str(p): {"family": "ecp5", "blocks": blocks} for p in Pipeline}
+    area.TABLE.write_text(json.dumps({**table, "pipelines": same}))
+    assert area.main(["--only", "deep"]) == 0 and "as the table says" in capsys.readouterr().out
+    assert area.main(["--only", "small"]) == 1
+    assert "small, engine.walker: 1 block RAM, the table says 0" in capsys.readouterr().out
+
+
+def test_what_yosys_refuses_is_told_in_its_words(monkeypatch):
+    def refused(command, **_):
+        return subprocess.CompletedProcess(command, 1, "", "ERROR: no such thing")
+
+    monkeypatch.setattr(area, "executable", lambda tool: tool)
+    monkeypatch.setattr(subprocess, "run", refused)
+    with pytest.raises(area.ToolFailed, match="pipeline spram: ERROR: no such thing"):
+        area.measure(Pipeline.SPRAM)
