@@ -24,12 +24,13 @@ class Pipeline(StrEnum):
                              the iCE40UP5K has it             event of GATHER or DRIVE with a single group
     SMALL       12 + n       dual-port weights in a small     an event with a single group takes two cycles
                              FPGA
-    FORWARDING  12 + n       dual-port weights in an FPGA     a register and a multiplexer of the sum's width
-                             with room                        a lane: a sum that is written is used at once
-    REGISTERED  13 + n       the same with many memories of   beside that a register of 16 bits behind each
+    FORWARDING  13 + n       dual-port weights in an FPGA     a register and a multiplexer of the sum's width
+                             with room                        a lane: a sum that is written is used at once;
+                                                              a queue of four instructions
+    REGISTERED  14 + n       the same with many memories of   beside that a register of 16 bits behind each
                              weights                          weight and value, and a copy of the scanned
                                                               group
-    DEEP        17 + n       an FPGA that weights fill: its   beside that two registers at the weights, in
+    DEEP        18 + n       an FPGA that weights fill: its   beside that two registers at the weights, in
                              wires are long                   the rotation, the LIF neuron, the update and
                                                               wherever a decision can be made a cycle ahead
     ==========  ===========  ===============================  ==============================================

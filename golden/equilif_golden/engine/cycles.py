@@ -16,7 +16,7 @@ from enum import Enum
 
 from equilif_golden.blocks.softmax import RECIPROCAL
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import SCAN, WORDS, Instruction, NextMode, Op
+from equilif_golden.engine.isa import SCAN, WORDS, Instruction, Op
 
 #: instructions that wait in the queue of a pipeline that has one
 AHEAD = 4
@@ -33,6 +33,7 @@ DIVISION = RECIPROCAL + 4
 class Flow(Enum):
     """What the sequencer does with an instruction."""
 
+    WAITS = "waits until all is executed"
     ISSUED = "handed on, and executed"
     PASSED = "carried out by the sequencer, which goes on with the next one"
     JUMPED = "carried out by the sequencer, which goes on at the start of a loop"
@@ -49,16 +50,18 @@ class Timekeeper:
         self._complete = FIRST  #: the next instruction is complete
         self._taken: list[int] = []  #: by the dispatcher, the last ones
         self._ready = 0  #: the dispatcher can take the next instruction
-        self._scan_ready = 0  #: the same, if it is a GATHER
+        self._before: Instruction | None = None  #: the last one that was executed
+        self._free = 0  #: scanner and walker have nothing left to do
+        self._first = 0  #: the first command of ``_before`` was issued, if that is a walk
         self._idle = 0  #: all is executed
         self._last = 0  #: a command was issued
 
-    def pass_by(self, i: Instruction, flow: Flow) -> None:
-        """An instruction that is not executed."""
-        done = self._complete
-        if i.op == Op.NEXT and self.config.early and i.mode & NextMode.EARLY:
-            done = max(done, self._idle)
-        self._complete = done + (FIRST if flow is Flow.JUMPED else WORDS)
+    def pass_by(self, flow: Flow) -> None:
+        """What is not executed."""
+        if flow is Flow.WAITS:
+            self._complete = max(self._complete, self._idle)
+        else:
+            self._complete += FIRST if flow is Flow.JUMPED else WORDS
 
     def execute(self, i: Instruction, events: Sequence[int]) -> None:
         """``events``: how many lanes of each group of its source take part, of a scan."""
@@ -69,7 +72,7 @@ class Timekeeper:
             available = done + 1
         else:
             available = done
-        taken = max(available, self._scan_ready if i.op == Op.GATHER else self._ready)
+        taken = max(available, min(self._ready, self._early(i)))
         if not self._queued:
             done = taken
         self._taken = [*self._taken[-AHEAD:], taken]
@@ -80,8 +83,12 @@ class Timekeeper:
         elif i.op == Op.SOFTMAX:
             self._softmax(i, start)
         else:
+            self._first = start + 1
             self._last = start + i.n_dst
             self._walked(i, self._last + 1)
+            if i.op == Op.NUDGE:
+                self._ready = self._last
+        self._before = i
 
     def halt(self) -> int:
         """Cycles of the run."""
@@ -90,11 +97,23 @@ class Timekeeper:
     def _walked(self, i: Instruction, free: int) -> None:
         """Scanner and walker are done with an instruction, and free from this cycle on."""
         empty = self._last + self._lead + self._step
+        self._free = free
+        self._ready = max(free, empty)
         self._idle = max(free, empty + 1)
-        self._ready = free if i.op == Op.NUDGE else max(free, empty)
-        self._scan_ready = self._ready
-        if i.op == Op.STEP and self.config.weight_stages:
-            self._scan_ready = max(free, empty - 2)
+
+    def _early(self, i: Instruction) -> int:
+        """When a scan can be taken that need not wait until the lanes are empty."""
+        before = self._before
+        if before is None or i.op not in SCAN or not self.config.weight_stages:
+            return self._ready
+        ending = max(self._free, self._last + self._lead + self._step - 6)
+        if before.op in (Op.MARK, Op.LEARN):
+            return ending
+        if i.op == Op.GATHER and before.op == Op.STEP and i.src == before.dst:
+            return max(ending, self._first + self._lead + self._step - 2)
+        if i.op != Op.GATHER and before.op in (Op.STEP, Op.RESET):
+            return ending
+        return self._ready
 
     def _softmax(self, i: Instruction, start: int) -> None:
         """Three walks, each of which runs empty through lanes and trees; a division before the last."""
@@ -115,7 +134,6 @@ class Timekeeper:
         self._walked(i, free)
         if i.op in (Op.DRIVE, Op.GATHER):
             self._ready = ready
-            self._scan_ready = ready
 
     def _in_place(self, i: Instruction, events: Sequence[int], start: int) -> tuple[int, int]:
         """The scanner that reads its memories in place.  Cycles in which scanner and walker are free, and in

@@ -144,7 +144,7 @@ class EngineModel:
         time = Timekeeper(self.config)
         for i, flow in self.flow(learn=learn):
             if flow is not Flow.ISSUED:
-                time.pass_by(i, flow)
+                time.pass_by(flow)
                 continue
             events = self.events(i)
             time.execute(i, events.sum(axis=1).tolist())
@@ -187,6 +187,8 @@ class EngineModel:
                 yield i, Flow.PASSED
             elif i.op == Op.NEXT:
                 early = self.config.early and i.mode & NextMode.EARLY
+                if early:
+                    yield i, Flow.WAITS
                 settled = early and not (self.moved or longest) and loops[-1][1] <= i["left"]
                 self.moved = self.moved and not early
                 loops[-1][1] -= 1

@@ -8,8 +8,9 @@ Latency: 1 cycle from a taken instruction to its start.  Throughput: an instruct
 
 * One that only adds to A and B lets the next begin while its commands are still in the lanes: all that
   follows reads what they write in the stage in which they write it, or later.
-* GATHER after STEP may scan while the last groups of STEP are in the lanes, where these keep the operands of
-  STEP (`weight_stages`): the spikes are written when the scan comes to read them.
+* A scan may begin while commands of STEP, RESET, MARK or LEARN are in the lanes, where these keep their
+  operands (`weight_stages`).  Its own commands come later than their effects.  But GATHER reads spikes: it
+  waits for RESET, and follows STEP through the same groups.
 * Everything else begins when the lanes are empty.
 """
 
@@ -39,9 +40,9 @@ class Dispatcher(wiring.Component):
         No command is in the lanes.
     leaving : In(1)
         None will be in the next cycle.
-    stepped : In(1)
-        Where weights have registers around them: spikes of the commands in the lanes can be read by a scan
-        that starts in the next cycle.
+    ending, stepping : In(1)
+        Where weights have registers around them: all commands in the lanes will have left before those of a
+        scan that is taken now; of a STEP, that scan reads the spikes of the first group when they are there.
     instruction : Out(INSTRUCTION)
         What is executed.
     start : Out(1)
@@ -58,7 +59,8 @@ class Dispatcher(wiring.Component):
     last: Signal
     empty: Signal
     leaving: Signal
-    stepped: Signal
+    ending: Signal
+    stepping: Signal
     instruction: Instruction
     start: Signal
     learning: Signal
@@ -77,7 +79,7 @@ class Dispatcher(wiring.Component):
                 "last": In(1),
                 "empty": In(1),
                 "leaving": In(1),
-                **({"stepped": In(1)} if config.weight_stages else {}),
+                **({"ending": In(1), "stepping": In(1)} if config.weight_stages else {}),
                 "instruction": Out(INSTRUCTION),
                 "start": Out(1),
                 "learning": Out(1),
@@ -90,15 +92,13 @@ class Dispatcher(wiring.Component):
         m = Module()
         op = self.instruction.op
         issuing = self.start | self.scanning
-        events = is_one_of(op, Op.DRIVE, Op.GATHER)
-        adds = events | (op == Op.NUDGE)
+        adds = is_one_of(op, Op.DRIVE, Op.GATHER, Op.NUDGE)
         free: Value = self.leaving
         if self.config.weight_stages:
-            free = free | self.stepped & (op == Op.STEP) & (self.i.p.op == Op.GATHER)
+            free = free | self._scans_early()
         taken = self.i.valid & self.i.ready
         m.d.comb += [
-            # NUDGE still reads spikes when its last command has left the walker
-            self.i.ready.eq(~issuing & Mux(self.walking, events & self.last, adds | free)),
+            self.i.ready.eq(~issuing & Mux(self.walking, adds & self.last, adds | free)),
             self.idle.eq(~issuing & ~self.walking & self.empty),
         ]
         m.d.sync += self.start.eq(taken)
@@ -113,3 +113,15 @@ class Dispatcher(wiring.Component):
         else:
             m.d.comb += [self.learning.eq(op == Op.LEARN), self.argmax.eq(op == Op.ARGMAX)]
         return m
+
+    def _scans_early(self) -> Value:
+        """The next instruction is a scan, and need not wait until the lanes are empty."""
+        now = self.instruction
+        following = self.i.p
+        behind = self.stepping & (following.src == now.dst)
+        spikes_are_there = is_one_of(now.op, Op.MARK, Op.LEARN) | (now.op == Op.STEP) & behind
+        values_are_there = is_one_of(now.op, Op.MARK, Op.LEARN, Op.STEP, Op.RESET)
+        return self.ending & (
+            (following.op == Op.GATHER) & spikes_are_there
+            | is_one_of(following.op, Op.DRIVE, Op.LEARN, Op.ARGMAX) & values_are_there
+        )

@@ -176,7 +176,7 @@ class Engine(wiring.Component):
             m.d.sync += start.eq(walks)
             with m.If(walks | walker.valid):
                 m.d.sync += issued.eq(ins)
-            m.d.comb += dispatcher.stepped.eq(lanes.stepped)
+            m.d.comb += [dispatcher.ending.eq(lanes.ending), dispatcher.stepping.eq(lanes.stepping)]
         m.d.comb += [lanes.instruction.eq(issued), lanes.start.eq(start)]
 
     def _count(

@@ -59,7 +59,7 @@ class Lanes(wiring.Component):
         What walks and LEARN take their constants from: held until ``empty``.
     start, walked, again : In(1), In(1), Out(1)
         A walk of ``instruction`` begins; the walker is idle; it must walk once more (SOFTMAX).
-    empty, leaving, stepped : Out(1)
+    empty, leaving, ending, stepping : Out(1)
         As equilif_hdl.engine.dispatch has them.
     scan : In(ScanPort)
         The scanner's access to spikes and values.
@@ -79,7 +79,8 @@ class Lanes(wiring.Component):
     instruction: Instruction
     empty: Signal
     leaving: Signal
-    stepped: Signal
+    ending: Signal
+    stepping: Signal
     start: Signal
     walked: Signal
     again: Signal
@@ -100,7 +101,7 @@ class Lanes(wiring.Component):
                 "instruction": In(INSTRUCTION),
                 "empty": Out(1),
                 "leaving": Out(1),
-                **({"stepped": Out(1)} if config.weight_stages else {}),
+                **({"ending": Out(1), "stepping": Out(1)} if config.weight_stages else {}),
                 "start": In(1),
                 "walked": In(1),
                 "again": Out(1),
@@ -127,7 +128,7 @@ class Lanes(wiring.Component):
             self.leaving.eq(stages.leaving),
         ]
         if cfg.weight_stages:
-            m.d.comb += self.stepped.eq(stages.stepped)
+            m.d.comb += [self.ending.eq(stages.ending), self.stepping.eq(stages.stepping)]
         self._connect_state(m, state, lanes)
         self._connect_weights(m, stages, weights, lanes)
         words = self._turned(m, stages, weights, state)

@@ -135,8 +135,8 @@ class Stages(Elaboratable):
         Fields of that command.
     empty, leaving : Signal
         No command is under way; none will be in the next cycle.
-    stepped : Signal
-        What a STEP under way writes can be read by a scan that starts in the next cycle.
+    ending, stepping : Signal
+        As equilif_hdl.engine.dispatch has them.
     """
 
     def __init__(self, config: EngineConfig, valid: Value, i: Command, instruction: Instruction):
@@ -145,7 +145,8 @@ class Stages(Elaboratable):
         self.instruction = instruction
         self.empty = Signal()
         self.leaving = Signal()
-        self.stepped = Signal()
+        self.ending = Signal()
+        self.stepping = Signal()
         first = -self.timing.lead
         last = self.timing.last
         self.commands: dict[int, Command] = {first: i}
@@ -210,7 +211,13 @@ class Stages(Elaboratable):
             self.leaving.eq(self._none_before(self.timing.last)),
         ]
         if self.config.weight_stages:
-            m.d.comb += self.stepped.eq(self._none_before(self.timing.step - 2))
+            # the shortest scan is over, and the instruction behind it changes the operands, 6 cycles later;
+            # it reads spikes 3 cycles later
+            readable = self.timing.step - 2
+            m.d.comb += [
+                self.ending.eq(self._none_before(self.timing.step - 6)),
+                self.stepping.eq(self.has(m, readable, Op.STEP) | self._none_before(readable)),
+            ]
         return m
 
     def _none_before(self, stage: int) -> Value:

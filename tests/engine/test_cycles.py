@@ -1,0 +1,65 @@
+"""The cycle model: docs/architecture.md's table of a retrieval, and how cycles grow.
+
+That the model equals the RTL is in test_engine.py, on random programs of every pipeline.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from equilif_golden.engine.config import EngineConfig, Pipeline
+from equilif_golden.engine.cycles import Flow, Timekeeper
+from equilif_golden.engine.isa import SCAN, Groups, Op
+from equilif_golden.engine.recall import recall
+
+DOCS = Path(__file__).parents[2] / "docs" / "architecture.md"
+
+
+def retrieval(patterns, values, lanes, pipeline):
+    """Cycles of a step of an associative memory in which every value and every code is non-zero."""
+    scores = Groups(0, patterns // lanes)
+    state = Groups(scores.n, values // lanes)
+    step = recall(scores, state, query=state, retrieval=state, tile=0, shift=4, retrieval_shift=4, plus=True)
+    ends = []
+    for n in (2, 3):
+        time = Timekeeper(EngineConfig(lanes=lanes, pipeline=pipeline))
+        for _ in range(n):
+            for i in step:
+                time.execute(i, [lanes] * i.n_src if i.op in SCAN else [])
+            time.pass_by(Flow.JUMPED)
+        ends.append(time.halt())
+    return ends[1] - ends[0]
+
+
+def test_the_table_of_a_retrieval_is_true():
+    text = DOCS.read_text().split("## Cycles of a retrieval")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (\d+) x (\d+) \|(.*)\|$", text, re.M)
+    assert len(rows) == 4
+    for patterns, values, cells in rows:
+        for lanes, cell in zip((4, 8, 16), cells.split("|"), strict=True):
+            cycles, ideal = (int(x.replace(",", "")) for x in re.findall(r"[\d,]+", cell))
+            assert cycles == retrieval(int(patterns), int(values), lanes, Pipeline.FORWARDING)
+            assert ideal == 2 * int(patterns) * int(values) // lanes
+
+
+@pytest.mark.parametrize("pipeline", Pipeline)
+def test_a_group_more_is_a_cycle_more(pipeline):
+    """But LEARN on single-port weights, where it is two."""
+    config = EngineConfig(pipeline=pipeline, softmax=False)
+    for op in (Op.MARK, Op.GATHER, Op.LEARN):
+
+        def cycles(n, op=op):
+            time = Timekeeper(config)
+            kind = {
+                Op.MARK: lambda: op(Groups(0, n)),
+                Op.GATHER: lambda: op(Groups(0, 1), Groups(1, n), tile=0),
+                Op.LEARN: lambda: op(Groups(0, 1), Groups(1, n), tile=0, gain=1, shift=18),
+            }
+            time.execute(kind[op](), [1] if op in SCAN else [])
+            return time.halt()
+
+        for n in range(4, 9):
+            assert cycles(n + 1) - cycles(n) == (2 if op is Op.LEARN and config.single_port else 1)
