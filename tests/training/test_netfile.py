@@ -152,7 +152,6 @@ KNOWN = {
         eta=0.01,
         decay=0.05,
         form="linear",
-        schedule=LONG,
         memory=MemoryPreset(tokens=32, heads=16, sharpness=4, query=0, loading={"n_pos": 16}),
     ),
 }
