@@ -3,6 +3,8 @@
 Ports and fields stand in a Signature or a layout, from which they are made, and once more as annotations.
 """
 
+import dataclasses
+
 import pytest
 from amaranth.hdl import Fragment
 from amaranth.lib import wiring
