@@ -28,7 +28,7 @@ from amaranth.back import rtlil, verilog
 from equilif_golden.engine.activity import NAMES
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Instruction, assemble, check
-from equilif_golden.engine.memories import memories
+from equilif_golden.engine.memories import marked, memories
 from equilif_golden.engine.port import Region, Run, readable, writable
 from equilif_golden.fixed import Raw
 from equilif_hdl.engine.engine import Engine
@@ -277,12 +277,13 @@ class VerilatedEngine:
         memory = memories(self.config)[name]
         width = memory.width
         depth = memory.depth
-        bits = width * p
+        stored = width + (name in ("plus", "minus") and marked(self.config))
+        bits = stored * p
         size = next((n for n in (1, 2, 4, 8) if bits <= 8 * n), 4 * -(-bits // 32))
         address = self._lib.sim_peek(self._sim, MEMORIES.index(name))
         raw = np.frombuffer(ctypes.string_at(address, size * depth), np.uint8).reshape(depth, size)
         flat = (
-            np.unpackbits(raw, axis=1, bitorder="little")[:, :bits].reshape(depth, p, width).astype(np.int64)
-        )
+            np.unpackbits(raw, axis=1, bitorder="little")[:, :bits].reshape(depth, p, stored)[:, :, :width]
+        ).astype(np.int64)
         codes: npt.NDArray[np.int64] = (flat << np.arange(width)).sum(axis=2)
         return codes - (codes >> (width - 1) << width) if memory.signed else codes

@@ -21,7 +21,7 @@ from equilif_hdl.link.transport import RECEIVED, Line, Received
 from equilif_hdl.link.uart import PINS, Pins, Uart
 from equilif_hdl.top import Top
 
-#: with every port that there can be
+#: with every option
 CONFIG = EngineConfig(
     lanes=4,
     tiles=8,
@@ -30,6 +30,8 @@ CONFIG = EngineConfig(
     pipeline=Pipeline.SPRAM,
     **EVERYTHING,
 )
+#: components and the scanner's port have all that they can have there
+DEEP = dataclasses.replace(CONFIG, pipeline=Pipeline.DEEP)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +42,7 @@ CONFIG = EngineConfig(
         (Command, command(CONFIG)),
         (EnginePort.Members, EnginePort(CONFIG)),
         (LanesPort.Members, LanesPort(CONFIG)),
-        (ScanPort.Members, ScanPort(CONFIG)),
+        (ScanPort.Members, ScanPort(DEEP)),
         (Orders.Members, Orders(CONFIG)),
         (Told.Members, Told(CONFIG)),
         (Pins, PINS),
@@ -71,8 +73,7 @@ def test_ports_of_every_component_are_declared(monkeypatch):
         components[type(self)] = self
 
     monkeypatch.setattr(wiring.Component, "__init__", seen)
-    deep = dataclasses.replace(CONFIG, pipeline=Pipeline.DEEP)  # components have all ports there
-    for design in (Top(deep, transport=Uart(8)), AxiEngine(deep)):
+    for design in (Top(DEEP, transport=Uart(8)), AxiEngine(DEEP)):
         Fragment.get(design, None).prepare()
     ours = below(wiring.Component) - {Line}
     for kind in ours:

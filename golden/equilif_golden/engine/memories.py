@@ -46,3 +46,11 @@ def memories(config: EngineConfig) -> dict[str, Size]:
         "plus": Size(8, values),
         "minus": Size(8, values),
     }
+
+
+def marked(config: EngineConfig) -> bool:
+    """A value has a bit more in hardware: that it is not zero.
+
+    A block RAM has that bit to spare, and to look at it is faster than to look at eight.
+    """
+    return config.weight_stages > 0

@@ -9,6 +9,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.memories import marked
 from equilif_golden.engine.port import Region, region_size
 from equilif_hdl.engine.activity import COUNTS
 from equilif_hdl.engine.isa import group_bits, lane_bits, tile_bits
@@ -150,6 +151,8 @@ class ScanPort(wiring.Signature):
         The memories must keep what was read until the next fetch.
     spikes, plus, minus : In(P), In(8 P), In(8 P)
         What was read.
+    plus_there, minus_there : In(P), In(P)
+        Where values are marked: those that are not zero.
     """
 
     class Members(Interface, Protocol):
@@ -160,6 +163,8 @@ class ScanPort(wiring.Signature):
         spikes: Signal
         plus: Signal
         minus: Signal
+        plus_there: Signal
+        minus_there: Signal
 
     def __init__(self, config: EngineConfig):
         p = config.lanes
@@ -172,5 +177,6 @@ class ScanPort(wiring.Signature):
                 "spikes": In(p),
                 "plus": In(8 * p),
                 "minus": In(8 * p),
+                **({"plus_there": In(p), "minus_there": In(p)} if marked(config) else {}),
             }
         )

@@ -27,6 +27,7 @@ from amaranth.lib.wiring import In, Out
 
 from equilif_golden.blocks.plasticity import DITHER_ROW, DITHER_WIDTH
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.memories import marked
 from equilif_hdl.engine.isa import Event, event, group_bits, tile_bits
 from equilif_hdl.engine.port import ScanPort
 from equilif_hdl.fixed import lanes_of, lowest_set, times_index
@@ -180,11 +181,14 @@ class Scanner(wiring.Component):
 
     def _with_values(self) -> Value:
         """Lanes that take part by their values."""
-        p = self.config.lanes
-        return Cat(
-            plus.any() & ~self.by_minus | minus.any() & (self.learning | self.by_minus)
-            for plus, minus in zip(lanes_of(self.memory.plus, p), lanes_of(self.memory.minus, p), strict=True)
-        )
+        memory = self.memory
+        if marked(self.config):
+            plus: Value = memory.plus_there
+            minus: Value = memory.minus_there
+        else:
+            plus = Cat(value.any() for value in lanes_of(memory.plus, self.config.lanes))
+            minus = Cat(value.any() for value in lanes_of(memory.minus, self.config.lanes))
+        return Mux(self.by_minus, 0, plus) | Mux(self.learning | self.by_minus, minus, 0)
 
     def _in_place(self, m: Module, following: Next, room: Value) -> Group:
         """Events straight from the memories' outputs."""

@@ -29,7 +29,7 @@ from amaranth.lib.wiring import In, Out
 
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Op, ResetMode, ResultMode
-from equilif_golden.engine.memories import memories
+from equilif_golden.engine.memories import marked, memories
 from equilif_hdl.engine.isa import INSTRUCTION, Instruction, group_bits, has_mode, is_one_of
 from equilif_hdl.engine.port import ScanPort
 from equilif_hdl.engine.stages import COPIES, SUMS, Stages, rereads
@@ -153,11 +153,14 @@ class State(wiring.Component):
             self.b.eq(b.rd.data),
             self.q.eq(q.rd.data),
             self.scan.spikes.eq(s.rd.data),
-            self.scan.plus.eq(plus.rd.data),
-            self.scan.minus.eq(minus.rd.data),
-            self.plus.eq(delayed(m, plus.rd.data, stages, "plus")),
-            self.minus.eq(delayed(m, minus.rd.data, stages, "minus")),
+            self.plus.eq(delayed(m, self.scan.plus, stages, "plus")),
+            self.minus.eq(delayed(m, self.scan.minus, stages, "minus")),
         ]
+        for name, found in (("plus", plus.rd.data), ("minus", minus.rd.data)):
+            read = lanes_of(found, self.config.lanes)
+            m.d.comb += getattr(self.scan, name).eq(Cat(value[:8] for value in read))
+            if marked(self.config):
+                m.d.comb += getattr(self.scan, f"{name}_there").eq(Cat(value[8] for value in read))
         self._read_state(m, a, b, q, s)
         self._read_values(m, plus, minus)
         for rd in (s.rd, plus.rd, minus.rd):
@@ -169,12 +172,13 @@ class State(wiring.Component):
     def _memory(self, m: Module, name: str, *, by_lane: bool = False) -> Ports:
         """``by_lane``: one lane can be written alone, as the host does."""
         size = memories(self.config)[name]
+        width = size.width + (by_lane and marked(self.config))
         # values are many, and go to the block RAMs that a large engine's weights leave, but for so few groups
         # that hardly anything of a block would be used
         block = by_lane and self.config.deep and size.depth >= SHALLOW
         style = "block" if block else self.state_ram
-        whole = m.submodules[f"{name}_memory"] = ram(size.width * self.config.lanes, size.depth, style)
-        return Ports(whole.read_port(), whole.write_port(granularity=size.width if by_lane else None))
+        whole = m.submodules[f"{name}_memory"] = ram(width * self.config.lanes, size.depth, style)
+        return Ports(whole.read_port(), whole.write_port(granularity=width if by_lane else None))
 
     def _place(self, stage: int) -> Value:
         """The stage's group in a memory of neuron state."""
@@ -284,8 +288,13 @@ class State(wiring.Component):
             (plus.wr, ResultMode.PLUS, self.host_data[:8]),
             (minus.wr, ResultMode.MINUS, self.host_data[8:]),
         ):
+            written = Signal.like(self.rates, name=f"written_{mode.name}")
             m.d[timing.deep_domain] += [
                 wr.en.eq(Mux(write, has_mode(self.instruction, mode).replicate(cfg.lanes), self.host_write)),
                 wr.addr.eq(Mux(write, group, self.host_group)),
-                wr.data.eq(Mux(write, values, byte.replicate(cfg.lanes))),
+                written.eq(Mux(write, values, byte.replicate(cfg.lanes))),
             ]
+            stored: Value = written
+            if marked(cfg):
+                stored = Cat(Cat(value, value.any()) for value in lanes_of(written, cfg.lanes))
+            m.d.comb += wr.data.eq(stored)

@@ -17,6 +17,7 @@ from cocotb.triggers import ReadOnly, RisingEdge
 
 from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_ROW
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.memories import marked
 from equilif_golden.fixed import Raw
 from equilif_hdl.engine.isa import event
 from equilif_hdl.engine.scan import Scanner
@@ -62,19 +63,18 @@ class ScanBench:
             await RisingEdge(d.clk)
             if fetch:
                 spikes, plus, minus = self.values[:, group]
-                drive(
-                    d,
-                    memory__spikes=sum(int(s) << j for j, s in enumerate(spikes)),
-                    memory__plus=sum(int(v) << (8 * j) for j, v in enumerate(plus)),
-                    memory__minus=sum(int(v) << (8 * j) for j, v in enumerate(minus)),
-                )
+                self._answer(_packed(spikes, 1), _packed(plus, 8), _packed(minus, 8))
+                self._mark(_packed(plus != 0, 1), _packed(minus != 0, 1))
             elif not hold:
-                drive(
-                    d,
-                    memory__spikes=random.getrandbits(p),
-                    memory__plus=random.getrandbits(8 * p),
-                    memory__minus=random.getrandbits(8 * p),
-                )
+                self._answer(random.getrandbits(p), random.getrandbits(8 * p), random.getrandbits(8 * p))
+                self._mark(random.getrandbits(p), random.getrandbits(p))
+
+    def _answer(self, spikes: int, plus: int, minus: int) -> None:
+        drive(self.dut, memory__spikes=spikes, memory__plus=plus, memory__minus=minus)
+
+    def _mark(self, plus: int, minus: int) -> None:
+        if marked(self.config):
+            drive(self.dut, memory__plus_there=plus, memory__minus_there=minus)
 
     def _taking_part(self, *, spiking: bool, learning: bool, by_minus: bool) -> Raw:
         spikes, plus, minus = self.values
@@ -136,6 +136,10 @@ class ScanBench:
                 *rng.integers(1, 256, (2, c.value_groups, c.lanes)),
             ]
         )
+
+
+def _packed(elements: Raw, width: int) -> int:
+    return sum(int(x) << (width * j) for j, x in enumerate(elements))
 
 
 @cocotb.test()
