@@ -14,13 +14,14 @@ from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import engine_for
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.isa import (
+    Groups,
     Instruction,
     Op,
     ResultMode,
     SoftmaxMode,
     SourceMode,
 )
-from equilif_golden.engine.memories import memories
+from equilif_golden.engine.memories import looks, memories
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region
 from equilif_golden.kernel import Kernel
@@ -374,16 +375,20 @@ def test_cycles_of_gather(engine):
 
 def test_cycles_of_learn(engine):
     """A group an event takes a cycle, two on single-port weights; on dual-port ones a third party, the
-    scanner, takes one an event.
+    scanner, takes one an event, or looks at every group once.
     """
     config = engine.config
     p = config.lanes
     values = np.zeros(config.value_groups * p, np.int64)
     values[: 2 * p] = 200
     engine.write(Region.VALUE, 0, values)
+    # a rate of 0 at -beta, so that there is something to learn
+    first = Groups(0, 1)
+    cycles(engine, Op.RESET(first, value=0), Op.MARK(first), Op.MEASURE(first, shift=7, minus=True))
 
     def learn(n_dst):
         return cycles(engine, Instruction(op=Op.LEARN, gain=1, shift=18, src=0, n_src=2, dst=0, n_dst=n_dst))
 
     for n_dst in range(3, 8):
-        assert learn(n_dst + 1) - learn(n_dst) == 2 * p * (2 if config.single_port else 1), n_dst
+        more = 2 * p * (2 if config.single_port else 1) + looks(config)
+        assert learn(n_dst + 1) - learn(n_dst) == more, n_dst

@@ -29,6 +29,7 @@ from equilif_golden.engine.isa import (
     Operation,
     Span,
 )
+from equilif_golden.engine.memories import looks
 from equilif_golden.fixed import Raw
 
 NAMES = (
@@ -93,12 +94,12 @@ def _vector(cost: Cost) -> Raw:
 def fetches(i: Instruction, events: npt.NDArray[np.bool_], config: EngineConfig) -> int:
     """Groups that a scan reads.
 
-    While learning, a scanner without a copy of the group reads it anew for every event
-    (equilif_hdl.engine.scan).
+    While learning, a scanner without a copy of the group reads it anew for every event; one with a copy may
+    look at the destination first (equilif_hdl.engine.scan).
     """
     if i.op == Op.LEARN and not config.weight_stages:
         return int(np.maximum(events.sum(axis=1), 1).sum())
-    return len(events)
+    return len(events) + i.n_dst * (i.op == Op.LEARN and looks(config))
 
 
 def activity(i: Instruction, config: EngineConfig, events: npt.NDArray[np.bool_]) -> Raw:

@@ -17,6 +17,7 @@ from enum import Enum
 from equilif_golden.blocks.softmax import RECIPROCAL
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import SCAN, WORDS, Instruction, Op
+from equilif_golden.engine.memories import looks
 
 #: instructions that wait in the queue of a pipeline that has one
 AHEAD = 4
@@ -203,6 +204,8 @@ class Timekeeper:
         commands = 0
         ready = 0
         now = start
+        if learning and looks(self.config):
+            now += i.n_dst + 1
         while True:
             now += 1
             scanning = left > 0 or waiting or pending > 0 or offered

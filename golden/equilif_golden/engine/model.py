@@ -37,7 +37,7 @@ from equilif_golden.engine.isa import (
     SourceMode,
     check,
 )
-from equilif_golden.engine.memories import memories
+from equilif_golden.engine.memories import looks, memories
 from equilif_golden.engine.port import Region, Run, dither_position, readable, updates_at, writable
 from equilif_golden.fixed import Fixed, Raw, truth
 
@@ -221,7 +221,12 @@ class EngineModel:
             memory = self.plus | self.minus
         elif i.op == Op.DRIVE and i.mode & SourceMode.MINUS:
             memory = self.minus
-        found: npt.NDArray[np.bool_] = memory[i.src : i.src + i.n_src * (i.op in SCAN)] != 0
+        source = slice(i.src, i.src + i.n_src * (i.op in SCAN))
+        found: npt.NDArray[np.bool_] = memory[source] != 0
+        if i.op == Op.LEARN and looks(self.config):
+            differs = self.plus != self.minus
+            if not differs[i.groups("groups").slice].any():
+                found &= differs[source]
         return found
 
     def _walk(self, i: Instruction) -> None:

@@ -24,6 +24,7 @@ from amaranth.lib.wiring import In, connect
 from equilif_golden.blocks.plasticity import DITHER_UPDATE, DITHER_WIDTH
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import SYNAPTIC, WALK, Op
+from equilif_golden.engine.memories import looks
 from equilif_hdl.engine.access import Access
 from equilif_hdl.engine.activity import Activity
 from equilif_hdl.engine.argmax import Argmax
@@ -178,6 +179,8 @@ class Engine(wiring.Component):
                 m.d.sync += issued.eq(ins)
             m.d.comb += [dispatcher.ending.eq(lanes.ending), dispatcher.stepping.eq(lanes.stepping)]
         m.d.comb += [lanes.instruction.eq(issued), lanes.start.eq(start)]
+        if looks(cfg):
+            m.d.comb += [scanner.dst.eq(ins.dst), scanner.n_dst.eq(ins.n_dst)]
 
     def _count(
         self, m: Module, dispatcher: Dispatcher, scanner: Scanner, walker: Walker, lanes: Lanes

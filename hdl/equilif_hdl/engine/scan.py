@@ -13,7 +13,8 @@ which the walker waits, and a group of zeros costs two.
 Where weights have registers around them (``weight_stages``), so has the group: it is copied, the next one
 waits in the memories, and strobes are registers.  Two cycles more latency and P x 16 flip-flops; a group of
 values takes three cycles at least, because its zeros are found a cycle later; and while learning the walker
-waits two cycles a group.
+waits two cycles a group.  LEARN fetches its destination first, a group a cycle: where no value differs
+between +beta and -beta there, only sources are sent whose values differ.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from amaranth.lib.wiring import In, Out
 
 from equilif_golden.blocks.plasticity import DITHER_ROW, DITHER_WIDTH
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.memories import marked
+from equilif_golden.engine.memories import looks, marked
 from equilif_hdl.engine.isa import Event, event, group_bits, tile_bits
 from equilif_hdl.engine.port import ScanPort
 from equilif_hdl.fixed import lanes_of, lowest_set, times_index
@@ -75,6 +76,8 @@ class Scanner(wiring.Component):
         Begin a scan.
     src, n_src : In
         With ``start``: first group of the source and number of its groups.
+    dst, n_dst : In
+        With ``start``, where LEARN looks at its destination first: that.
     tile, stride : In
         With ``start``: tile of the first group's walk, and what is added to it a group.
     dither : In(DITHER_WIDTH)
@@ -96,6 +99,8 @@ class Scanner(wiring.Component):
     start: Signal
     src: Signal
     n_src: Signal
+    dst: Signal
+    n_dst: Signal
     tile: Signal
     stride: Signal
     dither: Signal
@@ -119,6 +124,7 @@ class Scanner(wiring.Component):
                 "start": In(1),
                 "src": In(group),
                 "n_src": In(group + 1),
+                **({"dst": In(group), "n_dst": In(group + 1)} if looks(config) else {}),
                 "tile": In(tile_bits(config)),
                 "stride": In(group + 1),
                 "dither": In(DITHER_WIDTH),
@@ -164,6 +170,9 @@ class Scanner(wiring.Component):
                 place.tile.eq(self.tile),
                 place.dither.eq(self.dither),
             ]
+        if looks(self.config):
+            with m.If(self.start & self.learning):
+                m.d.sync += [address.eq(self.dst), left.eq(self.n_dst)]
         e = lowest_set(present.pending)
         with m.If(o.ready):
             m.d.sync += o.valid.eq(0)
@@ -250,6 +259,8 @@ class Scanner(wiring.Component):
         plus = Signal.like(self.memory.plus)
         minus = Signal.like(self.memory.minus)
         sends = Signal()
+        looking = Signal()  # LEARN looks at its destination
+        can_change = self._look(m, following, looking)
         flows = Signal()  # a group of spikes that is there in the next cycle is taken in that cycle
         m.d.comb += [
             flows.eq(self.spiking & Mux(taken, ~self.memory.spikes.any(), ~Mux(sends, rest, pending).any())),
@@ -258,12 +269,12 @@ class Scanner(wiring.Component):
             sends.eq((pending != 0) & room),
             taken.eq(due & ((pending == 0) | room & (rest == 0))),
             stays.eq(asked | waiting & ~taken),
-            self.memory.fetch.eq(asked),
-            self.memory.take.eq(asked),
+            self.memory.fetch.eq(asked | looking & (following.left != 0)),
+            self.memory.take.eq(self.memory.fetch),
             self.blocking.eq(self.learning & (asked | held)),
             self.memory.hold.eq(held),
             self.memory.addr.eq(following.address),
-            self.busy.eq((following.left != 0) | waiting | (pending != 0) | self.o.valid),
+            self.busy.eq((following.left != 0) | looking | waiting | (pending != 0) | self.o.valid),
         ]
         m.d.sync += [
             asked.eq(
@@ -271,6 +282,7 @@ class Scanner(wiring.Component):
                     asked,
                     (following.left != 1) & flows,
                     (following.left != 0)
+                    & ~looking
                     & Mux(self.learning, self.allow & (pending == 0) & ~waiting, ~waiting | taken),
                 )
             ),
@@ -285,9 +297,39 @@ class Scanner(wiring.Component):
             m.d.sync += pending.eq(rest)
         with m.If(taken):
             m.d.sync += [
-                pending.eq(Mux(self.spiking, self.memory.spikes, known)),
+                pending.eq(Mux(self.spiking, self.memory.spikes, known & can_change)),
                 place.eq(waiter),
                 plus.eq(self.memory.plus),
                 minus.eq(self.memory.minus),
             ]
         return Group(pending, place, plus, minus, sends, asked)
+
+    def _look(self, m: Module, following: Next, looking: Signal) -> Value:
+        """LEARN fetches its destination, then goes on with its source.  Lanes whose weights can change."""
+        p = self.config.lanes
+        fetches = looking & (following.left != 0)
+        shown = Signal()  # a group of the destination is on the memories' outputs
+        compared = Signal()  # it was a cycle ago
+        unequal = Signal(p)  # lanes whose values differed a cycle ago
+        differs = Signal()  # a value of the destination does
+        m.d.sync += [
+            shown.eq(fetches),
+            compared.eq(shown),
+            unequal.eq(
+                Cat(
+                    plus != minus
+                    for plus, minus in zip(
+                        lanes_of(self.memory.plus, p), lanes_of(self.memory.minus, p), strict=True
+                    )
+                )
+            ),
+        ]
+        with m.If(compared & unequal.any()):
+            m.d.sync += differs.eq(1)
+        with m.If(fetches):
+            m.d.sync += [following.address.eq(following.address + 1), following.left.eq(following.left - 1)]
+        with m.Elif(looking):
+            m.d.sync += [looking.eq(0), following.address.eq(self.src), following.left.eq(self.n_src)]
+        with m.If(self.start):
+            m.d.sync += [looking.eq(self.learning), differs.eq(0)]
+        return unequal | (differs | ~self.learning).replicate(p)

@@ -115,11 +115,10 @@ class Framer(wiring.Component):
             rd.addr.eq(address),
             rd.en.eq(~store),
             i.ready.eq(1),
-            self.end.eq(n - CRC_BYTES),
             self.whole.eq(phase == OVERHEAD % INSTRUCTION_BYTES),
         ]
-        # a register: the host decides by this byte at once
-        m.d.sync += self.data.eq(rd.data)
+        # registers: the host decides by them at once
+        m.d.sync += [self.data.eq(rd.data), self.end.eq(n - CRC_BYTES)]
         with m.FSM() as fsm:
             with m.State("LISTEN"):
                 m.d.comb += [listening.eq(~missed), check.data.eq(i.p.data), check.valid.eq(store)]

@@ -112,6 +112,7 @@ class _Walk:
         self.at = Signal(len(framer.addr))  # buffer address
         self.reading = Signal()  # the byte of that address is read
         self.fresh = Signal()  # it is there
+        self.ended = Signal()  # where ``reading``: that address is behind the payload
         self.argument = Signal(8)  # region, or flags of a RUN
         self.count = Signal(16)  # elements to read; zeros that a packed value still stands for
         # element of the region; the top bit stands for all addresses far outside
@@ -141,6 +142,7 @@ class _Walk:
             self.engine.mem_wdata.eq(self.word),
             self.engine.learn.eq(self.argument[0]),
         ]
+        m.d.sync += self.ended.eq(self.at == framer.end)
         self.last_written = self._by_region({r: n - 1 for r, n in WRITE_BYTES.items()})
         self.last_read = self._by_region({r: n - 1 for r, n in READ_BYTES.items()})
         self.outside = Signal()  # the element is not in the region
@@ -287,7 +289,7 @@ class _Walk:
         framer = self.framer
         with m.State("DATA"):
             m.d.sync += self.status.eq(Mux(self.load, Status.BAD_PROGRAM, Status.BAD_LENGTH))
-            with m.If(self.at == framer.end):
+            with m.If(self.ended & self.reading):
                 self._end_of_data()
             with m.Elif(self.fresh):
                 m.d.sync += [*self._read(self.at + 1), self.lane.eq(self.lane + 1)]

@@ -1,7 +1,8 @@
 """Bench for equilif_hdl.engine.scan.Scanner with memories that answer in the next cycle, and hold what they
 put out only when told to.
 
-State space: spikes and values from empty to full, 1 to 16 groups, all four kinds of source.  Stall space:
+State space: spikes and values from empty to full, values that differ between +beta and -beta everywhere,
+here and there or nowhere, 1 to 16 groups, all four kinds of source.  Stall space:
 the sink stalls half of the time or never, ``allow`` comes at random while learning.  Without stalls the
 cycles are counted.
 """
@@ -17,7 +18,7 @@ from cocotb.triggers import ReadOnly, RisingEdge
 
 from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_ROW
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.memories import marked
+from equilif_golden.engine.memories import looks, marked
 from equilif_golden.fixed import Raw
 from equilif_hdl.engine.isa import event
 from equilif_hdl.engine.scan import Scanner
@@ -76,12 +77,14 @@ class ScanBench:
         if marked(self.config):
             drive(self.dut, memory__plus_there=plus, memory__minus_there=minus)
 
-    def _taking_part(self, *, spiking: bool, learning: bool, by_minus: bool) -> Raw:
+    def _taking_part(self, *, spiking: bool, learning: bool, by_minus: bool, dst: slice) -> Raw:
         spikes, plus, minus = self.values
         if spiking:
             return np.asarray(spikes)
         if learning:
-            return np.asarray(plus | minus)
+            differs = plus != minus
+            found = np.asarray(plus | minus)
+            return found if differs[dst].any() or not looks(self.config) else found * differs
         return np.asarray(minus if by_minus else plus)
 
     async def scan(
@@ -93,7 +96,13 @@ class ScanBench:
         tile = random.randrange(self.config.tiles)
         stride = random.randint(1, 9)
         dither = random.getrandbits(18)
-        source = self._taking_part(spiking=spiking, learning=learning, by_minus=by_minus)
+        n_dst = random.randint(1, self.config.value_groups)
+        dst = random.randint(0, self.config.value_groups - n_dst)
+        source = self._taking_part(
+            spiking=spiking, learning=learning, by_minus=by_minus, dst=slice(dst, dst + n_dst)
+        )
+        if looks(self.config):
+            drive(self.dut, dst=dst, n_dst=n_dst)
         events = np.argwhere(source[src : src + n_src])
         for group, e in events.tolist():
             self.score.expect(
@@ -136,6 +145,9 @@ class ScanBench:
                 *rng.integers(1, 256, (2, c.value_groups, c.lanes)),
             ]
         )
+        # as after a sample that is known: rates differ here and there, or nowhere
+        same = rng.random((c.value_groups, 1)) < random.choice([0.0, 0.9, 1.0])
+        self.values[2] = np.where(same, self.values[1], self.values[2])
 
 
 def _packed(elements: Raw, width: int) -> int:
