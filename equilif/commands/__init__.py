@@ -203,8 +203,16 @@ def _refusals() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left of the output goes nowhere
         raise typer.Exit(UNREAD) from None
     except refused as e:
+        if isinstance(e, ValueError) and _interrupted(e):
+            raise typer.Exit(INTERRUPTED) from None
         show.fail(reason(e))
         raise typer.Exit(BAD_INPUT) from None
+
+
+def _interrupted(error: BaseException) -> bool:
+    """It came up while a KeyboardInterrupt was on its way: a library found its work half done."""
+    context = error.__context__
+    return context is not None and (isinstance(context, KeyboardInterrupt) or _interrupted(context))
 
 
 def reason(error: BaseException) -> str:

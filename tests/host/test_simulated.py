@@ -57,6 +57,7 @@ SMALL = dataclasses.replace(
 )
 #: as docs/host.md has it
 DIGITS = PRESETS["digits"].changed(free=24, nudged=12, window=8, epochs=15)
+PHASES = ("--free", "24", "--nudged", "12", "--window", "8")
 SEED = 0
 ROOT = Path(__file__).parents[2]
 
@@ -172,7 +173,7 @@ def test_killed_at_any_moment(epochs, kills, pause, port, tmp_path):
         "0.3",
     ]
     for k in range(kills + 1):
-        resume = ["--resume"] if (tmp_path / NETWORK).exists() else ["--epochs", str(epochs)]
+        resume = ["--resume"] if (tmp_path / NETWORK).exists() else [*PHASES, "--epochs", str(epochs)]
         history = tmp_path / HISTORY
         before = history.read_bytes() if history.exists() else b""
         process = subprocess.Popen(
