@@ -30,10 +30,17 @@ def main() -> None:
     try:
         _terminal()
         code = _command()
-    except KeyboardInterrupt:
+    except BaseException as e:
+        if not _interrupted(e):
+            raise
         print("error: interrupted", file=sys.stderr)
         code = 130
     sys.exit(_flushed(code))
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """By the user; Python wraps that where a class is being made."""
+    return error is not None and (isinstance(error, KeyboardInterrupt) or _interrupted(error.__cause__))
 
 
 def _command() -> int:

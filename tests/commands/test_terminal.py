@@ -241,6 +241,20 @@ def test_closed_descriptors_do_no_harm(descriptors, tmp_path):
     assert json.loads((tmp_path / "b.json").read_bytes())["command"] == "boards"
 
 
+def test_an_interruption_while_a_class_is_made_is_one_line():
+    """Python 3.11 wraps what ``__set_name__`` raises in a RuntimeError."""
+    code = (
+        "import equilif.__main__ as m\n"
+        "class Attribute:\n"
+        "    def __set_name__(self, owner, name):\n"
+        "        raise KeyboardInterrupt\n"
+        "m._command = lambda: type('Made', (), {'x': Attribute()})\n"
+        "m.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 130 and done.stderr == "error: interrupted\n"
+
+
 @pytest.mark.parametrize("after", [0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8])
 def test_an_interruption_at_any_moment_is_one_line_at_most(after, tmp_path):
     """From the first line of ``main``; before that it is Python that answers."""
