@@ -31,16 +31,16 @@ def main() -> None:
         _terminal()
         code = _command()
     except BaseException as e:
-        if not _interrupted(e):
+        if not interrupted(e):
             raise
         print("error: interrupted", file=sys.stderr)
         code = 130
     sys.exit(_flushed(code))
 
 
-def _interrupted(error: BaseException | None) -> bool:
-    """By the user; Python wraps that where a class is being made."""
-    return error is not None and (isinstance(error, KeyboardInterrupt) or _interrupted(error.__cause__))
+def interrupted(error: BaseException | None) -> bool:
+    """By the user; or raised by what that cut short: a library, or Python as it makes a class."""
+    return error is not None and (isinstance(error, KeyboardInterrupt) or interrupted(error.__context__))
 
 
 def _command() -> int:

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from equilif.__main__ import interrupted
 from equilif.commands.options import Given, expanded
 from equilif.commands.own import NOTHING, Own
 from equilif.data import Name
@@ -203,16 +204,10 @@ def _refusals() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left of the output goes nowhere
         raise typer.Exit(UNREAD) from None
     except refused as e:
-        if isinstance(e, ValueError) and _interrupted(e):
+        if isinstance(e, ValueError) and interrupted(e):
             raise typer.Exit(INTERRUPTED) from None
         show.fail(reason(e))
         raise typer.Exit(BAD_INPUT) from None
-
-
-def _interrupted(error: BaseException) -> bool:
-    """It came up while a KeyboardInterrupt was on its way: a library found its work half done."""
-    context = error.__context__
-    return context is not None and (isinstance(context, KeyboardInterrupt) or _interrupted(context))
 
 
 def reason(error: BaseException) -> str:

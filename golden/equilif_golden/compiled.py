@@ -14,7 +14,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numba
 import numpy as np
@@ -91,8 +91,7 @@ def compiled(function: Function) -> Function:
     # RuntimeError: neither the package's folder nor the user's can be written
     with suppress(RuntimeError):
         made._cache = Store(function)
-    function_compiled: Function = made
-    return function_compiled
+    return cast(Function, made)
 
 
 def inlined(function: Function) -> Function:

@@ -23,9 +23,14 @@ from equilif_golden.engine.memories import looks
 AHEAD = 4
 #: cycles from the start of a run, or from a jump, to a complete instruction
 FIRST = WORDS + 2
-#: groups that stay in the lanes: the stage that looks at a drive, and the one that writes a membrane
+#: stage of the lanes in which SOFTMAX takes a drive
 NEAR = 4
+#: last stage of the lanes, in which STEP writes; a deep pipeline has one more
 STEP = 5
+#: a scan that is taken finds the spikes that are written by so many cycles later
+READS = 2
+#: and leaves the lanes the operands of the instruction before for so many
+SHORTEST = 6
 #: cycles of an exponential, and of the division in SOFTMAX
 EXPONENTIAL = 2
 DIVISION = RECIPROCAL + 4
@@ -38,6 +43,32 @@ class Flow(Enum):
     ISSUED = "handed on, and executed"
     PASSED = "carried out by the sequencer, which goes on with the next one"
     JUMPED = "carried out by the sequencer, which goes on at the start of a loop"
+
+
+class Walker:
+    """The walker during a scan, and the event that waits for it."""
+
+    def __init__(self, i: Instruction):
+        self.n = i.n_dst
+        self.argmax = i.op == Op.ARGMAX  #: which takes events itself, one a cycle
+        self.offered = False  #: an event waits
+        self.commands = 0  #: that the present event has left
+        self.last = False  #: this cycle's command is its last
+        self.takes = False  #: an event that waits is taken in this cycle
+
+    def begin(self, valid: bool) -> bool:
+        """A cycle, with a command or without; whether the scanner can send an event in it."""
+        self.last = valid and self.commands == 1
+        self.takes = self.argmax or not self.commands or self.last
+        return not self.offered or self.takes
+
+    def end(self, valid: bool, sends: bool) -> None:
+        """What the next cycle begins with."""
+        if self.offered and self.takes and not self.argmax:
+            self.commands = self.n
+        elif valid:
+            self.commands -= 1
+        self.offered = sends or self.offered and not self.takes
 
 
 class Timekeeper:
@@ -86,7 +117,7 @@ class Timekeeper:
         else:
             self._first = start + 1
             self._last = start + i.n_dst
-            self._walked(i, self._last + 1)
+            self._walked(self._last + 1)
             if i.op == Op.NUDGE:
                 self._ready = self._last
         self._before = i
@@ -95,8 +126,8 @@ class Timekeeper:
         """Cycles of the run."""
         return max(self._complete + 1, self._idle)
 
-    def _walked(self, i: Instruction, free: int) -> None:
-        """Scanner and walker are done with an instruction, and free from this cycle on."""
+    def _walked(self, free: int) -> None:
+        """Scanner and walker are free from this cycle on."""
         empty = self._last + self._lead + self._step
         self._free = free
         self._ready = max(free, empty)
@@ -107,11 +138,11 @@ class Timekeeper:
         before = self._before
         if before is None or i.op not in SCAN or not self.config.weight_stages:
             return self._ready
-        ending = max(self._free, self._last + self._lead + self._step - 6)
+        ending = max(self._free, self._last + self._lead + self._step - SHORTEST)
         if before.op in (Op.MARK, Op.LEARN):
             return ending
         if i.op == Op.GATHER and before.op == Op.STEP and i.src == before.dst:
-            return max(ending, self._first + self._lead + self._step - 2)
+            return max(ending, self._first + self._lead + self._step - READS)
         if i.op != Op.GATHER and before.op in (Op.STEP, Op.RESET):
             return ending
         return self._ready
@@ -127,113 +158,100 @@ class Timekeeper:
             again = self._last + through
             if walk == 1:
                 again += DIVISION + 1
-        self._walked(i, again + 1)
+        self._walked(again + 1)
 
     def _scan(self, i: Instruction, events: Sequence[int], start: int) -> None:
         scan = self._copied if self.config.weight_stages else self._in_place
         free, ready = scan(i, events, start)
-        self._walked(i, free)
+        self._walked(free)
         if i.op in (Op.DRIVE, Op.GATHER):
             self._ready = ready
 
     def _in_place(self, i: Instruction, events: Sequence[int], start: int) -> tuple[int, int]:
-        """The scanner that reads its memories in place.  Cycles in which scanner and walker are free, and in
-        which the next instruction can be taken if it need not wait for the lanes.
+        """The scanner that reads its memories in place.
+
+        Returns the cycles in which scanner and walker are free, and in which the next instruction can be
+        taken if it need not wait for the lanes.
         """
         cfg = self.config
+        walker = Walker(i)
         learning = i.op == Op.LEARN
-        argmax = i.op == Op.ARGMAX
         group = 0
-        left = i.n_src
-        present = False
-        sent = 0
-        offered = False
-        commands = 0
+        left = i.n_src  # groups that are not done
+        present = False  # the group is on the memories' outputs
+        sent = 0  # events of it
         pause = False
         ready = 0
         now = start
         while True:
             now += 1
-            scanning = left > 0 or offered
-            slot = (now - start - 1) & 1
-            blocking = learning and (slot or not cfg.single_port) and left and not present and not offered
+            scanning = left > 0 or walker.offered
+            slot = bool((now - start - 1) & 1)
+            idle = left > 0 and not present and not walker.offered
+            blocking = learning and idle and (slot or not cfg.single_port)
             stall = learning and (slot if cfg.single_port else blocking)
-            valid = commands > 0 and not stall and not pause
-            last = valid and commands == 1
-            if not ready and not scanning and (not commands or last):
+            valid = walker.commands > 0 and not stall and not pause
+            room = walker.begin(valid)
+            if valid:
+                self._last = now
+            if not ready and not scanning and (not walker.commands or walker.last):
                 ready = now
-            if not scanning and not commands:
+            if not scanning and not walker.commands:
                 return now, ready
-            takes = argmax or not commands or last
-            room = not offered or takes
             pending = events[group] - sent if present else 0
-            sends = present and pending > 0 and room
+            sends = pending > 0 and room
             advance = present and (pending == 0 or room and pending == 1)
             if learning:
                 fetch = blocking
             else:
                 fetch = advance and left != 1 if present else left != 0
-            taken = offered and takes
-            if valid:
-                self._last = now
             pause = not cfg.forwarding and valid and i.n_dst == 1
-            if taken and not argmax:
-                commands = i.n_dst
-            elif valid:
-                commands -= 1
-            present = bool(fetch or present and not advance and not learning)
+            walker.end(valid, sends)
+            present = fetch or present and not advance and not learning
             sent = 0 if advance else sent + sends
             group += advance
             left -= advance
-            offered = bool(sends or offered and not takes)
 
     def _copied(self, i: Instruction, events: Sequence[int], start: int) -> tuple[int, int]:
         """The scanner that copies a group; as :meth:`_in_place`."""
+        walker = Walker(i)
         spiking = i.op == Op.GATHER
         learning = i.op == Op.LEARN
-        argmax = i.op == Op.ARGMAX
         following = 0  # group that is fetched next
-        left = i.n_src
-        asked = False
-        waiting = False
-        held = False
-        due = False
-        waits = 0  # events of the group on the memories' outputs
-        pending = 0
-        offered = False
-        commands = 0
+        left = i.n_src  # groups that are not fetched
+        asked = False  # a group is fetched in this cycle
+        waiting = False  # a group is on the memories' outputs
+        waits = 0  # events of that group
+        held = False  # it must stay there
+        due = False  # which of its lanes take part is known
+        pending = 0  # events of the copy
         ready = 0
         now = start
         if learning and looks(self.config):
             now += i.n_dst + 1
         while True:
             now += 1
-            scanning = left > 0 or waiting or pending > 0 or offered
-            valid = commands > 0 and not (learning and (asked or held))
-            last = valid and commands == 1
-            if not ready and not scanning and (not commands or last):
+            scanning = left > 0 or waiting or pending > 0 or walker.offered
+            valid = walker.commands > 0 and not (learning and (asked or held))
+            room = walker.begin(valid)
+            if valid:
+                self._last = now
+            if not ready and not scanning and (not walker.commands or walker.last):
                 ready = now
-            if not scanning and not commands:
+            if not scanning and not walker.commands:
                 return now, ready
-            takes = argmax or not commands or last
-            room = not offered or takes
             sends = pending > 0 and room
             copies = due and (pending == 0 or room and pending == 1)
             stays = asked or waiting and not copies
-            if valid:
-                self._last = now
-            if offered and takes and not argmax:
-                commands = i.n_dst
-            elif valid:
-                commands -= 1
+            rest = waits if copies else pending - sends
             if asked:
-                rest = waits if copies else pending - sends
                 asks = left != 1 and spiking and rest == 0
             elif learning:
                 asks = left != 0 and pending == 0 and not waiting
             else:
                 asks = left != 0 and (not waiting or copies)
-            pending = waits if copies else pending - sends
+            walker.end(valid, sends)
+            pending = rest
             held = asked or stays and not learning
             due = stays if spiking else waiting and not copies
             waiting = stays
@@ -241,5 +259,4 @@ class Timekeeper:
                 waits = events[following]
                 following += 1
                 left -= 1
-            offered = bool(sends or offered and not takes)
             asked = asks

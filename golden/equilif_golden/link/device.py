@@ -62,7 +62,7 @@ class Device:
         self.engine = EngineModel(config)
         self.frame_bytes = whole(frame_bytes, "frame_bytes", 32, 4096)
         self.identity = Identity(config, build_id, frame_bytes - OVERHEAD)
-        self.cycles = 0  #: the model is untimed
+        self.cycles = 0  #: of the last run
         #: sequence of the last command when that was a RUN: the same again is a repetition
         self.ran: int | None = None
 
@@ -161,7 +161,7 @@ class Device:
         )
 
     def run(self, *, learn: bool) -> None:
-        self.engine.run(learn=learn)
+        self.cycles = self.engine.run(learn=learn).cycles
 
     def _load(self, payload: bytes) -> None:
         try:

@@ -56,7 +56,7 @@ class Lanes(wiring.Component):
     valid, i : In
         A command; see equilif_hdl.engine.walk.
     instruction : In(INSTRUCTION)
-        What walks and LEARN take their constants from: held until ``empty``.
+        The one whose commands are in the lanes: walks and LEARN take their constants from it.
     start, walked, again : In(1), In(1), Out(1)
         A walk of ``instruction`` begins; the walker is idle; it must walk once more (SOFTMAX).
     empty, leaving, ending, stepping : Out(1)

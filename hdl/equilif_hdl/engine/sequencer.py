@@ -21,13 +21,11 @@ from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.cycles import AHEAD
 from equilif_golden.engine.isa import WORDS, HaltMode, NextMode, Op
 from equilif_hdl.engine.isa import INSTRUCTION, Instruction, has_mode
 from equilif_hdl.engine.stages import Told
 from equilif_hdl.typed import Stream, signal_of
-
-#: instructions that a queue holds
-AHEAD = 4
 
 
 class Loop(NamedTuple):

@@ -20,6 +20,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.cycles import READS, SHORTEST
 from equilif_golden.engine.isa import MeasureMode, Op
 from equilif_hdl.blocks.lif import Lif
 from equilif_hdl.blocks.rate import Measure, Moved
@@ -211,11 +212,9 @@ class Stages(Elaboratable):
             self.leaving.eq(self._none_before(self.timing.last)),
         ]
         if self.config.weight_stages:
-            # the shortest scan is over, and the instruction behind it changes the operands, 6 cycles later;
-            # it reads spikes 3 cycles later
-            readable = self.timing.step - 2
+            readable = self.timing.step - READS
             m.d.comb += [
-                self.ending.eq(self._none_before(self.timing.step - 6)),
+                self.ending.eq(self._none_before(self.timing.step - SHORTEST)),
                 self.stepping.eq(self.has(m, readable, Op.STEP) | self._none_before(readable)),
             ]
         return m
