@@ -313,7 +313,6 @@ def samples_of(
     ValueError for options of the other kind, and for settings that cannot be, before a set is looked for.
     """
     from equilif.data import own as module
-    from equilif.data.making import is_square
     from equilif.training import netfile, presets
 
     file = None if net is None else netfile.read(net)
@@ -338,8 +337,8 @@ def samples_of(
             loaded = module.load(data, **own.reading)
         preset = presets.own(loaded) if file is None else file.preset(loaded.name)
         preset = preset.changed(**settings)
-        if preset.shift and not is_square(loaded):
-            raise ValueError(f"--shift moves square images of grey pixels, {data} holds others: leave it out")
+        if preset.shift and not loaded.image:
+            raise ValueError(f"--shift moves images by a pixel, {data} holds none: leave it out")
     if file is not None:
         file.network(loaded)  # says which line does not fit the data
     return loaded, preset

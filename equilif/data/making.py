@@ -75,7 +75,7 @@ def make(content: Content, about: About, wanted: Wanted, name: str) -> Found:
     networks.check_about(dataclasses.asdict(about))
     clipped = (parts.clipped[0], parts.clipped[1])
     return Found(
-        dataclasses.replace(data, about=about),
+        dataclasses.replace(data, about=about, shape=about.image),
         about.format,
         gone,
         clipped,
@@ -145,9 +145,3 @@ def encoded(about: About, parts: tuple[Part, ...], what: tuple[str, ...]) -> Mad
         [0] * len(parts),
         tokens.words,
     )
-
-
-def is_square(data: DataSet) -> bool:
-    """Whether own data are images that can be moved by a pixel."""
-    shape = () if data.about is None else data.about.shape
-    return len(shape) == 2 and shape[0] == shape[1] and data.tokens_train is None

@@ -79,10 +79,12 @@ class Settings:
         """ValueError for what own data cannot be."""
         if about.encoding.memory:
             raise ValueError("own data in a memory are trained by `equilif train`: leave out --memory")
-        square = len(about.shape) == 2 and about.shape[0] == about.shape[1]
         for name in ("shift", "flip", "channels"):
-            if getattr(self, name) and not square:
-                raise ValueError(f"{name} is for square grey images, {self.data} holds others: leave it out")
+            if getattr(self, name) and not about.image:
+                raise ValueError(f"{name} is for images, {self.data} holds none: leave it out")
+        square = len(about.shape) == 2 and about.shape[0] == about.shape[1]
+        if self.channels and not square:
+            raise ValueError(f"channels is for square grey images, {self.data} holds others: leave it out")
 
     def _check_sequence(self) -> None:
         """What is for images changes nothing in a sequence: ValueError."""
@@ -138,8 +140,8 @@ class Settings:
     def inputs(self, d: DataSet, epoch: int) -> Bytes:
         """Training images of an epoch."""
         rng = np.random.default_rng((self.seed, epoch, 1))
-        x = images.shifted(d.x_train, rng, self.shift) if self.shift else d.x_train
-        return images.mirrored(x, rng, self.flip) if self.flip else x
+        x = images.shifted(d.x_train, rng, self.shift, d.shape) if self.shift else d.x_train
+        return images.mirrored(x, rng, self.flip, d.shape) if self.flip else x
 
     def order(self, d: DataSet, epoch: int) -> Raw:
         """Order of the training samples in an epoch, without those of classes that are held back."""

@@ -82,7 +82,7 @@ def inputs(data: DataSet, preset: Preset, seed: int, epoch: int) -> Bytes:
     """Training inputs of an epoch: those of the data set, or some of them shifted."""
     if not preset.shift:
         return data.x_train
-    return shifted(data.x_train, np.random.default_rng((seed, epoch, 1)), preset.shift)
+    return shifted(data.x_train, np.random.default_rng((seed, epoch, 1)), preset.shift, data.shape)
 
 
 class Lesson(NamedTuple):
