@@ -85,6 +85,22 @@ def dither(
     return d & DITHER_MASK
 
 
+def weight_change(
+    u_plus: npt.ArrayLike,
+    u_minus: npt.ArrayLike,
+    v_plus: npt.ArrayLike,
+    v_minus: npt.ArrayLike,
+    *,
+    step: Step,
+    noise: Raw,
+) -> Raw:
+    """dW (n, m) of rates ``u_*`` (n,) and ``v_*`` (m,), with ``noise`` of :func:`dither`."""
+    plus = np.outer(integers(u_plus, "rates"), integers(v_plus, "rates"))
+    minus = np.outer(integers(u_minus, "rates"), integers(v_minus, "rates"))
+    kept = noise & ((1 << step.shift) - 1)
+    return shift_right_floor(step.gain * (plus - minus) + kept, step.shift)
+
+
 def ep_update(
     w: npt.ArrayLike,
     u_plus: npt.ArrayLike,
@@ -101,9 +117,7 @@ def ep_update(
     ``w``: (n, m) raw weights; ``u_*``: (n,) and ``v_*``: (m,) 8-bit rates; ``counter``: the number of
     this update.
     """
-    plus = np.outer(integers(u_plus, "rates"), integers(v_plus, "rates"))
-    minus = np.outer(integers(u_minus, "rates"), integers(v_minus, "rates"))
-    n, m = plus.shape
-    d = dither(counter, np.arange(n)[:, None], np.arange(m)[None, :]) & ((1 << step.shift) - 1)
-    dw = shift_right_floor(step.gain * (plus - minus) + d, step.shift)
-    return saturate(integers(w, "weights") + dw, weight)
+    old = integers(w, "weights")
+    n, m = old.shape
+    noise = dither(counter, np.arange(n)[:, None], np.arange(m)[None, :])
+    return saturate(old + weight_change(u_plus, u_minus, v_plus, v_minus, step=step, noise=noise), weight)

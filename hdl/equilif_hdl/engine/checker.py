@@ -115,7 +115,8 @@ class Checker(wiring.Component):
         plain = [
             code for code, o in self.operations.items() if o.modes_need and not has(self.config, o.modes_need)
         ]
-        absent = OPERATIONS.keys() - self.operations.keys()
+        # a code of 5 bits is another operation to an engine that has not its own
+        absent = {op for op in OPERATIONS.keys() - self.operations.keys() if not op.fifth}
         return is_one_of(op, *absent) | is_one_of(op, *plain) & (mode != 0)
 
     def _spans(self, first: str) -> dict[Op, Span]:

@@ -20,7 +20,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.cycles import READS, SHORTEST
+from equilif_golden.engine.cycles import READS, SHORTEST, writes_after
 from equilif_golden.engine.isa import MeasureMode, Op
 from equilif_hdl.blocks.lif import Lif
 from equilif_hdl.blocks.rate import Measure, Moved
@@ -84,6 +84,7 @@ class Timing:
         self.weight = self.sum + config.single_port
         self.read_weight = self.weight - (1 + config.weight_stages)
         self.last = self.step
+        assert self.learn - self.read_weight + 1 == writes_after(config)
         self.deep_domain = "sync" if config.deep else "comb"
 
 
