@@ -87,6 +87,11 @@ class Op(IntEnum):
         """Of a code of 5 bits, its last one, in the field ``mode``."""
         return FIFTH * (self >> 4)
 
+    @property
+    def modes(self) -> range:
+        """What its field ``mode`` can hold."""
+        return range(FIFTH if self.code in _LONGER else 2 * FIFTH)
+
     def __call__(self, *operands: int | Groups, **named: Any) -> Instruction:
         """Operands in the order of :data:`OPERATIONS` or by name, modes by name (true or false).
 
@@ -618,11 +623,9 @@ class Instruction:
     def _field(self, name: str) -> int:
         if name == "op":
             return self.op.code
-        possible = field_range(name)
-        fifth = name == "mode" and self.op.code in _LONGER
-        most = FIFTH - 1 if fifth else possible[-1]
-        value = whole(getattr(self, name), f"{self.op.name}: {name}", possible[0], most)
-        return value | self.op.fifth if fifth else value
+        possible = self.op.modes if name == "mode" else field_range(name)
+        value = whole(getattr(self, name), f"{self.op.name}: {name}", possible[0], possible[-1])
+        return value | self.op.fifth if name == "mode" else value
 
     @classmethod
     def decode(cls, code: int) -> Instruction:

@@ -92,9 +92,7 @@ class Dispatcher(wiring.Component):
                 "learning": Out(1),
                 "argmax": Out(1),
                 "idle": Out(1),
-                **(
-                    {"convolve": Out(1), "begin": Out(1), "known": In(1)} if config.convolution else {}
-                ),
+                **({"convolve": Out(1), "begin": Out(1), "known": In(1)} if config.convolution else {}),
             }
         )
 

@@ -413,9 +413,7 @@ class Positions(wiring.Component):
                 )
             ),
             next_dither.eq(
-                position_dither
-                + DITHER_SOURCE
-                + Mux(row_ends, turned, Mux(x_closes, DITHER_DESTINATION, 0))
+                position_dither + DITHER_SOURCE + Mux(row_ends, turned, Mux(x_closes, DITHER_DESTINATION, 0))
             ),
         ]
         with m.If(self.advance):

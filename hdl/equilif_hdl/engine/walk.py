@@ -222,9 +222,7 @@ class Walker(wiring.Component):
                     last_row.eq(rows_left == 2),
                     *(g.eq(group) for g in (now.group, now.value_group, row_group)),
                 ]
-                m.d.sync += self._place(
-                    now, tile, dither, (run_tile, run_dither), (row_tile, row_dither)
-                )
+                m.d.sync += self._place(now, tile, dither, (run_tile, run_dither), (row_tile, row_dither))
         with m.If(begins):
             m.d.sync += [
                 left.eq(steps.run),
@@ -245,9 +243,7 @@ class Walker(wiring.Component):
                 now, event.tile, event.dither, (run_tile, run_dither), (row_tile, row_dither)
             )
 
-    def _place(
-        self, now: Command, tile: Value, dither: Value, *kept: tuple[Signal, Signal]
-    ) -> list[Assign]:
+    def _place(self, now: Command, tile: Value, dither: Value, *kept: tuple[Signal, Signal]) -> list[Assign]:
         """The next command's tile and dither, which are ``kept``."""
         places = [(now.tile, now.dither), *kept]
         return [*(t.eq(tile) for t, _ in places), *(d.eq(dither) for _, d in places)]

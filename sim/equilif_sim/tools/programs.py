@@ -20,7 +20,6 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.features import EVERYTHING, has
 from equilif_golden.engine.geometry import Geometry
 from equilif_golden.engine.isa import (
-    FIFTH,
     OPERATIONS,
     WORDS,
     Groups,
@@ -99,8 +98,7 @@ def random_instruction(
         possible = field_range(name)
         fields[name] = int(rng.integers(possible[0], possible[-1] + 1)) * int(rng.integers(2))
     fields["mode"] = int(rng.integers(0, 16))
-    if any(longer.fifth and longer.code == op.code for longer in Op):
-        fields["mode"] %= FIFTH
+    fields["mode"] %= len(op.modes)
     if operation.modes_need and not has(config, operation.modes_need):
         fields["mode"] = 0
     spans = [operand for operand in operation.operands.values() if isinstance(operand, Span)]
@@ -264,7 +262,11 @@ def lacking(config: EngineConfig) -> list[Instruction]:
         if o.feature and not has(config, o.feature) and not op.fifth:
             found.append(random_instruction(rng, full, op))
         if o.modes_need and not has(config, o.modes_need):
-            found += [replace(random_instruction(rng, full, op), mode=1 << bit) for bit in range(4)]
+            found += [
+                replace(random_instruction(rng, full, op), mode=1 << bit)
+                for bit in range(4)
+                if 1 << bit in op.modes
+            ]
     return found
 
 
