@@ -536,12 +536,12 @@ OPERATIONS: Mapping[Op, Operation] = {
     ),
     Op.CONVOLVE: Operation(
         Kind.PREFIX,
-        "The DRIVE, GATHER or LEARN that follows goes from or, by columns, to the positions of `pre` that the "
-        "kernel lies on at each position of `post`.  It has all groups at both ends as `sources` and "
-        "`groups`; its tiles are those of one position.",
+        "The DRIVE, GATHER or LEARN behind it is a convolution: each position of `post` is joined to the "
+        "positions of `pre` on which its kernel lies.  `sources` and `groups` are all groups at both ends; "
+        "there are `kernel_rows` x `kernel_columns` x `pre` x `post` tiles.",
         {
-            "pre": Number("n_src", range(1, 1 << 10), "groups of a position of the synapse's `pre` end"),
-            "post": Number("n_dst", range(1, 1 << 10), "groups of a position of its `post` end"),
+            "pre": Number("n_src", range(1, 1 << 10), "groups of a position at the `pre` end"),
+            "post": Number("n_dst", range(1, 1 << 10), "groups of a position at the `post` end"),
             "rows": Number("src", range(1, SIDE + 1), "rows of positions of `post`"),
             "columns": Number("dst", range(1, SIDE + 1), "columns of them"),
             "kernel_rows": Number("count", range(1, SIDE + 1), "rows of positions of `pre` under a kernel"),

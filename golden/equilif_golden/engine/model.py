@@ -6,7 +6,7 @@ about cycles is equilif_golden.engine.cycles.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +51,15 @@ def wrap(raw: Raw, fmt: Fixed) -> Raw:
 def as_signed(values: Raw) -> Raw:
     """8-bit codes as two's complement."""
     return (values ^ 128) - 128
+
+
+#: what a source makes of its destination, by operation and direction
+DRIVES: Mapping[tuple[Op, bool], Callable[[Raw, Raw], Raw]] = {
+    (Op.GATHER, False): syn.forward,
+    (Op.GATHER, True): syn.backward,
+    (Op.DRIVE, False): syn.forward_values,
+    (Op.DRIVE, True): syn.backward_values,
+}
 
 
 class EngineModel:
@@ -313,15 +322,13 @@ class EngineModel:
             return
         plus, minus = (as_signed(v) if i.mode & SourceMode.SIGNED else v for v in (self.plus, self.minus))
         sources, groups = (columns, rows) if i.backwards else (rows, columns)
-        if i.op == Op.GATHER:
-            total = self.a
-            values = self.s
-            drive_of = syn.backward if i.backwards else syn.forward
-        else:
+        total = self.a
+        values = self.s
+        if i.op == Op.DRIVE:
             total = self.b
             values = minus if i.mode & SourceMode.MINUS else plus
-            drive_of = syn.backward_values if i.backwards else syn.forward_values
-        # groups of several positions add up; what wraps at the end could wrap at every addition
+        drive_of = DRIVES[i.op, i.backwards]
+        # a sum that wraps at the end is one that wraps at every addition
         drive = np.zeros_like(total)
         for source, group in zip(sources, groups, strict=True):
             drive[group] += drive_of(w, values[source].ravel()).reshape(-1, p)

@@ -372,7 +372,7 @@ class GeometryChecker(wiring.Component):
                     ]
         n_pre = Mux(backwards, third.n_dst, third.n_src)
         n_post = Mux(backwards, third.n_src, third.n_dst)
-        at = Signal(range(9))
+        at = Signal(range(9))  # number of a product
         multiplied = Signal()
         a = Signal(17)
         b = Signal(WIDTHS["n_dst"])
@@ -384,26 +384,27 @@ class GeometryChecker(wiring.Component):
         rows, columns = said["rows"], said["columns"]
         kernel_rows, kernel_columns = said["kernel_rows"], said["kernel_columns"]
         pre, post, stride = said["pre"], said["post"], said["stride"]
+        no = Const(0)
+        # two factors, what is added to their product, and what is wrong about that
+        products: list[tuple[Value, Value, Value, Value]] = [
+            (rows - 1, stride, kernel_rows, no),
+            (columns - 1, stride, kernel_columns, no),
+            (last, height, no, no),
+            (last, pre, no, product != n_pre),
+            (rows, columns, no, no),
+            (last, post, no, product != n_post),
+            (kernel_rows, kernel_columns, no, no),
+            (last, pre, no, no),
+            (last, post, self.tile, product > self.config.tiles),
+        ]
         with m.Switch(at):
-            for k, (x, y, addend, wrong) in enumerate(
-                [
-                    (rows - 1, stride, kernel_rows, 0),
-                    (columns - 1, stride, kernel_columns, 0),
-                    (last, height, 0, 0),
-                    (last, pre, 0, product != n_pre),
-                    (rows, columns, 0, 0),
-                    (last, post, 0, product != n_post),
-                    (kernel_rows, kernel_columns, 0, 0),
-                    (last, pre, 0, 0),
-                    (last, post, self.tile, product > self.config.tiles),
-                ]
-            ):
+            for k, (x, y, addend, wrong) in enumerate(products):
                 with m.Case(k):
                     m.d.comb += [a.eq(x), b.eq(y), more.eq(addend), bad.eq(wrong)]
         m.d.comb += [
             # what does not fit `last` is more than there is of anything
             self.wrong.eq(multiplied & (bad | (product[len(last) :] != 0))),
-            self.right.eq(multiplied & ~self.wrong & (at == 8)),
+            self.right.eq(multiplied & ~self.wrong & (at == len(products) - 1)),
         ]
         with m.If(self.judge):
             m.d.sync += [multiplied.eq(~multiplied), product.eq(a * b + more)]

@@ -54,7 +54,8 @@ class Dispatcher(wiring.Component):
     idle : Out(1)
         It is done, and so are all before it.
     convolve, begin, known : Out(1), Out(1), In(1)
-        Where there are convolutions: ``i`` is taken and is CONVOLVE, or is not; what a CONVOLVE said is known.
+        Where there are convolutions: ``i`` is taken and is CONVOLVE, or is not; what the last CONVOLVE said
+        is known.
     """
 
     i: Stream[Instruction]

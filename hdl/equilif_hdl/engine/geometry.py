@@ -32,7 +32,7 @@ from equilif_hdl.engine.isa import (
     group_bits,
     tile_bits,
 )
-from equilif_hdl.typed import Fields, Layout, signal_of
+from equilif_hdl.typed import Fields, Layout
 
 STRIDE_BITS = MOST_STRIDE.bit_length()
 #: of a factor; the second one is a number of CONVOLVE
@@ -190,7 +190,8 @@ class Geometry(wiring.Component):
         x_back = Signal(tile)
         y_tile = Signal(tile)
         y_back = Signal(tile)
-        # groups of a row of `post`; of a kernel's row of `pre`, of `stride` positions, of a row, of `stride` rows
+        # groups of a row of `post`; and of `pre`: of a kernel's row, of `stride` positions, of a row, of
+        # `stride` rows
         post_row = Signal(group)
         kernel_row = Signal(group + 1)
         pre_step = Signal(group)

@@ -127,10 +127,9 @@ def random_geometry(rng: np.random.Generator, most_pre: int, most_post: int, til
     the same place, maps of a row, of a column, of a position.
     """
     while True:
-        sides = [1 if rng.random() < 0.3 else int(rng.integers(1, 6)) for _ in range(4)]
-        geometry = Geometry(
-            *(int(n) for n in rng.choice([1, 1, 2, 3], 2)), *sides, stride=int(rng.integers(0, 5))
-        )
+        pre, post = rng.choice([1, 1, 2, 3], 2).tolist()
+        rows, columns, *kernel = (1 if rng.random() < 0.3 else int(rng.integers(1, 6)) for _ in range(4))
+        geometry = Geometry(pre, post, rows, columns, kernel[0], kernel[1], int(rng.integers(0, 5)))
         if geometry.n_pre <= most_pre and geometry.n_post <= most_post and geometry.tiles <= tiles:
             return geometry
 
@@ -144,7 +143,7 @@ def random_convolution(rng: np.random.Generator, config: EngineConfig) -> list[I
     pre, post = ("groups", "sources") if i.backwards else ("sources", "groups")
     geometry = random_geometry(rng, sizes[pre], sizes[post], config.tiles)
     n = {pre: geometry.n_pre, post: geometry.n_post}
-    fields: dict[str, int] = {}
+    fields: dict[str, Any] = {}
     for name, operand in spans.items():
         if isinstance(operand, Span):
             fields |= operand.fields(Groups(random_place(rng, n[name], sizes[name]), n[name]))
