@@ -250,7 +250,7 @@ class Numerics:
             self.accumulator_width,
             "accumulator_width (at least weight_width + 4)",
             self.weight_width + 4,
-            32,
+            MOST_ACCUMULATOR,
         )
         # a charge holds any membrane, and what the rate block shifts out of it
         charge = whole(
@@ -289,6 +289,12 @@ class Numerics:
     def max_fan_in(self) -> int:
         """Rows of full-scale weights that an accumulator holds, beside a membrane and a nudge of 4.0 each."""
         return (self.accumulator.hi - 8 * self.one) >> (self.weight_width - 1)
+
+    def holding(self, fan_in: int) -> Numerics:
+        """The same formats, the accumulator as much wider as so many rows need, if there is one so wide."""
+        most = (fan_in << (self.weight_width - 1)) + 8 * self.one
+        width = max(self.accumulator_width, 1 + most.bit_length())
+        return replace(self, accumulator_width=min(width, MOST_ACCUMULATOR))
 
 
 DEFAULT = Numerics()
