@@ -112,6 +112,7 @@ def to_graph(network: Network, weights: Mapping[str, Raw], *, dt: float = DT) ->
             raise ValueError(
                 f"population {p.name!r}: NIR has one bias a neuron, {p.size} constants cannot be exported"
             )
+    networks.require_flat(network, "an export to NIR")
     schedule = network.schedule
     one = float(network.numerics.one)
     nodes: dict[str, Any] = {p.name: nir.Input(input_type=[p.size]) for p in network.inputs}

@@ -13,7 +13,7 @@ import numpy as np
 
 from equilif.data.dataset import DataSet
 from equilif_golden.fixed import DEFAULT, Numerics, keep
-from equilif_golden.network import Network, Population, Synapse
+from equilif_golden.network import Network, Population, Synapse, require_flat
 from equilif_golden.schedule import Schedule
 
 Kind = Literal["input", "constant", "lif", "output", "relay", "softmax"]
@@ -137,6 +137,7 @@ class Sketch:
     @classmethod
     def of(cls, network: Network, *, sized: bool = True) -> Self:
         """That of a network; without ``sized`` the data say what they can say."""
+        require_flat(network, "a network file")
         groups = []
         for p in network.populations:
             kind: Any = "output" if p.name == network.output else p.kind

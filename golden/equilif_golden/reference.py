@@ -23,7 +23,16 @@ from equilif_golden.blocks.relay import query_shift, relay, retrieval
 from equilif_golden.blocks.softmax import softmax
 from equilif_golden.fixed import Raw, whole
 from equilif_golden.learning import NO_RATE, learning_steps
-from equilif_golden.network import Network, Relay, Softmax, Synapse, Tokens, Weights, require_network
+from equilif_golden.network import (
+    Network,
+    Relay,
+    Softmax,
+    Synapse,
+    Tokens,
+    Weights,
+    require_flat,
+    require_network,
+)
 
 
 @dataclass
@@ -108,6 +117,7 @@ class Reference:
         self, network: Network, weights: Weights | None = None, *, lr: float | None = None, counter: int = 0
     ):
         self.network = require_network(network)
+        require_flat(network, f"{type(self).__name__}")
         self.raw = network.schedule.raw(network.numerics)
         self.weights = network.check_weights(network.initial_weights() if weights is None else weights)
         self.counter = whole(counter, "counter", 0, 0xFFFFFFFF)

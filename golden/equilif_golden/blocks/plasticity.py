@@ -34,6 +34,10 @@ DITHER_MASK = (1 << DITHER_WIDTH) - 1
 DITHER_UPDATE = 214749
 DITHER_ROW = 175923
 DITHER_COLUMN = 144115
+# Steps from position to position of maps, found by search: no small combination of the five, and none of
+# what a weight of a convolution meets as its kernel moves, comes near a whole turn.
+DITHER_SOURCE = 122921
+DITHER_DESTINATION = 152107
 
 
 class Step(NamedTuple):
@@ -59,12 +63,24 @@ def learning_step(factor: float, *, fraction: int) -> Step:
     raise ValueError(f"learning rate / (2 beta) = {factor:g} is above the largest one, {largest:g}")
 
 
-def dither(counter: int, row: npt.ArrayLike, column: npt.ArrayLike) -> Raw:
-    """Dither of update number ``counter`` for weight (row, column)."""
+def dither(
+    counter: int,
+    row: npt.ArrayLike,
+    column: npt.ArrayLike,
+    source: npt.ArrayLike = 0,
+    destination: npt.ArrayLike = 0,
+) -> Raw:
+    """Dither of update number ``counter`` for a pair of neurons that a weight joins.
+
+    ``row``, ``column``: their numbers in their populations, or in maps the numbers of their maps; ``source``,
+    ``destination``: in maps their positions, y * width + x.
+    """
     d = (
         counter * DITHER_UPDATE
         + integers(row, "rows") * DITHER_ROW
         + integers(column, "columns") * DITHER_COLUMN
+        + integers(source, "positions") * DITHER_SOURCE
+        + integers(destination, "positions") * DITHER_DESTINATION
     )
     return d & DITHER_MASK
 

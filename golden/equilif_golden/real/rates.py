@@ -23,7 +23,7 @@ import torch
 
 from equilif_golden import samples
 from equilif_golden.fixed import Raw, integers
-from equilif_golden.network import ONE, Network, TokenRows, Weights
+from equilif_golden.network import ONE, Network, TokenRows, Weights, require_flat
 from equilif_golden.real.equilibrium import Convergence, Equilibrium, anderson, eight_bit
 from equilif_golden.real.twin import SCALE, Twin, ep_direction
 
@@ -53,6 +53,7 @@ class Rates(Equilibrium):
                 "a memory's queries and patterns are in units of 1.0: "
                 f"its threshold must be 1, not {network.schedule.threshold:g}"
             )
+        require_flat(network, "the network of rates")
         self.network = network
         threshold = network.schedule.raw(network.numerics).threshold
         checked = network.check_weights(weights if weights is not None else network.initial_weights())
