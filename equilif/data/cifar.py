@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009) in their binary version: a folder of batches, or the archive of it.
+"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009) in their binary version: a folder of batches, or its archive.
 
 A record is the class of an image, one byte, and its 32 x 32 pixels: all red, all green, all blue values, row
 by row.  CIFAR-100 has a byte with the class of the class in front.
@@ -196,7 +196,8 @@ def _names(path: Path, raw: bytes | None, version: Version) -> tuple[str, ...]:
     """Names of the classes from their file; numbers where there is none."""
     if raw is None:
         return tuple(map(str, range(version.classes)))
-    found = tuple(line.strip() for line in text(f"{path}/{version.meanings}", raw).splitlines() if line.strip())
+    lines = text(f"{path}/{version.meanings}", raw).splitlines()
+    found = tuple(line.strip() for line in lines if line.strip())
     if len(set(found)) != version.classes or len(found) != version.classes:
         raise ValueError(
             f"{path}/{version.meanings} names {len(found)} classes, {version.name} has {version.classes}: "

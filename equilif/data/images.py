@@ -153,7 +153,9 @@ def cifar10(data: str | Path | None = None) -> DataSet:
         raise ValueError(f"no {known.folder} or {known.archive} in {root}; {_advice(Name.cifar10)}")
     found = cifar.read(place)
     if found.version is not known:
-        raise ValueError(f"{place} is {found.version.name}, not {known.name}: give its path in place of cifar10")
+        raise ValueError(
+            f"{place} is {found.version.name}, not {known.name}: give its path in place of cifar10"
+        )
     with reading(place):
         return DataSet("cifar10", *found.train, *found.test, shape=cifar.SHAPE)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import operator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -227,6 +227,9 @@ def shift_right_floor(raw: npt.ArrayLike, n: int) -> Raw:
     return integers(raw, "raw values") >> n
 
 
+MOST_ACCUMULATOR = 32  #: bits: equilif_golden.kernel has no more
+
+
 @dataclass(frozen=True, kw_only=True)
 class Numerics:
     """The formats of one network or engine, by role.
@@ -245,7 +248,6 @@ class Numerics:
     def __post_init__(self) -> None:
         keep(self, fraction=whole(self.fraction, "fraction", 4, 13))
         keep(self, weight_width=whole(self.weight_width, "weight_width", 4, 16))
-        # equilif_golden.kernel accumulates in 32 bits
         accumulator = whole(
             self.accumulator_width,
             "accumulator_width (at least weight_width + 4)",
