@@ -45,6 +45,7 @@ from equilif_golden.blocks import relay, softmax
 from equilif_golden.blocks.geometry import CONSTANT, Geometry, Shape, positions
 from equilif_golden.fixed import (
     DEFAULT,
+    MOST_ACCUMULATOR,
     Numerics,
     Raw,
     finite,
@@ -252,20 +253,20 @@ class Network:
         cls,
         *sizes: int,
         schedule: Schedule | None = None,
-        numerics: Numerics = DEFAULT,
+        numerics: Numerics | None = None,
         rate_scales: tuple[float, ...] | None = None,
         feedback: bool = True,
     ) -> Self:
         """Input, any number of hidden populations and output, each joined to the next, all with biases.
 
         ``rate_scales``: relative learning rate of each layer, first to last (its bias included).
-        ``feedback``: of the synapses between layers.
+        ``feedback``: of the synapses between layers.  ``numerics``: as in :meth:`holding`.
         """
         if len(sizes) < 2:
             raise ValueError(f"a chain needs an input and an output size, not {shown(sizes)}")
         names = ["input", *(f"hidden{k}" for k in range(1, len(sizes) - 1)), "output"]
         layers = [Lif(name, size) for name, size in zip(names[1:], sizes[1:], strict=True)]
-        return cls(
+        return cls.holding(
             (Input("input", sizes[0]), Constant("bias", 1), *layers),
             _layered(names, rate_scales, feedback),
             "output",
@@ -280,7 +281,7 @@ class Network:
         *layers: int | tuple[int, ...],
         patch: int = 1,
         schedule: Schedule | None = None,
-        numerics: Numerics = DEFAULT,
+        numerics: Numerics | None = None,
         rate_scales: tuple[float, ...] | None = None,
         feedback: bool = True,
     ) -> Self:
@@ -311,7 +312,7 @@ class Network:
             made.append(Lif.of_shape(f"maps{k}", shape))
         hidden = [f"hidden{k}" for k in range(1, len(sizes))]
         made += [Lif(name, size) for name, size in zip([*hidden, "output"], sizes, strict=True)]
-        return cls(
+        return cls.holding(
             (made[0], Constant("bias", 1), *made[1:]),
             _layered([p.name for p in made], rate_scales, feedback, windows),
             "output",
@@ -356,6 +357,25 @@ class Network:
             Schedule() if schedule is None else schedule,
             numerics,
         )
+
+    @classmethod
+    def holding(
+        cls,
+        populations: tuple[Population, ...],
+        synapses: tuple[Synapse, ...],
+        output: str,
+        schedule: Schedule,
+        numerics: Numerics | None = None,
+    ) -> Self:
+        """The network in these formats; without any in the default ones, their accumulator as much wider as
+        the neuron needs that hears most.
+        """
+        if numerics is not None:
+            return cls(populations, synapses, output, schedule, numerics)
+        widest = dataclasses.replace(DEFAULT, accumulator_width=MOST_ACCUMULATOR)
+        made = cls(populations, synapses, output, schedule, widest)
+        most = max(made.fan_in(p) for p in made.populations if not p.clamped)
+        return dataclasses.replace(made, numerics=DEFAULT.holding(most))
 
     def __post_init__(self) -> None:
         keep(self, populations=_all_of(Population, self.populations, "populations"))
