@@ -10,6 +10,7 @@ import pytest
 
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.fixed import DEFAULT
 from equilif_golden.network import (
     Constant,
     Input,
@@ -245,7 +246,7 @@ def test_fan_in_of_a_kernel_is_bounded():
     with pytest.raises(
         ValueError, match="population 'maps2' has fan-in 1163; a 26-bit accumulator holds 1022"
     ):
-        Network.conv((28, 28), (32, 3), (64, 6, 2), 10, patch=2)
+        Network.conv((28, 28), (32, 3), (64, 6, 2), 10, patch=2, numerics=DEFAULT)
 
 
 def test_an_engine_without_convolutions_refuses_them():

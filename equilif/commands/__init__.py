@@ -91,7 +91,8 @@ Data = Name  #: equilif.data has no NumPy in it: --help is quick
 
 DATA_HELP = (
     f"Data set by name ({', '.join(Name)}), or a file or folder of your own: .npz, .csv, .tsv, .parquet, "
-    ".ts, a folder of class folders of images or WAV recordings, or where tonic saved events."
+    ".ts, a folder of class folders of images or WAV recordings, where tonic saved events, or CIFAR-10 and "
+    "CIFAR-100 (binary version, also packed)."
 )
 AnyData = Annotated[
     str,

@@ -1,4 +1,4 @@
-"""Images as 8-bit inputs (n, pixels) and labels (n,): scikit-learn's digits, and sets in IDX files."""
+"""Images as 8-bit inputs (n, values) and labels (n,): scikit-learn's digits, sets in IDX files, CIFAR-10."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from equilif.data import SOURCES, Name, names
+from equilif.data import SOURCES, Name, cifar, names
 from equilif.data.dataset import MOST_SEED, Labels
 from equilif.data.dataset import Bytes as Bytes
 from equilif.data.dataset import DataSet as DataSet
@@ -137,11 +137,36 @@ def _part(found: dict[str, Path | None], part: str) -> _Part:
     return _Part(images, labels.astype(np.int64))
 
 
+def cifar10(data: str | Path | None = None) -> DataSet:
+    """CIFAR-10, 50,000 to train on and 10,000 to test, 32 x 32 pixels of three colours.
+
+    Its binary version: the folder cifar-10-batches-bin or the archive cifar-10-binary.tar.gz below ``data``
+    (./data unless given), or ``data`` itself.
+    """
+    root = Path("data" if data is None else data)
+    known = cifar.TEN
+    places = [root / known.folder, root / known.archive, root]
+    # a version that is refused says so, before it is said that there is none
+    places += [root / f"cifar-10-{end}" for end in ("batches-py", "python.tar.gz", "batches-mat")]
+    place = next((p for p in places if p.exists() and cifar.is_there(p)), None)
+    if place is None:
+        raise ValueError(f"no {known.folder} or {known.archive} in {root}; {_advice(Name.cifar10)}")
+    found = cifar.read(place)
+    if found.version is not known:
+        raise ValueError(
+            f"{place} is {found.version.name}, not {known.name}: give its path in place of cifar10"
+        )
+    with reading(place):
+        return DataSet("cifar10", *found.train, *found.test, shape=cifar.SHAPE)
+
+
 def load(name: str, data: str | Path | None = None, *, seed: int = 0) -> DataSet:
-    """``digits``, ``mnist`` or ``fashion``; ``seed`` splits the digits."""
+    """``digits``, ``mnist``, ``fashion`` or ``cifar10``; ``seed`` splits the digits."""
     if name not in NAMES:
         raise ValueError(f"data set must be one of {', '.join(NAMES)}, not {name!r}")
-    return digits(data, seed=seed) if name == Name.digits else idx(Name(name), data)
+    if name == Name.digits:
+        return digits(data, seed=seed)
+    return cifar10(data) if name == Name.cifar10 else idx(Name(name), data)
 
 
 def shifted(x: Bytes, rng: np.random.Generator, probability: float, shape: tuple[int, ...] = ()) -> Bytes:

@@ -32,12 +32,13 @@ class Inputs:
     columns: tuple[Column, ...] = ()
 
     @classmethod
-    def of(cls, n_inputs: int, about: About | None) -> Inputs:
-        """Of a data set with a name, which has square images, or of its user's own data."""
+    def of(cls, n_inputs: int, about: About | None, shape: tuple[int, ...] = ()) -> Inputs:
+        """Of its user's own data, or of a data set with a name: images of this ``shape``, or square."""
         if about is None:
             side = math.isqrt(n_inputs)
             one = np.arange(n_inputs)
-            shape = (side, side) if side * side == n_inputs and side > 1 else ()
+            if not shape and side * side == n_inputs and side > 1:
+                shape = (side, side)
             return cls(one, np.full(n_inputs, NONE), shape, _numbered(n_inputs))
         scaling = about.scaling
         columns = scaling.columns * (scaling.width if scaling.kind == "common" else 1)

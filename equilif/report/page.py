@@ -58,7 +58,7 @@ def write(
     ValueError when there is no such sample.
     """
     net = run.network
-    inputs = Inputs.of(net.n_inputs, run.about)
+    inputs = Inputs.of(net.n_inputs, run.about, data.shape if data else ())
     names = run.about.labels if run.about else tuple(map(str, range(net.n_outputs)))
     found = None
     if data is not None:

@@ -176,7 +176,8 @@ class Sketch:
             g.population((g.heads or 1) * sizes.width if g.kind == "relay" else by_data.get(g.kind, 1))
             for g in self.populations
         ]
-        return Network(tuple(made), self.synapses, self.output, schedule, self.numerics)
+        numerics = None if self.numerics == DEFAULT else self.numerics
+        return Network.holding(tuple(made), self.synapses, self.output, schedule, numerics)
 
     def _check(self, sizes: Sizes) -> None:
         """ValueError unless data of these sizes fit."""

@@ -42,9 +42,10 @@ from numpy.lib import format as npy
 
 from equilif_golden import files
 from equilif_golden.blocks import relay, softmax
-from equilif_golden.blocks.geometry import Geometry, Shape, positions
+from equilif_golden.blocks.geometry import CONSTANT, Geometry, Shape, positions
 from equilif_golden.fixed import (
     DEFAULT,
+    MOST_ACCUMULATOR,
     Numerics,
     Raw,
     finite,
@@ -252,20 +253,20 @@ class Network:
         cls,
         *sizes: int,
         schedule: Schedule | None = None,
-        numerics: Numerics = DEFAULT,
+        numerics: Numerics | None = None,
         rate_scales: tuple[float, ...] | None = None,
         feedback: bool = True,
     ) -> Self:
         """Input, any number of hidden populations and output, each joined to the next, all with biases.
 
         ``rate_scales``: relative learning rate of each layer, first to last (its bias included).
-        ``feedback``: of the synapses between layers.
+        ``feedback``: of the synapses between layers.  ``numerics``: as in :meth:`holding`.
         """
         if len(sizes) < 2:
             raise ValueError(f"a chain needs an input and an output size, not {shown(sizes)}")
         names = ["input", *(f"hidden{k}" for k in range(1, len(sizes) - 1)), "output"]
         layers = [Lif(name, size) for name, size in zip(names[1:], sizes[1:], strict=True)]
-        return cls(
+        return cls.holding(
             (Input("input", sizes[0]), Constant("bias", 1), *layers),
             _layered(names, rate_scales, feedback),
             "output",
@@ -280,7 +281,7 @@ class Network:
         *layers: int | tuple[int, ...],
         patch: int = 1,
         schedule: Schedule | None = None,
-        numerics: Numerics = DEFAULT,
+        numerics: Numerics | None = None,
         rate_scales: tuple[float, ...] | None = None,
         feedback: bool = True,
     ) -> Self:
@@ -311,7 +312,7 @@ class Network:
             made.append(Lif.of_shape(f"maps{k}", shape))
         hidden = [f"hidden{k}" for k in range(1, len(sizes))]
         made += [Lif(name, size) for name, size in zip([*hidden, "output"], sizes, strict=True)]
-        return cls(
+        return cls.holding(
             (made[0], Constant("bias", 1), *made[1:]),
             _layered([p.name for p in made], rate_scales, feedback, windows),
             "output",
@@ -356,6 +357,25 @@ class Network:
             Schedule() if schedule is None else schedule,
             numerics,
         )
+
+    @classmethod
+    def holding(
+        cls,
+        populations: tuple[Population, ...],
+        synapses: tuple[Synapse, ...],
+        output: str,
+        schedule: Schedule,
+        numerics: Numerics | None = None,
+    ) -> Self:
+        """The network in these formats; without any in the default ones, their accumulator as much wider as
+        the neuron needs that hears most.
+        """
+        if numerics is not None:
+            return cls(populations, synapses, output, schedule, numerics)
+        widest = dataclasses.replace(DEFAULT, accumulator_width=MOST_ACCUMULATOR)
+        made = cls(populations, synapses, output, schedule, widest)
+        most = max(made.fan_in(p) for p in made.populations if not p.clamped)
+        return dataclasses.replace(made, numerics=DEFAULT.holding(most))
 
     def __post_init__(self) -> None:
         keep(self, populations=_all_of(Population, self.populations, "populations"))
@@ -435,11 +455,13 @@ class Network:
             )
 
     def geometry(self, synapse: Synapse) -> Geometry | None:
-        """Of a convolution, None of other synapses."""
+        """Of a convolution, or of a bias that maps share; None of dense synapses."""
         pre = self[synapse.pre].shape
         post = self[synapse.post].shape
-        if synapse.kernel is None or pre is None or post is None:
+        if post is None:
             return None
+        if synapse.kernel is None or pre is None:
+            return Geometry(CONSTANT, post, kernel=1, stride=0)
         return Geometry(pre, post, synapse.kernel, synapse.stride)
 
     @property
@@ -468,13 +490,13 @@ class Network:
         """
         there = [s for s in self.synapses if s.post == p.name]
         back = [s for s in self.synapses if s.pre == p.name and s.feedback]
-        kernels = sum(g.rows for s in there if (g := self.geometry(s)))
-        kernels += sum(g.back for s in back if (g := self.geometry(s)))
-        heard = [self[s.pre] for s in there if s.kernel is None]
-        heard += [self[s.post] for s in back if s.kernel is None]
+        shared = sum(g.rows for s in there if (g := self.geometry(s)))
+        shared += sum(g.back for s in back if (g := self.geometry(s)))
+        heard = [self[s.pre] for s in there if not self.geometry(s)]
+        heard += [self[s.post] for s in back if not self.geometry(s)]
         patterns = sum(q.size for q in heard if isinstance(q, Softmax))
         others = [q for q in heard if not isinstance(q, Softmax)]
-        return max(patterns, kernels + sum(q.width if isinstance(p, Softmax) else q.size for q in others))
+        return max(patterns, shared + sum(q.width if isinstance(p, Softmax) else q.size for q in others))
 
     def _check_bounds(self) -> None:
         """What could wrap or has no code."""
@@ -597,8 +619,6 @@ class Network:
         geometry = self.geometry(synapse)
         if geometry is not None:
             return geometry.rows, geometry.columns
-        if post.shape is not None:
-            return 1, post.maps
         return pre.size, post.width if isinstance(pre, Softmax) else post.size
 
     @property

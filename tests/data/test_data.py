@@ -86,7 +86,7 @@ def test_missing_sets_say_where_to_get_them(tmp_path):
         ValueError, match=f"no mnist IDX files in {tmp_path}.*--data.*torchvision.datasets.MNIST"
     ):
         data.load("mnist", tmp_path)
-    with pytest.raises(ValueError, match="one of digits, mnist, fashion, not 'cifar'"):
+    with pytest.raises(ValueError, match="one of digits, mnist, fashion, cifar10, not 'cifar'"):
         data.load("cifar")
 
 

@@ -918,8 +918,12 @@ WRONG: dict[str, tuple[Callable[[], str], str, tuple[str, ...]]] = {
         ("bee/3.png", "transparency"),
     ),
     "huge image": (lambda: pictures(bomb), "", ("ape/0.png",)),
-    "image of too many pixels": (lambda: images(side=40), "", ("1,600 inputs", "make images smaller")),
-    "too many columns": (lambda: npz(x=RNG.normal(size=(60, 600))), "", ("1,200 inputs", "a sign twice")),
+    "image of too many pixels": (lambda: images(side=260), "", ("67,600 inputs", "make images smaller")),
+    "too many columns": (
+        lambda: npz(x=RNG.normal(size=(60, 190, 190))),
+        "",
+        ("72,200 inputs", "a sign twice"),
+    ),
     # texts
     "no such text column": (reviews, "--text words --label liked", ("'words'", "--text", "review")),
     "text of arrays": (npz, "--text review", ("--text", "leave it out")),

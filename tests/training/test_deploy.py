@@ -161,7 +161,7 @@ def test_what_is_no_run_is_named(spoil, message, tmp_path):
     [
         ({"dropout": 1.0}, "dropout must be a number in 0..0.99, not 1.0"),
         ({"epochs": 0}, "epochs must be in 1.."),
-        ({"hidden": (2000,)}, "population 'output' has fan-in 2001"),
+        ({"hidden": (70_000,)}, "population 'output' has fan-in 70001"),
     ],
 )
 def test_settings_are_checked(change, message):

@@ -601,7 +601,7 @@ def test_the_preset_as_a_file_ends_in_the_same_weights_as_the_preset(tmp_path):
         (("new", "--out", "net.txt"), "--out must end in .toml, not be 'net.txt'"),
         (("new", "--out", "{}"), "is there: replace it by --overwrite, or give another --out"),
         (("new", "--label", "kind", "--out", "other.toml"), "--label is for a file or folder of your own"),
-        (("new", "--hidden", 5000, "--out", "other.toml"), "has fan-in 5001"),
+        (("new", "--hidden", 70_000, "--out", "other.toml"), "has fan-in 70001"),
     ],
 )
 def test_what_a_command_cannot_do_is_said_in_one_line(arguments, wanted, tmp_path, monkeypatch):

@@ -351,6 +351,7 @@ class EngineModel:
                 np.repeat(geometry.sources()[position], len(maps))[:, None],
                 position,
             )
-            rates = [v[source].ravel() for v in pre] + [v[group].ravel() for v in post]
-            w = saturate(w + weight_change(*rates, step=step, noise=noise), self.config.numerics.weight)
+            u = np.stack([v[source].ravel() for v in pre])
+            v = np.stack([v[group].ravel() for v in post])
+            w = saturate(w + weight_change(u, v, noise, step), self.config.numerics.weight)
         return w

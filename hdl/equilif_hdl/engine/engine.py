@@ -138,6 +138,10 @@ class Engine(wiring.Component):
         ins = dispatcher.instruction
         learning = dispatcher.learning
         walking = is_one_of(ins.op, *sorted(WALK))
+        run: Value = ins.n_dst  # groups that are walked one after the other
+        if cfg.convolution:
+            m.submodules.geometry = geometry = Geometry(cfg)
+            run = geometry.steps.run
         # LEARN on a single port reads in one cycle of two and writes in the other.  The slot is in step
         # with the instruction, so that cycles do not depend on what came before
         slot = Signal()
@@ -147,7 +151,7 @@ class Engine(wiring.Component):
             scanner.src.eq(ins.src),
             scanner.n_src.eq(ins.n_src),
             scanner.tile.eq(ins.operand),
-            *([] if cfg.convolution else [scanner.stride.eq(Mux(by_column(ins, cfg), 1, ins.n_dst))]),
+            scanner.stride.eq(Mux(by_column(ins, cfg), 1, run)),
             scanner.dither.eq(phase),
             scanner.spiking.eq(ins.op == Op.GATHER),
             scanner.learning.eq(learning),
@@ -181,7 +185,6 @@ class Engine(wiring.Component):
             m.d.comb += [dispatcher.ending.eq(lanes.ending), dispatcher.stepping.eq(lanes.stepping)]
         m.d.comb += [lanes.instruction.eq(issued), lanes.start.eq(start)]
         if cfg.convolution:
-            m.submodules.geometry = geometry = Geometry(cfg)
             m.d.comb += [
                 geometry.i.eq(dispatcher.i.p),
                 geometry.take.eq(dispatcher.convolve),

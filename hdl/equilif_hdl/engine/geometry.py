@@ -44,7 +44,6 @@ class Steps(Fields):
 
     given         CONVOLVE came before
     per           groups of a position of the source
-    group_tile    from the tile of one of them to that of the next
     columns, rows            positions of the source's other end along the sides, forwards
     kernel_columns, kernel_rows, stride    of windows: each position of the other end hears one
     joint         all windows are the same one
@@ -61,7 +60,6 @@ class Steps(Fields):
 
     given: Value
     per: Value
-    group_tile: Value
     columns: Value
     rows: Value
     kernel_columns: Value
@@ -90,7 +88,6 @@ def steps(config: EngineConfig) -> Layout[Steps]:
         {
             "given": 1,
             "per": group + 1,
-            "group_tile": group + 1,
             "columns": SIDE_BITS,
             "rows": SIDE_BITS,
             "kernel_columns": SIDE_BITS,
@@ -221,7 +218,6 @@ class Geometry(wiring.Component):
                 given.eq(0),
                 to.given.eq(given),
                 to.per.eq(Mux(given, Mux(column, post, pre), said.n_src)),
-                to.group_tile.eq(Mux(column, 1, Mux(given, post, said.n_dst))),
                 to.columns.eq(Mux(given, columns, 1)),
                 to.rows.eq(Mux(given, rows, 1)),
                 # backwards a position is heard by itself alone, as far as windows go
@@ -326,8 +322,9 @@ class Positions(wiring.Component):
         Begin with ``tile``, ``dither`` and ``first``.
     tile, dither, first : In
         Of the synapse, of row 0, group of the destination.
+    stride : In
+        From the tile of a group to that of the next one of its position.  Held, as ``steps``.
     steps : In(steps)
-        Held.
     advance : In(1)
         To the next group.
     moves : Out(1)
@@ -341,6 +338,7 @@ class Positions(wiring.Component):
     tile: Signal
     dither: Signal
     first: Signal
+    stride: Signal
     steps: Steps
     advance: Signal
     moves: Signal
@@ -356,6 +354,7 @@ class Positions(wiring.Component):
                 "tile": In(tile_bits(config)),
                 "dither": In(DITHER_WIDTH),
                 "first": In(group_bits(config)),
+                "stride": In(group_bits(config) + 1),
                 "steps": In(steps(config)),
                 "advance": In(1),
                 "moves": Out(1),
@@ -422,7 +421,7 @@ class Positions(wiring.Component):
             with m.If(~self.moves):
                 m.d.sync += [
                     left.eq(left - 1),
-                    tile.eq(tile + s.group_tile),
+                    tile.eq(tile + self.stride),
                     dither.eq(dither + (DITHER_ROW * self.config.lanes) % (1 << DITHER_WIDTH)),
                 ]
             with m.Else():

@@ -91,8 +91,8 @@ class Scanner(wiring.Component):
     tile, stride : In
         With ``start``: tile of the first group's walk, and what is added to it a group.
     first, steps : In
-        In the place of ``stride`` where there are convolutions: the first group of the destination, and
-        what equilif_hdl.engine.geometry makes of the instruction.
+        Where there are convolutions: the first group of the destination, and what
+        equilif_hdl.engine.geometry makes of the instruction.
     dither : In(DITHER_WIDTH)
         With ``start``: dither of row 0.
     spiking, learning, by_minus : In(1)
@@ -143,11 +143,8 @@ class Scanner(wiring.Component):
                 "n_src": In(group + 1),
                 **({"dst": In(group), "n_dst": In(group + 1)} if looks(config) else {}),
                 "tile": In(tile_bits(config)),
-                **(
-                    {"first": In(group), "steps": In(steps(config))}
-                    if config.convolution
-                    else {"stride": In(group + 1)}
-                ),
+                "stride": In(group + 1),
+                **({"first": In(group), "steps": In(steps(config))} if config.convolution else {}),
                 "dither": In(DITHER_WIDTH),
                 "spiking": In(1),
                 "learning": In(1),
@@ -226,6 +223,7 @@ class Scanner(wiring.Component):
             positions.tile.eq(self.tile),
             positions.dither.eq(self.dither),
             positions.first.eq(self.first),
+            positions.stride.eq(self.stride),
             positions.steps.eq(self.steps),
             positions.advance.eq(present.advance),
             place.group.eq(group),

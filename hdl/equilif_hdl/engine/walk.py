@@ -123,9 +123,9 @@ class Walker(wiring.Component):
         holds: Value = pause
         ready = self.enable & (~self.busy | self.last)
         if cfg.convolution:
-            unwritten, early = self._unwritten(m, taken, final, run_ends)
+            unwritten, too_soon = self._unwritten(m, taken, final, run_ends)
             holds = pause | unwritten
-            ready = ready & ~early
+            ready = ready & ~too_soon
         m.d.comb += [
             column.eq(by_column(ins, cfg)),
             stride.eq(self.steps.run_tile if cfg.convolution else Mux(column, ins.n_src, 1)),

@@ -31,7 +31,6 @@ def steps_of(config: EngineConfig, i: Instruction, geometry: Geometry | None) ->
     found = {
         "given": geometry is not None,
         "per": g.post if i.backwards else g.pre,
-        "group_tile": 1 if i.backwards else g.post,
         "columns": g.columns,
         "rows": g.rows,
         "kernel_columns": 1 if back else g.kernel_columns,

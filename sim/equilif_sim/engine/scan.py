@@ -108,11 +108,10 @@ class ScanBench:
         )[src : src + n_src]
         if looks(self.config):
             drive(self.dut, dst=dst, n_dst=n_dst)
+        drive(self.dut, stride=stride)
         if self.config.convolution:
-            i = Instruction(op=Op.LEARN, n_src=n_src, n_dst=stride)
+            i = Instruction(op=Op.LEARN, n_src=n_src)
             drive(self.dut, first=dst, steps=code_of(self.config, i, None))
-        else:
-            drive(self.dut, stride=stride)
         p = self.config.lanes
         starts: list[tuple[int, ...]] = [
             (tile + group * stride, dither + group * p * DITHER_ROW, dst, 1, 1) for group in range(n_src)
@@ -138,7 +137,8 @@ class ScanBench:
         if looks(self.config):
             drive(self.dut, dst=0, n_dst=1)
         # `first` is where LEARN looks, too, but nothing depends on that here
-        drive(self.dut, first=dst, steps=code_of(self.config, i, geometry))
+        drive(self.dut, first=dst, stride=1 if back else geometry.post)
+        drive(self.dut, steps=code_of(self.config, i, geometry))
         starts = begins(geometry, self.config.lanes, back=back)
         starts = [(tile + t, dither + d, dst + first, nx, ny) for t, d, first, nx, ny in starts]
         return await self._events(
