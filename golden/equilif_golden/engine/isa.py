@@ -537,7 +537,7 @@ OPERATIONS: Mapping[Op, Operation] = {
     Op.CONVOLVE: Operation(
         Kind.PREFIX,
         "The DRIVE, GATHER or LEARN behind it is a convolution: each position of `post` is joined to the "
-        "positions of `pre` on which its kernel lies.  `sources` and `groups` are all groups at both ends; "
+        "positions of `pre` on which its kernel lies. `sources` and `groups` are all groups at both ends; "
         "there are `kernel_rows` x `kernel_columns` x `pre` x `post` tiles.",
         {
             "pre": Number("n_src", range(1, 1 << 10), "groups of a position at the `pre` end"),
