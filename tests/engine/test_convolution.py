@@ -12,12 +12,18 @@ import pytest
 
 from equilif_golden.blocks.plasticity import Step, dither
 from equilif_golden.blocks.synapse import from_words
+from equilif_golden.engine.chip import Chip
+from equilif_golden.engine.compiler import CapacityError, Compiled, engine_for
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.features import EVERYTHING
 from equilif_golden.engine.geometry import Geometry
 from equilif_golden.engine.isa import Groups, Instruction, Op, ProgramError, assemble, check, disassemble
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region
+from equilif_golden.network import Constant, Input, Lif, Network, Relay, Softmax, Synapse
+from equilif_golden.reference import Reference
+from equilif_golden.samples import one_hot
+from equilif_golden.schedule import Schedule
 from equilif_hdl.engine.geometry import Geometry as GeometryRtl
 from equilif_sim.tools.programs import random_program, random_values, random_weights
 from equilif_sim.tools.run import simulate
@@ -184,6 +190,159 @@ def test_a_dense_synapse_is_a_convolution_of_one_position():
     assert (engines[0].w == engines[1].w).all() and (engines[0].w != weights).any()
 
 
+# -- networks --------------------------------------------------------------------------------------
+SHORT = Schedule(free=16, nudged=16, beta=1.0)
+NETWORKS = {
+    "two convolutions": Network.conv((6, 6), (3, 3), (5, 2, 2), 5, schedule=SHORT),
+    "patches": Network.conv((8, 8), (5, 2), (6, 2, 1), 4, patch=2, schedule=SHORT),
+    "colours, a hidden population": Network.conv((5, 7, 2), (3, 3, 2), 6, 4, schedule=SHORT),
+    "one position": Network.conv((3, 3), (9, 3), 4, schedule=SHORT),
+    "a graph": Network(
+        (
+            Input.of_shape("x", (4, 5, 3)),
+            Input("z", 7),
+            Constant("bias", 1),
+            Lif.of_shape("a", (3, 4, 2)),
+            Lif.of_shape("b", (4, 5, 6)),
+            Lif.of_shape("c", (2, 3, 5)),
+            Lif("y", 3),
+        ),
+        (
+            Synapse("x", "a", kernel=2),
+            Synapse("x", "b", 0.5, kernel=1),
+            Synapse("a", "c", kernel=2),
+            Synapse("bias", "a"),
+            Synapse("bias", "c"),
+            Synapse("b", "y"),
+            Synapse("c", "y"),
+            Synapse("z", "y"),
+            Synapse("x", "y"),
+        ),
+        "y",
+        SHORT,
+    ),
+    "an output of maps": Network(
+        (Input.of_shape("x", (3, 2, 2)), Lif.of_shape("y", (2, 1, 8))),
+        (Synapse("x", "y", kernel=2),),
+        "y",
+        SHORT,
+    ),
+    "a memory that maps ask": Network(
+        (
+            Input.of_shape("x", (2, 3, 3)),
+            Softmax("stored", 6),
+            Relay("look", 8, heads=2, gain=1),
+            Constant("bias", 1),
+            Lif("y", 4),
+        ),
+        (Synapse("stored", "look"), Synapse("x", "look"), Synapse("look", "y"), Synapse("bias", "y")),
+        "y",
+        Schedule(free=16, nudged=16, window=8, beta=1.0),
+    ),
+}
+
+
+def learns_as_the_reference(engine, network, *, samples):
+    reference = Reference(network, network.initial_weights(1, scale=2.0), lr=0.2)
+    before = {name: w.copy() for name, w in reference.weights.items()}
+    chip = Chip(engine, network, reference.weights, lr=0.2)
+    rng = np.random.default_rng(2)
+    spikes = 0
+    for k in range(samples):
+        x = rng.integers(0, 256, network.n_inputs)
+        y = one_hot(rng.integers(0, network.n_outputs, 1), network.n_outputs)
+        want = reference.train(x[None], y)
+        got = chip.sample(x, y[0])
+        assert (got.prediction, got.spikes) == (want.prediction[0], want.spikes), f"sample {k}"
+        for rates, expected in zip(chip.rates(), (want.plus, want.minus), strict=True):
+            assert (rates == np.concatenate([expected[p.name][0] for p in network.lif])).all(), k
+        spikes += got.spikes
+    weights = chip.weights
+    assert all((w == reference.weights[synapse]).all() for synapse, w in weights.items())
+    assert sum((w != before[synapse]).any() for synapse, w in weights.items()) > len(weights) / 2
+    want = reference.infer(x[None])
+    assert chip.sample(x).prediction == want.prediction[0] and spikes > 100
+    assert (chip.rates().plus == np.concatenate([want.free[p.name][0] for p in network.lif])).all()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("lanes", [4, 8])
+def test_networks_learn_as_the_reference(name, lanes):
+    """Whose maps fill no groups, one and several."""
+    network = NETWORKS[name]
+    learns_as_the_reference(EngineModel(engine_for(network, lanes=lanes)), network, samples=6)
+
+
+def test_weights_come_back_as_they_went():
+    network = NETWORKS["a graph"]
+    compiled = Compiled(network, engine_for(network, lanes=4))
+    weights = network.initial_weights(3)
+    back = compiled.weights(compiled.weight_words(weights))
+    assert all((back[name] == w).all() for name, w in weights.items())
+
+
+def test_every_convolution_is_named_before_its_use():
+    """Three a step between the maps, and one for each DRIVE and LEARN, with those of shared biases."""
+    network = NETWORKS["two convolutions"]
+    compiled = Compiled(network, engine_for(network, lanes=4))
+    program = compiled.program(0.05)
+    uses = [j.op for i, j in zip(program, program[1:], strict=False) if i.op == Op.CONVOLVE]
+    assert uses.count(Op.DRIVE) == 1 + 2 and uses.count(Op.LEARN) == 3 + 2
+    assert uses.count(Op.GATHER) == 3 * (2 + 2)
+    assert sum(i.op == Op.GATHER for i in program) == 3 * (2 + 2)
+
+
+MNIST = Network.conv((28, 28), (12, 3), (32, 6, 2), 10, patch=2)
+
+
+@pytest.mark.parametrize(
+    "sizes, message",
+    [
+        ({"convolution": False}, r"has maps \(input\), this engine is built without convolutions"),
+        ({"state_groups": 128}, "needs 177 groups of neurons with membranes, this engine has 128"),
+        ({"value_groups": 256}, "needs 375 groups of values, this engine has 256"),
+        ({"tiles": 110}, "needs 117 tiles of 16x16 weights, this engine has 110"),
+        ({"program_words": 128}, "needs 216 program words, this engine has 128"),
+    ],
+)
+def test_what_is_short_is_told_in_numbers(sizes, message):
+    """The reference example, 14x14x4 - 12x12x12 - 4x4x32 - 10, with 16 lanes."""
+    fits = EngineConfig(
+        lanes=16,
+        tiles=117,
+        value_groups=512,
+        state_groups=256,
+        program_words=256,
+        convolution=True,
+        numerics=MNIST.numerics,
+    )
+    Compiled(MNIST, fits)
+    with pytest.raises(CapacityError, match=message):
+        Compiled(MNIST, dataclasses.replace(fits, **sizes))
+
+
+@pytest.mark.parametrize(
+    "network, message",
+    [
+        (
+            Network.conv((70, 8), (4, 2), 3),
+            r"synapse input-maps1: CONVOLVE: rows must be in 1\.\.63, not 69",
+        ),
+        (
+            Network(
+                (Input.of_shape("x", (2, 2, 2)), Lif.of_shape("y", (1, 1, 5))),
+                (Synapse("x", "y", kernel=2),),
+                "y",
+            ),
+            "the output y has 5 maps, which do not fill groups of 4 lanes",
+        ),
+    ],
+)
+def test_networks_that_no_engine_runs(network, message):
+    with pytest.raises(CapacityError, match=message):
+        Compiled(network, EngineConfig(lanes=4, convolution=True, numerics=network.numerics))
+
+
 # -- RTL -------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("config", [ENGINE, WIDE], ids=["P4", "P16"])
 def test_rtl_of_the_steps(config, tmp_path):
@@ -264,3 +423,26 @@ def test_learning_waits_for_what_it_has_written(engine, g):
     engine.write(Region.COUNTER, 0, [0])
     for k in range(5):
         same_run(engine, model, [*program, Op.HALT()], rng, k, full=True)
+
+
+def test_a_network_learns_on_the_rtl(engine):
+    """3x3 to 2x2x2 to 2, with biases."""
+    if not engine.config.convolution:
+        pytest.skip("an engine without convolutions")
+    network = Network.conv((3, 3), (2, 2), 2, schedule=SHORT, numerics=engine.config.numerics)
+    learns_as_the_reference(engine, network, samples=6)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("pipeline", Pipeline)
+@pytest.mark.parametrize("lanes", [4, 16])
+def test_networks_learn_on_the_rtl(pipeline, lanes):
+    """All networks, on one engine of every pipeline."""
+    config = EngineConfig(
+        lanes=lanes, tiles=512, value_groups=256, state_groups=256, program_words=1024, pipeline=pipeline,
+        convolution=True,
+    )  # fmt: skip
+    rtl = VerilatedEngine(config)
+    for network in NETWORKS.values():
+        same = dataclasses.replace(network, numerics=config.numerics)
+        learns_as_the_reference(rtl, same, samples=4)
