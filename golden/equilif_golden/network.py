@@ -42,7 +42,7 @@ from numpy.lib import format as npy
 
 from equilif_golden import files
 from equilif_golden.blocks import relay, softmax
-from equilif_golden.blocks.geometry import Geometry, Shape, positions
+from equilif_golden.blocks.geometry import CONSTANT, Geometry, Shape, positions
 from equilif_golden.fixed import (
     DEFAULT,
     MOST_ACCUMULATOR,
@@ -455,11 +455,13 @@ class Network:
             )
 
     def geometry(self, synapse: Synapse) -> Geometry | None:
-        """Of a convolution, None of other synapses."""
+        """Of a convolution, or of a bias that maps share; None of dense synapses."""
         pre = self[synapse.pre].shape
         post = self[synapse.post].shape
-        if synapse.kernel is None or pre is None or post is None:
+        if post is None:
             return None
+        if synapse.kernel is None or pre is None:
+            return Geometry(CONSTANT, post, kernel=1, stride=0)
         return Geometry(pre, post, synapse.kernel, synapse.stride)
 
     @property
@@ -488,13 +490,13 @@ class Network:
         """
         there = [s for s in self.synapses if s.post == p.name]
         back = [s for s in self.synapses if s.pre == p.name and s.feedback]
-        kernels = sum(g.rows for s in there if (g := self.geometry(s)))
-        kernels += sum(g.back for s in back if (g := self.geometry(s)))
-        heard = [self[s.pre] for s in there if s.kernel is None]
-        heard += [self[s.post] for s in back if s.kernel is None]
+        shared = sum(g.rows for s in there if (g := self.geometry(s)))
+        shared += sum(g.back for s in back if (g := self.geometry(s)))
+        heard = [self[s.pre] for s in there if not self.geometry(s)]
+        heard += [self[s.post] for s in back if not self.geometry(s)]
         patterns = sum(q.size for q in heard if isinstance(q, Softmax))
         others = [q for q in heard if not isinstance(q, Softmax)]
-        return max(patterns, kernels + sum(q.width if isinstance(p, Softmax) else q.size for q in others))
+        return max(patterns, shared + sum(q.width if isinstance(p, Softmax) else q.size for q in others))
 
     def _check_bounds(self) -> None:
         """What could wrap or has no code."""
@@ -617,8 +619,6 @@ class Network:
         geometry = self.geometry(synapse)
         if geometry is not None:
             return geometry.rows, geometry.columns
-        if post.shape is not None:
-            return 1, post.maps
         return pre.size, post.width if isinstance(pre, Softmax) else post.size
 
     @property

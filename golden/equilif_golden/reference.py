@@ -30,7 +30,6 @@ from equilif_golden.network import (
     Synapse,
     Tokens,
     Weights,
-    require_flat,
     require_network,
 )
 
@@ -117,7 +116,6 @@ class Reference:
         self, network: Network, weights: Weights | None = None, *, lr: float | None = None, counter: int = 0
     ):
         self.network = require_network(network)
-        require_flat(network, f"{type(self).__name__}")
         self.raw = network.schedule.raw(network.numerics)
         self.weights = network.check_weights(network.initial_weights() if weights is None else weights)
         self.counter = whole(counter, "counter", 0, 0xFFFFFFFF)
@@ -139,7 +137,9 @@ class Reference:
         base = {p.name: np.zeros((batch, p.size), np.int64) for p in net.populations if not p.clamped}
         for s in net.synapses:
             if s.pre in clamped:
-                base[s.post] = base[s.post] + syn.forward_values(self.weights[s.name], clamped[s.pre])
+                base[s.post] = base[s.post] + syn.forward_values(
+                    self.weights[s.name], clamped[s.pre], net.geometry(s)
+                )
         # a memory is silent until the network has settled for one window
         silent = Recalled()
         memory = {}
@@ -190,9 +190,13 @@ class Reference:
                         self.weights[s.name], state.recalled.retrieval[s.pre].reshape(len(drive), -1)
                     )
                 elif s.post == p.name and s.pre in state.spikes:
-                    drive = drive + syn.forward(self.weights[s.name], state.spikes[s.pre])
+                    drive = drive + syn.forward(
+                        self.weights[s.name], state.spikes[s.pre], self.network.geometry(s)
+                    )
                 elif s.pre == p.name and s.feedback:
-                    drive = drive + syn.backward(self.weights[s.name], state.spikes[s.post])
+                    drive = drive + syn.backward(
+                        self.weights[s.name], state.spikes[s.post], self.network.geometry(s)
+                    )
             if strength and p.name == self.network.output:
                 assert target is not None
                 drive = drive + nudge(target, state.spikes[p.name], strength=strength)
@@ -344,6 +348,8 @@ class Reference:
                     step=step,
                     counter=self.counter,
                     weight=self.network.numerics.weight,
+                    maps=self.network[s.pre].maps,
+                    geometry=self.network.geometry(s),
                 )
                 self.counter = (self.counter + 1) & 0xFFFFFFFF
 

@@ -7,6 +7,8 @@ an edge:
 
 Its weights are one matrix, (k * k * maps of pre, maps of post), row (dy * k + dx) * maps of pre + map.  It is
 a dense synapse with weights tied together: used both ways, the way back being the transposed convolution.
+
+A stride of 0 stays at one position, which every position of ``post`` hears: a bias that a map shares.
 """
 
 from __future__ import annotations
@@ -58,6 +60,8 @@ class Geometry(NamedTuple):
     @property
     def back(self) -> int:
         """Neurons of ``post`` that one of ``pre`` hears, at most."""
+        if not self.stride:
+            return self.post.size
         most = -(-self.kernel // self.stride)
         return min(most, self.post.height) * min(most, self.post.width) * self.post.maps
 
@@ -74,9 +78,13 @@ class Geometry(NamedTuple):
         return sources
 
     def neurons(self) -> Raw:
-        """Neuron of ``pre`` that every row of the weights belongs to, (positions of post, rows)."""
+        """Neuron of ``pre`` that every row of the weights stands for, (positions of post, rows)."""
         neurons = self.sources()[:, :, None] * self.pre.maps + np.arange(self.pre.maps)
         return neurons.reshape(self.post.positions, self.rows)
+
+
+#: what a constant is to the maps that share it
+CONSTANT = Shape(1, 1, 1)
 
 
 def positions(side: int, kernel: int, stride: int) -> int | None:

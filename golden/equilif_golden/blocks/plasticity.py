@@ -12,6 +12,9 @@ with eta the learning rate of the paper.
 Rounding is stochastic: ``dither`` is a Weyl sequence in (update, row, column), so every weight sees all
 roundings equally often, the result does not depend on the number of lanes, and a zero difference never
 moves a weight.
+
+A weight that several positions of maps share moves once for every pair of neurons that it joins, each with a
+rounding of its own, and saturates each time.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from equilif_golden.blocks.geometry import Geometry
 from equilif_golden.fixed import Fixed, Raw, integers, saturate, shift_right_floor
 
 SHIFTS = (12, 14, 16, 18)
@@ -95,15 +99,35 @@ def ep_update(
     step: Step,
     counter: int,
     weight: Fixed,
+    maps: int | None = None,
+    geometry: Geometry | None = None,
 ) -> Raw:
     """New weights of one synapse after one sample.
 
     ``w``: (n, m) raw weights; ``u_*``: (n,) and ``v_*``: (m,) 8-bit rates; ``counter``: the number of
-    this update.
+    this update; ``maps``: of ``pre``, all of whose neurons it has.
+
+    ``geometry``: of a convolution; ``u_*`` and ``v_*`` are all of its neurons then.  The pairs that share a
+    weight are added one after the other, those of the first source first.
     """
-    plus = np.outer(integers(u_plus, "rates"), integers(v_plus, "rates"))
-    minus = np.outer(integers(u_minus, "rates"), integers(v_minus, "rates"))
-    n, m = plus.shape
-    d = dither(counter, np.arange(n)[:, None], np.arange(m)[None, :]) & ((1 << step.shift) - 1)
-    dw = shift_right_floor(step.gain * (plus - minus) + d, step.shift)
-    return saturate(integers(w, "weights") + dw, weight)
+    u = np.stack([integers(u_plus, "rates"), integers(u_minus, "rates")])
+    v = np.stack([integers(v_plus, "rates"), integers(v_minus, "rates")])
+    w = integers(w, "weights")
+    n, m = w.shape
+    column = np.arange(m)
+    if geometry is None:
+        source, row = np.divmod(np.arange(n), maps or n)
+        d = dither(counter, row[:, None], column, source[:, None])
+        return saturate(w + _change(u, v, d, step), weight)
+    # a weight meets its sources in the order of its destinations
+    for destination, neurons in enumerate(geometry.neurons()):
+        source, row = np.divmod(neurons, geometry.pre.maps)
+        d = dither(counter, row[:, None], column, source[:, None], destination)
+        w = saturate(w + _change(u[:, neurons], v[:, destination * m + column], d, step), weight)
+    return w
+
+
+def _change(u: Raw, v: Raw, dither: Raw, step: Step) -> Raw:
+    """dW (n, m), from rates (2, n) and (2, m) at +beta and at -beta."""
+    difference = np.outer(u[0], v[0]) - np.outer(u[1], v[1])
+    return shift_right_floor(step.gain * difference + (dither & ((1 << step.shift) - 1)), step.shift)
