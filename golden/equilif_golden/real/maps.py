@@ -17,10 +17,9 @@ Tensor = torch.Tensor
 def carried(network: Network, s: Synapse, w: Tensor, rates: Tensor) -> Tensor:
     """Drive of ``post`` (n, size) from rates of ``pre`` (n, size); ``w`` in the layout of the weights."""
     geometry = network.geometry(s)
-    if geometry is None:
-        shape = network[s.post].shape
+    if geometry is None or s.kernel is None:
         drive = rates @ w
-        return drive if shape is None else drive.repeat(1, shape.positions)
+        return drive.repeat(1, geometry.post.positions) if geometry else drive
     maps = functional.conv2d(_maps(rates, geometry.pre), _kernel(w, geometry), stride=geometry.stride)
     return _rows(maps)
 
