@@ -295,7 +295,7 @@ def train_rates(run: RateTraining, out: Path, board: Board | None = None) -> lis
             r = run.epoch(step)
             files = run.save(out)
             if board:
-                board.epoch(r, *(run.deployed or ()))
+                board.epoch(r, *run.deployed)
             console.print(
                 f"epoch {r.epoch:2}  lr {r.lr:.5f}  loss {r.loss:.4f}  running {r.train_accuracy:6.2%}  "
                 f"test [bold]{r.test_accuracy:6.2%}[/]  {r.there:4.1f} and {r.back:4.1f} sweeps, "
