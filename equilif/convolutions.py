@@ -150,7 +150,7 @@ def _unrolled(network: Network, s: Synapse, w: Matrix) -> Matrix:
             columns = slice(position * geometry.columns, (position + 1) * geometry.columns)
             matrix[rows, columns] = w
     else:
-        matrix = np.tile(w, (1, post.shape.positions)) if post.shape else w
+        matrix = w
     if not isinstance(pre, Input) or pre.patch == 1:
         return matrix
     in_order = np.empty_like(matrix)
@@ -171,13 +171,12 @@ def rolled(network: Network, flat: Weights) -> Weights:
 
 def _rolled(network: Network, s: Synapse, w: Matrix) -> Matrix:
     pre = network[s.pre]
-    post = network[s.post]
     if isinstance(pre, Input) and pre.patch > 1:
         w = w[pre.fold]
     geometry = network.geometry(s)
     if geometry is not None:
         return w[geometry.neurons()[0], : geometry.columns]
-    return w[:, : post.shape.maps] if post.shape else w
+    return w
 
 
 def patch_of(image: Shape, windows: list[tuple[int, int]]) -> int:

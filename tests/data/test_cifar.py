@@ -62,6 +62,7 @@ def write_folder(folder: Path, version: Version = TEN, **changed: bytes | None) 
 
 
 def write_archive(path: Path, version: Version = TEN, **changed: bytes) -> Path:
+    path.parent.mkdir(exist_ok=True)
     files = {f"{version.folder}/{name}": raw for name, raw in {**batches(version), **changed}.items()}
     path.write_bytes(tar(**{f"{version.folder}/readme.html": b"<html>", **files}))
     return path
@@ -243,6 +244,18 @@ def test_a_network_is_trained_evaluated_and_resumed(folder, capsys):
     capsys.readouterr()
     assert run("train cifar10 --data nowhere --out c") == 2
     assert "no cifar-10-batches-bin" in capsys.readouterr().err and not Path("c").exists()
+
+
+def test_convolutions_are_trained_in_real_numbers_and_spike(folder):
+    pytest.importorskip("torch")
+    write_archive(folder / "data" / "cifar-10-binary.tar.gz")
+    options = "--conv 4 --conv 6 --epochs 1 --batch 8 --shift 0.5"
+    assert run(f"rates cifar10 {options} --out run") == 0
+    network = networks.load("run/network.npz")[0]
+    assert [p.shape for p in network.maps] == [(16, 16, 12), (14, 14, 4), (5, 5, 6)]
+    assert run("evaluate run/network.npz --json told.json") == 0
+    assert json.loads(Path("told.json").read_text())["samples"] == EACH
+    assert run("deploy run --steps 8 --samples 4") == 0
 
 
 def test_data_tells_what_is_understood_and_draws_in_colour(folder, capsys):
