@@ -419,10 +419,17 @@ def test_learning_waits_for_what_it_has_written(engine, g):
     model = EngineModel(engine.config)
     rng = np.random.default_rng(6)
     learn = Op.LEARN(Groups(0, g.n_pre), Groups(0, g.n_post), tile=0, gain=31, shift=12)
-    program = [Op.CONVOLVE(**g._asdict()), learn] * 2
-    engine.write(Region.COUNTER, 0, [0])
-    for k in range(5):
-        same_run(engine, model, [*program, Op.HALT()], rng, k, full=True)
+    program = [*[Op.CONVOLVE(**g._asdict()), learn] * 2, Op.HALT()]
+    values = rng.integers(1, 256, model.config.value_groups * model.config.lanes)
+    model.w[:] = random_weights(rng, model.config)
+    for each in (engine, model):
+        each.write(Region.WEIGHT, 0, model.w.ravel().copy())
+        each.write(Region.VALUE, 0, values)
+        each.write(Region.COUNTER, 0, [0])
+        each.load(program)
+    for k in range(4):
+        assert engine.run(learn=True).cycles == model.run(learn=True).cycles, k
+        assert (engine.read(Region.WEIGHT, 0, model.w.size) == model.w.ravel()).all(), k
 
 
 def test_a_network_learns_on_the_rtl(engine):
