@@ -416,6 +416,7 @@ def test_learning_waits_for_what_it_has_written(engine, g):
     """With all neurons active and a group at each end, every weight again as soon as it can be."""
     if not engine.config.convolution:
         pytest.skip("an engine without convolutions")
+    engine = VerilatedEngine(engine.config)  # not the one that others have, which is compiled already
     model = EngineModel(engine.config)
     rng = np.random.default_rng(6)
     learn = Op.LEARN(Groups(0, g.n_pre), Groups(0, g.n_post), tile=0, gain=31, shift=12)
@@ -437,7 +438,7 @@ def test_a_network_learns_on_the_rtl(engine):
     if not engine.config.convolution:
         pytest.skip("an engine without convolutions")
     network = Network.conv((3, 3), (2, 2), 2, schedule=SHORT, numerics=engine.config.numerics)
-    learns_as_the_reference(engine, network, samples=6)
+    learns_as_the_reference(VerilatedEngine(engine.config), network, samples=6)
 
 
 @pytest.mark.long
