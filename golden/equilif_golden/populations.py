@@ -45,7 +45,7 @@ class Population:
     @classmethod
     def of_shape(cls, name: str, shape: Sequence[int], **options: Any) -> Self:
         """Maps of a shape, (height, width, maps)."""
-        checked = _shape(shape, f"population {shown(name)}")
+        checked = shape_of(shape, f"population {shown(name)}")
         return cls(name, checked.size, **{"shape": checked, **options})
 
     def __new__(cls, name: str = "", size: int = 0, kind: str = "lif", **options: Any) -> Self:
@@ -78,7 +78,7 @@ class Population:
         """Of a kind that can be maps."""
         if self.shape is None:
             return
-        keep(self, shape=_shape(self.shape, self.said))
+        keep(self, shape=shape_of(self.shape, self.said))
         if self.size != self.shape.size:
             raise ValueError(
                 f"{self.said}: shape {self.shape} makes {self.shape.size:,} neurons, its size is "
@@ -101,7 +101,7 @@ class Population:
         return self.size // self.heads
 
 
-def _shape(shape: object, said: str) -> Shape:
+def shape_of(shape: object, said: str) -> Shape:
     """ValueError unless it is one of maps; ``said``: whose."""
     if not isinstance(shape, list | tuple) or len(shape) != 3:
         raise ValueError(f"{said}: a shape is (height, width, maps), not {shown(shape)}")

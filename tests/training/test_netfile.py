@@ -183,7 +183,7 @@ def test_presets_need_no_tomlkit():
 
 
 # -- there and back --------------------------------------------------------------------------------
-@given(st.booleans().flatmap(lambda memories: random_networks(memories=memories)))
+@given(st.tuples(st.booleans(), st.booleans()).flatmap(lambda kind: random_networks(*kind)))
 @settings(deadline=None, max_examples=60)
 def test_a_network_becomes_a_file_and_comes_back_the_same(tmp_path_factory, network):
     path = tmp_path_factory.mktemp("net") / "net.toml"
@@ -738,7 +738,7 @@ def check_texts(figure, boxes) -> None:
             assert not min(a[2], b[2]) > max(a[0], b[0]) or not min(a[3], b[3]) > max(a[1], b[1]), (a, b)
 
 
-@given(st.booleans().flatmap(lambda memories: random_networks(memories=memories)))
+@given(st.tuples(st.booleans(), st.booleans()).flatmap(lambda kind: random_networks(*kind)))
 @settings(deadline=None, max_examples=10)
 def test_any_network_can_be_drawn(network):
     pytest.importorskip("matplotlib")
