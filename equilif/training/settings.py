@@ -16,7 +16,7 @@ import numpy as np
 from equilif.data import images, own
 from equilif.data.about import About
 from equilif.data.dataset import Bytes, DataSet
-from equilif.training import maps, presets
+from equilif.training import convolved, presets
 from equilif.training.presets import MOST_EPOCHS, PRESETS, MemoryPreset, check_seed
 from equilif.training.records import check_digest, check_numbers, load_json, reading, record
 from equilif_golden.fixed import Raw, finite, truth, whole
@@ -40,7 +40,8 @@ class Settings:
     shift: float = 0.0  #: part of the training images moved by a pixel, anew each epoch
     flip: float = 0.0  #: part of them mirrored
     feedback: bool = True
-    channels: tuple[int, ...] = ()  #: maps of convolutions, before the hidden populations
+    #: convolutions before the hidden populations, as they are typed (equilif.training.convolved.Asked)
+    channels: tuple[str, ...] = ()
     without: tuple[int, ...] = ()  #: classes that are not trained
     #: training images to choose settings by: they are not learned from, and stand for the test set
     hold_out: int = 0
@@ -53,8 +54,8 @@ class Settings:
             raise ValueError(f"data must be one of {', '.join(PRESETS)}, not {self.data!r}")
         for size in self.hidden:
             whole(size, "hidden", 1, MOST_NEURONS)
-        for size in self.channels:
-            whole(size, "channels", 1, MOST_NEURONS)
+        for text in self.channels:
+            convolved.Asked.of(text)
         whole(self.epochs, "epochs", 1, MOST_EPOCHS)
         whole(self.batch, "batch", 1, 1 << 20)
         finite(self.lr, "lr", 1e-9, 10)
@@ -132,7 +133,7 @@ class Settings:
             return preset.network(d)
         options: dict[str, Any] = {"schedule": self.schedule, "feedback": self.feedback}
         if self.channels:
-            return maps.network(d, self.channels, self.hidden, **options)
+            return convolved.network(d, self.channels, self.hidden, **options)
         return Network.chain(d.n_features, *self.hidden, d.n_classes, **options)
 
     def inputs(self, d: DataSet, epoch: int) -> Bytes:
