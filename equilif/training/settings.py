@@ -23,6 +23,7 @@ from equilif_golden.fixed import Raw, finite, truth, whole
 from equilif_golden.network import MOST_NEURONS, Network
 from equilif_golden.schedule import Schedule
 
+FOR_IMAGES = ("shift", "flip", "channels")
 HELD = 99  #: seed of what is held out: the same images for every seed of a run
 
 
@@ -80,15 +81,15 @@ class Settings:
         """ValueError for what own data cannot be."""
         if about.encoding.memory:
             raise ValueError("own data in a memory are trained by `equilif train`: leave out --memory")
-        for name in ("shift", "flip", "channels"):
+        for name in FOR_IMAGES:
             if getattr(self, name) and not about.image:
-                raise ValueError(f"{name} is for images, {self.data} holds none: leave it out")
+                raise ValueError(f"{_typed(name)} is for images, {self.data} holds none: leave it out")
 
     def _check_sequence(self) -> None:
         """What is for images changes nothing in a sequence: ValueError."""
-        for name in ("shift", "flip", "channels", "hold_out"):
+        for name in (*FOR_IMAGES, "hold_out"):
             if getattr(self, name):
-                raise ValueError(f"{name} is for images, {self.data} has none: leave it out")
+                raise ValueError(f"{_typed(name)} is for images, {self.data} has none: leave it out")
         if not self.feedback:
             raise ValueError(f"feedback cannot be left out: the memory of {self.data} is trained with it")
 
@@ -151,6 +152,11 @@ class Settings:
     def from_dict(cls, d: Mapping[str, Any]) -> Self:
         """ValueError names the key that is something else."""
         return record(cls, d)
+
+
+def _typed(name: str) -> str:
+    """A field as it is typed at the command line."""
+    return "conv" if name == "channels" else name
 
 
 #: phases long enough that the rates of spikes are those of the fixed point (docs/rates.md)

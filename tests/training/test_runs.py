@@ -536,7 +536,8 @@ def test_an_option_of_rates_that_does_nothing_is_refused(options, message, tmp_p
 
 @pytest.mark.parametrize("option", [{"shift": 0.5}, {"flip": 0.5}, {"channels": ("3",)}, {"feedback": False}])
 def test_what_is_for_images_is_refused_for_sequences(option):
-    with pytest.raises(ValueError, match=f"{next(iter(option))} (is for images|cannot be left out)"):
+    typed = next(iter(option)).replace("channels", "conv")
+    with pytest.raises(ValueError, match=f"{typed} (is for images|cannot be left out)"):
         replace(SETTINGS["vowels"], **option)
 
 
