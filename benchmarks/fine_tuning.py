@@ -107,7 +107,6 @@ def main() -> None:
         while not run.done:
             record = run.epoch()
             print(f"epoch {record.epoch}: {record.test_accuracy:.2%} of all test samples in real numbers")
-    assert run.deployed is not None
     network, weights = run.deployed
     data = run.data
     order = orders(

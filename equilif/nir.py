@@ -7,6 +7,8 @@ NIR is the Neuromorphic intermediate representation (Pedersen et al. 2024): a gr
                               └────── Linear W'^T ◄────┘
 
 ``b`` is the synapse from the constant population, and ``Linear W'^T`` the way back of a symmetric synapse.
+Maps are layers of (maps, height, width), joined by Conv2d.  That has no transpose: a network with feedback
+between maps is written as one without maps, each kernel as a matrix.
 Neurons without a leak are IF, neurons with one LIF: a membrane that loses v 2**-leak each step has
 tau = dt 2**leak, and r = tau / dt makes a weight what a spike adds.  Inputs are held for the whole phase; 255
 means 255/256.  NIR says neither how a step is made nor how a threshold is crossed.  What it leaves open, and
@@ -20,21 +22,40 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from equilif.data.reading import most_bytes, reading, reals, said
+from equilif.convolutions import (
+    channels_first,
+    from_kernel,
+    patch_of,
+    rolled,
+    to_kernel,
+    unrolled,
+)
+from equilif.data.reading import most_bytes, reading, said
 from equilif.extras import needs
+from equilif.nir_layers import REAL, Reader, parameter
 from equilif_golden import files
 from equilif_golden import network as networks
 from equilif_golden.blocks.lif import LEAKS
-from equilif_golden.fixed import Numerics, Raw, finite, shown
-from equilif_golden.network import ONE, Network, Population, Synapse, Weights
+from equilif_golden.fixed import DEFAULT, Numerics, Raw, finite, shown, whole
+from equilif_golden.network import (
+    MOST_NEURONS,
+    ONE,
+    Input,
+    Lif,
+    Network,
+    Population,
+    Shape,
+    Synapse,
+    Weights,
+)
 from equilif_golden.schedule import Schedule
 
 with needs("nir"):
@@ -54,7 +75,6 @@ OPEN = (
     "populations are updated one after the other, each from the newest spikes of its neighbours",
     "each product of an input and a weight is rounded down to the weight's last bit, a leak as well",
 )
-REAL = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -112,48 +132,6 @@ def to_graph(network: Network, weights: Mapping[str, Raw], *, dt: float = DT) ->
             raise ValueError(
                 f"population {p.name!r}: NIR has one bias a neuron, {p.size} constants cannot be exported"
             )
-    schedule = network.schedule
-    one = float(network.numerics.one)
-    nodes: dict[str, Any] = {p.name: nir.Input(input_type=[p.size]) for p in network.inputs}
-    edges: list[tuple[str, str]] = []
-    for p in network.lif:
-        v = np.full(p.size, schedule.threshold)
-        if schedule.leak:
-            r = np.full(p.size, 2.0**schedule.leak)
-            nodes[p.name] = nir.LIF(tau=dt * r, r=r, v_leak=0 * v, v_threshold=v, v_reset=0 * v)
-        else:
-            nodes[p.name] = nir.IF(r=np.ones(p.size), v_threshold=v, v_reset=0 * v)
-        biases = [s for s in network.synapses if s.post == p.name and network[s.pre].kind == "constant"]
-        if len(biases) > 1:
-            raise ValueError(
-                f"population {p.name!r}: NIR has one bias a neuron, "
-                f"it has {' and '.join(s.name for s in biases)}"
-            )
-        forward = [
-            (s.name, s.pre, weights[s.name].T)
-            for s in network.synapses
-            if s.post == p.name and s not in biases
-        ]
-        back = [
-            (s.name + BACK, s.post, weights[s.name])
-            for s in network.synapses
-            if s.pre == p.name and s.feedback
-        ]
-        if biases and not forward + back:
-            raise ValueError(
-                f"population {p.name!r} has a bias and no other synapse: NIR has no place for it"
-            )
-        bias = weights[biases[0].name][0] * (ONE / 256 / one) if biases else None
-        for name, source, w in forward + back:
-            w = (w / one).astype(np.float32)  # exact: 16 bits, and 24 with a bias's 255/256
-            nodes[name] = (
-                nir.Linear(weight=w) if bias is None else nir.Affine(weight=w, bias=bias.astype(np.float32))
-            )
-            edges += [(source, name), (name, p.name)]
-            bias = None
-    out = f"{network.output}-out"
-    nodes[out] = nir.Output(output_type=[network.n_outputs])
-    edges.append((network.output, out))
     own = {
         "dt": dt,
         "populations": [p.name for p in network.populations],
@@ -162,8 +140,86 @@ def to_graph(network: Network, weights: Mapping[str, Raw], *, dt: float = DT) ->
         "schedule": asdict(network.schedule),
         "numerics": asdict(network.numerics),
         "open": OPEN,
+        **_described(network),
     }
+    if any(s.feedback and network[s.pre].shape for s in network.synapses if s.pre in network.neurons):
+        network, weights = unrolled(network, weights)  # NIR has no transposed convolution
+    schedule = network.schedule
+    one = float(network.numerics.one)
+    nodes: dict[str, Any] = {p.name: nir.Input(input_type=_values(p)) for p in network.inputs}
+    edges: list[tuple[str, str]] = []
+    for p in network.lif:
+        v = np.full(_values(p), schedule.threshold)
+        if schedule.leak:
+            r = np.full(v.shape, 2.0**schedule.leak)
+            nodes[p.name] = nir.LIF(tau=dt * r, r=r, v_leak=0 * v, v_threshold=v, v_reset=0 * v)
+        else:
+            nodes[p.name] = nir.IF(r=np.ones(v.shape), v_threshold=v, v_reset=0 * v)
+        biases = [s for s in network.synapses if s.post == p.name and network[s.pre].kind == "constant"]
+        if len(biases) > 1:
+            raise ValueError(
+                f"population {p.name!r}: NIR has one bias a neuron, "
+                f"it has {' and '.join(s.name for s in biases)}"
+            )
+        forward = [(s.name, s.pre, s) for s in network.synapses if s.post == p.name and s not in biases]
+        back = [(s.name + BACK, s.post, s) for s in network.synapses if s.pre == p.name and s.feedback]
+        if biases and not forward + back:
+            raise ValueError(
+                f"population {p.name!r} has a bias and no other synapse: NIR has no place for it"
+            )
+        # exact in single precision: 16 bits, and 24 with a bias's 255/256
+        bias = (weights[biases[0].name][0] * (ONE / 256 / one)).astype(np.float32) if biases else None
+        for name, source, s in forward + back:
+            w = (weights[s.name] / one).astype(np.float32)
+            nodes[name] = _node(network, s, w, bias, back=name.endswith(BACK) and source == s.post)
+            at = source
+            if network[s.pre].shape and s.kernel is None:
+                at = f"{name}-flat"
+                nodes[at] = nir.Flatten({"input": np.array(_values(network[s.pre]))}, start_dim=0)
+                edges.append((source, at))
+            edges += [(at, name), (name, p.name)]
+            bias = None
+    out = f"{network.output}-out"
+    nodes[out] = nir.Output(output_type=[network.n_outputs])
+    edges.append((network.output, out))
     return nir.NIRGraph(nodes, edges, metadata={OWN: json.dumps(own)})
+
+
+def _values(p: Population) -> list[int]:
+    """Shape of a node of NIR: that of the image, or of maps, channels first."""
+    shape = p.image if isinstance(p, Input) else p.shape
+    return [p.size] if shape is None else [shape.maps, shape.height, shape.width]
+
+
+def _node(network: Network, s: Synapse, w: Any, bias: Any, *, back: bool) -> Any:
+    """A synapse as a node; ``back``: its way back."""
+    pre = network[s.pre]
+    geometry = network.geometry(s)
+    if geometry is None:
+        matrix = w if back else w[channels_first(pre)].T
+        return nir.Linear(weight=matrix) if bias is None else nir.Affine(weight=matrix, bias=bias)
+    patch = pre.patch if isinstance(pre, Input) else 1
+    kernel = to_kernel(w, geometry, patch)
+    return nir.Conv2d(
+        input_shape=(geometry.pre.height * patch, geometry.pre.width * patch),
+        weight=kernel,
+        stride=geometry.stride * patch,
+        padding=0,
+        dilation=1,
+        groups=1,
+        bias=np.zeros(len(kernel), np.float32) if bias is None else bias,
+    )
+
+
+def _described(network: Network) -> dict[str, dict[str, list[int]]]:
+    """What the metadata say of maps: nothing of a network that has none."""
+    if not network.maps:
+        return {}
+    return {
+        "shapes": {p.name: list(p.shape) for p in network.maps if p.shape},
+        "patches": {p.name: [p.patch] for p in network.inputs if p.shape},
+        "kernels": {s.name: [s.kernel, s.stride] for s in network.synapses if s.kernel},
+    }
 
 
 def save(path: str | Path, network: Network, weights: Mapping[str, Raw], *, dt: float = DT) -> None:
@@ -249,32 +305,29 @@ class _Neurons:
     loss: REAL
 
 
-def _real(name: str, what: str, values: Any) -> REAL:
-    """Parameters of a node in double precision; ValueError names the node when they are no real numbers."""
-    array = np.asarray(values)
-    if array.dtype.kind not in "iuf":
-        raise ValueError(f"node {name!r}: {what} must be real numbers, not {array.dtype}")
-    return reals(array, f"node {name!r}: {what}")
+def _neurons(name: str, node: Any, n: int, dt: float, shape: tuple[int, ...] | None = None) -> _Neurons:
+    """``shape`` of maps: (channels, height, width), which a parameter can have, or (channels, 1, 1)."""
 
-
-def _neurons(name: str, node: Any, n: int, dt: float) -> _Neurons:
-    def full(parameter: str) -> REAL:
-        array = _real(name, parameter, getattr(node, parameter)).ravel()
+    def full(which: str) -> REAL:
+        array = parameter(name, which, getattr(node, which))
+        if shape is not None and array.shape == (shape[0], 1, 1):
+            array = np.broadcast_to(array, shape)
+        array = array.ravel()
         if array.size not in (1, n):
             raise ValueError(f"node {name!r} has parameters for {array.size} neurons and weights for {n}")
         return np.broadcast_to(array, n).copy()
 
-    def time(parameter: str) -> REAL:
-        seconds = full(parameter)
+    def time(which: str) -> REAL:
+        seconds = full(which)
         if (seconds <= 0).any():
-            raise ValueError(f"node {name!r}: {parameter} must be above 0 s, not {seconds.min():g}")
+            raise ValueError(f"node {name!r}: {which} must be above 0 s, not {seconds.min():g}")
         return seconds
 
     def neurons(gain: REAL, drive: REAL, loss: REAL) -> _Neurons:
         with np.errstate(over="ignore"):  # what a float does not hold is found
             return _Neurons(
-                _real(name, "the gain of its input", gain / threshold),
-                _real(name, "its drive", drive / threshold),
+                parameter(name, "the gain of its input", gain / threshold),
+                parameter(name, "its drive", drive / threshold),
                 loss,
             )
 
@@ -307,117 +360,6 @@ def _neurons(name: str, node: Any, n: int, dt: float) -> _Neurons:
     return neurons(gain, drive, loss)
 
 
-class _Reader:
-    """The graph's layers and the matrices between them.
-
-    ValueError names a node that has no counterpart here.
-    """
-
-    def __init__(self, graph: Any):
-        self.nodes: dict[str, Any] = dict(graph.nodes)
-        self.edges: list[tuple[str, str]] = sorted(set(graph.edges))
-        for name, node in self.nodes.items():
-            if not isinstance(
-                node,
-                (nir.Input, nir.Output, nir.Linear, nir.Affine, nir.IF, nir.LIF, nir.CubaLIF, nir.Flatten),
-            ):
-                raise ValueError(
-                    f"node {name!r} is a {type(node).__name__}: networks here are Linear and Affine layers "
-                    "of IF, LIF and CubaLIF neurons"
-                )
-        for edge in self.edges:
-            for name in edge:
-                if name not in self.nodes:
-                    raise ValueError(f"an edge leads from {edge[0]!r} to {edge[1]!r}, there is no {name!r}")
-        self.inputs = [n for n, node in self.nodes.items() if isinstance(node, nir.Input)]
-        outputs = [n for n, node in self.nodes.items() if isinstance(node, nir.Output)]
-        sources = {s for n in outputs for s in self._sources(n)}
-        if len(sources) != 1 or not self._spikes(next(iter(sources))):
-            raise ValueError(
-                "a network here has one output layer of neurons, "
-                f"this graph has {', '.join(sorted(sources)) or 'none'}"
-            )
-        self.output = sources.pop()
-        #: layers of weights: where each comes from, its name and where it leads to
-        self.dense = [
-            (s, d, t)
-            for d, node in self.nodes.items()
-            if isinstance(node, (nir.Linear, nir.Affine))
-            for s in self._sources(d)
-            for t in self._targets(d)
-        ]
-        self.weights: dict[str, REAL] = {}
-        for s, d, t in self.dense:
-            if not self._spikes(t) or not self._spikes(s) and s not in self.inputs:
-                raise ValueError(
-                    f"node {d!r} joins {s!r} to {t!r}: a layer of weights here has neurons behind it, "
-                    "and neurons or an input before it"
-                )
-            self.weights[d] = _real(d, "weights", self.nodes[d].weight)
-            if self.weights[d].ndim != 2:
-                raise ValueError(f"node {d!r} has weights of {self.weights[d].ndim} dimensions, not 2")
-        for a, b in self.edges:
-            if self._spikes(b) and not any(a == d for _, d, _ in self.dense):
-                raise ValueError(f"node {b!r} gets {a!r} without weights: put a Linear layer between them")
-
-    def _spikes(self, name: str) -> bool:
-        return isinstance(self.nodes[name], (nir.IF, nir.LIF, nir.CubaLIF))
-
-    def _sources(self, name: str) -> list[str]:
-        """What feeds a node.  Flatten changes a shape only: what feeds it does."""
-        found: list[str] = []
-        waiting = [name]
-        seen = set(waiting)
-        while waiting:
-            behind = waiting.pop()
-            for a in (a for a, b in self.edges if b == behind):
-                if not isinstance(self.nodes[a], nir.Flatten):
-                    found.append(a)
-                elif a not in seen:
-                    seen.add(a)
-                    waiting.append(a)
-        return found
-
-    def _targets(self, name: str) -> list[str]:
-        return [b for a, b in self.edges if a == name]
-
-    def biases(self, name: str) -> list[REAL]:
-        """Those of the layers of weights before a layer of neurons, each once."""
-        before = dict.fromkeys(d for _, d, t in self.dense if t == name)
-        found = []
-        for d in before:
-            if isinstance(self.nodes[d], nir.Affine):
-                bias = _real(d, "bias", self.nodes[d].bias).ravel()
-                n = len(self.weights[d])
-                if bias.size not in (1, n):
-                    raise ValueError(f"node {d!r} has {bias.size} biases and weights for {n} neurons")
-                found.append(np.broadcast_to(bias, n))
-        return found
-
-    def sizes(self) -> dict[str, int]:
-        """Neurons of every layer and values of every input."""
-        found: dict[str, int] = {}
-        for s, d, t in self.dense:
-            for name, n in zip((t, s), self.weights[d].shape, strict=True):
-                if found.setdefault(name, n) != n:
-                    raise ValueError(f"node {name!r} has weights for {found[name]} and, in {d!r}, for {n}")
-        return found
-
-    def order(self) -> list[str]:
-        """Layers by distance from the input, then by name."""
-        distance = dict.fromkeys(self.inputs, 0)
-        frontier = list(self.inputs)
-        while frontier:
-            near = [(s, t) for s in frontier for s2, _, t in self.dense if s2 == s and t not in distance]
-            for s, t in near:
-                distance[t] = distance[s] + 1
-            frontier = sorted({t for _, t in near})
-        for name in {*self.inputs, *(t for _, _, t in self.dense), self.output}:
-            if name not in distance or not any(name in (s, t) for s, _, t in self.dense):
-                raise ValueError(f"node {name!r} is not connected")
-        return sorted(distance, key=lambda name: (distance[name], name))
-
-
 def from_graph(
     graph: Any,
     *,
@@ -426,7 +368,7 @@ def from_graph(
     fraction: int | None = None,
 ) -> Imported:
     """See :func:`load`."""
-    read = _Reader(graph)
+    read = Reader(graph)
     own = _Own.of(graph)
     dt = finite(own.dt if dt is None else dt, "dt", *STEPS)
     order = _as_listed(read.order(), own.populations)
@@ -434,8 +376,12 @@ def from_graph(
     numerics = own.numerics
     if fraction is not None:
         numerics = replace(numerics, fraction=fraction)
+    maps = read.maps()
+    places = {name: _place(name, read, sizes[name], maps, own) for name in order}
     layers = {
-        name: _neurons(name, read.nodes[name], sizes[name], dt) for name in order if name not in read.inputs
+        name: _neurons(name, read.nodes[name], sizes[name], dt, read.shapes.get(name))
+        for name in order
+        if name not in read.inputs
     }
     leak, lost = _leak(layers)
     settings = Schedule(**{**own.schedule, "leak": leak, **(schedule or {})})
@@ -456,15 +402,27 @@ def from_graph(
         return codes
 
     found: dict[tuple[str, str], tuple[str, Raw]] = {}
-    for s, d, t in read.dense:
+    kernels: dict[tuple[str, str], tuple[int, int]] = {}
+    for way, layer in read.layers.items():
+        s, t = way.source, way.target
         if (s, t) in found:
             raise ValueError(
-                f"nodes {found[s, t][0]!r} and {d!r} both join {s!r} to {t!r}: add their weights"
+                f"nodes {found[s, t][0]!r} and {way.name!r} both join {s!r} to {t!r}: add their weights"
             )
-        found[s, t] = (
-            d,
-            rounded(f"weights {d}", _scaled(d, layers[t].gain[:, None], read.weights[d])).T,
-        )
+        gain = layers[t].gain
+        if layer.stride is None:
+            real = np.empty(layer.weight.shape[::-1])
+            real[places[s].order] = _scaled(way.name, gain[:, None], layer.weight).T
+            if t in maps:
+                raise ValueError(
+                    f"node {way.name!r} joins {s!r} to the maps of {t!r}: only kernels lead to maps here"
+                )
+        else:
+            patch = places[s].patch
+            each = _of_maps(t, gain, maps[t])[:, None, None, None]
+            real = from_kernel(_scaled(way.name, each, layer.weight), patch)
+            kernels[s, t] = layer.weight.shape[2] // patch, layer.stride // patch
+        found[s, t] = way.name, rounded(f"weights {way.name}", real)
     synapses = []
     weights = {}
     for (s, t), (d, codes) in found.items():
@@ -472,39 +430,99 @@ def from_graph(
         same = back is not None and np.array_equal(back.T, codes)
         if same and (d.endswith(BACK) or not other.endswith(BACK) and order.index(s) > order.index(t)):
             continue  # it is the other one's way back
-        synapse = Synapse(_name(s), _name(t), feedback=same or s in read.inputs)
+        kernel, stride = kernels.get((s, t), (None, 1))
+        both_ways = same or s in read.inputs
+        synapse = Synapse(_name(s), _name(t), feedback=both_ways, kernel=kernel, stride=stride)
         synapses.append(synapse)
         weights[synapse.name] = codes
-    for name, layer in layers.items():
-        biases = [_scaled(name, layer.gain, b) for b in read.biases(name)]
-        drive = layer.drive + sum(biases, np.zeros(sizes[name]))
-        if biases or drive.any():
-            synapse = Synapse(own.constant, _name(name))
+    for name, neurons in layers.items():
+        gain = neurons.gain
+        drive = neurons.drive
+        if name in maps:
+            gain = _of_maps(name, gain, maps[name])
+            drive = _of_maps(name, drive, maps[name])
+        biases = [_scaled(name, gain, b) for b in read.biases(name)]
+        drive = drive + sum(biases, np.zeros(len(drive)))
+        synapse = Synapse(own.constant, _name(name))
+        if biases or drive.any() or synapse.name in own.scales:
             synapses.append(synapse)
             weights[synapse.name] = rounded(f"bias {name}", drive * (256 / ONE))[None]
     moved.append(Moved.of("leak", lost, np.full(lost.shape, 2.0**-settings.leak if settings.leak else 0.0)))
-    populations = [Population(_name(n), sizes[n], "input" if n in read.inputs else "lif") for n in order]
+    populations: list[Population] = [places[n].population for n in order]
     if any(s.pre == own.constant for s in synapses):
         populations.append(Population(own.constant, 1, "constant"))
-    places = _as_listed([p.name for p in populations], own.populations)
+    listed = _as_listed([p.name for p in populations], own.populations)
     known = list(own.scales)
-    network = Network(
-        tuple(sorted(populations, key=lambda p: places.index(p.name))),
+    parts = (
+        tuple(sorted(populations, key=lambda p: listed.index(p.name))),
         tuple(
             replace(s, rate_scale=own.scales.get(s.name, 1.0))
             for s in sorted(synapses, key=lambda s: known.index(s.name) if s.name in known else len(known))
         ),
         _name(read.output),
         settings,
-        numerics,
     )
+    if own.kernels and not maps:  # maps that were written as matrices
+        network, weights = own.rolled(parts, weights, numerics)
+    else:
+        given = None if numerics == DEFAULT else numerics
+        network = Network.holding(*parts, given)
     return Imported(network, network.check_weights(weights), tuple(moved))
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A layer or an input as a population.  ``order``: its neuron for each value of the node."""
+
+    population: Population
+    order: Raw
+    patch: int = 1
+
+
+def _place(name: str, read: Reader, size: int, maps: Mapping[str, Shape], own: _Own) -> _Place:
+    """An image is folded in patches where all that hear it do so through kernels."""
+    kind = Input if name in read.inputs else Lif
+    node = read.shapes.get(name)
+    if name not in maps:
+        order = np.arange(size)
+        if kind is Input and node is not None and math.prod(node) == size:
+            # an image that is flattened: the colours of a pixel are side by side here
+            order = order.reshape(*node[1:], node[0]).transpose(2, 0, 1).ravel()
+        return _Place(kind(_name(name), size), order)
+    shape = maps[name]
+    patch = 1
+    if kind is Input:
+        ways = {w: layer for w, layer in read.layers.items() if w.source == name}
+        sides = [(x.weight.shape[2], x.stride) for x in ways.values() if x.stride is not None]
+        most = patch_of(shape, sides)
+        patch = own.patches.get(name, most if len(sides) == len(ways) else 1)
+        if most % patch:
+            raise ValueError(
+                f"node {name!r}: its image and the kernels over it have no patches of {patch}x{patch}"
+            )
+    if patch == 1:
+        population: Population = kind.of_shape(_name(name), shape)
+    else:
+        folded = (shape.height // patch, shape.width // patch, shape.maps * patch**2)
+        population = Input.of_shape(_name(name), folded, patch=patch)
+    return _Place(population, channels_first(population), patch)
+
+
+def _of_maps(name: str, values: REAL, shape: Shape) -> REAL:
+    """Parameters (neurons,) by map; ValueError unless all positions have the same."""
+    by_map = values.reshape(shape.maps, -1)
+    if (by_map != by_map[:, :1]).any():
+        raise ValueError(
+            f"node {name!r}: the positions of a map share their weights, so their r, v_leak and v_threshold "
+            "must be equal"
+        )
+    return np.asarray(by_map[:, 0])
 
 
 def _scaled(name: str, gain: REAL, values: REAL) -> REAL:
     """Parameters of a node in thresholds."""
     with np.errstate(over="ignore"):  # what a float does not hold is found
-        return _real(name, "what it adds in thresholds", gain * values)
+        return parameter(name, "what it adds in thresholds", gain * values)
 
 
 @dataclass(frozen=True)
@@ -517,6 +535,25 @@ class _Own:
     scales: dict[str, float] = field(default_factory=dict)  #: of synapses, by name
     schedule: dict[str, Any] = field(default_factory=dict)
     numerics: Numerics = Numerics()
+    shapes: dict[str, Shape] = field(default_factory=dict)  #: of maps, by population
+    patches: dict[str, int] = field(default_factory=dict)  #: of inputs that are folded
+    kernels: dict[str, tuple[int, int]] = field(default_factory=dict)  #: of synapses written as matrices
+
+    def rolled(self, parts: tuple[Any, ...], weights: Weights, numerics: Numerics) -> tuple[Network, Weights]:
+        """With its maps, a network whose kernels were written as matrices."""
+        populations, synapses, output, schedule = parts
+        shaped = []
+        for p in populations:
+            options: dict[str, Any] = {"shape": self.shapes[p.name]} if p.name in self.shapes else {}
+            if p.name in self.patches:
+                options["patch"] = self.patches[p.name]
+            shaped.append(replace(p, **options))
+        joined = []
+        for s in synapses:
+            kernel, stride = self.kernels.get(s.name, (None, 1))
+            joined.append(replace(s, kernel=kernel, stride=stride))
+        network = Network(tuple(shaped), tuple(joined), output, schedule, numerics)
+        return network, rolled(network, weights)
 
     @classmethod
     def of(cls, graph: Any) -> _Own:
@@ -537,11 +574,31 @@ class _Own:
                 {name: finite(s, f"rate_scale of {name}", 0, 1e6) for name, s in scales.items()},
                 schedule,
                 numerics,
+                **_maps(own),
             )
         except Exception as e:  # whatever damaged metadata lead to
             raise ValueError(
                 f"the graph's metadata {OWN!r} cannot be read ({said(e)}): without it the rest can"
             ) from e
+
+
+def _maps(own: Mapping[str, Any]) -> dict[str, Any]:
+    """Shapes, patches and kernels."""
+
+    def sizes(name: str, n: int) -> dict[str, tuple[int, ...]]:
+        given = _typed(own.get(name, {}), dict, name)
+        found = {}
+        for key, values in given.items():
+            if len(_typed(values, list, f"{name} of {key}")) != n:
+                raise ValueError(f"{name} of {key} must be {n} numbers")
+            found[key] = tuple(whole(v, f"{name} of {key}", 1, MOST_NEURONS) for v in values)
+        return found
+
+    return {
+        "shapes": {key: Shape(*values) for key, values in sizes("shapes", 3).items()},
+        "patches": {key: values[0] for key, values in sizes("patches", 1).items()},
+        "kernels": sizes("kernels", 2),
+    }
 
 
 def _typed(value: Any, kind: type, name: str) -> Any:

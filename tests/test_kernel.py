@@ -1,10 +1,10 @@
 """Reference = compiled kernel = engine model, bit for bit.
 
 State space: chains of 0 to 3 hidden populations and arbitrary graphs (skips, loops, populations in any
-update order, several inputs and constants between them), with one memory of 1 to 4 heads or two of 1 or
-2, loaded or stored; sizes around multiples of the lane count, random formats, schedules, leaks, nudges,
-learning rates, gains and sharpness, weights from alive to full scale, counters up to their wrap; several
-samples in a row, each learned.
+update order, several inputs and constants between them), reference and kernel also convolutions, with one
+memory of 1 to 4 heads or two of 1 or 2, loaded or stored; sizes around multiples of the lane count, random
+formats, schedules, leaks, nudges, learning rates, gains and sharpness, weights from alive to full scale,
+counters up to their wrap; several samples in a row, each learned.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from equilif_golden.blocks.geometry import positions
 from equilif_golden.blocks.plasticity import GAIN_MAX, SHIFTS, Step
 from equilif_golden.blocks.softmax import SHIFTS as SOFTMAX_SHIFTS
 from equilif_golden.engine.chip import Chip
@@ -28,7 +29,17 @@ from equilif_golden.engine.model import EngineModel
 from equilif_golden.fixed import Numerics
 from equilif_golden.kernel import Kernel, TokenRows
 from equilif_golden.learning import smallest_rate
-from equilif_golden.network import MOST_GAIN, Network, Population, Relay, Softmax, Synapse, Tokens
+from equilif_golden.network import (
+    MOST_GAIN,
+    Input,
+    Lif,
+    Network,
+    Population,
+    Relay,
+    Softmax,
+    Synapse,
+    Tokens,
+)
 from equilif_golden.reference import Reference
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
@@ -81,11 +92,45 @@ def graphs(draw):
 
 
 @st.composite
-def with_memories(draw, fraction):
+def convolutions(draw):
+    """Folded or plain images of any shape, one to three populations of maps of any kernels and strides, each
+    on one that is there, then a graph's dense populations; updated in any order, some without feedback.
+    """
+    one_way = st.sampled_from([False, True, True]) if draw(st.integers(0, 3)) == 3 else st.just(True)
+    scale = st.sampled_from([0.0, 0.5, 1.0])
+    patch = draw(st.sampled_from([1, 1, 2]))
+    height, width, colours = draw(st.integers(1, 7)), draw(st.integers(1, 7)), draw(st.integers(1, 3))
+    image = Input.of_shape("image", (height, width, colours * patch**2), patch=patch)
+    bias = Population("bias", 1, "constant")
+    maps, synapses = [image], []
+    for k in range(draw(st.integers(1, 3))):
+        pre = draw(st.sampled_from(maps))
+        kernel = draw(st.integers(1, min(pre.shape[:2])))
+        strides = [s for s in range(1, 8) if all(positions(side, kernel, s) for side in pre.shape[:2])]
+        stride = draw(st.sampled_from(strides or [1]))
+        sides = [positions(side, kernel, stride) for side in pre.shape[:2]]
+        post = Lif.of_shape(f"maps{k}", (*sides, draw(st.integers(1, 5))))
+        maps.append(post)
+        synapses.append(
+            Synapse(pre.name, post.name, draw(scale), pre is image or draw(one_way), kernel, stride)
+        )
+        if draw(st.booleans()):
+            synapses.append(Synapse("bias", post.name, draw(scale)))
+    flat = [Population(f"h{k}", draw(st.integers(1, 6))) for k in range(draw(st.integers(0, 2)))]
+    for p in flat:
+        synapses += [Synapse(q.name, p.name, draw(scale)) for q in (bias, *maps) if draw(st.booleans())]
+    populations = draw(st.permutations([*maps, *flat, bias, Population("x1", 3, "input")]))
+    output = draw(st.sampled_from([*maps[1:], *flat])).name
+    return populations, draw(st.permutations(synapses)), output
+
+
+@st.composite
+def with_memories(draw, fraction, maps):
     """One or two memories joined to a graph, at most one of them loaded."""
-    populations, synapses, output = draw(graphs())
+    populations, synapses, output = draw(convolutions() if maps else graphs())
     populations, synapses = list(populations), list(synapses)
-    lif, clamped = [p for p in populations if p.kind == "lif"], [p for p in populations if p.clamped]
+    lif = [p for p in populations if p.kind == "lif" and not p.shape]
+    clamped = [p for p in populations if p.clamped]
     loaded = draw(st.sampled_from([(True,), (False,), (True, False), (False, False), (False, True)]))
     scale = st.sampled_from([0.0, 0.5, 1.0])
     for k, load in enumerate(loaded):
@@ -110,14 +155,17 @@ def with_memories(draw, fraction):
 
 
 @st.composite
-def networks(draw, memories=False):
+def networks(draw, memories=False, maps=False):
     fraction, threshold, window, charge_width = draw(
         st.sampled_from([f for f in FORMATS if not memories or f[0] in (9, 12, 13)])
     )
     schedule = draw(schedules(window, threshold, 2**fraction, whole=memories))
     numerics = Numerics(fraction=fraction, weight_width=draw(st.integers(4, 16)), charge_width=charge_width)
     if memories:
-        populations, synapses, output = draw(with_memories(fraction))
+        populations, synapses, output = draw(with_memories(fraction, maps))
+        return Network(tuple(populations), tuple(synapses), output, schedule, numerics)
+    if maps:
+        populations, synapses, output = draw(convolutions())
         return Network(tuple(populations), tuple(synapses), output, schedule, numerics)
     if draw(st.booleans()):
         return Network.chain(
@@ -131,11 +179,11 @@ def networks(draw, memories=False):
 
 
 @st.composite
-def cases(draw, memories=False):
+def cases(draw, memories=False, maps=False):
     """A network, its weights, learning rate and counter, and samples: inputs, labels, sequences of patterns
     (None without a loaded memory).
     """
-    network = draw(networks(memories))
+    network = draw(networks(memories, maps))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     fmt, reach = network.numerics.weight, draw(st.sampled_from([0.2, 1.0, 4.0]))
     limit = min(reach * network.schedule.raw(network.numerics).threshold, fmt.hi)
@@ -220,6 +268,18 @@ def test_kernel_is_the_reference(case):
 @settings(max_examples=150, deadline=None)
 @given(cases(memories=True))
 def test_kernel_is_the_reference_with_memories(case):
+    check_kernel(*case)
+
+
+@settings(max_examples=150, deadline=None)
+@given(cases(maps=True))
+def test_kernel_is_the_reference_with_convolutions(case):
+    check_kernel(*case)
+
+
+@settings(max_examples=50, deadline=None)
+@given(cases(memories=True, maps=True))
+def test_kernel_is_the_reference_with_convolutions_and_memories(case):
     check_kernel(*case)
 
 

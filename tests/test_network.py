@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from equilif_golden.fixed import Numerics
+from equilif_golden.fixed import DEFAULT, Numerics
 from equilif_golden.network import (
     KINDS,
     Constant,
@@ -306,6 +306,25 @@ def test_attention_is_a_loaded_memory_and_a_chain():
         net["memory"].loaded,
         net.n_inputs,
     ) == (2, 2, 4, True, 0)
+
+
+def test_accumulators_are_as_wide_as_the_neuron_needs_that_hears_most():
+    """What the default formats hold stays in them; formats that are given are kept or refused."""
+    assert Network.chain(1011, 4, 10).numerics == Network.chain(4, 1021, 2).numerics == DEFAULT
+    for sizes, fan_in in (
+        ((1018, 4, 2), 1021),
+        ((1020, 4, 2), 1023),
+        ((3072, 64, 10), 3083),
+        ((65_533, 2), 65_534),
+    ):
+        n = Network.chain(*sizes).numerics
+        assert n.max_fan_in >= fan_in and (n == DEFAULT) == (fan_in <= DEFAULT.max_fan_in)
+        narrower = replace(n, accumulator_width=n.accumulator_width - 1)
+        assert n == DEFAULT or narrower.max_fan_in < fan_in
+    with pytest.raises(ValueError, match="has fan-in 65535; a 32-bit accumulator holds 65534"):
+        Network.chain(65_534, 2)
+    with pytest.raises(ValueError, match="has fan-in 1023; a 26-bit accumulator holds 1022"):
+        Network.chain(1020, 4, 2, numerics=DEFAULT)
 
 
 def test_chain_joins_neighbours_and_biases():

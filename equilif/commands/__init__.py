@@ -18,7 +18,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -91,7 +91,8 @@ Data = Name  #: equilif.data has no NumPy in it: --help is quick
 
 DATA_HELP = (
     f"Data set by name ({', '.join(Name)}), or a file or folder of your own: .npz, .csv, .tsv, .parquet, "
-    ".ts, a folder of class folders of images or WAV recordings, or where tonic saved events."
+    ".ts, a folder of class folders of images or WAV recordings, where tonic saved events, or CIFAR-10 and "
+    "CIFAR-100 (binary version, also packed)."
 )
 AnyData = Annotated[
     str,
@@ -109,6 +110,16 @@ Net = Annotated[
         help="Network and learning from this file; `equilif new` writes one.",
         show_default="the preset's",
         metavar="FILE.toml",
+    ),
+]
+Conv = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--conv",
+        help="Images: maps of a convolution, in place of the preset's network; repeat for more of them. "
+        "MAPS:KERNEL:STRIDE chooses its kernel too.",
+        metavar="MAPS",
+        show_default=False,
     ),
 ]
 Folder = Annotated[
@@ -304,27 +315,34 @@ def samples_of(
     own: Own = NOTHING,
     *,
     net: Path | None = None,
+    conv: Sequence[str] | None = None,
     **settings: Any,
 ) -> tuple[DataSet, Preset]:
     """A data set by name or path, and how it is trained, with other ``settings`` where they are not None.
 
-    ``net``: a file with network and learning, in place of the preset.
+    ``net``: a file with network and learning, in place of the preset.  ``conv``: convolutions, in its place.
 
     ValueError for options of the other kind, and for settings that cannot be, before a set is looked for.
     """
     from equilif.data import own as module
-    from equilif.data.making import is_square
-    from equilif.training import netfile, presets
+    from equilif.training import convolved, netfile, presets
 
     file = None if net is None else netfile.read(net)
+    asked = [convolved.Asked.of(text) for text in conv or ()]
+    hidden = settings.pop("hidden", None) if asked else None
+    if asked and file is not None:
+        raise ValueError("--conv and --net both say the network: leave one of them out")
     if isinstance(data, Name):
         refuse_own(data, own)
-        if file is None:
+        if asked:
+            preset = convolved.require_images(data)
+        elif file is None:
             preset = presets.PRESETS[data]
         else:
             file.check_data(data)
             preset = file.preset(data)
-        preset = preset.changed(**settings)
+        if not asked:
+            preset = preset.changed(**settings)
         with show.console.status(f"reading {data}"):
             loaded = preset.load(folder)
     else:
@@ -337,9 +355,12 @@ def samples_of(
         with show.console.status(f"reading {show.literal(data)}"):
             loaded = module.load(data, **own.reading)
         preset = presets.own(loaded) if file is None else file.preset(loaded.name)
-        preset = preset.changed(**settings)
-        if preset.shift and not is_square(loaded):
-            raise ValueError(f"--shift moves square images of grey pixels, {data} holds others: leave it out")
+        if not asked:
+            preset = preset.changed(**settings)
+        if preset.shift and not loaded.image:
+            raise ValueError(f"--shift moves images by a pixel, {data} holds none: leave it out")
+    if asked:
+        preset = convolved.preset(loaded, asked, hidden or ()).changed(**settings)
     if file is not None:
         file.network(loaded)  # says which line does not fit the data
     return loaded, preset

@@ -30,7 +30,7 @@ def data(
         Path,
         typer.Argument(
             help="A file or folder: .npz, .csv, .tsv, .parquet, .ts, a folder of class folders of images or "
-            "WAV recordings, or where tonic saved events."
+            "WAV recordings, where tonic saved events, or CIFAR (binary version, also packed)."
         ),
     ],
     own: OwnOptions = NOTHING,
@@ -146,7 +146,9 @@ def _show(found: Found, sizes: str, epochs: int, boards: list[str] | None) -> No
         f"\nthe network gets [bold]{gets}[/]; `equilif train` suggests {sizes}, {epochs} epochs"
     )
     if boards is not None:
-        show.console.print(f"boards that hold it: {', '.join(boards) or 'none; take fewer hidden neurons'}")
+        show.console.print(
+            f"boards that hold it: {', '.join(boards) or 'none; take fewer neurons or inputs'}"
+        )
 
 
 def _texts(found: Found) -> Iterator[str]:

@@ -15,6 +15,7 @@ from equilif.commands import (
     DATA_HELP,
     AnyData,
     Baud,
+    Conv,
     Data,
     Folder,
     Json,
@@ -61,6 +62,7 @@ def train(
         list[int] | None,
         typer.Option(help="Size of a hidden population; repeat for more of them.", min=1, show_default=False),
     ] = None,
+    conv: Conv = None,
     epochs: Annotated[
         int | None, typer.Option(help="Times that every training sample is shown.", min=1, show_default=False)
     ] = None,
@@ -157,7 +159,7 @@ def train(
             {
                 **given,
                 **{"seed": seed, "seeds": seeds, "overwrite": overwrite or None},
-                **{**dataclasses.asdict(own), "net": net},
+                **{**dataclasses.asdict(own), "net": net, "conv": conv},
             }
         )
         folders = seed_folders(out)
@@ -191,6 +193,7 @@ def train(
                 folder,
                 own,
                 net=net,
+                conv=conv,
                 epochs=epochs,
                 **given,
             )

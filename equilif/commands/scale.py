@@ -47,8 +47,8 @@ def rates(
     conv: Annotated[
         list[int] | None,
         typer.Option(
-            help="In their place, channels of a convolution with average pooling, in real numbers only; "
-            "repeat for more of them.",
+            help="Maps of a convolution with average pooling, of images; repeat for more of them.  Behind "
+            "them are the populations of --hidden, without it none.",
             min=1,
             show_default=False,
         ),
@@ -127,10 +127,8 @@ def rates(
     source = Data.digits if asked is None else asked
     name = source.value if isinstance(source, Data) else source.resolve().stem
     out = out or Path("results") / f"rates-{name}"
-    if hidden and conv:
-        raise ValueError("--conv takes the place of hidden populations: leave out --hidden")
     options = {
-        "hidden": hidden and tuple(hidden),
+        "hidden": tuple(hidden or ()) if conv else hidden and tuple(hidden),
         "channels": conv and tuple(conv),
         "feedback": feedback,
         "batch": batch,
@@ -149,6 +147,8 @@ def rates(
     board = board_in(tensorboard if place.leads else None)
     if resume:
         names = {"conv" if name == "channels" else name: value for name, value in given.items()}
+        if conv and not hidden:
+            names["hidden"] = None
         keeps_settings({**names, "overwrite": overwrite or None, **dataclasses.asdict(own)})
         place.require_run(module.CHECKPOINT)
     with place:
@@ -215,12 +215,9 @@ def deploy(
     targets.check(run / DEPLOYMENT)
     with show.console.status("reading the run"):
         trained = training.RateTraining.resume(run, folder)
-    model = trained.trainer.model
-    if trained.deployed is None:
-        raise ValueError(f"{run} holds convolutions: they run in real numbers only")
     asked = steps or module.STEPS
     with show.stages("deploy", len(asked) + 4) as begin:
-        found = module.deploy(model, trained.data, steps=asked, samples=samples, progress=begin)
+        found = module.deploy(trained.model, trained.data, steps=asked, samples=samples, progress=begin)
     files = show.deployment(found, f"{trained.data.name} {trained.sizes}", run)
     if files:
         show.console.print(f"saved {', '.join(files)} in {show.literal(run)}")

@@ -21,6 +21,7 @@ class Name(StrEnum):
     digits = "digits"
     mnist = "mnist"
     fashion = "fashion"
+    cifar10 = "cifar10"
     snippets = "snippets"
     imdb = "imdb"
     spoken = "spoken"
@@ -60,6 +61,11 @@ SOURCES = {
         "images.fashion",
         "download them with torchvision.datasets.FashionMNIST(root='data', download=True); "
         "on Debian: apt install dataset-fashion-mnist",
+    ),
+    Name.cifar10: Source(
+        "images",
+        "images.cifar10",
+        "download https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz (its binary version)",
     ),
     Name.snippets: Source(
         "sequences", "texts.snippets", "pip download --no-deps --no-binary :all: vaderSentiment==3.3.2"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from equilif.data.encoding import Encoding
@@ -35,6 +36,12 @@ class About:
             check_hold_out(self.hold_out)
         if len(set(self.labels)) != len(self.labels) or len(self.labels) < 2:
             raise ValueError("labels must be two names at least, each only once")
+
+    @property
+    def image(self) -> tuple[int, ...]:
+        """Shape of an image whose pixels, or their colours, are an input each; () of other samples."""
+        pixels = len(self.shape) in (2, 3) and math.prod(self.shape) == self.scaling.n_inputs
+        return self.shape if pixels else ()
 
 
 def check_hold_out(part: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -28,7 +29,8 @@ PATTERN = SQ(16, 0)
 class DataSet:
     """Inputs (n, features) are 8-bit values, labels (n,) class numbers from 0.
 
-    A sequence has no inputs (n, 0) but tokens for a memory; ``words`` name the rows of their table.
+    A sequence has no inputs (n, 0) but tokens for a memory; ``words`` name the rows of their table.  Of an
+    image they lie row by row, the colours of a pixel side by side.
     ValueError when one of them is something else: what was made is what it promises.
     """
 
@@ -41,6 +43,8 @@ class DataSet:
     tokens_test: TokenRows | None = None
     words: tuple[str, ...] = ()
     about: About | None = None  #: of a user's own data: how they were read and scaled
+    #: of images: (height, width), or (height, width, colours); () where it is not known, or they are none
+    shape: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         try:
@@ -55,6 +59,11 @@ class DataSet:
         if self.x_train.shape[1] != self.x_test.shape[1]:
             raise ValueError(
                 f"training samples have {self.x_train.shape[1]} inputs, test samples {self.x_test.shape[1]}"
+            )
+        if self.shape and (len(self.shape) not in (2, 3) or math.prod(self.shape) != self.x_train.shape[1]):
+            raise ValueError(
+                f"shape must be (height, width) or (height, width, colours) of {self.x_train.shape[1]} "
+                f"inputs, not {self.shape}"
             )
         if self.y_train.min() == self.y_train.max():
             raise ValueError(
@@ -79,6 +88,14 @@ class DataSet:
     @property
     def n_features(self) -> int:
         return int(self.x_train.shape[1])
+
+    @property
+    def image(self) -> tuple[int, int, int] | None:
+        """Height, width and colours of a sample; None where samples are no images."""
+        if not self.shape:
+            return None
+        height, width, colours = (*self.shape, 1)[:3]
+        return height, width, colours
 
     @property
     def n_classes(self) -> int:

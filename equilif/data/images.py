@@ -1,16 +1,16 @@
-"""Images as 8-bit inputs (n, pixels) and labels (n,): scikit-learn's digits, and sets in IDX files."""
+"""Images as 8-bit inputs (n, values) and labels (n,): scikit-learn's digits, sets in IDX files, CIFAR-10."""
 
 from __future__ import annotations
 
 import math
 import struct
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from equilif.data import SOURCES, Name, names
-from equilif.data.dataset import MOST_SEED
+from equilif.data import SOURCES, Name, cifar, names
+from equilif.data.dataset import MOST_SEED, Labels
 from equilif.data.dataset import Bytes as Bytes
 from equilif.data.dataset import DataSet as DataSet
 from equilif.data.reading import most_bytes, reading, unpacked
@@ -41,7 +41,7 @@ def digits(data: str | Path | None = None, *, seed: int = 0) -> DataSet:
     order = np.random.default_rng(seed).permutation(len(x))
     x = x[order]
     y = bunch.target[order].astype(np.int64)
-    return DataSet("digits", x[:1437], y[:1437], x[1437:], y[1437:])
+    return DataSet("digits", x[:1437], y[:1437], x[1437:], y[1437:], shape=(8, 8))
 
 
 def read_idx(path: Path) -> Bytes:
@@ -104,7 +104,7 @@ def idx(name: Name, data: str | Path | None = None) -> DataSet:
             train = _part(found, "train")
             test = _part(found, "test")
             with reading(folder):
-                return DataSet(name.value, *train, *test)
+                return DataSet(name.value, *train.flat, *test.flat, shape=train.images.shape[1:])
         if len(missing) < len(found):
             raise ValueError(
                 f"no {name} IDX files in {folder}: {' and '.join(missing)} missing; {_advice(name)}"
@@ -116,49 +116,94 @@ def _advice(name: Name) -> str:
     return f"give their folder with --data, or {SOURCES[name].get}"
 
 
-def _part(found: dict[str, Path | None], part: str) -> tuple[Bytes, npt.NDArray[np.int64]]:
-    """Inputs and labels of one part."""
+class _Part(NamedTuple):
+    """Images (n, height, width) and labels (n,) of one part."""
+
+    images: Bytes
+    labels: Labels
+
+    @property
+    def flat(self) -> tuple[Bytes, Labels]:
+        return self.images.reshape(len(self.images), -1), self.labels
+
+
+def _part(found: dict[str, Path | None], part: str) -> _Part:
     images, labels = [read_idx(path) for stem in IDX_FILES[part] if (path := found[stem])]
     if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
         raise ValueError(
             f"{found[IDX_FILES[part][0]]}: images {images.shape} and labels {labels.shape} "
             "do not belong together"
         )
-    return images.reshape(len(images), -1), labels.astype(np.int64)
+    return _Part(images, labels.astype(np.int64))
+
+
+def cifar10(data: str | Path | None = None) -> DataSet:
+    """CIFAR-10, 50,000 to train on and 10,000 to test, 32 x 32 pixels of three colours.
+
+    Its binary version: the folder cifar-10-batches-bin or the archive cifar-10-binary.tar.gz below ``data``
+    (./data unless given), or ``data`` itself.
+    """
+    root = Path("data" if data is None else data)
+    known = cifar.TEN
+    places = [root / known.folder, root / known.archive, root]
+    # a version that is refused says so, before it is said that there is none
+    places += [root / f"cifar-10-{end}" for end in ("batches-py", "python.tar.gz", "batches-mat")]
+    place = next((p for p in places if p.exists() and cifar.is_there(p)), None)
+    if place is None:
+        raise ValueError(f"no {known.folder} or {known.archive} in {root}; {_advice(Name.cifar10)}")
+    found = cifar.read(place)
+    if found.version is not known:
+        raise ValueError(
+            f"{place} is {found.version.name}, not {known.name}: give its path in place of cifar10"
+        )
+    with reading(place):
+        return DataSet("cifar10", *found.train, *found.test, shape=cifar.SHAPE)
 
 
 def load(name: str, data: str | Path | None = None, *, seed: int = 0) -> DataSet:
-    """``digits``, ``mnist`` or ``fashion``; ``seed`` splits the digits."""
+    """``digits``, ``mnist``, ``fashion`` or ``cifar10``; ``seed`` splits the digits."""
     if name not in NAMES:
         raise ValueError(f"data set must be one of {', '.join(NAMES)}, not {name!r}")
-    return digits(data, seed=seed) if name == Name.digits else idx(Name(name), data)
+    if name == Name.digits:
+        return digits(data, seed=seed)
+    return cifar10(data) if name == Name.cifar10 else idx(Name(name), data)
 
 
-def shifted(x: Bytes, rng: np.random.Generator, probability: float) -> Bytes:
-    """More data from the same data: square images, moved by -1, 0 or 1 pixel along both axes.
+def shifted(x: Bytes, rng: np.random.Generator, probability: float, shape: tuple[int, ...] = ()) -> Bytes:
+    """More data from the same data: images moved by -1, 0 or 1 pixel along both axes.
 
-    Each is moved with ``probability``; zeros come in.
+    Each is moved with ``probability``; zeros come in.  ``shape`` of an image: square and grey unless given.
     """
-    side = math.isqrt(x.shape[1])
-    if side * side != x.shape[1]:
-        raise ValueError(f"only square images can be shifted, {x.shape[1]} pixels are not square")
-    out = x.copy()
+    height, width, colours = _image(x, shape, "shifted")
+    images = x.reshape(-1, height, width, colours)
+    out = images.copy()
     moved = rng.random(len(x)) < probability
     dy, dx = rng.integers(-1, 2, (2, len(x)))
     for a in (-1, 0, 1):
         for b in (-1, 0, 1):
             rows = np.flatnonzero(moved & (dy == a) & (dx == b))
-            frame = np.zeros((len(rows), side + 2, side + 2), np.uint8)
-            frame[:, 1 + a : 1 + a + side, 1 + b : 1 + b + side] = x[rows].reshape(-1, side, side)
-            out[rows] = frame[:, 1:-1, 1:-1].reshape(len(rows), side * side)
-    return out
+            frame = np.zeros((len(rows), height + 2, width + 2, colours), np.uint8)
+            frame[:, 1 + a : 1 + a + height, 1 + b : 1 + b + width] = images[rows]
+            out[rows] = frame[:, 1:-1, 1:-1]
+    return out.reshape(x.shape)
 
 
-def mirrored(x: Bytes, rng: np.random.Generator, probability: float) -> Bytes:
-    """Square images, each turned left to right with ``probability``: of things that have no handedness."""
+def mirrored(x: Bytes, rng: np.random.Generator, probability: float, shape: tuple[int, ...] = ()) -> Bytes:
+    """Images, each turned left to right with ``probability``: of things that have no handedness.
+
+    ``shape`` as in :func:`shifted`.
+    """
+    images = x.reshape(-1, *_image(x, shape, "mirrored"))
+    turned = rng.random(len(x)) < probability
+    return np.where(turned[:, None, None, None], images[:, :, ::-1], images).reshape(x.shape)
+
+
+def _image(x: Bytes, shape: tuple[int, ...], done: str) -> tuple[int, int, int]:
+    """Height, width and colours; ValueError when they are not known, and pixels are not square."""
+    if shape:
+        height, width, colours = (*shape, 1)[:3]
+        return height, width, colours
     side = math.isqrt(x.shape[1])
     if side * side != x.shape[1]:
-        raise ValueError(f"only square images can be mirrored, {x.shape[1]} pixels are not square")
-    images = x.reshape(-1, side, side)
-    turned = rng.random(len(x)) < probability
-    return np.where(turned[:, None, None], images[:, :, ::-1], images).reshape(x.shape)
+        raise ValueError(f"only square images can be {done}, {x.shape[1]} pixels are not square")
+    return side, side, 1

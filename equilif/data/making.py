@@ -19,7 +19,7 @@ from equilif.data.parts import numbered, split
 from equilif.data.scaling import Missing, Scaling, fit, fit_tokens
 from equilif_golden import network as networks
 from equilif_golden.blocks.relay import FRACTION
-from equilif_golden.fixed import DEFAULT
+from equilif_golden.fixed import DEFAULT, MOST_ACCUMULATOR
 from equilif_golden.network import TokenRows
 
 #: in the place of a scaling until there is one
@@ -75,7 +75,7 @@ def make(content: Content, about: About, wanted: Wanted, name: str) -> Found:
     networks.check_about(dataclasses.asdict(about))
     clipped = (parts.clipped[0], parts.clipped[1])
     return Found(
-        dataclasses.replace(data, about=about),
+        dataclasses.replace(data, about=about, shape=about.image),
         about.format,
         gone,
         clipped,
@@ -119,7 +119,8 @@ def _fitted(content: Content, about: About, train: Part, wanted: Wanted) -> Abou
 
 def _check_inputs(scaling: Scaling, classes: int) -> None:
     """ValueError when there are more inputs than a hidden neuron can hear, beside its bias and the output."""
-    most = DEFAULT.max_fan_in - 1 - classes
+    widest = dataclasses.replace(DEFAULT, accumulator_width=MOST_ACCUMULATOR)
+    most = widest.max_fan_in - 1 - classes
     if scaling.n_inputs > most:
         rails = f" ({scaling.width:,} values, those with a sign twice)" * (scaling.n_inputs > scaling.width)
         raise ValueError(
@@ -145,9 +146,3 @@ def encoded(about: About, parts: tuple[Part, ...], what: tuple[str, ...]) -> Mad
         [0] * len(parts),
         tokens.words,
     )
-
-
-def is_square(data: DataSet) -> bool:
-    """Whether own data are images that can be moved by a pixel."""
-    shape = () if data.about is None else data.about.shape
-    return len(shape) == 2 and shape[0] == shape[1] and data.tokens_train is None

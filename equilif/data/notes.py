@@ -62,12 +62,13 @@ def ranges(found: Found) -> list[tuple[str, float, float, int, str]]:
     and what becomes of it.  Texts have none.
     """
     s = found.about.scaling
-    x = found.raw.numbers.astype(np.float64)
+    x = found.raw.numbers
     by_column = s.kind == "columns" and found.about.encoding.kind == "rows"
     told: list[tuple[str, float, float, int, str]] = []
     for k in range(x.shape[1] if len(x) else 0):
         kind: str = s.columns[k].kind if by_column else "spans" if s.kind == "columns" else s.kind
-        values = x[:, k][~np.isnan(x[:, k])]
+        column = x[:, k].astype(np.float64)
+        values = column[~np.isnan(column)]
         gone = len(x) - len(values)
         name = name_of(found.about.encoding.read_names(s.names), k)
         if not by_column and found.about.encoding.kind == "series":

@@ -32,6 +32,7 @@ class Neurons:
     heard: int | None
     biases: tuple[str, ...]
     heads: int | None
+    shape: tuple[int, ...] | None = None  #: height, width, maps
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,9 @@ class Joined:
     rate: float
     feedback: bool
     loaded: bool
+    shared: int = 1  #: positions of maps that have the same weights
+    kernel: int | None = None
+    stride: int = 1
 
     @property
     def learns(self) -> bool:
@@ -86,17 +90,27 @@ class Anatomy:
                     s.pre for s in sketch.synapses if s.post == g.name and sketch[s.pre].kind == "constant"
                 ),
                 g.heads,
+                g.shape,
             )
             for g in sketch.populations
         )
+        smallest = network or sketch.smallest(schedule)
         synapses = []
         for s in sketch.synapses:
-            rows, columns = (None, None) if network is None else network.shape(s)
-            if network is None:
+            geometry = smallest.geometry(s)
+            rows: int | None
+            columns: int | None
+            rows, columns = smallest.shape(s)
+            if network is None and geometry is None:
                 rows = sketch[s.pre].size
                 columns = None if sketch[s.pre].kind == "softmax" else sketch[s.post].size
             loaded = bool(sketch[s.pre].loaded)
-            synapses.append(Joined(s.pre, s.post, rows, columns, s.rate_scale, s.feedback, loaded))
+            shared = geometry.post.positions if geometry else 1
+            synapses.append(
+                Joined(
+                    s.pre, s.post, rows, columns, s.rate_scale, s.feedback, loaded, shared, s.kernel, s.stride
+                )
+            )
         return cls(name, sketch, schedule, network, populations, tuple(synapses), _fits(network))
 
     # -- numbers -----------------------------------------------------------------------------------

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from equilif.convolutions import to_kernel
 from equilif.data.about import About
 from equilif.data.scaling import TOP, Column
 from equilif_golden.fixed import Raw
-from equilif_golden.network import Lif, Network, Weights
+from equilif_golden.network import Input, Lif, Network, Synapse, Weights
 
 Reals = npt.NDArray[np.float64]
 NONE = -1  #: an input that a value does not have
@@ -32,12 +33,13 @@ class Inputs:
     columns: tuple[Column, ...] = ()
 
     @classmethod
-    def of(cls, n_inputs: int, about: About | None) -> Inputs:
-        """Of a data set with a name, which has square images, or of its user's own data."""
+    def of(cls, n_inputs: int, about: About | None, shape: tuple[int, ...] = ()) -> Inputs:
+        """Of its user's own data, or of a data set with a name: images of this ``shape``, or square."""
         if about is None:
             side = math.isqrt(n_inputs)
             one = np.arange(n_inputs)
-            shape = (side, side) if side * side == n_inputs and side > 1 else ()
+            if not shape and side * side == n_inputs and side > 1:
+                shape = (side, side)
             return cls(one, np.full(n_inputs, NONE), shape, _numbered(n_inputs))
         scaling = about.scaling
         columns = scaling.columns * (scaling.width if scaling.kind == "common" else 1)
@@ -94,16 +96,20 @@ def _unscaled(values: Reals, column: Column) -> Reals:
 class Fields:
     """Receptive fields of a population: weights (values, neurons) from the inputs, in thresholds.
 
-    ``favours`` (neurons,): the class that a neuron drives most, None where it drives none directly.
+    Of maps (values of a kernel, maps): all positions of a map have the same.  ``shape`` of the values where
+    they are pixels, else ().  ``favours`` (neurons,): the class that a neuron, or all of a map, drives most,
+    None where it drives none directly.
     """
 
     population: str
     weights: Reals
     favours: Raw | None
+    shape: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, network: Network, weights: Weights, inputs: Inputs) -> Fields | None:
         """Of the first population that hears inputs; None when none does."""
+        scale = network.numerics.one * network.schedule.threshold
         first = {}
         at = 0
         for source in network.inputs:
@@ -113,13 +119,17 @@ class Fields:
             heard = [s for s in network.synapses if s.post == p.name and s.pre in first]
             if not heard:
                 continue
+            if heard[0].kernel is not None:
+                kernel = _kernel(network, heard[0], weights)
+                values = kernel.reshape(-1, kernel.shape[-1])
+                return cls(p.name, values / scale, _favours(network, weights, p), kernel.shape[:-1])
             raw = np.zeros((network.n_inputs, p.size), np.int64)
             for s in heard:
-                size = network[s.pre].size
-                raw[first[s.pre] : first[s.pre] + size] += weights[s.name]
+                heard_in = network[s.pre]
+                assert isinstance(heard_in, Input)
+                raw[first[s.pre] + heard_in.fold] += weights[s.name]
             values = inputs.signed(raw.T).T
-            scale = network.numerics.one * network.schedule.threshold
-            return cls(p.name, values / scale, _favours(network, weights, p))
+            return cls(p.name, values / scale, _favours(network, weights, p), inputs.shape)
         return None
 
     def strongest(self, most: int) -> Raw:
@@ -130,8 +140,22 @@ class Fields:
         return order
 
 
+def _kernel(network: Network, s: Synapse, weights: Weights) -> Raw:
+    """Weights of a kernel over an image, (rows, columns, colours, maps)."""
+    source = network[s.pre]
+    geometry = network.geometry(s)
+    assert geometry is not None and isinstance(source, Input)
+    return to_kernel(weights[s.name], geometry, source.patch).transpose(2, 3, 1, 0)
+
+
 def _favours(network: Network, weights: Weights, population: Lif) -> Raw | None:
     if population.name == network.output:
         return np.arange(population.size)
-    synapse = f"{population.name}-{network.output}"
-    return weights[synapse].argmax(axis=1) if synapse in weights else None
+    name = f"{population.name}-{network.output}"
+    if name not in weights:
+        return None
+    w = weights[name]
+    if population.shape:
+        w = w.reshape(population.shape.positions, population.maps, -1).sum(axis=0)
+    favours: Raw = w.argmax(axis=1)
+    return favours

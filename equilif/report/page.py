@@ -58,7 +58,7 @@ def write(
     ValueError when there is no such sample.
     """
     net = run.network
-    inputs = Inputs.of(net.n_inputs, run.about)
+    inputs = Inputs.of(net.n_inputs, run.about, data.shape if data else ())
     names = run.about.labels if run.about else tuple(map(str, range(net.n_outputs)))
     found = None
     if data is not None:
@@ -227,11 +227,12 @@ def _fields(run: Run, inputs: Inputs, names: tuple[str, ...]) -> Told | None:
         return None
     chosen = found.strongest(MOST_NEURONS)
     total = found.weights.shape[1]
-    told = {"population": found.population, "shown": len(chosen), "total": total}
-    if inputs.shape:
+    unit = "maps" if run.network[found.population].shape else "neurons"
+    told = {"population": found.population, "shown": len(chosen), "total": total, "unit": unit}
+    if found.shape:
         tiles = [
             {
-                "image": pictures.field(found.weights[:, k], inputs.shape),
+                "image": pictures.field(found.weights[:, k], found.shape),
                 "name": f"{found.population}[{k}]",
                 "favours": None if found.favours is None else names[found.favours[k]],
             }

@@ -125,14 +125,9 @@ def read(folder: Path) -> Run:
     if not history.epochs:
         raise ValueError(f"the run in {folder} has not finished an epoch yet: go on with it by --resume")
     if not (folder / NETWORK).exists():
-        why = ", its convolutions run in real numbers only" if _convolutions(history) else ""
-        raise ValueError(f"{folder} has no {NETWORK}{why}: a report is of a spiking network")
+        raise ValueError(f"{folder} has no {NETWORK}: a report is of a spiking network")
     network, weights = networks.load(folder / NETWORK)
     return Run(folder, network, weights, history)
-
-
-def _convolutions(history: History | RateHistory) -> bool:
-    return isinstance(history, RateHistory) and bool(history.settings.channels)
 
 
 # -- how to repeat it ------------------------------------------------------------------------------
@@ -189,6 +184,8 @@ def _rates(history: RateHistory, data: DataSet | None) -> Repeat:
     changed = _changed(flat(s), flat(base))
     for name in ("data", "schedule", "about", "seed"):
         changed.pop(name, None)
+    if s.channels:  # they replace the hidden populations unless these are named
+        changed["hidden"] = s.hidden
     source = s.data if s.about is None else s.about.path
     reading = _reading(s.about)
     return Repeat((_said("rates", source, *reading, *_options({**changed, "seed": s.seed})),))

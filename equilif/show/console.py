@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from equilif.bench.race import Pace
     from equilif.data.images import DataSet
     from equilif.data.making import Found
-    from equilif.hardware.anatomy import Anatomy, Joined
+    from equilif.hardware.anatomy import Anatomy, Joined, Neurons
     from equilif.hardware.verify import Plan, Report
     from equilif.training.attention import Attention
     from equilif.training.deploy import Deployment
@@ -295,7 +295,7 @@ def train_rates(run: RateTraining, out: Path, board: Board | None = None) -> lis
             r = run.epoch(step)
             files = run.save(out)
             if board:
-                board.epoch(r, *(run.deployed or ()))
+                board.epoch(r, *run.deployed)
             console.print(
                 f"epoch {r.epoch:2}  lr {r.lr:.5f}  loss {r.loss:.4f}  running {r.train_accuracy:6.2%}  "
                 f"test [bold]{r.test_accuracy:6.2%}[/]  {r.there:4.1f} and {r.back:4.1f} sweeps, "
@@ -388,7 +388,7 @@ def network(found: Anatomy) -> None:
             [
                 [
                     p.name,
-                    p.kind if p.heads is None else f"{p.kind}, {p.heads} heads",
+                    _kind(p),
                     _count(p.size),
                     _count(p.heard) if p.kind not in ("input", "constant") else "-",
                 ]
@@ -402,7 +402,7 @@ def network(found: Anatomy) -> None:
             "\nsynapses",
             ["from", "to", "rows", "columns", "weights", "learns at"],
             [
-                [s.pre, s.post, _count(s.rows), _count(s.columns), _count(s.weights), _rate(s)]
+                [s.pre, _to(s), _count(s.rows), _count(s.columns), _count(s.weights), _rate(s)]
                 for s in found.synapses
             ],
             left=2,
@@ -426,6 +426,21 @@ def network(found: Anatomy) -> None:
             else f"{YES} {fit.board}: {fit.tiles:,} of {fit.has_tiles:,} tiles"
         )
         console.print(said, soft_wrap=True)
+
+
+def _kind(p: Neurons) -> str:
+    """What a population is."""
+    if p.shape is not None:
+        return f"{p.kind}, {'x'.join(map(str, p.shape))}"
+    return p.kind if p.heads is None else f"{p.kind}, {p.heads} heads"
+
+
+def _to(s: Joined) -> str:
+    """Where a synapse leads, and through which kernel."""
+    if s.kernel is None:
+        return s.post if s.shared == 1 else f"{s.post}, shared"
+    stride = f" in steps of {s.stride}" if s.stride > 1 else ""
+    return f"{s.post}, {s.kernel}x{s.kernel}{stride}"
 
 
 def _count(n: int | None) -> str:

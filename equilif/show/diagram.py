@@ -247,6 +247,9 @@ def _said(p: Neurons) -> list[str]:
         heads = p.heads or 1
         each = "" if p.size is None else f" of {p.size // heads:,}"
         size = f"{heads:,} quer{'y' if heads == 1 else 'ies'}{each}"
+    if p.shape is not None:
+        height, width, maps = p.shape
+        size = f"{height}x{width}, {maps:,} map{'s' * (maps > 1)}"
     return [size, *([f"+ {', '.join(p.biases)}"] if p.biases else [])]
 
 
@@ -332,6 +335,8 @@ def _label(s: Joined) -> str:
             f"up to {s.rows:,} tokens" if s.columns is None else f"up to {s.rows:,} tokens of {s.columns:,}"
         )
     lines = [] if s.weights is None else [f"{s.weights:,} weights"]
+    if s.kernel is not None:
+        lines.append(f"{s.kernel}x{s.kernel}" + (f", stride {s.stride}" if s.stride > 1 else ""))
     if not s.feedback:
         lines.append("one way")
     elif not s.learns:

@@ -30,7 +30,6 @@ from equilif_golden.schedule import STEPS_MAX
 with needs("torch"):
     import torch
 
-    from equilif_golden.real.equilibrium import Equilibrium
     from equilif_golden.real.rates import Rates, agreement, integer_rates
     from equilif_golden.real.trainer import predict
 
@@ -89,7 +88,7 @@ class Deployment:
     spiking: list[Spiking]
     quantisation: list[Quantised]
     convergence: Convergence | None  #: None with a memory, which answers window by window
-    #: equilif_golden.real.rates.agreement; None with a memory, or without feedback
+    #: equilif_golden.real.rates.agreement; None with a memory, with maps, or without feedback
     gradients: dict[str, Any] | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -146,7 +145,7 @@ def converge(
 
 
 def deploy(
-    model: Equilibrium,
+    model: Rates,
     data: DataSet,
     *,
     steps: Sequence[int] = STEPS,
@@ -158,8 +157,6 @@ def deploy(
     Accuracies are of the whole test set.  The convergence is of its first ``samples``, the gradients are of
     as many of the training set, or of all there are.  ``steps``: after how many time steps to ask the spikes.
     """
-    if not isinstance(model, Rates):
-        raise ValueError("convolutions run in real numbers only: there is nothing to deploy")
     for n in steps:
         whole(n, "steps", 2, STEPS_MAX)
     whole(samples, "samples", 1, 1 << 31)
@@ -210,7 +207,7 @@ def deploy(
     if not network.memories:
         progress("convergence of average rates")
         convergence = converge(network, weights, x[:samples])
-        if not network.forward:
+        if not network.forward and not network.maps:
             progress("gradients")
             with torch.enable_grad():
                 gradients = agreement(network, weights, data.x_train[:samples], data.y_train[:samples])

@@ -66,6 +66,10 @@ class Joint:
             "help": "false, between spiking populations: one way; such a network runs, but cannot learn"
         },
     )
+    kernel: int | None = field(
+        default=None, metadata={"help": "between maps: a convolution, with a kernel of this side"}
+    )
+    stride: int = field(default=1, metadata={"help": "of a kernel: positions from step to step"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +117,9 @@ ABSENT = {
     ("population", "gain"): "`0`",
     ("population", "sharpness"): "`3`",
     ("population", "loaded"): "`false`",
+    ("population", "shape"): "no maps",
+    ("population", "patch"): "`1`",
+    ("synapse", "kernel"): "all to all",
 }
 COLUMN = 24  #: of the comments in a file that is written
 #: what a kind of population is, for those who read a file
@@ -304,8 +311,8 @@ def _synapses(raw: Mapping[str, Any], names: Sequence[str]) -> tuple[Synapse, ..
             if name not in names:
                 raise _At((*place, key), f"there is no population {name!r}: {_instead(name, names)}")
         for name in joint.from_:
-            with _within(place, ("rate", "feedback")):
-                made.append(Synapse(name, joint.to, joint.rate, joint.feedback))
+            with _within(place, ("rate", "feedback", "kernel", "stride")):
+                made.append(Synapse(name, joint.to, joint.rate, joint.feedback, joint.kernel, joint.stride))
     return tuple(made)
 
 
@@ -468,9 +475,8 @@ def described(sketch: Sketch, schedule: Schedule) -> str:
     """Populations, synapses and phases as a file has them."""
     parts = ["# Populations, in the order in which they are updated.\n" + _population(sketch.populations[0])]
     parts += map(_population, sketch.populations[1:])
-    joined = [
-        list(group) for _, group in groupby(sketch.synapses, lambda s: (s.post, s.rate_scale, s.feedback))
-    ]
+    alike = groupby(sketch.synapses, lambda s: (s.post, s.rate_scale, s.feedback, s.kernel, s.stride))
+    joined = [list(group) for _, group in alike]
     blocks = [_joint(group) for group in joined]
     parts += ["# Synapses: spikes go both ways, through the same weights.\n" + blocks[0], *blocks[1:]]
     parts.append(_lines("phases", dataclasses.asdict(schedule)))
@@ -487,6 +493,9 @@ def _population(group: Group) -> str:
             value is None
             or (key, value) == ("kind", "lif")
             or (group.kind, key, value) == ("constant", "size", 1)
+            or key == "size"
+            and group.shape is not None
+            or (key, value) == ("patch", 1)
         ):
             continue
         note = KINDS[group.kind] if key == "kind" else ""
@@ -508,6 +517,9 @@ def _joint(synapses: Sequence[Synapse]) -> str:
         lines.append(f"rate = {_value(first.rate_scale)}")
     if not first.feedback:
         lines.append("feedback = false")
+    if first.kernel is not None:
+        lines.append(f"kernel = {first.kernel}")
+        lines.append(f"stride = {first.stride}")
     return "\n".join(lines) + "\n"
 
 

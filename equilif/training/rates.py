@@ -35,7 +35,6 @@ from equilif_golden.network import Network, Weights
 with needs("torch"):
     import torch
 
-    from equilif_golden.real.conv import ConvRates
     from equilif_golden.real.rates import Rates
     from equilif_golden.real.trainer import Distributed, Trainer, predict
 
@@ -115,19 +114,8 @@ def leads() -> bool:
     return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
 
 
-def model_of(settings: Settings, d: DataSet) -> Any:
-    """What learns: a network's mean rates, or convolutions of images."""
-    if settings.channels:
-        side = round(d.n_features**0.5)
-        return ConvRates(
-            side,
-            settings.channels,
-            5 if side > 16 else 3,
-            d.n_classes,
-            feedback=settings.feedback,
-            seed=settings.seed,
-            **SOLVER,
-        )
+def model_of(settings: Settings, d: DataSet) -> Rates:
+    """What learns: the mean rates of a network."""
     network = settings.network(d)
     weights = (
         PRESETS[settings.data].initial_weights(network, settings.seed)
@@ -207,7 +195,7 @@ class RateTraining:
 
     @property
     def sizes(self) -> str:
-        middle = [f"{c} maps" for c in self.settings.channels] or self.settings.hidden
+        middle = [*(f"{c} maps" for c in self.settings.channels), *self.settings.hidden]
         m = self.settings.memory
         first = f"{m.tokens} tokens x {m.heads} queries" if m else self.data.n_features
         return "-".join(map(str, (first, *middle, self.data.n_classes)))
@@ -248,10 +236,15 @@ class RateTraining:
         return done
 
     @property
-    def deployed(self) -> tuple[Network, Weights] | None:
-        """The network as the engine takes it; convolutions have none."""
-        model = self.trainer.model
-        return (model.network, model.quantised()) if isinstance(model, Rates) else None
+    def model(self) -> Rates:
+        found = self.trainer.model
+        assert isinstance(found, Rates)
+        return found
+
+    @property
+    def deployed(self) -> tuple[Network, Weights]:
+        """The network as the engine takes it."""
+        return self.model.network, self.model.quantised()
 
     def to_dict(self) -> dict[str, Any]:
         """Content of rates.json."""
@@ -286,8 +279,6 @@ class RateTraining:
         )
         files.write(folder / CHECKPOINT, buffer.getvalue())
         results.write_json(folder / HISTORY, self.to_dict())
-        if self.deployed is None:
-            return [CHECKPOINT, HISTORY]
         about = self.data.about
         networks.save(folder / NETWORK, *self.deployed, None if about is None else dataclasses.asdict(about))
         return [CHECKPOINT, HISTORY, NETWORK]

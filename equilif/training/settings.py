@@ -16,7 +16,7 @@ import numpy as np
 from equilif.data import images, own
 from equilif.data.about import About
 from equilif.data.dataset import Bytes, DataSet
-from equilif.training import presets
+from equilif.training import maps, presets
 from equilif.training.presets import MOST_EPOCHS, PRESETS, MemoryPreset, check_seed
 from equilif.training.records import check_digest, check_numbers, load_json, reading, record
 from equilif_golden.fixed import Raw, finite, truth, whole
@@ -40,7 +40,7 @@ class Settings:
     shift: float = 0.0  #: part of the training images moved by a pixel, anew each epoch
     flip: float = 0.0  #: part of them mirrored
     feedback: bool = True
-    channels: tuple[int, ...] = ()  #: of convolutions in place of hidden populations
+    channels: tuple[int, ...] = ()  #: maps of convolutions, before the hidden populations
     without: tuple[int, ...] = ()  #: classes that are not trained
     #: training images to choose settings by: they are not learned from, and stand for the test set
     hold_out: int = 0
@@ -79,10 +79,9 @@ class Settings:
         """ValueError for what own data cannot be."""
         if about.encoding.memory:
             raise ValueError("own data in a memory are trained by `equilif train`: leave out --memory")
-        square = len(about.shape) == 2 and about.shape[0] == about.shape[1]
         for name in ("shift", "flip", "channels"):
-            if getattr(self, name) and not square:
-                raise ValueError(f"{name} is for square grey images, {self.data} holds others: leave it out")
+            if getattr(self, name) and not about.image:
+                raise ValueError(f"{name} is for images, {self.data} holds none: leave it out")
 
     def _check_sequence(self) -> None:
         """What is for images changes nothing in a sequence: ValueError."""
@@ -131,15 +130,16 @@ class Settings:
         if d.tokens_train is not None:
             preset = dataclasses.replace(PRESETS[self.data], hidden=self.hidden, schedule=self.schedule)
             return preset.network(d)
-        return Network.chain(
-            d.n_features, *self.hidden, d.n_classes, schedule=self.schedule, feedback=self.feedback
-        )
+        options: dict[str, Any] = {"schedule": self.schedule, "feedback": self.feedback}
+        if self.channels:
+            return maps.network(d, self.channels, self.hidden, **options)
+        return Network.chain(d.n_features, *self.hidden, d.n_classes, **options)
 
     def inputs(self, d: DataSet, epoch: int) -> Bytes:
         """Training images of an epoch."""
         rng = np.random.default_rng((self.seed, epoch, 1))
-        x = images.shifted(d.x_train, rng, self.shift) if self.shift else d.x_train
-        return images.mirrored(x, rng, self.flip) if self.flip else x
+        x = images.shifted(d.x_train, rng, self.shift, d.shape) if self.shift else d.x_train
+        return images.mirrored(x, rng, self.flip, d.shape) if self.flip else x
 
     def order(self, d: DataSet, epoch: int) -> Raw:
         """Order of the training samples in an epoch, without those of classes that are held back."""
@@ -184,6 +184,7 @@ SETTINGS = {
             feedback=False,
             schedule=SETTLED,
         ),
+        Settings(data="cifar10", hidden=(1000,), epochs=20, lr=1e-3, shift=0.5, flip=0.5, schedule=SETTLED),
         Settings(data="vowels", hidden=(128,), epochs=40, batch=16, lr=3e-3, schedule=SETTLED),
         Settings(data="spoken", hidden=(128,), epochs=20, batch=32, schedule=SETTLED),
     )

@@ -13,12 +13,13 @@ import numpy as np
 
 from equilif.data.dataset import DataSet
 from equilif_golden.fixed import DEFAULT, Numerics, keep
-from equilif_golden.network import Network, Population, Synapse
+from equilif_golden.network import Input, Network, Population, Shape, Synapse
+from equilif_golden.populations import shape_of
 from equilif_golden.schedule import Schedule
 
 Kind = Literal["input", "constant", "lif", "output", "relay", "softmax"]
 #: fields that belong to one kind of population
-OPTIONS = ("heads", "gain", "sharpness", "loaded")
+OPTIONS = ("heads", "gain", "sharpness", "loaded", "shape", "patch")
 
 
 class Sizes(NamedTuple):
@@ -63,21 +64,38 @@ class Group:
     loaded: bool | None = field(
         default=None, metadata={"help": "softmax: the patterns are the tokens of each sample"}
     )
+    shape: tuple[int, ...] | None = field(
+        default=None, metadata={"help": "maps: height, width and number of maps, in place of a size"}
+    )
+    patch: int | None = field(
+        default=None,
+        metadata={"help": "input with a shape: so many rows and columns of an image lie at one position"},
+    )
 
     def __post_init__(self) -> None:
         if self.kind == "constant" and self.size is None:
             keep(self, size=1)
+        if self.shape is not None and self.size is None:
+            keep(self, size=shape_of(self.shape, f"population {self.name!r}").size)
         if self.kind in ("lif", "softmax") and self.size is None:
             raise ValueError(f"population {self.name!r}: {self.kind} neurons need a size, the number of them")
         made = self.population(self.heads or 1)
         for name in OPTIONS:
             keep(self, **{name: getattr(made, name) if name in _fields(made) else None})
+        if self.shape is None:
+            keep(self, patch=None)
 
     def population(self, size: int) -> Population:
         """The population, of this size where it has none of its own."""
         options = {n: getattr(self, n) for n in OPTIONS if getattr(self, n) is not None}
         kind = "lif" if self.kind == "output" else self.kind
         return Population(self.name, size if self.size is None else self.size, kind, **options)
+
+    @property
+    def image(self) -> Shape | None:
+        """Of an input of maps: rows, columns and colours of a sample."""
+        made = self.population(1) if self.kind == "input" else None
+        return made.image if isinstance(made, Input) else None
 
 
 def _fields(population: Population) -> set[str]:
@@ -109,18 +127,22 @@ class Sketch:
 
     def check(self, schedule: Schedule) -> None:
         """ValueError when no data make a network of it, with these phases."""
-        stand_in = Sizes(
-            sum(g.size or 1 for g in self.populations if g.kind == "input"),
-            self[self.output].size or 2,
-            1,
-        )
-        network = self._made(schedule, stand_in)
+        network = self.smallest(schedule)
         for m in network.memories:
             if not m.softmax.loaded and self[m.relay.name].size is None:
                 raise ValueError(
                     f"population {m.relay.name!r}: its memory stores patterns, so it needs a size, heads "
                     "times the length of a pattern"
                 )
+
+    def smallest(self, schedule: Schedule) -> Network:
+        """The network, where data leave sizes open the smallest."""
+        sizes = Sizes(
+            sum(g.size or 1 for g in self.populations if g.kind == "input"),
+            self[self.output].size or 2,
+            1,
+        )
+        return self._made(schedule, sizes)
 
     def __getitem__(self, name: str) -> Group:
         return {g.name: g for g in self.populations}[name]
@@ -175,7 +197,8 @@ class Sketch:
             g.population((g.heads or 1) * sizes.width if g.kind == "relay" else by_data.get(g.kind, 1))
             for g in self.populations
         ]
-        return Network(tuple(made), self.synapses, self.output, schedule, self.numerics)
+        numerics = None if self.numerics == DEFAULT else self.numerics
+        return Network.holding(tuple(made), self.synapses, self.output, schedule, numerics)
 
     def _check(self, sizes: Sizes) -> None:
         """ValueError unless data of these sizes fit."""
@@ -201,6 +224,11 @@ class Sketch:
         fits = own == sizes.inputs if all(g.size for g in inputs) else own < sizes.inputs
         if not fits:
             wrong = next((g for g in inputs if g.size), inputs[0])
+            if wrong.image is not None:
+                raise ValueError(
+                    f"population {wrong.name!r}: shape {wrong.population(1).shape} with patch {wrong.patch} "
+                    f"is of images of {wrong.image}, {own} values; {sizes.data} has {sizes.inputs}"
+                )
             has = f"{sizes.inputs} inputs" if sizes.inputs else "tokens and no inputs"
             raise ValueError(
                 f"population {wrong.name!r}: the network's inputs have size {own or 'open'}, {sizes.data} "

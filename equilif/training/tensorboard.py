@@ -48,7 +48,7 @@ class Board:
     def epoch(
         self, record: EpochRecord | RateEpoch, network: Network | None = None, weights: Weights | None = None
     ) -> None:
-        """An epoch, with the weights after it; a network with convolutions has none that are quantised."""
+        """An epoch, with the weights after it."""
         for tag, value in _scalars(record).items():
             self._writer.add_scalar(tag, value, record.epoch)
         if network is None or weights is None:

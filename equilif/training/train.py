@@ -82,7 +82,7 @@ def inputs(data: DataSet, preset: Preset, seed: int, epoch: int) -> Bytes:
     """Training inputs of an epoch: those of the data set, or some of them shifted."""
     if not preset.shift:
         return data.x_train
-    return shifted(data.x_train, np.random.default_rng((seed, epoch, 1)), preset.shift)
+    return shifted(data.x_train, np.random.default_rng((seed, epoch, 1)), preset.shift, data.shape)
 
 
 class Lesson(NamedTuple):
@@ -337,12 +337,12 @@ class Training:
     @property
     def sizes(self) -> str:
         m = self.network.loaded
-        first = (
-            f"{m.softmax.size} tokens of {m.relay.width} x {m.relay.heads} heads"
-            if m
-            else self.data.n_features
-        )
-        hidden = [p.size for p in self.network.lif if p.name != self.network.output]
+        first: object = self.data.n_features
+        if m:
+            first = f"{m.softmax.size} tokens of {m.relay.width} x {m.relay.heads} heads"
+        elif len(self.network.inputs) == 1 and self.network.inputs[0].shape:
+            first = self.network.inputs[0].shape
+        hidden = [p.shape or p.size for p in self.network.lif if p.name != self.network.output]
         return "-".join(map(str, (first, *hidden, self.network.n_outputs)))
 
     @property

@@ -21,14 +21,21 @@ import numpy as np
 import numpy.typing as npt
 from numba.core.caching import FunctionCache
 
-from equilif_golden.blocks.plasticity import DITHER_COLUMN, DITHER_MASK, DITHER_ROW, DITHER_UPDATE
+from equilif_golden.blocks.plasticity import (
+    DITHER_COLUMN,
+    DITHER_DESTINATION,
+    DITHER_MASK,
+    DITHER_ROW,
+    DITHER_SOURCE,
+    DITHER_UPDATE,
+)
 from equilif_golden.blocks.relay import SIGNED
 from equilif_golden.blocks.softmax import ABSOLUTE, C_MIN, RECIPROCAL, TABLE
 from equilif_golden.blocks.softmax import FRACTION as EXPONENT_FRACTION
 from equilif_golden.blocks.softmax import WIDTH as EXPONENT_WIDTH
 from equilif_golden.fixed import VALUE, Raw
 from equilif_golden.network import ONE, TokenRows
-from equilif_golden.plan import Head, Matrix, Plan, Table, Update
+from equilif_golden.plan import Head, Matrix, Plan, Shared, Table, Update
 
 I16 = npt.NDArray[np.int16]
 I32 = npt.NDArray[np.int32]
@@ -216,6 +223,65 @@ def backward_values(w: I16, values: I16, drive: I32) -> None:
         drive[i] += total
 
 
+@compiled
+def forward_shared(plan: Plan, w: I16, m: Shared, spikes: U8, drive: I32, events: I32) -> None:
+    """Drive of all positions from spikes of those whose weights they share."""
+    for q in range(m.positions):
+        n = scan(spikes[q * m.maps : (q + 1) * m.maps], events)
+        if n:
+            for j in range(plan.near[m.near + q], plan.near[m.near + q + 1]):
+                first = plan.heard[j, 0]
+                hears = drive[first : first + m.columns]
+                for e in range(n):
+                    at = plan.heard[j, 1] + events[e] * m.columns
+                    row = w[at : at + m.columns]
+                    for k in range(len(hears)):
+                        hears[k] += i32(row[k])
+
+
+@compiled
+def forward_values_shared(plan: Plan, w: I16, m: Shared, values: I16, drive: I32, events: I32) -> None:
+    """Drive of all positions from values of those whose weights they share."""
+    for q in range(m.positions):
+        n = scan(values[q * m.maps : (q + 1) * m.maps], events)
+        for j in range(plan.near[m.near + q], plan.near[m.near + q + 1] if n else 0):
+            first = plan.heard[j, 0]
+            hears = drive[first : first + m.columns]
+            for e in range(n):
+                value = values[q * m.maps + events[e]]
+                at = plan.heard[j, 1] + events[e] * m.columns
+                row = w[at : at + m.columns]
+                for k in range(len(hears)):
+                    hears[k] += product(value, row[k])
+
+
+@compiled
+def backward_shared(w: I16, m: Shared, spikes: U8, drive: I32, events: I32) -> None:
+    """Drive of all positions from spikes of those that hear them."""
+    run = m.kernel * m.maps
+    for y in range(m.post_height):
+        for x in range(m.post_width):
+            first = (y * m.post_width + x) * m.columns
+            n = scan(spikes[first : first + m.columns], events)
+            for dy in range(m.kernel if n else 0):
+                first = ((y * m.stride + dy) * m.width + x * m.stride) * m.maps
+                hears = drive[first : first + run]
+                for e in range(n):
+                    at = m.back + events[e] * m.rows + dy * run
+                    column = w[at : at + run]
+                    for k in range(len(hears)):
+                        hears[k] += i32(column[k])
+
+
+@compiled
+def turn(w: I16, m: Shared) -> None:
+    """The copy of the weights that lies column after column."""
+    for k in range(m.columns):
+        column = w[m.back + k * m.rows : m.back + (k + 1) * m.rows]
+        for i in range(len(column)):
+            column[i] = w[m.at + i * m.columns + k]
+
+
 @inlined
 def block(w: I16, s: Matrix) -> I16:
     """The weights of one synapse."""
@@ -291,31 +357,87 @@ def code(mantissa: int, r: int) -> int:
 
 
 @inlined
-def dither(counter: int, row: int, column: int) -> int:
-    return i32(counter * DITHER_UPDATE + row * DITHER_ROW + column * DITHER_COLUMN) & DITHER_MASK
+def dither(counter: int, row: int, source: int, destination: int) -> int:
+    """Of the first column; the next ones are DITHER_COLUMN apart."""
+    return i32(
+        (
+            counter * DITHER_UPDATE
+            + row * DITHER_ROW
+            + source * DITHER_SOURCE
+            + destination * DITHER_DESTINATION
+        )
+        & DITHER_MASK
+    )
+
+
+@inlined
+def moves(up: int, um: int, changed: int) -> bool:
+    """Whether a row of weights can move.
+
+    A zero difference never moves one, and most samples that are known make no other.
+    """
+    return up != um or up != 0 and changed != 0
+
+
+@inlined
+def move(
+    row: I16, up: int, um: int, v_plus: I16, v_minus: I16, dither: int, s: Update, w_lo: int, w_hi: int
+) -> None:
+    """A row of weights; ``up``, ``um``: its rates times the gain."""
+    shift = i32(s.shift)
+    mask = i32((1 << s.shift) - 1)
+    for k in range(len(row)):
+        difference = i32(up * v_plus[k]) - i32(um * v_minus[k])
+        dw = i32(difference + (i32(dither + i32(k * DITHER_COLUMN)) & mask)) >> shift
+        row[k] = clip(i32(row[k] + dw), w_lo, w_hi)
+
+
+@compiled
+def ep_update_shared(
+    w: I16, m: Shared, s: Update, plus: I16, minus: I16, counter: int, w_lo: int, w_hi: int
+) -> None:
+    """Weights that maps share after a sample: position after position of those that hear."""
+    gain = i32(s.gain)
+    for y in range(m.post_height):
+        for x in range(m.post_width):
+            destination = y * m.post_width + x
+            first = s.v + destination * m.columns
+            v_plus = plus[first : first + m.columns]
+            v_minus = minus[first : first + m.columns]
+            changed = i32(0)
+            some = i32(0)
+            for k in range(len(v_plus)):
+                changed |= v_plus[k] ^ v_minus[k]
+                some |= v_plus[k] | v_minus[k]
+            for o in range(m.kernel * m.kernel if some else 0):
+                source = (y * m.stride + o // m.kernel) * m.width + x * m.stride + o % m.kernel
+                for i in range(m.maps):
+                    up = i32(gain * plus[s.u + source * m.maps + i])
+                    um = i32(gain * minus[s.u + source * m.maps + i])
+                    if moves(up, um, changed):
+                        at = s.at + (o * m.maps + i) * m.columns
+                        row = w[at : at + m.columns]
+                        d = dither(counter, i, source, destination)
+                        move(row, up, um, v_plus, v_minus, d, s, w_lo, w_hi)
 
 
 @compiled
 def ep_update(w: I16, s: Update, plus: I16, minus: I16, counter: int, w_lo: int, w_hi: int) -> None:
     """Weights of one matrix after a sample, from the values at +beta and at -beta."""
     gain = i32(s.gain)
-    shift = i32(s.shift)
-    mask = i32((1 << s.shift) - 1)
     v_plus = plus[s.v : s.v + s.columns]
     v_minus = minus[s.v : s.v + s.columns]
-    differ = i32(0)
+    changed = i32(0)
     for k in range(s.columns):
-        differ |= v_plus[k] ^ v_minus[k]
-    for i in range(s.rows):
-        up = i32(gain * plus[s.u + i])
-        um = i32(gain * minus[s.u + i])
-        # a zero difference never moves a weight, and most samples that are known make no other
-        if up != um or (up and differ):
-            row = w[s.at + i * s.stride : s.at + i * s.stride + s.columns]
-            for k in range(len(row)):
-                difference = i32(up * v_plus[k]) - i32(um * v_minus[k])
-                dw = i32(difference + (dither(counter, i, k) & mask)) >> shift
-                row[k] = clip(i32(row[k] + dw), w_lo, w_hi)
+        changed |= v_plus[k] ^ v_minus[k]
+    for source in range(s.rows // s.maps):
+        for m in range(s.maps):
+            i = source * s.maps + m
+            up = i32(gain * plus[s.u + i])
+            um = i32(gain * minus[s.u + i])
+            if moves(up, um, changed):
+                row = w[s.at + i * s.stride : s.at + i * s.stride + s.columns]
+                move(row, up, um, v_plus, v_minus, dither(counter, m, source, 0), s, w_lo, w_hi)
 
 
 @compiled
@@ -358,6 +480,14 @@ def settle(plan: Plan, w: I16, s: State, steps: int, strength: int) -> int:
                     forward(block(w, m), all_spikes[m.pre : m.pre + m.rows], drive, s.events)
                 elif m.pre == first and m.feedback:
                     backward(block(w, m), all_spikes[m.post : m.post + m.columns], drive, s.events)
+            for k in range(plan.n_static, len(plan.shared)):
+                c = plan.shared[k]
+                if c.post == first:
+                    n = c.positions * c.maps
+                    forward_shared(plan, w, c, all_spikes[c.pre : c.pre + n], drive, s.events)
+                elif c.pre == first and c.feedback:
+                    n = c.post_height * c.post_width * c.columns
+                    backward_shared(w, c, all_spikes[c.post : c.post + n], drive, s.events)
             if strength and first == plan.output.first:
                 for j in range(len(v)):
                     drive[j] += nudge(s.target[j], spikes[j], strength)
@@ -463,7 +593,12 @@ def phase(
 def begin(plan: Plan, w: I16, s: State, x: U8) -> None:
     """Inputs, static drives, membranes at half of the threshold, no spikes, nothing recalled."""
     for k in range(3):
-        put(x, s.values[k, plan.inputs : plan.constants])
+        inputs = s.values[k, plan.inputs : plan.constants]
+        if len(plan.fold):
+            for i in range(len(inputs)):
+                inputs[i] = x[plan.fold[i]]
+        else:
+            put(x, inputs)
         s.values[k, plan.n_neurons : plan.n_drives] = 0
     s.static[:] = 0
     for k in range(len(plan.static)):
@@ -474,6 +609,11 @@ def begin(plan: Plan, w: I16, s: State, x: U8) -> None:
             s.static[m.post : m.post + m.columns],
             s.events,
         )
+    for k in range(plan.n_static):
+        c = plan.shared[k]
+        n = c.positions * c.maps
+        drive = s.static[c.post : c.post + c.post_height * c.post_width * c.columns]
+        forward_values_shared(plan, w, c, s.values[0, c.pre : c.pre + n], drive, s.events)
     s.v[:] = plan.raw.threshold // 2
     s.spikes[:] = 0
 
@@ -511,7 +651,13 @@ def sample(plan: Plan, w: I16, s: State, n_loaded: int, nudged: bool) -> tuple[i
 def learn(plan: Plan, updates: Table, w: I16, s: State, counter: int) -> int:
     """All updates after a sample; returns the counter."""
     for k in range(len(updates)):
-        ep_update(w, updates[k], s.values[1], s.values[2], counter, plan.w_lo, plan.w_hi)
+        u = updates[k]
+        if u.shared < 0:
+            ep_update(w, u, s.values[1], s.values[2], counter, plan.w_lo, plan.w_hi)
+        else:
+            c = plan.shared[u.shared]
+            ep_update_shared(w, c, u, s.values[1], s.values[2], counter, plan.w_lo, plan.w_hi)
+            turn(w, c)
         counter = (counter + 1) & 0xFFFFFFFF
     return counter
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import operator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -227,6 +227,9 @@ def shift_right_floor(raw: npt.ArrayLike, n: int) -> Raw:
     return integers(raw, "raw values") >> n
 
 
+MOST_ACCUMULATOR = 32  #: bits: equilif_golden.kernel has no more
+
+
 @dataclass(frozen=True, kw_only=True)
 class Numerics:
     """The formats of one network or engine, by role.
@@ -245,12 +248,11 @@ class Numerics:
     def __post_init__(self) -> None:
         keep(self, fraction=whole(self.fraction, "fraction", 4, 13))
         keep(self, weight_width=whole(self.weight_width, "weight_width", 4, 16))
-        # equilif_golden.kernel accumulates in 32 bits
         accumulator = whole(
             self.accumulator_width,
             "accumulator_width (at least weight_width + 4)",
             self.weight_width + 4,
-            32,
+            MOST_ACCUMULATOR,
         )
         # a charge holds any membrane, and what the rate block shifts out of it
         charge = whole(
@@ -289,6 +291,12 @@ class Numerics:
     def max_fan_in(self) -> int:
         """Rows of full-scale weights that an accumulator holds, beside a membrane and a nudge of 4.0 each."""
         return (self.accumulator.hi - 8 * self.one) >> (self.weight_width - 1)
+
+    def holding(self, fan_in: int) -> Numerics:
+        """The same formats, the accumulator as much wider as so many rows need, if there is one so wide."""
+        most = (fan_in << (self.weight_width - 1)) + 8 * self.one
+        width = max(self.accumulator_width, 1 + most.bit_length())
+        return replace(self, accumulator_width=min(width, MOST_ACCUMULATOR))
 
 
 DEFAULT = Numerics()

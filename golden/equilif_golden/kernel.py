@@ -27,7 +27,7 @@ from equilif_golden.fixed import Raw, integers, shown, whole
 from equilif_golden.learning import NO_RATE, learning_steps
 from equilif_golden.lock import Lock
 from equilif_golden.network import Network, TokenRows, Weights, require_network
-from equilif_golden.plan import first_weights, plan_of, updates_of
+from equilif_golden.plan import first_weights, packed, plan_of, updates_of
 from equilif_golden.samples import Epoch as Epoch
 
 Number = TypeVar("Number", bound=np.generic)
@@ -79,8 +79,7 @@ class Kernel:
         self.set_learning_rate(0.0 if lr is None else lr)
 
     def _packed(self, weights: Weights) -> I16:
-        checked = self.network.check_weights(weights)
-        return np.concatenate([w.ravel() for w in checked.values()]).astype(np.int16)
+        return packed(self.network, self.network.check_weights(weights))
 
     @property
     def counter(self) -> int:

@@ -6,6 +6,9 @@
 Populations are *clamped* (inputs, and the constant one that carries biases) or *lif*.  A bias is a
 synapse from the constant population: the learning rule has no special case for it.
 
+A synapse with a kernel joins populations of maps (equilif_golden.blocks.geometry); all positions of a map
+share one bias.
+
 A *memory* is a softmax population joined to a relay by the synapse that holds the patterns X:
 
     constant --Q--> relay --V--> lif          q = Q + V r_lif --> X q --> p = softmax(k X q) --> X^T p,
@@ -26,12 +29,12 @@ import dataclasses
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -39,8 +42,10 @@ from numpy.lib import format as npy
 
 from equilif_golden import files
 from equilif_golden.blocks import relay, softmax
+from equilif_golden.blocks.geometry import CONSTANT, Geometry, Shape, positions
 from equilif_golden.fixed import (
     DEFAULT,
+    MOST_ACCUMULATOR,
     Numerics,
     Raw,
     finite,
@@ -72,18 +77,21 @@ __all__ = [
     "MOST_PATTERNS",
     "ONE",
     "Constant",
+    "Geometry",
     "Input",
     "Lif",
     "Memory",
     "Network",
     "Population",
     "Relay",
+    "Shape",
     "Softmax",
     "Synapse",
     "TokenRows",
     "Tokens",
     "Weights",
     "load",
+    "require_flat",
     "require_network",
     "save",
 ]
@@ -96,6 +104,8 @@ MOST_START = 1000
 MOST_TEXT = 1 << 24
 #: member of a saved network that tells what else belongs to it
 ABOUT = "about"
+#: fields of a population or a synapse that only maps have
+OF_MAPS = ("shape", "patch", "kernel", "stride")
 #: kinds at the two ends of a synapse
 JOINABLE = {("clamped", "lif"), ("lif", "lif"), ("clamped", "relay"), ("relay", "lif"), ("softmax", "relay")}
 #: raw, by synapse
@@ -131,12 +141,16 @@ class Synapse:
     Without ``feedback``, possible between LIF populations, ``post`` hears ``pre`` but not the other way
     round.  There is no energy then, so such a network is run, not taught: Equilibrium Propagation needs
     the feedback (equilif_golden.real.trainer trains it).
+
+    With a ``kernel``, the side of one, it is a convolution between populations of maps, of ``stride``.
     """
 
     pre: str
     post: str
     rate_scale: float = 1.0  #: this synapse's learning rate relative to the network's
     feedback: bool = True
+    kernel: int | None = None
+    stride: int = 1
 
     def __post_init__(self) -> None:
         for end in (self.pre, self.post):
@@ -144,10 +158,84 @@ class Synapse:
                 raise ValueError(f"a synapse joins populations by their names, not by {shown(end)}")
         keep(self, rate_scale=finite(self.rate_scale, f"synapse {self.name}: rate_scale", 0, 1e6))
         keep(self, feedback=truth(self.feedback, f"synapse {self.name}: feedback"))
+        if self.kernel is not None:
+            keep(self, kernel=whole(self.kernel, f"synapse {self.name}: kernel", 1, MOST_NEURONS))
+        keep(self, stride=whole(self.stride, f"synapse {self.name}: stride", 1, MOST_NEURONS))
+        if self.kernel is None and self.stride != 1:
+            raise ValueError(f"synapse {self.name}: a stride is that of a kernel: give one, or leave it out")
 
     @property
     def name(self) -> str:
         return f"{self.pre}-{self.post}"
+
+
+class Window(NamedTuple):
+    """A kernel that moves over maps."""
+
+    kernel: int | None = None
+    stride: int = 1
+
+    def over(self, shape: Shape, maps: int, what: str) -> Shape:
+        """Shape of ``maps`` maps with a neuron for every position of the window."""
+        kernel = whole(self.kernel, f"{what}: kernel", 1, min(shape.height, shape.width))
+        stride = whole(self.stride, f"{what}: stride", 1, MOST_NEURONS)
+        sides = [positions(side, kernel, stride) for side in (shape.height, shape.width)]
+        if None in sides:
+            raise ValueError(f"{what}: {_no_positions(shape, kernel, stride)}")
+        height, width = (whole(side, what, 1, MOST_NEURONS) for side in sides)
+        return Shape(height, width, whole(maps, f"{what}: maps", 1, MOST_NEURONS))
+
+
+def _no_positions(shape: Shape, kernel: int, stride: int) -> str:
+    """Why a kernel does not move over maps."""
+    fitting = [
+        s
+        for s in range(1, min(shape.height, shape.width) + 1)
+        if all(positions(side, kernel, s) for side in shape[:2])
+    ]
+    ways = f"strides that do: {', '.join(map(str, fitting))}" if fitting else "take a smaller kernel"
+    return (
+        f"a kernel of {kernel}x{kernel} in steps of {stride} does not end at the edge of "
+        f"{shape.height}x{shape.width} positions; {ways}"
+    )
+
+
+def _layered(
+    names: Sequence[str],
+    rate_scales: tuple[float, ...] | None,
+    feedback: bool,
+    windows: Sequence[Window] = (),
+) -> tuple[Synapse, ...]:
+    """Synapses from each population to the next, with biases; the first ones have ``windows``."""
+    n_layers = len(names) - 1
+    scales = (1.0,) * n_layers if rate_scales is None else tuple(rate_scales)
+    if len(scales) != n_layers:
+        raise ValueError(f"rate_scales must name {n_layers} layers, not {len(scales)}")
+    both_ways = truth(feedback, "feedback")
+    synapses = []
+    for k, (a, b) in enumerate(pairwise(names)):
+        window = windows[k] if k < len(windows) else Window()
+        synapses.append(Synapse(a, b, scales[k], both_ways or k == 0, *window))
+        synapses.append(Synapse("bias", b, scales[k]))
+    return tuple(synapses)
+
+
+def _numbers(given: object, what: str, wanted: str, lengths: tuple[int, ...]) -> tuple[int, ...]:
+    """Several integers, as many as ``lengths`` allow."""
+    if not isinstance(given, list | tuple) or len(given) not in lengths:
+        raise ValueError(f"{what} is {wanted}, not {shown(given)}")
+    return tuple(whole(n, what, 1, MOST_NEURONS) for n in given)
+
+
+def _folded(image: object, patch: object) -> Shape:
+    """Shape of an input to which images are folded."""
+    height, width, *colours = _numbers(
+        image, "an image", "(height, width) or (height, width, colours)", (2, 3)
+    )
+    side = whole(patch, "patch", 1, MOST_NEURONS)
+    if height % side or width % side:
+        raise ValueError(f"an image of {height}x{width} pixels has no whole patches of {side}x{side}")
+    return Shape(height // side, width // side, side**2 * (colours[0] if colours else 1))
 
 
 @dataclass(frozen=True)
@@ -165,31 +253,68 @@ class Network:
         cls,
         *sizes: int,
         schedule: Schedule | None = None,
-        numerics: Numerics = DEFAULT,
+        numerics: Numerics | None = None,
         rate_scales: tuple[float, ...] | None = None,
         feedback: bool = True,
     ) -> Self:
         """Input, any number of hidden populations and output, each joined to the next, all with biases.
 
         ``rate_scales``: relative learning rate of each layer, first to last (its bias included).
-        ``feedback``: of the synapses between layers.
+        ``feedback``: of the synapses between layers.  ``numerics``: as in :meth:`holding`.
         """
         if len(sizes) < 2:
             raise ValueError(f"a chain needs an input and an output size, not {shown(sizes)}")
-        n_layers = len(sizes) - 1
-        scales = (1.0,) * n_layers if rate_scales is None else tuple(rate_scales)
-        if len(scales) != n_layers:
-            raise ValueError(f"rate_scales must name {n_layers} layers, not {len(scales)}")
-        both_ways = truth(feedback, "feedback")
-        names = ["input", *(f"hidden{k}" for k in range(1, n_layers)), "output"]
+        names = ["input", *(f"hidden{k}" for k in range(1, len(sizes) - 1)), "output"]
         layers = [Lif(name, size) for name, size in zip(names[1:], sizes[1:], strict=True)]
-        synapses: list[Synapse] = []
-        for (a, b), scale in zip(pairwise(names), scales, strict=True):
-            synapses.append(Synapse(a, b, scale, feedback=both_ways or a == "input"))
-            synapses.append(Synapse("bias", b, scale))
-        return cls(
+        return cls.holding(
             (Input("input", sizes[0]), Constant("bias", 1), *layers),
-            tuple(synapses),
+            _layered(names, rate_scales, feedback),
+            "output",
+            Schedule() if schedule is None else schedule,
+            numerics,
+        )
+
+    @classmethod
+    def conv(
+        cls,
+        image: Sequence[int],
+        *layers: int | tuple[int, ...],
+        patch: int = 1,
+        schedule: Schedule | None = None,
+        numerics: Numerics | None = None,
+        rate_scales: tuple[float, ...] | None = None,
+        feedback: bool = True,
+    ) -> Self:
+        """Images through convolutions, then a chain: each layer joined to the next, all with biases.
+
+        ``image``: (height, width) or (height, width, colours); its pixels are folded in patches of
+        ``patch`` x ``patch``.  ``layers``: (maps, kernel) or (maps, kernel, stride) of every convolution,
+        then the sizes of other populations, the output last.  The rest as in :meth:`chain`.
+
+            Network.conv((28, 28), (16, 3), (32, 6, 2), 10, patch=2)
+        """
+        kernels = [layer for layer in layers if not isinstance(layer, int)]
+        sizes = [layer for layer in layers[len(kernels) :] if isinstance(layer, int)]
+        if len(kernels) + len(sizes) != len(layers) or not sizes:
+            raise ValueError(
+                "a network of convolutions has them first, each (maps, kernel) or (maps, kernel, stride), "
+                f"then sizes, the last of them that of the output, not {shown(layers)}"
+            )
+        shape = _folded(image, patch)
+        made: list[Population] = [Input.of_shape("input", shape, patch=patch)]
+        windows: list[Window] = []
+        for k, layer in enumerate(kernels, 1):
+            maps, *window = _numbers(
+                layer, "a convolution", "(maps, kernel) or (maps, kernel, stride)", (2, 3)
+            )
+            windows.append(Window(*window))
+            shape = windows[-1].over(shape, maps, f"convolution {k}")
+            made.append(Lif.of_shape(f"maps{k}", shape))
+        hidden = [f"hidden{k}" for k in range(1, len(sizes))]
+        made += [Lif(name, size) for name, size in zip([*hidden, "output"], sizes, strict=True)]
+        return cls.holding(
+            (made[0], Constant("bias", 1), *made[1:]),
+            _layered([p.name for p in made], rate_scales, feedback, windows),
             "output",
             Schedule() if schedule is None else schedule,
             numerics,
@@ -232,6 +357,25 @@ class Network:
             Schedule() if schedule is None else schedule,
             numerics,
         )
+
+    @classmethod
+    def holding(
+        cls,
+        populations: tuple[Population, ...],
+        synapses: tuple[Synapse, ...],
+        output: str,
+        schedule: Schedule,
+        numerics: Numerics | None = None,
+    ) -> Self:
+        """The network in these formats; without any in the default ones, their accumulator as much wider as
+        the neuron needs that hears most.
+        """
+        if numerics is not None:
+            return cls(populations, synapses, output, schedule, numerics)
+        widest = dataclasses.replace(DEFAULT, accumulator_width=MOST_ACCUMULATOR)
+        made = cls(populations, synapses, output, schedule, widest)
+        most = max(made.fan_in(p) for p in made.populations if not p.clamped)
+        return dataclasses.replace(made, numerics=DEFAULT.holding(most))
 
     def __post_init__(self) -> None:
         keep(self, populations=_all_of(Population, self.populations, "populations"))
@@ -280,6 +424,50 @@ class Network:
             raise ValueError(f"synapse {s.name}: a population cannot be joined to itself")
         if [t.name for t in self.synapses].count(s.name) > 1:
             raise ValueError(f"synapse {s.name} occurs twice")
+        self._check_maps(s)
+
+    def _check_maps(self, s: Synapse) -> None:
+        """Which maps a synapse can join, and whether its kernel fits them."""
+        pre = self[s.pre]
+        post = self[s.post]
+        if s.kernel is None:
+            shared = isinstance(pre, Constant) and pre.size == 1
+            if post.shape is None or shared:
+                return
+            missing = (
+                "both are maps: give the synapse a kernel"
+                if pre.shape
+                else f"maps hear maps, through a kernel, or a constant of size 1: give {s.pre} a shape"
+            )
+            raise ValueError(f"synapse {s.name}: {s.post} has the shape {post.shape}; {missing}")
+        for p in (pre, post):
+            if p.shape is None:
+                raise ValueError(
+                    f"synapse {s.name}: a kernel joins maps, {p.name} has no shape (height, width, maps); "
+                    "give it one, or leave the kernel out"
+                )
+        assert pre.shape is not None and post.shape is not None
+        found = Window(s.kernel, s.stride).over(pre.shape, post.shape.maps, f"synapse {s.name}")
+        if found != post.shape:
+            raise ValueError(
+                f"synapse {s.name}: a kernel of {s.kernel}x{s.kernel} in steps of {s.stride} makes "
+                f"{found.height}x{found.width} positions of {pre.shape}, {s.post} has the shape {post.shape}"
+            )
+
+    def geometry(self, synapse: Synapse) -> Geometry | None:
+        """Of a convolution, or of a bias that maps share; None of dense synapses."""
+        pre = self[synapse.pre].shape
+        post = self[synapse.post].shape
+        if post is None:
+            return None
+        if synapse.kernel is None or pre is None:
+            return Geometry(CONSTANT, post, kernel=1, stride=0)
+        return Geometry(pre, post, synapse.kernel, synapse.stride)
+
+    @property
+    def maps(self) -> tuple[Population, ...]:
+        """Populations that have a shape."""
+        return tuple(p for p in self.populations if p.shape)
 
     def _check_memory(self, p: Population) -> None:
         """A relay or softmax population is one end of exactly one memory."""
@@ -300,11 +488,15 @@ class Network:
 
         One head gathers at a time, and query and retrieval one after the other.
         """
-        heard = [s.pre for s in self.synapses if s.post == p.name]
-        heard += [s.post for s in self.synapses if s.pre == p.name and s.feedback]
-        patterns = sum(self[n].size for n in heard if isinstance(self[n], Softmax))
-        others = [self[n] for n in heard if not isinstance(self[n], Softmax)]
-        return max(patterns, sum(q.width if isinstance(p, Softmax) else q.size for q in others))
+        there = [s for s in self.synapses if s.post == p.name]
+        back = [s for s in self.synapses if s.pre == p.name and s.feedback]
+        shared = sum(g.rows for s in there if (g := self.geometry(s)))
+        shared += sum(g.back for s in back if (g := self.geometry(s)))
+        heard = [self[s.pre] for s in there if not self.geometry(s)]
+        heard += [self[s.post] for s in back if not self.geometry(s)]
+        patterns = sum(q.size for q in heard if isinstance(q, Softmax))
+        others = [q for q in heard if not isinstance(q, Softmax)]
+        return max(patterns, shared + sum(q.width if isinstance(p, Softmax) else q.size for q in others))
 
     def _check_bounds(self) -> None:
         """What could wrap or has no code."""
@@ -357,13 +549,14 @@ class Network:
     def clamped(self, x: npt.NDArray[Number]) -> dict[str, npt.NDArray[Number]]:
         """Values of the clamped populations, by name, of samples ``x`` (..., n_inputs).
 
-        An input has its part of the sample, a constant is 255.
+        An input has its part of the sample, its patches folded, a constant is 255.
         """
         part = _side_by_side(self.inputs)
         values = {}
         for p in self.populations:
             if isinstance(p, Input):
-                values[p.name] = x[..., part[p.name]]
+                own = x[..., part[p.name]]
+                values[p.name] = own[..., p.fold] if p.patch > 1 else own
             elif isinstance(p, Constant):
                 values[p.name] = np.full((*x.shape[:-1], p.size), ONE, x.dtype)
         return values
@@ -416,9 +609,16 @@ class Network:
         return self[self.output].size
 
     def shape(self, synapse: Synapse) -> tuple[int, int]:
-        """Rows and columns; the patterns of a memory are as long as one head of the relay."""
+        """Rows and columns of its weights.
+
+        Those of a kernel are shared by all positions (:class:`Geometry`), and so is a bias of maps.  The
+        patterns of a memory are as long as one head of the relay.
+        """
         pre = self[synapse.pre]
         post = self[synapse.post]
+        geometry = self.geometry(synapse)
+        if geometry is not None:
+            return geometry.rows, geometry.columns
         return pre.size, post.width if isinstance(pre, Softmax) else post.size
 
     @property
@@ -429,7 +629,7 @@ class Network:
         self, seed: int = 0, *, bias: float = 0.2, scale: float = 0.5, query: float = 0.3
     ) -> Weights:
         """Start alive: biases at ``bias`` x threshold, Glorot-uniform weights at ``scale``, so every layer
-        begins in its linear range.
+        begins in its linear range.  Glorot's fans are what a neuron of either end hears.
 
         Queries begin apart, normal with deviation ``query``; a memory begins empty.
         """
@@ -440,7 +640,8 @@ class Network:
         weights = {}
         for s in self.plastic:
             n, m = self.shape(s)
-            limit = scale * np.sqrt(6 / (n + m))
+            geometry = self.geometry(s)
+            limit = scale * np.sqrt(6 / (n + (geometry.back if geometry else m)))
             if isinstance(self[s.pre], Softmax):
                 real = np.zeros((n, m))
             elif isinstance(self[s.post], Relay):
@@ -498,7 +699,15 @@ class Network:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """Plain values; what belongs to maps is left out where there are none, so that files stay as they
+        are.
+        """
+        d = dataclasses.asdict(self)
+        for part in (*d["populations"], *d["synapses"]):
+            if part.get("shape", part.get("kernel")) is None:
+                for name in OF_MAPS:
+                    part.pop(name, None)
+        return d
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> Self:
@@ -545,6 +754,13 @@ def require_network(network: object) -> Network:
     if not isinstance(network, Network):
         raise ValueError(f"a Network is wanted, not {shown(network)}")
     return network
+
+
+def require_flat(network: Network, what: str) -> None:
+    """ValueError when ``what``, which does not know maps, meets a network that has some."""
+    if network.maps:
+        p = network.maps[0]
+        raise ValueError(f"{what} has no convolutions: population {p.name!r} has the shape {p.shape}")
 
 
 def _all_of(kind: type[Part], values: Iterable[Part], name: str) -> tuple[Part, ...]:

@@ -6,6 +6,9 @@ What populations send, 8 bits a neuron, lies in one array of values, as in the e
 
 A *place* is a position in it.  LIF and relay neurons, which gather a drive, come first, so that arrays of
 drives have the same places.  Weights lie in another array, synapse after synapse, row after row.
+
+Weights that maps share have tables of their own, so that dense ones know nothing of them.  A copy of them
+follows behind all weights, column after column: for the way back.
 """
 
 from __future__ import annotations
@@ -18,11 +21,14 @@ import numpy.typing as npt
 
 from equilif_golden.blocks.plasticity import Step
 from equilif_golden.blocks.relay import query_shift, retrieval_shift
-from equilif_golden.network import Network, Softmax
+from equilif_golden.fixed import Raw
+from equilif_golden.network import Network, Softmax, Synapse, Weights
 from equilif_golden.schedule import RawSchedule
 
 #: rows of one of the NamedTuples below, with the names of its fields
 Table = npt.NDArray[np.void]
+I16 = npt.NDArray[np.int16]
+I32 = npt.NDArray[np.int32]
 #: what is asked by a relay, beside its own name, which stands for what it hears back
 QUERY = "(query)"
 
@@ -43,6 +49,26 @@ class Matrix(NamedTuple):
     pre: int  #: place of the first row's neuron
     post: int  #: place of the first column's neuron
     feedback: int
+
+
+class Shared(NamedTuple):
+    """The weights of a convolution, or of a bias that maps share."""
+
+    at: int  #: first weight
+    back: int  #: first weight of their copy, column after column
+    rows: int
+    columns: int
+    pre: int  #: place of the first neuron
+    post: int  #: place of the first neuron
+    feedback: int
+    near: int  #: first of Plan.near: one for every position of ``pre``, and one behind them
+    positions: int  #: of ``pre``
+    maps: int  #: of ``pre``
+    width: int  #: of ``pre``
+    kernel: int
+    stride: int
+    post_height: int
+    post_width: int
 
 
 class Head(NamedTuple):
@@ -67,8 +93,10 @@ class Update(NamedTuple):
     columns: int
     u: int  #: place of the first row's value
     v: int  #: place of the first column's value
+    maps: int  #: neurons of a position of the rows
     gain: int
     shift: int
+    shared: int  #: which of Plan.shared; -1: dense
 
 
 class Plan(NamedTuple):
@@ -79,6 +107,11 @@ class Plan(NamedTuple):
     static: Table  #: Matrix, from clamped populations
     joins: Table  #: Matrix, between LIF populations
     recalls: Table  #: Matrix, from relays to LIF populations
+    shared: Table  #: Shared, those from clamped populations first
+    n_static: int  #: of Shared from clamped populations
+    near: I32  #: first of ``heard`` for a position, see Shared
+    heard: I32  #: (n, 2): neuron of ``post`` and weight where a position and one that hears it begin
+    fold: Raw  #: place in the sample of every input; empty: as they stand
     heads: Table  #: Head
     n_neurons: int  #: of LIF populations
     n_drives: int  #: of LIF populations and relays
@@ -121,12 +154,21 @@ def first_weights(network: Network) -> dict[str, int]:
     return first
 
 
+def packed(network: Network, weights: Weights) -> I16:
+    """Weights that fit the network in one array."""
+    flat = [weights[s.name].ravel() for s in network.plastic]
+    turned = [weights[s.name].T.ravel() for s in sharing(network)]
+    return np.concatenate(flat + turned).astype(np.int16)
+
+
 def plan_of(network: Network) -> Plan:
     place = places(network)
     weight = first_weights(network)
     numerics = network.numerics
     matrices: dict[tuple[str, str], list[Matrix]] = {}
     for s in network.plastic:
+        if network.geometry(s):
+            continue
         row = Matrix(weight[s.name], *network.shape(s), place[s.pre], place[s.post], int(s.feedback))
         matrices.setdefault((network.side(s.pre), network.side(s.post)), []).append(row)
     heads = [
@@ -143,6 +185,7 @@ def plan_of(network: Network) -> Plan:
         for m in network.memories
         for head in range(m.relay.heads)
     ]
+    shared, near, heard = shared_of(network)
     layers = {p.name: Layer(place[p.name], p.size) for p in network.lif}
     n_neurons = sum(p.size for p in network.lif)
     n_relays = sum(m.relay.size for m in network.memories)
@@ -156,6 +199,11 @@ def plan_of(network: Network) -> Plan:
         static=table(matrices.get(("clamped", "lif"), []) + matrices.get(("clamped", "relay"), []), Matrix),
         joins=table(matrices.get(("lif", "lif"), []), Matrix),
         recalls=table(matrices.get(("relay", "lif"), []), Matrix),
+        shared=table(shared, Shared),
+        n_static=sum(network[s.pre].clamped for s in sharing(network)),
+        near=near,
+        heard=heard,
+        fold=fold_of(network),
         heads=table(heads, Head),
         n_neurons=n_neurons,
         n_drives=n_neurons + n_relays,
@@ -171,11 +219,68 @@ def plan_of(network: Network) -> Plan:
     )
 
 
+def sharing(network: Network) -> list[Synapse]:
+    """Synapses whose weights maps share, those from clamped populations first."""
+    found = [s for s in network.plastic if network.geometry(s)]
+    return sorted(found, key=lambda s: not network[s.pre].clamped)
+
+
+def shared_of(network: Network) -> tuple[list[Shared], I32, I32]:
+    """Rows of the table, and Plan's ``near`` and ``heard``."""
+    place = places(network)
+    weight = first_weights(network)
+    rows: list[Shared] = []
+    near = [np.zeros(0, np.int64)]
+    heard = [np.zeros((0, 2), np.int64)]
+    for s in sharing(network):
+        g = network.geometry(s)
+        assert g is not None
+        offset = np.tile(np.arange(g.kernel**2), g.post.positions)
+        post = np.repeat(np.arange(g.post.positions), g.kernel**2)
+        source = g.sources().ravel()
+        order = np.argsort(source, kind="stable")
+        ends = np.searchsorted(source[order], np.arange(g.pre.positions + 1))
+        rows.append(
+            Shared(
+                at=weight[s.name],
+                back=network.n_weights + sum(r.rows * r.columns for r in rows),
+                rows=g.rows,
+                columns=g.columns,
+                pre=place[s.pre],
+                post=place[s.post],
+                feedback=int(s.feedback),
+                near=sum(map(len, near)),
+                positions=g.pre.positions,
+                maps=g.pre.maps,
+                width=g.pre.width,
+                kernel=g.kernel,
+                stride=g.stride,
+                post_height=g.post.height,
+                post_width=g.post.width,
+            )
+        )
+        near.append(sum(map(len, heard)) + ends)
+        first = weight[s.name] + offset * g.pre.maps * g.columns
+        heard.append(np.stack([post * g.columns, first], axis=1)[order])
+    return rows, np.concatenate(near).astype(np.int32), np.concatenate(heard).astype(np.int32)
+
+
+def fold_of(network: Network) -> Raw:
+    """Place in the sample of every input, empty when they lie as they stand."""
+    parts = [np.zeros(0, np.int64)]
+    for p in network.inputs:
+        parts.append(sum(map(len, parts)) + p.fold)
+    fold = np.concatenate(parts)
+    folded = any(p.patch > 1 for p in network.inputs)
+    return fold if folded else fold[:0]
+
+
 def updates_of(network: Network, steps: dict[str, Step]) -> Table:
     """The updates after a sample, in their order; frozen synapses have none."""
     place = places(network)
     weight = first_weights(network)
     rows = []
+    shared = {s.name: k for k, s in enumerate(sharing(network))}
     for s in network.plastic:
         step = steps[s.name]
         pre = network[s.pre]
@@ -192,5 +297,18 @@ def updates_of(network: Network, steps: dict[str, Step]) -> Table:
                 at += head * (pre.width * m if pre.heads > 1 else post.width)
                 u += head * pre.width if pre.heads > 1 else 0
                 v += head * post.width if post.heads > 1 else 0
-            rows.append(Update(at, m, pre.width, post.width, u, v, step.gain, step.shift))
+            rows.append(
+                Update(
+                    at=at,
+                    stride=m,
+                    rows=pre.width,
+                    columns=post.width,
+                    u=u,
+                    v=v,
+                    maps=min(pre.maps, pre.width),
+                    gain=step.gain,
+                    shift=step.shift,
+                    shared=shared.get(s.name, -1),
+                )
+            )
     return table(rows, Update)

@@ -1,15 +1,24 @@
 """Populations of neurons, a class for each kind.
 
 A network is described by them and by the synapses between them (equilif_golden.network).
+
+Input and LIF populations can be *maps*: a grid of positions with as many neurons, one of each map, at every
+position.  Neurons lie position by position, row by row, the maps innermost:
+
+    neuron of map m at (y, x)  =  (y * width + x) * maps + m
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, Self
 
-from equilif_golden.fixed import keep, shown, truth, whole
+import numpy as np
+
+from equilif_golden.blocks.geometry import Shape
+from equilif_golden.fixed import Raw, keep, shown, truth, whole
 
 MOST_NEURONS = 1 << 20
 MOST_GAIN = 2
@@ -30,6 +39,14 @@ class Population:
 
     #: it does not settle: its values are given
     clamped: ClassVar[bool] = False
+    #: of maps; None: no maps.  Input and LIF populations have a field of this name
+    shape: ClassVar[Shape | None] = None
+
+    @classmethod
+    def of_shape(cls, name: str, shape: Sequence[int], **options: Any) -> Self:
+        """Maps of a shape, (height, width, maps)."""
+        checked = shape_of(shape, f"population {shown(name)}")
+        return cls(name, checked.size, **{"shape": checked, **options})
 
     def __new__(cls, name: str = "", size: int = 0, kind: str = "lif", **options: Any) -> Self:
         if cls is not Population:
@@ -57,6 +74,22 @@ class Population:
         """The population in an error message."""
         return f"population {self.name!r}"
 
+    def _check_shape(self) -> None:
+        """Of a kind that can be maps."""
+        if self.shape is None:
+            return
+        keep(self, shape=shape_of(self.shape, self.said))
+        if self.size != self.shape.size:
+            raise ValueError(
+                f"{self.said}: shape {self.shape} makes {self.shape.size:,} neurons, its size is "
+                f"{self.size:,}"
+            )
+
+    @property
+    def maps(self) -> int:
+        """Neurons of one position; all of them where there is only one."""
+        return self.shape.maps if self.shape else self.size
+
     @property
     def heads(self) -> int:
         """Parts that gather one after the other."""
@@ -68,13 +101,64 @@ class Population:
         return self.size // self.heads
 
 
+def shape_of(shape: object, said: str) -> Shape:
+    """ValueError unless it is one of maps; ``said``: whose."""
+    if not isinstance(shape, list | tuple) or len(shape) != 3:
+        raise ValueError(f"{said}: a shape is (height, width, maps), not {shown(shape)}")
+    names = ("height", "width", "maps")
+    sides = (whole(n, f"{said}: {name}", 1, MOST_NEURONS) for n, name in zip(shape, names, strict=True))
+    found = Shape(*sides)
+    if found.size > MOST_NEURONS:
+        raise ValueError(f"{said}: shape {found} makes {found.size:,} neurons, at most {MOST_NEURONS:,}")
+    return found
+
+
 @dataclass(frozen=True)
 class Input(Population):
-    """Clamped to the sample: 8-bit values."""
+    """Clamped to the sample: 8-bit values.
+
+    ``patch``: a sample is an image, row by row, of ``patch`` times as many rows and columns as ``shape`` has,
+    and of C colours, innermost.  Map (py * patch + px) * C + c of position (y, x) is colour c of pixel
+    (y * patch + py, x * patch + px).
+    """
 
     kind: Literal["input"] = "input"
+    shape: Shape | None = None  # type: ignore[misc]
+    patch: int = 1
 
     clamped: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_shape()
+        keep(self, patch=whole(self.patch, f"{self.said}: patch", 1, MOST_NEURONS))
+        if self.patch == 1:
+            return
+        if self.shape is None:
+            raise ValueError(f"{self.said}: patch folds images, so it needs a shape (height, width, maps)")
+        if self.shape.maps % self.patch**2:
+            raise ValueError(
+                f"{self.said}: a patch of {self.patch}x{self.patch} makes {self.patch**2} maps of a colour, "
+                f"not {self.shape.maps}"
+            )
+
+    @property
+    def image(self) -> Shape | None:
+        """Rows, columns and colours of a sample."""
+        if self.shape is None:
+            return None
+        height, width, maps = self.shape
+        return Shape(height * self.patch, width * self.patch, maps // self.patch**2)
+
+    @property
+    def fold(self) -> Raw:
+        """Place in the sample of what each neuron is clamped to, (size,)."""
+        places = np.arange(self.size)
+        if self.shape is None or self.patch == 1:
+            return places
+        height, width, _ = self.shape
+        image = places.reshape(height, self.patch, width, self.patch, -1)
+        return image.transpose(0, 2, 1, 3, 4).ravel()
 
 
 @dataclass(frozen=True)
@@ -91,6 +175,11 @@ class Lif(Population):
     """Leaky integrate-and-fire neurons (equilif_golden.blocks.lif)."""
 
     kind: Literal["lif"] = "lif"
+    shape: Shape | None = None  # type: ignore[misc]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_shape()
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,15 @@ from equilif_golden.blocks.relay import query_shift, relay, retrieval
 from equilif_golden.blocks.softmax import softmax
 from equilif_golden.fixed import Raw, whole
 from equilif_golden.learning import NO_RATE, learning_steps
-from equilif_golden.network import Network, Relay, Softmax, Synapse, Tokens, Weights, require_network
+from equilif_golden.network import (
+    Network,
+    Relay,
+    Softmax,
+    Synapse,
+    Tokens,
+    Weights,
+    require_network,
+)
 
 
 @dataclass
@@ -129,7 +137,9 @@ class Reference:
         base = {p.name: np.zeros((batch, p.size), np.int64) for p in net.populations if not p.clamped}
         for s in net.synapses:
             if s.pre in clamped:
-                base[s.post] = base[s.post] + syn.forward_values(self.weights[s.name], clamped[s.pre])
+                base[s.post] = base[s.post] + syn.forward_values(
+                    self.weights[s.name], clamped[s.pre], net.geometry(s)
+                )
         # a memory is silent until the network has settled for one window
         silent = Recalled()
         memory = {}
@@ -180,9 +190,13 @@ class Reference:
                         self.weights[s.name], state.recalled.retrieval[s.pre].reshape(len(drive), -1)
                     )
                 elif s.post == p.name and s.pre in state.spikes:
-                    drive = drive + syn.forward(self.weights[s.name], state.spikes[s.pre])
+                    drive = drive + syn.forward(
+                        self.weights[s.name], state.spikes[s.pre], self.network.geometry(s)
+                    )
                 elif s.pre == p.name and s.feedback:
-                    drive = drive + syn.backward(self.weights[s.name], state.spikes[s.post])
+                    drive = drive + syn.backward(
+                        self.weights[s.name], state.spikes[s.post], self.network.geometry(s)
+                    )
             if strength and p.name == self.network.output:
                 assert target is not None
                 drive = drive + nudge(target, state.spikes[p.name], strength=strength)
@@ -334,6 +348,8 @@ class Reference:
                     step=step,
                     counter=self.counter,
                     weight=self.network.numerics.weight,
+                    maps=self.network[s.pre].maps,
+                    geometry=self.network.geometry(s),
                 )
                 self.counter = (self.counter + 1) & 0xFFFFFFFF
 

@@ -134,7 +134,7 @@ def test_help_imports_nothing_heavy():
         (("train", "mnist", "--data", "/nowhere"), "no mnist IDX files in /nowhere"),
         (("train", "--eta", "5"), "is above the largest one"),
         (("train", "--window", "6"), "window must be a power of two, not 6"),
-        (("train", "--hidden", "5000"), "population 'output' has fan-in 5001"),
+        (("train", "--hidden", "70000"), "population 'output' has fan-in 70001"),
         (("train", "--resume", "--out", "/nowhere"), "no run to resume in /nowhere"),
         (("train", "--resume", "--eta", "0.1"), "a resumed run keeps its settings: leave out --eta"),
         (("train", "imdb", "--data", "/nowhere"), "no aclImdb/train/pos in /nowhere"),

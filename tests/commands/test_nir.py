@@ -230,7 +230,7 @@ BACK = library.Linear(weight=np.eye(3))
     [
         (
             graph(W, library.LI(tau=np.ones(3), r=np.ones(3), v_leak=np.zeros(3))),
-            "node 'n1' is a LI: networks here are Linear and Affine layers of IF",
+            "node 'n1' is a LI: networks here are Linear, Affine,",
         ),
         (
             graph(W, lif(v_reset=-0.5)),

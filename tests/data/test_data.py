@@ -34,6 +34,7 @@ def test_idx_sets_are_found_and_flattened(tmp_path, layout, suffix):
     d = data.load("mnist", tmp_path)
     assert d.x_train.tolist() == IMAGES.reshape(3, 4).tolist() and d.x_train.dtype == np.uint8
     assert d.y_test.tolist() == [2, 0, 1] and (d.n_features, d.n_classes) == (4, 3)
+    assert d.image == (2, 2, 1)
 
 
 def test_named_layout_wins_over_another_set_in_the_folder(tmp_path):
@@ -85,7 +86,7 @@ def test_missing_sets_say_where_to_get_them(tmp_path):
         ValueError, match=f"no mnist IDX files in {tmp_path}.*--data.*torchvision.datasets.MNIST"
     ):
         data.load("mnist", tmp_path)
-    with pytest.raises(ValueError, match="one of digits, mnist, fashion, not 'cifar'"):
+    with pytest.raises(ValueError, match="one of digits, mnist, fashion, cifar10, not 'cifar'"):
         data.load("cifar")
 
 
@@ -116,6 +117,25 @@ def test_shifted_images_lose_what_leaves_the_frame():
     x = np.ones((300, 9), np.uint8)
     y = data.shifted(x, np.random.default_rng(1), 1.0)
     assert set(y.sum(axis=1)) == {9, 6, 4}
+
+
+def test_the_colours_of_a_pixel_move_and_turn_together():
+    x = np.zeros((300, 4, 6, 3), np.uint8)
+    x[:, 1, 2] = (1, 2, 3)
+    flat = x.reshape(300, -1)
+    moved = data.shifted(flat, np.random.default_rng(0), 1.0, (4, 6, 3)).reshape(x.shape)
+    places = np.argwhere(moved[..., 0])
+    assert (moved[moved[..., 0] > 0] == (1, 2, 3)).all() and len(places) == 300
+    assert {(int(r), int(c)) for _, r, c in places} == {(r, c) for r in (0, 1, 2) for c in (1, 2, 3)}
+    turned = data.mirrored(flat, np.random.default_rng(0), 1.0, (4, 6, 3)).reshape(x.shape)
+    assert (turned == x[:, :, ::-1]).all()
+
+
+def test_grey_images_move_as_they_did_before_there_were_others():
+    x = np.random.default_rng(3).integers(0, 256, (50, 16), dtype=np.uint8)
+    for move in (data.shifted, data.mirrored):
+        known, found = (move(x, np.random.default_rng(4), 0.5, shape) for shape in ((), (4, 4)))
+        assert (known == found).all() and (known != x).any()
 
 
 def test_only_square_images_are_shifted():

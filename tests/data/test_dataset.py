@@ -42,6 +42,8 @@ WRONG = {
     "too few labels": ({"y_test": Y[:1]}, r"test labels .* not \(1,\)"),
     "one class": ({"y_train": Y * 0}, "nothing to tell apart"),
     "a class that was not trained": ({"y_test": Y[:2] + 2}, "classes up to 3, training samples up to 2"),
+    "shape of other images": ({"shape": (2, 2)}, r"of 6 inputs, not \(2, 2\)"),
+    "shape of one dimension": ({"shape": (6,)}, r"must be \(height, width\)"),
     "tokens of one part": ({"tokens_train": TOKENS}, "one part has tokens"),
 }
 WRONG_TOKENS = {

@@ -24,6 +24,8 @@ import pytest
 
 from equilif.data import images, sequences, words
 from equilif.data import texts as movies
+from equilif.data.cifar import TEN
+from tests.data.test_cifar import write_archive
 from tests.data.test_data import IMAGES, LABELS, encode, write_set
 from tests.data.test_sequences import (
     RATED,
@@ -132,6 +134,7 @@ KINDS = {
     "ts": Kind(write_ts, "JapaneseVowels_TRAIN.ts", lambda f: sequences.load("vowels", f), binary=False),
     "wheel": Kind(write_wheel, WHEEL, lambda f: sequences.load("vowels", f)),
     "nir": Kind(write_nir, "a.nir", load_nir),
+    "cifar": Kind(lambda f: write_archive(f / TEN.archive), TEN.archive, lambda f: images.load("cifar10", f)),
 }
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda raw: b"",

@@ -211,6 +211,22 @@ def test_receptive_fields_are_the_weights_rails_and_all():
     assert found.favours.tolist() == weights["hidden1-output"].argmax(axis=1).tolist()
 
 
+def test_receptive_fields_of_maps_are_kernels_over_the_image():
+    """Each as large as the part of the image that it sees; a folded input without a kernel is unfolded."""
+    net = network.Network.conv((8, 8, 3), (5, 2), 4, patch=2)
+    weights = net.initial_weights(0)
+    found = Fields.of(net, weights, Inputs.of(192, None, (8, 8, 3)))
+    assert found is not None and found.shape == (4, 4, 3) and found.weights.shape == (48, 5)
+    row = (1 * 2 + 0) * 12 + (0 * 2 + 1) * 3 + 2  # offset (1, 0), place (0, 1) in the patch, colour 2
+    pixel = (2 * 4 + 1) * 3 + 2  # pixel (2, 1)
+    assert (found.weights[pixel] * 4096 == weights["input-maps1"][row]).all()
+    assert len(found.favours) == 5
+    flat = network.Network.conv((4, 4), 3, patch=2)
+    fields = Fields.of(flat, w := flat.initial_weights(0), Inputs.of(16, None, (4, 4)))
+    assert fields is not None and fields.shape == (4, 4)
+    assert (fields.weights[flat.inputs[0].fold] * 4096 == w["input-output"]).all()
+
+
 def test_boards_that_hold_a_network_have_a_speed_and_others_a_reason(made):
     saved, data, report = made["digits"]
     told = facts.boards(saved.network, saved.weights, data, 0.05)
@@ -286,6 +302,17 @@ def test_a_run_in_real_numbers_has_its_accuracy_as_spikes(made, tmp_path):
     assert "test accuracy, as spikes" in text and "in real numbers" in text
     assert f"{100 * saved.epochs[-1].test_accuracy:.2f} %" in text
     assert "equilif rates digits --hidden 8 --epochs 1 --batch 64 --seed 0" in text
+
+
+def test_a_run_with_maps_has_a_page_with_their_kernels(tmp_path):
+    pytest.importorskip("torch")
+    out = tmp_path / "rates"
+    command("rates", "digits", "--conv", 6, "--hidden", 64, "--epochs", 1, "--batch", 64, "--out", out)
+    command("report", out)
+    text = (out / "report.html").read_text()
+    assert "maps1[0]" in text and "maps1[5]" in text
+    line = "equilif rates digits --conv 6 --hidden 64 --epochs 1 --batch 64 --seed 0"
+    assert sorted(run.read(out).repeat(None).commands[0].split()) == sorted(line.split())
 
 
 def test_a_run_in_real_numbers_may_be_of_own_data(made, tmp_path):

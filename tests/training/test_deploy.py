@@ -123,12 +123,6 @@ def test_a_class_that_is_held_back_is_not_trained():
     assert set(d.y_train[settings.order(d, 0)]) == set(range(10)) - {3, 9}
 
 
-def test_convolutions_have_no_spiking_network(tmp_path):
-    settings = replace(SETTINGS["digits"], channels=(2,), epochs=1)
-    assert rates.RateTraining.start(settings).save(tmp_path) == [rates.CHECKPOINT, rates.HISTORY]
-    assert "convolutions: they run in real numbers only" in run("deploy", tmp_path, code=2)
-
-
 def test_settings_are_chosen_without_the_test_set():
     d = data.load("digits")
     held = replace(SETTINGS["digits"], hold_out=200).load()
@@ -161,7 +155,7 @@ def test_what_is_no_run_is_named(spoil, message, tmp_path):
     [
         ({"dropout": 1.0}, "dropout must be a number in 0..0.99, not 1.0"),
         ({"epochs": 0}, "epochs must be in 1.."),
-        ({"hidden": (2000,)}, "population 'output' has fan-in 2001"),
+        ({"hidden": (70_000,)}, "population 'output' has fan-in 70001"),
     ],
 )
 def test_settings_are_checked(change, message):

@@ -183,7 +183,7 @@ def test_presets_need_no_tomlkit():
 
 
 # -- there and back --------------------------------------------------------------------------------
-@given(st.booleans().flatmap(lambda memories: random_networks(memories=memories)))
+@given(st.tuples(st.booleans(), st.booleans()).flatmap(lambda kind: random_networks(*kind)))
 @settings(deadline=None, max_examples=60)
 def test_a_network_becomes_a_file_and_comes_back_the_same(tmp_path_factory, network):
     path = tmp_path_factory.mktemp("net") / "net.toml"
@@ -601,7 +601,7 @@ def test_the_preset_as_a_file_ends_in_the_same_weights_as_the_preset(tmp_path):
         (("new", "--out", "net.txt"), "--out must end in .toml, not be 'net.txt'"),
         (("new", "--out", "{}"), "is there: replace it by --overwrite, or give another --out"),
         (("new", "--label", "kind", "--out", "other.toml"), "--label is for a file or folder of your own"),
-        (("new", "--hidden", 5000, "--out", "other.toml"), "has fan-in 5001"),
+        (("new", "--hidden", 70_000, "--out", "other.toml"), "has fan-in 70001"),
     ],
 )
 def test_what_a_command_cannot_do_is_said_in_one_line(arguments, wanted, tmp_path, monkeypatch):
@@ -738,7 +738,7 @@ def check_texts(figure, boxes) -> None:
             assert not min(a[2], b[2]) > max(a[0], b[0]) or not min(a[3], b[3]) > max(a[1], b[1]), (a, b)
 
 
-@given(st.booleans().flatmap(lambda memories: random_networks(memories=memories)))
+@given(st.tuples(st.booleans(), st.booleans()).flatmap(lambda kind: random_networks(*kind)))
 @settings(deadline=None, max_examples=10)
 def test_any_network_can_be_drawn(network):
     pytest.importorskip("matplotlib")

@@ -271,12 +271,13 @@ def test_a_sweep_and_a_run_have_folders_of_their_own(done, tmp_path):
         assert "holds a sweep" in refused("train", "--out", tmp_path / "swept", *overwrite)
 
 
-def test_rates_without_a_network_leave_no_network_of_an_earlier_run(done):
+def test_rates_take_the_place_of_an_earlier_run(done):
     pytest.importorskip("torch")
     settings = ("rates", "digits", "--conv", 2, "--epochs", 1, "--out", done)
     assert "holds a run of digits" in refused(*settings)
     run(*settings, "--overwrite")
-    assert {p.name for p in done.iterdir()} == {"rates.pt", "rates.json", "learning_curve.png"}
+    files = {"rates.pt", "rates.json", "network.npz", "learning_curve.png"}
+    assert {p.name for p in done.iterdir()} == files
     said = refused("rates", "digits", "--out", done)
     assert "holds a run of digits, 64-2 maps-10, 1 of 1 epochs done" in said
     assert f"`equilif rates --resume --out {done}`" in said
@@ -520,7 +521,7 @@ def test_an_option_that_does_nothing_is_refused(arguments, message, tmp_path):
         (("--without", -1), "without, a class of digits, must be in 0..9, not -1"),
         (tuple(f"--without={k}" for k in range(10)), "without holds back 10 of 10 classes"),
         (tuple(f"--without={k}" for k in range(9)), "without holds back 9 of 10 classes"),
-        (("--conv", 3, "--hidden", 8), "--conv takes the place of hidden populations: leave out --hidden"),
+        (("--conv", 3, "--conv", 3, "--conv", 3), "images of 8x8 pixels take 2 convolutions, not 3"),
         (("--seed", -1), "seed must be in 0..4294967295, not -1"),
         (("--lr", "nan"), "lr must be a number in 1e-09..10"),
         (("--resume", "--conv", 3), "there is no run to resume|leave out --conv"),

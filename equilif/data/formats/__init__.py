@@ -14,13 +14,23 @@ from equilif.data.formats.base import Part as Part
 from equilif.data.formats.base import Read as Read
 from equilif.data.formats.base import Series as Series
 from equilif.data.formats.base import Texts as Texts
+from equilif.data.formats.cifar import Cifar
 from equilif.data.formats.events import EventFolders
 from equilif.data.formats.pictures import ImageFolders
 from equilif.data.formats.series import Ts
 from equilif.data.formats.sounds import SoundFolders
 from equilif.data.formats.tables import Csv, Parquet
 
-FORMATS: tuple[Format, ...] = (Npz(), Csv(), Parquet(), Ts(), EventFolders(), SoundFolders(), ImageFolders())
+FORMATS: tuple[Format, ...] = (
+    Npz(),
+    Csv(),
+    Parquet(),
+    Ts(),
+    Cifar(),
+    EventFolders(),
+    SoundFolders(),
+    ImageFolders(),
+)
 
 
 def find(path: Path) -> Format:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FILES = Files((".png", ".jpg", ".jpeg"), "PNG or JPEG image")
 GREY = ("1", "L")
+COLOURED = "images in colour: three inputs a pixel"  #: a note
 COLOUR = ("RGB", "P", "CMYK", "YCbCr")
 
 
@@ -52,7 +53,7 @@ class ImageFolders:
         made = [self._part(found, "RGB" if colour else "L") for found in listed]
         if colour:
             shape = (*shape, 3)
-            notes.append("images in colour: three inputs a pixel")
+            notes.append(COLOURED)
         test = made[1] if len(made) > 1 else None
         return Content(made[0], test, shape=shape, alike=True, notes=(*notes, *FILES.left_out(path)))
 

@@ -12,6 +12,9 @@ with eta the learning rate of the paper.
 Rounding is stochastic: ``dither`` is a Weyl sequence in (update, row, column), so every weight sees all
 roundings equally often, the result does not depend on the number of lanes, and a zero difference never
 moves a weight.
+
+A weight that several positions of maps share moves once for every pair of neurons that it joins, each with a
+rounding of its own, and saturates each time.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from equilif_golden.blocks.geometry import Geometry
 from equilif_golden.fixed import Fixed, Raw, integers, saturate, shift_right_floor
 
 SHIFTS = (12, 14, 16, 18)
@@ -34,6 +38,10 @@ DITHER_MASK = (1 << DITHER_WIDTH) - 1
 DITHER_UPDATE = 214749
 DITHER_ROW = 175923
 DITHER_COLUMN = 144115
+# Steps from position to position of maps, found by search: no small combination of the five, and none of
+# what a weight of a convolution meets as its kernel moves, comes near a whole turn.
+DITHER_SOURCE = 122921
+DITHER_DESTINATION = 152107
 
 
 class Step(NamedTuple):
@@ -59,12 +67,24 @@ def learning_step(factor: float, *, fraction: int) -> Step:
     raise ValueError(f"learning rate / (2 beta) = {factor:g} is above the largest one, {largest:g}")
 
 
-def dither(counter: int, row: npt.ArrayLike, column: npt.ArrayLike) -> Raw:
-    """Dither of update number ``counter`` for weight (row, column)."""
+def dither(
+    counter: int,
+    row: npt.ArrayLike,
+    column: npt.ArrayLike,
+    source: npt.ArrayLike = 0,
+    destination: npt.ArrayLike = 0,
+) -> Raw:
+    """Dither of update number ``counter`` for a pair of neurons that a weight joins.
+
+    ``row``, ``column``: their numbers in their populations, or in maps the numbers of their maps; ``source``,
+    ``destination``: in maps their positions, y * width + x.
+    """
     d = (
         counter * DITHER_UPDATE
         + integers(row, "rows") * DITHER_ROW
         + integers(column, "columns") * DITHER_COLUMN
+        + integers(source, "positions") * DITHER_SOURCE
+        + integers(destination, "positions") * DITHER_DESTINATION
     )
     return d & DITHER_MASK
 
@@ -79,15 +99,35 @@ def ep_update(
     step: Step,
     counter: int,
     weight: Fixed,
+    maps: int | None = None,
+    geometry: Geometry | None = None,
 ) -> Raw:
     """New weights of one synapse after one sample.
 
     ``w``: (n, m) raw weights; ``u_*``: (n,) and ``v_*``: (m,) 8-bit rates; ``counter``: the number of
-    this update.
+    this update; ``maps``: of ``pre``, all of whose neurons it has.
+
+    ``geometry``: of a convolution; ``u_*`` and ``v_*`` are all of its neurons then.  The pairs that share a
+    weight are added one after the other, those of the first source first.
     """
-    plus = np.outer(integers(u_plus, "rates"), integers(v_plus, "rates"))
-    minus = np.outer(integers(u_minus, "rates"), integers(v_minus, "rates"))
-    n, m = plus.shape
-    d = dither(counter, np.arange(n)[:, None], np.arange(m)[None, :]) & ((1 << step.shift) - 1)
-    dw = shift_right_floor(step.gain * (plus - minus) + d, step.shift)
-    return saturate(integers(w, "weights") + dw, weight)
+    u = np.stack([integers(u_plus, "rates"), integers(u_minus, "rates")])
+    v = np.stack([integers(v_plus, "rates"), integers(v_minus, "rates")])
+    w = integers(w, "weights")
+    n, m = w.shape
+    column = np.arange(m)
+    if geometry is None:
+        source, row = np.divmod(np.arange(n), maps or n)
+        d = dither(counter, row[:, None], column, source[:, None])
+        return saturate(w + _change(u, v, d, step), weight)
+    # a weight meets its sources in the order of its destinations
+    for destination, neurons in enumerate(geometry.neurons()):
+        source, row = np.divmod(neurons, geometry.pre.maps)
+        d = dither(counter, row[:, None], column, source[:, None], destination)
+        w = saturate(w + _change(u[:, neurons], v[:, destination * m + column], d, step), weight)
+    return w
+
+
+def _change(u: Raw, v: Raw, dither: Raw, step: Step) -> Raw:
+    """dW (n, m), from rates (2, n) and (2, m) at +beta and at -beta."""
+    difference = np.outer(u[0], v[0]) - np.outer(u[1], v[1])
+    return shift_right_floor(step.gain * difference + (dither & ((1 << step.shift) - 1)), step.shift)

@@ -19,29 +19,45 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from equilif_golden.blocks.geometry import Geometry
 from equilif_golden.fixed import VALUE, Raw, integers, shift_right_floor
 
 
-def forward(w: Raw, spikes: Raw) -> Raw:
-    """Drive of ``post`` from spikes (..., n) of ``pre``."""
-    return spikes @ w
+def forward(w: Raw, spikes: Raw, geometry: Geometry | None = None) -> Raw:
+    """Drive of ``post`` from spikes (..., n) of ``pre``.
+
+    ``geometry``: of a convolution, whose weights all positions share.
+    """
+    drive: Raw = heard(spikes, geometry) @ w
+    return drive if geometry is None else drive.reshape(*spikes.shape[:-1], -1)
 
 
-def backward(w: Raw, spikes: Raw) -> Raw:
+def backward(w: Raw, spikes: Raw, geometry: Geometry | None = None) -> Raw:
     """Drive of ``pre`` from spikes (..., m) of ``post``."""
-    return spikes @ w.T
-
-
-def forward_values(w: Raw, values: Raw) -> Raw:
-    """Drive of ``post`` from 8-bit values (..., n) of ``pre``, each product rounded down on its own."""
-    drive: Raw = shift_right_floor(values[..., :, None] * w, VALUE.f).sum(axis=-2)
+    if geometry is None:
+        return spikes @ w.T
+    sent = spikes.reshape(*spikes.shape[:-1], geometry.post.positions, geometry.columns) @ w.T
+    drive = np.zeros((*spikes.shape[:-1], geometry.pre.size), np.int64)
+    for position, neurons in enumerate(geometry.neurons()):
+        drive[..., neurons] += sent[..., position, :]
     return drive
+
+
+def forward_values(w: Raw, values: Raw, geometry: Geometry | None = None) -> Raw:
+    """Drive of ``post`` from 8-bit values (..., n) of ``pre``, each product rounded down on its own."""
+    drive: Raw = shift_right_floor(heard(values, geometry)[..., :, None] * w, VALUE.f).sum(axis=-2)
+    return drive if geometry is None else drive.reshape(*values.shape[:-1], -1)
 
 
 def backward_values(w: Raw, values: Raw) -> Raw:
     """Drive of ``pre`` from 8-bit values (..., m) of ``post``, each product rounded down on its own."""
     drive: Raw = shift_right_floor(w * values[..., None, :], VALUE.f).sum(axis=-1)
     return drive
+
+
+def heard(sent: Raw, geometry: Geometry | None) -> Raw:
+    """What ``pre`` sends (..., n), row by row of the weights; (..., positions of post, rows) by a kernel."""
+    return sent if geometry is None else sent[..., geometry.neurons()]
 
 
 def groups(size: int, lanes: int) -> int:

@@ -55,6 +55,10 @@ class Compiled(Placement):
             raise ValueError(f"an EngineConfig is wanted, not {shown(config)}")
         if network.numerics != config.numerics:
             raise CapacityError(f"the network has {network.numerics}, the engine {config.numerics}")
+        if network.maps:
+            raise CapacityError(
+                f"the network has maps ({network.maps[0].name}), this engine has no convolutions"
+            )
         if network.memories and not config.softmax:
             raise CapacityError(
                 "the network has a memory, this engine is built without (EngineConfig.softmax)"

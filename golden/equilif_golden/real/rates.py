@@ -25,6 +25,7 @@ from equilif_golden import samples
 from equilif_golden.fixed import Raw, integers
 from equilif_golden.network import ONE, Network, TokenRows, Weights
 from equilif_golden.real.equilibrium import Convergence, Equilibrium, anderson, eight_bit
+from equilif_golden.real.maps import carried, carried_back
 from equilif_golden.real.twin import SCALE, Twin, ep_direction
 
 Tensor = torch.Tensor
@@ -113,14 +114,14 @@ class Rates(Equilibrium):
         eight_bit(x, net.n_inputs)
         x = x.to(self.values[0].dtype) / SCALE
         parts = x.split([p.size for p in net.inputs], dim=1)
-        clamped = {p.name: part for p, part in zip(net.inputs, parts, strict=True)}
+        clamped = {p.name: part[:, p.fold] for p, part in zip(net.inputs, parts, strict=True)}
         for p in net.populations:
             if p.kind == "constant":
                 clamped[p.name] = x.new_full((1, p.size), ONE / SCALE)
         base = {p.name: x.new_zeros(len(x), p.size) for p in net.populations if p.kind in ("lif", "relay")}
         for s in net.synapses:
             if s.pre in clamped:
-                base[s.post] = base[s.post] + clamped[s.pre] @ w[s.name]
+                base[s.post] = base[s.post] + carried(net, s, w[s.name], clamped[s.pre])
         return base
 
     def recall(
@@ -170,9 +171,9 @@ class Rates(Equilibrium):
                 # 8-bit signed codes: 1.0 drives like a rate of 1/2
                 z = z + recalled[s.pre] @ w[s.name] / 2
             elif s.post == name and s.pre in rates:
-                z = z + rates[s.pre] @ w[s.name]
+                z = z + carried(self.network, s, w[s.name], rates[s.pre])
             elif s.pre == name and s.feedback:
-                z = z + rates[s.post] @ w[s.name].T
+                z = z + carried_back(self.network, s, w[s.name], rates[s.post])
         return z
 
     def sweep(

@@ -38,7 +38,7 @@ import torch
 from equilif_golden import samples
 from equilif_golden.fixed import Raw
 from equilif_golden.kernel import Kernel
-from equilif_golden.network import Network
+from equilif_golden.network import Network, require_flat
 
 Tensor = torch.Tensor
 SCALE = 256  #: 8-bit values and rates are in 1/256
@@ -108,6 +108,7 @@ class Twin:
                 f"population {network.memories[0].softmax.name!r}: memories are not modelled here; "
                 "see equilif_golden.real.rates"
             )
+        require_flat(network, "the twin in real numbers")
         self.network = network
         threshold = network.schedule.raw(network.numerics).threshold
         self.weights = {

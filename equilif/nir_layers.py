@@ -1,0 +1,320 @@
+"""What lies between the neurons of a NIR graph: every way from layer to layer as one matrix or one kernel.
+
+Linear and Affine are matrices.  Convolutions and pooling are kernels, and several of them one after the other
+are one (equilif.convolutions).  Flatten changes a shape only.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from equilif.convolutions import Conv, filled, window
+from equilif.data.reading import reals
+from equilif.extras import needs
+from equilif_golden.fixed import shown
+from equilif_golden.network import Shape
+
+with needs("nir"):
+    import nir
+
+REAL = npt.NDArray[np.float64]
+NEURONS = (nir.IF, nir.LIF, nir.CubaLIF)
+MATRICES = (nir.Linear, nir.Affine)
+WINDOWS = (nir.Conv2d, nir.SumPool2d, nir.AvgPool2d)
+MOST_WAYS = 100_000  #: from layer to layer
+DEEPEST = 32  #: nodes on a way
+
+
+def parameter(name: str, what: str, values: Any) -> REAL:
+    """Parameters of a node in double precision; ValueError names the node when they are no real numbers."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "iuf":
+        raise ValueError(f"node {name!r}: {what} must be real numbers, not {array.dtype}")
+    return reals(array, f"node {name!r}: {what}")
+
+
+class Way(NamedTuple):
+    """From one layer of neurons, or an input, to another, through what is linear between them."""
+
+    source: str
+    nodes: tuple[str, ...]  #: first to last, without those that change a shape only
+    target: str
+
+    @property
+    def name(self) -> str:
+        return self.nodes[-1]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What a way does, from values of a source to drives of a target of this ``shape``.
+
+    A convolution ``weight`` (out, in, k, k) of a ``stride``; or without one a matrix (neurons, values).
+    """
+
+    weight: REAL
+    stride: int | None
+    shape: tuple[int, ...]
+
+    def constant(self, values: REAL) -> REAL:
+        """What constant values (channels,) or (values,) of the source add: (maps,) or (neurons,)."""
+        if self.stride is not None:
+            return np.asarray(self.weight.sum(axis=(2, 3)) @ values)
+        return np.asarray(self.weight.reshape(len(self.weight), len(values), -1).sum(axis=2) @ values)
+
+
+class Reader:
+    """The graph's layers, and what is linear between them.
+
+    ValueError names a node that has no counterpart here.
+    """
+
+    def __init__(self, graph: Any):
+        self.nodes: dict[str, Any] = dict(graph.nodes)
+        self.edges: list[tuple[str, str]] = sorted(set(graph.edges))
+        for name, node in self.nodes.items():
+            if not isinstance(node, (nir.Input, nir.Output, nir.Flatten, *NEURONS, *MATRICES, *WINDOWS)):
+                raise ValueError(
+                    f"node {name!r} is a {type(node).__name__}: networks here are Linear, Affine, Conv2d and "
+                    "pooling layers of IF, LIF and CubaLIF neurons"
+                )
+        for edge in self.edges:
+            for name in edge:
+                if name not in self.nodes:
+                    raise ValueError(f"an edge leads from {edge[0]!r} to {edge[1]!r}, there is no {name!r}")
+        self.inputs = [n for n, node in self.nodes.items() if isinstance(node, nir.Input)]
+        outputs = [n for n, node in self.nodes.items() if isinstance(node, nir.Output)]
+        sources = {s for n in outputs for s in self._sources(n)}
+        if len(sources) != 1 or not self._spikes(next(iter(sources))):
+            raise ValueError(
+                "a network here has one output layer of neurons, "
+                f"this graph has {', '.join(sorted(sources)) or 'none'}"
+            )
+        self.output = sources.pop()
+        self.ways: list[Way] = []
+        for name in self.nodes:
+            if self._spikes(name):
+                self._find(name, name, ())
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        for name in self.inputs:
+            shape = self.nodes[name].input_type.get("input")
+            if shape is not None and len(shape) == 3:
+                self.shapes[name] = tuple(map(int, shape))
+        self.layers = self._layers()
+
+    def _spikes(self, name: str) -> bool:
+        return isinstance(self.nodes[name], NEURONS)
+
+    def _sources(self, name: str) -> list[str]:
+        """What feeds a node.  Flatten changes a shape only: what feeds it does."""
+        found: list[str] = []
+        waiting = [name]
+        seen = set(waiting)
+        while waiting:
+            behind = waiting.pop()
+            for a in (a for a, b in self.edges if b == behind):
+                if not isinstance(self.nodes[a], nir.Flatten):
+                    found.append(a)
+                elif a not in seen:
+                    seen.add(a)
+                    waiting.append(a)
+        return found
+
+    def _find(self, target: str, at: str, behind: tuple[str, ...]) -> None:
+        """Every way to a target that goes through ``at`` and then the nodes ``behind``."""
+        for a in self._sources(at):
+            if self._spikes(a) or a in self.inputs:
+                if not behind:
+                    raise ValueError(
+                        f"node {target!r} gets {a!r} without weights: put a Linear layer between them"
+                    )
+                self.ways.append(Way(a, behind, target))
+                if len(self.ways) > MOST_WAYS:
+                    raise ValueError(f"it has more than {MOST_WAYS:,} ways from layer to layer")
+                continue
+            if isinstance(self.nodes[a], MATRICES) and behind:
+                first = next(iter(self._sources(a)), "nothing")
+                raise ValueError(
+                    f"node {a!r} joins {first!r} to {behind[0]!r}: a layer of weights here has neurons "
+                    "behind it, and neurons or an input before it"
+                )
+            if a in behind or len(behind) == DEEPEST:
+                raise ValueError(f"node {a!r}: there are no neurons on its way, or too far from it")
+            self._find(target, a, (a, *behind))
+
+    # -- what is linear ----------------------------------------------------------------------------
+    def _layers(self) -> dict[Way, Layer]:
+        """Of every way, the shapes of what it comes from found first."""
+        found: dict[Way, Layer] = {}
+        waiting = list(self.ways)
+        while waiting:
+            later = []
+            for way in waiting:
+                shape = self._shape_before(way)
+                if shape is None and isinstance(self.nodes[way.nodes[0]], WINDOWS):
+                    later.append(way)
+                    continue
+                found[way] = layer = self._composed(way.nodes, shape)
+                if len(layer.shape) == 3 and self.shapes.setdefault(way.target, layer.shape) != layer.shape:
+                    raise ValueError(
+                        f"node {way.target!r} has maps of {self.shapes[way.target]} and, in {way.name!r}, of "
+                        f"{layer.shape}"
+                    )
+            if len(later) == len(waiting):
+                raise ValueError(
+                    f"node {later[0].nodes[0]!r} needs (channels, height, width) of {later[0].source!r}: "
+                    "give Input that shape"
+                )
+            waiting = later
+        return {way: found[way] for way in self.ways}
+
+    def _shape_before(self, way: Way) -> tuple[int, ...] | None:
+        """Shape of what a way begins with, None when it is not known, or flat."""
+        known = self.shapes.get(way.source)
+        node = self.nodes[way.nodes[0]]
+        size = getattr(node, "input_shape", None)
+        if known is None and isinstance(node, nir.Conv2d) and size is not None:
+            return (np.shape(node.weight)[1] * int(node.groups), *map(int, size))
+        return known
+
+    def _composed(self, nodes: tuple[str, ...], shape: tuple[int, ...] | None) -> Layer:
+        """Nodes one after the other as one layer; ``shape`` of what they begin with, if it has one."""
+        conv: Conv | None = None
+        here = shape
+        for d in nodes:
+            if isinstance(self.nodes[d], MATRICES):
+                return self._matrix_behind(d, conv, here, shape)
+            assert here is not None
+            step = self._window(d, here[0])
+            sides = [step.positions(side) for side in here[1:]]
+            if step.weight.shape[1] != here[0] or min(sides) < 1:
+                raise ValueError(
+                    f"node {d!r}: a kernel of {step.weight.shape[1]} channels, {step.side}x{step.side}, does "
+                    f"not fit {here[0]} channels of {here[1]}x{here[2]}"
+                )
+            here = (len(step.weight), *sides)
+            conv = step if conv is None else step.behind(conv)
+        assert conv is not None and shape is not None and here is not None
+        for side in shape[1:]:
+            if (side - conv.side) % conv.stride:
+                raise ValueError(
+                    f"node {nodes[-1]!r}: with what lies before it, a kernel of {conv.side}x{conv.side} in "
+                    f"steps of {conv.stride} does not end at the edge of {shape[1]}x{shape[2]}: here it must"
+                )
+        return Layer(conv.weight, conv.stride, here)
+
+    def _matrix_behind(
+        self, d: str, conv: Conv | None, here: tuple[int, ...] | None, shape: tuple[int, ...] | None
+    ) -> Layer:
+        """A matrix of the results of a convolution as one of its inputs."""
+        weight = parameter(d, "weights", self.nodes[d].weight)
+        if weight.ndim != 2:
+            raise ValueError(f"node {d!r} has weights of {weight.ndim} dimensions, not 2")
+        if conv is not None and here is not None and shape is not None:
+            if weight.shape[1] != math.prod(here):
+                raise ValueError(
+                    f"node {d!r} has weights for {weight.shape[1]} values and gets {math.prod(here)}"
+                )
+            of_inputs = conv.under(weight.reshape(len(weight), *here), *shape[1:])
+            weight = of_inputs.reshape(len(weight), -1)
+        return Layer(weight, None, (len(weight),))
+
+    def _window(self, d: str, channels: int) -> Conv:
+        """A node of convolution or pooling."""
+        node = self.nodes[d]
+        stride = _one(d, "stride", node.stride)
+        padding = 0 if isinstance(node.padding, str) and node.padding == "valid" else node.padding
+        if isinstance(padding, str) or np.any(np.asarray(padding) != 0):
+            raise ValueError(
+                f"node {d!r} has padding {shown(padding)}: a kernel here stays within its maps; train a "
+                "network without padding"
+            )
+        if not isinstance(node, nir.Conv2d):
+            side = _one(d, "kernel_size", node.kernel_size)
+            return window(channels, side, stride, mean=isinstance(node, nir.AvgPool2d))
+        weight = parameter(d, "weights", node.weight)
+        if weight.ndim != 4 or weight.shape[2] != weight.shape[3] or not weight.size:
+            raise ValueError(f"node {d!r} has weights of shape {weight.shape}, not (out, in, k, k)")
+        groups = _one(d, "groups", node.groups)
+        if len(weight) % groups:
+            raise ValueError(f"node {d!r}: {len(weight)} channels are not {groups} groups of one size")
+        dilation = _one(d, "dilation", node.dilation)
+        return Conv(filled(weight, groups=groups, dilation=dilation), stride)
+
+    def biases(self, name: str) -> list[REAL]:
+        """What those on the ways to a layer of neurons add to it, each once."""
+        found: dict[tuple[str, ...], REAL] = {}
+        for way in (w for w in self.ways if w.target == name):
+            for k, d in enumerate(way.nodes):
+                rest = way.nodes[k:]
+                bias = getattr(self.nodes[d], "bias", None)
+                if bias is None or rest in found:
+                    continue
+                values = parameter(d, "bias", bias).ravel()
+                layer = self._composed(way.nodes[: k + 1], self._shape_before(way))
+                if values.size not in (1, layer.shape[0]):
+                    raise ValueError(
+                        f"node {d!r} has {values.size} biases and weights for {layer.shape[0]} neurons"
+                    )
+                values = np.broadcast_to(values, layer.shape[0])
+                if rest[1:]:
+                    values = self._composed(rest[1:], layer.shape).constant(values)
+                found[rest] = values
+        # NIR has no Conv2d without a bias
+        kinds = {rest: isinstance(self.nodes[rest[0]], nir.Conv2d) for rest in found}
+        return [values for rest, values in found.items() if values.any() or not kinds[rest]]
+
+    def sizes(self) -> dict[str, int]:
+        """Neurons of every layer and values of every input."""
+        found: dict[str, int] = {}
+        for way, layer in self.layers.items():
+            before = self._shape_before(way)
+            values = layer.weight.shape[1] if layer.stride is None else math.prod(before or ())
+            for name, n in ((way.target, math.prod(layer.shape)), (way.source, values)):
+                if found.setdefault(name, n) != n:
+                    raise ValueError(
+                        f"node {name!r} has weights for {found[name]} and, in {way.name!r}, for {n}"
+                    )
+        return found
+
+    def maps(self) -> dict[str, Shape]:
+        """Layers and inputs that a kernel joins; others are flat, whatever shape their node has."""
+        joined = [w for w, layer in self.layers.items() if layer.stride is not None]
+        found = {}
+        for name in dict.fromkeys(n for w in joined for n in (w.source, w.target)):
+            ways = [w for w in joined if w.source == name]
+            shape = self.shapes.get(name) or self._shape_before(ways[0])
+            assert shape is not None
+            found[name] = Shape(shape[1], shape[2], shape[0])
+        return found
+
+    def order(self) -> list[str]:
+        """Layers by distance from the input, then by name."""
+        distance = dict.fromkeys(self.inputs, 0)
+        frontier = list(self.inputs)
+        while frontier:
+            near = [(s, w.target) for s in frontier for w in self.ways if w.source == s]
+            near = [(s, t) for s, t in near if t not in distance]
+            for s, t in near:
+                distance[t] = distance[s] + 1
+            frontier = sorted({t for _, t in near})
+        for name in {*self.inputs, *(w.target for w in self.ways), self.output}:
+            if name not in distance or not any(name in (w.source, w.target) for w in self.ways):
+                raise ValueError(f"node {name!r} is not connected")
+        return sorted(distance, key=lambda name: (distance[name], name))
+
+
+def _one(d: str, what: str, values: Any) -> int:
+    """A size that is the same in both directions."""
+    array = np.asarray(values).ravel()
+    if array.dtype.kind not in "iu" or not array.size or (array != array[0]).any() or array[0] < 1:
+        raise ValueError(
+            f"node {d!r}: {what} must be one whole number from 1, the same in both directions, not "
+            f"{shown(values)}"
+        )
+    return int(array[0])

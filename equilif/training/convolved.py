@@ -1,0 +1,136 @@
+"""Networks of convolutions for images: their usual shapes, and how they learn unless told otherwise.
+
+    equilif train mnist --conv 16 --conv 32         28x28 as 14x14x4 - 12x12x16 - 4x4x32 - 10
+
+The first of several convolutions looks at 3x3 positions.  The others also pool: they go in steps of 2, with
+the largest kernel up to 6x6 that leaves 2 positions at least.  Large images are folded first, 2x2 pixels to a
+position.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Self
+
+from equilif.data import Name, images
+from equilif.data.dataset import DataSet
+from equilif.training.presets import PRESETS, Preset
+from equilif.training.sketch import Sketch
+from equilif_golden.blocks.geometry import positions
+from equilif_golden.fixed import whole
+from equilif_golden.network import MOST_NEURONS, Network
+from equilif_golden.schedule import Schedule
+
+FOLDED = 16  #: sides of this length and more are folded, when they are even
+FIRST = 3  #: kernel of the first of several convolutions
+LARGEST = 6  #: kernel that pools
+LEAST = 2  #: positions that it leaves, each way
+
+
+class Asked(NamedTuple):
+    """A convolution as it is typed, MAPS, MAPS:KERNEL or MAPS:KERNEL:STRIDE; 0: left to the image."""
+
+    maps: int
+    kernel: int = 0
+    stride: int = 0
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        if not re.fullmatch(r"\d+(:\d+){0,2}", text, re.ASCII):
+            raise ValueError(
+                "--conv is a number of maps, or MAPS:KERNEL or MAPS:KERNEL:STRIDE such as 32:6:2, "
+                f"not {text!r}"
+            )
+        names = ("maps", "kernel", "stride")
+        return cls(
+            *(
+                whole(int(number), f"--conv {text}: {name}", 1, MOST_NEURONS)
+                for name, number in zip(names, text.split(":"), strict=False)
+            )
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How such a network learns.
+
+    ``rates``: relative learning rates of the first convolution, of the others and hidden populations, and of
+    an output that hears FAN_IN neurons; one that hears more learns more slowly in proportion.
+    """
+
+    epochs: int
+    eta: float
+    decay: float
+    shift: float = 0.0
+    rates: tuple[float, float, float] = (0.5, 0.2, 0.6)
+    schedule: Schedule = field(default_factory=lambda: Schedule(free=12, nudged=8, window=8))
+    bias: float = 0.1
+    scale: float = 0.5
+
+
+FAN_IN = 512
+RECIPES = {
+    "digits": Recipe(epochs=60, eta=0.04, decay=0.05),
+    "mnist": Recipe(epochs=20, eta=0.04, decay=0.03, shift=0.75),
+}
+#: for other images, by what they show
+OTHER = Recipe(epochs=20, eta=0.03, decay=0.03)
+
+
+def layers(image: Sequence[int], asked: Sequence[Asked]) -> tuple[int, list[tuple[int, int, int]]]:
+    """Side of a patch, and (maps, kernel, stride) of every convolution of an image (height, width, ...)."""
+    sides = tuple(image[:2])
+    patch = 2 if min(sides) >= FOLDED and all(side % 2 == 0 for side in sides) else 1
+    sides = tuple(side // patch for side in sides)
+    found = []
+    for k, layer in enumerate(asked):
+        pools = k > 0 or len(asked) == 1
+        kernel, stride = layer.kernel, layer.stride
+        if not kernel:
+            kernel, stride = _pooling(sides) if pools else (min(FIRST, *sides), 1)
+        found.append((layer.maps, kernel, stride or 1))
+        sides = tuple(positions(side, kernel, stride or 1) or 0 for side in sides)
+        if not all(sides):
+            break  # Network.conv says what is wrong
+    return patch, found
+
+
+def _pooling(sides: Sequence[int]) -> tuple[int, int]:
+    """Kernel and stride that halve positions, about."""
+    for kernel in range(LARGEST, 1, -1):
+        if all((positions(side, kernel, 2) or 0) >= LEAST for side in sides):
+            return kernel, 2
+    return min(FIRST, *sides), 1
+
+
+def require_images(name: Name) -> Preset:
+    """The preset of a data set of this name; ValueError when its samples are no images."""
+    if name not in images.NAMES:
+        raise ValueError(f"--conv is for images, {name} holds none: leave it out")
+    return PRESETS[name]
+
+
+def preset(data: DataSet, asked: Sequence[Asked], hidden: Sequence[int] = ()) -> Preset:
+    """Images through convolutions, hidden populations and the output.
+
+    ValueError for data that are no images.
+    """
+    if data.image is None:
+        raise ValueError(f"--conv is for images, {data.name} holds none: leave it out")
+    recipe = RECIPES.get(data.name, OTHER)
+    patch, made = layers(data.image, asked)
+    first, later, output = recipe.rates
+    network = Network.conv(data.image, *made, *hidden, data.n_classes, patch=patch)
+    last = network.fan_in(network[network.output])
+    rates = (first, *(later,) * (len(made) + len(hidden) - 1), output * min(1.0, FAN_IN / last))
+    network = Network.conv(data.image, *made, *hidden, data.n_classes, patch=patch, rate_scales=rates)
+    return Preset(
+        data=data.name,
+        hidden=(),
+        graph=Sketch.of(network, sized=False),
+        form="linear",
+        **{f.name: getattr(recipe, f.name) for f in dataclasses.fields(recipe) if f.name != "rates"},
+    )

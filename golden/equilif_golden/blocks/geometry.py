@@ -1,0 +1,93 @@
+"""Convolution: which neurons of two populations of maps a shared weight joins.
+
+A kernel of k x k lies at every position (y, x) of ``post``, ``stride`` positions of ``pre`` apart, never over
+an edge:
+
+    post (y, x) hears pre (y * stride + dy, x * stride + dx)        0 <= dy, dx < k
+
+Its weights are one matrix, (k * k * maps of pre, maps of post), row (dy * k + dx) * maps of pre + map.  It is
+a dense synapse with weights tied together: used both ways, the way back being the transposed convolution.
+
+A stride of 0 stays at one position, which every position of ``post`` hears: a bias that a map shares.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from equilif_golden.fixed import Raw
+
+
+class Shape(NamedTuple):
+    """Of a population of maps."""
+
+    height: int
+    width: int
+    maps: int
+
+    @property
+    def positions(self) -> int:
+        return self.height * self.width
+
+    @property
+    def size(self) -> int:
+        return self.positions * self.maps
+
+    def __str__(self) -> str:
+        return f"{self.height}x{self.width}x{self.maps}"
+
+
+class Geometry(NamedTuple):
+    """A kernel between two populations of maps."""
+
+    pre: Shape
+    post: Shape
+    kernel: int
+    stride: int
+
+    @property
+    def rows(self) -> int:
+        """Of the weights: neurons of ``pre`` that a position of ``post`` hears."""
+        return self.kernel**2 * self.pre.maps
+
+    @property
+    def columns(self) -> int:
+        """Of the weights."""
+        return self.post.maps
+
+    @property
+    def back(self) -> int:
+        """Neurons of ``post`` that one of ``pre`` hears, at most."""
+        if not self.stride:
+            return self.post.size
+        most = -(-self.kernel // self.stride)
+        return min(most, self.post.height) * min(most, self.post.width) * self.post.maps
+
+    def first(self) -> Raw:
+        """Position of ``pre`` under the first offset of the kernel, for every position of ``post``."""
+        y, x = np.divmod(np.arange(self.post.positions), self.post.width)
+        first: Raw = (y * self.pre.width + x) * self.stride
+        return first
+
+    def sources(self) -> Raw:
+        """Position of ``pre`` under every offset, (positions of post, k * k)."""
+        dy, dx = np.divmod(np.arange(self.kernel**2), self.kernel)
+        sources: Raw = self.first()[:, None] + dy * self.pre.width + dx
+        return sources
+
+    def neurons(self) -> Raw:
+        """Neuron of ``pre`` that every row of the weights stands for, (positions of post, rows)."""
+        neurons = self.sources()[:, :, None] * self.pre.maps + np.arange(self.pre.maps)
+        return neurons.reshape(self.post.positions, self.rows)
+
+
+#: what a constant is to the maps that share it
+CONSTANT = Shape(1, 1, 1)
+
+
+def positions(side: int, kernel: int, stride: int) -> int | None:
+    """Positions of a kernel along a side; None when they do not reach both of its ends."""
+    left = side - kernel
+    return None if left < 0 or left % stride else left // stride + 1

@@ -1,0 +1,315 @@
+"""Convolutions and pooling as NIR: there and back, from graphs made by hand, and equal to torch."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("nir", exc_type=ImportError)
+import nir as library
+
+from equilif import nir
+from equilif.convolutions import channels_first, unrolled
+from equilif_golden.kernel import Kernel
+from equilif_golden.network import Input, Lif, Network, Population, Synapse, Weights
+from equilif_golden.schedule import Schedule
+from tests.commands.test_cli import refused
+
+RNG = np.random.default_rng(0)
+FORWARD = Network.conv((8, 8), (3, 2), (5, 3), 4, patch=2, feedback=False)
+NETWORKS = {
+    "folded": FORWARD,
+    "not folded": Network.conv((9, 9), (3, 3, 2), (4, 2), 6, 3, feedback=False),
+    "colours": Network.conv((8, 6, 3), (4, 2), 3, patch=2, feedback=False, schedule=Schedule(leak=3)),
+    "symmetric": Network.conv((12, 12), (3, 3), (4, 2, 2), 5, patch=2, schedule=Schedule(threshold=0.5)),
+    "symmetric colours": Network.conv((8, 8, 3), (2, 3), 6, 3, patch=2, rate_scales=(1, 0.5, 2)),
+    "dense too": Network(
+        (
+            Input.of_shape("x", (3, 3, 8), patch=2),
+            Lif.of_shape("m", (2, 2, 3)),
+            Lif("h", 5),
+            Lif("y", 2),
+            Population("one", 1, "constant"),
+        ),
+        (
+            Synapse("x", "m", kernel=2),
+            Synapse("x", "h"),
+            Synapse("m", "y", feedback=False),
+            Synapse("h", "y"),
+            Synapse("one", "m"),
+        ),
+        "y",
+    ),
+}
+
+
+def random_weights(network: Network, seed: int = 0) -> Weights:
+    rng = np.random.default_rng(seed)
+    fmt = network.numerics.weight
+    return {s.name: rng.integers(fmt.lo, fmt.hi + 1, network.shape(s)) for s in network.synapses}
+
+
+def neurons(*shape: int, **changed: Any) -> library.IF:
+    values = {"r": 1.0, "v_threshold": 1.0, "v_reset": 0.0, **changed}
+    return library.IF(**{k: np.broadcast_to(v, shape).copy() for k, v in values.items()})
+
+
+def conv(out: int, into: int, k: int, stride: Any = 1, **changed: Any) -> library.Conv2d:
+    options = {
+        "input_shape": None,
+        "weight": RNG.normal(size=(out, into, k, k)) / 4,
+        "stride": stride,
+        "padding": 0,
+        "dilation": 1,
+        "groups": 1,
+        "bias": RNG.normal(size=out) / 4,
+        **changed,
+    }
+    return library.Conv2d(**options)
+
+
+def pool(side: int, kind: Any = library.AvgPool2d, **changed: Any) -> Any:
+    options = {"kernel_size": side, "stride": side, "padding": 0, **changed}
+    return kind(**{k: np.broadcast_to(np.array(v), 2) for k, v in options.items()})
+
+
+FLAT = library.Flatten({"input": None})
+
+
+def graph(image: tuple[int, ...], *layers: Any) -> library.NIRGraph:
+    names = ["in", *(f"n{k}" for k in range(len(layers))), "out"]
+    nodes = [library.Input(input_type=np.array(image)), *layers, library.Output(output_type=np.array([1]))]
+    edges = list(zip(names[:-1], names[1:], strict=True))
+    return library.NIRGraph(dict(zip(names, nodes, strict=True)), edges, type_check=False)
+
+
+# -- there and back --------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_with_maps_comes_back_as_it_was(name, tmp_path):
+    network = NETWORKS[name]
+    weights = random_weights(network)
+    nir.save(tmp_path / "a.nir", network, weights)
+    found = nir.load(tmp_path / "a.nir")
+    assert found.network == network
+    assert all(np.array_equal(found.weights[n], w) for n, w in weights.items())
+    assert not any(m.moved or m.clipped for m in found.moved)
+
+
+def test_only_a_network_with_feedback_is_written_as_matrices():
+    """NIR has convolutions and no transposed ones."""
+    for name, network in NETWORKS.items():
+        kinds = {type(n).__name__ for n in nir.to_graph(network, random_weights(network)).nodes.values()}
+        assert ("Conv2d" in kinds) == (not name.startswith("symmetric")), name
+
+
+@pytest.mark.parametrize("name", ["folded", "not folded", "colours"])
+def test_the_graph_alone_says_what_the_kernels_are(name):
+    """Without equilif's metadata: the patch is the largest that fits, and drives stay what they are."""
+    network = NETWORKS[name]
+    weights = random_weights(network)
+    written = nir.to_graph(network, weights)
+    written.metadata = {}
+    found = nir.from_graph(written, schedule={"threshold": network.schedule.threshold})
+    assert found.network.inputs[0].patch == network.inputs[0].patch
+    assert [p.shape for p in found.network.lif] == [p.shape for p in network.lif]
+    assert all(np.array_equal(found.weights[n], w) for n, w in weights.items())
+
+
+def test_matrices_that_are_no_kernel_are_named():
+    network = NETWORKS["symmetric"]
+    written = nir.to_graph(network, random_weights(network))
+    w = written.nodes["maps1-maps2"].weight
+    w[0, np.flatnonzero(w[0])[0]] += 1 / 4096
+    written.nodes["maps1-maps2-back"].weight = w.T
+    with pytest.raises(ValueError, match="weights of maps1-maps2 are not those of one kernel"):
+        nir.from_graph(written)
+
+
+def test_damaged_metadata_of_maps_are_named():
+    written = nir.to_graph(FORWARD, random_weights(FORWARD))
+    own = json.loads(written.metadata[nir.OWN])
+    for name, wrong in (("shapes", {"input": [1, 2]}), ("kernels", []), ("patches", {"input": [0]})):
+        written.metadata = {nir.OWN: json.dumps({**own, name: wrong})}
+        with pytest.raises(ValueError, match="metadata 'equilif' cannot be read"):
+            nir.from_graph(written)
+
+
+@pytest.mark.parametrize("patch", [3, 5, 64])
+def test_a_patch_that_does_not_fold_the_image_is_refused(patch):
+    written = nir.to_graph(FORWARD, random_weights(FORWARD))
+    own = json.loads(written.metadata[nir.OWN])
+    written.metadata = {nir.OWN: json.dumps({**own, "patches": {"input": [patch]}})}
+    with pytest.raises(ValueError, match=f"patches of {patch}x{patch}"):
+        nir.from_graph(written)
+
+
+# -- what it means ---------------------------------------------------------------------------------
+def drives(found: nir.Imported, x: np.ndarray) -> np.ndarray:
+    """Static drive of the first maps, (channels, height, width) in thresholds, from images in order."""
+    network, weights = unrolled(found.network, found.weights)
+    first = network.synapses[0]
+    p = found.network[first.post]
+    raw = x.reshape(-1) @ weights[first.name] / 256
+    raw = raw + weights[f"bias-{p.name}"][0] * 255 / 256
+    shaped = raw[channels_first(p)] / network.schedule.raw(network.numerics).threshold
+    return shaped.reshape(p.shape.maps, p.shape.height, p.shape.width)
+
+
+@pytest.mark.parametrize(
+    "case",
+    ["plain", "stride", "average behind", "sum before", "two convolutions", "groups", "dilation", "colours"],
+)
+def test_what_lies_between_neurons_is_one_kernel_with_the_drives_of_torch(case):
+    torch = pytest.importorskip("torch")
+    colours = 2 if case in ("groups", "colours") else 1
+    layers: dict[str, list[Any]] = {
+        "plain": [conv(3, 1, 3)],
+        "stride": [conv(3, 1, 4, (2, 2))],
+        "average behind": [conv(3, 1, 5), pool(2)],
+        "sum before": [pool(2, library.SumPool2d), conv(3, 1, 2)],
+        "two convolutions": [conv(2, 1, 3), pool(2), conv(3, 2, 2)],
+        "groups": [conv(4, 1, 3, groups=2, weight=RNG.normal(size=(4, 1, 3, 3)) / 4)],
+        "dilation": [conv(3, 1, 3, dilation=2)],
+        "colours": [conv(3, 2, 3)],
+    }
+    x = RNG.integers(0, 256, (colours, 12, 12))
+    y = torch.tensor(x[None] / 256)
+    for node in layers[case]:
+        if isinstance(node, library.Conv2d):
+            w, b = torch.tensor(node.weight), torch.tensor(node.bias)
+            y = torch.nn.functional.conv2d(
+                y, w, b, stride=node.stride, dilation=node.dilation, groups=node.groups
+            )
+        else:
+            y = torch.nn.functional.avg_pool2d(y, 2) * (4 if isinstance(node, library.SumPool2d) else 1)
+    c, h, w = y.shape[1:]
+    rest = [FLAT, library.Linear(weight=np.ones((2, c * h * w)) / 8), neurons(2)]
+    made = graph(x.shape, *layers[case], neurons(c, h, w), *rest)
+    found = nir.from_graph(made, fraction=13)
+    got = drives(found, x.transpose(1, 2, 0))
+    # each weight is rounded to 2**-13, and so is the bias
+    fan_in = found.network.shape(found.network.synapses[0])[0]
+    assert np.abs(got - y[0].numpy()).max() <= (fan_in + 1) * 0.5 / 8192 + 1e-9
+
+
+def test_a_convolution_and_its_average_are_one_of_the_reference_network():
+    """5x5 and 2x2: 6x6 in steps of 2, folded to 3x3."""
+    layers = [conv(3, 1, 5), pool(2), neurons(3, 12, 12), conv(4, 3, 5), pool(2), neurons(4, 4, 4)]
+    found = nir.from_graph(
+        graph((1, 28, 28), *layers, FLAT, library.Linear(weight=np.ones((10, 64)) / 8), neurons(10))
+    ).network
+    assert [p.shape for p in found.populations[:3]] == [(14, 14, 4), (12, 12, 3), (4, 4, 4)]
+    assert [(s.kernel, s.stride) for s in found.synapses[:3]] == [(3, 1), (6, 2), (None, 1)]
+
+
+def test_pooling_before_a_matrix_is_part_of_it():
+    """Spikes, sum of 2x2, flatten, Linear: as spikes and a matrix that has each weight four times."""
+    w = RNG.normal(size=(2, 3 * 2 * 2)) / 4
+    layers = [conv(3, 1, 3), neurons(3, 4, 4), pool(2, library.SumPool2d), FLAT, library.Linear(weight=w)]
+    found = nir.from_graph(graph((1, 6, 6), *layers, neurons(2)))
+    wanted = np.repeat(np.repeat(w.reshape(2, 3, 2, 2), 2, 2), 2, 3)  # (neurons, channels, 4, 4)
+    rows = wanted.transpose(2, 3, 1, 0).reshape(-1, 2)
+    assert np.array_equal(found.weights["n1-n5"], np.floor(rows * 4096 + 0.5))
+
+
+def test_biases_before_pooling_come_through_it():
+    first = conv(3, 1, 3)
+    layers = [first, pool(2, library.SumPool2d), neurons(3, 2, 2)]
+    found = nir.from_graph(
+        graph((1, 6, 6), *layers, FLAT, library.Linear(weight=np.ones((2, 12))), neurons(2))
+    )
+    wanted = np.floor(4 * first.bias * 256 / 255 * 4096 + 0.5)
+    assert np.array_equal(found.weights["bias-n2"][0], wanted)
+
+
+def test_an_image_that_is_flattened_has_its_colours_side_by_side():
+    w = RNG.normal(size=(2, 12))
+    found = nir.from_graph(graph((3, 2, 2), FLAT, library.Linear(weight=w), neurons(2)))
+    wanted = w.reshape(2, 3, 2, 2).transpose(2, 3, 1, 0).reshape(12, 2)
+    assert np.array_equal(found.weights["in-n2"], np.floor(wanted * 4096 + 0.5))
+
+
+def test_a_network_written_as_matrices_spikes_as_one_without_maps():
+    """What a file says to others, with a symmetric convolution in it: run here, without its maps."""
+    network = NETWORKS["symmetric colours"]
+    weights = {n: w >> 4 for n, w in random_weights(network).items()}
+    written = nir.to_graph(network, weights)
+    own = json.loads(written.metadata[nir.OWN])
+    written.metadata = {nir.OWN: json.dumps({k: v for k, v in own.items() if k not in ("shapes", "kernels")})}
+    found = nir.from_graph(written)
+    assert not found.network.maps and not found.network.forward
+    x = RNG.integers(0, 256, (5, network.n_inputs), dtype=np.uint8)
+    flat, matrices = unrolled(network, weights)
+    same = Kernel(flat, matrices).rates(x)
+    for a, b in zip(
+        Kernel(replace(found.network, numerics=flat.numerics), found.weights).rates(x), same, strict=True
+    ):
+        assert np.array_equal(a, b)
+    assert same[1].sum() > 0
+
+
+# -- what cannot be --------------------------------------------------------------------------------
+FLATTENED = library.Flatten({"input": np.array([3, 4, 4])}, start_dim=0)
+END = (FLATTENED, library.Linear(weight=np.ones((2, 3 * 4 * 4))), neurons(2))
+
+
+@pytest.mark.parametrize(
+    "layers, message",
+    [
+        ([conv(3, 1, 3, padding=1), neurons(3, 6, 6)], "node 'n0' has padding (1, 1): a kernel here stays"),
+        ([conv(3, 1, 3, padding="same"), neurons(3, 6, 6)], "node 'n0' has padding 'same'"),
+        ([conv(3, 1, 3, (1, 2)), neurons(3, 4, 4)], "node 'n0': stride must be one whole number"),
+        ([conv(3, 1, 3, weight=np.ones((3, 1, 3, 2))), neurons(3, 4, 4)], "shape (3, 1, 3, 2)"),
+        ([conv(3, 2, 3), neurons(3, 4, 4)], "a kernel of 2 channels, 3x3, does not fit 1 channels of 6x6"),
+        ([conv(3, 1, 7), neurons(3, 1, 1)], "does not fit 1 channels of 6x6"),
+        (
+            [conv(3, 1, 3, 2), neurons(3, 2, 2)],
+            "a kernel of 3x3 in steps of 2 does not end at",
+        ),
+        ([conv(3, 1, 2), pool(2), neurons(3, 2, 2)], "with what lies before it, a kernel of 3x3"),
+        ([conv(3, 1, 3, groups=2), neurons(3, 4, 4)], "node 'n0': 3 channels are not 2 groups"),
+        ([conv(3, 1, 3, bias=np.ones(2)), neurons(3, 4, 4)], "node 'n0' has 2 biases and weights for 3"),
+        (
+            [conv(3, 1, 3), neurons(3, 4, 4, v_threshold=RNG.uniform(1, 2, (3, 4, 4)))],
+            "node 'n1': the positions of a map share their weights",
+        ),
+        ([conv(3, 1, 3), neurons(5)], "node 'n1' has parameters for 5 neurons and weights for 48"),
+        (
+            [library.Linear(weight=np.ones((36, 36))), neurons(36), conv(3, 1, 3), neurons(3, 4, 4)],
+            "node 'n2' needs (channels, height, width) of 'n1'",
+        ),
+        ([pool(2, kernel_size=1.5), neurons(1, 3, 3)], "node 'n0': kernel_size must be one whole number"),
+    ],
+)
+def test_what_no_kernel_here_can_be_is_named(layers, message):
+    with pytest.raises(ValueError, match=re.escape(message)) as e:
+        nir.from_graph(graph((1, 6, 6), *layers, *END))
+    assert "\n" not in str(e.value)
+
+
+def test_a_convolution_of_a_file_is_refused_in_one_line(tmp_path):
+    layers = [conv(3, 1, 3, padding=1, input_shape=(6, 6)), neurons(3, 6, 6)]
+    end = library.Linear(weight=np.ones((2, 3 * 6 * 6)))
+    flat = library.Flatten({"input": np.array([3, 6, 6])}, start_dim=0)
+    library.write(tmp_path / "a.nir", graph((1, 6, 6), *layers, flat, end, neurons(2)))
+    said = refused("convert", tmp_path / "a.nir", tmp_path / "a.npz")
+    assert "node 'n0' has padding" in said and not (tmp_path / "a.npz").exists()
+
+
+def test_a_matrix_that_leads_to_maps_is_refused():
+    made = graph((1, 6, 6), conv(3, 1, 3), neurons(3, 4, 4), *END)
+    made.nodes["back"] = library.Linear(weight=np.ones((48, 2)))
+    made.edges += [("n4", "back"), ("back", "n1")]
+    with pytest.raises(ValueError, match="node 'back' joins 'n4' to the maps of 'n1': only kernels lead"):
+        nir.from_graph(made)
+
+
+def test_a_network_too_large_to_be_written_as_matrices_is_refused():
+    network = Network.conv((64, 64), (16, 3), (16, 6, 2), 10, patch=2)
+    with pytest.raises(ValueError, match=r"would have [\d,]+ weights, more than 33,554,432: take fewer maps"):
+        nir.to_graph(network, network.initial_weights())

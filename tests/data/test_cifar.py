@@ -1,0 +1,282 @@
+"""CIFAR-10 and CIFAR-100: small files made here, from their bytes to a trained network."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from equilif import cli
+from equilif.data import cifar, images, own
+from equilif.data.cifar import HUNDRED, TEN, Version
+from equilif.training.train import read_history
+from equilif_golden import network as networks
+from equilif_golden.network import Input
+from tests.data.test_sequences import tar
+
+EACH = 4  #: images of a batch
+NAMES = "airplane automobile bird cat deer dog frog horse ship truck".split()
+
+
+def colours(k: int) -> np.ndarray:
+    """An image (32, 32, 3): two colours of its own above and below, and a pixel that says which it is."""
+    x = np.zeros((32, 32, 3), np.uint8)
+    x[:16] = (20 * (k % 10) + 30, 200 - 20 * (k % 10), 250)
+    x[16:] = (10, 20 * (k % 5) + 100, 0)
+    x[3, 5] = (1, 2, k % 256)
+    return x
+
+
+def records(version: Version, classes: list[int], first: int = 0) -> bytes:
+    """A batch, pixel by pixel as the sets have them."""
+    out = b""
+    for k, label in enumerate(classes, first):
+        front = bytes([label // 5, label])[-version.front :]
+        out += front + np.moveaxis(colours(k), 2, 0).tobytes()
+    return out
+
+
+def batches(version: Version) -> dict[str, bytes]:
+    """Files of a set; every batch has other images and classes."""
+    n = version.classes
+    files = {
+        name: records(version, [(EACH * b + i) % n for i in range(EACH)], EACH * b)
+        for b, name in enumerate(version.batches)
+    }
+    if version is TEN:
+        files[version.meanings] = ("\n".join(NAMES) + "\n\n").encode()
+    return files
+
+
+def write_folder(folder: Path, version: Version = TEN, **changed: bytes | None) -> Path:
+    """A set; ``changed``: files of other content, or None of those that are not there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, raw in {**batches(version), **changed}.items():
+        if raw is not None:
+            (folder / name).write_bytes(raw)
+    return folder
+
+
+def write_archive(path: Path, version: Version = TEN, **changed: bytes) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    files = {f"{version.folder}/{name}": raw for name, raw in {**batches(version), **changed}.items()}
+    path.write_bytes(tar(**{f"{version.folder}/readme.html": b"<html>", **files}))
+    return path
+
+
+def pickled(folder: Path) -> Path:
+    """The version for Python, which would write a file if it were unpickled."""
+
+    class Trap:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (folder / "trapped",)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("data_batch_1", "test_batch", "batches.meta"):
+        (folder / name).write_bytes(pickle.dumps(Trap()))
+    return folder
+
+
+# -- what is read ----------------------------------------------------------------------------------
+@pytest.mark.parametrize("place", ["cifar-10-batches-bin", "", "cifar-10-binary.tar.gz", "itself"])
+def test_pixels_lie_row_by_row_with_their_colours_side_by_side(place, tmp_path):
+    data = tmp_path
+    if place == "itself":
+        data = write_archive(tmp_path / "a.tar.gz")
+    elif place.endswith(".gz"):
+        write_archive(tmp_path / place)
+    else:
+        write_folder(tmp_path / place)
+    d = images.load("cifar10", data)
+    assert (len(d.x_train), len(d.x_test)) == (5 * EACH, EACH)
+    assert (d.x_train[7].reshape(32, 32, 3) == colours(7)).all()
+    assert (d.x_test[0].reshape(32, 32, 3) == colours(5 * EACH)).all()
+    assert d.y_train[:12].tolist() == [*range(10), 0, 1] and d.y_train.dtype == np.int64
+    assert (d.image, d.n_features, d.n_classes) == ((32, 32, 3), 3072, 10)
+
+
+def test_an_image_is_folded_to_patches_with_all_their_colours(tmp_path):
+    d = images.load("cifar10", write_folder(tmp_path))
+    population = Input.of_shape("x", (16, 16, 12), patch=2)
+    folded = d.x_train[7][population.fold].reshape(16, 16, 2, 2, 3)
+    assert population.image == d.image
+    assert (folded[1, 2, 1, 1] == (1, 2, 7)).all()  # pixel (3, 5)
+    assert (folded.transpose(0, 2, 1, 3, 4).reshape(32, 32, 3) == colours(7)).all()
+
+
+def test_folder_archive_and_name_are_the_same_data(tmp_path):
+    folder = write_folder(tmp_path / "cifar")
+    archive = write_archive(tmp_path / "cifar.tar.gz")
+    sets = [images.load("cifar10", folder), own.load(folder), own.load(archive)]
+    assert len({d.digest for d in sets}) == 1 and all(d.image == (32, 32, 3) for d in sets)
+    assert sets[1].about is not None and sets[1].about.labels == tuple(NAMES)
+    assert sets[1].about.scaling.kind == "bytes"
+
+
+def test_classes_without_their_names_are_numbers(tmp_path):
+    folder = write_folder(tmp_path / "cifar", **{TEN.meanings: None})
+    about = own.load(folder).about
+    assert about is not None and about.labels == tuple(map(str, range(10)))
+
+
+def test_of_cifar_100_the_fine_classes_are_learnt(tmp_path):
+    names = [f"thing{k:02}" for k in range(100)]
+    classes = records(HUNDRED, list(range(100)) * 3)
+    changed = {"train.bin": classes, "test.bin": classes[: 3074 * 30]}
+    changed[HUNDRED.meanings] = "\n".join(names).encode()
+    for place in (
+        write_folder(tmp_path / "hundred", HUNDRED, **changed),
+        write_archive(tmp_path / "hundred.tar.gz", HUNDRED, **changed),
+    ):
+        d = own.load(place)
+        assert d.about is not None and d.about.labels == tuple(names)
+        assert d.y_train.tolist() == list(range(100)) * 3 and len(d.x_test) == 30
+        assert (d.x_train[42].reshape(32, 32, 3) == colours(42)).all()
+
+
+# -- what is refused -------------------------------------------------------------------------------
+BAD = records(TEN, [3, 12, 1])
+WRONG: dict[str, tuple[dict[str, bytes | None], str]] = {
+    "truncated": ({"data_batch_2.bin": bytes(3073 * 4 - 1)}, "data_batch_2.bin has 12,291 bytes: a batch"),
+    "too long": ({"test_batch.bin": bytes(3073 + 5)}, "test_batch.bin has 3,078 bytes"),
+    "empty": ({"data_batch_5.bin": b""}, "data_batch_5.bin has 0 bytes"),
+    "records of the other set": ({"data_batch_1.bin": bytes(3074 * 7)}, "one record of 3,073 bytes"),
+    "class out of range": ({"data_batch_4.bin": BAD}, "data_batch_4.bin: image 1 is of class 12"),
+    "a batch is missing": ({"data_batch_3.bin": None}, "no data_batch_3.bin in"),
+    "no test part": ({"test_batch.bin": None}, "no test_batch.bin in"),
+    "too few names": ({TEN.meanings: b"cat\ndog\n"}, "names 2 classes, CIFAR-10 has 10"),
+    "a name twice": ({TEN.meanings: b"\n".join([b"cat"] * 10)}, "batches.meta.txt names 10 classes"),
+    "names that are no text": ({TEN.meanings: b"\xff\xfe"}, "batches.meta.txt is not UTF-8"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_with_a_batch_is_one_line_that_names_it(case, tmp_path):
+    changed, message = WRONG[case]
+    folder = write_folder(tmp_path / "cifar", **changed)
+    for load in (lambda: images.load("cifar10", folder), lambda: own.load(folder)):
+        with pytest.raises(ValueError) as e:  # noqa: PT011
+            load()
+        assert message in str(e.value) and str(folder) in str(e.value) and "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_pickles_are_refused_unread_and_the_way_out_is_named(packed, tmp_path):
+    folder = pickled(tmp_path / "cifar-10-batches-py")
+    place = folder
+    if packed:
+        place = tmp_path / "cifar-10-python.tar.gz"
+        place.write_bytes(tar(**{f"cifar-10-batches-py/{p.name}": p.read_bytes() for p in folder.iterdir()}))
+    data = place if packed else tmp_path
+    for load in (lambda: images.load("cifar10", data), lambda: own.load(place)):
+        with pytest.raises(ValueError, match="is CIFAR-10 for Python, and pickles can run any code") as e:
+            load()
+        assert "kriz/cifar-10-binary.tar.gz" in str(e.value)
+    assert not (folder / "trapped").exists()
+
+
+@pytest.mark.parametrize(
+    "name, said",
+    [
+        ("data_batch_1.mat", "is CIFAR-10 for Matlab"),
+        ("meta", "is CIFAR-100 for Python"),
+        ("meta.mat", "is CIFAR-100 for Matlab"),
+    ],
+)
+def test_versions_for_other_languages_are_told_apart(name, said, tmp_path):
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(ValueError, match=said):
+        cifar.read(tmp_path)
+
+
+def test_an_archive_of_something_else_is_refused(tmp_path):
+    (tmp_path / "a.tar.gz").write_bytes(tar(**{"notes.txt": b"x"}))
+    with pytest.raises(ValueError, match=r"a.tar.gz holds no CIFAR batches, neither data_batch_1.bin"):
+        own.load(tmp_path / "a.tar.gz")
+
+
+def test_a_set_that_is_not_there_says_where_to_get_it(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"no cifar-10-batches-bin or cifar-10-binary.tar.gz in .*--data.*kriz"
+    ):
+        images.load("cifar10", tmp_path)
+
+
+def test_cifar_100_under_the_name_of_cifar_10_is_refused(tmp_path):
+    write_folder(tmp_path, HUNDRED)
+    with pytest.raises(ValueError, match="is CIFAR-100, not CIFAR-10: give its path in place of cifar10"):
+        images.load("cifar10", tmp_path)
+
+
+# -- from the command line -------------------------------------------------------------------------
+def run(line: str) -> int:
+    try:
+        cli.app(line.split())
+    except SystemExit as e:
+        return e.code if isinstance(e.code, int) else 1
+    return 0
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    return tmp_path
+
+
+def test_a_network_is_trained_evaluated_and_resumed(folder, capsys):
+    write_folder(folder / "data/cifar-10-batches-bin")
+    options = "--free 8 --nudged 4 --window 4 --shift 0.5"
+    assert run(f"train cifar10 --hidden 12 --epochs 1 {options} --out run --json told.json") == 0
+    network = networks.load("run/network.npz")[0]
+    assert [p.size for p in network.populations] == [3072, 1, 12, 10]
+    assert network.numerics.accumulator_width == 28  # 3,083 rows
+    assert run("train --resume --epochs 2 --out run") == 0
+    assert len(read_history(Path("run/history.json")).epochs) == 2
+    assert run("evaluate run/network.npz") == 0
+    assert (
+        run("new cifar10 --out net.toml") == 0 and run("train cifar10 --net net.toml --epochs 1 --out b") == 0
+    )
+    capsys.readouterr()
+    assert run("train cifar10 --data nowhere --out c") == 2
+    assert "no cifar-10-batches-bin" in capsys.readouterr().err and not Path("c").exists()
+
+
+def test_convolutions_are_trained_in_real_numbers_and_spike(folder):
+    pytest.importorskip("torch")
+    write_archive(folder / "data" / "cifar-10-binary.tar.gz")
+    options = "--conv 4 --conv 6 --epochs 1 --batch 8 --shift 0.5"
+    assert run(f"rates cifar10 {options} --out run") == 0
+    network = networks.load("run/network.npz")[0]
+    assert [p.shape for p in network.maps] == [(16, 16, 12), (14, 14, 4), (5, 5, 6)]
+    assert run("evaluate run/network.npz --json told.json") == 0
+    assert json.loads(Path("told.json").read_text())["samples"] == EACH
+    assert run("deploy run --steps 8 --samples 4") == 0
+
+
+def test_data_tells_what_is_understood_and_draws_in_colour(folder, capsys):
+    pytest.importorskip("matplotlib")
+    from matplotlib import image
+
+    write_archive(folder / "cifar-10-binary.tar.gz")
+    assert run("data cifar-10-binary.tar.gz --out pictures --json told.json") == 0
+    told = json.loads(Path("told.json").read_text())
+    assert (told["format"], told["shape"], told["inputs"]) == ("cifar", [32, 32, 3], 3072)
+    assert told["classes"]["frog"] == {"training": 2, "test": 0} and told["scaling"] == "bytes"
+    assert "images in colour: three inputs a pixel" in told["notes"]
+    drawn = image.imread(Path("pictures") / told["files"][0])[..., :3]
+    seen = {tuple(c) for c in np.rint(drawn.reshape(-1, 3) * 255).astype(int).tolist()}
+    assert tuple(colours(0)[0, 0].tolist()) in seen  # the upper half of the first image, in its colour
+
+
+def test_what_is_refused_is_one_line_and_writes_nothing(folder, capsys):
+    pickled(folder / "py")
+    for line in ("data py", "train py", "train cifar10 --data py", "rates py", "recall py"):
+        assert run(line) == 2
+        error = capsys.readouterr().err
+        assert len(error.splitlines()) == 1 and "cifar-10-binary.tar.gz" in error, line
+    assert [p.name for p in folder.iterdir()] == ["py"]

@@ -1,0 +1,149 @@
+"""Maps in real numbers: equal to networks without them, and what the spikes of the kernel average to."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from equilif.convolutions import unrolled  # noqa: E402   torch is optional
+from equilif.data import images  # noqa: E402
+from equilif.training import rates as training  # noqa: E402
+from equilif.training.maps import layers  # noqa: E402
+from equilif.training.settings import SETTINGS  # noqa: E402
+from equilif_golden import network as networks  # noqa: E402
+from equilif_golden.kernel import Kernel  # noqa: E402
+from equilif_golden.network import Network  # noqa: E402
+from equilif_golden.real.rates import Rates, integer_rates  # noqa: E402
+from equilif_golden.real.trainer import hinge  # noqa: E402
+from tests.commands.test_cli import refused, run  # noqa: E402
+
+EXACT = {"dtype": torch.float64, "tolerance": 1e-12, "limit": 1000}
+NETWORKS = {
+    "grey": Network.conv((8, 8), (3, 2), (5, 3), 4, patch=2),
+    "not folded": Network.conv((9, 7), (3, 3, 2), (4, 2), 6, 3),
+    "colours, forward": Network.conv((8, 6, 3), (4, 2), 5, 3, patch=2, feedback=False),
+}
+
+
+def made(network: Network, seed: int = 0) -> tuple[networks.Weights, Any]:
+    """Weights and five samples."""
+    weights = network.initial_weights(seed, bias=0.3, scale=0.5)
+    x = np.random.default_rng(seed).integers(0, 256, (5, network.n_inputs), dtype=np.uint8)
+    return weights, torch.tensor(x)
+
+
+@pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+def test_rates_and_gradients_are_those_of_the_network_without_maps(network):
+    """A shared weight has the sum of the gradients of all weights that it stands for."""
+    weights, x = made(network)
+    flat, matrices = unrolled(network, weights)
+    shared = Rates(network, weights, **EXACT)
+    apart = Rates(flat, matrices, **EXACT)
+    y = torch.arange(5) % network.n_outputs
+    found = []
+    for model in (shared, apart):
+        r, drive = model(x)
+        grads = torch.autograd.grad(hinge(drive, y).sum(), list(model.values))
+        found.append((r.detach(), dict(zip(model.w, grads, strict=True))))
+    assert torch.allclose(found[0][0], found[1][0], atol=1e-9)
+    assert float(found[0][0].std()) > 0.05
+    for s in network.synapses:
+        one, many = found[0][1][s.name], found[1][1][s.name].numpy()
+        geometry = network.geometry(s)
+        pre, post = network[s.pre], network[s.post]
+        if geometry is None:
+            summed = many
+        else:
+            if getattr(pre, "patch", 1) > 1:
+                many = many[pre.fold]
+            blocks = many.reshape(pre.size, post.shape.positions, post.maps)
+            summed = sum(blocks[rows, p] for p, rows in enumerate(geometry.neurons()))
+        assert np.allclose(one.numpy(), summed, atol=1e-9) and np.abs(summed).max() > 1e-6, s.name
+
+
+@pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+def test_spikes_of_the_kernel_average_to_the_fixed_point(network):
+    weights, x = made(network)
+    averages, drives = Kernel(network, weights).averages(x.numpy(), [31, 3079])
+    exact, found = integer_rates(network, weights, drives, averages[-1])
+    assert found.settled == 1.0
+    errors = np.abs(averages - exact).mean(axis=(1, 2))
+    assert errors[1] < 2e-3 and errors[1] < errors[0] / 5
+
+
+# -- which kernels ---------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "image, maps, patch, kernels",
+    [
+        ((28, 28, 1), (16, 32), 2, [(3, 1), (6, 2)]),
+        ((32, 32, 3), (8, 8, 8), 2, [(3, 1), (6, 2), (5, 2)]),
+        ((8, 8, 1), (12,), 2, [(2, 1)]),
+        ((8, 8, 1), (12, 4), 2, [(2, 1), (3, 2)]),
+        ((9, 9, 1), (5,), 1, [(3, 2)]),
+        ((20, 23, 1), (5, 5), 1, [(3, 1), (3, 1)]),
+    ],
+)
+def test_kernels_end_at_the_edges_of_images_of_any_size(image, maps, patch, kernels):
+    found = layers(image, maps)
+    assert found.patch == patch and [k for _, *k in found.convolutions] == [list(k) for k in kernels]
+    network = Network.conv(image, *found.convolutions, 10, patch=patch)
+    assert network.n_inputs == prod(image) and [p.maps for p in network.lif[:-1]] == list(maps)
+
+
+def test_an_image_that_is_too_small_is_refused():
+    with pytest.raises(ValueError, match="images of 8x8 pixels take 2 convolutions, not 3: after these 1x1"):
+        layers((8, 8, 1), (2, 2, 2))
+
+
+# -- the command line ------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    pytest.importorskip("sklearn")
+    out = tmp_path_factory.mktemp("conv") / "run"
+    run("rates", "digits", "--conv", 12, "--epochs", 6, "--lr", 0.01, "--out", out)
+    return out
+
+
+def test_maps_that_torch_trained_spike_as_well(trained, tmp_path):
+    """Trained, saved, deployed and evaluated: 8x8 - 12 maps of 3x3 - 10."""
+    network = networks.load(trained / "network.npz")[0]
+    assert [p.shape for p in network.maps] == [(4, 4, 4), (3, 3, 12)] and not network.forward
+    real = json.loads((trained / "rates.json").read_text())
+    assert real["sizes"] == "64-12 maps-10" and real["epochs"][-1]["test_accuracy"] > 0.93
+    run("deploy", trained, "--steps", 24, "--samples", 20, "--json", tmp_path / "d.json")
+    found = json.loads((tmp_path / "d.json").read_text())
+    assert found["float"] == real["epochs"][-1]["test_accuracy"]
+    assert abs(found["rates"] - found["float"]) <= 0.01 and found["gradients"] is None
+    (spiking,) = found["spiking"]
+    assert spiking["accuracy"] > found["rates"] - 0.02 and found["convergence"]["slope"] < -0.8
+    run("evaluate", trained / "network.npz", "--json", tmp_path / "e.json")
+    assert json.loads((tmp_path / "e.json").read_text())["accuracy"] > found["rates"] - 0.02
+
+
+def test_a_run_with_maps_goes_on_and_learns_on_by_equilibrium_propagation(trained, tmp_path):
+    run("rates", "--resume", "--epochs", 7, "--out", trained)
+    network, weights = networks.load(trained / "network.npz")
+    chip = Kernel(network, weights, lr=0.002)
+    d = images.digits()
+    before = chip.accuracy(d.x_test, d.y_test)
+    chip.train(d.x_train[:500], d.y_train[:500])
+    assert any((chip.weights[n] != w).any() for n, w in weights.items())
+    assert chip.accuracy(d.x_test, d.y_test) > before - 0.05
+
+
+def test_hidden_populations_stand_behind_maps():
+    settings = replace(SETTINGS["digits"], channels=(6,), hidden=(20,), epochs=1)
+    run_ = training.RateTraining.start(settings)
+    assert [p.size for p in run_.model.network.lif] == [54, 20, 10] and run_.sizes == "64-6 maps-20-10"
+
+
+def test_what_has_no_image_has_no_maps(tmp_path):
+    said = refused("rates", "digits", "--conv", 2, "--conv", 2, "--conv", 2, "--out", tmp_path / "o")
+    assert "images of 8x8 pixels take 2 convolutions, not 3" in said and not (tmp_path / "o").exists()

@@ -1,0 +1,254 @@
+"""Descriptions of networks with convolutions: shapes, patches, kernels, files."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from equilif_golden.engine.compiler import Compiled
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.fixed import DEFAULT
+from equilif_golden.network import (
+    Constant,
+    Input,
+    Lif,
+    Network,
+    Population,
+    Relay,
+    Shape,
+    Softmax,
+    Synapse,
+    load,
+    save,
+)
+
+anything: Any = Population
+any_network: Any = Network
+
+MNIST = Network.conv((28, 28), (16, 3), (32, 6, 2), 10, patch=2)
+X, B, F, Y = (
+    Input.of_shape("x", (5, 4, 2)),
+    Constant("b", 1),
+    Lif.of_shape("f", (4, 3, 3)),
+    Lif("y", 2),
+)
+NET = Network(
+    (X, B, F, Y),
+    (Synapse("x", "f", kernel=2), Synapse("b", "f"), Synapse("f", "y"), Synapse("b", "y")),
+    "y",
+)
+
+
+def test_conv_is_convolutions_and_a_chain():
+    assert [(p.name, p.kind, p.shape, p.size) for p in MNIST.populations] == [
+        ("input", "input", (14, 14, 4), 784),
+        ("bias", "constant", None, 1),
+        ("maps1", "lif", (12, 12, 16), 2304),
+        ("maps2", "lif", (4, 4, 32), 512),
+        ("output", "lif", None, 10),
+    ]
+    assert [(s.name, s.kernel, s.stride, MNIST.shape(s)) for s in MNIST.synapses] == [
+        ("input-maps1", 3, 1, (36, 16)),
+        ("bias-maps1", None, 1, (1, 16)),
+        ("maps1-maps2", 6, 2, (576, 32)),
+        ("bias-maps2", None, 1, (1, 32)),
+        ("maps2-output", None, 1, (512, 10)),
+        ("bias-output", None, 1, (1, 10)),
+    ]
+
+
+def test_conv_goes_on_as_a_chain():
+    net = Network.conv((6, 8, 3), (2, 3), 7, 5, 4, rate_scales=(1.0, 0.5, 0.25, 2.0), feedback=False)
+    assert [(p.name, p.size) for p in net.populations] == [
+        ("input", 144),
+        ("bias", 1),
+        ("maps1", 48),
+        ("hidden1", 7),
+        ("hidden2", 5),
+        ("output", 4),
+    ]
+    assert [s.rate_scale for s in net.synapses] == [1, 1, 0.5, 0.5, 0.25, 0.25, 2, 2]
+    assert [s.name for s in net.forward] == ["maps1-hidden1", "hidden1-hidden2", "hidden2-output"]
+
+
+def test_neurons_hear_what_their_kernels_cover():
+    """There k * k maps and a bias; back ceil(k / stride) positions each way, if there are so many."""
+    assert [MNIST.fan_in(p) for p in MNIST.lif] == [36 + 1 + 9 * 32, 576 + 1 + 10, 512 + 1]
+    whole = Network.conv((7, 7), (2, 1), (3, 7), 2)  # one position hears all, and is all that is heard back
+    assert [whole.fan_in(p) for p in whole.lif] == [1 + 1 + 3, 49 * 2 + 1 + 2, 3 + 1]
+
+
+@pytest.mark.parametrize(
+    "kernel, stride, side", [(1, 1, 4), (2, 1, 5), (3, 2, 7), (2, 3, 8), (5, 2, 9), (5, 1, 6)]
+)
+def test_what_is_heard_back_is_the_most_of_any_position(kernel, stride, side):
+    net = Network.conv((side, side), (1, 1), (3, kernel, stride), 2)
+    geometry = net.geometry(net.synapses[2])
+    assert geometry is not None
+    heard = np.bincount(geometry.neurons().ravel(), minlength=side * side)
+    assert geometry.back == heard.max() * 3
+
+
+def test_a_patch_is_folded_into_maps():
+    """Map (py * 2 + px) * 3 + c of (y, x) is colour c of pixel (2 y + py, 2 x + px)."""
+    net = Network.conv((4, 6, 3), (2, 2), 2, patch=2)
+    image = np.arange(4 * 6 * 3).reshape(4, 6, 3)
+    assert net.inputs[0].image == (4, 6, 3)
+    maps = net.clamped(np.stack([image.ravel()] * 2))["input"].reshape(2, 2, 3, 12)
+    for y, x, py, px, c in np.ndindex(2, 3, 2, 2, 3):
+        assert (maps[:, y, x, (py * 2 + px) * 3 + c] == image[2 * y + py, 2 * x + px, c]).all()
+
+
+def test_an_input_beside_others_folds_its_own_part():
+    z = Input("z", 3)
+    net = replace(
+        NET, populations=(z, replace(X, shape=(5, 2, 4), patch=2), B, Y), synapses=(Synapse("x", "y"),)
+    )
+    sample = np.arange(43)
+    clamped = net.clamped(sample)
+    assert clamped["z"].tolist() == [0, 1, 2]
+    assert clamped["x"].tolist() == (3 + net.inputs[1].fold).tolist()
+    assert sorted(clamped["x"]) == list(range(3, 43))
+
+
+def test_round_trip(tmp_path):
+    for net in (MNIST, NET):
+        save(tmp_path / "net.npz", net, net.initial_weights())
+        again, weights = load(tmp_path / "net.npz")
+        assert again == net and hash(again) == hash(net)
+        assert isinstance(again.populations[0].shape, Shape)
+        assert [w.shape for w in weights.values()] == [net.shape(s) for s in net.synapses]
+
+
+def test_files_of_other_networks_say_nothing_of_maps():
+    """So that they stay as they are, and older versions read them."""
+    written = str(Network.chain(5, 4, 3).to_dict())
+    assert not any(word in written for word in ("shape", "patch", "kernel", "stride"))
+
+
+def test_maps_start_alive():
+    """Glorot's fans are what is heard: 36 there and 16 maps back at most 9 times."""
+    w = MNIST.initial_weights(1, bias=0.1, scale=0.5)
+    limit = 0.5 * np.sqrt(6 / (36 + 9 * 16)) * 4096
+    assert (w["bias-maps1"] == round(0.1 * 4096)).all()
+    assert 0.95 * limit < np.abs(w["input-maps1"]).max() <= limit + 0.5
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (
+            lambda: Lif("f", 7, shape=Shape(2, 2, 2)),
+            "shape 2x2x2 makes 8 neurons, its size is 7",
+        ),
+        (
+            lambda: anything("f", 8, shape=(2, 4)),
+            r"population 'f': a shape is \(height, width, maps\), not \(2, 4\)",
+        ),
+        (lambda: anything("f", 8, shape=(2, 4, 0)), r"population 'f': maps must be in 1\.\.\d+, not 0"),
+        (lambda: anything("f", 8, shape=8), r"population 'f': a shape is .*, not 8"),
+        (
+            lambda: Lif.of_shape("f", (2048, 1024, 2)),
+            "population 'f': shape 2048x1024x2 makes 4,194,304 neurons",
+        ),
+        (lambda: anything("f", 8, "relay", shape=(2, 2, 2)), "population 'f': relay neurons have no shape"),
+        (lambda: anything("f", 8, patch=2), "population 'f': lif neurons have no patch"),
+        (lambda: Input("x", 8, patch=2), "population 'x': patch folds images, so it needs a shape"),
+        (
+            lambda: Input.of_shape("x", (2, 2, 6), patch=2),
+            "population 'x': a patch of 2x2 makes 4 maps of a colour, not 6",
+        ),
+        (lambda: Synapse("x", "f", kernel=0), r"synapse x-f: kernel must be in 1\.\.\d+, not 0"),
+        (lambda: Synapse("x", "f", kernel=2, stride=0), r"synapse x-f: stride must be in 1\.\.\d+, not 0"),
+        (lambda: Synapse("x", "f", stride=2), "synapse x-f: a stride is that of a kernel"),
+        (lambda: Network.conv((28, 28), (16, 3), 10, patch=3), "28x28 pixels has no whole patches of 3x3"),
+        (lambda: Network.conv((28,), (16, 3), 10), r"an image is \(height, width\) or .*, not \(28,\)"),
+        (lambda: Network.conv((8, 8), (16, 3)), "each .*, then sizes, the last of them that of the output"),
+        (lambda: Network.conv((8, 8), 10, (16, 3), 10), "has them first"),
+        (
+            lambda: any_network.conv((8, 8), (16,), 10),
+            r"a convolution is \(maps, kernel\) or .*, not \(16,\)",
+        ),
+        (lambda: Network.conv((8, 8), (16, 9), 10), r"convolution 1: kernel must be in 1\.\.8, not 9"),
+        (
+            lambda: Network.conv((8, 8), (4, 3), (4, 3, 2), 10),
+            (
+                "convolution 2: a kernel of 3x3 in steps of 2 does not end at the edge of 6x6 positions; "
+                "strides that do: 1, 3"
+            ),
+        ),
+    ],
+)
+def test_parts_say_what_is_wrong(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+SHAPED = Lif.of_shape("g", (2, 1, 2))
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (
+            {"synapses": (Synapse("x", "f"),)},
+            "synapse x-f: f has the shape 4x3x3; both are maps: give the synapse a kernel",
+        ),
+        (
+            {"populations": (replace(X, shape=None), B, F, Y)},
+            r"synapse x-f: a kernel joins maps, x has no shape \(height, width, maps\)",
+        ),
+        (
+            {"synapses": (Synapse("f", "y", kernel=2),)},
+            "synapse f-y: a kernel joins maps, y has no shape",
+        ),
+        (
+            {"synapses": (Synapse("y", "f"), Synapse("x", "y"))},
+            "synapse y-f: f has the shape 4x3x3; maps hear maps, .* or a constant of size 1",
+        ),
+        (
+            {"populations": (X, replace(B, size=2), F, Y)},
+            "synapse b-f: f has the shape .* a constant of size 1",
+        ),
+        (
+            {"synapses": (Synapse("x", "f", kernel=3),)},
+            "synapse x-f: a kernel of 3x3 in steps of 1 makes 3x2 positions of 5x4x2, f has the shape 4x3x3",
+        ),
+        ({"synapses": (Synapse("x", "f", kernel=5),)}, r"synapse x-f: kernel must be in 1\.\.4, not 5"),
+        (
+            {
+                "populations": (X, B, F, SHAPED, Y),
+                "synapses": (*NET.synapses, Synapse("f", "g", kernel=3, stride=2)),
+            },
+            (
+                "synapse f-g: a kernel of 3x3 in steps of 2 does not end at the edge of 4x3 positions; "
+                "strides that do: 1"
+            ),
+        ),
+        (
+            {
+                "populations": (X, B, F, Y, Relay("q", 3), Softmax("m", 4)),
+                "synapses": (*NET.synapses, Synapse("m", "q"), Synapse("q", "f")),
+            },
+            "synapse q-f: f has the shape 4x3x3; maps hear maps",
+        ),
+    ],
+)
+def test_synapses_of_maps_say_what_is_wrong(change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(NET, **change)
+
+
+def test_fan_in_of_a_kernel_is_bounded():
+    with pytest.raises(
+        ValueError, match="population 'maps2' has fan-in 1163; a 26-bit accumulator holds 1022"
+    ):
+        Network.conv((28, 28), (32, 3), (64, 6, 2), 10, patch=2, numerics=DEFAULT)
+
+
+def test_an_engine_without_convolutions_refuses_them():
+    with pytest.raises(ValueError, match=r"the network has maps \(x\), this engine has no convolutions"):
+        Compiled(NET, EngineConfig())

@@ -1,0 +1,110 @@
+"""Networks of convolutions at the command line: their shapes, and what they cannot be."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from equilif.data import images
+from equilif.data.dataset import DataSet
+from equilif.training import convolved, netfile
+from equilif.training.convolved import Asked
+from equilif.training.train import HISTORY, NETWORK, Training, read_history
+from equilif_golden import network as networks
+from equilif_golden.network import Network
+from tests.commands.test_cli import refused, run
+
+
+@pytest.mark.parametrize(
+    "image, asked, patch, layers",
+    [
+        ((28, 28), ["16", "32"], 2, [(16, 3, 1), (32, 6, 2)]),
+        ((28, 28, 1), ["16"], 2, [(16, 6, 2)]),
+        ((32, 32, 3), ["8", "16", "32"], 2, [(8, 3, 1), (16, 6, 2), (32, 3, 2)]),
+        ((8, 8), ["16", "32"], 1, [(16, 3, 1), (32, 4, 2)]),
+        ((17, 30), ["4", "4"], 1, [(4, 3, 1), (4, 3, 1)]),
+        ((28, 28), ["16:5", "32:4:2"], 2, [(16, 5, 1), (32, 4, 2)]),
+    ],
+)
+def test_kernels_follow_from_the_image(image, asked, patch, layers):
+    assert convolved.layers(image, [Asked.of(text) for text in asked]) == (patch, layers)
+
+
+@pytest.mark.parametrize("text", ["", "a", "16x3", "16:", "16:3:2:1", "-1", "16.5", "²"])
+def test_what_is_no_convolution(text):
+    with pytest.raises(ValueError, match="--conv is a number of maps, or MAPS:KERNEL"):
+        Asked.of(text)
+
+
+def test_an_output_that_hears_more_learns_more_slowly():
+    """So that its drive moves as much."""
+    few, many = (
+        convolved.preset(images.digits(), [Asked(8), Asked(maps)]).network(images.digits())
+        for maps in (16, 1024)
+    )
+    rates = [{s.post: s.rate_scale for s in network.synapses}["output"] for network in (few, many)]
+    assert rates[0] == 0.6 and rates[1] == pytest.approx(0.6 * 512 / 4097)
+
+
+def test_colours_are_maps():
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (12, 6 * 5 * 3)).astype(np.uint8)
+    data = DataSet("things", x, np.arange(12) % 3, x, np.arange(12) % 3, shape=(6, 5, 3))
+    network = convolved.preset(data, [Asked(4, 2), Asked(3, 2)], [7]).network(data)
+    assert [p.shape or p.size for p in network.populations] == [(6, 5, 3), 1, (5, 4, 4), (4, 3, 3), 7, 3]
+
+
+def test_a_run_of_convolutions_is_a_run_like_any_other(tmp_path):
+    """It is kept, shown, evaluated, and written as a network file."""
+    out = tmp_path / "run"
+    said = run("train", "digits", "--conv", "6", "--conv", "8", "--epochs", "2", "--out", out)
+    assert "digits 8x8x1-6x6x6-2x2x8-10" in said
+    network, weights = networks.load(out / NETWORK)
+    assert [p.shape for p in network.maps] == [(8, 8, 1), (6, 6, 6), (2, 2, 8)]
+    again = Training.start(read_history(out / HISTORY).preset, images.digits(), 0)
+    for _ in range(2):
+        again.epoch()
+    assert all((again.weights[name] == w).all() for name, w in weights.items())
+    assert again.history[-1].test_accuracy > 0.8
+    run("show", out, "--json", tmp_path / "shown.json")
+    shown = json.loads((tmp_path / "shown.json").read_text())
+    assert [s["kernel"] for s in shown["synapses"]] == [3, None, 4, None, None, None]
+    assert shown["weights"] == 9 * 6 + 6 + 16 * 6 * 8 + 8 + 32 * 10 + 10
+    run("new", out, "--out", tmp_path / "net.toml")
+    assert netfile.read(tmp_path / "net.toml").network(images.digits()) == network
+    assert f"{again.history[-1].test_accuracy:.2%}" in run("evaluate", out / NETWORK)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("snippets", "--conv", "8"), "--conv is for images, snippets holds none: leave it out"),
+        (("digits", "--conv", "8:9"), "convolution 1: kernel must be in 1..8, not 9"),
+        (("digits", "--conv", "8:3:2"), "a kernel of 3x3 in steps of 2 does not end at the edge of 8x8"),
+        (("digits", "--conv", "8", "--net", "net.toml"), "--conv and --net both say the network"),
+        (("--resume", "--conv", "8"), "a resumed run keeps its settings: leave out --conv"),
+    ],
+)
+def test_what_is_refused(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.toml").write_text(netfile.written(convolved.PRESETS["digits"]))
+    assert message in refused("train", *arguments)
+    assert [p.name for p in tmp_path.iterdir()] == ["net.toml"]
+
+
+def test_a_table_is_no_image(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("a,b,c\n" + "".join(f"{k},{k * 2},{k % 2}\n" for k in range(20)))
+    assert "--conv is for images, t.csv holds none" in refused(
+        "train", table, "--label", "c", "--conv", "8", "--out", tmp_path / "r"
+    )
+
+
+def test_conv_of_the_example_is_network_conv():
+    """Of a sample as large as MNIST's."""
+    x = np.zeros((2, 784), np.uint8)
+    data = DataSet("other", x, np.arange(2), x, np.arange(2), shape=(28, 28))
+    made = convolved.preset(data, [Asked(16), Asked(32)]).network(data)
+    assert made.populations == Network.conv((28, 28), (16, 3), (32, 6, 2), 2, patch=2).populations
