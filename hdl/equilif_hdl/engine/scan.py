@@ -270,7 +270,7 @@ class Scanner(wiring.Component):
             taken.eq(due & ((pending == 0) | room & (rest == 0))),
             stays.eq(asked | waiting & ~taken),
             self.memory.fetch.eq(asked | looking & (following.left != 0)),
-            self.memory.take.eq(self.memory.fetch),
+            self.memory.take.eq(asked | looking),
             self.blocking.eq(self.learning & (asked | held)),
             self.memory.hold.eq(held),
             self.memory.addr.eq(following.address),
