@@ -456,8 +456,8 @@ def recall(
         str,
         typer.Argument(
             metavar="DATA",
-            help="Images to store: digits, mnist, fashion, or a file or folder of your own. The 8x8 digits "
-            "come with scikit-learn; missing ones say what they need.",
+            help="Images to store: digits, mnist, fashion, cifar10, or a file or folder of your own. The 8x8 "
+            "digits come with scikit-learn; missing ones say what they need.",
         ),
     ] = "digits",
     stored: Annotated[int, typer.Option(help="Images to store, and to ask for.", min=2)] = 1000,
@@ -482,6 +482,7 @@ def recall(
 
     Example:  [bold]equilif recall digits --stored 200 --blank 0.3[/]
     """
+    from equilif.data import images
     from equilif.data.own import chosen
     from equilif.training import recall as module
     from equilif.training.folder import RECALL
@@ -490,7 +491,9 @@ def recall(
 
     asked = chosen(data)
     if isinstance(asked, Data) and PRESETS[asked].memory:
-        raise ValueError(f"recall stores images, {asked} holds none: give digits, mnist, fashion or a path")
+        raise ValueError(
+            f"recall stores images, {asked} holds none: give {', '.join(images.NAMES)} or a path"
+        )
     name = asked if isinstance(asked, Data) else asked.resolve().stem
     out = out or Path("results") / f"recall-{name}"
     check_seed(seed)

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from equilif.commands import (
     DATA_HELP,
+    Conv,
     Data,
     Folder,
     Json,
@@ -44,15 +45,7 @@ def rates(
         list[int] | None,
         typer.Option(help="Size of a hidden population; repeat for more of them.", min=1, show_default=False),
     ] = None,
-    conv: Annotated[
-        list[int] | None,
-        typer.Option(
-            help="Maps of a convolution with average pooling, of images; repeat for more of them.  Behind "
-            "them are the populations of --hidden, without it none.",
-            min=1,
-            show_default=False,
-        ),
-    ] = None,
+    conv: Conv = None,
     feedback: Annotated[
         bool | None,
         typer.Option(

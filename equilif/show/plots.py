@@ -244,9 +244,10 @@ def recall(result: Recall, path: Path) -> None:
     )
     n = len(result.images["stored"])
     side = round(result.pixels**0.5)
-    if side * side != result.pixels:
+    shape = result.shape or (side, side)
+    if np.prod(shape) != result.pixels:
         raise ValueError(f"only square images can be drawn, {result.pixels} pixels are not square")
-    edge = round(result.pixels * (1 - result.blank)) / side - 0.5  # first blank row
+    edge = round(result.pixels * (1 - result.blank)) / np.prod(shape[1:]) - 0.5  # first blank row
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(1.9 + 0.85 * n, 6.6))
         grid = GridSpec(
@@ -255,7 +256,7 @@ def recall(result: Recall, path: Path) -> None:
         for row, (name, label, score) in enumerate(rows):
             for column, image in enumerate(result.images[name]):
                 axes = figure.add_subplot(grid[row, column])
-                axes.imshow(image.reshape(side, side), cmap="gray_r", vmin=0, vmax=1)
+                axes.imshow(_pixels(image, shape), cmap="gray_r", vmin=0, vmax=1)
                 axes.set(xticks=[], yticks=[])
                 axes.spines[:].set(visible=True, color=LIGHT)
                 if name == "cue":

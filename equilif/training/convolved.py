@@ -13,7 +13,7 @@ import dataclasses
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from equilif.data import Name, images
 from equilif.data.dataset import DataSet
@@ -39,7 +39,7 @@ class Asked(NamedTuple):
 
     @classmethod
     def of(cls, text: str) -> Self:
-        if not re.fullmatch(r"\d+(:\d+){0,2}", text, re.ASCII):
+        if not isinstance(text, str) or not re.fullmatch(r"\d+(:\d+){0,2}", text, re.ASCII):
             raise ValueError(
                 "--conv is a number of maps, or MAPS:KERNEL or MAPS:KERNEL:STRIDE such as 32:6:2, "
                 f"not {text!r}"
@@ -111,6 +111,17 @@ def require_images(name: Name) -> Preset:
     if name not in images.NAMES:
         raise ValueError(f"--conv is for images, {name} holds none: leave it out")
     return PRESETS[name]
+
+
+def network(data: DataSet, asked: Sequence[str], hidden: Sequence[int] = (), **options: Any) -> Network:
+    """Convolutions as they are typed, hidden populations and the output; ``options`` of Network.conv.
+
+    ValueError for data that are no images.
+    """
+    if data.image is None:
+        raise ValueError(f"--conv is for images, {data.name} holds none: leave it out")
+    patch, made = layers(data.image, [Asked.of(text) for text in asked])
+    return Network.conv(data.image, *made, *hidden, data.n_classes, patch=patch, **options)
 
 
 def preset(data: DataSet, asked: Sequence[Asked], hidden: Sequence[int] = ()) -> Preset:

@@ -195,7 +195,7 @@ class RateTraining:
 
     @property
     def sizes(self) -> str:
-        middle = [*(f"{c} maps" for c in self.settings.channels), *self.settings.hidden]
+        middle = [*(f"{p.maps} maps" for p in self.model.network.lif if p.shape), *self.settings.hidden]
         m = self.settings.memory
         first = f"{m.tokens} tokens x {m.heads} queries" if m else self.data.n_features
         return "-".join(map(str, (first, *middle, self.data.n_classes)))

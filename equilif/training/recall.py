@@ -52,6 +52,7 @@ class Recall:
     hebb: Score  #: of the classical network
     images: dict[str, F64]  #: stored, cue, fixed, real, hebb: (examples, pixels), 0 .. 1
     energies: list[list[float]]  #: by step, of each example
+    shape: tuple[int, ...] = ()  #: of an image; (): square and grey
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -155,6 +156,7 @@ def run(
         _score(classical, signs),
         images,
         energies,
+        data.shape,
     )
 
 

@@ -16,13 +16,14 @@ import numpy as np
 from equilif.data import images, own
 from equilif.data.about import About
 from equilif.data.dataset import Bytes, DataSet
-from equilif.training import maps, presets
+from equilif.training import convolved, presets
 from equilif.training.presets import MOST_EPOCHS, PRESETS, MemoryPreset, check_seed
 from equilif.training.records import check_digest, check_numbers, load_json, reading, record
 from equilif_golden.fixed import Raw, finite, truth, whole
 from equilif_golden.network import MOST_NEURONS, Network
 from equilif_golden.schedule import Schedule
 
+FOR_IMAGES = ("shift", "flip", "channels")
 HELD = 99  #: seed of what is held out: the same images for every seed of a run
 
 
@@ -40,7 +41,8 @@ class Settings:
     shift: float = 0.0  #: part of the training images moved by a pixel, anew each epoch
     flip: float = 0.0  #: part of them mirrored
     feedback: bool = True
-    channels: tuple[int, ...] = ()  #: maps of convolutions, before the hidden populations
+    #: convolutions before the hidden populations, as they are typed (equilif.training.convolved.Asked)
+    channels: tuple[str, ...] = ()
     without: tuple[int, ...] = ()  #: classes that are not trained
     #: training images to choose settings by: they are not learned from, and stand for the test set
     hold_out: int = 0
@@ -53,8 +55,8 @@ class Settings:
             raise ValueError(f"data must be one of {', '.join(PRESETS)}, not {self.data!r}")
         for size in self.hidden:
             whole(size, "hidden", 1, MOST_NEURONS)
-        for size in self.channels:
-            whole(size, "channels", 1, MOST_NEURONS)
+        for text in self.channels:
+            convolved.Asked.of(text)
         whole(self.epochs, "epochs", 1, MOST_EPOCHS)
         whole(self.batch, "batch", 1, 1 << 20)
         finite(self.lr, "lr", 1e-9, 10)
@@ -79,15 +81,15 @@ class Settings:
         """ValueError for what own data cannot be."""
         if about.encoding.memory:
             raise ValueError("own data in a memory are trained by `equilif train`: leave out --memory")
-        for name in ("shift", "flip", "channels"):
+        for name in FOR_IMAGES:
             if getattr(self, name) and not about.image:
-                raise ValueError(f"{name} is for images, {self.data} holds none: leave it out")
+                raise ValueError(f"{_typed(name)} is for images, {self.data} holds none: leave it out")
 
     def _check_sequence(self) -> None:
         """What is for images changes nothing in a sequence: ValueError."""
-        for name in ("shift", "flip", "channels", "hold_out"):
+        for name in (*FOR_IMAGES, "hold_out"):
             if getattr(self, name):
-                raise ValueError(f"{name} is for images, {self.data} has none: leave it out")
+                raise ValueError(f"{_typed(name)} is for images, {self.data} has none: leave it out")
         if not self.feedback:
             raise ValueError(f"feedback cannot be left out: the memory of {self.data} is trained with it")
 
@@ -132,7 +134,7 @@ class Settings:
             return preset.network(d)
         options: dict[str, Any] = {"schedule": self.schedule, "feedback": self.feedback}
         if self.channels:
-            return maps.network(d, self.channels, self.hidden, **options)
+            return convolved.network(d, self.channels, self.hidden, **options)
         return Network.chain(d.n_features, *self.hidden, d.n_classes, **options)
 
     def inputs(self, d: DataSet, epoch: int) -> Bytes:
@@ -150,6 +152,11 @@ class Settings:
     def from_dict(cls, d: Mapping[str, Any]) -> Self:
         """ValueError names the key that is something else."""
         return record(cls, d)
+
+
+def _typed(name: str) -> str:
+    """A field as it is typed at the command line."""
+    return "conv" if name == "channels" else name
 
 
 #: phases long enough that the rates of spikes are those of the fixed point (docs/rates.md)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ torch = pytest.importorskip("torch")
 from equilif.convolutions import unrolled  # noqa: E402   torch is optional
 from equilif.data import images  # noqa: E402
 from equilif.training import rates as training  # noqa: E402
-from equilif.training.maps import layers  # noqa: E402
 from equilif.training.settings import SETTINGS  # noqa: E402
 from equilif_golden import network as networks  # noqa: E402
 from equilif_golden.kernel import Kernel  # noqa: E402
@@ -78,30 +76,6 @@ def test_spikes_of_the_kernel_average_to_the_fixed_point(network):
     assert errors[1] < 2e-3 and errors[1] < errors[0] / 5
 
 
-# -- which kernels ---------------------------------------------------------------------------------
-@pytest.mark.parametrize(
-    "image, maps, patch, kernels",
-    [
-        ((28, 28, 1), (16, 32), 2, [(3, 1), (6, 2)]),
-        ((32, 32, 3), (8, 8, 8), 2, [(3, 1), (6, 2), (5, 2)]),
-        ((8, 8, 1), (12,), 2, [(2, 1)]),
-        ((8, 8, 1), (12, 4), 2, [(2, 1), (3, 2)]),
-        ((9, 9, 1), (5,), 1, [(3, 2)]),
-        ((20, 23, 1), (5, 5), 1, [(3, 1), (3, 1)]),
-    ],
-)
-def test_kernels_end_at_the_edges_of_images_of_any_size(image, maps, patch, kernels):
-    found = layers(image, maps)
-    assert found.patch == patch and [k for _, *k in found.convolutions] == [list(k) for k in kernels]
-    network = Network.conv(image, *found.convolutions, 10, patch=patch)
-    assert network.n_inputs == prod(image) and [p.maps for p in network.lif[:-1]] == list(maps)
-
-
-def test_an_image_that_is_too_small_is_refused():
-    with pytest.raises(ValueError, match="images of 8x8 pixels take 2 convolutions, not 3: after these 1x1"):
-        layers((8, 8, 1), (2, 2, 2))
-
-
 # -- the command line ------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
@@ -112,9 +86,9 @@ def trained(tmp_path_factory):
 
 
 def test_maps_that_torch_trained_spike_as_well(trained, tmp_path):
-    """Trained, saved, deployed and evaluated: 8x8 - 12 maps of 3x3 - 10."""
+    """Trained, saved, deployed and evaluated: 8x8 - 12 maps of 2x2 - 10."""
     network = networks.load(trained / "network.npz")[0]
-    assert [p.shape for p in network.maps] == [(4, 4, 4), (3, 3, 12)] and not network.forward
+    assert [p.shape for p in network.maps] == [(8, 8, 1), (2, 2, 12)] and not network.forward
     real = json.loads((trained / "rates.json").read_text())
     assert real["sizes"] == "64-12 maps-10" and real["epochs"][-1]["test_accuracy"] > 0.93
     run("deploy", trained, "--steps", 24, "--samples", 20, "--json", tmp_path / "d.json")
@@ -139,11 +113,20 @@ def test_a_run_with_maps_goes_on_and_learns_on_by_equilibrium_propagation(traine
 
 
 def test_hidden_populations_stand_behind_maps():
-    settings = replace(SETTINGS["digits"], channels=(6,), hidden=(20,), epochs=1)
+    settings = replace(SETTINGS["digits"], channels=("6:3",), hidden=(20,), epochs=1)
     run_ = training.RateTraining.start(settings)
-    assert [p.size for p in run_.model.network.lif] == [54, 20, 10] and run_.sizes == "64-6 maps-20-10"
+    assert [p.size for p in run_.model.network.lif] == [216, 20, 10] and run_.sizes == "64-6 maps-20-10"
 
 
-def test_what_has_no_image_has_no_maps(tmp_path):
-    said = refused("rates", "digits", "--conv", 2, "--conv", 2, "--conv", 2, "--out", tmp_path / "o")
-    assert "images of 8x8 pixels take 2 convolutions, not 3" in said and not (tmp_path / "o").exists()
+@pytest.mark.parametrize(
+    "conv, message",
+    [
+        (("2:9",), "convolution 1: kernel must be in 1..8, not 9"),
+        (("2:3", "2:7"), "convolution 2: kernel must be in 1..6, not 7"),
+        (("2x3",), "--conv is a number of maps, or MAPS:KERNEL"),
+    ],
+)
+def test_convolutions_that_do_not_fit_are_refused(conv, message, tmp_path):
+    given = [word for text in conv for word in ("--conv", text)]
+    assert message in refused("rates", "digits", *given, "--out", tmp_path / "o")
+    assert not (tmp_path / "o").exists()

@@ -173,7 +173,19 @@ def test_picture(result, tmp_path):
     plots.recall(result, tmp_path / plots.RECALL)
     assert (tmp_path / "recall.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ValueError, match="63 pixels are not square"):
-        plots.recall(replace(result, pixels=63), tmp_path / "x.png")
+        plots.recall(replace(result, pixels=63, shape=()), tmp_path / "x.png")
+
+
+def test_a_picture_in_colour(tmp_path):
+    image = pytest.importorskip("matplotlib.image")
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 100, (20, 4, 6, 3), dtype=np.uint8)
+    x[:, 0, :3] = (255, 128, 0)
+    x = x.reshape(20, -1)
+    colours = data.DataSet("colours", x, np.arange(20) % 2, x, np.arange(20) % 2, shape=(4, 6, 3))
+    plots.recall(recall.run(colours, 8, sharpness=2), tmp_path / "c.png")
+    drawn = np.rint(image.imread(tmp_path / "c.png")[..., :3] * 255).astype(int)
+    assert (np.abs(drawn - (255, 128, 0)).max(axis=-1) <= 1).sum() > 100
 
 
 MNIST = Path(__file__).parents[2] / "data"

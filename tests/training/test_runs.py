@@ -521,7 +521,7 @@ def test_an_option_that_does_nothing_is_refused(arguments, message, tmp_path):
         (("--without", -1), "without, a class of digits, must be in 0..9, not -1"),
         (tuple(f"--without={k}" for k in range(10)), "without holds back 10 of 10 classes"),
         (tuple(f"--without={k}" for k in range(9)), "without holds back 9 of 10 classes"),
-        (("--conv", 3, "--conv", 3, "--conv", 3), "images of 8x8 pixels take 2 convolutions, not 3"),
+        (("--conv", "3:9"), "convolution 1: kernel must be in 1..8, not 9"),
         (("--seed", -1), "seed must be in 0..4294967295, not -1"),
         (("--lr", "nan"), "lr must be a number in 1e-09..10"),
         (("--resume", "--conv", 3), "there is no run to resume|leave out --conv"),
@@ -534,9 +534,10 @@ def test_an_option_of_rates_that_does_nothing_is_refused(options, message, tmp_p
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("option", [{"shift": 0.5}, {"flip": 0.5}, {"channels": (3,)}, {"feedback": False}])
+@pytest.mark.parametrize("option", [{"shift": 0.5}, {"flip": 0.5}, {"channels": ("3",)}, {"feedback": False}])
 def test_what_is_for_images_is_refused_for_sequences(option):
-    with pytest.raises(ValueError, match=f"{next(iter(option))} (is for images|cannot be left out)"):
+    typed = next(iter(option)).replace("channels", "conv")
+    with pytest.raises(ValueError, match=f"{typed} (is for images|cannot be left out)"):
         replace(SETTINGS["vowels"], **option)
 
 
