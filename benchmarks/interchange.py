@@ -54,8 +54,8 @@ class Neurons(torch.nn.Module):
         super().__init__()
         self.like = like
         self.one = one
-        self.threshold = float(node.v_threshold[0])
-        self.loss = float(1 / node.r[0]) if isinstance(node, nir.LIF) else 0.0
+        self.threshold = float(node.v_threshold.flat[0])
+        self.loss = float(1 / node.r.flat[0]) if isinstance(node, nir.LIF) else 0.0
         fire = (lambda above: (above >= 0).to(above.dtype)) if like >= REACH else None
         # what is done here is left out there; snnTorch would also reset, without a spike, a membrane that
         # is at its threshold after a reset
@@ -106,28 +106,59 @@ class Rounded(torch.nn.Module):
         return products / self.one
 
 
+class RoundedKernel(Rounded):
+    """The same of a convolution."""
+
+    def __init__(self, node: Any, one: int):
+        super().__init__(node, one)
+        self.stride = node.stride
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        k = self.weight.shape[2]
+        n, _, height, width = x.shape
+        sides = [(side - k) // s + 1 for side, s in zip((height, width), self.stride, strict=True)]
+        seen = torch.nn.functional.unfold(x, k, stride=self.stride).transpose(1, 2).flatten(0, 1)
+        flat = self.weight.flatten(1)
+        products = torch.floor(seen[:, None, :] * flat * self.one).sum(dim=2) + torch.floor(
+            self.bias * self.one
+        )
+        return products.view(n, *sides, -1).permute(0, 3, 1, 2) / self.one
+
+
 def run(
     path: Path, x: npt.NDArray[np.uint8], steps: int, like: int = 0, *, one: int = 4096
 ) -> dict[str, npt.NDArray[np.int64]]:
     """Spikes (steps, batch, n) of every layer of neurons of a NIR file."""
     layers = {kind: lambda node: Neurons(node, like, one) for kind in (nir.IF, nir.LIF)}
+    # nirtorch 2.6 takes NIR's dimensions, which have no batch, for torch's
+    layers |= {nir.Flatten: lambda node: torch.nn.Flatten(node.start_dim + 1, node.end_dim)}
     if like >= PRODUCTS:
         layers |= {kind: lambda node: Rounded(node, one) for kind in (nir.Linear, nir.Affine)}
+        layers |= {nir.Conv2d: lambda node: RoundedKernel(node, one)}
     # nirtorch 2.6 sets the bias of an Affine where torch does not look
     else:
         layers |= {nir.Affine: _affine}
     graph = nir.read(path)
     module = nirtorch.nir_to_torch(graph, layers, dtype=torch.float64)
     inputs = torch.tensor(x / 256)
+    for node in graph.nodes.values():
+        if isinstance(node, nir.Input) and len(node.input_type["input"]) == 3:
+            channels, *sides = map(int, node.input_type["input"])
+            inputs = inputs.view(-1, *sides, channels).permute(0, 3, 1, 2)
     state = None
     with torch.no_grad():
         for _ in range(steps):
             _, state = module(inputs) if state is None else module(inputs, state)
     return {
-        name: torch.stack(m.spikes).numpy().astype(np.int64)
+        name: _by_position(torch.stack(m.spikes)).numpy().astype(np.int64)
         for name, m in module.named_modules()
         if isinstance(m, Neurons)
     }
+
+
+def _by_position(spikes: torch.Tensor) -> torch.Tensor:
+    """Those of maps (steps, batch, maps, height, width) in the order that they have here."""
+    return spikes.permute(0, 1, 3, 4, 2).flatten(2) if spikes.dim() == 5 else spikes
 
 
 def _affine(node: Any) -> torch.nn.Linear:

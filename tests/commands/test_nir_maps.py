@@ -253,6 +253,19 @@ def test_a_network_written_as_matrices_spikes_as_one_without_maps():
     assert same[1].sum() > 0
 
 
+@pytest.mark.parametrize("name", ["folded", "colours", "symmetric"])
+def test_snntorch_runs_exported_maps(name):
+    """As Conv2d, and as matrices: not one spike differs once equilif.nir.OPEN is done there too."""
+    pytest.importorskip("snntorch", exc_type=ImportError)
+    from benchmarks import interchange
+
+    network = NETWORKS[name]
+    weights = network.initial_weights(1, bias=0.3, scale=1.0)
+    x = RNG.integers(0, 256, (8, network.n_inputs), dtype=np.uint8)
+    equal = interchange.compare(network, weights, x, interchange.LEAK)
+    assert equal.spikes > 500 and equal.differ == 0 and equal.same == 8
+
+
 # -- what cannot be --------------------------------------------------------------------------------
 FLATTENED = library.Flatten({"input": np.array([3, 4, 4])}, start_dim=0)
 END = (FLATTENED, library.Linear(weight=np.ones((2, 3 * 4 * 4))), neurons(2))
