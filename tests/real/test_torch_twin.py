@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 from equilif_golden.fixed import Numerics  # noqa: E402   torch is optional
 from equilif_golden.kernel import Kernel  # noqa: E402
 from equilif_golden.network import Network  # noqa: E402
-from equilif_golden.real.twin import Twin, ep_direction, gradient_report  # noqa: E402
+from equilif_golden.real.twin import Ends, Twin, ep_direction, gradient_report  # noqa: E402
 from equilif_golden.samples import one_hot  # noqa: E402
 from equilif_golden.schedule import Schedule  # noqa: E402
 from tests.networks import CHAIN, GRAPH, NETWORKS, sample  # noqa: E402
@@ -43,7 +43,14 @@ def test_settled_rates_satisfy_the_equation_synapse_by_synapse(network):
         assert (rates[:, twin.part[p.name]] - drive.clamp(0, 1)).abs().max() < 1e-9
 
 
-@NETWORKS
+WITH_MAPS = pytest.mark.parametrize(
+    "network",
+    [CHAIN, GRAPH, Network.conv((3, 4), (3, 2), (3, 2), 4)],
+    ids=["chain", "graph", "convolutions"],
+)
+
+
+@WITH_MAPS
 def test_implicit_and_unrolled_gradients_agree(network):
     twin, x, y, free = settled(network)
     descent = twin.descent(free, twin.targets(y))
@@ -51,9 +58,7 @@ def test_implicit_and_unrolled_gradients_agree(network):
     for s in network.synapses:
         gradient = unrolled[s.name]
         assert gradient.norm() > 0.01
-        assert (
-            descent.update(twin.part[s.pre], twin.part[s.post]) + gradient
-        ).abs().max() < 1e-7 * gradient.abs().max()
+        assert (descent.update(twin.ends(s)) + gradient).abs().max() < 1e-7 * gradient.abs().max()
 
 
 def test_gradient_is_the_slope_of_the_loss():
@@ -72,11 +77,11 @@ def test_gradient_is_the_slope_of_the_loss():
             r = twin.settle(free, tolerance=1e-13)
             slopes.append(float(((target - r[:, twin.out]) ** 2).sum() / 2))
             twin.weights[s.name][0, 1] -= sign * h
-        expected = -float(descent.update(twin.part[s.pre], twin.part[s.post])[0, 1])
+        expected = -float(descent.update(twin.ends(s))[0, 1])
         assert (slopes[0] - slopes[1]) / (2 * h) == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
 
-@NETWORKS
+@WITH_MAPS
 def test_float_ep_tends_to_the_gradient(network):
     """Where no nudge crosses an edge of the clip, the error of the update falls with beta squared."""
     twin, _, y, free = settled(network)
@@ -108,6 +113,7 @@ def test_direction_is_the_rate_product_difference():
     b = ep_direction(other, plus, 0.5)
     pre = slice(0, 4)
     post = slice(4, 9)
+    ends = Ends(pre, post)
     beta = 0.5
 
     def each(p, m):
@@ -115,11 +121,28 @@ def test_direction_is_the_rate_product_difference():
 
     first = each(plus, minus)
     second = each(other, plus)
-    assert torch.allclose(a.update(pre, post), first.sum(0), atol=1e-12)
-    assert torch.allclose(a.inner(b, pre, post), (first * second).sum((1, 2)), atol=1e-12)
+    assert torch.allclose(a.update(ends), first.sum(0), atol=1e-12)
+    assert torch.allclose(a.inner(b, ends), (first * second).sum((1, 2)), atol=1e-12)
     cosines = (first * second).sum((1, 2)) / (first.norm(dim=(1, 2)) * second.norm(dim=(1, 2)))
-    assert torch.allclose(a.cosines(b, pre, post), cosines)
-    assert ep_direction(plus, plus, beta).cosines(a, pre, post).isnan().all()
+    assert torch.allclose(a.cosines(b, ends), cosines)
+    assert ep_direction(plus, plus, beta).cosines(a, ends).isnan().all()
+
+
+def test_inner_products_of_shared_weights_are_those_of_their_updates():
+    network = Network.conv((4, 5), (3, 2), 4)
+    twin = Twin(network, network.initial_weights(1))
+    rng = np.random.default_rng(0)
+    plus, minus, other = (torch.tensor(rng.integers(0, 256, (6, twin.n)) / 256) for _ in range(3))
+    a = ep_direction(plus, minus, 0.5)
+    b = ep_direction(other, plus, 0.5)
+    for s in network.synapses[:2]:
+        ends = twin.ends(s)
+        assert ends.geometry is not None
+        single = [a.only(torch.arange(6) == k).update(ends) for k in range(6)]
+        others = [b.only(torch.arange(6) == k).update(ends) for k in range(6)]
+        inner = torch.stack([(x * y).sum() for x, y in zip(single, others, strict=True)])
+        assert torch.allclose(a.inner(b, ends), inner, atol=1e-12)
+        assert torch.allclose(torch.stack(single), a.each(ends), atol=1e-12)
 
 
 def test_integer_rates_approach_the_twin():

@@ -764,13 +764,16 @@ def test_the_page_has_every_key():
 
 
 def test_the_files_of_the_page_are_network_files(tmp_path):
-    first, memory = re.findall(r"```toml\n(.*?)```", PAGE.read_text(), re.S)
+    first, memory, maps = re.findall(r"```toml\n(.*?)```", PAGE.read_text(), re.S)
     assert netfile.read(write(tmp_path, first)).preset("digits").graph is not None
     rest = first[first.index("[population.output]") :].replace('"hidden", "input", "bias"', '"query", "bias"')
     rest = re.sub(r'\[\[synapse\]\]\nfrom = \["input", "bias"\].*?\n\n', "", rest, flags=re.S)
     bias = '[population.bias]\nkind = "constant"\n\n'
     text = bias + memory + "\n" + rest
     assert netfile.read(write(tmp_path, text)).preset("words").memory is not None
+    output = rest.replace('"query", "bias"', '"maps1", "bias"')
+    images = netfile.read(write(tmp_path, f"{bias}{maps}\n{output}"))
+    assert [g.shape for g in images.sketch.populations[1:3]] == [(14, 14, 4), (12, 12, 16)]
 
 
 def test_a_graph_is_learnt_from_python(tmp_path):

@@ -307,8 +307,7 @@ def agreement(
     calm = ~crossed & ~elsewhere
     ep = ep_direction(phases[1], phases[2], beta)
     updates = [
-        [-ep.only(chosen).update(twin.part[s.pre], twin.part[s.post]) for s in network.synapses]
-        for chosen in (calm, ~elsewhere)
+        [-ep.only(chosen).update(twin.ends(s)) for s in network.synapses] for chosen in (calm, ~elsewhere)
     ]
 
     def cosine(a: list[Tensor], b: list[Tensor]) -> float | None:

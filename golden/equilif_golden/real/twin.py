@@ -38,7 +38,7 @@ import torch
 from equilif_golden import samples
 from equilif_golden.fixed import Raw
 from equilif_golden.kernel import Kernel
-from equilif_golden.network import Network, require_flat
+from equilif_golden.network import Geometry, Network, Synapse
 
 Tensor = torch.Tensor
 SCALE = 256  #: 8-bit values and rates are in 1/256
@@ -46,6 +46,31 @@ SCALE = 256  #: 8-bit values and rates are in 1/256
 
 class Unsettled(ArithmeticError, ValueError):
     """Rates that did not come to rest."""
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Where the neurons of a synapse's two populations are, and which of them share weights."""
+
+    pre: slice
+    post: slice
+    geometry: Geometry | None = None
+
+    def of(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, positions, rows) of ``a`` and (n, positions, columns) of ``b``: pairs that meet in a weight."""
+        if self.geometry is None:
+            return a[:, None, self.pre], b[:, None, self.post]
+        heard = a[:, self.pre][:, torch.as_tensor(self.geometry.neurons())]
+        return heard, b[:, self.post].unflatten(1, (self.geometry.post.positions, self.geometry.columns))
+
+    def unrolled(self, w: Tensor) -> Tensor:
+        """Weights as the matrix of all pairs of neurons."""
+        if self.geometry is None:
+            return w
+        rows = torch.as_tensor(self.geometry.neurons())[:, :, None]
+        columns = torch.arange(self.geometry.post.size).view(self.geometry.post.positions, 1, -1)
+        dense = torch.zeros(self.geometry.pre.size, self.geometry.post.size, dtype=w.dtype)
+        return dense.index_put((rows, columns), w)
 
 
 @dataclass(frozen=True)
@@ -58,18 +83,35 @@ class Direction:
     rates: Tensor
     slope: Tensor
 
-    def update(self, pre: slice, post: slice) -> Tensor:
+    def update(self, ends: Ends) -> Tensor:
         """(rows, columns): sum over the samples."""
         r = self.rates
         d = self.slope
-        return d[:, pre].T @ r[:, post] + r[:, pre].T @ d[:, post]
+        d_pre, r_post = (t.flatten(0, 1) for t in ends.of(d, r))
+        r_pre, d_post = (t.flatten(0, 1) for t in ends.of(r, d))
+        return d_pre.T @ r_post + r_pre.T @ d_post
+
+    def each(self, ends: Ends) -> Tensor:
+        """(n, rows, columns): the same sample by sample."""
+        r = self.rates
+        d = self.slope
+        d_pre, r_post = ends.of(d, r)
+        r_pre, d_post = ends.of(r, d)
+        return d_pre.mT @ r_post + r_pre.mT @ d_post
 
     def only(self, chosen: Tensor) -> Direction:
         """The samples of a boolean mask (n,)."""
         return Direction(self.rates[chosen], self.slope[chosen])
 
-    def inner(self, other: Direction, pre: slice, post: slice) -> Tensor:
-        """(n,): Frobenius inner products of the two updates sample by sample, without forming them."""
+    def inner(self, other: Direction, ends: Ends) -> Tensor:
+        """(n,): Frobenius inner products of the two updates sample by sample.
+
+        Only updates of weights that positions share are formed.
+        """
+        if ends.geometry is not None:
+            return (self.each(ends) * other.each(ends)).sum((1, 2))
+        pre = ends.pre
+        post = ends.post
 
         def dot(a: Tensor, b: Tensor, part: slice) -> Tensor:
             return (a[:, part] * b[:, part]).sum(1)
@@ -85,10 +127,10 @@ class Direction:
             + dot(r, q, pre) * dot(d, e, post)
         )
 
-    def cosines(self, other: Direction, pre: slice, post: slice) -> Tensor:
+    def cosines(self, other: Direction, ends: Ends) -> Tensor:
         """(n,): cosine of each sample's two updates; NaN where one of them is zero."""
-        norm = (self.inner(self, pre, post).clamp(min=0) * other.inner(other, pre, post).clamp(min=0)).sqrt()
-        return torch.where(norm > 0, self.inner(other, pre, post) / norm, torch.nan)
+        norm = (self.inner(self, ends).clamp(min=0) * other.inner(other, ends).clamp(min=0)).sqrt()
+        return torch.where(norm > 0, self.inner(other, ends) / norm, torch.nan)
 
 
 class Twin:
@@ -108,7 +150,6 @@ class Twin:
                 f"population {network.memories[0].softmax.name!r}: memories are not modelled here; "
                 "see equilif_golden.real.rates"
             )
-        require_flat(network, "the twin in real numbers")
         self.network = network
         threshold = network.schedule.raw(network.numerics).threshold
         self.weights = {
@@ -131,9 +172,13 @@ class Twin:
         """(neurons, neurons): the symmetric matrix of all synapses."""
         m = torch.zeros(self.n, self.n, dtype=torch.float64)
         for s in self.network.synapses:
-            m[self.part[s.pre], self.part[s.post]] += weights[s.name]
-            m[self.part[s.post], self.part[s.pre]] += weights[s.name].T
+            w = self.ends(s).unrolled(weights[s.name])
+            m[self.part[s.pre], self.part[s.post]] += w
+            m[self.part[s.post], self.part[s.pre]] += w.T
         return m
+
+    def ends(self, s: Synapse) -> Ends:
+        return Ends(self.part[s.pre], self.part[s.post], self.network.geometry(s))
 
     def clamp(self, x: npt.ArrayLike) -> Tensor:
         """8-bit inputs (n, n_inputs) to initial rates (n, neurons): inputs, constants, silent LIF neurons."""
@@ -304,21 +349,21 @@ def gradient_report(
         "integer_ep": (integer, ep),
         "ep_gradient": (ep, descent),
     }
-    parts = {s.name: (twin.part[s.pre], twin.part[s.post]) for s in network.synapses}
+    parts = {s.name: twin.ends(s) for s in network.synapses}
     none = torch.zeros(len(labels), dtype=torch.float64)
-    size = sum((descent.inner(descent, *p) for p in parts.values()), none).clamp(min=0).sqrt()
+    size = sum((descent.inner(descent, p) for p in parts.values()), none).clamp(min=0).sqrt()
     zero = size == 0
     strong = ~zero & (size >= size.max() / 10)
     same = (measured[0] - free).abs().amax(1) <= 0.25
-    moved = sum((integer.inner(integer, *p) for p in parts.values()), none)
+    moved = sum((integer.inner(integer, p) for p in parts.values()), none)
     synapses: dict[str, Any] = {}
     for name, p in parts.items():
         synapses[name] = {}
         for pair, (a, b) in pairs.items():
-            each = a.cosines(b, *p)
+            each = a.cosines(b, p)
             synapses[name][pair] = {
-                "sum": _cosine(a.update(*p), b.update(*p)),
-                "sum_same": _cosine(a.only(same).update(*p), b.only(same).update(*p)),
+                "sum": _cosine(a.update(p), b.update(p)),
+                "sum_same": _cosine(a.only(same).update(p), b.only(same).update(p)),
                 "each": _summary(each, torch.ones_like(strong)),
                 "strong": _summary(each, strong),
                 "weak": _summary(each, ~strong & ~zero),
