@@ -36,7 +36,7 @@ from equilif_golden.engine.model import EngineModel
 from equilif_golden.fixed import SQ, UQ, Fixed, Numerics, shown
 from equilif_golden.hopfield import Hopfield
 from equilif_golden.kernel import Kernel
-from equilif_golden.network import Network, Population, Softmax, Synapse, TokenRows, Tokens
+from equilif_golden.network import Input, Network, Population, Softmax, Synapse, TokenRows, Tokens
 from equilif_golden.reference import Reference
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
@@ -434,6 +434,18 @@ ENTRIES: dict[str, Entry] = {
         kept,
         {"name": NAMES, "kind": NAMES},
     ),
+    "Input": Entry(
+        Input,
+        {"name": "x", "size": 24, "shape": (2, 3, 4), "patch": 2},
+        {
+            "name": lambda v: isinstance(v, str) and v not in ("", "a b"),
+            "size": one_of(24),
+            "shape": lambda v: isinstance(v, list | tuple) and np.array_equal(v, (2, 3, 4)),
+            "patch": one_of(1, 2),
+        },
+        lambda r, shape, **others: tuple(r.shape) == tuple(shape) and kept(r, **others),
+        {"name": NAMES, "shape": [[2, 3, 4], (2, 3), (2, 3, 5), (2, 3, 4.0), (24,), np.array([2, 3, 4])]},
+    ),
     "Softmax": Entry(
         Softmax,
         {"name": "q", "size": 6, "sharpness": 3, "loaded": False},
@@ -448,8 +460,15 @@ ENTRIES: dict[str, Entry] = {
     ),
     "Synapse": Entry(
         Synapse,
-        {"pre": "a", "post": "b", "rate_scale": 0.5, "feedback": True},
-        {"pre": instance(str), "post": instance(str), "rate_scale": real(0, 1e6), "feedback": truth},
+        {"pre": "a", "post": "b", "rate_scale": 0.5, "feedback": True, "kernel": 3, "stride": 1},
+        {
+            "pre": instance(str),
+            "post": instance(str),
+            "rate_scale": real(0, 1e6),
+            "feedback": truth,
+            "kernel": nothing_or(whole(1, 1 << 20)),
+            "stride": whole(1, 1 << 20),
+        },
         kept,
         {"pre": NAMES, "post": NAMES},
     ),
@@ -539,6 +558,22 @@ ENTRIES: dict[str, Entry] = {
             "schedule": THINGS,
             "numerics": THINGS,
         },
+    ),
+    "Network.conv": Entry(
+        lambda image, maps, kernel, n, patch: Network.conv(image, (maps, kernel), n, patch=patch),
+        {"image": (6, 4), "maps": 3, "kernel": 2, "n": 5, "patch": 2},
+        {
+            "image": lambda v: isinstance(v, list | tuple) and list(v) in ([6, 4], [6, 4, 2]),
+            "maps": whole(1, 1 << 18),
+            "kernel": one_of(1, 2),
+            "n": whole(1, 1 << 18),
+            "patch": one_of(1, 2),
+        },
+        lambda r, image, maps, kernel, n, patch: (
+            r.inputs[0].image == ((*image, 1) if len(image) == 2 else tuple(image))
+            and (r.lif[0].shape.maps, r.lif[1].size, r.synapses[0].kernel) == (maps, n, kernel)
+        ),
+        {"image": [[6, 4], (6, 4, 2), (6,), (5, 4), (6, 4, 0), "64", np.array([6, 4])]},
     ),
     "Network.chain": Entry(
         lambda n, m, rate_scales, feedback, schedule: Network.chain(

@@ -34,7 +34,7 @@ COLORLIGHT_I5 = replace(
     title="Colorlight i5 (Lattice ECP5 LFE5U-25F)",
     platform=ColorlightI5,
     cost=60,
-    clock_hz=60e6,
+    clock_hz=90e6,
     link=UartLink(baud=1_000_000, place="on the extension board's USB"),
     leds=(("led", 0),),
     loader="colorlight-i5",

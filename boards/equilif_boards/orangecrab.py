@@ -28,7 +28,7 @@ ORANGECRAB = replace(
     title="OrangeCrab r0.2 25F (Lattice ECP5 LFE5U-25F)",
     platform=OrangeCrab,
     cost=130,
-    clock_hz=72e6,
+    clock_hz=96e6,
     link=UartLink(baud=3_000_000, place="an adapter at header pins 0 and 1"),
     leds=(),
     loader="orangeCrab",

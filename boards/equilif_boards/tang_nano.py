@@ -63,7 +63,7 @@ TANG_NANO_9K = Board(
     device=GW1NR_9,
     cost=20,
     clock=GowinPll,
-    clock_hz=27e6,
+    clock_hz=54e6,
     link=UartLink(baud=3_000_000),
     config=EngineConfig(
         lanes=4,
@@ -87,7 +87,7 @@ TANG_NANO_20K = Board(
     device=GW2AR_18,
     cost=30,
     clock=GowinPll,
-    clock_hz=54e6,
+    clock_hz=90e6,
     link=UartLink(baud=3_000_000),
     config=EngineConfig(
         lanes=8,

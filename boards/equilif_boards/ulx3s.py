@@ -17,7 +17,7 @@ ULX3S_85F = Board(
     device=LFE5U_85F,
     cost=180,
     clock=Ecp5Pll,
-    clock_hz=45e6,
+    clock_hz=75e6,
     link=UartLink(baud=1_500_000, high=("uart_tx_enable",)),
     frame_bytes=4096,
     config=EngineConfig(
@@ -43,7 +43,7 @@ SMALL = EngineConfig(
     tiles=768,
     value_groups=256,
     state_groups=32,
-    pipeline=Pipeline.REGISTERED,
+    pipeline=Pipeline.DEEP,
     program_words=512,
 )
 
@@ -54,7 +54,7 @@ ULX3S_25F = Board(
     device=LFE5U_25F,
     cost=130,
     clock=Ecp5Pll,
-    clock_hz=50e6,
+    clock_hz=90e6,
     link=UartLink(baud=2_000_000, high=("uart_tx_enable",)),
     frame_bytes=2048,
     config=SMALL,

@@ -359,6 +359,8 @@ def samples_of(
             preset = preset.changed(**settings)
         if preset.shift and not loaded.image:
             raise ValueError(f"--shift moves images by a pixel, {data} holds none: leave it out")
+        if preset.flip and not loaded.image:
+            raise ValueError(f"--flip mirrors images, {data} holds none: leave it out")
     if asked:
         preset = convolved.preset(loaded, asked, hidden or ()).changed(**settings)
     if file is not None:

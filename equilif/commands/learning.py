@@ -85,6 +85,15 @@ def train(
             show_default=False,
         ),
     ] = None,
+    flip: Annotated[
+        float | None,
+        typer.Option(
+            help="Part of the training images turned left to right, anew each epoch.",
+            min=0,
+            max=1,
+            show_default=False,
+        ),
+    ] = None,
     phases: Phases = DEFAULTS,
     seed: Seed = None,
     seeds: Annotated[
@@ -151,6 +160,7 @@ def train(
         "eta": eta,
         "decay": decay,
         "shift": shift,
+        "flip": flip,
         **phases,
     }
     finite(every, "--every (seconds)", 0, 1e9)

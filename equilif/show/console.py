@@ -653,9 +653,11 @@ def bitstream(found: Mapping[str, Any]) -> None:
     """What equilif_boards.build says of a build, as a dict; ``samples_per_second`` where measured cycles are
     known.
     """
+    # nextpnr counts cells of its own, too, of which a device has none
     rows = [
         [name, f"{u['used']:,}", f"{u['available']:,}", f"{u['used'] / u['available']:.0%}"]
         for name, u in found["utilisation"].items()
+        if u["available"]
     ]
     console.print(table(found["board"]["title"], ["", "used", "available", ""], rows))
     t = found["timing"]

@@ -65,6 +65,7 @@ class Recipe:
     eta: float
     decay: float
     shift: float = 0.0
+    flip: float = 0.0
     rates: tuple[float, float, float] = (0.5, 0.2, 0.6)
     schedule: Schedule = field(default_factory=lambda: Schedule(free=12, nudged=8, window=8))
     bias: float = 0.1

@@ -87,6 +87,9 @@ class Learning:
     shift: float = field(
         default=0.0, metadata={"help": "images: part of them that an epoch moves by a pixel"}
     )
+    flip: float = field(
+        default=0.0, metadata={"help": "images: part of them that an epoch turns left to right"}
+    )
     seeds: tuple[int, ...] = field(
         default=(0, 1, 2, 3, 4), metadata={"help": "of weights and sample order; the first is the default"}
     )

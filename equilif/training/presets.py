@@ -82,6 +82,8 @@ class Preset:
     rate_scales: tuple[float, ...] = ()
     #: part of the training images that an epoch moves by a pixel (equilif.data.images.shifted)
     shift: float = 0.0
+    #: part of them that it turns left to right (equilif.data.images.mirrored)
+    flip: float = 0.0
     bias: float = 0.2  #: initial biases in thresholds
     scale: float = 0.5  #: initial weights as a part of Glorot's limit
     memory: MemoryPreset | None = None  #: for sequences
@@ -99,6 +101,7 @@ class Preset:
             raise ValueError("eta must be above 0: a learning rate of 0 teaches nothing")
         finite(self.decay, "decay", 0, 1)
         finite(self.shift, "shift", 0, 1)
+        finite(self.flip, "flip", 0, 1)
         finite(self.bias, "bias", -(1 << 16), 1 << 16)
         finite(self.scale, "scale", 0, 1 << 16)
         finite(self.query, "query", 0, 1 << 16)
@@ -112,6 +115,8 @@ class Preset:
             check_seed(seed)
         if self.memory is not None and self.shift:
             raise ValueError(f"shift moves images by a pixel, {self.data} has none: leave it out")
+        if self.memory is not None and self.flip:
+            raise ValueError(f"flip mirrors images, {self.data} has none: leave it out")
         if self.graph is not None:
             self._check_graph(self.graph)
 

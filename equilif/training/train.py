@@ -26,7 +26,7 @@ from equilif import results
 from equilif.data import own
 from equilif.data.about import About
 from equilif.data.dataset import Bytes, DataSet
-from equilif.data.images import shifted
+from equilif.data.images import mirrored, shifted
 from equilif.training.presets import MOST_EPOCHS, PRESETS, Preset, check_seed
 from equilif.training.records import (
     check_data,
@@ -79,10 +79,10 @@ def order(seed: int, epoch: int, n: int) -> npt.NDArray[np.int64]:
 
 
 def inputs(data: DataSet, preset: Preset, seed: int, epoch: int) -> Bytes:
-    """Training inputs of an epoch: those of the data set, or some of them shifted."""
-    if not preset.shift:
-        return data.x_train
-    return shifted(data.x_train, np.random.default_rng((seed, epoch, 1)), preset.shift, data.shape)
+    """Training inputs of an epoch: those of the data set, or some of them shifted and mirrored."""
+    rng = np.random.default_rng((seed, epoch, 1))
+    x = shifted(data.x_train, rng, preset.shift, data.shape) if preset.shift else data.x_train
+    return mirrored(x, rng, preset.flip, data.shape) if preset.flip else x
 
 
 class Lesson(NamedTuple):

@@ -293,8 +293,8 @@ class Network:
 
             Network.conv((28, 28), (16, 3), (32, 6, 2), 10, patch=2)
         """
-        kernels = [layer for layer in layers if not isinstance(layer, int)]
-        sizes = [layer for layer in layers[len(kernels) :] if isinstance(layer, int)]
+        kernels = [layer for layer in layers if isinstance(layer, list | tuple)]
+        sizes = [layer for layer in layers[len(kernels) :] if not isinstance(layer, list | tuple)]
         if len(kernels) + len(sizes) != len(layers) or not sizes:
             raise ValueError(
                 "a network of convolutions has them first, each (maps, kernel) or (maps, kernel, stride), "

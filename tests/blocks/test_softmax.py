@@ -39,6 +39,7 @@ from equilif_golden.blocks.softmax import (
     exponents,
     softmax,
 )
+from equilif_golden.engine.config import Pipeline
 from equilif_golden.fixed import DEFAULT
 from equilif_hdl.blocks.softmax import Reciprocal, Softmax
 from equilif_sim.tools.run import simulate
@@ -260,12 +261,17 @@ def test_order_is_kept_and_an_octave_more_for_all_changes_nothing(shift):
 
 # -- RTL: equals the golden function, exactly, under stalls; its bench counts cycles -------------------
 @pytest.mark.parametrize(
-    "lanes, numerics",
-    [(4, NARROW), (4, DEFAULT), (8, DEFAULT), (16, DEFAULT)],
-    ids=["narrow", "P4", "P8", "P16"],
+    "lanes, numerics, pipeline",
+    [
+        (4, NARROW, Pipeline.FORWARDING),
+        (4, DEFAULT, Pipeline.FORWARDING),
+        (8, DEFAULT, Pipeline.DEEP),
+        (16, DEFAULT, Pipeline.FORWARDING),
+    ],
+    ids=["narrow", "P4", "P8-deep", "P16"],
 )
-def test_rtl(lanes, numerics, tmp_path):
-    config = dataclasses.replace(ENGINE, lanes=lanes, numerics=numerics)
+def test_rtl(lanes, numerics, pipeline, tmp_path):
+    config = dataclasses.replace(ENGINE, lanes=lanes, numerics=numerics, pipeline=pipeline)
     only = "softmaxes|every"
     bench = "equilif_sim.blocks.softmax"
     assert simulate(Softmax(config), bench, tmp_path, config=config, simulator="icarus", only=only) == 4

@@ -318,3 +318,24 @@ def test_the_help_begins_with_the_overview_and_breaks_lines_where_the_terminal_e
     panels = re.findall(r"─ (\w+) ─", said)
     assert panels == ["Options", "Overview", "Learning", "Networks", "Scale", "Hardware", "Boards"]
     assert "on the golden model or with --port on a board." in said
+
+
+def test_cells_of_which_a_device_has_none_are_not_shown(capsys):
+    """nextpnr for Gowin counts cells that are its own."""
+    console.bitstream(
+        {
+            "board": {"title": "a board"},
+            "utilisation": {
+                "LUT4": {"used": 7, "available": 10},
+                "DUMMY_CELL": {"used": 64, "available": 0},
+            },
+            "timing": {"f_max": 60.0, "constraint": 27.0, "path_ns": 16.0, "logic_ns": 9.0},
+            "seed": 1,
+            "build_id": "00000000",
+            "weights": 16,
+            "config": {"lanes": 4},
+        }
+    )
+    shown = capsys.readouterr()
+    assert "LUT4" in shown.out + shown.err
+    assert "DUMMY_CELL" not in shown.out + shown.err

@@ -338,7 +338,8 @@ def test_cycles_of_softmax(engine):
             for mode in (0, SoftmaxMode.ABSOLUTE | ResultMode.PLUS):
                 measured = cycles(engine, Instruction(op=Op.SOFTMAX, mode=mode, shift=2, dst=0, n_dst=n))
                 assert (
-                    measured == 3 * (n + levels + config.weight_stages + config.deep) + 46 + config.forwarding
+                    measured
+                    == 3 * (n + levels + config.weight_stages + 2 * config.deep) + 46 + config.forwarding
                 )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from equilif.data import images
 from equilif.data.dataset import DataSet
-from equilif.training import convolved, netfile
+from equilif.training import convolved, netfile, train
 from equilif.training.convolved import Asked
 from equilif.training.train import HISTORY, NETWORK, Training, read_history
 from equilif_golden import network as networks
@@ -108,3 +108,15 @@ def test_conv_of_the_example_is_network_conv():
     data = DataSet("other", x, np.arange(2), x, np.arange(2), shape=(28, 28))
     made = convolved.preset(data, [Asked(16), Asked(32)]).network(data)
     assert made.populations == Network.conv((28, 28), (16, 3), (32, 6, 2), 2, patch=2).populations
+
+
+def test_training_images_are_mirrored():
+    """About the part of them that was asked for, others in another epoch; no test image."""
+    data = images.digits()
+    preset = convolved.preset(data, [Asked(4)]).changed(flip=0.5, shift=0.0)
+    first, second = (train.inputs(data, preset, 0, epoch) for epoch in range(2))
+    turned = data.x_train.reshape(-1, 8, 8)[:, :, ::-1].reshape(first.shape)
+    moved = (first != data.x_train).any(1)
+    assert 0.4 < moved.mean() < 0.6 and (first[moved] == turned[moved]).all()
+    assert (first != second).any()
+    assert "flip mirrors images, vowels has none" in refused("train", "vowels", "--flip", "0.5")

@@ -31,8 +31,9 @@ STEP = 5
 READS = 2
 #: and leaves the lanes the operands of the instruction before for so many
 SHORTEST = 6
-#: cycles of an exponential, and of the division in SOFTMAX
+#: cycles of an exponential, one more in a deep pipeline; of its product; and of the division in SOFTMAX
 EXPONENTIAL = 2
+PRODUCT = 2
 DIVISION = RECIPROCAL + 4
 
 
@@ -150,7 +151,7 @@ class Timekeeper:
     def _softmax(self, i: Instruction, start: int) -> None:
         """Three walks, each of which runs empty through lanes and trees; a division before the last."""
         levels = (self.config.lanes - 1).bit_length()
-        flight = max(levels, EXPONENTIAL) + 3
+        flight = EXPONENTIAL + self.config.deep + max(levels, PRODUCT) + 1
         through = self._lead + max(NEAR + flight, self._step + 1 + self.config.deep)
         again = start
         for walk in range(3):

@@ -1,7 +1,7 @@
 """Leaky integrate-and-fire lane; bit-exact with equilif_golden.blocks.lif.lif_step.
 
-    total -- saturate --|-- >= threshold: clear its bit --|--------------------> spike
-                        |   beyond the limits: clip       |-- - (v >> leak) ---> v
+    total --|-- >= threshold: clear its bit --|--------------------> spike
+            |   beyond the limits: clip       |-- - (v >> leak) ---> v
 
 With a threshold that is a power of two, comparing is looking at the bits above it, and resetting by
 subtraction is clearing one bit.  Latency 2 (bars are registers), throughput 1.
@@ -15,7 +15,7 @@ from amaranth.lib.wiring import In, Out
 
 from equilif_golden.blocks.lif import LEAKS
 from equilif_golden.fixed import Numerics
-from equilif_hdl.fixed import saturate, shape
+from equilif_hdl.fixed import shape
 
 
 class Lif(wiring.Component):
@@ -61,9 +61,15 @@ class Lif(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        near = Signal(signed(17), reset_less=True)
-        m.d.sync += near.eq(saturate(self.total, 17))
-        sign = near[-1]
+        near = Signal(17, reset_less=True)  # the sum's low bits
+        sign = Signal(reset_less=True)  # the sum is negative
+        beyond = Signal(reset_less=True)  # it needs more bits
+        higher = self.total[len(near) - 1 :]
+        m.d.sync += [
+            near.eq(self.total),
+            sign.eq(self.total[-1]),
+            beyond.eq(higher.any() & ~higher.all()),
+        ]
         fired = Signal()  # the sum is at least the threshold
         over = Signal()  # the sum is at least twice the threshold
         under = Signal()  # the sum is below -threshold
@@ -73,9 +79,9 @@ class Lif(wiring.Component):
         # lies beyond it
         above = self.above
         m.d.comb += [
-            fired.eq(~sign & (near & above).any()),
-            over.eq(~sign & (near & (above << 1)[:17]).any()),
-            under.eq(sign & (~near & above).any()),
+            fired.eq(~sign & (beyond | (near & above).any())),
+            over.eq(~sign & (beyond | (near & (above << 1)[:17]).any())),
+            under.eq(sign & (beyond | (~near & above).any())),
             kept.eq(Mux(fired, near & (above << 1 | ~above), near)),
         ]
         m.d.sync += [

@@ -32,7 +32,7 @@ class Plasticity(wiring.Component):
         -gain u-; with two registers a cycle before ``product``.
     vm : In(8) or In(signed(9))
         v-; together with ``um``.
-    shift : In(5), held
+    shift : In(5), held, from the cycle before ``w`` on
         Of the learning rate.
     w : In(signed(16)), a cycle after ``product``
         The weight.
@@ -69,19 +69,15 @@ class Plasticity(wiring.Component):
         dw = Signal(signed(PRODUCT - SHIFTS[0]), reset_less=True)
         product = self.um * self.vm
         w: Value = self.w
+        which = Signal(range(len(SHIFTS)))
+        m.d.sync += which.eq((self.shift - SHIFTS[0]) >> 1)
+        shifted = Array(difference >> s for s in SHIFTS)[which]
         if self.latency > 2:
             product = delayed(m, product, 1, "product")
             w = delayed(m, w, 1, "w")
-            which = Signal(range(len(SHIFTS)))
-            m.d.sync += [
-                which.eq((self.shift - SHIFTS[0]) >> 1),
-                dw.eq(Array(difference >> s for s in SHIFTS)[which]),
-            ]
+            m.d.sync += dw.eq(shifted)
         else:
-            with m.Switch(self.shift):
-                for s in SHIFTS:
-                    with m.Case(s):
-                        m.d.comb += dw.eq(difference >> s)
+            m.d.comb += dw.eq(shifted)
         m.d.sync += difference.eq(product + self.product)
         m.d["sync" if self.latency > 1 else "comb"] += self.o.eq(saturate(w + dw, self.weight.width))
         return m

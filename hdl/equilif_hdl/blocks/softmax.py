@@ -10,8 +10,8 @@ equilif_golden.blocks.softmax.softmax.
                     (a multiplier of the lane)
 
 e is made anew in the third walk, which is cheaper than keeping it.  Between the walks the pipeline runs
-empty; R is a restoring division.  Latency: 2 cycles from ``near`` to ``e`` (bars are registers).  Throughput:
-a group a cycle.
+empty; R is a restoring division.  Latency: 2 cycles from ``near`` to ``e`` (bars are registers), 3 in a deep
+pipeline, where saturated drives are registers.  Throughput: a group a cycle.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from amaranth.lib.wiring import In, Out
 
 from equilif_golden.blocks.softmax import ABSOLUTE, C_MIN, FRACTION, RECIPROCAL, TABLE, WIDTH
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.cycles import EXPONENTIAL, PRODUCT
 from equilif_hdl.fixed import lanes_of, saturate
 
 OCTAVE = WIDTH - FRACTION  #: bits of an octave
@@ -55,7 +56,7 @@ class Softmax(wiring.Component):
     coding : Out(1)
         Third walk: code = (e * reciprocal + half) >> RECIPROCAL, at most 255.
     coded : Out(1)
-        The codes of a group are there, whose product takes 2 cycles from e.
+        The codes of a group are there, whose product takes PRODUCT cycles from e.
     scale : Out
         c - C_MIN of the last softmax.
     """
@@ -74,10 +75,10 @@ class Softmax(wiring.Component):
     reciprocal: Signal
     scale: Signal
 
-    latency = 2
-
     def __init__(self, config: EngineConfig):
         p = config.lanes
+        self.deep = config.deep
+        self.latency = EXPONENTIAL + config.deep
         self.lanes = p
         self.drive = config.numerics.accumulator_width - 1
         self.total_width = (int(TABLE.max()) * config.state_groups * p).bit_length()
@@ -110,7 +111,7 @@ class Softmax(wiring.Component):
         sum_ = tree(m, lanes_of(self.e, p), lambda a, b: a + b, "sum")
         # a group on its way: flight[k] is `valid` of k cycles ago
         flight = [self.valid]
-        for k in range(1, max(levels, self.latency) + 3):
+        for k in range(1, self.latency + max(levels, PRODUCT) + 1):
             flight.append(Signal(name=f"flight{k}"))
             m.d.sync += flight[k].eq(flight[k - 1])
         m.submodules.divider = divider = Reciprocal(self.total_width)
@@ -130,7 +131,7 @@ class Softmax(wiring.Component):
                 with m.If(self.start):
                     m.next = "MAX"
             with m.State("MAX"):
-                with m.If(flight[levels] & (largest > top)):
+                with m.If(flight[levels + self.deep] & (largest > top)):
                     m.d.sync += top.eq(largest)
                 with m.If(done):
                     m.d.comb += self.again.eq(1)
@@ -146,7 +147,7 @@ class Softmax(wiring.Component):
                     m.d.comb += self.again.eq(1)
                     m.next = "CODE"
             with m.State("CODE"):
-                m.d.comb += [self.coding.eq(1), self.coded.eq(flight[self.latency + 2])]
+                m.d.comb += [self.coding.eq(1), self.coded.eq(flight[self.latency + PRODUCT])]
                 with m.If(done):
                     m.next = "IDLE"
         return m
@@ -154,7 +155,7 @@ class Softmax(wiring.Component):
     def _lane(self, m: Module, j: int, top: Value) -> Value:
         """A lane's octave as an unsigned number, 0 when it takes no part; ``e`` is its exponential."""
         near = self.near.word_select(j, self.drive)
-        active = self.active[j]
+        active = Signal(name=f"active{j}")
         e = self.e.word_select(j, 8)
         y = Signal(signed(WIDTH), name=f"y{j}")  # exponent: octave and fraction
         octave = Signal(OCTAVE, name=f"octave{j}")
@@ -162,8 +163,12 @@ class Softmax(wiring.Component):
         distance = Signal(3, name=f"distance{j}")  # octaves, where something is left of e
         gone = Signal(name=f"gone{j}")  # nothing is left of e
         mantissa = Signal(8, name=f"mantissa{j}")
-        m.d.comb += [
+        saturated = m.d["sync" if self.deep else "comb"]
+        saturated += [
             y.eq(saturate(near, WIDTH) if self.drive > WIDTH else near.as_signed()),
+            active.eq(self.active[j]),
+        ]
+        m.d.comb += [
             octave.eq(Cat(y[FRACTION:-1], ~y[-1])),
             below.eq(top - octave),
         ]

@@ -47,8 +47,8 @@ class Dispatcher(wiring.Component):
         What is executed.
     start : Out(1)
         It begins.
-    learning, argmax : Out(1)
-        It is LEARN; it is ARGMAX.
+    spiking, learning, argmax : Out(1)
+        It is GATHER; it is LEARN; it is ARGMAX.
     idle : Out(1)
         It is done, and so are all before it.
     """
@@ -63,6 +63,7 @@ class Dispatcher(wiring.Component):
     stepping: Signal
     instruction: Instruction
     start: Signal
+    spiking: Signal
     learning: Signal
     argmax: Signal
     idle: Signal
@@ -82,6 +83,7 @@ class Dispatcher(wiring.Component):
                 **({"ending": In(1), "stepping": In(1)} if config.weight_stages else {}),
                 "instruction": Out(INSTRUCTION),
                 "start": Out(1),
+                "spiking": Out(1),
                 "learning": Out(1),
                 "argmax": Out(1),
                 "idle": Out(1),
@@ -90,9 +92,8 @@ class Dispatcher(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        op = self.instruction.op
         issuing = self.start | self.scanning
-        adds = is_one_of(op, Op.DRIVE, Op.GATHER, Op.NUDGE)
+        adds = Signal()
         free: Value = self.leaving
         if self.config.weight_stages:
             free = free | self._scans_early()
@@ -103,15 +104,14 @@ class Dispatcher(wiring.Component):
         ]
         m.d.sync += self.start.eq(taken)
         with m.If(taken):
-            m.d.sync += self.instruction.eq(self.i.p)
-        if self.config.deep:
-            with m.If(taken):
-                m.d.sync += [
-                    self.learning.eq(self.i.p.op == Op.LEARN),
-                    self.argmax.eq(self.i.p.op == Op.ARGMAX),
-                ]
-        else:
-            m.d.comb += [self.learning.eq(op == Op.LEARN), self.argmax.eq(op == Op.ARGMAX)]
+            m.d.sync += [
+                self.instruction.eq(self.i.p),
+                # decoded before they are there: all the scanner's strobes depend on them
+                self.spiking.eq(self.i.p.op == Op.GATHER),
+                self.learning.eq(self.i.p.op == Op.LEARN),
+                self.argmax.eq(self.i.p.op == Op.ARGMAX),
+                adds.eq(is_one_of(self.i.p.op, Op.DRIVE, Op.GATHER, Op.NUDGE)),
+            ]
         return m
 
     def _scans_early(self) -> Value:

@@ -23,7 +23,7 @@ from amaranth.lib.wiring import In, connect
 
 from equilif_golden.blocks.plasticity import DITHER_UPDATE, DITHER_WIDTH
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import SYNAPTIC, WALK, Op
+from equilif_golden.engine.isa import SYNAPTIC, WALK
 from equilif_golden.engine.memories import looks
 from equilif_hdl.engine.access import Access
 from equilif_hdl.engine.activity import Activity
@@ -148,7 +148,7 @@ class Engine(wiring.Component):
             scanner.tile.eq(ins.operand),
             scanner.stride.eq(Mux(by_column(ins, cfg), 1, ins.n_dst)),
             scanner.dither.eq(phase),
-            scanner.spiking.eq(ins.op == Op.GATHER),
+            scanner.spiking.eq(dispatcher.spiking),
             scanner.learning.eq(learning),
             scanner.by_minus.eq(by_minus(ins, cfg)),
             scanner.allow.eq(slot if cfg.single_port else 1),

@@ -270,7 +270,7 @@ class Scanner(wiring.Component):
             taken.eq(due & ((pending == 0) | room & (rest == 0))),
             stays.eq(asked | waiting & ~taken),
             self.memory.fetch.eq(asked | looking & (following.left != 0)),
-            self.memory.take.eq(self.memory.fetch),
+            self.memory.take.eq(asked | looking),
             self.blocking.eq(self.learning & (asked | held)),
             self.memory.hold.eq(held),
             self.memory.addr.eq(following.address),
@@ -310,16 +310,18 @@ class Scanner(wiring.Component):
         fetches = looking & (following.left != 0)
         shown = Signal()  # a group of the destination is on the memories' outputs
         compared = Signal()  # it was a cycle ago
-        unequal = Signal(p)  # lanes whose values differed a cycle ago
+        # by two bits, so that a late memory is followed by no more than one LUT: what differed a cycle ago
+        different = Signal(8 * p // 2)
+        unequal = Cat(pairs.any() for pairs in lanes_of(different, p))
         differs = Signal()  # a value of the destination does
         m.d.sync += [
             shown.eq(fetches),
             compared.eq(shown),
-            unequal.eq(
+            different.eq(
                 Cat(
                     plus != minus
                     for plus, minus in zip(
-                        lanes_of(self.memory.plus, p), lanes_of(self.memory.minus, p), strict=True
+                        lanes_of(self.memory.plus, 4 * p), lanes_of(self.memory.minus, 4 * p), strict=True
                     )
                 )
             ),

@@ -19,6 +19,7 @@ from amaranth.hdl import Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
+from equilif_golden.blocks.plasticity import GAIN_WIDTH
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.cycles import READS, SHORTEST
 from equilif_golden.engine.isa import MeasureMode, Op
@@ -195,12 +196,15 @@ class Stages(Elaboratable):
         for stage in range(first + 1, 1):
             m.d.sync += self.commands[stage].eq(self.commands[stage - 1])
         if self.config.deep:
-            # a cycle after the walker, when `instruction` is that of the command
-            walked = self.commands[first + 1]
+            # two cycles after the walker: the instruction is that of the command a cycle after it, and a
+            # copy of its gain lies nearer
+            gain = Signal(GAIN_WIDTH, reset_less=True)
+            m.d.sync += gain.eq(self.instruction.gain)
+            walked = self.commands[first + 2]
             with m.If(walked.op == Op.LEARN):
                 m.d.sync += [
-                    self.commands[first + 2].up.eq(times_gain(walked.up, self.instruction, self.config)),
-                    self.commands[first + 2].um.eq(times_gain(walked.um, self.instruction, self.config)),
+                    self.commands[first + 3].up.eq(times_gain(walked.up, gain, self.config)),
+                    self.commands[first + 3].um.eq(times_gain(walked.um, gain, self.config)),
                 ]
         for line in (self.op, self.group, self.tile, self.e):
             for stage in range(1, self.timing.last + 1):

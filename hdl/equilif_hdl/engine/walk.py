@@ -39,9 +39,9 @@ from equilif_hdl.typed import Assign, Stream, signal_of
 ONE = 1 << VALUE.f  #: 1.0 as a factor of the lanes
 
 
-def times_gain(value: Value, ins: Instruction, config: EngineConfig) -> Value:
+def times_gain(value: Value, gain: Value, config: EngineConfig) -> Value:
     """A value of 8 bits, or of 9 and a sign where there are memories, times the gain."""
-    return times_small(value[:9].as_signed() if config.softmax else value[:8], ins.gain[:GAIN_WIDTH])
+    return times_small(value[:9].as_signed() if config.softmax else value[:8], gain)
 
 
 class Walker(wiring.Component):
@@ -116,13 +116,11 @@ class Walker(wiring.Component):
         ]
         if not cfg.forwarding:
             m.d.sync += pause.eq(self.valid & (ins.n_dst == 1))
-        if cfg.deep:
-            with m.If(self.start & self.walking | taken):
-                m.d.sync += final.eq(ins.n_dst == 1)
-            with m.Elif(self.valid):
-                m.d.sync += final.eq(left == 2)
-        else:
-            m.d.comb += final.eq(left == 1)
+        # a cycle ahead: scanner and sequencer wait for it
+        with m.If(self.start & self.walking | taken):
+            m.d.sync += final.eq(ins.n_dst == 1)
+        with m.Elif(self.valid):
+            m.d.sync += final.eq(left == 2)
         with m.If(self.valid):
             m.d.sync += [
                 now.group.eq(now.group + 1),
@@ -162,6 +160,7 @@ class Walker(wiring.Component):
         source = self.i.p
         plus = source.plus
         minus = source.minus
+        gain = ins.gain[:GAIN_WIDTH]
         if cfg.softmax:
             signs = signed_values(ins, cfg)
             plus = Cat(plus, signs & plus[-1]).as_signed()
@@ -172,7 +171,7 @@ class Walker(wiring.Component):
             # lane j of the axpy comes from bank j + e; bank b of the update from lane b - e
             now.rotate.eq(Mux(ins.op == Op.LEARN, -source.e, source.e)),
             now.scale.eq(Mux(ins.op == Op.GATHER, ONE, Mux(by_minus(ins, cfg), minus, plus))),
-            now.up.eq(plus if cfg.deep else times_gain(plus, ins, cfg)),
-            now.um.eq(minus if cfg.deep else -times_gain(minus, ins, cfg)),
+            now.up.eq(plus if cfg.deep else times_gain(plus, gain, cfg)),
+            now.um.eq(minus if cfg.deep else -times_gain(minus, gain, cfg)),
             now.dither.eq(source.dither),
         ]

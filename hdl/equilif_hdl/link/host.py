@@ -305,6 +305,9 @@ class _Walk:
                     m.next = "ELEMENT"
         with m.State("ELEMENT"):
             m.d.sync += self.status.eq(Status.BAD_ADDRESS)
+            # what is done for real is not outside: the first time would have been refused.  The strobe must
+            # not wait for that comparison
+            m.d.comb += self.engine.mem_write.eq(self.real)
             m.next = "DATA"
             with m.If(self.load & ~self.real):
                 m.d.comb += self.checker.step.eq(1)
@@ -312,7 +315,6 @@ class _Walk:
             with m.Elif(self.outside):
                 self._refuse()
             with m.Else():
-                m.d.comb += self.engine.mem_write.eq(self.real)
                 m.d.sync += [self.address.eq(self.address + 1), self.lane.eq(0)]
                 with m.If(self.lane[0] & (self.count != 0)):  # only zeros leave a lane behind
                     m.d.sync += [self.lane.eq(self.lane), self.count.eq(self.count - 1)]

@@ -32,8 +32,9 @@ from equilif_golden.blocks.softmax import (
     softmax,
 )
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.cycles import EXPONENTIAL, PRODUCT
 from equilif_golden.fixed import Raw
-from equilif_hdl.blocks.softmax import Reciprocal, Softmax
+from equilif_hdl.blocks.softmax import Reciprocal
 from equilif_sim.tools.pipeline import bits
 from equilif_sim.tools.run import bench_config, engine_config
 from equilif_sim.tools.stream import Pause, drive, never, now, often, reset
@@ -62,6 +63,7 @@ class SoftmaxBench:
         self.config = config
         self.pause = pause
         self.width = config.numerics.accumulator_width - 1
+        self.latency = EXPONENTIAL + config.deep
 
     async def reset(self) -> None:
         await reset(self.dut, "start", "absolute", "idle", "valid", "near", "active")
@@ -97,7 +99,7 @@ class SoftmaxBench:
         groups = self.groups(near, active)
         walk = 0
         todo = list(groups[walks[walk]])
-        flight = [0] * (Softmax.latency + 1)  # walks of the groups on their way, one more each
+        flight = [0] * (self.latency + 1)  # walks of the groups on their way, one more each
         codes: list[Raw] = [np.zeros(0, np.int64)]
         exponentials: list[Raw] = []
         products: list[Raw] = []
@@ -109,7 +111,7 @@ class SoftmaxBench:
             flight = [walk + 1 if self.offer(todo) else 0, *flight[:-1]]
             await ReadOnly()
             e = np.frombuffer(int(d.e.value).to_bytes(self.config.lanes, "little"), np.uint8).astype(np.int64)
-            if flight[Softmax.latency] == 2:
+            if flight[self.latency] == 2:
                 exponentials.append(e)
             if d.coded.value:
                 codes.append(np.minimum(products[-2] >> RECIPROCAL, 255))
@@ -152,7 +154,7 @@ async def softmaxes(dut: Any, pause: Pause) -> None:
         if pause is never:
             # each walk runs empty: the last group's e, a tree, the total; its code is two cycles behind e
             levels = (config.lanes - 1).bit_length()
-            walk = len(scores) // config.lanes + max(levels, 2) + Softmax.latency + 1
+            walk = len(scores) // config.lanes + max(levels, PRODUCT) + tb.latency + 1
             assert got.cycles == 3 * walk + Reciprocal.latency + 3
 
 
