@@ -255,7 +255,6 @@ def test_convolutions_are_trained_in_real_numbers_and_spike(folder):
     assert [p.shape for p in network.maps] == [(16, 16, 12), (14, 14, 4), (5, 5, 6)]
     assert run("evaluate run/network.npz --json told.json") == 0
     assert json.loads(Path("told.json").read_text())["samples"] == EACH
-    assert run("deploy run --steps 8 --samples 4") == 0
 
 
 def test_convolutions_learn_by_equilibrium_propagation_and_go_through_nir(folder):
