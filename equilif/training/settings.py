@@ -136,7 +136,8 @@ class Settings:
             return preset.network(d)
         options: dict[str, Any] = {"schedule": self.schedule, "feedback": self.feedback}
         if self.channels:
-            return convolved.network(d, self.channels, self.hidden, **options)
+            asked = [convolved.Asked.of(text) for text in self.channels]
+            return convolved.network(d, asked, self.hidden, **options)
         return Network.chain(d.n_features, *self.hidden, d.n_classes, **options)
 
     def initial_weights(self, network: Network) -> Weights:
