@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 from equilif.data import Name, images
@@ -53,6 +53,10 @@ class Asked(NamedTuple):
         )
 
 
+#: nudged phases have a window, and a step for each population until the first hears of the nudge
+SCHEDULE = Schedule(free=8, nudged=6, window=4)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How such a network learns.
@@ -66,8 +70,8 @@ class Recipe:
     decay: float
     shift: float = 0.0
     flip: float = 0.0
-    rates: tuple[float, float, float] = (0.5, 0.2, 0.6)
-    schedule: Schedule = field(default_factory=lambda: Schedule(free=12, nudged=8, window=8))
+    rates: tuple[float, float, float] = (0.6, 0.2, 0.3)
+    schedule: Schedule = SCHEDULE
     bias: float = 0.1
     scale: float = 0.5
 
@@ -75,7 +79,8 @@ class Recipe:
 FAN_IN = 512
 RECIPES = {
     "digits": Recipe(epochs=60, eta=0.04, decay=0.05),
-    "mnist": Recipe(epochs=20, eta=0.04, decay=0.03, shift=0.75),
+    "mnist": Recipe(epochs=16, eta=0.04, decay=0.03, shift=0.75),
+    "fashion": Recipe(epochs=18, eta=0.03, decay=0.03, shift=0.3, flip=0.5, rates=(0.4, 0.2, 0.3)),
 }
 #: for other images, by what they show
 OTHER = Recipe(epochs=20, eta=0.03, decay=0.03)
@@ -114,35 +119,36 @@ def require_images(name: Name) -> Preset:
     return PRESETS[name]
 
 
-def network(data: DataSet, asked: Sequence[str], hidden: Sequence[int] = (), **options: Any) -> Network:
-    """Convolutions as they are typed, hidden populations and the output; ``options`` of Network.conv.
+def network(data: DataSet, asked: Sequence[Asked], hidden: Sequence[int] = (), **options: Any) -> Network:
+    """Convolutions, hidden populations and the output; ``options`` of Network.conv.
 
     ValueError for data that are no images.
     """
     if data.image is None:
         raise ValueError(f"--conv is for images, {data.name} holds none: leave it out")
-    patch, made = layers(data.image, [Asked.of(text) for text in asked])
+    patch, made = layers(data.image, asked)
     return Network.conv(data.image, *made, *hidden, data.n_classes, patch=patch, **options)
 
 
 def preset(data: DataSet, asked: Sequence[Asked], hidden: Sequence[int] = ()) -> Preset:
-    """Images through convolutions, hidden populations and the output.
+    """The network, and how it learns.
 
     ValueError for data that are no images.
     """
-    if data.image is None:
-        raise ValueError(f"--conv is for images, {data.name} holds none: leave it out")
     recipe = RECIPES.get(data.name, OTHER)
-    patch, made = layers(data.image, asked)
     first, later, output = recipe.rates
-    network = Network.conv(data.image, *made, *hidden, data.n_classes, patch=patch)
-    last = network.fan_in(network[network.output])
-    rates = (first, *(later,) * (len(made) + len(hidden) - 1), output * min(1.0, FAN_IN / last))
-    network = Network.conv(data.image, *made, *hidden, data.n_classes, patch=patch, rate_scales=rates)
+    last = network(data, asked, hidden).lif[-2].size
+    rates = (
+        first,
+        *(later,) * (len(asked) + len(hidden) - 1),
+        round(output * min(1.0, FAN_IN / last), 3),
+    )
+    made = network(data, asked, hidden, rate_scales=rates)
+    options = {f.name: getattr(recipe, f.name) for f in dataclasses.fields(recipe) if f.name != "rates"}
     return Preset(
         data=data.name,
         hidden=(),
-        graph=Sketch.of(network, sized=False),
+        graph=Sketch.of(made, sized=False),
         form="linear",
-        **{f.name: getattr(recipe, f.name) for f in dataclasses.fields(recipe) if f.name != "rates"},
+        **options,
     )

@@ -88,7 +88,7 @@ class Deployment:
     spiking: list[Spiking]
     quantisation: list[Quantised]
     convergence: Convergence | None  #: None with a memory, which answers window by window
-    #: equilif_golden.real.rates.agreement; None with a memory, with maps, or without feedback
+    #: equilif_golden.real.rates.agreement; None with a memory, or without feedback
     gradients: dict[str, Any] | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -207,7 +207,7 @@ def deploy(
     if not network.memories:
         progress("convergence of average rates")
         convergence = converge(network, weights, x[:samples])
-        if not network.forward and not network.maps:
+        if not network.forward:
             progress("gradients")
             with torch.enable_grad():
                 gradients = agreement(network, weights, data.x_train[:samples], data.y_train[:samples])

@@ -23,7 +23,6 @@ import numpy as np
 from equilif import results
 from equilif.data.dataset import DataSet
 from equilif.extras import needs
-from equilif.training.presets import PRESETS
 from equilif.training.records import check_data, check_digest, check_name, check_numbers, reading, record
 from equilif.training.settings import RateEpoch, RateHistory, Settings
 from equilif.training.train import NETWORK
@@ -117,12 +116,7 @@ def leads() -> bool:
 def model_of(settings: Settings, d: DataSet) -> Rates:
     """What learns: the mean rates of a network."""
     network = settings.network(d)
-    weights = (
-        PRESETS[settings.data].initial_weights(network, settings.seed)
-        if network.memories
-        else network.initial_weights(settings.seed)
-    )
-    return Rates(network, weights, **SOLVER)
+    return Rates(network, settings.initial_weights(network), **SOLVER)
 
 
 @dataclass

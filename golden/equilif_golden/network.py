@@ -91,7 +91,6 @@ __all__ = [
     "Tokens",
     "Weights",
     "load",
-    "require_flat",
     "require_network",
     "save",
 ]
@@ -754,13 +753,6 @@ def require_network(network: object) -> Network:
     if not isinstance(network, Network):
         raise ValueError(f"a Network is wanted, not {shown(network)}")
     return network
-
-
-def require_flat(network: Network, what: str) -> None:
-    """ValueError when ``what``, which does not know maps, meets a network that has some."""
-    if network.maps:
-        p = network.maps[0]
-        raise ValueError(f"{what} has no convolutions: population {p.name!r} has the shape {p.shape}")
 
 
 def _all_of(kind: type[Part], values: Iterable[Part], name: str) -> tuple[Part, ...]:

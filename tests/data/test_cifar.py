@@ -255,7 +255,19 @@ def test_convolutions_are_trained_in_real_numbers_and_spike(folder):
     assert [p.shape for p in network.maps] == [(16, 16, 12), (14, 14, 4), (5, 5, 6)]
     assert run("evaluate run/network.npz --json told.json") == 0
     assert json.loads(Path("told.json").read_text())["samples"] == EACH
-    assert run("deploy run --steps 8 --samples 4") == 0
+
+
+def test_convolutions_learn_by_equilibrium_propagation_and_go_through_nir(folder):
+    pytest.importorskip("nir", exc_type=ImportError)
+    write_folder(folder / "data/cifar-10-batches-bin")
+    assert run("train cifar10 --conv 4 --conv 6 --epochs 1 --shift 0.5 --out run") == 0
+    network, weights = networks.load("run/network.npz")
+    assert [p.shape for p in network.maps] == [(16, 16, 12), (14, 14, 4), (5, 5, 6)]
+    before = network.initial_weights(0, bias=0.1)
+    assert all((weights[s.name] != before[s.name]).any() for s in network.synapses)
+    assert run("convert run/network.npz there.nir") == 0 and run("convert there.nir back.npz") == 0
+    again, same = networks.load("back.npz")
+    assert again == network and all((same[name] == w).all() for name, w in weights.items())
 
 
 def test_data_tells_what_is_understood_and_draws_in_colour(folder, capsys):

@@ -254,7 +254,7 @@ FITS = EngineConfig(lanes=4, tiles=11, value_groups=8, state_groups=4)
         (
             NET,
             replace(FITS, numerics=Numerics(fraction=8)),
-            "the network has Numerics.*fraction=12.*the engine Numerics.*fraction=8",
+            "the network has fraction 12, the engine 8",
         ),
     ],
 )

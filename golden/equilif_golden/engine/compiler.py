@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import NamedTuple, TypedDict
 
 from equilif_golden.blocks import relay
@@ -10,7 +10,7 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import WORDS, Groups, Instruction, Op
 from equilif_golden.engine.placement import SUM, Placement
 from equilif_golden.engine.recall import inhibit_absent, recall
-from equilif_golden.fixed import shown
+from equilif_golden.fixed import Numerics, shown
 from equilif_golden.learning import learning_steps
 from equilif_golden.network import Memory, Network, Population, Synapse, require_network
 
@@ -43,6 +43,14 @@ class Phase(NamedTuple):
         return self.to["minus"] and not self.to["plus"]
 
 
+def _other_numbers(network: Numerics, engine: Numerics) -> str:
+    """The formats in which a network and an engine differ."""
+    names = [f.name for f in fields(Numerics) if getattr(network, f.name) != getattr(engine, f.name)]
+    wanted = " and ".join(f"{name} {getattr(network, name)}" for name in names)
+    there = " and ".join(str(getattr(engine, name)) for name in names)
+    return f"the network has {wanted}, the engine {there}"
+
+
 class Compiled(Placement):
     """A network placed on an engine: where everything is, and the program at a given learning rate.
 
@@ -54,7 +62,7 @@ class Compiled(Placement):
         if not isinstance(config, EngineConfig):
             raise ValueError(f"an EngineConfig is wanted, not {shown(config)}")
         if network.numerics != config.numerics:
-            raise CapacityError(f"the network has {network.numerics}, the engine {config.numerics}")
+            raise CapacityError(_other_numbers(network.numerics, config.numerics))
         if network.maps and not config.convolution:
             raise CapacityError(
                 f"the network has maps ({network.maps[0].name}), this engine is built without convolutions "
