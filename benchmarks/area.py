@@ -39,7 +39,7 @@ TABLE = Path(__file__).with_name("area.json")
 PAGE = Path(__file__).parent.parent / "docs" / "area.md"
 MARKS = "<!-- table -->", "<!-- end of table -->"
 LANES = 4
-OPTIONS = {**EVERYTHING, "counters": False}  # boards do not have them
+OPTIONS = {**EVERYTHING, "counters": False, "convolution": False}  # boards do not have them
 CLOCK_HZ = 48e6
 BAUD = 1_000_000
 #: what a block may differ by: a part of its cells, and a number that any block may differ by

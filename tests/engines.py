@@ -16,7 +16,7 @@ REGISTERED = dataclasses.replace(ENGINE, pipeline=Pipeline.REGISTERED, **EVERYTH
 WIDE = dataclasses.replace(ENGINE, lanes=16, pipeline=Pipeline.DEEP, **EVERYTHING)
 
 # -- the whole engine ------------------------------------------------------------------------------
-SMALL = EngineConfig(lanes=4, tiles=48, value_groups=16, state_groups=8, program_words=128, counters=True)
+SMALL = EngineConfig(lanes=4, tiles=48, value_groups=16, state_groups=8, program_words=160, counters=True)
 CONFIGS = {
     "P4": SMALL,
     "P4-SPRAM": dataclasses.replace(SMALL, pipeline=Pipeline.SPRAM, **EVERYTHING, numerics=NARROW),

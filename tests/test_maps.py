@@ -250,5 +250,5 @@ def test_fan_in_of_a_kernel_is_bounded():
 
 
 def test_an_engine_without_convolutions_refuses_them():
-    with pytest.raises(ValueError, match=r"the network has maps \(x\), this engine has no convolutions"):
+    with pytest.raises(ValueError, match=r"the network has maps \(x\), this engine is built without conv"):
         Compiled(NET, EngineConfig())

@@ -28,13 +28,14 @@ from equilif_golden.engine.isa import (
     assemble,
     check,
     disassemble,
+    field_range,
     flag_name,
 )
 from equilif_golden.engine.model import EngineModel, wrap
 from equilif_golden.fixed import SQ
 from equilif_sim.tools.programs import random_instruction, random_program, spoil
 
-CONFIG = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16, program_words=60)
+CONFIG = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16, program_words=60, convolution=True)
 HALT = Instruction(op=Op.HALT)
 STEP = Instruction(op=Op.STEP, gain=4096, dst=0, n_dst=16)
 GATHER = Instruction(op=Op.GATHER, src=0, n_src=8, dst=8, n_dst=8)
@@ -46,17 +47,19 @@ REPEAT, NEXT = Instruction(op=Op.REPEAT, count=3), Instruction(op=Op.NEXT)
 @st.composite
 def instructions(draw):
     """Any instruction that has a code, sensible or not; extremes of every field included."""
+    op = draw(st.sampled_from(Op))
     values = {}
-    for name, width, signed in FIELDS[1:]:
-        lo, hi = (-(1 << (width - 1)), (1 << (width - 1)) - 1) if signed else (0, (1 << width) - 1)
+    for name, _, _ in FIELDS[1:]:
+        possible = op.modes if name == "mode" else field_range(name)
+        lo, hi = possible[0], possible[-1]
         values[name] = draw(st.one_of(st.sampled_from([lo, hi, 0]), st.integers(lo, hi)))
-    return Instruction(op=draw(st.sampled_from(Op)), **values)
+    return Instruction(op=op, **values)
 
 
 @given(instructions())
 def test_code_round_trip(instruction):
     code = instruction.encode()
-    assert 0 <= code < 1 << (32 * WORDS) and code & 0xF == instruction.op
+    assert 0 <= code < 1 << (32 * WORDS) and code & 0xF == instruction.op.code
     assert Instruction.decode(code) == instruction
 
 

@@ -12,7 +12,17 @@ from amaranth.sim import Simulator
 
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.features import EVERYTHING
-from equilif_golden.engine.isa import WORDS, Op, ProgramError, assemble, check, disassemble
+from equilif_golden.engine.isa import (
+    FIELDS,
+    WORDS,
+    Groups,
+    Op,
+    ProgramError,
+    assemble,
+    check,
+    disassemble,
+    field_range,
+)
 from equilif_hdl.engine.checker import Checker
 from equilif_sim.link.stand_in import HostBench
 from equilif_sim.tools import verilator
@@ -20,6 +30,7 @@ from equilif_sim.tools.programs import (
     at_limits,
     lacking,
     operations,
+    random_convolution,
     random_instruction,
     random_program,
     spoil,
@@ -39,6 +50,7 @@ EVEN = EngineConfig(
     softmax=False,
 )
 MANY = EngineConfig(lanes=2, tiles=1 << 15, value_groups=1024, state_groups=4, program_words=96, **EVERYTHING)
+WITH_MAPS = dataclasses.replace(ODD, convolution=True, softmax=False)
 BUILD_ID = 0xDBC0_1234  # with both of SLIP's special bytes
 
 
@@ -119,7 +131,8 @@ def test_checker_is_the_golden_check(config):
 def test_checker_knows_the_limits_of_every_operand(config):
     """The last value that is right and the first that is wrong, of all operands of all operations."""
     rng, cases, seen = np.random.default_rng(6), [], 0
-    for op in [*operations(config), Op.REPEAT, Op.NEXT]:
+    # what is right behind CONVOLVE depends on what it says: see the next test
+    for op in [op for op in [*operations(config), Op.REPEAT, Op.NEXT] if op != Op.CONVOLVE]:
         i = random_instruction(rng, config, op, groups=1)
         before = [Op.REPEAT(2)] if op == Op.NEXT else []
         after = [Op.NEXT()] if op == Op.REPEAT else []
@@ -133,6 +146,30 @@ def test_checker_knows_the_limits_of_every_operand(config):
         assert fault_of(words, config) == fault, disassemble(words)
     judge(config, cases)
     assert seen > 100
+
+
+@pytest.mark.parametrize("config", [WITH_MAPS, MANY], ids=["with maps", "many"])
+def test_checker_knows_convolutions(config):
+    """CONVOLVE and what is behind it, right, and with any of their fields one off or at its end."""
+    rng = np.random.default_rng(7)
+    cases = []
+    for _ in range(60):
+        first, then = random_convolution(rng, config)
+        cases.append([first, then])
+        for at, i in enumerate((first, then)):
+            for name, _, _ in FIELDS[1:]:
+                possible = i.op.modes if name == "mode" else field_range(name)
+                value = int(rng.choice([getattr(i, name) - 1, getattr(i, name) + 1, possible[-1]]))
+                if value in possible:
+                    changed = [first, then]
+                    changed[at] = dataclasses.replace(i, **{name: value})
+                    cases.append(changed)
+    cases += [[first, Op.HALT()], [first, first, then], [first, Op.MARK(Groups(0, 1)), then]]
+    cases += [[first, then, then], [Op.REPEAT(2), first, then, Op.NEXT()], [first, Op.REPEAT(2), then]]
+    words = [assemble([*case, Op.HALT()]) for case in cases]
+    faults = [fault_of(w, config) for w in words]
+    judge(config, list(zip(words, faults, strict=True)))
+    assert min(faults.count(fault) for fault in (None, 0, 1)) > 40
 
 
 def judge(config, cases):

@@ -118,16 +118,16 @@ def ep_update(
     if geometry is None:
         source, row = np.divmod(np.arange(n), maps or n)
         d = dither(counter, row[:, None], column, source[:, None])
-        return saturate(w + _change(u, v, d, step), weight)
+        return saturate(w + weight_change(u, v, d, step), weight)
     # a weight meets its sources in the order of its destinations
     for destination, neurons in enumerate(geometry.neurons()):
         source, row = np.divmod(neurons, geometry.pre.maps)
         d = dither(counter, row[:, None], column, source[:, None], destination)
-        w = saturate(w + _change(u[:, neurons], v[:, destination * m + column], d, step), weight)
+        w = saturate(w + weight_change(u[:, neurons], v[:, destination * m + column], d, step), weight)
     return w
 
 
-def _change(u: Raw, v: Raw, dither: Raw, step: Step) -> Raw:
+def weight_change(u: Raw, v: Raw, dither: Raw, step: Step) -> Raw:
     """dW (n, m), from rates (2, n) and (2, m) at +beta and at -beta."""
     difference = np.outer(u[0], v[0]) - np.outer(u[1], v[1])
     return shift_right_floor(step.gain * difference + (dither & ((1 << step.shift) - 1)), step.shift)

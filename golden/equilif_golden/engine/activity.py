@@ -102,12 +102,13 @@ def fetches(i: Instruction, events: npt.NDArray[np.bool_], config: EngineConfig)
     return len(events) + i.n_dst * (i.op == Op.LEARN and looks(config))
 
 
-def activity(i: Instruction, config: EngineConfig, events: npt.NDArray[np.bool_]) -> Raw:
+def activity(i: Instruction, config: EngineConfig, events: npt.NDArray[np.bool_], reach: Raw) -> Raw:
     """(len(NAMES),) counts of one instruction.
 
-    ``events``: (n_src, P), which neurons of a scan's source take part; of a walk, no groups.
+    ``events``: (n_src, P), which neurons of a scan's source take part; of a walk, no groups.  ``reach``:
+    (n_src,) groups that an event of each group goes to.
     """
     modes = (cost_of_mode(i.operation.modes[flag], config) for flag in i.modes)
     command = sum(map(_vector, modes), i.operation.walks * _vector(COMMAND[i.op]) + _vector(LAST[i.op]))
-    commands = i.n_dst if i.op in WALK else int(events.sum()) * i.n_dst
+    commands = i.n_dst if i.op in WALK else int(events.sum(axis=1) @ reach)
     return commands * command + fetches(i, events, config) * _vector(FETCH[i.op])

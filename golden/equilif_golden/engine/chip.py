@@ -132,9 +132,8 @@ class Chip:
     def rates(self) -> Rates:
         """Of the last sample."""
         compiled = self.compiled
-        lanes = self.engine.config.lanes
-        values = self.engine.read(Region.VALUE, 0, compiled.lif_groups * lanes)
-        where = [np.arange(q.size) + compiled.groups[q.name].first * lanes for q in self.network.lif]
+        values = self.engine.read(Region.VALUE, 0, compiled.lif_groups * self.engine.config.lanes)
+        where = [compiled.elements(q.name) for q in self.network.lif]
         own = values[np.concatenate(where)]
         return Rates(own & 0xFF, own >> 8)
 

@@ -63,9 +63,16 @@ class Compiled(Placement):
             raise ValueError(f"an EngineConfig is wanted, not {shown(config)}")
         if network.numerics != config.numerics:
             raise CapacityError(_other_numbers(network.numerics, config.numerics))
-        if network.maps:
+        if network.maps and not config.convolution:
             raise CapacityError(
-                f"the network has maps ({network.maps[0].name}), this engine has no convolutions"
+                f"the network has maps ({network.maps[0].name}), this engine is built without convolutions "
+                "(EngineConfig.convolution)"
+            )
+        output = network[network.output]
+        if output.maps % config.lanes and output.shape:
+            raise CapacityError(
+                f"the output {output.name} has {output.maps} maps, which do not fill groups of "
+                f"{config.lanes} lanes; an engine reads its output neuron by neuron: take a flat one"
             )
         if network.memories and not config.softmax:
             raise CapacityError(
@@ -76,9 +83,13 @@ class Compiled(Placement):
                 "the network's free phase ends early, this engine cannot (EngineConfig.early)"
             )
         super().__init__(network, config)
+        self._check_convolutions()
         self.raw = network.schedule.raw(network.numerics)
         # without a learning rate the program has no LEARN; with one it has these
-        updates = sum(network[s.pre].heads * network[s.post].heads for s in network.plastic)
+        updates = sum(
+            network[s.pre].heads * network[s.post].heads * (2 if self.convolution(s) else 1)
+            for s in network.plastic
+        )
         for what, need, have in (
             ("groups of neurons with membranes", self.state_groups, config.state_groups),
             ("groups of values", self.n_groups, config.value_groups),
@@ -87,6 +98,19 @@ class Compiled(Placement):
         ):
             if need > have:
                 raise CapacityError(f"the network needs {need} {what}, this engine has {have}")
+
+    def _check_convolutions(self) -> None:
+        """CapacityError when a geometry has numbers that no program can say."""
+        for s in self.network.synapses:
+            geometry = self.convolution(s)
+            problem = geometry and Op.CONVOLVE(*geometry).problem(self.config)
+            if problem:
+                raise CapacityError(f"synapse {s.name}: {problem}")
+
+    def _through(self, s: Synapse, i: Instruction) -> list[Instruction]:
+        """An instruction through a synapse, which may be a convolution."""
+        geometry = self.convolution(s)
+        return [Op.CONVOLVE(*geometry), i] if geometry else [i]
 
     @property
     def everyone(self) -> Groups:
@@ -166,18 +190,22 @@ class Compiled(Placement):
         for s in self.network.synapses:
             if self.network[s.pre].kind != "lif":
                 continue
+            tile = self.tiles[s.name]
             if s.pre == q.name and s.feedback:
-                out.append(Op.GATHER(self.groups[s.post], here, tile=self.tiles[s.name], column=True))
+                out += self._through(s, Op.GATHER(self.groups[s.post], here, tile=tile, column=True))
             elif s.post == q.name:
-                out.append(Op.GATHER(self.groups[s.pre], here, tile=self.tiles[s.name]))
+                out += self._through(s, Op.GATHER(self.groups[s.pre], here, tile=tile))
         return out
 
     def _drives(self, names: list[str]) -> list[Instruction]:
         """Static drive of LIF populations from what is clamped."""
         return [
-            Op.DRIVE(self.groups[s.pre], self.groups[s.post], tile=self.tiles[s.name])
+            i
             for s in self.network.synapses
             if s.post in names and self.network[s.pre].clamped
+            for i in self._through(
+                s, Op.DRIVE(self.groups[s.pre], self.groups[s.post], tile=self.tiles[s.name])
+            )
         ]
 
     # -- memories ----------------------------------------------------------------------------------
@@ -236,7 +264,7 @@ class Compiled(Placement):
         out = [Op.RESET(total, value=0, static=True)]
         for s in net.synapses:
             if s.post == m.relay.name and net[s.pre].clamped:
-                out.append(Op.DRIVE(self.groups[s.pre], total, tile=self.tile(s, h)))
+                out += self._through(s, Op.DRIVE(self.groups[s.pre], total, tile=self.tile(s, h)))
             elif s.pre == m.relay.name:
                 rates = self.groups[s.post]
                 tile = self.tile(s, h)
@@ -266,7 +294,7 @@ class Compiled(Placement):
             gain, shift = steps[s.name]
             heads = self.network[s.pre].heads * self.network[s.post].heads
             for h in range(heads if gain else 0):
-                out.append(self._learn(s, h, gain, shift))
+                out += self._through(s, self._learn(s, h, gain, shift))
         return out
 
     def _learn(self, s: Synapse, h: int, gain: int, shift: int) -> Instruction:
@@ -307,6 +335,7 @@ def engine_for(network: Network, *, lanes: int) -> EngineConfig:
         default,
         tiles=max(4, EngineConfig().n_weights // default.lanes**2),
         early=network.schedule.early is not None,
+        convolution=bool(network.maps),
         numerics=network.numerics,
     )
     while True:

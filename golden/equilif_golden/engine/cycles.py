@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
+from typing import NamedTuple
 
 from equilif_golden.blocks.softmax import RECIPROCAL
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import SCAN, WORDS, Instruction, Op
+from equilif_golden.engine.geometry import Geometry, dense
+from equilif_golden.engine.isa import SCAN, WALK, WORDS, Instruction, Op
 from equilif_golden.engine.memories import looks
 
 #: instructions that wait in the queue of a pipeline that has one
@@ -35,6 +37,8 @@ SHORTEST = 6
 EXPONENTIAL = 2
 PRODUCT = 2
 DIVISION = RECIPROCAL + 4
+#: cycles in which the steps of a geometry are worked out
+GEOMETRY = 13
 
 
 class Flow(Enum):
@@ -46,30 +50,71 @@ class Flow(Enum):
     JUMPED = "carried out by the sequencer, which goes on at the start of a loop"
 
 
+def writes_after(config: EngineConfig) -> int:
+    """Cycles from a command of LEARN to the first that reads what it has written."""
+    return 2 if config.single_port else 4 + config.weight_stages + config.deep
+
+
+class Scan(NamedTuple):
+    """A scan: its instruction, and for each group of its source the events and the commands of an event."""
+
+    i: Instruction
+    events: Sequence[int]
+    commands: Sequence[int]
+    geometry: Geometry | None
+
+    def moves(self, group: int) -> bool:
+        """The group is the first one of a position, and not of the first position."""
+        geometry = self.geometry or dense(self.i)
+        return group > 0 and group % (geometry.post if self.i.backwards else geometry.pre) == 0
+
+
 class Walker:
     """The walker during a scan, and the event that waits for it."""
 
-    def __init__(self, i: Instruction):
-        self.n = i.n_dst
-        self.argmax = i.op == Op.ARGMAX  #: which takes events itself, one a cycle
+    def __init__(self, scan: Scan, config: EngineConfig):
+        geometry = scan.geometry
+        self.argmax = scan.i.op == Op.ARGMAX  #: which takes events itself, one a cycle
         self.offered = False  #: an event waits
         self.commands = 0  #: that the present event has left
         self.last = False  #: this cycle's command is its last
         self.takes = False  #: an event that waits is taken in this cycle
+        self._n = 0  #: commands of the event that waits
+        self._first = False  #: it is the first one of a position
+        #: cycles from a command of LEARN to the next that may be on the same weights
+        self._apart = writes_after(config) if geometry is not None and scan.i.op == Op.LEARN else 0
+        self._since = self._apart  #: cycles since the last command
+        #: commands after which LEARN comes to the same weights within an event
+        self._run = geometry.post if geometry is not None and not geometry.stride else 0
+        self._in_run = 0  #: commands since
+
+    @property
+    def waits(self) -> bool:
+        """The next command is on weights that may not be written."""
+        return bool(self._run and self._in_run == self._run and self._since < self._apart)
 
     def begin(self, valid: bool) -> bool:
         """A cycle, with a command or without; whether the scanner can send an event in it."""
         self.last = valid and self.commands == 1
-        self.takes = self.argmax or not self.commands or self.last
+        free = not self.commands or self.last
+        self.takes = self.argmax or free and not (self._first and (valid or self._since < self._apart))
         return not self.offered or self.takes
 
-    def end(self, valid: bool, sends: bool) -> None:
-        """What the next cycle begins with."""
-        if self.offered and self.takes and not self.argmax:
-            self.commands = self.n
-        elif valid:
+    def end(self, valid: bool, sends: bool, n: int, *, first: bool) -> None:
+        """What the next cycle begins with.  ``n``, ``first``: commands of the event that is sent, and
+        whether it is the first one of its position.
+        """
+        if valid:
             self.commands -= 1
+            self._in_run = self._in_run % self._run + 1 if self._run else 0
+        self._since = 1 if valid else self._since + 1
+        if self.offered and self.takes and not self.argmax:
+            self.commands = self._n
+            self._in_run = 0
         self.offered = sends or self.offered and not self.takes
+        if sends:
+            self._n = n
+            self._first = first and self._apart > 0
 
 
 class Timekeeper:
@@ -88,6 +133,7 @@ class Timekeeper:
         self._first = 0  #: the first command of ``_before`` was issued, if that is a walk
         self._idle = 0  #: all is executed
         self._last = 0  #: a command was issued
+        self._known = 0  #: the steps of a geometry are known, if the last instruction is CONVOLVE
 
     def pass_by(self, flow: Flow) -> None:
         """What is not executed."""
@@ -96,8 +142,18 @@ class Timekeeper:
         else:
             self._complete += FIRST if flow is Flow.JUMPED else WORDS
 
-    def execute(self, i: Instruction, events: Sequence[int]) -> None:
-        """``events``: how many lanes of each group of its source take part, of a scan."""
+    def execute(
+        self,
+        i: Instruction,
+        events: Sequence[int],
+        commands: Sequence[int] = (),
+        geometry: Geometry | None = None,
+    ) -> None:
+        """``events``: how many lanes of each group of its source take part, of a scan.
+
+        ``commands``, ``geometry``: behind CONVOLVE, groups that an event of each of them goes to; what
+        CONVOLVE says.
+        """
         done = self._complete
         if self._queued:
             if len(self._taken) >= AHEAD:
@@ -105,14 +161,18 @@ class Timekeeper:
             available = done + 1
         else:
             available = done
-        taken = max(available, min(self._ready, self._early(i)))
+        taken = max(available, self._known, min(self._ready, self._early(i)))
         if not self._queued:
             done = taken
         self._taken = [*self._taken[-AHEAD:], taken]
         self._complete = done + WORDS
         start = taken + 1
+        if i.op == Op.CONVOLVE:
+            self._known = taken + GEOMETRY
+            return
         if i.op in SCAN:
-            self._scan(i, events, start)
+            scan = Scan(i, events, commands or [i.n_dst] * i.n_src, geometry)
+            self._scan(scan, start)
         elif i.op == Op.SOFTMAX:
             self._softmax(i, start)
         else:
@@ -137,7 +197,7 @@ class Timekeeper:
     def _early(self, i: Instruction) -> int:
         """When a scan can be taken that need not wait until the lanes are empty."""
         before = self._before
-        if before is None or i.op not in SCAN or not self.config.weight_stages:
+        if before is None or i.op in WALK or not self.config.weight_stages:
             return self._ready
         ending = max(self._free, self._last + self._lead + self._step - SHORTEST)
         if before.op in (Op.MARK, Op.LEARN):
@@ -161,27 +221,29 @@ class Timekeeper:
                 again += DIVISION + 1
         self._walked(again + 1)
 
-    def _scan(self, i: Instruction, events: Sequence[int], start: int) -> None:
-        scan = self._copied if self.config.weight_stages else self._in_place
-        free, ready = scan(i, events, start)
+    def _scan(self, scan: Scan, start: int) -> None:
+        goes = self._copied if self.config.weight_stages else self._in_place
+        free, ready = goes(scan, start)
         self._walked(free)
-        if i.op in (Op.DRIVE, Op.GATHER):
+        if scan.i.op in (Op.DRIVE, Op.GATHER):
             self._ready = ready
 
-    def _in_place(self, i: Instruction, events: Sequence[int], start: int) -> tuple[int, int]:
+    def _in_place(self, scan: Scan, start: int) -> tuple[int, int]:
         """The scanner that reads its memories in place.
 
         Returns the cycles in which scanner and walker are free, and in which the next instruction can be
         taken if it need not wait for the lanes.
         """
         cfg = self.config
-        walker = Walker(i)
+        i = scan.i
+        walker = Walker(scan, cfg)
         learning = i.op == Op.LEARN
         group = 0
         left = i.n_src  # groups that are not done
         present = False  # the group is on the memories' outputs
         sent = 0  # events of it
         pause = False
+        first = False  # the next event is the first one of a position
         ready = 0
         now = start
         while True:
@@ -191,7 +253,7 @@ class Timekeeper:
             idle = left > 0 and not present and not walker.offered
             blocking = learning and idle and (slot or not cfg.single_port)
             stall = learning and (slot if cfg.single_port else blocking)
-            valid = walker.commands > 0 and not stall and not pause
+            valid = walker.commands > 0 and not (stall or pause or walker.waits)
             room = walker.begin(valid)
             if valid:
                 self._last = now
@@ -199,23 +261,25 @@ class Timekeeper:
                 ready = now
             if not scanning and not walker.commands:
                 return now, ready
-            pending = events[group] - sent if present else 0
+            pending = scan.events[group] - sent if present else 0
             sends = pending > 0 and room
             advance = present and (pending == 0 or room and pending == 1)
             if learning:
                 fetch = blocking
             else:
                 fetch = advance and left != 1 if present else left != 0
-            pause = not cfg.forwarding and valid and i.n_dst == 1
-            walker.end(valid, sends)
+            pause = not cfg.forwarding and walker.last and (i.n_dst == 1 or scan.geometry is not None)
+            walker.end(valid, sends, scan.commands[group] if sends else 0, first=first)
+            first = first and not sends or advance and scan.moves(group + 1)
             present = fetch or present and not advance and not learning
             sent = 0 if advance else sent + sends
             group += advance
             left -= advance
 
-    def _copied(self, i: Instruction, events: Sequence[int], start: int) -> tuple[int, int]:
+    def _copied(self, scan: Scan, start: int) -> tuple[int, int]:
         """The scanner that copies a group; as :meth:`_in_place`."""
-        walker = Walker(i)
+        i = scan.i
+        walker = Walker(scan, self.config)
         spiking = i.op == Op.GATHER
         learning = i.op == Op.LEARN
         following = 0  # group that is fetched next
@@ -226,6 +290,8 @@ class Timekeeper:
         held = False  # it must stay there
         due = False  # which of its lanes take part is known
         pending = 0  # events of the copy
+        group = 0  # of the copy
+        first = False  # the next event is the first one of a position
         ready = 0
         now = start
         if learning and looks(self.config):
@@ -233,7 +299,7 @@ class Timekeeper:
         while True:
             now += 1
             scanning = left > 0 or waiting or pending > 0 or walker.offered
-            valid = walker.commands > 0 and not (learning and (asked or held))
+            valid = walker.commands > 0 and not (learning and (asked or held) or walker.waits)
             room = walker.begin(valid)
             if valid:
                 self._last = now
@@ -251,13 +317,17 @@ class Timekeeper:
                 asks = left != 0 and pending == 0 and not waiting
             else:
                 asks = left != 0 and (not waiting or copies)
-            walker.end(valid, sends)
+            walker.end(valid, sends, scan.commands[group] if sends else 0, first=first)
+            first = first and not sends
+            if copies:
+                group = following - 1
+                first = first or scan.moves(group)
             pending = rest
             held = asked or stays and not learning
             due = stays if spiking else waiting and not copies
             waiting = stays
             if asked:
-                waits = events[following]
+                waits = scan.events[following]
                 following += 1
                 left -= 1
             asked = asks

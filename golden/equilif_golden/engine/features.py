@@ -75,6 +75,15 @@ class Options:
             nests=True,
         ),
     )
+    convolution: bool = _option(
+        Feature(
+            "convolutions",
+            "kernels that move over maps: CONVOLVE",
+            version=21,
+            identity=4,
+            flag="convolutions",
+        ),
+    )
 
 
 OPTIONS: Mapping[str, Feature] = {option.name: option.metadata["feature"] for option in fields(Options)}

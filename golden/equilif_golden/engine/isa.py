@@ -28,6 +28,7 @@ from equilif_golden.blocks.plasticity import GAIN_MAX, SHIFTS
 from equilif_golden.blocks.rate import RATE_SHIFTS
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.features import FEATURES
+from equilif_golden.engine.geometry import MOST_STRIDE, SIDE, Geometry
 from equilif_golden.fixed import Raw, integers, whole
 
 #: field, width, signed; packed from bit 0 upwards
@@ -44,6 +45,8 @@ FIELDS: tuple[tuple[str, int, bool], ...] = (
     ("n_src", 11, False),
 )
 WORDS = 3  #: of 32 bits, an instruction
+#: codes of 5 bits have the last one in ``mode``, where the operation of the other four has no mode
+FIFTH = 8
 assert sum(width for _, width, _ in FIELDS) == 32 * WORDS
 
 
@@ -72,6 +75,22 @@ class Op(IntEnum):
     ARGMAX = 13
     SOFTMAX = 14
     RELAY = 15
+    CONVOLVE = 16 + DRIVE
+
+    @property
+    def code(self) -> int:
+        """In the field ``op``."""
+        return self & 15
+
+    @property
+    def fifth(self) -> int:
+        """Of a code of 5 bits, its last one, in the field ``mode``."""
+        return FIFTH * (self >> 4)
+
+    @property
+    def modes(self) -> range:
+        """What its field ``mode`` can hold."""
+        return range(FIFTH if self.code in _LONGER else 2 * FIFTH)
 
     def __call__(self, *operands: int | Groups, **named: Any) -> Instruction:
         """Operands in the order of :data:`OPERATIONS` or by name, modes by name (true or false).
@@ -106,6 +125,8 @@ class Kind(StrEnum):
     WALK = "walk"
     #: through the neurons of the source that are not zero and, for each, through the destination
     SCAN = "scan"
+    #: not at all: it says how the next instruction does
+    PREFIX = "prefix"
 
 
 class Memory(StrEnum):
@@ -245,7 +266,11 @@ class Tiles:
         return {self.first: value - (value >> 15 << 16)}
 
     def problem(self, i: Instruction, config: EngineConfig, name: str) -> str | None:
-        return _outside(self.read(i), i.n_src * i.n_dst, config.tiles, "tiles")
+        return self.beyond(i, i.n_src * i.n_dst, config)
+
+    def beyond(self, i: Instruction, n: int, config: EngineConfig) -> str | None:
+        """Why there are no ``n`` tiles."""
+        return _outside(self.read(i), n, config.tiles, "tiles")
 
 
 Operand = Number | Span | Tiles
@@ -509,8 +534,30 @@ OPERATIONS: Mapping[Op, Operation] = {
         does=Effects(reads=("B",), writes=("V",)),
         feature="softmax",
     ),
+    Op.CONVOLVE: Operation(
+        Kind.PREFIX,
+        "The DRIVE, GATHER or LEARN behind it is a convolution: each position of `post` is joined to the "
+        "positions of `pre` on which its kernel lies. `sources` and `groups` are all groups at both ends; "
+        "there are `kernel_rows` x `kernel_columns` x `pre` x `post` tiles.",
+        {
+            "pre": Number("n_src", range(1, 1 << 10), "groups of a position at the `pre` end"),
+            "post": Number("n_dst", range(1, 1 << 10), "groups of a position at the `post` end"),
+            "rows": Number("src", range(1, SIDE + 1), "rows of positions of `post`"),
+            "columns": Number("dst", range(1, SIDE + 1), "columns of them"),
+            "kernel_rows": Number("count", range(1, SIDE + 1), "rows of positions of `pre` under a kernel"),
+            "kernel_columns": Number("gain", range(1, SIDE + 1), "columns of them"),
+            "stride": Number(
+                "shift",
+                range(MOST_STRIDE + 1),
+                "positions of `pre` from a kernel to the next; 0: all lie on the same ones",
+            ),
+        },
+        feature="convolution",
+    ),
 }
 
+#: codes of 5 bits, by the operation of the other four
+_LONGER = {Op(op.code): op for op in Op if op.fifth}
 WALK = frozenset(op for op, o in OPERATIONS.items() if o.kind == Kind.WALK)
 SCAN = frozenset(op for op, o in OPERATIONS.items() if o.kind == Kind.SCAN)
 #: those that go through weights
@@ -567,9 +614,18 @@ class Instruction:
             at += width
         return code
 
+    @property
+    def geometry(self) -> Geometry:
+        """What CONVOLVE says."""
+        assert self.op == Op.CONVOLVE, self.op.name
+        return Geometry(**{name: self[name] for name in self.operation.operands})
+
     def _field(self, name: str) -> int:
-        possible = field_range(name)
-        return whole(getattr(self, name), f"{self.op.name}: {name}", possible[0], possible[-1])
+        if name == "op":
+            return self.op.code
+        possible = self.op.modes if name == "mode" else field_range(name)
+        value = whole(getattr(self, name), f"{self.op.name}: {name}", possible[0], possible[-1])
+        return value | self.op.fifth if name == "mode" else value
 
     @classmethod
     def decode(cls, code: int) -> Instruction:
@@ -579,10 +635,17 @@ class Instruction:
             value = code >> at & ((1 << width) - 1)
             values[name] = value - (1 << width) if signed and value >> (width - 1) else value
             at += width
-        return cls(**{**values, "op": Op(values["op"])})
+        op = Op(values["op"])
+        if op in _LONGER and values["mode"] & FIFTH:
+            op = _LONGER[op]
+            values["mode"] -= FIFTH
+        return cls(**{**values, "op": op})
 
-    def problem(self, config: EngineConfig) -> str | None:
-        """Why an engine of this size cannot execute the instruction, or None."""
+    def problem(self, config: EngineConfig, geometry: Geometry | None = None) -> str | None:
+        """Why an engine of this size cannot execute the instruction, or None.
+
+        ``geometry``: of the CONVOLVE before it, if there is one.
+        """
         try:
             self.encode()
         except ValueError as e:
@@ -591,8 +654,31 @@ class Instruction:
         if lacking and not getattr(config, lacking):
             without = FEATURES[lacking].label
             return f"{self.op.name}: this engine is built without {without} (EngineConfig.{lacking})"
-        found = (o.problem(self, config, name) for name, o in self.operation.operands.items())
+        operands = self.operation.operands.items()
+        if geometry is None:
+            found = (o.problem(self, config, name) for name, o in operands)
+        else:
+            found = (self._problem_with(geometry, config, name, o) for name, o in operands)
         return next((f"{self.op.name}: {problem}" for problem in found if problem), None)
+
+    def _problem_with(
+        self, geometry: Geometry, config: EngineConfig, name: str, operand: Operand
+    ) -> str | None:
+        """As :class:`Operand` has it, of an instruction behind CONVOLVE."""
+        if isinstance(operand, Tiles):
+            return operand.beyond(self, geometry.tiles, config)
+        if isinstance(operand, Span):
+            pre = (name == "sources") != self.backwards
+            n = operand.read(self).n
+            need = geometry.n_pre if pre else geometry.n_post
+            if n != need:
+                return f"{name} must be the {need} groups of the convolution before it, not {n}"
+        return operand.problem(self, config, name)
+
+    @property
+    def backwards(self) -> bool:
+        """Its `sources` are the columns of W."""
+        return self.op in (Op.DRIVE, Op.GATHER) and bool(self.mode & SourceMode.COLUMN)
 
 
 # -- programs --------------------------------------------------------------------------------------
@@ -609,9 +695,10 @@ class ProgramError(ValueError):
 
 def check(program: Iterable[Instruction], config: EngineConfig) -> None:
     """ProgramError unless every instruction fits the engine, the loops close and nest no deeper than it can,
-    and the program ends with an unconditional HALT.
+    a CONVOLVE stands directly before what it is for, and the program ends with an unconditional HALT.
     """
     program = list(program)
+    geometry: Geometry | None = None  # of the instruction before, if that is CONVOLVE
     room = config.program_words // WORDS
     depth = 0
     for at, i in enumerate(program):
@@ -621,13 +708,17 @@ def check(program: Iterable[Instruction], config: EngineConfig) -> None:
                 f"{len(program)} instructions need {len(program) * WORDS} program words, "
                 f"there are {config.program_words}",
             )
-        problem = i.problem(config)
+        if geometry is not None and i.op not in SYNAPTIC:
+            problem: str | None = f"{i.op.name} behind CONVOLVE, which wants DRIVE, GATHER or LEARN"
+        else:
+            problem = i.problem(config, geometry)
         if i.op == Op.REPEAT and depth == config.loops:
             problem = problem or f"REPEAT inside {depth} others"
         elif i.op == Op.NEXT and not depth:
             problem = problem or "NEXT without REPEAT"
         if problem:
             raise ProgramError(at, f"instruction {at}: {problem}")
+        geometry = i.geometry if i.op == Op.CONVOLVE else None
         depth += (i.op == Op.REPEAT) - (i.op == Op.NEXT)
     if depth or not program or program[-1].op != Op.HALT or program[-1].mode:
         raise ProgramError(len(program), "a program must close its loops and end with an unconditional HALT")

@@ -193,7 +193,8 @@ def _may_be(operand: Operand) -> str:
 
 def _operation(op: Op) -> str:
     o = OPERATIONS[op]
-    text = f"Code {int(op)}, {o.kind}. {o.text}"
+    fifth = f", with bit {op.fifth} of `mode`" if op.fifth else ""
+    text = f"Code {op.code}{fifth}, {o.kind}. {o.text}"
     touched = [
         f"{verb} {', '.join(memories)}"
         for verb, memories in (("reads", o.does.reads), ("writes", o.does.writes + o.last.writes))

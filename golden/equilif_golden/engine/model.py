@@ -6,7 +6,7 @@ about cycles is equilif_golden.engine.cycles.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +14,14 @@ import numpy.typing as npt
 from equilif_golden.blocks import synapse as syn
 from equilif_golden.blocks.lif import lif_step
 from equilif_golden.blocks.nudge import nudge
-from equilif_golden.blocks.plasticity import Step, ep_update
+from equilif_golden.blocks.plasticity import Step, dither, weight_change
 from equilif_golden.blocks.rate import measure, moved
 from equilif_golden.blocks.relay import relay
 from equilif_golden.blocks.softmax import C_MIN, softmax
 from equilif_golden.engine.activity import NAMES, activity
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.cycles import Flow, Timekeeper
+from equilif_golden.engine.geometry import Geometry, dense
 from equilif_golden.engine.isa import (
     SCAN,
     SYNAPTIC,
@@ -39,7 +40,7 @@ from equilif_golden.engine.isa import (
 )
 from equilif_golden.engine.memories import looks, memories
 from equilif_golden.engine.port import Region, Run, dither_position, readable, updates_at, writable
-from equilif_golden.fixed import Fixed, Raw, truth
+from equilif_golden.fixed import Fixed, Raw, saturate, truth
 
 
 def wrap(raw: Raw, fmt: Fixed) -> Raw:
@@ -50,6 +51,15 @@ def wrap(raw: Raw, fmt: Fixed) -> Raw:
 def as_signed(values: Raw) -> Raw:
     """8-bit codes as two's complement."""
     return (values ^ 128) - 128
+
+
+#: what a source makes of its destination, by operation and direction
+DRIVES: Mapping[tuple[Op, bool], Callable[[Raw, Raw], Raw]] = {
+    (Op.GATHER, False): syn.forward,
+    (Op.GATHER, True): syn.backward,
+    (Op.DRIVE, False): syn.forward_values,
+    (Op.DRIVE, True): syn.backward_values,
+}
 
 
 class EngineModel:
@@ -83,6 +93,8 @@ class EngineModel:
         self.counter = 0
         #: exponent of the last SOFTMAX, c - C_MIN
         self.scale = 0
+        #: of the CONVOLVE before, if there was one
+        self.geometry: Geometry | None = None
         #: a watched rate has moved since the last NEXT of mode EARLY
         self.moved = False
         #: class that the last ARGMAX found
@@ -147,9 +159,10 @@ class EngineModel:
                 time.pass_by(flow)
                 continue
             events = self.events(i)
-            time.execute(i, events.sum(axis=1).tolist())
+            commands = self.commands(i)
+            time.execute(i, events.sum(axis=1).tolist(), commands.tolist(), self.geometry)
             if self.config.counters:
-                self.activity += activity(i, self.config, events)
+                self.activity += activity(i, self.config, events, commands)
             self.execute(i)
         values = self.read(Region.VALUE, wanted.start, wanted.stop - wanted.start)
         counted = tuple(map(int, self.activity)) if self.config.counters else ()
@@ -207,8 +220,11 @@ class EngineModel:
         if i.op in WALK:
             self._walk(i)
         elif i.op in SYNAPTIC:
-            self.accesses += int(self.events(i).sum()) * i.n_dst
+            self.accesses += int(self.events(i).sum(axis=1) @ self.commands(i))
             self._synaptic(i)
+            self.geometry = None
+        elif i.op == Op.CONVOLVE:
+            self.geometry = i.geometry
         elif i.op == Op.ARGMAX:
             self.prediction = int(self.plus[i.groups("sources").slice].argmax())
 
@@ -227,7 +243,16 @@ class EngineModel:
             differs = self.plus != self.minus
             if not differs[i.groups("groups").slice].any():
                 found &= differs[source]
+        if self.geometry is not None and i.op in SYNAPTIC:
+            # a stride larger than the kernel leaves positions that nobody hears
+            found &= (self.commands(i) > 0)[:, None]
         return found
+
+    def commands(self, i: Instruction) -> Raw:
+        """(n_src,) groups that an event of each group of a scan's source goes to."""
+        if self.geometry is not None and i.op in SYNAPTIC:
+            return self.geometry.commands(back=i.backwards)
+        return np.full(i.n_src * (i.op in SCAN), i.n_dst)
 
     def _walk(self, i: Instruction) -> None:
         g = i.groups("groups").slice
@@ -279,32 +304,54 @@ class EngineModel:
             self.minus[at] = values
 
     def _synaptic(self, i: Instruction) -> None:
-        sources = i.groups("sources").slice
-        groups = i.groups("groups").slice
-        column = i.op != Op.LEARN and i.mode & SourceMode.COLUMN
+        """Position after position of a convolution; a dense synapse is one with a single position.
+
+        rows, columns : (positions, groups) at the two ends of W
+        """
         p = self.config.lanes
         acc = self.config.numerics.accumulator
-        rows, columns = (i.n_dst, i.n_src) if column else (i.n_src, i.n_dst)
-        words = self.w[i["tile"] * p :][: rows * columns * p]  # a view
-        w = syn.from_words(words, (rows * p, columns * p), p)
+        geometry = self.geometry or dense(i)
+        pre, post = (i.dst, i.src) if i.backwards else (i.src, i.dst)
+        rows = pre + geometry.patches()
+        columns = post + np.arange(geometry.n_post).reshape(-1, geometry.post)
+        words = self.w[i["tile"] * p :][: geometry.tiles * p]  # a view
+        w = syn.from_words(words, (geometry.patch * p, geometry.post * p), p)
+        if i.op == Op.LEARN:
+            words[:] = syn.to_words(self._learnt(i, geometry, w, rows, columns), p)
+            self.counter = (self.counter + 1) & 0xFFFFFFFF
+            return
         plus, minus = (as_signed(v) if i.mode & SourceMode.SIGNED else v for v in (self.plus, self.minus))
-        match i.op:
-            case Op.GATHER:
-                spikes = self.s[sources].ravel()
-                drive = syn.backward(w, spikes) if column else syn.forward(w, spikes)
-                self.a[groups] = wrap(self.a[groups] + drive.reshape(-1, p), acc)
-            case Op.DRIVE:
-                values = (minus if i.mode & SourceMode.MINUS else plus)[sources].ravel()
-                drive = syn.backward_values(w, values) if column else syn.forward_values(w, values)
-                self.b[groups] = wrap(self.b[groups] + drive.reshape(-1, p), acc)
-            case Op.LEARN:
-                post = [
-                    as_signed(v) if i.mode & SourceMode.SIGNED_DST else v for v in (self.plus, self.minus)
-                ]
-                rates = [v[sources].ravel() for v in (plus, minus)] + [v[groups].ravel() for v in post]
-                step = Step(i["gain"], i["shift"])
-                new = ep_update(
-                    w, *rates, step=step, counter=self.counter, weight=self.config.numerics.weight
-                )
-                words[:] = syn.to_words(new, p)
-                self.counter = (self.counter + 1) & 0xFFFFFFFF
+        sources, groups = (columns, rows) if i.backwards else (rows, columns)
+        total = self.a
+        values = self.s
+        if i.op == Op.DRIVE:
+            total = self.b
+            values = minus if i.mode & SourceMode.MINUS else plus
+        drive_of = DRIVES[i.op, i.backwards]
+        # a sum that wraps at the end is one that wraps at every addition
+        drive = np.zeros_like(total)
+        for source, group in zip(sources, groups, strict=True):
+            drive[group] += drive_of(w, values[source].ravel()).reshape(-1, p)
+        total[:] = wrap(total + drive, acc)
+
+    def _learnt(self, i: Instruction, geometry: Geometry, w: Raw, rows: Raw, columns: Raw) -> Raw:
+        """The weights after every position has added its update; saturated each time."""
+        p = self.config.lanes
+        pre = [as_signed(v) if i.mode & SourceMode.SIGNED else v for v in (self.plus, self.minus)]
+        post = [as_signed(v) if i.mode & SourceMode.SIGNED_DST else v for v in (self.plus, self.minus)]
+        step = Step(i["gain"], i["shift"])
+        # of each row of w: number of its map
+        maps = np.arange(geometry.pre * p)
+        offsets = geometry.kernel_rows * geometry.kernel_columns
+        for position, (source, group) in enumerate(zip(rows, columns, strict=True)):
+            noise = dither(
+                self.counter,
+                np.tile(maps, offsets)[:, None],
+                np.arange(geometry.post * p),
+                np.repeat(geometry.sources()[position], len(maps))[:, None],
+                position,
+            )
+            u = np.stack([v[source].ravel() for v in pre])
+            v = np.stack([v[group].ravel() for v in post])
+            w = saturate(w + weight_change(u, v, noise, step), self.config.numerics.weight)
+        return w

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from equilif_golden.blocks import synapse as syn
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.geometry import Geometry
 from equilif_golden.engine.isa import Groups
 from equilif_golden.fixed import Raw, whole
 from equilif_golden.network import ONE, Network, Synapse, Weights
@@ -18,7 +19,8 @@ SUM = "relay sum"
 
 
 class Placement:
-    """Populations have groups of their own, by name.  So have, with a blank in their names:
+    """Populations have groups of their own, by name; maps have them position by position.  So have, with a
+    blank in their names:
 
     "Y target"      the target of output population Y
     "relay sum"     what a relay gathers; all relays share it, head by head, with the query at work
@@ -50,9 +52,9 @@ class Placement:
         return f"{self.network.output} target"
 
     def _with_membranes(self) -> Iterator[tuple[str, int, int]]:
-        """Name, neurons of a head, heads."""
+        """Name, neurons of a head or of a position, how many of these."""
         for q in self.network.lif:
-            yield q.name, q.size, 1
+            yield q.name, q.maps, q.size // q.maps
         for m in self.network.memories:
             yield m.softmax.name, m.softmax.size, 1
         if self.network.memories:
@@ -66,7 +68,7 @@ class Placement:
                 yield f"{m.relay.name} query", m.relay.width, m.relay.heads
                 yield f"{m.softmax.name} codes", m.softmax.size, m.relay.heads
         for q in self.network.inputs:
-            yield q.name, q.size, 1
+            yield q.name, q.maps, q.size // q.maps
         if self.network.loaded:
             yield f"{self.network.loaded.softmax.name} present", self.network.loaded.softmax.size, 1
         yield self.target, self.network.n_outputs, 1
@@ -84,6 +86,14 @@ class Placement:
         first, n_all = self.groups[name]
         n = n_all // heads
         return Groups(first + head * n, n)
+
+    def elements(self, name: str) -> Raw:
+        """Address (group x P + lane) of each neuron of a population."""
+        p = self.config.lanes
+        maps = self.network[name].maps
+        position, m = np.divmod(np.arange(self.network[name].size), maps)
+        elements: Raw = (self.groups[name].first + position * syn.groups(maps, p)) * p + m
+        return elements
 
     def name_of(self, groups: Groups) -> str:
         """What lies in these groups, for people."""
@@ -103,6 +113,34 @@ class Placement:
         return f"groups {groups.first}..{groups.first + groups.n - 1}"
 
     # -- tiles -------------------------------------------------------------------------------------
+    def convolution(self, s: Synapse) -> Geometry | None:
+        """How an instruction goes through a synapse that has maps at an end."""
+        pre = self.network[s.pre]
+        post = self.network[s.post]
+        p = self.config.lanes
+        geometry = self.network.geometry(s)
+        if geometry is not None:
+            return Geometry(
+                syn.groups(geometry.pre.maps, p),
+                syn.groups(geometry.post.maps, p),
+                geometry.post.height,
+                geometry.post.width,
+                geometry.kernel,
+                geometry.kernel,
+                geometry.stride,
+            )
+        if pre.shape is None:
+            return None
+        # a kernel that is the whole of them
+        return Geometry(
+            syn.groups(pre.maps, p), syn.groups(post.width, p), 1, 1, pre.shape.height, pre.shape.width, 1
+        )
+
+    def _offsets(self, s: Synapse) -> int:
+        """Positions of ``pre`` that one of ``post`` hears."""
+        geometry = self.convolution(s)
+        return geometry.kernel_rows * geometry.kernel_columns if geometry else 1
+
     def _place_tiles(self, at: int, synapses: tuple[Synapse, ...]) -> int:
         for s in synapses:
             self.tiles[s.name] = at
@@ -111,21 +149,22 @@ class Placement:
         return at
 
     def _parts(self, s: Synapse) -> tuple[int, tuple[int, int]]:
-        """How many blocks a synapse's matrix has, and the shape of each."""
+        """How many blocks a synapse's matrix has, one a head and position, and the shape of each."""
         rows, columns = self.network.shape(s)
         pre = self.network[s.pre]
         post = self.network[s.post]
         if pre.kind == "softmax":
             return 1, (rows, columns)
-        return pre.heads * post.heads, (rows // pre.heads, columns // post.heads)
+        offsets = self._offsets(s)
+        return pre.heads * post.heads * offsets, (rows // pre.heads // offsets, columns // post.heads)
 
     def _tiles_of(self, shape: tuple[int, ...]) -> int:
         rows, columns = (syn.groups(n, self.config.lanes) for n in shape)
         return rows * columns
 
     def blocks(self, s: Synapse) -> list[Raw]:
-        """Views that make up a synapse's matrix, one a head: each starts with a tile of its own, so that
-        padding is no part of it.
+        """Views that make up a synapse's matrix, one a head and position: each starts with a tile of its own,
+        so that padding is no part of it.
         """
         shape = self.network.shape(s)
         index = np.arange(shape[0] * shape[1]).reshape(shape)
@@ -133,14 +172,19 @@ class Placement:
         post = self.network[s.post]
         if pre.kind == "softmax":
             return [index]
-        return [b for rows in np.split(index, pre.heads) for b in np.split(rows, post.heads, axis=1)]
+        return [
+            block
+            for rows in np.split(index, pre.heads)
+            for part in np.split(rows, post.heads, axis=1)
+            for block in np.split(part, self._offsets(s))
+        ]
 
     def tile(self, s: Synapse, head: int = 0) -> int:
         """First tile of a head's part of a synapse; the heads of a memory share its patterns."""
         if self.network[s.pre].kind == "softmax":
             return self.tiles[s.name]
-        shape = self.network[s.pre].width, self.network[s.post].width
-        return self.tiles[s.name] + head * self._tiles_of(shape)
+        _, shape = self._parts(s)
+        return self.tiles[s.name] + head * self._offsets(s) * self._tiles_of(shape)
 
     def synapse_of(self, tile: int) -> str:
         """The synapse that a tile belongs to, for people."""
@@ -239,6 +283,14 @@ class Placement:
         return self._padded(parts)
 
     def _padded(self, parts: list[tuple[str, Raw]]) -> Raw:
-        """Values of the named groups one after the other, each filled up to whole groups."""
+        """Values of the named groups one after the other, each filled up to whole groups, as is each position
+        of maps.
+        """
         p = self.config.lanes
-        return np.concatenate([np.pad(a, (0, self.groups[name].n * p - len(a))) for name, a in parts])
+        inputs = {q.name: q.maps for q in self.network.inputs}
+        filled = []
+        for name, values in parts:
+            positions = values.reshape(-1, inputs.get(name, len(values)))
+            width = self.groups[name].n * p // len(positions)
+            filled.append(np.pad(positions, ((0, 0), (0, width - positions.shape[1]))).ravel())
+        return np.concatenate(filled)

@@ -18,7 +18,7 @@ from amaranth.lib.wiring import In, Out
 
 from equilif_golden.engine.activity import COMMAND, FETCH, LAST, NAMES, cost_of_mode
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import OPERATIONS, Op
+from equilif_golden.engine.isa import OPERATIONS, Kind, Op
 from equilif_hdl.engine.isa import INSTRUCTION, Instruction, has_mode
 
 COUNTS = data.ArrayLayout(32, len(NAMES))
@@ -89,6 +89,8 @@ class Activity(wiring.Component):
         cost = Signal(range(8), name=f"{name}_of_command")
         with m.Switch(ins.op):
             for op, o in OPERATIONS.items():
+                if o.kind == Kind.PREFIX:  # which is never executed
+                    continue
                 last = LAST[op].get(name, 0)
                 modes = {flag: cost_of_mode(mode, self.config).get(name, 0) for flag, mode in o.modes.items()}
                 total: Value | int = last

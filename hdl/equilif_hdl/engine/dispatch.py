@@ -12,6 +12,8 @@ Latency: 1 cycle from a taken instruction to its start.  Throughput: an instruct
   operands (`weight_stages`).  Its own commands come later than their effects.  But GATHER reads spikes: it
   waits for RESET, and follows STEP through the same groups.
 * Everything else begins when the lanes are empty.
+
+CONVOLVE is taken when a DRIVE could be, and never starts (equilif_hdl.engine.geometry).
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from amaranth.lib.wiring import In, Out
 
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Op
-from equilif_hdl.engine.isa import INSTRUCTION, Instruction, is_one_of
+from equilif_hdl.engine.isa import INSTRUCTION, Instruction, convolves, is_one_of
 from equilif_hdl.typed import Stream
 
 
@@ -51,6 +53,9 @@ class Dispatcher(wiring.Component):
         It is GATHER; it is LEARN; it is ARGMAX.
     idle : Out(1)
         It is done, and so are all before it.
+    convolve, begin, known : Out(1), Out(1), In(1)
+        Where there are convolutions: ``i`` is taken and is CONVOLVE, or is not; what the last CONVOLVE said
+        is known.
     """
 
     i: Stream[Instruction]
@@ -67,6 +72,9 @@ class Dispatcher(wiring.Component):
     learning: Signal
     argmax: Signal
     idle: Signal
+    convolve: Signal
+    begin: Signal
+    known: Signal
 
     latency = 1
 
@@ -87,6 +95,7 @@ class Dispatcher(wiring.Component):
                 "learning": Out(1),
                 "argmax": Out(1),
                 "idle": Out(1),
+                **({"convolve": Out(1), "begin": Out(1), "known": In(1)} if config.convolution else {}),
             }
         )
 
@@ -97,9 +106,17 @@ class Dispatcher(wiring.Component):
         free: Value = self.leaving
         if self.config.weight_stages:
             free = free | self._scans_early()
+        ready = ~issuing & Mux(self.walking, adds & self.last, adds | free)
         taken = self.i.valid & self.i.ready
+        if self.config.convolution:
+            ready = ready & self.known
+            m.d.comb += [
+                self.convolve.eq(taken & convolves(self.i.p)),
+                self.begin.eq(taken & ~convolves(self.i.p)),
+            ]
+            taken = self.begin
         m.d.comb += [
-            self.i.ready.eq(~issuing & Mux(self.walking, adds & self.last, adds | free)),
+            self.i.ready.eq(ready),
             self.idle.eq(~issuing & ~self.walking & self.empty),
         ]
         m.d.sync += self.start.eq(taken)

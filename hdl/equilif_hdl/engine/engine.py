@@ -29,6 +29,7 @@ from equilif_hdl.engine.access import Access
 from equilif_hdl.engine.activity import Activity
 from equilif_hdl.engine.argmax import Argmax
 from equilif_hdl.engine.dispatch import Dispatcher
+from equilif_hdl.engine.geometry import Geometry
 from equilif_hdl.engine.isa import INSTRUCTION, Instruction, by_column, by_minus, is_one_of
 from equilif_hdl.engine.lanes import Lanes
 from equilif_hdl.engine.port import EnginePort
@@ -137,6 +138,10 @@ class Engine(wiring.Component):
         ins = dispatcher.instruction
         learning = dispatcher.learning
         walking = is_one_of(ins.op, *sorted(WALK))
+        run: Value = ins.n_dst  # groups that are walked one after the other
+        if cfg.convolution:
+            m.submodules.geometry = geometry = Geometry(cfg)
+            run = geometry.steps.run
         # LEARN on a single port reads in one cycle of two and writes in the other.  The slot is in step
         # with the instruction, so that cycles do not depend on what came before
         slot = Signal()
@@ -146,7 +151,7 @@ class Engine(wiring.Component):
             scanner.src.eq(ins.src),
             scanner.n_src.eq(ins.n_src),
             scanner.tile.eq(ins.operand),
-            scanner.stride.eq(Mux(by_column(ins, cfg), 1, ins.n_dst)),
+            scanner.stride.eq(Mux(by_column(ins, cfg), 1, run)),
             scanner.dither.eq(phase),
             scanner.spiking.eq(dispatcher.spiking),
             scanner.learning.eq(learning),
@@ -179,6 +184,16 @@ class Engine(wiring.Component):
                 m.d.sync += issued.eq(ins)
             m.d.comb += [dispatcher.ending.eq(lanes.ending), dispatcher.stepping.eq(lanes.stepping)]
         m.d.comb += [lanes.instruction.eq(issued), lanes.start.eq(start)]
+        if cfg.convolution:
+            m.d.comb += [
+                geometry.i.eq(dispatcher.i.p),
+                geometry.take.eq(dispatcher.convolve),
+                geometry.begin.eq(dispatcher.begin),
+                dispatcher.known.eq(~geometry.busy),
+                scanner.first.eq(ins.dst),
+                scanner.steps.eq(geometry.steps),
+                walker.steps.eq(geometry.steps),
+            ]
         if looks(cfg):
             m.d.comb += [scanner.dst.eq(ins.dst), scanner.n_dst.eq(ins.n_dst)]
 

@@ -6,6 +6,7 @@ from amaranth import Const, Shape, Value
 
 from equilif_golden.blocks.plasticity import DITHER_WIDTH
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.geometry import SIDE
 from equilif_golden.engine.isa import FIELDS, Op, SourceMode
 from equilif_hdl.typed import Fields, Layout
 
@@ -40,12 +41,21 @@ def tile_bits(config: EngineConfig) -> int:
     return (config.tiles - 1).bit_length()
 
 
+#: of a number of positions along a side
+SIDE_BITS = SIDE.bit_length()
+
+
 def is_one_of(op: Value, *ops: Op) -> Value:
-    return op.matches(*(int(o) for o in ops))
+    return op.matches(*(o.code for o in ops))
 
 
 def has_mode(ins: Instruction, bit: int) -> Value:
     return ins.mode[bit.bit_length() - 1]
+
+
+def convolves(ins: Instruction) -> Value:
+    """It is CONVOLVE, in an engine that has it."""
+    return (ins.op == Op.CONVOLVE.code) & has_mode(ins, Op.CONVOLVE.fifth)
 
 
 def by_column(ins: Instruction, config: EngineConfig) -> Value:
@@ -74,10 +84,19 @@ class Event(Fields):
     minus: Value
     tile: Value
     dither: Value
+    first: Value
+    columns: Value
+    rows: Value
+    moves: Value
 
 
 def event(config: EngineConfig) -> Layout[Event]:
-    """A source neuron that takes part: its place, values, first tile of its walk and dither of its row."""
+    """A source neuron that takes part: its place, values, first tile of its walk and dither of its row.
+
+    Where there are convolutions, the first group of its walk, how many positions it goes through along the
+    sides, and whether it is the first one of a position.
+    """
+    where = {"first": group_bits(config), "columns": SIDE_BITS, "rows": SIDE_BITS, "moves": 1}
     return Layout(
         {
             "e": lane_bits(config),
@@ -86,6 +105,7 @@ def event(config: EngineConfig) -> Layout[Event]:
             "minus": 8,
             "tile": tile_bits(config),
             "dither": DITHER_WIDTH,
+            **(where if config.convolution else {}),
         }
     )
 

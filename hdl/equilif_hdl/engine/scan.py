@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.hdl import Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -29,18 +29,26 @@ from amaranth.lib.wiring import In, Out
 from equilif_golden.blocks.plasticity import DITHER_ROW, DITHER_WIDTH
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.memories import looks, marked
+from equilif_hdl.engine.geometry import Positions, Steps, heard, steps
 from equilif_hdl.engine.isa import Event, event, group_bits, tile_bits
 from equilif_hdl.engine.port import ScanPort
 from equilif_hdl.fixed import lanes_of, lowest_set, times_index
-from equilif_hdl.typed import Fields, Layout, Stream, signal_of
+from equilif_hdl.typed import Assign, Fields, Layout, Stream, signal_of
 
 
 class Place(Fields):
-    """Where a group is in its population: number, tile of its walk, dither of its first row."""
+    """Where a group is in its population: number, tile of its walk, dither of its first row.
+
+    Where there are convolutions, all of equilif_hdl.engine.geometry.Heard.
+    """
 
     group: Value
     tile: Value
     dither: Value
+    first: Value
+    columns: Value
+    rows: Value
+    moves: Value
 
 
 class Next(NamedTuple):
@@ -67,6 +75,8 @@ class Group(NamedTuple):
     sends: Value
     #: strobe: ``Next`` goes on to the following group
     advance: Value
+    #: strobe, where there are convolutions: another position begins with the group of the next cycle
+    moves: Value
 
 
 class Scanner(wiring.Component):
@@ -80,6 +90,9 @@ class Scanner(wiring.Component):
         With ``start``, where LEARN looks at its destination first: that.
     tile, stride : In
         With ``start``: tile of the first group's walk, and what is added to it a group.
+    first, steps : In
+        Where there are convolutions: the first group of the destination, and what
+        equilif_hdl.engine.geometry makes of the instruction.
     dither : In(DITHER_WIDTH)
         With ``start``: dither of row 0.
     spiking, learning, by_minus : In(1)
@@ -103,6 +116,8 @@ class Scanner(wiring.Component):
     n_dst: Signal
     tile: Signal
     stride: Signal
+    first: Signal
+    steps: Steps
     dither: Signal
     spiking: Signal
     learning: Signal
@@ -116,6 +131,8 @@ class Scanner(wiring.Component):
     def __init__(self, config: EngineConfig):
         self.config = config
         self.copies = config.weight_stages > 0
+        if config.convolution:
+            self.positions = Positions(config)
         #: cycles from start to the first event of spikes
         self.latency = 5 if self.copies else 3
         group = group_bits(config)
@@ -127,6 +144,7 @@ class Scanner(wiring.Component):
                 **({"dst": In(group), "n_dst": In(group + 1)} if looks(config) else {}),
                 "tile": In(tile_bits(config)),
                 "stride": In(group + 1),
+                **({"first": In(group), "steps": In(steps(config))} if config.convolution else {}),
                 "dither": In(DITHER_WIDTH),
                 "spiking": In(1),
                 "learning": In(1),
@@ -141,11 +159,17 @@ class Scanner(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        p = self.config.lanes
         o = self.o
         group = group_bits(self.config)
         layout: Layout[Place] = Layout(
-            {"group": group, "tile": tile_bits(self.config), "dither": DITHER_WIDTH}
+            {
+                "group": group,
+                **(
+                    heard(self.config)
+                    if self.config.convolution
+                    else {"tile": tile_bits(self.config), "dither": DITHER_WIDTH}
+                ),
+            }
         )
         place = signal_of(layout)
         address = Signal(group)
@@ -154,22 +178,12 @@ class Scanner(wiring.Component):
         m.d.comb += room.eq(~o.valid | o.ready)
         following = Next(place, address, left)
         present = self._copied(m, following, room) if self.copies else self._in_place(m, following, room)
+        places = self._positions if self.config.convolution else self._line
+        begin, go_on = places(m, place, present)
         with m.If(present.advance):
-            m.d.sync += [
-                address.eq(address + 1),
-                left.eq(left - 1),
-                place.group.eq(place.group + 1),
-                place.tile.eq(place.tile + self.stride),
-                place.dither.eq(place.dither + (DITHER_ROW * p) % (1 << DITHER_WIDTH)),
-            ]
+            m.d.sync += [address.eq(address + 1), left.eq(left - 1), *go_on]
         with m.If(self.start):
-            m.d.sync += [
-                address.eq(self.src),
-                left.eq(self.n_src),
-                place.group.eq(0),
-                place.tile.eq(self.tile),
-                place.dither.eq(self.dither),
-            ]
+            m.d.sync += [address.eq(self.src), left.eq(self.n_src), *begin]
         if looks(self.config):
             with m.If(self.start & self.learning):
                 m.d.sync += [address.eq(self.dst), left.eq(self.n_dst)]
@@ -187,6 +201,53 @@ class Scanner(wiring.Component):
                 o.p.dither.eq(present.place.dither + times_index(e, DITHER_ROW, DITHER_WIDTH)),
             ]
         return m
+
+    def _line(self, m: Module, place: Place, present: Group) -> tuple[list[Assign], list[Assign]]:
+        """A group after the other: how the place of the next one begins, and how it goes on."""
+        row = (DITHER_ROW * self.config.lanes) % (1 << DITHER_WIDTH)
+        begin = [place.group.eq(0), place.tile.eq(self.tile), place.dither.eq(self.dither)]
+        go_on = [
+            place.group.eq(place.group + 1),
+            place.tile.eq(place.tile + self.stride),
+            place.dither.eq(place.dither + row),
+        ]
+        return begin, go_on
+
+    def _positions(self, m: Module, place: Place, present: Group) -> tuple[list[Assign], list[Assign]]:
+        """As :meth:`_line`, position by position; events say where they go."""
+        m.submodules.positions = positions = self.positions
+        group = Signal.like(self.src)
+        moves = Signal()  # the next event is the first one of its position
+        m.d.comb += [
+            positions.start.eq(self.start),
+            positions.tile.eq(self.tile),
+            positions.dither.eq(self.dither),
+            positions.first.eq(self.first),
+            positions.stride.eq(self.stride),
+            positions.steps.eq(self.steps),
+            positions.advance.eq(present.advance),
+            place.group.eq(group),
+            *(place[name].eq(positions.o[name]) for name in heard(self.config)),
+        ]
+        with m.If(present.sends):
+            m.d.sync += [
+                self.o.p.first.eq(present.place.first),
+                self.o.p.columns.eq(present.place.columns),
+                self.o.p.rows.eq(present.place.rows),
+                self.o.p.moves.eq(moves),
+                moves.eq(0),
+            ]
+        with m.If(present.moves):
+            m.d.sync += moves.eq(1)
+        with m.If(self.start):
+            m.d.sync += moves.eq(0)
+        return [group.eq(0)], [group.eq(group + 1)]
+
+    def _heard(self, lanes: Value, place: Place) -> Value:
+        """Those of a group's lanes whose position is heard at all."""
+        if not self.config.convolution:
+            return lanes
+        return lanes & ((place.columns != 0) & (place.rows != 0)).replicate(self.config.lanes)
 
     def _with_values(self) -> Value:
         """Lanes that take part by their values."""
@@ -213,7 +274,7 @@ class Scanner(wiring.Component):
         advance = Signal()
         m.d.comb += [
             valued.eq(self._with_values()),
-            pending.eq(Mux(self.spiking, self.memory.spikes, valued) & ~done),
+            pending.eq(self._heard(Mux(self.spiking, self.memory.spikes, valued), following.place) & ~done),
             rest.eq(pending & (pending - 1)),
             sends.eq(present & (pending != 0) & room),
             advance.eq(present & ((pending == 0) | room & (rest == 0))),
@@ -237,7 +298,8 @@ class Scanner(wiring.Component):
             m.d.sync += [done.eq(0), address.eq(address + 1)]
         with m.If(self.start):
             m.d.sync += [done.eq(0), address.eq(self.src + 1)]
-        return Group(pending, following.place, self.memory.plus, self.memory.minus, sends, advance)
+        moves = advance & self.positions.moves if self.config.convolution else Const(0)
+        return Group(pending, following.place, self.memory.plus, self.memory.minus, sends, advance, moves)
 
     def _copied(self, m: Module, following: Next, room: Value) -> Group:
         """Events from a copy of the group."""
@@ -262,8 +324,9 @@ class Scanner(wiring.Component):
         looking = Signal()  # LEARN looks at its destination
         can_change = self._look(m, following, looking)
         flows = Signal()  # a group of spikes that is there in the next cycle is taken in that cycle
+        spikes = self._heard(self.memory.spikes, waiter)
         m.d.comb += [
-            flows.eq(self.spiking & Mux(taken, ~self.memory.spikes.any(), ~Mux(sends, rest, pending).any())),
+            flows.eq(self.spiking & Mux(taken, ~spikes.any(), ~Mux(sends, rest, pending).any())),
             valued.eq(self._with_values()),
             rest.eq(Cat(bit & pending[:k].any() for k, bit in enumerate(pending))),
             sends.eq((pending != 0) & room),
@@ -297,12 +360,13 @@ class Scanner(wiring.Component):
             m.d.sync += pending.eq(rest)
         with m.If(taken):
             m.d.sync += [
-                pending.eq(Mux(self.spiking, self.memory.spikes, known & can_change)),
+                pending.eq(Mux(self.spiking, spikes, self._heard(known & can_change, waiter))),
                 place.eq(waiter),
                 plus.eq(self.memory.plus),
                 minus.eq(self.memory.minus),
             ]
-        return Group(pending, place, plus, minus, sends, asked)
+        moves = taken & waiter.moves if self.config.convolution else Const(0)
+        return Group(pending, place, plus, minus, sends, asked, moves)
 
     def _look(self, m: Module, following: Next, looking: Signal) -> Value:
         """LEARN fetches its destination, then goes on with its source.  Lanes whose weights can change."""

@@ -21,7 +21,7 @@ from amaranth.lib.wiring import Out
 
 from equilif_golden.blocks.plasticity import GAIN_WIDTH
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.cycles import READS, SHORTEST
+from equilif_golden.engine.cycles import READS, SHORTEST, writes_after
 from equilif_golden.engine.isa import MeasureMode, Op
 from equilif_hdl.blocks.lif import Lif
 from equilif_hdl.blocks.rate import Measure, Moved
@@ -85,6 +85,7 @@ class Timing:
         self.weight = self.sum + config.single_port
         self.read_weight = self.weight - (1 + config.weight_stages)
         self.last = self.step
+        assert self.learn - self.read_weight + 1 == writes_after(config)
         self.deep_domain = "sync" if config.deep else "comb"
 
 

@@ -59,7 +59,7 @@ class ActivityBench:
         for _ in range(ins.operation.walks - 1):
             await self.cycle("again")
             await self.walk(commands, 0)
-        self.expected += activity(ins, self.config, events)
+        self.expected += activity(ins, self.config, events, np.full(rows, ins.n_dst))
         await self.cycle()
 
     async def counts(self) -> Raw:

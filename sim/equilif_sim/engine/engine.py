@@ -223,9 +223,7 @@ async def a_task(dut: Any) -> None:
     await bench.write(Region.VALUE, ones * 0x101, first)
     await bench.write(Region.COUNTER, np.zeros(1, np.int64))
     await bench.write(Region.PROGRAM, assemble(compiled.program(raw["eta"])))
-    neurons = np.concatenate(
-        [np.arange(p.size) + compiled.groups[p.name].first * config.lanes for p in network.lif]
-    )
+    neurons = np.concatenate([compiled.elements(p.name) for p in network.lif])
     for k, (rows, target) in enumerate(
         zip(np.split(task["rows"], task["off"][1:-1]), task["targets"], strict=True)
     ):

@@ -2,9 +2,9 @@
 put out only when told to.
 
 State space: spikes and values from empty to full, values that differ between +beta and -beta everywhere,
-here and there or nowhere, 1 to 16 groups, all four kinds of source.  Stall space:
-the sink stalls half of the time or never, ``allow`` comes at random while learning.  Without stalls the
-cycles are counted.
+here and there or nowhere, 1 to 16 groups, all four kinds of source, with convolutions random geometries
+both ways.  Stall space: the sink stalls half of the time or never, ``allow`` comes at random while learning.
+Without stalls the cycles are counted.
 """
 
 from __future__ import annotations
@@ -16,15 +16,22 @@ import cocotb
 import numpy as np
 from cocotb.triggers import ReadOnly, RisingEdge
 
-from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_ROW
+from equilif_golden.blocks.plasticity import DITHER_DESTINATION, DITHER_MASK, DITHER_ROW, DITHER_SOURCE
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.geometry import Geometry
+from equilif_golden.engine.isa import Instruction, Op, SourceMode
 from equilif_golden.engine.memories import looks, marked
 from equilif_golden.fixed import Raw
 from equilif_hdl.engine.isa import event
 from equilif_hdl.engine.scan import Scanner
+from equilif_sim.engine.geometry import code_of
+from equilif_sim.tools.programs import random_geometry
 from equilif_sim.tools.run import engine_config
 from equilif_sim.tools.scoreboard import Scoreboard
 from equilif_sim.tools.stream import Pause, StreamSink, drive, never, now, often, reset, until_low
+
+FIELDS = ("group", "e", "plus", "minus", "tile", "dither")
+MAPS = ("first", "columns", "rows", "moves")
 
 
 class ScanBench:
@@ -43,7 +50,7 @@ class ScanBench:
 
     def _taken(self, payload: int) -> None:
         got = self.layout.from_bits(payload)
-        self.score.actual(tuple(int(got[name]) for name in ("group", "e", "plus", "minus", "tile", "dither")))
+        self.score.actual(tuple(int(got[name]) for name in FIELDS + MAPS * self.config.convolution))
         self.last = now() - self.began
 
     async def reset(self) -> None:
@@ -91,8 +98,6 @@ class ScanBench:
         self, *, spiking: bool, learning: bool, by_minus: bool = False, src: int, n_src: int
     ) -> int:
         """Number of events."""
-        p = self.config.lanes
-        tiles = 1 << (self.config.tiles - 1).bit_length()
         tile = random.randrange(self.config.tiles)
         stride = random.randint(1, 9)
         dither = random.getrandbits(18)
@@ -100,33 +105,75 @@ class ScanBench:
         dst = random.randint(0, self.config.value_groups - n_dst)
         source = self._taking_part(
             spiking=spiking, learning=learning, by_minus=by_minus, dst=slice(dst, dst + n_dst)
-        )
+        )[src : src + n_src]
         if looks(self.config):
             drive(self.dut, dst=dst, n_dst=n_dst)
-        events = np.argwhere(source[src : src + n_src])
-        for group, e in events.tolist():
+        drive(self.dut, stride=stride)
+        if self.config.convolution:
+            i = Instruction(op=Op.LEARN, n_src=n_src)
+            drive(self.dut, first=dst, steps=code_of(self.config, i, None))
+        p = self.config.lanes
+        starts: list[tuple[int, ...]] = [
+            (tile + group * stride, dither + group * p * DITHER_ROW, dst, 1, 1) for group in range(n_src)
+        ]
+        return await self._events(
+            source, starts, n_src, src=src, tile=tile, dither=dither,
+            spiking=spiking, learning=learning, by_minus=by_minus,
+        )  # fmt: skip
+
+    async def convolve(self, *, learning: bool) -> int:
+        """Number of events of a random convolution, which goes backwards unless it is learning."""
+        most = self.config.value_groups
+        geometry = random_geometry(np.random.default_rng(random.getrandbits(32)), most, most, 1 << 15)
+        back = not learning and random.random() < 0.5
+        op = Op.LEARN if learning else Op.GATHER
+        i = Instruction(op=op, mode=SourceMode.COLUMN * back)
+        n_src = geometry.n_post if back else geometry.n_pre
+        src = random.randint(0, most - n_src)
+        tile = random.randrange(self.config.tiles)
+        dither = random.getrandbits(18)
+        dst = random.randrange(most)
+        source = self._taking_part(spiking=not learning, learning=learning, by_minus=False, dst=slice(0, 1))
+        if looks(self.config):
+            drive(self.dut, dst=0, n_dst=1)
+        # `first` is where LEARN looks, too, but nothing depends on that here
+        drive(self.dut, first=dst, stride=1 if back else geometry.post)
+        drive(self.dut, steps=code_of(self.config, i, geometry))
+        starts = begins(geometry, self.config.lanes, back=back)
+        starts = [(tile + t, dither + d, dst + first, nx, ny) for t, d, first, nx, ny in starts]
+        return await self._events(
+            source[src : src + n_src] * (np.array(starts)[:, 3:].min(axis=1) > 0)[:, None],
+            starts, geometry.post if back else geometry.pre, src=src, tile=tile, dither=dither,
+            spiking=not learning, learning=learning, by_minus=False,
+        )  # fmt: skip
+
+    async def _events(self, source: Raw, starts: list[tuple[int, ...]], per: int, **given: int) -> int:
+        """Number of events.
+
+        ``source``: of the lanes that take part, not 0.  ``starts``: tile, dither, first group, columns and
+        rows of each group.  ``per``: groups of a position.
+        """
+        tiles = 1 << (self.config.tiles - 1).bit_length()
+        position = 0
+        events = np.argwhere(source).tolist()
+        for group, e in events:
+            tile, dither, *where = starts[group]
+            where[0] %= self.config.value_groups
+            moves = int(group // per != position)
+            position = group // per
+            at = given["src"] + group
             self.score.expect(
                 (
                     group,
                     e,
-                    int(self.values[1, src + group, e]),
-                    int(self.values[2, src + group, e]),
-                    (tile + group * stride) % tiles,
-                    (dither + (group * p + e) * DITHER_ROW) & DITHER_MASK,
+                    int(self.values[1, at, e]),
+                    int(self.values[2, at, e]),
+                    tile % tiles,
+                    (dither + e * DITHER_ROW) & DITHER_MASK,
+                    *([*where, moves] if self.config.convolution else []),
                 )
             )
-        drive(
-            self.dut,
-            start=1,
-            src=src,
-            n_src=n_src,
-            tile=tile,
-            stride=stride,
-            dither=dither,
-            spiking=spiking,
-            learning=learning,
-            by_minus=by_minus,
-        )
+        drive(self.dut, start=1, n_src=len(source), **given)
         self.began = now()
         await RisingEdge(self.dut.clk)
         self.dut.start.value = 0
@@ -150,6 +197,39 @@ class ScanBench:
         self.values[2] = np.where(same, self.values[1], self.values[2])
 
 
+def begins(geometry: Geometry, lanes: int, *, back: bool) -> list[tuple[int, ...]]:
+    """Of each group of the source: first tile, dither of row 0, first group, columns and rows, from the
+    definition: those of the first position that hears it, or of none.
+    """
+    g = geometry
+    found: list[tuple[int, ...]] = []
+    if back:
+        for position, sources in enumerate(g.sources()):
+            for c in range(g.post):
+                # nobody looks at this dither, but it is there
+                dither = c * lanes * DITHER_ROW + position * (DITHER_SOURCE + DITHER_DESTINATION)
+                found.append((c, dither, int(sources[0]) * g.pre, 1, g.kernel_rows))
+        return found
+    for y in range(g.height):
+        for x in range(g.width):
+            rows = [v for v in range(g.rows) if 0 <= y - v * g.stride < g.kernel_rows]
+            columns = [u for u in range(g.columns) if 0 <= x - u * g.stride < g.kernel_columns]
+            for c in range(g.pre):
+                tile = dither = first = 0
+                if rows and columns:
+                    offset = (y - rows[0] * g.stride) * g.kernel_columns + x - columns[0] * g.stride
+                    tile = (offset * g.pre + c) * g.post
+                    there = rows[0] * g.columns + columns[0]
+                    first = there * g.post
+                    dither = (
+                        c * lanes * DITHER_ROW
+                        + (y * g.width + x) * DITHER_SOURCE
+                        + there * DITHER_DESTINATION
+                    )
+                found.append((tile, dither, first, len(columns), len(rows)))
+    return found
+
+
 def _packed(elements: Raw, width: int) -> int:
     return sum(int(x) << (width * j) for j, x in enumerate(elements))
 
@@ -171,6 +251,8 @@ async def events(dut: Any, o_pause: Pause, allow_pause: Pause) -> None:
             n_src=n_src,
             src=random.randint(0, config.value_groups - n_src),
         )
+        if config.convolution:
+            n += await tb.convolve(learning=bool(k % 2))
     tb.score.finish(n)
 
 

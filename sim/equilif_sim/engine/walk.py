@@ -1,6 +1,7 @@
 """Bench for equilif_hdl.engine.walk.Walker.
 
-State space: every walk and scan instruction, 1 to 9 destination groups, rows and columns, all gains.
+State space: every walk and scan instruction, 1 to 9 destination groups, rows and columns, all gains; with
+convolutions random geometries, where LEARN waits.
 Stall space: events come back to back or with gaps, the lanes stall half of the time or never.  Without
 stalls the cycles are counted.
 """
@@ -8,17 +9,27 @@ stalls the cycles are counted.
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import cocotb
+import numpy as np
 from amaranth import Const
 from cocotb.triggers import ReadOnly, RisingEdge
 
-from equilif_golden.blocks.plasticity import DITHER_COLUMN, DITHER_MASK, GAIN_MAX
+from equilif_golden.blocks.plasticity import (
+    DITHER_COLUMN,
+    DITHER_DESTINATION,
+    DITHER_MASK,
+    GAIN_MAX,
+)
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.geometry import Geometry
 from equilif_golden.engine.isa import SYNAPTIC, WALK, Instruction, Op, SourceMode
 from equilif_hdl.engine.isa import command, event
 from equilif_hdl.engine.walk import ONE, Walker
+from equilif_sim.engine.geometry import code_of
+from equilif_sim.tools.programs import random_geometry
 from equilif_sim.tools.run import engine_config
 from equilif_sim.tools.scoreboard import Scoreboard
 from equilif_sim.tools.stream import Pause, StreamSource, drive, never, now, often, reset, until_low
@@ -60,7 +71,7 @@ class WalkBench:
             value_group = (ins.src + g) % self.config.value_groups
             self.score.expect((ins.op, ins.dst + g, value_group, ins.operand, 0, ONE))
 
-    def _expect_event(self, ins: Instruction, raw: dict[str, int]) -> None:
+    def _expect_event(self, ins: Instruction, raw: dict[str, int], geometry: Geometry | None) -> None:
         config = self.config
         p = config.lanes
         tiles = 1 << (config.tiles - 1).bit_length()
@@ -86,17 +97,56 @@ class WalkBench:
             "um": values["minus"] if config.deep else -gain * values["minus"],
         }
         self.fields = (*fields, "group", "value_group", "tile", "dither")
-        for g in range(ins.n_dst):
-            tile = (raw["tile"] + g * stride) % tiles
-            dither = (raw["dither"] + g * p * DITHER_COLUMN) & DITHER_MASK
-            self.score.expect((*fields.values(), ins.dst + g, ins.dst + g, tile, dither))
+        first = raw.get("first", ins.dst)
+        for group, tile, dither in self._commands(ins, raw, stride, geometry):
+            group = (first + group) % config.value_groups
+            tile = (raw["tile"] + tile) % tiles
+            dither = (raw["dither"] + dither) & DITHER_MASK
+            self.score.expect((*fields.values(), group, group, tile, dither))
 
-    async def execute(self, ins: Instruction, events: list[dict[str, int]]) -> int:
+    def _commands(
+        self, ins: Instruction, raw: dict[str, int], stride: int, geometry: Geometry | None
+    ) -> list[tuple[int, int, int]]:
+        """Group, tile and dither of each command, less those of the first."""
+        along = self.config.lanes * DITHER_COLUMN
+        if geometry is None:
+            return [(g, g * stride, g * along) for g in range(ins.n_dst)]
+        g = geometry
+        if ins.mode & SourceMode.COLUMN and ins.op == Op.GATHER:
+            return [
+                # nobody looks at the dither
+                (
+                    (dy * g.width + dx) * g.pre + c,
+                    ((dy * g.kernel_columns + dx) * g.pre + c) * g.post,
+                    (dx * g.pre + c) * along + dy * g.columns * DITHER_DESTINATION,
+                )
+                for dy in range(g.kernel_rows)
+                for dx in range(g.kernel_columns)
+                for c in range(g.pre)
+            ]
+        return [
+            (
+                (v * g.columns + u) * g.post + d,
+                d - (v * g.kernel_columns + u) * g.stride * g.pre * g.post,
+                d * along + (v * g.columns + u) * DITHER_DESTINATION,
+            )
+            for v in range(raw["rows"])
+            for u in range(raw["columns"])
+            for d in range(g.post)
+        ]
+
+    async def execute(
+        self, ins: Instruction, events: list[dict[str, int]], geometry: Geometry | None = None
+    ) -> int:
         """Number of commands."""
+        before = self.score.compared + self.score.outstanding
         if ins.op in WALK:
             self._expect_walk(ins)
         for raw in events:
-            self._expect_event(ins, raw)
+            self._expect_event(ins, raw, geometry)
+        expected = self.score.compared + self.score.outstanding - before
+        if self.config.convolution:
+            drive(self.dut, steps=code_of(self.config, ins, geometry))
         drive(self.dut, instruction=ins.encode(), start=1, walking=ins.op in WALK, enable=1)
         self.began = now()
         await RisingEdge(self.dut.clk)
@@ -106,14 +156,14 @@ class WalkBench:
             await self.source.send(Const.cast(layout.const(raw)).value)
         await until_low(self.dut, "busy", 4000)
         assert not self.score.outstanding
-        return ins.n_dst * (len(events) if ins.op in SYNAPTIC else 1)
+        return expected
 
 
 def random_case(config: EngineConfig, op: Op) -> tuple[Instruction, list[dict[str, int]]]:
     n = random.randint(1, 9)
     ins = Instruction(
         op=op,
-        mode=random.randrange(16),
+        mode=random.choice(op.modes),
         operand=random.randint(-(1 << 15), (1 << 15) - 1),
         gain=random.randint(0, GAIN_MAX),
         src=random.randrange(config.value_groups),
@@ -132,7 +182,26 @@ def random_case(config: EngineConfig, op: Op) -> tuple[Instruction, list[dict[st
         }
         for _ in range(random.randint(1, 8))
     ]
+    if config.convolution:
+        for raw in events:
+            raw |= {"first": ins.dst, "columns": 1, "rows": 1, "moves": 0}
     return ins, events if op in SYNAPTIC else []
+
+
+def random_convolution(config: EngineConfig) -> tuple[Instruction, list[dict[str, int]], Geometry]:
+    """Of an engine with convolutions: events that are heard by any number of positions, in any order."""
+    ins, events = random_case(config, random.choice([Op.DRIVE, Op.GATHER, Op.LEARN]))
+    ins = replace(ins, mode=random.choice([0, SourceMode.COLUMN]) if ins.op == Op.GATHER else 0)
+    most = config.value_groups
+    geometry = random_geometry(np.random.default_rng(random.getrandbits(32)), most, most, 1 << 15)
+    for raw in events:
+        raw |= {
+            "first": random.randrange(most),
+            "columns": 1 if ins.mode else random.randint(1, geometry.columns),
+            "rows": geometry.kernel_rows if ins.mode else random.randint(1, geometry.rows),
+            "moves": random.randrange(2),
+        }
+    return ins, events, geometry
 
 
 @cocotb.test()
@@ -145,6 +214,9 @@ async def commands(dut: Any, i_pause: Pause, stall: Pause) -> None:
     for _ in range(10):
         for op in sorted(WALK | SYNAPTIC):
             n += await tb.execute(*random_case(config, op))
+        if config.convolution:
+            for _ in range(6):
+                n += await tb.execute(*random_convolution(config))
     tb.score.finish(n)
 
 

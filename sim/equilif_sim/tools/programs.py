@@ -18,6 +18,7 @@ import numpy as np
 
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.features import EVERYTHING, has
+from equilif_golden.engine.geometry import Geometry
 from equilif_golden.engine.isa import (
     OPERATIONS,
     WORDS,
@@ -28,6 +29,7 @@ from equilif_golden.engine.isa import (
     Op,
     Operand,
     Span,
+    Tiles,
     field_range,
 )
 from equilif_golden.fixed import Raw
@@ -96,6 +98,7 @@ def random_instruction(
         possible = field_range(name)
         fields[name] = int(rng.integers(possible[0], possible[-1] + 1)) * int(rng.integers(2))
     fields["mode"] = int(rng.integers(0, 16))
+    fields["mode"] %= len(op.modes)
     if operation.modes_need and not has(config, operation.modes_need):
         fields["mode"] = 0
     spans = [operand for operand in operation.operands.values() if isinstance(operand, Span)]
@@ -117,6 +120,36 @@ def random_instruction(
         else:
             fields |= operand.fields(random_place(rng, fields["n_src"] * fields["n_dst"], config.tiles))
     return Instruction(**fields)
+
+
+def random_geometry(rng: np.random.Generator, most_pre: int, most_post: int, tiles: int) -> Geometry:
+    """One with up to so many groups at its ends and tiles: kernels that overlap, touch, leave gaps or lie on
+    the same place, maps of a row, of a column, of a position.
+    """
+    while True:
+        pre, post = rng.choice([1, 1, 2, 3], 2).tolist()
+        rows, columns, *kernel = (1 if rng.random() < 0.3 else int(rng.integers(1, 6)) for _ in range(4))
+        geometry = Geometry(pre, post, rows, columns, kernel[0], kernel[1], int(rng.integers(0, 5)))
+        if geometry.n_pre <= most_pre and geometry.n_post <= most_post and geometry.tiles <= tiles:
+            return geometry
+
+
+def random_convolution(rng: np.random.Generator, config: EngineConfig) -> list[Instruction]:
+    """A CONVOLVE and what it is for."""
+    op = Op(int(rng.choice([Op.DRIVE, Op.GATHER, Op.LEARN])))
+    i = random_instruction(rng, config, op, groups=1)
+    spans = i.operation.operands
+    sizes = {name: getattr(config, o.memory) for name, o in spans.items() if isinstance(o, Span)}
+    pre, post = ("groups", "sources") if i.backwards else ("sources", "groups")
+    geometry = random_geometry(rng, sizes[pre], sizes[post], config.tiles)
+    n = {pre: geometry.n_pre, post: geometry.n_post}
+    fields: dict[str, Any] = {}
+    for name, operand in spans.items():
+        if isinstance(operand, Span):
+            fields |= operand.fields(Groups(random_place(rng, n[name], sizes[name]), n[name]))
+        elif isinstance(operand, Tiles):
+            fields |= operand.fields(random_place(rng, geometry.tiles, config.tiles))
+    return [Op.CONVOLVE(**geometry._asdict()), replace(i, **fields)]
 
 
 def random_recall(rng: np.random.Generator, config: EngineConfig) -> list[Instruction]:
@@ -152,12 +185,16 @@ def _random_body(
         if rng.random() < 0.1:
             body.append(Op.HALT(infer=True))
         op = ops[int(rng.integers(len(ops)))]
-        body.append(random_instruction(rng, config, op, groups=groups))
+        if op == Op.CONVOLVE:
+            body += random_convolution(rng, config)
+        else:
+            body.append(random_instruction(rng, config, op, groups=groups))
     if config.softmax and rng.random() < 0.4:
         body += random_recall(rng, config)
     count = int(rng.integers(0, SHORT + 1))
     if count and loops > 1 and rng.random() < 0.5:
-        at = int(rng.integers(0, len(body) + 1))
+        free = [k for k in range(len(body) + 1) if not k or body[k - 1].op != Op.CONVOLVE]
+        at = free[int(rng.integers(len(free)))]
         body[at:at] = _random_body(rng, config, loops - 1, groups)
     if not count:
         return body
@@ -180,15 +217,23 @@ def random_program(
 
 
 # -- what is wrong ---------------------------------------------------------------------------------
-def at_limits(i: Instruction, config: EngineConfig, *, wrong: bool) -> Iterator[Instruction]:
-    """The instruction with one operand at its last right value or, ``wrong``, at its first wrong one."""
+def at_limits(
+    i: Instruction, config: EngineConfig, *, wrong: bool, geometry: Geometry | None = None
+) -> Iterator[Instruction]:
+    """The instruction with one operand at its last right value or, ``wrong``, at its first wrong one.
+
+    ``geometry``: of the CONVOLVE before it.
+    """
+    tiles = i.n_src * i.n_dst if geometry is None else geometry.tiles
     for operand in i.operation.operands.values():
-        for fields in _limits(operand, i, config, wrong):
+        for fields in _limits(operand, i, config, tiles, wrong):
             if all(value in field_range(field) for field, value in fields.items()):
                 yield replace(i, **fields)
 
 
-def _limits(operand: Operand, i: Instruction, config: EngineConfig, wrong: bool) -> Iterator[dict[str, Any]]:
+def _limits(
+    operand: Operand, i: Instruction, config: EngineConfig, tiles: int, wrong: bool
+) -> Iterator[dict[str, Any]]:
     if isinstance(operand, Number):
         allowed = operand.allowed
         ends = {allowed[0], allowed[-1]} if isinstance(allowed, range) else set(allowed)
@@ -203,7 +248,7 @@ def _limits(operand: Operand, i: Instruction, config: EngineConfig, wrong: bool)
             yield {operand.n: 0}
             yield {operand.first: 0, operand.n: size + 1}
     else:
-        yield operand.fields(size - i.n_src * i.n_dst + wrong)
+        yield operand.fields(size - tiles + wrong)
 
 
 def lacking(config: EngineConfig) -> list[Instruction]:
@@ -212,10 +257,15 @@ def lacking(config: EngineConfig) -> list[Instruction]:
     rng = np.random.default_rng(0)
     found = []
     for op, o in OPERATIONS.items():
-        if o.feature and not has(config, o.feature):
+        # a code of 5 bits is another operation to an engine that has not its own
+        if o.feature and not has(config, o.feature) and not op.fifth:
             found.append(random_instruction(rng, full, op))
         if o.modes_need and not has(config, o.modes_need):
-            found += [replace(random_instruction(rng, full, op), mode=1 << bit) for bit in range(4)]
+            found += [
+                replace(random_instruction(rng, full, op), mode=1 << bit)
+                for bit in range(4)
+                if 1 << bit in op.modes
+            ]
     return found
 
 
@@ -245,7 +295,12 @@ def spoil(
             return [*good[:at], *[Op.REPEAT(1)] * (deeper + 1), *good[at:]], at + deeper
         case 4 if absent:
             return [*good[:at], absent[int(rng.integers(len(absent)))], *good[at:]], at
-    wrong = [(k, j) for k, i in enumerate(good) for j in at_limits(i, config, wrong=True)]
+    before = [None, *(i.geometry if i.op == Op.CONVOLVE else None for i in good)]
+    wrong = [
+        (k, j)
+        for k, (i, geometry) in enumerate(zip(good, before, strict=False))
+        for j in at_limits(i, config, wrong=True, geometry=geometry)
+    ]
     if not wrong:
         return [Op.NEXT(), *good], 0
     at, instruction = wrong[int(rng.integers(len(wrong)))]

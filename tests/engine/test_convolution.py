@@ -1,0 +1,456 @@
+"""Convolutions on the engine: CONVOLVE, what is behind it, and where a kernel goes.
+
+Random programs of test_engine.py have them, too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from equilif_golden.blocks.plasticity import Step, dither
+from equilif_golden.blocks.synapse import from_words
+from equilif_golden.engine.chip import Chip
+from equilif_golden.engine.compiler import CapacityError, Compiled, engine_for
+from equilif_golden.engine.config import EngineConfig, Pipeline
+from equilif_golden.engine.features import EVERYTHING
+from equilif_golden.engine.geometry import Geometry
+from equilif_golden.engine.isa import Groups, Instruction, Op, ProgramError, assemble, check, disassemble
+from equilif_golden.engine.model import EngineModel
+from equilif_golden.engine.port import Region
+from equilif_golden.network import Constant, Input, Lif, Network, Relay, Softmax, Synapse
+from equilif_golden.reference import Reference
+from equilif_golden.samples import one_hot
+from equilif_golden.schedule import Schedule
+from equilif_hdl.engine.geometry import Geometry as GeometryRtl
+from equilif_sim.tools.programs import random_program, random_values, random_weights
+from equilif_sim.tools.run import simulate
+from equilif_sim.verilated import VerilatedEngine
+from tests.engine.test_engine import compare
+from tests.engines import ENGINE, WIDE
+
+CONFIG = EngineConfig(
+    lanes=4, tiles=96, value_groups=64, state_groups=32, program_words=192, convolution=True
+)
+ODD = {
+    "of a column": Geometry(2, 1, 5, 1, 3, 1, 1),
+    "of a row": Geometry(1, 2, 1, 5, 1, 2, 2),
+    "of a position": Geometry(1, 1, 1, 1, 1, 1, 1),
+    "one group, overlapping": Geometry(1, 1, 3, 4, 3, 2, 1),
+    "a stride that is no part of the kernel": Geometry(1, 1, 2, 2, 3, 3, 2),
+    "a stride larger than the kernel": Geometry(1, 1, 2, 3, 1, 2, 3),
+    "a kernel as large as the maps": Geometry(2, 2, 1, 1, 3, 4, 1),
+    "a bias that maps share": Geometry(1, 2, 3, 4, 1, 1, 0),
+    "joint windows of several positions": Geometry(1, 1, 2, 3, 2, 3, 0),
+}
+
+
+def pairs(g):
+    """Position of pre, of post and offset of all that a kernel joins: the definition, by loops."""
+    return [
+        ((y * g.stride + dy) * g.width + x * g.stride + dx, y * g.columns + x, dy * g.kernel_columns + dx)
+        for y in range(g.rows)
+        for x in range(g.columns)
+        for dy in range(g.kernel_rows)
+        for dx in range(g.kernel_columns)
+    ]
+
+
+# -- the instruction -------------------------------------------------------------------------------
+def test_it_has_a_code_of_five_bits():
+    """The fifth one is in the mode of DRIVE, which has none there."""
+    i = Op.CONVOLVE(pre=1, post=2, rows=3, columns=4, kernel_rows=5, kernel_columns=6, stride=7)
+    assert i.geometry == Geometry(1, 2, 3, 4, 5, 6, 7)
+    assert i.encode() & 0xFF == Op.DRIVE | 8 << 4
+    assert disassemble(assemble([i])) == [i]
+    with pytest.raises(ValueError, match=r"DRIVE: mode must be in 0\.\.7, not 8"):
+        Instruction(op=Op.DRIVE, mode=8).encode()
+
+
+FIRST = Op.CONVOLVE(1, 2, 3, 4, 2, 2, 1)  # 4 x 5 positions of one group to 3 x 4 of two
+GATHER = Op.GATHER(Groups(0, 20), Groups(8, 24), tile=88)
+
+
+@pytest.mark.parametrize(
+    "program, index, problem",
+    [
+        ([dataclasses.replace(FIRST, src=64), GATHER], 0, r"CONVOLVE: rows must be in 1\.\.63, not 64"),
+        ([FIRST, Op.HALT()], 1, "HALT behind CONVOLVE, which wants DRIVE, GATHER or LEARN"),
+        ([FIRST, FIRST, GATHER], 1, "CONVOLVE behind CONVOLVE"),
+        ([FIRST, Op.REPEAT(2), GATHER, Op.NEXT()], 1, "REPEAT behind CONVOLVE"),
+        (
+            [FIRST, dataclasses.replace(GATHER, n_src=19)],
+            1,
+            "GATHER: sources must be the 20 groups of the convolution before it, not 19",
+        ),
+        ([FIRST, dataclasses.replace(GATHER, n_dst=23)], 1, "GATHER: groups must be the 24 groups of"),
+        ([FIRST, dataclasses.replace(GATHER, mode=1)], 1, "GATHER: sources must be the 24 groups of"),
+        ([FIRST, dataclasses.replace(GATHER, dst=9)], 1, r"GATHER: groups 9\.\.32 are not in 0\.\.31"),
+        ([FIRST, dataclasses.replace(GATHER, operand=89)], 1, r"GATHER: tiles 89\.\.96 are not in 0\.\.95"),
+        # what stands behind the GATHER is dense again
+        ([FIRST, GATHER, GATHER], 2, r"GATHER: tiles 88\.\.567 are not in 0\.\.95"),
+    ],
+)
+def test_check_says_what_is_wrong_with_a_convolution(program, index, problem):
+    check([FIRST, GATHER, Op.HALT()], CONFIG)
+    with pytest.raises(ProgramError, match=problem) as e:
+        check([*program, Op.HALT()], CONFIG)
+    assert e.value.index == index
+
+
+def test_an_engine_without_it_says_so():
+    with pytest.raises(ProgramError, match="CONVOLVE: this engine is built without convolutions"):
+        check([FIRST, GATHER, Op.HALT()], dataclasses.replace(CONFIG, convolution=False))
+
+
+# -- what it means ---------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", ODD)
+def test_geometry_is_the_definition(name):
+    g = ODD[name]
+    found = [
+        (int(source), position, offset)
+        for position, sources in enumerate(g.sources())
+        for offset, source in enumerate(sources)
+    ]
+    assert found == pairs(g)
+    joined = np.bincount([source for source, _, _ in found], minlength=g.height * g.width)
+    assert (g.commands(back=False) == np.repeat(joined, g.pre) * g.post).all()
+    assert (g.commands(back=True) == g.patch).all() and len(g.commands(back=True)) == g.n_post
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_the_model_is_the_unrolled_network(name):
+    """Sums over all pairs of neurons; LEARN pair by pair, sources ascending, for each its destinations."""
+    g = ODD[name]
+    p = CONFIG.lanes
+    rng = np.random.default_rng(1)
+    engine = EngineModel(CONFIG)
+    engine.w[:] = random_weights(rng, CONFIG)
+    engine.counter = 77
+    engine.s[:] = rng.integers(0, 2, engine.s.shape)
+    engine.plus.flat = random_values(rng, CONFIG)
+    engine.minus.flat = random_values(rng, CONFIG)
+    w = from_words(engine.w[p:][: g.tiles * p], (g.patch * p, g.post * p), p)
+    pre = Groups(0, g.n_pre)
+    post = Groups(64 - g.n_post, g.n_post)
+    low = Groups(0, g.n_post)
+    joined = sorted(
+        (s * g.pre * p + i, d * g.post * p + k, offset * g.pre * p + i, k, s, d, i)
+        for s, d, offset in pairs(g)
+        for i in range(g.pre * p)
+        for k in range(g.post * p)
+    )
+    forth = np.zeros(g.n_post * p, np.int64)
+    back = np.zeros(g.n_pre * p, np.int64)
+    driven = np.zeros(g.n_post * p, np.int64)
+    for i, k, row, column, *_ in joined:
+        forth[k] += engine.s.flat[i] * w[row, column]
+        back[i] += engine.s.flat[k] * w[row, column]
+        driven[k] += engine.plus.flat[i] * w[row, column] >> 8
+
+    def after(*program):
+        engine.a[:] = engine.b[:] = 0
+        engine.load([Op.CONVOLVE(**g._asdict()), *program, Op.HALT()])
+        engine.run(learn=True)
+
+    after(Op.GATHER(pre, low, tile=1))
+    assert (engine.a.ravel()[: len(forth)] == forth).all()
+    after(Op.GATHER(low, pre, tile=1, column=True))
+    assert (engine.a.ravel()[: len(back)] == back).all()
+    after(Op.DRIVE(pre, low, tile=1))
+    assert (engine.b.ravel()[: len(driven)] == driven).all()
+
+    step = Step(9, 14)
+    fmt = CONFIG.numerics.weight
+    u = [v.ravel() for v in (engine.plus, engine.minus)]
+    v = [v.ravel()[post.first * p :] for v in (engine.plus, engine.minus)]
+    noise = dither(77, *(np.array(joined)[:, column] for column in (6, 3, 4, 5))) & (1 << 14) - 1
+    for (i, k, row, column, *_), n in zip(joined, noise.tolist(), strict=True):
+        change = step.gain * (u[0][i] * v[0][k] - u[1][i] * v[1][k]) + n >> step.shift
+        w[row, column] = min(max(w[row, column] + change, fmt.lo), fmt.hi)
+    after(Op.LEARN(pre, post, tile=1, gain=step.gain, shift=step.shift))
+    assert (from_words(engine.w[p:][: g.tiles * p], w.shape, p) == w).all()
+    assert engine.counter == 78
+
+
+def test_a_dense_synapse_is_a_convolution_of_one_position():
+    rng = np.random.default_rng(2)
+    sources, groups = Groups(3, 4), Groups(40, 5)
+    engines = [EngineModel(CONFIG) for _ in range(2)]
+    weights = random_weights(rng, CONFIG)
+    values = random_values(rng, CONFIG)
+    learn = Op.LEARN(sources, groups, tile=2, gain=30, shift=12)
+    for engine, program in zip(engines, ([learn], [Op.CONVOLVE(4, 5, 1, 1, 1, 1, 1), learn]), strict=True):
+        engine.w[:] = weights
+        engine.plus.flat = values
+        engine.load([*program, Op.HALT()])
+        engine.run(learn=True)
+    assert (engines[0].w == engines[1].w).all() and (engines[0].w != weights).any()
+
+
+# -- networks --------------------------------------------------------------------------------------
+SHORT = Schedule(free=16, nudged=16, beta=1.0)
+NETWORKS = {
+    "two convolutions": Network.conv((6, 6), (3, 3), (5, 2, 2), 5, schedule=SHORT),
+    "patches": Network.conv((8, 8), (5, 2), (6, 2, 1), 4, patch=2, schedule=SHORT),
+    "colours, a hidden population": Network.conv((5, 7, 2), (3, 3, 2), 6, 4, schedule=SHORT),
+    "one position": Network.conv((3, 3), (9, 3), 4, schedule=SHORT),
+    "a graph": Network(
+        (
+            Input.of_shape("x", (4, 5, 3)),
+            Input("z", 7),
+            Constant("bias", 1),
+            Lif.of_shape("a", (3, 4, 2)),
+            Lif.of_shape("b", (4, 5, 6)),
+            Lif.of_shape("c", (2, 3, 5)),
+            Lif("y", 3),
+        ),
+        (
+            Synapse("x", "a", kernel=2),
+            Synapse("x", "b", 0.5, kernel=1),
+            Synapse("a", "c", kernel=2),
+            Synapse("bias", "a"),
+            Synapse("bias", "c"),
+            Synapse("b", "y"),
+            Synapse("c", "y"),
+            Synapse("z", "y"),
+            Synapse("x", "y"),
+        ),
+        "y",
+        SHORT,
+    ),
+    "an output of maps": Network(
+        (Input.of_shape("x", (3, 2, 2)), Lif.of_shape("y", (2, 1, 8))),
+        (Synapse("x", "y", kernel=2),),
+        "y",
+        SHORT,
+    ),
+    "a memory that maps ask": Network(
+        (
+            Input.of_shape("x", (2, 3, 3)),
+            Softmax("stored", 6),
+            Relay("look", 8, heads=2, gain=1),
+            Constant("bias", 1),
+            Lif("y", 4),
+        ),
+        (Synapse("stored", "look"), Synapse("x", "look"), Synapse("look", "y"), Synapse("bias", "y")),
+        "y",
+        Schedule(free=16, nudged=16, window=8, beta=1.0),
+    ),
+}
+
+
+def learns_as_the_reference(engine, network, *, samples):
+    reference = Reference(network, network.initial_weights(1, scale=2.0), lr=0.2)
+    before = {name: w.copy() for name, w in reference.weights.items()}
+    chip = Chip(engine, network, reference.weights, lr=0.2)
+    rng = np.random.default_rng(2)
+    spikes = 0
+    for k in range(samples):
+        x = rng.integers(0, 256, network.n_inputs)
+        y = one_hot(rng.integers(0, network.n_outputs, 1), network.n_outputs)
+        want = reference.train(x[None], y)
+        got = chip.sample(x, y[0])
+        assert (got.prediction, got.spikes) == (want.prediction[0], want.spikes), f"sample {k}"
+        for rates, expected in zip(chip.rates(), (want.plus, want.minus), strict=True):
+            assert (rates == np.concatenate([expected[p.name][0] for p in network.lif])).all(), k
+        spikes += got.spikes
+    weights = chip.weights
+    assert all((w == reference.weights[synapse]).all() for synapse, w in weights.items())
+    assert sum((w != before[synapse]).any() for synapse, w in weights.items()) > len(weights) / 2
+    want = reference.infer(x[None])
+    assert chip.sample(x).prediction == want.prediction[0] and spikes > 100
+    assert (chip.rates().plus == np.concatenate([want.free[p.name][0] for p in network.lif])).all()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("lanes", [4, 8])
+def test_networks_learn_as_the_reference(name, lanes):
+    """Whose maps fill no groups, one and several."""
+    network = NETWORKS[name]
+    learns_as_the_reference(EngineModel(engine_for(network, lanes=lanes)), network, samples=6)
+
+
+def test_weights_come_back_as_they_went():
+    network = NETWORKS["a graph"]
+    compiled = Compiled(network, engine_for(network, lanes=4))
+    weights = network.initial_weights(3)
+    back = compiled.weights(compiled.weight_words(weights))
+    assert all((back[name] == w).all() for name, w in weights.items())
+
+
+def test_every_convolution_is_named_before_its_use():
+    """Three a step between the maps, and one for each DRIVE and LEARN, with those of shared biases."""
+    network = NETWORKS["two convolutions"]
+    compiled = Compiled(network, engine_for(network, lanes=4))
+    program = compiled.program(0.05)
+    uses = [j.op for i, j in zip(program, program[1:], strict=False) if i.op == Op.CONVOLVE]
+    assert uses.count(Op.DRIVE) == 1 + 2 and uses.count(Op.LEARN) == 3 + 2
+    assert uses.count(Op.GATHER) == 3 * (2 + 2)
+    assert sum(i.op == Op.GATHER for i in program) == 3 * (2 + 2)
+
+
+MNIST = Network.conv((28, 28), (12, 3), (32, 6, 2), 10, patch=2)
+
+
+@pytest.mark.parametrize(
+    "sizes, message",
+    [
+        ({"convolution": False}, r"has maps \(input\), this engine is built without convolutions"),
+        ({"state_groups": 128}, "needs 177 groups of neurons with membranes, this engine has 128"),
+        ({"value_groups": 256}, "needs 375 groups of values, this engine has 256"),
+        ({"tiles": 110}, "needs 117 tiles of 16x16 weights, this engine has 110"),
+        ({"program_words": 128}, "needs 216 program words, this engine has 128"),
+    ],
+)
+def test_what_is_short_is_told_in_numbers(sizes, message):
+    """The reference example, 14x14x4 - 12x12x12 - 4x4x32 - 10, with 16 lanes."""
+    fits = EngineConfig(
+        lanes=16,
+        tiles=117,
+        value_groups=512,
+        state_groups=256,
+        program_words=256,
+        convolution=True,
+        numerics=MNIST.numerics,
+    )
+    Compiled(MNIST, fits)
+    with pytest.raises(CapacityError, match=message):
+        Compiled(MNIST, dataclasses.replace(fits, **sizes))
+
+
+@pytest.mark.parametrize(
+    "network, message",
+    [
+        (
+            Network.conv((70, 8), (4, 2), 3),
+            r"synapse input-maps1: CONVOLVE: rows must be in 1\.\.63, not 69",
+        ),
+        (
+            Network(
+                (Input.of_shape("x", (2, 2, 2)), Lif.of_shape("y", (1, 1, 5))),
+                (Synapse("x", "y", kernel=2),),
+                "y",
+            ),
+            "the output y has 5 maps, which do not fill groups of 4 lanes",
+        ),
+    ],
+)
+def test_networks_that_no_engine_runs(network, message):
+    with pytest.raises(CapacityError, match=message):
+        Compiled(network, EngineConfig(lanes=4, convolution=True, numerics=network.numerics))
+
+
+# -- RTL -------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("config", [ENGINE, WIDE], ids=["P4", "P16"])
+def test_rtl_of_the_steps(config, tmp_path):
+    config = dataclasses.replace(config, convolution=True)
+    dut = GeometryRtl(config)
+    assert simulate(dut, "equilif_sim.engine.geometry", tmp_path, config=config, simulator="icarus")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("pipeline", Pipeline)
+def test_random_programs_with_maps(pipeline):
+    """420 programs with a convolution, on larger engines: memories, counts and cycles.  All odd shapes, too,
+    with every neuron active, so that LEARN comes to a weight again as soon as it can.
+    """
+    small = pipeline is Pipeline.SMALL
+    config = dataclasses.replace(
+        CONFIG, lanes=4 if small else 8, pipeline=pipeline, **{**EVERYTHING, "softmax": not small}
+    )
+    rtl = VerilatedEngine(config)
+    model = EngineModel(config)
+    rng = np.random.default_rng(5)
+    n = 0
+    while n < 420:
+        program = random_program(rng, config)
+        convolves = any(i.op == Op.CONVOLVE for i in program)
+        if convolves:
+            same_run(rtl, model, program, rng, f"program {n}")
+        n += convolves
+    for name, g in ODD.items():
+        for _ in range(5):
+            program = every_way(g, config, rng)
+            same_run(rtl, model, program, rng, name, full=True)
+
+
+def every_way(g, config, rng):
+    convolve = Op.CONVOLVE(**g._asdict())
+    tile = int(rng.integers(config.tiles - g.tiles + 1))
+    pre = Groups(0, g.n_pre)
+    post = Groups(0, g.n_post)
+    program = [Op.RESET(Groups(0, config.state_groups), value=1), Op.STEP(Groups(0, 32), threshold=1, leak=0)]
+    for i in (
+        Op.LEARN(pre, post, tile=tile, gain=int(rng.integers(32)), shift=12),
+        Op.DRIVE(pre, post, tile=tile),
+        Op.GATHER(pre, post, tile=tile),
+        Op.GATHER(post, pre, tile=tile, column=True),
+        Op.LEARN(pre, post, tile=tile, gain=31, shift=14),
+    ):
+        program += [convolve, i]
+    return [*program, Op.HALT()]
+
+
+def same_run(rtl, model, program, rng, what, *, full=False):
+    config = model.config
+    model.w[:] = random_weights(rng, config)
+    rtl.write(Region.WEIGHT, 0, model.w.ravel())
+    values = (
+        random_values(rng, config) if not full else rng.integers(1, 256, config.value_groups * config.lanes)
+    )
+    for engine in (rtl, model):
+        engine.write(Region.VALUE, 0, values)
+        engine.load(program)
+    want = model.run(learn=True)
+    got = rtl.run(learn=True, most=1_000_000)
+    for name in ("prediction", "spikes", "accesses", "activity", "cycles"):
+        assert getattr(got, name) == getattr(want, name), f"{what}: {name}"
+    compare(rtl, model, what)
+
+
+@pytest.mark.parametrize("g", [Geometry(1, 1, 3, 4, 1, 1, 0), Geometry(1, 1, 3, 3, 2, 2, 1)], ids=str)
+def test_learning_waits_for_what_it_has_written(engine, g):
+    """With all neurons active and a group at each end, every weight again as soon as it can be."""
+    if not engine.config.convolution:
+        pytest.skip("an engine without convolutions")
+    engine = VerilatedEngine(engine.config)  # not the one that others have, which is compiled already
+    model = EngineModel(engine.config)
+    rng = np.random.default_rng(6)
+    learn = Op.LEARN(Groups(0, g.n_pre), Groups(0, g.n_post), tile=0, gain=31, shift=12)
+    program = [*[Op.CONVOLVE(**g._asdict()), learn] * 2, Op.HALT()]
+    values = rng.integers(1, 256, model.config.value_groups * model.config.lanes)
+    model.w[:] = random_weights(rng, model.config)
+    for each in (engine, model):
+        each.write(Region.WEIGHT, 0, model.w.ravel().copy())
+        each.write(Region.VALUE, 0, values)
+        each.write(Region.COUNTER, 0, [0])
+        each.load(program)
+    for k in range(4):
+        assert engine.run(learn=True).cycles == model.run(learn=True).cycles, k
+        assert (engine.read(Region.WEIGHT, 0, model.w.size) == model.w.ravel()).all(), k
+
+
+def test_a_network_learns_on_the_rtl(engine):
+    """3x3 to 2x2x2 to 2, with biases."""
+    if not engine.config.convolution:
+        pytest.skip("an engine without convolutions")
+    network = Network.conv((3, 3), (2, 2), 2, schedule=SHORT, numerics=engine.config.numerics)
+    learns_as_the_reference(VerilatedEngine(engine.config), network, samples=6)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("pipeline", Pipeline)
+@pytest.mark.parametrize("lanes", [4, 16])
+def test_networks_learn_on_the_rtl(pipeline, lanes):
+    """All networks, on one engine of every pipeline."""
+    config = EngineConfig(
+        lanes=lanes, tiles=512, value_groups=256, state_groups=256, program_words=1024, pipeline=pipeline,
+        convolution=True,
+    )  # fmt: skip
+    rtl = VerilatedEngine(config)
+    for network in NETWORKS.values():
+        same = dataclasses.replace(network, numerics=config.numerics)
+        learns_as_the_reference(rtl, same, samples=4)
