@@ -326,11 +326,10 @@ def test_a_convolution_of_a_file_is_refused_in_one_line(tmp_path):
     ],
 )
 def test_sizes_that_a_file_only_claims_take_no_memory(image, layers):
+    said = r"would take [\d,]+ numbers|makes [\d,]+ neurons, at most"
     tracemalloc.start()
     try:
-        with pytest.raises(
-            ValueError, match=r"would take [\d,]+ numbers|must be in|parameters for 1 neurons"
-        ):
+        with pytest.raises(ValueError, match=said):
             nir.from_graph(graph(image, *layers))
         assert tracemalloc.get_traced_memory()[1] < 200 << 20
     finally:
