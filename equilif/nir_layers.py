@@ -26,7 +26,8 @@ REAL = npt.NDArray[np.float64]
 NEURONS = (nir.IF, nir.LIF, nir.CubaLIF)
 MATRICES = (nir.Linear, nir.Affine)
 WINDOWS = (nir.Conv2d, nir.SumPool2d, nir.AvgPool2d)
-MOST_WAYS = 100_000  #: from layer to layer
+MOST_WAYS = 100_000  #: nodes that are visited on all ways from layer to layer
+MOST_NUMBERS = 1 << 26  #: of a matrix or a kernel
 DEEPEST = 32  #: nodes on a way
 
 
@@ -96,6 +97,7 @@ class Reader:
                 f"this graph has {', '.join(sorted(sources)) or 'none'}"
             )
         self.output = sources.pop()
+        self.visited = 0
         self.ways: list[Way] = []
         for name in self.nodes:
             if self._spikes(name):
@@ -128,14 +130,15 @@ class Reader:
     def _find(self, target: str, at: str, behind: tuple[str, ...]) -> None:
         """Every way to a target that goes through ``at`` and then the nodes ``behind``."""
         for a in self._sources(at):
+            self.visited += 1
+            if self.visited > MOST_WAYS:
+                raise ValueError(f"the ways from layer to layer have more than {MOST_WAYS:,} nodes")
             if self._spikes(a) or a in self.inputs:
                 if not behind:
                     raise ValueError(
                         f"node {target!r} gets {a!r} without weights: put a Linear layer between them"
                     )
                 self.ways.append(Way(a, behind, target))
-                if len(self.ways) > MOST_WAYS:
-                    raise ValueError(f"it has more than {MOST_WAYS:,} ways from layer to layer")
                 continue
             if isinstance(self.nodes[a], MATRICES) and behind:
                 first = next(iter(self._sources(a)), "nothing")
@@ -198,7 +201,11 @@ class Reader:
                     f"not fit {here[0]} channels of {here[1]}x{here[2]}"
                 )
             here = (len(step.weight), *sides)
-            conv = step if conv is None else step.behind(conv)
+            if conv is not None:
+                side = conv.side + conv.stride * (step.side - 1)
+                _check_size(d, len(step.weight), conv.weight.shape[1], side, side)
+                step = step.behind(conv)
+            conv = step
         assert conv is not None and shape is not None and here is not None
         for side in shape[1:]:
             if (side - conv.side) % conv.stride:
@@ -220,6 +227,7 @@ class Reader:
                 raise ValueError(
                     f"node {d!r} has weights for {weight.shape[1]} values and gets {math.prod(here)}"
                 )
+            _check_size(d, len(weight), *shape)
             of_inputs = conv.under(weight.reshape(len(weight), *here), *shape[1:])
             weight = of_inputs.reshape(len(weight), -1)
         return Layer(weight, None, (len(weight),))
@@ -236,6 +244,7 @@ class Reader:
             )
         if not isinstance(node, nir.Conv2d):
             side = _one(d, "kernel_size", node.kernel_size)
+            _check_size(d, channels, channels, side, side)
             return window(channels, side, stride, mean=isinstance(node, nir.AvgPool2d))
         weight = parameter(d, "weights", node.weight)
         if weight.ndim != 4 or weight.shape[2] != weight.shape[3] or not weight.size:
@@ -244,6 +253,8 @@ class Reader:
         if len(weight) % groups:
             raise ValueError(f"node {d!r}: {len(weight)} channels are not {groups} groups of one size")
         dilation = _one(d, "dilation", node.dilation)
+        side = dilation * (weight.shape[2] - 1) + 1
+        _check_size(d, len(weight), weight.shape[1] * groups, side, side)
         return Conv(filled(weight, groups=groups, dilation=dilation), stride)
 
     def biases(self, name: str) -> list[REAL]:
@@ -318,3 +329,12 @@ def _one(d: str, what: str, values: Any) -> int:
             f"{shown(values)}"
         )
     return int(array[0])
+
+
+def _check_size(d: str, *shape: int) -> None:
+    """ValueError when an array would be larger than any that a network here needs."""
+    if math.prod(shape) > MOST_NUMBERS:
+        raise ValueError(
+            f"node {d!r} would take {math.prod(shape):,} numbers, more than {MOST_NUMBERS:,}: its sizes are "
+            "not those of a network that runs here"
+        )

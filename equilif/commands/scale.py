@@ -62,7 +62,10 @@ def rates(
     ] = None,
     lr: Annotated[
         float | None,
-        typer.Option(help="Learning rate of AdamW; falls to zero as a cosine.", show_default=False),
+        typer.Option(
+            help="Learning rate of AdamW; falls to zero as a cosine.",
+            show_default="the data set's, with --conv 0.001",
+        ),
     ] = None,
     weight_decay: Annotated[float | None, typer.Option(help="Of AdamW.", show_default=False)] = None,
     dropout: Annotated[
@@ -114,6 +117,7 @@ def rates(
     from equilif.data.own import chosen
     from equilif.training import rates as module
     from equilif.training.folder import CURVE, RunFolder
+    from equilif.training.settings import MAPS_LR
     from equilif.training.train import NETWORK
 
     asked = None if data is None else chosen(data)
@@ -125,7 +129,7 @@ def rates(
         "channels": conv and tuple(conv),
         "feedback": feedback,
         "batch": batch,
-        "lr": lr,
+        "lr": MAPS_LR if conv and lr is None and not resume else lr,
         "weight_decay": weight_decay,
         "dropout": dropout,
         "shift": shift,

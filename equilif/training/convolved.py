@@ -3,8 +3,8 @@
     equilif train mnist --conv 16 --conv 32         28x28 as 14x14x4 - 12x12x16 - 4x4x32 - 10
 
 The first of several convolutions looks at 3x3 positions.  The others also pool: they go in steps of 2, with
-the largest kernel up to 6x6 that leaves 2 positions at least.  Large images are folded first, 2x2 pixels to a
-position.
+the largest kernel up to 6x6 that leaves 4x4 positions; where none does, they are 3x3 too.  Large images are
+folded first, 2x2 pixels to a position.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from equilif_golden.schedule import Schedule
 
 FOLDED = 16  #: sides of this length and more are folded, when they are even
 FIRST = 3  #: kernel of the first of several convolutions
-LARGEST = 6  #: kernel that pools
-LEAST = 2  #: positions that it leaves, each way
+POOLING = range(6, 2, -1)  #: kernels that pool
+LEAST = 4  #: positions that one leaves, each way
 
 
 class Asked(NamedTuple):
@@ -78,7 +78,7 @@ class Recipe:
 
 FAN_IN = 512
 RECIPES = {
-    "digits": Recipe(epochs=60, eta=0.04, decay=0.05),
+    "digits": Recipe(epochs=100, eta=0.04, decay=0.05, shift=0.3),
     "mnist": Recipe(epochs=16, eta=0.04, decay=0.03, shift=0.75),
     "fashion": Recipe(epochs=18, eta=0.03, decay=0.03, shift=0.3, flip=0.5, rates=(0.4, 0.2, 0.3)),
 }
@@ -105,8 +105,8 @@ def layers(image: Sequence[int], asked: Sequence[Asked]) -> tuple[int, list[tupl
 
 
 def _pooling(sides: Sequence[int]) -> tuple[int, int]:
-    """Kernel and stride that halve positions, about."""
-    for kernel in range(LARGEST, 1, -1):
+    """Kernel and stride that halve positions, about, where enough are left."""
+    for kernel in POOLING:
         if all((positions(side, kernel, 2) or 0) >= LEAST for side in sides):
             return kernel, 2
     return min(FIRST, *sides), 1

@@ -25,6 +25,7 @@ from equilif_golden.schedule import Schedule
 
 #: chosen on 300 training images of the digits, 16 and 32 maps
 MAPS_START = {"bias": 0.1, "scale": 0.25}
+MAPS_LR = 1e-3  #: a larger one silences maps for good
 FOR_IMAGES = ("shift", "flip", "channels")
 HELD = 99  #: seed of what is held out: the same images for every seed of a run
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -312,6 +313,47 @@ def test_a_convolution_of_a_file_is_refused_in_one_line(tmp_path):
     library.write(tmp_path / "a.nir", graph((1, 6, 6), *layers, flat, end, neurons(2)))
     said = refused("convert", tmp_path / "a.nir", tmp_path / "a.npz")
     assert "node 'n0' has padding" in said and not (tmp_path / "a.npz").exists()
+
+
+@pytest.mark.parametrize(
+    "image, layers",
+    [
+        ((1, 100_000, 100_000), [pool(50_000), FLAT, library.Linear(weight=np.ones((2, 4))), neurons(2)]),
+        ((1, 99_999, 99_999), [conv(1, 1, 3, dilation=49_999), neurons(1, 1, 1)]),
+        ((9_000, 2, 2), [pool(2), FLAT, library.Linear(weight=np.ones((2, 9_000))), neurons(2)]),
+        ((1, 20_000, 20_000), [pool(141), pool(141), neurons(1, 1, 1)]),
+        ((1, 30_000, 30_000), [conv(1, 1, 2), neurons(1, 1, 1)]),
+    ],
+)
+def test_sizes_that_a_file_only_claims_take_no_memory(image, layers):
+    said = r"would take [\d,]+ numbers|makes [\d,]+ neurons, at most"
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=said):
+            nir.from_graph(graph(image, *layers))
+        assert tracemalloc.get_traced_memory()[1] < 200 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_ways_that_branch_again_and_again_end():
+    made = graph(
+        (1, 40, 40),
+        conv(1, 1, 1),
+        neurons(1, 40, 40),
+        FLAT,
+        library.Linear(weight=np.ones((2, 1600))),
+        neurons(2),
+    )
+    names = ["n0"]
+    for k in range(20):
+        for side in "ab":
+            made.nodes[f"{side}{k}"] = conv(1, 1, 1)
+            made.edges += [(name, f"{side}{k}") for name in names]
+        names = [f"a{k}", f"b{k}"]
+    made.edges += [(name, "n1") for name in names]
+    with pytest.raises(ValueError, match="the ways from layer to layer have more than 100,000 nodes"):
+        nir.from_graph(made)
 
 
 def test_a_matrix_that_leads_to_maps_is_refused():

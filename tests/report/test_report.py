@@ -311,7 +311,7 @@ def test_a_run_with_maps_has_a_page_with_their_kernels(tmp_path):
     command("report", out)
     text = (out / "report.html").read_text()
     assert "maps1[0]" in text and "maps1[5]" in text
-    line = "equilif rates digits --conv 6 --hidden 64 --epochs 1 --batch 64 --seed 0"
+    line = "equilif rates digits --conv 6 --hidden 64 --epochs 1 --batch 64 --lr 0.001 --seed 0"
     assert sorted(run.read(out).repeat(None).commands[0].split()) == sorted(line.split())
 
 
