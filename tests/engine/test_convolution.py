@@ -463,4 +463,4 @@ def test_networks_learn_on_the_rtl(pipeline, lanes):
     rtl = VerilatedEngine(config)
     for network in NETWORKS.values():
         same = dataclasses.replace(network, numerics=config.numerics)
-        learns_as_the_reference(rtl, same, samples=4)
+        learns_as_the_reference(rtl, same, samples=6)
