@@ -54,6 +54,17 @@ def test_random_programs(engine):
     """300 programs on each of eight engines, memories carried over from one to the next.  1,440 programs and
     more have a SOFTMAX.
     """
+    run_random_programs(engine)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", [name for name, config in CONFIGS.items() if config.convolution])
+def test_random_programs_without_convolutions(name):
+    """As many on those engines that have them above."""
+    run_random_programs(VerilatedEngine(dataclasses.replace(CONFIGS[name], convolution=False)))
+
+
+def run_random_programs(engine):
     config = engine.config
     model = EngineModel(config)
     n_softmax = 0

@@ -10,8 +10,8 @@ pytest.importorskip("torch", exc_type=ImportError)
 import torch
 
 from benchmarks.convolution import Convolution, bound
-from benchmarks.convolution_rtl import check, expected
-from equilif_golden.engine.config import EngineConfig
+from equilif_golden.blocks.synapse import groups
+from equilif_golden.engine.geometry import Geometry
 
 SHAPES = [(1, 12, 8, 6, 2), (8, 12, 4, 6, 2), (5, 8, 6, 4, 2), (3, 7, 6, 3, 1)]
 
@@ -30,26 +30,15 @@ def test_tiles_and_commands_are_those_of_the_matrix(shape, lanes):
     tiles = padded.reshape(padded.shape[0] // lanes, lanes, -1, lanes).any(axis=(1, 3))
     assert (found["dense"], found["occupied"]) == (tiles.size, tiles.sum())
     events = np.arange(side**2).reshape(side, side)
-    forward = expected(shape, lanes, backward=False)
-    by_position = np.array([len(e) for e in forward]).reshape(side, side, -1)[..., 0]
+    g = Geometry(groups(channels, lanes), groups(maps, lanes), c.to, c.to, k, k, stride)
+    by_position = g.commands(back=False).reshape(side, side, -1)[..., 0]
     assert (
         c.forward(events, lanes, clipped=True)
         == (events * by_position).sum()
         <= c.forward(events, lanes, clipped=False)
     )
-    back = expected(shape, lanes, backward=True)
-    assert c.backward(np.ones((c.to, c.to), int), lanes) == sum(map(len, back)) // -(-maps // lanes)
-    assert {t for e in forward for t, _ in e} == {t for e in back for t, _ in e} == set(range(c.tiles(lanes)))
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("backward", [False, True])
-def test_the_prototype_walks_every_command(shape, backward):
-    pytest.importorskip("amaranth", exc_type=ImportError)
-    config = EngineConfig(lanes=4, tiles=4096, value_groups=1024, state_groups=1024)
-    assert (
-        check(config, shape, backward=backward) == sum(map(len, expected(shape, 4, backward=backward))) > 100
-    )
+    assert c.backward(np.ones((c.to, c.to), int), lanes) == g.commands(back=True).sum() // g.post
+    assert c.tiles(lanes) == g.tiles
 
 
 def test_a_sum_over_positions_fits_its_bits():

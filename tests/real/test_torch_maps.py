@@ -81,7 +81,7 @@ def test_spikes_of_the_kernel_average_to_the_fixed_point(network):
 def trained(tmp_path_factory):
     pytest.importorskip("sklearn")
     out = tmp_path_factory.mktemp("conv") / "run"
-    run("rates", "digits", "--conv", 12, "--epochs", 6, "--lr", 0.01, "--out", out)
+    run("rates", "digits", "--conv", "12:6:2", "--epochs", 6, "--lr", 0.01, "--out", out)
     return out
 
 
