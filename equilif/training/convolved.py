@@ -55,6 +55,7 @@ class Asked(NamedTuple):
 
 #: nudged phases have a window, and a step for each population until the first hears of the nudge
 SCHEDULE = Schedule(free=8, nudged=6, window=4)
+LONGER = Schedule(free=16, nudged=12, window=8)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,10 +81,10 @@ FAN_IN = 512
 RECIPES = {
     "digits": Recipe(epochs=100, eta=0.04, decay=0.05, shift=0.3),
     "mnist": Recipe(epochs=16, eta=0.04, decay=0.03, shift=0.75),
-    "fashion": Recipe(epochs=18, eta=0.03, decay=0.03, shift=0.3, flip=0.5, rates=(0.4, 0.2, 0.3)),
+    "fashion": Recipe(epochs=14, eta=0.03, decay=0.03, flip=0.5, rates=(0.4, 0.2, 0.3), schedule=LONGER),
 }
 #: for other images, by what they show
-OTHER = Recipe(epochs=20, eta=0.03, decay=0.03)
+OTHER = Recipe(epochs=20, eta=0.03, decay=0.03, schedule=LONGER)
 
 
 def layers(image: Sequence[int], asked: Sequence[Asked]) -> tuple[int, list[tuple[int, int, int]]]:

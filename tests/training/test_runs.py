@@ -224,7 +224,7 @@ def test_overwriting_leaves_nothing_of_the_old_run(done):
         ("--eta", 1e-9),
         ("--epochs", 2_000_000_000),
         ("--window", 6),
-        ("--hidden", 5000),
+        ("--hidden", 5_000_000),
         ("--seed", -1),
         ("--every", "nan"),
         ("--port", "/dev/nowhere"),
