@@ -8,7 +8,7 @@ from equilif_boards.icebreaker import ICEBREAKER
 from equilif_boards.icesugar import ICESUGAR
 from equilif_boards.orangecrab import ORANGECRAB
 from equilif_boards.tang_nano import TANG_NANO_9K, TANG_NANO_20K
-from equilif_boards.ulx3s import ULX3S_25F, ULX3S_85F
+from equilif_boards.ulx3s import ULX3S_25F, ULX3S_85F, ULX3S_85F_MAPS
 
 BOARDS: dict[str, Board] = {
     b.name: b
@@ -17,6 +17,7 @@ BOARDS: dict[str, Board] = {
         ICESUGAR,
         ULX3S_25F,
         ULX3S_85F,
+        ULX3S_85F_MAPS,
         ORANGECRAB,
         COLORLIGHT_I5,
         TANG_NANO_9K,

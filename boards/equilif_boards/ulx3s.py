@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from amaranth_boards.ulx3s import ULX3S_25F_Platform, ULX3S_85F_Platform
 
 from equilif_boards.board import ANY_WHILE_WRITTEN, Board
@@ -17,8 +19,8 @@ ULX3S_85F = Board(
     device=LFE5U_85F,
     cost=180,
     clock=Ecp5Pll,
-    clock_hz=75e6,
-    link=UartLink(baud=1_500_000, high=("uart_tx_enable",)),
+    clock_hz=50e6,
+    link=UartLink(baud=2_000_000, high=("uart_tx_enable",)),
     frame_bytes=4096,
     config=EngineConfig(
         lanes=16,
@@ -35,6 +37,25 @@ ULX3S_85F = Board(
     nextpnr_opts="--router router2",
     leds=(("led", 0), ("led", 1)),
     loader="ulx3s",
+)
+
+#: with room for maps and for many queries: fewer weights, and neuron state in block RAM
+ULX3S_85F_MAPS = replace(
+    ULX3S_85F,
+    name="ulx3s-85f-maps",
+    title="ULX3S 85F with convolutions (Lattice ECP5 LFE5U-85F)",
+    clock_hz=45e6,
+    link=UartLink(baud=1_500_000, high=("uart_tx_enable",)),
+    config=replace(
+        ULX3S_85F.config,
+        tiles=512,
+        value_groups=1024,
+        state_groups=512,
+        program_words=2048,
+        convolution=True,
+    ),
+    network=(784, 144, 10),
+    state_ram="block",
 )
 
 #: the engine of every board with an LFE5U-25F
