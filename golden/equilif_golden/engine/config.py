@@ -39,8 +39,10 @@ class Pipeline(StrEnum):
     ``synth_ecp5``): SMALL 11,153 LUT4 and 3,636 flip-flops; FORWARDING 11,609 and 3,841; REGISTERED 11,301
     and 4,442; DEEP 9,045 and 5,880, its values being in block RAM.
 
-    Boards: SPRAM iCEBreaker, iCESugar; SMALL Tang Nano 9K; FORWARDING Tang Nano 20K; DEEP all with ECP5, on
-    which it is smaller and faster than REGISTERED.
+    On ECP5 DEEP is smaller and faster than REGISTERED.
+
+    Boards: SPRAM iCEBreaker, iCESugar; SMALL Tang Nano 9K; FORWARDING Tang Nano 20K; DEEP ULX3S 25F, ULX3S
+    85F, OrangeCrab, Colorlight i5.
     """
 
     SPRAM = "spram"
