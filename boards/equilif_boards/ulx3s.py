@@ -48,13 +48,13 @@ ULX3S_85F_MAPS = replace(
     link=UartLink(baud=1_500_000, high=("uart_tx_enable",)),
     config=replace(
         ULX3S_85F.config,
-        tiles=512,
+        tiles=384,
         value_groups=1024,
         state_groups=512,
         program_words=2048,
         convolution=True,
     ),
-    network=(784, 144, 10),
+    network=(784, 112, 10),
     state_ram="block",
 )
 
