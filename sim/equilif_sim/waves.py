@@ -128,9 +128,13 @@ def with_waves(verilog: str, shown: Mapping[str, Sequence[Wave]]) -> str:
     return verilog.replace(top[0], inside) + "\n".join(_module(shown))
 
 
+#: what four bits of an instruction tell apart: CONVOLVE is seen as a DRIVE, whose code it has
+OPERATIONS = tuple(op for op in Op if int(op) == op.code)
+
+
 def _module(shown: Mapping[str, Sequence[Wave]]) -> Iterator[str]:
     """SystemVerilog of the module."""
-    names = ", ".join(f"{op.name} = {int(op)}" for op in Op)
+    names = ", ".join(f"{op.name} = {int(op)}" for op in OPERATIONS)
     (number,) = [w for w in shown["sequencer"] if w.name == "number"]
     yield "module waves;"
     yield f"  typedef enum logic [3:0] {{{names}}} operation;"
@@ -181,7 +185,7 @@ def program(instructions: Sequence[Instruction], names: Placement) -> str:
 
 def operations() -> str:
     """A line an operation: its code and its name."""
-    return "".join(f"{int(op)} {op.name}\n" for op in Op)
+    return "".join(f"{int(op)} {op.name}\n" for op in OPERATIONS)
 
 
 def gtkwave(path: Path, shown: Mapping[str, Sequence[Wave]]) -> str:

@@ -103,9 +103,9 @@ def test_the_waves_are_two_samples_of_the_program_instruction_by_instruction(wri
 
 def test_operations_are_an_enumeration_with_the_names_of_the_instruction_set(written):
     path, _ = written
-    names = " ".join(op.name for op in Op).encode()
+    names = " ".join(op.name for op in waves.OPERATIONS).encode()
     layout = waves.beside(path)["operations"].read_text()
-    assert layout.split() == [word for op in Op for word in (str(int(op)), op.name)]
+    assert layout.split() == [word for op in waves.OPERATIONS for word in (str(int(op)), op.name)]
     pylibfst = pytest.importorskip("pylibfst")
     file = pylibfst.lib.fstReaderOpen(str(path).encode())
     tables = []
