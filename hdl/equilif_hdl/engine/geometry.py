@@ -28,9 +28,11 @@ from equilif_hdl.engine.isa import (
     INSTRUCTION,
     SIDE_BITS,
     Instruction,
+    Walk,
     by_column,
     group_bits,
     tile_bits,
+    walk,
 )
 from equilif_hdl.typed import Fields, Layout
 
@@ -286,33 +288,6 @@ class Axis(NamedTuple):
         )
 
 
-class Heard(Fields):
-    """A view of :func:`heard`: who hears a position.
-
-    first           the first group that does, and the dither of row 0 with it
-    columns, rows   positions that hear it, along the sides
-    moves           this is the first group of a position, and not of the first
-    """
-
-    tile: Value
-    dither: Value
-    first: Value
-    columns: Value
-    rows: Value
-    moves: Value
-
-
-def heard(config: EngineConfig) -> dict[str, int]:
-    return {
-        "tile": tile_bits(config),
-        "dither": DITHER_WIDTH,
-        "first": group_bits(config),
-        "columns": SIDE_BITS,
-        "rows": SIDE_BITS,
-        "moves": 1,
-    }
-
-
 class Positions(wiring.Component):
     """What the events of a group of the source begin with, group after group.
 
@@ -329,7 +304,7 @@ class Positions(wiring.Component):
         To the next group.
     moves : Out(1)
         That is one of another position.
-    o : Out(heard)
+    o : Out(walk)
 
     Latency: 1 cycle.  Throughput: a group a cycle.
     """
@@ -342,7 +317,7 @@ class Positions(wiring.Component):
     steps: Steps
     advance: Signal
     moves: Signal
-    o: Heard
+    o: Walk
 
     latency = 1
 
@@ -358,7 +333,7 @@ class Positions(wiring.Component):
                 "steps": In(steps(config)),
                 "advance": In(1),
                 "moves": Out(1),
-                "o": Out(Layout(heard(config))),
+                "o": Out(Layout(walk(config))),
             }
         )
 

@@ -75,13 +75,18 @@ def signed_values(ins: Instruction, config: EngineConfig, *, dst: bool = False) 
     return has_mode(ins, SourceMode.SIGNED_DST if dst else SourceMode.SIGNED) if config.softmax else Const(0)
 
 
-class Event(Fields):
-    """A view of :func:`event`."""
+class Walk(Fields):
+    """A view of :func:`walk`.
 
-    e: Value
-    group: Value
-    plus: Value
-    minus: Value
+    tile, dither    of the first group that the walk goes to; dither of row 0, or of the source's own row
+
+    Where there are convolutions:
+
+    first           that group
+    columns, rows   positions that it goes through, along the sides
+    moves           its source is the first group of a position, and not of the first
+    """
+
     tile: Value
     dither: Value
     first: Value
@@ -90,22 +95,34 @@ class Event(Fields):
     moves: Value
 
 
-def event(config: EngineConfig) -> Layout[Event]:
-    """A source neuron that takes part: its place, values, first tile of its walk and dither of its row.
-
-    Where there are convolutions, the first group of its walk, how many positions it goes through along the
-    sides, and whether it is the first one of a position.
-    """
+def walk(config: EngineConfig) -> dict[str, int]:
+    """Where the walk of a source begins, and how far it goes."""
     where = {"first": group_bits(config), "columns": SIDE_BITS, "rows": SIDE_BITS, "moves": 1}
+    return {
+        "tile": tile_bits(config),
+        "dither": DITHER_WIDTH,
+        **(where if config.convolution else {}),
+    }
+
+
+class Event(Walk):
+    """A view of :func:`event`."""
+
+    e: Value
+    group: Value
+    plus: Value
+    minus: Value
+
+
+def event(config: EngineConfig) -> Layout[Event]:
+    """A source neuron that takes part: its place, values and walk."""
     return Layout(
         {
             "e": lane_bits(config),
             "group": group_bits(config),
             "plus": 8,
             "minus": 8,
-            "tile": tile_bits(config),
-            "dither": DITHER_WIDTH,
-            **(where if config.convolution else {}),
+            **walk(config),
         }
     )
 

@@ -29,26 +29,17 @@ from amaranth.lib.wiring import In, Out
 from equilif_golden.blocks.plasticity import DITHER_ROW, DITHER_WIDTH
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.memories import looks, marked
-from equilif_hdl.engine.geometry import Positions, Steps, heard, steps
-from equilif_hdl.engine.isa import Event, event, group_bits, tile_bits
+from equilif_hdl.engine.geometry import Positions, Steps, steps
+from equilif_hdl.engine.isa import Event, Walk, event, group_bits, tile_bits, walk
 from equilif_hdl.engine.port import ScanPort
 from equilif_hdl.fixed import lanes_of, lowest_set, times_index
-from equilif_hdl.typed import Assign, Fields, Layout, Stream, signal_of
+from equilif_hdl.typed import Assign, Layout, Stream, signal_of
 
 
-class Place(Fields):
-    """Where a group is in its population: number, tile of its walk, dither of its first row.
-
-    Where there are convolutions, all of equilif_hdl.engine.geometry.Heard.
-    """
+class Place(Walk):
+    """Where a group is in its population: its number, and the walk of its first row."""
 
     group: Value
-    tile: Value
-    dither: Value
-    first: Value
-    columns: Value
-    rows: Value
-    moves: Value
 
 
 class Next(NamedTuple):
@@ -161,16 +152,7 @@ class Scanner(wiring.Component):
         m = Module()
         o = self.o
         group = group_bits(self.config)
-        layout: Layout[Place] = Layout(
-            {
-                "group": group,
-                **(
-                    heard(self.config)
-                    if self.config.convolution
-                    else {"tile": tile_bits(self.config), "dither": DITHER_WIDTH}
-                ),
-            }
-        )
+        layout: Layout[Place] = Layout({"group": group, **walk(self.config)})
         place = signal_of(layout)
         address = Signal(group)
         left = Signal(group + 1)
@@ -227,7 +209,7 @@ class Scanner(wiring.Component):
             positions.steps.eq(self.steps),
             positions.advance.eq(present.advance),
             place.group.eq(group),
-            *(place[name].eq(positions.o[name]) for name in heard(self.config)),
+            *(place[name].eq(positions.o[name]) for name in walk(self.config)),
         ]
         with m.If(present.sends):
             m.d.sync += [
