@@ -65,22 +65,24 @@ class Geometry(NamedTuple):
         most = -(-self.kernel // self.stride)
         return min(most, self.post.height) * min(most, self.post.width) * self.post.maps
 
-    def first(self) -> Raw:
-        """Position of ``pre`` under the first offset of the kernel, for every position of ``post``."""
-        y, x = np.divmod(np.arange(self.post.positions), self.post.width)
-        first: Raw = (y * self.pre.width + x) * self.stride
-        return first
-
     def sources(self) -> Raw:
         """Position of ``pre`` under every offset, (positions of post, k * k)."""
-        dy, dx = np.divmod(np.arange(self.kernel**2), self.kernel)
-        sources: Raw = self.first()[:, None] + dy * self.pre.width + dx
-        return sources
+        return under((self.kernel, self.kernel), self.post[:2], self.stride, self.pre.width)
 
     def neurons(self) -> Raw:
         """Neuron of ``pre`` that every row of the weights stands for, (positions of post, rows)."""
         neurons = self.sources()[:, :, None] * self.pre.maps + np.arange(self.pre.maps)
         return neurons.reshape(self.post.positions, self.rows)
+
+
+def under(kernel: tuple[int, int], post: tuple[int, int], stride: int, width: int) -> Raw:
+    """Position of ``pre`` under every offset, (positions of post, offsets); ``kernel``, ``post``: rows and
+    columns; ``width``: columns of ``pre``.
+    """
+    y, x = np.divmod(np.arange(post[0] * post[1])[:, None], post[1])
+    dy, dx = np.divmod(np.arange(kernel[0] * kernel[1]), kernel[1])
+    found: Raw = (y * stride + dy) * width + x * stride + dx
+    return found
 
 
 #: what a constant is to the maps that share it

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from equilif_golden.blocks.geometry import under
 from equilif_golden.fixed import Raw
 
 if TYPE_CHECKING:
@@ -70,10 +71,8 @@ class Geometry(NamedTuple):
 
     def sources(self) -> Raw:
         """Position of ``pre`` under each offset, (positions of post, offsets)."""
-        y, x = np.divmod(np.arange(self.rows * self.columns)[:, None], self.columns)
-        dy, dx = np.divmod(np.arange(self.kernel_rows * self.kernel_columns), self.kernel_columns)
-        sources: Raw = (y * self.stride + dy) * self.width + x * self.stride + dx
-        return sources
+        kernel = self.kernel_rows, self.kernel_columns
+        return under(kernel, (self.rows, self.columns), self.stride, self.width)
 
     def patches(self) -> Raw:
         """Groups of ``pre`` that each position of ``post`` hears, (positions of post, patch)."""
