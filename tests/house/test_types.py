@@ -53,7 +53,12 @@ DEEP = dataclasses.replace(CONFIG, pipeline=Pipeline.DEEP)
     ids=lambda x: getattr(x, "__qualname__", ""),
 )
 def test_members_are_declared(declared, made):
-    assert set(declared.__annotations__) == set(made.members)
+    assert all_annotations(declared) == set(made.members)
+
+
+def all_annotations(kind: type) -> set[str]:
+    """Its own and those of its bases."""
+    return {name for base in kind.__mro__ for name in getattr(base, "__annotations__", {})}
 
 
 def below(kind: type) -> set[type]:
@@ -78,5 +83,4 @@ def test_ports_of_every_component_are_declared(monkeypatch):
     ours = below(wiring.Component) - {Line}
     for kind in ours:
         made = components[kind]
-        declared = {name for base in kind.__mro__ for name in getattr(base, "__annotations__", {})}
-        assert declared == set(made.signature.members), kind
+        assert all_annotations(kind) == set(made.signature.members), kind

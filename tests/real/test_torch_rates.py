@@ -24,7 +24,6 @@ from equilif_golden.network import (  # noqa: E402
     TokenRows,
 )
 from equilif_golden.real.attention import Attention  # noqa: E402
-from equilif_golden.real.conv import ConvRates, pooled  # noqa: E402
 from equilif_golden.real.equilibrium import anderson  # noqa: E402
 from equilif_golden.real.rates import Rates, agreement, integer_rates  # noqa: E402
 from equilif_golden.real.trainer import Trainer, hinge, predict  # noqa: E402
@@ -341,85 +340,15 @@ def test_a_batch_has_something_for_everyone():
         Trainer(Rates(CHAIN), steps=1, batch=2, distributed=Distributed(0, 4))
 
 
-# -- convolutions ----------------------------------------------------------------------------------
-def test_pooling_is_part_of_the_kernel():
-    generator = torch.Generator().manual_seed(0)
-    image = torch.randn(2, 3, 12, 12, generator=generator)
-    kernel = torch.randn(4, 3, 5, 5, generator=generator)
-    expected = torch.nn.functional.avg_pool2d(torch.nn.functional.conv2d(image, kernel), 2)
-    assert torch.allclose(torch.nn.functional.conv2d(image, pooled(kernel), stride=2), expected, atol=1e-5)
-
-
-def test_convolutions_settle_at_a_maximum_of_their_energy():
-    """Phi = sum of s_k (pool(W * s_(k-1)) + b) - |s|^2 / 2 grows with every sweep.
-
-    Its gradient vanishes inside the box.
-    """
-    model = ConvRates(14, (3, 4), 3, 5, seed=1, **EXACT)
-    x = torch.tensor(np.random.default_rng(0).integers(0, 256, (6, 196)))
-    base = model.base(x)
-
-    def phi(r):
-        s = list(r.split(model.sizes, 1))
-        maps = [a.view(6, *shape) for a, shape in zip(s, model.shapes, strict=False)]
-        drives = [
-            base,
-            torch.nn.functional.avg_pool2d(torch.nn.functional.conv2d(maps[0], model.kernels[1]), 2),
-            s[1] @ model.dense,
-        ]
-        for k, b in enumerate(model.biases):
-            drives[k] = (drives[k] + (b[:, None, None] if k < 2 else b) * 255 / 256).flatten(1)
-        return sum((a * z - a**2 / 2).sum() for a, z in zip(s, drives, strict=True))
-
-    r = torch.zeros(6, sum(model.sizes), dtype=torch.float64)
-    energies = []
-    for _ in range(6):
-        r = model.sweep(r, base)
-        energies.append(float(phi(r).detach()))
-    assert (
-        all(b > a - 1e-12 for a, b in zip(energies[:-1], energies[1:], strict=True))
-        and energies[1] > energies[0] + 1e-3
-    )
-    r = model(x)[0].detach().requires_grad_()
-    gradient = torch.autograd.grad(phi(r), r)[0]
-    inside = (r > 1e-6) & (r < 1 - 1e-6)
-    assert inside.sum() > 100 and gradient[inside].abs().max() < 1e-9
-
-
-@pytest.mark.parametrize("feedback", [True, False])
-def test_gradients_of_convolutions(feedback):
-    model = ConvRates(14, (3, 4), 3, 5, feedback=feedback, seed=1, **EXACT)
-    x = torch.tensor(np.random.default_rng(0).integers(0, 256, (4, 196)))
-    y = torch.tensor([0, 1, 2, 3])
-
-    def loss():
-        return hinge(model(x)[1], y).sum()
-
-    names = [n for n, _ in model.named_parameters()]
-    for name, w, g in zip(
-        names, model.parameters(), torch.autograd.grad(loss(), list(model.parameters())), strict=True
-    ):
-        at = np.unravel_index(int(g.abs().argmax()), g.shape)
-        assert slope(loss, w, at) == pytest.approx(float(g[at]), rel=1e-4), name
-
-
-def test_convolutions_learn_digits():
-    d = data.load("digits")
-    model = ConvRates(8, (12,), 3)
-    trainer = Trainer(model, steps=5 * 45, lr=1e-2, batch=32)
-    for e in range(5):
-        trainer.epoch(d.x_train, d.y_train, np.random.default_rng(e).permutation(len(d.x_train)), seed=e)
-    assert np.mean(predict(model, d.x_test) == d.y_test) > 0.9
-    with pytest.raises(ValueError, match="5 x 5 kernels make 4 of 8 pixels|kernels make 3 of 7"):
-        ConvRates(7, (4,))
-
-
 # -- what is refused -------------------------------------------------------------------------------
 X, Y = sample(CHAIN, 8)
 SCALING = r"inputs must be integers in 0\.\.255.*scale what lies in 0\.\.1 by np\.rint\(255 \* x\)"
 MODELS = pytest.mark.parametrize(
     "model, x",
-    [(Rates(CHAIN), X), (ConvRates(8, (2,), 3), np.arange(128, dtype=np.uint8).reshape(2, 64))],
+    [
+        (Rates(CHAIN), X),
+        (Rates(Network.conv((8, 8), (2, 3), 3)), np.arange(128, dtype=np.uint8).reshape(2, 64)),
+    ],
     ids=["rates", "conv"],
 )
 
