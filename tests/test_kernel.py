@@ -2,7 +2,7 @@
 
 State space: chains of 0 to 3 hidden populations and arbitrary graphs (skips, loops, populations in any
 update order, several inputs and constants between them), reference and kernel also convolutions, with one
-memory of 1 to 4 heads or two of 1 or 2, loaded or stored; sizes around multiples of the lane count, random
+memory of 1 to 4 heads or two of 1 or 2, loaded, of a table or stored; sizes around multiples of the lane count, random
 formats, schedules, leaks, nudges, learning rates, gains and sharpness, weights from alive to full scale,
 counters up to their wrap; several samples in a row, each learned.
 """
@@ -146,6 +146,7 @@ def with_memories(draw, fraction, maps):
             draw(st.integers(1, 9)),
             sharpness=fraction - 6 - draw(st.sampled_from(SOFTMAX_SHIFTS)),
             loaded=load,
+            rows=draw(st.none() | st.integers(1, 12)) if load else None,
         )
         populations += [query, pattern]
         synapses.append(Synapse(pattern.name, query.name, draw(st.sampled_from([0.0, 1.0, 1.0, 1.0]))))
@@ -180,8 +181,8 @@ def networks(draw, memories=False, maps=False):
 
 @st.composite
 def cases(draw, memories=False, maps=False):
-    """A network, its weights, learning rate and counter, and samples: inputs, labels, sequences of patterns
-    (None without a loaded memory).
+    """A network, its weights, learning rate and counter, and samples: inputs, labels, and sequences of
+    patterns, or of rows of the network's table (None without a loaded memory).
     """
     network = draw(networks(memories, maps))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
@@ -199,12 +200,16 @@ def cases(draw, memories=False, maps=False):
     counter = draw(st.sampled_from([0, 12345, 2**32 - 2]))
     sequences = None
     if network.loaded:
-        size, width = network.shape(network.loaded.synapse)
+        size = network.loaded.softmax.size
+        width = network.loaded.relay.width
         large = min(draw(st.sampled_from([0.3, 1.0, 4.0])) * network.numerics.one, fmt.hi)
         sequences = [
             rng.integers(-large, large + 1, (n, width))
             for n in (size, rng.integers(1, size + 1), rng.integers(0, size + 1))
         ]
+        if network.table:
+            rows = network.loaded.softmax.rows
+            sequences = [rng.integers(0, rows, len(sequence)) for sequence in sequences]
     return network, weights, eta, counter, x, rng.integers(0, network.n_outputs, 3), sequences
 
 
@@ -214,9 +219,13 @@ def neurons(network, rates):
 
 
 def tokens_of(network, sequence):
-    """One sample's patterns as the reference and as the kernel take them."""
+    """One sample's patterns, or its rows, as the reference and as the kernel take them."""
     if sequence is None:
         return None, None
+    if network.table:
+        off = np.array([0, len(sequence)], np.int64)
+        rows = TokenRows(np.zeros(network.shape(network.table), np.int16), sequence.astype(np.int32), off)
+        return rows, rows
     return (
         Tokens.of([sequence], network.loaded.softmax.size),
         TokenRows(
@@ -248,10 +257,9 @@ def check_kernel(network, weights, eta, counter, x, labels, sequences):
         for name, w in kernel.weights.items():
             assert (w == reference.weights[name]).all(), name
     for m in network.memories:
-        learned = (
-            not m.softmax.loaded and (reference.weights[m.synapse.name] != weights[m.synapse.name]).any()
-        )
-        event("memory loaded" if m.softmax.loaded else "memory learned" if learned else "memory stored")
+        learned = m.softmax.learns and (reference.weights[m.synapse.name] != weights[m.synapse.name]).any()
+        kind = "of a table" if network.table == m.synapse else "loaded" if m.softmax.loaded else "stored"
+        event(f"memory {kind}{' learned' if learned else ''}")
         event(f"retrieval {'alive' if result.recalled[0].retrieval[m.relay.name].any() else 'zero'}")
     event("without feedback" if network.forward else "with feedback")
     event(
@@ -285,50 +293,28 @@ def test_kernel_is_the_reference_with_convolutions_and_memories(case):
 
 def check_engines(network, weights, eta, counter, x, labels, sequences):
     reference = Reference(network, weights, lr=eta, counter=counter)
-    engines = []
+    chips = []
     for lanes in LANES:
         config = EngineConfig(
             lanes=lanes, tiles=2048, program_words=1024, **EVERYTHING, numerics=network.numerics
         )
-        compiled = Compiled(network, config)
-        engine = EngineModel(config, compiled.program(eta))
-        assert disassemble(assemble(engine.program)) == engine.program
-        engine.counter = counter
-        engine.w[: compiled.n_tiles * lanes] = compiled.weight_words(weights)
-        first, ones = compiled.constants()
-        engine.plus.flat[first : first + len(ones)] = engine.minus.flat[first : first + len(ones)] = ones
-        engines.append((compiled, engine))
+        program = Compiled(network, config).program(eta)
+        assert disassemble(assemble(program)) == program
+        chips.append(Chip(EngineModel(config), network, weights, lr=eta, counter=counter))
     for j, y in enumerate(one_hot(labels, network.n_outputs)):
-        sequence = sequences and sequences[j]
-        tokens, _ = tokens_of(network, sequence)
+        tokens, rows = tokens_of(network, sequences and sequences[j])
         prediction = reference.infer(x[j : j + 1], tokens).prediction[0]
         result = reference.train(x[j : j + 1], y[None], tokens)
-        for compiled, engine in engines:
-            lanes = engine.config.lanes
-            if sequence is not None:
-                at, words = compiled.token_words(sequence)
-                engine.w[at // lanes : at // lanes + len(words)] = words
-            sample, first = (
-                compiled.sample(x[j], y, tokens=0 if sequence is None else len(sequence)),
-                compiled.sample_first,
-            )
-            engine.plus.flat[first : first + len(sample)] = engine.minus.flat[first : first + len(sample)] = (
-                sample
-            )
-            engine.run(learn=False)
-            assert engine.prediction == prediction
-            engine.run(learn=True)
-            assert (engine.prediction, engine.spikes, engine.counter) == (
-                result.prediction[0],
-                result.spikes,
-                reference.counter,
-            )
-            for p in network.lif:
-                at = compiled.groups[p.name].first * lanes
-                assert engine.plus.flat[at : at + p.size].tolist() == result.plus[p.name][0].tolist()
-                assert engine.minus.flat[at : at + p.size].tolist() == result.minus[p.name][0].tolist()
-            for name, w in compiled.weights(engine.w[: compiled.n_tiles * lanes]).items():
-                assert (w == reference.weights[name]).all(), (name, lanes)
+        for chip in chips:
+            assert chip.sample(x[j], tokens=rows).prediction == prediction
+            run = chip.sample(x[j], y, tokens=rows)
+            assert (run.prediction, run.spikes) == (result.prediction[0], result.spikes)
+            assert chip.counter == reference.counter
+            plus, minus = chip.rates()
+            assert plus.tolist() == neurons(network, result.plus).tolist()
+            assert minus.tolist() == neurons(network, result.minus).tolist()
+            for name, w in chip.weights.items():
+                assert (w == reference.weights[name]).all(), (name, chip.engine.config.lanes)
 
 
 @settings(max_examples=25, deadline=None)

@@ -137,9 +137,9 @@ def _counts(run: Run) -> tuple[int, ...]:
 
 def _cases(
     data: DataSet, n: int, network: Network, *, learn: bool
-) -> Iterator[tuple[Bytes, Raw | None, Raw | None]]:
+) -> Iterator[tuple[Bytes, Raw | None, TokenRows | None]]:
     """Input, target and patterns of the first samples."""
     xs, tokens = (data.x_train, data.tokens_train) if learn else (data.x_test, data.tokens_test)
     for j in range(min(n, len(xs))):
         y = one_hot(data.y_train[j : j + 1], network.n_outputs)[0] if learn else None
-        yield xs[j], y, tokens.take([j]).sample(0) if tokens else None
+        yield xs[j], y, tokens.take([j]) if tokens else None

@@ -144,7 +144,7 @@ class SideBySide:
         y = one_hot(np.array([label]), self.network.n_outputs)
         rates, spikes, steps = self.golden.settle(x[None], y, tokens=tokens)
         self.golden.train(x[None], np.array([label]), tokens=tokens)
-        run = self.rtl.sample(x, y[0], tokens=tokens and tokens.sample(0))
+        run = self.rtl.sample(x, y[0], tokens=tokens)
         self._since.append((x, y[0], tokens))
         plus, minus = self.rtl.rates()
         where = f"training sample {self.report.training.samples}"
@@ -166,7 +166,7 @@ class SideBySide:
 
     def infer(self, x: Bytes, tokens: TokenRows | None = None) -> None:
         rates, spikes, steps = self.golden.settle(x[None], tokens=tokens)
-        run = self.rtl.sample(x, tokens=tokens and tokens.sample(0))
+        run = self.rtl.sample(x, tokens=tokens)
         where = f"inference sample {self.report.inference.samples}"
         self._same(
             where,
@@ -239,7 +239,7 @@ class SideBySide:
         )
         for k, (x, y, tokens) in enumerate(samples):
             golden.train(x[None], np.array([y.argmax()]), tokens=tokens)
-            self.rtl.sample(x, y, tokens=tokens and tokens.sample(0))
+            self.rtl.sample(x, y, tokens=tokens)
             self._same_weights(golden.weights, self.rtl.weights, str(self._first + k))
 
     def _remember(self) -> None:

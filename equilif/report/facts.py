@@ -224,8 +224,8 @@ def _words(chip: Chip, data: DataSet) -> tuple[float | None, float | None]:
     return _mean(train), _mean(test)
 
 
-def _first(x: Bytes, tokens: TokenRows | None) -> list[tuple[Bytes, Raw | None]]:
-    return [(values, None if tokens is None else tokens.sample(j)) for j, values in enumerate(x[:TRIED])]
+def _first(x: Bytes, tokens: TokenRows | None) -> list[tuple[Bytes, TokenRows | None]]:
+    return [(values, None if tokens is None else tokens.take([j])) for j, values in enumerate(x[:TRIED])]
 
 
 def _mean(values: Sequence[int]) -> float | None:

@@ -122,6 +122,7 @@ class State(NamedTuple):
     asked: I32  #: (n_drives - n_neurons,), drives of the relays' queries
     scores: I32  #: (most_patterns,), of the head at work, and their exponentials
     patterns: I16  #: (most_patterns, width), loaded for this sample
+    learned: I16  #: (most_patterns, width), what became of them
     target: I32  #: (n_outputs,), 8-bit values
     events: I32  #: (n_values,), of the scan at work
 
@@ -143,6 +144,7 @@ def new_state(plan: Plan, width: int = 0) -> State:
         np.zeros(plan.n_drives, np.int32),
         np.zeros(plan.n_drives - n, np.int32),
         np.zeros(plan.most_patterns, np.int32),
+        np.zeros((plan.most_patterns, width), np.int16),
         np.zeros((plan.most_patterns, width), np.int16),
         np.zeros(plan.output.size, np.int32),
         np.zeros(plan.n_values, np.int32),
@@ -569,10 +571,12 @@ def ask(head: Head, x: I16, s: State, values: I16) -> None:
                 drive[j] += product(p, x[t * head.width + j])
     for j in range(head.width):
         values[head.retrieval + j] = relay(drive[j], head.retrieval_shift + c - C_MIN)
-    if head.patterns >= 0:
+    if head.codes >= 0:
         r = reciprocal(total, ABSOLUTE)
         for t in range(len(scores)):
             values[head.codes + t] = code(scores[t], r)
+        for t in range(len(scores), head.n_patterns):
+            values[head.codes + t] = 0
 
 
 @compiled
@@ -630,15 +634,35 @@ def begin(plan: Plan, w: I16, s: State, x: U8) -> None:
 
 
 @compiled
-def load(tokens: TokenRows, j: int, s: State) -> int:
+def load(plan: Plan, w: I16, tokens: TokenRows, j: int, s: State) -> int:
     """Patterns of sample j, and how many."""
     if not len(tokens.off):
         return 0
     first = tokens.off[j]
     n: int = tokens.off[j + 1] - first
+    width = s.patterns.shape[1]
     for t in range(n):
-        put(tokens.table[tokens.rows[first + t]], s.patterns[t])
+        row = tokens.rows[first + t]
+        if plan.table < 0:
+            put(tokens.table[row], s.patterns[t])
+        else:
+            at = plan.table + row * width
+            put(w[at : at + width], s.patterns[t])
+            put(s.patterns[t], s.learned[t])
     return n
+
+
+@compiled
+def unload(plan: Plan, w: I16, tokens: TokenRows, j: int, s: State) -> None:
+    """What the patterns of sample j have learned goes into the table, token by token."""
+    first = tokens.off[j]
+    width = s.patterns.shape[1]
+    for t in range(tokens.off[j + 1] - first):
+        at = plan.table + tokens.rows[first + t] * width
+        row = w[at : at + width]
+        for k in range(width):
+            change = i32(s.learned[t, k]) - i32(s.patterns[t, k])
+            row[k] = clip(i32(row[k]) + change, plan.w_lo, plan.w_hi)
 
 
 @compiled
@@ -663,7 +687,10 @@ def learn(plan: Plan, updates: Table, w: I16, s: State, counter: int) -> int:
     """All updates after a sample; returns the counter."""
     for k in range(len(updates)):
         u = updates[k]
-        if u.shared < 0:
+        if u.loaded:
+            x = s.learned.reshape(s.learned.size)
+            ep_update(x, u, s.values[1], s.values[2], counter, plan.w_lo, plan.w_hi)
+        elif u.shared < 0:
             ep_update(w, u, s.values[1], s.values[2], counter, plan.w_lo, plan.w_hi)
         else:
             c = plan.shared[u.shared]
@@ -692,7 +719,7 @@ def train_samples(
     steps = 0
     for j in order:
         begin(plan, w, s, x[j])
-        n_loaded = load(tokens, j, s)
+        n_loaded = load(plan, w, tokens, j, s)
         s.target[:] = 0
         s.target[labels[j]] = VALUE_HI
         more_spikes, more_steps = sample(plan, w, s, n_loaded, True)
@@ -700,6 +727,8 @@ def train_samples(
         steps += more_steps
         hits += np.argmax(s.values[0, output.first : output.first + output.size]) == labels[j]
         counter = learn(plan, updates, w, s, counter)
+        if plan.table >= 0:
+            unload(plan, w, tokens, j, s)
     return counter, hits, spikes, steps
 
 
@@ -720,7 +749,7 @@ def settle_samples(
     """Samples ``first`` to ``last``; without targets ``y`` the free phase only."""
     for j in range(first, last):
         begin(plan, w, s, x[j])
-        n_loaded = load(tokens, j, s)
+        n_loaded = load(plan, w, tokens, j, s)
         if len(y):
             put(y[j], s.target)
         spikes[j], steps[j] = sample(plan, w, s, n_loaded, len(y) > 0)

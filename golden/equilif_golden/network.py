@@ -20,7 +20,8 @@ A *memory* is a softmax population joined to a relay by the synapse that holds t
 
 The relay has one or more *heads*, queries of their own to the same patterns.  Patterns are stored like
 any weights, or loaded with each sample: the tokens of a sequence (Bal & Sengupta, ISCAS 2024, sec. III;
-IJCAI 2023).
+IJCAI 2023).  A sample's tokens may be rows of a *table* that belongs to the network.  Then they learn as
+stored patterns do, and the table with them.
 """
 
 from __future__ import annotations
@@ -331,23 +332,26 @@ class Network:
         schedule: Schedule | None = None,
         numerics: Numerics = DEFAULT,
         query_scale: float = 1.0,
+        rows: int | None = None,
+        table_scale: float = 0.0,
     ) -> Self:
         """A memory of the sample's tokens, up to ``tokens`` patterns of ``width``, asked by ``heads``
         learned queries; then a chain of ``sizes``.
 
-        ``query_scale``: relative learning rate of the queries.
+        ``query_scale``: relative learning rate of the queries.  ``rows``: of a table of tokens that belongs
+        to the network, ``table_scale``: its relative learning rate.
         """
         if not sizes:
             raise ValueError("an attention network needs an output size")
         asked = whole(heads, "heads", 1, MOST_NEURONS) * whole(width, "width", 1, MOST_NEURONS)
         names = [*(f"hidden{k}" for k in range(1, len(sizes))), "output"]
-        synapses = [Synapse("memory", "query", 0.0), Synapse("bias", "query", query_scale)]
+        synapses = [Synapse("memory", "query", table_scale), Synapse("bias", "query", query_scale)]
         for a, b in pairwise(["query", *names]):
             synapses += [Synapse(a, b), Synapse("bias", b)]
         return cls(
             (
                 Constant("bias", 1),
-                Softmax("memory", tokens, sharpness=sharpness, loaded=True),
+                Softmax("memory", tokens, sharpness=sharpness, loaded=True, rows=rows),
                 Relay("query", asked, heads=heads, gain=gain),
                 *(Lif(name, size) for name, size in zip(names, sizes, strict=True)),
             ),
@@ -581,9 +585,17 @@ class Network:
 
     @cached_property
     def plastic(self) -> tuple[Synapse, ...]:
-        """Synapses that have weights of their own: all but the one of a memory that is loaded."""
-        loaded = [m.synapse for m in self.memories if m.softmax.loaded]
-        return tuple(s for s in self.synapses if s not in loaded)
+        """Synapses that have weights of their own: all but that of a memory whose patterns come from
+        elsewhere.
+        """
+        foreign = [m.synapse for m in self.memories if not m.softmax.learns]
+        return tuple(s for s in self.synapses if s not in foreign)
+
+    @cached_property
+    def table(self) -> Synapse | None:
+        """The synapse whose weights are the table of tokens."""
+        memory = self.loaded
+        return memory.synapse if memory and memory.softmax.learns else None
 
     @cached_property
     def forward(self) -> tuple[Synapse, ...]:
@@ -611,14 +623,16 @@ class Network:
         """Rows and columns of its weights.
 
         Those of a kernel are shared by all positions (:class:`Geometry`), and so is a bias of maps.  The
-        patterns of a memory are as long as one head of the relay.
+        patterns of a memory are as long as one head of the relay; a table of them has rows of its own.
         """
         pre = self[synapse.pre]
         post = self[synapse.post]
         geometry = self.geometry(synapse)
         if geometry is not None:
             return geometry.rows, geometry.columns
-        return pre.size, post.width if isinstance(pre, Softmax) else post.size
+        if isinstance(pre, Softmax):
+            return pre.rows or pre.size, post.width
+        return pre.size, post.size
 
     @property
     def n_weights(self) -> int:
@@ -689,7 +703,7 @@ class Network:
             return
         if not isinstance(tokens, Tokens):
             raise ValueError(f"tokens must be made by Tokens.of, not {shown(tokens)}")
-        want = (batch, *self.shape(memory.synapse))
+        want = (batch, memory.softmax.size, memory.relay.width)
         patterns = self.numerics.weight.require(tokens.patterns, "patterns")
         if patterns.shape != want or tokens.present.shape != want[:2]:
             raise ValueError(
@@ -698,14 +712,16 @@ class Network:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values; what belongs to maps is left out where there are none, so that files stay as they
-        are.
+        """Plain values; what belongs to maps or tables is left out where there are none, so that files stay
+        as they are.
         """
         d = dataclasses.asdict(self)
         for part in (*d["populations"], *d["synapses"]):
             if part.get("shape", part.get("kernel")) is None:
                 for name in OF_MAPS:
                     part.pop(name, None)
+            if part.get("rows") is None:
+                part.pop("rows", None)
         return d
 
     @classmethod

@@ -76,7 +76,7 @@ class Head(NamedTuple):
 
     query: int  #: place of what it asks
     retrieval: int  #: place of what it hears back
-    codes: int  #: place of the absolute codes that its patterns learn from
+    codes: int  #: place of the absolute codes that its patterns learn from; -1: they do not
     width: int
     patterns: int  #: first weight; -1: loaded with each sample
     n_patterns: int
@@ -97,6 +97,7 @@ class Update(NamedTuple):
     gain: int
     shift: int
     shared: int  #: which of Plan.shared; -1: dense
+    loaded: int  #: of the patterns that were loaded, in place of weights
 
 
 class Plan(NamedTuple):
@@ -120,6 +121,7 @@ class Plan(NamedTuple):
     queries: int  #: place of the first query
     n_values: int
     most_patterns: int
+    table: int  #: first weight of the table of tokens; -1: they come with their patterns
     query_shift: int
     raw: RawSchedule
     w_lo: int
@@ -167,7 +169,7 @@ def plan_of(network: Network) -> Plan:
     numerics = network.numerics
     matrices: dict[tuple[str, str], list[Matrix]] = {}
     for s in network.plastic:
-        if network.geometry(s):
+        if network.geometry(s) or isinstance(network[s.pre], Softmax):
             continue
         row = Matrix(weight[s.name], *network.shape(s), place[s.pre], place[s.post], int(s.feedback))
         matrices.setdefault((network.side(s.pre), network.side(s.post)), []).append(row)
@@ -175,9 +177,9 @@ def plan_of(network: Network) -> Plan:
         Head(
             query=place[f"{m.relay.name} {QUERY}"] + head * m.relay.width,
             retrieval=place[m.relay.name] + head * m.relay.width,
-            codes=place[m.softmax.name] + head * m.softmax.size,
+            codes=place[m.softmax.name] + head * m.softmax.size if m.softmax.learns else -1,
             width=m.relay.width,
-            patterns=weight.get(m.synapse.name, -1),
+            patterns=-1 if m.softmax.loaded else weight[m.synapse.name],
             n_patterns=m.softmax.size,
             softmax_shift=network.softmax_shift(m.softmax),
             retrieval_shift=retrieval_shift(numerics.fraction, m.relay.gain),
@@ -212,6 +214,7 @@ def plan_of(network: Network) -> Plan:
         queries=queries,
         n_values=queries + n_relays + sum(m.softmax.size * m.relay.heads for m in network.memories),
         most_patterns=max((m.softmax.size for m in network.memories), default=0),
+        table=weight[network.table.name] if network.table else -1,
         query_shift=query_shift(numerics.fraction),
         raw=network.schedule.raw(numerics),
         w_lo=numerics.weight.lo,
@@ -287,11 +290,12 @@ def updates_of(network: Network, steps: dict[str, Step]) -> Table:
         post = network[s.post]
         n, m = network.shape(s)
         for head in range(pre.heads * post.heads if step.gain else 0):
-            at = weight[s.name]
+            loaded = s == network.table
+            at = 0 if loaded else weight[s.name]
             u = place[s.pre]
             v = place[s.post]
             if isinstance(pre, Softmax):  # the heads share its patterns
-                u += head * n
+                u += head * pre.size
                 v = place[f"{s.post} {QUERY}"] + head * m
             else:
                 at += head * (pre.width * m if pre.heads > 1 else post.width)
@@ -309,6 +313,7 @@ def updates_of(network: Network, steps: dict[str, Step]) -> Table:
                     gain=step.gain,
                     shift=step.shift,
                     shared=shared.get(s.name, -1),
+                    loaded=int(loaded),
                 )
             )
     return table(rows, Update)

@@ -23,6 +23,7 @@ from equilif_golden.fixed import Raw, keep, shown, truth, whole
 MOST_NEURONS = 1 << 20
 MOST_GAIN = 2
 MOST_PATTERNS = 1024
+MOST_ROWS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -207,12 +208,14 @@ class Softmax(Population):
     """One neuron for each pattern of a memory (equilif_golden.blocks.softmax).
 
     ``sharpness``: in octaves; k = 2**(sharpness - 1) ln 2.  ``loaded``: the patterns come with each sample,
-    up to ``size`` of them.
+    up to ``size`` of them.  ``rows``: they are rows of a table of so many, which belongs to the network and
+    learns like any weights; a sample says which.
     """
 
     kind: Literal["softmax"] = "softmax"
     sharpness: int = 3
     loaded: bool = False
+    rows: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -222,6 +225,19 @@ class Softmax(Population):
             raise ValueError(
                 f"{self.said}: a softmax population has at most {MOST_PATTERNS} neurons, not {self.size}"
             )
+        if self.rows is None:
+            return
+        keep(self, rows=whole(self.rows, f"{self.said}: rows of its table", 1, MOST_ROWS))
+        if not self.loaded:
+            raise ValueError(
+                f"{self.said}: rows are of a table from which patterns are loaded: set loaded, or leave them "
+                "out"
+            )
+
+    @property
+    def learns(self) -> bool:
+        """Its patterns are weights of the network."""
+        return not self.loaded or self.rows is not None
 
 
 KINDS: dict[str, type[Population]] = {kind.kind: kind for kind in (Input, Constant, Lif, Relay, Softmax)}

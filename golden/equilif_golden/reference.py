@@ -28,10 +28,12 @@ from equilif_golden.network import (
     Relay,
     Softmax,
     Synapse,
+    TokenRows,
     Tokens,
     Weights,
     require_network,
 )
+from equilif_golden.tokens import returned
 
 
 @dataclass
@@ -128,7 +130,7 @@ class Reference:
         self.learns = self.learns or eta > 0
 
     # -- the three operations on the state ---------------------------------------------------------
-    def _begin(self, x: Raw, tokens: Tokens | None) -> tuple[State, dict[str, Raw]]:
+    def _begin(self, x: Raw, tokens: Tokens | None) -> State:
         net = self.network
         batch = len(x)
         clamped = net.clamped(x)
@@ -152,7 +154,7 @@ class Reference:
                     self.weights[m.synapse.name][None],
                     np.ones((1, m.softmax.size), bool),
                 )
-        return State(v, spikes, base, memory, silent), clamped
+        return State(v, spikes, base, memory, silent)
 
     def _recall(self, state: State, rates: dict[str, Raw]) -> None:
         """Each memory once: query from the rates, scores, softmax, retrieval."""
@@ -245,18 +247,22 @@ class Reference:
         return rates, steps
 
     # -- what users call ---------------------------------------------------------------------------
-    def infer(self, x: npt.ArrayLike, tokens: Tokens | None = None, *, record: bool = False) -> SampleResult:
+    def infer(
+        self, x: npt.ArrayLike, tokens: Tokens | TokenRows | None = None, *, record: bool = False
+    ) -> SampleResult:
         """Free phase only.
 
-        ``x``: (batch, n_inputs) 8-bit values; ``tokens``: the patterns of a loaded memory.
+        ``x``: (batch, n_inputs) 8-bit values; ``tokens``: the patterns of a loaded memory, as TokenRows when
+        the network has a table.
         """
-        return self._run(self._inputs(x, tokens), None, tokens, learn=False, record=record)
+        patterns = self._patterns(tokens)
+        return self._run(self._inputs(x, patterns), None, patterns, record=record)
 
     def train(
         self,
         x: npt.ArrayLike,
         y: npt.ArrayLike,
-        tokens: Tokens | None = None,
+        tokens: Tokens | TokenRows | None = None,
         *,
         record: bool = False,
         learn: bool = True,
@@ -264,13 +270,31 @@ class Reference:
         """Three phases and, unless ``learn`` is false, the update; then x must be one sample, (1, n_inputs),
         with 8-bit targets y (1, n_outputs).
         """
-        checked = self._inputs(x, tokens)
+        patterns = self._patterns(tokens)
+        checked = self._inputs(x, patterns)
         targets = samples.targets(self.network, y, len(checked))
         if learn and len(checked) != 1:
             raise ValueError(f"learning is one sample at a time, as on the chip, not {len(checked)}")
         if learn and not self.learns:
             raise ValueError(NO_RATE)
-        return self._run(checked, targets, tokens, learn=learn, record=record)
+        result = self._run(checked, targets, patterns, record=record)
+        if learn:
+            rows = tokens.rows_of(0) if isinstance(tokens, TokenRows) else None
+            self._learn(result, self.network.clamped(checked), patterns, rows)
+        return result
+
+    def _patterns(self, tokens: Tokens | TokenRows | None) -> Tokens | None:
+        """Rows of the network's table as they are now; without a table, what was given."""
+        table = self.network.table
+        if not isinstance(tokens, TokenRows):
+            if table is not None and tokens is not None:
+                raise ValueError("the network has a table of tokens: give their rows, TokenRows")
+            return tokens
+        if table is None:
+            raise ValueError("the network has no table of tokens: give their patterns, Tokens")
+        _, rows = samples.inputs(self.network, np.zeros((tokens.n_samples, self.network.n_inputs), int), tokens)
+        known = self.weights[table.name]
+        return Tokens.of([known[rows.rows_of(j)] for j in range(rows.n_samples)], self.network[table.pre].size)
 
     def _inputs(self, x: npt.ArrayLike, tokens: Tokens | None) -> Raw:
         checked = self.network.numerics.value.require(x, "inputs")
@@ -279,9 +303,7 @@ class Reference:
         self.network.check_tokens(tokens, len(checked))
         return checked
 
-    def _run(
-        self, x: Raw, y: Raw | None, tokens: Tokens | None, *, learn: bool, record: bool
-    ) -> SampleResult:
+    def _run(self, x: Raw, y: Raw | None, tokens: Tokens | None, *, record: bool) -> SampleResult:
         net = self.network
         early = self.raw.early >= 0
         if early and len(x) > 1:  # each ends at a time of its own
@@ -292,14 +314,13 @@ class Reference:
                     x[[j]],
                     None if y is None else y[[j]],
                     None if tokens is None else tokens.take([j]),
-                    learn=learn,
                     record=False,
                 )
                 for j in range(len(x))
             ]
             return SampleResult.joined(ones)
         raster: list[dict[str, Raw]] | None = [] if record else None
-        state, clamped = self._begin(x, tokens)
+        state = self._begin(x, tokens)
         free, steps = self._phase(state, self.raw.free, None, 0, raster, early)
         free_recalled = plus_recalled = minus_recalled = state.recalled
         plus = minus = free
@@ -312,8 +333,6 @@ class Reference:
             state.recalled = free_recalled
             minus, _ = self._phase(state, self.raw.nudged, y, -self.raw.strength, raster)
             minus_recalled = state.recalled
-            if learn:
-                self._learn(({**clamped, **plus}, plus_recalled), ({**clamped, **minus}, minus_recalled))
         frames = {p.name: np.stack([f[p.name] for f in raster]) for p in net.lif} if raster else {}
         return SampleResult(
             free,
@@ -326,15 +345,27 @@ class Reference:
             np.full(len(x), steps),
         )
 
-    def _learn(self, plus: Sent, minus: Sent) -> None:
+    def _learn(
+        self,
+        result: SampleResult,
+        clamped: dict[str, Raw],
+        patterns: Tokens | None,
+        rows: Raw | None,
+    ) -> None:
         """Every synapse learns from what its two ends send into it; each head of a relay is an update of its
-        own.
+        own.  Rows of a table learn as the patterns that were loaded, and then return.
         """
+        plus = {**clamped, **result.plus}, result.recalled[1]
+        minus = {**clamped, **result.minus}, result.recalled[2]
+        weight = self.network.numerics.weight
         for s in self.network.plastic:
             step = self.steps[s.name]
             if not step.gain:
                 continue
-            w = self.weights[s.name] = self.weights[s.name].copy()
+            w = self.weights[s.name].copy()
+            if s == self.network.table:
+                assert patterns is not None and rows is not None
+                w = patterns.patterns[0].copy()
             for head in range(self.network[s.pre].heads * self.network[s.post].heads):
                 part = self._part(s, head)
                 u_plus, v_plus = self._ends(s, head, plus)
@@ -347,11 +378,16 @@ class Reference:
                     v_minus,
                     step=step,
                     counter=self.counter,
-                    weight=self.network.numerics.weight,
+                    weight=weight,
                     maps=self.network[s.pre].maps,
                     geometry=self.network.geometry(s),
                 )
                 self.counter = (self.counter + 1) & 0xFFFFFFFF
+            if s == self.network.table:
+                assert patterns is not None and rows is not None
+                before = patterns.patterns[0]
+                w = returned(self.weights[s.name], rows, before[: len(rows)], w[: len(rows)], weight)
+            self.weights[s.name] = w
 
     def _part(self, s: Synapse, head: int) -> tuple[slice, slice]:
         """Rows and columns that belong to a head; the heads of a memory share its patterns."""

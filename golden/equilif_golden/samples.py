@@ -38,7 +38,12 @@ def inputs(
     if memory is not None:
         if not isinstance(tokens, TokenRows):
             raise ValueError(f"tokens must be TokenRows, not {shown(tokens)}")
-        rows = tokens.checked(*network.shape(memory.synapse), network.numerics.weight)
+        rows = tokens.checked(memory.softmax.size, memory.relay.width, network.numerics.weight)
+        if memory.softmax.learns and len(rows.table) != memory.softmax.rows:
+            raise ValueError(
+                f"tokens are rows of a table of {len(rows.table):,}, that of the network has "
+                f"{memory.softmax.rows:,}: they are of other data"
+            )
     if x is None and network.n_inputs:
         raise ValueError(f"this network needs inputs, of shape (batch, {network.n_inputs})")
     if x is None:

@@ -12,7 +12,7 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from equilif_golden.fixed import Fixed, Raw, integers, keep, required, shown, whole
+from equilif_golden.fixed import Fixed, Raw, finite, integers, keep, required, shown, whole
 from equilif_golden.populations import MOST_PATTERNS
 
 
@@ -53,7 +53,8 @@ class Tokens:
 class TokenRows(NamedTuple):
     """Patterns for a loaded memory, as rows of a table: sample j has the rows ``rows[off[j]: off[j + 1]]``.
 
-    table (n_rows, width) raw weights, int16; rows int32; off (n + 1,) int64.
+    table (n_rows, width) raw weights, int16; rows int32; off (n + 1,) int64.  A network that has a table of
+    its own takes the rows from there; this one is what it begins with.
     """
 
     table: npt.NDArray[np.int16]
@@ -94,9 +95,25 @@ class TokenRows(NamedTuple):
             np.ascontiguousarray(off),
         )
 
+    def rows_of(self, j: int) -> Raw:
+        """Row numbers (n,) of sample j."""
+        return self.rows[self.off[j] : self.off[j + 1]].astype(np.int64)
+
     def sample(self, j: int) -> Raw:
         """Raw patterns (n, width) of sample j."""
-        return self.table[self.rows[self.off[j] : self.off[j + 1]]].astype(np.int64)
+        return self.table[self.rows_of(j)].astype(np.int64)
+
+    def thinned(self, rng: np.random.Generator, part: float) -> TokenRows:
+        """Without this ``part`` of the tokens, drawn anew by each call; a sample keeps its last one.
+
+        Dropout, as far as the network can tell: a token that is absent takes no part.
+        """
+        kept = rng.random(len(self.rows)) >= finite(part, "part", 0, 1)
+        before = np.concatenate([[0], np.cumsum(kept, dtype=np.int64)])
+        lost = (before[self.off[1:]] == before[self.off[:-1]]) & (np.diff(self.off) > 0)
+        kept[self.off[1:][lost] - 1] = True
+        left = np.concatenate([[0], np.cumsum(kept, dtype=np.int64)])
+        return TokenRows(self.table, self.rows[kept], left[self.off])
 
     def take(self, indices: npt.ArrayLike) -> TokenRows:
         """Some samples, by their positions (n,), with the same table."""
@@ -106,6 +123,18 @@ class TokenRows(NamedTuple):
             np.concatenate([self.rows[:0], *parts]),
             np.cumsum([0, *map(len, parts)], dtype=np.int64),
         )
+
+
+def returned(table: Raw, rows: Raw, before: Raw, after: Raw, weight: Fixed) -> Raw:
+    """A copy of a ``table`` (n_rows, width) to which its ``rows`` (n,) have come back.
+
+    They left as ``before`` and learned to ``after``, both (n, width).  A row gets what each of its tokens
+    has learned, one after the other: it may be there several times.
+    """
+    out = table.copy()
+    for t in np.flatnonzero((after != before).any(axis=1)):
+        out[rows[t]] = np.clip(out[rows[t]] + after[t] - before[t], weight.lo, weight.hi)
+    return out
 
 
 def _positions(indices: npt.ArrayLike, n: int) -> Raw:

@@ -179,7 +179,7 @@ def test_averages_are_the_references_spikes(feedback, leak):
     averages, drives = Kernel(net, w).averages(x, [1, 7, 60])
     for t, got in zip((1, 7, 60), averages, strict=True):
         assert (got == spikes[:t].sum(0) / t).all()
-    base = Reference(net, w)._begin(x.astype(np.int64), None)[0].base
+    base = Reference(net, w)._begin(x.astype(np.int64), None).base
     assert (drives == np.concatenate([base[p.name] for p in net.lif], axis=1)).all()
 
 

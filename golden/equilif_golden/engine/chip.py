@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from equilif_golden import samples
 from equilif_golden.blocks.plasticity import DITHER_MASK
+from equilif_golden.blocks.synapse import from_words
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.isa import Op
 from equilif_golden.engine.port import Engine, Region, Run, dither_position, updates_at
@@ -25,6 +26,7 @@ from equilif_golden.fixed import Raw, whole
 from equilif_golden.learning import NO_RATE
 from equilif_golden.network import Network, TokenRows, Weights
 from equilif_golden.samples import Epoch, one_hot
+from equilif_golden.tokens import returned
 
 
 class OutOfStep(OSError):
@@ -43,6 +45,8 @@ class Rates(NamedTuple):
 
 class Chip:
     """Compiled for the engine that is there; program, constants, weights and counter are written at once.
+
+    A table of tokens stays here.  A sample's rows are loaded, learn on the engine, and come back.
 
     ``lr``: learning rate eta, as in the paper; without one the chip runs and does not learn until
     :meth:`set_learning_rate`.  ``counter``: updates so far, of weights that come from elsewhere.
@@ -82,46 +86,75 @@ class Chip:
 
     def load_weights(self, weights: Mapping[str, Raw]) -> None:
         words = self.compiled.weight_words(dict(weights))
+        table = self.network.table
+        self._table = None if table is None else np.array(weights[table.name], np.int64)
         self.engine.write(Region.WEIGHT, 0, words.ravel())
 
     @property
     def weights(self) -> Weights:
-        """Those in the engine; OutOfStep when it has not made exactly the updates that it was asked for."""
+        """Those in the engine, and the table; OutOfStep when the engine has not made exactly the updates that
+        it was asked for.
+        """
         made = updates_at(int(self.engine.read(Region.COUNTER, 0, 1)[0]))
         if made != self.counter & DITHER_MASK:
             raise OutOfStep(
                 f"the engine stands at update {made}, it was sent {self.counter & DITHER_MASK}: "
                 "was it reset, or does another program use it?"
             )
-        return read_weights(self.engine, self.compiled)
+        found = read_weights(self.engine, self.compiled)
+        if self.network.table is not None and self._table is not None:
+            found[self.network.table.name] = self._table.copy()
+        return {s.name: found[s.name] for s in self.network.plastic}
 
     def sample(
         self,
         x: npt.ArrayLike,
         y: npt.ArrayLike | None = None,
         *,
-        tokens: Raw | None = None,
+        tokens: TokenRows | None = None,
         read: tuple[int, int] = (0, 0),
     ) -> Run:
         """One sample through all of its phases: inferred, or with a target learned.
 
-        x (n_inputs,) and y (n_outputs,) are 8-bit values, tokens (n, width) raw patterns of a loaded memory.
+        x (n_inputs,) and y (n_outputs,) are 8-bit values, ``tokens`` those of this one sample.
         ``read``: first element and number of the values to bring back, see :meth:`outputs`.
         """
-        n = 0 if tokens is None else len(tokens)
-        if tokens is not None and n:
-            first, words = self.compiled.token_words(tokens)
-            self.engine.write(Region.WEIGHT, first, words.ravel())
+        patterns = self._load(tokens)
+        n = len(patterns)
         values = self.compiled.sample(x, y, tokens=n)
         learn = y is not None
         run = self.engine.run(learn=learn, write=(self.compiled.sample_first, values), read=read)
         self.counter = (self.counter + learn * self._updates) & 0xFFFFFFFF
+        if learn and n and self._table is not None:
+            assert tokens is not None
+            self._unload(tokens.rows_of(0), patterns)
         if run.prediction >= self.network.n_outputs:
             raise OutOfStep(
                 f"the engine answered with class {run.prediction}, the network has {self.network.n_outputs}: "
                 "does another program use it?"
             )
         return run
+
+    def _load(self, tokens: TokenRows | None) -> Raw:
+        """Patterns (n, width) of a sample into the engine."""
+        if tokens is None:
+            return np.zeros((0, 0), np.int64)
+        if tokens.n_samples != 1:
+            raise ValueError(f"tokens must be those of one sample, not of {tokens.n_samples}")
+        patterns = tokens.sample(0) if self._table is None else self._table[tokens.rows_of(0)]
+        if len(patterns):
+            first, words = self.compiled.token_words(patterns)
+            self.engine.write(Region.WEIGHT, first, words.ravel())
+        return patterns
+
+    def _unload(self, rows: Raw, patterns: Raw) -> None:
+        """What the patterns have become goes into the table."""
+        lanes = self.engine.config.lanes
+        first, words = self.compiled.token_words(patterns)
+        found = self.engine.read(Region.WEIGHT, first, words.size).reshape(-1, lanes)
+        learned = from_words(found, patterns.shape, lanes)
+        assert self._table is not None
+        self._table = returned(self._table, rows, patterns, learned, self.network.numerics.weight)
 
     @property
     def outputs(self) -> tuple[int, int]:
@@ -155,8 +188,7 @@ class Chip:
         targets = one_hot(known, self.network.n_outputs)
         hits = spikes = 0
         for j in at:
-            patterns = None if tokens is None else rows.sample(int(j))
-            run = self.sample(values[j], targets[j], tokens=patterns)
+            run = self.sample(values[j], targets[j], tokens=None if tokens is None else rows.take([j]))
             hits += run.prediction == known[j]
             spikes += run.spikes
         schedule = self.network.schedule
@@ -166,7 +198,7 @@ class Chip:
         """The free phase of one sample after the other."""
         values, rows = samples.inputs(self.network, x, tokens)
         for j, v in enumerate(values):
-            yield self.sample(v, tokens=None if tokens is None else rows.sample(j))
+            yield self.sample(v, tokens=None if tokens is None else rows.take([j]))
 
     def predict(self, x: npt.ArrayLike | None, *, tokens: TokenRows | None = None) -> npt.NDArray[np.int64]:
         """Class of each sample: the first output of largest free-phase rate."""

@@ -260,7 +260,7 @@ class Compiled(Placement):
         total = self._sum(m)
         shift = net.softmax_shift(m.softmax)
         # queries are kept where they are learnt from
-        query = total if m.softmax.loaded else self.head(f"{m.relay.name} query", h, heads)
+        query = self.head(f"{m.relay.name} query", h, heads) if m.softmax.learns else total
         out = [Op.RESET(total, value=0, static=True)]
         for s in net.synapses:
             if s.post == m.relay.name and net[s.pre].clamped:
@@ -280,7 +280,7 @@ class Compiled(Placement):
             retrieval_shift=relay.retrieval_shift(fraction, m.relay.gain),
             **phase.to,
         )
-        if not m.softmax.loaded:
+        if m.softmax.learns:
             codes = self.head(f"{m.softmax.name} codes", h, heads)
             out.append(Op.SOFTMAX(scores, values=codes, shift=shift, absolute=True, **phase.to))
         return out

@@ -25,7 +25,7 @@ class Placement:
     "Y target"      the target of output population Y
     "relay sum"     what a relay gathers; all relays share it, head by head, with the query at work
     "R retrieval"   the values that relay R sends into the network, head by head
-    "R query"       the queries of relay R, head by head, when its memory learns
+    "R query"       the queries of relay R, head by head, when its patterns learn
     "M codes"       the probabilities of softmax population M for every head, when it learns
     "M present"     255 where a pattern of M takes part
     """
@@ -40,10 +40,12 @@ class Placement:
         self.lif_groups = sum(self.groups[q.name].n for q in network.lif)
         self.n_groups = self._place(self.state_groups, self._with_values())
         self.tiles: dict[str, int] = {}
-        #: tiles of weights; those of a memory that is loaded lie behind them
-        self.n_tiles = self._place_tiles(0, network.plastic)
+        #: synapses whose weights stay on the engine; a table stays with the host
+        self.resident = tuple(s for s in network.plastic if s != network.table)
+        #: tiles of their weights; those of a memory that is loaded lie behind them
+        self.n_tiles = self._place_tiles(0, self.resident)
         self.all_tiles = self._place_tiles(
-            self.n_tiles, tuple(s for s in network.synapses if s not in network.plastic)
+            self.n_tiles, tuple(s for s in network.synapses if s not in self.resident)
         )
 
     # -- groups ------------------------------------------------------------------------------------
@@ -64,7 +66,7 @@ class Placement:
         """The same; all that makes a sample stands side by side, so that it is one write."""
         for m in self.network.memories:
             yield f"{m.relay.name} retrieval", m.relay.width, m.relay.heads
-            if not m.softmax.loaded:
+            if m.softmax.learns:
                 yield f"{m.relay.name} query", m.relay.width, m.relay.heads
                 yield f"{m.softmax.name} codes", m.softmax.size, m.relay.heads
         for q in self.network.inputs:
@@ -150,11 +152,11 @@ class Placement:
 
     def _parts(self, s: Synapse) -> tuple[int, tuple[int, int]]:
         """How many blocks a synapse's matrix has, one a head and position, and the shape of each."""
-        rows, columns = self.network.shape(s)
         pre = self.network[s.pre]
         post = self.network[s.post]
         if pre.kind == "softmax":
-            return 1, (rows, columns)
+            return 1, (pre.size, post.width)
+        rows, columns = self.network.shape(s)
         offsets = self._offsets(s)
         return pre.heads * post.heads * offsets, (rows // pre.heads // offsets, columns // post.heads)
 
@@ -193,12 +195,12 @@ class Placement:
 
     # -- memory images -----------------------------------------------------------------------------
     def weight_words(self, weights: Weights) -> Raw:
-        """(n_tiles x P, P) words x banks, from word 0."""
+        """(n_tiles x P, P) words x banks, from word 0, of all weights that stay on the engine."""
         checked = self.network.check_weights(weights)
         return np.concatenate(
             [
                 syn.to_words(checked[s.name].ravel()[block], self.config.lanes)
-                for s in self.network.plastic
+                for s in self.resident
                 for block in self.blocks(s)
             ]
         )
@@ -211,7 +213,7 @@ class Placement:
             raise ValueError(f"weight words must have shape {(self.n_tiles * p, p)}, not {checked.shape}")
         out = {}
         at = 0
-        for s in self.network.plastic:
+        for s in self.resident:
             w = np.empty(self.network.shape(s), np.int64)
             for block in self.blocks(s):
                 n = self._tiles_of(block.shape) * p
@@ -228,11 +230,16 @@ class Placement:
         if memory is None:
             raise ValueError("this network has no memory to load tokens into")
         checked = self.network.numerics.weight.require(patterns, "patterns")
-        most, width = self.network.shape(memory.synapse)
+        most, width = memory.softmax.size, memory.relay.width
         if checked.ndim != 2 or len(checked) > most or checked.shape[1] != width:
             raise ValueError(f"a sample has patterns of shape (up to {most}, {width}), not {checked.shape}")
-        first = self.tiles[memory.synapse.name] * self.config.lanes**2
-        return first, syn.to_words(checked, self.config.lanes)
+        return self.tokens_first, syn.to_words(checked, self.config.lanes)
+
+    @property
+    def tokens_first(self) -> int:
+        """Element address in the weights of the patterns that are loaded."""
+        assert self.network.loaded is not None
+        return self.tiles[self.network.loaded.synapse.name] * self.config.lanes**2
 
     def constants(self) -> tuple[int, Raw]:
         """Element address and 8-bit values of the constant populations and of stored memories' presences,
