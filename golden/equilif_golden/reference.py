@@ -292,9 +292,13 @@ class Reference:
             return tokens
         if table is None:
             raise ValueError("the network has no table of tokens: give their patterns, Tokens")
-        _, rows = samples.inputs(self.network, np.zeros((tokens.n_samples, self.network.n_inputs), int), tokens)
+        _, rows = samples.inputs(
+            self.network, np.zeros((tokens.n_samples, self.network.n_inputs), int), tokens
+        )
         known = self.weights[table.name]
-        return Tokens.of([known[rows.rows_of(j)] for j in range(rows.n_samples)], self.network[table.pre].size)
+        return Tokens.of(
+            [known[rows.rows_of(j)] for j in range(rows.n_samples)], self.network[table.pre].size
+        )
 
     def _inputs(self, x: npt.ArrayLike, tokens: Tokens | None) -> Raw:
         checked = self.network.numerics.value.require(x, "inputs")
