@@ -239,8 +239,8 @@ def save(
     like: Annotated[
         Path,
         typer.Option(
-            help="A network.npz of the same shape: a board holds weights, not what they connect, and no table "
-            "of tokens."
+            help="A network.npz of the same shape: a board holds weights, not what they connect, and no "
+            "table of tokens."
         ),
     ],
     port: OnPort = None,

@@ -131,7 +131,7 @@ def _network(path: Path | None, preset: Preset, data: DataSet, seed: int) -> tup
 
     if path is None:
         net = preset.network(data)
-        return net, preset.initial_weights(net, seed)
+        return net, preset.initial_weights(net, seed, data)
     net, weights = networks.load(path)
     if net.n_inputs != data.n_features or net.n_outputs < data.n_classes:
         raise ValueError(

@@ -94,6 +94,15 @@ def train(
             show_default=False,
         ),
     ] = None,
+    dropout: Annotated[
+        float | None,
+        typer.Option(
+            help="Memories: part of the tokens of a training sample left out, anew each epoch.",
+            min=0,
+            max=1,
+            show_default=False,
+        ),
+    ] = None,
     phases: Phases = DEFAULTS,
     seed: Seed = None,
     seeds: Annotated[
@@ -161,6 +170,7 @@ def train(
         "decay": decay,
         "shift": shift,
         "flip": flip,
+        "dropout": dropout,
         **phases,
     }
     finite(every, "--every (seconds)", 0, 1e9)

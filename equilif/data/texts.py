@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
+import numpy.typing as npt
 
 from equilif.data import SOURCES, Name
 from equilif.data.dataset import MOST_SEED
 from equilif.data.reading import most_bytes, read_npz, reading, said, text
-from equilif.data.sequences import MOST_ROWS, Ragged, Sequences, first, ranges
+from equilif.data.sequences import MOST_ROWS, Longs, Ragged, Sequences, first, ranges
 from equilif.data.words import WordVectors, find, tokenise
 from equilif_golden.fixed import finite, integers, whole
 
 SENTIMENT = ("negative", "positive")
+MOST_BIGRAMS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,39 @@ def _filled(r: Ragged, row: int) -> Ragged:
     return Ragged(rows, np.concatenate(([0], np.cumsum(np.maximum(r.lengths(), 1)))), r.labels)
 
 
+def _neighbours(r: Ragged, n: int) -> Longs:
+    """Every token but the last with the one behind it, as one number, below n x n; -1 where a sample ends."""
+    pairs = r.rows[:-1].astype(np.int64) * n + r.rows[1:]
+    ends = r.off[1:-1] - 1
+    pairs[ends[(ends >= 0) & (ends < len(pairs))]] = -1
+    return pairs
+
+
+def _with_bigrams(corpus: _Corpus, known: npt.NDArray[np.bool_], most: int) -> _Corpus:
+    """The ``most`` frequent pairs of neighbours in the training texts become tokens too, behind their second
+    word.
+
+    At least one of the two must be ``known`` (tokens,).
+    """
+    n = len(corpus.tokens)
+    there = _neighbours(corpus.train, n)
+    there = there[there >= 0]
+    there = there[known[there // n] | known[there % n]]
+    found, counts = np.unique(there, return_counts=True)
+    chosen = np.sort(found[np.argsort(-counts, kind="stable")[:most]])
+
+    def part(r: Ragged) -> Ragged:
+        pairs = _neighbours(r, n)
+        at = np.minimum(np.searchsorted(chosen, pairs), max(len(chosen) - 1, 0))
+        here = np.flatnonzero(chosen[at] == pairs) if len(chosen) else np.zeros(0, np.int64)
+        rows = np.insert(r.rows.astype(np.int32), here + 2, n + at[here])
+        before = np.concatenate([[0], np.cumsum(np.bincount(here + 1, minlength=len(r.rows)))])
+        return Ragged(rows, r.off + before[r.off], r.labels)
+
+    names = [f"{corpus.tokens[pair // n]} {corpus.tokens[pair % n]}" for pair in chosen.tolist()]
+    return _Corpus([*corpus.tokens, *names], part(corpus.train), part(corpus.test))
+
+
 def _set(
     name: Name,
     source: Path,
@@ -78,18 +113,30 @@ def _set(
     drop: int,
     top: int,
     weighted: bool,
+    bigrams: int,
 ) -> Sequences:
-    """Texts as rows of the vectors of their words; ``source``: where the texts are from."""
+    """Texts as rows of the vectors of their words; ``source``: where the texts are from.
+
+    Bigrams have vectors of zeros, the mean of all: they are for a table that learns.
+    """
+    whole(bigrams, "bigrams", 0, MOST_BIGRAMS)
     counts = np.bincount(corpus.train.rows, minlength=len(corpus.tokens))
     v = WordVectors.load(
         dict(zip(corpus.tokens, counts.tolist(), strict=True)), vectors, drop=drop, top=top, weighted=weighted
     )
     row = v.index()
+    table = v.codes
+    words = v.words
+    if bigrams:
+        known = np.array([t in row for t in corpus.tokens], bool)
+        corpus = _with_bigrams(corpus, known, bigrams)
+        added = corpus.tokens[len(known) :]
+        row |= {t: len(table) + k for k, t in enumerate(added)}
+        table = np.concatenate((table, np.zeros((len(added), v.d), np.int8)))
+        words = (*words, *added)
     groups = _groups([[row[t]] if t in row else [] for t in corpus.tokens])
     train = _expand(corpus.train, groups).cut(max_tokens, last=last)
     test = _expand(corpus.test, groups).cut(max_tokens, last=last)
-    table = v.codes
-    words = v.words
     if not (train.lengths().all() and test.lengths().all()):
         # a text without a known word still needs a token: one more row of zeros, the mean of all
         train = _filled(train, len(table))
@@ -163,12 +210,14 @@ def imdb(
     drop: int = 0,
     top: int = 0,
     weighted: bool = True,
+    bigrams: int = 0,
 ) -> Sequences:
     """Large Movie Review Dataset, 25,000 / 25,000 (Maas 2011).
 
     The folder aclImdb below ``data``, or a prepared ``imdb*.npz`` of word numbers.  Tokens are the words
-    that have a vector, the first ``max_tokens`` of a review (or the last); the other options are those of
-    :meth:`equilif.data.words.WordVectors.load`.
+    that have a vector and so many ``bigrams``, the most frequent pairs of neighbours in training reviews,
+    whose vectors are zero; the first ``max_tokens`` of a review (or the last).  The other options are those
+    of :meth:`equilif.data.words.WordVectors.load`.
     """
     whole(max_tokens, "max_tokens", 1, MOST_ROWS)
     root = Path("data" if data is None else data)
@@ -187,6 +236,7 @@ def imdb(
         drop=drop,
         top=top,
         weighted=weighted,
+        bigrams=bigrams,
     )
 
 
@@ -276,6 +326,7 @@ def snippets(
     drop: int = 0,
     top: int = 0,
     weighted: bool = True,
+    bigrams: int = 0,
     seed: int = 0,
 ) -> Sequences:
     """Movie-review snippets rated by 20 people each (Hutto & Gilbert 2014): is the mean rating positive?
@@ -303,4 +354,5 @@ def snippets(
         drop=drop,
         top=top,
         weighted=weighted,
+        bigrams=bigrams,
     )

@@ -266,11 +266,11 @@ class SideBySide:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is compared: epochs (learning rate, order of the samples, their inputs when the time comes), then
-    test samples.
+    """What is compared: epochs (learning rate, order of the samples, their inputs and tokens when the time
+    comes), then test samples.
     """
 
-    epochs: Sequence[tuple[float, Raw, Callable[[], Bytes]]]
+    epochs: Sequence[tuple[float, Raw, Callable[[], tuple[Bytes, TokenRows | None]]]]
     n_test: int
 
     @property
@@ -309,13 +309,11 @@ def compare(
 
     done = 0
     try:
-        for eta, order, inputs in plan.epochs:
+        for eta, order, samples in plan.epochs:
             pair.set_learning_rate(eta)
-            x_train = inputs()
+            x_train, tokens = samples()
             for j in order:
-                pair.train(
-                    x_train[j], int(data.y_train[j]), data.tokens_train and data.tokens_train.take([j])
-                )
+                pair.train(x_train[j], int(data.y_train[j]), tokens and tokens.take([j]))
                 done += 1
                 told(done)
         pair.compare_weights()

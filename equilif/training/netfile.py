@@ -90,6 +90,9 @@ class Learning:
     flip: float = field(
         default=0.0, metadata={"help": "images: part of them that an epoch turns left to right"}
     )
+    dropout: float = field(
+        default=0.0, metadata={"help": "tokens: part of those of a sample that an epoch leaves out"}
+    )
     seeds: tuple[int, ...] = field(
         default=(0, 1, 2, 3, 4), metadata={"help": "of weights and sample order; the first is the default"}
     )
@@ -120,6 +123,7 @@ ABSENT = {
     ("population", "gain"): "`0`",
     ("population", "sharpness"): "`3`",
     ("population", "loaded"): "`false`",
+    ("population", "rows"): "no table",
     ("population", "shape"): "no maps",
     ("population", "patch"): "`1`",
     ("synapse", "kernel"): "all to all",
@@ -139,6 +143,7 @@ OPEN = {
     "output": "as many as there are classes",
     "relay": "heads times the width of a token",
 }
+TABLE = "the patterns learn: they are rows of a table, as large as the data's"
 #: options of a loader of sequences: their names are the loader's
 LOADING = "loading"
 
@@ -212,17 +217,19 @@ class NetFile:
         if loaded is None:
             return {"hidden": (), "graph": self.sketch, "query": self.start.query}
         softmax, relay = loaded
-        query_scale = self.sketch.as_attention()
+        rates = self.sketch.as_attention()
+        query_scale, table_scale = rates or (1.0, None)
         memory = MemoryPreset(
             tokens=softmax.size or 1,
             heads=relay.heads or 1,
             gain=relay.gain or 0,
             sharpness=softmax.sharpness or 0,
             query=self.start.query,
-            query_scale=1.0 if query_scale is None else query_scale,
+            query_scale=query_scale,
+            table_scale=table_scale,
             loading=self.loading,
         )
-        if query_scale is None:
+        if rates is None:
             return {"hidden": (), "graph": self.sketch, "memory": memory}
         return {"hidden": self.sketch.hidden, "memory": memory}
 
@@ -501,7 +508,7 @@ def _population(group: Group) -> str:
             or (key, value) == ("patch", 1)
         ):
             continue
-        note = KINDS[group.kind] if key == "kind" else ""
+        note = KINDS[group.kind] if key == "kind" else TABLE if (key, value) == ("rows", 0) else ""
         lines.append(_line(key, value, note))
     if group.size is None:
         lines.append(f"# size: {OPEN[group.kind]}")

@@ -49,6 +49,9 @@ class MemoryPreset:
     sharpness: int = 3
     query: float = 0.3  #: deviation of the initial queries
     query_scale: float = 1.0  #: relative learning rate of the queries
+    #: relative learning rate of the table of tokens, which then belongs to the network; None: tokens stay as
+    #: the data have them
+    table_scale: float | None = None
     #: options of the loader in equilif.data.sequences
     loading: Mapping[str, Any] = field(default_factory=dict)
 
@@ -57,6 +60,8 @@ class MemoryPreset:
         whole(self.heads, "heads", 1, MOST_NEURONS)
         finite(self.query, "query", 0, 1 << 16)
         finite(self.query_scale, "query_scale", 0, 1 << 16)
+        if self.table_scale is not None:
+            finite(self.table_scale, "table_scale", 0, 1 << 16)
         for name, value in self.loading.items():
             if name == "max_tokens" or not isinstance(value, int | float | str | Path | None):
                 raise ValueError(f"loading.{name} must be a number or a text for the loader, not {value!r}")
@@ -84,6 +89,8 @@ class Preset:
     shift: float = 0.0
     #: part of them that it turns left to right (equilif.data.images.mirrored)
     flip: float = 0.0
+    #: part of the tokens of a training sample that an epoch leaves out (equilif_golden.tokens)
+    dropout: float = 0.0
     bias: float = 0.2  #: initial biases in thresholds
     scale: float = 0.5  #: initial weights as a part of Glorot's limit
     memory: MemoryPreset | None = None  #: for sequences
@@ -102,6 +109,7 @@ class Preset:
         finite(self.decay, "decay", 0, 1)
         finite(self.shift, "shift", 0, 1)
         finite(self.flip, "flip", 0, 1)
+        finite(self.dropout, "dropout", 0, 1)
         finite(self.bias, "bias", -(1 << 16), 1 << 16)
         finite(self.scale, "scale", 0, 1 << 16)
         finite(self.query, "query", 0, 1 << 16)
@@ -117,6 +125,10 @@ class Preset:
             raise ValueError(f"shift moves images by a pixel, {self.data} has none: leave it out")
         if self.memory is not None and self.flip:
             raise ValueError(f"flip mirrors images, {self.data} has none: leave it out")
+        if self.memory is None and self.dropout:
+            raise ValueError(
+                f"dropout leaves out tokens of a memory, {self.data} has none here: leave it out"
+            )
         if self.graph is not None:
             self._check_graph(self.graph)
 
@@ -193,8 +205,8 @@ class Preset:
         """The network for a data set; without tokens there is no memory in front."""
         if self.graph is not None:
             return self.graph.network(self.schedule, Sizes.of(d))
-        width = 0 if d.tokens_train is None else d.tokens_train.table.shape[1]
-        return self._shaped(d.n_features, d.n_classes, width)
+        rows, width = (1, 0) if d.tokens_train is None else d.tokens_train.table.shape
+        return self._shaped(d.n_features, d.n_classes, width, rows)
 
     @property
     def sketch(self) -> Sketch:
@@ -203,7 +215,7 @@ class Preset:
             return self.graph
         return Sketch.of(self._shaped(1, 2, 1), sized=False)
 
-    def _shaped(self, inputs: int, outputs: int, width: int) -> Network:
+    def _shaped(self, inputs: int, outputs: int, width: int, rows: int = 1) -> Network:
         m = self.memory
         if m is None or not width:
             return Network.chain(
@@ -223,12 +235,21 @@ class Preset:
             sharpness=m.sharpness,
             schedule=self.schedule,
             query_scale=m.query_scale,
+            rows=None if m.table_scale is None else rows,
+            table_scale=m.table_scale or 0.0,
         )
 
-    def initial_weights(self, network: Network, seed: int) -> Weights:
+    def initial_weights(self, network: Network, seed: int, data: DataSet | None = None) -> Weights:
+        """``data``: where a table of tokens begins; ValueError when the network has one and they are not
+        given.
+        """
         m = self.memory
         query = m.query if m else self.query
         weights = network.initial_weights(seed, bias=self.bias, scale=self.scale, query=query)
+        if network.table is not None:
+            if data is None or data.tokens_train is None:
+                raise ValueError("the network has a table of tokens: give the data that it begins with")
+            weights[network.table.name] = data.tokens_train.table.astype(np.int64)
         if m and network.loaded and (n := m.loading.get("n_pos", 0)):
             # each head begins at a place of its own in the sequence
             places = sequences.position(np.linspace(0, 1, m.heads), n).astype(np.int64)

@@ -141,10 +141,10 @@ class Settings:
             return convolved.network(d, asked, self.hidden, **options)
         return Network.chain(d.n_features, *self.hidden, d.n_classes, **options)
 
-    def initial_weights(self, network: Network) -> Weights:
+    def initial_weights(self, network: Network, data: DataSet | None = None) -> Weights:
         """Maps with feedback start nearer to 0: they are heard by many, and would all be full on."""
         if network.memories:
-            return PRESETS[self.data].initial_weights(network, self.seed)
+            return PRESETS[self.data].initial_weights(network, self.seed, data)
         start = MAPS_START if network.maps and not network.forward else {}
         return network.initial_weights(self.seed, **start)
 

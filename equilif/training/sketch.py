@@ -19,18 +19,19 @@ from equilif_golden.schedule import Schedule
 
 Kind = Literal["input", "constant", "lif", "output", "relay", "softmax"]
 #: fields that belong to one kind of population
-OPTIONS = ("heads", "gain", "sharpness", "loaded", "shape", "patch")
+OPTIONS = ("heads", "gain", "sharpness", "loaded", "rows", "shape", "patch")
 
 
 class Sizes(NamedTuple):
-    """What a network must have for a data set: inputs, outputs, the width of a token (0: no tokens), and
-    tokens of the longest sample.
+    """What a network must have for a data set: inputs, outputs, the width of a token (0: no tokens), tokens
+    of the longest sample, and rows of the table of them.
     """
 
     inputs: int
     outputs: int
     width: int = 0
     tokens: int = 0
+    rows: int = 1
     data: str = "the data"
 
     @classmethod
@@ -38,7 +39,8 @@ class Sizes(NamedTuple):
         if d.tokens_train is None or d.tokens_test is None:
             return cls(d.n_features, d.n_classes, data=d.name)
         longest = max(int(np.diff(part.off).max()) for part in (d.tokens_train, d.tokens_test))
-        return cls(d.n_features, d.n_classes, d.tokens_train.table.shape[1], longest, d.name)
+        rows, width = d.tokens_train.table.shape
+        return cls(d.n_features, d.n_classes, width, longest, rows, d.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +66,10 @@ class Group:
     loaded: bool | None = field(
         default=None, metadata={"help": "softmax: the patterns are the tokens of each sample"}
     )
+    rows: int | None = field(
+        default=None,
+        metadata={"help": "softmax: tokens are rows of a table of so many, which learns; 0: the data's"},
+    )
     shape: tuple[int, ...] | None = field(
         default=None, metadata={"help": "maps: height, width and number of maps, in place of a size"}
     )
@@ -81,13 +87,16 @@ class Group:
             raise ValueError(f"population {self.name!r}: {self.kind} neurons need a size, the number of them")
         made = self.population(self.heads or 1)
         for name in OPTIONS:
-            keep(self, **{name: getattr(made, name) if name in _fields(made) else None})
+            if name != "rows" or self.kind != "softmax":  # 0 stays
+                keep(self, **{name: getattr(made, name) if name in _fields(made) else None})
         if self.shape is None:
             keep(self, patch=None)
 
-    def population(self, size: int) -> Population:
-        """The population, of this size where it has none of its own."""
+    def population(self, size: int, rows: int = 1) -> Population:
+        """The population, of this size and with a table of so many rows where it has none of its own."""
         options = {n: getattr(self, n) for n in OPTIONS if getattr(self, n) is not None}
+        if options.get("rows") == 0:
+            options["rows"] = rows
         kind = "lif" if self.kind == "output" else self.kind
         return Population(self.name, size if self.size is None else self.size, kind, **options)
 
@@ -154,7 +163,7 @@ class Sketch:
     @property
     def open(self) -> tuple[str, ...]:
         """Populations whose size the data say."""
-        return tuple(g.name for g in self.populations if g.size is None)
+        return tuple(g.name for g in self.populations if g.size is None or g.rows == 0)
 
     @classmethod
     def of(cls, network: Network, *, sized: bool = True) -> Self:
@@ -171,6 +180,8 @@ class Sketch:
             )
             options = {n: getattr(p, n) for n in OPTIONS if n in _fields(p)}
             size = None if by_data and not sized else p.size
+            if options.get("rows") and not sized:
+                options["rows"] = 0
             groups.append(Group(name=p.name, kind=kind, size=size, **options))
         return cls(populations=tuple(groups), synapses=network.synapses, numerics=network.numerics)
 
@@ -194,7 +205,9 @@ class Sketch:
         left = sizes.inputs - sum(g.size or 0 for g in self.populations if g.kind == "input")
         by_data = {"input": left, "output": sizes.outputs}
         made = [
-            g.population((g.heads or 1) * sizes.width if g.kind == "relay" else by_data.get(g.kind, 1))
+            g.population(
+                (g.heads or 1) * sizes.width if g.kind == "relay" else by_data.get(g.kind, 1), sizes.rows
+            )
             for g in self.populations
         ]
         numerics = None if self.numerics == DEFAULT else self.numerics
@@ -258,6 +271,11 @@ class Sketch:
                 f"population {softmax.name!r}: size {softmax.size} is too small, a sample of {sizes.data} "
                 f"has {sizes.tokens} tokens"
             )
+        if softmax.rows and softmax.rows != sizes.rows:
+            raise ValueError(
+                f"population {softmax.name!r}: rows {softmax.rows} do not fit, {sizes.data} has a table of "
+                f"{sizes.rows}; with rows = 0 the data say it"
+            )
         wanted = (relay.heads or 1) * sizes.width
         if relay.size is not None and relay.size != wanted:
             raise ValueError(
@@ -287,14 +305,16 @@ class Sketch:
         chain = Network.chain(1, *self.hidden, 2, rate_scales=rates)
         return rates if Sketch.of(chain, sized=False) == self else None
 
-    def as_attention(self) -> float | None:
-        """Relative learning rate of the queries of an open network of Network.attention, None when it is
-        none.
+    def as_attention(self) -> tuple[float, float | None] | None:
+        """Relative learning rates of the queries and, where there is one, of the table of an open network of
+        Network.attention; None when it is none.
         """
         if self.loaded is None:
             return None
         memory, query = self.loaded
-        scale = next((s.rate_scale for s in self.synapses if s.post == query.name and s.pre == "bias"), 1.0)
+        rates = {s.pre: s.rate_scale for s in self.synapses if s.post == query.name}
+        scale = rates.get("bias", 1.0)
+        table = None if memory.rows is None else rates[memory.name]
         made = Network.attention(
             memory.size or 1,
             1,
@@ -304,5 +324,7 @@ class Sketch:
             gain=query.gain or 0,
             sharpness=memory.sharpness or 0,
             query_scale=scale,
+            rows=None if table is None else 1,
+            table_scale=table or 0.0,
         )
-        return scale if Sketch.of(made, sized=False) == self else None
+        return (scale, table) if Sketch.of(made, sized=False) == self else None

@@ -78,19 +78,28 @@ def order(seed: int, epoch: int, n: int) -> npt.NDArray[np.int64]:
     return np.random.default_rng((seed, epoch)).permutation(n)
 
 
-def inputs(data: DataSet, preset: Preset, seed: int, epoch: int) -> Bytes:
-    """Training inputs of an epoch: those of the data set, or some of them shifted and mirrored."""
+class Samples(NamedTuple):
+    """Inputs and tokens of the training samples, as an epoch has them."""
+
+    x: Bytes
+    tokens: TokenRows | None
+
+
+def samples(data: DataSet, preset: Preset, seed: int, epoch: int) -> Samples:
+    """Those of the data set: some images shifted and mirrored, some tokens left out."""
     rng = np.random.default_rng((seed, epoch, 1))
     x = shifted(data.x_train, rng, preset.shift, data.shape) if preset.shift else data.x_train
-    return mirrored(x, rng, preset.flip, data.shape) if preset.flip else x
+    x = mirrored(x, rng, preset.flip, data.shape) if preset.flip else x
+    tokens = data.tokens_train
+    return Samples(x, tokens.thinned(rng, preset.dropout) if tokens and preset.dropout else tokens)
 
 
 class Lesson(NamedTuple):
-    """What an epoch teaches: how fast, which samples one after the other, and, when asked, their inputs."""
+    """What an epoch teaches: how fast, which samples one after the other, and, when asked, the samples."""
 
     eta: float
     order: npt.NDArray[np.int64]
-    inputs: Callable[[], Bytes]
+    samples: Callable[[], Samples]
 
 
 def lesson(preset: Preset, data: DataSet, seed: int, epoch: int) -> Lesson:
@@ -98,7 +107,7 @@ def lesson(preset: Preset, data: DataSet, seed: int, epoch: int) -> Lesson:
     return Lesson(
         preset.rate(epoch),
         order(seed, epoch, len(data.x_train)),
-        functools.partial(inputs, data, preset, seed, epoch),
+        functools.partial(samples, data, preset, seed, epoch),
     )
 
 
@@ -107,10 +116,10 @@ def taught(
 ) -> Iterator[Epoch]:
     """Teach what is left of a lesson ``after`` so many samples, in parts; what each of them did."""
     learner.set_learning_rate(lesson.eta)
-    x = lesson.inputs()
+    x, tokens = lesson.samples()
     left = lesson.order[after:]
     return (
-        learner.train(x, data.y_train, part, tokens=data.tokens_train)
+        learner.train(x, data.y_train, part, tokens=tokens)
         for part in np.array_split(left, max(1, min(parts, len(left))))
     )
 
@@ -278,7 +287,7 @@ class Training:
         check_seed(seed)
         network = preset.network(data)
         preset.check_rates(network)
-        learner = make(network, preset.initial_weights(network, seed), lr=preset.rate(0))
+        learner = make(network, preset.initial_weights(network, seed, data), lr=preset.rate(0))
         return cls(preset, seed, data, learner, command=command)
 
     @classmethod

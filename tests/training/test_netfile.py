@@ -195,8 +195,9 @@ def test_a_network_becomes_a_file_and_comes_back_the_same(tmp_path_factory, netw
 @settings(deadline=None, max_examples=30)
 def test_sizes_that_are_left_out_come_from_the_data(tmp_path_factory, network):
     path = tmp_path_factory.mktemp("net") / "net.toml"
-    width = network.shape(network.loaded.synapse)[1] if network.loaded else 0
-    sizes = Sizes(network.n_inputs, network.n_outputs, width)
+    width = network.loaded.relay.width if network.loaded else 0
+    rows = network.shape(network.table)[0] if network.table else 1
+    sizes = Sizes(network.n_inputs, network.n_outputs, width, rows=rows)
     path.write_text(netfile.described(Sketch.of(network, sized=False), network.schedule))
     file = netfile.read(path)
     if network.loaded and network.inputs:  # no data have both

@@ -1,0 +1,200 @@
+"""Tokens that learn: rows of a table that belongs to the network.
+
+That reference, kernel and engine agree on them for random networks is in test_kernel.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from equilif.data.dataset import DataSet
+from equilif.training import netfile
+from equilif.training.presets import PRESETS, Preset
+from equilif.training.sketch import Sizes, Sketch
+from equilif.training.train import Training, digest, lesson
+from equilif_golden.fixed import SQ
+from equilif_golden.kernel import Kernel
+from equilif_golden.network import Network, Softmax, TokenRows, Tokens, load, save
+from equilif_golden.reference import Reference
+from equilif_golden.tokens import give_back
+
+NET = Network.attention(5, 6, 2, 12, 3, rows=8, table_scale=4.0, query_scale=2.0)
+
+
+def table(rows=8, seed=0):
+    return np.random.default_rng(seed).integers(-4096, 4097, (rows, 6))
+
+
+def tokens(*samples, rows=8):
+    at = [row for sample in samples for row in sample]
+    off = np.cumsum([0, *map(len, samples)])
+    return TokenRows(np.zeros((rows, 6), np.int16), np.array(at, np.int32), off)
+
+
+def weights(seed=1):
+    return NET.initial_weights(seed) | {"memory-query": table()}
+
+
+def data_set(n=30):
+    """Sequences of one class have even rows, those of the other odd ones."""
+    rng = np.random.default_rng(4)
+    y = np.arange(n) % 2
+    at = [2 * rng.integers(0, 10, rng.integers(3, 9)) + label for label in y]
+    off = np.cumsum([0, *map(len, at)])
+    codes = rng.integers(-4096, 4097, (20, 6)).astype(np.int16)
+    rows = TokenRows(codes, np.concatenate(at).astype(np.int32), off)
+    x = np.zeros((n, 0), np.uint8)
+    return DataSet("vowels", x, y, x, y, rows, rows)
+
+
+# -- the network -----------------------------------------------------------------------------------
+def test_the_table_is_weights_of_the_network(tmp_path):
+    assert NET.table is not None and NET.table.name == "memory-query"
+    assert NET.table in NET.plastic and NET.shape(NET.table) == (8, 6)
+    assert Network.attention(5, 6, 2, 4, 3).table is None
+    save(tmp_path / "n.npz", NET, weights())
+    again, found = load(tmp_path / "n.npz")
+    assert again == NET and (found["memory-query"] == table()).all()
+
+
+def test_a_description_without_a_table_does_not_speak_of_one():
+    """So that networks of before keep their files."""
+    assert "rows" not in str(Network.attention(5, 6, 2, 4, 3).to_dict())
+    assert NET.to_dict()["populations"][1]["rows"] == 8
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: Softmax("m", 5, rows=8), "'m': rows are of a table .* set loaded, or leave them out"),
+        (lambda: Softmax("m", 5, loaded=True, rows=0), "'m': rows of its table must be"),
+        (
+            lambda: Kernel(NET).predict(None, tokens=tokens([0], rows=7)),
+            "rows of a table of 7, that of the network has 8: they are of other data",
+        ),
+        (lambda: Kernel(NET).predict(None, tokens=tokens([8])), r"token rows must lie in 0\.\.7, not 8"),
+        (
+            lambda: Reference(NET).infer(np.zeros((1, 0), int), Tokens.of([table(2)], 5)),
+            "has a table of tokens: give their rows, TokenRows",
+        ),
+        (lambda: Kernel(NET, weights() | {"memory-query": table(7)}), r"memory-query have shape \(7, 6\)"),
+    ],
+)
+def test_what_does_not_fit_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+# -- learning --------------------------------------------------------------------------------------
+def test_only_the_rows_of_a_sample_learn():
+    kernel = Kernel(NET, weights(), lr=0.025)
+    kernel.train(None, [0], tokens=tokens([3, 6]))
+    changed = (kernel.weights["memory-query"] != table()).any(axis=1)
+    assert changed.tolist() == [False, False, False, True, False, False, True, False]
+
+
+def test_a_row_that_is_there_twice_learns_twice():
+    """Each copy learns as if it were another row; both changes come back."""
+    reference = Reference(NET, weights(), lr=0.025)
+    twins = Reference(NET, weights() | {"memory-query": np.vstack([table()[:7], table()[:1]])}, lr=0.025)
+    x, y = np.zeros((1, 0), int), np.array([[255, 0, 0]])
+    reference.train(x, y, tokens([0, 0]))
+    twins.train(x, y, tokens([0, 7]))
+    changes = twins.weights["memory-query"] - np.vstack([table()[:7], table()[:1]])
+    assert changes[0].any() and changes[7].any()
+    assert (reference.weights["memory-query"][0] - table()[0] == changes[0] + changes[7]).all()
+
+
+def test_what_comes_back_saturates():
+    weight = SQ(8, 0)
+    before = np.array([[100, -100], [100, -100]])
+    after = np.array([[127, -128], [50, 0]])
+    found = np.array([[100, -100]])
+    give_back(found, np.array([0, 0]), before, after, weight)
+    assert found.tolist() == [[77, -28]]
+
+
+def test_a_table_that_does_not_learn_stays():
+    net = Network.attention(5, 6, 2, 12, 3, rows=8)
+    kernel = Kernel(net, weights(), lr=0.025)
+    kernel.train(None, [1, 2], tokens=tokens([3, 6], [1]))
+    assert (kernel.weights["memory-query"] == table()).all()
+    assert (kernel.weights["query-hidden1"] != weights()["query-hidden1"]).any()
+
+
+# -- leaving tokens out ----------------------------------------------------------------------------
+def test_dropout_leaves_out_a_part_and_never_all():
+    rng = np.random.default_rng(3)
+    given = tokens(*[rng.integers(0, 8, n) for n in (1, 0, 200, 1, 300)])
+    left = given.thinned(np.random.default_rng(0), 0.4)
+    lengths = np.diff(left.off)
+    assert lengths[0] == lengths[3] == 1 and lengths[1] == 0
+    assert 0.5 < lengths[2] / 200 < 0.7 and 0.5 < lengths[4] / 300 < 0.7
+    for j in range(5):
+        whole, part = given.rows_of(j).tolist(), left.rows_of(j).tolist()
+        rest = iter(whole)
+        assert all(row in rest for row in part), "in their order"
+    assert given.thinned(rng, 0).rows.tolist() == given.rows.tolist()
+    assert np.diff(given.thinned(rng, 1).off).tolist() == [1, 0, 1, 1, 1]
+
+
+def test_every_epoch_leaves_out_others_and_the_same_in_every_run():
+    data = data_set()
+    preset = replace(LEARNS, dropout=0.5)
+    drawn = [lesson(preset, data, 0, epoch).samples().tokens.rows.tolist() for epoch in (0, 1, 0)]
+    assert drawn[0] != drawn[1] and drawn[0] == drawn[2] != data.tokens_train.rows.tolist()
+
+
+# -- runs and files --------------------------------------------------------------------------------
+MEMORY = PRESETS["vowels"].memory
+LEARNS = replace(
+    PRESETS["vowels"],
+    hidden=(8,),
+    epochs=2,
+    memory=replace(MEMORY, tokens=8, heads=2, table_scale=4.0, loading={}),
+)
+
+
+def test_a_run_begins_with_the_table_of_the_data_and_goes_on_with_its_own(tmp_path, monkeypatch):
+    data = data_set()
+    start = Training.start(LEARNS, data, 0)
+    first = data.tokens_train.table.astype(int)
+    assert (start.weights["memory-query"] == first).all()
+    monkeypatch.setattr(Preset, "load", lambda preset, folder=None: data)
+    start.epoch(folder=tmp_path)
+    monkeypatch.setattr("equilif.training.train.check_data", lambda *what: None)
+    again = Training.resume(tmp_path, data)
+    for run in (start, again):
+        run.epoch()
+    assert digest(start.weights) == digest(again.weights)
+    assert (again.weights["memory-query"] != first).any()
+
+
+def test_a_table_needs_data_to_begin_with():
+    network = LEARNS.network(data_set())
+    with pytest.raises(ValueError, match="has a table of tokens: give the data that it begins with"):
+        LEARNS.initial_weights(network, 0)
+
+
+def test_dropout_is_for_memories():
+    with pytest.raises(ValueError, match="dropout leaves out tokens of a memory, digits has none here"):
+        PRESETS["digits"].changed(dropout=0.5)
+
+
+def test_a_file_leaves_the_rows_to_the_data(tmp_path):
+    path = tmp_path / "net.toml"
+    path.write_text(netfile.written(LEARNS))
+    assert "rows = 0" in path.read_text()
+    file = netfile.read(path)
+    assert file.preset("vowels") == LEARNS
+    data = data_set()
+    assert file.network(data) == LEARNS.network(data) and file.network(data).table is not None
+    with pytest.raises(ValueError, match="its size is left to the data"):
+        file.network()
+    path.write_text(path.read_text().replace("rows = 0", "rows = 99"))
+    with pytest.raises(ValueError, match="line 12: .*rows 99 do not fit, .* has a table of"):
+        netfile.read(path).network(data)
+    assert Sketch.of(LEARNS.network(data)).network(LEARNS.schedule, Sizes.of(data)).table is not None
