@@ -13,11 +13,14 @@ import random
 import numpy as np
 import pytest
 
+from equilif.hardware.verify import Plan, compare
 from equilif.host import ports
 from equilif.host.client import Client, LinkError
-from equilif.training import netfile
+from equilif.report import page as pages
+from equilif.report import run as reported
+from equilif.training import attention, netfile, trace
 from equilif.training.presets import Preset
-from equilif.training.train import HISTORY, NETWORK, Training, digest
+from equilif.training.train import HISTORY, NETWORK, Training, digest, lesson
 from equilif_golden import network as networks
 from equilif_golden.engine.chip import Chip, OutOfStep
 from equilif_golden.engine.config import EngineConfig
@@ -191,6 +194,31 @@ def test_data_with_another_table_are_refused(connected, tmp_path):
         assert wanted in run("evaluate", tmp_path / "n.npz", "vowels", *where, code=2)
 
 
+# -- compared with RTL -----------------------------------------------------------------------------
+#: compiled for tests/engine/test_engine.py too
+ROOMY = EngineConfig(lanes=4, tiles=256, value_groups=128, state_groups=32, program_words=1024)
+
+
+def compared():
+    data = data_set()
+    network = LEARNS.network(data)
+    plan = Plan([lesson(LEARNS, data, 0, 0)._replace(order=np.arange(6))], 2)
+    return compare(network, LEARNS.initial_weights(network, 0, data), ROOMY, data, plan)
+
+
+def test_verify_compares_the_table():
+    found = compared()
+    network = LEARNS.network(data_set())
+    assert found.mismatch is None and found.compared.weights == 2 * network.n_weights
+    assert (found.weights[TABLE] != data_set().tokens_train.table).any()
+
+
+def test_verify_says_where_a_table_differs(monkeypatch):
+    monkeypatch.setattr("equilif_golden.engine.chip.give_back", lambda *what: None)
+    found = compared()
+    assert "weight differs at training sample 1, synapse memory-query, element [" in str(found.mismatch)
+
+
 # -- what it costs ---------------------------------------------------------------------------------
 def test_what_a_table_costs():
     """Of a training sample with n tokens: LEARN of the patterns head by head on the engine, one SOFTMAX more
@@ -216,3 +244,64 @@ def test_what_a_table_costs():
     assert commands == [2, 2, 3], "rows that do not learn do not come back"
     patterns = 2 * 2 * CONFIG.lanes**2  # 8 x 6, in whole tiles
     assert 0 <= received[2] - received[1] - 2 * patterns - OVERHEAD < 12, "but for escapes and ENDs"
+
+
+# -- what is told of it ----------------------------------------------------------------------------
+def test_a_table_is_shown_as_one(connected, tmp_path):
+    """With the data that say its size, without them, and of a saved network."""
+    file = tmp_path / "net.toml"
+    networks.save(tmp_path / "n.npz", network := LEARNS.network(data_set()), network.initial_weights())
+    for arguments in ((file, "vowels"), (tmp_path / "n.npz",)):
+        said = run("show", *arguments, "--json", tmp_path / "s.json", "--out", tmp_path / "n.svg")
+        assert "120 of these weights are the table of tokens: it stays with the host" in said
+        assert "no, tokens" not in said and "4 eta" in said
+        (found,) = (s for s in json.loads((tmp_path / "s.json").read_text())["synapses"] if s["table"])
+        assert (found["rows"], found["columns"], found["weights"], found["rate"]) == (20, 6, 120, 4)
+        drawn = (tmp_path / "n.svg").read_text()
+        assert "table, 20 tokens of 6" in drawn and "4 eta" in drawn
+    assert "table of tokens" not in run(
+        "show", file, "--json", tmp_path / "s.json", "--out", tmp_path / "n.svg"
+    )
+    (found,) = (s for s in json.loads((tmp_path / "s.json").read_text())["synapses"] if s["table"])
+    assert found["rows"] is None and "table of tokens" in (tmp_path / "n.svg").read_text()
+
+
+def test_a_report_and_what_queries_look_at_are_of_the_table(connected, tmp_path):
+    """Rows as they are in the network, not as the data have them."""
+    made = trained(folder=tmp_path / "run")
+    data = data_set()
+    index = 3
+    (found,) = attention.look(made.network, made.weights, data, [index])
+    rows = data.tokens_test.take([index])
+    learned = rows._replace(table=made.weights[TABLE].astype(np.int16))
+    fixed = dataclasses.replace(LEARNS, memory=dataclasses.replace(LEARNS.memory, table_scale=None)).network(
+        data
+    )
+    others = {name: w for name, w in made.weights.items() if name != TABLE}
+    (want,) = attention.look(
+        fixed,
+        others,
+        dataclasses.replace(data, tokens_test=data.tokens_test._replace(table=learned.table)),
+        [index],
+    )
+    assert (found.p == want.p).all() and found.prediction == want.prediction
+    traced = trace.record(made.network, made.weights, [], 0, rows)
+    same = trace.record(fixed, others, [], 0, learned)
+    assert all((traced.spikes[name] == same.spikes[name]).all() for name in same.spikes)
+    page = pages.write(reported.read(tmp_path / "run"), data)
+    assert TABLE in page.html and {j["name"]: j["rows"] for j in page.facts["synapses"]}[TABLE] == 20
+
+
+def test_the_program_of_a_table_is_listed(tmp_path):
+    network = LEARNS.network(data_set())
+    networks.save(tmp_path / "n.npz", network, network.initial_weights())
+    said = run("program", tmp_path / "n.npz", "--eta", 0.025)
+    assert said.count("memory codes 0") and TABLE in said
+
+
+def test_nir_refuses_a_table(tmp_path):
+    network = LEARNS.network(data_set())
+    networks.save(tmp_path / "n.npz", network, network.initial_weights())
+    assert "a network with a memory cannot be exported" in run(
+        "convert", tmp_path / "n.npz", tmp_path / "n.nir", code=2
+    )
