@@ -64,7 +64,7 @@ def cost(
         kernel.weights,
         config,
         d,
-        verify.Plan([(preset.rate(1), chosen, lambda: d.x_train)], n),
+        verify.Plan([(preset.rate(1), chosen, lambda: (d.x_train, None))], n),
         counter=kernel.counter,
     )
     if found.mismatch:

@@ -113,17 +113,23 @@ def schedules(draw, window, threshold, one, *, whole):
 
 
 def memory_case(network, rng, n):
-    """Lively weights, and n samples: inputs, labels and, for a memory that is loaded, patterns; some
-    sequences are full, one is empty.
+    """Lively weights, and n samples: inputs, labels and, for a memory that is loaded, patterns or rows of the
+    network's table; some sequences are full, one is empty, and one has a row of the table twice.
     """
     weights = {s.name: rng.integers(-3000, 3001, network.shape(s)) for s in network.plastic}
     x = rng.integers(0, 256, (n, network.n_inputs)).astype(np.uint8)
     labels = rng.integers(0, network.n_outputs, n)
     if not network.loaded:
         return weights, x, labels, [None] * n
-    size, width = network.shape(network.loaded.synapse)
+    size = network.loaded.softmax.size
     lengths = np.r_[size, 0, rng.integers(1, size + 1, n - 2)]
-    table = rng.integers(-6000, 6001, (lengths.sum(), width)).astype(np.int16)
+    n_rows = network.loaded.softmax.rows or lengths.sum()
+    table = rng.integers(-6000, 6001, (n_rows, network.loaded.relay.width)).astype(np.int16)
+    at = np.arange(n_rows)
+    if network.table:
+        weights[network.table.name] = table.astype(np.int64)
+        at = rng.integers(0, n_rows, lengths.sum())
+        at[1] = at[0]
     off = np.r_[0, lengths.cumsum()].astype(np.int64)
-    rows = TokenRows(table, np.arange(len(table), dtype=np.int32), off)
+    rows = TokenRows(table, at.astype(np.int32), off)
     return weights, x, labels, [rows.take([j]) for j in range(n)]

@@ -2,9 +2,9 @@
 
 State space: chains of 0 to 3 hidden populations and arbitrary graphs (skips, loops, populations in any
 update order, several inputs and constants between them), reference and kernel also convolutions, with one
-memory of 1 to 4 heads or two of 1 or 2, loaded, of a table or stored; sizes around multiples of the lane count, random
-formats, schedules, leaks, nudges, learning rates, gains and sharpness, weights from alive to full scale,
-counters up to their wrap; several samples in a row, each learned.
+memory of 1 to 4 heads or two of 1 or 2, loaded, of a table or stored; sizes around multiples of the lane
+count, random formats, schedules, leaks, nudges, learning rates, gains and sharpness, weights from alive to
+full scale, counters up to their wrap; several samples in a row, each learned.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from equilif_golden.fixed import SQ
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, Softmax, TokenRows, Tokens, load, save
 from equilif_golden.reference import Reference
-from equilif_golden.tokens import returned
+from equilif_golden.tokens import give_back
 
 NET = Network.attention(5, 6, 2, 12, 3, rows=8, table_scale=4.0, query_scale=2.0)
 
@@ -80,10 +80,6 @@ def test_a_description_without_a_table_does_not_speak_of_one():
             lambda: Reference(NET).infer(np.zeros((1, 0), int), Tokens.of([table(2)], 5)),
             "has a table of tokens: give their rows, TokenRows",
         ),
-        (
-            lambda: Reference(Network.attention(5, 6, 2, 4, 3)).infer(np.zeros((1, 0), int), tokens([0])),
-            "has no table of tokens: give their patterns, Tokens",
-        ),
         (lambda: Kernel(NET, weights() | {"memory-query": table(7)}), r"memory-query have shape \(7, 6\)"),
     ],
 )
@@ -116,7 +112,8 @@ def test_what_comes_back_saturates():
     weight = SQ(8, 0)
     before = np.array([[100, -100], [100, -100]])
     after = np.array([[127, -128], [50, 0]])
-    found = returned(np.array([[100, -100]]), np.array([0, 0]), before, after, weight)
+    found = np.array([[100, -100]])
+    give_back(found, np.array([0, 0]), before, after, weight)
     assert found.tolist() == [[77, -28]]
 
 

@@ -238,7 +238,10 @@ def save(
     out: Annotated[Path, typer.Argument(help="File for the network, as `equilif train` writes it.")],
     like: Annotated[
         Path,
-        typer.Option(help="A network.npz of the same shape: a board holds weights, not what they connect."),
+        typer.Option(
+            help="A network.npz of the same shape: a board holds weights, not what they connect, and no "
+            "table of tokens."
+        ),
     ],
     port: OnPort = None,
     baud: Baud = None,
@@ -255,13 +258,18 @@ def save(
     from equilif_golden.engine.chip import read_weights
     from equilif_golden.engine.compiler import Compiled
 
-    net, _ = networks.load(like)
+    net, known = networks.load(like)
     files.check(out)
     client = the_one(port, baud)
-    with show.console.status(f"{net.n_weights:,} weights come from the board"):
-        weights = read_weights(client, Compiled(net, client.config))
+    with show.console.status(f"{net.n_weights - net.n_table:,} weights come from the board"):
+        found = read_weights(client, Compiled(net, client.config))
+    weights = {s.name: found.get(s.name, known[s.name]) for s in net.plastic}
     networks.save(out, net, weights, networks.about(like))
     show.console.print(f"{net.n_weights:,} weights in {show.literal(out)}, SHA-256 {digest(weights)[:16]}")
+    if net.n_table:
+        show.console.print(
+            f"{net.n_table:,} of them are the table of tokens of {show.literal(like)}: a board holds none"
+        )
     return {"network": out, "weights": net.n_weights, "sha256": digest(weights)}
 
 
@@ -284,10 +292,15 @@ def restore(
     net, weights = networks.load(network)
     # a host that sends a run with learning gets learning, unless the network cannot
     client = the_one(port, baud)
-    with show.console.status(f"{net.n_weights:,} weights go to the board"):
+    held = net.n_weights - net.n_table
+    with show.console.status(f"{held:,} weights go to the board"):
         Chip(client, net, weights, lr=0.0 if net.forward else RESTORED_RATE)
     show.console.print(
-        f"{net.n_weights:,} weights of {show.literal(network)} are in the board, "
-        f"SHA-256 {digest(weights)[:16]}"
+        f"{held:,} weights of {show.literal(network)} are in the board, SHA-256 {digest(weights)[:16]}"
     )
-    return {"network": network, "weights": net.n_weights, "sha256": digest(weights)}
+    if net.n_table:
+        show.console.print(
+            f"its table of tokens, {net.n_table:,} weights, stays in the file: a board gets the rows of each "
+            "sample"
+        )
+    return {"network": network, "weights": held, "sha256": digest(weights)}

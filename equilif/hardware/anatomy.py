@@ -37,8 +37,9 @@ class Neurons:
 
 @dataclass(frozen=True)
 class Joined:
-    """A synapse: rows belong to ``pre``; None while the data say them.  ``loaded``: it
-    holds the tokens of each sample, which do not learn.
+    """A synapse: rows belong to ``pre``; None while the data say them.
+
+    ``loaded``: it holds the tokens of each sample.  ``table``: they are rows of a table, which may learn.
     """
 
     pre: str
@@ -51,10 +52,11 @@ class Joined:
     shared: int = 1  #: positions of maps that have the same weights
     kernel: int | None = None
     stride: int = 1
+    table: bool = False
 
     @property
     def learns(self) -> bool:
-        return not self.loaded and self.rate > 0
+        return (self.table or not self.loaded) and self.rate > 0
 
     @property
     def weights(self) -> int | None:
@@ -101,14 +103,25 @@ class Anatomy:
             rows: int | None
             columns: int | None
             rows, columns = smallest.shape(s)
+            table = s == smallest.table
             if network is None and geometry is None:
-                rows = sketch[s.pre].size
+                rows = None if table else sketch[s.pre].size
                 columns = None if sketch[s.pre].kind == "softmax" else sketch[s.post].size
             loaded = bool(sketch[s.pre].loaded)
             shared = geometry.post.positions if geometry else 1
             synapses.append(
                 Joined(
-                    s.pre, s.post, rows, columns, s.rate_scale, s.feedback, loaded, shared, s.kernel, s.stride
+                    s.pre,
+                    s.post,
+                    rows,
+                    columns,
+                    s.rate_scale,
+                    s.feedback,
+                    loaded,
+                    shared,
+                    s.kernel,
+                    s.stride,
+                    table,
                 )
             )
         return cls(name, sketch, schedule, network, populations, tuple(synapses), _fits(network))
@@ -127,6 +140,11 @@ class Anatomy:
     def bits(self) -> int | None:
         """Of all weights, without the padding of tiles."""
         return None if self.network is None else self.network.n_weights * self.sketch.numerics.weight_width
+
+    @property
+    def with_the_host(self) -> int:
+        """Weights that no engine holds: the table of tokens."""
+        return 0 if self.network is None else self.network.n_table
 
     def tiles(self) -> dict[int, int]:
         """Tiles of lanes x lanes weights, by lanes."""

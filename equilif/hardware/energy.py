@@ -25,7 +25,7 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Run
 from equilif_golden.fixed import Raw
-from equilif_golden.network import Network, Weights
+from equilif_golden.network import Network, TokenRows, Weights
 from equilif_golden.samples import one_hot
 
 with needs("hdl,sim"):

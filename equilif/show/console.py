@@ -419,6 +419,10 @@ def network(found: Anatomy) -> None:
         f"memory: {found.weights:,} weights of {bits} bits, {found.bits / 8192:,.1f} KiB; tiles "
         + ", ".join(f"{n:,} of {lanes}x{lanes}" for lanes, n in found.tiles().items())
     )
+    if found.with_the_host:
+        console.print(
+            f"{found.with_the_host:,} of these weights are the table of tokens: it stays with the host"
+        )
     for fit in found.fits or ():
         said = (
             f"{NO} {fit.board}: {literal(fit.short)}"
@@ -450,7 +454,7 @@ def _count(n: int | None) -> str:
 def _rate(s: Joined) -> str:
     if not s.feedback:
         return "no, one way"
-    if s.loaded:
+    if s.loaded and not s.table:
         return "no, tokens"
     if not s.learns:
         return "no"

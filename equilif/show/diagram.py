@@ -330,11 +330,13 @@ def _dots(points: list[Point]) -> list[Boxed]:
 
 def _label(s: Joined) -> str:
     """Weights of a synapse, and how fast it learns when that is not eta."""
-    if s.loaded:
+    if s.loaded and not s.table:
         return (
             f"up to {s.rows:,} tokens" if s.columns is None else f"up to {s.rows:,} tokens of {s.columns:,}"
         )
     lines = [] if s.weights is None else [f"{s.weights:,} weights"]
+    if s.table:
+        lines = ["table of tokens" if s.weights is None else f"table, {s.rows:,} tokens of {s.columns:,}"]
     if s.kernel is not None:
         lines.append(f"{s.kernel}x{s.kernel}" + (f", stride {s.stride}" if s.stride > 1 else ""))
     if not s.feedback:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from equilif.data import names
 from equilif.data.dataset import DataSet
-from equilif_golden.network import Network, Tokens, Weights
+from equilif_golden.network import Network, Weights
 from equilif_golden.reference import Reference
 
 
@@ -59,10 +59,9 @@ def look(network: Network, weights: Weights, data: DataSet, indices: Sequence[in
     for i in indices:
         if not 0 <= i < len(data.y_test):
             raise ValueError(f"there is no test sample {i}, only 0 to {len(data.y_test) - 1}")
-        rows = tokens.take([i]).rows
-        result = Reference(network, weights).infer(
-            np.zeros((1, 0), np.int64), Tokens.of([tokens.sample(i)], memory.softmax.size)
-        )
+        one = tokens.take([i])
+        rows = one.rows
+        result = Reference(network, weights).infer(np.zeros((1, 0), np.int64), one)
         p = result.recalled[0].p[memory.softmax.name][0, :, : len(rows)] / 256
         words = tuple(data.words[r] for r in rows) if data.words else tuple(map(str, range(len(rows))))
         out.append(Attention(i, words, p, int(data.y_test[i]), int(result.prediction[0])))

@@ -217,8 +217,8 @@ class NetFile:
         if loaded is None:
             return {"hidden": (), "graph": self.sketch, "query": self.start.query}
         softmax, relay = loaded
-        rates = self.sketch.as_attention()
-        query_scale, table_scale = rates or (1.0, None)
+        asks = self.sketch.as_attention()
+        query_scale, table_scale = asks or (1.0, None)
         memory = MemoryPreset(
             tokens=softmax.size or 1,
             heads=relay.heads or 1,
@@ -229,7 +229,7 @@ class NetFile:
             table_scale=table_scale,
             loading=self.loading,
         )
-        if rates is None:
+        if asks is None:
             return {"hidden": (), "graph": self.sketch, "memory": memory}
         return {"hidden": self.sketch.hidden, "memory": memory}
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from equilif_golden import samples
 from equilif_golden.blocks.rate import measure
 from equilif_golden.fixed import Raw
-from equilif_golden.network import Network, TokenRows, Tokens, Weights
+from equilif_golden.network import Network, TokenRows, Weights
 from equilif_golden.reference import Reference, SampleResult, State
 
 
@@ -51,14 +51,10 @@ def record(
     Nothing is learnt, and all phases are whole.
     """
     batch = samples.inputs(network, np.asarray(x)[None], tokens)[0].astype(np.int64)
-    memory = network.memory_for(tokens)
-    patterns = (
-        None if tokens is None or memory is None else Tokens.of([tokens.sample(0)], memory.softmax.size)
-    )
     target = samples.one_hot(samples.labels(network, [label], 1), network.n_outputs)
     network = replace(network, schedule=network.schedule.whole())
     recorder = _Recorder(network, weights)
-    result = recorder.train(batch, target, patterns, record=True, learn=False)
+    result = recorder.train(batch, target, tokens, record=True, learn=False)
     spikes = {name: raster[:, 0] for name, raster in result.raster.items()}
     raw = recorder.raw
     out = spikes[network.output]

@@ -29,6 +29,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import math
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -637,6 +638,11 @@ class Network:
     @property
     def n_weights(self) -> int:
         return sum(n * m for n, m in map(self.shape, self.plastic))
+
+    @property
+    def n_table(self) -> int:
+        """How many of these weights are the table of tokens, which no engine holds."""
+        return 0 if self.table is None else math.prod(self.shape(self.table))
 
     def initial_weights(
         self, seed: int = 0, *, bias: float = 0.2, scale: float = 0.5, query: float = 0.3

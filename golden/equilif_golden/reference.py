@@ -33,7 +33,7 @@ from equilif_golden.network import (
     Weights,
     require_network,
 )
-from equilif_golden.tokens import returned
+from equilif_golden.tokens import give_back
 
 
 @dataclass
@@ -252,8 +252,8 @@ class Reference:
     ) -> SampleResult:
         """Free phase only.
 
-        ``x``: (batch, n_inputs) 8-bit values; ``tokens``: the patterns of a loaded memory, as TokenRows when
-        the network has a table.
+        ``x``: (batch, n_inputs) 8-bit values; ``tokens``: the patterns of a loaded memory, always as
+        TokenRows when the network has a table.
         """
         patterns = self._patterns(tokens)
         return self._run(self._inputs(x, patterns), None, patterns, record=record)
@@ -284,21 +284,19 @@ class Reference:
         return result
 
     def _patterns(self, tokens: Tokens | TokenRows | None) -> Tokens | None:
-        """Rows of the network's table as they are now; without a table, what was given."""
+        """Rows as they are now in the network's table or, when it has none, in their own."""
         table = self.network.table
         if not isinstance(tokens, TokenRows):
             if table is not None and tokens is not None:
                 raise ValueError("the network has a table of tokens: give their rows, TokenRows")
             return tokens
-        if table is None:
-            raise ValueError("the network has no table of tokens: give their patterns, Tokens")
+        memory = self.network.memory_for(tokens)
+        assert memory is not None
         _, rows = samples.inputs(
             self.network, np.zeros((tokens.n_samples, self.network.n_inputs), int), tokens
         )
-        known = self.weights[table.name]
-        return Tokens.of(
-            [known[rows.rows_of(j)] for j in range(rows.n_samples)], self.network[table.pre].size
-        )
+        known = rows.table if table is None else self.weights[table.name]
+        return Tokens.of([known[rows.rows_of(j)] for j in range(rows.n_samples)], memory.softmax.size)
 
     def _inputs(self, x: npt.ArrayLike, tokens: Tokens | None) -> Raw:
         checked = self.network.numerics.value.require(x, "inputs")
@@ -366,7 +364,7 @@ class Reference:
             step = self.steps[s.name]
             if not step.gain:
                 continue
-            w = self.weights[s.name].copy()
+            held = w = self.weights[s.name].copy()
             if s == self.network.table:
                 assert patterns is not None and rows is not None
                 w = patterns.patterns[0].copy()
@@ -390,8 +388,8 @@ class Reference:
             if s == self.network.table:
                 assert patterns is not None and rows is not None
                 before = patterns.patterns[0]
-                w = returned(self.weights[s.name], rows, before[: len(rows)], w[: len(rows)], weight)
-            self.weights[s.name] = w
+                give_back(held, rows, before[: len(rows)], w[: len(rows)], weight)
+            self.weights[s.name] = held
 
     def _part(self, s: Synapse, head: int) -> tuple[slice, slice]:
         """Rows and columns that belong to a head; the heads of a memory share its patterns."""

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif_golden.fixed import Raw, integers, required, shown
-from equilif_golden.network import Network, TokenRows
+from equilif_golden.network import Memory, Network, TokenRows
 
 NO_TOKENS = TokenRows(np.zeros((0, 0), np.int16), np.zeros(0, np.int32), np.zeros(0, np.int64))
 
@@ -36,14 +36,9 @@ def inputs(
     memory = network.memory_for(tokens)
     rows = NO_TOKENS
     if memory is not None:
-        if not isinstance(tokens, TokenRows):
-            raise ValueError(f"tokens must be TokenRows, not {shown(tokens)}")
-        rows = tokens.checked(memory.softmax.size, memory.relay.width, network.numerics.weight)
-        if memory.softmax.learns and len(rows.table) != memory.softmax.rows:
-            raise ValueError(
-                f"tokens are rows of a table of {len(rows.table):,}, that of the network has "
-                f"{memory.softmax.rows:,}: they are of other data"
-            )
+        rows = rows_for(memory, tokens).checked(
+            memory.softmax.size, memory.relay.width, network.numerics.weight
+        )
     if x is None and network.n_inputs:
         raise ValueError(f"this network needs inputs, of shape (batch, {network.n_inputs})")
     if x is None:
@@ -55,6 +50,18 @@ def inputs(
         batch = "batch" if memory is None else rows.n_samples
         raise ValueError(f"inputs must have shape ({batch}, {network.n_inputs}), not {values.shape}")
     return np.ascontiguousarray(values, np.uint8), rows
+
+
+def rows_for(memory: Memory, tokens: TokenRows | None) -> TokenRows:
+    """The tokens; ValueError unless they are TokenRows, and of as many rows as the table of the memory."""
+    if not isinstance(tokens, TokenRows):
+        raise ValueError(f"tokens must be TokenRows, not {shown(tokens)}")
+    if memory.softmax.learns and len(tokens.table) != memory.softmax.rows:
+        raise ValueError(
+            f"tokens are rows of a table of {len(tokens.table):,}, that of the network has "
+            f"{memory.softmax.rows:,}: they are of other data"
+        )
+    return tokens
 
 
 def labels(network: Network, y: npt.ArrayLike, n: int) -> Raw:

@@ -125,16 +125,14 @@ class TokenRows(NamedTuple):
         )
 
 
-def returned(table: Raw, rows: Raw, before: Raw, after: Raw, weight: Fixed) -> Raw:
-    """A copy of a ``table`` (n_rows, width) to which its ``rows`` (n,) have come back.
+def give_back(table: Raw, rows: Raw, before: Raw, after: Raw, weight: Fixed) -> None:
+    """Change a ``table`` (n_rows, width), raw, to which its ``rows`` (n,) come back.
 
     They left as ``before`` and learned to ``after``, both (n, width).  A row gets what each of its tokens
     has learned, one after the other: it may be there several times.
     """
-    out = table.copy()
     for t in np.flatnonzero((after != before).any(axis=1)):
-        out[rows[t]] = np.clip(out[rows[t]] + after[t] - before[t], weight.lo, weight.hi)
-    return out
+        table[rows[t]] = np.clip(table[rows[t]] + after[t] - before[t], weight.lo, weight.hi)
 
 
 def _positions(indices: npt.ArrayLike, n: int) -> Raw:

@@ -231,12 +231,11 @@ def test_networks_that_end_early_are_the_kernel(name, lanes):
     rtl = Chip(VerilatedEngine(config), network, kernel.weights, lr=0.05)
     took = []
     for j, y in enumerate(one_hot(labels, network.n_outputs)):
-        patterns = tokens[j]
         rates, spikes, steps = kernel.settle(x[[j]], y[None], tokens=tokens[j])
-        inferred = rtl.sample(x[j], tokens=patterns)
+        inferred = rtl.sample(x[j], tokens=tokens[j])
         assert inferred.prediction == kernel.predict(x[[j]], tokens=tokens[j])[0]
         assert np.array_equal(rtl.rates()[0], rates[0, 0])
-        result = rtl.sample(x[j], y, tokens=patterns)
+        result = rtl.sample(x[j], y, tokens=tokens[j])
         assert (result.prediction, result.spikes) == (inferred.prediction, spikes[0])
         assert np.array_equal(rtl.rates(), rates[0, 1:])
         assert kernel.train(x[[j]], labels[[j]], tokens=tokens[j]).steps == steps[0]

@@ -97,11 +97,12 @@ def run_random_programs(engine):
 
 @pytest.mark.parametrize("simulator", ["icarus", "verilator"])
 def test_cocotb_bench(simulator, tmp_path):
-    """Random programs, and a network with a memory."""
+    """Random programs, and networks with a memory whose tokens learn and do not."""
     config = dataclasses.replace(
         SMALL,
         pipeline=Pipeline.SPRAM if simulator == "icarus" else Pipeline.FORWARDING,
         tiles=24,
+        value_groups=32,
         program_words=400,
     )
     assert (
@@ -111,9 +112,9 @@ def test_cocotb_bench(simulator, tmp_path):
             tmp_path,
             simulator=simulator,
             config={"engine": dataclasses.asdict(config), "seed": 1, "programs": 12},
-            only="random_programs|a_memory_learns",
+            only="random_programs|a_memory_learns|tokens_learn",
         )
-        == 2
+        == 3
     )
 
 
@@ -242,6 +243,32 @@ MEMORIES = {
         "out",
         Schedule(free=32, nudged=32, window=8),
     ),
+    "tokens that learn": Network.attention(
+        7, 5, 3, 6, 4, schedule=Schedule(free=32, nudged=16, window=8), rows=40, table_scale=1.0
+    ),
+    # fewer rows than tokens
+    "stored, and tokens that learn": Network(
+        (
+            Population("x", 5, "input"),
+            Population("out", 4),
+            Softmax("stored", 6, sharpness=4),
+            Relay("recall", 4, heads=2),
+            Softmax("tokens", 9, loaded=True, rows=6),
+            Relay("look", 12, heads=4, gain=1),
+            Population("bias", 1, "constant"),
+        ),
+        (
+            Synapse("tokens", "look"),
+            Synapse("stored", "recall", 0.5),
+            Synapse("bias", "look"),
+            Synapse("x", "recall"),
+            Synapse("look", "out"),
+            Synapse("recall", "out"),
+            Synapse("bias", "out"),
+        ),
+        "out",
+        Schedule(free=32, nudged=32, window=8),
+    ),
     "stored and loaded": Network(
         (
             Population("out", 5),
@@ -266,27 +293,43 @@ MEMORIES = {
 }
 
 
+ROOMY = EngineConfig(lanes=4, tiles=256, value_groups=128, state_groups=32, program_words=1024)
+
+
 @pytest.mark.parametrize("lanes", [4, 8, 16])
 @pytest.mark.parametrize("name", MEMORIES)
 def test_networks_with_memories_learn_as_the_kernel(name, lanes):
-    """Rates of all phases, predictions, spikes and weights of the trained and of the inferred, a sample at a
-    time.
+    memories_learn(name, dataclasses.replace(ROOMY, lanes=lanes))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("pipeline", [p for p in Pipeline if p != ROOMY.pipeline])
+@pytest.mark.parametrize("name", MEMORIES)
+def test_networks_with_memories_learn_in_every_pipeline(name, pipeline):
+    """Those that are not above."""
+    memories_learn(name, dataclasses.replace(ROOMY, pipeline=pipeline))
+
+
+def memories_learn(name, config):
+    """Rates of all phases, predictions, spikes, cycles and weights of the trained and of the inferred, a
+    sample at a time.
     """
     network = MEMORIES[name]
     rng = np.random.default_rng(4)
-    config = EngineConfig(lanes=lanes, tiles=256, value_groups=128, state_groups=32, program_words=1024)
     weights, x, labels, tokens = memory_case(network, rng, 6)
     kernel = Kernel(network, weights, lr=0.06)
     rtl = Chip(VerilatedEngine(config), network, weights, lr=0.06)
+    model = Chip(EngineModel(config), network, weights, lr=0.06)
     for j, y in enumerate(one_hot(labels, network.n_outputs)):
-        patterns = tokens[j] and tokens[j].sample(0)
         rates, spikes = kernel.rates(x[j : j + 1], y[None], tokens=tokens[j])
-        inferred = rtl.sample(x[j], tokens=patterns)
+        inferred = rtl.sample(x[j], tokens=tokens[j])
         assert inferred.prediction == kernel.predict(x[j : j + 1], tokens=tokens[j])[0]
         assert np.array_equal(rtl.rates()[0], rates[0, 0])
-        result = rtl.sample(x[j], y, tokens=patterns)
+        assert inferred.cycles == model.sample(x[j], tokens=tokens[j]).cycles
+        result = rtl.sample(x[j], y, tokens=tokens[j])
         assert (result.prediction, result.spikes) == (inferred.prediction, spikes[0])
         assert np.array_equal(rtl.rates(), rates[0, 1:])
+        assert result.cycles == model.sample(x[j], y, tokens=tokens[j]).cycles
         kernel.train(x[j : j + 1], labels[j : j + 1], tokens=tokens[j])
         for synapse, w in rtl.weights.items():
             assert np.array_equal(w, kernel.weights[synapse]), (j, synapse)

@@ -31,7 +31,7 @@ def compared(path: Path) -> verify.Report:
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (4, 6)).astype(np.uint8)
     y = np.array([0, 1, 2, 1])
-    plan = verify.Plan([(0.05, np.arange(3), lambda: x)], 1)
+    plan = verify.Plan([(0.05, np.arange(3), lambda: (x, None))], 1)
     return verify.compare(
         NETWORK, NETWORK.initial_weights(0), CONFIG, DataSet("x", x, y, x, y), plan, waves=path
     )

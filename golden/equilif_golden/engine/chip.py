@@ -22,11 +22,11 @@ from equilif_golden.blocks.synapse import from_words
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.isa import Op
 from equilif_golden.engine.port import Engine, Region, Run, dither_position, updates_at
-from equilif_golden.fixed import Raw, whole
-from equilif_golden.learning import NO_RATE
+from equilif_golden.fixed import Raw, integers, whole
+from equilif_golden.learning import NO_RATE, learning_steps
 from equilif_golden.network import Network, TokenRows, Weights
 from equilif_golden.samples import Epoch, one_hot
-from equilif_golden.tokens import returned
+from equilif_golden.tokens import give_back
 
 
 class OutOfStep(OSError):
@@ -82,6 +82,8 @@ class Chip:
             self.engine.load(program)
             self._eta = eta
             self._updates = sum(i.op == Op.LEARN for i in program)
+            table = self.network.table
+            self._rows_learn = table is not None and learning_steps(self.network, eta)[table.name].gain > 0
         self.learns = self.learns or eta > 0
 
     def load_weights(self, weights: Mapping[str, Raw]) -> None:
@@ -124,24 +126,29 @@ class Chip:
         values = self.compiled.sample(x, y, tokens=n)
         learn = y is not None
         run = self.engine.run(learn=learn, write=(self.compiled.sample_first, values), read=read)
-        self.counter = (self.counter + learn * self._updates) & 0xFFFFFFFF
-        if learn and n and self._table is not None:
-            assert tokens is not None
-            self._unload(tokens.rows_of(0), patterns)
         if run.prediction >= self.network.n_outputs:
             raise OutOfStep(
                 f"the engine answered with class {run.prediction}, the network has {self.network.n_outputs}: "
                 "does another program use it?"
             )
+        if learn and n and self._rows_learn:
+            assert tokens is not None
+            self._unload(tokens.rows_of(0), patterns)
+        # counted when all of it is here: where it is not, chip and engine are out of step
+        self.counter = (self.counter + learn * self._updates) & 0xFFFFFFFF
         return run
 
     def _load(self, tokens: TokenRows | None) -> Raw:
         """Patterns (n, width) of a sample into the engine."""
-        if tokens is None:
+        memory = self.network.memory_for(tokens)
+        if memory is None:
             return np.zeros((0, 0), np.int64)
-        if tokens.n_samples != 1:
-            raise ValueError(f"tokens must be those of one sample, not of {tokens.n_samples}")
-        patterns = tokens.sample(0) if self._table is None else self._table[tokens.rows_of(0)]
+        rows = samples.rows_for(memory, tokens)
+        if rows.n_samples != 1:
+            raise ValueError(f"tokens must be those of one sample, not of {rows.n_samples}")
+        table = rows.table if self._table is None else self._table
+        at = integers(rows.rows_of(0), "token rows", 0, len(table) - 1)
+        patterns = table[at].astype(np.int64)
         if len(patterns):
             first, words = self.compiled.token_words(patterns)
             self.engine.write(Region.WEIGHT, first, words.ravel())
@@ -154,7 +161,7 @@ class Chip:
         found = self.engine.read(Region.WEIGHT, first, words.size).reshape(-1, lanes)
         learned = from_words(found, patterns.shape, lanes)
         assert self._table is not None
-        self._table = returned(self._table, rows, patterns, learned, self.network.numerics.weight)
+        give_back(self._table, rows, patterns, learned, self.network.numerics.weight)
 
     @property
     def outputs(self) -> tuple[int, int]:
