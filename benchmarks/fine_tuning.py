@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import functools
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +143,7 @@ def main() -> None:
         plan = []
         for eta, samples in zip(etas, order, strict=True):
             if left > 0:
-                plan.append((eta, samples[:left], functools.partial(lambda x: x, data.x_train)))
+                plan.append((eta, samples[:left], lambda: (data.x_train, data.tokens_train)))
                 left -= len(samples)
         n_test = len(data.x_test) if options.rtl < 0 else min(options.rtl, len(data.x_test))
         report = compare(network, weights, engine_for(network, lanes=options.lanes), data, Plan(plan, n_test))

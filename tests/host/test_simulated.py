@@ -41,6 +41,7 @@ from equilif_golden.network import Network
 from equilif_sim.board import Board, Terminal
 from equilif_sim.tools import verilator
 from tests.faulty import Faulty
+from tests.test_tokens import LEARNS, data_set
 
 # large enough for the digits, and no larger
 SMALL = dataclasses.replace(
@@ -137,6 +138,19 @@ def test_training_on_the_board_is_training(epochs, n, port):
     assert client.traffic.commands > epochs * n
     if n == 1437:
         assert got.history[-1].test_accuracy > 0.98
+
+
+@pytest.mark.long
+def test_tokens_learn_on_the_board():
+    """Rows of the network's table go there with each sample, and come back.  test_tables.py has the same on
+    the model of a board.
+    """
+    config = dataclasses.replace(SMALL.config, program_words=512, softmax=True)
+    data = data_set()
+    with serving(Simulated(dataclasses.replace(SMALL, config=config, frame_bytes=2048)).board) as port:
+        got = trained(Training.start(LEARNS, data, SEED, functools.partial(Chip, connect(port))))
+        assert_same(got, trained(Training.start(LEARNS, data, SEED)))
+        assert (got.weights["memory-query"] != data.tokens_train.table).any()
 
 
 @pytest.mark.parametrize("epochs, n", [(1, 300), pytest.param(DIGITS.epochs, 1437, marks=pytest.mark.long)])

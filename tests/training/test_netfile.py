@@ -699,10 +699,11 @@ def drawings() -> list[Network]:
         (Synapse("x" * 40, "W" * 20), Synapse("b" * 40, "W" * 20), Synapse("x" * 40, "o" * 40, 0.001)),
         "o" * 40,
     )
-    return [TANGLED, ladder, Network.attention(64, 50, 8, 32, 16, 4), long_names]
+    table = Network.attention(400, 50, 16, 64, 2, rows=20_000, table_scale=0.25)
+    return [TANGLED, ladder, Network.attention(64, 50, 8, 32, 16, 4), long_names, table]
 
 
-@pytest.mark.parametrize("k", range(4))
+@pytest.mark.parametrize("k", range(5))
 def test_nothing_in_a_picture_covers_anything_else(k):
     pytest.importorskip("matplotlib")
     from equilif.show import diagram

@@ -32,13 +32,22 @@ SWEEPS = 2  #: updates of every population in a window
 def batch(table: Tensor, tokens: TokenRows, indices: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
     """Patterns (n, longest, width) and presences (n, longest) of some samples.
 
-    ``table``: that of the tokens in real numbers, on the device where they are wanted.
+    ``table``: that of the tokens in real numbers, on the device where they are wanted.  Where it learns, its
+    gradient comes back to the rows that the samples have.
     """
     lengths = np.diff(tokens.off)[indices]
     present = np.arange(lengths.max()) < lengths[:, None]
     rows = np.zeros(present.shape, np.int64)
     rows[present] = tokens.take(indices).rows
-    return table[torch.tensor(rows, device=table.device)], torch.tensor(present, device=table.device)
+    on = table.device
+    return torch.nn.functional.embedding(torch.tensor(rows, device=on), table), torch.tensor(
+        present, device=on
+    )
+
+
+def by_length(tokens: TokenRows, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Positions of samples, the shortest first: neighbours then need little filling up."""
+    return indices[np.argsort(np.diff(tokens.off)[indices], kind="stable")]
 
 
 class Attention:

@@ -127,6 +127,11 @@ class Equilibrium(torch.nn.Module):
         """Classes."""
         raise NotImplementedError
 
+    @property
+    def w(self) -> dict[str, Tensor]:
+        """Weights by name, in the order of the parameters."""
+        raise NotImplementedError
+
     def constrain(self) -> None:
         """Weights back into the range of their format, where they have one."""
 

@@ -14,8 +14,8 @@ equilif_golden.real.equilibrium finds the fixed point and its gradient.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,22 @@ from equilif_golden.real.twin import SCALE, Twin, ep_direction
 
 Tensor = torch.Tensor
 U8 = npt.NDArray[np.uint8]
+PART = 32  #: samples whose tokens are filled up to the same length
+
+
+class Loaded(NamedTuple):
+    """Patterns (n, longest, width) of some samples, and which are there (n, longest)."""
+
+    patterns: Tensor
+    present: Tensor
+
+    def answer(self, asked: Tensor) -> Tensor:
+        """Mean pattern (n, heads, width), weighed by how well each matches queries (n, heads, width).
+
+        Of no pattern at all, nothing.
+        """
+        scores = (asked @ self.patterns.transpose(1, 2)).masked_fill(~self.present[:, None], -1e9)
+        return scores.softmax(-1) @ self.patterns * self.present.any(1)[:, None, None]
 
 
 class Rates(Equilibrium):
@@ -83,6 +99,11 @@ class Rates(Equilibrium):
         return values, None if tokens is None else rows
 
     def table(self, tokens: TokenRows) -> Tensor:
+        """Token table in real numbers, where the model is: the network's own, which learns, or that of the
+        tokens.
+        """
+        if self.network.table is not None:
+            return self.w[self.network.table.name]
         w = self.values[0]
         return torch.tensor(tokens.table, dtype=w.dtype, device=w.device) / self.network.numerics.one
 
@@ -124,12 +145,23 @@ class Rates(Equilibrium):
                 base[s.post] = base[s.post] + carried(net, s, w[s.name], clamped[s.pre])
         return base
 
+    def tokens(self, patterns: Tensor | None, present: Tensor | None) -> list[Loaded]:
+        """What is loaded, by some samples after the other, each part as long as its longest sample.
+
+        Nothing without a memory that is loaded; ValueError when it gets nothing.
+        """
+        if self.network.loaded is None:
+            return []
+        if patterns is None or present is None:
+            raise ValueError("this network's memory is loaded with each sample: give tokens")
+        parts = []
+        for x, there in zip(patterns.split(PART), present.split(PART), strict=True):
+            longest = int(there.sum(1).max())
+            parts.append(Loaded(x[:, :longest], there[:, :longest]))
+        return parts
+
     def recall(
-        self,
-        rates: Mapping[str, Tensor],
-        base: Mapping[str, Tensor],
-        patterns: Tensor | None,
-        present: Tensor | None,
+        self, rates: Mapping[str, Tensor], base: Mapping[str, Tensor], tokens: Sequence[Loaded]
     ) -> dict[str, Tensor]:
         """Retrieval (n, heads x width) of every relay, from the rates of those it listens to."""
         net = self.network
@@ -141,19 +173,14 @@ class Rates(Equilibrium):
                 if s.pre == m.relay.name:
                     drive = drive + rates[s.post] @ w[s.name].T
             q = drive.view(len(drive), m.relay.heads, m.relay.width).clamp(-1, 1)
-            if not m.softmax.loaded:
+            k = 2.0 ** (m.softmax.sharpness - 1) * math.log(2)
+            if m.softmax.loaded:
+                parts = zip(q.split(PART), tokens, strict=True)
+                found = torch.cat([t.answer(k * asked) for asked, t in parts])
+            else:
                 x = w[m.synapse.name][None]
-            elif patterns is None or present is None:
-                raise ValueError("this network's memory is loaded with each sample: give tokens")
-            else:
-                x = patterns
-            scores = 2.0 ** (m.softmax.sharpness - 1) * math.log(2) * q @ x.transpose(1, 2)
-            if m.softmax.loaded and present is not None:
-                # of no pattern at all, nothing
-                p = torch.where(present[:, None], scores, -1e9).softmax(-1) * present[:, None]
-            else:
-                p = scores.softmax(-1)
-            out[m.relay.name] = (2.0**m.relay.gain * (p @ x)).clamp(-1, 1).flatten(1)
+                found = (k * q @ x.transpose(1, 2)).softmax(-1) @ x
+            out[m.relay.name] = (2.0**m.relay.gain * found).clamp(-1, 1).flatten(1)
         return out
 
     def drive(
@@ -180,8 +207,7 @@ class Rates(Equilibrium):
         self,
         r: Tensor,
         base: Mapping[str, Tensor],
-        patterns: Tensor | None = None,
-        present: Tensor | None = None,
+        tokens: Sequence[Loaded] = (),
         masks: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         """New rates (n, neurons) of every LIF population, one after the other.
@@ -189,7 +215,7 @@ class Rates(Equilibrium):
         ``masks``: by population, what multiplies the rates that the others hear (dropout).
         """
         heard = self._heard(r, masks)
-        recalled = self.recall(heard, base, patterns, present)
+        recalled = self.recall(heard, base, tokens)
         rates = []
         for p in self.network.lif:
             rates.append(self.drive(p.name, heard, base, recalled).clamp(0, 1))
@@ -216,6 +242,7 @@ class Rates(Equilibrium):
         others are heard more.
         """
         base = self.base(x)
+        tokens = self.tokens(patterns, present)
         masks = (
             {
                 p.name: (torch.rand(len(x), p.size, generator=generator, device=x.device) >= dropout)
@@ -227,9 +254,9 @@ class Rates(Equilibrium):
             else None
         )
         start = self.values[0].new_zeros(len(x), self.n)
-        r = self.settle(lambda r: self.sweep(r, base, patterns, present, masks), start, direct=self.direct)
+        r = self.settle(lambda r: self.sweep(r, base, tokens, masks), start, direct=self.direct)
         heard = self._heard(r, masks)
-        return r, self.drive(self.network.output, heard, base, self.recall(heard, base, patterns, present))
+        return r, self.drive(self.network.output, heard, base, self.recall(heard, base, tokens))
 
 
 def integer_rates(

@@ -16,6 +16,7 @@ from equilif_golden import samples
 from equilif_golden.fixed import finite, integers, whole
 from equilif_golden.network import TokenRows
 from equilif_golden.real.attention import batch as loaded
+from equilif_golden.real.attention import by_length
 from equilif_golden.real.equilibrium import MOST_SEED, MOST_STEPS, Equilibrium
 
 Tensor = torch.Tensor
@@ -77,6 +78,23 @@ def device() -> torch.device:
     return torch.device("cpu")
 
 
+def groups(model: Equilibrium, lr: float, scales: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Parameters for an optimiser, one group unless ``scales`` give some a learning rate of their own.
+
+    ValueError for a name that no weights have.
+    """
+    named = model.w if scales else {}
+    strange = sorted(set(scales) - set(named))
+    if strange:
+        raise ValueError(f"scales are of {', '.join(strange)}, the weights are {', '.join(named)}")
+    if not scales:
+        return [{"params": list(model.parameters())}]
+    return [
+        {"params": [w], "lr": lr * finite(scales.get(name, 1.0), f"scale of {name}", 0, 1e6)}
+        for name, w in named.items()
+    ]
+
+
 @dataclass(frozen=True)
 class Pass:
     """One pass over the samples."""
@@ -112,7 +130,8 @@ class _Sums:
 class Trainer:
     """Minibatches, AdamW, and a learning rate that falls to zero as a cosine.
 
-    In several processes each takes its part of every batch.
+    ``scales``: relative learning rates, by the names of weights.  ``token_dropout``: part of the tokens that
+    a sample does without, drawn anew each epoch.  In several processes each takes its part of every batch.
     """
 
     def __init__(
@@ -124,6 +143,8 @@ class Trainer:
         weight_decay: float = 0.0,
         dropout: float = 0.0,
         batch: int = 128,
+        scales: Mapping[str, float] | None = None,
+        token_dropout: float = 0.0,
         distributed: Distributed | None = None,
         on: torch.device | None = None,
     ):
@@ -133,6 +154,7 @@ class Trainer:
         finite(weight_decay, "weight_decay", 0, 1e6)
         if finite(dropout, "dropout", 0, 1) == 1:
             raise ValueError("dropout must be below 1: of all hidden neurons nothing is left")
+        self.token_dropout = finite(token_dropout, "token_dropout", 0, 1)
         self.distributed = distributed or Distributed()
         if batch < self.distributed.world:
             raise ValueError(f"a batch of {batch} has nothing for some of {self.distributed.world} processes")
@@ -143,10 +165,18 @@ class Trainer:
         self.module: torch.nn.Module = self.model
         if self.distributed.world > 1:
             self.module = torch.nn.parallel.DistributedDataParallel(self.model)
-        self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=lr, weight_decay=weight_decay)
+        self.optimiser = torch.optim.AdamW(
+            groups(self.model, lr, scales or {}), lr=lr, weight_decay=weight_decay
+        )
+        self._lr = lr
         self.decay = torch.optim.lr_scheduler.LambdaLR(
             self.optimiser, lambda step: (1 + math.cos(math.pi * min(1.0, step / steps))) / 2
         )
+
+    @property
+    def lr(self) -> float:
+        """Of the next step, before it is scaled."""
+        return float(self._lr * self.decay.lr_lambdas[0](self.decay.last_epoch))
 
     def epoch(
         self,
@@ -172,11 +202,15 @@ class Trainer:
         generator = torch.Generator(self.device).manual_seed(seed * d.world + d.rank)
         table = None if rows is None else self.model.table(rows)
         sums = _Sums()
+        if rows is not None and self.token_dropout:
+            rows = rows.thinned(np.random.default_rng(seed), self.token_dropout)
         for first in range(0, len(at), self.batch):
             chosen = at[first : first + self.batch]
             if len(chosen) < d.world:  # a last batch too small to go round
                 break
             mine = chosen[d.rank :: d.world]
+            if rows is not None:
+                mine = by_length(rows, mine)
             y = torch.as_tensor(classes[mine], device=self.device)
             given = [torch.as_tensor(inputs[mine], device=self.device)]
             if rows is not None and table is not None:
@@ -242,15 +276,18 @@ def predict(
     model.eval()
     on = next(model.parameters()).device
     table = None if rows is None else model.table(rows)
-    parts = [np.zeros(0, np.int64)]
+    at = np.arange(len(inputs))
+    if rows is not None:
+        at = by_length(rows, at)
+    out = np.zeros(len(inputs), np.int64)
     with torch.no_grad():
         for first in range(0, len(inputs), batch):
-            some = np.arange(first, min(first + batch, len(inputs)))
+            some = at[first : first + batch]
             # a copy: files are read-only
             given = [torch.tensor(inputs[some], device=on)]
             if rows is not None and table is not None:
                 given += loaded(table, rows, some)
             drive = model(*given)[1]
-            parts.append(drive.clamp(0, 1).argmax(1).cpu().numpy())
+            out[some] = drive.clamp(0, 1).argmax(1).cpu().numpy()
     model.train()
-    return np.concatenate(parts)
+    return out

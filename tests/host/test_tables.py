@@ -1,0 +1,307 @@
+"""Tokens that learn, on a board: the table stays with the host, a sample's rows go to the board and back.
+
+Here a board is its model behind the client and the line; test_simulated.py has one of RTL.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import random
+
+import numpy as np
+import pytest
+
+from equilif.hardware.verify import Plan, compare
+from equilif.host import ports
+from equilif.host.client import Client, LinkError
+from equilif.report import page as pages
+from equilif.report import run as reported
+from equilif.training import attention, netfile, trace
+from equilif.training.presets import Preset
+from equilif.training.train import HISTORY, NETWORK, Training, digest, lesson
+from equilif_golden import network as networks
+from equilif_golden.engine.chip import Chip, OutOfStep
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.model import EngineModel
+from equilif_golden.engine.port import Region
+from equilif_golden.kernel import Kernel
+from equilif_golden.link.device import Device
+from equilif_golden.link.protocol import OVERHEAD
+from equilif_golden.network import Network
+from equilif_golden.samples import one_hot
+from equilif_golden.tokens import TokenRows
+from tests.commands.test_cli import run
+from tests.faulty import Faulty
+from tests.link.test_protocol import client_of
+from tests.networks import memory_case
+from tests.test_tokens import LEARNS, data_set
+
+CONFIG = EngineConfig(lanes=4, tiles=128, value_groups=64, state_groups=32, program_words=512)
+TABLE = "memory-query"
+
+
+def board(**options):
+    return client_of(Device(CONFIG, frame_bytes=4096), **options)[0]
+
+
+@pytest.fixture
+def connected(monkeypatch, tmp_path):
+    """Data that have a table, a network file for them, and a board at every port."""
+    data = data_set()
+    monkeypatch.setattr(Preset, "load", lambda preset, folder=None: data)
+    client = board()
+    monkeypatch.setattr(ports, "connect", lambda path, baud=None: client)
+    (tmp_path / "net.toml").write_text(netfile.written(LEARNS))
+    return client
+
+
+def trained(learner=Kernel, **options):
+    found = Training.start(LEARNS, data_set(), 0, learner)
+    while not found.done:
+        found.epoch(**options)
+    return found
+
+
+# -- training --------------------------------------------------------------------------------------
+def test_a_board_learns_what_the_golden_model_learns(connected, tmp_path):
+    """From the command line: train, go on, evaluate."""
+    want = trained()
+    line = ("--port", "there", "--out", tmp_path / "run")
+    run("train", "vowels", "--net", tmp_path / "net.toml", "--epochs", 1, *line)
+    run("train", "--resume", "--epochs", 2, *line)
+    network, weights = networks.load(tmp_path / "run" / NETWORK)
+    assert network == want.network and digest(weights) == digest(want.weights)
+    assert (weights[TABLE] != data_set().tokens_train.table).any()
+    history = json.loads((tmp_path / "run" / HISTORY).read_text())["epochs"]
+    assert [e["weights"] for e in history] == [e.weights for e in want.history]
+    found = {}
+    for where in ((), ("--port", "there")):
+        run("evaluate", tmp_path / "run" / NETWORK, *where, "--json", tmp_path / "e.json")
+        found[where] = json.loads((tmp_path / "e.json").read_text())
+    got, golden = found["--port", "there"], found[()]
+    assert got["confusion"] == golden["confusion"] and got["accuracy"] == want.history[-1].test_accuracy
+    assert got["spikes_per_sample"] == golden["spikes_per_sample"]
+
+
+def test_a_run_on_a_board_goes_on_within_an_epoch(tmp_path):
+    class Enough(Exception):
+        pass
+
+    def progress(p):
+        if p.samples >= 17:
+            raise Enough
+
+    make = functools.partial(Chip, board())
+    with pytest.raises(Enough):
+        Training.start(LEARNS, data_set(), 0, make).epoch(progress, folder=tmp_path, every=0)
+    again = Training.resume(tmp_path, data_set(), make=make)
+    assert 0 < again.marks[-1].samples <= 17 and not again.history
+    while not again.done:
+        again.epoch()
+    assert digest(again.weights) == digest(trained().weights)
+
+
+def test_frames_that_go_wrong_change_nothing():
+    """Patterns go out, a run, and patterns come back: each once."""
+    client = board()
+    client.port = line = Faulty(client.port, 0.05, random.Random(1))
+    assert digest(trained(functools.partial(Chip, client)).weights) == digest(trained().weights)
+    assert sum(line.faults.values()) > 20 and client.traffic.repeated > 0
+
+
+# -- what goes wrong -------------------------------------------------------------------------------
+def chip_and_sample(client):
+    data = data_set()
+    network = LEARNS.network(data)
+    chip = Chip(client, network, LEARNS.initial_weights(network, 0, data), lr=LEARNS.eta)
+    return chip, one_hot(data.y_train[:1], 2)[0], data.tokens_train.take([0])
+
+
+def test_patterns_that_do_not_come_back_are_noticed(monkeypatch):
+    """The board has learned, the table has not: neither is the network any more."""
+    client = board()
+    chip, y, tokens = chip_and_sample(client)
+    chip.sample([], y, tokens=tokens)
+    assert chip.weights
+    with monkeypatch.context() as broken:
+        broken.setattr(Client, "read", lambda *what: (_ for _ in ()).throw(LinkError("unplugged")))
+        with pytest.raises(LinkError, match="unplugged"):
+            chip.sample([], y, tokens=tokens)
+    with pytest.raises(OutOfStep, match="the engine stands at update .*, it was sent"):
+        _ = chip.weights
+
+
+def test_a_board_that_was_reset_is_noticed():
+    client = board()
+    chip, y, tokens = chip_and_sample(client)
+    chip.sample([], y, tokens=tokens)
+    client.write(Region.COUNTER, 0, [0])
+    with pytest.raises(OutOfStep, match="the engine stands at update 0, it was sent"):
+        _ = chip.weights
+
+
+@pytest.mark.parametrize(
+    "tokens, message",
+    [
+        (lambda t: None, "this network's memory is loaded with each sample: give tokens"),
+        (lambda t: t.sample(0), "tokens must be TokenRows, not "),
+        (lambda t: data_set().tokens_train, "tokens must be those of one sample, not of 30"),
+        (lambda t: t._replace(rows=t.rows + 20), r"token rows must lie in 0\.\.19, not"),
+        (lambda t: t._replace(table=t.table[:7]), "rows of a table of 7, that of the network has 20"),
+        (
+            lambda t: TokenRows(t.table, np.zeros(9, np.int32), np.array([0, 9])),
+            r"patterns of shape \(up to 8, 6\), not \(9, 6\)",
+        ),
+    ],
+)
+def test_wrong_tokens_are_refused_before_anything_is_sent(tokens, message):
+    client = board()
+    chip, y, right = chip_and_sample(client)
+    commands = client.traffic.commands
+    with pytest.raises(ValueError, match=message):
+        chip.sample([], y, tokens=tokens(right))
+    assert client.traffic.commands == commands
+
+
+# -- saved and restored ----------------------------------------------------------------------------
+def test_save_takes_the_table_of_the_file(connected, tmp_path):
+    want = trained()
+    networks.save(tmp_path / "n.npz", want.network, want.weights)
+    held = want.network.n_weights - 20 * 6
+    said = run("restore", tmp_path / "n.npz", "--port", "there")
+    assert f"{held:,} weights of {tmp_path / 'n.npz'} are in the board" in said
+    assert "its table of tokens, 120 weights, stays in the file: a board gets the rows of each sample" in said
+    said = run("save", tmp_path / "s.npz", "--like", tmp_path / "n.npz", "--port", "there")
+    assert f"120 of them are the table of tokens of {tmp_path / 'n.npz'}: a board holds none" in said
+    network, weights = networks.load(tmp_path / "s.npz")
+    assert network == want.network and digest(weights) == digest(want.weights)
+
+
+def test_a_network_without_a_table_says_nothing_of_one(connected, tmp_path):
+    network = Network.attention(8, 6, 2, 8, 2)
+    networks.save(tmp_path / "n.npz", network, network.initial_weights())
+    for arguments in (("restore",), ("save", tmp_path / "s.npz", "--like")):
+        assert "table of tokens" not in run(*arguments, tmp_path / "n.npz", "--port", "there")
+
+
+def test_data_with_another_table_are_refused(connected, tmp_path):
+    network = Network.attention(8, 6, 2, 8, 2, rows=21)
+    networks.save(tmp_path / "n.npz", network, network.initial_weights())
+    wanted = "tokens are rows of a table of 20, that of the network has 21: they are of other data"
+    for where in ((), ("--port", "there")):
+        assert wanted in run("evaluate", tmp_path / "n.npz", "vowels", *where, code=2)
+
+
+# -- compared with RTL -----------------------------------------------------------------------------
+#: compiled for tests/engine/test_engine.py too
+ROOMY = EngineConfig(lanes=4, tiles=256, value_groups=128, state_groups=32, program_words=1024)
+
+
+def compared():
+    data = data_set()
+    network = LEARNS.network(data)
+    plan = Plan([lesson(LEARNS, data, 0, 0)._replace(order=np.arange(6))], 2)
+    return compare(network, LEARNS.initial_weights(network, 0, data), ROOMY, data, plan)
+
+
+def test_verify_compares_the_table():
+    found = compared()
+    network = LEARNS.network(data_set())
+    assert found.mismatch is None and found.compared.weights == 2 * network.n_weights
+    assert (found.weights[TABLE] != data_set().tokens_train.table).any()
+
+
+def test_verify_says_where_a_table_differs(monkeypatch):
+    monkeypatch.setattr("equilif_golden.engine.chip.give_back", lambda *what: None)
+    found = compared()
+    assert "weight differs at training sample 1, synapse memory-query, element [" in str(found.mismatch)
+
+
+# -- what it costs ---------------------------------------------------------------------------------
+def test_what_a_table_costs():
+    """Of a training sample with n tokens: LEARN of the patterns head by head on the engine, one SOFTMAX more
+    a head and window, and the patterns once more over the line.
+    """
+    cycles = []
+    commands = []
+    received = []
+    for rows, scale in ((None, 0.0), (20, 0.0), (20, 4.0)):
+        network = Network.attention(8, 6, 2, 8, 2, schedule=LEARNS.schedule, rows=rows, table_scale=scale)
+        weights, x, labels, tokens = memory_case(network, np.random.default_rng(1), 2)
+        client = board()
+        chip = Chip(client, network, weights, lr=LEARNS.eta)
+        model = Chip(EngineModel(CONFIG), network, weights, lr=LEARNS.eta)
+        before = dataclasses.replace(client.traffic)
+        y = one_hot(labels[:1], 2)[0]
+        result = chip.sample(x[0], y, tokens=tokens[0])
+        assert result.cycles == model.sample(x[0], y, tokens=tokens[0]).cycles
+        cycles.append(result.cycles)
+        commands.append(client.traffic.commands - before.commands)
+        received.append(client.traffic.received - before.received)
+    assert cycles[0] < cycles[1] < cycles[2]
+    assert commands == [2, 2, 3], "rows that do not learn do not come back"
+    patterns = 2 * 2 * CONFIG.lanes**2  # 8 x 6, in whole tiles
+    assert 0 <= received[2] - received[1] - 2 * patterns - OVERHEAD < 12, "but for escapes and ENDs"
+
+
+# -- what is told of it ----------------------------------------------------------------------------
+def test_a_table_is_shown_as_one(connected, tmp_path):
+    """With the data that say its size, without them, and of a saved network."""
+    file = tmp_path / "net.toml"
+    networks.save(tmp_path / "n.npz", network := LEARNS.network(data_set()), network.initial_weights())
+    for arguments in ((file, "vowels"), (tmp_path / "n.npz",)):
+        said = run("show", *arguments, "--json", tmp_path / "s.json", "--out", tmp_path / "n.svg")
+        assert "120 of these weights are the table of tokens: it stays with the host" in said
+        assert "no, tokens" not in said and "4 eta" in said
+        (found,) = (s for s in json.loads((tmp_path / "s.json").read_text())["synapses"] if s["table"])
+        assert (found["rows"], found["columns"], found["weights"], found["rate"]) == (20, 6, 120, 4)
+        drawn = (tmp_path / "n.svg").read_text()
+        assert "table, 20 tokens of 6" in drawn and "4 eta" in drawn
+    assert "table of tokens" not in run(
+        "show", file, "--json", tmp_path / "s.json", "--out", tmp_path / "n.svg"
+    )
+    (found,) = (s for s in json.loads((tmp_path / "s.json").read_text())["synapses"] if s["table"])
+    assert found["rows"] is None and "table of tokens" in (tmp_path / "n.svg").read_text()
+
+
+def test_a_report_and_what_queries_look_at_are_of_the_table(connected, tmp_path):
+    """Rows as they are in the network, not as the data have them."""
+    made = trained(folder=tmp_path / "run")
+    data = data_set()
+    index = 3
+    (found,) = attention.look(made.network, made.weights, data, [index])
+    rows = data.tokens_test.take([index])
+    learned = rows._replace(table=made.weights[TABLE].astype(np.int16))
+    fixed = dataclasses.replace(LEARNS, memory=dataclasses.replace(LEARNS.memory, table_scale=None)).network(
+        data
+    )
+    others = {name: w for name, w in made.weights.items() if name != TABLE}
+    (want,) = attention.look(
+        fixed,
+        others,
+        dataclasses.replace(data, tokens_test=data.tokens_test._replace(table=learned.table)),
+        [index],
+    )
+    assert (found.p == want.p).all() and found.prediction == want.prediction
+    traced = trace.record(made.network, made.weights, [], 0, rows)
+    same = trace.record(fixed, others, [], 0, learned)
+    assert all((traced.spikes[name] == same.spikes[name]).all() for name in same.spikes)
+    page = pages.write(reported.read(tmp_path / "run"), data)
+    assert TABLE in page.html and {j["name"]: j["rows"] for j in page.facts["synapses"]}[TABLE] == 20
+
+
+def test_the_program_of_a_table_is_listed(tmp_path):
+    network = LEARNS.network(data_set())
+    networks.save(tmp_path / "n.npz", network, network.initial_weights())
+    said = run("program", tmp_path / "n.npz", "--eta", 0.025)
+    assert said.count("memory codes 0") and TABLE in said
+
+
+def test_nir_refuses_a_table(tmp_path):
+    network = LEARNS.network(data_set())
+    networks.save(tmp_path / "n.npz", network, network.initial_weights())
+    assert "a network with a memory cannot be exported" in run(
+        "convert", tmp_path / "n.npz", tmp_path / "n.nir", code=2
+    )

@@ -1,0 +1,217 @@
+"""Tables of tokens that learn as equilibria: gradients, training in one process or two, deployment."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from equilif_golden.kernel import Kernel  # noqa: E402   torch is optional
+from equilif_golden.network import Network, TokenRows, load, save  # noqa: E402
+from equilif_golden.real.attention import batch, by_length  # noqa: E402
+from equilif_golden.real.rates import PART, Rates  # noqa: E402
+from equilif_golden.real.trainer import Trainer, hinge, predict  # noqa: E402
+from equilif_golden.reference import Reference  # noqa: E402
+from tests.real.test_torch_rates import EXACT, slope  # noqa: E402
+
+ROWS, WIDTH, CLASSES = 12, 6, 3
+
+
+def network(rows=ROWS, hidden=8):
+    return Network.attention(5, WIDTH, 2, hidden, CLASSES, rows=rows)
+
+
+def sequences(n=200, seed=0):
+    """Tokens 0 to 2 tell the class, one in every sample among up to four others."""
+    rng = np.random.default_rng(seed)
+    table = rng.integers(-200, 201, (ROWS, WIDTH)).astype(np.int16)
+    labels = rng.integers(0, CLASSES, n)
+    lengths = rng.integers(1, 6, n)
+    rows = [
+        rng.permutation([label, *rng.integers(CLASSES, ROWS, k - 1)])
+        for label, k in zip(labels, lengths, strict=True)
+    ]
+    return TokenRows(table, np.concatenate(rows).astype(np.int32), np.cumsum([0, *lengths])), labels
+
+
+def begun(net, tokens, seed=1, **options):
+    weights = net.initial_weights(seed)
+    if net.table is not None:
+        weights[net.table.name] = tokens.table.astype(np.int64)
+    return Rates(net, weights, **options)
+
+
+def test_the_gradient_of_a_row_is_that_of_all_its_tokens():
+    """By differences; a row that no sample has gets none."""
+    table = np.random.default_rng(2).integers(-3000, 3001, (ROWS, WIDTH)).astype(np.int16)
+    # row 4 is there twice, and in two samples
+    tokens = TokenRows(table, np.array([4, 1, 4, 4, 7], np.int32), np.array([0, 3, 5]))
+    model = begun(network(), tokens, **EXACT)
+
+    def loss():
+        given = batch(model.table(tokens), tokens, np.arange(2))
+        return hinge(model(torch.zeros(2, 0), *given)[1], torch.tensor([0, 2])).sum()
+
+    w = model.w["memory-query"]
+    gradient = torch.autograd.grad(loss(), [w])[0]
+    for row in (1, 4, 7):
+        column = int(gradient[row].abs().argmax())
+        assert gradient[row, column] != 0
+        found = slope(loss, w, (row, column))
+        assert found == pytest.approx(float(gradient[row, column]), rel=1e-4), row
+    others = [row for row in range(ROWS) if row not in (1, 4, 7)]
+    assert not gradient[others].any()
+
+
+def test_a_learning_table_begins_as_the_frozen_one():
+    """The same rates; the tokens' own table then says nothing any more."""
+    tokens, _ = sequences(20)
+    table = tokens.table * 15
+    tokens = tokens._replace(table=table)
+    learning = begun(network(), tokens, **EXACT)
+    frozen = Rates(
+        network(rows=None),
+        {n: w for n, w in learning.quantised().items() if n != "memory-query"},
+        **EXACT,
+    )
+    given = [batch(m.table(tokens), tokens, np.arange(20)) for m in (learning, frozen)]
+    rates = [m(torch.zeros(20, 0), *g)[0] for m, g in zip((learning, frozen), given, strict=True)]
+    assert torch.allclose(*rates, atol=1e-12) and rates[0].std() > 0
+    assert (
+        predict(learning, None, tokens=tokens._replace(table=table * 0))
+        == predict(learning, None, tokens=tokens)
+    ).all()
+
+
+def test_tokens_that_say_nothing_learn_to_and_run_as_spikes(tmp_path):
+    tokens, labels = sequences()
+    tokens = tokens._replace(table=np.zeros_like(tokens.table))
+    x = np.zeros((len(labels), 0), np.uint8)
+    net = network(hidden=16)
+
+    def trained(net, **options):
+        model = begun(net, tokens, tolerance=1e-3)
+        epochs = 8
+        trainer = Trainer(model, steps=epochs * 10, lr=1e-2, batch=20, **options)
+        rng = np.random.default_rng(0)
+        for e in range(epochs):
+            trainer.epoch(x, labels, rng.permutation(len(labels)), tokens=tokens, seed=e)
+        return model, float(np.mean(predict(model, x, tokens=tokens) == labels))
+
+    model, real = trained(net, scales={"memory-query": 3.0}, weight_decay=0.01)
+    frozen = trained(replace(net, populations=network(rows=None, hidden=16).populations))[1]
+    assert real > 0.95 and frozen < 0.5
+    # deployed: saved with its table, and the same bits in the kernel and in the reference
+    save(tmp_path / "network.npz", model.network, model.quantised())
+    deployed, weights = load(tmp_path / "network.npz")
+    assert deployed == net and weights["memory-query"].shape == (ROWS, WIDTH)
+    kernel = Kernel(deployed, weights)
+    assert np.mean(kernel.predict(None, tokens=tokens) == labels) > real - 0.05
+    some = tokens.take(np.arange(10))
+    reference = Reference(deployed, weights).infer(np.zeros((10, 0), int), some)
+    assert (reference.prediction == kernel.predict(None, tokens=some)).all()
+
+
+def test_without_tokens_a_sample_learns_nothing_of_them():
+    """Dropout of all tokens leaves the last one of each sample: only these rows move."""
+    tokens = TokenRows(sequences()[0].table, np.array([0, 1, 2, 3, 4, 5], np.int32), np.array([0, 3, 6]))
+    model = begun(network(), tokens)
+    before = model.w["memory-query"].detach().clone()
+    trainer = Trainer(model, steps=1, batch=2, token_dropout=1.0)
+    trainer.epoch(None, np.array([0, 1]), np.arange(2), tokens=tokens)
+    moved = (model.w["memory-query"].detach() != before).any(dim=1)
+    assert moved.nonzero().flatten().tolist() == [2, 5]
+
+
+def test_the_order_of_samples_and_what_fills_them_up_change_nothing():
+    """More samples than are filled up together, in any order, and one of no token among them."""
+    tokens, _ = sequences(2 * PART + 5)
+    off = np.concatenate([[0], tokens.off])
+    tokens = TokenRows(tokens.table * 15, tokens.rows, off)
+    model = begun(network(), tokens, **EXACT)
+    n = tokens.n_samples
+
+    def rates(at):
+        return model(torch.zeros(len(at), 0), *batch(model.table(tokens), tokens, at))[0]
+
+    mixed = np.random.default_rng(3).permutation(n)
+    ordered = by_length(tokens, mixed)
+    alone = torch.cat([rates(np.array([j])) for j in range(n)])
+    for at in (mixed, ordered):
+        assert sorted(at) == list(range(n)) and torch.allclose(rates(at), alone[at], atol=1e-9)
+    lengths = np.diff(tokens.off)[ordered]
+    assert (lengths[1:] >= lengths[:-1]).all() and lengths[0] == 0
+    assert len(model.tokens(*batch(model.table(tokens), tokens, ordered))) == 3
+    expected = [model(torch.zeros(1, 0), *batch(model.table(tokens), tokens, [j]))[1].argmax() for j in mixed]
+    assert predict(model, None, tokens=tokens.take(mixed), batch=9).tolist() == [int(c) for c in expected]
+
+
+def test_learning_rates_are_relative_and_fall_together():
+    model = begun(network(), sequences()[0])
+    trainer = Trainer(model, steps=4, lr=1e-2, scales={"memory-query": 3.0})
+    rates = dict(zip(model.w, trainer.optimiser.param_groups, strict=True))
+    assert rates["memory-query"]["lr"] == pytest.approx(3e-2)
+    assert rates["hidden1-output"]["lr"] == trainer.lr == 1e-2
+    tokens, labels = sequences(20)
+    trainer.batch = 10
+    trainer.epoch(None, labels, np.arange(20), tokens=tokens)
+    assert trainer.lr == pytest.approx(5e-3) and rates["memory-query"]["lr"] == pytest.approx(1.5e-2)
+    with pytest.raises(ValueError, match="scales are of nothing, the weights are memory-query, bias-query"):
+        Trainer(model, steps=1, scales={"nothing": 2.0})
+    with pytest.raises(ValueError, match="token_dropout must be a number"):
+        Trainer(model, steps=1, token_dropout=1.5)
+
+
+def test_rows_of_another_table_are_refused():
+    tokens, labels = sequences(10)
+    other = tokens._replace(table=np.zeros((ROWS + 1, WIDTH), np.int16))
+    model = begun(network(), tokens)
+    for ask in (
+        lambda: predict(model, None, tokens=other),
+        lambda: Trainer(model, steps=1).epoch(None, labels, np.arange(10), tokens=other),
+    ):
+        with pytest.raises(ValueError, match="tokens are rows of a table of 13, that of the network has 12"):
+            ask()
+
+
+TWO = """
+import sys
+import numpy as np, torch
+from tests.real.test_torch_tables import begun, network, sequences
+from equilif_golden.real.trainer import Distributed, Trainer
+distributed = Distributed.join()
+tokens, labels = sequences(43)
+model = begun(network(), tokens, dtype=torch.float64, tolerance=1e-10, limit=500)
+trainer = Trainer(model, steps=20, lr=1e-2, batch=8, token_dropout=0.3, scales={"memory-query": 2.0},
+                  distributed=distributed)
+rng = np.random.default_rng(0)
+for seed in range(2):
+    trainer.epoch(None, labels, rng.permutation(43), tokens=tokens, seed=seed)
+if distributed.rank == 0:
+    np.savez(sys.argv[1], gradient=model.w["memory-query"].grad.numpy(),
+             **{n: w.detach().numpy() for n, w in model.w.items()})
+distributed.leave()
+"""
+
+
+def test_two_processes_learn_the_table_that_one_does(tmp_path):
+    (tmp_path / "two.py").write_text(TWO)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    runs = []
+    for name, launcher in (
+        ("one", []),
+        ("two", ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]),
+    ):
+        command = [sys.executable, *launcher, str(tmp_path / "two.py"), str(tmp_path / name)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        runs.append(np.load(tmp_path / f"{name}.npz"))
+    one, two = runs
+    for name in one.files:
+        assert np.abs(one[name] - two[name]).max() < 1e-7, name
