@@ -69,15 +69,6 @@ class Ragged:
         i = integers(indices, "indices", 0, len(self) - 1)
         return self._spans(self.off[:-1][i], self.lengths()[i], self.labels[i])
 
-    def once(self) -> Ragged:
-        """Every row of a sample once, where it comes first."""
-        sample = np.repeat(np.arange(len(self)), self.lengths())
-        # np.unique gives the first of equal ones
-        _, kept = np.unique(np.stack([sample, self.rows]), axis=1, return_index=True)
-        kept.sort()
-        off = np.searchsorted(sample[kept], np.arange(len(self) + 1))
-        return Ragged(self.rows[kept], off, self.labels)
-
     def cut(self, n: int, *, last: bool = False) -> Ragged:
         """At most n tokens of each sample: its first, or its last."""
         if whole(n, "tokens of a sample", -MOST_ROWS, MOST_ROWS) < 1:

@@ -18,7 +18,7 @@ from equilif.data.dataset import MOST_SEED
 from equilif.data.reading import most_bytes, read_npz, reading, said, text
 from equilif.data.sequences import MOST_ROWS, Longs, Ragged, Sequences, first, ranges
 from equilif.data.words import WordVectors, find, tokenise
-from equilif_golden.fixed import finite, integers, truth, whole
+from equilif_golden.fixed import finite, integers, whole
 
 SENTIMENT = ("negative", "positive")
 MOST_BIGRAMS = 1 << 20
@@ -114,7 +114,6 @@ def _set(
     top: int,
     weighted: bool,
     bigrams: int,
-    once: bool,
 ) -> Sequences:
     """Texts as rows of the vectors of their words; ``source``: where the texts are from.
 
@@ -136,10 +135,8 @@ def _set(
         table = np.concatenate((table, np.zeros((len(added), v.d), np.int8)))
         words = (*words, *added)
     groups = _groups([[row[t]] if t in row else [] for t in corpus.tokens])
-    train, test = (_expand(part, groups) for part in (corpus.train, corpus.test))
-    if truth(once, "once"):
-        train, test = train.once(), test.once()
-    train, test = train.cut(max_tokens, last=last), test.cut(max_tokens, last=last)
+    train = _expand(corpus.train, groups).cut(max_tokens, last=last)
+    test = _expand(corpus.test, groups).cut(max_tokens, last=last)
     if not (train.lengths().all() and test.lengths().all()):
         # a text without a known word still needs a token: one more row of zeros, the mean of all
         train = _filled(train, len(table))
@@ -214,14 +211,13 @@ def imdb(
     top: int = 0,
     weighted: bool = True,
     bigrams: int = 0,
-    once: bool = False,
 ) -> Sequences:
     """Large Movie Review Dataset, 25,000 / 25,000 (Maas 2011).
 
     The folder aclImdb below ``data``, or a prepared ``imdb*.npz`` of word numbers.  Tokens are the words
     that have a vector and so many ``bigrams``, the most frequent pairs of neighbours in training reviews,
-    whose vectors are zero; the first ``max_tokens`` of a review (or the last), with ``once`` each of them
-    once.  The other options are those of :meth:`equilif.data.words.WordVectors.load`.
+    whose vectors are zero; the first ``max_tokens`` of a review (or the last).  The other options are those
+    of :meth:`equilif.data.words.WordVectors.load`.
     """
     whole(max_tokens, "max_tokens", 1, MOST_ROWS)
     root = Path("data" if data is None else data)
@@ -241,7 +237,6 @@ def imdb(
         top=top,
         weighted=weighted,
         bigrams=bigrams,
-        once=once,
     )
 
 
@@ -332,7 +327,6 @@ def snippets(
     top: int = 0,
     weighted: bool = True,
     bigrams: int = 0,
-    once: bool = False,
     seed: int = 0,
 ) -> Sequences:
     """Movie-review snippets rated by 20 people each (Hutto & Gilbert 2014): is the mean rating positive?
@@ -361,5 +355,4 @@ def snippets(
         top=top,
         weighted=weighted,
         bigrams=bigrams,
-        once=once,
     )
