@@ -282,7 +282,9 @@ class Compiled(Placement):
         )
         if m.softmax.learns:
             codes = self.head(f"{m.softmax.name} codes", h, heads)
-            out.append(Op.SOFTMAX(scores, values=codes, shift=shift, absolute=True, **phase.to))
+            fine = m.softmax.loaded
+            kind = {"absolute": not fine, "fine": fine}
+            out.append(Op.SOFTMAX(scores, values=codes, shift=shift, **kind, **phase.to))
         return out
 
     # -- learning ----------------------------------------------------------------------------------
