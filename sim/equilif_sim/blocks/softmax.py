@@ -5,9 +5,10 @@ State space of Reciprocal: every total from ``first`` up to ``last``, which the 
 kinds; the cycles of each are counted.
 
 State space of Softmax: any number of groups; scores of all sizes, equal, near each other, at and beyond
-saturation; all, some and no neurons active; every shift, absolute, fine or neither.  Exhaustive: every exponent
-(octave and fraction) below the largest one, which is every input of table and shifter, and every mask of a
-group's active neurons.  Stalls: gaps between groups, late walks.  Without stalls the cycles are counted.
+saturation; all, some and no neurons active; every shift, absolute, fine or neither.  Exhaustive: every
+exponent (octave and fraction) below the largest one, which is every input of table and shifter, and every
+mask of a group's active neurons.  Stalls: gaps between groups, late walks.  Without stalls the cycles are
+counted.
 """
 
 from __future__ import annotations
