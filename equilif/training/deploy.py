@@ -193,6 +193,7 @@ def deploy(
         exact = rates[:, out].argmax(axis=1)
         settled = found.settled
     spiking = []
+    weights = model.deployed()
     for n in steps:
         progress(f"spikes, {n} steps")
         w = window(n)

@@ -241,7 +241,7 @@ class RateTraining:
     @property
     def deployed(self) -> tuple[Network, Weights]:
         """The network as the engine takes it."""
-        return self.model.network, self.model.quantised()
+        return self.model.network, self.model.deployed()
 
     def to_dict(self) -> dict[str, Any]:
         """Content of rates.json."""

@@ -265,8 +265,10 @@ SETTINGS = {
             epochs=4,
             batch=64,
             lr=1e-3,
-            weight_decay=1.0,
-            asked=MemoryPreset(tokens=600, heads=16, sharpness=2, loading={"drop": 50, "bigrams": 30_000}),
+            weight_decay=0.5,
+            asked=MemoryPreset(
+                tokens=600, heads=16, gain=2, sharpness=2, loading={"drop": 50, "bigrams": 30_000}
+            ),
             table_lr=3.0,
             token_dropout=0.6,
             schedule=SETTLED,

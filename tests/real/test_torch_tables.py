@@ -22,6 +22,7 @@ from equilif_golden.real.attention import batch, by_length  # noqa: E402
 from equilif_golden.real.rates import PART, Rates  # noqa: E402
 from equilif_golden.real.trainer import Trainer, hinge, predict  # noqa: E402
 from equilif_golden.reference import Reference  # noqa: E402
+from equilif_golden.schedule import Schedule  # noqa: E402
 from tests.real.test_torch_rates import EXACT, slope  # noqa: E402
 from tests.training.test_deploy import run  # noqa: E402
 
@@ -113,7 +114,7 @@ def test_tokens_that_say_nothing_learn_to_and_run_as_spikes(tmp_path):
     frozen = trained(replace(net, populations=network(rows=None, hidden=16).populations))[1]
     assert real > 0.95 and frozen < 0.5
     # deployed: saved with its table, and the same bits in the kernel and in the reference
-    save(tmp_path / "network.npz", model.network, model.quantised())
+    save(tmp_path / "network.npz", model.network, model.deployed())
     deployed, weights = load(tmp_path / "network.npz")
     assert deployed == net and weights["memory-query"].shape == (ROWS, WIDTH)
     kernel = Kernel(deployed, weights)
@@ -121,6 +122,28 @@ def test_tokens_that_say_nothing_learn_to_and_run_as_spikes(tmp_path):
     some = tokens.take(np.arange(10))
     reference = Reference(deployed, weights).infer(np.zeros((10, 0), int), some)
     assert (reference.prediction == kernel.predict(None, tokens=some)).all()
+
+
+def test_deployed_biases_make_up_for_rounding_down():
+    """The rates of a long run are nearer to the model's, and only biases behind and into the memory move."""
+    tokens, _ = sequences(40)
+    net = Network.attention(
+        5, WIDTH, 30, 12, CLASSES, rows=ROWS, schedule=Schedule(free=256, nudged=16, window=16)
+    )
+    model = begun(net, tokens._replace(table=tokens.table * 15), tolerance=1e-6)
+    with torch.no_grad():
+        given = batch(model.table(tokens), tokens, np.arange(40))
+        real = model(torch.zeros(40, 0), *given)[0].numpy()
+    plain, deployed = model.quantised(), model.deployed()
+
+    def error(weights):
+        return (Kernel(net, weights).rates(None, tokens=tokens)[0][:, 0] / 256 - real).mean()
+
+    moved = {n for n, w in deployed.items() if (w != plain[n]).any()}
+    assert moved == {"bias-query", "bias-hidden1"}
+    assert error(plain) < -0.01 and abs(error(deployed)) < abs(error(plain)) / 3
+    chain = Rates(Network.chain(12, 9, 4))
+    assert all((w == chain.quantised()[n]).all() for n, w in chain.deployed().items())
 
 
 def test_without_tokens_a_sample_learns_nothing_of_them():

@@ -22,6 +22,7 @@ import numpy.typing as npt
 import torch
 
 from equilif_golden import samples
+from equilif_golden.blocks.relay import query_shift
 from equilif_golden.fixed import Raw, integers
 from equilif_golden.network import ONE, Network, TokenRows, Weights
 from equilif_golden.real.equilibrium import Convergence, Equilibrium, anderson, eight_bit
@@ -119,6 +120,30 @@ class Rates(Equilibrium):
             n: fmt.quantize(w.detach().cpu().double().numpy() * threshold / (1 << fmt.f))
             for n, w in self.w.items()
         }
+
+    def deployed(self) -> Weights:
+        """:meth:`quantised`, with biases that make up for what the engine rounds down around a memory.
+
+        It rounds every product of a value and a weight down, by half a code on average, and so a query and
+        a retrieval.  A hidden neuron hears hundreds of relay neurons, and all of them err the same way.
+        """
+        net = self.network
+        weights = self.quantised()
+        fmt = net.numerics.weight
+        half = query_shift(net.numerics.fraction)
+        lost = {m.relay.name: np.full(m.relay.size, (1 << half) / 2) for m in net.memories}
+        for s in net.synapses:
+            if net[s.pre].kind == "relay":
+                n, size = net.shape(s)
+                lost[s.pre] = lost[s.pre] + size / 2
+                # a retrieval of 1.0 is 128 codes, and drives like a rate of 1/2
+                lost[s.post] = lost.get(s.post, 0) + n / 2 + weights[s.name].sum(axis=0) / 512
+        biases = {s.post: s.name for s in net.synapses if net[s.pre].kind == "constant"}
+        for name, codes in lost.items():
+            if name in biases:
+                row = weights[biases[name]]
+                row[0] = np.clip(row[0] + np.rint(codes).astype(np.int64), fmt.lo, fmt.hi)
+        return weights
 
     def constrain(self) -> None:
         """Back into the range of the weights' format."""
