@@ -217,8 +217,6 @@ def _settings(source: Data | Path, folder: Path | None, own: Own) -> Settings:
     if isinstance(source, Path):
         return suggested(samples_of(source, folder, own)[0])
     refuse_own(source, own)
-    if source not in SETTINGS:
-        raise ValueError(f"rates are trained of {', '.join(SETTINGS)}, or of a path, not of {source}")
     return SETTINGS[source]
 
 

@@ -260,6 +260,18 @@ SETTINGS = {
         ),
         Settings(data="cifar10", hidden=(1000,), epochs=20, lr=1e-3, shift=0.5, flip=0.5, schedule=SETTLED),
         Settings(
+            data="snippets",
+            hidden=(64,),
+            epochs=3,
+            batch=32,
+            lr=1e-3,
+            weight_decay=0.5,
+            asked=MemoryPreset(tokens=64, heads=8, gain=2, sharpness=2),
+            table_lr=3.0,
+            token_dropout=0.3,
+            schedule=SETTLED,
+        ),
+        Settings(
             data="imdb",
             hidden=(64,),
             epochs=4,

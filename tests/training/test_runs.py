@@ -293,7 +293,7 @@ def test_names_of_pictures_are_said_the_same_everywhere():
 
 def test_names_of_data_sets_are_said_the_same_everywhere():
     assert names("images") == tuple(n for n in names("images") if PRESETS[n].memory is None)
-    assert set(SETTINGS) <= set(PRESETS) and all(name == p.data for name, p in PRESETS.items())
+    assert set(SETTINGS) == set(PRESETS) and all(name == p.data for name, p in PRESETS.items())
 
 
 # -- targets ---------------------------------------------------------------------------------------
