@@ -72,6 +72,33 @@ def rates(
         float | None,
         typer.Option(help="Part of the hidden neurons that a sample does without.", show_default=False),
     ] = None,
+    table_lr: Annotated[
+        float | None,
+        typer.Option(
+            help="Sequences: learning rate of the table of tokens, relative to --lr; 0: tokens stay as the "
+            "data have them.",
+            show_default="the data set's",
+        ),
+    ] = None,
+    token_dropout: Annotated[
+        float | None,
+        typer.Option(
+            help="Sequences: part of the tokens of a training sample left out, anew each epoch.",
+            show_default=False,
+        ),
+    ] = None,
+    tokens: Annotated[
+        int | None,
+        typer.Option(help="Sequences: tokens of a sample, at most.", min=1, show_default="the data set's"),
+    ] = None,
+    bigrams: Annotated[
+        int | None,
+        typer.Option(
+            help="Texts: so many frequent pairs of words are tokens too, which begin as zeros.",
+            min=0,
+            show_default="the data set's",
+        ),
+    ] = None,
     shift: Annotated[
         float | None, typer.Option(help="Part of the training images moved by a pixel.", show_default=False)
     ] = None,
@@ -85,7 +112,7 @@ def rates(
     hold_out: Annotated[
         int | None,
         typer.Option(
-            help="Training images to choose settings by: not learned from, and in place of the test set.",
+            help="Training samples to choose settings by: not learned from, and in place of the test set.",
             min=1,
             show_default=False,
         ),
@@ -132,6 +159,8 @@ def rates(
         "lr": MAPS_LR if conv and lr is None and not resume else lr,
         "weight_decay": weight_decay,
         "dropout": dropout,
+        "table_lr": table_lr,
+        "token_dropout": token_dropout,
         "shift": shift,
         "flip": flip,
         "without": without and tuple(without),
@@ -146,6 +175,7 @@ def rates(
         names = {"conv" if name == "channels" else name: value for name, value in given.items()}
         if conv and not hidden:
             names["hidden"] = None
+        names.update(tokens=tokens, bigrams=bigrams)
         keeps_settings({**names, "overwrite": overwrite or None, **dataclasses.asdict(own)})
         place.require_run(module.CHECKPOINT)
     with place:
@@ -160,7 +190,11 @@ def rates(
             place.require_free(overwrite=overwrite)
             if epochs is not None:
                 given["epochs"] = epochs
-            settings = dataclasses.replace(_settings(source, folder, own), **given)
+            settings = _settings(source, folder, own)
+            asked_of = settings.tokens_of(tokens, bigrams=bigrams)
+            if asked_of is not None:
+                given["asked"] = asked_of
+            settings = dataclasses.replace(settings, **given)
             with show.console.status(f"reading {show.literal(settings.data)}"):
                 run = module.RateTraining.start(settings, folder)
             place.clear()

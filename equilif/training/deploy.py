@@ -24,7 +24,7 @@ from equilif.extras import needs
 from equilif_golden.blocks.lif import LEAKS
 from equilif_golden.fixed import whole
 from equilif_golden.kernel import Kernel
-from equilif_golden.network import Network, Weights
+from equilif_golden.network import Network, TokenRows, Weights
 from equilif_golden.schedule import STEPS_MAX
 
 with needs("torch"):
@@ -144,6 +144,19 @@ def converge(
     )
 
 
+def fixed_points(
+    solver: Rates, x: npt.NDArray[np.uint8], tokens: TokenRows | None, batch: int = 1000
+) -> tuple[npt.NDArray[np.int64], float]:
+    """Classes (n,) of samples, and for which part of them the solver found the fixed point."""
+    classes = []
+    settled = 0.0
+    for at in np.split(np.arange(len(x)), range(batch, len(x), batch)):
+        some = None if tokens is None else tokens.take(at)
+        classes.append(predict(solver, x[at], tokens=some, batch=batch))
+        settled += (solver.there.settled if solver.there else 1.0) * len(at)
+    return np.concatenate(classes), settled / len(x)
+
+
 def deploy(
     model: Rates,
     data: DataSet,
@@ -172,9 +185,7 @@ def deploy(
     real = predict(model, x, tokens=tokens)
     progress("exact rates of the quantised network")
     if network.memories:
-        solver = Rates(network, weights, tolerance=1e-6, limit=2000)
-        exact = predict(solver, x, tokens=tokens, batch=len(labels))
-        settled = solver.there.settled if solver.there else 1.0
+        exact, settled = fixed_points(Rates(network, weights, tolerance=1e-6, limit=2000), x, tokens)
     else:
         rates, found = integer_rates(
             network, weights, Kernel(network, weights).averages(x, [1])[1], tolerance=1e-6

@@ -116,7 +116,7 @@ def leads() -> bool:
 def model_of(settings: Settings, d: DataSet) -> Rates:
     """What learns: the mean rates of a network."""
     network = settings.network(d)
-    return Rates(network, settings.initial_weights(network), **SOLVER)
+    return Rates(network, settings.initial_weights(network, d), **SOLVER)
 
 
 @dataclass
@@ -141,6 +141,7 @@ class RateTraining:
         """
         loaded = data if isinstance(data, DataSet) else settings.load(data)
         model = model_of(settings, loaded)
+        table = model.network.table
         distributed = Distributed.join()
         steps = settings.epochs * -(-len(settings.order(loaded, 0)) // settings.batch)
         trainer = Trainer(
@@ -150,6 +151,8 @@ class RateTraining:
             weight_decay=settings.weight_decay,
             dropout=settings.dropout,
             batch=settings.batch,
+            scales={table.name: settings.table_lr} if table else None,
+            token_dropout=settings.token_dropout,
             distributed=distributed,
         )
         return cls(settings, loaded, trainer, distributed)
@@ -202,7 +205,7 @@ class RateTraining:
         epoch = len(self.history)
         s = self.settings
         d = self.data
-        lr = self.trainer.optimiser.param_groups[0]["lr"]
+        lr = self.trainer.lr
         order = s.order(d, epoch)
         start = time.perf_counter()
         p = self.trainer.epoch(

@@ -13,11 +13,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from equilif.data import images, own
+from equilif.data import images, own, sequences
 from equilif.data.about import About
 from equilif.data.dataset import Bytes, DataSet
 from equilif.training import convolved, presets
-from equilif.training.presets import MOST_EPOCHS, PRESETS, MemoryPreset, check_seed
+from equilif.training.presets import MOST_EPOCHS, PRESETS, MemoryPreset, Preset, check_seed
 from equilif.training.records import check_digest, check_numbers, load_json, reading, record
 from equilif_golden.fixed import Raw, finite, truth, whole
 from equilif_golden.network import MOST_NEURONS, Network, Weights
@@ -27,6 +27,7 @@ from equilif_golden.schedule import Schedule
 MAPS_START = {"bias": 0.1, "scale": 0.25}
 MAPS_LR = 1e-3  #: a larger one silences maps for good
 FOR_IMAGES = ("shift", "flip", "channels")
+FOR_TOKENS = ("asked", "table_lr", "token_dropout")
 HELD = 99  #: seed of what is held out: the same images for every seed of a run
 
 
@@ -47,7 +48,12 @@ class Settings:
     #: convolutions before the hidden populations, as they are typed (equilif.training.convolved.Asked)
     channels: tuple[str, ...] = ()
     without: tuple[int, ...] = ()  #: classes that are not trained
-    #: training images to choose settings by: they are not learned from, and stand for the test set
+    #: memory of a sequence's tokens in front, where it is not that of the preset
+    asked: MemoryPreset | None = None
+    #: learning rate of the table of tokens, relative to the others; 0: tokens stay as the data have them
+    table_lr: float = 0.0
+    token_dropout: float = 0.0  #: part of a training sample's tokens left out, anew each epoch
+    #: training samples to choose settings by: they are not learned from, and stand for the test set
     hold_out: int = 0
     seed: int = 0
     schedule: Schedule = Schedule()
@@ -67,18 +73,57 @@ class Settings:
         finite(self.dropout, "dropout", 0, 0.99)
         finite(self.shift, "shift", 0, 1)
         finite(self.flip, "flip", 0, 1)
+        finite(self.table_lr, "table_lr", 0, 1e6)
+        finite(self.token_dropout, "token_dropout", 0, 1)
         truth(self.feedback, "feedback")
         whole(self.hold_out, "hold_out", 0, 1 << 31)
         check_seed(self.seed)
-        if self.memory is not None:
+        if self._tokens is not None:
             self._check_sequence()
+        else:
+            self._check_inputs()
         if self.about is not None:
             self._check_own(self.about)
 
     @property
-    def memory(self) -> MemoryPreset | None:
-        """In front of a sequence's hidden populations."""
+    def _tokens(self) -> MemoryPreset | None:
+        """Of the preset."""
         return None if self.about is not None else PRESETS[self.data].memory
+
+    @property
+    def memory(self) -> MemoryPreset | None:
+        """In front of a sequence's hidden populations, with a table of tokens where it learns."""
+        m = self._tokens and (self.asked or self._tokens)
+        if m is None:
+            return None
+        scale = 1.0 if m.table_scale is None else m.table_scale
+        return dataclasses.replace(m, table_scale=scale if self.table_lr else None)
+
+    @property
+    def preset(self) -> Preset:
+        """Of the data set, with this network and these phases."""
+        preset = PRESETS[self.data]
+        if self._tokens is None:
+            return preset
+        return dataclasses.replace(preset, hidden=self.hidden, schedule=self.schedule, memory=self.memory)
+
+    def tokens_of(self, tokens: int | None = None, **loading: Any) -> MemoryPreset | None:
+        """The memory with another number of tokens, and other options of the loader; None when neither is
+        given.
+
+        ValueError where there is no memory.
+        """
+        given = {name: value for name, value in loading.items() if value is not None}
+        if tokens is None and not given:
+            return None
+        m = self.memory
+        if m is None:
+            name = "tokens" if tokens is not None else next(iter(given))
+            raise ValueError(_for_tokens(name, self.data))
+        sequences.check_options(self.data, given)
+        return dataclasses.replace(
+            m, tokens=m.tokens if tokens is None else tokens, loading={**m.loading, **given}
+        )
 
     def _check_own(self, about: About) -> None:
         """ValueError for what own data cannot be."""
@@ -90,11 +135,17 @@ class Settings:
 
     def _check_sequence(self) -> None:
         """What is for images changes nothing in a sequence: ValueError."""
-        for name in (*FOR_IMAGES, "hold_out"):
+        for name in FOR_IMAGES:
             if getattr(self, name):
                 raise ValueError(f"{_typed(name)} is for images, {self.data} has none: leave it out")
         if not self.feedback:
             raise ValueError(f"feedback cannot be left out: the memory of {self.data} is trained with it")
+
+    def _check_inputs(self) -> None:
+        """What is for tokens changes nothing without them: ValueError."""
+        for name in FOR_TOKENS:
+            if getattr(self, name):
+                raise ValueError(_for_tokens(name, self.data))
 
     def load(self, folder: Path | None = None) -> DataSet:
         """The data set, without what is held out; ValueError when it does not fit the settings.
@@ -102,7 +153,7 @@ class Settings:
         ``folder``: of a data set with a name; the path of own data that have moved.
         """
         if self.about is None:
-            d = PRESETS[self.data].load(folder)
+            d = self.preset.load(folder)
         else:
             d = own.again(self.about, folder, name=self.data)
         for label in self.without:
@@ -117,7 +168,7 @@ class Settings:
             return d
         if not self.hold_out < len(d.x_train):
             raise ValueError(
-                f"hold_out is for images, fewer than there are to learn from; {d.name} has {len(d.x_train):,}"
+                f"hold_out must leave samples to learn from, {d.name} has {len(d.x_train):,}: hold out fewer"
             )
         order = np.random.default_rng(HELD).permutation(len(d.x_train))
         learned = order[: -self.hold_out]
@@ -128,13 +179,14 @@ class Settings:
             y_train=d.y_train[learned],
             x_test=d.x_train[held],
             y_test=d.y_train[held],
+            tokens_train=None if d.tokens_train is None else d.tokens_train.take(learned),
+            tokens_test=None if d.tokens_train is None else d.tokens_train.take(held),
         )
 
     def network(self, d: DataSet) -> Network:
         """A sequence has the memory of its preset in front."""
         if d.tokens_train is not None:
-            preset = dataclasses.replace(PRESETS[self.data], hidden=self.hidden, schedule=self.schedule)
-            return preset.network(d)
+            return self.preset.network(d)
         options: dict[str, Any] = {"schedule": self.schedule, "feedback": self.feedback}
         if self.channels:
             asked = [convolved.Asked.of(text) for text in self.channels]
@@ -144,7 +196,7 @@ class Settings:
     def initial_weights(self, network: Network, data: DataSet | None = None) -> Weights:
         """Maps with feedback start nearer to 0: they are heard by many, and would all be full on."""
         if network.memories:
-            return PRESETS[self.data].initial_weights(network, self.seed, data)
+            return self.preset.initial_weights(network, self.seed, data)
         start = MAPS_START if network.maps and not network.forward else {}
         return network.initial_weights(self.seed, **start)
 
@@ -168,6 +220,10 @@ class Settings:
 def _typed(name: str) -> str:
     """A field as it is typed at the command line."""
     return "conv" if name == "channels" else name
+
+
+def _for_tokens(name: str, data: str) -> str:
+    return f"{name} is for a memory of tokens, {data} has none: leave it out"
 
 
 #: phases long enough that the rates of spikes are those of the fixed point (docs/rates.md)
@@ -203,6 +259,18 @@ SETTINGS = {
             schedule=SETTLED,
         ),
         Settings(data="cifar10", hidden=(1000,), epochs=20, lr=1e-3, shift=0.5, flip=0.5, schedule=SETTLED),
+        Settings(
+            data="imdb",
+            hidden=(64,),
+            epochs=4,
+            batch=64,
+            lr=1e-3,
+            weight_decay=1.0,
+            asked=MemoryPreset(tokens=600, heads=16, sharpness=2, loading={"drop": 50, "bigrams": 30_000}),
+            table_lr=3.0,
+            token_dropout=0.6,
+            schedule=SETTLED,
+        ),
         Settings(data="vowels", hidden=(128,), epochs=40, batch=16, lr=3e-3, schedule=SETTLED),
         Settings(data="spoken", hidden=(128,), epochs=20, batch=32, schedule=SETTLED),
     )

@@ -30,7 +30,7 @@ from equilif_golden.blocks.plasticity import (
     DITHER_UPDATE,
 )
 from equilif_golden.blocks.relay import SIGNED
-from equilif_golden.blocks.softmax import ABSOLUTE, C_MIN, RECIPROCAL, TABLE
+from equilif_golden.blocks.softmax import ABSOLUTE, C_MIN, FINE, R_MAX, RECIPROCAL, TABLE
 from equilif_golden.blocks.softmax import FRACTION as EXPONENT_FRACTION
 from equilif_golden.blocks.softmax import WIDTH as EXPONENT_WIDTH
 from equilif_golden.fixed import VALUE, Raw
@@ -361,7 +361,7 @@ def exponentials(scores: I32, shift: int) -> tuple[int, int]:
 @inlined
 def reciprocal(total: int, c: int) -> int:
     """What a mantissa is multiplied by to become the code of p at exponent ``c``."""
-    return ((1 << (c + RECIPROCAL + 1)) // max(total, 1) + 1) >> 1
+    return min(((1 << (c + RECIPROCAL + 1)) // max(total, 1) + 1) >> 1, R_MAX)
 
 
 @inlined
@@ -572,7 +572,7 @@ def ask(head: Head, x: I16, s: State, values: I16) -> None:
     for j in range(head.width):
         values[head.retrieval + j] = relay(drive[j], head.retrieval_shift + c - C_MIN)
     if head.codes >= 0:
-        r = reciprocal(total, ABSOLUTE)
+        r = reciprocal(total, FINE if head.patterns < 0 else ABSOLUTE)
         for t in range(len(scores)):
             values[head.codes + t] = code(scores[t], r)
         for t in range(len(scores), head.n_patterns):

@@ -76,7 +76,7 @@ class Head(NamedTuple):
 
     query: int  #: place of what it asks
     retrieval: int  #: place of what it hears back
-    codes: int  #: place of the absolute codes that its patterns learn from; -1: they do not
+    codes: int  #: place of the codes that its patterns learn from; -1: they do not
     width: int
     patterns: int  #: first weight; -1: loaded with each sample
     n_patterns: int

@@ -38,8 +38,8 @@ from equilif_golden.tokens import give_back
 
 @dataclass
 class Recalled:
-    """By relay or softmax population: queries and retrievals (batch, heads, width), signed; absolute codes
-    of p (batch, heads, size).
+    """By relay or softmax population: queries and retrievals (batch, heads, width), signed; codes of p that
+    patterns learn from (batch, heads, size).
     """
 
     query: dict[str, Raw] = field(default_factory=dict)
@@ -176,7 +176,8 @@ class Reference:
             gathered = syn.forward_values(patterns, codes.code)
             new.query[m.relay.name] = q
             new.retrieval[m.relay.name] = retrieval(gathered, codes.c, fraction=fraction, gain=m.relay.gain)
-            new.p[m.softmax.name] = softmax(scores, present, shift=shift, absolute=True).code
+            fine = m.softmax.loaded
+            new.p[m.softmax.name] = softmax(scores, present, shift=shift, absolute=not fine, fine=fine).code
         state.recalled = new
 
     def _step(self, state: State, target: Raw | None, strength: int) -> None:

@@ -32,6 +32,7 @@ from hypothesis import strategies as st
 from equilif_golden.blocks.softmax import (
     ABSOLUTE,
     C_MIN,
+    FINE,
     FRACTION,
     RECIPROCAL,
     SHIFTS,
@@ -85,20 +86,20 @@ def worst(scores, active=True, *, shift, absolute=False):
     return error.max(), (error / limit).max()
 
 
-def by_hand(scores, active, *, shift, absolute):
+def by_hand(scores, active, *, shift, absolute=False, fine=False):
     """The definition in Python's integers and literals, one neuron after the other."""
     y = [min(max(int(z) // 2**shift, -(2**17)), 2**17 - 1) for z in scores]
     on = [t for t, a in enumerate(active) if a]
     if not on:
-        return [0] * len(y), 8 if absolute else 7
+        return [0] * len(y), 12 if fine else 8 if absolute else 7
     top = max(y[t] // 64 for t in on)
     e = [
         int(128 * 2 ** ((y[t] % 64 + 0.5) / 64) + 0.5) // 2 ** (top - y[t] // 64) if t in on else 0
         for t in range(len(y))
     ]
     total = sum(e)
-    c = 8 if absolute else total.bit_length() - 1
-    r = (2 ** (c + 14) // total + 1) // 2
+    c = 12 if fine else 8 if absolute else total.bit_length() - 1
+    r = min((2 ** (c + 14) // total + 1) // 2, 2**14)
     return [min((k * r + 2**12) // 2**13, 255) for k in e], c
 
 
@@ -133,6 +134,9 @@ def test_reciprocal_of_every_sum():
 # --------------------------------------------------------------------------------------------------
 
 
+KINDS = st.sampled_from([{}, {"absolute": True}, {"fine": True}])
+
+
 def scores_of(draw):
     n = draw(st.integers(1, 12))
     reach = draw(st.sampled_from([10, 1000, 1 << 16, 1 << 25]))
@@ -142,12 +146,28 @@ def scores_of(draw):
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.composite(scores_of)(), st.sampled_from(SHIFTS), st.booleans())
-def test_definition(case, shift, absolute):
+@given(st.composite(scores_of)(), st.sampled_from(SHIFTS), KINDS)
+def test_definition(case, shift, kind):
     """Exact also where exponents saturate."""
     scores, active = case
-    got = softmax(scores, active, shift=shift, absolute=absolute)
-    assert (got.code.tolist(), int(got.c)) == by_hand(scores, active, shift=shift, absolute=absolute)
+    got = softmax(scores, active, shift=shift, **kind)
+    assert (got.code.tolist(), int(got.c)) == by_hand(scores, active, shift=shift, **kind)
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 15, 16, 100, 1024])
+def test_fine_codes_are_sixteen_times_as_fine(n):
+    """Of equal patterns, until there are so few that R is at its largest."""
+    got = softmax(np.zeros(n, int), shift=1, fine=True)
+    assert got.c == FINE == 12
+    assert set(got.code.tolist()) == {min(round(4096 / n), 255)}
+    coarse = softmax(np.zeros(n, int), shift=1, absolute=True)
+    assert set(coarse.code.tolist()) == {min(round(256 / n), 255)}
+
+
+def test_fine_codes_of_few_and_weak_patterns():
+    """The sum is below 2**11: 129 for the strong one, 16 for the other, both times R_MAX / 2**13."""
+    got = softmax([3 * OCTAVE << 1, 0], shift=1, fine=True)
+    assert got.code.tolist() == [255, 32]
 
 
 @SHIFT
@@ -164,17 +184,17 @@ def test_saturation(shift):
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.composite(scores_of)(), st.sampled_from(SHIFTS), st.booleans())
-def test_masks(case, shift, absolute):
+@given(st.composite(scores_of)(), st.sampled_from(SHIFTS), KINDS)
+def test_masks(case, shift, kind):
     """Whoever is not active has p = 0 and does not matter; with none active c is that of one neuron."""
     scores, active = np.array(case[0]), np.array(case[1])
-    got = softmax(scores, active, shift=shift, absolute=absolute)
+    got = softmax(scores, active, shift=shift, **kind)
     assert not got.code[~active].any()
     if active.any():
-        alone = softmax(scores[active], shift=shift, absolute=absolute)
+        alone = softmax(scores[active], shift=shift, **kind)
         assert (got.code[active].tolist(), got.c) == (alone.code.tolist(), alone.c)
     else:
-        assert got.c == (ABSOLUTE if absolute else C_MIN)
+        assert got.c == (FINE if kind.get("fine") else ABSOLUTE if kind else C_MIN)
 
 
 # --------------------------------------------------------------------------------------------------

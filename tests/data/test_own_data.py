@@ -1116,7 +1116,7 @@ def test_evaluation_refuses_what_does_not_fit_its_network(name, capsys):
         ("rates t.csv", "--label"),
         ("rates t.csv --label kind --shift 0.5", "shift is for images"),
         ("rates digits --label kind", "--label is for a file or folder of your own"),
-        ("rates imdb", "rates are trained of digits"),
+        ("rates snippets", "rates are trained of digits"),
         ("gradient t.csv --label kind --network net.npz", "was trained on other data"),
         ("energy t.csv", "--label"),
         ("recall t.csv --label kind", "recall stores images"),

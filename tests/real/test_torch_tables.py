@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,13 +13,17 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from equilif_golden.kernel import Kernel  # noqa: E402   torch is optional
+from equilif.training import rates  # noqa: E402   torch is optional
+from equilif.training.presets import MemoryPreset  # noqa: E402
+from equilif.training.settings import SETTINGS  # noqa: E402
+from equilif_golden.kernel import Kernel  # noqa: E402
 from equilif_golden.network import Network, TokenRows, load, save  # noqa: E402
 from equilif_golden.real.attention import batch, by_length  # noqa: E402
 from equilif_golden.real.rates import PART, Rates  # noqa: E402
 from equilif_golden.real.trainer import Trainer, hinge, predict  # noqa: E402
 from equilif_golden.reference import Reference  # noqa: E402
 from tests.real.test_torch_rates import EXACT, slope  # noqa: E402
+from tests.training.test_deploy import run  # noqa: E402
 
 ROWS, WIDTH, CLASSES = 12, 6, 3
 
@@ -215,3 +220,89 @@ def test_two_processes_learn_the_table_that_one_does(tmp_path):
     one, two = runs
     for name in one.files:
         assert np.abs(one[name] - two[name]).max() < 1e-7, name
+
+
+# -- the command -----------------------------------------------------------------------------------
+@pytest.fixture
+def reviews(tmp_path):
+    """30 reviews a class and part in Maas's layout; what tells them apart begins alike."""
+    words = {"neg": ("bad", "dull"), "pos": ("good", "fine")}
+    (tmp_path / "glove.txt").write_text(
+        "".join(f"{w} 0.1 {k / 4}\n" for k, w in enumerate(("film", "plot", "cast", "end")))
+        + "".join(f"{w} 0.3 0.2\n" for w in ("bad", "dull", "good", "fine"))
+    )
+    rng = np.random.default_rng(0)
+    for part in ("train", "test"):
+        for sign, said in words.items():
+            folder = tmp_path / "aclImdb" / part / sign
+            folder.mkdir(parents=True)
+            for k in range(30):
+                about = rng.choice(["film", "plot", "cast", "end"], 4)
+                (folder / f"{k}_1.txt").write_text(" ".join([*about, said[k % 2]]))
+    return tmp_path
+
+
+def test_reviews_are_learnt_saved_resumed_and_deployed(reviews, monkeypatch):
+    few = replace(SETTINGS["imdb"], asked=MemoryPreset(tokens=5, heads=2))  # not without 50 words
+    monkeypatch.setitem(SETTINGS, "imdb", few)
+    out = reviews / "run"
+    asked = ("--bigrams", 3, "--tokens", 12, "--table-lr", 10, "--lr", 0.003, "--weight-decay", 0)
+    options = (*asked, "--hidden", 6, "--batch", 6, "--token-dropout", 0.1)
+    run("rates", "imdb", "--data", reviews, *options, "--epochs", 12, "--out", out)
+    history = json.loads((out / rates.HISTORY).read_text())
+    memory = history["settings"]["asked"]
+    assert memory["tokens"] == 12 and memory["loading"]["bigrams"] == 3
+    assert history["sizes"] == "12 tokens x 2 queries-6-2" and history["epochs"][-1]["test_accuracy"] > 0.9
+    net, weights = load(out / rates.NETWORK)
+    assert net.table is not None and weights[net.table.name].shape == (8 + 3, 2)
+    run("rates", "imdb", "--data", reviews, "--resume", "--epochs", 13, "--out", out)
+    assert len(json.loads((out / rates.HISTORY).read_text())["epochs"]) == 13
+    run("deploy", out, "--data", reviews, "--steps", 24, "--json", out / "deployed.json")
+    deployed = json.loads((out / "deployed.json").read_text())
+    assert deployed["settled"] == 1 and deployed["spiking"][0]["accuracy"] > 0.9
+    assert deployed["quantisation"][0]["synapse"] == "memory-query"
+
+
+def test_a_table_that_does_not_learn_is_that_of_the_data(reviews):
+    frozen = replace(
+        SETTINGS["imdb"],
+        asked=MemoryPreset(tokens=12, heads=2),
+        table_lr=0,
+        hidden=(4,),
+        hold_out=20,
+        epochs=1,
+    )
+    begun_ = rates.RateTraining.start(frozen, reviews)
+    assert begun_.model.network.table is None
+    begun_.epoch()
+    d = frozen.load(reviews)
+    assert (len(d.y_train), len(d.y_test), d.tokens_train.n_samples, d.tokens_test.n_samples) == (
+        40,
+        20,
+        40,
+        20,
+    )
+    whole = replace(frozen, hold_out=0).load(reviews)
+    held = sorted(d.tokens_train.rows_of(j).tolist() for j in range(40))
+    held += [d.tokens_test.rows_of(j).tolist() for j in range(20)]
+    assert sorted(held) == sorted(whole.tokens_train.rows_of(j).tolist() for j in range(60))
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (("digits", "--table-lr", 2), "table_lr is for a memory of tokens, digits has none: leave it out"),
+        (("digits", "--token-dropout", 0.5), "token_dropout is for a memory of tokens, digits has none"),
+        (("digits", "--tokens", 5), "tokens is for a memory of tokens, digits has none"),
+        (("digits", "--bigrams", 5), "bigrams is for a memory of tokens, digits has none"),
+        (("vowels", "--bigrams", 5), "vowels has no option 'bigrams', only max_tokens"),
+        (("imdb", "--tokens", 2000), "tokens must be in 1..1024"),
+        (("imdb", "--token-dropout", 2), "token_dropout must be a number in 0..1"),
+        (("imdb", "--table-lr", -1), "table_lr must be a number in 0..1e+06"),
+        (("imdb", "--resume", "--bigrams", 5), "a resumed run keeps its settings: leave out --bigrams"),
+        (("imdb", "--data", "/nowhere"), "no aclImdb/train/pos in /nowhere"),
+    ],
+)
+def test_options_of_tokens_that_mean_nothing_are_refused(options, message, tmp_path):
+    assert message in run("rates", *options, "--out", tmp_path / "out", code=2)
+    assert not list(tmp_path.iterdir())

@@ -134,7 +134,7 @@ def test_settings_are_chosen_without_the_test_set():
     )
     assert images == sorted((*x, y) for x, y in zip(d.x_train, d.y_train, strict=True))
     assert (replace(SETTINGS["digits"], hold_out=200, seed=1).load().x_test == held.x_test).all()
-    assert "hold_out is for images, fewer than there are to learn from; digits has 1,437" in run(
+    assert "hold_out must leave samples to learn from, digits has 1,437: hold out fewer" in run(
         "rates", "digits", "--hold-out", 1437, code=2
     )
 

@@ -6,7 +6,11 @@ exponent.
     e    = 2**frac(y) as 129 .. 255 from a table, >> (m - floor(y))
     S    = sum of e;  2**c the largest power of two <= S
     R    = round(2**(c + 13) / S)            the only division
-    code = (e R + 2**12) >> 13               p = code / 2**c  (``absolute``: c = 8, and 255 stands for 1)
+    code = (e R + 2**12) >> 13               p = code / 2**c
+
+Two other kinds of codes have the same scale whatever the sum, for patterns that learn.  ``absolute``: c = 8,
+and 255 stands for 1.  ``fine``: c = 12, and 255 for 1/16 and more; where S < 2**11, as with few patterns,
+R stays at its largest, 2**14, and p is taken for smaller than it is.
 
 Aligning to the octave of the largest score, not to the score itself, needs no subtraction of scores: R
 makes up for it.  The shared exponent keeps 6 to 8 bits in the largest p however many neurons share the
@@ -33,7 +37,9 @@ WIDTH = 18  #: of an exponent, sign included; beyond it saturates
 TABLE = np.floor(128 * 2.0 ** ((np.arange(1 << FRACTION) + 0.5) / (1 << FRACTION)) + 0.5).astype(np.int64)
 RECIPROCAL = 13  #: fraction bits of R
 ABSOLUTE = 8  #: c of absolute codes
+FINE = 12  #: c of fine codes
 C_MIN = 7  #: c of a single active neuron
+R_MAX = 1 << (ABSOLUTE + RECIPROCAL - C_MIN)
 
 
 class Probabilities(NamedTuple):
@@ -54,7 +60,12 @@ def exponents(scores: npt.ArrayLike, *, shift: int) -> Raw:
 
 
 def softmax(
-    scores: npt.ArrayLike, active: npt.ArrayLike = True, *, shift: int, absolute: bool = False
+    scores: npt.ArrayLike,
+    active: npt.ArrayLike = True,
+    *,
+    shift: int,
+    absolute: bool = False,
+    fine: bool = False,
 ) -> Probabilities:
     """Softmax over the last axis of raw scores; neurons that are not ``active`` (broadcast) take no part.
     None active: all codes 0.
@@ -68,8 +79,8 @@ def softmax(
     e = np.where(active, TABLE[y & ((1 << FRACTION) - 1)] >> down, 0)
     total = e.sum(axis=-1, keepdims=True)
     c = np.where(total > 0, np.floor(np.log2(np.maximum(total, 1))).astype(np.int64), C_MIN)
-    if absolute:
-        c = np.full_like(c, ABSOLUTE)
-    r = ((1 << (c + RECIPROCAL + 1)) // np.maximum(total, 1) + 1) >> 1
+    if absolute or fine:
+        c = np.full_like(c, FINE if fine else ABSOLUTE)
+    r = np.minimum(((1 << (c + RECIPROCAL + 1)) // np.maximum(total, 1) + 1) >> 1, R_MAX)
     code = np.minimum((e * r + (1 << (RECIPROCAL - 1))) >> RECIPROCAL, VALUE.hi)
     return Probabilities(code, c[..., 0])

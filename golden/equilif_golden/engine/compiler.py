@@ -283,7 +283,9 @@ class Compiled(Placement):
         # patterns learn from the codes of the nudged phases
         if m.synapse.rate_scale and m.softmax.learns and phase.strength:
             codes = self.head(f"{m.softmax.name} codes", h, heads)
-            out.append(Op.SOFTMAX(scores, values=codes, shift=shift, absolute=True, **phase.to))
+            fine = m.softmax.loaded
+            kind = {"absolute": not fine, "fine": fine}
+            out.append(Op.SOFTMAX(scores, values=codes, shift=shift, **kind, **phase.to))
         return out
 
     # -- learning ----------------------------------------------------------------------------------

@@ -171,6 +171,7 @@ class MeasureMode(IntFlag):
 
 class SoftmaxMode(IntFlag):
     ABSOLUTE = 4
+    FINE = 8
 
 
 class RelayMode(IntFlag):
@@ -515,7 +516,11 @@ OPERATIONS: Mapping[Op, Operation] = {
             "values": Span("src", "n_dst", Memory.VALUES, "where the codes go"),
             "shift": Number("shift", softmax.SHIFTS, f"{_SHIFT} of B"),
         },
-        modes=_RESULTS | {SoftmaxMode.ABSOLUTE: Mode("255 stands for 1, whatever the sum")},
+        modes=_RESULTS
+        | {
+            SoftmaxMode.ABSOLUTE: Mode("255 stands for 1, whatever the sum"),
+            SoftmaxMode.FINE: Mode("255 stands for 1/16 and more, whatever the sum"),
+        },
         # in each of three walks: largest, sum, distance; in the last one codes
         does=Effects(reads=("A", "B"), additions=1),
         walks=3,

@@ -283,8 +283,13 @@ class EngineModel:
             case Op.SOFTMAX:
                 scores = self.b[g].ravel()
                 active = self.a[g].ravel() >= 0
-                absolute = bool(i.mode & SoftmaxMode.ABSOLUTE)
-                codes = softmax(scores, active, shift=i["shift"], absolute=absolute)
+                codes = softmax(
+                    scores,
+                    active,
+                    shift=i["shift"],
+                    absolute=bool(i.mode & SoftmaxMode.ABSOLUTE),
+                    fine=bool(i.mode & SoftmaxMode.FINE),
+                )
                 self.scale = int(codes.c) - C_MIN
                 self._write(i, i.groups("values").slice, codes.code.reshape(-1, self.config.lanes))
             case Op.RELAY:

@@ -23,7 +23,7 @@ from amaranth.hdl import Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from equilif_golden.blocks.softmax import ABSOLUTE, C_MIN, FRACTION, RECIPROCAL, TABLE, WIDTH
+from equilif_golden.blocks.softmax import ABSOLUTE, C_MIN, FINE, FRACTION, R_MAX, RECIPROCAL, TABLE, WIDTH
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.cycles import EXPONENTIAL, PRODUCT
 from equilif_hdl.fixed import lanes_of, saturate
@@ -37,7 +37,7 @@ class Softmax(wiring.Component):
     -------
     start : In(1)
         The first walk begins.
-    absolute : In(1), held
+    absolute, fine : In(1), held
         c does not depend on the sum.
     idle : In(1)
         The walk is over, and its last group has gone by.
@@ -63,6 +63,7 @@ class Softmax(wiring.Component):
 
     start: Signal
     absolute: Signal
+    fine: Signal
     idle: Signal
     valid: Signal
     near: Signal
@@ -86,6 +87,7 @@ class Softmax(wiring.Component):
             {
                 "start": In(1),
                 "absolute": In(1),
+                "fine": In(1),
                 "idle": In(1),
                 "valid": In(1),
                 "near": In(self.drive * p),
@@ -96,7 +98,7 @@ class Softmax(wiring.Component):
                 "coded": Out(1),
                 "e": Out(8 * p),
                 "reciprocal": Out(15),
-                "scale": Out(range(max(ABSOLUTE + 1, self.total_width) - C_MIN)),
+                "scale": Out(range(max(FINE + 1, self.total_width) - C_MIN)),
             }
         )
 
@@ -121,6 +123,7 @@ class Softmax(wiring.Component):
             self.busy.eq(1),
             divider.total.eq(total),
             divider.absolute.eq(self.absolute),
+            divider.fine.eq(self.fine),
             self.reciprocal.eq(divider.r),
             self.scale.eq(divider.c - C_MIN),
         ]
@@ -183,13 +186,13 @@ class Softmax(wiring.Component):
 
 class Reciprocal(wiring.Component):
     """R = round(2 ** (c + RECIPROCAL) / total), halves upwards, with 2 ** c the largest power of two up to
-    the total; ``absolute``: c = ABSOLUTE.
+    the total; ``absolute``: c = ABSOLUTE.  ``fine``: c = FINE, and R is R_MAX at most.
 
     Members
     -------
     start : In(1)
         Begin.
-    absolute, total : In(1), In, held until not busy
+    absolute, fine, total : In(1), In(1), In, held until not busy
         A total is 0, whose R has no meaning and whose c is C_MIN, or at least 2 ** C_MIN.
     busy : Out(1)
         For ``latency`` cycles from the cycle after start.
@@ -198,6 +201,7 @@ class Reciprocal(wiring.Component):
 
     start: Signal
     absolute: Signal
+    fine: Signal
     total: Signal
     busy: Signal
     c: Signal
@@ -211,6 +215,7 @@ class Reciprocal(wiring.Component):
             {
                 "start": In(1),
                 "absolute": In(1),
+                "fine": In(1),
                 "total": In(width),
                 "busy": Out(1),
                 "c": Out(5),
@@ -225,21 +230,27 @@ class Reciprocal(wiring.Component):
         quotient = Signal(STEPS)
         left = Signal(range(STEPS + 1))  # steps that are left
         aligned = Signal()  # the first remainder is there
+        small = Signal()  # R would be larger than R_MAX
         lead: Value = Const(C_MIN, 5)  # the highest bit of the total
         for k in range(C_MIN + 1, self.width):
             lead = Mux(self.total[k], k, lead)
         m.d.comb += [
             self.busy.eq(left != 0),
             difference.eq(remainder - self.total),
-            self.r.eq((quotient + 1) >> 1),
+            self.r.eq(Mux(small, R_MAX, (quotient + 1) >> 1)),
         ]
         m.d.sync += aligned.eq(self.busy)
         with m.If(self.start):
-            m.d.sync += [self.c.eq(Mux(self.absolute, ABSOLUTE, lead)), left.eq(STEPS)]
+            fixed = Mux(self.fine, FINE, ABSOLUTE)
+            m.d.sync += [
+                self.c.eq(Mux(self.absolute | self.fine, fixed, lead)),
+                small.eq(self.fine & ~self.total[FINE - 1 :].any()),
+                left.eq(STEPS),
+            ]
         with m.Elif(self.busy & ~aligned):
-            # 2 ** (c + RECIPROCAL + 1) from a power of two that is below the total (absolute: not above),
-            # so that STEPS bits are enough
-            m.d.sync += remainder.eq(1 << Mux(self.absolute, C_MIN, (self.c - 1)[:5]))
+            # 2 ** (c + RECIPROCAL + 1) from a power of two that is below the total (absolute, fine: not
+            # above), so that STEPS bits are enough
+            m.d.sync += remainder.eq(1 << (self.c - 1)[:5])
         with m.Elif(self.busy):
             m.d.sync += [
                 quotient.eq(Cat(~difference[-1], quotient)),

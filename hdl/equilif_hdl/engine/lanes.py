@@ -233,6 +233,7 @@ class Lanes(wiring.Component):
         m.d.comb += [
             softmax.start.eq(self.start & (ins.op == Op.SOFTMAX)),
             softmax.absolute.eq(has_mode(ins, SoftmaxMode.ABSOLUTE)),
+            softmax.fine.eq(has_mode(ins, SoftmaxMode.FINE)),
             softmax.idle.eq(self.walked & over),
             softmax.valid.eq(stages.has(m, timing.near, Op.SOFTMAX)),
             softmax.near.eq(Cat(lane.near for lane in lanes)),

@@ -5,9 +5,10 @@ State space of Reciprocal: every total from ``first`` up to ``last``, which the 
 kinds; the cycles of each are counted.
 
 State space of Softmax: any number of groups; scores of all sizes, equal, near each other, at and beyond
-saturation; all, some and no neurons active; every shift, absolute or not.  Exhaustive: every exponent
-(octave and fraction) below the largest one, which is every input of table and shifter, and every mask of a
-group's active neurons.  Stalls: gaps between groups, late walks.  Without stalls the cycles are counted.
+saturation; all, some and no neurons active; every shift, absolute, fine or neither.  Exhaustive: every
+exponent (octave and fraction) below the largest one, which is every input of table and shifter, and every
+mask of a group's active neurons.  Stalls: gaps between groups, late walks.  Without stalls the cycles are
+counted.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from cocotb.triggers import ReadOnly, RisingEdge
 from equilif_golden.blocks.softmax import (
     ABSOLUTE,
     C_MIN,
+    FINE,
     FRACTION,
+    R_MAX,
     RECIPROCAL,
     SHIFTS,
     TABLE,
@@ -66,7 +69,7 @@ class SoftmaxBench:
         self.latency = EXPONENTIAL + config.deep
 
     async def reset(self) -> None:
-        await reset(self.dut, "start", "absolute", "idle", "valid", "near", "active")
+        await reset(self.dut, "start", "absolute", "fine", "idle", "valid", "near", "active")
 
     def groups(self, near: Raw, active: Active) -> list[tuple[int, int]]:
         """(near, active) of every group, as the ports take them."""
@@ -92,7 +95,13 @@ class SoftmaxBench:
         return offered
 
     async def run(
-        self, near: Raw, active: Active, *, absolute: bool, walks: tuple[slice, ...] = (slice(None),) * 3
+        self,
+        near: Raw,
+        active: Active,
+        *,
+        absolute: bool = False,
+        fine: bool = False,
+        walks: tuple[slice, ...] = (slice(None),) * 3,
     ) -> Outcome:
         """``walks``: the groups of each."""
         d = self.dut
@@ -103,7 +112,7 @@ class SoftmaxBench:
         codes: list[Raw] = [np.zeros(0, np.int64)]
         exponentials: list[Raw] = []
         products: list[Raw] = []
-        drive(d, start=1, absolute=absolute, idle=0)
+        drive(d, start=1, absolute=absolute, fine=fine, idle=0)
         began = now()
         await RisingEdge(d.clk)
         d.start.value = 0
@@ -146,9 +155,9 @@ async def softmaxes(dut: Any, pause: Pause) -> None:
     for k in range(200):
         scores, active = random_scores(config, rng)
         shift = int(rng.choice(SHIFTS))
-        absolute = bool(rng.integers(2))
-        got = await tb.run(scores >> shift, active, absolute=absolute)
-        want = softmax(scores, active, shift=shift, absolute=absolute)
+        kind = {"absolute": bool(rng.integers(2)), "fine": bool(rng.integers(2))}
+        got = await tb.run(scores >> shift, active, **kind)
+        want = softmax(scores, active, shift=shift, **kind)
         assert np.array_equal(got.codes, want.code), k
         assert got.scale == want.c - C_MIN, k
         if pause is never:
@@ -168,7 +177,7 @@ async def every_exponent(dut: Any) -> None:
     y = np.arange(-limit, limit)
     top = ((limit - 1) >> FRACTION) - (y >> FRACTION)
     walks = (slice(-1, None), slice(None), slice(0, 1))
-    got = await tb.run(y, np.ones(len(y), bool), absolute=False, walks=walks)
+    got = await tb.run(y, np.ones(len(y), bool), walks=walks)
     want = np.where(top < 8, TABLE[y & ((1 << FRACTION) - 1)] >> np.minimum(top, 8), 0)
     assert np.array_equal(got.exponentials, want)
     assert np.array_equal(exponents(2 * y, shift=1), y)
@@ -185,18 +194,18 @@ async def every_mask(dut: Any) -> None:
     for mask in masks:
         scores = rng.integers(-200, 200, p)
         active = (int(mask) >> np.arange(p) & 1).astype(bool)
-        got = await tb.run(scores >> 1, active, absolute=False)
+        got = await tb.run(scores >> 1, active)
         assert np.array_equal(got.codes, softmax(scores, active, shift=1).code), mask
 
 
 @cocotb.test()
 async def totals(dut: Any) -> None:
     raw = bench_config()
-    await reset(dut, "start", "absolute", "total")
+    await reset(dut, "start", "absolute", "fine", "total")
     n = 0
     for total in [0, *range(max(1 << C_MIN, raw["first"]), raw["last"])]:
-        for absolute in (0, 1):
-            drive(dut, total=total, absolute=absolute, start=1)
+        for fixed in (0, ABSOLUTE, FINE):
+            drive(dut, total=total, absolute=fixed == ABSOLUTE, fine=fixed == FINE, start=1)
             await RisingEdge(dut.clk)
             began = now()
             dut.start.value = 0
@@ -205,10 +214,11 @@ async def totals(dut: Any) -> None:
             await dut.busy.falling_edge
             assert now() - began == Reciprocal.latency
             await ReadOnly()
-            c = ABSOLUTE if absolute else max(total.bit_length() - 1, C_MIN)
+            c = fixed or max(total.bit_length() - 1, C_MIN)
             assert int(dut.c.value) == c
             if total:
-                assert int(dut.r.value) == ((2 << (c + RECIPROCAL)) + total) // (2 * total), (total, absolute)
+                r = ((2 << (c + RECIPROCAL)) + total) // (2 * total)
+                assert int(dut.r.value) == min(r, R_MAX), (total, fixed)
                 n += 1
             await RisingEdge(dut.clk)
-    assert n == 2 * (raw["last"] - max(1 << C_MIN, raw["first"]))
+    assert n == 3 * (raw["last"] - max(1 << C_MIN, raw["first"]))
