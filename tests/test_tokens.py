@@ -12,6 +12,7 @@ import pytest
 
 from equilif.data.dataset import DataSet
 from equilif.training import netfile
+from equilif.training.neighbours import neighbours
 from equilif.training.presets import PRESETS, Preset
 from equilif.training.sketch import Sizes, Sketch
 from equilif.training.train import Training, digest, lesson
@@ -198,3 +199,40 @@ def test_a_file_leaves_the_rows_to_the_data(tmp_path):
     with pytest.raises(ValueError, match="line 12: .*rows 99 do not fit, .* has a table of"):
         netfile.read(path).network(data)
     assert Sketch.of(LEARNS.network(data)).network(LEARNS.schedule, Sizes.of(data)).table is not None
+
+
+# -- what words have become ------------------------------------------------------------------------
+def named():
+    data = data_set()
+    return replace(data, words=tuple(f"{'even' if k % 2 == 0 else 'odd'}{k}" for k in range(20)))
+
+
+def test_neighbours_are_those_of_the_rows_before_and_after():
+    data = named()
+    network = LEARNS.network(data)
+    first = data.tokens_train.table.astype(int)
+    after = first.copy()
+    after[3] = 2 * after[8] + 1  # now like another word
+    weights = LEARNS.initial_weights(network, 0, data) | {"memory-query": after}
+    (found,) = neighbours(network, weights, data, ["odd3"], n=3)
+    assert found.after[0] == "even8" != found.before[0] and len(found.before) == 3
+    assert found.turned < 0.999
+    (most, *_) = neighbours(network, weights, data)
+    assert most.word == "odd3", "it moved most"
+    after[3] = 0
+    (found,) = neighbours(network, weights, data, ["odd3"])
+    assert found.after == () and found.turned is None
+
+
+@pytest.mark.parametrize(
+    "change, words, message",
+    [
+        ({}, ["odd33"], "no word 'odd33' in the table: there are odd3"),
+        ({"words": ()}, [], "only texts have words"),
+    ],
+)
+def test_words_that_are_not_there(change, words, message):
+    data = replace(named(), **change)
+    network = LEARNS.network(data)
+    with pytest.raises(ValueError, match=message):
+        neighbours(network, LEARNS.initial_weights(network, 0, data), data, words)

@@ -558,18 +558,29 @@ def attend(
         list[int] | None,
         typer.Option(help="Test sample; repeat for more of them.", min=0, show_default="the first two"),
     ] = None,
+    word: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Word whose neighbours are shown, where the network has a table of words that learned; "
+            "repeat for more of them.",
+            show_default="those that moved most",
+        ),
+    ] = None,
     folder: Folder = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the picture.", show_default="that of the network")
+        Path | None, typer.Option(help="Folder for the pictures.", show_default="that of the network")
     ] = None,
     json: Json = None,
 ) -> dict[str, Any]:
-    """What the queries of a memory look at: the softmax of every head over the tokens of a test sample.
+    """What the queries of a memory look at: the softmax of every head over the tokens of a test sample; and
+    what words that learned have become: their nearest neighbours before and after.
 
-    Example:  [bold]equilif attend results/snippets/network.npz --sample 3 --sample 8[/]
+    Example:  [bold]equilif attend results/snippets/network.npz --sample 3 --sample 8[/]  and
+    [bold]equilif attend results/imdb/network.npz --word boring --data DIR[/]
     """
     from equilif.training.attention import look
-    from equilif.training.folder import ATTENTION
+    from equilif.training.folder import ATTENTION, NEIGHBOURS
+    from equilif.training.neighbours import neighbours
     from equilif_golden import files
 
     out = out or network.parent
@@ -577,13 +588,20 @@ def attend(
     files.check(out / ATTENTION)
     with show.console.status("samples settle"):
         found = look(net, weights, data, sample or [0, 1])
+    words = []
+    if word or net.table is not None and data.words:
+        files.check(out / NEIGHBOURS)
+        words = neighbours(net, weights, data, word or ())
     plotted = show.attention(found, f"{data.name}: what {found[0].p.shape[0]} queries look at", out)
+    if words:
+        plotted += show.neighbours(words, f"{data.name}: words that learned", out)
     if plotted:
         show.console.print(f"saved {', '.join(plotted)} in {show.literal(out)}")
     return {
         "network": network,
         "data": data.name,
         "samples": [a.to_dict() for a in found],
+        "words": [w.to_dict() for w in words],
         "out": out,
         "files": plotted,
     }

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from equilif.training.attention import Attention
     from equilif.training.deploy import Deployment
     from equilif.training.evaluate import Evaluation
+    from equilif.training.neighbours import Neighbours
     from equilif.training.rates import RateTraining
     from equilif.training.recall import Recall
     from equilif.training.sweep import Sweep
@@ -520,6 +521,26 @@ def attention(samples: Sequence[Attention], title: str, out: Path) -> list[str]:
         return []
     plots.attention(samples, title, out / plots.ATTENTION)
     return [plots.ATTENTION]
+
+
+def neighbours(found: Sequence[Neighbours], title: str, out: Path) -> list[str]:
+    """The nearest words before and after learning, and the picture, where matplotlib is installed."""
+    columns = ("word", "nearest before learning", "nearest after learning", "cosine of the two")
+    rows = (
+        (
+            one.word,
+            ", ".join(one.before),
+            ", ".join(one.after),
+            "" if one.turned is None else f"{one.turned:.2f}",
+        )
+        for one in found
+    )
+    console.print(table(title, columns, rows, left=len(columns)))
+    plots = _plots("picture")
+    if plots is None:
+        return []
+    plots.neighbours(found, title, out / plots.NEIGHBOURS)
+    return [plots.NEIGHBOURS]
 
 
 # -- RTL -------------------------------------------------------------------------------------------

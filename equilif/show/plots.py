@@ -16,10 +16,12 @@ from equilif.training.folder import ATTENTION as ATTENTION
 from equilif.training.folder import CONFUSION as CONFUSION
 from equilif.training.folder import CURVE as CURVE
 from equilif.training.folder import DEPLOYMENT as DEPLOYMENT
+from equilif.training.folder import NEIGHBOURS as NEIGHBOURS
 from equilif.training.folder import PARETO as PARETO
 from equilif.training.folder import RECALL as RECALL
 from equilif.training.folder import SAMPLES as SAMPLES
 from equilif.training.folder import SETTLING as SETTLING
+from equilif.training.neighbours import Neighbours
 from equilif.training.recall import Recall
 from equilif.training.trace import Trace
 from equilif_golden import files
@@ -315,6 +317,25 @@ def attention(samples: Sequence[Attention], title: str, path: Path, *, most: int
             axes.set_title(f"sample {a.index}, class {a.label}, predicted {a.prediction}{of}", loc="left")
             figure.colorbar(image, ax=axes, pad=0.01, aspect=10, label="p")
         figure.suptitle(title, x=0.01, ha="left", fontsize=10)
+        write(figure, path)
+
+
+def neighbours(found: Sequence[Neighbours], title: str, path: Path) -> None:
+    """A row for each word: its nearest ones before and after learning."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(9.5, 1.0 + 0.32 * len(found)))
+        axes = figure.add_axes((0.02, 0, 0.96, 1))
+        axes.set_axis_off()
+        top = 1 - 0.75 / figure.get_figheight()
+        step = 0.32 / figure.get_figheight()
+        for x, head in ((0, "word"), (0.18, "nearest before learning"), (0.59, "nearest after learning")):
+            axes.text(x, top, head, weight="bold", transform=axes.transAxes)
+        for k, one in enumerate(found, 1):
+            y = top - k * step
+            axes.text(0, y, one.word, color=BLUE, transform=axes.transAxes)
+            axes.text(0.18, y, ", ".join(one.before), transform=axes.transAxes)
+            axes.text(0.59, y, ", ".join(one.after), transform=axes.transAxes)
+        figure.suptitle(title, x=0.02, ha="left", fontsize=10)
         write(figure, path)
 
 

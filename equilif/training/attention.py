@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from equilif.data import names
 from equilif.data.dataset import DataSet
+from equilif_golden.blocks.softmax import softmax
+from equilif_golden.blocks.synapse import backward_values
 from equilif_golden.network import Network, Weights
 from equilif_golden.reference import Reference
 
@@ -62,7 +64,12 @@ def look(network: Network, weights: Weights, data: DataSet, indices: Sequence[in
         one = tokens.take([i])
         rows = one.rows
         result = Reference(network, weights).infer(np.zeros((1, 0), np.int64), one)
-        p = result.recalled[0].p[memory.softmax.name][0, :, : len(rows)] / 256
+        patterns = (one.table if network.table is None else weights[network.table.name])[rows]
+        query = result.recalled[0].query[memory.relay.name][0]
+        scores = backward_values(patterns.astype(np.int64), query)
+        p = np.zeros(scores.shape)
+        if len(rows):
+            p = softmax(scores, shift=network.softmax_shift(memory.softmax)).real
         words = tuple(data.words[r] for r in rows) if data.words else tuple(map(str, range(len(rows))))
         out.append(Attention(i, words, p, int(data.y_test[i]), int(result.prediction[0])))
     return out

@@ -38,6 +38,7 @@ CONFUSION = "confusion.png"
 SETTLING = "settling.png"
 RECALL = "recall.png"
 ATTENTION = "attention.png"
+NEIGHBOURS = "neighbours.png"
 DEPLOYMENT = "deployment.png"
 PARETO = "pareto.png"
 SAMPLES = "samples.png"
@@ -49,7 +50,7 @@ BITSTREAM = "bitstream.json"
 LOG = "bitstream.log"
 #: what holds a run, and what is made of one
 RUN = (HISTORY, NETWORK, RATES, CHECKPOINT)
-MADE = (CURVE, CONFUSION, SETTLING, DEPLOYMENT, ATTENTION, REPORT, RESULTS, BITSTREAM, LOG)
+MADE = (CURVE, CONFUSION, SETTLING, DEPLOYMENT, ATTENTION, NEIGHBOURS, REPORT, RESULTS, BITSTREAM, LOG)
 
 
 def folder_of(out: Path, seed: int) -> Path:

@@ -286,7 +286,7 @@ def test_rates_take_the_place_of_an_earlier_run(done):
 def test_names_of_pictures_are_said_the_same_everywhere():
     """Here they are known without matplotlib."""
     plots = pytest.importorskip("equilif.show.plots")
-    kinds = ("CURVE", "CONFUSION", "SETTLING", "RECALL", "ATTENTION", "DEPLOYMENT", "PARETO")
+    kinds = ("CURVE", "CONFUSION", "SETTLING", "RECALL", "ATTENTION", "NEIGHBOURS", "DEPLOYMENT", "PARETO")
     for kind in kinds:
         assert getattr(module, kind) == getattr(plots, kind)
 

@@ -280,7 +280,8 @@ class Compiled(Placement):
             retrieval_shift=relay.retrieval_shift(fraction, m.relay.gain),
             **phase.to,
         )
-        if m.softmax.learns:
+        # patterns learn from the codes of the nudged phases
+        if m.synapse.rate_scale and m.softmax.learns and phase.strength:
             codes = self.head(f"{m.softmax.name} codes", h, heads)
             fine = m.softmax.loaded
             kind = {"absolute": not fine, "fine": fine}

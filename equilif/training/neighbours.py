@@ -1,0 +1,98 @@
+"""What words have become: their nearest neighbours in the table of tokens, before and after learning."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from equilif.data.dataset import DataSet
+from equilif_golden.fixed import whole
+from equilif_golden.network import Network, Weights
+
+#: words that are shown when none are asked for, and how often they are there at least
+SHOWN = 8
+OFTEN = 100
+
+Reals = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """A word.  ``turned``: cosine of its row with what it was, None when one of them is zero."""
+
+    word: str
+    count: int  #: in the training samples
+    before: tuple[str, ...]  #: nearest first, by the cosine of their rows
+    after: tuple[str, ...]
+    turned: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "word": self.word,
+            "count": self.count,
+            "before": self.before,
+            "after": self.after,
+            "cosine": self.turned,
+        }
+
+
+def neighbours(
+    network: Network, weights: Weights, data: DataSet, words: Sequence[str] = (), *, n: int = 5
+) -> list[Neighbours]:
+    """The ``n`` nearest among the words that are often there.  Without ``words``: of those that moved most.
+
+    ValueError when the network has no table, its rows have no names, or there is no such word.
+    """
+    whole(n, "n", 1, 1000)
+    if network.table is None or data.tokens_train is None or not data.words:
+        raise ValueError(
+            "only texts have words, and only a table of them that belongs to the network learns: "
+            "train one whose memory has rows, such as the preset of imdb"
+        )
+    before = data.tokens_train.table.astype(np.float64)
+    after = weights[network.table.name].astype(np.float64)
+    counts = np.bincount(data.tokens_train.rows, minlength=len(before))
+    often = np.flatnonzero(counts >= OFTEN)
+    if len(often) <= max(n, SHOWN):
+        often = np.flatnonzero(counts > 0)
+    number = {word: row for row, word in enumerate(data.words)}
+    for word in words:
+        if word not in number:
+            near = difflib.get_close_matches(word, number, 3)
+            raise ValueError(
+                f"there is no word {word!r} in the table{': there are ' if near else ''}{', '.join(near)}"
+            )
+    moved = np.linalg.norm(after - before, axis=1)
+    chosen = [number[word] for word in words] or often[np.argsort(-moved[often], kind="stable")][:SHOWN]
+    found = []
+    for row in chosen:
+        lists = [
+            tuple(data.words[k] for k in _nearest(table, int(row), often, n)) for table in (before, after)
+        ]
+        found.append(
+            Neighbours(
+                data.words[row], int(counts[row]), lists[0], lists[1], _cosine(before[row], after[row])
+            )
+        )
+    return found
+
+
+def _nearest(table: Reals, row: int, among: npt.NDArray[np.int64], n: int) -> list[int]:
+    """Rows of the largest cosines with one; none when it is zero."""
+    others = among[among != row]
+    lengths = np.linalg.norm(table[others], axis=1)
+    if not table[row].any():
+        return []
+    cosines = table[others] @ table[row] / np.where(lengths > 0, lengths, np.inf)
+    nearest: list[int] = others[np.argsort(-cosines, kind="stable")[:n]].tolist()
+    return nearest
+
+
+def _cosine(a: Reals, b: Reals) -> float | None:
+    lengths = np.linalg.norm(a) * np.linalg.norm(b)
+    return float(a @ b / lengths) if lengths else None
