@@ -18,6 +18,7 @@ import argparse
 import dataclasses
 import statistics
 from pathlib import Path
+from typing import Any
 
 from equilif.data import sequences
 from equilif.data.dataset import DataSet
@@ -60,7 +61,7 @@ def backpropagation(preset: Preset, data: DataSet, seed: int, lr: float) -> list
     memory = preset.memory
     assert train is not None and test is not None and memory is not None
     network = preset.network(data)
-    model = Attention(network, preset.initial_weights(network, seed), train)
+    model = Attention(network, preset.initial_weights(network, seed, data), train)
     query = min(10.0, memory.query_scale)
     return [
         float((model.predict(test) == data.y_test).mean())
@@ -86,7 +87,7 @@ def main() -> None:
     seeds = preset.seeds[: args.seeds]
     tokens = loaded(preset, args.data)
     data = tokens.data_set()
-    found: dict[str, object] = {
+    found: dict[str, Any] = {
         "set": args.set,
         "preset": preset.to_dict(),
         "seeds": seeds,
@@ -95,11 +96,19 @@ def main() -> None:
 
     accuracies = [ep(preset, data, s) for s in seeds]
     network = preset.network(data)
+    memory = preset.memory
+    assert memory is not None
     show("EP with a memory, fixed point", accuracies, f"{network.n_weights:,} weights")
     found["ep"] = accuracies
     if args.baselines:
+        if memory.table_scale is not None:
+            stays = dataclasses.replace(
+                preset, memory=dataclasses.replace(memory, table_scale=None), dropout=0.0
+            )
+            found["tokens_stay"] = [ep(stays, data, s) for s in seeds]
+            show("the same, tokens that do not learn", found["tokens_stay"])
         pooled = tokens.mean_pooled()
-        plain = dataclasses.replace(preset, memory=None)
+        plain = dataclasses.replace(preset, memory=None, dropout=0.0)
         by_eta = {
             eta: [ep(dataclasses.replace(plain, eta=eta), pooled, s) for s in seeds] for eta in POOLED_ETAS
         }

@@ -18,7 +18,7 @@ from equilif.training.presets import MemoryPreset  # noqa: E402
 from equilif.training.settings import SETTINGS  # noqa: E402
 from equilif_golden.kernel import Kernel  # noqa: E402
 from equilif_golden.network import Network, TokenRows, load, save  # noqa: E402
-from equilif_golden.real.attention import batch, by_length  # noqa: E402
+from equilif_golden.real.attention import Attention, batch, by_length  # noqa: E402
 from equilif_golden.real.rates import PART, Rates  # noqa: E402
 from equilif_golden.real.trainer import Trainer, hinge, predict  # noqa: E402
 from equilif_golden.reference import Reference  # noqa: E402
@@ -329,3 +329,20 @@ def test_a_table_that_does_not_learn_is_that_of_the_data(reviews):
 def test_options_of_tokens_that_mean_nothing_are_refused(options, message, tmp_path):
     assert message in run("rates", *options, "--out", tmp_path / "out", code=2)
     assert not list(tmp_path.iterdir())
+
+
+def test_backpropagation_through_windows_moves_the_rows_that_samples_have():
+    """The baseline of benchmarks.sequences."""
+    tokens, labels = sequences()
+    tokens = replace_rows(tokens, 11, 10)
+    net = network()
+    model = Attention(net, net.initial_weights(1) | {"memory-query": tokens.table}, tokens)
+    before = model.table.detach().clone()
+    first, *_, last = model.fit(tokens, labels, epochs=10, lr=0.02)
+    moved = (model.table != before).any(1)
+    assert last < 0.5 * first and moved[:CLASSES].all() and not moved[11]
+    assert np.mean(model.predict(tokens) == labels) > 0.9
+
+
+def replace_rows(tokens, old, new):
+    return tokens._replace(rows=np.where(tokens.rows == old, new, tokens.rows).astype(np.int32))

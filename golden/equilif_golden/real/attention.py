@@ -65,11 +65,13 @@ class Attention:
         self.network = network
         self.memory = memory
         one = network.numerics.one
-        self.table = torch.tensor(self.check(tokens).table / one, dtype=torch.float32)
+        given = torch.tensor(self.check(tokens).table / one, dtype=torch.float32)
         self.weights = {
             n: torch.tensor(w / one, dtype=torch.float32, requires_grad=True)
             for n, w in network.check_weights(weights).items()
         }
+        #: of tokens; it learns where it belongs to the network
+        self.table = given if network.table is None else self.weights[network.table.name]
         self.chain = [memory.relay.name, *(p.name for p in network.lif)]
         self.k = 2.0 ** (memory.softmax.sharpness - 1) * math.log(2)
 
