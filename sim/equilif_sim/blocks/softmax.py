@@ -155,9 +155,10 @@ async def softmaxes(dut: Any, pause: Pause) -> None:
     for k in range(200):
         scores, active = random_scores(config, rng)
         shift = int(rng.choice(SHIFTS))
-        kind = {"absolute": bool(rng.integers(2)), "fine": bool(rng.integers(2))}
-        got = await tb.run(scores >> shift, active, **kind)
-        want = softmax(scores, active, shift=shift, **kind)
+        absolute = bool(rng.integers(2))
+        fine = bool(rng.integers(2))
+        got = await tb.run(scores >> shift, active, absolute=absolute, fine=fine)
+        want = softmax(scores, active, shift=shift, absolute=absolute, fine=fine)
         assert np.array_equal(got.codes, want.code), k
         assert got.scale == want.c - C_MIN, k
         if pause is never:
