@@ -24,7 +24,7 @@ from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.isa import WORDS
 from equilif_golden.fixed import Numerics, whole
 
-VERSION = 2
+VERSION = 3
 END = 0xC0  #: ends a frame
 ESC = 0xDB  #: stands before the code of an END or ESC inside one
 ESC_END = 0xDC

@@ -18,7 +18,7 @@ from equilif_golden.engine.features import FEATURES, has
 from equilif_golden.fixed import whole
 
 MAGIC = int.from_bytes(b"EQLF", "little")
-VERSION = 1
+VERSION = 2
 OFFSET_BITS = 8  #: of a byte offset
 
 
