@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from equilif import cli, results
 from equilif.data import images as data
 from equilif.data import sequences
-from equilif.training import train
+from equilif.training import netfile, train
 from equilif.training.presets import PRESETS, MemoryPreset, Preset
 from equilif.training.train import HISTORY, NETWORK, Training, digest
 from equilif_golden import network
@@ -327,9 +327,10 @@ def test_presets_make_networks_and_come_back_from_json():
             if preset.memory
             else None
         )
-        net = preset.network(data.DataSet(name, x, y, x, y, tokens, tokens))
+        made = data.DataSet(name, x, y, x, y, tokens, tokens)
+        net = preset.network(made)
         for epoch in range(preset.epochs):
-            Kernel(net, preset.initial_weights(net, 0), lr=preset.rate(epoch))
+            Kernel(net, preset.initial_weights(net, 0, made), lr=preset.rate(epoch))
 
 
 def test_heads_begin_at_places_of_their_own():
@@ -363,7 +364,10 @@ def snippets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_sequences_are_learned_resumed_evaluated_and_verified(snippets, trained, tmp_path):
-    options = ("snippets", "--data", snippets, "--hidden", 8, "--eta", 0.003)
+    # an exponential rate does not depend on the number of epochs, so a run can be lengthened
+    preset = dataclasses.replace(PRESETS["snippets"], hidden=(8,), form="exponential", decay=0.85)
+    (tmp_path / "net.toml").write_text(netfile.written(preset))
+    options = ("snippets", "--data", snippets, "--net", tmp_path / "net.toml")
     said = run("train", *options, "--epochs", 4, "--out", tmp_path / "whole")
     assert "64 tokens of 4 x 8 heads-8-2" in said
     whole = json.loads((tmp_path / "whole" / HISTORY).read_text())["epochs"]

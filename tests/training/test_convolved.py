@@ -114,7 +114,7 @@ def test_training_images_are_mirrored():
     """About the part of them that was asked for, others in another epoch; no test image."""
     data = images.digits()
     preset = convolved.preset(data, [Asked(4)]).changed(flip=0.5, shift=0.0)
-    first, second = (train.inputs(data, preset, 0, epoch) for epoch in range(2))
+    first, second = (train.samples(data, preset, 0, epoch).x for epoch in range(2))
     turned = data.x_train.reshape(-1, 8, 8)[:, :, ::-1].reshape(first.shape)
     moved = (first != data.x_train).any(1)
     assert 0.4 < moved.mean() < 0.6 and (first[moved] == turned[moved]).all()

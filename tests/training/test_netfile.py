@@ -138,12 +138,15 @@ KNOWN = {
     "imdb": Preset(
         data="imdb",
         hidden=(64,),
-        epochs=6,
+        epochs=8,
         eta=0.0015,
         decay=0.05,
         form="linear",
         schedule=LONG,
-        memory=MemoryPreset(tokens=400, heads=16, sharpness=3, query_scale=64, loading={"drop": 50}),
+        dropout=0.5,
+        memory=MemoryPreset(
+            tokens=400, heads=16, sharpness=2, query_scale=64, table_scale=80, loading={"drop": 50}
+        ),
     ),
     "spoken": Preset(
         data="spoken",
