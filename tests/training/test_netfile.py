@@ -151,10 +151,11 @@ KNOWN = {
     "spoken": Preset(
         data="spoken",
         hidden=(128,),
-        epochs=20,
+        epochs=30,
         eta=0.01,
         decay=0.05,
         form="linear",
+        dropout=0.4,
         memory=MemoryPreset(tokens=32, heads=16, sharpness=4, query=0, loading={"n_pos": 16}),
     ),
 }
