@@ -216,12 +216,12 @@ def test_neighbours_are_those_of_the_rows_before_and_after():
     weights = LEARNS.initial_weights(network, 0, data) | {"memory-query": after}
     (found,) = neighbours(network, weights, data, ["odd3"], n=3)
     assert found.after[0] == "even8" != found.before[0] and len(found.before) == 3
-    assert found.turned is not None and found.turned < 0.999
+    assert found.cosine is not None and found.cosine < 0.999
     (most, *_) = neighbours(network, weights, data)
     assert most.word == "odd3", "it moved most"
     after[3] = 0
     (found,) = neighbours(network, weights, data, ["odd3"])
-    assert found.after == () and found.turned is None
+    assert found.after == () and found.cosine is None
 
 
 @pytest.mark.parametrize(

@@ -601,7 +601,7 @@ def attend(
         "network": network,
         "data": data.name,
         "samples": [a.to_dict() for a in found],
-        "words": [w.to_dict() for w in words],
+        "words": [dataclasses.asdict(w) for w in words],
         "out": out,
         "files": plotted,
     }

@@ -531,7 +531,7 @@ def neighbours(found: Sequence[Neighbours], title: str, out: Path) -> list[str]:
             one.word,
             ", ".join(one.before),
             ", ".join(one.after),
-            "" if one.turned is None else f"{one.turned:.2f}",
+            "" if one.cosine is None else f"{one.cosine:.2f}",
         )
         for one in found
     )

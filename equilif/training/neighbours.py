@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,22 +22,13 @@ Reals = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Neighbours:
-    """A word.  ``turned``: cosine of its row with what it was, None when one of them is zero."""
+    """A word.  ``cosine``: of its row now with what it was, None when one of them is zero."""
 
     word: str
     count: int  #: in the training samples
     before: tuple[str, ...]  #: nearest first, by the cosine of their rows
     after: tuple[str, ...]
-    turned: float | None
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "word": self.word,
-            "count": self.count,
-            "before": self.before,
-            "after": self.after,
-            "cosine": self.turned,
-        }
+    cosine: float | None
 
 
 def neighbours(
