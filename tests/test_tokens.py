@@ -193,7 +193,7 @@ def test_a_file_leaves_the_rows_to_the_data(tmp_path):
     assert file.preset("vowels") == LEARNS
     data = data_set()
     assert file.network(data) == LEARNS.network(data) and file.network(data).table is not None
-    with pytest.raises(ValueError, match="its size is left to the data"):
+    with pytest.raises(ValueError, match="'memory': its rows are left to the data; give a number"):
         file.network()
     path.write_text(path.read_text().replace("rows = 0", "rows = 99"))
     with pytest.raises(ValueError, match="line 12: .*rows 99 do not fit, .* has a table of"):

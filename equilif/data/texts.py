@@ -70,7 +70,10 @@ def _filled(r: Ragged, row: int) -> Ragged:
 
 
 def _neighbours(r: Ragged, n: int) -> Longs:
-    """Every token but the last with the one behind it, as one number, below n x n; -1 where a sample ends."""
+    """Pairs of neighbours: a token's number times ``n``, plus that of the next token; -1 where a sample ends.
+
+    One fewer than there are tokens.
+    """
     pairs = r.rows[:-1].astype(np.int64) * n + r.rows[1:]
     ends = r.off[1:-1] - 1
     pairs[ends[(ends >= 0) & (ends < len(pairs))]] = -1
@@ -95,6 +98,7 @@ def _with_bigrams(corpus: _Corpus, known: npt.NDArray[np.bool_], most: int) -> _
         at = np.minimum(np.searchsorted(chosen, pairs), max(len(chosen) - 1, 0))
         here = np.flatnonzero(chosen[at] == pairs) if len(chosen) else np.zeros(0, np.int64)
         rows = np.insert(r.rows.astype(np.int32), here + 2, n + at[here])
+        # pairs that stand before each token
         before = np.concatenate([[0], np.cumsum(np.bincount(here + 1, minlength=len(r.rows)))])
         return Ragged(rows, r.off + before[r.off], r.labels)
 

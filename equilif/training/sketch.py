@@ -162,7 +162,7 @@ class Sketch:
 
     @property
     def open(self) -> tuple[str, ...]:
-        """Populations whose size the data say."""
+        """Populations whose size or rows the data say."""
         return tuple(g.name for g in self.populations if g.size is None or g.rows == 0)
 
     @classmethod
@@ -192,9 +192,10 @@ class Sketch:
         """
         if sizes is None:
             if self.open:
+                name = self.open[0]
+                left = "rows are" if self[name].rows == 0 else "size is"
                 raise ValueError(
-                    f"population {self.open[0]!r}: its size is left to the data; give it a size, or name the "
-                    "data"
+                    f"population {name!r}: its {left} left to the data; give a number, or name the data"
                 )
             sizes = Sizes(0, 0)
         else:

@@ -120,6 +120,25 @@ def test_text_options(reviews):
     assert sequences.load("imdb", reviews, vectors=reviews / "other.vec").table.shape == (4, 1)
 
 
+def test_bigrams_are_tokens_behind_their_second_word(reviews):
+    """The most frequent pairs of the training texts; none across two texts, and their rows are zeros."""
+    plain = sequences.load("imdb", reviews)
+    s = sequences.load("imdb", reviews, bigrams=1)
+    assert s.words == (*plain.words[:-1], "the film", "") and not s.table[-2:].any()
+    assert texts(s, s.train) == [
+        ["the", "film", "the film", "bad", "film", "do", "n't"],
+        ["the", "film", "the film"],
+        ["good", "good", "film", "the"],
+        ["the", "film", "the film"],
+    ]
+    assert texts(s, s.test)[3] == [""], "it has no known word and no such pair"
+    many = sequences.load("imdb", reviews, bigrams=100)
+    assert "film the" in many.words and "n't !" in many.words
+    assert "! the" not in many.words, "one text ends so, and the next begins"
+    with pytest.raises(ValueError, match="bigrams must be"):
+        sequences.load("imdb", reviews, bigrams=-1)
+
+
 def write_ids(path, **more):
     part = dict(
         ids=np.array([2, 3, 1, 4, 0, 0, 3], np.uint16),
