@@ -243,8 +243,9 @@ def test_what_a_table_costs():
         cycles.append(result.cycles)
         commands.append(client.traffic.commands - before.commands)
         received.append(client.traffic.received - before.received)
-    assert cycles[0] == cycles[1] < cycles[2] and received[0] == received[1]
+    assert cycles[0] == cycles[1] < cycles[2]
     assert commands == [2, 2, 3], "rows that do not learn do not come back"
+    assert abs(received[1] - received[0]) < 12, "the same answers, but for escapes: a client's number is random"
     patterns = 2 * 2 * CONFIG.lanes**2  # 8 x 6, in whole tiles
     assert 0 <= received[2] - received[1] - 2 * patterns - OVERHEAD < 12, "but for escapes and ENDs"
 
