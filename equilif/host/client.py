@@ -30,11 +30,17 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Instruction, assemble, check
 from equilif_golden.engine.port import READ_BYTES, WRITE_BYTES, Region, Run, readable, writable
 from equilif_golden.fixed import Raw, truth, whole
+from equilif_golden.link.flash import BLOCK
+from equilif_golden.link.player import REGISTERS, Registers
 from equilif_golden.link.protocol import (
+    ERASE_HEADER,
     FAULT,
+    FLASH,
     LEARN,
     OVERHEAD,
+    OWN_BYTES,
     PACKED,
+    PLAYER,
     READ_HEADER,
     RESULT,
     RUN_HEADER,
@@ -260,13 +266,39 @@ class Client:
         values = np.frombuffer(reply[RESULT.size :], READ_TYPES[Region.VALUE]).astype(np.int64)
         return Run(prediction, spikes, accesses, cycles, values=values)
 
-    def _write(self, region: Region, first: int, data: bytes) -> None:
+    def _write(self, region: int, first: int, data: bytes) -> None:
         """Bytes of elements, little endian."""
-        size = WRITE_BYTES[region]
+        size = OWN_BYTES[region] if region in OWN_BYTES else WRITE_BYTES[Region(region)]
         step = (self.identity.max_payload - WRITE_HEADER.size) // size * size
         for at in range(0, len(data), step):
             header = WRITE_HEADER.pack(region, first + at // size)
             self.command(Command.WRITE, header + data[at : at + step])
+
+    # -- the flash of a board that has one -----------------------------------------------------------
+    def read_flash(self, address: int, n: int) -> bytes:
+        """``n`` bytes of the board's area, in as many frames as it takes."""
+        parts = []
+        for at in range(address, address + n, READ_ELEMENTS):
+            count = min(READ_ELEMENTS, address + n - at)
+            parts.append(self.command(Command.READ, READ_HEADER.pack(FLASH, at, count)))
+        return b"".join(parts)
+
+    def write_flash(self, address: int, data: bytes) -> None:
+        """Ones become zeros where ``data`` has them: erase before."""
+        self._write(FLASH, address, data)
+
+    def erase_flash(self, block: int) -> None:
+        self.command(Command.ERASE, ERASE_HEADER.pack(FLASH, block * BLOCK))
+
+    @property
+    def registers(self) -> Registers:
+        """Of the board's player."""
+        n = len(REGISTERS)
+        return Registers.unpack(self.command(Command.READ, READ_HEADER.pack(PLAYER, 0, n)))
+
+    def set_register(self, n: int, word: int) -> None:
+        """One of the player's."""
+        self.command(Command.WRITE, WRITE_HEADER.pack(PLAYER, n) + word.to_bytes(4, "little"))
 
     # -- frames ------------------------------------------------------------------------------------
     def command(self, command: Command, payload: bytes = b"") -> bytes:

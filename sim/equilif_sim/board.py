@@ -23,11 +23,13 @@ from amaranth.back import verilog
 import equilif_golden
 import equilif_hdl
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.link.flash import Area
 from equilif_golden.link.protocol import END, FRAME_BYTES
 from equilif_hdl.link.transport import Transport
 from equilif_hdl.link.uart import SMALLEST_DIVISOR, Uart
 from equilif_hdl.top import Top
 from equilif_sim.far_end import far_end
+from equilif_sim.flash_chip import CHIP, NO_CHIP, content_of
 from equilif_sim.library import cache_dir, compiled, keep, kept, require
 
 DRIVER = r"""
@@ -36,10 +38,12 @@ DRIVER = r"""
 #include <cstdint>
 #include <memory>
 FAR_END
+CHIP
 struct Board {
     VerilatedContext context;
     std::unique_ptr<Vboard> top;
     FarEnd line;
+    Chip chip;
     uint64_t cycles = 0;
     uint64_t quiet = 0;     // cycles since anything was going on
     bool answered = true;   // the last thing on the line was the end of a reply
@@ -50,11 +54,19 @@ struct Board {
         tick();
         top->rst = 0;
     }
+    // reset, as by a button: registers are as at power-up, memories are not
+    void reset() {
+        top->rst = 1;
+        tick();
+        top->rst = 0;
+    }
     void tick() {
+        chip.before(*top);
         top->clk = 0;
         top->eval();
         top->clk = 1;
         top->eval();
+        chip.after(*top);
         cycles++;
     }
 };
@@ -64,6 +76,9 @@ void board_free(Board *b) {
     Verilated::threadContextp(&b->context);     // the destructor uses the thread's context
     delete b;
 }
+void board_reset(Board *b) { b->reset(); }
+void board_flash(Board *b, uint8_t *content) { b->chip.content = content; }
+int board_active(Board *b) { return b->chip.active(*b->top); }
 uint64_t board_cycles(Board *b) { return b->cycles; }
 // Runs until a reply ends, nothing more can come, or `room` or `most` cycles are used up.
 // Returns whether nothing more can come.
@@ -85,7 +100,7 @@ int board_run(
             b->answered = byte == END;
             if (b->answered) return 0;
         }
-        b->quiet = !b->line.idle() || b->top->busy ? 0 : b->quiet + 1;
+        b->quiet = !b->line.idle() || b->top->busy || b->chip.active(*b->top) ? 0 : b->quiet + 1;
         // after a reply at most an OVERRUN follows, and at once; before one a whole frame may be walked twice
         if (b->quiet > (b->answered ? 64 + FarEnd::gap : 300000)) return 1;
     }
@@ -96,6 +111,8 @@ int board_run(
 
 #: a bit in the fewest clock cycles
 FASTEST = Uart(SMALLEST_DIVISOR)
+#: see equilif_hdl.link.player.Player; in simulation no driver of a host's operating system is between two bytes
+QUIET_BITS = 12
 CHUNK = 50_000  #: cycles between two looks at the terminal
 ROOM = 4096
 
@@ -124,19 +141,26 @@ class Board:
         transport: Transport = FASTEST,
         state_ram: str | None = None,
         frame_bytes: int = FRAME_BYTES,
+        flash: Area | None = None,
+        flash_file: Path | None = None,
         build_id: int | None = None,
     ):
-        """``build_id``: by default a hash of the design's sources and sizes."""
+        """``build_id``: by default a hash of the design's sources and sizes.  ``flash_file``: where the
+        content of the flash stays, whatever becomes of this process; by default it goes with it.
+        """
         arguments: dict[str, Any] = {
             "transport": transport,
             "state_ram": state_ram,
             "frame_bytes": frame_bytes,
         }
+        if flash is not None:
+            arguments |= {"flash": flash, "quiet_bits": QUIET_BITS}
         ingredients = [*_sources(), repr(config), repr(arguments), repr(build_id)]
         key = hashlib.sha256("\0".join(ingredients).encode()).hexdigest()[:16]
         self.config = config
         self.build_id = int(key[:8], 16) if build_id is None else build_id
         driver = DRIVER.replace("FAR_END", f"const uint8_t END = {END};\n{far_end(transport)}")
+        driver = driver.replace("CHIP", NO_CHIP if flash is None else CHIP)
         text = cache_dir() / "verilog" / f"{key}.v"  # elaboration takes seconds
         if not kept(text):
             require(text)
@@ -145,7 +169,12 @@ class Board:
         self._lib: Any = ctypes.CDLL(str(compiled("board", text.read_text(), driver)))
         self._lib.board_new.restype = ctypes.c_void_p
         self._lib.board_cycles.restype = ctypes.c_uint64
+        #: of the whole chip
+        self.flash = None if flash is None else content_of(flash_file)
         self._board = ctypes.c_void_p(self._lib.board_new())
+        if self.flash is not None:
+            self._content = (ctypes.c_uint8 * len(self.flash)).from_buffer(self.flash)
+            self._lib.board_flash(self._board, self._content)
         self._out = (ctypes.c_uint8 * ROOM)()
         self._waiting = b""
         self._ready = b""
@@ -176,6 +205,23 @@ class Board:
             ctypes.c_uint64(CHUNK),
         )
         return taken.value, bytes(self._out[: n.value]), bool(idle)
+
+    @property
+    def active(self) -> bool:
+        """The player is at work."""
+        return bool(self._lib.board_active(self._board))
+
+    def work(self, most: int = 1 << 40) -> None:
+        """Until the player is not at work; RuntimeError when it still is after so many cycles."""
+        first = self.cycles
+        while self.active:
+            self.run(b"")
+            if self.cycles - first > most:
+                raise RuntimeError(f"the player is at work after {most} cycles")
+
+    def reset(self) -> None:
+        """Registers are as at power-up; memories and flash stay."""
+        self._lib.board_reset(self._board)
 
     def write(self, data: bytes, /) -> int:
         self._waiting += data

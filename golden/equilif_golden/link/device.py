@@ -20,18 +20,21 @@ from equilif_golden.engine.port import (
     region_size,
 )
 from equilif_golden.fixed import Raw, whole
+from equilif_golden.link.flash import BLOCK, Flash
+from equilif_golden.link.player import REGISTERS, WRITABLE, Player
 from equilif_golden.link.protocol import (
-    END,
-    ESC,
-    ESC_END,
-    ESC_ESC,
+    CRC_BYTES,
+    ERASE_HEADER,
     FAULT,
+    FLASH,
     FRAME_BYTES,
     HEADER_BYTES,
     INSTRUCTION_BYTES,
     LEARN,
     OVERHEAD,
+    OWN_BYTES,
     PACKED,
+    PLAYER,
     READ_HEADER,
     RESULT,
     RUN_HEADER,
@@ -43,6 +46,7 @@ from equilif_golden.link.protocol import (
     seal,
     unpack,
     unseal,
+    unslip,
 )
 
 
@@ -56,36 +60,39 @@ class Refusal(Exception):
 
 
 class Device:
-    """An engine at the far end of a link.  ``frame_bytes``: longest frame that it takes."""
+    """An engine at the far end of a link.  ``frame_bytes``: longest frame that it takes.  ``flash``: what the
+    board keeps; a device that has one also has a player, whose :meth:`Player.step` makes time go by.
+    """
 
-    def __init__(self, config: EngineConfig, *, build_id: int = 0, frame_bytes: int = FRAME_BYTES):
+    def __init__(
+        self,
+        config: EngineConfig,
+        *,
+        build_id: int = 0,
+        frame_bytes: int = FRAME_BYTES,
+        flash: Flash | None = None,
+    ):
         self.engine = EngineModel(config)
         self.frame_bytes = whole(frame_bytes, "frame_bytes", 32, 4096)
-        self.identity = Identity(config, build_id, frame_bytes - OVERHEAD)
+        self.flash = flash
+        self.player = Player(self, flash) if flash else None
+        blocks = flash.area.blocks if flash else 0
+        self.identity = Identity(config, build_id, frame_bytes - OVERHEAD, blocks)
         self.cycles = 0  #: of the last run
         #: sequence of the last command when that was a RUN: the same again is a repetition
         self.ran: int | None = None
 
     # -- bytes -------------------------------------------------------------------------------------
-    def packet(self, packet: bytes) -> bytes | None:
-        """Reply to what came between two END bytes, both before SLIP; None to an empty packet."""
-        frame = bytearray()
-        bad = False
-        escaped = False
-        for byte in packet:
-            if escaped:
-                bad = bad or byte not in (ESC_END, ESC_ESC)
-                frame.append(ESC if byte == ESC_ESC else END)
-                escaped = False
-            elif byte == ESC:
-                escaped = True
-            else:
-                frame.append(byte)
+    def packet(self, packet: bytes, *, own: bool = False) -> bytes | None:
+        """Reply to what came between two END bytes, both before SLIP; None to an empty packet.  ``own``: it
+        is the player's.
+        """
         if not packet:
             return None
-        return self.reply(bytes(frame), bad=bad or escaped)
+        frame, bad = unslip(packet)
+        return self.reply(frame, bad=bad, own=own)
 
-    def reply(self, frame: bytes, *, bad: bool = False) -> bytes:
+    def reply(self, frame: bytes, *, bad: bool = False, own: bool = False) -> bytes:
         """Reply to an unescaped frame; ``bad``: SLIP or the UART saw an error in it."""
         sequence = frame[1] if len(frame) > 1 else 0
         try:
@@ -94,20 +101,30 @@ class Device:
             if len(frame) > self.frame_bytes:
                 raise Refusal(Status.TOO_LONG)
             command, _, payload = unseal(frame)
-            if command not in list(Command):
+            if command not in list(Command) or command == Command.ERASE and not self.flash:
                 raise Refusal(Status.UNKNOWN_COMMAND)
-            answer = self._carry_out(
-                Command(command), payload, repeated=command == Command.RUN and sequence == self.ran
-            )
-            self.ran = sequence if command == Command.RUN else None
+            # only a host repeats what it has sent
+            repeated = command == Command.RUN and sequence == self.ran and not own
+            answer = self._carry_out(Command(command), payload, repeated=repeated, own=own)
+            self.ran = sequence if command == Command.RUN and not own else None
             return seal(Status.OK, sequence, answer)
         except FrameError as e:
             return seal(e.status, sequence)
         except Refusal as e:
             return seal(e.status, sequence, e.payload)
 
+    def recorded(self, packet: bytes, sequence: int) -> bytes | None:
+        """The frame that writes what this READ, of the player, finds; None when it is refused or no READ."""
+        reply = self.packet(packet, own=True)
+        if reply is None or reply[0] != Status.OK:
+            return None
+        command, _, payload = unseal(unslip(packet)[0])
+        if command != Command.READ:
+            return None
+        return seal(Command.WRITE, sequence, payload[: WRITE_HEADER.size] + reply[2:-CRC_BYTES])
+
     # -- commands ----------------------------------------------------------------------------------
-    def _carry_out(self, command: Command, payload: bytes, *, repeated: bool) -> bytes:
+    def _carry_out(self, command: Command, payload: bytes, *, repeated: bool, own: bool) -> bytes:
         n = len(payload)
         fits = {
             Command.IDENTIFY: n == 0,
@@ -115,9 +132,12 @@ class Device:
             Command.WRITE: n > HEADER_BYTES[Command.WRITE],
             Command.READ: n == HEADER_BYTES[Command.READ],
             Command.RUN: n >= HEADER_BYTES[Command.RUN],
+            Command.ERASE: n == HEADER_BYTES[Command.ERASE],
         }
         if not fits[command]:
             raise Refusal(Status.BAD_LENGTH)
+        if command in (Command.LOAD, Command.RUN) and self._works and not own:
+            raise Refusal(Status.BUSY)
         match command:
             case Command.IDENTIFY:
                 return self.identity.pack()
@@ -126,18 +146,42 @@ class Device:
                 return b""
             case Command.WRITE:
                 region, address = WRITE_HEADER.unpack_from(payload)
-                if region not in READ_BYTES:
-                    raise Refusal(Status.BAD_REGION)
-                self._write(Region(region), address, payload[WRITE_HEADER.size :])
+                self._check(region, own=own)
+                self._write(region, address, payload[WRITE_HEADER.size :])
                 return b""
             case Command.READ:
                 region, address, count = READ_HEADER.unpack(payload)
-                if region not in READ_BYTES:
-                    raise Refusal(Status.BAD_REGION)
-                self._require(Region(region), address, count)
-                return self._read(Region(region), address, count)
+                self._check(region, own=own)
+                self._require(region, address, count)
+                return self._read(region, address, count)
             case Command.RUN:
                 return self._run(payload, repeated=repeated)
+            case Command.ERASE:
+                region, address = ERASE_HEADER.unpack(payload)
+                self._erase(region, address, own=own)
+                return b""
+
+    @property
+    def _works(self) -> bool:
+        """By itself."""
+        return self.player is not None and self.player.busy
+
+    def _check(self, region: int, *, own: bool) -> None:
+        """Refusal when the device has no such region, or the player is using it."""
+        if region not in READ_BYTES and not (self.flash and region in OWN_BYTES):
+            raise Refusal(Status.BAD_REGION)
+        if self._works and region != PLAYER and (region == FLASH or not own):
+            raise Refusal(Status.BUSY)
+
+    def _erase(self, region: int, address: int, *, own: bool) -> None:
+        if region != FLASH:
+            raise Refusal(Status.BAD_REGION)
+        self._check(region, own=own)
+        self._require(region, address, 1)
+        if address % BLOCK:
+            raise Refusal(Status.BAD_ADDRESS)
+        assert self.flash is not None
+        self.flash.erase(address // BLOCK)
 
     def _run(self, payload: bytes, *, repeated: bool) -> bytes:
         flags, read_address, count, address = RUN_HEADER.unpack_from(payload)
@@ -170,19 +214,35 @@ class Device:
             raise Refusal(Status.BAD_PROGRAM, FAULT.pack(e.index)) from e
 
     # -- memories ----------------------------------------------------------------------------------
-    def _require(self, region: Region, address: int, count: int) -> None:
-        if count and address + count > region_size(self.engine.config, region):
+    def _size(self, region: int, *, written: bool) -> int:
+        """Elements in a region."""
+        if region == FLASH:
+            return self.flash.area.size if self.flash else 0
+        if region == PLAYER:
+            return WRITABLE if written else len(REGISTERS)
+        return region_size(self.engine.config, Region(region))
+
+    def _require(self, region: int, address: int, count: int, *, written: bool = False) -> None:
+        if count and address + count > self._size(region, written=written):
             raise Refusal(Status.BAD_ADDRESS)
 
-    def _write(self, region: Region, address: int, data: bytes) -> None:
-        n, rest = divmod(len(data), WRITE_BYTES[region])
+    def _write(self, region: int, address: int, data: bytes) -> None:
+        size = OWN_BYTES[region] if region in OWN_BYTES else WRITE_BYTES[Region(region)]
+        n, rest = divmod(len(data), size)
         # in the order of the elements: one outside the region is found before a last one that is cut short
-        self._require(region, address, n)
+        self._require(region, address, n, written=True)
         if rest:
             raise Refusal(Status.BAD_LENGTH)
-        if n:
-            elements = np.frombuffer(data, WRITTEN[region]).astype(np.int64)
-            self.engine.write(region, address, self._kept(region, elements))
+        if region == FLASH:
+            assert self.flash is not None
+            self.flash.program(address, data)
+        elif region == PLAYER:
+            assert self.player is not None
+            for k, word in enumerate(np.frombuffer(data, "<u4").tolist(), address):
+                self.player.put(k, word)
+        elif n:
+            elements = np.frombuffer(data, WRITTEN[Region(region)]).astype(np.int64)
+            self.engine.write(Region(region), address, self._kept(Region(region), elements))
 
     def _kept(self, region: Region, elements: Raw) -> Raw:
         """What memories keep of elements that are wider than themselves."""
@@ -193,10 +253,17 @@ class Device:
                 return elements & DITHER_MASK
         return elements
 
-    def _read(self, region: Region, address: int, count: int) -> bytes:
+    def _read(self, region: int, address: int, count: int) -> bytes:
         if not count:
             return b""
-        return self.engine.read(region, address, count).astype(READ[region]).tobytes()
+        if region == FLASH:
+            assert self.flash is not None
+            return self.flash.read(address, count)
+        if region == PLAYER:
+            assert self.player is not None
+            return self.player.registers.pack()[4 * address : 4 * (address + count)]
+        found = self.engine.read(Region(region), address, count)
+        return found.astype(READ[Region(region)]).tobytes()
 
 
 #: elements as they go over the link

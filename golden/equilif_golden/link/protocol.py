@@ -23,8 +23,9 @@ from equilif_golden.engine import features
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.isa import WORDS
 from equilif_golden.fixed import Numerics, whole
+from equilif_golden.link.flash import MOST_BLOCKS
 
-VERSION = 3
+VERSION = 4
 END = 0xC0  #: ends a frame
 ESC = 0xDB  #: stands before the code of an END or ESC inside one
 ESC_END = 0xDC
@@ -42,6 +43,7 @@ class Command(IntEnum):
     #: flags, read address, count, address, values -> result, elements; a repeated one answers again and
     #: does not run
     RUN = 5
+    ERASE = 6  #: region FLASH, address of a block
 
 
 class Status(IntEnum):
@@ -72,15 +74,20 @@ MEANING: Mapping[Status, str] = {
     Status.OVERRUN: "came before the previous reply was out",
     Status.UNKNOWN_COMMAND: "no command has this code",
     Status.BAD_LENGTH: "a payload that the command cannot have, or an element cut short",
-    Status.BUSY: "the engine is running, although no command runs it",
+    Status.BUSY: "the engine is running, although no command runs it, or the player is at work",
     Status.NO_PROGRAM: "RUN before LOAD",
     Status.BAD_REGION: "no region that the command can reach",
     Status.BAD_FLAGS: "flags that RUN does not have",
-    Status.BAD_ADDRESS: "elements outside their region",
+    Status.BAD_ADDRESS: "elements outside their region, or no beginning of a block",
     Status.BAD_PROGRAM: "payload u16: the first instruction at fault; their number when only the end is "
     "wrong; the first without room when there are too many",
 }
 
+
+#: regions that a device with flash has beside the engine's (equilif_golden.engine.port.Region)
+FLASH = 4  #: bytes of its area (equilif_golden.link.flash); a write turns ones into zeros
+PLAYER = 5  #: registers of the player (equilif_golden.link.player)
+OWN_BYTES = {FLASH: 1, PLAYER: 4}  #: of their elements, written and read
 
 INSTRUCTION_BYTES = 4 * WORDS
 LEARN = 1  #: bit of RUN's flags
@@ -88,13 +95,14 @@ PACKED = 2  #: bit of RUN's flags: values as of :func:`pack`
 
 #: field, bytes; a command has the first HEADER_BYTES of them, then its elements
 HEADER = (("argument", 1), ("address", 4), ("count", 2), ("values_address", 4))
-HEADER_BYTES = {Command.WRITE: 5, Command.READ: 7, Command.RUN: 11}
+HEADER_BYTES = {Command.WRITE: 5, Command.READ: 7, Command.RUN: 11, Command.ERASE: 5}
 READ_HEADER = struct.Struct("<BIH")
 WRITE_HEADER = struct.Struct("<BI")
 RUN_HEADER = struct.Struct("<BIHI")
 RESULT = struct.Struct("<HIII")  #: prediction, cycles, spikes, accesses
 FAULT = struct.Struct("<H")
-assert (WRITE_HEADER.size, READ_HEADER.size, RUN_HEADER.size) == tuple(HEADER_BYTES.values())
+ERASE_HEADER = WRITE_HEADER
+assert (WRITE_HEADER.size, READ_HEADER.size, RUN_HEADER.size, ERASE_HEADER.size) == tuple(HEADER_BYTES.values())
 
 
 _FLAGS = ", ".join(f"bit {bit} {features.FEATURES[name].label}" for name, bit in features.IDENTIFIED.items())
@@ -114,7 +122,7 @@ IDENTITY: tuple[tuple[str, str, str], ...] = (
     ("state_groups", "H", "of P neurons with membranes"),
     ("program_words", "H", "of 32 bits"),
     ("max_payload", "H", "bytes of the longest payload"),
-    ("", "2x", ""),
+    ("flash_blocks", "H", "of 64 KiB that the device has of its flash; 0: none, and no player"),
     ("build_id", "I", ""),
 )
 _NAMES = [name for name, _, _ in IDENTITY if name]
@@ -129,18 +137,21 @@ class Identity:
     config: EngineConfig
     build_id: int
     max_payload: int = FRAME_BYTES - OVERHEAD
+    flash_blocks: int = 0
 
     LAYOUT = struct.Struct("<" + "".join(form for _, form, _ in IDENTITY))
 
     def __post_init__(self) -> None:
         whole(self.build_id, "build id", 0, 0xFFFFFFFF)
         whole(self.max_payload, "longest payload", 1, 0xFFFF)
+        whole(self.flash_blocks, "blocks of flash", 0, MOST_BLOCKS)
 
     def pack(self) -> bytes:
         values = {
             "version": VERSION,
             "flags": features.flags(self.config),
             "max_payload": self.max_payload,
+            "flash_blocks": self.flash_blocks,
             "build_id": self.build_id,
             **{name: getattr(self.config, name) for name in _SIZES},
             **{name: getattr(self.config.numerics, name) for name in _WIDTHS},
@@ -165,7 +176,7 @@ class Identity:
             pipeline=_pipeline(told.pop("single_port"), told.pop("forwarding")),
             **told,
         )
-        return cls(config, found["build_id"], found["max_payload"])
+        return cls(config, found["build_id"], found["max_payload"], found["flash_blocks"])
 
 
 def _pipeline(single_port: bool, forwarding: bool) -> Pipeline:
@@ -206,6 +217,29 @@ class FrameError(ValueError):
         self.status = status
 
 
+def slip(frame: bytes) -> bytes:
+    """A frame as it goes over the line, its last END included."""
+    escaped = frame.replace(bytes([ESC]), bytes([ESC, ESC_ESC])).replace(bytes([END]), bytes([ESC, ESC_END]))
+    return escaped + bytes([END])
+
+
+def unslip(packet: bytes) -> tuple[bytes, bool]:
+    """What :func:`slip` was given, of what stands before END; whether an escape in it is wrong."""
+    frame = bytearray()
+    bad = False
+    escaped = False
+    for byte in packet:
+        if escaped:
+            bad = bad or byte not in (ESC_END, ESC_ESC)
+            frame.append(ESC if byte == ESC_ESC else END)
+            escaped = False
+        elif byte == ESC:
+            escaped = True
+        else:
+            frame.append(byte)
+    return bytes(frame), bad or escaped
+
+
 def seal(head: int, sequence: int, payload: bytes = b"") -> bytes:
     """A frame or a reply, before SLIP."""
     body = bytes((head, sequence)) + payload
@@ -225,7 +259,7 @@ def unseal(frame: bytes) -> tuple[int, int, bytes]:
 
 def tables() -> tuple[str, str]:
     """Identity and status codes, as docs/protocol.md has them."""
-    forms = {"B": "u8", "H": "u16", "I": "u32", "x": "0", "2x": "0, 0"}
+    forms = {"B": "u8", "H": "u16", "I": "u32", "x": "0"}
     identity = "\n".join(
         f"| {name.replace('_', ' ')} | {forms[form]} | {text} |".replace("  ", " ")
         for name, form, text in IDENTITY

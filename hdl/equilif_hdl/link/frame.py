@@ -45,6 +45,11 @@ class Framer(wiring.Component):
         payload is a multiple of an instruction's bytes.
     addr : In, data : Out(8)
         Buffer read port, latency 2.
+    own, dropped, dropped_end : In(1)
+        ``i`` is not the line's.  A byte came over the line meanwhile; it was an END.  The line's frame counts
+        as if it had come while another one is held.
+    free : Out(1)
+        No frame is held, none waits to be answered, and no reply is on its way.
     reply : In(stream of equilif_hdl.link.slip.ITEM)
         Status, sequence, payload, then an item with ``end``, which adds the CRC and releases the buffer.
     """
@@ -59,6 +64,10 @@ class Framer(wiring.Component):
     whole: Signal
     addr: Signal
     data: Signal
+    own: Signal
+    dropped: Signal
+    dropped_end: Signal
+    free: Signal
     reply: Stream[Item]
 
     def __init__(self, *, frame_bytes: int = FRAME_BYTES):
@@ -76,6 +85,10 @@ class Framer(wiring.Component):
                 "whole": Out(1),
                 "addr": In(at),
                 "data": Out(8),
+                "own": In(1),
+                "dropped": In(1),
+                "dropped_end": In(1),
+                "free": Out(1),
                 "reply": In(stream.Signature(ITEM)),
             }
         )
@@ -97,6 +110,8 @@ class Framer(wiring.Component):
         phase = Signal(range(INSTRUCTION_BYTES))  # the same modulo an instruction's
         long = Signal()  # a byte of this frame found no room
         lost = Signal()  # a byte of this frame was dropped: it came while another one was held
+        away = Signal()  # one of the line's, while ``i`` was not the line's
+        gone = Signal()  # either, of the frame that comes now
         missed = Signal()  # a whole frame was dropped
         store = Signal()  # a byte goes into the buffer
         listening = Signal()
@@ -127,12 +142,12 @@ class Framer(wiring.Component):
                     m.d.sync += [missed.eq(0), self.status.eq(Status.OVERRUN)]
                     m.next = "HELD"
                 with m.Elif(i.valid & i.p.end):
-                    m.d.sync += lost.eq(0)
-                    with m.If((n != 0) | i.p.bad | lost):  # nothing between two ENDs is no frame
+                    m.d.sync += [lost.eq(0), away.eq(away & self.own)]
+                    with m.If((n != 0) | i.p.bad | gone):  # nothing between two ENDs is no frame
                         m.d.comb += restart.eq(1)
                         m.d.sync += self.status.eq(
                             _first(
-                                (lost, Status.OVERRUN),
+                                (gone, Status.OVERRUN),
                                 (i.p.bad, Status.BAD_FRAME),
                                 (long, Status.TOO_LONG),
                                 (n < OVERHEAD, Status.TOO_SHORT),
@@ -141,7 +156,7 @@ class Framer(wiring.Component):
                             )
                         )
                         m.next = "HELD"
-                with m.Elif(i.valid & ~lost):
+                with m.Elif(i.valid & ~gone):
                     with m.If(n == self.frame_bytes):
                         m.d.sync += long.eq(1)
                     with m.Else():
@@ -181,9 +196,14 @@ class Framer(wiring.Component):
             m.d.sync += o.valid.eq(0)
         with m.If(push & room):
             m.d.sync += [o.valid.eq(1), o.p.data.eq(item), o.p.end.eq(fsm.ongoing("END"))]
+        m.d.comb += [self.free.eq(listening & ~o.valid), gone.eq(lost | away & ~self.own)]
         with m.If(i.valid & ~listening):
-            m.d.sync += lost.eq(~i.p.end)
-            with m.If(i.p.end & (lost | i.p.bad)):
+            m.d.sync += [lost.eq(~i.p.end), away.eq(away & self.own)]
+            with m.If(i.p.end & (gone | i.p.bad)):
+                m.d.sync += missed.eq(1)
+        with m.If(self.dropped):
+            m.d.sync += away.eq(~self.dropped_end)
+            with m.If(self.dropped_end & away):
                 m.d.sync += missed.eq(1)
         return m
 

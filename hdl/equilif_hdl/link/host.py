@@ -5,6 +5,11 @@ Answers as equilif_golden.link.device.Device, byte for byte.
     i: bytes --> SLIP --> Framer --> command --> [ header, element by element ] --> engine: write, read, start
     o: bytes <-- SLIP <--   |  <---- reply <---- [ word: an element, a result  ] <--
 
+With a flash there are a Player beside it, whose frames come first when the line is quiet, and a controller:
+
+    line --+--> SLIP --> Framer          reply --> SLIP --+--> line
+    Player '                                              '--> Player <--> flash
+
 A command is walked twice, the first time dry: every address is compared, the program is judged, and
 nothing is written.  Only when that went through is it walked for real, so no command is ever half done.
 A byte takes three cycles each time; a UART takes hundreds.
@@ -12,6 +17,7 @@ A byte takes three cycles each time; a UART takes hundreds.
     WAIT -> DECODE -> HEADER -> ARGUMENT -> SPAN             what it is, and what will be read
                         -> DATA <-> ELEMENT, JUDGE           what is written; then HEADER again, for real
                         -> START -> RUN                      and HEADER once more, for what is read
+                        -> FLASHED                           until the flash has done it
     DONE -> STATUS -> SEQUENCE -> RESULT, FETCH <-> SEND -> FINISH      the reply
 """
 
@@ -19,27 +25,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.hdl import Value, ValueLike
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.port import READ_BYTES, WRITE_BYTES, Region, region_size
+from equilif_golden.link.flash import Area
+from equilif_golden.link.player import REGISTERS, WRITABLE
 from equilif_golden.link.protocol import (
+    END,
+    FLASH,
     FRAME_BYTES,
     HEADER,
     HEADER_BYTES,
     LEARN,
     OVERHEAD,
+    OWN_BYTES,
     PACKED,
+    PLAYER,
     Command,
     Identity,
     Status,
 )
 from equilif_hdl.engine.checker import Checker
 from equilif_hdl.engine.port import EnginePort, address_bits
+from equilif_hdl.link.flash import ADDRESS_BITS, BLOCK_BITS, FlashController, FlashPins, FlashPort
 from equilif_hdl.link.frame import STATUS_BITS, Framer
+from equilif_hdl.link.player import QUIET_BITS, Player
 from equilif_hdl.link.slip import SlipDecoder, SlipEncoder
 from equilif_hdl.link.transport import RECEIVED, Received
 from equilif_hdl.typed import Assign, Stream
@@ -56,21 +70,43 @@ class Host(wiring.Component):
         Always ready.
     o : Out(stream of 8)
     engine : Out(EnginePort)
+    flash : Out(FlashPins)
+        With ``flash`` alone.
+    active, fault : Out(1)
+        The same: the player is at work, or stopped by itself.
+
+    ``flash``: the design's area of a flash.  ``quiet_bits``: see equilif_hdl.link.player.Player.
     """
 
     i: Stream[Received]
     o: Stream[Signal]
     engine: EnginePort.Members
+    flash: FlashPins.Members
+    active: Signal
+    fault: Signal
 
-    def __init__(self, config: EngineConfig, *, build_id: int = 0, frame_bytes: int = FRAME_BYTES):
+    def __init__(
+        self,
+        config: EngineConfig,
+        *,
+        build_id: int = 0,
+        frame_bytes: int = FRAME_BYTES,
+        flash: Area | None = None,
+        quiet_bits: int = QUIET_BITS,
+    ):
         self.config = config
         self.frame_bytes = frame_bytes
-        self.identity = Identity(config, build_id, frame_bytes - OVERHEAD)
+        self.area = flash
+        self.quiet_bits = quiet_bits
+        blocks = flash.blocks if flash else 0
+        self.identity = Identity(config, build_id, frame_bytes - OVERHEAD, blocks)
+        alone = {"flash": Out(FlashPins()), "active": Out(1), "fault": Out(1)}
         super().__init__(
             {
                 "i": In(stream.Signature(RECEIVED)),
                 "o": Out(stream.Signature(8)),
                 "engine": Out(EnginePort(config)),
+                **(alone if flash else {}),
             }
         )
 
@@ -80,11 +116,20 @@ class Host(wiring.Component):
         m.submodules.encoder = encoder = SlipEncoder()
         m.submodules.framer = framer = Framer(frame_bytes=self.frame_bytes)
         m.submodules.checker = checker = Checker(self.config)
-        connect(m, flipped(self.i), decoder.i)
         connect(m, decoder.o, framer.i)
         connect(m, framer.o, encoder.i)
-        connect(m, encoder.o, flipped(self.o))
-        walk = _Walk(self, m, framer, checker)
+        if self.area is None:
+            connect(m, flipped(self.i), decoder.i)
+            connect(m, encoder.o, flipped(self.o))
+            player = None
+            controller = None
+        else:
+            player = m.submodules.player = Player(self.config, quiet_bits=self.quiet_bits)
+            controller = m.submodules.flash = FlashController(self.area)
+            self._join(m, decoder, framer, encoder, player)
+            connect(m, controller.pins, flipped(self.flash))
+            m.d.comb += [self.active.eq(player.active), self.fault.eq(player.fault)]
+        walk = _Walk(self, m, framer, checker, player, controller)
         m.d.sync += [walk.fresh.eq(walk.reading), walk.reading.eq(1)]
         with m.FSM():
             walk.command()
@@ -92,15 +137,53 @@ class Host(wiring.Component):
             walk.span()
             walk.data()
             walk.run()
+            if player is not None:
+                walk.flash()
             walk.reply()
             walk.results()
         return m
+
+    def _join(
+        self, m: Module, decoder: SlipDecoder, framer: Framer, encoder: SlipEncoder, player: Player
+    ) -> None:
+        """Line and player take turns with frames."""
+        host = player.host
+        i = self.i
+        m.d.comb += [
+            i.ready.eq(1),
+            decoder.i.valid.eq(Mux(host.own, host.feed, i.valid)),
+            decoder.i.p.data.eq(Mux(host.own, host.byte, i.p.data)),
+            decoder.i.p.error.eq(~host.own & i.p.error),
+            framer.own.eq(host.own),
+            framer.dropped.eq(host.own & i.valid),
+            framer.dropped_end.eq(i.p.data == END),
+            self.o.valid.eq(~host.own & encoder.o.valid),
+            self.o.payload.eq(encoder.o.payload),
+            encoder.o.ready.eq(Mux(host.own, host.taken, self.o.ready)),
+            host.line.eq(i.valid),
+            host.free.eq(framer.free),
+            host.item.eq(host.own & framer.o.valid & framer.o.ready),
+            host.end.eq(framer.o.p.end),
+            host.data.eq(framer.o.p.data),
+            host.out.eq(host.own & encoder.o.valid),
+            host.out_byte.eq(encoder.o.payload),
+        ]
 
 
 class _Walk:
     """Registers of the host, and its states in the order of a command."""
 
-    def __init__(self, host: Host, m: Module, framer: Framer, checker: Checker):
+    def __init__(
+        self,
+        host: Host,
+        m: Module,
+        framer: Framer,
+        checker: Checker,
+        player: Player | None,
+        controller: FlashController | None,
+    ):
+        self.area = host.area
+        self.player = player
         self.config = host.config
         self.identity = host.identity
         self.m = m
@@ -116,7 +199,8 @@ class _Walk:
         self.argument = Signal(8)  # region, or flags of a RUN
         self.count = Signal(16)  # elements to read; zeros that a packed value still stands for
         # element of the region; the top bit stands for all addresses far outside
-        self.address = Signal(address_bits(self.config) + 1)
+        bits = address_bits(self.config)
+        self.address = Signal(1 + (max(bits, ADDRESS_BITS) if player else bits))
         self.ran = Signal()  # the run is over
         self.word = Signal(32)  # an element, or a part of the result
         self.lane = Signal(2)  # byte of the word
@@ -126,14 +210,19 @@ class _Walk:
         self.repeatable = Signal()  # the last command that was carried out is a RUN
         self.last_sequence = Signal(8)  # its sequence number
 
-        kind = Signal(len(Command))
-        self.kind = kind  # the command, decoded
-        self.identify, self.load, self.write, self.read, self.runs = kind
+        #: those that this device has
+        self.commands = [c for c in Command if player or c != Command.ERASE]
+        self.kind = kind = Signal(len(self.commands))  # the command, decoded
+        self.identify, self.load, self.write, self.read, self.runs, *erases = kind
+        self.erase: Value = erases[0] if erases else Const(0, 1)
 
-        self.region = Signal(2)
+        # those of the engine in the low two bits; the player's and the flash's above them
+        self.region = Signal(3 if player else 2)
         self.packed = Signal()  # values of a RUN are packed
         m.d.comb += [
-            self.region.eq(Mux(self.load, Region.PROGRAM, Mux(self.runs, Region.VALUE, self.argument[:2]))),
+            self.region.eq(
+                Mux(self.load, Region.PROGRAM, Mux(self.runs, Region.VALUE, self.argument[: len(self.region)]))
+            ),
             self.packed.eq(self.runs & self.argument[1]),
             framer.addr.eq(self.at),
             checker.word.eq(self.word),
@@ -143,15 +232,80 @@ class _Walk:
             self.engine.learn.eq(self.argument[0]),
         ]
         m.d.sync += self.ended.eq(self.at == framer.end)
-        self.last_written = self._by_region({r: n - 1 for r, n in WRITE_BYTES.items()})
-        self.last_read = self._by_region({r: n - 1 for r, n in READ_BYTES.items()})
+        own = OWN_BYTES if player else {}
+        self.last_written = self._by_region({r: n - 1 for r, n in {**WRITE_BYTES, **own}.items()})
+        self.last_read = self._by_region({r: n - 1 for r, n in {**READ_BYTES, **own}.items()})
         self.outside = Signal()  # the element is not in the region
         with m.Switch(self.region):
             for r in Region:
                 with m.Case(int(r)):
                     m.d.comb += self.outside.eq(self.address >= region_size(self.config, r))
+            if self.area is not None:
+                with m.Case(FLASH):
+                    m.d.comb += self.outside.eq(self.address[BLOCK_BITS:] >= self.area.blocks)
+                with m.Case(PLAYER):
+                    n = Mux(self.write, WRITABLE, len(REGISTERS))
+                    m.d.comb += self.outside.eq(self.address >= n)
+        self._beside_the_engine(controller)
 
-    def _by_region(self, values: Mapping[Region, int]) -> Value:
+    def _beside_the_engine(self, controller: FlashController | None) -> None:
+        """Where elements are read and written: in the engine, the flash, or the player."""
+        m = self.m
+        engine = self.engine
+        self.in_flash: Value = Const(0, 1)
+        self.own: Value = Const(0, 1)
+        self.works: Value = Const(0, 1)  # the player, and the frame is not its own
+        self.record: Value = Const(0, 1)
+        self.ready: Value = Const(1, 1)  # an element can be written or read
+        self.mem_write = Signal()
+        self.mem_read = Signal()
+        self.mem_valid = Signal()
+        self.mem_rdata = Signal(32)
+        m.d.comb += [
+            engine.mem_write.eq(self.mem_write),
+            engine.mem_read.eq(self.mem_read),
+            self.mem_valid.eq(engine.mem_valid),
+            self.mem_rdata.eq(engine.mem_rdata),
+        ]
+        if self.player is None or controller is None:
+            return
+        host = self.player.host
+        self.in_flash = in_flash = self.region == FLASH
+        in_player = self.region == PLAYER
+        self.own = host.own
+        self.works = host.busy & ~host.own
+        self.record = host.record & host.own & self.read & (self.status == Status.OK)
+        self.ready = ~in_flash | controller.port.ready
+        #: the host's side of the flash
+        self.port = port = FlashPort().create()
+        for name, member in FlashPort().members.items():
+            there = getattr(controller.port, name)
+            sides = (getattr(self.player.flash, name), getattr(port, name))
+            if member.flow is Out:
+                m.d.comb += there.eq(Mux(self.player.active, *sides))
+            else:
+                m.d.comb += [side.eq(there) for side in sides]
+        m.d.comb += [
+            engine.mem_write.eq(self.mem_write & ~self.region[2]),
+            engine.mem_read.eq(self.mem_read & ~self.region[2]),
+            port.address.eq(self.address),
+            port.read.eq(self.mem_read & in_flash),
+            port.write.eq(self.mem_write & in_flash),
+            port.wdata.eq(self.word),
+            host.address.eq(self.address),
+            host.write.eq(self.mem_write & in_player),
+            host.wdata.eq(self.word),
+            host.good.eq(self.status == Status.OK),
+            host.runs.eq(self.runs),
+            host.sets.eq(self.write & in_player),
+            host.recorded.eq(self.record),
+        ]
+        with m.If(in_flash):
+            m.d.comb += [self.mem_valid.eq(port.valid), self.mem_rdata.eq(port.rdata)]
+        with m.If(in_player):
+            m.d.comb += [self.mem_valid.eq(1), self.mem_rdata.eq(host.rdata)]
+
+    def _by_region(self, values: Mapping[int, int]) -> Value:
         """A constant of each region: the last byte of an element."""
         chosen = Signal(max(values.values()).bit_length())
         with self.m.Switch(self.region):
@@ -186,9 +340,9 @@ class _Walk:
                 self.address.eq(0),
             ]
             # a repeated RUN counts as over, so that only its reply is made again
-            m.d.sync += self.ran.eq(self.repeatable & (framer.sequence == self.last_sequence))
+            m.d.sync += self.ran.eq(self.repeatable & (framer.sequence == self.last_sequence) & ~self.own)
             m.d.sync += [
-                self.kind.eq(Cat(framer.command == c for c in Command)),
+                self.kind.eq(Cat(framer.command == c for c in self.commands)),
                 self.status.eq(framer.status),
             ]
             m.d.comb += self.checker.clear.eq(1)
@@ -196,7 +350,7 @@ class _Walk:
                 m.next = "DECODE"
         with m.State("DECODE"):
             fits = self._fits()
-            busy = self.engine.busy
+            busy = self.engine.busy | (self.load | self.runs) & self.works
             with m.If(self.status != Status.OK):
                 self._refuse()
             with m.Else():
@@ -223,6 +377,7 @@ class _Walk:
             | self.write & (end > HEADER_BYTES[Command.WRITE] + PAYLOAD)
             | self.read & (end == HEADER_BYTES[Command.READ] + PAYLOAD)
             | self.runs & (end >= HEADER_BYTES[Command.RUN] + PAYLOAD)
+            | self.erase & (end == HEADER_BYTES[Command.ERASE] + PAYLOAD)
         )
 
     def header(self) -> None:
@@ -234,7 +389,7 @@ class _Walk:
                 with m.Switch(place):
                     self._fields()
                 read = place == PAYLOAD + HEADER_BYTES[Command.READ] - 1
-                written = self.write & (place == PAYLOAD + HEADER_BYTES[Command.WRITE] - 1)
+                written = (self.write | self.erase) & (place == PAYLOAD + HEADER_BYTES[Command.WRITE] - 1)
                 with m.If(read | written):
                     m.next = "ARGUMENT"
                 with m.If(place == PAYLOAD + HEADER_BYTES[Command.RUN] - 1):
@@ -249,8 +404,30 @@ class _Walk:
                 m.next = "HEADER"
             with m.Else():
                 m.next = "DONE"
-            with m.If((self.argument[2:] != 0) | (self.region == Region.PROGRAM)):
+            if self.player is None:
+                no_region: Value = (self.argument[2:] != 0) | (self.region == Region.PROGRAM)
+            else:
+                self._seek()
+                beyond = Mux(self.runs, self.argument[2:] != 0, self.argument > PLAYER)
+                no_region = beyond | (self.region == Region.PROGRAM) | self.erase & ~self.in_flash
+                # the player keeps the flash to itself, and from the line everything but its registers
+                used = self.player.host.busy & (self.region != PLAYER) & (self.in_flash | ~self.own)
+                with m.If(used):
+                    m.d.sync += self.status.eq(Status.BUSY)
+                    self._refuse()
+            with m.If(no_region):
+                m.d.sync += self.status.eq(Mux(self.runs, Status.BAD_FLAGS, Status.BAD_REGION))
                 self._refuse()
+
+    def _seek(self) -> None:
+        """The flash goes to the first element, once all was found right."""
+        m = self.m
+        with m.If(self.in_flash & self.real):
+            m.d.comb += self.port.seek.eq(1)
+            with m.If(self.erase):
+                m.next = "ERASE"
+            with m.If(~self.port.ready):
+                m.next = "ARGUMENT"
 
     def _fields(self) -> None:
         """Cases of the header's bytes."""
@@ -274,7 +451,12 @@ class _Walk:
         m = self.m
         with m.State("SPAN"):
             m.d.sync += self.status.eq(Status.BAD_ADDRESS)
-            with m.If(self.count == 0):
+            with m.If(self.erase):
+                m.next = "HEADER"
+                self._again()
+                with m.If(self.outside | (self.address[:BLOCK_BITS] != 0)):
+                    self._refuse()
+            with m.Elif(self.count == 0):
                 m.next = "HEADER"
                 with m.If(self.read):
                     self._again()
@@ -307,9 +489,11 @@ class _Walk:
             m.d.sync += self.status.eq(Status.BAD_ADDRESS)
             # what is done for real is not outside: the first time would have been refused.  The strobe must
             # not wait for that comparison
-            m.d.comb += self.engine.mem_write.eq(self.real)
+            m.d.comb += self.mem_write.eq(self.real)
             m.next = "DATA"
-            with m.If(self.load & ~self.real):
+            with m.If(self.real & ~self.ready):
+                m.next = "ELEMENT"
+            with m.Elif(self.load & ~self.real):
                 m.d.comb += self.checker.step.eq(1)
                 m.next = "JUDGE"
             with m.Elif(self.outside):
@@ -340,6 +524,9 @@ class _Walk:
                 m.d.sync += self.loaded.eq(1)
             with m.If(self.runs):
                 m.next = "START"
+            if self.player is not None:
+                with m.If(self.in_flash):
+                    m.next = "FINISH PAGE"
 
     def run(self) -> None:
         m = self.m
@@ -352,6 +539,26 @@ class _Walk:
                 m.d.sync += self.ran.eq(1)
                 m.next = "HEADER"
 
+    def flash(self) -> None:
+        """What the flash does at the end of a command."""
+        m = self.m
+        port = self.port
+        for state, strobe in (("ERASE", port.erase), ("FINISH PAGE", port.finish)):
+            with m.State(state):
+                m.d.comb += strobe.eq(1)
+                with m.If(port.ready):
+                    m.next = "FLASHED"
+        with m.State("FLASHED"):
+            with m.If(port.ready):
+                m.next = "DONE"
+        with m.State("ECHO"):  # the header of what is recorded
+            reply = self.framer.reply
+            m.d.comb += [reply.valid.eq(self.fresh), reply.p.data.eq(self.framer.data)]
+            with m.If(self.fresh & reply.ready):
+                m.d.sync += self._read(self.at + 1)
+                with m.If(self.at[:4] == PAYLOAD + HEADER_BYTES[Command.WRITE] - 1):
+                    m.next = "FETCH"
+
     # -- reply -------------------------------------------------------------------------------------
     def reply(self) -> None:
         m = self.m
@@ -360,16 +567,19 @@ class _Walk:
         with m.State("DONE"):
             m.d.sync += [
                 self.status.eq(Status.OK),
-                self.repeatable.eq(self.runs),
+                self.repeatable.eq(self.runs & ~self.own),
                 self.last_sequence.eq(sequence),
             ]
             m.next = "STATUS"
         with m.State("STATUS"):
-            m.d.comb += [reply.valid.eq(1), reply.p.data.eq(self.status)]
+            m.d.comb += [reply.valid.eq(1), reply.p.data.eq(Mux(self.record, Command.WRITE, self.status))]
             with m.If(reply.ready):
                 m.next = "SEQUENCE"
         with m.State("SEQUENCE"):
             m.d.comb += [reply.valid.eq(1), reply.p.data.eq(sequence)]
+            if self.player is not None:
+                with m.If(self.record):
+                    m.d.comb += reply.p.data.eq(self.player.host.generation)
             good = self.status == Status.OK
             with m.If(reply.ready):
                 m.next = "FINISH"
@@ -377,6 +587,10 @@ class _Walk:
                     m.next = "RESULT"
                 with m.If(good & self.read):
                     m.next = "FETCH"
+                    if self.player is not None:
+                        m.d.sync += self._read(PAYLOAD)
+                        with m.If(self.record):
+                            m.next = "ECHO"
 
     def results(self) -> None:
         m = self.m
@@ -396,12 +610,14 @@ class _Walk:
         with m.State("FETCH"):
             m.next = "FINISH"
             with m.If(self.count != 0):
-                m.d.comb += engine.mem_read.eq(1)
+                m.d.comb += self.mem_read.eq(1)
                 m.next = "FETCHED"
+                with m.If(~self.ready):
+                    m.next = "FETCH"
         with m.State("FETCHED"):
-            with m.If(engine.mem_valid):
+            with m.If(self.mem_valid):
                 m.d.sync += [
-                    self.word.eq(engine.mem_rdata),
+                    self.word.eq(self.mem_rdata),
                     self.address.eq(self.address + 1),
                     self.count.eq(self.count - 1),
                     self.result.eq(0),

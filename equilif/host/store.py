@@ -1,0 +1,306 @@
+"""What a board learns from alone: program, samples and weights as frames in its flash.
+
+    slot 0 | slot 1 | journal | programs | saves | index | samples ...
+
+equilif_golden.link.player says what each is; the journal is this program's: which store it is, and which of
+its blocks are written.  The frames are those that equilif.host.client sends for the same work, so there is
+one way in which a sample gets into an engine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from equilif.host.client import Client
+from equilif_golden.engine.chip import Chip
+from equilif_golden.engine.port import READ_BYTES, Region, dither_position
+from equilif_golden.fixed import Raw, whole
+from equilif_golden.link.flash import BLOCK, ERASED
+from equilif_golden.link.player import (
+    INDEX_BYTES,
+    KEY_STEP,
+    LIST_BYTES,
+    SLOTS,
+    WRITABLE,
+    Registers,
+    half_of,
+    slot_blocks,
+)
+from equilif_golden.link.protocol import (
+    OVERHEAD,
+    PLAYER,
+    READ_HEADER,
+    RESULT,
+    WRITE_HEADER,
+    Command,
+    Identity,
+    seal,
+    slip,
+)
+from equilif_golden.network import Network, TokenRows
+from equilif_golden.samples import one_hot
+
+MOST_EPOCHS = 0xFF
+MOST_CLASSES = 1 << 8  #: a sample's label is a byte
+RECORD_BYTES = 512  #: of elements in a frame of a slot
+
+
+class StoreError(ValueError):
+    """It cannot be kept by a board, or not by this one."""
+
+
+class Recorder(Client):
+    """A client without a device: it keeps the frames that it would send."""
+
+    def __init__(self, identity: Identity):
+        self._identity = identity
+        self.label = 0
+        self.frames = bytearray()
+
+    def command(self, command: Command, payload: bytes = b"") -> bytes:
+        self.frames += slip(seal(command, self.label, payload))
+        return bytes(RESULT.size) if command == Command.RUN else b""
+
+    def taken(self) -> bytes:
+        """What was recorded since this was last called."""
+        out = bytes(self.frames)
+        self.frames.clear()
+        return out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lessons:
+    """What a board is to learn.
+
+    weights, counter : where it begins.
+    rates : eta of each epoch.
+    x (n, inputs), labels (n,), tokens : the samples; ``x`` or ``tokens`` may be None.
+    seed : of their order, see equilif_golden.link.player.order.
+    pause : see equilif_golden.link.player.Registers.
+    """
+
+    network: Network
+    weights: Mapping[str, Raw]
+    rates: Sequence[float]
+    labels: npt.NDArray[np.int64]
+    x: npt.NDArray[np.uint8] | None = None
+    tokens: TokenRows | None = None
+    seed: int = 0
+    counter: int = 0
+    pause: int = 0
+
+
+@dataclass
+class Store:
+    """Content of a board's flash.  ``n``: samples that found room, of ``of``."""
+
+    identity: Identity
+    registers: Registers
+    n: int
+    of: int
+    #: block, content; without what is erased at its end
+    blocks: dict[int, bytes] = field(default_factory=dict)
+    journal: int = 0  #: its block
+
+    @classmethod
+    def of_lessons(
+        cls, identity: Identity, lessons: Lessons, tick: Callable[[int], None] = lambda n: None
+    ) -> Store:
+        """StoreError when the board cannot learn this alone.  ``tick``: called with the samples so far."""
+        network = lessons.network
+        _check(identity, lessons)
+        recorder = Recorder(identity)
+        chip = Chip(recorder, network, lessons.weights, lr=lessons.rates[0], counter=lessons.counter)
+        recorder.taken()
+        size = slot_blocks(identity.config)
+        programs = SLOTS * size + 1
+        saves = programs + -(-(len(lessons.rates) + 1) * LIST_BYTES // BLOCK)
+        reads, writes = _slot(chip, recorder, lessons)
+        index = saves + -(-len(reads) // BLOCK)
+        of = len(lessons.labels)
+        first = index + -(-INDEX_BYTES * of // BLOCK)
+        room = (identity.flash_blocks - first) * BLOCK
+        if room <= 0:
+            raise StoreError(
+                f"the board keeps {identity.flash_blocks} blocks of 64 KiB, {first} of them are for weights and "
+                f"programs, and no sample finds room: take fewer epochs"
+            )
+        samples = bytearray()
+        places = bytearray()
+        n = 0
+        for frames in _samples(chip, recorder, lessons):
+            if len(samples) + len(frames) > room:
+                break
+            places += (first * BLOCK + len(samples)).to_bytes(INDEX_BYTES, "little")
+            samples += frames
+            n += 1
+            tick(n)
+        if not n:
+            raise StoreError(f"no sample finds room in {room} bytes")
+        registers = Registers(
+            run=1,
+            generation=0,
+            epochs=len(lessons.rates),
+            pause=lessons.pause,
+            programs=programs,
+            saves=saves,
+            index=index,
+            half=half_of(n),
+            samples=n,
+            key=lessons.seed,
+        )
+        out = cls(identity, registers, n, of, journal=SLOTS * size)
+        settings = registers.pack()[: 4 * WRITABLE]
+        out._put(0, writes + slip(seal(Command.WRITE, 0, WRITE_HEADER.pack(PLAYER, 0) + settings)))
+        out._put(programs * BLOCK, _programs(chip, recorder, lessons))
+        out._put(saves * BLOCK, reads)
+        out._put(index * BLOCK, bytes(places))
+        out._put(first * BLOCK, bytes(samples))
+        return out
+
+    def _put(self, address: int, data: bytes) -> None:
+        for at in range(0, len(data), BLOCK):
+            self.blocks[address // BLOCK + at // BLOCK] = data[at : at + BLOCK]
+
+    @property
+    def digest(self) -> str:
+        h = hashlib.sha256()
+        for block, data in sorted(self.blocks.items()):
+            h.update(block.to_bytes(2, "little") + data)
+        return h.hexdigest()
+
+    @property
+    def used(self) -> int:
+        """Bytes."""
+        return sum(map(len, self.blocks.values()))
+
+    # -- to the board ------------------------------------------------------------------------------
+    def upload(self, client: Client, done: Callable[[int], None] = lambda n: None) -> int:
+        """Write what the board does not have yet, and read it back.  Bytes that were there already.
+
+        Slot 0 comes last, so a board on which this was interrupted does not begin to learn.  ``done`` is
+        called with the bytes so far.
+        """
+        header = self._header()
+        base = self.journal * BLOCK
+        marks = base + LIST_BYTES
+        there = client.read_flash(base, len(header)) == header
+        kept = set()
+        if there:
+            found = client.read_flash(marks, self.identity.flash_blocks)
+            kept = {block for block, mark in enumerate(found) if mark != ERASED}
+        else:
+            client.erase_flash(0)
+            client.erase_flash(self.registers_slot)
+            client.erase_flash(self.journal)
+            client.write_flash(base, header)
+        so_far = 0
+        spared = 0
+        for block, data in sorted(self.blocks.items(), key=lambda item: (item[0] < self.journal, item[0])):
+            slot = block < self.journal
+            if block in kept and not slot:
+                spared += len(data)
+            else:
+                client.erase_flash(block)
+                self._write_block(client, block, data, lambda n, k=so_far: done(k + n))  # type: ignore[misc]
+                if not slot:
+                    client.write_flash(marks + block, b"\0")
+            so_far += len(data)
+            done(so_far)
+        return spared
+
+    @property
+    def registers_slot(self) -> int:
+        """First block of slot 1."""
+        return slot_blocks(self.identity.config)
+
+    def _header(self) -> bytes:
+        text = json.dumps({"store": self.digest, "samples": self.n, "of": self.of}, sort_keys=True)
+        return text.encode().ljust(256, b" ")
+
+    def _write_block(
+        self, client: Client, block: int, data: bytes, done: Callable[[int], None]
+    ) -> None:
+        """A block, its last page first where it is a slot's: see Player."""
+        step = 1 << 12
+        for at in range(0, len(data), step):
+            part = data[at : at + step]
+            client.write_flash(block * BLOCK + at, part)
+            if client.read_flash(block * BLOCK + at, len(part)) != part:
+                raise StoreError(
+                    f"the flash did not keep what was written to block {block}: it is worn out, or "
+                    "write-protected"
+                )
+            done(at + len(part))
+
+
+def _check(identity: Identity, lessons: Lessons) -> None:
+    """StoreError for what no board learns alone, or not this one."""
+    network = lessons.network
+    if not identity.flash_blocks:
+        raise StoreError("this board keeps nothing in its flash: build it with `flash`, or take another")
+    whole(len(lessons.rates), "epochs on a board", 1, MOST_EPOCHS)
+    if network.n_outputs > MOST_CLASSES:
+        raise StoreError(f"a board alone tells {MOST_CLASSES} classes apart, not {network.n_outputs}")
+    if network.table is not None and network.table.rate_scale:
+        raise StoreError(
+            "a table of tokens that learns stays with the host: a board alone has no room for it; freeze it "
+            "(table_scale = 0), or learn over the link"
+        )
+
+
+def _slot(chip: Chip, recorder: Recorder, lessons: Lessons) -> tuple[bytes, bytes]:
+    """READs of all that a slot keeps, and the WRITEs that bring back where the board begins."""
+    reads = bytearray()
+    writes = bytearray()
+    words = chip.compiled.weight_words(dict(lessons.weights)).ravel()
+    room = recorder.identity.max_payload + OVERHEAD
+    most = min(RECORD_BYTES, room - OVERHEAD - WRITE_HEADER.size) // READ_BYTES[Region.WEIGHT]
+    for at in range(0, len(words), most):
+        part = words[at : at + most].astype("<i2")
+        reads += slip(seal(Command.READ, 0, READ_HEADER.pack(Region.WEIGHT, at, len(part))))
+        writes += slip(seal(Command.WRITE, 0, WRITE_HEADER.pack(Region.WEIGHT, at) + part.tobytes()))
+    position = dither_position(lessons.counter).to_bytes(4, "little")
+    reads += slip(seal(Command.READ, 0, READ_HEADER.pack(Region.COUNTER, 0, 1)))
+    writes += slip(seal(Command.WRITE, 0, WRITE_HEADER.pack(Region.COUNTER, 0) + position))
+    reads += slip(seal(Command.READ, 0, READ_HEADER.pack(PLAYER, 0, WRITABLE)))
+    return bytes(reads), bytes(writes)
+
+
+def _programs(chip: Chip, recorder: Recorder, lessons: Lessons) -> bytes:
+    """A list for each epoch, and one for the time behind the last."""
+    out = bytearray()
+    first, constants = chip.compiled.constants()
+    for rate in [*lessons.rates, lessons.rates[-1]]:
+        recorder.load(chip.compiled.program(rate))
+        if len(constants):
+            recorder.write(Region.VALUE, first, constants)
+        frames = recorder.taken()
+        if len(frames) >= LIST_BYTES:
+            raise StoreError(f"a program and its constants have {len(frames)} bytes, at most {LIST_BYTES - 1}")
+        out += frames.ljust(LIST_BYTES, bytes([ERASED]))
+    return bytes(out)
+
+
+def _samples(chip: Chip, recorder: Recorder, lessons: Lessons) -> Iterator[bytes]:
+    """Frames of one sample after the other; their sequence number is the label."""
+    targets = one_hot(lessons.labels, lessons.network.n_outputs)
+    nothing: Any = []
+    for j, label in enumerate(lessons.labels.tolist()):
+        recorder.label = label
+        tokens = None if lessons.tokens is None else lessons.tokens.take([j])
+        chip.sample(nothing if lessons.x is None else lessons.x[j], targets[j], tokens=tokens)
+        yield recorder.taken()
+    recorder.label = 0
+
+
+def key_of(seed: int, epoch: int) -> int:
+    """Key of an epoch's order."""
+    return (seed + epoch * KEY_STEP) & 0xFFFFFFFF

@@ -1,0 +1,382 @@
+"""The player: a board works by itself, from frames in its flash.
+
+What a host would send stands in flash, byte for byte, SLIP and CRC included.  The player sends it to the
+device and looks at the replies, so a board that works alone does nothing that a host could not see.
+
+    flash --> list of frames --> device --> reply: hits, spikes
+                                   '-----> reply as a WRITE, into a slot of the flash   (a checkpoint)
+
+A *list* is a run of frames; a byte of ERASED in place of a frame ends it.  There are
+
+    slots       0 and 1: what the board has learned: weights, counter, and last the player's registers.  The
+                newer whole one counts, see :meth:`Player.boot`
+    programs    list k is played before epoch k: program and constants
+    saves       one list of READs, whose replies become a slot
+    samples     each ends with a RUN; its sequence number is the label.  ``index`` says where each begins
+
+``hdl/equilif_hdl/link/player.py`` does the same, bit for bit.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.fixed import whole
+from equilif_golden.link.flash import BLOCK, ERASED, Flash
+from equilif_golden.link.protocol import END, PLAYER, RESULT, Command, Status, slip, unseal, unslip
+
+if TYPE_CHECKING:
+    from equilif_golden.link.device import Device
+
+Ints = npt.NDArray[np.int64]
+
+SLOTS = 2
+LIST_BYTES = 1 << 12  #: from a program's list to the next
+INDEX_BYTES = 3  #: of an entry of the index, little endian
+KEY_STEP = 0x9E3779B9  #: added to the key after each epoch: 2**32 over the golden ratio
+ROUNDS = 4
+HALF_MOST = 10  #: bits of half an index
+SAMPLE_BITS = 2 * HALF_MOST
+
+
+class Phase(IntEnum):
+    """What the player does."""
+
+    IDLE = 0
+    BOOT = 1  #: looks for a slot, and plays it
+    LEARN = 2
+    SAVE = 3
+
+
+class Fault(IntEnum):
+    """Why the player stopped by itself."""
+
+    NONE = 0
+    NO_SLOT = 1  #: there is no whole slot
+    REFUSED = 2  #: a frame was wrong, or the device refused it
+    SLOT_FULL = 3  #: what is to be saved is longer than a slot
+
+
+#: register, first bit, bits; elements of 32 bits of the region PLAYER.  A slot keeps them all but the last
+REGISTERS: tuple[tuple[tuple[str, int], ...], ...] = (
+    (("run", 1), ("save", 1)),
+    (("generation", 8), ("epoch", 8), ("epochs", 8), ("pause", 8)),
+    (("programs", 8), ("saves", 8), ("index", 8), ("half", 4)),
+    (("samples", SAMPLE_BITS),),
+    (("key", 32),),
+    (("turn", SAMPLE_BITS),),
+    (("seen", SAMPLE_BITS),),
+    (("hits", SAMPLE_BITS),),
+    (("spikes", 32),),
+    (("phase", 8), ("fault", 8)),
+)
+WRITABLE = len(REGISTERS) - 1
+REGISTER_BYTES = 4
+
+
+@dataclass
+class Registers:
+    """Of a player.
+
+    run         it learns, as long as there are epochs left; 0 stops it behind the frame under way
+    save        it makes a checkpoint first
+    generation  of the slot that was saved last; its lowest bit is the slot's number
+    epoch       under way, from 0; ``epochs``: so many in all
+    pause       a checkpoint is made behind every epoch whose number, from 1, has none of these bits, and
+                behind the last: 0 every one, 1 every other, 3 every fourth
+    programs, saves, index
+                block where these begin
+    half        the samples' order goes through 4 ** half numbers; above 10 it counts as 10
+    samples     so many
+    key         of this epoch's order, see :func:`order`
+    turn        where the order stands: half a number from bit 10 on, the other half from bit 0 on
+    seen, hits, spikes
+                of this epoch so far: samples, those that were right, spikes
+    phase, fault
+                see there
+    """
+
+    run: int = 0
+    save: int = 0
+    generation: int = 0
+    epoch: int = 0
+    epochs: int = 0
+    pause: int = 0
+    programs: int = 0
+    saves: int = 0
+    index: int = 0
+    half: int = 0
+    samples: int = 0
+    key: int = 0
+    turn: int = 0
+    seen: int = 0
+    hits: int = 0
+    spikes: int = 0
+    phase: int = Phase.IDLE
+    fault: int = Fault.NONE
+
+    def element(self, n: int) -> int:
+        """Register ``n`` as it is read.  ``save`` reads as 0: it is not for a slot."""
+        word = 0
+        at = 0
+        for name, bits in REGISTERS[n]:
+            word |= (0 if name == "save" else getattr(self, name)) << at
+            at += _step(bits)
+        return word
+
+    def put(self, n: int, word: int) -> None:
+        """Write register ``n``; bits that it does not have are lost."""
+        at = 0
+        for name, bits in REGISTERS[n]:
+            setattr(self, name, word >> at & ((1 << bits) - 1))
+            at += _step(bits)
+
+    def pack(self) -> bytes:
+        """All as elements."""
+        return b"".join(struct.pack("<I", self.element(n)) for n in range(len(REGISTERS)))
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Registers:
+        """From all elements, as they are read."""
+        out = cls()
+        for n, (word,) in enumerate(struct.iter_unpack("<I", data)):
+            out.put(n, word)
+        return out
+
+
+def _step(bits: int) -> int:
+    """From a field of a register to the next: whole bytes, and bits of their own in the first one."""
+    return 1 if bits == 1 else -(-bits // 8) * 8
+
+
+def half_of(samples: int) -> int:
+    """Smallest ``half`` whose order has all samples; ValueError when there is none."""
+    n = whole(samples, "samples on a board", 1, 1 << SAMPLE_BITS)
+    return next(h for h in range(1, HALF_MOST + 1) if n <= 1 << 2 * h)
+
+
+def order(samples: int, seed: int, epoch: int) -> Ints:
+    """Order in which a board learns its samples: a permutation of 0 .. samples - 1.
+
+    A Feistel network of four rounds turns the numbers below 4**half about; those of no sample are left out.
+    """
+    key = (whole(seed, "seed", 0, 0xFFFFFFFF) + epoch * KEY_STEP) & 0xFFFFFFFF
+    half = half_of(samples)
+    turn = np.arange(1 << 2 * half)
+    out = shuffled(turn >> half, turn & (1 << half) - 1, half, key)
+    return out[out < samples]
+
+
+def shuffled(left: Ints, right: Ints, half: int, key: int) -> Ints:
+    """Number of the sample at each turn, whose halves these are."""
+    mask = (1 << half) - 1
+    for k in range(ROUNDS):
+        f = (5 * right + (key >> 8 * k & 0xFF)) & ((1 << HALF_MOST) - 1)
+        left, right = right, left ^ (f ^ f >> 3) & mask
+    return left << half | right
+
+
+def slot_blocks(config: EngineConfig) -> int:
+    """Blocks of a slot: all weights, were each byte escaped, and a block for the rest."""
+    return -(-4 * config.n_weights // BLOCK) + 1
+
+
+class Stop(Exception):
+    """The player stops by itself."""
+
+    def __init__(self, fault: Fault):
+        super().__init__(fault.name)
+        self.fault = fault
+
+
+class Player:
+    """Plays to ``device``.  :meth:`work` is a generator: it yields after every frame, where a host's command
+    may come in between.
+    """
+
+    def __init__(self, device: Device, flash: Flash):
+        self.device = device
+        self.flash = flash
+        self.registers = Registers(phase=Phase.BOOT)
+        self.slot_bytes = slot_blocks(device.engine.config) * BLOCK
+        self._working: Iterator[None] | None = self._boot()
+
+    # -- registers ---------------------------------------------------------------------------------
+    @property
+    def busy(self) -> bool:
+        """The flash is in use."""
+        return self._working is not None or self._wanted
+
+    @property
+    def _wanted(self) -> bool:
+        r = self.registers
+        return bool(r.save or r.run and r.epoch != r.epochs)
+
+    def put(self, n: int, word: int) -> None:
+        self.registers.put(n, word)
+        if n == 0:
+            self.registers.fault = Fault.NONE
+
+    # -- work --------------------------------------------------------------------------------------
+    def step(self) -> bool:
+        """One frame; False when there is nothing to do."""
+        if not self.busy:
+            return False
+        self._working = self._working or self._learn()
+        try:
+            next(self._working)
+            return True
+        except StopIteration:
+            pass
+        except Stop as e:
+            self.registers.fault = e.fault
+            self.registers.run = 0
+            self.registers.save = 0
+        self._working = None
+        self.registers.phase = Phase.IDLE
+        return True
+
+    def work(self) -> None:
+        """All that there is to do."""
+        while self.step():
+            pass
+
+    def _boot(self) -> Iterator[None]:
+        """The newer whole slot counts.  It is played a second time when the other was played after it."""
+        r = self.registers
+        r.phase = Phase.BOOT
+        whole0 = yield from self._slot(0)
+        generation = r.generation
+        whole1 = yield from self._slot(1)
+        if whole0 and not (whole1 and (r.generation - generation & 0xFF) < 0x80):
+            whole1 = yield from self._slot(0)
+        if not whole1:
+            raise Stop(Fault.NO_SLOT)
+        yield from self._list(r.programs * BLOCK + r.epoch * LIST_BYTES)
+        yield from self._learn()
+
+    def _learn(self) -> Iterator[None]:
+        r = self.registers
+        started = False
+        while True:
+            if r.save:
+                r.save = 0
+                yield from self._save()
+            elif not r.run or r.epoch == r.epochs:
+                return
+            elif not started:
+                r.phase = Phase.LEARN
+                yield from self._list(r.programs * BLOCK + r.epoch * LIST_BYTES)
+                started = True
+                if not r.turn:
+                    r.seen = r.hits = r.spikes = 0
+            else:
+                r.phase = Phase.LEARN
+                yield from self._turn()
+                started = r.turn > 0
+
+    def _turn(self) -> Iterator[None]:
+        """One number of the order; behind the last a new epoch."""
+        r = self.registers
+        half = min(r.half, HALF_MOST)
+        left = r.turn >> HALF_MOST
+        right = r.turn & ((1 << HALF_MOST) - 1)
+        sample = int(shuffled(np.array([left]), np.array([right]), half, r.key)[0])
+        if sample < r.samples:
+            at = r.index * BLOCK + INDEX_BYTES * sample
+            address = int.from_bytes(self.flash.read(at, INDEX_BYTES), "little")
+            yield from self._sample(address)
+        mask = (1 << half) - 1
+        left = left + (right == mask) & mask
+        r.turn = left << HALF_MOST | right + 1 & mask
+        if not r.turn:
+            r.epoch = r.epoch + 1 & 0xFF
+            r.key = r.key + KEY_STEP & 0xFFFFFFFF
+            r.save |= r.epoch == r.epochs or not r.epoch & r.pause
+
+    # -- frames ------------------------------------------------------------------------------------
+    def _frames(self, address: int) -> Iterator[bytes]:
+        """Frames of a list, SLIP still on."""
+        while True:
+            first = self.flash.read(address, 1)
+            if first in (b"", bytes([ERASED])):
+                return
+            end = self.flash.content.find(END, address)
+            if end < 0:
+                raise Stop(Fault.REFUSED)
+            yield bytes(self.flash.content[address:end])
+            address = end + 1
+
+    def _play(self, packet: bytes) -> tuple[int, int, bytes, bytes]:
+        """A frame carried out: command, sequence and payload, and the reply; Stop when it is refused."""
+        reply = self.device.packet(packet, own=True)
+        if reply is None or reply[0] != Status.OK:
+            raise Stop(Fault.REFUSED)
+        return *unseal(unslip(packet)[0]), reply
+
+    def _list(self, address: int) -> Iterator[None]:
+        for packet in self._frames(address):
+            self._play(packet)
+            yield
+
+    def _slot(self, k: int) -> Generator[None, None, bool]:
+        """Whether slot ``k`` is whole: all its frames are right and have one sequence number, so that they
+        are of one checkpoint, and the last of them sets the registers.
+        """
+        sequence = None
+        try:
+            for packet in self._frames(k * self.slot_bytes):
+                command, number, payload, _ = self._play(packet)
+                yield
+                if sequence not in (None, number):
+                    return False
+                sequence = number
+                if command == Command.WRITE and payload[0] == PLAYER:
+                    return True
+        except Stop:
+            pass
+        return False
+
+    def _sample(self, address: int) -> Iterator[None]:
+        r = self.registers
+        for packet in self._frames(address):
+            command, _, _, reply = self._play(packet)
+            yield
+            if command == Command.RUN:
+                prediction, _, spikes, _ = RESULT.unpack_from(reply, 2)
+                r.seen = r.seen + 1 & (1 << SAMPLE_BITS) - 1
+                r.hits = r.hits + (prediction == reply[1]) & (1 << SAMPLE_BITS) - 1
+                r.spikes = r.spikes + spikes & 0xFFFFFFFF
+                return
+        raise Stop(Fault.REFUSED)
+
+    # -- checkpoints -------------------------------------------------------------------------------
+    def _save(self) -> Iterator[None]:
+        """Replies of the list of READs into the slot whose turn it is.  A block is erased when the first
+        byte comes to it.
+        """
+        r = self.registers
+        r.phase = Phase.SAVE
+        r.generation = r.generation + 1 & 0xFF
+        first = (r.generation & 1) * self.slot_bytes
+        at = 0
+        for packet in self._frames(r.saves * BLOCK):
+            recorded = self.device.recorded(packet, r.generation)
+            if recorded is None:
+                raise Stop(Fault.REFUSED)
+            for byte in slip(recorded):
+                if at == self.slot_bytes:
+                    raise Stop(Fault.SLOT_FULL)
+                if at % BLOCK == 0:
+                    self.flash.erase((first + at) // BLOCK)
+                self.flash.program(first + at, bytes([byte]))
+                at += 1
+            yield

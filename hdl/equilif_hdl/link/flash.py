@@ -1,0 +1,238 @@
+"""Controller of a serial flash, for one byte after the other.
+
+    port: seek, read, write, erase --> [ orders, address ] --> [ shift register ] --> chip, clk, copi
+    port: valid, rdata             <-- [                 ] <-- [                ] <-- cipo
+
+A bit takes two cycles, a byte sixteen.  Bytes in a row need no new order.  A page that is full is programmed
+by itself.  Addresses are those of the design's area, and what would be done outside of it is not done: the
+bitstream is out of reach, whatever the port says.
+
+equilif_golden.link.flash says what the chip does.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from amaranth import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from equilif_golden.link.flash import (
+    BLOCK_ERASE,
+    ERASED,
+    IN_PROGRESS,
+    PAGE,
+    PAGE_PROGRAM,
+    READ_DATA,
+    READ_STATUS,
+    WAKE,
+    WRITE_ENABLE,
+    Area,
+)
+from equilif_hdl.typed import Interface
+
+ADDRESS_BITS = 24
+BLOCK_BITS = 16
+WAKE_BITS = 12  #: 2**12 cycles are more than the 30 us that chips take to wake, up to 136 MHz
+assert IN_PROGRESS == 1
+
+
+class FlashPort(wiring.Signature):
+    """What the design does with the flash.  Strobes come one at a time, and only where ``ready``.
+
+    Members
+    -------
+    address : Out(24), seek : Out(1)
+        What comes next is there.  A page that was begun is programmed.
+    read : Out(1)
+        The byte there, and on to the next one.
+    write, wdata : Out(1), Out(8)
+        The same, with a byte that turns ones into zeros.
+    erase : Out(1)
+        The block there becomes ones.
+    finish : Out(1)
+        A page that was begun is programmed.
+    ready : In(1)
+        Everything before is done, but for a page that was begun.
+    valid, rdata : In(1), In(8)
+        For one cycle: what was read.
+    at : In(24)
+        The next byte.
+    outside : In(1)
+        It is outside of the area: reads find it erased, and nothing is written.
+    """
+
+    class Members(Interface, Protocol):
+        address: Signal
+        seek: Signal
+        read: Signal
+        write: Signal
+        wdata: Signal
+        erase: Signal
+        finish: Signal
+        ready: Signal
+        valid: Signal
+        rdata: Signal
+        at: Signal
+        outside: Signal
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "address": Out(ADDRESS_BITS),
+                "seek": Out(1),
+                "read": Out(1),
+                "write": Out(1),
+                "wdata": Out(8),
+                "erase": Out(1),
+                "finish": Out(1),
+                "ready": In(1),
+                "valid": In(1),
+                "rdata": In(8),
+                "at": In(ADDRESS_BITS),
+                "outside": In(1),
+            }
+        )
+
+
+class FlashPins(wiring.Signature):
+    """``cs`` is high where the chip is selected; SPI mode 0."""
+
+    class Members(Interface, Protocol):
+        cs: Signal
+        clk: Signal
+        copi: Signal
+        cipo: Signal
+
+    def __init__(self) -> None:
+        super().__init__({"cs": Out(1), "clk": Out(1), "copi": Out(1), "cipo": In(1)})
+
+
+class FlashController(wiring.Component):
+    """Members
+    -------
+    port : In(FlashPort)
+    pins : Out(FlashPins)
+    """
+
+    port: FlashPort.Members
+    pins: FlashPins.Members
+
+    def __init__(self, area: Area):
+        self.area = area
+        super().__init__({"port": In(FlashPort()), "pins": Out(FlashPins())})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        port = self.port
+        pins = self.pins
+        reading = Signal()  # the chip sends the bytes from `at` on
+        programming = Signal()  # it takes them
+        writes = Signal()  # the byte under way is written
+        erases = Signal()  # or a block is erased
+        wdata = Signal(8)
+        shift = Signal(32)
+        left = Signal(range(33))  # bits
+        waking = Signal(WAKE_BITS)
+        physical = Signal(ADDRESS_BITS)  # address in the chip
+        high = port.at[BLOCK_BITS:]
+        m.d.comb += [
+            physical.eq(Cat(port.at[:BLOCK_BITS], (high + self.area.first)[: ADDRESS_BITS - BLOCK_BITS])),
+            port.outside.eq(high >= self.area.blocks),
+            pins.copi.eq(shift[-1]),
+            port.rdata.eq(Mux(port.outside, ERASED, shift[:8])),
+        ]
+        # a bit: the chip's clock is low for a cycle, then high for one, at whose end its answer is taken
+        with m.If(left != 0):
+            m.d.sync += pins.clk.eq(~pins.clk)
+            with m.If(pins.clk):
+                m.d.sync += [shift.eq(Cat(pins.cipo, shift)), left.eq(left - 1)]
+
+        def send(value: Value | int, bits: int) -> None:
+            m.d.sync += [pins.cs.eq(1), shift.eq(Cat(Const(0, 32 - bits), value)), left.eq(bits)]
+
+        def order(opcode: int) -> None:
+            send(Cat(physical, Const(opcode, 8)), 32)
+
+        done = left == 0
+        with m.FSM(init="RESET"):
+            with m.State("RESET"):
+                send(Const(WAKE, 8), 8)
+                m.next = "WAKE"
+            with m.State("WAKE"):
+                with m.If(done):
+                    m.d.sync += [pins.cs.eq(0), waking.eq(waking + 1)]
+                    with m.If(waking.all()):
+                        m.next = "IDLE"
+            with m.State("IDLE"):
+                m.d.comb += port.ready.eq(1)
+                m.d.sync += [writes.eq(port.write), erases.eq(port.erase), wdata.eq(port.wdata)]
+                with m.If(port.seek | port.finish):
+                    with m.If(port.seek):
+                        m.d.sync += port.at.eq(port.address)
+                    m.next = "CLOSE"
+                with m.Elif(port.read):
+                    with m.If(port.outside):
+                        m.next = "DONE"
+                    with m.Elif(reading):
+                        m.next = "BYTE"
+                    with m.Else():
+                        order(READ_DATA)
+                        m.d.sync += reading.eq(1)
+                        m.next = "ORDERED"
+                with m.Elif(port.write | port.erase):
+                    with m.If(port.outside):
+                        m.next = "DONE"
+                    with m.Elif(programming):
+                        m.next = "BYTE"
+                    with m.Else():
+                        send(Const(WRITE_ENABLE, 8), 8)
+                        m.next = "ENABLED"
+            with m.State("ENABLED"), m.If(done):
+                m.d.sync += pins.cs.eq(0)
+                m.next = "GAP"
+            with m.State("GAP"):
+                m.next = "ORDER"
+            with m.State("ORDER"):
+                order(PAGE_PROGRAM)
+                with m.If(erases):
+                    order(BLOCK_ERASE)
+                m.d.sync += programming.eq(1)
+                m.next = "ORDERED"
+            with m.State("ORDERED"), m.If(done):
+                m.next = "BYTE"
+                with m.If(erases):
+                    m.next = "CLOSE"
+            with m.State("BYTE"):
+                send(wdata, 8)
+                m.next = "SHIFT"
+            with m.State("SHIFT"), m.If(done):
+                m.next = "DONE"
+            with m.State("DONE"):
+                m.d.comb += port.valid.eq(~writes & ~erases)
+                m.d.sync += port.at.eq(port.at + ~erases)
+                m.next = "IDLE"
+                with m.If(writes & port.at[: PAGE.bit_length() - 1].all()):
+                    m.next = "CLOSE"
+            # -- the order under way ends; what it changes takes its time ------------------------------
+            with m.State("CLOSE"):
+                m.d.sync += [pins.cs.eq(0), reading.eq(0), programming.eq(0)]
+                m.next = "CLOSED"
+                with m.If(programming):
+                    m.next = "ASK"
+            with m.State("CLOSED"):  # the chip wants to be left alone for 50 ns
+                m.next = "IDLE"
+            with m.State("ASK"):
+                send(Const(READ_STATUS, 8), 8)
+                m.next = "ASKED"
+            with m.State("ASKED"), m.If(done):
+                send(Const(0, 8), 8)
+                m.next = "STATUS"
+            with m.State("STATUS"), m.If(done):
+                m.next = "CLOSE"
+                with m.If(shift[0]):  # again: the chip sends its status as long as it is asked
+                    send(Const(0, 8), 8)
+                    m.next = "STATUS"
+        return m

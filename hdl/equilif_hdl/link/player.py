@@ -1,0 +1,564 @@
+"""The player: a board works by itself, from frames in its flash.
+
+Does as equilif_golden.link.player.Player, frame by frame.
+
+    flash --> list of frames --> feed --> SLIP --> Framer --> Host
+    flash <-- slot <---------- record <-- SLIP <-- Framer <-- Host        checkpoints
+                        hits, spikes <-- reply <-----'
+
+The line comes first: a frame of the player's begins only when no byte has come over the line for a while.
+What comes over the line while one is under way is answered by OVERRUN behind it, and then has the device for
+itself.
+
+    IDLE -> DISPATCH -> [ PROGRAM ] -> TURN, ROUND, JOIN -> INDEX -> sample -> COUNT ...
+                     -> SAVE
+    BEGIN -> LIST -> FIRST -> TAKE -> FLUSH -> FEED <-> FETCH -> REPLY -> END       a list, frame by frame
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from amaranth import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Value, ValueLike
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.link.flash import ERASED
+from equilif_golden.link.player import (
+    HALF_MOST,
+    INDEX_BYTES,
+    KEY_STEP,
+    LIST_BYTES,
+    REGISTERS,
+    ROUNDS,
+    SAMPLE_BITS,
+    WRITABLE,
+    Fault,
+    Phase,
+    slot_blocks,
+)
+from equilif_golden.link.protocol import END
+from equilif_hdl.link.flash import BLOCK_BITS, FlashPort
+from equilif_hdl.typed import Interface
+
+#: 2**so many cycles without a byte make the line quiet; 22 ms at 48 MHz: longer than what lies between two
+#: bytes of a host's frame
+QUIET_BITS = 20
+#: bits of a reply's byte number; the spikes are bytes 8 to 11
+PLACE_BITS = 4
+SPIKES = range(8, 12)
+SLOT, PROGRAM, SAMPLE, SAVE = range(4)  #: what a list is
+
+
+class PlayerPort(wiring.Signature):
+    """How the player and the host's walk know of each other.
+
+    Members
+    -------
+    own : Out(1)
+        The frame under way is the player's: it is fed, and its reply is for the player.
+    feed, byte : Out(1), Out(8)
+        Strobe, and a byte of that frame.
+    record : Out(1), generation : Out(8)
+        The reply to a READ is to be the WRITE that brings back what was read, with this sequence number.
+    busy : Out(1)
+        The flash is in use.
+    address, write, wdata, rdata : In(4), In(1), In(32), Out(32)
+        Registers.
+    line : In(1)
+        A byte came over the line.
+    free : In(1)
+        No frame is held or waits to be answered, and no reply is on its way.
+    item, end, data : In(1), In(1), In(8)
+        A byte of the reply, or its end, goes out.
+    good, runs, sets, recorded : In(1)
+        Of the frame that is held: it was carried out; it is a RUN; it writes registers; it is a READ whose
+        reply is a WRITE.
+    out, out_byte : In(1), In(8), taken : Out(1)
+        Of a reply with SLIP; taken where the player has no use for it or has written it.
+    """
+
+    class Members(Interface, Protocol):
+        own: Signal
+        feed: Signal
+        byte: Signal
+        record: Signal
+        generation: Signal
+        busy: Signal
+        address: Signal
+        write: Signal
+        wdata: Signal
+        rdata: Signal
+        line: Signal
+        free: Signal
+        item: Signal
+        end: Signal
+        data: Signal
+        good: Signal
+        runs: Signal
+        sets: Signal
+        recorded: Signal
+        out: Signal
+        out_byte: Signal
+        taken: Signal
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "own": Out(1),
+                "feed": Out(1),
+                "byte": Out(8),
+                "record": Out(1),
+                "generation": Out(8),
+                "busy": Out(1),
+                "address": In(4),
+                "write": In(1),
+                "wdata": In(32),
+                "rdata": Out(32),
+                "line": In(1),
+                "free": In(1),
+                "item": In(1),
+                "end": In(1),
+                "data": In(8),
+                "good": In(1),
+                "runs": In(1),
+                "sets": In(1),
+                "recorded": In(1),
+                "out": In(1),
+                "out_byte": In(8),
+                "taken": Out(1),
+            }
+        )
+
+
+class Player(wiring.Component):
+    """Members
+    -------
+    host : Out(PlayerPort)
+    flash : Out(FlashPort)
+    active : Out(1)
+        It is at work.
+    fault : Out(1)
+        It stopped by itself.
+
+    ``quiet_bits``: 2**so many cycles without a byte make the line quiet.
+    """
+
+    host: PlayerPort.Members
+    flash: FlashPort.Members
+    active: Signal
+    fault: Signal
+
+    def __init__(self, config: EngineConfig, *, quiet_bits: int = QUIET_BITS):
+        self.config = config
+        self.quiet_bits = quiet_bits
+        super().__init__(
+            {"host": Out(PlayerPort()), "flash": Out(FlashPort()), "active": Out(1), "fault": Out(1)}
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        play = _Play(self, m)
+        play.registers()
+        play.quiet()
+        with m.FSM(init="BOOT"):
+            play.boot()
+            play.dispatch()
+            play.turn()
+            play.frames()
+            play.replies()
+            play.ends()
+        return m
+
+
+class _Play:
+    """Registers of the player, and its states."""
+
+    def __init__(self, player: Player, m: Module):
+        self.m = m
+        self.host = player.host
+        self.flash = player.flash
+        self.player = player
+        self.slot_blocks = slot_blocks(player.config)
+        self.fields: dict[str, Signal] = {
+            name: Signal(bits, name=name, init=Phase.BOOT if name == "phase" else 0)
+            for register in REGISTERS
+            for name, bits in register
+        }
+        f = self.fields
+        self.run, self.save, self.generation, self.epoch = (
+            f[name] for name in ("run", "save", "generation", "epoch")
+        )
+        self.left = f["turn"][HALF_MOST:]
+        self.right = f["turn"][:HALF_MOST]
+        self.half = Signal(range(HALF_MOST + 1))
+        self.mask = Signal(HALF_MOST)  # bits of half a number
+        self.task = Signal(2)
+        self.booting = Signal(init=1)
+        self.started = Signal()  # this epoch's program is loaded
+        self.still = Signal(player.quiet_bits + 1)  # cycles since a byte came over the line
+        self.byte = Signal(8)
+        self.place = Signal(PLACE_BITS)  # byte of the reply
+        self.beyond = Signal()  # of its bytes behind the last that counts
+        self.good = Signal()  # the reply says so
+        self.keep = Signal()  # it is recorded
+        self.ran = Signal()  # it is that of a RUN
+        self.sets = Signal()  # or of a WRITE of registers
+        self.full = Signal()  # the slot is
+        self.hit = Signal()
+        self.carry = Signal()  # of the bytes of the spikes
+        self.fresh = Signal()  # the block is erased, and empty
+        self.other = Signal(24)  # where the flash goes on next: a list, or what is recorded
+        self.sequence = Signal(8)  # of the slot's frames
+        self.first = Signal()  # none of them came
+        self.mixed = Signal()  # they are of two checkpoints
+        self.whole = Signal()  # slot 0 is whole
+        self.slot = Signal(2)  # plays of slots so far
+        self.older = Signal(8)  # generation of slot 0
+        self.sample = Signal(SAMPLE_BITS)
+        self.halves = Signal(2 * HALF_MOST)  # a number of the order on its way through the rounds
+        self.rounds = Signal(range(max(ROUNDS, HALF_MOST) + 1))
+        self.index_byte = Signal(range(INDEX_BYTES + 1))
+
+    # -- registers ---------------------------------------------------------------------------------
+    def registers(self) -> None:
+        m = self.m
+        f = self.fields
+        host = self.host
+        with m.Switch(host.address):
+            for n, register in enumerate(REGISTERS):
+                with m.Case(n):
+                    parts: list[Value] = []
+                    at = 0
+                    for name, bits in register:
+                        width = 1 if bits == 1 else -(-bits // 8) * 8
+                        m.d.comb += host.rdata[at : at + bits].eq(0 if name == "save" else f[name])
+                        if n < WRITABLE:
+                            with m.If(host.write):
+                                m.d.sync += f[name].eq(host.wdata[at : at + bits])
+                        parts.append(f[name])
+                        at += width
+                    if n == 0:
+                        with m.If(host.write):
+                            m.d.sync += f["fault"].eq(Fault.NONE)
+        m.d.comb += [
+            self.half.eq(Mux(f["half"] > HALF_MOST, HALF_MOST, f["half"])),
+            self.mask.eq((Const(1, 1) << self.half) - 1),
+            host.generation.eq(self.generation),
+            host.record.eq(self.task == SAVE),
+            self.player.active.eq(f["phase"] != Phase.IDLE),
+            self.player.fault.eq(f["fault"] != Fault.NONE),
+            host.busy.eq(self.player.active | self.wanted),
+        ]
+
+    @property
+    def wanted(self) -> Value:
+        f = self.fields
+        return f["save"] | f["run"] & (f["epoch"] != f["epochs"])
+
+    def quiet(self) -> None:
+        """The line is quiet."""
+        m = self.m
+        with m.If(self.host.line):
+            m.d.sync += self.still.eq(0)
+        with m.Elif(~self.still[-1]):
+            m.d.sync += self.still.eq(self.still + 1)
+
+    # -- helpers -----------------------------------------------------------------------------------
+    def _seek(self, address: ValueLike, then: str) -> None:
+        """The flash goes there."""
+        m = self.m
+        m.d.comb += [self.flash.address.eq(address), self.flash.seek.eq(1)]
+        with m.If(self.flash.ready):
+            m.next = then
+
+    def _stop(self, fault: Fault) -> None:
+        m = self.m
+        m.d.sync += [self.fields["fault"].eq(fault), self.run.eq(0), self.save.eq(0)]
+        m.next = "IDLE"
+
+    # -- what is done ------------------------------------------------------------------------------
+    def boot(self) -> None:
+        m = self.m
+        with m.State("BOOT"):  # slot 0, slot 1, and slot 0 again when it counts
+            m.d.sync += [self.task.eq(SLOT), self.first.eq(1), self.mixed.eq(0)]
+            self._seek(Mux(self.slot == 1, self.slot_blocks << BLOCK_BITS, 0), "LIST")
+        with m.State("SLOT"):  # `good`: the one that was played is whole
+            m.d.sync += self.slot.eq(self.slot + 1)
+            newer = ~(self.generation - self.older)[7]
+            with m.If(self.slot == 0):
+                m.d.sync += [self.whole.eq(self.good), self.older.eq(self.generation)]
+                m.next = "BOOT"
+            with m.Elif((self.slot == 1) & self.whole & ~(self.good & newer)):
+                m.next = "BOOT"
+            with m.Elif(self.good):
+                m.next = "PROGRAM"
+            with m.Else():
+                m.d.sync += self.booting.eq(0)
+                self._stop(Fault.NO_SLOT)
+
+    def dispatch(self) -> None:
+        m = self.m
+        f = self.fields
+        with m.State("IDLE"):
+            m.d.sync += [f["phase"].eq(Phase.IDLE), self.started.eq(0)]
+            with m.If(self.wanted):
+                m.d.sync += f["phase"].eq(Phase.LEARN)
+                m.next = "DISPATCH"
+        with m.State("DISPATCH"):
+            m.d.sync += self.booting.eq(0)
+            with m.If(self.save):
+                m.d.sync += [self.save.eq(0), self.generation.eq(self.generation + 1)]
+                m.d.sync += f["phase"].eq(Phase.SAVE)
+                m.next = "SAVE"
+            with m.Elif(~self.run | (self.epoch == f["epochs"])):
+                m.next = "IDLE"
+            with m.Else():
+                m.d.sync += f["phase"].eq(Phase.LEARN)
+                m.next = "TURN"
+                with m.If(~self.started):
+                    m.next = "PROGRAM"
+        with m.State("PROGRAM"):
+            m.d.sync += self.task.eq(PROGRAM)
+            shift = LIST_BYTES.bit_length() - 1
+            self._seek((f["programs"] << BLOCK_BITS) + (self.epoch << shift), "LIST")
+        with m.State("SAVE"):
+            m.d.sync += [
+                self.task.eq(SAVE),
+                self.full.eq(0),
+                self.other.eq(Mux(self.generation[0], self.slot_blocks << BLOCK_BITS, 0)),
+                self.fresh.eq(0),
+            ]
+            self._seek(f["saves"] << BLOCK_BITS, "LIST")
+
+    def turn(self) -> None:
+        """A number of the order, from the next turn by ROUNDS rounds of a Feistel network."""
+        m = self.m
+        f = self.fields
+        left = self.halves[HALF_MOST:]
+        right = self.halves[:HALF_MOST]
+        mixed = Signal(HALF_MOST)
+        m.d.comb += mixed.eq(right + (right << 2) + f["key"][:8])
+        with m.State("TURN"):
+            m.d.sync += [self.halves.eq(f["turn"]), self.rounds.eq(0)]
+            m.next = "ROUND"
+        with m.State("ROUND"):
+            m.d.sync += [
+                self.halves.eq(Cat(left ^ (mixed ^ mixed >> 3) & self.mask, right)),
+                f["key"].eq(f["key"].rotate_right(8)),  # after four rounds it is as before
+                self.rounds.eq(self.rounds + 1),
+            ]
+            with m.If(self.rounds == ROUNDS - 1):
+                m.d.sync += self.rounds.eq(0)
+                m.next = "SPREAD"
+        with m.State("SPREAD"):
+            m.d.sync += self.sample.eq(left)
+            m.next = "JOIN"
+        with m.State("JOIN"):  # the two halves of the number, a bit a cycle
+            m.d.sync += [self.sample.eq(self.sample << 1), self.rounds.eq(self.rounds + 1)]
+            with m.If(self.rounds == self.half):
+                m.d.sync += [self.sample.eq(self.sample | right), self.index_byte.eq(0)]
+                m.next = "CHOOSE"
+        with m.State("CHOOSE"):
+            m.next = "COUNT"
+            with m.If(self.sample < f["samples"]):
+                self._seek(
+                    (f["index"] << BLOCK_BITS) + self.sample + (self.sample << 1),
+                    "INDEX",
+                )
+                with m.If(~self.flash.ready):
+                    m.next = "CHOOSE"
+        with m.State("INDEX"):
+            m.d.comb += self.flash.read.eq(1)
+            with m.If(self.flash.ready):
+                m.next = "INDEXED"
+        with m.State("INDEXED"):
+            with m.If(self.flash.valid):
+                m.d.sync += [
+                    self.other.eq(Cat(self.other[8:], self.flash.rdata)),
+                    self.index_byte.eq(self.index_byte + 1),
+                ]
+                m.next = "INDEX"
+                with m.If(self.index_byte == INDEX_BYTES - 1):
+                    m.next = "FOUND"
+        with m.State("FOUND"):
+            m.d.sync += self.task.eq(SAMPLE)
+            self._seek(self.other, "LIST")
+        with m.State("COUNT"):
+            right = (self.right + 1) & self.mask
+            left = (self.left + (self.right == self.mask)) & self.mask
+            m.d.sync += [self.right.eq(right), self.left.eq(left)]
+            m.next = "DISPATCH"
+            with m.If((left == 0) & (right == 0)):
+                m.d.sync += [self.epoch.eq(self.epoch + 1), self.started.eq(0)]
+                m.d.sync += f["key"].eq(f["key"] + KEY_STEP)
+                m.next = "EPOCH"
+        with m.State("EPOCH"):
+            with m.If((self.epoch == f["epochs"]) | ((self.epoch & f["pause"]) == 0)):
+                m.d.sync += self.save.eq(1)
+            m.next = "DISPATCH"
+
+    # -- frames of a list --------------------------------------------------------------------------
+    def frames(self) -> None:
+        m = self.m
+        flash = self.flash
+        host = self.host
+        with m.State("LIST"):
+            m.d.comb += flash.read.eq(1)
+            with m.If(flash.ready):
+                m.next = "FIRST"
+        with m.State("FIRST"):
+            m.d.sync += [self.byte.eq(flash.rdata), self.good.eq(0)]
+            with m.If(flash.valid):
+                m.next = "TAKE"
+                with m.If(flash.rdata == ERASED):
+                    m.next = "LAST"
+                with m.If(flash.rdata == END):
+                    m.next = "REFUSED"
+        with m.State("TAKE"):
+            with m.If(host.free & self.still[-1] & ~host.line):
+                m.d.sync += host.own.eq(1)
+                m.next = "END"
+        with m.State("END"):  # ends what was left there of a frame that never came whole
+            m.d.comb += [host.feed.eq(1), host.byte.eq(END)]
+            m.next = "WAIT"
+        with m.State("WAIT"):
+            m.next = "FLUSH"
+        with m.State("FLUSH"):
+            m.d.sync += [self.place.eq(0), self.beyond.eq(0), self.carry.eq(0)]
+            m.d.comb += host.taken.eq(1)
+            with m.If(host.free):
+                m.next = "FEED"
+        with m.State("FEED"):
+            m.d.comb += [host.feed.eq(1), host.byte.eq(self.byte)]
+            m.next = "FETCH"
+            with m.If(self.byte == END):
+                m.next = "HEAR"
+                with m.If(self.task == SAVE):
+                    m.next = "SWAP"
+        with m.State("FETCH"):
+            m.d.comb += flash.read.eq(1)
+            with m.If(flash.ready):
+                m.next = "FETCHED"
+        with m.State("FETCHED"):
+            m.d.sync += self.byte.eq(flash.rdata)
+            with m.If(flash.valid):
+                m.next = "FEED"
+                with m.If(flash.outside):  # a frame without an end gets one, and is refused
+                    m.d.sync += self.byte.eq(END)
+
+    def replies(self) -> None:
+        m = self.m
+        flash = self.flash
+        host = self.host
+        f = self.fields
+        low = flash.at[:BLOCK_BITS]
+        block = flash.at[BLOCK_BITS:]
+        with m.State("SWAP"):  # to where it is recorded
+            self._swap("HEAR")
+        with m.State("HEAR"):
+            m.d.sync += self.keep.eq(host.recorded)
+            with m.If(host.out):
+                m.next = "REPLY"
+        with m.State("REPLY"):
+            self._record(low, block)
+            with m.If(host.item & ~host.end):
+                self._look()
+            with m.If(host.out & host.taken & (host.out_byte == END)):
+                m.d.sync += host.own.eq(0)
+                m.next = "DONE"
+                with m.If(self.task == SAVE):
+                    m.next = "BACK"
+        with m.State("BACK"):  # to the list
+            self._swap("DONE")
+        with m.State("DONE"):
+            with m.If(~self.good | self.full):
+                m.next = "REFUSED"
+            with m.Elif((self.task == SLOT) & self.mixed):
+                m.d.sync += self.good.eq(0)
+                m.next = "SLOT"
+            with m.Elif((self.task == SLOT) & self.sets):
+                m.next = "SLOT"
+            with m.Elif((self.task == SAMPLE) & self.ran):
+                m.d.sync += [f["seen"].eq(f["seen"] + 1), f["hits"].eq(f["hits"] + self.hit)]
+                m.next = "COUNT"
+            with m.Else():
+                m.next = "LIST"
+
+    def _swap(self, then: str) -> None:
+        """The flash goes to the other place, and remembers this one."""
+        self._seek(self.other, then)
+        with self.m.If(self.flash.ready):
+            self.m.d.sync += self.other.eq(self.flash.at)
+
+    def _look(self) -> None:
+        """A byte of the reply: status, sequence, prediction, cycles, spikes."""
+        m = self.m
+        host = self.host
+        spikes = self.fields["spikes"]
+        with m.If(~self.beyond):
+            m.d.sync += self.place.eq(self.place + 1)
+            with m.If(self.place.all()):
+                m.d.sync += self.beyond.eq(1)
+        with m.If((self.place == 0) & ~self.beyond):
+            m.d.sync += [
+                self.good.eq(host.good & ((self.task != SAVE) | self.keep)),
+                self.ran.eq(host.runs),
+                self.sets.eq(host.sets),
+            ]
+        with m.If((self.place == 1) & ~self.beyond):
+            m.d.sync += [self.sequence.eq(host.data), self.first.eq(0)]
+            m.d.sync += self.mixed.eq(~self.first & (self.sequence != host.data))
+        with m.If((self.place == 2) & ~self.beyond):
+            m.d.sync += self.hit.eq(host.data == self.sequence)
+        with m.If((self.place == 3) & ~self.beyond):
+            m.d.sync += self.hit.eq(self.hit & (host.data == 0))
+        counts = (self.task == SAMPLE) & host.runs & host.good & ~self.beyond
+        with m.If(counts & (self.place >= SPIKES.start) & (self.place < SPIKES.stop)):
+            total = Signal(9)
+            m.d.comb += total.eq(spikes[:8] + host.data + self.carry)
+            m.d.sync += [spikes.eq(Cat(spikes[8:], total[:8])), self.carry.eq(total[8])]
+
+    def _record(self, low: Value, block: Value) -> None:
+        """A byte of a reply with SLIP: into the slot, or away."""
+        m = self.m
+        flash = self.flash
+        host = self.host
+        base = Mux(self.generation[0], self.slot_blocks, 0)
+        with m.If((self.task != SAVE) | ~self.keep | self.full):
+            m.d.comb += host.taken.eq(1)
+        with m.Elif(host.out & flash.ready):
+            with m.If((low == 0) & ~self.fresh):
+                m.d.comb += flash.erase.eq(1)
+                m.d.sync += self.fresh.eq(1)
+                with m.If(block == base + self.slot_blocks):
+                    m.d.comb += flash.erase.eq(0)
+                    m.d.sync += self.full.eq(1)
+            with m.Else():
+                m.d.comb += [flash.write.eq(1), flash.wdata.eq(host.out_byte), host.taken.eq(1)]
+                m.d.sync += self.fresh.eq(0)
+
+    def ends(self) -> None:
+        m = self.m
+        f = self.fields
+        with m.State("LAST"):  # behind the last frame of a list
+            with m.If(self.task == SLOT):
+                m.next = "SLOT"  # it ended too early
+            with m.Elif(self.task == SAMPLE):
+                m.next = "REFUSED"
+            with m.Else():
+                m.next = "DISPATCH"
+                with m.If((self.task == PROGRAM) & ~self.booting):
+                    m.d.sync += self.started.eq(1)
+                    with m.If(f["turn"] == 0):
+                        m.d.sync += [f[name].eq(0) for name in ("seen", "hits", "spikes")]
+        with m.State("REFUSED"):
+            with m.If(self.task == SLOT):
+                m.d.sync += self.good.eq(0)
+                m.next = "SLOT"
+            with m.Elif(self.full & (self.task == SAVE)):
+                self._stop(Fault.SLOT_FULL)
+            with m.Else():
+                self._stop(Fault.REFUSED)

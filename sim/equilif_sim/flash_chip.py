@@ -1,0 +1,120 @@
+"""A serial flash chip, in C++, for equilif_sim.board: what equilif_golden.link.flash says, on four pins.
+
+Programs and erases go on byte by byte while the chip is busy.  So what is killed meanwhile leaves a part of
+them behind, as a power cut does.
+
+    content                     of the whole chip
+    void before(Vboard &)       sets the pin for a cycle
+    void after(Vboard &)        looks at the others after it
+    bool active(Vboard &)       the player of the design is at work
+"""
+
+from __future__ import annotations
+
+import mmap
+from pathlib import Path
+
+from equilif_golden.link.flash import ERASED
+
+NO_CHIP = r"""
+struct Chip {
+    uint8_t *content = nullptr;
+    void before(Vboard &) {}
+    void after(Vboard &) {}
+    bool active(Vboard &) const { return false; }
+};
+"""
+
+CHIP = r"""
+struct Chip {
+    // bytes of a page, and of a block, that change in a cycle; a real chip takes longer
+    static const unsigned erased_in_a_cycle = 16;
+    uint8_t *content = nullptr;
+    bool selected = false, clock = false, out = true;
+    bool enabled = false;           // a program or an erase may come
+    unsigned bits = 0, n = 0;       // of this order, its whole bytes
+    uint8_t byte = 0, opcode = 0, sent = 0xFF;
+    uint32_t address = 0;
+    uint8_t page[256];              // what is to be programmed
+    bool given[256];
+    unsigned given_left = 0;
+    uint32_t page_at = 0, erase_at = 0, erase_left = 0;
+    bool busy() const { return given_left || erase_left; }
+    void before(Vboard &top) { top.flash___05Fcipo = out; }
+    bool active(Vboard &top) const { return top.active; }
+    void after(Vboard &top) {
+        work();
+        bool cs = top.flash___05Fcs, clk = top.flash___05Fclk;
+        if (cs && !selected) bits = n = 0, sent = 0xFF, opcode = 0;
+        if (cs && clk && !clock) {
+            byte = byte << 1 | top.flash___05Fcopi;
+            if (++bits % 8 == 0) take();
+        }
+        if (cs && !clk && clock) {
+            out = sent >> 7;
+            sent = sent << 1 | 1;
+        }
+        if (!cs && selected && bits % 8 == 0) carry_out();
+        selected = cs;
+        clock = clk;
+    }
+    void take() {
+        if (n == 0) opcode = byte;
+        else if (n <= 3) address = (address << 8 | byte) & 0xFFFFFF;
+        if (n == 3 && opcode == 0x02) {
+            page_at = address & ~0xFFu;
+            for (bool &g : given) g = false;
+        }
+        if (n > 3 && opcode == 0x02) {
+            page[address & 0xFF] = byte;
+            given[address & 0xFF] = true;
+            address = (address & ~0xFFu) | ((address + 1) & 0xFF);
+        }
+        n++;
+        if (opcode == 0x03 && n >= 4 && !busy()) {
+            sent = content[address];
+            address = (address + 1) & 0xFFFFFF;
+        }
+        if (opcode == 0x05) sent = busy() | enabled << 1;
+        if (opcode == 0x9F) sent = n == 1 ? 0xEF : n == 2 ? 0x40 : 0x18;
+    }
+    void carry_out() {
+        if (busy()) return;
+        if (opcode == 0x06) enabled = true;
+        if (opcode == 0x02 && enabled && n > 4) given_left = 256, enabled = false;
+        if (opcode == 0xD8 && enabled && n == 4) {
+            erase_at = address & ~0xFFFFu;
+            erase_left = 0x10000;
+            enabled = false;
+        }
+    }
+    void work() {
+        if (given_left) {
+            unsigned k = 256 - given_left--;
+            if (given[k]) content[page_at + k] &= page[k];
+        }
+        for (unsigned k = 0; k < erased_in_a_cycle && erase_left; k++) content[erase_at + --erase_left] = 0xFF;
+    }
+};
+"""
+
+CHIP_BYTES = 1 << 24
+
+
+def content_of(file: Path | None) -> mmap.mmap:
+    """Content of a chip, in a file if there is one; a new one is erased.
+
+    ValueError for a file of another size.
+    """
+    if file is None:
+        content = mmap.mmap(-1, CHIP_BYTES)
+        content[:] = bytes([ERASED]) * CHIP_BYTES
+        return content
+    if not file.exists():
+        file.write_bytes(bytes([ERASED]) * CHIP_BYTES)
+    if file.stat().st_size != CHIP_BYTES:
+        raise ValueError(
+            f"{file} has {file.stat().st_size} bytes, the content of a flash has {CHIP_BYTES}: name another file"
+        )
+    with file.open("r+b") as f:
+        return mmap.mmap(f.fileno(), CHIP_BYTES)
