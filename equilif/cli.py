@@ -18,6 +18,7 @@ for part in (
     "hardware",
     "programs",
     "boards",
+    "alone",
 ):  # the order of the help
     import_module(f"equilif.commands.{part}")
 

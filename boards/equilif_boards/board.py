@@ -12,9 +12,11 @@ from amaranth.lib import io
 
 from equilif_boards.clock import Pll
 from equilif_boards.device import Device
+from equilif_boards.flash import SpiFlash
 from equilif_boards.link import Link
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.fixed import finite, whole
+from equilif_golden.link.flash import Area
 from equilif_golden.link.protocol import FRAME_BYTES
 from equilif_hdl.top import Top
 
@@ -40,6 +42,10 @@ class Board:
     clock_hz: float
     link: Link
     config: EngineConfig
+    #: the flash beside the FPGA, and the design's area of it; None where the board has none
+    flash: SpiFlash | None = None
+    #: whether the design has a player, which works with it
+    alone: bool = False
     #: sizes of the largest chain that the board is meant for
     network: tuple[int, ...]
     #: memory style of neuron state, see equilif_hdl.engine.engine.Engine
@@ -50,7 +56,8 @@ class Board:
     nextpnr_opts: str = ""
     #: Yosys passes before synthesis
     after_read: tuple[str, ...] = ()
-    #: resource names and numbers of LEDs, for engine and link
+    #: resource names and numbers of LEDs, for engine and link; of a board with a player, for it at work and
+    #: its fault
     leds: tuple[tuple[str, int], ...] = ()
     #: openFPGALoader's name of the board
     loader: str = ""
@@ -78,6 +85,17 @@ class Board:
                 **options,
             ),
         )
+
+    def with_player(self) -> Board:
+        """With a player; ValueError when the board has no flash for it."""
+        if self.flash is None:
+            raise ValueError(f"{self.title} has no flash that the design can use")
+        return replace(self, alone=True)
+
+    @property
+    def area(self) -> Area | None:
+        """Of its flash, where the design uses it."""
+        return self.flash.area if self.alone and self.flash else None
 
     def clocked(self, mhz: float) -> Board:
         """With another clock; ValueError for one that the PLL cannot make."""
@@ -107,6 +125,7 @@ class Shell(Elaboratable):
             build_id=build_id,
             state_ram=board.state_ram,
             frame_bytes=board.frame_bytes,
+            flash=board.area,
         )
 
     def elaborate(self, platform: Platform) -> Module:
@@ -115,7 +134,11 @@ class Shell(Elaboratable):
         m.submodules.clock = self.board.clock(self.board.clock_hz)
         m.submodules.top = top = self.top
         self.board.link.join(m, platform, top.pins)
-        for (name, number), lit in zip(self.board.leds, (top.busy, top.link), strict=False):
+        lights = [top.busy, top.link]
+        if self.board.alone and self.board.flash:
+            self.board.flash.join(m, platform, top.flash)
+            lights = [top.active, top.fault]
+        for (name, number), lit in zip(self.board.leds, lights, strict=False):
             m.submodules[f"{name}_{number}"] = pin = io.Buffer(
                 io.Direction.Output, platform.request(name, number, dir="-")
             )

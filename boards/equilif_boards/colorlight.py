@@ -36,6 +36,7 @@ COLORLIGHT_I5 = replace(
     cost=60,
     clock_hz=90e6,
     link=UartLink(baud=1_000_000, place="on the extension board's USB"),
+    flash=None,
     leds=(("led", 0),),
     loader="colorlight-i5",
 )

@@ -7,8 +7,10 @@ from amaranth_boards.icebreaker import ICEBreakerPlatform
 from equilif_boards.board import ANY_WHILE_WRITTEN, Board
 from equilif_boards.clock import Ice40Pll
 from equilif_boards.device import ICE40UP5K
+from equilif_boards.flash import SpiFlash
 from equilif_boards.link import UartLink
 from equilif_golden.engine.config import EngineConfig, Pipeline
+from equilif_golden.link.flash import Area
 
 ICEBREAKER = Board(
     name="icebreaker",
@@ -19,6 +21,7 @@ ICEBREAKER = Board(
     clock=Ice40Pll,
     clock_hz=24e6,
     link=UartLink(baud=2_000_000),
+    flash=SpiFlash(area=Area(16, 240)),  # behind 1 MiB of bitstreams
     config=EngineConfig(
         lanes=4,
         tiles=4096,

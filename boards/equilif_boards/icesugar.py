@@ -6,8 +6,10 @@ from dataclasses import replace
 
 from amaranth_boards.icesugar import ICESugarPlatform
 
+from equilif_boards.flash import SpiFlash
 from equilif_boards.icebreaker import ICEBREAKER
 from equilif_boards.link import UartLink
+from equilif_golden.link.flash import Area
 
 ICESUGAR = replace(
     ICEBREAKER,
@@ -16,6 +18,7 @@ ICESUGAR = replace(
     platform=ICESugarPlatform,
     cost=50,
     link=UartLink(baud=1_000_000, place="on the programmer's USB"),
+    flash=SpiFlash(area=Area(16, 112)),
     leds=(("led_g", 0), ("led_r", 0)),
     loader="",
     by_hand="copy it to the drive iCELink, as which the board shows itself",

@@ -12,7 +12,7 @@ from amaranth_boards.orangecrab_r0_2 import OrangeCrabR0_2_25FPlatform
 from amaranth_boards.resources import UARTResource
 
 from equilif_boards.link import UartLink
-from equilif_boards.ulx3s import ULX3S_25F
+from equilif_boards.ulx3s import FLASH, ULX3S_25F
 
 
 class OrangeCrab(OrangeCrabR0_2_25FPlatform):
@@ -30,6 +30,7 @@ ORANGECRAB = replace(
     cost=130,
     clock_hz=96e6,
     link=UartLink(baud=3_000_000, place="an adapter at header pins 0 and 1"),
+    flash=replace(FLASH, resource="spi_flash_1x"),
     leds=(),
     loader="orangeCrab",
 )

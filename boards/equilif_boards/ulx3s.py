@@ -9,8 +9,13 @@ from amaranth_boards.ulx3s import ULX3S_25F_Platform, ULX3S_85F_Platform
 from equilif_boards.board import ANY_WHILE_WRITTEN, Board
 from equilif_boards.clock import Ecp5Pll
 from equilif_boards.device import LFE5U_25F, LFE5U_85F
+from equilif_boards.flash import SpiFlash
 from equilif_boards.link import UartLink
 from equilif_golden.engine.config import EngineConfig, Pipeline
+from equilif_golden.link.flash import Area
+
+#: behind 2 MiB of bitstream; its clock is a pin of the FPGA's own configuration
+FLASH = SpiFlash(area=Area(32, 224), resource="spi_flash", clock_cell="USRMCLK")
 
 ULX3S_85F = Board(
     name="ulx3s-85f",
@@ -21,6 +26,7 @@ ULX3S_85F = Board(
     clock=Ecp5Pll,
     clock_hz=50e6,
     link=UartLink(baud=2_000_000, high=("uart_tx_enable",)),
+    flash=FLASH,
     frame_bytes=4096,
     config=EngineConfig(
         lanes=16,
@@ -77,6 +83,7 @@ ULX3S_25F = Board(
     clock=Ecp5Pll,
     clock_hz=90e6,
     link=UartLink(baud=2_000_000, high=("uart_tx_enable",)),
+    flash=FLASH,
     frame_bytes=2048,
     config=SMALL,
     network=(784, 56, 10),

@@ -62,6 +62,12 @@ def build(
     lanes: OtherLanes = None,
     weights: OtherWeights = None,
     options: EngineOptions = DEFAULTS,
+    alone: Annotated[
+        bool,
+        typer.Option(
+            "--alone", help="With a player: the board learns from its flash, without a host (equilif upload)."
+        ),
+    ] = False,
     clock: Annotated[float | None, typer.Option(help="MHz.", show_default="the board's")] = None,
     network: Annotated[
         str | None,
@@ -84,6 +90,8 @@ def build(
     from equilif.results import ToolFailed
 
     chosen = known.find(board).resized(lanes=lanes, weights=weights, **options)
+    if alone:
+        chosen = chosen.with_player()
     if clock is not None:
         chosen = chosen.clocked(clock)
     if network is not None and (short := known.short(chosen, known.network_of(network))):
@@ -148,6 +156,14 @@ def simulate(
     link: Annotated[
         Path | None, typer.Option(help="Make this a symbolic link to the port.", show_default="none")
     ] = None,
+    flash: Annotated[
+        Path | None,
+        typer.Option(
+            help="With a player, and its flash in this file: what a board keeps is there when it is started "
+            "again, however it ended.",
+            show_default="none",
+        ),
+    ] = None,
     json: Json = None,
 ) -> dict[str, Any]:
     """A board without a board: its whole design in simulation, UART included, behind a serial port.
@@ -162,12 +178,16 @@ def simulate(
     """
     from equilif.hardware.boards import find
     from equilif.host import simulate as module
+    from equilif_golden import files
 
     chosen = find(board).resized(lanes=lanes, weights=weights, **options)
     if link is not None:
         module.require_free(link)
+    if flash is not None:
+        chosen = chosen.with_player()
+        files.check(flash)
     with show.console.status("compiling the design (only the first time takes long)"):
-        simulated = module.Simulated(chosen, baud)
+        simulated = module.Simulated(chosen, baud, flash)
     show.console.print(
         f"{chosen.title}, simulated: {chosen.config.lanes} lanes, {chosen.config.n_weights:,} weights, "
         f"{simulated.clock_hz / 1e6:g} MHz, {simulated.link}, build {simulated.build_id:08x}"

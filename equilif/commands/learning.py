@@ -6,6 +6,7 @@ import dataclasses
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 command = panel("Learning")
 
 MOST_SEEDS = 1000
+Order = StrEnum("Order", ["shuffled", "board"])
 
 
 @command
@@ -101,6 +103,14 @@ def train(
             min=0,
             max=1,
             show_default=False,
+        ),
+    ] = None,
+    order: Annotated[
+        Order | None,
+        typer.Option(
+            help="Of the samples of an epoch; board: as a board makes it that learns alone (equilif upload), "
+            "so that both end with the same bits.",
+            show_default="shuffled",
         ),
     ] = None,
     phases: Phases = DEFAULTS,
@@ -171,6 +181,7 @@ def train(
         "shift": shift,
         "flip": flip,
         "dropout": dropout,
+        "order": None if order is None else str(order),
         **phases,
     }
     finite(every, "--every (seconds)", 0, 1e9)

@@ -28,9 +28,11 @@ ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Simulated:
-    """The design of a board in simulation.  ``baud``: rate of its link, the fastest that works by default."""
+    """The design of a board in simulation.  ``baud``: rate of its link, the fastest that works by default.
+    ``flash``: file with the content of its flash, made if it is not there.
+    """
 
-    def __init__(self, board: Board, baud: int | None = None):
+    def __init__(self, board: Board, baud: int | None = None, flash: Path | None = None):
         self.clock_hz = board.clock_hz
         self.link = board.link.simulated(board.clock_hz, baud)
         try:
@@ -39,6 +41,8 @@ class Simulated:
                 transport=self.link.transport(board.clock_hz),
                 state_ram=board.state_ram,
                 frame_bytes=board.frame_bytes,
+                flash=board.area,
+                flash_file=flash,
             )
         except (BuildFailed, YosysError, ToolNotFound) as e:
             raise ToolFailed(str(e)) from e

@@ -25,7 +25,6 @@ from equilif_golden.fixed import Raw, whole
 from equilif_golden.link.flash import BLOCK, ERASED
 from equilif_golden.link.player import (
     INDEX_BYTES,
-    KEY_STEP,
     LIST_BYTES,
     SLOTS,
     WRITABLE,
@@ -109,6 +108,8 @@ class Store:
     blocks: dict[int, bytes] = field(default_factory=dict)
     journal: int = 0  #: its block
 
+    BOOT = 1 << 2  #: of register 0
+
     @classmethod
     def of_lessons(
         cls, identity: Identity, lessons: Lessons, tick: Callable[[int], None] = lambda n: None
@@ -129,8 +130,8 @@ class Store:
         room = (identity.flash_blocks - first) * BLOCK
         if room <= 0:
             raise StoreError(
-                f"the board keeps {identity.flash_blocks} blocks of 64 KiB, {first} of them are for weights and "
-                f"programs, and no sample finds room: take fewer epochs"
+                f"no sample finds room: weights and programs take {first} of "
+                f"{identity.flash_blocks} blocks; take fewer epochs"
             )
         samples = bytearray()
         places = bytearray()
@@ -197,8 +198,8 @@ class Store:
             found = client.read_flash(marks, self.identity.flash_blocks)
             kept = {block for block, mark in enumerate(found) if mark != ERASED}
         else:
-            client.erase_flash(0)
-            client.erase_flash(self.registers_slot)
+            for k in range(SLOTS):
+                client.erase_flash(k * slot_blocks(self.identity.config))
             client.erase_flash(self.journal)
             client.write_flash(base, header)
         so_far = 0
@@ -216,19 +217,12 @@ class Store:
             done(so_far)
         return spared
 
-    @property
-    def registers_slot(self) -> int:
-        """First block of slot 1."""
-        return slot_blocks(self.identity.config)
-
     def _header(self) -> bytes:
         text = json.dumps({"store": self.digest, "samples": self.n, "of": self.of}, sort_keys=True)
         return text.encode().ljust(256, b" ")
 
-    def _write_block(
-        self, client: Client, block: int, data: bytes, done: Callable[[int], None]
-    ) -> None:
-        """A block, its last page first where it is a slot's: see Player."""
+    def _write_block(self, client: Client, block: int, data: bytes, done: Callable[[int], None]) -> None:
+        """A block that is erased, read back as it is written."""
         step = 1 << 12
         for at in range(0, len(data), step):
             part = data[at : at + step]
@@ -284,7 +278,9 @@ def _programs(chip: Chip, recorder: Recorder, lessons: Lessons) -> bytes:
             recorder.write(Region.VALUE, first, constants)
         frames = recorder.taken()
         if len(frames) >= LIST_BYTES:
-            raise StoreError(f"a program and its constants have {len(frames)} bytes, at most {LIST_BYTES - 1}")
+            raise StoreError(
+                f"a program and its constants have {len(frames)} bytes, room is for {LIST_BYTES - 1}"
+            )
         out += frames.ljust(LIST_BYTES, bytes([ERASED]))
     return bytes(out)
 
@@ -299,8 +295,3 @@ def _samples(chip: Chip, recorder: Recorder, lessons: Lessons) -> Iterator[bytes
         chip.sample(nothing if lessons.x is None else lessons.x[j], targets[j], tokens=tokens)
         yield recorder.taken()
     recorder.label = 0
-
-
-def key_of(seed: int, epoch: int) -> int:
-    """Key of an epoch's order."""
-    return (seed + epoch * KEY_STEP) & 0xFFFFFFFF

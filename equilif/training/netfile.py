@@ -93,6 +93,10 @@ class Learning:
     dropout: float = field(
         default=0.0, metadata={"help": "tokens: part of those of a sample that an epoch leaves out"}
     )
+    order: Literal["shuffled", "board"] = field(
+        default="shuffled",
+        metadata={"help": "of the samples of an epoch: shuffled, or as a board makes it that learns alone"},
+    )
     seeds: tuple[int, ...] = field(
         default=(0, 1, 2, 3, 4), metadata={"help": "of weights and sample order; the first is the default"}
     )

@@ -29,6 +29,7 @@ MOST_EPOCHS = 1 << 20
 MOST_SEED = (1 << 32) - 1
 PHASES = frozenset(f.name for f in dataclasses.fields(Schedule))
 FORMS = ("exponential", "linear", "cosine")
+ORDERS = ("shuffled", "board")
 
 
 def check_seed(seed: int) -> int:
@@ -91,6 +92,8 @@ class Preset:
     flip: float = 0.0
     #: part of the tokens of a training sample that an epoch leaves out (equilif_golden.tokens)
     dropout: float = 0.0
+    #: of the samples of an epoch; ``board``: as a board makes it that learns alone
+    order: Literal["shuffled", "board"] = "shuffled"
     bias: float = 0.2  #: initial biases in thresholds
     scale: float = 0.5  #: initial weights as a part of Glorot's limit
     memory: MemoryPreset | None = None  #: for sequences
@@ -117,6 +120,8 @@ class Preset:
             finite(scale, "rate_scales", 0, 1 << 16)
         if self.form not in FORMS:
             raise ValueError(f"form must be one of {', '.join(FORMS)}, not {self.form!r}")
+        if self.order not in ORDERS:
+            raise ValueError(f"order must be one of {', '.join(ORDERS)}, not {self.order!r}")
         if not self.seeds:
             raise ValueError("seeds must have at least one, the default")
         for seed in self.seeds:

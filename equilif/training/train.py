@@ -40,6 +40,7 @@ from equilif.training.records import (
 from equilif_golden import network as networks
 from equilif_golden.fixed import Raw, finite, whole
 from equilif_golden.kernel import Epoch, Kernel
+from equilif_golden.link import player
 from equilif_golden.network import Network, TokenRows, Weights
 
 NETWORK = "network.npz"
@@ -78,6 +79,13 @@ def order(seed: int, epoch: int, n: int) -> npt.NDArray[np.int64]:
     return np.random.default_rng((seed, epoch)).permutation(n)
 
 
+#: see Preset.order
+ORDERS: Mapping[str, Callable[[int, int, int], npt.NDArray[np.int64]]] = {
+    "shuffled": order,
+    "board": lambda seed, epoch, n: player.order(n, seed, epoch),
+}
+
+
 class Samples(NamedTuple):
     """Inputs and tokens of the training samples, as an epoch has them."""
 
@@ -106,7 +114,7 @@ def lesson(preset: Preset, data: DataSet, seed: int, epoch: int) -> Lesson:
     """An epoch of a run, counted from 0."""
     return Lesson(
         preset.rate(epoch),
-        order(seed, epoch, len(data.x_train)),
+        ORDERS[preset.order](seed, epoch, len(data.x_train)),
         functools.partial(samples, data, preset, seed, epoch),
     )
 

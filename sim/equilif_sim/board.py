@@ -111,8 +111,8 @@ int board_run(
 
 #: a bit in the fewest clock cycles
 FASTEST = Uart(SMALLEST_DIVISOR)
-#: see equilif_hdl.link.player.Player; in simulation no driver of a host's operating system is between two bytes
-QUIET_BITS = 12
+#: see equilif_hdl.link.player.Player: a host that is told to wait sends again within some 100,000 cycles
+QUIET_BITS = 17
 CHUNK = 50_000  #: cycles between two looks at the terminal
 ROOM = 4096
 
@@ -143,6 +143,7 @@ class Board:
         frame_bytes: int = FRAME_BYTES,
         flash: Area | None = None,
         flash_file: Path | None = None,
+        quiet_bits: int = QUIET_BITS,
         build_id: int | None = None,
     ):
         """``build_id``: by default a hash of the design's sources and sizes.  ``flash_file``: where the
@@ -154,7 +155,7 @@ class Board:
             "frame_bytes": frame_bytes,
         }
         if flash is not None:
-            arguments |= {"flash": flash, "quiet_bits": QUIET_BITS}
+            arguments |= {"flash": flash, "quiet_bits": quiet_bits}
         ingredients = [*_sources(), repr(config), repr(arguments), repr(build_id)]
         key = hashlib.sha256("\0".join(ingredients).encode()).hexdigest()[:16]
         self.config = config
@@ -232,6 +233,8 @@ class Board:
         while not self._ready and not idle:
             taken, self._ready, idle = self.run(self._waiting)
             self._waiting = self._waiting[taken:]
+            # a player works on and on: who waits for a reply gives up after a while
+            idle = idle or self.active and not self._waiting
         out, self._ready = self._ready[:size], self._ready[size:]
         return out
 

@@ -93,7 +93,8 @@ struct Chip {
             unsigned k = 256 - given_left--;
             if (given[k]) content[page_at + k] &= page[k];
         }
-        for (unsigned k = 0; k < erased_in_a_cycle && erase_left; k++) content[erase_at + --erase_left] = 0xFF;
+        for (unsigned k = 0; k < erased_in_a_cycle && erase_left; k++)
+            content[erase_at + --erase_left] = 0xFF;
     }
 };
 """
@@ -114,7 +115,7 @@ def content_of(file: Path | None) -> mmap.mmap:
         file.write_bytes(bytes([ERASED]) * CHIP_BYTES)
     if file.stat().st_size != CHIP_BYTES:
         raise ValueError(
-            f"{file} has {file.stat().st_size} bytes, the content of a flash has {CHIP_BYTES}: name another file"
+            f"{file} has {file.stat().st_size} bytes, a flash has {CHIP_BYTES}: name another file"
         )
     with file.open("r+b") as f:
         return mmap.mmap(f.fileno(), CHIP_BYTES)

@@ -245,7 +245,7 @@ def test_what_a_table_costs():
         received.append(client.traffic.received - before.received)
     assert cycles[0] == cycles[1] < cycles[2]
     assert commands == [2, 2, 3], "rows that do not learn do not come back"
-    assert abs(received[1] - received[0]) < 12, "the same answers, but for escapes: a client's number is random"
+    assert abs(received[1] - received[0]) < 12, "but for escapes: a client's numbers are random"
     patterns = 2 * 2 * CONFIG.lanes**2  # 8 x 6, in whole tiles
     assert 0 <= received[2] - received[1] - 2 * patterns - OVERHEAD < 12, "but for escapes and ENDs"
 

@@ -65,9 +65,15 @@ class Fault(IntEnum):
     SLOT_FULL = 3  #: what is to be saved is longer than a slot
 
 
-#: register, first bit, bits; elements of 32 bits of the region PLAYER.  A slot keeps them all but the last
+FAULTS = {
+    Fault.NO_SLOT: "no whole checkpoint is in the flash: upload a network (equilif upload)",
+    Fault.REFUSED: "what is in the flash is damaged, or was made for another engine: upload it again",
+    Fault.SLOT_FULL: "a checkpoint is longer than its slot: upload again with this version",
+}
+
+#: registers: field, bits; elements of 32 bits of the region PLAYER.  A slot keeps them all but the last
 REGISTERS: tuple[tuple[tuple[str, int], ...], ...] = (
-    (("run", 1), ("save", 1)),
+    (("run", 1), ("save", 1), ("boot", 1)),
     (("generation", 8), ("epoch", 8), ("epochs", 8), ("pause", 8)),
     (("programs", 8), ("saves", 8), ("index", 8), ("half", 4)),
     (("samples", SAMPLE_BITS),),
@@ -79,6 +85,7 @@ REGISTERS: tuple[tuple[tuple[str, int], ...], ...] = (
     (("phase", 8), ("fault", 8)),
 )
 WRITABLE = len(REGISTERS) - 1
+ORDERS = ("save", "boot")  #: read as 0: they are not for a slot
 REGISTER_BYTES = 4
 
 
@@ -88,6 +95,7 @@ class Registers:
 
     run         it learns, as long as there are epochs left; 0 stops it behind the frame under way
     save        it makes a checkpoint first
+    boot        it begins again with what is in the flash, as soon as it is idle
     generation  of the slot that was saved last; its lowest bit is the slot's number
     epoch       under way, from 0; ``epochs``: so many in all
     pause       a checkpoint is made behind every epoch whose number, from 1, has none of these bits, and
@@ -106,6 +114,7 @@ class Registers:
 
     run: int = 0
     save: int = 0
+    boot: int = 0
     generation: int = 0
     epoch: int = 0
     epochs: int = 0
@@ -124,11 +133,11 @@ class Registers:
     fault: int = Fault.NONE
 
     def element(self, n: int) -> int:
-        """Register ``n`` as it is read.  ``save`` reads as 0: it is not for a slot."""
+        """Register ``n`` as it is read."""
         word = 0
         at = 0
         for name, bits in REGISTERS[n]:
-            word |= (0 if name == "save" else getattr(self, name)) << at
+            word |= (0 if name in ORDERS else getattr(self, name)) << at
             at += _step(bits)
         return word
 
@@ -218,7 +227,7 @@ class Player:
     @property
     def _wanted(self) -> bool:
         r = self.registers
-        return bool(r.save or r.run and r.epoch != r.epochs)
+        return bool(r.save or r.boot or r.run and r.epoch != r.epochs)
 
     def put(self, n: int, word: int) -> None:
         self.registers.put(n, word)
@@ -230,7 +239,8 @@ class Player:
         """One frame; False when there is nothing to do."""
         if not self.busy:
             return False
-        self._working = self._working or self._learn()
+        if self._working is None:
+            self._working = self._boot() if self.registers.boot else self._learn()
         try:
             next(self._working)
             return True
@@ -253,6 +263,7 @@ class Player:
         """The newer whole slot counts.  It is played a second time when the other was played after it."""
         r = self.registers
         r.phase = Phase.BOOT
+        r.boot = 0
         whole0 = yield from self._slot(0)
         generation = r.generation
         whole1 = yield from self._slot(1)

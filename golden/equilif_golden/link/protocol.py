@@ -102,7 +102,8 @@ RUN_HEADER = struct.Struct("<BIHI")
 RESULT = struct.Struct("<HIII")  #: prediction, cycles, spikes, accesses
 FAULT = struct.Struct("<H")
 ERASE_HEADER = WRITE_HEADER
-assert (WRITE_HEADER.size, READ_HEADER.size, RUN_HEADER.size, ERASE_HEADER.size) == tuple(HEADER_BYTES.values())
+HEADERS = (WRITE_HEADER, READ_HEADER, RUN_HEADER, ERASE_HEADER)
+assert [header.size for header in HEADERS] == list(HEADER_BYTES.values())
 
 
 _FLAGS = ", ".join(f"bit {bit} {features.FEATURES[name].label}" for name, bit in features.IDENTIFIED.items())

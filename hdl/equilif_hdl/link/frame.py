@@ -136,8 +136,9 @@ class Framer(wiring.Component):
         m.d.sync += [self.data.eq(rd.data), self.end.eq(n - CRC_BYTES)]
         with m.FSM() as fsm:
             with m.State("LISTEN"):
-                m.d.comb += [listening.eq(~missed), check.data.eq(i.p.data), check.valid.eq(store)]
-                with m.If(missed):
+                told = missed & ~self.own  # it waits until ``i`` is the line's again
+                m.d.comb += [listening.eq(~told), check.data.eq(i.p.data), check.valid.eq(store)]
+                with m.If(told):
                     m.d.comb += restart.eq(1)
                     m.d.sync += [missed.eq(0), self.status.eq(Status.OVERRUN)]
                     m.next = "HELD"

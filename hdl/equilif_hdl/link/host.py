@@ -24,6 +24,7 @@ A byte takes three cycles each time; a UART takes hundreds.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.hdl import Value, ValueLike
@@ -219,10 +220,9 @@ class _Walk:
         # those of the engine in the low two bits; the player's and the flash's above them
         self.region = Signal(3 if player else 2)
         self.packed = Signal()  # values of a RUN are packed
+        region = self.argument[: len(self.region)]
         m.d.comb += [
-            self.region.eq(
-                Mux(self.load, Region.PROGRAM, Mux(self.runs, Region.VALUE, self.argument[: len(self.region)]))
-            ),
+            self.region.eq(Mux(self.load, Region.PROGRAM, Mux(self.runs, Region.VALUE, region))),
             self.packed.eq(self.runs & self.argument[1]),
             framer.addr.eq(self.at),
             checker.word.eq(self.word),
@@ -233,8 +233,8 @@ class _Walk:
         ]
         m.d.sync += self.ended.eq(self.at == framer.end)
         own = OWN_BYTES if player else {}
-        self.last_written = self._by_region({r: n - 1 for r, n in {**WRITE_BYTES, **own}.items()})
-        self.last_read = self._by_region({r: n - 1 for r, n in {**READ_BYTES, **own}.items()})
+        self.last_written = self._by_region(WRITE_BYTES, own)
+        self.last_read = self._by_region(READ_BYTES, own)
         self.outside = Signal()  # the element is not in the region
         with m.Switch(self.region):
             for r in Region:
@@ -277,7 +277,7 @@ class _Walk:
         self.record = host.record & host.own & self.read & (self.status == Status.OK)
         self.ready = ~in_flash | controller.port.ready
         #: the host's side of the flash
-        self.port = port = FlashPort().create()
+        self.port = port = cast(FlashPort.Members, FlashPort().create())
         for name, member in FlashPort().members.items():
             there = getattr(controller.port, name)
             sides = (getattr(self.player.flash, name), getattr(port, name))
@@ -305,13 +305,14 @@ class _Walk:
         with m.If(in_player):
             m.d.comb += [self.mem_valid.eq(1), self.mem_rdata.eq(host.rdata)]
 
-    def _by_region(self, values: Mapping[int, int]) -> Value:
-        """A constant of each region: the last byte of an element."""
-        chosen = Signal(max(values.values()).bit_length())
+    def _by_region(self, engine: Mapping[Region, int], own: Mapping[int, int]) -> Value:
+        """The last byte of an element, of so many in each region."""
+        sizes = {**{int(r): n for r, n in engine.items()}, **own}
+        chosen = Signal(range(max(sizes.values())))
         with self.m.Switch(self.region):
-            for r, value in values.items():
-                with self.m.Case(int(r)):
-                    self.m.d.comb += chosen.eq(value)
+            for r, n in sizes.items():
+                with self.m.Case(r):
+                    self.m.d.comb += chosen.eq(n - 1)
         return chosen
 
     # A state that can refuse sets the status whether it does or not, which keeps the conditions out of the

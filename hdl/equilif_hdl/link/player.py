@@ -31,6 +31,7 @@ from equilif_golden.link.player import (
     INDEX_BYTES,
     KEY_STEP,
     LIST_BYTES,
+    ORDERS,
     REGISTERS,
     ROUNDS,
     SAMPLE_BITS,
@@ -43,9 +44,9 @@ from equilif_golden.link.protocol import END
 from equilif_hdl.link.flash import BLOCK_BITS, FlashPort
 from equilif_hdl.typed import Interface
 
-#: 2**so many cycles without a byte make the line quiet; 22 ms at 48 MHz: longer than what lies between two
-#: bytes of a host's frame
-QUIET_BITS = 20
+#: 2**so many cycles without a byte make the line quiet: 87 ms at 48 MHz.  A host that was answered by OVERRUN
+#: sends again sooner
+QUIET_BITS = 22
 #: bits of a reply's byte number; the spikes are bytes 8 to 11
 PLACE_BITS = 4
 SPIKES = range(8, 12)
@@ -234,7 +235,7 @@ class _Play:
                     at = 0
                     for name, bits in register:
                         width = 1 if bits == 1 else -(-bits // 8) * 8
-                        m.d.comb += host.rdata[at : at + bits].eq(0 if name == "save" else f[name])
+                        m.d.comb += host.rdata[at : at + bits].eq(0 if name in ORDERS else f[name])
                         if n < WRITABLE:
                             with m.If(host.write):
                                 m.d.sync += f[name].eq(host.wdata[at : at + bits])
@@ -256,7 +257,7 @@ class _Play:
     @property
     def wanted(self) -> Value:
         f = self.fields
-        return f["save"] | f["run"] & (f["epoch"] != f["epochs"])
+        return f["save"] | f["boot"] | f["run"] & (f["epoch"] != f["epochs"])
 
     def quiet(self) -> None:
         """The line is quiet."""
@@ -307,6 +308,9 @@ class _Play:
             with m.If(self.wanted):
                 m.d.sync += f["phase"].eq(Phase.LEARN)
                 m.next = "DISPATCH"
+            with m.If(f["boot"]):
+                m.d.sync += [f["phase"].eq(Phase.BOOT), f["boot"].eq(0), self.booting.eq(1), self.slot.eq(0)]
+                m.next = "BOOT"
         with m.State("DISPATCH"):
             m.d.sync += self.booting.eq(0)
             with m.If(self.save):

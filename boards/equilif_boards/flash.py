@@ -1,0 +1,42 @@
+"""The flash from which a board configures its FPGA: where its pins are, and what of it is free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from amaranth import Instance, Module
+from amaranth.build import Platform
+from amaranth.lib import io
+
+from equilif_golden.link.flash import Area
+from equilif_hdl.link.flash import FlashPins
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpiFlash:
+    """A serial flash.
+
+    ``area``: the blocks behind the bitstream.  ``resource``: its name on the board.  ``clock_cell``: the cell
+    through which a design drives its clock, where that is no pin of the design (ECP5: USRMCLK).
+    """
+
+    area: Area
+    resource: str = "spi_flash_1x"
+    clock_cell: str | None = None
+
+    def join(self, m: Module, platform: Platform, pins: FlashPins.Members) -> None:
+        """Join the pins of the controller with those of the board."""
+        there = platform.request(self.resource, 0, dir="-")
+        outputs = {"cs": pins.cs, "copi": pins.copi}
+        if self.clock_cell is None:
+            outputs["clk"] = pins.clk
+        else:
+            m.submodules.flash_clk = Instance(self.clock_cell, i_USRMCLKI=pins.clk, i_USRMCLKTS=0)
+        for name, signal in outputs.items():
+            m.submodules[f"flash_{name}"] = out = io.Buffer(io.Direction.Output, getattr(there, name))
+            m.d.comb += out.o.eq(signal)
+        for name in ("wp", "hold"):  # not protected, not on hold
+            if hasattr(there, name):
+                m.submodules[f"flash_{name}"] = io.Buffer(io.Direction.Output, getattr(there, name))
+        m.submodules.flash_cipo = cipo = io.Buffer(io.Direction.Input, there.cipo)
+        m.d.comb += pins.cipo.eq(cipo.i)

@@ -1,0 +1,228 @@
+"""Boards that learn alone, from their flash."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from equilif.commands import AnyData, Baud, Conv, Folder, Json, Net, Overwrite, Seed, panel, samples_of
+from equilif.commands.boards import OnPort
+from equilif.commands.options import DEFAULTS, Phases
+from equilif.commands.own import NOTHING, OwnOptions
+from equilif.show import console as show
+
+if TYPE_CHECKING:
+    from equilif_golden.link.player import Registers
+
+command = panel("Boards")
+
+LOOK = 0.5  #: seconds between two looks at a board that works
+
+
+@command
+def upload(
+    data: AnyData,
+    net: Net = None,
+    hidden: Annotated[
+        list[int] | None,
+        typer.Option(help="Size of a hidden population; repeat for more of them.", min=1, show_default=False),
+    ] = None,
+    conv: Conv = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Times that every training sample is shown.", min=1, show_default=False)
+    ] = None,
+    eta: Annotated[
+        float | None, typer.Option(help="Learning rate of the first epoch.", show_default=False)
+    ] = None,
+    decay: Annotated[
+        float | None, typer.Option(help="Of the learning rate, as in equilif train.", show_default=False)
+    ] = None,
+    phases: Phases = DEFAULTS,
+    seed: Seed = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(help="The first so many training samples.", min=1, show_default="as many as find room"),
+    ] = None,
+    own: OwnOptions = NOTHING,
+    folder: Folder = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="File for the network as it begins, for `equilif save --like`.",
+            show_default="results/<data set>-alone.npz",
+        ),
+    ] = None,
+    overwrite: Overwrite = False,
+    port: OnPort = None,
+    baud: Baud = None,
+    json: Json = None,
+) -> dict[str, Any]:
+    """Put a data set and a network into the flash of a board, which then learns alone.
+
+    The board needs a player: `equilif build BOARD --alone`, or `equilif simulate --flash FILE`.  It goes on
+    when it is switched off and on, and afterwards answers without a host.  What is there already is not
+    written again, so an upload that was cut off goes on where it was.
+
+    Where all samples find room, the golden model ends with the same bits, by `equilif train` with the same
+    options and --order board.  A board alone has its samples as they are: for a preset that changes them, add
+    --shift 0, --flip 0 and --dropout 0 there.
+
+    Example:  [bold]equilif upload digits --port /dev/ttyUSB1[/]  then  [bold]equilif alone --watch[/]
+    """
+    from equilif.data.own import chosen
+    from equilif.host.ports import the_one
+    from equilif.host.store import Lessons, Store
+    from equilif.training.train import digest
+    from equilif_golden import files
+    from equilif_golden import network as networks
+
+    source = chosen(data)
+    given = {"hidden": tuple(hidden) if hidden else None, "eta": eta, "decay": decay, **phases}
+    loaded, preset = samples_of(source, folder, own, net=net, conv=conv, epochs=epochs, **given)
+    preset.schedule.check_options(phases)
+    changes = {name: 0.0 for name in ("shift", "flip", "dropout") if getattr(preset, name)}
+    preset = preset.changed(order="board", **changes)
+    name = data if isinstance(source, str) else source.resolve().stem
+    file = out or Path("results") / f"{name}-alone.npz"
+    if file.exists() and not overwrite:
+        raise ValueError(f"{file} is there: name another file with --out, or replace it with --overwrite")
+    files.check(file)
+    network = preset.network(loaded)
+    preset.check_rates(network)
+    start = preset.seeds[0] if seed is None else seed
+    weights = preset.initial_weights(network, start, loaded)
+    n = min(samples or len(loaded.y_train), len(loaded.y_train))
+    client = the_one(port, baud)
+    lessons = Lessons(
+        network=network,
+        weights=weights,
+        rates=[preset.rate(e) for e in range(preset.epochs)],
+        labels=loaded.y_train[:n],
+        x=loaded.x_train[:n],
+        tokens=loaded.tokens_train and loaded.tokens_train.take(range(n)),
+        seed=start,
+    )
+    with show.counted("prepare", n) as progress:
+        store = Store.of_lessons(client.identity, lessons, progress)
+    blocks = client.identity.flash_blocks
+    show.console.print(
+        f"{store.n:,} of {len(loaded.y_train):,} training samples, {preset.epochs} epochs: "
+        f"{len(store.blocks)} of {blocks} blocks of the flash, {store.used:,} bytes"
+    )
+    for change in changes:
+        show.console.print(f"[yellow]{change} is left out: a board alone has its samples as they are[/]")
+    with show.counted("upload", store.used) as progress:
+        spared = store.upload(client, progress)
+    if spared:
+        show.console.print(f"{spared:,} bytes of them were in the flash already")
+    networks.save(file, network, weights)
+    client.set_register(0, store.BOOT)
+    show.console.print(
+        f"the board learns. Follow it with  equilif alone --watch; when it is done, read its weights with  "
+        f"equilif save learnt.npz --like {show.literal(file)}"
+    )
+    return {
+        "samples": store.n,
+        "of": len(loaded.y_train),
+        "epochs": preset.epochs,
+        "seed": start,
+        "bytes": store.used,
+        "spared": spared,
+        "blocks": len(store.blocks),
+        "left_out": list(changes),
+        "network": file,
+        "sha256": digest(weights),
+    }
+
+
+@command
+def alone(
+    start: Annotated[bool, typer.Option("--start", help="Go on learning.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="Stop behind the sample under way.")] = False,
+    checkpoint: Annotated[
+        bool, typer.Option("--checkpoint", help="Save what was learned into the flash now.")
+    ] = False,
+    boot: Annotated[
+        bool, typer.Option("--boot", help="Begin again with what is in the flash, as after switching on.")
+    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Wait until the board is done.")] = False,
+    port: OnPort = None,
+    baud: Baud = None,
+    json: Json = None,
+) -> dict[str, Any]:
+    """What a board does that learns alone: epoch, samples, how many it got right; and stop it, or go on.
+
+    Example:  [bold]equilif alone --watch[/]
+    """
+    from equilif.host.ports import the_one
+    from equilif.host.store import StoreError
+
+    if start + stop + boot > 1:
+        raise ValueError("--start, --stop and --boot each say something else: give one of them")
+    client = the_one(port, baud)
+    if not client.identity.flash_blocks:
+        raise StoreError(
+            "this board has no player: build it with  equilif build BOARD --alone, or start a simulated one "
+            "with  equilif simulate --flash FILE"
+        )
+    now = client.registers
+    run = 1 if start else 0 if stop else now.run
+    if start or stop or checkpoint or boot:
+        client.set_register(0, run | checkpoint << 1 | boot << 2)
+        now = client.registers
+    if watch:
+        now = _watch(client, now)
+    show.console.print(_said(now))
+    return {"ok": not now.fault, **_facts(now)}
+
+
+def _watch(client: Any, now: Registers) -> Registers:
+    """Until the board is idle."""
+    total = now.epochs * now.samples
+    with show.counted("learn", total) as progress:
+        while now.phase:
+            done = now.epoch * now.samples + (now.seen if now.turn else 0)
+            progress(min(done, total))
+            time.sleep(LOOK)
+            now = client.registers
+        progress(min(now.epoch * now.samples, total))
+    return now
+
+
+def _facts(now: Registers) -> dict[str, Any]:
+    from equilif_golden.link.player import Fault, Phase
+
+    return {
+        "phase": Phase(now.phase).name.lower(),
+        "fault": Fault(now.fault).name.lower() if now.fault else None,
+        "run": bool(now.run),
+        "epoch": now.epoch,
+        "epochs": now.epochs,
+        "seen": now.seen,
+        "samples": now.samples,
+        "hits": now.hits,
+        "spikes": now.spikes,
+        "checkpoint": now.generation,
+    }
+
+
+def _said(now: Registers) -> str:
+    from equilif_golden.link.player import FAULTS, Fault, Phase
+
+    if now.fault:
+        return f"[red]stopped: {FAULTS[Fault(now.fault)]}[/]"
+    done = now.epoch == now.epochs
+    doing = {
+        Phase.IDLE: "done" if done else "stopped",
+        Phase.BOOT: "starting",
+        Phase.LEARN: "learning",
+        Phase.SAVE: "saving a checkpoint",
+    }[Phase(now.phase)]
+    right = f", {now.hits / now.seen:.2%} right" if now.seen else ""
+    return (
+        f"{doing}: {now.epoch} of {now.epochs} epochs; in the last one seen {now.seen:,} of {now.samples:,} "
+        f"samples{right}"
+    )
