@@ -56,6 +56,9 @@ struct Board {
     }
     // reset, as by a button: registers are as at power-up, memories are not
     void reset() {
+        line = FarEnd();
+        line.reset(*top);
+        answered = true;
         top->rst = 1;
         tick();
         top->rst = 0;
@@ -77,6 +80,7 @@ void board_free(Board *b) {
     delete b;
 }
 void board_reset(Board *b) { b->reset(); }
+void board_cut(Board *b) { b->chip.cut(); }
 void board_flash(Board *b, uint8_t *content) { b->chip.content = content; }
 int board_active(Board *b) { return b->chip.active(*b->top); }
 uint64_t board_cycles(Board *b) { return b->cycles; }
@@ -220,9 +224,34 @@ class Board:
             if self.cycles - first > most:
                 raise RuntimeError(f"the player is at work after {most} cycles")
 
+    def step(self, cycles: int) -> None:
+        """So many cycles, or until a reply has come."""
+        n = ctypes.c_int()
+        taken = ctypes.c_int()
+        self._lib.board_run(
+            self._board,
+            self._waiting,
+            len(self._waiting),
+            ctypes.byref(taken),
+            self._out,
+            ROOM,
+            ctypes.byref(n),
+            ctypes.c_uint64(cycles),
+        )
+        self._waiting = self._waiting[taken.value :]
+        self._ready += bytes(self._out[: n.value])
+
     def reset(self) -> None:
         """Registers are as at power-up; memories and flash stay."""
         self._lib.board_reset(self._board)
+        self._waiting = b""
+        self._ready = b""
+
+    def cut(self, cycles: int) -> None:
+        """So many cycles later the power is gone, and comes back: what the flash did stays half done."""
+        self.step(cycles)
+        self._lib.board_cut(self._board)
+        self.reset()
 
     def write(self, data: bytes, /) -> int:
         self._waiting += data

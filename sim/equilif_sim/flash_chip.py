@@ -6,6 +6,7 @@ them behind, as a power cut does.
     content                     of the whole chip
     void before(Vboard &)       sets the pin for a cycle
     void after(Vboard &)        looks at the others after it
+    void cut()                  the power is gone, whatever was under way
     bool active(Vboard &)       the player of the design is at work
 """
 
@@ -22,6 +23,7 @@ struct Chip {
     void before(Vboard &) {}
     void after(Vboard &) {}
     bool active(Vboard &) const { return false; }
+    void cut() {}
 };
 """
 
@@ -42,6 +44,7 @@ struct Chip {
     bool busy() const { return given_left || erase_left; }
     void before(Vboard &top) { top.flash___05Fcipo = out; }
     bool active(Vboard &top) const { return top.active; }
+    void cut() { given_left = erase_left = 0, enabled = selected = clock = false; }
     void after(Vboard &top) {
         work();
         bool cs = top.flash___05Fcs, clk = top.flash___05Fclk;

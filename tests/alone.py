@@ -1,0 +1,98 @@
+"""Boards that learn alone, small enough for tests."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from equilif.host.client import Client
+from equilif.host.store import Lessons, Store
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.link.device import Device
+from equilif_golden.link.flash import BLOCK, Area, Flash
+from equilif_golden.link.player import slot_blocks
+from equilif_golden.link.protocol import END, slip
+from equilif_golden.network import Network
+from equilif_golden.schedule import Schedule
+
+CONFIG = EngineConfig(lanes=2, tiles=32, value_groups=32, state_groups=8, program_words=128, softmax=False)
+AREA = Area(3, 12)
+NETWORK = Network.chain(5, 4, 3, schedule=Schedule(free=4, nudged=2, window=2))
+SEED = 0xFFFFFFFE  #: its keys go beyond 32 bits
+EPOCHS = 3
+
+
+class Wire:
+    """A port whose other end is the model of a device.  Its player does a frame whenever somebody reads."""
+
+    def __init__(self, device):
+        self.device = device
+        self.sent = b""
+        self.received = b""
+
+    def write(self, data):
+        self.sent += data
+        while bytes([END]) in self.sent:
+            packet, _, self.sent = self.sent.partition(bytes([END]))
+            reply = self.device.packet(packet)
+            self.received += slip(reply) if reply else b""
+        return len(data)
+
+    def read(self, size=1):
+        if self.device.player:
+            self.device.player.step()
+        found, self.received = self.received[:size], self.received[size:]
+        return found
+
+    @property
+    def in_waiting(self):
+        return len(self.received)
+
+
+def client_of(device):
+    return Client(Wire(device), timeout=0.01)
+
+
+@functools.cache
+def lessons(n=9, epochs=EPOCHS, pause=0):
+    rng = np.random.default_rng(3)
+    x = rng.integers(0, 256, (n, 5)).astype(np.uint8)
+    x[:, 1] = 0
+    return Lessons(
+        network=NETWORK,
+        weights=NETWORK.initial_weights(4),
+        rates=[max(0.01, 0.12 * 0.8**k) for k in range(epochs)],
+        labels=rng.integers(0, 3, n),
+        x=x,
+        seed=SEED,
+        counter=77,
+        pause=pause,
+    )
+
+
+def new(content=None):
+    """A device that was just switched on."""
+    flash = Flash(AREA)
+    if content is not None:
+        flash.content[:] = content
+    return Device(CONFIG, flash=flash)
+
+
+@functools.cache
+def store(n=9, epochs=EPOCHS, pause=0):
+    return Store.of_lessons(new().identity, lessons(n, epochs, pause))
+
+
+@functools.cache
+def uploaded(n=9, epochs=EPOCHS, pause=0):
+    """Content of a flash that was uploaded."""
+    content = bytearray(b"\xff" * AREA.size)
+    for block, data in store(n, epochs, pause).blocks.items():
+        content[block * BLOCK : block * BLOCK + len(data)] = data
+    return bytes(content)
+
+
+def slot(k):
+    """Where a slot begins."""
+    return k * slot_blocks(CONFIG) * BLOCK

@@ -1,0 +1,412 @@
+"""A board that works alone: its model against the kernel, its RTL against its model, and power cuts."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import random
+
+import numpy as np
+import pytest
+
+from equilif.host.client import DeviceError
+from equilif.host.store import Store, StoreError
+from equilif_golden.engine.chip import read_weights
+from equilif_golden.engine.compiler import Compiled
+from equilif_golden.engine.port import Region
+from equilif_golden.kernel import Kernel
+from equilif_golden.link.device import Device
+from equilif_golden.link.flash import BLOCK, MOST_BLOCKS, PAGE, Area, Flash
+from equilif_golden.link.player import (
+    REGISTERS,
+    Fault,
+    Phase,
+    Registers,
+    half_of,
+    order,
+    slot_blocks,
+)
+from equilif_golden.link.protocol import (
+    FLASH,
+    PLAYER,
+    READ_HEADER,
+    WRITE_HEADER,
+    Command,
+    Status,
+    seal,
+    unslip,
+)
+from equilif_golden.network import Network
+from tests.alone import AREA, CONFIG, EPOCHS, NETWORK, SEED, client_of, lessons, new, slot, store, uploaded
+
+
+def weights_of(device):
+    return read_weights(device.engine, Compiled(NETWORK, CONFIG))
+
+
+def same_state(a, b):
+    """Of two devices: what they have learned, their registers and their flash."""
+    assert a.player.registers == b.player.registers
+    assert (a.engine.w == b.engine.w).all() and a.engine.counter == b.engine.counter
+    assert a.flash.content == b.flash.content
+
+
+def worked(content):
+    device = new(content)
+    device.player.work()
+    return device
+
+
+# -- the order of the samples ----------------------------------------------------------------------
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 63, 64, 65, 1437, 60_000])
+def test_an_order_has_every_sample_once(n):
+    orders = [order(n, seed, epoch) for seed in (0, 1, SEED) for epoch in range(3)]
+    assert all((np.sort(o) == np.arange(n)).all() for o in orders)
+    assert n < 63 or len({tuple(o) for o in orders}) == len(orders)
+
+
+def test_orders_are_as_good_as_shuffled():
+    """Neighbours, and places in two epochs, have nothing to do with each other."""
+    n = 1437
+    places = [np.argsort(order(n, 5, epoch)) for epoch in range(12)]
+    between = [abs(np.corrcoef(a, b)[0, 1]) for a, b in itertools.combinations(places, 2)]
+    within = [abs(np.corrcoef(o[:-1], o[1:])[0, 1]) for o in (order(n, 5, e) for e in range(12))]
+    # of shuffled ones the largest of 66 is about 2.8 / sqrt(n), .074
+    assert max(between) < 0.12 and max(within) < 0.12
+
+
+def test_what_has_no_order_is_refused():
+    for n in (0, -1, (1 << 20) + 1, 2.5):
+        with pytest.raises(ValueError, match="samples on a board"):
+            half_of(n)
+    with pytest.raises(ValueError, match="seed"):
+        order(5, -1, 0)
+
+
+# -- registers -------------------------------------------------------------------------------------
+def test_registers_come_back():
+    rng = random.Random(1)
+    for _ in range(200):
+        words = [rng.getrandbits(32) for _ in REGISTERS]
+        registers = Registers()
+        for n, word in enumerate(words):
+            registers.put(n, word)
+        again = Registers.unpack(registers.pack())
+        assert again == dataclasses.replace(registers, save=0, boot=0)
+    assert {f.name for f in dataclasses.fields(Registers)} == {name for r in REGISTERS for name, _ in r}
+
+
+# -- alone as with a host --------------------------------------------------------------------------
+def test_a_board_alone_learns_what_the_kernel_learns():
+    device = worked(uploaded())
+    d = lessons()
+    kernel = Kernel(NETWORK, d.weights, lr=d.rates[0], counter=d.counter)
+    for epoch, rate in enumerate(d.rates):
+        kernel.set_learning_rate(rate)
+        did = kernel.train(d.x, d.labels, order(len(d.x), SEED, epoch))
+    r = device.player.registers
+    assert (r.hits, r.spikes, r.seen) == (did.hits, did.spikes, len(d.x)) and did.hits and did.spikes
+    assert (r.phase, r.fault, r.epoch, r.generation) == (Phase.IDLE, Fault.NONE, EPOCHS, EPOCHS)
+    found = weights_of(device)
+    assert all((found[name] == kernel.weights[name]).all() for name in found)
+    assert any((found[name] != d.weights[name]).any() for name in found)
+    assert device.engine.counter == kernel.counter
+
+
+def test_it_answers_after_it_was_switched_off():
+    """Without a host that loads anything: the predictions of before."""
+    device = worked(uploaded())
+    again = worked(device.flash.content)
+    same_state(device, again)
+    first = Compiled(NETWORK, CONFIG).sample_first
+    for x in lessons().x:
+        sample = (first, np.append(x, [0, 0, 0]))
+        told = [client_of(d).run(learn=False, write=sample).prediction for d in (device, again)]
+        assert told[0] == told[1]
+
+
+def test_checkpoints_can_be_rare():
+    """``pause`` 1: behind every other epoch, and behind the last."""
+    assert worked(uploaded(pause=1)).player.registers.generation == 2
+    assert worked(uploaded(pause=255)).player.registers.generation == 1
+
+
+def test_stop_and_go_on_to_the_same_bits():
+    want = worked(uploaded())
+    device = new(uploaded())
+    client = client_of(device)
+    rng = random.Random(2)
+    stops = 0
+    while device.player.busy:
+        for _ in range(rng.randrange(12)):
+            device.player.step()
+        if client.registers.phase == Phase.LEARN:
+            client.set_register(0, 0)
+            device.player.work()
+            assert client.registers.phase == Phase.IDLE and not client.registers.run
+            client.set_register(0, 1 | rng.getrandbits(1) << 1)  # at times with a checkpoint
+            stops += 1
+    assert stops > 2
+    device.player.registers.generation = want.player.registers.generation
+    assert device.player.registers == want.player.registers and (device.engine.w == want.engine.w).all()
+
+
+def test_a_checkpoint_within_an_epoch_is_gone_on_with():
+    want = worked(uploaded())
+    device = new(uploaded())
+    while device.player.registers.seen < 4:
+        device.player.step()
+    client_of(device).set_register(0, 3)
+    while device.player.registers.generation == 0 or device.player.registers.phase == Phase.SAVE:
+        device.player.step()
+    again = worked(device.flash.content)
+    again.player.registers.generation -= 1
+    assert again.player.registers == want.player.registers and (again.engine.w == want.engine.w).all()
+
+
+def test_boot_begins_again():
+    device = worked(uploaded())
+    device.flash.content[:] = uploaded()
+    client_of(device).set_register(0, 4)
+    device.player.work()
+    same_state(device, worked(uploaded()))
+
+
+# -- slots -----------------------------------------------------------------------------------------
+def frames(content, k):
+    """Where the frames of a slot end."""
+    at = slot(k)
+    out = []
+    while content[at] != 0xFF:
+        at = content.index(0xC0, at) + 1
+        out.append(at)
+    return out
+
+
+def test_the_newer_whole_slot_counts():
+    """Whatever byte of the newer one is damaged, the older one is there, and the board learns on to the same
+    end.
+    """
+    want = worked(uploaded())
+    stopped = new(uploaded())
+    while stopped.player.registers.generation < 2 or stopped.player.registers.phase == Phase.SAVE:
+        stopped.player.step()
+    content = bytes(stopped.flash.content)
+    assert worked(content).player.registers == want.player.registers
+    ends = frames(content, 0)
+    rng = random.Random(3)
+    for _ in range(25):
+        damaged = bytearray(content)
+        damaged[rng.randrange(slot(0), ends[-1])] ^= 1 << rng.randrange(8)
+        again = worked(damaged)
+        assert again.player.registers == want.player.registers and (again.engine.w == want.engine.w).all()
+
+
+def test_two_checkpoints_never_mix():
+    """First frames of the newer one, then the last ones of the older one that stood in the slot before."""
+    newer, older = (worked(uploaded(epochs=epochs)).flash.content for epochs in (3, 1))
+    parts = []
+    for content in (newer, older):
+        ends = [slot(1), *frames(content, 1)]
+        parts.append([content[a:b] for a, b in itertools.pairwise(ends)])
+    assert len(parts[0]) == len(parts[1]) > 2
+    for k in range(1, len(parts[0])):
+        mixed = bytearray(newer)
+        data = b"".join([*parts[0][:k], *parts[1][k:]])
+        mixed[slot(1) : slot(1) + len(data)] = data
+        again = new(mixed)
+        while again.player.registers.phase == Phase.BOOT:
+            again.player.step()
+        assert again.player.registers.generation == 2, "the other slot"
+
+
+def test_without_a_whole_slot_there_is_a_fault():
+    for content in (None, b"\0" * AREA.size, b"\xc0" * AREA.size, b"\xdb" * AREA.size):
+        r = worked(content).player.registers
+        assert (r.fault, r.phase, r.run) == (Fault.NO_SLOT, Phase.IDLE, 0)
+
+
+@pytest.mark.parametrize("what", ["programs", "index", "samples", "saves"])
+def test_what_is_damaged_stops_the_board(what):
+    """No update is made with a frame that is not right."""
+    device = new(uploaded())
+    r = store().registers
+    block = r.index + 1 if what == "samples" else getattr(r, what)
+    at = block * BLOCK
+    device.flash.content[at : at + 200] = bytes(200)
+    device.player.work()
+    assert device.player.registers.fault == Fault.REFUSED and device.player.registers.phase == Phase.IDLE
+    client = client_of(device)
+    assert client.registers.fault == Fault.REFUSED  # the host can still talk to it
+
+
+# -- power cuts ------------------------------------------------------------------------------------
+class Cut(Exception):
+    """The power is gone."""
+
+
+class Dying(Flash):
+    """Cut after so many bytes were programmed or blocks erased; an erase is cut in its middle."""
+
+    def __init__(self, content, left):
+        super().__init__(AREA)
+        self.content[:] = content
+        self.left = left
+
+    def program(self, address, data):
+        for at, byte in enumerate(data, address):
+            self._count()
+            super().program(at, bytes([byte]))
+
+    def erase(self, block):
+        self._count()
+        if not self.left:
+            half = block * BLOCK + random.Random(block).randrange(BLOCK)
+            self.content[half : (block + 1) * BLOCK] = b"\xff" * ((block + 1) * BLOCK - half)
+            raise Cut
+        super().erase(block)
+
+    def _count(self):
+        if not self.left:
+            raise Cut
+        self.left -= 1
+
+
+def test_power_cuts_while_it_saves():
+    """200 of them: the board then stands at a whole checkpoint, and goes on to the same bits."""
+    want = worked(uploaded(2))
+    checkpoints = {}
+    for k in range(EPOCHS + 1):
+        device = new(uploaded(2))
+        r = device.player.registers
+        while r.generation < k or r.phase in (Phase.BOOT, Phase.SAVE):
+            device.player.step()
+        checkpoints[k] = device.engine.w.copy()
+    rng = random.Random(4)
+    total = 3 * frames(want.flash.content, 0)[-1]
+    for _ in range(200):
+        flash = Dying(uploaded(2), rng.randrange(total))
+        device = Device(CONFIG, flash=flash)
+        try:
+            device.player.work()
+        except Cut:
+            again = new(flash.content)
+            while again.player.registers.phase == Phase.BOOT:
+                again.player.step()
+            at = again.player.registers.generation
+            assert (again.engine.w == checkpoints[at]).all(), "a mixture"
+            again.player.work()
+            same_state(again, want)
+
+
+# -- what a host is told ---------------------------------------------------------------------------
+def test_a_board_at_work_is_left_alone():
+    """Its registers can be read and written; all else is BUSY, and changes nothing."""
+    want = worked(uploaded())
+    device = new(uploaded())
+    client = client_of(device)
+    for _ in range(30):
+        device.player.step()
+    for attempt in (
+        lambda: client.read(Region.WEIGHT, 0, 1),
+        lambda: client.write(Region.VALUE, 0, np.zeros(3, np.int64)),
+        lambda: client.run(learn=True),
+        lambda: client.load(Compiled(NETWORK, CONFIG).program(0.1)),
+        lambda: client.read_flash(0, 4),
+        lambda: client.write_flash(0, b"\0"),
+        lambda: client.erase_flash(0),
+    ):
+        with pytest.raises(DeviceError, match="BUSY"):
+            attempt()
+    assert client.registers.samples == 9 and client.identify().flash_blocks == AREA.blocks
+    device.player.work()
+    same_state(device, want)
+
+
+def test_a_device_without_flash_has_none_of_it():
+    device = Device(CONFIG)
+    for command, payload, status in (
+        (Command.ERASE, WRITE_HEADER.pack(FLASH, 0), Status.UNKNOWN_COMMAND),
+        (Command.READ, READ_HEADER.pack(FLASH, 0, 1), Status.BAD_REGION),
+        (Command.WRITE, WRITE_HEADER.pack(PLAYER, 0) + bytes(4), Status.BAD_REGION),
+    ):
+        assert device.reply(seal(command, 1, payload))[0] == status
+    assert not device.identity.flash_blocks
+
+
+# -- what is uploaded ------------------------------------------------------------------------------
+def test_an_upload_goes_on_where_it_was_cut_off():
+    device = worked(None)
+    client = client_of(device)
+    n = 0
+
+    def cut(done):
+        nonlocal n
+        n += 1
+        if n == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store().upload(client, cut)
+    assert worked(device.flash.content).player.registers.fault == Fault.NO_SLOT, "nothing begins by halves"
+    assert 0 < store().upload(client) < store().used
+    same = bytearray(device.flash.content)
+    at = store().journal * BLOCK
+    same[at : at + BLOCK] = b"\xff" * BLOCK
+    assert bytes(same) == uploaded()
+    # another store replaces it
+    assert store(5).upload(client) == 0
+    r = worked(device.flash.content).player.registers
+    assert (r.samples, r.epoch, r.fault) == (5, EPOCHS, Fault.NONE)
+
+
+def test_a_flash_that_keeps_nothing_is_found_out():
+    device = worked(None)
+    device.flash.program = lambda address, data: None
+    with pytest.raises(StoreError, match="did not keep what was written"):
+        store().upload(client_of(device))
+
+
+def test_what_does_not_fit_is_stored_as_far_as_it_fits():
+    d = lessons()
+    many = dataclasses.replace(d, x=np.tile(d.x, (3000, 1)), labels=np.tile(d.labels, 3000))
+    identity = dataclasses.replace(new().identity, flash_blocks=11)
+    found = Store.of_lessons(identity, many)
+    assert 9 < found.n < found.of == 27_000
+    assert max(found.blocks) == 10 and found.registers.samples == found.n
+
+
+def test_what_no_board_learns_alone_is_refused():
+    d = lessons()
+    identity = new().identity
+    wide = Network.chain(2, 257)
+    for bad, other, message in (
+        (dataclasses.replace(identity, flash_blocks=0), d, "keeps nothing in its flash"),
+        (dataclasses.replace(identity, flash_blocks=7), d, "no sample finds room"),
+        (identity, dataclasses.replace(d, rates=[0.1] * 256), "epochs on a board"),
+        (identity, dataclasses.replace(d, network=wide, weights=wide.initial_weights(0)), "256 classes"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Store.of_lessons(bad, other)
+
+
+def test_areas_that_cannot_be_are_refused():
+    for first, blocks in ((0, 5), (-1, 5), (5, 0), (250, 7), (MOST_BLOCKS, 1), (1.5, 2)):
+        with pytest.raises(ValueError, match="of the flash"):
+            Area(first, blocks)
+    assert Area(1, 255).size == 255 * BLOCK and PAGE < BLOCK
+
+
+def test_slots_hold_all_weights_whatever_they_are():
+    """Weights whose bytes are all escaped."""
+    d = lessons()
+    worst = {name: np.full_like(w, 0xC0C0 - 0x10000) for name, w in d.weights.items()}
+    found = Store.of_lessons(new().identity, dataclasses.replace(d, weights=worst))
+    assert len(found.blocks[0]) < slot_blocks(CONFIG) * BLOCK
+    assert unslip(found.blocks[0].split(b"\xc0")[0])[1] is False
+    device = worked(None)
+    found.upload(client_of(device))
+    again = new(device.flash.content)
+    while again.player.registers.phase == Phase.BOOT:
+        again.player.step()
+    assert all((weights_of(again)[name] == w).all() for name, w in worst.items())
