@@ -15,6 +15,7 @@ from equilif.commands.own import NOTHING, OwnOptions
 from equilif.show import console as show
 
 if TYPE_CHECKING:
+    from equilif.host.client import Client
     from equilif_golden.link.player import Registers
 
 command = panel("Boards")
@@ -74,10 +75,11 @@ def upload(
     """
     from equilif.data.own import chosen
     from equilif.host.ports import the_one
-    from equilif.host.store import Lessons, Store
+    from equilif.host.store import Lessons, Store, StoreError
     from equilif.training.train import digest
     from equilif_golden import files
     from equilif_golden import network as networks
+    from equilif_golden.link.player import FAULTS, Fault
 
     source = chosen(data)
     given = {"hidden": tuple(hidden) if hidden else None, "eta": eta, "decay": decay, **phases}
@@ -96,6 +98,8 @@ def upload(
     weights = preset.initial_weights(network, start, loaded)
     n = min(samples or len(loaded.y_train), len(loaded.y_train))
     client = the_one(port, baud)
+    if client.identity.flash_blocks and _started(client).phase:
+        raise StoreError("the board is at work: stop it before, with  equilif alone --stop")
     lessons = Lessons(
         network=network,
         weights=weights,
@@ -120,6 +124,9 @@ def upload(
         show.console.print(f"{spared:,} bytes of them were in the flash already")
     networks.save(file, network, weights)
     client.set_register(0, store.BOOT)
+    now = _started(client)
+    if now.fault:
+        raise StoreError(f"the board does not begin: {FAULTS[Fault(now.fault)]}")
     show.console.print(
         f"the board learns. Follow it with  equilif alone --watch; when it is done, read its weights with  "
         f"equilif save learnt.npz --like {show.literal(file)}"
@@ -168,18 +175,27 @@ def alone(
             "this board has no player: build it with  equilif build BOARD --alone, or start a simulated one "
             "with  equilif simulate --flash FILE"
         )
-    now = client.registers
+    now = _started(client)
     run = 1 if start else 0 if stop else now.run
     if start or stop or checkpoint or boot:
         client.set_register(0, run | checkpoint << 1 | boot << 2)
-        now = client.registers
+        now = _started(client)
     if watch:
         now = _watch(client, now)
     show.console.print(_said(now))
     return {"ok": not now.fault, **_facts(now)}
 
 
-def _watch(client: Any, now: Registers) -> Registers:
+def _started(client: Client) -> Registers:
+    """What a board does, once it has looked into its flash: what it is told before, that would undo."""
+    from equilif_golden.link.player import Phase
+
+    while (now := client.registers).phase == Phase.BOOT:
+        time.sleep(LOOK)
+    return now
+
+
+def _watch(client: Client, now: Registers) -> Registers:
     """Until the board is idle."""
     total = now.epochs * now.samples
     with show.counted("learn", total) as progress:

@@ -178,14 +178,13 @@ def simulate(
     """
     from equilif.hardware.boards import find
     from equilif.host import simulate as module
-    from equilif_golden import files
 
     chosen = find(board).resized(lanes=lanes, weights=weights, **options)
     if link is not None:
         module.require_free(link)
     if flash is not None:
         chosen = chosen.with_player()
-        files.check(flash)
+        module.require_flash(flash)
     with show.console.status("compiling the design (only the first time takes long)"):
         simulated = module.Simulated(chosen, baud, flash)
     show.console.print(

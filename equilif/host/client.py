@@ -68,6 +68,11 @@ PATIENCE = 10.0
 RUN_PATIENCE = 20.0
 #: part of the timeout that is waited once there are signs of damage
 HURRY = 0.1
+#: part of it that may pass between two bytes of a long reply: a busy computer is slower than the line
+GAP = 0.5
+#: every time that a command is sent again, the timeout is twice as long, up to so many times: more and more
+#: copies do not help a slow device
+MOST_BACKOFF = 16
 #: smallest payload that a host can work with: an instruction, or a value that goes with a run
 LEAST_PAYLOAD = 12
 
@@ -86,7 +91,7 @@ ADVICE = {
     Status.OVERRUN: "the device was busy with an earlier command: is another program using the port?",
     Status.UNKNOWN_COMMAND: OLDER,
     Status.BAD_LENGTH: DISAGREE,
-    Status.BUSY: "the engine is running by itself: reset the board",
+    Status.BUSY: "the board is at work by itself: stop it (equilif alone --stop), or reset it",
     Status.NO_PROGRAM: "load a program first: load_program()",
     Status.BAD_REGION: DISAGREE,
     Status.BAD_FLAGS: OLDER,
@@ -309,13 +314,13 @@ class Client:
         wait = self.run_patience if command == Command.RUN else self.patience
         give_up = time.monotonic() + wait
         skipped = 0
-        again = False
+        backoff = 1
         self.traffic.commands += 1
         while True:
             self._send(line)
-            self.traffic.repeated += again
-            again = True
-            status, answer, foreign = self._reply(give_up)
+            self.traffic.repeated += backoff > 1
+            status, answer, foreign = self._reply(give_up, backoff * self.timeout)
+            backoff = min(2 * backoff, MOST_BACKOFF)
             skipped += foreign
             if status == Status.OK:
                 return answer
@@ -330,7 +335,7 @@ class Client:
                     "is the bitstream loaded, and are port and baud rate right?"
                 )
 
-    def _reply(self, give_up: float) -> tuple[int | None, bytes, int]:
+    def _reply(self, give_up: float, timeout: float) -> tuple[int | None, bytes, int]:
         """Status and payload of the reply to the current sequence number, None when none came in time; how
         many others were skipped.
 
@@ -338,14 +343,14 @@ class Client:
         frame was damaged, here or there, shortens the wait, but does not end it: it may be about another
         frame.
         """
-        quiet = time.monotonic() + self.timeout
+        quiet = time.monotonic() + timeout
         skipped = 0
         while True:
             # looked at before the port, so that what waited there while this program slept is still seen
             late = time.monotonic() > give_up
             came = self._receive()
             if came:
-                quiet = max(quiet, time.monotonic() + HURRY * self.timeout)
+                quiet = max(quiet, time.monotonic() + GAP * timeout)
             while (packet := self._packet()) is not None:
                 sequence = 0
                 if packet:
@@ -357,7 +362,7 @@ class Client:
                         pass
                     skipped += 1
                     if not sequence:
-                        quiet = min(quiet, time.monotonic() + HURRY * self.timeout)
+                        quiet = min(quiet, time.monotonic() + HURRY * timeout)
             if late or not came and time.monotonic() > quiet:
                 self._received = b""
                 return None, b"", skipped

@@ -21,6 +21,7 @@ with needs("hdl,boards,sim"):
 
     from equilif_boards import Board
     from equilif_sim import board as simulation
+    from equilif_sim.flash_chip import check_file
     from equilif_sim.library import BuildFailed
 
 #: what ends a simulation: Ctrl-C, kill, the terminal's window closed
@@ -93,6 +94,12 @@ def require_free(link: Path) -> None:
     if not link.parent.is_dir():
         raise ValueError(f"there is no folder {link.parent}: make it, or choose another name for --link")
     files.check_folder(link.parent)
+
+
+def require_flash(file: Path) -> None:
+    """ValueError or OSError unless the content of a flash is in this file, or can be."""
+    check_file(file)
+    files.check(file)
 
 
 @contextlib.contextmanager

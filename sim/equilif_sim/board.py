@@ -117,7 +117,7 @@ int board_run(
 FASTEST = Uart(SMALLEST_DIVISOR)
 #: see equilif_hdl.link.player.Player: a host that is told to wait sends again within some 100,000 cycles
 QUIET_BITS = 17
-CHUNK = 50_000  #: cycles between two looks at the terminal
+CHUNK = 20_000  #: cycles between two looks at the terminal
 ROOM = 4096
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import mmap
 from pathlib import Path
 
+from equilif_golden import files
 from equilif_golden.link.flash import ERASED
 
 NO_CHIP = r"""
@@ -105,20 +106,22 @@ struct Chip {
 CHIP_BYTES = 1 << 24
 
 
-def content_of(file: Path | None) -> mmap.mmap:
-    """Content of a chip, in a file if there is one; a new one is erased.
+def check_file(file: Path) -> None:
+    """ValueError for a file that is not the content of a flash; one that is not there can become one."""
+    if file.exists() and file.stat().st_size != CHIP_BYTES:
+        raise ValueError(
+            f"{file} has {file.stat().st_size} bytes, a flash has {CHIP_BYTES}: name another file"
+        )
 
-    ValueError for a file of another size.
-    """
+
+def content_of(file: Path | None) -> mmap.mmap:
+    """Content of a chip, in a file if there is one; a new one is erased."""
     if file is None:
         content = mmap.mmap(-1, CHIP_BYTES)
         content[:] = bytes([ERASED]) * CHIP_BYTES
         return content
+    check_file(file)
     if not file.exists():
-        file.write_bytes(bytes([ERASED]) * CHIP_BYTES)
-    if file.stat().st_size != CHIP_BYTES:
-        raise ValueError(
-            f"{file} has {file.stat().st_size} bytes, a flash has {CHIP_BYTES}: name another file"
-        )
+        files.write(file, bytes([ERASED]) * CHIP_BYTES)
     with file.open("r+b") as f:
         return mmap.mmap(f.fileno(), CHIP_BYTES)
