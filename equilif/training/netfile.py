@@ -93,6 +93,14 @@ class Learning:
     dropout: float = field(
         default=0.0, metadata={"help": "tokens: part of those of a sample that an epoch leaves out"}
     )
+    crop: float = field(
+        default=0.0,
+        metadata={"help": "tokens: part of a sample that an epoch leaves out at either end, at most"},
+    )
+    mask: int = field(
+        default=0,
+        metadata={"help": "tokens: neighbouring values of those of a sample that an epoch sets to 0"},
+    )
     seeds: tuple[int, ...] = field(
         default=(0, 1, 2, 3, 4), metadata={"help": "of weights and sample order; the first is the default"}
     )
