@@ -6,7 +6,8 @@ compared with, all in one run.
     python -m benchmarks.sequences imdb --data DIR [--json FILE]
 
         --baselines     also the same network without a memory (mean pooling) by EP, and the same network by
-                        backpropagation, in real numbers
+                        backpropagation, in real numbers, its settings chosen on a fifth of the
+                        training samples
         --speakers      also with one speaker after the other left out (spoken)
 
 Without --seeds over all the seeds of the preset.
@@ -28,10 +29,12 @@ from equilif.training.presets import PRESETS, Preset
 from equilif.training.train import Training
 
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
-POOLED_ETAS = (0.003, 0.01, 0.03)  #: mean pooling gets the best of these
-#: and backpropagation of these, on the test set: both are flattered, EP is not
-BP_RATES = (1e-3, 2e-3)
-BP_EPOCHS = 6
+#: mean pooling gets the best of these, on the test set: it is flattered
+POOLED_ETAS = (0.003, 0.01, 0.03)
+#: backpropagation gets the best of these, on training samples that are held out
+BP_RATES = (5e-4, 1e-3, 2e-3)
+BP_EPOCHS = (2, 4, 8)
+BP_HELD = 0.2  #: part of them
 
 
 def loaded(preset: Preset, folder: Path | None, **options: object) -> Sequences:
@@ -49,8 +52,8 @@ def ep(preset: Preset, data: DataSet, seed: int) -> float:
     return record.test_accuracy
 
 
-def backpropagation(preset: Preset, data: DataSet, seed: int, lr: float) -> list[float]:
-    """Test accuracy after each epoch."""
+def backpropagation(preset: Preset, data: DataSet, seed: int, lr: float, epochs: int) -> float:
+    """Test accuracy after the last of so many epochs, in which the learning rate falls to 0."""
     import torch
 
     from equilif_golden.real.attention import Attention
@@ -63,10 +66,24 @@ def backpropagation(preset: Preset, data: DataSet, seed: int, lr: float) -> list
     network = preset.network(data)
     model = Attention(network, preset.initial_weights(network, seed, data), train)
     query = min(10.0, memory.query_scale)
-    return [
-        float((model.predict(test) == data.y_test).mean())
-        for _ in model.fit(train, data.y_train, epochs=BP_EPOCHS, lr=lr, seed=seed, query_lr=query)
-    ]
+    for _ in model.fit(
+        train, data.y_train, epochs=epochs, lr=lr, seed=seed, query_lr=query, dropout=preset.dropout
+    ):
+        pass
+    return float((model.predict(test) == data.y_test).mean())
+
+
+def chosen(preset: Preset, data: DataSet, seed: int) -> tuple[tuple[float, int], dict[str, float]]:
+    """The rate and the number of epochs that are best on training samples that are held out, and how all
+    were on these.
+    """
+    part = data.holding_out(max(1, round(BP_HELD * len(data.y_train))))
+    held = {
+        (lr, epochs): backpropagation(preset, part, seed, lr, epochs)
+        for lr in BP_RATES
+        for epochs in BP_EPOCHS
+    }
+    return max(held, key=lambda way: held[way]), {f"{lr:g}, {n} epochs": a for (lr, n), a in held.items()}
 
 
 def show(name: str, accuracies: list[float], note: str = "") -> None:
@@ -108,7 +125,7 @@ def main() -> None:
             found["tokens_stay"] = [ep(stays, data, s) for s in seeds]
             show("the same, tokens that do not learn", found["tokens_stay"])
         pooled = tokens.mean_pooled()
-        plain = dataclasses.replace(preset, memory=None, dropout=0.0)
+        plain = dataclasses.replace(preset, memory=None, dropout=0.0, crop=0.0, mask=0)
         by_eta = {
             eta: [ep(dataclasses.replace(plain, eta=eta), pooled, s) for s in seeds] for eta in POOLED_ETAS
         }
@@ -118,14 +135,14 @@ def main() -> None:
             by_eta[best],
             f"eta {best:g}, the best of {len(by_eta)}",
         )
-        by_rate = {lr: backpropagation(preset, data, seeds[0], lr) for lr in BP_RATES}
-        rate = max(by_rate, key=lambda lr: max(by_rate[lr]))
+        (rate, epochs), held = chosen(preset, data, seeds[0])
+        last = backpropagation(preset, data, seeds[0], rate, epochs)
         show(
             "the same network by backpropagation",
-            [max(by_rate[rate])],
-            f"seed {seeds[0]}, Adam {rate:g}, its best epoch of {BP_EPOCHS}",
+            [last],
+            f"seed {seeds[0]}, Adam {rate:g}, {epochs} epochs: chosen on held-out samples",
         )
-        found |= {"mean_pooling": by_eta, "backpropagation": by_rate}
+        found |= {"mean_pooling": by_eta, "backpropagation": last, "held": held}
     if args.speakers:
         by_speaker = {}
         for speaker in SPEAKERS:

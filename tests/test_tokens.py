@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from equilif.data import sequences
 from equilif.data.dataset import DataSet
 from equilif.training import netfile
 from equilif.training.neighbours import neighbours
@@ -149,12 +150,75 @@ def test_every_epoch_leaves_out_others_and_the_same_in_every_run():
     assert drawn[0] != drawn[1] and drawn[0] == drawn[2] != data.tokens_train.rows.tolist()
 
 
+# -- recordings that are cut, and have channels less ------------------------------------------------
+def recordings(*lengths):
+    """Tokens of three values, none of them 0, and four that code their places."""
+    off = np.cumsum([0, *lengths])
+    codes = np.full((off[-1], 7), 32, np.int16)
+    codes[:, 3:] = sequences.position(sequences.places(off), 4).astype(np.int16) << 5
+    return TokenRows(codes, np.arange(off[-1], dtype=np.int32), off)
+
+
+def test_both_ends_are_cut_and_what_is_left_is_in_its_place():
+    given = recordings(1, 2, 0, 10, 29, 10)
+    rng = np.random.default_rng(0)
+    drawn = [given.cropped(rng, 0.3) for _ in range(2000)]
+    lengths = np.array([np.diff(left.off) for left in drawn])
+    assert lengths.min(axis=0).tolist() == [1, 2, 0, 6, 13, 6]
+    assert lengths.max(axis=0).tolist() == [1, 2, 0, 10, 29, 10]
+    assert (np.diff(given.cropped(rng, 0.5).off) > 0).tolist() == [True, True, False, True, True, True]
+    for left in drawn[:50]:
+        for j in range(left.n_samples):
+            rows = left.rows_of(j)
+            assert set(rows) <= set(given.rows_of(j)) and (np.diff(rows) == 1).all()
+        again = sequences.placed(left, 4)
+        assert (again.table == recordings(*np.diff(left.off)).table).all()
+        assert again.rows.tolist() == list(range(len(left.rows))) and (again.off == left.off).all()
+
+
+def test_a_mask_takes_the_same_values_from_all_tokens_of_a_sample():
+    given = recordings(5, 3, 8, 2, 9, 4)
+    whole = given.table.copy()
+    left = sequences.masked(given, np.random.default_rng(1), 2, last=4)
+    assert (given.table == whole).all() and (left.table[:, 3:] == whole[:, 3:]).all()
+    hidden = [(left.sample(j)[:, :3] == 0) for j in range(6)]
+    assert all((h == h[0]).all() for h in hidden)
+    assert {tuple(h[0]) for h in hidden} == {(True, True, False), (False, True, True)}
+    assert (sequences.masked(given, np.random.default_rng(1), 0, last=4).table == whole).all()
+    with pytest.raises(ValueError, match=r"mask \(of the 3 values of a token\) must be in 0\.\.3, not 4"):
+        sequences.masked(given, np.random.default_rng(1), 4, last=4)
+
+
+def test_every_epoch_cuts_and_masks_anew_and_the_same_in_every_run():
+    tokens = recordings(*[9] * 6)
+    x = np.zeros((6, 0), np.uint8)
+    y = np.arange(6) % 2
+    data = DataSet("vowels", x, y, x, y, tokens, tokens)
+    preset = replace(
+        PRESETS["vowels"], crop=0.5, mask=1, dropout=0.0, memory=replace(MEMORY, loading={"n_pos": 4})
+    )
+    drawn = [lesson(preset, data, 0, epoch).samples().tokens for epoch in (0, 1, 0)]
+    assert drawn[0].off.tolist() == drawn[2].off.tolist() != drawn[1].off.tolist()
+    assert (drawn[0].table == drawn[2].table).all()
+    assert (drawn[0].table[:, 3:] == recordings(*np.diff(drawn[0].off)).table[:, 3:]).all()
+
+
+@pytest.mark.parametrize("option", [{"crop": 0.2}, {"mask": 1}])
+def test_what_changes_tokens_needs_some_that_stay(option):
+    for preset in (PRESETS["digits"], PRESETS["imdb"]):
+        with pytest.raises(ValueError, match="changes tokens that stay, .* has none here: leave it out"):
+            preset.changed(**option)
+
+
 # -- runs and files --------------------------------------------------------------------------------
 MEMORY = PRESETS["vowels"].memory
 LEARNS = replace(
     PRESETS["vowels"],
     hidden=(8,),
     epochs=2,
+    eta=0.02,
+    crop=0.0,
+    mask=0,
     memory=replace(MEMORY, tokens=8, heads=2, table_scale=4.0, loading={}),
 )
 

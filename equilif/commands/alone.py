@@ -85,7 +85,7 @@ def upload(
     given = {"hidden": tuple(hidden) if hidden else None, "eta": eta, "decay": decay, **phases}
     loaded, preset = samples_of(source, folder, own, net=net, conv=conv, epochs=epochs, **given)
     preset.schedule.check_options(phases)
-    changes = {name: 0.0 for name in ("shift", "flip", "dropout") if getattr(preset, name)}
+    changes = {name: 0 for name in ("shift", "flip", "dropout", "crop", "mask") if getattr(preset, name)}
     preset = preset.changed(order="board", **changes)
     name = data if isinstance(source, str) else source.resolve().stem
     file = out or Path("results") / f"{name}-alone.npz"

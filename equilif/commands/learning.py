@@ -105,6 +105,23 @@ def train(
             show_default=False,
         ),
     ] = None,
+    crop: Annotated[
+        float | None,
+        typer.Option(
+            help="Recordings: part of a training sample left out at either end, at most, anew each epoch.",
+            min=0,
+            max=0.5,
+            show_default=False,
+        ),
+    ] = None,
+    mask: Annotated[
+        int | None,
+        typer.Option(
+            help="Recordings: neighbouring channels of a training sample set to 0, others each epoch.",
+            min=0,
+            show_default=False,
+        ),
+    ] = None,
     order: Annotated[
         Order | None,
         typer.Option(
@@ -181,6 +198,8 @@ def train(
         "shift": shift,
         "flip": flip,
         "dropout": dropout,
+        "crop": crop,
+        "mask": mask,
         "order": None if order is None else str(order),
         **phases,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ Bytes = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 
 MOST_SEED = (1 << 32) - 1  #: of the generators that split and draw samples
+HELD = 99  #: seed of what is held out: the same samples for every seed of a run
 #: any int16 is a code of a token's pattern: the network that loads it has the narrower format
 PATTERN = SQ(16, 0)
 
@@ -100,6 +101,30 @@ class DataSet:
     @property
     def n_classes(self) -> int:
         return int(self.y_train.max()) + 1
+
+    def holding_out(self, n: int) -> DataSet:
+        """To choose settings by: ``n`` training samples stand for the test set, the others are learned from.
+
+        ValueError when none would be left.
+        """
+        if not 0 < n < len(self.x_train):
+            raise ValueError(
+                f"hold_out must leave samples to learn from, {self.name} has {len(self.x_train):,}: "
+                "hold out fewer"
+            )
+        order = np.random.default_rng(HELD).permutation(len(self.x_train))
+        learned = order[:-n]
+        held = order[-n:]
+        tokens = self.tokens_train
+        return replace(
+            self,
+            x_train=self.x_train[learned],
+            y_train=self.y_train[learned],
+            x_test=self.x_train[held],
+            y_test=self.y_train[held],
+            tokens_train=None if tokens is None else tokens.take(learned),
+            tokens_test=None if tokens is None else tokens.take(held),
+        )
 
     @cached_property
     def digest(self) -> str:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from equilif.data import SOURCES, Name
 from equilif.data.reading import most_bytes, read_npz, reading, reals, text
-from equilif.data.sequences import MOST_ROWS, Longs, Ragged, Sequences, first, position, ranges
+from equilif.data.sequences import MOST_ROWS, Longs, Ragged, Sequences, first, places, position, ranges
 from equilif.data.words import SIGMAS, to_codes
 from equilif_golden.fixed import finite, integers, whole
 
@@ -49,8 +49,7 @@ class Recordings:
         of_train = x[np.repeat(~self.test, lengths)]
         deviation = of_train.std(axis=0)
         z = (x - of_train.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
-        t = (np.arange(off[-1]) - np.repeat(off[:-1], lengths) + 0.5) / np.repeat(lengths, lengths)
-        table = np.concatenate((to_codes(z, sigmas), position(t, n_pos)), axis=1)
+        table = np.concatenate((to_codes(z, sigmas), position(places(off), n_pos)), axis=1)
         every = Ragged(np.arange(off[-1], dtype=np.int32), off, self.y)
         train = every.take(np.flatnonzero(~self.test))
         test = every.take(np.flatnonzero(self.test))

@@ -173,6 +173,37 @@ def position(t: npt.ArrayLike, n: int) -> Codes:
     return out
 
 
+def places(off: Longs) -> npt.NDArray[np.float64]:
+    """Relative position of every token, 0 .. 1, in samples that are cut at ``off`` (n + 1,)."""
+    lengths = np.diff(off)
+    where: npt.NDArray[np.float64] = (np.arange(off[-1]) - np.repeat(off[:-1], lengths) + 0.5) / np.repeat(
+        lengths, lengths
+    )
+    return where
+
+
+def placed(tokens: TokenRows, n: int, numerics: Numerics = DEFAULT) -> TokenRows:
+    """Tokens that have lost neighbours: the last n values code the places that they have now."""
+    table = tokens.table[tokens.rows]
+    codes = position(places(tokens.off), n).astype(np.int16)
+    table[:, table.shape[1] - n :] = codes << (numerics.fraction - FRACTION)
+    return TokenRows(table, np.arange(len(table), dtype=np.int32), tokens.off)
+
+
+def masked(tokens: TokenRows, rng: np.random.Generator, n: int, last: int) -> TokenRows:
+    """Tokens with n neighbouring values at 0, the same in all tokens of a sample, drawn anew by each call.
+
+    The ``last`` values stay: they code places.  ValueError when there are not so many others.
+    """
+    table = tokens.table[tokens.rows]
+    width = table.shape[1]
+    whole(n, f"mask (of the {width - last} values of a token)", 0, width - last)
+    begin = rng.integers(0, width - last - n + 1, tokens.n_samples)
+    begin = np.repeat(begin, np.diff(tokens.off))[:, None]
+    table[(np.arange(width) >= begin) & (np.arange(width) < begin + n)] = 0
+    return TokenRows(table, np.arange(len(table), dtype=np.int32), tokens.off)
+
+
 def first(root: Path, *patterns: str) -> Path | None:
     """``root`` if it is a file, else the first path below it that matches, patterns in order."""
     if root.is_file():

@@ -93,6 +93,14 @@ class Learning:
     dropout: float = field(
         default=0.0, metadata={"help": "tokens: part of those of a sample that an epoch leaves out"}
     )
+    crop: float = field(
+        default=0.0,
+        metadata={"help": "tokens: part of a sample that an epoch leaves out at either end, at most"},
+    )
+    mask: int = field(
+        default=0,
+        metadata={"help": "tokens: neighbouring values of those of a sample that an epoch sets to 0"},
+    )
     order: Literal["shuffled", "board"] = field(
         default="shuffled",
         metadata={"help": "of the samples of an epoch: shuffled, or as a board makes it that learns alone"},

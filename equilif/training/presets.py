@@ -92,6 +92,10 @@ class Preset:
     flip: float = 0.0
     #: part of the tokens of a training sample that an epoch leaves out (equilif_golden.tokens)
     dropout: float = 0.0
+    #: part of them that it leaves out at either end, at most; those that are left move to new places
+    crop: float = 0.0
+    #: neighbouring values of its tokens that an epoch sets to 0: bands or channels of a recording
+    mask: int = 0
     #: of the samples of an epoch; ``board``: as a board makes it that learns alone
     order: Literal["shuffled", "board"] = "shuffled"
     bias: float = 0.2  #: initial biases in thresholds
@@ -113,6 +117,8 @@ class Preset:
         finite(self.shift, "shift", 0, 1)
         finite(self.flip, "flip", 0, 1)
         finite(self.dropout, "dropout", 0, 1)
+        finite(self.crop, "crop", 0, 0.5)
+        whole(self.mask, "mask", 0, MOST_NEURONS)
         finite(self.bias, "bias", -(1 << 16), 1 << 16)
         finite(self.scale, "scale", 0, 1 << 16)
         finite(self.query, "query", 0, 1 << 16)
@@ -134,6 +140,9 @@ class Preset:
             raise ValueError(
                 f"dropout leaves out tokens of a memory, {self.data} has none here: leave it out"
             )
+        for name in ("crop", "mask"):
+            if getattr(self, name) and (self.memory is None or self.memory.table_scale is not None):
+                raise ValueError(f"{name} changes tokens that stay, {self.data} has none here: leave it out")
         if self.graph is not None:
             self._check_graph(self.graph)
 

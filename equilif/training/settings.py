@@ -28,7 +28,6 @@ MAPS_START = {"bias": 0.1, "scale": 0.25}
 MAPS_LR = 1e-3  #: a larger one silences maps for good
 FOR_IMAGES = ("shift", "flip", "channels")
 FOR_TOKENS = ("asked", "table_lr", "token_dropout")
-HELD = 99  #: seed of what is held out: the same images for every seed of a run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +104,9 @@ class Settings:
         preset = PRESETS[self.data]
         if self._tokens is None:
             return preset
-        return dataclasses.replace(preset, hidden=self.hidden, schedule=self.schedule, memory=self.memory)
+        return dataclasses.replace(
+            preset, hidden=self.hidden, schedule=self.schedule, memory=self.memory, crop=0.0, mask=0
+        )
 
     def tokens_of(self, tokens: int | None = None, **loading: Any) -> MemoryPreset | None:
         """The memory with another number of tokens, and other options of the loader; None when neither is
@@ -164,24 +165,7 @@ class Settings:
                 f"without holds back {d.n_classes - left} of {d.n_classes} classes: at least two must be "
                 "left to tell apart"
             )
-        if not self.hold_out:
-            return d
-        if not self.hold_out < len(d.x_train):
-            raise ValueError(
-                f"hold_out must leave samples to learn from, {d.name} has {len(d.x_train):,}: hold out fewer"
-            )
-        order = np.random.default_rng(HELD).permutation(len(d.x_train))
-        learned = order[: -self.hold_out]
-        held = order[-self.hold_out :]
-        return dataclasses.replace(
-            d,
-            x_train=d.x_train[learned],
-            y_train=d.y_train[learned],
-            x_test=d.x_train[held],
-            y_test=d.y_train[held],
-            tokens_train=None if d.tokens_train is None else d.tokens_train.take(learned),
-            tokens_test=None if d.tokens_train is None else d.tokens_train.take(held),
-        )
+        return d.holding_out(self.hold_out) if self.hold_out else d
 
     def network(self, d: DataSet) -> Network:
         """A sequence has the memory of its preset in front."""

@@ -27,6 +27,7 @@ from equilif.data import own
 from equilif.data.about import About
 from equilif.data.dataset import Bytes, DataSet
 from equilif.data.images import mirrored, shifted
+from equilif.data.sequences import masked, placed
 from equilif.training.presets import MOST_EPOCHS, PRESETS, Preset, check_seed
 from equilif.training.records import (
     check_data,
@@ -94,11 +95,18 @@ class Samples(NamedTuple):
 
 
 def samples(data: DataSet, preset: Preset, seed: int, epoch: int) -> Samples:
-    """Those of the data set: some images shifted and mirrored, some tokens left out."""
+    """Those of the data set: some images shifted and mirrored, some tokens left out, at the ends or
+    anywhere, some of their values masked.
+    """
     rng = np.random.default_rng((seed, epoch, 1))
     x = shifted(data.x_train, rng, preset.shift, data.shape) if preset.shift else data.x_train
     x = mirrored(x, rng, preset.flip, data.shape) if preset.flip else x
     tokens = data.tokens_train
+    places = preset.memory.loading.get("n_pos", 0) if preset.memory else 0
+    if tokens and preset.crop:
+        tokens = placed(tokens.cropped(rng, preset.crop), places)
+    if tokens and preset.mask:
+        tokens = masked(tokens, rng, preset.mask, places)
     return Samples(x, tokens.thinned(rng, preset.dropout) if tokens and preset.dropout else tokens)
 
 

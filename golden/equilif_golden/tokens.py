@@ -115,6 +115,18 @@ class TokenRows(NamedTuple):
         left = np.concatenate([[0], np.cumsum(kept, dtype=np.int64)])
         return TokenRows(self.table, self.rows[kept], left[self.off])
 
+    def cropped(self, rng: np.random.Generator, part: float) -> TokenRows:
+        """Without up to this ``part`` of the tokens at the beginning of a sample, and as many at most at its
+        end, drawn anew by each call.
+        """
+        most = finite(part, "part", 0, 0.5) * np.diff(self.off)
+        first = self.off[:-1] + (rng.random(self.n_samples) * most).astype(np.int64)
+        last = self.off[1:] - (rng.random(self.n_samples) * most).astype(np.int64)
+        at = np.arange(len(self.rows))
+        owner = np.repeat(np.arange(self.n_samples), np.diff(self.off))
+        kept = (at >= first[owner]) & (at < last[owner])
+        return TokenRows(self.table, self.rows[kept], np.concatenate([[0], np.cumsum(last - first)]))
+
     def take(self, indices: npt.ArrayLike) -> TokenRows:
         """Some samples, by their positions (n,), with the same table."""
         parts = [self.rows[self.off[j] : self.off[j + 1]] for j in _positions(indices, self.n_samples)]

@@ -13,8 +13,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from equilif.training import rates  # noqa: E402   torch is optional
-from equilif.training.presets import MemoryPreset  # noqa: E402
+from benchmarks import sequences as benchmark  # noqa: E402   torch is optional
+from equilif.data.dataset import DataSet  # noqa: E402
+from equilif.training import rates  # noqa: E402
+from equilif.training.presets import PRESETS, MemoryPreset  # noqa: E402
 from equilif.training.settings import SETTINGS  # noqa: E402
 from equilif_golden.kernel import Kernel  # noqa: E402
 from equilif_golden.network import Network, TokenRows, load, save  # noqa: E402
@@ -342,6 +344,40 @@ def test_backpropagation_through_windows_moves_the_rows_that_samples_have():
     moved = (model.table != before).any(1)
     assert last < 0.5 * first and moved[:CLASSES].all() and not moved[11]
     assert np.mean(model.predict(tokens) == labels) > 0.9
+
+
+def test_backpropagation_leaves_tokens_out():
+    """All but the last one of a sample: rows that are never the last stay."""
+    tokens, labels = sequences(20)
+    net = network()
+    model = Attention(net, net.initial_weights(1) | {"memory-query": tokens.table}, tokens)
+    before = model.table.detach().clone()
+    list(model.fit(tokens, labels, epochs=2, dropout=1.0))
+    moved = (model.table != before).any(1).nonzero()[:, 0].tolist()
+    assert moved and set(moved) <= set(tokens.rows[tokens.off[1:] - 1])
+
+
+def test_what_the_baseline_learns_by_is_chosen_on_training_samples(monkeypatch):
+    tokens, labels = sequences()
+    x = np.zeros((200, 0), np.uint8)
+    first = tokens.take(np.arange(150))
+    data = DataSet("imdb", x[:150], labels[:150], x[150:], labels[150:], first, tokens.take(range(150, 200)))
+    parts = []
+
+    def scripted(preset, part, seed, lr, epochs):
+        parts.append(part)
+        return 0.7 if (lr, epochs) == best else 0.6
+
+    best = benchmark.BP_RATES[1], benchmark.BP_EPOCHS[0]
+
+    monkeypatch.setattr(benchmark, "backpropagation", scripted)
+    found, held_out = benchmark.chosen(PRESETS["imdb"], data, 0)
+    assert found == best and len(held_out) == len(parts) == 9
+    for part in parts:
+        assert (len(part.y_train), len(part.y_test)) == (120, 30)
+        held = [part.tokens_train.rows_of(j).tolist() for j in range(120)]
+        held += [part.tokens_test.rows_of(j).tolist() for j in range(30)]
+        assert sorted(held) == sorted(first.rows_of(j).tolist() for j in range(150))
 
 
 def replace_rows(tokens, old, new):

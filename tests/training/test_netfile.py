@@ -158,6 +158,19 @@ KNOWN = {
         dropout=0.4,
         memory=MemoryPreset(tokens=32, heads=16, sharpness=4, query=0, loading={"n_pos": 16}),
     ),
+    "vowels": Preset(
+        data="vowels",
+        hidden=(128,),
+        epochs=40,
+        eta=0.04,
+        decay=0.1,
+        form="linear",
+        schedule=Schedule(nudged=8),
+        dropout=0.1,
+        crop=0.2,
+        mask=1,
+        memory=MemoryPreset(tokens=32, heads=8, query=0, loading={"n_pos": 8}),
+    ),
 }
 
 

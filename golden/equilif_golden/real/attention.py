@@ -132,10 +132,12 @@ class Attention:
         batch: int = 32,
         seed: int = 0,
         query_lr: float = 1.0,
+        dropout: float = 0.0,
     ) -> Iterator[float]:
         """One epoch after the other: mean loss of each.
 
-        The learning rate, for queries ``query_lr`` times as large, falls to zero linearly.
+        The learning rate, for queries ``query_lr`` times as large, falls to zero linearly.  ``dropout``: part
+        of a sample's tokens that an epoch leaves out, drawn anew each time.
         """
         tokens = self.check(tokens)
         n = tokens.n_samples
@@ -154,8 +156,9 @@ class Attention:
         target = torch.nn.functional.one_hot(classes, self.network.n_outputs).float()
         for _ in range(epochs):
             total = 0.0
+            left = tokens.thinned(rng, dropout) if dropout else tokens
             for chosen in np.array_split(rng.permutation(n), -(-n // batch)):
-                rates = self.forward(*self.batch(tokens, chosen))
+                rates = self.forward(*self.batch(left, chosen))
                 loss = ((rates - target[torch.tensor(chosen)]) ** 2).sum() / 2
                 optimiser.zero_grad()
                 (loss / len(chosen)).backward()
