@@ -33,6 +33,7 @@ from equilif_boards.link import UartLink
 from equilif_golden import files
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.features import EVERYTHING
+from equilif_golden.link.flash import Area
 from equilif_hdl.top import Top
 
 TABLE = Path(__file__).with_name("area.json")
@@ -40,6 +41,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "area.md"
 MARKS = "<!-- table -->", "<!-- end of table -->"
 LANES = 4
 OPTIONS = {**EVERYTHING, "counters": False, "convolution": False}  # boards do not have them
+AREA = Area(16, 240)  #: of a flash: with a player, an option of boards too
 CLOCK_HZ = 48e6
 BAUD = 1_000_000
 #: what a block may differ by: a part of its cells, and a number that any block may differ by
@@ -103,7 +105,8 @@ def measure(pipeline: Pipeline) -> Blocks:
     """Cells of every block; ToolFailed with Yosys' own words."""
     config = EngineConfig(lanes=LANES, pipeline=pipeline, **OPTIONS)
     how = synthesis(pipeline)
-    top = Top(config, transport=UartLink(baud=BAUD).transport(CLOCK_HZ), state_ram=how.state_ram)
+    line = UartLink(baud=BAUD).transport(CLOCK_HZ)
+    top = Top(config, transport=line, state_ram=how.state_ram, flash=AREA)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         (work / "top.il").write_text(rtlil.convert(top, name="top", emit_src=False))
