@@ -314,7 +314,7 @@ def build(
 
     seed = whole(seed, "seed", 0, MOST_SEED)
     retries = whole(retries, "retries", 1, MOST_RETRIES)
-    if short := board.device.shortage(board.config):
+    if short := board.device.shortage(board.config, alone=board.alone):
         raise DoesNotFit(too_small(board, short, estimated=board.device.family.logic_name))
     require_free(out)
     blank = step("elaborate", lambda: Plan.of(board))

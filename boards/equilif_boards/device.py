@@ -22,7 +22,7 @@ class Family:
     ``block_words``: words of 16 bits in a block that holds weights.
 
     ``engine``: (base, each lane) of logic, host link included; ``memories``: what softmax and relay add
-    to that.
+    to that; ``player``: what a player and its flash controller add (docs/area.md).
 
     ``preamble``: bytes that stand near the beginning of every bitstream of the family.
 
@@ -36,6 +36,7 @@ class Family:
     multiplier_name: str
     engine: tuple[int, int]
     memories: tuple[int, int]
+    player: int
     preamble: bytes
     absorb: Callable[[dict[str, Any]], dict[str, int]] | None = None
 
@@ -49,19 +50,23 @@ class Device:
     blocks: int
     multipliers: int
 
-    def needs(self, config: EngineConfig) -> dict[str, tuple[int, int]]:
-        """Kind of cell: at least needed, there."""
+    def needs(self, config: EngineConfig, *, alone: bool = False) -> dict[str, tuple[int, int]]:
+        """Kind of cell: at least needed, there.  ``alone``: with a player."""
         f = self.family
         parts = (f.engine, f.memories) if config.softmax else (f.engine,)
         return {
-            f.logic_name: (sum(base + lane * config.lanes for base, lane in parts), self.logic),
+            f.logic_name: (
+                sum(base + lane * config.lanes for base, lane in parts) + alone * f.player,
+                self.logic,
+            ),
             f.block_name: (config.lanes * -(-config.tiles * config.lanes // f.block_words), self.blocks),
             f.multiplier_name: (2 * config.lanes, self.multipliers),
         }
 
-    def shortage(self, config: EngineConfig) -> dict[str, tuple[int, int]]:
+    def shortage(self, config: EngineConfig, *, alone: bool = False) -> dict[str, tuple[int, int]]:
         """Of :meth:`needs`, what there is too little of."""
-        return {name: (need, there) for name, (need, there) in self.needs(config).items() if need > there}
+        needs = self.needs(config, alone=alone)
+        return {name: (need, there) for name, (need, there) in needs.items() if need > there}
 
 
 ICE40 = Family(
@@ -71,6 +76,7 @@ ICE40 = Family(
     multiplier_name="ICESTORM_DSP",
     engine=(2500, 670),
     memories=(1160, 138),
+    player=1725,
     preamble=b"\x7e\xaa\x99\x7e",  # project IceStorm, "Bitstream Format"
 )
 ECP5 = Family(
@@ -80,6 +86,7 @@ ECP5 = Family(
     multiplier_name="MULT18X18D",
     engine=(790, 1293),
     memories=(2100, 250),
+    player=1900,
     preamble=b"\xff\xff\xbd\xb3",  # project Trellis, "Bitstream format"
     absorb=ecp5.absorb,
 )
@@ -90,6 +97,7 @@ GOWIN = Family(
     multiplier_name="MULT18X18",
     engine=(2550, 680),
     memories=(1200, 140),
+    player=1900,
     preamble=f"{0xA5C3:b}".encode(),  # project Apicula, "Command structure"; the file holds bits as text
 )
 

@@ -299,6 +299,7 @@ MOVED = re.compile(r"blocks\.rate import .*\b[Mm]oved\b")
 MAKERS = {f"{package}/blocks/rate.py" for package in ("golden/equilif_golden", "hdl/equilif_hdl")}
 #: where one of these is something else
 OTHERS = {
+    "equilif/commands/alone.py",  # a user who watches a board
     "examples/in_your_design.py",  # a process that watches
     "tests/house/test_docs.py",  # this
 }
