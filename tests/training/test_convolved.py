@@ -48,6 +48,19 @@ def test_an_output_that_hears_more_learns_more_slowly():
     assert rates == [0.3, round(0.3 * 512 / 4096, 3)]
 
 
+def test_a_single_convolution_may_have_a_recipe_of_its_own():
+    x = np.zeros((10, 28 * 28), np.uint8)
+    data = DataSet("fashion", x, np.arange(10), x, np.arange(10), shape=(28, 28))
+    single = convolved.preset(data, [Asked(128, 4, 2)])
+    assert single.schedule == convolved.NEAR
+    assert [s.rate_scale for s in single.network(data).synapses] == [0.6, 0.6, 0.2, 0.2]
+    for more in (
+        convolved.preset(data, [Asked(16), Asked(32)]),
+        convolved.preset(data, [Asked(128, 4, 2)], [64]),
+    ):
+        assert more.schedule == convolved.LONGER
+
+
 def test_colours_are_maps():
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (12, 6 * 5 * 3)).astype(np.uint8)
