@@ -183,6 +183,7 @@ def summary(identity: Identity) -> dict[str, int | str]:
         "program words": c.program_words,
         **features.summary(c, features.IDENTIFIED),
         "frame": identity.max_payload,
+        **({"flash, KiB": 64 * identity.flash_blocks} if identity.flash_blocks else {}),
         "build": f"{identity.build_id:08x}",
     }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from equilif_boards.build import (
     read_report,
 )
 from equilif_boards.clock import Ecp5Dividers, GowinDividers, Ice40Dividers
+from equilif_boards.device import ECP5
 from equilif_golden.engine.compiler import CapacityError, Compiled
 from equilif_golden.network import Network
 from equilif_hdl.link.uart import Uart
@@ -340,3 +342,29 @@ def test_places_and_routes(board, tmp_path):
     except MissingTool as why:
         pytest.skip(str(why))
     assert result.timing.met and result.bitstream.stat().st_size > 10_000
+
+
+# -- players ---------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("name", "pins"),
+    [
+        ("icebreaker", {"cs", "clk", "copi", "cipo", "wp", "hold"}),
+        ("orangecrab", {"cs", "copi", "cipo", "wp", "hold"}),
+    ],
+)
+def test_a_player_gets_the_pins_of_the_flash(name, pins):
+    """On ECP5 its clock leaves through USRMCLK."""
+    board = BOARDS[name].with_player().resized(lanes=2, weights=2048)
+    files = Plan.of(board).files
+    constraints = next(v for k, v in files.items() if k.endswith((".pcf", ".lpf")))
+    assert set(re.findall(r"spi_flash\w*?__(\w+)__io", constraints)) == pins
+    assert ("USRMCLK" in files["top.il"]) == (board.device.family is ECP5)
+    assert "spi_flash" not in "".join(Plan.of(replace(board, alone=False)).files.values())
+
+
+def test_a_board_too_full_for_a_player_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DoesNotFit, match=r"needs about 6,\d+ ICESTORM_LC of 5,280"):
+        build(BOARDS["icebreaker"].with_player(), tmp_path / "out")
+    with pytest.raises(ValueError, match="no flash that the design can use"):
+        BOARDS["tang-nano-9k"].with_player()
