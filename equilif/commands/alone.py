@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 command = panel("Boards")
 
-LOOK = 0.5  #: seconds between two looks at a board that works
+LOOK = 2.0  #: seconds between two looks at a board, which stops for a moment each time
 
 
 @command
