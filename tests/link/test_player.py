@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from equilif.host.client import DeviceError
-from equilif.host.store import Store, StoreError
+from equilif.host.store import Lessons, Store, StoreError
 from equilif_golden.engine.chip import read_weights
 from equilif_golden.engine.compiler import Compiled
+from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.port import Region
 from equilif_golden.kernel import Kernel
 from equilif_golden.link.device import Device
@@ -37,7 +38,9 @@ from equilif_golden.link.protocol import (
     unslip,
 )
 from equilif_golden.network import Network
+from equilif_golden.schedule import Schedule
 from tests.alone import AREA, CONFIG, EPOCHS, NETWORK, SEED, client_of, lessons, new, slot, store, uploaded
+from tests.test_tokens import data_set
 
 
 def weights_of(device):
@@ -111,6 +114,35 @@ def test_a_board_alone_learns_what_the_kernel_learns():
     assert all((found[name] == kernel.weights[name]).all() for name in found)
     assert any((found[name] != d.weights[name]).any() for name in found)
     assert device.engine.counter == kernel.counter
+
+
+def test_sequences_are_learned_alone():
+    """A sample is several frames: its tokens are written before it runs."""
+    data = data_set()
+    network = Network.attention(8, 6, 2, 8, data.n_classes, schedule=Schedule(free=8, nudged=4, window=4))
+    tokens = data.tokens_train.take(range(7))
+    d = Lessons(
+        network=network,
+        weights=network.initial_weights(1),
+        rates=[0.05, 0.04],
+        labels=data.y_train[:7],
+        x=data.x_train[:7],
+        tokens=tokens,
+        seed=9,
+    )
+    config = EngineConfig(lanes=4, tiles=128, value_groups=64, state_groups=32, program_words=512)
+    device = Device(config, frame_bytes=4096, flash=Flash(AREA))
+    device.player.work()
+    Store.of_lessons(device.identity, d).upload(client_of(device))
+    device = Device(config, frame_bytes=4096, flash=device.flash)
+    device.player.work()
+    kernel = Kernel(network, d.weights, lr=d.rates[0])
+    for epoch, rate in enumerate(d.rates):
+        kernel.set_learning_rate(rate)
+        did = kernel.train(d.x, d.labels, order(7, 9, epoch), tokens=tokens)
+    found = read_weights(device.engine, Compiled(network, config))
+    assert all((found[name] == kernel.weights[name]).all() for name in found)
+    assert device.player.registers.spikes == did.spikes > 0
 
 
 def test_it_answers_after_it_was_switched_off():
