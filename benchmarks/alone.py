@@ -1,0 +1,106 @@
+"""What a board alone loses beside its engine.
+
+    python -m benchmarks.alone --data DIR [BOARD ...]
+
+The whole design of a board with a player runs in simulation, flash chip included, and learns MNIST images.
+Cycles of a sample are the difference between two runs, of few and of more samples, which have start and
+checkpoint in common; those of the engine are the mean of the same samples, with a host.  Boards: by default
+the iCEBreaker; a large engine is compiled for minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from equilif.data.dataset import DataSet
+from equilif.hardware import boards as known
+from equilif.host.client import Client
+from equilif.host.store import Lessons, Store
+from equilif.show.console import console, table
+from equilif.training.presets import PRESETS
+from equilif_boards import Board
+from equilif_golden.engine.chip import Chip
+from equilif_golden.link.flash import BLOCK, ERASED
+from equilif_golden.samples import one_hot
+from equilif_sim import board as simulation
+
+FEW = 20
+MORE = 120
+
+
+def measured(board: Board, data: DataSet) -> tuple[float, float, float]:
+    """Cycles of a training sample: of the engine, and alone; and its bytes in the flash."""
+    preset = PRESETS["mnist"].changed(hidden=board.network[1:-1])
+    network = preset.network(data)
+    weights = preset.initial_weights(network, 0, data)
+    area = board.with_player().area
+    assert area is not None
+    simulated = simulation.Board(
+        board.config, flash=area, state_ram=board.state_ram, frame_bytes=board.frame_bytes
+    )
+    simulated.work()
+    client = Client(simulated)
+    cycles = []
+    for n in (FEW, MORE):
+        store = Store.of_lessons(
+            client.identity,
+            Lessons(
+                network=network,
+                weights=weights,
+                rates=[preset.rate(0)],
+                labels=data.y_train[:n],
+                x=data.x_train[:n],
+                seed=1,
+            ),
+        )
+        assert simulated.flash is not None
+        simulated.flash[:] = bytes([ERASED]) * len(simulated.flash)
+        for block, content in store.blocks.items():
+            at = (area.first + block) * BLOCK
+            simulated.flash[at : at + BLOCK] = content.ljust(BLOCK, bytes([ERASED]))
+        simulated.reset()
+        first = simulated.cycles
+        simulated.work()
+        cycles.append(simulated.cycles - first)
+        assert client.registers.seen == n and not client.registers.fault
+    samples = sum(len(content) for block, content in store.blocks.items() if block > store.registers.index)
+    # with a host, from where the board alone began
+    chip = Chip(client, network, weights, lr=preset.rate(0))
+    targets = one_hot(data.y_train[FEW:MORE], network.n_outputs)
+    runs = [chip.sample(x, y) for x, y in zip(data.x_train[FEW:MORE], targets, strict=True)]
+    engine = float(np.mean([run.cycles for run in runs]))
+    return engine, (cycles[1] - cycles[0]) / (MORE - FEW), samples / MORE
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("boards", nargs="*", help="names of boards")
+    parser.add_argument("--data", type=Path, required=True, help="folder of MNIST")
+    arguments = parser.parse_args()
+    data = PRESETS["mnist"].load(arguments.data)
+    rows = []
+    for name in arguments.boards or ["icebreaker"]:
+        board = known.find(name)
+        engine, alone, size = measured(board, data)
+        hz = board.clock_hz
+        rows.append(
+            [
+                name,
+                "-".join(map(str, board.network)),
+                f"{size:.0f}",
+                f"{engine:,.0f}",
+                f"{alone:,.0f}",
+                f"{engine / alone:.0%}",
+                f"{hz / engine:,.0f}",
+                f"{hz / alone:,.0f}",
+            ]
+        )
+    columns = ["board", "network", "bytes", "engine", "alone", "rate", "engine, samples/s", "alone"]
+    console.print(table("cycles of a training sample", columns, rows, left=2))
+
+
+if __name__ == "__main__":
+    main()
