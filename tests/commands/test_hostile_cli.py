@@ -172,6 +172,8 @@ BASES: dict[str, dict[str, str | None]] = {
     "identify": {"--port": "text.txt"},
     "save": {"out": "saved.npz", "--like": "net.npz", "--port": "text.txt"},
     "restore": {"network": "net.npz", "--port": "text.txt"},
+    "upload": {"data": "digits", "--hidden": "4", "--out": "begin.npz", "--port": "text.txt"},
+    "alone": {"--port": "text.txt"},
     "export": {"out": "out", "--lanes": "2", "--tiles": "4"},
     "demo": {"--epochs": "1", "--samples": "1", "--skip-bitstream": None, "--out": "out"},
     "info": {},
@@ -180,7 +182,10 @@ BASES: dict[str, dict[str, str | None]] = {
     "sweep": {"--grid": "hidden=4", "--out": "out"},
 }
 #: commands that end where they call a tool or a board
-HIDDEN = {"attend", "verify", "energy", "build", "flash", "simulate", "identify", "save", "restore", "export"}
+HIDDEN = {
+    *("attend", "verify", "energy", "build", "flash", "simulate", "identify", "save", "restore", "export"),
+    *("upload", "alone"),
+}
 #: commands that tell with exit code 1 what did not work
 PARTIAL = {"demo", "sweep"}
 #: options that may make a run as long as one likes
