@@ -11,6 +11,7 @@ from amaranth.lib import wiring
 
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.features import EVERYTHING
+from equilif_golden.link.flash import Area
 from equilif_hdl.engine.control import Orders
 from equilif_hdl.engine.isa import INSTRUCTION, Command, Event, Instruction, command, event
 from equilif_hdl.engine.port import EnginePort, LanesPort, ScanPort
@@ -78,7 +79,7 @@ def test_ports_of_every_component_are_declared(monkeypatch):
         components[type(self)] = self
 
     monkeypatch.setattr(wiring.Component, "__init__", seen)
-    for design in (Top(DEEP, transport=Uart(8)), AxiEngine(DEEP)):
+    for design in (Top(DEEP, transport=Uart(8), flash=Area(1, 2)), AxiEngine(DEEP)):
         Fragment.get(design, None).prepare()
     ours = below(wiring.Component) - {Line}
     for kind in ours:

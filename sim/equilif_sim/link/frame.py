@@ -48,7 +48,7 @@ class FrameBench:
         self.score.actual(END if payload & END else payload)
 
     async def reset(self) -> None:
-        await reset(self.dut, "addr")
+        await reset(self.dut, "addr", "own", "dropped", "dropped_end")
         cocotb.start_soon(self.sink.run())
         cocotb.start_soon(self._always_ready())
 
