@@ -10,7 +10,7 @@ The line comes first: a frame of the player's begins only when no byte has come 
 What comes over the line while one is under way is answered by OVERRUN behind it, and then has the device for
 itself.
 
-    IDLE -> DISPATCH -> [ PROGRAM ] -> TURN, ROUND, JOIN -> INDEX -> sample -> COUNT ...
+    IDLE -> DISPATCH -> [ PROGRAM ] -> TURN, ROUND, JOIN -> INDEX -> sample -> COUNT, COUNTED ...
                      -> SAVE
     BEGIN -> LIST -> FIRST -> TAKE -> FLUSH -> FEED <-> FETCH -> REPLY -> END       a list, frame by frame
 """
@@ -244,9 +244,12 @@ class _Play:
                     if n == 0:
                         with m.If(host.write):
                             m.d.sync += f["fault"].eq(Fault.NONE)
-        m.d.comb += [
+        # registers: they are as old as the upload, and lie before long paths
+        m.d.sync += [
             self.half.eq(Mux(f["half"] > HALF_MOST, HALF_MOST, f["half"])),
             self.mask.eq((Const(1, 1) << self.half) - 1),
+        ]
+        m.d.comb += [
             host.generation.eq(self.generation),
             host.record.eq(self.task == SAVE),
             self.player.active.eq(f["phase"] != Phase.IDLE),
@@ -391,11 +394,14 @@ class _Play:
             m.d.sync += self.task.eq(SAMPLE)
             self._seek(self.other, "LIST")
         with m.State("COUNT"):
-            right = (self.right + 1) & self.mask
-            left = (self.left + (self.right == self.mask)) & self.mask
-            m.d.sync += [self.right.eq(right), self.left.eq(left)]
+            m.d.sync += [
+                self.right.eq((self.right + 1) & self.mask),
+                self.left.eq((self.left + (self.right == self.mask)) & self.mask),
+            ]
+            m.next = "COUNTED"
+        with m.State("COUNTED"):
             m.next = "DISPATCH"
-            with m.If((left == 0) & (right == 0)):
+            with m.If(f["turn"] == 0):
                 m.d.sync += [self.epoch.eq(self.epoch + 1), self.started.eq(0)]
                 m.d.sync += f["key"].eq(f["key"] + KEY_STEP)
                 m.next = "EPOCH"
