@@ -197,9 +197,10 @@ class Store:
         if there:
             found = client.read_flash(marks, self.identity.flash_blocks)
             kept = {block for block, mark in enumerate(found) if mark != ERASED}
-        else:
-            for k in range(SLOTS):
-                client.erase_flash(k * slot_blocks(self.identity.config))
+        # what a board has learned since would count for more than what it is to begin with
+        for k in range(SLOTS):
+            client.erase_flash(k * slot_blocks(self.identity.config))
+        if not there:
             client.erase_flash(self.journal)
             client.write_flash(base, header)
         so_far = 0

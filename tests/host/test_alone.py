@@ -82,9 +82,10 @@ def test_the_same_upload_writes_nothing_again(device, table, tmp_path):
     told = tmp_path / "told.json"
     line = (*NETWORK_OPTIONS, *LINE, "--out", tmp_path / "begin.npz")
     run("upload", *table, *line)
-    run("alone", "--watch", *LINE)
+    assert "done: 2 of 2" in run("alone", "--watch", *LINE)
     assert "were in the flash already" in run("upload", *table, *line, "--overwrite", "--json", told)
     assert json.loads(told.read_text())["spared"] > 0
+    assert "learning: 0 of 2 epochs" in run("alone", *LINE), "it begins again"
     run("alone", "--stop", "--watch", *LINE)
     run("upload", *table, *line, "--overwrite", "--samples", 7, "--seed", 3, "--json", told)
     found = json.loads(told.read_text())
