@@ -151,6 +151,22 @@ Baud = Annotated[
 Seed = Annotated[
     int | None, typer.Option(help="Seed of weights and sample order.", show_default="the preset's first")
 ]
+#: of a network and its learning
+Hidden = Annotated[
+    list[int] | None,
+    typer.Option(help="Size of a hidden population; repeat for more of them.", min=1, show_default=False),
+]
+Epochs = Annotated[
+    int | None, typer.Option(help="Times that every training sample is shown.", min=1, show_default=False)
+]
+Eta = Annotated[float | None, typer.Option(help="Learning rate of the first epoch.", show_default=False)]
+Decay = Annotated[
+    float | None,
+    typer.Option(
+        help="Of the learning rate: factor of an epoch; for a linear preset, part left in the last one.",
+        show_default=False,
+    ),
+]
 
 
 TensorBoard = Annotated[

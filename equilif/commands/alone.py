@@ -8,7 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from equilif.commands import AnyData, Baud, Conv, Folder, Json, Net, Overwrite, Seed, panel, samples_of
+from equilif.commands import (
+    AnyData,
+    Baud,
+    Conv,
+    Decay,
+    Epochs,
+    Eta,
+    Folder,
+    Hidden,
+    Json,
+    Net,
+    Overwrite,
+    Seed,
+    panel,
+    samples_of,
+)
 from equilif.commands.boards import OnPort
 from equilif.commands.options import DEFAULTS, Phases
 from equilif.commands.own import NOTHING, OwnOptions
@@ -27,20 +42,11 @@ LOOK = 2.0  #: seconds between two looks at a board, which stops for a moment ea
 def upload(
     data: AnyData,
     net: Net = None,
-    hidden: Annotated[
-        list[int] | None,
-        typer.Option(help="Size of a hidden population; repeat for more of them.", min=1, show_default=False),
-    ] = None,
+    hidden: Hidden = None,
     conv: Conv = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="Times that every training sample is shown.", min=1, show_default=False)
-    ] = None,
-    eta: Annotated[
-        float | None, typer.Option(help="Learning rate of the first epoch.", show_default=False)
-    ] = None,
-    decay: Annotated[
-        float | None, typer.Option(help="Of the learning rate, as in equilif train.", show_default=False)
-    ] = None,
+    epochs: Epochs = None,
+    eta: Eta = None,
+    decay: Decay = None,
     phases: Phases = DEFAULTS,
     seed: Seed = None,
     samples: Annotated[
@@ -68,8 +74,8 @@ def upload(
     written again, so an upload that was cut off goes on where it was.
 
     Where all samples find room, the golden model ends with the same bits, by `equilif train` with the same
-    options and --order board.  A board alone has its samples as they are: for a preset that changes them, add
-    --shift 0, --flip 0 and --dropout 0 there.
+    options and --order board.  A board alone has its samples as they are, so there turn off what a preset
+    changes of them: --shift 0, --flip 0, --dropout 0, --crop 0, --mask 0.
 
     Example:  [bold]equilif upload digits --port /dev/ttyUSB1[/]  then  [bold]equilif alone --watch[/]
     """
@@ -123,7 +129,7 @@ def upload(
     if spared:
         show.console.print(f"{spared:,} bytes of them were in the flash already")
     networks.save(file, network, weights)
-    client.set_register(0, store.BOOT)
+    client.tell_player(run=0, boot=1)
     now = _started(client)
     if now.fault:
         raise StoreError(f"the board does not begin: {FAULTS[Fault(now.fault)]}")
@@ -178,7 +184,7 @@ def alone(
     now = _started(client)
     run = 1 if start else 0 if stop else now.run
     if start or stop or checkpoint or boot:
-        client.set_register(0, run | checkpoint << 1 | boot << 2)
+        client.tell_player(run=run, save=checkpoint, boot=boot)
         now = _started(client)
     if watch:
         now = _watch(client, now)

@@ -18,7 +18,11 @@ from equilif.commands import (
     Baud,
     Conv,
     Data,
+    Decay,
+    Epochs,
+    Eta,
     Folder,
+    Hidden,
     Json,
     Net,
     Overwrite,
@@ -60,24 +64,11 @@ def train(
         ),
     ] = None,
     net: Net = None,
-    hidden: Annotated[
-        list[int] | None,
-        typer.Option(help="Size of a hidden population; repeat for more of them.", min=1, show_default=False),
-    ] = None,
+    hidden: Hidden = None,
     conv: Conv = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="Times that every training sample is shown.", min=1, show_default=False)
-    ] = None,
-    eta: Annotated[
-        float | None, typer.Option(help="Learning rate of the first epoch.", show_default=False)
-    ] = None,
-    decay: Annotated[
-        float | None,
-        typer.Option(
-            help="Of the learning rate: factor of an epoch; for a linear preset, part left in the last one.",
-            show_default=False,
-        ),
-    ] = None,
+    epochs: Epochs = None,
+    eta: Eta = None,
+    decay: Decay = None,
     shift: Annotated[
         float | None,
         typer.Option(

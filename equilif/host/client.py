@@ -301,6 +301,10 @@ class Client:
         n = len(REGISTERS)
         return Registers.unpack(self.command(Command.READ, READ_HEADER.pack(PLAYER, 0, n)))
 
+    def tell_player(self, *, run: int, save: int = 0, boot: int = 0) -> None:
+        """What it is to do: see equilif_golden.link.player.Registers."""
+        self.set_register(0, run | save << 1 | boot << 2)
+
     def set_register(self, n: int, word: int) -> None:
         """One of the player's."""
         self.command(Command.WRITE, WRITE_HEADER.pack(PLAYER, n) + word.to_bytes(4, "little"))

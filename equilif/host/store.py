@@ -33,7 +33,6 @@ from equilif_golden.link.player import (
     slot_blocks,
 )
 from equilif_golden.link.protocol import (
-    OVERHEAD,
     PLAYER,
     READ_HEADER,
     RESULT,
@@ -107,8 +106,6 @@ class Store:
     #: block, content; without what is erased at its end
     blocks: dict[int, bytes] = field(default_factory=dict)
     journal: int = 0  #: its block
-
-    BOOT = 1 << 2  #: of register 0
 
     @classmethod
     def of_lessons(
@@ -240,7 +237,7 @@ def _check(identity: Identity, lessons: Lessons) -> None:
     """StoreError for what no board learns alone, or not this one."""
     network = lessons.network
     if not identity.flash_blocks:
-        raise StoreError("this board keeps nothing in its flash: build it with `flash`, or take another")
+        raise StoreError("this board keeps nothing in its flash: build it with --alone, or take another")
     whole(len(lessons.rates), "epochs on a board", 1, MOST_EPOCHS)
     if network.n_outputs > MOST_CLASSES:
         raise StoreError(f"a board alone tells {MOST_CLASSES} classes apart, not {network.n_outputs}")
@@ -256,8 +253,7 @@ def _slot(chip: Chip, recorder: Recorder, lessons: Lessons) -> tuple[bytes, byte
     reads = bytearray()
     writes = bytearray()
     words = chip.compiled.weight_words(dict(lessons.weights)).ravel()
-    room = recorder.identity.max_payload + OVERHEAD
-    most = min(RECORD_BYTES, room - OVERHEAD - WRITE_HEADER.size) // READ_BYTES[Region.WEIGHT]
+    most = min(RECORD_BYTES, recorder.identity.max_payload - WRITE_HEADER.size) // READ_BYTES[Region.WEIGHT]
     for at in range(0, len(words), most):
         part = words[at : at + most].astype("<i2")
         reads += slip(seal(Command.READ, 0, READ_HEADER.pack(Region.WEIGHT, at, len(part))))

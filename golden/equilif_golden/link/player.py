@@ -138,7 +138,7 @@ class Registers:
         at = 0
         for name, bits in REGISTERS[n]:
             word |= (0 if name in ORDERS else getattr(self, name)) << at
-            at += _step(bits)
+            at += step(bits)
         return word
 
     def put(self, n: int, word: int) -> None:
@@ -146,7 +146,7 @@ class Registers:
         at = 0
         for name, bits in REGISTERS[n]:
             setattr(self, name, word >> at & ((1 << bits) - 1))
-            at += _step(bits)
+            at += step(bits)
 
     def pack(self) -> bytes:
         """All as elements."""
@@ -161,7 +161,7 @@ class Registers:
         return out
 
 
-def _step(bits: int) -> int:
+def step(bits: int) -> int:
     """From a field of a register to the next: whole bytes, and bits of their own in the first one."""
     return 1 if bits == 1 else -(-bits // 8) * 8
 

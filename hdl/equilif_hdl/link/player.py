@@ -39,6 +39,7 @@ from equilif_golden.link.player import (
     Fault,
     Phase,
     slot_blocks,
+    step,
 )
 from equilif_golden.link.protocol import END
 from equilif_hdl.link.flash import BLOCK_BITS, FlashPort
@@ -231,16 +232,13 @@ class _Play:
         with m.Switch(host.address):
             for n, register in enumerate(REGISTERS):
                 with m.Case(n):
-                    parts: list[Value] = []
                     at = 0
                     for name, bits in register:
-                        width = 1 if bits == 1 else -(-bits // 8) * 8
                         m.d.comb += host.rdata[at : at + bits].eq(0 if name in ORDERS else f[name])
                         if n < WRITABLE:
                             with m.If(host.write):
                                 m.d.sync += f[name].eq(host.wdata[at : at + bits])
-                        parts.append(f[name])
-                        at += width
+                        at += step(bits)
                     if n == 0:
                         with m.If(host.write):
                             m.d.sync += f["fault"].eq(Fault.NONE)
@@ -275,6 +273,13 @@ class _Play:
         """The flash goes there."""
         m = self.m
         m.d.comb += [self.flash.address.eq(address), self.flash.seek.eq(1)]
+        with m.If(self.flash.ready):
+            m.next = then
+
+    def _read(self, then: str) -> None:
+        """The flash is asked for its next byte."""
+        m = self.m
+        m.d.comb += self.flash.read.eq(1)
         with m.If(self.flash.ready):
             m.next = then
 
@@ -378,9 +383,7 @@ class _Play:
                 with m.If(~self.flash.ready):
                     m.next = "CHOOSE"
         with m.State("INDEX"):
-            m.d.comb += self.flash.read.eq(1)
-            with m.If(self.flash.ready):
-                m.next = "INDEXED"
+            self._read("INDEXED")
         with m.State("INDEXED"):
             with m.If(self.flash.valid):
                 m.d.sync += [
@@ -416,9 +419,7 @@ class _Play:
         flash = self.flash
         host = self.host
         with m.State("LIST"):
-            m.d.comb += flash.read.eq(1)
-            with m.If(flash.ready):
-                m.next = "FIRST"
+            self._read("FIRST")
         with m.State("FIRST"):
             m.d.sync += [self.byte.eq(flash.rdata), self.good.eq(0)]
             with m.If(flash.valid):
@@ -449,9 +450,7 @@ class _Play:
                 with m.If(self.task == SAVE):
                     m.next = "SWAP"
         with m.State("FETCH"):
-            m.d.comb += flash.read.eq(1)
-            with m.If(flash.ready):
-                m.next = "FETCHED"
+            self._read("FETCHED")
         with m.State("FETCHED"):
             m.d.sync += self.byte.eq(flash.rdata)
             with m.If(flash.valid):
