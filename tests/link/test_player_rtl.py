@@ -85,8 +85,11 @@ def test_it_learns_as_the_model(rtl, n, epochs, pause):
 
 
 @verilated
-def test_power_cuts_at_any_cycle(rtl):
-    """In the middle of programs and erases too; what is then in the flash is what the board begins with."""
+@pytest.mark.parametrize("cuts", [12, pytest.param(200, marks=pytest.mark.long)])
+def test_power_cuts_at_any_cycle(rtl, cuts):
+    """And resets, in the middle of programs and erases too; what is then in the flash is what the board
+    begins with.
+    """
     device = new(uploaded())
     device.player.work()
     want = device.player.registers
@@ -96,9 +99,13 @@ def test_power_cuts_at_any_cycle(rtl):
     whole = rtl.cycles - first
     rng = random.Random(6)
     generations = set()
-    for _ in range(12):
+    for _ in range(cuts):
         put(rtl, uploaded())
-        rtl.cut(rng.randrange(whole))
+        if rng.random() < 0.7:
+            rtl.cut(rng.randrange(whole))
+        else:  # a reset: the chip goes on with what it is doing
+            rtl.step(rng.randrange(whole))
+            rtl.reset()
         rtl.work(LIMIT)
         generations.add(Client(rtl, timeout=0.05).registers.generation)
         compared(rtl, device)
@@ -259,11 +266,13 @@ class Chip:
             byte = self.memory[int.from_bytes(said[1:4], "big") + len(said) - 4]
         if said[0] == 0x05:
             byte = int(self.busy > 0)
+        if said[0] == 0x9F and len(said) < 4:
+            byte = (0xC8, 0x40, 0x16)[len(said) - 1]
         if byte is not None:
             self.sending = [byte >> k & 1 for k in reversed(range(8))]
 
     def end(self, said):
-        assert len(self.bits) % 8 == 0 and said[0] in (0xAB, 0x06, 0x05, 0x03, 0x02, 0xD8)
+        assert len(self.bits) % 8 == 0 and said[0] in (0xAB, 0x9F, 0x06, 0x05, 0x03, 0x02, 0xD8)
         assert self.awake or said == [0xAB]
         assert not self.busy or said[0] == 0x05
         self.orders.append(said[0])
@@ -293,6 +302,7 @@ def test_the_controller_and_a_chip():
     port = dut.port
     places = [0, 255, 256, BLOCK - 1, AREA.size - 3, AREA.size, AREA.size + BLOCK, (1 << 24) - 2]
     compared = 0
+    named = set()
 
     async def bench(ctx):
         nonlocal compared
@@ -332,6 +342,7 @@ def test_the_controller_and_a_chip():
                 await do("read")
                 while not ctx.get(port.valid):
                     await cycle()
+                named.add(ctx.get(port.chip))
                 assert ctx.get(port.rdata) == model.read(k % (1 << 24), 1)[0]
                 compared += 1
         await do("finish")
@@ -342,6 +353,7 @@ def test_the_controller_and_a_chip():
     simulator.add_clock(1e-6)
     simulator.add_testbench(bench)
     simulator.run()
+    assert named == {0xC84016}
     assert compared > 60 and {0x02, 0xD8, 0x03} <= set(chip.orders)
     assert chip.memory[first : first + AREA.size] == model.content
     assert chip.memory[:first] == content[:first]

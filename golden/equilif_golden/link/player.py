@@ -71,7 +71,7 @@ FAULTS = {
     Fault.SLOT_FULL: "a checkpoint is longer than its slot: upload again with this version",
 }
 
-#: registers: field, bits; elements of 32 bits of the region PLAYER.  A slot keeps them all but the last
+#: registers: field, bits; elements of 32 bits of the region PLAYER.  A slot keeps the WRITABLE ones
 REGISTERS: tuple[tuple[tuple[str, int], ...], ...] = (
     (("run", 1), ("save", 1), ("boot", 1)),
     (("generation", 8), ("epoch", 8), ("epochs", 8), ("pause", 8)),
@@ -83,8 +83,9 @@ REGISTERS: tuple[tuple[tuple[str, int], ...], ...] = (
     (("hits", SAMPLE_BITS),),
     (("spikes", 32),),
     (("phase", 8), ("fault", 8)),
+    (("chip", 24),),
 )
-WRITABLE = len(REGISTERS) - 1
+WRITABLE = len(REGISTERS) - 2
 ORDERS = ("save", "boot")  #: read as 0: they are not for a slot
 REGISTER_BYTES = 4
 
@@ -110,6 +111,7 @@ class Registers:
                 of this epoch so far: samples, those that were right, spikes
     phase, fault
                 see there
+    chip        what the flash says it is: maker, type, and the power of two of its bytes (JESD216)
     """
 
     run: int = 0
@@ -131,6 +133,7 @@ class Registers:
     spikes: int = 0
     phase: int = Phase.IDLE
     fault: int = Fault.NONE
+    chip: int = 0
 
     def element(self, n: int) -> int:
         """Register ``n`` as it is read."""
@@ -214,7 +217,7 @@ class Player:
     def __init__(self, device: Device, flash: Flash):
         self.device = device
         self.flash = flash
-        self.registers = Registers(phase=Phase.BOOT)
+        self.registers = Registers(phase=Phase.BOOT, chip=flash.chip)
         self.slot_bytes = slot_blocks(device.engine.config) * BLOCK
         self._written = False  #: a register, since a sample was chosen
         self._working: Iterator[None] | None = self._boot()

@@ -26,6 +26,7 @@ from equilif_golden.link.flash import (
     PAGE,
     PAGE_PROGRAM,
     READ_DATA,
+    READ_ID,
     READ_STATUS,
     WAKE,
     WRITE_ENABLE,
@@ -62,6 +63,8 @@ class FlashPort(wiring.Signature):
         The next byte.
     outside : In(1)
         It is outside of the area: reads find it erased, and nothing is written.
+    chip : In(24)
+        What the chip says it is.
     """
 
     class Members(Interface, Protocol):
@@ -77,6 +80,7 @@ class FlashPort(wiring.Signature):
         rdata: Signal
         at: Signal
         outside: Signal
+        chip: Signal
 
     def __init__(self) -> None:
         super().__init__(
@@ -93,6 +97,7 @@ class FlashPort(wiring.Signature):
                 "rdata": In(8),
                 "at": In(ADDRESS_BITS),
                 "outside": In(1),
+                "chip": In(24),
             }
         )
 
@@ -136,6 +141,7 @@ class FlashController(wiring.Component):
         shift = Signal(32)
         left = Signal(range(33))  # bits
         waking = Signal(WAKE_BITS)
+        named = Signal()  # the chip has said what it is
         physical = Signal(ADDRESS_BITS)  # address in the chip
         high = port.at[BLOCK_BITS:]
         m.d.comb += [
@@ -164,8 +170,17 @@ class FlashController(wiring.Component):
             with m.State("WAKE"):
                 with m.If(done):
                     m.d.sync += [pins.cs.eq(0), waking.eq(waking + 1)]
-                    with m.If(waking.all()):
-                        m.next = "IDLE"
+                    with m.If(waking.all()):  # a reset leaves the chip with what it was doing
+                        m.next = "ASK"
+            with m.State("ASK NAME"):
+                send(Const(READ_ID, 8), 8)
+                m.next = "NAME ASKED"
+            with m.State("NAME ASKED"), m.If(done):
+                send(Const(0, 24), 24)
+                m.next = "NAME"
+            with m.State("NAME"), m.If(done):
+                m.d.sync += [port.chip.eq(shift), named.eq(1)]
+                m.next = "CLOSE"
             with m.State("IDLE"):
                 m.d.comb += port.ready.eq(1)
                 m.d.sync += [writes.eq(port.write), erases.eq(port.erase), wdata.eq(port.wdata)]
@@ -224,6 +239,8 @@ class FlashController(wiring.Component):
                     m.next = "ASK"
             with m.State("CLOSED"):  # the chip wants to be left alone for 50 ns
                 m.next = "IDLE"
+                with m.If(~named):
+                    m.next = "ASK NAME"
             with m.State("ASK"):
                 send(Const(READ_STATUS, 8), 8)
                 m.next = "ASKED"

@@ -170,6 +170,7 @@ class Player(wiring.Component):
         play = _Play(self, m)
         play.registers()
         play.quiet()
+        play.leave()
         with m.FSM(init="BOOT"):
             play.boot()
             play.dispatch()
@@ -243,6 +244,9 @@ class _Play:
         self.rounds = Signal(range(max(ROUNDS, HALF_MOST) + 1))
         self.index_byte = Signal(range(INDEX_BYTES + 1))
         self.flush = Signal()
+        self.there = Signal()  # a byte has left the FIFO: a register, since a block RAM is slow to tell
+        self.head = Signal(8)
+        self.take = Signal()
         self.bytes = fifo.SyncFIFOBuffered(width=8, depth=FIFO_BYTES)
         m.submodules.bytes = ResetInserter(self.flush)(self.bytes)
 
@@ -266,6 +270,7 @@ class _Play:
                             m.d.sync += f["fault"].eq(Fault.NONE)
         with m.If(host.write):
             m.d.sync += self.stale.eq(1)
+        m.d.comb += f["chip"].eq(self.flash.chip)
         # registers: they are as old as the upload, and lie before long paths
         m.d.sync += [
             self.half.eq(Mux(f["half"] > HALF_MOST, HALF_MOST, f["half"])),
@@ -291,6 +296,16 @@ class _Play:
             m.d.sync += self.still.eq(0)
         with m.Elif(~self.still[-1]):
             m.d.sync += self.still.eq(self.still + 1)
+
+    def leave(self) -> None:
+        """A byte leaves the FIFO."""
+        m = self.m
+        bytes = self.bytes
+        m.d.comb += bytes.r_en.eq(~self.there | self.take)
+        with m.If(bytes.r_en):
+            m.d.sync += [self.there.eq(bytes.r_rdy), self.head.eq(bytes.r_data)]
+        with m.If(self.flush):
+            m.d.sync += self.there.eq(0)
 
     # -- helpers -----------------------------------------------------------------------------------
     def _seek(self, address: ValueLike, then: str) -> None:
@@ -391,10 +406,10 @@ class _Play:
         with m.State("SAMPLED"):
             with m.If(self.stale):
                 m.next = "DISPATCH"
-            with m.Elif(self.over & self.ready | self.bytes.r_rdy):
+            with m.Elif(self.over & self.ready | self.there):
                 m.d.sync += f["turn"].eq(self.number)
                 m.next = "FIRST"
-                with m.If(~self.bytes.r_rdy):
+                with m.If(~self.there):
                     m.next = "COUNTED"
         with m.State("COUNT"):
             m.d.sync += self._next(f["turn"])
@@ -525,18 +540,17 @@ class _Play:
     def frames(self) -> None:
         m = self.m
         host = self.host
-        bytes = self.bytes
         m.d.sync += host.feed.eq(0)
         with m.State("LIST"):
             m.d.comb += self.go_on.eq(1)
             m.next = "FIRST"
         with m.State("FIRST"):
-            m.d.sync += [self.good.eq(0), self.last.eq(bytes.r_data == Command.RUN)]
-            with m.If(bytes.r_rdy):
+            m.d.sync += [self.good.eq(0), self.last.eq(self.head == Command.RUN)]
+            with m.If(self.there):
                 m.next = "TAKE"
-                with m.If(bytes.r_data == ERASED):
+                with m.If(self.head == ERASED):
                     m.next = "LAST"
-                with m.If(bytes.r_data == END):
+                with m.If(self.head == END):
                     m.next = "REFUSED"
         with m.State("TAKE"):
             with m.If(host.free & self.still[-1] & ~host.line):
@@ -556,9 +570,9 @@ class _Play:
             with m.If(host.free):
                 m.next = "FEED"
         with m.State("FEED"):
-            m.d.comb += bytes.r_en.eq(1)
-            m.d.sync += [host.feed.eq(bytes.r_rdy), host.byte.eq(bytes.r_data)]
-            with m.If(bytes.r_rdy & (bytes.r_data == END)):
+            m.d.comb += self.take.eq(1)
+            m.d.sync += [host.feed.eq(self.there), host.byte.eq(self.head)]
+            with m.If(self.there & (self.head == END)):
                 m.next = "HEAR"
                 with m.If(self.task == SAVE):
                     m.next = "SWAP"
