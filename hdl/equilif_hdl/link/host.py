@@ -510,7 +510,10 @@ class _Walk:
     def _element(self) -> None:
         """One is written, or refused."""
         m = self.m
-        m.d.sync += [self.status.eq(Status.BAD_ADDRESS), self.address.eq(self.address + 1)]
+        m.d.sync += [
+            self.status.eq(Status.BAD_ADDRESS),
+            self.address.eq(self.address + self.engine.mem_more + 1),
+        ]
         # what is walked a second time is not outside.  The strobe must not wait for that comparison
         m.d.comb += self.mem_write.eq(self.real & ~(self.outside & self.own))
         with m.If(self.outside):
@@ -520,17 +523,14 @@ class _Walk:
         """As many as are left, or as their group takes."""
         m = self.m
         more = self.engine.mem_more
+        left = self.count[:8]
         room = ~self.address[: len(more)]
-        m.d.comb += more.eq(self.count)
-        m.d.sync += [self.lane.eq(0), self.address.eq(self.address + self.count[:8] + 1)]
-        with m.If(self.count[:8] > room):
-            m.d.comb += more.eq(room)
-            m.d.sync += [
-                self.lane.eq(self.lane),
-                self.address.eq(self.address + room + 1),
-                self.count.eq(self.count - room - 1),
-            ]
+        m.d.comb += more.eq(Mux(left > room, room, left))
+        m.d.sync += left.eq(left - more - 1)
+        with m.If(left > room):
             m.next = "ELEMENT"
+        with m.Else():
+            m.d.sync += self.lane.eq(0)
 
     def _end_of_data(self) -> None:
         m = self.m
