@@ -234,9 +234,9 @@ class Chip:
         self.awake = False
         self.enabled = False
         self.before = (0, 0)
-        self.answer = 1
+        self.answer = (1, 1)
 
-    def cycle(self, cs, clk, copi):
+    def cycle(self, cs, clk, copi, copi_oe):
         self.busy = max(0, self.busy - 1)
         was_cs, was_clk = self.before
         self.before = (cs, clk)
@@ -245,11 +245,14 @@ class Chip:
             self.bits = []
             self.sending = []
         if cs and clk and not was_clk:
-            self.bits.append(copi)
-            if len(self.bits) % 8 == 0:
-                self.hear(self.said())
+            if copi_oe:
+                self.bits.append(copi)
+                if len(self.bits) % 8 == 0:
+                    self.hear(self.said())
+            else:
+                self.dual()
         if cs and was_clk and not clk:
-            self.answer = self.sending.pop(0) if self.sending else 1
+            self.answer = self.sending.pop(0) if self.sending else (1, 1)
         if was_cs and not cs:
             self.end(self.said())
         return self.answer
@@ -261,18 +264,25 @@ class Chip:
 
     def hear(self, said):
         byte = None
-        if said[0] == 0x03 and len(said) >= 4:
-            assert not self.busy
-            byte = self.memory[int.from_bytes(said[1:4], "big") + len(said) - 4]
+        self.clocks = 0
         if said[0] == 0x05:
             byte = int(self.busy > 0)
         if said[0] == 0x9F and len(said) < 4:
             byte = (0xC8, 0x40, 0x16)[len(said) - 1]
         if byte is not None:
-            self.sending = [byte >> k & 1 for k in reversed(range(8))]
+            self.sending = [(byte >> k & 1, 1) for k in reversed(range(8))]
+
+    def dual(self):
+        """A clock at which nobody tells the chip anything: eight of nothing, then two bits each."""
+        said = self.said()
+        assert said[0] == 0x3B and len(self.bits) == 32 and not self.busy
+        self.clocks += 1
+        if self.clocks >= 8 and self.clocks % 4 == 0:
+            byte = self.memory[int.from_bytes(said[1:4], "big") + self.clocks // 4 - 2]
+            self.sending = [(byte >> k + 1 & 1, byte >> k & 1) for k in (6, 4, 2, 0)]
 
     def end(self, said):
-        assert len(self.bits) % 8 == 0 and said[0] in (0xAB, 0x9F, 0x06, 0x05, 0x03, 0x02, 0xD8)
+        assert len(self.bits) % 8 == 0 and said[0] in (0xAB, 0x9F, 0x06, 0x05, 0x3B, 0x02, 0xD8)
         assert self.awake or said == [0xAB]
         assert not self.busy or said[0] == 0x05
         self.orders.append(said[0])
@@ -309,7 +319,10 @@ def test_the_controller_and_a_chip():
 
         async def cycle():
             pins = dut.pins
-            ctx.set(pins.cipo, chip.cycle(ctx.get(pins.cs), ctx.get(pins.clk), ctx.get(pins.copi)))
+            told = (ctx.get(pin) for pin in (pins.cs, pins.clk, pins.copi, pins.copi_oe))
+            cipo, sio = chip.cycle(*told)
+            ctx.set(pins.cipo, cipo)
+            ctx.set(pins.sio, sio)
             await ctx.tick()
 
         async def do(strobe, **values):
@@ -354,7 +367,7 @@ def test_the_controller_and_a_chip():
     simulator.add_testbench(bench)
     simulator.run()
     assert named == {0xC84016}
-    assert compared > 60 and {0x02, 0xD8, 0x03} <= set(chip.orders)
+    assert compared > 60 and {0x02, 0xD8, 0x3B} <= set(chip.orders)
     assert chip.memory[first : first + AREA.size] == model.content
     assert chip.memory[:first] == content[:first]
     assert chip.memory[first + AREA.size :] == content[first + AREA.size :]

@@ -20,7 +20,7 @@ ERASED = 0xFF
 #: JEDEC commands (JESD216): opcode
 WRITE_ENABLE = 0x06
 READ_STATUS = 0x05
-READ_DATA = 0x03
+READ_DUAL = 0x3B  #: two bits a clock, behind eight clocks of nothing; every chip has it as it comes
 PAGE_PROGRAM = 0x02
 BLOCK_ERASE = 0xD8
 READ_ID = 0x9F

@@ -1,11 +1,14 @@
 """Controller of a serial flash, for one byte after the other.
 
     port: seek, read, write, erase --> [ orders, address ] --> [ shift register ] --> chip, clk, copi
-    port: valid, rdata             <-- [                 ] <-- [                ] <-- cipo
+    port: valid, rdata             <-- [                 ] <-- [                ] <-- cipo, sio
 
-A bit takes two cycles, a byte sixteen.  Bytes in a row need no new order.  A page that is full is programmed
-by itself.  Addresses are those of the design's area, and what would be done outside of it is not done: the
-bitstream is out of reach, whatever the port says.
+A clock of the chip takes two cycles, and brings two bits of what is read: a byte every twelve cycles, twenty
+where it is written.  Bytes in a row need no new order.  A page that is full is programmed by itself.
+Addresses are those of the design's area, and what would be done outside of it is not done: the bitstream is
+out of reach, whatever the port says.
+
+After a reset it waits until the chip has done what it was doing, and asks what it is.
 
 equilif_golden.link.flash says what the chip does.
 """
@@ -25,7 +28,7 @@ from equilif_golden.link.flash import (
     IN_PROGRESS,
     PAGE,
     PAGE_PROGRAM,
-    READ_DATA,
+    READ_DUAL,
     READ_ID,
     READ_STATUS,
     WAKE,
@@ -103,16 +106,29 @@ class FlashPort(wiring.Signature):
 
 
 class FlashPins(wiring.Signature):
-    """``cs`` is high where the chip is selected; SPI mode 0."""
+    """``cs`` is high where the chip is selected; SPI mode 0.  ``sio`` is what stands at the pin of ``copi``,
+    which the design drives where ``copi_oe``.
+    """
 
     class Members(Interface, Protocol):
         cs: Signal
         clk: Signal
         copi: Signal
+        copi_oe: Signal
         cipo: Signal
+        sio: Signal
 
     def __init__(self) -> None:
-        super().__init__({"cs": Out(1), "clk": Out(1), "copi": Out(1), "cipo": In(1)})
+        super().__init__(
+            {
+                "cs": Out(1),
+                "clk": Out(1),
+                "copi": Out(1),
+                "copi_oe": Out(1),
+                "cipo": In(1),
+                "sio": In(1),
+            }
+        )
 
 
 class FlashController(wiring.Component):
@@ -139,7 +155,8 @@ class FlashController(wiring.Component):
         erases = Signal()  # or a block is erased
         wdata = Signal(8)
         shift = Signal(32)
-        left = Signal(range(33))  # bits
+        left = Signal(range(33))  # clocks of the chip
+        dual = Signal()  # the chip sends two bits a clock
         waking = Signal(WAKE_BITS)
         named = Signal()  # the chip has said what it is
         physical = Signal(ADDRESS_BITS)  # address in the chip
@@ -148,13 +165,16 @@ class FlashController(wiring.Component):
             physical.eq(Cat(port.at[:BLOCK_BITS], (high + self.area.first)[: ADDRESS_BITS - BLOCK_BITS])),
             port.outside.eq(high >= self.area.blocks),
             pins.copi.eq(shift[-1]),
+            pins.copi_oe.eq(~dual),
             port.rdata.eq(Mux(port.outside, ERASED, shift[:8])),
         ]
-        # a bit: the chip's clock is low for a cycle, then high for one, at whose end its answer is taken
+        # the chip's clock is low for a cycle, then high for one, at whose end its answer is taken
         with m.If(left != 0):
             m.d.sync += pins.clk.eq(~pins.clk)
             with m.If(pins.clk):
                 m.d.sync += [shift.eq(Cat(pins.cipo, shift)), left.eq(left - 1)]
+                with m.If(dual):
+                    m.d.sync += shift.eq(Cat(pins.sio, pins.cipo, shift))
 
         def send(value: Value | int, bits: int) -> None:
             m.d.sync += [pins.cs.eq(1), shift.eq(Cat(Const(0, 32 - bits), value)), left.eq(bits)]
@@ -194,7 +214,7 @@ class FlashController(wiring.Component):
                     with m.Elif(reading):
                         m.next = "BYTE"
                     with m.Else():
-                        order(READ_DATA)
+                        order(READ_DUAL)
                         m.d.sync += reading.eq(1)
                         m.next = "ORDERED"
                 with m.Elif(port.write | port.erase):
@@ -220,8 +240,16 @@ class FlashController(wiring.Component):
                 m.next = "BYTE"
                 with m.If(erases):
                     m.next = "CLOSE"
+                with m.If(reading):
+                    send(Const(0, 8), 8)
+                    m.d.sync += dual.eq(1)
+                    m.next = "TURNED"
+            with m.State("TURNED"), m.If(done):
+                m.next = "BYTE"
             with m.State("BYTE"):
                 send(wdata, 8)
+                with m.If(dual):
+                    m.d.sync += left.eq(4)
                 m.next = "SHIFT"
             with m.State("SHIFT"), m.If(done):
                 m.next = "DONE"
@@ -233,7 +261,7 @@ class FlashController(wiring.Component):
                     m.next = "CLOSE"
             # -- the order under way ends; what it changes takes its time ------------------------------
             with m.State("CLOSE"):
-                m.d.sync += [pins.cs.eq(0), reading.eq(0), programming.eq(0)]
+                m.d.sync += [pins.cs.eq(0), reading.eq(0), programming.eq(0), dual.eq(0)]
                 m.next = "CLOSED"
                 with m.If(programming):
                     m.next = "ASK"
