@@ -13,17 +13,22 @@ from amaranth.sim import Simulator
 from equilif.host.client import Client
 from equilif_golden.engine.port import Region, region_size
 from equilif_golden.link.flash import BLOCK, ERASED, Flash
-from equilif_golden.link.player import REGISTERS, WRITABLE, Fault
+from equilif_golden.link.player import INDEX_BYTES, REGISTERS, WRITABLE, Fault
 from equilif_golden.link.protocol import (
     ERASE_HEADER,
     FLASH,
+    LEARN,
     OWN_BYTES,
+    PACKED,
     PLAYER,
     READ_HEADER,
+    RUN_HEADER,
     WRITE_HEADER,
     Command,
     Status,
+    seal,
     slip,
+    unpack,
     unslip,
 )
 from equilif_hdl.link.flash import FlashController
@@ -128,6 +133,29 @@ def test_damaged_flash_is_taken_as_by_the_model(rtl, damage):
     device = new(content)
     device.player.work()
     compared(rtl, device)
+
+
+@verilated
+@pytest.mark.parametrize("values", [bytes(range(1, 9)), b"\7\0\1\5\0\3", b"\0\7", b"\1\0"])
+def test_a_sample_that_does_not_fit_is_written_as_far_as_it_does(rtl, values):
+    """The player stops, in RTL and model, with the same values in the last group; one was cut short."""
+    n = region_size(CONFIG, Region.VALUE)
+    first = n - 4
+    frame = slip(seal(Command.RUN, 1, RUN_HEADER.pack(LEARN | PACKED, 0, 0, first) + values))
+    content = bytearray(uploaded())
+    for number in range(9):
+        at = store().registers.index * BLOCK + INDEX_BYTES * number
+        place = int.from_bytes(content[at : at + INDEX_BYTES], "little")
+        content[place : place + len(frame)] = frame
+    put(rtl, bytes(content))
+    rtl.work(LIMIT)
+    device = new(content)
+    device.player.work()
+    assert device.player.registers.fault == Fault.REFUSED
+    compared(rtl, device)
+    written = min(4, len(unpack(values)[0]))
+    got = Client(rtl, timeout=0.05).read(Region.VALUE, first, written)
+    assert (got == device.engine.read(Region.VALUE, first, written)).all()
 
 
 @verilated

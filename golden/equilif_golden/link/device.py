@@ -2,7 +2,8 @@
 equilif_golden.link.protocol.
 
 ``hdl/equilif_hdl/link/host.py`` answers the same bytes.  A frame acts only after all of it was found
-right; a bad one changes nothing.
+right; a bad one changes nothing.  But for values of a RUN of the player's: nobody would send it again, so
+they are written as they are read.
 """
 
 from __future__ import annotations
