@@ -497,9 +497,9 @@ class _Walk:
                 m.d.comb += self.checker.step.eq(1)
                 m.next = "JUDGE"
             with m.Else():
+                with m.If(self.lane[0]):  # only zeros leave a lane behind
+                    self._zeros()
                 self._element()
-            with m.If(self.lane[0] & ~self.outside):  # only zeros leave a lane behind
-                self._zeros()
         with m.State("JUDGE"):
             m.d.sync += self.status.eq(Status.BAD_PROGRAM)
             with m.If(self.checker.fault):
