@@ -1,0 +1,38 @@
+"""What proofs assume, and what else shows that it is so: the ledger of docs/formal.md.
+
+An assumption that is wrong makes a proof worthless without making it fail.  So each one has a test of its
+own, in simulation or as a proof of who makes the signals.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Assumption(NamedTuple):
+    #: in words
+    text: str
+    #: the test that would notice
+    checked: str
+
+
+WATCHED = "tests/formal/test_assumptions.py"
+CHECKED = "tests/formal/test_checker.py"
+ASSUMPTIONS = {
+    "held": Assumption(
+        "what a block calls held does not change while something is on its way through the block", WATCHED
+    ),
+    "threshold": Assumption("a threshold is a power of two, and `above` is minus it", WATCHED),
+    "leak": Assumption("a leak is one of LEAKS", CHECKED),
+    "rate shift": Assumption("the shift of MEASURE is one of RATE_SHIFTS", CHECKED),
+    "update shift": Assumption("the shift of LEARN is one of SHIFTS", CHECKED),
+    "operands": Assumption(
+        "an update's product is gain u v and dither, and its other factors are -gain u and v, of gains and "
+        "values that there are",
+        WATCHED,
+    ),
+    "largest": Assumption(
+        "no active lane's octave is above the largest one, when exponentials are made", WATCHED
+    ),
+    "total": Assumption("a sum of exponentials is 0 or at least 128, and held while it is divided", WATCHED),
+}
