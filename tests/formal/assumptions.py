@@ -35,4 +35,8 @@ ASSUMPTIONS = {
         "no active lane's octave is above the largest one, when exponentials are made", WATCHED
     ),
     "total": Assumption("a sum of exponentials is 0 or at least 128, and held while it is divided", WATCHED),
+    "offer stands": Assumption(
+        "whoever offers an item on a stream holds it until it is taken",
+        "tests/formal/test_slip.py, test_uart.py, test_frame.py: each block promises it of its own output",
+    ),
 }

@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
-from amaranth import Cat, ClockDomain, ClockSignal, Module, ResetSignal, Shape, Signal
+from amaranth import Cat, ClockDomain, ClockSignal, Const, Module, ResetSignal, Shape, Signal
 from amaranth.back import rtlil
 from amaranth.hdl import Value, ValueLike
 from amaranth.lib import wiring
@@ -38,7 +38,7 @@ needs_prover = pytest.mark.skipif(
     not (shutil.which("yosys") and shutil.which("yosys-abc")), reason="needs Yosys and its ABC"
 )
 #: seconds that a prover gets
-MOST_SECONDS = 120
+MOST_SECONDS = int(os.environ.get("EQUILIF_PROVER_SECONDS", "120"))
 #: where proofs note what they have shown, a line of JSON each
 LEDGER = "EQUILIF_PROOFS"
 #: between the answers of ABC
@@ -73,7 +73,6 @@ class Proven:
     prop: str
     block: str
     method: str
-    bound: str
     covers: tuple[str, ...]
     assumes: tuple[str, ...]
     seconds: float
@@ -97,6 +96,7 @@ class Proof:
         self.claims: dict[str, Value] = {}
         self.covers: dict[str, Value] = {}
         self.assumed: dict[str, Value] = {}
+        self.insides: dict[str, str] = {}
 
     # -- what is free ------------------------------------------------------------------------------
     def any(self, shape: Shape | int, name: str) -> Signal:
@@ -122,16 +122,20 @@ class Proof:
         self.m.d[domain.name] += [first.eq(0), kept.eq(value)]
         return value
 
-    def free(self, block: wiring.Component, *names: str, but: Iterable[str] = ()) -> None:
-        """Inputs of a block are anything: those named, or all ``but`` some.  The block becomes part of the
-        design.
-        """
-        self.m.submodules += block
+    def free(self, block: wiring.Component, name: str = "block", but: Iterable[str] = ()) -> None:
+        """Inputs of a block are anything, all ``but`` some.  The block becomes part of the design."""
+        self.m.submodules[name] = block
         for path, member, value in block.signature.flatten(block):
-            name = "__".join(map(str, path))
-            if member.flow is wiring.In and (name in names if names else name not in but):
+            port = "__".join(map(str, path))
+            if member.flow is wiring.In and port not in but:
                 target = Value.cast(value)
-                self.m.d.comb += target.eq(self.any(target.shape(), name))
+                self.m.d.comb += target.eq(self.any(target.shape(), port))
+
+    def inside(self, path: str, shape: Shape | int) -> Signal:
+        """A signal inside a block, by its name: ``path`` begins with the name of the submodule."""
+        name = f"inside_{len(self.insides)}"
+        self.insides[name] = path
+        return self.any(shape, name)
 
     def before(self, value: ValueLike, cycles: int = 1) -> Value:
         """A value of so many cycles ago."""
@@ -159,104 +163,116 @@ class Proof:
     # -- methods -----------------------------------------------------------------------------------
     def always(self) -> Proven:
         """Complete, of what has no registers."""
-        return self._prove("SAT, all inputs", "cone -O {k}; iprove", "cone -O {k}; sat")
+        return self._prove("SAT, all inputs", {"claims": "iprove"}, "sat")
 
     def flushed(self, cycles: int) -> Proven:
         """Complete, of a pipeline that forgets what came so many cycles ago.
 
         Unrolled from any state of all registers; claimed of the last cycle alone.
         """
-        last = f"frames -F {cycles + 1}; comb; cone -O {{last}}"
+        last = f"frames -F {cycles + 1}; comb; cone -O {cycles}"
         method = f"SAT, {cycles + 1} cycles from any state"
-        return self._prove(method, f"{last}; iprove", f"{last}; sat", flush=cycles)
+        return self._prove(method, {"claims": f"{last}; iprove"}, f"{last}; sat", cycles=cycles)
+
+    def induced(self, cycles: int = 1, *, reach: int = 40) -> Proven:
+        """From reset on, by induction: what holds for so many cycles, in any state, holds in the next one.
+
+        ``reach``: cycles within which what is covered comes about.
+        """
+        step = f"frames -F {cycles + 1}; comb; cone -O {cycles}; iprove"
+        method = f"induction over {cycles} cycle{'s' if cycles > 1 else ''}, from reset"
+        how = {"begins": f"bmc3 -F {cycles + 1}", "step": step}
+        return self._prove(method, how, f"bmc3 -F {reach}", cycles=cycles)
 
     def reached(self, *, reach: int = 40, simplify: str = "") -> Proven:
-        """From reset on.  ``reach``: cycles within which what is covered comes about.  ``simplify``: ABC
-        commands before the proof.
-        """
+        """From reset on, by PDR.  ``simplify``: ABC commands before it."""
         how = f"{simplify}; pdr" if simplify else "pdr"
-        return self._prove("PDR, from reset", how, f"bmc3 -F {reach}", states=True)
+        return self._prove("PDR, from reset", {"begins": how}, f"bmc3 -F {reach}")
 
     # -- inside ------------------------------------------------------------------------------------
-    def _conditions(self, *, flush: int, states: bool) -> list[str]:
-        """Outputs of the design: what must never be high, and what must be able to be."""
+    def _outputs(self, cycles: int, *, begins: bool) -> None:
+        """Outputs of the design.
+
+        Three must never be high.  ``claims``: a claim is wrong while all that is assumed holds, and has held
+        for ``cycles`` cycles; ``begins``: the same from reset on; ``step``: after as many cycles without a
+        wrong claim.  ``seen_0`` and the others must be able to be high.
+        """
         assert self.claims and self.covers, "a proof claims something, and covers something"
         m = self.m
-        holds = Signal(name="assumed")
-        m.d.comb += holds.eq(Cat(self.assumed.values()).all())
-        assumed: Value = holds
         domain = ClockDomain("monitor", reset_less=True)
-        if self.assumed and (states or flush):
-            m.domains.monitor = domain
-            m.d.comb += ClockSignal("monitor").eq(self.ports["clk"])
-        if self.assumed and states:
-            broken = Signal()
-            m.d.monitor += broken.eq(broken | ~holds)
-            assumed = holds & ~broken
-        for k in range(flush if self.assumed else 0):
-            late = Signal(name=f"assumed_{k + 1}")
-            m.d.monitor += late.eq(holds)
-            holds = late
-            assumed = assumed & late
-        wrong = ~Cat(self.claims.values()).all()
-        outputs = {"bad": wrong} | {f"seen_{k}": value for k, value in enumerate(self.covers.values())}
+        m.domains.monitor = domain
+        m.d.comb += ClockSignal("monitor").eq(self.ports["clk"])
+        good = Signal(name="good")
+        holds = Signal(name="assumed")
+        broken = Signal(name="broken")
+        m.d.comb += [holds.eq(Cat(self.assumed.values()).all()), good.eq(Cat(self.claims.values()).all())]
+        m.d.monitor += broken.eq(broken | ~holds)
+        since = holds & ~broken  # from reset on
+        lately: Value = holds  # from any state on
+        was_good: Value = Const(1)
+        past = Cat(good, holds)
+        for k in range(cycles):
+            late = Signal(2, name=f"past_{k + 1}")
+            m.d.monitor += late.eq(past)
+            past = late
+            was_good = was_good & late[0]
+            lately = lately & late[1]
+        outputs = {"claims": lately & ~good, "begins": since & ~good, "step": lately & ~good & was_good}
+        seen = since if begins else lately
+        outputs |= {f"seen_{k}": seen & value for k, value in enumerate(self.covers.values())}
         for name, value in outputs.items():
-            self.ports[name] = out = Signal(name=name)
-            m.d.comb += out.eq(assumed & value)
-        return list(outputs)
+            self.ports[name] = Signal(name=name)
+            m.d.comb += self.ports[name].eq(value)
 
-    def _prove(self, method: str, how: str, covering: str, *, flush: int = 0, states: bool = False) -> Proven:
+    def _prove(self, method: str, how: Mapping[str, str], covering: str, *, cycles: int = 0) -> Proven:
         began = time.monotonic()
-        outputs = self._conditions(flush=flush, states=states)
+        self._outputs(cycles, begins="begins" in how)
+        asked = dict(how) | {f"seen_{k}": covering for k in range(len(self.covers))}
         with tempfile.TemporaryDirectory() as folder:
             work = Path(folder)
             text = rtlil.convert(self.m, name="top", ports=list(self.ports.values()), emit_src=False)
             (work / "top.il").write_text(text)
-            passes = ["read_rtlil top.il", *GATES]
-            files = [name if states else "top" for name in outputs]
-            if states:  # an output each, or the others would be proven along
-                passes += ["design -save gates"]
-                for name in outputs:
-                    others = " ".join(f"o:{other}" for other in outputs if other != name)
-                    passes += ["design -load gates", f"delete -port {others}", "opt_clean"]
-                    passes += [f"write_aiger -zinit -symbols {name}.aig"]
-            else:
-                passes += ["write_aiger -zinit -symbols top.aig"]
-            _run(["yosys", "-q", "-p", "; ".join(passes)], work)
-            asked = [
-                f"read_aiger {file}.aig; strash; {each.format(k=k, last=flush * len(outputs) + k)}"
-                for k, (file, each) in enumerate(
-                    zip(files, [how, *[covering] * len(self.covers)], strict=True)
-                )
-            ]
-            claimed, *covered = _abc(work, asked)
-            if "Status = 1 " not in claimed:
-                raise NotProven(f"{self.block}: {self.prop}: {', '.join(self.claims)}\n{claimed}")
-            for cover, said in zip(self.covers, covered, strict=True):
-                if "Status = 0 " not in said:
-                    raise NotProven(f"{self.block}: {self.prop}: nothing reaches {cover}\n{said}")
+            self._gates(work, list(asked))
+            said = _abc(work, asked)
+        what = f"{self.block}: {self.prop}"
+        for name in how:
+            if "Status = 1 " not in said[name] and "No output asserted in" not in said[name]:
+                raise NotProven(f"{what}: {name} of {', '.join(self.claims)}\n{said[name]}")
+        for name, cover in zip(list(asked)[len(how) :], self.covers, strict=True):
+            if "Status = 0 " not in said[name]:
+                raise NotProven(f"{what}: nothing reaches {cover}\n{said[name]}")
         seconds = round(time.monotonic() - began, 2)
-        covers = tuple(self.covers)
-        return _noted(
-            Proven(self.prop, self.block, method, "unbounded", covers, tuple(self.assumed), seconds)
-        )
+        proven = Proven(self.prop, self.block, method, tuple(self.covers), tuple(self.assumed), seconds)
+        if os.environ.get(LEDGER):
+            with Path(os.environ[LEDGER]).open("a") as file:
+                file.write(json.dumps(asdict(proven)) + "\n")
+        return proven
+
+    def _gates(self, work: Path, outputs: Sequence[str]) -> None:
+        """A file of and-gates and registers for each output, with what it depends on alone."""
+        flat = GATES.index("flatten") + 1
+        passes = ["read_rtlil top.il", *GATES[:flat]]
+        for port, path in self.insides.items():
+            passes += [f"delete -input top/{port}", f"cd top; connect -set {port} {path}; cd .."]
+        passes += [*GATES[flat:], "design -save gates"]
+        for name in outputs:
+            passes += ["design -load gates", f"delete -port o:* o:{name} %d", "opt_clean"]
+            passes += [f"write_aiger -zinit -symbols {name}.aig"]
+        _run(["yosys", "-q", "-p", "; ".join(passes)], work)
 
 
-def _noted(proven: Proven) -> Proven:
-    if os.environ.get(LEDGER):
-        with Path(os.environ[LEDGER]).open("a") as file:
-            file.write(json.dumps(asdict(proven)) + "\n")
-    return proven
-
-
-def _abc(work: Path, asked: Sequence[str]) -> list[str]:
-    """What ABC says to each line of commands, the first one with the inputs that it found."""
-    lines = [f"{asked[0]}; print_status; write_cex -n found.txt; echo {MARK}"]
-    lines += [f"{commands}; print_status; echo {MARK}" for commands in asked[1:]]
-    said = _run(["yosys-abc", "-q", "; ".join(lines)], work).split(MARK)[:-1]
-    found = work / "found.txt"
-    if found.exists():
-        said[0] += _cycles(found.read_text())
+def _abc(work: Path, asked: Mapping[str, str]) -> dict[str, str]:
+    """What ABC says to the commands for each output, and the inputs that it found."""
+    lines = [
+        f"read_aiger {name}.aig; strash; {commands}; print_status; write_cex -n {name}.txt; echo {MARK}"
+        for name, commands in asked.items()
+    ]
+    answers = _run(["yosys-abc", "-q", "; ".join(lines)], work).split(MARK)[:-1]
+    said = dict(zip(asked, answers, strict=True))
+    for name in asked:
+        found = work / f"{name}.txt"
+        if found.exists():
+            said[name] += _cycles(found.read_text())
     return said
 
 
