@@ -277,14 +277,14 @@ def _abc(work: Path, asked: Mapping[str, str]) -> dict[str, str]:
 
 
 def _cycles(found: str) -> str:
-    """Inputs by cycle, from lines name[bit]_cycle@0=0 or name[bit]@cycle=0."""
+    """Inputs that are not 0, by cycle, from lines name[bit]_cycle@0=0 or name[bit]@cycle=0."""
     cycles: dict[int, dict[str, int]] = {}
     line = r"^(\w+?)(?:\[(\d+)\])?(?:_(\d\d))?@(\d+)=(\d)"
     for name, bit, unrolled, cycle, value in re.findall(line, found, re.M):
         inputs = cycles.setdefault(int(unrolled or cycle), {})
         inputs[name] = inputs.get(name, 0) | int(value) << int(bit or 0)
     return "\n".join(
-        f"cycle {cycle}: " + ", ".join(f"{name} {value:#x}" for name, value in inputs.items())
+        f"cycle {cycle}: " + ", ".join(f"{name} {value:#x}" for name, value in inputs.items() if value)
         for cycle, inputs in sorted(cycles.items())
     )
 
