@@ -35,6 +35,12 @@ ASSUMPTIONS = {
         "no active lane's octave is above the largest one, when exponentials are made", WATCHED
     ),
     "total": Assumption("a sum of exponentials is 0 or at least 128, and held while it is divided", WATCHED),
+    "apart": Assumption(
+        "no weight is read in the cycle in which it is written; on a single port none at all", WATCHED
+    ),
+    "step": Assumption(
+        "the checker gets no word and no new program while it is busy, and its last word stays", WATCHED
+    ),
     "offer stands": Assumption(
         "whoever offers an item on a stream holds it until it is taken",
         "tests/formal/test_slip.py, test_uart.py, test_frame.py: each block promises it of its own output",

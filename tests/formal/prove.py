@@ -38,7 +38,7 @@ needs_prover = pytest.mark.skipif(
     not (shutil.which("yosys") and shutil.which("yosys-abc")), reason="needs Yosys and its ABC"
 )
 #: seconds that a prover gets
-MOST_SECONDS = int(os.environ.get("EQUILIF_PROVER_SECONDS", "120"))
+MOST_SECONDS = 1200
 #: where proofs note what they have shown, a line of JSON each
 LEDGER = "EQUILIF_PROOFS"
 #: between the answers of ABC
@@ -163,7 +163,7 @@ class Proof:
     # -- methods -----------------------------------------------------------------------------------
     def always(self) -> Proven:
         """Complete, of what has no registers."""
-        return self._prove("SAT, all inputs", {"claims": "iprove"}, "sat")
+        return self._prove("SAT, all inputs", {"_claims": "iprove"}, "sat")
 
     def flushed(self, cycles: int) -> Proven:
         """Complete, of a pipeline that forgets what came so many cycles ago.
@@ -172,7 +172,7 @@ class Proof:
         """
         last = f"frames -F {cycles + 1}; comb; cone -O {cycles}"
         method = f"SAT, {cycles + 1} cycles from any state"
-        return self._prove(method, {"claims": f"{last}; iprove"}, f"{last}; sat", cycles=cycles)
+        return self._prove(method, {"_claims": f"{last}; iprove"}, f"{last}; sat", cycles=cycles)
 
     def induced(self, cycles: int = 1, *, reach: int = 40) -> Proven:
         """From reset on, by induction: what holds for so many cycles, in any state, holds in the next one.
@@ -181,21 +181,21 @@ class Proof:
         """
         step = f"frames -F {cycles + 1}; comb; cone -O {cycles}; iprove"
         method = f"induction over {cycles} cycle{'s' if cycles > 1 else ''}, from reset"
-        how = {"begins": f"bmc3 -F {cycles + 1}", "step": step}
+        how = {"_begins": f"bmc3 -F {cycles + 1}", "_step": step}
         return self._prove(method, how, f"bmc3 -F {reach}", cycles=cycles)
 
     def reached(self, *, reach: int = 40, simplify: str = "") -> Proven:
         """From reset on, by PDR.  ``simplify``: ABC commands before it."""
         how = f"{simplify}; pdr" if simplify else "pdr"
-        return self._prove("PDR, from reset", {"begins": how}, f"bmc3 -F {reach}")
+        return self._prove("PDR, from reset", {"_begins": how}, f"bmc3 -F {reach}")
 
     # -- inside ------------------------------------------------------------------------------------
     def _outputs(self, cycles: int, *, begins: bool) -> None:
         """Outputs of the design.
 
-        Three must never be high.  ``claims``: a claim is wrong while all that is assumed holds, and has held
-        for ``cycles`` cycles; ``begins``: the same from reset on; ``step``: after as many cycles without a
-        wrong claim.  ``seen_0`` and the others must be able to be high.
+        Three must never be high.  ``_claims``: a claim is wrong while all that is assumed holds, and has held
+        for ``cycles`` cycles; ``_begins``: the same from reset on; ``_step``: after as many cycles without a
+        wrong claim.  ``_seen_0`` and the others must be able to be high.
         """
         assert self.claims and self.covers, "a proof claims something, and covers something"
         m = self.m
@@ -217,17 +217,18 @@ class Proof:
             past = late
             was_good = was_good & late[0]
             lately = lately & late[1]
-        outputs = {"claims": lately & ~good, "begins": since & ~good, "step": lately & ~good & was_good}
+        outputs = {"_claims": lately & ~good, "_begins": since & ~good, "_step": lately & ~good & was_good}
         seen = since if begins else lately
-        outputs |= {f"seen_{k}": seen & value for k, value in enumerate(self.covers.values())}
+        outputs |= {f"_seen_{k}": seen & value for k, value in enumerate(self.covers.values())}
         for name, value in outputs.items():
+            assert name not in self.ports, name
             self.ports[name] = Signal(name=name)
             m.d.comb += self.ports[name].eq(value)
 
     def _prove(self, method: str, how: Mapping[str, str], covering: str, *, cycles: int = 0) -> Proven:
         began = time.monotonic()
-        self._outputs(cycles, begins="begins" in how)
-        asked = dict(how) | {f"seen_{k}": covering for k in range(len(self.covers))}
+        self._outputs(cycles, begins="_begins" in how)
+        asked = dict(how) | {f"_seen_{k}": covering for k in range(len(self.covers))}
         with tempfile.TemporaryDirectory() as folder:
             work = Path(folder)
             text = rtlil.convert(self.m, name="top", ports=list(self.ports.values()), emit_src=False)
@@ -237,7 +238,7 @@ class Proof:
         what = f"{self.block}: {self.prop}"
         for name in how:
             if "Status = 1 " not in said[name] and "No output asserted in" not in said[name]:
-                raise NotProven(f"{what}: {name} of {', '.join(self.claims)}\n{said[name]}")
+                raise NotProven(f"{what}: {name[1:]} of {', '.join(self.claims)}\n{said[name]}")
         for name, cover in zip(list(asked)[len(how) :], self.covers, strict=True):
             if "Status = 0 " not in said[name]:
                 raise NotProven(f"{what}: nothing reaches {cover}\n{said[name]}")
