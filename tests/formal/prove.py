@@ -41,6 +41,8 @@ needs_prover = pytest.mark.skipif(
 MOST_SECONDS = 1200
 #: where proofs note what they have shown, a line of JSON each
 LEDGER = "EQUILIF_PROOFS"
+#: a cell that Amaranth gave a number, which differs from design to design
+NUMBERED = r"^(\s*cell \S+ \\\w+)\$\d+$"
 #: between the answers of ABC
 MARK = "next_answer"
 GATES = (
@@ -132,7 +134,11 @@ class Proof:
                 self.m.d.comb += target.eq(self.any(target.shape(), port))
 
     def inside(self, path: str, shape: Shape | int) -> Signal:
-        """A signal inside a block, by its name: ``path`` begins with the name of the submodule."""
+        """A signal inside a block, by its name.
+
+        ``path`` begins with the name of the submodule.  One that shares its name with a signal has ``_cell``
+        behind it.
+        """
         name = f"inside_{len(self.insides)}"
         self.insides[name] = path
         return self.any(shape, name)
@@ -232,7 +238,7 @@ class Proof:
         with tempfile.TemporaryDirectory() as folder:
             work = Path(folder)
             text = rtlil.convert(self.m, name="top", ports=list(self.ports.values()), emit_src=False)
-            (work / "top.il").write_text(text)
+            (work / "top.il").write_text(re.sub(NUMBERED, r"\1_cell", text, flags=re.M))
             self._gates(work, list(asked))
             said = _abc(work, asked)
         what = f"{self.block}: {self.prop}"
@@ -280,7 +286,7 @@ def _abc(work: Path, asked: Mapping[str, str]) -> dict[str, str]:
 def _cycles(found: str) -> str:
     """Inputs that are not 0, by cycle, from lines name[bit]_cycle@0=0 or name[bit]@cycle=0."""
     cycles: dict[int, dict[str, int]] = {}
-    line = r"^(\w+?)(?:\[(\d+)\])?(?:_(\d\d))?@(\d+)=(\d)"
+    line = r"^([\w.$]+?)(?:\[(\d+)\])?(?:_(\d\d))?@(\d+)=(\d)"
     for name, bit, unrolled, cycle, value in re.findall(line, found, re.M):
         inputs = cycles.setdefault(int(unrolled or cycle), {})
         inputs[name] = inputs.get(name, 0) | int(value) << int(bit or 0)
