@@ -3,7 +3,7 @@
     python -m benchmarks.evidence                 make both pages from what is on record
     python -m benchmarks.evidence --list          names of the claims
     python -m benchmarks.evidence --run NAME      run a claim's command, note the result, make the pages
-    python -m benchmarks.evidence --formal        run all proofs, note what each has shown, make the pages
+    python -m benchmarks.evidence --formal        run proofs (--long: all), note them, make the pages
 
 A record is that of the last run, good or bad: docs/evidence.json and docs/formal.json.
 """
@@ -164,7 +164,7 @@ FORMAL_TOP = """\
 
 Simulation tries; a proof holds for every input. Yosys makes gates of a block and of what is claimed about it,
 and ABC shows that no input and no state makes the claim false. The tests in `tests/formal` are these proofs,
-and `python -m benchmarks.evidence --formal` runs them all and makes this page.
+and `python -m benchmarks.evidence --formal --long` runs them all and makes this page.
 
 * **Arithmetic is proven for all inputs.** The claim is a formula of its own, which is compared with the
   golden function, case by case. A pipeline is unrolled from any state of its registers until all of it has
@@ -189,7 +189,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--list", action="store_true", help="names of the claims")
     parser.add_argument("--run", action="append", default=[], metavar="NAME", help="run a claim's command")
-    parser.add_argument("--formal", action="store_true", help="run all proofs")
+    parser.add_argument("--formal", action="store_true", help="run the proofs, all but the long ones")
+    parser.add_argument("--long", action="store_true", help="with --formal: the long ones too")
     options = parser.parse_args()
     claims = {claim.name: claim for claim in CLAIMS}
     if options.list:
@@ -203,7 +204,7 @@ def main() -> None:
         _write(RECORDS, _read(RECORDS) | {name: record})
         print(f"{name}: {record['result']}")
     if options.formal:
-        prove()
+        prove(long=options.long)
     (DOCS / "evidence.md").write_text(evidence())
     (DOCS / "formal.md").write_text(formal())
 
@@ -257,11 +258,12 @@ def run(command: str, environment: dict[str, str] | None = None) -> dict[str, An
     }
 
 
-def prove() -> None:
-    """Run every proof of tests/formal, and keep what each has shown."""
+def prove(*, long: bool) -> None:
+    """Run the proofs of tests/formal, and keep what each has shown."""
+    command = "python -m pytest -q tests/formal" + (" -m 'long or not long'" if long else "")
     with tempfile.TemporaryDirectory() as folder:
         ledger = Path(folder) / "proofs"
-        record = run("python -m pytest -q tests/formal -m 'long or not long'", {LEDGER: str(ledger)})
+        record = run(command, {LEDGER: str(ledger)})
         shown = [json.loads(line) for line in ledger.read_text().splitlines()]
     shown.sort(key=lambda proof: (proof["block"], proof["prop"], proof["method"]))
     _write(PROOFS, {"run": record, "proofs": shown})
