@@ -130,9 +130,15 @@ class Checker(wiring.Component):
         plain = [
             code for code, o in self.operations.items() if o.modes_need and not has(self.config, o.modes_need)
         ]
-        # a code of 5 bits is another operation to an engine that has not its own
-        absent = {o for o in OPERATIONS.keys() - self.operations.keys() if not o.fifth}
-        return among(op, *absent) | among(op, *plain) & (mode != 0)
+        missing = OPERATIONS.keys() - self.operations.keys()
+        absent = [code for code in missing if not code.fifth]
+        # an engine that has not an operation of 5 bits has the one of the other four, whose mode these are
+        longer = [Op(code.code) for code in missing if code.fifth]
+        return (
+            among(op, *absent)
+            | among(op, *plain) & (mode != 0)
+            | among(op, *longer) & mode[FIFTH.bit_length() - 1]
+        )
 
     def _spans(self, first: str) -> dict[Op, Span]:
         """Groups that begin at this field, by operation."""

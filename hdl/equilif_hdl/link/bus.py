@@ -183,6 +183,7 @@ class _Bus:
         self.keep = Signal(4)  # bytes of a beat that are there
         self.last = Signal()  # the beat ends a packet
         self.turn = Signal()  # after a write a read comes first
+        self.overtaken = Signal()  # an access came before a beat that waits
         self.running = Signal()  # the engine was busy
         self.ended = Signal()  # a run has just ended
         self.streamed = Signal()  # that run was begun by a packet
@@ -307,10 +308,12 @@ class _Bus:
             wants_write = axi.s_axi_awvalid & axi.s_axi_wvalid & ~axi.s_axi_bvalid
             wants_read = axi.s_axi_arvalid & ~axi.s_axi_rvalid
             at_rest = ~self.engine.busy & ~self.running & ~axi.m_axis_tvalid
+            waits = axi.s_axis_tvalid & at_rest
+            first = waits & self.overtaken  # or reads and writes by turns would let no beat through
             m.d.comb += [
-                write.eq(wants_write & ~(wants_read & self.turn)),
-                read.eq(wants_read & ~(wants_write & ~self.turn)),
-                beat.eq(axi.s_axis_tvalid & ~wants_write & ~wants_read & at_rest),
+                write.eq(wants_write & ~first & ~(wants_read & self.turn)),
+                read.eq(wants_read & ~first & ~(wants_write & ~self.turn)),
+                beat.eq(waits & (self.overtaken | ~wants_write & ~wants_read)),
                 axi.s_axi_awready.eq(write),
                 axi.s_axi_wready.eq(write),
                 axi.s_axi_arready.eq(read),
@@ -323,6 +326,7 @@ class _Bus:
                 self.keep.eq(axi.s_axis_tkeep),
                 self.last.eq(axi.s_axis_tlast),
                 self.turn.eq(Mux(read | write, write, self.turn)),
+                self.overtaken.eq(Mux(read | write, waits, self.overtaken & ~beat)),
             ]
             with m.If(write):
                 m.next = "WRITE"

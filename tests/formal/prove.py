@@ -1,0 +1,346 @@
+"""Properties of RTL, proven for all inputs: by Yosys, which makes gates of a design, and ABC, which proves.
+
+A proof is a design of its own.  It holds the block, whose inputs are free, what must hold of it, and what is
+assumed.  Three methods:
+
+    always      combinational: all inputs at once.  Complete.
+    flushed     a pipeline: so many cycles from any state of its registers.  Complete, since nothing older is
+                left in it then.
+    reached     anything with a state: from reset on, for ever, by property-directed reachability (PDR).
+
+A proof says what it covers: conditions that must be able to come about, or it would be empty.  A claim that
+fails, a cover that is not reached, and a prover that comes to no end are failures.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pytest
+from amaranth import Cat, ClockDomain, ClockSignal, Const, Module, ResetSignal, Shape, Signal
+from amaranth.back import rtlil
+from amaranth.hdl import Value, ValueLike
+from amaranth.lib import wiring
+from amaranth.sim import Simulator, SimulatorContext
+
+from tests.formal.assumptions import ASSUMPTIONS
+
+needs_prover = pytest.mark.skipif(
+    not (shutil.which("yosys") and shutil.which("yosys-abc")), reason="needs Yosys and its ABC"
+)
+#: seconds that a prover gets
+MOST_SECONDS = 1200
+#: where proofs note what they have shown, a line of JSON each
+LEDGER = "EQUILIF_PROOFS"
+#: a cell that Amaranth gave a number, which differs from design to design
+NUMBERED = r"^(\s*cell \S+ \\\w+)\$\d+$"
+#: between the answers of ABC
+MARK = "next_answer"
+GATES = (
+    "hierarchy -top top",
+    "proc -noopt",
+    "flatten",
+    "setundef -anyseq",
+    "opt_expr",
+    "opt_clean",
+    "memory -nordff",
+    "async2sync",
+    "techmap",
+    "opt_expr",
+    "opt_clean",
+    "dffunmap",
+    "simplemap",
+    "aigmap",
+    "opt_clean",
+)
+
+
+class NotProven(AssertionError):
+    """What was to be proven is wrong, or nobody knows."""
+
+
+@dataclass(frozen=True)
+class Proven:
+    """What a proof has shown."""
+
+    prop: str
+    block: str
+    method: str
+    covers: tuple[str, ...]
+    assumes: tuple[str, ...]
+    seconds: float
+
+
+class Proof:
+    """A property of a block: the design in which it is claimed.  ``m`` takes what it needs beside that.
+
+    ``resets``: reset comes at any time, too.
+    """
+
+    def __init__(self, prop: str, block: str, *, resets: bool = False):
+        self.prop = prop
+        self.block = block
+        self.m = Module()
+        self.m.domains.sync = ClockDomain("sync")
+        clk = Signal(name="clk")
+        self.ports: dict[str, Signal] = {"clk": clk}
+        self.m.d.comb += ClockSignal().eq(clk)
+        self.m.d.comb += ResetSignal().eq(self.any(1, "rst") if resets else 0)
+        self.claims: dict[str, Value] = {}
+        self.covers: dict[str, Value] = {}
+        self.assumed: dict[str, Value] = {}
+        self.insides: dict[str, str] = {}
+
+    # -- what is free ------------------------------------------------------------------------------
+    def any(self, shape: Shape | int, name: str) -> Signal:
+        """Anything, and something else in every cycle."""
+        assert name not in self.ports, name
+        self.ports[name] = signal = Signal(shape, name=name)
+        return signal
+
+    def constant(self, shape: Shape | int, name: str) -> Value:
+        """Anything, and the same in every cycle."""
+        given = self.any(shape, name)
+        first = Signal(init=1, name=f"{name}_first")
+        kept = Signal(shape, name=f"{name}_kept", reset_less=True)
+        value = Signal(shape, name=f"{name}_value")
+        domain = ClockDomain(f"{name}_domain", reset_less=True)  # a reset changes it neither
+        setattr(self.m.domains, domain.name, domain)
+        self.m.d.comb += [
+            ClockSignal(domain.name).eq(self.ports["clk"]),
+            value.eq(given),
+        ]
+        with self.m.If(~first):
+            self.m.d.comb += value.eq(kept)
+        self.m.d[domain.name] += [first.eq(0), kept.eq(value)]
+        return value
+
+    def free(self, block: wiring.Component, name: str = "block", but: Iterable[str] = ()) -> None:
+        """Inputs of a block are anything, all ``but`` some.  The block becomes part of the design."""
+        self.m.submodules[name] = block
+        for path, member, value in block.signature.flatten(block):
+            port = "__".join(map(str, path))
+            if member.flow is wiring.In and port not in but:
+                target = Value.cast(value)
+                self.m.d.comb += target.eq(self.any(target.shape(), port))
+
+    def inside(self, path: str, shape: Shape | int) -> Signal:
+        """A signal inside a block, by its name.
+
+        ``path`` begins with the name of the submodule.  One that shares its name with a signal has ``_cell``
+        behind it.
+        """
+        name = f"inside_{len(self.insides)}"
+        self.insides[name] = path
+        return self.any(shape, name)
+
+    def before(self, value: ValueLike, cycles: int = 1) -> Value:
+        """A value of so many cycles ago."""
+        late = Value.cast(value)
+        for _ in range(cycles):
+            held = Signal(late.shape(), name=f"before_{len(self.ports)}", reset_less=True)
+            self.m.d.sync += held.eq(late)
+            late = held
+        return late
+
+    # -- what is said ------------------------------------------------------------------------------
+    def assume(self, name: str, value: ValueLike) -> None:
+        """One of tests.formal.assumptions.ASSUMPTIONS holds in every cycle."""
+        assert name in ASSUMPTIONS, f"{name} is not in the list of assumptions"
+        earlier = self.assumed.get(name)
+        new = Value.cast(value).bool()
+        self.assumed[name] = new if earlier is None else earlier & new
+
+    def claim(self, name: str, value: ValueLike) -> None:
+        self.claims[name] = Value.cast(value).bool()
+
+    def cover(self, name: str, value: ValueLike) -> None:
+        self.covers[name] = Value.cast(value).bool()
+
+    # -- methods -----------------------------------------------------------------------------------
+    def always(self) -> Proven:
+        """Complete, of what has no registers."""
+        return self._prove("SAT, all inputs", {"_claims": "iprove"}, "sat")
+
+    def flushed(self, cycles: int) -> Proven:
+        """Complete, of a pipeline that forgets what came so many cycles ago.
+
+        Unrolled from any state of all registers; claimed of the last cycle alone.
+        """
+        last = f"frames -F {cycles + 1}; comb; cone -O {cycles}"
+        method = f"SAT, {cycles + 1} cycles from any state"
+        return self._prove(method, {"_claims": f"{last}; iprove"}, f"{last}; sat", cycles=cycles)
+
+    def induced(self, cycles: int = 1, *, reach: int = 40) -> Proven:
+        """From reset on, by induction: what holds for so many cycles, in any state, holds in the next one.
+
+        ``reach``: cycles within which what is covered comes about.
+        """
+        step = f"frames -F {cycles + 1}; comb; cone -O {cycles}; iprove"
+        method = f"induction over {cycles} cycle{'s' if cycles > 1 else ''}, from reset"
+        how = {"_begins": f"bmc3 -F {cycles + 1}", "_step": step}
+        return self._prove(method, how, f"bmc3 -F {reach}", cycles=cycles)
+
+    def reached(self, *, reach: int = 40, simplify: str = "") -> Proven:
+        """From reset on, by PDR.  ``simplify``: ABC commands before it."""
+        how = f"{simplify}; pdr" if simplify else "pdr"
+        return self._prove("PDR, from reset", {"_begins": how}, f"bmc3 -F {reach}")
+
+    # -- inside ------------------------------------------------------------------------------------
+    def _outputs(self, cycles: int, *, begins: bool) -> None:
+        """Outputs of the design.
+
+        Three must never be high.  ``_claims``: a claim is wrong while all that is assumed holds, and has held
+        for ``cycles`` cycles; ``_begins``: the same from reset on; ``_step``: after as many cycles without a
+        wrong claim.  ``_seen_0`` and the others must be able to be high.
+        """
+        assert self.claims and self.covers, "a proof claims something, and covers something"
+        m = self.m
+        domain = ClockDomain("monitor", reset_less=True)
+        m.domains.monitor = domain
+        m.d.comb += ClockSignal("monitor").eq(self.ports["clk"])
+        good = Signal(name="good")
+        holds = Signal(name="assumed")
+        broken = Signal(name="broken")
+        m.d.comb += [holds.eq(Cat(self.assumed.values()).all()), good.eq(Cat(self.claims.values()).all())]
+        m.d.monitor += broken.eq(broken | ~holds)
+        since = holds & ~broken  # from reset on
+        lately: Value = holds  # from any state on
+        was_good: Value = Const(1)
+        past = Cat(good, holds)
+        for k in range(cycles):
+            late = Signal(2, name=f"past_{k + 1}")
+            m.d.monitor += late.eq(past)
+            past = late
+            was_good = was_good & late[0]
+            lately = lately & late[1]
+        outputs = {"_claims": lately & ~good, "_begins": since & ~good, "_step": lately & ~good & was_good}
+        seen = since if begins else lately
+        outputs |= {f"_seen_{k}": seen & value for k, value in enumerate(self.covers.values())}
+        for name, value in outputs.items():
+            assert name not in self.ports, name
+            self.ports[name] = Signal(name=name)
+            m.d.comb += self.ports[name].eq(value)
+
+    def _prove(self, method: str, how: Mapping[str, str], covering: str, *, cycles: int = 0) -> Proven:
+        began = time.monotonic()
+        self._outputs(cycles, begins="_begins" in how)
+        asked = dict(how) | {f"_seen_{k}": covering for k in range(len(self.covers))}
+        with tempfile.TemporaryDirectory() as folder:
+            work = Path(folder)
+            text = rtlil.convert(self.m, name="top", ports=list(self.ports.values()), emit_src=False)
+            (work / "top.il").write_text(re.sub(NUMBERED, r"\1_cell", text, flags=re.M))
+            self._gates(work, list(asked))
+            said = _abc(work, asked)
+        what = f"{self.block}: {self.prop}"
+        for name in how:
+            if "Status = 1 " not in said[name] and "No output asserted in" not in said[name]:
+                raise NotProven(f"{what}: {name[1:]} of {', '.join(self.claims)}\n{said[name]}")
+        for name, cover in zip(list(asked)[len(how) :], self.covers, strict=True):
+            if "Status = 0 " not in said[name]:
+                raise NotProven(f"{what}: nothing reaches {cover}\n{said[name]}")
+        seconds = round(time.monotonic() - began, 2)
+        proven = Proven(self.prop, self.block, method, tuple(self.covers), tuple(self.assumed), seconds)
+        if os.environ.get(LEDGER):
+            with Path(os.environ[LEDGER]).open("a") as file:
+                file.write(json.dumps(asdict(proven)) + "\n")
+        return proven
+
+    def _gates(self, work: Path, outputs: Sequence[str]) -> None:
+        """A file of and-gates and registers for each output, with what it depends on alone."""
+        flat = GATES.index("flatten") + 1
+        passes = ["read_rtlil top.il", *GATES[:flat]]
+        for port, path in self.insides.items():
+            passes += [f"delete -input top/{port}", f"cd top; connect -set {port} {path}; cd .."]
+        passes += [*GATES[flat:], "design -save gates"]
+        for name in outputs:
+            passes += ["design -load gates", f"delete -port o:* o:{name} %d", "opt_clean"]
+            passes += [f"write_aiger -zinit -symbols {name}.aig"]
+        _run(["yosys", "-q", "-p", "; ".join(passes)], work)
+
+
+def _abc(work: Path, asked: Mapping[str, str]) -> dict[str, str]:
+    """What ABC says to the commands for each output, and the inputs that it found."""
+    lines = [
+        f"read_aiger {name}.aig; strash; {commands}; print_status; write_cex -n {name}.txt; echo {MARK}"
+        for name, commands in asked.items()
+    ]
+    answers = _run(["yosys-abc", "-q", "; ".join(lines)], work).split(MARK)[:-1]
+    said = dict(zip(asked, answers, strict=True))
+    for name in asked:
+        found = work / f"{name}.txt"
+        if found.exists():
+            said[name] += _cycles(found.read_text())
+    return said
+
+
+def _cycles(found: str) -> str:
+    """Inputs that are not 0, by cycle, from lines name[bit]_cycle@0=0 or name[bit]@cycle=0."""
+    cycles: dict[int, dict[str, int]] = {}
+    line = r"^([\w.$]+?)(?:\[(\d+)\])?(?:_(\d\d))?@(\d+)=(\d)"
+    for name, bit, unrolled, cycle, value in re.findall(line, found, re.M):
+        inputs = cycles.setdefault(int(unrolled or cycle), {})
+        inputs[name] = inputs.get(name, 0) | int(value) << int(bit or 0)
+    return "\n".join(
+        f"cycle {cycle}: " + ", ".join(f"{name} {value:#x}" for name, value in inputs.items() if value)
+        for cycle, inputs in sorted(cycles.items())
+    )
+
+
+def _run(command: list[str], work: Path) -> str:
+    """What a tool says, standard error included."""
+    with subprocess.Popen(
+        command, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        try:
+            said, _ = process.communicate(timeout=MOST_SECONDS)
+        except BaseException as e:
+            process.kill()
+            if isinstance(e, subprocess.TimeoutExpired):
+                raise NotProven(f"no answer within {MOST_SECONDS} s: {command[-1]}") from e
+            raise
+    if process.returncode:
+        raise NotProven(f"{command[0]} failed:\n{said}")
+    return said
+
+
+# -- formulas --------------------------------------------------------------------------------------
+def agree(
+    formula: Callable[..., Sequence[Value]],
+    inputs: Mapping[str, Shape],
+    golden: Callable[..., Sequence[int]],
+    cases: Iterable[Mapping[str, int]],
+) -> int:
+    """A formula that proofs compare RTL with is the golden definition, case by case.  How many there were."""
+    m = Module()
+    given = {name: Signal(shape, name=name) for name, shape in inputs.items()}
+    outputs = []
+    for k, value in enumerate(formula(**given)):
+        outputs.append(Signal(value.shape(), name=f"out{k}"))
+        m.d.comb += outputs[-1].eq(value)
+    count = 0
+
+    async def bench(context: SimulatorContext) -> None:
+        nonlocal count
+        for case in cases:
+            for name, value in case.items():
+                context.set(given[name], value)
+            got = [context.get(out) for out in outputs]
+            want = [int(value) for value in golden(**case)]
+            assert got == want, f"{case}: the formula says {got}, the golden model {want}"
+            count += 1
+
+    simulator = Simulator(m)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert count
+    return count

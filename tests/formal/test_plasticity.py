@@ -1,0 +1,114 @@
+"""equilif_hdl.blocks.plasticity = equilif_golden.blocks.plasticity, for all operands.
+
+In two steps, since a SAT solver finds no way through products that are associated differently.
+
+1. The block is saturate(w + ((product + um vm) >> shift)), for all inputs: proven, with one and the same
+   multiplication on both sides.
+2. With product = gain u+ v+ + dither, um = -gain u- and vm = v-, product + um vm is what the golden model
+   shifts, and no number is beyond its width: tried for every gain and every u and v.  The sum is one of two
+   numbers that do not depend on each other, so its limits are the sums of theirs.
+"""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from amaranth import Signal, signed
+from amaranth.hdl import Value
+
+from equilif_golden.blocks.plasticity import GAIN_MAX, SHIFTS, Step, dither, ep_update
+from equilif_golden.fixed import DEFAULT, SQ
+from equilif_hdl.blocks.plasticity import PRODUCT, Plasticity
+from tests.engines import NARROW
+from tests.formal.prove import Proof, agree, needs_prover
+from tests.formal.test_fixed import clipped
+
+pytestmark = needs_prover
+GAINS = np.arange(GAIN_MAX + 1)
+MOST_DITHER = (1 << max(SHIFTS)) - 1
+VALUES = {"rates": np.arange(256), "signed values": np.arange(-128, 256)}
+
+
+def products(values: np.ndarray) -> np.ndarray:
+    """Of every gain, u and v."""
+    return GAINS[:, None, None] * values[:, None] * values
+
+
+def update(w: Value, product: Value, other: Value, shift: Value, width: int) -> list[Value]:
+    """The golden update, of the two products."""
+    fmt = SQ(width, 0)
+    return [clipped(w + ((product + other) >> shift), fmt.lo, fmt.hi)]
+
+
+@pytest.mark.parametrize("width", [16, 10])
+def test_the_formula_is_the_golden_update(width):
+    rng = random.Random(width)
+    fmt = SQ(width, 0)
+    cases = []
+    wanted = []
+    for _ in range(6000):
+        gain = rng.randint(0, GAIN_MAX)
+        shift = rng.choice(SHIFTS)
+        rates = [[rng.choice([0, 255, rng.randint(0, 255)])] for _ in range(4)]
+        if rng.random() < 0.5:
+            rates = [[rng.choice([-128, 127, rng.randint(-128, 127)])] for _ in range(4)]
+        (up,), (um,), (vp,), (vm,) = rates
+        counter = rng.getrandbits(18)
+        w = rng.choice([fmt.lo, fmt.hi, rng.randint(fmt.lo, fmt.hi)])
+        noise = int(dither(counter, 0, 0)) & ((1 << shift) - 1)
+        cases.append({"w": w, "product": gain * up * vp + noise, "other": -gain * um * vm, "shift": shift})
+        wanted.append(ep_update([[w]], *rates, step=Step(gain, shift), counter=counter, weight=fmt)[0])
+    want = iter(wanted)
+    agree(
+        lambda w, product, other, shift: update(w, product, other, shift, width),
+        {"w": signed(width), "product": signed(PRODUCT), "other": signed(PRODUCT), "shift": 5},
+        lambda **case: next(want),
+        cases,
+    )
+
+
+@pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
+def test_the_products_are_those_of_the_golden_model_and_fit(values):
+    """Every gain, u and v."""
+    wanted = products(values)
+    factor = -GAINS[:, None, None] * values[:, None]
+    assert np.array_equal(factor * values, -wanted)
+    fits(factor, 16)
+    fits(np.array([wanted.min(), wanted.max() + MOST_DITHER]), PRODUCT)
+    fits(np.array([wanted.min() - wanted.max(), wanted.max() - wanted.min() + MOST_DITHER]), PRODUCT)
+
+
+def fits(numbers: np.ndarray, width: int) -> None:
+    fmt = SQ(width, 0)
+    assert fmt.lo <= numbers.min() and numbers.max() <= fmt.hi
+
+
+@pytest.mark.parametrize("signed_values", [False, True], ids=["rates", "signed"])
+@pytest.mark.parametrize("registers", [0, 1, 2])
+@pytest.mark.parametrize("numerics", [DEFAULT, NARROW], ids=["default", "narrow"])
+def test_plasticity(numerics, registers, signed_values):
+    p = Proof("o = ep_update", "equilif_hdl.blocks.plasticity")
+    block = Plasticity(numerics, registers=registers, signed_values=signed_values)
+    p.free(block)
+    values = VALUES["signed values" if signed_values else "rates"]
+    um, vm = block.um, block.vm
+    p.assume("update shift", block.shift.matches(*SHIFTS))
+    p.assume("held", block.shift == p.before(block.shift))
+    least, most = int(products(values).min()), int(products(values).max()) + MOST_DITHER
+    p.assume("operands", (block.product >= least) & (block.product <= most))
+    p.assume("operands", (um >= -GAIN_MAX * 255) & (um <= -GAIN_MAX * int(values.min())))
+    p.assume("operands", vm >= int(values.min()))
+    ahead = int(registers == 2)
+    product = p.before(block.product, block.latency)
+    other = Signal(signed(PRODUCT + 2))
+    p.m.d.comb += other.eq(p.before(um, block.latency + ahead) * p.before(vm, block.latency + ahead))
+    w = p.before(block.w, block.latency - 1)
+    fmt = numerics.weight
+    p.claim("o", block.o == update(w, product, other, block.shift, fmt.width)[0])
+    p.cover("at the upper rail", (block.o == fmt.hi) & (w < fmt.hi))
+    p.cover("at the lower rail", (block.o == fmt.lo) & (w > fmt.lo))
+    for shift in SHIFTS:
+        p.cover(f"shift {shift}", (block.shift == shift) & (block.o == w + 5))
+    p.flushed(block.latency + ahead)

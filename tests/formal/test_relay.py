@@ -1,0 +1,62 @@
+"""equilif_hdl.blocks.relay = equilif_golden.blocks.relay, for all drives and shifts."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from amaranth import signed
+from amaranth.hdl import Value
+
+from equilif_golden.blocks.relay import SIGNED, relay
+from equilif_golden.blocks.softmax import SHIFTS
+from equilif_golden.fixed import DEFAULT, MOST_ACCUMULATOR, Numerics
+from equilif_hdl.blocks.relay import Relay
+from tests.engines import NARROW
+from tests.formal.prove import Proof, agree, needs_prover
+from tests.formal.test_fixed import clipped
+
+pytestmark = needs_prover
+EACH = [
+    DEFAULT,
+    NARROW,
+    Numerics(accumulator_width=MOST_ACCUMULATOR),
+    Numerics(fraction=4, weight_width=4, accumulator_width=9),
+]
+NAMES = ["default", "narrow", "widest", "narrowest"]
+
+
+def relayed(drive: Value, shift: Value) -> list[Value]:
+    return [clipped(drive >> shift, SIGNED.lo, SIGNED.hi)]
+
+
+@pytest.mark.parametrize("numerics", EACH, ids=NAMES)
+def test_the_formula_is_the_golden_relay(numerics):
+    acc = numerics.accumulator
+    rng = random.Random(1)
+    cases = [
+        {"drive": drive, "shift": shift}
+        for shift in range(1, 33)
+        for base in (acc.lo, acc.hi, 0, 128 << shift, -128 << shift, rng.randint(acc.lo, acc.hi))
+        for drive in (base - 1, base, base + 1)
+        if acc.lo <= drive <= acc.hi
+    ]
+    golden = lambda drive, shift: [relay(drive, shift=shift)]  # noqa: E731
+    agree(relayed, {"drive": signed(acc.width), "shift": 6}, golden, cases)
+
+
+@pytest.mark.parametrize("numerics", EACH, ids=NAMES)
+def test_relay(numerics):
+    p = Proof("value = relay, near = drive >> 1 .. 4", "equilif_hdl.blocks.relay")
+    block = Relay(numerics)
+    p.free(block)
+    p.assume("held", block.less == p.before(block.less))
+    drive = p.before(block.drive, block.latency)
+    p.claim("value", block.value == relayed(drive, block.less + 1)[0])
+    near = p.before(block.drive)
+    for k in SHIFTS:
+        p.claim(f"near {k}", (block.less[:2] != k - 1) | (block.near == near >> k))
+    p.cover("clips upwards", (block.value == 127) & (drive == numerics.accumulator.hi))
+    p.cover("clips downwards", (block.value == -128) & (drive == numerics.accumulator.lo))
+    p.cover("a large shift", (block.less == 20) & (block.value == -1))
+    p.flushed(block.latency)

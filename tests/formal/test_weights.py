@@ -1,0 +1,94 @@
+"""The weight array: a row or a column of a tile is one word of each bank, and is what was written.
+
+One weight of all, anywhere, is followed: what holds of it holds of each.  Its bits do not meet, so a narrow
+weight stands for all widths.  Depth is that of four tiles; an address beyond them has more bits of the same
+kind.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from amaranth import Array, Cat, Signal
+
+from equilif_golden.blocks.synapse import to_words
+from equilif_golden.engine.config import EngineConfig, Pipeline
+from equilif_golden.fixed import Numerics
+from equilif_hdl.engine.weights import WeightArray
+from tests.formal.prove import Proof, needs_prover
+
+pytestmark = needs_prover
+WEIGHTS = "equilif_hdl.engine.weights"
+NARROW = Numerics(fraction=4, weight_width=4)
+SMALL = EngineConfig(lanes=4, tiles=4, value_groups=4, state_groups=4, program_words=12, numerics=NARROW)
+
+
+@pytest.mark.parametrize("lanes", [4, 8, 16])
+def test_the_layout_is_the_golden_one(lanes):
+    """Element (i, k) of tile t is in bank (i + k) mod P, at word t P + i: what the proof follows."""
+    weights = np.arange(lanes * 2 * lanes).reshape(lanes, 2 * lanes)
+    words = to_words(weights, lanes)
+    for tile in range(2):
+        for i in range(lanes):
+            for k in range(lanes):
+                assert words[tile * lanes + i, (i + k) % lanes] == weights[i, tile * lanes + k]
+
+
+@pytest.mark.parametrize("lanes", [4, 8, 16])
+def test_rows_and_columns_meet_each_bank_once(lanes):
+    """The words that the array asks its banks for, of every row and column: each holds the wanted element."""
+    p = Proof(f"a row or column of P = {lanes} meets P banks, each at the word of its element", WEIGHTS)
+    bits = lanes.bit_length() - 1
+    e, other = p.any(bits, "e"), p.any(bits, "other")
+    bank = (e + other)[:bits]
+    for b in range(lanes):
+        # what lies in bank b of row e, and of column e
+        p.claim(f"row: bank {b} once", (bank != b) | ((b - e)[:bits] == other))
+        p.claim(f"column: bank {b} at word (b - e)", (bank != b) | ((b - e)[:bits] == other))
+    p.cover("the last", (e == lanes - 1) & (other == lanes - 1))
+    p.always()
+
+
+@pytest.mark.parametrize(
+    "pipeline, lanes",
+    [
+        (Pipeline.SPRAM, 4),
+        (Pipeline.SMALL, 4),
+        (Pipeline.FORWARDING, 4),
+        (Pipeline.REGISTERED, 4),
+        pytest.param(Pipeline.DEEP, 4, marks=pytest.mark.long),
+        pytest.param(Pipeline.FORWARDING, 8, marks=pytest.mark.long),
+        pytest.param(Pipeline.DEEP, 8, marks=pytest.mark.long),
+    ],
+    ids=str,
+)
+def test_what_is_read_is_what_was_written(pipeline, lanes):
+    config = replace(SMALL, pipeline=pipeline, lanes=lanes)
+    p = Proof(
+        f"a weight that is read, by row or column, is the one that was written ({pipeline}, P = {lanes})",
+        WEIGHTS,
+    )
+    block = WeightArray(config)
+    p.free(block)
+    tile = p.constant(len(block.tile), "its_tile")
+    i = p.constant(len(block.e), "its_row")
+    k = p.constant(len(block.e), "its_column")
+    bank = Signal(len(block.e))
+    p.m.d.comb += bank.eq(i + k)
+    writes = (block.write >> bank)[0] & (block.w_tile == tile) & (block.w_e == i)
+    reads = block.read & (block.tile == tile) & (block.e == Array([i, k])[block.column])
+    p.assume("apart", ~(block.read & block.write.any()) if config.single_port else ~(reads & writes))
+    known = Signal()
+    value = Signal(NARROW.weight_width)
+    with p.m.If(writes):
+        p.m.d.sync += [known.eq(1), value.eq(block.w_data.word_select(bank, 16))]
+    then = p.before(Cat(reads & known, value), block.latency)
+    got = block.data.word_select(bank, 16)
+    p.claim("it comes back", ~then[0] | (got[: NARROW.weight_width] == then[1:]))
+    p.cover("a row", then[0] & (then[1:] == 5) & ~p.before(block.column, block.latency) & (i == 1) & (k == 2))
+    p.cover(
+        "a column", then[0] & (then[1:] == 9) & p.before(block.column, block.latency) & (i == 3) & (k == 2)
+    )
+    p.reached(reach=block.latency + 6)

@@ -1,0 +1,65 @@
+"""docs/evidence.md and docs/formal.md: no entry is dead, and both are what the command makes."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from benchmarks import evidence
+from tests.formal.assumptions import ASSUMPTIONS
+
+ROOT = Path(__file__).parents[2]
+every_claim = pytest.mark.parametrize("claim", evidence.CLAIMS, ids=lambda claim: claim.name)
+
+
+def words(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_names_are_names_of_one_claim():
+    names = [claim.name for claim in evidence.CLAIMS]
+    assert len(set(names)) == len(names)
+    assert set(evidence._read(evidence.RECORDS)) <= set(names)
+
+
+@every_claim
+def test_the_claim_still_stands(claim):
+    assert words(claim.quote) in words((ROOT / claim.page).read_text())
+
+
+@every_claim
+def test_the_command_proves_something(claim):
+    """The tests that it names are there; commands of equilif are checked with all pages."""
+    parts = shlex.split(claim.command)
+    if "pytest" not in parts:
+        assert parts[0] == "equilif"
+        return
+    path = ROOT / parts[parts.index("pytest") + 1]
+    files = [path] if path.is_file() else sorted(path.glob("test_*.py"))
+    text = "\n".join(file.read_text() for file in files)
+    wanted = parts[parts.index("-k") + 1] if "-k" in parts else ""
+    assert re.search(rf"^def test_\w*{wanted}", text, re.M)
+    assert ("-m" not in parts[3:]) or "pytest.mark.long" in text
+
+
+def test_the_pages_are_those_of_the_command():
+    """After a change:  python -m benchmarks.evidence"""
+    assert (ROOT / "docs" / "evidence.md").read_text() == evidence.evidence()
+    assert (ROOT / "docs" / "formal.md").read_text() == evidence.formal()
+
+
+def test_a_run_is_recorded_good_or_bad():
+    good = evidence.run("python -c 'print(\"3 passed in 1.2s\")'")
+    assert good["result"] == "3 passed" and good["versions"]["python"]
+    assert evidence.run("python -c 'print(7); raise SystemExit(1)'")["result"] == "FAILED: 7"
+
+
+@pytest.mark.parametrize("name", ASSUMPTIONS)
+def test_every_assumption_is_used_and_checked(name):
+    source = "\n".join(path.read_text() for path in (ROOT / "tests" / "formal").glob("test_*.py"))
+    assert f'.assume("{name}"' in source or f'.assume(\n        "{name}"' in source
+    for path in re.findall(r"tests/[\w/]+\.py", ASSUMPTIONS[name].checked):
+        assert (ROOT / path).exists()
