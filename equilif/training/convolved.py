@@ -57,7 +57,6 @@ class Asked(NamedTuple):
 SCHEDULE = Schedule(free=8, nudged=6, window=4)
 LONGER = Schedule(free=16, nudged=12, window=8)
 #: of one convolution, which hears the nudge a step after the output has
-NEAR = Schedule(free=12, nudged=8, window=8)
 NEAREST = Schedule(free=8, nudged=4, window=4)
 
 
@@ -66,7 +65,7 @@ class Recipe:
     """How such a network learns.
 
     ``rates``: relative learning rates of the first convolution, of the others and hidden populations, and of
-    an output that hears FAN_IN neurons; one that hears more learns more slowly in proportion.
+    an output that hears ``fan_in`` neurons; one that hears more learns more slowly in proportion.
     """
 
     epochs: int
@@ -75,12 +74,13 @@ class Recipe:
     shift: float = 0.0
     flip: float = 0.0
     rates: tuple[float, float, float] = (0.6, 0.2, 0.3)
+    fan_in: int = 512
     schedule: Schedule = SCHEDULE
     bias: float = 0.1
     scale: float = 0.5
 
 
-FAN_IN = 512
+NETWORKS = ("rates", "fan_in")  #: what of a recipe is in the network
 RECIPES = {
     "digits": Recipe(epochs=100, eta=0.04, decay=0.05, shift=0.3),
     "mnist": Recipe(epochs=16, eta=0.04, decay=0.03, shift=0.75),
@@ -100,12 +100,12 @@ SINGLE = {
         scale=0.3,
     ),
     "fashion": Recipe(
-        epochs=24,
+        epochs=16,
         eta=0.03,
         decay=0.02,
-        flip=0.5,
-        rates=(0.6, 0.6, 1.8),  # .2 for the 4,608 of 6x6x128
-        schedule=NEAR,
+        shift=0.25,
+        rates=(0.8, 0.8, 0.8),
+        fan_in=2304,  # .2 for the 9,216 neurons of 12x12x64
         bias=0.0,
         scale=0.3,
     ),
@@ -174,10 +174,10 @@ def preset(data: DataSet, asked: Sequence[Asked], hidden: Sequence[int] = ()) ->
     rates = (
         first,
         *(later,) * (len(asked) + len(hidden) - 1),
-        round(output * min(1.0, FAN_IN / last), 3),
+        round(output * min(1.0, recipe.fan_in / last), 3),
     )
     made = network(data, asked, hidden, rate_scales=rates)
-    options = {f.name: getattr(recipe, f.name) for f in dataclasses.fields(recipe) if f.name != "rates"}
+    options = {f.name: getattr(recipe, f.name) for f in dataclasses.fields(recipe) if f.name not in NETWORKS}
     return Preset(
         data=data.name,
         hidden=(),

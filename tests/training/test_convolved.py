@@ -51,9 +51,9 @@ def test_an_output_that_hears_more_learns_more_slowly():
 def test_a_single_convolution_may_have_a_recipe_of_its_own():
     x = np.zeros((10, 28 * 28), np.uint8)
     data = DataSet("fashion", x, np.arange(10), x, np.arange(10), shape=(28, 28))
-    single = convolved.preset(data, [Asked(128, 4, 2)])
-    assert single.schedule == convolved.NEAR
-    assert [s.rate_scale for s in single.network(data).synapses] == [0.6, 0.6, 0.2, 0.2]
+    single = convolved.preset(data, [Asked(64, 3, 1)])
+    assert single.schedule == convolved.SCHEDULE
+    assert [s.rate_scale for s in single.network(data).synapses] == [0.8, 0.8, 0.2, 0.2]
     for more in (
         convolved.preset(data, [Asked(16), Asked(32)]),
         convolved.preset(data, [Asked(128, 4, 2)], [64]),
