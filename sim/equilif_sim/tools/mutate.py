@@ -106,7 +106,8 @@ def switched(text: str, top: str, chosen: Sequence[Mutant], *, register: bool = 
     """
     script = [READ.format(top=top)]
     script += [f"mutate -ctrl {INPUT} {BITS} {k} {m.change}" for k, m in enumerate(chosen, 1)]
-    script += ["memory_collect", "write_verilog -norename -noattr design.v"]
+    # as functions, which have names that Icarus cannot read
+    script += ["pmuxtree", "memory_collect", "write_verilog -norename -noattr design.v"]
     (verilog,) = yosys(text, *script, read=["design.v"])
     return _with_register(verilog, top) if register and chosen else verilog
 
