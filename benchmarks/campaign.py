@@ -3,10 +3,12 @@
     python -m benchmarks.campaign --programs 100000 --networks 1000 --seed 1
     python -m benchmarks.campaign --page                writes docs/campaign.md alone
 
-Programs come in chains that begin at power-up, CHAIN in each: memories go over from one to the next.  After
-each all memories, results, counters and cycles are compared.  A chain is made of the seed, the engine and its
-number alone.  What was run is in benchmarks/campaign.json, so a campaign that was stopped goes on: it runs
-what is missing to the numbers that are asked for.
+Programs come in chains that begin at power-up: memories go over from one to the next.  After each all
+memories, results, counters and cycles are compared; weights before they are written anew, every fourth
+program.  The first chain of an engine has every operation in every mode with every operand at its limits,
+the others are random.  A chain is made of the seed, the engine and its number alone.  What was run is in
+benchmarks/campaign.json, so a campaign that was stopped goes on: it runs what is missing to the numbers that
+are asked for.
 
 A difference ends the campaign.  Its chain is shrunk (programs, instructions, then contents are left out, as
 long as there is still a difference), and printed as a test.
@@ -46,7 +48,7 @@ from equilif_golden.engine.isa import (
 )
 from equilif_golden.engine.memories import memories
 from equilif_golden.engine.model import EngineModel
-from equilif_golden.engine.port import Region, Run
+from equilif_golden.engine.port import Region
 from equilif_golden.fixed import Raw
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, TokenRows
@@ -70,6 +72,7 @@ MARKS = "<!-- table -->", "<!-- end of table -->"
 CHAIN = 25  #: programs
 SAMPLES = 4  #: of a network
 LIMIT = 2_000_000  #: cycles of a program
+RESULTS = ("prediction", "spikes", "accesses", "activity", "cycles")
 
 ENGINES: dict[str, EngineConfig] = {
     **CONFIGS,
@@ -91,8 +94,10 @@ class Case:
     weights: Raw | None = None
 
 
-def difference(rtl: VerilatedEngine, model: EngineModel, case: Case) -> str:
-    """What differs after a program; nothing when all is the same."""
+def difference(rtl: VerilatedEngine, model: EngineModel, case: Case, *, weights: bool) -> str:
+    """What differs after a program; nothing when all is the same.  ``weights``: they too, whose reading takes
+    longer than a program.
+    """
     for device in (rtl, model):
         if case.weights is not None:
             device.write(Region.WEIGHT, 0, case.weights)
@@ -103,14 +108,14 @@ def difference(rtl: VerilatedEngine, model: EngineModel, case: Case) -> str:
         got = rtl.run(learn=case.learn, most=LIMIT)
     except RuntimeError as e:
         return str(e)
-    for name in Run._fields if hasattr(Run, "_fields") else [f.name for f in dataclasses.fields(Run)]:
-        if name != "values" and getattr(got, name) != getattr(want, name):
+    for name in RESULTS:
+        if getattr(got, name) != getattr(want, name):
             return f"{name}: {getattr(got, name)} for {getattr(want, name)}"
     for name in memories(rtl.config):
         if not np.array_equal(rtl.memory(name), model.memory(name)):
             return name
     n = rtl.config.n_weights
-    if not np.array_equal(rtl.read(Region.WEIGHT, 0, n), model.w.ravel()):
+    if weights and not np.array_equal(rtl.read(Region.WEIGHT, 0, n), model.w.ravel()):
         return "weights"
     if rtl.read(Region.COUNTER, 0, 1)[0] != model.read(Region.COUNTER, 0, 1)[0]:
         return "counter"
@@ -122,7 +127,9 @@ def first_difference(make: Callable[[], VerilatedEngine], chain: Sequence[Case])
     rtl = make()
     model = EngineModel(rtl.config)
     for k, case in enumerate(chain):
-        found = difference(rtl, model, case)
+        # one that is wrong stays wrong until all are written anew
+        last = k + 1 == len(chain) or chain[k + 1].weights is not None
+        found = difference(rtl, model, case, weights=last)
         if found:
             return k, found
     return len(chain), ""
@@ -249,29 +256,45 @@ def shrunk(make: Callable[[], VerilatedEngine], config: EngineConfig, chain: Seq
     left = fewer(left, fails)
     for k in range(len(left)):
 
-        def with_(case: Case, k: int = k) -> list[Case]:
-            return [*left[:k], case, *left[k + 1 :]]
+        def still(case: Case, k: int = k) -> bool:
+            return fails([*left[:k], case, *left[k + 1 :]])
 
         def program(instructions: list[Instruction], k: int = k) -> bool:
-            return fails(with_(replace(left[k], program=tuple(instructions))))
+            return still(replace(left[k], program=tuple(instructions)))
 
         left[k] = replace(left[k], program=tuple(fewer(left[k].program, program)))
-        for smaller in simpler(left[k]):
-            if fails(with_(smaller)):
-                left[k] = smaller
+        while smaller := next(filter(still, simpler(left[k])), None):
+            left[k] = smaller
     return left
 
 
 def simpler(case: Case) -> Iterator[Case]:
     """The same with less in it."""
+    for program in without_a_loop(case.program):
+        yield replace(case, program=program)
     if case.learn:
         yield replace(case, learn=False)
-    if case.values.any():
-        yield replace(case, values=np.zeros_like(case.values))
-        yield replace(case, values=np.where(np.arange(case.values.size) < 4, case.values, 0))
     if case.weights is not None:
         yield replace(case, weights=None)
-        yield replace(case, weights=np.full_like(case.weights, 1))
+        if len(set(case.weights.tolist())) > 1:
+            yield replace(case, weights=np.full_like(case.weights, 1))
+    present = np.flatnonzero(case.values)
+    for some in (present, present[: len(present) // 2], present[len(present) // 2 :]):
+        if len(some):
+            values = case.values.copy()
+            values[some] = 0
+            yield replace(case, values=values)
+
+
+def without_a_loop(program: Sequence[Instruction]) -> Iterator[tuple[Instruction, ...]]:
+    """A REPEAT and its NEXT are left out together: one without the other is no program."""
+    begun = []
+    for at, i in enumerate(program):
+        if i.op == Op.REPEAT:
+            begun.append(at)
+        elif i.op == Op.NEXT:
+            pair = {begun.pop(), at}
+            yield tuple(i for k, i in enumerate(program) if k not in pair)
 
 
 def as_test(config: EngineConfig, chain: Sequence[Case], what: str) -> str:
@@ -284,10 +307,8 @@ def as_test(config: EngineConfig, chain: Sequence[Case], what: str) -> str:
     ]
     for case in chain:
         program = ", ".join(map(_written, case.program))
-        weights = "None" if case.weights is None else f"np.array({case.weights.tolist()})"
-        lines.append(
-            f"        Case(({program},), {case.learn}, np.array({case.values.tolist()}), {weights}),"
-        )
+        weights = "None" if case.weights is None else _numbers(case.weights)
+        lines.append(f"        Case(({program},), {case.learn}, {_numbers(case.values)}, {weights}),")
     lines += [
         "    ]",
         '    assert first_difference(lambda: VerilatedEngine(config), chain) == (len(chain), "")',
@@ -295,8 +316,18 @@ def as_test(config: EngineConfig, chain: Sequence[Case], what: str) -> str:
     return "\n".join(lines)
 
 
+def _numbers(given: Raw) -> str:
+    if len(set(given.tolist())) == 1:
+        return f"np.full({given.size}, {given[0]})"
+    return f"np.array({given.tolist()})"
+
+
 def _written(i: Instruction) -> str:
-    fields = (f"{f.name}={getattr(i, f.name)}" for f in dataclasses.fields(i) if f.name != "op")
+    fields = (
+        f"{f.name}={getattr(i, f.name)}"
+        for f in dataclasses.fields(i)
+        if f.name != "op" and getattr(i, f.name)
+    )
     return f"Instruction(op=Op.{i.op.name}, {', '.join(fields)})"
 
 
@@ -370,24 +401,24 @@ def network_differs(make: Callable[[], VerilatedEngine], network: Network, rng: 
 
 # -- campaign --------------------------------------------------------------------------------------
 def read() -> dict[str, Any]:
-    empty: dict[str, Any] = {"seed": None, "seconds": 0.0, "programs": {}, "networks": {}, "coverage": {}}
+    empty: dict[str, Any] = {"seed": None, "seconds": 0.0, "chains": {}, "programs": {}, "networks": {}, "coverage": {}}
     return json.loads(TABLE.read_text()) if TABLE.exists() else empty
 
 
 def programs(done: dict[str, Any], n: int, seed: int, seconds: float) -> None:
     """As many as are missing to ``n``, as evenly over the engines as it goes."""
-    made = {name: VerilatedEngine(config) for name, config in ENGINES.items()}  # compiled before the clock
+    for config in ENGINES.values():
+        VerilatedEngine(config)  # compiled before the clock runs
     begun = last = time.monotonic()
     with counted("programs", n) as progress:
         while sum(done["programs"].values()) < n and time.monotonic() - begun < seconds:
             for number, (name, config) in enumerate(ENGINES.items()):
-                chain = done["programs"].get(name, 0) // CHAIN
+                chain = done["chains"].get(name, 0)
                 rng = np.random.default_rng([seed, number, chain])
                 given = directed(config, rng) if not chain else chain_of(config, rng)
                 run_chain(name, config, given)
-                del made[name]
-                made[name] = VerilatedEngine(config)
-                done["programs"][name] = done["programs"].get(name, 0) + (len(given) if chain else CHAIN)
+                done["chains"][name] = chain + 1
+                done["programs"][name] = done["programs"].get(name, 0) + len(given)
                 points_seen = done["coverage"].setdefault(name, {})
                 for case in given:
                     for i in case.program:
@@ -491,8 +522,8 @@ def main(arguments: Iterable[str] | None = None) -> None:
         if done["seed"] not in (None, given.seed):
             sys.exit(f"{TABLE.name} is of seed {done['seed']}: move it away first")
         done["seed"] = given.seed
-        programs(done, given.programs, given.seed, given.seconds)
         networks(done, given.networks, given.seed, given.seconds)
+        programs(done, given.programs, given.seed, given.seconds)
     write_page(done)
 
 
