@@ -33,10 +33,11 @@ from amaranth.back import rtlil
 from equilif import results
 from equilif.show.console import counted
 from equilif_golden import files
-from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE
+from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE, SHIFTS
+from equilif_golden.blocks.rate import RATE_SHIFTS
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.features import EVERYTHING
-from equilif_golden.engine.isa import Instruction
+from equilif_golden.engine.isa import THRESHOLD_MAX, Instruction
 from equilif_golden.engine.memories import memories
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region
@@ -60,7 +61,7 @@ from equilif_sim.link.slip import Slip
 from equilif_sim.link.stand_in import HostBench
 from equilif_sim.link.uart import Uart
 from equilif_sim.tools.forked import BENCH, COUNT, PASSED, VERDICTS, copies
-from equilif_sim.tools.mutate import INPUT, Mutant, equivalent, mutants, sample, switched
+from equilif_sim.tools.mutate import INPUT, Cases, Mutant, equivalent, mutants, sample, switched
 from equilif_sim.tools.programs import random_program, random_values, random_weights
 from equilif_sim.tools.run import simulate
 from equilif_sim.verilated import VerilatedEngine, library
@@ -155,6 +156,13 @@ TARGETS: dict[str, Target] = {
         f"engine {name}": Target(lambda config=config: Engine(config), config=config)  # type: ignore[misc]
         for name, config in CONFIGS.items()
     },
+}
+
+#: what blocks are told while they work, see their docstrings
+HELD: Cases = {
+    "lif": [{"threshold": 1 << k, "above": (1 << 17) - (1 << k)} for k in range(THRESHOLD_MAX.bit_length())],
+    "measure": [{"shift": shift} for shift in RATE_SHIFTS],
+    "plasticity": [{"shift": shift} for shift in SHIFTS],
 }
 
 
@@ -372,18 +380,22 @@ def campaign(names: Sequence[str], count: int, seed: int, chunk: int) -> None:
                 print(f"{name}: {killed} of {len(new)}, {time.monotonic() - begun:.0f} s", flush=True)
 
 
-def equivalence(names: Sequence[str], seconds: int) -> None:
+def equivalence(names: Sequence[str], seconds: int, *, again: bool = False) -> None:
     """Of what has survived and was not judged yet."""
     found = read()
     open_ones = [
-        (n, v) for n in names if n in found for v in found[n].verdicts if not v.killed and v.equivalent is None
+        (n, v)
+        for n in names
+        if n in found
+        for v in found[n].verdicts
+        if not v.killed and (v.equivalent is None or again and not v.equivalent)
     ]
     texts: dict[str, str] = {}
     with counted("survivors", len(open_ones)) as progress:
         for k, (name, verdict) in enumerate(open_ones, 1):
             if name not in texts:
                 texts = {name: design(TARGETS[name])[0]}
-            verdict.equivalent = equivalent(texts[name], verdict.mutant, seconds)
+            verdict.equivalent = equivalent(texts[name], verdict.mutant, seconds, HELD)
             write(found)
             progress(k)
 
@@ -429,13 +441,14 @@ def main(arguments: Iterable[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--equivalence", action="store_true", help="judge what has survived")
     parser.add_argument("--seconds", type=int, default=10, help="of a proof (%(default)s)")
+    parser.add_argument("--again", action="store_true", help="what could not be judged, too")
     parser.add_argument("--page", action="store_true", help="write the page alone")
     given = parser.parse_args(None if arguments is None else list(arguments))
     names = given.block or list(TARGETS)
     if not given.page:
         if not given.equivalence:
             campaign(names, given.count, given.seed, given.chunk)
-        equivalence(names, given.seconds)
+        equivalence(names, given.seconds, again=given.again)
     write_page(read())
 
 

@@ -12,7 +12,7 @@ import random
 import re
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -125,55 +125,79 @@ def _with_register(verilog: str, top: str) -> str:
 
 
 # -- equivalence -----------------------------------------------------------------------------------
-def equivalent(text: str, mutant: Mutant, seconds: int = 10) -> str:
+#: what holds of inputs of a block: by its name, one case after the other
+Cases = Mapping[str, Sequence[Mapping[str, int]]]
+
+
+def equivalent(text: str, mutant: Mutant, seconds: int = 10, cases: Cases | None = None) -> str:
     """How it was proven that the module of a mutant does what it did; empty: it was not.
 
-    For all inputs, of the module by itself: blocks below it and what surrounds it may do anything.  First
-    with registers that may hold anything, which is a question without time; then from their initial values
-    on, by induction and by property-directed reachability.
+    For all inputs and all times, of the module by itself: blocks below it and what surrounds it may do
+    anything.  First as a question without time, of registers that may hold anything; then from their initial
+    values on; then with the blocks below it; then with inputs that hold, as they can only be: ``cases``.
     """
-    for name, passes in (("registers free", _COMBINATIONAL), ("induction", _INDUCTION)):
-        try:
-            yosys(text, *_miter(mutant, free=name == "registers free"), passes.format(seconds=seconds))
+    try:
+        yosys(text, *_miter(mutant, f"expose -evert -evert-dff {_CELLS}"), _SAT.format(seconds=seconds))
+        return "free registers"
+    except BuildFailed:
+        pass
+    limits = (cases or {}).get(re.sub(r"\d+$", "", mutant.module.rpartition(".")[2]), ())
+    for name, passes, held in (
+        ("reachability", f"expose -evert {_CELLS}", [{}]),
+        ("with the blocks inside of it", "flatten it", [{}]),
+        ("held inputs", "flatten it", limits),
+    ):
+        if held and all(_unreachable(text, mutant, passes, case, seconds) for case in held):
             return name
-        except BuildFailed:
-            continue
+    return ""
+
+
+_CELLS = "it/c:*"  #: the module without its wires, which would all become outputs
+_SAT = "sat -verify -prove trigger 0 -timeout {seconds} miter"
+_AIG = "async2sync\ntechmap\nsimplemap\nopt_clean\naigmap\nwrite_aiger -zinit {file}"
+
+
+def _unreachable(text: str, mutant: Mutant, passes: str, held: Mapping[str, int], seconds: int) -> bool:
+    """No difference can be reached, by signals that correspond and by property-directed reachability."""
     with tempfile.TemporaryDirectory(prefix="equilif-") as folder:
-        aiger = Path(folder) / "miter.aig"
+        file = Path(folder) / "miter.aig"
+        pdr = f"read_aiger {file}; scorr; dc2; scorr -F 2; iprove; pdr -T {seconds}"
         try:
-            yosys(text, *_miter(mutant, free=False), f"aigmap\nwrite_aiger -zinit {aiger}")
-            pdr = f"read_aiger {aiger}; pdr -T {seconds}"
-            said = call(["yosys-abc", "-c", pdr], aiger.parent, dict(os.environ))
+            yosys(text, *_miter(mutant, passes, held), _AIG.format(file=file))
+            said = call(["timeout", str(4 * seconds), "yosys-abc", "-c", pdr], file.parent, dict(os.environ))
         except BuildFailed:
-            return ""
-    return "PDR" if "Property proved" in said else ""
+            return False
+    # where no register is left, the last question is one without time
+    return "Property proved" in said or "UNSATISFIABLE" in said
 
 
-_COMBINATIONAL = "sat -verify -prove trigger 0 -timeout {seconds} miter"
-_INDUCTION = "sat -verify -tempinduct -seq 1 -prove trigger 0 -maxsteps 6 -timeout {seconds} miter"
-
-
-def _miter(mutant: Mutant, *, free: bool) -> list[str]:
+def _miter(mutant: Mutant, passes: str, held: Mapping[str, int] | None = None) -> list[str]:
+    """Two modules, of which one is the mutant; their trigger is high where an output differs."""
     module = mutant.module
     change = re.sub(r"-module \S+", "-module it", mutant.change)
-    registers = "-evert-dff" if free else ""
+    hold = [
+        f"delete -port it/w:{name}\nselect it\nconnect -set {name} {value}\nselect -clear"
+        for name, value in (held or {}).items()
+    ]
     out = []
-    for name, change_it in (("gold", ""), ("gate", f"mutate {change}")):
+    for name, change_it in (("gold", []), ("gate", [f"mutate {change}"])):
         out += [
             "design -reset",
-            f"read_rtlil design.il\nhierarchy -top {module}\nproc -norom\nopt_clean",
+            READ.format(top=module).replace("; ", "\n"),
             f"rename {module} it",
-            change_it,
-            "memory_collect it",
-            "memory_map it",
-            f"expose -evert {registers} it",
+            *change_it,
+            *hold,
+            "memory_collect\nmemory_map",
+            passes,
             f"rename it {name}",
             f"design -stash {name}",
         ]
     return [
-        *filter(None, out),
+        *out,
         "design -copy-from gold -as gold gold",
         "design -copy-from gate -as gate gate",
-        "miter -equiv -flatten -make_outputs gold gate miter",
+        "miter -equiv -flatten gold gate miter",
         "hierarchy -top miter",
+        # what is the same on both sides of the same is there once
+        "setundef -zero\nchtype -set $eq t:$eqx\nopt_merge\nopt_clean",
     ]
