@@ -18,6 +18,7 @@ import argparse
 import dataclasses
 import json
 import os
+import re
 import resource
 import tempfile
 import time
@@ -205,6 +206,43 @@ def run(target: Target, count: int, seed: int, known: Iterable[Mutant] = ()) -> 
     found = [m for m in mutants(text, top, PACKAGE) if m not in seen]
     chosen = sample(found, count, seed, lambda m: not target.files or m.file in target.files)
     return judged(target, text, top, dut, chosen)
+
+
+def behind(name: str, found: Found) -> None:
+    """What a block's own bench has let live, in a whole engine of the same sizes, under random programs.
+
+    Its block must be there as it was: a mutant that the engine has not at the same line stays as it is.
+    """
+    target = TARGETS[name]
+    given = target.config
+    if isinstance(given, Mapping) and "engine" in given:
+        given = EngineConfig.from_dict(given["engine"])
+    if not isinstance(given, EngineConfig):
+        given = ENGINE
+    config = dataclasses.replace(given, counters=True)
+    text = rtlil.convert(Engine(config), name="engine")
+    theirs = {(m.block, _without_module(m), m.source): m for m in mutants(text, "engine", PACKAGE)}
+    left = [v for v in found.verdicts if not v.killed and not v.equivalent]
+    pairs = [(v, theirs.get((v.mutant.block, _without_module(v.mutant), v.source))) for v in left]
+    there = [(v, m) for v, m in pairs if m]
+    if there:
+        alive = _programs(config, switched(text, "engine", [m for _, m in there]), len(there))
+        for (v, _), lives in zip(there, alive, strict=True):
+            v.killed = not lives
+
+
+def _without_module(mutant: Mutant) -> str:
+    return re.sub(r"-module \S+ ", "", mutant.change)
+
+
+def again(name: str, found: Found) -> None:
+    """What has survived, against the bench as it is now."""
+    target = TARGETS[name]
+    left = [v for v in found.verdicts if not v.killed and not v.equivalent]
+    if left:
+        now = judged(target, *design(target), [v.mutant for v in left])
+        for v, new in zip(left, now, strict=True):
+            v.killed = new.killed
 
 
 def judged(target: Target, text: str, top: str, dut: Any, chosen: Sequence[Mutant]) -> list[Verdict]:
@@ -441,11 +479,19 @@ def main(arguments: Iterable[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--equivalence", action="store_true", help="judge what has survived")
     parser.add_argument("--seconds", type=int, default=10, help="of a proof (%(default)s)")
+    parser.add_argument("--behind", action="store_true", help="what has survived, in an engine")
+    parser.add_argument("--survivors", action="store_true", help="what has survived, once more")
     parser.add_argument("--again", action="store_true", help="what could not be judged, too")
     parser.add_argument("--page", action="store_true", help="write the page alone")
     given = parser.parse_args(None if arguments is None else list(arguments))
     names = given.block or list(TARGETS)
-    if not given.page:
+    found = read()
+    for step, wanted in ((again, given.survivors), (behind, given.behind)):
+        for name in names if wanted else ():
+            if name in found and (TARGETS[name].bench or step is again):
+                step(name, found[name])
+                write(found)
+    if not (given.page or given.survivors or given.behind):
         if not given.equivalence:
             campaign(names, given.count, given.seed, given.chunk)
         equivalence(names, given.seconds, again=given.again)

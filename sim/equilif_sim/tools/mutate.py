@@ -40,6 +40,11 @@ class Mutant(NamedTuple):
     def module(self) -> str:
         return re.search(r"-module (\S+)", self.change)[1]  # type: ignore[index]
 
+    @property
+    def block(self) -> str:
+        """``engine.lanes.lane0.lif`` is lif, and lane3 is lane."""
+        return re.sub(r"\d+$", "", self.module.rpartition(".")[2])
+
 
 def yosys(text: str, *passes: str, read: Sequence[str] = ()) -> list[str]:
     """Files that passes of Yosys write, which find a design in RTLIL; BuildFailed when one fails."""
@@ -54,7 +59,11 @@ def yosys(text: str, *passes: str, read: Sequence[str] = ()) -> list[str]:
 def mutants(text: str, top: str, package: str) -> list[Mutant]:
     """All of a design whose cells have their place in sources of the package."""
     (found,) = yosys(
-        text, READ.format(top=top), "mutate -list 100000000 -seed 1 -o all.txt", read=["all.txt"]
+        text,
+        READ.format(top=top),
+        # what a memory holds at first is a constant
+        "mutate -list 100000000 -seed 1 -o all.txt t:$meminit t:$meminit_v2 %u %n",
+        read=["all.txt"],
     )
     out = []
     for line in found.splitlines():
@@ -141,7 +150,7 @@ def equivalent(text: str, mutant: Mutant, seconds: int = 10, cases: Cases | None
         return "free registers"
     except BuildFailed:
         pass
-    limits = (cases or {}).get(re.sub(r"\d+$", "", mutant.module.rpartition(".")[2]), ())
+    limits = (cases or {}).get(mutant.block, ())
     for name, passes, held in (
         ("reachability", f"expose -evert {_CELLS}", [{}]),
         ("with the blocks inside of it", "flatten it", [{}]),
