@@ -401,7 +401,14 @@ def network_differs(make: Callable[[], VerilatedEngine], network: Network, rng: 
 
 # -- campaign --------------------------------------------------------------------------------------
 def read() -> dict[str, Any]:
-    empty: dict[str, Any] = {"seed": None, "seconds": 0.0, "chains": {}, "programs": {}, "networks": {}, "coverage": {}}
+    empty: dict[str, Any] = {
+        "seed": None,
+        "seconds": 0.0,
+        "chains": {},
+        "programs": {},
+        "networks": {},
+        "coverage": {},
+    }
     return json.loads(TABLE.read_text()) if TABLE.exists() else empty
 
 

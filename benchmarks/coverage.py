@@ -112,9 +112,7 @@ def bench(make: Callable[[], Any], module: str, config: Any) -> Counts:
 LINK: dict[str, Callable[[], Counts]] = {
     "uart": lambda: bench(lambda: Uart(13), "equilif_sim.link.uart", {"divisor": 13}),
     "slip": lambda: bench(Slip, "equilif_sim.link.slip", {}),
-    "frame": lambda: bench(
-        lambda: Framer(frame_bytes=45), "equilif_sim.link.frame", {"frame_bytes": 45}
-    ),
+    "frame": lambda: bench(lambda: Framer(frame_bytes=45), "equilif_sim.link.frame", {"frame_bytes": 45}),
     "host": lambda: bench(
         lambda: HostBench(ODD, build_id=BUILD_ID, frame_bytes=160),
         "equilif_sim.link.host",

@@ -31,7 +31,6 @@ from typing import Any
 import numpy as np
 from amaranth.back import rtlil
 
-from equilif import results
 from equilif.show.console import counted
 from equilif_golden import files
 from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE, SHIFTS
@@ -79,9 +78,9 @@ FIRST = 12  #: of them, after which most mutants are dead
 # -- targets ---------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Target:
-    """``make``: the design; ``bench``: its cocotb module, empty for an engine and random programs; ``config``:
-    what the bench is told; ``only``: its tests; ``files``: sources whose mutants it is to notice, all of its
-    own when empty.
+    """``make``: the design.  ``bench``: its cocotb module, empty for an engine and random programs.
+    ``config``: what the bench is told.  ``only``: its tests.  ``files``: sources whose mutants it is to
+    notice, all of its own when empty.
     """
 
     make: Callable[[], Any]
@@ -453,7 +452,13 @@ def page(found: Mapping[str, Found]) -> str:
     for name, one in found.items():
         out.append("| " + " | ".join([name, *(f"{x}" for x in score(one.verdicts))]) + " |")
     out.append("| **all** | " + " | ".join(f"**{x}**" for x in score(every)) + " |")
-    out += ["", "By file:", "", "| file | mutants | equivalent | survivors | killed |", "|---|---|---|---|---|"]
+    out += [
+        "",
+        "By file:",
+        "",
+        "| file | mutants | equivalent | survivors | killed |",
+        "|---|---|---|---|---|",
+    ]
     for file in sorted({v.mutant.file for v in every}):
         of_file = [v for v in every if v.mutant.file == file]
         out.append("| " + " | ".join([f"`{file}`", *(f"{x}" for x in score(of_file))]) + " |")

@@ -80,8 +80,8 @@ def test_a_reset_in_any_cycle(name):
 
 @pytest.mark.parametrize("name", PIPELINES)
 def test_garbage_at_power_up(name):
-    """In all memories of the lanes.  A host writes values before it runs; with them go the marks of those that
-    are not zero.
+    """In all memories of the lanes.  A host writes values before it runs; with them go the marks of those
+    that are not zero.
     """
     config = CONFIGS[name]
     rng = np.random.default_rng(9)

@@ -49,9 +49,13 @@ def _leave(code: int) -> Any:
     return lambda *_, **__: os._exit(code)
 
 
-def _failed(exception: BaseException | None) -> None:
-    if exception is not None:
-        os._exit(FAILED)
+def _at_first_failure(score: Any) -> Any:
+    def scored(self: Any, exception: BaseException | None, *more: Any) -> Any:
+        if exception is not None:
+            os._exit(FAILED)
+        return score(self, exception, *more)
+
+    return scored
 
 
 def _in_cocotb() -> None:
@@ -71,8 +75,7 @@ def _in_cocotb() -> None:
                 file.write(f"{code}\n")
             continue
         manager: Any = regression.RegressionManager
-        score = manager._score_test
-        manager._score_test = lambda self, exc, *more: (_failed(exc), score(self, exc, *more))
+        manager._score_test = _at_first_failure(manager._score_test)
         manager._record_test_init_failed = manager._record_test_failed = _leave(FAILED)
         manager._on_sim_end = _leave(FAILED)  # it ended before the bench did
         manager._tear_down = _leave(PASSED)
