@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from amaranth.build import Attrs, Clock, Connector, Pins, Resource
+from amaranth.build import Attrs, Clock, Connector, Pins, PinsN, Resource, Subsignal
 from amaranth.vendor import LatticeECP5Platform
 from amaranth_boards.resources import LEDResources, UARTResource
 
 from equilif_boards.link import UartLink
-from equilif_boards.ulx3s import ULX3S_25F
+from equilif_boards.ulx3s import FLASH, ULX3S_25F
+from equilif_golden.link.flash import Area
 
 
 class ColorlightI5(LatticeECP5Platform):
@@ -24,6 +25,15 @@ class ColorlightI5(LatticeECP5Platform):
         Resource("clk25", 0, Pins("P3", dir="i"), Clock(25e6), Attrs(IO_TYPE="LVCMOS33")),
         *LEDResources(pins="U16", invert=True, attrs=Attrs(IO_TYPE="LVCMOS33")),
         UARTResource(0, rx="H18", tx="J17", attrs=Attrs(IO_TYPE="LVCMOS33")),
+        # the FPGA's own configuration pins; the clock is USRMCLK's
+        Resource(
+            "spi_flash",
+            0,
+            Subsignal("cs", PinsN("R2", dir="o")),
+            Subsignal("copi", Pins("W2", dir="o")),
+            Subsignal("cipo", Pins("V2", dir="i")),
+            Attrs(IO_TYPE="LVCMOS33"),
+        ),
     ]
     connectors: list[Connector] = []
 
@@ -36,7 +46,7 @@ COLORLIGHT_I5 = replace(
     cost=60,
     clock_hz=90e6,
     link=UartLink(baud=1_000_000, place="on the extension board's USB"),
-    flash=None,
+    flash=replace(FLASH, area=Area(16, 16)),  # 2 MiB in all
     leds=(("led", 0),),
     loader="colorlight-i5",
 )

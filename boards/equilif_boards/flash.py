@@ -27,7 +27,7 @@ class SpiFlash:
     def join(self, m: Module, platform: Platform, pins: FlashPins.Members) -> None:
         """Join the pins of the controller with those of the board."""
         there = platform.request(self.resource, 0, dir="-")
-        outputs = {"cs": pins.cs, "copi": pins.copi}
+        outputs = {"cs": pins.cs}
         if self.clock_cell is None:
             outputs["clk"] = pins.clk
         else:
@@ -35,6 +35,10 @@ class SpiFlash:
         for name, signal in outputs.items():
             m.submodules[f"flash_{name}"] = out = io.Buffer(io.Direction.Output, getattr(there, name))
             m.d.comb += out.o.eq(signal)
+        # the board says that the pin of copi is an output: when two bits a clock are read it is none
+        copi = io.SingleEndedPort(there.copi.io, invert=there.copi.invert, direction=io.Direction.Bidir)
+        m.submodules.flash_copi = data = io.Buffer(io.Direction.Bidir, copi)
+        m.d.comb += [data.o.eq(pins.copi), data.oe.eq(pins.copi_oe), pins.sio.eq(data.i)]
         for name in ("wp", "hold"):  # not protected, not on hold
             if hasattr(there, name):
                 m.submodules[f"flash_{name}"] = io.Buffer(io.Direction.Output, getattr(there, name))

@@ -81,7 +81,7 @@ def upload(
     """
     from equilif.data.own import chosen
     from equilif.host.ports import the_one
-    from equilif.host.store import Lessons, Store, StoreError
+    from equilif.host.store import Lessons, Store, StoreError, check_chip
     from equilif.training.train import digest
     from equilif_golden import files
     from equilif_golden import network as networks
@@ -104,8 +104,10 @@ def upload(
     weights = preset.initial_weights(network, start, loaded)
     n = min(samples or len(loaded.y_train), len(loaded.y_train))
     client = the_one(port, baud)
-    if client.identity.flash_blocks and _started(client).phase:
-        raise StoreError("the board is at work: stop it before, with  equilif alone --stop")
+    if client.identity.flash_blocks:
+        if _started(client).phase:
+            raise StoreError("the board is at work: stop it before, with  equilif alone --stop")
+        check_chip(client)
     lessons = Lessons(
         network=network,
         weights=weights,
@@ -228,6 +230,7 @@ def _facts(now: Registers) -> dict[str, Any]:
         "hits": now.hits,
         "spikes": now.spikes,
         "checkpoint": now.generation,
+        "flash": f"{now.chip:06x}",
     }
 
 

@@ -233,6 +233,23 @@ class Store:
             done(at + len(part))
 
 
+def check_chip(client: Client) -> None:
+    """StoreError when no flash answers, or a smaller one than the design was made for."""
+    chip = client.registers.chip
+    blocks = client.identity.flash_blocks
+    size = 1 << (chip & 0xFF)
+    if chip in (0, 0xFFFFFF):
+        raise StoreError(
+            f"no flash answers on this board: asked what it is, it said {chip:06x}; is the bitstream this "
+            "board's?"
+        )
+    if blocks * BLOCK >= size:
+        raise StoreError(
+            f"this board's flash has {size:,} bytes (JEDEC {chip:06x}), the design wants {blocks * BLOCK:,} "
+            "behind its bitstream: it was built for another board"
+        )
+
+
 def _check(identity: Identity, lessons: Lessons) -> None:
     """StoreError for what no board learns alone, or not this one."""
     network = lessons.network

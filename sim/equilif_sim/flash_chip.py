@@ -1,10 +1,10 @@
-"""A serial flash chip, in C++, for equilif_sim.board: what equilif_golden.link.flash says, on four pins.
+"""A serial flash chip, in C++, for equilif_sim.board: what equilif_golden.link.flash says, on its pins.
 
 Programs and erases go on byte by byte while the chip is busy.  So what is killed meanwhile leaves a part of
 them behind, as a power cut does.
 
     content                     of the whole chip
-    void before(Vboard &)       sets the pin for a cycle
+    void before(Vboard &)       sets its pins for a cycle
     void after(Vboard &)        looks at the others after it
     void cut()                  the power is gone, whatever was under way
     bool active(Vboard &)       the player of the design is at work
@@ -33,34 +33,44 @@ struct Chip {
     // bytes of a page, and of a block, that change in a cycle; a real chip takes longer
     static const unsigned erased_in_a_cycle = 16;
     uint8_t *content = nullptr;
-    bool selected = false, clock = false, out = true;
+    bool selected = false, clock = false, out = true, out0 = true;
     bool enabled = false;           // a program or an erase may come
     unsigned bits = 0, n = 0;       // of this order, its whole bytes
     uint8_t byte = 0, opcode = 0, sent = 0xFF;
     uint32_t address = 0;
+    unsigned pairs = 0;             // clocks that brought two bits of this byte
     uint8_t page[256];              // what is to be programmed
     bool given[256];
     unsigned given_left = 0;
     uint32_t page_at = 0, erase_at = 0, erase_left = 0;
     bool busy() const { return given_left || erase_left; }
-    void before(Vboard &top) { top.flash___05Fcipo = out; }
+    bool dual() const { return opcode == 0x3B && n >= 5; }
+    void before(Vboard &top) { top.flash___05Fcipo = out, top.flash___05Fsio = out0; }
     bool active(Vboard &top) const { return top.active; }
     void cut() { given_left = erase_left = 0, enabled = selected = clock = false; }
     void after(Vboard &top) {
         work();
         bool cs = top.flash___05Fcs, clk = top.flash___05Fclk;
         if (cs && !selected) bits = n = 0, sent = 0xFF, opcode = 0;
-        if (cs && clk && !clock) {
+        if (cs && clk && !clock && dual()) {
+            if (++pairs % 4 == 0) next();
+        } else if (cs && clk && !clock) {
             byte = byte << 1 | top.flash___05Fcopi;
             if (++bits % 8 == 0) take();
         }
         if (cs && !clk && clock) {
             out = sent >> 7;
-            sent = sent << 1 | 1;
+            out0 = sent >> 6 & 1;
+            sent = dual() ? sent << 2 | 3 : sent << 1 | 1;
         }
         if (!cs && selected && bits % 8 == 0) carry_out();
         selected = cs;
         clock = clk;
+    }
+    void next() {
+        if (busy()) return;
+        sent = content[address];
+        address = (address + 1) & 0xFFFFFF;
     }
     void take() {
         if (n == 0) opcode = byte;
@@ -75,10 +85,7 @@ struct Chip {
             address = (address & ~0xFFu) | ((address + 1) & 0xFF);
         }
         n++;
-        if (opcode == 0x03 && n >= 4 && !busy()) {
-            sent = content[address];
-            address = (address + 1) & 0xFFFFFF;
-        }
+        if (dual()) pairs = 0, next();
         if (opcode == 0x05) sent = busy() | enabled << 1;
         if (opcode == 0x9F) sent = n == 1 ? 0xEF : n == 2 ? 0x40 : 0x18;
     }

@@ -114,6 +114,17 @@ def test_what_cannot_be_is_refused(device, table, tmp_path, monkeypatch):
     assert not (tmp_path / "n.npz").exists()
 
 
+@pytest.mark.parametrize(
+    ("chip", "said"), [(0xFFFFFF, "no flash answers"), (0, "no flash answers"), (0xC84013, "524,288 bytes")]
+)
+def test_a_flash_that_is_not_what_it_should_be(device, table, tmp_path, chip, said):
+    """Nothing is written."""
+    device.player.registers.chip = chip
+    before = bytes(device.flash.content)
+    assert said in refused("upload", *table, *NETWORK_OPTIONS, *LINE, "--out", tmp_path / "n.npz")
+    assert bytes(device.flash.content) == before
+
+
 def test_what_was_uploaded_is_what_a_client_sends(device):
     """The samples in the flash are the RUN frames that train --port would send."""
     assert store().blocks[store().registers.index + 1].count(b"\xc0") == 9

@@ -331,6 +331,26 @@ def test_power_cuts_while_it_saves():
             same_state(again, want)
 
 
+@pytest.mark.parametrize("most", [15, pytest.param(200, marks=pytest.mark.long)])
+def test_power_cuts_while_it_learns(most):
+    """Each in the middle of a run that others cut too: the same bits in the end."""
+    want = worked(uploaded(4))
+    rng = random.Random(5)
+    cuts = 0
+    while cuts < most:
+        flash = Flash(AREA)
+        flash.content[:] = uploaded(4)
+        while True:
+            device = Device(CONFIG, flash=flash)
+            frames_left = rng.randrange(1, 20)
+            while frames_left and device.player.step():
+                frames_left -= device.player.registers.phase == Phase.LEARN
+            if frames_left:
+                break
+            cuts += 1
+        same_state(device, want)
+
+
 # -- what a host is told ---------------------------------------------------------------------------
 def test_a_board_at_work_is_left_alone():
     """Its registers can be read and written; all else is BUSY, and changes nothing."""

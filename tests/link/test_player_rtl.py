@@ -13,17 +13,22 @@ from amaranth.sim import Simulator
 from equilif.host.client import Client
 from equilif_golden.engine.port import Region, region_size
 from equilif_golden.link.flash import BLOCK, ERASED, Flash
-from equilif_golden.link.player import REGISTERS, WRITABLE, Fault
+from equilif_golden.link.player import INDEX_BYTES, REGISTERS, WRITABLE, Fault
 from equilif_golden.link.protocol import (
     ERASE_HEADER,
     FLASH,
+    LEARN,
     OWN_BYTES,
+    PACKED,
     PLAYER,
     READ_HEADER,
+    RUN_HEADER,
     WRITE_HEADER,
     Command,
     Status,
+    seal,
     slip,
+    unpack,
     unslip,
 )
 from equilif_hdl.link.flash import FlashController
@@ -85,8 +90,11 @@ def test_it_learns_as_the_model(rtl, n, epochs, pause):
 
 
 @verilated
-def test_power_cuts_at_any_cycle(rtl):
-    """In the middle of programs and erases too; what is then in the flash is what the board begins with."""
+@pytest.mark.parametrize("cuts", [12, pytest.param(200, marks=pytest.mark.long)])
+def test_power_cuts_at_any_cycle(rtl, cuts):
+    """And resets, in the middle of programs and erases too; what is then in the flash is what the board
+    begins with.
+    """
     device = new(uploaded())
     device.player.work()
     want = device.player.registers
@@ -96,9 +104,13 @@ def test_power_cuts_at_any_cycle(rtl):
     whole = rtl.cycles - first
     rng = random.Random(6)
     generations = set()
-    for _ in range(12):
+    for _ in range(cuts):
         put(rtl, uploaded())
-        rtl.cut(rng.randrange(whole))
+        if rng.random() < 0.7:
+            rtl.cut(rng.randrange(whole))
+        else:  # a reset: the chip goes on with what it is doing
+            rtl.step(rng.randrange(whole))
+            rtl.reset()
         rtl.work(LIMIT)
         generations.add(Client(rtl, timeout=0.05).registers.generation)
         compared(rtl, device)
@@ -121,6 +133,29 @@ def test_damaged_flash_is_taken_as_by_the_model(rtl, damage):
     device = new(content)
     device.player.work()
     compared(rtl, device)
+
+
+@verilated
+@pytest.mark.parametrize("values", [bytes(range(1, 9)), b"\7\0\1\5\0\3", b"\0\7", b"\1\0"])
+def test_a_sample_that_does_not_fit_is_written_as_far_as_it_does(rtl, values):
+    """The player stops, in RTL and model, with the same values in the last group; one was cut short."""
+    n = region_size(CONFIG, Region.VALUE)
+    first = n - 4
+    frame = slip(seal(Command.RUN, 1, RUN_HEADER.pack(LEARN | PACKED, 0, 0, first) + values))
+    content = bytearray(uploaded())
+    for number in range(9):
+        at = store().registers.index * BLOCK + INDEX_BYTES * number
+        place = int.from_bytes(content[at : at + INDEX_BYTES], "little")
+        content[place : place + len(frame)] = frame
+    put(rtl, bytes(content))
+    rtl.work(LIMIT)
+    device = new(content)
+    device.player.work()
+    assert device.player.registers.fault == Fault.REFUSED
+    compared(rtl, device)
+    written = min(4, len(unpack(values)[0]))
+    got = Client(rtl, timeout=0.05).read(Region.VALUE, first, written)
+    assert (got == device.engine.read(Region.VALUE, first, written)).all()
 
 
 @verilated
@@ -227,9 +262,9 @@ class Chip:
         self.awake = False
         self.enabled = False
         self.before = (0, 0)
-        self.answer = 1
+        self.answer = (1, 1)
 
-    def cycle(self, cs, clk, copi):
+    def cycle(self, cs, clk, copi, copi_oe):
         self.busy = max(0, self.busy - 1)
         was_cs, was_clk = self.before
         self.before = (cs, clk)
@@ -238,11 +273,14 @@ class Chip:
             self.bits = []
             self.sending = []
         if cs and clk and not was_clk:
-            self.bits.append(copi)
-            if len(self.bits) % 8 == 0:
-                self.hear(self.said())
+            if copi_oe:
+                self.bits.append(copi)
+                if len(self.bits) % 8 == 0:
+                    self.hear(self.said())
+            else:
+                self.dual()
         if cs and was_clk and not clk:
-            self.answer = self.sending.pop(0) if self.sending else 1
+            self.answer = self.sending.pop(0) if self.sending else (1, 1)
         if was_cs and not cs:
             self.end(self.said())
         return self.answer
@@ -254,16 +292,25 @@ class Chip:
 
     def hear(self, said):
         byte = None
-        if said[0] == 0x03 and len(said) >= 4:
-            assert not self.busy
-            byte = self.memory[int.from_bytes(said[1:4], "big") + len(said) - 4]
+        self.clocks = 0
         if said[0] == 0x05:
             byte = int(self.busy > 0)
+        if said[0] == 0x9F and len(said) < 4:
+            byte = (0xC8, 0x40, 0x16)[len(said) - 1]
         if byte is not None:
-            self.sending = [byte >> k & 1 for k in reversed(range(8))]
+            self.sending = [(byte >> k & 1, 1) for k in reversed(range(8))]
+
+    def dual(self):
+        """A clock at which nobody tells the chip anything: eight of nothing, then two bits each."""
+        said = self.said()
+        assert said[0] == 0x3B and len(self.bits) == 32 and not self.busy
+        self.clocks += 1
+        if self.clocks >= 8 and self.clocks % 4 == 0:
+            byte = self.memory[int.from_bytes(said[1:4], "big") + self.clocks // 4 - 2]
+            self.sending = [(byte >> k + 1 & 1, byte >> k & 1) for k in (6, 4, 2, 0)]
 
     def end(self, said):
-        assert len(self.bits) % 8 == 0 and said[0] in (0xAB, 0x06, 0x05, 0x03, 0x02, 0xD8)
+        assert len(self.bits) % 8 == 0 and said[0] in (0xAB, 0x9F, 0x06, 0x05, 0x3B, 0x02, 0xD8)
         assert self.awake or said == [0xAB]
         assert not self.busy or said[0] == 0x05
         self.orders.append(said[0])
@@ -293,13 +340,17 @@ def test_the_controller_and_a_chip():
     port = dut.port
     places = [0, 255, 256, BLOCK - 1, AREA.size - 3, AREA.size, AREA.size + BLOCK, (1 << 24) - 2]
     compared = 0
+    named = set()
 
     async def bench(ctx):
         nonlocal compared
 
         async def cycle():
             pins = dut.pins
-            ctx.set(pins.cipo, chip.cycle(ctx.get(pins.cs), ctx.get(pins.clk), ctx.get(pins.copi)))
+            told = (ctx.get(pin) for pin in (pins.cs, pins.clk, pins.copi, pins.copi_oe))
+            cipo, sio = chip.cycle(*told)
+            ctx.set(pins.cipo, cipo)
+            ctx.set(pins.sio, sio)
             await ctx.tick()
 
         async def do(strobe, **values):
@@ -332,6 +383,7 @@ def test_the_controller_and_a_chip():
                 await do("read")
                 while not ctx.get(port.valid):
                     await cycle()
+                named.add(ctx.get(port.chip))
                 assert ctx.get(port.rdata) == model.read(k % (1 << 24), 1)[0]
                 compared += 1
         await do("finish")
@@ -342,7 +394,8 @@ def test_the_controller_and_a_chip():
     simulator.add_clock(1e-6)
     simulator.add_testbench(bench)
     simulator.run()
-    assert compared > 60 and {0x02, 0xD8, 0x03} <= set(chip.orders)
+    assert named == {0xC84016}
+    assert compared > 60 and {0x02, 0xD8, 0x3B} <= set(chip.orders)
     assert chip.memory[first : first + AREA.size] == model.content
     assert chip.memory[:first] == content[:first]
     assert chip.memory[first + AREA.size :] == content[first + AREA.size :]

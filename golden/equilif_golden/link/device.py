@@ -2,7 +2,8 @@
 equilif_golden.link.protocol.
 
 ``hdl/equilif_hdl/link/host.py`` answers the same bytes.  A frame acts only after all of it was found
-right; a bad one changes nothing.
+right; a bad one changes nothing.  But for values of a RUN of the player's: nobody would send it again, so
+they are written as they are read.
 """
 
 from __future__ import annotations
@@ -155,7 +156,7 @@ class Device:
                 self._require(region, address, count)
                 return self._read(region, address, count)
             case Command.RUN:
-                return self._run(payload, repeated=repeated)
+                return self._run(payload, repeated=repeated, own=own)
             case Command.ERASE:
                 region, address = ERASE_HEADER.unpack(payload)
                 self._erase(region, address, own=own)
@@ -183,7 +184,7 @@ class Device:
         assert self.flash is not None
         self.flash.erase(address // BLOCK)
 
-    def _run(self, payload: bytes, *, repeated: bool) -> bytes:
+    def _run(self, payload: bytes, *, repeated: bool, own: bool) -> bytes:
         flags, read_address, count, address = RUN_HEADER.unpack_from(payload)
         if not self.engine.program:
             raise Refusal(Status.NO_PROGRAM)
@@ -193,6 +194,9 @@ class Device:
         values, whole = (
             unpack(payload[RUN_HEADER.size :]) if flags & PACKED else (payload[RUN_HEADER.size :], True)
         )
+        if own:  # what the player sends is written as it is read, up to where it is refused
+            room = max(0, self._size(Region.VALUE, written=True) - address)
+            self._write(Region.VALUE, address, values[:room])
         self._require(Region.VALUE, address, len(values))
         if not whole:
             raise Refusal(Status.BAD_LENGTH)

@@ -20,13 +20,14 @@ ERASED = 0xFF
 #: JEDEC commands (JESD216): opcode
 WRITE_ENABLE = 0x06
 READ_STATUS = 0x05
-READ_DATA = 0x03
+READ_DUAL = 0x3B  #: two bits a clock, behind eight clocks of nothing; every chip has it as it comes
 PAGE_PROGRAM = 0x02
 BLOCK_ERASE = 0xD8
 READ_ID = 0x9F
 WAKE = 0xAB  #: release from deep power-down, in which an FPGA may leave the chip
 IN_PROGRESS = 1  #: bit of the status: a program or an erase is under way
 ADDRESS_BYTES = 3
+W25Q128 = 0xEF4018  #: answer to READ_ID: maker, type, and 2**24 bytes; the iCEBreaker's
 MOST_BLOCKS = 1 << 8
 
 
@@ -54,10 +55,11 @@ class Area:
 
 
 class Flash:
-    """Content of an area, and what programs and erases make of it."""
+    """Content of an area, and what programs and erases make of it.  ``chip``: what it answers to READ_ID."""
 
-    def __init__(self, area: Area):
+    def __init__(self, area: Area, *, chip: int = W25Q128):
         self.area = area
+        self.chip = chip
         self.content = bytearray(b"\xff" * area.size)
 
     def read(self, address: int, n: int) -> bytes:

@@ -71,7 +71,7 @@ FAULTS = {
     Fault.SLOT_FULL: "a checkpoint is longer than its slot: upload again with this version",
 }
 
-#: registers: field, bits; elements of 32 bits of the region PLAYER.  A slot keeps them all but the last
+#: registers: field, bits; elements of 32 bits of the region PLAYER.  A slot keeps the WRITABLE ones
 REGISTERS: tuple[tuple[tuple[str, int], ...], ...] = (
     (("run", 1), ("save", 1), ("boot", 1)),
     (("generation", 8), ("epoch", 8), ("epochs", 8), ("pause", 8)),
@@ -83,8 +83,9 @@ REGISTERS: tuple[tuple[tuple[str, int], ...], ...] = (
     (("hits", SAMPLE_BITS),),
     (("spikes", 32),),
     (("phase", 8), ("fault", 8)),
+    (("chip", 24),),
 )
-WRITABLE = len(REGISTERS) - 1
+WRITABLE = len(REGISTERS) - 2
 ORDERS = ("save", "boot")  #: read as 0: they are not for a slot
 REGISTER_BYTES = 4
 
@@ -110,6 +111,7 @@ class Registers:
                 of this epoch so far: samples, those that were right, spikes
     phase, fault
                 see there
+    chip        what the flash says it is: maker, type, and the power of two of its bytes (JESD216)
     """
 
     run: int = 0
@@ -131,6 +133,7 @@ class Registers:
     spikes: int = 0
     phase: int = Phase.IDLE
     fault: int = Fault.NONE
+    chip: int = 0
 
     def element(self, n: int) -> int:
         """Register ``n`` as it is read."""
@@ -207,15 +210,16 @@ class Stop(Exception):
 
 
 class Player:
-    """Plays to ``device``.  :meth:`work` is a generator: it yields after every frame, where a host's command
-    may come in between.
+    """Plays to ``device``.  Its generators yield before every frame, where a host's command may come in
+    between.
     """
 
     def __init__(self, device: Device, flash: Flash):
         self.device = device
         self.flash = flash
-        self.registers = Registers(phase=Phase.BOOT)
+        self.registers = Registers(phase=Phase.BOOT, chip=flash.chip)
         self.slot_bytes = slot_blocks(device.engine.config) * BLOCK
+        self._written = False  #: a register, since a sample was chosen
         self._working: Iterator[None] | None = self._boot()
 
     # -- registers ---------------------------------------------------------------------------------
@@ -231,12 +235,13 @@ class Player:
 
     def put(self, n: int, word: int) -> None:
         self.registers.put(n, word)
+        self._written = True
         if n == 0:
             self.registers.fault = Fault.NONE
 
     # -- work --------------------------------------------------------------------------------------
     def step(self) -> bool:
-        """One frame; False when there is nothing to do."""
+        """Up to the next frame; False when there is nothing to do."""
         if not self.busy:
             return False
         if self._working is None:
@@ -295,8 +300,11 @@ class Player:
                 started = r.turn > 0
 
     def _turn(self) -> Iterator[None]:
-        """One number of the order; behind the last a new epoch."""
+        """One number of the order; behind the last a new epoch.  When registers are written meanwhile, it is
+        chosen again.
+        """
         r = self.registers
+        self._written = False
         half = min(r.half, HALF_MOST)
         left = r.turn >> HALF_MOST
         right = r.turn & ((1 << HALF_MOST) - 1)
@@ -304,7 +312,8 @@ class Player:
         if sample < r.samples:
             at = r.index * BLOCK + INDEX_BYTES * sample
             address = int.from_bytes(self.flash.read(at, INDEX_BYTES), "little")
-            yield from self._sample(address)
+            if not (yield from self._sample(address)):
+                return
         mask = (1 << half) - 1
         left = left + (right == mask) & mask
         r.turn = left << HALF_MOST | right + 1 & mask
@@ -335,8 +344,8 @@ class Player:
 
     def _list(self, address: int) -> Iterator[None]:
         for packet in self._frames(address):
-            self._play(packet)
             yield
+            self._play(packet)
 
     def _slot(self, k: int) -> Generator[None, None, bool]:
         """Whether slot ``k`` is whole: all its frames are right and have one sequence number, so that they
@@ -345,8 +354,8 @@ class Player:
         sequence = None
         try:
             for packet in self._frames(k * self.slot_bytes):
-                command, number, payload, _ = self._play(packet)
                 yield
+                command, number, payload, _ = self._play(packet)
                 if sequence not in (None, number):
                     return False
                 sequence = number
@@ -356,17 +365,22 @@ class Player:
             pass
         return False
 
-    def _sample(self, address: int) -> Iterator[None]:
+    def _sample(self, address: int) -> Generator[None, None, bool]:
+        """Whether it was learned."""
         r = self.registers
+        begun = False
         for packet in self._frames(address):
-            command, _, _, reply = self._play(packet)
             yield
+            if self._written and not begun:
+                return False
+            begun = True
+            command, _, _, reply = self._play(packet)
             if command == Command.RUN:
                 prediction, _, spikes, _ = RESULT.unpack_from(reply, 2)
                 r.seen = r.seen + 1 & (1 << SAMPLE_BITS) - 1
                 r.hits = r.hits + (prediction == reply[1]) & (1 << SAMPLE_BITS) - 1
                 r.spikes = r.spikes + spikes & 0xFFFFFFFF
-                return
+                return True
         raise Stop(Fault.REFUSED)
 
     # -- checkpoints -------------------------------------------------------------------------------
@@ -380,6 +394,7 @@ class Player:
         first = (r.generation & 1) * self.slot_bytes
         at = 0
         for packet in self._frames(r.saves * BLOCK):
+            yield
             recorded = self.device.recorded(packet, r.generation)
             if recorded is None:
                 raise Stop(Fault.REFUSED)
@@ -390,4 +405,3 @@ class Player:
                     self.flash.erase((first + at) // BLOCK)
                 self.flash.program(first + at, bytes([byte]))
                 at += 1
-            yield

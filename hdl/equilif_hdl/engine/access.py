@@ -33,6 +33,8 @@ class Access(wiring.Component):
         Which element; they stay until a read has been answered.
     write, read : In(1)
         Strobes.
+    more : In(lane_bits)
+        So many values behind that one, in its group, are written too.
     rdata, valid : Out(32), Out(1)
         For one cycle: what was read.
     lanes : Out(LanesPort)
@@ -46,6 +48,7 @@ class Access(wiring.Component):
     region: Signal
     address: Signal
     write: Signal
+    more: Signal
     read: Signal
     rdata: Signal
     valid: Signal
@@ -62,6 +65,7 @@ class Access(wiring.Component):
                 "region": In(2),
                 "address": In(address_bits(config)),
                 "write": In(1),
+                "more": In(lane_bits(config)),
                 "read": In(1),
                 "rdata": Out(32),
                 "valid": Out(1),
@@ -82,7 +86,7 @@ class Access(wiring.Component):
         write_v = self.write & (self.region == VALUE_REGION)
         m.d.comb += [
             lanes.write_w.eq(Mux(write_w, 1 << bank, 0)),
-            lanes.write_v.eq(Mux(write_v, 1 << bank, 0)),
+            *(lanes.write_v[k].eq(write_v & (bank <= k) & (bank + self.more >= k)) for k in range(cfg.lanes)),
             lanes.read.eq(self.read),
             lanes.e.eq(self.address[lane:]),
             lanes.tile.eq(self.address[2 * lane :]),

@@ -81,6 +81,7 @@ class Engine(wiring.Component):
             access.region.eq(self._near(m, "mem_region")),
             access.address.eq(address),
             access.write.eq(self._near(m, "mem_write")),
+            access.more.eq(self._near(m, "mem_more")),
             access.read.eq(self._near(m, "mem_read")),
             access.counter.eq(phase),
             host.mem_rdata.eq(access.rdata),

@@ -35,6 +35,8 @@ class EnginePort(wiring.Signature):
         equilif_golden.engine.port.Region and element; they stay until a read has been answered.
     mem_write, mem_wdata : Out(1), Out(32)
         Strobe, and what is written.  WEIGHT: low 16 bits.  VALUE: plus in bits 0-7, minus in bits 8-15.
+    mem_more : Out(lane_bits)
+        So many values behind that one become the same; they are of the same group.
     mem_read : Out(1)
         Strobe.  One read is outstanding.
     mem_valid, mem_rdata : In(1), In(32)
@@ -54,6 +56,7 @@ class EnginePort(wiring.Signature):
         mem_addr: Signal
         mem_wdata: Signal
         mem_write: Signal
+        mem_more: Signal
         mem_read: Signal
         mem_rdata: Signal
         mem_valid: Signal
@@ -74,6 +77,7 @@ class EnginePort(wiring.Signature):
                 "mem_addr": Out(address_bits(config)),
                 "mem_wdata": Out(32),
                 "mem_write": Out(1),
+                "mem_more": Out(lane_bits(config)),
                 "mem_read": Out(1),
                 "mem_rdata": In(32),
                 "mem_valid": In(1),

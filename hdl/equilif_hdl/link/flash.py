@@ -1,11 +1,14 @@
 """Controller of a serial flash, for one byte after the other.
 
     port: seek, read, write, erase --> [ orders, address ] --> [ shift register ] --> chip, clk, copi
-    port: valid, rdata             <-- [                 ] <-- [                ] <-- cipo
+    port: valid, rdata             <-- [                 ] <-- [                ] <-- cipo, sio
 
-A bit takes two cycles, a byte sixteen.  Bytes in a row need no new order.  A page that is full is programmed
-by itself.  Addresses are those of the design's area, and what would be done outside of it is not done: the
-bitstream is out of reach, whatever the port says.
+A clock of the chip takes two cycles, and brings two bits of what is read: a byte every twelve cycles, twenty
+where it is written.  Bytes in a row need no new order.  A page that is full is programmed by itself.
+Addresses are those of the design's area, and what would be done outside of it is not done: the bitstream is
+out of reach, whatever the port says.
+
+After a reset it waits until the chip has done what it was doing, and asks what it is.
 
 equilif_golden.link.flash says what the chip does.
 """
@@ -25,7 +28,8 @@ from equilif_golden.link.flash import (
     IN_PROGRESS,
     PAGE,
     PAGE_PROGRAM,
-    READ_DATA,
+    READ_DUAL,
+    READ_ID,
     READ_STATUS,
     WAKE,
     WRITE_ENABLE,
@@ -62,6 +66,8 @@ class FlashPort(wiring.Signature):
         The next byte.
     outside : In(1)
         It is outside of the area: reads find it erased, and nothing is written.
+    chip : In(24)
+        What the chip says it is.
     """
 
     class Members(Interface, Protocol):
@@ -77,6 +83,7 @@ class FlashPort(wiring.Signature):
         rdata: Signal
         at: Signal
         outside: Signal
+        chip: Signal
 
     def __init__(self) -> None:
         super().__init__(
@@ -93,21 +100,35 @@ class FlashPort(wiring.Signature):
                 "rdata": In(8),
                 "at": In(ADDRESS_BITS),
                 "outside": In(1),
+                "chip": In(24),
             }
         )
 
 
 class FlashPins(wiring.Signature):
-    """``cs`` is high where the chip is selected; SPI mode 0."""
+    """``cs`` is high where the chip is selected; SPI mode 0.  ``sio`` is what stands at the pin of ``copi``,
+    which the design drives where ``copi_oe``.
+    """
 
     class Members(Interface, Protocol):
         cs: Signal
         clk: Signal
         copi: Signal
+        copi_oe: Signal
         cipo: Signal
+        sio: Signal
 
     def __init__(self) -> None:
-        super().__init__({"cs": Out(1), "clk": Out(1), "copi": Out(1), "cipo": In(1)})
+        super().__init__(
+            {
+                "cs": Out(1),
+                "clk": Out(1),
+                "copi": Out(1),
+                "copi_oe": Out(1),
+                "cipo": In(1),
+                "sio": In(1),
+            }
+        )
 
 
 class FlashController(wiring.Component):
@@ -134,21 +155,26 @@ class FlashController(wiring.Component):
         erases = Signal()  # or a block is erased
         wdata = Signal(8)
         shift = Signal(32)
-        left = Signal(range(33))  # bits
+        left = Signal(range(33))  # clocks of the chip
+        dual = Signal()  # the chip sends two bits a clock
         waking = Signal(WAKE_BITS)
+        named = Signal()  # the chip has said what it is
         physical = Signal(ADDRESS_BITS)  # address in the chip
         high = port.at[BLOCK_BITS:]
         m.d.comb += [
             physical.eq(Cat(port.at[:BLOCK_BITS], (high + self.area.first)[: ADDRESS_BITS - BLOCK_BITS])),
             port.outside.eq(high >= self.area.blocks),
             pins.copi.eq(shift[-1]),
+            pins.copi_oe.eq(~dual),
             port.rdata.eq(Mux(port.outside, ERASED, shift[:8])),
         ]
-        # a bit: the chip's clock is low for a cycle, then high for one, at whose end its answer is taken
+        # the chip's clock is low for a cycle, then high for one, at whose end its answer is taken
         with m.If(left != 0):
             m.d.sync += pins.clk.eq(~pins.clk)
             with m.If(pins.clk):
                 m.d.sync += [shift.eq(Cat(pins.cipo, shift)), left.eq(left - 1)]
+                with m.If(dual):
+                    m.d.sync += shift.eq(Cat(pins.sio, pins.cipo, shift))
 
         def send(value: Value | int, bits: int) -> None:
             m.d.sync += [pins.cs.eq(1), shift.eq(Cat(Const(0, 32 - bits), value)), left.eq(bits)]
@@ -164,8 +190,17 @@ class FlashController(wiring.Component):
             with m.State("WAKE"):
                 with m.If(done):
                     m.d.sync += [pins.cs.eq(0), waking.eq(waking + 1)]
-                    with m.If(waking.all()):
-                        m.next = "IDLE"
+                    with m.If(waking.all()):  # a reset leaves the chip with what it was doing
+                        m.next = "ASK"
+            with m.State("ASK NAME"):
+                send(Const(READ_ID, 8), 8)
+                m.next = "NAME ASKED"
+            with m.State("NAME ASKED"), m.If(done):
+                send(Const(0, 24), 24)
+                m.next = "NAME"
+            with m.State("NAME"), m.If(done):
+                m.d.sync += [port.chip.eq(shift), named.eq(1)]
+                m.next = "CLOSE"
             with m.State("IDLE"):
                 m.d.comb += port.ready.eq(1)
                 m.d.sync += [writes.eq(port.write), erases.eq(port.erase), wdata.eq(port.wdata)]
@@ -179,7 +214,7 @@ class FlashController(wiring.Component):
                     with m.Elif(reading):
                         m.next = "BYTE"
                     with m.Else():
-                        order(READ_DATA)
+                        order(READ_DUAL)
                         m.d.sync += reading.eq(1)
                         m.next = "ORDERED"
                 with m.Elif(port.write | port.erase):
@@ -205,8 +240,16 @@ class FlashController(wiring.Component):
                 m.next = "BYTE"
                 with m.If(erases):
                     m.next = "CLOSE"
+                with m.If(reading):
+                    send(Const(0, 8), 8)
+                    m.d.sync += dual.eq(1)
+                    m.next = "TURNED"
+            with m.State("TURNED"), m.If(done):
+                m.next = "BYTE"
             with m.State("BYTE"):
                 send(wdata, 8)
+                with m.If(dual):
+                    m.d.sync += left.eq(4)
                 m.next = "SHIFT"
             with m.State("SHIFT"), m.If(done):
                 m.next = "DONE"
@@ -218,12 +261,14 @@ class FlashController(wiring.Component):
                     m.next = "CLOSE"
             # -- the order under way ends; what it changes takes its time ------------------------------
             with m.State("CLOSE"):
-                m.d.sync += [pins.cs.eq(0), reading.eq(0), programming.eq(0)]
+                m.d.sync += [pins.cs.eq(0), reading.eq(0), programming.eq(0), dual.eq(0)]
                 m.next = "CLOSED"
                 with m.If(programming):
                     m.next = "ASK"
             with m.State("CLOSED"):  # the chip wants to be left alone for 50 ns
                 m.next = "IDLE"
+                with m.If(~named):
+                    m.next = "ASK NAME"
             with m.State("ASK"):
                 send(Const(READ_STATUS, 8), 8)
                 m.next = "ASKED"

@@ -1,6 +1,6 @@
 """Frames: one is received whole and held until the reply to it is out.
 
-i: data, end --> [ buffer ] --> read port          full, status, command, sequence, end
+i: data, end --> [ buffer ] --> data, ended        full, status, command, sequence, end
      |               +--------+
      +-------------->| CRC-32 |
 reply: bytes, end -->|        |--> o: bytes, CRC, end
@@ -28,6 +28,7 @@ from equilif_hdl.link.slip import DECODED, ITEM, Decoded, Item
 from equilif_hdl.typed import Stream
 
 STATUS_BITS = max(Status).bit_length()
+PAYLOAD = 2  #: number of the first byte behind command and sequence
 
 
 class Framer(wiring.Component):
@@ -41,10 +42,13 @@ class Framer(wiring.Component):
     full : Out(1)
         A frame is held; it is good when ``status`` is OK.
     status, command, sequence, end, whole : Out
-        Of the held frame.  ``end``: buffer address after its payload, which begins at 2.  ``whole``: the
-        payload is a multiple of an instruction's bytes.
-    addr : In, data : Out(8)
-        Buffer read port, latency 2.
+        Of the held frame.  ``end``: number of the byte after its payload, which begins with byte PAYLOAD.
+        ``whole``: the payload is a multiple of an instruction's bytes.
+    rewind, take : In(1)
+        Strobes: to the payload's first byte; to the next one, where ``there``.
+    there, data, ended : Out(1), Out(8), Out(1)
+        A byte of the payload is there; ``ended``: the payload is over.  Three cycles after ``rewind``, then
+        one a cycle.
     own, dropped, dropped_end : In(1)
         ``i`` is not the line's.  A byte came over the line meanwhile; it was an END.  The line's frame counts
         as if it had come while another one is held.
@@ -62,8 +66,11 @@ class Framer(wiring.Component):
     sequence: Signal
     end: Signal
     whole: Signal
-    addr: Signal
+    rewind: Signal
+    take: Signal
+    there: Signal
     data: Signal
+    ended: Signal
     own: Signal
     dropped: Signal
     dropped_end: Signal
@@ -83,8 +90,11 @@ class Framer(wiring.Component):
                 "sequence": Out(8),
                 "end": Out(at),
                 "whole": Out(1),
-                "addr": In(at),
+                "rewind": In(1),
+                "take": In(1),
+                "there": Out(1),
                 "data": Out(8),
+                "ended": Out(1),
                 "own": In(1),
                 "dropped": In(1),
                 "dropped_end": In(1),
@@ -120,20 +130,36 @@ class Framer(wiring.Component):
         item = Signal(8)
         room = Signal()  # it is taken
 
+        # the payload is read ahead: byte ``at - 1`` leaves the memory, the one before it is shown
+        at = Signal(range(self.frame_bytes))
+        leaves = Signal()
+        beyond = Signal.like(self.end)  # one more than ``end``
+        step = Signal()
         # one address, and never a read in the cycle of a write: a block RAM needs no logic around it
         address = Signal(range(self.frame_bytes))
         m.d.comb += [
-            address.eq(Mux(store, n, self.addr)),
+            step.eq(self.take | ~self.there),
+            address.eq(Mux(store, n, at)),
             wr.addr.eq(address),
             wr.data.eq(i.p.data),
             wr.en.eq(store),
             rd.addr.eq(address),
-            rd.en.eq(~store),
+            rd.en.eq(~store & step),
             i.ready.eq(1),
             self.whole.eq(phase == OVERHEAD % INSTRUCTION_BYTES),
         ]
         # registers: the host decides by them at once
-        m.d.sync += [self.data.eq(rd.data), self.end.eq(n - CRC_BYTES)]
+        m.d.sync += [self.end.eq(n - CRC_BYTES), beyond.eq(n - CRC_BYTES + 1)]
+        with m.If(step):
+            m.d.sync += [
+                at.eq(at + 1),
+                leaves.eq(1),
+                self.there.eq(leaves),
+                self.data.eq(rd.data),
+                self.ended.eq(at == beyond),
+            ]
+        with m.If(self.rewind):
+            m.d.sync += [at.eq(PAYLOAD), leaves.eq(0), self.there.eq(0)]
         with m.FSM() as fsm:
             with m.State("LISTEN"):
                 told = missed & ~self.own  # it waits until ``i`` is the line's again

@@ -12,7 +12,9 @@ With a flash there are a Player beside it, whose frames come first when the line
 
 A command is walked twice, the first time dry: every address is compared, the program is judged, and
 nothing is written.  Only when that went through is it walked for real, so no command is ever half done.
-A byte takes three cycles each time; a UART takes hundreds.
+The values of a RUN from the flash are walked once: there is nobody to send it again.
+
+A value takes a cycle, zeros that are packed a cycle for each group of lanes, other bytes two.
 
     WAIT -> DECODE -> HEADER -> ARGUMENT -> SPAN             what it is, and what will be read
                         -> DATA <-> ELEMENT, JUDGE           what is written; then HEADER again, for real
@@ -53,14 +55,13 @@ from equilif_golden.link.protocol import (
 from equilif_hdl.engine.checker import Checker
 from equilif_hdl.engine.port import EnginePort, address_bits
 from equilif_hdl.link.flash import ADDRESS_BITS, BLOCK_BITS, FlashController, FlashPins, FlashPort
-from equilif_hdl.link.frame import STATUS_BITS, Framer
+from equilif_hdl.link.frame import PAYLOAD, STATUS_BITS, Framer
 from equilif_hdl.link.player import QUIET_BITS, Player
 from equilif_hdl.link.slip import SlipDecoder, SlipEncoder
 from equilif_hdl.link.transport import RECEIVED, Received
 from equilif_hdl.typed import Assign, Stream
 
 assert (LEARN, PACKED) == (1, 2)  # bits 0 and 1 of the flags, and the only ones
-PAYLOAD = 2  #: buffer address of the first byte behind command and sequence
 RESULT_WORDS = 4
 
 
@@ -131,7 +132,6 @@ class Host(wiring.Component):
             connect(m, controller.pins, flipped(self.flash))
             m.d.comb += [self.active.eq(player.active), self.fault.eq(player.fault)]
         walk = _Walk(self, m, framer, checker, player, controller)
-        m.d.sync += [walk.fresh.eq(walk.reading), walk.reading.eq(1)]
         with m.FSM():
             walk.command()
             walk.header()
@@ -193,10 +193,8 @@ class _Walk:
         self.engine = host.engine
 
         self.real = Signal()  # the command is walked for the second time, for real
-        self.at = Signal(len(framer.addr))  # buffer address
-        self.reading = Signal()  # the byte of that address is read
-        self.fresh = Signal()  # it is there
-        self.ended = Signal()  # where ``reading``: that address is behind the payload
+        self.place = Signal(4)  # byte of the payload, in a header
+        self.direct = Signal()  # a value goes from the payload to its memory
         self.argument = Signal(8)  # region, or flags of a RUN
         self.count = Signal(16)  # elements to read; zeros that a packed value still stands for
         # element of the region; the top bit stands for all addresses far outside
@@ -224,14 +222,17 @@ class _Walk:
         m.d.comb += [
             self.region.eq(Mux(self.load, Region.PROGRAM, Mux(self.runs, Region.VALUE, region))),
             self.packed.eq(self.runs & self.argument[1]),
-            framer.addr.eq(self.at),
             checker.word.eq(self.word),
             self.engine.mem_region.eq(self.region),
             self.engine.mem_addr.eq(self.address),
-            self.engine.mem_wdata.eq(self.word),
+            # a value is one byte, for both of its memories
+            self.engine.mem_wdata.eq(Mux(self.direct, framer.data.replicate(2), self.word)),
             self.engine.learn.eq(self.argument[0]),
         ]
-        m.d.sync += self.ended.eq(self.at == framer.end)
+        with m.If(framer.take):
+            m.d.sync += self.place.eq(self.place + 1)
+        with m.If(framer.rewind):
+            m.d.sync += self.place.eq(0)
         own = OWN_BYTES if player else {}
         self.last_written = self._by_region(WRITE_BYTES, own)
         self.last_read = self._by_region(READ_BYTES, own)
@@ -320,13 +321,10 @@ class _Walk:
     def _refuse(self) -> None:
         self.m.next = "STATUS"
 
-    def _read(self, at: ValueLike) -> list[Assign]:
-        """Ask for the byte of this address."""
-        return [self.at.eq(at), self.reading.eq(0), self.fresh.eq(0)]
-
     def _again(self) -> None:
         """From the start of the payload, for real."""
-        self.m.d.sync += [self.real.eq(1), *self._read(PAYLOAD)]
+        self.m.d.comb += self.framer.rewind.eq(1)
+        self.m.d.sync += self.real.eq(1)
 
     # -- what was asked for ------------------------------------------------------------------------
     def command(self) -> None:
@@ -335,7 +333,6 @@ class _Walk:
         with m.State("WAIT"):
             m.d.sync += [
                 self.real.eq(0),
-                *self._read(PAYLOAD),
                 self.lane.eq(0),
                 self.result.eq(0),
                 self.address.eq(0),
@@ -346,7 +343,7 @@ class _Walk:
                 self.kind.eq(Cat(framer.command == c for c in self.commands)),
                 self.status.eq(framer.status),
             ]
-            m.d.comb += self.checker.clear.eq(1)
+            m.d.comb += [self.checker.clear.eq(1), framer.rewind.eq(1)]
             with m.If(framer.full):
                 m.next = "DECODE"
         with m.State("DECODE"):
@@ -383,17 +380,18 @@ class _Walk:
 
     def header(self) -> None:
         m = self.m
-        place = self.at[:4]  # a header is short
+        place = self.place
         with m.State("HEADER"):  # RUN comes here again for its second address
-            with m.If(self.fresh):
-                m.d.sync += self._read(self.at + 1)
+            m.d.comb += self.framer.take.eq(self.framer.there)
+            with m.If(self.framer.there):
                 with m.Switch(place):
                     self._fields()
-                read = place == PAYLOAD + HEADER_BYTES[Command.READ] - 1
-                written = (self.write | self.erase) & (place == PAYLOAD + HEADER_BYTES[Command.WRITE] - 1)
+                read = place == HEADER_BYTES[Command.READ] - 1
+                written = (self.write | self.erase) & (place == HEADER_BYTES[Command.WRITE] - 1)
                 with m.If(read | written):
                     m.next = "ARGUMENT"
-                with m.If(place == PAYLOAD + HEADER_BYTES[Command.RUN] - 1):
+                with m.If(place == HEADER_BYTES[Command.RUN] - 1):
+                    m.d.sync += self.real.eq(self.real | self.own)
                     m.next = "DATA"
         with m.State("ARGUMENT"):
             m.d.sync += self.status.eq(Mux(self.runs, Status.BAD_FLAGS, Status.BAD_REGION))
@@ -433,7 +431,7 @@ class _Walk:
     def _fields(self) -> None:
         """Cases of the header's bytes."""
         m = self.m
-        at = PAYLOAD
+        at = 0
         targets = {
             "argument": self.argument,
             "address": self.address,
@@ -445,7 +443,7 @@ class _Walk:
                 with m.Case(at + k):
                     m.d.sync += _byte(targets[name], k, self.framer.data, top=targets[name] is self.address)
             at += n_bytes
-        assert at == HEADER_BYTES[Command.RUN] + PAYLOAD
+        assert at == HEADER_BYTES[Command.RUN]
 
     # -- what will be read -------------------------------------------------------------------------
     def span(self) -> None:
@@ -471,45 +469,68 @@ class _Walk:
         m = self.m
         framer = self.framer
         with m.State("DATA"):
+            zero = self.packed & (framer.data == 0)
             m.d.sync += self.status.eq(Mux(self.load, Status.BAD_PROGRAM, Status.BAD_LENGTH))
-            with m.If(self.ended & self.reading):
+            with m.If(framer.there & framer.ended):
                 self._end_of_data()
-            with m.Elif(self.fresh):
-                m.d.sync += [*self._read(self.at + 1), self.lane.eq(self.lane + 1)]
+            with m.Elif(framer.there):
+                m.d.comb += framer.take.eq(1)
+                m.d.sync += self.lane.eq(self.lane + 1)
                 for k in range(4):
-                    # a value is one byte, for both of its memories
-                    with m.If(self.lane == Mux((self.region == Region.VALUE) & (k == 1), 0, k)):
+                    with m.If(self.lane == k):
                         m.d.sync += self.word.word_select(k, 8).eq(framer.data)
                 with m.If(self.packed & self.lane[0]):  # after a zero, how many more of them
-                    m.d.sync += [self.lane.eq(self.lane), self.count.eq(framer.data)]
+                    m.d.sync += [self.lane.eq(self.lane), self.word.eq(0), self.count.eq(framer.data)]
                     m.next = "ELEMENT"
-                with m.Elif((self.lane == self.last_written) & ~(self.packed & (framer.data == 0))):
+                with m.Elif((self.region == Region.VALUE) & ~zero):
+                    m.d.sync += self.lane.eq(0)
+                    m.d.comb += self.direct.eq(1)
+                    self._element()
+                with m.Elif((self.lane == self.last_written) & ~zero):
                     m.d.sync += self.lane.eq(0)
                     m.next = "ELEMENT"
         with m.State("ELEMENT"):
-            m.d.sync += self.status.eq(Status.BAD_ADDRESS)
-            # what is done for real is not outside: the first time would have been refused.  The strobe must
-            # not wait for that comparison
-            m.d.comb += self.mem_write.eq(self.real)
             m.next = "DATA"
             with m.If(self.real & ~self.ready):
                 m.next = "ELEMENT"
             with m.Elif(self.load & ~self.real):
                 m.d.comb += self.checker.step.eq(1)
                 m.next = "JUDGE"
-            with m.Elif(self.outside):
-                self._refuse()
             with m.Else():
-                m.d.sync += [self.address.eq(self.address + 1), self.lane.eq(0)]
-                with m.If(self.lane[0] & (self.count != 0)):  # only zeros leave a lane behind
-                    m.d.sync += [self.lane.eq(self.lane), self.count.eq(self.count - 1)]
-                    m.next = "ELEMENT"
+                self._element()
+            with m.If(self.lane[0] & ~self.outside):  # only zeros leave a lane behind
+                self._zeros()
         with m.State("JUDGE"):
             m.d.sync += self.status.eq(Status.BAD_PROGRAM)
             with m.If(self.checker.fault):
                 self._refuse()
             with m.Elif(~self.checker.busy):
                 m.next = "DATA"
+
+    def _element(self) -> None:
+        """One is written, or refused."""
+        m = self.m
+        m.d.sync += [
+            self.status.eq(Status.BAD_ADDRESS),
+            self.address.eq(self.address + self.engine.mem_more + 1),
+        ]
+        # what is walked a second time is not outside.  The strobe must not wait for that comparison
+        m.d.comb += self.mem_write.eq(self.real & ~(self.outside & self.own))
+        with m.If(self.outside):
+            self._refuse()
+
+    def _zeros(self) -> None:
+        """As many as are left, or as their group takes."""
+        m = self.m
+        more = self.engine.mem_more
+        left = self.count[:8]
+        room = ~self.address[: len(more)]
+        m.d.comb += more.eq(Mux(left > room, room, left))
+        m.d.sync += left.eq(left - more - 1)
+        with m.If(left > room):
+            m.next = "ELEMENT"
+        with m.Else():
+            m.d.sync += self.lane.eq(0)
 
     def _end_of_data(self) -> None:
         m = self.m
@@ -554,11 +575,14 @@ class _Walk:
                 m.next = "DONE"
         with m.State("ECHO"):  # the header of what is recorded
             reply = self.framer.reply
-            m.d.comb += [reply.valid.eq(self.fresh), reply.p.data.eq(self.framer.data)]
-            with m.If(self.fresh & reply.ready):
-                m.d.sync += self._read(self.at + 1)
-                with m.If(self.at[:4] == PAYLOAD + HEADER_BYTES[Command.WRITE] - 1):
-                    m.next = "FETCH"
+            there = self.framer.there
+            m.d.comb += [
+                reply.valid.eq(there),
+                reply.p.data.eq(self.framer.data),
+                self.framer.take.eq(there & reply.ready),
+            ]
+            with m.If(there & reply.ready & (self.place == HEADER_BYTES[Command.WRITE] - 1)):
+                m.next = "FETCH"
 
     # -- reply -------------------------------------------------------------------------------------
     def reply(self) -> None:
@@ -589,7 +613,7 @@ class _Walk:
                 with m.If(good & self.read):
                     m.next = "FETCH"
                     if self.player is not None:
-                        m.d.sync += self._read(PAYLOAD)
+                        m.d.comb += self.framer.rewind.eq(1)
                         with m.If(self.record):
                             m.next = "ECHO"
 

@@ -2,7 +2,7 @@
 
 Does as equilif_golden.link.player.Player, frame by frame.
 
-    flash --> list of frames --> feed --> SLIP --> Framer --> Host
+    flash --> reader --> FIFO --> feed --> SLIP --> Framer --> Host
     flash <-- slot <---------- record <-- SLIP <-- Framer <-- Host        checkpoints
                         hits, spikes <-- reply <-----'
 
@@ -10,18 +10,22 @@ The line comes first: a frame of the player's begins only when no byte has come 
 What comes over the line while one is under way is answered by OVERRUN behind it, and then has the device for
 itself.
 
-    IDLE -> DISPATCH -> [ PROGRAM ] -> TURN, ROUND, JOIN -> INDEX -> sample -> COUNT, COUNTED ...
+    IDLE -> DISPATCH -> [ PROGRAM ] -> SAMPLE -> SAMPLED -> its frames -> COUNT, COUNTED ...
                      -> SAVE
-    BEGIN -> LIST -> FIRST -> TAKE -> FLUSH -> FEED <-> FETCH -> REPLY -> END       a list, frame by frame
+    LIST -> FIRST -> TAKE -> FLUSH -> FEED -> HEAR -> REPLY -> DONE                 a list, frame by frame
+
+The reader fetches a frame.  While the engine learns a sample it finds the next one and fetches its first:
+
+    READY -> NEXT -> TURN, ROUND, JOIN -> CHOOSE -> INDEX -> FOUND -> READ <-> GOT
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from amaranth import Cat, Const, Module, Mux, Signal
+from amaranth import Cat, Const, Module, Mux, ResetInserter, Signal
 from amaranth.hdl import Value, ValueLike
-from amaranth.lib import wiring
+from amaranth.lib import fifo, wiring
 from amaranth.lib.wiring import In, Out
 
 from equilif_golden.engine.config import EngineConfig
@@ -41,9 +45,9 @@ from equilif_golden.link.player import (
     slot_blocks,
     step,
 )
-from equilif_golden.link.protocol import END
+from equilif_golden.link.protocol import END, Command
 from equilif_hdl.link.flash import BLOCK_BITS, FlashPort
-from equilif_hdl.typed import Interface
+from equilif_hdl.typed import Assign, Interface
 
 #: 2**so many cycles without a byte make the line quiet: 87 ms at 48 MHz.  A host that was answered by OVERRUN
 #: sends again sooner
@@ -52,6 +56,7 @@ QUIET_BITS = 22
 PLACE_BITS = 4
 SPIKES = range(8, 12)
 SLOT, PROGRAM, SAMPLE, SAVE = range(4)  #: what a list is
+FIFO_BYTES = 512  #: of a frame may be fetched ahead: a block RAM of the smallest device
 
 
 class PlayerPort(wiring.Signature):
@@ -165,13 +170,17 @@ class Player(wiring.Component):
         play = _Play(self, m)
         play.registers()
         play.quiet()
+        play.leave()
         with m.FSM(init="BOOT"):
             play.boot()
             play.dispatch()
-            play.turn()
+            play.samples()
             play.frames()
             play.replies()
             play.ends()
+        with m.FSM():
+            play.fetched()
+            play.turn()
         return m
 
 
@@ -201,7 +210,6 @@ class _Play:
         self.booting = Signal(init=1)
         self.started = Signal()  # this epoch's program is loaded
         self.still = Signal(player.quiet_bits + 1)  # cycles since a byte came over the line
-        self.byte = Signal(8)
         self.place = Signal(PLACE_BITS)  # byte of the reply
         self.beyond = Signal()  # of its bytes behind the last that counts
         self.good = Signal()  # the reply says so
@@ -220,9 +228,27 @@ class _Play:
         self.slot = Signal(2)  # plays of slots so far
         self.older = Signal(8)  # generation of slot 0
         self.sample = Signal(SAMPLE_BITS)
+        self.last = Signal()  # the frame is a RUN
+        self.begun = Signal()  # one of the sample's frames was fed
+        self.ready = Signal()  # the reader has nothing to do
+        self.abort = Signal()  # it need not go on
+        self.go_on = Signal()  # it is to fetch a frame from where the flash is
+        self.go_number = Signal()  # or the first one of the sample of this number
+        self.go_next = Signal()  # or of the number behind it
+        self.number = Signal(2 * HALF_MOST)  # of the order, as a turn
+        self.over = Signal()  # there is none in this epoch
+        self.ahead = Signal()  # the reader was sent for the sample that comes next
+        self.stale = Signal()  # a register was written since
+        self.start = Signal()  # the reader is at the first byte of a frame
         self.halves = Signal(2 * HALF_MOST)  # a number of the order on its way through the rounds
         self.rounds = Signal(range(max(ROUNDS, HALF_MOST) + 1))
         self.index_byte = Signal(range(INDEX_BYTES + 1))
+        self.flush = Signal()
+        self.there = Signal()  # a byte has left the FIFO: a register, since a block RAM is slow to tell
+        self.head = Signal(8)
+        self.take = Signal()
+        self.bytes = fifo.SyncFIFOBuffered(width=8, depth=FIFO_BYTES)
+        m.submodules.bytes = ResetInserter(self.flush)(self.bytes)
 
     # -- registers ---------------------------------------------------------------------------------
     def registers(self) -> None:
@@ -242,6 +268,9 @@ class _Play:
                     if n == 0:
                         with m.If(host.write):
                             m.d.sync += f["fault"].eq(Fault.NONE)
+        with m.If(host.write):
+            m.d.sync += self.stale.eq(1)
+        m.d.comb += f["chip"].eq(self.flash.chip)
         # registers: they are as old as the upload, and lie before long paths
         m.d.sync += [
             self.half.eq(Mux(f["half"] > HALF_MOST, HALF_MOST, f["half"])),
@@ -268,6 +297,16 @@ class _Play:
         with m.Elif(~self.still[-1]):
             m.d.sync += self.still.eq(self.still + 1)
 
+    def leave(self) -> None:
+        """A byte leaves the FIFO."""
+        m = self.m
+        bytes = self.bytes
+        m.d.comb += bytes.r_en.eq(~self.there | self.take)
+        with m.If(bytes.r_en):
+            m.d.sync += [self.there.eq(bytes.r_rdy), self.head.eq(bytes.r_data)]
+        with m.If(self.flush):
+            m.d.sync += self.there.eq(0)
+
     # -- helpers -----------------------------------------------------------------------------------
     def _seek(self, address: ValueLike, then: str) -> None:
         """The flash goes there."""
@@ -276,12 +315,14 @@ class _Play:
         with m.If(self.flash.ready):
             m.next = then
 
-    def _read(self, then: str) -> None:
-        """The flash is asked for its next byte."""
+    def _list(self, address: ValueLike) -> None:
+        """To the list there; what was fetched ahead is of no use."""
         m = self.m
-        m.d.comb += self.flash.read.eq(1)
-        with m.If(self.flash.ready):
-            m.next = then
+        m.d.comb += self.abort.eq(1)
+        with m.If(self.ready):
+            m.d.comb += self.flush.eq(1)
+            m.d.sync += self.ahead.eq(0)
+            self._seek(address, "LIST")
 
     def _stop(self, fault: Fault) -> None:
         m = self.m
@@ -293,7 +334,7 @@ class _Play:
         m = self.m
         with m.State("BOOT"):  # slot 0, slot 1, and slot 0 again when it counts
             m.d.sync += [self.task.eq(SLOT), self.first.eq(1), self.mixed.eq(0)]
-            self._seek(Mux(self.slot == 1, self.slot_blocks << BLOCK_BITS, 0), "LIST")
+            self._list(Mux(self.slot == 1, self.slot_blocks << BLOCK_BITS, 0))
         with m.State("SLOT"):  # `good`: the one that was played is whole
             m.d.sync += self.slot.eq(self.slot + 1)
             newer = ~(self.generation - self.older)[7]
@@ -312,13 +353,17 @@ class _Play:
         m = self.m
         f = self.fields
         with m.State("IDLE"):
-            m.d.sync += [f["phase"].eq(Phase.IDLE), self.started.eq(0)]
-            with m.If(self.wanted):
-                m.d.sync += f["phase"].eq(Phase.LEARN)
-                m.next = "DISPATCH"
-            with m.If(f["boot"]):
-                m.d.sync += [f["phase"].eq(Phase.BOOT), f["boot"].eq(0), self.booting.eq(1), self.slot.eq(0)]
-                m.next = "BOOT"
+            m.d.comb += self.abort.eq(1)
+            m.d.sync += self.started.eq(0)
+            with m.If(self.ready):
+                m.d.sync += f["phase"].eq(Phase.IDLE)
+                with m.If(self.wanted):
+                    m.d.sync += f["phase"].eq(Phase.LEARN)
+                    m.next = "DISPATCH"
+                with m.If(f["boot"]):
+                    m.d.sync += [f["boot"].eq(0), self.booting.eq(1), self.slot.eq(0)]
+                    m.d.sync += f["phase"].eq(Phase.BOOT)
+                    m.next = "BOOT"
         with m.State("DISPATCH"):
             m.d.sync += self.booting.eq(0)
             with m.If(self.save):
@@ -329,13 +374,13 @@ class _Play:
                 m.next = "IDLE"
             with m.Else():
                 m.d.sync += f["phase"].eq(Phase.LEARN)
-                m.next = "TURN"
+                m.next = "SAMPLE"
                 with m.If(~self.started):
                     m.next = "PROGRAM"
         with m.State("PROGRAM"):
             m.d.sync += self.task.eq(PROGRAM)
             shift = LIST_BYTES.bit_length() - 1
-            self._seek((f["programs"] << BLOCK_BITS) + (self.epoch << shift), "LIST")
+            self._list((f["programs"] << BLOCK_BITS) + (self.epoch << shift))
         with m.State("SAVE"):
             m.d.sync += [
                 self.task.eq(SAVE),
@@ -343,23 +388,73 @@ class _Play:
                 self.other.eq(Mux(self.generation[0], self.slot_blocks << BLOCK_BITS, 0)),
                 self.fresh.eq(0),
             ]
-            self._seek(f["saves"] << BLOCK_BITS, "LIST")
+            self._list(f["saves"] << BLOCK_BITS)
 
+    def samples(self) -> None:
+        m = self.m
+        f = self.fields
+        with m.State("SAMPLE"):  # the next one: it was fetched ahead, or is fetched now
+            m.d.sync += [self.task.eq(SAMPLE), self.begun.eq(0)]
+            with m.If(self.ahead & ~self.stale):
+                m.next = "SAMPLED"
+            with m.Else():
+                m.d.comb += self.abort.eq(1)
+                with m.If(self.ready):
+                    m.d.comb += [self.flush.eq(1), self.go_number.eq(1)]
+                    m.d.sync += [self.number.eq(f["turn"]), self.ahead.eq(1), self.stale.eq(0)]
+                    m.next = "SAMPLED"
+        with m.State("SAMPLED"):
+            with m.If(self.stale):
+                m.next = "DISPATCH"
+            with m.Elif(self.over & self.ready | self.there):
+                m.d.sync += f["turn"].eq(self.number)
+                m.next = "FIRST"
+                with m.If(~self.there):
+                    m.next = "COUNTED"
+        with m.State("COUNT"):
+            m.d.sync += self._next(f["turn"])
+            m.next = "COUNTED"
+        with m.State("COUNTED"):
+            m.next = "DISPATCH"
+            with m.If(f["turn"] == 0):
+                m.d.sync += [self.epoch.eq(self.epoch + 1), self.started.eq(0)]
+                m.d.sync += f["key"].eq(f["key"] + KEY_STEP)
+                m.next = "EPOCH"
+        with m.State("EPOCH"):
+            with m.If((self.epoch == f["epochs"]) | ((self.epoch & f["pause"]) == 0)):
+                m.d.sync += self.save.eq(1)
+            m.next = "DISPATCH"
+
+    def _next(self, turn: Signal) -> list[Assign]:
+        """The turn behind this one; 0 behind the last."""
+        left = turn[HALF_MOST:]
+        right = turn[:HALF_MOST]
+        return [
+            right.eq((right + 1) & self.mask),
+            left.eq((left + (right == self.mask)) & self.mask),
+        ]
+
+    # -- the reader --------------------------------------------------------------------------------
     def turn(self) -> None:
-        """A number of the order, from the next turn by ROUNDS rounds of a Feistel network."""
+        """The sample of a number, by ROUNDS rounds of a Feistel network, and where it begins."""
         m = self.m
         f = self.fields
         left = self.halves[HALF_MOST:]
         right = self.halves[:HALF_MOST]
         mixed = Signal(HALF_MOST)
-        m.d.comb += mixed.eq(right + (right << 2) + f["key"][:8])
+        m.d.comb += mixed.eq(right + (right << 2) + f["key"].word_select(self.rounds[:2], 8))
+        with m.State("NEXT"):
+            m.d.sync += self._next(self.number)
+            m.next = "TURN"
         with m.State("TURN"):
-            m.d.sync += [self.halves.eq(f["turn"]), self.rounds.eq(0)]
+            m.d.sync += [self.halves.eq(self.number), self.rounds.eq(0)]
             m.next = "ROUND"
+            with m.If((self.number == 0) & ~self.start):
+                m.d.sync += self.over.eq(1)
+                m.next = "READY"
         with m.State("ROUND"):
             m.d.sync += [
                 self.halves.eq(Cat(left ^ (mixed ^ mixed >> 3) & self.mask, right)),
-                f["key"].eq(f["key"].rotate_right(8)),  # after four rounds it is as before
                 self.rounds.eq(self.rounds + 1),
             ]
             with m.If(self.rounds == ROUNDS - 1):
@@ -374,8 +469,11 @@ class _Play:
                 m.d.sync += [self.sample.eq(self.sample | right), self.index_byte.eq(0)]
                 m.next = "CHOOSE"
         with m.State("CHOOSE"):
-            m.next = "COUNT"
-            with m.If(self.sample < f["samples"]):
+            m.d.sync += self.start.eq(0)
+            m.next = "NEXT"
+            with m.If(self.abort):
+                m.next = "READY"
+            with m.Elif(self.sample < f["samples"]):
                 self._seek(
                     (f["index"] << BLOCK_BITS) + self.sample + (self.sample << 1),
                     "INDEX",
@@ -394,46 +492,75 @@ class _Play:
                 with m.If(self.index_byte == INDEX_BYTES - 1):
                     m.next = "FOUND"
         with m.State("FOUND"):
-            m.d.sync += self.task.eq(SAMPLE)
-            self._seek(self.other, "LIST")
-        with m.State("COUNT"):
+            m.d.sync += self.start.eq(1)
+            self._seek(self.other, "READ")
+
+    def fetched(self) -> None:
+        """A frame, up to its END, or what stands in its place."""
+        m = self.m
+        flash = self.flash
+        bytes = self.bytes
+        with m.State("READY"):
+            m.d.comb += self.ready.eq(1)
             m.d.sync += [
-                self.right.eq((self.right + 1) & self.mask),
-                self.left.eq((self.left + (self.right == self.mask)) & self.mask),
+                self.start.eq(self.go_on | self.go_number),
+                self.over.eq(self.over & ~self.go_number),
             ]
-            m.next = "COUNTED"
-        with m.State("COUNTED"):
-            m.next = "DISPATCH"
-            with m.If(f["turn"] == 0):
-                m.d.sync += [self.epoch.eq(self.epoch + 1), self.started.eq(0)]
-                m.d.sync += f["key"].eq(f["key"] + KEY_STEP)
-                m.next = "EPOCH"
-        with m.State("EPOCH"):
-            with m.If((self.epoch == f["epochs"]) | ((self.epoch & f["pause"]) == 0)):
-                m.d.sync += self.save.eq(1)
-            m.next = "DISPATCH"
+            with m.If(self.go_on):
+                m.next = "READ"
+            with m.If(self.go_number):
+                m.next = "TURN"
+            with m.If(self.go_next):
+                m.next = "NEXT"
+        with m.State("READ"):
+            with m.If(self.abort):
+                m.next = "READY"
+            with m.Elif(bytes.w_rdy):
+                self._read("GOT")
+        with m.State("GOT"):
+            lost = flash.outside & ~self.start
+            ends = (flash.rdata == END) | self.start & (flash.rdata == ERASED) | lost
+            # a frame without an end gets one, and is refused
+            m.d.comb += bytes.w_data.eq(Mux(lost, END, flash.rdata))
+            with m.If(flash.valid):
+                m.d.comb += bytes.w_en.eq(1)
+                m.d.sync += self.start.eq(0)
+                m.next = "READ"
+                with m.If(ends):
+                    m.next = "READY"
+
+    def _read(self, then: str) -> None:
+        """The flash is asked for its next byte."""
+        m = self.m
+        m.d.comb += self.flash.read.eq(1)
+        with m.If(self.flash.ready):
+            m.next = then
 
     # -- frames of a list --------------------------------------------------------------------------
     def frames(self) -> None:
         m = self.m
-        flash = self.flash
         host = self.host
+        m.d.sync += host.feed.eq(0)
         with m.State("LIST"):
-            self._read("FIRST")
+            m.d.comb += self.go_on.eq(1)
+            m.next = "FIRST"
         with m.State("FIRST"):
-            m.d.sync += [self.byte.eq(flash.rdata), self.good.eq(0)]
-            with m.If(flash.valid):
+            m.d.sync += [self.good.eq(0), self.last.eq(self.head == Command.RUN)]
+            with m.If(self.there):
                 m.next = "TAKE"
-                with m.If(flash.rdata == ERASED):
+                with m.If(self.head == ERASED):
                     m.next = "LAST"
-                with m.If(flash.rdata == END):
+                with m.If(self.head == END):
                     m.next = "REFUSED"
         with m.State("TAKE"):
             with m.If(host.free & self.still[-1] & ~host.line):
                 m.d.sync += host.own.eq(1)
                 m.next = "END"
+            with m.If(self.stale & (self.task == SAMPLE) & ~self.begun):
+                m.d.sync += host.own.eq(0)
+                m.next = "DISPATCH"
         with m.State("END"):  # ends what was left there of a frame that never came whole
-            m.d.comb += [host.feed.eq(1), host.byte.eq(END)]
+            m.d.sync += [host.feed.eq(1), host.byte.eq(END), self.begun.eq(1)]
             m.next = "WAIT"
         with m.State("WAIT"):
             m.next = "FLUSH"
@@ -443,20 +570,14 @@ class _Play:
             with m.If(host.free):
                 m.next = "FEED"
         with m.State("FEED"):
-            m.d.comb += [host.feed.eq(1), host.byte.eq(self.byte)]
-            m.next = "FETCH"
-            with m.If(self.byte == END):
+            m.d.comb += self.take.eq(1)
+            m.d.sync += [host.feed.eq(self.there), host.byte.eq(self.head)]
+            with m.If(self.there & (self.head == END)):
                 m.next = "HEAR"
                 with m.If(self.task == SAVE):
                     m.next = "SWAP"
-        with m.State("FETCH"):
-            self._read("FETCHED")
-        with m.State("FETCHED"):
-            m.d.sync += self.byte.eq(flash.rdata)
-            with m.If(flash.valid):
-                m.next = "FEED"
-                with m.If(flash.outside):  # a frame without an end gets one, and is refused
-                    m.d.sync += self.byte.eq(END)
+                with m.If(self.last & (self.task == SAMPLE)):
+                    m.d.comb += self.go_next.eq(1)
 
     def replies(self) -> None:
         m = self.m

@@ -12,9 +12,10 @@ import random
 from typing import Any
 
 import cocotb
-from cocotb.triggers import ReadOnly, RisingEdge
+from cocotb.triggers import FallingEdge, ReadOnly, RisingEdge
 
 from equilif_golden.link.protocol import (
+    CRC_BYTES,
     INSTRUCTION_BYTES,
     OVERHEAD,
     FrameError,
@@ -48,7 +49,7 @@ class FrameBench:
         self.score.actual(END if payload & END else payload)
 
     async def reset(self) -> None:
-        await reset(self.dut, "addr", "own", "dropped", "dropped_end")
+        await reset(self.dut, "rewind", "take", "own", "dropped", "dropped_end")
         cocotb.start_soon(self.sink.run())
         cocotb.start_soon(self._always_ready())
 
@@ -79,16 +80,27 @@ class FrameBench:
             assert not int(self.dut.full.value), "a frame that nobody sent"
             await RisingEdge(self.dut.clk)
 
-    async def buffer(self, n: int) -> bytes:
+    async def payload(self) -> bytes:
+        """As it is read, with pauses."""
         out = bytearray()
-        for at in range(n):
-            self.dut.addr.value = at
-            await RisingEdge(self.dut.clk)
-            await RisingEdge(self.dut.clk)
+        self.dut.rewind.value = 1
+        await RisingEdge(self.dut.clk)
+        self.dut.rewind.value = 0
+        slow = random.choice([0, 0.3])
+        for _ in range(PATIENCE):
+            self.dut.take.value = 0
             await ReadOnly()
-            out.append(int(self.dut.data.value))
+            there = int(self.dut.there.value)
+            if there and int(self.dut.ended.value):
+                await RisingEdge(self.dut.clk)
+                return bytes(out)
+            data = int(self.dut.data.value)
+            if there and random.random() >= slow:
+                out.append(data)
+                await FallingEdge(self.dut.clk)
+                self.dut.take.value = 1
             await RisingEdge(self.dut.clk)
-        return bytes(out)
+        raise AssertionError("the payload does not end")
 
     def status(self, frame: bytes, *, bad: bool = False) -> Status:
         """What the protocol says of a frame."""
@@ -107,13 +119,12 @@ class FrameBench:
         await self.held()
         status = self.status(frame, bad=bad)
         assert Status(int(self.dut.status.value)) == status, frame.hex()
-        kept = frame[: self.frame_bytes]
         assert int(self.dut.sequence.value) == (frame[1] if len(frame) > 1 else 0)
         if status == Status.OK:
             assert int(self.dut.command.value) == frame[0]
             assert int(self.dut.end.value) == len(frame) - OVERHEAD + 2
             assert int(self.dut.whole.value) == ((len(frame) - OVERHEAD) % INSTRUCTION_BYTES == 0)
-            assert await self.buffer(len(kept)) == kept
+            assert await self.payload() == frame[2:-CRC_BYTES]
         return status
 
     async def overrun(self) -> None:
@@ -193,7 +204,7 @@ async def frames_that_come_too_early(dut: Any, i_pause: Pause, o_pause: Pause) -
             await tb.send(frame_of(random.randint(OVERHEAD, 30)), bad=random.random() < 0.3)
         await tb.send(b"")  # between two ENDs there is nothing to lose
         await tb.send(rest[:cut], end=False)
-        assert await tb.buffer(len(frame)) == frame
+        assert await tb.payload() == frame[2:-CRC_BYTES]
         await tb.answer(b"\1")
         if whole:
             await tb.overrun()

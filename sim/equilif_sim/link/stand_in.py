@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from amaranth import Array, Cat, Module, Mux, Signal
+from amaranth import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -22,7 +22,8 @@ class StandIn(wiring.Component):
     and minus.
 
     ``writes``, ``starts``: strobes so far.  ``program``: a digest of what was written to program memory,
-    which nobody can read. ``illegal``: a strobe came while busy, or a read while one was outstanding.
+    which nobody can read. ``illegal``: a strobe came while busy, a read while one was outstanding, or a
+    write that leaves its group.
     """
 
     host: EnginePort.Members
@@ -60,27 +61,35 @@ class StandIn(wiring.Component):
         ]
         finish = left == 1
         datas = {}
+        lanes = self.config.lanes
+        lane = h.mem_addr[: len(h.mem_more)]
+        beyond = Signal()  # what is written leaves its group
         for region in (Region.WEIGHT, Region.VALUE):
+            n = lanes if region == Region.VALUE else 1
             mem = m.submodules[region.name.lower()] = memory.Memory(
-                shape=16, depth=region_size(self.config, region), init=[]
+                shape=16 * n, depth=region_size(self.config, region) // n, init=[]
             )
-            wr = mem.write_port()
+            wr = mem.write_port(granularity=16)
             rd = mem.read_port()
+            place = h.mem_addr[len(lane) :] if region == Region.VALUE else h.mem_addr
+            more = ((2 << h.mem_more) - 1) << lane if region == Region.VALUE else Const(1)
             m.d.comb += [
-                rd.addr.eq(h.mem_addr),
+                rd.addr.eq(place),
                 rd.en.eq(1),
-                wr.addr.eq(h.mem_addr),
-                wr.data.eq(h.mem_wdata),
-                wr.en.eq(h.mem_write & (h.mem_region == region)),
+                wr.addr.eq(place),
+                wr.data.eq(h.mem_wdata[:16].replicate(n)),
+                wr.en.eq(Mux(h.mem_write & (h.mem_region == region), more, 0)),
             ]
+            datas[region] = rd.data
             if region == Region.VALUE:
+                m.d.comb += beyond.eq(h.mem_write & (lane + h.mem_more >= lanes))
+                datas[region] = rd.data.word_select(lane, 16)
                 with m.If(finish):
                     m.d.comb += [
                         wr.en.eq(1),
                         wr.addr.eq(0),
                         wr.data.eq(Cat(self.starts[:8], self.starts[:8])),
                     ]
-            datas[region] = rd.data
         with m.If(h.mem_write & (h.mem_region == Region.PROGRAM)):
             m.d.sync += self.program.eq(self.program.rotate_left(1) ^ h.mem_wdata ^ h.mem_addr)
         counter = Signal(DITHER_WIDTH)
@@ -105,7 +114,8 @@ class StandIn(wiring.Component):
             m.d.sync += left.eq(self.run_cycles)
         with m.Elif(left != 0):
             m.d.sync += left.eq(left - 1)
-        with m.If((h.mem_write | h.mem_read | h.start) & (h.busy | (wait != 0)) | (h.mem_write & h.mem_read)):
+        used = h.mem_write | h.mem_read | h.start
+        with m.If(used & (h.busy | (wait != 0)) | (h.mem_write & h.mem_read) | beyond):
             m.d.sync += self.illegal.eq(1)
         with m.If(h.start & h.learn):
             m.d.sync += counter.eq(counter + DITHER_UPDATE)
