@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import sys
 import time
@@ -80,7 +81,7 @@ ENGINES: dict[str, EngineConfig] = {
     "P16-SMALL": replace(SMALL, lanes=16, pipeline=Pipeline.SMALL),
 }
 #: as large as the networks of the campaign
-ROOM = {"tiles": 256, "value_groups": 64, "state_groups": 32, "program_words": 1024}
+ROOM: dict[str, Any] = {"tiles": 256, "value_groups": 64, "state_groups": 32, "program_words": 1024}
 
 
 # -- programs --------------------------------------------------------------------------------------
@@ -463,7 +464,7 @@ def networks(done: dict[str, Any], n: int, seed: int, seconds: float) -> None:
                 while network is None:
                     try:
                         network = random_network(rng, config)
-                        what = network_differs(lambda config=config: VerilatedEngine(config), network, rng)
+                        what = network_differs(functools.partial(VerilatedEngine, config), network, rng)
                     except (CapacityError, ValueError):
                         network = None  # not one, or too large
                 if what:

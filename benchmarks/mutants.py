@@ -301,8 +301,7 @@ def cases(config: EngineConfig, n: int, seed: int) -> list[Case]:
             model.w[:] = random_weights(rng, config)
             weights = model.w.ravel().copy()
         values = random_values(rng, config)
-        model.plus.flat = values
-        model.minus.flat = values
+        model.write(Region.VALUE, 0, values)
         model.load(program)
         r = model.run(learn=learn)
         after = {name: model.memory(name).copy() for name in memories(config)}
@@ -462,7 +461,16 @@ def page(found: Mapping[str, Found]) -> str:
     for file in sorted({v.mutant.file for v in every}):
         of_file = [v for v in every if v.mutant.file == file]
         out.append("| " + " | ".join([f"`{file}`", *(f"{x}" for x in score(of_file))]) + " |")
-    out += ["", "Survivors:", "", "| target | line | mutant |", "|---|---|---|"]
+    missing = [name for name in TARGETS if name not in found]
+    if missing:
+        out += ["", f"Not run yet: {', '.join(missing)}."]
+    out += [
+        "",
+        "Survivors, those among them that no proof was tried on:",
+        "",
+        "| target | line | mutant |",
+        "|---|---|---|",
+    ]
     for name, one in found.items():
         for v in one.verdicts:
             if not v.killed and not v.equivalent:
