@@ -172,27 +172,40 @@ def rtl(config: EngineConfig) -> str:
 
 @functools.cache
 def _build(config: EngineConfig, synthesis: Synthesis | None, format: str = "") -> Path:
-    counts = ""
+    if not synthesis:
+        return library(config, rtl(config), format)
+    extra = [
+        "-Wno-lint",
+        "-Wno-MULTIDRIVEN",
+        "-Wno-UNOPTFLAT",
+        *(f"-D{name}" for name in synthesis.defines),
+    ]
+    return library(config, synthesis.netlist(config), format, extra, memories_seen=False)
+
+
+def library(
+    config: EngineConfig,
+    text: str,
+    format: str = "",
+    extra: Sequence[str] = (),
+    functions: str = "",
+    *,
+    memories_seen: bool = True,
+) -> Path:
+    """The library of an engine in Verilog.  ``extra``: options of Verilator.  ``functions``: more of the
+    driver's.  ``memories_seen``: they are where the RTL has them.
+    """
+    counts = peeks = ""
     if config.counters:
         counts = f"    for (int k = 0; k < {len(NAMES)}; k++) result[4 + k] = HOST(activity)[k];\n"
     visible = '`verilator_config\npublic_flat_rw -module "*state" -var "*_memory"\n'
-    if synthesis:
-        text = synthesis.netlist(config)
-        peeks = ""
-        extra = [
-            "-Wno-lint",
-            "-Wno-MULTIDRIVEN",
-            "-Wno-UNOPTFLAT",
-            *(f"-D{name}" for name in synthesis.defines),
-        ]
-    else:
-        text = rtl(config)
+    if memories_seen:
         state = "s->top->rootp->engine__DOT__lanes__DOT__state__DOT__"
         peeks = "".join(
             f"        case {k}: return &{state}{name}_memory[0];\n" for k, name in enumerate(MEMORIES)
         )
-        extra = []
     driver = DRIVER.replace("COUNTS", counts).replace("PEEKS", peeks)
+    driver = driver.replace("FUNCTIONS", functions + "FUNCTIONS")
     for place, code in TRACER.items():
         more = code.replace("{format}", format).replace("{Format}", format.title()) if format else ""
         driver = driver.replace(place, more)
@@ -206,12 +219,19 @@ def _build(config: EngineConfig, synthesis: Synthesis | None, format: str = "") 
 class VerilatedEngine:
     """An engine in simulation.  Accesses and runs as through the host port; every array is int64."""
 
-    def __init__(self, config: EngineConfig, *, synthesis: Synthesis | None = None, format: str = ""):
+    def __init__(
+        self,
+        config: EngineConfig,
+        *,
+        synthesis: Synthesis | None = None,
+        format: str = "",
+        made: Path | None = None,
+    ):
         """``synthesis``: run the netlist in place of the RTL; memories cannot be looked into then.
-        ``format``: fst or vcd, of waves that :meth:`record` writes; RTL only.
+        ``format``: fst or vcd, of waves that :meth:`record` writes; RTL only.  ``made``: of :func:`library`.
         """
         self.config = config
-        self._lib: Any = ctypes.CDLL(str(_build(config, synthesis, format)))
+        self._lib: Any = ctypes.CDLL(str(made or _build(config, synthesis, format)))
         for name in ("sim_new", "sim_peek"):
             getattr(self._lib, name).restype = ctypes.c_void_p
         self._sim = ctypes.c_void_p(self._lib.sim_new())

@@ -54,6 +54,8 @@ async def updates(dut: Any) -> None:
                 ]
             )
             up, um = two_rates(signed)
+            if random.random() < 0.3:
+                gain = 1 << random.randrange(GAIN_MAX.bit_length())  # a single bit beyond the limit
             vp, vm = two_rates(signed)
             want = ep_update(
                 [[w]], [up], [um], [vp], [vm], step=Step(gain, shift), counter=counter, weight=weight

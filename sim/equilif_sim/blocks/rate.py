@@ -37,6 +37,7 @@ async def rates(dut: Any) -> None:
                     random.randint(-3, 3),
                     (255 << shift) + random.randint(-3, 3 + (1 << shift)),
                     random.randint(0, 256 << shift),
+                    1 << random.randrange(fmt.width - 1),  # a single bit beyond the largest rate
                 ]
             )
             charge = int(wrap(np.array(total - v), fmt))

@@ -39,6 +39,8 @@ async def values(dut: Any) -> None:
                     *random.choices(edges, k=2),
                     random.randint(acc.lo, acc.hi),
                     random.randint(-300, 300),
+                    # a single bit beyond the limit
+                    random.choice((-1, 1)) * (1 << random.randrange(acc.width - 1)),
                 ]
             )
             await tb.feed({"drive": drive}, (bits(int(relay(drive, shift=shift)), 8),))

@@ -50,6 +50,7 @@ def simulate(
     visible: str | None = None,
     waves: bool = False,
     text: str | None = None,
+    coverage: bool = False,
 ) -> int:
     """Run module ``bench`` on ``dut`` and return the number of tests that passed.
 
@@ -61,6 +62,7 @@ def simulate(
     only        regular expression: run the tests of the bench that match
     text        Verilog of ``dut`` that was made elsewhere; its top module has the name of the class in
                 lower case
+    coverage    Verilator only: of lines and toggles, in coverage.dat below ``build_dir``
     visible     Verilator only: text of a control file (``public_flat_rw ...``) that names what the bench
                 touches
     """
@@ -85,6 +87,7 @@ def simulate(
     else:
         runner = _SelectiveVerilator() if visible else Verilator()
         arguments = ["-Wno-fatal", "--x-assign", "fast", "--x-initial", "fast"]
+        arguments += ["--coverage-line", "--coverage-toggle"] if coverage else []
         environment |= verilator.environment()
     source.write_text(text)
     if visible and simulator == "verilator":

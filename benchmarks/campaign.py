@@ -1,0 +1,539 @@
+"""Random programs and random networks on every engine in Verilator, against the golden model.
+
+    python -m benchmarks.campaign --programs 100000 --networks 1000 --seed 1
+    python -m benchmarks.campaign --page                writes docs/campaign.md alone
+
+Programs come in chains that begin at power-up: memories go over from one to the next.  After each all
+memories, results, counters and cycles are compared; weights before they are written anew, every fourth
+program.  The first chain of an engine has every operation in every mode with every operand at its limits,
+the others are random.  A chain is made of the seed, the engine and its number alone.  What was run is in
+benchmarks/campaign.json, so a campaign that was stopped goes on: it runs what is missing to the numbers that
+are asked for.
+
+A difference ends the campaign.  Its chain is shrunk (programs, instructions, then contents are left out, as
+long as there is still a difference), and printed as a test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from equilif.results import write_json
+from equilif.show.console import counted
+from equilif_golden import files
+from equilif_golden.blocks.lif import LEAKS
+from equilif_golden.engine.chip import Chip
+from equilif_golden.engine.compiler import CapacityError
+from equilif_golden.engine.config import EngineConfig, Pipeline
+from equilif_golden.engine.isa import (
+    OPERATIONS,
+    Instruction,
+    Number,
+    Op,
+    ProgramError,
+    Span,
+    check,
+    flag_name,
+)
+from equilif_golden.engine.memories import memories
+from equilif_golden.engine.model import EngineModel
+from equilif_golden.engine.port import Region
+from equilif_golden.fixed import Raw
+from equilif_golden.kernel import Kernel
+from equilif_golden.network import Network, TokenRows
+from equilif_golden.samples import one_hot
+from equilif_golden.schedule import Schedule
+from equilif_sim.tools.programs import (
+    at_limits,
+    operations,
+    random_convolution,
+    random_instruction,
+    random_program,
+    random_values,
+    random_weights,
+)
+from equilif_sim.verilated import VerilatedEngine
+from tests.engines import CONFIGS, SMALL
+
+TABLE = Path(__file__).with_name("campaign.json")
+PAGE = Path(__file__).parent.parent / "docs" / "campaign.md"
+MARKS = "<!-- table -->", "<!-- end of table -->"
+CHAIN = 25  #: programs
+SAMPLES = 4  #: of a network
+LIMIT = 2_000_000  #: cycles of a program
+RESULTS = ("prediction", "spikes", "accesses", "activity", "cycles")
+
+ENGINES: dict[str, EngineConfig] = {
+    **CONFIGS,
+    "P2-REGISTERED": replace(SMALL, lanes=2, pipeline=Pipeline.REGISTERED),
+    "P16-SMALL": replace(SMALL, lanes=16, pipeline=Pipeline.SMALL),
+}
+#: as large as the networks of the campaign
+ROOM: dict[str, Any] = {"tiles": 256, "value_groups": 64, "state_groups": 32, "program_words": 1024}
+
+
+# -- programs --------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Case:
+    """A program and what is in the memories before it; ``weights``: None leaves them."""
+
+    program: tuple[Instruction, ...]
+    learn: bool
+    values: Raw
+    weights: Raw | None = None
+
+
+def difference(rtl: VerilatedEngine, model: EngineModel, case: Case, *, weights: bool) -> str:
+    """What differs after a program; nothing when all is the same.  ``weights``: they too, whose reading takes
+    longer than a program.
+    """
+    for device in (rtl, model):
+        if case.weights is not None:
+            device.write(Region.WEIGHT, 0, case.weights)
+        device.write(Region.VALUE, 0, case.values)
+        device.load(case.program)
+    want = model.run(learn=case.learn)
+    try:
+        got = rtl.run(learn=case.learn, most=LIMIT)
+    except RuntimeError as e:
+        return str(e)
+    for name in RESULTS:
+        if getattr(got, name) != getattr(want, name):
+            return f"{name}: {getattr(got, name)} for {getattr(want, name)}"
+    for name in memories(rtl.config):
+        if not np.array_equal(rtl.memory(name), model.memory(name)):
+            return name
+    n = rtl.config.n_weights
+    if weights and not np.array_equal(rtl.read(Region.WEIGHT, 0, n), model.w.ravel()):
+        return "weights"
+    if rtl.read(Region.COUNTER, 0, 1)[0] != model.read(Region.COUNTER, 0, 1)[0]:
+        return "counter"
+    return ""
+
+
+def first_difference(make: Callable[[], VerilatedEngine], chain: Sequence[Case]) -> tuple[int, str]:
+    """Number of the first program that differs, and what; the number of all when none does."""
+    rtl = make()
+    model = EngineModel(rtl.config)
+    for k, case in enumerate(chain):
+        # one that is wrong stays wrong until all are written anew
+        last = k + 1 == len(chain) or chain[k + 1].weights is not None
+        found = difference(rtl, model, case, weights=last)
+        if found:
+            return k, found
+    return len(chain), ""
+
+
+def chain_of(config: EngineConfig, rng: np.random.Generator, n: int = CHAIN) -> list[Case]:
+    out = []
+    for k in range(n):
+        # an instruction now and then of as many groups as there are
+        groups = config.value_groups if rng.random() < 0.15 else 4
+        program = tuple(random_program(rng, config, groups=groups))
+        weights = random_weights(rng, config).ravel() if k % 4 == 0 else None
+        out.append(Case(program, bool(rng.integers(2)), random_values(rng, config), weights))
+    return out
+
+
+def directed(config: EngineConfig, rng: np.random.Generator) -> list[Case]:
+    """Every operation in every mode, with every operand at the last values that it may have."""
+    out = []
+    for op in operations(config):
+        if op == Op.CONVOLVE:
+            bodies = [random_convolution(rng, config) for _ in range(40)]
+        else:
+            bodies = [[i] for i in at_every_limit(rng, config, op)]
+        out += [Case((*b, Op.HALT()), True, random_values(rng, config)) for b in bodies]
+    repeat = max(OPERATIONS[Op.REPEAT].operands["count"].allowed)  # type: ignore[union-attr]
+    for op in (Op.STEP, Op.GATHER):
+        i = random_instruction(rng, config, op, groups=1)
+        program = (Op.REPEAT(repeat), i, Op.NEXT(), Op.HALT())
+        out.append(Case(program, True, random_values(rng, config)))
+    for k in range(0, len(out), 4):
+        out[k] = replace(out[k], weights=random_weights(rng, config).ravel())
+    return out
+
+
+def at_every_limit(rng: np.random.Generator, config: EngineConfig, op: Op) -> Iterator[Instruction]:
+    flags = sum(OPERATIONS[op].modes) if OPERATIONS[op].modes else 0
+    for mode in range(flags + 1):
+        if mode & ~flags:
+            continue
+        for groups in (1, config.value_groups):
+            i = replace(random_instruction(rng, config, op, groups=groups), mode=mode)
+            for j in [i, *at_limits(i, config, wrong=False)]:
+                try:
+                    check([j, Op.HALT()], config)
+                except ProgramError:
+                    continue  # of a mode that this engine has not
+                yield j
+
+
+# -- coverage --------------------------------------------------------------------------------------
+def seen(i: Instruction, config: EngineConfig) -> Iterator[tuple[str, str]]:
+    """Points of the functional coverage that an instruction is one of: (operation, what)."""
+    o = i.operation
+    flags = "+".join(flag_name(f) for f in o.modes if i.mode & f) or "plain"
+    yield i.op.name, f"mode {flags}"
+    for name, operand in o.operands.items():
+        if isinstance(operand, Span):
+            g = i.groups(name)
+            size = getattr(config, operand.memory)
+            limit = min([size, *(config.tiles,) * ("tile" in o.operands)])
+            yield i.op.name, f"{name}: " + ("one group" if g.n == 1 else "all" if g.n == limit else "some")
+            if g.first == 0:
+                yield i.op.name, f"{name}: from the first"
+            if g.first + g.n == size:
+                yield i.op.name, f"{name}: to the last"
+        elif isinstance(operand, Number):
+            n, allowed = i[name], operand.allowed
+            where = "least" if n == allowed[0] else "most" if n == allowed[-1] else "between"
+            yield i.op.name, f"{name}: {where}"
+        elif i.op != Op.CONVOLVE:
+            tiles = i.n_src * i.n_dst
+            first = i[name]
+            yield i.op.name, f"{name}: " + ("all" if tiles == config.tiles else "some")
+            if first + tiles == config.tiles:
+                yield i.op.name, f"{name}: to the last"
+
+
+def points(config: EngineConfig) -> set[tuple[str, str]]:
+    """All that an engine has: what its directed programs reach, which are made of the tables."""
+    out: set[tuple[str, str]] = set()
+    for case in directed(config, np.random.default_rng(0)):
+        for i in case.program:
+            out |= set(seen(i, config))
+    return out
+
+
+# -- shrinking -------------------------------------------------------------------------------------
+def fewer(items: Sequence[Any], fails: Callable[[list[Any]], bool]) -> list[Any]:
+    """As few of them as still fail: halves, then quarters, and so on are left out (Zeller's ddmin)."""
+    left = list(items)
+    size = max(1, len(left) // 2)
+    while left:
+        at = 0
+        while at < len(left):
+            tried = left[:at] + left[at + size :]
+            if tried != left and fails(tried):
+                left = tried
+            else:
+                at += size
+        if size == 1:
+            break
+        size = max(1, size // 2)
+    return left
+
+
+def right(program: Sequence[Instruction], config: EngineConfig) -> bool:
+    try:
+        check(program, config)
+    except ProgramError:
+        return False
+    return True
+
+
+def shrunk(make: Callable[[], VerilatedEngine], config: EngineConfig, chain: Sequence[Case]) -> list[Case]:
+    """As little of a chain as still differs."""
+
+    def fails(tried: Sequence[Case]) -> bool:
+        if not all(right(case.program, config) for case in tried):
+            return False
+        return first_difference(make, tried)[0] < len(tried)
+
+    left = list(chain[: first_difference(make, chain)[0] + 1])
+    left = fewer(left, fails)
+    for k in range(len(left)):
+
+        def still(case: Case, k: int = k) -> bool:
+            return fails([*left[:k], case, *left[k + 1 :]])
+
+        def program(instructions: list[Instruction], k: int = k) -> bool:
+            return still(replace(left[k], program=tuple(instructions)))
+
+        left[k] = replace(left[k], program=tuple(fewer(left[k].program, program)))
+        while smaller := next(filter(still, simpler(left[k])), None):
+            left[k] = smaller
+    return left
+
+
+def simpler(case: Case) -> Iterator[Case]:
+    """The same with less in it."""
+    for program in without_a_loop(case.program):
+        yield replace(case, program=program)
+    if case.learn:
+        yield replace(case, learn=False)
+    if case.weights is not None:
+        yield replace(case, weights=None)
+        if len(set(case.weights.tolist())) > 1:
+            yield replace(case, weights=np.full_like(case.weights, 1))
+    present = np.flatnonzero(case.values)
+    for some in (present, present[: len(present) // 2], present[len(present) // 2 :]):
+        if len(some):
+            values = case.values.copy()
+            values[some] = 0
+            yield replace(case, values=values)
+
+
+def without_a_loop(program: Sequence[Instruction]) -> Iterator[tuple[Instruction, ...]]:
+    """A REPEAT and its NEXT are left out together: one without the other is no program."""
+    begun = []
+    for at, i in enumerate(program):
+        if i.op == Op.REPEAT:
+            begun.append(at)
+        elif i.op == Op.NEXT:
+            pair = {begun.pop(), at}
+            yield tuple(i for k, i in enumerate(program) if k not in pair)
+
+
+def as_test(config: EngineConfig, chain: Sequence[Case], what: str) -> str:
+    """Source of a test that fails as the chain does."""
+    lines = [
+        "def test_what_the_campaign_found():",
+        f'    """Differed: {what}."""',
+        f"    config = EngineConfig.from_dict({json.loads(json.dumps(dataclasses.asdict(config)))!r})",
+        "    chain = [",
+    ]
+    for case in chain:
+        program = ", ".join(map(_written, case.program))
+        weights = "None" if case.weights is None else _numbers(case.weights)
+        lines.append(f"        Case(({program},), {case.learn}, {_numbers(case.values)}, {weights}),")
+    lines += [
+        "    ]",
+        '    assert first_difference(lambda: VerilatedEngine(config), chain) == (len(chain), "")',
+    ]
+    return "\n".join(lines)
+
+
+def _numbers(given: Raw) -> str:
+    if len(set(given.tolist())) == 1:
+        return f"np.full({given.size}, {given[0]})"
+    return f"np.array({given.tolist()})"
+
+
+def _written(i: Instruction) -> str:
+    fields = (
+        f"{f.name}={getattr(i, f.name)}"
+        for f in dataclasses.fields(i)
+        if f.name != "op" and getattr(i, f.name)
+    )
+    return f"Instruction(op=Op.{i.op.name}, {', '.join(fields)})"
+
+
+# -- networks --------------------------------------------------------------------------------------
+def random_network(rng: np.random.Generator, config: EngineConfig) -> Network:
+    """A chain, images through convolutions, or attention, whatever the engine has."""
+    window = int(rng.choice([1, 2, 4, 8]))
+    early: dict[str, Any] = {}
+    if config.early and rng.random() < 0.4:
+        early = {"early": int(rng.choice([0, 1, 8, 64])), "watch": str(rng.choice(["all", "output"]))}
+    schedule = Schedule(
+        window=window,
+        free=window * int(rng.integers(2, 5)),
+        nudged=window * int(rng.integers(1, 4)),
+        beta=float(rng.choice([0.25, 0.5, 1.0])),
+        leak=int(rng.choice(LEAKS)),
+        **early,
+    )
+    classes = int(rng.integers(2, 9))
+    hidden = rng.integers(1, 30, rng.integers(0, 3)).tolist()
+    kinds = ["chain"] * 2 + ["conv"] * config.convolution + ["attention"] * config.softmax
+    match rng.choice(kinds):
+        case "conv":
+            sides = rng.integers(3, 7, 2).tolist()
+            layers = [(int(rng.integers(1, 7)), int(rng.integers(1, 4)))]
+            return Network.conv(sides, *layers, *hidden[:1], classes, schedule=schedule)
+        case "attention":
+            words, width, heads = (int(rng.integers(1, n)) for n in (20, 9, 4))
+            gain = int(rng.integers(0, 3))
+            return Network.attention(words, width, heads, *hidden[:1], classes, gain=gain, schedule=schedule)
+    return Network.chain(
+        int(rng.integers(1, 60)),
+        *hidden,
+        classes,
+        schedule=schedule,
+        feedback=bool(rng.random() < 0.8),
+        numerics=config.numerics,
+    )
+
+
+def network_differs(make: Callable[[], VerilatedEngine], network: Network, rng: np.random.Generator) -> str:
+    """Samples, some with a target: predictions, spikes, rates, weights."""
+    weights = {s.name: rng.integers(-3000, 3001, network.shape(s)) for s in network.plastic}
+    lo, hi = network.numerics.weight.lo, network.numerics.weight.hi
+    weights = {name: np.clip(w, lo, hi) for name, w in weights.items()}
+    x = rng.integers(0, 256, (SAMPLES, network.n_inputs)).astype(np.uint8)
+    labels = rng.integers(0, network.n_outputs, SAMPLES)
+    tokens: list[Any] = [None] * SAMPLES
+    loaded = network.loaded
+    if loaded:
+        table = rng.integers(-6000, 6001, (40, loaded.relay.width)).astype(np.int16)
+        off = np.r_[0, rng.integers(0, loaded.softmax.size + 1, SAMPLES).cumsum()].astype(np.int64)
+        rows = TokenRows(table, rng.integers(0, 40, off[-1]).astype(np.int32), off)
+        tokens = [rows.take([j]) for j in range(SAMPLES)]
+    kernel = Kernel(network, weights, lr=0.06)
+    chip = Chip(make(), network, weights, lr=0.06)
+    for j, y in enumerate(one_hot(labels, network.n_outputs)):
+        inferred = chip.sample(x[j], tokens=tokens[j])
+        if inferred.prediction != kernel.predict(x[j : j + 1], tokens=tokens[j])[0]:
+            return f"prediction of sample {j}"
+        rates, spikes = kernel.rates(x[j : j + 1], y[None], tokens=tokens[j])
+        result = chip.sample(x[j], y, tokens=tokens[j])
+        if result.spikes != spikes[0] or not np.array_equal(chip.rates(), rates[0, 1:]):
+            return f"spikes or rates of sample {j}"
+        kernel.train(x[j : j + 1], labels[j : j + 1], tokens=tokens[j])
+        for name, w in chip.weights.items():
+            if not np.array_equal(w, kernel.weights[name]):
+                return f"weights of {name} after sample {j}"
+    return ""
+
+
+# -- campaign --------------------------------------------------------------------------------------
+def read() -> dict[str, Any]:
+    empty: dict[str, Any] = {
+        "seed": None,
+        "seconds": 0.0,
+        "chains": {},
+        "programs": {},
+        "networks": {},
+        "coverage": {},
+    }
+    return json.loads(TABLE.read_text()) if TABLE.exists() else empty
+
+
+def programs(done: dict[str, Any], n: int, seed: int, seconds: float) -> None:
+    """As many as are missing to ``n``, as evenly over the engines as it goes."""
+    for config in ENGINES.values():
+        VerilatedEngine(config)  # compiled before the clock runs
+    begun = last = time.monotonic()
+    with counted("programs", n) as progress:
+        while sum(done["programs"].values()) < n and time.monotonic() - begun < seconds:
+            for number, (name, config) in enumerate(ENGINES.items()):
+                chain = done["chains"].get(name, 0)
+                rng = np.random.default_rng([seed, number, chain])
+                given = directed(config, rng) if not chain else chain_of(config, rng)
+                run_chain(name, config, given)
+                done["chains"][name] = chain + 1
+                done["programs"][name] = done["programs"].get(name, 0) + len(given)
+                points_seen = done["coverage"].setdefault(name, {})
+                for case in given:
+                    for i in case.program:
+                        for what in seen(i, config):
+                            key = " ".join(what)
+                            points_seen[key] = points_seen.get(key, 0) + 1
+            progress(sum(done["programs"].values()))
+            if time.monotonic() - last > 20:
+                done["seconds"] += time.monotonic() - last
+                last = time.monotonic()
+                write_json(TABLE, done)
+    done["seconds"] += time.monotonic() - last
+    write_json(TABLE, done)
+
+
+def run_chain(name: str, config: EngineConfig, chain: Sequence[Case]) -> None:
+    def make() -> VerilatedEngine:
+        return VerilatedEngine(config)
+
+    k, what = first_difference(make, chain)
+    if what:
+        print(f"{name}, program {k}: {what}\n", file=sys.stderr)
+        sys.exit(as_test(config, shrunk(make, config, chain), what))
+
+
+def networks(done: dict[str, Any], n: int, seed: int, seconds: float) -> None:
+    begun = time.monotonic()
+    with counted("networks", n) as progress:
+        while sum(done["networks"].values()) < n and time.monotonic() - begun < seconds:
+            for number, (name, small) in enumerate(ENGINES.items()):
+                config = replace(small, **ROOM)
+                k = done["networks"].get(name, 0)
+                rng = np.random.default_rng([seed, 1000 + number, k])
+                network = None
+                while network is None:
+                    try:
+                        network = random_network(rng, config)
+                        what = network_differs(functools.partial(VerilatedEngine, config), network, rng)
+                    except (CapacityError, ValueError):
+                        network = None  # not one, or too large
+                if what:
+                    sys.exit(f"{name}, network {k} of seed {seed}: {what}\n{network}")
+                done["networks"][name] = k + 1
+            progress(sum(done["networks"].values()))
+            write_json(TABLE, done)
+
+
+# -- page ------------------------------------------------------------------------------------------
+def page(done: Mapping[str, Any]) -> str:
+    total = sum(done["programs"].values())
+    nets = sum(done["networks"].values())
+    out = [
+        f"{total:,} programs and {nets:,} networks with seed {done['seed']}, 0 differences.",
+        "",
+        "| engine | programs | networks | points of coverage | missed |",
+        "|---|---|---|---|---|",
+    ]
+    for name, config in ENGINES.items():
+        all_points = {" ".join(p) for p in points(config)}
+        missed = sorted(all_points - done["coverage"].get(name, {}).keys())
+        out.append(
+            f"| {name} | {done['programs'].get(name, 0):,} | {done['networks'].get(name, 0):,} | "
+            f"{len(all_points)} | {', '.join(missed) or 'none'} |"
+        )
+    return "\n".join([*out, "", *cross(done)])
+
+
+def cross(done: Mapping[str, Any]) -> list[str]:
+    """Operations x what was reached, all engines together."""
+    n: Counter[tuple[str, str]] = Counter()
+    for found in done["coverage"].values():
+        for key, count in found.items():
+            op, _, what = key.partition(" ")
+            n[op, what.partition(": ")[2] or "mode"] += count
+    columns = ["one group", "some", "all", "from the first", "to the last", "least", "between", "most"]
+    out = ["| operation | modes | " + " | ".join(columns) + " |", "|---|" + "---|" * (len(columns) + 1)]
+    for op in Op:
+        modes = {k for found in done["coverage"].values() for k in found if k.startswith(f"{op.name} mode ")}
+        if modes:
+            cells = [f"{n[op.name, c]:,}" if n[op.name, c] else "" for c in columns]
+            out.append(f"| {op.name} | {len(modes)} | " + " | ".join(cells) + " |")
+    return out
+
+
+def write_page(done: Mapping[str, Any]) -> None:
+    before, _, rest = PAGE.read_text().partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    files.write(PAGE, f"{before}{MARKS[0]}\n\n{page(done)}\n\n{MARKS[1]}{after}".encode())
+
+
+def main(arguments: Iterable[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--programs", type=int, default=100_000, help="in all (%(default)s)")
+    parser.add_argument("--networks", type=int, default=1_000, help="in all (%(default)s)")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="of each, at most")
+    parser.add_argument("--page", action="store_true", help="write the page alone")
+    given = parser.parse_args(None if arguments is None else list(arguments))
+    done = read()
+    if not given.page:
+        if done["seed"] not in (None, given.seed):
+            sys.exit(f"{TABLE.name} is of seed {done['seed']}: move it away first")
+        done["seed"] = given.seed
+        networks(done, given.networks, given.seed, given.seconds)
+        programs(done, given.programs, given.seed, given.seconds)
+    write_page(done)
+
+
+if __name__ == "__main__":
+    main()

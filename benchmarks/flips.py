@@ -1,0 +1,101 @@
+"""What flipped bits of the weights cost: accuracy against the part of bits that are flipped.
+
+    python -m benchmarks.flips                 writes docs/flips.md
+    python -m benchmarks.flips --seeds 3 --epochs 10
+
+The built-in digits, 64-64-10, trained in the golden model; each bit of each 16-bit weight word then flips by
+itself with a probability.  The board has no parity: what is measured is what a user loses.  Measured at once,
+and after one more epoch of learning from the damaged weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from equilif.data import images as data
+from equilif.show.console import counted
+from equilif.training.presets import PRESETS
+from equilif.training.train import lesson, taught
+from equilif_golden import files
+from equilif_golden.kernel import Kernel
+from equilif_golden.network import Network, Weights
+
+PAGE = Path(__file__).parent.parent / "docs" / "flips.md"
+MARKS = "<!-- table -->", "<!-- end of table -->"
+PART = (0.0, 1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1)  #: of all bits
+BITS = 16
+
+
+def flipped(weights: Weights, part: float, rng: np.random.Generator) -> Weights:
+    """Every bit of every word with this probability."""
+    out = {}
+    for name, w in weights.items():
+        bits = (rng.random((*w.shape, BITS)) < part) @ (1 << np.arange(BITS))
+        out[name] = ((w ^ bits) + (1 << BITS - 1) & (1 << BITS) - 1) - (1 << BITS - 1)
+    return out
+
+
+def measure(seed: int, epochs: int) -> list[tuple[float, float]]:
+    """Accuracy at once and an epoch later, for each part."""
+    preset = PRESETS["digits"]
+    d = data.load("digits")
+    network = Network.chain(64, 64, 10, schedule=preset.schedule)
+    kernel = Kernel(network, preset.initial_weights(network, seed), lr=preset.rate(0))
+
+    def epoch(number: int) -> None:
+        kernel.set_learning_rate(preset.rate(number))
+        for _ in taught(kernel, d, lesson(preset, d, seed, number)):
+            pass
+
+    for number in range(epochs):
+        epoch(number)
+    trained = {name: w.copy() for name, w in kernel.weights.items()}
+    out = []
+    for k, part in enumerate(PART):
+        damaged = flipped(trained, part, np.random.default_rng([seed, k]))
+        kernel = Kernel(network, damaged, lr=preset.rate(epochs - 1))
+        at_once = kernel.accuracy(d.x_test, d.y_test)
+        epoch(epochs - 1)
+        out.append((at_once, kernel.accuracy(d.x_test, d.y_test)))
+    return out
+
+
+def page(found: np.ndarray, epochs: int) -> str:
+    seeds = len(found)
+    out = [
+        f"{seeds} seeds, {epochs} epochs; means, and the least and the most of the seeds.",
+        "",
+        "| bits flipped | accuracy at once | an epoch later |",
+        "|---|---|---|",
+    ]
+    for k, part in enumerate(PART):
+        cells = []
+        for when in (0, 1):
+            a = 100 * found[:, k, when]
+            cells.append(f"{a.mean():.1f} % ({a.min():.1f} to {a.max():.1f})")
+        out.append(f"| {f'1 in {round(1 / part):,}' if part else 'none'} | " + " | ".join(cells) + " |")
+    return "\n".join(out)
+
+
+def main(arguments: Iterable[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=20)
+    given = parser.parse_args(None if arguments is None else list(arguments))
+    found = []
+    with counted("seeds", given.seeds) as progress:
+        for seed in range(given.seeds):
+            found.append(measure(seed, given.epochs))
+            progress(seed + 1)
+    before, _, rest = PAGE.read_text().partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    table = page(np.array(found), given.epochs)
+    files.write(PAGE, f"{before}{MARKS[0]}\n\n{table}\n\n{MARKS[1]}{after}".encode())
+
+
+if __name__ == "__main__":
+    main()

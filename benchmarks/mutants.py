@@ -1,0 +1,515 @@
+"""Mutants of the RTL, and which of them the benches notice.
+
+    python -m benchmarks.mutants                        goes on where it was; all targets, 60 mutants each
+    python -m benchmarks.mutants --block lif --count 200 --seed 2
+    python -m benchmarks.mutants --equivalence          what has survived and is not judged: is it equivalent?
+    python -m benchmarks.mutants --page                 writes docs/mutants.md alone
+
+A target is a block and the bench that should notice, or an engine and random programs.  Its mutants are
+drawn from the lines of its sources, each line as often as the others.  A mutant is killed when its bench
+finds a difference, or has not ended after twice the time that the design as it was takes.  That one must
+pass, before and after.  Results are in benchmarks/mutants.json, a target at a time, so that a campaign
+that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import re
+import resource
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from amaranth.back import rtlil
+
+from equilif.show.console import counted
+from equilif_golden import files
+from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE, SHIFTS
+from equilif_golden.blocks.rate import RATE_SHIFTS
+from equilif_golden.engine.config import EngineConfig, Pipeline
+from equilif_golden.engine.features import EVERYTHING
+from equilif_golden.engine.isa import THRESHOLD_MAX, Instruction
+from equilif_golden.engine.memories import memories
+from equilif_golden.engine.model import EngineModel
+from equilif_golden.engine.port import Region
+from equilif_golden.fixed import DEFAULT, Raw
+from equilif_hdl.blocks.lif import Lif
+from equilif_hdl.blocks.plasticity import Plasticity
+from equilif_hdl.blocks.rate import Measure, Moved
+from equilif_hdl.blocks.relay import Relay
+from equilif_hdl.blocks.softmax import Softmax
+from equilif_hdl.engine.activity import Activity
+from equilif_hdl.engine.engine import Engine
+from equilif_hdl.engine.geometry import Geometry
+from equilif_hdl.engine.lane import Lane
+from equilif_hdl.engine.scan import Scanner
+from equilif_hdl.engine.sequencer import Sequencer
+from equilif_hdl.engine.walk import Walker
+from equilif_hdl.engine.weights import WeightArray
+from equilif_hdl.link.bus import AxiEngine
+from equilif_hdl.link.frame import Framer
+from equilif_sim.link.slip import Slip
+from equilif_sim.link.stand_in import HostBench
+from equilif_sim.link.uart import Uart
+from equilif_sim.tools.forked import BENCH, COUNT, PASSED, VERDICTS, copies
+from equilif_sim.tools.mutate import INPUT, Cases, Mutant, equivalent, mutants, sample, switched
+from equilif_sim.tools.programs import random_program, random_values, random_weights
+from equilif_sim.tools.run import simulate
+from equilif_sim.verilated import VerilatedEngine, library
+from tests.engines import CONFIGS, ENGINE, NARROW, REGISTERED, SINGLE_PORT, WIDE
+
+TABLE = Path(__file__).with_name("mutants.json")
+PAGE = Path(__file__).parent.parent / "docs" / "mutants.md"
+MARKS = "<!-- table -->", "<!-- end of table -->"
+PACKAGE = "equilif_hdl"
+PROGRAMS = 300  #: random ones, of an engine
+FIRST = 12  #: of them, after which most mutants are dead
+
+
+# -- targets ---------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Target:
+    """``make``: the design.  ``bench``: its cocotb module, empty for an engine and random programs.
+    ``config``: what the bench is told.  ``only``: its tests.  ``files``: sources whose mutants it is to
+    notice, all of its own when empty.
+    """
+
+    make: Callable[[], Any]
+    bench: str = ""
+    config: Any = None
+    only: str | None = None
+    files: tuple[str, ...] = ()
+
+
+def _plasticity(registers: int, signed: bool, numerics: Any) -> Target:
+    block = Plasticity(numerics, registers=registers, signed_values=signed)
+    config = {**dataclasses.asdict(numerics), "signed": signed, "latency": block.latency}
+    return Target(lambda: block, "blocks.plasticity", config, files=("blocks/plasticity.py", "fixed.py"))
+
+
+def _lane(config: EngineConfig, index: int) -> Target:
+    told = {"engine": dataclasses.asdict(config), "index": index}
+    return Target(lambda: Lane(config, index), "engine.lane", told, files=("engine/lane.py", "engine/isa.py"))
+
+
+def _of(block: Callable[[Any], Any], bench: str, config: Any, *own: str, only: str | None = None) -> Target:
+    return Target(lambda: block(config), bench, config, only, own)
+
+
+def _host(config: EngineConfig) -> Target:
+    build_id = 0xDBC0_1234
+    told = {"engine": dataclasses.asdict(config), "n_bad": 300, "frame_bytes": 160, "build_id": build_id}
+    return Target(lambda: HostBench(config, build_id=build_id, frame_bytes=160), "link.host", told)
+
+
+def _bus() -> Target:
+    config = EngineConfig(
+        lanes=4, tiles=24, value_groups=16, state_groups=8, program_words=128, pipeline=Pipeline.SPRAM
+    )
+    told = {"engine": dataclasses.asdict(config), "seed": 1, "programs": 8, "accesses": 300}
+    return Target(lambda: AxiEngine(config, build_id=0xC0FFEE), "link.bus", told, files=("link/bus.py",))
+
+
+#: of the host's bench; no size is a power of two that could be
+ODD = EngineConfig(lanes=2, tiles=23, value_groups=32, state_groups=8, program_words=32)
+
+TARGETS: dict[str, Target] = {
+    "lif": _of(Lif, "blocks.lif", DEFAULT),
+    "lif, narrow": _of(Lif, "blocks.lif", NARROW),
+    "plasticity": _plasticity(0, False, DEFAULT),
+    "plasticity, signed, registers": _plasticity(2, True, NARROW),
+    "rate": _of(Measure, "blocks.rate", DEFAULT, only="rates"),
+    "rate, moved": Target(Moved, "blocks.rate", {}, "changes"),
+    "relay": _of(Relay, "blocks.relay", DEFAULT),
+    "softmax": _of(
+        Softmax, "blocks.softmax", dataclasses.replace(ENGINE, numerics=NARROW), only="softmaxes|every"
+    ),
+    "activity": _of(
+        Activity, "engine.activity", dataclasses.replace(ENGINE, **{**EVERYTHING, "counters": True})
+    ),
+    "geometry": _of(Geometry, "engine.geometry", dataclasses.replace(ENGINE, convolution=True)),
+    "lane": _lane(dataclasses.replace(ENGINE, **EVERYTHING), 1),
+    "lane, deep": _lane(WIDE, 11),
+    "scan": _of(Scanner, "engine.scan", ENGINE),
+    "scan, registered": _of(Scanner, "engine.scan", REGISTERED),
+    "sequencer": _of(Sequencer, "engine.sequencer", ENGINE),
+    "walk": _of(Walker, "engine.walk", ENGINE),
+    "walk, single port": _of(Walker, "engine.walk", SINGLE_PORT),
+    "weights": _of(WeightArray, "engine.weights", ENGINE),
+    "weights, single port": _of(WeightArray, "engine.weights", SINGLE_PORT),
+    "weights, registered": _of(WeightArray, "engine.weights", REGISTERED),
+    "slip": Target(Slip, "link.slip", {}),
+    "uart": Target(lambda: Uart(13), "link.uart", {"divisor": 13}),
+    "frame": Target(lambda: Framer(frame_bytes=45), "link.frame", {"frame_bytes": 45}),
+    "host": _host(ODD),
+    "bus": _bus(),
+    **{
+        f"engine {name}": Target(lambda config=config: Engine(config), config=config)  # type: ignore[misc]
+        for name, config in CONFIGS.items()
+    },
+}
+
+#: what blocks are told while they work, see their docstrings
+HELD: Cases = {
+    "lif": [{"threshold": 1 << k, "above": (1 << 17) - (1 << k)} for k in range(THRESHOLD_MAX.bit_length())],
+    "measure": [{"shift": shift} for shift in RATE_SHIFTS],
+    "plasticity": [{"shift": shift} for shift in SHIFTS],
+}
+
+
+# -- one target ------------------------------------------------------------------------------------
+@dataclass
+class Verdict:
+    """``killed``: the bench has noticed; ``equivalent``: how that was proven, empty when it was not, None
+    when nobody has tried.
+    """
+
+    change: str
+    source: str
+    killed: bool
+    equivalent: str | None = None
+
+    @property
+    def mutant(self) -> Mutant:
+        return Mutant(self.change, self.source)
+
+
+@dataclass
+class Found:
+    """``seconds``: CPU time of all."""
+
+    seed: int
+    seconds: float = 0.0
+    verdicts: list[Verdict] = field(default_factory=list)
+
+
+def design(target: Target) -> tuple[str, str, Any]:
+    dut = target.make()
+    top = type(dut).__name__.lower()
+    return rtlil.convert(dut, name=top), top, dut
+
+
+def run(target: Target, count: int, seed: int, known: Iterable[Mutant] = ()) -> list[Verdict]:
+    """Other mutants than those that are known."""
+    text, top, dut = design(target)
+    seen = set(known)
+    found = [m for m in mutants(text, top, PACKAGE) if m not in seen]
+    chosen = sample(found, count, seed, lambda m: not target.files or m.file in target.files)
+    return judged(target, text, top, dut, chosen)
+
+
+def behind(name: str, found: Found) -> None:
+    """What a block's own bench has let live, in a whole engine of the same sizes, under random programs.
+
+    Its block must be there as it was: a mutant that the engine has not at the same line stays as it is.
+    """
+    target = TARGETS[name]
+    given = target.config
+    if isinstance(given, Mapping) and "engine" in given:
+        given = EngineConfig.from_dict(given["engine"])
+    if not isinstance(given, EngineConfig):
+        given = ENGINE
+    config = dataclasses.replace(given, counters=True)
+    text = rtlil.convert(Engine(config), name="engine")
+    theirs = {(m.block, _without_module(m), m.source): m for m in mutants(text, "engine", PACKAGE)}
+    left = [v for v in found.verdicts if not v.killed and not v.equivalent]
+    pairs = [(v, theirs.get((v.mutant.block, _without_module(v.mutant), v.source))) for v in left]
+    there = [(v, m) for v, m in pairs if m]
+    if there:
+        alive = _programs(config, switched(text, "engine", [m for _, m in there]), len(there))
+        for (v, _), lives in zip(there, alive, strict=True):
+            v.killed = not lives
+
+
+def _without_module(mutant: Mutant) -> str:
+    return re.sub(r"-module \S+ ", "", mutant.change)
+
+
+def again(name: str, found: Found) -> None:
+    """What has survived, against the bench as it is now."""
+    target = TARGETS[name]
+    left = [v for v in found.verdicts if not v.killed and not v.equivalent]
+    if left:
+        now = judged(target, *design(target), [v.mutant for v in left])
+        for v, new in zip(left, now, strict=True):
+            v.killed = new.killed
+
+
+def judged(target: Target, text: str, top: str, dut: Any, chosen: Sequence[Mutant]) -> list[Verdict]:
+    if target.bench:
+        alive = _bench(target, switched(text, top, chosen, register=True), dut, len(chosen))
+    else:
+        alive = _programs(target.config, switched(text, top, chosen), len(chosen))
+    return [Verdict(*m, killed=not lives) for m, lives in zip(chosen, alive, strict=True)]
+
+
+def _bench(target: Target, verilog: str, dut: Any, n: int) -> list[bool]:
+    with tempfile.TemporaryDirectory(prefix="equilif-") as folder:
+        verdicts = Path(folder) / "verdicts"
+        bench = f"equilif_sim.{target.bench}"
+        env = {BENCH: bench, COUNT: str(n), VERDICTS: str(verdicts)}
+        simulate(
+            dut,
+            "equilif_sim.tools.forked",
+            Path(folder),
+            simulator="icarus",
+            config=target.config,
+            only=target.only,
+            text=verilog,
+            env=env,
+        )
+        codes = [int(line) for line in verdicts.read_text().splitlines()]
+    return _lives(codes, n)
+
+
+def _lives(codes: Sequence[int], n: int) -> list[bool]:
+    first, *others = (code == PASSED for code in codes)
+    if not first or len(others) != n:
+        raise AssertionError("the design as it was does not pass")
+    return others
+
+
+@dataclass
+class Case:
+    program: list[Instruction]
+    learn: bool
+    values: Raw
+    weights: Raw | None
+    expected: tuple[Any, ...]
+    after: dict[str, Raw]
+
+
+def cases(config: EngineConfig, n: int, seed: int) -> list[Case]:
+    """Programs one after the other, and what the golden model makes of them."""
+    rng = np.random.default_rng(seed)
+    model = EngineModel(config)
+    out = []
+    for k in range(n):
+        program = random_program(rng, config)
+        learn = bool(rng.integers(2))
+        weights = None
+        if k % 4 == 0:
+            model.w[:] = random_weights(rng, config)
+            weights = model.w.ravel().copy()
+        values = random_values(rng, config)
+        model.write(Region.VALUE, 0, values)
+        model.load(program)
+        r = model.run(learn=learn)
+        after = {name: model.memory(name).copy() for name in memories(config)}
+        after["weights"] = model.w.ravel().copy()
+        after["counter"] = np.array([model.counter * DITHER_UPDATE & DITHER_MASK])
+        expected = (r.prediction, r.spikes, r.accesses, r.activity, r.cycles)
+        out.append(Case(program, learn, values, weights, expected, after))
+    return out
+
+
+def passes(engine: VerilatedEngine, given: Iterable[Case]) -> bool:
+    config = engine.config
+    for case in given:
+        if case.weights is not None:
+            engine.write(Region.WEIGHT, 0, case.weights)
+        engine.write(Region.VALUE, 0, case.values)
+        engine.load(case.program)
+        try:
+            r = engine.run(learn=case.learn, most=2 * case.expected[-1] + 1000)
+        except RuntimeError:
+            return False
+        if (r.prediction, r.spikes, r.accesses, r.activity, r.cycles) != case.expected:
+            return False
+        got = {name: engine.memory(name) for name in memories(config)}
+        got["weights"] = engine.read(Region.WEIGHT, 0, config.n_weights)
+        got["counter"] = engine.read(Region.COUNTER, 0, 1)
+        if any(not np.array_equal(got[name], want) for name, want in case.after.items()):
+            return False
+    return True
+
+
+class Switched(VerilatedEngine):
+    """An engine with mutants."""
+
+    def become(self, mutant: int) -> None:
+        self._lib.sim_mutant(self._sim, mutant)
+
+
+BECOME = f"""void sim_mutant(Sim *s, int mutant) {{
+    s->top->{INPUT} = mutant;
+    s->top->rst = 1; s->tick(); s->tick(); s->top->rst = 0;
+}}
+"""
+
+
+def _programs(config: EngineConfig, verilog: str, n: int) -> list[bool]:
+    engine = Switched(config, made=library(config, verilog, functions=BECOME))
+    given = cases(config, PROGRAMS, seed=1)
+    codes = []
+    for mutant, code in copies(n):
+        if mutant is None:
+            codes.append(code)
+            continue
+        engine.become(mutant)
+        os._exit(PASSED if passes(engine, given) else 1)
+    return _lives(codes, n)
+
+
+# -- all -------------------------------------------------------------------------------------------
+def read() -> dict[str, Found]:
+    if not TABLE.exists():
+        return {}
+    raw = json.loads(TABLE.read_text())
+    return {
+        name: Found(one["seed"], one["seconds"], [Verdict(*v) for v in one["verdicts"]])
+        for name, one in raw.items()
+    }
+
+
+def write(found: Mapping[str, Found]) -> None:
+    """A mutant a line: the file is looked at, and compared by git."""
+    lines = []
+    for name in TARGETS:
+        if name in found:
+            one = found[name]
+            verdicts = ",\n".join(json.dumps(dataclasses.astuple(v)) for v in one.verdicts)
+            head = f'{json.dumps(name)}: {{"seed": {one.seed}, "seconds": {one.seconds:.0f}, "verdicts": ['
+            lines.append(f"{head}\n{verdicts}\n]}}")
+    files.write(TABLE, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+
+
+def spent() -> float:
+    u = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in u)
+
+
+def campaign(names: Sequence[str], count: int, seed: int, chunk: int) -> None:
+    found = read()
+    wanted = {name: count - len(found[name].verdicts) if name in found else count for name in names}
+    with counted("mutants", sum(max(0, n) for n in wanted.values())) as progress:
+        done = 0
+        for name in names:
+            one = found.setdefault(name, Found(seed))
+            while wanted[name] > 0:
+                before = spent()
+                begun = time.monotonic()
+                new = run(
+                    TARGETS[name],
+                    min(chunk, wanted[name]),
+                    seed + len(one.verdicts),
+                    [v.mutant for v in one.verdicts],
+                )
+                one.seconds += spent() - before
+                one.verdicts += new
+                write(found)
+                if not new:
+                    break
+                wanted[name] -= len(new)
+                done += len(new)
+                progress(done)
+                killed = sum(v.killed for v in new)
+                print(f"{name}: {killed} of {len(new)}, {time.monotonic() - begun:.0f} s", flush=True)
+
+
+def equivalence(names: Sequence[str], seconds: int, *, again: bool = False) -> None:
+    """Of what has survived and was not judged yet."""
+    found = read()
+    open_ones = [
+        (n, v)
+        for n in names
+        if n in found
+        for v in found[n].verdicts
+        if not v.killed and (v.equivalent is None or again and not v.equivalent)
+    ]
+    texts: dict[str, str] = {}
+    with counted("survivors", len(open_ones)) as progress:
+        for k, (name, verdict) in enumerate(open_ones, 1):
+            if name not in texts:
+                texts = {name: design(TARGETS[name])[0]}
+            verdict.equivalent = equivalent(texts[name], verdict.mutant, seconds, HELD)
+            write(found)
+            progress(k)
+
+
+# -- page ------------------------------------------------------------------------------------------
+def score(verdicts: Iterable[Verdict]) -> tuple[int, int, int, str]:
+    """Mutants, equivalent ones, survivors that are not known to be, and killed of those that can be."""
+    n = Counter("killed" if v.killed else "equivalent" if v.equivalent else "alive" for v in verdicts)
+    real = n["killed"] + n["alive"]
+    part = f"{100 * n['killed'] / real:.1f} %" if real else "-"
+    return sum(n.values()), n["equivalent"], n["alive"], part
+
+
+def page(found: Mapping[str, Found]) -> str:
+    every = [v for one in found.values() for v in one.verdicts]
+    out = ["| target | mutants | equivalent | survivors | killed |", "|---|---|---|---|---|"]
+    for name, one in found.items():
+        out.append("| " + " | ".join([name, *(f"{x}" for x in score(one.verdicts))]) + " |")
+    out.append("| **all** | " + " | ".join(f"**{x}**" for x in score(every)) + " |")
+    out += [
+        "",
+        "By file:",
+        "",
+        "| file | mutants | equivalent | survivors | killed |",
+        "|---|---|---|---|---|",
+    ]
+    for file in sorted({v.mutant.file for v in every}):
+        of_file = [v for v in every if v.mutant.file == file]
+        out.append("| " + " | ".join([f"`{file}`", *(f"{x}" for x in score(of_file))]) + " |")
+    missing = [name for name in TARGETS if name not in found]
+    if missing:
+        out += ["", f"Not run yet: {', '.join(missing)}."]
+    out += [
+        "",
+        "Survivors, those among them that no proof was tried on:",
+        "",
+        "| target | line | mutant |",
+        "|---|---|---|",
+    ]
+    for name, one in found.items():
+        for v in one.verdicts:
+            if not v.killed and not v.equivalent:
+                out.append(f"| {name} | `{v.source}` | `{v.change}` |")
+    return "\n".join(out)
+
+
+def write_page(found: Mapping[str, Found]) -> None:
+    before, _, rest = PAGE.read_text().partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    files.write(PAGE, f"{before}{MARKS[0]}\n\n{page(found)}\n\n{MARKS[1]}{after}".encode())
+
+
+def main(arguments: Iterable[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--block", action="append", choices=list(TARGETS), help="a target; default: all")
+    parser.add_argument("--count", type=int, default=60, help="mutants of each target (%(default)s)")
+    parser.add_argument("--chunk", type=int, default=200, help="of them, in one design (%(default)s)")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--equivalence", action="store_true", help="judge what has survived")
+    parser.add_argument("--seconds", type=int, default=10, help="of a proof (%(default)s)")
+    parser.add_argument("--behind", action="store_true", help="what has survived, in an engine")
+    parser.add_argument("--survivors", action="store_true", help="what has survived, once more")
+    parser.add_argument("--again", action="store_true", help="what could not be judged, too")
+    parser.add_argument("--page", action="store_true", help="write the page alone")
+    given = parser.parse_args(None if arguments is None else list(arguments))
+    names = given.block or list(TARGETS)
+    found = read()
+    for step, wanted in ((again, given.survivors), (behind, given.behind)):
+        for name in names if wanted else ():
+            if name in found and (TARGETS[name].bench or step is again):
+                step(name, found[name])
+                write(found)
+    if not (given.page or given.survivors or given.behind):
+        if not given.equivalence:
+            campaign(names, given.count, given.seed, given.chunk)
+        equivalence(names, given.seconds, again=given.again)
+    write_page(read())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,212 @@
+"""Mutants of a design: one bit of one cell's port inverted, stuck, or taken from another bit.
+
+Yosys' pass ``mutate`` makes them at the level of operators, multiplexers and registers, before anything is
+mapped.  Many of them go into one design, each behind a value of the input ``mutant``: the design is built
+once, and 0 is the design as it was.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from equilif_sim.library import BuildFailed, call
+
+INPUT = "mutant"  #: of the design
+BITS = 16  #: of it
+READ = "read_rtlil design.il; hierarchy -top {top}; proc -norom; opt_clean"
+#: a clock is not stuck by a slip of the pen; an output of a register has its initial value by its name, and
+#: what can be done to it can be done to the input
+NOT_MUTATED = {"CLK", "Q"}
+
+
+class Mutant(NamedTuple):
+    """``change``: arguments of Yosys' ``mutate``; ``source``: file below the package, and line."""
+
+    change: str
+    source: str
+
+    @property
+    def file(self) -> str:
+        return self.source.partition(":")[0]
+
+    @property
+    def module(self) -> str:
+        return re.search(r"-module (\S+)", self.change)[1]  # type: ignore[index]
+
+    @property
+    def block(self) -> str:
+        """``engine.lanes.lane0.lif`` is lif, and lane3 is lane."""
+        return re.sub(r"\d+$", "", self.module.rpartition(".")[2])
+
+
+def yosys(text: str, *passes: str, read: Sequence[str] = ()) -> list[str]:
+    """Files that passes of Yosys write, which find a design in RTLIL; BuildFailed when one fails."""
+    with tempfile.TemporaryDirectory(prefix="equilif-") as folder:
+        work = Path(folder)
+        (work / "design.il").write_text(text)
+        (work / "passes.ys").write_text("\n".join(passes))
+        call(["yosys", "-q", "-s", "passes.ys"], work, dict(os.environ))
+        return [(work / name).read_text() for name in read]
+
+
+def mutants(text: str, top: str, package: str) -> list[Mutant]:
+    """All of a design whose cells have their place in sources of the package."""
+    (found,) = yosys(
+        text,
+        READ.format(top=top),
+        # what a memory holds at first is a constant
+        "mutate -list 100000000 -seed 1 -o all.txt t:$meminit t:$meminit_v2 %u %n",
+        read=["all.txt"],
+    )
+    out = []
+    for line in found.splitlines():
+        port = re.search(r"-port \\?(\S+)", line)
+        source = re.search(rf"-src \S*/{package}/(\S+)", line)
+        if source and port and port[1] not in NOT_MUTATED:
+            change = re.sub(r" -src \S+", "", line).removeprefix("mutate ")
+            out.append(Mutant(change, source[1].partition("|")[0].partition("-")[0]))
+    return out
+
+
+def sample(
+    found: Sequence[Mutant], count: int, seed: int, wanted: Callable[[Mutant], bool] = lambda _: True
+) -> list[Mutant]:
+    """So many of them: of each file and each of its lines as many as of the others, as far as they go.
+
+    Instances of a block have the same lines: a block of many lanes is drawn no more often than one.
+    """
+    rng = random.Random(seed)
+    lines: dict[str, dict[str, list[Mutant]]] = defaultdict(lambda: defaultdict(list))
+    for mutant in found:
+        if wanted(mutant):
+            lines[mutant.file][mutant.source].append(mutant)
+    turns: dict[str, list[str]] = {file: [] for file in lines}
+    out: list[Mutant] = []
+    while lines and len(out) < count:
+        for file in sorted(lines):
+            turn = turns[file]
+            if not turn:
+                turn += sorted(lines[file])
+                rng.shuffle(turn)
+            line = turn.pop()
+            left = lines[file][line]
+            out.append(left.pop(rng.randrange(len(left))))
+            if not left:
+                del lines[file][line]
+            if not lines[file]:
+                del lines[file]
+            if len(out) == count:
+                break
+    return out
+
+
+def switched(text: str, top: str, chosen: Sequence[Mutant], *, register: bool = False) -> str:
+    """The design in Verilog, with mutant k of them where its input says k + 1.
+
+    ``register``: no input but a register that nothing writes.  Icarus takes a value for an input from outside
+    only after the simulation has begun.
+    """
+    script = [READ.format(top=top)]
+    script += [f"mutate -ctrl {INPUT} {BITS} {k} {m.change}" for k, m in enumerate(chosen, 1)]
+    # as functions, which have names that Icarus cannot read
+    script += ["pmuxtree", "memory_collect", "write_verilog -norename -noattr design.v"]
+    (verilog,) = yosys(text, *script, read=["design.v"])
+    return _with_register(verilog, top) if register and chosen else verilog
+
+
+def _with_register(verilog: str, top: str) -> str:
+    begin = re.search(rf"^module {top}\(", verilog, flags=re.M)
+    assert begin is not None
+    end = verilog.index("endmodule", begin.start())
+    module = verilog[begin.start() : end]
+    header, semicolon, body = module.partition(";")
+    header = re.sub(rf", {INPUT}\b|\b{INPUT}, ", "", header)
+    width = rf"\[{BITS - 1}:0\]"
+    body = re.sub(rf"^ *input {width} {INPUT};\n *wire ({width} {INPUT};)$", r"  reg \1", body, flags=re.M)
+    return verilog[: begin.start()] + header + semicolon + body + verilog[end:]
+
+
+# -- equivalence -----------------------------------------------------------------------------------
+#: what holds of inputs of a block: by its name, one case after the other
+Cases = Mapping[str, Sequence[Mapping[str, int]]]
+
+
+def equivalent(text: str, mutant: Mutant, seconds: int = 10, cases: Cases | None = None) -> str:
+    """How it was proven that the module of a mutant does what it did; empty: it was not.
+
+    For all inputs and all times, of the module by itself: blocks below it and what surrounds it may do
+    anything.  First as a question without time, of registers that may hold anything; then from their initial
+    values on; then with the blocks below it; then with inputs that hold, as they can only be: ``cases``.
+    """
+    try:
+        yosys(text, *_miter(mutant, f"expose -evert -evert-dff {_CELLS}"), _SAT.format(seconds=seconds))
+        return "free registers"
+    except BuildFailed:
+        pass
+    limits = (cases or {}).get(mutant.block, ())
+    for name, passes, held in (
+        ("reachability", f"expose -evert {_CELLS}", [{}]),
+        ("with the blocks inside of it", "flatten it", [{}]),
+        ("held inputs", "flatten it", limits),
+    ):
+        if held and all(_unreachable(text, mutant, passes, case, seconds) for case in held):
+            return name
+    return ""
+
+
+_CELLS = "it/c:*"  #: the module without its wires, which would all become outputs
+_SAT = "sat -verify -prove trigger 0 -timeout {seconds} miter"
+_AIG = "async2sync\ntechmap\nsimplemap\nopt_clean\naigmap\nwrite_aiger -zinit {file}"
+
+
+def _unreachable(text: str, mutant: Mutant, passes: str, held: Mapping[str, int], seconds: int) -> bool:
+    """No difference can be reached, by signals that correspond and by property-directed reachability."""
+    with tempfile.TemporaryDirectory(prefix="equilif-") as folder:
+        file = Path(folder) / "miter.aig"
+        pdr = f"read_aiger {file}; scorr; dc2; scorr -F 2; iprove; pdr -T {seconds}"
+        try:
+            yosys(text, *_miter(mutant, passes, held), _AIG.format(file=file))
+            said = call(["timeout", str(4 * seconds), "yosys-abc", "-c", pdr], file.parent, dict(os.environ))
+        except BuildFailed:
+            return False
+    # where no register is left, the last question is one without time
+    return "Property proved" in said or "UNSATISFIABLE" in said
+
+
+def _miter(mutant: Mutant, passes: str, held: Mapping[str, int] | None = None) -> list[str]:
+    """Two modules, of which one is the mutant; their trigger is high where an output differs."""
+    module = mutant.module
+    change = re.sub(r"-module \S+", "-module it", mutant.change)
+    hold = [
+        f"delete -port it/w:{name}\nselect it\nconnect -set {name} {value}\nselect -clear"
+        for name, value in (held or {}).items()
+    ]
+    out = []
+    for name, change_it in (("gold", []), ("gate", [f"mutate {change}"])):
+        out += [
+            "design -reset",
+            READ.format(top=module).replace("; ", "\n"),
+            f"rename {module} it",
+            *change_it,
+            *hold,
+            "memory_collect\nmemory_map",
+            passes,
+            f"rename it {name}",
+            f"design -stash {name}",
+        ]
+    return [
+        *out,
+        "design -copy-from gold -as gold gold",
+        "design -copy-from gate -as gate gate",
+        "miter -equiv -flatten gold gate miter",
+        "hierarchy -top miter",
+        # what is the same on both sides of the same is there once
+        "setundef -zero\nchtype -set $eq t:$eqx\nopt_merge\nopt_clean",
+    ]
