@@ -58,15 +58,7 @@ def goes_on_as_the_model(engine, rng, n):
         assert not difference(engine, model, case, weights=True)
 
 
-#: an engine with a softmax keeps no exponent over a reset, and begins with one that is not the model's
-DIFFERS = pytest.mark.xfail(
-    reason="RELAY of mode SCALED before the first SOFTMAX after a reset", strict=False
-)
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=DIFFERS) if CONFIGS[n].softmax else n for n in PIPELINES]
-)
+@pytest.mark.parametrize("name", PIPELINES)
 def test_a_reset_in_any_cycle(name):
     """The run is over at once, and nothing of it is left outside of the memories."""
     engine = engine_of(name)

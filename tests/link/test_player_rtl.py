@@ -7,6 +7,7 @@ from __future__ import annotations
 import random
 import shutil
 
+import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
@@ -214,6 +215,10 @@ def hostile(board, n, seed):
     content = rng.randbytes(AREA.size)
     put(board, content)
     board.work(LIMIT)
+    client = Client(board, timeout=0.05)
+    for region in Region:  # memories keep what other tests left there
+        if region != Region.PROGRAM:
+            client.write(region, 0, np.zeros(region_size(CONFIG, region), np.int64))
     device = new(content)
     device.player.work()
     seen = {}

@@ -218,7 +218,7 @@ class Reciprocal(wiring.Component):
                 "fine": In(1),
                 "total": In(width),
                 "busy": Out(1),
-                "c": Out(5),
+                "c": Out(5, init=C_MIN),  # of no softmax yet: scale 0
                 "r": Out(15),
             }
         )
