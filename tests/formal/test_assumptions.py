@@ -39,7 +39,7 @@ def watched(monkeypatch, pipeline):
         seen[name].append(kept := Signal(name=f"watch_{len(seen[name])}"))
         m.d.sync += kept.eq(kept | now)
 
-    def watch(cls, look):
+    def observe(cls, look):
         plain = cls.elaborate
 
         def elaborate(self, platform):
@@ -70,8 +70,8 @@ def watched(monkeypatch, pipeline):
         note(m, "total", self.start & (small | self.busy) | self.busy & (before != self.total))
         note(m, "something was divided", self.start)
 
-    watch(WeightArray, apart)
-    watch(Reciprocal, total)
+    observe(WeightArray, apart)
+    observe(Reciprocal, total)
 
     class Watched(wiring.Component):
         def __init__(self, config, *, state_ram=None):
