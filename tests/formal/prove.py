@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import SupportsInt
 
 import pytest
 from amaranth import Cat, ClockDomain, ClockSignal, Const, Module, ResetSignal, Shape, Signal
@@ -316,8 +317,8 @@ def _run(command: list[str], work: Path) -> str:
 # -- formulas --------------------------------------------------------------------------------------
 def agree(
     formula: Callable[..., Sequence[Value]],
-    inputs: Mapping[str, Shape],
-    golden: Callable[..., Sequence[int]],
+    inputs: Mapping[str, Shape | int],
+    golden: Callable[..., Iterable[SupportsInt]],
     cases: Iterable[Mapping[str, int]],
 ) -> int:
     """A formula that proofs compare RTL with is the golden definition, case by case.  How many there were."""

@@ -218,7 +218,7 @@ class Reciprocal(wiring.Component):
                 "fine": In(1),
                 "total": In(width),
                 "busy": Out(1),
-                "c": Out(5, init=C_MIN),  # of no softmax yet: scale 0
+                "c": Out(5),
                 "r": Out(15),
             }
         )
@@ -227,6 +227,8 @@ class Reciprocal(wiring.Component):
         m = Module()
         remainder = Signal(self.width + 1)
         difference = Signal(signed(self.width + 2))  # remainder less the total
+        c = Signal(5, init=C_MIN)  # before the first softmax the scale is 0
+        m.d.comb += self.c.eq(c)
         quotient = Signal(STEPS)
         left = Signal(range(STEPS + 1))  # steps that are left
         aligned = Signal()  # the first remainder is there
@@ -243,14 +245,14 @@ class Reciprocal(wiring.Component):
         with m.If(self.start):
             fixed = Mux(self.fine, FINE, ABSOLUTE)
             m.d.sync += [
-                self.c.eq(Mux(self.absolute | self.fine, fixed, lead)),
+                c.eq(Mux(self.absolute | self.fine, fixed, lead)),
                 small.eq(self.fine & ~self.total[FINE - 1 :].any()),
                 left.eq(STEPS),
             ]
         with m.Elif(self.busy & ~aligned):
             # 2 ** (c + RECIPROCAL + 1) from a power of two that is below the total (absolute, fine: not
             # above), so that STEPS bits are enough
-            m.d.sync += remainder.eq(1 << (self.c - 1)[:5])
+            m.d.sync += remainder.eq(1 << (c - 1)[:5])
         with m.Elif(self.busy):
             m.d.sync += [
                 quotient.eq(Cat(~difference[-1], quotient)),
