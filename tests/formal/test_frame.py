@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import zlib
 
+import pytest
 from amaranth import Cat, Mux, Signal
 from amaranth.hdl import Value
 
@@ -100,6 +101,7 @@ def held_frames(p: Proof) -> Framer:
     return block
 
 
+@pytest.mark.long
 def test_the_crc_of_the_framer_is_that_of_the_bytes():
     p = Proof("while the framer listens, its CRC register is the CRC-32 of the frame so far", FRAME)
     block = held_frames(p)
