@@ -60,8 +60,8 @@ from equilif_hdl.link.frame import Framer
 from equilif_sim.link.slip import Slip
 from equilif_sim.link.stand_in import HostBench
 from equilif_sim.link.uart import Uart
-from equilif_sim.tools.forked import BENCH, COUNT, PASSED, VERDICTS, copies
-from equilif_sim.tools.mutate import INPUT, Cases, Mutant, equivalent, mutants, sample, switched
+from equilif_sim.forked import BENCH, COUNT, PASSED, VERDICTS, copies
+from equilif_sim.mutate import INPUT, Cases, Mutant, equivalent, mutants, sample, switched
 from equilif_sim.tools.programs import random_program, random_values, random_weights
 from equilif_sim.tools.run import simulate
 from equilif_sim.verilated import VerilatedEngine, library
@@ -259,7 +259,7 @@ def _bench(target: Target, verilog: str, dut: Any, n: int) -> list[bool]:
         env = {BENCH: bench, COUNT: str(n), VERDICTS: str(verdicts)}
         simulate(
             dut,
-            "equilif_sim.tools.forked",
+            "equilif_sim.forked",
             Path(folder),
             simulator="icarus",
             config=target.config,

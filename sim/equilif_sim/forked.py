@@ -17,7 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from equilif_sim.tools.mutate import INPUT
+from equilif_sim.mutate import INPUT
 
 #: environment variables: module of the bench, number of mutants, file that takes a line for each
 BENCH, COUNT, VERDICTS = "EQUILIF_MUTANTS_BENCH", "EQUILIF_MUTANTS_COUNT", "EQUILIF_MUTANTS_VERDICTS"
