@@ -57,10 +57,10 @@ from equilif_hdl.engine.walk import Walker
 from equilif_hdl.engine.weights import WeightArray
 from equilif_hdl.link.bus import AxiEngine
 from equilif_hdl.link.frame import Framer
+from equilif_sim.forked import BENCH, COUNT, PASSED, VERDICTS, copies
 from equilif_sim.link.slip import Slip
 from equilif_sim.link.stand_in import HostBench
 from equilif_sim.link.uart import Uart
-from equilif_sim.forked import BENCH, COUNT, PASSED, VERDICTS, copies
 from equilif_sim.mutate import INPUT, Cases, Mutant, equivalent, mutants, sample, switched
 from equilif_sim.tools.programs import random_program, random_values, random_weights
 from equilif_sim.tools.run import simulate

@@ -76,7 +76,7 @@ ICE40 = Family(
     multiplier_name="ICESTORM_DSP",
     engine=(2500, 670),
     memories=(1160, 138),
-    player=1725,
+    player=2026,
     preamble=b"\x7e\xaa\x99\x7e",  # project IceStorm, "Bitstream Format"
 )
 ECP5 = Family(
@@ -86,7 +86,7 @@ ECP5 = Family(
     multiplier_name="MULT18X18D",
     engine=(790, 1293),
     memories=(2100, 250),
-    player=1900,
+    player=2962,
     preamble=b"\xff\xff\xbd\xb3",  # project Trellis, "Bitstream format"
     absorb=ecp5.absorb,
 )
@@ -97,7 +97,7 @@ GOWIN = Family(
     multiplier_name="MULT18X18",
     engine=(2550, 680),
     memories=(1200, 140),
-    player=1900,
+    player=2026,
     preamble=f"{0xA5C3:b}".encode(),  # project Apicula, "Command structure"; the file holds bits as text
 )
 
