@@ -22,7 +22,7 @@ from equilif_sim.mutate import INPUT
 #: environment variables: module of the bench, number of mutants, file that takes a line for each
 BENCH, COUNT, VERDICTS = "EQUILIF_MUTANTS_BENCH", "EQUILIF_MUTANTS_COUNT", "EQUILIF_MUTANTS_VERDICTS"
 PASSED, FAILED = 0, 1  #: exit statuses of a copy
-TIMES = 2  #: CPU time of a mutant: so often that of the design as it was, and a bit
+TIMES = 4  #: CPU time of a mutant: so often that of the design as it was, and a bit
 
 
 def copies(n: int) -> Iterator[tuple[int | None, int]]:
@@ -41,7 +41,7 @@ def copies(n: int) -> Iterator[tuple[int | None, int]]:
             os._exit(FAILED)
         _, status, usage = os.wait4(pid, 0)
         if not mutant:
-            limit = 2 + int(TIMES * (usage.ru_utime + usage.ru_stime))
+            limit = 5 + int(TIMES * (usage.ru_utime + usage.ru_stime))
         yield None, os.waitstatus_to_exitcode(status)
 
 
