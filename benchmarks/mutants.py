@@ -21,6 +21,7 @@ import os
 import re
 import resource
 import tempfile
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -463,7 +464,7 @@ def page(found: Mapping[str, Found]) -> str:
         out.append("| " + " | ".join([f"`{file}`", *(f"{x}" for x in score(of_file))]) + " |")
     missing = [name for name in TARGETS if name not in found]
     if missing:
-        out += ["", f"Not run yet: {', '.join(missing)}."]
+        out += ["", textwrap.fill(f"Not run yet: {', '.join(missing)}.", 110)]
     out += [
         "",
         "Survivors, those among them that no proof was tried on:",
