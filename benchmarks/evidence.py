@@ -177,7 +177,8 @@ and `python -m benchmarks.evidence --formal --long` runs them all and makes this
   steps together.
 * **Nothing is vacuous.** Each proof names conditions that must be reachable under its assumptions. One that
   is not reached fails the proof.
-* **The checker refuses what the golden model refuses**, instruction by instruction, in both directions.
+* **The checker refuses what the golden model refuses**, instruction by instruction, in both directions. The
+  number of tiles of an instruction is a product; what depends on it is left to simulation.
 * **Proofs that take longer** than some seconds are marked `long`.
 
 All methods below are unbounded. Times are those of the record, in seconds.
