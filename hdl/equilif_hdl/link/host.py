@@ -14,8 +14,7 @@ A command is walked twice, the first time dry: every address is compared, the pr
 nothing is written.  Only when that went through is it walked for real, so no command is ever half done.
 The values of a RUN from the flash are walked once: there is nobody to send it again.
 
-A value takes a cycle, zeros that are packed a cycle for each group of lanes where there is a player, other
-bytes two.
+A value takes a cycle, zeros that are packed a cycle for each group of lanes, other bytes two.
 
     WAIT -> DECODE -> HEADER -> ARGUMENT -> SPAN             what it is, and what will be read
                         -> DATA <-> ELEMENT, JUDGE           what is written; then HEADER again, for real
@@ -525,8 +524,7 @@ class _Walk:
         m = self.m
         more = self.engine.mem_more
         left = self.count[:8]
-        # a line is slower than zeros that come one by one, so a host without a player saves the logic
-        room = ~self.address[: len(more)] if self.player else Const(0)
+        room = ~self.address[: len(more)]
         m.d.comb += more.eq(Mux(left > room, room, left))
         m.d.sync += left.eq(left - more - 1)
         with m.If(left > room):
