@@ -24,21 +24,20 @@ from typing import Any, NamedTuple
 
 from amaranth.back import rtlil
 
+from benchmarks.pages import DOCS, write_table
 from equilif import results
 from equilif.results import ToolFailed
 from equilif_boards import BOARDS, Board
 from equilif_boards.build import executable
 from equilif_boards.device import ECP5, ICE40, Family
 from equilif_boards.link import UartLink
-from equilif_golden import files
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.features import EVERYTHING
 from equilif_golden.link.flash import Area
 from equilif_hdl.top import Top
 
 TABLE = Path(__file__).with_name("area.json")
-PAGE = Path(__file__).parent.parent / "docs" / "area.md"
-MARKS = "<!-- table -->", "<!-- end of table -->"
+PAGE = DOCS / "area.md"
 LANES = 4
 OPTIONS = {**EVERYTHING, "counters": False, "convolution": False}  # boards do not have them
 AREA = Area(16, 240)  #: of a flash: with a player, an option of boards too
@@ -190,13 +189,6 @@ def _cell(cells: Cells | None) -> str:
     return ", ".join([f"{cells.get('LUT', 0):,} / {cells.get('FF', 0):,}", *others])
 
 
-def with_table(text: str, table: Mapping[str, Any]) -> str:
-    """The page with its table made anew."""
-    before, _, rest = text.partition(MARKS[0])
-    _, _, after = rest.partition(MARKS[1])
-    return f"{before}{MARKS[0]}\n\n{page(table)}\n\n{MARKS[1]}{after}"
-
-
 def _write(found: Mapping[Pipeline, Blocks]) -> None:
     table = {
         "yosys": yosys(),
@@ -204,7 +196,7 @@ def _write(found: Mapping[Pipeline, Blocks]) -> None:
         "pipelines": {str(p): {"family": synthesis(p).family, "blocks": made} for p, made in found.items()},
     }
     results.write_json(TABLE, table)
-    files.write(PAGE, with_table(PAGE.read_text(), table).encode())
+    write_table(PAGE, page(table))
 
 
 def main(arguments: Iterable[str] | None = None) -> int:

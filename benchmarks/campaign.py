@@ -30,9 +30,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.pages import DOCS, write_table
 from equilif.results import write_json
 from equilif.show.console import counted
-from equilif_golden import files
 from equilif_golden.blocks.lif import LEAKS
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import CapacityError
@@ -68,8 +68,7 @@ from equilif_sim.verilated import VerilatedEngine
 from tests.engines import CONFIGS, SMALL
 
 TABLE = Path(__file__).with_name("campaign.json")
-PAGE = Path(__file__).parent.parent / "docs" / "campaign.md"
-MARKS = "<!-- table -->", "<!-- end of table -->"
+PAGE = DOCS / "campaign.md"
 CHAIN = 25  #: programs
 SAMPLES = 4  #: of a network
 LIMIT = 2_000_000  #: cycles of a program
@@ -511,12 +510,6 @@ def cross(done: Mapping[str, Any]) -> list[str]:
     return out
 
 
-def write_page(done: Mapping[str, Any]) -> None:
-    before, _, rest = PAGE.read_text().partition(MARKS[0])
-    _, _, after = rest.partition(MARKS[1])
-    files.write(PAGE, f"{before}{MARKS[0]}\n\n{page(done)}\n\n{MARKS[1]}{after}".encode())
-
-
 def main(arguments: Iterable[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--programs", type=int, default=100_000, help="in all (%(default)s)")
@@ -532,7 +525,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
         done["seed"] = given.seed
         networks(done, given.networks, given.seed, given.seconds)
         programs(done, given.programs, given.seed, given.seconds)
-    write_page(done)
+    write_table(PAGE, page(done))
 
 
 if __name__ == "__main__":

@@ -25,8 +25,8 @@ import numpy as np
 from amaranth.back import verilog
 
 from benchmarks.campaign import chain_of, difference, directed
+from benchmarks.pages import DOCS, write_table
 from equilif.show.console import stages
-from equilif_golden import files
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.model import EngineModel
 from equilif_hdl.link.frame import Framer
@@ -37,8 +37,7 @@ from equilif_sim.tools.run import simulate
 from equilif_sim.verilated import VerilatedEngine, library, rtl
 from tests.engines import CONFIGS
 
-PAGE = Path(__file__).parent.parent / "docs" / "coverage.md"
-MARKS = "<!-- table -->", "<!-- end of table -->"
+PAGE = DOCS / "coverage.md"
 OPTIONS = ["--coverage-line", "--coverage-toggle"]
 #: a pipeline each
 ENGINES = ("P4", "P4-SPRAM", "P4-SMALL-without-memories", "P4-REGISTERED", "P8-DEEP")
@@ -158,9 +157,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
         for name in names:
             begin(name)
             found[name] = LINK[name]() if name in LINK else engine(CONFIGS[name], given.chains)
-    before, _, rest = PAGE.read_text().partition(MARKS[0])
-    _, _, after = rest.partition(MARKS[1])
-    files.write(PAGE, f"{before}{MARKS[0]}\n\n{page(found)}\n\n{MARKS[1]}{after}".encode())
+    write_table(PAGE, page(found))
 
 
 if __name__ == "__main__":

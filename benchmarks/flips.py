@@ -12,20 +12,18 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 
+from benchmarks.pages import DOCS, write_table
 from equilif.data import images as data
 from equilif.show.console import counted
 from equilif.training.presets import PRESETS
 from equilif.training.train import lesson, taught
-from equilif_golden import files
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, Weights
 
-PAGE = Path(__file__).parent.parent / "docs" / "flips.md"
-MARKS = "<!-- table -->", "<!-- end of table -->"
+PAGE = DOCS / "flips.md"
 PART = (0.0, 1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1)  #: of all bits
 BITS = 16
 
@@ -91,10 +89,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
         for seed in range(given.seeds):
             found.append(measure(seed, given.epochs))
             progress(seed + 1)
-    before, _, rest = PAGE.read_text().partition(MARKS[0])
-    _, _, after = rest.partition(MARKS[1])
-    table = page(np.array(found), given.epochs)
-    files.write(PAGE, f"{before}{MARKS[0]}\n\n{table}\n\n{MARKS[1]}{after}".encode())
+    write_table(PAGE, page(np.array(found), given.epochs))
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 from amaranth.back import rtlil
 
+from benchmarks.pages import DOCS, write_table
 from equilif.show.console import counted
 from equilif_golden import files
 from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE, SHIFTS
@@ -69,8 +70,7 @@ from equilif_sim.verilated import VerilatedEngine, library
 from tests.engines import CONFIGS, ENGINE, NARROW, REGISTERED, SINGLE_PORT, WIDE
 
 TABLE = Path(__file__).with_name("mutants.json")
-PAGE = Path(__file__).parent.parent / "docs" / "mutants.md"
-MARKS = "<!-- table -->", "<!-- end of table -->"
+PAGE = DOCS / "mutants.md"
 PACKAGE = "equilif_hdl"
 PROGRAMS = 300  #: random ones, of an engine
 FIRST = 12  #: of them, after which most mutants are dead
@@ -479,12 +479,6 @@ def page(found: Mapping[str, Found]) -> str:
     return "\n".join(out)
 
 
-def write_page(found: Mapping[str, Found]) -> None:
-    before, _, rest = PAGE.read_text().partition(MARKS[0])
-    _, _, after = rest.partition(MARKS[1])
-    files.write(PAGE, f"{before}{MARKS[0]}\n\n{page(found)}\n\n{MARKS[1]}{after}".encode())
-
-
 def main(arguments: Iterable[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--block", action="append", choices=list(TARGETS), help="a target; default: all")
@@ -509,7 +503,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
         if not given.equivalence:
             campaign(names, given.count, given.seed, given.chunk)
         equivalence(names, given.seconds, again=given.again)
-    write_page(read())
+    write_table(PAGE, page(read()))
 
 
 if __name__ == "__main__":

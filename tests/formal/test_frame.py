@@ -122,7 +122,8 @@ def test_no_bad_frame_is_taken_for_good_and_no_good_one_for_bad():
     i = block.i
     judged = Signal()  # a frame ended a cycle ago
     good = Signal()
-    first, second = Signal(8), Signal(8)
+    first = Signal(8)
+    second = Signal(8)
     size = Signal(range(34))
     with p.m.If(line.byte & (line.count == 0)):
         p.m.d.sync += first.eq(i.p.data)

@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from benchmarks import area
+from benchmarks.pages import with_table
 from equilif_boards.build import MissingTool
 from equilif_golden.engine.config import EngineConfig, Pipeline
 
@@ -49,7 +50,7 @@ def test_the_table_has_every_pipeline_and_the_blocks_that_an_engine_is_made_of(t
 
 def test_the_page_has_the_table(table):
     text = area.PAGE.read_text()
-    assert area.with_table(text, table) == text
+    assert with_table(text, area.page(table)) == text
 
 
 # -- what a difference is --------------------------------------------------------------------------
