@@ -22,7 +22,8 @@ class Family:
     ``block_words``: words of 16 bits in a block that holds weights.
 
     ``engine``: (base, each lane) of logic, host link included; ``memories``: what softmax and relay add
-    to that; ``player``: what a player and its flash controller add (docs/area.md).
+    to that; ``player``: what a player with its FIFO and flash controller adds (ECP5: docs/alone.md,
+    others: docs/area.md).
 
     ``preamble``: bytes that stand near the beginning of every bitstream of the family.
 
@@ -76,7 +77,7 @@ ICE40 = Family(
     multiplier_name="ICESTORM_DSP",
     engine=(2500, 670),
     memories=(1160, 138),
-    player=2026,
+    player=1786,
     preamble=b"\x7e\xaa\x99\x7e",  # project IceStorm, "Bitstream Format"
 )
 ECP5 = Family(
@@ -97,7 +98,7 @@ GOWIN = Family(
     multiplier_name="MULT18X18",
     engine=(2550, 680),
     memories=(1200, 140),
-    player=2026,
+    player=1786,
     preamble=f"{0xA5C3:b}".encode(),  # project Apicula, "Command structure"; the file holds bits as text
 )
 
