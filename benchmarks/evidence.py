@@ -282,8 +282,9 @@ def evidence() -> str:
     for claim in CLAIMS:
         record = records.get(claim.name)
         words = claim.quote.strip("| ").replace("**", "")
-        page = claim.page.removeprefix("docs/") if claim.page.startswith("docs/") else f"../{claim.page}"
-        what = f"[{cell(words)}]({page})"
+        page = Path(claim.page)
+        # the site has the pages of docs/ alone
+        what = f"[{cell(words)}]({page.name})" if page.parts[0] == "docs" else f"{cell(words)} ({page})"
         shown = [cell(record["result"]), str(record["seconds"]), record["date"]] if record else ["", "", ""]
         rows.append(f"| `{claim.name}` | {what} | `{claim.command}` | {' | '.join(shown)} |")
         for tool, version in record["versions"].items() if record else ():

@@ -64,6 +64,8 @@ def test_every_link_leads_somewhere(page):
         name, _, anchor = target.partition("#")
         path = page.parent / name if name else page
         assert path.exists(), f"{page.name}: there is no {target}"
+        if page.parent == ROOT / "docs":
+            assert path.resolve().is_relative_to(page.parent), f"{page.name}: the site has no {target}"
         if anchor:
             assert anchor in headings(path), f"{page.name}: {path.name} has no heading {anchor}"
 
