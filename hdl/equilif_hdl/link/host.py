@@ -196,7 +196,8 @@ class _Walk:
         self.place = Signal(4)  # byte of the payload, in a header
         self.direct = Signal()  # a value goes from the payload to its memory
         self.argument = Signal(8)  # region, or flags of a RUN
-        self.count = Signal(16)  # elements to read; zeros that a packed value still stands for
+        # elements to read; of zeros that a packed value stands for the last one, counted from the group's begin
+        self.count = Signal(16)
         # element of the region; the top bit stands for all addresses far outside
         bits = address_bits(self.config)
         self.address = Signal(1 + (max(bits, ADDRESS_BITS) if player else bits))
@@ -480,7 +481,8 @@ class _Walk:
                     with m.If(self.lane == k):
                         m.d.sync += self.word.word_select(k, 8).eq(framer.data)
                 with m.If(self.packed & self.lane[0]):  # after a zero, how many more of them
-                    m.d.sync += [self.lane.eq(self.lane), self.word.eq(0), self.count.eq(framer.data)]
+                    begin = self.address[: len(self.engine.mem_more)]
+                    m.d.sync += [self.lane.eq(self.lane), self.word.eq(0), self.count.eq(framer.data + begin)]
                     m.next = "ELEMENT"
                 with m.Elif((self.region == Region.VALUE) & ~zero):
                     m.d.sync += self.lane.eq(0)
@@ -499,7 +501,8 @@ class _Walk:
             with m.Else():
                 with m.If(self.lane[0]):  # only zeros leave a lane behind
                     self._zeros()
-                self._element()
+                with m.Else():
+                    self._element()
         with m.State("JUDGE"):
             m.d.sync += self.status.eq(Status.BAD_PROGRAM)
             with m.If(self.checker.fault):
@@ -507,12 +510,13 @@ class _Walk:
             with m.Elif(~self.checker.busy):
                 m.next = "DATA"
 
-    def _element(self) -> None:
-        """One is written, or refused."""
+    def _element(self, last: Value | None = None) -> None:
+        """One is written, or refused; or all up to ``last`` of its group."""
         m = self.m
+        group = self.address[len(self.engine.mem_more) :]
         m.d.sync += [
             self.status.eq(Status.BAD_ADDRESS),
-            self.address.eq(self.address + self.engine.mem_more + 1),
+            self.address.eq((self.address if last is None else Cat(last, group)) + 1),
         ]
         # what is walked a second time is not outside.  The strobe must not wait for that comparison
         m.d.comb += self.mem_write.eq(self.real & ~(self.outside & self.own))
@@ -523,14 +527,16 @@ class _Walk:
         """As many as are left, or as their group takes."""
         m = self.m
         more = self.engine.mem_more
-        left = self.count[:8]
-        room = ~self.address[: len(more)]
-        m.d.comb += more.eq(Mux(left > room, room, left))
-        m.d.sync += left.eq(left - more - 1)
-        with m.If(left > room):
+        bits = len(more)
+        groups = self.count[bits:9]  # that are left behind this one
+        last = Mux(groups.any(), (1 << bits) - 1, self.count[:bits])
+        m.d.comb += more.eq(last - self.address[:bits])
+        m.d.sync += groups.eq(groups - 1)
+        with m.If(groups.any()):
             m.next = "ELEMENT"
         with m.Else():
             m.d.sync += self.lane.eq(0)
+        self._element(last[:bits])
 
     def _end_of_data(self) -> None:
         m = self.m
