@@ -196,7 +196,7 @@ class _Walk:
         self.place = Signal(4)  # byte of the payload, in a header
         self.direct = Signal()  # a value goes from the payload to its memory
         self.argument = Signal(8)  # region, or flags of a RUN
-        # elements to read; of zeros that a packed value stands for the last one, counted from the group's begin
+        # elements to read; of zeros that a packed value stands for the last one, from the group's begin on
         self.count = Signal(16)
         # element of the region; the top bit stands for all addresses far outside
         bits = address_bits(self.config)
@@ -234,6 +234,7 @@ class _Walk:
             m.d.sync += self.place.eq(self.place + 1)
         with m.If(framer.rewind):
             m.d.sync += self.place.eq(0)
+        self._following()
         own = OWN_BYTES if player else {}
         self.last_written = self._by_region(WRITE_BYTES, own)
         self.last_read = self._by_region(READ_BYTES, own)
@@ -249,6 +250,23 @@ class _Walk:
                     n = Mux(self.write, WRITABLE, len(REGISTERS))
                     m.d.comb += self.outside.eq(self.address >= n)
         self._beside_the_engine(controller)
+
+    def _following(self) -> None:
+        """What comes behind an element, or behind the zeros of its group.  One adder each, for all states."""
+        m = self.m
+        self.next_address = Signal.like(self.address)
+        self.next_count = Signal.like(self.count)
+        self.zeros = self.packed & self.lane[0]  # only they leave a lane behind
+        more = self.engine.mem_more
+        bits = len(more)
+        low, group = self.address[:bits], self.address[bits:]
+        self.further = self.count[bits:9].any()  # zeros go on in the next group
+        last = Mux(self.zeros, self.count[:bits] | self.further.replicate(bits), low)[:bits]
+        m.d.comb += [
+            more.eq(last - low),
+            self.next_address.eq(Cat(last, group) + 1),
+            self.next_count.eq(self.count - Mux(self.packed, 1 << bits, 1)),
+        ]
 
     def _beside_the_engine(self, controller: FlashController | None) -> None:
         """Where elements are read and written: in the engine, the flash, or the player."""
@@ -463,7 +481,7 @@ class _Walk:
             with m.Elif(self.outside):
                 self._refuse()
             with m.Else():
-                m.d.sync += [self.address.eq(self.address + 1), self.count.eq(self.count - 1)]
+                m.d.sync += [self.address.eq(self.next_address), self.count.eq(self.next_count)]
 
     # -- what comes from the buffer: values, weights, program --------------------------------------
     def data(self) -> None:
@@ -480,7 +498,7 @@ class _Walk:
                 for k in range(4):
                     with m.If(self.lane == k):
                         m.d.sync += self.word.word_select(k, 8).eq(framer.data)
-                with m.If(self.packed & self.lane[0]):  # after a zero, how many more of them
+                with m.If(self.zeros):  # after a zero, how many more of them
                     begin = self.address[: len(self.engine.mem_more)]
                     m.d.sync += [self.lane.eq(self.lane), self.word.eq(0), self.count.eq(framer.data + begin)]
                     m.next = "ELEMENT"
@@ -499,10 +517,13 @@ class _Walk:
                 m.d.comb += self.checker.step.eq(1)
                 m.next = "JUDGE"
             with m.Else():
-                with m.If(self.lane[0]):  # only zeros leave a lane behind
-                    self._zeros()
-                with m.Else():
-                    self._element()
+                with m.If(self.zeros):
+                    m.d.sync += self.count.eq(self.next_count)
+                    with m.If(self.further):
+                        m.next = "ELEMENT"
+                    with m.Else():
+                        m.d.sync += self.lane.eq(0)
+                self._element()
         with m.State("JUDGE"):
             m.d.sync += self.status.eq(Status.BAD_PROGRAM)
             with m.If(self.checker.fault):
@@ -510,33 +531,14 @@ class _Walk:
             with m.Elif(~self.checker.busy):
                 m.next = "DATA"
 
-    def _element(self, last: Value | None = None) -> None:
-        """One is written, or refused; or all up to ``last`` of its group."""
+    def _element(self) -> None:
+        """One is written, or refused; or all zeros of a group."""
         m = self.m
-        group = self.address[len(self.engine.mem_more) :]
-        m.d.sync += [
-            self.status.eq(Status.BAD_ADDRESS),
-            self.address.eq((self.address if last is None else Cat(last, group)) + 1),
-        ]
+        m.d.sync += [self.status.eq(Status.BAD_ADDRESS), self.address.eq(self.next_address)]
         # what is walked a second time is not outside.  The strobe must not wait for that comparison
         m.d.comb += self.mem_write.eq(self.real & ~(self.outside & self.own))
         with m.If(self.outside):
             self._refuse()
-
-    def _zeros(self) -> None:
-        """As many as are left, or as their group takes."""
-        m = self.m
-        more = self.engine.mem_more
-        bits = len(more)
-        groups = self.count[bits:9]  # that are left behind this one
-        last = Mux(groups.any(), (1 << bits) - 1, self.count[:bits])
-        m.d.comb += more.eq(last - self.address[:bits])
-        m.d.sync += groups.eq(groups - 1)
-        with m.If(groups.any()):
-            m.next = "ELEMENT"
-        with m.Else():
-            m.d.sync += self.lane.eq(0)
-        self._element(last[:bits])
 
     def _end_of_data(self) -> None:
         m = self.m
@@ -649,8 +651,8 @@ class _Walk:
             with m.If(self.mem_valid):
                 m.d.sync += [
                     self.word.eq(self.mem_rdata),
-                    self.address.eq(self.address + 1),
-                    self.count.eq(self.count - 1),
+                    self.address.eq(self.next_address),
+                    self.count.eq(self.next_count),
                     self.result.eq(0),
                 ]
                 m.next = "SEND"
