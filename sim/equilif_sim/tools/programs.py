@@ -124,12 +124,16 @@ def random_instruction(
 
 def random_geometry(rng: np.random.Generator, most_pre: int, most_post: int, tiles: int) -> Geometry:
     """One with up to so many groups at its ends and tiles: kernels that overlap, touch, leave gaps or lie on
-    the same place, maps of a row, of a column, of a position.
+    the same place, maps of a row, of a column, of a position; now and then one that is long.
     """
+
+    def some(short: int, longest: int) -> int:
+        return int(rng.integers(1, short) if rng.random() < 0.9 else rng.integers(short, longest + 1))
+
     while True:
         pre, post = rng.choice([1, 1, 2, 3], 2).tolist()
-        rows, columns, *kernel = (1 if rng.random() < 0.3 else int(rng.integers(1, 6)) for _ in range(4))
-        geometry = Geometry(pre, post, rows, columns, kernel[0], kernel[1], int(rng.integers(0, 5)))
+        rows, columns, *kernel = (1 if rng.random() < 0.3 else some(6, 63) for _ in range(4))
+        geometry = Geometry(pre, post, rows, columns, kernel[0], kernel[1], some(6, 32) - 1)
         if geometry.n_pre <= most_pre and geometry.n_post <= most_post and geometry.tiles <= tiles:
             return geometry
 
