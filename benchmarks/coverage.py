@@ -13,11 +13,12 @@ from __future__ import annotations
 import argparse
 import ctypes
 import dataclasses
+import json
 import os
 import re
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,9 +27,12 @@ from amaranth.back import verilog
 
 from benchmarks.campaign import chain_of, difference, directed
 from benchmarks.pages import DOCS, write_table
+from equilif.results import write_json
 from equilif.show.console import stages
+from equilif_golden.blocks.plasticity import DITHER_MASK
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.model import EngineModel
+from equilif_golden.engine.port import Region
 from equilif_hdl.link.frame import Framer
 from equilif_sim.link.slip import Slip
 from equilif_sim.link.stand_in import HostBench
@@ -38,6 +42,7 @@ from equilif_sim.verilated import VerilatedEngine, library, rtl
 from tests.engines import CONFIGS
 
 PAGE = DOCS / "coverage.md"
+RESULTS = DOCS.parent / "build" / "coverage"
 OPTIONS = ["--coverage-line", "--coverage-toggle"]
 #: a pipeline each
 ENGINES = ("P4", "P4-SPRAM", "P4-SMALL-without-memories", "P4-REGISTERED", "P8-DEEP")
@@ -48,31 +53,60 @@ SAVE = """void sim_coverage(Sim *s, const char *path) { s->context.coveragep()->
 
 
 class Point(NamedTuple):
-    """``kind``: line or toggle; ``what``: the place in the block."""
+    """``kind``: line or toggle; ``signal``: the one that toggles or is assigned; ``where``: bit or line."""
 
     block: str
     kind: str
-    what: str
+    signal: str
+    where: str
 
 
 Counts = dict[Point, int]
 
 
-def read(path: Path) -> Counts:
-    """Of Verilator's file: how often each point was seen, instances of a block together."""
+def read(path: Path, text: str) -> Counts:
+    """Of Verilator's file: how often each point of the Verilog was seen, instances of a block together."""
+    lines = text.splitlines()
     out: Counts = defaultdict(int)
     for line in path.read_text(errors="replace").splitlines():
         if not line.startswith("C "):
             continue
         fields = dict(re.findall(r"\x01([^\x02]+)\x02([^\x01']*)", line))
-        kind, _, module = fields["page"].partition("/")
+        page, _, module = fields["page"].partition("/")
+        kind = "toggle" if "toggle" in page else "line"
         block = re.sub(r"(?<=\D)(\$?\d+|\$)$", "", module.removeprefix("\\").strip().rpartition(".")[2])
-        what = fields["o"] if "toggle" in kind else f"{fields['l']}:{fields['n']} {fields['o']}"
-        if "toggle" in kind and "__024" in what:
-            continue  # $: no name of the source
-        n = int(line.rsplit(" ", 1)[1])
-        out[Point(block, "toggle" if "toggle" in kind else "line", what)] += n
+        if kind == "toggle":
+            signal, where = re.fullmatch(r"([^[:]*)(.*)", _name(fields["o"])).groups()  # type: ignore[union-attr]
+        else:
+            signal, where = assigned(lines, int(fields["l"])), f"{fields['l']}:{fields['n']} {fields['o']}"
+        if "$" in signal:
+            continue  # no name of the source
+        out[Point(block, kind, signal, where)] += int(line.rsplit(" ", 1)[1])
     return out
+
+
+def _name(mangled: str) -> str:
+    """Verilator writes what C++ has not in a name as ``__0`` and two digits."""
+    return re.sub(r"__0([0-9a-fA-F]{2})", lambda code: chr(int(code[1], 16)), mangled)
+
+
+def assigned(lines: Sequence[str], number: int) -> str:
+    """The signal that the statement with a line assigns, or that is made of what it assigns."""
+    begin = next(
+        k for k in range(number - 1, -1, -1) if re.match(r" *(always|assign|initial|module)\b", lines[k])
+    )
+    statement = (
+        re.search(r"(\\?[\w.$]+) *(\[[^]]*\] *)?<?= ", line.split("*)")[-1]) for line in lines[begin:]
+    )
+    name = next(m[1] for m in statement if m)
+    end = next(k for k in range(begin, len(lines)) if lines[k].startswith("endmodule"))
+    begin = next(k for k in range(begin, -1, -1) if lines[k].startswith("module"))
+    for _ in range(9):  # names that Yosys made, through to one of the source
+        if "$" not in name:
+            break
+        takes = re.compile(rf"(\\?[\w.$]+) *(?:\[[^]]*\] *)?<?= .*{re.escape(name)}(?!\d)")
+        name = next((m[1] for line in lines[begin:end] if (m := takes.search(line.split("*)")[-1]))), "?")
+    return name.removeprefix("\\")
 
 
 def plain(text: str) -> str:
@@ -81,20 +115,24 @@ def plain(text: str) -> str:
 
 
 def engine(config: EngineConfig, chains: int) -> Counts:
-    made = library(config, plain(rtl(config)), extra=OPTIONS, functions=SAVE)
+    text = plain(rtl(config))
+    made = library(config, text, extra=OPTIONS, functions=SAVE)
     total: Counts = defaultdict(int)
     for k in range(chains + 1):
         rng = np.random.default_rng([1, k])
         one = VerilatedEngine(config, made=made)
         model = EngineModel(config)
         given = chain_of(config, rng) if k else directed(config, rng)
+        counter = rng.integers(0, DITHER_MASK + 1, 1)
+        for each in (one, model):
+            each.write(Region.COUNTER, 0, counter)
         for j, case in enumerate(given):
             found = difference(one, model, case, weights=j + 1 == len(given))
             assert not found, found
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "coverage.dat"
             one._lib.sim_coverage(one._sim, ctypes.c_char_p(os.fsencode(file)))
-            for point, n in read(file).items():
+            for point, n in read(file, text).items():
                 total[point] += n
     return total
 
@@ -105,7 +143,7 @@ def bench(make: Callable[[], Any], module: str, config: Any) -> Counts:
         dut = make()
         text = plain(verilog.convert(dut, name=type(dut).__name__.lower()))
         simulate(dut, module, work, simulator="verilator", config=config, coverage=True, text=text)
-        return read(next(work.rglob("coverage.dat")))
+        return read(next(work.rglob("coverage.dat")), text)
 
 
 LINK: dict[str, Callable[[], Counts]] = {
@@ -120,43 +158,102 @@ LINK: dict[str, Callable[[], Counts]] = {
 }
 
 
+# -- what is not covered, and why ------------------------------------------------------------------
+class Reason(NamedTuple):
+    """Why points of ``block`` and ``signal`` (regular expressions) are not seen, bits from ``bit`` on."""
+
+    block: str
+    signal: str
+    bit: int
+    why: str
+
+    def fits(self, point: Point) -> bool:
+        numbers = bits(point)
+        return bool(
+            re.fullmatch(self.block, point.block)
+            and re.fullmatch(self.signal, point.signal)
+            and (not numbers or numbers[0] >= self.bit)
+        )
+
+
+def bits(point: Point) -> list[int]:
+    """The bit of a toggle, in a list; empty when the signal has but one, and for lines."""
+    return [int(n) for n in re.findall(r"\[(\d+)\]", point.where)[-1:]] if point.kind == "toggle" else []
+
+
+REASONS: tuple[Reason, ...] = ()
+
+
+def why(point: Point) -> str:
+    return next((reason.why for reason in REASONS if reason.fits(point)), "")
+
+
 # -- page ------------------------------------------------------------------------------------------
 def part(counts: Mapping[Point, int], block: str | None, kind: str) -> str:
-    of = [n for point, n in counts.items() if point.kind == kind and block in (None, point.block)]
-    return f"{100 * sum(map(bool, of)) / len(of):.1f} % of {len(of):,}" if of else ""
+    of = {point: n for point, n in counts.items() if point.kind == kind and block in (None, point.block)}
+    if not of:
+        return " | "
+    missed = [point for point, n in of.items() if not n]
+    explained = sum(bool(why(point)) for point in missed)
+    seen = len(of) - len(missed)
+    return f"{100 * seen / len(of):.1f} % of {len(of):,} | {100 * (seen + explained) / len(of):.1f} %"
 
 
 def page(found: Mapping[str, Counts]) -> str:
-    out = ["| design | block | lines | toggles |", "|---|---|---|---|"]
+    out = [
+        "| design | block | lines | seen or explained | toggles | seen or explained |",
+        "|---|---|---|---|---|---|",
+    ]
     for name, counts in found.items():
-        out.append(f"| **{name}** | all | {part(counts, None, 'line')} | {part(counts, None, 'toggle')} |")
-        for block in sorted({p.block for p in counts}):
+        for block in (None, *sorted({p.block for p in counts})):
             cells = (part(counts, block, kind) for kind in ("line", "toggle"))
-            out.append(f"| {name} | `{block}` | " + " | ".join(cells) + " |")
-    out += ["", "Signals with bits that never toggled, and lines that were not reached:", ""]
-    for name, counts in found.items():
-        missed: dict[str, set[str]] = defaultdict(set)
-        for point, n in counts.items():
-            if not n:
-                missed[point.block].add(re.sub(r"\[\d+\]|:.*->.*", "", point.what))
-        for block, what in sorted(missed.items()):
-            names = ", ".join(f"`{w}`" for w in sorted(what)[:30])
-            more = f" and {len(what) - 30} more" if len(what) > 30 else ""
-            out.append(f"* {name}, `{block}`: {names}{more}")
+            head = f"| {name} | `{block}` | " if block else f"| **{name}** | all | "
+            out.append(head + " | ".join(cells) + " |")
+    missed = {(name, p): why(p) for name, counts in found.items() for p, n in counts.items() if not n}
+    out += ["", "Not seen, and why:", "", "| why | block: signals, bits |", "|---|---|"]
+    for reason in dict.fromkeys(r.why for r in REASONS):
+        of = [p for (_, p), told in missed.items() if told == reason]
+        if of:
+            out.append(f"| {reason} | {_signals(of)} |")
+    left = [(name, p) for (name, p), told in missed.items() if not told]
+    if not left:
+        return "\n".join([*out, "", "That is all: nothing that was not seen is without a reason."])
+    out += ["", "Not seen, and not explained:", "", "| design | block: signals, bits |", "|---|---|"]
+    out += [f"| {name} | {_signals(p for n, p in left if n == name)} |" for name in dict(left)]
     return "\n".join(out)
+
+
+def _signals(points: Iterable[Point]) -> str:
+    """Blocks, their signals and their bits; a line is told by the signal that it assigns."""
+    seen: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
+    for point in sorted(points):
+        seen[point.block][point.signal].update(bits(point))
+    return "; ".join(
+        f"`{block}`: " + ", ".join(f"`{signal}{_span(of)}`" for signal, of in signals.items())
+        for block, signals in seen.items()
+    )
+
+
+def _span(of: set[int]) -> str:
+    return f"[{min(of)}..{max(of)}]" if len(of) > 1 else "".join(f"[{n}]" for n in of)
 
 
 def main(arguments: Iterable[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--chains", type=int, default=20, help="of 25 random programs (%(default)s)")
     parser.add_argument("--only", action="append", choices=[*ENGINES, *LINK], help="a design; default: all")
+    parser.add_argument("--page", action="store_true", help="write the page alone, from what is in build/")
     given = parser.parse_args(None if arguments is None else list(arguments))
     names = given.only or [*ENGINES, *LINK]
-    found: dict[str, Counts] = {}
-    with stages("coverage", len(names)) as begin:
-        for name in names:
+    with stages("coverage", len(names) * (not given.page)) as begin:
+        for name in () if given.page else names:
             begin(name)
-            found[name] = LINK[name]() if name in LINK else engine(CONFIGS[name], given.chains)
+            counts = LINK[name]() if name in LINK else engine(CONFIGS[name], given.chains)
+            write_json(RESULTS / f"{name}.json", [[*point, n] for point, n in counts.items()])
+    found: dict[str, Counts] = {}
+    for name in (*ENGINES, *LINK):
+        if (file := RESULTS / f"{name}.json").exists():
+            found[name] = {Point(*point): n for *point, n in json.loads(file.read_text())}
     write_table(PAGE, page(found))
 
 

@@ -119,6 +119,24 @@ CLAIMS = (
         "python -m pytest tests/link/test_player.py -k power_cuts",
     ),
     Claim(
+        "resets",
+        "docs/architecture.md",
+        "Reset in any cycle, and garbage in all memories at power-up",
+        "python -m pytest tests/engine/test_faults.py",
+    ),
+    Claim(
+        "bad-line",
+        "docs/architecture.md",
+        "A line that loses, damages or repeats one frame in twenty",
+        "python -m pytest tests/host/test_simulated.py -k 'wrong or killed or reset'",
+    ),
+    Claim(
+        "bad-port",
+        "docs/architecture.md",
+        "that is unplugged at any step",
+        "python -m pytest tests/host/test_hostile_host.py -k port",
+    ),
+    Claim(
         "accumulators",
         "docs/architecture.md",
         "Accumulators never wrap",

@@ -308,7 +308,7 @@ OTHERS = {
 #: pages that only mention it, and those that a command makes
 MENTIONS = {
     f"docs/{name}.md"
-    for name in "boards extending instructions interchange own_networks protocol registers".split()
+    for name in "boards coverage extending instructions interchange own_networks protocol registers".split()
 }
 
 
