@@ -194,10 +194,10 @@ and `python -m benchmarks.evidence --formal --long` runs them all and makes this
 * **Netlists of blocks are the RTL**, block by block, for iCE40, ECP5 and Gowin, by the recipes with which the
   boards are built, with a reset at any time. Cells are what their simulation models say. ABC finds the
   signals that are always alike (signal correspondence) and shows by induction that they stay so. Not proven,
-  since two minutes did not do: the update, whose product becomes a DSP block or an adder tree, the framer with
-  its memory, and the sequencer of Gowin, whose program is in a block RAM of 18 Kbit. Not tried: lane, state,
-  weights, checker, activity, geometry, host, bus, player and flash. Those of the engine are in its netlists,
-  which learn as the reference does (`tests/engine/test_netlist.py`).
+  since two minutes did not do: the update, whose product becomes a DSP block or an adder tree, the framer
+  with its memory, and the sequencer of Gowin, whose program is in a block RAM of 18 Kbit. Not tried: lane,
+  state, weights, checker, activity, geometry, host, bus, player and flash. Those of the engine are in its
+  netlists, which learn as the reference does (`tests/engine/test_netlist.py`).
 * **Proofs that take longer** than some seconds are marked `long`.
 
 All methods below are unbounded. Times are those of the record, in seconds.
