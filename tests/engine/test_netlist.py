@@ -1,9 +1,12 @@
 """What Yosys makes of the engine still learns bit for bit.
 
 For the iCE40UP5K SPRAM, block RAM and DSP mapping included; for the ECP5 block RAMs and multipliers with the
-registers that equilif_boards.ecp5 has moved into them.
+registers that equilif_boards.ecp5 has moved into them; for Gowin's GW1N and GW2A block RAMs, distributed RAMs
+and multipliers.  Block RAMs and multipliers of ECP5 and Gowin are models of our own, since Yosys has none:
+equilif_sim/ecp5.v and equilif_sim/gowin.v.
 """
 
+import shutil
 from collections import Counter
 from dataclasses import replace
 
@@ -13,13 +16,14 @@ import pytest
 from equilif.data import images as data
 from equilif_boards import ecp5
 from equilif_boards.icebreaker import ICEBREAKER
+from equilif_boards.tang_nano import TANG_NANO_9K, TANG_NANO_20K
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.network import Network
 from equilif_golden.reference import Reference
 from equilif_golden.samples import one_hot
 from equilif_sim.verilated import VerilatedEngine
-from tests.netlists import ECP5, ICE40
+from tests.netlists import ECP5, GOWIN, GOWIN_2A, ICE40
 
 
 def learns_as_the_reference(engine, *, samples):
@@ -52,3 +56,30 @@ def test_ecp5_netlist_learns_as_the_reference(pipeline):
     learns_as_the_reference(VerilatedEngine(config, synthesis=synthesis), samples=20)
     assert took["MULT18X18D"] == 2 * config.lanes
     assert took["DP16KD"] >= 3 * config.lanes
+
+
+#: block RAMs that equilif_sim/gowin.v has none of: an empty box in simulation
+EMPTY = {"SP", "SPX9", "SDP", "SDPX9", "DP", "DPX9"}
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not shutil.which(GOWIN.yosys), reason="needs the Yosys of the Gowin boards")
+@pytest.mark.parametrize(
+    "config, synthesis",
+    [
+        pytest.param(TANG_NANO_9K.config, GOWIN, id="tang-nano-9k"),
+        # half its lanes: a lane more is more of the same
+        pytest.param(replace(TANG_NANO_20K.config, lanes=4), GOWIN_2A, id="tang-nano-20k"),
+    ],
+)
+def test_gowin_netlist_learns_as_the_reference(config, synthesis):
+    took: Counter[str] = Counter()
+
+    def count(netlist):
+        took.update(cell["type"] for cell in netlist["modules"]["engine"]["cells"].values())
+
+    engine = VerilatedEngine(config, synthesis=replace(synthesis, after=count))
+    learns_as_the_reference(engine, samples=20)
+    assert took["MULT18X18"] == 2 * config.lanes
+    assert took["DPB"] + took["DPX9B"] >= config.lanes and took["SDPX9B"]
+    assert not EMPTY & set(took)

@@ -27,12 +27,13 @@ from pathlib import Path
 from typing import SupportsInt
 
 import pytest
-from amaranth import Cat, ClockDomain, ClockSignal, Const, Module, ResetSignal, Shape, Signal
+from amaranth import Cat, ClockDomain, ClockSignal, Const, Instance, Module, ResetSignal, Shape, Signal
 from amaranth.back import rtlil
 from amaranth.hdl import Value, ValueLike
 from amaranth.lib import wiring
 from amaranth.sim import Simulator, SimulatorContext
 
+from equilif_sim.verilated import Synthesis
 from tests.formal.assumptions import ASSUMPTIONS
 
 needs_prover = pytest.mark.skipif(
@@ -100,6 +101,7 @@ class Proof:
         self.covers: dict[str, Value] = {}
         self.assumed: dict[str, Value] = {}
         self.insides: dict[str, str] = {}
+        self.netlists: list[tuple[Synthesis, str]] = []
 
     # -- what is free ------------------------------------------------------------------------------
     def any(self, shape: Shape | int, name: str) -> Signal:
@@ -133,6 +135,27 @@ class Proof:
             if member.flow is wiring.In and port not in but:
                 target = Value.cast(value)
                 self.m.d.comb += target.eq(self.any(target.shape(), port))
+
+    def netlist(self, block: wiring.Component, synthesis: Synthesis) -> dict[str, Signal]:
+        """What a synthesis makes of a block that is in the design already: its outputs, by their names.
+
+        It has the block's inputs, clock and reset.  Its cells are as their simulation models say.
+        """
+        name = f"netlist_{len(self.netlists)}"
+        text = synthesis.netlist(block, name)
+        given: dict[str, ValueLike] = {"clk": ClockSignal(), "rst": ResetSignal()}
+        ports: dict[str, ValueLike] = {f"i_{k}": v for k, v in given.items() if f"input {k};" in text}
+        outputs = {}
+        for path, member, value in block.signature.flatten(block):
+            port = "__".join(map(str, path))
+            if member.flow is wiring.In:
+                ports[f"i_{port}"] = Value.cast(value)
+            else:
+                outputs[port] = Signal(Value.cast(value).shape(), name=f"{name}_{port}")
+                ports[f"o_{port}"] = outputs[port]
+        self.m.submodules[name] = Instance(name, **ports)
+        self.netlists.append((synthesis, text))
+        return outputs
 
     def inside(self, path: str, shape: Shape | int) -> Signal:
         """A signal inside a block, by its name.
@@ -195,6 +218,15 @@ class Proof:
         """From reset on, by PDR.  ``simplify``: ABC commands before it."""
         how = f"{simplify}; pdr" if simplify else "pdr"
         return self._prove("PDR, from reset", {"_begins": how}, f"bmc3 -F {reach}")
+
+    def corresponds(self, *, reach: int = 40) -> Proven:
+        """From reset on, by signals that are always alike: ABC finds them, and shows it by induction.
+
+        For two designs of one behaviour.  With each such signal in place of its like, what is claimed must
+        follow from any state.
+        """
+        how = {"_begins": "scorr -C 100000; comb; cone -O 0; iprove"}
+        return self._prove("signal correspondence, from reset", how, f"bmc3 -F {reach}")
 
     # -- inside ------------------------------------------------------------------------------------
     def _outputs(self, cycles: int, *, begins: bool) -> None:
@@ -259,7 +291,17 @@ class Proof:
     def _gates(self, work: Path, outputs: Sequence[str]) -> None:
         """A file of and-gates and registers for each output, with what it depends on alone."""
         flat = GATES.index("flatten") + 1
-        passes = ["read_rtlil top.il", *GATES[:flat]]
+        passes = []
+        for k, (synthesis, text) in enumerate(self.netlists):
+            (work / f"netlist_{k}.v").write_text(text)
+            (work / f"cells_{k}.v").write_text(synthesis.library())
+            defines = " ".join(f"-D{name}" for name in synthesis.defines)
+            # models are made of the cells alone that are there: one of a large memory takes minutes
+            passes += [f"read_verilog -defer {defines} cells_{k}.v", f"read_verilog netlist_{k}.v"]
+            passes += [f"hierarchy -top netlist_{k}", "proc", "flatten", "opt_clean", "memory_collect"]
+            passes += [f"write_rtlil netlist_{k}.il", "design -reset"]
+        passes += ["read_rtlil top.il", *(f"read_rtlil netlist_{k}.il" for k in range(len(self.netlists)))]
+        passes += GATES[:flat]
         for port, path in self.insides.items():
             passes += [f"delete -input top/{port}", f"cd top; connect -set {port} {path}; cd .."]
         passes += [*GATES[flat:], "design -save gates"]

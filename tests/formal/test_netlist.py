@@ -1,0 +1,121 @@
+"""What synthesis makes of a block is the block, from reset on and for ever: iCE40, ECP5 and Gowin.
+
+The netlist is made by the boards' own recipes.  Its cells do what their simulation models say.  Both designs
+get the same inputs and the same reset, at any time.
+
+Not proven: Plasticity, whose product is one of a DSP block or of an adder tree; Framer, whose memory is a
+block RAM; Gowin's Sequencer, whose program is in one of 18 Kbit.  None came to an end within two minutes.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+import pytest
+from amaranth.hdl import Value
+from amaranth.lib import wiring
+
+from equilif_golden.fixed import DEFAULT
+from equilif_hdl.blocks.lif import Lif
+from equilif_hdl.blocks.rate import Measure, Moved
+from equilif_hdl.blocks.relay import Relay
+from equilif_hdl.blocks.softmax import Reciprocal, Softmax
+from equilif_hdl.engine.access import Access
+from equilif_hdl.engine.argmax import Argmax
+from equilif_hdl.engine.dispatch import Dispatcher
+from equilif_hdl.engine.scan import Scanner
+from equilif_hdl.engine.sequencer import Sequencer
+from equilif_hdl.engine.walk import Walker
+from equilif_hdl.link.slip import SlipDecoder, SlipEncoder
+from equilif_hdl.link.uart import UartReceiver, UartTransmitter
+from equilif_sim.verilated import Synthesis
+from tests.engines import ENGINE
+from tests.formal.prove import NotProven, Proof, Proven, needs_prover
+from tests.netlists import ECP5, GOWIN, ICE40
+
+pytestmark = needs_prover
+FAMILIES = {"iCE40": ICE40, "ECP5": ECP5, "Gowin": GOWIN}
+#: cycles of the slowest block, a receiver of four cycles a bit, until a byte is there
+REACH = 48
+
+
+class Block(NamedTuple):
+    make: Callable[[], wiring.Component]
+    #: seconds are few
+    quick: bool = False
+    #: families for which this does not come to an end
+    without: tuple[str, ...] = ()
+
+
+BLOCKS = {
+    "SlipEncoder": Block(SlipEncoder, quick=True),
+    "SlipDecoder": Block(SlipDecoder),
+    "UartReceiver": Block(partial(UartReceiver, 4)),
+    "UartTransmitter": Block(partial(UartTransmitter, 4)),
+    "Moved": Block(Moved, quick=True),
+    "Measure": Block(partial(Measure, DEFAULT)),
+    "Lif": Block(partial(Lif, DEFAULT)),
+    "Lif, registered": Block(partial(Lif, DEFAULT, registered=True)),
+    "Relay": Block(partial(Relay, DEFAULT)),
+    "Reciprocal": Block(partial(Reciprocal, 16)),
+    "Softmax": Block(partial(Softmax, ENGINE)),
+    "Access": Block(partial(Access, ENGINE)),
+    "Argmax": Block(partial(Argmax, ENGINE), quick=True),
+    "Dispatcher": Block(partial(Dispatcher, ENGINE)),
+    "Scanner": Block(partial(Scanner, ENGINE)),
+    "Sequencer": Block(partial(Sequencer, ENGINE), without=("Gowin",)),
+    "Walker": Block(partial(Walker, ENGINE)),
+}
+
+
+def prove(block: wiring.Component, synthesis: Synthesis, family: str, name: str) -> Proven:
+    """Every output of the netlist is that of the RTL; each of them is high at some time."""
+    place = type(block).__module__
+    p = Proof(f"netlist = RTL ({family}): {name}", place, resets=True)
+    p.free(block)
+    for port, got in p.netlist(block, synthesis).items():
+        p.claim(port, got == Value.cast(attrgetter(port.replace("__", "."))(block)))
+        p.cover(f"{port} is not 0", got.any())
+    return p.corresponds(reach=REACH)
+
+
+def cases() -> list[Any]:
+    """The quick ones of the iCE40 always, the others with the long tests."""
+    out = []
+    for family in FAMILIES:
+        for name, block in BLOCKS.items():
+            if family in block.without:
+                continue
+            marks = [] if block.quick and family == "iCE40" else [pytest.mark.long]
+            if FAMILIES[family].yosys != "yosys":
+                there = shutil.which(FAMILIES[family].yosys)
+                marks.append(pytest.mark.skipif(not there, reason="needs the Yosys of the Gowin boards"))
+            out.append(pytest.param(family, name, marks=marks, id=f"{family}-{name}"))
+    return out
+
+
+@pytest.mark.parametrize("family, name", cases())
+def test_netlist_is_the_rtl(family, name):
+    prove(BLOCKS[name].make(), FAMILIES[family], family, name)
+
+
+def test_a_netlist_with_one_wrong_cell_is_refused():
+    """The table of one LUT is inverted; a single bit of it may be one that no input reaches."""
+    spoilt = []
+
+    def spoil(content: dict[str, Any]) -> None:
+        (module,) = (m for m in content["modules"].values() if int(m["attributes"].get("top", "0"), 2))
+        luts = [cell["parameters"] for cell in module["cells"].values() if cell["type"] == "SB_LUT4"]
+        table = random.Random(1).choice(luts)
+        table["LUT_INIT"] = table["LUT_INIT"].translate(str.maketrans("01", "10"))
+        spoilt.append(table)
+
+    with pytest.raises(NotProven, match="begins of far"):
+        prove(Moved(), replace(ICE40, after=spoil), "iCE40", "Moved")
+    assert spoilt
