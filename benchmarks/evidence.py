@@ -140,7 +140,7 @@ CLAIMS = (
         "bad-line",
         "docs/architecture.md",
         "A line that loses, damages or repeats one frame in twenty",
-        "python -m pytest tests/host/test_simulated.py -k 'wrong or killed or reset'",
+        "python -m pytest tests/host/test_simulated.py -k one_frame",
     ),
     Claim(
         "bad-port",

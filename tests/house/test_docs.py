@@ -303,6 +303,7 @@ MAKERS = {f"{package}/blocks/rate.py" for package in ("golden/equilif_golden", "
 OTHERS = {
     "equilif/commands/alone.py",  # a user who watches a board
     "examples/in_your_design.py",  # a process that watches
+    "tests/formal/test_netlist.py",  # every small block
     "tests/house/test_docs.py",  # this
 }
 #: pages that only mention it, and those that a command makes
