@@ -181,7 +181,36 @@ def bits(point: Point) -> list[int]:
     return [int(n) for n in re.findall(r"\[(\d+)\]", point.where)[-1:]] if point.kind == "toggle" else []
 
 
-REASONS: tuple[Reason, ...] = ()
+_HOST = "a host alone writes several values at once: tests/link/test_host.py, tests/link/test_link.py"
+_TABLE = "what an operation costs is a number of a table; none has these bits, or costs this at its fetch"
+_LONG = "counters of 32 bits, and a program of the campaign has thousands of cycles"
+_EARLY = "these engines have no early end: tests/engine/test_early.py"
+_SHORT = "programs of the campaign have few instructions and iterations: tests/engine/test_sequencer.py"
+_FULL = "a softmax over nearly all of a memory, with equal scores: proven for all sums (docs/formal.md)"
+_CONSTANT = "a bit that is constant in this engine"
+_PORTS = "its memories have two ports, so nothing waits for one"
+_MAPS = "maps and kernels of the largest sizes: the bench of the steps (tests/engine/test_convolution.py)"
+_EXTREME = "an accumulator near its end: the bench of the block, and proofs"
+
+REASONS = (
+    Reason("engine|access", "host__mem_more|more", 0, _HOST),
+    Reason("activity", ".*_(of_command|of_fetch|more)", 0, _TABLE),
+    Reason("activity|engine", "counts|host__(activity|accesses|spikes|cycles)", 8, _LONG),
+    Reason("engine", "host__prediction", 6, _CONSTANT),
+    Reason("sequencer", "early|moved|addr|done|jump|left_0", 0, _EARLY),
+    Reason("sequencer", "first_[01]|left_1|pc|place", 3, _SHORT),
+    Reason("divider|softmax", "c|total", 4, _FULL),
+    Reason("lanes", "scale", 3, _FULL),
+    Reason("divider", "remainder", 0, _CONSTANT),
+    Reason("softmax", r"mantissa\d", 7, _CONSTANT),
+    Reason("lane", "column", 16, _CONSTANT),
+    Reason("scanner", "done|rest", 0, _CONSTANT),
+    Reason("scanner|engine|walker", "allow|pause|again|by_minus", 0, _PORTS),
+    Reason("relay", "clipped4", 0, _EXTREME),
+    Reason("geometry|positions", ".*", 2, _MAPS),
+    Reason(".*", r"(.*[._])?(columns|rows|kernel_columns|kernel_rows|reach|stride|n_dst|dst)", 3, _MAPS),
+    Reason(".*", r"steps(\..*)?|i|o|place|o__payload", 3, _MAPS),
+)
 
 
 def why(point: Point) -> str:
