@@ -2,8 +2,9 @@
 equilif_golden.engine.model.EngineModel.trace.
 
 State space: random programs with loops, some of whose length is not fixed, conditional marks and halts,
-learning or not; what the lanes tell, at random.  Stall space: instructions are taken at once or
-at random; the engine is idle, and tells what has moved, at once or late.
+learning or not; loops of up to 511 iterations, marked at any; what the lanes tell, at random.  Stall space:
+instructions are taken at once, at random, or so late that nothing can be fetched ahead; the engine is idle,
+and tells what has moved, at once or late.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import cocotb
 import numpy as np
 from cocotb.triggers import ReadOnly, RisingEdge
 
-from equilif_golden.engine.isa import FIELDS, Instruction, Op, assemble
+from equilif_golden.engine.isa import FIELDS, Groups, Instruction, Op, assemble
 from equilif_golden.engine.model import EngineModel
 from equilif_hdl.engine.sequencer import Sequencer
 from equilif_hdl.engine.stages import told
@@ -25,11 +26,23 @@ from equilif_sim.tools.run import engine_config
 from equilif_sim.tools.scoreboard import Scoreboard
 from equilif_sim.tools.stream import Pause, StreamSink, drive, never, now, often, reset, until_low
 
+LONGEST = 511  #: iterations
 WIDTH = sum(width for _, width, _ in FIELDS)
 
 
+def long_loop(rng: np.random.Generator) -> list[Instruction]:
+    """Marked where iterations left differ in every bit, and in the last one."""
+    left = int(rng.integers(1, LONGEST))
+    marks = [Op.MARK(Groups(0, 1), left=n) for n in (left, LONGEST - left, 1)]
+    return [Op.REPEAT(LONGEST), *marks, Op.NEXT(), Op.HALT()]
+
+
+def mostly() -> bool:
+    return random.random() < 0.9
+
+
 @cocotb.test()
-@cocotb.parametrize(o_pause=[never, often], idle_pause=[never, often])
+@cocotb.parametrize(o_pause=[never, often, mostly], idle_pause=[never, often])
 async def programs(dut: Any, o_pause: Pause, idle_pause: Pause) -> None:
     config = engine_config()
     tells = told(config)
@@ -62,6 +75,7 @@ async def programs(dut: Any, o_pause: Pause, idle_pause: Pause) -> None:
             await ReadOnly()
             read = int(dut.read.value)
             addr = int(dut.addr.value)
+            assert not read or dut.busy.value
             await RisingEdge(dut.clk)
             if read:
                 # what is read beyond the end must not matter
@@ -71,8 +85,8 @@ async def programs(dut: Any, o_pause: Pause, idle_pause: Pause) -> None:
     cocotb.start_soon(memory())
     n = 0
     shortened = 0
-    for _ in range(60):
-        program = random_program(rng, config)
+    for k in range(40):
+        program = random_program(rng, config) if k or o_pause is not never else long_loop(rng)
         learn = bool(rng.integers(2))
         for k, word in enumerate(assemble(program)):
             words[k] = int(word)
