@@ -103,7 +103,7 @@ async def programs(dut: Any, o_pause: Pause, idle_pause: Pause) -> None:
         began = now()
         await RisingEdge(dut.clk)
         drive(dut, start=0, learn=not learn)  # `learn` is sampled with `start` only
-        await until_low(dut, "busy", 100_000)
+        await until_low(dut, "busy", 40_000)
         assert not score.outstanding and not answers and not due.total()
         if o_pause is never and program[0].op not in (Op.REPEAT, Op.HALT, Op.MARK):
             assert issued[0] == Sequencer(config).latency
