@@ -2,9 +2,9 @@
 equilif_golden.engine.model.EngineModel.trace.
 
 State space: random programs with loops, some of whose length is not fixed, conditional marks and halts,
-learning or not; loops of up to 511 iterations, marked at any; what the lanes tell, at random.  Stall space:
-instructions are taken at once, at random, or so late that nothing can be fetched ahead; the engine is idle,
-and tells what has moved, at once or late.
+learning or not; loops of up to 511 iterations, marked at any; loops in loops up to the memory's end; what
+the lanes tell, at random. Stall space: instructions are taken at once, at random, or so late that nothing
+can be fetched ahead; the engine is idle, and tells what has moved, at once or late.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import cocotb
 import numpy as np
 from cocotb.triggers import ReadOnly, RisingEdge
 
-from equilif_golden.engine.isa import FIELDS, Groups, Instruction, Op, assemble
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import FIELDS, WORDS, Groups, Instruction, Op, assemble
 from equilif_golden.engine.model import EngineModel
 from equilif_hdl.engine.sequencer import Sequencer
 from equilif_hdl.engine.stages import told
@@ -35,6 +36,16 @@ def long_loop(rng: np.random.Generator) -> list[Instruction]:
     left = int(rng.integers(1, LONGEST))
     marks = [Op.MARK(Groups(0, 1), left=n) for n in (left, LONGEST - left, 1)]
     return [Op.REPEAT(LONGEST), *marks, Op.NEXT(), Op.HALT()]
+
+
+def late_loops(rng: np.random.Generator, config: EngineConfig) -> list[Instruction]:
+    """All loops that there are, one in the other, where the program memory ends."""
+    mark = Op.MARK(Groups(0, 1))
+    depth = config.loops
+    n = config.program_words // WORDS - 2 * depth - 1
+    before = int(rng.integers(n // 2, n))
+    loops = [*[Op.REPEAT(2)] * depth, *[mark] * (n - before), *[Op.NEXT()] * depth]
+    return [*[Op.MARK(Groups(0, 1), left=LONGEST)] * before, *loops, Op.HALT()]
 
 
 def mostly() -> bool:
@@ -66,6 +77,7 @@ async def programs(dut: Any, o_pause: Pause, idle_pause: Pause) -> None:
         due.update({name: answers.pop(0) for name in telling(instruction)})
 
     async def memory() -> None:
+        ends = True  # a run may end in this cycle
         while True:
             now_told = {name for name in tells if due[name] and not idle_pause()}
             dut.idle.value = int(not due.total() and not idle_pause())
@@ -75,7 +87,9 @@ async def programs(dut: Any, o_pause: Pause, idle_pause: Pause) -> None:
             await ReadOnly()
             read = int(dut.read.value)
             addr = int(dut.addr.value)
-            assert not read or dut.busy.value
+            busy = bool(dut.busy.value)
+            assert busy or not read and ends, "a run ends when all is executed, and reads no further"
+            ends = not busy or bool(dut.idle.value)
             await RisingEdge(dut.clk)
             if read:
                 # what is read beyond the end must not matter
@@ -86,7 +100,9 @@ async def programs(dut: Any, o_pause: Pause, idle_pause: Pause) -> None:
     n = 0
     shortened = 0
     for k in range(40):
-        program = random_program(rng, config) if k or o_pause is not never else long_loop(rng)
+        program = random_program(rng, config)
+        if o_pause is never and k < 3:
+            program = late_loops(rng, config) if k else long_loop(rng)
         learn = bool(rng.integers(2))
         for k, word in enumerate(assemble(program)):
             words[k] = int(word)
