@@ -168,6 +168,9 @@ HELD: Cases = {
 
 #: why a survivor that no proof covers lives, by target and change
 EXPLAINED: dict[tuple[str, str], str] = {
+    ("activity", "-mode const0 -module activity -cell $99 -port A -portbit 1"): (
+        "it counts on from walk 2, and no operation has a fourth walk"
+    ),
     ("sequencer", "-mode const1 -module sequencer -cell $89 -port B -portbit 0"): (
         "while the program is read, a word is there in every cycle but the one after a jump; in HALT, where "
         "none is, nobody looks at what is taken"
