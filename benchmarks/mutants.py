@@ -181,6 +181,14 @@ EXPLAINED: dict[tuple[str, str], str] = {
     ("walk, single port", "-mode const1 -module walker -cell $79 -port B -portbit 0"): (
         "a start comes while no command is left, and until an event sets it `final` has no reader"
     ),
+    (
+        "weights, single port",
+        "-mode cnot1 -module weightarray -cell $25 -port Y -portbit 5 -ctrlbit 4 -wire wr__addr$31 -wirebit 5",
+    ): "the words of a bank change places, for reads and writes alike",
+    (
+        "weights, single port",
+        "-mode cnot0 -module weightarray -cell $25 -port Y -portbit 0 -ctrlbit 1 -wire wr__addr$31 -wirebit 0",
+    ): "the words of a bank change places, for reads and writes alike",
     ("engine P4", "-mode const1 -module engine.lanes -cell $101 -port B -portbit 0"): (
         "the address of a weight that is written follows the stage of LEARN for other operations too; they "
         "write none, and the host writes while all stages are empty"

@@ -43,7 +43,7 @@ def late_loops(rng: np.random.Generator, config: EngineConfig) -> list[Instructi
     mark = Op.MARK(Groups(0, 1))
     depth = config.loops
     n = config.program_words // WORDS - 2 * depth - 1
-    before = int(rng.integers(n // 2, n))
+    before = int(rng.integers(3 * n // 4, n))
     loops = [*[Op.REPEAT(2)] * depth, *[mark] * (n - before), *[Op.NEXT()] * depth]
     return [*[Op.MARK(Groups(0, 1), left=LONGEST)] * before, *loops, Op.HALT()]
 
