@@ -183,13 +183,17 @@ EXPLAINED: dict[tuple[str, str], str] = {
     ),
     (
         "weights, single port",
-        "-mode cnot1 -module weightarray -cell $25 -port Y -portbit 5 -ctrlbit 4 "
-        "-wire wr__addr$31 -wirebit 5",
+        (
+            "-mode cnot1 -module weightarray -cell $25 -port Y -portbit 5 -ctrlbit 4 "
+            "-wire wr__addr$31 -wirebit 5"
+        ),
     ): "the words of a bank change places, for reads and writes alike",
     (
         "weights, single port",
-        "-mode cnot0 -module weightarray -cell $25 -port Y -portbit 0 -ctrlbit 1 "
-        "-wire wr__addr$31 -wirebit 0",
+        (
+            "-mode cnot0 -module weightarray -cell $25 -port Y -portbit 0 -ctrlbit 1 "
+            "-wire wr__addr$31 -wirebit 0"
+        ),
     ): "the words of a bank change places, for reads and writes alike",
     ("engine P4", "-mode const1 -module engine.lanes -cell $101 -port B -portbit 0"): (
         "the address of a weight that is written follows the stage of LEARN for other operations too; they "
