@@ -170,33 +170,37 @@ def _unreachable(text: str, mutant: Mutant, passes: str, held: Mapping[str, int]
     """No difference can be reached, by signals that correspond and by property-directed reachability."""
     with tempfile.TemporaryDirectory(prefix="equilif-") as folder:
         file = Path(folder) / "miter.aig"
-        pdr = f"read_aiger {file}; scorr; dc2; scorr -F 2; iprove; pdr -T {seconds}"
+        pdr = f"read_aiger {file}; scorr; dc2; scorr -F 2; pdr -T {seconds}; iprove"
         try:
             yosys(text, *_miter(mutant, passes, held), _AIG.format(file=file))
             said = call(["timeout", str(4 * seconds), "yosys-abc", "-c", pdr], file.parent, dict(os.environ))
         except BuildFailed:
             return False
-    # where no register is left, the last question is one without time
+    # where no register is left, the question is one without time, which `pdr` leaves to `iprove`; the other
+    # way around, `iprove` ends all where there is a register
     return "Property proved" in said or "UNSATISFIABLE" in said
 
 
 def _miter(mutant: Mutant, passes: str, held: Mapping[str, int] | None = None) -> list[str]:
     """Two modules, of which one is the mutant; their trigger is high where an output differs."""
     module = mutant.module
-    change = re.sub(r"-module \S+", "-module it", mutant.change)
+    top = module.partition(".")[0]
     hold = [
         f"delete -port it/w:{name}\nselect it\nconnect -set {name} {value}\nselect -clear"
         for name, value in (held or {}).items()
     ]
     out = []
-    for name, change_it in (("gold", []), ("gate", [f"mutate {change}"])):
+    # the mutant first and from the whole design: `proc` numbers its cells from where it was
+    for name, change_it in (("gate", [f"mutate {mutant.change}"]), ("gold", [])):
         out += [
             "design -reset",
-            READ.format(top=module).replace("; ", "\n"),
-            f"rename {module} it",
+            READ.format(top=top).replace("; ", "\n"),
             *change_it,
+            f"hierarchy -top {module}",
+            f"rename {module} it",
             *hold,
-            "memory_collect\nmemory_map",
+            # a register with an enable, as of a memory's output, is none that the proofs know
+            "memory_collect\nmemory_map\ndffunmap",
             passes,
             f"rename it {name}",
             f"design -stash {name}",

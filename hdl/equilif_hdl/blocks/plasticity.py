@@ -68,7 +68,7 @@ class Plasticity(wiring.Component):
         difference = Signal(signed(PRODUCT), reset_less=True)  # gain (u+ v+ - u- v-) and dither
         dw = Signal(signed(PRODUCT - SHIFTS[0]), reset_less=True)
         product = self.um * self.vm
-        w: Value = self.w
+        w: Value = self.w[: self.weight.width].as_signed()
         which = Signal(range(len(SHIFTS)))
         m.d.sync += which.eq((self.shift - SHIFTS[0]) >> 1)
         shifted = Array(difference >> s for s in SHIFTS)[which]

@@ -84,7 +84,7 @@ class WeightArray(wiring.Component):
     tile, e, column : In
         What is read: row, or column, ``e`` of a tile.
     data : Out(16 P)
-        Weights in bank order.
+        In bank order; with ``weight_stages`` 0 kept until a read, which on a single port a write prevents.
     write : In(P)
         Strobes, one for each bank.
     w_tile, w_e, w_data : In

@@ -38,6 +38,9 @@ async def sums(dut: Any) -> None:
                         random.choice(edges),
                         random.randint(acc.lo, acc.hi),
                         random.randint(-3 * threshold, 3 * threshold),
+                        # a single bit beyond the limit
+                        1 << random.randrange(acc.width - 1),
+                        ~(1 << random.randrange(acc.width - 1)),
                     ]
                 )
                 v, spike = lif_step(total, 0, threshold=threshold, leak=leak)

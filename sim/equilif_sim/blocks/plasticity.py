@@ -1,7 +1,7 @@
 """Bench for equilif_hdl.blocks.plasticity.Plasticity.
 
 State space: weights at and near both rails and anywhere, rates 0, 255 and anywhere (``signed``: -128 to
-127 too), every gain and shift, any dither. Stalls: random idle cycles.
+127 too), every gain and shift, any dither, and what rounds either way by a bit. Stalls: random idle cycles.
 """
 
 from __future__ import annotations
@@ -11,7 +11,16 @@ from typing import Any
 
 import cocotb
 
-from equilif_golden.blocks.plasticity import GAIN_MAX, SHIFTS, Step, dither, ep_update
+from equilif_golden.blocks.plasticity import (
+    DITHER_MASK,
+    DITHER_UPDATE,
+    DITHER_WIDTH,
+    GAIN_MAX,
+    SHIFTS,
+    Step,
+    dither,
+    ep_update,
+)
 from equilif_golden.fixed import Numerics
 from equilif_sim.tools.pipeline import Pipeline, bits
 from equilif_sim.tools.run import bench_config
@@ -21,6 +30,15 @@ def two_rates(signed: bool) -> list[int]:
     """Of one neuron, at +beta and at -beta."""
     lo, hi = random.choice([(0, 255), (-128, 127)]) if signed else (0, 255)
     return [random.choice([lo, hi, random.randint(lo, hi)]) for _ in range(2)]
+
+
+def update_near(difference: int, shift: int, place: int = 0) -> int:
+    """Number of an update whose dither makes a multiple of 2**shift of the difference, or 1 less: the weight
+    then tells of a fault in the lowest bit.  ``place``: dither of row and column.
+    """
+    low = random.choice([0, -1]) - difference - place & ((1 << shift) - 1)
+    wanted = low | random.getrandbits(DITHER_WIDTH) << shift
+    return wanted * pow(DITHER_UPDATE, -1, 1 << DITHER_WIDTH) & DITHER_MASK
 
 
 @cocotb.test()
@@ -43,7 +61,6 @@ async def updates(dut: Any) -> None:
         await tb.hold(shift=shift)
         for _ in range(800):
             gain = random.randint(0, GAIN_MAX)
-            counter = random.getrandbits(18)
             w = random.choice(
                 [
                     weight.lo,
@@ -54,9 +71,13 @@ async def updates(dut: Any) -> None:
                 ]
             )
             up, um = two_rates(signed)
-            if random.random() < 0.3:
-                gain = 1 << random.randrange(GAIN_MAX.bit_length())  # a single bit beyond the limit
             vp, vm = two_rates(signed)
+            if random.random() < 0.3:  # a single bit beyond the limit
+                gain = 1 << random.randrange(GAIN_MAX.bit_length())
+                power = -128 if signed else 128
+                up, um, vp, vm = random.choice([(power, 0, power, 0), (0, power, 0, power), (up, um, vp, vm)])
+            difference = gain * (up * vp - um * vm)
+            counter = random.choice([random.getrandbits(18), update_near(difference, shift)])
             want = ep_update(
                 [[w]], [up], [um], [vp], [vm], step=Step(gain, shift), counter=counter, weight=weight
             )[0, 0]

@@ -41,6 +41,7 @@ async def values(dut: Any) -> None:
                     random.randint(-300, 300),
                     # a single bit beyond the limit
                     random.choice((-1, 1)) * (1 << random.randrange(acc.width - 1)),
+                    ~(1 << random.randrange(acc.width - 1)),
                 ]
             )
             await tb.feed({"drive": drive}, (bits(int(relay(drive, shift=shift)), 8),))

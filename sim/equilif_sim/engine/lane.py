@@ -17,7 +17,15 @@ import numpy as np
 
 from equilif_golden.blocks.lif import LEAKS, lif_step
 from equilif_golden.blocks.nudge import nudge
-from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE, GAIN_MAX, SHIFTS, Step, ep_update
+from equilif_golden.blocks.plasticity import (
+    DITHER_COLUMN,
+    DITHER_MASK,
+    DITHER_UPDATE,
+    GAIN_MAX,
+    SHIFTS,
+    Step,
+    ep_update,
+)
 from equilif_golden.blocks.rate import RATE_SHIFTS, measure, moved
 from equilif_golden.blocks.relay import relay
 from equilif_golden.blocks.softmax import RECIPROCAL
@@ -29,6 +37,7 @@ from equilif_golden.fixed import Fixed
 from equilif_hdl.engine.control import Source
 from equilif_hdl.engine.stages import Timing
 from equilif_hdl.engine.walk import ONE
+from equilif_sim.blocks.plasticity import update_near
 from equilif_sim.tools.pipeline import UNSEEN, Pipeline, bits
 from equilif_sim.tools.run import bench_config, engine_config
 
@@ -293,7 +302,6 @@ async def updates(dut: Any) -> None:
         lo, hi = (-128, 127) if signed else (0, 255)
         for _ in range(300):
             gain = random.randint(0, GAIN_MAX)
-            update = random.getrandbits(18)
             row = random.randrange(p)
             column = (tb.index - row) % p
             w = random.choice(
@@ -301,6 +309,9 @@ async def updates(dut: Any) -> None:
             )
             up, um = two_rates(lo, hi)
             vp, vm = two_rates(lo, hi)
+            difference = gain * (up * vp - um * vm)
+            near = update_near(difference, shift, column * DITHER_COLUMN)
+            update = random.choice([random.getrandbits(18), near])
             others = np.zeros((1, p), np.int64)
             want = ep_update(
                 others + w * (np.arange(p) == column),

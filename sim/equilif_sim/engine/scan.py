@@ -32,6 +32,7 @@ from equilif_sim.tools.stream import Pause, StreamSink, drive, never, now, often
 
 FIELDS = ("group", "e", "plus", "minus", "tile", "dither")
 MAPS = ("first", "columns", "rows", "moves")
+GROUPS = (1, 1, 1, 2, 2, 3, 4, 5, 6, 7, 8, 9)  #: of a position of maps
 
 
 class ScanBench:
@@ -66,6 +67,10 @@ class ScanBench:
             d.allow.value = int(not self.allow_pause())
             await ReadOnly()
             fetch = int(d.memory__fetch.value)
+            take = int(d.memory__take.value)
+            assert fetch <= take <= int(d.busy.value), "who fetches has the address, and who is done has not"
+            # the lanes read values while learning, and give way to a fetch alone
+            assert take == fetch or looks(self.config) or not d.learning.value
             hold = int(d.memory__hold.value)
             group = int(d.memory__addr.value)
             await RisingEdge(d.clk)
@@ -124,7 +129,7 @@ class ScanBench:
     async def convolve(self, *, learning: bool) -> int:
         """Number of events of a random convolution, which goes backwards unless it is learning."""
         most = self.config.value_groups
-        geometry = random_geometry(np.random.default_rng(random.getrandbits(32)), most, most, 1 << 15)
+        geometry = random_geometry(np.random.default_rng(random.getrandbits(32)), most, most, 1 << 15, GROUPS)
         back = not learning and random.random() < 0.5
         op = Op.LEARN if learning else Op.GATHER
         i = Instruction(op=op, mode=SourceMode.COLUMN * back)

@@ -2,8 +2,9 @@
 equilif_golden.engine.model.EngineModel.trace.
 
 State space: random programs with loops, some of whose length is not fixed, conditional marks and halts,
-learning or not; what the lanes tell, at random.  Stall space: instructions are taken at once or
-at random; the engine is idle, and tells what has moved, at once or late.
+learning or not; loops of up to 511 iterations, marked at any; loops in loops up to the memory's end; what
+the lanes tell, at random. Stall space: instructions are taken at once, at random, or so late that nothing
+can be fetched ahead; the engine is idle, and tells what has moved, at once or late.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import cocotb
 import numpy as np
 from cocotb.triggers import ReadOnly, RisingEdge
 
-from equilif_golden.engine.isa import FIELDS, Instruction, Op, assemble
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import FIELDS, WORDS, Groups, Instruction, Op, assemble
 from equilif_golden.engine.model import EngineModel
 from equilif_hdl.engine.sequencer import Sequencer
 from equilif_hdl.engine.stages import told
@@ -25,11 +27,33 @@ from equilif_sim.tools.run import engine_config
 from equilif_sim.tools.scoreboard import Scoreboard
 from equilif_sim.tools.stream import Pause, StreamSink, drive, never, now, often, reset, until_low
 
+LONGEST = 511  #: iterations
 WIDTH = sum(width for _, width, _ in FIELDS)
 
 
+def long_loop(rng: np.random.Generator) -> list[Instruction]:
+    """Marked where iterations left differ in every bit, and in the last one."""
+    left = int(rng.integers(1, LONGEST))
+    marks = [Op.MARK(Groups(0, 1), left=n) for n in (left, LONGEST - left, 1)]
+    return [Op.REPEAT(LONGEST), *marks, Op.NEXT(), Op.HALT()]
+
+
+def late_loops(rng: np.random.Generator, config: EngineConfig) -> list[Instruction]:
+    """All loops that there are, one in the other, where the program memory ends."""
+    mark = Op.MARK(Groups(0, 1))
+    depth = config.loops
+    n = config.program_words // WORDS - 2 * depth - 1
+    before = int(rng.integers(3 * n // 4, n))
+    loops = [*[Op.REPEAT(2)] * depth, *[mark] * (n - before), *[Op.NEXT()] * depth]
+    return [*[Op.MARK(Groups(0, 1), left=LONGEST)] * before, *loops, Op.HALT()]
+
+
+def mostly() -> bool:
+    return random.random() < 0.9
+
+
 @cocotb.test()
-@cocotb.parametrize(o_pause=[never, often], idle_pause=[never, often])
+@cocotb.parametrize(o_pause=[never, often, mostly], idle_pause=[never, often])
 async def programs(dut: Any, o_pause: Pause, idle_pause: Pause) -> None:
     config = engine_config()
     tells = told(config)
@@ -53,6 +77,7 @@ async def programs(dut: Any, o_pause: Pause, idle_pause: Pause) -> None:
         due.update({name: answers.pop(0) for name in telling(instruction)})
 
     async def memory() -> None:
+        ends = True  # a run may end in this cycle
         while True:
             now_told = {name for name in tells if due[name] and not idle_pause()}
             dut.idle.value = int(not due.total() and not idle_pause())
@@ -62,6 +87,9 @@ async def programs(dut: Any, o_pause: Pause, idle_pause: Pause) -> None:
             await ReadOnly()
             read = int(dut.read.value)
             addr = int(dut.addr.value)
+            busy = bool(dut.busy.value)
+            assert busy or not read and ends, "a run ends when all is executed, and reads no further"
+            ends = not busy or bool(dut.idle.value)
             await RisingEdge(dut.clk)
             if read:
                 # what is read beyond the end must not matter
@@ -71,8 +99,10 @@ async def programs(dut: Any, o_pause: Pause, idle_pause: Pause) -> None:
     cocotb.start_soon(memory())
     n = 0
     shortened = 0
-    for _ in range(60):
+    for k in range(40):
         program = random_program(rng, config)
+        if o_pause is never and k < 3:
+            program = late_loops(rng, config) if k else long_loop(rng)
         learn = bool(rng.integers(2))
         for k, word in enumerate(assemble(program)):
             words[k] = int(word)
@@ -89,7 +119,7 @@ async def programs(dut: Any, o_pause: Pause, idle_pause: Pause) -> None:
         began = now()
         await RisingEdge(dut.clk)
         drive(dut, start=0, learn=not learn)  # `learn` is sampled with `start` only
-        await until_low(dut, "busy", 100_000)
+        await until_low(dut, "busy", 40_000)
         assert not score.outstanding and not answers and not due.total()
         if o_pause is never and program[0].op not in (Op.REPEAT, Op.HALT, Op.MARK):
             assert issued[0] == Sequencer(config).latency

@@ -34,6 +34,8 @@ from equilif_sim.tools.run import engine_config
 from equilif_sim.tools.scoreboard import Scoreboard
 from equilif_sim.tools.stream import Pause, StreamSource, drive, never, now, often, reset, until_low
 
+GROUPS = (1, 1, 1, 2, 2, 3, 4, 5, 6, 7, 8, 9)  #: of a position of maps
+
 
 class WalkBench:
     """Commands of an instruction and its events, against what they must be."""
@@ -193,7 +195,7 @@ def random_convolution(config: EngineConfig) -> tuple[Instruction, list[dict[str
     ins, events = random_case(config, random.choice([Op.DRIVE, Op.GATHER, Op.LEARN]))
     ins = replace(ins, mode=random.choice([0, SourceMode.COLUMN]) if ins.op == Op.GATHER else 0)
     most = config.value_groups
-    geometry = random_geometry(np.random.default_rng(random.getrandbits(32)), most, most, 1 << 15)
+    geometry = random_geometry(np.random.default_rng(random.getrandbits(32)), most, most, 1 << 15, GROUPS)
     for raw in events:
         raw |= {
             "first": random.randrange(most),

@@ -122,16 +122,23 @@ def random_instruction(
     return Instruction(**fields)
 
 
-def random_geometry(rng: np.random.Generator, most_pre: int, most_post: int, tiles: int) -> Geometry:
+def random_geometry(
+    rng: np.random.Generator,
+    most_pre: int,
+    most_post: int,
+    tiles: int,
+    groups: Sequence[int] = (1, 1, 2, 3),
+) -> Geometry:
     """One with up to so many groups at its ends and tiles: kernels that overlap, touch, leave gaps or lie on
     the same place, maps of a row, of a column, of a position; now and then one that is long.
+    ``groups``: those of a position.
     """
 
     def some(short: int, longest: int) -> int:
         return int(rng.integers(1, short) if rng.random() < 0.9 else rng.integers(short, longest + 1))
 
     while True:
-        pre, post = rng.choice([1, 1, 2, 3], 2).tolist()
+        pre, post = rng.choice(groups, 2).tolist()
         rows, columns, *kernel = (1 if rng.random() < 0.3 else some(6, 63) for _ in range(4))
         geometry = Geometry(pre, post, rows, columns, kernel[0], kernel[1], some(6, 32) - 1)
         if geometry.n_pre <= most_pre and geometry.n_post <= most_post and geometry.tiles <= tiles:
