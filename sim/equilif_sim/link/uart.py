@@ -77,7 +77,7 @@ class UartBench:
         d.loop.value = self.loop
         Clock(d.clk, CYCLE, unit="ps", impl="gpi").start()
         d.rst.value = 1
-        await ClockCycles(d.clk, 2)
+        await ClockCycles(d.clk, 4)  # the synchronizer has no reset: what it held at first must pass
         d.rst.value = 0
         cocotb.start_soon(self.sink.run())
         await ClockCycles(d.clk, 2)
