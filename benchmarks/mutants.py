@@ -60,6 +60,7 @@ from equilif_hdl.engine.sequencer import Sequencer
 from equilif_hdl.engine.walk import Walker
 from equilif_hdl.engine.weights import WeightArray
 from equilif_hdl.link.bus import AxiEngine
+from equilif_hdl.link.flash import FlashController
 from equilif_hdl.link.frame import Framer
 from equilif_hdl.top import Top
 from equilif_sim.board import FASTEST, QUIET_BITS, Board
@@ -185,7 +186,7 @@ TARGETS: dict[str, Target] = {
     "host": _host(ODD),
     "bus": _bus(),
     "player": _alone("link/player.py"),
-    "flash": _alone("link/flash.py"),
+    "flash": Target(lambda: FlashController(AREA), "link.flash", dataclasses.asdict(AREA)),
     "host, player": _alone("link/host.py"),
     **{
         f"engine {name}": Target(lambda config=config: Engine(config), config=config)  # type: ignore[misc]

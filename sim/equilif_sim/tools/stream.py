@@ -76,7 +76,7 @@ class _Stream:
 
 
 class StreamSource(_Stream):
-    """Offers payloads, one after the other."""
+    """Offers payloads, one after the other; what stands there in between means nothing."""
 
     def __init__(self, dut: Any, port: str, *, pause: Pause = never):
         super().__init__(dut, port, pause=pause)
@@ -95,6 +95,7 @@ class StreamSource(_Stream):
             if taken:
                 break
         self._valid.value = 0
+        self._payload.value = random.getrandbits(len(self._payload))
 
 
 class StreamSink(_Stream):
