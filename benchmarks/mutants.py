@@ -142,7 +142,7 @@ TRIALS: tuple[Callable[[Board], None], ...] = (
     lambda board: alone.test_it_learns_as_the_model(board, 5, 4, 1),
     lambda board: alone.test_it_learns_as_the_model(board, 9, 3, 0),
     alone.test_a_host_may_look_at_any_time,
-    partial(alone.test_power_cuts_at_any_cycle, cuts=12),
+    partial(alone.test_power_cuts_at_any_cycle, cuts=4),
 )
 
 

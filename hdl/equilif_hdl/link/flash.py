@@ -8,7 +8,8 @@ where it is written.  Bytes in a row need no new order.  A page that is full is 
 Addresses are those of the design's area, and what would be done outside of it is not done: the bitstream is
 out of reach, whatever the port says.
 
-After a reset it waits until the chip has done what it was doing, and asks what it is.
+After a reset it waits until the chip has done what it was doing, and asks what it is.  Where no chip answers
+all is read as erased, and nothing waits.
 
 equilif_golden.link.flash says what the chip does.
 """
@@ -281,7 +282,8 @@ class FlashController(wiring.Component):
                 m.next = "STATUS"
             with m.State("STATUS"), m.If(done):
                 m.next = "CLOSE"
-                with m.If(shift[0]):  # again: the chip sends its status as long as it is asked
+                # again: the chip sends its status as long as it is asked.  All ones say that there is no chip
+                with m.If(shift[0] & ~shift[:8].all()):
                     send(Const(0, 8), 8)
                     m.next = "STATUS"
         return m

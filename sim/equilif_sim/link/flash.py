@@ -3,7 +3,7 @@ its pins that wants the orders of its data sheet, one by one.
 
 State space: reads, programs and erases at pages' and blocks' ends, at the end of the area and outside of it;
 a page that is programmed in parts; a chip that is at work when the controller wakes; resets while the chip
-sends, and while it programs.  Stall space: strobes come at once, or late.
+sends, and while it programs; no chip at all.  Stall space: strobes come at once, or late.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Chip:
         byte = None
         self.clocks = 0
         if said[0] == READ_STATUS:
-            byte = 0xFE | (self.busy > 0)  # other bits mean other things
+            byte = 0x7E | (self.busy > 0)  # other bits mean other things
         if said[0] == READ_ID and len(said) < 4:
             byte = NAME >> 8 * (3 - len(said)) & 0xFF
         if byte is not None:
@@ -141,6 +141,7 @@ class FlashBench:
         self.first = self.area.first * BLOCK
         content = random.randbytes((self.area.first + self.area.blocks + 1) * BLOCK)
         self.chip = Chip(content, busy=busy)
+        self.name = NAME
         self.before = content
         self.model = Flash(self.area)
         self.model.content[:] = content[self.first : self.first + self.area.size]
@@ -185,7 +186,7 @@ class FlashBench:
         assert int(d.port__ready.value), "it does not come to an end"
         assert int(d.port__at.value) == self.at
         assert int(d.port__outside.value) == (self.at >= self.area.size)
-        assert int(d.port__chip.value) == NAME
+        assert int(d.port__chip.value) == self.name
 
     async def do(self, strobe: str, **values: int) -> None:
         d = self.dut
@@ -297,3 +298,19 @@ async def resets(dut: Any) -> None:
     await tb.reset()
     await tb.look(76, 3)
     await tb.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def no_chip(dut: Any) -> None:
+    """It is as one that is erased, and nothing waits for it."""
+    tb = FlashBench(dut, pause=never, busy=0)
+    tb.chip.cycle = lambda *_: (1, 1)  # type: ignore[method-assign]
+    tb.name = 0xFFFFFF
+    await tb.start()
+    tb.model.content[:] = b"\xff" * tb.area.size
+    await tb.look(BLOCK - 1, 2)
+    await tb.do("write", wdata=0)
+    tb.at += 1
+    await tb.do("erase")
+    await tb.look(7, 2)
+    assert tb.compared == 4
