@@ -119,14 +119,19 @@ def _of(block: Callable[[Any], Any], bench: str, config: Any, *own: str, only: s
 def _host(config: EngineConfig) -> Target:
     build_id = 0xDBC0_1234
     told = {"engine": dataclasses.asdict(config), "n_bad": 300, "frame_bytes": 160, "build_id": build_id}
-    return Target(lambda: HostBench(config, build_id=build_id, frame_bytes=160), "link.host", told)
+    return Target(
+        lambda: HostBench(config, build_id=build_id, frame_bytes=160),
+        "link.host",
+        told,
+        files=("link/host.py", "engine/checker.py"),
+    )
 
 
 def _bus() -> Target:
     config = EngineConfig(
         lanes=4, tiles=24, value_groups=16, state_groups=8, program_words=128, pipeline=Pipeline.SPRAM
     )
-    told = {"engine": dataclasses.asdict(config), "seed": 1, "programs": 8, "accesses": 300}
+    told = {"engine": dataclasses.asdict(config), "seed": 1, "programs": 3, "accesses": 300}
     return Target(lambda: AxiEngine(config, build_id=0xC0FFEE), "link.bus", told, files=("link/bus.py",))
 
 
