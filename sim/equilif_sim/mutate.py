@@ -196,7 +196,8 @@ def _miter(mutant: Mutant, passes: str, held: Mapping[str, int] | None = None) -
             f"rename {module} it",
             *change_it,
             *hold,
-            "memory_collect\nmemory_map",
+            # neither SAT nor AIG has the enables that registers of a memory's port have
+            "memory_collect\nmemory_map\ndffunmap",
             passes,
             f"rename it {name}",
             f"design -stash {name}",
