@@ -131,7 +131,7 @@ def _bus() -> Target:
     config = EngineConfig(
         lanes=4, tiles=24, value_groups=16, state_groups=8, program_words=128, pipeline=Pipeline.SPRAM
     )
-    told = {"engine": dataclasses.asdict(config), "seed": 1, "programs": 3, "accesses": 300}
+    told = {"engine": dataclasses.asdict(config), "seed": 1, "programs": 1, "accesses": 120}
     return Target(lambda: AxiEngine(config, build_id=0xC0FFEE), "link.bus", told, files=("link/bus.py",))
 
 
