@@ -5,7 +5,8 @@
     python -m benchmarks.mutants --equivalence          what has survived and is not judged: is it equivalent?
     python -m benchmarks.mutants --page                 writes docs/mutants.md alone
 
-A target is a block and the bench that should notice, or an engine and random programs.  Its mutants are
+A target is a block and the bench that should notice, an engine and random programs, or a whole design with
+its flash and the tests of a board that works alone.  Its mutants are
 drawn from the lines of its sources, each line as often as the others.  A mutant is killed when its bench
 finds a difference, or has not ended after twice the time that the design as it was takes.  That one must
 pass, before and after.  Results are in benchmarks/mutants.json, a target at a time, so that a campaign
@@ -26,6 +27,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +60,12 @@ from equilif_hdl.engine.sequencer import Sequencer
 from equilif_hdl.engine.walk import Walker
 from equilif_hdl.engine.weights import WeightArray
 from equilif_hdl.link.bus import AxiEngine
+from equilif_hdl.link.flash import FlashController
 from equilif_hdl.link.frame import Framer
+from equilif_hdl.top import Top
+from equilif_sim.board import FASTEST, QUIET_BITS, Board
 from equilif_sim.forked import BENCH, COUNT, PASSED, VERDICTS, copies
+from equilif_sim.library import compiled
 from equilif_sim.link.slip import Slip
 from equilif_sim.link.stand_in import HostBench
 from equilif_sim.link.uart import Uart
@@ -67,7 +73,10 @@ from equilif_sim.mutate import INPUT, Cases, Mutant, equivalent, mutants, sample
 from equilif_sim.tools.programs import random_program, random_values, random_weights
 from equilif_sim.tools.run import simulate
 from equilif_sim.verilated import VerilatedEngine, library
+from tests.alone import AREA
+from tests.alone import CONFIG as ALONE
 from tests.engines import CONFIGS, ENGINE, NARROW, REGISTERED, SINGLE_PORT, WIDE
+from tests.link import test_player_rtl as alone
 
 TABLE = Path(__file__).with_name("mutants.json")
 PAGE = DOCS / "mutants.md"
@@ -81,7 +90,7 @@ FIRST = 12  #: of them, after which most mutants are dead
 class Target:
     """``make``: the design.  ``bench``: its cocotb module, empty for an engine and random programs.
     ``config``: what the bench is told.  ``only``: its tests.  ``files``: sources whose mutants it is to
-    notice, all of its own when empty.
+    notice, all of its own when empty.  ``trials``: of a whole design in place of a bench.
     """
 
     make: Callable[[], Any]
@@ -89,6 +98,7 @@ class Target:
     config: Any = None
     only: str | None = None
     files: tuple[str, ...] = ()
+    trials: tuple[Callable[[Board], None], ...] = ()
 
 
 def _plasticity(registers: int, signed: bool, numerics: Any) -> Target:
@@ -109,15 +119,42 @@ def _of(block: Callable[[Any], Any], bench: str, config: Any, *own: str, only: s
 def _host(config: EngineConfig) -> Target:
     build_id = 0xDBC0_1234
     told = {"engine": dataclasses.asdict(config), "n_bad": 300, "frame_bytes": 160, "build_id": build_id}
-    return Target(lambda: HostBench(config, build_id=build_id, frame_bytes=160), "link.host", told)
+    return Target(
+        lambda: HostBench(config, build_id=build_id, frame_bytes=160),
+        "link.host",
+        told,
+        files=("link/host.py", "engine/checker.py"),
+    )
 
 
 def _bus() -> Target:
     config = EngineConfig(
         lanes=4, tiles=24, value_groups=16, state_groups=8, program_words=128, pipeline=Pipeline.SPRAM
     )
-    told = {"engine": dataclasses.asdict(config), "seed": 1, "programs": 8, "accesses": 300}
+    told = {"engine": dataclasses.asdict(config), "seed": 1, "programs": 1, "accesses": 120}
     return Target(lambda: AxiEngine(config, build_id=0xC0FFEE), "link.bus", told, files=("link/bus.py",))
+
+
+#: of a board alone, in the order of what they cost
+TRIALS: tuple[Callable[[Board], None], ...] = (
+    lambda board: alone.test_it_learns_as_the_model(board, 1, 1, 0),
+    *(partial(alone.test_damaged_flash_is_taken_as_by_the_model, damage=k) for k in range(8)),
+    *(
+        partial(alone.test_a_sample_that_does_not_fit_is_written_as_far_as_it_does, values=v)
+        for v in alone.VALUES
+    ),
+    alone.test_hostile_commands,
+    lambda board: alone.test_it_learns_as_the_model(board, 5, 4, 1),
+    lambda board: alone.test_it_learns_as_the_model(board, 9, 3, 0),
+    alone.test_a_host_may_look_at_any_time,
+    partial(alone.test_power_cuts_at_any_cycle, cuts=4),
+)
+
+
+def _alone(*own: str) -> Target:
+    return Target(
+        lambda: Top(ALONE, transport=FASTEST, flash=AREA, quiet_bits=QUIET_BITS), files=own, trials=TRIALS
+    )
 
 
 #: of the host's bench; no size is a power of two that could be
@@ -153,6 +190,9 @@ TARGETS: dict[str, Target] = {
     "frame": Target(lambda: Framer(frame_bytes=45), "link.frame", {"frame_bytes": 45}),
     "host": _host(ODD),
     "bus": _bus(),
+    "player": _alone("link/player.py"),
+    "flash": Target(lambda: FlashController(AREA), "link.flash", dataclasses.asdict(AREA)),
+    "host, player": _alone("link/host.py"),
     **{
         f"engine {name}": Target(lambda config=config: Engine(config), config=config)  # type: ignore[misc]
         for name, config in CONFIGS.items()
@@ -195,6 +235,13 @@ EXPLAINED: dict[tuple[str, str], str] = {
             "-wire wr__addr$31 -wirebit 0"
         ),
     ): "the words of a bank change places, for reads and writes alike",
+    ("host", "-mode const0 -module hostbench.host -cell $252 -port Y -portbit 0"): (
+        "a refusal also rewinds the payload; nobody reads it then, and WAIT rewinds it anyway"
+    ),
+    ("flash", "-mode cnot1 -module flashcontroller -cell $137 -port D -portbit 1 -ctrlbit 5"): (
+        "`left` is 34 for the cycle in which the chip's clock is low, and 32 again after it; meanwhile only "
+        "whether it is 0 is looked at"
+    ),
     ("engine P4", "-mode const1 -module engine.lanes -cell $101 -port B -portbit 0"): (
         "the address of a weight that is written follows the stage of LEARN for other operations too; they "
         "write none, and the host writes while all stages are empty"
@@ -230,7 +277,7 @@ class Found:
 
 def design(target: Target) -> tuple[str, str, Any]:
     dut = target.make()
-    top = type(dut).__name__.lower()
+    top = "board" if target.trials else type(dut).__name__.lower()
     return rtlil.convert(dut, name=top), top, dut
 
 
@@ -281,7 +328,9 @@ def again(name: str, found: Found) -> None:
 
 
 def judged(target: Target, text: str, top: str, dut: Any, chosen: Sequence[Mutant]) -> list[Verdict]:
-    if target.bench:
+    if target.trials:
+        alive = _trials(target.trials, switched(text, top, chosen), len(chosen))
+    elif target.bench:
         alive = _bench(target, switched(text, top, chosen, register=True), dut, len(chosen))
     else:
         alive = _programs(target.config, switched(text, top, chosen), len(chosen))
@@ -393,6 +442,39 @@ def _programs(config: EngineConfig, verilog: str, n: int) -> list[bool]:
             continue
         engine.become(mutant)
         os._exit(PASSED if passes(engine, given) else 1)
+    return _lives(codes, n)
+
+
+class SwitchedBoard(Board):
+    """A whole design with mutants."""
+
+    def __init__(self, verilog: str):
+        self._verilog = verilog
+        super().__init__(ALONE, flash=AREA, build_id=0)
+
+    def _compiled(self, text: str, driver: str) -> Path:
+        become = f'extern "C" void board_mutant(Board *b, int mutant) {{ b->top->{INPUT} = mutant; }}\n'
+        return compiled("board", self._verilog, driver + become)
+
+    def become(self, mutant: int) -> None:
+        self._lib.board_mutant(self._board, mutant)
+        self.reset()
+
+
+def _trials(trials: Iterable[Callable[[Board], None]], verilog: str, n: int) -> list[bool]:
+    board = SwitchedBoard(verilog)
+    codes = []
+    for mutant, code in copies(n):
+        if mutant is None:
+            codes.append(code)
+            continue
+        board.become(mutant)
+        try:
+            for trial in trials:
+                trial(board)
+        except Exception:
+            os._exit(1)
+        os._exit(PASSED)
     return _lives(codes, n)
 
 

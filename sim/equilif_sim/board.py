@@ -171,7 +171,7 @@ class Board:
             require(text)
             top = Top(config, build_id=self.build_id, **arguments)
             keep(text, verilog.convert(top, name="board", emit_src=False).encode())
-        self._lib: Any = ctypes.CDLL(str(compiled("board", text.read_text(), driver)))
+        self._lib: Any = ctypes.CDLL(str(self._compiled(text.read_text(), driver)))
         self._lib.board_new.restype = ctypes.c_void_p
         self._lib.board_cycles.restype = ctypes.c_uint64
         #: of the whole chip
@@ -183,6 +183,9 @@ class Board:
         self._out = (ctypes.c_uint8 * ROOM)()
         self._waiting = b""
         self._ready = b""
+
+    def _compiled(self, text: str, driver: str) -> Path:
+        return compiled("board", text, driver)
 
     def __del__(self) -> None:
         if getattr(self, "_board", None):

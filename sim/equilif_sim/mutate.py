@@ -199,7 +199,7 @@ def _miter(mutant: Mutant, passes: str, held: Mapping[str, int] | None = None) -
             f"hierarchy -top {module}",
             f"rename {module} it",
             *hold,
-            # a register with an enable, as of a memory's output, is none that the proofs know
+            # neither SAT nor AIG has the enables that registers of a memory's port have
             "memory_collect\nmemory_map\ndffunmap",
             passes,
             f"rename it {name}",

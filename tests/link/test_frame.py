@@ -14,7 +14,7 @@ from equilif_sim.tools.run import simulate
 def test_frames_are_judged_held_and_answered(frame_bytes, tmp_path):
     """A buffer that fills its memory, and one that does not."""
     config = {"frame_bytes": frame_bytes}
-    assert simulate(Framer(frame_bytes=frame_bytes), "equilif_sim.link.frame", tmp_path, config=config) == 12
+    assert simulate(Framer(frame_bytes=frame_bytes), "equilif_sim.link.frame", tmp_path, config=config) == 16
 
 
 @pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")

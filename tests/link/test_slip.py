@@ -7,4 +7,4 @@ from equilif_sim.tools.run import simulate
 
 
 def test_encode_decode(tmp_path):
-    assert simulate(Slip(), "equilif_sim.link.slip", tmp_path) == 12
+    assert simulate(Slip(), "equilif_sim.link.slip", tmp_path) == 16

@@ -8,7 +8,8 @@ where it is written.  Bytes in a row need no new order.  A page that is full is 
 Addresses are those of the design's area, and what would be done outside of it is not done: the bitstream is
 out of reach, whatever the port says.
 
-After a reset it waits until the chip has done what it was doing, and asks what it is.
+After a reset it waits until the chip has done what it was doing, and asks what it is.  Where no chip answers
+all is read as erased, and nothing waits.
 
 equilif_golden.link.flash says what the chip does.
 """
@@ -40,6 +41,7 @@ from equilif_hdl.typed import Interface
 ADDRESS_BITS = 24
 BLOCK_BITS = 16
 WAKE_BITS = 12  #: 2**12 cycles are more than the 30 us that chips take to wake, up to 136 MHz
+REST_BITS = 3  #: 2**3 cycles are more than the 50 ns for which a chip wants to be left alone, up to 136 MHz
 assert IN_PROGRESS == 1
 
 
@@ -158,6 +160,7 @@ class FlashController(wiring.Component):
         left = Signal(range(33))  # clocks of the chip
         dual = Signal()  # the chip sends two bits a clock
         waking = Signal(WAKE_BITS)
+        rest = Signal(REST_BITS)  # cycles since the last order, as far as they count
         named = Signal()  # the chip has said what it is
         physical = Signal(ADDRESS_BITS)  # address in the chip
         high = port.at[BLOCK_BITS:]
@@ -168,6 +171,7 @@ class FlashController(wiring.Component):
             pins.copi_oe.eq(~dual),
             port.rdata.eq(Mux(port.outside, ERASED, shift[:8])),
         ]
+        m.d.sync += rest.eq(Mux(pins.cs, 0, rest + ~rest.all()))
         # the chip's clock is low for a cycle, then high for one, at whose end its answer is taken
         with m.If(left != 0):
             m.d.sync += pins.clk.eq(~pins.clk)
@@ -184,7 +188,7 @@ class FlashController(wiring.Component):
 
         done = left == 0
         with m.FSM(init="RESET"):
-            with m.State("RESET"):
+            with m.State("RESET"), m.If(rest.all()):
                 send(Const(WAKE, 8), 8)
                 m.next = "WAKE"
             with m.State("WAKE"):
@@ -228,7 +232,7 @@ class FlashController(wiring.Component):
             with m.State("ENABLED"), m.If(done):
                 m.d.sync += pins.cs.eq(0)
                 m.next = "GAP"
-            with m.State("GAP"):
+            with m.State("GAP"), m.If(rest.all()):
                 m.next = "ORDER"
             with m.State("ORDER"):
                 order(PAGE_PROGRAM)
@@ -261,14 +265,15 @@ class FlashController(wiring.Component):
                     m.next = "CLOSE"
             # -- the order under way ends; what it changes takes its time ------------------------------
             with m.State("CLOSE"):
-                m.d.sync += [pins.cs.eq(0), reading.eq(0), programming.eq(0), dual.eq(0)]
+                m.d.sync += [pins.cs.eq(0), reading.eq(0), dual.eq(0)]
                 m.next = "CLOSED"
-                with m.If(programming):
-                    m.next = "ASK"
-            with m.State("CLOSED"):  # the chip wants to be left alone for 50 ns
+            with m.State("CLOSED"), m.If(rest.all()):
+                m.d.sync += programming.eq(0)
                 m.next = "IDLE"
                 with m.If(~named):
                     m.next = "ASK NAME"
+                with m.If(programming):
+                    m.next = "ASK"
             with m.State("ASK"):
                 send(Const(READ_STATUS, 8), 8)
                 m.next = "ASKED"
@@ -277,7 +282,8 @@ class FlashController(wiring.Component):
                 m.next = "STATUS"
             with m.State("STATUS"), m.If(done):
                 m.next = "CLOSE"
-                with m.If(shift[0]):  # again: the chip sends its status as long as it is asked
+                # again: the chip sends its status as long as it is asked.  All ones say that there is no chip
+                with m.If(shift[0] & ~shift[:8].all()):
                     send(Const(0, 8), 8)
                     m.next = "STATUS"
         return m

@@ -377,6 +377,10 @@ async def cycles(dut: Any) -> None:
     )
     reads = await per_access(32, functools.partial(bench.master.init_read, data, 4))
     assert round(reads) == 5 + config.weight_stages + (config.weight_stages > 0), reads
+    await bench.write(Region.PROGRAM, assemble([Op.HALT()]))
+    load = functools.partial(bench.master.init_write, REGISTERS["LOAD"].offset, (1).to_bytes(4, "little"))
+    # a word in 5 cycles and what the checker takes; no word behind the program is copied
+    assert await per_access(1, load) < 10 * WORDS
     for region, (_, _, bits, _) in zip(Region, ELEMENTS, strict=True):
         await bench.set("REGION", int(region))
         await bench.set("ADDRESS", 0)

@@ -1,9 +1,9 @@
 """Bench for equilif_hdl.link.frame.Framer against equilif_golden.link.protocol.
 
 State space: frames of every length from nothing to longer than the buffer, right and wrong in each way and
-in several at once; what comes while a frame is held, in whole frames and cut ones.  Stall space: bytes
-arrive back to back or with gaps, the reply is offered with and without, and taken at once or half of the
-time.
+in several at once; what comes while a frame is held or while the player has the input, in whole frames and
+cut ones.  Stall space: bytes arrive back to back or with gaps, the reply is offered with and without, and
+taken at once or half of the time.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import cocotb
 from cocotb.triggers import FallingEdge, ReadOnly, RisingEdge
 
+from equilif_golden.link import protocol
 from equilif_golden.link.protocol import (
     CRC_BYTES,
     INSTRUCTION_BYTES,
@@ -51,12 +52,14 @@ class FrameBench:
     async def reset(self) -> None:
         await reset(self.dut, "rewind", "take", "own", "dropped", "dropped_end")
         cocotb.start_soon(self.sink.run())
-        cocotb.start_soon(self._always_ready())
+        cocotb.start_soon(self._always())
 
-    async def _always_ready(self) -> None:
+    async def _always(self) -> None:
         while True:
             await ReadOnly()
             assert int(self.dut.i__ready.value), "the line was not listened to"
+            if int(self.dut.full.value) or self.score.outstanding:
+                assert not int(self.dut.free.value), "free with a frame or a reply"
             await RisingEdge(self.dut.clk)
 
     async def send(self, frame: bytes, *, bad: bool = False, end: bool = True) -> None:
@@ -65,9 +68,21 @@ class FrameBench:
         if end:
             await self.source.send(END | BAD * bad | random.getrandbits(8))
 
-    async def held(self) -> None:
+    async def drop(self, line: bytes) -> None:
+        """Bytes of the line, its ENDs among them, while ``i`` is the player's."""
+        d = self.dut
+        for byte in line:
+            d.dropped.value = 1
+            d.dropped_end.value = byte == protocol.END
+            await RisingEdge(d.clk)
+            d.dropped.value = 0
+            for _ in range(random.choice([0, 0, 3])):
+                await RisingEdge(d.clk)
+
+    async def held(self, *, waits: bool = False) -> None:
         for _ in range(PATIENCE):
             await ReadOnly()
+            assert not (waits and int(self.dut.free.value)), "free, and a frame is to be answered"
             if int(self.dut.full.value):
                 await RisingEdge(self.dut.clk)
                 return
@@ -78,6 +93,7 @@ class FrameBench:
         for _ in range(cycles):
             await ReadOnly()
             assert not int(self.dut.full.value), "a frame that nobody sent"
+            assert int(self.dut.free.value), "not free, without a frame"
             await RisingEdge(self.dut.clk)
 
     async def payload(self) -> bytes:
@@ -127,9 +143,17 @@ class FrameBench:
             assert await self.payload() == frame[2:-CRC_BYTES]
         return status
 
-    async def overrun(self) -> None:
-        await self.held()
+    async def overrun(self, *, at_once: bool = False) -> None:
+        """``at_once``: it has been waiting for the reply before it."""
+        await self.held(waits=at_once)
         assert (int(self.dut.status.value), int(self.dut.sequence.value)) == (Status.OVERRUN, 0)
+        await self.answer(b"")
+
+    async def good_as_ever(self) -> None:
+        await self.quiet()
+        frame = frame_of(9)
+        await self.send(frame)
+        assert await self.check(frame) == Status.OK
         await self.answer(b"")
 
     async def answer(self, payload: bytes) -> None:
@@ -207,13 +231,71 @@ async def frames_that_come_too_early(dut: Any, i_pause: Pause, o_pause: Pause) -
         assert await tb.payload() == frame[2:-CRC_BYTES]
         await tb.answer(b"\1")
         if whole:
-            await tb.overrun()
+            await tb.overrun(at_once=True)
         if cut:
             await tb.quiet()
             await tb.send(rest[cut:])
             await tb.overrun()
-        await tb.quiet()
-        again = frame_of(9)
-        await tb.send(again)
-        assert await tb.check(again) == Status.OK
-        await tb.answer(b"")
+        await tb.good_as_ever()
+
+
+#: What the line says while the player has the input: E is an END, | where the player's frame is held, and )
+#: where the input is the line's again, that frame still held.  How many OVERRUNs follow: at once, and behind
+#: the END of what was cut.
+LINES = [
+    ("|)", 0, 0),
+    ("E|E)", 0, 0),
+    ("xE|)", 1, 0),
+    ("xxExE|xE)", 1, 0),
+    ("|xxE)", 1, 0),
+    ("x|)", 0, 1),
+    ("|x)", 0, 1),
+    ("x|E)", 1, 0),
+    ("xEx|)", 1, 1),
+    ("|x)E", 1, 0),
+    ("x|)xE", 1, 0),
+    ("x|)Ex", 1, 1),
+    ("|)xE", 1, 0),
+    ("|E)x", 0, 1),
+]
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+@stalls
+async def frames_of_the_player(dut: Any, i_pause: Pause, o_pause: Pause) -> None:
+    """Taken as ever; what comes over the line meanwhile counts as if it had come while a frame is held."""
+    tb = FrameBench(dut, i_pause=i_pause, o_pause=o_pause)
+    await tb.reset()
+    for line, whole, cut in random.sample(2 * LINES, 2 * len(LINES)):
+        before, during, after = line.replace("E", "\xc0").replace("|", ")").split(")")
+        if random.random() < 0.5:  # the line left a frame unfinished: the player ends it
+            await tb.send(b"abc", end=False)
+            dut.own.value = 1
+            await tb.send(b"")
+            await tb.check(b"abc")
+            await tb.answer(b"")
+        dut.own.value = 1
+        frame = frame_of(random.randint(OVERHEAD, 20))
+        await tb.send(frame[:3], end=False)
+        await tb.drop(before.encode("latin1"))
+        await tb.send(frame[3:])
+        assert await tb.check(frame) == Status.OK
+        await tb.drop(during.encode("latin1"))
+        if after:
+            dut.own.value = 0
+        for byte in after.encode("latin1"):
+            await tb.send(b"" if byte == protocol.END else b"x", end=byte == protocol.END)
+        await tb.answer(b"\1\2")
+        if not after:
+            again = frame_of(8)  # what the line is to be told waits for the player's next frame
+            await tb.send(again)
+            assert await tb.check(again) == Status.OK
+            await tb.answer(b"")
+        dut.own.value = 0
+        if whole:
+            await tb.overrun(at_once=True)
+        if cut:
+            await tb.quiet()
+            await tb.send(random.choice([b"", b"yy"]))
+            await tb.overrun()
+        await tb.good_as_ever()

@@ -1,10 +1,11 @@
-"""Bench for equilif_hdl.link.slip, decoder and encoder one after the other, against sliplib.
+"""Bench for equilif_hdl.link.slip, decoder and encoder one after the other, against sliplib; against the
+golden model where a frame is wrong.
 
     e_i: data, end --> SlipEncoder --> e_o: bytes        d_i: bytes, error --> SlipDecoder --> d_o: data,
     end, bad
 
-State space: frames of 0 to 40 bytes, random and made of the four special codes; wrong escapes; UART errors.
-Stall space: source and sink each free-running or stalling half of the cycles.
+State space: frames of 0 to 40 bytes, random and made of the four special codes; wrong escapes; UART errors;
+every byte in every state.  Stall space: source and sink each free-running or stalling half of the cycles.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, RisingEdge
 
-from equilif_golden.link.protocol import END, ESC, ESC_END, ESC_ESC
+from equilif_golden.link.protocol import END, ESC, ESC_END, ESC_ESC, unslip
 from equilif_hdl.link.slip import DECODED, ITEM, Decoded, Item, SlipDecoder, SlipEncoder
 from equilif_hdl.link.transport import RECEIVED, Received
 from equilif_hdl.typed import Stream
@@ -93,6 +94,43 @@ class SlipBench:
             await RisingEdge(self.dut.clk)
         await ClockCycles(self.dut.clk, 5)
         self.score.finish(self.expected)
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+@stalls
+async def every_byte(dut: Any, i_pause: Pause, o_pause: Pause) -> None:
+    """By itself and behind an ESC, right and with a UART error, into both blocks at once."""
+    e = SlipBench(dut, "e", i_pause=i_pause, o_pause=o_pause)
+    d = SlipBench(dut, "d", i_pause=i_pause, o_pause=o_pause)
+    await e.reset()
+    cocotb.start_soon(d.sink.run())
+
+    async def encode_all() -> None:
+        for byte in range(256):
+            for code in sliplib.encode(bytes([byte])) + sliplib.END:
+                e.expect(code)
+            await e.source.send(byte)
+            await e.source.send(1 << 8 | byte)
+
+    async def decode_all() -> None:
+        for packet in [before + bytes([byte]) for before in (b"", b"\xdb") for byte in range(256)]:
+            for right in (packet + sliplib.END).split(sliplib.END)[:-1]:
+                data, bad = unslip(right)
+                for byte in data:
+                    d.expect(byte)
+                d.expect(1 << 8 | bad << 9)
+            for byte in packet + sliplib.END:
+                await d.source.send(byte)
+            # in place of the last byte: nothing comes of it, nor of an ESC before it
+            d.expect(3 << 8)
+            for byte in (*packet[:-1], packet[-1] | 1 << 8, END):
+                await d.source.send(byte)
+
+    encoding = cocotb.start_soon(encode_all())
+    await decode_all()
+    await encoding
+    await e.finish()
+    await d.finish()
 
 
 def message() -> bytes:

@@ -34,8 +34,9 @@ def drive(dut: Any, **values: int) -> None:
 async def reset(dut: Any, *inputs: str) -> None:
     """Start the clock, drive ``inputs`` to 0 and reset for two cycles."""
     drive(dut, **dict.fromkeys(inputs, 0))
-    Clock(dut.clk, PERIOD_NS, unit="ns", impl="gpi").start()
     dut.rst.value = 1
+    # low at first: an edge before there are values would leave X in what has no reset
+    Clock(dut.clk, PERIOD_NS, unit="ns", impl="gpi").start(start_high=False)
     await ClockCycles(dut.clk, 2)
     dut.rst.value = 0
 
@@ -75,7 +76,7 @@ class _Stream:
 
 
 class StreamSource(_Stream):
-    """Offers payloads, one after the other."""
+    """Offers payloads, one after the other; what stands there in between means nothing."""
 
     def __init__(self, dut: Any, port: str, *, pause: Pause = never):
         super().__init__(dut, port, pause=pause)
@@ -94,6 +95,7 @@ class StreamSource(_Stream):
             if taken:
                 break
         self._valid.value = 0
+        self._payload.value = random.getrandbits(len(self._payload))
 
 
 class StreamSink(_Stream):
