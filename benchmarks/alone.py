@@ -1,16 +1,19 @@
 """What a board alone loses beside its engine.
 
     python -m benchmarks.alone --data DIR [BOARD ...]
+    python -m benchmarks.alone --data DIR --write BOARD ...     into boards/measured.json as well
 
 The whole design of a board with a player runs in simulation, flash chip included, and learns MNIST images.
 Cycles of a sample are the difference between two runs, of few and of more samples, which have start and
 checkpoint in common; those of the engine are the mean of the same samples, with a host.  Boards: by default
-the iCEBreaker; a large engine is compiled for minutes.
+the iCEBreaker; a large engine is compiled for minutes.  What is written goes to all boards with that engine,
+network and frame.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +22,10 @@ from equilif.data.dataset import DataSet
 from equilif.hardware import boards as known
 from equilif.host.client import Client
 from equilif.host.store import Lessons, Store
+from equilif.results import write_json
 from equilif.show.console import console, table
 from equilif.training.presets import PRESETS
-from equilif_boards import Board
+from equilif_boards import BOARDS, Board
 from equilif_golden.engine.chip import Chip
 from equilif_golden.link.flash import BLOCK, ERASED
 from equilif_golden.samples import one_hot
@@ -75,16 +79,33 @@ def measured(board: Board, data: DataSet) -> tuple[float, float, float]:
     return engine, (cycles[1] - cycles[0]) / (MORE - FEW), samples / MORE
 
 
+def note(board: Board, found: dict[str, float]) -> None:
+    """In what was measured of the board, and of its like."""
+    whole = json.loads(known.MEASURED.read_text())
+    for name, entry in whole["boards"].items():
+        other = BOARDS[name]
+        if other.flash and _engine(other) == _engine(board) and known.same_engine(other, entry["config"]):
+            entry["alone"] = found
+    write_json(known.MEASURED, whole)
+
+
+def _engine(board: Board) -> tuple[object, ...]:
+    return board.config, board.network, board.frame_bytes
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("boards", nargs="*", help="names of boards")
     parser.add_argument("--data", type=Path, required=True, help="folder of MNIST")
+    parser.add_argument("--write", action="store_true", help="write boards/measured.json")
     arguments = parser.parse_args()
     data = PRESETS["mnist"].load(arguments.data)
     rows = []
     for name in arguments.boards or ["icebreaker"]:
         board = known.find(name)
         engine, alone, size = measured(board, data)
+        if arguments.write:
+            note(board, {"engine": round(engine, 1), "cycles": round(alone, 1), "bytes": round(size, 1)})
         hz = board.clock_hz
         rows.append(
             [

@@ -4,6 +4,7 @@
     python -m benchmarks.evidence --list          names of the claims
     python -m benchmarks.evidence --run NAME      run a claim's command, note the result, make the pages
     python -m benchmarks.evidence --formal        run proofs (--long: all), note them, make the pages
+    python -m benchmarks.evidence --formal lif    those of tests/formal/test_lif.py; the others stay noted
 
 A record is that of the last run, good or bad: docs/evidence.json and docs/formal.json.
 """
@@ -22,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -227,7 +229,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--list", action="store_true", help="names of the claims")
     parser.add_argument("--run", action="append", default=[], metavar="NAME", help="run a claim's command")
-    parser.add_argument("--formal", action="store_true", help="run the proofs, all but the long ones")
+    parser.add_argument("--formal", nargs="*", metavar="FILE", help="run the proofs, all but the long ones")
     parser.add_argument("--long", action="store_true", help="with --formal: the long ones too")
     options = parser.parse_args()
     claims = {claim.name: claim for claim in CLAIMS}
@@ -241,8 +243,8 @@ def main() -> None:
         record = run(claims[name].command)
         _write(RECORDS, _read(RECORDS) | {name: record})
         print(f"{name}: {record['result']}")
-    if options.formal:
-        prove(long=options.long)
+    if options.formal is not None:
+        prove(options.formal, long=options.long)
     (DOCS / "evidence.md").write_text(evidence())
     (DOCS / "formal.md").write_text(formal())
 
@@ -296,16 +298,23 @@ def run(command: str, environment: dict[str, str] | None = None) -> dict[str, An
     }
 
 
-def prove(*, long: bool) -> None:
-    """Run the proofs of tests/formal, and keep what each has shown."""
-    command = "python -m pytest -q tests/formal" + (" -m 'long or not long'" if long else "")
+def prove(names: Sequence[str], *, long: bool) -> None:
+    """Run the proofs of tests/formal, or those of some files, and keep what each has shown."""
+    files = [f"tests/formal/test_{name}.py" for name in names] or ["tests/formal"]
+    command = f"python -m pytest -q {' '.join(files)}" + (" -m 'long or not long'" if long else "")
     with tempfile.TemporaryDirectory() as folder:
         ledger = Path(folder) / "proofs"
         record = run(command, {LEDGER: str(ledger)})
         shown = [json.loads(line) for line in ledger.read_text().splitlines()]
-    shown.sort(key=lambda proof: (proof["block"], proof["prop"], proof["method"]))
-    _write(PROOFS, {"run": record, "proofs": shown})
-    print(f"{len(shown)} proofs: {record['result']}")
+    known = _read(PROOFS) if names else {}
+    again = {_key(proof) for proof in shown}
+    shown += [proof for proof in known.get("proofs", []) if _key(proof) not in again]
+    _write(PROOFS, {"run": known.get("run", record), "proofs": sorted(shown, key=_key)})
+    print(f"{len(again)} proofs: {record['result']}")
+
+
+def _key(proof: Mapping[str, Any]) -> tuple[str, str, str]:
+    return proof["block"], proof["prop"], proof["method"]
 
 
 def cell(text: str) -> str:

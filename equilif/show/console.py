@@ -704,11 +704,12 @@ def boards(rows: Sequence[Mapping[str, Any]], network: str | None) -> None:
     console.print(table("boards, as built", built, map(_as_built, rows)))
     measured = [r for r in rows if "build" in r]
     if measured:
-        speeds = ["board", "network", "cycles", "training", "inference", "link", "training", "inference"]
+        engine = ["board", "network", "cycles", "training", "inference"]
+        speeds = [*engine, "link", "training", "inference", "alone"]
         console.print(table("\nMNIST, samples a second", speeds, map(_speed, measured), left=2))
         console.print(
-            "[dim]cycles of a training sample, measured in RTL; the engine alone at its clock, then through "
-            "the link at its rate[/]"
+            "[dim]cycles of a training sample, measured in RTL; the engine at its clock, then through the "
+            "link at its rate; alone: training from its flash, with a player (build --alone)[/]"
         )
     for r in rows if network else ():
         console.print(
@@ -735,7 +736,7 @@ def _as_built(row: Mapping[str, Any]) -> list[str]:
 
 
 def _speed(row: Mapping[str, Any]) -> list[str]:
-    """Cells of a board: cycles, and samples a second of the engine alone and through the link."""
+    """Cells of a board: cycles, and samples a second of the engine, through the link, and alone."""
     speed = row["samples_per_second"]
     return [
         row["board"],
@@ -746,6 +747,7 @@ def _speed(row: Mapping[str, Any]) -> list[str]:
         row["link"],
         f"{speed['training']['both']:,.0f}",
         f"{speed['inference']['both']:,.0f}",
+        f"{speed['training']['alone']:,.0f}" if "alone" in speed["training"] else "-",
     ]
 
 

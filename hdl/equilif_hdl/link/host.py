@@ -265,7 +265,7 @@ class _Walk:
         m.d.comb += [
             more.eq(last - low),
             self.next_address.eq(Cat(last, group) + 1),
-            self.next_count.eq(self.count - Mux(self.packed, 1 << bits, 1)),
+            self.next_count.eq(self.count - Mux(self.zeros, 1 << bits, 1)),
         ]
 
     def _beside_the_engine(self, controller: FlashController | None) -> None:
