@@ -48,6 +48,8 @@ OPTIONS = ["--coverage-line", "--coverage-toggle"]
 ENGINES = ("P4", "P4-SPRAM", "P4-SMALL-without-memories", "P4-REGISTERED", "P8-DEEP")
 ODD = EngineConfig(lanes=2, tiles=23, value_groups=32, state_groups=8, program_words=32)
 BUILD_ID = 0xDBC0_1234
+#: what stands around a block in its bench
+BENCHES = ("hostbench", "stand_in")
 SAVE = """void sim_coverage(Sim *s, const char *path) { s->context.coveragep()->write(path); }
 """
 
@@ -79,8 +81,8 @@ def read(path: Path, text: str) -> Counts:
             signal, where = re.fullmatch(r"([^[:]*)(.*)", _name(fields["o"])).groups()  # type: ignore[union-attr]
         else:
             signal, where = assigned(lines, int(fields["l"])), f"{fields['l']}:{fields['n']} {fields['o']}"
-        if "$" in signal:
-            continue  # no name of the source
+        if "$" in signal or block in BENCHES:
+            continue  # no name of the source, or no part of the design
         out[Point(block, kind, signal, where)] += int(line.rsplit(" ", 1)[1])
     return out
 
@@ -187,9 +189,14 @@ _LONG = "counters of 32 bits, and a program of the campaign has thousands of cyc
 _EARLY = "these engines have no early end: tests/engine/test_early.py"
 _SHORT = "programs of the campaign have few instructions and iterations: tests/engine/test_sequencer.py"
 _FULL = "a softmax over nearly all of a memory, with equal scores: proven for all sums (docs/formal.md)"
-_CONSTANT = "a bit that is constant in this engine"
+_CONSTANT = "constant in an engine of this size and pipeline, from reset on"
 _PORTS = "its memories have two ports, so nothing waits for one"
-_MAPS = "maps and kernels of the largest sizes: the bench of the steps (tests/engine/test_convolution.py)"
+_READY = "a stream that is never made to wait here, or a strobe that comes with the reset alone"
+_PLAYER = "of a host with a player: tests/link/test_player_rtl.py"
+_STAND_IN = "the engine's place is taken by memories that count few runs: tests/link/test_link.py"
+_LARGE = "operands of larger engines: proven (docs/formal.md)"
+_SAVED = "charges that SAVE has copied: some bits of some words, of which all others are seen"
+_MAPS = "maps, kernels and groups of the largest sizes: the benches of geometry, scanner and walker"
 _EXTREME = "an accumulator near its end: the bench of the block, and proofs"
 
 REASONS = (
@@ -208,8 +215,21 @@ REASONS = (
     Reason("scanner|engine|walker", "allow|pause|again|by_minus", 0, _PORTS),
     Reason("relay", "clipped4", 0, _EXTREME),
     Reason("geometry|positions", ".*", 2, _MAPS),
-    Reason(".*", r"(.*[._])?(columns|rows|kernel_columns|kernel_rows|reach|stride|n_dst|dst)", 3, _MAPS),
-    Reason(".*", r"steps(\..*)?|i|o|place|o__payload", 3, _MAPS),
+    Reason(".*", r"(.*[._])?(columns|rows|columns_left|rows_left|kernel_columns|kernel_rows)", 3, _MAPS),
+    Reason(".*", r"steps(\..*)?|i|o|place|o__payload|i__payload|waiter|stride", 3, _MAPS),
+    Reason(".*", r"(instruction|issued)\.n?_?dst", 4, _MAPS),
+    Reason("state", "s_memory", 0, _SAVED),
+    Reason("engine", "near_mem_more", 0, _HOST),
+    Reason("engine", "(fetching__)?addr", 7, _SHORT),
+    Reason("walker", "left", 4, _MAPS),
+    Reason("dispatcher|engine|lanes|stages", "ending", 0, _CONSTANT),
+    Reason("weights", r"here.*_late", 0, _CONSTANT),
+    Reason("softmax", r"y\d", 0, _FULL),
+    Reason("framer|crc|decoder|host", "i__ready|o__ready|start", 0, _READY),
+    Reason("framer|host", r"own|away|dropped|dropped_end|status", 0, _PLAYER),
+    Reason("host", "engine__(prediction|cycles|spikes|accesses)", 5, _STAND_IN),
+    Reason("host", "(engine__)?mem_rdata", 18, _CONSTANT),
+    Reason("checker", "base|total", 10, _LARGE),
 )
 
 
@@ -282,7 +302,8 @@ def main(arguments: Iterable[str] | None = None) -> None:
     found: dict[str, Counts] = {}
     for name in (*ENGINES, *LINK):
         if (file := RESULTS / f"{name}.json").exists():
-            found[name] = {Point(*point): n for *point, n in json.loads(file.read_text())}
+            points = ((Point(*point), n) for *point, n in json.loads(file.read_text()))
+            found[name] = {point: n for point, n in points if point.block not in BENCHES}
     write_table(PAGE, page(found))
 
 
