@@ -211,6 +211,9 @@ EXPLAINED: dict[tuple[str, str], str] = {
     ("activity", "-mode const0 -module activity -cell $99 -port A -portbit 1"): (
         "it counts on from walk 2, and no operation has a fourth walk"
     ),
+    ("scan, registered", "-mode const0 -module scanner.positions -cell $133 -port Y -portbit 5"): (
+        "windows that have not closed: this engine's 16 groups have no side of 32"
+    ),
     ("sequencer", "-mode const1 -module sequencer -cell $89 -port B -portbit 0"): (
         "while the program is read, a word is there in every cycle but the one after a jump; in HALT, where "
         "none is, nobody looks at what is taken"
