@@ -211,6 +211,9 @@ EXPLAINED: dict[tuple[str, str], str] = {
     ("activity", "-mode const0 -module activity -cell $99 -port A -portbit 1"): (
         "it counts on from walk 2, and no operation has a fourth walk"
     ),
+    ("scan, registered", "-mode const0 -module scanner.positions -cell $133 -port Y -portbit 5"): (
+        "windows that have not closed: this engine's 16 groups have no side of 32"
+    ),
     ("sequencer", "-mode const1 -module sequencer -cell $89 -port B -portbit 0"): (
         "while the program is read, a word is there in every cycle but the one after a jump; in HALT, where "
         "none is, nobody looks at what is taken"
@@ -237,6 +240,9 @@ EXPLAINED: dict[tuple[str, str], str] = {
     ): "the words of a bank change places, for reads and writes alike",
     ("host", "-mode const0 -module hostbench.host -cell $252 -port Y -portbit 0"): (
         "a refusal also rewinds the payload; nobody reads it then, and WAIT rewinds it anyway"
+    ),
+    ("host", "-mode const0 -module hostbench.host.checker -cell $226 -port B -portbit 10"): (
+        "the length of a source that is as long as its destination: 1,024 groups were refused there already"
     ),
     ("flash", "-mode cnot1 -module flashcontroller -cell $137 -port D -portbit 1 -ctrlbit 5"): (
         "`left` is 34 for the cycle in which the chip's clock is low, and 32 again after it; meanwhile only "

@@ -75,7 +75,7 @@ def run(tmp_path, config, *, n_bad, simulator="icarus", seed=0, frame_bytes=160,
 @pytest.mark.parametrize("config", [ODD, EVEN], ids=["odd", "even"])
 def test_host(config, tmp_path):
     """Every command and every error; no bad frame changes the engine."""
-    assert run(tmp_path, config, n_bad=500) == 10
+    assert run(tmp_path, config, n_bad=500) == 11
 
 
 def test_longest_programs_and_frames(tmp_path):
@@ -98,7 +98,7 @@ def test_ten_thousand_bad_frames(tmp_path):
         verilator.environment()
     except verilator.MissingVerilator as e:
         pytest.skip(str(e))
-    assert run(tmp_path, ODD, n_bad=10_000, simulator="verilator", seed=1) == 10
+    assert run(tmp_path, ODD, n_bad=10_000, simulator="verilator", seed=1) == 11
 
 
 def fault_of(words, config):

@@ -72,6 +72,8 @@ class ScanBench:
             # the lanes read values while learning, and give way to a fetch alone
             assert take == fetch or looks(self.config) or not d.learning.value
             hold = int(d.memory__hold.value)
+            # while learning, lanes that nothing stops read values
+            assert not hold or not d.learning.value or int(d.blocking.value), "lanes read while a group waits"
             group = int(d.memory__addr.value)
             await RisingEdge(d.clk)
             if fetch:

@@ -8,7 +8,17 @@ from collections.abc import Callable
 import numpy as np
 
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import WORDS, Instruction, Op, assemble
+from equilif_golden.engine.isa import (
+    FIELDS,
+    OPERATIONS,
+    WORDS,
+    Instruction,
+    Op,
+    ProgramError,
+    assemble,
+    check,
+    disassemble,
+)
 from equilif_golden.engine.port import READ_BYTES, WRITE_BYTES, Region, region_size
 from equilif_golden.link.protocol import (
     INSTRUCTION_BYTES,
@@ -21,7 +31,7 @@ from equilif_golden.link.protocol import (
     pack,
     seal,
 )
-from equilif_sim.tools.programs import random_program, spoil
+from equilif_sim.tools.programs import operations, random_instruction, random_program, spoil
 
 
 def code_of(*program: Instruction) -> bytes:
@@ -208,6 +218,26 @@ class Frames:
             # without an instruction the length is wrong
             if 0 < len(program) <= self.most // INSTRUCTION_BYTES:
                 return self.seal(Command.LOAD, code_of(*program))
+
+    def single_bits(self) -> list[bytes]:
+        """Programs that one wrong bit makes wrong, of each bit of an instruction that can: where the sum of
+        tiles would tell, too, and where it would not.
+        """
+        plain = [op for op in operations(self.config) if op != Op.CONVOLVE]
+        synaptic = [op for op in plain if "tile" in OPERATIONS[op].operands]
+        found = []
+        for bit in range(sum(width for _, width, _ in FIELDS)):
+            for group in (synaptic, [op for op in plain if op not in synaptic]):
+                for op in self.rng.sample(group, len(group)):
+                    i = random_instruction(self.numbers, self.config, op, groups=1)
+                    words = assemble([i, Op.HALT()])
+                    words[bit // 32] ^= 1 << bit % 32
+                    try:
+                        check(disassemble(words), self.config)
+                    except ProgramError:
+                        found.append(self.seal(Command.LOAD, words.astype("<u4").tobytes()))
+                        break
+        return found
 
     def long_program(self) -> bytes:
         n = self.config.program_words // 3 + 1

@@ -196,6 +196,17 @@ async def before_a_program(dut: Any) -> None:
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
+async def single_bits(dut: Any) -> None:
+    """Programs that a single bit makes wrong, of every operand."""
+    tb = Bench(dut)
+    await tb.reset()
+    programs = tb.frames.single_bits()
+    assert len(programs) > 100
+    for program in programs:
+        assert await tb.frame(program) == Status.BAD_PROGRAM
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
 async def occupied(dut: Any) -> None:
     """An engine that is busy by itself is left alone."""
     tb = Bench(dut)

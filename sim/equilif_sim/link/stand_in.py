@@ -16,10 +16,17 @@ from equilif_hdl.link.host import Host
 from equilif_hdl.link.transport import RECEIVED, Received
 from equilif_hdl.typed import Stream
 
+#: what a run tells is its number times these, so that every byte of a result moves
+PREDICTION = 0x2F0B
+CYCLES = 0x9E37_79B1
+SPIKES = 0xC2B2_AE3D
+ACCESSES = 0x85EB_CA77
+PREDICTION_WIDTH = 14  #: of the engine's port
+
 
 class StandIn(wiring.Component):
-    """Memories of an engine whose run only counts: run k predicts k and leaves k in the first value, plus
-    and minus.
+    """Memories of an engine whose run only counts: run k tells multiples of k and leaves k in the first
+    value, plus and minus.
 
     ``writes``, ``starts``: strobes so far.  ``program``: a digest of what was written to program memory,
     which nobody can read. ``illegal``: a strobe came while busy, a read while one was outstanding, or a
@@ -54,10 +61,10 @@ class StandIn(wiring.Component):
         left = Signal(range(self.run_cycles + 1))
         m.d.comb += [
             h.busy.eq((left != 0) | self.occupied),
-            h.prediction.eq(self.starts),
-            h.cycles.eq(self.starts * 3),
-            h.spikes.eq(~self.starts),
-            h.accesses.eq(self.starts),
+            h.prediction.eq(self.starts * PREDICTION),
+            h.cycles.eq(self.starts * CYCLES),
+            h.spikes.eq(self.starts * SPIKES),
+            h.accesses.eq(self.starts * ACCESSES),
         ]
         finish = left == 1
         datas = {}
@@ -135,10 +142,10 @@ class StandInDevice(Device):
     def run(self, *, learn: bool) -> None:
         self.runs += 1
         e = self.engine
-        self.cycles = self.runs * 3
-        e.prediction = self.runs
-        e.spikes = ~self.runs & 0xFFFFFFFF
-        e.accesses = self.runs
+        self.cycles = self.runs * CYCLES & 0xFFFFFFFF
+        e.prediction = self.runs * PREDICTION & (1 << PREDICTION_WIDTH) - 1
+        e.spikes = self.runs * SPIKES & 0xFFFFFFFF
+        e.accesses = self.runs * ACCESSES & 0xFFFFFFFF
         e.plus[0, 0] = self.runs & 0xFF
         e.minus[0, 0] = self.runs & 0xFF
         e.counter = e.counter + learn & DITHER_MASK
