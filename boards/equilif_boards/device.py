@@ -87,7 +87,7 @@ ECP5 = Family(
     multiplier_name="MULT18X18D",
     engine=(790, 1293),
     memories=(2100, 250),
-    player=2962,
+    player=2538,
     preamble=b"\xff\xff\xbd\xb3",  # project Trellis, "Bitstream format"
     absorb=ecp5.absorb,
 )

@@ -104,8 +104,8 @@ def test_plasticity(numerics, registers, signed_values):
     product = p.before(block.product, block.latency)
     other = Signal(signed(PRODUCT + 2))
     p.m.d.comb += other.eq(p.before(um, block.latency + ahead) * p.before(vm, block.latency + ahead))
-    w = p.before(block.w, block.latency - 1)
     fmt = numerics.weight
+    w = p.before(block.w, block.latency - 1)[: fmt.width].as_signed()  # a port of 16 bits for all widths
     p.claim("o", block.o == update(w, product, other, block.shift, fmt.width)[0])
     p.cover("at the upper rail", (block.o == fmt.hi) & (w < fmt.hi))
     p.cover("at the lower rail", (block.o == fmt.lo) & (w > fmt.lo))
