@@ -78,7 +78,9 @@ def read(path: Path, text: str) -> Counts:
         kind = "toggle" if "toggle" in page else "line"
         block = re.sub(r"(?<=\D)(\$?\d+|\$)$", "", module.removeprefix("\\").strip().rpartition(".")[2])
         if kind == "toggle":
-            signal, where = re.fullmatch(r"([^[:]*)(.*)", _name(fields["o"])).groups()  # type: ignore[union-attr]
+            name = _name(fields["o"])
+            signal = re.split(r"[[:]", name)[0]
+            where = name.removeprefix(signal)
         else:
             signal, where = assigned(lines, int(fields["l"])), f"{fields['l']}:{fields['n']} {fields['o']}"
         if "$" in signal or block in BENCHES:
@@ -162,7 +164,9 @@ LINK: dict[str, Callable[[], Counts]] = {
 
 # -- what is not covered, and why ------------------------------------------------------------------
 class Reason(NamedTuple):
-    """Why points of ``block`` and ``signal`` (regular expressions) are not seen, bits from ``bit`` on."""
+    """Why points of ``block`` and ``signal`` (regular expressions) are not seen, bits from ``bit`` on;
+    lines and single bits from 0 on.
+    """
 
     block: str
     signal: str
@@ -174,7 +178,7 @@ class Reason(NamedTuple):
         return bool(
             re.fullmatch(self.block, point.block)
             and re.fullmatch(self.signal, point.signal)
-            and (not numbers or numbers[0] >= self.bit)
+            and (numbers[0] >= self.bit if numbers else not self.bit)
         )
 
 
@@ -194,7 +198,7 @@ _PORTS = "its memories have two ports, so nothing waits for one"
 _READY = "a stream that is never made to wait here, or a strobe that comes with the reset alone"
 _PLAYER = "of a host with a player: tests/link/test_player_rtl.py"
 _STAND_IN = "the engine's place is taken by memories that count few runs: tests/link/test_link.py"
-_LARGE = "operands of larger engines: proven (docs/formal.md)"
+_LARGE = "operands of larger engines: tests/link/test_host.py -k checker"
 _SAVED = "charges that SAVE has copied: some bits of some words, of which all others are seen"
 _MAPS = "maps, kernels and groups of the largest sizes: the benches of geometry, scanner and walker"
 _EXTREME = "an accumulator near its end: the bench of the block, and proofs"

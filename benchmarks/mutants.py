@@ -238,12 +238,6 @@ EXPLAINED: dict[tuple[str, str], str] = {
             "-wire wr__addr$31 -wirebit 0"
         ),
     ): "the words of a bank change places, for reads and writes alike",
-    ("host", "-mode const0 -module hostbench.host -cell $252 -port Y -portbit 0"): (
-        "a refusal also rewinds the payload; nobody reads it then, and WAIT rewinds it anyway"
-    ),
-    ("host", "-mode const0 -module hostbench.host.checker -cell $226 -port B -portbit 10"): (
-        "the length of a source that is as long as its destination: 1,024 groups were refused there already"
-    ),
     ("flash", "-mode cnot1 -module flashcontroller -cell $137 -port D -portbit 1 -ctrlbit 5"): (
         "`left` is 34 for the cycle in which the chip's clock is low, and 32 again after it; meanwhile only "
         "whether it is 0 is looked at"

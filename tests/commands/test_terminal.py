@@ -187,7 +187,8 @@ def test_a_file_or_a_pipe_gets_whole_lines(env):
     said = run("boards", "--network", "784-64-10", env=env, text=True)
     assert said.returncode == 0
     assert said.stdout == run("boards", "--network", "784-64-10", env=WIDE, text=True).stdout
-    assert re.search(r"inference +link +training +inference +alone\n", said.stdout) and "…" not in said.stdout
+    assert re.search(r"inference +link +training +inference +alone\n", said.stdout)
+    assert "…" not in said.stdout
     assert "with a player (build --alone)\n" in said.stdout
 
 
