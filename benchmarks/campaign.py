@@ -76,7 +76,7 @@ RESULTS = ("prediction", "spikes", "accesses", "activity", "cycles")
 
 ENGINES: dict[str, EngineConfig] = {
     **CONFIGS,
-    "P2-REGISTERED": replace(SMALL, lanes=2, pipeline=Pipeline.REGISTERED),
+    "P2-DEEP": replace(SMALL, lanes=2, pipeline=Pipeline.DEEP),
     "P16-SMALL": replace(SMALL, lanes=16, pipeline=Pipeline.SMALL),
 }
 #: as large as the networks of the campaign

@@ -45,7 +45,7 @@ PAGE = DOCS / "coverage.md"
 RESULTS = DOCS.parent / "build" / "coverage"
 OPTIONS = ["--coverage-line", "--coverage-toggle"]
 #: a pipeline each
-ENGINES = ("P4", "P4-SPRAM", "P4-SMALL-without-memories", "P4-REGISTERED", "P8-DEEP")
+ENGINES = ("P4", "P4-SPRAM", "P4-SMALL-without-memories", "P4-DEEP", "P8-DEEP")
 ODD = EngineConfig(lanes=2, tiles=23, value_groups=32, state_groups=8, program_words=32)
 BUILD_ID = 0xDBC0_1234
 #: what stands around a block in its bench

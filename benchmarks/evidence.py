@@ -3,10 +3,9 @@
     python -m benchmarks.evidence                 make both pages from what is on record
     python -m benchmarks.evidence --list          names of the claims
     python -m benchmarks.evidence --run NAME      run a claim's command, note the result, make the pages
-    python -m benchmarks.evidence --formal        run proofs (--long: all), note them, make the pages
-    python -m benchmarks.evidence --formal lif    those of tests/formal/test_lif.py; the others stay noted
 
-A record is that of the last run, good or bad: docs/evidence.json and docs/formal.json.
+A record is that of the last run, good or bad: docs/evidence.json.  What a run has proven for all inputs is
+in docs/formal.json, in place of what the same claim's last run has.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,13 +74,13 @@ CLAIMS = (
         "primitives-proven",
         "docs/formal.md",
         "Arithmetic is proven for all inputs",
-        "python -m pytest tests/formal",
+        "python -m pytest tests/formal --ignore tests/formal/test_netlist.py",
     ),
     Claim(
         "proofs-long",
         "docs/formal.md",
         "Proofs that take longer",
-        "python -m pytest tests/formal -m long",
+        "python -m pytest tests/formal -m long --ignore tests/formal/test_netlist.py",
     ),
     Claim(
         "netlist-ice40",
@@ -196,7 +195,7 @@ FORMAL_TOP = """\
 
 Simulation tries; a proof holds for every input. Yosys makes gates of a block and of what is claimed about it,
 and ABC shows that no input and no state makes the claim false. The tests in `tests/formal` are these proofs,
-and `python -m benchmarks.evidence --formal --long` runs them all and makes this page.
+and `python -m benchmarks.evidence` runs them, by the names in the last column, and makes this page.
 
 * **Arithmetic is proven for all inputs.** The claim is a formula of its own, which is compared with the
   golden function, case by case. A pipeline is unrolled from any state of its registers until all of it has
@@ -229,8 +228,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--list", action="store_true", help="names of the claims")
     parser.add_argument("--run", action="append", default=[], metavar="NAME", help="run a claim's command")
-    parser.add_argument("--formal", nargs="*", metavar="FILE", help="run the proofs, all but the long ones")
-    parser.add_argument("--long", action="store_true", help="with --formal: the long ones too")
     options = parser.parse_args()
     claims = {claim.name: claim for claim in CLAIMS}
     if options.list:
@@ -240,11 +237,13 @@ def main() -> None:
     if strange:
         parser.error(f"no claim is called {', '.join(strange)}: --list has them")
     for name in options.run:
-        record = run(claims[name].command)
+        record, proven = run(claims[name].command)
         _write(RECORDS, _read(RECORDS) | {name: record})
-        print(f"{name}: {record['result']}")
-    if options.formal is not None:
-        prove(options.formal, long=options.long)
+        if proven:
+            others = [proof for proof in _read(PROOFS).get("proofs", []) if proof["claim"] != name]
+            shown = [*others, *({**proof, "claim": name} for proof in proven)]
+            _write(PROOFS, {"proofs": sorted(shown, key=_key)})
+        print(f"{name}: {record['result']}", flush=True)
     (DOCS / "evidence.md").write_text(evidence())
     (DOCS / "formal.md").write_text(formal())
 
@@ -273,8 +272,8 @@ def versions() -> dict[str, str]:
     return found
 
 
-def run(command: str, environment: dict[str, str] | None = None) -> dict[str, Any]:
-    """What came of a command: its last line, seconds, date, versions."""
+def run(command: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What came of a command: its last line, seconds, date, versions; and what it has proven."""
     words = shlex.split(command)
     if words[0] == "python":
         words = [sys.executable, *words[1:]]
@@ -284,33 +283,21 @@ def run(command: str, environment: dict[str, str] | None = None) -> dict[str, An
     with tempfile.TemporaryDirectory() as folder:
         # tests run where they are, everything else where it can write
         where = ROOT if "pytest" in words else Path(folder)
+        ledger = Path(folder) / "proofs"
         done = subprocess.run(
-            words, cwd=where, env=os.environ | (environment or {}), capture_output=True, text=True
+            words, cwd=where, env=os.environ | {LEDGER: str(ledger)}, capture_output=True, text=True
         )
+        proven = [json.loads(line) for line in ledger.read_text().splitlines()] if ledger.exists() else []
     seconds = time.monotonic() - began
     lines = [line.strip(" =") for line in done.stdout.splitlines() if line.strip(" =")]
     last = re.sub(r" in [\d.]+s.*| *\(\d+:\d+:\d+\)", "", lines[-1]) if lines else "no output"
-    return {
+    record = {
         "result": last if not done.returncode else f"FAILED: {last}",
         "seconds": round(seconds),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "versions": versions(),
     }
-
-
-def prove(names: Sequence[str], *, long: bool) -> None:
-    """Run the proofs of tests/formal, or those of some files, and keep what each has shown."""
-    files = [f"tests/formal/test_{name}.py" for name in names] or ["tests/formal"]
-    command = f"python -m pytest -q {' '.join(files)}" + (" -m 'long or not long'" if long else "")
-    with tempfile.TemporaryDirectory() as folder:
-        ledger = Path(folder) / "proofs"
-        record = run(command, {LEDGER: str(ledger)})
-        shown = [json.loads(line) for line in ledger.read_text().splitlines()]
-    known = _read(PROOFS) if names else {}
-    again = {_key(proof) for proof in shown}
-    shown += [proof for proof in known.get("proofs", []) if _key(proof) not in again]
-    _write(PROOFS, {"run": known.get("run", record), "proofs": sorted(shown, key=_key)})
-    print(f"{len(again)} proofs: {record['result']}")
+    return record, proven
 
 
 def _key(proof: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -342,25 +329,20 @@ def evidence() -> str:
 def formal() -> str:
     from tests.formal.assumptions import ASSUMPTIONS
 
-    record = _read(PROOFS)
-    lines = ["| block | property | method | covers | assumes | s |", "|---|---|---|---|---|---|"]
-    together: dict[tuple[str, str, str, str, str], list[float]] = {}
-    for proof in record.get("proofs", []):
+    lines = ["| block | property | method | covers | assumes | s | claim |", "|---|---|---|---|---|---|---|"]
+    together: dict[tuple[str, str, str, str, str, str], list[float]] = {}
+    for proof in _read(PROOFS).get("proofs", []):
         block = f"`{proof['block']}`"
-        key = (block, proof["prop"], proof["method"], str(len(proof["covers"])), ", ".join(proof["assumes"]))
+        covers, assumes = str(len(proof["covers"])), ", ".join(proof["assumes"])
+        key = (block, proof["prop"], proof["method"], covers, assumes, f"`{proof['claim']}`")
         together.setdefault(key, []).append(proof["seconds"])
     for key, seconds in together.items():
         n = f" ({len(seconds)} variants)" if len(seconds) > 1 else ""
-        block, prop, method, covers, assumes = map(cell, key)
-        lines.append(f"| {block} | {prop}{n} | {method} | {covers} | {assumes} | {sum(seconds):.1f} |")
-    run_ = record.get("run")
-    told = (
-        [f"\nLast run: {run_['date']}, {run_['result']}, Yosys {run_['versions'].get('yosys')}.\n"]
-        if run_
-        else []
-    )
+        block, prop, method, covers, assumes, claim = map(cell, key)
+        lines.append(
+            f"| {block} | {prop}{n} | {method} | {covers} | {assumes} | {sum(seconds):.1f} | {claim} |"
+        )
     lines += [
-        *told,
         "\n## Assumptions\n",
         "What the proofs assume, and the test that would notice if it were not so.\n",
     ]

@@ -75,7 +75,7 @@ from equilif_sim.tools.run import simulate
 from equilif_sim.verilated import VerilatedEngine, library
 from tests.alone import AREA
 from tests.alone import CONFIG as ALONE
-from tests.engines import CONFIGS, ENGINE, NARROW, REGISTERED, SINGLE_PORT, WIDE
+from tests.engines import CONFIGS, DEEP, ENGINE, NARROW, SINGLE_PORT, WIDE
 from tests.link import test_player_rtl as alone
 
 TABLE = Path(__file__).with_name("mutants.json")
@@ -178,13 +178,13 @@ TARGETS: dict[str, Target] = {
     "lane": _lane(dataclasses.replace(ENGINE, **EVERYTHING), 1),
     "lane, deep": _lane(WIDE, 11),
     "scan": _of(Scanner, "engine.scan", ENGINE),
-    "scan, registered": _of(Scanner, "engine.scan", REGISTERED),
+    "scan, deep": _of(Scanner, "engine.scan", DEEP),
     "sequencer": _of(Sequencer, "engine.sequencer", ENGINE),
     "walk": _of(Walker, "engine.walk", ENGINE),
     "walk, single port": _of(Walker, "engine.walk", SINGLE_PORT),
     "weights": _of(WeightArray, "engine.weights", ENGINE),
     "weights, single port": _of(WeightArray, "engine.weights", SINGLE_PORT),
-    "weights, registered": _of(WeightArray, "engine.weights", REGISTERED),
+    "weights, deep": _of(WeightArray, "engine.weights", DEEP),
     "slip": Target(Slip, "link.slip", {}),
     "uart": Target(lambda: Uart(13), "link.uart", {"divisor": 13}),
     "frame": Target(lambda: Framer(frame_bytes=45), "link.frame", {"frame_bytes": 45}),
@@ -210,9 +210,6 @@ HELD: Cases = {
 EXPLAINED: dict[tuple[str, str], str] = {
     ("activity", "-mode const0 -module activity -cell $99 -port A -portbit 1"): (
         "it counts on from walk 2, and no operation has a fourth walk"
-    ),
-    ("scan, registered", "-mode const0 -module scanner.positions -cell $133 -port Y -portbit 5"): (
-        "windows that have not closed: this engine's 16 groups have no side of 32"
     ),
     ("sequencer", "-mode const1 -module sequencer -cell $89 -port B -portbit 0"): (
         "while the program is read, a word is there in every cycle but the one after a jump; in HALT, where "

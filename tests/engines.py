@@ -12,8 +12,8 @@ from equilif_golden.fixed import Numerics
 NARROW = Numerics(fraction=8, weight_width=10, accumulator_width=20, charge_width=15)
 ENGINE = EngineConfig(lanes=4, tiles=20, value_groups=16, state_groups=8, program_words=96)
 SINGLE_PORT = dataclasses.replace(ENGINE, pipeline=Pipeline.SPRAM, softmax=False)
-REGISTERED = dataclasses.replace(ENGINE, pipeline=Pipeline.REGISTERED, **EVERYTHING)
-WIDE = dataclasses.replace(ENGINE, lanes=16, pipeline=Pipeline.DEEP, **EVERYTHING)
+DEEP = dataclasses.replace(ENGINE, pipeline=Pipeline.DEEP, **EVERYTHING)
+WIDE = dataclasses.replace(DEEP, lanes=16)
 
 # -- the whole engine ------------------------------------------------------------------------------
 SMALL = EngineConfig(lanes=4, tiles=48, value_groups=16, state_groups=8, program_words=160, counters=True)
@@ -30,9 +30,9 @@ CONFIGS = {
     "P8": dataclasses.replace(SMALL, lanes=8, **EVERYTHING),
     "P16": dataclasses.replace(SMALL, lanes=16, **EVERYTHING),
     "P8-DEEP": dataclasses.replace(SMALL, lanes=8, pipeline=Pipeline.DEEP, **EVERYTHING),
-    "P4-REGISTERED": dataclasses.replace(
+    "P4-DEEP": dataclasses.replace(
         SMALL,
-        pipeline=Pipeline.REGISTERED,
+        pipeline=Pipeline.DEEP,
         **EVERYTHING,
         numerics=Numerics(accumulator_width=32, charge_width=20),
     ),

@@ -241,7 +241,6 @@ class Pipelines(StrEnum):
     spram = "spram"
     small = "small"
     forwarding = "forwarding"
-    registered = "registered"
     deep = "deep"
 
 

@@ -29,7 +29,7 @@ OLDER = {"single_port": False, "forwarding": True, "weight_stages": 0}
         ({"counters": None}, "counters must be true or false, not None"),
         (
             {"pipeline": "fast"},
-            "pipeline must be one of spram, small, forwarding, registered, deep, not 'fast'",
+            "pipeline must be one of spram, small, forwarding, deep, not 'fast'",
         ),
         ({"numerics": {"fraction": 12}}, "numerics must be Numerics, not"),
     ],
@@ -56,7 +56,7 @@ def test_a_pipeline_is_found_by_its_properties(pipeline):
     assert {name: getattr(config, name) for name in OLDER} == {
         name: getattr(pipeline, name) for name in OLDER
     }
-    assert config.deep == (config.weight_stages > 1)
+    assert config.deep == (config.weight_stages > 0)
     assert Pipeline.of(**as_before(pipeline)) is pipeline
 
 
@@ -92,6 +92,11 @@ def test_the_boards_that_a_pipeline_names_have_it():
         named |= dict.fromkeys(boards.split(", "), Pipeline[pipeline])
     for board in equilif_boards.BOARDS.values():
         assert [p for name, p in named.items() if board.title.startswith(name)] == [board.config.pipeline]
+
+
+@pytest.mark.parametrize("older", [{"pipeline": "registered"}, {"weight_stages": 1}])
+def test_the_pipeline_with_a_register_at_the_weights_has_become_deep(older):
+    assert EngineConfig.from_dict(older).pipeline is Pipeline.DEEP
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ CUT = """int sim_cut(Sim *s, int learn, int cycles) {
     return HOST(busy) ? -1 : busy;
 }
 """
-PIPELINES = ["P4", "P4-SPRAM", "P4-SMALL-without-memories", "P4-REGISTERED", "P8-DEEP"]
+PIPELINES = ["P4", "P4-SPRAM", "P4-SMALL-without-memories", "P4-DEEP", "P8-DEEP"]
 
 
 def engine_of(name):

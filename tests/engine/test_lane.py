@@ -13,13 +13,12 @@ from equilif_golden.engine.features import EVERYTHING
 from equilif_hdl.engine.lane import Lane
 from equilif_hdl.engine.stages import Timing
 from equilif_sim.tools.run import simulate
-from tests.engines import ENGINE, NARROW, REGISTERED, WIDE
+from tests.engines import ENGINE, NARROW, WIDE
 
 LANES = {
     "FORWARDING": (dataclasses.replace(ENGINE, **EVERYTHING), 1),
     "SPRAM": (dataclasses.replace(ENGINE, pipeline=Pipeline.SPRAM, numerics=NARROW), 2),
     "SMALL-without-memories": (dataclasses.replace(ENGINE, pipeline=Pipeline.SMALL, softmax=False), 3),
-    "REGISTERED": (REGISTERED, 0),
     "DEEP": (WIDE, 11),
 }
 

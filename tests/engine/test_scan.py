@@ -6,13 +6,13 @@ import pytest
 
 from equilif_hdl.engine.scan import Scanner
 from equilif_sim.tools.run import simulate
-from tests.engines import ENGINE, REGISTERED, SINGLE_PORT, WIDE
+from tests.engines import DEEP, ENGINE, SINGLE_PORT, WIDE
 
 
 @pytest.mark.parametrize(
     "config",
-    [ENGINE, SINGLE_PORT, REGISTERED, WIDE],
-    ids=["P4", "P4-SPRAM", "P4-REGISTERED", "P16-DEEP"],
+    [ENGINE, SINGLE_PORT, DEEP, WIDE],
+    ids=["P4", "P4-SPRAM", "P4-DEEP", "P16-DEEP"],
 )
 def test_rtl(config, tmp_path):
     assert simulate(Scanner(config), "equilif_sim.engine.scan", tmp_path, config=config, simulator="icarus")

@@ -8,16 +8,16 @@ import pytest
 
 from equilif_hdl.engine.weights import BLOCK, FEWEST_WORDS, WeightArray, segments
 from equilif_sim.tools.run import simulate
-from tests.engines import ENGINE, REGISTERED, SINGLE_PORT, WIDE
+from tests.engines import DEEP, ENGINE, SINGLE_PORT, WIDE
 
 #: 2,800 words a bank: blocks of 2,048 and of 1,024 words
-CUT = {"lanes": 4, "tiles": 700}
+CUT = {"tiles": 700}
 
 
 @pytest.mark.parametrize(
     "config",
-    [ENGINE, SINGLE_PORT, REGISTERED, WIDE, replace(REGISTERED, **CUT), replace(WIDE, **CUT)],
-    ids=["P4", "P4-SPRAM", "P4-REGISTERED", "P16-DEEP", "P4-REGISTERED-cut", "P4-DEEP-cut"],
+    [ENGINE, SINGLE_PORT, DEEP, WIDE, replace(DEEP, **CUT)],
+    ids=["P4", "P4-SPRAM", "P4-DEEP", "P16-DEEP", "P4-DEEP-cut"],
 )
 def test_rtl(config, tmp_path):
     assert simulate(

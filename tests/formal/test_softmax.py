@@ -30,7 +30,7 @@ from equilif_golden.blocks.softmax import (
     exponents,
 )
 from equilif_hdl.blocks.softmax import OCTAVE, STEPS, Reciprocal, Softmax
-from tests.engines import REGISTERED, WIDE
+from tests.engines import ENGINE, WIDE
 from tests.formal.prove import Proof, agree, needs_prover
 from tests.formal.test_fixed import clipped
 
@@ -66,7 +66,7 @@ def test_the_formula_is_the_golden_exponential():
     agree(exponential, {"near": signed(25), "top": OCTAVE, "active": 1}, golden, cases)
 
 
-@pytest.mark.parametrize("config", [REGISTERED, WIDE], ids=["plain", "deep"])
+@pytest.mark.parametrize("config", [ENGINE, WIDE], ids=["plain", "deep"])
 def test_exponentials(config):
     """A lane of the block, whose largest octave is anything that it can be."""
     p = Proof("e = TABLE[fraction] >> octaves below the largest", SOFTMAX)

@@ -57,7 +57,6 @@ def test_rows_and_columns_meet_each_bank_once(lanes):
         (Pipeline.SPRAM, 4),
         (Pipeline.SMALL, 4),
         (Pipeline.FORWARDING, 4),
-        (Pipeline.REGISTERED, 4),
         pytest.param(Pipeline.DEEP, 4, marks=pytest.mark.long),
         pytest.param(Pipeline.FORWARDING, 8, marks=pytest.mark.long),
         pytest.param(Pipeline.DEEP, 8, marks=pytest.mark.long),

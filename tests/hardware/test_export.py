@@ -23,13 +23,13 @@ from equilif_sim.tools.run import simulate
 SMALL = EngineConfig(lanes=4, tiles=24, value_groups=16, state_groups=8, program_words=128)
 EXPORTS = {
     "axi P4": (SMALL, Bus.axi),
-    "axi P8 registered": (
+    "axi P8 deep": (
         dataclasses.replace(SMALL, lanes=8, pipeline=Pipeline.DEEP, counters=True),
         Bus.axi,
     ),
     "axi P4 default": (EngineConfig(pipeline=Pipeline.SPRAM, softmax=False), Bus.axi),
-    "bare P16 half registered": (
-        dataclasses.replace(SMALL, lanes=16, pipeline=Pipeline.REGISTERED, counters=True),
+    "bare P16 deep": (
+        dataclasses.replace(SMALL, lanes=16, pipeline=Pipeline.DEEP, counters=True),
         Bus.none,
     ),
     "bare P2": (dataclasses.replace(SMALL, lanes=2), Bus.none),

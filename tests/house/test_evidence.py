@@ -52,9 +52,19 @@ def test_the_pages_are_those_of_the_command():
 
 
 def test_a_run_is_recorded_good_or_bad():
-    good = evidence.run("python -c 'print(\"3 passed in 1.2s\")'")
-    assert good["result"] == "3 passed" and good["versions"]["python"]
-    assert evidence.run("python -c 'print(7); raise SystemExit(1)'")["result"] == "FAILED: 7"
+    good, proven = evidence.run("python -c 'print(\"3 passed in 1.2s\")'")
+    assert good["result"] == "3 passed" and good["versions"]["python"] and not proven
+    assert evidence.run("python -c 'print(7); raise SystemExit(1)'")[0]["result"] == "FAILED: 7"
+
+
+def test_what_a_run_has_proven_is_recorded_with_it():
+    code = f"import os; open(os.environ['{evidence.LEDGER}'], 'w').write('7')"
+    assert evidence.run(f'python -c "{code}"')[1] == [7]
+
+
+def test_proofs_are_those_of_a_claim():
+    names = {claim.name for claim in evidence.CLAIMS}
+    assert {proof["claim"] for proof in evidence._read(evidence.PROOFS)["proofs"]} <= names
 
 
 @pytest.mark.parametrize("name", ASSUMPTIONS)

@@ -11,7 +11,7 @@ from equilif_sim.tools.run import simulate
 SMALL = EngineConfig(lanes=4, tiles=24, value_groups=16, state_groups=8, program_words=128)
 CONFIGS = {
     "P4-single-port": (dataclasses.replace(SMALL, pipeline=Pipeline.SPRAM), "icarus", 8, 300),
-    "P8-registered": (
+    "P8-deep": (
         dataclasses.replace(SMALL, lanes=8, tiles=16, pipeline=Pipeline.DEEP, counters=True),
         "verilator",
         12,
@@ -47,4 +47,4 @@ def test_bus(name, tmp_path):
 
 @pytest.mark.long
 def test_bus_longer(tmp_path):
-    bench("P8-registered", tmp_path, times=20)
+    bench("P8-deep", tmp_path, times=20)

@@ -27,19 +27,15 @@ class Pipeline(StrEnum):
     FORWARDING  13 + n       dual-port weights in an FPGA     a register and a multiplexer of the sum's width
                              with room                        a lane: a sum that is written is used at once;
                                                               a queue of four instructions
-    REGISTERED  14 + n       the same with many memories of   beside that a register of 16 bits behind each
-                             weights                          weight and value, and a copy of the scanned
-                                                              group
-    DEEP        18 + n       an FPGA that weights fill: its   beside that two registers at the weights, in
-                             wires are long                   the rotation, the LIF neuron, the update and
-                                                              wherever a decision can be made a cycle ahead
+    DEEP        18 + n       an FPGA that weights fill: its   beside that registers at the weights, in the
+                             wires are long                   rotation, the LIF neuron, the update and
+                                                              wherever a decision can be made a cycle ahead,
+                                                              and a copy of the scanned group
     ==========  ===========  ===============================  ==============================================
 
     Cells of an engine of 8 lanes and 49,152 weights, with memories, without its host (Yosys 0.52,
-    ``synth_ecp5``): SMALL 11,153 LUT4 and 3,636 flip-flops; FORWARDING 11,609 and 3,841; REGISTERED 11,301
-    and 4,442; DEEP 9,045 and 5,880, its values being in block RAM.
-
-    On ECP5 DEEP is smaller and faster than REGISTERED.
+    ``synth_ecp5``): SMALL 11,153 LUT4 and 3,636 flip-flops; FORWARDING 11,609 and 3,841; DEEP 9,045 and
+    5,880, its values being in block RAM.
 
     Boards: SPRAM iCEBreaker, iCESugar; SMALL Tang Nano 9K; FORWARDING Tang Nano 20K; DEEP ULX3S 25F, ULX3S
     85F, OrangeCrab, Colorlight i5.
@@ -48,7 +44,6 @@ class Pipeline(StrEnum):
     SPRAM = "spram"
     SMALL = "small"
     FORWARDING = "forwarding"
-    REGISTERED = "registered"
     DEEP = "deep"
 
     @property
@@ -63,8 +58,8 @@ class Pipeline(StrEnum):
 
     @property
     def weight_stages(self) -> int:
-        """Registers around the weight memory: 1 behind it, or 1 before it and 2 behind it."""
-        return {Pipeline.REGISTERED: 1, Pipeline.DEEP: 3}.get(self, 0)
+        """Registers around the weight memory: of a deep pipeline 1 before it and 2 behind it."""
+        return 3 if self.deep else 0
 
     @property
     def deep(self) -> bool:
@@ -73,11 +68,14 @@ class Pipeline(StrEnum):
 
     @classmethod
     def of(cls, *, single_port: bool = False, forwarding: bool = True, weight_stages: int = 0) -> Pipeline:
-        """The pipeline that had these properties when they were written; ValueError when none had them."""
-        properties = single_port, forwarding, weight_stages
+        """The pipeline that had these properties when they were written; ValueError when none had them.
+
+        A pipeline with one register at the weights has become DEEP, which had two of them then.
+        """
+        deep = weight_stages in (1, 2)
         for pipeline in cls:
-            stages = min(pipeline.weight_stages, 2)  # of DEEP, then
-            if (pipeline.single_port, pipeline.forwarding, stages) == properties:
+            properties = pipeline.single_port, pipeline.forwarding, pipeline.deep
+            if properties == (single_port, forwarding, deep) and (deep or not weight_stages):
                 return pipeline
         raise ValueError(
             f"no pipeline has single_port {single_port}, forwarding {forwarding} and "
@@ -143,7 +141,7 @@ class EngineConfig(Options):
         """The configuration that ``dataclasses.asdict`` was given; ValueError when there is none.
 
         What is not there has its default.  Records of older versions have ``single_port``, ``forwarding``
-        and ``weight_stages`` in place of ``pipeline``.
+        and ``weight_stages`` in place of ``pipeline``, or a pipeline "registered", which has become DEEP.
         """
         known = dict(raw)
         older = {name: known.pop(name) for name in _OLDER if name in known}
@@ -154,6 +152,8 @@ class EngineConfig(Options):
             raise ValueError(f"an engine has a pipeline or {', '.join(older)}, not both")
         if older:
             known["pipeline"] = Pipeline.of(**older)
+        if known.get("pipeline") == "registered":
+            known["pipeline"] = Pipeline.DEEP
         if isinstance(known.get("numerics"), Mapping):
             known["numerics"] = _numerics(known["numerics"])
         return cls(**known)

@@ -197,7 +197,7 @@ class Timekeeper:
     def _early(self, i: Instruction) -> int:
         """When a scan can be taken that need not wait until the lanes are empty."""
         before = self._before
-        if before is None or i.op in WALK or not self.config.weight_stages:
+        if before is None or i.op in WALK or not self.config.deep:
             return self._ready
         ending = max(self._free, self._last + self._lead + self._step - SHORTEST)
         if before.op in (Op.MARK, Op.LEARN):
@@ -222,7 +222,7 @@ class Timekeeper:
         self._walked(again + 1)
 
     def _scan(self, scan: Scan, start: int) -> None:
-        goes = self._copied if self.config.weight_stages else self._in_place
+        goes = self._copied if self.config.deep else self._in_place
         free, ready = goes(scan, start)
         self._walked(free)
         if scan.i.op in (Op.DRIVE, Op.GATHER):

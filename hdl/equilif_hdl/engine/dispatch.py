@@ -9,7 +9,7 @@ Latency: 1 cycle from a taken instruction to its start.  Throughput: an instruct
 * One that only adds to A and B lets the next begin while its commands are still in the lanes: all that
   follows reads what they write in the stage in which they write it, or later.
 * A scan may begin while commands of STEP, RESET, MARK or LEARN are in the lanes, where these keep their
-  operands (`weight_stages`).  Its own commands come later than their effects.  But GATHER reads spikes: it
+  operands: in a deep pipeline.  Its own commands come later than their effects.  But GATHER reads spikes: it
   waits for RESET, and follows STEP through the same groups.
 * Everything else begins when the lanes are empty.
 
@@ -88,7 +88,7 @@ class Dispatcher(wiring.Component):
                 "last": In(1),
                 "empty": In(1),
                 "leaving": In(1),
-                **({"ending": In(1), "stepping": In(1)} if config.weight_stages else {}),
+                **({"ending": In(1), "stepping": In(1)} if config.deep else {}),
                 "instruction": Out(INSTRUCTION),
                 "start": Out(1),
                 "spiking": Out(1),
@@ -104,7 +104,7 @@ class Dispatcher(wiring.Component):
         issuing = self.start | self.scanning
         adds = Signal()
         free: Value = self.leaving
-        if self.config.weight_stages:
+        if self.config.deep:
             free = free | self._scans_early()
         ready = ~issuing & Mux(self.walking, adds & self.last, adds | free)
         taken = self.i.valid & self.i.ready

@@ -115,10 +115,10 @@ class Engine(wiring.Component):
     def _near(self, m: Module, name: str) -> Value:
         """What the host says, where the memories need it.
 
-        A large engine lies far from its host: where weights have registers, this has one.
+        A large engine lies far from its host: in a deep pipeline this has a register.
         """
         said: Signal = getattr(self.host, name)
-        if not self.config.weight_stages:
+        if not self.config.deep:
             return said
         near = Signal.like(said, name=f"near_{name}")
         m.d.sync += near.eq(said)
@@ -175,7 +175,7 @@ class Engine(wiring.Component):
         ]
         issued: Instruction = ins  # the instruction whose commands are in the lanes
         start: Value = dispatcher.start
-        if cfg.weight_stages:
+        if cfg.deep:
             # the next one may begin to scan
             issued = signal_of(INSTRUCTION, name="issued")
             start = Signal(name="start_issued")

@@ -101,7 +101,7 @@ class Lanes(wiring.Component):
                 "instruction": In(INSTRUCTION),
                 "empty": Out(1),
                 "leaving": Out(1),
-                **({"ending": Out(1), "stepping": Out(1)} if config.weight_stages else {}),
+                **({"ending": Out(1), "stepping": Out(1)} if config.deep else {}),
                 "start": In(1),
                 "walked": In(1),
                 "again": Out(1),
@@ -127,7 +127,7 @@ class Lanes(wiring.Component):
             self.empty.eq(stages.empty),
             self.leaving.eq(stages.leaving),
         ]
-        if cfg.weight_stages:
+        if cfg.deep:
             m.d.comb += [self.ending.eq(stages.ending), self.stepping.eq(stages.stepping)]
         self._connect_state(m, state, lanes)
         self._connect_weights(m, stages, weights, lanes)

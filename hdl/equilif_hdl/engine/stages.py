@@ -39,24 +39,24 @@ SUMS = (Op.DRIVE, Op.GATHER, Op.NUDGE, Op.RESET, *COPIES)
 class Timing:
     """In which stage what happens.  Whatever is timed is timed from here.
 
-                SPRAM  FORWARDING  REGISTERED  DEEP
-    lead            0           0           1     4   number of stages before 0, for registers around W and V
-    words           1           1           1     0   W and V have been read
-    turn            1           1           1     1   they have been turned to their lanes; factors are chosen
-    read            2           2           2     2   factors are multiplied; A, B, Q and S are addressed
-    sum             3           3           3     3   product and A or B are added; the sum is written
-    near            4           4           4     4   B has been shifted by less than an octave
-    rate            4           4           4     4   a rate is there, and is written
-    relay           5           5           5     5   a relay's value is there, and is written
-    moved           5           5           5     5   it is known whether a rate has moved
-    step            5           5           5     6   membrane and spike are there; they are written
-    draw            0           1           1     0   LEARN looks up its noise
-    noise           0           1           1     1   LEARN takes its noise
-    minus           3           3           3     2   LEARN multiplies u- and v-
-    read_weight     3           2           1    -1   LEARN addresses the weight that it changes
-    weight          4           3           3     3   that weight has been read
-    learn           4           5           5     6   the new weight is there, and is written
-    last            5           5           5     6   no command goes further
+                SPRAM  FORWARDING  DEEP
+    lead            0           0     4   number of stages before 0, for registers around W and V
+    words           1           1     0   W and V have been read
+    turn            1           1     1   they have been turned to their lanes; factors are chosen
+    read            2           2     2   factors are multiplied; A, B, Q and S are addressed
+    sum             3           3     3   product and A or B are added; the sum is written
+    near            4           4     4   B has been shifted by less than an octave
+    rate            4           4     4   a rate is there, and is written
+    relay           5           5     5   a relay's value is there, and is written
+    moved           5           5     5   it is known whether a rate has moved
+    step            5           5     6   membrane and spike are there; they are written
+    draw            0           1     0   LEARN looks up its noise
+    noise           0           1     1   LEARN takes its noise
+    minus           3           3     2   LEARN multiplies u- and v-
+    read_weight     3           2    -1   LEARN addresses the weight that it changes
+    weight          4           3     3   that weight has been read
+    learn           4           5     6   the new weight is there, and is written
+    last            5           5     6   no command goes further
 
     SMALL is timed as FORWARDING.  STEP reads Q a stage before it writes.  ``update_registers``: those of
     equilif_hdl.blocks.plasticity.  ``deep_domain``: that of the registers which only a deep pipeline has;
@@ -216,7 +216,7 @@ class Stages(Elaboratable):
             self.empty.eq(self._none_before(self.timing.last + 1)),
             self.leaving.eq(self._none_before(self.timing.last)),
         ]
-        if self.config.weight_stages:
+        if self.config.deep:
             readable = self.timing.step - READS
             m.d.comb += [
                 self.ending.eq(self._none_before(self.timing.step - SHORTEST)),

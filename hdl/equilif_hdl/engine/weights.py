@@ -7,15 +7,13 @@
 Layout as equilif_golden.blocks.synapse.to_words.  Latency: 1 + weight_stages.  Throughput: 1 read and 1 write
 a cycle; with ``single_port`` one of the two.
 
-Where there are registers around the memories, a bank is cut for block RAMs of 16 Kbit.  Bits side by side
-share an address; so few blocks lie behind one another that hardly a choice is left.  6,144 words of 16 bits:
+In a deep pipeline there are three registers around the memories, and a bank is cut for block RAMs of 16 Kbit.
+Bits side by side share an address; so few blocks lie behind one another that hardly a choice is left.  6,144
+words of 16 bits:
 
     word --|--+--> [ 4,096 words: 4 x 4 bits ] --|--+
               |                                     +-- which --|--> weight
               '--> [ 2,048 words: 2 x 8 bits ] --|--'
-
-    weight_stages 1:                               |
-    weight_stages 3:     |                         |               |
 
 The register behind a memory has no other reader: it can be the block RAM's own (equilif_boards.ecp5).
 """
@@ -84,7 +82,8 @@ class WeightArray(wiring.Component):
     tile, e, column : In
         What is read: row, or column, ``e`` of a tile.
     data : Out(16 P)
-        In bank order; with ``weight_stages`` 0 kept until a read, which on a single port a write prevents.
+        In bank order; unless the pipeline is deep, kept until a read, which on a single port a write
+        prevents.
     write : In(P)
         Strobes, one for each bank.
     w_tile, w_e, w_data : In
@@ -124,7 +123,7 @@ class WeightArray(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         p = self.config.lanes
-        before = self._before
+        before = int(self.config.deep)  # registers before the memories
         read = delayed(m, self.read, before, "read")
         w_data = delayed(m, self.w_data, before, "w_data")
         w_word = Cat(self.w_e, self.w_tile)
@@ -135,14 +134,9 @@ class WeightArray(wiring.Component):
             word = delayed(m, Cat(low, self.tile), before, f"word{b}")
             data = w_data.word_select(b, 16)[: self.config.numerics.weight_width]
             bank = Bank(read, word, self.write[b], w_word, late_word, data)
-            weight = self._cut(m, b, bank) if self.config.weight_stages else self._whole(m, b, bank)
+            weight = self._cut(m, b, bank) if self.config.deep else self._whole(m, b, bank)
             m.d.comb += self.data.word_select(b, 16).eq(weight.as_signed())
         return m
-
-    @property
-    def _before(self) -> int:
-        """Registers before the memories."""
-        return int(self.config.weight_stages > 1)
 
     def _whole(self, m: Module, b: int, bank: Bank) -> Value:
         """What a bank of one memory reads."""
@@ -170,7 +164,7 @@ class WeightArray(wiring.Component):
         weight: Value = Const(0)
         for k, segment in enumerate(segments(depth)):
             write = Signal(name=f"write{b}_{k}")  # a strobe must be low after a reset
-            m.d["sync" if self._before else "comb"] += write.eq(bank.write & segment.holds(bank.w_word))
+            m.d.sync += write.eq(bank.write & segment.holds(bank.w_word))
             parts: list[Value] = []
             for low in range(0, len(bank.data), segment.width):
                 data = bank.data[low : low + segment.width]
@@ -189,4 +183,4 @@ class WeightArray(wiring.Component):
             found = delayed(m, Cat(parts), 1, f"data{b}_{k}")
             here = delayed(m, segment.holds(bank.word), 2, f"here{b}_{k}")
             weight = Mux(here, found, weight) if k else found
-        return delayed(m, weight, int(self.config.weight_stages > 2), f"data{b}")
+        return delayed(m, weight, 1, f"data{b}")
