@@ -412,6 +412,12 @@ def read() -> dict[str, Any]:
     return json.loads(TABLE.read_text()) if TABLE.exists() else empty
 
 
+def behind(done: Mapping[str, int]) -> list[tuple[int, str]]:
+    """Engines that have had least: all of them, or those that are new."""
+    least = min(done.get(name, 0) for name in ENGINES)
+    return [(k, name) for k, name in enumerate(ENGINES) if done.get(name, 0) < least + 2 * CHAIN]
+
+
 def programs(done: dict[str, Any], n: int, seed: int, seconds: float) -> None:
     """As many as are missing to ``n``, as evenly over the engines as it goes."""
     for config in ENGINES.values():
@@ -419,7 +425,8 @@ def programs(done: dict[str, Any], n: int, seed: int, seconds: float) -> None:
     begun = last = time.monotonic()
     with counted("programs", n) as progress:
         while sum(done["programs"].values()) < n and time.monotonic() - begun < seconds:
-            for number, (name, config) in enumerate(ENGINES.items()):
+            for number, name in behind(done["programs"]):
+                config = ENGINES[name]
                 chain = done["chains"].get(name, 0)
                 rng = np.random.default_rng([seed, number, chain])
                 given = directed(config, rng) if not chain else chain_of(config, rng)
@@ -455,8 +462,8 @@ def networks(done: dict[str, Any], n: int, seed: int, seconds: float) -> None:
     begun = time.monotonic()
     with counted("networks", n) as progress:
         while sum(done["networks"].values()) < n and time.monotonic() - begun < seconds:
-            for number, (name, small) in enumerate(ENGINES.items()):
-                config = replace(small, **ROOM)
+            for number, name in behind(done["networks"]):
+                config = replace(ENGINES[name], **ROOM)
                 k = done["networks"].get(name, 0)
                 rng = np.random.default_rng([seed, 1000 + number, k])
                 network = None

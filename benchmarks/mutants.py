@@ -52,6 +52,7 @@ from equilif_hdl.blocks.rate import Measure, Moved
 from equilif_hdl.blocks.relay import Relay
 from equilif_hdl.blocks.softmax import Softmax
 from equilif_hdl.engine.activity import Activity
+from equilif_hdl.engine.checker import Checker
 from equilif_hdl.engine.engine import Engine
 from equilif_hdl.engine.geometry import Geometry
 from equilif_hdl.engine.lane import Lane
@@ -75,7 +76,7 @@ from equilif_sim.tools.run import simulate
 from equilif_sim.verilated import VerilatedEngine, library
 from tests.alone import AREA
 from tests.alone import CONFIG as ALONE
-from tests.engines import CONFIGS, DEEP, ENGINE, NARROW, SINGLE_PORT, WIDE
+from tests.engines import CONFIGS, DEEP, ENGINE, NARROW, ODD, SINGLE_PORT, WIDE
 from tests.link import test_player_rtl as alone
 
 TABLE = Path(__file__).with_name("mutants.json")
@@ -123,7 +124,7 @@ def _host(config: EngineConfig) -> Target:
         lambda: HostBench(config, build_id=build_id, frame_bytes=160),
         "link.host",
         told,
-        files=("link/host.py", "engine/checker.py"),
+        files=("link/host.py",),
     )
 
 
@@ -157,9 +158,6 @@ def _alone(*own: str) -> Target:
     )
 
 
-#: of the host's bench; no size is a power of two that could be
-ODD = EngineConfig(lanes=2, tiles=23, value_groups=32, state_groups=8, program_words=32)
-
 TARGETS: dict[str, Target] = {
     "lif": _of(Lif, "blocks.lif", DEFAULT),
     "lif, narrow": _of(Lif, "blocks.lif", NARROW),
@@ -179,6 +177,7 @@ TARGETS: dict[str, Target] = {
     "lane, deep": _lane(WIDE, 11),
     "scan": _of(Scanner, "engine.scan", ENGINE),
     "scan, deep": _of(Scanner, "engine.scan", DEEP),
+    "checker": _of(Checker, "engine.checker", ODD, "engine/checker.py"),
     "sequencer": _of(Sequencer, "engine.sequencer", ENGINE),
     "walk": _of(Walker, "engine.walk", ENGINE),
     "walk, single port": _of(Walker, "engine.walk", SINGLE_PORT),

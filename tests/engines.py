@@ -15,6 +15,19 @@ SINGLE_PORT = dataclasses.replace(ENGINE, pipeline=Pipeline.SPRAM, softmax=False
 DEEP = dataclasses.replace(ENGINE, pipeline=Pipeline.DEEP, **EVERYTHING)
 WIDE = dataclasses.replace(DEEP, lanes=16)
 
+#: no size is a power of two that could be, so that every comparison is a real one; then one
+#: whose sizes all are
+ODD = EngineConfig(lanes=2, tiles=23, value_groups=32, state_groups=8, program_words=32)
+EVEN = EngineConfig(
+    lanes=4,
+    tiles=16,
+    value_groups=16,
+    state_groups=16,
+    program_words=24,
+    pipeline=Pipeline.SPRAM,
+    softmax=False,
+)
+
 # -- the whole engine ------------------------------------------------------------------------------
 SMALL = EngineConfig(lanes=4, tiles=48, value_groups=16, state_groups=8, program_words=160, counters=True)
 CONFIGS = {

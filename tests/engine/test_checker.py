@@ -1,0 +1,22 @@
+"""RTL of the program checker: the same verdicts as the golden check."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.features import EVERYTHING
+from equilif_hdl.engine.checker import Checker
+from equilif_sim.tools.run import simulate
+from tests.engines import EVEN, ODD
+
+MANY = EngineConfig(lanes=2, tiles=1 << 15, value_groups=1024, state_groups=4, program_words=96, **EVERYTHING)
+WITH_MAPS = dataclasses.replace(ODD, convolution=True, softmax=False)
+
+
+@pytest.mark.parametrize("config", [ODD, EVEN, MANY, WITH_MAPS], ids=["odd", "even", "many", "with-maps"])
+def test_rtl(config, tmp_path):
+    bench = "equilif_sim.engine.checker"
+    assert simulate(Checker(config), bench, tmp_path, config=config, simulator="icarus") == 3
