@@ -20,7 +20,7 @@ ICEBREAKER = Board(
     cost=80,
     clock=Ice40Pll,
     clock_hz=24e6,
-    link=UartLink(baud=2_000_000),
+    link=UartLink(baud=6_000_000),
     flash=SpiFlash(area=Area(16, 240)),  # behind 1 MiB of bitstreams
     config=EngineConfig(
         lanes=4,

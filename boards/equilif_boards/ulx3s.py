@@ -82,7 +82,7 @@ ULX3S_25F = Board(
     cost=130,
     clock=Ecp5Pll,
     clock_hz=90e6,
-    link=UartLink(baud=2_000_000, high=("uart_tx_enable",)),
+    link=UartLink(baud=3_000_000, high=("uart_tx_enable",)),
     flash=FLASH,
     frame_bytes=2048,
     config=SMALL,

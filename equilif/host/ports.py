@@ -24,8 +24,8 @@ from equilif_golden.engine import features
 from equilif_golden.fixed import whole
 from equilif_golden.link.protocol import Identity
 
-#: tried in turn; those of the boards come first
-BAUDS = (2_000_000, 1_500_000, 3_000_000, 1_000_000, 12_000_000, 115_200)
+#: tried in turn, those of the boards first; a port is opened at the last one, which every port has
+BAUDS = (6_000_000, 3_000_000, 2_000_000, 1_500_000, 1_000_000, 12_000_000, 115_200)
 #: slowest rate at which READ is answered within a client's patience, and the fastest of USB bridges
 BAUD_RANGE = (9_600, 12_000_000)
 #: seconds that a read waits for a byte before the client looks at its clock
@@ -91,7 +91,7 @@ def checked(baud: int) -> int:
 
 def _opened(path: str) -> serial.Serial:
     try:
-        port = serial.Serial(path, BAUDS[0], timeout=LOOK, write_timeout=PROBE, exclusive=True)
+        port = serial.Serial(path, BAUDS[-1], timeout=LOOK, write_timeout=PROBE, exclusive=True)
     except PORT_ERRORS as e:
         number = getattr(e, "errno", None)
         reason = REASONS.get(number) or (os.strerror(number) if number else "it is none")
