@@ -92,14 +92,23 @@ class Frames:
             count = 0
         flags = self.rng.getrandbits(2)
         values = self.rng.randbytes(n)
-        # mostly zeros, and at times one run written in two parts
         if flags & PACKED:
-            values = bytes(
-                v if self.rng.random() < 0.2 else 0 for v in values[: (self.most - RUN_HEADER.size) // 2]
-            )
-            at = self.rng.randint(0, len(values))
-            values = pack(values[:at]) + pack(values[at:])
+            values = self.packed(values[: (self.most - RUN_HEADER.size) // 2])
         return self.seal(Command.RUN, RUN_HEADER.pack(flags, read, count, address) + values)
+
+    def packed(self, values: bytes) -> bytes:
+        """Mostly zeros in their place, at times as many as a power of two; what is not zero is so by one bit,
+        or by any; at times a run of zeros is in two parts.
+        """
+        rng = self.rng
+        if rng.random() < 0.3:
+            zeros = 1 << rng.randrange(len(values).bit_length() + 1)
+            values = bytes(zeros)[: len(values)] + values[zeros:]
+        else:
+            ones = [1 << rng.randrange(8) if rng.random() < 0.5 else v for v in values]
+            values = bytes(v if rng.random() < 0.2 else 0 for v in ones)
+        at = rng.randint(0, len(values))
+        return pack(values[:at]) + pack(values[at:])
 
     def identify(self) -> bytes:
         return self.seal(Command.IDENTIFY)
