@@ -3,7 +3,7 @@
     python -m benchmarks.coverage            writes docs/coverage.md
     python -m benchmarks.coverage --chains 40
 
-Engines run the programs of benchmarks.campaign, directed and random; blocks of the link run their cocotb
+Engines run the programs of benchmarks.campaign, directed and random; checker and link run their cocotb
 benches.  A line is a branch of the Verilog that Amaranth makes; a toggle is a bit that went up, or down.
 Instances of a block count together: a bit that toggles in one lane is covered.
 """
@@ -33,23 +33,24 @@ from equilif_golden.blocks.plasticity import DITHER_MASK
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region
+from equilif_hdl.engine.checker import Checker
 from equilif_hdl.link.frame import Framer
 from equilif_sim.link.slip import Slip
 from equilif_sim.link.stand_in import HostBench
 from equilif_sim.link.uart import Uart
 from equilif_sim.tools.run import simulate
 from equilif_sim.verilated import VerilatedEngine, library, rtl
-from tests.engines import CONFIGS
+from tests.engines import CONFIGS, ODD
 
 PAGE = DOCS / "coverage.md"
 RESULTS = DOCS.parent / "build" / "coverage"
 OPTIONS = ["--coverage-line", "--coverage-toggle"]
 #: a pipeline each
-ENGINES = ("P4", "P4-SPRAM", "P4-SMALL-without-memories", "P4-DEEP", "P8-DEEP")
-ODD = EngineConfig(lanes=2, tiles=23, value_groups=32, state_groups=8, program_words=32)
+ENGINES = ("P4", "P4-SPRAM", "P4-SMALL-without-memories", "P8-DEEP")
 BUILD_ID = 0xDBC0_1234
-#: what stands around a block in its bench
+#: what stands around a block in its bench, or has one of its own
 BENCHES = ("hostbench", "stand_in")
+AROUND = {"host": ("checker", "crc", "decoder", "encoder", "framer")}
 SAVE = """void sim_coverage(Sim *s, const char *path) { s->context.coveragep()->write(path); }
 """
 
@@ -82,7 +83,10 @@ def read(path: Path, text: str) -> Counts:
             signal = re.split(r"[[:]", name)[0]
             where = name.removeprefix(signal)
         else:
-            signal, where = assigned(lines, int(fields["l"])), f"{fields['l']}:{fields['n']} {fields['o']}"
+            number = int(fields["l"])
+            if never(lines, number) and fields["o"] in ("if", "elsif"):
+                continue
+            signal, where = assigned(lines, number), f"{number}:{fields['n']} {fields['o']}"
         if "$" in signal or block in BENCHES:
             continue  # no name of the source, or no part of the design
         out[Point(block, kind, signal, where)] += int(line.rsplit(" ", 1)[1])
@@ -92,6 +96,16 @@ def read(path: Path, text: str) -> Counts:
 def _name(mangled: str) -> str:
     """Verilator writes what C++ has not in a name as ``__0`` and two digits."""
     return re.sub(r"__0([0-9a-fA-F]{2})", lambda code: chr(int(code[1], 16)), mangled)
+
+
+def never(lines: Sequence[str], number: int) -> bool:
+    """The line asks for a condition that is the constant 0 in its module."""
+    asks = re.search(r"if \((\\\$\d+) \)", lines[number - 1])
+    if not asks:
+        return False
+    begin = next(k for k in range(number - 1, -1, -1) if lines[k].startswith("module"))
+    end = next(k for k in range(number - 1, len(lines)) if lines[k].startswith("endmodule"))
+    return f"  assign {asks[1]}  = 1'h0;" in lines[begin:end]
 
 
 def assigned(lines: Sequence[str], number: int) -> str:
@@ -150,7 +164,8 @@ def bench(make: Callable[[], Any], module: str, config: Any) -> Counts:
         return read(next(work.rglob("coverage.dat")), text)
 
 
-LINK: dict[str, Callable[[], Counts]] = {
+BLOCKS: dict[str, Callable[[], Counts]] = {
+    "checker": lambda: bench(lambda: Checker(ODD), "equilif_sim.engine.checker", ODD),
     "uart": lambda: bench(lambda: Uart(13), "equilif_sim.link.uart", {"divisor": 13}),
     "slip": lambda: bench(Slip, "equilif_sim.link.slip", {}),
     "frame": lambda: bench(lambda: Framer(frame_bytes=45), "equilif_sim.link.frame", {"frame_bytes": 45}),
@@ -198,7 +213,7 @@ _PORTS = "its memories have two ports, so nothing waits for one"
 _READY = "a stream that is never made to wait here, or a strobe that comes with the reset alone"
 _PLAYER = "of a host with a player: tests/link/test_player_rtl.py"
 _STAND_IN = "the engine's place is taken by memories that count few runs: tests/link/test_link.py"
-_LARGE = "operands of larger engines: tests/link/test_host.py -k checker"
+_LARGE = "operands of larger engines: tests/engine/test_checker.py"
 _SAVED = "charges that SAVE has copied: some bits of some words, of which all others are seen"
 _MAPS = "maps, kernels and groups of the largest sizes: the benches of geometry, scanner and walker"
 _EXTREME = "an accumulator near its end: the bench of the block, and proofs"
@@ -230,6 +245,7 @@ REASONS = (
     Reason("weights", r"here.*_late", 0, _CONSTANT),
     Reason("softmax", r"y\d", 0, _FULL),
     Reason("framer|crc|decoder|host", "i__ready|o__ready|start", 0, _READY),
+    Reason("host", "fsm_state", 0, _READY),
     Reason("framer|host", r"own|away|dropped|dropped_end|status", 0, _PLAYER),
     Reason("host", "engine__(prediction|cycles|spikes|accesses)", 5, _STAND_IN),
     Reason("host", "(engine__)?mem_rdata", 18, _CONSTANT),
@@ -294,20 +310,21 @@ def _span(of: set[int]) -> str:
 def main(arguments: Iterable[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--chains", type=int, default=20, help="of 25 random programs (%(default)s)")
-    parser.add_argument("--only", action="append", choices=[*ENGINES, *LINK], help="a design; default: all")
+    parser.add_argument("--only", action="append", choices=[*ENGINES, *BLOCKS], help="a design; default: all")
     parser.add_argument("--page", action="store_true", help="write the page alone, from what is in build/")
     given = parser.parse_args(None if arguments is None else list(arguments))
-    names = given.only or [*ENGINES, *LINK]
+    names = given.only or [*ENGINES, *BLOCKS]
     with stages("coverage", len(names) * (not given.page)) as begin:
         for name in () if given.page else names:
             begin(name)
-            counts = LINK[name]() if name in LINK else engine(CONFIGS[name], given.chains)
+            counts = BLOCKS[name]() if name in BLOCKS else engine(CONFIGS[name], given.chains)
             write_json(RESULTS / f"{name}.json", [[*point, n] for point, n in counts.items()])
     found: dict[str, Counts] = {}
-    for name in (*ENGINES, *LINK):
+    for name in (*ENGINES, *BLOCKS):
         if (file := RESULTS / f"{name}.json").exists():
             points = ((Point(*point), n) for *point, n in json.loads(file.read_text()))
-            found[name] = {point: n for point, n in points if point.block not in BENCHES}
+            others = (*BENCHES, *AROUND.get(name, ()))
+            found[name] = {point: n for point, n in points if point.block not in others}
     write_table(PAGE, page(found))
 
 
