@@ -409,6 +409,9 @@ def passes(engine: VerilatedEngine, given: Iterable[Case]) -> bool:
         got = {name: engine.memory(name) for name in memories(config)}
         got["weights"] = engine.read(Region.WEIGHT, 0, config.n_weights)
         got["counter"] = engine.read(Region.COUNTER, 0, 1)
+        values = case.after["plus"] + (case.after["minus"] << 8)
+        if not np.array_equal(engine.read(Region.VALUE, 0, values.size), values.ravel()):
+            return False
         if any(not np.array_equal(got[name], want) for name, want in case.after.items()):
             return False
     return True

@@ -58,9 +58,13 @@ void sim_free(Sim *s) {
     Verilated::threadContextp(&s->context);   // the destructor uses the thread's context
     delete s;
 }
-void sim_write(Sim *s, int region, int first, int n, const uint32_t *data) {
+// `group`: of so many elements those that are alike are written at once.
+void sim_write(Sim *s, int region, int group, int first, int n, const uint32_t *data) {
     HOST(mem_region) = region; HOST(mem_write) = 1;
-    for (int k = 0; k < n; k++) { HOST(mem_addr) = first + k; HOST(mem_wdata) = data[k]; s->tick(); }
+    for (int k = 0, same; k < n; k += same) {
+        for (same = 1; k + same < n && (first + k + same) % group && data[k + same] == data[k]; same++);
+        HOST(mem_addr) = first + k; HOST(mem_more) = same - 1; HOST(mem_wdata) = data[k]; s->tick();
+    }
     HOST(mem_write) = 0;
 }
 void sim_read(Sim *s, int region, int first, int n, uint32_t *data) {
@@ -302,7 +306,9 @@ class VerilatedEngine:
     def _put(self, region: Region, first: int, words: Raw) -> None:
         """Words as the host port takes them."""
         data = np.ascontiguousarray(words & 0xFFFFFFFF, np.uint32).ravel()
-        self._lib.sim_write(self._sim, int(region), first, len(data), data.ctypes.data_as(ctypes.c_void_p))
+        group = self.config.lanes if region == Region.VALUE else 1
+        pointer = data.ctypes.data_as(ctypes.c_void_p)
+        self._lib.sim_write(self._sim, int(region), group, first, len(data), pointer)
 
     def memory(self, name: str) -> Raw:
         """Memory of the lanes as it stands, (groups, P).
