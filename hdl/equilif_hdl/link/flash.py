@@ -212,23 +212,8 @@ class FlashController(wiring.Component):
                     with m.If(port.seek):
                         m.d.sync += port.at.eq(port.address)
                     m.next = "CLOSE"
-                with m.Elif(port.read):
-                    with m.If(port.outside):
-                        m.next = "DONE"
-                    with m.Elif(reading):
-                        m.next = "BYTE"
-                    with m.Else():
-                        order(READ_DUAL)
-                        m.d.sync += reading.eq(1)
-                        m.next = "ORDERED"
-                with m.Elif(port.write | port.erase):
-                    with m.If(port.outside):
-                        m.next = "DONE"
-                    with m.Elif(programming):
-                        m.next = "BYTE"
-                    with m.Else():
-                        send(Const(WRITE_ENABLE, 8), 8)
-                        m.next = "ENABLED"
+                with m.Elif(port.read | port.write | port.erase):
+                    m.next = "BYTE"
             with m.State("ENABLED"), m.If(done):
                 m.d.sync += pins.cs.eq(0)
                 m.next = "GAP"
@@ -250,11 +235,21 @@ class FlashController(wiring.Component):
                     m.next = "TURNED"
             with m.State("TURNED"), m.If(done):
                 m.next = "BYTE"
-            with m.State("BYTE"):
-                send(wdata, 8)
-                with m.If(dual):
-                    m.d.sync += left.eq(4)
-                m.next = "SHIFT"
+            with m.State("BYTE"):  # or the order before it
+                with m.If(port.outside):
+                    m.next = "DONE"
+                with m.Elif(reading | programming):
+                    send(wdata, 8)
+                    with m.If(dual):
+                        m.d.sync += left.eq(4)
+                    m.next = "SHIFT"
+                with m.Elif(writes | erases):
+                    send(Const(WRITE_ENABLE, 8), 8)
+                    m.next = "ENABLED"
+                with m.Else():
+                    order(READ_DUAL)
+                    m.d.sync += reading.eq(1)
+                    m.next = "ORDERED"
             with m.State("SHIFT"), m.If(done):
                 m.next = "DONE"
             with m.State("DONE"):
