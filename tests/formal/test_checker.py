@@ -183,7 +183,7 @@ def test_what_is_refused_is_what_the_golden_model_refuses(config):
         m.d.sync += [part.eq(0), depth.eq(0), count.eq(0), halts.eq(0), third.eq(0)]
     # the number of tiles is a product, and the checker adds it up: solvers do not get through that
     with_tiles = [
-        o.code for o in OPERATIONS.values() if any(isinstance(x, Tiles) for x in o.operands.values())
+        op.code for op, o in OPERATIONS.items() if any(isinstance(x, Tiles) for x in o.operands.values())
     ]
     tiles = either([field(code, "op") == op_code for op_code in with_tiles])
     p.claim("words 0 and 1", ~fresh | (block.fault == expected))

@@ -312,14 +312,14 @@ class _Walk:
             port.read.eq(self.mem_read & in_flash),
             port.write.eq(self.mem_write & in_flash),
             port.wdata.eq(self.word),
-            host.address.eq(self.address),
-            host.write.eq(self.mem_write & in_player),
             host.wdata.eq(self.word),
             host.good.eq(self.status == Status.OK),
             host.runs.eq(self.runs),
             host.sets.eq(self.write & in_player),
             host.recorded.eq(self.record),
         ]
+        # registers: an address holds from before its read, and a word for a cycle after its write
+        m.d.sync += [host.address.eq(self.address), host.write.eq(self.mem_write & in_player)]
         with m.If(in_flash):
             m.d.comb += [self.mem_valid.eq(port.valid), self.mem_rdata.eq(port.rdata)]
         with m.If(in_player):
