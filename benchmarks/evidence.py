@@ -224,6 +224,7 @@ and `python -m benchmarks.evidence` runs them, by the names in the last column, 
   with its memory, and the sequencer of Gowin, whose program is in a block RAM of 18 Kbit. Not tried: lane,
   state, weights, checker, activity, geometry, host, bus, player and flash. Those of the engine are in its
   netlists, which learn as the reference does (`tests/engine/test_netlist.py`).
+* **Weights** of the deep pipeline are proven for P = 4; for P = 8 twenty minutes did not do.
 * **Proofs that take longer** than some seconds are marked `long`.
 
 All methods below are unbounded. Times are those of the record, in seconds.

@@ -59,7 +59,6 @@ def test_rows_and_columns_meet_each_bank_once(lanes):
         (Pipeline.FORWARDING, 4),
         pytest.param(Pipeline.DEEP, 4, marks=pytest.mark.long),
         pytest.param(Pipeline.FORWARDING, 8, marks=pytest.mark.long),
-        pytest.param(Pipeline.DEEP, 8, marks=pytest.mark.long),
     ],
     ids=str,
 )
