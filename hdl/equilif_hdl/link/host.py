@@ -320,8 +320,12 @@ class _Walk:
         ]
         # registers: an address holds from before its read, and a word for a cycle after its write
         m.d.sync += [host.address.eq(self.address), host.write.eq(self.mem_write & in_player)]
+        # and so is what the flash has read, which comes from afar
+        valid = Signal(name="flash_valid")
+        rdata = Signal(8, name="flash_rdata")
+        m.d.sync += [valid.eq(port.valid), rdata.eq(port.rdata)]
         with m.If(in_flash):
-            m.d.comb += [self.mem_valid.eq(port.valid), self.mem_rdata.eq(port.rdata)]
+            m.d.comb += [self.mem_valid.eq(valid), self.mem_rdata.eq(rdata)]
         with m.If(in_player):
             m.d.comb += [self.mem_valid.eq(1), self.mem_rdata.eq(host.rdata)]
 

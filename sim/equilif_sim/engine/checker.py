@@ -8,7 +8,7 @@ that is right and its first that is wrong; convolutions with any of their number
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import cocotb
@@ -28,6 +28,7 @@ from equilif_golden.engine.isa import (
     disassemble,
     field_range,
 )
+from equilif_golden.fixed import Raw
 from equilif_sim.tools.programs import (
     at_limits,
     lacking,
@@ -43,7 +44,7 @@ from equilif_sim.tools.stream import reset, until_low
 LONGEST = 200  #: cycles of a word
 
 
-def fault_of(words: Iterable[int], config: EngineConfig) -> int | None:
+def fault_of(words: Raw, config: EngineConfig) -> int | None:
     """Index of the first instruction at fault, their number when only the end is, or None."""
     try:
         check(disassemble(words), config)
@@ -52,7 +53,7 @@ def fault_of(words: Iterable[int], config: EngineConfig) -> int | None:
     return None
 
 
-async def judge(dut: Any, config: EngineConfig, cases: Iterable[Sequence[int]]) -> None:
+async def judge(dut: Any, config: EngineConfig, cases: Iterable[Raw]) -> None:
     for words in cases:
         want = fault_of(words, config)
         dut.clear.value = 1
@@ -129,7 +130,8 @@ async def convolutions(dut: Any) -> None:
                 value = int(rng.choice([getattr(i, name) - 1, getattr(i, name) + 1, possible[-1]]))
                 if value in possible:
                     changed = list(pair)
-                    changed[at] = dataclasses.replace(i, **{name: value})
+                    fields: dict[str, Any] = {name: value}
+                    changed[at] = dataclasses.replace(i, **fields)
                     cases.append(changed)
     cases += [[first, Op.HALT()], [first, first, then], [first, Op.MARK(Groups(0, 1)), then]]
     cases += [[first, then, then], [Op.REPEAT(2), first, then, Op.NEXT()], [first, Op.REPEAT(2), then]]
