@@ -17,6 +17,7 @@ from equilif.hardware.boards import network_of, report, same_engine, short, spee
 from equilif.host.flash import bitstream_of, flash
 from equilif.results import ToolFailed
 from equilif_boards import BOARDS
+from equilif_boards.link import UartLink
 from equilif_golden.network import Network
 
 
@@ -98,7 +99,7 @@ def test_what_was_measured_is_of_the_boards_as_they_are():
 
 
 def test_speed_is_cycles_and_bytes():
-    board = BOARDS["icebreaker"]
+    board = replace(BOARDS["icebreaker"], link=UartLink(baud=2_000_000))
     found = speed(
         board,
         {
