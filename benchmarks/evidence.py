@@ -23,6 +23,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -372,7 +373,8 @@ def evidence() -> str:
         for tool, version in record["versions"].items() if record else ():
             used.setdefault(tool, set()).add(version)
     tools = ", ".join(f"{tool} {' and '.join(sorted(found))}" for tool, found in sorted(used.items()))
-    return EVIDENCE_TOP + "\n".join(rows) + "\n" + (f"\nTools of these runs: {tools}.\n" if tools else "")
+    told = "\n" + textwrap.fill(f"Tools of these runs: {tools}.", 110) + "\n" if tools else ""
+    return EVIDENCE_TOP + "\n".join(rows) + "\n" + told
 
 
 def formal() -> str:
