@@ -48,8 +48,9 @@ OPTIONS = ["--coverage-line", "--coverage-toggle"]
 #: a pipeline each
 ENGINES = ("P4", "P4-SPRAM", "P4-SMALL-without-memories", "P8-DEEP")
 BUILD_ID = 0xDBC0_1234
-#: what stands around a block in its bench, or has one of its own
+#: what stands around a block in its bench
 BENCHES = ("hostbench", "stand_in")
+#: what a design is made of that has a bench of its own
 AROUND = {"host": ("checker", "crc", "decoder", "encoder", "framer")}
 SAVE = """void sim_coverage(Sim *s, const char *path) { s->context.coveragep()->write(path); }
 """

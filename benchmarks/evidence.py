@@ -190,8 +190,8 @@ EVIDENCE_TOP = """\
 Every claim that matters, with the command that proves it and what came of its last run. The table is made by
 `python -m benchmarks.evidence`; `python -m benchmarks.evidence --run NAME` runs a command and notes the
 result, good or bad; `--tests FILE` takes what it can from a run of all tests (`./run test --junitxml FILE`).
-A test sees to it that each claim still stands in its page, and that each command still
-exists. What has no date has not been run for this record.
+A test sees to it that each claim still stands in its page, and that each command still exists. What has no
+date has not been run for this record.
 
 Proofs for all inputs, and what they assume, are on a [page of their own](formal.md).
 
@@ -203,7 +203,7 @@ FORMAL_TOP = """\
 
 Simulation tries; a proof holds for every input. Yosys makes gates of a block and of what is claimed about it,
 and ABC shows that no input and no state makes the claim false. The tests in `tests/formal` are these proofs,
-and `python -m benchmarks.evidence` runs them, by the names in the last column, and makes this page.
+and `python -m benchmarks.evidence --run NAME` runs those with this name in the last column.
 
 * **Arithmetic is proven for all inputs.** The claim is a formula of its own, which is compared with the
   golden function, case by case. A pipeline is unrolled from any state of its registers until all of it has
@@ -326,12 +326,13 @@ def of_tests(report: Path) -> dict[str, dict[str, Any]]:
             continue
         place = _module(words[words.index("pytest") + 1])
         part = words[words.index("-k") + 1] if "-k" in words else ""
-        but = part.removeprefix("not ")
+        word = part.removeprefix("not ")
+        unwanted = word != part
         cases = [
             case
             for case in suite.iter("testcase")
             if f"{case.attrib['classname']}.".startswith(f"{place}.")
-            and (but in f"{case.attrib['classname']} {case.attrib['name']}") is (but == part)
+            and (word in f"{case.attrib['classname']} {case.attrib['name']}") != unwanted
         ]
         if not cases:
             continue

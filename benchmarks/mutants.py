@@ -234,10 +234,6 @@ EXPLAINED: dict[tuple[str, str], str] = {
             "-wire wr__addr$31 -wirebit 0"
         ),
     ): "the words of a bank change places, for reads and writes alike",
-    ("flash", "-mode cnot1 -module flashcontroller -cell $137 -port D -portbit 1 -ctrlbit 5"): (
-        "`left` is 34 for the cycle in which the chip's clock is low, and 32 again after it; meanwhile only "
-        "whether it is 0 is looked at"
-    ),
     ("engine P4", "-mode const1 -module engine.lanes -cell $101 -port B -portbit 0"): (
         "the address of a weight that is written follows the stage of LEARN for other operations too; they "
         "write none, and the host writes while all stages are empty"

@@ -41,7 +41,9 @@ def test_the_command_proves_something(claim):
     files = [path] if path.is_file() else sorted(path.glob("test_*.py"))
     text = "\n".join(file.read_text() for file in files)
     wanted = parts[parts.index("-k") + 1] if "-k" in parts else ""
-    assert re.search(rf"^def test_\w*{wanted * ('not ' not in wanted)}", text, re.M)
+    if wanted.startswith("not "):
+        wanted = ""  # any other will do
+    assert re.search(rf"^def test_\w*{wanted}", text, re.M)
     assert ("-m" not in parts[3:]) or "pytest.mark.long" in text
 
 
