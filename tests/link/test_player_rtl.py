@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from equilif.host.client import Client
+from equilif.host.store import begin_tests, in_tests
 from equilif_golden.engine.port import Region, region_size
+from equilif_golden.kernel import Kernel
 from equilif_golden.link.flash import BLOCK, ERASED
-from equilif_golden.link.player import INDEX_BYTES, REGISTERS, WRITABLE, Fault
+from equilif_golden.link.player import INDEX_BYTES, REGISTERS, WRITABLE, Fault, order
 from equilif_golden.link.protocol import (
     ERASE_HEADER,
     FLASH,
@@ -35,7 +37,7 @@ from equilif_golden.link.protocol import (
 from equilif_hdl.link.flash import FlashController
 from equilif_sim.link.frames import Frames
 from equilif_sim.tools.run import simulate
-from tests.alone import AREA, CONFIG, new, store, uploaded
+from tests.alone import AREA, CONFIG, NETWORK, SEED, content_of, lessons, new, store, uploaded, with_tests
 
 verilated = pytest.mark.skipif(not shutil.which("g++"), reason="a simulation is compiled with g++")
 
@@ -135,6 +137,31 @@ def test_damaged_flash_is_taken_as_by_the_model(rtl, damage):
     device = new(content)
     device.player.work()
     compared(rtl, device)
+
+
+@verilated
+def test_it_answers_the_tests_in_its_flash(rtl):
+    """As the kernel does; nothing is learned or saved."""
+    asked_of, asked = with_tests()
+    put(rtl, content_of(asked_of))
+    rtl.work(LIMIT)
+    client = Client(rtl, timeout=0.05)
+    weights = client.read(Region.WEIGHT, 0, region_size(CONFIG, Region.WEIGHT))
+    content = flash_of(rtl)
+    before = begin_tests(client, asked_of.tests)
+    rtl.work(LIMIT)
+    found = client.registers
+    d = lessons()
+    kernel = Kernel(NETWORK, d.weights, lr=d.rates[0], counter=d.counter)
+    for epoch, rate in enumerate(d.rates):
+        kernel.set_learning_rate(rate)
+        kernel.train(d.samples.x, d.samples.labels, order(9, SEED, epoch))
+    right = int((kernel.predict(asked.x) == asked.labels).sum())
+    assert (found.seen, found.hits, found.fault) == (7, right, Fault.NONE) and found.spikes
+    assert in_tests(found) and found.epoch == found.epochs == 1
+    client.set_registers(before)
+    assert client.registers == before and not in_tests(before)
+    assert (client.read(Region.WEIGHT, 0, len(weights)) == weights).all() and flash_of(rtl) == content
 
 
 VALUES = [bytes(range(1, 9)), b"\7\0\1\5\0\3", b"\0\7", b"\1\0"]
