@@ -382,10 +382,11 @@ def tests_of(client: Client) -> StoredTests:
 
 
 def begin_tests(client: Client, tests: StoredTests) -> Registers:
-    """The board, which is idle, begins to answer them.  Its registers before.
+    """The board, which is idle, begins to answer them.  Its registers before, without ``run``.
 
     It is an epoch of samples that do not learn.  The checkpoint behind it is an empty list.
     """
+    client.tell_player(run=0)
     before = client.registers
     client.set_registers(
         replace(
