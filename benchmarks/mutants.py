@@ -399,7 +399,8 @@ def takes_values(engine: VerilatedEngine) -> bool:
     """Runs of equal values, from every place of a group on and of every length, and nothing beside them."""
     p = engine.config.lanes
     written = engine.read(Region.VALUE, 0, 2 * p)
-    for k, (first, n) in enumerate((first, n) for first in range(p) for n in range(1, p - first + 1)):
+    runs = [(first, n) for first in range(p) for n in range(1, p - first + 1)]
+    for k, (first, n) in enumerate(runs):
         run = np.full(n, (37 * k + 11) % 256)
         engine.write(Region.VALUE, first, run)
         written[first : first + n] = run + (run << 8)

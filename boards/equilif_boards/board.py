@@ -41,6 +41,8 @@ class Board:
     clock: type[Pll[Any]]
     clock_hz: float
     link: Link
+    #: another way to the host, that a build may take
+    other_link: Link | None = None
     config: EngineConfig
     #: the flash beside the FPGA, and the design's area of it; None where the board has none
     flash: SpiFlash | None = None
@@ -92,6 +94,14 @@ class Board:
             raise ValueError(f"{self.title} has no flash that the design can use")
         return replace(self, alone=True)
 
+    def with_link(self, kind: str) -> Board:
+        """Joined with the host by the link of this kind; ValueError for one that the board has not."""
+        links = {link.kind: link for link in (self.link, self.other_link) if link}
+        if kind not in links:
+            raise ValueError(f"{self.title} has no link {kind!r}, it has {' and '.join(links)}")
+        found = replace(self, link=links.pop(kind), other_link=next(iter(links.values()), None))
+        return found.clocked(found.clock_hz / 1e6)
+
     @property
     def area(self) -> Area | None:
         """Of its flash, where the design uses it."""
@@ -100,7 +110,7 @@ class Board:
     def clocked(self, mhz: float) -> Board:
         """With another clock; ValueError for one that the PLL cannot make."""
         hz = 1e6 * finite(mhz, "clock in MHz", *CLOCKS)
-        self.clock.dividers.find(self.platform().default_clk_frequency, hz)
+        self.clock.dividers.find(self.platform().default_clk_frequency, hz, tuple(self.link.clocks.values()))
         return replace(self, clock_hz=hz)
 
     def overrides(self) -> dict[str, str]:
@@ -130,10 +140,11 @@ class Shell(Elaboratable):
 
     def elaborate(self, platform: Platform) -> Module:
         m = Module()
-        m.domains.sync = ClockDomain("sync")
-        m.submodules.clock = self.board.clock(self.board.clock_hz)
+        link = self.board.link
+        m.domains += [ClockDomain(name) for name in ("sync", *link.clocks)]
+        m.submodules.clock = self.board.clock(self.board.clock_hz, link.clocks)
         m.submodules.top = top = self.top
-        self.board.link.join(m, platform, top.pins)
+        link.join(m, platform, top.pins)
         lights = [top.busy, top.link]
         if self.board.alone and self.board.flash:
             self.board.flash.join(m, platform, top.flash)

@@ -5,8 +5,10 @@ Divider settings are searched within the limits of the data sheets, so that a bo
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Self, TypeVar
+from types import MappingProxyType
+from typing import Any, Generic, Self, TypeVar
 
 from amaranth import (
     Cat,
@@ -37,21 +39,26 @@ class Dividers:
     """Settings of a PLL."""
 
     @classmethod
-    def search(cls, f_in: float, f_out: float) -> Self | None:
-        """Those that make f_out of f_in, exactly and within the limits of the data sheet; None: none do."""
+    def search(cls, f_in: float, f_out: float, also: Sequence[float] = ()) -> Self | None:
+        """Those that make f_out of f_in, and ``also`` others, exactly and within the limits of the data
+        sheet; None: none do.
+        """
         raise NotImplementedError
 
     @classmethod
-    def find(cls, f_in: float, f_out: float) -> Self:
+    def find(cls, f_in: float, f_out: float, also: Sequence[float] = ()) -> Self:
         """Those of :meth:`search`; ValueError when there are none."""
-        found = cls.search(f_in, f_out)
+        found = cls.search(f_in, f_out, also)
         if found is None:
             below = [f_out // NEARBY * NEARBY - k * NEARBY for k in range(TRIES)]
             above = [-(-f_out // NEARBY) * NEARBY + k * NEARBY for k in range(TRIES)]
-            near = [next((f for f in fs if f > 0 and cls.search(f_in, f)), None) for fs in (below, above)]
+            near = [
+                next((f for f in fs if f > 0 and cls.search(f_in, f, also)), None) for fs in (below, above)
+            ]
             possible = " or ".join(f"{f / 1e6:g}" for f in near if f)
+            beside = "".join(f" and {f / 1e6:g}" for f in also)
             raise ValueError(
-                f"the PLL cannot make {f_out / 1e6:g} MHz of {f_in / 1e6:g} MHz"
+                f"the PLL cannot make {f_out / 1e6:g}{beside} MHz of {f_in / 1e6:g} MHz"
                 + (f"; it can make {possible} MHz" if possible else "")
             )
         return found
@@ -67,8 +74,12 @@ class Ice40Dividers(Dividers):
     filter_range: int
 
     @classmethod
-    def search(cls, f_in: float, f_out: float) -> Self | None:
-        """Lattice FPGA-TN-02052: phase detector 10..133 MHz, VCO 533..1066 MHz, output 16..275 MHz."""
+    def search(cls, f_in: float, f_out: float, also: Sequence[float] = ()) -> Self | None:
+        """Lattice FPGA-TN-02052: phase detector 10..133 MHz, VCO 533..1066 MHz, output 16..275 MHz.  It has
+        one output.
+        """
+        if also:
+            return None
         for r in range(16):
             for q in range(1, 7):
                 f = round(f_out * 2**q * (r + 1) / f_in) - 1
@@ -88,14 +99,17 @@ class Ice40Dividers(Dividers):
 
 @dataclass(frozen=True)
 class Ecp5Dividers(Dividers):
-    """EHXPLLL, feedback from CLKOP: f_out = f_in / i * fb, VCO = f_out * op."""
+    """EHXPLLL, feedback from CLKOP: f_out = f_in / i * fb, VCO = f_out * op; ``also``: its other outputs
+    divide the VCO too.
+    """
 
     i: int
     fb: int
     op: int
+    also: tuple[int, ...] = ()
 
     @classmethod
-    def search(cls, f_in: float, f_out: float) -> Self | None:
+    def search(cls, f_in: float, f_out: float, also: Sequence[float] = ()) -> Self | None:
         """Lattice FPGA-TN-02200: phase detector 3.125..400 MHz, VCO 400..800 MHz; a VCO near the middle is
         best.
         """
@@ -104,10 +118,14 @@ class Ecp5Dividers(Dividers):
             for i in range(1, 129)
             for op in range(1, 129)
             if 400e6 <= f_out * op <= 800e6 and f_in / i >= 3.125e6
+            if all((f_out * op) % f == 0 for f in also)
             for fb in [round(f_out * i / f_in)]
             if 1 <= fb <= 80 and f_in / i * fb == f_out
         ]
-        return cls(*min(found)[1:]) if found else None
+        if not found:
+            return None
+        _, i, fb, op = min(found)
+        return cls(i, fb, op, tuple(int(f_out * op // f) for f in also))
 
 
 @dataclass(frozen=True)
@@ -119,8 +137,12 @@ class GowinDividers(Dividers):
     od: int
 
     @classmethod
-    def search(cls, f_in: float, f_out: float) -> Self | None:
-        """Gowin UG286; DS117 and DS226, GW1NR-9 and GW2AR-18: phase detector 3..400, VCO 500..1200 MHz."""
+    def search(cls, f_in: float, f_out: float, also: Sequence[float] = ()) -> Self | None:
+        """Gowin UG286; DS117 and DS226, GW1NR-9 and GW2AR-18: phase detector 3..400, VCO 500..1200 MHz.  Its
+        other outputs are not used here.
+        """
+        if also:
+            return None
         for i in range(1, 65):
             fb = round(f_out * i / f_in)
             if 1 <= fb <= 64 and f_in / i >= 3e6 and f_in / i * fb == f_out:
@@ -134,15 +156,16 @@ D = TypeVar("D", bound=Dividers)
 
 
 class Pll(Elaboratable, Generic[D]):
-    """Drives domain `sync`, which the level above defines.
+    """Drives domain `sync`, and those of ``also`` (Hz by name), all of which the level above defines.
 
     The oscillator's frequency is the only constraint: nextpnr derives the PLL's.
     """
 
     dividers: type[D]
 
-    def __init__(self, hz: float):
+    def __init__(self, hz: float, also: Mapping[str, float] = MappingProxyType({})):
         self.hz = hz
+        self.also = also
 
     @staticmethod
     def nextpnr_opts(hz: float) -> str:
@@ -152,13 +175,12 @@ class Pll(Elaboratable, Generic[D]):
     def elaborate(self, platform: Platform) -> Module:
         m = Module()
         m.domains.lock = ClockDomain("lock", local=True, reset_less=True)
-        clk = Signal()
+        clks = Signal(1 + len(self.also))
         locked = Signal()
         pin = platform.request(platform.default_clk, dir="-")
-        self.instance(
-            m, platform, pin, clk, locked, self.dividers.find(platform.default_clk_frequency, self.hz)
-        )
-        m.d.comb += [ClockSignal("sync").eq(clk), ClockSignal("lock").eq(clk)]
+        dividers = self.dividers.find(platform.default_clk_frequency, self.hz, tuple(self.also.values()))
+        self.instance(m, platform, pin, clks, locked, dividers)
+        m.d.comb += [ClockSignal("sync").eq(clks[0]), ClockSignal("lock").eq(clks[0])]
         # the lock output is asynchronous: two flip-flops, then a counter that starts again whenever it drops
         seen = Signal(2)
         timer = Signal(LOCK_CYCLES_LOG2 + 1)
@@ -168,12 +190,15 @@ class Pll(Elaboratable, Generic[D]):
         with m.Elif(~timer[-1]):
             m.d.lock += timer.eq(timer + 1)
         m.submodules.reset = ResetSynchronizer(~timer[-1], domain="sync")
+        for k, domain in enumerate(self.also, 1):
+            m.d.comb += ClockSignal(domain).eq(clks[k])
+            m.submodules[f"{domain}_reset"] = ResetSynchronizer(~timer[-1], domain=domain)
         return m
 
     def instance(
-        self, m: Module, platform: Platform, pin: io.SingleEndedPort, clk: Signal, locked: Signal, div: D
+        self, m: Module, platform: Platform, pin: io.SingleEndedPort, clks: Signal, locked: Signal, div: D
     ) -> None:
-        """The PLL with these dividers: from the oscillator's pin to the clock, and whether it has locked."""
+        """The PLL with these dividers: from the oscillator's pin to the clocks, and whether it has locked."""
         raise NotImplementedError
 
 
@@ -187,7 +212,7 @@ class Ice40Pll(Pll[Ice40Dividers]):
         m: Module,
         platform: Platform,
         pin: io.SingleEndedPort,
-        clk: Signal,
+        clks: Signal,
         locked: Signal,
         div: Ice40Dividers,
     ) -> None:
@@ -202,26 +227,37 @@ class Ice40Pll(Pll[Ice40Dividers]):
             i_PACKAGEPIN=pin.io,
             i_RESETB=Const(1),
             i_BYPASS=Const(0),
-            o_PLLOUTGLOBAL=clk,
+            o_PLLOUTGLOBAL=clks,
             o_LOCK=locked,
         )
 
 
 class Ecp5Pll(Pll[Ecp5Dividers]):
-    """EHXPLLL, feedback from its own output."""
+    """EHXPLLL, feedback from its own output.  All outputs have the same phase."""
 
     dividers = Ecp5Dividers
+    outputs = ("CLKOS", "CLKOS2", "CLKOS3")  #: beside CLKOP
 
     def instance(
         self,
         m: Module,
         platform: Platform,
         pin: io.SingleEndedPort,
-        clk: Signal,
+        clks: Signal,
         locked: Signal,
         div: Ecp5Dividers,
     ) -> None:
         m.submodules.buffer = buffer = io.Buffer(io.Direction.Input, pin)
+        more: dict[str, Any] = {}
+        for k, (name, divider) in enumerate(zip(self.outputs, div.also, strict=False), 1):
+            more |= {
+                f"p_{name}_ENABLE": "ENABLED",
+                f"p_{name}_DIV": divider,
+                f"p_{name}_CPHASE": div.op // 2,
+                f"p_{name}_FPHASE": 0,
+                f"i_EN{name}": Const(0),
+                f"o_{name}": clks[k],
+            }
         m.submodules.pll = Instance(
             "EHXPLLL",
             p_CLKI_DIV=div.i,
@@ -237,7 +273,7 @@ class Ecp5Pll(Pll[Ecp5Dividers]):
             p_INTFB_WAKE="DISABLED",
             p_DPHASE_SOURCE="DISABLED",
             i_CLKI=buffer.i,
-            i_CLKFB=clk,
+            i_CLKFB=clks[0],
             i_RST=Const(0),
             i_STDBY=Const(0),
             i_PHASESEL0=Const(0),
@@ -247,10 +283,11 @@ class Ecp5Pll(Pll[Ecp5Dividers]):
             i_PHASELOADREG=Const(1),
             i_PLLWAKESYNC=Const(0),
             i_ENCLKOP=Const(0),
-            o_CLKOP=clk,
+            o_CLKOP=clks[0],
             o_LOCK=locked,
             a_ICP_CURRENT="12",
             a_LPF_RESISTOR="8",
+            **more,
         )
 
 
@@ -268,7 +305,7 @@ class GowinPll(Pll[GowinDividers]):
         m: Module,
         platform: Platform,
         pin: io.SingleEndedPort,
-        clk: Signal,
+        clks: Signal,
         locked: Signal,
         div: GowinDividers,
     ) -> None:
@@ -292,6 +329,6 @@ class GowinPll(Pll[GowinDividers]):
             i_PSDA=Const(0, 4),
             i_DUTYDA=Const(0, 4),
             i_FDLY=Const(0, 4),
-            o_CLKOUT=clk,
+            o_CLKOUT=clks,
             o_LOCK=locked,
         )

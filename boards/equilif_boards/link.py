@@ -5,6 +5,7 @@ A new transport is a class with the members of :class:`Link`; a board that has i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ from amaranth.build import Platform
 from amaranth.lib import io
 
 from equilif_golden.fixed import whole
+from equilif_hdl.link import usb
 from equilif_hdl.link.transport import Transport
 from equilif_hdl.link.uart import BITS, SMALLEST_DIVISOR, Pins, Uart
 
@@ -22,6 +24,14 @@ SLOWEST = 9_600
 
 class Link(Protocol):
     """What a board says of its way to the host."""
+
+    @property
+    def kind(self) -> str:
+        """Its name among those of a board."""
+
+    @property
+    def clocks(self) -> Mapping[str, float]:
+        """Hz of the clock domains that it needs beside the design's, of the same PLL."""
 
     @property
     def place(self) -> str:
@@ -51,9 +61,14 @@ class UartLink:
     baud: int
     place: str = "on the board's USB"
     high: tuple[str, ...] = ()
+    kind: str = "uart"
 
     def __str__(self) -> str:
         return f"{self.baud / 1e6:.3g} Mbaud"
+
+    @property
+    def clocks(self) -> Mapping[str, float]:
+        return {}
 
     @property
     def bytes_per_second(self) -> float:
@@ -74,3 +89,44 @@ class UartLink:
     def simulated(self, clock_hz: float, baud: int | None = None) -> UartLink:
         fastest = int(clock_hz) // SMALLEST_DIVISOR
         return replace(self, baud=fastest if baud is None else whole(baud, "baud", SLOWEST, fastest))
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsbLink:
+    """USB by pins of the FPGA: the board's resource ``usb``."""
+
+    place: str = "on the board's USB"
+    kind: str = "usb"
+
+    def __str__(self) -> str:
+        return "USB"
+
+    @property
+    def clocks(self) -> Mapping[str, float]:
+        return usb.CLOCKS
+
+    @property
+    def bytes_per_second(self) -> float:
+        return 1000.0 * usb.PACKETS_PER_MS * usb.PACKET
+
+    def transport(self, clock_hz: float) -> usb.Usb:
+        return usb.Usb()
+
+    def join(self, m: Module, platform: Platform, pins: usb.Pins) -> None:
+        port = platform.request("usb", 0, dir="-")
+        m.submodules.usb_p = p = io.Buffer(io.Direction.Bidir, port.d_p)
+        m.submodules.usb_n = n = io.Buffer(io.Direction.Bidir, port.d_n)
+        m.submodules.usb_pullup = pullup = io.Buffer(io.Direction.Output, port.pullup)
+        m.d.comb += [
+            pins.p_i.eq(p.i),
+            pins.n_i.eq(n.i),
+            p.o.eq(pins.p_o),
+            n.o.eq(pins.n_o),
+            p.oe.eq(pins.oe),
+            n.oe.eq(pins.oe),
+            pullup.o.eq(pins.pullup),
+        ]
+
+    def simulated(self, clock_hz: float, baud: int | None = None) -> UartLink:
+        """A UART takes its place: what is simulated are bytes."""
+        return UartLink(baud=SLOWEST).simulated(clock_hz, baud)

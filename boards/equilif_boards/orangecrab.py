@@ -1,6 +1,6 @@
 """OrangeCrab r0.2 with LFE5U-25F.
 
-Its USB is wired to the FPGA, so the link needs a serial adapter at header pins 0 (tx) and 1 (rx).
+Its USB is wired to the FPGA.  A UART in place of it needs an adapter at header pins 0 (tx) and 1 (rx).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from amaranth.build import Attrs
 from amaranth_boards.orangecrab_r0_2 import OrangeCrabR0_2_25FPlatform
 from amaranth_boards.resources import UARTResource
 
-from equilif_boards.link import UartLink
+from equilif_boards.link import UartLink, UsbLink
 from equilif_boards.ulx3s import FLASH, ULX3S_25F
 
 
@@ -29,7 +29,8 @@ ORANGECRAB = replace(
     platform=OrangeCrab,
     cost=130,
     clock_hz=96e6,
-    link=UartLink(baud=3_000_000, place="an adapter at header pins 0 and 1"),
+    link=UsbLink(),
+    other_link=UartLink(baud=3_000_000, place="an adapter at header pins 0 and 1"),
     flash=replace(FLASH, resource="spi_flash_1x"),
     leds=(),
     loader="orangeCrab",

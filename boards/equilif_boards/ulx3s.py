@@ -10,7 +10,7 @@ from equilif_boards.board import ANY_WHILE_WRITTEN, Board
 from equilif_boards.clock import Ecp5Pll
 from equilif_boards.device import LFE5U_25F, LFE5U_85F
 from equilif_boards.flash import SpiFlash
-from equilif_boards.link import UartLink
+from equilif_boards.link import UartLink, UsbLink
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.link.flash import Area
 
@@ -83,6 +83,7 @@ ULX3S_25F = Board(
     clock=Ecp5Pll,
     clock_hz=90e6,
     link=UartLink(baud=3_000_000, high=("uart_tx_enable",)),
+    other_link=UsbLink(place="on the connector US2"),
     flash=FLASH,
     frame_bytes=2048,
     config=SMALL,

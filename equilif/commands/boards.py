@@ -68,6 +68,12 @@ def build(
             "--alone", help="With a player: the board learns from its flash, without a host (equilif upload)."
         ),
     ] = False,
+    link: Annotated[
+        str | None,
+        typer.Option(
+            help="Way to the host, where the board has two: uart, usb.", show_default="the first of the board"
+        ),
+    ] = None,
     clock: Annotated[float | None, typer.Option(help="MHz.", show_default="the board's")] = None,
     network: Annotated[
         str | None,
@@ -92,6 +98,8 @@ def build(
     chosen = known.find(board).resized(lanes=lanes, weights=weights, **options)
     if alone:
         chosen = chosen.with_player()
+    if link is not None:
+        chosen = chosen.with_link(link)
     if clock is not None:
         chosen = chosen.clocked(clock)
     if network is not None and (short := known.short(chosen, known.network_of(network))):

@@ -1,0 +1,134 @@
+"""USB, full speed, by pins of the FPGA: to the host it is a serial port (CDC ACM).
+
+    D+, D- <--> [ luna: PHY, device, endpoints ] --> FIFO --> o: byte
+                         12 MHz, 48 MHz          <-- FIFO <-- i: byte
+
+The device is that of `luna-usb`.  Here are the FIFOs between its clocks and the design's, and what becomes of
+a reply that no host fetches.
+
+Clock domains: ``usb`` (12 MHz) and ``usb_io`` (48 MHz, in phase with it) beside ``sync`` (any).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Protocol
+
+from amaranth import Module, Signal
+from amaranth.lib import cdc, fifo, wiring
+from amaranth.lib.wiring import In, Out
+
+from equilif_golden.link.protocol import END
+from equilif_hdl.link.transport import Line
+from equilif_hdl.typed import Interface
+
+#: Hz, by clock domain
+CLOCKS = {"usb_io": 48e6, "usb": 12e6}
+#: pid.codes: for tests, and for no product
+VENDOR, PRODUCT = 0x1209, 0x0001
+NAME = "equilif"
+PACKET = 64  #: bytes of the longest packet
+#: a frame of 1 ms carries so many of them at most (USB 2.0, table 5-9)
+PACKETS_PER_MS = 19
+FIFO_BYTES = 16
+#: 2**so many cycles of 12 MHz, 350 ms, without a host that fetches the reply: it is dropped.  A client has
+#: sent its command again by then
+PATIENCE_BITS = 22
+
+
+class Pins(Interface, Protocol):
+    """What PINS makes."""
+
+    p_i: Signal
+    n_i: Signal
+    p_o: Signal
+    n_o: Signal
+    oe: Signal
+    pullup: Signal
+
+
+PINS = wiring.Signature(
+    {"p_i": In(1), "n_i": In(1), "p_o": Out(1), "n_o": Out(1), "oe": Out(1), "pullup": Out(1)}
+)
+
+
+class UsbLine(Line):
+    """D+ (``p``), D- (``n``), and the resistor that says that a device is there.
+
+    Throughput: up to 19 packets of 64 bytes a millisecond, as the host asks for them.  A packet to the host
+    is sent when it is full, or at the END of a reply.  ``error`` of ``o`` is never set: USB repeats what was
+    damaged.
+    """
+
+    pins: Pins
+
+    def __init__(self, patience_bits: int = PATIENCE_BITS):
+        self.patience_bits = patience_bits
+        super().__init__(PINS)
+
+    def elaborate(self, platform: object) -> Module:
+        from luna.gateware.usb.devices.acm import USBSerialDevice
+
+        m = Module()
+        p, n = (SimpleNamespace(i=i, o=Signal(), oe=Signal()) for i in (self.pins.p_i, self.pins.n_i))
+        pullup = SimpleNamespace(o=self.pins.pullup)
+        m.submodules.device = device = USBSerialDevice(
+            bus=SimpleNamespace(d_p=p, d_n=n, pullup=pullup),
+            idVendor=VENDOR,
+            idProduct=PRODUCT,
+            manufacturer_string=NAME,
+            product_string=NAME,
+            max_packet_size=PACKET,
+        )
+        m.d.comb += [
+            device.connect.eq(1),
+            self.pins.p_o.eq(p.o),
+            self.pins.n_o.eq(n.o),
+            self.pins.oe.eq(p.oe),
+        ]
+        m.submodules.received = received = fifo.AsyncFIFO(
+            width=8, depth=FIFO_BYTES, w_domain="usb", r_domain="sync"
+        )
+        m.d.comb += [
+            received.w_data.eq(device.rx.payload),
+            received.w_en.eq(device.rx.valid),
+            device.rx.ready.eq(received.w_rdy),
+            self.o.p.data.eq(received.r_data),
+            self.o.valid.eq(received.r_rdy),
+            received.r_en.eq(self.o.ready),
+        ]
+        m.submodules.sent = sent = fifo.AsyncFIFO(width=8, depth=FIFO_BYTES, w_domain="sync", r_domain="usb")
+        waited = Signal(self.patience_bits + 1)
+        gone = waited[-1]
+        with m.If(device.tx.ready | ~sent.r_rdy & ~gone):
+            m.d.usb += waited.eq(0)
+        with m.Elif(~gone):
+            m.d.usb += waited.eq(waited + 1)
+        m.d.comb += [
+            sent.w_data.eq(self.i.payload),
+            sent.w_en.eq(self.i.valid),
+            self.i.ready.eq(sent.w_rdy),
+            device.tx.payload.eq(sent.r_data),
+            device.tx.last.eq(sent.r_data == END),
+            device.tx.valid.eq(sent.r_rdy),
+            sent.r_en.eq(device.tx.ready | gone),
+        ]
+        busy = Signal()
+        m.submodules.busy = cdc.FFSynchronizer(device.rx.valid, busy)
+        m.d.sync += self.active.eq(busy | self.i.valid)
+        return m
+
+
+@dataclass(frozen=True)
+class Usb:
+    """A USB port as data: equilif_hdl.link.transport.Transport."""
+
+    patience_bits: int = PATIENCE_BITS
+
+    @property
+    def pins(self) -> wiring.Signature:
+        return PINS
+
+    def line(self) -> UsbLine:
+        return UsbLine(self.patience_bits)
