@@ -20,8 +20,9 @@ from equilif_golden.link.flash import Area
 from equilif_golden.link.protocol import FRAME_BYTES
 from equilif_hdl.top import Top
 
-#: Yosys: no reader uses what it read from a word that was being written (of memories that have a clock)
-ANY_WHILE_WRITTEN = "setparam -set COLLISION_X_MASK 1'b1 t:$memrd_v2 r:CLK_ENABLE=1 %i"
+#: Yosys: no reader uses what it read from a word that was being written (of memories that have a clock; those
+#: between a link's clocks have two)
+ANY_WHILE_WRITTEN = "setparam -set COLLISION_X_MASK 1'b1 t:$memrd_v2 r:CLK_ENABLE=1 %i *.line.*/c:* %d"
 #: fewest and most tiles of P x P weights of an engine
 TILES = (4, 1 << 15)
 #: MHz, beyond which no PLL goes

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
-from equilif_hdl.link.usb import UsbLine
+from equilif_golden.engine.config import EngineConfig
+from equilif_hdl.link.usb import Usb, UsbLine
+from equilif_hdl.top import Top
 from equilif_sim.tools.run import simulate
 
 PATIENCE_BITS = 12
@@ -15,3 +19,13 @@ def test_a_host_finds_a_serial_port_and_bytes_come_through(period_ps, tmp_path):
     """With the design at 96 MHz, and at 10 MHz."""
     config = {"patience_bits": PATIENCE_BITS, "period_ps": period_ps}
     assert simulate(UsbLine(PATIENCE_BITS), "equilif_sim.link.usb", tmp_path, config=config) == 6
+
+
+def test_the_whole_design_answers_over_usb(tmp_path):
+    config = EngineConfig(
+        lanes=2, tiles=32, value_groups=32, state_groups=8, program_words=128, softmax=False
+    )
+    options = {"build_id": 0x1234, "frame_bytes": 300}
+    top = Top(config, transport=Usb(PATIENCE_BITS), **options)
+    told = {"engine": dataclasses.asdict(config), "period_ps": 10_418, **options}
+    assert simulate(top, "equilif_sim.link.usb_top", tmp_path, config=told) == 1

@@ -212,6 +212,22 @@ class UsbHost:
         await self.control(bytes([0, 9, told[5], 0, 0, 0, 0, 0]))
 
 
+async def begin(dut: Any, host: UsbHost) -> None:
+    """Clocks, a reset, and a host that has found the device."""
+    resets = (dut.rst, dut.usb_rst, dut.usb_io_rst)
+    for reset in resets:
+        reset.value = 1
+    host.drive(J)
+    Clock(dut.usb_io_clk, CYCLE, unit="ps", impl="gpi").start(start_high=False)
+    Clock(dut.usb_clk, BIT, unit="ps", impl="gpi").start(start_high=False)
+    Clock(dut.clk, bench_config()["period_ps"], unit="ps", impl="gpi").start(start_high=False)
+    await ClockCycles(dut.usb_clk, 4)
+    for reset in resets:
+        reset.value = 0
+    await with_timeout(host.enumerate(), 20, "ms")
+    assert int(dut.pins__pullup.value)
+
+
 class UsbBench:
     def __init__(self, dut: Any, *, pause: Any = never):
         self.dut = dut
@@ -221,21 +237,9 @@ class UsbBench:
         self.host = UsbHost(dut)
 
     async def begin(self) -> None:
-        d = self.dut
-        d.i__payload.value = 0
-        resets = (d.rst, d.usb_rst, d.usb_io_rst)
-        for reset in resets:
-            reset.value = 1
-        self.host.drive(J)
-        Clock(d.usb_io_clk, CYCLE, unit="ps", impl="gpi").start(start_high=False)
-        Clock(d.usb_clk, BIT, unit="ps", impl="gpi").start(start_high=False)
-        Clock(d.clk, bench_config()["period_ps"], unit="ps", impl="gpi").start(start_high=False)
-        await ClockCycles(d.usb_clk, 4)
-        for reset in resets:
-            reset.value = 0
+        self.dut.i__payload.value = 0
         cocotb.start_soon(self.sink.run())
-        await with_timeout(self.host.enumerate(), 20, "ms")
-        assert int(d.pins__pullup.value)
+        await begin(self.dut, self.host)
 
     async def send(self, data: bytes) -> None:
         for byte in data:
