@@ -135,8 +135,32 @@ def test_pll_makes_the_clock(board):
     else:
         other = board.clock.dividers.find(f_in, board.clock_hz)
         assert f_in / other.i * other.fb == board.clock_hz
-    divisor = board.link.transport(board.clock_hz).divisor
-    assert board.clock_hz / board.link.baud == divisor, "a board's baud rate is exact"
+    for link in filter(None, (board.link, board.other_link)):
+        if link.kind == "uart":
+            divisor = link.transport(board.clock_hz).divisor
+            assert board.clock_hz / link.baud == divisor, "a board's baud rate is exact"
+        else:
+            div = Ecp5Dividers.find(f_in, board.clock_hz, tuple(link.clocks.values()))
+            vco = board.clock_hz * div.op
+            assert {name: vco / n for name, n in zip(link.clocks, div.also, strict=True)} == {
+                "usb_io": 48e6,
+                "usb": 12e6,
+            }
+
+
+def test_a_board_with_two_links():
+    orangecrab = BOARDS["orangecrab"]
+    uart = orangecrab.with_link("uart")
+    assert (orangecrab.link.kind, uart.link.kind, uart.other_link.kind) == ("usb", "uart", "usb")
+    assert uart.with_link("usb") == orangecrab
+    for board, pads in ((orangecrab, {"N1", "M2", "N2"}), (uart, {"N17", "M18"})):
+        pins = set(re.findall(r'LOCATE COMP "\w+" SITE "(\w+)"', Plan.of(board).files["top.lpf"]))
+        assert pins == {"A9", *pads}
+    with pytest.raises(ValueError, match="has no link 'usb', it has uart"):
+        BOARDS["icebreaker"].with_link("usb")
+    with pytest.raises(ValueError, match="cannot make 100 and 48 and 12 MHz of 48 MHz"):
+        orangecrab.clocked(100)
+    assert uart.clocked(100).clock_hz == 100e6
 
 
 def test_clocks_that_cannot_be_made():

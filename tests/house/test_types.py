@@ -16,10 +16,10 @@ from equilif_hdl.engine.control import Orders
 from equilif_hdl.engine.isa import INSTRUCTION, Command, Event, Instruction, command, event
 from equilif_hdl.engine.port import EnginePort, LanesPort, ScanPort
 from equilif_hdl.engine.stages import Told
+from equilif_hdl.link import uart, usb
 from equilif_hdl.link.bus import AxiEngine
 from equilif_hdl.link.slip import DECODED, ITEM, Decoded, Item
 from equilif_hdl.link.transport import RECEIVED, Line, Received
-from equilif_hdl.link.uart import PINS, Pins, Uart
 from equilif_hdl.top import Top
 
 #: with every option
@@ -46,7 +46,8 @@ DEEP = dataclasses.replace(CONFIG, pipeline=Pipeline.DEEP)
         (ScanPort.Members, ScanPort(DEEP)),
         (Orders.Members, Orders(CONFIG)),
         (Told.Members, Told(CONFIG)),
-        (Pins, PINS),
+        (uart.Pins, uart.PINS),
+        (usb.Pins, usb.PINS),
         (Received, RECEIVED),
         (Item, ITEM),
         (Decoded, DECODED),
@@ -79,7 +80,12 @@ def test_ports_of_every_component_are_declared(monkeypatch):
         components[type(self)] = self
 
     monkeypatch.setattr(wiring.Component, "__init__", seen)
-    for design in (Top(DEEP, transport=Uart(8), flash=Area(1, 2)), AxiEngine(DEEP)):
+    designs = (
+        Top(CONFIG, transport=usb.Usb()),
+        Top(DEEP, transport=uart.Uart(8), flash=Area(1, 2)),
+        AxiEngine(DEEP),
+    )
+    for design in designs:
         Fragment.get(design, None).prepare()
     ours = below(wiring.Component) - {Line}
     for kind in ours:
