@@ -46,6 +46,7 @@ COLORLIGHT_I5 = replace(
     cost=60,
     clock_hz=90e6,
     link=UartLink(baud=1_000_000, place="on the extension board's USB"),
+    other_link=None,
     flash=replace(FLASH, area=Area(16, 16)),  # 2 MiB in all
     leds=(("led", 0),),
     loader="colorlight-i5",

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from amaranth.build import Attrs, Clock, Connector, Pins, Resource
 from amaranth.vendor import GowinPlatform
-from amaranth_boards.resources import LEDResources, UARTResource
+from amaranth_boards.resources import LEDResources, SPIFlashResources, UARTResource
 from amaranth_boards.tang_nano_9k import TangNano9kPlatform
 
 from equilif_boards.board import ANY_WHILE_WRITTEN, Board
 from equilif_boards.clock import GowinPll
 from equilif_boards.device import GW1NR_9, GW2AR_18
+from equilif_boards.flash import SpiFlash
 from equilif_boards.link import UartLink
 from equilif_golden.engine.config import EngineConfig, Pipeline
+from equilif_golden.link.flash import Area
 
 
 class Himbaechel(GowinPlatform):
@@ -31,7 +33,8 @@ class Himbaechel(GowinPlatform):
             --json {{name}}.syn.json
             --write {{name}}.pnr.json
         """,
-        GowinPlatform._apicula_command_templates[2],
+        # once it is configured, the pins of the flash are the design's
+        GowinPlatform._apicula_command_templates[2].replace("-o ", "--mspi_as_gpio -o "),
     ]
 
 
@@ -48,6 +51,8 @@ class TangNano20K(Himbaechel):
         Resource("clk27", 0, Pins("4", dir="i"), Clock(27e6), Attrs(IO_TYPE="LVCMOS33")),
         *LEDResources(pins="15 16 17 18 19 20", invert=True, attrs=Attrs(IO_TYPE="LVCMOS33")),
         UARTResource(0, rx="70", tx="69", attrs=Attrs(IO_TYPE="LVCMOS33")),
+        # the package's own pins of configuration, as on the 9K
+        *SPIFlashResources(0, cs_n="60", clk="59", copi="61", cipo="62", attrs=Attrs(IO_TYPE="LVCMOS33")),
     ]
     connectors: list[Connector] = []
 
@@ -65,6 +70,8 @@ TANG_NANO_9K = Board(
     clock=GowinPll,
     clock_hz=54e6,
     link=UartLink(baud=3_000_000),
+    # 4 MiB beside the FPGA, which has its bitstream in a flash of its own
+    flash=SpiFlash(area=Area(1, 63)),
     config=EngineConfig(
         lanes=4,
         tiles=1024,
@@ -89,6 +96,8 @@ TANG_NANO_20K = Board(
     clock=GowinPll,
     clock_hz=90e6,
     link=UartLink(baud=3_000_000),
+    # 8 MiB, of which the bitstream has less than one
+    flash=SpiFlash(area=Area(32, 96)),
     config=EngineConfig(
         lanes=8,
         tiles=512,

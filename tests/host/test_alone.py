@@ -11,6 +11,7 @@ import pytest
 from equilif.commands import alone as commands
 from equilif.host import ports
 from equilif.training.train import NETWORK, digest
+from equilif_boards import BOARDS
 from equilif_golden import network as networks
 from equilif_golden.link.device import Device
 from equilif_golden.link.player import FAULTS, Fault
@@ -165,10 +166,11 @@ def test_what_was_uploaded_is_what_a_client_sends(device):
     assert store().blocks[store().registers.index + 1].count(b"\xc0") == 9
 
 
-def test_boards_without_flash_get_no_player(tmp_path):
-    assert "no flash that the design can use" in refused("build", "tang-nano-9k", "--alone")
+def test_boards_without_flash_get_no_player(tmp_path, monkeypatch):
+    monkeypatch.setitem(BOARDS, "icesugar", replace(BOARDS["icesugar"], flash=None))
+    assert "no flash that the design can use" in refused("build", "icesugar", "--alone")
     file = tmp_path / "flash.bin"
-    assert "no flash that the design can use" in refused("simulate", "tang-nano-9k", "--flash", file)
+    assert "no flash that the design can use" in refused("simulate", "icesugar", "--flash", file)
     file.write_bytes(b"short")
     assert "a flash has 16777216" in refused("simulate", "icebreaker", "--flash", file)
     assert file.read_bytes() == b"short"
