@@ -367,6 +367,7 @@ class Case:
     learn: bool
     values: Raw
     weights: Raw | None
+    counter: int
     expected: tuple[Any, ...]
     after: dict[str, Raw]
 
@@ -384,6 +385,8 @@ def cases(config: EngineConfig, n: int, seed: int) -> list[Case]:
             model.w[:] = random_weights(rng, config)
             weights = model.w.ravel().copy()
         values = random_values(rng, config)
+        counter = int(rng.integers(DITHER_MASK + 1))
+        model.write(Region.COUNTER, 0, np.array([counter]))
         model.write(Region.VALUE, 0, values)
         model.load(program)
         r = model.run(learn=learn)
@@ -391,13 +394,21 @@ def cases(config: EngineConfig, n: int, seed: int) -> list[Case]:
         after["weights"] = model.w.ravel().copy()
         after["counter"] = np.array([model.counter * DITHER_UPDATE & DITHER_MASK])
         expected = (r.prediction, r.spikes, r.accesses, r.activity, r.cycles)
-        out.append(Case(program, learn, values, weights, expected, after))
+        out.append(Case(program, learn, values, weights, counter, expected, after))
     return out
 
 
-def takes_values(engine: VerilatedEngine) -> bool:
-    """Runs of equal values, from every place of a group on and of every length, and nothing beside them."""
+def takes_elements(engine: VerilatedEngine) -> bool:
+    """Single weights, and runs of equal values from every place of a group on and of every length; nothing
+    beside them.
+    """
     p = engine.config.lanes
+    weights = engine.read(Region.WEIGHT, 0, 2 * p)
+    for k in reversed(range(p)):
+        weights[k] = 91 * k - 40
+        engine.write(Region.WEIGHT, k, weights[k : k + 1])
+        if not np.array_equal(engine.read(Region.WEIGHT, 0, 2 * p), weights):
+            return False
     written = engine.read(Region.VALUE, 0, 2 * p)
     runs = [(first, n) for first in range(p) for n in range(1, p - first + 1)]
     for k, (first, n) in enumerate(runs):
@@ -411,13 +422,14 @@ def takes_values(engine: VerilatedEngine) -> bool:
 
 def passes(engine: VerilatedEngine, given: Iterable[Case]) -> bool:
     config = engine.config
-    if not takes_values(engine):
+    if not takes_elements(engine):
         return False
     for case in given:
+        engine.load(case.program)
+        engine.write(Region.COUNTER, 0, np.array([case.counter]))
         if case.weights is not None:
             engine.write(Region.WEIGHT, 0, case.weights)
         engine.write(Region.VALUE, 0, case.values)
-        engine.load(case.program)
         try:
             r = engine.run(learn=case.learn, most=2 * case.expected[-1] + 1000)
         except RuntimeError:

@@ -23,7 +23,7 @@ from equilif_golden.engine.isa import (
 )
 from equilif_golden.engine.memories import looks, memories
 from equilif_golden.engine.model import EngineModel
-from equilif_golden.engine.port import Region
+from equilif_golden.engine.port import Region, region_size
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, Population, Relay, Softmax, Synapse, save
 from equilif_golden.reference import Reference
@@ -48,6 +48,14 @@ def compare(engine, model, what):
 
 def test_every_pipeline_is_tested():
     assert {config.pipeline for config in CONFIGS.values()} == set(Pipeline)
+
+
+def test_a_read_finds_what_was_written_in_the_cycle_before(engine):
+    for region in (Region.VALUE, Region.WEIGHT, Region.COUNTER):
+        for k in range(min(9, region_size(engine.config, region))):
+            written = np.array([(77 * k + 5) % 200])
+            engine.write(region, k, written)
+            assert engine.read(region, k, 1) == written * (0x101 if region == Region.VALUE else 1)
 
 
 def test_random_programs(engine):

@@ -59,7 +59,9 @@ class Access(wiring.Component):
 
     def __init__(self, config: EngineConfig):
         self.config = config
-        self.latency = 2 + config.weight_stages
+        # of a deep pipeline a write of values takes a cycle more: a read waits for one that came before it
+        self.late = int(config.deep)
+        self.latency = self.late + 2 + config.weight_stages
         super().__init__(
             {
                 "region": In(2),
@@ -84,17 +86,18 @@ class Access(wiring.Component):
         bank = self.address[:lane]
         write_w = self.write & (self.region == WEIGHT_REGION)
         write_v = self.write & (self.region == VALUE_REGION)
+        reading = Signal(self.latency - 1)  # the read, on its way through the memories
+        read = reading[0] if self.late else self.read
         m.d.comb += [
             lanes.write_w.eq(Mux(write_w, 1 << bank, 0)),
             *(lanes.write_v[k].eq(write_v & (bank <= k) & (bank + self.more >= k)) for k in range(cfg.lanes)),
-            lanes.read.eq(self.read),
+            lanes.read.eq(read),
             lanes.e.eq(self.address[lane:]),
             lanes.tile.eq(self.address[2 * lane :]),
             lanes.group.eq(self.address[lane:]),
             self.write_program.eq(self.write & (self.region == PROGRAM_REGION)),
             self.write_counter.eq(self.write & (self.region == COUNTER_REGION)),
         ]
-        reading = Signal(1 + cfg.weight_stages)  # the read, on its way through the memories
         m.d.sync += [reading.eq(Cat(self.read, reading)), self.valid.eq(reading[-1])]
         with m.Switch(self.region):
             with m.Case(WEIGHT_REGION):

@@ -38,7 +38,7 @@ class EnginePort(wiring.Signature):
     mem_more : Out(lane_bits)
         So many values behind that one become the same; they are of the same group.
     mem_read : Out(1)
-        Strobe.  One read is outstanding.
+        Strobe.  One read is outstanding.  It finds what was written in any cycle before.
     mem_valid, mem_rdata : In(1), In(32)
         For one cycle: what was read.
     start, learn : Out(1)
