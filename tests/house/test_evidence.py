@@ -53,15 +53,21 @@ def test_the_pages_are_those_of_the_command():
     assert (ROOT / "docs" / "formal.md").read_text() == evidence.formal()
 
 
+def claim(command):
+    return evidence.Claim("it", "README.md", "", command)
+
+
 def test_a_run_is_recorded_good_or_bad():
-    good, proven = evidence.run("python -c 'print(\"3 passed in 1.2s\")'")
+    good, proven = evidence.run(claim("python -c 'print(\"3 passed in 1.2s\")'"))
     assert good["result"] == "3 passed" and good["versions"]["python"] and not proven
-    assert evidence.run("python -c 'print(7); raise SystemExit(1)'")[0]["result"] == "FAILED: 7"
+    assert evidence.run(claim("python -c 'print(7); raise SystemExit(1)'"))[0]["result"] == "FAILED: 7"
+    two = claim("python -c 'print(\"f_max 5\"); print(\"file\")'")
+    assert [evidence.run(c)[0]["result"] for c in (two, two._replace(says="f_max"))] == ["file", "f_max 5"]
 
 
 def test_what_a_run_has_proven_is_recorded_with_it():
     code = f"import os; open(os.environ['{evidence.LEDGER}'], 'w').write('7')"
-    assert evidence.run(f'python -c "{code}"')[1] == [7]
+    assert evidence.run(claim(f'python -c "{code}"'))[1] == [7]
 
 
 def test_a_report_of_all_tests_is_taken_apart(tmp_path):
