@@ -22,8 +22,8 @@ class Family:
     ``block_words``: words of 16 bits in a block that holds weights.
 
     ``engine``: (base, each lane) of logic, host link included; ``memories``: what softmax and relay add
-    to that; ``player``: what a player with its FIFO and flash controller adds (ECP5: docs/alone.md,
-    others: docs/area.md).
+    to that; ``player``: what a player with its FIFO and flash controller adds (iCE40: docs/area.md, others:
+    docs/alone.md).
 
     ``preamble``: bytes that stand near the beginning of every bitstream of the family.
 
@@ -98,7 +98,7 @@ GOWIN = Family(
     multiplier_name="MULT18X18",
     engine=(2550, 680),
     memories=(1200, 140),
-    player=1786,
+    player=3400,
     preamble=f"{0xA5C3:b}".encode(),  # project Apicula, "Command structure"; the file holds bits as text
 )
 

@@ -392,5 +392,7 @@ def test_a_board_too_full_for_a_player_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DoesNotFit, match=r"needs about 6,\d+ ICESTORM_LC of 5,280"):
         build(BOARDS["icebreaker"].with_player(), tmp_path / "out")
+    with pytest.raises(DoesNotFit, match=r"needs about 8,\d+ LUT4 of 8,640"):
+        build(BOARDS["tang-nano-9k"].with_player(), tmp_path / "out")
     with pytest.raises(ValueError, match="no flash that the design can use"):
         replace(BOARDS["tang-nano-9k"], flash=None).with_player()
