@@ -83,6 +83,7 @@ void board_reset(Board *b) { b->reset(); }
 void board_cut(Board *b) { b->chip.cut(); }
 void board_flash(Board *b, uint8_t *content) { b->chip.content = content; }
 int board_active(Board *b) { return b->chip.active(*b->top); }
+int board_fault(Board *b) { return b->chip.fault(*b->top); }
 uint64_t board_cycles(Board *b) { return b->cycles; }
 // Runs until a reply ends, nothing more can come, or `room` or `most` cycles are used up.
 // Returns whether nothing more can come.
@@ -218,6 +219,11 @@ class Board:
     def active(self) -> bool:
         """The player is at work."""
         return bool(self._lib.board_active(self._board))
+
+    @property
+    def fault(self) -> bool:
+        """It stopped by itself."""
+        return bool(self._lib.board_fault(self._board))
 
     def work(self, most: int = 1 << 40) -> None:
         """Until the player is not at work; RuntimeError when it still is after so many cycles."""

@@ -8,6 +8,7 @@ them behind, as a power cut does.
     void after(Vboard &)        looks at the others after it
     void cut()                  the power is gone, whatever was under way
     bool active(Vboard &)       the player of the design is at work
+    bool fault(Vboard &)        or stopped by itself
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ struct Chip {
     void before(Vboard &) {}
     void after(Vboard &) {}
     bool active(Vboard &) const { return false; }
+    bool fault(Vboard &) const { return false; }
     void cut() {}
 };
 """
@@ -47,6 +49,7 @@ struct Chip {
     bool dual() const { return opcode == 0x3B && n >= 5; }
     void before(Vboard &top) { top.flash___05Fcipo = out, top.flash___05Fsio = out0; }
     bool active(Vboard &top) const { return top.active; }
+    bool fault(Vboard &top) const { return top.fault; }
     void cut() { given_left = erase_left = 0, enabled = selected = clock = false; }
     void after(Vboard &top) {
         work();

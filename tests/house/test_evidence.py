@@ -61,7 +61,7 @@ def test_a_run_is_recorded_good_or_bad():
     good, proven = evidence.run(claim("python -c 'print(\"3 passed in 1.2s\")'"))
     assert good["result"] == "3 passed" and good["versions"]["python"] and not proven
     assert evidence.run(claim("python -c 'print(7); raise SystemExit(1)'"))[0]["result"] == "FAILED: 7"
-    two = claim("python -c 'print(\"f_max 5\"); print(\"file\")'")
+    two = claim('python -c \'print("f_max 5"); print("file")\'')
     assert [evidence.run(c)[0]["result"] for c in (two, two._replace(says="f_max"))] == ["file", "f_max 5"]
 
 

@@ -16,7 +16,16 @@ from equilif.host.store import begin_tests, in_tests
 from equilif_golden.engine.port import Region, region_size
 from equilif_golden.kernel import Kernel
 from equilif_golden.link.flash import BLOCK, ERASED
-from equilif_golden.link.player import HALF_MOST, INDEX_BYTES, NO_BLOCK, REGISTERS, WRITABLE, Fault, order
+from equilif_golden.link.player import (
+    HALF_MOST,
+    INDEX_BYTES,
+    NO_BLOCK,
+    REGISTERS,
+    WRITABLE,
+    Fault,
+    Phase,
+    order,
+)
 from equilif_golden.link.protocol import (
     ERASE_HEADER,
     FLASH,
@@ -55,6 +64,7 @@ from tests.alone import (
 verilated = pytest.mark.skipif(not shutil.which("g++"), reason="a simulation is compiled with g++")
 
 LIMIT = 4_000_000  #: cycles within which a board is done
+CYCLES = [166_952, 164_878]  #: see test_cycles
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +93,7 @@ def compared(board, device):
     """What a host can read of both.  Without a whole slot weights are what was there before."""
     client = Client(board, timeout=0.05)
     assert client.registers == device.player.registers
+    assert board.fault == (device.player.registers.fault != Fault.NONE) and not board.active
     for region in (Region.WEIGHT, Region.COUNTER):
         n = region_size(CONFIG, region)
         same = (client.read(region, 0, n) == device.engine.read(region, 0, n)).all()
@@ -198,13 +209,14 @@ def slots():
     yield contents[3][: slot(0)] + erased + contents[3][slot(1) :]
     yield contents[2][: slot(1)] + erased + contents[2][slot(1) + len(erased) :]
     parts = [contents[epochs][slot(1) : slot(2)].split(b"\xc0")[:-1] for epochs in (3, 1)]
-    for k in range(1, 3):
-        mixed = b"".join(frame + b"\xc0" for frame in [*parts[0][:k], *parts[1][k:]])
+    for k in range(1, 5):
+        parts.reverse()
+        mixed = b"".join(frame + b"\xc0" for frame in [*parts[0][: 1 + k // 3], *parts[1][1 + k // 3 :]])
         yield contents[3][: slot(1)] + mixed.ljust(len(erased), b"\xff") + contents[3][slot(2) :]
 
 
 @verilated
-@pytest.mark.parametrize("k", range(4))
+@pytest.mark.parametrize("k", range(6))
 def test_it_begins_with_the_slot_that_is_whole(rtl, k):
     content = list(slots())[k]
     assert same_end(rtl, content).player.registers.generation
@@ -236,9 +248,11 @@ def test_every_bit_of_the_registers_counts(rtl):
     bits = [(name, bit) for fields in REGISTERS[1:WRITABLE] for name, width in fields for bit in range(width)]
     # an order of 4**9 numbers is begun near its end; counts are kept within an epoch
     turns = {"half": 511 << HALF_MOST | 490, "seen": 1, "hits": 1, "spikes": 1}
-    for name, bit in bits:
+    for name, bit in [*bits, ("half", None)]:
         asked = dataclasses.replace(base, turn=turns.get(name, 0))
-        setattr(asked, name, getattr(asked, name) ^ 1 << bit)
+        setattr(asked, name, 15 if bit is None else getattr(asked, name) ^ 1 << bit)
+        if bit is None:  # as many as 10 mean
+            asked.turn = 1023 << HALF_MOST | 990
         for client in (board, model):
             client.set_registers(asked)
             client.tell_player(run=1)
@@ -246,6 +260,41 @@ def test_every_bit_of_the_registers_counts(rtl):
         device.player.work()
         assert board.registers == device.player.registers, (name, bit)
     compared(rtl, device)
+
+
+@verilated
+def test_it_stops_behind_the_frame_under_way(rtl):
+    """A sample that was chosen and has not begun is not learned any more."""
+    put(rtl, uploaded(9, 40, 255))
+    client = Client(rtl, timeout=0.05)
+    rng = random.Random(7)
+    stops = 0
+    while stops < 8:
+        rtl.step(rng.randrange(200_000))
+        before = client.registers
+        client.tell_player(run=0)
+        if before.phase == Phase.LEARN:
+            rtl.work(LIMIT)
+            now = client.registers
+            # or it was at the beginning of an epoch, whose list is played to its end
+            assert now.seen in (before.seen, 0)
+            stops += 1
+        client.tell_player(run=1)
+
+
+@verilated
+def test_cycles(rtl):
+    """Of nine samples and a checkpoint, in a design that a host left alone or looked at before."""
+    found = []
+    for looks in (0, 1):
+        put(rtl, uploaded(9, 1))
+        if looks:
+            rtl.step(20_000)
+            assert Client(rtl, timeout=0.05).registers.phase == Phase.BOOT
+        first = rtl.cycles
+        rtl.work(LIMIT)
+        found.append(rtl.cycles - first)
+    assert found == CYCLES
 
 
 VALUES = [bytes(range(1, 9)), b"\7\0\1\5\0\3", b"\0\7", b"\1\0"]

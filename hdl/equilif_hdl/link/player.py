@@ -281,7 +281,7 @@ class _Play:
             host.record.eq(self.task == SAVE),
             self.player.active.eq(f["phase"] != Phase.IDLE),
             self.player.fault.eq(f["fault"] != Fault.NONE),
-            host.busy.eq(self.player.active | self.wanted),
+            host.busy.eq(self.player.active),
         ]
 
     @property
