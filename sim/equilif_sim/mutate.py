@@ -122,7 +122,8 @@ def switched(text: str, top: str, chosen: Sequence[Mutant], *, register: bool = 
 
 
 def _with_register(verilog: str, top: str) -> str:
-    begin = re.search(rf"^module {top}\(", verilog, flags=re.M)
+    # a name that is a word of SystemVerilog, as "checker", is escaped
+    begin = re.search(rf"^module \\?{top} ?\(", verilog, flags=re.M)
     assert begin is not None
     end = verilog.index("endmodule", begin.start())
     module = verilog[begin.start() : end]
