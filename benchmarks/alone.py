@@ -21,7 +21,7 @@ import numpy as np
 from equilif.data.dataset import DataSet
 from equilif.hardware import boards as known
 from equilif.host.client import Client
-from equilif.host.store import Lessons, Store
+from equilif.host.store import Lessons, Samples, Store
 from equilif.results import write_json
 from equilif.show.console import console, table
 from equilif.training.presets import PRESETS
@@ -55,8 +55,7 @@ def measured(board: Board, data: DataSet) -> tuple[float, float, float]:
                 network=network,
                 weights=weights,
                 rates=[preset.rate(0)],
-                labels=data.y_train[:n],
-                x=data.x_train[:n],
+                samples=Samples(labels=data.y_train[:n], x=data.x_train[:n]),
                 seed=1,
             ),
         )

@@ -83,7 +83,7 @@ TABLE = Path(__file__).with_name("mutants.json")
 PAGE = DOCS / "mutants.md"
 PACKAGE = "equilif_hdl"
 PROGRAMS = 300  #: random ones, of an engine
-FIRST = 12  #: of them, after which most mutants are dead
+MORE_PROGRAMS = 3000  #: for what has survived those
 
 
 # -- targets ---------------------------------------------------------------------------------------
@@ -149,6 +149,10 @@ TRIALS: tuple[Callable[[Board], None], ...] = (
     lambda board: alone.test_it_learns_as_the_model(board, 9, 3, 0),
     alone.test_a_host_may_look_at_any_time,
     partial(alone.test_power_cuts_at_any_cycle, cuts=4),
+    alone.test_it_answers_the_tests_in_its_flash,
+    *(partial(alone.test_it_begins_with_the_slot_that_is_whole, k=k) for k in range(4)),
+    alone.test_every_bit_of_the_registers_counts,
+    *(partial(alone.test_a_checkpoint_that_is_longer_than_its_slot, newer=k) for k in range(2)),
 )
 
 
@@ -314,18 +318,20 @@ def again(name: str, found: Found) -> None:
     target = TARGETS[name]
     left = [v for v in found.verdicts if not v.killed and not v.equivalent]
     if left:
-        now = judged(target, *design(target), [v.mutant for v in left])
+        now = judged(target, *design(target), [v.mutant for v in left], MORE_PROGRAMS)
         for v, new in zip(left, now, strict=True):
             v.killed = new.killed
 
 
-def judged(target: Target, text: str, top: str, dut: Any, chosen: Sequence[Mutant]) -> list[Verdict]:
+def judged(
+    target: Target, text: str, top: str, dut: Any, chosen: Sequence[Mutant], programs: int = PROGRAMS
+) -> list[Verdict]:
     if target.trials:
         alive = _trials(target.trials, switched(text, top, chosen), len(chosen))
     elif target.bench:
         alive = _bench(target, switched(text, top, chosen, register=True), dut, len(chosen))
     else:
-        alive = _programs(target.config, switched(text, top, chosen), len(chosen))
+        alive = _programs(target.config, switched(text, top, chosen), len(chosen), programs)
     return [Verdict(*m, killed=not lives) for m, lives in zip(chosen, alive, strict=True)]
 
 
@@ -389,8 +395,23 @@ def cases(config: EngineConfig, n: int, seed: int) -> list[Case]:
     return out
 
 
+def takes_values(engine: VerilatedEngine) -> bool:
+    """Runs of equal values, from every place of a group on and of every length, and nothing beside them."""
+    p = engine.config.lanes
+    written = engine.read(Region.VALUE, 0, 2 * p)
+    for k, (first, n) in enumerate((first, n) for first in range(p) for n in range(1, p - first + 1)):
+        run = np.full(n, (37 * k + 11) % 256)
+        engine.write(Region.VALUE, first, run)
+        written[first : first + n] = run + (run << 8)
+        if not np.array_equal(engine.read(Region.VALUE, 0, 2 * p), written):
+            return False
+    return True
+
+
 def passes(engine: VerilatedEngine, given: Iterable[Case]) -> bool:
     config = engine.config
+    if not takes_values(engine):
+        return False
     for case in given:
         if case.weights is not None:
             engine.write(Region.WEIGHT, 0, case.weights)
@@ -427,9 +448,9 @@ BECOME = f"""void sim_mutant(Sim *s, int mutant) {{
 """
 
 
-def _programs(config: EngineConfig, verilog: str, n: int) -> list[bool]:
+def _programs(config: EngineConfig, verilog: str, n: int, programs: int = PROGRAMS) -> list[bool]:
     engine = Switched(config, made=library(config, verilog, functions=BECOME))
-    given = cases(config, PROGRAMS, seed=1)
+    given = cases(config, programs, seed=1)
     codes = []
     for mutant, code in copies(n):
         if mutant is None:

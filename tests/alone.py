@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 
 from equilif.host.client import Client
-from equilif.host.store import Lessons, Store
+from equilif.host.store import Lessons, Samples, Store
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.link.device import Device
 from equilif_golden.link.flash import BLOCK, Area, Flash
@@ -63,8 +64,7 @@ def lessons(n=9, epochs=EPOCHS, pause=0):
         network=NETWORK,
         weights=NETWORK.initial_weights(4),
         rates=[max(0.01, 0.12 * 0.8**k) for k in range(epochs)],
-        labels=rng.integers(0, 3, n),
-        x=x,
+        samples=Samples(labels=rng.integers(0, 3, n), x=x),
         seed=SEED,
         counter=77,
         pause=pause,
@@ -87,10 +87,23 @@ def store(n=9, epochs=EPOCHS, pause=0):
 @functools.cache
 def uploaded(n=9, epochs=EPOCHS, pause=0):
     """Content of a flash that was uploaded."""
+    return content_of(store(n, epochs, pause))
+
+
+def content_of(store):
+    """Of a flash with this store."""
     content = bytearray(b"\xff" * AREA.size)
-    for block, data in store(n, epochs, pause).blocks.items():
+    for block, data in store.blocks.items():
         content[block * BLOCK : block * BLOCK + len(data)] = data
     return bytes(content)
+
+
+@functools.cache
+def with_tests():
+    """A store with 7 test samples."""
+    x = np.random.default_rng(8).integers(0, 256, (7, 5)).astype(np.uint8)
+    asked = Samples(labels=np.arange(7) % 3, x=x)
+    return Store.of_lessons(new().identity, replace(lessons(), tests=asked)), asked
 
 
 def slot(k):

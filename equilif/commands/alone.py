@@ -31,6 +31,7 @@ from equilif.show import console as show
 
 if TYPE_CHECKING:
     from equilif.host.client import Client
+    from equilif.host.store import StoredTests
     from equilif_golden.link.player import Registers
 
 command = panel("Boards")
@@ -52,6 +53,14 @@ def upload(
     samples: Annotated[
         int | None,
         typer.Option(help="The first so many training samples.", min=1, show_default="as many as find room"),
+    ] = None,
+    tests: Annotated[
+        int | None,
+        typer.Option(
+            help="The first so many test samples, for `equilif alone --test`.",
+            min=0,
+            show_default="as many as find room behind the others",
+        ),
     ] = None,
     own: OwnOptions = NOTHING,
     folder: Folder = None,
@@ -81,7 +90,7 @@ def upload(
     """
     from equilif.data.own import chosen
     from equilif.host.ports import the_one
-    from equilif.host.store import Lessons, Store, StoreError, check_chip
+    from equilif.host.store import Lessons, Samples, Store, StoreError, check_chip
     from equilif.training.train import digest
     from equilif_golden import files
     from equilif_golden import network as networks
@@ -102,7 +111,12 @@ def upload(
     preset.check_rates(network)
     start = preset.seeds[0] if seed is None else seed
     weights = preset.initial_weights(network, start, loaded)
-    n = min(samples or len(loaded.y_train), len(loaded.y_train))
+    learned = Samples(labels=loaded.y_train, x=loaded.x_train, tokens=loaded.tokens_train).first(
+        samples or len(loaded.y_train)
+    )
+    asked = Samples(labels=loaded.y_test, x=loaded.x_test, tokens=loaded.tokens_test).first(
+        len(loaded.y_test) if tests is None else tests
+    )
     client = the_one(port, baud)
     if client.identity.flash_blocks:
         if _started(client).phase:
@@ -112,16 +126,17 @@ def upload(
         network=network,
         weights=weights,
         rates=[preset.rate(e) for e in range(preset.epochs)],
-        labels=loaded.y_train[:n],
-        x=loaded.x_train[:n],
-        tokens=loaded.tokens_train and loaded.tokens_train.take(range(n)),
+        samples=learned,
+        tests=asked,
         seed=start,
     )
-    with show.counted("prepare", n) as progress:
+    with show.counted("prepare", len(learned.labels) + len(asked.labels)) as progress:
         store = Store.of_lessons(client.identity, lessons, progress)
     blocks = client.identity.flash_blocks
+    stored = store.tests.n if store.tests else 0
     show.console.print(
-        f"{store.n:,} of {len(loaded.y_train):,} training samples, {preset.epochs} epochs: "
+        f"{store.n:,} of {len(loaded.y_train):,} training samples, {preset.epochs} epochs, "
+        f"{stored:,} of {len(loaded.y_test):,} test samples: "
         f"{len(store.blocks)} of {blocks} blocks of the flash, {store.used:,} bytes"
     )
     for change in changes:
@@ -142,6 +157,7 @@ def upload(
     return {
         "samples": store.n,
         "of": len(loaded.y_train),
+        "tests": stored,
         "epochs": preset.epochs,
         "seed": start,
         "bytes": store.used,
@@ -164,11 +180,19 @@ def alone(
         bool, typer.Option("--boot", help="Begin again with what is in the flash, as after switching on.")
     ] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Wait until the board is done.")] = False,
+    test: Annotated[
+        bool,
+        typer.Option(
+            "--test",
+            help="Ask it all test samples that were uploaded. Where it learns, it stops for them, makes a "
+            "checkpoint, and goes on.",
+        ),
+    ] = False,
     port: OnPort = None,
     baud: Baud = None,
     json: Json = None,
 ) -> dict[str, Any]:
-    """What a board does that learns alone: epoch, samples, how many it got right; and stop it, or go on.
+    """What a board does that learns alone: epoch, samples, how many it got right; stop it, go on, test it.
 
     Example:  [bold]equilif alone --watch[/]
     """
@@ -190,8 +214,57 @@ def alone(
         now = _started(client)
     if watch:
         now = _watch(client, now)
+    found: dict[str, Any] = {}
+    if test:
+        found = _tested(client, now)
+        now = client.registers
     show.console.print(_said(now))
-    return {"ok": not now.fault, **_facts(now)}
+    return {"ok": not now.fault, **_facts(now), **found}
+
+
+def _tested(client: Client, now: Registers) -> dict[str, Any]:
+    """Hits and spikes of the tests.  The board then goes on with what it did."""
+    from equilif.host.store import StoreError, in_tests, tests_of
+    from equilif_golden.link.player import FAULTS, Fault
+
+    if in_tests(now):
+        raise StoreError("a test was cut off: go back to the checkpoint of before with  equilif alone --boot")
+    if now.fault:
+        raise StoreError(f"the board stopped: {FAULTS[Fault(now.fault)]}")
+    if now.epoch != now.epochs:  # were the test cut off, this is where it would go on
+        client.tell_player(run=0, save=1)
+        _until_idle(client)
+    try:
+        found = _asked(client, tests_of(client))
+    finally:
+        client.tell_player(run=now.run)
+    if found.fault:
+        raise StoreError(f"the board stopped in its test: {FAULTS[Fault(found.fault)]}")
+    show.console.print(f"{found.hits:,} of {found.seen:,} test samples right, {found.hits / found.seen:.2%}")
+    return {"tests": found.seen, "test_hits": found.hits, "test_spikes": found.spikes}
+
+
+def _asked(client: Client, tests: StoredTests) -> Registers:
+    """The board's registers behind the tests; it then has those of before."""
+    from equilif.host.store import begin_tests
+
+    before = begin_tests(client, tests)
+    try:
+        with show.counted("test", tests.n) as progress:
+            while (found := client.registers).phase or found.epoch != found.epochs and not found.fault:
+                progress(found.seen)
+                time.sleep(LOOK)
+            progress(found.seen)
+    finally:
+        client.tell_player(run=0)
+        _until_idle(client)
+        client.set_registers(before)
+    return found
+
+
+def _until_idle(client: Client) -> None:
+    while client.registers.phase:
+        time.sleep(LOOK)
 
 
 def _started(client: Client) -> Registers:

@@ -31,7 +31,7 @@ from equilif_golden.engine.isa import Instruction, assemble, check
 from equilif_golden.engine.port import READ_BYTES, WRITE_BYTES, Region, Run, readable, writable
 from equilif_golden.fixed import Raw, truth, whole
 from equilif_golden.link.flash import BLOCK
-from equilif_golden.link.player import REGISTERS, Registers
+from equilif_golden.link.player import REGISTER_BYTES, REGISTERS, WRITABLE, Registers
 from equilif_golden.link.protocol import (
     ERASE_HEADER,
     FAULT,
@@ -303,11 +303,13 @@ class Client:
 
     def tell_player(self, *, run: int, save: int = 0, boot: int = 0) -> None:
         """What it is to do: see equilif_golden.link.player.Registers."""
-        self.set_register(0, run | save << 1 | boot << 2)
+        word = run | save << 1 | boot << 2
+        self.command(Command.WRITE, WRITE_HEADER.pack(PLAYER, 0) + word.to_bytes(REGISTER_BYTES, "little"))
 
-    def set_register(self, n: int, word: int) -> None:
-        """One of the player's."""
-        self.command(Command.WRITE, WRITE_HEADER.pack(PLAYER, n) + word.to_bytes(4, "little"))
+    def set_registers(self, registers: Registers) -> None:
+        """All that a host can write, but what the player is to do."""
+        written = registers.pack()[REGISTER_BYTES : REGISTER_BYTES * WRITABLE]
+        self.command(Command.WRITE, WRITE_HEADER.pack(PLAYER, 1) + written)
 
     # -- frames ------------------------------------------------------------------------------------
     def command(self, command: Command, payload: bytes = b"") -> bytes:

@@ -1,10 +1,10 @@
 """What a board learns from alone: program, samples and weights as frames in its flash.
 
-    slot 0 | slot 1 | journal | programs | saves | index | samples ...
+    slot 0 | slot 1 | journal | programs | saves | index | samples ... | index | tests ...
 
-equilif_golden.link.player says what each is; the journal is this program's: which store it is, and which of
-its blocks are written.  The frames are those that equilif.host.client sends for the same work, so there is
-one way in which a sample gets into an engine.
+equilif_golden.link.player says what each is; the journal is this program's: which store it is, where its
+tests are, and which of its blocks are written.  The frames are those that equilif.host.client sends for the
+same work, so there is one way in which a sample gets into an engine.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,8 @@ from equilif_golden.link.flash import BLOCK, ERASED
 from equilif_golden.link.player import (
     INDEX_BYTES,
     LIST_BYTES,
+    NO_BLOCK,
+    REGISTER_BYTES,
     SLOTS,
     WRITABLE,
     Registers,
@@ -47,6 +49,7 @@ from equilif_golden.samples import one_hot
 
 MOST_EPOCHS = 0xFF
 MOST_CLASSES = 1 << 8  #: a sample's label is a byte
+HEADER_BYTES = 256  #: of the journal
 RECORD_BYTES = 512  #: of elements in a frame of a slot
 
 
@@ -74,12 +77,29 @@ class Recorder(Client):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Samples:
+    """labels (n,), x (n, inputs), tokens; ``x`` or ``tokens`` may be None."""
+
+    labels: npt.NDArray[np.int64]
+    x: npt.NDArray[np.uint8] | None = None
+    tokens: TokenRows | None = None
+
+    def first(self, n: int) -> Samples:
+        """The first ``n``."""
+        return Samples(
+            labels=self.labels[:n],
+            x=None if self.x is None else self.x[:n],
+            tokens=None if self.tokens is None else self.tokens.take(range(n)),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Lessons:
     """What a board is to learn.
 
     weights, counter : where it begins.
     rates : eta of each epoch.
-    x (n, inputs), labels (n,), tokens : the samples; ``x`` or ``tokens`` may be None.
+    samples, tests : what it learns, and what it is asked behind that.
     seed : of their order, see equilif_golden.link.player.order.
     pause : see equilif_golden.link.player.Registers.
     """
@@ -87,22 +107,30 @@ class Lessons:
     network: Network
     weights: Mapping[str, Raw]
     rates: Sequence[float]
-    labels: npt.NDArray[np.int64]
-    x: npt.NDArray[np.uint8] | None = None
-    tokens: TokenRows | None = None
+    samples: Samples
+    tests: Samples | None = None
     seed: int = 0
     counter: int = 0
     pause: int = 0
 
 
+@dataclass(frozen=True)
+class StoredTests:
+    """In a board's flash: the block of their index, and how many there are."""
+
+    index: int
+    n: int
+
+
 @dataclass
 class Store:
-    """Content of a board's flash.  ``n``: samples that found room, of ``of``."""
+    """Content of a board's flash.  ``n``: samples that found room, of ``of``; ``tests``: behind them."""
 
     identity: Identity
     registers: Registers
     n: int
     of: int
+    tests: StoredTests | None = None
     #: block, content; without what is erased at its end
     blocks: dict[int, bytes] = field(default_factory=dict)
     journal: int = 0  #: its block
@@ -119,29 +147,21 @@ class Store:
         recorder.taken()
         size = slot_blocks(identity.config)
         programs = SLOTS * size + 1
-        saves = programs + -(-(len(lessons.rates) + 1) * LIST_BYTES // BLOCK)
+        saves = programs + _blocks((len(lessons.rates) + 1) * LIST_BYTES)
         reads, writes = _slot(chip, recorder, lessons)
-        index = saves + -(-len(reads) // BLOCK)
-        of = len(lessons.labels)
-        first = index + -(-INDEX_BYTES * of // BLOCK)
-        room = (identity.flash_blocks - first) * BLOCK
-        if room <= 0:
+        index = saves + _blocks(len(reads))
+        of = len(lessons.samples.labels)
+        first = index + _blocks(INDEX_BYTES * of)
+        if first >= identity.flash_blocks:
             raise StoreError(
                 f"no sample finds room: weights and programs take {first} of "
                 f"{identity.flash_blocks} blocks; take fewer epochs"
             )
-        samples = bytearray()
-        places = bytearray()
-        n = 0
-        for frames in _samples(chip, recorder, lessons):
-            if len(samples) + len(frames) > room:
-                break
-            places += (first * BLOCK + len(samples)).to_bytes(INDEX_BYTES, "little")
-            samples += frames
-            n += 1
-            tick(n)
+        encoded = _samples(chip, recorder, lessons.samples)
+        places, samples = _fitted(encoded, first, identity, tick)
+        n = len(places) // INDEX_BYTES
         if not n:
-            raise StoreError(f"no sample finds room in {room} bytes")
+            raise StoreError(f"no sample finds room in {(identity.flash_blocks - first) * BLOCK} bytes")
         registers = Registers(
             run=1,
             generation=0,
@@ -155,13 +175,26 @@ class Store:
             key=lessons.seed,
         )
         out = cls(identity, registers, n, of, journal=SLOTS * size)
-        settings = registers.pack()[: 4 * WRITABLE]
+        settings = registers.pack()[: REGISTER_BYTES * WRITABLE]
         out._put(0, writes + slip(seal(Command.WRITE, 0, WRITE_HEADER.pack(PLAYER, 0) + settings)))
         out._put(programs * BLOCK, _programs(chip, recorder, lessons))
         out._put(saves * BLOCK, reads)
-        out._put(index * BLOCK, bytes(places))
-        out._put(first * BLOCK, bytes(samples))
+        out._put(index * BLOCK, places)
+        out._put(first * BLOCK, samples)
+        if lessons.tests is not None:
+            encoded = _samples(chip, recorder, lessons.tests, learn=False)
+            out._put_tests(encoded, len(lessons.tests.labels), lambda k: tick(n + k))
         return out
+
+    def _put_tests(self, encoded: Iterator[bytes], of: int, tick: Callable[[int], None]) -> None:
+        """Behind all else, as many as find room."""
+        index = max(self.blocks) + 1
+        first = index + _blocks(INDEX_BYTES * of)
+        places, samples = _fitted(encoded, first, self.identity, tick)
+        if places:
+            self.tests = StoredTests(index, len(places) // INDEX_BYTES)
+            self._put(index * BLOCK, places)
+            self._put(first * BLOCK, samples)
 
     def _put(self, address: int, data: bytes) -> None:
         for at in range(0, len(data), BLOCK):
@@ -216,8 +249,9 @@ class Store:
         return spared
 
     def _header(self) -> bytes:
-        text = json.dumps({"store": self.digest, "samples": self.n, "of": self.of}, sort_keys=True)
-        return text.encode().ljust(256, b" ")
+        tests = self.tests and {"index": self.tests.index, "n": self.tests.n}
+        told = {"store": self.digest, "samples": self.n, "of": self.of, "tests": tests}
+        return json.dumps(told, sort_keys=True).encode().ljust(HEADER_BYTES, b" ")
 
     def _write_block(self, client: Client, block: int, data: bytes, done: Callable[[int], None]) -> None:
         """A block that is erased, read back as it is written."""
@@ -299,13 +333,77 @@ def _programs(chip: Chip, recorder: Recorder, lessons: Lessons) -> bytes:
     return bytes(out)
 
 
-def _samples(chip: Chip, recorder: Recorder, lessons: Lessons) -> Iterator[bytes]:
+def _samples(chip: Chip, recorder: Recorder, samples: Samples, *, learn: bool = True) -> Iterator[bytes]:
     """Frames of one sample after the other; their sequence number is the label."""
-    targets = one_hot(lessons.labels, lessons.network.n_outputs)
+    targets = one_hot(samples.labels, chip.network.n_outputs)
     nothing: Any = []
-    for j, label in enumerate(lessons.labels.tolist()):
+    for j, label in enumerate(samples.labels.tolist()):
         recorder.label = label
-        tokens = None if lessons.tokens is None else lessons.tokens.take([j])
-        chip.sample(nothing if lessons.x is None else lessons.x[j], targets[j], tokens=tokens)
+        tokens = None if samples.tokens is None else samples.tokens.take([j])
+        x = nothing if samples.x is None else samples.x[j]
+        chip.sample(x, targets[j] if learn else None, tokens=tokens)
         yield recorder.taken()
     recorder.label = 0
+
+
+def _fitted(
+    encoded: Iterator[bytes], first: int, identity: Identity, tick: Callable[[int], None]
+) -> tuple[bytes, bytes]:
+    """Where each sample begins, and their frames, from block ``first`` on: as many as find room."""
+    room = (identity.flash_blocks - first) * BLOCK
+    places = bytearray()
+    samples = bytearray()
+    for n, frames in enumerate(encoded, 1):
+        if len(samples) + len(frames) > room:
+            break
+        places += (first * BLOCK + len(samples)).to_bytes(INDEX_BYTES, "little")
+        samples += frames
+        tick(n)
+    return bytes(places), bytes(samples)
+
+
+def _blocks(size: int) -> int:
+    """That so many bytes take."""
+    return -(-size // BLOCK)
+
+
+# -- tests -----------------------------------------------------------------------------------------
+def tests_of(client: Client) -> StoredTests:
+    """Those in a board's flash; StoreError when there are none."""
+    header = client.read_flash(SLOTS * slot_blocks(client.config) * BLOCK, HEADER_BYTES)
+    try:
+        tests = json.loads(header)["tests"]
+        return StoredTests(tests["index"], tests["n"])
+    except (ValueError, KeyError, TypeError):
+        raise StoreError(
+            "no test samples are in the flash: upload again (equilif upload), with room behind the training "
+            "samples"
+        ) from None
+
+
+def begin_tests(client: Client, tests: StoredTests) -> Registers:
+    """The board, which is idle, begins to answer them.  Its registers before, without ``run``.
+
+    It is an epoch of samples that do not learn.  The checkpoint behind it is an empty list.
+    """
+    client.tell_player(run=0)
+    before = client.registers
+    client.set_registers(
+        replace(
+            before,
+            epoch=0,
+            epochs=1,
+            saves=NO_BLOCK,
+            index=tests.index,
+            half=half_of(tests.n),
+            samples=tests.n,
+            turn=0,
+        )
+    )
+    client.tell_player(run=1)
+    return before
+
+
+def in_tests(registers: Registers) -> bool:
+    """The board answers tests, or was left while it did."""
+    return registers.saves == NO_BLOCK

@@ -151,6 +151,8 @@ def equivalent(text: str, mutant: Mutant, seconds: int = 10, cases: Cases | None
         return "free registers"
     except BuildFailed:
         pass
+    if _unused(text, mutant, seconds):
+        return "a bit that the block inside of it does not use"
     limits = (cases or {}).get(mutant.block, ())
     for name, passes, held in (
         ("reachability", f"expose -evert {_CELLS}", [{}]),
@@ -160,6 +162,36 @@ def equivalent(text: str, mutant: Mutant, seconds: int = 10, cases: Cases | None
         if held and all(_unreachable(text, mutant, passes, case, seconds) for case in held):
             return name
     return ""
+
+
+def _unused(text: str, mutant: Mutant, seconds: int) -> bool:
+    """It is at an input of a block inside of its module, and that block by itself does not see it."""
+    cell = re.search(r" -cell ([^$ ]\S*)", mutant.change)
+    if not cell:
+        return False
+    outer = _module(text, mutant.module)
+    found = re.search(rf"^  cell \\(\S+) \\{re.escape(cell[1])}$", outer, flags=re.M)
+    if not found:
+        return False
+    inner = _module(text, found[1])
+    ports = re.findall(r"^  wire width (\d+) (input|output) \d+ +\\(\S+)$", inner, flags=re.M)
+    lines = ["module \\alone"]
+    lines += [f"  wire width {width} {way} {k} \\{name}" for k, (width, way, name) in enumerate(ports, 1)]
+    lines += [f"  cell \\{found[1]} \\{cell[1]}"]
+    lines += [f"    connect \\{name} \\{name}" for _, _, name in ports]
+    lines += ["  end", "end", ""]
+    change = re.sub(r"-module \S+", "-module alone", mutant.change)
+    passes = f"flatten it\nexpose -evert -evert-dff {_CELLS}"
+    try:
+        yosys(text + "\n".join(lines), *_miter(Mutant(change, ""), passes), _SAT.format(seconds=seconds))
+    except BuildFailed:
+        return False
+    return True
+
+
+def _module(text: str, name: str) -> str:
+    begin = text.index(f"\nmodule \\{name}\n")
+    return text[begin : text.index("\nend\n", begin)]
 
 
 _CELLS = "it/c:*"  #: the module without its wires, which would all become outputs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -90,6 +91,40 @@ def test_the_same_upload_writes_nothing_again(device, table, tmp_path):
     run("upload", *table, *line, "--overwrite", "--samples", 7, "--seed", 3, "--json", told)
     found = json.loads(told.read_text())
     assert found["samples"] == 7 < found["of"] and found["seed"] == 3 and found["spared"] == 0
+
+
+def test_the_board_answers_the_tests_in_its_flash(device, table, tmp_path):
+    """When it is done, and while it learns, which it then does to the same bits."""
+    begin = tmp_path / "begin.npz"
+    told = tmp_path / "told.json"
+    line = (*NETWORK_OPTIONS, *LINE, "--out", begin)
+    run("upload", *table, *line, "--json", told)
+    n = json.loads(told.read_text())["tests"]
+    assert n > 4
+    before = None
+    for _ in range(3):
+        run("alone", "--test", *LINE, "--json", told)
+        found = json.loads(told.read_text())
+        assert found["tests"] == n and not found["fault"]
+        if found["phase"] != "idle":
+            before = found
+    assert before is not None and before["epoch"] < 2, "it was asked while it learned"
+    assert "done: 2 of 2 epochs" in run("alone", "--watch", *LINE)
+    before = replace(device.player.registers)
+    weights = device.engine.w.copy()
+    said = run("alone", "--test", *LINE, "--json", told)
+    assert device.player.registers == before and (device.engine.w == weights).all()
+    run("save", tmp_path / "learnt.npz", "--like", begin, *LINE)
+    found = json.loads(told.read_text())
+    run("train", *table, *NETWORK_OPTIONS, "--order", "board", "--out", tmp_path / "golden")
+    _, golden = networks.load(tmp_path / "golden" / NETWORK)
+    assert digest(networks.load(tmp_path / "learnt.npz")[1]) == digest(golden)
+    history = json.loads((tmp_path / "golden" / "history.json").read_text())
+    assert f"{found['test_hits']} of {n} test samples right" in said
+    assert found["test_hits"] / n == history["epochs"][-1]["test_accuracy"]
+    run("upload", *table, *line, "--overwrite", "--tests", 0)
+    assert "no test samples are in the flash" in refused("alone", "--test", *LINE)
+    assert device.player.registers.run, "it goes on"
 
 
 def test_a_fault_is_told(device):

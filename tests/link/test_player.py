@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from equilif.host.client import DeviceError
-from equilif.host.store import Lessons, Store, StoreError
+from equilif.host.store import Lessons, Samples, Store, StoreError
 from equilif_golden.engine.chip import read_weights
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig
@@ -106,9 +106,9 @@ def test_a_board_alone_learns_what_the_kernel_learns():
     kernel = Kernel(NETWORK, d.weights, lr=d.rates[0], counter=d.counter)
     for epoch, rate in enumerate(d.rates):
         kernel.set_learning_rate(rate)
-        did = kernel.train(d.x, d.labels, order(len(d.x), SEED, epoch))
+        did = kernel.train(d.samples.x, d.samples.labels, order(9, SEED, epoch))
     r = device.player.registers
-    assert (r.hits, r.spikes, r.seen) == (did.hits, did.spikes, len(d.x)) and did.hits and did.spikes
+    assert (r.hits, r.spikes, r.seen) == (did.hits, did.spikes, 9) and did.hits and did.spikes
     assert (r.phase, r.fault, r.epoch, r.generation) == (Phase.IDLE, Fault.NONE, EPOCHS, EPOCHS)
     found = weights_of(device)
     assert all((found[name] == kernel.weights[name]).all() for name in found)
@@ -125,9 +125,7 @@ def test_sequences_are_learned_alone():
         network=network,
         weights=network.initial_weights(1),
         rates=[0.05, 0.04],
-        labels=data.y_train[:7],
-        x=data.x_train[:7],
-        tokens=tokens,
+        samples=Samples(labels=data.y_train[:7], x=data.x_train[:7], tokens=tokens),
         seed=9,
     )
     config = EngineConfig(lanes=4, tiles=128, value_groups=64, state_groups=32, program_words=512)
@@ -139,7 +137,7 @@ def test_sequences_are_learned_alone():
     kernel = Kernel(network, d.weights, lr=d.rates[0])
     for epoch, rate in enumerate(d.rates):
         kernel.set_learning_rate(rate)
-        did = kernel.train(d.x, d.labels, order(7, 9, epoch), tokens=tokens)
+        did = kernel.train(d.samples.x, d.samples.labels, order(7, 9, epoch), tokens=tokens)
     found = read_weights(device.engine, Compiled(network, config))
     assert all((found[name] == kernel.weights[name]).all() for name in found)
     assert device.player.registers.spikes == did.spikes > 0
@@ -151,7 +149,7 @@ def test_it_answers_after_it_was_switched_off():
     again = worked(device.flash.content)
     same_state(device, again)
     first = Compiled(NETWORK, CONFIG).sample_first
-    for x in lessons().x:
+    for x in lessons().samples.x:
         sample = (first, np.append(x, [0, 0, 0]))
         told = [client_of(d).run(learn=False, write=sample).prediction for d in (device, again)]
         assert told[0] == told[1]
@@ -173,10 +171,10 @@ def test_stop_and_go_on_to_the_same_bits():
         for _ in range(rng.randrange(12)):
             device.player.step()
         if client.registers.phase == Phase.LEARN:
-            client.set_register(0, 0)
+            client.tell_player(run=0)
             device.player.work()
             assert client.registers.phase == Phase.IDLE and not client.registers.run
-            client.set_register(0, 1 | rng.getrandbits(1) << 1)  # at times with a checkpoint
+            client.tell_player(run=1, save=rng.getrandbits(1))  # at times with a checkpoint
             stops += 1
     assert stops > 2
     device.player.registers.generation = want.player.registers.generation
@@ -188,7 +186,7 @@ def test_a_checkpoint_within_an_epoch_is_gone_on_with():
     device = new(uploaded())
     while device.player.registers.seen < 4:
         device.player.step()
-    client_of(device).set_register(0, 3)
+    client_of(device).tell_player(run=1, save=1)
     while device.player.registers.generation == 0 or device.player.registers.phase == Phase.SAVE:
         device.player.step()
     again = worked(device.flash.content)
@@ -199,7 +197,7 @@ def test_a_checkpoint_within_an_epoch_is_gone_on_with():
 def test_boot_begins_again():
     device = worked(uploaded())
     device.flash.content[:] = uploaded()
-    client_of(device).set_register(0, 4)
+    client_of(device).tell_player(run=0, boot=1)
     device.player.work()
     same_state(device, worked(uploaded()))
 
@@ -421,11 +419,24 @@ def test_a_flash_that_keeps_nothing_is_found_out():
 
 def test_what_does_not_fit_is_stored_as_far_as_it_fits():
     d = lessons()
-    many = dataclasses.replace(d, x=np.tile(d.x, (3000, 1)), labels=np.tile(d.labels, 3000))
+    x, labels = np.tile(d.samples.x, (3000, 1)), np.tile(d.samples.labels, 3000)
+    many = dataclasses.replace(d, samples=Samples(labels=labels, x=x))
     identity = dataclasses.replace(new().identity, flash_blocks=11)
     found = Store.of_lessons(identity, many)
     assert 9 < found.n < found.of == 27_000
     assert max(found.blocks) == 10 and found.registers.samples == found.n
+
+
+def test_tests_take_the_room_that_is_left():
+    d = lessons()
+    many = Samples(labels=np.tile(d.samples.labels, 3000), x=np.tile(d.samples.x, (3000, 1)))
+    fits = []
+    for blocks in (11, 12, 13, 30):
+        identity = dataclasses.replace(new().identity, flash_blocks=blocks)
+        found = Store.of_lessons(identity, dataclasses.replace(d, tests=many))
+        assert found.n == 9 and max(found.blocks) < blocks
+        fits.append(found.tests.n if found.tests else 0)
+    assert 0 == fits[0] < fits[1] < fits[2] < fits[3] == 27_000
 
 
 def test_what_no_board_learns_alone_is_refused():

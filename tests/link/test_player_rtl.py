@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from equilif.host.client import Client
+from equilif.host.store import begin_tests, in_tests
 from equilif_golden.engine.port import Region, region_size
+from equilif_golden.kernel import Kernel
 from equilif_golden.link.flash import BLOCK, ERASED
-from equilif_golden.link.player import INDEX_BYTES, REGISTERS, WRITABLE, Fault
+from equilif_golden.link.player import HALF_MOST, INDEX_BYTES, NO_BLOCK, REGISTERS, WRITABLE, Fault, order
 from equilif_golden.link.protocol import (
     ERASE_HEADER,
     FLASH,
@@ -35,7 +37,20 @@ from equilif_golden.link.protocol import (
 from equilif_hdl.link.flash import FlashController
 from equilif_sim.link.frames import Frames
 from equilif_sim.tools.run import simulate
-from tests.alone import AREA, CONFIG, new, store, uploaded
+from tests.alone import (
+    AREA,
+    CONFIG,
+    NETWORK,
+    SEED,
+    client_of,
+    content_of,
+    lessons,
+    new,
+    slot,
+    store,
+    uploaded,
+    with_tests,
+)
 
 verilated = pytest.mark.skipif(not shutil.which("g++"), reason="a simulation is compiled with g++")
 
@@ -134,6 +149,102 @@ def test_damaged_flash_is_taken_as_by_the_model(rtl, damage):
     rtl.work(LIMIT)
     device = new(content)
     device.player.work()
+    compared(rtl, device)
+
+
+@verilated
+def test_it_answers_the_tests_in_its_flash(rtl):
+    """As the kernel does; nothing is learned or saved."""
+    asked_of, asked = with_tests()
+    put(rtl, content_of(asked_of))
+    rtl.work(LIMIT)
+    client = Client(rtl, timeout=0.05)
+    weights = client.read(Region.WEIGHT, 0, region_size(CONFIG, Region.WEIGHT))
+    content = flash_of(rtl)
+    before = begin_tests(client, asked_of.tests)
+    rtl.work(LIMIT)
+    found = client.registers
+    d = lessons()
+    kernel = Kernel(NETWORK, d.weights, lr=d.rates[0], counter=d.counter)
+    for epoch, rate in enumerate(d.rates):
+        kernel.set_learning_rate(rate)
+        kernel.train(d.samples.x, d.samples.labels, order(9, SEED, epoch))
+    right = int((kernel.predict(asked.x) == asked.labels).sum())
+    assert (found.seen, found.hits, found.fault) == (7, right, Fault.NONE) and found.spikes
+    assert in_tests(found) and found.epoch == found.epochs == 1
+    client.tell_player(run=0)
+    client.set_registers(before)
+    assert client.registers == before and not in_tests(before)
+    assert (client.read(Region.WEIGHT, 0, len(weights)) == weights).all() and flash_of(rtl) == content
+
+
+def same_end(rtl, content, limit=LIMIT):
+    """The model, and board and model are the same when all is done."""
+    put(rtl, bytes(content))
+    rtl.work(limit)
+    device = new(content)
+    device.player.work()
+    compared(rtl, device)
+    return device
+
+
+def slots():
+    """Contents with one whole checkpoint: the later one; the first one; frames of two in its place."""
+    worked = {epochs: new(uploaded(epochs=epochs)) for epochs in (1, 2, 3)}
+    for device in worked.values():
+        device.player.work()
+    contents = {epochs: bytes(device.flash.content) for epochs, device in worked.items()}
+    erased = b"\xff" * (slot(1) - slot(0))
+    yield contents[3][: slot(0)] + erased + contents[3][slot(1) :]
+    yield contents[2][: slot(1)] + erased + contents[2][slot(1) + len(erased) :]
+    parts = [contents[epochs][slot(1) : slot(2)].split(b"\xc0")[:-1] for epochs in (3, 1)]
+    for k in range(1, 3):
+        mixed = b"".join(frame + b"\xc0" for frame in [*parts[0][:k], *parts[1][k:]])
+        yield contents[3][: slot(1)] + mixed.ljust(len(erased), b"\xff") + contents[3][slot(2) :]
+
+
+@verilated
+@pytest.mark.parametrize("k", range(4))
+def test_it_begins_with_the_slot_that_is_whole(rtl, k):
+    content = list(slots())[k]
+    assert same_end(rtl, content).player.registers.generation
+
+
+@verilated
+@pytest.mark.parametrize("newer", [0, 1])
+def test_a_checkpoint_that_is_longer_than_its_slot(rtl, newer):
+    """It stops at the slot's end."""
+    read = slip(seal(Command.READ, 0, READ_HEADER.pack(Region.WEIGHT, 0, region_size(CONFIG, Region.WEIGHT))))
+    content = bytearray(uploaded(1, 1 + newer, 0 if newer else 1))
+    at = store().registers.saves * BLOCK
+    content[at : at + 600 * len(read)] = 600 * read
+    device = same_end(rtl, content, 4 * LIMIT)
+    assert device.player.registers.fault == Fault.SLOT_FULL
+
+
+@verilated
+def test_every_bit_of_the_registers_counts(rtl):
+    """One after the other is another, with one sample in the flash; all are written by one frame."""
+    content = uploaded(1, 1)
+    put(rtl, content)
+    rtl.work(LIMIT)
+    device = new(content)
+    device.player.work()
+    board = Client(rtl, timeout=0.05)
+    model = client_of(device)
+    base = dataclasses.replace(device.player.registers, epoch=0, epochs=1, pause=0xFF, saves=NO_BLOCK)
+    bits = [(name, bit) for fields in REGISTERS[1:WRITABLE] for name, width in fields for bit in range(width)]
+    # an order of 4**9 numbers is begun near its end; counts are kept within an epoch
+    turns = {"half": 511 << HALF_MOST | 490, "seen": 1, "hits": 1, "spikes": 1}
+    for name, bit in bits:
+        asked = dataclasses.replace(base, turn=turns.get(name, 0))
+        setattr(asked, name, getattr(asked, name) ^ 1 << bit)
+        for client in (board, model):
+            client.set_registers(asked)
+            client.tell_player(run=1)
+        rtl.work(4 * LIMIT)
+        device.player.work()
+        assert board.registers == device.player.registers, (name, bit)
     compared(rtl, device)
 
 

@@ -45,6 +45,7 @@ KEY_STEP = 0x9E3779B9  #: added to the key after each epoch: 2**32 over the gold
 ROUNDS = 4
 HALF_MOST = 10  #: bits of half an index
 SAMPLE_BITS = 2 * HALF_MOST
+NO_BLOCK = 0xFF  #: lies behind every area, where all is as if erased: a list that begins there is empty
 
 
 class Phase(IntEnum):

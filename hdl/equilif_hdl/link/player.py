@@ -357,6 +357,8 @@ class _Play:
             m.d.sync += self.started.eq(0)
             with m.If(self.ready):
                 m.d.sync += f["phase"].eq(Phase.IDLE)
+            # a frame that writes several registers is written whole
+            with m.If(self.ready & self.host.free):
                 with m.If(self.wanted):
                     m.d.sync += f["phase"].eq(Phase.LEARN)
                     m.next = "DISPATCH"
