@@ -91,7 +91,8 @@ MORE_PROGRAMS = 3000  #: for what has survived those
 class Target:
     """``make``: the design.  ``bench``: its cocotb module, empty for an engine and random programs.
     ``config``: what the bench is told.  ``only``: its tests.  ``files``: sources whose mutants it is to
-    notice, all of its own when empty.  ``trials``: of a whole design in place of a bench.
+    notice, all of its own when empty.  ``beside``: another target, whose lines are left to it.  ``trials``:
+    of a whole design in place of a bench.
     """
 
     make: Callable[[], Any]
@@ -99,6 +100,7 @@ class Target:
     config: Any = None
     only: str | None = None
     files: tuple[str, ...] = ()
+    beside: str = ""
     trials: tuple[Callable[[Board], None], ...] = ()
 
 
@@ -158,9 +160,12 @@ TRIALS: tuple[Callable[[Board], None], ...] = (
 )
 
 
-def _alone(*own: str) -> Target:
+def _alone(*own: str, beside: str = "") -> Target:
     return Target(
-        lambda: Top(ALONE, transport=FASTEST, flash=AREA, quiet_bits=QUIET_BITS), files=own, trials=TRIALS
+        lambda: Top(ALONE, transport=FASTEST, flash=AREA, quiet_bits=QUIET_BITS),
+        files=own,
+        beside=beside,
+        trials=TRIALS,
     )
 
 
@@ -197,7 +202,7 @@ TARGETS: dict[str, Target] = {
     "bus": _bus(),
     "player": _alone("link/player.py"),
     "flash": Target(lambda: FlashController(AREA), "link.flash", dataclasses.asdict(AREA)),
-    "host, player": _alone("link/host.py"),
+    "host, player": _alone("link/host.py", beside="host"),
     **{
         f"engine {name}": Target(lambda config=config: Engine(config), config=config)  # type: ignore[misc]
         for name, config in CONFIGS.items()
@@ -284,7 +289,12 @@ def run(target: Target, count: int, seed: int, known: Iterable[Mutant] = ()) -> 
     text, top, dut = design(target)
     seen = set(known)
     found = [m for m in mutants(text, top, PACKAGE) if m not in seen]
-    chosen = sample(found, count, seed, lambda m: not target.files or m.file in target.files)
+    others = (
+        {m.source for m in mutants(*design(TARGETS[target.beside])[:2], PACKAGE)} if target.beside else ()
+    )
+    chosen = sample(
+        found, count, seed, lambda m: m.source not in others and (not target.files or m.file in target.files)
+    )
     return judged(target, text, top, dut, chosen)
 
 

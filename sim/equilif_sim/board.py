@@ -225,13 +225,17 @@ class Board:
         """It stopped by itself."""
         return bool(self._lib.board_fault(self._board))
 
-    def work(self, most: int = 1 << 40) -> None:
-        """Until the player is not at work; RuntimeError when it still is after so many cycles."""
+    def work(self, most: int = 1 << 40) -> bytes:
+        """Until the player is not at work; what came over the line meanwhile.  RuntimeError when it still is
+        after so many cycles.
+        """
         first = self.cycles
+        said = b""
         while self.active:
-            self.run(b"")
+            said += self.run(b"")[1]
             if self.cycles - first > most:
                 raise RuntimeError(f"the player is at work after {most} cycles")
+        return said
 
     def step(self, cycles: int) -> None:
         """So many cycles, or until a reply has come."""

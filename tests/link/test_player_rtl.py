@@ -107,7 +107,7 @@ def compared(board, device):
 def test_it_learns_as_the_model(rtl, n, epochs, pause):
     """Weights, registers, and every byte of the flash."""
     put(rtl, uploaded(n, epochs, pause))
-    rtl.work(LIMIT)
+    assert rtl.work(LIMIT) == b"", "its replies are not for the line"
     device = new(uploaded(n, epochs, pause))
     device.player.work()
     assert device.player.registers.epoch == epochs

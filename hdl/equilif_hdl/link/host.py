@@ -166,7 +166,7 @@ class Host(wiring.Component):
             host.item.eq(host.own & framer.o.valid & framer.o.ready),
             host.end.eq(framer.o.p.end),
             host.data.eq(framer.o.p.data),
-            host.out.eq(host.own & encoder.o.valid),
+            host.out.eq(encoder.o.valid),
             host.out_byte.eq(encoder.o.payload),
         ]
 

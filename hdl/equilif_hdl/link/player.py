@@ -84,7 +84,8 @@ class PlayerPort(wiring.Signature):
         Of the frame that is held: it was carried out; it is a RUN; it writes registers; it is a READ whose
         reply is a WRITE.
     out, out_byte : In(1), In(8), taken : Out(1)
-        Of a reply with SLIP; taken where the player has no use for it or has written it.
+        Of a reply with SLIP, while a frame of the player's is under way; taken where the player has no use
+        for it or has written it.
     """
 
     class Members(Interface, Protocol):
