@@ -154,6 +154,7 @@ TRIALS: tuple[Callable[[Board], None], ...] = (
     alone.test_it_answers_the_tests_in_its_flash,
     alone.test_it_stops_behind_the_frame_under_way,
     alone.test_cycles,
+    alone.test_many_samples_and_spikes,
     *(partial(alone.test_it_begins_with_the_slot_that_is_whole, k=k) for k in range(6)),
     alone.test_every_bit_of_the_registers_counts,
     *(partial(alone.test_a_checkpoint_that_is_longer_than_its_slot, newer=k) for k in range(2)),

@@ -148,6 +148,11 @@ def test_pll_makes_the_clock(board):
             }
 
 
+def test_the_netlist_is_the_same_every_time(plans):
+    """Of a board whose link a library makes."""
+    assert Plan.of(BOARDS["orangecrab"]).files == plans["orangecrab"].files
+
+
 def test_a_board_with_two_links():
     orangecrab = BOARDS["orangecrab"]
     uart = orangecrab.with_link("uart")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Protocol
+from typing import Any, Protocol
 
 from amaranth import Module, Signal
 from amaranth.lib import cdc, fifo, wiring
@@ -68,19 +68,10 @@ class UsbLine(Line):
         super().__init__(PINS)
 
     def elaborate(self, platform: object) -> Module:
-        from luna.gateware.usb.devices.acm import USBSerialDevice
-
         m = Module()
         p, n = (SimpleNamespace(i=i, o=Signal(), oe=Signal()) for i in (self.pins.p_i, self.pins.n_i))
         pullup = SimpleNamespace(o=self.pins.pullup)
-        m.submodules.device = device = USBSerialDevice(
-            bus=SimpleNamespace(d_p=p, d_n=n, pullup=pullup),
-            idVendor=VENDOR,
-            idProduct=PRODUCT,
-            manufacturer_string=NAME,
-            product_string=NAME,
-            max_packet_size=PACKET,
-        )
+        m.submodules.device = device = _device(SimpleNamespace(d_p=p, d_n=n, pullup=pullup))
         m.d.comb += [
             device.connect.eq(1),
             self.pins.p_o.eq(p.o),
@@ -118,6 +109,55 @@ class UsbLine(Line):
         m.submodules.busy = cdc.FFSynchronizer(device.rx.valid, busy)
         m.d.sync += self.active.eq(busy | self.i.valid)
         return m
+
+
+def _device(bus: SimpleNamespace) -> Any:
+    """A serial port of luna's, put together here: luna names the second endpoint of a class by its place in
+    memory, and the netlist would be another one in every run.
+    """
+    from luna.gateware.usb.devices.acm import ACMRequestHandlers, USBSerialDevice
+    from luna.gateware.usb.usb2.device import USBDevice
+    from luna.gateware.usb.usb2.endpoints.stream import USBStreamInEndpoint, USBStreamOutEndpoint
+    from luna.gateware.usb.usb2.request import StallOnlyRequestHandler
+    from usb_protocol.types import USBRequestType
+
+    status: Any = type("Status", (USBStreamInEndpoint,), {})
+
+    class Device(USBSerialDevice):
+        def elaborate(self, platform: object) -> Module:
+            m = Module()
+            m.submodules.usb = usb = USBDevice(bus=self._bus)
+            control = usb.add_standard_control_endpoint(USBSerialDevice.create_descriptors(self))
+            control.add_request_handler(ACMRequestHandlers())
+            control.add_request_handler(
+                StallOnlyRequestHandler(
+                    lambda setup: (
+                        (setup.type == USBRequestType.VENDOR) | (setup.type == USBRequestType.RESERVED)
+                    )
+                )
+            )
+            size: Any = {"max_packet_size": PACKET}
+            received = USBStreamOutEndpoint(endpoint_number=self._DATA_ENDPOINT_NUMBER, **size)
+            sent = USBStreamInEndpoint(endpoint_number=self._DATA_ENDPOINT_NUMBER, **size)
+            usb.add_endpoint(status(endpoint_number=self._STATUS_ENDPOINT_NUMBER, **size))
+            usb.add_endpoint(received)
+            usb.add_endpoint(sent)
+            m.d.comb += [
+                sent.stream.stream_eq(self.tx),
+                self.rx.stream_eq(received.stream),
+                usb.connect.eq(self.connect),
+            ]
+            return m
+
+    device: Any = Device
+    return device(
+        bus=bus,
+        idVendor=VENDOR,
+        idProduct=PRODUCT,
+        manufacturer_string=NAME,
+        product_string=NAME,
+        max_packet_size=PACKET,
+    )
 
 
 @dataclass(frozen=True)
