@@ -203,7 +203,7 @@ def test_it_answers_the_tests_in_its_flash(rtl):
 
 
 def same_end(rtl, content, limit=LIMIT):
-    """The model, and board and model are the same when all is done."""
+    """Board and model begin with this flash and end alike.  The model."""
     put(rtl, bytes(content))
     rtl.work(limit)
     device = new(content)
@@ -249,7 +249,7 @@ def test_a_checkpoint_that_is_longer_than_its_slot(rtl, newer):
 
 @verilated
 def test_every_bit_of_the_registers_counts(rtl):
-    """One after the other is another, with one sample in the flash; all are written by one frame."""
+    """Each is flipped once.  A frame writes all registers, and the board ends as the model does."""
     content = uploaded(1, 1)
     put(rtl, content)
     rtl.work(LIMIT)
@@ -264,7 +264,7 @@ def test_every_bit_of_the_registers_counts(rtl):
     for name, bit in [*bits, ("half", None)]:
         asked = dataclasses.replace(base, turn=turns.get(name, 0))
         setattr(asked, name, 15 if bit is None else getattr(asked, name) ^ 1 << bit)
-        if bit is None:  # as many as 10 mean
+        if bit is None:  # more than HALF_MOST counts as HALF_MOST
             asked.turn = 1023 << HALF_MOST | 990
         for client in (board, model):
             client.set_registers(asked)
@@ -297,7 +297,7 @@ def test_it_stops_behind_the_frame_under_way(rtl):
 
 @verilated
 def test_cycles(rtl):
-    """Of nine samples and a checkpoint, in a design that a host left alone or looked at before."""
+    """Of nine samples and a checkpoint: without a host, and after a host has read the registers."""
     found = []
     for looks in (0, 1):
         put(rtl, uploaded(9, 1))
