@@ -150,9 +150,11 @@ TRIALS: tuple[Callable[[Board], None], ...] = (
     lambda board: alone.test_it_learns_as_the_model(board, 5, 4, 1),
     lambda board: alone.test_it_learns_as_the_model(board, 9, 3, 0),
     alone.test_a_host_may_look_at_any_time,
+    alone.test_the_line_is_told_to_wait,
     partial(alone.test_power_cuts_at_any_cycle, cuts=4),
     alone.test_it_answers_the_tests_in_its_flash,
     alone.test_it_stops_behind_the_frame_under_way,
+    alone.test_it_stops_while_it_looks_for_the_next_sample,
     alone.test_cycles,
     alone.test_many_samples_and_spikes,
     *(partial(alone.test_it_begins_with_the_slot_that_is_whole, k=k) for k in range(6)),
@@ -246,6 +248,24 @@ EXPLAINED: dict[tuple[str, str], str] = {
             "-wire wr__addr$31 -wirebit 0"
         ),
     ): "the words of a bank change places, for reads and writes alike",
+    ("player", "-mode const0 -module board.host.player -cell $354 -port A -portbit 7"): (
+        "the flash is sent to the entry of a sample that is not there, and then to the right one: only time"
+    ),
+    ("player", "-mode cnot1 -module board.host.player -cell $636 -port D -portbit 0 -ctrlbit 7"): (
+        "generations of slot 0 are even, of slot 1 odd: one more in their difference does not change its sign"
+    ),
+    ("host, player", "-mode const0 -module board.host -cell $512 -port A -portbit 0"): (
+        "the host alone starts the engine, and waits for its end before it takes a command"
+    ),
+    ("host, player", "-mode const0 -module board.host -cell $535 -port A -portbit 0"): (
+        "a command for the player's registers waits until the flash is ready: only time"
+    ),
+    ("host, player", "-mode const1 -module board.host -cell $374 -port B -portbit 0"): (
+        "the flash is sent to its first element before the command was found right, and once more behind it"
+    ),
+    ("engine P4-DEEP", "-mode const1 -module engine.walker -cell $105 -port A -portbit 3"): (
+        "SAVE counts as a DRIVE, but walks without events, and only events have factors"
+    ),
     ("engine P4", "-mode const1 -module engine.lanes -cell $101 -port B -portbit 0"): (
         "the address of a weight that is written follows the stage of LEARN for other operations too; they "
         "write none, and the host writes while all stages are empty"

@@ -13,6 +13,7 @@ import pytest
 
 from equilif.host.client import Client
 from equilif.host.store import Samples, Store, begin_tests, in_tests
+from equilif_golden.engine.isa import Op
 from equilif_golden.engine.port import Region, region_size
 from equilif_golden.kernel import Kernel
 from equilif_golden.link.flash import BLOCK, ERASED
@@ -66,6 +67,7 @@ verilated = pytest.mark.skipif(not shutil.which("g++"), reason="a simulation is 
 
 LIMIT = 4_000_000  #: cycles within which a board is done
 CYCLES = [166_952, 164_878]  #: see test_cycles
+MANY_CYCLES = 1_201_574  #: of the 300 samples of a test
 
 
 @pytest.fixture(scope="module")
@@ -126,8 +128,22 @@ def test_many_samples_and_spikes(rtl):
     x = np.random.default_rng(1).integers(128, 256, (300, 5)).astype(np.uint8)
     many = Samples(labels=np.arange(300) % 3, x=x)
     asked = dataclasses.replace(d, network=network, rates=d.rates[:1], samples=many)
-    found = same_end(rtl, content_of(Store.of_lessons(new().identity, asked))).player.registers
+    content = content_of(Store.of_lessons(new().identity, asked))
+    put(rtl, content)
+    first = rtl.cycles
+    rtl.work(LIMIT)
+    assert rtl.cycles - first == MANY_CYCLES
+    device = same_end(rtl, content)
+    found = device.player.registers
     assert found.seen == 300 and found.spikes > 64 * 300
+    fewer = dataclasses.replace(found, samples=130, epoch=0)  # there are more of them in the flash
+    for client in (Client(rtl, timeout=0.05), client_of(device)):
+        client.set_registers(fewer)
+        client.tell_player(run=1)
+    rtl.work(LIMIT)
+    device.player.work()
+    assert device.player.registers.seen == 130
+    compared(rtl, device)
 
 
 @verilated
@@ -277,13 +293,14 @@ def test_every_bit_of_the_registers_counts(rtl):
 
 @verilated
 def test_it_stops_behind_the_frame_under_way(rtl):
-    """A sample that was chosen and has not begun is not learned any more."""
-    put(rtl, uploaded(9, 40, 255))
+    """A sample that was chosen and has not begun is not learned any more.  In the end all is as without stops."""
+    content = uploaded(9, 40, 255)
+    put(rtl, content)
     client = Client(rtl, timeout=0.05)
     rng = random.Random(7)
     stops = 0
-    while stops < 8:
-        rtl.step(rng.randrange(200_000))
+    while stops < 6:
+        rtl.step(rng.randrange(300_000))
         before = client.registers
         client.tell_player(run=0)
         if before.phase == Phase.LEARN:
@@ -291,8 +308,70 @@ def test_it_stops_behind_the_frame_under_way(rtl):
             now = client.registers
             # or it was at the beginning of an epoch, whose list is played to its end
             assert now.seen in (before.seen, 0)
-            stops += 1
+            stops += 0 < now.seen < 9
         client.tell_player(run=1)
+    rtl.work(10 * LIMIT)
+    device = new(content)
+    device.player.work()
+    compared(rtl, device)
+
+
+@verilated
+def test_it_stops_while_it_looks_for_the_next_sample(rtl):
+    """Nine samples among 4**5 numbers: in the end all is as without stops."""
+    content = uploaded()
+    put(rtl, content)
+    rtl.work(LIMIT)
+    device = new(content)
+    device.player.work()
+    asked = dataclasses.replace(device.player.registers, half=5, epoch=0, epochs=2, saves=NO_BLOCK)
+    board = Client(rtl, timeout=0.05)
+    for client in (board, client_of(device)):
+        client.set_registers(asked)
+        client.tell_player(run=1)
+    device.player.work()
+    rng = random.Random(4)
+    turns = set()
+    first = rtl.cycles
+    while board.registers.epoch < 2:
+        assert rtl.cycles - first < 20 * LIMIT
+        rtl.step(rng.randrange(131_000, 136_000))
+        board.tell_player(run=0)
+        rtl.work(LIMIT)
+        turns.add(board.registers.turn)
+        board.tell_player(run=1)
+    assert len(turns) > 5, turns
+    rtl.work(4 * LIMIT)
+    compared(rtl, device)
+
+
+@verilated
+def test_the_line_is_told_to_wait(rtl):
+    """While the player works, and when it had the host as the frame came: there is a reply to each."""
+    content = uploaded(9, 40, 255)
+    put(rtl, content)
+    rng = random.Random(3)
+    frames = OwnFrames(CONFIG, 1024, rng)
+    makers = {
+        Command.LOAD: frames.load,
+        Command.RUN: frames.run,
+        Command.WRITE: frames.write,
+        Command.READ: frames.read,
+        Command.ERASE: lambda: frames.seal(Command.ERASE, ERASE_HEADER.pack(FLASH, 0)),
+    }
+    told = {(command, status): 0 for command in makers for status in (Status.BUSY, Status.OVERRUN)}
+    first = rtl.cycles
+    while not all(told.values()):
+        rtl.step(rng.choice([10_000, 150_000]))
+        assert rtl.active and rtl.cycles - first < 8 * LIMIT, list(told.values())
+        frame = rng.choice([*makers.values()])()
+        status, sequence = answer(rtl, frame)[:2]
+        assert (status, sequence) in ((Status.BUSY, frame[1]), (Status.OVERRUN, 0)), frame.hex()
+        told[Command(frame[0]), Status(status)] += 1
+    rtl.work(10 * LIMIT)
+    device = new(content)
+    device.player.work()
+    compared(rtl, device)
 
 
 @verilated
@@ -367,6 +446,10 @@ def test_a_host_may_look_at_any_time(rtl):
 class OwnFrames(Frames):
     """Also frames of flash and player, right and wrong."""
 
+    def program(self):
+        """It leaves alone what neurons keep from other tests."""
+        return [Op.HALT()] * self.rng.randint(1, 9)
+
     def own(self):
         rng = self.rng
         region = rng.choice([FLASH, FLASH, PLAYER])
@@ -389,6 +472,31 @@ class OwnFrames(Frames):
         return rng.choice(makers)()
 
 
+def answer(board, frame):
+    """The reply to it, however long the player keeps it waiting."""
+    board.write(b"\xc0" + slip(frame))
+    got = b""
+    for _ in range(100):
+        got += board.read(4096)
+        if got.endswith(b"\xc0"):
+            return unslip(got[:-1])[0]
+    raise AssertionError(f"no reply to {frame.hex()}: {got.hex()}")
+
+
+def untimed(frame, reply):
+    """Without the cycles of a RUN, and so without the CRC: the model's are an estimate."""
+    if frame[0] == Command.RUN and reply[0] == Status.OK:
+        return reply[:4] + reply[8:-4]
+    return reply
+
+
+def clear(client):
+    """Memories keep what other tests left there."""
+    for region in Region:
+        if region != Region.PROGRAM:
+            client.write(region, 0, np.zeros(region_size(CONFIG, region), np.int64))
+
+
 def hostile(board, n, seed):
     """Frames to RTL and model, which answer alike; how many were carried out, and refused how."""
     rng = random.Random(seed)
@@ -397,26 +505,22 @@ def hostile(board, n, seed):
     put(board, content)
     board.work(LIMIT)
     client = Client(board, timeout=0.05)
-    for region in Region:  # memories keep what other tests left there
-        if region != Region.PROGRAM:
-            client.write(region, 0, np.zeros(region_size(CONFIG, region), np.int64))
+    clear(client)
     device = new(content)
     device.player.work()
     seen = {}
     for k in range(n):
-        frame = frames.own() if rng.random() < 0.8 else rng.choice([*frames.kinds, frames.good])()
-        if frame[:1] == bytes([Command.RUN]):
-            continue  # what runs is no matter of the flash, and takes its time
-        want = device.packet(slip(frame)[:-1])
-        board.write(b"\xc0" + slip(frame))
-        got = b""
-        while not got.endswith(b"\xc0"):
-            some = board.read(4096)
-            assert some, f"{k}: no reply to {frame.hex()}"
-            got += some
-        assert unslip(got[:-1])[0] == want, f"{k}: {frame.hex()}"
+        if rng.random() < 0.3:
+            frames.sequence -= 1  # a RUN of a number that another command had is another one
+        kinds = [*frames.kinds, frames.good, frames.run]
+        frame = frames.own() if rng.random() < 0.7 else rng.choice(kinds)()
+        want = untimed(frame, device.packet(slip(frame)[:-1]))
+        assert untimed(frame, answer(board, frame)) == want, f"{k}: {frame.hex()}"
         seen[Status(want[0])] = seen.get(Status(want[0]), 0) + 1
     compared(board, device)
+    n = region_size(CONFIG, Region.VALUE)
+    assert (client.read(Region.VALUE, 0, n) == device.engine.read(Region.VALUE, 0, n)).all()
+    clear(client)
     return seen
 
 
