@@ -41,7 +41,7 @@ from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE, SHIFTS
 from equilif_golden.blocks.rate import RATE_SHIFTS
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.features import EVERYTHING
-from equilif_golden.engine.isa import THRESHOLD_MAX, Instruction
+from equilif_golden.engine.isa import THRESHOLD_MAX, Instruction, Op
 from equilif_golden.engine.memories import memories
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region
@@ -83,7 +83,8 @@ TABLE = Path(__file__).with_name("mutants.json")
 PAGE = DOCS / "mutants.md"
 PACKAGE = "equilif_hdl"
 PROGRAMS = 300  #: random ones, of an engine
-MORE_PROGRAMS = 3000  #: for what has survived those
+LOOP_COUNTS = tuple(1 << bit | 1 for bit in range(1, 9))  #: each bit of a count once
+MORE_PROGRAMS = 8000  #: for what has survived those
 
 
 # -- targets ---------------------------------------------------------------------------------------
@@ -410,8 +411,9 @@ def cases(config: EngineConfig, n: int, seed: int) -> list[Case]:
     rng = np.random.default_rng(seed)
     model = EngineModel(config)
     out = []
+    loops = [[Op.REPEAT(count), Op.NEXT(), Op.HALT()] for count in LOOP_COUNTS]
     for k in range(n):
-        program = random_program(rng, config)
+        program = loops[k] if k < len(loops) else random_program(rng, config)
         learn = bool(rng.integers(2))
         weights = None
         if k % 4 == 0:

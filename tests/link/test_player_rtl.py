@@ -293,7 +293,10 @@ def test_every_bit_of_the_registers_counts(rtl):
 
 @verilated
 def test_it_stops_behind_the_frame_under_way(rtl):
-    """A sample that was chosen and has not begun is not learned any more.  In the end all is as without stops."""
+    """A sample that was chosen and has not begun is not learned any more.
+
+    In the end all is as without stops.
+    """
     content = uploaded(9, 40, 255)
     put(rtl, content)
     client = Client(rtl, timeout=0.05)
