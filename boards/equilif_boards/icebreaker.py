@@ -17,14 +17,14 @@ from equilif_golden.link.flash import Area
 class ICEBreaker(ICEBreakerPlatform):
     resources = [
         *ICEBreakerPlatform.resources,
-        # as Pmods have SPI
+        # as Pmods have SPI; PULLUP is a parameter of the cell, a number
         spi_resource(
             cs="1",
             mosi="2",
             miso="3",
             sck="4",
             conn=("pmod", 0),
-            attrs=Attrs(IO_STANDARD="SB_LVCMOS", PULLUP=1),
+            attrs=Attrs(IO_STANDARD="SB_LVCMOS", PULLUP=1),  # type: ignore[arg-type]
         ),
     ]
 
@@ -38,9 +38,7 @@ ICEBREAKER = Board(
     clock=Ice40Pll,
     clock_hz=24e6,
     link=UartLink(baud=6_000_000),
-    other_links=(
-        SpiLink(sck_hz=6e6, place="connector PMOD1A: CS pin 1, MOSI pin 2, MISO pin 3, SCK pin 4"),
-    ),
+    other_links=(SpiLink(sck_hz=6e6, place="connector PMOD1A: CS pin 1, MOSI pin 2, MISO pin 3, SCK pin 4"),),
     flash=SpiFlash(area=Area(16, 240)),  # behind 1 MiB of bitstreams
     config=EngineConfig(
         lanes=4,

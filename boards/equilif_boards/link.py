@@ -139,9 +139,10 @@ def spi_resource(
     """Pins for :class:`SpiLink`, of a connector of the board or of the FPGA.  ``attrs``: pulled up, so that
     nobody is selected where nothing is connected.
     """
-    return SPIResource(
+    pins: Resource = SPIResource(
         SpiLink.resource, 0, cs_n=cs, clk=sck, copi=mosi, cipo=miso, conn=conn, attrs=attrs, role="peripheral"
     )
+    return pins
 
 
 @dataclass(frozen=True, kw_only=True)

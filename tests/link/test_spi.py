@@ -43,7 +43,7 @@ def test_the_slave_sends_what_it_is_given(there, here):
 
 
 def test_what_is_shifted_by_bits_ends_no_frame():
-    """A host that is off by some bits sees no END in the bytes of a silent device, and knows them as wrong."""
+    """A host that is off by some bits sees no END in the bytes of a silent device."""
     shifted = {(NOTHING << k | NOTHING >> 8 - k) & 255 for k in range(1, 8)}
     assert len(shifted) == 7 and not shifted & {NOTHING, END, 0, 255}
 

@@ -6,10 +6,10 @@
 What NOTHING is, and what stuffing, says equilif_golden.link.spi.
 
 **How fast.**  sck is sampled by the design's clock, and an edge is seen with the third clock edge after it.
-``miso`` has the next bit then: not at the falling edge of sck, as a slave with a clock of its own does it,
-but between two and three cycles after the rising edge, when the host has taken the bit before.  Four cycles a
-bit leave it a whole cycle, for the way through pads and cable, before the next rising edge.  So 4 cycles a bit
-are the fewest, in both directions; every level of sck must last more than a cycle.
+``miso`` has the next bit then.  A slave with a clock of its own changes it at the falling edge of sck; this
+one does so between two and three cycles after the rising edge, when the host has taken the bit before.  With
+four cycles a bit, a whole one is left for the way through pads and cable before the next rising edge.  So 4
+cycles a bit are the fewest, in both directions, and every level of sck must last more than a cycle.
 
 The chip select falls two cycles before the first rising edge of sck, rises two after the last one, and stays
 high for two.

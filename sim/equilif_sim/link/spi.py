@@ -246,8 +246,8 @@ async def every_phase(dut: Any) -> None:
 @cocotb.test(timeout_time=50, timeout_unit="ms")
 @cocotb.parametrize(ps=[1, 5000, CYCLE - 1])
 async def cycles(dut: Any, ps: int) -> None:
-    """A byte is at ``o``, and MISO has its next bit, with the third clock edge after a rising edge of SCK; MISO
-    changes at no other time, and is driven for as long as the chip select is low.
+    """A byte is at ``o``, and MISO has its next bit, with the third clock edge after a rising edge of SCK.
+    MISO changes at no other time, and is driven for as long as the chip select is low.
     """
     tb = SpiBench(dut, ratio=12)
     tb.sink._pause = lambda: True
