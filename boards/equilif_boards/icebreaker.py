@@ -38,7 +38,13 @@ ICEBREAKER = Board(
     clock=Ice40Pll,
     clock_hz=24e6,
     link=UartLink(baud=6_000_000),
-    other_links=(SpiLink(sck_hz=6e6, place="connector PMOD1A: CS pin 1, MOSI pin 2, MISO pin 3, SCK pin 4"),),
+    other_links=(
+        SpiLink(
+            sck_hz=6e6,
+            place="connector PMOD1A: CS pin 1, MOSI pin 2, MISO pin 3, SCK pin 4",
+            patient=True,
+        ),
+    ),
     flash=SpiFlash(area=Area(16, 240)),  # behind 1 MiB of bitstreams
     config=EngineConfig(
         lanes=4,

@@ -150,11 +150,13 @@ class SpiLink:
     """SPI, with the host as its master: the board's :func:`spi_resource`.
 
     ``sck_hz``: the fastest that the design's clock allows.  ``place``: header and pins, as they are named
-    there.
+    there.  ``patient``: a reply that nobody fetches is kept, which saves cells, but holds up a board that
+    learns alone.
     """
 
     sck_hz: float
     place: str
+    patient: bool = False
     kind: str = "spi"
     resource: ClassVar[str] = "spi_link"
 
@@ -170,7 +172,7 @@ class SpiLink:
         return self.sck_hz / 8
 
     def transport(self, clock_hz: float) -> spi.Spi:
-        return spi.Spi.of(clock_hz, self.sck_hz)
+        return spi.Spi.of(clock_hz, self.sck_hz, patient=self.patient)
 
     def join(self, m: Module, platform: Platform, pins: spi.Pins) -> None:
         port = platform.request(self.resource, 0, dir="-")

@@ -48,15 +48,15 @@ def test_what_is_shifted_by_bits_ends_no_frame():
     assert len(shifted) == 7 and not shifted & {NOTHING, END, 0, 255}
 
 
-@pytest.mark.parametrize("simulator", ["icarus", "verilator"])
-def test_bytes_come_through_in_both_directions(simulator, tmp_path):
-    config = {"patience_bits": PATIENCE_BITS}
-    dut = SpiLine(PATIENCE_BITS)
+@pytest.mark.parametrize("simulator, patience_bits", [("icarus", 0), ("verilator", PATIENCE_BITS)])
+def test_bytes_come_through_in_both_directions(simulator, patience_bits, tmp_path):
+    config = {"patience_bits": patience_bits}
+    dut = SpiLine(patience_bits)
     assert simulate(dut, "equilif_sim.link.spi", tmp_path, config=config, simulator=simulator) == 21
 
 
 def test_a_bit_needs_four_cycles():
-    assert Spi.of(80e6, 20e6) == Spi(25) and Spi.of(24e6, 6e6) == Spi(24)
+    assert Spi.of(80e6, 20e6) == Spi(25) and Spi.of(24e6, 6e6, patient=True) == Spi(0)
     with pytest.raises(ValueError, match="an SCK of 20 MHz needs a clock of at least 80 MHz, not 79 MHz"):
         Spi.of(79e6, 20e6)
 

@@ -21,7 +21,7 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.hdl import Value
 from amaranth.lib import cdc, wiring
 from amaranth.lib.wiring import In, Out
@@ -60,6 +60,9 @@ class SpiLine(Line):
 
     Latency: a byte is at ``o`` with the third clock edge after its last rising edge of sck, and the byte to
     the host that waits at ``i`` then is the next one.  Throughput: a byte in 8 bits.
+
+    ``patience_bits``: after 2**so many cycles without a host, bytes at ``i`` are dropped until there is one;
+    0: they wait for ever.
     """
 
     pins: Pins
@@ -135,12 +138,14 @@ class SpiLine(Line):
         with m.If(whole & i.valid):
             m.d.sync += stuffed.eq(special & ~stuffed)
 
-        waited = Signal(self.patience_bits + 1)
-        gone = waited[-1]
-        with m.If(whole | ~i.valid & ~gone):
-            m.d.sync += waited.eq(0)
-        with m.Elif(~gone):
-            m.d.sync += waited.eq(waited + 1)
+        gone: Value = Const(0)
+        if self.patience_bits:
+            waited = Signal(self.patience_bits + 1)
+            gone = waited[-1]
+            with m.If(whole | ~i.valid & ~gone):
+                m.d.sync += waited.eq(0)
+            with m.Elif(~gone):
+                m.d.sync += waited.eq(waited + 1)
         m.d.comb += i.ready.eq(whole & (~special | stuffed) | gone & ~whole)
 
         meant = Signal()
@@ -162,14 +167,16 @@ class Spi:
     patience_bits: int = PATIENCE_BITS
 
     @classmethod
-    def of(cls, clock_hz: float, sck_hz: float) -> Spi:
-        """For this clock; ValueError when it is too slow for such an SCK."""
+    def of(cls, clock_hz: float, sck_hz: float, *, patient: bool = False) -> Spi:
+        """For this clock; ValueError when it is too slow for such an SCK.  ``patient``: a reply waits for
+        ever.
+        """
         if clock_hz < SMALLEST_RATIO * sck_hz:
             raise ValueError(
                 f"an SCK of {sck_hz / 1e6:g} MHz needs a clock of at least "
                 f"{SMALLEST_RATIO * sck_hz / 1e6:g} MHz, not {clock_hz / 1e6:g} MHz"
             )
-        return cls(math.ceil(math.log2(PATIENCE * clock_hz)))
+        return cls(0 if patient else math.ceil(math.log2(PATIENCE * clock_hz)))
 
     @property
     def pins(self) -> wiring.Signature:
