@@ -70,7 +70,7 @@ class SpiPort:
         self._came = b""
         self._unstuffer = Unstuffer()
         self._next = bus.shortest
-        self._seen = [0] * 256  # bytes on MISO, NOTHING included
+        self._seen: set[int] = set()  # bytes on MISO, NOTHING included
 
     @property
     def baudrate(self) -> int:
@@ -103,8 +103,7 @@ class SpiPort:
 
     def _transfer(self, line: bytes) -> bytes:
         line = self.bus.transfer(line)
-        for byte in line:
-            self._seen[byte] += 1
+        self._seen.update(line)
         self._came += self._unstuffer.data(line)
         return line
 
@@ -120,14 +119,13 @@ class SpiPort:
     @property
     def says(self) -> str:
         """What MISO has been so far, where no device answered, and what that may mean."""
-        kinds = {byte for byte, n in enumerate(self._seen) if n}
-        if kinds <= {0}:
+        if self._seen <= {0}:
             return "MISO stays low: is the board there, and are MISO and GND connected?"
-        if kinds == {0xFF}:
+        if self._seen == {0xFF}:
             return "MISO stays high: is the board there, and are MISO and CS connected?"
-        if kinds == {NOTHING}:
+        if self._seen == {NOTHING}:
             return "a design with SPI is there and does not answer: is MOSI connected, and SCK slow enough?"
-        if sum(self._seen[byte] for byte in SHIFTED) > sum(self._seen) // 2:
+        if self._seen <= SHIFTED:
             return "what comes is shifted by some bits: choose a slower SCK with --baud, and check SCK and CS"
         return "something else comes: choose a slower SCK with --baud, and check the wires"
 
