@@ -42,8 +42,8 @@ class Board:
     clock: type[Pll[Any]]
     clock_hz: float
     link: Link
-    #: another way to the host, that a build may take
-    other_link: Link | None = None
+    #: other ways to the host, that a build may take
+    other_links: tuple[Link, ...] = ()
     config: EngineConfig
     #: the flash beside the FPGA, and the design's area of it; None where the board has none
     flash: SpiFlash | None = None
@@ -95,12 +95,17 @@ class Board:
             raise ValueError(f"{self.title} has no flash that the design can use")
         return replace(self, alone=True)
 
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """All ways to the host, the one that it has first."""
+        return (self.link, *self.other_links)
+
     def with_link(self, kind: str) -> Board:
         """Joined with the host by the link of this kind; ValueError for one that the board has not."""
-        links = {link.kind: link for link in (self.link, self.other_link) if link}
+        links = {link.kind: link for link in self.links}
         if kind not in links:
             raise ValueError(f"{self.title} has no link {kind!r}, it has {' and '.join(links)}")
-        found = replace(self, link=links.pop(kind), other_link=next(iter(links.values()), None))
+        found = replace(self, link=links.pop(kind), other_links=tuple(links.values()))
         return found.clocked(found.clock_hz / 1e6)
 
     @property

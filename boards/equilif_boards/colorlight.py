@@ -11,7 +11,7 @@ from amaranth.build import Attrs, Clock, Connector, Pins, PinsN, Resource, Subsi
 from amaranth.vendor import LatticeECP5Platform
 from amaranth_boards.resources import LEDResources, UARTResource
 
-from equilif_boards.link import UartLink
+from equilif_boards.link import SpiLink, UartLink, spi_resource
 from equilif_boards.ulx3s import FLASH, ULX3S_25F
 from equilif_golden.link.flash import Area
 
@@ -34,6 +34,10 @@ class ColorlightI5(LatticeECP5Platform):
             Subsignal("cipo", Pins("V2", dir="i")),
             Attrs(IO_TYPE="LVCMOS33"),
         ),
+        # a Pmod of connector P3, as Pmods have SPI
+        spi_resource(
+            cs="C17", mosi="B18", miso="B20", sck="F20", attrs=Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP")
+        ),
     ]
     connectors: list[Connector] = []
 
@@ -46,7 +50,9 @@ COLORLIGHT_I5 = replace(
     cost=60,
     clock_hz=90e6,
     link=UartLink(baud=1_000_000, place="on the extension board's USB"),
-    other_link=None,
+    other_links=(
+        SpiLink(sck_hz=20e6, place="connector P3: GND pin 4, SCK pin 6, MISO pin 8, MOSI pin 10, CS pin 12"),
+    ),
     flash=replace(FLASH, area=Area(16, 16)),  # 2 MiB in all
     leds=(("led", 0),),
     loader="colorlight-i5",

@@ -2,25 +2,49 @@
 
 from __future__ import annotations
 
+from amaranth.build import Attrs
 from amaranth_boards.icebreaker import ICEBreakerPlatform
 
 from equilif_boards.board import ANY_WHILE_WRITTEN, Board
 from equilif_boards.clock import Ice40Pll
 from equilif_boards.device import ICE40UP5K
 from equilif_boards.flash import SpiFlash
-from equilif_boards.link import UartLink
+from equilif_boards.link import SpiLink, UartLink, spi_resource
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.link.flash import Area
+
+
+class ICEBreaker(ICEBreakerPlatform):
+    resources = [
+        *ICEBreakerPlatform.resources,
+        # as Pmods have SPI; PULLUP is a parameter of the cell, a number
+        spi_resource(
+            cs="1",
+            mosi="2",
+            miso="3",
+            sck="4",
+            conn=("pmod", 0),
+            attrs=Attrs(IO_STANDARD="SB_LVCMOS", PULLUP=1),  # type: ignore[arg-type]
+        ),
+    ]
+
 
 ICEBREAKER = Board(
     name="icebreaker",
     title="iCEBreaker (Lattice iCE40UP5K)",
-    platform=ICEBreakerPlatform,
+    platform=ICEBreaker,
     device=ICE40UP5K,
     cost=80,
     clock=Ice40Pll,
     clock_hz=24e6,
     link=UartLink(baud=6_000_000),
+    other_links=(
+        SpiLink(
+            sck_hz=6e6,
+            place="connector PMOD1A: CS pin 1, MOSI pin 2, MISO pin 3, SCK pin 4",
+            patient=True,
+        ),
+    ),
     flash=SpiFlash(area=Area(16, 240)),  # behind 1 MiB of bitstreams
     config=EngineConfig(
         lanes=4,

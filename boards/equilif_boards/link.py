@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from amaranth import Module
-from amaranth.build import Platform
+from amaranth.build import Attrs, Platform, Resource
 from amaranth.lib import io
+from amaranth_boards.resources import SPIResource
 
 from equilif_golden.fixed import whole
-from equilif_hdl.link import usb
+from equilif_hdl.link import spi, usb
 from equilif_hdl.link.transport import Transport
 from equilif_hdl.link.uart import BITS, SMALLEST_DIVISOR, Pins, Uart
 
@@ -125,6 +126,66 @@ class UsbLink:
             p.oe.eq(pins.oe),
             n.oe.eq(pins.oe),
             pullup.o.eq(pins.pullup),
+        ]
+
+    def simulated(self, clock_hz: float, baud: int | None = None) -> UartLink:
+        """A UART takes its place: what is simulated are bytes."""
+        return UartLink(baud=SLOWEST).simulated(clock_hz, baud)
+
+
+def spi_resource(
+    *, sck: str, mosi: str, miso: str, cs: str, conn: tuple[str, int] | None = None, attrs: Attrs
+) -> Resource:
+    """Pins for :class:`SpiLink`, of a connector of the board or of the FPGA.  ``attrs``: pulled up, so that
+    nobody is selected where nothing is connected.
+    """
+    pins: Resource = SPIResource(
+        SpiLink.resource, 0, cs_n=cs, clk=sck, copi=mosi, cipo=miso, conn=conn, attrs=attrs, role="peripheral"
+    )
+    return pins
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpiLink:
+    """SPI, with the host as its master: the board's :func:`spi_resource`.
+
+    ``sck_hz``: the fastest that the design's clock allows.  ``place``: header and pins, as they are named
+    there.  ``patient``: a reply that nobody fetches is kept, which saves cells, but holds up a board that
+    learns alone.
+    """
+
+    sck_hz: float
+    place: str
+    patient: bool = False
+    kind: str = "spi"
+    resource: ClassVar[str] = "spi_link"
+
+    def __str__(self) -> str:
+        return f"SPI, {self.sck_hz / 1e6:.3g} MHz"
+
+    @property
+    def clocks(self) -> Mapping[str, float]:
+        return {}
+
+    @property
+    def bytes_per_second(self) -> float:
+        return self.sck_hz / 8
+
+    def transport(self, clock_hz: float) -> spi.Spi:
+        return spi.Spi.of(clock_hz, self.sck_hz, patient=self.patient)
+
+    def join(self, m: Module, platform: Platform, pins: spi.Pins) -> None:
+        port = platform.request(self.resource, 0, dir="-")
+        m.submodules.spi_sck = sck = io.Buffer(io.Direction.Input, port.clk)
+        m.submodules.spi_cs = cs = io.Buffer(io.Direction.Input, port.cs)
+        m.submodules.spi_mosi = mosi = io.Buffer(io.Direction.Input, port.copi)
+        m.submodules.spi_miso = miso = io.Buffer(io.Direction.Output, port.cipo)
+        m.d.comb += [
+            pins.sck.eq(sck.i),
+            pins.csn.eq(~cs.i),  # the buffer turns it over
+            pins.mosi.eq(mosi.i),
+            miso.o.eq(pins.miso),
+            miso.oe.eq(pins.miso_oe),
         ]
 
     def simulated(self, clock_hz: float, baud: int | None = None) -> UartLink:

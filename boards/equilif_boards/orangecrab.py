@@ -1,6 +1,7 @@
 """OrangeCrab r0.2 with LFE5U-25F.
 
-Its USB is wired to the FPGA.  A UART in place of it needs an adapter at header pins 0 (tx) and 1 (rx).
+Its USB is wired to the FPGA.  A UART in place of it needs an adapter at header pins 0 (tx) and 1 (rx).  SPI
+is at the header's own pins for it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from amaranth.build import Attrs
 from amaranth_boards.orangecrab_r0_2 import OrangeCrabR0_2_25FPlatform
 from amaranth_boards.resources import UARTResource
 
-from equilif_boards.link import UartLink, UsbLink
+from equilif_boards.link import SpiLink, UartLink, UsbLink, spi_resource
 from equilif_boards.ulx3s import FLASH, ULX3S_25F
 
 
@@ -19,6 +20,14 @@ class OrangeCrab(OrangeCrabR0_2_25FPlatform):
     resources = [
         *OrangeCrabR0_2_25FPlatform.resources,
         UARTResource(0, rx="1", tx="0", conn=("io", 0), attrs=Attrs(IO_TYPE="LVCMOS33")),
+        spi_resource(
+            sck="sck",
+            mosi="copi",
+            miso="cipo",
+            cs="10",
+            conn=("io", 0),
+            attrs=Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP"),
+        ),
     ]
 
 
@@ -30,7 +39,10 @@ ORANGECRAB = replace(
     cost=130,
     clock_hz=96e6,
     link=UsbLink(),
-    other_link=UartLink(baud=3_000_000, place="an adapter at header pins 0 and 1"),
+    other_links=(
+        UartLink(baud=3_000_000, place="an adapter at header pins 0 and 1"),
+        SpiLink(sck_hz=20e6, place="header pins SCK, MOSI, MISO, and 10 for CS"),
+    ),
     flash=replace(FLASH, resource="spi_flash_1x"),
     leds=(),
     loader="orangeCrab",

@@ -4,28 +4,45 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from amaranth.build import Attrs
 from amaranth_boards.ulx3s import ULX3S_25F_Platform, ULX3S_85F_Platform
 
 from equilif_boards.board import ANY_WHILE_WRITTEN, Board
 from equilif_boards.clock import Ecp5Pll
 from equilif_boards.device import LFE5U_25F, LFE5U_85F
 from equilif_boards.flash import SpiFlash
-from equilif_boards.link import UartLink, UsbLink
+from equilif_boards.link import SpiLink, UartLink, UsbLink, spi_resource
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.link.flash import Area
 
 #: behind 2 MiB of bitstream; its clock is a pin of the FPGA's own configuration
 FLASH = SpiFlash(area=Area(32, 224), resource="spi_flash", clock_cell="USRMCLK")
 
+#: beside 3.3 V and GND of its header
+SPI = spi_resource(
+    sck="0+", mosi="0-", miso="1+", cs="1-", conn=("gpio", 0), attrs=Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP")
+)
+SPI_PINS = "header J1: SCK GP0, MOSI GN0, MISO GP1, CS GN1"
+
+
+class ULX3S85F(ULX3S_85F_Platform):
+    resources = [*ULX3S_85F_Platform.resources, SPI]
+
+
+class ULX3S25F(ULX3S_25F_Platform):
+    resources = [*ULX3S_25F_Platform.resources, SPI]
+
+
 ULX3S_85F = Board(
     name="ulx3s-85f",
     title="ULX3S 85F (Lattice ECP5 LFE5U-85F)",
-    platform=ULX3S_85F_Platform,
+    platform=ULX3S85F,
     device=LFE5U_85F,
     cost=180,
     clock=Ecp5Pll,
     clock_hz=50e6,
     link=UartLink(baud=2_000_000, high=("uart_tx_enable",)),
+    other_links=(SpiLink(sck_hz=12e6, place=SPI_PINS),),
     flash=FLASH,
     frame_bytes=4096,
     config=EngineConfig(
@@ -52,6 +69,7 @@ ULX3S_85F_MAPS = replace(
     title="ULX3S 85F with convolutions (Lattice ECP5 LFE5U-85F)",
     clock_hz=37.5e6,
     link=UartLink(baud=1_500_000, high=("uart_tx_enable",)),
+    other_links=(SpiLink(sck_hz=9e6, place=SPI_PINS),),
     config=replace(
         ULX3S_85F.config,
         tiles=384,
@@ -77,13 +95,13 @@ SMALL = EngineConfig(
 ULX3S_25F = Board(
     name="ulx3s-25f",
     title="ULX3S 25F (Lattice ECP5 LFE5U-25F)",
-    platform=ULX3S_25F_Platform,
+    platform=ULX3S25F,
     device=LFE5U_25F,
     cost=130,
     clock=Ecp5Pll,
     clock_hz=90e6,
     link=UartLink(baud=3_000_000, high=("uart_tx_enable",)),
-    other_link=UsbLink(place="on the connector US2"),
+    other_links=(UsbLink(place="on the connector US2"), SpiLink(sck_hz=20e6, place=SPI_PINS)),
     flash=FLASH,
     frame_bytes=2048,
     config=SMALL,

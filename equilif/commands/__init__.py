@@ -136,17 +136,24 @@ Json = Annotated[
         metavar="FILE",
     ),
 ]
+#: how they are named (equilif.host.spi)
+SPI_BUSES = "spi:/dev/spidev0.0, spi+ftdi://ftdi:2232h/1"
 Port = Annotated[
     str | None,
     typer.Option(
         "--port",
-        help="Serial port of a board: on its engine, in place of the golden model.",
+        help=f"Serial port of a board, or its SPI bus ({SPI_BUSES}): on its engine, in place of the golden "
+        "model.",
         show_default="none",
         metavar="PORT",
     ),
 ]
 Baud = Annotated[
-    int | None, typer.Option(help="Rate of the serial port.", show_default="the usual ones, in turn")
+    int | None,
+    typer.Option(
+        help="Rate of the serial port; of an SPI bus, its SCK in Hz.",
+        show_default="the usual ones, in turn; of SPI 4,000,000",
+    ),
 ]
 Seed = Annotated[
     int | None, typer.Option(help="Seed of weights and sample order.", show_default="the preset's first")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from equilif.commands import Baud, Json, panel
+from equilif.commands import SPI_BUSES, Baud, Json, panel
 from equilif.commands.options import DEFAULTS, EngineOptions
 from equilif.show import console as show
 
@@ -18,7 +18,10 @@ RESTORED_RATE = 0.01
 OnPort = Annotated[
     str | None,
     typer.Option(
-        "--port", help="Serial port of the board.", show_default="the only one that answers", metavar="PORT"
+        "--port",
+        help=f"Serial port of the board, or its SPI bus: {SPI_BUSES}.",
+        show_default="the only serial port that answers",
+        metavar="PORT",
     ),
 ]
 BOARD_HELP = "Name of the board, `equilif boards` lists them; or a Python file that makes one of your own."
@@ -71,7 +74,8 @@ def build(
     link: Annotated[
         str | None,
         typer.Option(
-            help="Way to the host, where the board has two: uart, usb.", show_default="the first of the board"
+            help="Way to the host, where the board has several; equilif boards lists them.",
+            show_default="the first of the board",
         ),
     ] = None,
     clock: Annotated[float | None, typer.Option(help="MHz.", show_default="the board's")] = None,

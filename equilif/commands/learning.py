@@ -328,7 +328,7 @@ def _learner(port: str | None, baud: int | None, runs: int = 1) -> Callable[...,
 
     if port is None:
         if baud is not None:
-            raise ValueError("--baud is the rate of the serial port: give --port too, or leave it out")
+            raise ValueError("--baud is the rate of a port: give --port too, or leave it out")
         return learner(runs)
 
     def make(*arguments: Any, **options: Any) -> Any:

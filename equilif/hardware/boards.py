@@ -150,6 +150,7 @@ def report(network: Network | None = None) -> list[dict[str, Any]]:
             "network": "-".join(map(str, board.network)),
             "clock_hz": board.clock_hz,
             "link": str(board.link),
+            "links": [{"kind": k.kind, "rate": str(k), "place": k.place} for k in board.links],
         }
         entry = known.get(board.name)
         if entry and same_engine(board, entry["config"]):

@@ -1,4 +1,4 @@
-"""Serial ports, and which of them have a board at the far end."""
+"""Serial ports, and which of them have a board at the far end; and an SPI bus, where its address is named."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ with needs("host"):
     from serial.tools import list_ports
     from serial.tools.list_ports_common import ListPortInfo
 
+from equilif.host import spi
 from equilif.host.client import PATIENCE, TIMEOUT, Client, DeviceError, LinkError, NoReply
 from equilif_golden.engine import features
 from equilif_golden.fixed import whole
@@ -52,10 +53,13 @@ REASONS: dict[int | None, str] = {
 def connect(path: str, baud: int | None = None) -> Client:
     """A client that has identified its device.
 
-    Without ``baud`` the usual ones are tried; a pseudo-terminal takes any.
+    ``path``: of a serial port, or the address of an SPI bus (equilif.host.spi).  Without ``baud`` the usual
+    ones are tried; a pseudo-terminal takes any.
 
     LinkError when the port cannot be opened or is in use, nothing answers, or it speaks another version.
     """
+    if spi.named(path):
+        return _connected_by_spi(path, baud)
     rates = BAUDS if baud is None else (checked(baud),)
     port = _opened(path)
     heard = 0
@@ -63,16 +67,10 @@ def connect(path: str, baud: int | None = None) -> Client:
         for rate in rates:
             if not _takes(port, rate):
                 continue
-            client = Client(port, timeout=PROBE / 3, patience=PROBE)
-            try:
-                client.identify()
-            except (NoReply, DeviceError):
-                heard += client.traffic.received
-                continue
-            client.timeout = TIMEOUT
-            client.patience = PATIENCE
-            port.write_timeout = PATIENCE
-            return client
+            client, found = _probed(port)
+            if found:
+                return client
+            heard += client.traffic.received
         tried = ", ".join(f"{b:,}" for b in rates)
         other = f" ({heard:,} bytes of something else came)" if heard else ""
         raise LinkError(
@@ -82,6 +80,35 @@ def connect(path: str, baud: int | None = None) -> Client:
     except BaseException:
         _close(port)
         raise
+
+
+def _connected_by_spi(path: str, hz: int | None) -> Client:
+    """:func:`connect`, by one SCK: what every board can follow, or the user's."""
+    port = spi.opened(path, hz, timeout=LOOK)
+    try:
+        client, found = _probed(port)
+        if found:
+            return client
+        raise LinkError(
+            f"nothing at {path} speaks equilif's protocol at {port.baudrate:,} baud, {port.says} (a board "
+            "has SPI in a bitstream of equilif build BOARD --link spi)"
+        )
+    except BaseException:
+        _close(port)
+        raise
+
+
+def _probed(port: serial.Serial | spi.SpiPort) -> tuple[Client, bool]:
+    """A client, and whether a device has identified itself; then it has patience with it."""
+    client = Client(port, timeout=PROBE / 3, patience=PROBE)
+    try:
+        client.identify()
+    except (NoReply, DeviceError):
+        return client, False
+    client.timeout = TIMEOUT
+    client.patience = PATIENCE
+    port.write_timeout = PATIENCE
+    return client, True
 
 
 def checked(baud: int) -> int:
@@ -111,7 +138,7 @@ def _takes(port: serial.Serial, rate: int) -> bool:
     return True
 
 
-def _close(port: serial.Serial) -> None:
+def _close(port: serial.Serial | spi.SpiPort) -> None:
     """Without waiting for bytes that nobody takes: a system may wait half a minute for them."""
     with contextlib.suppress(*PORT_ERRORS):
         port.reset_output_buffer()

@@ -711,6 +711,15 @@ def boards(rows: Sequence[Mapping[str, Any]], network: str | None) -> None:
             "[dim]cycles of a training sample, measured in RTL; the engine at its clock, then through the "
             "link at its rate; alone: training from its flash, with a player (build --alone)[/]"
         )
+    console.print("\n[bold]ways to a host (build --link)[/]")
+    name = max(len(r["board"]) for r in rows)
+    for r in rows:
+        for n, link in enumerate(r["links"]):
+            board = "" if n else r["board"]
+            console.print(
+                literal(f"{board:{name}}  {link['kind']:4}  {link['rate']:11}  {link['place']}"),
+                soft_wrap=True,
+            )
     for r in rows if network else ():
         console.print(
             f"{NO} {r['board']}: {literal(r['short'])}"

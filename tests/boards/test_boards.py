@@ -18,6 +18,7 @@ import pytest
 pytest.importorskip("amaranth_boards")
 
 from equilif.hardware import boards as known
+from equilif.host.spi import USUAL
 from equilif_boards import BOARDS
 from equilif_boards import build as builder
 from equilif_boards.build import (
@@ -135,10 +136,13 @@ def test_pll_makes_the_clock(board):
     else:
         other = board.clock.dividers.find(f_in, board.clock_hz)
         assert f_in / other.i * other.fb == board.clock_hz
-    for link in filter(None, (board.link, board.other_link)):
+    for link in board.links:
         if link.kind == "uart":
             divisor = link.transport(board.clock_hz).divisor
             assert board.clock_hz / link.baud == divisor, "a board's baud rate is exact"
+        elif link.kind == "spi":
+            assert 4 <= board.clock_hz / link.sck_hz < 5, "as fast as the clock allows, in whole MHz"
+            assert link.sck_hz >= USUAL, "slower than a host is without --baud"
         else:
             div = Ecp5Dividers.find(f_in, board.clock_hz, tuple(link.clocks.values()))
             vco = board.clock_hz * div.op
@@ -153,19 +157,48 @@ def test_the_netlist_is_the_same_every_time(plans):
     assert Plan.of(BOARDS["orangecrab"]).files == plans["orangecrab"].files
 
 
-def test_a_board_with_two_links():
+def pads(board) -> set[str]:
+    """That a build uses, without the clock's."""
+    files = Plan.of(board).files
+    found = re.findall(r'LOCATE COMP "\w+" SITE "(\w+)"', files.get("top.lpf", ""))
+    found += re.findall(r"set_io (?!clk12)\w+ (\d+)", files.get("top.pcf", ""))
+    return set(found)
+
+
+def test_a_board_with_three_links():
     orangecrab = BOARDS["orangecrab"]
     uart = orangecrab.with_link("uart")
-    assert (orangecrab.link.kind, uart.link.kind, uart.other_link.kind) == ("usb", "uart", "usb")
-    assert uart.with_link("usb") == orangecrab
-    for board, pads in ((orangecrab, {"N1", "M2", "N2"}), (uart, {"N17", "M18"})):
-        pins = set(re.findall(r'LOCATE COMP "\w+" SITE "(\w+)"', Plan.of(board).files["top.lpf"]))
-        assert pins == {"A9", *pads}
-    with pytest.raises(ValueError, match="has no link 'usb', it has uart"):
+    spi = orangecrab.with_link("spi")
+    assert [k.kind for k in orangecrab.links] == ["usb", "uart", "spi"]
+    assert [k.kind for k in uart.links] == ["uart", "usb", "spi"]
+    assert [k.kind for k in spi.links] == ["spi", "usb", "uart"]
+    assert uart.with_link("usb") == orangecrab and orangecrab.with_link("usb") == orangecrab
+    for board, used in (
+        (orangecrab, {"N1", "M2", "N2"}),
+        (uart, {"N17", "M18"}),
+        (spi, {"R17", "N16", "N15", "B8"}),
+    ):
+        assert pads(board) == {"A9", *used}
+    with pytest.raises(ValueError, match="has no link 'usb', it has uart and spi"):
         BOARDS["icebreaker"].with_link("usb")
+    with pytest.raises(ValueError, match="has no link 'usb', it has uart$"):
+        BOARDS["icesugar"].with_link("usb")
     with pytest.raises(ValueError, match="cannot make 100 and 48 and 12 MHz of 48 MHz"):
         orangecrab.clocked(100)
     assert uart.clocked(100).clock_hz == 100e6
+
+
+@pytest.mark.parametrize(
+    "name, used",
+    [
+        ("ulx3s-25f", {"B11", "C11", "A10", "A11"}),  # J1_5 and J1_7 of the board's constraint file
+        ("colorlight-i5", {"C17", "B18", "B20", "F20"}),
+        ("icebreaker", {"4", "2", "47", "45"}),  # PMOD1A
+    ],
+)
+def test_spi_has_the_pins_that_are_told(name, used):
+    board = BOARDS[name].with_link("spi")
+    assert used <= pads(board) and not used & pads(BOARDS[name])
 
 
 def test_clocks_that_cannot_be_made():
@@ -176,6 +209,9 @@ def test_clocks_that_cannot_be_made():
         Uart.of(6e6, 3_000_000)
     with pytest.raises(ValueError, match=r"9 MHz makes 2250000 baud, \+12.5 % from 2000000"):
         Uart.of(9e6, 2_000_000)
+    slow = BOARDS["ulx3s-25f"].with_link("spi").clocked(75)
+    with pytest.raises(ValueError, match="an SCK of 20 MHz needs a clock of at least 80 MHz, not 75 MHz"):
+        Plan.of(slow)
 
 
 # -- identity --------------------------------------------------------------------------------------

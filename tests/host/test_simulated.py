@@ -306,7 +306,7 @@ def test_nothing_at_a_port():
 
 
 def test_the_rates_of_the_boards_are_tried():
-    links = {link for b in BOARDS.values() for link in (b.link, b.other_link) if link}
+    links = {link for b in BOARDS.values() for link in b.links}
     assert {link.baud for link in links if link.kind == "uart"} <= set(BAUDS)
 
 

@@ -16,7 +16,7 @@ from equilif_hdl.engine.control import Orders
 from equilif_hdl.engine.isa import INSTRUCTION, Command, Event, Instruction, command, event
 from equilif_hdl.engine.port import EnginePort, LanesPort, ScanPort
 from equilif_hdl.engine.stages import Told
-from equilif_hdl.link import uart, usb
+from equilif_hdl.link import spi, uart, usb
 from equilif_hdl.link.bus import AxiEngine
 from equilif_hdl.link.slip import DECODED, ITEM, Decoded, Item
 from equilif_hdl.link.transport import RECEIVED, Line, Received
@@ -48,6 +48,7 @@ DEEP = dataclasses.replace(CONFIG, pipeline=Pipeline.DEEP)
         (Told.Members, Told(CONFIG)),
         (uart.Pins, uart.PINS),
         (usb.Pins, usb.PINS),
+        (spi.Pins, spi.PINS),
         (Received, RECEIVED),
         (Item, ITEM),
         (Decoded, DECODED),
@@ -82,6 +83,7 @@ def test_ports_of_every_component_are_declared(monkeypatch):
     monkeypatch.setattr(wiring.Component, "__init__", seen)
     designs = (
         Top(CONFIG, transport=usb.Usb()),
+        Top(CONFIG, transport=spi.Spi()),
         Top(DEEP, transport=uart.Uart(8), flash=Area(1, 2)),
         AxiEngine(DEEP),
     )

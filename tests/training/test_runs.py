@@ -502,7 +502,7 @@ def test_a_run_that_has_ended_is_not_asked_for_learning_rates(done):
         (("train", "--decay", "nan"), "decay must be a number in 0..1"),
         (("train", "--every", "nan"), "Invalid value for '--every'"),
         (("train", "--seed", -1), "seed must be in 0..4294967295, not -1"),
-        (("train", "--baud", 9600), "--baud is the rate of the serial port: give --port too"),
+        (("train", "--baud", 9600), "--baud is the rate of a port: give --port too"),
         (("train", "vowels", "--shift", 0.5), "shift moves images by a pixel, vowels has none"),
         (("demo", "--seed", -1), "seed must be in 0..4294967295, not -1"),
         (("recall", "--seed", -1), "seed must be in 0..4294967295, not -1"),

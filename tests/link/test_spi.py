@@ -1,0 +1,72 @@
+"""RTL of the SPI link, and its bytes."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.link.protocol import END
+from equilif_golden.link.spi import CODES, ESCAPE, NOTHING, Slave, Unstuffer, stuff
+from equilif_hdl.link.spi import Spi, SpiLine
+from equilif_hdl.top import Top
+from equilif_sim.tools.run import simulate
+
+PATIENCE_BITS = 12
+BYTES = st.binary() | st.lists(st.sampled_from((NOTHING, ESCAPE, *CODES, END, 0))).map(bytes)
+
+
+@given(BYTES, st.randoms())
+def test_stuffed_bytes_come_back(data, rng):
+    """With NOTHING anywhere between them, however they are cut."""
+    line = stuff(data)
+    assert NOTHING not in line and line.count(ESCAPE) == data.count(ESCAPE) + data.count(NOTHING)
+    spread = b"".join(bytes([NOTHING]) * rng.randrange(3) + bytes([b]) for b in line)
+    cut = rng.randrange(len(spread) + 1)
+    decoder = Unstuffer()
+    assert decoder.data(spread[:cut]) + decoder.data(spread[cut:]) == data and not decoder.escaped
+    one_by_one = [Unstuffer().take(b) for b in range(256)]
+    assert one_by_one.count(None) == 2
+
+
+@given(BYTES, BYTES)
+def test_the_slave_sends_what_it_is_given(there, here):
+    slave = Slave()
+    slave.sent.extend(there)
+    line = stuff(here) + bytes([NOTHING]) * (len(stuff(there)) + 1)
+    came = bytes(slave.exchange(byte) for byte in line)
+    assert came[0] == NOTHING and Unstuffer().data(came) == there
+    assert slave.received == [(byte, False) for byte in here]
+
+
+def test_what_is_shifted_by_bits_ends_no_frame():
+    """A host that is off by some bits sees no END in the bytes of a silent device."""
+    shifted = {(NOTHING << k | NOTHING >> 8 - k) & 255 for k in range(1, 8)}
+    assert len(shifted) == 7 and not shifted & {NOTHING, END, 0, 255}
+
+
+@pytest.mark.parametrize("simulator, patience_bits", [("icarus", 0), ("verilator", PATIENCE_BITS)])
+def test_bytes_come_through_in_both_directions(simulator, patience_bits, tmp_path):
+    config = {"patience_bits": patience_bits}
+    dut = SpiLine(patience_bits)
+    assert simulate(dut, "equilif_sim.link.spi", tmp_path, config=config, simulator=simulator) == 21
+
+
+def test_a_bit_needs_four_cycles():
+    assert Spi.of(80e6, 20e6) == Spi(25) and Spi.of(24e6, 6e6, patient=True) == Spi(0)
+    with pytest.raises(ValueError, match="an SCK of 20 MHz needs a clock of at least 80 MHz, not 79 MHz"):
+        Spi.of(79e6, 20e6)
+
+
+@pytest.mark.parametrize("ratio", [4, 6.1])
+def test_the_whole_design_answers_over_spi(ratio, tmp_path):
+    config = EngineConfig(
+        lanes=2, tiles=32, value_groups=32, state_groups=8, program_words=128, softmax=False
+    )
+    options = {"build_id": 0x1234, "frame_bytes": 300}
+    top = Top(config, transport=Spi(), **options)
+    told = {"engine": dataclasses.asdict(config), "ratio": ratio, **options}
+    assert simulate(top, "equilif_sim.link.spi_top", tmp_path, config=told, simulator="verilator") == 1
