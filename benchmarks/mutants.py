@@ -41,7 +41,7 @@ from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE, SHIFTS
 from equilif_golden.blocks.rate import RATE_SHIFTS
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.features import EVERYTHING
-from equilif_golden.engine.isa import THRESHOLD_MAX, Instruction, Op
+from equilif_golden.engine.isa import THRESHOLD_MAX, Groups, Instruction, Op
 from equilif_golden.engine.memories import memories
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region
@@ -84,7 +84,7 @@ PAGE = DOCS / "mutants.md"
 PACKAGE = "equilif_hdl"
 PROGRAMS = 300  #: random ones, of an engine
 LOOP_COUNTS = tuple(1 << bit | 1 for bit in range(1, 9))  #: each bit of a count once
-MORE_PROGRAMS = 8000  #: for what has survived those
+MORE_PROGRAMS = 3000  #: for what has survived those
 
 
 # -- targets ---------------------------------------------------------------------------------------
@@ -265,7 +265,7 @@ EXPLAINED: dict[tuple[str, str], str] = {
         "the flash is sent to its first element before the command was found right, and once more behind it"
     ),
     ("engine P4-DEEP", "-mode const1 -module engine.walker -cell $105 -port A -portbit 3"): (
-        "SAVE counts as a DRIVE, but walks without events, and only events have factors"
+        "NEXT counts as a DRIVE, but does not walk"
     ),
     ("engine P4", "-mode const1 -module engine.lanes -cell $101 -port B -portbit 0"): (
         "the address of a weight that is written follows the stage of LEARN for other operations too; they "
@@ -411,10 +411,10 @@ def cases(config: EngineConfig, n: int, seed: int) -> list[Case]:
     rng = np.random.default_rng(seed)
     model = EngineModel(config)
     out = []
-    loops = [[Op.REPEAT(count), Op.NEXT(), Op.HALT()] for count in LOOP_COUNTS]
+    given = _long_programs(config)
     for k in range(n):
-        program = loops[k] if k < len(loops) else random_program(rng, config)
-        learn = bool(rng.integers(2))
+        program = given[k] if k < len(given) else random_program(rng, config)
+        learn = k < len(given) or bool(rng.integers(2))
         weights = None
         if k % 4 == 0:
             model.w[:] = random_weights(rng, config)
@@ -431,6 +431,21 @@ def cases(config: EngineConfig, n: int, seed: int) -> list[Case]:
         expected = (r.prediction, r.spikes, r.accesses, r.activity, r.cycles)
         out.append(Case(program, learn, values, weights, counter, expected, after))
     return out
+
+
+def _long_programs(config: EngineConfig) -> list[list[Instruction]]:
+    """Loops of many counts; updates of every shift, so many that the lowest bits of their dither tell."""
+    loops = [[Op.REPEAT(count), Op.NEXT(), Op.HALT()] for count in LOOP_COUNTS]
+    pre, post = Groups(0, 2), Groups(0, 3)
+    # a host writes both phases alike; nothing is learned from that
+    minus = [Op.RESET(post, value=0), Op.MARK(post), Op.MEASURE(post, shift=7, minus=True)]
+    updates = []
+    for shift in SHIFTS:
+        loop = [Op.REPEAT(500), Op.LEARN(pre, post, tile=0, gain=1, shift=shift), Op.NEXT()]
+        if config.loops > 1:
+            loop = [Op.REPEAT(20), *loop, Op.NEXT()]
+        updates.append([*minus, *loop, Op.HALT()])
+    return loops + updates
 
 
 def takes_elements(engine: VerilatedEngine) -> bool:
