@@ -26,6 +26,7 @@ import numpy as np
 from amaranth.back import verilog
 
 from benchmarks.campaign import chain_of, difference, directed
+from benchmarks.mutants import TRIALS
 from benchmarks.pages import DOCS, write_table
 from equilif.results import write_json
 from equilif.show.console import stages
@@ -34,12 +35,17 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region
 from equilif_hdl.engine.checker import Checker
+from equilif_hdl.link.flash import FlashController
 from equilif_hdl.link.frame import Framer
+from equilif_hdl.link.spi import SpiLine
+from equilif_sim.board import Board
+from equilif_sim.library import compiled
 from equilif_sim.link.slip import Slip
 from equilif_sim.link.stand_in import HostBench
 from equilif_sim.link.uart import Uart
 from equilif_sim.tools.run import simulate
 from equilif_sim.verilated import VerilatedEngine, library, rtl
+from tests.alone import AREA, CONFIG
 from tests.engines import CONFIGS, ODD
 
 PAGE = DOCS / "coverage.md"
@@ -52,6 +58,9 @@ BUILD_ID = 0xDBC0_1234
 BENCHES = ("hostbench", "stand_in")
 #: what a design is made of that has a bench of its own
 AROUND = {"host": ("checker", "crc", "decoder", "encoder", "framer")}
+SAVE_BOARD = """
+extern "C" void board_coverage(Board *b, const char *path) { b->context.coveragep()->write(path); }
+"""
 SAVE = """void sim_coverage(Sim *s, const char *path) { s->context.coveragep()->write(path); }
 """
 
@@ -165,9 +174,31 @@ def bench(make: Callable[[], Any], module: str, config: Any) -> Counts:
         return read(next(work.rglob("coverage.dat")), text)
 
 
+class _Covered(Board):
+    """A whole design, its text without what nobody wrote."""
+
+    def _compiled(self, text: str, driver: str) -> Path:
+        self.text = plain(text)
+        return compiled("board", self.text, driver + SAVE_BOARD, extra=OPTIONS)
+
+
+def alone(*blocks: str) -> Counts:
+    """Of these, in a board that works alone."""
+    board = _Covered(CONFIG, flash=AREA, build_id=0)
+    for trial in TRIALS:
+        trial(board)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "coverage.dat"
+        board._lib.board_coverage(board._board, ctypes.c_char_p(os.fsencode(file)))
+        return {point: n for point, n in read(file, board.text).items() if point.block in blocks}
+
+
 BLOCKS: dict[str, Callable[[], Counts]] = {
+    "player": lambda: alone("player"),
+    "flash": lambda: bench(lambda: FlashController(AREA), "equilif_sim.link.flash", dataclasses.asdict(AREA)),
     "checker": lambda: bench(lambda: Checker(ODD), "equilif_sim.engine.checker", ODD),
     "uart": lambda: bench(lambda: Uart(13), "equilif_sim.link.uart", {"divisor": 13}),
+    "spi": lambda: bench(lambda: SpiLine(12), "equilif_sim.link.spi", {"patience_bits": 12}),
     "slip": lambda: bench(Slip, "equilif_sim.link.slip", {}),
     "frame": lambda: bench(lambda: Framer(frame_bytes=45), "equilif_sim.link.frame", {"frame_bytes": 45}),
     "host": lambda: bench(
@@ -218,8 +249,11 @@ _LARGE = "operands of larger engines: tests/engine/test_checker.py"
 _SAVED = "charges that SAVE has copied: some bits of some words, of which all others are seen"
 _MAPS = "maps, kernels and groups of the largest sizes: the benches of geometry, scanner and walker"
 _EXTREME = "an accumulator near its end: the bench of the block, and proofs"
+_CHIP = "there is one chip, of one name, and its area lies at the begin"
 
 REASONS = (
+    Reason("flashcontroller", "physical", 21, _CHIP),
+    Reason("flashcontroller", "port__chip", 0, _CHIP),
     Reason("engine|access", "host__mem_more|more", 0, _HOST),
     Reason("activity", ".*_(of_command|of_fetch|more)", 0, _TABLE),
     Reason("activity|engine", "counts|host__(activity|accesses|spikes|cycles)", 8, _LONG),

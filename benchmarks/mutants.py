@@ -46,6 +46,7 @@ from equilif_golden.engine.memories import memories
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region
 from equilif_golden.fixed import DEFAULT, Raw
+from equilif_golden.link.protocol import Command
 from equilif_hdl.blocks.lif import Lif
 from equilif_hdl.blocks.plasticity import Plasticity
 from equilif_hdl.blocks.rate import Measure, Moved
@@ -63,6 +64,7 @@ from equilif_hdl.engine.weights import WeightArray
 from equilif_hdl.link.bus import AxiEngine
 from equilif_hdl.link.flash import FlashController
 from equilif_hdl.link.frame import Framer
+from equilif_hdl.link.spi import SpiLine
 from equilif_hdl.top import Top
 from equilif_sim.board import FASTEST, QUIET_BITS, Board
 from equilif_sim.forked import BENCH, COUNT, PASSED, VERDICTS, copies
@@ -152,6 +154,12 @@ TRIALS: tuple[Callable[[Board], None], ...] = (
     lambda board: alone.test_it_learns_as_the_model(board, 9, 3, 0),
     alone.test_a_host_may_look_at_any_time,
     alone.test_the_line_is_told_to_wait,
+    alone.test_damaged_bytes,
+    alone.test_it_loads_its_checkpoint_when_it_is_told_to,
+    *(
+        partial(alone.test_a_list_that_asks_for_the_flash_is_refused, command=c)
+        for c in (Command.READ, Command.WRITE, Command.ERASE)
+    ),
     partial(alone.test_power_cuts_at_any_cycle, cuts=4),
     alone.test_it_answers_the_tests_in_its_flash,
     alone.test_it_stops_behind_the_frame_under_way,
@@ -201,6 +209,7 @@ TARGETS: dict[str, Target] = {
     "weights, deep": _of(WeightArray, "engine.weights", DEEP),
     "slip": Target(Slip, "link.slip", {}),
     "uart": Target(lambda: Uart(13), "link.uart", {"divisor": 13}),
+    "spi": Target(lambda: SpiLine(12), "link.spi", {"patience_bits": 12}),
     "frame": Target(lambda: Framer(frame_bytes=45), "link.frame", {"frame_bytes": 45}),
     "host": _host(ODD),
     "bus": _bus(),
@@ -263,6 +272,21 @@ EXPLAINED: dict[tuple[str, str], str] = {
     ),
     ("host, player", "-mode const1 -module board.host -cell $374 -port B -portbit 0"): (
         "the flash is sent to its first element before the command was found right, and once more behind it"
+    ),
+    ("host, player", "-mode const1 -module board.host -cell $358 -port Y -portbit 0"): (
+        "the engine reads beside flash and player, and nobody takes what it has read"
+    ),
+    ("host, player", "-mode const1 -module board.host -cell $361 -port B -portbit 0"): (
+        "the flash reads beside the engine, and nobody takes what it has read"
+    ),
+    ("host, player", "-mode const1 -module board.host -cell $400 -port Y -portbit 0"): (
+        "a write is asked for while the flash is not ready: it takes it when it is, as without"
+    ),
+    ("host, player", "-mode inv -module board.host -cell $374 -port B -portbit 0"): (
+        "the flash is sent to its first element before the command was found right, and stays there"
+    ),
+    ("host, player", "-mode inv -module board.host -cell $318 -port B -portbit 0"): (
+        "a byte stays at the output of the line until the next one, and is seen as dropped a cycle later"
     ),
     ("engine P4-DEEP", "-mode const1 -module engine.walker -cell $105 -port A -portbit 3"): (
         "NEXT counts as a DRIVE, but does not walk"
@@ -634,30 +658,40 @@ def equivalence(names: Sequence[str], seconds: int, *, again: bool = False) -> N
 
 
 # -- page ------------------------------------------------------------------------------------------
-def score(verdicts: Iterable[Verdict]) -> tuple[int, int, int, str]:
-    """Mutants, equivalent ones, survivors that are not known to be, and killed of those that can be."""
-    n = Counter("killed" if v.killed else "equivalent" if v.equivalent else "alive" for v in verdicts)
-    real = n["killed"] + n["alive"]
-    part = f"{100 * n['killed'] / real:.1f} %" if real else "-"
-    return sum(n.values()), n["equivalent"], n["alive"], part
+HEAD = "mutants | proven equivalent | explained | other survivors | killed | explained left out |"
+
+
+def score(verdicts: Sequence[tuple[str, Verdict]]) -> list[str]:
+    """Cells below HEAD, of pairs of a target and a verdict."""
+
+    def part(killed: int, alive: int) -> str:
+        return f"{100 * killed / (killed + alive):.1f} %" if killed + alive else "-"
+
+    n = Counter(_fate(name, v) for name, v in verdicts)
+    numbers = [len(verdicts), n["equivalent"], n["explained"], n["alive"]]
+    parts = [part(n["killed"], n["alive"] + n["explained"]), part(n["killed"], n["alive"])]
+    return [*map(str, numbers), *parts]
+
+
+def _fate(name: str, v: Verdict) -> str:
+    if v.killed:
+        return "killed"
+    if v.equivalent:
+        return "equivalent"
+    return "explained" if (name, v.change) in EXPLAINED else "alive"
 
 
 def page(found: Mapping[str, Found]) -> str:
-    every = [v for one in found.values() for v in one.verdicts]
-    out = ["| target | mutants | equivalent | survivors | killed |", "|---|---|---|---|---|"]
-    for name, one in found.items():
-        out.append("| " + " | ".join([name, *(f"{x}" for x in score(one.verdicts))]) + " |")
+    every = [(name, v) for name, one in found.items() for v in one.verdicts]
+    rule = "|---" * (HEAD.count("|") + 1) + "|"
+    out = ["| target | " + HEAD, rule]
+    for name in found:
+        out.append("| " + " | ".join([name, *score([pair for pair in every if pair[0] == name])]) + " |")
     out.append("| **all** | " + " | ".join(f"**{x}**" for x in score(every)) + " |")
-    out += [
-        "",
-        "By file:",
-        "",
-        "| file | mutants | equivalent | survivors | killed |",
-        "|---|---|---|---|---|",
-    ]
-    for file in sorted({v.mutant.file for v in every}):
-        of_file = [v for v in every if v.mutant.file == file]
-        out.append("| " + " | ".join([f"`{file}`", *(f"{x}" for x in score(of_file))]) + " |")
+    out += ["", "By file:", "", "| file | " + HEAD, rule]
+    for file in sorted({v.mutant.file for _, v in every}):
+        of_file = [pair for pair in every if pair[1].mutant.file == file]
+        out.append("| " + " | ".join([f"`{file}`", *score(of_file)]) + " |")
     missing = [name for name in TARGETS if name not in found]
     if missing:
         out += ["", textwrap.fill(f"Not run yet: {', '.join(missing)}.", 110)]

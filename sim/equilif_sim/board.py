@@ -47,6 +47,7 @@ struct Board {
     uint64_t cycles = 0;
     uint64_t quiet = 0;     // cycles since anything was going on
     bool answered = true;   // the last thing on the line was the end of a reply
+    bool spoiled = false;   // the next byte to the board will be
     Board() : top(new Vboard(&context)) {
         line.reset(*top);
         top->rst = 1;
@@ -80,6 +81,7 @@ void board_free(Board *b) {
     delete b;
 }
 void board_reset(Board *b) { b->reset(); }
+void board_spoil(Board *b) { b->spoiled = true; }
 void board_cut(Board *b) { b->chip.cut(); }
 void board_flash(Board *b, uint8_t *content) { b->chip.content = content; }
 int board_active(Board *b) { return b->chip.active(*b->top); }
@@ -94,7 +96,8 @@ int board_run(
     *n_out = 0;
     for (uint64_t k = 0; k < most && *n_out < room; k++) {
         if (b->line.ready() && *taken < n_in) {
-            b->line.send(in[(*taken)++]);
+            b->line.send(in[(*taken)++], !b->spoiled);
+            b->spoiled = false;
             b->answered = false;
         }
         b->line.before(*b->top);
@@ -265,6 +268,10 @@ class Board:
         self.step(cycles)
         self._lib.board_cut(self._board)
         self.reset()
+
+    def spoil(self) -> None:
+        """The next byte is damaged on its way to the board."""
+        self._lib.board_spoil(self._board)
 
     def write(self, data: bytes, /) -> int:
         self._waiting += data

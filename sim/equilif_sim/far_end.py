@@ -6,7 +6,7 @@ For equilif_sim.board.  Each is a struct FarEnd with
     void reset(Vboard &)            pins before the first cycle
     bool idle()                     nothing is on its way
     bool ready()                    it takes a byte
-    void send(uint8_t)              to the design
+    void send(uint8_t, bool)        to the design; false: damaged, so that the design sees it
     void before(Vboard &)           sets the pins for a cycle
     bool after(Vboard &, uint8_t &) looks at them after it: whether a byte has come, and which
 """
@@ -31,8 +31,8 @@ struct FarEnd {
     void reset(Vboard &top) { top.RX = 1; }
     bool idle() const { return !sending && !receiving; }
     bool ready() const { return !sending; }
-    void send(uint8_t byte) {
-        send_bits = 0x200u | byte << 1;
+    void send(uint8_t byte, bool whole) {
+        send_bits = (whole ? 0x200u : 0) | byte << 1;   // without its stop bit
         sending = 10;
         send_timer = gap;
     }

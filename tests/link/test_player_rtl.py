@@ -403,12 +403,15 @@ def test_a_sample_that_does_not_fit_is_written_as_far_as_it_does(rtl, values):
     """The player stops, in RTL and model, with the same values in the last group; one was cut short."""
     n = region_size(CONFIG, Region.VALUE)
     first = n - 4
-    frame = slip(seal(Command.RUN, 1, RUN_HEADER.pack(LEARN | PACKED, 0, 0, first) + values))
+    frame = slip(seal(Command.WRITE, 1, WRITE_HEADER.pack(Region.VALUE, 0) + bytes([9] * 8)))
+    frame += slip(seal(Command.RUN, 1, RUN_HEADER.pack(LEARN | PACKED, 0, 0, first) + values))
     content = bytearray(uploaded())
     for number in range(9):
         at = store().registers.index * BLOCK + INDEX_BYTES * number
         place = int.from_bytes(content[at : at + INDEX_BYTES], "little")
         content[place : place + len(frame)] = frame
+    rtl.work(LIMIT)
+    clear(Client(rtl, timeout=0.05))
     put(rtl, bytes(content))
     rtl.work(LIMIT)
     device = new(content)
@@ -416,8 +419,64 @@ def test_a_sample_that_does_not_fit_is_written_as_far_as_it_does(rtl, values):
     assert device.player.registers.fault == Fault.REFUSED
     compared(rtl, device)
     written = min(4, len(unpack(values)[0]))
-    got = Client(rtl, timeout=0.05).read(Region.VALUE, first, written)
-    assert (got == device.engine.read(Region.VALUE, first, written)).all()
+    client = Client(rtl, timeout=0.05)
+    for at, n in ((first, written), (0, first)):  # what lies beyond is not written to the begin
+        got = client.read(Region.VALUE, at, n)
+        assert (got == device.engine.read(Region.VALUE, at, n)).all()
+
+
+@verilated
+def test_it_loads_its_checkpoint_when_it_is_told_to(rtl):
+    """What was written since is gone."""
+    content = uploaded()
+    put(rtl, content)
+    rtl.work(LIMIT)
+    device = new(content)
+    device.player.work()
+    board = Client(rtl, timeout=0.05)
+    for client in (board, client_of(device)):
+        client.write(Region.WEIGHT, 0, np.arange(8))
+        client.tell_player(run=0, boot=1)
+    rtl.work(LIMIT)
+    device.player.work()
+    assert board.read(Region.WEIGHT, 0, 8).tolist() != list(range(8))
+    compared(rtl, device)
+
+
+@verilated
+@pytest.mark.parametrize("command", [Command.READ, Command.WRITE, Command.ERASE])
+def test_a_list_that_asks_for_the_flash_is_refused(rtl, command):
+    """The player is using it."""
+    payload = {
+        Command.READ: READ_HEADER.pack(FLASH, 0, 1),
+        Command.WRITE: WRITE_HEADER.pack(FLASH, 0) + b"\0",
+        Command.ERASE: ERASE_HEADER.pack(FLASH, 0),
+    }
+    content = bytearray(uploaded())
+    at = store().registers.programs * BLOCK
+    frame = slip(seal(command, 0, payload[command]))
+    content[at : at + len(frame)] = frame
+    assert same_end(rtl, content).player.registers.fault == Fault.REFUSED
+
+
+@verilated
+def test_damaged_bytes(rtl):
+    """A frame with one is refused; what comes while the player has the host does not reach its frames."""
+    content = uploaded(9, 40, 255)
+    put(rtl, content)
+    rng = random.Random(5)
+    for _ in range(12):
+        rtl.step(rng.randrange(140_000, 200_000))
+        assert rtl.active
+        rtl.spoil()
+        rtl.write(rng.randbytes(rng.randrange(1, 20)))
+    rtl.work(10 * LIMIT)
+    device = new(content)
+    device.player.work()
+    rtl.write(b"\xc0")
+    compared(rtl, device)
+    rtl.spoil()
+    assert answer(rtl, seal(Command.IDENTIFY, 7))[0] == Status.BAD_FRAME
 
 
 @verilated
@@ -462,8 +521,10 @@ class OwnFrames(Frames):
         n = rng.randint(1, 40)
         data = rng.randbytes(n * OWN_BYTES[region] + (rng.random() < 0.1))
         if region == PLAYER:  # whatever it is told, it does not begin to work
-            address = rng.choice([1, 2, 3, 5, WRITABLE - 1, WRITABLE, 12])
-            data = rng.randbytes(4 * rng.randint(1, 3))
+            near = [rng.randrange(1, size), rng.randrange(WRITABLE - 1, size + 2)]
+            address = rng.choice([*near, 1 << rng.randrange(32)])
+            n = rng.choice([1, 1, 2, 3])
+            data = rng.randbytes(4 * n)
         block = rng.choice([address, address // BLOCK * BLOCK])
         makers = [
             lambda: self.seal(Command.WRITE, WRITE_HEADER.pack(region, address) + data),
@@ -512,11 +573,16 @@ def hostile(board, n, seed):
     device = new(content)
     device.player.work()
     seen = {}
+    ran = False
     for k in range(n):
         if rng.random() < 0.3:
             frames.sequence -= 1  # a RUN of a number that another command had is another one
         kinds = [*frames.kinds, frames.good, frames.run]
         frame = frames.own() if rng.random() < 0.7 else rng.choice(kinds)()
+        if ran and rng.random() < 0.5:  # the same number again: it is answered, and not done
+            frames.sequence -= 1
+            frame = frames.run()
+        ran = frame[:1] == bytes([Command.RUN])
         want = untimed(frame, device.packet(slip(frame)[:-1]))
         assert untimed(frame, answer(board, frame)) == want, f"{k}: {frame.hex()}"
         seen[Status(want[0])] = seen.get(Status(want[0]), 0) + 1
