@@ -288,6 +288,9 @@ EXPLAINED: dict[tuple[str, str], str] = {
     ("host, player", "-mode inv -module board.host -cell $318 -port B -portbit 0"): (
         "a byte stays at the output of the line until the next one, and is seen as dropped a cycle later"
     ),
+    ("engine P8", "-mode const1 -module engine -cell $78 -port Y -portbit 0"): (
+        "events are offered to the walker during an ARGMAX, too; it takes none then"
+    ),
     ("engine P4-DEEP", "-mode const1 -module engine.walker -cell $105 -port A -portbit 3"): (
         "NEXT counts as a DRIVE, but does not walk"
     ),
