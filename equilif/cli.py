@@ -8,7 +8,7 @@ from equilif.commands import app
 
 __all__ = ["app", "main"]
 
-for part in (
+PARTS = (
     "overview",
     "data",
     "learning",
@@ -19,8 +19,12 @@ for part in (
     "programs",
     "boards",
     "alone",
-):  # the order of the help
+)
+
+for part in PARTS:
     import_module(f"equilif.commands.{part}")
+# the order of the help, also where somebody has imported a part before
+app.registered_commands.sort(key=lambda c: PARTS.index(str(c.callback.__module__).rpartition(".")[2]))
 
 
 def main() -> None:
