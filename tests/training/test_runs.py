@@ -459,10 +459,10 @@ def test_a_run_that_is_stopped_at_any_moment_is_continued_to_the_same_bits(how, 
 )
 def test_a_run_that_would_stop_learning_is_refused_at_once(options, message):
     preset = PRESETS["digits"].changed(**{"epochs": 15} | options)
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ValueError, match=message):
         Training.start(preset, images.load("digits"), 0)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_the_epoch_before_the_first_that_is_refused_still_learns():
@@ -481,9 +481,9 @@ def test_a_long_run_starts_at_once():
     """A million learning rates are not tried one by one."""
     preset = PRESETS["digits"].changed(form="linear", decay=0.5, epochs=1 << 20)
     data = images.load("digits")
-    start = time.perf_counter()
+    start = time.process_time()
     Training.start(preset, data, 0)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_a_run_that_has_ended_is_not_asked_for_learning_rates(done):
