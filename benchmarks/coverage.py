@@ -194,11 +194,11 @@ def alone(*blocks: str) -> Counts:
 
 
 BLOCKS: dict[str, Callable[[], Counts]] = {
-    "player": lambda: alone("player"),
-    "flash": lambda: bench(lambda: FlashController(AREA), "equilif_sim.link.flash", dataclasses.asdict(AREA)),
     "checker": lambda: bench(lambda: Checker(ODD), "equilif_sim.engine.checker", ODD),
     "uart": lambda: bench(lambda: Uart(13), "equilif_sim.link.uart", {"divisor": 13}),
     "spi": lambda: bench(lambda: SpiLine(12), "equilif_sim.link.spi", {"patience_bits": 12}),
+    "player": lambda: alone("player"),
+    "flash": lambda: bench(lambda: FlashController(AREA), "equilif_sim.link.flash", dataclasses.asdict(AREA)),
     "slip": lambda: bench(Slip, "equilif_sim.link.slip", {}),
     "frame": lambda: bench(lambda: Framer(frame_bytes=45), "equilif_sim.link.frame", {"frame_bytes": 45}),
     "host": lambda: bench(

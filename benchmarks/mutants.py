@@ -46,7 +46,6 @@ from equilif_golden.engine.memories import memories
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region
 from equilif_golden.fixed import DEFAULT, Raw
-from equilif_golden.link.protocol import Command
 from equilif_hdl.blocks.lif import Lif
 from equilif_hdl.blocks.plasticity import Plasticity
 from equilif_hdl.blocks.rate import Measure, Moved
@@ -156,10 +155,7 @@ TRIALS: tuple[Callable[[Board], None], ...] = (
     alone.test_the_line_is_told_to_wait,
     alone.test_damaged_bytes,
     alone.test_it_loads_its_checkpoint_when_it_is_told_to,
-    *(
-        partial(alone.test_a_list_that_asks_for_the_flash_is_refused, command=c)
-        for c in (Command.READ, Command.WRITE, Command.ERASE)
-    ),
+    *(partial(alone.test_a_list_that_asks_for_the_flash_is_refused, command=c) for c in alone.FOR_THE_FLASH),
     partial(alone.test_power_cuts_at_any_cycle, cuts=4),
     alone.test_it_answers_the_tests_in_its_flash,
     alone.test_it_stops_behind_the_frame_under_way,

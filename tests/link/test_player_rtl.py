@@ -84,6 +84,13 @@ def put(board, content):
     board.reset()
 
 
+def worked(content):
+    """The model, behind all work that this flash asks for."""
+    device = new(content)
+    device.player.work()
+    return device
+
+
 def flash_of(board):
     """The area; the rest of the chip was left alone."""
     first = AREA.first * BLOCK
@@ -111,8 +118,7 @@ def test_it_learns_as_the_model(rtl, n, epochs, pause):
     """Weights, registers, and every byte of the flash."""
     put(rtl, uploaded(n, epochs, pause))
     assert rtl.work(LIMIT) == b"", "its replies are not for the line"
-    device = new(uploaded(n, epochs, pause))
-    device.player.work()
+    device = worked(uploaded(n, epochs, pause))
     assert device.player.registers.epoch == epochs
     compared(rtl, device)
     rtl.reset()
@@ -133,7 +139,8 @@ def test_many_samples_and_spikes(rtl):
     first = rtl.cycles
     rtl.work(LIMIT)
     assert rtl.cycles - first == MANY_CYCLES
-    device = same_end(rtl, content)
+    device = worked(content)
+    compared(rtl, device)
     found = device.player.registers
     assert found.seen == 300 and found.spikes > 64 * 300
     fewer = dataclasses.replace(found, samples=130, epoch=0)  # there are more of them in the flash
@@ -152,8 +159,7 @@ def test_power_cuts_at_any_cycle(rtl, cuts):
     """And resets, in the middle of programs and erases too; what is then in the flash is what the board
     begins with.
     """
-    device = new(uploaded())
-    device.player.work()
+    device = worked(uploaded())
     want = device.player.registers
     put(rtl, uploaded())
     first = rtl.cycles
@@ -187,8 +193,7 @@ def test_damaged_flash_is_taken_as_by_the_model(rtl, damage):
     content = content[: AREA.size].ljust(AREA.size, b"\xff")
     put(rtl, bytes(content))
     rtl.work(LIMIT)
-    device = new(content)
-    device.player.work()
+    device = worked(content)
     compared(rtl, device)
 
 
@@ -222,18 +227,14 @@ def same_end(rtl, content, limit=LIMIT):
     """Board and model begin with this flash and end alike.  The model."""
     put(rtl, bytes(content))
     rtl.work(limit)
-    device = new(content)
-    device.player.work()
+    device = worked(content)
     compared(rtl, device)
     return device
 
 
 def slots():
     """Contents with one whole checkpoint: the later one; the first one; frames of two in its place."""
-    worked = {epochs: new(uploaded(epochs=epochs)) for epochs in (1, 2, 3)}
-    for device in worked.values():
-        device.player.work()
-    contents = {epochs: bytes(device.flash.content) for epochs, device in worked.items()}
+    contents = {epochs: bytes(worked(uploaded(epochs=epochs)).flash.content) for epochs in (1, 2, 3)}
     erased = b"\xff" * (slot(1) - slot(0))
     yield contents[3][: slot(0)] + erased + contents[3][slot(1) :]
     yield contents[2][: slot(1)] + erased + contents[2][slot(1) + len(erased) :]
@@ -269,8 +270,7 @@ def test_every_bit_of_the_registers_counts(rtl):
     content = uploaded(1, 1)
     put(rtl, content)
     rtl.work(LIMIT)
-    device = new(content)
-    device.player.work()
+    device = worked(content)
     board = Client(rtl, timeout=0.05)
     model = client_of(device)
     base = dataclasses.replace(device.player.registers, epoch=0, epochs=1, pause=0xFF, saves=NO_BLOCK)
@@ -314,8 +314,7 @@ def test_it_stops_behind_the_frame_under_way(rtl):
             stops += 0 < now.seen < 9
         client.tell_player(run=1)
     rtl.work(10 * LIMIT)
-    device = new(content)
-    device.player.work()
+    device = worked(content)
     compared(rtl, device)
 
 
@@ -325,8 +324,7 @@ def test_it_stops_while_it_looks_for_the_next_sample(rtl):
     content = uploaded()
     put(rtl, content)
     rtl.work(LIMIT)
-    device = new(content)
-    device.player.work()
+    device = worked(content)
     asked = dataclasses.replace(device.player.registers, half=5, epoch=0, epochs=2, saves=NO_BLOCK)
     board = Client(rtl, timeout=0.05)
     for client in (board, client_of(device)):
@@ -372,8 +370,7 @@ def test_the_line_is_told_to_wait(rtl):
         assert (status, sequence) in ((Status.BUSY, frame[1]), (Status.OVERRUN, 0)), frame.hex()
         told[Command(frame[0]), Status(status)] += 1
     rtl.work(10 * LIMIT)
-    device = new(content)
-    device.player.work()
+    device = worked(content)
     compared(rtl, device)
 
 
@@ -414,8 +411,7 @@ def test_a_sample_that_does_not_fit_is_written_as_far_as_it_does(rtl, values):
     clear(Client(rtl, timeout=0.05))
     put(rtl, bytes(content))
     rtl.work(LIMIT)
-    device = new(content)
-    device.player.work()
+    device = worked(content)
     assert device.player.registers.fault == Fault.REFUSED
     compared(rtl, device)
     written = min(4, len(unpack(values)[0]))
@@ -431,8 +427,7 @@ def test_it_loads_its_checkpoint_when_it_is_told_to(rtl):
     content = uploaded()
     put(rtl, content)
     rtl.work(LIMIT)
-    device = new(content)
-    device.player.work()
+    device = worked(content)
     board = Client(rtl, timeout=0.05)
     for client in (board, client_of(device)):
         client.write(Region.WEIGHT, 0, np.arange(8))
@@ -443,18 +438,20 @@ def test_it_loads_its_checkpoint_when_it_is_told_to(rtl):
     compared(rtl, device)
 
 
+FOR_THE_FLASH = {
+    Command.READ: READ_HEADER.pack(FLASH, 0, 1),
+    Command.WRITE: WRITE_HEADER.pack(FLASH, 0) + b"\0",
+    Command.ERASE: ERASE_HEADER.pack(FLASH, 0),
+}
+
+
 @verilated
-@pytest.mark.parametrize("command", [Command.READ, Command.WRITE, Command.ERASE])
+@pytest.mark.parametrize("command", FOR_THE_FLASH)
 def test_a_list_that_asks_for_the_flash_is_refused(rtl, command):
     """The player is using it."""
-    payload = {
-        Command.READ: READ_HEADER.pack(FLASH, 0, 1),
-        Command.WRITE: WRITE_HEADER.pack(FLASH, 0) + b"\0",
-        Command.ERASE: ERASE_HEADER.pack(FLASH, 0),
-    }
     content = bytearray(uploaded())
     at = store().registers.programs * BLOCK
-    frame = slip(seal(command, 0, payload[command]))
+    frame = slip(seal(command, 0, FOR_THE_FLASH[command]))
     content[at : at + len(frame)] = frame
     assert same_end(rtl, content).player.registers.fault == Fault.REFUSED
 
@@ -471,8 +468,7 @@ def test_damaged_bytes(rtl):
         rtl.spoil()
         rtl.write(rng.randbytes(rng.randrange(1, 20)))
     rtl.work(10 * LIMIT)
-    device = new(content)
-    device.player.work()
+    device = worked(content)
     rtl.write(b"\xc0")
     compared(rtl, device)
     rtl.spoil()
@@ -483,8 +479,7 @@ def test_damaged_bytes(rtl):
 def test_a_host_may_look_at_any_time(rtl):
     """Its frames come between those of the player, and change nothing."""
     content = uploaded(9, 40, 255)
-    device = new(content)
-    device.player.work()
+    device = worked(content)
     put(rtl, content)
     client = Client(rtl, timeout=0.05)
     rng = random.Random(7)
@@ -547,13 +542,6 @@ def answer(board, frame):
     raise AssertionError(f"no reply to {frame.hex()}: {got.hex()}")
 
 
-def untimed(frame, reply):
-    """Without the cycles of a RUN, and so without the CRC: the model's are an estimate."""
-    if frame[0] == Command.RUN and reply[0] == Status.OK:
-        return reply[:4] + reply[8:-4]
-    return reply
-
-
 def clear(client):
     """Memories keep what other tests left there."""
     for region in Region:
@@ -570,8 +558,7 @@ def hostile(board, n, seed):
     board.work(LIMIT)
     client = Client(board, timeout=0.05)
     clear(client)
-    device = new(content)
-    device.player.work()
+    device = worked(content)
     seen = {}
     ran = False
     for k in range(n):
@@ -583,8 +570,8 @@ def hostile(board, n, seed):
             frames.sequence -= 1
             frame = frames.run()
         ran = frame[:1] == bytes([Command.RUN])
-        want = untimed(frame, device.packet(slip(frame)[:-1]))
-        assert untimed(frame, answer(board, frame)) == want, f"{k}: {frame.hex()}"
+        want = device.packet(slip(frame)[:-1])
+        assert answer(board, frame) == want, f"{k}: {frame.hex()}"
         seen[Status(want[0])] = seen.get(Status(want[0]), 0) + 1
     compared(board, device)
     n = region_size(CONFIG, Region.VALUE)
