@@ -183,7 +183,7 @@ CLAIMS = (
     Claim(
         "bitstream",
         "README.md",
-        "| 4 lanes, 64 K weights | 784-64-10 | 24.2, 24.0 MHz |",
+        "| 4 lanes, 64 K weights | 784-64-10 |",
         "equilif build icebreaker",
         "f_max",
     ),
