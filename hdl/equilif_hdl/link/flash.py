@@ -3,8 +3,9 @@
     port: seek, read, write, erase --> [ orders, address ] --> [ shift register ] --> chip, clk, copi
     port: valid, rdata             <-- [                 ] <-- [                ] <-- cipo, sio
 
-A clock of the chip takes two cycles, and brings two bits of what is read: a byte every twelve cycles, twenty
-where it is written.  Bytes in a row need no new order.  A page that is full is programmed by itself.
+A clock of the chip takes two cycles, and brings two bits of what is read.  The next byte comes before it is
+asked for: one every ten cycles, and one every twenty where they are written.  Bytes in a row need no new
+order.  A page that is full is programmed by itself.
 Addresses are those of the design's area, and what would be done outside of it is not done: the bitstream is
 out of reach, whatever the port says.
 
@@ -40,6 +41,7 @@ from equilif_hdl.typed import Interface
 
 ADDRESS_BITS = 24
 BLOCK_BITS = 16
+READ_CLOCKS = 4  #: of a byte, two bits at a time
 WAKE_BITS = 12  #: 2**12 cycles are more than the 30 us that chips take to wake, up to 136 MHz
 REST_BITS = 3  #: 2**3 cycles are more than the 50 ns for which a chip wants to be left alone, up to 136 MHz
 assert IN_PROGRESS == 1
@@ -234,14 +236,15 @@ class FlashController(wiring.Component):
                     m.d.sync += dual.eq(1)
                     m.next = "TURNED"
             with m.State("TURNED"), m.If(done):
-                m.next = "BYTE"
+                m.d.sync += left.eq(READ_CLOCKS)
+                m.next = "SHIFT"
             with m.State("BYTE"):  # or the order before it
                 with m.If(port.outside):
                     m.next = "DONE"
-                with m.Elif(reading | programming):
+                with m.Elif(reading):  # it is on its way
+                    m.next = "SHIFT"
+                with m.Elif(programming):
                     send(wdata, 8)
-                    with m.If(dual):
-                        m.d.sync += left.eq(4)
                     m.next = "SHIFT"
                 with m.Elif(writes | erases):
                     send(Const(WRITE_ENABLE, 8), 8)
@@ -255,11 +258,13 @@ class FlashController(wiring.Component):
             with m.State("DONE"):
                 m.d.comb += port.valid.eq(~writes & ~erases)
                 m.d.sync += port.at.eq(port.at + ~erases)
+                with m.If(reading):
+                    m.d.sync += left.eq(READ_CLOCKS)
                 m.next = "IDLE"
                 with m.If(writes & port.at[: PAGE.bit_length() - 1].all()):
                     m.next = "CLOSE"
             # -- the order under way ends; what it changes takes its time ------------------------------
-            with m.State("CLOSE"):
+            with m.State("CLOSE"), m.If(done):
                 m.d.sync += [pins.cs.eq(0), reading.eq(0), dual.eq(0)]
                 m.next = "CLOSED"
             with m.State("CLOSED"), m.If(rest.all()):

@@ -36,7 +36,7 @@ NAME = 0xC84016  #: what the chip says it is
 BUSY = 60  #: cycles of a program or an erase
 WAKING = 1 << 12  #: cycles for which the chip is left alone behind WAKE
 APART = 8  #: between two orders: 50 ns at up to 136 MHz
-CYCLES = {"read": 12, "write": 20}  #: of a byte in a row
+CYCLES = {"read": 10, "write": 20}  #: of a byte in a row
 STROBES = ("seek", "read", "write", "erase", "finish")
 KNOWN = (WAKE, READ_ID, WRITE_ENABLE, READ_STATUS, READ_DUAL, PAGE_PROGRAM, BLOCK_ERASE)
 
