@@ -90,7 +90,7 @@ def read(path: Path, text: str) -> Counts:
         block = re.sub(r"(?<=\D)(\$?\d+|\$)$", "", module.removeprefix("\\").strip().rpartition(".")[2])
         if kind == "toggle":
             name = _name(fields["o"])
-            signal = re.split(r"[[:]", name)[0]
+            signal = re.split(r"[\[:]", name)[0]
             where = name.removeprefix(signal)
         else:
             number = int(fields["l"])

@@ -254,6 +254,9 @@ EXPLAINED: dict[tuple[str, str], str] = {
             "-wire wr__addr$31 -wirebit 0"
         ),
     ): "the words of a bank change places, for reads and writes alike",
+    ("flash", "-mode cnot1 -module flashcontroller -cell $106 -port Y -portbit 4 -ctrlbit 1"): (
+        "clocks are counted through other numbers, and as many: 4, 8, 24 or 32"
+    ),
     ("player", "-mode const0 -module board.host.player -cell $354 -port A -portbit 7"): (
         "the flash is sent to the entry of a sample that is not there, and then to the right one: only time"
     ),

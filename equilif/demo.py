@@ -23,6 +23,8 @@ import numpy as np
 from equilif import results
 from equilif.extras import MissingExtra
 from equilif.show import console as show
+from equilif.show import hardware as show_hardware
+from equilif.show import training as show_training
 from equilif.training.evaluate import Evaluation, evaluate
 from equilif.training.folder import BITSTREAM, CONFUSION, CURVE, LOG, RESULTS, SETTLING, RunFolder
 from equilif.training.presets import Preset
@@ -115,8 +117,8 @@ class Demo:
     # -- golden model ------------------------------------------------------------------------------
     def _train(self, training: Training) -> None:
         show.console.rule("[bold]1  training on the golden model", align="left")
-        show.describe(training)
-        show.train(training, self.out)
+        show_training.describe(training)
+        show_training.train(training, self.out)
         last = training.history[-1]
         self._claim(
             "the golden model learns the digits",
@@ -175,8 +177,10 @@ class Demo:
             d = training.data
             whole = len(d.x_train) * self.preset.epochs
             lessons = self._lessons(training, whole if self.samples is None else self.samples)
-            learnt = show.compare("RTL learns", training.network, before, config, d, Plan(lessons, 0))
-            report = show.compare(
+            learnt = show_hardware.compare(
+                "RTL learns", training.network, before, config, d, Plan(lessons, 0)
+            )
+            report = show_hardware.compare(
                 "RTL infers", training.network, training.weights, config, d, Plan([], len(d.x_test))
             )
         except (MissingExtra, MissingVerilator, results.ToolFailed) as e:
@@ -184,10 +188,10 @@ class Demo:
             self._claim(what, str(e), False)
             return
         for r in (learnt, report):
-            show.verdict(r)
+            show_hardware.verdict(r)
         self.record["rtl"] = {"training": learnt.to_dict(), "inference": report.to_dict()}
         report.training, report.compared.weights = learnt.training, learnt.compared.weights
-        show.costs(report)
+        show_hardware.costs(report)
         t = learnt.training
         i = report.inference
         equal = learnt.mismatch is None and report.mismatch is None
@@ -274,7 +278,7 @@ class Demo:
             self._claim("bitstream", why, False)
             return
         found = json.loads((self.out / BITSTREAM).read_text())
-        show.bitstream(found)
+        show_hardware.bitstream(found)
         t = found["timing"]
         self.record["bitstream"] = found
         self._claim(

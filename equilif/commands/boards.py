@@ -10,6 +10,7 @@ import typer
 from equilif.commands import SPI_BUSES, Baud, Json, panel
 from equilif.commands.options import DEFAULTS, EngineOptions
 from equilif.show import console as show
+from equilif.show import hardware as show_hardware
 
 command = panel("Boards")
 
@@ -52,7 +53,7 @@ def boards(
     from equilif.hardware.boards import network_of, report
 
     rows = report(None if network is None else network_of(network))
-    show.boards(rows, network)
+    show_hardware.boards(rows, network)
     return {"boards": rows}
 
 
@@ -125,7 +126,7 @@ def build(
             "network": "-".join(map(str, chosen.network)),
             "samples_per_second": known.speed(chosen, entry),
         }
-    show.bitstream(found)
+    show_hardware.bitstream(found)
     show.console.print(show.literal(found["bitstream"]))
     return found
 

@@ -13,6 +13,7 @@ import typer
 from equilif.commands import Json, panel
 from equilif.commands.own import NOTHING, OwnOptions
 from equilif.show import console as show
+from equilif.show import evaluation as show_evaluation
 
 if TYPE_CHECKING:
     from equilif.data.making import Found
@@ -61,7 +62,7 @@ def data(
     sizes = [p.size for p in network.populations if p.name not in ("bias", "memory")]
     boards = _boards(network)
     _show(found, "-".join(map(str, sizes)), preset.epochs, boards)
-    plotted = [] if out is None else show.samples(found, out)
+    plotted = [] if out is None else show_evaluation.samples(found, out)
     about = found.about
     return {
         "data": found.data.name,

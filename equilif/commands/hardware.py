@@ -24,6 +24,7 @@ from equilif.commands import (
 from equilif.commands.options import CHANGES, DEFAULTS, EngineChanges, TrainedPhases
 from equilif.commands.own import NOTHING, OwnOptions
 from equilif.show import console as show
+from equilif.show import hardware as show_hardware
 
 if TYPE_CHECKING:
     from equilif.data.images import DataSet
@@ -115,9 +116,9 @@ def verify(
     most = None if everything or full else samples or SAMPLES
     plan = Plan([shown._replace(order=shown.order[:most]) for shown in lessons], len(loaded.x_test[:most]))
     config = engine_of(taught, lanes, board)
-    report = show.compare("RTL = golden", taught, weights, config, loaded, plan, waves)
-    show.verdict(report)
-    show.costs(report)
+    report = show_hardware.compare("RTL = golden", taught, weights, config, loaded, plan, waves)
+    show_hardware.verdict(report)
+    show_hardware.costs(report)
     files = [] if waves is None else recording.written(waves)
     if files:
         show.console.print(f"waves and layouts: {show.literal(', '.join(map(str, files)))}")

@@ -39,6 +39,8 @@ from equilif.commands.options import DEFAULTS, Phases, TrainedPhases
 from equilif.commands.own import NOTHING, OwnOptions
 from equilif.extras import needs
 from equilif.show import console as show
+from equilif.show import evaluation as show_evaluation
+from equilif.show import training as show_training
 
 if TYPE_CHECKING:
     from equilif.data.about import About
@@ -243,18 +245,18 @@ def train(
             runs = [Training.start(preset, loaded, first + k, make) for k in range(len(folders))]
             for place in places:
                 place.clear()
-        show.describe(*runs)
+        show_training.describe(*runs)
         logs = {f: log for f, board in boards.items() if (log := held.enter_context(board))}
         if several:
-            show.train_together(dict(zip(folders, runs, strict=True)), every=every, boards=logs)
+            show_training.train_together(dict(zip(folders, runs, strict=True)), every=every, boards=logs)
         else:
-            show.train(runs[0], out, every=every, board=logs.get(out))
+            show_training.train(runs[0], out, every=every, board=logs.get(out))
         found = [
             {
                 **run.to_dict(),
                 "accuracy": run.history[-1].test_accuracy,
                 "out": f,
-                "files": [NETWORK, HISTORY, *show.learning_curve(run, f)],
+                "files": [NETWORK, HISTORY, *show_training.learning_curve(run, f)],
             }
             for f, run in zip(folders, runs, strict=True)
         ]
@@ -406,7 +408,7 @@ def evaluate(
         found = dataclasses.replace(found, names=about.labels)
         if given.clipped:
             show.console.print(f"[yellow]{given.clipped:,} values are beyond the scale: clipped[/]")
-    show.console.print(show.confusion(found))
+    show.console.print(show_evaluation.confusion(found))
     show.console.print(
         f"\n{show.literal(name)}: [bold]{found.accuracy:.2%}[/] of {show.literal(what)}, "
         f"{found.spikes_per_sample:,.0f} spikes a sample (free phase)"
@@ -564,7 +566,7 @@ def recall(
             ],
         )
     )
-    plotted = show.recall(found, out)
+    plotted = show_evaluation.recall(found, out)
     show.console.print(
         f"{found.steps:.1f} updates a cue; error: |state - image|^2 / |image|^2"
         + (f"; saved {', '.join(plotted)} in {show.literal(out)}" if plotted else "")
@@ -613,9 +615,11 @@ def attend(
     if word or net.table is not None and data.words:
         files.check(out / NEIGHBOURS)
         words = neighbours(net, weights, data, word or ())
-    plotted = show.attention(found, f"{data.name}: what {found[0].p.shape[0]} queries look at", out)
+    plotted = show_evaluation.attention(
+        found, f"{data.name}: what {found[0].p.shape[0]} queries look at", out
+    )
     if words:
-        plotted += show.neighbours(words, f"{data.name}: words that learned", out)
+        plotted += show_evaluation.neighbours(words, f"{data.name}: words that learned", out)
     if plotted:
         show.console.print(f"saved {', '.join(plotted)} in {show.literal(out)}")
     return {

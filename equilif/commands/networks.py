@@ -19,6 +19,7 @@ from equilif.commands import (
 )
 from equilif.commands.own import NOTHING, Own, OwnOptions
 from equilif.show import console
+from equilif.show import network as show_network
 
 if TYPE_CHECKING:
     from equilif.hardware.anatomy import Anatomy
@@ -141,7 +142,7 @@ def show(
     if given and data is None and (network not in set(Data) or own.flags):
         raise ValueError(f"{', '.join(given)} is for DATA: name the data, or leave it out")
     found = _anatomy(network, data, folder, own)
-    console.network(found)
+    show_network.network(found)
     if out is not None:
         diagram.draw(found, out)
         console.console.print(f"drew {console.literal(out)}")

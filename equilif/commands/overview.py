@@ -13,6 +13,7 @@ from rich.text import Text
 
 from equilif.commands import Data, Json, Overwrite, Seed, panel
 from equilif.extras import MissingExtra
+from equilif.show import bench as show_bench
 from equilif.show import console as show
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ def bench(
             from equilif.bench import engines
 
             rows = engines.rows()
-            show.engines(rows)
+            show_bench.engines(rows)
             found["others"] = [r.to_dict() for r in rows]
     results.write_json(target, {"version": results.version(), **found})
     show.console.print(f"saved {show.literal(target)}")
@@ -209,7 +210,7 @@ def _learning(sets: list[DataSet], seconds: float, *, must: bool) -> dict[str, A
         inference = race.inference(sets[-1])
         begin("compiling")
         compiling = race.compile_seconds()
-    show.race(found, race.TARGET)
+    show_bench.race(found, race.TARGET)
     threads = default_threads()
     show.console.print(
         f"inference of {sets[-1].name}: {inference:,.0f} samples/s on {threads} "
@@ -230,5 +231,5 @@ def _engine(sets: list[DataSet], samples: int) -> list[dict[str, Any]]:
     with show.stages("engine", len(cycles.LANES) * (len(sets) + 1)) as begin:
         for row in cycles.measure(sets, samples, begin):
             rows.append(row)
-    show.cycles(rows)
+    show_bench.cycles(rows)
     return [vars(r) for r in rows]

@@ -26,6 +26,8 @@ from equilif.commands import (
 from equilif.commands.learning import keeps_settings, show_version, whereabouts
 from equilif.commands.own import NOTHING, Own, OwnOptions, OwnRows
 from equilif.show import console as show
+from equilif.show import sweep as show_sweep
+from equilif.show import training as show_training
 
 if TYPE_CHECKING:
     from equilif.training.settings import Settings
@@ -199,7 +201,7 @@ def rates(
                 run = module.RateTraining.start(settings, folder)
             place.clear()
         with board as log:
-            files = show.train_rates(run, out, log)
+            files = show_training.train_rates(run, out, log)
         run.distributed.leave()
     last = run.history[-1]
     kind = "held-out" if run.settings.hold_out else "test"
@@ -247,7 +249,7 @@ def deploy(
     asked = steps or module.STEPS
     with show.stages("deploy", len(asked) + 4) as begin:
         found = module.deploy(trained.model, trained.data, steps=asked, samples=samples, progress=begin)
-    files = show.deployment(found, f"{trained.data.name} {trained.sizes}", run)
+    files = show_training.deployment(found, f"{trained.data.name} {trained.sizes}", run)
     if files:
         show.console.print(f"saved {', '.join(files)} in {show.literal(run)}")
     return {"data": trained.data.name, "sizes": trained.sizes, **found.to_dict(), "files": files}
@@ -435,7 +437,7 @@ def sweep(
             Against.inference: "inference cycles",
             Against.time: "training_us",
         }[against]
-        files = show.sweep(run, rows, cost)
+        files = show_sweep.sweep(run, rows, cost)
     return {
         "out": out,
         "points": rows,

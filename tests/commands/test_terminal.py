@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 from equilif import cli
 from equilif.commands import reason
 from equilif.show import console
+from equilif.show import hardware as show_hardware
 from equilif_golden import network
 
 EQUILIF = (sys.executable, "-m", "equilif")
@@ -324,7 +325,7 @@ def test_the_help_begins_with_the_overview_and_breaks_lines_where_the_terminal_e
 
 def test_cells_of_which_a_device_has_none_are_not_shown(capsys):
     """nextpnr for Gowin counts cells that are its own."""
-    console.bitstream(
+    show_hardware.bitstream(
         {
             "board": {"title": "a board"},
             "utilisation": {

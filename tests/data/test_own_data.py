@@ -381,7 +381,7 @@ def test_verify_takes_own_data_and_hands_them_on(monkeypatch, capsys):
         seen.append((network, data))
         raise ValueError("seen")
 
-    monkeypatch.setattr("equilif.show.console.compare", stop)
+    monkeypatch.setattr("equilif.show.hardware.compare", stop)
     assert run(f"verify {table()} --label kind --samples 2") == 2
     network, data = seen[0]
     assert network.n_inputs == 4 and data.about.labels == CLASSES

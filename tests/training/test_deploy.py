@@ -13,7 +13,8 @@ torch = pytest.importorskip("torch")
 
 from equilif import cli  # noqa: E402   torch is optional
 from equilif.data import images as data  # noqa: E402
-from equilif.show import console, plots  # noqa: E402
+from equilif.show import plots  # noqa: E402
+from equilif.show import training as show_training  # noqa: E402
 from equilif.training import rates  # noqa: E402
 from equilif.training.deploy import TIMES, converge, deploy, quantisation, window  # noqa: E402
 from equilif.training.settings import SETTINGS  # noqa: E402
@@ -111,7 +112,7 @@ def test_a_memory_is_deployed_without_averages(tmp_path):
         and abs(found.real - found.rates) < 0.03
         and abs(found.spiking[1].accuracy - found.rates) < 0.05
     )
-    console.deployment(found, "kinds", tmp_path)
+    show_training.deployment(found, "kinds", tmp_path)
     assert (tmp_path / plots.DEPLOYMENT).exists()
     with pytest.raises(ValueError, match="settles in whole windows"):
         deploy(model, d, steps=(7,))

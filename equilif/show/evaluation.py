@@ -1,0 +1,96 @@
+"""What trained networks do with samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from equilif.show.console import console, literal, plots_for, table
+
+if TYPE_CHECKING:
+    from equilif.data.making import Found
+    from equilif.training.attention import Attention
+    from equilif.training.evaluate import Evaluation
+    from equilif.training.neighbours import Neighbours
+    from equilif.training.recall import Recall
+
+
+def samples(found: Found, out: Path) -> list[str]:
+    """A picture of some samples, where matplotlib is installed; nothing for texts."""
+    if found.about.encoding.kind == "texts":
+        console.print("[yellow]no picture: texts are not drawn[/]")
+        return []
+    plots = plots_for("picture")
+    if plots is None:
+        return []
+    plots.samples(found, out / plots.SAMPLES)
+    console.print(f"saved {plots.SAMPLES} in {literal(out)}")
+    return [plots.SAMPLES]
+
+
+def confusion(found: Evaluation) -> Table:
+    names = found.names or tuple(map(str, range(len(found.confusion))))
+    rows: list[list[str | Text]] = []
+    for true, counts in enumerate(found.confusion):
+        cells = [
+            Text(str(n), "green") if k == true else Text(str(n), "red") if n else Text("·", "dim")
+            for k, n in enumerate(counts)
+        ]
+        rows.append([names[true], *cells, f"{counts[true] / max(1, counts.sum()):.1%}"])
+    return table("true class (rows), predicted class (columns)", ["", *names, "right"], rows)
+
+
+def recall(found: Recall, out: Path) -> list[str]:
+    """Its picture, where matplotlib is installed."""
+    plots = plots_for("picture")
+    if plots is None:
+        return []
+    plots.recall(found, out / plots.RECALL)
+    return [plots.RECALL]
+
+
+def attention(samples: Sequence[Attention], title: str, out: Path) -> list[str]:
+    """Texts with the words that are looked at brought out, and the picture, where matplotlib is installed."""
+    for a in samples:
+        text = Text()
+        for word, share in zip(a.words, a.share, strict=True):
+            text.append(
+                word, "bold reverse" if share >= 4 else "bold" if share >= 2 else "" if share >= 1 else "dim"
+            )
+            text.append(" ")
+        colour = "green" if a.prediction == a.label else "red"
+        console.print(f"\nsample {a.index}, class {a.label}, predicted [{colour}]{a.prediction}[/]")
+        console.print(text)
+    console.print(
+        "\n[dim]less than an even share[/]  an even share or more  [bold]twice that[/]  "
+        "[bold reverse]four times[/]"
+    )
+    plots = plots_for("picture")
+    if plots is None:
+        return []
+    plots.attention(samples, title, out / plots.ATTENTION)
+    return [plots.ATTENTION]
+
+
+def neighbours(found: Sequence[Neighbours], title: str, out: Path) -> list[str]:
+    """The nearest words before and after learning, and the picture, where matplotlib is installed."""
+    columns = ("word", "nearest before learning", "nearest after learning", "cosine of the two")
+    rows = (
+        (
+            one.word,
+            ", ".join(one.before),
+            ", ".join(one.after),
+            "" if one.cosine is None else f"{one.cosine:.2f}",
+        )
+        for one in found
+    )
+    console.print(table(title, columns, rows, left=len(columns)))
+    plots = plots_for("picture")
+    if plots is None:
+        return []
+    plots.neighbours(found, title, out / plots.NEIGHBOURS)
+    return [plots.NEIGHBOURS]

@@ -1,0 +1,163 @@
+"""RTL beside the golden model, builds and boards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from equilif.show.console import NO, YES, bar, console, literal, table
+
+if TYPE_CHECKING:
+    from equilif.data.images import DataSet
+    from equilif.hardware.verify import Plan, Report
+    from equilif_golden.engine.config import EngineConfig
+    from equilif_golden.network import Network, Weights
+
+
+def compare(
+    what: str,
+    network: Network,
+    weights: Weights,
+    config: EngineConfig,
+    data: DataSet,
+    plan: Plan,
+    waves: Path | None = None,
+) -> Report:
+    from equilif.hardware import verify
+
+    with bar() as progress:
+        task = progress.add_task(what, total=plan.samples, note="compiling the engine")
+
+        def show(done: int, report: Report) -> None:
+            progress.update(task, completed=done, note=f"{report.compared.total:,} numbers equal")
+
+        return verify.compare(network, weights, config, data, plan, waves=waves, progress=show)
+
+
+def verdict(report: Report) -> None:
+    c = report.compared
+    kinds = (("training", report.training.samples), ("test", report.inference.samples))
+    samples = " and ".join(f"{n:,} {kind}" for kind, n in kinds if n)
+    equal = (
+        f"{c.predictions:,} predictions, {c.spike_counts:,} spike counts, {c.rates:,} rates and "
+        f"{c.weights:,} weight words ({samples} samples)"
+    )
+    if report.mismatch:
+        console.print(f"{NO} [bold]{literal(report.mismatch)}[/]\n  equal until then: {equal}")
+    else:
+        console.print(f"{YES} 0 mismatches in {equal}")
+
+
+def costs(report: Report) -> None:
+    kinds = [
+        (name, cost.per_sample())
+        for name, cost in (("training", report.training), ("inference", report.inference))
+        if cost.samples
+    ]
+    console.print(
+        table(
+            f"RTL with {report.config.lanes} lanes, per sample",
+            ["", "cycles", "ideal", "cycles / ideal", "spikes", "free steps"],
+            [
+                [
+                    name,
+                    f"{s['cycles']:,.0f}",
+                    f"{s['ideal']:,.0f}",
+                    f"{s['cycles'] / s['ideal']:.2f}" if s["ideal"] else "-",
+                    f"{s['spikes']:,.0f}",
+                    f"{s['free_steps']:.1f}",
+                ]
+                for name, s in kinds
+            ],
+        )
+    )
+    console.print(
+        f"[dim]ideal: words of {report.config.lanes} weights that the sample touches, one a cycle[/]"
+    )
+
+
+def bitstream(found: Mapping[str, Any]) -> None:
+    """What equilif_boards.build says of a build, as a dict; ``samples_per_second`` where measured cycles are
+    known.
+    """
+    # nextpnr counts cells of its own, too, of which a device has none
+    rows = [
+        [name, f"{u['used']:,}", f"{u['available']:,}", f"{u['used'] / u['available']:.0%}"]
+        for name, u in found["utilisation"].items()
+        if u["available"]
+    ]
+    console.print(table(found["board"]["title"], ["", "used", "available", ""], rows))
+    t = found["timing"]
+    console.print(
+        f"f_max [bold]{t['f_max']:.2f} MHz[/], clock {t['constraint']:g} MHz, seed {found['seed']}, "
+        f"build id {found['build_id']}"
+    )
+    console.print(f"{found['weights']:,} weights in {found['config']['lanes']} lanes")
+    for kind, rate in found.get("samples_per_second", {}).items():
+        console.print(
+            f"{found['network']}, {kind}: {rate['engine']:,.0f} samples/s, "
+            f"through the link {rate['both']:,.0f}"
+        )
+
+
+def boards(rows: Sequence[Mapping[str, Any]], network: str | None) -> None:
+    """What equilif.hardware.boards.report says."""
+    built = ["board", "about $", "lanes", "weights", "memories", "logic", "f_max", "MHz"]
+    console.print(table("boards, as built", built, map(_as_built, rows)))
+    measured = [r for r in rows if "build" in r]
+    if measured:
+        engine = ["board", "network", "cycles", "training", "inference"]
+        speeds = [*engine, "link", "training", "inference", "alone"]
+        console.print(table("\nMNIST, samples a second", speeds, map(_speed, measured), left=2))
+        console.print(
+            "[dim]cycles of a training sample, measured in RTL; the engine at its clock, then through the "
+            "link at its rate; alone: training from its flash, with a player (build --alone)[/]"
+        )
+    console.print("\n[bold]ways to a host (build --link)[/]")
+    name = max(len(r["board"]) for r in rows)
+    for r in rows:
+        for n, link in enumerate(r["links"]):
+            board = "" if n else r["board"]
+            console.print(
+                literal(f"{board:{name}}  {link['kind']:4}  {link['rate']:11}  {link['place']}"),
+                soft_wrap=True,
+            )
+    for r in rows if network else ():
+        console.print(
+            f"{NO} {r['board']}: {literal(r['short'])}"
+            if r["short"]
+            else f"{YES} {r['board']} holds {literal(network)}",
+            soft_wrap=True,
+        )
+
+
+def _as_built(row: Mapping[str, Any]) -> list[str]:
+    """Cells of a board: its engine, and what the build came to."""
+    logic = row.get("logic")
+    return [
+        row["board"],
+        f"{row['cost_usd']}",
+        f"{row['lanes']}",
+        f"{row['weights']:,}",
+        "yes" if row["softmax"] else "no",
+        f"{logic['used'] / logic['available']:.0%}" if logic else "-",
+        f"{row['build']['f_max']:.1f}" if logic else "not built",
+        f"{row['clock_hz'] / 1e6:g}",
+    ]
+
+
+def _speed(row: Mapping[str, Any]) -> list[str]:
+    """Cells of a board: cycles, and samples a second of the engine, through the link, and alone."""
+    speed = row["samples_per_second"]
+    return [
+        row["board"],
+        row["network"],
+        f"{row['cycles']['training']:,.0f}",
+        f"{speed['training']['engine']:,.0f}",
+        f"{speed['inference']['engine']:,.0f}",
+        row["link"],
+        f"{speed['training']['both']:,.0f}",
+        f"{speed['inference']['both']:,.0f}",
+        f"{speed['training']['alone']:,.0f}" if "alone" in speed["training"] else "-",
+    ]
