@@ -57,6 +57,8 @@ class Board:
     frame_bytes: int = FRAME_BYTES
     synth_opts: str = ""
     nextpnr_opts: str = ""
+    #: of place and route, the first one that is tried
+    seed: int = 1
     #: Yosys passes before synthesis
     after_read: tuple[str, ...] = ()
     #: resource names and numbers of LEDs, for engine and link; of a board with a player, for it at work and

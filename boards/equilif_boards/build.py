@@ -289,13 +289,13 @@ def build(
     board: Board,
     out: Path,
     *,
-    seed: int = 1,
+    seed: int | None = None,
     retries: int = RETRIES,
     progress: Callable[[str], None] | None = None,
 ) -> BuildResult:
     """Bitstream and manifest in ``out``.
 
-    Place and route is tried with ``retries`` seeds from ``seed``, until the clock is met.
+    Place and route is tried with ``retries`` seeds from ``seed`` (the board's), until the clock is met.
 
     ValueError or OSError when ``out`` cannot take a build.  BuildError: MissingTool, DoesNotFit (before
     synthesis, where that is known by then), TimingNotMet or a tool's own error.  ``progress`` gets a line
@@ -312,7 +312,7 @@ def build(
         say(f"{name}: {seconds[name]:.1f} s")
         return result
 
-    seed = whole(seed, "seed", 0, MOST_SEED)
+    seed = whole(board.seed if seed is None else seed, "seed", 0, MOST_SEED)
     retries = whole(retries, "retries", 1, MOST_RETRIES)
     if short := board.device.shortage(board.config, alone=board.alone):
         raise DoesNotFit(too_small(board, short, estimated=board.device.family.logic_name))
@@ -439,7 +439,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("board", choices=sorted(BOARDS))
     parser.add_argument("--out", type=Path, help="directory of the build (default: build/BOARD)")
-    parser.add_argument("--seed", type=int, default=1, help="first seed of place and route")
+    parser.add_argument("--seed", type=int, help="first seed of place and route (the board's)")
     parser.add_argument("--retries", type=int, default=RETRIES, help="seeds to try")
     chosen = parser.parse_args(arguments)
     board = BOARDS[chosen.board]

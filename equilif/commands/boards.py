@@ -61,7 +61,9 @@ def boards(
 def build(
     board: BoardName,
     out: Annotated[Path | None, typer.Option(help="Folder of the build.", show_default="build/BOARD")] = None,
-    seed: Annotated[int, typer.Option(help="First seed of place and route.")] = 1,
+    seed: Annotated[
+        int | None, typer.Option(help="First seed of place and route.", show_default="the board's")
+    ] = None,
     retries: Annotated[int, typer.Option(help="Seeds to try until the clock is met.", min=1)] = 8,
     lanes: OtherLanes = None,
     weights: OtherWeights = None,
