@@ -68,7 +68,7 @@ TANG_NANO_9K = Board(
     device=GW1NR_9,
     cost=20,
     clock=GowinPll,
-    clock_hz=54e6,
+    clock_hz=60e6,
     link=UartLink(baud=3_000_000),
     # 4 MiB beside the FPGA, which has its bitstream in a flash of its own
     flash=SpiFlash(area=Area(1, 63)),
