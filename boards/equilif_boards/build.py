@@ -19,6 +19,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -42,6 +43,10 @@ MANIFEST = "manifest.json"
 #: file of a plan with its commands, by which a folder of builds is known
 COMMANDS = f"build_{NAME}.json"
 RETRIES = 8
+#: of place and route with a seed.  The longest that came to an end took 68 on a busy machine; where there are
+#: too many wires the router goes round and round
+MINUTES = 120.0
+MOST_MINUTES = 1e6
 #: file of a plan with our own step between Yosys and nextpnr
 ABSORB = "absorb.py"
 #: most seeds that a build may try, and the largest seed to begin with: nextpnr takes 31 bits
@@ -85,6 +90,10 @@ class DoesNotFit(BuildError):
 
 class TimingNotMet(BuildError):
     pass
+
+
+class NoEnd(BuildError):
+    """A tool was at work for longer than it may be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,17 +263,32 @@ def read_report(report: Mapping[str, Any]) -> tuple[Timing, dict[str, tuple[int,
     }
 
 
-def _call(command: list[str], folder: Path) -> tuple[int, str]:
-    """Exit code of a tool, and what it said."""
-    done = subprocess.run(
-        command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
+def _call(command: list[str], folder: Path, minutes: float | None = None) -> tuple[int, str]:
+    """Exit code of a tool, and what it said; NoEnd when it takes longer."""
+    tool = subprocess.Popen(
+        command,
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        process_group=0,  # it may have children, which end with it
     )
-    return done.returncode, done.stdout + done.stderr
+    try:
+        said, _ = tool.communicate(timeout=None if minutes is None else 60 * minutes)
+    except BaseException as e:
+        os.killpg(tool.pid, signal.SIGKILL)
+        tool.wait()
+        if isinstance(e, subprocess.TimeoutExpired):
+            raise NoEnd(f"{Path(command[0]).name} came to no end in {minutes:g} minutes") from None
+        raise
+    return tool.returncode, said
 
 
-def _run(command: list[str], out: Path, name: str) -> None:
-    """BuildError with the tool's last errors when it fails."""
-    code, said = _call(command, out)
+def _run(command: list[str], out: Path, name: str, minutes: float | None = None) -> None:
+    """BuildError with the tool's last errors when it fails, and NoEnd when it takes longer."""
+    code, said = _call(command, out, minutes)
     if code:
         lines = said.splitlines()
         errors = [line for line in lines if "ERROR" in line] or lines
@@ -291,15 +315,17 @@ def build(
     *,
     seed: int | None = None,
     retries: int = RETRIES,
+    minutes: float = MINUTES,
     progress: Callable[[str], None] | None = None,
 ) -> BuildResult:
     """Bitstream and manifest in ``out``.
 
-    Place and route is tried with ``retries`` seeds from ``seed`` (the board's), until the clock is met.
+    Place and route is tried with ``retries`` seeds from ``seed`` (the board's), until the clock is met; each
+    of them may take so many ``minutes``.
 
     ValueError or OSError when ``out`` cannot take a build.  BuildError: MissingTool, DoesNotFit (before
-    synthesis, where that is known by then), TimingNotMet or a tool's own error.  ``progress`` gets a line
-    when a step begins and ends.
+    synthesis, where that is known by then), TimingNotMet, NoEnd when no seed came to one, or a tool's own
+    error.  ``progress`` gets a line when a step begins and ends.
     """
     say = progress or (lambda _: None)
     seconds: dict[str, float] = {}
@@ -314,6 +340,10 @@ def build(
 
     seed = whole(board.seed if seed is None else seed, "seed", 0, MOST_SEED)
     retries = whole(retries, "retries", 1, MOST_RETRIES)
+    if not 0 < minutes <= MOST_MINUTES:
+        raise ValueError(
+            f"minutes of place and route must be more than 0, at most {MOST_MINUTES:g}, not {minutes:g}"
+        )
     if short := board.device.shortage(board.config, alone=board.alone):
         raise DoesNotFit(too_small(board, short, estimated=board.device.family.logic_name))
     require_free(out)
@@ -332,12 +362,23 @@ def build(
         say("  " + ", ".join(f"{n:,} {name}" for name, n in absorbed.items()))
     tried: dict[int, Timing] = {}
     for attempt in range(seed, seed + retries):
-        step(f"{to_places} seed {attempt}", functools.partial(_route, board, route, out, attempt))
+        try:
+            step(
+                f"{to_places} seed {attempt}", functools.partial(_route, board, route, out, attempt, minutes)
+            )
+        except NoEnd as e:
+            say(f"  {e}")
+            continue
         tried[attempt], utilisation = report_of(out / REPORT)
         say(f"  f_max {tried[attempt].f_max:.2f} MHz, {tried[attempt].constraint:g} MHz wanted")
         if tried[attempt].met:
             break
     else:
+        if not tried:
+            raise NoEnd(
+                f"{board.title}: place and route came to no end in {minutes:g} minutes with any of the seeds "
+                f"{seed}..{attempt}: allow it more (--minutes), take other seeds or a smaller engine"
+            )
         best = max(tried, key=lambda s: tried[s].f_max)
         timing = tried[best]
         raise TimingNotMet(
@@ -387,11 +428,13 @@ def _absorb(absorb: Callable[[dict[str, Any]], dict[str, int]], netlist: Path) -
     return absorbed
 
 
-def _route(board: Board, command: list[str], out: Path, seed: int) -> None:
-    """Place and route with a seed; DoesNotFit when the cells do not suffice."""
+def _route(board: Board, command: list[str], out: Path, seed: int, minutes: float) -> None:
+    """Place and route with a seed; DoesNotFit when the cells do not suffice, NoEnd when it takes longer."""
     options = ["--report", REPORT, "--timing-allow-fail", "--seed", str(seed)]
     try:
-        _run([*command, *options], out, Path(command[0]).name)
+        _run([*command, *options], out, Path(command[0]).name, minutes)
+    except NoEnd:
+        raise
     except BuildError:
         log = out / LOG
         short = overfull(log.read_text(errors="replace")) if log.exists() else {}

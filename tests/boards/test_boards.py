@@ -25,6 +25,7 @@ from equilif_boards.build import (
     BuildError,
     DoesNotFit,
     MissingTool,
+    NoEnd,
     Plan,
     TimingNotMet,
     build,
@@ -359,6 +360,35 @@ def test_timing_not_met(tools, tmp_path):
     ):
         build(BOARDS["icebreaker"], tmp_path / "out", retries=3)
     assert not (tmp_path / "out" / "manifest.json").exists(), "no manifest without a bitstream"
+
+
+def endless(tmp_path: Path, *seeds: int) -> str:
+    """nextpnr that goes on for an hour with these seeds."""
+    waits = "|".join(map(str, seeds))
+    return (
+        f'for last; do :; done; case "$last" in {waits}) sleep 3600;; esac\n'
+        f'cp {tmp_path}/report"$last" top.report.json'
+    )
+
+
+def test_a_seed_that_comes_to_no_end_is_left(tools, tmp_path):
+    tools("nextpnr-ice40", endless(tmp_path, 4, 5))
+    lines: list[str] = []
+    result = build(BOARDS["icebreaker"], tmp_path / "out", seed=4, minutes=0.01, progress=lines.append)
+    assert result.seed == 6 and lines.count("  nextpnr-ice40 came to no end in 0.01 minutes") == 2
+    assert json.loads(result.manifest.read_text())["f_max_by_seed"] == {"6": 26.0}
+
+
+def test_no_seed_comes_to_an_end(tools, tmp_path):
+    tools("nextpnr-ice40", endless(tmp_path, 1, 2))
+    with pytest.raises(NoEnd, match=r"no end in 0\.01 minutes with any of the seeds 1\.\.2: .*--minutes"):
+        build(BOARDS["icebreaker"], tmp_path / "out", retries=2, minutes=0.01)
+
+
+@pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf")])
+def test_minutes_that_cannot_be(tools, tmp_path, minutes):
+    with pytest.raises(ValueError, match="minutes of place and route"):
+        build(BOARDS["icebreaker"], tmp_path / "out", minutes=minutes)
 
 
 def test_does_not_fit(tools, tmp_path):
