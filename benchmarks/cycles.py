@@ -35,14 +35,14 @@ KINDS = ("training", "inference")
 COLUMNS = ["network", "P", "FORWARDING", "ideal", "ratio", "DEEP", "ideal", "ratio", "to the first ideal"]
 
 
-def learnt(data: DataSet, hidden: int) -> tuple[Network, Kernel]:
+def learnt(data: DataSet, hidden: int) -> Kernel:
     """A network after an epoch."""
     preset = PRESETS[data.name]
     network = Network.chain(data.n_features, hidden, data.n_classes, schedule=preset.schedule)
     kernel = Kernel(network, preset.initial_weights(network, 0), lr=preset.rate(0))
     for _ in taught(kernel, data, lesson(preset, data, 0, 0)):
         pass
-    return network, kernel
+    return kernel
 
 
 def costs(
@@ -77,7 +77,8 @@ def main() -> None:
     rows: dict[str, list[list[str]]] = {kind: [] for kind in KINDS}
     with counted("engines", len(NETWORKS) * len(LANES)) as done:
         for name, hidden in NETWORKS:
-            network, kernel = learnt(sets[name], hidden)
+            kernel = learnt(sets[name], hidden)
+            network = kernel.network
             for lanes in LANES:
                 config = engine_for(network, lanes=lanes)
                 found = [

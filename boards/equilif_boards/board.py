@@ -57,7 +57,7 @@ class Board:
     frame_bytes: int = FRAME_BYTES
     synth_opts: str = ""
     nextpnr_opts: str = ""
-    #: of place and route, the first one that is tried
+    #: seed of place and route that is tried first
     seed: int = 1
     #: Yosys passes before synthesis
     after_read: tuple[str, ...] = ()

@@ -19,9 +19,9 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -43,8 +43,8 @@ MANIFEST = "manifest.json"
 #: file of a plan with its commands, by which a folder of builds is known
 COMMANDS = f"build_{NAME}.json"
 RETRIES = 8
-#: of place and route with a seed.  The longest that came to an end took 68 on a busy machine; where there are
-#: too many wires the router goes round and round
+#: minutes that place and route may take with a seed.  The longest that came to an end took 68; where there
+#: are too many wires the router never ends
 MINUTES = 120.0
 MOST_MINUTES = 1e6
 #: file of a plan with our own step between Yosys and nextpnr
@@ -265,25 +265,21 @@ def read_report(report: Mapping[str, Any]) -> tuple[Timing, dict[str, tuple[int,
 
 def _call(command: list[str], folder: Path, minutes: float | None = None) -> tuple[int, str]:
     """Exit code of a tool, and what it said; NoEnd when it takes longer."""
-    tool = subprocess.Popen(
-        command,
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        process_group=0,  # it may have children, which end with it
-    )
-    try:
-        said, _ = tool.communicate(timeout=None if minutes is None else 60 * minutes)
-    except BaseException as e:
-        os.killpg(tool.pid, signal.SIGKILL)
-        tool.wait()
-        if isinstance(e, subprocess.TimeoutExpired):
+    # into a file: a pipe would be waited for as long as anybody holds it
+    with tempfile.TemporaryFile("w+", errors="replace") as said:
+        try:
+            done = subprocess.run(
+                command,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                timeout=None if minutes is None else 60 * minutes,
+            )
+        except subprocess.TimeoutExpired:
             raise NoEnd(f"{Path(command[0]).name} came to no end in {minutes:g} minutes") from None
-        raise
-    return tool.returncode, said
+        said.seek(0)
+        return done.returncode, said.read()
 
 
 def _run(command: list[str], out: Path, name: str, minutes: float | None = None) -> None:

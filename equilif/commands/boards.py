@@ -65,7 +65,7 @@ def build(
         int | None, typer.Option(help="First seed of place and route.", show_default="the board's")
     ] = None,
     retries: Annotated[int, typer.Option(help="Seeds to try until the clock is met.", min=1)] = 8,
-    minutes: Annotated[float, typer.Option(help="Of place and route, that a seed may take.")] = 120,
+    minutes: Annotated[float, typer.Option(help="Minutes that a seed may take.")] = 120,
     lanes: OtherLanes = None,
     weights: OtherWeights = None,
     options: EngineOptions = DEFAULTS,

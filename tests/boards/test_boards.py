@@ -366,7 +366,7 @@ def endless(tmp_path: Path, *seeds: int) -> str:
     """nextpnr that goes on for an hour with these seeds."""
     waits = "|".join(map(str, seeds))
     return (
-        f'for last; do :; done; case "$last" in {waits}) sleep 3600;; esac\n'
+        f'for last; do :; done; case "$last" in {waits}) exec sleep 3600;; esac\n'
         f'cp {tmp_path}/report"$last" top.report.json'
     )
 
