@@ -651,7 +651,7 @@ def test_tools_that_leave_nothing_are_named(pretending, tmp_path, monkeypatch):
             builder.report_of(report)
     good = {"fmax": {"c": {"achieved": 30, "constraint": 24}}, "critical_paths": [], "utilization": {}}
     report.write_text(json.dumps(good))
-    monkeypatch.setattr(builder, "_route", lambda board, command, out, seed: None)
+    monkeypatch.setattr(builder, "_route", lambda *_: None)
     monkeypatch.setattr(builder, "report_of", lambda path, report_of=builder.report_of: report_of(report))
     with pytest.raises(BuildError, match=f"icepack left no bitstream in {tmp_path / 'b'}"):
         build(BOARDS["icebreaker"], tmp_path / "b")
