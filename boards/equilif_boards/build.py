@@ -29,7 +29,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from equilif_boards import BOARDS, Board
+from equilif_boards import BOARDS, Board, floorplan
 from equilif_boards.board import Shell
 from equilif_golden import files
 from equilif_golden.fixed import whole
@@ -49,6 +49,7 @@ MINUTES = 120.0
 MOST_MINUTES = 1e6
 #: file of a plan with our own step between Yosys and nextpnr
 ABSORB = "absorb.py"
+FLOORPLAN = "floorplan.py"
 #: most seeds that a build may try, and the largest seed to begin with: nextpnr takes 31 bits
 MOST_RETRIES = 1000
 MOST_SEED = (1 << 31) - 1 - MOST_RETRIES
@@ -124,6 +125,7 @@ class BuildResult:
     timing: Timing
     utilisation: Mapping[str, tuple[int, int]]  #: cell type: used, available
     absorbed: Mapping[str, int]  #: cell type: how many took registers in
+    floorplan: Mapping[str, int]  #: what it placed and copied
     seconds: Mapping[str, float]  #: by step
 
     def as_dict(self) -> dict[str, Any]:
@@ -154,6 +156,8 @@ class Plan:
         }
         if board.device.family.absorb:
             planned[ABSORB] = inspect.getsource(sys.modules[board.device.family.absorb.__module__])
+        if board.device.sites:
+            planned[FLOORPLAN] = f"{inspect.getsource(floorplan)}\n\n{board.device.sites!r}\n"
         return cls(planned, tuple(tuple(c) for c in json.loads(planned[COMMANDS])["commands"][:STEPS]))
 
     @property
@@ -354,8 +358,13 @@ def build(
     step(to_netlist, lambda: _run(synthesis, out, to_netlist))
     absorbed: dict[str, int] = {}
     if absorb := board.device.family.absorb:
-        absorbed = step("registers into blocks", functools.partial(_absorb, absorb, out / NETLIST))
+        absorbed = step("registers into blocks", functools.partial(_change, absorb, out / NETLIST))
         say("  " + ", ".join(f"{n:,} {name}" for name, n in absorbed.items()))
+    planned: dict[str, int] = {}
+    if sites := board.device.sites:
+        place = functools.partial(floorplan.floorplan, sites=sites)
+        planned = step("floorplan", functools.partial(_change, place, out / NETLIST))
+        say("  " + ", ".join(f"{n:,} {name}" for name, n in planned.items()))
     tried: dict[int, Timing] = {}
     for attempt in range(seed, seed + retries):
         try:
@@ -394,6 +403,7 @@ def build(
         timing=tried[attempt],
         utilisation=utilisation,
         absorbed=absorbed,
+        floorplan=planned,
         seconds=seconds,
     )
     content = manifest(board, result, versions, {s: t.f_max for s, t in tried.items()})
@@ -416,12 +426,12 @@ def _write(plan: Plan, out: Path) -> None:
         files.write(out / name, text.encode())
 
 
-def _absorb(absorb: Callable[[dict[str, Any]], dict[str, int]], netlist: Path) -> dict[str, int]:
-    """The netlist's file is changed; how many blocks of each kind took registers."""
+def _change(change: Callable[[dict[str, Any]], dict[str, int]], netlist: Path) -> dict[str, int]:
+    """The netlist's file is changed; what the change says that it did."""
     content = json.loads(netlist.read_text())
-    absorbed = absorb(content)
+    done = change(content)
     files.write(netlist, json.dumps(content).encode())
-    return absorbed
+    return done
 
 
 def _route(board: Board, command: list[str], out: Path, seed: int, minutes: float) -> None:
@@ -462,6 +472,7 @@ def manifest(
             name: {"used": used, "available": there} for name, (used, there) in result.utilisation.items()
         },
         "registers_in_blocks": dict(result.absorbed),
+        "floorplan": dict(result.floorplan),
         "weights": board.config.n_weights,
         "seconds": dict(result.seconds),
         "bitstream": {

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from equilif_boards import ecp5
+from equilif_boards.floorplan import Sites
 from equilif_golden.engine.config import EngineConfig
 
 
@@ -44,12 +45,16 @@ class Family:
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """So many cells of each kind."""
+    """So many cells of each kind.
+
+    ``sites``: where its block RAMs are, if it needs a floorplan.
+    """
 
     family: Family
     logic: int
     blocks: int
     multipliers: int
+    sites: Sites | None = None
 
     def needs(self, config: EngineConfig, *, alone: bool = False) -> dict[str, tuple[int, int]]:
         """Kind of cell: at least needed, there.  ``alone``: with a player."""
@@ -104,6 +109,18 @@ GOWIN = Family(
 
 ICE40UP5K = Device(family=ICE40, logic=5280, blocks=4, multipliers=8)
 LFE5U_25F = Device(family=ECP5, logic=24288, blocks=56, multipliers=28)
-LFE5U_85F = Device(family=ECP5, logic=83640, blocks=208, multipliers=156)
+LFE5U_85F = Device(
+    family=ECP5,
+    logic=83640,
+    blocks=208,
+    multipliers=156,
+    # project Trellis, tile grid: four block RAMs in nine columns, and a gap for the clocks
+    sites=Sites(
+        rows=(22, 46, 70, 82),
+        columns=tuple(
+            first + k for first in (4, 13, 22, 31, 40, 49, 58, 69, 78, 87, 96, 105, 114) for k in (0, 2, 4, 6)
+        ),
+    ),
+)
 GW1NR_9 = Device(family=GOWIN, logic=8640, blocks=26, multipliers=20)
 GW2AR_18 = Device(family=GOWIN, logic=20736, blocks=46, multipliers=48)

@@ -231,11 +231,15 @@ def test_build_id_is_of_plan_and_tools(plans):
     )
 
 
-def test_build_id_is_of_what_moves_registers(plans):
-    plan = plans["ulx3s-25f"]
+def test_build_id_is_of_what_changes_the_netlist(plans):
+    plan = plans["ulx3s-85f"]
     assert "def absorb" in plan.files[builder.ABSORB]
-    other = Plan({**plan.files, builder.ABSORB: ""}, plan.commands)
-    assert other.digest(VERSIONS) != plan.digest(VERSIONS)
+    assert "def floorplan" in plan.files[builder.FLOORPLAN]
+    assert repr(BOARDS["ulx3s-85f"].device.sites) in plan.files[builder.FLOORPLAN]
+    for name in (builder.ABSORB, builder.FLOORPLAN):
+        other = Plan({**plan.files, name: ""}, plan.commands)
+        assert other.digest(VERSIONS) != plan.digest(VERSIONS)
+    assert builder.FLOORPLAN not in plans["ulx3s-25f"].files
     assert builder.ABSORB not in plans["icebreaker"].files
 
 
@@ -309,7 +313,15 @@ def test_build_tries_seeds_until_the_clock_is_met(tools, tmp_path):
     assert json.loads(json.dumps(result.as_dict()))["bitstream"] == str(result.bitstream)
 
 
-def test_registers_move_between_yosys_and_nextpnr(tools, tmp_path):
+@pytest.mark.parametrize(
+    "board, place, said",
+    [
+        ("ulx3s-25f", {}, {}),
+        ("ulx3s-85f", {"BEL": "X4/Y22/EBR0"}, {"block RAMs placed": 1, "registers copied": 0}),
+    ],
+)
+def test_a_netlist_changes_between_yosys_and_nextpnr(tools, tmp_path, board, place, said):
+    bank = "top.engine.lanes.weights.bank0_0_0.0.0"
     wires = {"CLK": ["2"], "DI": ["3"], "LSR": ["0"], "Q": ["4"]}
     netlist = {
         "modules": {
@@ -317,6 +329,13 @@ def test_registers_move_between_yosys_and_nextpnr(tools, tmp_path):
                 "attributes": {"top": "1"},
                 "ports": {"o": {"direction": "output", "bits": [4]}},
                 "cells": {
+                    bank: {
+                        "type": "DP16KD",
+                        "parameters": {"DATA_WIDTH_A": "10010"},
+                        "attributes": {},
+                        "port_directions": {},
+                        "connections": {},
+                    },
                     "multiplier": {
                         "type": "MULT18X18D",
                         "parameters": {},
@@ -345,12 +364,14 @@ def test_registers_move_between_yosys_and_nextpnr(tools, tmp_path):
     )
     tools("ecppack", "echo bits > top.bit")
     lines: list[str] = []
-    result = build(BOARDS["ulx3s-25f"], tmp_path / "out", seed=4, progress=lines.append)
+    result = build(BOARDS[board], tmp_path / "out", seed=4, progress=lines.append)
     routed = json.loads((tmp_path / "out" / "routed.json").read_text())
-    assert routed["modules"]["top"]["cells"].keys() == {"multiplier"}
+    cells = routed["modules"]["top"]["cells"]
+    assert cells.keys() == {bank, "multiplier"} and cells[bank]["attributes"] == place
     assert "  0 DP16KD, 1 MULT18X18D" in lines
     manifest = json.loads(result.manifest.read_text())
     assert manifest["registers_in_blocks"] == {"DP16KD": 0, "MULT18X18D": 1}
+    assert manifest["floorplan"] == said
 
 
 def test_timing_not_met(tools, tmp_path):

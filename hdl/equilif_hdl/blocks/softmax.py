@@ -237,10 +237,10 @@ class Reciprocal(wiring.Component):
         for k in range(C_MIN + 1, self.width):
             lead = Mux(self.total[k], k, lead)
         m.d.comb += [
-            self.busy.eq(left != 0),
             difference.eq(remainder - self.total),
             self.r.eq(Mux(small, R_MAX, (quotient + 1) >> 1)),
         ]
+        # `busy` is a register: the walker, which waits for it, is far away on a die
         m.d.sync += aligned.eq(self.busy)
         with m.If(self.start):
             fixed = Mux(self.fine, FINE, ABSOLUTE)
@@ -248,6 +248,7 @@ class Reciprocal(wiring.Component):
                 c.eq(Mux(self.absolute | self.fine, fixed, lead)),
                 small.eq(self.fine & ~self.total[FINE - 1 :].any()),
                 left.eq(STEPS),
+                self.busy.eq(1),
             ]
         with m.Elif(self.busy & ~aligned):
             # 2 ** (c + RECIPROCAL + 1) from a power of two that is below the total (absolute, fine: not
@@ -257,6 +258,7 @@ class Reciprocal(wiring.Component):
             m.d.sync += [
                 quotient.eq(Cat(~difference[-1], quotient)),
                 left.eq(left - 1),
+                self.busy.eq(left != 1),
                 remainder.eq(Mux(difference[-1], remainder, difference) << 1),
             ]
         return m

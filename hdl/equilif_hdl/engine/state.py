@@ -189,10 +189,17 @@ class State(wiring.Component):
         read = stages.timing.read
         charging = stages.timing.step - 1
         restores = stages.would(m, read, Op.RESTORE)
+        early = int(self.config.deep)  # as in _write_state
+        m.d[stages.timing.deep_domain] += q.rd.addr.eq(
+            Mux(
+                self._holds(charging - early, Op.STEP),
+                stages.group[charging - early],
+                stages.group[read - early],
+            )
+        )
         m.d.comb += [
             a.rd.addr.eq(Cat(self._place(read), restores)),
             b.rd.addr.eq(stages.group[read]),
-            q.rd.addr.eq(Mux(stages.has(m, charging, Op.STEP), stages.group[charging], stages.group[read])),
             s.rd.addr.eq(
                 Mux(
                     self.scan.take,
@@ -223,37 +230,46 @@ class State(wiring.Component):
         stages = self.stages
         timing = stages.timing
         now = timing.sum
-        steps = stages.has(m, timing.step, Op.STEP)
-        marks = stages.has(m, now, Op.MARK)
-        sums = stages.has(m, now, *SUMS)
-        to_b = stages.at(m, now, self._sums_static, "to_b")
-        to_s = stages.at(m, now, self._writes_spikes, "to_s")
+        # in a deep pipeline strobes and places are decided a stage earlier, and come from registers: they go
+        # to every lane
+        early = int(cfg.deep)
+        steps = self._holds(timing.step - early, Op.STEP)
+        sums = self._holds(now - early, *SUMS)
+        to_b = self._sums_static(now - early)
+        to_s = self._writes_spikes(now - early)
         # place of a sum, aside where SAVE says so, and place of what STEP writes
-        place = Cat(self._place(now), stages.would(m, now, Op.SAVE))
-        stepped = Cat(self._place(timing.step), 0)
+        place = Cat(self._place(now - early), is_one_of(stages.op[now - early], Op.SAVE))
+        stepped = Cat(self._place(timing.step - early), 0)
+        m.d[timing.deep_domain] += [
+            a.wr.en.eq(steps | sums & ~to_b),
+            a.wr.addr.eq(Mux(steps, stepped, place)),
+            b.wr.en.eq(sums & to_b),
+            b.wr.addr.eq(stages.group[now - early]),
+            s.wr.en.eq(steps | to_s),
+            s.wr.addr.eq(Mux(steps, stepped, place)),
+        ]
+        steps = stages.has(m, timing.step, Op.STEP)
         membranes = lanes_of(self.membranes, cfg.lanes)
         totals = lanes_of(self.totals, cfg.lanes)
         m.d.comb += [
-            a.wr.en.eq(steps | sums & ~to_b),
-            a.wr.addr.eq(Mux(steps, stepped, place)),
             a.wr.data.eq(
                 Cat(
                     Mux(steps, v.as_signed(), total.as_signed())[: len(total)]
                     for v, total in zip(membranes, totals, strict=True)
                 )
             ),
-            b.wr.en.eq(sums & to_b),
-            b.wr.addr.eq(stages.group[now]),
             b.wr.data.eq(self.totals),
-            s.wr.en.eq(steps | to_s),
-            s.wr.addr.eq(Mux(steps, stepped, place)),
             s.wr.data.eq(Mux(steps, self.spikes, Mux(stages.would(m, now, Op.RESET), 0, self.scan.spikes))),
         ]
         m.d[timing.deep_domain] += [
-            q.wr.en.eq(steps | marks),
+            q.wr.en.eq(steps | stages.has(m, now, Op.MARK)),
             q.wr.addr.eq(Mux(steps, stages.group[timing.step], stages.group[now])),
             q.wr.data.eq(self.charges),
         ]
+
+    def _holds(self, stage: int, *ops: Op) -> Value:
+        """The stage holds a command, one of these."""
+        return self.stages.busy[stage] & is_one_of(self.stages.op[stage], *ops)
 
     def _sums_static(self, stage: int) -> Value:
         """If the stage holds a sum, it is one of B."""

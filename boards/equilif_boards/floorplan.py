@@ -1,0 +1,158 @@
+"""Floorplan of a large ECP5: banks of weights get places, and lanes get registers of their own.
+
+    rows of block RAMs      | bank 0 | bank 1 | ... | bank 7  |     -- word --|--+--> bank 0
+    on the die              | bank 8 | bank 9 | ... | bank 15 |               |--|--> bank 1 ...
+
+Where nearly all block RAMs of a die are used, the placer takes whichever is free, and scatters a bank over
+the die.  And of registers that hold the same, Yosys makes one, whose wires then cross the die to every bank.
+Both take more wires than there are.  Here a bank gets a rectangle of block RAMs.  A register that several
+banks read is copied for each, and one that many lanes read for every few of them.
+
+A netlist, as Yosys wrote it, is changed in place; it does the same as before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from equilif_boards.ecp5 import BLOCK, Bit, Netlist, Pin
+
+#: names of cells of a lane, and of block RAMs of a bank, as Yosys writes them
+LANE = re.compile(r".*\.lane(\d+)\.")
+BANK = re.compile(r".*\.weights\.bank(\d+)_\d+_\d+\.")
+#: rows of block RAMs that a bank may span, the best first: it is then about as wide as high
+HEIGHTS = (2, 1, 4)
+#: block RAMs have one of these names, in turn along a row
+NAMES = ("EBR0", "EBR1", "EBR2", "EBR3")
+REGISTER = "TRELLIS_FF"
+#: pins of a register that have wires of their own
+APART = ("CLK", "LSR")
+#: readers from which on a net says nothing of where a cell belongs
+SHARED = 16
+#: wires that a cell may be away from one whose name tells its lane
+FAR = 6
+#: readers from which on a register is copied
+MANY = 48
+#: parts of the lanes that get a copy
+PARTS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sites:
+    """Where the block RAMs of a device are: ``rows`` x ``columns``, in tiles of its grid."""
+
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
+
+    def name(self, row: int, column: int) -> str:
+        """What nextpnr calls the block RAM in this row and column, counted from 0."""
+        return f"X{self.columns[column]}/Y{self.rows[row]}/{NAMES[column % len(NAMES)]}"
+
+    def rectangles(self, banks: int, blocks: int) -> list[list[str]] | None:
+        """Names of the block RAMs of every bank; None where no rectangles of so many blocks fit."""
+        for height in HEIGHTS:
+            strips = len(self.rows) // height
+            if not strips:
+                continue
+            width = -(-blocks // height)
+            abreast = -(-banks // strips)
+            if width * abreast <= len(self.columns):
+                break
+        else:
+            return None
+        # columns that are left: some beside every bank, the rest in the middle, for blocks that serve all banks
+        beside, rest = divmod(len(self.columns) - width * abreast, abreast)
+        found = []
+        for bank in range(banks):
+            strip, place = divmod(bank, abreast)
+            first = (width + beside) * place + (rest if 2 * place >= abreast else 0)
+            found.append([self.name(strip * height + k // width, first + k % width) for k in range(blocks)])
+        return found
+
+
+def floorplan(content: dict[str, Any], sites: Sites) -> dict[str, int]:
+    """Places the weights' block RAMs of a netlist, and copies registers, in place.
+
+    How many block RAMs have a place now, and how many registers were added.  Banks that do not fit as
+    rectangles have none.  The same netlist gives the same netlist.
+    """
+    netlist = Netlist(content)
+    banks: defaultdict[int, list[str]] = defaultdict(list)
+    for name, _ in netlist.of_type(BLOCK):
+        if found := BANK.match(name):
+            banks[int(found[1])].append(name)
+    places = sites.rectangles(len(banks), max(map(len, banks.values()), default=0)) or []
+    for bank, place in enumerate(places):
+        for name, site in zip(sorted(banks[bank]), place, strict=False):
+            netlist.cells[name]["attributes"]["BEL"] = site
+    fresh = count(1 + max(bit for bit in {**netlist.driver, **netlist.readers} if isinstance(bit, int)))
+    by_bank = {name: f"bank{bank}" for bank, names in banks.items() for name in names}
+    added = sum(_copies(netlist, name, by_bank, fresh) for name, _ in netlist.of_type(REGISTER))
+    wide = -(-len(banks) // PARTS)
+    by_part = {name: f"part{lane // wide}" for name, lane in _lanes(netlist).items()} if wide else {}
+    for name, _ in netlist.of_type(REGISTER):
+        if len(netlist.readers[netlist.bit(name, "Q")]) >= MANY:
+            added += _copies(netlist, name, by_part, fresh)
+    return {"block RAMs placed": sum(map(len, banks.values())) if places else 0, "registers copied": added}
+
+
+def _lanes(netlist: Netlist) -> dict[str, int]:
+    """Which lane a cell belongs to: its name tells, or most of the cells about it."""
+    lanes = {name: int(found[1]) for name in netlist.cells if (found := LANE.match(name) or BANK.match(name))}
+    rest = [name for name in netlist.cells if name not in lanes]
+    for _ in range(FAR):
+        votes = {name: Counter(_about(netlist, name, lanes)) for name in rest}
+        lanes |= {
+            name: min(vote, key=lambda lane: (-vote[lane], lane)) for name, vote in votes.items() if vote
+        }
+        rest = [name for name in rest if name not in lanes]
+    return lanes
+
+
+def _about(netlist: Netlist, name: str, lanes: dict[str, int]) -> Iterator[int]:
+    """Lanes of the cells that a cell shares a net of few readers with."""
+    for bits in netlist.cells[name]["connections"].values():
+        for bit in bits:
+            readers = netlist.readers[bit]
+            if isinstance(bit, int) and len(readers) <= SHARED:
+                for pin in (netlist.driver.get(bit), *readers):
+                    if pin and pin.cell in lanes:
+                        yield lanes[pin.cell]
+
+
+def _copies(netlist: Netlist, name: str, places: dict[str, str], fresh: Iterator[Bit]) -> int:
+    """Gives every place in which a register is read a copy of it; how many there are.
+
+    Where nobody else reads it, it stays for the first place.  ``fresh``: nets that are not there yet.
+    """
+    bit = netlist.bit(name, "Q")
+    readers = netlist.readers[bit]
+    by_place: defaultdict[str, list[Pin]] = defaultdict(list)
+    for pin in sorted(readers):
+        if pin.cell in places and pin.port not in APART:
+            by_place[places[pin.cell]].append(pin)
+    if len(by_place) < 2 or "keep" in netlist.cells[name]["attributes"]:
+        return 0
+    alone = sum(map(len, by_place.values())) == len(readers)
+    copied = sorted(by_place)[alone:]
+    for place in copied:
+        own = next(fresh)
+        copy = f"{name}${place}"
+        netlist.cells[copy] = cell = deepcopy(netlist.cells[name])
+        cell["connections"]["Q"] = [own]
+        netlist.driver[own] = Pin(copy, "Q")
+        for port, bits in cell["connections"].items():
+            if port != "Q":
+                netlist.readers[bits[0]].add(Pin(copy, port))
+        for pin in by_place[place]:
+            ports = netlist.cells[pin.cell]["connections"]
+            ports[pin.port] = [own if other == bit else other for other in ports[pin.port]]
+            readers.discard(pin)
+            netlist.readers[own].add(pin)
+    return len(copied)

@@ -1,0 +1,97 @@
+"""Floorplans: where banks are placed, and that a netlist with copied registers is the one without them."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+import subprocess
+
+import pytest
+from amaranth.back import rtlil
+
+from equilif_boards.device import LFE5U_85F
+from equilif_boards.floorplan import Sites, floorplan
+from equilif_golden.engine.config import EngineConfig, Pipeline
+from equilif_hdl.engine.engine import Engine
+from tests.netlists import ECP5
+
+SITES = Sites(rows=(5, 9, 20), columns=tuple(range(2, 30, 2)))
+#: 2,048 and 1,024 words a bank
+CONFIG = EngineConfig(
+    lanes=8, tiles=384, value_groups=128, state_groups=16, pipeline=Pipeline.DEEP, softmax=False
+)
+
+
+@pytest.mark.parametrize(
+    "banks, blocks, height", [(16, 12, 2), (32, 6, 2), (16, 6, 2), (8, 24, 2), (13, 16, 4), (12, 17, 1)]
+)
+def test_banks_are_rectangles(banks, blocks, height):
+    sites = LFE5U_85F.sites
+    places = sites.rectangles(banks, blocks)
+    assert len(places) == banks and {len(place) for place in places} == {blocks}
+    names = [name for place in places for name in place]
+    assert len(set(names)) == len(names), "nothing is used twice"
+    where = {
+        sites.name(row, column): (row, column)
+        for row in range(len(sites.rows))
+        for column in range(len(sites.columns))
+    }
+    assert len(where) == LFE5U_85F.blocks
+    for place in places:
+        rows, columns = ({where[name][k] for name in place} for k in (0, 1))
+        assert len(rows) == height and max(rows) - min(rows) == height - 1
+        assert max(columns) - min(columns) == len(columns) - 1 == -(-blocks // height) - 1
+
+
+@pytest.mark.parametrize("banks, blocks", [(17, 13), (2, 105), (300, 1)])
+def test_banks_that_do_not_fit_have_no_place(banks, blocks):
+    assert LFE5U_85F.sites.rectangles(banks, blocks) is None
+
+
+def test_names_of_block_rams():
+    assert LFE5U_85F.sites.name(0, 0) == "X4/Y22/EBR0"
+    assert LFE5U_85F.sites.name(3, 28) == "X69/Y82/EBR0"
+    assert LFE5U_85F.sites.name(1, 51) == "X120/Y46/EBR3"
+
+
+@pytest.fixture(scope="module")
+def netlist(tmp_path_factory):
+    """An engine's, before and after."""
+    folder = tmp_path_factory.mktemp("netlist")
+    engine = Engine(CONFIG, state_ram=ECP5.state_ram)
+    (folder / "rtl.il").write_text(rtlil.convert(engine, name="rtl", emit_src=False))
+    passes = "; ".join(each.format(top="rtl") for each in ECP5.passes)
+    subprocess.run(
+        ["yosys", "-q", "-p", f"read_rtlil rtl.il; {passes}; write_json rtl.json"], cwd=folder, check=True
+    )
+    before = json.loads((folder / "rtl.json").read_text())
+    after = copy.deepcopy(before)
+    counts = floorplan(after, SITES)
+    return before, after, counts
+
+
+@pytest.mark.skipif(not shutil.which("yosys"), reason="needs Yosys")
+def test_without_its_copies_a_netlist_is_as_it_was(netlist):
+    before, after, counts = netlist
+    was = before["modules"]["rtl"]["cells"]
+    cells = copy.deepcopy(after["modules"]["rtl"]["cells"])
+    copies = {name: name.rpartition("$")[0] for name in cells if name not in was}
+    assert len(copies) == counts["registers copied"]
+    merged = {}
+    for name, original in copies.items():
+        (own,) = cells[name]["connections"].pop("Q")
+        (bit,) = was[original]["connections"]["Q"]
+        assert own not in merged and own not in {
+            b for c in was.values() for x in c["connections"].values() for b in x
+        }
+        merged[own] = bit
+        assert cells.pop(name) == {
+            **was[original],
+            "connections": {k: v for k, v in was[original]["connections"].items() if k != "Q"},
+        }
+    for cell in cells.values():
+        cell["attributes"].pop("BEL", None)
+        for port, bits in cell["connections"].items():
+            cell["connections"][port] = [merged.get(bit, bit) for bit in bits]
+    assert cells == was
