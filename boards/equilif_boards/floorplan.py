@@ -66,7 +66,7 @@ class Sites:
                 break
         else:
             return None
-        # columns that are left: some beside every bank, the rest in the middle, for blocks that serve all banks
+        # columns that are left: some beside every bank, the rest in the middle, for what serves all of them
         beside, rest = divmod(len(self.columns) - width * abreast, abreast)
         found = []
         for bank in range(banks):
@@ -137,7 +137,9 @@ def _copies(netlist: Netlist, name: str, places: dict[str, str], fresh: Iterator
     for pin in sorted(readers):
         if pin.cell in places and pin.port not in APART:
             by_place[places[pin.cell]].append(pin)
-    if len(by_place) < 2 or "keep" in netlist.cells[name]["attributes"]:
+    cell = netlist.cells[name]
+    synchronizer = cell["parameters"].get("SRMODE") == "ASYNC"  # of a reset: copies might not agree
+    if len(by_place) < 2 or synchronizer or "keep" in cell["attributes"]:
         return 0
     alone = sum(map(len, by_place.values())) == len(readers)
     copied = sorted(by_place)[alone:]

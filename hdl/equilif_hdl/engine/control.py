@@ -231,10 +231,12 @@ class Control(wiring.Component):
             source.eq(Mux(same, Source.LAST, Mux(resets, Source.NOTHING, Mux(drives, Source.B, Source.A)))),
             above.eq(-self.instruction.gain[:15]),
         ]
+        # where a STEP is there long after its instruction, a register more: all lanes read it
+        above_here = delayed(m, above, int(self.config.deep), "above")
         m.d.comb += [
             orders.source.eq(source),
             orders.mark.eq(stages.has(m, timing.sum, Op.MARK)),
-            orders.above.eq(above),
+            orders.above.eq(above_here),
         ]
         if not self.config.deep:
             m.d.comb += [

@@ -68,8 +68,7 @@ class Lanes(wiring.Component):
     host_data : In(16)
         What it writes: a weight, or values at +beta (low byte) and -beta.
     spike_count : Out
-        Spikes of the group that a STEP writes in this cycle; in a deep pipeline that it wrote in the last
-        one.
+        Spikes of the group that a STEP writes in this cycle; in a deep pipeline that it wrote two cycles ago.
     told : Out(Told)
         What the sequencer is told; not while ``empty``.
     """
@@ -145,7 +144,11 @@ class Lanes(wiring.Component):
                 lane.row.eq(stages.e[timing.draw]),
             ]
         steps = stages.has(m, timing.step, Op.STEP)
-        m.d[timing.deep_domain] += self.spike_count.eq(Mux(steps, popcount(state.spikes), 0))
+        if cfg.deep:  # spikes come from lanes all over the die: they wait for a cycle before they are added
+            fired = Signal(cfg.lanes)
+            m.d.sync += [fired.eq(Mux(steps, state.spikes, 0)), self.spike_count.eq(popcount(fired))]
+        else:
+            m.d.comb += self.spike_count.eq(Mux(steps, popcount(state.spikes), 0))
         for name, (stage, op, mode) in told(cfg).items():
             tells = stages.has(m, stage, op) & has_mode(self.instruction, mode)
             bits = Cat(getattr(lane.told, name) for lane in lanes)

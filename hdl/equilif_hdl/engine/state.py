@@ -189,30 +189,24 @@ class State(wiring.Component):
         read = stages.timing.read
         charging = stages.timing.step - 1
         restores = stages.would(m, read, Op.RESTORE)
+        m.d.comb += [a.rd.addr.eq(Cat(self._place(read), restores)), b.rd.addr.eq(stages.group[read])]
         early = int(self.config.deep)  # as in _write_state
+        charges = self._holds(charging - early, Op.STEP)
         m.d[stages.timing.deep_domain] += q.rd.addr.eq(
+            Mux(charges, stages.group[charging - early], stages.group[read - early])
+        )
+        m.d.comb += s.rd.addr.eq(
             Mux(
-                self._holds(charging - early, Op.STEP),
-                stages.group[charging - early],
-                stages.group[read - early],
+                self.scan.take,
+                Cat(self.scan.addr[: len(self._place(read))], 0),
+                Mux(
+                    stages.has(m, read, *COPIES),
+                    Cat(self._place(read), restores),
+                    # no later: a scan that begins takes the memory from a NUDGE under way
+                    Cat(self._place(-stages.timing.lead), 0),
+                ),
             )
         )
-        m.d.comb += [
-            a.rd.addr.eq(Cat(self._place(read), restores)),
-            b.rd.addr.eq(stages.group[read]),
-            s.rd.addr.eq(
-                Mux(
-                    self.scan.take,
-                    Cat(self.scan.addr[: len(self._place(read))], 0),
-                    Mux(
-                        stages.has(m, read, *COPIES),
-                        Cat(self._place(read), restores),
-                        # no later: a scan that begins takes the memory from a NUDGE under way
-                        Cat(self._place(-stages.timing.lead), 0),
-                    ),
-                )
-            ),
-        ]
 
     def _read_values(self, m: Module, plus: Ports, minus: Ports) -> None:
         stages = self.stages
@@ -230,38 +224,34 @@ class State(wiring.Component):
         stages = self.stages
         timing = stages.timing
         now = timing.sum
-        # in a deep pipeline strobes and places are decided a stage earlier, and come from registers: they go
-        # to every lane
+        steps = stages.has(m, timing.step, Op.STEP)
+        # strobes and places go to every lane: in a deep pipeline they are decided a stage earlier, and come
+        # from registers
         early = int(cfg.deep)
-        steps = self._holds(timing.step - early, Op.STEP)
+        decided = m.d[timing.deep_domain]
+        stepping = self._holds(timing.step - early, Op.STEP) if cfg.deep else steps
         sums = self._holds(now - early, *SUMS)
         to_b = self._sums_static(now - early)
         to_s = self._writes_spikes(now - early)
         # place of a sum, aside where SAVE says so, and place of what STEP writes
         place = Cat(self._place(now - early), is_one_of(stages.op[now - early], Op.SAVE))
         stepped = Cat(self._place(timing.step - early), 0)
-        m.d[timing.deep_domain] += [
-            a.wr.en.eq(steps | sums & ~to_b),
-            a.wr.addr.eq(Mux(steps, stepped, place)),
-            b.wr.en.eq(sums & to_b),
-            b.wr.addr.eq(stages.group[now - early]),
-            s.wr.en.eq(steps | to_s),
-            s.wr.addr.eq(Mux(steps, stepped, place)),
-        ]
-        steps = stages.has(m, timing.step, Op.STEP)
         membranes = lanes_of(self.membranes, cfg.lanes)
         totals = lanes_of(self.totals, cfg.lanes)
-        m.d.comb += [
-            a.wr.data.eq(
-                Cat(
-                    Mux(steps, v.as_signed(), total.as_signed())[: len(total)]
-                    for v, total in zip(membranes, totals, strict=True)
-                )
-            ),
-            b.wr.data.eq(self.totals),
-            s.wr.data.eq(Mux(steps, self.spikes, Mux(stages.would(m, now, Op.RESET), 0, self.scan.spikes))),
-        ]
-        m.d[timing.deep_domain] += [
+        decided += [a.wr.en.eq(stepping | sums & ~to_b), a.wr.addr.eq(Mux(stepping, stepped, place))]
+        m.d.comb += a.wr.data.eq(
+            Cat(
+                Mux(steps, v.as_signed(), total.as_signed())[: len(total)]
+                for v, total in zip(membranes, totals, strict=True)
+            )
+        )
+        decided += [b.wr.en.eq(sums & to_b), b.wr.addr.eq(stages.group[now - early])]
+        m.d.comb += b.wr.data.eq(self.totals)
+        decided += [s.wr.en.eq(stepping | to_s), s.wr.addr.eq(Mux(stepping, stepped, place))]
+        m.d.comb += s.wr.data.eq(
+            Mux(steps, self.spikes, Mux(stages.would(m, now, Op.RESET), 0, self.scan.spikes))
+        )
+        decided += [
             q.wr.en.eq(steps | stages.has(m, now, Op.MARK)),
             q.wr.addr.eq(Mux(steps, stages.group[timing.step], stages.group[now])),
             q.wr.data.eq(self.charges),
