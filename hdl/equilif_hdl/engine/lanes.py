@@ -68,7 +68,8 @@ class Lanes(wiring.Component):
     host_data : In(16)
         What it writes: a weight, or values at +beta (low byte) and -beta.
     spike_count : Out
-        Spikes of the group that a STEP writes in this cycle; in a deep pipeline that it wrote two cycles ago.
+        Spikes of the group that a STEP writes in this cycle; in a deep pipeline that it wrote in the last
+        one.
     told : Out(Told)
         What the sequencer is told; not while ``empty``.
     """
@@ -144,9 +145,10 @@ class Lanes(wiring.Component):
                 lane.row.eq(stages.e[timing.draw]),
             ]
         steps = stages.has(m, timing.step, Op.STEP)
-        if cfg.deep:  # spikes come from lanes all over the die: they wait for a cycle before they are added
+        if cfg.deep:  # spikes come from all over the die, and are added where they have arrived
             fired = Signal(cfg.lanes)
-            m.d.sync += [fired.eq(Mux(steps, state.spikes, 0)), self.spike_count.eq(popcount(fired))]
+            m.d.sync += fired.eq(Mux(steps, state.spikes, 0))
+            m.d.comb += self.spike_count.eq(popcount(fired))
         else:
             m.d.comb += self.spike_count.eq(Mux(steps, popcount(state.spikes), 0))
         for name, (stage, op, mode) in told(cfg).items():
