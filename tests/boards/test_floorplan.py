@@ -44,6 +44,13 @@ def test_banks_are_rectangles(banks, blocks, height):
         assert max(columns) - min(columns) == len(columns) - 1 == -(-blocks // height) - 1
 
 
+def test_columns_that_are_left_are_in_the_middle():
+    sites = LFE5U_85F.sites
+    used = {name for place in sites.rectangles(16, 12) for name in place}
+    free = {sites.name(row, column) for row in range(4) for column in range(24, 28)}
+    assert len(used | free) == LFE5U_85F.blocks and not used & free
+
+
 @pytest.mark.parametrize("banks, blocks", [(17, 13), (2, 105), (300, 1)])
 def test_banks_that_do_not_fit_have_no_place(banks, blocks):
     assert LFE5U_85F.sites.rectangles(banks, blocks) is None
@@ -53,6 +60,46 @@ def test_names_of_block_rams():
     assert LFE5U_85F.sites.name(0, 0) == "X4/Y22/EBR0"
     assert LFE5U_85F.sites.name(3, 28) == "X69/Y82/EBR0"
     assert LFE5U_85F.sites.name(1, 51) == "X120/Y46/EBR3"
+
+
+def by_hand(parameters=(), attributes=()):
+    """A register that a block RAM of each of two banks reads."""
+    register = {
+        "type": "TRELLIS_FF",
+        "parameters": dict(parameters),
+        "attributes": dict(attributes),
+        "port_directions": {"DI": "input", "Q": "output"},
+        "connections": {"DI": [2], "Q": [3]},
+    }
+    block = {
+        "type": "DP16KD",
+        "parameters": {},
+        "attributes": {},
+        "port_directions": {"ADA0": "input"},
+        "connections": {"ADA0": [3]},
+    }
+    blocks = {f"top.weights.bank{bank}_0_0.0.0": copy.deepcopy(block) for bank in range(2)}
+    top = {"attributes": {"top": "1"}, "ports": {}, "cells": {"word": register, **blocks}}
+    return {"modules": {"top": top}}
+
+
+def test_a_register_is_copied():
+    content = by_hand()
+    assert floorplan(content, SITES) == {"block RAMs placed": 2, "registers copied": 1}
+    cells = content["modules"]["top"]["cells"]
+    assert cells["word$bank1"]["connections"] == {"DI": [2], "Q": [4]}
+    assert [cells[f"top.weights.bank{bank}_0_0.0.0"]["connections"]["ADA0"] for bank in range(2)] == [
+        [3],
+        [4],
+    ]
+    assert cells["top.weights.bank0_0_0.0.0"]["attributes"] == {"BEL": "X2/Y5/EBR0"}
+
+
+@pytest.mark.parametrize("register", [{"parameters": {"SRMODE": "ASYNC"}}, {"attributes": {"keep": "1"}}])
+def test_a_synchronizer_and_what_is_kept_are_not_copied(register):
+    content = by_hand(**register)
+    assert floorplan(content, SITES)["registers copied"] == 0
+    assert len(content["modules"]["top"]["cells"]) == 3
 
 
 @pytest.fixture(scope="module")
@@ -76,20 +123,20 @@ def test_without_its_copies_a_netlist_is_as_it_was(netlist):
     before, after, counts = netlist
     was = before["modules"]["rtl"]["cells"]
     cells = copy.deepcopy(after["modules"]["rtl"]["cells"])
-    copies = {name: name.rpartition("$")[0] for name in cells if name not in was}
+    copies = {name: name for name in cells if name not in was}
     assert len(copies) == counts["registers copied"]
+    assert any("$bank" in name for name in copies) and any("$part" in name for name in copies)
+    nets = {bit for cell in was.values() for bits in cell["connections"].values() for bit in bits}
     merged = {}
     for name, original in copies.items():
-        (own,) = cells[name]["connections"].pop("Q")
-        (bit,) = was[original]["connections"]["Q"]
-        assert own not in merged and own not in {
-            b for c in was.values() for x in c["connections"].values() for b in x
-        }
-        merged[own] = bit
-        assert cells.pop(name) == {
-            **was[original],
-            "connections": {k: v for k, v in was[original]["connections"].items() if k != "Q"},
-        }
+        while original not in was:
+            original = original.rpartition("$")[0]
+        cell = cells.pop(name)
+        (own,) = cell["connections"]["Q"]
+        assert own not in merged and own not in nets
+        merged[own] = was[original]["connections"]["Q"][0]
+        cell["connections"]["Q"] = was[original]["connections"]["Q"]
+        assert cell == was[original]
     for cell in cells.values():
         cell["attributes"].pop("BEL", None)
         for port, bits in cell["connections"].items():
