@@ -6,7 +6,7 @@
 Where nearly all block RAMs of a die are used, the placer takes whichever is free, and scatters a bank over
 the die.  And of registers that hold the same, Yosys makes one, whose wires then cross the die to every bank.
 Both take more wires than there are.  Here a bank gets a rectangle of block RAMs.  A register that several
-banks read is copied for each, and a register or a table that many lanes read for every few of them.
+banks read is copied for each, and one that many lanes read for every few of them.
 
 A netlist, as Yosys wrote it, is changed in place; it does the same as before.
 """
@@ -31,16 +31,13 @@ HEIGHTS = (2, 1, 4)
 #: block RAMs have one of these names, in turn along a row
 NAMES = ("EBR0", "EBR1", "EBR2", "EBR3")
 REGISTER = "TRELLIS_FF"
-TABLE = "LUT4"
-#: where they put out what they hold or find
-OUTPUT = {REGISTER: "Q", TABLE: "Z"}
 #: pins of a register that have wires of their own
 APART = ("CLK", "LSR")
 #: readers from which on a net says nothing of where a cell belongs
 SHARED = 16
 #: wires that a cell may be away from one whose name tells its lane
 FAR = 6
-#: readers from which on a register or a table is copied
+#: readers from which on a register is copied
 MANY = 48
 #: parts of the lanes that get a copy
 PARTS = 8
@@ -80,10 +77,10 @@ class Sites:
 
 
 def floorplan(content: dict[str, Any], sites: Sites) -> dict[str, int]:
-    """Places the weights' block RAMs of a netlist, and copies registers and tables, in place.
+    """Places the weights' block RAMs of a netlist, and copies registers, in place.
 
-    How many block RAMs have a place now, and how many registers and tables were added.  Banks that do not
-    fit as rectangles have none.  The same netlist gives the same netlist.
+    How many block RAMs have a place now, and how many registers were added.  Banks that do not fit as
+    rectangles have none.  The same netlist gives the same netlist.
     """
     netlist = Netlist(content)
     banks: defaultdict[int, list[str]] = defaultdict(list)
@@ -96,20 +93,13 @@ def floorplan(content: dict[str, Any], sites: Sites) -> dict[str, int]:
             netlist.cells[name]["attributes"]["BEL"] = site
     fresh = count(1 + max(bit for bit in {**netlist.driver, **netlist.readers} if isinstance(bit, int)))
     by_bank = {name: f"bank{bank}" for bank, names in banks.items() for name in names}
-    added = {REGISTER: 0, TABLE: 0}
-    for name, _ in netlist.of_type(REGISTER):
-        added[REGISTER] += _copies(netlist, name, by_bank, fresh)
+    added = sum(_copies(netlist, name, by_bank, fresh) for name, _ in netlist.of_type(REGISTER))
     wide = -(-len(banks) // PARTS)
     by_part = {name: f"part{lane // wide}" for name, lane in _lanes(netlist).items()} if wide else {}
-    for kind in (TABLE, REGISTER):  # registers then have the copies of tables among their readers
-        for name, _ in netlist.of_type(kind):
-            if len(netlist.readers[netlist.bit(name, OUTPUT[kind])]) >= MANY:
-                added[kind] += _copies(netlist, name, by_part, fresh)
-    return {
-        "block RAMs placed": sum(map(len, banks.values())) if places else 0,
-        "registers copied": added[REGISTER],
-        "tables copied": added[TABLE],
-    }
+    for name, _ in netlist.of_type(REGISTER):
+        if len(netlist.readers[netlist.bit(name, "Q")]) >= MANY:
+            added += _copies(netlist, name, by_part, fresh)
+    return {"block RAMs placed": sum(map(len, banks.values())) if places else 0, "registers copied": added}
 
 
 def _lanes(netlist: Netlist) -> dict[str, int]:
@@ -137,19 +127,17 @@ def _about(netlist: Netlist, name: str, lanes: dict[str, int]) -> Iterator[int]:
 
 
 def _copies(netlist: Netlist, name: str, places: dict[str, str], fresh: Iterator[Bit]) -> int:
-    """Gives every place in which a register or a table is read a copy of it; how many there are.
+    """Gives every place in which a register is read a copy of it; how many there are.
 
     Where nobody else reads it, it stays for the first place.  ``fresh``: nets that are not there yet.
-    ``places`` has the copies, then.
     """
-    cell = netlist.cells[name]
-    output = OUTPUT[cell["type"]]
-    bit = netlist.bit(name, output)
+    bit = netlist.bit(name, "Q")
     readers = netlist.readers[bit]
     by_place: defaultdict[str, list[Pin]] = defaultdict(list)
     for pin in sorted(readers):
         if pin.cell in places and pin.port not in APART:
             by_place[places[pin.cell]].append(pin)
+    cell = netlist.cells[name]
     synchronizer = cell["parameters"].get("SRMODE") == "ASYNC"  # of a reset: copies might not agree
     if len(by_place) < 2 or synchronizer or "keep" in cell["attributes"]:
         return 0
@@ -158,12 +146,11 @@ def _copies(netlist: Netlist, name: str, places: dict[str, str], fresh: Iterator
     for place in copied:
         own = next(fresh)
         copy = f"{name}${place}"
-        places[copy] = place
-        netlist.cells[copy] = twin = deepcopy(cell)
-        twin["connections"][output] = [own]
-        netlist.driver[own] = Pin(copy, output)
-        for port, bits in twin["connections"].items():
-            if port != output:
+        netlist.cells[copy] = cell = deepcopy(netlist.cells[name])
+        cell["connections"]["Q"] = [own]
+        netlist.driver[own] = Pin(copy, "Q")
+        for port, bits in cell["connections"].items():
+            if port != "Q":
                 netlist.readers[bits[0]].add(Pin(copy, port))
         for pin in by_place[place]:
             ports = netlist.cells[pin.cell]["connections"]

@@ -40,9 +40,9 @@ ULX3S_85F = Board(
     device=LFE5U_85F,
     cost=180,
     clock=Ecp5Pll,
-    clock_hz=56.25e6,
+    clock_hz=50e6,
     link=UartLink(baud=2_000_000, high=("uart_tx_enable",)),
-    other_links=(SpiLink(sck_hz=14e6, place=SPI_PINS),),
+    other_links=(SpiLink(sck_hz=12e6, place=SPI_PINS),),
     flash=FLASH,
     frame_bytes=4096,
     config=EngineConfig(
@@ -67,7 +67,7 @@ ULX3S_85F_MAPS = replace(
     ULX3S_85F,
     name="ulx3s-85f-maps",
     title="ULX3S 85F with convolutions (Lattice ECP5 LFE5U-85F)",
-    clock_hz=45e6,
+    clock_hz=37.5e6,
     link=UartLink(baud=1_500_000, high=("uart_tx_enable",)),
     other_links=(SpiLink(sck_hz=9e6, place=SPI_PINS),),
     config=replace(
