@@ -190,10 +190,10 @@ class State(wiring.Component):
         charging = stages.timing.step - 1
         restores = stages.would(m, read, Op.RESTORE)
         m.d.comb += [a.rd.addr.eq(Cat(self._place(read), restores)), b.rd.addr.eq(stages.group[read])]
-        early = int(self.config.deep)  # as in _write_state
-        charges = self._holds(charging - early, Op.STEP)
+        ahead = int(self.config.deep)  # as in _write_state
+        charges = self._holds(charging - ahead, Op.STEP)
         m.d[stages.timing.deep_domain] += q.rd.addr.eq(
-            Mux(charges, stages.group[charging - early], stages.group[read - early])
+            Mux(charges, stages.group[charging - ahead], stages.group[read - ahead])
         )
         m.d.comb += s.rd.addr.eq(
             Mux(
@@ -227,15 +227,15 @@ class State(wiring.Component):
         steps = stages.has(m, timing.step, Op.STEP)
         # strobes and places go to every lane: in a deep pipeline they are decided a stage earlier, and come
         # from registers
-        early = int(cfg.deep)
+        ahead = int(cfg.deep)
         decided = m.d[timing.deep_domain]
-        stepping = self._holds(timing.step - early, Op.STEP) if cfg.deep else steps
-        sums = self._holds(now - early, *SUMS)
-        to_b = self._sums_static(now - early)
-        to_s = self._writes_spikes(now - early)
+        stepping = self._holds(timing.step - ahead, Op.STEP) if cfg.deep else steps
+        sums = self._holds(now - ahead, *SUMS)
+        to_b = self._sums_static(now - ahead)
+        to_s = self._writes_spikes(now - ahead)
         # place of a sum, aside where SAVE says so, and place of what STEP writes
-        place = Cat(self._place(now - early), is_one_of(stages.op[now - early], Op.SAVE))
-        stepped = Cat(self._place(timing.step - early), 0)
+        place = Cat(self._place(now - ahead), is_one_of(stages.op[now - ahead], Op.SAVE))
+        stepped = Cat(self._place(timing.step - ahead), 0)
         membranes = lanes_of(self.membranes, cfg.lanes)
         totals = lanes_of(self.totals, cfg.lanes)
         decided += [a.wr.en.eq(stepping | sums & ~to_b), a.wr.addr.eq(Mux(stepping, stepped, place))]
@@ -245,7 +245,7 @@ class State(wiring.Component):
                 for v, total in zip(membranes, totals, strict=True)
             )
         )
-        decided += [b.wr.en.eq(sums & to_b), b.wr.addr.eq(stages.group[now - early])]
+        decided += [b.wr.en.eq(sums & to_b), b.wr.addr.eq(stages.group[now - ahead])]
         m.d.comb += b.wr.data.eq(self.totals)
         decided += [s.wr.en.eq(stepping | to_s), s.wr.addr.eq(Mux(stepping, stepped, place))]
         m.d.comb += s.wr.data.eq(
