@@ -231,7 +231,7 @@ class Control(wiring.Component):
             source.eq(Mux(same, Source.LAST, Mux(resets, Source.NOTHING, Mux(drives, Source.B, Source.A)))),
             above.eq(-self.instruction.gain[:15]),
         ]
-        # where a STEP is there long after its instruction, a register more: all lanes read it
+        # all lanes read it: a deep pipeline has time for one more register before its STEP
         above_here = delayed(m, above, int(self.config.deep), "above")
         m.d.comb += [
             orders.source.eq(source),

@@ -183,9 +183,13 @@ class Stages(Elaboratable):
         m.d.sync += answer.eq(question(stage - 1))
         return answer
 
+    def holds(self, stage: int, *ops: Op) -> Value:
+        """The stage holds a command, one of these; never a register."""
+        return self.busy[stage] & is_one_of(self.op[stage], *ops)
+
     def has(self, m: Module, stage: int, *ops: Op) -> Value:
         """The stage holds a command, one of these."""
-        return self.at(m, stage, lambda k: self.busy[k] & is_one_of(self.op[k], *ops), _name("has", ops))
+        return self.at(m, stage, lambda k: self.holds(k, *ops), _name("has", ops))
 
     def would(self, m: Module, stage: int, *ops: Op) -> Value:
         """Whatever the stage holds, if anything, it is one of these."""

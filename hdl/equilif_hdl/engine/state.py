@@ -191,7 +191,7 @@ class State(wiring.Component):
         restores = stages.would(m, read, Op.RESTORE)
         m.d.comb += [a.rd.addr.eq(Cat(self._place(read), restores)), b.rd.addr.eq(stages.group[read])]
         ahead = int(self.config.deep)  # as in _write_state
-        charges = self._holds(charging - ahead, Op.STEP)
+        charges = stages.holds(charging - ahead, Op.STEP)
         m.d[stages.timing.deep_domain] += q.rd.addr.eq(
             Mux(charges, stages.group[charging - ahead], stages.group[read - ahead])
         )
@@ -229,8 +229,8 @@ class State(wiring.Component):
         # from registers
         ahead = int(cfg.deep)
         decided = m.d[timing.deep_domain]
-        stepping = self._holds(timing.step - ahead, Op.STEP) if cfg.deep else steps
-        sums = self._holds(now - ahead, *SUMS)
+        stepping = stages.holds(timing.step - ahead, Op.STEP) if cfg.deep else steps
+        sums = stages.holds(now - ahead, *SUMS)
         to_b = self._sums_static(now - ahead)
         to_s = self._writes_spikes(now - ahead)
         # place of a sum, aside where SAVE says so, and place of what STEP writes
@@ -256,10 +256,6 @@ class State(wiring.Component):
             q.wr.addr.eq(Mux(steps, stages.group[timing.step], stages.group[now])),
             q.wr.data.eq(self.charges),
         ]
-
-    def _holds(self, stage: int, *ops: Op) -> Value:
-        """The stage holds a command, one of these."""
-        return self.stages.busy[stage] & is_one_of(self.stages.op[stage], *ops)
 
     def _sums_static(self, stage: int) -> Value:
         """If the stage holds a sum, it is one of B."""
