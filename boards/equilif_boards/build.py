@@ -156,7 +156,7 @@ class Plan:
         }
         if board.device.family.absorb:
             planned[ABSORB] = inspect.getsource(sys.modules[board.device.family.absorb.__module__])
-        if board.device.sites:
+        if board.device.family.floorplan:
             planned[FLOORPLAN] = f"{inspect.getsource(floorplan)}\n\n{board.device.sites!r}\n"
         return cls(planned, tuple(tuple(c) for c in json.loads(planned[COMMANDS])["commands"][:STEPS]))
 
@@ -361,8 +361,8 @@ def build(
         absorbed = step("registers into blocks", functools.partial(_change, absorb, out / NETLIST))
         say("  " + ", ".join(f"{n:,} {name}" for name, n in absorbed.items()))
     planned: dict[str, int] = {}
-    if sites := board.device.sites:
-        place = functools.partial(floorplan.floorplan, sites=sites)
+    if board.device.family.floorplan:
+        place = functools.partial(floorplan.floorplan, sites=board.device.sites)
         planned = step("floorplan", functools.partial(_change, place, out / NETLIST))
         say("  " + ", ".join(f"{n:,} {name}" for name, n in planned.items()))
     tried: dict[int, Timing] = {}

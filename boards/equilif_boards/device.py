@@ -29,7 +29,7 @@ class Family:
     ``preamble``: bytes that stand near the beginning of every bitstream of the family.
 
     ``absorb``: moves registers into the blocks of a netlist that Yosys wrote, as equilif_boards.ecp5.absorb
-    does; None where Yosys does it.
+    does; None where Yosys does it.  ``floorplan``: its netlists get one, as of equilif_boards.floorplan.
     """
 
     logic_name: str
@@ -41,13 +41,14 @@ class Family:
     player: int
     preamble: bytes
     absorb: Callable[[dict[str, Any]], dict[str, int]] | None = None
+    floorplan: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
     """So many cells of each kind.
 
-    ``sites``: where its block RAMs are, if it needs a floorplan.
+    ``sites``: where its block RAMs are, if its floorplan says where the weights are to be.
     """
 
     family: Family
@@ -95,6 +96,7 @@ ECP5 = Family(
     player=2538,
     preamble=b"\xff\xff\xbd\xb3",  # project Trellis, "Bitstream format"
     absorb=ecp5.absorb,
+    floorplan=True,
 )
 GOWIN = Family(
     logic_name="LUT4",

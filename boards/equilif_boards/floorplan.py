@@ -1,4 +1,4 @@
-"""Floorplan of a large ECP5: banks of weights get places, and lanes get registers of their own.
+"""Floorplan of an ECP5: lanes get registers of their own, and in a large one banks of weights get places.
 
     rows of block RAMs      | bank 0 | bank 1 | ... | bank 7  |     -- word --|--+--> bank 0
     on the die              | bank 8 | bank 9 | ... | bank 15 |               |--|--> bank 1 ...
@@ -6,7 +6,8 @@
 Where nearly all block RAMs of a die are used, the placer takes whichever is free, and scatters a bank over
 the die.  And of registers that hold the same, Yosys makes one, whose wires then cross the die to every bank.
 Both take more wires than there are.  Here a bank gets a rectangle of block RAMs.  A register that several
-banks read is copied for each, and one that many lanes read for every few of them.
+banks read is copied for each, and one that many lanes read for every few of them; this makes wires shorter
+in a small die too.
 
 A netlist, as Yosys wrote it, is changed in place; it does the same as before.
 """
@@ -76,8 +77,8 @@ class Sites:
         return found
 
 
-def floorplan(content: dict[str, Any], sites: Sites) -> dict[str, int]:
-    """Places the weights' block RAMs of a netlist, and copies registers, in place.
+def floorplan(content: dict[str, Any], sites: Sites | None = None) -> dict[str, int]:
+    """Places the weights' block RAMs of a netlist at ``sites``, if any, and copies registers, in place.
 
     How many block RAMs have a place now, and how many registers were added.  Banks that do not fit as
     rectangles have none.  The same netlist gives the same netlist.
@@ -87,7 +88,7 @@ def floorplan(content: dict[str, Any], sites: Sites) -> dict[str, int]:
     for name, _ in netlist.of_type(BLOCK):
         if found := BANK.match(name):
             banks[int(found[1])].append(name)
-    places = sites.rectangles(len(banks), max(map(len, banks.values()), default=0)) or []
+    places = sites and sites.rectangles(len(banks), max(map(len, banks.values()), default=0)) or []
     for bank, place in enumerate(places):
         for name, site in zip(sorted(banks[bank]), place, strict=False):
             netlist.cells[name]["attributes"]["BEL"] = site

@@ -239,8 +239,8 @@ def test_build_id_is_of_what_changes_the_netlist(plans):
     for name in (builder.ABSORB, builder.FLOORPLAN):
         other = Plan({**plan.files, name: ""}, plan.commands)
         assert other.digest(VERSIONS) != plan.digest(VERSIONS)
-    assert builder.FLOORPLAN not in plans["ulx3s-25f"].files
-    assert builder.ABSORB not in plans["icebreaker"].files
+    for name in (builder.ABSORB, builder.FLOORPLAN):
+        assert name in plans["ulx3s-25f"].files and name not in plans["icebreaker"].files
 
 
 def test_build_id_is_in_the_bitstream(plans):
@@ -316,7 +316,7 @@ def test_build_tries_seeds_until_the_clock_is_met(tools, tmp_path):
 @pytest.mark.parametrize(
     "board, place, said",
     [
-        ("ulx3s-25f", {}, {}),
+        ("ulx3s-25f", {}, {"block RAMs placed": 0, "registers copied": 0}),
         ("ulx3s-85f", {"BEL": "X4/Y22/EBR0"}, {"block RAMs placed": 1, "registers copied": 0}),
     ],
 )
@@ -379,7 +379,7 @@ def test_timing_not_met(tools, tmp_path):
         TimingNotMet,
         match=r"24 MHz were not reached with seeds 1\.\.3; best 23.00 MHz with seed 3, through a > b > c",
     ):
-        build(BOARDS["icebreaker"], tmp_path / "out", retries=3)
+        build(BOARDS["icebreaker"], tmp_path / "out", seed=1, retries=3)
     assert not (tmp_path / "out" / "manifest.json").exists(), "no manifest without a bitstream"
 
 
@@ -403,7 +403,7 @@ def test_a_seed_that_comes_to_no_end_is_left(tools, tmp_path):
 def test_no_seed_comes_to_an_end(tools, tmp_path):
     tools("nextpnr-ice40", endless(tmp_path, 1, 2))
     with pytest.raises(NoEnd, match=r"no end in 0\.01 minutes with any of the seeds 1\.\.2: .*--minutes"):
-        build(BOARDS["icebreaker"], tmp_path / "out", retries=2, minutes=0.01)
+        build(BOARDS["icebreaker"], tmp_path / "out", seed=1, retries=2, minutes=0.01)
 
 
 @pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf")])

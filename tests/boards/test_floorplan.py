@@ -95,6 +95,12 @@ def test_a_register_is_copied():
     assert cells["top.weights.bank0_0_0.0.0"]["attributes"] == {"BEL": "X2/Y5/EBR0"}
 
 
+def test_without_sites_nothing_is_placed():
+    content = by_hand()
+    assert floorplan(content) == {"block RAMs placed": 0, "registers copied": 1}
+    assert all("BEL" not in cell["attributes"] for cell in content["modules"]["top"]["cells"].values())
+
+
 @pytest.mark.parametrize("register", [{"parameters": {"SRMODE": "ASYNC"}}, {"attributes": {"keep": "1"}}])
 def test_a_synchronizer_and_what_is_kept_are_not_copied(register):
     content = by_hand(**register)
