@@ -106,9 +106,14 @@ class Target:
     trials: tuple[Callable[[Board], None], ...] = ()
 
 
-def _plasticity(registers: int, signed: bool, numerics: Any) -> Target:
-    block = Plasticity(numerics, registers=registers, signed_values=signed)
-    config = {**dataclasses.asdict(numerics), "signed": signed, "latency": block.latency}
+def _plasticity(registers: Sequence[str], signed: bool, numerics: Any) -> Target:
+    block = Plasticity(numerics, **dict.fromkeys(registers, True), signed_values=signed)
+    names = ("latency", "multiplied", "shifted")
+    config = {
+        **dataclasses.asdict(numerics),
+        "signed": signed,
+        **{name: getattr(block, name) for name in names},
+    }
     return Target(lambda: block, "blocks.plasticity", config, files=("blocks/plasticity.py", "fixed.py"))
 
 
@@ -180,8 +185,8 @@ def _alone(*own: str, beside: str = "") -> Target:
 TARGETS: dict[str, Target] = {
     "lif": _of(Lif, "blocks.lif", DEFAULT),
     "lif, narrow": _of(Lif, "blocks.lif", NARROW),
-    "plasticity": _plasticity(0, False, DEFAULT),
-    "plasticity, signed, registers": _plasticity(2, True, NARROW),
+    "plasticity": _plasticity(["shifted"], False, DEFAULT),
+    "plasticity, signed, registers": _plasticity(["multiplied", "shifted", "added"], True, NARROW),
     "rate": _of(Measure, "blocks.rate", DEFAULT, only="rates"),
     "rate, moved": Target(Moved, "blocks.rate", {}, "changes"),
     "relay": _of(Relay, "blocks.relay", DEFAULT),

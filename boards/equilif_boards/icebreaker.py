@@ -36,11 +36,11 @@ ICEBREAKER = Board(
     device=ICE40UP5K,
     cost=80,
     clock=Ice40Pll,
-    clock_hz=24e6,
+    clock_hz=30e6,
     link=UartLink(baud=6_000_000),
     other_links=(
         SpiLink(
-            sck_hz=6e6,
+            sck_hz=7e6,
             place="connector PMOD1A: CS pin 1, MOSI pin 2, MISO pin 3, SCK pin 4",
             patient=True,
         ),
@@ -55,11 +55,16 @@ ICEBREAKER = Board(
         softmax=False,
     ),
     network=(784, 64, 10),
-    synth_opts="-dsp -spram -abc2",
+    seed=2,  # 1 misses the clock by some tenths of a MHz
+    synth_opts="-dsp -spram -abc9 -device u",
     after_read=(
         # SPRAM has no initial content, and Yosys will not drop it by itself
         "delete t:$meminit_v2 r:MEMID=*bank* %i",
         ANY_WHILE_WRITTEN,
+        # abc9 makes what is late fast and all else small: in ps, how late is too late, and what it takes a
+        # wire for.  Left to itself it thinks of wires as too short, and of everything as late
+        "scratchpad -set abc9.D 23000",
+        "scratchpad -set synth_ice40.abc9.W 1800",
     ),
     leds=(("led_g", 0), ("led_r", 0)),
     loader="ice40_generic",

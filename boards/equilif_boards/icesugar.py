@@ -19,7 +19,6 @@ ICESUGAR = replace(
     cost=50,
     link=UartLink(baud=1_000_000, place="on the programmer's USB"),
     other_links=(),
-    seed=3,  # 1 and 2 miss the clock by some tenths of a MHz
     flash=SpiFlash(area=Area(16, 112)),
     leds=(("led_g", 0), ("led_r", 0)),
     loader="",

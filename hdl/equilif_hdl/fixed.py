@@ -24,6 +24,14 @@ def saturate(value: Value, width: int) -> Value:
     return Mux(fits, value[:width], limit).as_signed()
 
 
+def at_least(value: Value, least: int) -> Value:
+    """``value >= least``, of a few bits: without a subtraction."""
+    found: Value = Const(1, 1)
+    for k, bit in enumerate(value):
+        found = bit & found if least >> k & 1 else bit | found
+    return found
+
+
 def times_small(value: Value, factor: Value) -> Value:
     """``value * factor`` as shifts and adds: a narrow product leaves the DSP blocks to the lanes."""
     return total(Mux(bit, value << k, 0) for k, bit in enumerate(factor))

@@ -154,15 +154,23 @@ def test_weights_saturate():
 
 
 # -- RTL: equals the golden function, exactly, under stalls; its bench counts cycles -------------------
-@pytest.mark.parametrize("registers", [0, 1, 2])
+@pytest.mark.parametrize(
+    "registers", [("shifted",), ("added",), ("multiplied", "shifted", "added")], ids="-".join
+)
 @pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
 @pytest.mark.parametrize("numerics", [DEFAULT, NARROW], ids=["default", "narrow"])
 def test_rtl(numerics, signed, registers, tmp_path):
-    block = Plasticity(numerics, registers=registers, signed_values=signed)
+    block = Plasticity(numerics, **dict.fromkeys(registers, True), signed_values=signed)
     assert simulate(
         block,
         "equilif_sim.blocks.plasticity",
         tmp_path,
         simulator="icarus",
-        config={**dataclasses.asdict(numerics), "signed": signed, "latency": block.latency},
+        config={
+            **dataclasses.asdict(numerics),
+            "signed": signed,
+            "latency": block.latency,
+            "multiplied": block.multiplied,
+            "shifted": block.shifted,
+        },
     )

@@ -8,7 +8,16 @@ from amaranth.hdl import Value
 from equilif_golden import fixed as golden
 from equilif_golden.blocks.plasticity import DITHER_COLUMN, DITHER_ROW, DITHER_WIDTH, GAIN_WIDTH
 from equilif_golden.fixed import SQ
-from equilif_hdl.fixed import lowest_set, popcount, rotate, saturate, times_index, times_small, total
+from equilif_hdl.fixed import (
+    at_least,
+    lowest_set,
+    popcount,
+    rotate,
+    saturate,
+    times_index,
+    times_small,
+    total,
+)
 from tests.formal.prove import Proof, agree, needs_prover
 
 pytestmark = needs_prover
@@ -52,6 +61,16 @@ def test_saturate():
     p.cover("saturates upwards", (saturate(value, 16) == 32767) & (value > 32767))
     p.cover("saturates downwards", (saturate(value, 16) == -32768) & (value < -32768))
     p.cover("fits", (saturate(value, 16) == value) & (value < 0))
+    p.always()
+
+
+def test_at_least():
+    p = Proof("at_least = comparison", FIXED)
+    value = p.any(5, "value")
+    for least in range(32):
+        p.claim(f"{least}", at_least(value, least) == (value >= least))
+        p.claim(f"{least % 4} of two bits", at_least(value[:2], least % 4) == (value[:2] >= least % 4))
+    p.cover("less", ~at_least(value, 17) & (value == 16))
     p.always()
 
 

@@ -85,12 +85,16 @@ def fits(numbers: np.ndarray, width: int) -> None:
     assert fmt.lo <= numbers.min() and numbers.max() <= fmt.hi
 
 
+#: of the pipelines SPRAM, FORWARDING and DEEP
+REGISTERS = (("shifted",), ("added",), ("multiplied", "shifted", "added"))
+
+
 @pytest.mark.parametrize("signed_values", [False, True], ids=["rates", "signed"])
-@pytest.mark.parametrize("registers", [0, 1, 2])
+@pytest.mark.parametrize("registers", REGISTERS, ids="-".join)
 @pytest.mark.parametrize("numerics", [DEFAULT, NARROW], ids=["default", "narrow"])
 def test_plasticity(numerics, registers, signed_values):
     p = Proof("o = ep_update", "equilif_hdl.blocks.plasticity")
-    block = Plasticity(numerics, registers=registers, signed_values=signed_values)
+    block = Plasticity(numerics, **dict.fromkeys(registers, True), signed_values=signed_values)
     p.free(block)
     values = VALUES["signed values" if signed_values else "rates"]
     um, vm = block.um, block.vm
@@ -100,12 +104,12 @@ def test_plasticity(numerics, registers, signed_values):
     p.assume("operands", (block.product >= least) & (block.product <= most))
     p.assume("operands", (um >= -GAIN_MAX * 255) & (um <= -GAIN_MAX * int(values.min())))
     p.assume("operands", vm >= int(values.min()))
-    ahead = int(registers == 2)
+    ahead = int(block.multiplied)
     product = p.before(block.product, block.latency)
     other = Signal(signed(PRODUCT + 2))
     p.m.d.comb += other.eq(p.before(um, block.latency + ahead) * p.before(vm, block.latency + ahead))
     fmt = numerics.weight
-    w = p.before(block.w, block.latency - 1)[: fmt.width].as_signed()  # a port of 16 bits for all widths
+    w = p.before(block.w, int(block.added))[: fmt.width].as_signed()  # a port of 16 bits for all widths
     p.claim("o", block.o == update(w, product, other, block.shift, fmt.width)[0])
     p.cover("at the upper rail", (block.o == fmt.hi) & (w < fmt.hi))
     p.cover("at the lower rail", (block.o == fmt.lo) & (w > fmt.lo))

@@ -541,9 +541,9 @@ def test_a_board_takes_what_the_kernel_takes():
         (("boards", "--network", ""), "a network is written as its sizes"),
         (("simulate", "--lanes", 0), "lanes must be"),
         (("simulate", "--weights", 0), "weights must be in 64..524288, not 0"),
-        (("simulate", "--baud", 0), "baud must be in 9600..6000000, not 0"),
-        (("simulate", "--baud", -5), "baud must be in 9600..6000000, not -5"),
-        (("simulate", "--baud", 10**12), "baud must be in 9600..6000000, not 1000000000000"),
+        (("simulate", "--baud", 0), "baud must be in 9600..7500000, not 0"),
+        (("simulate", "--baud", -5), "baud must be in 9600..7500000, not -5"),
+        (("simulate", "--baud", 10**12), "baud must be in 9600..7500000, not 1000000000000"),
     ],
 )
 def test_options_that_make_no_sense_are_refused_with_what_is_allowed(words, message, tmp_path, monkeypatch):

@@ -366,11 +366,11 @@ def test_the_command_starts_and_ends(tmp_path):
     assert client.identity.config.n_weights == 8192 and client.identity.build_id != 0
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=30)
-    assert process.returncode == 0 and "24 MHz, 2 Mbaud" in " ".join(said.split()) and str(link) in said
+    assert process.returncode == 0 and "30 MHz, 2 Mbaud" in " ".join(said.split()) and str(link) in said
     found = json.loads(says.read_text())
     assert (
-        # bits of IDENTIFY and its answer, 12 cycles each; the last stop bit is not waited for
-        found["cycles"] > 12 * (10 * (8 + 31) - 1)
-        and found["board_seconds"] == found["cycles"] / 24e6
+        # bits of IDENTIFY and its answer, 15 cycles each; the last stop bit is not waited for
+        found["cycles"] > 15 * (10 * (8 + 31) - 1)
+        and found["board_seconds"] == found["cycles"] / 30e6
         and not link.is_symlink()
     )

@@ -1,17 +1,16 @@
 """EP update of one bank; bit-exact with equilif_golden.blocks.plasticity.ep_update.
 
-    gain u+ v+ + dither ----(+)--|-- >> shift --[--(+)-- saturate --|--> o
-    -gain u- -(x)--[---------'   |              [   |
-    v- -------'                  |         w ---[---'
+    gain u+ v+ + dither --------(+)--|-- >> shift --[s--(+)-- saturate --[a--> o
+    -gain u- -(x)--[m------------'                       |
+    v- -------'                                      w --'
 
-Latency 1 + ``registers``, throughput 1.  Bars are registers: the last is there with 1 and 2, [ with 2,
-where um and vm come a cycle before the rest.  Multiplying and adding fit one DSP block.
+Bars are registers: | always, [ where the pipeline has them: behind the multiplier, the shift and the adder.
+Latency from ``product`` 1 + ``shifted`` + ``added``, throughput 1.  Multiplying and adding fit one DSP block.
 """
 
 from __future__ import annotations
 
 from amaranth import Array, Module, Signal, signed
-from amaranth.hdl import Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -29,17 +28,17 @@ class Plasticity(wiring.Component):
     product : In(signed(PRODUCT))
         gain u+ v+ and dither.
     um : In(signed(16))
-        -gain u-; with two registers a cycle before ``product``.
+        -gain u-; where products are ``multiplied`` into a register a cycle before ``product``.
     vm : In(8) or In(signed(9))
         v-; together with ``um``.
-    shift : In(5), held, from the cycle before ``w`` on
+    shift : In(5), held, from the cycle of ``product`` on
         Of the learning rate.
-    w : In(signed(16)), a cycle after ``product``
+    w : In(signed(16)), 1 + ``shifted`` cycles after ``product``
         The weight.
     o : Out(signed(16))
         The weight after the update.
 
-    ``registers``: 0 to 2.  ``signed_values``: u and v may be signed.
+    ``multiplied``, ``shifted``, ``added``: registers.  ``signed_values``: u and v may be signed.
     """
 
     product: Signal
@@ -49,9 +48,20 @@ class Plasticity(wiring.Component):
     w: Signal
     o: Signal
 
-    def __init__(self, numerics: Numerics, *, registers: int = 1, signed_values: bool = False):
+    def __init__(
+        self,
+        numerics: Numerics,
+        *,
+        multiplied: bool = False,
+        shifted: bool = False,
+        added: bool = False,
+        signed_values: bool = False,
+    ):
         self.weight = numerics.weight
-        self.latency = 1 + registers
+        self.multiplied = multiplied
+        self.shifted = shifted
+        self.added = added
+        self.latency = 1 + shifted + added
         super().__init__(
             {
                 "product": In(signed(PRODUCT)),
@@ -67,17 +77,13 @@ class Plasticity(wiring.Component):
         m = Module()
         difference = Signal(signed(PRODUCT), reset_less=True)  # gain (u+ v+ - u- v-) and dither
         dw = Signal(signed(PRODUCT - SHIFTS[0]), reset_less=True)
-        product = self.um * self.vm
-        w: Value = self.w[: self.weight.width].as_signed()
+        product = delayed(m, self.um * self.vm, int(self.multiplied), "product")
+        w = self.w[: self.weight.width].as_signed()
         which = Signal(range(len(SHIFTS)))
-        m.d.sync += which.eq((self.shift - SHIFTS[0]) >> 1)
-        shifted = Array(difference >> s for s in SHIFTS)[which]
-        if self.latency > 2:
-            product = delayed(m, product, 1, "product")
-            w = delayed(m, w, 1, "w")
-            m.d.sync += dw.eq(shifted)
-        else:
-            m.d.comb += dw.eq(shifted)
-        m.d.sync += difference.eq(product + self.product)
-        m.d["sync" if self.latency > 1 else "comb"] += self.o.eq(saturate(w + dw, self.weight.width))
+        m.d.sync += [
+            which.eq((self.shift - SHIFTS[0]) >> 1),
+            difference.eq(product + self.product),
+        ]
+        m.d["sync" if self.shifted else "comb"] += dw.eq(Array(difference >> s for s in SHIFTS)[which])
+        m.d["sync" if self.added else "comb"] += self.o.eq(saturate(w + dw, self.weight.width))
         return m

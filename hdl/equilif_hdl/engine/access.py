@@ -23,7 +23,7 @@ from equilif_hdl.engine.port import (
     LanesPort,
     address_bits,
 )
-from equilif_hdl.fixed import lanes_of
+from equilif_hdl.fixed import at_least, lanes_of
 
 
 class Access(wiring.Component):
@@ -86,11 +86,13 @@ class Access(wiring.Component):
         bank = self.address[:lane]
         write_w = self.write & (self.region == WEIGHT_REGION)
         write_v = self.write & (self.region == VALUE_REGION)
+        # lanes of values, from the element's on
+        several = Cat(at_least(self.more, k) for k in range(cfg.lanes)) << bank
         reading = Signal(self.latency - 1)  # the read, on its way through the memories
         read = reading[0] if self.late else self.read
         m.d.comb += [
             lanes.write_w.eq(Mux(write_w, 1 << bank, 0)),
-            *(lanes.write_v[k].eq(write_v & (bank <= k) & (bank + self.more >= k)) for k in range(cfg.lanes)),
+            lanes.write_v.eq(Mux(write_v, several, 0)),
             lanes.read.eq(read),
             lanes.e.eq(self.address[lane:]),
             lanes.tile.eq(self.address[2 * lane :]),

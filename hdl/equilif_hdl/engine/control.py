@@ -190,13 +190,15 @@ class Control(wiring.Component):
         first = self.stages.command
         orders = self.orders
         learns = self.stages.has(m, timing.draw, Op.LEARN)
+        # whether there is a command comes late, and nobody takes the product of none
+        would_learn = self.stages.would(m, timing.draw, Op.LEARN)
         kept = Signal(DITHER_WIDTH)
         looked_up = m.d[timing.deep_domain]
         looked_up += kept.eq(0)
         with m.Switch(self.instruction.shift):
             for shift in SHIFTS:
                 with m.Case(shift):
-                    looked_up += kept.eq(Mux(learns, (1 << shift) - 1, 0))
+                    looked_up += kept.eq(Mux(would_learn, (1 << shift) - 1, 0))
         minus = Signal.like(first.um, reset_less=True)
         late = timing.minus - timing.turn
         if self.config.single_port:

@@ -78,7 +78,7 @@ def signed_values(ins: Instruction, config: EngineConfig, *, dst: bool = False) 
 class Walk(Fields):
     """A view of :func:`walk`.
 
-    tile, dither    of the first group that the walk goes to; dither of row 0, or of the source's own row
+    tile, dither    of the first group that the walk goes to; dither of the source's group, its row 0
 
     Where there are convolutions:
 

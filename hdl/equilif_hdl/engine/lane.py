@@ -256,21 +256,25 @@ class Lane(wiring.Component):
     def _update(self, m: Module, product: Value) -> None:
         """LEARN."""
         cfg = self.config
+        timing = self.timing
         m.submodules.plasticity = plasticity = Plasticity(
-            cfg.numerics, registers=self.timing.update_registers, signed_values=cfg.softmax
+            cfg.numerics,
+            multiplied=cfg.deep,
+            shifted=timing.shifted,
+            added=timing.added,
+            signed_values=cfg.softmax,
         )
         minus = self.word[8:]
         if cfg.softmax:
             minus = Cat(minus, self._signed() & minus[-1]).as_signed()
-        weight: Value = self.weight
         if cfg.single_port:
             kept = Signal(minus.shape(), reset_less=True)
             with m.If(self.orders.learns):
                 m.d.sync += kept.eq(minus)
             minus = kept
         else:
-            minus = delayed(m, minus, self.timing.minus - self.timing.turn, "minus")
-            weight = delayed(m, weight, 1, "weight")
+            minus = delayed(m, minus, timing.minus - timing.turn, "minus")
+        weight = delayed(m, self.weight, timing.learn - timing.added - timing.weight, "weight")
         m.d.comb += [
             plasticity.product.eq(product),
             plasticity.um.eq(self.orders.minus),

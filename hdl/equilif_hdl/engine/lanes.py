@@ -12,15 +12,16 @@
     GATHER DRIVE W address    rotate       x scale        + A or B  --> A, B
     NUDGE        V, S address              x strength     + A  --> A
     STEP                                   A, B address   A + B, saturate      spike, reset  leak  --> A, Q, S
-    LEARN        V address    rotate V     u+ v+          - u- v-              + W           --> W
-                                           W address      (single port: here)  (and here)
+    LEARN        V address    rotate V     u+ v+          - u- v-              >>, + W       --> W
+                                           W address (1)
     RELAY                                  B address      >> 1 .. 4            >> rest, clip  --> V
-    SOFTMAX                                A, B address   >> 1 .. 4            (1)
+    SOFTMAX                                A, B address   >> 1 .. 4            (2)
     MARK                                   A address      --> Q
     MEASURE                                A, Q address   Q + A, V address     shift --> V
     SAVE RESTORE RESET                     A, S address   --> A, B, S
 
-    (1) see equilif_hdl.blocks.softmax; e x R, in two stages --> V
+    (1) on a single port in stage 4, with + W and --> W in stage 5
+    (2) see equilif_hdl.blocks.softmax; e x R, in two stages --> V
 
 Latency: as drawn; equilif_hdl.engine.stages.Timing has the stages of every pipeline.  Registers around the
 weights come before stage 0, a stage each.  In a deep pipeline one more comes before it, which is half of the

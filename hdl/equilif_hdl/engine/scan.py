@@ -32,7 +32,7 @@ from equilif_golden.engine.memories import looks, marked
 from equilif_hdl.engine.geometry import Positions, Steps, steps
 from equilif_hdl.engine.isa import Event, Walk, event, group_bits, tile_bits, walk
 from equilif_hdl.engine.port import ScanPort
-from equilif_hdl.fixed import lanes_of, lowest_set, times_index
+from equilif_hdl.fixed import lanes_of, lowest_set
 from equilif_hdl.typed import Assign, Layout, Stream, signal_of
 
 
@@ -170,17 +170,15 @@ class Scanner(wiring.Component):
             with m.If(self.start & self.learning):
                 m.d.sync += [address.eq(self.dst), left.eq(self.n_dst)]
         e = lowest_set(present.pending)
-        with m.If(o.ready):
-            m.d.sync += o.valid.eq(0)
-        with m.If(present.sends):
+        with m.If(room):  # nobody looks at what is not valid, and this is known before the group is there
             m.d.sync += [
-                o.valid.eq(1),
+                o.valid.eq(present.sends),
                 o.p.e.eq(e),
                 o.p.group.eq(present.place.group),
                 o.p.tile.eq(present.place.tile),
                 o.p.plus.eq(present.plus.word_select(e, 8)),
                 o.p.minus.eq(present.minus.word_select(e, 8)),
-                o.p.dither.eq(present.place.dither + times_index(e, DITHER_ROW, DITHER_WIDTH)),
+                o.p.dither.eq(present.place.dither),
             ]
         return m
 
@@ -231,55 +229,65 @@ class Scanner(wiring.Component):
             return lanes
         return lanes & ((place.columns != 0) & (place.rows != 0)).replicate(self.config.lanes)
 
-    def _with_values(self) -> Value:
-        """Lanes that take part by their values."""
+    def _valued(self) -> tuple[Value, Value]:
+        """Lanes whose values at +beta are not zero, and those whose values at -beta are not."""
         memory = self.memory
         if marked(self.config):
-            plus: Value = memory.plus_there
-            minus: Value = memory.minus_there
-        else:
-            plus = Cat(value.any() for value in lanes_of(memory.plus, self.config.lanes))
-            minus = Cat(value.any() for value in lanes_of(memory.minus, self.config.lanes))
-        return Mux(self.by_minus, 0, plus) | Mux(self.learning | self.by_minus, minus, 0)
+            return memory.plus_there, memory.minus_there
+        plus = Cat(value.any() for value in lanes_of(memory.plus, self.config.lanes))
+        minus = Cat(value.any() for value in lanes_of(memory.minus, self.config.lanes))
+        return plus, minus
 
     def _in_place(self, m: Module, following: Next, room: Value) -> Group:
         """Events straight from the memories' outputs."""
         p = self.config.lanes
         left = following.left
+        some = Signal()  # `left` is not 0
         address = Signal.like(following.address)  # address of the group after the next
+        # which of a group's bits count; registers, so that they are there before the group
+        of_spikes = Signal()
+        of_plus = Signal()
+        of_minus = Signal()
         present = Signal()  # the group is on the memories' outputs
         done = Signal(p)  # lanes that have been sent
-        valued = Signal(p)  # lanes whose values are not zero
         pending = Signal(p)  # lanes that are to be sent
         rest = Signal(p)  # lanes that remain after the lowest, which is sent first
         sends = Signal()
         advance = Signal()
+        plus, minus = self._valued()
+        taking = (
+            self.memory.spikes & of_spikes.replicate(p)
+            | plus & of_plus.replicate(p)
+            | minus & of_minus.replicate(p)
+        )
+        m.d.sync += [
+            of_spikes.eq(self.spiking),
+            of_plus.eq(~self.spiking & ~self.by_minus),
+            of_minus.eq(~self.spiking & (self.learning | self.by_minus)),
+        ]
         m.d.comb += [
-            valued.eq(self._with_values()),
-            pending.eq(self._heard(Mux(self.spiking, self.memory.spikes, valued), following.place) & ~done),
-            rest.eq(pending & (pending - 1)),
+            pending.eq(self._heard(taking, following.place) & ~done),
+            rest.eq(_without_lowest(pending)),
             sends.eq(present & (pending != 0) & room),
             advance.eq(present & ((pending == 0) | room & (rest == 0))),
             # `blocking` stalls the walker, on which `room` depends, so it looks at registers only
-            self.blocking.eq(self.learning & self.allow & (left != 0) & ~present & ~self.o.valid),
+            self.blocking.eq(self.learning & self.allow & some & ~present & ~self.o.valid),
             # the next group is fetched in the cycle in which this one is finished
-            self.memory.fetch.eq(
-                self.blocking | ~self.learning & Mux(present, advance & (left != 1), left != 0)
-            ),
-            self.memory.take.eq(self.blocking | ~self.learning & (left != 0)),
+            self.memory.fetch.eq(self.blocking | ~self.learning & Mux(present, advance & (left != 1), some)),
+            self.memory.take.eq(self.blocking | ~self.learning & some),
             # the strobe is late, so the address must not be: a fetch beside a present group is that of
             # the following one
             self.memory.addr.eq(Mux(present, address, following.address)),
             self.memory.hold.eq(present & ~self.learning),
-            self.busy.eq((left != 0) | self.o.valid),
+            self.busy.eq(some | self.o.valid),
         ]
         m.d.sync += present.eq(self.memory.fetch | present & ~advance & ~self.learning)
-        with m.If(sends):
-            m.d.sync += done.eq(done | (pending & ~rest))
+        with m.If(present & room):  # of a group without events nothing is done
+            m.d.sync += done.eq(Mux(rest.any(), done | (pending & ~rest), 0))
         with m.If(advance):
-            m.d.sync += [done.eq(0), address.eq(address + 1)]
+            m.d.sync += [address.eq(address + 1), some.eq(left != 1)]
         with m.If(self.start):
-            m.d.sync += [done.eq(0), address.eq(self.src + 1)]
+            m.d.sync += [address.eq(self.src + 1), some.eq(1)]
         moves = advance & self.positions.moves if self.config.convolution else Const(0)
         return Group(pending, following.place, self.memory.plus, self.memory.minus, sends, advance, moves)
 
@@ -307,10 +315,11 @@ class Scanner(wiring.Component):
         can_change = self._look(m, following, looking)
         flows = Signal()  # a group of spikes that is there in the next cycle is taken in that cycle
         spikes = self._heard(self.memory.spikes, waiter)
+        at_plus, at_minus = self._valued()
         m.d.comb += [
             flows.eq(self.spiking & Mux(taken, ~spikes.any(), ~Mux(sends, rest, pending).any())),
-            valued.eq(self._with_values()),
-            rest.eq(Cat(bit & pending[:k].any() for k, bit in enumerate(pending))),
+            valued.eq(Mux(self.by_minus, 0, at_plus) | Mux(self.learning | self.by_minus, at_minus, 0)),
+            rest.eq(_without_lowest(pending)),
             sends.eq((pending != 0) & room),
             taken.eq(due & ((pending == 0) | room & (rest == 0))),
             stays.eq(asked | waiting & ~taken),
@@ -381,3 +390,8 @@ class Scanner(wiring.Component):
         with m.If(self.start):
             m.d.sync += [looking.eq(self.learning), differs.eq(0)]
         return unequal | (differs | ~self.learning).replicate(p)
+
+
+def _without_lowest(mask: Value) -> Value:
+    """The mask without its lowest bit that is set: bit by bit, as a subtraction is slow."""
+    return Cat(bit & mask[:k].any() for k, bit in enumerate(mask))

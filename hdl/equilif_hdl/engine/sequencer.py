@@ -107,6 +107,10 @@ class Sequencer(wiring.Component):
         # loops, innermost first; outside all loops no iterations are left
         loops = [Loop.of(self.addr, k) for k in range(cfg.loops)]
         inner = loops[0]
+        # asked while the last word is taken, when the count is there and the loop stands still
+        last = Signal()  # this iteration is the last one
+        enough = Signal()  # no more are left than a NEXT of mode EARLY need not wait for
+        due = Signal()  # a MARK is
         early = Signal()  # the instruction is a NEXT that may end its loop early
         moved = Signal()  # a watched rate has moved since the last such NEXT
         m.d.comb += [
@@ -117,8 +121,15 @@ class Sequencer(wiring.Component):
         ]
         with m.If(self.read):
             m.d.sync += [pc.eq(pc + 1), place.eq(pc)]
+        coming = signal_of(INSTRUCTION)  # the instruction, with the word that is taken
+        m.d.comb += coming.as_value().eq(Cat(words[32:], self.word))
         with m.If(taken):
-            m.d.sync += words.eq(Cat(words[32:], self.word))
+            m.d.sync += [
+                words.eq(coming),
+                last.eq(inner.left == 1),
+                enough.eq(inner.left <= coming.count),
+                due.eq((coming.count == 0) | (coming.count == inner.left)),
+            ]
         m.d.sync += [
             here.eq(~jump & (self.read | here & ~taken)),
             have.eq(Mux(jump, 0, Mux(done, 0, have) + taken)),
@@ -152,13 +163,11 @@ class Sequencer(wiring.Component):
                         with m.Case(Op.NEXT):
                             with m.If(~early | idle):
                                 m.d.comb += done.eq(1)
-                                settled = early & ~moved & (inner.left <= ins.count)
-                                self._end_iteration(m, pc, jump, loops, (inner.left == 1) | settled)
+                                self._end_iteration(m, pc, jump, loops, last | early & ~moved & enough)
                                 with m.If(early):
                                     m.d.sync += moved.eq(0)
                         with m.Case(Op.MARK):
-                            m.d.comb += valid.eq((ins.count == 0) | (ins.count == inner.left))
-                            m.d.comb += done.eq(ready | ~valid)
+                            m.d.comb += [valid.eq(due), done.eq(ready | ~due)]
                         with m.Default():
                             m.d.comb += [valid.eq(1), done.eq(ready)]
             with m.State("HALT"):

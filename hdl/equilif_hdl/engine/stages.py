@@ -30,6 +30,8 @@ from equilif_hdl.engine.isa import Command, Instruction, command, is_one_of
 from equilif_hdl.engine.walk import times_gain
 from equilif_hdl.typed import Interface, signal_of
 
+#: bits of the gain that a deep pipeline multiplies by first
+HALF = GAIN_WIDTH // 2
 #: operations that copy neuron state aside, or back
 COPIES = (Op.SAVE, Op.RESTORE)
 #: operations that write a sum to A or B
@@ -53,13 +55,13 @@ class Timing:
     draw            0           1     0   LEARN looks up its noise
     noise           0           1     1   LEARN takes its noise
     minus           3           3     2   LEARN multiplies u- and v-
-    read_weight     3           2    -1   LEARN addresses the weight that it changes
-    weight          4           3     3   that weight has been read
-    learn           4           5     6   the new weight is there, and is written
+    read_weight     4           2    -1   LEARN addresses the weight that it changes
+    weight          5           3     3   that weight has been read
+    learn           5           5     6   the new weight is there, and is written
     last            5           5     6   no command goes further
 
-    SMALL is timed as FORWARDING.  STEP reads Q a stage before it writes.  ``update_registers``: those of
-    equilif_hdl.blocks.plasticity.  ``deep_domain``: that of the registers which only a deep pipeline has;
+    SMALL is timed as FORWARDING.  STEP reads Q a stage before it writes.  ``shifted``, ``added``: registers
+    of equilif_hdl.blocks.plasticity.  ``deep_domain``: that of the registers which only a deep pipeline has;
     ``comb`` in the others.
     """
 
@@ -74,15 +76,16 @@ class Timing:
         self.relay = self.sum + Relay.latency
         self.moved = self.rate + Moved.latency
         self.step = self.sum + config.deep + Lif.latency
-        self.update_registers = 0 if config.single_port else 1 + config.deep
+        self.shifted = config.single_port or config.deep
+        self.added = not config.single_port
         # noise on a single port stays for two cycles, so it is taken earlier
         self.noise = self.turn - config.single_port
         self.draw = self.noise - config.deep
         self.minus = self.sum - config.deep
-        self.learn = self.sum + 1 + self.update_registers
+        self.learn = self.sum + 1 + self.shifted + self.added
         # the weight on a single port is used as it comes, so that it is written in the cycle after; else it
         # waits in a register
-        self.weight = self.sum + config.single_port
+        self.weight = self.learn if config.single_port else self.sum
         self.read_weight = self.weight - (1 + config.weight_stages)
         self.last = self.step
         assert self.learn - self.read_weight + 1 == writes_after(config)
@@ -175,9 +178,9 @@ class Stages(Elaboratable):
     def at(self, m: Module, stage: int, question: Callable[[int], Value], name: str) -> Value:
         """The answer to ``question(stage)``.
 
-        In a deep pipeline it is asked a stage earlier, and the answer is a register of ``m``.
+        It is asked a stage earlier, if there is one, and the answer is a register of ``m``.
         """
-        if not self.config.deep:
+        if stage == -self.timing.lead:
             return question(stage)
         answer = Signal(name=f"{name}_{stage}", reset_less=True)
         m.d.sync += answer.eq(question(stage - 1))
@@ -202,15 +205,18 @@ class Stages(Elaboratable):
             m.d.sync += self.commands[stage].eq(self.commands[stage - 1])
         if self.config.deep:
             # two cycles after the walker: the instruction is that of the command a cycle after it, and a
-            # copy of its gain lies nearer
+            # copy of its gain lies nearer.  In two steps, by the gain's low bits and by its high ones
             gain = Signal(GAIN_WIDTH, reset_less=True)
             m.d.sync += gain.eq(self.instruction.gain)
-            walked = self.commands[first + 2]
-            with m.If(walked.op == Op.LEARN):
-                m.d.sync += [
-                    self.commands[first + 3].up.eq(times_gain(walked.up, gain, self.config)),
-                    self.commands[first + 3].um.eq(times_gain(walked.um, gain, self.config)),
-                ]
+            walked, halfway, done = (self.commands[stage] for stage in (first + 2, first + 3, first + 4))
+            for name in ("up", "um"):
+                value = walked[name]
+                high = Signal(value.shape(), name=f"{name}_high", reset_less=True)
+                m.d.sync += high.eq(times_gain(value, gain[HALF:], self.config) << HALF)
+                with m.If(walked.op == Op.LEARN):
+                    m.d.sync += halfway[name].eq(times_gain(value, gain[:HALF], self.config))
+                with m.If(halfway.op == Op.LEARN):
+                    m.d.sync += done[name].eq(halfway[name] + high)
         for line in (self.op, self.group, self.tile, self.e):
             for stage in range(1, self.timing.last + 1):
                 m.d.sync += line[stage].eq(line[stage - 1])

@@ -20,6 +20,7 @@ from amaranth.lib.wiring import In, Out
 from equilif_golden.blocks.plasticity import (
     DITHER_COLUMN,
     DITHER_DESTINATION,
+    DITHER_ROW,
     DITHER_WIDTH,
     GAIN_WIDTH,
 )
@@ -41,7 +42,7 @@ from equilif_hdl.engine.isa import (
     group_bits,
     signed_values,
 )
-from equilif_hdl.fixed import times_small
+from equilif_hdl.fixed import times_index, times_small
 from equilif_hdl.typed import Assign, Stream, signal_of
 
 ONE = 1 << VALUE.f  #: 1.0 as a factor of the lanes
@@ -237,7 +238,7 @@ class Walker(wiring.Component):
                 *(g.eq(event.first) for g in (now.group, now.value_group, row_group)),
             ]
             m.d.sync += self._place(
-                now, event.tile, event.dither, (run_tile, run_dither), (row_tile, row_dither)
+                now, event.tile, _dither(event), (run_tile, run_dither), (row_tile, row_dither)
             )
 
     def _place(self, now: Command, tile: Value, dither: Value, *kept: tuple[Signal, Signal]) -> list[Assign]:
@@ -285,5 +286,10 @@ class Walker(wiring.Component):
             now.scale.eq(Mux(ins.op == Op.GATHER, ONE, Mux(by_minus(ins, cfg), minus, plus))),
             now.up.eq(plus if cfg.deep else times_gain(plus, gain, cfg)),
             now.um.eq(minus if cfg.deep else -times_gain(minus, gain, cfg)),
-            now.dither.eq(source.dither),
+            now.dither.eq(_dither(source)),
         ]
+
+
+def _dither(source: Event) -> Value:
+    """Dither of the source's own row."""
+    return (source.dither + times_index(source.e, DITHER_ROW, DITHER_WIDTH))[:DITHER_WIDTH]

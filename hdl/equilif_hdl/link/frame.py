@@ -139,7 +139,6 @@ class Framer(wiring.Component):
         address = Signal(range(self.frame_bytes))
         m.d.comb += [
             step.eq(self.take | ~self.there),
-            address.eq(Mux(store, n, at)),
             wr.addr.eq(address),
             wr.data.eq(i.p.data),
             wr.en.eq(store),
@@ -216,6 +215,8 @@ class Framer(wiring.Component):
                     m.d.sync += [n.eq(0), phase.eq(0), long.eq(0), self.sequence.eq(0)]
                     m.next = "LISTEN"
 
+        # by the state: whether a byte is stored comes late
+        m.d.comb += address.eq(Mux(fsm.ongoing("LISTEN"), n, at))
         # `room` comes from a register alone: the reply's path ends here, at half the rate, which no UART
         # notices
         m.d.comb += room.eq(~o.valid)

@@ -194,7 +194,6 @@ class _Walk:
 
         self.real = Signal()  # the command is walked for the second time, for real
         self.place = Signal(4)  # byte of the payload, in a header
-        self.direct = Signal()  # a value goes from the payload to its memory
         self.argument = Signal(8)  # region, or flags of a RUN
         # elements to read; of zeros that a packed value stands for the last one, from the group's begin on
         self.count = Signal(16)
@@ -226,8 +225,7 @@ class _Walk:
             checker.word.eq(self.word),
             self.engine.mem_region.eq(self.region),
             self.engine.mem_addr.eq(self.address),
-            # a value is one byte, for both of its memories
-            self.engine.mem_wdata.eq(Mux(self.direct, framer.data.replicate(2), self.word)),
+            self.engine.mem_wdata.eq(self.word),
             self.engine.learn.eq(self.argument[0]),
         ]
         with m.If(framer.take):
@@ -499,17 +497,15 @@ class _Walk:
             with m.Elif(framer.there):
                 m.d.comb += framer.take.eq(1)
                 m.d.sync += self.lane.eq(self.lane + 1)
+                values = self.region == Region.VALUE
                 for k in range(4):
-                    with m.If(self.lane == k):
+                    # a value is one byte, for both of its memories
+                    with m.If((self.lane == k) | (values if k == 1 else 0)):
                         m.d.sync += self.word.word_select(k, 8).eq(framer.data)
                 with m.If(self.zeros):  # after a zero, how many more of them
                     begin = self.address[: len(self.engine.mem_more)]
                     m.d.sync += [self.lane.eq(self.lane), self.word.eq(0), self.count.eq(framer.data + begin)]
                     m.next = "ELEMENT"
-                with m.Elif((self.region == Region.VALUE) & ~zero):
-                    m.d.sync += self.lane.eq(0)
-                    m.d.comb += self.direct.eq(1)
-                    self._element()
                 with m.Elif((self.lane == self.last_written) & ~zero):
                     m.d.sync += self.lane.eq(0)
                     m.next = "ELEMENT"

@@ -46,12 +46,13 @@ async def updates(dut: Any) -> None:
     config = bench_config()
     signed = config.pop("signed")
     latency = config.pop("latency")
+    ahead = int(config.pop("multiplied"))  # um and vm before the product
+    shifted = int(config.pop("shifted"))
     weight = Numerics(**config).weight
-    ahead = int(latency > 2)  # um and vm before the product
     tb = Pipeline(
         dut,
         inputs=("um", "vm"),
-        later={"product": ahead, "w": ahead + 1},
+        later={"product": ahead, "w": ahead + 1 + shifted},
         outputs=("o",),
         latency=latency + ahead,
     )

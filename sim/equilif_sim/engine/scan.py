@@ -176,7 +176,7 @@ class ScanBench:
                     int(self.values[1, at, e]),
                     int(self.values[2, at, e]),
                     tile % tiles,
-                    (dither + e * DITHER_ROW) & DITHER_MASK,
+                    dither & DITHER_MASK,
                     *([*where, moves] if self.config.convolution else []),
                 )
             )

@@ -21,6 +21,7 @@ from equilif_golden.blocks.plasticity import (
     DITHER_COLUMN,
     DITHER_DESTINATION,
     DITHER_MASK,
+    DITHER_ROW,
     GAIN_MAX,
 )
 from equilif_golden.engine.config import EngineConfig
@@ -103,7 +104,7 @@ class WalkBench:
         for group, tile, dither in self._commands(ins, raw, stride, geometry):
             group = (first + group) % config.value_groups
             tile = (raw["tile"] + tile) % tiles
-            dither = (raw["dither"] + dither) & DITHER_MASK
+            dither = (raw["dither"] + raw["e"] * DITHER_ROW + dither) & DITHER_MASK
             self.score.expect((*fields.values(), group, group, tile, dither))
 
     def _commands(
