@@ -127,7 +127,7 @@ def test_speed_is_cycles_and_bytes():
         },
     )
     assert found["training"] == pytest.approx(
-        {"engine": 2000, "link": 1000, "both": 1 / (1 / 2000 + 1 / 1000)}
+        {"engine": 2500, "link": 1000, "both": 1 / (1 / 2500 + 1 / 1000)}
     )
 
 

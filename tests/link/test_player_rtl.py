@@ -66,8 +66,8 @@ from tests.alone import (
 verilated = pytest.mark.skipif(not shutil.which("g++"), reason="a simulation is compiled with g++")
 
 LIMIT = 4_000_000  #: cycles within which a board is done
-CYCLES = [164_229, 162_155]  #: see test_cycles
-MANY_CYCLES = 1_198_881  #: of the 300 samples of a test
+CYCLES = [164_327, 162_253]  #: see test_cycles
+MANY_CYCLES = 1_201_889  #: of the 300 samples of a test
 
 
 @pytest.fixture(scope="module")
