@@ -189,7 +189,6 @@ class Control(wiring.Component):
         timing = self.stages.timing
         first = self.stages.command
         orders = self.orders
-        learns = self.stages.has(m, timing.draw, Op.LEARN)
         # whether there is a command comes late, and nobody takes the product of none
         would_learn = self.stages.would(m, timing.draw, Op.LEARN)
         kept = Signal(DITHER_WIDTH)
@@ -202,6 +201,7 @@ class Control(wiring.Component):
         minus = Signal.like(first.um, reset_less=True)
         late = timing.minus - timing.turn
         if self.config.single_port:
+            learns = self.stages.has(m, timing.draw, Op.LEARN)
             with m.If(learns):
                 m.d.sync += minus.eq(first.um)
             late -= 1
