@@ -239,8 +239,11 @@ EXPLAINED: dict[tuple[str, str], str] = {
         "while the program is read, a word is there in every cycle but the one after a jump; in HALT, where "
         "none is, nobody looks at what is taken"
     ),
-    ("walk", "-mode const1 -module walker -cell $107 -port A -portbit 1"): (
+    ("walk", "-mode const1 -module walker -cell $109 -port A -portbit 1"): (
         "SAVE counts as a DRIVE, but walks without events, and only events have factors"
+    ),
+    ("walk", "-mode const0 -module walker -cell $96 -port A -portbit 10"): (
+        "1,025 groups are more than an engine has: the checker refuses the program"
     ),
     ("walk, single port", "-mode const1 -module walker -cell $79 -port B -portbit 0"): (
         "a start comes while no command is left, and until an event sets it `final` has no reader"

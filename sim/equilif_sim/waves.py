@@ -144,7 +144,7 @@ def _module(shown: Mapping[str, Sequence[Wave]]) -> Iterator[str]:
     yield "  always @(posedge engine.clk) begin"
     yield "    if (engine.sequencer.valid & engine.sequencer.ready)"
     yield f"      numbers.push_back(engine.sequencer.place / {WORDS} - 1);"
-    yield "    if (engine.dispatcher.i__valid & engine.dispatcher.i__ready)"
+    yield "    if (engine.dispatcher.taken)"
     yield "      number_now <= numbers.pop_front();"
     yield "  end"
     for scope, signals in shown.items():

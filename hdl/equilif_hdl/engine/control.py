@@ -153,7 +153,9 @@ class Control(wiring.Component):
             less = Signal(5)
             relays = (self.instruction.op == Op.RELAY) & has_mode(self.instruction, RelayMode.SCALED)
             m.d.sync += less.eq(self.instruction.shift - 1 + Mux(relays, self.scale, 0))
-            m.d.comb += [self.orders.less.eq(less), self.orders.coding.eq(self.coding)]
+            # all lanes read it: a deep pipeline has time for one more register before its RELAY
+            less_here = delayed(m, less, int(self.config.deep), "less")
+            m.d.comb += [self.orders.less.eq(less_here), self.orders.coding.eq(self.coding)]
         return m
 
     def _factors(self, m: Module) -> None:

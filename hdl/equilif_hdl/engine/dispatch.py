@@ -1,10 +1,11 @@
 """Dispatcher: holds the instruction that is executed, and takes the next one when the engine is free for it.
 
-    sequencer --> i --> [ instruction ] --> scanner, walker, lanes
-                              ^
-    all commands issued ------+------ lanes empty, or nearly
+    sequencer --> i --> [ following ] --> [ instruction ] --> scanner, walker, lanes
+                                                ^
+                          all commands issued --+-- lanes empty, or nearly
 
-Latency: 1 cycle from a taken instruction to its start.  Throughput: an instruction at a time.
+Latency: 1 cycle from ``i`` to the start of an instruction; 2 where the pipeline has room for the next one.
+Throughput: an instruction at a time.
 
 * One that only adds to A and B lets the next begin while its commands are still in the lanes: all that
   follows reads what they write in the stage in which they write it, or later.
@@ -34,6 +35,8 @@ class Dispatcher(wiring.Component):
     -------
     i : In(stream of INSTRUCTION)
         From the sequencer.
+    following : Out(INSTRUCTION)
+        The next one; a register where the pipeline has room for it.
     scanning, walking : In(1)
         The scanner has events left; the walker has commands left.
     last : In(1)
@@ -54,11 +57,12 @@ class Dispatcher(wiring.Component):
     idle : Out(1)
         It is done, and so are all before it.
     convolve, begin, known : Out(1), Out(1), In(1)
-        Where there are convolutions: ``i`` is taken and is CONVOLVE, or is not; what the last CONVOLVE said
-        is known.
+        Where there are convolutions: the next one is taken and is CONVOLVE, or is not; what the last CONVOLVE
+        said is known.
     """
 
     i: Stream[Instruction]
+    following: Instruction
     scanning: Signal
     walking: Signal
     last: Signal
@@ -76,13 +80,13 @@ class Dispatcher(wiring.Component):
     begin: Signal
     known: Signal
 
-    latency = 1
-
     def __init__(self, config: EngineConfig):
         self.config = config
+        self.latency = 1 + config.forwarding
         super().__init__(
             {
                 "i": In(stream.Signature(INSTRUCTION)),
+                "following": Out(INSTRUCTION),
                 "scanning": In(1),
                 "walking": In(1),
                 "last": In(1),
@@ -101,44 +105,69 @@ class Dispatcher(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        issuing = self.start | self.scanning
         adds = Signal()
+        ready = Signal()  # the engine is free for the next instruction
+        there = Signal()  # that is there
+        taken = Signal()  # and begins
+        following = self.following
+        issuing = self.start | self.scanning
         free: Value = self.leaving
         if self.config.deep:
-            free = free | self._scans_early()
-        ready = ~issuing & Mux(self.walking, adds & self.last, adds | free)
-        taken = self.i.valid & self.i.ready
-        if self.config.convolution:
-            ready = ready & self.known
-            m.d.comb += [
-                self.convolve.eq(taken & convolves(self.i.p)),
-                self.begin.eq(taken & ~convolves(self.i.p)),
-            ]
-            taken = self.begin
+            free = free | self._scans_early(m, there)
+        known = self.known if self.config.convolution else 1
         m.d.comb += [
-            self.i.ready.eq(ready),
+            ready.eq(~issuing & known & Mux(self.walking, adds & self.last, adds | free)),
+            taken.eq(there & ready),
             self.idle.eq(~issuing & ~self.walking & self.empty),
         ]
-        m.d.sync += self.start.eq(taken)
-        with m.If(taken):
+        begins: Value = taken
+        if self.config.convolution:
+            m.d.comb += [
+                self.convolve.eq(taken & convolves(following)),
+                self.begin.eq(taken & ~convolves(following)),
+            ]
+            begins = self.begin
+        if self.config.forwarding:
+            m.d.comb += self.i.ready.eq(~there | taken)
+            with m.If(self.i.ready):
+                m.d.sync += [following.eq(self.i.p), there.eq(self.i.valid)]
+            with m.If(there):
+                m.d.comb += self.idle.eq(0)
+        else:
+            m.d.comb += [following.eq(self.i.p), there.eq(self.i.valid), self.i.ready.eq(ready)]
+        m.d.sync += self.start.eq(begins)
+        with m.If(begins):
             m.d.sync += [
-                self.instruction.eq(self.i.p),
+                self.instruction.eq(following),
                 # decoded before they are there: all the scanner's strobes depend on them
-                self.spiking.eq(self.i.p.op == Op.GATHER),
-                self.learning.eq(self.i.p.op == Op.LEARN),
-                self.argmax.eq(self.i.p.op == Op.ARGMAX),
-                adds.eq(is_one_of(self.i.p.op, Op.DRIVE, Op.GATHER, Op.NUDGE)),
+                self.spiking.eq(following.op == Op.GATHER),
+                self.learning.eq(following.op == Op.LEARN),
+                self.argmax.eq(following.op == Op.ARGMAX),
+                adds.eq(is_one_of(following.op, Op.DRIVE, Op.GATHER, Op.NUDGE)),
             ]
         return m
 
-    def _scans_early(self) -> Value:
-        """The next instruction is a scan, and need not wait until the lanes are empty."""
-        now = self.instruction
-        following = self.i.p
-        behind = self.stepping & (following.src == now.dst)
-        spikes_are_there = is_one_of(now.op, Op.MARK, Op.LEARN) | (now.op == Op.STEP) & behind
-        values_are_there = is_one_of(now.op, Op.MARK, Op.LEARN, Op.STEP, Op.RESET)
-        return self.ending & (
-            (following.op == Op.GATHER) & spikes_are_there
-            | is_one_of(following.op, Op.DRIVE, Op.LEARN, Op.ARGMAX) & values_are_there
-        )
+    def _scans_early(self, m: Module, there: Value) -> Value:
+        """The next instruction is a scan, and need not wait until the lanes are empty.
+
+        Which instructions these are is asked when the next one comes: the one before it is then executed,
+        or begins.
+        """
+        begins = there
+        if self.config.convolution:
+            begins = begins & ~convolves(self.following)
+        op = Mux(begins, self.following.op, self.instruction.op)
+        dst = Mux(begins, self.following.dst, self.instruction.dst)
+        comes = self.i.p
+        at_once = Signal()  # when all commands in the lanes are about to leave
+        behind = Signal()  # when also spikes of its first group are there
+        with m.If(self.i.ready):
+            m.d.sync += [
+                at_once.eq(
+                    (comes.op == Op.GATHER) & is_one_of(op, Op.MARK, Op.LEARN)
+                    | is_one_of(comes.op, Op.DRIVE, Op.LEARN, Op.ARGMAX)
+                    & is_one_of(op, Op.MARK, Op.LEARN, Op.STEP, Op.RESET)
+                ),
+                behind.eq((comes.op == Op.GATHER) & (op == Op.STEP) & (comes.src == dst)),
+            ]
+        return self.ending & (at_once | behind & self.stepping)

@@ -187,7 +187,7 @@ class Engine(wiring.Component):
         m.d.comb += [lanes.instruction.eq(issued), lanes.start.eq(start)]
         if cfg.convolution:
             m.d.comb += [
-                geometry.i.eq(dispatcher.i.p),
+                geometry.i.eq(dispatcher.following),
                 geometry.take.eq(dispatcher.convolve),
                 geometry.begin.eq(dispatcher.begin),
                 dispatcher.known.eq(~geometry.busy),

@@ -5,9 +5,9 @@
                                      +--> [ queue ] --> o: instructions for scanner, walker and lanes
 
 Fetch runs ahead of execution: by an instruction, and by ``AHEAD`` more where the pipeline has room for a
-queue.  A NEXT of mode EARLY waits until all is executed, and decides by what has moved.  Latency: 5 cycles
-from start to the first instruction, 6 with a queue.  Throughput: an instruction in 3 cycles; the first one
-of an iteration comes 5 cycles after NEXT.
+queue; the first of these waits in the dispatcher.  A NEXT of mode EARLY waits until all is executed, and
+decides by what has moved.  Latency: 5 cycles from start to the first instruction.  Throughput: an
+instruction in 3 cycles; the first one of an iteration comes 5 cycles after NEXT.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ class Sequencer(wiring.Component):
     addr, read, word : Out, Out(1), In(32)
         Program memory, answering in the next cycle and holding the answer until the next read.
     o : Out(stream of INSTRUCTION)
+        With a queue, the first in it, or else what would go into it.
     """
 
     start: Signal
@@ -69,10 +70,11 @@ class Sequencer(wiring.Component):
     word: Signal
     o: Stream[Instruction]
 
+    #: cycles from start to the first instruction
+    latency = 5
+
     def __init__(self, config: EngineConfig):
         self.config = config
-        #: cycles from start to the first instruction
-        self.latency = 5 + config.forwarding
         super().__init__(
             {
                 "start": In(1),
@@ -186,14 +188,14 @@ class Sequencer(wiring.Component):
                 idle.eq(self.idle),
             ]
             return
-        m.submodules.queue = queue = fifo.SyncFIFO(width=32 * WORDS, depth=AHEAD)
+        m.submodules.queue = queue = fifo.SyncFIFO(width=32 * WORDS, depth=AHEAD - 1)
         m.d.comb += [
-            queue.w_data.eq(ins),
-            queue.w_en.eq(valid),
-            ready.eq(queue.w_rdy),
-            self.o.p.as_value().eq(queue.r_data),
-            self.o.valid.eq(queue.r_rdy),
+            self.o.p.as_value().eq(Mux(queue.r_rdy, queue.r_data, ins)),
+            self.o.valid.eq(queue.r_rdy | valid),
             queue.r_en.eq(self.o.ready),
+            queue.w_data.eq(ins),
+            queue.w_en.eq(valid & (queue.r_rdy | ~self.o.ready)),
+            ready.eq(queue.w_rdy),
             idle.eq(self.idle & ~queue.r_rdy),
         ]
 
