@@ -120,7 +120,6 @@ class Softmax(wiring.Component):
         done = Signal()
         m.d.comb += [
             done.eq(self.idle & ~Cat(flight).any()),
-            self.busy.eq(1),
             divider.total.eq(total),
             divider.absolute.eq(self.absolute),
             divider.fine.eq(self.fine),
@@ -129,9 +128,9 @@ class Softmax(wiring.Component):
         ]
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += self.busy.eq(0)
                 m.d.sync += [top.eq(0), total.eq(0)]
                 with m.If(self.start):
+                    m.d.sync += self.busy.eq(1)
                     m.next = "MAX"
             with m.State("MAX"):
                 with m.If(flight[levels + self.deep] & (largest > top)):
@@ -152,6 +151,7 @@ class Softmax(wiring.Component):
             with m.State("CODE"):
                 m.d.comb += [self.coding.eq(1), self.coded.eq(flight[self.latency + PRODUCT])]
                 with m.If(done):
+                    m.d.sync += self.busy.eq(0)
                     m.next = "IDLE"
         return m
 

@@ -226,7 +226,12 @@ class Control(wiring.Component):
         # the group that is read is written in this cycle, by the same instruction: its sum is not in memory
         same: Value = Const(0)
         if self.config.forwarding:
-            same = stages.has(m, timing.sum, *SUMS) & (stages.group[timing.read] == stages.group[timing.sum])
+            same = stages.at(
+                m,
+                timing.sum,
+                lambda k: stages.holds(k, *SUMS) & (stages.group[k - 1] == stages.group[k]),
+                "same",
+            )
         resets = is_one_of(stages.op[timing.read], Op.RESET)
         drives = is_one_of(stages.op[timing.read], Op.DRIVE)
         source = Signal(Source, reset_less=True)

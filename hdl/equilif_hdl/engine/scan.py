@@ -306,6 +306,7 @@ class Scanner(wiring.Component):
         stays = Signal()  # the group waits in the next cycle too
         # the present group is the copy
         pending = Signal(p)  # lanes that are to be sent
+        present = Signal()  # there are such lanes
         rest = Signal(p)  # lanes that remain after the lowest, which is sent first
         place = Signal.like(following.place)
         plus = Signal.like(self.memory.plus)
@@ -317,18 +318,18 @@ class Scanner(wiring.Component):
         spikes = self._heard(self.memory.spikes, waiter)
         at_plus, at_minus = self._valued()
         m.d.comb += [
-            flows.eq(self.spiking & Mux(taken, ~spikes.any(), ~Mux(sends, rest, pending).any())),
+            flows.eq(self.spiking & Mux(taken, ~spikes.any(), ~Mux(sends, rest.any(), present))),
             valued.eq(Mux(self.by_minus, 0, at_plus) | Mux(self.learning | self.by_minus, at_minus, 0)),
             rest.eq(_without_lowest(pending)),
-            sends.eq((pending != 0) & room),
-            taken.eq(due & ((pending == 0) | room & (rest == 0))),
+            sends.eq(present & room),
+            taken.eq(due & (~present | room & (rest == 0))),
             stays.eq(asked | waiting & ~taken),
             self.memory.fetch.eq(asked | looking & (following.left != 0)),
             self.memory.take.eq(asked | looking),
             self.blocking.eq(self.learning & (asked | held)),
             self.memory.hold.eq(held),
             self.memory.addr.eq(following.address),
-            self.busy.eq((following.left != 0) | looking | waiting | (pending != 0) | self.o.valid),
+            self.busy.eq((following.left != 0) | looking | waiting | present | self.o.valid),
         ]
         m.d.sync += [
             asked.eq(
@@ -337,7 +338,7 @@ class Scanner(wiring.Component):
                     (following.left != 1) & flows,
                     (following.left != 0)
                     & ~looking
-                    & Mux(self.learning, self.allow & (pending == 0) & ~waiting, ~waiting | taken),
+                    & Mux(self.learning, self.allow & ~present & ~waiting, ~waiting | taken),
                 )
             ),
             waiting.eq(stays),
@@ -347,11 +348,14 @@ class Scanner(wiring.Component):
         ]
         with m.If(asked):
             m.d.sync += waiter.eq(following.place)
+        comes = Signal(p)
+        m.d.comb += comes.eq(Mux(self.spiking, spikes, self._heard(known & can_change, waiter)))
         with m.If(sends):
-            m.d.sync += pending.eq(rest)
+            m.d.sync += [pending.eq(rest), present.eq(rest.any())]
         with m.If(taken):
             m.d.sync += [
-                pending.eq(Mux(self.spiking, spikes, self._heard(known & can_change, waiter))),
+                pending.eq(comes),
+                present.eq(comes.any()),
                 place.eq(waiter),
                 plus.eq(self.memory.plus),
                 minus.eq(self.memory.minus),

@@ -276,12 +276,14 @@ class State(wiring.Component):
         measures = self.stages.has(m, timing.rate, Op.MEASURE)
         write = measures
         group = self.stages.group[timing.rate]
-        values: Value = self.rates
+        # rates come late: a deep pipeline chooses between them and all else behind registers
+        ahead = int(cfg.deep)
+        measured = delayed(m, measures, ahead, "measured")
+        rates = delayed(m, self.rates, ahead, "rates")
         if cfg.softmax:
             here = Signal(group_bits(cfg))  # the group that is written next
             write = measures | self.recall
             group = Mux(measures, group, here)
-            values = Mux(measures, self.rates, self.recalled)
             with m.If(self.start):
                 m.d.sync += here.eq(self.instruction.src)
             with m.Elif(self.recall):
@@ -290,12 +292,15 @@ class State(wiring.Component):
             (plus.wr, ResultMode.PLUS, self.host_data[:8]),
             (minus.wr, ResultMode.MINUS, self.host_data[8:]),
         ):
+            others: Value = byte.replicate(cfg.lanes)
+            if cfg.softmax:
+                others = Mux(self.recall, self.recalled, others)
             written = Signal.like(self.rates, name=f"written_{mode.name}")
             m.d[timing.deep_domain] += [
                 wr.en.eq(Mux(write, has_mode(self.instruction, mode).replicate(cfg.lanes), self.host_write)),
                 wr.addr.eq(Mux(write, group, self.host_group)),
-                written.eq(Mux(write, values, byte.replicate(cfg.lanes))),
             ]
+            m.d.comb += written.eq(Mux(measured, rates, delayed(m, others, ahead, f"others_{mode.name}")))
             stored: Value = written
             if marked(cfg):
                 stored = Cat(Cat(value, value.any()) for value in lanes_of(written, cfg.lanes))
