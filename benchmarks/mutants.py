@@ -235,7 +235,13 @@ EXPLAINED: dict[tuple[str, str], str] = {
     ("activity", "-mode const0 -module activity -cell $99 -port A -portbit 1"): (
         "it counts on from walk 2, and no operation has a fourth walk"
     ),
-    ("sequencer", "-mode const1 -module sequencer -cell $89 -port B -portbit 0"): (
+    ("scan, deep", "-mode const1 -module scanner -cell $305 -port A -portbit 0 -wire allow -wirebit 0"): (
+        "the memories of a deep pipeline have two ports: a fetch is always allowed"
+    ),
+    ("scan, deep", "-mode inv -module scanner -cell $337 -port A -portbit 1"): (
+        "the number of the lowest lane when there is none, and then no event is sent"
+    ),
+    ("sequencer", "-mode const0 -module sequencer -cell $95 -port A -portbit 0"): (
         "while the program is read, a word is there in every cycle but the one after a jump; in HALT, where "
         "none is, nobody looks at what is taken"
     ),
