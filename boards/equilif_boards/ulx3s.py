@@ -40,9 +40,9 @@ ULX3S_85F = Board(
     device=LFE5U_85F,
     cost=180,
     clock=Ecp5Pll,
-    clock_hz=60e6,
-    link=UartLink(baud=3_000_000, high=("uart_tx_enable",)),
-    other_links=(SpiLink(sck_hz=15e6, place=SPI_PINS),),
+    clock_hz=50e6,
+    link=UartLink(baud=2_000_000, high=("uart_tx_enable",)),
+    other_links=(SpiLink(sck_hz=12e6, place=SPI_PINS),),
     flash=FLASH,
     frame_bytes=4096,
     config=EngineConfig(
@@ -56,10 +56,8 @@ ULX3S_85F = Board(
     network=(784, 224, 10),
     state_ram="distributed",
     after_read=(ANY_WHILE_WRITTEN,),
-    # a placement that is less dense needs fewer detours, which router2 knows best how to find; it goes on
-    # until the clock is met.  The router of nextpnr 0.7 comes to no end here
-    nextpnr_opts="--router router2 --placer-heap-beta 0.7 --tmg-ripup",
-    pypi_tools=("nextpnr-ecp5",),
+    # a placement that is less dense needs fewer detours, which router2 knows best how to find
+    nextpnr_opts="--router router2 --placer-heap-beta 0.7",
     leds=(("led", 0), ("led", 1)),
     loader="ulx3s",
 )
