@@ -382,8 +382,8 @@ def build(
         if not tried:
             raise NoEnd(
                 f"{board.title}: place and route came to no end in {minutes:g} minutes with any of the seeds "
-                f"{seed}..{attempt}: allow it more (--minutes), take other seeds, a newer nextpnr or a smaller "
-                "engine"
+                f"{seed}..{attempt}: allow it more (--minutes), take other seeds, a newer nextpnr "
+                "or a smaller engine"
             )
         best = max(tried, key=lambda s: tried[s].f_max)
         timing = tried[best]
