@@ -67,7 +67,7 @@ ULX3S_85F = Board(
 ULX3S_85F_MAPS = replace(
     ULX3S_85F,
     name="ulx3s-85f-maps",
-    seed=1,
+    seed=1,  # that of its build
     title="ULX3S 85F with convolutions (Lattice ECP5 LFE5U-85F)",
     clock_hz=37.5e6,
     link=UartLink(baud=1_500_000, high=("uart_tx_enable",)),

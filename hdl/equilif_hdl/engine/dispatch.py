@@ -107,8 +107,8 @@ class Dispatcher(wiring.Component):
         m = Module()
         adds = Signal()
         ready = Signal()  # the engine is free for the next instruction
-        there = Signal()  # that is there
-        taken = Signal()  # and begins
+        there = Signal()  # a next instruction is there
+        taken = Signal()  # the next instruction is taken
         following = self.following
         issuing = self.start | self.scanning
         free: Value = self.leaving
@@ -150,8 +150,8 @@ class Dispatcher(wiring.Component):
     def _scans_early(self, m: Module, there: Value) -> Value:
         """The next instruction is a scan, and need not wait until the lanes are empty.
 
-        Which instructions these are is asked when the next one comes: the one before it is then executed,
-        or begins.
+        Its kind is decided when it comes, and kept in registers.  The instruction before it is then the one
+        that is executed or, where one waits already, that one: it begins in this cycle.
         """
         begins = there
         if self.config.convolution:
@@ -159,8 +159,8 @@ class Dispatcher(wiring.Component):
         op = Mux(begins, self.following.op, self.instruction.op)
         dst = Mux(begins, self.following.dst, self.instruction.dst)
         comes = self.i.p
-        at_once = Signal()  # when all commands in the lanes are about to leave
-        behind = Signal()  # when also spikes of its first group are there
+        at_once = Signal()  # the lanes need only be ``ending``
+        behind = Signal()  # the lanes must be ``stepping`` too
         with m.If(self.i.ready):
             m.d.sync += [
                 at_once.eq(

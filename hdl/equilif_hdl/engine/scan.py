@@ -348,7 +348,7 @@ class Scanner(wiring.Component):
         ]
         with m.If(asked):
             m.d.sync += waiter.eq(following.place)
-        comes = Signal(p)
+        comes = Signal(p)  # lanes of the group that is copied in this cycle
         m.d.comb += comes.eq(Mux(self.spiking, spikes, self._heard(known & can_change, waiter)))
         with m.If(sends):
             m.d.sync += [pending.eq(rest), present.eq(rest.any())]

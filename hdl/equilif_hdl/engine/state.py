@@ -277,9 +277,9 @@ class State(wiring.Component):
         write = measures
         group = self.stages.group[timing.rate]
         # rates come late: a deep pipeline chooses between them and all else behind registers
-        ahead = int(cfg.deep)
-        measured = delayed(m, measures, ahead, "measured")
-        rates = delayed(m, self.rates, ahead, "rates")
+        behind = int(cfg.deep)
+        measured = delayed(m, measures, behind, "measured")
+        rates = delayed(m, self.rates, behind, "rates")
         if cfg.softmax:
             here = Signal(group_bits(cfg))  # the group that is written next
             write = measures | self.recall
@@ -300,7 +300,7 @@ class State(wiring.Component):
                 wr.en.eq(Mux(write, has_mode(self.instruction, mode).replicate(cfg.lanes), self.host_write)),
                 wr.addr.eq(Mux(write, group, self.host_group)),
             ]
-            m.d.comb += written.eq(Mux(measured, rates, delayed(m, others, ahead, f"others_{mode.name}")))
+            m.d.comb += written.eq(Mux(measured, rates, delayed(m, others, behind, f"others_{mode.name}")))
             stored: Value = written
             if marked(cfg):
                 stored = Cat(Cat(value, value.any()) for value in lanes_of(written, cfg.lanes))
