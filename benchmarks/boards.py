@@ -43,7 +43,7 @@ def manifest(board: Board, folder: Path) -> dict[str, Any]:
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # none, or something else
         found: dict[str, Any] = json.loads((out / MANIFEST).read_text())
         plan = Plan.of(board)
-        build_id = plan.digest(tool_versions(plan.tools, new_yosys=board.new_yosys))
+        build_id = plan.digest(tool_versions(plan.tools, new=board.new_tools))
         if found["build_id"] == f"{build_id:08x}":
             return found
     return build(board, out, progress=lambda line: print(f"{board.name}: {line}", flush=True)).as_dict()

@@ -68,8 +68,8 @@ class Board:
     loader: str = ""
     #: how to program a board that openFPGALoader does not know
     by_hand: str = ""
-    #: whether the distribution's Yosys may be too old
-    new_yosys: bool = False
+    #: tools that are taken from PyPI, as the distribution's may be too old
+    new_tools: tuple[str, ...] = ()
 
     def resized(self, *, lanes: int | None = None, weights: int | None = None, **options: Any) -> Board:
         """With other lanes and as many weights, values and neurons, other weights, other options of

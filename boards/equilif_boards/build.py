@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -173,14 +173,14 @@ class Plan:
         return int.from_bytes(h.digest(), "little")
 
 
-def executable(tool: str, *, new_yosys: bool = False) -> str:
+def executable(tool: str, *, new: Collection[str] = ()) -> str:
     """Its path; an environment variable of the tool's name (``NEXTPNR_ICE40``) wins, as in Amaranth.
 
-    ``new_yosys``: YoWASP's Yosys.
+    ``new``: tools that are YoWASP's, of PyPI.
     """
     wanted = os.environ.get(tool.upper().replace("-", "_"))
     if wanted is None:
-        wanted = YOWASP[tool] if new_yosys and tool == "yosys" else tool
+        wanted = YOWASP[tool] if tool in new else tool
     found = shutil.which(wanted) or wanted == tool and tool in YOWASP and shutil.which(YOWASP[tool])
     if not found:
         pip = YOWASP[tool] if wanted in YOWASP.values() else PIP.get(tool)
@@ -197,9 +197,9 @@ def executable(tool: str, *, new_yosys: bool = False) -> str:
     return found
 
 
-def tool_versions(tools: tuple[str, ...], *, new_yosys: bool = False) -> dict[str, str]:
+def tool_versions(tools: tuple[str, ...], *, new: Collection[str] = ()) -> dict[str, str]:
     """First line each tool says about itself; MissingTool before anything is run for long."""
-    paths = {tool: executable(tool, new_yosys=new_yosys) for tool in tools}
+    paths = {tool: executable(tool, new=new) for tool in tools}
     out = {"amaranth": version("amaranth"), "amaranth-boards": version("amaranth-boards")}
     for tool, path in paths.items():
         if tool in VERSION_OPTIONS or tool.startswith("nextpnr"):
@@ -348,12 +348,12 @@ def build(
         raise DoesNotFit(too_small(board, short, estimated=board.device.family.logic_name))
     require_free(out)
     blank = step("elaborate", lambda: Plan.of(board))
-    versions = tool_versions(blank.tools, new_yosys=board.new_yosys)
+    versions = tool_versions(blank.tools, new=board.new_tools)
     build_id = blank.digest(versions)
     plan = step("elaborate with the id", lambda: Plan.of(board, build_id))
     _write(plan, out)
 
-    synthesis, route, pack = ([executable(c[0], new_yosys=board.new_yosys), *c[1:]] for c in plan.commands)
+    synthesis, route, pack = ([executable(c[0], new=board.new_tools), *c[1:]] for c in plan.commands)
     to_netlist, to_places, to_bits = plan.tools
     step(to_netlist, lambda: _run(synthesis, out, to_netlist))
     absorbed: dict[str, int] = {}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from equilif_boards import ecp5
-from equilif_boards.floorplan import Sites
+from equilif_boards.floorplan import Grid, Sites
 from equilif_golden.engine.config import EngineConfig
 
 
@@ -48,7 +48,7 @@ class Family:
 class Device:
     """So many cells of each kind.
 
-    ``sites``: where its block RAMs are, if its floorplan says where the weights are to be.
+    ``sites``: where its block RAMs and multipliers are, if its floorplan says where a lane's are to be.
     """
 
     family: Family
@@ -111,16 +111,24 @@ GOWIN = Family(
 
 ICE40UP5K = Device(family=ICE40, logic=5280, blocks=4, multipliers=8)
 LFE5U_25F = Device(family=ECP5, logic=24288, blocks=56, multipliers=28)
+FIRST_85F = (4, 13, 22, 31, 40, 49, 58, 69, 78, 87, 96, 105, 114)
 LFE5U_85F = Device(
     family=ECP5,
     logic=83640,
     blocks=208,
     multipliers=156,
     # project Trellis, tile grid: four block RAMs in nine columns, and a gap for the clocks
+    # project Trellis, tile grid: four of each kind in nine columns, and a gap for the clocks
     sites=Sites(
-        rows=(22, 46, 70, 82),
-        columns=tuple(
-            first + k for first in (4, 13, 22, 31, 40, 49, 58, 69, 78, 87, 96, 105, 114) for k in (0, 2, 4, 6)
+        blocks=Grid(
+            rows=(22, 46, 70, 82),
+            columns=tuple(first + k for first in FIRST_85F for k in (0, 2, 4, 6)),
+            kinds=("EBR0", "EBR1", "EBR2", "EBR3"),
+        ),
+        multipliers=Grid(
+            rows=(10, 34, 58),
+            columns=tuple(first + k for first in FIRST_85F for k in (0, 1, 4, 5)),
+            kinds=("MULT18_0", "MULT18_1", "MULT18_4", "MULT18_5"),
         ),
     ),
 )

@@ -4,10 +4,10 @@
     on the die              | bank 8 | bank 9 | ... | bank 15 |               |--|--> bank 1 ...
 
 Where nearly all block RAMs of a die are used, the placer takes whichever is free, and scatters a bank over
-the die.  And of registers that hold the same, Yosys makes one, whose wires then cross the die to every bank.
-Both take more wires than there are.  Here a bank gets a rectangle of block RAMs.  A register that several
-banks read is copied for each, and one that many lanes read for every few of them; this makes wires shorter
-in a small die too.
+the die, and a lane's multipliers too.  And of registers that hold the same, Yosys makes one, whose wires then
+cross the die to every bank.  Both take more wires than there are.  Here a bank gets a rectangle of block
+RAMs, and its lane the multipliers next to them.  A register that several banks read is copied for each, and
+one that many lanes read for every few of them; this makes wires shorter in a small die too.
 
 A netlist, as Yosys wrote it, is changed in place; it does the same as before.
 """
@@ -20,17 +20,16 @@ from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from statistics import mean
+from typing import Any, NamedTuple
 
-from equilif_boards.ecp5 import BLOCK, Bit, Netlist, Pin
+from equilif_boards.ecp5 import BLOCK, MULTIPLIER, Bit, Netlist, Pin
 
 #: names of cells of a lane, and of block RAMs of a bank, as Yosys writes them
 LANE = re.compile(r".*\.lane(\d+)\.")
 BANK = re.compile(r".*\.weights\.bank(\d+)_\d+_\d+\.")
-#: rows of block RAMs that a bank may span, the best first: it is then about as wide as high
-HEIGHTS = (2, 1, 4)
-#: block RAMs have one of these names, in turn along a row
-NAMES = ("EBR0", "EBR1", "EBR2", "EBR3")
+#: rows of block RAMs that a bank may span, the best first: a row of six is as wide as two rows are apart
+HEIGHTS = (1, 2, 4)
 REGISTER = "TRELLIS_FF"
 #: pins of a register that have wires of their own
 APART = ("CLK", "LSR")
@@ -44,19 +43,38 @@ MANY = 48
 PARTS = 8
 
 
+class Site(NamedTuple):
+    """A place of the die, in tiles of its grid, and which one of the tile."""
+
+    y: int
+    x: int
+    kind: str
+
+    @property
+    def name(self) -> str:
+        """What nextpnr calls it."""
+        return f"X{self.x}/Y{self.y}/{self.kind}"
+
+
 @dataclass(frozen=True, kw_only=True)
-class Sites:
-    """Where the block RAMs of a device are: ``rows`` x ``columns``, in tiles of its grid."""
+class Grid:
+    """Blocks of a kind, in every row and column; ``kinds`` are in turn along a row."""
 
     rows: tuple[int, ...]
     columns: tuple[int, ...]
+    kinds: tuple[str, ...]
 
-    def name(self, row: int, column: int) -> str:
-        """What nextpnr calls the block RAM in this row and column, counted from 0."""
-        return f"X{self.columns[column]}/Y{self.rows[row]}/{NAMES[column % len(NAMES)]}"
+    def site(self, row: int, column: int) -> Site:
+        """That in this row and column, counted from 0."""
+        return Site(self.rows[row], self.columns[column], self.kinds[column % len(self.kinds)])
 
-    def rectangles(self, banks: int, blocks: int) -> list[list[str]] | None:
-        """Names of the block RAMs of every bank; None where no rectangles of so many blocks fit."""
+    def all(self) -> list[Site]:
+        return [
+            self.site(row, column) for row in range(len(self.rows)) for column in range(len(self.columns))
+        ]
+
+    def rectangles(self, banks: int, blocks: int) -> list[list[Site]] | None:
+        """Sites of every bank; None where no rectangles of so many blocks fit."""
         for height in HEIGHTS:
             strips = len(self.rows) // height
             if not strips:
@@ -73,25 +91,35 @@ class Sites:
         for bank in range(banks):
             strip, place = divmod(bank, abreast)
             first = (width + beside) * place + (rest if 2 * place >= abreast else 0)
-            found.append([self.name(strip * height + k // width, first + k % width) for k in range(blocks)])
+            found.append([self.site(strip * height + k // width, first + k % width) for k in range(blocks)])
         return found
 
 
-def floorplan(content: dict[str, Any], sites: Sites | None = None) -> dict[str, int]:
-    """Places the weights' block RAMs of a netlist at ``sites``, if any, and copies registers, in place.
+@dataclass(frozen=True, kw_only=True)
+class Sites:
+    """Where the block RAMs and the multipliers of a device are."""
 
-    How many block RAMs have a place now, and how many registers were added.  Banks that do not fit as
-    rectangles have none.  The same netlist gives the same netlist.
+    blocks: Grid
+    multipliers: Grid
+
+
+def floorplan(content: dict[str, Any], sites: Sites | None = None) -> dict[str, int]:
+    """Places weights and multipliers of a netlist at ``sites``, if any, and copies registers; all in place.
+
+    How many block RAMs and multipliers have a site now, and how many registers were added.  Banks that do
+    not fit as rectangles have none.  The same netlist gives the same netlist.
     """
     netlist = Netlist(content)
     banks: defaultdict[int, list[str]] = defaultdict(list)
     for name, _ in netlist.of_type(BLOCK):
         if found := BANK.match(name):
             banks[int(found[1])].append(name)
-    places = sites and sites.rectangles(len(banks), max(map(len, banks.values()), default=0)) or []
+    most = max(map(len, banks.values()), default=0)
+    places = sites and sites.blocks.rectangles(len(banks), most) or []
     for bank, place in enumerate(places):
         for name, site in zip(sorted(banks[bank]), place, strict=False):
-            netlist.cells[name]["attributes"]["BEL"] = site
+            _put(netlist, name, site)
+    multipliers = sites and places and _multiply_near(netlist, sites.multipliers, places) or 0
     fresh = count(1 + max(bit for bit in {**netlist.driver, **netlist.readers} if isinstance(bit, int)))
     by_bank = {name: f"bank{bank}" for bank, names in banks.items() for name in names}
     added = sum(_copies(netlist, name, by_bank, fresh) for name, _ in netlist.of_type(REGISTER))
@@ -100,7 +128,31 @@ def floorplan(content: dict[str, Any], sites: Sites | None = None) -> dict[str, 
     for name, _ in netlist.of_type(REGISTER):
         if len(netlist.readers[netlist.bit(name, "Q")]) >= MANY:
             added += _copies(netlist, name, by_part, fresh)
-    return {"block RAMs placed": sum(map(len, banks.values())) if places else 0, "registers copied": added}
+    return {
+        "block RAMs placed": sum(map(len, banks.values())) if places else 0,
+        "multipliers placed": multipliers,
+        "registers copied": added,
+    }
+
+
+def _put(netlist: Netlist, name: str, site: Site) -> None:
+    netlist.cells[name]["attributes"]["BEL"] = site.name
+
+
+def _multiply_near(netlist: Netlist, grid: Grid, banks: list[list[Site]]) -> int:
+    """Places the multipliers of every lane side by side, below its bank; how many there are."""
+    free = grid.all()
+    found = sorted(
+        (int(match[1]), name) for name, _ in netlist.of_type(MULTIPLIER) if (match := LANE.match(name))
+    )
+    for lane, name in found:
+        x = mean(site.x for site in banks[lane])
+        y = mean(site.y for site in banks[lane])
+        # a row below rather than the nearest: else one row gets twice as many as another
+        nearest = min(free, key=lambda site: (site.y > y, abs(site.y - y), abs(site.x - x)))
+        free.remove(nearest)
+        _put(netlist, name, nearest)
+    return len(found)
 
 
 def _lanes(netlist: Netlist) -> dict[str, int]:

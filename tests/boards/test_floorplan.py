@@ -1,4 +1,4 @@
-"""Floorplans: where banks are placed, and that a netlist with copied registers is the one without them."""
+"""Floorplans: where banks and multipliers are placed; a netlist with copied registers is the one without."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ import pytest
 from amaranth.back import rtlil
 
 from equilif_boards.device import LFE5U_85F
-from equilif_boards.floorplan import Sites, floorplan
+from equilif_boards.floorplan import Grid, Sites, floorplan
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_hdl.engine.engine import Engine
 from tests.netlists import ECP5
 
-SITES = Sites(rows=(5, 9, 20), columns=tuple(range(2, 30, 2)))
+SITES = Sites(
+    blocks=Grid(rows=(5, 9, 20), columns=tuple(range(2, 30, 2)), kinds=("EBR0", "EBR1", "EBR2", "EBR3")),
+    multipliers=Grid(rows=(3, 7), columns=tuple(range(2, 30)), kinds=("MULT18_0", "MULT18_1")),
+)
+BLOCKS = LFE5U_85F.sites.blocks
 #: 2,048 and 1,024 words a bank
 CONFIG = EngineConfig(
     lanes=8, tiles=384, value_groups=128, state_groups=16, pipeline=Pipeline.DEEP, softmax=False
@@ -24,42 +28,41 @@ CONFIG = EngineConfig(
 
 
 @pytest.mark.parametrize(
-    "banks, blocks, height", [(16, 12, 2), (32, 6, 2), (16, 6, 2), (8, 24, 2), (13, 16, 4), (12, 17, 1)]
+    "banks, blocks, height",
+    [(16, 12, 1), (32, 6, 1), (16, 6, 1), (8, 26, 1), (6, 27, 2), (13, 16, 4), (12, 17, 1)],
 )
 def test_banks_are_rectangles(banks, blocks, height):
-    sites = LFE5U_85F.sites
-    places = sites.rectangles(banks, blocks)
+    places = BLOCKS.rectangles(banks, blocks)
     assert len(places) == banks and {len(place) for place in places} == {blocks}
-    names = [name for place in places for name in place]
-    assert len(set(names)) == len(names), "nothing is used twice"
-    where = {
-        sites.name(row, column): (row, column)
-        for row in range(len(sites.rows))
-        for column in range(len(sites.columns))
-    }
-    assert len(where) == LFE5U_85F.blocks
+    found = [site for place in places for site in place]
+    assert len(set(found)) == len(found), "nothing is used twice"
+    assert len(set(BLOCKS.all())) == LFE5U_85F.blocks and set(found) <= set(BLOCKS.all())
     for place in places:
-        rows, columns = ({where[name][k] for name in place} for k in (0, 1))
+        rows = {BLOCKS.rows.index(site.y) for site in place}
+        columns = {BLOCKS.columns.index(site.x) for site in place}
         assert len(rows) == height and max(rows) - min(rows) == height - 1
         assert max(columns) - min(columns) == len(columns) - 1 == -(-blocks // height) - 1
 
 
 def test_columns_that_are_left_are_in_the_middle():
-    sites = LFE5U_85F.sites
-    used = {name for place in sites.rectangles(16, 12) for name in place}
-    free = {sites.name(row, column) for row in range(4) for column in range(24, 28)}
-    assert len(used | free) == LFE5U_85F.blocks and not used & free
+    used = {site for place in BLOCKS.rectangles(32, 6) for site in place}
+    free = {BLOCKS.site(row, column) for row in range(4) for column in range(24, 28)}
+    assert used | free == set(BLOCKS.all()) and not used & free
 
 
 @pytest.mark.parametrize("banks, blocks", [(17, 13), (2, 105), (300, 1)])
 def test_banks_that_do_not_fit_have_no_place(banks, blocks):
-    assert LFE5U_85F.sites.rectangles(banks, blocks) is None
+    assert BLOCKS.rectangles(banks, blocks) is None
 
 
-def test_names_of_block_rams():
-    assert LFE5U_85F.sites.name(0, 0) == "X4/Y22/EBR0"
-    assert LFE5U_85F.sites.name(3, 28) == "X69/Y82/EBR0"
-    assert LFE5U_85F.sites.name(1, 51) == "X120/Y46/EBR3"
+def test_names_of_sites():
+    assert BLOCKS.site(0, 0).name == "X4/Y22/EBR0"
+    assert BLOCKS.site(3, 28).name == "X69/Y82/EBR0"
+    assert BLOCKS.site(1, 51).name == "X120/Y46/EBR3"
+    multipliers = LFE5U_85F.sites.multipliers
+    assert len(set(multipliers.all())) == LFE5U_85F.multipliers
+    assert multipliers.site(0, 2).name == "X8/Y10/MULT18_4"
+    assert multipliers.site(2, 51).name == "X119/Y58/MULT18_5"
 
 
 def by_hand(parameters=(), attributes=()):
@@ -85,7 +88,11 @@ def by_hand(parameters=(), attributes=()):
 
 def test_a_register_is_copied():
     content = by_hand()
-    assert floorplan(content, SITES) == {"block RAMs placed": 2, "registers copied": 1}
+    assert floorplan(content, SITES) == {
+        "block RAMs placed": 2,
+        "multipliers placed": 0,
+        "registers copied": 1,
+    }
     cells = content["modules"]["top"]["cells"]
     assert cells["word$bank1"]["connections"] == {"DI": [2], "Q": [4]}
     assert [cells[f"top.weights.bank{bank}_0_0.0.0"]["connections"]["ADA0"] for bank in range(2)] == [
@@ -97,8 +104,25 @@ def test_a_register_is_copied():
 
 def test_without_sites_nothing_is_placed():
     content = by_hand()
-    assert floorplan(content) == {"block RAMs placed": 0, "registers copied": 1}
+    assert floorplan(content)["block RAMs placed"] == 0
     assert all("BEL" not in cell["attributes"] for cell in content["modules"]["top"]["cells"].values())
+
+
+def test_multipliers_are_below_their_bank():
+    content = by_hand()
+    cells = content["modules"]["top"]["cells"]
+    multiplier = {"type": "MULT18X18D", "attributes": {}, "port_directions": {}, "connections": {}}
+    for lane in (0, 1):
+        for name in ("gain", "product"):
+            cells[f"top.lanes.lane{lane}.{name}"] = copy.deepcopy(multiplier)
+    cells["top.geometry"] = copy.deepcopy(multiplier)
+    assert floorplan(content, SITES)["multipliers placed"] == 4
+    where = {name.rpartition(".lanes.")[2]: cell["attributes"].get("BEL") for name, cell in cells.items()}
+    assert where["top.weights.bank0_0_0.0.0"] == "X2/Y5/EBR0"
+    assert (where["lane0.gain"], where["lane0.product"]) == ("X2/Y3/MULT18_0", "X3/Y3/MULT18_1")
+    assert where["top.weights.bank1_0_0.0.0"] == "X2/Y9/EBR0"
+    assert (where["lane1.gain"], where["lane1.product"]) == ("X2/Y7/MULT18_0", "X3/Y7/MULT18_1")
+    assert cells["top.geometry"]["attributes"] == {}
 
 
 @pytest.mark.parametrize("register", [{"parameters": {"SRMODE": "ASYNC"}}, {"attributes": {"keep": "1"}}])

@@ -126,6 +126,8 @@ class Softmax(wiring.Component):
             self.reciprocal.eq(divider.r),
             self.scale.eq(divider.c - C_MIN),
         ]
+        # every lane waits for it
+        m.d.sync += self.coded.eq(self.coding & flight[self.latency + PRODUCT - 1])
         with m.FSM():
             with m.State("IDLE"):
                 m.d.sync += [top.eq(0), total.eq(0)]
@@ -147,11 +149,11 @@ class Softmax(wiring.Component):
             with m.State("DIVIDE"):
                 with m.If(~divider.busy):
                     m.d.comb += self.again.eq(1)
+                    m.d.sync += self.coding.eq(1)
                     m.next = "CODE"
             with m.State("CODE"):
-                m.d.comb += [self.coding.eq(1), self.coded.eq(flight[self.latency + PRODUCT])]
                 with m.If(done):
-                    m.d.sync += self.busy.eq(0)
+                    m.d.sync += [self.busy.eq(0), self.coding.eq(0)]
                     m.next = "IDLE"
         return m
 

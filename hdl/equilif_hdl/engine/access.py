@@ -1,14 +1,16 @@
 """Access: the host reads and writes the engine's memories, an element at a time, while the engine is idle.
 
     region, address, write, read --> word, bank --> lanes (weights, values), program memory, counter
-    rdata, valid <--|-- region, bank <---------------------------'
+    rdata, valid <--|-- region <---------------- word of lane 0 --'
+
+What is read comes the way that a command's words do: the lanes turn it to lane 0.
 
 Latency of a read: ``latency`` cycles.  Throughput: a write a cycle; one read is outstanding.
 """
 
 from __future__ import annotations
 
-from amaranth import Array, Cat, Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -23,7 +25,7 @@ from equilif_hdl.engine.port import (
     LanesPort,
     address_bits,
 )
-from equilif_hdl.fixed import at_least, lanes_of
+from equilif_hdl.fixed import at_least
 
 
 class Access(wiring.Component):
@@ -59,9 +61,10 @@ class Access(wiring.Component):
 
     def __init__(self, config: EngineConfig):
         self.config = config
-        # of a deep pipeline a write of values takes a cycle more: a read waits for one that came before it
+        # of a deep pipeline a write of values takes a cycle more: a read waits for one that came before it.
+        # And words are turned in two cycles
         self.late = int(config.deep)
-        self.latency = self.late + 2 + config.weight_stages
+        self.latency = 2 * self.late + 2 + config.weight_stages
         super().__init__(
             {
                 "region": In(2),
@@ -97,17 +100,17 @@ class Access(wiring.Component):
             lanes.e.eq(self.address[lane:]),
             lanes.tile.eq(self.address[2 * lane :]),
             lanes.group.eq(self.address[lane:]),
+            lanes.weighs.eq(self.region == WEIGHT_REGION),
+            lanes.bank.eq(bank),
             self.write_program.eq(self.write & (self.region == PROGRAM_REGION)),
             self.write_counter.eq(self.write & (self.region == COUNTER_REGION)),
         ]
         m.d.sync += [reading.eq(Cat(self.read, reading)), self.valid.eq(reading[-1])]
         with m.Switch(self.region):
             with m.Case(WEIGHT_REGION):
-                weights = Array(w.as_signed() for w in lanes_of(lanes.w, cfg.lanes))
-                m.d.sync += self.rdata.eq(weights[bank])
+                m.d.sync += self.rdata.eq(lanes.word.as_signed())
             with m.Case(VALUE_REGION):
-                values = Cat(lanes.plus.word_select(bank, 8), lanes.minus.word_select(bank, 8))
-                m.d.sync += self.rdata.eq(values)
+                m.d.sync += self.rdata.eq(lanes.word)
             with m.Default():
                 m.d.sync += self.rdata.eq(self.counter)
         return m

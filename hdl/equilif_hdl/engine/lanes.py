@@ -42,7 +42,7 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Op, SoftmaxMode
 from equilif_hdl.blocks.softmax import Softmax
 from equilif_hdl.engine.control import Control
-from equilif_hdl.engine.isa import INSTRUCTION, Command, Instruction, command, has_mode
+from equilif_hdl.engine.isa import INSTRUCTION, Command, Instruction, command, has_mode, is_one_of
 from equilif_hdl.engine.lane import Lane
 from equilif_hdl.engine.port import LanesPort, ScanPort
 from equilif_hdl.engine.stages import Stages, Told, told
@@ -133,6 +133,7 @@ class Lanes(wiring.Component):
         self._connect_state(m, state, lanes)
         self._connect_weights(m, stages, weights, lanes)
         words = self._turned(m, stages, weights, state)
+        m.d.comb += self.host.word.eq(words[0])
         dither = delayed(m, stages.command.dither, timing.noise, "dither")
         spikes = delayed(m, state.scan.spikes, timing.lead, "spikes")
         for j, lane in enumerate(lanes):
@@ -161,22 +162,28 @@ class Lanes(wiring.Component):
         return m
 
     def _turned(self, m: Module, stages: Stages, weights: WeightArray, state: State) -> list[Value]:
-        """For every lane its weight, or its values at +beta and -beta."""
+        """For every lane its weight, or its values at +beta and -beta.
+
+        What the host reads comes to lane 0.
+        """
         p = self.config.lanes
-        axpy = stages.would(m, stages.timing.words, Op.DRIVE, Op.GATHER)
+        before = stages.timing.words - 1
+        of_host = delayed(m, self.host.read, before + stages.timing.lead, "host_read")
+        axpy = Signal()
+        amount = Signal.like(self.host.bank)
+        m.d.sync += [
+            axpy.eq(Mux(of_host, self.host.weighs, is_one_of(stages.op[before], Op.DRIVE, Op.GATHER))),
+            amount.eq(Mux(of_host, self.host.bank, stages.commands[before].rotate)),
+        ]
         values = [Cat(a, b) for a, b in zip(lanes_of(state.plus, p), lanes_of(state.minus, p), strict=True)]
         words: list[Value] = [Mux(axpy, w, v) for w, v in zip(lanes_of(weights.data, p), values, strict=True)]
-        amount = stages.command.rotate
-        halfway = 0
-        if self.config.deep:
-            halfway = len(amount) // 2
-            half: list[Value] = [Signal(16, name=f"half_{j}", reset_less=True) for j in range(p)]
-            turned = rotate(m, words, amount[:halfway], "turned")
-            m.d.sync += [h.eq(word) for h, word in zip(half, turned, strict=True)]
-            words = half
-        rest = Signal(len(amount) - halfway)
-        m.d.sync += rest.eq(amount[halfway:])
-        return rotate(m, words, rest, "turned", halfway)
+        if not self.config.deep:
+            return rotate(m, words, amount, "turned")
+        halfway = len(amount) // 2
+        half: list[Value] = [Signal(16, name=f"half_{j}", reset_less=True) for j in range(p)]
+        turned = rotate(m, words, amount[:halfway], "turned")
+        m.d.sync += [h.eq(word) for h, word in zip(half, turned, strict=True)]
+        return rotate(m, half, delayed(m, amount[halfway:], 1, "rest"), "turned", halfway)
 
     def _connect_state(self, m: Module, state: State, lanes: list[Lane]) -> None:
         p = self.config.lanes
@@ -187,8 +194,6 @@ class Lanes(wiring.Component):
             state.host_write.eq(self.host.write_v),
             state.host_group.eq(self.host.group),
             state.host_data.eq(self.host_data),
-            self.host.plus.eq(state.plus),
-            self.host.minus.eq(state.minus),
             *(
                 getattr(state, name).eq(Cat(getattr(lane, port) for lane in lanes))
                 for name, port in WRITTEN.items()
@@ -213,7 +218,6 @@ class Lanes(wiring.Component):
             ),
             weights.e.eq(Mux(self.host.read, self.host.e, Mux(rereads, stages.e[read], walked.e))),
             weights.column.eq(walked.column & ~rereads & ~self.host.read),
-            self.host.w.eq(weights.data),
             weights.write.eq(Mux(learns, (1 << self.config.lanes) - 1, self.host.write_w)),
             weights.w_tile.eq(Mux(learns, stages.tile[timing.learn], self.host.tile)),
             weights.w_e.eq(Mux(learns, stages.e[timing.learn], self.host.e)),

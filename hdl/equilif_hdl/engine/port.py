@@ -101,15 +101,15 @@ class LanesPort(wiring.Signature):
     write_w, write_v : Out(P)
         Strobes, one for each bank of weights, or for each lane of values.
     read : Out(1)
-        Strobe: weights and values are there 1 + weight_stages cycles later.
+        Strobe: the word is there 1 + weight_stages cycles later, in a deep pipeline one more.
     tile, e : Out
         Row of a tile.
     group : Out
         Group of values.
-    w : In(16 P)
-        Weights in bank order.
-    plus, minus : In(8 P)
-        Values.
+    weighs, bank : Out(1), Out
+        What is read: a weight, or values; and of which bank or lane.  They stay until it is there.
+    word : In(16)
+        What was read; the value at -beta is in the high byte.
     """
 
     class Members(Interface, Protocol):
@@ -119,9 +119,9 @@ class LanesPort(wiring.Signature):
         tile: Signal
         e: Signal
         group: Signal
-        w: Signal
-        plus: Signal
-        minus: Signal
+        weighs: Signal
+        bank: Signal
+        word: Signal
 
     def __init__(self, config: EngineConfig):
         p = config.lanes
@@ -133,9 +133,9 @@ class LanesPort(wiring.Signature):
                 "tile": Out(tile_bits(config)),
                 "e": Out(lane_bits(config)),
                 "group": Out(group_bits(config)),
-                "w": In(16 * p),
-                "plus": In(8 * p),
-                "minus": In(8 * p),
+                "weighs": Out(1),
+                "bank": Out(lane_bits(config)),
+                "word": In(16),
             }
         )
 

@@ -19,6 +19,8 @@ between +beta and -beta there, only sources are sent whose values differ.
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
 from typing import NamedTuple
 
 from amaranth import Cat, Const, Module, Mux, Signal
@@ -55,12 +57,12 @@ class Next(NamedTuple):
 class Group(NamedTuple):
     """The group whose events are sent."""
 
-    #: lanes that take part and have not been sent
-    pending: Value
     place: Place
-    #: values at +beta
+    #: the lowest lane that takes part and has not been sent
+    e: Value
+    #: its value at +beta
     plus: Value
-    #: values at -beta
+    #: its value at -beta
     minus: Value
     #: strobe: an event is sent
     sends: Value
@@ -169,15 +171,14 @@ class Scanner(wiring.Component):
         if looks(self.config):
             with m.If(self.start & self.learning):
                 m.d.sync += [address.eq(self.dst), left.eq(self.n_dst)]
-        e = lowest_set(present.pending)
         with m.If(room):  # nobody looks at what is not valid, and this is known before the group is there
             m.d.sync += [
                 o.valid.eq(present.sends),
-                o.p.e.eq(e),
+                o.p.e.eq(present.e),
                 o.p.group.eq(present.place.group),
                 o.p.tile.eq(present.place.tile),
-                o.p.plus.eq(present.plus.word_select(e, 8)),
-                o.p.minus.eq(present.minus.word_select(e, 8)),
+                o.p.plus.eq(present.plus),
+                o.p.minus.eq(present.minus),
                 o.p.dither.eq(present.place.dither),
             ]
         return m
@@ -289,7 +290,10 @@ class Scanner(wiring.Component):
         with m.If(self.start):
             m.d.sync += [address.eq(self.src + 1), some.eq(1)]
         moves = advance & self.positions.moves if self.config.convolution else Const(0)
-        return Group(pending, following.place, self.memory.plus, self.memory.minus, sends, advance, moves)
+        e = lowest_set(pending)
+        plus = self.memory.plus.word_select(e, 8)
+        minus = self.memory.minus.word_select(e, 8)
+        return Group(following.place, e, plus, minus, sends, advance, moves)
 
     def _copied(self, m: Module, following: Next, room: Value) -> Group:
         """Events from a copy of the group."""
@@ -306,8 +310,9 @@ class Scanner(wiring.Component):
         stays = Signal()  # the group waits in the next cycle too
         # the present group is the copy
         pending = Signal(p)  # lanes that are to be sent
+        lowest = Signal(p)  # the lowest of them, which is sent first
         present = Signal()  # there are such lanes
-        rest = Signal(p)  # lanes that remain after the lowest, which is sent first
+        rest = Signal(p)  # lanes that remain after the lowest
         place = Signal.like(following.place)
         plus = Signal.like(self.memory.plus)
         minus = Signal.like(self.memory.minus)
@@ -320,7 +325,7 @@ class Scanner(wiring.Component):
         m.d.comb += [
             flows.eq(self.spiking & Mux(taken, ~spikes.any(), ~Mux(sends, rest.any(), present))),
             valued.eq(Mux(self.by_minus, 0, at_plus) | Mux(self.learning | self.by_minus, at_minus, 0)),
-            rest.eq(_without_lowest(pending)),
+            rest.eq(pending & ~lowest),
             sends.eq(present & room),
             taken.eq(due & (~present | room & (rest == 0))),
             stays.eq(asked | waiting & ~taken),
@@ -351,17 +356,20 @@ class Scanner(wiring.Component):
         comes = Signal(p)  # lanes of the group that is copied in this cycle
         m.d.comb += comes.eq(Mux(self.spiking, spikes, self._heard(known & can_change, waiter)))
         with m.If(sends):
-            m.d.sync += [pending.eq(rest), present.eq(rest.any())]
+            m.d.sync += [pending.eq(rest), lowest.eq(_lowest(rest)), present.eq(rest.any())]
         with m.If(taken):
             m.d.sync += [
                 pending.eq(comes),
+                lowest.eq(_lowest(comes)),
                 present.eq(comes.any()),
                 place.eq(waiter),
                 plus.eq(self.memory.plus),
                 minus.eq(self.memory.minus),
             ]
         moves = taken & waiter.moves if self.config.convolution else Const(0)
-        return Group(pending, place, plus, minus, sends, asked, moves)
+        return Group(
+            place, _place_of(lowest), _chosen(plus, lowest), _chosen(minus, lowest), sends, asked, moves
+        )
 
     def _look(self, m: Module, following: Next, looking: Signal) -> Value:
         """LEARN fetches its destination, then goes on with its source.  Lanes whose weights can change."""
@@ -394,6 +402,27 @@ class Scanner(wiring.Component):
         with m.If(self.start):
             m.d.sync += [looking.eq(self.learning), differs.eq(0)]
         return unequal | (differs | ~self.learning).replicate(p)
+
+
+def _lowest(mask: Value) -> Value:
+    """The lowest bit of the mask that is set, alone."""
+    return Cat(bit & ~mask[:k].any() for k, bit in enumerate(mask))
+
+
+def _place_of(alone: Value) -> Value:
+    """Place of the one bit that is set."""
+    places = range(len(alone))
+    return Cat(
+        Cat(alone[k] for k in places if k >> bit & 1).any() for bit in range((len(alone) - 1).bit_length())
+    )
+
+
+def _chosen(words: Value, alone: Value) -> Value:
+    """The word whose bit is set, which is the only one: no choice waits for its place."""
+    masked = [
+        word & bit.replicate(len(word)) for word, bit in zip(lanes_of(words, len(alone)), alone, strict=True)
+    ]
+    return reduce(or_, masked)
 
 
 def _without_lowest(mask: Value) -> Value:
