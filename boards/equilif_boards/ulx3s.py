@@ -40,9 +40,9 @@ ULX3S_85F = Board(
     device=LFE5U_85F,
     cost=180,
     clock=Ecp5Pll,
-    clock_hz=75e6,
+    clock_hz=60e6,
     link=UartLink(baud=3_000_000, high=("uart_tx_enable",)),
-    other_links=(SpiLink(sck_hz=18e6, place=SPI_PINS),),
+    other_links=(SpiLink(sck_hz=15e6, place=SPI_PINS),),
     flash=FLASH,
     frame_bytes=4096,
     config=EngineConfig(
@@ -68,8 +68,9 @@ ULX3S_85F_MAPS = replace(
     ULX3S_85F,
     name="ulx3s-85f-maps",
     title="ULX3S 85F with convolutions (Lattice ECP5 LFE5U-85F)",
-    clock_hz=60e6,
-    other_links=(SpiLink(sck_hz=15e6, place=SPI_PINS),),
+    clock_hz=37.5e6,
+    link=UartLink(baud=1_500_000, high=("uart_tx_enable",)),
+    other_links=(SpiLink(sck_hz=9e6, place=SPI_PINS),),
     config=replace(
         ULX3S_85F.config,
         lanes=16,
