@@ -3,9 +3,9 @@
     python -m benchmarks.tables [--samples N]
 
 64 tokens x 50, 4 queries, 64 hidden neurons and 2 classes (the size of movie snippets, with half its
-queries) on an engine of the ULX3S 85F's memories with 16 lanes.  Words are random; those of one class have
-even rows.  Cycles are of equilif_golden.engine.cycles, after 500 samples, so that spikes are as frequent as
-in training.  Bytes are those of the patterns, both ways, without frames and escapes.
+queries) on the engine of the ULX3S 85F.  Words are random; those of one class have even rows.  Cycles are of
+equilif_golden.engine.cycles, after 500 samples, so that spikes are as frequent as in training.  Bytes are
+those of the patterns, both ways, without frames and escapes.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def measure(name: str, labels: np.ndarray, tokens: TokenRows) -> None:
             weights[network.table.name] = tokens.table.astype(np.int64)
         kernel = Kernel(network, weights, lr=ETA)
         kernel.train(none, labels, np.arange(BEFORE), tokens=tokens)
-        engine = EngineModel(BOARDS["ulx3s-85f"].resized(lanes=16).config)
+        engine = EngineModel(BOARDS["ulx3s-85f"].config)
         chip = Chip(engine, network, kernel.weights, lr=ETA, counter=kernel.counter)
         runs = [chip.sample(none[j], targets[j], tokens=tokens.take([j])) for j in chosen]
         kernel.train(none, labels, chosen, tokens=tokens)

@@ -40,25 +40,25 @@ ULX3S_85F = Board(
     device=LFE5U_85F,
     cost=180,
     clock=Ecp5Pll,
-    clock_hz=60e6,
-    link=UartLink(baud=3_000_000, high=("uart_tx_enable",)),
-    other_links=(SpiLink(sck_hz=15e6, place=SPI_PINS),),
+    clock_hz=50e6,
+    link=UartLink(baud=2_000_000, high=("uart_tx_enable",)),
+    other_links=(SpiLink(sck_hz=12e6, place=SPI_PINS),),
     flash=FLASH,
     frame_bytes=4096,
     config=EngineConfig(
-        lanes=32,
-        tiles=192,
-        value_groups=64,
-        state_groups=16,
+        lanes=16,
+        tiles=768,
+        value_groups=128,
+        state_groups=32,
         pipeline=Pipeline.DEEP,
         program_words=1024,
     ),
     network=(784, 224, 10),
     state_ram="distributed",
     after_read=(ANY_WHILE_WRITTEN,),
-    # wires of the static placer are a fifth shorter; router2 comes to no end
+    # wires of the static placer are a fifth shorter, and router2 comes to no end
     nextpnr_opts="--placer static --router router1",
-    new_tools=("nextpnr-ecp5",),  # the static placer of 0.7 leaves half as many wires again
+    new_tools=("nextpnr-ecp5",),  # the static placer of 0.7 makes wires twice as long
     leds=(("led", 0), ("led", 1)),
     loader="ulx3s",
 )
@@ -73,7 +73,6 @@ ULX3S_85F_MAPS = replace(
     other_links=(SpiLink(sck_hz=9e6, place=SPI_PINS),),
     config=replace(
         ULX3S_85F.config,
-        lanes=16,
         tiles=384,
         value_groups=1024,
         state_groups=512,
