@@ -40,9 +40,9 @@ ULX3S_85F = Board(
     device=LFE5U_85F,
     cost=180,
     clock=Ecp5Pll,
-    clock_hz=50e6,
-    link=UartLink(baud=2_000_000, high=("uart_tx_enable",)),
-    other_links=(SpiLink(sck_hz=12e6, place=SPI_PINS),),
+    clock_hz=75e6,
+    link=UartLink(baud=3_000_000, high=("uart_tx_enable",)),
+    other_links=(SpiLink(sck_hz=18e6, place=SPI_PINS),),
     flash=FLASH,
     frame_bytes=4096,
     config=EngineConfig(
