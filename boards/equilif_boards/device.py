@@ -111,14 +111,14 @@ GOWIN = Family(
 
 ICE40UP5K = Device(family=ICE40, logic=5280, blocks=4, multipliers=8)
 LFE5U_25F = Device(family=ECP5, logic=24288, blocks=56, multipliers=28)
+#: first columns of nine, which hold four block RAMs and four multipliers; a gap is for the clocks (project
+#: Trellis, tile grid)
 FIRST_85F = (4, 13, 22, 31, 40, 49, 58, 69, 78, 87, 96, 105, 114)
 LFE5U_85F = Device(
     family=ECP5,
     logic=83640,
     blocks=208,
     multipliers=156,
-    # project Trellis, tile grid: four block RAMs in nine columns, and a gap for the clocks
-    # project Trellis, tile grid: four of each kind in nine columns, and a gap for the clocks
     sites=Sites(
         blocks=Grid(
             rows=(22, 46, 70, 82),

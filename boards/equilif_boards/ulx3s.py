@@ -56,7 +56,7 @@ ULX3S_85F = Board(
     network=(784, 224, 10),
     state_ram="distributed",
     after_read=(ANY_WHILE_WRITTEN,),
-    # wires of the static placer are a fifth shorter, and router2 comes to no end
+    # wires of the static placer are a fifth shorter, and router2 often comes to no end
     nextpnr_opts="--placer static --router router1",
     new_tools=("nextpnr-ecp5",),  # the static placer of 0.7 makes wires twice as long
     leds=(("led", 0), ("led", 1)),

@@ -126,7 +126,7 @@ class Softmax(wiring.Component):
             self.reciprocal.eq(divider.r),
             self.scale.eq(divider.c - C_MIN),
         ]
-        # every lane waits for it
+        # a register, as it strobes what every lane writes
         m.d.sync += self.coded.eq(self.coding & flight[self.latency + PRODUCT - 1])
         with m.FSM():
             with m.State("IDLE"):

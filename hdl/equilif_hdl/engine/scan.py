@@ -11,7 +11,7 @@ cycle.  While learning the walker reads the same memory: every event fetches its
 which the walker waits, and a group of zeros costs two.
 
 In a deep pipeline the group has registers too: it is copied, the next one
-waits in the memories, and strobes are registers.  Two cycles more latency and P x 16 flip-flops; a group of
+waits in the memories, and strobes are registers.  Two cycles more latency and P x 17 flip-flops; a group of
 values takes three cycles at least, because its zeros are found a cycle later; and while learning the walker
 waits two cycles a group.  LEARN fetches its destination first, a group a cycle: where no value differs
 between +beta and -beta there, only sources are sent whose values differ.
@@ -418,7 +418,10 @@ def _place_of(alone: Value) -> Value:
 
 
 def _chosen(words: Value, alone: Value) -> Value:
-    """The word whose bit is set, which is the only one: no choice waits for its place."""
+    """The word of the one bit that is set.
+
+    Words are masked and joined: a choice by number would wait for the number.
+    """
     masked = [
         word & bit.replicate(len(word)) for word, bit in zip(lanes_of(words, len(alone)), alone, strict=True)
     ]
