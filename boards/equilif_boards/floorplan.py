@@ -28,8 +28,8 @@ from equilif_boards.ecp5 import BLOCK, MULTIPLIER, Bit, Netlist, Pin
 #: names of cells of a lane, and of block RAMs of a bank, as Yosys writes them
 LANE = re.compile(r".*\.lane(\d+)\.")
 BANK = re.compile(r".*\.weights\.bank(\d+)_\d+_\d+\.")
-#: rows of block RAMs that a bank may span, the best first: it is then about as wide as high
-HEIGHTS = (2, 1, 4)
+#: rows of block RAMs that a bank may span, the best first: of 32 banks wires are shortest with one row
+HEIGHTS = (1, 2, 4)
 REGISTER = "TRELLIS_FF"
 #: pins of a register that have wires of their own
 APART = ("CLK", "LSR")

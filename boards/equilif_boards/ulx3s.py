@@ -46,10 +46,10 @@ ULX3S_85F = Board(
     flash=FLASH,
     frame_bytes=4096,
     config=EngineConfig(
-        lanes=16,
-        tiles=768,
-        value_groups=128,
-        state_groups=32,
+        lanes=32,
+        tiles=192,
+        value_groups=64,
+        state_groups=16,
         pipeline=Pipeline.DEEP,
         program_words=1024,
     ),
@@ -73,6 +73,7 @@ ULX3S_85F_MAPS = replace(
     other_links=(SpiLink(sck_hz=9e6, place=SPI_PINS),),
     config=replace(
         ULX3S_85F.config,
+        lanes=16,
         tiles=384,
         value_groups=1024,
         state_groups=512,

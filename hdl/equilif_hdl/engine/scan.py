@@ -312,6 +312,7 @@ class Scanner(wiring.Component):
         pending = Signal(p)  # lanes that are to be sent
         lowest = Signal(p)  # the lowest of them, which is sent first
         present = Signal()  # there are such lanes
+        more = Signal()  # there are two of them at least
         rest = Signal(p)  # lanes that remain after the lowest
         place = Signal.like(following.place)
         plus = Signal.like(self.memory.plus)
@@ -323,11 +324,11 @@ class Scanner(wiring.Component):
         spikes = self._heard(self.memory.spikes, waiter)
         at_plus, at_minus = self._valued()
         m.d.comb += [
-            flows.eq(self.spiking & Mux(taken, ~spikes.any(), ~Mux(sends, rest.any(), present))),
+            flows.eq(self.spiking & Mux(taken, ~spikes.any(), ~Mux(sends, more, present))),
             valued.eq(Mux(self.by_minus, 0, at_plus) | Mux(self.learning | self.by_minus, at_minus, 0)),
             rest.eq(pending & ~lowest),
             sends.eq(present & room),
-            taken.eq(due & (~present | room & (rest == 0))),
+            taken.eq(due & (~present | room & ~more)),
             stays.eq(asked | waiting & ~taken),
             self.memory.fetch.eq(asked | looking & (following.left != 0)),
             self.memory.take.eq(asked | looking),
@@ -356,12 +357,13 @@ class Scanner(wiring.Component):
         comes = Signal(p)  # lanes of the group that is copied in this cycle
         m.d.comb += comes.eq(Mux(self.spiking, spikes, self._heard(known & can_change, waiter)))
         with m.If(sends):
-            m.d.sync += [pending.eq(rest), lowest.eq(_lowest(rest)), present.eq(rest.any())]
+            m.d.sync += [pending.eq(rest), lowest.eq(_lowest(rest)), present.eq(more), more.eq(_several(rest))]
         with m.If(taken):
             m.d.sync += [
                 pending.eq(comes),
                 lowest.eq(_lowest(comes)),
                 present.eq(comes.any()),
+                more.eq(_several(comes)),
                 place.eq(waiter),
                 plus.eq(self.memory.plus),
                 minus.eq(self.memory.minus),
@@ -407,6 +409,15 @@ class Scanner(wiring.Component):
 def _lowest(mask: Value) -> Value:
     """The lowest bit of the mask that is set, alone."""
     return Cat(bit & ~mask[:k].any() for k, bit in enumerate(mask))
+
+
+def _several(mask: Value) -> Value:
+    """Whether two bits of the mask or more are set."""
+    if len(mask) < 2:
+        return Const(0)
+    low = mask[: len(mask) // 2]
+    high = mask[len(mask) // 2 :]
+    return _several(low) | _several(high) | low.any() & high.any()
 
 
 def _place_of(alone: Value) -> Value:
