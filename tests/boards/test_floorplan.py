@@ -29,7 +29,7 @@ CONFIG = EngineConfig(
 
 @pytest.mark.parametrize(
     "banks, blocks, height",
-    [(16, 12, 2), (32, 6, 2), (16, 6, 2), (8, 24, 2), (13, 16, 4), (12, 17, 1)],
+    [(16, 12, 1), (32, 6, 1), (16, 6, 1), (8, 26, 1), (6, 27, 2), (13, 16, 4), (12, 17, 1)],
 )
 def test_banks_are_rectangles(banks, blocks, height):
     places = BLOCKS.rectangles(banks, blocks)
@@ -45,7 +45,7 @@ def test_banks_are_rectangles(banks, blocks, height):
 
 
 def test_columns_that_are_left_are_in_the_middle():
-    used = {site for place in BLOCKS.rectangles(16, 12) for site in place}
+    used = {site for place in BLOCKS.rectangles(32, 6) for site in place}
     free = {BLOCKS.site(row, column) for row in range(4) for column in range(24, 28)}
     assert used | free == set(BLOCKS.all()) and not used & free
 
@@ -120,8 +120,8 @@ def test_multipliers_are_below_their_bank():
     where = {name.rpartition(".lanes.")[2]: cell["attributes"].get("BEL") for name, cell in cells.items()}
     assert where["top.weights.bank0_0_0.0.0"] == "X2/Y5/EBR0"
     assert (where["lane0.gain"], where["lane0.product"]) == ("X2/Y3/MULT18_0", "X3/Y3/MULT18_1")
-    assert where["top.weights.bank1_0_0.0.0"] == "X16/Y5/EBR3"
-    assert (where["lane1.gain"], where["lane1.product"]) == ("X16/Y3/MULT18_0", "X15/Y3/MULT18_1")
+    assert where["top.weights.bank1_0_0.0.0"] == "X2/Y9/EBR0"
+    assert (where["lane1.gain"], where["lane1.product"]) == ("X2/Y7/MULT18_0", "X3/Y7/MULT18_1")
     assert cells["top.geometry"]["attributes"] == {}
 
 
