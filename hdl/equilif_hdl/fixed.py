@@ -64,17 +64,19 @@ def delayed(m: Module, value: Value, cycles: int, name: str) -> Value:
     return value
 
 
-def rotate(m: Module, words: Sequence[Value], amount: Value, name: str, first: int = 0) -> list[Value]:
-    """``out[j] = words[(j + (amount << first)) mod P]``: a level of multiplexers a bit."""
+def exchange(m: Module, words: Sequence[Value], across: Value, name: str, first: int = 0) -> list[Value]:
+    """``out[j] = words[j ^ (across << first)]``: for every bit a level in which pairs change places, or not.
+
+    Its wires are shorter than those of a rotation, and the same word undoes it.
+    """
     p = len(words)
-    turned = list(words)
-    for level, bit in enumerate(amount, first):
-        step = 1 << level
+    exchanged = list(words)
+    for level, bit in enumerate(across, first):
         out = [Signal(len(words[0]), name=f"{name}_{level}_{j}") for j in range(p)]
         for j in range(p):
-            m.d.comb += out[j].eq(Mux(bit, turned[(j + step) % p], turned[j]))
-        turned = list(out)
-    return turned
+            m.d.comb += out[j].eq(Mux(bit, exchanged[j ^ 1 << level], exchanged[j]))
+        exchanged = list(out)
+    return exchanged
 
 
 def lowest_set(mask: Value) -> Value:

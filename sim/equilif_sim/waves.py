@@ -67,7 +67,7 @@ SCOPES: Mapping[str, tuple[tuple[str, str, str], ...]] = {
     ),
     "walk": (
         ("walker", "", "valid stall"),
-        ("walker", "o.", "op group value_group column tile e rotate scale up um"),
+        ("walker", "o.", "op group value_group column tile e scale up um"),
     ),
     "stages": (("lanes.stages", "", " ".join(f"busy_{k} op_{k} group_{k} tile_{k}" for k in STAGES)),),
     "memories": (

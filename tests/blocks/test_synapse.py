@@ -52,7 +52,7 @@ def test_rows_and_columns_of_a_tile_meet_every_bank_once(lanes):
         i, k = divmod(int(words[at]) - 1, 3 * lanes)
         word[i, k], bank[i, k] = at
         assert (
-            at[1] == (i + k) % lanes
+            at[1] == (i ^ k) % lanes
             and at[0] // lanes == (i // lanes) * 3 + k // lanes
             and at[0] % lanes == i % lanes
         )

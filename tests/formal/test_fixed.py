@@ -10,9 +10,9 @@ from equilif_golden.blocks.plasticity import DITHER_COLUMN, DITHER_ROW, DITHER_W
 from equilif_golden.fixed import SQ
 from equilif_hdl.fixed import (
     at_least,
+    exchange,
     lowest_set,
     popcount,
-    rotate,
     saturate,
     times_index,
     times_small,
@@ -131,19 +131,19 @@ def test_lowest_set():
     p.always()
 
 
-def test_rotate():
+def test_exchange():
     """In one go, and in two halves as a deep pipeline has it."""
-    p = Proof("rotate = words from an index on, round about", FIXED)
+    p = Proof("exchange = word j comes from j ^ across", FIXED)
     for lanes in (4, 8, 16):
         words = [p.any(2, f"word{lanes}_{k}") for k in range(lanes)]
         levels = lanes.bit_length() - 1
-        amount = p.any(levels, f"amount{lanes}")
-        whole = rotate(p.m, words, amount, f"whole{lanes}")
+        across = p.any(levels, f"across{lanes}")
+        whole = exchange(p.m, words, across, f"whole{lanes}")
         half = levels // 2
-        halves = rotate(p.m, words, amount[:half], f"low{lanes}")
-        halves = rotate(p.m, halves, amount[half:], f"high{lanes}", half)
+        halves = exchange(p.m, words, across[:half], f"low{lanes}")
+        halves = exchange(p.m, halves, across[half:], f"high{lanes}", half)
         for j in range(lanes):
-            want = Array(words[(j + k) % lanes] for k in range(lanes))[amount]
+            want = Array(words[j ^ k] for k in range(lanes))[across]
             p.claim(f"{j} of {lanes}", (whole[j] == want) & (halves[j] == want))
-        p.cover(f"{lanes}, by all but one", (amount == lanes - 1) & (whole[0] == 3) & (words[0] == 0))
+        p.cover(f"{lanes}, by all but one", (across == lanes - 1) & (whole[0] == 3) & (words[0] == 0))
     p.always()

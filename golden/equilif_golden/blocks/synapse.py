@@ -9,9 +9,9 @@ Each product is rounded on its own and sums are exact, so order never matters an
 of lanes.
 
 ``to_words`` / ``from_words`` give the transposable layout of the weight array: tiles of P x P, element
-(i, k) of tile (I, K) in bank (i + k) mod P at word  tile * P + i.  A row of a tile then meets P different
-banks at one word, a column meets P different banks at word offsets (bank - k) mod P: both directions read
-P weights a cycle from one stored copy.
+(i, k) of tile (I, K) in bank i ^ k at word  tile * P + i, where ^ is the exclusive or of their bits.  A row
+of a tile then meets P different banks at one word, a column meets P different banks at word offsets bank ^ k:
+both directions read P weights a cycle from one stored copy.  P is a power of two.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def groups(size: int, lanes: int) -> int:
 
 def _bank_word(lanes: int) -> tuple[Raw, Raw]:
     i, k = np.meshgrid(np.arange(lanes), np.arange(lanes), indexing="ij")
-    return (i + k) % lanes, i
+    return i ^ k, i
 
 
 def to_words(w: npt.ArrayLike, lanes: int) -> Raw:

@@ -136,7 +136,6 @@ class Command(Fields):
     value_group: Value
     tile: Value
     e: Value
-    rotate: Value
     scale: Value
     up: Value
     um: Value
@@ -153,7 +152,6 @@ def command(config: EngineConfig) -> Layout[Command]:
             "value_group": group_bits(config),
             "tile": tile_bits(config),
             "e": lane_bits(config),
-            "rotate": lane_bits(config),
             "scale": Shape(10, True) if config.softmax else 9,
             "up": Shape(16, True),
             "um": Shape(16, True),

@@ -182,8 +182,8 @@ class Lane(wiring.Component):
         orders = self.orders
         column = Signal(DITHER_WIDTH, reset_less=True)
         noise = Signal(DITHER_WIDTH, reset_less=True)
-        # bank j of row i holds column j - i
-        place = (self.index - self.row)[: lane_bits(self.config)]
+        # bank j of row i holds column j ^ i
+        place = (self.index ^ self.row)[: lane_bits(self.config)]
         m.d[self.timing.deep_domain] += column.eq(times_index(place, DITHER_COLUMN, DITHER_WIDTH))
         drawn = (self.dither + column) & orders.kept
         if self.config.softmax:

@@ -9,10 +9,10 @@
                            '--------- A, B, Q, S ------'
 
     stage        0 command    1            2              3                    4             5
-    GATHER DRIVE W address    rotate       x scale        + A or B  --> A, B
+    GATHER DRIVE W address    exchange     x scale        + A or B  --> A, B
     NUDGE        V, S address              x strength     + A  --> A
     STEP                                   A, B address   A + B, saturate      spike, reset  leak  --> A, Q, S
-    LEARN        V address    rotate V     u+ v+          - u- v-              >>, + W       --> W
+    LEARN        V address    exchange V   u+ v+          - u- v-              >>, + W       --> W
                                            W address (1)
     RELAY                                  B address      >> 1 .. 4            >> rest, clip  --> V
     SOFTMAX                                A, B address   >> 1 .. 4            (2)
@@ -25,7 +25,7 @@
 
 Latency: as drawn; equilif_hdl.engine.stages.Timing has the stages of every pipeline.  Registers around the
 weights come before stage 0, a stage each.  In a deep pipeline one more comes before it, which is half of the
-rotation; STEP and LEARN write in stage 6, as a sum and a shift are registers; and W, Q and V are written a
+exchange; STEP and LEARN write in stage 6, as a sum and a shift are registers; and W, Q and V are written a
 cycle later.  Throughput: a command a cycle; LEARN on a single-port weight memory one in two.  Where the
 pipeline forwards, a sum can be read in the very cycle in which it is written, and commands for the same
 group may follow each other.
@@ -48,7 +48,7 @@ from equilif_hdl.engine.port import LanesPort, ScanPort
 from equilif_hdl.engine.stages import Stages, Told, told
 from equilif_hdl.engine.state import READ, WRITTEN, State
 from equilif_hdl.engine.weights import WeightArray
-from equilif_hdl.fixed import delayed, lanes_of, popcount, rotate
+from equilif_hdl.fixed import delayed, exchange, lanes_of, popcount
 
 
 class Lanes(wiring.Component):
@@ -132,7 +132,7 @@ class Lanes(wiring.Component):
             m.d.comb += [self.ending.eq(stages.ending), self.stepping.eq(stages.stepping)]
         self._connect_state(m, state, lanes)
         self._connect_weights(m, stages, weights, lanes)
-        words = self._turned(m, stages, weights, state)
+        words = self._exchanged(m, stages, weights, state)
         m.d.comb += self.host.word.eq(words[0])
         dither = delayed(m, stages.command.dither, timing.noise, "dither")
         spikes = delayed(m, state.scan.spikes, timing.lead, "spikes")
@@ -161,7 +161,7 @@ class Lanes(wiring.Component):
             self._recall(m, stages, control, state, lanes)
         return m
 
-    def _turned(self, m: Module, stages: Stages, weights: WeightArray, state: State) -> list[Value]:
+    def _exchanged(self, m: Module, stages: Stages, weights: WeightArray, state: State) -> list[Value]:
         """For every lane its weight, or its values at +beta and -beta.
 
         What the host reads comes to lane 0.
@@ -170,20 +170,20 @@ class Lanes(wiring.Component):
         before = stages.timing.words - 1
         of_host = delayed(m, self.host.read, before + stages.timing.lead, "host_read")
         axpy = Signal()
-        amount = Signal.like(self.host.bank)
+        across = Signal.like(self.host.bank)
         m.d.sync += [
             axpy.eq(Mux(of_host, self.host.weighs, is_one_of(stages.op[before], Op.DRIVE, Op.GATHER))),
-            amount.eq(Mux(of_host, self.host.bank, stages.commands[before].rotate)),
+            across.eq(Mux(of_host, self.host.bank, stages.e[before])),
         ]
         values = [Cat(a, b) for a, b in zip(lanes_of(state.plus, p), lanes_of(state.minus, p), strict=True)]
         words: list[Value] = [Mux(axpy, w, v) for w, v in zip(lanes_of(weights.data, p), values, strict=True)]
         if not self.config.deep:
-            return rotate(m, words, amount, "turned")
-        halfway = len(amount) // 2
+            return exchange(m, words, across, "exchanged")
+        halfway = len(across) // 2
         half: list[Value] = [Signal(16, name=f"half_{j}", reset_less=True) for j in range(p)]
-        turned = rotate(m, words, amount[:halfway], "turned")
-        m.d.sync += [h.eq(word) for h, word in zip(half, turned, strict=True)]
-        return rotate(m, half, delayed(m, amount[halfway:], 1, "rest"), "turned", halfway)
+        begun = exchange(m, words, across[:halfway], "exchanged")
+        m.d.sync += [h.eq(word) for h, word in zip(half, begun, strict=True)]
+        return exchange(m, half, delayed(m, across[halfway:], 1, "rest"), "exchanged", halfway)
 
     def _connect_state(self, m: Module, state: State, lanes: list[Lane]) -> None:
         p = self.config.lanes

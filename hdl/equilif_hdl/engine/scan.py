@@ -357,7 +357,12 @@ class Scanner(wiring.Component):
         comes = Signal(p)  # lanes of the group that is copied in this cycle
         m.d.comb += comes.eq(Mux(self.spiking, spikes, self._heard(known & can_change, waiter)))
         with m.If(sends):
-            m.d.sync += [pending.eq(rest), lowest.eq(_lowest(rest)), present.eq(more), more.eq(_several(rest))]
+            m.d.sync += [
+                pending.eq(rest),
+                lowest.eq(_lowest(rest)),
+                present.eq(more),
+                more.eq(_several(rest)),
+            ]
         with m.If(taken):
             m.d.sync += [
                 pending.eq(comes),

@@ -164,7 +164,7 @@ class Walker(wiring.Component):
                 now.group.eq(ins.dst),
                 now.value_group.eq(ins.src),
                 now.up.eq(ins.operand),
-                now.rotate.eq(0),
+                now.e.eq(0),
                 now.scale.eq(ONE),  # RESET: 1.0 x operand
             ]
         with m.If(taken):
@@ -281,8 +281,6 @@ class Walker(wiring.Component):
         return [
             now.tile.eq(source.tile),
             now.e.eq(source.e),
-            # lane j of the axpy comes from bank j + e; bank b of the update from lane b - e
-            now.rotate.eq(Mux(ins.op == Op.LEARN, -source.e, source.e)),
             now.scale.eq(Mux(ins.op == Op.GATHER, ONE, Mux(by_minus(ins, cfg), minus, plus))),
             now.up.eq(plus if cfg.deep else times_gain(plus, gain, cfg)),
             now.um.eq(minus if cfg.deep else -times_gain(minus, gain, cfg)),

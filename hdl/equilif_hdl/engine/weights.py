@@ -1,8 +1,8 @@
 """Transposable weight array: P banks, rows and columns of one stored copy at P weights a cycle.
 
     tile, e, column --> word of each bank --> [ P memories ] --> P weights, bank order
-                 row e:     tile * P + e                      element (e, k) is in bank (e + k) mod P
-                 column e:  tile * P + (bank - e) mod P       element (i, e) is in bank (i + e) mod P
+                 row e:     tile * P + e                      element (e, k) is in bank e ^ k
+                 column e:  tile * P + (bank ^ e)             element (i, e) is in bank i ^ e
 
 Layout as equilif_golden.blocks.synapse.to_words.  Latency: 1 + weight_stages.  Throughput: 1 read and 1 write
 a cycle; with ``single_port`` one of the two.
@@ -130,7 +130,7 @@ class WeightArray(wiring.Component):
         late_word = delayed(m, w_word, before, "w_word")
         for b in range(p):
             low = Signal(lane_bits(self.config), name=f"low{b}")
-            m.d.comb += low.eq(Mux(self.column, b - self.e, self.e))
+            m.d.comb += low.eq(self.e ^ Mux(self.column, b, 0))
             word = delayed(m, Cat(low, self.tile), before, f"word{b}")
             data = w_data.word_select(b, 16)[: self.config.numerics.weight_width]
             bank = Bank(read, word, self.write[b], w_word, late_word, data)

@@ -303,7 +303,7 @@ async def updates(dut: Any) -> None:
         for _ in range(300):
             gain = random.randint(0, GAIN_MAX)
             row = random.randrange(p)
-            column = (tb.index - row) % p
+            column = tb.index ^ row
             w = random.choice(
                 [anywhere(weight), weight.lo + random.randrange(9), weight.hi - random.randrange(9)]
             )

@@ -69,16 +69,14 @@ class WalkBench:
             await RisingEdge(d.clk)
 
     def _expect_walk(self, ins: Instruction) -> None:
-        self.fields = ("op", "group", "value_group", "up", "rotate", "scale")
+        self.fields = ("op", "group", "value_group", "up", "e", "scale")
         for g in range(ins.n_dst):
             value_group = (ins.src + g) % self.config.value_groups
             self.score.expect((ins.op, ins.dst + g, value_group, ins.operand, 0, ONE))
 
     def _expect_event(self, ins: Instruction, raw: dict[str, int], geometry: Geometry | None) -> None:
         config = self.config
-        p = config.lanes
         tiles = 1 << (config.tiles - 1).bit_length()
-        learn = ins.op == Op.LEARN
         by_column = (
             ins.op in (Op.GATHER, *([Op.DRIVE] if config.softmax else [])) and ins.mode & SourceMode.COLUMN
         )
@@ -94,7 +92,6 @@ class WalkBench:
             "op": ins.op,
             "column": int(bool(by_column)),
             "e": raw["e"],
-            "rotate": -raw["e"] % p if learn else raw["e"],
             "scale": ONE if ins.op == Op.GATHER else scale,
             "up": gain * values["plus"],
             "um": values["minus"] if config.deep else -gain * values["minus"],

@@ -75,8 +75,7 @@ async def rows_and_columns(dut: Any) -> None:
         n += looked_at
         if mask:
             words[word, banks] = fresh[banks]
-            # bank (row + column) mod P
-            columns = [(b - word) % p for b in banks]
+            columns = [b ^ word % p for b in banks]
             matrix[word, columns] = fresh[banks]
     await tb.finish(n)
 
@@ -89,12 +88,12 @@ def pack(row: Iterable[Any]) -> int:
 def words_of(tile: int, e: int, column: int, p: int) -> Raw:
     """The word that each bank reads."""
     banks = np.arange(p)
-    return np.asarray(tile * p + ((banks - e) % p if column else np.full(p, e)))
+    return np.asarray(tile * p + (banks ^ e if column else np.full(p, e)))
 
 
 def by_coordinates(matrix: Raw, tile: int, e: int, column: int, p: int) -> Raw:
     """The same weights by row and column of the matrix, so that the layout is checked too."""
-    other = (np.arange(p) - e) % p
+    other = np.arange(p) ^ e
     if column:
         return np.asarray(matrix[tile * p + other, e])
     return np.asarray(matrix[tile * p + e, other])
