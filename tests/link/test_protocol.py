@@ -116,7 +116,7 @@ def test_the_page_has_the_tables_of_the_protocol():
 
 def test_a_device_of_another_version_is_refused():
     payload = Identity(CONFIG, 0).pack()
-    with pytest.raises(ValueError, match="speaks protocol version 9, this is version 4"):
+    with pytest.raises(ValueError, match="speaks protocol version 9, this is version 5"):
         Identity.unpack(b"\x09" + payload[1:])
     with pytest.raises(ValueError, match="24 bytes, not 23"):
         Identity.unpack(payload[:-1])

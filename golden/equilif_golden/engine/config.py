@@ -28,7 +28,7 @@ class Pipeline(StrEnum):
                              with room                        a lane: a sum that is written is used at once;
                                                               a queue of four instructions
     DEEP        18 + n       an FPGA that weights fill: its   beside that registers at the weights, in the
-                             wires are long                   rotation, the LIF neuron, the update and
+                             wires are long                   exchange, the LIF neuron, the update and
                                                               wherever a decision can be made a cycle ahead,
                                                               and a copy of the scanned group
     ==========  ===========  ===============================  ==============================================

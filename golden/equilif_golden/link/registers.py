@@ -18,7 +18,7 @@ from equilif_golden.engine.features import FEATURES, has
 from equilif_golden.fixed import whole
 
 MAGIC = int.from_bytes(b"EQLF", "little")
-VERSION = 2
+VERSION = 3
 OFFSET_BITS = 8  #: of a byte offset
 
 
