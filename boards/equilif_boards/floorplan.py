@@ -7,7 +7,8 @@ Where nearly all block RAMs of a die are used, the placer takes whichever is fre
 the die, and a lane's multipliers too.  And of registers that hold the same, Yosys makes one, whose wires then
 cross the die to every bank.  Both take more wires than there are.  Here a bank gets a rectangle of block
 RAMs, and its lane the multipliers next to them.  A register that several banks read is copied for each, and
-one that many lanes read for every few of them; this makes wires shorter in a small die too.
+so is one of a lane that other lanes read.  A register or a table (LUT) that many lanes read is copied for
+every few of them.  This makes wires shorter in a small die too.
 
 A netlist, as Yosys wrote it, is changed in place; it does the same as before.
 """
@@ -31,13 +32,19 @@ BANK = re.compile(r".*\.weights\.bank(\d+)_\d+_\d+\.")
 #: rows of block RAMs that a bank may span, the best first: of 32 banks wires are shortest with one row
 HEIGHTS = (1, 2, 4)
 REGISTER = "TRELLIS_FF"
+TABLE = "LUT4"
+#: two tables of four inputs, and a choice of them; these pins lead to the tables
+WIDE_TABLE = "PFUMX"
+TABLES = ("ALUT", "BLUT")
+#: where what is copied puts out
+OUTPUTS = {REGISTER: "Q", TABLE: "Z", WIDE_TABLE: "Z"}
 #: pins of a register that have wires of their own
 APART = ("CLK", "LSR")
 #: readers from which on a net says nothing of where a cell belongs
 SHARED = 16
 #: wires that a cell may be away from one whose name tells its lane
 FAR = 6
-#: readers from which on a register is copied
+#: readers from which on a register or a table is copied for parts of the lanes
 MANY = 48
 #: parts of the lanes that get a copy
 PARTS = 8
@@ -106,8 +113,8 @@ class Sites:
 def floorplan(content: dict[str, Any], sites: Sites | None = None) -> dict[str, int]:
     """Places weights and multipliers of a netlist at ``sites``, if any, and copies registers; all in place.
 
-    How many block RAMs and multipliers have a site now, and how many registers were added.  Banks that do
-    not fit as rectangles have none.  The same netlist gives the same netlist.
+    How many block RAMs and multipliers have a site now, and how many registers and tables were added.  Banks
+    that do not fit as rectangles have none.  The same netlist gives the same netlist.
     """
     netlist = Netlist(content)
     banks: defaultdict[int, list[str]] = defaultdict(list)
@@ -121,17 +128,26 @@ def floorplan(content: dict[str, Any], sites: Sites | None = None) -> dict[str, 
             _put(netlist, name, site)
     multipliers = sites and places and _multiply_near(netlist, sites.multipliers, places) or 0
     fresh = count(1 + max(bit for bit in {**netlist.driver, **netlist.readers} if isinstance(bit, int)))
-    by_bank = {name: f"bank{bank}" for bank, names in banks.items() for name in names}
-    added = sum(_copies(netlist, name, by_bank, fresh) for name, _ in netlist.of_type(REGISTER))
-    wide = -(-len(banks) // PARTS)
-    by_part = {name: f"part{lane // wide}" for name, lane in _lanes(netlist).items()} if wide else {}
+    before = Counter(cell["type"] for cell in netlist.cells.values())
+    by_bank = {name: bank for bank, names in banks.items() for name in names}
     for name, _ in netlist.of_type(REGISTER):
-        if len(netlist.readers[netlist.bit(name, "Q")]) >= MANY:
-            added += _copies(netlist, name, by_part, fresh)
+        _copies(netlist, name, "bank", by_bank, fresh)
+    by_lane = _lanes(netlist)
+    for name, _ in netlist.of_type(REGISTER):
+        if LANE.match(name):
+            _copies(netlist, name, "lane", by_lane, fresh)
+    wide = -(-len(banks) // PARTS)
+    by_part = {name: lane // wide for name, lane in by_lane.items()} if wide else {}
+    for kind in (WIDE_TABLE, TABLE, REGISTER):  # against the flow: a copy is one more reader of its inputs
+        for name, _ in netlist.of_type(kind):
+            if len(netlist.readers[netlist.bit(name, OUTPUTS[kind])]) >= MANY:
+                _copies(netlist, name, "part", by_part, fresh)
+    after = Counter(cell["type"] for cell in netlist.cells.values())
     return {
         "block RAMs placed": sum(map(len, banks.values())) if places else 0,
         "multipliers placed": multipliers,
-        "registers copied": added,
+        "registers copied": after[REGISTER] - before[REGISTER],
+        "tables copied": after[TABLE] - before[TABLE],
     }
 
 
@@ -179,35 +195,46 @@ def _about(netlist: Netlist, name: str, lanes: dict[str, int]) -> Iterator[int]:
                         yield lanes[pin.cell]
 
 
-def _copies(netlist: Netlist, name: str, places: dict[str, str], fresh: Iterator[Bit]) -> int:
-    """Gives every place in which a register is read a copy of it; how many there are.
+def _copies(netlist: Netlist, name: str, what: str, places: dict[str, int], fresh: Iterator[Bit]) -> None:
+    """Gives every place in which a cell is read a copy of it; ``places`` has the copies too.
 
-    Where nobody else reads it, it stays for the first place.  ``fresh``: nets that are not there yet.
+    Where nobody else reads it, it stays for the first place.  ``what``: of what places are numbers.
+    ``fresh``: nets that are not there yet.
     """
-    bit = netlist.bit(name, "Q")
+    cell = netlist.cells[name]
+    output = OUTPUTS[cell["type"]]
+    bit = netlist.bit(name, output)
     readers = netlist.readers[bit]
-    by_place: defaultdict[str, list[Pin]] = defaultdict(list)
+    by_place: defaultdict[int, list[Pin]] = defaultdict(list)
     for pin in sorted(readers):
         if pin.cell in places and pin.port not in APART:
             by_place[places[pin.cell]].append(pin)
-    cell = netlist.cells[name]
     synchronizer = cell["parameters"].get("SRMODE") == "ASYNC"  # of a reset: copies might not agree
     if len(by_place) < 2 or synchronizer or "keep" in cell["attributes"]:
-        return 0
+        return
     alone = sum(map(len, by_place.values())) == len(readers)
-    copied = sorted(by_place)[alone:]
-    for place in copied:
+    for place in sorted(by_place)[alone:]:
         own = next(fresh)
-        copy = f"{name}${place}"
-        netlist.cells[copy] = cell = deepcopy(netlist.cells[name])
-        cell["connections"]["Q"] = [own]
-        netlist.driver[own] = Pin(copy, "Q")
-        for port, bits in cell["connections"].items():
-            if port != "Q":
-                netlist.readers[bits[0]].add(Pin(copy, port))
+        copy = f"{name}${what}{place}"
+        _copy(netlist, name, copy, own, fresh)
+        places[copy] = place
         for pin in by_place[place]:
             ports = netlist.cells[pin.cell]["connections"]
             ports[pin.port] = [own if other == bit else other for other in ports[pin.port]]
             readers.discard(pin)
             netlist.readers[own].add(pin)
-    return len(copied)
+
+
+def _copy(netlist: Netlist, name: str, copy: str, own: Bit, fresh: Iterator[Bit]) -> None:
+    """A cell once more, with the tables that it chooses from; ``own`` is what it puts out."""
+    netlist.cells[copy] = cell = deepcopy(netlist.cells[name])
+    output = OUTPUTS[cell["type"]]
+    cell["connections"][output] = [own]
+    netlist.driver[own] = Pin(copy, output)
+    for port, bits in cell["connections"].items():
+        if cell["type"] == WIDE_TABLE and port in TABLES:
+            table = netlist.driver[bits[0]].cell
+            bits[0] = next(fresh)
+            _copy(netlist, table, f"{copy}.{port}", bits[0], fresh)
+        if port != output:
+            netlist.readers[bits[0]].add(Pin(copy, port))

@@ -6,6 +6,7 @@ import copy
 import json
 import shutil
 import subprocess
+from collections import Counter
 
 import pytest
 from amaranth.back import rtlil
@@ -92,6 +93,7 @@ def test_a_register_is_copied():
         "block RAMs placed": 2,
         "multipliers placed": 0,
         "registers copied": 1,
+        "tables copied": 0,
     }
     cells = content["modules"]["top"]["cells"]
     assert cells["word$bank1"]["connections"] == {"DI": [2], "Q": [4]}
@@ -104,7 +106,9 @@ def test_a_register_is_copied():
 
 def test_without_sites_nothing_is_placed():
     content = by_hand()
-    assert floorplan(content) == {"block RAMs placed": 0, "multipliers placed": 0, "registers copied": 1}
+    counts = floorplan(content)
+    assert counts["block RAMs placed"] == counts["multipliers placed"] == 0
+    assert counts["registers copied"] == 1
     assert all("BEL" not in cell["attributes"] for cell in content["modules"]["top"]["cells"].values())
 
 
@@ -153,22 +157,32 @@ def test_without_its_copies_a_netlist_is_as_it_was(netlist):
     before, after, counts = netlist
     was = before["modules"]["rtl"]["cells"]
     cells = copy.deepcopy(after["modules"]["rtl"]["cells"])
-    copies = {name: name for name in cells if name not in was}
-    assert len(copies) == counts["registers copied"]
-    assert any("$bank" in name for name in copies) and any("$part" in name for name in copies)
+    copies = [name for name in cells if name not in was]
+    added = Counter(cells[name]["type"] for name in copies)
+    assert added["TRELLIS_FF"] == counts["registers copied"] and added["LUT4"] == counts["tables copied"]
+    assert all(any(f"${what}" in name for name in copies) for what in ("bank", "lane", "part"))
     nets = {bit for cell in was.values() for bits in cell["connections"].values() for bit in bits}
     merged = {}
-    for name, original in copies.items():
-        while original not in was:
-            original = original.rpartition("$")[0]
-        cell = cells.pop(name)
-        (own,) = cell["connections"]["Q"]
+    for name in copies:
+        cell = cells[name]
+        output = "Q" if cell["type"] == "TRELLIS_FF" else "Z"
+        (own,) = cell["connections"][output]
         assert own not in merged and own not in nets
-        merged[own] = was[original]["connections"]["Q"][0]
-        cell["connections"]["Q"] = was[original]["connections"]["Q"]
-        assert cell == was[original]
+        merged[own] = original_of(name, was)["connections"][output][0]
     for cell in cells.values():
         cell["attributes"].pop("BEL", None)
         for port, bits in cell["connections"].items():
             cell["connections"][port] = [merged.get(bit, bit) for bit in bits]
+    for name in copies:
+        assert cells.pop(name) == original_of(name, was)
     assert cells == was
+
+
+def original_of(name, was):
+    """What a cell is a copy of: its name without what was added; of a wide table's, by the wide table's."""
+    while name not in was:
+        name, _, added = name.rpartition("$")
+        if added.endswith(("ALUT", "BLUT")):
+            bit = original_of(name, was)["connections"][added.rpartition(".")[2]][0]
+            return next(cell for cell in was.values() if cell["connections"].get("Z") == [bit])
+    return was[name]
