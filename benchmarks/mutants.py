@@ -235,38 +235,16 @@ EXPLAINED: dict[tuple[str, str], str] = {
     ("activity", "-mode const0 -module activity -cell $99 -port A -portbit 1"): (
         "it counts on from walk 2, and no operation has a fourth walk"
     ),
-    ("scan, deep", "-mode const1 -module scanner -cell $305 -port A -portbit 0 -wire allow -wirebit 0"): (
-        "the memories of a deep pipeline have two ports: a fetch is always allowed"
-    ),
-    ("scan, deep", "-mode inv -module scanner -cell $337 -port A -portbit 1"): (
-        "the number of the lowest lane when there is none, and then no event is sent"
-    ),
     ("sequencer", "-mode const0 -module sequencer -cell $95 -port A -portbit 0"): (
         "while the program is read, a word is there in every cycle but the one after a jump; in HALT, where "
         "none is, nobody looks at what is taken"
     ),
-    ("walk", "-mode const1 -module walker -cell $109 -port A -portbit 1"): (
-        "SAVE counts as a DRIVE, but walks without events, and only events have factors"
-    ),
-    ("walk", "-mode const0 -module walker -cell $96 -port A -portbit 10"): (
-        "1,025 groups are more than an engine has: the checker refuses the program"
-    ),
-    ("walk, single port", "-mode const1 -module walker -cell $79 -port B -portbit 0"): (
-        "a start comes while no command is left, and until an event sets it `final` has no reader"
+    ("walk", "-mode const1 -module walker -cell $103 -port A -portbit 3"): (
+        "NEXT counts as a DRIVE, but does not walk"
     ),
     (
         "weights, single port",
-        (
-            "-mode cnot1 -module weightarray -cell $25 -port Y -portbit 5 -ctrlbit 4 "
-            "-wire wr__addr$31 -wirebit 5"
-        ),
-    ): "the words of a bank change places, for reads and writes alike",
-    (
-        "weights, single port",
-        (
-            "-mode cnot0 -module weightarray -cell $25 -port Y -portbit 0 -ctrlbit 1 "
-            "-wire wr__addr$31 -wirebit 0"
-        ),
+        "-mode inv -module weightarray -cell $21 -port Y -portbit 1 -wire wr__addr$31 -wirebit 1",
     ): "the words of a bank change places, for reads and writes alike",
     ("flash", "-mode cnot1 -module flashcontroller -cell $106 -port Y -portbit 4 -ctrlbit 1"): (
         "clocks are counted through other numbers, and as many: 4, 8, 24 or 32"
