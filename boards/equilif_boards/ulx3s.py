@@ -110,6 +110,7 @@ ULX3S_25F = Board(
     network=(784, 56, 10),
     state_ram="distributed",
     after_read=ULX3S_85F.after_read,
+    seed=2,
     leds=ULX3S_85F.leds,
     loader=ULX3S_85F.loader,
 )
