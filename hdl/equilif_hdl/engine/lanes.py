@@ -179,8 +179,8 @@ class Lanes(wiring.Component):
         words: list[Value] = [Mux(axpy, w, v) for w, v in zip(lanes_of(weights.data, p), values, strict=True)]
         if not self.config.deep:
             return exchange(m, words, across, "exchanged")
-        # of 2 to 5 levels 1, 1, 2, 3 come first: 8 of 32 lanes lie in a row of block RAMs, and the other two
-        # levels go from row to row, so that not all wires meet in the middle of the die
+        # 8 of 32 lanes lie in a row of block RAMs: three of the five levels come first, within the row.  The
+        # other two go from row to row.  So the wires do not all meet in the middle of the die
         halfway = len(across) * 3 // 5
         half: list[Value] = [Signal(16, name=f"half_{j}", reset_less=True) for j in range(p)]
         begun = exchange(m, words, across[:halfway], "exchanged")

@@ -417,7 +417,7 @@ def _lowest(mask: Value) -> Value:
 
 
 def _several(mask: Value) -> Value:
-    """Whether two bits of the mask or more are set."""
+    """Whether two bits of the mask or more are set: by halves, as a chain over all lanes would be late."""
     if len(mask) < 2:
         return Const(0)
     low = mask[: len(mask) // 2]
