@@ -248,7 +248,8 @@ def test_networks_that_end_early_are_the_kernel(name, lanes):
 def test_cycles_of_an_early_end(engine):
     """A NEXT that may end its loop waits for the lanes; an engine without early ends waits for nothing."""
     early = engine.config.early
-    stages = engine.config.forwarding + engine.config.weight_stages + 2 * engine.config.deep
+    config = engine.config
+    stages = config.forwarding + config.weight_stages + config.deep + config.exchange_stages
 
     def loop(n, n_dst, count):
         measure = Instruction(

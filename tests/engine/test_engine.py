@@ -50,6 +50,17 @@ def test_every_pipeline_is_tested():
     assert {config.pipeline for config in CONFIGS.values()} == set(Pipeline)
 
 
+def test_far_lanes_take_another_cycle():
+    """Of a deep pipeline with 32 lanes, whose exchange has one more register."""
+    config = dataclasses.replace(CONFIGS["P8-DEEP"], lanes=32)
+    assert config.exchange_stages == CONFIGS["P8-DEEP"].exchange_stages + 1
+    engine = VerilatedEngine(config)
+    run_random_programs(engine, 12)
+    test_a_read_finds_what_was_written_in_the_cycle_before(engine)
+    test_cycles_of_walks(engine, Op.RELAY)
+    test_cycles_of_softmax(engine)
+
+
 def test_a_read_finds_what_was_written_in_the_cycle_before(engine):
     engine = VerilatedEngine(engine.config)  # the others begin with one as it is after a reset
     for region in (Region.VALUE, Region.WEIGHT, Region.COUNTER):
@@ -73,7 +84,7 @@ def test_random_programs_without_convolutions(name):
     run_random_programs(VerilatedEngine(dataclasses.replace(CONFIGS[name], convolution=False)))
 
 
-def run_random_programs(engine):
+def run_random_programs(engine, n=300):
     config = engine.config
     model = EngineModel(config)
     n_softmax = 0
@@ -81,7 +92,7 @@ def run_random_programs(engine):
     for name in memories(config):
         assert not engine.memory(name).any()
     rng = np.random.default_rng(config.lanes + config.single_port)
-    for k in range(300):
+    for k in range(n):
         program = random_program(rng, config)
         learn = bool(rng.integers(2))
         if k % 4 == 0:
@@ -100,8 +111,8 @@ def run_random_programs(engine):
         compare(engine, model, f"program {k}")
         n_softmax += any(i.op == Op.SOFTMAX for i in program)
         shortened += model.shortened
-    assert n_softmax >= 240 or not config.softmax
-    assert (shortened > 100) == bool(told(config))
+    assert n_softmax >= 0.8 * n or not config.softmax
+    assert (shortened > n / 3) == bool(told(config))
 
 
 @pytest.mark.parametrize("simulator", ["icarus", "verilator"])
@@ -380,16 +391,20 @@ def spikes_at(engine, groups_of_lanes):
     assert engine.run(learn=False).spikes == groups_of_lanes * p
 
 
+def stages(config):
+    """Registers that a walk goes through in a deep pipeline alone."""
+    return config.weight_stages + config.exchange_stages + config.deep
+
+
 @pytest.mark.parametrize("op", [Op.MARK, Op.RELAY])
 def test_cycles_of_walks(engine, op):
     """A walk takes a cycle a group."""
     config = engine.config
     if config.softmax or op == Op.MARK:
         for n in range(1, 9):
-            assert (
-                cycles(engine, Instruction(op=op, shift=2, dst=0, n_dst=n))
-                == 12 + n + config.forwarding + config.weight_stages + 2 * config.deep
-            )
+            assert cycles(
+                engine, Instruction(op=op, shift=2, dst=0, n_dst=n)
+            ) == 12 + n + config.forwarding + stages(config)
 
 
 def test_cycles_of_softmax(engine):
@@ -400,10 +415,7 @@ def test_cycles_of_softmax(engine):
         for n in range(1, 9):
             for mode in (0, SoftmaxMode.ABSOLUTE | ResultMode.PLUS):
                 measured = cycles(engine, Instruction(op=Op.SOFTMAX, mode=mode, shift=2, dst=0, n_dst=n))
-                assert (
-                    measured
-                    == 3 * (n + levels + config.weight_stages + 2 * config.deep) + 46 + config.forwarding
-                )
+                assert measured == 3 * (n + levels + stages(config)) + 46 + config.forwarding
 
 
 def test_cycles_of_drive(engine):

@@ -27,11 +27,13 @@ class Pipeline(StrEnum):
     FORWARDING  13 + n       dual-port weights in an FPGA     a register and a multiplexer of the sum's width
                              with room                        a lane: a sum that is written is used at once;
                                                               a queue of four instructions
-    DEEP        18 + n       an FPGA that weights fill: its   beside that registers at the weights, in the
+    DEEP        18 + n (1)   an FPGA that weights fill: its   beside that registers at the weights, in the
                              wires are long                   exchange, the LIF neuron, the update and
                                                               wherever a decision can be made a cycle ahead,
                                                               and a copy of the scanned group
     ==========  ===========  ===============================  ==============================================
+
+    (1) 19 + n with 32 lanes, see EngineConfig.exchange_stages
 
     Cells of an engine of 8 lanes and 49,152 weights, with memories, without its host (Yosys 0.52,
     ``synth_ecp5``): SMALL 11,153 LUT4 and 3,636 flip-flops; FORWARDING 11,609 and 3,841; DEEP 9,045 and
@@ -175,6 +177,14 @@ class EngineConfig(Options):
         return self.pipeline.deep
 
     @property
+    def exchange_stages(self) -> int:
+        """Registers on the way of a word from its bank to its lane, of a deep pipeline.
+
+        One within the exchange; of so many lanes that they fill a large die, one more behind it.
+        """
+        return self.deep * (1 + (self.lanes >= FAR_LANES))
+
+    @property
     def loops(self) -> int:
         """How deep REPEAT nests."""
         return 2 if any(option.nests and has(self, name) for name, option in OPTIONS.items()) else 1
@@ -187,6 +197,8 @@ class EngineConfig(Options):
 #: what stood in the place of ``pipeline``
 _OLDER = ("single_port", "forwarding", "weight_stages")
 _LANES = (2, 4, 8, 16, 32)
+#: lanes from which on they fill a large die
+FAR_LANES = 32
 
 
 def _lanes(value: Any) -> int:

@@ -122,7 +122,7 @@ class Timekeeper:
 
     def __init__(self, config: EngineConfig):
         self.config = config
-        self._lead = config.weight_stages + config.deep
+        self._lead = config.weight_stages + config.exchange_stages
         self._step = STEP + config.deep
         self._queued = config.forwarding
         self._complete = FIRST  #: the next instruction is complete

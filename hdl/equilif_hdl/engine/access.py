@@ -61,10 +61,9 @@ class Access(wiring.Component):
 
     def __init__(self, config: EngineConfig):
         self.config = config
-        # of a deep pipeline a write of values takes a cycle more: a read waits for one that came before it.
-        # And words are turned in two cycles
+        # of a deep pipeline a write of values takes a cycle more: a read waits for one that came before it
         self.late = int(config.deep)
-        self.latency = 2 * self.late + 2 + config.weight_stages
+        self.latency = self.late + 2 + config.weight_stages + config.exchange_stages
         super().__init__(
             {
                 "region": In(2),

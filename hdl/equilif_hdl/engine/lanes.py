@@ -25,10 +25,10 @@
 
 Latency: as drawn; equilif_hdl.engine.stages.Timing has the stages of every pipeline.  Registers around the
 weights come before stage 0, a stage each.  In a deep pipeline one more comes before it, which is half of the
-exchange; STEP and LEARN write in stage 6, as a sum and a shift are registers; and W, Q and V are written a
-cycle later.  Throughput: a command a cycle; LEARN on a single-port weight memory one in two.  Where the
-pipeline forwards, a sum can be read in the very cycle in which it is written, and commands for the same
-group may follow each other.
+exchange, and with 32 lanes another, behind it; STEP and LEARN write in stage 6, as a sum and a shift are
+registers; and W, Q and V are written a cycle later.  Throughput: a command a cycle; LEARN on a single-port
+weight memory one in two.  Where the pipeline forwards, a sum can be read in the very cycle in which it is
+written, and commands for the same group may follow each other.
 """
 
 from __future__ import annotations
@@ -48,7 +48,11 @@ from equilif_hdl.engine.port import LanesPort, ScanPort
 from equilif_hdl.engine.stages import Stages, Told, told
 from equilif_hdl.engine.state import READ, WRITTEN, State
 from equilif_hdl.engine.weights import WeightArray
-from equilif_hdl.fixed import delayed, exchange, lanes_of, popcount
+from equilif_hdl.fixed import delayed, exchange, lanes_of, popcount, total
+from equilif_hdl.typed import signal_of
+
+#: lanes whose spikes a deep pipeline counts where they are
+NEAR = 4
 
 
 class Lanes(wiring.Component):
@@ -123,6 +127,10 @@ class Lanes(wiring.Component):
         m.submodules.state = state = State(cfg, stages, state_ram=self.state_ram)
         m.submodules.weights = weights = WeightArray(cfg)
         lanes = [Lane(cfg, j) for j in range(cfg.lanes)]
+        instruction = self.instruction
+        if cfg.deep:  # a cycle later, which is long before its first command is there
+            instruction = signal_of(INSTRUCTION, name="held", reset_less=True)
+            m.d.sync += instruction.eq(self.instruction)
         m.d.comb += [
             control.instruction.eq(self.instruction),
             self.empty.eq(stages.empty),
@@ -140,17 +148,19 @@ class Lanes(wiring.Component):
             m.submodules[f"lane{j}"] = lane
             connect(m, control.orders, lane.orders)
             m.d.comb += [
-                lane.instruction.eq(self.instruction),
+                lane.instruction.eq(instruction),
                 lane.word.eq(words[j]),
                 lane.spike.eq(spikes[j]),
                 lane.dither.eq(dither),
                 lane.row.eq(stages.e[timing.draw]),
             ]
         steps = stages.has(m, timing.step, Op.STEP)
-        if cfg.deep:  # spikes come from all over the die, and are added where they have arrived
-            fired = Signal(cfg.lanes)
-            m.d.sync += fired.eq(Mux(steps, state.spikes, 0))
-            m.d.comb += self.spike_count.eq(popcount(fired))
+        if cfg.deep:  # spikes come from all over the die: first they are counted where they are
+            near = [state.spikes[first : first + NEAR] for first in range(0, cfg.lanes, NEAR)]
+            counts = [Signal(range(NEAR + 1), name=f"count_{k}") for k in range(len(near))]
+            for count, some in zip(counts, near, strict=True):
+                m.d.sync += count.eq(Mux(steps, popcount(some), 0))
+            m.d.comb += self.spike_count.eq(total(counts))
         else:
             m.d.comb += self.spike_count.eq(Mux(steps, popcount(state.spikes), 0))
         for name, (stage, op, mode) in told(cfg).items():
@@ -185,7 +195,9 @@ class Lanes(wiring.Component):
         half: list[Value] = [Signal(16, name=f"half_{j}", reset_less=True) for j in range(p)]
         begun = exchange(m, words, across[:halfway], "exchanged")
         m.d.sync += [h.eq(word) for h, word in zip(half, begun, strict=True)]
-        return exchange(m, half, delayed(m, across[halfway:], 1, "rest"), "exchanged", halfway)
+        words = exchange(m, half, delayed(m, across[halfway:], 1, "rest"), "exchanged", halfway)
+        behind = self.config.exchange_stages - 1
+        return [delayed(m, word, behind, f"word_{j}") for j, word in enumerate(words)]
 
     def _connect_state(self, m: Module, state: State, lanes: list[Lane]) -> None:
         p = self.config.lanes

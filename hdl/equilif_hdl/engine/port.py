@@ -101,7 +101,7 @@ class LanesPort(wiring.Signature):
     write_w, write_v : Out(P)
         Strobes, one for each bank of weights, or for each lane of values.
     read : Out(1)
-        Strobe: the word is there 1 + weight_stages cycles later, in a deep pipeline one more.
+        Strobe: the word is there 1 + weight_stages + exchange_stages cycles later.
     tile, e : Out
         Row of a tile.
     group : Out

@@ -42,8 +42,8 @@ class Timing:
     """In which stage what happens.  Whatever is timed is timed from here.
 
                 SPRAM  FORWARDING  DEEP
-    lead            0           0     4   number of stages before 0, for registers around W and V
-    words           1           1     0   W and V have been read
+    lead            0           0   4 (1) number of stages before 0, for registers around W and V
+    words           1           1   0 (1) W and V have been read
     turn            1           1     1   they have been turned to their lanes; factors are chosen
     read            2           2     2   factors are multiplied; A, B, Q and S are addressed
     sum             3           3     3   product and A or B are added; the sum is written
@@ -60,15 +60,17 @@ class Timing:
     learn           5           5     6   the new weight is there, and is written
     last            5           5     6   no command goes further
 
+    (1) with 32 lanes 5 and -1: there is another register behind their exchange
+
     SMALL is timed as FORWARDING.  STEP reads Q a stage before it writes.  ``shifted``, ``added``: registers
     of equilif_hdl.blocks.plasticity.  ``deep_domain``: that of the registers which only a deep pipeline has;
     ``comb`` in the others.
     """
 
     def __init__(self, config: EngineConfig):
-        self.lead = config.weight_stages + config.deep
+        self.lead = config.weight_stages + config.exchange_stages
         self.turn = 1
-        self.words = self.turn - config.deep
+        self.words = self.turn - config.exchange_stages
         self.read = 2
         self.sum = 3
         self.near = self.sum + 1
