@@ -7,8 +7,9 @@ Where nearly all block RAMs of a die are used, the placer takes whichever is fre
 the die, and a lane's multipliers too.  And of registers that hold the same, Yosys makes one, whose wires then
 cross the die to every bank.  Both take more wires than there are.  Here a bank gets a rectangle of block
 RAMs, and its lane the multipliers next to them.  A register that several banks read is copied for each, and
-so is one of a lane that other lanes read.  A register or a table (LUT) that many lanes read is copied for
-every few of them.  This makes wires shorter in a small die too.
+so is one of a lane that other lanes read.  A table (LUT) that lanes in several parts of the die read is
+copied for each part, and so are the registers before it, which hold what all lanes are told.  This makes
+wires shorter in a small die too.
 
 A netlist, as Yosys wrote it, is changed in place; it does the same as before.
 """
@@ -17,9 +18,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from itertools import count
 from statistics import mean
 from typing import Any, NamedTuple
@@ -44,10 +46,12 @@ APART = ("CLK", "LSR")
 SHARED = 16
 #: wires that a cell may be away from one whose name tells its lane
 FAR = 6
-#: readers from which on a register or a table is copied for parts of the lanes
-MANY = 48
-#: parts of the lanes that get a copy
+#: parts of the lanes that get a copy of a register or a table
 PARTS = 8
+#: readers from which on it is copied
+MANY = 48
+#: parts in which a table may be read without a copy
+FEW = 2
 
 
 class Site(NamedTuple):
@@ -111,10 +115,11 @@ class Sites:
 
 
 def floorplan(content: dict[str, Any], sites: Sites | None = None) -> dict[str, int]:
-    """Places weights and multipliers of a netlist at ``sites``, if any, and copies registers; all in place.
+    """Places weights and multipliers of a netlist at ``sites``, if any, and copies registers and tables.
 
-    How many block RAMs and multipliers have a site now, and how many registers and tables were added.  Banks
-    that do not fit as rectangles have none.  The same netlist gives the same netlist.
+    It is changed in place.  How many block RAMs and multipliers have a site now, and how many registers and
+    tables were added.  Banks that do not fit as rectangles have none.  The same netlist gives the same
+    netlist.
     """
     netlist = Netlist(content)
     banks: defaultdict[int, list[str]] = defaultdict(list)
@@ -138,10 +143,15 @@ def floorplan(content: dict[str, Any], sites: Sites | None = None) -> dict[str, 
             _copies(netlist, name, "lane", by_lane, fresh)
     wide = -(-len(banks) // PARTS)
     by_part = {name: lane // wide for name, lane in by_lane.items()} if wide else {}
-    for kind in (WIDE_TABLE, TABLE, REGISTER):  # against the flow: a copy is one more reader of its inputs
-        for name, _ in netlist.of_type(kind):
-            if len(netlist.readers[netlist.bit(name, OUTPUTS[kind])]) >= MANY:
-                _copies(netlist, name, "part", by_part, fresh)
+    tables: set[str] = set()  # that there are several of
+    for name in _tables(netlist):
+        if _many(netlist, name) or len(_parts(netlist, name, by_part)) > FEW:
+            made = _copies(netlist, name, "part", by_part, fresh)
+            tables.update(made and [name, *made])
+    for name, _ in netlist.of_type(REGISTER):
+        told = _is_near(netlist, name, tables) and len(_parts(netlist, name, by_part, tables)) > FEW
+        if told or _many(netlist, name):
+            _copies(netlist, name, "part", by_part, fresh)
     after = Counter(cell["type"] for cell in netlist.cells.values())
     return {
         "block RAMs placed": sum(map(len, banks.values())) if places else 0,
@@ -195,8 +205,45 @@ def _about(netlist: Netlist, name: str, lanes: dict[str, int]) -> Iterator[int]:
                         yield lanes[pin.cell]
 
 
-def _copies(netlist: Netlist, name: str, what: str, places: dict[str, int], fresh: Iterator[Bit]) -> None:
+def _tables(netlist: Netlist) -> list[str]:
+    """Tables against the flow, those first that read others: a copy is one more reader of its inputs."""
+    kinds = WIDE_TABLE, TABLE
+    order: TopologicalSorter[str] = TopologicalSorter()
+    for kind in kinds:
+        for name, _ in netlist.of_type(kind):
+            readers = sorted({pin.cell for pin in _readers(netlist, name) if pin.cell})
+            order.add(name, *(each for each in readers if netlist.cells[each]["type"] in kinds))
+    return list(order.static_order())
+
+
+def _readers(netlist: Netlist, name: str) -> set[Pin]:
+    return netlist.readers[netlist.bit(name, OUTPUTS[netlist.cells[name]["type"]])]
+
+
+def _many(netlist: Netlist, name: str) -> bool:
+    return len(_readers(netlist, name)) >= MANY
+
+
+def _parts(
+    netlist: Netlist, name: str, by_part: dict[str, int], among: Container[str] | None = None
+) -> set[int]:
+    """Parts in which a cell is read, by these cells, or by any."""
+    cells = (pin.cell for pin in _readers(netlist, name))
+    return {by_part[cell] for cell in cells if cell in by_part and (among is None or cell in among)}
+
+
+def _is_near(netlist: Netlist, name: str, tables: Container[str]) -> bool:
+    """What a register takes comes straight from another, or from a table that there are several of."""
+    source = netlist.driver.get(netlist.bit(name, "DI"), Pin("", ""))
+    return source.port == OUTPUTS[REGISTER] or source.cell in tables
+
+
+def _copies(
+    netlist: Netlist, name: str, what: str, places: dict[str, int], fresh: Iterator[Bit]
+) -> list[str]:
     """Gives every place in which a cell is read a copy of it; ``places`` has the copies too.
+
+    Names of the cells that were made.
 
     Where nobody else reads it, it stays for the first place.  ``what``: of what places are numbers.
     ``fresh``: nets that are not there yet.
@@ -211,22 +258,28 @@ def _copies(netlist: Netlist, name: str, what: str, places: dict[str, int], fres
             by_place[places[pin.cell]].append(pin)
     synchronizer = cell["parameters"].get("SRMODE") == "ASYNC"  # of a reset: copies might not agree
     if len(by_place) < 2 or synchronizer or "keep" in cell["attributes"]:
-        return
+        return []
     alone = sum(map(len, by_place.values())) == len(readers)
+    made = []
     for place in sorted(by_place)[alone:]:
         own = next(fresh)
-        copy = f"{name}${what}{place}"
-        _copy(netlist, name, copy, own, fresh)
-        places[copy] = place
+        copies = _copy(netlist, name, f"{name}${what}{place}", own, fresh)
+        places |= dict.fromkeys(copies, place)
+        made += copies
         for pin in by_place[place]:
             ports = netlist.cells[pin.cell]["connections"]
             ports[pin.port] = [own if other == bit else other for other in ports[pin.port]]
             readers.discard(pin)
             netlist.readers[own].add(pin)
+    return made
 
 
-def _copy(netlist: Netlist, name: str, copy: str, own: Bit, fresh: Iterator[Bit]) -> None:
-    """A cell once more, with the tables that it chooses from; ``own`` is what it puts out."""
+def _copy(netlist: Netlist, name: str, copy: str, own: Bit, fresh: Iterator[Bit]) -> list[str]:
+    """A cell once more, with the tables that it chooses from; ``own`` is what it puts out.
+
+    Names of the cells that were made.
+    """
+    made = [copy]
     netlist.cells[copy] = cell = deepcopy(netlist.cells[name])
     output = OUTPUTS[cell["type"]]
     cell["connections"][output] = [own]
@@ -235,6 +288,7 @@ def _copy(netlist: Netlist, name: str, copy: str, own: Bit, fresh: Iterator[Bit]
         if cell["type"] == WIDE_TABLE and port in TABLES:
             table = netlist.driver[bits[0]].cell
             bits[0] = next(fresh)
-            _copy(netlist, table, f"{copy}.{port}", bits[0], fresh)
+            made += _copy(netlist, table, f"{copy}.{port}", bits[0], fresh)
         if port != output:
             netlist.readers[bits[0]].add(Pin(copy, port))
+    return made

@@ -104,6 +104,40 @@ def test_a_register_is_copied():
     assert cells["top.weights.bank0_0_0.0.0"]["attributes"] == {"BEL": "X2/Y5/EBR0"}
 
 
+@pytest.mark.parametrize("lanes", [2, 3])
+def test_a_table_that_is_read_here_and_there_is_copied_with_the_register_before_it(lanes):
+    """Two parts are few, three are not."""
+
+    def cell(kind, out, into):
+        directions = dict.fromkeys(into, "input") | dict.fromkeys(out, "output")
+        return {
+            "type": kind,
+            "parameters": {},
+            "attributes": {},
+            "port_directions": directions,
+            "connections": {port: [bit] for port, bit in {**out, **into}.items()},
+        }
+
+    cells = {
+        "told": cell("TRELLIS_FF", {"Q": 2}, {"DI": 9}),
+        "before": cell("TRELLIS_FF", {"Q": 9}, {"DI": "1"}),
+        "table": cell("LUT4", {"Z": 3}, {"A": 2}),
+    }
+    for k in range(lanes):
+        cells[f"top.weights.bank{k}_0_0.0.0"] = cell("DP16KD", {}, {})
+        cells[f"top.lanes.lane{k}.x"] = cell("TRELLIS_FF", {"Q": 10 + k}, {"DI": 3})
+    content = {"modules": {"top": {"attributes": {"top": "1"}, "ports": {}, "cells": cells}}}
+    counts = floorplan(content)
+    copies = (lanes - 1) * (lanes > 2)
+    assert (counts["registers copied"], counts["tables copied"]) == (copies, copies)
+    told = set()
+    for k in range(lanes):
+        (read,) = cells[f"top.lanes.lane{k}.x"]["connections"]["DI"]
+        (table,) = [each for each in cells.values() if each["connections"].get("Z") == [read]]
+        told.add(table["connections"]["A"][0])
+    assert len(told) == 1 + copies
+
+
 def test_without_sites_nothing_is_placed():
     content = by_hand()
     counts = floorplan(content)
