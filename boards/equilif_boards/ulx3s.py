@@ -68,9 +68,9 @@ ULX3S_85F_MAPS = replace(
     ULX3S_85F,
     name="ulx3s-85f-maps",
     title="ULX3S 85F with convolutions (Lattice ECP5 LFE5U-85F)",
-    clock_hz=37.5e6,
-    link=UartLink(baud=1_500_000, high=("uart_tx_enable",)),
-    other_links=(SpiLink(sck_hz=9e6, place=SPI_PINS),),
+    clock_hz=50e6,
+    link=UartLink(baud=2_000_000, high=("uart_tx_enable",)),
+    other_links=(SpiLink(sck_hz=12e6, place=SPI_PINS),),
     config=replace(
         ULX3S_85F.config,
         lanes=16,

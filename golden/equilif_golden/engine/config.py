@@ -33,7 +33,7 @@ class Pipeline(StrEnum):
                                                               and a copy of the scanned group
     ==========  ===========  ===============================  ==============================================
 
-    (1) 19 + n with 32 lanes, see EngineConfig.exchange_stages
+    (1) 20 + n with 32 lanes, see EngineConfig.far
 
     Cells of an engine of 8 lanes and 49,152 weights, with memories, without its host (Yosys 0.52,
     ``synth_ecp5``): SMALL 11,153 LUT4 and 3,636 flip-flops; FORWARDING 11,609 and 3,841; DEEP 9,045 and
@@ -177,12 +177,14 @@ class EngineConfig(Options):
         return self.pipeline.deep
 
     @property
-    def exchange_stages(self) -> int:
-        """Registers on the way of a word from its bank to its lane, of a deep pipeline.
+    def far(self) -> bool:
+        """A deep pipeline whose lanes fill a large die: it has more registers where wires cross it."""
+        return self.deep and self.lanes >= FAR_LANES
 
-        One within the exchange; of so many lanes that they fill a large die, one more behind it.
-        """
-        return self.deep * (1 + (self.lanes >= FAR_LANES))
+    @property
+    def exchange_stages(self) -> int:
+        """Registers in the exchange between banks and lanes, and behind it."""
+        return self.deep + self.far
 
     @property
     def loops(self) -> int:

@@ -27,7 +27,7 @@ AHEAD = 4
 FIRST = WORDS + 2
 #: stage of the lanes in which SOFTMAX takes a drive
 NEAR = 4
-#: last stage of the lanes, in which STEP writes; a deep pipeline has one more
+#: last stage of the lanes, in which STEP writes; a deep pipeline has one more, with far lanes two
 STEP = 5
 #: a scan that is taken finds the spikes that are written by so many cycles later
 READS = 2
@@ -123,7 +123,7 @@ class Timekeeper:
     def __init__(self, config: EngineConfig):
         self.config = config
         self._lead = config.weight_stages + config.exchange_stages
-        self._step = STEP + config.deep
+        self._step = STEP + config.deep + config.far
         self._queued = config.forwarding
         self._complete = FIRST  #: the next instruction is complete
         self._taken: list[int] = []  #: by the dispatcher, the last ones

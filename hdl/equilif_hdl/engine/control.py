@@ -232,8 +232,10 @@ class Control(wiring.Component):
                 lambda k: stages.holds(k, *SUMS) & (stages.group[k - 1] == stages.group[k]),
                 "same",
             )
-        resets = is_one_of(stages.op[timing.read], Op.RESET)
-        drives = is_one_of(stages.op[timing.read], Op.DRIVE)
+        if self.config.deep:  # all lanes read the source, so what it is chosen by comes from registers
+            resets, drives = (stages.would(m, timing.read, op) for op in (Op.RESET, Op.DRIVE))
+        else:
+            resets, drives = (is_one_of(stages.op[timing.read], op) for op in (Op.RESET, Op.DRIVE))
         source = Signal(Source, reset_less=True)
         above = Signal(17)
         m.d.sync += [

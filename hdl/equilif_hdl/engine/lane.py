@@ -221,18 +221,19 @@ class Lane(wiring.Component):
         if self.config.deep:
             driven = Signal.like(self.total, reset_less=True)
             m.d.sync += driven.eq(self.a + self.b)
+        fired = delayed(m, lif.spike, int(self.config.far), "fired")
         m.d.comb += [
             lif.total.eq(driven),
             lif.threshold.eq(self.instruction.gain),
             lif.above.eq(orders.above),
             lif.leak.eq(self.instruction.shift),
-            self.membrane.eq(lif.v),
-            self.fired.eq(lif.spike),
+            self.membrane.eq(delayed(m, lif.v, int(self.config.far), "membrane")),
+            self.fired.eq(fired),
         ]
         # one adder for STEP, q + gain of a spike, and for MARK, 0 + ~a + 1, where 1 comes in as a carry
         width = len(self.q)
         before = Mux(orders.mark, 0, self.q)[:width]
-        more = Mux(orders.mark, ~self.a, Mux(lif.spike, self.instruction.gain, 0))[:width]
+        more = Mux(orders.mark, ~self.a, Mux(fired, self.instruction.gain, 0))[:width]
         m.d.comb += self.charge.eq((Cat(Const(1, 1), before) + Cat(orders.mark, more))[1:])
 
     def _rate(self, m: Module) -> None:

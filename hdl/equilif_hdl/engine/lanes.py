@@ -26,9 +26,9 @@
 Latency: as drawn; equilif_hdl.engine.stages.Timing has the stages of every pipeline.  Registers around the
 weights come before stage 0, a stage each.  In a deep pipeline one more comes before it, which is half of the
 exchange, and with 32 lanes another, behind it; STEP and LEARN write in stage 6, as a sum and a shift are
-registers; and W, Q and V are written a cycle later.  Throughput: a command a cycle; LEARN on a single-port
-weight memory one in two.  Where the pipeline forwards, a sum can be read in the very cycle in which it is
-written, and commands for the same group may follow each other.
+registers (STEP of 32 lanes in stage 7); and W, Q and V are written a cycle later.  Throughput: a command a
+cycle; LEARN on a single-port weight memory one in two.  Where the pipeline forwards, a sum can be read in the
+very cycle in which it is written, and commands for the same group may follow each other.
 """
 
 from __future__ import annotations

@@ -319,7 +319,8 @@ class Scanner(wiring.Component):
         minus = Signal.like(self.memory.minus)
         sends = Signal()
         looking = Signal()  # LEARN looks at its destination
-        can_change = self._look(m, following, looking)
+        fetches = Signal()  # a group of it is fetched
+        can_change = self._look(m, following, looking, fetches)
         flows = Signal()  # a group of spikes that is there in the next cycle is taken in that cycle
         spikes = self._heard(self.memory.spikes, waiter)
         at_plus, at_minus = self._valued()
@@ -330,7 +331,7 @@ class Scanner(wiring.Component):
             sends.eq(present & room),
             taken.eq(due & (~present | room & ~more)),
             stays.eq(asked | waiting & ~taken),
-            self.memory.fetch.eq(asked | looking & (following.left != 0)),
+            self.memory.fetch.eq(asked | fetches),
             self.memory.take.eq(asked | looking),
             self.blocking.eq(self.learning & (asked | held)),
             self.memory.hold.eq(held),
@@ -378,16 +379,15 @@ class Scanner(wiring.Component):
             place, _place_of(lowest), _chosen(plus, lowest), _chosen(minus, lowest), sends, asked, moves
         )
 
-    def _look(self, m: Module, following: Next, looking: Signal) -> Value:
+    def _look(self, m: Module, following: Next, looking: Signal, fetches: Signal) -> Value:
         """LEARN fetches its destination, then goes on with its source.  Lanes whose weights can change."""
         p = self.config.lanes
-        fetches = looking & (following.left != 0)
         shown = Signal()  # a group of the destination is on the memories' outputs
         compared = Signal()  # it was a cycle ago
         # by two bits, so that a late memory is followed by no more than one LUT: what differed a cycle ago
         different = Signal(8 * p // 2)
         unequal = Cat(pairs.any() for pairs in lanes_of(different, p))
-        differs = Signal()  # a value of the destination does
+        all_can = Signal()  # a value of the destination differs, or nothing is learnt
         m.d.sync += [
             shown.eq(fetches),
             compared.eq(shown),
@@ -401,14 +401,22 @@ class Scanner(wiring.Component):
             ),
         ]
         with m.If(compared & unequal.any()):
-            m.d.sync += differs.eq(1)
+            m.d.sync += all_can.eq(1)
         with m.If(fetches):
-            m.d.sync += [following.address.eq(following.address + 1), following.left.eq(following.left - 1)]
+            m.d.sync += [
+                following.address.eq(following.address + 1),
+                following.left.eq(following.left - 1),
+                fetches.eq(following.left != 1),
+            ]
         with m.Elif(looking):
             m.d.sync += [looking.eq(0), following.address.eq(self.src), following.left.eq(self.n_src)]
         with m.If(self.start):
-            m.d.sync += [looking.eq(self.learning), differs.eq(0)]
-        return unequal | (differs | ~self.learning).replicate(p)
+            m.d.sync += [
+                looking.eq(self.learning),
+                fetches.eq(self.learning),
+                all_can.eq(~self.learning),
+            ]
+        return unequal | all_can.replicate(p)
 
 
 def _lowest(mask: Value) -> Value:

@@ -51,16 +51,16 @@ class Timing:
     rate            4           4     4   a rate is there, and is written
     relay           5           5     5   a relay's value is there, and is written
     moved           5           5     5   it is known whether a rate has moved
-    step            5           5     6   membrane and spike are there; they are written
+    step            5           5   6 (1) membrane and spike are there; they are written
     draw            0           1     0   LEARN looks up its noise
     noise           0           1     1   LEARN takes its noise
     minus           3           3     2   LEARN multiplies u- and v-
     read_weight     4           2    -1   LEARN addresses the weight that it changes
     weight          5           3     3   that weight has been read
     learn           5           5     6   the new weight is there, and is written
-    last            5           5     6   no command goes further
+    last            5           5   6 (1) no command goes further
 
-    (1) with 32 lanes 5 and -1: there is another register behind their exchange
+    (1) with 32 lanes 5, -1, 7 and 7: there are registers behind their exchange and their leak
 
     SMALL is timed as FORWARDING.  STEP reads Q a stage before it writes.  ``shifted``, ``added``: registers
     of equilif_hdl.blocks.plasticity.  ``deep_domain``: that of the registers which only a deep pipeline has;
@@ -77,7 +77,7 @@ class Timing:
         self.rate = self.sum + Measure.latency
         self.relay = self.sum + Relay.latency
         self.moved = self.rate + Moved.latency
-        self.step = self.sum + config.deep + Lif.latency
+        self.step = self.sum + config.deep + Lif.latency + config.far
         self.shifted = config.single_port or config.deep
         self.added = not config.single_port
         # noise on a single port stays for two cycles, so it is taken earlier
