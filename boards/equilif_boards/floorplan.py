@@ -8,7 +8,8 @@ the die, and a lane's multipliers too.  And of registers that hold the same, Yos
 cross the die to every bank.  Both take more wires than there are.  Here a bank gets a rectangle of block
 RAMs, and its lane the multipliers next to them.  A register that several banks read is copied for each, and
 so is one of a lane that other lanes read.  A table (LUT) that lanes in several parts of the die read is
-copied for each part, and so are the registers before it, which hold what all lanes are told.  This makes
+copied for each part, and so are the registers before it, which hold what all lanes are told.  And every lane
+has constants of its own for its multipliers, as nextpnr brings them from one place of the die.  This makes
 wires shorter in a small die too.
 
 A netlist, as Yosys wrote it, is changed in place; it does the same as before.
@@ -40,6 +41,8 @@ WIDE_TABLE = "PFUMX"
 TABLES = ("ALUT", "BLUT")
 #: where what is copied puts out
 OUTPUTS = {REGISTER: "Q", TABLE: "Z", WIDE_TABLE: "Z"}
+#: pins of a multiplier to which a constant comes by a wire
+TIED = ("SOURCEA", "SOURCEB", "SIGNEDA", "SIGNEDB", "CE0", "RST0")
 #: pins of a register that have wires of their own
 APART = ("CLK", "LSR")
 #: readers from which on a net says nothing of where a cell belongs
@@ -117,9 +120,9 @@ class Sites:
 def floorplan(content: dict[str, Any], sites: Sites | None = None) -> dict[str, int]:
     """Places weights and multipliers of a netlist at ``sites``, if any, and copies registers and tables.
 
-    It is changed in place.  How many block RAMs and multipliers have a site now, and how many registers and
-    tables were added.  Banks that do not fit as rectangles have none.  The same netlist gives the same
-    netlist.
+    It is changed in place.  How many block RAMs and multipliers have a site now, and how many constants,
+    registers and tables were added.  Banks that do not fit as rectangles have none.  The same netlist gives
+    the same netlist.
     """
     netlist = Netlist(content)
     banks: defaultdict[int, list[str]] = defaultdict(list)
@@ -133,6 +136,7 @@ def floorplan(content: dict[str, Any], sites: Sites | None = None) -> dict[str, 
             _put(netlist, name, site)
     multipliers = sites and places and _multiply_near(netlist, sites.multipliers, places) or 0
     fresh = count(1 + max(bit for bit in {**netlist.driver, **netlist.readers} if isinstance(bit, int)))
+    constants = _constants(netlist, fresh)
     before = Counter(cell["type"] for cell in netlist.cells.values())
     by_bank = {name: bank for bank, names in banks.items() for name in names}
     for name, _ in netlist.of_type(REGISTER):
@@ -156,6 +160,7 @@ def floorplan(content: dict[str, Any], sites: Sites | None = None) -> dict[str, 
     return {
         "block RAMs placed": sum(map(len, banks.values())) if places else 0,
         "multipliers placed": multipliers,
+        "constants added": constants,
         "registers copied": after[REGISTER] - before[REGISTER],
         "tables copied": after[TABLE] - before[TABLE],
     }
@@ -179,6 +184,29 @@ def _multiply_near(netlist: Netlist, grid: Grid, banks: list[list[Site]]) -> int
         free.remove(nearest)
         _put(netlist, name, nearest)
     return len(found)
+
+
+def _constants(netlist: Netlist, fresh: Iterator[Bit]) -> int:
+    """Gives every lane tables that put out the constants of its multipliers; how many."""
+    own: dict[str, Bit] = {}
+    for name, _ in netlist.of_type(MULTIPLIER):
+        for port in TIED:
+            value = netlist.bit(name, port)
+            found = LANE.match(name)
+            if found and value in ("0", "1"):
+                constant = f"{found[0]}constant{value}"
+                if constant not in own:
+                    own[constant] = next(fresh)
+                    netlist.cells[constant] = {
+                        "type": TABLE,
+                        "parameters": {"INIT": str(value) * 16},
+                        "attributes": {},
+                        "port_directions": {OUTPUTS[TABLE]: "output"},
+                        "connections": {},
+                    }
+                    netlist.connect(constant, OUTPUTS[TABLE], own[constant])
+                netlist.connect(name, port, own[constant])
+    return len(own)
 
 
 def _lanes(netlist: Netlist) -> dict[str, int]:

@@ -92,6 +92,7 @@ def test_a_register_is_copied():
     assert floorplan(content, SITES) == {
         "block RAMs placed": 2,
         "multipliers placed": 0,
+        "constants added": 0,
         "registers copied": 1,
         "tables copied": 0,
     }
@@ -191,13 +192,20 @@ def test_without_its_copies_a_netlist_is_as_it_was(netlist):
     before, after, counts = netlist
     was = before["modules"]["rtl"]["cells"]
     cells = copy.deepcopy(after["modules"]["rtl"]["cells"])
-    copies = [name for name in cells if name not in was]
+    constants = [name for name in cells if name.endswith((".constant0", ".constant1"))]
+    assert len(constants) == counts["constants added"] == 2 * CONFIG.lanes
+    copies = [name for name in cells if name not in was and name not in constants]
     added = Counter(cells[name]["type"] for name in copies)
     assert added["TRELLIS_FF"] == counts["registers copied"] and added["LUT4"] == counts["tables copied"]
     assert counts["tables copied"] and any(name.endswith(".ALUT") for name in copies)
     assert all(any(f"${what}" in name for name in copies) for what in ("bank", "lane", "part"))
     nets = {bit for cell in was.values() for bits in cell["connections"].values() for bit in bits}
     merged = {}
+    for name in constants:
+        cell = cells.pop(name)
+        (own,) = cell["connections"]["Z"]
+        assert cell["parameters"]["INIT"] == 16 * name[-1] and own not in nets
+        merged[own] = name[-1]
     for name in copies:
         cell = cells[name]
         output = "Q" if cell["type"] == "TRELLIS_FF" else "Z"
