@@ -55,5 +55,6 @@ COLORLIGHT_I5 = replace(
     ),
     flash=replace(FLASH, area=Area(16, 16)),  # 2 MiB in all
     leds=(("led", 0),),
+    seed=3,
     loader="colorlight-i5",
 )
