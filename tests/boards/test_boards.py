@@ -314,21 +314,9 @@ def test_build_tries_seeds_until_the_clock_is_met(tools, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "board, place, said",
-    [
-        (
-            "ulx3s-25f",
-            {},
-            {"block RAMs placed": 0, "multipliers placed": 0, "registers copied": 0, "tables copied": 0},
-        ),
-        (
-            "ulx3s-85f",
-            {"BEL": "X4/Y22/EBR0"},
-            {"block RAMs placed": 1, "multipliers placed": 0, "registers copied": 0, "tables copied": 0},
-        ),
-    ],
+    "board, place, placed", [("ulx3s-25f", {}, 0), ("ulx3s-85f", {"BEL": "X4/Y22/EBR0"}, 1)]
 )
-def test_a_netlist_changes_between_yosys_and_nextpnr(tools, tmp_path, board, place, said):
+def test_a_netlist_changes_between_yosys_and_nextpnr(tools, tmp_path, board, place, placed):
     bank = "top.engine.lanes.weights.bank0_0_0.0.0"
     wires = {"CLK": ["2"], "DI": ["3"], "LSR": ["0"], "Q": ["4"]}
     netlist = {
@@ -379,7 +367,8 @@ def test_a_netlist_changes_between_yosys_and_nextpnr(tools, tmp_path, board, pla
     assert "  0 DP16KD, 1 MULT18X18D" in lines
     manifest = json.loads(result.manifest.read_text())
     assert manifest["registers_in_blocks"] == {"DP16KD": 0, "MULT18X18D": 1}
-    assert manifest["floorplan"] == said
+    assert manifest["floorplan"].pop("block RAMs placed") == placed
+    assert set(manifest["floorplan"].values()) == {0}
 
 
 def test_timing_not_met(tools, tmp_path):

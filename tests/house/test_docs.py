@@ -269,7 +269,7 @@ def test_the_number_of_random_programs_is_the_one_that_is_told():
         if isinstance(target, ast.Name)
     }
     engines = names["CONFIGS"]
-    assert isinstance(engines, ast.Dict) and len(engines.keys) == 8 and "range(300)" in source
+    assert isinstance(engines, ast.Dict) and len(engines.keys) == 8 and "(engine, n=300)" in source
     for page in ("README.md", "docs/results.md"):
         assert "2,400" in (ROOT / page).read_text()
     told = " ".join((ROOT / "docs" / "architecture.md").read_text().split())
