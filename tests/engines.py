@@ -52,6 +52,11 @@ CONFIGS = {
 }
 
 
+def stages(config):
+    """Registers that a walk goes through in a deep pipeline alone."""
+    return config.weight_stages + config.exchange_stages + config.deep
+
+
 def cycles(engine, *program):
     """Of a run of the program; for exact counts."""
     engine.load([*program, Instruction(op=Op.HALT)])

@@ -30,7 +30,7 @@ from equilif_hdl.blocks.rate import Moved
 from equilif_sim.tools.run import simulate
 from equilif_sim.verilated import VerilatedEngine
 from tests.commands.test_cli import BOARD, refused, run, trained  # noqa: F401
-from tests.engines import cycles
+from tests.engines import cycles, stages
 from tests.networks import SKIPS, memory_case
 from tests.training import test_netfile
 
@@ -247,9 +247,9 @@ def test_networks_that_end_early_are_the_kernel(name, lanes):
 
 def test_cycles_of_an_early_end(engine):
     """A NEXT that may end its loop waits for the lanes; an engine without early ends waits for nothing."""
-    early = engine.config.early
     config = engine.config
-    stages = config.forwarding + config.weight_stages + config.deep + config.exchange_stages
+    early = config.early
+    more_stages = config.forwarding + stages(config)
 
     def loop(n, n_dst, count):
         measure = Instruction(
@@ -265,7 +265,7 @@ def test_cycles_of_an_early_end(engine):
     for n_dst in range(1, 9):
         once = loop(1, n_dst, 0)
         more = loop(2, n_dst, 0) - once
-        assert not early or (once, more) == (19 + n_dst + stages, 12 + n_dst + stages)
+        assert not early or (once, more) == (19 + n_dst + more_stages, 12 + n_dst + more_stages)
         assert loop(5, n_dst, 5) == (once if early else once + 4 * more)
         assert loop(5, n_dst, 3) == once + (2 if early else 4) * more
 

@@ -34,7 +34,7 @@ from equilif_hdl.engine.stages import told
 from equilif_sim.tools.programs import random_program, random_values, random_weights
 from equilif_sim.tools.run import simulate
 from equilif_sim.verilated import VerilatedEngine
-from tests.engines import CONFIGS, NARROW, SMALL, cycles
+from tests.engines import CONFIGS, NARROW, SMALL, cycles, stages
 from tests.networks import SKIPS, memory_case
 
 
@@ -389,11 +389,6 @@ def spikes_at(engine, groups_of_lanes):
         ]
     )
     assert engine.run(learn=False).spikes == groups_of_lanes * p
-
-
-def stages(config):
-    """Registers that a walk goes through in a deep pipeline alone."""
-    return config.weight_stages + config.exchange_stages + config.deep
 
 
 @pytest.mark.parametrize("op", [Op.MARK, Op.RELAY])
