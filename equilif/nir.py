@@ -107,19 +107,25 @@ class Moved:
 
 @dataclass(frozen=True)
 class Imported:
-    """A network that was read, its raw weights, and what rounding did."""
+    """A network that was read, its raw weights, what rounding did, and the data that it belongs to."""
 
     network: Network
     weights: Weights
     moved: tuple[Moved, ...]
+    about: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {"network": self.network.to_dict(), "parameters": [asdict(m) for m in self.moved]}
 
 
 # -- export ----------------------------------------------------------------------------------------
-def to_graph(network: Network, weights: Mapping[str, Raw], *, dt: float = DT) -> nir.NIRGraph:
-    """The network as NIR has it; ValueError names what NIR cannot say.  ``dt``: seconds a step."""
+def to_graph(
+    network: Network, weights: Mapping[str, Raw], *, dt: float = DT, about: Mapping[str, Any] | None = None
+) -> nir.NIRGraph:
+    """The network as NIR has it; ValueError names what NIR cannot say.
+
+    ``dt``: seconds a step.  ``about``: the data it belongs to, as equilif_golden.network.about reads it.
+    """
     finite(dt, "dt", *STEPS)
     weights = network.check_weights(weights)
     for p in network.populations:
@@ -141,6 +147,7 @@ def to_graph(network: Network, weights: Mapping[str, Raw], *, dt: float = DT) ->
         "numerics": asdict(network.numerics),
         "open": OPEN,
         **_described(network),
+        **({} if about is None else {networks.ABOUT: about}),
     }
     if any(s.feedback and network[s.pre].shape for s in network.synapses if s.pre in network.neurons):
         network, weights = unrolled(network, weights)  # NIR has no transposed convolution
@@ -222,10 +229,17 @@ def _described(network: Network) -> dict[str, dict[str, list[int]]]:
     }
 
 
-def save(path: str | Path, network: Network, weights: Mapping[str, Raw], *, dt: float = DT) -> None:
-    """A NIR file, written whole or not at all."""
+def save(
+    path: str | Path,
+    network: Network,
+    weights: Mapping[str, Raw],
+    *,
+    dt: float = DT,
+    about: Mapping[str, Any] | None = None,
+) -> None:
+    """A NIR file, written whole or not at all; options as in :func:`to_graph`."""
     buffer = io.BytesIO()
-    nir.write(buffer, to_graph(network, weights, dt=dt))
+    nir.write(buffer, to_graph(network, weights, dt=dt, about=about))
     files.write(path, buffer.getvalue())
 
 
@@ -467,7 +481,7 @@ def from_graph(
     else:
         given = None if numerics == DEFAULT else numerics
         network = Network.holding(*parts, given)
-    return Imported(network, network.check_weights(weights), tuple(moved))
+    return Imported(network, network.check_weights(weights), tuple(moved), own.about)
 
 
 @dataclass(frozen=True)
@@ -538,6 +552,7 @@ class _Own:
     shapes: dict[str, Shape] = field(default_factory=dict)  #: of maps, by population
     patches: dict[str, int] = field(default_factory=dict)  #: of inputs that are folded
     kernels: dict[str, tuple[int, int]] = field(default_factory=dict)  #: of synapses written as matrices
+    about: Mapping[str, Any] | None = None  #: the data that the network belongs to
 
     def rolled(self, parts: tuple[Any, ...], weights: Weights, numerics: Numerics) -> tuple[Network, Weights]:
         """With its maps, a network whose kernels were written as matrices."""
@@ -574,6 +589,7 @@ class _Own:
                 {name: finite(s, f"rate_scale of {name}", 0, 1e6) for name, s in scales.items()},
                 schedule,
                 numerics,
+                about=_typed(own[networks.ABOUT], dict, networks.ABOUT) if networks.ABOUT in own else None,
                 **_maps(own),
             )
         except Exception as e:  # whatever damaged metadata lead to
@@ -650,11 +666,12 @@ def convert(
                 )
             files.check(target)
             network, weights = networks.load(source)
-            save(target, network, weights, dt=DT if dt is None else dt)
+            about = networks.about(source)
+            save(target, network, weights, dt=DT if dt is None else dt, about=about)
             return None
         case ".nir", ".npz":
             files.check(target)
             found = load(source, dt=dt, schedule=schedule, fraction=fraction)
-            networks.save(target, found.network, found.weights)
+            networks.save(target, found.network, found.weights, found.about)
             return found
     raise ValueError(f"one file must end in .npz, the other in .nir, not {source.name} and {target.name}")

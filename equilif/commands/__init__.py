@@ -34,9 +34,9 @@ from equilif.extras import MissingExtra
 from equilif.show import console as show
 
 if TYPE_CHECKING:
-    from equilif.data.about import About
     from equilif.data.dataset import DataSet
     from equilif.training.presets import Preset
+    from equilif.training.saved import Saved
     from equilif.training.tensorboard import Board
     from equilif_golden.network import Network
 
@@ -391,16 +391,16 @@ def samples_of(
     return loaded, preset
 
 
-def check_scaling(path: Path, about: About) -> None:
-    """ValueError when a network was trained on inputs that mean something else."""
-    from equilif.training.records import read_about
+def require_same_data(path: Path, data: DataSet) -> Saved:
+    """The network of a file that is to meet ``data``; ValueError when it was trained on other classes, or on
+    inputs that mean something else.
+    """
+    from equilif.training import saved
 
-    saved = read_about(path)
-    if saved is None or (saved.scaling, saved.labels) != (about.scaling, about.labels):
-        raise ValueError(
-            f"{path} was trained on other data, or on these in another split: {about.path} is scaled in "
-            "another way now; give the data and options of its training"
-        )
+    found = saved.read(path)
+    for note in found.check(data):
+        show.console.print(f"[yellow]{show.literal(note)}[/]")
+    return found
 
 
 def refuse_own(data: object, own: Own) -> None:

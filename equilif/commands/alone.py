@@ -91,9 +91,9 @@ def upload(
     from equilif.data.own import chosen
     from equilif.host.ports import the_one
     from equilif.host.store import Lessons, Samples, Store, StoreError, check_chip
+    from equilif.training.records import save_network
     from equilif.training.train import digest
     from equilif_golden import files
-    from equilif_golden import network as networks
     from equilif_golden.link.player import FAULTS, Fault
 
     source = chosen(data)
@@ -145,7 +145,7 @@ def upload(
         spared = store.upload(client, progress)
     if spared:
         show.console.print(f"{spared:,} bytes of them were in the flash already")
-    networks.save(file, network, weights)
+    save_network(file, network, weights, loaded)
     client.tell_player(run=0, boot=1)
     now = _started(client)
     if now.fault:

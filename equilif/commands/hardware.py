@@ -16,8 +16,8 @@ from equilif.commands import (
     Json,
     Net,
     Seed,
-    check_scaling,
     panel,
+    require_same_data,
     samples_of,
     scheduled,
 )
@@ -105,8 +105,6 @@ def verify(
     if network is not None and net is not None:
         raise ValueError("--network and --net each say the network: give one of them")
     loaded, preset = samples_of(chosen(data), folder, own, net=net, eta=eta)
-    if network is not None and loaded.about is not None:
-        check_scaling(network, loaded.about)
     seed = preset.seeds[0] if seed is None else seed
     taught, weights = _network(network, preset, loaded, seed)
     taught = scheduled(taught, phases)
@@ -128,12 +126,12 @@ def verify(
 
 def _network(path: Path | None, preset: Preset, data: DataSet, seed: int) -> tuple[Network, Weights]:
     """A saved network that fits the data, or without ``path`` the untrained one of the preset."""
-    from equilif_golden import network as networks
-
     if path is None:
         net = preset.network(data)
         return net, preset.initial_weights(net, seed, data)
-    net, weights = networks.load(path)
+    saved = require_same_data(path, data)
+    net = saved.network
+    weights = saved.weights
     if net.n_inputs != data.n_features or net.n_outputs < data.n_classes:
         raise ValueError(
             f"{path} has {net.n_inputs} inputs and {net.n_outputs} outputs, {data.name} needs "
@@ -180,8 +178,6 @@ def energy(
     from equilif.hardware import energy as module
 
     loaded, preset = samples_of(chosen(data), folder, own)
-    if network is not None and loaded.about is not None:
-        check_scaling(network, loaded.about)
     net, weights = _network(network, preset, loaded, preset.seeds[0])
     config = dataclasses.replace(engine_of(net, lanes, None), counters=True)
     total = min(samples, len(loaded.x_test)) + min(samples, len(loaded.x_train))

@@ -30,8 +30,8 @@ from equilif.commands import (
     Seed,
     TensorBoard,
     board_in,
-    check_scaling,
     panel,
+    require_same_data,
     samples_of,
     scheduled,
 )
@@ -44,10 +44,8 @@ from equilif.show import training as show_training
 
 if TYPE_CHECKING:
     from equilif.data.about import About
-    from equilif.data.dataset import DataSet
-    from equilif.training.presets import Preset
     from equilif.training.train import Training
-    from equilif_golden.network import Network, Weights
+    from equilif_golden.network import Network
 
 command = panel("Learning")
 
@@ -372,45 +370,27 @@ def evaluate(
 
     Example:  [bold]equilif evaluate results/digits/network.npz[/]
     """
-    from equilif.data.own import chosen, samples
+    from equilif.data.own import chosen
+    from equilif.training import saved
     from equilif.training.evaluate import evaluate as run
 
     make = _learner(port, baud)
     asked = None if data is None else chosen(data)
-    about = _about(network, asked)
-    if about is None:
-        net, weights, preset = _trained(network)
-    else:
-        net, weights = _loaded(network)
-    net = scheduled(net, phases)
-    if about is None:
-        name, loaded = _named(preset, asked, folder)
-        what = f"{len(loaded.x_test):,} test samples"
-        with show.counted("evaluate", len(loaded.x_test)) as progress:
-            found = run(
-                net,
-                weights,
-                loaded.x_test,
-                loaded.y_test,
-                tokens=loaded.tokens_test,
-                make=make,
-                progress=progress,
-            )
-    else:
-        if folder is not None:
-            raise ValueError("--data is the folder of a data set with a name: give the path of your own data")
-        with show.console.status(f"reading {show.literal(asked or about.path)}"):
-            given = samples(about, asked if isinstance(asked, Path) else None)
-        name = Path(about.path).name
-        what = given.what
-        with show.counted("evaluate", len(given.x)) as progress:
-            found = run(net, weights, given.x, given.y, tokens=given.tokens, make=make, progress=progress)
-        found = dataclasses.replace(found, names=about.labels)
-        if given.clipped:
-            show.console.print(f"[yellow]{given.clipped:,} values are beyond the scale: clipped[/]")
+    trained = saved.read(network)
+    net = scheduled(trained.network, phases)
+    with show.console.status("reading the samples"):
+        name, given, notes = trained.test_samples(asked, folder)
+    for note in notes:
+        show.console.print(f"[yellow]{show.literal(note)}[/]")
+    with show.counted("evaluate", len(given.x)) as progress:
+        found = run(net, trained.weights, given.x, given.y, tokens=given.tokens, make=make, progress=progress)
+    if trained.identity is not None:
+        found = dataclasses.replace(found, names=trained.identity.labels)
+    if given.clipped:
+        show.console.print(f"[yellow]{given.clipped:,} values are beyond the scale: clipped[/]")
     show.console.print(show_evaluation.confusion(found))
     show.console.print(
-        f"\n{show.literal(name)}: [bold]{found.accuracy:.2%}[/] of {show.literal(what)}, "
+        f"\n{show.literal(name)}: [bold]{found.accuracy:.2%}[/] of {show.literal(given.what)}, "
         f"{found.spikes_per_sample:,.0f} spikes a sample (free phase)"
     )
     if found.saving is not None and not net.schedule.fixed:
@@ -425,72 +405,6 @@ def evaluate(
             f"{found.full[population]:.1%} at their maximum"
         )
     return {"network": network, "data": name, **found.to_dict()}
-
-
-def _about(network: Path, asked: Data | Path | None) -> About | None:
-    """How a network's own data are read, None when it is evaluated on a data set with a name."""
-    from equilif.training.records import read_about
-
-    if network.is_dir() or isinstance(asked, Data):
-        return None
-    about = read_about(network)
-    if about is None and isinstance(asked, Path):
-        raise ValueError(
-            f"{network} was not trained on data of your own, so it does not say how {asked} is to be scaled: "
-            "train it by `equilif train PATH`"
-        )
-    return about
-
-
-def _named(preset: Preset, asked: Data | Path | None, folder: Path | None) -> tuple[str, DataSet]:
-    """The data set with a name that a network is evaluated on."""
-    from equilif.training.presets import PRESETS
-
-    chosen = PRESETS[asked] if isinstance(asked, Data) and asked != preset.data else preset
-    with show.console.status(f"reading {show.literal(chosen.data)}"):
-        return chosen.data, chosen.load(folder)
-
-
-def _loaded(path: Path) -> tuple[Network, Weights]:
-    from equilif_golden import network as networks
-
-    return networks.load(path)
-
-
-def _with_data(network: Path, folder: Path | None) -> tuple[Network, Weights, DataSet]:
-    """A saved network and the data that it was trained on, its user's own among them."""
-    from equilif.data.own import again
-
-    about = _about(network, None)
-    if about is None:
-        net, weights, preset = _trained(network)
-        with show.console.status(f"reading {show.literal(preset.data)}"):
-            return net, weights, preset.load(folder)
-    net, weights = _loaded(network)
-    with show.console.status(f"reading {show.literal(about.path)}"):
-        return net, weights, again(about, folder, name=Path(about.path).name)
-
-
-def _trained(path: Path) -> tuple[Network, Weights, Preset]:
-    """A saved network, and the preset it was trained by: that of the history beside it, else the one of the
-    digits.
-    """
-    from equilif.training.folder import RATES
-    from equilif.training.presets import PRESETS
-    from equilif.training.settings import read_history as read_rates
-    from equilif.training.train import HISTORY, NETWORK, read_history
-    from equilif_golden import network as networks
-
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder, a file is wanted: {path / NETWORK}")
-    net, weights = networks.load(path)
-    beside = path.parent / HISTORY
-    if beside.exists():
-        return net, weights, read_history(beside).preset
-    by_rates = path.parent / RATES
-    if by_rates.exists():
-        return net, weights, PRESETS[read_rates(by_rates).data]
-    return net, weights, PRESETS[Data.digits]
 
 
 @command
@@ -601,13 +515,18 @@ def attend(
     Example:  [bold]equilif attend results/snippets/network.npz --sample 3 --sample 8[/]  and
     [bold]equilif attend results/imdb/network.npz --word boring --data DIR[/]
     """
+    from equilif.training import saved
     from equilif.training.attention import look
     from equilif.training.folder import ATTENTION, NEIGHBOURS
     from equilif.training.neighbours import neighbours
     from equilif_golden import files
 
     out = out or network.parent
-    net, weights, data = _with_data(network, folder)
+    trained = saved.read(network)
+    net = trained.network
+    weights = trained.weights
+    with show.console.status("reading the samples"):
+        data = trained.data_set(folder)
     files.check(out / ATTENTION)
     with show.console.status("samples settle"):
         found = look(net, weights, data, sample or [0, 1])
@@ -660,7 +579,6 @@ def gradient(
     from equilif.data.own import chosen
     from equilif.training.presets import PRESETS
     from equilif.training.train import Training
-    from equilif_golden import network as networks
 
     with needs("torch"):
         from equilif_golden.real.twin import gradient_report
@@ -675,9 +593,8 @@ def gradient(
     trained = 0 if network else 3 if epochs is None else epochs
     with show.stages("gradient", trained + (1 if network else 2)) as begin:
         if network:
-            if loaded.about is not None:
-                check_scaling(network, loaded.about)
-            cases[network.name] = networks.load(network)
+            trained_before = require_same_data(network, loaded)
+            cases[network.name] = trained_before.network, trained_before.weights
         else:
             preset = preset.changed(epochs=max(trained, preset.epochs))
             run = Training.start(preset, loaded, preset.seeds[0] if seed is None else seed)

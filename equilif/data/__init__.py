@@ -35,6 +35,7 @@ class Source:
     kind: Kind
     loader: str  #: module of this package, and function in it
     get: str  #: what a user does to get it
+    classes: tuple[str, ...] = ()  #: names by number, where the files do not hold them
 
     @property
     def advice(self) -> str:
@@ -49,23 +50,35 @@ class Source:
         return found
 
 
+NUMERALS = tuple("0123456789")
+GARMENTS = tuple("T-shirt/top,trouser,pullover,dress,coat,sandal,shirt,sneaker,bag,ankle boot".split(","))
+THINGS = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
+
 SOURCES = {
-    Name.digits: Source("images", "images.digits", "they come with scikit-learn: pip install scikit-learn"),
+    Name.digits: Source(
+        "images",
+        "images.digits",
+        "they come with scikit-learn: pip install scikit-learn",
+        NUMERALS,
+    ),
     Name.mnist: Source(
         "images",
         "images.mnist",
         "download them with torchvision.datasets.MNIST(root='data', download=True)",
+        NUMERALS,
     ),
     Name.fashion: Source(
         "images",
         "images.fashion",
         "download them with torchvision.datasets.FashionMNIST(root='data', download=True); "
         "on Debian: apt install dataset-fashion-mnist",
+        GARMENTS,
     ),
     Name.cifar10: Source(
         "images",
         "images.cifar10",
         "download https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz (its binary version)",
+        THINGS,
     ),
     Name.snippets: Source(
         "sequences", "texts.snippets", "pip download --no-deps --no-binary :all: vaderSentiment==3.3.2"

@@ -16,7 +16,8 @@ class About:
 
     ``path`` and ``test`` (a second file to test on) are absolute; ``label`` and ``text`` are columns of a
     table; ``labels`` are the names of the classes, by number; ``shape`` is that of a sample, of a series that
-    of a step; ``hold_out`` is None when the data have a test part; ``digest`` is that of the data set.
+    of a step; ``hold_out`` is None when the data have a test part; ``digest`` is that of the data set, and
+    ``digest_train`` that of its training samples where they are in a file without the others, or empty.
     """
 
     path: str
@@ -30,6 +31,7 @@ class About:
     encoding: Encoding = Encoding()
     scaling: Scaling
     digest: str = ""
+    digest_train: str = ""
 
     def __post_init__(self) -> None:
         if self.hold_out is not None:

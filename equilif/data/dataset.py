@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from equilif.data import Name
+from equilif.data.identity import NamedSet
 from equilif_golden.fixed import SQ, integers
 from equilif_golden.network import MOST_NEURONS, MOST_PATTERNS, TokenRows
 
@@ -46,6 +49,11 @@ class DataSet:
     about: About | None = None  #: of a user's own data: how they were read and scaled
     #: of images: (height, width), or (height, width, colours); () where it is not known, or they are none
     shape: tuple[int, ...] = ()
+    classes: tuple[str, ...] = ()  #: names by number; () where classes are called by their numbers
+    #: options of the loader that made it, of a set of sequences
+    loading: Mapping[str, Any] = field(default_factory=dict)
+    #: of the whole set, where this is a part of its training samples (:meth:`holding_out`)
+    whole_set: About | NamedSet | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -75,6 +83,8 @@ class DataSet:
                 f"test samples have classes up to {self.y_test.max()}, training samples up to "
                 f"{self.n_classes - 1}: a network has an output for each class that it was trained on"
             )
+        if self.classes and len(self.classes) < self.n_classes:
+            raise ValueError(f"{len(self.classes)} classes are named, labels go up to {self.n_classes - 1}")
         a = self.tokens_train
         b = self.tokens_test
         if a is None or b is None:
@@ -102,6 +112,28 @@ class DataSet:
     def n_classes(self) -> int:
         return int(self.y_train.max()) + 1
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes by number: numbers as text where they have no others."""
+        if self.about is not None:
+            return self.about.labels
+        return (self.classes or tuple(map(str, range(self.n_classes))))[: self.n_classes]
+
+    @property
+    def identity(self) -> About | NamedSet | None:
+        """What a network that learns these samples keeps of them; None where they are of no known origin."""
+        if self.whole_set is not None:
+            return self.whole_set
+        if self.about is not None or self.name not in set(Name):
+            return self.about
+        return NamedSet(
+            name=self.name,
+            labels=self.class_names,
+            shape=self.shape,
+            digest=self.digest,
+            loading=self.loading,
+        )
+
     def holding_out(self, n: int) -> DataSet:
         """To choose settings by: ``n`` training samples stand for the test set, the others are learned from.
 
@@ -124,6 +156,7 @@ class DataSet:
             y_test=self.y_train[held],
             tokens_train=None if tokens is None else tokens.take(learned),
             tokens_test=None if tokens is None else tokens.take(held),
+            whole_set=self.identity,
         )
 
     @cached_property
@@ -140,6 +173,19 @@ class DataSet:
                 _add(h, tokens.rows, np.int32)
                 _add(h, tokens.off, np.int64)
         return h.hexdigest()
+
+
+def part_digest(x: Bytes, y: Labels, tokens: TokenRows | None) -> str:
+    """SHA-256 (hexadecimal) of the samples of one part: of sequences by their patterns, not by their rows,
+    since the table is that of both parts.
+    """
+    h = hashlib.sha256()
+    _add(h, x, np.uint8)
+    _add(h, y, np.int64)
+    if tokens is not None:
+        _add(h, tokens.table[tokens.rows], np.int16)
+        _add(h, tokens.off, np.int64)
+    return h.hexdigest()
 
 
 def _check_part(part: str, x: Bytes, y: Labels, tokens: TokenRows | None) -> None:

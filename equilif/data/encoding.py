@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -42,7 +42,7 @@ class Encoding:
     """What was fitted.  ``steps``: spans of a series, or with a memory tokens of a sample, at most.
 
     ``words``: the vocabulary of texts without a memory.  ``vectors``: the file of word vectors with one, None
-    for the installed package.
+    for the installed package; ``vectors_digest`` tells that file, or the package's version, from others.
     """
 
     kind: Literal["rows", "series", "texts"] = "rows"
@@ -50,6 +50,7 @@ class Encoding:
     steps: int = 0
     words: tuple[str, ...] = ()
     vectors: str | None = None
+    vectors_digest: str = field(default="", compare=False)  #: empty where it was not recorded
 
     def __post_init__(self) -> None:
         if self.kind == "rows" and (self.memory or self.steps or self.words):
@@ -125,7 +126,9 @@ def fit(x: Read, *, memory: bool = False, vectors: str | Path | None = None) -> 
             return Encoding(kind=kind, words=vocabulary(x))
         longest = max(len(tokenise(text)) for text in x.texts)
         file = None if vectors is None else str(Path(vectors).resolve())
-        return Encoding(kind=kind, memory=True, steps=min(max(1, longest), MOST_TOKENS[kind]), vectors=file)
+        steps = min(max(1, longest), MOST_TOKENS[kind])
+        digest = vectors_of.digest(file)
+        return Encoding(kind=kind, memory=True, steps=steps, vectors=file, vectors_digest=digest)
     return Encoding()
 
 
@@ -199,6 +202,11 @@ def _of_spans(parts: Sequence[Series], most: int) -> Tokens:
 
 def _of_words(parts: Sequence[Texts], encoding: Encoding) -> Tokens:
     """A token for every word that has a vector; a text without one has the mean of all."""
+    if encoding.vectors_digest and vectors_of.digest(encoding.vectors) != encoding.vectors_digest:
+        raise ValueError(
+            f"the word vectors of {encoding.vectors or vectors_of.PACKAGE} are not those of training: their "
+            "file was changed; bring back the file of before, or train a new network"
+        )
     split = [[tokenise(text) for text in x.texts] for x in parts]
     known, values = vectors_of.read(encoding.vectors, {w for part in split for text in part for w in text})
     row = {word: k for k, word in enumerate(known)}

@@ -41,7 +41,8 @@ def digits(data: str | Path | None = None, *, seed: int = 0) -> DataSet:
     order = np.random.default_rng(seed).permutation(len(x))
     x = x[order]
     y = bunch.target[order].astype(np.int64)
-    return DataSet("digits", x[:1437], y[:1437], x[1437:], y[1437:], shape=(8, 8))
+    classes = SOURCES[Name.digits].classes
+    return DataSet("digits", x[:1437], y[:1437], x[1437:], y[1437:], shape=(8, 8), classes=classes)
 
 
 def read_idx(path: Path) -> Bytes:
@@ -104,7 +105,9 @@ def idx(name: Name, data: str | Path | None = None) -> DataSet:
             train = _part(found, "train")
             test = _part(found, "test")
             with reading(folder):
-                return DataSet(name.value, *train.flat, *test.flat, shape=train.images.shape[1:])
+                shape = train.images.shape[1:]
+                classes = SOURCES[name].classes
+                return DataSet(name.value, *train.flat, *test.flat, shape=shape, classes=classes)
         if len(missing) < len(found):
             raise ValueError(
                 f"no {name} IDX files in {folder}: {' and '.join(missing)} missing; {_advice(name)}"
@@ -157,7 +160,8 @@ def cifar10(data: str | Path | None = None) -> DataSet:
             f"{place} is {found.version.name}, not {known.name}: give its path in place of cifar10"
         )
     with reading(place):
-        return DataSet("cifar10", *found.train, *found.test, shape=cifar.SHAPE)
+        classes = SOURCES[Name.cifar10].classes
+        return DataSet("cifar10", *found.train, *found.test, shape=cifar.SHAPE, classes=classes)
 
 
 def load(name: str, data: str | Path | None = None, *, seed: int = 0) -> DataSet:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from equilif.data import encoding
 from equilif.data.about import About
-from equilif.data.dataset import DataSet
+from equilif.data.dataset import DataSet, part_digest
 from equilif.data.formats import Content, Part
 from equilif.data.notes import notes
 from equilif.data.parts import numbered, split
@@ -72,6 +72,8 @@ def make(content: Content, about: About, wanted: Wanted, name: str) -> Found:
     y_test = numbered(test.labels, about.labels)
     data = DataSet(name, parts.x[0], y, parts.x[1], y_test, parts.tokens[0], parts.tokens[1], parts.words)
     about = dataclasses.replace(about, digest=data.digest)
+    if about.test is not None:
+        about = dataclasses.replace(about, digest_train=part_digest(data.x_train, y, data.tokens_train))
     networks.check_about(dataclasses.asdict(about))
     clipped = (parts.clipped[0], parts.clipped[1])
     return Found(

@@ -10,6 +10,8 @@ that other samples are read and scaled in the same way.
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,16 +21,18 @@ import numpy.typing as npt
 
 from equilif.data import Name, formats
 from equilif.data.about import About
-from equilif.data.dataset import DataSet, Labels
-from equilif.data.formats import Columns, Content
+from equilif.data.dataset import DataSet, Labels, part_digest
+from equilif.data.formats import Columns, Content, Part, Series, Texts
 from equilif.data.given import given as content_of
+from equilif.data.identity import NamedSet
 from equilif.data.making import NOTHING, Found, Wanted, encoded, make
 from equilif.data.parts import classes_of, hold_out_of, numbered, ordered, with_test
 from equilif.data.reading import reading
-from equilif.data.scaling import Missing
+from equilif.data.scaling import Missing, Scaling
 from equilif_golden.network import TokenRows
 
 GIVEN = "given in Python"  #: in place of a format
+NAMED = "data set"  #: the same, of one with a name
 
 
 # -- in --------------------------------------------------------------------------------------------
@@ -147,6 +151,11 @@ def again(about: About, path: Path | None = None, *, name: str | None = None) ->
             f"{about.digest[:12]}; give the path of its own data, or train a new network on these"
         )
     assert data.about is not None
+    if data.about.labels != about.labels:
+        raise ValueError(
+            f"the classes of {place} are {named(data.about.labels)}, the network was trained on "
+            f"{named(about.labels)}: give them their names of before, or train a new network"
+        )
     if (data.about.encoding, data.about.scaling) != (about.encoding, about.scaling):
         raise ValueError(
             f"{place} is not the data as the network was trained on them: they are encoded or scaled "
@@ -157,12 +166,15 @@ def again(about: About, path: Path | None = None, *, name: str | None = None) ->
 
 @dataclass(frozen=True)
 class Samples:
-    """Samples to evaluate: inputs (n, inputs), labels (n,), tokens for a memory; ``what`` they are."""
+    """Samples to evaluate: inputs (n, inputs), labels (n,), tokens for a memory; ``what`` they are.
+
+    ``clipped``: values beyond the scale of training.
+    """
 
     x: npt.NDArray[np.uint8]
     y: Labels
     what: str
-    clipped: int
+    clipped: int = 0
     tokens: TokenRows | None = None
 
 
@@ -173,7 +185,7 @@ def samples(about: About, path: Path | None = None) -> Samples:
     file the test part when it has one, else all samples.
     """
     if path is None or str(path.resolve()) == about.path:
-        return _kept(again(about, path))
+        return test_part(again(about, path))
     _, content = formats.read(path, Columns(about.label, about.text))
     with reading(path):
         content = ordered(content, about.encoding.read_names(about.scaling.names))
@@ -184,14 +196,88 @@ def samples(about: About, path: Path | None = None) -> Samples:
         part = content.test or content.train
         given = encoded(about, (part,), ("samples",))
         y = numbered(part.labels, about.labels)
-    kind = "test" if content.test else ""
-    what = f"{len(y):,} {kind} samples of {path}".replace("  ", " ")
-    return Samples(given.x[0], y, what, given.clipped[0], given.tokens[0])
+        x = given.x[0]
+        tokens = given.tokens[0]
+        if about.digest_train and part_digest(x, y, tokens) == about.digest_train:
+            raise ValueError(
+                "it holds the training samples of the network, whose accuracy says nothing: give the file "
+                "to test on"
+            )
+    kind = "test " if content.test else ""
+    return Samples(x, y, f"{len(y):,} {kind}samples of {path}", given.clipped[0], tokens)
 
 
-def _kept(data: DataSet) -> Samples:
-    """The test part of a network's own data."""
-    return Samples(data.x_test, data.y_test, f"{len(data.y_test):,} test samples", 0, data.tokens_test)
+def test_part(data: DataSet) -> Samples:
+    """The samples that a data set has to test on."""
+    return Samples(data.x_test, data.y_test, f"{len(data.y_test):,} test samples", tokens=data.tokens_test)
+
+
+def samples_of_set(about: About, data: DataSet) -> Samples:
+    """The test part of a data set with a name, for a network that learned others: scaled as in its training.
+
+    ValueError unless samples are of one shape and kind, and the classes are the same, by their names.
+    """
+    require_classes(data.name, data.class_names, about.labels)
+    if data.tokens_train is not None:
+        raise ValueError(f"{data.name} holds sequences, the network was trained on {about.encoding.kind}")
+    names = np.array(data.class_names)
+    shape = data.shape or (data.n_features,)
+    content = Content(Part(data.x_test, names[data.y_test]), shape=shape, alike=True)
+    with reading(Path(data.name)):
+        content = ordered(content, about.encoding.read_names(about.scaling.names))
+        if content.shape != about.shape:
+            raise ValueError(f"its samples have shape {content.shape}, those of training {about.shape}")
+        given = encoded(about, (content.train,), ("samples",))
+        y = numbered(content.train.labels, about.labels)
+    return Samples(given.x[0], y, f"{len(y):,} test samples", given.clipped[0])
+
+
+def raw_samples(path: Path, n_inputs: int, n_outputs: int) -> Samples:
+    """Samples that need no scaling, for a network that does not say what it was trained on.
+
+    ValueError unless ``path`` is an .npz file of 8-bit inputs (n, n_inputs) and of outputs' numbers (n,).
+    """
+    known, content = formats.read(path, Columns(None, None))
+    part = content.test or content.train
+    if known.name != "npz" or part.numbers.dtype != np.uint8 or isinstance(part.x, Series | Texts):
+        raise ValueError(
+            f"{path} must be an .npz file of 8-bit inputs (uint8) and class numbers, for a network that does "
+            "not say how other data are read: train it by `equilif train PATH`"
+        )
+    outputs = tuple(map(str, range(n_outputs)))
+    if part.x.shape[1] != n_inputs:
+        raise ValueError(f"{path} has {part.x.shape[1]} values a sample, the network has {n_inputs} inputs")
+    with reading(path):
+        y = numbered(part.labels, outputs)
+    return Samples(part.x, y, f"{len(y):,} samples of {path}")
+
+
+def about_set(named: NamedSet) -> About:
+    """How the images of a data set with a name are read: 8-bit values as they are, classes by name.
+
+    ValueError where they are no images.
+    """
+    if not named.shape or not named.labels:
+        raise ValueError(
+            f"the network was trained on {named.name}, which does not say how other data are read: train it "
+            "on data of your own by `equilif train PATH`"
+        )
+    scaling = Scaling(kind="bytes", width=math.prod(named.shape))
+    return About(path=named.name, format=NAMED, labels=named.labels, shape=named.shape, scaling=scaling)
+
+
+def require_classes(what: str, found: Sequence[str], trained: Sequence[str]) -> None:
+    """ValueError unless both are the same classes, in whatever order."""
+    if set(found) != set(trained):
+        raise ValueError(
+            f"{what} has the classes {named(found)}, the network was trained on {named(trained)}: they "
+            "must be the same, by name"
+        )
+
+
+def named(classes: Sequence[str], most: int = 12) -> str:
+    """Names of classes in a message."""
+    return ", ".join(classes[:most]) + (", ..." if len(classes) > most else "")
 
 
 def _same(content: Content, about: About) -> Samples | None:
@@ -200,10 +286,10 @@ def _same(content: Content, about: About) -> Samples | None:
         return None
     wanted = Wanted(about.scaling.missing, about.encoding.memory, about.encoding.vectors)
     try:
-        data = make(content, dataclasses.replace(about, digest=""), wanted, "").data
+        data = make(content, dataclasses.replace(about, digest="", digest_train=""), wanted, "").data
     except ValueError:  # it cannot be trained on, so it is something else
         return None
-    return _kept(data) if data.digest == about.digest else None
+    return test_part(data) if data.digest == about.digest else None
 
 
 def _place(about: About, path: Path | None) -> Path:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +126,7 @@ class Sequences:
             train,
             test,
             self.words,
+            classes=self.classes,
         )
 
     def mean_pooled(self, sigmas: float = 3) -> DataSet:
@@ -222,6 +223,12 @@ def load(
         options["max_tokens"] = max_tokens
     found: Sequences = SOURCES[Name(name)].load(data, **options)
     return found
+
+
+def data_set(name: str, data: str | Path | None, options: Mapping[str, Any]) -> DataSet:
+    """What :func:`load` finds as a data set that keeps the options it was loaded with."""
+    plain = {key: str(value) if isinstance(value, Path) else value for key, value in options.items()}
+    return replace(load(name, data, **options).data_set(), loading=plain)
 
 
 def check_options(name: str, options: Iterable[str]) -> None:

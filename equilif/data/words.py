@@ -5,7 +5,9 @@ Tokens of a text, word vectors from a file or a package, and codes in -127 .. 12
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import importlib.metadata
 import importlib.util
 import re
 from collections.abc import Collection, Sequence
@@ -151,10 +153,7 @@ def read(path: str | Path | None = None, wanted: Collection[str] | None = None) 
     if path is None:
         words, values = from_package(wanted)
     else:
-        path = Path(path)
-        file = find(path) if path.is_dir() else path
-        if file is None or not file.is_file():
-            raise ValueError(f"no word vectors at {file or path}: {GET}")
+        file = _file(Path(path))
         words, values = from_npz(file, wanted) if file.suffix == ".npz" else from_text(file, wanted)
     if not words:
         needed = "words" if wanted is None else f"{len(wanted)} words"
@@ -162,6 +161,25 @@ def read(path: str | Path | None = None, wanted: Collection[str] | None = None) 
     with reading(file or PACKAGE):
         reals(values, "vectors")
     return words, values
+
+
+def digest(path: str | Path | None = None) -> str:
+    """SHA-256 (hexadecimal) of the file that :func:`read` reads, of the package its version."""
+    if path is not None:
+        with _file(Path(path)).open("rb") as f:
+            return hashlib.file_digest(f, "sha256").hexdigest()
+    try:
+        return f"{PACKAGE} {importlib.metadata.version(PACKAGE)}"
+    except importlib.metadata.PackageNotFoundError:
+        return PACKAGE
+
+
+def _file(path: Path) -> Path:
+    """A file of word vectors, or the first one in a folder; ValueError when there is none."""
+    file = find(path) if path.is_dir() else path
+    if file is None or not file.is_file():
+        raise ValueError(f"no word vectors at {file or path}: {GET}")
+    return file
 
 
 def code(

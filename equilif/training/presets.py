@@ -211,9 +211,12 @@ class Preset:
         """The data set from ``folder``, or from where its loader looks by itself."""
         if self.memory is None:
             return images.load(self.data, folder)
-        return sequences.load(
-            self.data, folder, max_tokens=self.memory.tokens, **self.memory.loading
-        ).data_set()
+        return sequences.data_set(self.data, folder, self.loading)
+
+    @property
+    def loading(self) -> dict[str, Any]:
+        """Options of the loader of a set of sequences, the number of tokens among them."""
+        return {} if self.memory is None else {"max_tokens": self.memory.tokens, **self.memory.loading}
 
     def network(self, d: DataSet) -> Network:
         """The network for a data set; without tokens there is no memory in front."""

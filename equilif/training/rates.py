@@ -23,11 +23,18 @@ import numpy as np
 from equilif import results
 from equilif.data.dataset import DataSet
 from equilif.extras import needs
-from equilif.training.records import check_data, check_digest, check_name, check_numbers, reading, record
+from equilif.training.records import (
+    check_data,
+    check_digest,
+    check_name,
+    check_numbers,
+    reading,
+    record,
+    save_network,
+)
 from equilif.training.settings import RateEpoch, RateHistory, Settings
 from equilif.training.train import NETWORK
 from equilif_golden import files
-from equilif_golden import network as networks
 from equilif_golden.fixed import whole
 from equilif_golden.network import Network, Weights
 
@@ -276,6 +283,5 @@ class RateTraining:
         )
         files.write(folder / CHECKPOINT, buffer.getvalue())
         results.write_json(folder / HISTORY, self.to_dict())
-        about = self.data.about
-        networks.save(folder / NETWORK, *self.deployed, None if about is None else dataclasses.asdict(about))
+        save_network(folder / NETWORK, *self.deployed, self.data)
         return [CHECKPOINT, HISTORY, NETWORK]

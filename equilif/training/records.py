@@ -21,7 +21,9 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from equilif import results
 from equilif.data.about import About
 from equilif.data.dataset import DataSet
+from equilif.data.identity import NamedSet
 from equilif_golden import network as networks
+from equilif_golden.network import Network, Weights
 
 T = TypeVar("T")
 
@@ -124,16 +126,24 @@ def _finite(value: int | float, at: str) -> float:
     return number
 
 
-def read_about(network: Path) -> About | None:
-    """What a network.npz says of its data, None when it was trained on none of its user's own.
+def read_identity(network: Path) -> About | NamedSet | None:
+    """Which data a network.npz says it belongs to, None where it does not say.
 
     ValueError names the file, and the key that is something else.
     """
     found = networks.about(network)
     if found is None:
         return None
-    with reading(network, "a network that was trained on data of one's own"):
-        return record(About, found)
+    with reading(network, "a network that names its data"):
+        if "scaling" in found:
+            return record(About, found)
+        return record(NamedSet, found)
+
+
+def save_network(path: Path, network: Network, weights: Weights, data: DataSet) -> None:
+    """A network.npz that says which data it belongs to."""
+    identity = data.identity
+    networks.save(path, network, weights, None if identity is None else dataclasses.asdict(identity))
 
 
 # -- what several kinds of runs check --------------------------------------------------------------

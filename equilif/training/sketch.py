@@ -33,11 +33,12 @@ class Sizes(NamedTuple):
     tokens: int = 0
     rows: int = 1
     data: str = "the data"
+    image: tuple[int, int, int] | None = None  #: height, width and colours, where they are known
 
     @classmethod
     def of(cls, d: DataSet) -> Self:
         if d.tokens_train is None or d.tokens_test is None:
-            return cls(d.n_features, d.n_classes, data=d.name)
+            return cls(d.n_features, d.n_classes, data=d.name, image=d.image)
         longest = max(int(np.diff(part.off).max()) for part in (d.tokens_train, d.tokens_test))
         rows, width = d.tokens_train.table.shape
         return cls(d.n_features, d.n_classes, width, longest, rows, d.name)
@@ -234,6 +235,12 @@ class Sketch:
                     '"input": add one'
                 )
             return
+        for g in inputs:
+            if g.image is not None and sizes.image is not None and tuple(g.image) != sizes.image:
+                raise ValueError(
+                    f"population {g.name!r}: shape {g.population(1).shape} with patch {g.patch} is of images "
+                    f"of {tuple(g.image)}, {sizes.data} holds images of {sizes.image}"
+                )
         own = sum(g.size or 0 for g in inputs)
         fits = own == sizes.inputs if all(g.size for g in inputs) else own < sizes.inputs
         if not fits:

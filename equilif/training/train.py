@@ -37,6 +37,7 @@ from equilif.training.records import (
     load_json,
     reading,
     record,
+    save_network,
 )
 from equilif_golden import network as networks
 from equilif_golden.fixed import Raw, finite, whole
@@ -459,6 +460,4 @@ class Training:
         """Both files; an interruption at any point leaves a folder that can be resumed."""
         weights = weights or self.weights
         results.write_json(folder / HISTORY, self.to_dict())
-        own_data = self.data.about
-        about = None if own_data is None else dataclasses.asdict(own_data)
-        networks.save(folder / NETWORK, self.network, weights, about)
+        save_network(folder / NETWORK, self.network, weights, self.data)

@@ -23,7 +23,7 @@ from equilif.data import parts as parts_of
 from equilif.data.encoding import spans
 from equilif.data.formats import Series
 from equilif.training import presets
-from equilif.training.records import read_about
+from equilif.training.records import read_identity
 from equilif.training.train import Training, digest, read_history
 from equilif_golden import network as networks
 from tests.networks import PHASES
@@ -339,7 +339,7 @@ def test_columns_of_another_file_may_stand_in_another_order(capsys):
 def test_evaluation_never_fits_again(capsys):
     """A file of one class and another range: scaled as training was, and its clipped values told."""
     run(f"train {table()} --label kind --hidden 8 --epochs 3 --out run")
-    about = read_about(Path("run/network.npz"))
+    about = read_identity(Path("run/network.npz"))
     assert about is not None
     x = np.array([[50.0, 20, 20, 20], [1000.0, 20, 20, 20]])
     write_table("other.csv", ["a", "b", "c", "d", "kind"], [[*r, "ape"] for r in x.tolist()])
@@ -763,7 +763,7 @@ def test_what_a_network_keeps_comes_back_as_it_was():
     data = own.load(table(), label="kind", hold_out=0.25)
     net = presets.own(data).network(data)
     networks.save("n.npz", net, net.initial_weights(), dataclasses.asdict(data.about))
-    assert read_about(Path("n.npz")) == data.about
+    assert read_identity(Path("n.npz")) == data.about
 
 
 # -- wrong files -------------------------------------------------------------------------------------
@@ -1090,7 +1090,7 @@ REFUSED: dict[str, tuple[Callable[[], str], tuple[str, ...]]] = {
     "other class": (lambda: text("a,b,c,d,kind\n1,2,3,4,gnu\n", "u.csv"), ("'gnu'", "ape, bee, cow")),
     "missing": (lambda: text("a,b,c,d,kind\n1,,3,4,ape\n", "u.csv"), ("missing values", "'b'")),
     "changed": (lambda: table("t.csv", seed=5), ("t.csv", "not the data")),
-    "named set": (lambda: "digits", ("4 inputs",)),
+    "named set": (lambda: "digits", ("ape, bee, cow",)),
     "nothing": (lambda: "nowhere.csv", ("there is no 'nowhere.csv'",)),
 }
 
@@ -1112,11 +1112,11 @@ def test_evaluation_refuses_what_does_not_fit_its_network(name, capsys):
         ("train digits --label kind", "--label is for a file or folder of your own"),
         ("train digits --hold-out 0.5", "--hold-out is for"),
         ("verify digits --missing mean", "--missing is for"),
-        ("evaluate net.npz t.csv", "was not trained on data of your own"),
+        ("evaluate net.npz t.csv", "uint8"),
         ("rates t.csv", "--label"),
         ("rates t.csv --label kind --shift 0.5", "shift is for images"),
         ("rates digits --label kind", "--label is for a file or folder of your own"),
-        ("gradient t.csv --label kind --network net.npz", "was trained on other data"),
+        ("gradient t.csv --label kind --network net.npz", "does not say what it was trained on"),
         ("energy t.csv", "--label"),
         ("recall t.csv --label kind", "recall stores images"),
         ("recall digits --label kind", "--label is for a file or folder of your own"),

@@ -1,0 +1,202 @@
+"""A saved network, and the data that it belongs to.
+
+Wherever a network and data meet they are compared here: classes by their names, encoding, scaling and shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from equilif.data import Name, images, own, sequences
+from equilif.data.about import About
+from equilif.data.dataset import DataSet
+from equilif.data.identity import NamedSet
+from equilif.data.own import Samples
+from equilif.training import settings, train
+from equilif.training.folder import RATES
+from equilif.training.presets import PRESETS, Preset
+from equilif.training.records import read_identity
+from equilif.training.train import HISTORY, NETWORK
+from equilif_golden import network as networks
+from equilif_golden.network import Network, Weights
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A network of ``path``.
+
+    ``identity``: the data that it belongs to, by its file, or by the run that its folder holds; None where
+    neither says it.
+    """
+
+    path: Path
+    network: Network
+    weights: Weights
+    identity: About | NamedSet | None
+
+    @property
+    def note(self) -> str:
+        """A line for the user of a network that does not say what it was trained on."""
+        return (
+            f"{self.path} does not say what it was trained on: its inputs are taken as raw 8-bit values, its "
+            "classes as the numbers of its outputs"
+        )
+
+    # -- data --------------------------------------------------------------------------------------
+    def data_set(self, folder: Path | None = None) -> DataSet:
+        """The data set that it was trained on.
+
+        ``folder``: of a data set with a name; the place of a user's own data that have moved.  ValueError
+        when it is not there, or is another one.
+        """
+        if isinstance(self.identity, About):
+            return own.again(self.identity, folder, name=Path(self.identity.path).name)
+        if self.identity is None:
+            raise ValueError(
+                f"{self.path} does not say what it was trained on: name the data, or train it by "
+                "`equilif train`"
+            )
+        found = _load(self.identity, folder)
+        if self.identity.digest not in (None, found.digest):
+            raise ValueError(
+                f"{found.name} is not the data that {self.path} was trained on: digest {found.digest[:12]}, "
+                f"not {self.identity.digest[:12]}; give their folder with --data, or name {found.name} to "
+                "take these"
+            )
+        return found
+
+    def test_samples(
+        self, source: Name | Path | None = None, folder: Path | None = None
+    ) -> tuple[str, Samples, tuple[str, ...]]:
+        """What it is evaluated on: the name of the data, the samples, and what a user should know of them.
+
+        Without ``source`` those that it was trained on, else a data set by name or path.  ValueError when its
+        classes are others, or its samples cannot be read as those of training were.
+        """
+        own_data = isinstance(source, Path) or source is None and isinstance(self.identity, About)
+        if folder is not None and own_data:
+            raise ValueError("--data is the folder of a data set with a name: give the path of your own data")
+        if isinstance(source, Path):
+            return self._file_samples(source)
+        if source is not None:
+            return self._set_samples(source, folder)
+        if isinstance(self.identity, About):
+            return Path(self.identity.path).name, own.samples(self.identity), ()
+        found = self.data_set(folder)
+        return found.name, own.test_part(found), ()
+
+    def _file_samples(self, path: Path) -> tuple[str, Samples, tuple[str, ...]]:
+        """Samples of a file or folder, read as those of training were."""
+        identity = self.identity
+        if identity is None:
+            found = own.raw_samples(path, self.network.n_inputs, self.network.n_outputs)
+            return path.name, found, (self.note,)
+        about = identity if isinstance(identity, About) else own.about_set(identity)
+        return Path(about.path).name, own.samples(about, path), ()
+
+    def _set_samples(self, name: Name, folder: Path | None) -> tuple[str, Samples, tuple[str, ...]]:
+        """The test samples of a data set with a name."""
+        identity = self.identity
+        if identity is None:
+            return name, own.test_part(PRESETS[name].load(folder)), (self.note,)
+        if isinstance(identity, NamedSet) and identity.name == name:
+            found = _load(identity, folder)
+            own.require_classes(name, found.class_names, identity.labels or found.class_names)
+            same = identity.digest in (None, found.digest)
+            note = f"{name} is not the data that {self.path} was trained on, by its digest"
+            return name, own.test_part(found), () if same else (note,)
+        if name in sequences.NAMES:
+            raise ValueError(f"{self.path} was trained on {self._origin}, not on {name}")
+        about = identity if isinstance(identity, About) else own.about_set(identity)
+        return name, own.samples_of_set(about, images.load(name, folder)), ()
+
+    @property
+    def _origin(self) -> str:
+        """The data of its training, in a message."""
+        if isinstance(self.identity, About):
+            return self.identity.path
+        return "data unknown" if self.identity is None else self.identity.name
+
+    def check(self, data: DataSet) -> tuple[str, ...]:
+        """What a user should know before this network meets ``data``; ValueError when it cannot: its classes,
+        or what its inputs mean, are others.
+        """
+        wanted = self.identity
+        there = data.identity
+        if wanted is None:
+            if data.about is not None and data.about.scaling.kind != "bytes":
+                raise ValueError(
+                    f"{self.path} does not say what it was trained on, so it does not say how {data.name} is "
+                    "to be scaled: give raw 8-bit inputs, or train it by `equilif train PATH`"
+                )
+            return (self.note,)
+        if isinstance(wanted, NamedSet) and isinstance(there, NamedSet):
+            same = wanted.name == there.name and _plain(wanted.loading) == _plain(there.loading)
+            if not same and (wanted.loading or there.loading or not wanted.shape):
+                raise ValueError(
+                    f"{self.path} was trained on {_described(wanted)}, not on {_described(there)}: give the "
+                    "data of its training"
+                )
+            if same and not wanted.labels:
+                return ()
+        if there is None:
+            raise ValueError(f"{data.name} does not say what its classes are: {self.path} does")
+        own.require_classes(data.name, there.labels, wanted.labels)
+        a = wanted if isinstance(wanted, About) else own.about_set(wanted)
+        b = there if isinstance(there, About) else own.about_set(there)
+        if a.shape != b.shape:
+            raise ValueError(f"samples of {data.name} have shape {b.shape}, those of {self.path} {a.shape}")
+        if (a.scaling, a.encoding, a.labels) != (b.scaling, b.encoding, b.labels):
+            raise ValueError(
+                f"{self.path} was trained on other data, or on these in another split: {b.path} is scaled in "
+                "another way now; give the data and options of its training"
+            )
+        return ()
+
+
+def read(path: Path) -> Saved:
+    """A network.npz; ValueError when it is something else."""
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, a file is wanted: {path / NETWORK}")
+    network, weights = networks.load(path)
+    return Saved(path, network, weights, read_identity(path) or _by_run(path, weights))
+
+
+def _by_run(path: Path, weights: Weights) -> About | NamedSet | None:
+    """The data of the run in the folder of a network, when it is the network of that run."""
+    if (path.parent / HISTORY).exists():
+        history = train.read_history(path.parent / HISTORY)
+        known = {e.weights for e in history.epochs} | {mark.weights for mark in history.marks}
+        if train.digest(weights) not in known:
+            return None
+        return history.about or _named(history.data, history.data_digest, history.preset)
+    if path.name == NETWORK and (path.parent / RATES).exists():
+        by_rates = settings.read_history(path.parent / RATES)
+        s = by_rates.settings
+        return s.about or _named(s.data, None if s.hold_out else by_rates.data_digest, s.preset)
+    return None
+
+
+def _named(name: str, digest: str | None, preset: Preset) -> NamedSet:
+    """Of a run that a version before this wrote."""
+    return NamedSet(name=name, digest=digest, loading=_plain(preset.loading))
+
+
+def _load(identity: NamedSet, folder: Path | None) -> DataSet:
+    """The data set, with the options of its training."""
+    if PRESETS[identity.name].memory is None:
+        return images.load(identity.name, folder)
+    return sequences.data_set(identity.name, folder, identity.loading)
+
+
+def _plain(loading: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as a file has them."""
+    return {name: str(v) if isinstance(v, Path) else v for name, v in loading.items()}
+
+
+def _described(named: NamedSet) -> str:
+    options = ", ".join(f"{name} {value}" for name, value in named.loading.items())
+    return f"{named.name} ({options})" if options else named.name
