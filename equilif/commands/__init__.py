@@ -18,7 +18,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -191,6 +191,35 @@ Overwrite = Annotated[
 ]
 
 
+#: parameters that name a file which a command writes
+OUTPUTS = frozenset({"json", "out", "target", "waves"})
+OverwriteFiles = Annotated[
+    bool, typer.Option("--overwrite", help="Replace output files that exist; without it they are kept.")
+]
+
+
+@contextmanager
+def _outputs(given: Mapping[str, Any], overwrite: bool) -> Iterator[None]:
+    """ValueError when an output exists and is not to be replaced; none replaces a file that is read."""
+    from equilif_golden import files
+
+    inputs = []
+    for name, value in given.items():
+        paths = [p for p in (value if isinstance(value, list) else [value]) if isinstance(p, str | Path)]
+        there = [p for p in map(Path, paths) if files.descriptor(p) is None and _is_file(p)]
+        if name not in OUTPUTS:
+            inputs += there
+        elif there and not overwrite:
+            raise ValueError(f"{there[0]} exists: replace it by --overwrite, or name another file")
+    with files.protected(inputs):
+        yield
+
+
+def _is_file(path: Path) -> bool:
+    """A regular file, or a link to one that is not there."""
+    return path.is_file() or path.is_symlink() and not path.exists()
+
+
 def panel(title: str) -> Callable[[Callable[..., Any]], Callable[..., None]]:
     """Makes commands of this part of the help: expected errors are one line and exit code 2; ``--json`` gets
     what a command returns.
@@ -198,16 +227,29 @@ def panel(title: str) -> Callable[[Callable[..., Any]], Callable[..., None]]:
 
     def decorate(function: Callable[..., Any]) -> Callable[..., None]:
         command = expanded(function)
+        parameters = inspect.signature(command).parameters
+        added = "overwrite" not in parameters and not OUTPUTS.isdisjoint(parameters)
 
         @functools.wraps(command)
         def run(**given: Any) -> None:
             path = given.get("json")
-            with _refusals(), _json(path if isinstance(path, Path) else None) as write:
+            overwrite = given.pop("overwrite", False) if added else given.get("overwrite", False)
+            with (
+                _refusals(),
+                _outputs(given, overwrite),
+                _json(path if isinstance(path, Path) else None) as write,
+            ):
                 found = command(**given)
                 write({"command": function.__name__.rstrip("_"), **found})
             if not found.get("ok", True):
                 raise typer.Exit(1)
 
+        if added:
+            option = inspect.Parameter(
+                "overwrite", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=OverwriteFiles
+            )
+            run.__signature__ = inspect.Signature([*parameters.values(), option])  # type: ignore[attr-defined]
+            run.__annotations__ = {**run.__annotations__, option.name: option.annotation}
         app.command(rich_help_panel=title, help=paragraphs(function.__doc__))(run)
         return run
 

@@ -105,7 +105,7 @@ def upload(
     name = data if isinstance(source, str) else source.resolve().stem
     file = out or Path("results") / f"{name}-alone.npz"
     if file.exists() and not overwrite:
-        raise ValueError(f"{file} is there: name another file with --out, or replace it with --overwrite")
+        raise ValueError(f"{file} exists: replace it by --overwrite, or name another file with --out")
     files.check(file)
     network = preset.network(loaded)
     preset.check_rates(network)

@@ -15,6 +15,7 @@ from equilif.commands import (
     Folder,
     Json,
     Net,
+    OverwriteFiles,
     Seed,
     panel,
     require_same_data,
@@ -286,6 +287,7 @@ def export(
             show_default="0",
         ),
     ] = None,
+    overwrite: OverwriteFiles = False,
     json: Json = None,
 ) -> dict[str, Any]:
     """Write the engine for other designs.
@@ -323,6 +325,9 @@ def export(
     if bus is Bus.none and build_id is not None:
         raise ValueError("--build-id is read through the bus: leave it out, or take --bus axi")
     files.check_folder(out)
+    there = [p for p in module.paths(out, module.Bus(bus), name) if p.exists()]
+    if there and not overwrite:
+        raise ValueError(f"{there[0]} exists: replace it by --overwrite, or name another folder")
     with show.console.status("Yosys writes Verilog"):
         written = module.export(out, config, module.Bus(bus), name=name, build_id=build_id or 0)
     show.console.print(

@@ -41,7 +41,6 @@ def new(
         list[int] | None,
         typer.Option(help="Size of a hidden population; repeat for more of them.", min=1, show_default=False),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
     own: OwnOptions = NOTHING,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -56,8 +55,6 @@ def new(
 
     if out.suffix != netfile.SUFFIX:
         raise ValueError(f"--out must end in {netfile.SUFFIX}, not be {str(out)!r}")
-    if not overwrite and (out.exists() or out.is_symlink()):
-        raise ValueError(f"{out} is there: replace it by --overwrite, or give another --out")
     files.check(out)
     preset, sketch, words = _suggested(data, own, tuple(hidden) if hidden else None)
     sketch.check(preset.schedule)

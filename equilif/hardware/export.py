@@ -247,6 +247,15 @@ def verilog(design: Engine | AxiEngine, name: str) -> str:
     return re.sub(r"^  reg \[\d+:0\] (\\\S+ |\w+) \[(\d+):0\];$", zeros, text, flags=re.MULTILINE)
 
 
+def paths(folder: Path, bus: Bus, name: str) -> list[Path]:
+    """The files that :func:`export` writes."""
+    ends = (".v", ".vlt", ".core", *((".h",) if bus is Bus.axi else ()))
+    return [
+        *(folder / f"{name}{end}" for end in ends),
+        *([folder / "registers.md"] if bus is Bus.axi else []),
+    ]
+
+
 def export(
     folder: Path, config: EngineConfig, bus: Bus = Bus.axi, *, name: str = "equilif", build_id: int = 0
 ) -> list[Path]:
@@ -269,9 +278,9 @@ def export(
     }
     if bus is Bus.axi:
         files |= {f"{name}.h": header(config), "registers.md": markdown()}
-    for file, content in files.items():
-        write(folder / file, content.encode())
-    return [folder / file for file in files]
+    for path, content in zip(paths(folder, bus, name), files.values(), strict=True):
+        write(path, content.encode())
+    return paths(folder, bus, name)
 
 
 if __name__ == "__main__":

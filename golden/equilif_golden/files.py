@@ -15,7 +15,9 @@ import re
 import secrets
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 #: paths that stand for an open descriptor of this process
@@ -25,6 +27,24 @@ DESCRIPTOR = re.compile(
 NUMBERS = {"stdin": 0, "stdout": 1, "stderr": 2}
 KEPT = 16  #: characters of a file's name that its temporary file has
 TRIED = "try"  #: name of a file that is made to see whether one can be made
+#: files that are read now, by device and inode: nothing is written over them
+_inputs: ContextVar[frozenset[tuple[int, int]]] = ContextVar("inputs", default=frozenset())
+
+
+@contextmanager
+def protected(inputs: Iterable[str | os.PathLike[str]]) -> Iterator[None]:
+    """Within it :func:`write` and :func:`check` refuse these files by OSError: an output must not destroy
+    what it is made from.
+    """
+    found = set()
+    for path in inputs:
+        status = Path(path).stat()
+        found.add((status.st_dev, status.st_ino))
+    before = _inputs.set(_inputs.get() | found)
+    try:
+        yield
+    finally:
+        _inputs.reset(before)
 
 
 def descriptor(path: str | os.PathLike[str]) -> int | None:
@@ -91,11 +111,14 @@ def _mode(path: str | os.PathLike[str]) -> int | None:
     if not os.fspath(path):
         raise FileNotFoundError(errno.ENOENT, "the name of a file is wanted")
     try:
-        mode = Path(path).stat().st_mode
+        status = Path(path).stat()
     except FileNotFoundError:
         return None
+    mode = status.st_mode
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, "it is a folder, the name of a file is wanted")
+    if (status.st_dev, status.st_ino) in _inputs.get():
+        raise FileExistsError(errno.EEXIST, "it is read by this command: write to another file")
     return mode
 
 

@@ -1,0 +1,402 @@
+"""A network and data meet: the result is right, or one error names the cause.
+
+Every kind of data is written, a small network is trained on it, then its files are changed in one way, and
+every command that reads a network and data is run.  What a command prints as accuracy is compared with the
+accuracy that the network has by the scaling and the class names of its training.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import itertools
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from equilif import cli
+from equilif.data import formats, images, own
+from equilif.data.about import About
+from equilif.data.dataset import DataSet
+from equilif.data.formats import Columns
+from equilif.data.making import encoded
+from equilif.training import saved
+from equilif.training.records import read_identity, save_network
+from equilif_golden import network as networks
+from equilif_golden.kernel import Kernel
+from equilif_golden.network import Network
+
+CLASSES = ("ape", "bee", "cow")
+WORDS = ("sun", "rain", "snow", "wind", "good", "bad")
+
+
+# -- kinds of data: samples and names of their classes, written to a path --------------------------
+@dataclasses.dataclass
+class Data:
+    """Samples, and the name of the class of each."""
+
+    x: list[Any]
+    names: list[str]
+
+    def take(self, keep: Callable[[int], bool]) -> Data:
+        at = [k for k in range(len(self.x)) if keep(k)]
+        return Data([self.x[k] for k in at], [self.names[k] for k in at])
+
+    def renamed(self, to: dict[str, str]) -> Data:
+        return Data(self.x, [to.get(n, n) for n in self.names])
+
+
+def rows(seed: int = 0, n: int = 45) -> Data:
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % 3
+    x = 20 + 30 * np.eye(3, 4)[y] + rng.normal(0, 8, (n, 4))
+    return Data(list(np.round(x, 3)), [CLASSES[k] for k in y])
+
+
+def pictures(seed: int = 0, n: int = 30) -> Data:
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % 3
+    x = rng.integers(0, 120, (n, 6, 8))
+    for pixels, k in zip(x, y, strict=True):
+        pixels[2 * k : 2 * k + 2] += 130
+    return Data(list(x.astype(np.uint8)), [CLASSES[k] for k in y])
+
+
+def series(seed: int = 0, n: int = 30) -> Data:
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % 3
+    steps = [np.linspace(0, 2, rng.integers(9, 16)) for _ in y]
+    bumps = [np.exp(-4 * (t - k) ** 2) + rng.normal(0, 0.2, len(t)) for t, k in zip(steps, y, strict=True)]
+    return Data(
+        [np.stack((b, t), axis=1) for b, t in zip(bumps, steps, strict=True)], [CLASSES[k] for k in y]
+    )
+
+
+def texts(seed: int = 0, n: int = 30) -> Data:
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % 3
+    x = [" ".join([WORDS[2 * k], *rng.choice(WORDS, 3)]) for k in y]
+    return Data(x, [CLASSES[k] for k in y])
+
+
+def write_csv(path: Path, data: Data) -> None:
+    with path.open("w", newline="") as f:
+        writer = csv.writer(f)
+        if data.x and isinstance(data.x[0], str):
+            writer.writerow(["said", "kind"])
+            writer.writerows(zip(data.x, data.names, strict=True))
+            return
+        writer.writerow([*(f"c{k}" for k in range(len(data.x[0]))), "kind"])
+        writer.writerows([*map(float, r), n] for r, n in zip(data.x, data.names, strict=True))
+
+
+def write_folders(path: Path, data: Data) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    for k, (pixels, name) in enumerate(zip(data.x, data.names, strict=True)):
+        (path / name).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path / name / f"{k:03}.png")
+
+
+def write_npz(path: Path, data: Data) -> None:
+    ragged = len({len(x) for x in data.x}) > 1
+    if ragged:
+        offsets = np.cumsum([0, *map(len, data.x)])
+        np.savez(path, x=np.concatenate(data.x), y=np.array(data.names), offsets=offsets)
+    else:
+        np.savez(path, x=np.stack(data.x), y=np.array(data.names))
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """A kind of data: how it is made, written and trained; ``narrower`` makes samples of another shape."""
+
+    path: str
+    make: Callable[..., Data]
+    write: Callable[[Path, Data], None]
+    options: tuple[str, ...]
+    narrower: Callable[[Any], Any]
+
+
+KINDS = {
+    "table": Kind("t.csv", rows, write_csv, ("--label", "kind"), lambda x: x[:3]),
+    "arrays": Kind("t.npz", rows, write_npz, (), lambda x: x[:3]),
+    "images": Kind("pictures", pictures, write_folders, (), lambda x: np.ascontiguousarray(x.T)),
+    "series": Kind("s.npz", series, write_npz, (), lambda x: x[:, :1]),
+    "memory": Kind("s.npz", series, write_npz, ("--memory",), lambda x: x[:, :1]),
+    "texts": Kind(
+        "t.csv",
+        texts,
+        write_csv,
+        ("--label", "kind", "--text", "said", "--memory", "--vectors", "vectors.txt"),
+        lambda x: "",
+    ),
+}
+
+
+def write_vectors(seed: int = 0) -> None:
+    rng = np.random.default_rng(seed)
+    lines = [" ".join([word, *(f"{v:.4f}" for v in rng.normal(0, 1, 4))]) for word in WORDS]
+    Path("vectors.txt").write_text("\n".join(lines))
+
+
+# -- changes of the files --------------------------------------------------------------------------
+ROTATED = dict(zip(CLASSES, (*CLASSES[1:], CLASSES[0]), strict=True))
+#: what is written in the place of the samples
+CONTENTS: dict[str, Callable[[Kind, Data], Data]] = {
+    "same": lambda kind, data: data,
+    "other samples": lambda kind, data: kind.make(7),
+    "classes permuted": lambda kind, data: data.renamed(ROTATED),
+    "classes renamed": lambda kind, data: data.renamed({c: c.upper() for c in CLASSES}),
+    "one class renamed": lambda kind, data: data.renamed({"cow": "yak"}),
+    "class missing": lambda kind, data: data.take(lambda k: data.names[k] != "bee"),
+    "class added": lambda kind, data: Data([*data.x, *data.x[:4]], [*data.names, *["gnu"] * 4]),
+    "order reversed": lambda kind, data: Data(data.x[::-1], data.names[::-1]),
+    "scaled": lambda kind, data: data if kind.make is texts else Data([x // 2 for x in data.x], data.names),
+    "narrower": lambda kind, data: Data([kind.narrower(x) for x in data.x], data.names),
+}
+
+
+def truncated(path: Path) -> None:
+    if path.is_dir():
+        path = next(path.rglob("*.png"))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def removed(path: Path) -> None:
+    path.rename("elsewhere") if path.exists() else None
+
+
+DAMAGES: dict[str, Callable[[Path], None]] = {"truncated": truncated, "moved": removed}
+#: commands, and whether they take a path in the place of the data of training
+COMMANDS = {
+    "evaluate": "evaluate run/network.npz",
+    "evaluate path": "evaluate run/network.npz {path}",
+    "evaluate copy": "evaluate run/network.npz copied/{path}",
+    "resume": "train --resume --out run --epochs 2",
+    "resume path": "train {path} --resume --out run --epochs 2",
+    "report": "report run --data {path}",
+    "attend": "attend run/network.npz",
+}
+
+
+def run(line: str, *more: str) -> int:
+    try:
+        cli.app([*line.split(), *more])
+    except SystemExit as e:
+        return e.code if isinstance(e.code, int) else int(e.code is not None)
+    return 0
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def trained(request, tmp_path_factory) -> tuple[str, Path]:
+    """A kind of data, and a folder with its files and the run of a network."""
+    kind = KINDS[request.param]
+    folder = tmp_path_factory.mktemp("identity")
+    with chdir(folder):
+        write_vectors()
+        kind.write(Path(kind.path), kind.make())
+        assert run(f"train {kind.path} --hidden 4 --epochs 1 --out run", *kind.options) == 0
+    return request.param, folder
+
+
+def accuracy(path: Path) -> float:
+    """What the network of ``run`` has on a file, by the scaling and the class names of its training."""
+    network, weights = networks.load("run/network.npz")
+    about = read_identity(Path("run/network.npz"))
+    part = formats.read(path, Columns(about.label, about.text))[1].train
+    given = encoded(about, (part,), ("samples",))
+    y = np.array([about.labels.index(name) for name in part.labels])
+    predicted = Kernel(network, weights, lr=0.0).predict(given.x[0], tokens=given.tokens[0])
+    return float(np.mean(predicted == y))
+
+
+def outcome(line: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, dict[str, Any]]:
+    """Exit code, error and JSON of a command."""
+    capsys.readouterr()
+    Path("told.json").unlink(missing_ok=True)
+    code = run(line, "--json", "told.json")
+    told = json.loads(Path("told.json").read_text()) if code == 0 else {}
+    return code, capsys.readouterr().err, told
+
+
+def prepared(folder: Path, work: Path, kind: Kind) -> About:
+    """A copy of a trained folder whose network names the data of the copy."""
+    shutil.copytree(folder, work)
+    about = read_identity(work / "run/network.npz")
+    code = about.encoding
+    if code.vectors:
+        code = dataclasses.replace(code, vectors=str(work / "vectors.txt"))
+    about = dataclasses.replace(about, path=str(work / kind.path), encoding=code)
+    network, weights = networks.load(work / "run/network.npz")
+    networks.save(work / "run/network.npz", network, weights, dataclasses.asdict(about))
+    history = json.loads((work / "run/history.json").read_text())
+    (work / "run/history.json").write_text(json.dumps({**history, "about": dataclasses.asdict(about)}))
+    (work / "copied").mkdir()
+    kind.write(work / "copied" / kind.path, kind.make())
+    return about
+
+
+def test_every_change_of_the_data_is_noticed_or_makes_no_difference(trained, tmp_path, capsys, monkeypatch):
+    """Commands x changes, more than 60 for each of six kinds: one error, or the right accuracy."""
+    name, folder = trained
+    kind = KINDS[name]
+    original = kind.make()
+    own_accuracy = json.loads((folder / "run/history.json").read_text())["epochs"][-1]["test_accuracy"]
+    tried = 0
+    for change, (command, line) in itertools.product((*CONTENTS, *DAMAGES, "vectors"), COMMANDS.items()):
+        work = tmp_path / f"{change} {command}"
+        about = prepared(folder, work, kind)
+        monkeypatch.chdir(work)
+        if command == "attend" and not about.encoding.memory:
+            continue
+        target = Path("copied" if "copied" in line else ".") / kind.path
+        data = CONTENTS[change](kind, original) if change in CONTENTS else original
+        if change in DAMAGES:
+            DAMAGES[change](target)
+        elif change == "vectors":
+            write_vectors(5)
+        else:
+            kind.write(target, data)
+        same = (
+            data is original and change not in DAMAGES and (change != "vectors" or not about.encoding.vectors)
+        )
+        code, error, found = outcome(line.format(path=kind.path), capsys)
+        tried += 1
+        what = f"{name}, {change}, {command}: exit {code}, {error}"
+        assert code in (0, 2), what
+        if code == 2:
+            assert not same and len(error.strip().splitlines()) == 1, what
+        elif command.startswith("evaluate"):
+            assert found["accuracy"] == pytest.approx(own_accuracy if same else accuracy(target)), what
+            assert tuple(found["labels"]) == CLASSES
+        else:
+            assert same, what
+    assert tried >= 60
+
+
+# -- data sets with names, and networks that name nothing -------------------------------------------
+def saved_for(data: DataSet, path: str = "n.npz") -> Path:
+    """An untrained network that names these data."""
+    net = Network.chain(data.n_features, 4, data.n_classes)
+    save_network(Path(path), net, net.initial_weights(), data)
+    return Path(path)
+
+
+def digit_folders(names: Sequence[str]) -> str:
+    """The first 200 of the test digits as images, in folders of these names."""
+    d = images.digits()
+    for k in range(200):
+        folder = Path("written") / names[d.y_test[k]]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(d.x_test[k].reshape(8, 8)).save(folder / f"{k:03}.png")
+    return "written"
+
+
+def test_images_and_a_data_set_with_a_name_meet_by_the_names_of_their_classes(tmp_path, monkeypatch, capsys):
+    """A network of either is evaluated on the other: the same numbers, whatever the order of the folders."""
+    monkeypatch.chdir(tmp_path)
+    d = images.digits()
+    net = Network.chain(64, 16, 10)
+    kernel = Kernel(net, net.initial_weights(), lr=0.05)
+    kernel.train(d.x_train, d.y_train)
+    save_network(Path("n.npz"), net, kernel.weights, d)
+    path = digit_folders("0123456789")
+    code, _, found = outcome(f"evaluate n.npz {path}", capsys)
+    right = kernel.predict(d.x_test[:200]) == d.y_test[:200]
+    assert code == 0 and found["accuracy"] == pytest.approx(float(right.mean()))
+    save_network(Path("own.npz"), net, kernel.weights, own.load(path))
+    assert outcome("evaluate own.npz digits", capsys)[2]["accuracy"] == pytest.approx(
+        kernel.accuracy(d.x_test, d.y_test)
+    )
+    shutil.rmtree(path)
+    digit_folders("zero one two three four five six seven eight nine".split())
+    assert "eight" in outcome(f"evaluate n.npz {path}", capsys)[1]
+    save_network(Path("own.npz"), net, kernel.weights, own.load(path))
+    assert "zero" in outcome("evaluate own.npz digits", capsys)[1]
+
+
+def test_a_network_that_names_no_data_takes_raw_arrays_and_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    d = images.digits()
+    net = Network.chain(64, 4, 10)
+    weights = net.initial_weights()
+    networks.save("bare.npz", net, weights)
+    np.savez("raw.npz", x=d.x_test, y=d.y_test)
+    np.savez("real.npz", x=d.x_test / 255, y=d.y_test)
+    wanted = Kernel(net, weights, lr=0.0).accuracy(d.x_test, d.y_test)
+    for line in ("evaluate bare.npz raw.npz", "evaluate bare.npz digits"):
+        capsys.readouterr()
+        assert run(line, "--json", "found.json", "--overwrite") == 0
+        assert "bare.npz does not say" in " ".join(capsys.readouterr().out.split())
+        assert json.loads(Path("found.json").read_text())["accuracy"] == wanted
+    for line in ("evaluate bare.npz real.npz", "evaluate bare.npz", "attend bare.npz"):
+        assert run(line) == 2, line
+
+
+def test_a_network_of_an_older_version_is_known_by_its_run(tmp_path, monkeypatch, capsys):
+    """Its file names no data: the run beside it does, as long as the weights are those of the run."""
+    monkeypatch.chdir(tmp_path)
+    assert run("train digits --hidden 4 --epochs 1 --out run") == 0
+    network, weights = networks.load("run/network.npz")
+    before = read_identity(Path("run/network.npz"))
+    networks.save("run/network.npz", network, weights)
+    found = saved.read(Path("run/network.npz")).identity
+    assert (found.name, found.digest) == (before.name, before.digest)
+    assert run("evaluate run/network.npz") == 0
+    networks.save("run/network.npz", network, network.initial_weights(7))
+    assert saved.read(Path("run/network.npz")).identity is None
+
+
+def test_a_network_meets_only_data_of_its_training(tmp_path, monkeypatch):
+    """Of every pair of these, what the commands verify, energy and gradient check before they begin."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (40, 8, 8)).astype(np.uint8)
+    y = np.arange(40) % 2
+    sets = {
+        "digits": images.digits(),
+        "bytes": own.of(x, y),
+        "renamed": own.of(x, np.array(["a", "b"])[y]),
+        "scaled": own.of(x / 1000, y),
+        "wide": own.of(x.reshape(40, 4, 16), y),
+        "table": own.of(x.reshape(40, 64), y),
+    }
+    for a, data in sets.items():
+        network = saved.read(saved_for(data, f"{a}.npz"))
+        for b, other in sets.items():
+            if a == b:
+                assert network.check(other) == ()
+            else:
+                with pytest.raises(ValueError):
+                    network.check(other)
+
+
+def test_a_moved_training_file_is_not_taken_for_samples_to_test_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_csv(Path("a.csv"), rows(0))
+    write_csv(Path("b.csv"), rows(1))
+    assert run("train a.csv --label kind --test b.csv --hidden 4 --epochs 1 --out run") == 0
+    wanted = json.loads(Path("run/history.json").read_text())["epochs"][0]["test_accuracy"]
+    Path("moved").mkdir()
+    for name in ("a.csv", "b.csv"):
+        Path(name).rename(Path("moved") / name)
+    assert run("evaluate run/network.npz moved/a.csv") == 2
+    assert outcome("evaluate run/network.npz moved/b.csv", capsys)[2]["accuracy"] == wanted
+
+
+def test_the_shape_of_a_network_file_is_that_of_the_images(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_folders(Path("pictures"), pictures())
+    assert run("new pictures --out net.toml") == 0
+    text = Path("net.toml").read_text().replace('kind = "input"', 'kind = "input"\nshape = [8, 6, 1]', 1)
+    Path("net.toml").write_text(text)
+    capsys.readouterr()
+    assert run("train pictures --net net.toml --epochs 1 --out run") == 2
+    assert "(6, 8, 1)" in capsys.readouterr().err
