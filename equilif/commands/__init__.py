@@ -18,7 +18,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -209,10 +209,17 @@ def _outputs(given: Mapping[str, Any], overwrite: bool) -> Iterator[None]:
         there = [p for p in map(Path, paths) if files.descriptor(p) is None and _is_file(p)]
         if name not in OUTPUTS:
             inputs += there
-        elif there and not overwrite:
-            raise ValueError(f"{there[0]} exists: replace it by --overwrite, or name another file")
+        else:
+            require_absent(there, overwrite)
     with files.protected(inputs):
         yield
+
+
+def require_absent(outputs: Iterable[Path], overwrite: bool) -> None:
+    """ValueError when one of these files exists and is not to be replaced."""
+    there = next(filter(_is_file, outputs), None)
+    if there is not None and not overwrite:
+        raise ValueError(f"{there} exists: replace it by --overwrite, or name another place")
 
 
 def _is_file(path: Path) -> bool:

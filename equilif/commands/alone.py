@@ -22,6 +22,7 @@ from equilif.commands import (
     Overwrite,
     Seed,
     panel,
+    require_absent,
     samples_of,
 )
 from equilif.commands.boards import OnPort
@@ -104,8 +105,7 @@ def upload(
     preset = preset.changed(order="board", **changes)
     name = data if isinstance(source, str) else source.resolve().stem
     file = out or Path("results") / f"{name}-alone.npz"
-    if file.exists() and not overwrite:
-        raise ValueError(f"{file} exists: replace it by --overwrite, or name another file with --out")
+    require_absent([file], overwrite)
     files.check(file)
     network = preset.network(loaded)
     preset.check_rates(network)

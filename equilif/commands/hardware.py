@@ -18,6 +18,7 @@ from equilif.commands import (
     OverwriteFiles,
     Seed,
     panel,
+    require_absent,
     require_same_data,
     samples_of,
     scheduled,
@@ -325,9 +326,7 @@ def export(
     if bus is Bus.none and build_id is not None:
         raise ValueError("--build-id is read through the bus: leave it out, or take --bus axi")
     files.check_folder(out)
-    there = [p for p in module.paths(out, module.Bus(bus), name) if p.exists()]
-    if there and not overwrite:
-        raise ValueError(f"{there[0]} exists: replace it by --overwrite, or name another folder")
+    require_absent(module.paths(out, module.Bus(bus), name), overwrite)
     with show.console.status("Yosys writes Verilog"):
         written = module.export(out, config, module.Bus(bus), name=name, build_id=build_id or 0)
     show.console.print(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from equilif.commands import Data, Json, Overwrite, Seed, panel
+from equilif.commands import Data, Json, Overwrite, OverwriteFiles, Seed, panel, require_absent
 from equilif.extras import MissingExtra
 from equilif.show import bench as show_bench
 from equilif.show import console as show
@@ -132,6 +132,7 @@ def bench(
         int, typer.Option(help="In RTL, of training and of the test set each.", min=1, max=360)
     ] = 100,
     out: Annotated[Path, typer.Option(help="Folder for bench.json.")] = Path("results/bench"),
+    overwrite: OverwriteFiles = False,
     json: Json = None,
 ) -> dict[str, Any]:
     """The speed of golden model and engine, in one run and as ratios.
@@ -153,6 +154,7 @@ def bench(
 
     finite(seconds, "--seconds", 0, 1e9)
     target = out / "bench.json"
+    require_absent([target], overwrite)
     files.check(target)
     sets = [images.load("digits")]
     if folder is not None:

@@ -230,6 +230,7 @@ def prepared(folder: Path, work: Path, kind: Kind) -> About:
     """A copy of a trained folder whose network names the data of the copy."""
     shutil.copytree(folder, work)
     about = read_identity(work / "run/network.npz")
+    assert isinstance(about, About)
     code = about.encoding
     if code.vectors:
         code = dataclasses.replace(code, vectors=str(work / "vectors.txt"))

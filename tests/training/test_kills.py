@@ -1,0 +1,121 @@
+"""Commands that are killed at random moments and then run again: the result is that of a run without a break.
+
+Each trial forks this process, so that neither Python nor torch starts again, and kills the copy with SIGKILL.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from equilif import cli
+from equilif.training.folder import CHECKPOINT
+from equilif.training.train import digest
+from equilif_golden import network as networks
+
+MOMENTS = [2, pytest.param(100, marks=pytest.mark.regress)]
+
+
+def fork(work: Callable[[], None]) -> int:
+    """The process of a copy that does ``work``."""
+    process = os.fork()
+    if process:
+        return process
+    code = 1
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        work()
+        code = 0
+    except SystemExit as e:
+        code = e.code if isinstance(e.code, int) else 1
+    finally:
+        os._exit(code)
+
+
+def finish(process: int) -> int:
+    """Its exit status."""
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def killed_runs(line: Callable[[Path], str], folder: Path, moments: int) -> Iterator[Path]:
+    """Folders of runs that were killed once and then run again to the end."""
+
+    def run(out: Path) -> Callable[[], None]:
+        return lambda: cli.app(line(out).split())
+
+    with pytest.raises(SystemExit) as left:  # here, so that copies find compiled and imported what they need
+        cli.app(line(folder / "whole").split())
+    assert not left.value.code
+    yield folder / "whole"
+    begin = time.monotonic()
+    assert finish(fork(run(folder / "timed"))) == 0
+    duration = time.monotonic() - begin
+    rng = random.Random(moments)
+    killed = 0
+    for k in range(moments):
+        out = folder / f"run-{k}"
+        process = fork(run(out))
+        time.sleep(rng.uniform(0, duration))
+        os.kill(process, signal.SIGKILL)
+        killed += finish(process) == -signal.SIGKILL
+        assert finish(fork(run(out))) == 0, f"moment {k}"
+        yield out
+        shutil.rmtree(out)
+    assert killed >= moments // 2
+
+
+@pytest.mark.parametrize("moments", MOMENTS)
+def test_rates_that_are_killed_end_with_the_same_bits(moments, tmp_path):
+    torch = pytest.importorskip("torch", exc_type=ImportError)
+    torch.set_num_threads(1)
+
+    def line(out: Path) -> str:
+        if (out / CHECKPOINT).exists():
+            return f"rates --resume --out {out}"
+        return f"rates digits --hidden 8 --epochs 3 --out {out} --overwrite"
+
+    found = [digest(networks.load(out / "network.npz")[1]) for out in killed_runs(line, tmp_path, moments)]
+    assert len(found) == moments + 1 and len(set(found)) == 1
+
+
+class InProcess:
+    """A cluster of Dask whose work is done here, when its result is asked for."""
+
+    def submit(self, work: Callable[..., Any], *arguments: Any, **_: Any) -> Future[Any]:
+        job: Future[Any] = Future()
+        job.set_result(work(*arguments))
+        job.status = "finished"  # type: ignore[attr-defined]
+        return job
+
+
+@pytest.mark.parametrize("moments", MOMENTS)
+def test_sweeps_that_are_killed_end_with_the_same_table(moments, tmp_path, monkeypatch):
+    pytest.importorskip("distributed", exc_type=ImportError)
+    from equilif.training import sweep
+
+    @contextmanager
+    def cluster(*_: Any) -> Iterator[InProcess]:
+        yield InProcess()
+
+    monkeypatch.setattr(sweep, "cluster", cluster)
+    monkeypatch.setattr(sweep, "as_completed", iter)
+
+    def line(out: Path) -> str:
+        return f"sweep --grid hidden=4,6,8 --grid epochs=1 --grid samples=4 --out {out}"
+
+    tables = []
+    for out in killed_runs(line, tmp_path, moments):
+        points = json.loads((out / "results.json").read_text())["points"]
+        tables.append([{k: v for k, v in p.items() if k != "seconds"} for p in points])
+    assert len(tables) == moments + 1 and all(t == tables[0] for t in tables) and len(tables[0]) == 3
