@@ -1,0 +1,88 @@
+"""What a command writes replaces neither what it reads nor an earlier file."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+from equilif import cli
+from equilif.commands import OUTPUTS
+from equilif_golden import files
+from equilif_golden.network import Network, save
+
+
+def run(line: str) -> int:
+    try:
+        cli.app(line.split())
+    except SystemExit as e:
+        return e.code if isinstance(e.code, int) else int(e.code is not None)
+    return 0
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch) -> Path:
+    """A folder with a network, a table and a note, in which commands run."""
+    monkeypatch.chdir(tmp_path)
+    net = Network.chain(64, 4, 10)
+    save("n.npz", net, net.initial_weights())
+    Path("t.csv").write_text("a,b,kind\n" + "".join(f"{k},{k % 3},{'xy'[k % 2]}\n" for k in range(20)))
+    for name in ("note", "w.fst"):
+        Path(name).write_bytes(b"mine")
+    return tmp_path
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "evaluate n.npz digits --json n.npz",
+        "data t.csv --label kind --json t.csv",
+        "data t.csv --label kind --json ./t.csv --overwrite",
+        "evaluate n.npz digits --json n.npz --overwrite",
+        "convert n.npz n.npz --overwrite",
+        "save n.npz --like n.npz --port note --overwrite",
+        "save note --like n.npz --port nowhere",
+        "show n.npz --out note",
+        "data t.csv --label kind --json note",
+        "info --json note",
+        "verify digits --samples 2 --waves w.fst",
+    ],
+)
+def test_nothing_that_is_read_or_exists_is_replaced(line, work, capsys):
+    before = content(work)
+    assert run(line) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    assert content(work) == before
+
+
+def test_overwrite_replaces_an_earlier_output(work):
+    assert run("data t.csv --label kind --json note --overwrite") == 0
+    assert (work / "note").read_bytes().startswith(b"{")
+
+
+def test_a_link_to_an_input_is_that_input(work):
+    Path("link").symlink_to("t.csv")
+    before = content(work)
+    assert run("data t.csv --label kind --json link --overwrite") == 2
+    with files.protected(["t.csv"]), pytest.raises(FileExistsError):
+        files.write("link", b"")
+    assert content(work) == before
+
+
+def test_exported_files_are_replaced_only_with_overwrite(work):
+    (work / "core").mkdir()
+    edited = work / "core/equilif.v"
+    edited.write_text("// edited")
+    assert run("export core --lanes 2 --tiles 4") == 2
+    assert edited.read_text() == "// edited"
+
+
+def test_every_command_that_writes_a_file_has_the_option():
+    for command in cli.app.registered_commands:
+        parameters = set(inspect.signature(command.callback).parameters)
+        assert "overwrite" in parameters or not parameters & OUTPUTS, command.callback.__name__
