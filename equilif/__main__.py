@@ -8,6 +8,8 @@ import sys
 from io import TextIOWrapper
 from typing import TextIO
 
+from equilif.interrupts import interrupted
+
 #: what is printed where a terminal has no such character
 PLAIN = {
     "✓": "ok",
@@ -36,11 +38,6 @@ def main() -> None:
         print("error: interrupted", file=sys.stderr)
         code = 130
     sys.exit(_flushed(code))
-
-
-def interrupted(error: BaseException | None) -> bool:
-    """By the user; or raised by what that cut short: a library, or Python as it makes a class."""
-    return error is not None and (isinstance(error, KeyboardInterrupt) or interrupted(error.__context__))
 
 
 def _command() -> int:

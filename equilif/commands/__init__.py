@@ -26,11 +26,11 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from equilif.__main__ import interrupted
 from equilif.commands.options import Given, expanded
 from equilif.commands.own import NOTHING, Own
 from equilif.data import Name
 from equilif.extras import MissingExtra
+from equilif.interrupts import interrupted
 from equilif.show import console as show
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from equilif_golden.blocks.softmax import RECIPROCAL
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.geometry import Geometry, dense
+from equilif_golden.engine.geometry import Geometry
 from equilif_golden.engine.isa import SCAN, WALK, WORDS, Instruction, Op
 from equilif_golden.engine.memories import looks
 
@@ -65,7 +65,7 @@ class Scan(NamedTuple):
 
     def moves(self, group: int) -> bool:
         """The group is the first one of a position, and not of the first position."""
-        geometry = self.geometry or dense(self.i)
+        geometry = self.geometry or self.i.dense
         return group > 0 and group % (geometry.post if self.i.backwards else geometry.pre) == 0
 
 

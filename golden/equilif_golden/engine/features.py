@@ -9,10 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-if TYPE_CHECKING:
-    from equilif_golden.engine.config import EngineConfig
+from typing import Any, NamedTuple
 
 
 class Feature(NamedTuple):
@@ -101,16 +98,16 @@ FEATURES: Mapping[str, Feature] = {
 IDENTIFIED = {name: f.identity for name, f in FEATURES.items() if f.identity is not None}
 
 
-def has(config: EngineConfig, name: str) -> bool:
+def has(config: Options, name: str) -> bool:
     assert name in FEATURES, name
     return bool(getattr(config, name))
 
 
-def flags(config: EngineConfig) -> int:
+def flags(config: Options) -> int:
     """Flags of the identity."""
     return sum(has(config, name) << bit for name, bit in IDENTIFIED.items())
 
 
-def summary(config: EngineConfig, names: Iterable[str] = FEATURES) -> dict[str, str]:
+def summary(config: Options, names: Iterable[str] = FEATURES) -> dict[str, str]:
     """Yes or no by label."""
     return {FEATURES[name].label: "yes" if has(config, name) else "no" for name in names}

@@ -12,15 +12,12 @@ of ``pre``.  A kernel as large as the maps with one position of ``post`` joins t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from equilif_golden.blocks.geometry import under
 from equilif_golden.fixed import Raw
-
-if TYPE_CHECKING:
-    from equilif_golden.engine.isa import Instruction
 
 SIDE = 63  #: most positions along a side of ``post``, and of a kernel
 MOST_STRIDE = 31
@@ -84,9 +81,3 @@ class Geometry(NamedTuple):
         if back:
             return np.full(self.n_post, self.patch)
         return np.bincount(self.patches().ravel(), minlength=self.n_pre) * self.post
-
-
-def dense(i: Instruction) -> Geometry:
-    """Of an instruction without one."""
-    pre, post = (i.n_dst, i.n_src) if i.backwards else (i.n_src, i.n_dst)
-    return Geometry(pre, post, 1, 1, 1, 1, 1)

@@ -625,6 +625,12 @@ class Instruction:
         assert self.op == Op.CONVOLVE, self.op.name
         return Geometry(**{name: self[name] for name in self.operation.operands})
 
+    @property
+    def dense(self) -> Geometry:
+        """Of an instruction on a dense synapse: a convolution of one position."""
+        pre, post = (self.n_dst, self.n_src) if self.backwards else (self.n_src, self.n_dst)
+        return Geometry(pre, post, 1, 1, 1, 1, 1)
+
     def _field(self, name: str) -> int:
         if name == "op":
             return self.op.code

@@ -21,7 +21,7 @@ from equilif_golden.blocks.softmax import C_MIN, softmax
 from equilif_golden.engine.activity import NAMES, activity
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.cycles import Flow, Timekeeper
-from equilif_golden.engine.geometry import Geometry, dense
+from equilif_golden.engine.geometry import Geometry
 from equilif_golden.engine.isa import (
     SCAN,
     SYNAPTIC,
@@ -315,7 +315,7 @@ class EngineModel:
         """
         p = self.config.lanes
         acc = self.config.numerics.accumulator
-        geometry = self.geometry or dense(i)
+        geometry = self.geometry or i.dense
         pre, post = (i.dst, i.src) if i.backwards else (i.src, i.dst)
         rows = pre + geometry.patches()
         columns = post + np.arange(geometry.n_post).reshape(-1, geometry.post)

@@ -15,7 +15,7 @@ from cocotb.triggers import ReadOnly, RisingEdge
 
 from equilif_golden.blocks.plasticity import DITHER_DESTINATION
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.geometry import MOST_STRIDE, SIDE, Geometry, dense
+from equilif_golden.engine.geometry import MOST_STRIDE, SIDE, Geometry
 from equilif_golden.engine.isa import Instruction, Op, SourceMode
 from equilif_hdl.engine import geometry as hdl
 from equilif_sim.tools.run import engine_config
@@ -25,7 +25,7 @@ from equilif_sim.tools.stream import drive, reset
 def steps_of(config: EngineConfig, i: Instruction, geometry: Geometry | None) -> dict[str, int]:
     """Those that matter, by name; equilif_hdl.engine.geometry.Steps says what they are."""
     back = geometry is not None and i.backwards
-    g = geometry or dense(i)
+    g = geometry or i.dense
     x_tile = g.pre * g.post
     y_tile = x_tile * g.kernel_columns
     found = {
