@@ -65,6 +65,13 @@ class Commands(TyperGroup):
             show.fail("interrupted")
         sys.exit(code if isinstance(code, int) else 0)
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        for word in args:
+            if not word or word.startswith("--") and word.endswith("="):
+                name = f"the value of {word[:-1]}" if word else "an argument"
+                raise typer.BadParameter(f"{name} is empty: give it, or leave it out", ctx=ctx)
+        return super().parse_args(ctx, args)
+
 
 def _sentence(error: Any) -> str:
     """What typer says of an argument, to be continued."""

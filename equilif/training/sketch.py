@@ -137,6 +137,12 @@ class Sketch:
     def check(self, schedule: Schedule) -> None:
         """ValueError when no data make a network of it, with these phases."""
         network = self.smallest(schedule)
+        joined = {name for s in self.synapses for name in (s.pre, s.post)}
+        for g in self.populations:
+            if g.name not in joined:
+                raise ValueError(
+                    f"population {g.name!r}: no synapse joins it to another; add one, or leave it out"
+                )
         for m in network.memories:
             if not m.softmax.loaded and self[m.relay.name].size is None:
                 raise ValueError(

@@ -710,11 +710,11 @@ GIVEN: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "no class": (
         lambda: own.of(frame(kind=[None, *["a", "b"] * 29, "a"]), label="kind"),
-        "row 0 of x has no",
+        "sample 0 has no class in kind",
     ),
     "no class of pandas": (
         lambda: own.of(frame(kind=pandas_array([None, *([1, 2] * 30)[:59]])), label="kind"),
-        "kind must be classes",
+        "sample 0 has no class in kind",
     ),
     "no text": (lambda: own.of(frame(a=["", *["x"] * 59]), label="kind", text="a"), "row 0 has no text"),
     "empty table": (lambda: own.of(frame()[:0], label="kind"), "x has no sample"),
@@ -722,7 +722,7 @@ GIVEN: dict[str, tuple[Callable[[], Any], str]] = {
     "an array to test": (lambda: own.of(frame(), x_test=X, label="kind"), "columns of x"),
     "half a test": (lambda: own.of(X, Y, X), "belong together"),
     "empty text": (lambda: own.of(["a b", " "], [0, 1]), "no text in sample 1"),
-    "series of words": (lambda: own.of([["a"], ["b", "c"]], [0, 1]), "series 0 must be numbers"),
+    "series of words": (lambda: own.of([["a"], ["b", "c"]], [0, 1]), "series 0 of x must be numbers"),
     "series of other channels": (lambda: own.of([X[:2], X[:3, :2]], [0, 1]), "channels differ"),
     "series and other classes": (lambda: own.of([X[:2], X[:3]], [0]), "y must have shape (2,)"),
     "series to test": (lambda: own.of([X[:2], X[:3]] * 4, Y[:8], ["a", "b"], [0, 1]), "kind of x"),
@@ -895,7 +895,7 @@ WRONG: dict[str, tuple[Callable[[], str], str, tuple[str, ...]]] = {
     "broken image": (
         lambda: pictures(lambda p: (p / "ape/0.png").write_bytes(b"\x89PNG\r\n\x1a\nxxxx")),
         "",
-        ("ape/0.png", "not an image"),
+        ("ape/0.png", "not a PNG or JPEG image"),
     ),
     "cut image": (
         lambda: pictures(lambda p: (p / "ape/0.png").write_bytes((p / "ape/1.png").read_bytes()[:-30])),

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Self
+from unicodedata import normalize
 
 import numpy as np
 import numpy.typing as npt
 
 from equilif.data.sequences import Longs, ranges
+from equilif_golden.fixed import keep
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,26 @@ Read = npt.NDArray[Any] | Series | Texts
 
 @dataclass(frozen=True)
 class Part:
-    """Samples as they were read, and their classes by name (n,)."""
+    """Samples as they were read, and their classes by name (n,), in Unicode's composed form (NFC).
+
+    ValueError when two names are one in this form: they look alike, and nobody tells which is meant.
+    """
 
     x: Read
     labels: npt.NDArray[np.str_]
+
+    def __post_init__(self) -> None:
+        found, at = np.unique(self.labels, return_inverse=True)
+        composed: dict[str, str] = {}
+        for name in map(str, found):
+            other = composed.setdefault(normalize("NFC", name), name)
+            if other != name:
+                raise ValueError(
+                    f"classes {ascii(other)} and {ascii(name)} are one text in two forms of Unicode: write it "
+                    "in one form"
+                )
+        if list(composed) != list(composed.values()):
+            keep(self, labels=np.array(list(composed))[at])
 
     def take(self, at: npt.NDArray[np.int64]) -> Part:
         return Part(self.x[at], self.labels[at])
