@@ -358,6 +358,8 @@ def samples_of(
     from equilif.training import convolved, netfile, presets
 
     file = None if net is None else netfile.read(net)
+    if file is not None and file.sketch.unjoined:
+        show.console.print(f"[yellow]{show.literal(file.sketch.unjoined)}[/]")
     asked = [convolved.Asked.of(text) for text in conv or ()]
     hidden = settings.pop("hidden", None) if asked else None
     if asked and file is not None:

@@ -32,8 +32,8 @@ class DataSet:
 
     A sequence has no inputs (n, 0) but tokens for a memory; ``words`` name the rows of their table.  Of an
     image they lie row by row, the colours of a pixel side by side.
-    ValueError when one of them is something else: what was made is what it promises.  It stays so, too: arrays
-    are copied, unless nothing can change them, and cannot be written to.
+    ValueError when one of them is something else: what was made is what it promises.  Arrays are copied
+    unless nothing can change them, and cannot be written to.
     """
 
     name: str
@@ -148,7 +148,7 @@ class DataSet:
 def _part(
     part: str, x: Bytes, y: Labels, tokens: TokenRows | None, others: TokenRows | None = None
 ) -> tuple[Bytes, Labels, TokenRows | None]:
-    """Inputs, labels and tokens of one part, read-only; ValueError unless they are what :class:`DataSet` says.
+    """Inputs, labels and tokens of one part, read-only; ValueError unless :class:`DataSet` takes them.
 
     ``others``: tokens that were copied before, whose table may be the same.
     """

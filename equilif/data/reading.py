@@ -110,10 +110,10 @@ def text(path: object, raw: bytes) -> str:
 
 
 def check_range(array: npt.NDArray[Any], name: str) -> None:
-    """ValueError when numbers are infinite, or so large that their squares are; NaN stands for a missing one."""
+    """ValueError when numbers are infinite, or so large that their squares are; NaN is a missing one."""
     if array.dtype.kind == "f" and np.isinf(array).any():
         raise ValueError(f"{name} has values that are infinite: inputs must be finite numbers")
-    if array.dtype.kind == "f" and array.size and np.nanmax(np.abs(array), initial=0) > LARGEST:
+    if array.dtype.kind == "f" and float(np.nanmax(np.abs(array), initial=0)) > LARGEST:
         raise ValueError(f"{name} has values beyond +-{LARGEST:g}: write them in another unit")
 
 

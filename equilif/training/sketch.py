@@ -137,12 +137,6 @@ class Sketch:
     def check(self, schedule: Schedule) -> None:
         """ValueError when no data make a network of it, with these phases."""
         network = self.smallest(schedule)
-        joined = {name for s in self.synapses for name in (s.pre, s.post)}
-        for g in self.populations:
-            if g.name not in joined:
-                raise ValueError(
-                    f"population {g.name!r}: no synapse joins it to another; add one, or leave it out"
-                )
         for m in network.memories:
             if not m.softmax.loaded and self[m.relay.name].size is None:
                 raise ValueError(
@@ -165,6 +159,15 @@ class Sketch:
     @property
     def output(self) -> str:
         return next(g.name for g in self.populations if g.kind == "output")
+
+    @property
+    def unjoined(self) -> str:
+        """A note that names the populations without a synapse; empty when there are none."""
+        joined = {name for s in self.synapses for name in (s.pre, s.post)}
+        names = [repr(g.name) for g in self.populations if g.name not in joined]
+        return f"population {', '.join(names)}: no synapse joins it to another, so it does nothing" * bool(
+            names
+        )
 
     @property
     def open(self) -> tuple[str, ...]:

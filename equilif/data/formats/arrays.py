@@ -151,8 +151,7 @@ def _alike(classes: list[Any], what: str) -> npt.NDArray[Any]:
     if any(texts) and not all(texts):
         text, number = classes[texts.index(True)], classes[texts.index(False)]
         raise ValueError(
-            f"{what} mixes texts such as {text[:40]!r} and numbers such as {number}: write all classes in one "
-            "way"
+            f"{what} mixes texts such as {text[:40]!r} and numbers such as {number}: write all in one way"
         )
     return np.array(classes) if classes else np.zeros(0, np.int64)
 

@@ -77,8 +77,7 @@ class Part:
             other = composed.setdefault(normalize("NFC", name), name)
             if other != name:
                 raise ValueError(
-                    f"classes {ascii(other)} and {ascii(name)} are one text in two forms of Unicode: write it "
-                    "in one form"
+                    f"classes {ascii(other)} and {ascii(name)} are one text in two forms of Unicode: use one"
                 )
         if list(composed) != list(composed.values()):
             keep(self, labels=np.array(list(composed))[at])

@@ -30,8 +30,8 @@ COLOUR = ("RGB", "P", "CMYK", "YCbCr")
 class ImageFolders:
     """``cat/1.png``, ``dog/7.jpg``: a folder is a class; or the same below ``train`` and ``test``.
 
-    Images are PNG or JPEG of one size and 8 bits, read by Pillow and turned upright by their EXIF orientation;
-    grey stays grey, and when one is in colour, all are.
+    Images are PNG or JPEG of one size and 8 bits, read by Pillow and turned upright by their EXIF
+    orientation; grey stays grey, and when one is in colour, all are.
     """
 
     name = "images"

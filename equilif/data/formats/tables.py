@@ -180,7 +180,7 @@ def _classes(path: Path, name: str, cells: list[str]) -> npt.NDArray[np.str_]:
     twice = sorted(cell for cell in floats if cell.removesuffix(".0") in written)
     if twice:
         raise ValueError(
-            f"{path}: {name!r} holds {twice[0]} and {twice[0].removesuffix('.0')}: write each class in one way"
+            f"{path}: {name!r} holds {twice[0]} and {twice[0].removesuffix('.0')}: write a class in one way"
         )
     return np.array(cells)
 
