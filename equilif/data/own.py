@@ -108,7 +108,7 @@ def of(
     ``y`` and ``y_test`` are the classes (n,), whole numbers or texts.  Arrays are copied, tensors detached.
     ValueError says what is something else.
     """
-    content = content_of(x, y, x_test, y_test, Columns(label, text))
+    content = content_of(x, y, x_test, y_test, Columns(label, text)).composed()
     for part in content.parts:
         check_range(part.numbers, "x")
     about = About(

@@ -18,7 +18,7 @@ from equilif.data.formats.pictures import ImageFolders
 from equilif.data.formats.series import Ts
 from equilif.data.formats.sounds import SoundFolders
 from equilif.data.formats.tables import Csv, Parquet
-from equilif.data.reading import check_range
+from equilif.data.reading import check_range, reading
 
 FORMATS: tuple[Format, ...] = (
     Npz(),
@@ -53,6 +53,8 @@ def read(path: Path, columns: Columns) -> tuple[Format, Content]:
                 f"{option} names a column of a table, {path} is {known.what} and has none: leave it out"
             )
     content = known.read(path, columns)
+    with reading(path):
+        content = content.composed()
     for part in content.parts:
         check_range(part.numbers, str(path))
     return known, content

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif.data.sequences import Longs, ranges
-from equilif_golden.fixed import keep
 
 
 @dataclass(frozen=True)
@@ -62,28 +61,25 @@ Read = npt.NDArray[Any] | Series | Texts
 
 @dataclass(frozen=True)
 class Part:
-    """Samples as they were read, and their classes by name (n,), in Unicode's composed form (NFC).
-
-    ValueError when two names are one in this form: they look alike, and nobody tells which is meant.
-    """
+    """Samples as they were read, and their classes by name (n,)."""
 
     x: Read
     labels: npt.NDArray[np.str_]
 
-    def __post_init__(self) -> None:
+    def take(self, at: npt.NDArray[np.int64]) -> Part:
+        return Part(self.x[at], self.labels[at])
+
+    def composed(self) -> Part:
+        """With names in Unicode's composed form (NFC); ValueError when two names are one in this form."""
         found, at = np.unique(self.labels, return_inverse=True)
-        composed: dict[str, str] = {}
+        names: dict[str, str] = {}
         for name in map(str, found):
-            other = composed.setdefault(normalize("NFC", name), name)
+            other = names.setdefault(normalize("NFC", name), name)
             if other != name:
                 raise ValueError(
                     f"classes {ascii(other)} and {ascii(name)} are one text in two forms of Unicode: use one"
                 )
-        if list(composed) != list(composed.values()):
-            keep(self, labels=np.array(list(composed))[at])
-
-    def take(self, at: npt.NDArray[np.int64]) -> Part:
-        return Part(self.x[at], self.labels[at])
+        return replace(self, labels=np.array(list(names))[at]) if names else self
 
     @property
     def numbers(self) -> npt.NDArray[Any]:
@@ -112,6 +108,12 @@ class Content:
     @property
     def parts(self) -> tuple[Part, ...]:
         return (self.train,) if self.test is None else (self.train, self.test)
+
+    def composed(self) -> Content:
+        """With :meth:`Part.composed`."""
+        return replace(
+            self, train=self.train.composed(), test=None if self.test is None else self.test.composed()
+        )
 
     def with_test(self, test: Part) -> Content:
         return replace(self, test=test)

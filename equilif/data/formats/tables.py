@@ -20,7 +20,7 @@ from equilif.extras import needs
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
-#: a whole number, as a column of floats is written
+#: a whole number, as it is written in a column of floats
 FLOAT = re.compile(r"(0|[1-9]\d*)\.0", re.ASCII)
 #: of a line that holds nothing but numbers, so that it can be read at once
 PLAIN = re.compile(r"[0-9eE+\-. ]*", re.ASCII)
@@ -170,19 +170,14 @@ def _class(path: Path, line: int, name: str, cell: str) -> str:
 
 
 def _classes(path: Path, name: str, cells: list[str]) -> npt.NDArray[np.str_]:
-    """Classes by name: a column that is whole numbers all of the form 1.0 has the numbers, any other its
-    texts.
-    """
+    """Classes by name: texts as they are written, but 1.0 is 1, as a column of floats is written."""
     written = set(cells)
-    floats = {cell for cell in written if FLOAT.fullmatch(cell)}
-    if floats == written:
-        return np.array([cell.removesuffix(".0") for cell in cells])
-    twice = sorted(cell for cell in floats if cell.removesuffix(".0") in written)
-    if twice:
-        raise ValueError(
-            f"{path}: {name!r} holds {twice[0]} and {twice[0].removesuffix('.0')}: write a class in one way"
-        )
-    return np.array(cells)
+    for cell in written:
+        if FLOAT.fullmatch(cell) and cell.removesuffix(".0") in written:
+            raise ValueError(
+                f"{path}: {name!r} holds {cell} and {cell.removesuffix('.0')}: write each class in one way"
+            )
+    return np.array([c.removesuffix(".0") if FLOAT.fullmatch(c) else c for c in cells])
 
 
 def _numbers(path: Path, line: int, names: tuple[str, ...], row: list[str]) -> npt.NDArray[np.float64]:
