@@ -654,6 +654,30 @@ def test_an_order_is_a_row_of_positions(order, message):
         Kernel(SMALL, lr=0.01).train(IMAGES, CLASSES, order)
 
 
+@pytest.mark.parametrize(
+    "labels, learned",
+    [
+        ([0] * 8 + [1] * 8 + [2] * 8, False),
+        ([2] * 8 + [0] * 11 + [1], False),
+        ([0, 1, 2] * 8, True),
+        ([0] * 12 + [1] * 11 + [0], True),
+        ([0] * 20 + [1] * 4, True),
+        ([1] * 24, True),
+        ([0] * 9 + [1] * 10, True),
+    ],
+    ids=lambda v: "".join(map(str, v)) if isinstance(v, list) else "",
+)
+def test_samples_sorted_by_class_need_an_order(labels, learned):
+    x = np.zeros((len(labels), 6), np.uint8)
+    kernel = Kernel(SMALL, lr=0.01)
+    if not learned:
+        for model in (kernel, Chip(EngineModel(EngineConfig(lanes=4)), SMALL, lr=0.01)):
+            with pytest.raises(ValueError, match="sorted by class"):
+                model.train(x, labels)
+    order = None if learned else np.arange(len(labels))
+    assert kernel.train(x, labels, order).samples == len(labels)
+
+
 def test_no_samples_have_no_accuracy_but_may_be_learned():
     kernel = Kernel(SMALL, lr=0.01)
     with pytest.raises(ValueError, match="there are no samples to be right or wrong about"):

@@ -65,6 +65,13 @@ class Commands(TyperGroup):
             show.fail("interrupted")
         sys.exit(code if isinstance(code, int) else 0)
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        for word in args:
+            if not word or word.startswith("--") and word.endswith("="):
+                name = f"the value of {word[:-1]}" if word else "an argument"
+                raise typer.BadParameter(f"{name} is empty: give it, or leave it out", ctx=ctx)
+        return super().parse_args(ctx, args)
+
 
 def _sentence(error: Any) -> str:
     """What typer says of an argument, to be continued."""
@@ -400,6 +407,8 @@ def samples_of(
     from equilif.training import convolved, netfile, presets
 
     file = None if net is None else netfile.read(net)
+    if file is not None and file.sketch.unjoined:
+        show.console.print(f"[yellow]{show.literal(file.sketch.unjoined)}[/]")
     asked = [convolved.Asked.of(text) for text in conv or ()]
     hidden = settings.pop("hidden", None) if asked else None
     if asked and file is not None:

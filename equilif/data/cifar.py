@@ -108,11 +108,16 @@ def read(path: Path) -> Cifar:
     else:
         there = {}
         content = {}
+        twice = None
         with reading(path, "a whole tar archive"):
             for member, raw in _members(path):
-                there[Path(member).name] = path
+                name = Path(member).name
+                there[name] = path
                 if raw is not None:
-                    content[Path(member).name] = raw
+                    twice = name if name in content else twice
+                    content[name] = raw
+        if twice is not None:
+            raise ValueError(f"{path} holds two files {twice}: pack one set alone")
     version = next((v for v in VERSIONS if not content.keys().isdisjoint(v.batches)), None)
     if version is None:
         raise ValueError(_refused(path, there))

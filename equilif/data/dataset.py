@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from equilif.data import Name
 from equilif.data.identity import NamedSet
-from equilif_golden.fixed import SQ, integers
+from equilif_golden.fixed import SQ, as_array, integers, keep, read_only
 from equilif_golden.network import MOST_NEURONS, MOST_PATTERNS, TokenRows
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ class DataSet:
 
     A sequence has no inputs (n, 0) but tokens for a memory; ``words`` name the rows of their table.  Of an
     image they lie row by row, the colours of a pixel side by side.
-    ValueError when one of them is something else: what was made is what it promises.
+    ValueError when one of them is something else: what was made is what it promises.  Arrays are copied
+    unless nothing can change them, and cannot be written to.
     """
 
     name: str
@@ -57,8 +58,10 @@ class DataSet:
 
     def __post_init__(self) -> None:
         try:
-            _check_part("training", self.x_train, self.y_train, self.tokens_train)
-            _check_part("test", self.x_test, self.y_test, self.tokens_test)
+            x, y, tokens = _part("training", self.x_train, self.y_train, self.tokens_train)
+            keep(self, x_train=x, y_train=y, tokens_train=tokens)
+            x, y, tokens = _part("test", self.x_test, self.y_test, self.tokens_test, tokens)
+            keep(self, x_test=x, y_test=y, tokens_test=tokens)
             self._check_parts()
         except ValueError as e:
             raise ValueError(f"data set {self.name!r}: {e}") from e
@@ -188,11 +191,17 @@ def part_digest(x: Bytes, y: Labels, tokens: TokenRows | None) -> str:
     return h.hexdigest()
 
 
-def _check_part(part: str, x: Bytes, y: Labels, tokens: TokenRows | None) -> None:
-    """ValueError unless inputs, labels and tokens of one part are what :class:`DataSet` says."""
+def _part(
+    part: str, x: Bytes, y: Labels, tokens: TokenRows | None, others: TokenRows | None = None
+) -> tuple[Bytes, Labels, TokenRows | None]:
+    """Inputs, labels and tokens of one part, read-only; ValueError unless :class:`DataSet` takes them.
+
+    ``others``: tokens that were copied before, whose table may be the same.
+    """
     if not isinstance(x, np.ndarray) or x.dtype != np.uint8:
         integers(x, f"{part} inputs", 0, 255)  # says what is wrong with the values
         raise ValueError(f"{part} inputs must be a uint8 array: np.asarray(x, np.uint8)")
+    x = as_array(x, f"{part} inputs", "integers")
     if x.ndim != 2:
         raise ValueError(f"{part} inputs must have shape (samples, features), not {x.shape}")
     labels = integers(y, f"{part} labels", 0, MOST_NEURONS - 1)
@@ -205,11 +214,15 @@ def _check_part(part: str, x: Bytes, y: Labels, tokens: TokenRows | None) -> Non
     if tokens is None:
         if not x.shape[1]:
             raise ValueError(f"{part} samples have neither inputs nor tokens")
-        return
+        return read_only(x), read_only(labels), None
     width = np.shape(tokens.table)[1] if np.ndim(tokens.table) == 2 else 0
-    tokens.checked(MOST_PATTERNS, width, PATTERN)
+    tokens = tokens.checked(MOST_PATTERNS, width, PATTERN)
     if tokens.n_samples != len(x):
         raise ValueError(f"{part} tokens are of {tokens.n_samples} samples, its labels of {len(x)}")
+    table = read_only(tokens.table)
+    if others is not None and np.array_equal(table, others.table):
+        table = others.table
+    return read_only(x), read_only(labels), TokenRows(table, read_only(tokens.rows), read_only(tokens.off))
 
 
 def _add(h: hashlib._Hash, array: npt.NDArray[np.generic], dtype: type[np.generic]) -> None:

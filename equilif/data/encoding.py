@@ -26,7 +26,7 @@ from equilif.data.formats import Read, Series, Texts
 from equilif.data.recordings import pooled
 from equilif.data.sequences import Longs, Ragged, position, ranges
 from equilif.data.words import Codes, tokenise
-from equilif_golden.fixed import whole
+from equilif_golden.fixed import choice, truth, whole
 from equilif_golden.network import MOST_PATTERNS
 
 MOST_WORDS = 800  #: of a vocabulary
@@ -53,6 +53,8 @@ class Encoding:
     vectors_digest: str = field(default="", compare=False)  #: empty where it was not recorded
 
     def __post_init__(self) -> None:
+        choice(self.kind, "kind", ("rows", "series", "texts"))
+        truth(self.memory, "memory")
         if self.kind == "rows" and (self.memory or self.steps or self.words):
             raise ValueError("rows need no memory, no steps and no words")
         if self.kind == "series" or self.memory:

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif.data.formats import Columns, Content, Part, Series, Texts
-from equilif.data.formats.arrays import content, names, of_series
+from equilif.data.formats.arrays import content, is_gone, names, of_series
+from equilif_golden.fixed import as_array
 
 
 def given(x: Any, y: Any, x_test: Any, y_test: Any, columns: Columns) -> Content:
@@ -23,19 +24,23 @@ def given(x: Any, y: Any, x_test: Any, y_test: Any, columns: Columns) -> Content
             x_test, y_test = _items(x_test, "x_test")
     if (x_test is None) != (y_test is None):
         raise ValueError("x_test and y_test belong together: give both, or neither")
-    listed = _listed(x)
-    if listed is None:
-        rest = () if x_test is None else (np.asarray(x_test), np.asarray(y_test))
-        return content(np.asarray(x), np.asarray(y), *rest)
-    train = _part(listed, y, "")
-    test = None if x_test is None else _part(_listed(x_test), y_test, "_test")
-    if test is not None and type(test.x) is not type(train.x):
+    train = _listed(x, "x")
+    test = None if x_test is None else _listed(x_test, "x_test")
+    if Series in (type(train), type(test)):  # one of them may hold series of one length
+        train = _as_series(x, "x") if train is None else train
+        test = _as_series(x_test, "x_test") if x_test is not None and test is None else test
+    if train is None and test is None:
+        rest = () if x_test is None else (as_array(x_test, "x_test", "numbers"), y_test)
+        return content(as_array(x, "x", "numbers"), y, *rest)
+    if train is None or x_test is not None and type(test) is not type(train):
         raise ValueError("x_test must be of the kind of x: both series, or both texts")
-    return of_series(train, test) if isinstance(train.x, Series) else Content(train, test)
+    known = _part(train, y, "y")
+    tested = None if test is None else _part(test, y_test, "y_test")
+    return of_series(known, tested) if isinstance(train, Series) else Content(known, tested)
 
 
 # -- series and texts ------------------------------------------------------------------------------
-def _listed(x: Any) -> Series | Texts | None:
+def _listed(x: Any, name: str) -> Series | Texts | None:
     """Texts, or series of different lengths; None when it is something else."""
     if isinstance(x, Series | Texts):
         return x
@@ -45,26 +50,39 @@ def _listed(x: Any) -> Series | Texts | None:
     if samples and all(isinstance(s, str) for s in samples):
         empty = next((k for k, s in enumerate(samples) if not s.strip()), None)
         if empty is not None:
-            raise ValueError(f"x has no text in sample {empty}: fill it in, or leave the sample out")
+            raise ValueError(f"{name} has no text in sample {empty}: fill it in, or leave the sample out")
         return Texts(tuple(map(str, samples)))
-    arrays = [np.asarray(s) for s in samples]
-    if len({a.shape[:1] for a in arrays}) < 2:
-        return None
+    arrays = [as_array(s, f"series {k} of {name}", "numbers") for k, s in enumerate(samples)]
+    return _series(arrays, name) if len({a.shape[:1] for a in arrays}) > 1 else None
+
+
+def _series(arrays: list[npt.NDArray[Any]], name: str) -> Series:
+    """Series from an array (steps, channels) or (steps,) for each; ValueError when one is something else."""
     for k, a in enumerate(arrays):
         if a.dtype.kind not in "iuf" or a.ndim not in (1, 2) or not a.size:
-            raise ValueError(f"series {k} must be numbers (steps, channels), not {a.dtype} {a.shape}")
+            raise ValueError(
+                f"series {k} of {name} must be numbers (steps, channels), not {a.dtype} {a.shape}"
+            )
         if a.ndim != arrays[0].ndim or a.shape[1:] != arrays[0].shape[1:]:
-            raise ValueError(f"series {k} has shape {a.shape}, the first {arrays[0].shape}: channels differ")
+            raise ValueError(
+                f"series {k} of {name} has shape {a.shape}, the first {arrays[0].shape}: channels differ"
+            )
     return Series.of([a.reshape(len(a), -1) for a in arrays])
 
 
-def _part(x: Series | Texts | None, y: Any, end: str) -> Part:
-    if x is None:
-        raise ValueError(f"x{end} must be of the kind of x: both series, or both texts")
-    labels = np.asarray(y)
-    if labels.shape != (len(x),):
-        raise ValueError(f"y{end} must have shape {(len(x),)}, one class a sample, not {labels.shape}")
-    return Part(x, names(labels, f"y{end}"))
+def _as_series(x: Any, name: str) -> Series:
+    """Series of one length."""
+    array = as_array(x, name, "numbers")
+    if array.ndim not in (2, 3) or not len(array):
+        raise ValueError(f"{name} must be series (samples, steps, channels), not {array.dtype} {array.shape}")
+    return _series(list(array), name)
+
+
+def _part(x: Series | Texts, y: Any, name: str) -> Part:
+    labels = names(y, name)
+    if len(labels) != len(x):
+        raise ValueError(f"{name} must have shape {(len(x),)}, one class a sample, not {labels.shape}")
+    return Part(x, labels)
 
 
 # -- data sets of torch ----------------------------------------------------------------------------
@@ -79,10 +97,13 @@ def _items(x: Any, name: str) -> tuple[Any, Any]:
     for k, item in enumerate(items):
         if not isinstance(item, tuple | list) or len(item) != 2:
             raise ValueError(f"item {k} of {name} is no pair of a sample and its class")
-    samples = [item[0] if isinstance(item[0], str) else np.asarray(item[0]) for item in items]
+    samples = [
+        item[0] if isinstance(item[0], str) else as_array(item[0], f"item {k} of {name}", "numbers")
+        for k, item in enumerate(items)
+    ]
     shapes = {np.shape(s) for s in samples}
     alike = _channels_last(np.stack(samples)) if len(shapes) == 1 and shapes != {()} else samples
-    return alike, np.array([_class(item[1]) for item in items])
+    return alike, [item[1] for item in items]
 
 
 def _channels_last(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -90,10 +111,6 @@ def _channels_last(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if x.ndim == 4 and x.shape[1] in (1, 3) and min(x.shape[2:]) > 3:
         x = np.moveaxis(x, 1, -1)
     return x[..., 0] if x.ndim == 4 and x.shape[-1] == 1 else x
-
-
-def _class(label: Any) -> Any:
-    return label.item() if hasattr(label, "item") else label
 
 
 # -- tables ----------------------------------------------------------------------------------------
@@ -135,18 +152,16 @@ def _of_table(x: Any, y: Any, end: str, columns: Columns, used: tuple[str, ...])
     if (y is None) == (columns.label is None):
         raise ValueError(f"the classes of x{end} are a column, label, or an array, y{end}: give one of them")
     column = {str(name): x[name].to_numpy() for name in x.columns}
-    labels = np.asarray(y) if columns.label is None else np.asarray(column[columns.label])
-    if labels.dtype.kind == "O":
-        labels = np.array([_name(v, k, end) for k, v in enumerate(labels)])
+    labels = names(y, f"y{end}") if columns.label is None else names(column[columns.label], columns.label)
     if not len(labels):
         raise ValueError(f"x{end} has no sample")
     if columns.text is not None:
         texts = tuple(_text(t, k, columns.text) for k, t in enumerate(column[columns.text]))
-        return _part(Texts(texts), labels, end)
+        return _part(Texts(texts), labels, f"y{end}")
     values = np.stack([_numbers(column[n], n) for n in used], axis=1)
     if labels.shape != (len(values),):
         raise ValueError(f"y{end} must have shape {(len(values),)}, one class a sample, not {labels.shape}")
-    return Part(values, names(labels, columns.label or f"y{end}"))
+    return Part(values, labels)
 
 
 def _numbers(column: npt.NDArray[Any], name: str) -> npt.NDArray[np.float64]:
@@ -154,8 +169,8 @@ def _numbers(column: npt.NDArray[Any], name: str) -> npt.NDArray[np.float64]:
     if column.dtype.kind in "biuf":
         return column.astype(np.float64)
     values = []
-    for v in column.tolist():
-        gone = _is_gone(v)
+    for v in column.astype(str).tolist() if column.dtype.kind in "mM" else column.tolist():
+        gone = is_gone(v)
         if not gone and (isinstance(v, str) or not isinstance(v, int | float)):
             raise ValueError(
                 f"column {name!r} holds {str(v)[:40]!r}, no number: leave this column out, or write its "
@@ -165,19 +180,7 @@ def _numbers(column: npt.NDArray[Any], name: str) -> npt.NDArray[np.float64]:
     return np.array(values)
 
 
-def _is_gone(value: Any) -> bool:
-    """Whether it stands for a value that is not there: None, NaN, or what pandas has for it."""
-    return value is None or type(value).__name__ == "NAType" or isinstance(value, float) and value != value
-
-
 def _text(value: Any, k: int, name: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"row {k} has no text in {name!r}: fill it in, or leave the row out")
     return value
-
-
-def _name(value: Any, k: int, end: str) -> str:
-    """A class of a column of Python's objects; ValueError where there is none."""
-    if _is_gone(value):
-        raise ValueError(f"row {k} of x{end} has no class: fill it in, or leave the row out")
-    return str(int(value)) if isinstance(value, bool) else str(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +16,11 @@ from equilif.data.dataset import DataSet, part_digest
 from equilif.data.formats import Content, Part
 from equilif.data.notes import notes
 from equilif.data.parts import numbered, split
+from equilif.data.reading import path_of
 from equilif.data.scaling import Missing, Scaling, fit, fit_tokens
 from equilif_golden import network as networks
 from equilif_golden.blocks.relay import FRACTION
-from equilif_golden.fixed import DEFAULT, MOST_ACCUMULATOR
+from equilif_golden.fixed import DEFAULT, MOST_ACCUMULATOR, choice, truth
 from equilif_golden.network import TokenRows
 
 #: in the place of a scaling until there is one
@@ -46,11 +47,17 @@ class Found:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What was asked for beyond the content."""
+    """What was asked for beyond the content; ValueError for what it cannot be."""
 
     missing: Missing = "refuse"
     memory: bool = False
     vectors: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        choice(self.missing, "missing", get_args(Missing))
+        truth(self.memory, "memory")
+        if self.vectors is not None:
+            path_of(self.vectors, "vectors")
 
 
 class Made(NamedTuple):

@@ -27,7 +27,7 @@ from equilif.data.given import given as content_of
 from equilif.data.identity import NamedSet
 from equilif.data.making import NOTHING, Found, Wanted, encoded, make
 from equilif.data.parts import classes_of, hold_out_of, numbered, ordered, with_test
-from equilif.data.reading import reading
+from equilif.data.reading import check_range, path_of, reading
 from equilif.data.scaling import Missing, Scaling
 from equilif_golden.network import TokenRows
 
@@ -63,11 +63,12 @@ def read(
 
     ValueError of one line that names the file, what is wrong, and the way out.
     """
-    path = Path(path)
+    path = path_of(path, "path")
+    test = None if test is None else path_of(test, "test")
     columns = Columns(label, text)
     known, content = formats.read(path, columns)
     if test is not None:
-        content = with_test(path, content, Path(test), columns)
+        content = with_test(path, content, test, columns)
     with reading(path):
         return make(
             content,
@@ -76,7 +77,7 @@ def read(
                 format=known.name,
                 label=label,
                 text=text,
-                test=None if test is None else str(Path(test).resolve()),
+                test=None if test is None else str(test.resolve()),
                 hold_out=hold_out_of(content, hold_out),
                 labels=classes_of(content),
                 shape=content.shape,
@@ -108,12 +109,12 @@ def of(
         a Dataset     of torch, or anything else that hands out pairs of a sample and its class; without y
         a list        of texts, or of series (steps, channels) of different lengths
 
-    ``y`` and ``y_test`` are the classes (n,), whole numbers or texts.  ValueError says what is
-    something else.
+    ``y`` and ``y_test`` are the classes (n,), whole numbers or texts.  Arrays are copied, tensors detached.
+    ValueError says what is something else.
     """
-    content = content_of(x, y, x_test, y_test, Columns(label, text))
-    if any(np.isinf(part.numbers).any() for part in content.parts):
-        raise ValueError("x has values that are infinite: inputs must be finite numbers")
+    content = content_of(x, y, x_test, y_test, Columns(label, text)).composed()
+    for part in content.parts:
+        check_range(part.numbers, "x")
     about = About(
         path=name,
         format=GIVEN,

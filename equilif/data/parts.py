@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from equilif.data import formats
 from equilif.data.about import check_hold_out
 from equilif.data.dataset import Labels
-from equilif.data.formats import Columns, Content, Part, Series
+from equilif.data.formats import Columns, Content, Part, Series, Texts
 from equilif.data.reading import reading
 
 HOLD_OUT = 0.2
@@ -31,7 +32,23 @@ def with_test(path: Path, content: Content, test: Path, columns: Columns) -> Con
         other = ordered(other, content.names)
         if other.shape != content.shape:
             raise ValueError(f"its samples have shape {other.shape}, those of {path} {content.shape}")
+        if _same(other.train, content.train):
+            raise ValueError(
+                f"it has the samples of {path}, so the test would be of what was learned: give other samples "
+                "with --test, or leave it out"
+            )
     return content.with_test(other.train)
+
+
+def _same(a: Part, b: Part) -> bool:
+    """Whether two parts hold the same samples."""
+    if not np.array_equal(a.labels, b.labels) or type(a.x) is not type(b.x):
+        return False
+    if isinstance(a.x, Texts):
+        return a.x == b.x
+    if isinstance(a.x, Series) and isinstance(b.x, Series) and not np.array_equal(a.x.off, b.x.off):
+        return False
+    return np.array_equal(a.numbers, b.numbers, equal_nan=True)
 
 
 def ordered(content: Content, names: tuple[str, ...]) -> Content:
@@ -81,12 +98,16 @@ def classes_of(content: Content) -> tuple[str, ...]:
     for name in found:
         if not name.strip() or len(name) > MOST_NAME or not name.isprintable():
             raise ValueError(f"a class must be a short text of one line, not {name[:40]!r}")
+        if name.casefold() == "nan":  # NumPy makes it of a missing one among texts
+            raise ValueError(f"{name!r} stands for a class that is missing: fill it in, or leave it out")
     return tuple(sorted(found, key=lambda n: (0, int(n), "") if n.isdecimal() else (1, 0, n)))
 
 
 def numbered(labels: npt.NDArray[np.str_], classes: tuple[str, ...]) -> Labels:
     """Names of classes as numbers; ValueError for a class that training does not have."""
-    numbers = {name: k for k, name in enumerate(classes)}
+    numbers = {normalize("NFC", name): k for k, name in enumerate(classes)}
+    if len(numbers) < len(classes):
+        raise ValueError("two classes of training are one text in two forms of Unicode: train it again")
     strange = [str(n) for n in np.unique(labels) if str(n) not in numbers]
     if strange:
         raise ValueError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -65,6 +66,13 @@ def reading(path: object, expected: str = "") -> Iterator[None]:
         raise ValueError(f"{path} is not {expected}: {said(e)}" if expected else f"{path}: {said(e)}") from e
 
 
+def path_of(path: object, name: str) -> Path:
+    """A path that a user gave; ValueError unless it is a text or a path of texts."""
+    if not path or not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
+        raise ValueError(f"{name} must be a path, a text or a pathlib.Path, not {fixed.shown(path)}")
+    return Path(path)
+
+
 def most_bytes(path: Path) -> int:
     """How much the content of a packed file may be: a small one takes no gigabytes."""
     return max(SMALL, RATIO * path.stat().st_size)
@@ -99,6 +107,14 @@ def text(path: object, raw: bytes) -> str:
         return raw.decode("utf-8")
     except UnicodeDecodeError as e:
         raise ValueError(f"{path} is not UTF-8: byte {e.start} is 0x{raw[e.start]:02x}") from e
+
+
+def check_range(array: npt.NDArray[Any], name: str) -> None:
+    """ValueError when numbers are infinite, or so large that their squares are; NaN is a missing one."""
+    if array.dtype.kind == "f" and np.isinf(array).any():
+        raise ValueError(f"{name} has values that are infinite: inputs must be finite numbers")
+    if array.dtype.kind == "f" and float(np.nanmax(np.abs(array), initial=0)) > LARGEST:
+        raise ValueError(f"{name} has values beyond +-{LARGEST:g}: write them in another unit")
 
 
 def reals(array: npt.NDArray[Any], name: str) -> npt.NDArray[np.float64]:

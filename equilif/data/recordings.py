@@ -136,6 +136,10 @@ def log_mel(sound: npt.ArrayLike, rate: int = RATE) -> npt.NDArray[np.uint8]:
     return np.clip(np.rint(255 + 2.55 * 10 * np.log10(power + 1e-12)), 0, 255).astype(np.uint8)
 
 
+WIDTHS = (1, 2, 3, 4)  #: bytes of a sample
+WAV = "a whole WAV file of PCM samples of 8, 16, 24 or 32 bits (no floating point)"
+
+
 class Sound(NamedTuple):
     """A WAV file: samples (n, channels) in -1 .. 1, ``rate`` of them a second, ``bits`` a sample."""
 
@@ -146,10 +150,12 @@ class Sound(NamedTuple):
 
 def read_wav(path: Path) -> Sound:
     """Whole-number samples of 8 to 32 bits; ValueError names a file that is anything else."""
-    with reading(path, "a whole WAV file of PCM samples"), wave.open(str(path), "rb") as w:
+    with reading(path, WAV), wave.open(str(path), "rb") as w:
         channels = w.getnchannels()
         width = w.getsampwidth()
         rate = w.getframerate()
+        if width not in WIDTHS:
+            raise ValueError(f"its samples have {8 * width} bits")
         promised = w.getnframes() * channels * width
         raw = w.readframes(w.getnframes())
         if len(raw) < promised:

@@ -18,13 +18,13 @@ nothing and is left out.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from equilif.data.words import Codes, to_codes
-from equilif_golden.fixed import whole
+from equilif_golden.fixed import choice, whole
 from equilif_golden.network import MOST_NEURONS
 
 Reals = npt.NDArray[np.float64]
@@ -37,6 +37,8 @@ LEAST = 1e-9  #: deviation of a mean, as a part of the largest value, that is mo
 FULL = 2.0  #: and those that fill the inputs of a span of a series
 #: 8-bit values whose largest training value is below this use too little of the inputs, and are scaled
 ENOUGH = 128
+#: inputs that a column becomes, by its kind
+WIDTHS = {"range": 1, "rails": 2, "standard": 2, "constant": 0}
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Column:
     mean: float
 
     def __post_init__(self) -> None:
+        choice(self.kind, "kind", WIDTHS)
         if self.low > self.high or self.kind != "constant" and self.low == self.high:
             raise ValueError(f"low must be below high, not {self.low} and {self.high}")
         if self.kind == "rails" and not self.low < 0 < self.high:
@@ -57,7 +60,7 @@ class Column:
     @property
     def width(self) -> int:
         """Inputs that it becomes."""
-        return {"range": 1, "rails": 2, "standard": 2, "constant": 0}[self.kind]
+        return WIDTHS[self.kind]
 
 
 class Scaled(NamedTuple):
@@ -81,6 +84,8 @@ class Scaling:
     missing: Missing = "refuse"
 
     def __post_init__(self) -> None:
+        choice(self.kind, "kind", ("bytes", "common", "columns", "tokens"))
+        choice(self.missing, "missing", get_args(Missing))
         whole(self.width, "width", 1, MOST_NEURONS)
         if self.names and len(self.names) != self.width:
             raise ValueError(f"names must be {self.width}, one a column, not {len(self.names)}")

@@ -46,6 +46,8 @@ def network(found: Anatomy) -> None:
     console.print(
         f"\n{found.schedule}; {found.steps['inference']} steps to run, {found.steps['training']} to learn"
     )
+    if found.sketch.unjoined:
+        console.print(f"[yellow]{literal(found.sketch.unjoined)}[/]")
     if found.weights is None or found.bits is None:
         left = ", ".join(found.sketch.open)
         console.print(f"[yellow]sizes of {literal(left)} are left to the data: name them to see the rest[/]")

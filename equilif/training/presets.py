@@ -20,7 +20,7 @@ from equilif.data.dataset import DataSet
 from equilif.training.records import record
 from equilif.training.sketch import Sizes, Sketch
 from equilif_golden.blocks.relay import FRACTION
-from equilif_golden.fixed import DEFAULT, finite, whole
+from equilif_golden.fixed import DEFAULT, choice, finite, whole
 from equilif_golden.learning import learning_steps, smallest_rate
 from equilif_golden.network import MOST_NEURONS, MOST_PATTERNS, Network, Weights
 from equilif_golden.schedule import Schedule
@@ -124,10 +124,8 @@ class Preset:
         finite(self.query, "query", 0, 1 << 16)
         for scale in self.rate_scales:
             finite(scale, "rate_scales", 0, 1 << 16)
-        if self.form not in FORMS:
-            raise ValueError(f"form must be one of {', '.join(FORMS)}, not {self.form!r}")
-        if self.order not in ORDERS:
-            raise ValueError(f"order must be one of {', '.join(ORDERS)}, not {self.order!r}")
+        choice(self.form, "form", FORMS)
+        choice(self.order, "order", ORDERS)
         if not self.seeds:
             raise ValueError("seeds must have at least one, the default")
         for seed in self.seeds:

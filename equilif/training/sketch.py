@@ -162,6 +162,15 @@ class Sketch:
         return next(g.name for g in self.populations if g.kind == "output")
 
     @property
+    def unjoined(self) -> str:
+        """A note that names the populations without a synapse; empty when there are none."""
+        joined = {name for s in self.synapses for name in (s.pre, s.post)}
+        names = [repr(g.name) for g in self.populations if g.name not in joined]
+        return f"population {', '.join(names)}: no synapse joins it to another, so it does nothing" * bool(
+            names
+        )
+
+    @property
     def open(self) -> tuple[str, ...]:
         """Populations whose size or rows the data say."""
         return tuple(g.name for g in self.populations if g.size is None or g.rows == 0)

@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Raw = npt.NDArray[np.int64]
 Reals = npt.NDArray[np.float64]
+Element = TypeVar("Element", bound=np.generic)
 
 #: what to do with numbers that are no integers, by the kind of their dtype
 WAY_OUT = {
@@ -44,7 +46,7 @@ def required(
 
     A type that holds nothing else than what is allowed is not searched either.
     """
-    array = _array(values, name, "integers")
+    array = as_array(values, name, "integers")
     if array.dtype.kind == "i" and lo is None and hi is None:
         return array
     if not array.size:
@@ -59,17 +61,39 @@ def required(
     return array
 
 
-def _array(values: npt.ArrayLike, name: str, what: str) -> npt.NDArray[Any]:
+def as_array(values: Any, name: str, what: str) -> npt.NDArray[Any]:
+    """``values`` as an array of NumPy, which may share their memory.  Every array of a user enters here.
+
+    Tensors are detached.  ValueError when elements are masked, or there is no such array; ``what`` it should
+    hold, for messages.
+    """
     if type(values) is np.ndarray:
         return values
-    if np.ma.is_masked(values):
+    listed = values if isinstance(values, list | tuple) else (values,)
+    if any(isinstance(v, np.ma.MaskedArray) and np.ma.is_masked(v) for v in listed):
         raise ValueError(
             f"{name} must be an array of {what}, not one of which some are masked: fill them first"
         )
     try:
-        return np.asarray(values)
+        try:
+            return np.asarray(values)
+        except (RuntimeError, TypeError):  # tensors with a gradient, or on a GPU
+            detached = [v.detach().cpu() for v in listed]
+            return np.asarray(detached if isinstance(values, list | tuple) else detached[0])
     except Exception as e:  # lists of lists of different lengths; foreign arrays that do not convert
         raise ValueError(f"{name} must be an array of {what}, not {shown(values)}") from e
+
+
+def read_only(array: npt.NDArray[Element]) -> npt.NDArray[Element]:
+    """The array when nothing can change it any more, else a copy that cannot be written to."""
+    owner: Any = array
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    constant = owner.flags.owndata or isinstance(owner.base, bytes)  # a mapped file changes with the file
+    if array.flags.writeable or owner.flags.writeable or not constant:
+        array = np.array(array)
+        array.flags.writeable = False
+    return array
 
 
 def _require_range(least: int, most: int, name: str, lo: int, hi: int) -> None:
@@ -103,7 +127,7 @@ def _not_integers(array: npt.NDArray[Any], name: str, lo: int, hi: int) -> str:
 
 def reals(values: npt.ArrayLike, name: str) -> Reals:
     """``values`` as float64; ValueError unless they are finite real numbers."""
-    array = _array(values, name, "real numbers")
+    array = as_array(values, name, "real numbers")
     if array.size and array.dtype.kind not in "fiu":
         raise ValueError(f"{name} must be real numbers, not values such as {shown(array.flat[0])}")
     real = array.astype(np.float64, copy=False)
@@ -131,6 +155,14 @@ def truth(value: Any, name: str) -> bool:
     if not isinstance(value, bool | np.bool_):
         raise ValueError(f"{name} must be true or false, not {shown(value)}")
     return bool(value)
+
+
+def choice(value: Any, name: str, allowed: Iterable[str]) -> str:
+    """One of the ``allowed`` words; ValueError otherwise."""
+    words = tuple(map(str, allowed))
+    if not isinstance(value, str) or value not in words:
+        raise ValueError(f"{name} must be one of {', '.join(words)}, not {shown(value)}")
+    return str(value)
 
 
 def finite(value: Any, name: str, lo: float, hi: float) -> float:

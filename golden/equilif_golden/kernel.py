@@ -125,14 +125,14 @@ class Kernel:
         *,
         tokens: TokenRows | None = None,
     ) -> Epoch:
-        """Learn the samples one by one, in ``order`` (default: as they stand).
+        """Learn the samples one by one, in ``order`` (default: as they stand, unless sorted by class).
 
         ``x`` may be None where there is no input population.
         """
         values, rows = self._inputs(x, tokens)
         # copies, for the same reason
         known = samples.labels(self.network, labels, len(values)).copy()
-        at = samples.order(order, len(values)).copy()
+        at = samples.order(order, len(values), known).copy()
         if not self.learns:
             raise ValueError(NO_RATE)
         with self._lock:

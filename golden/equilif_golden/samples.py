@@ -12,6 +12,9 @@ from equilif_golden.network import Memory, Network, TokenRows
 
 NO_TOKENS = TokenRows(np.zeros((0, 0), np.int16), np.zeros(0, np.int32), np.zeros(0, np.int64))
 
+MIN_SORTED = 20  #: samples of which it is asked whether they are sorted by class
+MIN_OTHERS = 5  #: of them in other classes than the largest
+
 
 class Epoch(NamedTuple):
     """What one pass of training did."""
@@ -68,18 +71,37 @@ def labels(network: Network, y: npt.ArrayLike, n: int) -> Raw:
     """Class numbers of ``n`` samples, (n,); ValueError when they are no classes of the network."""
     checked = integers(y, "labels", 0, network.n_outputs - 1)
     if checked.shape != (n,):
-        raise ValueError(f"labels must have shape {(n,)}, one a sample, not {checked.shape}")
+        way_out = ": one-hot rows become labels by argmax(1)" if checked.ndim > 1 else ""
+        raise ValueError(f"labels must have shape {(n,)}, one a sample, not {checked.shape}{way_out}")
     return checked
 
 
-def order(at: npt.ArrayLike | None, n: int) -> Raw:
-    """Positions among ``n`` samples, one after the other; None: as they stand."""
+def order(at: npt.ArrayLike | None, n: int, known: Raw | None = None) -> Raw:
+    """Positions among ``n`` samples, one after the other; None: as they stand.
+
+    ValueError when they stand class by class, going by ``known`` (n,): the last class would displace those
+    before it.
+    """
     if at is None:
+        if known is not None and _class_by_class(known):
+            raise ValueError(
+                "samples are sorted by class, and a network that learns one by one forgets the first: give "
+                f"order=np.random.default_rng(0).permutation({n}), or order=np.arange({n}) where it is meant"
+            )
         return np.arange(n)
     checked = integers(at, "order", 0, n - 1)
     if checked.ndim != 1:
         raise ValueError(f"order must have one dimension, not {checked.ndim}")
     return checked
+
+
+def _class_by_class(known: Raw) -> bool:
+    """Whether each class is one block, in a way that chance brings about once in 10,000 times at most."""
+    if len(known) < MIN_SORTED:
+        return False
+    counts = np.bincount(known)
+    blocks = 1 + np.count_nonzero(known[1:] != known[:-1])
+    return bool(blocks == np.count_nonzero(counts) and len(known) - counts.max() >= MIN_OTHERS)
 
 
 def targets(network: Network, y: npt.ArrayLike, n: int) -> Raw:

@@ -91,7 +91,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         from equilif_golden.blocks.lif import LEAKS
-        from equilif_golden.fixed import finite, keep, shown, whole
+        from equilif_golden.fixed import choice, finite, keep, whole
 
         keep(self, window=whole(self.window, "window", 1, STEPS_MAX))
         if self.window & (self.window - 1):
@@ -106,8 +106,7 @@ class Schedule:
         if not self.beta:
             raise ValueError("beta must be above 0, up to 2: a nudge of 0 teaches nothing")
         keep(self, threshold=finite(self.threshold, "threshold", 0, 1 << 16))
-        if not isinstance(self.watch, str) or self.watch not in ("all", "output"):
-            raise ValueError(f"watch must be all or output, not {shown(self.watch)}")
+        choice(self.watch, "watch", ("all", "output"))
         keep(self, least=whole(self.least, "least (windows)", 1, STEPS_MAX))
         if self.early is not None:
             self._check_early(self.early)

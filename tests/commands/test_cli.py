@@ -146,6 +146,8 @@ def test_help_imports_nothing_heavy():
         (("verify", "--board", "etch-a-sketch"), "board must be one of icebreaker"),
         (("build", "etch-a-sketch"), "board must be one of icebreaker"),
         (("demo", "--board", "etch-a-sketch"), "board must be one of icebreaker"),
+        (("export", ""), "an argument is empty"),
+        (("export", "export", "--name="), "the value of --name is empty"),
     ],
 )
 def test_bad_input_is_one_line(arguments, message, tmp_path):

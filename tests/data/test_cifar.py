@@ -99,6 +99,14 @@ def test_pixels_lie_row_by_row_with_their_colours_side_by_side(place, tmp_path):
     assert (d.image, d.n_features, d.n_classes) == ((32, 32, 3), 3072, 10)
 
 
+def test_an_archive_of_two_sets_is_refused(tmp_path):
+    path = tmp_path / "two.tar.gz"
+    files = {f"{place}/{name}": raw for place in "ab" for name, raw in batches(TEN).items()}
+    path.write_bytes(tar(**files))
+    with pytest.raises(ValueError, match=r"two\.tar\.gz holds two files"):
+        cifar.read(path)
+
+
 def test_an_image_is_folded_to_patches_with_all_their_colours(tmp_path):
     d = images.load("cifar10", write_folder(tmp_path))
     population = Input.of_shape("x", (16, 16, 12), patch=2)

@@ -72,6 +72,30 @@ def test_tokens_that_do_not_belong_to_the_samples_are_refused(case):
         replace(TEXT, tokens_train=tokens)
 
 
+def test_a_data_set_is_its_own_and_cannot_be_written(tmp_path):
+    """Whatever happens to what it was made of, later epochs learn the data of its digest."""
+    mapped = np.memmap(tmp_path / "x", np.uint8, "w+", shape=X.shape)
+    mapped[:] = X
+    shown = X.copy()
+    view = shown.view()
+    view.flags.writeable = False  # its owner can be written to
+    for x in (shown.copy(), shown, view, np.memmap(tmp_path / "x", np.uint8, "r", shape=X.shape)):
+        y = Y.copy()
+        data = DataSet("small", x, y, x[:2], y[:2])
+        assert not np.shares_memory(data.x_train, x) and not np.shares_memory(data.y_train, y)
+    tokens = TokenRows(*(a.copy() for a in TOKENS))
+    text = DataSet("text", EMPTY, Y, EMPTY, Y, tokens, tokens)
+    arrays = [data.x_train, data.y_train, data.x_test, data.y_test, *text.tokens_train, *text.tokens_test]
+    assert not any(a.flags.writeable for a in arrays)
+    assert not any(np.shares_memory(a, b) for a in text.tokens_train for b in tokens)
+    assert text.tokens_train.table is text.tokens_test.table
+    assert replace(data, name="other").x_train is data.x_train, "copied once"
+    constant = np.frombuffer(X.tobytes(), np.uint8).reshape(X.shape)
+    assert DataSet("small", constant, Y, X[:2], Y[:2]).x_train is constant
+    with pytest.raises(ValueError, match="masked"):
+        replace(data, x_train=np.ma.masked_equal(X, 3))
+
+
 def test_the_digest_is_of_what_is_learnt_and_not_of_names():
     assert len(SET.digest) == 64 and SET.digest == replace(SET, name="other").digest
     assert TEXT.digest == replace(TEXT, words=()).digest

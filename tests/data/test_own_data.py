@@ -710,11 +710,11 @@ GIVEN: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "no class": (
         lambda: own.of(frame(kind=[None, *["a", "b"] * 29, "a"]), label="kind"),
-        "row 0 of x has no",
+        "sample 0 has no class in kind",
     ),
     "no class of pandas": (
         lambda: own.of(frame(kind=pandas_array([None, *([1, 2] * 30)[:59]])), label="kind"),
-        "kind must be classes",
+        "sample 0 has no class in kind",
     ),
     "no text": (lambda: own.of(frame(a=["", *["x"] * 59]), label="kind", text="a"), "row 0 has no text"),
     "empty table": (lambda: own.of(frame()[:0], label="kind"), "x has no sample"),
@@ -722,7 +722,7 @@ GIVEN: dict[str, tuple[Callable[[], Any], str]] = {
     "an array to test": (lambda: own.of(frame(), x_test=X, label="kind"), "columns of x"),
     "half a test": (lambda: own.of(X, Y, X), "belong together"),
     "empty text": (lambda: own.of(["a b", " "], [0, 1]), "no text in sample 1"),
-    "series of words": (lambda: own.of([["a"], ["b", "c"]], [0, 1]), "series 0 must be numbers"),
+    "series of words": (lambda: own.of([["a"], ["b", "c"]], [0, 1]), "series 0 of x must be numbers"),
     "series of other channels": (lambda: own.of([X[:2], X[:3, :2]], [0, 1]), "channels differ"),
     "series and other classes": (lambda: own.of([X[:2], X[:3]], [0]), "y must have shape (2,)"),
     "series to test": (lambda: own.of([X[:2], X[:3]] * 4, Y[:8], ["a", "b"], [0, 1]), "kind of x"),
@@ -734,6 +734,167 @@ def test_what_cannot_be_data_is_named(name):
     make, said = GIVEN[name]
     with pytest.raises(ValueError, match=re.escape(said)):
         make()
+
+
+#: classes of six samples, again and again, as Python has them: what they are named, or part of the error
+LABELS: dict[str, tuple[list[Any], tuple[str, ...] | str]] = {
+    "numbers": ([2, 10, 0] * 2, ("0", "2", "10")),
+    "whole floats": ([2, 10.0, 0] * 2, ("0", "2", "10")),
+    "texts": (["01", "1", "1e2"] * 2, ("01", "1", "1e2")),
+    "NumPy's": ([np.int8(3), np.float32(4), np.array(5)] * 2, ("3", "4", "5")),
+    "bytes": ([b"ape", "b\u00e9e".encode(), b"cow"] * 2, ("ape", "b\u00e9e", "cow")),
+    "decomposed": (["e\u0301", "f"] * 3, ("f", "\u00e9")),
+    "in two forms of Unicode": (["e\u0301", "\u00e9", "a"] * 2, "Unicode"),
+    "bytes of no text": ([b"\xff", b"a", b"b"] * 2, "UTF-8"),
+    "mixed": ([1, 1.0, "1"] * 2, "mixes"),
+    "NaN": (["a", np.nan, "b"] * 2, "sample 1 has no class"),
+    "NaN that NumPy made a text": (["a", "nan", "b"] * 2, "missing"),
+    "None": (["a", None, "b"] * 2, "sample 1 has no class"),
+    "masked": ([0, np.ma.masked, 1] * 2, "masked"),
+    "one-hot": (list(np.eye(3, dtype=int)) * 2, "argmax"),
+    "dates": ([np.datetime64("2020-01-01", "ns"), np.datetime64("2021-01-01", "ns")] * 3, "numbers or texts"),
+    "fractions": ([0, 0.5, 1] * 2, "0.5"),
+}
+
+
+def as_objects(classes: list[Any]) -> np.ndarray:
+    return np.fromiter(classes, object, len(classes))
+
+
+#: where classes enter, each with ten samples a class
+ENTRIES: dict[str, Callable[[list[Any]], Any]] = {
+    "list": lambda y: own.of(blobs()[0], y),
+    "array": lambda y: own.of(blobs()[0], as_objects(y)),
+    "test part": lambda y: own.of(blobs()[0], y, blobs(seed=1)[0], y),
+    "series": lambda y: own.of([np.full((2 + k % 3, 2), k) for k in range(60)], y),
+    "texts": lambda y: own.of([f"word {k % 3}" for k in range(60)], y),
+    "data set": lambda y: own.of(list(zip(blobs()[0], y, strict=True))),
+    "column": lambda y: own.of(frame(kind=as_objects(y)), label="kind"),
+    "table and classes": lambda y: own.of(frame().drop(columns="kind"), as_objects(y)),
+}
+
+
+@pytest.mark.parametrize("case", LABELS)
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_classes_mean_the_same_wherever_they_enter(entry, case):
+    classes, wanted = LABELS[case]
+    if isinstance(wanted, str):
+        with pytest.raises(ValueError, match=wanted):
+            ENTRIES[entry](classes * 10)
+    else:
+        assert ENTRIES[entry](classes * 10).about.labels == wanted
+
+
+@pytest.mark.parametrize(
+    "cells, wanted",
+    [
+        (("2", "10", "0"), ("0", "2", "10")),
+        (("2.0", "10.0", "0.0"), ("0", "2", "10")),
+        (("01", "1", "10"), ("01", "1", "10")),
+        (("1e2", "100", "1"), ("1", "100", "1e2")),
+        (("007", "7", "x"), ("007", "7", "x")),
+        (("1.0", "x", "2"), ("1", "2", "x")),
+        (("1.0", "1", "x"), None),
+        (("e\u0301", "\u00e9", "x"), None),
+    ],
+)
+def test_classes_of_a_table_are_its_texts(cells, wanted):
+    lines = "".join(f"{k},{cells[k % 3]}\n" for k in range(30))
+    text("a,kind\n" + lines)
+    if wanted is None:
+        with pytest.raises(ValueError, match=r"t\.csv"):
+            own.load("t.csv", label="kind")
+    else:
+        assert own.load("t.csv", label="kind").about.labels == wanted
+        own.load("t.csv", label="kind", test=text("a,kind\n1," + cells[0] + "\n", "u.csv"))
+
+
+@pytest.mark.parametrize(
+    "header, label, named",
+    [
+        ("0,1,2", "2", True),
+        ("1,2,3", "3", True),
+        ("0,1,kind", "kind", True),
+        ("5,7,kind", "kind", True),
+        ("0,1,2", None, False),
+        ("3,5,7", "7", False),
+        ("1.5,2.5,x", "kind", False),
+    ],
+)
+def test_a_line_of_numbers_is_a_header_when_its_label_says_so(header, label, named):
+    text(header + "\n" + "".join(f"{k},{k % 5},{k % 2}\n" for k in range(20)))
+    if named:
+        data = own.load("t.csv", label=label)
+        assert data.about.scaling.names == tuple(header.split(",")[:2])
+        assert len(data.x_train) + len(data.x_test) == 20
+    else:
+        with pytest.raises(ValueError, match=r"t\.csv has no header"):
+            own.load("t.csv", label=label)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"missing": v} for v in ("median", "drop", True, None, 1)]
+    + [{"memory": v} for v in ("yes", 1, None)]
+    + [{"vectors": v} for v in (b"v.txt", 3, "")],
+    ids=str,
+)
+def test_options_are_what_the_documentation_says_or_nothing(options):
+    name, value = next(iter(options.items()))
+    for make in (lambda: own.of(*blobs(), **options), lambda: own.load(npz(), **options)):
+        with pytest.raises(ValueError, match=rf"{name} must be .*{re.escape(repr(value))}"):
+            make()
+
+
+@pytest.mark.parametrize("path", [None, b"t.npz", 3, ""], ids=repr)
+def test_paths_are_texts(path):
+    npz()
+    for given in ({"path": path}, {"path": "t.npz", "test": path} if path is not None else {"path": path}):
+        with pytest.raises(ValueError, match=f"must be a path.*{re.escape(repr(path))}"):
+            own.load(**given)
+
+
+def test_arrays_of_any_kind_come_to_the_same_and_masked_ones_are_refused():
+    torch = pytest.importorskip("torch")
+    x, y = blobs()
+    wanted = own.of(x, y).digest
+    tensor = torch.tensor(x, requires_grad=True)
+    for form in (tensor, list(tensor), np.ma.masked_array(x), x.tolist(), np.asfortranarray(x)):
+        assert own.of(form, y).digest == wanted
+    assert own.of(list(zip(tensor, torch.tensor(y), strict=True))).digest == wanted
+    masked = np.ma.masked_greater(x, 50)
+    for form in (masked, list(masked)):
+        with pytest.raises(ValueError, match="masked"):
+            own.of(form, y)
+    with pytest.raises(ValueError, match="x must be numbers"):
+        own.of(np.full((60, 2), "2020-01-01", "M8[ns]"), y)
+    with pytest.raises(ValueError, match="'a' holds '2020"):
+        own.of(frame(a=np.full(60, "2020-01-01", "M8[ns]")), label="kind")
+
+
+def test_series_of_one_length_go_with_series_of_several():
+    samples, y = series()
+    alike = [s[:5] for s in samples]
+    wanted = own.of(samples, y, alike[:1], y[:1])
+    assert wanted.about.encoding.kind == "series" and len(wanted.x_test) == 1
+    assert own.of(samples, y, np.stack(alike[:1]), y[:1]).digest == wanted.digest
+    assert own.of(alike, y, samples[:9], y[:9]).about.encoding.kind == "series"
+
+
+def test_images_are_turned_upright_by_their_orientation():
+    images()
+    before = own.load("pictures")
+    turns = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # what undoes each: Image.Transpose
+    for orientation, turn in turns.items():
+        path = Path(f"pictures/ape/{orientation}.png")
+        with Image.open(path) as image:
+            changed = image.transpose(turn)
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        changed.save(path, exif=exif)
+    found = own.read("pictures")
+    assert found.data.digest == before.digest
+    assert any("7 images turned upright" in note for note in found.notes)
 
 
 def test_users_find_it_in_the_package():
@@ -789,15 +950,51 @@ def lone(path: Path) -> None:
 
 def bomb(path: Path) -> None:
     """An image that says it has 60,000 x 60,000 pixels."""
+    png(path / "ape/0.png", 60_000, b"\x08\0", bytes(1000))
+
+
+def deep(path: Path) -> None:
+    """An image of three colours of 16 bits."""
+    png(path / "ape/0.png", 6, b"\x10\x02", bytes(6 * (1 + 6 * 6)))
+
+
+def png(path: Path, side: int, kind: bytes, pixels: bytes) -> None:
+    """``kind``: bits and colours, as a PNG file tells them."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return (
             len(content).to_bytes(4, "big") + kind + content + zlib.crc32(kind + content).to_bytes(4, "big")
         )
 
-    header = (60_000).to_bytes(4, "big") * 2 + b"\x08\0\0\0\0"
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
-    (path / "ape/0.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+    header = side.to_bytes(4, "big") * 2 + kind + b"\0\0\0"
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+
+
+def other(path: Path, kind: str) -> None:
+    """An image of another format under the name of a PNG file."""
+    Image.new("L", (6, 6)).save(path / "ape/0.png", kind)
+
+
+def animated(path: Path) -> None:
+    pictures = [Image.new("L", (6, 6), shade) for shade in (0, 9)]
+    pictures[0].save(path / "ape/0.png", save_all=True, append_images=pictures[1:])
+
+
+def sound(path: Path, kind: int, bits: int) -> None:
+    """A WAV file of a ``kind`` (1: whole numbers, 3: floating point) that the wave module does not write."""
+    head = b"".join(
+        n.to_bytes(size, "little")
+        for n, size in zip((kind, 1, 4000, 500 * bits, bits // 8, bits), (2, 2, 4, 4, 2, 2), strict=True)
+    )
+    body = (
+        b"WAVEfmt \x10\0\0\0"
+        + head
+        + b"data"
+        + (bits * 50).to_bytes(4, "little")
+        + bytes(range(200)) * (bits // 4)
+    )
+    path.write_bytes(b"RIFF" + len(body).to_bytes(4, "little") + body)
 
 
 def noise(change: Callable[[Path], object]) -> str:
@@ -830,6 +1027,12 @@ WRONG: dict[str, tuple[Callable[[], str], str, tuple[str, ...]]] = {
     "missing value": (lambda: text(good() + ",2,x\n" * 3), K, ("missing values", "'a'", "--missing mean")),
     "NaN": (lambda: text(good() + "NaN,2,x\n" * 3), K, ("missing values", "'a'", "--missing mean")),
     "infinite": (lambda: text(good() + "1e999,2,x\n"), K, ("infinite",)),
+    "beyond single precision": (lambda: text(good() + "1e308,2,x\n"), K, ("beyond", "1e+38")),
+    "tested on what it learned": (
+        lambda: (table("u.csv"), table())[1],
+        f"{K} --test u.csv",
+        ("u.csv", "t.csv", "--test"),
+    ),
     "no class": (lambda: text(good() + "1,2,\n"), K, ("line 11", "no class in 'kind'")),
     "measured label": (lambda: text(good() + "1,2,0.5\n"), K, ("'kind'", "0.5", "whole numbers")),
     "negative label": (lambda: text(good() + "1,2,-1\n"), K, ("'kind'", "-1")),
@@ -895,7 +1098,7 @@ WRONG: dict[str, tuple[Callable[[], str], str, tuple[str, ...]]] = {
     "broken image": (
         lambda: pictures(lambda p: (p / "ape/0.png").write_bytes(b"\x89PNG\r\n\x1a\nxxxx")),
         "",
-        ("ape/0.png", "not an image"),
+        ("ape/0.png", "not a PNG or JPEG image"),
     ),
     "cut image": (
         lambda: pictures(lambda p: (p / "ape/0.png").write_bytes((p / "ape/1.png").read_bytes()[:-30])),
@@ -917,6 +1120,10 @@ WRONG: dict[str, tuple[Callable[[], str], str, tuple[str, ...]]] = {
         "",
         ("bee/3.png", "transparency"),
     ),
+    "deep image": (lambda: pictures(deep), "", ("ape/0.png", "16 bits", "8-bit grey or RGB")),
+    "GIF named PNG": (lambda: pictures(lambda p: other(p, "GIF")), "", ("ape/0.png", "PNG or JPEG")),
+    "EPS named PNG": (lambda: pictures(lambda p: other(p, "EPS")), "", ("ape/0.png", "PNG or JPEG")),
+    "animated image": (lambda: pictures(animated), "", ("ape/0.png", "animated")),
     "huge image": (lambda: pictures(bomb), "", ("ape/0.png",)),
     "image of too many pixels": (lambda: images(side=260), "", ("67,600 inputs", "make images smaller")),
     "too many columns": (
@@ -1011,6 +1218,8 @@ WRONG: dict[str, tuple[Callable[[], str], str, tuple[str, ...]]] = {
         "",
         ("1.wav", "its header says"),
     ),
+    "deep recording": (lambda: noise(lambda p: sound(p, 1, 64)), "", ("1.wav", "64 bits", "16, 24 or 32")),
+    "real recording": (lambda: noise(lambda p: sound(p, 3, 32)), "", ("1.wav", "16, 24 or 32")),
     "text as recording": (lambda: noise(lambda p: p.write_text("la la")), "", ("1.wav", "WAV file")),
     "silent recording": (lambda: noise(lambda p: wav(p, 0 * TONE)), "", ("1.wav is silent", "leave it out")),
     "empty recording": (lambda: noise(lambda p: wav(p, TONE[:0])), "", ("1.wav holds no sound",)),

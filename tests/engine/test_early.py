@@ -70,7 +70,7 @@ def test_what_watching_costs():
             r"least \(windows of the 12 free steps\) must be in 2\.\.3, not 1",
         ),
         (lambda: Schedule(early=8, free=4), "has at least two windows: free must be at least 8, not 4"),
-        (lambda: Schedule(early=8, watch="input"), "watch must be all or output, not 'input'"),
+        (lambda: Schedule(early=8, watch="input"), "watch must be one of all, output, not 'input'"),
     ],
 )
 def test_a_schedule_that_cannot_settle_is_refused(make, message):

@@ -684,6 +684,13 @@ def test_show_says_in_numbers_why_a_board_does_not_hold_a_network(tmp_path):
     )
 
 
+def test_a_population_without_a_synapse_is_noted(tmp_path):
+    path = write(tmp_path, GRAPH + '\n[population.lonely]\nkind = "lif"\nsize = 3\n')
+    assert "'lonely'" in run("show", path)
+    assert "'lonely'" in run("train", "digits", "--net", path, "--epochs", 1, "--out", tmp_path / "run")
+    assert "no synapse" not in run("show", write(tmp_path, GRAPH))
+
+
 def test_show_without_data_says_which_sizes_are_open(tmp_path):
     printed = run("show", write(tmp_path, GRAPH))
     assert "sizes of input, output are left to the data" in printed and "icebreaker" not in printed

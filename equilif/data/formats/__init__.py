@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from equilif.data.formats.arrays import Npz
 from equilif.data.formats.base import Columns as Columns
 from equilif.data.formats.base import Content as Content
@@ -20,6 +18,7 @@ from equilif.data.formats.pictures import ImageFolders
 from equilif.data.formats.series import Ts
 from equilif.data.formats.sounds import SoundFolders
 from equilif.data.formats.tables import Csv, Parquet
+from equilif.data.reading import check_range, reading
 
 FORMATS: tuple[Format, ...] = (
     Npz(),
@@ -54,6 +53,8 @@ def read(path: Path, columns: Columns) -> tuple[Format, Content]:
                 f"{option} names a column of a table, {path} is {known.what} and has none: leave it out"
             )
     content = known.read(path, columns)
-    if any(np.isinf(part.numbers).any() for part in content.parts):
-        raise ValueError(f"{path} has values that are infinite: inputs must be finite numbers")
+    with reading(path):
+        content = content.composed()
+    for part in content.parts:
+        check_range(part.numbers, str(path))
     return known, content

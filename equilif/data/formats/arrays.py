@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from equilif.data.formats.base import Columns, Content, Part, Series
 from equilif.data.reading import read_npz, reading
+from equilif_golden.fixed import as_array, shown
 
 PARTS = ("x_train", "y_train", "x_test", "y_test")
 WHOLE = ("x", "y")
@@ -64,10 +65,11 @@ def _cut(x: npt.NDArray[Any], off: npt.NDArray[Any], y: npt.NDArray[Any], end: s
         raise ValueError(f"x{end} must have shape (steps, channels) where there are offsets, not {x.shape}")
     if off.ndim != 1 or len(off) < 2:
         raise ValueError(f"offsets{end} must have shape (samples + 1,), not {off.shape}")
-    if y.shape != (len(off) - 1,):
+    labels = names(y, f"y{end}")
+    if len(labels) != len(off) - 1:
         raise ValueError(f"y{end} must have shape {(len(off) - 1,)}, one class a sample, not {y.shape}")
     wide = x.astype(np.float64) if x.dtype.kind == "f" and x.dtype.itemsize > 8 else x
-    return Part(Series(wide, off.astype(np.int64)), names(y, f"y{end}"))
+    return Part(Series(wide, off.astype(np.int64)), labels)
 
 
 def of_series(train: Part, test: Part | None = None) -> Content:
@@ -83,9 +85,9 @@ def of_series(train: Part, test: Part | None = None) -> Content:
 
 def content(
     x: npt.NDArray[Any],
-    y: npt.NDArray[Any],
+    y: Any,
     x_test: npt.NDArray[Any] | None = None,
-    y_test: npt.NDArray[Any] | None = None,
+    y_test: Any = None,
 ) -> Content:
     """Arrays as a content; ValueError says which of them is something else."""
     one = x_test is None or y_test is None
@@ -99,34 +101,89 @@ def content(
     return Content(train, test, shape=x.shape[1:], alike=alike)
 
 
-def _part(x: npt.NDArray[Any], y: npt.NDArray[Any], samples: str, classes: str) -> Part:
+def _part(x: npt.NDArray[Any], y: Any, samples: str, classes: str) -> Part:
     if x.dtype.kind not in "iuf":
         raise ValueError(f"{samples} must be numbers, not {x.dtype}")
     if x.ndim < 2 or not all(x.shape[1:]):
         raise ValueError(f"{samples} must have shape (samples, values), not {x.shape}")
-    if y.shape != (len(x),):
-        raise ValueError(f"{classes} must have shape {(len(x),)}, one class a sample, not {y.shape}")
+    labels = names(y, classes)
+    if len(labels) != len(x):
+        raise ValueError(f"{classes} must have shape {(len(x),)}, one class a sample, not {labels.shape}")
     if not len(x):
         raise ValueError(f"{samples} has no sample")
     if x.dtype.kind == "f" and x.dtype.itemsize > 8:
         x = x.astype(np.float64)
-    return Part(x.reshape(len(x), -1), names(y, classes))
+    return Part(x.reshape(len(x), -1), labels)
 
 
-def names(y: npt.NDArray[Any], what: str) -> npt.NDArray[np.str_]:
-    """Class numbers or texts as names; ValueError for what is no class."""
-    if y.dtype.kind == "U":
-        return y
-    if y.dtype.kind == "O" and all(isinstance(v, str) for v in y):
-        return y.astype(np.str_)
-    if y.dtype.kind == "b":
-        return y.astype(np.int64).astype(np.str_)
-    if y.dtype.kind not in "iuf":
-        raise ValueError(f"{what} must be whole numbers or texts, not {y.dtype}")
-    wrong = ~np.isfinite(y) | (y % 1 != 0) | (np.abs(y) >= 1 << 53) | (y < 0)
-    if wrong.any():
+def names(y: Any, what: str) -> npt.NDArray[np.str_]:
+    """Classes of samples, whole numbers from 0 or texts (n,), as names; ValueError for what is no class."""
+    if isinstance(y, list | tuple):  # of numbers and texts NumPy would make texts
+        array = np.fromiter(y, object, len(y))
+    else:
+        array = as_array(y, what, "classes")
+    if array.ndim != 1:
+        raise ValueError(f"{what} must have shape (samples,), one class a sample, not {array.shape}{ONE_HOT}")
+    if array.dtype.kind in "OS":
+        array = _alike([_class(v, k, what) for k, v in enumerate(array.tolist())], what)
+    if array.dtype.kind == "U":
+        return array
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{what} must be whole numbers or texts, not {array.dtype}")
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        raise ValueError(_no_class(int(np.isnan(array).argmax()), what))
+    if array.dtype.kind != "b":
+        wrong = (array % 1 != 0) | (array >= 1 << 53) | (array < 0)
+        if wrong.any():
+            raise ValueError(
+                f"{what} must be classes, whole numbers from 0 or texts, not {array[wrong].flat[0]}: number "
+                "them from 0"
+            )
+    return array.astype(np.int64).astype(np.str_)
+
+
+ONE_HOT = ": one-hot rows become classes by argmax(1)"
+
+
+def _alike(classes: list[Any], what: str) -> npt.NDArray[Any]:
+    """Texts, or numbers, as an array; ValueError for a mixture, in which one class would have two names."""
+    texts = [isinstance(v, str) for v in classes]
+    if any(texts) and not all(texts):
+        text, number = classes[texts.index(True)], classes[texts.index(False)]
         raise ValueError(
-            f"{what} must be classes, whole numbers from 0 or texts, not {y[wrong].flat[0]}: number them "
-            "from 0"
+            f"{what} mixes texts such as {text[:40]!r} and numbers such as {number}: write all in one way"
         )
-    return y.astype(np.int64).astype(np.str_)
+    return np.array(classes) if classes else np.zeros(0, np.int64)
+
+
+def _class(value: Any, k: int, what: str) -> str | int | float:
+    """One class as a text or a number of Python."""
+    if hasattr(value, "item") or isinstance(value, list | tuple):
+        array = as_array(value, what, "classes")
+        if array.size != 1:
+            raise ValueError(f"{what} must be one class a sample, sample {k} has {array.size}{ONE_HOT}")
+        value = array.item() if array.dtype.kind not in "mM" else array
+    if is_gone(value):
+        raise ValueError(_no_class(k, what))
+    if isinstance(value, bytes):
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError as e:
+            raise ValueError(f"{what} must be texts in UTF-8, not {shown(value)}") from e
+    if isinstance(value, str | int | float):  # text, number or boolean
+        return value
+    raise ValueError(f"{what} must be whole numbers or texts, not {shown(value)}")
+
+
+def is_gone(value: Any) -> bool:
+    """Whether it stands for a value that is not there: None, NaN, or what pandas has for it."""
+    return (
+        value is None
+        or type(value).__name__ in ("NAType", "NaTType")
+        or isinstance(value, float)
+        and value != value
+    )
+
+
+def _no_class(k: int, what: str) -> str:
+    return f"sample {k} has no class in {what}: fill it in, or leave the sample out"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Self
+from unicodedata import normalize
 
 import numpy as np
 import numpy.typing as npt
@@ -68,6 +69,18 @@ class Part:
     def take(self, at: npt.NDArray[np.int64]) -> Part:
         return Part(self.x[at], self.labels[at])
 
+    def composed(self) -> Part:
+        """With names in Unicode's composed form (NFC); ValueError when two names are one in this form."""
+        found, at = np.unique(self.labels, return_inverse=True)
+        names: dict[str, str] = {}
+        for name in map(str, found):
+            other = names.setdefault(normalize("NFC", name), name)
+            if other != name:
+                raise ValueError(
+                    f"classes {ascii(other)} and {ascii(name)} are one text in two forms of Unicode: use one"
+                )
+        return replace(self, labels=np.array(list(names))[at]) if names else self
+
     @property
     def numbers(self) -> npt.NDArray[Any]:
         """All numbers that were read, (any, columns or channels); texts have none."""
@@ -95,6 +108,12 @@ class Content:
     @property
     def parts(self) -> tuple[Part, ...]:
         return (self.train,) if self.test is None else (self.train, self.test)
+
+    def composed(self) -> Content:
+        """With :meth:`Part.composed`."""
+        return replace(
+            self, train=self.train.composed(), test=None if self.test is None else self.test.composed()
+        )
 
     def with_test(self, test: Part) -> Content:
         return replace(self, test=test)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 FILES = Files((".png", ".jpg", ".jpeg"), "PNG or JPEG image")
+IMAGE = "a PNG or JPEG image to learn from"
+KINDS = ("PNG", "JPEG")  #: formats that Pillow may open, whatever the name of a file
+ORIENTATION = 0x0112  #: tag of EXIF
+DEPTH = 24  #: byte of a PNG file with the bits of a value
 GREY = ("1", "L")
 COLOURED = "images in colour: three inputs a pixel"  #: a note
 COLOUR = ("RGB", "P", "CMYK", "YCbCr")
@@ -26,7 +30,8 @@ COLOUR = ("RGB", "P", "CMYK", "YCbCr")
 class ImageFolders:
     """``cat/1.png``, ``dog/7.jpg``: a folder is a class; or the same below ``train`` and ``test``.
 
-    Images are PNG or JPEG of one size, read by Pillow; grey stays grey, and when one is in colour, all are.
+    Images are PNG or JPEG of one size and 8 bits, read by Pillow and turned upright by their EXIF
+    orientation; grey stays grey, and when one is in colour, all are.
     """
 
     name = "images"
@@ -40,43 +45,63 @@ class ImageFolders:
         listed = FILES.listed(path)
         with needs("images"):
             from PIL import Image
-        first = listed[0][0][0]
-        shape: tuple[int, ...] = ()
-        notes = []
         colour = False
         for found in listed:
             for file, _ in found:
-                with reading(file, "an image"), Image.open(file) as image:
-                    _check(image, file, shape, first)
-                    shape = (image.height, image.width)
+                with reading(file, IMAGE), Image.open(file, formats=KINDS) as image:
+                    _check(image, file)
                     colour = colour or image.mode not in GREY
-        made = [self._part(found, "RGB" if colour else "L") for found in listed]
-        if colour:
-            shape = (*shape, 3)
-            notes.append(COLOURED)
+        stacks = [_upright([file for file, _ in found], "RGB" if colour else "L") for found in listed]
+        first = stacks[0].pixels[0]
+        for found, stack in zip(listed, stacks, strict=True):
+            for (file, _), pixels in zip(found, stack.pixels, strict=True):
+                if pixels.shape != first.shape:
+                    height, width = pixels.shape[:2]
+                    raise ValueError(
+                        f"{file} has {width} x {height} pixels, {listed[0][0][0]} has {first.shape[1]} x "
+                        f"{first.shape[0]}: make all of one size"
+                    )
+        made = [
+            Part(np.stack(stack.pixels).reshape(len(found), -1), np.array([name for _, name in found]))
+            for found, stack in zip(listed, stacks, strict=True)
+        ]
+        notes = [COLOURED] if colour else []
+        if turned := sum(stack.turned for stack in stacks):
+            notes.append(f"{turned:,} images turned upright, as their EXIF orientation says")
         test = made[1] if len(made) > 1 else None
-        return Content(made[0], test, shape=shape, alike=True, notes=(*notes, *FILES.left_out(path)))
-
-    def _part(self, found: list[tuple[Path, str]], mode: str) -> Part:
-        from PIL import Image
-
-        pixels: list[npt.NDArray[Any]] = []
-        for file, _ in found:
-            with reading(file, "a whole image"), Image.open(file) as image:
-                pixels.append(np.asarray(image.convert(mode), np.uint8).ravel())
-        return Part(np.stack(pixels), np.array([name for _, name in found]))
+        return Content(made[0], test, shape=first.shape, alike=True, notes=(*notes, *FILES.left_out(path)))
 
 
-def _check(image: Picture, file: Path, shape: tuple[int, ...], first: Path) -> None:
-    """Size and kind of an image, before its pixels are unpacked; ValueError otherwise."""
-    size = (image.height, image.width)
-    if size[0] * size[1] * 3 > MOST_NEURONS:
-        raise ValueError(f"it has {size[1]} x {size[0]} pixels, too many for a network: make it smaller")
-    if shape and size != shape:
+class _Stack(NamedTuple):
+    """Images (height, width) or (height, width, 3) each, and how many of them were turned upright."""
+
+    pixels: list[npt.NDArray[np.uint8]]
+    turned: int
+
+
+def _upright(files: list[Path], mode: str) -> _Stack:
+    from PIL import Image, ImageOps
+
+    pixels = []
+    turned = 0
+    for file in files:
+        with reading(file, f"whole, or not {IMAGE}"), Image.open(file, formats=KINDS) as image:
+            turned += image.getexif().get(ORIENTATION, 1) in range(2, 9)
+            pixels.append(np.asarray(ImageOps.exif_transpose(image).convert(mode), np.uint8))
+    return _Stack(pixels, turned)
+
+
+def _check(image: Picture, file: Path) -> None:
+    """How many pixels of which kind an image has, before they are unpacked; ValueError otherwise."""
+    if image.height * image.width * 3 > MOST_NEURONS:
         raise ValueError(
-            f"it has {size[1]} x {size[0]} pixels, {first} has {shape[1]} x {shape[0]}: make all of one size"
+            f"it has {image.width} x {image.height} pixels, too many for a network: make it smaller"
         )
-    if image.mode not in GREY + COLOUR or "transparency" in image.info:
-        raise ValueError(
-            f"its pixels are of kind {image.mode}: save it as 8-bit grey or RGB, without transparency"
-        )
+    with file.open("rb") as f:
+        head = f.read(DEPTH + 1)
+    deep = image.format == "PNG" and head[DEPTH:] == b"\x10"  # Pillow cuts RGB of 16 bits to 8
+    if deep or image.mode not in GREY + COLOUR or "transparency" in image.info:
+        kind = "16 bits" if deep else f"kind {image.mode}"
+        raise ValueError(f"its pixels are of {kind}: save it as 8-bit grey or RGB, without transparency")
+    if image.format == "PNG" and getattr(image, "n_frames", 1) > 1:
+        raise ValueError("it is animated: save one picture of it")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from equilif.data.formats.arrays import names as typed
 from equilif.data.formats.base import Columns, Content, Part, Texts
 from equilif.data.reading import lines, reading, text
 from equilif.extras import needs
@@ -19,6 +20,8 @@ from equilif.extras import needs
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
+#: a whole number, as it is written in a column of floats
+FLOAT = re.compile(r"(0|[1-9]\d*)\.0", re.ASCII)
 #: of a line that holds nothing but numbers, so that it can be read at once
 PLAIN = re.compile(r"[0-9eE+\-. ]*", re.ASCII)
 MOST_CELLS = 1 << 28  #: of a table that is packed
@@ -41,6 +44,7 @@ class Csv:
         rows = _rows(path)
         header = next(rows, (0, []))[1]
         _check_header(path, header)
+        _check_names(path, header, columns.label)
         column = _column(path, header, columns.label, "label", "the classes")
         if columns.text is not None:
             text_column = _column(path, header, columns.text, "text", "the texts", column)
@@ -61,16 +65,19 @@ class Csv:
                 texts.append(_text(path, line, columns.text, row[text_column]))
         if not classes:
             raise ValueError(f"{path} has a header and no samples: it needs a line for each sample")
+        labels = _classes(path, header[column], classes)
         if columns.text is not None:
-            return _of_texts(texts, classes, header, columns)
-        return Content(Part(np.array(samples), np.array(classes)), names=names, shape=(len(names),))
+            return _of_texts(texts, labels, header, columns)
+        return Content(Part(np.array(samples), labels), names=names, shape=(len(names),))
 
 
-def _of_texts(texts: list[str], classes: list[str], header: list[str], columns: Columns) -> Content:
+def _of_texts(
+    texts: list[str], classes: npt.NDArray[np.str_], header: list[str], columns: Columns
+) -> Content:
     """A column of texts; a note names the columns that are not read."""
     others = [name for name in header if name not in columns]
     notes = (f"columns that are not read: {', '.join(others[:12])}",) if others else ()
-    return Content(Part(Texts(tuple(texts)), np.array(classes)), notes=notes)
+    return Content(Part(Texts(tuple(texts)), classes), notes=notes)
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -100,15 +107,9 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _check_header(path: Path, header: list[str]) -> None:
-    """ValueError unless the first line names the columns."""
+    """ValueError unless each column has a name, and each another."""
     if not any(header):
         raise ValueError(f"{path} is empty: it needs a line with the names of its columns, then samples")
-    numbers = [name for name in header if NUMBER.fullmatch(name)]
-    if len(numbers) >= max(1, len(header) - 1):
-        raise ValueError(
-            f"{path} has no header: its first line is {', '.join(header[:4])[:80]}...; put a line with a "
-            "name for each column before it"
-        )
     if "" in header:
         raise ValueError(
             f"{path}: column {header.index('') + 1} has no name; name it, or leave it out (pandas: "
@@ -121,6 +122,21 @@ def _check_header(path: Path, header: list[str]) -> None:
         seen.add(name)
     if len(header) < 2:
         raise ValueError(f"{path} has one column, {header[0]!r}: it needs a class and a value at least")
+
+
+def _check_names(path: Path, header: list[str], label: str | None) -> None:
+    """ValueError when the first line is a sample: numbers, all or all but one.
+
+    They are names where ``label`` is a word among them, or one of them and they count from 0 or 1.
+    """
+    numbers = [name for name in header if NUMBER.fullmatch(name)]
+    counted = [[str(k + first) for k in range(len(numbers))] for first in (0, 1)]
+    named = label in header and (label not in numbers or numbers in counted)
+    if len(numbers) >= max(1, len(header) - 1) and not named:
+        raise ValueError(
+            f"{path} has no header: its first line is {', '.join(header[:4])[:80]}...; put a line with a "
+            "name for each column before it"
+        )
 
 
 def _column(path: Path, header: list[str], name: str | None, option: str, what: str, not_: int = -1) -> int:
@@ -143,17 +159,25 @@ def _text(path: Path, line: int, name: str, cell: str) -> str:
 
 
 def _class(path: Path, line: int, name: str, cell: str) -> str:
-    """A class by name: whole numbers in one form."""
+    """A cell that names a class, as it is written."""
     if cell.casefold() in MISSING:
         raise ValueError(f"{path} line {line} has no class in {name!r}: fill it in, or leave the line out")
-    if not NUMBER.fullmatch(cell):
-        return cell
-    number = float(cell)
-    if number % 1 or number < 0 or number >= 1 << 53:
+    if NUMBER.fullmatch(cell) and not (0 <= float(cell) < 1 << 53 and float(cell) % 1 == 0):
         raise ValueError(
             f"{path} line {line}: {name!r} must hold classes, names or whole numbers from 0, not {cell}"
         )
-    return str(int(number))
+    return cell
+
+
+def _classes(path: Path, name: str, cells: list[str]) -> npt.NDArray[np.str_]:
+    """Classes by name: texts as they are written, but 1.0 is 1, as a column of floats is written."""
+    written = set(cells)
+    for cell in written:
+        if FLOAT.fullmatch(cell) and cell.removesuffix(".0") in written:
+            raise ValueError(
+                f"{path}: {name!r} holds {cell} and {cell.removesuffix('.0')}: write each class in one way"
+            )
+    return np.array([c.removesuffix(".0") if FLOAT.fullmatch(c) else c for c in cells])
 
 
 def _numbers(path: Path, line: int, names: tuple[str, ...], row: list[str]) -> npt.NDArray[np.float64]:
@@ -209,12 +233,10 @@ class Parquet:
         with reading(path, "a Parquet table"):
             table = file.read()
             given = table.column(column).to_pylist()
-        classes = [
-            _class(
-                path, k + 1, header[column], "" if c is None else str(int(c) if isinstance(c, bool) else c)
-            )
-            for k, c in enumerate(given)
-        ]
+        with reading(path):
+            classes = typed(given, repr(header[column]))
+        for k, cell in enumerate(classes):
+            _class(path, k + 1, header[column], str(cell))
         if columns.text is not None:
             place = _column(path, header, columns.text, "text", "the texts", column)
             cells = table.column(place).to_pylist()
@@ -222,7 +244,7 @@ class Parquet:
             return _of_texts(texts, classes, header, columns)
         names = tuple(name for k, name in enumerate(header) if k != column)
         values = [self._values(path, n, table.column(k)) for k, n in enumerate(header) if k != column]
-        part = Part(np.stack(values, axis=1), np.array(classes))
+        part = Part(np.stack(values, axis=1), classes)
         return Content(part, names=names, shape=(len(names),))
 
     def _cell(self, path: Path, cell: object) -> str:

@@ -186,10 +186,10 @@ class Chip:
         *,
         tokens: TokenRows | None = None,
     ) -> Epoch:
-        """Learn the samples one by one, in ``order`` (default: as they stand)."""
+        """Learn the samples one by one, in ``order`` (default: as they stand, unless sorted by class)."""
         values, rows = samples.inputs(self.network, x, tokens)
         known = samples.labels(self.network, labels, len(values))
-        at = samples.order(order, len(values))
+        at = samples.order(order, len(values), known)
         if not self.learns:
             raise ValueError(NO_RATE)
         targets = one_hot(known, self.network.n_outputs)
