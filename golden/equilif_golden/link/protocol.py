@@ -25,7 +25,7 @@ from equilif_golden.engine.isa import WORDS
 from equilif_golden.fixed import Numerics, whole
 from equilif_golden.link.flash import MOST_BLOCKS
 
-VERSION = 5
+VERSION = 6
 END = 0xC0  #: ends a frame
 ESC = 0xDB  #: stands before the code of an END or ESC inside one
 ESC_END = 0xDC
