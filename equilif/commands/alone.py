@@ -255,19 +255,20 @@ def _tested(client: Client, now: Registers) -> dict[str, Any]:
 
 def _asked(client: Client, tests: StoredTests) -> Registers:
     """The board's registers behind the tests; it then has those of before."""
-    from equilif.host.store import begin_tests
+    from equilif.host.store import answered, begin_tests, in_tests
 
     before = begin_tests(client, tests)
     try:
         with show.counted("test", tests.n) as progress:
-            while (found := client.registers).phase or found.epoch != found.epochs and not found.fault:
+            while not answered(found := client.registers):
                 progress(found.seen)
                 time.sleep(LOOK)
             progress(found.seen)
     finally:
-        client.tell_player(run=0)
-        _until_idle(client)
-        client.set_registers(before)
+        if in_tests(client.registers):
+            client.tell_player(run=0)
+            _until_idle(client)
+            client.set_registers(before)
     return found
 
 

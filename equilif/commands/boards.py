@@ -306,8 +306,9 @@ def save(
     Example:  [bold]equilif save learnt.npz --like results/digits/network.npz[/]
     """
     from equilif.commands.alone import booted
+    from equilif.host.client import LinkError
     from equilif.host.ports import the_one
-    from equilif.host.store import NetworkIdentity, require_network
+    from equilif.host.store import NetworkIdentity, require_network, state
     from equilif.training.train import digest
     from equilif_golden import files
     from equilif_golden import network as networks
@@ -321,7 +322,12 @@ def save(
     booted(client)
     require_network(client, NetworkIdentity.of(net, about), like)
     with show.console.status(f"{net.n_weights - net.n_table:,} weights come from the board"):
+        before = state(client)
         found = read_weights(client, Compiled(net, client.config))
+        if state(client) != before:
+            raise LinkError(
+                "the board was reset, or did something else, while its weights were read: try again"
+            )
     weights = {s.name: found.get(s.name, known[s.name]) for s in net.plastic}
     networks.save(out, net, weights, about)
     show.console.print(f"{net.n_weights:,} weights in {show.literal(out)}, SHA-256 {digest(weights)[:16]}")

@@ -32,6 +32,7 @@ from equilif_golden.link.player import (
     LIST_BYTES,
     NO_BLOCK,
     OWNER,
+    OWNER_BITS,
     REGISTER_BYTES,
     SLOTS,
     WRITABLE,
@@ -230,7 +231,7 @@ class Store:
         h = hashlib.sha256(f"{self.network} {self.registers}".encode())
         for data in (*(self.blocks[block] for block in sorted(self.blocks)), *others):
             h.update(data)
-        return int.from_bytes(h.digest()[:REGISTER_BYTES], "little") or 1
+        return int.from_bytes(h.digest(), "little") % (1 << OWNER_BITS) or 1
 
     def _put_tests(self, encoded: Iterator[bytes], of: int, tick: Callable[[int], None]) -> None:
         """Behind all else, as many as find room."""
@@ -267,10 +268,10 @@ class Store:
         ``done`` is called with the bytes so far.
         """
         require_idle(client.registers)
-        client.tell_player(run=0)
-        client.set_registers(Registers())
+        self._invalidate(client)
         for k in range(SLOTS):
             self._erase_slot(client, k)
+        self._invalidate(client)  # when it was switched off and on meanwhile, it has read a slot
         header = self._header()
         base = self.journal * BLOCK
         marks = base + LIST_BYTES
@@ -296,6 +297,11 @@ class Store:
             so_far += len(data)
             done(so_far)
         return spared
+
+    @staticmethod
+    def _invalidate(client: Client) -> None:
+        client.tell_player(run=0)
+        client.set_registers(Registers())
 
     def _erase_slot(self, client: Client, k: int) -> None:
         block = k * slot_blocks(self.identity.config)
@@ -511,6 +517,12 @@ def require_network(client: Client, identity: NetworkIdentity, file: object) -> 
             )
 
 
+def state(client: Client) -> tuple[int, Registers | None]:
+    """Counter and registers of a board: where they are equal twice, it was not reset meanwhile."""
+    registers = client.registers if client.identity.flash_blocks else None
+    return int(client.read(Region.COUNTER, 0, 1)[0]), registers
+
+
 def has_learned(registers: Registers) -> bool:
     """The board has learned something of its upload, which a new one would erase."""
     return registers.fault != Fault.NO_SLOT and bool(
@@ -551,6 +563,13 @@ def begin_tests(client: Client, tests: StoredTests) -> Registers:
     )
     client.tell_player(run=1)
     return before
+
+
+def answered(registers: Registers) -> bool:
+    """The board has answered all tests; StoreError when it cannot any more."""
+    if not in_tests(registers):
+        raise StoreError("the board was switched off during its test: ask it again")
+    return not registers.phase and (bool(registers.fault) or registers.epoch == registers.epochs)
 
 
 def in_tests(registers: Registers) -> bool:

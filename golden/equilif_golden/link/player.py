@@ -49,6 +49,7 @@ KEY_STEP = 0x9E3779B9  #: added to the key after each epoch: 2**32 over the gold
 ROUNDS = 4
 HALF_MOST = 10  #: bits of half an index
 SAMPLE_BITS = 2 * HALF_MOST
+OWNER_BITS = 16
 NO_BLOCK = 0xFF  #: lies behind every area, where all is as if erased: a list that begins there is empty
 
 
@@ -90,7 +91,7 @@ REGISTERS: tuple[tuple[tuple[str, int], ...], ...] = (
     (("seen", SAMPLE_BITS),),
     (("hits", SAMPLE_BITS),),
     (("spikes", 32),),
-    (("owner", 32),),
+    (("owner", OWNER_BITS),),
     (("phase", 8), ("fault", 8), ("valid", 1)),
     (("chip", 24),),
 )
@@ -250,9 +251,9 @@ class Player:
 
     def put(self, n: int, word: int) -> None:
         r = self.registers
-        if n == OWNER and word != r.owner:
-            r.valid = 0
+        owner = r.owner
         r.put(n, word)
+        r.valid &= r.owner == owner
         self._written = True
         if n == 0:
             r.fault = Fault.NONE

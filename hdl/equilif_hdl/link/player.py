@@ -37,6 +37,7 @@ from equilif_golden.link.player import (
     LIST_BYTES,
     ORDERS,
     OWNER,
+    OWNER_BITS,
     REGISTERS,
     ROUNDS,
     SAMPLE_BITS,
@@ -275,7 +276,7 @@ class _Play:
                         with m.If(host.write):
                             m.d.sync += f["fault"].eq(Fault.NONE)
                     if n == OWNER:
-                        with m.If(host.write & (host.wdata != f["owner"])):
+                        with m.If(host.write & (host.wdata[:OWNER_BITS] != f["owner"])):
                             m.d.sync += f["valid"].eq(0)
         with m.If(host.write):
             m.d.sync += self.stale.eq(1)
