@@ -32,13 +32,16 @@ HOW = ("host", "reset", "power")
 
 
 class CutWire(Wire):
-    """A port where something happens before or after command number ``at`` of the host."""
+    """A port where something happens before or after command number ``at`` of the host.  ``slow``: when it
+    is a reset, the board has done all that it has to do before the host's next command.
+    """
 
-    def __init__(self, device, how="", at=0, *, after=False):
+    def __init__(self, device, how="", at=0, *, after=False, slow=False):
         super().__init__(device)
         self.how = how
         self.left = at
         self.after = after
+        self.slow = slow
 
     def write(self, data):
         self.left -= data.count(bytes([END])) > 1
@@ -50,6 +53,8 @@ class CutWire(Wire):
                 raise Cut
             self.device = new(self.device.flash.content)
             self.received = b""
+            if self.slow:
+                self.device.player.work()
             return len(data)
         return super().write(data)
 
@@ -126,7 +131,8 @@ def cut(action, begin, rng, limits):
     """The device afterwards; whether the action came to its end."""
     how = rng.choice(HOW)
     flash = Dying(bytes(AREA.size), rng.randrange(limits[1]) if how == "power" and limits[1] else 1 << 40)
-    wire = CutWire(rewired(begin(), flash), how, rng.randrange(1, limits[0] + 1), after=rng.random() < 0.5)
+    options = {name: rng.random() < 0.5 for name in ("after", "slow")}
+    wire = CutWire(rewired(begin(), flash), how, rng.randrange(1, limits[0] + 1), **options)
     try:
         action(client_at(wire))
         done = True
@@ -212,7 +218,9 @@ def test_cuts_of_a_board_that_trains_standalone(option, begin, connected, capfd)
 
     def action(client):
         connected(client)
-        commands.alone(port="there", watch=True, **{option: True})
+        commands.alone(port="there", **{option: True})
+        while client.registers.phase:
+            pass
 
     rng = random.Random(2)
     limits = writes_of(action, begin)
@@ -249,7 +257,7 @@ def test_cuts_of_a_read(connected, tmp_path, monkeypatch):
     booted = new(stopped().flash.content)
     while booted.player.registers.phase == Phase.BOOT:
         booted.player.step()
-    moments = [weights_of(device) for device in (stopped(), booted)]
+    moments = [weights_of(device) for device in (stopped(), booted, finished())]
     rng = random.Random(3)
     limits = writes_of(action, stopped)
     ends = {True: 0, False: 0}

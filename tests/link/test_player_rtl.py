@@ -70,7 +70,7 @@ verilated = pytest.mark.skipif(not shutil.which("g++"), reason="a simulation is 
 
 LIMIT = 4_000_000  #: cycles within which a board is done
 CYCLES = [164_918, 162_683]  #: see test_cycles
-MANY_CYCLES = 1_202_480  #: of the 300 samples of a test
+MANY_CYCLES = 1_202_500  #: of the 300 samples of a test
 
 
 @pytest.fixture(scope="module")
