@@ -219,7 +219,7 @@ def test_a_board_is_saved_as_the_network_that_it_holds(device, done, table, tmp_
     """Not as one of another structure, or of other data."""
     begin, other = done
     network, weights = networks.load(begin)
-    about = networks.about(begin)
+    about = networks.about(begin) or {}
     like = tmp_path / "like.npz"
     out = tmp_path / "out.npz"
     wider = Network.chain(network.n_inputs, 5, network.n_outputs)

@@ -212,7 +212,8 @@ class Chip:
         values, rows = samples.inputs(self.network, x, tokens)
         for j, v in enumerate(values):
             yield self.sample(v, tokens=None if tokens is None else rows.take([j]))
-        self._require_counter()
+        if len(values):
+            self._require_counter()
 
     def predict(self, x: npt.ArrayLike | None, *, tokens: TokenRows | None = None) -> npt.NDArray[np.int64]:
         """Class of each sample: the first output of largest free-phase rate."""
