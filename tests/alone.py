@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import random
 from dataclasses import replace
 
 import numpy as np
@@ -49,6 +50,37 @@ class Wire:
     @property
     def in_waiting(self):
         return len(self.received)
+
+
+class Cut(Exception):
+    """The power is gone."""
+
+
+class Dying(Flash):
+    """Cut after so many bytes were programmed or blocks erased; an erase is cut in its middle."""
+
+    def __init__(self, content, left):
+        super().__init__(AREA)
+        self.content[:] = content
+        self.left = left
+
+    def program(self, address, data):
+        for at, byte in enumerate(data, address):
+            self._count()
+            super().program(at, bytes([byte]))
+
+    def erase(self, block):
+        self._count()
+        if not self.left:
+            half = block * BLOCK + random.Random(block).randrange(BLOCK)
+            self.content[half : (block + 1) * BLOCK] = b"\xff" * ((block + 1) * BLOCK - half)
+            raise Cut
+        super().erase(block)
+
+    def _count(self):
+        if not self.left:
+            raise Cut
+        self.left -= 1
 
 
 def client_of(device):

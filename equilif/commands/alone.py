@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -91,7 +92,7 @@ def upload(
     """
     from equilif.data.own import chosen
     from equilif.host.ports import the_one
-    from equilif.host.store import Lessons, Samples, Store, StoreError, check_chip
+    from equilif.host.store import Lessons, Samples, Store, StoreError, check_chip, has_learned, require_idle
     from equilif.training.records import save_network
     from equilif.training.train import digest
     from equilif_golden import files
@@ -119,9 +120,15 @@ def upload(
     )
     client = the_one(port, baud)
     if client.identity.flash_blocks:
-        if _started(client).phase:
-            raise StoreError("the board is at work: stop it before, with  equilif alone --stop")
+        now = booted(client)
+        require_idle(now)
+        if has_learned(now) and not overwrite:
+            raise StoreError(
+                "the board has trained on an earlier upload, and this one would erase what it has learned: "
+                "save it with  equilif save FILE --like NETWORK,  or drop it with --overwrite"
+            )
         check_chip(client)
+    about = None if loaded.identity is None else dataclasses.asdict(loaded.identity)
     lessons = Lessons(
         network=network,
         weights=weights,
@@ -129,6 +136,7 @@ def upload(
         samples=learned,
         tests=asked,
         seed=start,
+        about=about,
     )
     with show.counted("prepare", len(learned.labels) + len(asked.labels)) as progress:
         store = Store.of_lessons(client.identity, lessons, progress)
@@ -147,7 +155,7 @@ def upload(
         show.console.print(f"{spared:,} bytes of them were in the flash already")
     save_network(file, network, weights, loaded)
     client.tell_player(run=0, boot=1)
-    now = _started(client)
+    now = booted(client)
     if now.fault:
         raise StoreError(f"the board does not begin: {FAULTS[Fault(now.fault)]}")
     show.console.print(
@@ -197,7 +205,7 @@ def alone(
     Example:  [bold]equilif alone --watch[/]
     """
     from equilif.host.ports import the_one
-    from equilif.host.store import StoreError
+    from equilif.host.store import StoreError, require_valid
 
     if start + stop + boot > 1:
         raise ValueError("--start, --stop and --boot each say something else: give one of them")
@@ -207,11 +215,13 @@ def alone(
             "this board has no player: build it with  equilif build BOARD --alone, or start a simulated one "
             "with  equilif simulate --flash FILE"
         )
-    now = _started(client)
+    now = booted(client)
+    if (start or checkpoint or test) and not now.phase and not boot:
+        require_valid(now)
     run = 1 if start else 0 if stop else now.run
     if start or stop or checkpoint or boot:
         client.tell_player(run=run, save=checkpoint, boot=boot)
-        now = _started(client)
+        now = booted(client)
     if watch:
         now = _watch(client, now)
     found: dict[str, Any] = {}
@@ -224,16 +234,15 @@ def alone(
 
 def _tested(client: Client, now: Registers) -> dict[str, Any]:
     """Hits and spikes of the tests.  The board then goes on with what it did."""
-    from equilif.host.store import StoreError, in_tests, tests_of
+    from equilif.host.store import StoreError, require_valid, tests_of
     from equilif_golden.link.player import FAULTS, Fault
 
-    if in_tests(now):
-        raise StoreError("a test was cut off: go back to the checkpoint of before with  equilif alone --boot")
-    if now.fault:
-        raise StoreError(f"the board stopped: {FAULTS[Fault(now.fault)]}")
+    if not now.phase:
+        require_valid(now)
     if now.epoch != now.epochs:  # were the test cut off, this is where it would go on
         client.tell_player(run=0, save=1)
-        _until_idle(client)
+    _until_idle(client)
+    require_valid(client.registers)
     try:
         found = _asked(client, tests_of(client))
     finally:
@@ -246,19 +255,20 @@ def _tested(client: Client, now: Registers) -> dict[str, Any]:
 
 def _asked(client: Client, tests: StoredTests) -> Registers:
     """The board's registers behind the tests; it then has those of before."""
-    from equilif.host.store import begin_tests
+    from equilif.host.store import answered, begin_tests, in_tests
 
     before = begin_tests(client, tests)
     try:
         with show.counted("test", tests.n) as progress:
-            while (found := client.registers).phase or found.epoch != found.epochs and not found.fault:
+            while not answered(found := client.registers):
                 progress(found.seen)
                 time.sleep(LOOK)
             progress(found.seen)
     finally:
-        client.tell_player(run=0)
-        _until_idle(client)
-        client.set_registers(before)
+        if in_tests(client.registers):
+            client.tell_player(run=0)
+            _until_idle(client)
+            client.set_registers(before)
     return found
 
 
@@ -267,10 +277,12 @@ def _until_idle(client: Client) -> None:
         time.sleep(LOOK)
 
 
-def _started(client: Client) -> Registers:
-    """What a board does, once it has looked into its flash: what it is told before, that would undo."""
-    from equilif_golden.link.player import Phase
+def booted(client: Client) -> Registers:
+    """Registers of the board once it has read its flash, which undoes what it is told before."""
+    from equilif_golden.link.player import Phase, Registers
 
+    if not client.identity.flash_blocks:
+        return Registers()
     while (now := client.registers).phase == Phase.BOOT:
         time.sleep(LOOK)
     return now
@@ -296,6 +308,7 @@ def _facts(now: Registers) -> dict[str, Any]:
         "phase": Phase(now.phase).name.lower(),
         "fault": Fault(now.fault).name.lower() if now.fault else None,
         "run": bool(now.run),
+        "valid": bool(now.valid),
         "epoch": now.epoch,
         "epochs": now.epochs,
         "seen": now.seen,
@@ -308,10 +321,12 @@ def _facts(now: Registers) -> dict[str, Any]:
 
 
 def _said(now: Registers) -> str:
-    from equilif_golden.link.player import FAULTS, Fault, Phase
+    from equilif.host.store import problem_of
+    from equilif_golden.link.player import Phase
 
-    if now.fault:
-        return f"[red]stopped: {FAULTS[Fault(now.fault)]}[/]"
+    problem = None if now.phase else problem_of(now)
+    if problem:
+        return f"[red]stopped: {problem}[/]"
     done = now.epoch == now.epochs
     doing = {
         Phase.IDLE: "done" if done else "stopped",

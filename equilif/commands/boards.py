@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,9 @@ from equilif.commands import SPI_BUSES, Baud, Json, panel
 from equilif.commands.options import DEFAULTS, EngineOptions
 from equilif.show import console as show
 from equilif.show import hardware as show_hardware
+
+if TYPE_CHECKING:
+    from equilif.host.client import Client
 
 command = panel("Boards")
 
@@ -273,6 +276,15 @@ def identify(port: OnPort = None, baud: Baud = None, json: Json = None) -> dict[
     return {"device": says, "manifest": manifest}
 
 
+def show_displaced(client: Client) -> None:
+    """A line when a host's network took the place of one that the board trained itself."""
+    if client.displaced:
+        show.console.print(
+            "[yellow]the network that the board trained itself is in its flash: load it again with  "
+            "equilif alone --boot[/]"
+        )
+
+
 @command
 def save(
     out: Annotated[Path, typer.Argument(help="File for the network, as `equilif train` writes it.")],
@@ -289,9 +301,14 @@ def save(
 ) -> dict[str, Any]:
     """Read the weights of a board into a file.
 
+    A board that trains standalone knows which network it holds, and of which data: --like must be the same.
+
     Example:  [bold]equilif save learnt.npz --like results/digits/network.npz[/]
     """
+    from equilif.commands.alone import booted
+    from equilif.host.client import LinkError
     from equilif.host.ports import the_one
+    from equilif.host.store import NetworkIdentity, require_network, state
     from equilif.training.train import digest
     from equilif_golden import files
     from equilif_golden import network as networks
@@ -299,12 +316,20 @@ def save(
     from equilif_golden.engine.compiler import Compiled
 
     net, known = networks.load(like)
+    about = networks.about(like)
     files.check(out)
     client = the_one(port, baud)
+    booted(client)
+    require_network(client, NetworkIdentity.of(net, about), like)
     with show.console.status(f"{net.n_weights - net.n_table:,} weights come from the board"):
+        before = state(client)
         found = read_weights(client, Compiled(net, client.config))
+        if state(client) != before:
+            raise LinkError(
+                "the board was reset, or did something else, while its weights were read: try again"
+            )
     weights = {s.name: found.get(s.name, known[s.name]) for s in net.plastic}
-    networks.save(out, net, weights, networks.about(like))
+    networks.save(out, net, weights, about)
     show.console.print(f"{net.n_weights:,} weights in {show.literal(out)}, SHA-256 {digest(weights)[:16]}")
     if net.n_table:
         show.console.print(
@@ -335,6 +360,7 @@ def restore(
     held = net.n_weights - net.n_table
     with show.console.status(f"{held:,} weights go to the board"):
         Chip(client, net, weights, lr=0.0 if net.forward else RESTORED_RATE)
+    show_displaced(client)
     show.console.print(
         f"{held:,} weights of {show.literal(network)} are in the board, SHA-256 {digest(weights)[:16]}"
     )

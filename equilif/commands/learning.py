@@ -332,13 +332,16 @@ def _learner(port: str | None, baud: int | None, runs: int = 1) -> Callable[...,
         return learner(runs)
 
     def make(*arguments: Any, **options: Any) -> Any:
+        from equilif.commands.boards import show_displaced
         from equilif.host.ports import connect, summary
         from equilif_golden.engine.chip import Chip
 
         client = connect(port, baud)
         engine = ", ".join(f"{k} {v}" for k, v in summary(client.identity).items())
         show.console.print(f"[bold]{show.literal(port)}[/]: {show.literal(engine)}")
-        return Chip(client, *arguments, **options)
+        chip = Chip(client, *arguments, **options)
+        show_displaced(client)
+        return chip
 
     return make
 

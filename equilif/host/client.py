@@ -31,7 +31,15 @@ from equilif_golden.engine.isa import Instruction, assemble, check
 from equilif_golden.engine.port import READ_BYTES, WRITE_BYTES, Region, Run, readable, writable
 from equilif_golden.fixed import Raw, truth, whole
 from equilif_golden.link.flash import BLOCK
-from equilif_golden.link.player import REGISTER_BYTES, REGISTERS, WRITABLE, Registers
+from equilif_golden.link.player import (
+    FAULTS,
+    NO_BLOCK,
+    REGISTER_BYTES,
+    REGISTERS,
+    WRITABLE,
+    Fault,
+    Registers,
+)
 from equilif_golden.link.protocol import (
     ERASE_HEADER,
     FAULT,
@@ -174,6 +182,10 @@ class Client:
         self._sequence = random.randrange(256)
         self._received = b""
         self._identity: Identity | None = None
+        self._claimed = False
+        #: before this client changed it the engine held a network that the board had trained itself, which
+        #: is in its flash: `equilif alone --boot` loads it again
+        self.displaced = False
 
     # -- commands ----------------------------------------------------------------------------------
     def identify(self) -> Identity:
@@ -209,6 +221,7 @@ class Client:
                 f"a frame of this device carries {self.identity.max_payload}: "
                 "build it with a larger frame_bytes"
             )
+        self._claim()
         self.command(Command.LOAD, code)
 
     def write(self, region: Region, first: int, data: npt.ArrayLike) -> None:
@@ -217,6 +230,7 @@ class Client:
         A VALUE goes to both plus and minus.
         """
         at, codes = writable(self.config, region, first, data)
+        self._claim()
         self._write(region, at.start, _bytes(region, codes))
 
     def read(self, region: Region, first: int, n: int) -> Raw:
@@ -244,6 +258,8 @@ class Client:
         and number of values to bring back after it.  One frame each way.
         """
         flags = LEARN * truth(learn, "learn")
+        if flags:
+            self._claim()
         address = 0
         data = b""
         if write is not None:
@@ -258,6 +274,7 @@ class Client:
             data = packed
             flags |= PACKED
         elif len(data) > room:  # the rest first
+            self._claim()
             self._write(Region.VALUE, address, data[:-room])
             address += len(data) - room
             data = data[-room:]
@@ -270,6 +287,29 @@ class Client:
         prediction, cycles, spikes, accesses = RESULT.unpack_from(reply)
         values = np.frombuffer(reply[RESULT.size :], READ_TYPES[Region.VALUE]).astype(np.int64)
         return Run(prediction, spikes, accesses, cycles, values=values)
+
+    def _claim(self) -> None:
+        """Before this client first changes the engine: what a board has trained itself since its last
+        checkpoint goes into one.  LinkError when that fails.
+        """
+        if self._claimed or not self.identity.flash_blocks:
+            return
+        now = self.registers
+        if now.phase:
+            return  # the command is refused
+        self._claimed = True
+        self.displaced = bool(now.valid)
+        # behind the last epoch there is always one, and before a test
+        if not now.valid or now.saves == NO_BLOCK or now.epoch == now.epochs or not (now.epoch or now.turn):
+            return
+        self.tell_player(run=0, save=1)
+        while (now := self.registers).phase:
+            time.sleep(self.timeout)
+        if now.fault:
+            raise LinkError(
+                "the board could not save what it has trained since its last checkpoint: "
+                f"{FAULTS[Fault(now.fault)]}.  Drop it with  equilif alone --boot"
+            )
 
     def _write(self, region: int, first: int, data: bytes) -> None:
         """Bytes of elements, little endian."""

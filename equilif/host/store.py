@@ -2,9 +2,12 @@
 
     slot 0 | slot 1 | journal | programs | saves | index | samples ... | index | tests ...
 
-equilif_golden.link.player says what each is; the journal is this program's: which store it is, where its
-tests are, and which of its blocks are written.  The frames are those that equilif.host.client sends for the
-same work, so there is one way in which a sample gets into an engine.
+equilif_golden.link.player says what each is; the journal is this program's: which store it is, of which
+network and data, where its tests are, and which of its blocks are written.  The frames are those that
+equilif.host.client sends for the same work, so there is one way in which a sample gets into an engine.
+
+An upload has an *owner* number, from a digest of its content.  It is in the journal, in every list of
+programs and, as a register, in every slot.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,12 +27,16 @@ from equilif_golden.engine.port import READ_BYTES, Region, dither_position
 from equilif_golden.fixed import Raw, whole
 from equilif_golden.link.flash import BLOCK, ERASED
 from equilif_golden.link.player import (
+    FAULTS,
     INDEX_BYTES,
     LIST_BYTES,
     NO_BLOCK,
+    OWNER,
+    OWNER_BITS,
     REGISTER_BYTES,
     SLOTS,
     WRITABLE,
+    Fault,
     Registers,
     half_of,
     slot_blocks,
@@ -50,7 +57,16 @@ from equilif_golden.samples import one_hot
 MOST_EPOCHS = 0xFF
 MOST_CLASSES = 1 << 8  #: a sample's label is a byte
 HEADER_BYTES = 256  #: of the journal
+LOCATION = ("path", "test")  #: where data are, not what they are
+DIGEST_DIGITS = 16  #: of a network's digests there
 RECORD_BYTES = 512  #: of elements in a frame of a slot
+
+
+UPLOAD_AGAIN = "upload again (equilif upload)"
+NO_UPLOAD = (
+    f"no complete upload of this version is in the flash: {UPLOAD_AGAIN}.  An upload that was cut off before "
+    "it erased anything is undone by  equilif alone --boot"
+)
 
 
 class StoreError(ValueError):
@@ -62,6 +78,7 @@ class Recorder(Client):
 
     def __init__(self, identity: Identity):
         self._identity = identity
+        self._claimed = True
         self.label = 0
         self.frames = bytearray()
 
@@ -102,6 +119,7 @@ class Lessons:
     samples, tests : what it learns, and what it is asked behind that.
     seed : of their order, see equilif_golden.link.player.order.
     pause : see equilif_golden.link.player.Registers.
+    about : what is saved with the network about its data, see equilif_golden.network.save.
     """
 
     network: Network
@@ -112,6 +130,25 @@ class Lessons:
     seed: int = 0
     counter: int = 0
     pause: int = 0
+    about: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class NetworkIdentity:
+    """Digests of a network's structure, without its weights, and of what is saved about its data."""
+
+    network: str
+    data: str
+
+    @classmethod
+    def of(cls, network: Network, about: Mapping[str, Any] | None) -> NetworkIdentity:
+        what = None if about is None else {k: v for k, v in about.items() if k not in LOCATION}
+        return cls(_digest(network.to_dict()), _digest(what))
+
+
+def _digest(value: Any) -> str:
+    written = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(written.encode()).hexdigest()[:DIGEST_DIGITS]
 
 
 @dataclass(frozen=True)
@@ -130,6 +167,7 @@ class Store:
     registers: Registers
     n: int
     of: int
+    network: NetworkIdentity
     tests: StoredTests | None = None
     #: block, content; without what is erased at its end
     blocks: dict[int, bytes] = field(default_factory=dict)
@@ -174,17 +212,26 @@ class Store:
             samples=n,
             key=lessons.seed,
         )
-        out = cls(identity, registers, n, of, journal=SLOTS * size)
-        settings = registers.pack()[: REGISTER_BYTES * WRITABLE]
-        out._put(0, writes + slip(seal(Command.WRITE, 0, WRITE_HEADER.pack(PLAYER, 0) + settings)))
-        out._put(programs * BLOCK, _programs(chip, recorder, lessons))
+        about = NetworkIdentity.of(network, lessons.about)
+        out = cls(identity, registers, n, of, about, journal=SLOTS * size)
         out._put(saves * BLOCK, reads)
         out._put(index * BLOCK, places)
         out._put(first * BLOCK, samples)
         if lessons.tests is not None:
             encoded = _samples(chip, recorder, lessons.tests, learn=False)
             out._put_tests(encoded, len(lessons.tests.labels), lambda k: tick(n + k))
+        lists = _programs(chip, recorder, lessons)
+        registers.owner = out._owner(writes, *lists)
+        out._put(programs * BLOCK, _with_owner(lists, registers.owner))
+        out._put(0, writes + slip(_set(0, registers.pack()[: REGISTER_BYTES * WRITABLE])))
         return out
+
+    def _owner(self, *others: bytes) -> int:
+        """Number of the upload, from its blocks so far, ``others``, network and registers; never 0."""
+        h = hashlib.sha256(f"{self.network} {self.registers}".encode())
+        for data in (*(self.blocks[block] for block in sorted(self.blocks)), *others):
+            h.update(data)
+        return int.from_bytes(h.digest(), "little") % (1 << OWNER_BITS) or 1
 
     def _put_tests(self, encoded: Iterator[bytes], of: int, tick: Callable[[int], None]) -> None:
         """Behind all else, as many as find room."""
@@ -216,9 +263,15 @@ class Store:
     def upload(self, client: Client, done: Callable[[int], None] = lambda n: None) -> int:
         """Write what the board does not have yet, and read it back.  Bytes that were there already.
 
-        Slot 0 comes last, so a board on which this was interrupted does not begin to learn.  ``done`` is
-        called with the bytes so far.
+        The player's registers become invalid first, then the slots are erased, and slot 0 is written last.
+        So a board on which this was interrupted has either all of the earlier upload or no checkpoint.
+        ``done`` is called with the bytes so far.
         """
+        require_idle(client.registers)
+        self._invalidate(client)
+        for k in range(SLOTS):
+            self._erase_slot(client, k)
+        self._invalidate(client)  # when it was switched off and on meanwhile, it has read a slot
         header = self._header()
         base = self.journal * BLOCK
         marks = base + LIST_BYTES
@@ -227,9 +280,6 @@ class Store:
         if there:
             found = client.read_flash(marks, self.identity.flash_blocks)
             kept = {block for block, mark in enumerate(found) if mark != ERASED}
-        # what a board has learned since would count for more than what it is to begin with
-        for k in range(SLOTS):
-            client.erase_flash(k * slot_blocks(self.identity.config))
         if not there:
             client.erase_flash(self.journal)
             client.write_flash(base, header)
@@ -248,10 +298,29 @@ class Store:
             done(so_far)
         return spared
 
+    @staticmethod
+    def _invalidate(client: Client) -> None:
+        client.tell_player(run=0)
+        client.set_registers(Registers())
+
+    def _erase_slot(self, client: Client, k: int) -> None:
+        block = k * slot_blocks(self.identity.config)
+        client.erase_flash(block)
+        if client.read_flash(block * BLOCK, 1) != bytes([ERASED]):
+            raise StoreError(f"the flash did not erase block {block}: it is worn out, or write-protected")
+
     def _header(self) -> bytes:
+        """Never longer than HEADER_BYTES: its entries are numbers and digests."""
         tests = self.tests and {"index": self.tests.index, "n": self.tests.n}
-        told = {"store": self.digest, "samples": self.n, "of": self.of, "tests": tests}
-        return json.dumps(told, sort_keys=True).encode().ljust(HEADER_BYTES, b" ")
+        entries = {
+            "store": self.digest,
+            "owner": self.registers.owner,
+            **asdict(self.network),
+            "samples": self.n,
+            "of": self.of,
+            "tests": tests,
+        }
+        return json.dumps(entries, sort_keys=True).encode().ljust(HEADER_BYTES, b" ")
 
     def _write_block(self, client: Client, block: int, data: bytes, done: Callable[[int], None]) -> None:
         """A block that is erased, read back as it is written."""
@@ -316,21 +385,33 @@ def _slot(chip: Chip, recorder: Recorder, lessons: Lessons) -> tuple[bytes, byte
     return bytes(reads), bytes(writes)
 
 
-def _programs(chip: Chip, recorder: Recorder, lessons: Lessons) -> bytes:
-    """A list for each epoch, and one for the time behind the last."""
+def _set(first: int, elements: bytes) -> bytes:
+    """WRITE of the player's registers."""
+    return seal(Command.WRITE, 0, WRITE_HEADER.pack(PLAYER, first) + elements)
+
+
+def _with_owner(lists: Sequence[bytes], owner: int) -> bytes:
+    """The lists of programs, each with the WRITE of the owner before it."""
+    frame = slip(_set(OWNER, owner.to_bytes(REGISTER_BYTES, "little")))
     out = bytearray()
+    for frames in lists:
+        size = len(frame) + len(frames)
+        if size >= LIST_BYTES:
+            raise StoreError(f"a program and its constants have {size} bytes, room is for {LIST_BYTES - 1}")
+        out += (frame + frames).ljust(LIST_BYTES, bytes([ERASED]))
+    return bytes(out)
+
+
+def _programs(chip: Chip, recorder: Recorder, lessons: Lessons) -> list[bytes]:
+    """Frames for each epoch, and those for the time after the last."""
+    out = []
     first, constants = chip.compiled.constants()
     for rate in [*lessons.rates, lessons.rates[-1]]:
         recorder.load(chip.compiled.program(rate))
         if len(constants):
             recorder.write(Region.VALUE, first, constants)
-        frames = recorder.taken()
-        if len(frames) >= LIST_BYTES:
-            raise StoreError(
-                f"a program and its constants have {len(frames)} bytes, room is for {LIST_BYTES - 1}"
-            )
-        out += frames.ljust(LIST_BYTES, bytes([ERASED]))
-    return bytes(out)
+        out.append(recorder.taken())
+    return out
 
 
 def _samples(chip: Chip, recorder: Recorder, samples: Samples, *, learn: bool = True) -> Iterator[bytes]:
@@ -367,18 +448,98 @@ def _blocks(size: int) -> int:
     return -(-size // BLOCK)
 
 
+# -- what a board holds -----------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Journal:
+    """Of a board's flash."""
+
+    owner: int
+    network: NetworkIdentity
+    tests: StoredTests | None
+
+
+def journal_of(client: Client) -> Journal:
+    """StoreError when the flash has none, or that of another upload than the board's registers."""
+    header = client.read_flash(SLOTS * slot_blocks(client.config) * BLOCK, HEADER_BYTES)
+    try:
+        entries = json.loads(header)
+        found = Journal(
+            entries["owner"],
+            NetworkIdentity(entries["network"], entries["data"]),
+            entries["tests"] and StoredTests(entries["tests"]["index"], entries["tests"]["n"]),
+        )
+    except (ValueError, KeyError, TypeError):
+        raise StoreError(f"the flash has no record of its upload: {UPLOAD_AGAIN}") from None
+    if found.owner != client.registers.owner:
+        raise StoreError(f"the checkpoint and the samples in the flash are of two uploads: {UPLOAD_AGAIN}")
+    return found
+
+
+def problem_of(registers: Registers) -> str | None:
+    """Why an idle board cannot go on, and the remedy."""
+    if registers.fault not in (Fault.NONE, Fault.FOREIGN):
+        return FAULTS[Fault(registers.fault)]
+    if not registers.valid:
+        return FAULTS[Fault.FOREIGN] if registers.owner else NO_UPLOAD
+    if in_tests(registers):
+        return "a test was cut off: go back to the checkpoint before it (equilif alone --boot)"
+    return None
+
+
+def require_valid(registers: Registers) -> None:
+    """StoreError unless the engine holds what the board trained itself, and it can go on."""
+    problem = problem_of(registers)
+    if problem:
+        raise StoreError(f"the board is stopped: {problem}")
+
+
+def require_idle(registers: Registers) -> None:
+    if registers.phase:
+        raise StoreError("the board is at work: stop it first, with  equilif alone --stop")
+
+
+def require_network(client: Client, identity: NetworkIdentity, file: object) -> None:
+    """StoreError unless the board holds a network of this structure and data.  ``file``: where it is from.
+
+    A board without a player, or on which nothing was uploaded, holds what a host wrote: that is not known.
+    """
+    if not client.identity.flash_blocks or (now := client.registers).fault == Fault.NO_SLOT:
+        return
+    require_idle(now)
+    require_valid(now)
+    held = journal_of(client).network
+    for what in ("network", "data"):
+        if getattr(held, what) != getattr(identity, what):
+            name = {"network": "a network of another structure", "data": "a network of other data"}[what]
+            raise StoreError(
+                f"{file} has {name} than the board holds: name the file that equilif upload wrote, or one "
+                "trained with the same options"
+            )
+
+
+def state(client: Client) -> tuple[int, Registers | None]:
+    """Counter and registers of a board: where they are equal twice, it was not reset meanwhile."""
+    registers = client.registers if client.identity.flash_blocks else None
+    return int(client.read(Region.COUNTER, 0, 1)[0]), registers
+
+
+def has_learned(registers: Registers) -> bool:
+    """The board has learned something of its upload, which a new one would erase."""
+    return registers.fault != Fault.NO_SLOT and bool(
+        registers.generation or registers.epoch or registers.turn
+    )
+
+
 # -- tests -----------------------------------------------------------------------------------------
 def tests_of(client: Client) -> StoredTests:
     """Those in a board's flash; StoreError when there are none."""
-    header = client.read_flash(SLOTS * slot_blocks(client.config) * BLOCK, HEADER_BYTES)
-    try:
-        tests = json.loads(header)["tests"]
-        return StoredTests(tests["index"], tests["n"])
-    except (ValueError, KeyError, TypeError):
+    tests = journal_of(client).tests
+    if tests is None:
         raise StoreError(
             "no test samples are in the flash: upload again (equilif upload), with room behind the training "
             "samples"
-        ) from None
+        )
+    return tests
 
 
 def begin_tests(client: Client, tests: StoredTests) -> Registers:
@@ -402,6 +563,13 @@ def begin_tests(client: Client, tests: StoredTests) -> Registers:
     )
     client.tell_player(run=1)
     return before
+
+
+def answered(registers: Registers) -> bool:
+    """The board has answered all tests; StoreError when it cannot any more."""
+    if not in_tests(registers):
+        raise StoreError("the board was switched off during its test: ask it again")
+    return not registers.phase and (bool(registers.fault) or registers.epoch == registers.epochs)
 
 
 def in_tests(registers: Registers) -> bool:

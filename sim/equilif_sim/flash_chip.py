@@ -13,10 +13,10 @@ them behind, as a power cut does.
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 from pathlib import Path
 
-from equilif_golden import files
 from equilif_golden.link.flash import ERASED
 
 NO_CHIP = r"""
@@ -117,21 +117,56 @@ CHIP_BYTES = 1 << 24
 
 
 def check_file(file: Path) -> None:
-    """ValueError for a file that is not the content of a flash; one that is not there can become one."""
-    if file.exists() and file.stat().st_size != CHIP_BYTES:
+    """ValueError for a file that is not the content of a flash, or is in use; one that is not there can
+    become one.
+    """
+    if not file.exists():
+        return
+    if file.stat().st_size != CHIP_BYTES:
         raise ValueError(
             f"{file} has {file.stat().st_size} bytes, a flash has {CHIP_BYTES}: name another file"
         )
+    with file.open("r+b") as f:
+        _lock(f.fileno(), file)
 
 
 def content_of(file: Path | None) -> mmap.mmap:
-    """Content of a chip, in a file if there is one; a new one is erased."""
+    """Content of a chip, in a file if there is one, which is locked for it; a new one is erased.
+
+    ValueError when another chip has the file.
+    """
     if file is None:
         content = mmap.mmap(-1, CHIP_BYTES)
         content[:] = bytes([ERASED]) * CHIP_BYTES
         return content
     check_file(file)
-    if not file.exists():
-        files.write(file, bytes([ERASED]) * CHIP_BYTES)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    _make(file)
     with file.open("r+b") as f:
-        return mmap.mmap(f.fileno(), CHIP_BYTES)
+        _lock(f.fileno(), file)
+        return mmap.mmap(f.fileno(), CHIP_BYTES)  # it keeps the file open, and so locked
+
+
+def _make(file: Path) -> None:
+    """The content of an erased chip, unless there is a file: two simulations may start at once."""
+    try:
+        f = file.open("xb")
+    except FileExistsError:
+        return
+    with f:
+        try:
+            _lock(f.fileno(), file)
+            f.write(bytes([ERASED]) * CHIP_BYTES)
+        except BaseException:
+            file.unlink()
+            raise
+
+
+def _lock(descriptor: int, file: Path) -> None:
+    """For as long as this process has it open; ValueError when another simulation has it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ValueError(
+            f"{file} is the flash of a simulated board that is running: end that one, or name another file"
+        ) from None

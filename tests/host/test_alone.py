@@ -10,11 +10,14 @@ import pytest
 
 from equilif.commands import alone as commands
 from equilif.host import ports
+from equilif.host.store import Store
 from equilif.training.train import NETWORK, digest
 from equilif_boards import BOARDS
 from equilif_golden import network as networks
 from equilif_golden.link.device import Device
 from equilif_golden.link.player import FAULTS, Fault
+from equilif_golden.network import Network
+from equilif_sim import flash_chip
 from tests.alone import CONFIG, client_of, new, store
 from tests.commands.test_cli import refused, run
 
@@ -67,7 +70,7 @@ def test_stop_go_on_and_begin_again(device, table, tmp_path):
     assert "the board is at work: stop it" in refused(
         "upload", *table, *LINE, "--out", tmp_path / "other.npz"
     )
-    assert "BUSY" in refused("save", tmp_path / "l.npz", "--like", tmp_path / "begin.npz", *LINE)
+    assert "at work" in refused("save", tmp_path / "l.npz", "--like", tmp_path / "begin.npz", *LINE)
     assert "stopped: 0 of 2 epochs" in run("alone", "--stop", "--watch", *LINE)
     assert "learning: 0 of 2 epochs" in run("alone", "--start", *LINE)
     assert "done: 2 of 2" in run("alone", "--watch", *LINE)
@@ -128,6 +131,112 @@ def test_the_board_answers_the_tests_in_its_flash(device, table, tmp_path):
     assert device.player.registers.run, "it goes on"
 
 
+@pytest.fixture
+def done(device, table, tmp_path):
+    """Files: the network as it began, and another one; the board has trained the first."""
+    begin = tmp_path / "begin.npz"
+    other = tmp_path / "other.npz"
+    run("upload", *table, *NETWORK_OPTIONS, *LINE, "--out", begin)
+    run("alone", "--watch", *LINE)
+    network, _ = networks.load(begin)
+    networks.save(other, network, network.initial_weights(7), networks.about(begin))
+    return begin, other
+
+
+@pytest.mark.parametrize("command", ["restore", "evaluate", "train"])
+def test_a_network_of_a_host_is_not_taken_for_what_the_board_trained(command, device, done, table, tmp_path):
+    """Every command that would use it is refused, and the slot keeps what was trained."""
+    begin, other = done
+    learned = device.engine.w.copy()
+    flash = bytes(device.flash.content)
+    options = {
+        "restore": (other,),
+        "evaluate": (other,),
+        "train": (*table, *NETWORK_OPTIONS, "--out", tmp_path / "run"),
+    }[command]
+    assert "alone --boot" in run(command, *options, *LINE)
+    assert not (device.engine.w == learned).all()
+    for refusal in (
+        refused("alone", "--start", *LINE),
+        refused("alone", "--test", *LINE),
+        refused("alone", "--checkpoint", *LINE),
+        refused("save", tmp_path / "mixture.npz", "--like", begin, *LINE),
+    ):
+        assert "alone --boot" in refusal
+    assert bytes(device.flash.content) == flash and not (tmp_path / "mixture.npz").exists()
+    assert "alone --boot" in run("alone", *LINE)
+    assert "done" in run("alone", "--boot", "--watch", *LINE)
+    assert (device.engine.w == learned).all()
+    assert "test samples right" in run("alone", "--test", *LINE)
+
+
+def test_what_has_no_checkpoint_gets_one_before_a_host_takes_the_board(device, table, tmp_path):
+    """The board was stopped within an epoch; in the end it has learned as if nothing had happened."""
+    begin = tmp_path / "begin.npz"
+    run("upload", *table, *NETWORK_OPTIONS, *LINE, "--out", begin)
+    while device.player.registers.seen < 9:
+        device.player.step()
+    run("alone", "--stop", "--watch", *LINE)
+    stopped = device.player.registers.seen, device.engine.w.copy()
+    generation = device.player.registers.generation
+    run("evaluate", begin, *LINE)
+    assert device.player.registers.generation == generation + 1
+    run("alone", "--boot", "--watch", *LINE)
+    assert device.player.registers.seen == stopped[0] and (device.engine.w == stopped[1]).all()
+    run("alone", "--start", "--watch", *LINE)
+    run("save", tmp_path / "learnt.npz", "--like", begin, *LINE)
+    run("train", *table, *NETWORK_OPTIONS, "--order", "board", "--out", tmp_path / "golden")
+    golden = networks.load(tmp_path / "golden" / NETWORK)[1]
+    assert digest(networks.load(tmp_path / "learnt.npz")[1]) == digest(golden)
+
+
+def test_an_upload_asks_before_it_erases_what_was_learned(device, done, table, tmp_path):
+    flash = bytes(device.flash.content)
+    out = ("--out", tmp_path / "new.npz")
+    assert "--overwrite" in refused("upload", *table, *NETWORK_OPTIONS, *LINE, *out)
+    assert bytes(device.flash.content) == flash and not (tmp_path / "new.npz").exists()
+    run("upload", *table, *NETWORK_OPTIONS, *LINE, *out, "--overwrite")
+
+
+def test_an_upload_that_was_cut_off_is_no_upload(device, done, table, tmp_path, monkeypatch):
+    """The board has the registers of the earlier one."""
+
+    def cut(*_):
+        raise KeyboardInterrupt
+
+    options = (*table, *NETWORK_OPTIONS, *LINE, "--out", tmp_path / "new.npz", "--overwrite")
+    with monkeypatch.context() as m:
+        m.setattr(Store, "_write_block", cut)
+        run("upload", *options, code=130)
+    for command in (("--start",), ("--test",), ("--checkpoint",), ("--start", "--watch")):
+        assert "equilif upload" in refused("alone", *command, *LINE)
+    assert "equilif upload" in run("alone", "--boot", *LINE, code=1)
+    run("upload", *options[:-1])
+    assert "done: 2 of 2" in run("alone", "--watch", *LINE)
+
+
+def test_a_board_is_saved_as_the_network_that_it_holds(device, done, table, tmp_path):
+    """Not as one of another structure, or of other data."""
+    begin, other = done
+    network, weights = networks.load(begin)
+    about = networks.about(begin) or {}
+    like = tmp_path / "like.npz"
+    out = tmp_path / "out.npz"
+    wider = Network.chain(network.n_inputs, 5, network.n_outputs)
+    longer = replace(network, schedule=replace(network.schedule, free=9))
+    for strange in (
+        (wider, wider.initial_weights(1), about),
+        (longer, weights, about),
+        (network, weights, {**about, "labels": list(reversed(about["labels"]))}),
+        (network, weights, None),
+    ):
+        networks.save(like, *strange)
+        assert str(like) in refused("save", out, "--like", like, *LINE) and not out.exists()
+    networks.save(like, network, weights, {**about, "path": "/moved/there.csv"})
+    run("save", out, "--like", like, *LINE)
+    assert digest(networks.load(out)[1]) != digest(weights)
+
+
 def test_a_fault_is_told(device):
     """And it is a failure."""
     said = run("alone", *LINE, code=1)
@@ -174,3 +283,18 @@ def test_boards_without_flash_get_no_player(tmp_path, monkeypatch):
     file.write_bytes(b"short")
     assert "a flash has 16777216" in refused("simulate", "icebreaker", "--flash", file)
     assert file.read_bytes() == b"short"
+
+
+def test_a_flash_is_that_of_one_board(tmp_path):
+    """As long as a simulated one has the file, by whatever name."""
+    file = tmp_path / "flash.bin"
+    link = tmp_path / "link.bin"
+    content = flash_chip.content_of(file)
+    link.symlink_to(file)
+    for name in (file, link):
+        assert str(name) in refused("simulate", "icebreaker", "--flash", name)
+        with pytest.raises(ValueError, match="running"):
+            flash_chip.content_of(name)
+    content[0] = 7
+    content.close()
+    assert flash_chip.content_of(link)[:2] == b"\x07\xff"

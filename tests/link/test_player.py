@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from equilif.host.client import DeviceError
-from equilif.host.store import Lessons, Samples, Store, StoreError
+from equilif.host.store import Lessons, Samples, Store, StoreError, begin_tests
 from equilif_golden.engine.chip import read_weights
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig
@@ -19,6 +19,9 @@ from equilif_golden.kernel import Kernel
 from equilif_golden.link.device import Device
 from equilif_golden.link.flash import BLOCK, MOST_BLOCKS, PAGE, Area, Flash
 from equilif_golden.link.player import (
+    LIST_BYTES,
+    OWNER,
+    REGISTER_BYTES,
     REGISTERS,
     Fault,
     Phase,
@@ -35,11 +38,27 @@ from equilif_golden.link.protocol import (
     Command,
     Status,
     seal,
+    slip,
     unslip,
 )
 from equilif_golden.network import Network
 from equilif_golden.schedule import Schedule
-from tests.alone import AREA, CONFIG, EPOCHS, NETWORK, SEED, client_of, lessons, new, slot, store, uploaded
+from tests.alone import (
+    AREA,
+    CONFIG,
+    EPOCHS,
+    NETWORK,
+    SEED,
+    Cut,
+    Dying,
+    client_of,
+    lessons,
+    new,
+    slot,
+    store,
+    uploaded,
+    with_tests,
+)
 from tests.test_tokens import data_set
 
 
@@ -271,37 +290,6 @@ def test_what_is_damaged_stops_the_board(what):
 
 
 # -- power cuts ------------------------------------------------------------------------------------
-class Cut(Exception):
-    """The power is gone."""
-
-
-class Dying(Flash):
-    """Cut after so many bytes were programmed or blocks erased; an erase is cut in its middle."""
-
-    def __init__(self, content, left):
-        super().__init__(AREA)
-        self.content[:] = content
-        self.left = left
-
-    def program(self, address, data):
-        for at, byte in enumerate(data, address):
-            self._count()
-            super().program(at, bytes([byte]))
-
-    def erase(self, block):
-        self._count()
-        if not self.left:
-            half = block * BLOCK + random.Random(block).randrange(BLOCK)
-            self.content[half : (block + 1) * BLOCK] = b"\xff" * ((block + 1) * BLOCK - half)
-            raise Cut
-        super().erase(block)
-
-    def _count(self):
-        if not self.left:
-            raise Cut
-        self.left -= 1
-
-
 def test_power_cuts_while_it_saves():
     """200 of them: the board then stands at a whole checkpoint, and goes on to the same bits."""
     want = worked(uploaded(2))
@@ -347,6 +335,96 @@ def test_power_cuts_while_it_learns(most):
                 break
             cuts += 1
         same_state(device, want)
+
+
+# -- whose weights the engine holds ----------------------------------------------------------------
+WRITES = {
+    "load": lambda client: client.load(Compiled(NETWORK, CONFIG).program(0.1)),
+    "weight": lambda client: client.write(Region.WEIGHT, 0, np.arange(8)),
+    "value": lambda client: client.write(Region.VALUE, 0, np.zeros(3, np.int64)),
+    "counter": lambda client: client.write(Region.COUNTER, 0, [0]),
+    "learn": lambda client: client.run(learn=True),
+    "owner": lambda client: client.set_registers(Registers()),
+}
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_a_board_does_not_go_on_with_a_network_of_a_host(write):
+    """Neither learning nor a checkpoint; the slot is there, and loaded again the board is as before."""
+    device = worked(uploaded())
+    want = worked(uploaded())
+    client = client_of(device)
+    assert client.registers.valid
+    WRITES[write](client)
+    assert not client.registers.valid
+    for orders in ({"run": 1}, {"run": 0, "save": 1}, {"run": 1, "save": 1}):
+        again = dataclasses.replace(device.player.registers, epoch=0, epochs=1)
+        client.set_registers(again)
+        client.tell_player(**orders)
+        device.player.work()
+        r = client.registers
+        assert (r.fault, r.run, r.valid, r.seen) == (Fault.FOREIGN, 0, 0, again.seen)
+    assert device.flash.content == want.flash.content
+    client.tell_player(run=0, boot=1)
+    device.player.work()
+    same_state(device, want)
+
+
+def test_what_leaves_the_network_as_it_is_stays_valid():
+    """Reads, runs without learning, tests, and commands that are refused."""
+    asked, _ = with_tests()
+    device = worked(None)
+    asked.upload(client_of(device))
+    device = worked(device.flash.content)
+    client = client_of(device)
+    client.read(Region.WEIGHT, 0, 5)
+    client.run(learn=False, write=(0, [1, 2]))
+    client.read_flash(0, 4)
+    for frame in (
+        seal(Command.WRITE, 1, WRITE_HEADER.pack(Region.WEIGHT, 1 << 20) + bytes(2)),
+        seal(Command.LOAD, 2, b"\xff" * 12),
+    ):
+        assert device.reply(frame)[0] != Status.OK
+    before = begin_tests(client, asked.tests)
+    device.player.work()
+    assert client.registers.valid and client.registers.seen == asked.tests.n
+    client.set_registers(before)
+    assert client.registers.valid
+
+
+def older_version(content):
+    """The flash of an upload without owners."""
+    out = bytearray(content)
+    programs = store().registers.programs * BLOCK
+    for k in range(EPOCHS + 1):
+        at = programs + k * LIST_BYTES
+        _, frames = bytes(out[at : at + LIST_BYTES]).split(b"\xc0", 1)
+        out[at : at + LIST_BYTES] = frames.ljust(LIST_BYTES, b"\xff")
+    first, last = frames_of_slot(content)
+    settings = store().registers.pack()[: REGISTER_BYTES * OWNER]
+    frame = slip(seal(Command.WRITE, 0, WRITE_HEADER.pack(PLAYER, 0) + settings))
+    out[first:last] = frame.ljust(last - first, b"\xff")
+    return bytes(out)
+
+
+def frames_of_slot(content):
+    """Where the last frame of slot 0 begins and ends."""
+    ends = frames(content, 0)
+    return ends[-2], ends[-1]
+
+
+def other_slot(content):
+    """Samples and programs of this flash, the slot of another upload."""
+    return uploaded(5)[: slot(1)] + content[slot(1) :]
+
+
+@pytest.mark.parametrize("flash", [older_version, other_slot])
+def test_a_slot_without_its_upload_is_refused(flash):
+    content = flash(uploaded())
+    device = worked(content)
+    r = device.player.registers
+    assert (r.fault, r.valid, r.seen, r.phase) == (Fault.FOREIGN, 0, 0, Phase.IDLE)
+    assert device.flash.content == content
 
 
 # -- what a host is told ---------------------------------------------------------------------------

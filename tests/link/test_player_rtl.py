@@ -21,6 +21,8 @@ from equilif_golden.link.player import (
     HALF_MOST,
     INDEX_BYTES,
     NO_BLOCK,
+    OWNER,
+    OWNER_BITS,
     REGISTERS,
     WRITABLE,
     Fault,
@@ -62,12 +64,13 @@ from tests.alone import (
     uploaded,
     with_tests,
 )
+from tests.link.test_player import WRITES, older_version, other_slot
 
 verilated = pytest.mark.skipif(not shutil.which("g++"), reason="a simulation is compiled with g++")
 
 LIMIT = 4_000_000  #: cycles within which a board is done
-CYCLES = [164_327, 162_253]  #: see test_cycles
-MANY_CYCLES = 1_201_889  #: of the 300 samples of a test
+CYCLES = [164_918, 162_683]  #: see test_cycles
+MANY_CYCLES = 1_202_500  #: of the 300 samples of a test
 
 
 @pytest.fixture(scope="module")
@@ -274,7 +277,8 @@ def test_every_bit_of_the_registers_counts(rtl):
     board = Client(rtl, timeout=0.05)
     model = client_of(device)
     base = dataclasses.replace(device.player.registers, epoch=0, epochs=1, pause=0xFF, saves=NO_BLOCK)
-    bits = [(name, bit) for fields in REGISTERS[1:WRITABLE] for name, width in fields for bit in range(width)]
+    # another owner stops the board: test_every_bit_of_the_owner_counts
+    bits = [(name, bit) for fields in REGISTERS[1:OWNER] for name, width in fields for bit in range(width)]
     # an order of 4**9 numbers is begun near its end; counts are kept within an epoch
     turns = {"half": 479 << HALF_MOST | 490, "seen": 1, "hits": 1, "spikes": 1}
     for name, bit in [*bits, ("half", None)]:
@@ -337,7 +341,7 @@ def test_it_stops_while_it_looks_for_the_next_sample(rtl):
     first = rtl.cycles
     while board.registers.epoch < 2:
         assert rtl.cycles - first < 20 * LIMIT
-        rtl.step(rng.randrange(131_000, 136_000))
+        rtl.step(rng.randrange(138_000, 143_000))
         board.tell_player(run=0)
         rtl.work(LIMIT)
         turns.add(board.registers.turn)
@@ -436,6 +440,61 @@ def test_it_loads_its_checkpoint_when_it_is_told_to(rtl):
     rtl.work(LIMIT)
     device.player.work()
     assert board.read(Region.WEIGHT, 0, 8).tolist() != list(range(8))
+    compared(rtl, device)
+
+
+@verilated
+@pytest.mark.parametrize("write", WRITES)
+def test_a_network_of_a_host_is_not_gone_on_with(rtl, write):
+    """As in the model, until the checkpoint is loaded again."""
+    content = uploaded(1, 1)
+    put(rtl, content)
+    rtl.work(LIMIT)
+    device = worked(content)
+    board = Client(rtl, timeout=0.05)
+    for client in (board, client_of(device)):
+        client.run(learn=False, write=(0, [1, 2]))
+        assert client.registers.valid
+        WRITES[write](client)
+        assert not client.registers.valid
+        client.set_registers(dataclasses.replace(client.registers, epoch=0, epochs=1, samples=1))
+        client.tell_player(run=1, save=1)
+    rtl.work(LIMIT)
+    device.player.work()
+    assert device.player.registers.fault == Fault.FOREIGN
+    compared(rtl, device)
+    for client in (board, client_of(device)):
+        client.tell_player(run=0, boot=1)
+    rtl.work(LIMIT)
+    device.player.work()
+    assert device.player.registers.valid
+    compared(rtl, device)
+
+
+@verilated
+@pytest.mark.parametrize("flash", [older_version, other_slot])
+def test_a_slot_without_its_upload_is_refused(rtl, flash):
+    assert same_end(rtl, flash(uploaded())).player.registers.fault == Fault.FOREIGN
+
+
+@verilated
+def test_every_bit_of_the_owner_counts(rtl):
+    content = uploaded(1, 1)
+    put(rtl, content)
+    rtl.work(LIMIT)
+    device = worked(content)
+    owner = device.player.registers.owner
+    for bit in range(OWNER_BITS):
+        for client in (Client(rtl, timeout=0.05), client_of(device)):
+            client.tell_player(run=0, boot=1)
+        rtl.work(LIMIT)
+        device.player.work()
+        for client in (Client(rtl, timeout=0.05), client_of(device)):
+            assert client.registers.valid and client.registers.owner == owner
+            client.set_registers(dataclasses.replace(client.registers, owner=owner))
+            assert client.registers.valid
+            client.set_registers(dataclasses.replace(client.registers, owner=owner ^ 1 << bit))
+            assert not client.registers.valid
     compared(rtl, device)
 
 

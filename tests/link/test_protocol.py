@@ -116,6 +116,14 @@ def test_the_page_has_the_tables_of_the_protocol():
 
 def test_a_device_of_another_version_is_refused():
     payload = Identity(CONFIG, 0).pack()
+    for blocks, other in ((0, 6), (9, 5)):  # a device with a player has a version of its own
+        payload = bytearray(Identity(CONFIG, 1, flash_blocks=blocks).pack())
+        assert Identity.unpack(bytes(payload)).flash_blocks == blocks
+        payload[0] = other
+        with pytest.raises(
+            ValueError, match=f"speaks protocol version {other}, this is version {11 - other}"
+        ):
+            Identity.unpack(bytes(payload))
     with pytest.raises(ValueError, match="speaks protocol version 9, this is version 5"):
         Identity.unpack(b"\x09" + payload[1:])
     with pytest.raises(ValueError, match="24 bytes, not 23"):

@@ -97,16 +97,19 @@ class Chip:
         """Those in the engine, and the table; OutOfStep when the engine has not made exactly the updates that
         it was asked for.
         """
+        self._require_counter()
+        found = read_weights(self.engine, self.compiled)
+        if self.network.table is not None and self._table is not None:
+            found[self.network.table.name] = self._table.copy()
+        return {s.name: found[s.name] for s in self.network.plastic}
+
+    def _require_counter(self) -> None:
         made = updates_at(int(self.engine.read(Region.COUNTER, 0, 1)[0]))
         if made != self.counter & DITHER_MASK:
             raise OutOfStep(
                 f"the engine stands at update {made}, it was sent {self.counter & DITHER_MASK}: "
                 "was it reset, or does another program use it?"
             )
-        found = read_weights(self.engine, self.compiled)
-        if self.network.table is not None and self._table is not None:
-            found[self.network.table.name] = self._table.copy()
-        return {s.name: found[s.name] for s in self.network.plastic}
 
     def sample(
         self,
@@ -202,10 +205,15 @@ class Chip:
         return Epoch(len(at), int(hits), spikes, len(at) * schedule.free if schedule.fixed else 0)
 
     def infer(self, x: npt.ArrayLike | None, *, tokens: TokenRows | None = None) -> Iterator[Run]:
-        """The free phase of one sample after the other."""
+        """The free phase of one sample after the other; in the end OutOfStep when the engine was reset.
+
+        A board that trains standalone answers after a reset too, but with its own network.
+        """
         values, rows = samples.inputs(self.network, x, tokens)
         for j, v in enumerate(values):
             yield self.sample(v, tokens=None if tokens is None else rows.take([j]))
+        if len(values):
+            self._require_counter()
 
     def predict(self, x: npt.ArrayLike | None, *, tokens: TokenRows | None = None) -> npt.NDArray[np.int64]:
         """Class of each sample: the first output of largest free-phase rate."""

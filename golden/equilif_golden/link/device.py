@@ -144,11 +144,14 @@ class Device:
                 return self.identity.pack()
             case Command.LOAD:
                 self._load(payload)
+                self._changed(own=own)
                 return b""
             case Command.WRITE:
                 region, address = WRITE_HEADER.unpack_from(payload)
                 self._check(region, own=own)
                 self._write(region, address, payload[WRITE_HEADER.size :])
+                if region not in OWN_BYTES:
+                    self._changed(own=own)
                 return b""
             case Command.READ:
                 region, address, count = READ_HEADER.unpack(payload)
@@ -173,6 +176,11 @@ class Device:
             raise Refusal(Status.BAD_REGION)
         if self._works and region != PLAYER and (region == FLASH or not own):
             raise Refusal(Status.BUSY)
+
+    def _changed(self, *, own: bool) -> None:
+        """What the engine holds was changed, by the player (``own``) or by a host."""
+        if self.player is not None and not own:
+            self.player.invalidate()
 
     def _erase(self, region: int, address: int, *, own: bool) -> None:
         if region != FLASH:
@@ -203,6 +211,8 @@ class Device:
         if not repeated:
             self._write(Region.VALUE, address, values)
             self.run(learn=bool(flags & LEARN))
+            if flags & LEARN:
+                self._changed(own=own)
         e = self.engine
         return RESULT.pack(e.prediction, self.cycles, e.spikes, e.accesses) + self._read(
             Region.VALUE, read_address, count

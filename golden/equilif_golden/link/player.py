@@ -10,9 +10,13 @@ A *list* is a run of frames; a byte of ERASED in place of a frame ends it.  Ther
 
     slots       0 and 1: what the board has learned: weights, counter, and last the player's registers.  The
                 newer whole one counts, see :meth:`Player.boot`
-    programs    list k is played before epoch k: program and constants
+    programs    list k is played before epoch k: the upload's number, program and constants
     saves       one list of READs, whose replies become a slot
     samples     each ends with a RUN; its sequence number is the label.  ``index`` says where each begins
+
+The player learns, tests and saves only while the register ``valid`` is set: the engine holds what was
+restored from a slot and trained since.  A host's LOAD, WRITE to the engine or RUN with learning clears it,
+and so does a program of another upload than the slot's.
 
 ``hdl/equilif_hdl/link/player.py`` does the same, bit for bit.
 """
@@ -45,6 +49,7 @@ KEY_STEP = 0x9E3779B9  #: added to the key after each epoch: 2**32 over the gold
 ROUNDS = 4
 HALF_MOST = 10  #: bits of half an index
 SAMPLE_BITS = 2 * HALF_MOST
+OWNER_BITS = 16
 NO_BLOCK = 0xFF  #: lies behind every area, where all is as if erased: a list that begins there is empty
 
 
@@ -64,12 +69,15 @@ class Fault(IntEnum):
     NO_SLOT = 1  #: there is no whole slot
     REFUSED = 2  #: a frame was wrong, or the device refused it
     SLOT_FULL = 3  #: what is to be saved is longer than a slot
+    FOREIGN = 4  #: the engine does not hold the network of the upload in the flash
 
 
 FAULTS = {
-    Fault.NO_SLOT: "no whole checkpoint is in the flash: upload a network (equilif upload)",
+    Fault.NO_SLOT: "no complete checkpoint is in the flash: upload a network (equilif upload)",
     Fault.REFUSED: "what is in the flash is damaged, or was made for another engine: upload it again",
     Fault.SLOT_FULL: "a checkpoint is longer than its slot: upload again with this version",
+    Fault.FOREIGN: "the engine holds a network that a host wrote, not the one the board trained: reload the "
+    "last checkpoint (equilif alone --boot); if that fails, upload again (equilif upload)",
 }
 
 #: registers: field, bits; elements of 32 bits of the region PLAYER.  A slot keeps the WRITABLE ones
@@ -83,10 +91,12 @@ REGISTERS: tuple[tuple[tuple[str, int], ...], ...] = (
     (("seen", SAMPLE_BITS),),
     (("hits", SAMPLE_BITS),),
     (("spikes", 32),),
-    (("phase", 8), ("fault", 8)),
+    (("owner", OWNER_BITS),),
+    (("phase", 8), ("fault", 8), ("valid", 1)),
     (("chip", 24),),
 )
 WRITABLE = len(REGISTERS) - 2
+OWNER = WRITABLE - 1  #: element of ``owner``
 ORDERS = ("save", "boot")  #: read as 0: they are not for a slot
 REGISTER_BYTES = 4
 
@@ -110,8 +120,11 @@ class Registers:
     turn        where the order stands: half a number from bit 10 on, the other half from bit 0 on
     seen, hits, spikes
                 of this epoch so far: samples, those that were right, spikes
+    owner       number of the upload, from its content; 0: none.  Another one makes the engine's network
+                invalid
     phase, fault
                 see there
+    valid       the engine holds the network of the upload, restored from a slot and trained since
     chip        what the flash says it is: maker, type, and the power of two of its bytes (JESD216)
     """
 
@@ -132,8 +145,10 @@ class Registers:
     seen: int = 0
     hits: int = 0
     spikes: int = 0
+    owner: int = 0
     phase: int = Phase.IDLE
     fault: int = Fault.NONE
+    valid: int = 0
     chip: int = 0
 
     def element(self, n: int) -> int:
@@ -235,10 +250,17 @@ class Player:
         return bool(r.save or r.boot or r.run and r.epoch != r.epochs)
 
     def put(self, n: int, word: int) -> None:
-        self.registers.put(n, word)
+        r = self.registers
+        owner = r.owner
+        r.put(n, word)
+        r.valid &= r.owner == owner
         self._written = True
         if n == 0:
-            self.registers.fault = Fault.NONE
+            r.fault = Fault.NONE
+
+    def invalidate(self) -> None:
+        """A host has changed what the engine holds."""
+        self.registers.valid = 0
 
     # -- work --------------------------------------------------------------------------------------
     def step(self) -> bool:
@@ -270,6 +292,7 @@ class Player:
         r = self.registers
         r.phase = Phase.BOOT
         r.boot = 0
+        r.valid = 0
         whole0 = yield from self._slot(0)
         generation = r.generation
         whole1 = yield from self._slot(1)
@@ -277,6 +300,8 @@ class Player:
             whole1 = yield from self._slot(0)
         if not whole1:
             raise Stop(Fault.NO_SLOT)
+        # slots of earlier versions have no owner
+        r.valid = int(r.owner != 0)
         yield from self._list(r.programs * BLOCK + r.epoch * LIST_BYTES)
         yield from self._learn()
 
@@ -284,6 +309,8 @@ class Player:
         r = self.registers
         started = False
         while True:
+            if not r.valid:
+                raise Stop(Fault.FOREIGN)
             if r.save:
                 r.save = 0
                 yield from self._save()

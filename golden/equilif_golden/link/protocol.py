@@ -26,6 +26,7 @@ from equilif_golden.fixed import Numerics, whole
 from equilif_golden.link.flash import MOST_BLOCKS
 
 VERSION = 5
+PLAYER_VERSION = 6  #: of a device with a player, whose registers are part of the protocol
 END = 0xC0  #: ends a frame
 ESC = 0xDB  #: stands before the code of an END or ESC inside one
 ESC_END = 0xDC
@@ -110,7 +111,7 @@ _FLAGS = ", ".join(f"bit {bit} {features.FEATURES[name].label}" for name, bit in
 #: what IDENTIFY answers: name, form (as of struct), meaning.  Sizes and widths have the names that they have
 #: in EngineConfig and Numerics
 IDENTITY: tuple[tuple[str, str, str], ...] = (
-    ("version", "B", f"of this protocol, {VERSION}"),
+    ("version", "B", f"of this protocol, {VERSION}; of a device with a player {PLAYER_VERSION}"),
     ("flags", "B", f"what the engine has: {_FLAGS}"),
     ("lanes", "B", "P"),
     ("weight_width", "B", "bits"),
@@ -149,7 +150,7 @@ class Identity:
 
     def pack(self) -> bytes:
         values = {
-            "version": VERSION,
+            "version": version(self.flash_blocks),
             "flags": features.flags(self.config),
             "max_payload": self.max_payload,
             "flash_blocks": self.flash_blocks,
@@ -162,14 +163,13 @@ class Identity:
     @classmethod
     def unpack(cls, payload: bytes) -> Self:
         """ValueError when the device speaks another version or the sizes make no engine."""
-        if not payload or payload[0] != VERSION:
-            raise ValueError(
-                f"the device speaks protocol version {payload[0] if payload else '(none)'}, "
-                f"this is version {VERSION}"
-            )
+        if not payload or payload[0] not in (VERSION, PLAYER_VERSION):
+            raise ValueError(_other_version(payload[0] if payload else "(none)", VERSION))
         if len(payload) != cls.LAYOUT.size:
             raise ValueError(f"an identity has {cls.LAYOUT.size} bytes, not {len(payload)}")
         found = dict(zip(_NAMES, cls.LAYOUT.unpack(payload), strict=True))
+        if found["version"] != version(found["flash_blocks"]):
+            raise ValueError(_other_version(found["version"], version(found["flash_blocks"])))
         told = {name: bool(found["flags"] >> bit & 1) for name, bit in features.IDENTIFIED.items()}
         config = EngineConfig(
             **{name: found[name] for name in _SIZES},
@@ -178,6 +178,15 @@ class Identity:
             **told,
         )
         return cls(config, found["build_id"], found["max_payload"], found["flash_blocks"])
+
+
+def version(flash_blocks: int) -> int:
+    """Of the protocol that a device with so many blocks of flash speaks."""
+    return PLAYER_VERSION if flash_blocks else VERSION
+
+
+def _other_version(found: object, wanted: int) -> str:
+    return f"the device speaks protocol version {found}, this is version {wanted}"
 
 
 def _pipeline(single_port: bool, forwarding: bool) -> Pipeline:

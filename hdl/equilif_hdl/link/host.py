@@ -318,6 +318,9 @@ class _Walk:
         ]
         # registers: an address holds from before its read, and a word for a cycle after its write
         m.d.sync += [host.address.eq(self.address), host.write.eq(self.mem_write & in_player)]
+        # what a host changes of the engine: all but the values of a RUN that does not learn
+        changed = engine.mem_write & ~self.runs | engine.start & self.argument[0]
+        m.d.sync += host.changed.eq(changed & ~self.own)
         # and so is what the flash has read, which comes from afar
         valid = Signal(name="flash_valid")
         rdata = Signal(8, name="flash_rdata")

@@ -36,6 +36,8 @@ from equilif_golden.link.player import (
     KEY_STEP,
     LIST_BYTES,
     ORDERS,
+    OWNER,
+    OWNER_BITS,
     REGISTERS,
     ROUNDS,
     SAMPLE_BITS,
@@ -83,6 +85,8 @@ class PlayerPort(wiring.Signature):
     good, runs, sets, recorded : In(1)
         Of the frame that is held: it was carried out; it is a RUN; it writes registers; it is a READ whose
         reply is a WRITE.
+    changed : In(1)
+        Strobe: a frame of the line's has changed what the engine holds.
     out, out_byte : In(1), In(8), taken : Out(1)
         Of a reply with SLIP, while a frame of the player's is under way; taken where the player has no use
         for it or has written it.
@@ -108,6 +112,7 @@ class PlayerPort(wiring.Signature):
         runs: Signal
         sets: Signal
         recorded: Signal
+        changed: Signal
         out: Signal
         out_byte: Signal
         taken: Signal
@@ -134,6 +139,7 @@ class PlayerPort(wiring.Signature):
                 "runs": In(1),
                 "sets": In(1),
                 "recorded": In(1),
+                "changed": In(1),
                 "out": In(1),
                 "out_byte": In(8),
                 "taken": Out(1),
@@ -269,8 +275,13 @@ class _Play:
                     if n == 0:
                         with m.If(host.write):
                             m.d.sync += f["fault"].eq(Fault.NONE)
+                    if n == OWNER:
+                        with m.If(host.write & (host.wdata[:OWNER_BITS] != f["owner"])):
+                            m.d.sync += f["valid"].eq(0)
         with m.If(host.write):
             m.d.sync += self.stale.eq(1)
+        with m.If(host.changed):
+            m.d.sync += f["valid"].eq(0)
         m.d.comb += f["chip"].eq(self.flash.chip)
         # registers: they are as old as the upload, and lie before long paths
         m.d.sync += [
@@ -333,8 +344,9 @@ class _Play:
     # -- what is done ------------------------------------------------------------------------------
     def boot(self) -> None:
         m = self.m
+        f = self.fields
         with m.State("BOOT"):  # slot 0, slot 1, and slot 0 again when it counts
-            m.d.sync += [self.task.eq(SLOT), self.first.eq(1), self.mixed.eq(0)]
+            m.d.sync += [self.task.eq(SLOT), self.first.eq(1), self.mixed.eq(0), f["valid"].eq(0)]
             self._list(Mux(self.slot == 1, self.slot_blocks << BLOCK_BITS, 0))
         with m.State("SLOT"):  # `good`: the one that was played is whole
             m.d.sync += self.slot.eq(self.slot + 1)
@@ -345,6 +357,7 @@ class _Play:
             with m.Elif((self.slot == 1) & self.whole & ~(self.good & newer)):
                 m.next = "BOOT"
             with m.Elif(self.good):
+                m.d.sync += f["valid"].eq(f["owner"] != 0)
                 m.next = "PROGRAM"
             with m.Else():
                 m.d.sync += self.booting.eq(0)
@@ -369,7 +382,9 @@ class _Play:
                     m.next = "BOOT"
         with m.State("DISPATCH"):
             m.d.sync += self.booting.eq(0)
-            with m.If(self.save):
+            with m.If(~f["valid"]):
+                self._stop(Fault.FOREIGN)
+            with m.Elif(self.save):
                 m.d.sync += [self.save.eq(0), self.generation.eq(self.generation + 1)]
                 m.d.sync += f["phase"].eq(Phase.SAVE)
                 m.next = "SAVE"

@@ -1,0 +1,288 @@
+"""Uploads, boards that train standalone, and reads of their weights, cut off at random moments: the host is
+killed, the board is reset under a host that goes on, or the power fails within a write to the flash.
+
+Afterwards the board has the result of the uninterrupted run, bit for bit, or refuses to go on.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import random
+from dataclasses import replace
+
+import pytest
+import typer
+
+from equilif.commands import alone as commands
+from equilif.commands import boards
+from equilif.host import client as client_module
+from equilif.host import ports
+from equilif.host.client import Client, LinkError
+from equilif.host.store import Store, StoreError, require_valid
+from equilif_golden import network as networks
+from equilif_golden.engine.chip import Chip, OutOfStep, read_weights
+from equilif_golden.engine.compiler import Compiled
+from equilif_golden.link.player import Phase
+from equilif_golden.link.protocol import END
+from tests.alone import AREA, CONFIG, NETWORK, Cut, Dying, Wire, client_of, lessons, new, with_tests
+
+CUTS = 100  #: of each command
+HOW = ("host", "reset", "power")
+
+
+class CutWire(Wire):
+    """A port where something happens before or after command number ``at`` of the host.  ``slow``: when it
+    is a reset, the board has done all that it has to do before the host's next command.
+    """
+
+    def __init__(self, device, how="", at=0, *, after=False, slow=False):
+        super().__init__(device)
+        self.how = how
+        self.left = at
+        self.after = after
+        self.slow = slow
+
+    def write(self, data):
+        self.left -= data.count(bytes([END])) > 1
+        if self.left == 0 and self.how in ("host", "reset"):
+            self.how, how = "", self.how
+            if self.after:
+                super().write(data)
+            if how == "host":
+                raise Cut
+            self.device = new(self.device.flash.content)
+            self.received = b""
+            if self.slow:
+                self.device.player.work()
+            return len(data)
+        return super().write(data)
+
+
+def client_at(wire):
+    return Client(wire, timeout=0.01)
+
+
+@functools.cache
+def stores():
+    """Two uploads: what a board has trained on in part, and what is to replace it."""
+    first = replace(lessons(3, 2), tests=with_tests()[1])
+    second = replace(lessons(2, 1), seed=5)
+    return tuple(Store.of_lessons(new().identity, each) for each in (first, second))
+
+
+def uploaded(k):
+    device = new()
+    device.player.work()
+    stores()[k].upload(client_of(device))
+    return new(device.flash.content)
+
+
+@functools.cache
+def trained(k):
+    """Weights and counter of an uninterrupted run."""
+    device = uploaded(k)
+    device.player.work()
+    assert not device.player.registers.fault
+    return result_of(device)
+
+
+def weights_of(device):
+    return read_weights(device.engine, Compiled(NETWORK, CONFIG))
+
+
+def result_of(device):
+    return device.engine.w.tobytes(), device.engine.counter
+
+
+@functools.cache
+def _stopped():
+    """A board that was stopped within its second epoch; it has learned since its last checkpoint."""
+    device = uploaded(0)
+    r = device.player.registers
+    while not (r.epoch == 1 and r.seen == 2):
+        device.player.step()
+    client_of(device).tell_player(run=0)
+    device.player.work()
+    return device
+
+
+def stopped():
+    return copy.deepcopy(_stopped())
+
+
+def rewired(device, flash):
+    """The device with this flash."""
+    flash.content[:] = device.flash.content
+    device.flash = device.player.flash = flash
+    return device
+
+
+def writes_of(action, begin):
+    """Commands and bytes to the flash of an action that is not cut off."""
+    flash = Dying(bytes(AREA.size), 1 << 40)
+    wire = CutWire(rewired(begin(), flash))
+    client = client_at(wire)
+    action(client)
+    return client.traffic.commands, (1 << 40) - flash.left
+
+
+def cut(action, begin, rng, limits):
+    """The device afterwards; whether the action came to its end."""
+    how = rng.choice(HOW)
+    flash = Dying(bytes(AREA.size), rng.randrange(limits[1]) if how == "power" and limits[1] else 1 << 40)
+    options = {name: rng.random() < 0.5 for name in ("after", "slow")}
+    wire = CutWire(rewired(begin(), flash), how, rng.randrange(1, limits[0] + 1), **options)
+    try:
+        action(client_at(wire))
+        done = True
+    except (Cut, typer.Exit, ValueError, OSError):
+        done = False
+    device = wire.device
+    if how == "power" and flash.left == 0:
+        device = new(flash.content)
+    else:
+        device.flash.left = 1 << 40
+    return device, done
+
+
+def goes_on(device, rng):
+    """Result of a board that is started again, whatever it was doing; None when it refuses."""
+    client = client_of(device)
+    device.player.work()
+    for order in rng.choice([[{"run": 1}], [{"run": 0, "save": 1}, {"run": 1}]]):
+        client.tell_player(**order)
+        device.player.work()
+    try:
+        require_valid(client.registers)
+    except StoreError:
+        return None
+    assert client.registers.epoch == client.registers.epochs
+    return result_of(device)
+
+
+def switched_on(device):
+    return new(device.flash.content)
+
+
+# -- cuts ------------------------------------------------------------------------------------------
+def test_cuts_of_an_upload():
+    """The board stands at the earlier upload, at the new one, or at none; and uploads again."""
+
+    def action(client):
+        stores()[1].upload(client)
+        client.tell_player(run=0, boot=1)
+
+    rng = random.Random(1)
+    limits = writes_of(action, stopped)
+    seen = {None: 0, trained(0): 0, trained(1): 0}
+    for _ in range(CUTS):
+        device, done = cut(action, stopped, rng, limits)
+        later = switched_on(device)
+        results = [goes_on(each, rng) for each in (device, later)]
+        for result in results:
+            assert result in seen, "a mixture of two uploads"
+            seen[result] += 1
+        assert not done or results[1] == trained(1)
+        if results[1] is None:
+            stores()[1].upload(client_of(later))
+            assert goes_on(switched_on(later), rng) == trained(1)
+    assert min(seen.values()) > 2, seen
+
+
+@pytest.fixture
+def connected(monkeypatch):
+    """Commands of the command line get this client."""
+
+    def connect(client):
+        monkeypatch.setattr(ports, "connect", lambda path, baud=None: client)
+
+    monkeypatch.setattr(commands, "LOOK", 0)
+    return connect
+
+
+def finished():
+    device = uploaded(0)
+    device.player.work()
+    return device
+
+
+@pytest.mark.parametrize(
+    ("option", "begin"),
+    [("start", stopped), ("checkpoint", stopped), ("test", stopped), ("test", finished)],
+)
+def test_cuts_of_a_board_that_trains_standalone(option, begin, connected, capfd):
+    """It ends with the weights of a board that was left alone; a test that came to its end has the answers of
+    one that was not cut off.
+    """
+
+    def action(client):
+        connected(client)
+        commands.alone(port="there", **{option: True})
+        while client.registers.phase:
+            pass
+
+    rng = random.Random(2)
+    limits = writes_of(action, begin)
+    want = answers(capfd.readouterr().out)
+    ends = {True: 0, False: 0}
+    for _ in range(CUTS // 4):
+        device, done = cut(action, begin, rng, limits)
+        ends[done] += 1
+        found = answers(capfd.readouterr().out)
+        # a board that is reset where it was stopped goes on to learn, and is asked later
+        assert found == want or not done or begin is stopped
+        assert goes_on(switched_on(device), rng) == trained(0)
+        assert goes_on(device, rng) in (None, trained(0))
+        client_of(device).tell_player(run=0, boot=1)
+        assert goes_on(device, rng) == trained(0)
+    assert min(ends.values()) > 2
+
+
+def answers(printed):
+    return [line for line in printed.splitlines() if "test samples right" in line]
+
+
+def test_cuts_of_a_read(connected, tmp_path, monkeypatch):
+    """The file has the weights of the board, of one moment, or is not there."""
+    monkeypatch.setattr(client_module, "READ_ELEMENTS", 8)  # many commands
+    like = tmp_path / "like.npz"
+    out = tmp_path / "out.npz"
+    networks.save(like, NETWORK, lessons().weights)
+
+    def action(client):
+        connected(client)
+        boards.save(out=out, like=like, port="there")
+
+    booted = new(stopped().flash.content)
+    while booted.player.registers.phase == Phase.BOOT:
+        booted.player.step()
+    moments = [weights_of(device) for device in (stopped(), booted, finished())]
+    rng = random.Random(3)
+    limits = writes_of(action, stopped)
+    ends = {True: 0, False: 0}
+    for _ in range(CUTS):
+        out.unlink(missing_ok=True)
+        _, done = cut(action, stopped, rng, limits)
+        ends[done] += 1
+        assert out.exists() == done
+        if done:
+            _, found = networks.load(out)
+            assert any(all((found[k] == w[k]).all() for k in w) for w in moments), "a mixture"
+    assert min(ends.values()) > 2
+
+
+def test_a_board_that_is_reset_does_not_answer_for_the_network_of_a_host():
+    """It has a program again, and weights, which are its own."""
+    other = NETWORK.initial_weights(9)
+    x = lessons().samples.x
+    want = Chip(finished().engine, NETWORK, other).predict(x)
+    rng = random.Random(4)
+    for _ in range(10):
+        wire = CutWire(finished())
+        chip = Chip(client_at(wire), NETWORK, other)
+        wire.how, wire.left = "reset", rng.randrange(1, len(x) + 1)
+        with pytest.raises((OutOfStep, LinkError)):
+            chip.predict(x)
+    wire = CutWire(finished())
+    assert (Chip(client_at(wire), NETWORK, other).predict(x) == want).all()
