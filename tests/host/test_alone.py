@@ -107,7 +107,7 @@ def test_the_board_answers_the_tests_in_its_flash(device, table, tmp_path):
     assert n > 4
     before = None
     for _ in range(3):
-        run("alone", "--test", *LINE, "--json", told)
+        run("alone", "--test", *LINE, "--json", told, "--overwrite")
         found = json.loads(told.read_text())
         assert found["tests"] == n and not found["fault"]
         if found["phase"] != "idle":
@@ -116,7 +116,7 @@ def test_the_board_answers_the_tests_in_its_flash(device, table, tmp_path):
     assert "done: 2 of 2 epochs" in run("alone", "--watch", *LINE)
     before = replace(device.player.registers)
     weights = device.engine.w.copy()
-    said = run("alone", "--test", *LINE, "--json", told)
+    said = run("alone", "--test", *LINE, "--json", told, "--overwrite")
     assert device.player.registers == before and (device.engine.w == weights).all()
     run("save", tmp_path / "learnt.npz", "--like", begin, *LINE)
     found = json.loads(told.read_text())
@@ -247,7 +247,7 @@ def test_what_cannot_be_is_refused(device, table, tmp_path, monkeypatch):
     line = (*NETWORK_OPTIONS, *LINE)
     begin = tmp_path / "begin.npz"
     begin.write_text("mine")
-    assert "is there: name another file" in refused("upload", *table, *line, "--out", begin)
+    assert str(begin) in refused("upload", *table, *line, "--out", begin)
     assert begin.read_text() == "mine"
     assert "give one of them" in refused("alone", "--stop", "--start", *LINE)
     assert "the network needs" in refused(
