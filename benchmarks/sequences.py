@@ -25,7 +25,8 @@ from equilif.data import sequences
 from equilif.data.dataset import DataSet
 from equilif.data.sequences import Sequences
 from equilif.results import machine, write_json
-from equilif.training.presets import PRESETS, Preset
+from equilif.training.preset import Preset
+from equilif.training.presets import PRESETS
 from equilif.training.train import Training
 
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")

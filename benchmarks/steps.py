@@ -23,7 +23,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from equilif.data.dataset import DataSet
-from equilif.training.presets import PRESETS, Preset
+from equilif.training.preset import Preset
+from equilif.training.presets import PRESETS
 from equilif.training.train import Training
 
 #: free phase, nudged phases, window

@@ -27,7 +27,7 @@ from equilif.show import hardware as show_hardware
 from equilif.show import training as show_training
 from equilif.training.evaluate import Evaluation, evaluate
 from equilif.training.folder import BITSTREAM, CONFUSION, CURVE, LOG, RESULTS, SETTLING, RunFolder
-from equilif.training.presets import Preset
+from equilif.training.preset import Preset
 from equilif.training.train import HISTORY, NETWORK, Lesson, Training, digest, lesson
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.kernel import Kernel

@@ -14,7 +14,8 @@ from equilif.data import sequences
 from equilif.data.dataset import DataSet
 from equilif.training import netfile
 from equilif.training.neighbours import neighbours
-from equilif.training.presets import PRESETS, Preset
+from equilif.training.preset import Preset
+from equilif.training.presets import PRESETS
 from equilif.training.sketch import Sizes, Sketch
 from equilif.training.train import Training, digest, lesson
 from equilif_golden.fixed import SQ

@@ -35,7 +35,7 @@ from equilif.show import console as show
 
 if TYPE_CHECKING:
     from equilif.data.dataset import DataSet
-    from equilif.training.presets import Preset
+    from equilif.training.preset import Preset
     from equilif.training.saved import Saved
     from equilif.training.tensorboard import Board
     from equilif_golden.network import Network
@@ -152,6 +152,15 @@ Port = Annotated[
         help=f"Serial port of a board, or its SPI bus ({SPI_BUSES}): on its engine, in place of the golden "
         "model.",
         show_default="none",
+        metavar="PORT",
+    ),
+]
+OnPort = Annotated[
+    str | None,
+    typer.Option(
+        "--port",
+        help=f"Serial port of the board, or its SPI bus: {SPI_BUSES}.",
+        show_default="the only serial port that answers",
         metavar="PORT",
     ),
 ]

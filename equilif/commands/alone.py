@@ -20,13 +20,13 @@ from equilif.commands import (
     Hidden,
     Json,
     Net,
+    OnPort,
     Overwrite,
     Seed,
     panel,
     require_absent,
     samples_of,
 )
-from equilif.commands.boards import OnPort
 from equilif.commands.options import DEFAULTS, Phases
 from equilif.commands.own import NOTHING, OwnOptions
 from equilif.show import console as show

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from equilif.commands import SPI_BUSES, Baud, Json, panel
+from equilif.commands import Baud, Json, OnPort, panel
 from equilif.commands.options import DEFAULTS, EngineOptions
 from equilif.show import console as show
 from equilif.show import hardware as show_hardware
@@ -19,15 +19,6 @@ command = panel("Boards")
 
 #: learning rate of the program of a restored network
 RESTORED_RATE = 0.01
-OnPort = Annotated[
-    str | None,
-    typer.Option(
-        "--port",
-        help=f"Serial port of the board, or its SPI bus: {SPI_BUSES}.",
-        show_default="the only serial port that answers",
-        metavar="PORT",
-    ),
-]
 BOARD_HELP = "Name of the board, `equilif boards` lists them; or a Python file that makes one of your own."
 BoardName = Annotated[str, typer.Argument(help=BOARD_HELP)]
 OtherLanes = Annotated[

@@ -47,7 +47,7 @@ def data(
 
     Example:  [bold]equilif data wine.csv --label kind[/]
     """
-    from equilif.data.notes import ranges
+    from equilif.data.making import ranges
     from equilif.data.own import read
     from equilif.training import presets
     from equilif.training.folder import SAMPLES
@@ -114,7 +114,7 @@ def _boards(network: Network) -> list[str] | None:
 
 def _show(found: Found, sizes: str, epochs: int, boards: list[str] | None) -> None:
     """The same for people."""
-    from equilif.data.notes import ranges
+    from equilif.data.making import ranges
 
     d = found.data
     about = found.about

@@ -31,7 +31,7 @@ from equilif.show import hardware as show_hardware
 if TYPE_CHECKING:
     from equilif.data.images import DataSet
     from equilif.hardware.energy import Sampled
-    from equilif.training.presets import Preset
+    from equilif.training.preset import Preset
     from equilif_golden.engine.config import EngineConfig
     from equilif_golden.network import Network, Weights
 

@@ -446,7 +446,8 @@ def recall(
     from equilif.data.own import chosen
     from equilif.training import recall as module
     from equilif.training.folder import RECALL
-    from equilif.training.presets import PRESETS, check_seed
+    from equilif.training.preset import check_seed
+    from equilif.training.presets import PRESETS
     from equilif_golden import files
 
     asked = chosen(data)

@@ -23,7 +23,7 @@ from equilif.show import network as show_network
 
 if TYPE_CHECKING:
     from equilif.hardware.anatomy import Anatomy
-    from equilif.training.presets import Preset
+    from equilif.training.preset import Preset
     from equilif.training.sketch import Sketch
 
 command = panel("Networks")

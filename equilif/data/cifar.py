@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from equilif.data import SOURCES, Name
-from equilif.data.dataset import Bytes, Labels
+from equilif.data.arrays import Bytes, Labels
 from equilif.data.reading import most_bytes, reading, text, unpacked
 
 SHAPE = (32, 32, 3)

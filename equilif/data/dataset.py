@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif.data import Name
+from equilif.data.arrays import Bytes, Labels
 from equilif.data.identity import NamedSet
 from equilif_golden.fixed import SQ, as_array, integers, keep, read_only
 from equilif_golden.network import MOST_NEURONS, MOST_PATTERNS, TokenRows
@@ -20,8 +21,6 @@ from equilif_golden.network import MOST_NEURONS, MOST_PATTERNS, TokenRows
 if TYPE_CHECKING:
     from equilif.data.about import About
 
-Bytes = npt.NDArray[np.uint8]
-Labels = npt.NDArray[np.int64]
 
 MOST_SEED = (1 << 32) - 1  #: of the generators that split and draw samples
 HELD = 99  #: seed of what is held out: the same samples for every seed of a run

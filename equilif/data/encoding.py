@@ -22,9 +22,9 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif.data import words as vectors_of
+from equilif.data.arrays import Longs
 from equilif.data.formats import Read, Series, Texts
-from equilif.data.recordings import pooled
-from equilif.data.sequences import Longs, Ragged, position, ranges
+from equilif.data.ragged import Ragged, pooled, position, ranges
 from equilif.data.words import Codes, tokenise
 from equilif_golden.fixed import choice, truth, whole
 from equilif_golden.network import MOST_PATTERNS

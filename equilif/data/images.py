@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from equilif.data import SOURCES, Name, cifar, names
-from equilif.data.dataset import MOST_SEED, Labels
-from equilif.data.dataset import Bytes as Bytes
+from equilif.data.arrays import Bytes, Labels
+from equilif.data.dataset import MOST_SEED
 from equilif.data.dataset import DataSet as DataSet
 from equilif.data.reading import most_bytes, reading, unpacked
 from equilif_golden.fixed import whole

@@ -17,7 +17,7 @@ from equilif.data.formats import Content, Part
 from equilif.data.notes import notes
 from equilif.data.parts import numbered, split
 from equilif.data.reading import path_of
-from equilif.data.scaling import Missing, Scaling, fit, fit_tokens
+from equilif.data.scaling import Missing, Scaling, fit, fit_tokens, name_of
 from equilif_golden import network as networks
 from equilif_golden.blocks.relay import FRACTION
 from equilif_golden.fixed import DEFAULT, MOST_ACCUMULATOR, choice, truth
@@ -155,3 +155,23 @@ def encoded(about: About, parts: tuple[Part, ...], what: tuple[str, ...]) -> Mad
         [0] * len(parts),
         tokens.words,
     )
+
+
+def ranges(found: Found) -> list[tuple[str, float, float, int, str]]:
+    """Of every column or channel that was read: name, smallest and largest training value, missing values,
+    and what becomes of it.  Texts have none.
+    """
+    s = found.about.scaling
+    x = found.raw.numbers
+    by_column = s.kind == "columns" and found.about.encoding.kind == "rows"
+    told: list[tuple[str, float, float, int, str]] = []
+    for k in range(x.shape[1] if len(x) else 0):
+        kind: str = s.columns[k].kind if by_column else "spans" if s.kind == "columns" else s.kind
+        column = x[:, k].astype(np.float64)
+        values = column[~np.isnan(column)]
+        gone = len(x) - len(values)
+        name = name_of(found.about.encoding.read_names(s.names), k)
+        if not by_column and found.about.encoding.kind == "series":
+            name = name.replace("column", "channel")
+        told.append((name, float(values.min()), float(values.max()), gone, kind))
+    return told

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,10 +10,7 @@ from equilif.data.about import About
 from equilif.data.dataset import DataSet
 from equilif.data.encoding import Encoding
 from equilif.data.formats import Part, Series
-from equilif.data.scaling import FULL, name_of, named_missing
-
-if TYPE_CHECKING:
-    from equilif.data.making import Found
+from equilif.data.scaling import FULL, named_missing
 
 
 def notes(about: About, data: DataSet, train: Part, clipped: tuple[int, int], gone: int) -> Iterator[str]:
@@ -55,23 +51,3 @@ def _encoded(code: Encoding, data: DataSet, train: Part) -> Iterator[str]:
         what = "tokens of a memory" if code.memory else "spans"
         at_most = "at most " * code.memory
         yield f"series of {said} steps, each as {at_most}{code.steps} {what}: means over its steps"
-
-
-def ranges(found: Found) -> list[tuple[str, float, float, int, str]]:
-    """Of every column or channel that was read: name, smallest and largest training value, missing values,
-    and what becomes of it.  Texts have none.
-    """
-    s = found.about.scaling
-    x = found.raw.numbers
-    by_column = s.kind == "columns" and found.about.encoding.kind == "rows"
-    told: list[tuple[str, float, float, int, str]] = []
-    for k in range(x.shape[1] if len(x) else 0):
-        kind: str = s.columns[k].kind if by_column else "spans" if s.kind == "columns" else s.kind
-        column = x[:, k].astype(np.float64)
-        values = column[~np.isnan(column)]
-        gone = len(x) - len(values)
-        name = name_of(found.about.encoding.read_names(s.names), k)
-        if not by_column and found.about.encoding.kind == "series":
-            name = name.replace("column", "channel")
-        told.append((name, float(values.min()), float(values.max()), gone, kind))
-    return told

@@ -21,7 +21,8 @@ import numpy.typing as npt
 
 from equilif.data import Name, formats
 from equilif.data.about import About
-from equilif.data.dataset import DataSet, Labels, part_digest
+from equilif.data.arrays import Labels
+from equilif.data.dataset import DataSet, part_digest
 from equilif.data.formats import Columns, Content, Part, Series, Texts
 from equilif.data.given import given as content_of
 from equilif.data.identity import NamedSet

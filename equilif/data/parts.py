@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from equilif.data import formats
 from equilif.data.about import check_hold_out
-from equilif.data.dataset import Labels
+from equilif.data.arrays import Labels
 from equilif.data.formats import Columns, Content, Part, Series, Texts
 from equilif.data.reading import reading
 

@@ -14,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif.data import SOURCES, Name
+from equilif.data.arrays import Longs
 from equilif.data.dataset import MOST_SEED
+from equilif.data.ragged import MOST_ROWS, Ragged, ranges
 from equilif.data.reading import most_bytes, read_npz, reading, said, text
-from equilif.data.sequences import MOST_ROWS, Longs, Ragged, Sequences, first, ranges
+from equilif.data.sequences import Sequences, first
 from equilif.data.words import WordVectors, find, tokenise
 from equilif_golden.fixed import finite, integers, whole
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from equilif.data.images import Bytes, DataSet
+from equilif.data.arrays import Bytes
+from equilif.data.images import DataSet
 from equilif.extras import needs
 from equilif.results import ToolFailed
 from equilif_golden.engine.activity import NAMES

@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from equilif.data.images import Bytes, DataSet
+from equilif.data.arrays import Bytes
+from equilif.data.images import DataSet
 from equilif.extras import needs
 from equilif.hardware.waves import Recording
 from equilif.results import ToolFailed

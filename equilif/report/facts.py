@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from equilif.data.dataset import Bytes, DataSet
+from equilif.data.arrays import Bytes
+from equilif.data.dataset import DataSet
 from equilif.extras import needs
 from equilif.report.inputs import Inputs
 from equilif.training.evaluate import Evaluation

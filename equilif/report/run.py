@@ -14,7 +14,8 @@ from equilif.data.about import About
 from equilif.data.dataset import DataSet
 from equilif.training import netfile, presets, settings, train
 from equilif.training.folder import RATES
-from equilif.training.presets import PRESETS, Preset
+from equilif.training.preset import Preset
+from equilif.training.presets import PRESETS
 from equilif.training.records import check_data
 from equilif.training.settings import SETTINGS, RateEpoch, RateHistory, Settings
 from equilif.training.train import HISTORY, NETWORK, EpochRecord, History

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple, Self
 
 from equilif.data import Name, images
 from equilif.data.dataset import DataSet
-from equilif.training.presets import PRESETS, Preset
+from equilif.training.preset import Preset
+from equilif.training.presets import PRESETS
 from equilif.training.sketch import Sketch
 from equilif_golden.blocks.geometry import positions
 from equilif_golden.fixed import whole

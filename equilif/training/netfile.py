@@ -35,7 +35,7 @@ from typing import Any, Literal, get_type_hints
 
 from equilif.data import Name, sequences
 from equilif.data.dataset import DataSet
-from equilif.training.presets import MemoryPreset, Preset
+from equilif.training.preset import MemoryPreset, Preset
 from equilif.training.records import plain
 from equilif.training.sketch import Group, Sizes, Sketch
 from equilif_golden import network as networks

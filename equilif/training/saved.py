@@ -17,7 +17,8 @@ from equilif.data.identity import NamedSet
 from equilif.data.own import Samples
 from equilif.training import settings, train
 from equilif.training.folder import RATES
-from equilif.training.presets import PRESETS, Preset
+from equilif.training.preset import Preset
+from equilif.training.presets import PRESETS
 from equilif.training.records import read_identity
 from equilif.training.train import HISTORY, NETWORK
 from equilif_golden import network as networks

@@ -15,9 +15,11 @@ import numpy as np
 
 from equilif.data import images, own, sequences
 from equilif.data.about import About
-from equilif.data.dataset import Bytes, DataSet
+from equilif.data.arrays import Bytes
+from equilif.data.dataset import DataSet
 from equilif.training import convolved, presets
-from equilif.training.presets import MOST_EPOCHS, PRESETS, MemoryPreset, Preset, check_seed
+from equilif.training.preset import MOST_EPOCHS, MemoryPreset, Preset, check_seed
+from equilif.training.presets import PRESETS
 from equilif.training.records import check_digest, check_numbers, load_json, reading, record
 from equilif_golden.fixed import Raw, finite, truth, whole
 from equilif_golden.network import MOST_NEURONS, Network, Weights

@@ -31,7 +31,8 @@ from equilif.data.dataset import DataSet
 from equilif.extras import needs
 from equilif.training import presets
 from equilif.training.folder import POINTS
-from equilif.training.presets import PRESETS, Preset, check_seed
+from equilif.training.preset import Preset, check_seed
+from equilif.training.presets import PRESETS
 from equilif.training.records import load_json, reading, record
 from equilif.training.train import lesson, taught
 from equilif_golden import files

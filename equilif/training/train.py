@@ -25,10 +25,12 @@ import numpy.typing as npt
 from equilif import results
 from equilif.data import own
 from equilif.data.about import About
-from equilif.data.dataset import Bytes, DataSet
+from equilif.data.arrays import Bytes
+from equilif.data.dataset import DataSet
 from equilif.data.images import mirrored, shifted
 from equilif.data.sequences import masked, placed
-from equilif.training.presets import MOST_EPOCHS, PRESETS, Preset, check_seed
+from equilif.training.preset import MOST_EPOCHS, Preset, check_seed
+from equilif.training.presets import PRESETS
 from equilif.training.records import (
     check_data,
     check_digest,

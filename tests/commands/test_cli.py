@@ -22,7 +22,8 @@ from equilif import cli, results
 from equilif.data import images as data
 from equilif.data import sequences
 from equilif.training import netfile, train
-from equilif.training.presets import PRESETS, MemoryPreset, Preset
+from equilif.training.preset import MemoryPreset, Preset
+from equilif.training.presets import PRESETS
 from equilif.training.train import HISTORY, NETWORK, Training, digest
 from equilif_golden import network
 from equilif_golden.engine.port import Region

@@ -19,7 +19,7 @@ from equilif.host.client import Client, LinkError
 from equilif.report import page as pages
 from equilif.report import run as reported
 from equilif.training import attention, netfile, trace
-from equilif.training.presets import Preset
+from equilif.training.preset import Preset
 from equilif.training.train import HISTORY, NETWORK, Training, digest, lesson
 from equilif_golden import network as networks
 from equilif_golden.engine.chip import Chip, OutOfStep

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -60,3 +61,57 @@ def test_the_specification_needs_no_compiler():
     """All but the kernel: whoever only wants the bits needs NumPy."""
     modules = [m for m in PLAIN if m not in ("equilif_golden.kernel", "equilif_golden.compiled")]
     assert imported(HEAVY | {"numba"}, modules) == str(len(modules))
+
+
+# -- cycles ----------------------------------------------------------------------------------------
+PACKAGES = {
+    "equilif_golden": "golden/equilif_golden",
+    "equilif_hdl": "hdl/equilif_hdl",
+    "equilif_sim": "sim/equilif_sim",
+    "equilif_boards": "boards/equilif_boards",
+    "equilif": "equilif",
+    "benchmarks": "benchmarks",
+    "tests": "tests",
+}
+
+
+def import_graph(root: Path) -> dict[str, set[str]]:
+    """Modules, and those that each imports anywhere: in functions and under TYPE_CHECKING too."""
+    paths = {}
+    for package, folder in PACKAGES.items():
+        for path in (root / folder).rglob("*.py"):
+            parts = path.relative_to(root / folder).with_suffix("").parts
+            paths[".".join((package, *(p for p in parts if p != "__init__")))] = path
+    graph: dict[str, set[str]] = {name: set() for name in paths}
+    for name, path in paths.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            found: set[str] = set()
+            if isinstance(node, ast.Import):
+                found = {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found = {f"{node.module}.{alias.name}" for alias in node.names}
+                if not found <= paths.keys():
+                    found.add(node.module)
+            graph[name] |= found & paths.keys() - {name}
+    return graph
+
+
+def in_cycles(graph: dict[str, set[str]]) -> set[str]:
+    """What remains without the modules that import nothing of the rest, or are imported by none of it."""
+    rest = {name: set(found) for name, found in graph.items()}
+    while True:
+        imported_by_rest = set().union(*rest.values()) if rest else set()
+        ends = {name for name, found in rest.items() if not found or name not in imported_by_rest}
+        if not ends:
+            return set(rest)
+        rest = {name: found - ends for name, found in rest.items() if name not in ends}
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    graph = import_graph(ROOT.parent.parent)
+    assert len(graph) > 300
+    assert not in_cycles(graph)
+
+
+def test_a_cycle_is_found():
+    assert in_cycles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == {"b", "c"}

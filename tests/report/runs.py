@@ -15,7 +15,8 @@ from equilif.data.dataset import DataSet
 from equilif.report import page as pages
 from equilif.report import run as runs
 from equilif.training import presets
-from equilif.training.presets import PRESETS, MemoryPreset, Preset
+from equilif.training.preset import MemoryPreset, Preset
+from equilif.training.presets import PRESETS
 from equilif.training.train import Training
 from equilif_golden.network import TokenRows
 

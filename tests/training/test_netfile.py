@@ -18,7 +18,8 @@ from equilif.data import Name, images
 from equilif.data.dataset import DataSet
 from equilif.hardware.anatomy import Anatomy
 from equilif.training import netfile
-from equilif.training.presets import FOLDER, PRESETS, MemoryPreset, Preset, own
+from equilif.training.preset import MemoryPreset, Preset
+from equilif.training.presets import FOLDER, PRESETS, own
 from equilif.training.records import record
 from equilif.training.sketch import Sizes, Sketch
 from equilif.training.train import HISTORY, NETWORK, Training, read_history

@@ -25,7 +25,8 @@ import pytest
 from equilif.data import images, names
 from equilif.training import folder as module
 from equilif.training.folder import LOCK, MADE, OWNER, RUN, RunFolder
-from equilif.training.presets import PRESETS, Preset
+from equilif.training.preset import Preset
+from equilif.training.presets import PRESETS
 from equilif.training.settings import SETTINGS
 from equilif.training.train import HISTORY, NETWORK, Training, digest, read_history
 from equilif_golden import files, network

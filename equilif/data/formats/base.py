@@ -11,7 +11,8 @@ from unicodedata import normalize
 import numpy as np
 import numpy.typing as npt
 
-from equilif.data.sequences import Longs, ranges
+from equilif.data.arrays import Longs
+from equilif.data.ragged import ranges
 
 
 @dataclass(frozen=True)

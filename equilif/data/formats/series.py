@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from equilif.data.arrays import Floats
 from equilif.data.formats.arrays import of_series
 from equilif.data.formats.base import Columns, Content, Part, Series
-from equilif.data.reading import reading, text
-from equilif.data.recordings import read_ts
+from equilif.data.reading import reading, reals, text
 
 #: what a header says of what is not read, and the reason
 REFUSED = {
@@ -52,3 +52,35 @@ class Ts:
                 break
         series, labels = read_ts(str(path), content, missing=True)
         return Part(Series.of(series), np.array(labels))
+
+
+def read_ts(name: str, content: str, *, missing: bool = False) -> tuple[list[Floats], list[str]]:
+    """The .ts format of time series: series (T, channels) and their labels; ``name`` is for messages.
+
+    ``missing``: whether values may be missing (``?``); they are NaN then.
+    """
+    series: list[Floats] = []
+    labels: list[str] = []
+    begun = False
+    for number, line in enumerate(content.splitlines(), 1):
+        if not begun or not line.strip():
+            begun = begun or line.strip().lower() == "@data"
+            continue
+        *channels, label = line.strip().split(":")
+        try:
+            if len({c.count(",") for c in channels}) > 1:
+                raise ValueError("channels differ in length")
+            cells = [["nan" if v.strip() == "?" else v for v in c.split(",")] for c in channels]
+            x = np.array(cells, np.float64)
+            reals(np.nan_to_num(x, nan=0.0, posinf=np.inf, neginf=-np.inf) if missing else x, "values")
+            if x.ndim != 2 or not label.strip() or (series and x.shape[0] != series[0].shape[1]):
+                raise ValueError("channels differ")
+        except ValueError as e:
+            raise ValueError(
+                f"{name} line {number} is not channels of numbers and a label between colons: {e}"
+            ) from e
+        series.append(x.T)
+        labels.append(label.strip())
+    if not series:
+        raise ValueError(f"{name} holds no series after @data")
+    return series, labels

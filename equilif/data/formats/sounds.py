@@ -8,7 +8,7 @@ import numpy as np
 
 from equilif.data.formats.base import Columns, Content, Part, Series
 from equilif.data.formats.folders import Files
-from equilif.data.recordings import BANDS, QUIET, Sound, bands, log_mel, read_wav, trimmed
+from equilif.data.signals import BANDS, QUIET, Sound, bands, log_mel, read_wav, trimmed
 
 FILES = Files((".wav",), "WAV recording")
 

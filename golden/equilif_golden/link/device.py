@@ -76,7 +76,7 @@ class Device:
         self.engine = EngineModel(config)
         self.frame_bytes = whole(frame_bytes, "frame_bytes", 32, 4096)
         self.flash = flash
-        self.player = Player(self, flash) if flash else None
+        self.player = Player(self, flash, self.engine.config) if flash else None
         blocks = flash.area.blocks if flash else 0
         self.identity = Identity(config, build_id, frame_bytes - OVERHEAD, blocks)
         self.cycles = 0  #: of the last run

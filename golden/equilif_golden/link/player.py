@@ -27,7 +27,7 @@ import struct
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -36,9 +36,6 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.fixed import whole
 from equilif_golden.link.flash import BLOCK, ERASED, Flash
 from equilif_golden.link.protocol import END, PLAYER, RESULT, Command, Status, slip, unseal, unslip
-
-if TYPE_CHECKING:
-    from equilif_golden.link.device import Device
 
 Ints = npt.NDArray[np.int64]
 
@@ -225,16 +222,23 @@ class Stop(Exception):
         self.fault = fault
 
 
+class Carrier(Protocol):
+    """What carries out the player's frames: equilif_golden.link.device.Device."""
+
+    def packet(self, packet: bytes, *, own: bool = False) -> bytes | None: ...
+    def recorded(self, packet: bytes, sequence: int) -> bytes | None: ...
+
+
 class Player:
     """Plays to ``device``.  Its generators yield before every frame, where a host's command may come in
     between.
     """
 
-    def __init__(self, device: Device, flash: Flash):
+    def __init__(self, device: Carrier, flash: Flash, config: EngineConfig):
         self.device = device
         self.flash = flash
         self.registers = Registers(phase=Phase.BOOT, chip=flash.chip)
-        self.slot_bytes = slot_blocks(device.engine.config) * BLOCK
+        self.slot_bytes = slot_blocks(config) * BLOCK
         self._written = False  #: a register, since a sample was chosen
         self._working: Iterator[None] | None = self._boot()
 
