@@ -67,8 +67,9 @@ class Commands(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         for word in args:
-            if not word or word.startswith("--") and word.endswith("="):
-                name = f"the value of {word[:-1]}" if word else "an argument"
+            option, given, value = word.partition("=")
+            if not word or option.startswith("--") and given and not value:
+                name = f"the value of {option}" if word else "an argument"
                 raise typer.BadParameter(f"{name} is empty: give it, or leave it out", ctx=ctx)
         return super().parse_args(ctx, args)
 

@@ -166,9 +166,9 @@ class Sketch:
         """A note that names the populations without a synapse; empty when there are none."""
         joined = {name for s in self.synapses for name in (s.pre, s.post)}
         names = [repr(g.name) for g in self.populations if g.name not in joined]
-        return f"population {', '.join(names)}: no synapse joins it to another, so it does nothing" * bool(
-            names
-        )
+        if not names:
+            return ""
+        return f"population {', '.join(names)}: no synapse joins it to another, so it does nothing"
 
     @property
     def open(self) -> tuple[str, ...]:

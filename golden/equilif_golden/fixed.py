@@ -91,7 +91,7 @@ def read_only(array: npt.NDArray[Element]) -> npt.NDArray[Element]:
         owner = owner.base
     constant = owner.flags.owndata or isinstance(owner.base, bytes)  # a mapped file changes with the file
     if array.flags.writeable or owner.flags.writeable or not constant:
-        array = np.array(array)
+        array = np.array(array, order="C")
         array.flags.writeable = False
     return array
 

@@ -752,6 +752,7 @@ LABELS: dict[str, tuple[list[Any], tuple[str, ...] | str]] = {
     "None": (["a", None, "b"] * 2, "sample 1 has no class"),
     "masked": ([0, np.ma.masked, 1] * 2, "masked"),
     "one-hot": (list(np.eye(3, dtype=int)) * 2, "argmax"),
+    "one-hot lists": ([[1, 0], [0, 1]] * 3, "argmax"),
     "dates": ([np.datetime64("2020-01-01", "ns"), np.datetime64("2021-01-01", "ns")] * 3, "numbers or texts"),
     "fractions": ([0, 0.5, 1] * 2, "0.5"),
 }
