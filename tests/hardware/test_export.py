@@ -19,6 +19,7 @@ from equilif_hdl.engine.engine import Engine
 from equilif_hdl.link.bus import AxiEngine
 from equilif_sim.tools import verilator
 from equilif_sim.tools.run import simulate
+from tests.engines import visible
 
 SMALL = EngineConfig(lanes=4, tiles=24, value_groups=16, state_groups=8, program_words=128)
 EXPORTS = {
@@ -136,6 +137,7 @@ def test_bus_bench_on_the_export(simulator, tmp_path):
             "equilif_sim.link.bus",
             tmp_path,
             simulator=simulator,
+            visible=visible("axiengine *", "*state *_memory", "*sequencer busy"),
             text=verilog(dut, "axiengine"),
             config={"engine": dataclasses.asdict(config), "seed": 2, "programs": 6, "accesses": 120},
         )
