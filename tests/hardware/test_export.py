@@ -37,7 +37,14 @@ EXPORTS = {
 }
 
 
-@pytest.fixture(scope="session", params=EXPORTS)
+#: exports whose tools take longest, and others have their parts
+LARGE = ("axi P4 default", "bare P16 deep")
+
+
+@pytest.fixture(
+    scope="session",
+    params=[pytest.param(name, marks=[pytest.mark.regress] * (name in LARGE)) for name in EXPORTS],
+)
 def exported(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     export(folder, *EXPORTS[request.param], name="core")

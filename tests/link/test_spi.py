@@ -49,7 +49,8 @@ def test_what_is_shifted_by_bits_ends_no_frame():
     assert len(shifted) == 7 and not shifted & {NOTHING, END, 0, 255}
 
 
-@pytest.mark.parametrize("simulator, patience_bits", [("icarus", 0), ("verilator", PATIENCE_BITS)])
+@pytest.mark.sampled(1)
+@pytest.mark.parametrize("simulator, patience_bits", [("icarus", PATIENCE_BITS), ("verilator", 0)])
 def test_bytes_come_through_in_both_directions(simulator, patience_bits, tmp_path):
     config = {"patience_bits": patience_bits}
     dut = SpiLine(patience_bits)
@@ -64,6 +65,7 @@ def test_a_bit_needs_four_cycles():
         Spi.of(79e6, 20e6)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("ratio", [4, 6.1])
 def test_the_whole_design_answers_over_spi(ratio, tmp_path):
     config = EngineConfig(
