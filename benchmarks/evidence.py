@@ -59,13 +59,13 @@ CLAIMS = (
         "random-programs",
         "README.md",
         "2,400 random programs on eight engines",
-        "python -m pytest tests/engine/test_engine.py -k random_programs",
+        "python -m pytest tests/engine/test_engine.py -k random_programs -m 'not long'",
     ),
     Claim(
         "same-bits",
         "README.md",
         "runs as a Python model, as Amaranth RTL",
-        "python -m pytest tests/engine/test_engine.py -k networks_learn",
+        "python -m pytest tests/engine/test_engine.py -k networks_learn -m 'not long'",
     ),
     Claim(
         "kernel",
@@ -77,13 +77,13 @@ CLAIMS = (
         "blocks",
         "docs/architecture.md",
         "**RTL blocks** = their golden functions",
-        "python -m pytest tests/blocks",
+        "python -m pytest tests/blocks -m 'not long'",
     ),
     Claim(
         "primitives-proven",
         "docs/formal.md",
         "Arithmetic is proven for all inputs",
-        "python -m pytest tests/formal -k 'not netlist'",
+        "python -m pytest tests/formal -k 'not netlist' -m 'not long'",
     ),
     Claim(
         "proofs-long",
@@ -95,7 +95,7 @@ CLAIMS = (
         "netlist-ice40",
         "docs/architecture.md",
         "the iCE40 netlist and the ECP5 netlist",
-        "python -m pytest tests/engine/test_netlist.py -k icebreaker",
+        "python -m pytest tests/engine/test_netlist.py -k icebreaker -m regress",
     ),
     Claim(
         "netlist-ecp5",
@@ -133,7 +133,12 @@ CLAIMS = (
         "The checker refuses what the golden model refuses",
         "python -m pytest tests/engine/test_checker.py",
     ),
-    Claim("bus", "docs/architecture.md", "bus against its model", "python -m pytest tests/link/test_bus.py"),
+    Claim(
+        "bus",
+        "docs/architecture.md",
+        "bus against its model",
+        "python -m pytest tests/link/test_bus.py -m 'not long'",
+    ),
     Claim(
         "power-cuts",
         "docs/architecture.md",
@@ -144,7 +149,7 @@ CLAIMS = (
         "resets",
         "docs/architecture.md",
         "Reset in any cycle, and garbage in all memories at power-up",
-        "python -m pytest tests/engine/test_faults.py",
+        "python -m pytest tests/engine/test_faults.py -m 'not long'",
     ),
     Claim(
         "bad-line",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from pathlib import Path
 
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.features import EVERYTHING
 from equilif_golden.engine.isa import Instruction, Op
 from equilif_golden.fixed import Numerics
+from equilif_sim.verilated import VerilatedEngine, library, rtl
 
 NARROW = Numerics(fraction=8, weight_width=10, accumulator_width=20, charge_width=15)
 ENGINE = EngineConfig(lanes=4, tiles=20, value_groups=16, state_groups=8, program_words=96)
@@ -50,6 +53,36 @@ CONFIGS = {
         numerics=Numerics(accumulator_width=32, charge_width=20),
     ),
 }
+
+
+#: to begin a run and to leave it after so many cycles, by a reset of one cycle
+CUT = """int sim_cut(Sim *s, int learn, int cycles) {
+    HOST(start) = 1; HOST(learn) = learn; s->tick(); HOST(start) = 0;
+    for (int k = 0; k < cycles; k++) s->tick();
+    int busy = HOST(busy);
+    s->top->rst = 1; s->tick(); s->top->rst = 0; s->top->eval();
+    if (HOST(busy)) return -1;
+    // what was on its way to a memory arrives: stages have no reset
+    for (int k = 0; k < 16; k++) s->tick();
+    return HOST(busy) ? -1 : busy;
+}
+"""
+
+
+@functools.cache
+def compiled(config: EngineConfig) -> Path:
+    """Library that all tests of an engine share."""
+    return library(config, rtl(config), functions=CUT)
+
+
+def verilated(config: EngineConfig) -> VerilatedEngine:
+    """An engine as it is after power-up."""
+    return VerilatedEngine(config, made=compiled(config))
+
+
+def visible(*signals: str) -> str:
+    """Signals that a bench in Verilator touches, each ``"module name"``."""
+    return "".join('public_flat_rw -module "{}" -var "{}"\n'.format(*signal.split(" ")) for signal in signals)
 
 
 def stages(config):

@@ -233,6 +233,7 @@ except KeyboardInterrupt:
     assert run(code) == "True True"
 
 
+@pytest.mark.regress
 def test_the_kernel_runs_where_nothing_can_be_stored():
     """An installation that cannot be written, for a user without a home."""
     code = "import numba.core.caching as c; c.CacheImpl._locator_classes = []\n" + BEGIN
@@ -275,6 +276,7 @@ def test_compiled_code_is_not_stored_where_the_disk_is_full(small):
     assert not list(small.rglob("*.nbc"))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("ending", ["nbi", "nbc"])
 @pytest.mark.parametrize("content", [b"", b"no such file", None])
 def test_damaged_files_of_compiled_code_are_written_anew(small, ending, content):

@@ -17,6 +17,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from filelock import FileLock
+
 from equilif_golden import files
 from equilif_sim.tools import verilator
 
@@ -24,10 +26,13 @@ from equilif_sim.tools import verilator
 TO_CPP = (
     *"-Mdir obj -O3 --x-assign fast --x-initial fast --noassert -Wno-fatal -Wno-WIDTHEXPAND".split(),
     "-CFLAGS",
-    "-fPIC -O2",
+    "-fPIC",
 )
-#: options of the C++ compiler, and its source
-TO_LIBRARY = "-std=gnu++20 -O2 -fPIC -shared driver.cpp".split()
+#: of make: a design and its driver are one translation unit, since precompiling Verilator's headers takes
+#: longer than compiling most designs.  With -O2 a simulation runs no faster and compiles in twice the time.
+TO_OBJECT = ("VM_PARALLEL_BUILDS=0", "OPT_FAST=-O1 -include ../driver.cpp")
+#: Verilator's runtime, which is the same for all designs
+RUNTIME = "libverilated.a"
 #: of what a tool said, how much an error repeats
 TAIL = 3000
 
@@ -106,60 +111,38 @@ def compiled(
     compiler = shlex.split(os.environ.get("CXX", "")) or ["g++"]
     version = call([tool, "--version"], Path.cwd(), environment)
     ingredients = [text, driver, visible, *extra, *libraries, version, *compiler, platform.machine()]
-    library = cache_dir() / "verilated" / _digest("\0".join(ingredients).encode())[:16] / f"lib{top}.so"
+    library = _folder(*ingredients) / f"lib{top}.so"
     if kept(library):
         return library
     require(library)
-    with tempfile.TemporaryDirectory(prefix="equilif-") as folder:
-        work = Path(folder)
-        for name, content in ((f"{top}.v", text), ("driver.cpp", driver), ("visible.vlt", visible)):
-            (work / name).write_text(content)
-        for step in _steps(tool, compiler, top, extra, libraries, environment):
-            call(step, work, environment)
-        keep(library, (work / library.name).read_bytes())
+    with FileLock(library.parent.with_suffix(".lock")):
+        if not kept(library):  # by another process, meanwhile
+            options = [option for option in extra if option.startswith("--")]
+            runtime = _folder(*options, version, *compiler, platform.machine()) / RUNTIME
+            with tempfile.TemporaryDirectory(prefix="equilif-") as folder:
+                work = Path(folder)
+                for name, content in ((f"{top}.v", text), ("driver.cpp", driver), ("visible.vlt", visible)):
+                    (work / name).write_text(content)
+                call([tool, *_to_cpp(top), *extra], work, environment)
+                make = ["make", "-C", "obj", "-f", f"V{top}.mk"]
+                call([*make, *TO_OBJECT, f"V{top}__ALL.o"], work, environment)
+                if not kept(runtime):
+                    call([*make, RUNTIME], work, environment)
+                    keep(runtime, (work / "obj" / RUNTIME).read_bytes())
+                link = [f"obj/V{top}__ALL.o", str(runtime), *libraries, "-lpthread", "-o", library.name]
+                call([*compiler, "-shared", *link], work, environment)
+                keep(library, (work / library.name).read_bytes())
     return library
 
 
-def _steps(
-    tool: str,
-    compiler: Sequence[str],
-    top: str,
-    extra: Sequence[str],
-    libraries: Sequence[str],
-    environment: dict[str, str],
-) -> list[list[str]]:
-    """Commands that make a library of ``top``.v, driver.cpp and visible.vlt, run in their folder."""
-    root = environment.get("VERILATOR_ROOT")
-    if not root:
-        root = call([tool, "--getenv", "VERILATOR_ROOT"], Path.cwd(), environment).strip()
-    objects = [f"libV{top}.a", "libverilated.a"]
-    includes = ["-Iobj", f"-I{root}/include", f"-I{root}/include/vltstd"]
-    return [
-        [
-            tool,
-            "--cc",
-            "visible.vlt",
-            f"{top}.v",
-            "--top-module",
-            top,
-            "--prefix",
-            f"V{top}",
-            *TO_CPP,
-            *extra,
-        ],
-        # one process at a time: the machine may be small, and make inherits the jobs of whoever calls it
-        ["make", "-C", "obj", "-f", f"V{top}.mk", "OPT_FAST=-O2", *objects],
-        [
-            *compiler,
-            *TO_LIBRARY,
-            *includes,
-            *(f"obj/{o}" for o in objects),
-            *libraries,
-            "-lpthread",
-            "-o",
-            f"lib{top}.so",
-        ],
-    ]
+def _folder(*ingredients: str) -> Path:
+    """Cache folder of the result of these."""
+    return cache_dir() / "verilated" / _digest("\0".join(ingredients).encode())[:16]
+
+
+def _to_cpp(top: str) -> list[str]:
+    """Options of Verilator for ``top``.v and visible.vlt."""
+    return ["--cc", "visible.vlt", f"{top}.v", "--top-module", top, "--prefix", f"V{top}", *TO_CPP]
 
 
 def call(command: Sequence[str], folder: Path, environment: dict[str, str]) -> str:

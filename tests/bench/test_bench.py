@@ -107,6 +107,7 @@ def test_backpropagation_learns_the_digits(digits):
 
 
 # -- the engine ------------------------------------------------------------------------------------
+@pytest.mark.regress
 def test_cycles_are_those_that_the_comparison_with_the_golden_model_counts(digits, monkeypatch):
     monkeypatch.setattr(cycles, "LANES", (4,))
     (found,) = cycles.measure([digits], 5)

@@ -17,6 +17,7 @@ TARGETS = ("lif", "plasticity", "geometry", "walk")
 N = 15
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", TARGETS)
 def test_known_mutants_are_killed(name):
     target = mutants.TARGETS[name]
@@ -41,6 +42,7 @@ def verdicts(name):
     return text, [v for v in mutants.read()[name].verdicts if v.mutant in there]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", PROVEN)
 def test_what_is_killed_is_not_proven_equivalent(name):
     text, known = verdicts(name)
@@ -48,6 +50,7 @@ def test_what_is_killed_is_not_proven_equivalent(name):
     assert not mutants.equivalent(text, random.Random(2).choice(killed), 2, mutants.HELD)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", PROVEN)
 def test_what_was_proven_equivalent_is_so_again(name):
     """By every way in which it was."""

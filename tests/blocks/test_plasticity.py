@@ -154,6 +154,7 @@ def test_weights_saturate():
 
 
 # -- RTL: equals the golden function, exactly, under stalls; its bench counts cycles -------------------
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "registers", [("shifted",), ("added",), ("multiplied", "shifted", "added")], ids="-".join
 )

@@ -11,6 +11,7 @@ import os
 import re
 import stat
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ pytest.importorskip("amaranth_boards")
 
 from equilif.hardware import boards as known
 from equilif.host.spi import USUAL
-from equilif_boards import BOARDS
+from equilif_boards import BOARDS, Board
 from equilif_boards import build as builder
 from equilif_boards.build import (
     BuildError,
@@ -46,9 +47,25 @@ OWN = (
 )
 
 
+def small(board: Board) -> Board:
+    """The same board with an engine that is elaborated in a second."""
+    return replace(board, config=replace(board.config, lanes=2, tiles=512, value_groups=64, state_groups=16))
+
+
+SMALL = {name: small(board) for name, board in BOARDS.items()}
+
+
+SIZES = [pytest.param(SMALL, id="small"), pytest.param(BOARDS, id="whole", marks=pytest.mark.regress)]
+
+
+@cache
+def planned(board: Board) -> Plan:
+    return Plan.of(board)
+
+
 @pytest.fixture(scope="module")
 def plans() -> dict[str, Plan]:
-    return {name: Plan.of(board) for name, board in BOARDS.items()}
+    return {name: planned(board) for name, board in SMALL.items()}
 
 
 # -- what a board claims ---------------------------------------------------------------------------
@@ -117,8 +134,9 @@ def test_the_two_claims_of_the_manual():
 
 
 @every_board
-def test_elaborates(board, plans):
-    plan = plans[board.name]
+@pytest.mark.parametrize("boards", SIZES)
+def test_elaborates(board, boards):
+    plan = planned(boards[board.name])
     assert len(plan.commands) == 3 and plan.tools[0] == "yosys" and plan.tools[1].startswith("nextpnr-")
     assert "attribute \\ram_style" in plan.files["top.il"]
     for pass_ in board.after_read:
@@ -155,19 +173,19 @@ def test_pll_makes_the_clock(board):
 
 def test_the_netlist_is_the_same_every_time(plans):
     """Of a board whose link a library makes."""
-    assert Plan.of(BOARDS["orangecrab"]).files == plans["orangecrab"].files
+    assert Plan.of(SMALL["orangecrab"]).files == plans["orangecrab"].files
 
 
 def pads(board) -> set[str]:
     """That a build uses, without the clock's."""
-    files = Plan.of(board).files
+    files = planned(board).files
     found = re.findall(r'LOCATE COMP "\w+" SITE "(\w+)"', files.get("top.lpf", ""))
     found += re.findall(r"set_io (?!clk12)\w+ (\d+)", files.get("top.pcf", ""))
     return set(found)
 
 
 def test_a_board_with_three_links():
-    orangecrab = BOARDS["orangecrab"]
+    orangecrab = SMALL["orangecrab"]
     uart = orangecrab.with_link("uart")
     spi = orangecrab.with_link("spi")
     assert [k.kind for k in orangecrab.links] == ["usb", "uart", "spi"]
@@ -198,8 +216,8 @@ def test_a_board_with_three_links():
     ],
 )
 def test_spi_has_the_pins_that_are_told(name, used):
-    board = BOARDS[name].with_link("spi")
-    assert used <= pads(board) and not used & pads(BOARDS[name])
+    board = SMALL[name].with_link("spi")
+    assert used <= pads(board) and not used & pads(SMALL[name])
 
 
 def test_clocks_that_cannot_be_made():
@@ -217,7 +235,7 @@ def test_clocks_that_cannot_be_made():
 
 # -- identity --------------------------------------------------------------------------------------
 def test_build_id_is_of_plan_and_tools(plans):
-    board = BOARDS["icebreaker"]
+    board = SMALL["icebreaker"]
     plan = plans[board.name]
     same = plan.digest(VERSIONS)
     assert Plan.of(board).digest(VERSIONS) == same, "elaborating again changes nothing"
@@ -244,7 +262,7 @@ def test_build_id_is_of_what_changes_the_netlist(plans):
 
 
 def test_build_id_is_in_the_bitstream(plans):
-    board = BOARDS["icebreaker"]
+    board = SMALL["icebreaker"]
     with_id = Plan.of(board, 0xDEADBEEF)
     assert with_id.files["top.il"] != plans[board.name].files["top.il"]
     assert {k: v for k, v in with_id.files.items() if k != "top.il"} == {
@@ -296,7 +314,7 @@ def tools(tmp_path, monkeypatch):
 
 def test_build_tries_seeds_until_the_clock_is_met(tools, tmp_path):
     lines: list[str] = []
-    result = build(BOARDS["icebreaker"], tmp_path / "out", seed=2, progress=lines.append)
+    result = build(SMALL["icebreaker"], tmp_path / "out", seed=2, progress=lines.append)
     assert result.seed == 4 and result.timing.f_max == 24.0 and result.timing.met
     assert (
         result.timing.path_ns == 3.75
@@ -360,7 +378,7 @@ def test_a_netlist_changes_between_yosys_and_nextpnr(tools, tmp_path, board, pla
     )
     tools("ecppack", "echo bits > top.bit")
     lines: list[str] = []
-    result = build(BOARDS[board], tmp_path / "out", seed=4, progress=lines.append)
+    result = build(SMALL[board], tmp_path / "out", seed=4, progress=lines.append)
     routed = json.loads((tmp_path / "out" / "routed.json").read_text())
     cells = routed["modules"]["top"]["cells"]
     assert cells.keys() == {bank, "multiplier"} and cells[bank]["attributes"] == place
@@ -376,7 +394,7 @@ def test_timing_not_met(tools, tmp_path):
         TimingNotMet,
         match=r"24 MHz were not reached with seeds 1\.\.3; best 23.00 MHz with seed 3, through a > b > c",
     ):
-        build(BOARDS["icebreaker"], tmp_path / "out", seed=1, retries=3)
+        build(SMALL["icebreaker"], tmp_path / "out", seed=1, retries=3)
     assert not (tmp_path / "out" / "manifest.json").exists(), "no manifest without a bitstream"
 
 
@@ -392,7 +410,7 @@ def endless(tmp_path: Path, *seeds: int) -> str:
 def test_a_seed_that_comes_to_no_end_is_left(tools, tmp_path):
     tools("nextpnr-ice40", endless(tmp_path, 4, 5))
     lines: list[str] = []
-    result = build(BOARDS["icebreaker"], tmp_path / "out", seed=4, minutes=0.01, progress=lines.append)
+    result = build(SMALL["icebreaker"], tmp_path / "out", seed=4, minutes=0.01, progress=lines.append)
     assert result.seed == 6 and lines.count("  nextpnr-ice40 came to no end in 0.01 minutes") == 2
     assert json.loads(result.manifest.read_text())["f_max_by_seed"] == {"6": 26.0}
 
@@ -400,13 +418,13 @@ def test_a_seed_that_comes_to_no_end_is_left(tools, tmp_path):
 def test_no_seed_comes_to_an_end(tools, tmp_path):
     tools("nextpnr-ice40", endless(tmp_path, 1, 2))
     with pytest.raises(NoEnd, match=r"no end in 0\.01 minutes with any of the seeds 1\.\.2: .*--minutes"):
-        build(BOARDS["icebreaker"], tmp_path / "out", seed=1, retries=2, minutes=0.01)
+        build(SMALL["icebreaker"], tmp_path / "out", seed=1, retries=2, minutes=0.01)
 
 
 @pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf")])
 def test_minutes_that_cannot_be(tools, tmp_path, minutes):
     with pytest.raises(ValueError, match="minutes of place and route"):
-        build(BOARDS["icebreaker"], tmp_path / "out", minutes=minutes)
+        build(SMALL["icebreaker"], tmp_path / "out", minutes=minutes)
 
 
 def test_does_not_fit(tools, tmp_path):
@@ -417,13 +435,13 @@ def test_does_not_fit(tools, tmp_path):
         "exit 1",
     )
     with pytest.raises(DoesNotFit, match="it needs 5,617 ICESTORM_LC of 5,280"):
-        build(BOARDS["icebreaker"], tmp_path / "out")
+        build(SMALL["icebreaker"], tmp_path / "out")
 
 
 def test_other_errors_are_quoted(tools, tmp_path):
     tools("yosys", "echo 'ERROR: something odd' >&2; exit 1")
     with pytest.raises(BuildError, match="yosys failed .* ERROR: something odd"):
-        build(BOARDS["icebreaker"], tmp_path / "out")
+        build(SMALL["icebreaker"], tmp_path / "out")
 
 
 def test_missing_tool_is_named_with_its_package(monkeypatch, tmp_path, capsys):
@@ -434,7 +452,7 @@ def test_missing_tool_is_named_with_its_package(monkeypatch, tmp_path, capsys):
         MissingTool,
         match="no-such-icepack is not on the PATH: .*sudo apt install fpga-icestorm.* variable ICEPACK",
     ):
-        build(BOARDS["icebreaker"], tmp_path / "out")
+        build(SMALL["icebreaker"], tmp_path / "out")
     assert main(["icebreaker", "--out", str(tmp_path / "out")]) == 1
     assert "fpga-icestorm" in capsys.readouterr().err
 

@@ -175,6 +175,7 @@ def test_a_network_for_other_data_is_refused(tmp_path):
     )
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "package, advice, arguments",
     [

@@ -446,6 +446,7 @@ def check(case: Case, folder: Path) -> None:
     judge(line, folder, codes=(0, 1) if case.command in PARTIAL else (0,), interrupt=long)
 
 
+@pytest.mark.sampled(90)
 @pytest.mark.parametrize("case", some_cases(), ids=str)
 def test_a_bad_value_is_refused_or_works(case, folder):
     check(case, folder)
@@ -682,6 +683,7 @@ def check_spoilt(reader: int, seed: int, folder: Path) -> None:
     judge(line.split(), folder, codes=(0, 1) if line.startswith("sweep") else (0,))
 
 
+@pytest.mark.sampled(26)
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("reader", range(len(READERS)), ids=NAMES)
 def test_a_spoilt_file_is_refused_or_works(reader, seed, folder):
@@ -725,12 +727,14 @@ ENVIRONMENTS = {
 }
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_training_in_a_bad_environment_is_refused_or_works(environment, folder, monkeypatch):
     monkeypatch.undo()
     check_environment(environment, "train --epochs 1 --hidden 4", b"test accuracy", folder)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("environment", [e for e in ENVIRONMENTS if "terminal" in e or "environment" in e])
 def test_a_bad_terminal_gets_all_the_same(environment, folder, monkeypatch):
     monkeypatch.undo()

@@ -70,6 +70,7 @@ def on_terminal(*arguments, columns):
 
 
 # -- JSON ------------------------------------------------------------------------------------------
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
 def test_json_is_alone_on_standard_output(name, saved, tmp_path):
     done = run("evaluate", saved, "--json", name, cwd=tmp_path)
@@ -116,6 +117,7 @@ def test_a_symbolic_link_stays_one_and_its_target_gets_the_json(tmp_path):
     assert json.loads((tmp_path / "target.json").read_bytes())["command"] == "boards"
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "target, message",
     [
@@ -138,6 +140,7 @@ def test_a_json_target_that_cannot_be_written_is_refused_before_the_work(target,
 
 
 # -- characters ------------------------------------------------------------------------------------
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "settings",
     [
@@ -166,6 +169,7 @@ def test_a_name_that_is_no_text_is_told_all_the_same(tmp_path):
 
 
 # -- width -----------------------------------------------------------------------------------------
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("columns", [1, 12, 30, 80, 200])
 def test_a_narrow_terminal_loses_no_digit(columns, saved, tmp_path):
     said = on_terminal("evaluate", saved, "--json", tmp_path / "e.json", columns=columns)
@@ -183,6 +187,7 @@ def test_a_narrow_terminal_folds_text():
     assert "nextpnr-ice40" in said
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("env", [{}, {"COLUMNS": "0"}, {"COLUMNS": "-3"}, {"COLUMNS": "20"}, {"LINES": "0"}])
 def test_a_file_or_a_pipe_gets_whole_lines(env):
     said = run("boards", "--network", "784-64-10", env=env, text=True)
@@ -193,6 +198,7 @@ def test_a_file_or_a_pipe_gets_whole_lines(env):
     assert "with a player (build --alone)\n" in said.stdout
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", ["COLUMNS", "TERMINAL_WIDTH"])
 @pytest.mark.parametrize("value", ["0", "-1", "x", "", "²", pytest.param("9" * 5000, id="long")])
 def test_a_width_that_is_none_is_not_used(name, value):
@@ -210,6 +216,7 @@ def test_brackets_of_users_are_printed_as_they_are(capsys):
     assert said.err == "error: [/x] is [bold]no\n"
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", ["[/x]", "[bold]x"])
 def test_folders_with_brackets_are_named_as_they_are(name, saved, tmp_path):
     (tmp_path / name).mkdir(parents=True)
@@ -236,6 +243,7 @@ def test_a_full_disk_behind_standard_output_is_one_line():
     assert done.returncode == 2 and done.stderr == b"error: standard output: No space left on device\n"
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("descriptors", [">&-", "2>&-", ">&- 2>&-", "<&-"])
 def test_closed_descriptors_do_no_harm(descriptors, tmp_path):
     command = f"{sys.executable} -m equilif boards --json {tmp_path}/b.json {descriptors}"
@@ -258,6 +266,7 @@ def test_an_interruption_while_a_class_is_made_is_one_line():
     assert done.returncode == 130 and done.stderr == "error: interrupted\n"
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("after", [0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8])
 def test_an_interruption_at_any_moment_is_one_line_at_most(after, tmp_path):
     """From the first line of ``main``; before that it is Python that answers."""

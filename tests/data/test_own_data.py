@@ -287,6 +287,7 @@ FORMATS: dict[str, tuple[Callable[[], str], str]] = {
 
 
 # -- from file to trained network -------------------------------------------------------------------
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_file_is_trained_on_and_evaluation_gives_the_accuracy_that_training_said(name, capsys):
     make, options = FORMATS[name]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from equilif_sim.verilated import VerilatedEngine
-from tests.engines import CONFIGS
+from tests.engines import CONFIGS, verilated
 
 
 @pytest.fixture(scope="session", params=CONFIGS, ids=str)
 def engine(request):
-    return VerilatedEngine(CONFIGS[request.param])
+    return verilated(CONFIGS[request.param])

@@ -29,7 +29,7 @@ from equilif_sim.tools.programs import random_program, random_values, random_wei
 from equilif_sim.tools.run import simulate
 from equilif_sim.verilated import VerilatedEngine
 from tests.engine.test_engine import compare
-from tests.engines import ENGINE, WIDE
+from tests.engines import ENGINE, WIDE, verilated
 
 CONFIG = EngineConfig(
     lanes=4, tiles=96, value_groups=64, state_groups=32, program_words=192, convolution=True
@@ -423,7 +423,7 @@ def test_learning_waits_for_what_it_has_written(engine, g):
     """A weight for the whole of two maps, again and again as soon as it can be: one lane is active."""
     if not engine.config.convolution:
         pytest.skip("an engine without convolutions")
-    engine = VerilatedEngine(engine.config)  # not the one that others have, which is compiled already
+    engine = verilated(engine.config)  # not the one that others have, which is compiled already
     model = EngineModel(engine.config)
     rng = np.random.default_rng(6)
     learn = Op.LEARN(Groups(8, g.n_pre), Groups(0, g.n_post), tile=0, gain=3, shift=14)
@@ -448,7 +448,7 @@ def test_a_network_learns_on_the_rtl(engine):
     if not engine.config.convolution:
         pytest.skip("an engine without convolutions")
     network = Network.conv((3, 3), (2, 2), 2, schedule=SHORT, numerics=engine.config.numerics)
-    learns_as_the_reference(VerilatedEngine(engine.config), network, samples=6)
+    learns_as_the_reference(verilated(engine.config), network, samples=6)
 
 
 @pytest.mark.long

@@ -211,6 +211,7 @@ EARLY_ENDS = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("lanes", [4, 8, 16])
 @pytest.mark.parametrize("name", EARLY_ENDS)
 def test_networks_that_end_early_are_the_kernel(name, lanes):

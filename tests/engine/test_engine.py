@@ -34,7 +34,7 @@ from equilif_hdl.engine.stages import told
 from equilif_sim.tools.programs import random_program, random_values, random_weights
 from equilif_sim.tools.run import simulate
 from equilif_sim.verilated import VerilatedEngine
-from tests.engines import CONFIGS, NARROW, SMALL, cycles, stages
+from tests.engines import CONFIGS, NARROW, SMALL, cycles, stages, verilated, visible
 from tests.networks import SKIPS, memory_case
 
 
@@ -54,15 +54,15 @@ def test_far_lanes_take_two_cycles_more():
     """A deep pipeline with 32 lanes has one more register in its exchange, and one behind the leak."""
     config = dataclasses.replace(CONFIGS["P8-DEEP"], lanes=32)
     assert config.far and not CONFIGS["P8-DEEP"].far
-    engine = VerilatedEngine(config)
-    run_random_programs(engine, 12)
+    engine = verilated(config)
+    run_random_programs(engine, 6)
     test_a_read_finds_what_was_written_in_the_cycle_before(engine)
     test_cycles_of_walks(engine, Op.RELAY)
     test_cycles_of_softmax(engine)
 
 
 def test_a_read_finds_what_was_written_in_the_cycle_before(engine):
-    engine = VerilatedEngine(engine.config)  # the others begin with one as it is after a reset
+    engine = verilated(engine.config)  # the others begin with one as it is after a reset
     for region in (Region.VALUE, Region.WEIGHT, Region.COUNTER):
         for k in range(min(9, region_size(engine.config, region))):
             written = np.array([(77 * k + 5) % 200])
@@ -70,18 +70,19 @@ def test_a_read_finds_what_was_written_in_the_cycle_before(engine):
             assert engine.read(region, k, 1) == written * (0x101 if region == Region.VALUE else 1)
 
 
-def test_random_programs(engine):
+@pytest.mark.parametrize("n", [40, pytest.param(300, marks=pytest.mark.regress)])
+def test_random_programs(engine, n):
     """300 programs on each of eight engines, memories carried over from one to the next.  1,440 programs and
     more have a SOFTMAX.
     """
-    run_random_programs(engine)
+    run_random_programs(verilated(engine.config), n)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", [name for name, config in CONFIGS.items() if config.convolution])
 def test_random_programs_without_convolutions(name):
     """As many on those engines that have them above."""
-    run_random_programs(VerilatedEngine(dataclasses.replace(CONFIGS[name], convolution=False)))
+    run_random_programs(verilated(dataclasses.replace(CONFIGS[name], convolution=False)))
 
 
 def run_random_programs(engine, n=300):
@@ -131,6 +132,7 @@ def test_cocotb_bench(simulator, tmp_path):
             "equilif_sim.engine.engine",
             tmp_path,
             simulator=simulator,
+            visible=visible("engine *", "*state *_memory"),
             config={"engine": dataclasses.asdict(config), "seed": 1, "programs": 12},
             only="random_programs|a_memory_learns|tokens_learn",
         )
@@ -178,9 +180,6 @@ def test_a_sequence_task(simulator, tmp_path):
         **{f"weights/{name}": w for name, w in kernel.weights.items()},
     )
     engine = Engine(engine_for(network, lanes=8))
-    visible = "".join(
-        f'public_flat_rw -module "engine" -var "{name}"\n' for name in ("clk", "rst", "host__*")
-    )
     assert (
         simulate(
             engine,
@@ -188,7 +187,7 @@ def test_a_sequence_task(simulator, tmp_path):
             tmp_path,
             simulator=simulator,
             only="a_task",
-            visible=visible,
+            visible=visible("engine *"),
             config={
                 "engine": dataclasses.asdict(engine.config),
                 "network": str(tmp_path / "network.npz"),
@@ -207,6 +206,7 @@ NETWORKS = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("lanes", [4, 8])
 def test_networks_learn_as_the_reference(name, lanes):
@@ -316,6 +316,7 @@ MEMORIES = {
 ROOMY = EngineConfig(lanes=4, tiles=256, value_groups=128, state_groups=32, program_words=1024)
 
 
+@pytest.mark.sampled(7)
 @pytest.mark.parametrize("lanes", [4, 8, 16])
 @pytest.mark.parametrize("name", MEMORIES)
 def test_networks_with_memories_learn_as_the_kernel(name, lanes):

@@ -14,27 +14,10 @@ from equilif_golden.engine.memories import marked, memories
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region, updates_at
 from equilif_sim.tools.programs import random_program, random_values, random_weights
-from equilif_sim.verilated import MEMORIES, VerilatedEngine, library, rtl
-from tests.engines import CONFIGS
+from equilif_sim.verilated import MEMORIES
+from tests.engines import CONFIGS, verilated
 
-#: to begin a run and to leave it after so many cycles, by a reset of one cycle
-CUT = """int sim_cut(Sim *s, int learn, int cycles) {
-    HOST(start) = 1; HOST(learn) = learn; s->tick(); HOST(start) = 0;
-    for (int k = 0; k < cycles; k++) s->tick();
-    int busy = HOST(busy);
-    s->top->rst = 1; s->tick(); s->top->rst = 0; s->top->eval();
-    if (HOST(busy)) return -1;
-    // what was on its way to a memory arrives: stages have no reset
-    for (int k = 0; k < 16; k++) s->tick();
-    return HOST(busy) ? -1 : busy;
-}
-"""
 PIPELINES = ["P4", "P4-SPRAM", "P4-SMALL-without-memories", "P4-DEEP", "P8-DEEP"]
-
-
-def engine_of(name):
-    config = CONFIGS[name]
-    return VerilatedEngine(config, made=library(config, rtl(config), functions=CUT))
 
 
 def as_it_stands(engine):
@@ -58,24 +41,25 @@ def goes_on_as_the_model(engine, rng, n):
         assert not difference(engine, model, case, weights=True)
 
 
+@pytest.mark.parametrize("n", [24, pytest.param(60, marks=pytest.mark.regress)])
 @pytest.mark.parametrize("name", PIPELINES)
-def test_a_reset_in_any_cycle(name):
+def test_a_reset_in_any_cycle(name, n):
     """The run is over at once, and nothing of it is left outside of the memories."""
-    engine = engine_of(name)
+    engine = verilated(CONFIGS[name])
     config = engine.config
     rng = np.random.default_rng(8)
     busy = 0
-    for k in range(60):
+    for k in range(n):
         engine.write(Region.WEIGHT, 0, random_weights(rng, config).ravel())
         engine.write(Region.VALUE, 0, random_values(rng, config))
         engine.load(random_program(rng, config))
         # the first cycles one after the other, then any
-        cycles = k if k < 20 else int(rng.integers(20, 800))
+        cycles = k if k < n / 3 else int(rng.integers(20, 800))
         was = engine._lib.sim_cut(engine._sim, 1, cycles)
         assert was >= 0, "busy after a reset"
         busy += was
         goes_on_as_the_model(engine, rng, 2)
-    assert busy > 20, "most resets came during a run"
+    assert busy > n / 3, "most resets came during a run"
 
 
 @pytest.mark.parametrize("name", PIPELINES)
@@ -86,7 +70,7 @@ def test_garbage_at_power_up(name):
     config = CONFIGS[name]
     rng = np.random.default_rng(9)
     for _ in range(4):
-        engine = engine_of(name)
+        engine = verilated(CONFIGS[name])
         for number, memory in enumerate(memories(config).values()):
             stored = memory.width + (MEMORIES[number] in ("plus", "minus") and marked(config))
             size = next((n for n in (1, 2, 4, 8) if stored * config.lanes <= 8 * n), 0)

@@ -51,6 +51,7 @@ def test_the_formula_is_the_golden_step(numerics):
     )
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("registered", [False, True], ids=["plain", "registered"])
 @pytest.mark.parametrize("numerics", EACH, ids=NAMES)
 def test_lif(numerics, registered):

@@ -89,6 +89,7 @@ def fits(numbers: np.ndarray, width: int) -> None:
 REGISTERS = (("shifted",), ("added",), ("multiplied", "shifted", "added"))
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("signed_values", [False, True], ids=["rates", "signed"])
 @pytest.mark.parametrize("registers", REGISTERS, ids="-".join)
 @pytest.mark.parametrize("numerics", [DEFAULT, NARROW], ids=["default", "narrow"])

@@ -53,6 +53,7 @@ def test_the_formula_is_the_golden_measure(numerics):
     )
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("registered", [False, True], ids=["plain", "registered"])
 @pytest.mark.parametrize("numerics", EACH, ids=NAMES)
 def test_measure(numerics, registered):

@@ -45,6 +45,7 @@ def test_the_formula_is_the_golden_relay(numerics):
     agree(relayed, {"drive": signed(acc.width), "shift": 6}, golden, cases)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("numerics", EACH, ids=NAMES)
 def test_relay(numerics):
     p = Proof("value = relay, near = drive >> 1 .. 4", "equilif_hdl.blocks.relay")

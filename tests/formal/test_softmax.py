@@ -99,6 +99,7 @@ def test_the_golden_model_cuts_where_the_proof_says():
         assert ((q + 1) >> 1 > R_MAX) == (total < 1 << (FINE - 1)) or (q + 1) >> 1 == R_MAX
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("width", [9, 12, 16, 18, 20])
 def test_reciprocal(width):
     p = Proof("R = round(2 ** (c + 13) / total), step by step", SOFTMAX)

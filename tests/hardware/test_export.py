@@ -19,6 +19,7 @@ from equilif_hdl.engine.engine import Engine
 from equilif_hdl.link.bus import AxiEngine
 from equilif_sim.tools import verilator
 from equilif_sim.tools.run import simulate
+from tests.engines import visible
 
 SMALL = EngineConfig(lanes=4, tiles=24, value_groups=16, state_groups=8, program_words=128)
 EXPORTS = {
@@ -36,7 +37,14 @@ EXPORTS = {
 }
 
 
-@pytest.fixture(scope="session", params=EXPORTS)
+#: exports whose tools take longest, and others have their parts
+LARGE = ("axi P4 default", "bare P16 deep")
+
+
+@pytest.fixture(
+    scope="session",
+    params=[pytest.param(name, marks=[pytest.mark.regress] * (name in LARGE)) for name in EXPORTS],
+)
 def exported(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     export(folder, *EXPORTS[request.param], name="core")
@@ -136,6 +144,7 @@ def test_bus_bench_on_the_export(simulator, tmp_path):
             "equilif_sim.link.bus",
             tmp_path,
             simulator=simulator,
+            visible=visible("axiengine *", "*state *_memory", "*sequencer busy"),
             text=verilog(dut, "axiengine"),
             config={"engine": dataclasses.asdict(config), "seed": 2, "programs": 6, "accesses": 120},
         )

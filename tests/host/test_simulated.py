@@ -168,7 +168,12 @@ def test_one_frame_in_twenty_goes_wrong(epochs, n, port):
 
 
 @pytest.mark.parametrize(
-    "epochs, kills, pause", [(1, 4, 3.0), pytest.param(DIGITS.epochs, 20, 10.0, marks=pytest.mark.long)]
+    "epochs, kills, pause",
+    [
+        (1, 2, 2.0),
+        pytest.param(1, 4, 3.0, marks=pytest.mark.regress),
+        pytest.param(DIGITS.epochs, 20, 10.0, marks=pytest.mark.long),
+    ],
 )
 def test_killed_at_any_moment(epochs, kills, pause, port, tmp_path):
     """SIGKILL, wherever the program is; --resume; the weights are those of a run that nothing happened to."""

@@ -32,7 +32,8 @@ def same_yosys(table):
 
 
 @pytest.mark.parametrize(
-    "pipeline", [p if p is ORDINARY else pytest.param(p, marks=pytest.mark.long) for p in Pipeline]
+    "pipeline",
+    [pytest.param(p, marks=pytest.mark.regress if p is ORDINARY else pytest.mark.long) for p in Pipeline],
 )
 def test_every_block_has_the_cells_of_the_table(pipeline, table, same_yosys):
     changed = area.differences(table["pipelines"][pipeline]["blocks"], area.measure(pipeline))

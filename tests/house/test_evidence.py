@@ -44,7 +44,7 @@ def test_the_command_proves_something(claim):
     if wanted.startswith("not "):
         wanted = ""  # any other will do
     assert re.search(rf"^def test_\w*{wanted}", text, re.M)
-    assert ("-m" not in parts[3:]) or "pytest.mark.long" in text
+    assert "-m" not in parts[3:] or re.search(r"pytest\.mark\.(long|regress)", text)
 
 
 def test_the_pages_are_those_of_the_command():

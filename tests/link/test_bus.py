@@ -7,6 +7,7 @@ import pytest
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_hdl.link.bus import AxiEngine
 from equilif_sim.tools.run import simulate
+from tests.engines import visible
 
 SMALL = EngineConfig(lanes=4, tiles=24, value_groups=16, state_groups=8, program_words=128)
 CONFIGS = {
@@ -20,7 +21,7 @@ CONFIGS = {
 }
 
 
-def bench(name, tmp_path, times=1):
+def bench(name, tmp_path, times):
     config, simulator, programs, accesses = CONFIGS[name]
     assert (
         simulate(
@@ -28,21 +29,23 @@ def bench(name, tmp_path, times=1):
             "equilif_sim.link.bus",
             tmp_path,
             simulator=simulator,
+            visible=visible("axiengine *", "*state *_memory", "*sequencer busy"),
             config={
                 "engine": dataclasses.asdict(config),
                 "seed": 1,
-                "programs": times * programs,
-                "accesses": times * accesses,
+                "programs": int(times * programs),
+                "accesses": int(times * accesses),
             },
         )
         == 4
     )
 
 
+@pytest.mark.parametrize("times", [0.25, pytest.param(1, marks=pytest.mark.regress)])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_bus(name, tmp_path):
+def test_bus(name, times, tmp_path):
     """Programs of the bare engine's test, random accesses, errors during a run; throughput."""
-    bench(name, tmp_path)
+    bench(name, tmp_path, times)
 
 
 @pytest.mark.long

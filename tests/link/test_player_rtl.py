@@ -183,6 +183,7 @@ def test_power_cuts_at_any_cycle(rtl, cuts):
     assert generations == {want.generation}
 
 
+@pytest.mark.sampled(4)
 @verilated
 @pytest.mark.parametrize("damage", range(8))
 def test_damaged_flash_is_taken_as_by_the_model(rtl, damage):
@@ -248,6 +249,7 @@ def slots():
         yield contents[3][: slot(1)] + mixed.ljust(len(erased), b"\xff") + contents[3][slot(2) :]
 
 
+@pytest.mark.sampled(3)
 @verilated
 @pytest.mark.parametrize("k", range(6))
 def test_it_begins_with_the_slot_that_is_whole(rtl, k):

@@ -14,6 +14,7 @@ from equilif_golden.link.spi import CODES, ESCAPE, NOTHING, Slave, Unstuffer, st
 from equilif_hdl.link.spi import Spi, SpiLine
 from equilif_hdl.top import Top
 from equilif_sim.tools.run import simulate
+from tests.engines import visible
 
 PATIENCE_BITS = 12
 BYTES = st.binary() | st.lists(st.sampled_from((NOTHING, ESCAPE, *CODES, END, 0))).map(bytes)
@@ -48,11 +49,14 @@ def test_what_is_shifted_by_bits_ends_no_frame():
     assert len(shifted) == 7 and not shifted & {NOTHING, END, 0, 255}
 
 
-@pytest.mark.parametrize("simulator, patience_bits", [("icarus", 0), ("verilator", PATIENCE_BITS)])
+@pytest.mark.sampled(1)
+@pytest.mark.parametrize("simulator, patience_bits", [("icarus", PATIENCE_BITS), ("verilator", 0)])
 def test_bytes_come_through_in_both_directions(simulator, patience_bits, tmp_path):
     config = {"patience_bits": patience_bits}
     dut = SpiLine(patience_bits)
-    assert simulate(dut, "equilif_sim.link.spi", tmp_path, config=config, simulator=simulator) == 21
+    bench = "equilif_sim.link.spi"
+    seen = visible("spiline *")
+    assert simulate(dut, bench, tmp_path, config=config, simulator=simulator, visible=seen) == 21
 
 
 def test_a_bit_needs_four_cycles():
@@ -61,6 +65,7 @@ def test_a_bit_needs_four_cycles():
         Spi.of(79e6, 20e6)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("ratio", [4, 6.1])
 def test_the_whole_design_answers_over_spi(ratio, tmp_path):
     config = EngineConfig(
@@ -69,4 +74,6 @@ def test_the_whole_design_answers_over_spi(ratio, tmp_path):
     options = {"build_id": 0x1234, "frame_bytes": 300}
     top = Top(config, transport=Spi(), **options)
     told = {"engine": dataclasses.asdict(config), "ratio": ratio, **options}
-    assert simulate(top, "equilif_sim.link.spi_top", tmp_path, config=told, simulator="verilator") == 1
+    bench = "equilif_sim.link.spi_top"
+    seen = visible("top *")
+    assert simulate(top, bench, tmp_path, config=told, simulator="verilator", visible=seen) == 1

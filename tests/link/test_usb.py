@@ -14,7 +14,7 @@ from equilif_sim.tools.run import simulate
 PATIENCE_BITS = 12
 
 
-@pytest.mark.parametrize("period_ps", [10_418, 100_002])
+@pytest.mark.parametrize("period_ps", [10_418, pytest.param(100_002, marks=pytest.mark.regress)])
 def test_a_host_finds_a_serial_port_and_bytes_come_through(period_ps, tmp_path):
     """With the design at 96 MHz, and at 10 MHz."""
     config = {"patience_bits": PATIENCE_BITS, "period_ps": period_ps}

@@ -230,6 +230,7 @@ distributed.leave()
 """
 
 
+@pytest.mark.regress
 def test_two_processes_learn_the_table_that_one_does(tmp_path):
     (tmp_path / "two.py").write_text(TWO)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -414,6 +414,7 @@ def test_rates_are_not_continued_with_other_data(tmp_path):
 
 
 # -- killed, and continued -------------------------------------------------------------------------
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_run_that_is_stopped_at_any_moment_is_continued_to_the_same_bits(how, finished, tmp_path):
     """The lock goes with the process, and half-written files are not mistaken for whole ones."""

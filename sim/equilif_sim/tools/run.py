@@ -28,12 +28,14 @@ class SimulationFailed(AssertionError):
 
 
 class _SelectiveVerilator(Verilator):
-    """Only what a control file names is visible to the bench, instead of everything: three times faster."""
+    """Only what a control file names is visible to the bench, instead of everything: it runs three times
+    faster, and compiles in a third of the time as one translation unit.
+    """
 
     def _build_command(self) -> Any:
-        commands = super()._build_command()
-        commands[0] = [word for word in commands[0] if word != "--public-flat-rw"]
-        return commands
+        to_cpp, make = super()._build_command()
+        to_cpp = [word for word in to_cpp if word != "--public-flat-rw"]
+        return [to_cpp, [*make, "VM_PARALLEL_BUILDS=0", "OPT_FAST=-O1"]]
 
 
 def simulate(
