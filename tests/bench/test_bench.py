@@ -19,7 +19,7 @@ from equilif.training.train import lesson, order, taught
 from equilif_boards import BOARDS
 from equilif_golden.engine.compiler import engine_for
 from equilif_golden.kernel import Kernel
-from tests.commands.test_cli import refused, run
+from tests.cli import refused, run
 
 SLOW = 0.002  #: seconds of CPU time that a scripted learner takes for a part
 

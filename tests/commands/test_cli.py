@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from equilif import cli, results
 from equilif.data import images as data
@@ -29,6 +28,7 @@ from equilif_golden import network
 from equilif_golden.engine.port import Region
 from equilif_golden.kernel import Kernel
 from equilif_golden.schedule import Schedule
+from tests.cli import BOARD, PNG, refused, run
 
 COMMANDS = (
     "train",
@@ -59,26 +59,6 @@ COMMANDS = (
     "new",
     "show",
 )
-BOARD = "icebreaker"
-PNG = b"\x89PNG\r\n"
-
-
-def run(*arguments: object, code: int = 0) -> str:
-    """What a command prints, wide enough not to wrap."""
-    done = CliRunner().invoke(
-        cli.app, [str(a) for a in arguments], env={"COLUMNS": "250", "TERMINAL_WIDTH": "250"}
-    )
-    assert done.exit_code == code and isinstance(done.exception, SystemExit | None), (
-        f"{done.output}\n{done.exception!r}"
-    )
-    return done.output
-
-
-def refused(*arguments: object) -> str:
-    """Its one-line error, which is the last of what it prints."""
-    lines = run(*arguments, code=2).strip().splitlines()
-    assert [line.startswith("error: ") for line in lines] == [False] * (len(lines) - 1) + [True]
-    return lines[-1]
 
 
 @pytest.fixture(scope="module")

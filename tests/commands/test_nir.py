@@ -19,7 +19,7 @@ from equilif_golden.fixed import Numerics
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, Population, Synapse
 from equilif_golden.schedule import Schedule
-from tests.commands.test_cli import refused, run
+from tests.cli import refused, run
 
 X = Population("x", 5, "input")
 B = Population("b", 1, "constant")

@@ -11,14 +11,7 @@ from equilif import cli
 from equilif.commands import OUTPUTS
 from equilif_golden import files
 from equilif_golden.network import Network, save
-
-
-def run(line: str) -> int:
-    try:
-        cli.app(line.split())
-    except SystemExit as e:
-        return e.code if isinstance(e.code, int) else int(e.code is not None)
-    return 0
+from tests.cli import exit_code as run
 
 
 @pytest.fixture

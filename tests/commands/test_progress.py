@@ -10,7 +10,7 @@ import pytest
 
 from equilif.show import console as show
 from equilif.training.train import NETWORK
-from tests.commands.test_cli import run
+from tests.cli import run
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from equilif import cli
 from equilif.data import own, scaling
 from equilif.data import parts as parts_of
 from equilif.data.encoding import spans
@@ -26,6 +25,7 @@ from equilif.training import presets
 from equilif.training.records import read_identity
 from equilif.training.train import Training, digest, read_history
 from equilif_golden import network as networks
+from tests.cli import exit_code as run
 from tests.networks import PHASES
 
 Image = pytest.importorskip("PIL.Image")
@@ -40,15 +40,6 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     return tmp_path
-
-
-def run(line: str, *more: str) -> int:
-    """A command; its exit code."""
-    try:
-        cli.app([*line.split(), *more])
-    except SystemExit as e:
-        return e.code if isinstance(e.code, int) else int(e.code is not None)
-    return 0
 
 
 def told(line: str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:

@@ -29,7 +29,8 @@ from equilif_golden.schedule import Schedule
 from equilif_hdl.blocks.rate import Moved
 from equilif_sim.tools.run import simulate
 from equilif_sim.verilated import VerilatedEngine
-from tests.commands.test_cli import BOARD, refused, run, trained  # noqa: F401
+from tests.cli import BOARD, refused, run
+from tests.commands.test_cli import trained  # noqa: F401
 from tests.engines import cycles, stages
 from tests.networks import SKIPS, memory_case
 from tests.training import test_netfile

@@ -20,7 +20,7 @@ from equilif_golden.engine.model import EngineModel
 from equilif_golden.network import Network
 from equilif_sim import waves
 from equilif_sim.verilated import rtl
-from tests.commands.test_cli import refused
+from tests.cli import refused
 
 NETWORK = Network.chain(6, 4, 3)
 CONFIG = EngineConfig(lanes=2, tiles=64, value_groups=32, state_groups=16, softmax=False)

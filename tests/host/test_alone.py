@@ -19,7 +19,7 @@ from equilif_golden.link.player import FAULTS, Fault
 from equilif_golden.network import Network
 from equilif_sim import flash_chip
 from tests.alone import CONFIG, client_of, new, store
-from tests.commands.test_cli import refused, run
+from tests.cli import refused, run
 
 LINE = ("--port", "there")
 

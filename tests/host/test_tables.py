@@ -32,7 +32,7 @@ from equilif_golden.link.protocol import OVERHEAD
 from equilif_golden.network import Network
 from equilif_golden.samples import one_hot
 from equilif_golden.tokens import TokenRows
-from tests.commands.test_cli import run
+from tests.cli import run
 from tests.faulty import Faulty
 from tests.link.test_protocol import client_of
 from tests.test_tokens import LEARNS, data_set

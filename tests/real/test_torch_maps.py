@@ -20,7 +20,7 @@ from equilif_golden.kernel import Kernel  # noqa: E402
 from equilif_golden.network import Network  # noqa: E402
 from equilif_golden.real.rates import Rates, integer_rates  # noqa: E402
 from equilif_golden.real.trainer import hinge  # noqa: E402
-from tests.commands.test_cli import refused, run  # noqa: E402
+from tests.cli import refused, run  # noqa: E402
 
 EXACT = {"dtype": torch.float64, "tolerance": 1e-12, "limit": 1000}
 NETWORKS = {

@@ -23,8 +23,8 @@ from equilif.report.inputs import Fields, Inputs
 from equilif.training.evaluate import evaluate
 from equilif.training.train import HISTORY, NETWORK, digest
 from equilif_golden import network
-from tests.commands.test_cli import refused
-from tests.commands.test_cli import run as command
+from tests.cli import refused
+from tests.cli import run as command
 from tests.networks import PHASES
 from tests.report.runs import CLASSES, COLUMNS, KINDS, table
 

@@ -14,7 +14,7 @@ from equilif.training.convolved import Asked
 from equilif.training.train import HISTORY, NETWORK, Training, read_history
 from equilif_golden import network as networks
 from equilif_golden.network import Network
-from tests.commands.test_cli import refused, run
+from tests.cli import refused, run
 
 
 @pytest.mark.parametrize(

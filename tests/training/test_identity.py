@@ -21,7 +21,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from equilif import cli
 from equilif.data import formats, images, own
 from equilif.data.about import About
 from equilif.data.dataset import DataSet
@@ -32,6 +31,7 @@ from equilif.training.records import read_identity, save_network
 from equilif_golden import network as networks
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network
+from tests.cli import exit_code as run
 
 CLASSES = ("ape", "bee", "cow")
 WORDS = ("sun", "rain", "snow", "wind", "good", "bad")
@@ -184,14 +184,6 @@ COMMANDS = {
     "report": "report run --data {path}",
     "attend": "attend run/network.npz",
 }
-
-
-def run(line: str, *more: str) -> int:
-    try:
-        cli.app([*line.split(), *more])
-    except SystemExit as e:
-        return e.code if isinstance(e.code, int) else int(e.code is not None)
-    return 0
 
 
 @pytest.fixture(scope="module", params=KINDS)

@@ -26,7 +26,7 @@ from equilif.training.train import HISTORY, NETWORK, Training, read_history
 from equilif_golden import network as networks
 from equilif_golden.network import Constant, Input, Lif, Network, Synapse, TokenRows
 from equilif_golden.schedule import Schedule
-from tests.commands.test_cli import refused, run
+from tests.cli import refused, run
 from tests.test_kernel import networks as random_networks
 
 #: inputs, two hidden populations, a skip and a synapse back: no chain

@@ -30,7 +30,7 @@ from equilif.training.presets import PRESETS
 from equilif.training.settings import SETTINGS
 from equilif.training.train import HISTORY, NETWORK, Training, digest, read_history
 from equilif_golden import files, network
-from tests.commands.test_cli import refused, run
+from tests.cli import refused, run
 
 #: options of `equilif train digits --seed 0`, and the digest of the weights in the end
 DIGITS = {

@@ -16,7 +16,7 @@ from equilif.training import together
 from equilif.training.folder import LOCK, OWNER, folder_of, seed_folders
 from equilif.training.presets import PRESETS
 from equilif.training.train import HISTORY, NETWORK, Training, read_history
-from tests.commands.test_cli import refused, run
+from tests.cli import refused, run
 
 SMALL = ("digits", "--hidden", 4, "--epochs", 2)
 PRESET = PRESETS["digits"].changed(hidden=(4,), epochs=2)

@@ -21,7 +21,7 @@ from equilif.results import ToolFailed
 from equilif.training import sweep
 from equilif.training.presets import PRESETS
 from equilif.training.sweep import Measured, Point, Sweep, front, pareto, points, read_grid
-from tests.commands.test_cli import BOARD, PNG, refused, run
+from tests.cli import BOARD, PNG, refused, run
 from tests.training.test_runs import write_idx
 
 DATA = "ab" * 32  #: a digest

@@ -10,7 +10,7 @@ import pytest
 
 from equilif.training.train import HISTORY, NETWORK
 from equilif_golden import network
-from tests.commands.test_cli import refused, run
+from tests.cli import refused, run
 
 pytest.importorskip("tensorboardX")
 

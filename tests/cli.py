@@ -1,0 +1,37 @@
+"""Commands in this process, for tests."""
+
+from __future__ import annotations
+
+from typer.testing import CliRunner
+
+from equilif import cli
+
+BOARD = "icebreaker"
+PNG = b"\x89PNG\r\n"
+
+
+def run(*arguments: object, code: int = 0) -> str:
+    """What a command prints, wide enough not to wrap."""
+    done = CliRunner().invoke(
+        cli.app, [str(a) for a in arguments], env={"COLUMNS": "250", "TERMINAL_WIDTH": "250"}
+    )
+    assert done.exit_code == code and isinstance(done.exception, SystemExit | None), (
+        f"{done.output}\n{done.exception!r}"
+    )
+    return done.output
+
+
+def refused(*arguments: object) -> str:
+    """The one-line error of a command, which is the last of what it prints."""
+    lines = run(*arguments, code=2).strip().splitlines()
+    assert [line.startswith("error: ") for line in lines] == [False] * (len(lines) - 1) + [True]
+    return lines[-1]
+
+
+def exit_code(line: str, *more: str) -> int:
+    """Exit code of a command line; what it prints goes where the test's output goes."""
+    try:
+        cli.app([*line.split(), *more])
+    except SystemExit as e:
+        return e.code if isinstance(e.code, int) else int(e.code is not None)
+    return 0
