@@ -21,6 +21,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -28,6 +29,7 @@ from typer.core import TyperGroup
 
 from equilif.commands.options import Given, expanded
 from equilif.commands.own import NOTHING, Own
+from equilif.commands.patches import keys_of_options
 from equilif.data import Name
 from equilif.extras import MissingExtra
 from equilif.interrupts import interrupted
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from equilif.training.tensorboard import Board
     from equilif_golden.network import Network
 
+TRAINING = ("train", "rates", "upload")  #: commands whose options are keys of a description
 BAD_INPUT = 2
 INTERRUPTED = 128 + 2  #: as a shell tells the end by SIGINT
 UNREAD = 128 + 13  #: and by SIGPIPE
@@ -57,7 +60,8 @@ class Commands(TyperGroup):
         except Unusable as e:
             context = getattr(e, "ctx", None)
             command = context.command_path if context else "equilif"
-            show.fail(f"{_sentence(e)}; see {command} --help")
+            key = _key(getattr(e, "option_name", ""), context.info_name if context else "")
+            show.fail(f"No such option: {key}" if key else f"{_sentence(e)}; see {command} --help")
             code = BAD_INPUT
         except typer.Abort:
             code = INTERRUPTED
@@ -71,7 +75,19 @@ class Commands(TyperGroup):
             if not word or option.startswith("--") and given and not value:
                 name = f"the value of {option}" if word else "an argument"
                 raise typer.BadParameter(f"{name} is empty: give it, or leave it out", ctx=ctx)
+        if {"--resume", "--overwrite"} <= {*args}:
+            raise typer.BadParameter("--resume keeps the run, --overwrite replaces it: give one", ctx=ctx)
         return super().parse_args(ctx, args)
+
+
+def _key(option: str, command: str | None) -> str:
+    """An option that a command of training has not, with the key that it is; empty where it is none."""
+    if option == "--conv" and command in TRAINING:
+        return "--conv; give --hidden conv:MAPS"
+    if option == "--seeds" and command == "train":
+        return "--seeds; give --seed FIRST-LAST, such as --seed 0-4"
+    key = keys_of_options(rates=command == "rates").get(option) if command in TRAINING else None
+    return f"{option}; give --set {key}=VALUE" if key else ""
 
 
 def _sentence(error: Any) -> str:
@@ -120,16 +136,6 @@ Net = Annotated[
         metavar="FILE.toml",
     ),
 ]
-Conv = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--conv",
-        help="Images: maps of a convolution, in place of the preset's network; repeat for more of them. "
-        "MAPS:KERNEL:STRIDE chooses its kernel too.",
-        metavar="MAPS",
-        show_default=False,
-    ),
-]
 Folder = Annotated[
     Path | None,
     typer.Option(
@@ -172,36 +178,34 @@ Baud = Annotated[
         show_default="the usual ones, in turn; of SPI 4,000,000",
     ),
 ]
+#: of a run in --out: go on with it, replace it, or neither
+Resume = Annotated[
+    bool | None,
+    typer.Option(
+        "--resume/--overwrite",
+        help="Go on with the run in --out, to the same bits as without the break; --epochs may lengthen it.  "
+        "Or replace it and all its files.",
+        show_default="a run that is there stays, and nothing is trained",
+    ),
+]
 Seed = Annotated[
     int | None, typer.Option(help="Seed of weights and sample order.", show_default="the preset's first")
 ]
 #: of a network and its learning
 Hidden = Annotated[
-    list[int] | None,
-    typer.Option(help="Size of a hidden population; repeat for more of them.", min=1, show_default=False),
-]
-Epochs = Annotated[
-    int | None, typer.Option(help="Times that every training sample is shown.", min=1, show_default=False)
-]
-Eta = Annotated[float | None, typer.Option(help="Learning rate of the first epoch.", show_default=False)]
-Decay = Annotated[
-    float | None,
+    list[str] | None,
     typer.Option(
-        help="Of the learning rate: factor of an epoch; for a linear preset, part left in the last one.",
+        help="Size of a hidden population; repeat for more of them. conv:MAPS, conv:MAPS:KERNEL or "
+        "conv:MAPS:KERNEL:STRIDE is a convolution of images, before the others.",
+        metavar="SIZE",
         show_default=False,
     ),
 ]
-
-
-TensorBoard = Annotated[
-    Path | None,
-    typer.Option(
-        "--tensorboard",
-        help="Also write curves and histograms of weights for TensorBoard into this folder.",
-        show_default="none",
-        metavar="DIR",
-    ),
+Epochs = Annotated[
+    int | None, typer.Option(help="Times that every training sample is shown.", show_default=False)
 ]
+
+
 Overwrite = Annotated[
     bool,
     typer.Option("--overwrite", help="Replace the run in --out and all its files; without it they are kept."),
@@ -222,7 +226,10 @@ def _outputs(given: Mapping[str, Any], overwrite: bool) -> Iterator[None]:
 
     inputs = []
     for name, value in given.items():
-        paths = [p for p in (value if isinstance(value, list) else [value]) if isinstance(p, str | Path)]
+        listed = value if isinstance(value, list) else [value]
+        paths = [p for p in listed if isinstance(p, str | Path)]
+        if name == "patches":
+            paths = [str(p).partition("=")[2] for p in paths]
         there = [p for p in map(Path, paths) if files.descriptor(p) is None and _is_file(p)]
         if name not in OUTPUTS:
             inputs += there
@@ -252,12 +259,12 @@ def panel(title: str) -> Callable[[Callable[..., Any]], Callable[..., None]]:
     def decorate(function: Callable[..., Any]) -> Callable[..., None]:
         command = expanded(function)
         parameters = inspect.signature(command).parameters
-        added = "overwrite" not in parameters and not OUTPUTS.isdisjoint(parameters)
+        added = {"overwrite", "resume"}.isdisjoint(parameters) and not OUTPUTS.isdisjoint(parameters)
 
         @functools.wraps(command)
         def run(**given: Any) -> None:
             path = given.get("json")
-            overwrite = given.pop("overwrite", False) if added else given.get("overwrite", False)
+            overwrite = given.pop("overwrite", False) if added else _overwrites(given)
             with (
                 _refusals(),
                 _outputs(given, overwrite),
@@ -278,6 +285,11 @@ def panel(title: str) -> Callable[[Callable[..., Any]], Callable[..., None]]:
         return run
 
     return decorate
+
+
+def _overwrites(given: Mapping[str, Any]) -> bool:
+    """Whether outputs may be replaced: --overwrite, alone or as the other way of --resume."""
+    return bool(given.get("overwrite")) or given.get("resume") is False
 
 
 def paragraphs(text: str | None) -> str:
@@ -405,16 +417,19 @@ def samples_of(
     *,
     net: Path | None = None,
     conv: Sequence[str] | None = None,
+    patches: Mapping[str, str] = MappingProxyType({}),
     **settings: Any,
 ) -> tuple[DataSet, Preset]:
     """A data set by name or path, and how it is trained, with other ``settings`` where they are not None.
 
     ``net``: a file with network and learning, in place of the preset.  ``conv``: convolutions, in its place.
+    ``patches``: keys of the network file that have other values.
 
     ValueError for options of the other kind, and for settings that cannot be, before a set is looked for.
     """
     from equilif.data import own as module
     from equilif.training import convolved, netfile, presets
+    from equilif.training.patches import of_network
 
     file = None if net is None else netfile.read(net)
     if file is not None and file.sketch.unjoined:
@@ -422,7 +437,7 @@ def samples_of(
     asked = [convolved.Asked.of(text) for text in conv or ()]
     hidden = settings.pop("hidden", None) if asked else None
     if asked and file is not None:
-        raise ValueError("--conv and --net both say the network: leave one of them out")
+        raise ValueError("--hidden conv: and --net both say the network: leave one of them out")
     if isinstance(data, Name):
         refuse_own(data, own)
         if asked:
@@ -433,7 +448,7 @@ def samples_of(
             file.check_data(data)
             preset = file.preset(data)
         if not asked:
-            preset = preset.changed(**settings)
+            preset = of_network(preset.changed(**settings), patches)
         with show.console.status(f"reading {data}"):
             loaded = preset.load(folder)
     else:
@@ -447,13 +462,13 @@ def samples_of(
             loaded = module.load(data, **own.reading)
         preset = presets.own(loaded) if file is None else file.preset(loaded.name)
         if not asked:
-            preset = preset.changed(**settings)
+            preset = of_network(preset.changed(**settings), patches)
         if preset.shift and not loaded.image:
-            raise ValueError(f"--shift moves images by a pixel, {data} holds none: leave it out")
+            raise ValueError(f"shift moves images by a pixel, {data} holds none: leave it out")
         if preset.flip and not loaded.image:
-            raise ValueError(f"--flip mirrors images, {data} holds none: leave it out")
+            raise ValueError(f"flip mirrors images, {data} holds none: leave it out")
     if asked:
-        preset = convolved.preset(loaded, asked, hidden or ()).changed(**settings)
+        preset = of_network(convolved.preset(loaded, asked, hidden or ()).changed(**settings), patches)
     if file is not None:
         file.network(loaded)  # says which line does not fit the data
     return loaded, preset

@@ -12,10 +12,7 @@ import typer
 from equilif.commands import (
     AnyData,
     Baud,
-    Conv,
-    Decay,
     Epochs,
-    Eta,
     Folder,
     Hidden,
     Json,
@@ -27,9 +24,10 @@ from equilif.commands import (
     require_absent,
     samples_of,
 )
-from equilif.commands.options import DEFAULTS, Phases
-from equilif.commands.own import NOTHING, OwnOptions
+from equilif.commands.own import Label
+from equilif.commands.patches import Set, changes, layers, named_by_key
 from equilif.show import console as show
+from equilif_golden.schedule import OPTIONS as PHASES
 
 if TYPE_CHECKING:
     from equilif.host.client import Client
@@ -46,11 +44,8 @@ def upload(
     data: AnyData,
     net: Net = None,
     hidden: Hidden = None,
-    conv: Conv = None,
     epochs: Epochs = None,
-    eta: Eta = None,
-    decay: Decay = None,
-    phases: Phases = DEFAULTS,
+    patches: Set = None,
     seed: Seed = None,
     samples: Annotated[
         int | None,
@@ -64,7 +59,7 @@ def upload(
             show_default="as many as find room behind the others",
         ),
     ] = None,
-    own: OwnOptions = NOTHING,
+    label: Label = None,
     folder: Folder = None,
     out: Annotated[
         Path | None,
@@ -85,8 +80,8 @@ def upload(
     written again, so an upload that was cut off goes on where it was.
 
     Where all samples find room, the golden model ends with the same bits, by `equilif train` with the same
-    options and --order board.  A board alone has its samples as they are, so there turn off what a preset
-    changes of them: --shift 0, --flip 0, --dropout 0, --crop 0, --mask 0.
+    options and --set learning.order=board.  A board alone has its samples as they are, so there turn off
+    what a preset changes of them: set shift, flip, dropout, crop and mask of learning to 0.
 
     Example:  [bold]equilif upload digits --port /dev/ttyUSB1[/]  then  [bold]equilif alone --watch[/]
     """
@@ -99,11 +94,22 @@ def upload(
     from equilif_golden.link.player import FAULTS, Fault
 
     source = chosen(data)
-    given = {"hidden": tuple(hidden) if hidden else None, "eta": eta, "decay": decay, **phases}
-    loaded, preset = samples_of(source, folder, own, net=net, conv=conv, epochs=epochs, **given)
-    preset.schedule.check_options(phases)
-    changes = {name: 0 for name in ("shift", "flip", "dropout", "crop", "mask") if getattr(preset, name)}
-    preset = preset.changed(order="board", **changes)
+    conv, sizes = layers(hidden)
+    given = changes(patches, label=label, epochs=epochs, run=())
+    with named_by_key():
+        loaded, preset = samples_of(
+            source,
+            folder,
+            given.own,
+            net=net,
+            conv=conv,
+            patches=given.network,
+            hidden=sizes,
+            epochs=epochs,
+        )
+        preset.schedule.check_options([name for name in given.phases() if name in PHASES])
+    left_out = {name: 0 for name in ("shift", "flip", "dropout", "crop", "mask") if getattr(preset, name)}
+    preset = preset.changed(order="board", **left_out)
     name = data if isinstance(source, str) else source.resolve().stem
     file = out or Path("results") / f"{name}-alone.npz"
     require_absent([file], overwrite)
@@ -147,7 +153,7 @@ def upload(
         f"{stored:,} of {len(loaded.y_test):,} test samples: "
         f"{len(store.blocks)} of {blocks} blocks of the flash, {store.used:,} bytes"
     )
-    for change in changes:
+    for change in left_out:
         show.console.print(f"[yellow]{change} is left out: a board alone has its samples as they are[/]")
     with show.counted("upload", store.used) as progress:
         spared = store.upload(client, progress)
@@ -171,7 +177,7 @@ def upload(
         "bytes": store.used,
         "spared": spared,
         "blocks": len(store.blocks),
-        "left_out": list(changes),
+        "left_out": list(left_out),
         "network": file,
         "sha256": digest(weights),
     }

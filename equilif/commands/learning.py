@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,41 +16,40 @@ from equilif.commands import (
     DATA_HELP,
     AnyData,
     Baud,
-    Conv,
     Data,
-    Decay,
     Epochs,
-    Eta,
     Folder,
     Hidden,
     Json,
     Net,
-    Overwrite,
     Port,
+    Resume,
     Seed,
-    TensorBoard,
     board_in,
     panel,
     require_same_data,
     samples_of,
     scheduled,
 )
-from equilif.commands.options import DEFAULTS, Phases, TrainedPhases
-from equilif.commands.own import NOTHING, OwnOptions
+from equilif.commands.options import DEFAULTS, TrainedPhases
+from equilif.commands.own import NOTHING, Label, OwnOptions
+from equilif.commands.patches import Changes, Set, changes, layers, named_by_key
 from equilif.extras import needs
 from equilif.show import console as show
 from equilif.show import evaluation as show_evaluation
 from equilif.show import training as show_training
+from equilif_golden.schedule import OPTIONS as PHASES
 
 if TYPE_CHECKING:
     from equilif.data.about import About
+    from equilif.data.dataset import DataSet
+    from equilif.training.preset import Preset
     from equilif.training.train import Training
     from equilif_golden.network import Network
 
 command = panel("Learning")
 
 MOST_SEEDS = 1000
-Order = StrEnum("Order", ["shuffled", "board"])
 
 
 @command
@@ -65,155 +64,159 @@ def train(
     ] = None,
     net: Net = None,
     hidden: Hidden = None,
-    conv: Conv = None,
     epochs: Epochs = None,
-    eta: Eta = None,
-    decay: Decay = None,
-    shift: Annotated[
-        float | None,
+    patches: Set = None,
+    seed: Annotated[
+        str | None,
         typer.Option(
-            help="Part of the training images moved by a pixel, anew each epoch.",
-            min=0,
-            max=1,
-            show_default=False,
+            help="Seed of weights and sample order; FIRST-LAST trains a network of each seed, side by side.",
+            metavar="SEED",
+            show_default="the preset's first",
         ),
     ] = None,
-    flip: Annotated[
-        float | None,
-        typer.Option(
-            help="Part of the training images turned left to right, anew each epoch.",
-            min=0,
-            max=1,
-            show_default=False,
-        ),
-    ] = None,
-    dropout: Annotated[
-        float | None,
-        typer.Option(
-            help="Memories: part of the tokens of a training sample left out, anew each epoch.",
-            min=0,
-            max=1,
-            show_default=False,
-        ),
-    ] = None,
-    crop: Annotated[
-        float | None,
-        typer.Option(
-            help="Recordings: part of a training sample left out at either end, at most, anew each epoch.",
-            min=0,
-            max=0.5,
-            show_default=False,
-        ),
-    ] = None,
-    mask: Annotated[
-        int | None,
-        typer.Option(
-            help="Recordings: neighbouring channels of a training sample set to 0, others each epoch.",
-            min=0,
-            show_default=False,
-        ),
-    ] = None,
-    order: Annotated[
-        Order | None,
-        typer.Option(
-            help="Of the samples of an epoch; board: as a board makes it that learns alone (equilif upload), "
-            "so that both end with the same bits.",
-            show_default="shuffled",
-        ),
-    ] = None,
-    phases: Phases = DEFAULTS,
-    seed: Seed = None,
-    seeds: Annotated[
-        int | None,
-        typer.Option(
-            help="Train so many networks side by side, of the seeds from --seed on (from 0 without it).",
-            min=1,
-            max=MOST_SEEDS,
-            show_default="one network",
-        ),
-    ] = None,
-    own: OwnOptions = NOTHING,
+    label: Label = None,
     folder: Folder = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for network.npz, history.json and the learning curve; with --seeds for a folder of "
-            "each seed.",
-            show_default="results/<data set>, with --seeds results/<data set>-seeds",
+            help="Folder for network.npz, history.json and the learning curve; of several seeds for a folder "
+            "of each.",
+            show_default="results/<data set>, of several seeds results/<data set>-seeds",
         ),
     ] = None,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume",
-            help="Go on with the run in --out, to the same bits as without the break; "
-            "--epochs may lengthen it.",
-        ),
-    ] = False,
-    overwrite: Overwrite = False,
+    resume: Resume = None,
     port: Port = None,
-    baud: Baud = None,
-    every: Annotated[
-        float, typer.Option(help="Seconds between two checkpoints within an epoch.", min=0)
-    ] = 30.0,
-    tensorboard: TensorBoard = None,
     json: Json = None,
 ) -> dict[str, Any]:
     """Train a network on the golden model, or with --port on a board: to the same bits.
 
-    Options that are not given come from the preset of the data set, for data of your own from one by their
-    size; `equilif data PATH` tells what is read.  A network of any other shape comes from a file, with
-    --net.  Everything is saved after every epoch and every --every seconds; a run that was cut off at any
-    moment goes on with --resume, on a board or on the golden model.  A folder takes one run at a time, and
-    a run that is there stays unless --overwrite is given.
+    What is not given comes from the preset of the data set, for data of your own from one by their size;
+    `equilif data PATH` tells what is read.  Everything else is a key of the network file: --set changes one,
+    --net takes a file of any other shape, and `equilif new --keys` lists them all.
 
-    With --seeds every seed has a run of its own in a folder of its own, equal to the bit to one that is
-    trained alone; as many run at once as there are processors.
+    Everything is saved after every epoch and every run.every seconds; a run that was cut off at any moment
+    goes on with --resume, on a board or on the golden model.  A folder takes one run at a time, and a run
+    that is there stays unless --overwrite is given.
 
-    Example:  [bold]equilif train digits --hidden 64 --hidden 32 --epochs 20 --out results/deep[/]  and
-    [bold]equilif train wine.csv --label kind --seeds 5[/]
+    With several seeds every seed has a run of its own in a folder of its own, equal to the bit to one that
+    is trained alone; as many run at once as there are processors.
+
+    Example:  [bold]equilif train digits --hidden 64 --hidden 32 --set phases.nudged=8 --out results/deep[/]
+    and  [bold]equilif train wine.csv --label kind --seed 0-4[/]
     """
     from equilif.data.own import chosen
-    from equilif.training.folder import CURVE, RunFolder, folder_of, seed_folders
-    from equilif.training.train import HISTORY, NETWORK, Training
-    from equilif_golden.fixed import finite
 
-    asked = None if data is None else chosen(data)
-    source = Data.digits if asked is None else asked
-    name = source if isinstance(source, Data) else source.resolve().stem
-    out = out or Path("results") / (name if seeds is None else f"{name}-seeds")
-    given = {
-        "hidden": tuple(hidden) if hidden else None,
-        "eta": eta,
-        "decay": decay,
-        "shift": shift,
-        "flip": flip,
-        "dropout": dropout,
-        "crop": crop,
-        "mask": mask,
-        "order": None if order is None else str(order),
-        **phases,
-    }
-    finite(every, "--every (seconds)", 0, 1e9)
+    convolutions, sizes = layers(hidden)
+    asked = _Asked(
+        source=None if data is None else chosen(data),
+        folder=folder,
+        net=net,
+        convolutions=convolutions,
+        hidden=sizes,
+        epochs=epochs,
+        seeds=_seeds(seed),
+        changes=changes(patches, label=label, epochs=epochs),
+        port=port,
+    )
+    out = out or asked.out
     if resume:
-        keeps_settings(
-            {
-                **given,
-                **{"seed": seed, "seeds": seeds, "overwrite": overwrite or None},
-                **{**dataclasses.asdict(own), "net": net, "conv": conv},
-            }
-        )
-        folders = seed_folders(out)
-    else:
-        folders = [folder_of(out, (seed or 0) + k) for k in range(seeds or 0)]
+        asked.require_resumable()
+    return _trained(asked, out, resume=bool(resume), overwrite=resume is False)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What `equilif train` was asked for; ``seeds``: None where it was not, a range for several."""
+
+    source: Data | Path | None
+    folder: Path | None
+    net: Path | None
+    convolutions: list[str]
+    hidden: tuple[int, ...] | None
+    epochs: int | None
+    seeds: int | range | None
+    changes: Changes
+    port: str | None
+
+    @property
+    def several(self) -> range | None:
+        return self.seeds if isinstance(self.seeds, range) else None
+
+    @property
+    def out(self) -> Path:
+        """Where the run goes unless said otherwise."""
+        source = Data.digits if self.source is None else self.source
+        name = source if isinstance(source, Data) else source.resolve().stem
+        return Path("results") / (name if self.several is None else f"{name}-seeds")
+
+    def require_resumable(self) -> None:
+        """ValueError for what a run that goes on keeps."""
+        given = {
+            "net": self.net,
+            "hidden": self.hidden or self.convolutions or None,
+            "seed": self.seeds,
+            **self.changes.fixed,
+        }
+        keeps_settings(given)
+
+    def load(self) -> tuple[DataSet, Preset]:
+        """The data, and how they are learned."""
+        with named_by_key():
+            loaded, preset = samples_of(
+                Data.digits if self.source is None else self.source,
+                self.folder,
+                self.changes.own,
+                net=self.net,
+                conv=self.convolutions,
+                patches=self.changes.network,
+                hidden=self.hidden,
+                epochs=self.epochs,
+            )
+            preset.schedule.check_options([name for name in self.changes.phases() if name in PHASES])
+        return loaded, preset
+
+    def start(self, folders: int, make: Callable[..., Any]) -> list[Training]:
+        """New runs, one for each folder."""
+        from equilif.training.train import Training
+
+        loaded, preset = self.load()
+        first = self.seeds.start if isinstance(self.seeds, range) else self.seeds
+        first = preset.seeds[0] if first is None else first
+        return [Training.start(preset, loaded, first + k, make) for k in range(folders)]
+
+
+def _seeds(text: str | None) -> int | range | None:
+    """A seed, or the seeds FIRST-LAST; ValueError for something else."""
+    from equilif.training.preset import MOST_SEED, check_seed
+
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+)(?:-(\d+))?", text, re.ASCII)
+    if found is None:
+        raise ValueError(f"seed must be in 0..{MOST_SEED}, or several of them FIRST-LAST, not {text}")
+    first = check_seed(int(found[1]))
+    if found[2] is None:
+        return first
+    last = check_seed(int(found[2]))
+    if not 0 <= last - first < MOST_SEEDS:
+        raise ValueError(f"--seed FIRST-LAST is 1 to {MOST_SEEDS} seeds, not {text}")
+    return range(first, last + 1)
+
+
+def _trained(asked: _Asked, out: Path, *, resume: bool, overwrite: bool) -> dict[str, Any]:
+    """Train what was asked for, and tell what came of it."""
+    from equilif.training.folder import CURVE, RunFolder, folder_of, seed_folders
+    from equilif.training.train import HISTORY, NETWORK
+
+    folders = seed_folders(out) if resume else [folder_of(out, seed) for seed in asked.several or ()]
     several = bool(folders)
     folders = folders or [out]
-    if several and port is not None:
+    if several and asked.port is not None:
         raise ValueError("a board trains one network at a time: leave out --port, or train seed by seed")
-    make = _learner(port, baud, len(folders))
-    boards = {
-        f: board_in(tensorboard and (tensorboard / f.name if several else tensorboard)) for f in folders
-    }
+    options = asked.changes.run
+    make = _learner(asked.port, options.baud, len(folders))
+    root = options.tensorboard
+    boards = {f: board_in(root and (root / f.name if several else root)) for f in folders}
     if resume and not several:
         RunFolder(out).require_run(NETWORK)
     with ExitStack() as held:
@@ -224,51 +227,52 @@ def train(
             place.check(HISTORY, NETWORK, CURVE)
         if resume:
             with show.console.status("reading the run"):
-                runs = _resumed(folders, asked, folder, epochs, make)
+                runs = _resumed(folders, asked.source, asked.folder, asked.epochs, make)
             show_version(runs[0].version)
         else:
             for place in places:
                 place.require_free(overwrite=overwrite)
-            loaded, preset = samples_of(
-                source,
-                folder,
-                own,
-                net=net,
-                conv=conv,
-                epochs=epochs,
-                **given,
-            )
-            preset.schedule.check_options(phases)
-            first = preset.seeds[0] if seed is None and not several else seed or 0
-            runs = [Training.start(preset, loaded, first + k, make) for k in range(len(folders))]
+            runs = asked.start(len(folders), make)
             for place in places:
                 place.clear()
         show_training.describe(*runs)
         logs = {f: log for f, board in boards.items() if (log := held.enter_context(board))}
         if several:
-            show_training.train_together(dict(zip(folders, runs, strict=True)), every=every, boards=logs)
+            by_folder = dict(zip(folders, runs, strict=True))
+            show_training.train_together(by_folder, every=options.every, boards=logs)
         else:
-            show_training.train(runs[0], out, every=every, board=logs.get(out))
-        found = [
-            {
-                **run.to_dict(),
-                "accuracy": run.history[-1].test_accuracy,
-                "out": f,
-                "files": [NETWORK, HISTORY, *show_training.learning_curve(run, f)],
-            }
-            for f, run in zip(folders, runs, strict=True)
-        ]
+            show_training.train(runs[0], out, every=options.every, board=logs.get(out))
+        found = [_result(run, f) for f, run in zip(folders, runs, strict=True)]
+    return _summary(found, out) if several else _single(found[0], len(runs[0].history))
+
+
+def _result(run: Training, folder: Path) -> dict[str, Any]:
+    """What --json has of a run."""
+    from equilif.training.train import HISTORY, NETWORK
+
+    return {
+        **run.to_dict(),
+        "accuracy": run.history[-1].test_accuracy,
+        "out": folder,
+        "files": [NETWORK, HISTORY, *show_training.learning_curve(run, folder)],
+    }
+
+
+def _single(found: dict[str, Any], epochs: int) -> dict[str, Any]:
+    show.console.print(
+        f"test accuracy [bold]{found['accuracy']:.2%}[/] after {epochs} epochs; "
+        f"saved {', '.join(found['files'])} in {show.literal(found['out'])}"
+    )
+    return found
+
+
+def _summary(found: list[dict[str, Any]], out: Path) -> dict[str, Any]:
+    """The runs of several seeds, and their mean."""
     accuracies = [r["accuracy"] for r in found]
     mean = statistics.fmean(accuracies)
-    if not several:
-        show.console.print(
-            f"test accuracy [bold]{mean:.2%}[/] after {len(runs[0].history)} epochs; "
-            f"saved {', '.join(found[0]['files'])} in {show.literal(out)}"
-        )
-        return found[0]
     deviation = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
     show.console.print(
-        f"test accuracy [bold]{mean:.2%}[/], mean of {len(runs)} seeds, from {min(accuracies):.2%} to "
+        f"test accuracy [bold]{mean:.2%}[/], mean of {len(found)} seeds, from {min(accuracies):.2%} to "
         f"{max(accuracies):.2%}; saved in {show.literal(out)}"
     )
     return {"accuracy": mean, "deviation": deviation, "runs": found, "out": out}
@@ -306,7 +310,7 @@ def whereabouts(
 
 def keeps_settings(given: Mapping[str, Any]) -> None:
     """ValueError when a run is to be resumed with other settings."""
-    fixed = [f"--{name}".replace("_", "-") for name, value in given.items() if value is not None]
+    fixed = [f"--{name}" for name, value in given.items() if value is not None]
     if fixed:
         raise ValueError(f"a resumed run keeps its settings: leave out {', '.join(fixed)}")
 
@@ -328,7 +332,7 @@ def _learner(port: str | None, baud: int | None, runs: int = 1) -> Callable[...,
 
     if port is None:
         if baud is not None:
-            raise ValueError("--baud is the rate of a port: give --port too, or leave it out")
+            raise ValueError("baud is the rate of a port: give --port too, or leave it out")
         return learner(runs)
 
     def make(*arguments: Any, **options: Any) -> Any:

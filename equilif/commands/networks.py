@@ -18,6 +18,7 @@ from equilif.commands import (
     samples_of,
 )
 from equilif.commands.own import NOTHING, Own, OwnOptions
+from equilif.commands.patches import key_list
 from equilif.show import console
 from equilif.show import network as show_network
 
@@ -41,18 +42,29 @@ def new(
         list[int] | None,
         typer.Option(help="Size of a hidden population; repeat for more of them.", min=1, show_default=False),
     ] = None,
+    keys: Annotated[
+        bool,
+        typer.Option(
+            "--keys", help="Print all keys of --set with meaning, default and range; write nothing."
+        ),
+    ] = False,
     own: OwnOptions = NOTHING,
     json: Json = None,
 ) -> dict[str, Any]:
     """Write a network file: that of a data set, what is suggested for data of your own, or that of a run.
 
-    Change it with any editor, look at it with `equilif show`, and train it with --net.
+    Change it with any editor, look at it with `equilif show`, and train it with --net; or change single keys
+    with --set of `equilif train`.
 
     Example:  [bold]equilif new wine.csv --label kind --hidden 48 --out net.toml[/]
     """
     from equilif.training import netfile
     from equilif_golden import files
 
+    if keys:
+        found = key_list()
+        show_network.keys(found)
+        return {"keys": [key._asdict() for key in found]}
     if out.suffix != netfile.SUFFIX:
         raise ValueError(f"--out must end in {netfile.SUFFIX}, not be {str(out)!r}")
     files.check(out)

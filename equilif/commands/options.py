@@ -62,10 +62,9 @@ def expanded(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 # -- phases ----------------------------------------------------------------------------------------
-def phases(*, trained: bool = False) -> Several:
-    """Fields of Schedule: of one that is to be trained, or of a ``trained`` network's."""
+def phases() -> Several:
+    """Fields of Schedule that may be changed of a network that has learnt."""
     hints = get_type_hints(Schedule)
-    default = "the network's" if trained else False
     return Several(
         {
             name: Annotated[
@@ -74,11 +73,11 @@ def phases(*, trained: bool = False) -> Several:
                     help=option.help,
                     min=option.limits and option.limits[0],
                     max=option.limits and option.limits[1],
-                    show_default=option.absent or default,
+                    show_default=option.absent or "the network's",
                 ),
             ]
             for name, option in PHASES.items()
-            if option.settles or not trained
+            if option.settles
         }
     )
 
@@ -90,9 +89,7 @@ def _type(name: str, hint: Any) -> Any:
     return next((part for part in get_args(hint) if part is not type(None)), hint)
 
 
-Phases = Annotated[Given, phases()]
-#: what may be changed of a network that has learnt
-TrainedPhases = Annotated[Given, phases(trained=True)]
+TrainedPhases = Annotated[Given, phases()]
 
 # -- engines ---------------------------------------------------------------------------------------
 #: with or without what the other end of a link is told of

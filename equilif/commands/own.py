@@ -1,12 +1,12 @@
-"""Options of commands that take data of one's own."""
+"""Options of commands that take data of one's own: --label, and keys of the table data."""
 
 from __future__ import annotations
 
-import inspect
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -20,73 +20,49 @@ class Missing(StrEnum):
     mean = "mean"
 
 
+def _key(meaning: str, values: str, default: str = "") -> Any:
+    """A key of the table data."""
+    return field(default=None, metadata={"help": meaning, "values": values, "default": default})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Own:
     """What was said of data of one's own; None: nothing."""
 
-    label: Annotated[
-        str | None,
-        typer.Option(
-            "--label", help="Own table: the column with the classes.", show_default=False, metavar="COLUMN"
-        ),
-    ] = None
-    text: Annotated[
-        str | None,
-        typer.Option(
-            "--text",
-            help="Own table: the column with texts, in place of numbers.",
-            show_default=False,
-            metavar="COLUMN",
-        ),
-    ] = None
-    memory: Annotated[
-        bool | None,
-        typer.Option(
-            "--memory",
-            help="Own texts, series or recordings: a network whose queries look at single words or spans.",
-            show_default="one input for each word, or for each span and channel",
-        ),
-    ] = None
-    vectors: Annotated[
-        Path | None,
-        typer.Option(
-            "--vectors",
-            help="Own texts with --memory: a file of word vectors (GloVe or word2vec, as text).",
-            show_default="the package of equilif[text]",
-            metavar="FILE",
-        ),
-    ] = None
-    hold_out: Annotated[
-        float | None,
-        typer.Option(
-            "--hold-out",
-            help="Own data without a test part: part of each class that is kept to test on.",
-            show_default="0.2",
-        ),
-    ] = None
-    test: Annotated[
-        Path | None,
-        typer.Option("--test", help="Own data: a second file, to test on.", show_default="none"),
-    ] = None
-    missing: Annotated[
-        Missing | None,
-        typer.Option(
-            "--missing",
-            help="Own data with missing values: refuse them, or fill in the training mean.",
-            show_default="refuse",
-        ),
-    ] = None
+    label: str | None = _key("own table: the column with the classes, as --label", "a column")
+    text: str | None = _key("own table: the column with texts, in place of numbers", "a column")
+    memory: bool | None = _key(
+        "own texts, series or recordings: a network whose queries look at single words or spans",
+        "true, false",
+        "false",
+    )
+    vectors: Path | None = _key(
+        "own texts with data.memory: a file of word vectors (GloVe or word2vec, as text)",
+        "a file",
+        "the package of equilif[text]",
+    )
+    hold_out: float | None = _key(
+        "own data without a test part: part of each class that is kept to test on",
+        "above 0, below 1",
+        "0.2",
+    )
+    test: Path | None = _key("own data: a second file, to test on", "a file", "none")
+    missing: Missing | None = _key(
+        "own data with missing values: refuse them, or fill in the training mean", "refuse, mean", "refuse"
+    )
 
     @property
     def flags(self) -> list[str]:
         """What was given, as it is typed."""
-        return [f"--{name}".replace("_", "-") for name, value in asdict(self).items() if value is not None]
+        given = [name for name, value in asdict(self).items() if value is not None]
+        return ["--label" if name == "label" else f"--set data.{name}" for name in given]
 
     @property
     def words(self) -> list[str]:
         """What was given, with its values."""
-        given = [(f"--{n}".replace("_", "-"), v) for n, v in asdict(self).items() if v is not None]
-        return [word for flag, v in given for word in ([flag] if v is True else [flag, str(v)])]
+        from equilif.training.patches import training_words
+
+        return list(training_words(asdict(self)))
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -96,13 +72,75 @@ class Own:
 
 
 NOTHING = Own()
-OPTIONS = inspect.get_annotations(Own, eval_str=True)
+KEYS = tuple(f.name for f in fields(Own))
+Label = Annotated[
+    str | None,
+    typer.Option(
+        "--label", help="Own table: the column with the classes.", show_default=False, metavar="COLUMN"
+    ),
+]
+
+
+def typed(
+    table: str, given: Mapping[str, str], types: Mapping[str, Any], known: Sequence[str]
+) -> dict[str, Any]:
+    """Values of a table by key, by the types of its fields; ValueError names what is something else."""
+    from equilif.training.netfile import nearest
+    from equilif.training.patches import value
+    from equilif.training.records import plain
+
+    found: dict[str, Any] = {}
+    for name, text in given.items():
+        if name not in known:
+            raise ValueError(f"--set {table}.{name}: [{table}] has no {name!r}: {nearest(name, known)}")
+        parts = getattr(types[name], "__args__", (types[name],))
+        kind = next(part for part in parts if part is not type(None))
+        if kind is Missing and text not in set(Missing):
+            raise ValueError(f"--set {table}.{name} must be one of {', '.join(Missing)}, not {text!r}")
+        if kind in (bool, int, float):
+            found[name] = plain(kind, value(text), f"--set {table}.{name}")
+        else:
+            found[name] = kind(text)
+    return found
+
+
+def own_of(given: Mapping[str, str], label: str | None, known: Sequence[str] = KEYS) -> Own:
+    """What was said by --label and by keys of the table data."""
+    if label is not None and "label" in given:
+        raise ValueError("--label and --set data.label are the same: leave one of them out")
+    values = {**given, **({} if label is None else {"label": label})}
+    return Own(**typed("data", values, get_type_hints(Own), known))
+
+
+def _own(given: dict[str, Any]) -> Own:
+    from equilif.training.patches import split
+
+    patches = split(given.get("patches", ()))
+    for key in patches:
+        if not key.startswith("data."):
+            raise ValueError(
+                f"--set {key}: this command has keys of the table data only, such as data.missing"
+            )
+    return own_of({k.removeprefix("data."): v for k, v in patches.items()}, given.get("label"))
+
+
 #: all of these options in the place of a parameter
-OwnOptions = Annotated[Own, Several(OPTIONS, lambda given: Own(**given))]
-#: those of a command that has a --hold-out of another meaning, and no memories
-OwnRows = Annotated[
+OwnOptions = Annotated[
     Own,
     Several(
-        {name: OPTIONS[name] for name in ("label", "text", "test", "missing")}, lambda given: Own(**given)
+        {
+            "label": Label,
+            "patches": Annotated[
+                list[str] | None,
+                typer.Option(
+                    "--set",
+                    help="How your own data are read: data.test=FILE, data.missing=mean and the like; repeat "
+                    "for more of them. `equilif new --keys` lists all keys.",
+                    metavar="data.KEY=VALUE",
+                    show_default=False,
+                ),
+            ],
+        },
+        _own,
     ),
 ]

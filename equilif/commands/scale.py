@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,19 +13,20 @@ from rich.text import Text
 
 from equilif.commands import (
     DATA_HELP,
-    Conv,
     Data,
+    Epochs,
     Folder,
+    Hidden,
     Json,
-    Overwrite,
-    TensorBoard,
+    Resume,
     board_in,
     panel,
     refuse_own,
     samples_of,
 )
 from equilif.commands.learning import keeps_settings, show_version, whereabouts
-from equilif.commands.own import NOTHING, Own, OwnOptions, OwnRows
+from equilif.commands.own import NOTHING, Label, Own, OwnOptions
+from equilif.commands.patches import ROWS, Set, changes, layers, named_by_key
 from equilif.show import console as show
 from equilif.show import sweep as show_sweep
 from equilif.show import training as show_training
@@ -43,101 +45,26 @@ def rates(
             metavar="DATA", help=DATA_HELP, show_default="digits, or with --resume that of the run"
         ),
     ] = None,
-    hidden: Annotated[
-        list[int] | None,
-        typer.Option(help="Size of a hidden population; repeat for more of them.", min=1, show_default=False),
-    ] = None,
-    conv: Conv = None,
-    feedback: Annotated[
-        bool | None,
-        typer.Option(
-            "--feedback/--feed-forward",
-            help="Symmetric synapses, or forward ones only.",
-            show_default="the data set's",
-        ),
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="Times that every training sample is shown.", show_default=False)
-    ] = None,
-    batch: Annotated[
-        int | None, typer.Option(help="Samples a step, of all processes together.", show_default=False)
-    ] = None,
-    lr: Annotated[
-        float | None,
-        typer.Option(
-            help="Learning rate of AdamW; falls to zero as a cosine.",
-            show_default="the data set's, with --conv 0.001",
-        ),
-    ] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="Of AdamW.", show_default=False)] = None,
-    dropout: Annotated[
-        float | None,
-        typer.Option(help="Part of the hidden neurons that a sample does without.", show_default=False),
-    ] = None,
-    table_lr: Annotated[
-        float | None,
-        typer.Option(
-            help="Sequences: learning rate of the table of tokens, relative to --lr; 0: tokens stay as the "
-            "data have them.",
-            show_default="the data set's",
-        ),
-    ] = None,
-    token_dropout: Annotated[
-        float | None,
-        typer.Option(
-            help="Sequences: part of the tokens of a training sample left out, anew each epoch.",
-            show_default=False,
-        ),
-    ] = None,
-    tokens: Annotated[
-        int | None,
-        typer.Option(help="Sequences: tokens of a sample, at most.", min=1, show_default="the data set's"),
-    ] = None,
-    bigrams: Annotated[
-        int | None,
-        typer.Option(
-            help="Texts: so many frequent pairs of words are tokens too, which begin as zeros.",
-            min=0,
-            show_default="the data set's",
-        ),
-    ] = None,
-    shift: Annotated[
-        float | None, typer.Option(help="Part of the training images moved by a pixel.", show_default=False)
-    ] = None,
-    flip: Annotated[
-        float | None, typer.Option(help="Part of the training images mirrored.", show_default=False)
-    ] = None,
-    without: Annotated[
-        list[int] | None,
-        typer.Option(help="A class to hold back; repeat for more of them.", show_default=False),
-    ] = None,
-    hold_out: Annotated[
-        int | None,
-        typer.Option(
-            help="Training samples to choose settings by: not learned from, and in place of the test set.",
-            min=1,
-            show_default=False,
-        ),
-    ] = None,
+    hidden: Hidden = None,
+    epochs: Epochs = None,
+    patches: Set = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of weights and sample order.", show_default="0")
     ] = None,
-    own: OwnRows = NOTHING,
+    label: Label = None,
     folder: Folder = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the files.", show_default="results/rates-<data set>")
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in --out; --epochs may lengthen it.")
-    ] = False,
-    overwrite: Overwrite = False,
-    tensorboard: TensorBoard = None,
+    resume: Resume = None,
     json: Json = None,
 ) -> dict[str, Any]:
     """Train the fixed point of a network's mean rates by implicit differentiation, on a GPU where there is
     one; save it as spiking network.
 
-    A folder takes one run at a time, and a run that is there stays unless --overwrite is given.
+    What is not given is the data set's; --set learning.lr=0.001 and the like change it, and `equilif new
+    --keys` lists the keys.  A folder takes one run at a time, and a run that is there stays unless
+    --overwrite is given.
 
     Several GPUs or machines:  [bold]torchrun --nproc-per-node 4 -m equilif rates mnist[/]
 
@@ -146,39 +73,19 @@ def rates(
     from equilif.data.own import chosen
     from equilif.training import rates as module
     from equilif.training.folder import CURVE, RunFolder
-    from equilif.training.settings import MAPS_LR
     from equilif.training.train import NETWORK
 
     asked = None if data is None else chosen(data)
     source = Data.digits if asked is None else asked
     name = source.value if isinstance(source, Data) else source.resolve().stem
     out = out or Path("results") / f"rates-{name}"
-    options = {
-        "hidden": tuple(hidden or ()) if conv else hidden and tuple(hidden),
-        "channels": conv and tuple(conv),
-        "feedback": feedback,
-        "batch": batch,
-        "lr": MAPS_LR if conv and lr is None and not resume else lr,
-        "weight_decay": weight_decay,
-        "dropout": dropout,
-        "table_lr": table_lr,
-        "token_dropout": token_dropout,
-        "shift": shift,
-        "flip": flip,
-        "without": without and tuple(without),
-        "hold_out": hold_out,
-        "seed": seed,
-    }
-    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    channels, sizes = layers(hidden)
+    given = changes(patches, label=label, epochs=epochs, data=ROWS, run=("tensorboard",))
     place = RunFolder(out, leads=module.leads())
     show.console.quiet = not place.leads
-    board = board_in(tensorboard if place.leads else None)
+    board = board_in(given.run.tensorboard if place.leads else None)
     if resume:
-        names = {"conv" if name == "channels" else name: value for name, value in given.items()}
-        if conv and not hidden:
-            names["hidden"] = None
-        names.update(tokens=tokens, bigrams=bigrams)
-        keeps_settings({**names, "overwrite": overwrite or None, **dataclasses.asdict(own)})
+        keeps_settings({"hidden": sizes or channels or None, "seed": seed, **given.fixed})
         place.require_run(module.CHECKPOINT)
     with place:
         place.check(module.CHECKPOINT, module.HISTORY, NETWORK, CURVE)
@@ -189,14 +96,10 @@ def rates(
                 run = module.RateTraining.resume(out, where, name=wanted, epochs=epochs)
             show_version(run.version)
         else:
-            place.require_free(overwrite=overwrite)
-            if epochs is not None:
-                given["epochs"] = epochs
-            settings = _settings(source, folder, own)
-            asked_of = settings.tokens_of(tokens, bigrams=bigrams)
-            if asked_of is not None:
-                given["asked"] = asked_of
-            settings = dataclasses.replace(settings, **given)
+            place.require_free(overwrite=resume is False)
+            with named_by_key():
+                settings = _settings(source, folder, given.own)
+                settings = _changed(settings, channels, sizes, given.network, epochs=epochs, seed=seed)
             with show.console.status(f"reading {show.literal(settings.data)}"):
                 run = module.RateTraining.start(settings, folder)
             place.clear()
@@ -220,6 +123,25 @@ def _settings(source: Data | Path, folder: Path | None, own: Own) -> Settings:
         return suggested(samples_of(source, folder, own)[0])
     refuse_own(source, own)
     return SETTINGS[source]
+
+
+def _changed(
+    settings: Settings,
+    channels: list[str],
+    hidden: tuple[int, ...] | None,
+    patches: Mapping[str, str],
+    **given: int | None,
+) -> Settings:
+    """The settings with another network, and with what was given where it is not None."""
+    from equilif.training.patches import of_rates
+    from equilif.training.settings import MAPS_LR
+
+    changed: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if channels:
+        changed |= {"channels": tuple(channels), "hidden": hidden or (), "lr": MAPS_LR}
+    elif hidden:
+        changed["hidden"] = hidden
+    return of_rates(dataclasses.replace(settings, **changed), patches)
 
 
 @command

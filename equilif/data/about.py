@@ -48,8 +48,8 @@ class About:
 
 def check_hold_out(part: float) -> float:
     """ValueError unless it is a part of the samples, neither none nor all."""
-    if not 0 < finite(part, "--hold-out", 0, 1) < 1:
+    if not 0 < finite(part, "data.hold_out", 0, 1) < 1:
         raise ValueError(
-            f"--hold-out is the part of the samples to test on: above 0 and below 1, not {part:g}"
+            f"data.hold_out is the part of the samples to test on: above 0 and below 1, not {part:g}"
         )
     return part

@@ -115,9 +115,11 @@ def fit(x: Read, *, memory: bool = False, vectors: str | Path | None = None) -> 
     """The encoding of training samples; ValueError for options that they have no use for."""
     kind = kind_of(x)
     if kind == "rows" and memory:
-        raise ValueError("--memory is for texts, series and recordings: rows and images have no tokens")
+        raise ValueError("data.memory is for texts, series and recordings: rows and images have no tokens")
     if vectors is not None and not (kind == "texts" and memory):
-        raise ValueError("--vectors are of the words of texts in a memory: give --text and --memory too")
+        raise ValueError(
+            "data.vectors are of the words of texts in a memory: give data.text and data.memory too"
+        )
     if isinstance(x, Series):
         longest = int(np.diff(x.off).max())
         inputs = 2 * x.frames.shape[1]  # on two rails: above and below the mean

@@ -24,10 +24,10 @@ MOST_NAME = 100  #: characters of a class
 def with_test(path: Path, content: Content, test: Path, columns: Columns) -> Content:
     """A content with the samples of a second file to test on."""
     if content.test is not None:
-        raise ValueError(f"{path} has a test part of its own: leave out --test")
+        raise ValueError(f"{path} has a test part of its own: leave out data.test")
     _, other = formats.read(test, columns)
     if other.test is not None:
-        raise ValueError(f"{test} has parts of its own: --test is a file of samples to test on")
+        raise ValueError(f"{test} has parts of its own: data.test is a file of samples to test on")
     with reading(test):
         other = ordered(other, content.names)
         if other.shape != content.shape:
@@ -35,7 +35,7 @@ def with_test(path: Path, content: Content, test: Path, columns: Columns) -> Con
         if _same(other.train, content.train):
             raise ValueError(
                 f"it has the samples of {path}, so the test would be of what was learned: give other samples "
-                "with --test, or leave it out"
+                "with data.test, or leave it out"
             )
     return content.with_test(other.train)
 
@@ -81,7 +81,7 @@ def hold_out_of(content: Content, asked: float | None) -> float | None:
     if content.test is None:
         return check_hold_out(HOLD_OUT if asked is None else asked)
     if asked is not None:
-        raise ValueError("there is a test part already: leave out --hold-out")
+        raise ValueError("there is a test part already: leave out data.hold_out")
     return None
 
 
@@ -126,7 +126,7 @@ def split(y: Labels, part: float, classes: tuple[str, ...]) -> tuple[Labels, Lab
         if len(at) < 2:
             raise ValueError(
                 f"class {name!r} has one sample: two are needed, one to train and one to test on; add some, "
-                "leave it out, or give a file to test on with --test"
+                "leave it out, or give a file to test on with data.test"
             )
         held[at[: min(len(at) - 1, max(1, round(part * len(at))))]] = True
     return np.flatnonzero(~held), np.flatnonzero(held)

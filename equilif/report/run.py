@@ -14,6 +14,7 @@ from equilif.data.about import About
 from equilif.data.dataset import DataSet
 from equilif.training import netfile, presets, settings, train
 from equilif.training.folder import RATES
+from equilif.training.patches import of_network, training_words
 from equilif.training.preset import Preset
 from equilif.training.presets import PRESETS
 from equilif.training.records import check_data
@@ -141,7 +142,8 @@ def _train(folder: Path, history: History, data: DataSet | None) -> Repeat:
     base = PRESETS[history.data] if about is None else data and presets.own(data)
     if isinstance(base, Preset) and preset.graph is None:
         given = _changed(_flat(preset), _flat(base))
-        if base.changed(**given) == preset:
+        patches = {k: netfile.toml(v) for k, v in given.items() if k != "hidden" and v is not None}
+        if of_network(base.changed(hidden=given.get("hidden")), patches) == preset:
             return Repeat((_said(*words, *_options(given), *seed),))
     file = f"{folder.resolve().name}.toml"
     new = _said("new", str(folder), "--out", file)
@@ -157,17 +159,29 @@ def _reading(about: About | None) -> list[str]:
     if about is None:
         return []
     code = about.encoding
-    own_options = {"label": about.label, "text": about.text, "vectors": code.vectors, "test": about.test}
-    missing = None if about.scaling.missing == "refuse" else about.scaling.missing
-    memory = ["--memory"] if code.memory else []
-    return [*memory, *_options({**own_options, "hold_out": about.hold_out, "missing": missing})]
+    return list(
+        training_words(
+            {
+                "label": about.label,
+                "text": about.text,
+                "memory": True if code.memory else None,
+                "vectors": code.vectors,
+                "test": about.test,
+                "hold_out": about.hold_out,
+                "missing": None if about.scaling.missing == "refuse" else about.scaling.missing,
+            }
+        )
+    )
 
 
 def _flat(preset: Preset) -> dict[str, Any]:
-    """What options of `equilif train` can change, by option."""
+    """What options of `equilif train` can change, by key of the network file."""
+    learning = {name: getattr(preset, name) for name in netfile.keys("learning") if name != "seeds"}
     return {
-        **{name: getattr(preset, name) for name in ("hidden", "epochs", "eta", "decay", "shift")},
-        **preset.schedule.options,
+        "hidden": preset.hidden,
+        **{f"learning.{name}": value for name, value in learning.items()},
+        **{f"phases.{name}": value for name, value in dataclasses.asdict(preset.schedule).items()},
+        **{f"start.{name}": getattr(preset, name) for name in ("bias", "scale")},
     }
 
 
@@ -175,21 +189,31 @@ def _rates(history: RateHistory, data: DataSet | None) -> Repeat:
     """The command that trains the same; own data without samples to tell their defaults: every option."""
 
     def flat(s: Settings | None) -> dict[str, Any]:
-        values = {} if s is None else {f.name: getattr(s, f.name) for f in dataclasses.fields(s)}
-        return {"conv" if name == "channels" else name: value for name, value in values.items()}
+        if s is None:
+            return {}
+        return {
+            "hidden": (*(f"conv:{text}" for text in s.channels), *s.hidden),
+            **{f"learning.{name}": getattr(s, name) for name in settings.KEYS},
+            **{f"phases.{name}": value for name, value in dataclasses.asdict(s.schedule).items()},
+            **_tokens(s),
+        }
 
     s = history.settings
     base = None if data is None else settings.suggested(data)
     if s.about is None:
         base = SETTINGS[s.data]
     changed = _changed(flat(s), flat(base))
-    for name in ("data", "schedule", "about", "seed"):
-        changed.pop(name, None)
-    if s.channels:  # they replace the hidden populations unless these are named
-        changed["hidden"] = s.hidden
     source = s.data if s.about is None else s.about.path
     reading = _reading(s.about)
     return Repeat((_said("rates", source, *reading, *_options({**changed, "seed": s.seed})),))
+
+
+def _tokens(s: Settings) -> dict[str, Any]:
+    """The number of tokens of a memory, and options of its loader, by key."""
+    m = s.memory
+    return (
+        {} if m is None else {f"loading.{name}": v for name, v in {"tokens": m.tokens, **m.loading}.items()}
+    )
 
 
 def _changed(values: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
@@ -197,10 +221,13 @@ def _changed(values: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, An
 
 
 def _options(values: Mapping[str, Any]) -> Iterator[str]:
-    """On the command line; None and empty lists are not given."""
+    """On the command line; None is not given, and what has an option is no key."""
     for name, value in values.items():
-        if name == "feedback":
-            yield "--feedback" if value else "--feed-forward"
-        elif value is not None:
+        option = {"learning.epochs": "epochs"}.get(name, name)
+        if value is None:
+            continue
+        if "." not in option:
             for each in value if isinstance(value, tuple) else (value,):
-                yield from (f"--{name}".replace("_", "-"), str(each))
+                yield from (f"--{option}", str(each))
+        else:
+            yield from ("--set", f"{name}={netfile.toml(value)}")

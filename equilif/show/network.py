@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from equilif.show.console import NO, YES, console, literal, table
 
 if TYPE_CHECKING:
+    from equilif.commands.patches import Key
     from equilif.hardware.anatomy import Anatomy, Joined, Neurons
+
+
+def keys(found: Iterable[Key]) -> None:
+    """Keys of --set, by command."""
+    for command, listed in groupby(found, lambda key: key.command):
+        listing = table(
+            f"equilif {command} --set KEY=VALUE",
+            ["key", "meaning", "values", "default"],
+            [[key.key, key.meaning, key.values, key.default] for key in listed],
+            left=4,
+        )
+        listing.columns[0].no_wrap = True
+        console.print(listing)
+    console.print(
+        "Defaults are those of a network file; without --set the value of the preset holds. `equilif upload` "
+        "has the keys of `equilif train` but run; phases are keys of `equilif rates` too."
+    )
 
 
 BY_DATA = "by the data"

@@ -1,6 +1,6 @@
 """Networks of convolutions for images: their usual shapes, and how they learn unless told otherwise.
 
-    equilif train mnist --conv 16 --conv 32         28x28 as 14x14x4 - 12x12x16 - 4x4x32 - 10
+    equilif train mnist --hidden conv:16 --hidden conv:32         28x28 as 14x14x4 - 12x12x16 - 4x4x32 - 10
 
 The first of several convolutions looks at 3x3 positions.  The others also pool: they go in steps of 2, with
 the largest kernel up to 6x6 that leaves 4x4 positions; where none does, they are 3x3 too.  Large images are
@@ -42,13 +42,13 @@ class Asked(NamedTuple):
     def of(cls, text: str) -> Self:
         if not isinstance(text, str) or not re.fullmatch(r"\d+(:\d+){0,2}", text, re.ASCII):
             raise ValueError(
-                "--conv is a number of maps, or MAPS:KERNEL or MAPS:KERNEL:STRIDE such as 32:6:2, "
-                f"not {text!r}"
+                "a convolution is conv:MAPS, conv:MAPS:KERNEL or conv:MAPS:KERNEL:STRIDE such as "
+                f"conv:32:6:2, not {text!r}"
             )
         names = ("maps", "kernel", "stride")
         return cls(
             *(
-                whole(int(number), f"--conv {text}: {name}", 1, MOST_NEURONS)
+                whole(int(number), f"conv:{text}: {name}", 1, MOST_NEURONS)
                 for name, number in zip(names, text.split(":"), strict=False)
             )
         )
@@ -144,7 +144,7 @@ def _pooling(sides: Sequence[int]) -> tuple[int, int]:
 def require_images(name: Name) -> Preset:
     """The preset of a data set of this name; ValueError when its samples are no images."""
     if name not in images.NAMES:
-        raise ValueError(f"--conv is for images, {name} holds none: leave it out")
+        raise ValueError(f"conv: is for images, {name} holds none: leave it out")
     return PRESETS[name]
 
 
@@ -154,7 +154,7 @@ def network(data: DataSet, asked: Sequence[Asked], hidden: Sequence[int] = (), *
     ValueError for data that are no images.
     """
     if data.image is None:
-        raise ValueError(f"--conv is for images, {data.name} holds none: leave it out")
+        raise ValueError(f"conv: is for images, {data.name} holds none: leave it out")
     patch, made = layers(data.image, asked)
     return Network.conv(data.image, *made, *hidden, data.n_classes, patch=patch, **options)
 

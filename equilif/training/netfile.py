@@ -22,16 +22,17 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import json
 import re
 import reprlib
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from equilif.data import Name, sequences
 from equilif.data.dataset import DataSet
@@ -140,6 +141,41 @@ ABSENT = {
     ("population", "patch"): "`1`",
     ("synapse", "kernel"): "all to all",
 }
+#: the ranges of numbers, and the words that a text may be, where a type does not tell
+RANGES: dict[tuple[str, str], str] = {
+    ("population", "size"): "1..1048576",
+    ("population", "heads"): "1..1048576",
+    ("population", "gain"): "0..2",
+    ("population", "sharpness"): "-32..32",
+    ("population", "rows"): "0..1048576",
+    ("population", "patch"): "1..1048576",
+    ("synapse", "rate"): "0..1e6",
+    ("synapse", "kernel"): "1..1048576",
+    ("synapse", "stride"): "1..1048576",
+    ("phases", "free"): "window..511",
+    ("phases", "nudged"): "window..511",
+    ("phases", "window"): "1, 2, 4 .. 256",
+    ("phases", "beta"): "above 0, up to 2",
+    ("phases", "threshold"): "a power of two, up to 2",
+    ("phases", "leak"): "0, 2, 3, 4, 5",
+    ("phases", "least"): "1..511",
+    ("learning", "epochs"): "1..1048576",
+    ("learning", "eta"): "above 0, up to 65536",
+    ("learning", "decay"): "0..1",
+    ("learning", "shift"): "0..1",
+    ("learning", "flip"): "0..1",
+    ("learning", "dropout"): "0..1",
+    ("learning", "crop"): "0..0.5",
+    ("learning", "mask"): "0..1048576",
+    ("learning", "seeds"): "0..4294967295",
+    ("start", "bias"): "-1000..1000",
+    ("start", "scale"): "0..1000",
+    ("start", "query"): "0..1000",
+    ("numbers", "fraction"): "4..13",
+    ("numbers", "weight_width"): "4..16",
+    ("numbers", "accumulator_width"): "weight_width + 4 .. 32",
+    ("numbers", "charge_width"): "fraction + 4 .. 32, at least 11",
+}
 COLUMN = 24  #: of the comments in a file that is written
 #: what a kind of population is, for those who read a file
 KINDS = {
@@ -158,12 +194,38 @@ OPEN = {
 TABLE = "the patterns learn: they are rows of a table, as large as the data's"
 #: options of a loader of sequences: their names are the loader's
 LOADING = "loading"
+REQUIRED = "must be there"  #: in place of a default
+NAMED = {bool: "true, false", str: "a name", int: "an integer", float: "a number"}
 
 
 def keys(table: str) -> dict[str, dataclasses.Field[Any]]:
     """The keys of a table, in the order of the file."""
     kind = TABLES[table][0]
     return {f.name.rstrip("_"): f for f in dataclasses.fields(kind) if f.name != "name"}
+
+
+def allowed(table: str, key: str) -> str:
+    """The values of a key: a range, words, or a type."""
+    kind = get_type_hints(TABLES[table][0])[keys(table)[key].name]
+    options = [a for a in get_args(kind) if a is not type(None)] or [kind]
+    words = options if get_origin(kind) is Literal else get_args(options[0])
+    if words and all(isinstance(word, str) for word in words):
+        return ", ".join(words)
+    option: Option | None = keys(table)[key].metadata.get("option")
+    if option and option.limits:
+        return "..".join(map(str, option.limits))
+    return RANGES.get((table, key)) or NAMED.get(options[0], "a list" if words else "names")
+
+
+def absent(table: str, key: str) -> str:
+    """What holds when a key is left out, as Markdown."""
+    f = keys(table)[key]
+    option: Option | None = f.metadata.get("option")
+    if (table, key) in ABSENT:
+        return ABSENT[table, key]
+    if option and f.default is None:
+        return option.absent
+    return REQUIRED if f.default is dataclasses.MISSING else f"`{toml(f.default)}`"
 
 
 def meaning(f: dataclasses.Field[Any]) -> str:
@@ -176,10 +238,14 @@ def meaning(f: dataclasses.Field[Any]) -> str:
 # -- reading ---------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class NetFile:
-    """A file that was read: a network, and how it learns."""
+    """A file that was read: a network, and how it learns.
+
+    ``located``: a message with the place of what it is about, by the keys that lead there.
+    """
 
     path: Path
-    text: str
+    raw: Mapping[str, Any]
+    located: Callable[[Place, str], str]
     sketch: Sketch
     schedule: Schedule = Schedule()
     learning: Learning | None = None
@@ -192,8 +258,7 @@ class NetFile:
         try:
             yield
         except ValueError as e:
-            place = _part(str(e), tomllib.loads(self.text))
-            raise ValueError(_told(self.path, self.text, place, str(e))) from e
+            raise ValueError(self.located(_part(str(e), self.raw), str(e))) from e
 
     def network(self, d: DataSet | None = None) -> Network:
         """The network, for these data; without them every population needs a size of its own."""
@@ -269,17 +334,25 @@ def read(path: str | Path) -> NetFile:
         raise ValueError(f"{path} is no network file: it is nested too deeply") from e
     except ValueError as e:
         raise ValueError(_syntax(path, text, str(e))) from e
+    return made(path, raw, functools.partial(_told, path, text), "this network")
+
+
+def made(path: Path, raw: Mapping[str, Any], located: Callable[[Place, str], str], data: str) -> NetFile:
+    """The network of a file's content; ValueError, as ``located``, says what is wrong and where.
+
+    ``data``: what it is to learn, for messages.
+    """
     try:
-        return _read(path, text, raw)
-    except _At as e:
-        raise ValueError(_told(path, text, e.place, str(e))) from e
+        return _made_of(path, raw, located, data)
+    except PlacedError as e:
+        raise ValueError(located(e.place, str(e))) from e
 
 
-def _read(path: Path, text: str, raw: dict[str, Any]) -> NetFile:
+def _made_of(path: Path, raw: Mapping[str, Any], located: Callable[[Place, str], str], data: str) -> NetFile:
     known = (*TABLES, LOADING)
     for name in raw:
         if name not in known:
-            raise _At((name,), f"a network file has no {name!r}: {_instead(name, known)}")
+            raise PlacedError((name,), f"a network file has no {name!r}: {nearest(name, known)}")
     groups = _groups(raw)
     synapses = _synapses(raw, [g.name for g in groups])
     schedule = _made("phases", raw)
@@ -291,19 +364,21 @@ def _read(path: Path, text: str, raw: dict[str, Any]) -> NetFile:
         sketch = Sketch(populations=groups, synapses=synapses, numerics=numerics)
         sketch.check(schedule)
     except ValueError as e:
-        raise _At(_part(str(e), raw), str(e)) from e
+        raise PlacedError(_part(str(e), raw), str(e)) from e
     if loading and sketch.loaded is None:
-        raise _At((LOADING,), "[loading] is for a memory of tokens, this network has none: leave it out")
-    found = NetFile(path, text, sketch, schedule, learning, start, loading)
+        raise PlacedError(
+            (LOADING,), "[loading] is for a memory of tokens, this network has none: leave it out"
+        )
+    found = NetFile(path, raw, located, sketch, schedule, learning, start, loading)
     if learning is not None:
-        found.preset("")  # it has the ranges
+        found.preset(data)  # it has the ranges
     return found
 
 
 def _groups(raw: Mapping[str, Any]) -> tuple[Group, ...]:
     tables = raw.get("population")
     if not isinstance(tables, dict) or not tables:
-        raise _At(
+        raise PlacedError(
             ("population",) if tables else (),
             "a network has populations, each in a table [population.NAME]",
         )
@@ -319,7 +394,7 @@ def _groups(raw: Mapping[str, Any]) -> tuple[Group, ...]:
 def _synapses(raw: Mapping[str, Any], names: Sequence[str]) -> tuple[Synapse, ...]:
     tables = raw.get("synapse")
     if not isinstance(tables, list) or not tables:
-        raise _At(
+        raise PlacedError(
             ("synapse",) if tables else (),
             "a network has synapses, each in a table [[synapse]] (two brackets) with from and to",
         )
@@ -328,10 +403,10 @@ def _synapses(raw: Mapping[str, Any], names: Sequence[str]) -> tuple[Synapse, ..
         place = ("synapse", k)
         joint = Joint(**_checked("synapse", table, place))
         if not joint.from_:
-            raise _At((*place, "from"), "from must name a population at least")
+            raise PlacedError((*place, "from"), "from must name a population at least")
         for key, name in [("from", n) for n in joint.from_] + [("to", joint.to)]:
             if name not in names:
-                raise _At((*place, key), f"there is no population {name!r}: {_instead(name, names)}")
+                raise PlacedError((*place, key), f"there is no population {name!r}: {nearest(name, names)}")
         for name in joint.from_:
             with _within(place, ("rate", "feedback", "kernel", "stride")):
                 made.append(Synapse(name, joint.to, joint.rate, joint.feedback, joint.kernel, joint.stride))
@@ -348,7 +423,7 @@ def _made(name: str, raw: Mapping[str, Any]) -> Any:
 def _table(value: Any, place: Place) -> dict[str, Any]:
     if not isinstance(value, dict):
         name = ".".join(map(str, place))
-        raise _At(place, f"{name} must be a table, [{name}], not {reprlib.repr(value)}")
+        raise PlacedError(place, f"{name} must be a table, [{name}], not {reprlib.repr(value)}")
     return value
 
 
@@ -361,18 +436,18 @@ def _checked(name: str, value: Any, place: Place) -> dict[str, Any]:
     given = {}
     for key, found in _table(value, place).items():
         if key not in fields:
-            raise _At((*place, key), f"{shown} has no {key!r}: {_instead(key, list(fields))}")
+            raise PlacedError((*place, key), f"{shown} has no {key!r}: {nearest(key, list(fields))}")
         listed = [found] if key == "from" and isinstance(found, str) else found
         with _within((*place, key)):
             given[fields[key].name] = plain(types[fields[key].name], listed, key)
     for key, f in fields.items():
         if key not in value and f.default is dataclasses.MISSING:
-            raise _At(place, f"{shown} needs {key}: {meaning(f)}")
+            raise PlacedError(place, f"{shown} needs {key}: {meaning(f)}")
     return given
 
 
 # -- what is wrong with one ------------------------------------------------------------------------
-class _At(ValueError):
+class PlacedError(ValueError):
     """Something wrong, and the keys that lead to it."""
 
     def __init__(self, place: Place, message: str):
@@ -387,7 +462,7 @@ def _within(place: Place, names: Sequence[str] = ()) -> Iterator[None]:
         yield
     except ValueError as e:
         message = str(e).replace("rate_scale", "rate") if place[0] == "synapse" else str(e)
-        raise _At((*place, *_named(message, names)), message) from e
+        raise PlacedError((*place, *_named(message, names)), message) from e
 
 
 def _named(message: str, names: Iterable[str]) -> Place:
@@ -415,7 +490,7 @@ def _part(message: str, raw: Mapping[str, Any]) -> Place:
     return ()
 
 
-def _instead(name: str, known: Sequence[str]) -> str:
+def nearest(name: str, known: Sequence[str]) -> str:
     """What to write in place of a name that is none."""
     near = difflib.get_close_matches(name, known, 1)
     return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
@@ -488,7 +563,7 @@ def written(preset: Preset, sketch: Sketch | None = None, *, heading: Sequence[s
     ]
     if m and m.loading:
         parts.append(
-            "\n".join([f"[{LOADING}]", *(f"{_key(k)} = {_value(v)}" for k, v in m.loading.items())]) + "\n"
+            "\n".join([f"[{LOADING}]", *(f"{_key(k)} = {toml(v)}" for k, v in m.loading.items())]) + "\n"
         )
     return "\n".join(parts)
 
@@ -532,11 +607,11 @@ def _joint(synapses: Sequence[Synapse]) -> str:
     names = [s.pre for s in synapses]
     lines = [
         "[[synapse]]",
-        f"from = {_value(names if len(names) > 1 else names[0])}",
-        f"to = {_value(first.post)}",
+        f"from = {toml(names if len(names) > 1 else names[0])}",
+        f"to = {toml(first.post)}",
     ]
     if first.rate_scale != 1:
-        lines.append(f"rate = {_value(first.rate_scale)}")
+        lines.append(f"rate = {toml(first.rate_scale)}")
     if not first.feedback:
         lines.append("feedback = false")
     if first.kernel is not None:
@@ -555,7 +630,7 @@ def _lines(table: str, values: Mapping[str, Any]) -> str:
 
 
 def _line(key: str, value: Any, note: str) -> str:
-    said = f"{key} = {_value(value)}"
+    said = f"{key} = {toml(value)}"
     return f"{said:<{COLUMN}}# {note}" if note else said
 
 
@@ -565,32 +640,27 @@ def _one_line(text: str) -> str:
 
 
 def _key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _value(name)
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else toml(name)
 
 
-def _value(value: Any) -> str:
+def toml(value: Any) -> str:
     """A value as TOML writes it."""
     if isinstance(value, bool | str):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_value, value))}]"
+        return f"[{', '.join(map(toml, value))}]"
     return repr(value)
 
 
 # -- documentation ---------------------------------------------------------------------------------
 def table() -> str:
     """All keys, as a table of Markdown."""
-    rows = ["| key | default | what it says |", "|---|---|---|"]
+    rows = ["| key | default | values | what it says |", "|---|---|---|---|"]
     for name, (_, what) in TABLES.items():
-        rows.append(f"| **{name}** | | {what} |")
+        rows.append(f"| **{name}** | | | {what} |")
         for key, f in keys(name).items():
-            absent = "must be there" if f.default is dataclasses.MISSING else f"`{_value(f.default)}`"
-            option: Option | None = f.metadata.get("option")
-            if option and f.default is None:
-                absent = option.absent
-            absent = ABSENT.get((name, key), absent)
             said = meaning(f).replace("*", "\\*")
-            rows.append(f"| `{key}` | {absent} | {said} |")
+            rows.append(f"| `{key}` | {absent(name, key)} | {allowed(name, key)} | {said} |")
     return "\n".join(rows)
 
 

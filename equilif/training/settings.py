@@ -131,7 +131,7 @@ class Settings:
     def _check_own(self, about: About) -> None:
         """ValueError for what own data cannot be."""
         if about.encoding.memory:
-            raise ValueError("own data in a memory are trained by `equilif train`: leave out --memory")
+            raise ValueError("own data in a memory are trained by `equilif train`: leave out data.memory")
         for name in FOR_IMAGES:
             if getattr(self, name) and not about.image:
                 raise ValueError(f"{_typed(name)} is for images, {self.data} holds none: leave it out")
@@ -203,9 +203,26 @@ class Settings:
         return record(cls, d)
 
 
+#: keys of the table learning for training in real numbers: what each may be, and what it means
+KEYS: Mapping[str, tuple[str, str]] = {
+    "epochs": ("1..1048576", "times that every training sample is shown"),
+    "batch": ("1..1048576", "samples a step, of all processes together"),
+    "lr": ("1e-9..10", "learning rate of AdamW in the first step, falling to zero as a cosine"),
+    "weight_decay": ("0..10", "of AdamW"),
+    "dropout": ("0..0.99", "part of the hidden neurons that a sample does without"),
+    "shift": ("0..1", "images: part of them moved by a pixel, anew each epoch"),
+    "flip": ("0..1", "images: part of them mirrored, anew each epoch"),
+    "feedback": ("true, false", "symmetric synapses; false: forward ones only"),
+    "table_lr": ("0..1e6", "sequences: learning rate of the table of tokens, relative to lr; 0: none"),
+    "token_dropout": ("0..1", "sequences: part of a sample's tokens left out, anew each epoch"),
+    "without": ("classes", "class to hold back, or a list of classes"),
+    "hold_out": ("0..2147483648", "training samples kept from learning, in place of the test set"),
+}
+
+
 def _typed(name: str) -> str:
     """A field as it is typed at the command line."""
-    return "conv" if name == "channels" else name
+    return "conv:" if name == "channels" else name
 
 
 def _for_tokens(name: str, data: str) -> str:

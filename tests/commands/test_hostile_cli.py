@@ -160,7 +160,13 @@ BASES: dict[str, dict[str, str | None]] = {
     "attend": {"network": "net.npz"},
     "gradient": {"data": "digits", "--epochs": "1", "--samples": "4"},
     "report": {"run": "run", "--out": "out.html"},
-    "rates": {"data": "digits", "--hidden": "4", "--epochs": "1", "--batch": "512", "--out": "out"},
+    "rates": {
+        "data": "digits",
+        "--hidden": "4",
+        "--epochs": "1",
+        "--set": "learning.batch=512",
+        "--out": "out",
+    },
     "deploy": {"run": "rates", "--steps": "4", "--samples": "2"},
     "energy": {"data": "digits", "--samples": "1"},
     "program": {"network": "net.npz"},
@@ -357,7 +363,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with contextlib.chdir(folder):
         for line in (
             "train digits --epochs 1 --hidden 4 --out run",
-            "rates digits --epochs 1 --hidden 4 --batch 512 --out rates",
+            "rates digits --epochs 1 --hidden 4 --set learning.batch=512 --out rates",
             "convert net.npz net.nir",
             "evaluate net.npz",  # and compiles what is compiled
         ):

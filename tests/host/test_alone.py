@@ -43,7 +43,8 @@ def table(tmp_path):
     return (file, "--label", "side")
 
 
-NETWORK_OPTIONS = ("--hidden", 4, "--epochs", 2, "--free", 4, "--nudged", 2, "--window", 2)
+PHASES = ("--set", "phases.free=4", "--set", "phases.nudged=2", "--set", "phases.window=2")
+NETWORK_OPTIONS = ("--hidden", 4, "--epochs", 2, *PHASES)
 
 
 def test_a_board_learns_alone_what_the_golden_model_learns(device, table, tmp_path):
@@ -57,7 +58,7 @@ def test_a_board_learns_alone_what_the_golden_model_learns(device, table, tmp_pa
     said = run("alone", "--watch", *LINE)
     assert "done: 2 of 2 epochs" in said and "% right" in said
     run("save", tmp_path / "learnt.npz", "--like", begin, *LINE)
-    run("train", *table, *NETWORK_OPTIONS, "--order", "board", "--out", tmp_path / "golden")
+    run("train", *table, *NETWORK_OPTIONS, "--set", "learning.order=board", "--out", tmp_path / "golden")
     network, weights = networks.load(tmp_path / "learnt.npz")
     want, golden = networks.load(tmp_path / "golden" / NETWORK)
     assert network == want and digest(weights) == digest(golden) != found["sha256"]
@@ -120,7 +121,7 @@ def test_the_board_answers_the_tests_in_its_flash(device, table, tmp_path):
     assert device.player.registers == before and (device.engine.w == weights).all()
     run("save", tmp_path / "learnt.npz", "--like", begin, *LINE)
     found = json.loads(told.read_text())
-    run("train", *table, *NETWORK_OPTIONS, "--order", "board", "--out", tmp_path / "golden")
+    run("train", *table, *NETWORK_OPTIONS, "--set", "learning.order=board", "--out", tmp_path / "golden")
     _, golden = networks.load(tmp_path / "golden" / NETWORK)
     assert digest(networks.load(tmp_path / "learnt.npz")[1]) == digest(golden)
     history = json.loads((tmp_path / "golden" / "history.json").read_text())
@@ -185,7 +186,7 @@ def test_what_has_no_checkpoint_gets_one_before_a_host_takes_the_board(device, t
     assert device.player.registers.seen == stopped[0] and (device.engine.w == stopped[1]).all()
     run("alone", "--start", "--watch", *LINE)
     run("save", tmp_path / "learnt.npz", "--like", begin, *LINE)
-    run("train", *table, *NETWORK_OPTIONS, "--order", "board", "--out", tmp_path / "golden")
+    run("train", *table, *NETWORK_OPTIONS, "--set", "learning.order=board", "--out", tmp_path / "golden")
     golden = networks.load(tmp_path / "golden" / NETWORK)[1]
     assert digest(networks.load(tmp_path / "learnt.npz")[1]) == digest(golden)
 

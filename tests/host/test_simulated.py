@@ -58,7 +58,7 @@ SMALL = dataclasses.replace(
 )
 #: as docs/host.md has it
 DIGITS = PRESETS["digits"].changed(free=24, nudged=12, window=8, epochs=15)
-PHASES = ("--free", "24", "--nudged", "12", "--window", "8")
+PHASES = ("--set", "phases.free=24", "--set", "phases.nudged=12", "--set", "phases.window=8")
 SEED = 0
 ROOT = Path(__file__).parents[2]
 
@@ -188,8 +188,8 @@ def test_killed_at_any_moment(epochs, kills, pause, port, tmp_path):
         port,
         "--out",
         str(tmp_path),
-        "--every",
-        "0.3",
+        "--set",
+        "run.every=0.3",
     ]
     for k in range(kills + 1):
         resume = ["--resume"] if (tmp_path / NETWORK).exists() else [*PHASES, "--epochs", str(epochs)]

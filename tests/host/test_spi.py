@@ -220,10 +220,10 @@ def test_every_command_works(path, board, tmp_path):
     table = tmp_path / "table.csv"
     table.write_text("\n".join(["a,b,kind", *rows]))
     assert command("identify", "--port", path)[0] == 0
-    for out, way in (("golden", ()), ("board", ("--port", path, "--baud", 8_000_000))):
+    for out, way in (("golden", ()), ("board", ("--port", path, "--set", "run.baud=8000000"))):
         code, said = command(
-            *("train", table, "--label", "kind", "--hidden", 6, "--epochs", 2, "--free", 24, "--nudged", 12),
-            *("--window", 8, "--out", tmp_path / out, *way),
+            *("train", table, "--label", "kind", "--hidden", 6, "--epochs", 2, "--set", "phases.free=24"),
+            *("--set", "phases.nudged=12", "--set", "phases.window=8", "--out", tmp_path / out, *way),
         )
         assert code == 0, said
     one, other = (networks.load(tmp_path / out / "network.npz")[1] for out in ("golden", "board"))

@@ -81,7 +81,9 @@ def test_spikes_of_the_kernel_average_to_the_fixed_point(network):
 def trained(tmp_path_factory):
     pytest.importorskip("sklearn")
     out = tmp_path_factory.mktemp("conv") / "run"
-    run("rates", "digits", "--conv", "12:6:2", "--epochs", 6, "--lr", 0.01, "--out", out)
+    run(
+        "rates", "digits", "--hidden", "conv:12:6:2", "--epochs", 6, "--set", "learning.lr=0.01", "--out", out
+    )
     return out
 
 
@@ -125,10 +127,10 @@ def test_hidden_populations_stand_behind_maps():
     [
         (("2:9",), "convolution 1: kernel must be in 1..8, not 9"),
         (("2:3", "2:7"), "convolution 2: kernel must be in 1..6, not 7"),
-        (("2x3",), "--conv is a number of maps, or MAPS:KERNEL"),
+        (("2x3",), "a convolution is conv:MAPS"),
     ],
 )
 def test_convolutions_that_do_not_fit_are_refused(conv, message, tmp_path):
-    given = [word for text in conv for word in ("--conv", text)]
+    given = [word for text in conv for word in ("--hidden", f"conv:{text}")]
     assert message in refused("rates", "digits", *given, "--out", tmp_path / "o")
     assert not (tmp_path / "o").exists()

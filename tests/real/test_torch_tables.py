@@ -272,8 +272,9 @@ def test_reviews_are_learnt_saved_resumed_and_deployed(reviews, monkeypatch):
     few = replace(SETTINGS["imdb"], asked=MemoryPreset(tokens=5, heads=2))  # not without 50 words
     monkeypatch.setitem(SETTINGS, "imdb", few)
     out = reviews / "run"
-    asked = ("--bigrams", 3, "--tokens", 12, "--table-lr", 10, "--lr", 0.003, "--weight-decay", 0)
-    options = (*asked, "--hidden", 6, "--batch", 6, "--token-dropout", 0.1)
+    learning = ("table_lr=10", "lr=0.003", "weight_decay=0", "batch=6", "token_dropout=0.1")
+    keys = ("loading.bigrams=3", "loading.tokens=12", *(f"learning.{key}" for key in learning))
+    options = ("--hidden", 6, *(word for key in keys for word in ("--set", key)))
     run("rates", "imdb", "--data", reviews, *options, "--epochs", 12, "--out", out)
     history = json.loads((out / rates.HISTORY).read_text())
     memory = history["settings"]["asked"]
@@ -317,15 +318,24 @@ def test_a_table_that_does_not_learn_is_that_of_the_data(reviews):
 @pytest.mark.parametrize(
     "options, message",
     [
-        (("digits", "--table-lr", 2), "table_lr is for a memory of tokens, digits has none: leave it out"),
-        (("digits", "--token-dropout", 0.5), "token_dropout is for a memory of tokens, digits has none"),
-        (("digits", "--tokens", 5), "tokens is for a memory of tokens, digits has none"),
-        (("digits", "--bigrams", 5), "bigrams is for a memory of tokens, digits has none"),
-        (("vowels", "--bigrams", 5), "vowels has no option 'bigrams', only max_tokens"),
-        (("imdb", "--tokens", 2000), "tokens must be in 1..1024"),
-        (("imdb", "--token-dropout", 2), "token_dropout must be a number in 0..1"),
-        (("imdb", "--table-lr", -1), "table_lr must be a number in 0..1e+06"),
-        (("imdb", "--resume", "--bigrams", 5), "a resumed run keeps its settings: leave out --bigrams"),
+        (
+            ("digits", "--set", "learning.table_lr=2"),
+            "table_lr is for a memory of tokens, digits has none: leave it out",
+        ),
+        (
+            ("digits", "--set", "learning.token_dropout=0.5"),
+            "token_dropout is for a memory of tokens, digits has none",
+        ),
+        (("digits", "--set", "loading.tokens=5"), "tokens is for a memory of tokens, digits has none"),
+        (("digits", "--set", "loading.bigrams=5"), "bigrams is for a memory of tokens, digits has none"),
+        (("vowels", "--set", "loading.bigrams=5"), "vowels has no option 'bigrams', only max_tokens"),
+        (("imdb", "--set", "loading.tokens=2000"), "tokens must be in 1..1024"),
+        (("imdb", "--set", "learning.token_dropout=2"), "token_dropout must be a number in 0..1"),
+        (("imdb", "--set", "learning.table_lr=-1"), "table_lr must be a number in 0..1e+06"),
+        (
+            ("imdb", "--resume", "--set", "loading.bigrams=5"),
+            "a resumed run keeps its settings: leave out --set loading.bigrams",
+        ),
         (("imdb", "--data", "/nowhere"), "no aclImdb/train/pos in /nowhere"),
     ],
 )

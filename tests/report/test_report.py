@@ -284,34 +284,49 @@ def test_options_that_were_changed_are_in_the_command(made):
     changed = dataclasses.replace(saved, history=other)
     own = {name: value for name, value in PHASES.items() if value != getattr(preset.schedule, name)}
     assert len(own) == len(PHASES) - 1
-    words = " ".join(f"--{name} {value}" for name, value in own.items())
+    words = " ".join(f"--set phases.{name}={value}" for name, value in own.items())
     assert words in changed.repeat(data).commands[-2]
-    lessons = dataclasses.replace(saved.history.preset, bias=0.3)  # there is no option for it
-    changed = dataclasses.replace(saved, history=dataclasses.replace(saved.history, preset=lessons))
-    assert "--net " in changed.repeat(data).commands[-2]
-    assert "0.3" in changed.repeat(data).net
+    for other, words in (({"bias": 0.3}, "--set start.bias=0.3"), ({"rate_scales": (0.5, 1.0)}, "--net ")):
+        preset = dataclasses.replace(saved.history.preset, **other)
+        changed = dataclasses.replace(saved, history=dataclasses.replace(saved.history, preset=preset))
+        assert words in changed.repeat(data).commands[-2]
+    assert "0.5" in changed.repeat(data).net
 
 
 def test_a_run_in_real_numbers_has_its_accuracy_as_spikes(made, tmp_path):
     pytest.importorskip("torch")
     out = tmp_path / "rates"
-    command("rates", "digits", "--hidden", 8, "--epochs", 1, "--batch", 64, "--out", out)
+    command("rates", "digits", "--hidden", 8, "--epochs", 1, "--set", "learning.batch=64", "--out", out)
     command("report", out)
     saved = run.read(out)
     text = Page((out / "report.html").read_text()).text
     assert "test accuracy, as spikes" in text and "in real numbers" in text
     assert f"{100 * saved.epochs[-1].test_accuracy:.2f} %" in text
-    assert "equilif rates digits --hidden 8 --epochs 1 --batch 64 --seed 0" in text
+    assert "equilif rates digits --hidden 8 --epochs 1 --set learning.batch=64 --seed 0" in text
 
 
 def test_a_run_with_maps_has_a_page_with_their_kernels(tmp_path):
     pytest.importorskip("torch")
     out = tmp_path / "rates"
-    command("rates", "digits", "--conv", 6, "--hidden", 64, "--epochs", 1, "--batch", 64, "--out", out)
+    command(
+        "rates",
+        "digits",
+        "--hidden",
+        "conv:6",
+        "--hidden",
+        64,
+        "--epochs",
+        1,
+        "--set",
+        "learning.batch=64",
+        "--out",
+        out,
+    )
     command("report", out)
     text = (out / "report.html").read_text()
     assert "maps1[0]" in text and "maps1[5]" in text
-    line = "equilif rates digits --conv 6 --hidden 64 --epochs 1 --batch 64 --lr 0.001 --seed 0"
+    keys = "--set learning.batch=64 --set learning.lr=0.001"
+    line = f"equilif rates digits --hidden conv:6 --hidden 64 --epochs 1 {keys} --seed 0"
     assert sorted(run.read(out).repeat(None).commands[0].split()) == sorted(line.split())
 
 

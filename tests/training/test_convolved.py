@@ -34,7 +34,7 @@ def test_kernels_follow_from_the_image(image, asked, patch, layers):
 
 @pytest.mark.parametrize("text", ["", "a", "16x3", "16:", "16:3:2:1", "-1", "16.5", "²"])
 def test_what_is_no_convolution(text):
-    with pytest.raises(ValueError, match="--conv is a number of maps, or MAPS:KERNEL"):
+    with pytest.raises(ValueError, match="a convolution is conv:MAPS"):
         Asked.of(text)
 
 
@@ -72,7 +72,7 @@ def test_colours_are_maps():
 def test_a_run_of_convolutions_is_a_run_like_any_other(tmp_path):
     """It is kept, shown, evaluated, and written as a network file."""
     out = tmp_path / "run"
-    said = run("train", "digits", "--conv", "6", "--conv", "8", "--epochs", "4", "--out", out)
+    said = run("train", "digits", "--hidden", "conv:6", "--hidden", "conv:8", "--epochs", "4", "--out", out)
     assert "digits 8x8x1-6x6x6-4x4x8-10" in said
     network, weights = networks.load(out / NETWORK)
     assert [p.shape for p in network.maps] == [(8, 8, 1), (6, 6, 6), (4, 4, 8)]
@@ -93,11 +93,17 @@ def test_a_run_of_convolutions_is_a_run_like_any_other(tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (("snippets", "--conv", "8"), "--conv is for images, snippets holds none: leave it out"),
-        (("digits", "--conv", "8:9"), "convolution 1: kernel must be in 1..8, not 9"),
-        (("digits", "--conv", "8:3:2"), "a kernel of 3x3 in steps of 2 does not end at the edge of 8x8"),
-        (("digits", "--conv", "8", "--net", "net.toml"), "--conv and --net both say the network"),
-        (("--resume", "--conv", "8"), "a resumed run keeps its settings: leave out --conv"),
+        (("snippets", "--hidden", "conv:8"), "conv: is for images, snippets holds none: leave it out"),
+        (("digits", "--hidden", "conv:8:9"), "convolution 1: kernel must be in 1..8, not 9"),
+        (
+            ("digits", "--hidden", "conv:8:3:2"),
+            "a kernel of 3x3 in steps of 2 does not end at the edge of 8x8",
+        ),
+        (
+            ("digits", "--hidden", "conv:8", "--net", "net.toml"),
+            "--hidden conv: and --net both say the network",
+        ),
+        (("--resume", "--hidden", "conv:8"), "leave out --hidden"),
     ],
 )
 def test_what_is_refused(tmp_path, monkeypatch, arguments, message):
@@ -110,8 +116,8 @@ def test_what_is_refused(tmp_path, monkeypatch, arguments, message):
 def test_a_table_is_no_image(tmp_path):
     table = tmp_path / "t.csv"
     table.write_text("a,b,c\n" + "".join(f"{k},{k * 2},{k % 2}\n" for k in range(20)))
-    assert "--conv is for images, t.csv holds none" in refused(
-        "train", table, "--label", "c", "--conv", "8", "--out", tmp_path / "r"
+    assert "conv: is for images, t.csv holds none" in refused(
+        "train", table, "--label", "c", "--hidden", "conv:8", "--out", tmp_path / "r"
     )
 
 
@@ -132,4 +138,4 @@ def test_training_images_are_mirrored():
     moved = (first != data.x_train).any(1)
     assert 0.4 < moved.mean() < 0.6 and (first[moved] == turned[moved]).all()
     assert (first != second).any()
-    assert "flip mirrors images, vowels has none" in refused("train", "vowels", "--flip", "0.5")
+    assert "flip mirrors images, vowels has none" in refused("train", "vowels", "--set", "learning.flip=0.5")

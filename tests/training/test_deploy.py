@@ -69,8 +69,8 @@ def test_a_resumed_run_is_the_same_run(trained, tmp_path):
     run("rates", "digits", "--resume", "--out", tmp_path)
     whole, again = (network.load(folder / NETWORK)[1] for folder in (trained, tmp_path))
     assert all((whole[n] == again[n]).all() for n in whole)
-    assert "a resumed run keeps its settings: leave out --lr" in run(
-        "rates", "--resume", "--lr", 0.1, "--out", tmp_path, code=2
+    assert "a resumed run keeps its settings: leave out --set learning.lr" in run(
+        "rates", "--resume", "--set", "learning.lr=0.1", "--out", tmp_path, code=2
     )
 
 
@@ -136,7 +136,7 @@ def test_settings_are_chosen_without_the_test_set():
     assert images == sorted((*x, y) for x, y in zip(d.x_train, d.y_train, strict=True))
     assert (replace(SETTINGS["digits"], hold_out=200, seed=1).load().x_test == held.x_test).all()
     assert "hold_out must leave samples to learn from, digits has 1,437: hold out fewer" in run(
-        "rates", "digits", "--hold-out", 1437, code=2
+        "rates", "digits", "--set", "learning.hold_out=1437", code=2
     )
 
 

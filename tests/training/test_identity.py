@@ -129,12 +129,21 @@ KINDS = {
     "arrays": Kind("t.npz", rows, write_npz, (), lambda x: x[:3]),
     "images": Kind("pictures", pictures, write_folders, (), lambda x: np.ascontiguousarray(x.T)),
     "series": Kind("s.npz", series, write_npz, (), lambda x: x[:, :1]),
-    "memory": Kind("s.npz", series, write_npz, ("--memory",), lambda x: x[:, :1]),
+    "memory": Kind("s.npz", series, write_npz, ("--set", "data.memory=true"), lambda x: x[:, :1]),
     "texts": Kind(
         "t.csv",
         texts,
         write_csv,
-        ("--label", "kind", "--text", "said", "--memory", "--vectors", "vectors.txt"),
+        (
+            "--label",
+            "kind",
+            "--set",
+            "data.text=said",
+            "--set",
+            "data.memory=true",
+            "--set",
+            "data.vectors=vectors.txt",
+        ),
         lambda x: "",
     ),
 }
@@ -375,7 +384,7 @@ def test_a_moved_training_file_is_not_taken_for_samples_to_test_on(tmp_path, mon
     monkeypatch.chdir(tmp_path)
     write_csv(Path("a.csv"), rows(0))
     write_csv(Path("b.csv"), rows(1))
-    assert run("train a.csv --label kind --test b.csv --hidden 4 --epochs 1 --out run") == 0
+    assert run("train a.csv --label kind --set data.test=b.csv --hidden 4 --epochs 1 --out run") == 0
     wanted = json.loads(Path("run/history.json").read_text())["epochs"][0]["test_accuracy"]
     Path("moved").mkdir()
     for name in ("a.csv", "b.csv"):

@@ -582,7 +582,19 @@ def test_a_run_gives_its_file_back(trained, tmp_path):
 
 def test_options_change_what_the_file_says(trained, tmp_path):
     net = ("--net", trained / "net.toml")
-    run("train", "digits", *net, "--epochs", 1, "--eta", 0.02, "--beta", 0.25, "--out", tmp_path)
+    run(
+        "train",
+        "digits",
+        *net,
+        "--epochs",
+        1,
+        "--set",
+        "learning.eta=0.02",
+        "--set",
+        "phases.beta=0.25",
+        "--out",
+        tmp_path,
+    )
     preset = read_history(tmp_path / HISTORY).preset
     assert (preset.epochs, preset.eta, preset.schedule.beta) == (1, 0.02, 0.25)
     message = refused("train", "digits", *net, "--hidden", 3, "--out", tmp_path / "other")
@@ -606,8 +618,8 @@ def test_the_preset_as_a_file_ends_in_the_same_weights_as_the_preset(tmp_path):
         (("train", "imdb", "--net", "{}", "--out", "out"), "imdb has tokens"),
         (("train", "--net", "nowhere.toml", "--out", "out"), "there is no nowhere.toml"),
         (
-            ("train", "--net", "{}", "--window", 6, "--out", "out"),
-            "error: window must be a power of two, not 6",
+            ("train", "--net", "{}", "--set", "phases.window=6", "--out", "out"),
+            "window must be a power of two, not 6",
         ),
         (("verify", "--net", "{}", "--network", "x.npz"), "--network and --net each say the network"),
         (("program", "{}"), "line 1: population 'input': its size is left to the data"),
@@ -618,7 +630,7 @@ def test_the_preset_as_a_file_ends_in_the_same_weights_as_the_preset(tmp_path):
         (("show", "{}", "--label", "kind"), "--label is for DATA: name the data, or leave it out"),
         (("show", "{}", "--out", "net.gif"), "--out must end in .png, .svg, .pdf, not be 'net.gif'"),
         (("new", "--out", "net.txt"), "--out must end in .toml, not be 'net.txt'"),
-        (("new", "--out", "{}"), "is there: replace it by --overwrite, or give another --out"),
+        (("new", "--out", "{}"), "exists: replace it by --overwrite"),
         (("new", "--label", "kind", "--out", "other.toml"), "--label is for a file or folder of your own"),
         (("new", "--hidden", 70_000, "--out", "other.toml"), "has fan-in 70001"),
     ],

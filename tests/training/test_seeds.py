@@ -41,7 +41,7 @@ def weights(out: Path) -> dict[int, list[str]]:
 
 def test_seeds_side_by_side_are_those_that_are_trained_alone(alone, tmp_path):
     printed = tmp_path / "printed.json"
-    said = run("train", *SMALL, "--seeds", 3, "--out", tmp_path / "out", "--json", printed)
+    said = run("train", *SMALL, "--seed", "0-2", "--out", tmp_path / "out", "--json", printed)
     assert weights(tmp_path / "out") == alone
     found = json.loads(printed.read_text())
     accuracies = [r["accuracy"] for r in found["runs"]]
@@ -53,7 +53,7 @@ def test_seeds_side_by_side_are_those_that_are_trained_alone(alone, tmp_path):
 
 
 def test_seeds_begin_with_the_one_that_is_given(alone, tmp_path):
-    run("train", *SMALL, "--seed", 1, "--seeds", 2, "--out", tmp_path)
+    run("train", *SMALL, "--seed", "1-2", "--out", tmp_path)
     assert weights(tmp_path) == {seed: alone[seed] for seed in (1, 2)}
 
 
@@ -78,7 +78,19 @@ def test_an_error_in_one_run_ends_all_and_all_go_on_to_the_same_bits(alone, tmp_
 def test_ctrl_c_ends_all_runs_and_all_go_on_to_the_same_bits(tmp_path):
     command = [sys.executable, "-m", "equilif", "train", "--out", str(tmp_path)]
     process = subprocess.Popen(
-        [*command, "--hidden", "4", "--epochs", "60", "--decay", ".99", "--seeds", "3", "--every", "0"],
+        [
+            *command,
+            "--hidden",
+            "4",
+            "--epochs",
+            "60",
+            "--set",
+            "learning.decay=0.99",
+            "--seed",
+            "0-2",
+            "--set",
+            "run.every=0",
+        ],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
@@ -100,13 +112,13 @@ def test_ctrl_c_ends_all_runs_and_all_go_on_to_the_same_bits(tmp_path):
 
 def test_one_run_and_runs_of_several_seeds_keep_out_of_each_others_folder(tmp_path):
     run("train", *SMALL, "--out", tmp_path / "one")
-    assert "holds a run of digits" in refused("train", "--seeds", 2, "--out", tmp_path / "one")
-    run("train", *SMALL, "--seeds", 1, "--out", tmp_path / "several")
+    assert "holds a run of digits" in refused("train", "--seed", "0-1", "--out", tmp_path / "one")
+    run("train", *SMALL, "--seed", "0-0", "--out", tmp_path / "several")
     assert "holds runs of several seeds" in refused("train", "--out", tmp_path / "several")
-    assert "seed-0 holds a run of digits" in refused("train", "--seeds", 2, "--out", tmp_path / "several")
-    assert "leave out --seeds" in refused("train", "--resume", "--seeds", 2, "--out", tmp_path / "several")
+    assert "seed-0 holds a run of digits" in refused("train", "--seed", "0-1", "--out", tmp_path / "several")
+    assert "leave out --seed" in refused("train", "--resume", "--seed", "0-1", "--out", tmp_path / "several")
 
 
 def test_a_board_trains_one_network_at_a_time(tmp_path):
-    said = refused("train", "--seeds", 2, "--port", "/dev/nothing", "--out", tmp_path / "out")
+    said = refused("train", "--seed", "0-1", "--port", "/dev/nothing", "--out", tmp_path / "out")
     assert "a board trains one network at a time" in said and not (tmp_path / "out").exists()

@@ -36,8 +36,8 @@ def values(folder: Path) -> dict[str, list[tuple[int, float]]]:
 def test_a_run_has_its_curves_and_weights(tmp_path):
     out = tmp_path / "out"
     board = tmp_path / "board" / "one"
-    run("train", "digits", "--hidden", 6, "--epochs", 2, "--out", out, "--tensorboard", board)
-    run("train", "--resume", "--epochs", 3, "--out", out, "--tensorboard", board)
+    run("train", "digits", "--hidden", 6, "--epochs", 2, "--out", out, "--set", f"run.tensorboard={board}")
+    run("train", "--resume", "--epochs", 3, "--out", out, "--set", f"run.tensorboard={board}")
     found = values(board)
     epochs = json.loads((out / HISTORY).read_text())["epochs"]
     for tag, name in (
@@ -58,18 +58,20 @@ def test_a_run_has_its_curves_and_weights(tmp_path):
 def test_rates_have_their_loss(tmp_path):
     pytest.importorskip("torch")
     board = tmp_path / "board"
-    base = ("rates", "digits", "--epochs", 1, "--batch", 512, "--out", tmp_path / "out")
-    run(*base, "--hidden", 4, "--tensorboard", board)
+    base = ("rates", "digits", "--epochs", 1, "--set", "learning.batch=512", "--out", tmp_path / "out")
+    run(*base, "--hidden", 4, "--set", f"run.tensorboard={board}")
     found = values(board)
     (epoch,) = json.loads((tmp_path / "out" / "rates.json").read_text())["epochs"]
     assert found["loss/training"] == [(1, pytest.approx(epoch["loss"]))]
     assert "weights/input-hidden1" in found
-    run(*base, "--conv", 2, "--overwrite", "--tensorboard", tmp_path / "conv")
+    run(*base, "--hidden", "conv:2", "--overwrite", "--set", f"run.tensorboard={tmp_path / 'conv'}")
     assert "weights/input-maps1" in values(tmp_path / "conv")
 
 
 def test_a_folder_that_takes_nothing_is_refused_before_the_run(tmp_path):
     (tmp_path / "file").write_text("")
-    said = refused("train", "--epochs", 1, "--out", tmp_path / "out", "--tensorboard", tmp_path / "file")
+    said = refused(
+        "train", "--epochs", 1, "--out", tmp_path / "out", "--set", f"run.tensorboard={tmp_path / 'file'}"
+    )
     assert str(tmp_path / "file") in said
     assert [p.name for p in tmp_path.iterdir()] == ["file"]

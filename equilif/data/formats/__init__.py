@@ -47,7 +47,7 @@ def read(path: Path, columns: Columns) -> tuple[Format, Content]:
     known = find(path)
     if not path.exists():
         raise ValueError(f"there is no {path}")
-    for option, column in zip(("--label", "--text"), columns, strict=True):
+    for option, column in zip(("--label", "data.text"), columns, strict=True):
         if column is not None and not known.labelled:
             raise ValueError(
                 f"{option} names a column of a table, {path} is {known.what} and has none: leave it out"

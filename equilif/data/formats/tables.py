@@ -45,9 +45,9 @@ class Csv:
         header = next(rows, (0, []))[1]
         _check_header(path, header)
         _check_names(path, header, columns.label)
-        column = _column(path, header, columns.label, "label", "the classes")
+        column = _column(path, header, columns.label, "--label", "the classes")
         if columns.text is not None:
-            text_column = _column(path, header, columns.text, "text", "the texts", column)
+            text_column = _column(path, header, columns.text, "data.text", "the texts", column)
         names = tuple(name for k, name in enumerate(header) if k != column)
         samples = []
         classes = []
@@ -143,11 +143,13 @@ def _column(path: Path, header: list[str], name: str | None, option: str, what: 
     """Which column holds ``what``; not column ``not_``."""
     listed = ", ".join(header[:12]) + (", ..." if len(header) > 12 else "")
     if name is None:
-        raise ValueError(f"which column of {path} holds {what}? Say it by --{option}, one of {listed}")
+        raise ValueError(f"which column of {path} holds {what}? Say it by {option}, one of {listed}")
     if name not in header:
-        raise ValueError(f"{path} has no column {name!r}: --{option} must be one of {listed}")
+        raise ValueError(f"{path} has no column {name!r}: {option} must be one of {listed}")
     if header.index(name) == not_:
-        raise ValueError(f"--label and --text are both {name!r}: texts and classes are two columns of {path}")
+        raise ValueError(
+            f"--label and data.text are both {name!r}: texts and classes are two columns of {path}"
+        )
     return header.index(name)
 
 
@@ -203,7 +205,7 @@ def _no_number(name: str, cell: str) -> str:
         return f"{name!r} is {cell!r}: write numbers with a decimal point"
     return (
         f"{name!r} is {cell[:40]!r}, no number: leave this column out, write its values as numbers, or learn "
-        "from texts with --text"
+        "from texts with data.text"
     )
 
 
@@ -227,7 +229,7 @@ class Parquet:
         if rows * max(1, len(header)) > MOST_CELLS:
             raise ValueError(f"{path} would have {rows:,} rows of {len(header):,}: take a part of them")
         _check_header(path, header)
-        column = _column(path, header, columns.label, "label", "the classes")
+        column = _column(path, header, columns.label, "--label", "the classes")
         if not rows:
             raise ValueError(f"{path} has no rows: it needs one for each sample")
         with reading(path, "a Parquet table"):
@@ -238,7 +240,7 @@ class Parquet:
         for k, cell in enumerate(classes):
             _class(path, k + 1, header[column], str(cell))
         if columns.text is not None:
-            place = _column(path, header, columns.text, "text", "the texts", column)
+            place = _column(path, header, columns.text, "data.text", "the texts", column)
             cells = table.column(place).to_pylist()
             texts = [_text(path, k + 1, columns.text, self._cell(path, c)) for k, c in enumerate(cells)]
             return _of_texts(texts, classes, header, columns)
@@ -252,7 +254,7 @@ class Parquet:
         if cell is None:
             return ""
         if not isinstance(cell, str):
-            raise ValueError(f"{path}: the column of --text holds {str(cell)[:40]!r}, no text")
+            raise ValueError(f"{path}: the column of data.text holds {str(cell)[:40]!r}, no text")
         return cell
 
     def _values(self, path: Path, name: str, column: Any) -> npt.NDArray[np.float64]:

@@ -1,0 +1,202 @@
+"""--set KEY=VALUE: options of training that are keys of a description."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, get_type_hints
+
+import typer
+
+from equilif.commands.own import KEYS, Own, own_of, typed
+from equilif_golden.schedule import OPTIONS as PHASES
+
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="Change a key of the network file, of how your own data are read (data.), or of the run (run.); "
+        "repeat for more of them. `equilif new --keys` lists all keys with meaning, default and range.",
+        metavar="KEY=VALUE",
+        show_default=False,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The table run: what changes no result."""
+
+    every: float = field(
+        default=30.0, metadata={"help": "seconds between two checkpoints within an epoch", "values": "0..1e9"}
+    )
+    tensorboard: Path | None = field(
+        default=None,
+        metadata={"help": "folder for TensorBoard: curves, and histograms of weights", "values": "a folder"},
+    )
+    baud: int | None = field(
+        default=None,
+        metadata={"help": "with --port: its rate; of an SPI bus, SCK in Hz", "values": "an integer"},
+    )
+
+
+MAX_SECONDS = 1e9  #: of run.every
+RUN = tuple(f.name for f in dataclasses.fields(RunOptions))
+#: keys that a command for training in real numbers has not
+ROWS = ("label", "text", "test", "missing")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changes:
+    """What --set changes: keys of the network file, how own data are read, and the run."""
+
+    network: Mapping[str, str]
+    own: Own
+    run: RunOptions
+    given: Mapping[str, str]
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """What a resumed run keeps, as it is typed."""
+        kept = {f"set {key}": v for key, v in self.given.items() if not key.startswith("run.")}
+        return {**kept, "label": self.own.label if "data.label" not in self.given else None}
+
+    def phases(self) -> list[str]:
+        """The phases that are changed."""
+        return [key.removeprefix("phases.") for key in self.network if key.startswith("phases.")]
+
+
+def changes(
+    words: Sequence[str] | None,
+    *,
+    label: str | None,
+    epochs: int | None = None,
+    data: Iterable[str] = KEYS,
+    run: Iterable[str] = RUN,
+) -> Changes:
+    """What was given, by table; ValueError for a key that is none, or that an option gives too.
+
+    ``data``, ``run``: keys that a command has of these tables.
+    """
+    from equilif.training.patches import split
+
+    given = split(words or ())
+    if "learning.epochs" in given and epochs is not None:
+        raise ValueError("--epochs and --set learning.epochs are the same: leave one of them out")
+    tables: dict[str, dict[str, str]] = {"data": {}, "run": {}}
+    network = {}
+    for key, text in given.items():
+        table, _, name = key.partition(".")
+        if table in tables:
+            tables[table][name] = text
+        else:
+            network[key] = text
+    options = typed("run", tables["run"], get_type_hints(RunOptions), list(run))
+    if not 0 <= options.get("every", 0.0) <= MAX_SECONDS:
+        raise ValueError(
+            f"--set run.every must be a number of seconds in 0..{MAX_SECONDS:g}, not {options['every']:g}"
+        )
+    return Changes(
+        network=network,
+        own=own_of(tables["data"], label, list(data)),
+        run=RunOptions(**options),
+        given=given,
+    )
+
+
+# -- all keys --------------------------------------------------------------------------------------
+class Key(NamedTuple):
+    """A key of --set: ``command`` has it, ``values`` are allowed, ``default`` holds when it is left out."""
+
+    command: str
+    key: str
+    default: str
+    values: str
+    meaning: str
+
+
+def key_list() -> list[Key]:
+    """All keys of --set, by command."""
+    from equilif.training import netfile
+    from equilif.training.settings import KEYS as RATE_KEYS
+
+    found = []
+    for table in netfile.TABLES:
+        prefix = {"population": "population.NAME"}.get(table, table)
+        if table != "synapse":
+            for name, f in netfile.keys(table).items():
+                default = netfile.absent(table, name).replace("`", "").replace(netfile.REQUIRED, "")
+                values = netfile.allowed(table, name)
+                found.append(Key("train", f"{prefix}.{name}", default, values, netfile.meaning(f)))
+    found.append(Key("train", "loading.NAME", "", "", "option of the loader of a set of sequences"))
+    for f in dataclasses.fields(Own):
+        m = f.metadata
+        found.append(Key("train", f"data.{f.name}", m["default"], m["values"], m["help"]))
+    for f in dataclasses.fields(RunOptions):
+        default = "" if f.default is None else str(f.default)
+        found.append(Key("train", f"run.{f.name}", default, f.metadata["values"], f.metadata["help"]))
+    found += [
+        Key("rates", f"learning.{name}", "", values, text) for name, (values, text) in RATE_KEYS.items()
+    ]
+    found.append(Key("rates", "loading.tokens", "", "1..1024", "sequences: tokens of a sample, at most"))
+    found.append(Key("rates", "loading.NAME", "", "", "option of the loader, such as bigrams of imdb"))
+    return found
+
+
+# -- messages --------------------------------------------------------------------------------------
+def keys_of_options(*, rates: bool = False) -> dict[str, str]:
+    """Keys of what other commands have an option for, by the option."""
+    from equilif.training.netfile import keys
+    from equilif.training.settings import KEYS as RATE_KEYS
+
+    found = {name: f"learning.{name}" for name in (RATE_KEYS if rates else keys("learning"))}
+    found |= {name: f"phases.{name}" for name in keys("phases")}
+    found |= {name: f"data.{name}" for name in (ROWS if rates else KEYS)}
+    found |= {name: f"run.{name}" for name in RUN}
+    if rates:
+        found |= {"tokens": "loading.tokens", "bigrams": "loading.bigrams", "hold_out": "learning.hold_out"}
+        found["feed_forward"] = found["feedback"]
+    return {f"--{name}".replace("_", "-"): key for name, key in found.items()}
+
+
+@contextmanager
+def named_by_key() -> Iterator[None]:
+    """Phases that a message names by their options are keys here: --early is --set phases.early."""
+    known = {f"--{n}": f"phases.{n}" for n in PHASES}
+    pattern = re.compile(rf"({'|'.join(known)})\b(?: (\d+)\b)?")
+
+    def key(match: re.Match[str]) -> str:
+        return f"--set {known[match[1]]}" + (f"={match[2]}" if match[2] else "")
+
+    try:
+        yield
+    except ValueError as e:
+        message = pattern.sub(key, str(e))
+        if message == str(e):
+            raise
+        raise ValueError(message) from e
+
+
+def layers(words: Sequence[str] | None) -> tuple[list[str], tuple[int, ...] | None]:
+    """Of --hidden: convolutions (conv:MAPS and so on, without the word) and sizes; None: no size was given.
+
+    ValueError for something else, and for a convolution after a size.
+    """
+    convolutions: list[str] = []
+    sizes: list[int] = []
+    for word in words or ():
+        if word.startswith("conv:"):
+            if sizes:
+                raise ValueError(f"--hidden {word} comes after {sizes[-1]}: give convolutions first")
+            convolutions.append(word.removeprefix("conv:"))
+        elif not re.fullmatch(r"-?\d+", word, re.ASCII):
+            raise ValueError(
+                f"--hidden must be a number of neurons, or conv:MAPS[:KERNEL[:STRIDE]], not {word!r}"
+            )
+        else:
+            sizes.append(int(word))
+    return convolutions, tuple(sizes) or None

@@ -1,0 +1,69 @@
+"""Runs that an earlier version saved: they load, go on to the same bits, and are evaluated.
+
+``fixtures`` were written before presets and options became keys of one description.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from equilif.training.settings import read_history as read_rates
+from equilif.training.train import HISTORY, NETWORK, read_history
+from tests.cli import run
+
+FIXTURES = Path(__file__).parent / "fixtures"
+TABLE = FIXTURES / "own" / "table.csv"
+#: how runs of equilibrium propagation go on, and the digest of their weights after three epochs, as the
+#: version that wrote them ended
+DIGESTS = {
+    "train": ((), "03a7555ec79b67f91aaf31aab51352019f2ab3475d0f75193b130cec9a9e05ed"),
+    "graph": ((), "7ca7d36a4baf30296c99e4b0f8f0513391161c17a2a3c8c062362e313f1d06ee"),
+    "conv": ((), "4b5933dfe9bf7ae7c921d7911ec6977ca21703ddf657d9f823c882f2cf9ac422"),
+    "own": ((TABLE,), "17e195350cd194491b66144cdceac08dcea574224e8716b51297dffc0adced95"),
+}
+
+
+@pytest.fixture
+def saved(request, tmp_path) -> Path:
+    """A copy of a run."""
+    return Path(shutil.copytree(FIXTURES / request.param, tmp_path / request.param))
+
+
+@pytest.mark.parametrize("saved", DIGESTS, indirect=True)
+def test_a_run_of_before_goes_on_to_the_same_bits(saved):
+    data, digest = DIGESTS[saved.name]
+    run("train", *data, "--resume", "--epochs", 3, "--out", saved)
+    assert read_history(saved / HISTORY).epochs[-1].weights == digest
+
+
+@pytest.mark.parametrize("saved", ["train", "graph", "conv", "own", "rates"], indirect=True)
+def test_a_network_of_before_is_evaluated(saved, tmp_path):
+    data = (TABLE,) if saved.name == "own" else ()
+    run("evaluate", saved / NETWORK, *data, "--json", tmp_path / "found.json")
+    found = json.loads((tmp_path / "found.json").read_text())
+    if saved.name == "rates":
+        assert found["samples"] == 360
+    else:
+        assert found["accuracy"] == read_history(saved / HISTORY).epochs[-1].test_accuracy
+
+
+def test_a_memory_of_before_is_read():
+    history = read_history(FIXTURES / "vowels" / HISTORY)
+    assert history.preset.memory.loading == {"n_pos": 8} and history.preset.crop == 0.2
+
+
+@pytest.mark.parametrize("saved", ["rates"], indirect=True)
+def test_rates_of_before_go_on(saved):
+    pytest.importorskip("torch", exc_type=ImportError)
+    run("rates", "--resume", "--epochs", 2, "--out", saved)
+    assert len(read_rates(saved / "rates.json").epochs) == 2
+
+
+@pytest.mark.parametrize("saved", ["train", "conv"], indirect=True)
+def test_the_network_of_a_run_of_before_is_written_as_a_file(saved, tmp_path):
+    run("new", saved, "--out", tmp_path / "net.toml")
+    run("show", tmp_path / "net.toml", "digits")

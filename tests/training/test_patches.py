@@ -1,0 +1,178 @@
+"""Changes to a description by key: --set of training."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+
+import pytest
+
+from equilif.commands.patches import key_list
+from equilif.data import images
+from equilif.training import convolved
+from equilif.training.patches import of_network, of_rates, split, value
+from equilif.training.presets import PRESETS
+from equilif.training.settings import SETTINGS
+from equilif.training.train import HISTORY, read_history
+from tests.cli import refused, run
+
+DIGITS = PRESETS["digits"]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_key_with_the_value_that_it_has_changes_nothing(name):
+    preset = PRESETS[name]
+    assert of_network(preset, {"learning.epochs": str(preset.epochs)}) == preset
+
+
+def test_a_network_of_convolutions_is_changed_by_key():
+    preset = convolved.preset(images.digits(), [convolved.Asked(6), convolved.Asked(8)])
+    assert of_network(preset, {"learning.eta": "0.01"}) == preset.changed(eta=0.01)
+
+
+@pytest.mark.parametrize(
+    "patches, changed",
+    [
+        (
+            {"phases.free": "16", "phases.window": "8", "phases.nudged": "8"},
+            {"free": 16, "window": 8, "nudged": 8},
+        ),
+        ({"learning.order": "board"}, {"order": "board"}),
+        ({"learning.seeds": "[3, 1]"}, {"seeds": (3, 1)}),
+        ({"start.bias": "0.1"}, {"bias": 0.1}),
+        ({"population.hidden1.size": "12"}, {"hidden": (12,)}),
+    ],
+)
+def test_a_key_is_the_field_of_its_name(patches, changed):
+    assert of_network(DIGITS, patches) == DIGITS.changed(**changed)
+
+
+def test_a_number_format_and_an_option_of_a_loader_are_changed_by_key():
+    assert of_network(DIGITS, {"numbers.fraction": "10"}).sketch.numerics.fraction == 10
+    changed = of_network(PRESETS["vowels"], {"loading.n_pos": "4", "start.query": "0.2"})
+    assert changed.loading["n_pos"] == 4 and changed.memory.query == 0.2
+
+
+def test_settings_of_real_numbers_are_changed_by_key():
+    found = of_rates(SETTINGS["imdb"], {"learning.lr": "0.01", "loading.tokens": "50", "loading.drop": "9"})
+    assert (found.lr, found.memory.tokens, found.memory.loading["drop"]) == (0.01, 50, 9)
+    assert of_rates(SETTINGS["digits"], {"learning.without": "3"}).without == (3,)
+    assert of_rates(SETTINGS["digits"], {"phases.free": "40"}).schedule.free == 40
+
+
+@pytest.mark.parametrize(
+    "key, text, named",
+    [
+        ("phase.free", "8", "'phases'"),
+        ("phases.fre", "8", "'free'"),
+        ("population.hiden1.size", "8", "'hidden1'"),
+        ("population.hidden1.sise", "8", "'size'"),
+        ("synapse.0.rate", "1", "synapses have no names"),
+        ("learning.order", "sorted", "shuffled, board"),
+        ("learning.epochs", "1.5", "an integer"),
+        ("learning.epochs", "1\nx = 2", "an integer"),
+    ],
+)
+def test_a_key_that_is_none_and_a_value_that_cannot_be_are_named(key, text, named):
+    with pytest.raises(ValueError, match=re.escape(key)) as e:
+        of_network(DIGITS, {key: text})
+    assert named in str(e.value)
+
+
+@pytest.mark.parametrize("key", ["learning.lrr", "learnin.lr", "phases.fre"])
+def test_a_key_of_real_numbers_that_is_none_is_named_with_the_nearest(key):
+    with pytest.raises(ValueError, match=f"{key}.*did you mean"):
+        of_rates(SETTINGS["digits"], {key: "1"})
+
+
+@pytest.mark.parametrize("words", [["a"], ["a.b="], ["=3"], ["free=3"], ["a.b=1", "a.b=2"]])
+def test_what_is_no_key_with_a_value_is_refused(words):
+    with pytest.raises(ValueError, match="--set"):
+        split(words)
+
+
+def test_a_word_without_quotes_is_a_text():
+    assert [value(t) for t in ("3", "0.5", "true", "[1]", "board", '"a b"')] == [
+        3,
+        0.5,
+        True,
+        [1],
+        "board",
+        "a b",
+    ]
+
+
+RANGES = [k for k in key_list() if re.fullmatch(r"-?[\d.e-]+\.\.[\d.e]+", k.values) and "NAME" not in k.key]
+
+
+@pytest.mark.parametrize("key", RANGES, ids=lambda k: f"{k.command}-{k.key}")
+def test_a_value_outside_the_range_that_is_told_is_refused(key):
+    """``equilif new --keys`` tells the truth: a value above the range is refused, and its key named."""
+    top = key.values.rpartition("..")[2]
+    above = str(float(top) * 2 + 1) if not top.isdecimal() else str(int(top) * 2 + 1)
+    name = key.key.rpartition(".")[2]
+    if key.command == "rates":
+        change, base = (
+            of_rates,
+            SETTINGS["vowels" if name in ("tokens", "table_lr", "token_dropout") else "digits"],
+        )
+    elif key.key == "run.every":
+        assert key.key in refused("train", "--set", f"run.every={above}")
+        return
+    else:
+        change, base = of_network, PRESETS["vowels" if name in ("dropout", "crop", "mask") else "digits"]
+    if name == "seeds":
+        above = f"[{above}]"
+    if key.key.startswith("start."):
+        pytest.skip("the network's, which is made with the data")
+    given = {"phases.free": "24", key.key: above} if name == "early" else {key.key: above}
+    with pytest.raises(ValueError, match=name.rstrip("s")):
+        change(base, given)
+
+
+def test_training_takes_keys_and_a_run_keeps_them(tmp_path):
+    keys = ("learning.eta=0.02", "phases.free=16", "start.scale=0.4", "run.every=5")
+    patches = [word for key in keys for word in ("--set", key)]
+    run("train", "digits", "--hidden", 4, "--epochs", 1, *patches, "--out", tmp_path)
+    preset = read_history(tmp_path / HISTORY).preset
+    assert preset == DIGITS.changed(hidden=(4,), epochs=1, eta=0.02, free=16, scale=0.4)
+    assert "--set learning.eta" in refused("train", "--resume", "--set", "learning.eta=1", "--out", tmp_path)
+    run("train", "--resume", "--epochs", 2, "--set", "run.every=1", "--out", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "command, option, key",
+    [
+        ("train", "--free", "phases.free"),
+        ("train", "--hold-out", "data.hold_out"),
+        ("train", "--conv", "--hidden conv:MAPS"),
+        ("train", "--seeds", "--seed FIRST-LAST"),
+        ("rates", "--weight-decay", "learning.weight_decay"),
+        ("rates", "--hold-out", "learning.hold_out"),
+        ("upload", "--eta", "learning.eta"),
+    ],
+)
+def test_an_option_that_is_a_key_is_named_by_it(command, option, key):
+    assert key in refused(command, "digits", option, 3)
+
+
+def test_options_that_say_the_same_are_refused(tmp_path):
+    out = ("--out", tmp_path / "out")
+    assert "learning.epochs" in refused("train", "--epochs", 2, "--set", "learning.epochs=3", *out)
+    assert "--overwrite" in refused("train", "--resume", "--overwrite", *out)
+    assert "conv:3" in refused("train", "--hidden", 4, "--hidden", "conv:3", *out)
+    assert not (tmp_path / "out").exists()
+
+
+def test_all_keys_are_listed(tmp_path):
+    run("new", "--keys", "--json", tmp_path / "keys.json")
+    keys = json.loads((tmp_path / "keys.json").read_text())["keys"]
+    assert {"phases.free", "learning.epochs", "data.hold_out", "run.every", "learning.lr"} <= {
+        k["key"] for k in keys
+    }
+    assert all(k["meaning"] for k in keys)
+    listed = {k["key"] for k in keys if k["command"] == "rates"}
+    assert {f"learning.{f.name}" for f in dataclasses.fields(SETTINGS["digits"])} >= {
+        key for key in listed if key.startswith("learning.")
+    }
