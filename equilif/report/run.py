@@ -230,4 +230,5 @@ def _options(values: Mapping[str, Any]) -> Iterator[str]:
             for each in value if isinstance(value, tuple) else (value,):
                 yield from (f"--{option}", str(each))
         else:
-            yield from ("--set", f"{name}={netfile.toml(value)}")
+            word = value if isinstance(value, str) and value.isalnum() else netfile.toml(value)
+            yield from ("--set", f"{name}={word}")
