@@ -1,0 +1,183 @@
+"""What README and docs claim, the command that proves each claim, and what its result depends on."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+# git pathspecs that results depend on
+RTL = ("golden", "hdl")
+SIMULATED = (*RTL, "sim")
+BUILT = (*RTL, "boards/equilif_boards", ":(exclude)*.json")
+TRAINED = ("golden", "equilif/training", "equilif/presets")
+PROVEN = (*RTL, "tests/formal")
+NETLISTS = (*SIMULATED, "boards/equilif_boards", "tests/engine/test_netlist.py", ":(exclude)*.json")
+
+
+class Claim(NamedTuple):
+    """``inputs``: git pathspecs that the result depends on.  ``shows``: a regular expression; of the output,
+    the first line that has it is noted, or its group; the last line where it is empty.
+    """
+
+    name: str
+    text: str
+    command: str
+    inputs: tuple[str, ...] = SIMULATED
+    shows: str = ""
+
+
+CLAIMS = (
+    Claim(
+        "random-programs",
+        "2,400 random programs on eight engines: RTL = engine model, every memory compared",
+        "python -m pytest tests/engine/test_engine.py -k random_programs -m 'not long'",
+        SIMULATED,
+    ),
+    Claim(
+        "same-bits",
+        "networks learn in RTL as in the reference",
+        "python -m pytest tests/engine/test_engine.py -k networks_learn -m 'not long'",
+        SIMULATED,
+    ),
+    Claim(
+        "kernel",
+        "reference = kernel = engine model on random networks",
+        "python -m pytest tests/test_kernel.py",
+        ("golden", "tests/test_kernel.py"),
+    ),
+    Claim(
+        "blocks",
+        "RTL blocks = their golden functions, latency and cycles included",
+        "python -m pytest tests/blocks -m 'not long'",
+        SIMULATED,
+    ),
+    Claim(
+        "primitives-proven",
+        "arithmetic and small blocks, for all inputs",
+        "python -m pytest tests/formal -k 'not netlist' -m 'not long'",
+        PROVEN,
+    ),
+    Claim(
+        "proofs-long",
+        "proofs that take longer",
+        "python -m pytest tests/formal -m long -k 'not netlist'",
+        PROVEN,
+    ),
+    Claim(
+        "netlist-ice40",
+        "the iCE40 netlist learns as the reference does",
+        "python -m pytest tests/engine/test_netlist.py -k icebreaker -m regress",
+        NETLISTS,
+    ),
+    Claim(
+        "netlist-ecp5",
+        "the ECP5 netlist does, with the registers that were moved into its blocks",
+        "python -m pytest tests/engine/test_netlist.py -k ecp5 -m long",
+        NETLISTS,
+    ),
+    Claim(
+        "netlist-gowin",
+        "the Gowin netlists of both Tang Nano boards do, the 20K with half its lanes",
+        "python -m pytest tests/engine/test_netlist.py -k gowin -m long",
+        NETLISTS,
+    ),
+    Claim(
+        "netlists-proven",
+        "netlists of blocks = RTL, for all inputs",
+        "python -m pytest tests/formal/test_netlist.py -m 'long or not long'",
+        (*PROVEN, "boards/equilif_boards", ":(exclude)*.json"),
+    ),
+    Claim(
+        "cycles",
+        "the number of cycles is exact",
+        "python -m pytest tests/engine/test_engine.py -k cycles",
+        SIMULATED,
+    ),
+    Claim(
+        "bad-frames",
+        "10,000 bad frames do no harm",
+        "python -m pytest tests/link/test_host.py -k ten_thousand_bad_frames -m long",
+        SIMULATED,
+    ),
+    Claim(
+        "checker",
+        "the checker refuses what the golden model refuses",
+        "python -m pytest tests/engine/test_checker.py",
+        SIMULATED,
+    ),
+    Claim(
+        "bus",
+        "AXI bus = its model",
+        "python -m pytest tests/link/test_bus.py -m 'not long'",
+        SIMULATED,
+    ),
+    Claim(
+        "power-cuts",
+        "a board on its own keeps its weights when power is cut at any cycle",
+        "python -m pytest tests/link/test_player_rtl.py -k power_cuts -m long",
+        SIMULATED,
+    ),
+    Claim(
+        "resets",
+        "reset in any cycle, garbage in all memories at power-up",
+        "python -m pytest tests/engine/test_faults.py -m 'not long'",
+        SIMULATED,
+    ),
+    Claim(
+        "bad-line",
+        "a line that loses, damages or repeats one frame in twenty",
+        "python -m pytest tests/host/test_simulated.py -k one_frame",
+        (*SIMULATED, "equilif/hardware"),
+    ),
+    Claim(
+        "bad-port",
+        "a port that is unplugged at any step",
+        "python -m pytest tests/host/test_hostile_host.py -k port",
+        ("golden", "equilif/hardware"),
+    ),
+    Claim(
+        "accumulators",
+        "accumulators never wrap",
+        "python -m pytest tests/test_kernel.py -k nothing_wraps",
+        ("golden", "tests/test_kernel.py"),
+    ),
+    Claim(
+        "pages",
+        "links, paths, names, commands and examples of these pages",
+        "python -m pytest tests/house/test_docs.py",
+        ("docs", "*.md", "equilif"),
+    ),
+    Claim(
+        "digits",
+        "accuracy on digits, 64-64-10",
+        "equilif train digits --seed 0",
+        TRAINED,
+        shows=r"test accuracy [\d.]+%",
+    ),
+    Claim(
+        "digits-rtl",
+        "a whole training run in RTL, every number compared",
+        "equilif verify digits --full",
+        (*SIMULATED, *TRAINED),
+        shows="mismatches",
+    ),
+    Claim(
+        "gradient",
+        "the integer update against the true gradient",
+        "equilif gradient",
+        TRAINED,
+    ),
+    Claim(
+        "speed",
+        "training of MNIST 784-128-10 on one core, batch 1: times faster than PyTorch",
+        "equilif bench learning --data {data} --seconds 20",
+        (*TRAINED, "equilif/bench"),
+        shows=r"^mnist +times faster +([\d.]+)",
+    ),
+    Claim(
+        "bitstream",
+        "a bitstream of the iCEBreaker",
+        "equilif build icebreaker",
+        BUILT,
+        shows="f_max",
+    ),
+)
