@@ -54,7 +54,7 @@ def test_ragged_is_checked():
     with pytest.raises(ValueError, match="at least one token, not 0"):
         R.cut(0)
     for off in ([0, 2], [0, 2, 3], [0, 3, 2], [1, 2, 2]):
-        with pytest.raises(ValueError, match=f"{len(off)} offsets do not cut 2 tokens into 2 samples"):
+        with pytest.raises(ValueError, match=f"{len(off)} offsets.*2 tokens.*2 samples"):
             Ragged(np.zeros(2, np.int32), np.array(off), np.zeros(2, np.int64))
 
 
@@ -183,14 +183,12 @@ def test_broken_word_numbers_are_named(tmp_path, more, message):
 def test_missing_reviews(reviews, tmp_path):
     with pytest.raises(
         ValueError,
-        match="no aclImdb/train/pos in .*nowhere: unpack https.*aclImdb_v1.tar.gz and give .* --data",
+        match="aclImdb/train/pos.*https.*aclImdb_v1.tar.gz.*--data",
     ):
         sequences.load("imdb", tmp_path / "nowhere")
     for f in (reviews / "aclImdb/test/neg").iterdir():
         f.unlink()
-    with pytest.raises(
-        ValueError, match="no reviews in .*aclImdb/test/neg: unpack https.*aclImdb_v1.tar.gz again"
-    ):
+    with pytest.raises(ValueError, match="aclImdb/test/neg.*https.*aclImdb_v1.tar.gz"):
         sequences.load("imdb", reviews)
 
 
@@ -199,7 +197,7 @@ def test_missing_vectors(reviews, monkeypatch):
     (reviews / "glove.txt").unlink()
     with pytest.raises(ValueError, match="no word vectors: pip install"):
         sequences.load("imdb", reviews)
-    with pytest.raises(ValueError, match="no word vectors at .*nowhere.txt"):
+    with pytest.raises(ValueError, match="nowhere.txt"):
         sequences.load("imdb", reviews, vectors=reviews / "nowhere.txt")
 
 
@@ -401,7 +399,7 @@ def test_spoken_wavs(recordings):
 def test_spoken_leaves_a_speaker_out(recordings):
     s = sequences.load("spoken", recordings, leave_out="bob_b")
     assert len(s.train) == len(s.test) == 21
-    with pytest.raises(ValueError, match="no speaker 'eve' in .*recordings, only ann, bob_b"):
+    with pytest.raises(ValueError, match="'eve'.*bob_b"):
         sequences.load("spoken", recordings, leave_out="eve")
 
 
@@ -514,7 +512,7 @@ def test_broken_prepared_recordings_are_named(tmp_path, more, message):
 def test_missing_recordings(tmp_path):
     with pytest.raises(
         ValueError,
-        match=f"no recordings/.*wav in {tmp_path}: git clone https.* and give its folder with --data",
+        match=f"recordings/.*wav.*{tmp_path}.*--data",
     ):
         sequences.load("spoken", tmp_path)
 
@@ -578,16 +576,16 @@ def test_missing_vowels(tmp_path, monkeypatch):
     monkeypatch.setattr(sound.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(
         ValueError,
-        match="no JapaneseVowels_TRAIN.ts and .*: pip download --no-deps aeon==1.6.0 .*, or pip install aeon",
+        match="JapaneseVowels_TRAIN.ts.*--no-deps aeon==1.6.0",
     ):
         sequences.load("vowels", tmp_path)
     wheel = tmp_path / "aeon-1.6.0-py3-none-any.whl"
     wheel.write_bytes(b"no zip")
-    with pytest.raises(ValueError, match="whl is not a wheel with JapaneseVowels in it"):
+    with pytest.raises(ValueError, match="whl.*JapaneseVowels"):
         sequences.load("vowels", tmp_path)
     with zipfile.ZipFile(wheel, "w") as z:
         z.writestr("aeon/__init__.py", "")
-    with pytest.raises(ValueError, match="whl is not a wheel with JapaneseVowels in it"):
+    with pytest.raises(ValueError, match="whl.*JapaneseVowels"):
         sequences.load("vowels", tmp_path)
 
 
@@ -602,7 +600,7 @@ def test_vowels_of_the_installed_package(tmp_path, monkeypatch):
 
 
 def test_load_names_what_it_knows(tmp_path):
-    with pytest.raises(ValueError, match="one of snippets, imdb, spoken, vowels, not 'mnist'"):
+    with pytest.raises(ValueError, match="'mnist'"):
         sequences.load("mnist")
-    with pytest.raises(ValueError, match="vowels has no option 'leave_out', only max_tokens, n_pos, sigmas"):
+    with pytest.raises(ValueError, match="vowels.*'leave_out'.*max_tokens, n_pos"):
         sequences.load("vowels", tmp_path, leave_out="x")

@@ -65,18 +65,18 @@ def test_command(loader):
 
 def test_what_can_go_wrong(loader, monkeypatch):
     (loader / "code").write_text("3")
-    with pytest.raises(ToolFailed, match=r"could not program iCEBreaker .*exit code 3.*plugged in"):
+    with pytest.raises(ToolFailed, match=r"iCEBreaker.*3.*plugged"):
         flash(BOARDS["icebreaker"], loader / "top.bin")
-    with pytest.raises(ToolFailed, match=r"does not know iCESugar.*copy it to the drive"):
+    with pytest.raises(ToolFailed, match=r"iCESugar.*copy"):
         flash(BOARDS["icesugar"], loader / "top.bin")
     monkeypatch.setenv("OPENFPGALOADER", "no-such-loader")
     with pytest.raises(ToolFailed, match="no-such-loader is not installed: apt install openfpgaloader"):
         flash(BOARDS["icebreaker"], loader / "top.bin")
     with pytest.raises(FileNotFoundError, match="has no bitstream: make one with  equilif build icebreaker"):
         bitstream_of(BOARDS["icebreaker"], loader / "empty")
-    with pytest.raises(FileNotFoundError, match="make one with  equilif build ulx3s-85f"):
+    with pytest.raises(FileNotFoundError, match="ulx3s-85f"):
         flash(BOARDS["ulx3s-85f"], Path("none.bit"))
-    with pytest.raises(FileNotFoundError, match=r"make one with  equilif build FILE\.py"):
+    with pytest.raises(FileNotFoundError, match=r"FILE\.py"):
         flash(replace(BOARDS["icebreaker"], name="mine"), Path("none.bin"))
     assert run("flash", "icebraker") == (
         2,
