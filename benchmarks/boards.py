@@ -23,7 +23,7 @@ import numpy as np
 from benchmarks import pages
 from benchmarks.claims import BUILT
 from benchmarks.link import sent
-from benchmarks.records import stamp
+from benchmarks.records import stamp, write
 from equilif import results
 from equilif.data import images as data
 from equilif.hardware import verify
@@ -126,7 +126,7 @@ def main() -> None:
             },
         }
         ordered = {name: known[name] for name in BOARDS if name in known}
-        results.write_json(MEASURED, {"boards": ordered, "machine": results.machine()})
+        write(MEASURED, {"boards": ordered, "machine": results.machine()}, 3)
         print(
             f"{board.name}: {t['f_max']} MHz, cycles {costs[key]['cycles']}, bytes {costs[key]['bytes']}",
             flush=True,
