@@ -181,3 +181,62 @@ CLAIMS = (
         shows="f_max",
     ),
 )
+
+
+class TrainedNetwork(NamedTuple):
+    """``short``: its row in README.md, where it has one."""
+
+    data: str
+    network: str
+    epochs: int
+    command: str
+    short: str = ""
+
+
+#: the longer phases that presets once had
+LONG = "--free 24 --nudged 12 --window 8 --eta 0.02 --shift 0.5"
+NETWORKS = {
+    "digits": TrainedNetwork("digits 8x8", "64-64-10", 20, "equilif train digits", "digits 64-64-10"),
+    "mnist-64": TrainedNetwork("MNIST", "784-64-10", 20, "equilif train mnist --hidden 64"),
+    "mnist-128": TrainedNetwork("MNIST", "784-128-10", 20, "equilif train mnist", "MNIST 784-128-10"),
+    "mnist-224": TrainedNetwork(
+        "MNIST", "784-224-10", 15, f"equilif train mnist {LONG} --hidden 224 --epochs 15"
+    ),
+    "mnist-256": TrainedNetwork(
+        "MNIST", "784-256-10", 20, "equilif train mnist --hidden 256", "MNIST 784-256-10"
+    ),
+    "mnist-512": TrainedNetwork(
+        "MNIST", "784-512-10", 20, f"equilif train mnist {LONG} --hidden 512 --epochs 20"
+    ),
+    "mnist-maps": TrainedNetwork(
+        "MNIST",
+        "convolutions of 24 and 48 maps",
+        16,
+        "equilif train mnist --conv 24 --conv 48",
+        "MNIST, convolutions of 24 and 48 maps",
+    ),
+    "fashion-maps": TrainedNetwork(
+        "Fashion-MNIST",
+        "a convolution of 128 maps",
+        24,
+        "equilif train fashion --conv 128:3:1 --epochs 24",
+        "Fashion-MNIST, a convolution of 128 maps",
+    ),
+    "fashion-256": TrainedNetwork(
+        "Fashion-MNIST", "784-256-10", 20, "equilif train fashion", "Fashion-MNIST 784-256-10"
+    ),
+    "imdb": TrainedNetwork(
+        "IMDB, 400 tokens that learn",
+        "16 queries, 64 hidden",
+        8,
+        "equilif train imdb",
+        "IMDB sentiment, 16 queries to 400 tokens that learn",
+    ),
+    "snippets": TrainedNetwork(
+        "movie snippets, 64 tokens that learn", "8 queries, 64 hidden", 12, "equilif train snippets"
+    ),
+    "spoken": TrainedNetwork(
+        "spoken digits", "16 queries, 128 hidden", 30, "equilif train spoken", "spoken digits, 16 queries"
+    ),
+    "vowels": TrainedNetwork("JapaneseVowels", "8 queries, 128 hidden", 40, "equilif train vowels"),
+}

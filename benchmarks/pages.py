@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import records
-from benchmarks.claims import CLAIMS
+from benchmarks.claims import CLAIMS, LONG, NETWORKS
 from benchmarks.explained import EXPLAINED
 from benchmarks.records import ROOT
 
@@ -202,6 +202,36 @@ def flips() -> str:
     return f"{head}\n\n" + table("bits flipped | accuracy at once | an epoch later", rows)
 
 
+# -- accuracy --------------------------------------------------------------------------------------
+def accuracy() -> str:
+    known = _summary("accuracy")["networks"]
+    rows = []
+    for name, of in NETWORKS.items():
+        found = known[name]["accuracy"]
+        each = ", ".join(f"{a:.2f}" for a in found)
+        shown = f"{_mean(found):.2f} %" + f" (mean of {len(found)} seeds: {each})" * (len(found) > 1)
+        data = "" if name == "digits" else " --data D"
+        seeds = f" --seeds {len(found)}" * (len(found) > 1)
+        command = f"`{of.command.replace(LONG, 'LONG')}{seeds}{data}`"
+        rows.append((of.data, of.network, of.epochs, shown, _when(known[name]), command))
+    return table("data | network | epochs | test | date, commit | command", rows)
+
+
+def accuracy_summary() -> str:
+    known = _summary("accuracy")["networks"]
+    rows = []
+    for name, of in NETWORKS.items():
+        if of.short:
+            found = known[name]["accuracy"]
+            seeds = "1 seed" if len(found) == 1 else f"{len(found)} seeds"
+            rows.append((of.short, f"{_mean(found):.2f} % ({seeds})"))
+    return table("network | test accuracy, bit-accurate, batch 1", rows)
+
+
+def _mean(found: Sequence[float]) -> float:
+    return sum(found) / len(found)
+
+
 # -- boards ----------------------------------------------------------------------------------------
 KINDS_OF_CELLS = {
     "flip-flops": ("TRELLIS_FF", "DFF"),
@@ -289,6 +319,8 @@ def training_speed() -> str:
 
 
 CONTENT: dict[str, Callable[[], str]] = {
+    "accuracy": accuracy,
+    "accuracy-summary": accuracy_summary,
     "area": area,
     "board-summary": board_summary,
     "boards": boards,

@@ -47,6 +47,13 @@ def _summary(name: str) -> str:
 
 
 RECORDS = (
+    Record(
+        "accuracy",
+        _summary("accuracy"),
+        TRAINED,
+        "python -m benchmarks.accuracy --run {entry} --data D",
+        entries="networks",
+    ),
     Record("area", _summary("area"), (*BUILT, "benchmarks/area.py"), "python -m benchmarks.area --write"),
     Record(
         "boards",

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from benchmarks import pages, records
+from benchmarks import accuracy, pages, records
+from benchmarks.claims import NETWORKS
 
 COMMITTER = ("-c", "user.name=n", "-c", "user.email=e@example.org")
 
@@ -132,3 +133,15 @@ def test_a_page_that_differs_is_found_and_written(tmp_path, monkeypatch, capsys)
     assert pages.main([]) == 0 and pages.main(["--check"]) == 0
     assert page.read_text().splitlines()[0] == "It is <!-- speed -->8<!-- end of speed -->."
     assert "\n\n8\n\n" in page.read_text()
+
+
+def test_accuracies_are_those_of_the_last_epoch_of_each_seed():
+    def run(*test):
+        return {"epochs": [{"test_accuracy": a} for a in test]}
+
+    assert accuracy.accuracies(run(0.5, 0.98765)) == [98.77]
+    assert accuracy.accuracies({"accuracy": 0.9, "runs": [run(0.25, 0.9), run(0.8)]}) == [90.0, 80.0]
+
+
+def test_networks_on_record_are_those_of_the_command():
+    assert set(records.read(accuracy.TABLE)["networks"]) == set(NETWORKS)
