@@ -487,12 +487,12 @@ def test_places_and_routes(board, tmp_path):
 )
 def test_a_player_gets_the_pins_of_the_flash(name, pins):
     """On ECP5 its clock leaves through USRMCLK."""
-    board = BOARDS[name].with_player().resized(lanes=2, weights=2048)
+    board = small(BOARDS[name]).with_player()
     files = Plan.of(board).files
     constraints = next(v for k, v in files.items() if k.endswith((".pcf", ".lpf", ".cst")))
     assert set(re.findall(r"spi_flash\w*?__(\w+)__io", constraints)) == pins
     assert ("USRMCLK" in files["top.il"]) == (board.device.family is ECP5)
-    assert "spi_flash" not in "".join(Plan.of(replace(board, alone=False)).files.values())
+    assert "spi_flash" not in "".join(planned(replace(board, alone=False)).files.values())
 
 
 def test_a_board_too_full_for_a_player_is_refused(tmp_path, monkeypatch):
