@@ -131,7 +131,7 @@ CLAIMS = (
         "checker",
         "docs/formal.md",
         "The checker refuses what the golden model refuses",
-        "python -m pytest tests/engine/test_checker.py",
+        "python -m pytest tests/engine/test_checker.py -m 'not long'",
     ),
     Claim(
         "bus",
@@ -325,7 +325,7 @@ def run(claim: Claim) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 def of_tests(report: Path) -> dict[str, dict[str, Any]]:
-    """Records of the claims whose tests, long ones apart, are in a JUnit report of the test command."""
+    """Records of the claims whose tests are all in a JUnit report of the test command."""
     suite = ElementTree.parse(report).getroot().find("testsuite")
     assert suite is not None, f"{report} is no JUnit report"
     date = suite.attrib["timestamp"][:10]
@@ -336,13 +336,11 @@ def of_tests(report: Path) -> dict[str, dict[str, Any]]:
             continue
         place = _module(words[words.index("pytest") + 1])
         part = words[words.index("-k") + 1] if "-k" in words else ""
-        word = part.removeprefix("not ")
-        unwanted = word != part
         cases = [
             case
             for case in suite.iter("testcase")
             if f"{case.attrib['classname']}.".startswith(f"{place}.")
-            and (word in f"{case.attrib['classname']} {case.attrib['name']}") != unwanted
+            and part in f"{case.attrib['classname']} {case.attrib['name']}"
         ]
         if not cases:
             continue

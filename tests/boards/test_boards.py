@@ -326,7 +326,7 @@ def test_build_tries_seeds_until_the_clock_is_met(tools, tmp_path):
     manifest = json.loads(result.manifest.read_text())
     assert manifest["f_max_by_seed"] == {"2": 22.0, "3": 23.0, "4": 24.0}
     assert manifest["build_id"] == f"{result.build_id:08x}" and manifest["tools"]["yosys"] == "yosys 0.1"
-    assert manifest["config"]["lanes"] == 4 and manifest["weights"] == 65536
+    assert manifest["config"]["lanes"] == 2 and manifest["weights"] == 2048
     assert manifest["bitstream"]["bytes"] == 5 and result.bitstream.read_text() == "bits\n"
     assert json.loads(json.dumps(result.as_dict()))["bitstream"] == str(result.bitstream)
 
