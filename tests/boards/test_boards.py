@@ -326,7 +326,7 @@ def test_build_tries_seeds_until_the_clock_is_met(tools, tmp_path):
     manifest = json.loads(result.manifest.read_text())
     assert manifest["f_max_by_seed"] == {"2": 22.0, "3": 23.0, "4": 24.0}
     assert manifest["build_id"] == f"{result.build_id:08x}" and manifest["tools"]["yosys"] == "yosys 0.1"
-    assert manifest["config"]["lanes"] == 4 and manifest["weights"] == 65536
+    assert manifest["config"]["lanes"] == 2 and manifest["weights"] == 2048
     assert manifest["bitstream"]["bytes"] == 5 and result.bitstream.read_text() == "bits\n"
     assert json.loads(json.dumps(result.as_dict()))["bitstream"] == str(result.bitstream)
 
@@ -487,12 +487,12 @@ def test_places_and_routes(board, tmp_path):
 )
 def test_a_player_gets_the_pins_of_the_flash(name, pins):
     """On ECP5 its clock leaves through USRMCLK."""
-    board = BOARDS[name].with_player().resized(lanes=2, weights=2048)
+    board = small(BOARDS[name]).with_player()
     files = Plan.of(board).files
     constraints = next(v for k, v in files.items() if k.endswith((".pcf", ".lpf", ".cst")))
     assert set(re.findall(r"spi_flash\w*?__(\w+)__io", constraints)) == pins
     assert ("USRMCLK" in files["top.il"]) == (board.device.family is ECP5)
-    assert "spi_flash" not in "".join(Plan.of(replace(board, alone=False)).files.values())
+    assert "spi_flash" not in "".join(planned(replace(board, alone=False)).files.values())
 
 
 def test_a_board_too_full_for_a_player_is_refused(tmp_path, monkeypatch):

@@ -60,25 +60,21 @@ def test_what_a_run_has_proven_is_recorded_with_it():
 def test_a_report_of_all_tests_is_taken_apart(tmp_path):
     case = '<testcase classname="tests.{}" name="{}" time="1.5">{}</testcase>'
     cases = [
-        case.format("blocks.test_lif", "test_rtl[4]", ""),
-        case.format("blocks.test_rate", "test_rtl", "<skipped/>"),
-        case.format("blocks_else.test_lif", "test_rtl", "<failure/>"),
+        case.format("test_kernel", "test_it[4]", ""),
+        case.format("test_kernel", "test_that", "<skipped/>"),
+        case.format("test_kernel_else", "test_it", "<failure/>"),
         case.format("engine.test_engine", "test_cycles", "<failure/>"),
         case.format("engine.test_engine", "test_random_programs[P4]", ""),
-        case.format("formal.test_netlist", "test_it", "<error/>"),
-        case.format("formal.test_lif", "test_it", ""),
     ]
     report = tmp_path / "report.xml"
     suite = f'<testsuite timestamp="2026-01-02T03:04:05">{"".join(cases)}</testsuite>'
     report.write_text(f"<testsuites>{suite}</testsuites>")
     found = evidence.of_tests(report)
     assert {name: record["result"] for name, record in found.items()} == {
-        "random-programs": "1 passed",
-        "blocks": "1 skipped, 1 passed",
-        "primitives-proven": "1 passed",
+        "kernel": "1 skipped, 1 passed",
         "cycles": "FAILED: 1 failed",
     }
-    assert found["blocks"]["seconds"] == 3 and found["blocks"]["date"] == "2026-01-02"
+    assert found["kernel"]["seconds"] == 3 and found["kernel"]["date"] == "2026-01-02"
 
 
 def test_proofs_are_those_of_a_claim():
