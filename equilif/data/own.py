@@ -239,9 +239,12 @@ def raw_samples(path: Path, n_inputs: int, n_outputs: int) -> Samples:
 
     ValueError unless ``path`` is an .npz file of 8-bit inputs (n, n_inputs) and of outputs' numbers (n,).
     """
-    known, content = formats.read(path, Columns(None, None))
-    part = content.test or content.train
-    if known.name != "npz" or part.numbers.dtype != np.uint8 or isinstance(part.x, Series | Texts):
+    is_raw = formats.find(path).name == "npz"
+    if is_raw:
+        content = formats.read(path, Columns(None, None))[1]
+        part = content.test or content.train
+        is_raw = part.numbers.dtype == np.uint8 and not isinstance(part.x, Series | Texts)
+    if not is_raw:
         raise ValueError(
             f"{path} must be an .npz file of 8-bit inputs (uint8) and class numbers, for a network that does "
             "not say how other data are read: train it by `equilif train PATH`"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from equilif.data import recordings as sound
-from equilif.data import sequences
+from equilif.data import ragged, sequences, signals
 from equilif.data import texts as movies
 from equilif.data import words as embeddings
 from equilif.data.sequences import Ragged
@@ -319,7 +319,7 @@ def test_pooling_is_the_mean_of_even_spans(n):
     lengths = [1, 4, 3, 11, 20, 7]
     off = np.concatenate(([0], np.cumsum(lengths)))
     x = np.random.default_rng(n).normal(size=(off[-1], 2))
-    got, new = sound.pooled(x, off, n)
+    got, new = ragged.pooled(x, off, n)
     assert np.diff(new).tolist() == [min(k, n) for k in lengths]
     for i, k in enumerate(lengths):
         m = min(k, n)
@@ -333,10 +333,10 @@ def test_pooling_is_the_mean_of_even_spans(n):
 
 
 def tone(hz, seconds=0.3, level=0.5):
-    return level * np.sin(2 * np.pi * hz / sound.RATE * np.arange(int(seconds * sound.RATE)))
+    return level * np.sin(2 * np.pi * hz / signals.RATE * np.arange(int(seconds * signals.RATE)))
 
 
-def write_wav(path, sound, channels=1, width=2, rate=sound.RATE):
+def write_wav(path, sound, channels=1, width=2, rate=signals.RATE):
     path.parent.mkdir(parents=True, exist_ok=True)
     with wave.open(str(path), "wb") as w:
         w.setnchannels(channels)
@@ -347,15 +347,15 @@ def write_wav(path, sound, channels=1, width=2, rate=sound.RATE):
 
 
 def test_log_mel():
-    f = sound.log_mel(tone(1000))
+    f = signals.log_mel(tone(1000))
     # 0.3 s in steps of 10 ms, windows of 25 ms
     assert f.shape == (28, 20) and f.dtype == np.uint8
-    bank = sound._mel_bank()
+    bank = signals._mel_bank()
     assert bank.shape == (20, 129) and (bank.max(axis=1) > 0).all()
     assert (f.argmax(axis=1) == bank[:, 32].argmax()).all()  # 1 kHz is line 32 of 256 at 8 kHz
-    quiet = sound.log_mel(tone(1000, level=0.05))
+    quiet = signals.log_mel(tone(1000, level=0.05))
     assert np.abs(f.max(axis=1).astype(int) - quiet.max(axis=1) - 51).max() <= 1  # 20 dB of 100
-    assert not sound.log_mel(np.zeros(800)).any() and sound.log_mel([0.1]).shape == (1, 20)
+    assert not signals.log_mel(np.zeros(800)).any() and signals.log_mel([0.1]).shape == (1, 20)
 
 
 @pytest.fixture
