@@ -239,21 +239,17 @@ def raw_samples(path: Path, n_inputs: int, n_outputs: int) -> Samples:
 
     ValueError unless ``path`` is an .npz file of 8-bit inputs (n, n_inputs) and of outputs' numbers (n,).
     """
-    is_raw = formats.find(path).name == "npz"
-    if is_raw:
-        content = formats.read(path, Columns(None, None))[1]
-        part = content.test or content.train
-        is_raw = part.numbers.dtype == np.uint8 and not isinstance(part.x, Series | Texts)
-    if not is_raw:
+    content = formats.read(path, Columns(None, None))[1] if formats.find(path).name == "npz" else None
+    part = content and (content.test or content.train)
+    if part is None or isinstance(part.x, Series | Texts) or part.x.dtype != np.uint8:
         raise ValueError(
             f"{path} must be an .npz file of 8-bit inputs (uint8) and class numbers, for a network that does "
             "not say how other data are read: train it by `equilif train PATH`"
         )
-    outputs = tuple(map(str, range(n_outputs)))
     if part.x.shape[1] != n_inputs:
         raise ValueError(f"{path} has {part.x.shape[1]} values a sample, the network has {n_inputs} inputs")
     with reading(path):
-        y = numbered(part.labels, outputs)
+        y = numbered(part.labels, tuple(map(str, range(n_outputs))))
     return Samples(part.x, y, f"{len(y):,} samples of {path}")
 
 

@@ -10,8 +10,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from equilif.data import recordings as sound
 from equilif.data import ragged, sequences, signals
+from equilif.data import recordings as sound
 from equilif.data import texts as movies
 from equilif.data import words as embeddings
 from equilif.data.sequences import Ragged
