@@ -239,8 +239,10 @@ def raw_samples(path: Path, n_inputs: int, n_outputs: int) -> Samples:
 
     ValueError unless ``path`` is an .npz file of 8-bit inputs (n, n_inputs) and of outputs' numbers (n,).
     """
-    content = formats.read(path, Columns(None, None))[1] if formats.find(path).name == "npz" else None
-    part = content and (content.test or content.train)
+    part = None
+    if formats.find(path).name == "npz":
+        content = formats.read(path, Columns(None, None))[1]
+        part = content.train if content.test is None else content.test
     if part is None or isinstance(part.x, Series | Texts) or part.x.dtype != np.uint8:
         raise ValueError(
             f"{path} must be an .npz file of 8-bit inputs (uint8) and class numbers, for a network that does "
