@@ -18,11 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import pages
+from benchmarks.records import write
 from equilif.data.dataset import DataSet
 from equilif.hardware import boards as known
 from equilif.host.client import Client
 from equilif.host.store import Lessons, Samples, Store
-from equilif.results import write_json
 from equilif.show.console import console, table
 from equilif.training.presets import PRESETS
 from equilif_boards import BOARDS, Board
@@ -85,7 +86,8 @@ def note(board: Board, found: dict[str, float]) -> None:
         other = BOARDS[name]
         if other.flash and _engine(other) == _engine(board) and known.same_engine(other, entry["config"]):
             entry["alone"] = found
-    write_json(known.MEASURED, whole)
+    write(known.MEASURED, whole, 3)
+    pages.write()
 
 
 def _engine(board: Board) -> tuple[object, ...]:

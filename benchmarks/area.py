@@ -1,7 +1,7 @@
 """Cells of every block in every pipeline, as a table that a test holds to.
 
-    python -m benchmarks.area                what has changed against benchmarks/area.json
-    python -m benchmarks.area --write        writes the table anew, and that of docs/area.md
+    python -m benchmarks.area                what has changed against the table
+    python -m benchmarks.area --write        writes the table, benchmarks/summaries/area.json
     python -m benchmarks.area --only deep    one pipeline; repeat for more of them
 
 A board's design (equilif_hdl.top.Top) with a small engine that has all options of boards goes through Yosys,
@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 
 from amaranth.back import rtlil
 
-from benchmarks.pages import DOCS, write_table
-from equilif import results
+from benchmarks import pages, records
+from benchmarks.claims import BUILT
 from equilif.results import ToolFailed
 from equilif_boards import BOARDS, Board
 from equilif_boards.build import executable
@@ -36,8 +36,7 @@ from equilif_golden.engine.features import EVERYTHING
 from equilif_golden.link.flash import Area
 from equilif_hdl.top import Top
 
-TABLE = Path(__file__).with_name("area.json")
-PAGE = DOCS / "area.md"
+TABLE = records.SUMMARIES / "area.json"
 LANES = 4
 OPTIONS = {**EVERYTHING, "counters": False, "convolution": False}  # boards do not have them
 AREA = Area(16, 240)  #: of a flash: with a player, an option of boards too
@@ -147,12 +146,6 @@ def _kinds(by_type: Mapping[str, int]) -> Cells:
     return dict(sorted(found.items()))
 
 
-def read() -> dict[str, Any]:
-    """benchmarks/area.json; FileNotFoundError before the first --write."""
-    found: dict[str, Any] = json.loads(TABLE.read_text())
-    return found
-
-
 def differences(known: Blocks, now: Blocks) -> list[str]:
     """What has changed by more than the tolerance, a line each."""
     out = []
@@ -167,41 +160,20 @@ def differences(known: Blocks, now: Blocks) -> list[str]:
     return out
 
 
-def page(table: Mapping[str, Any]) -> str:
-    """The table in Markdown: LUTs and flip-flops by block and pipeline."""
-    pipelines = table["pipelines"]
-    names = sorted({name for p in pipelines.values() for name in p["blocks"]} - {"all"})
-    rows = [
-        "| block | " + " | ".join(f"{name}, {p['family']}" for name, p in pipelines.items()) + " |",
-        "|---|" + "---|" * len(pipelines),
-    ]
-    for name in ["all", *names]:
-        cells = (_cell(p["blocks"].get(name)) for p in pipelines.values())
-        rows.append(f"| `{name}` | " + " | ".join(cells) + " |")
-    return "\n".join(rows)
-
-
-def _cell(cells: Cells | None) -> str:
-    """LUTs / flip-flops, and what else there is of memories and multipliers."""
-    if cells is None:
-        return ""
-    others = [f"{cells[kind]} {kind}" for kind in ("LUT RAM", *sorted(EXACT)) if kind in cells]
-    return ", ".join([f"{cells.get('LUT', 0):,} / {cells.get('FF', 0):,}", *others])
-
-
 def _write(found: Mapping[Pipeline, Blocks]) -> None:
     table = {
+        **records.stamp(BUILT),
         "yosys": yosys(),
         "lanes": LANES,
         "pipelines": {str(p): {"family": synthesis(p).family, "blocks": made} for p, made in found.items()},
     }
-    results.write_json(TABLE, table)
-    write_table(PAGE, page(table))
+    records.write(TABLE, table, 4)
+    pages.write()
 
 
 def main(arguments: Iterable[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write", action="store_true", help="write benchmarks/area.json and docs/area.md")
+    parser.add_argument("--write", action="store_true", help="write the table")
     parser.add_argument("--only", action="append", choices=list(Pipeline), help="a pipeline; default: all")
     given = parser.parse_args(None if arguments is None else list(arguments))
     if given.write and given.only:
@@ -213,7 +185,7 @@ def main(arguments: Iterable[str] | None = None) -> int:
     if given.write:
         _write(found)
         return 0
-    known = read()["pipelines"]
+    known = records.read(TABLE)["pipelines"]
     changed = [
         f"{p}, {line}"
         for p, made in found.items()

@@ -1,8 +1,7 @@
 """Every board: its build, and what a sample costs there; writes boards/measured.json, from which `equilif
-boards` and docs/boards.md are made.
+boards` and the tables of the pages are made.
 
     python -m benchmarks.boards --data DIR [--builds build] [BOARD ...]
-    python -m benchmarks.boards --table              what is in boards/measured.json, for docs/boards.md
 
 A board whose folder in --builds holds a build of these very sources and tools is not built again.  Cycles
 are those of RTL in simulation, compared number by number with the golden model, on the board's network
@@ -21,11 +20,14 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import pages
+from benchmarks.claims import BUILT
 from benchmarks.link import sent
+from benchmarks.records import stamp, write
 from equilif import results
 from equilif.data import images as data
 from equilif.hardware import verify
-from equilif.hardware.boards import KINDS, MEASURED, measured, report, same_engine
+from equilif.hardware.boards import KINDS, MEASURED, measured, same_engine
 from equilif.training.presets import PRESETS
 from equilif.training.train import lesson, order, taught
 from equilif_boards import BOARDS, Board
@@ -84,66 +86,6 @@ def cost(
     }
 
 
-KINDS_OF_CELLS = {
-    "flip-flops": ("TRELLIS_FF", "DFF"),
-    "block RAM": ("ICESTORM_RAM", "DP16KD", "BSRAM"),
-    "SPRAM": ("ICESTORM_SPRAM",),
-    "multipliers": ("ICESTORM_DSP", "MULT18X18D", "MULT18X18"),
-}
-
-
-def table() -> str:
-    """Markdown, a row for every board."""
-    header = [
-        "board",
-        "about $",
-        "lanes, weights",
-        "memories",
-        "logic",
-        *KINDS_OF_CELLS,
-        "f_max (seed)",
-        "clock",
-        "network",
-        "cycles, training / inference",
-        "training samples/s, engine / link / both",
-        "inference",
-    ]
-    rows = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    for r in report():
-        if "build" not in r:
-            continue
-        used = r["build"]["utilisation"]
-        logic = r["logic"]
-        speeds = r["samples_per_second"]
-        cells = [f"{logic['used']:,} of {logic['available']:,}"]
-        cells += [
-            next((f"{used[k]['used']:,} of {used[k]['available']:,}" for k in names if k in used), "-")
-            for names in KINDS_OF_CELLS.values()
-        ]
-        rates = [
-            " / ".join(f"{speeds[kind][part]:,.0f}" for part in ("engine", "link", "both")) for kind in KINDS
-        ]
-        rows.append(
-            "| "
-            + " | ".join(
-                [
-                    r["title"],
-                    str(r["cost_usd"]),
-                    f"{r['lanes']}, {r['weights']:,}",
-                    "yes" if r["softmax"] else "no",
-                    *cells,
-                    f"{r['build']['f_max']:.2f} MHz ({r['build']['seed']})",
-                    f"{r['clock_hz'] / 1e6:g} MHz, {r['link']}",
-                    r["network"],
-                    " / ".join(f"{r['cycles'][k]:,.0f}" for k in KINDS),
-                    *rates,
-                ]
-            )
-            + " |"
-        )
-    return "\n".join(rows)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
@@ -154,15 +96,11 @@ def main() -> None:
         help="those to measure, all when none is named",
     )
     parser.add_argument("--data", type=Path, help="folder with MNIST's IDX files")
-    parser.add_argument("--table", action="store_true", help="print what was measured before")
     parser.add_argument(
         "--builds", type=Path, default=Path("build"), help="folder of the builds, one folder a board"
     )
     parser.add_argument("--samples", type=int, default=100, help="of each kind, training and inference")
     args = parser.parse_args()
-    if args.table:
-        print(table())
-        return
     d = data.load("mnist", args.data)
     known = measured()
     costs: dict[tuple[EngineConfig, tuple[int, ...]], dict[str, dict[str, float]]] = {}
@@ -175,6 +113,7 @@ def main() -> None:
         before = known.get(board.name, {})
         same = "alone" in before and same_engine(board, before["config"])  # benchmarks.alone measures it
         known[board.name] = {
+            **stamp(BUILT),
             **({"alone": before["alone"]} if same else {}),
             "config": json.loads(json.dumps(asdict(board.config))),
             "network": board.network,
@@ -187,11 +126,12 @@ def main() -> None:
             },
         }
         ordered = {name: known[name] for name in BOARDS if name in known}
-        results.write_json(MEASURED, {"boards": ordered, "machine": results.machine()})
+        write(MEASURED, {"boards": ordered, "machine": results.machine()}, 3)
         print(
             f"{board.name}: {t['f_max']} MHz, cycles {costs[key]['cycles']}, bytes {costs[key]['bytes']}",
             flush=True,
         )
+    pages.write()
 
 
 if __name__ == "__main__":

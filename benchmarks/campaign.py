@@ -1,14 +1,13 @@
 """Random programs and random networks on every engine in Verilator, against the golden model.
 
     python -m benchmarks.campaign --programs 100000 --networks 1000 --seed 1
-    python -m benchmarks.campaign --page                writes docs/campaign.md alone
 
 Programs come in chains that begin at power-up: memories go over from one to the next.  After each all
 memories, results, counters and cycles are compared; weights before they are written anew, every fourth
 program.  The first chain of an engine has every operation in every mode with every operand at its limits,
 the others are random.  A chain is made of the seed, the engine and its number alone.  What was run is in
-benchmarks/campaign.json, so a campaign that was stopped goes on: it runs what is missing to the numbers that
-are asked for.
+build/records/campaign.json, so a campaign that was stopped goes on: it runs what is missing to the numbers
+that are asked for.  The tree keeps a summary, benchmarks/summaries/campaign.json.
 
 A difference ends the campaign.  Its chain is shrunk (programs, instructions, then contents are left out, as
 long as there is still a difference), and printed as a test.
@@ -22,16 +21,13 @@ import functools
 import json
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.pages import DOCS, write_table
-from equilif.results import write_json
+from benchmarks import pages, records
 from equilif.show.console import counted
 from equilif_golden.blocks.lif import LEAKS
 from equilif_golden.engine.chip import Chip
@@ -67,8 +63,8 @@ from equilif_sim.tools.programs import (
 from equilif_sim.verilated import VerilatedEngine
 from tests.engines import CONFIGS, SMALL
 
-TABLE = Path(__file__).with_name("campaign.json")
-PAGE = DOCS / "campaign.md"
+TABLE = records.FULL / "campaign.json"
+SUMMARY = records.SUMMARIES / "campaign.json"
 CHAIN = 25  #: programs
 SAMPLES = 4  #: of a network
 LIMIT = 2_000_000  #: cycles of a program
@@ -409,7 +405,7 @@ def read() -> dict[str, Any]:
         "networks": {},
         "coverage": {},
     }
-    return json.loads(TABLE.read_text()) if TABLE.exists() else empty
+    return records.read(TABLE) or empty
 
 
 def behind(done: Mapping[str, int]) -> list[tuple[int, str]]:
@@ -443,9 +439,9 @@ def programs(done: dict[str, Any], n: int, seed: int, seconds: float) -> None:
             if time.monotonic() - last > 20:
                 done["seconds"] += time.monotonic() - last
                 last = time.monotonic()
-                write_json(TABLE, done)
+                records.write(TABLE, done, 3)
     done["seconds"] += time.monotonic() - last
-    write_json(TABLE, done)
+    records.write(TABLE, done, 3)
 
 
 def run_chain(name: str, config: EngineConfig, chain: Sequence[Case]) -> None:
@@ -477,44 +473,22 @@ def networks(done: dict[str, Any], n: int, seed: int, seconds: float) -> None:
                     sys.exit(f"{name}, network {k} of seed {seed}: {what}\n{network}")
                 done["networks"][name] = k + 1
             progress(sum(done["networks"].values()))
-            write_json(TABLE, done)
+            records.write(TABLE, done, 3)
 
 
-# -- page ------------------------------------------------------------------------------------------
-def page(done: Mapping[str, Any]) -> str:
-    total = sum(done["programs"].values())
-    nets = sum(done["networks"].values())
-    out = [
-        f"{total:,} programs and {nets:,} networks with seed {done['seed']}, 0 differences.",
-        "",
-        "| engine | programs | networks | points of coverage | missed |",
-        "|---|---|---|---|---|",
-    ]
+# -- summary ---------------------------------------------------------------------------------------
+def summary(done: Mapping[str, Any]) -> dict[str, Any]:
+    """Of each engine what was run, points of coverage, and those that were missed."""
+    engines = {}
     for name, config in ENGINES.items():
-        all_points = {" ".join(p) for p in points(config)}
-        missed = sorted(all_points - done["coverage"].get(name, {}).keys())
-        out.append(
-            f"| {name} | {done['programs'].get(name, 0):,} | {done['networks'].get(name, 0):,} | "
-            f"{len(all_points)} | {', '.join(missed) or 'none'} |"
-        )
-    return "\n".join([*out, "", *cross(done)])
-
-
-def cross(done: Mapping[str, Any]) -> list[str]:
-    """Operations x what was reached, all engines together."""
-    n: Counter[tuple[str, str]] = Counter()
-    for found in done["coverage"].values():
-        for key, count in found.items():
-            op, _, what = key.partition(" ")
-            n[op, what.partition(": ")[2] or "mode"] += count
-    columns = ["one group", "some", "all", "from the first", "to the last", "least", "between", "most"]
-    out = ["| operation | modes | " + " | ".join(columns) + " |", "|---|" + "---|" * (len(columns) + 1)]
-    for op in Op:
-        modes = {k for found in done["coverage"].values() for k in found if k.startswith(f"{op.name} mode ")}
-        if modes:
-            cells = [f"{n[op.name, c]:,}" if n[op.name, c] else "" for c in columns]
-            out.append(f"| {op.name} | {len(modes)} | " + " | ".join(cells) + " |")
-    return out
+        every = {" ".join(point) for point in points(config)}
+        engines[name] = {
+            "programs": done["programs"].get(name, 0),
+            "networks": done["networks"].get(name, 0),
+            "points": len(every),
+            "missed": sorted(every - done["coverage"].get(name, {}).keys()),
+        }
+    return {"seed": done["seed"], "seconds": round(done["seconds"]), "engines": engines}
 
 
 def main(arguments: Iterable[str] | None = None) -> None:
@@ -523,16 +497,15 @@ def main(arguments: Iterable[str] | None = None) -> None:
     parser.add_argument("--networks", type=int, default=1_000, help="in all (%(default)s)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=float("inf"), help="of each, at most")
-    parser.add_argument("--page", action="store_true", help="write the page alone")
     given = parser.parse_args(None if arguments is None else list(arguments))
     done = read()
-    if not given.page:
-        if done["seed"] not in (None, given.seed):
-            sys.exit(f"{TABLE.name} is of seed {done['seed']}: move it away first")
-        done["seed"] = given.seed
-        networks(done, given.networks, given.seed, given.seconds)
-        programs(done, given.programs, given.seed, given.seconds)
-    write_table(PAGE, page(done))
+    if done["seed"] not in (None, given.seed):
+        sys.exit(f"{TABLE} is of seed {done['seed']}: move it away first")
+    done["seed"] = given.seed
+    networks(done, given.networks, given.seed, given.seconds)
+    programs(done, given.programs, given.seed, given.seconds)
+    records.write(SUMMARY, {**records.stamp(), **summary(done)})
+    pages.write()
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """Coverage of lines and toggles of the RTL by the benches, measured by Verilator.
 
-    python -m benchmarks.coverage            writes docs/coverage.md
+    python -m benchmarks.coverage            writes benchmarks/summaries/coverage.json
     python -m benchmarks.coverage --chains 40
 
 Engines run the programs of benchmarks.campaign, directed and random; checker and link run their cocotb
-benches.  A line is a branch of the Verilog that Amaranth makes; a toggle is a bit that went up, or down.
-Instances of a block count together: a bit that toggles in one lane is covered.
+benches.  Counts of every point are in build/records/coverage.  A line is a branch of the Verilog that
+Amaranth makes; a toggle is a bit that went up, or down.  Instances of a block count together: a bit that
+toggles in one lane is covered.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from __future__ import annotations
 import argparse
 import ctypes
 import dataclasses
-import json
 import os
 import re
 import tempfile
@@ -25,9 +25,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from amaranth.back import verilog
 
+from benchmarks import pages, records
 from benchmarks.campaign import chain_of, difference, directed
 from benchmarks.mutants import TRIALS
-from benchmarks.pages import DOCS, write_table
 from equilif.results import write_json
 from equilif.show.console import stages
 from equilif_golden.blocks.plasticity import DITHER_MASK
@@ -48,8 +48,8 @@ from equilif_sim.verilated import VerilatedEngine, library, rtl
 from tests.alone import AREA, CONFIG
 from tests.engines import CONFIGS, ODD
 
-PAGE = DOCS / "coverage.md"
-RESULTS = DOCS.parent / "build" / "coverage"
+SUMMARY = records.SUMMARIES / "coverage.json"
+RESULTS = records.FULL / "coverage"
 OPTIONS = ["--coverage-line", "--coverage-toggle"]
 #: a pipeline each
 ENGINES = ("P4", "P4-SPRAM", "P4-SMALL-without-memories", "P8-DEEP")
@@ -239,7 +239,7 @@ _TABLE = "what an operation costs is a number of a table; none has these bits, o
 _LONG = "counters of 32 bits, and a program of the campaign has thousands of cycles"
 _EARLY = "these engines have no early end: tests/engine/test_early.py"
 _SHORT = "programs of the campaign have few instructions and iterations: tests/engine/test_sequencer.py"
-_FULL = "a softmax over nearly all of a memory, with equal scores: proven for all sums (docs/formal.md)"
+_FULL = "a softmax over nearly all of a memory, with equal scores: proven for all sums (docs/verification.md)"
 _CONSTANT = "constant in an engine of this size and pipeline, from reset on"
 _PORTS = "its memories have two ports, so nothing waits for one"
 _READY = "a stream that is never made to wait here, or a strobe that comes with the reset alone"
@@ -292,39 +292,24 @@ def why(point: Point) -> str:
     return next((reason.why for reason in REASONS if reason.fits(point)), "")
 
 
-# -- page ------------------------------------------------------------------------------------------
-def part(counts: Mapping[Point, int], block: str | None, kind: str) -> str:
-    of = {point: n for point, n in counts.items() if point.kind == kind and block in (None, point.block)}
-    if not of:
-        return " | "
+# -- summary ---------------------------------------------------------------------------------------
+def part(counts: Mapping[Point, int], kind: str) -> list[float]:
+    """Points of a kind, per cent that were seen, and per cent that were seen or are explained."""
+    of = {point: n for point, n in counts.items() if point.kind == kind}
     missed = [point for point, n in of.items() if not n]
-    explained = sum(bool(why(point)) for point in missed)
-    seen = len(of) - len(missed)
-    return f"{100 * seen / len(of):.1f} % of {len(of):,} | {100 * (seen + explained) / len(of):.1f} %"
+    unexplained = sum(not why(point) for point in missed)
+    all_points = max(1, len(of))
+    return [len(of), *(round(100 * (1 - n / all_points), 1) for n in (len(missed), unexplained))]
 
 
-def page(found: Mapping[str, Counts]) -> str:
-    out = [
-        "| design | block | lines | seen or explained | toggles | seen or explained |",
-        "|---|---|---|---|---|---|",
-    ]
-    for name, counts in found.items():
-        for block in (None, *sorted({p.block for p in counts})):
-            cells = (part(counts, block, kind) for kind in ("line", "toggle"))
-            head = f"| {name} | `{block}` | " if block else f"| **{name}** | all | "
-            out.append(head + " | ".join(cells) + " |")
-    missed = {(name, p): why(p) for name, counts in found.items() for p, n in counts.items() if not n}
-    out += ["", "Not seen, and why:", "", "| why | block: signals, bits |", "|---|---|"]
-    for reason in dict.fromkeys(r.why for r in REASONS):
-        of = [p for (_, p), told in missed.items() if told == reason]
-        if of:
-            out.append(f"| {reason} | {_signals(of)} |")
-    left = [(name, p) for (name, p), told in missed.items() if not told]
-    if not left:
-        return "\n".join([*out, "", "That is all: nothing that was not seen is without a reason."])
-    out += ["", "Not seen, and not explained:", "", "| design | block: signals, bits |", "|---|---|"]
-    out += [f"| {name} | {_signals(p for n, p in left if n == name)} |" for name in dict(left)]
-    return "\n".join(out)
+def summary(counts: Mapping[Point, int]) -> dict[str, Any]:
+    """Of a design: lines, toggles, and the signals that were not seen and have no reason."""
+    left = [point for point, n in counts.items() if not n and not why(point)]
+    return {
+        "lines": part(counts, "line"),
+        "toggles": part(counts, "toggle"),
+        "unexplained": _signals(left),
+    }
 
 
 def _signals(points: Iterable[Point]) -> str:
@@ -346,21 +331,20 @@ def main(arguments: Iterable[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--chains", type=int, default=20, help="of 25 random programs (%(default)s)")
     parser.add_argument("--only", action="append", choices=[*ENGINES, *BLOCKS], help="a design; default: all")
-    parser.add_argument("--page", action="store_true", help="write the page alone, from what is in build/")
     given = parser.parse_args(None if arguments is None else list(arguments))
     names = given.only or [*ENGINES, *BLOCKS]
-    with stages("coverage", len(names) * (not given.page)) as begin:
-        for name in () if given.page else names:
+    known = records.read(SUMMARY).get("designs", {})
+    with stages("coverage", len(names)) as begin:
+        for name in names:
             begin(name)
             counts = BLOCKS[name]() if name in BLOCKS else engine(CONFIGS[name], given.chains)
-            write_json(RESULTS / f"{name}.json", [[*point, n] for point, n in counts.items()])
-    found: dict[str, Counts] = {}
-    for name in (*ENGINES, *BLOCKS):
-        if (file := RESULTS / f"{name}.json").exists():
-            points = ((Point(*point), n) for *point, n in json.loads(file.read_text()))
             others = (*BENCHES, *AROUND.get(name, ()))
-            found[name] = {point: n for point, n in points if point.block not in others}
-    write_table(PAGE, page(found))
+            counts = {point: n for point, n in counts.items() if point.block not in others}
+            write_json(RESULTS / f"{name}.json", [[*point, n] for point, n in counts.items()])
+            known[name] = {**records.stamp(), **summary(counts)}
+            designs = {name: known[name] for name in (*ENGINES, *BLOCKS) if name in known}
+            records.write(SUMMARY, {"designs": designs})
+    pages.write()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What flipped bits of the weights cost: accuracy against the part of bits that are flipped.
 
-    python -m benchmarks.flips                 writes docs/flips.md
+    python -m benchmarks.flips                 writes benchmarks/summaries/flips.json
     python -m benchmarks.flips --seeds 3 --epochs 10
 
 The built-in digits, 64-64-10, trained in the golden model; each bit of each 16-bit weight word then flips by
@@ -15,7 +15,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from benchmarks.pages import DOCS, write_table
+from benchmarks import pages, records
+from benchmarks.claims import TRAINED
 from equilif.data import images as data
 from equilif.show.console import counted
 from equilif.training.presets import PRESETS
@@ -23,7 +24,7 @@ from equilif.training.train import lesson, taught
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, Weights
 
-PAGE = DOCS / "flips.md"
+SUMMARY = records.SUMMARIES / "flips.json"
 PART = (0.0, 1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1)  #: of all bits
 BITS = 16
 
@@ -62,21 +63,15 @@ def measure(seed: int, epochs: int) -> list[tuple[float, float]]:
     return out
 
 
-def page(found: np.ndarray, epochs: int) -> str:
-    seeds = len(found)
-    out = [
-        f"{seeds} seeds, {epochs} epochs; means, and the least and the most of the seeds.",
-        "",
-        "| bits flipped | accuracy at once | an epoch later |",
-        "|---|---|---|",
-    ]
+def summary(found: np.ndarray) -> list[tuple[str, list[float], list[float]]]:
+    """Of each part of the bits: accuracy at once and an epoch later, as mean, least and greatest."""
+    out = []
     for k, part in enumerate(PART):
-        cells = []
-        for when in (0, 1):
-            a = 100 * found[:, k, when]
-            cells.append(f"{a.mean():.1f} % ({a.min():.1f} to {a.max():.1f})")
-        out.append(f"| {f'1 in {round(1 / part):,}' if part else 'none'} | " + " | ".join(cells) + " |")
-    return "\n".join(out)
+        at_once, later = (
+            [round(float(v), 1) for v in (a.mean(), a.min(), a.max())] for a in 100 * found[:, k].T
+        )
+        out.append((f"1 in {round(1 / part):,}" if part else "none", at_once, later))
+    return out
 
 
 def main(arguments: Iterable[str] | None = None) -> None:
@@ -89,7 +84,10 @@ def main(arguments: Iterable[str] | None = None) -> None:
         for seed in range(given.seeds):
             found.append(measure(seed, given.epochs))
             progress(seed + 1)
-    write_table(PAGE, page(np.array(found), given.epochs))
+    rows = summary(np.array(found))
+    known = {**records.stamp(TRAINED), "seeds": given.seeds, "epochs": given.epochs, "rows": rows}
+    records.write(SUMMARY, known)
+    pages.write()
 
 
 if __name__ == "__main__":

@@ -3,28 +3,25 @@
     python -m benchmarks.mutants                        goes on where it was; all targets, 60 mutants each
     python -m benchmarks.mutants --block lif --count 200 --seed 2
     python -m benchmarks.mutants --equivalence          what has survived and is not judged: is it equivalent?
-    python -m benchmarks.mutants --page                 writes docs/mutants.md alone
 
 A target is a block and the bench that should notice, an engine and random programs, or a whole design with
 its flash and the tests of a board that works alone.  Its mutants are
 drawn from the lines of its sources, each line as often as the others.  A mutant is killed when its bench
 finds a difference, or has not ended after twice the time that the design as it was takes.  That one must
-pass, before and after.  Results are in benchmarks/mutants.json, a target at a time, so that a campaign
-that was stopped goes on.
+pass, before and after.  Results are in build/records/mutants.json, a target at a time, so that a campaign
+that was stopped goes on; the tree keeps their summary, benchmarks/summaries/mutants.json.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import os
 import re
 import resource
 import tempfile
-import textwrap
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -34,9 +31,8 @@ from typing import Any
 import numpy as np
 from amaranth.back import rtlil
 
-from benchmarks.pages import DOCS, write_table
+from benchmarks import pages, records
 from equilif.show.console import counted
-from equilif_golden import files
 from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE, SHIFTS
 from equilif_golden.blocks.rate import RATE_SHIFTS
 from equilif_golden.engine.config import EngineConfig, Pipeline
@@ -80,8 +76,8 @@ from tests.alone import CONFIG as ALONE
 from tests.engines import CONFIGS, DEEP, ENGINE, NARROW, ODD, SINGLE_PORT, WIDE
 from tests.link import test_player_rtl as alone
 
-TABLE = Path(__file__).with_name("mutants.json")
-PAGE = DOCS / "mutants.md"
+TABLE = records.FULL / "mutants.json"
+SUMMARY = records.SUMMARIES / "mutants.json"
 PACKAGE = "equilif_hdl"
 PROGRAMS = 300  #: random ones, of an engine
 LOOP_COUNTS = tuple(1 << bit | 1 for bit in range(1, 9))  #: each bit of a count once
@@ -228,67 +224,6 @@ HELD: Cases = {
     "lif": [{"threshold": 1 << k, "above": (1 << 17) - (1 << k)} for k in range(THRESHOLD_MAX.bit_length())],
     "measure": [{"shift": shift} for shift in RATE_SHIFTS],
     "plasticity": [{"shift": shift} for shift in SHIFTS],
-}
-
-#: why a survivor that no proof covers lives, by target and change
-EXPLAINED: dict[tuple[str, str], str] = {
-    ("activity", "-mode const0 -module activity -cell $99 -port A -portbit 1"): (
-        "it counts on from walk 2, and no operation has a fourth walk"
-    ),
-    ("sequencer", "-mode const0 -module sequencer -cell $95 -port A -portbit 0"): (
-        "while the program is read, a word is there in every cycle but the one after a jump; in HALT, where "
-        "none is, nobody looks at what is taken"
-    ),
-    ("walk", "-mode const1 -module walker -cell $103 -port A -portbit 3"): (
-        "NEXT counts as a DRIVE, but does not walk"
-    ),
-    (
-        "weights, single port",
-        "-mode inv -module weightarray -cell $21 -port Y -portbit 1 -wire wr__addr$31 -wirebit 1",
-    ): "the words of a bank change places, for reads and writes alike",
-    ("flash", "-mode cnot1 -module flashcontroller -cell $106 -port Y -portbit 4 -ctrlbit 1"): (
-        "clocks are counted through other numbers, and as many: 4, 8, 24 or 32"
-    ),
-    ("player", "-mode const0 -module board.host.player -cell $354 -port A -portbit 7"): (
-        "the flash is sent to the entry of a sample that is not there, and then to the right one: only time"
-    ),
-    ("player", "-mode cnot1 -module board.host.player -cell $636 -port D -portbit 0 -ctrlbit 7"): (
-        "generations of slot 0 are even, of slot 1 odd: one more in their difference does not change its sign"
-    ),
-    ("host, player", "-mode const0 -module board.host -cell $512 -port A -portbit 0"): (
-        "the host alone starts the engine, and waits for its end before it takes a command"
-    ),
-    ("host, player", "-mode const0 -module board.host -cell $535 -port A -portbit 0"): (
-        "a command for the player's registers waits until the flash is ready: only time"
-    ),
-    ("host, player", "-mode const1 -module board.host -cell $374 -port B -portbit 0"): (
-        "the flash is sent to its first element before the command was found right, and once more behind it"
-    ),
-    ("host, player", "-mode const1 -module board.host -cell $358 -port Y -portbit 0"): (
-        "the engine reads beside flash and player, and nobody takes what it has read"
-    ),
-    ("host, player", "-mode const1 -module board.host -cell $361 -port B -portbit 0"): (
-        "the flash reads beside the engine, and nobody takes what it has read"
-    ),
-    ("host, player", "-mode const1 -module board.host -cell $400 -port Y -portbit 0"): (
-        "a write is asked for while the flash is not ready: it takes it when it is, as without"
-    ),
-    ("host, player", "-mode inv -module board.host -cell $374 -port B -portbit 0"): (
-        "the flash is sent to its first element before the command was found right, and stays there"
-    ),
-    ("host, player", "-mode inv -module board.host -cell $318 -port B -portbit 0"): (
-        "a byte stays at the output of the line until the next one, and is seen as dropped a cycle later"
-    ),
-    ("engine P8", "-mode const1 -module engine -cell $78 -port Y -portbit 0"): (
-        "events are offered to the walker during an ARGMAX, too; it takes none then"
-    ),
-    ("engine P4-DEEP", "-mode const1 -module engine.walker -cell $105 -port A -portbit 3"): (
-        "NEXT counts as a DRIVE, but does not walk"
-    ),
-    ("engine P4", "-mode const1 -module engine.lanes -cell $101 -port B -portbit 0"): (
-        "the address of a weight that is written follows the stage of LEARN for other operations too; they "
-        "write none, and the host writes while all stages are empty"
-    ),
 }
 
 
@@ -577,25 +512,18 @@ def _trials(trials: Iterable[Callable[[Board], None]], verilog: str, n: int) -> 
 
 # -- all -------------------------------------------------------------------------------------------
 def read() -> dict[str, Found]:
-    if not TABLE.exists():
-        return {}
-    raw = json.loads(TABLE.read_text())
     return {
         name: Found(one["seed"], one["seconds"], [Verdict(*v) for v in one["verdicts"]])
-        for name, one in raw.items()
+        for name, one in records.read(TABLE).items()
     }
 
 
 def write(found: Mapping[str, Found]) -> None:
-    """A mutant a line: the file is looked at, and compared by git."""
-    lines = []
-    for name in TARGETS:
-        if name in found:
-            one = found[name]
-            verdicts = ",\n".join(json.dumps(dataclasses.astuple(v)) for v in one.verdicts)
-            head = f'{json.dumps(name)}: {{"seed": {one.seed}, "seconds": {one.seconds:.0f}, "verdicts": ['
-            lines.append(f"{head}\n{verdicts}\n]}}")
-    files.write(TABLE, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+    """A mutant a line."""
+    content = {name: dataclasses.asdict(found[name]) for name in TARGETS if name in found}
+    for one in content.values():
+        one["verdicts"] = [list(verdict.values()) for verdict in one["verdicts"]]
+    records.write(TABLE, content, 3)
 
 
 def spent() -> float:
@@ -651,57 +579,30 @@ def equivalence(names: Sequence[str], seconds: int, *, again: bool = False) -> N
             progress(k)
 
 
-# -- page ------------------------------------------------------------------------------------------
-HEAD = "mutants | proven equivalent | explained | other survivors | killed | explained left out |"
+# -- summary ---------------------------------------------------------------------------------------
+def summary(one: Found) -> dict[str, Any]:
+    """Counts of a target; of each way of a proof a mutant, and all that are not proven, by name."""
+    proven: dict[str, list[Mutant]] = defaultdict(list)
+    for v in one.verdicts:
+        if v.equivalent:
+            proven[v.equivalent].append(v.mutant)
+    return {
+        "seed": one.seed,
+        "seconds": round(one.seconds),
+        "mutants": len(one.verdicts),
+        "killed": sum(v.killed for v in one.verdicts),
+        "equivalent": {how: [len(of), of[0].name] for how, of in sorted(proven.items())},
+        "open": [v.mutant.name for v in one.verdicts if not v.killed and not v.equivalent],
+    }
 
 
-def score(verdicts: Sequence[tuple[str, Verdict]]) -> list[str]:
-    """Cells below HEAD, of pairs of a target and a verdict."""
-
-    def part(killed: int, alive: int) -> str:
-        return f"{100 * killed / (killed + alive):.1f} %" if killed + alive else "-"
-
-    n = Counter(_fate(name, v) for name, v in verdicts)
-    numbers = [len(verdicts), n["equivalent"], n["explained"], n["alive"]]
-    parts = [part(n["killed"], n["alive"] + n["explained"]), part(n["killed"], n["alive"])]
-    return [*map(str, numbers), *parts]
-
-
-def _fate(name: str, v: Verdict) -> str:
-    if v.killed:
-        return "killed"
-    if v.equivalent:
-        return "equivalent"
-    return "explained" if (name, v.change) in EXPLAINED else "alive"
-
-
-def page(found: Mapping[str, Found]) -> str:
-    every = [(name, v) for name, one in found.items() for v in one.verdicts]
-    rule = "|---" * (HEAD.count("|") + 1) + "|"
-    out = ["| target | " + HEAD, rule]
-    for name in found:
-        out.append("| " + " | ".join([name, *score([pair for pair in every if pair[0] == name])]) + " |")
-    out.append("| **all** | " + " | ".join(f"**{x}**" for x in score(every)) + " |")
-    out += ["", "By file:", "", "| file | " + HEAD, rule]
-    for file in sorted({v.mutant.file for _, v in every}):
-        of_file = [pair for pair in every if pair[1].mutant.file == file]
-        out.append("| " + " | ".join([f"`{file}`", *score(of_file)]) + " |")
-    missing = [name for name in TARGETS if name not in found]
-    if missing:
-        out += ["", textwrap.fill(f"Not run yet: {', '.join(missing)}.", 110)]
-    out += [
-        "",
-        "Survivors, those among them that no proof was tried on:",
-        "",
-        "| target | line | mutant | why it lives |",
-        "|---|---|---|---|",
-    ]
-    for name, one in found.items():
-        for v in one.verdicts:
-            if not v.killed and not v.equivalent:
-                why = EXPLAINED.get((name, v.change), "")
-                out.append(f"| {name} | `{v.source}` | `{v.change}` | {why} |")
-    return "\n".join(out)
+def summarise(found: Mapping[str, Found], names: Iterable[str]) -> None:
+    """Put what was found of these targets in the place of what the summary has of them."""
+    known = records.read(SUMMARY).get("targets", {})
+    stamp = records.stamp()
+    known |= {name: {**stamp, **summary(found[name])} for name in names if name in found}
+    records.write(SUMMARY, {"targets": {name: known[name] for name in TARGETS if name in known}})
+    pages.write()
 
 
 def main(arguments: Iterable[str] | None = None) -> None:
@@ -715,7 +616,6 @@ def main(arguments: Iterable[str] | None = None) -> None:
     parser.add_argument("--behind", action="store_true", help="what has survived, in an engine")
     parser.add_argument("--survivors", action="store_true", help="what has survived, once more")
     parser.add_argument("--again", action="store_true", help="what could not be judged, too")
-    parser.add_argument("--page", action="store_true", help="write the page alone")
     given = parser.parse_args(None if arguments is None else list(arguments))
     names = given.block or list(TARGETS)
     found = read()
@@ -724,11 +624,11 @@ def main(arguments: Iterable[str] | None = None) -> None:
             if name in found and (TARGETS[name].bench or step is again):
                 step(name, found[name])
                 write(found)
-    if not (given.page or given.survivors or given.behind):
+    if not (given.survivors or given.behind):
         if not given.equivalence:
             campaign(names, given.count, given.seed, given.chunk)
         equivalence(names, given.seconds, again=given.again)
-    write_table(PAGE, page(read()))
+    summarise(read(), names)
 
 
 if __name__ == "__main__":

@@ -1,22 +1,353 @@
-"""Tables in the pages of docs/ that a benchmark makes."""
+"""Tables and figures in README.md and docs/ that come from records.
+
+    python -m benchmarks.pages             write them again, after a new measurement
+    python -m benchmarks.pages --check     pages that differ from the records; exit code 1 when there are some
+
+They stand between `<!-- NAME -->` and `<!-- end of NAME -->`, where NAME is a key of CONTENT.
+"""
 
 from __future__ import annotations
 
+import argparse
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from equilif_golden import files
+from benchmarks import records
+from benchmarks.claims import CLAIMS, LONG, NETWORKS
+from benchmarks.explained import EXPLAINED
+from benchmarks.records import ROOT
 
-MARKS = "<!-- table -->", "<!-- end of table -->"  #: lines of a page that its table stands between
-DOCS = Path(__file__).parent.parent / "docs"
-
-
-def with_table(text: str, table: str) -> str:
-    """A page with this table in the place of the one that it has."""
-    before, _, rest = text.partition(MARKS[0])
-    _, _, after = rest.partition(MARKS[1])
-    return f"{before}{MARKS[0]}\n\n{table}\n\n{MARKS[1]}{after}"
+MARKED = re.compile(r"<!-- ([a-z-]+) -->(.*?)<!-- end of \1 -->", re.S)
 
 
-def write_table(page: Path, table: str) -> None:
-    """Write the page anew."""
-    files.write(page, with_table(page.read_text(), table).encode())
+def pages() -> list[Path]:
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def filled(text: str) -> str:
+    """A page with what the records say now; KeyError for a name that CONTENT does not have."""
+
+    def content(found: re.Match[str]) -> str:
+        name, old = found.groups()
+        # a table stands on lines of its own, a figure within one
+        around = "\n\n" if old.startswith("\n") else ""
+        return f"<!-- {name} -->{around}{CONTENT[name]()}{around}<!-- end of {name} -->"
+
+    return MARKED.sub(content, text)
+
+
+def stale() -> Iterator[tuple[Path, str]]:
+    """Pages that differ from the records, and what they should be."""
+    for page in pages():
+        text = page.read_text()
+        if (new := filled(text)) != text:
+            yield page, new
+
+
+def write() -> None:
+    """Fill all pages."""
+    from equilif_golden import files
+
+    for page, text in stale():
+        files.write(page, text.encode())
+
+
+# -- tables ----------------------------------------------------------------------------------------
+def table(head: str, rows: Iterable[Sequence[object]]) -> str:
+    """Markdown; ``head``: the columns, as in its first row."""
+    rule = "|---" * head.count(" | ") + "|---|"
+    lines = ("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows)
+    return "\n".join([f"| {head} |", rule, *lines])
+
+
+def _summary(name: str) -> dict[str, Any]:
+    return records.read(records.SUMMARIES / f"{name}.json")
+
+
+def _when(known: Mapping[str, Any]) -> str:
+    """Date and commit; the commit of older records is the one that put them on record."""
+    return f"{known['date']}, {known.get('commit') or known.get('recorded') or 'commit unknown'}"
+
+
+def claims() -> str:
+    known = _summary("claims")["claims"]
+    rows = []
+    for claim in CLAIMS:
+        record = known.get(claim.name)
+        shown = (record["result"], record["seconds"], _when(record)) if record else ("not run yet", "", "")
+        rows.append((f"`{claim.name}`", claim.text, *shown))
+    return table("name | claim | last result | s | date, commit", rows)
+
+
+def proofs() -> str:
+    together: dict[str, dict[str, Any]] = {}
+    for claim in _summary("proofs")["claims"].values():
+        for block, found in claim["blocks"].items():
+            of = together.setdefault(block, {"properties": [], "netlists": [], "assumes": [], "proofs": 0})
+            for key in ("properties", "netlists", "assumes"):
+                of[key] += [value for value in found[key] if value not in of[key]]
+            of["proofs"] += found["proofs"]
+    alike: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for block, of in sorted(together.items()):
+        netlists = f"netlist = RTL ({', '.join(sorted(of['netlists']))})"
+        properties = [*of["properties"], *[netlists] * bool(of["netlists"])]
+        alike["; ".join(properties), ", ".join(sorted(of["assumes"]))].append(block)
+    rows = (
+        (
+            ", ".join(f"`{block}`" for block in blocks),
+            properties,
+            sum(together[block]["proofs"] for block in blocks),
+            assumes,
+        )
+        for (properties, assumes), blocks in alike.items()
+    )
+    return table("block | properties | proofs | assumptions", rows)
+
+
+def mutants() -> str:
+    """A row for the targets of a block: ``lif`` and ``lif, narrow``, all engines."""
+    together: dict[str, list[tuple[str, Mapping[str, Any]]]] = defaultdict(list)
+    for name, of in _summary("mutants")["targets"].items():
+        together["engine" if name.startswith("engine ") else name.partition(",")[0]].append((name, of))
+    rows = []
+    total = [0] * 5
+    for block, targets in together.items():
+        names = [(name, mutant) for name, of in targets for mutant in of["open"]]
+        left = [mutant for name, mutant in names if (name, mutant) not in EXPLAINED]
+        counts = [
+            sum(of["mutants"] for _, of in targets),
+            sum(of["killed"] for _, of in targets),
+            sum(count for _, of in targets for count, _ in of["equivalent"].values()),
+            len(names) - len(left),
+            len(left),
+        ]
+        total = [a + b for a, b in zip(total, counts, strict=True)]
+        dates = sorted({of["date"] for _, of in targets})
+        shown = ", ".join(f"`{mutant}`" for mutant in left)
+        span = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+        rows.append((block, *counts[:4], _killed(counts), shown, span))
+    rows.append(("**all**", *total[:4], _killed(total), f"{total[4]} mutants", ""))
+    head = "target | mutants | killed | equivalent | explained | killed of the rest | open | date"
+    return table(head, rows)
+
+
+def _killed(counts: Sequence[int]) -> str:
+    every, killed, equivalent = counts[:3]
+    return f"{100 * killed / max(1, every - equivalent):.1f} %"
+
+
+def campaign() -> str:
+    known = _summary("campaign")
+    rows = [
+        (name, f"{of['programs']:,}", of["networks"], of["points"], ", ".join(of["missed"]) or "none")
+        for name, of in known["engines"].items()
+    ]
+    programs, networks = (
+        sum(of[key] for of in known["engines"].values()) for key in ("programs", "networks")
+    )
+    total = f"{programs:,} programs and {networks:,} networks with seed {known['seed']}, 0 differences"
+    return f"{total} ({_when(known)}).\n\n" + table("engine | programs | networks | points | missed", rows)
+
+
+def coverage() -> str:
+    rows = []
+    for name, of in _summary("coverage")["designs"].items():
+        cells = [
+            cell
+            for n, seen, explained in (of["lines"], of["toggles"])
+            for cell in (f"{seen:.1f} % of {n:,}", f"{explained:.1f} %")
+        ]
+        rows.append((name, *cells, of["unexplained"] or "none", _when(of)))
+    head = "design | lines | or explained | toggles | or explained | neither | date, commit"
+    return table(head, rows)
+
+
+#: of the area table: blocks with this many LUTs in some pipeline
+MIN_LUTS = 300
+
+
+def area() -> str:
+    known = _summary("area")
+    pipelines = known["pipelines"]
+    names = sorted({name for p in pipelines.values() for name in p["blocks"]} - {"all"})
+    large = [
+        n for n in names if any(p["blocks"].get(n, {}).get("LUT", 0) >= MIN_LUTS for p in pipelines.values())
+    ]
+    rows = [
+        (f"`{name}`", *(_cells(p["blocks"].get(name)) for p in pipelines.values()))
+        for name in ("all", *large)
+    ]
+    head = " | ".join(["block", *(f"{name}, {p['family']}" for name, p in pipelines.items())])
+    return f"Yosys {known['yosys']}, {known['lanes']} lanes ({_when(known)}).\n\n" + table(head, rows)
+
+
+def _cells(cells: Mapping[str, int] | None) -> str:
+    """LUTs / flip-flops, and memories and multipliers where there are some."""
+    if cells is None:
+        return ""
+    others = [f"{cells[k]} {k}" for k in ("LUT RAM", "SPRAM", "block RAM", "multiplier") if k in cells]
+    return ", ".join([f"{cells.get('LUT', 0):,} / {cells.get('FF', 0):,}", *others])
+
+
+def flips() -> str:
+    known = _summary("flips")
+    rows = [
+        (part, *(f"{mean:.1f} % ({least:.1f} to {greatest:.1f})" for mean, least, greatest in accuracies))
+        for part, *accuracies in known["rows"]
+    ]
+    head = f"{known['seeds']} seeds, {known['epochs']} epochs ({_when(known)}); mean, and range of the seeds."
+    return f"{head}\n\n" + table("bits flipped | accuracy at once | an epoch later", rows)
+
+
+# -- accuracy --------------------------------------------------------------------------------------
+def accuracy() -> str:
+    known = _summary("accuracy")["networks"]
+    rows = []
+    for name, of in NETWORKS.items():
+        found = known[name]["accuracy"]
+        each = ", ".join(f"{a:.2f}" for a in found)
+        shown = f"{_mean(found):.2f} %" + f" (mean of {len(found)} seeds: {each})" * (len(found) > 1)
+        data = "" if name == "digits" else " --data D"
+        seeds = f" --seed 0-{len(found) - 1}" * (len(found) > 1)
+        command = f"`{of.command.replace(LONG, 'LONG')}{seeds}{data}`"
+        rows.append((of.data, of.network, of.epochs, shown, _when(known[name]), command))
+    return table("data | network | epochs | test | date, commit | command", rows)
+
+
+def accuracy_summary() -> str:
+    known = _summary("accuracy")["networks"]
+    rows = []
+    for name, of in NETWORKS.items():
+        if of.short:
+            found = known[name]["accuracy"]
+            seeds = "1 seed" if len(found) == 1 else f"{len(found)} seeds"
+            rows.append((of.short, f"{_mean(found):.2f} % ({seeds})"))
+    return table("network | test accuracy, bit-accurate, batch 1", rows)
+
+
+def _mean(found: Sequence[float]) -> float:
+    return sum(found) / len(found)
+
+
+# -- boards ----------------------------------------------------------------------------------------
+KINDS_OF_CELLS = {
+    "flip-flops": ("TRELLIS_FF", "DFF"),
+    "block RAM": ("ICESTORM_RAM", "DP16KD", "BSRAM"),
+    "SPRAM": ("ICESTORM_SPRAM",),
+    "multipliers": ("ICESTORM_DSP", "MULT18X18D", "MULT18X18"),
+}
+
+
+def boards() -> str:
+    """A row for every board that was built."""
+    from equilif.hardware.boards import KINDS, report
+
+    header = [
+        "board",
+        "about $",
+        "lanes, weights",
+        "memories",
+        "logic",
+        *KINDS_OF_CELLS,
+        "f_max (seed)",
+        "clock",
+        "network",
+        "cycles, training / inference",
+        "training samples/s, engine / link / both",
+        "inference",
+    ]
+    rows = []
+    for r in report():
+        if "build" not in r:
+            continue
+        used = r["build"]["utilisation"]
+        logic = r["logic"]
+        speeds = r["samples_per_second"]
+        cells = [f"{logic['used']:,} of {logic['available']:,}"]
+        cells += [
+            next((f"{used[k]['used']:,} of {used[k]['available']:,}" for k in names if k in used), "-")
+            for names in KINDS_OF_CELLS.values()
+        ]
+        rates = [
+            " / ".join(f"{speeds[kind][part]:,.0f}" for part in ("engine", "link", "both")) for kind in KINDS
+        ]
+        rows.append(
+            (
+                r["title"],
+                r["cost_usd"],
+                f"{r['lanes']}, {r['weights']:,}",
+                "yes" if r["softmax"] else "no",
+                *cells,
+                f"{r['build']['f_max']:.2f} MHz ({r['build']['seed']})",
+                f"{r['clock_hz'] / 1e6:g} MHz, {r['link']}",
+                r["network"],
+                " / ".join(f"{r['cycles'][k]:,.0f}" for k in KINDS),
+                *rates,
+            )
+        )
+    return table(" | ".join(header), rows)
+
+
+def board_summary() -> str:
+    """A row for boards with the same device and engine."""
+    from equilif.hardware.boards import report
+
+    together: dict[tuple[str, str, str], list[tuple[str, float]]] = defaultdict(list)
+    for row in report():
+        if "build" in row:
+            name, _, device = row["title"].removesuffix(")").partition(" (")
+            together[device, _engine(row), row["network"]].append((name, row["build"]["f_max"]))
+    rows = []
+    for (device, engine, network), built in together.items():
+        names = ", ".join(name for name, _ in built)
+        clocks = ", ".join(f"{f_max:.1f}" for _, f_max in built)
+        rows.append((f"{names} ({device})", engine, network, f"{clocks} MHz"))
+    return table("board | engine | trains on chip | f_max", rows)
+
+
+def _engine(row: Mapping[str, Any]) -> str:
+    memories = ", memories" * row["softmax"]
+    return f"{row['lanes']} lanes, {row['weights'] // 1024} K weights{memories}"
+
+
+def training_speed() -> str:
+    ratio = float(_summary("claims")["claims"]["speed"]["result"])
+    return f"{ratio:.0f} times as fast as plain PyTorch"
+
+
+CONTENT: dict[str, Callable[[], str]] = {
+    "accuracy": accuracy,
+    "accuracy-summary": accuracy_summary,
+    "area": area,
+    "board-summary": board_summary,
+    "boards": boards,
+    "campaign": campaign,
+    "claims": claims,
+    "coverage": coverage,
+    "flips": flips,
+    "mutants": mutants,
+    "proofs": proofs,
+    "training-speed": training_speed,
+}
+
+
+def main(arguments: Iterable[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 when a page differs")
+    given = parser.parse_args(None if arguments is None else list(arguments))
+    if not given.check:
+        write()
+        return 0
+    differing = [str(page.relative_to(ROOT)) for page, _ in stale()]
+    if differing:
+        print(
+            f"not what the records say: {', '.join(differing)}; write them with  python -m benchmarks.pages"
+        )
+    return int(bool(differing))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 from collections import defaultdict
 from collections.abc import Sequence
 
 import pytest
+
+# Threads of torch and of BLAS wait for those of other tests, at the cost of a core each.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A shell that starts the tests in the background makes them ignore Ctrl-C, and all that they start.
 # Some tests send it to a command, which must see it.

@@ -51,7 +51,7 @@ def test_saturate_and_require_agree_on_what_exists(fmt):
         inside = fmt.lo <= raw <= fmt.hi
         assert saturate(raw, fmt) == (raw if inside else fmt.lo if raw < fmt.lo else fmt.hi)
         if not inside:
-            with pytest.raises(ValueError, match=rf"bias must lie in {fmt.lo}\.\.{fmt.hi}, not {raw}"):
+            with pytest.raises(ValueError, match=rf"bias.*{fmt.lo}\.\.{fmt.hi}.*{raw}"):
                 fmt.require([raw], "bias")
 
 
@@ -148,7 +148,7 @@ def test_images_in_parts_of_one_are_told_how_to_scale():
         UQ(0, 8).require(x, "inputs")
     way_out = str(e.value).split(" by ")[1]
     assert UQ(0, 8).require(eval(way_out, {"np": np, "x": x}), "inputs").max() == 255
-    with pytest.raises(ValueError, match=r"scale false and true by 255 \* x.astype\(np.uint8\)"):
+    with pytest.raises(ValueError, match=r"\b255\b.*x.astype\(np.uint8\)"):
         UQ(0, 8).require(x > 0.5, "inputs")
 
 
@@ -161,7 +161,7 @@ def test_what_fits_is_not_copied(values, lo, hi):
 
 def test_nothing_is_allowed_in_an_empty_range():
     assert integers([], "rows", 0, -1).size == 0
-    with pytest.raises(ValueError, match="rows must be empty, not 0"):
+    with pytest.raises(ValueError, match=r"rows.*\b0\b"):
         integers([0], "rows", 0, -1)
 
 
@@ -196,14 +196,14 @@ def test_what_is_too_large_saturates_on_its_own_side():
     "value", [0.5, 3.0, "3", None, True, np.bool_(False), math.nan, [3], np.array([3]), 3j]
 )
 def test_one_whole_number_is_required(value):
-    with pytest.raises(ValueError, match=r"size must be an integer in 1\.\.9, not ") as e:
+    with pytest.raises(ValueError, match=r"size.*1\.\.9") as e:
         whole(value, "size", 1, 9)
     assert "\n" not in str(e.value)
 
 
 @pytest.mark.parametrize("value", [0, 10, -(10**30), np.int64(10)])
 def test_a_whole_number_has_its_range(value):
-    with pytest.raises(ValueError, match=rf"size must be in 1\.\.9, not .*{str(value)[:5]}"):
+    with pytest.raises(ValueError, match=rf"size.*1\.\.9.*{str(value)[:5]}"):
         whole(value, "size", 1, 9)
 
 
@@ -216,10 +216,10 @@ def test_a_whole_number_becomes_pythons(value):
     "value", [math.nan, math.inf, -1e-9, 2.1, "1", None, True, [1.0], np.array([1.0]), 1j, 10**400]
 )
 def test_one_finite_number_is_required(value):
-    with pytest.raises(ValueError, match=r"beta must be a number in 0\.\.2, not ") as e:
+    with pytest.raises(ValueError, match=r"beta.*0\.\.2") as e:
         finite(value, "beta", 0, 2)
     assert "\n" not in str(e.value)
-    with pytest.raises(ValueError, match="eta must be a finite number of at least 0, not -1"):
+    with pytest.raises(ValueError, match="eta.*least 0.*-1"):
         finite(-1, "eta", 0, math.inf)
 
 
@@ -261,8 +261,6 @@ def test_the_narrowest_charge_is_one_that_the_hardware_can_measure(fraction):
     from equilif_hdl.blocks.rate import Measure
 
     least = max(11, fraction + 4)
-    with pytest.raises(
-        ValueError, match=rf"charge_width \(at least 11 .*\) must be in {least}\.\.32, not {least - 1}"
-    ):
+    with pytest.raises(ValueError, match=rf"charge_width.*least 11.*{least}\.\.32.*{least - 1}"):
         Numerics(fraction=fraction, charge_width=least - 1)
     assert "rate" in rtlil.convert(Measure(Numerics(fraction=fraction, charge_width=least)))

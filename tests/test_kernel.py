@@ -342,9 +342,7 @@ FORWARD = Network.chain(6, 5, 4, 3, feedback=False)
     ],
 )
 def test_a_network_without_feedback_does_not_learn(learn):
-    with pytest.raises(
-        ValueError, match="synapse hidden1-hidden2 is without feedback: Equilibrium Propagation needs it"
-    ):
+    with pytest.raises(ValueError, match="hidden1-hidden2"):
         learn()
 
 
@@ -545,7 +543,7 @@ def test_offsets_that_leave_their_rows_are_refused(off):
         lambda: kernel.predict(None, tokens=tokens),
         lambda: kernel.train(None, [0] * 3, tokens=tokens),
     ):
-        with pytest.raises(ValueError, match="token offsets must rise from 0 to the number of rows, 12, not"):
+        with pytest.raises(ValueError, match=r"\b0\b.*\b12\b"):
             call()
 
 
@@ -562,9 +560,9 @@ def test_tokens_of_any_integer_type_are_the_same():
         tokens.table.astype(">i8"), tokens.rows.astype(np.uint8).tolist(), tokens.off.astype(np.int32)
     )
     assert (Kernel(network).rates(None, tokens=other)[0] == expected).all()
-    with pytest.raises(ValueError, match="token offsets must be integers, not float64"):
+    with pytest.raises(ValueError, match="float64"):
         Kernel(network).predict(None, tokens=tokens._replace(off=tokens.off * 1.0))
-    with pytest.raises(ValueError, match=r"patterns must be integers in -32768..32767, not float64"):
+    with pytest.raises(ValueError, match=r"patterns.*-32768..32767.*float64"):
         Kernel(network).predict(None, tokens=tokens._replace(table=tokens.table / 4096))
 
 

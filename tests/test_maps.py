@@ -243,9 +243,7 @@ def test_synapses_of_maps_say_what_is_wrong(change, message):
 
 
 def test_fan_in_of_a_kernel_is_bounded():
-    with pytest.raises(
-        ValueError, match="population 'maps2' has fan-in 1163; a 26-bit accumulator holds 1022"
-    ):
+    with pytest.raises(ValueError, match=r"'maps2'.*\b1163\b.*26-bit.*holds 1022"):
         Network.conv((28, 28), (32, 3), (64, 6, 2), 10, patch=2, numerics=DEFAULT)
 
 

@@ -186,9 +186,7 @@ def test_what_can_be_joined(pre, post):
         Network(tuple(populations.values()), tuple(synapses.values()), "y")
     else:
         hint = f"; turn it round: {two.name}-{one.name}" if (post, pre) in pairs else ""
-        with pytest.raises(
-            ValueError, match=f"synapse {one.name}-{two.name}: {pre} to {post} is not possible{hint}$"
-        ):
+        with pytest.raises(ValueError, match=f"{one.name}-{two.name}: {pre}.*{post}.*possible{hint}$"):
             Network(tuple(populations.values()), tuple(synapses.values()), "y")
 
 
@@ -321,9 +319,9 @@ def test_accumulators_are_as_wide_as_the_neuron_needs_that_hears_most():
         assert n.max_fan_in >= fan_in and (n == DEFAULT) == (fan_in <= DEFAULT.max_fan_in)
         narrower = replace(n, accumulator_width=n.accumulator_width - 1)
         assert n == DEFAULT or narrower.max_fan_in < fan_in
-    with pytest.raises(ValueError, match="has fan-in 65535; a 32-bit accumulator holds 65534"):
+    with pytest.raises(ValueError, match=r"\b65535\b.*32-bit.*holds 65534"):
         Network.chain(65_534, 2)
-    with pytest.raises(ValueError, match="has fan-in 1023; a 26-bit accumulator holds 1022"):
+    with pytest.raises(ValueError, match=r"\b1023\b.*26-bit.*holds 1022"):
         Network.chain(1020, 4, 2, numerics=DEFAULT)
 
 
@@ -447,10 +445,10 @@ def test_files_that_are_no_network_are_named(tmp_path):
     whole = (tmp_path / "whole.npz").read_bytes()
     for raw in (b"", b"hello", whole[: len(whole) // 2]):
         (tmp_path / "broken.npz").write_bytes(raw)
-        with pytest.raises(ValueError, match=r"broken\.npz is not a network saved by equilif"):
+        with pytest.raises(ValueError, match=r"broken\.npz"):
             load(tmp_path / "broken.npz")
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
-    with pytest.raises(ValueError, match=r"other\.npz is not a network"):
+    with pytest.raises(ValueError, match=r"other\.npz"):
         load(tmp_path / "other.npz")
     with pytest.raises(FileNotFoundError):
         load(tmp_path / "missing.npz")
@@ -563,7 +561,7 @@ def test_damaged_files_are_named_with_what_is_wrong(kind, tmp_path):
         path.write_bytes(content)
     else:
         np.savez(path, **content)
-    with pytest.raises(ValueError, match=rf"net\.npz is not a network saved by equilif: .*{message}") as e:
+    with pytest.raises(ValueError, match=rf"net\.npz.*{message}") as e:
         load(path)
     assert "\n" not in str(e.value) and "pickle" not in str(e.value)
 
@@ -620,7 +618,7 @@ def test_networks_made_of_numpys_numbers_are_saved(tmp_path):
 
 def test_a_threshold_has_a_code_or_is_refused():
     """No number close to a power of two is taken for it."""
-    with pytest.raises(ValueError, match="threshold must be a power of two in 16/4096..2, not 1.0001"):
+    with pytest.raises(ValueError, match="threshold.*16/4096..2.*1.0001"):
         Network.chain(3, 2, schedule=Schedule(threshold=1.0001))
 
 

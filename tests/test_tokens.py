@@ -186,7 +186,7 @@ def test_a_mask_takes_the_same_values_from_all_tokens_of_a_sample():
     assert all((h == h[0]).all() for h in hidden)
     assert {tuple(h[0]) for h in hidden} == {(True, True, False), (False, True, True)}
     assert (sequences.masked(given, np.random.default_rng(1), 0, last=4).table == whole).all()
-    with pytest.raises(ValueError, match=r"mask \(of the 3 values of a token\) must be in 0\.\.3, not 4"):
+    with pytest.raises(ValueError, match=r"3 values.*0\.\.3.*\b4\b"):
         sequences.masked(given, np.random.default_rng(1), 4, last=4)
 
 
@@ -258,10 +258,10 @@ def test_a_file_leaves_the_rows_to_the_data(tmp_path):
     assert file.preset("vowels") == LEARNS
     data = data_set()
     assert file.network(data) == LEARNS.network(data) and file.network(data).table is not None
-    with pytest.raises(ValueError, match="'memory': its rows are left to the data; give a number"):
+    with pytest.raises(ValueError, match="'memory'"):
         file.network()
     path.write_text(path.read_text().replace("rows = 0", "rows = 99"))
-    with pytest.raises(ValueError, match="line 12: .*rows 99 do not fit, .* has a table of"):
+    with pytest.raises(ValueError, match=r"line 12.*\b99\b"):
         netfile.read(path).network(data)
     assert Sketch.of(LEARNS.network(data)).network(LEARNS.schedule, Sizes.of(data)).table is not None
 

@@ -23,8 +23,8 @@ class Family:
     ``block_words``: words of 16 bits in a block that holds weights.
 
     ``engine``: (base, each lane) of logic, host link included; ``memories``: what softmax and relay add
-    to that; ``player``: what a player with its FIFO and flash controller adds (iCE40: docs/area.md, others:
-    docs/alone.md).
+    to that; ``player``: what a player with its FIFO and flash controller adds (iCE40:
+    docs/verification.md, others: docs/alone.md).
 
     ``preamble``: bytes that stand near the beginning of every bitstream of the family.
 

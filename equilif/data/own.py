@@ -239,18 +239,19 @@ def raw_samples(path: Path, n_inputs: int, n_outputs: int) -> Samples:
 
     ValueError unless ``path`` is an .npz file of 8-bit inputs (n, n_inputs) and of outputs' numbers (n,).
     """
-    known, content = formats.read(path, Columns(None, None))
-    part = content.test or content.train
-    if known.name != "npz" or part.numbers.dtype != np.uint8 or isinstance(part.x, Series | Texts):
+    part = None
+    if formats.find(path).name == "npz":
+        content = formats.read(path, Columns(None, None))[1]
+        part = content.train if content.test is None else content.test
+    if part is None or isinstance(part.x, Series | Texts) or part.x.dtype != np.uint8:
         raise ValueError(
             f"{path} must be an .npz file of 8-bit inputs (uint8) and class numbers, for a network that does "
             "not say how other data are read: train it by `equilif train PATH`"
         )
-    outputs = tuple(map(str, range(n_outputs)))
     if part.x.shape[1] != n_inputs:
         raise ValueError(f"{path} has {part.x.shape[1]} values a sample, the network has {n_inputs} inputs")
     with reading(path):
-        y = numbered(part.labels, outputs)
+        y = numbered(part.labels, tuple(map(str, range(n_outputs))))
     return Samples(part.x, y, f"{len(y):,} samples of {path}")
 
 

@@ -26,6 +26,7 @@ from equilif.extras import needs
 from equilif.hardware.waves import Recording
 from equilif.results import ToolFailed
 from equilif_golden.engine.chip import Chip
+from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.port import Run
 from equilif_golden.fixed import Raw
@@ -294,6 +295,7 @@ def compare(
 
     ``waves``: file for those of the first samples.  ``progress`` is told after every sample.
     """
+    Compiled(network, config)  # CapacityError before minutes of a compiler
     eta = plan.epochs[0][0] if plan.epochs else 0.0
     format = waves.suffix[1:] if waves else ""
     try:

@@ -110,16 +110,10 @@ class Saved:
             note = f"{name} is not the data that {self.path} was trained on, by its digest"
             return name, own.test_part(found), () if same else (note,)
         if name in sequences.NAMES:
-            raise ValueError(f"{self.path} was trained on {self._origin}, not on {name}")
+            origin = identity.path if isinstance(identity, About) else identity.name
+            raise ValueError(f"{self.path} was trained on {origin}, not on {name}")
         about = identity if isinstance(identity, About) else own.about_set(identity)
         return name, own.samples_of_set(about, images.load(name, folder)), ()
-
-    @property
-    def _origin(self) -> str:
-        """The data of its training, in a message."""
-        if isinstance(self.identity, About):
-            return self.identity.path
-        return "data unknown" if self.identity is None else self.identity.name
 
     def check(self, data: DataSet) -> tuple[str, ...]:
         """What a user should know before this network meets ``data``; ValueError when it cannot: its classes,
@@ -134,18 +128,17 @@ class Saved:
                     "to be scaled: give raw 8-bit inputs, or train it by `equilif train PATH`"
                 )
             return (self.note,)
+        if there is None:
+            raise ValueError(f"{data.name} does not say what its classes are: {self.path} does")
+        own.require_classes(data.name, there.labels, wanted.labels or there.labels)
         if isinstance(wanted, NamedSet) and isinstance(there, NamedSet):
-            same = wanted.name == there.name and _plain(wanted.loading) == _plain(there.loading)
-            if not same and (wanted.loading or there.loading or not wanted.shape):
+            if wanted.name == there.name and _plain(wanted.loading) == _plain(there.loading):
+                return ()
+            if not (wanted.shape and there.shape):  # sequences
                 raise ValueError(
                     f"{self.path} was trained on {_described(wanted)}, not on {_described(there)}: give the "
                     "data of its training"
                 )
-            if same and not wanted.labels:
-                return ()
-        if there is None:
-            raise ValueError(f"{data.name} does not say what its classes are: {self.path} does")
-        own.require_classes(data.name, there.labels, wanted.labels)
         a = wanted if isinstance(wanted, About) else own.about_set(wanted)
         b = there if isinstance(there, About) else own.about_set(there)
         if a.shape != b.shape:

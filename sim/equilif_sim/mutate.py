@@ -37,6 +37,13 @@ class Mutant(NamedTuple):
         return self.source.partition(":")[0]
 
     @property
+    def name(self) -> str:
+        """Line and operator, ``blocks/lif.py:89 cnot0 B[2] by 10``, which renumbered cells do not change."""
+        found = dict(re.findall(r"-(mode|port|portbit|ctrlbit) \\?(\S+)", self.change))
+        by = f" by {found['ctrlbit']}" if "ctrlbit" in found else ""
+        return f"{self.source} {found['mode']} {found['port']}[{found['portbit']}]{by}"
+
+    @property
     def module(self) -> str:
         return re.search(r"-module (\S+)", self.change)[1]  # type: ignore[index]
 

@@ -42,9 +42,7 @@ def test_rate_is_the_real_quotient_rounded_down(threshold, window):
 
 @pytest.mark.parametrize("threshold, window", [(100, 8), (64, 8), (512, 3), (0, 8), (4096, 64)])
 def test_rate_shift_needs_a_power_of_two(threshold, window):
-    with pytest.raises(
-        ValueError, match=f"threshold x window must be a power of two .* not {threshold} x {window}"
-    ):
+    with pytest.raises(ValueError, match=f"{threshold} x {window}"):
         rate_shift(threshold, window)
 
 

@@ -280,6 +280,7 @@ def test_order_is_kept_and_an_octave_more_for_all_changes_nothing(shift):
 
 
 # -- RTL: equals the golden function, exactly, under stalls; its bench counts cycles -------------------
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "lanes, numerics, pipeline",
     [

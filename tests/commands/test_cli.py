@@ -392,15 +392,17 @@ def test_sequences_are_learned_resumed_evaluated_and_verified(snippets, trained,
         snippets,
         "--network",
         tmp_path / "whole" / NETWORK,
+        "--lanes",
+        2,
         "--samples",
-        20,
+        6,
         "--json",
         tmp_path / "v.json",
     )
     found = json.loads((tmp_path / "v.json").read_text())
     assert (
         found["ok"]
-        and found["training"]["samples"] == found["inference"]["samples"] == 20
+        and found["training"]["samples"] == found["inference"]["samples"] == 6
         and found["compared"]["weights"] > 0
     )
 

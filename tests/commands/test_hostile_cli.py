@@ -401,6 +401,7 @@ def folder(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     monkeypatch.chdir(tmp_path / "w")
     (tmp_path / "bin").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # no simulation is found there either
     for tool in ("YOSYS", "NEXTPNR_ICE40", "NEXTPNR_ECP5", "OPENFPGALOADER"):
         monkeypatch.setenv(tool, "no-such-tool")
     monkeypatch.setenv("AMARANTH_USE_YOSYS", "system")

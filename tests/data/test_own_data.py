@@ -659,7 +659,7 @@ def test_a_table_of_pandas_and_its_csv_come_to_the_same():
 def test_missing_values_of_pandas_are_missing_values():
     pandas = pytest.importorskip("pandas")
     table = frame(a=pandas.array([None, *range(59)], dtype="Int64"))
-    with pytest.raises(ValueError, match="missing values: 1 in 'a'"):
+    with pytest.raises(ValueError, match=r"\b1\b.*'a'"):
         own.of(table, label="kind")
     assert own.of(table, label="kind", missing="mean").about.scaling.columns[0].kind == "range"
 

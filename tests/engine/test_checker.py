@@ -16,7 +16,11 @@ MANY = EngineConfig(lanes=2, tiles=1 << 15, value_groups=1024, state_groups=4, p
 WITH_MAPS = dataclasses.replace(ODD, convolution=True, softmax=False)
 
 
-@pytest.mark.parametrize("config", [ODD, EVEN, MANY, WITH_MAPS], ids=["odd", "even", "many", "with-maps"])
+@pytest.mark.parametrize(
+    "config",
+    [ODD, EVEN, pytest.param(MANY, marks=pytest.mark.regress), WITH_MAPS],
+    ids=["odd", "even", "many", "with-maps"],
+)
 def test_rtl(config, tmp_path):
     bench = "equilif_sim.engine.checker"
     assert simulate(Checker(config), bench, tmp_path, config=config, simulator="icarus") == 3

@@ -131,7 +131,7 @@ def test_a_sample_with_tokens_is_one_write():
     assert ones.tolist() == [255, 0, 0, 0] + [255] * 6 + [0] * 2 and first == c.groups["b"].first * 4, (
         "patterns that are stored are always present"
     )
-    with pytest.raises(ValueError, match="a sample has up to 5 tokens, not 6"):
+    with pytest.raises(ValueError, match=r"5 tokens.*\b6\b"):
         c.sample(np.zeros(2, int), tokens=6)
 
 
@@ -174,14 +174,14 @@ def test_programs_with_memories_are_as_long_as_promised(net, learns, eta):
     assert len(learn) == (learns if eta else 0)
     words = WORDS * (len(c.program(eta)) - len(learn) + learns)
     Compiled(NETS[net], EngineConfig(lanes=4, program_words=words))
-    with pytest.raises(CapacityError, match=f"needs {words} program words, this engine has {words - 1}"):
+    with pytest.raises(CapacityError, match=f"{words} program.*{words - 1}"):
         Compiled(NETS[net], EngineConfig(lanes=4, program_words=words - 1))
 
 
 def test_what_a_large_network_needs_is_counted_without_its_weights():
     tracemalloc.start()
     try:
-        with pytest.raises(CapacityError, match="needs 25000 groups of neurons with membranes"):
+        with pytest.raises(CapacityError, match="25000 groups"):
             Compiled(Network.chain(784, 100_000), EngineConfig(lanes=4))
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
@@ -229,11 +229,11 @@ def test_a_sample_is_one_write():
     ]
     assert c.sample(np.arange(1, 9)).tolist() == [1, 2, 3, 4, 5, 0, 0, 0, 6, 7, 8, 0]
     assert (c.sample_first, c.constants()[0], c.constants()[1].tolist()) == (4, 20, [255, 255, 0, 0])
-    with pytest.raises(ValueError, match=r"a sample must have shape \(8,\), not \(7,\)"):
+    with pytest.raises(ValueError, match=r"\(8,\).*\(7,\)"):
         c.sample(np.zeros(7, int))
-    with pytest.raises(ValueError, match=r"a target must have shape \(2,\), not \(3,\)"):
+    with pytest.raises(ValueError, match=r"\(2,\).*\(3,\)"):
         c.sample(np.zeros(8, int), np.zeros(3, int))
-    with pytest.raises(ValueError, match="inputs must lie in 0..255"):
+    with pytest.raises(ValueError, match="inputs.*0..255"):
         c.sample(np.full(8, 256))
 
 
@@ -272,7 +272,7 @@ def test_programs_are_as_long_as_promised(eta):
     assert len(learn) == (len(NET.synapses) if eta else 0)
     words = WORDS * (len(c.program(eta)) - len(learn) + len(NET.synapses))
     Compiled(NET, EngineConfig(lanes=4, program_words=words))
-    with pytest.raises(CapacityError, match=f"needs {words} program words, this engine has {words - 1}"):
+    with pytest.raises(CapacityError, match=f"{words} program.*{words - 1}"):
         Compiled(NET, EngineConfig(lanes=4, program_words=words - 1))
 
 

@@ -65,7 +65,7 @@ def test_it_has_a_code_of_five_bits():
     assert i.geometry == Geometry(1, 2, 3, 4, 5, 6, 7)
     assert i.encode() & 0xFF == Op.DRIVE | 8 << 4
     assert disassemble(assemble([i])) == [i]
-    with pytest.raises(ValueError, match=r"DRIVE: mode must be in 0\.\.7, not 8"):
+    with pytest.raises(ValueError, match=r"DRIVE.*0\.\.7.*\b8\b"):
         Instruction(op=Op.DRIVE, mode=8).encode()
 
 

@@ -13,6 +13,7 @@ from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import engine_for
 from equilif_golden.engine.config import EngineConfig, Pipeline
+from equilif_golden.engine.features import EVERYTHING
 from equilif_golden.engine.isa import (
     Groups,
     Instruction,
@@ -46,13 +47,21 @@ def compare(engine, model, what):
     assert engine.read(Region.COUNTER, 0, 1)[0] == model.counter * DITHER_UPDATE & DITHER_MASK
 
 
+ATTENTION = dict.fromkeys(EVERYTHING, False) | {"softmax": True}
+
+
 def test_every_pipeline_is_tested():
     assert {config.pipeline for config in CONFIGS.values()} == set(Pipeline)
 
 
-def test_far_lanes_take_two_cycles_more():
+@pytest.mark.parametrize(
+    "options",
+    [ATTENTION, pytest.param(EVERYTHING, marks=pytest.mark.regress)],
+    ids=["attention", "all"],
+)
+def test_far_lanes_take_two_cycles_more(options):
     """A deep pipeline with 32 lanes has one more register in its exchange, and one behind the leak."""
-    config = dataclasses.replace(CONFIGS["P8-DEEP"], lanes=32)
+    config = dataclasses.replace(CONFIGS["P8-DEEP"], lanes=32, **options)
     assert config.far and not CONFIGS["P8-DEEP"].far
     engine = verilated(config)
     run_random_programs(engine, 6)
@@ -112,7 +121,7 @@ def run_random_programs(engine, n=300):
         compare(engine, model, f"program {k}")
         n_softmax += any(i.op == Op.SOFTMAX for i in program)
         shortened += model.shortened
-    assert n_softmax >= 0.8 * n or not config.softmax
+    assert n_softmax >= (0.8 if n >= 300 else 0.5) * n or not config.softmax
     assert (shortened > n / 3) == bool(told(config))
 
 

@@ -75,7 +75,7 @@ def test_fields_do_not_overlap_and_do_not_overflow(name, width, signed):
     """Each field alone lights exactly its own bits; one code more is refused by name."""
     at = sum(w for _, w, _ in FIELDS[: [f[0] for f in FIELDS].index(name)])
     assert replace(HALT, **{name: -1 if signed else (1 << width) - 1}).encode() == ((1 << width) - 1) << at
-    with pytest.raises(ValueError, match=f"HALT: {name} must be in"):
+    with pytest.raises(ValueError, match=f"HALT: {name}"):
         replace(HALT, **{name: 1 << (width - signed)}).encode()
 
 
@@ -177,7 +177,7 @@ def test_a_spoiled_program_is_refused_where_it_was_spoiled(option):
 def test_fields_are_integers(field, wrong):
     """No fraction is cut and no truth counted, in a field that means something or nothing."""
     instruction = replace(HALT, **{field: wrong})
-    with pytest.raises(ValueError, match=f"HALT: {field} must be an integer"):
+    with pytest.raises(ValueError, match=f"HALT: {field}"):
         instruction.encode()
     with pytest.raises(ProgramError, match=f"instruction 0: HALT: {field} must be an integer"):
         check([instruction, HALT], CONFIG)
@@ -208,7 +208,7 @@ def test_instructions_say_which_names_they_have():
         Op.NUDGE(groups=Groups(0, 1), strength=1, tile=1)
     with pytest.raises(TypeError, match="HALT has infer, not static"):
         Op.HALT(static=True)
-    with pytest.raises(ValueError, match="NUDGE: targets must be 2 groups, not 3"):
+    with pytest.raises(ValueError, match=r"NUDGE.*2 groups.*\b3\b"):
         Op.NUDGE(groups=Groups(0, 2), targets=Groups(0, 3), strength=1)
 
 
@@ -218,9 +218,9 @@ def test_operands_come_in_their_order_or_by_name():
         i = random_instruction(rng, CONFIG, op)
         assert op(*i.operands.values()) == op(**i.operands)
     assert Op.MARK(Groups(1, 2)) == Op.MARK(groups=Groups(1, 2), left=0)
-    with pytest.raises(TypeError, match="MARK has groups, left, not 3, 4, 5"):
+    with pytest.raises(TypeError, match="MARK.*3, 4, 5"):
         Op.MARK(3, 4, 5)
-    with pytest.raises(TypeError, match="REPEAT has count, not 3, count"):
+    with pytest.raises(TypeError, match=r"REPEAT.*\b3\b"):
         Op.REPEAT(3, count=3)
     with pytest.raises(TypeError, match="NUDGE has groups, targets, strength, not strength"):
         Op.NUDGE(strength=3)

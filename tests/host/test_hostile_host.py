@@ -158,7 +158,7 @@ def test_a_command_is_given_up_in_time_whatever_comes(kind):
     with talking(kind) as path, ports.serial.Serial(path, timeout=0.02, write_timeout=1) as port:
         client = Client(port, patience=0.4)
         start = time.monotonic()
-        with pytest.raises(NoReply, match="IDENTIFY was not answered within 0.4 s"):
+        with pytest.raises(NoReply, match="IDENTIFY.*0.4 s"):
             within(LIMIT, client.identify)
         assert 0.4 <= time.monotonic() - start < 5
         assert len(client._received) <= LONGEST_REPLY + 4096
@@ -271,7 +271,7 @@ def test_a_port_that_is_unplugged_at_any_step_is_one_clear_error(step, name, way
         earlier()
     setattr(wire, name, broken)
     client._identity = client._identity if step else None
-    with pytest.raises(PortFailed, match=f"the port {way} .*Input/output error.*: was it unplugged"):
+    with pytest.raises(PortFailed, match=f"{way} .*Input/output"):
         steps[step]()
     setattr(wire, name, whole)
     steps[step]()  # plugged in again, it goes on
@@ -375,7 +375,7 @@ def device_of(max_payload: int) -> Device:
 def test_frames_that_carry_nothing_are_refused():
     """With such a size nothing would be written at all, and nothing be said."""
     for n in (1, 5, 11):
-        with pytest.raises(LinkError, match=f"takes frames of {n + 6} bytes, at least 18 are needed"):
+        with pytest.raises(LinkError, match=f"{n + 6} bytes.*least 18"):
             client_of(device_of(n))[0].identify()
 
 
@@ -395,7 +395,7 @@ def test_a_class_that_the_network_lacks_is_refused():
     chip = Chip(client, NETWORK)
     reply = RESULT.pack(3, 0, 0, 0)
     client.command = lambda command, payload=b"": reply  # type: ignore[method-assign]
-    with pytest.raises(OutOfStep, match="answered with class 3, the network has 3: does another program"):
+    with pytest.raises(OutOfStep, match=r"class 3.*\b3\b"):
         chip.sample(np.zeros(6, int))
 
 
@@ -642,7 +642,7 @@ def test_a_folder_that_cannot_be_written_is_found_out_before_the_work(pretending
 
 def test_tools_that_leave_nothing_are_named(pretending, tmp_path, monkeypatch):
     monkeypatch.setattr(builder.Plan, "of", functools.partial(_planned, builder.Plan))
-    with pytest.raises(BuildError, match=r"top.report.json is no report of nextpnr 0.7 or newer"):
+    with pytest.raises(BuildError, match=r"top.report.json.*nextpnr 0.7"):
         build(BOARDS["icebreaker"], tmp_path / "a")
     for text in ("[]", "{}", "null", '{"fmax": {}}', "[" * 100_000):
         report = tmp_path / "report.json"
@@ -847,9 +847,7 @@ def test_a_damaged_library_is_compiled_again_and_never_loaded(cache, compilers, 
 @pytest.mark.parametrize("there", [True, False])
 def test_a_cache_that_cannot_be_written_is_named_with_its_variable(there, compilers, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/x" if there else "/dev/null/x")
-    with pytest.raises(
-        OSError, match="the cache /.*/x/equilif cannot be written .*: name another folder .*XDG_CACHE_HOME"
-    ):
+    with pytest.raises(OSError, match="/.*/x/equilif.*XDG_CACHE_HOME"):
         library.compiled("top", "module top; endmodule", "")
     assert compilers.read_text() == "", "found out after the work"
 
@@ -865,7 +863,7 @@ def test_a_cache_is_never_made_in_the_working_folder(monkeypatch, tmp_path):
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr(Path, "home", homeless)
-    with pytest.raises(OSError, match="no folder for a cache: .* variable XDG_CACHE_HOME"):
+    with pytest.raises(OSError, match="XDG_CACHE_HOME"):
         library.cache_dir()
 
 

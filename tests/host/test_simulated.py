@@ -281,7 +281,7 @@ def test_a_reset_device_is_noticed(port):
     chip = Chip(client, Network.chain(8, 8, 4), lr=0.01)
     chip.sample(np.arange(8), np.arange(4))
     client.write(Region.COUNTER, 0, [0])
-    with pytest.raises(OutOfStep, match="the engine stands at update 0, it was sent 4"):
+    with pytest.raises(OutOfStep, match="update 0.*sent 4"):
         _ = chip.weights
 
 
@@ -302,9 +302,7 @@ def test_half_a_frame_does_no_harm(port):
 
 def test_nothing_at_a_port():
     ours, theirs = os.openpty()
-    with pytest.raises(
-        LinkError, match="nothing at /dev/.* speaks equilif's protocol at 1,000,000 baud: load a bitstream"
-    ):
+    with pytest.raises(LinkError, match="/dev/.*equilif's.*1,000,000 baud"):
         connect(os.ttyname(theirs), 1_000_000)
     os.close(ours)
     os.close(theirs)

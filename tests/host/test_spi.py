@@ -367,7 +367,7 @@ def test_addresses_that_are_none_are_told_how_they_look(path):
 )
 def test_adapters_that_cannot_be_opened(error, reason, board, monkeypatch):
     monkeypatch.setattr(sys.modules["pyftdi.spi"].SpiController, "error", error)
-    with pytest.raises(LinkError, match=f"cannot be used as an SPI bus: {reason}"):
+    with pytest.raises(LinkError, match=f"SPI.*{reason}"):
         ports.connect(URL)
 
 
@@ -379,12 +379,12 @@ def test_rates_that_cannot_be_made(board, monkeypatch):
         )
     controller = sys.modules["pyftdi.spi"].SpiController
     monkeypatch.setattr(controller, "frequency_max", 6e6)
-    with pytest.raises(LinkError, match="it makes no SCK of 12,000,000 Hz: 6,000,000 are the most"):
+    with pytest.raises(LinkError, match="SCK.*12,000,000 Hz: 6,000,000"):
         ports.connect(URL, 12_000_000)
     assert controller.closed == 1
     device = sys.modules["spidev"].SpiDev
     monkeypatch.setattr(device, "fastest", 5_000_000)
-    with pytest.raises(LinkError, match="it makes no SCK of 8,000,000 Hz: choose a slower one with --baud"):
+    with pytest.raises(LinkError, match="SCK.*8,000,000 Hz.*--baud"):
         ports.connect(PATH, 8_000_000)
     assert not device.in_use
 

@@ -137,7 +137,7 @@ def test_a_board_that_was_reset_is_noticed():
     chip, y, tokens = chip_and_sample(client)
     chip.sample([], y, tokens=tokens)
     client.write(Region.COUNTER, 0, [0])
-    with pytest.raises(OutOfStep, match="the engine stands at update 0, it was sent"):
+    with pytest.raises(OutOfStep, match="update 0"):
         _ = chip.weights
 
 

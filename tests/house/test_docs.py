@@ -5,12 +5,10 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
-import io
 import os
 import re
 import subprocess
 import sys
-import tokenize
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -259,23 +257,6 @@ def test_concepts_have_the_files_that_the_table_names():
     assert not {p for p in own if p.name != "__init__.py"} - set(named)
 
 
-def test_the_number_of_random_programs_is_the_one_that_is_told():
-    source = (ROOT / "tests" / "engine" / "test_engine.py").read_text()
-    names = {
-        target.id: node.value
-        for node in ast.parse((ROOT / "tests" / "engines.py").read_text()).body
-        if isinstance(node, ast.Assign)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
-    engines = names["CONFIGS"]
-    assert isinstance(engines, ast.Dict) and len(engines.keys) == 8 and "(engine, n=300)" in source
-    for page in ("README.md", "docs/results.md"):
-        assert "2,400" in (ROOT / page).read_text()
-    told = " ".join((ROOT / "docs" / "architecture.md").read_text().split())
-    assert "300 programs on each of eight engines" in told
-
-
 def test_files_to_touch_are_there_and_counted():
     """docs/extending.md: rows of its lists against the table at its top."""
     text = (ROOT / "docs" / "extending.md").read_text()
@@ -292,51 +273,6 @@ def test_files_to_touch_are_there_and_counted():
         parts = (len(names) - tests - records, tests, records, len(names))
         counted.append((heading(title), *map(str, parts)))
     assert len(told) == 7 and told == counted
-
-
-#: identifiers of the early end, and strings of code that say one
-EARLY = re.compile(r"\"?(?:early|EARLY|early-ends|watch|WATCH|watch_output)\"?")
-#: the arithmetic that it adds: who uses it, and who makes it
-MOVED = re.compile(r"blocks\.rate import .*\b[Mm]oved\b")
-MAKERS = {f"{package}/blocks/rate.py" for package in ("golden/equilif_golden", "hdl/equilif_hdl")}
-#: where one of these is something else
-OTHERS = {
-    "equilif/commands/alone.py",  # a user who watches a board
-    "examples/in_your_design.py",  # a process that watches
-    "tests/formal/test_netlist.py",  # every small block
-    "tests/house/test_docs.py",  # this
-}
-#: pages that only mention it, and those that a command makes
-MENTIONS = {
-    f"docs/{name}.md"
-    for name in "boards coverage extending instructions interchange own_networks protocol registers".split()
-}
-
-
-def names_it(path: Path) -> bool:
-    """Whether code names the early end: as an identifier, a string of its own, or an import."""
-    source = path.read_text()
-    if str(path.relative_to(ROOT)) in MAKERS or MOVED.search(source):
-        return True
-    if not re.search("early|watch", source, re.I):
-        return False
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    kinds = (tokenize.NAME, tokenize.STRING)
-    return any(EARLY.fullmatch(t.string) for t in tokens if t.type in kinds)
-
-
-def test_the_list_of_the_engine_option_is_true():
-    """docs/extending.md, and what names the early end in code and pages: the same files."""
-    text = (ROOT / "docs" / "extending.md").read_text()
-    body = re.search(r"^## An engine option\n(.*?)(?=^## )", text, re.M | re.S)
-    assert body is not None
-    listed = set(re.findall(r"^\| `([^`]+)` \|", body[1], re.M))
-    code_found = {str(p.relative_to(ROOT)) for p in SOURCES if names_it(p)}
-    templates = [p for folder in ("equilif", "hdl", "sim") for p in (ROOT / folder).rglob("*.html")]
-    code_found |= {str(p.relative_to(ROOT)) for p in templates if re.search(r"\.early\b", p.read_text())}
-    page = re.compile(r"\bearly\b|\bearly-ends\b", re.I)
-    pages = {str(p.relative_to(ROOT)) for p in PAGES if page.search(p.read_text())}
-    assert code_found - OTHERS | pages - MENTIONS == listed
 
 
 def layout() -> ModuleType:

@@ -19,6 +19,7 @@ __all__ = ["browser"]
 ROOT = Path(__file__).parents[2]
 
 pytest.importorskip("mkdocstrings", reason="extra docs")
+pytestmark = pytest.mark.regress  # ./run docs makes the site
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from equilif_hdl.link.frame import Framer
 from equilif_sim.tools.run import simulate
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("frame_bytes", [32, 45])
 def test_frames_are_judged_held_and_answered(frame_bytes, tmp_path):
     """A buffer that fills its memory, and one that does not."""

@@ -290,8 +290,9 @@ def test_what_is_damaged_stops_the_board(what):
 
 
 # -- power cuts ------------------------------------------------------------------------------------
-def test_power_cuts_while_it_saves():
-    """200 of them: the board then stands at a whole checkpoint, and goes on to the same bits."""
+@pytest.mark.parametrize("cuts", [50, pytest.param(200, marks=pytest.mark.regress)])
+def test_power_cuts_while_it_saves(cuts):
+    """Up to 200: the board then stands at a whole checkpoint, and goes on to the same bits."""
     want = worked(uploaded(2))
     checkpoints = {}
     for k in range(EPOCHS + 1):
@@ -302,7 +303,7 @@ def test_power_cuts_while_it_saves():
         checkpoints[k] = device.engine.w.copy()
     rng = random.Random(4)
     total = 3 * frames(want.flash.content, 0)[-1]
-    for _ in range(200):
+    for _ in range(cuts):
         flash = Dying(uploaded(2), rng.randrange(total))
         device = Device(CONFIG, flash=flash)
         try:

@@ -120,11 +120,9 @@ def test_a_device_of_another_version_is_refused():
         payload = bytearray(Identity(CONFIG, 1, flash_blocks=blocks).pack())
         assert Identity.unpack(bytes(payload)).flash_blocks == blocks
         payload[0] = other
-        with pytest.raises(
-            ValueError, match=f"speaks protocol version {other}, this is version {11 - other}"
-        ):
+        with pytest.raises(ValueError, match=f"{other}.*{11 - other}"):
             Identity.unpack(bytes(payload))
-    with pytest.raises(ValueError, match="speaks protocol version 9, this is version 5"):
+    with pytest.raises(ValueError, match="version 9.*version 5"):
         Identity.unpack(b"\x09" + payload[1:])
     with pytest.raises(ValueError, match="24 bytes, not 23"):
         Identity.unpack(payload[:-1])
@@ -197,9 +195,7 @@ def test_arguments_are_checked_before_anything_is_sent():
 
 def test_a_program_that_no_frame_carries():
     client, _ = client_of(Device(CONFIG, frame_bytes=64))
-    with pytest.raises(
-        LinkError, match="a program of 5 instructions has 60 bytes, a frame of this device carries 58"
-    ):
+    with pytest.raises(LinkError, match="5 instructions.*60 bytes.*carries 58"):
         client.load([Op.HALT()] * 5)
 
 
@@ -362,7 +358,7 @@ def test_a_line_that_loses_damages_and_doubles(problem, seed):
 
 def test_silence():
     client, wire = client_of(Device(CONFIG), spoil=lambda line, n: b"", patience=0.05)
-    with pytest.raises(NoReply, match="IDENTIFY was not answered within 0.05 s: is the bitstream loaded"):
+    with pytest.raises(NoReply, match="IDENTIFY.*0.05 s"):
         client.identify()
     assert 2 <= len(wire.commands) <= 4
 

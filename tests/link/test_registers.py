@@ -26,7 +26,7 @@ def test_fields_do_not_overlap():
 
 
 def test_a_field_that_does_not_fit():
-    with pytest.raises(ValueError, match=r"VERSION.LANES must be in 0..255, not 256"):
+    with pytest.raises(ValueError, match=r"VERSION.LANES.*0..255.*\b256\b"):
         REGISTERS["VERSION"].pack(LANES=256)
 
 

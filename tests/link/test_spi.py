@@ -61,7 +61,7 @@ def test_bytes_come_through_in_both_directions(simulator, patience_bits, tmp_pat
 
 def test_a_bit_needs_four_cycles():
     assert Spi.of(80e6, 20e6) == Spi(25) and Spi.of(24e6, 6e6, patient=True) == Spi(0)
-    with pytest.raises(ValueError, match="an SCK of 20 MHz needs a clock of at least 80 MHz, not 79 MHz"):
+    with pytest.raises(ValueError, match="SCK.*20 MHz.*80 MHz.*79 MHz"):
         Spi.of(79e6, 20e6)
 
 

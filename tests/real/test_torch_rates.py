@@ -199,7 +199,7 @@ def test_a_stored_memory_learns_its_patterns():
         assert gradient[name][0, 1] != 0 and slope(loss, model.w[name], (0, 1)) == pytest.approx(
             float(gradient[name][0, 1]), rel=1e-4
         ), name
-    with pytest.raises(ValueError, match="its threshold must be 1, not 0.5"):
+    with pytest.raises(ValueError, match=r"\b1\b.*0.5"):
         Rates(replace(network, schedule=Schedule(nudged=16, threshold=0.5)))
 
 
@@ -336,7 +336,7 @@ def test_two_processes_learn_what_one_does(tmp_path):
 def test_a_batch_has_something_for_everyone():
     from equilif_golden.real.trainer import Distributed
 
-    with pytest.raises(ValueError, match="a batch of 2 has nothing for some of 4 processes"):
+    with pytest.raises(ValueError, match=r"\b2\b.*4 processes"):
         Trainer(Rates(CHAIN), steps=1, batch=2, distributed=Distributed(0, 4))
 
 
@@ -369,9 +369,9 @@ def test_images_in_parts_of_one_are_refused_and_told_how_to_scale(model, x):
 def test_images_of_another_size_are_refused_and_not_cut(model, x):
     n = x.shape[1]
     for wrong in (np.zeros((2, n + 1), np.uint8), np.zeros((2, n - 1), np.uint8), np.zeros(n, np.uint8)):
-        with pytest.raises(ValueError, match=rf"inputs must have shape \(batch, {n}\)"):
+        with pytest.raises(ValueError, match=rf"inputs.*{n}\)"):
             predict(model, wrong)
-        with pytest.raises(ValueError, match=rf"inputs must have shape \(batch, {n}\)"):
+        with pytest.raises(ValueError, match=rf"inputs.*{n}\)"):
             model(torch.tensor(wrong))
 
 

@@ -194,7 +194,7 @@ def test_learning_rates_are_relative_and_fall_together():
     assert trainer.lr == pytest.approx(5e-3) and rates["memory-query"]["lr"] == pytest.approx(1.5e-2)
     with pytest.raises(ValueError, match="scales are of nothing, the weights are memory-query, bias-query"):
         Trainer(model, steps=1, scales={"nothing": 2.0})
-    with pytest.raises(ValueError, match="token_dropout must be a number"):
+    with pytest.raises(ValueError, match="token_dropout"):
         Trainer(model, steps=1, token_dropout=1.5)
 
 
@@ -206,7 +206,7 @@ def test_rows_of_another_table_are_refused():
         lambda: predict(model, None, tokens=other),
         lambda: Trainer(model, steps=1).epoch(None, labels, np.arange(10), tokens=other),
     ):
-        with pytest.raises(ValueError, match="tokens are rows of a table of 13, that of the network has 12"):
+        with pytest.raises(ValueError, match=r"tokens.*\b13\b.*\b12\b"):
             ask()
 
 

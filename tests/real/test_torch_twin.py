@@ -189,15 +189,13 @@ def test_a_network_that_cannot_learn_is_reported_not_divided_by():
 
 def test_without_feedback_there_is_no_energy():
     network = Network.chain(12, 9, 4, feedback=False)
-    with pytest.raises(ValueError, match="synapse hidden1-output is without feedback"):
+    with pytest.raises(ValueError, match="hidden1-output"):
         Twin(network, network.initial_weights())
 
 
 def test_rates_that_do_not_settle_are_an_error():
     twin, x, _, _ = settled(CHAIN)
-    with pytest.raises(
-        ArithmeticError, match=r"rates of 40 samples still move by up to .* after 50 iterations"
-    ):
+    with pytest.raises(ArithmeticError, match=r"40 samples.*50 iterations"):
         twin.settle(twin.clamp(x), tolerance=0.0, limit=50)
 
 
@@ -205,11 +203,11 @@ def test_inputs_and_targets_in_parts_of_one_are_refused_and_told_how_to_scale():
     x, labels = sample(CHAIN)
     weights = CHAIN.initial_weights()
     twin = Twin(CHAIN, weights)
-    with pytest.raises(ValueError, match=r"inputs must be integers in 0\.\.255.*np\.rint\(255 \* x\)"):
+    with pytest.raises(ValueError, match=r"inputs.*0\.\.255.*np\.rint\(255"):
         twin.clamp(x / 255)
-    with pytest.raises(ValueError, match=r"targets must be integers in 0\.\.255"):
+    with pytest.raises(ValueError, match=r"targets.*0\.\.255"):
         twin.targets(0.9 * np.eye(CHAIN.n_outputs))
-    with pytest.raises(ValueError, match=r"inputs must be integers in 0\.\.255"):
+    with pytest.raises(ValueError, match=r"inputs.*0\.\.255"):
         gradient_report(CHAIN, weights, x / 255, labels)
     with pytest.raises(ValueError, match="labels must be integers"):
         gradient_report(CHAIN, weights, x, labels + 0.9)
@@ -226,5 +224,5 @@ def test_inputs_and_targets_of_another_size_are_refused_and_not_cut():
 
 def test_memories_are_not_taken_for_neurons():
     network = Network.attention(4, 3, 2, 5, 3)
-    with pytest.raises(ValueError, match="population 'memory': memories are not modelled here"):
+    with pytest.raises(ValueError, match="'memory'"):
         Twin(network, network.initial_weights())

@@ -30,7 +30,7 @@ from equilif.training import saved
 from equilif.training.records import read_identity, save_network
 from equilif_golden import network as networks
 from equilif_golden.kernel import Kernel
-from equilif_golden.network import Network
+from equilif_golden.network import Network, TokenRows
 from tests.cli import exit_code as run
 
 CLASSES = ("ape", "bee", "cow")
@@ -284,13 +284,6 @@ def test_every_change_of_the_data_is_noticed_or_makes_no_difference(trained, tmp
 
 
 # -- data sets with names, and networks that name nothing -------------------------------------------
-def saved_for(data: DataSet, path: str = "n.npz") -> Path:
-    """An untrained network that names these data."""
-    net = Network.chain(data.n_features, 4, data.n_classes)
-    save_network(Path(path), net, net.initial_weights(), data)
-    return Path(path)
-
-
 def digit_folders(names: Sequence[str]) -> str:
     """The first 200 of the test digits as images, in folders of these names."""
     d = images.digits()
@@ -370,8 +363,13 @@ def test_a_network_meets_only_data_of_its_training(tmp_path, monkeypatch):
         "wide": own.of(x.reshape(40, 4, 16), y),
         "table": own.of(x.reshape(40, 64), y),
     }
+    tokens = TokenRows(np.zeros((2, 4), np.int16), np.zeros(40, np.int32), np.arange(41))
+    parts = (np.zeros((40, 0), np.uint8), y, np.zeros((40, 0), np.uint8), y, tokens, tokens)
+    for name, loading in (("sequences", {"max_tokens": 4}), ("other tokens", {"max_tokens": 5})):
+        sets[name] = DataSet("vowels", *parts, classes=("0", "1"), loading=loading)
+    net = Network.chain(1, 2)
     for a, data in sets.items():
-        network = saved.read(saved_for(data, f"{a}.npz"))
+        network = saved.Saved(Path(f"{a}.npz"), net, net.initial_weights(), data.identity)
         for b, other in sets.items():
             if a == b:
                 assert network.check(other) == ()

@@ -1,0 +1,245 @@
+"""What README and docs claim, the command that proves each claim, and what its result depends on."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+# git pathspecs that results depend on
+RTL = ("golden", "hdl")
+SIMULATED = (*RTL, "sim")
+BUILT = (*RTL, "boards/equilif_boards", ":(exclude)*.json")
+TRAINED = ("golden", "equilif/training", "equilif/presets")
+PROVEN = (*RTL, "tests/formal")
+NETLISTS = (*SIMULATED, "boards/equilif_boards", "tests/engine/test_netlist.py", ":(exclude)*.json")
+
+
+class Claim(NamedTuple):
+    """``inputs``: git pathspecs that the result depends on.  ``shows``: a regular expression; of the output,
+    the first line that has it is noted, or its group; the last line where it is empty.
+    """
+
+    name: str
+    text: str
+    command: str
+    inputs: tuple[str, ...] = SIMULATED
+    shows: str = ""
+
+
+CLAIMS = (
+    Claim(
+        "random-programs",
+        "2,400 random programs on eight engines: RTL = engine model, every memory compared",
+        "python -m pytest tests/engine/test_engine.py -k random_programs -m 'not long'",
+        SIMULATED,
+    ),
+    Claim(
+        "same-bits",
+        "networks learn in RTL as in the reference",
+        "python -m pytest tests/engine/test_engine.py -k networks_learn -m 'not long'",
+        SIMULATED,
+    ),
+    Claim(
+        "kernel",
+        "reference = kernel = engine model on random networks",
+        "python -m pytest tests/test_kernel.py",
+        ("golden", "tests/test_kernel.py"),
+    ),
+    Claim(
+        "blocks",
+        "RTL blocks = their golden functions, latency and cycles included",
+        "python -m pytest tests/blocks -m 'not long'",
+        SIMULATED,
+    ),
+    Claim(
+        "primitives-proven",
+        "arithmetic and small blocks, for all inputs",
+        "python -m pytest tests/formal -k 'not netlist' -m 'not long'",
+        PROVEN,
+    ),
+    Claim(
+        "proofs-long",
+        "proofs that take longer",
+        "python -m pytest tests/formal -m long -k 'not netlist'",
+        PROVEN,
+    ),
+    Claim(
+        "netlist-ice40",
+        "the iCE40 netlist learns as the reference does",
+        "python -m pytest tests/engine/test_netlist.py -k icebreaker -m regress",
+        NETLISTS,
+    ),
+    Claim(
+        "netlist-ecp5",
+        "the ECP5 netlist does, with the registers that were moved into its blocks",
+        "python -m pytest tests/engine/test_netlist.py -k ecp5 -m long",
+        NETLISTS,
+    ),
+    Claim(
+        "netlist-gowin",
+        "the Gowin netlists of both Tang Nano boards do, the 20K with half its lanes",
+        "python -m pytest tests/engine/test_netlist.py -k gowin -m long",
+        NETLISTS,
+    ),
+    Claim(
+        "netlists-proven",
+        "netlists of blocks = RTL, for all inputs",
+        "python -m pytest tests/formal/test_netlist.py -m 'long or not long'",
+        (*PROVEN, "boards/equilif_boards", ":(exclude)*.json"),
+    ),
+    Claim(
+        "cycles",
+        "the number of cycles is exact",
+        "python -m pytest tests/engine/test_engine.py -k cycles",
+        SIMULATED,
+    ),
+    Claim(
+        "bad-frames",
+        "10,000 bad frames do no harm",
+        "python -m pytest tests/link/test_host.py -k ten_thousand_bad_frames -m long",
+        SIMULATED,
+    ),
+    Claim(
+        "checker",
+        "the checker refuses what the golden model refuses",
+        "python -m pytest tests/engine/test_checker.py -m 'not long'",
+        SIMULATED,
+    ),
+    Claim(
+        "bus",
+        "AXI bus = its model",
+        "python -m pytest tests/link/test_bus.py -m 'not long'",
+        SIMULATED,
+    ),
+    Claim(
+        "power-cuts",
+        "a board on its own keeps its weights when power is cut at any cycle",
+        "python -m pytest tests/link/test_player_rtl.py -k power_cuts -m long",
+        SIMULATED,
+    ),
+    Claim(
+        "resets",
+        "reset in any cycle, garbage in all memories at power-up",
+        "python -m pytest tests/engine/test_faults.py -m 'not long'",
+        SIMULATED,
+    ),
+    Claim(
+        "bad-line",
+        "a line that loses, damages or repeats one frame in twenty",
+        "python -m pytest tests/host/test_simulated.py -k one_frame",
+        (*SIMULATED, "equilif/hardware"),
+    ),
+    Claim(
+        "bad-port",
+        "a port that is unplugged at any step",
+        "python -m pytest tests/host/test_hostile_host.py -k port",
+        ("golden", "equilif/hardware"),
+    ),
+    Claim(
+        "accumulators",
+        "accumulators never wrap",
+        "python -m pytest tests/test_kernel.py -k nothing_wraps",
+        ("golden", "tests/test_kernel.py"),
+    ),
+    Claim(
+        "pages",
+        "links, paths, names, commands and examples of these pages",
+        "python -m pytest tests/house/test_docs.py",
+        ("docs", "*.md", "equilif"),
+    ),
+    Claim(
+        "digits",
+        "accuracy on digits, 64-64-10",
+        "equilif train digits --seed 0",
+        TRAINED,
+        shows=r"test accuracy [\d.]+%",
+    ),
+    Claim(
+        "digits-rtl",
+        "a whole training run in RTL, every number compared",
+        "equilif verify digits --full",
+        (*SIMULATED, *TRAINED),
+        shows="mismatches",
+    ),
+    Claim(
+        "gradient",
+        "the integer update against the true gradient",
+        "equilif gradient",
+        TRAINED,
+    ),
+    Claim(
+        "speed",
+        "training of MNIST 784-128-10 on one core, batch 1: times faster than PyTorch",
+        "equilif bench learning --data {data} --seconds 20",
+        (*TRAINED, "equilif/bench"),
+        shows=r"^mnist +times faster +([\d.]+)",
+    ),
+    Claim(
+        "bitstream",
+        "a bitstream of the iCEBreaker",
+        "equilif build icebreaker",
+        BUILT,
+        shows="f_max",
+    ),
+)
+
+
+class TrainedNetwork(NamedTuple):
+    """``short``: its row in README.md, where it has one."""
+
+    data: str
+    network: str
+    epochs: int
+    command: str
+    short: str = ""
+
+
+#: the longer phases that presets once had
+LONG = (
+    "--set phases.free=24 --set phases.nudged=12 --set phases.window=8 --set learning.eta=0.02 "
+    "--set learning.shift=0.5"
+)
+NETWORKS = {
+    "digits": TrainedNetwork("digits 8x8", "64-64-10", 20, "equilif train digits", "digits 64-64-10"),
+    "mnist-64": TrainedNetwork("MNIST", "784-64-10", 20, "equilif train mnist --hidden 64"),
+    "mnist-128": TrainedNetwork("MNIST", "784-128-10", 20, "equilif train mnist", "MNIST 784-128-10"),
+    "mnist-224": TrainedNetwork(
+        "MNIST", "784-224-10", 15, f"equilif train mnist {LONG} --hidden 224 --epochs 15"
+    ),
+    "mnist-256": TrainedNetwork(
+        "MNIST", "784-256-10", 20, "equilif train mnist --hidden 256", "MNIST 784-256-10"
+    ),
+    "mnist-512": TrainedNetwork(
+        "MNIST", "784-512-10", 20, f"equilif train mnist {LONG} --hidden 512 --epochs 20"
+    ),
+    "mnist-maps": TrainedNetwork(
+        "MNIST",
+        "convolutions of 24 and 48 maps",
+        16,
+        "equilif train mnist --hidden conv:24 --hidden conv:48",
+        "MNIST, convolutions of 24 and 48 maps",
+    ),
+    "fashion-maps": TrainedNetwork(
+        "Fashion-MNIST",
+        "a convolution of 128 maps",
+        24,
+        "equilif train fashion --hidden conv:128:3:1 --epochs 24",
+        "Fashion-MNIST, a convolution of 128 maps",
+    ),
+    "fashion-256": TrainedNetwork(
+        "Fashion-MNIST", "784-256-10", 20, "equilif train fashion", "Fashion-MNIST 784-256-10"
+    ),
+    "imdb": TrainedNetwork(
+        "IMDB, 400 tokens that learn",
+        "16 queries, 64 hidden",
+        8,
+        "equilif train imdb",
+        "IMDB sentiment, 16 queries to 400 tokens that learn",
+    ),
+    "snippets": TrainedNetwork(
+        "movie snippets, 64 tokens that learn", "8 queries, 64 hidden", 12, "equilif train snippets"
+    ),
+    "spoken": TrainedNetwork(
+        "spoken digits", "16 queries, 128 hidden", 30, "equilif train spoken", "spoken digits, 16 queries"
+    ),
+    "vowels": TrainedNetwork("JapaneseVowels", "8 queries, 128 hidden", 40, "equilif train vowels"),
+}

@@ -1,0 +1,216 @@
+"""What was measured, the commit that it was measured at, and what has changed since.
+
+    python -m benchmarks.records             records whose inputs have changed since their commit
+    python -m benchmarks.records --all       every record, the current ones included
+
+A record is a file of the tree, or an entry of one, that a command writes.  It names the commit in the key
+`commit`, with a `+` where the inputs had changes that were not committed.  Older ones name the commit that
+put them on record (`recorded`); where there is neither, it is the last commit that changed the file.  Full
+records, of which the tree keeps a summary, are in build/records; CI keeps that folder as an artifact.
+
+Only the standard library and git are needed.  A commit that this clone does not have is *unknown*.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import subprocess
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.claims import BUILT, CLAIMS, RTL, SIMULATED, TRAINED
+
+ROOT = Path(__file__).parents[1]
+SUMMARIES = ROOT / "benchmarks" / "summaries"
+FULL = ROOT / "build" / "records"
+
+
+class Record(NamedTuple):
+    """``inputs``: git pathspecs that the result depends on.  ``entries``: the key below which the file has a
+    commit for each entry; empty where one commit stands for the whole file.
+    """
+
+    name: str
+    file: str
+    inputs: tuple[str, ...]
+    command: str
+    entries: str = ""
+
+
+def _summary(name: str) -> str:
+    return str((SUMMARIES / f"{name}.json").relative_to(ROOT))
+
+
+RECORDS = (
+    Record(
+        "accuracy",
+        _summary("accuracy"),
+        TRAINED,
+        "python -m benchmarks.accuracy --run {entry} --data D",
+        entries="networks",
+    ),
+    Record("area", _summary("area"), (*BUILT, "benchmarks/area.py"), "python -m benchmarks.area --write"),
+    Record(
+        "boards",
+        "boards/equilif_boards/measured.json",
+        BUILT,
+        "python -m benchmarks.boards --data DIR {entry}",
+        entries="boards",
+    ),
+    Record(
+        "campaign",
+        _summary("campaign"),
+        (*SIMULATED, "tests/engines.py", "benchmarks/campaign.py"),
+        "python -m benchmarks.campaign",
+    ),
+    Record("claims", _summary("claims"), (), "python -m benchmarks.evidence --run {entry}", entries="claims"),
+    Record(
+        "coverage",
+        _summary("coverage"),
+        (*SIMULATED, "tests/engines.py", "tests/link", "benchmarks/coverage.py"),
+        "python -m benchmarks.coverage --only {entry}",
+        entries="designs",
+    ),
+    Record("flips", _summary("flips"), (*TRAINED, "benchmarks/flips.py"), "python -m benchmarks.flips"),
+    Record(
+        "mutants",
+        _summary("mutants"),
+        (*SIMULATED, "tests/engines.py", "benchmarks/mutants.py"),
+        "python -m benchmarks.mutants --block {entry}",
+        entries="targets",
+    ),
+    Record(
+        "proofs",
+        _summary("proofs"),
+        (*RTL, "boards/equilif_boards", "tests/formal", ":(exclude)*.json"),
+        "python -m benchmarks.evidence --run {entry}",
+        entries="claims",
+    ),
+)
+
+
+# -- files -----------------------------------------------------------------------------------------
+def read(path: Path) -> dict[str, Any]:
+    """Content of a record; empty when there is none yet."""
+    content: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return content
+
+
+def write(path: Path, content: Any, depth: int = 2) -> None:
+    """Write a record, an entry a line down to ``depth``: git then shows which entries have changed."""
+    from equilif_golden import files
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write(path, (_lines(content, depth) + "\n").encode())
+
+
+def _lines(value: Any, depth: int, indent: str = "") -> str:
+    if not depth or not value or not isinstance(value, dict | list):
+        return json.dumps(value)
+    inner = indent + " "
+    if isinstance(value, dict):
+        items = [f"{json.dumps(key)}: {_lines(item, depth - 1, inner)}" for key, item in value.items()]
+        begin, end = "{}"
+    else:
+        items = [_lines(item, depth - 1, inner) for item in value]
+        begin, end = "[]"
+    return f"{begin}\n{inner}" + f",\n{inner}".join(items) + f"\n{indent}{end}"
+
+
+# -- commits ---------------------------------------------------------------------------------------
+def _git(*arguments: str) -> str | None:
+    """What git prints; None where it fails, is missing, or there is no repository."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
+    except OSError:
+        return None
+    return None if done.returncode else done.stdout.strip()
+
+
+def stamp(inputs: Iterable[str] = SIMULATED) -> dict[str, str]:
+    """Date and commit of what is measured now; the commit is empty outside of a repository."""
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    commit = _git("rev-parse", "--short=9", "HEAD") or ""
+    changed = bool(commit and _git("status", "--porcelain", "--", *inputs))
+    return {"date": today, "commit": commit + "+" * changed}
+
+
+class State(NamedTuple):
+    """``changed``: files of its inputs, empty when there are none, None when the commit is unknown."""
+
+    record: str
+    entry: str
+    commit: str
+    changed: str | None
+
+    @property
+    def is_current(self) -> bool:
+        return self.changed == ""
+
+
+@cache
+def _recorded(file: str) -> str:
+    """The last commit that changed a file; empty where history does not tell."""
+    if _git("rev-parse", "--is-shallow-repository") != "false":
+        return ""  # the oldest commit of a shallow clone seems to have changed every file
+    return _git("log", "-1", "--format=%h", "--", file) or ""
+
+
+@cache
+def _changed(commit: str, inputs: tuple[str, ...]) -> str | None:
+    if not commit or _git("cat-file", "-e", f"{commit}^{{commit}}") is None:
+        return None
+    return _git("diff", "--shortstat", commit, "--", *inputs)
+
+
+def state(record: Record, entry: str, inputs: Sequence[str], known: Mapping[str, Any]) -> State:
+    """What has changed of the inputs of a record, or of an entry of it, since its commit."""
+    measured = known.get("commit", "")
+    since = measured.rstrip("+") or known.get("recorded", "") or _recorded(record.file)
+    shown = measured or (f"recorded {since}" if since else "-")
+    return State(record.name, entry, shown, _changed(since, tuple(inputs)))
+
+
+def states(records: Iterable[Record] = RECORDS) -> Iterator[State]:
+    """One of each record, or of each of its entries."""
+    inputs_of_claims = {claim.name: claim.inputs for claim in CLAIMS}
+    for record in records:
+        try:
+            content = read(ROOT / record.file)
+        except ValueError:
+            content = {}
+        if not record.entries:
+            yield state(record, "", record.inputs, content)
+            continue
+        for entry, known in content.get(record.entries, {}).items():
+            yield state(record, entry, record.inputs or inputs_of_claims.get(entry, SIMULATED), known)
+
+
+def main(arguments: Iterable[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--all", action="store_true", help="list the current ones, too")
+    given = parser.parse_args(None if arguments is None else list(arguments))
+    every = list(states())
+    for record in RECORDS:
+        together: dict[tuple[str, str | None], list[str]] = defaultdict(list)
+        for s in every:
+            if s.record == record.name and (given.all or not s.is_current):
+                together[s.commit, s.changed].append(s.entry)
+        if together:
+            print(f"{record.name}: {record.command.format(entry='ENTRY')}")
+        for (commit, changed), entries in together.items():
+            since = "unknown" if changed is None else changed or "current"
+            print(f"    {commit}: {since}" + f": {'; '.join(entries)}" * bool(entries[0]))
+    current = sum(s.is_current for s in every)
+    unknown = sum(s.changed is None for s in every)
+    print(f"of {len(every)} results {current} are current, {unknown} of an unknown commit")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

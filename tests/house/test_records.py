@@ -1,0 +1,147 @@
+"""Records name a commit and their inputs; pages show what the records say."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks import accuracy, pages, records
+from benchmarks.claims import NETWORKS
+
+COMMITTER = ("-c", "user.name=n", "-c", "user.email=e@example.org")
+
+
+def git(folder, *arguments):
+    done = subprocess.run(
+        ["git", *COMMITTER, *arguments], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """One with an input and a record of it."""
+    if not shutil.which("git"):
+        pytest.skip("git is not installed")
+    git(tmp_path, "init", "-q")
+    (tmp_path / "hdl").mkdir()
+    (tmp_path / "hdl" / "block.py").write_text("1\n")
+    (tmp_path / "record.json").write_text("{}\n")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-qm", "first")
+    monkeypatch.setattr(records, "ROOT", tmp_path)
+    for cached in (records._recorded, records._changed):
+        cached.cache_clear()
+    yield tmp_path
+    for cached in (records._recorded, records._changed):
+        cached.cache_clear()
+
+
+def only(folder, content, *, entries=""):
+    records.write(folder / "record.json", content)
+    record = records.Record("it", "record.json", ("hdl",), "make {entry}", entries)
+    return list(records.states([record]))
+
+
+def test_a_record_is_current_until_an_input_changes(repository):
+    commit = records.stamp(["hdl"])["commit"]
+    assert only(repository, {"commit": commit})[0].is_current
+    (repository / "hdl" / "block.py").write_text("2\n")
+    assert records.stamp(["hdl"])["commit"] == f"{commit}+"
+    records._changed.cache_clear()
+    (found,) = only(repository, {"commit": commit})
+    assert not found.is_current and "1 file changed" in found.changed and found.commit == commit
+
+
+def test_a_record_without_a_commit_has_that_of_its_file(repository):
+    (found,) = only(repository, {})
+    assert found.is_current and git(repository, "rev-parse", "HEAD").startswith(found.commit.split()[1])
+
+
+def test_entries_have_commits(repository):
+    commit = records.stamp(["hdl"])["commit"]
+    known = {"a": {"commit": commit}, "b c": {"recorded": "0123456"}}
+    one, other = only(repository, {"all": known}, entries="all")
+    assert one.is_current and other.changed is None and (one.entry, other.entry) == ("a", "b c")
+
+
+def test_a_shallow_clone_and_no_repository_are_unknown(repository, tmp_path, monkeypatch):
+    (repository / "record.json").write_text('{"commit": "0123456789"}\n')
+    git(repository, "commit", "-qam", "second")
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", "--depth", "1", f"file://{repository}", str(clone))
+    for root in (clone, tmp_path / "nowhere"):
+        root.mkdir(exist_ok=True)
+        monkeypatch.setattr(records, "ROOT", root)
+        records._recorded.cache_clear()
+        records._changed.cache_clear()
+        found = [*only(root, {"commit": "0123456789"}), *only(root, {})]
+        if root is clone:
+            assert [s.changed for s in found] == [None, None]
+    monkeypatch.setattr(records, "_git", lambda *_: None)
+    assert records.stamp()["commit"] == "" and only(clone, {})[0].changed is None
+
+
+def test_the_list_ends_well_in_this_tree(capsys):
+    assert records.main(["--all"]) == 0
+    listed = capsys.readouterr().out
+    for record in records.RECORDS:
+        assert record.name in listed and (records.ROOT / record.file).exists()
+
+
+def test_ci_prints_the_list():
+    assert "-m benchmarks.records" in (records.ROOT / ".ci" / "run").read_text()
+
+
+def test_records_are_read_without_packages():
+    """The list needs Python and git alone."""
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "benchmarks.records"], cwd=records.ROOT, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_what_is_written_is_read_again(tmp_path):
+    content = {"a": {"b": [1, {"c": "x"}], "d": []}, "e": None}
+    for depth in range(5):
+        records.write(tmp_path / "r.json", content, depth)
+        assert records.read(tmp_path / "r.json") == content
+    assert (tmp_path / "r.json").read_text().count("\n") > 5
+
+
+# -- pages -----------------------------------------------------------------------------------------
+def test_pages_are_what_the_records_say():
+    """After a new measurement:  python -m benchmarks.pages"""
+    assert pages.main(["--check"]) == 0
+
+
+def test_every_table_has_a_place():
+    text = "".join(page.read_text() for page in pages.pages())
+    assert {found[1] for found in pages.MARKED.finditer(text)} == set(pages.CONTENT)
+
+
+def test_a_page_that_differs_is_found_and_written(tmp_path, monkeypatch, capsys):
+    (tmp_path / "docs").mkdir()
+    page = tmp_path / "README.md"
+    page.write_text("It is <!-- speed -->7<!-- end of speed -->.\n<!-- speed -->\n<!-- end of speed -->\n")
+    monkeypatch.setattr(pages, "ROOT", tmp_path)
+    monkeypatch.setattr(pages, "CONTENT", {"speed": lambda: "8"})
+    assert pages.main(["--check"]) == 1 and "README.md" in capsys.readouterr().out
+    assert pages.main([]) == 0 and pages.main(["--check"]) == 0
+    assert page.read_text().splitlines()[0] == "It is <!-- speed -->8<!-- end of speed -->."
+    assert "\n\n8\n\n" in page.read_text()
+
+
+def test_accuracies_are_those_of_the_last_epoch_of_each_seed():
+    def run(*test):
+        return {"epochs": [{"test_accuracy": a} for a in test]}
+
+    assert accuracy.accuracies(run(0.5, 0.98765)) == [98.77]
+    assert accuracy.accuracies({"accuracy": 0.9, "runs": [run(0.25, 0.9), run(0.8)]}) == [90.0, 80.0]
+
+
+def test_networks_on_record_are_those_of_the_command():
+    assert set(records.read(accuracy.TABLE)["networks"]) == set(NETWORKS)
