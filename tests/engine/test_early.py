@@ -336,6 +336,7 @@ def test_early_ends_are_told(trained, tmp_path):  # noqa: F811
             "output",
             "--json",
             tmp_path / "e.json",
+            "--overwrite",
         )
         found = json.loads((tmp_path / "e.json").read_text())
         assert sum(found["steps"].values()) == 360 and found["most_steps"] == 24

@@ -605,12 +605,18 @@ WRONG = [
 ]
 
 
+def forget_data(done: Path) -> None:
+    """The network of a run as a version wrote it that did not record its data there."""
+    network.save(done / NETWORK, *network.load(done / NETWORK))
+
+
 @pytest.mark.parametrize("kind", GARBAGE)
 @pytest.mark.parametrize(
     "command",
-    [("train", "--resume", "--out", "{}"), ("train", "--out", "{}")],
+    [("train", "--resume", "--out", "{}"), ("evaluate", "{}/network.npz"), ("train", "--out", "{}")],
 )
 def test_a_history_that_is_none_is_named(kind, command, done):
+    forget_data(done)
     (done / HISTORY).write_bytes(GARBAGE[kind])
     said = refused(*(a.format(done) for a in command))
     assert f"{done / HISTORY} is not a training history of equilif: " in said
@@ -678,6 +684,7 @@ def test_what_presets_and_settings_say_is_read_back_whole():
 )
 def test_a_history_of_rates_that_is_none_is_named(text, done):
     """Read without torch, for the data set of the network beside it."""
+    forget_data(done)
     (done / HISTORY).unlink()
     (done / "rates.json").write_bytes(text)
     said = refused("evaluate", done / NETWORK)
