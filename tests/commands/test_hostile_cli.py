@@ -365,7 +365,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "train digits --epochs 1 --hidden 4 --out run",
             "rates digits --epochs 1 --hidden 4 --set learning.batch=512 --out rates",
             "convert net.npz net.nir",
-            "evaluate net.npz",  # and compiles what is compiled
+            "evaluate net.npz digits",  # and compiles what is compiled
         ):
             done = call(line.split(), limit=300)
             assert done.code == 0 and not done.crash, f"{line}: {done.err}{done.crash}"

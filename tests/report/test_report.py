@@ -258,7 +258,7 @@ def test_samples_that_are_gone_are_told_on_the_page(tmp_path):
     parsed = Page(out.read_text())
     assert f"there is no {file}" in parsed.text and "--data" in parsed.text
     assert "mistakes" not in parsed.sections and {"learning", "fields", "boards"} <= parsed.sections
-    command("report", tmp_path / "run", "--out", out, "--data", tmp_path / "moved.csv")
+    command("report", tmp_path / "run", "--out", out, "--overwrite", "--data", tmp_path / "moved.csv")
     assert "mistakes" in Page(out.read_text()).sections
     assert "could not be read" in refused("report", tmp_path / "run", "--sample", 1)
     assert f"there is no {file}" in refused("report", tmp_path / "run", "--data", file)
