@@ -347,6 +347,7 @@ def test_a_wrong_value_of_a_record_is_named(key, value, swept, tmp_path):
         Sweep([point], tmp_path)
 
 
+@pytest.mark.regress
 def test_other_data_is_measured_anew(tmp_path):
     """What was measured on the one is kept, and not taken for the other."""
     one = ("sweep", *SMALL, "--grid", "data=mnist", "--grid", "hidden=8", "--out", tmp_path / "out")
