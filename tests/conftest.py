@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
             tables[item.nodeid.partition("[")[0]].append(item)
     for name, cases in tables.items():
         (n,) = cases[0].get_closest_marker("sampled").args
-        quick = [case for case in cases if not case.get_closest_marker("long")]
+        quick = [case for case in cases if not any(map(case.get_closest_marker, ("long", "regress")))]
         chosen = {id(case) for case in sample(name, quick, n)}
         for case in quick:
             if id(case) not in chosen:

@@ -276,7 +276,7 @@ def test_compiled_code_is_not_stored_where_the_disk_is_full(small):
     assert not list(small.rglob("*.nbc"))
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("ending", ["nbi", "nbc"])
 @pytest.mark.parametrize("content", [b"", b"no such file", None])
 def test_damaged_files_of_compiled_code_are_written_anew(small, ending, content):

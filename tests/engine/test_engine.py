@@ -326,7 +326,7 @@ ROOMY = EngineConfig(lanes=4, tiles=256, value_groups=128, state_groups=32, prog
 
 
 @pytest.mark.sampled(7)
-@pytest.mark.parametrize("lanes", [4, 8, 16])
+@pytest.mark.parametrize("lanes", [4, 8, pytest.param(16, marks=pytest.mark.regress)])
 @pytest.mark.parametrize("name", MEMORIES)
 def test_networks_with_memories_learn_as_the_kernel(name, lanes):
     memories_learn(name, dataclasses.replace(ROOMY, lanes=lanes))

@@ -11,7 +11,7 @@ from tests.engines import DEEP, ENGINE, SINGLE_PORT, WIDE
 
 @pytest.mark.parametrize(
     "config",
-    [ENGINE, SINGLE_PORT, DEEP, WIDE],
+    [ENGINE, SINGLE_PORT, DEEP, pytest.param(WIDE, marks=pytest.mark.regress)],
     ids=["P4", "P4-SPRAM", "P4-DEEP", "P16-DEEP"],
 )
 def test_rtl(config, tmp_path):

@@ -19,7 +19,9 @@ LONG = dataclasses.replace(ENGINE, program_words=2048)
 
 
 @pytest.mark.parametrize(
-    "config", [ENGINE, SINGLE_PORT, WIDE, LONG], ids=["P4", "P4-SPRAM", "P16-DEEP", "P4-long"]
+    "config",
+    [ENGINE, SINGLE_PORT, WIDE, pytest.param(LONG, marks=pytest.mark.regress)],
+    ids=["P4", "P4-SPRAM", "P16-DEEP", "P4-long"],
 )
 def test_rtl(config, tmp_path):
     assert simulate(Sequencer(config), BENCH, tmp_path, config=config, simulator="icarus")

@@ -132,7 +132,8 @@ def test_fusesoc_lints_it(exported, tmp_path):
     said(command, tmp_path)
 
 
-@pytest.mark.parametrize("simulator", ["icarus", pytest.param("verilator", marks=pytest.mark.regress)])
+@pytest.mark.regress
+@pytest.mark.parametrize("simulator", ["icarus", "verilator"])
 def test_bus_bench_on_the_export(simulator, tmp_path):
     config = dataclasses.replace(
         SMALL, pipeline=Pipeline.FORWARDING if simulator == "icarus" else Pipeline.SMALL
@@ -146,7 +147,7 @@ def test_bus_bench_on_the_export(simulator, tmp_path):
             simulator=simulator,
             visible=visible("axiengine *", "*state *_memory", "*sequencer busy"),
             text=verilog(dut, "axiengine"),
-            config={"engine": dataclasses.asdict(config), "seed": 2, "programs": 3, "accesses": 60},
+            config={"engine": dataclasses.asdict(config), "seed": 2, "programs": 6, "accesses": 120},
         )
         == 4
     )

@@ -211,6 +211,7 @@ def command(*arguments: object) -> tuple[int, str]:
 
 
 # -- commands --------------------------------------------------------------------------------------
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("path", [PATH, URL])
 def test_every_command_works(path, board, tmp_path):
     """And what is learned is what the golden model learns."""

@@ -41,8 +41,13 @@ def bench(name, tmp_path, times):
     )
 
 
-@pytest.mark.parametrize("times", [0.25, pytest.param(1, marks=pytest.mark.regress)])
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize(
+    "name, times",
+    [
+        ("P4-single-port", 0.25),
+        *(pytest.param(name, 1, marks=pytest.mark.regress) for name in CONFIGS),
+    ],
+)
 def test_bus(name, times, tmp_path):
     """Programs of the bare engine's test, random accesses, errors during a run; throughput."""
     bench(name, tmp_path, times)

@@ -258,6 +258,7 @@ def test_it_begins_with_the_slot_that_is_whole(rtl, k):
     assert same_end(rtl, content).player.registers.generation
 
 
+@pytest.mark.sampled(1)
 @verilated
 @pytest.mark.parametrize("newer", [0, 1])
 def test_a_checkpoint_that_is_longer_than_its_slot(rtl, newer):

@@ -312,6 +312,7 @@ distributed.leave()
 """
 
 
+@pytest.mark.regress
 def test_two_processes_learn_what_one_does(tmp_path):
     """Gloo on the CPU, batches that do not divide evenly: gradients and weights of the whole batch."""
     (tmp_path / "two.py").write_text(TWO)

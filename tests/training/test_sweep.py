@@ -253,6 +253,7 @@ def test_cycles_are_those_of_verify(swept, tmp_path):
         assert point[f"{kind} cycles"] == pytest.approx(verified[kind]["cycles"], rel=0.02)
 
 
+@pytest.mark.regress
 def test_a_larger_sweep_keeps_what_is_finished(swept):
     before = {p.name: p.stat().st_mtime_ns for p in (swept / "points").iterdir()}
     said = run("sweep", *SMALL, "--grid", "hidden=8,16,4", "--grid", "width=16,8", "--out", swept, code=1)
@@ -346,6 +347,7 @@ def test_a_wrong_value_of_a_record_is_named(key, value, swept, tmp_path):
         Sweep([point], tmp_path)
 
 
+@pytest.mark.regress
 def test_other_data_is_measured_anew(tmp_path):
     """What was measured on the one is kept, and not taken for the other."""
     one = ("sweep", *SMALL, "--grid", "data=mnist", "--grid", "hidden=8", "--out", tmp_path / "out")
