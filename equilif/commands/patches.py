@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from equilif.commands.own import KEYS, Own, own_of, typed
+from equilif.show.network import Key
 from equilif_golden.schedule import OPTIONS as PHASES
 
 Set = Annotated[
@@ -109,16 +110,6 @@ def changes(
 
 
 # -- all keys --------------------------------------------------------------------------------------
-class Key(NamedTuple):
-    """A key of --set: ``command`` has it, ``values`` are allowed, ``default`` holds when it is left out."""
-
-    command: str
-    key: str
-    default: str
-    values: str
-    meaning: str
-
-
 def key_list() -> list[Key]:
     """All keys of --set, by command."""
     from equilif.training import netfile

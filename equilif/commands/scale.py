@@ -320,7 +320,7 @@ def sweep(
     Example:  [bold]equilif sweep --grid hidden=32,64,64x32 --grid lanes=4,16 --grid board=icebreaker
     --grid epochs=5[/]
     """
-    from equilif.training import sweep as module
+    from equilif.bench import sweep as module
     from equilif.training.folder import PARETO, RunFolder
 
     if scheduler is not None and workers is not None:

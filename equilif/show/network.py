@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from equilif.show.console import NO, YES, console, literal, table
 
 if TYPE_CHECKING:
-    from equilif.commands.patches import Key
     from equilif.hardware.anatomy import Anatomy, Joined, Neurons
+
+
+class Key(NamedTuple):
+    """A key of --set: ``command`` has it, ``values`` are allowed, ``default`` holds when it is left out."""
+
+    command: str
+    key: str
+    default: str
+    values: str
+    meaning: str
 
 
 def keys(found: Iterable[Key]) -> None:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from equilif.show.console import NO, console, literal, plots_for, table
 
 if TYPE_CHECKING:
-    from equilif.training.sweep import Sweep
+    from equilif.bench.sweep import Sweep
 
 
 def sweep(run: Sweep, rows: Sequence[Mapping[str, Any]], cost: str) -> list[str]:
     """Table, failures and the plot, where matplotlib is installed; the files written."""
-    from equilif.training import sweep as module
+    from equilif.bench import sweep as module
 
     best = module.front(rows, cost)
     columns = [

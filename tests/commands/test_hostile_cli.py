@@ -415,7 +415,7 @@ def folder(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 def _sweep_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """A cluster of no processes: a job is done when it is submitted."""
-    sweep = pytest.importorskip("equilif.training.sweep")
+    sweep = pytest.importorskip("equilif.bench.sweep")
 
     @dataclass(eq=False)
     class Job:

