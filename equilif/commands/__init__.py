@@ -232,8 +232,8 @@ def _outputs(given: Mapping[str, Any], overwrite: bool) -> Iterator[None]:
             paths = [str(p).partition("=")[2] for p in paths]
         there = [p for p in map(Path, paths) if files.descriptor(p) is None and _is_file(p)]
         if name not in OUTPUTS:
-            inputs += there
-        else:
+            inputs += [p for p in there if p.exists()]
+        elif there and not (name == "json" and _is_standard_output(there[0])):
             require_absent(there, overwrite)
     with files.protected(inputs):
         yield

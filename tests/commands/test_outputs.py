@@ -78,4 +78,5 @@ def test_exported_files_are_replaced_only_with_overwrite(work):
 def test_every_command_that_writes_a_file_has_the_option():
     for command in cli.app.registered_commands:
         parameters = set(inspect.signature(command.callback).parameters)
-        assert "overwrite" in parameters or not parameters & OUTPUTS, command.callback.__name__
+        has_it = {"overwrite", "resume"} & parameters  # --resume/--overwrite is one parameter
+        assert has_it or not parameters & OUTPUTS, command.callback.__name__

@@ -57,7 +57,7 @@ def test_the_bar_of_a_training_is_of_the_whole_run(trained, terminal, tmp_path):
         ("evaluate NETWORK", "evaluate"),
         ("recall digits --stored 40 --steps 1 --out OUT", "recall"),
         ("gradient digits --network NETWORK --samples 8", "gradient"),
-        ("report RUN --out OUT/x.html", "reading"),
+        ("report RUN --out OUT/x.html --overwrite", "reading"),
     ],
 )
 def test_long_commands_tell_how_far_they_are_on_a_terminal_only(line, told, trained, tmp_path, request):

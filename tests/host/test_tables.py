@@ -13,13 +13,13 @@ import random
 import numpy as np
 import pytest
 
+from equilif.data import sequences
 from equilif.hardware.verify import Plan, compare
 from equilif.host import ports
 from equilif.host.client import Client, LinkError
 from equilif.report import page as pages
 from equilif.report import run as reported
 from equilif.training import attention, netfile, trace
-from equilif.training.preset import Preset
 from equilif.training.train import HISTORY, NETWORK, Training, digest, lesson
 from equilif_golden import network as networks
 from equilif_golden.engine.chip import Chip, OutOfStep
@@ -49,7 +49,7 @@ def board(**options):
 def connected(monkeypatch, tmp_path):
     """Data that have a table, a network file for them, and a board at every port."""
     data = data_set()
-    monkeypatch.setattr(Preset, "load", lambda preset, folder=None: data)
+    monkeypatch.setattr(sequences, "data_set", lambda name, folder, options: data)
     client = board()
     monkeypatch.setattr(ports, "connect", lambda path, baud=None: client)
     (tmp_path / "net.toml").write_text(netfile.written(LEARNS))
@@ -77,7 +77,7 @@ def test_a_board_learns_what_the_golden_model_learns(connected, tmp_path):
     assert [e["weights"] for e in history] == [e.weights for e in want.history]
     found = {}
     for where in ((), ("--port", "there")):
-        run("evaluate", tmp_path / "run" / NETWORK, *where, "--json", tmp_path / "e.json")
+        run("evaluate", tmp_path / "run" / NETWORK, *where, "--json", tmp_path / "e.json", "--overwrite")
         found[where] = json.loads((tmp_path / "e.json").read_text())
     got, golden = found["--port", "there"], found[()]
     assert got["confusion"] == golden["confusion"] and got["accuracy"] == want.history[-1].test_accuracy
@@ -254,18 +254,17 @@ def test_what_a_table_costs():
 def test_a_table_is_shown_as_one(connected, tmp_path):
     """With the data that say its size, without them, and of a saved network."""
     file = tmp_path / "net.toml"
+    outputs = ("--json", tmp_path / "s.json", "--out", tmp_path / "n.svg", "--overwrite")
     networks.save(tmp_path / "n.npz", network := LEARNS.network(data_set()), network.initial_weights())
     for arguments in ((file, "vowels"), (tmp_path / "n.npz",)):
-        said = run("show", *arguments, "--json", tmp_path / "s.json", "--out", tmp_path / "n.svg")
+        said = run("show", *arguments, *outputs)
         assert "120 of these weights are the table of tokens: it stays with the host" in said
         assert "no, tokens" not in said and "4 eta" in said
         (found,) = (s for s in json.loads((tmp_path / "s.json").read_text())["synapses"] if s["table"])
         assert (found["rows"], found["columns"], found["weights"], found["rate"]) == (20, 6, 120, 4)
         drawn = (tmp_path / "n.svg").read_text()
         assert "table, 20 tokens of 6" in drawn and "4 eta" in drawn
-    assert "table of tokens" not in run(
-        "show", file, "--json", tmp_path / "s.json", "--out", tmp_path / "n.svg"
-    )
+    assert "table of tokens" not in run("show", file, *outputs)
     (found,) = (s for s in json.loads((tmp_path / "s.json").read_text())["synapses"] if s["table"])
     assert found["rows"] is None and "table of tokens" in (tmp_path / "n.svg").read_text()
 
