@@ -127,6 +127,7 @@ def test_cycles_are_those_that_the_comparison_with_the_golden_model_counts(digit
     assert found.training > found.ideal_training > 0 and found.per_second > 0
 
 
+@pytest.mark.regress
 def test_an_engine_that_differs_has_no_cycles(digits, monkeypatch):
     monkeypatch.setattr(cycles, "LANES", (4,))
     monkeypatch.setattr(Kernel, "train", lambda *_, **__: None)

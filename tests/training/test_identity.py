@@ -195,7 +195,13 @@ COMMANDS = {
 }
 
 
-@pytest.fixture(scope="module", params=KINDS)
+QUICK = ("table", "images", "texts")  #: kinds by default
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(kind, marks=() if kind in QUICK else pytest.mark.regress) for kind in KINDS],
+)
 def trained(request, tmp_path_factory) -> tuple[str, Path]:
     """A kind of data, and a folder with its files and the run of a network."""
     kind = KINDS[request.param]

@@ -403,6 +403,7 @@ def killed_half_way(out: Path, n: int, *arguments: object) -> tuple[dict[str, in
     return before, said.stdout
 
 
+@pytest.mark.regress  # by default tests/training/test_kills.py kills sweeps in this process
 def test_a_killed_sweep_goes_on(tmp_path):
     killed_half_way(tmp_path, 4, "--grid", "hidden=8,12,16,20")
 
