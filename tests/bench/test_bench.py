@@ -80,6 +80,7 @@ def test_a_race_that_is_not_won_within_its_limit_has_no_time(digits):
     assert found.to_target is None and all(len(learner.parts) <= 3 for learner in learners)
 
 
+@pytest.mark.regress
 def test_the_golden_learner_is_the_kernel_as_its_preset_trains_it(digits):
     preset = PRESETS["digits"]
     network = preset.network(digits)

@@ -170,7 +170,7 @@ def test_one_frame_in_twenty_goes_wrong(epochs, n, port):
 @pytest.mark.parametrize(
     "phases, epochs, kills, pause",
     [
-        ((), 1, 2, 1.0),
+        pytest.param((), 1, 2, 1.0, marks=pytest.mark.regress),
         pytest.param(PHASES, 1, 4, 3.0, marks=pytest.mark.regress),
         pytest.param(PHASES, DIGITS.epochs, 20, 10.0, marks=pytest.mark.long),
     ],

@@ -49,7 +49,7 @@ def test_what_is_shifted_by_bits_ends_no_frame():
     assert len(shifted) == 7 and not shifted & {NOTHING, END, 0, 255}
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.regress  # by default the whole design answers over SPI, below
 @pytest.mark.parametrize("simulator, patience_bits", [("icarus", PATIENCE_BITS), ("verilator", 0)])
 def test_bytes_come_through_in_both_directions(simulator, patience_bits, tmp_path):
     config = {"patience_bits": patience_bits}

@@ -75,6 +75,7 @@ def test_an_error_in_one_run_ends_all_and_all_go_on_to_the_same_bits(alone, tmp_
     assert weights(tmp_path) == alone
 
 
+@pytest.mark.regress
 def test_ctrl_c_ends_all_runs_and_all_go_on_to_the_same_bits(tmp_path):
     command = [sys.executable, "-m", "equilif", "train", "--out", str(tmp_path)]
     process = subprocess.Popen(
