@@ -32,7 +32,7 @@ def filled(text: str) -> str:
 
     def content(found: re.Match[str]) -> str:
         name, old = found.groups()
-        # a table stands on lines of its own, a figure within one
+        # a table has its lines to itself, a figure stands within a line
         around = "\n\n" if old.startswith("\n") else ""
         return f"<!-- {name} -->{around}{CONTENT[name]()}{around}<!-- end of {name} -->"
 

@@ -279,7 +279,8 @@ def panel(title: str) -> Callable[[Callable[..., Any]], Callable[..., None]]:
             option = inspect.Parameter(
                 "overwrite", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=OverwriteFiles
             )
-            run.__signature__ = inspect.Signature([*parameters.values(), option])  # type: ignore[attr-defined]
+            signature = inspect.Signature([*parameters.values(), option])
+            run.__signature__ = signature  # type: ignore[attr-defined]
             run.__annotations__ = {**run.__annotations__, option.name: option.annotation}
         app.command(rich_help_panel=title, help=paragraphs(function.__doc__))(run)
         return run
