@@ -25,9 +25,9 @@ from equilif.extras import MissingExtra
 from equilif.show import console as show
 from equilif.show import hardware as show_hardware
 from equilif.show import training as show_training
+from equilif.training.description import Description
 from equilif.training.evaluate import Evaluation, evaluate
 from equilif.training.folder import BITSTREAM, CONFUSION, CURVE, LOG, RESULTS, SETTLING, RunFolder
-from equilif.training.preset import Preset
 from equilif.training.train import HISTORY, NETWORK, Lesson, Training, digest, lesson
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.kernel import Kernel
@@ -53,7 +53,7 @@ class Demo:
 
     def __init__(
         self,
-        preset: Preset,
+        preset: Description,
         seed: int,
         out: Path,
         *,

@@ -37,7 +37,7 @@ from equilif.show import console as show
 
 if TYPE_CHECKING:
     from equilif.data.dataset import DataSet
-    from equilif.training.preset import Preset
+    from equilif.training.description import Description
     from equilif.training.saved import Saved
     from equilif.training.tensorboard import Board
     from equilif_golden.network import Network
@@ -420,7 +420,7 @@ def samples_of(
     conv: Sequence[str] | None = None,
     patches: Mapping[str, str] = MappingProxyType({}),
     **settings: Any,
-) -> tuple[DataSet, Preset]:
+) -> tuple[DataSet, Description]:
     """A data set by name or path, and how it is trained, with other ``settings`` where they are not None.
 
     ``net``: a file with network and learning, in place of the preset.  ``conv``: convolutions, in its place.
@@ -430,11 +430,11 @@ def samples_of(
     """
     from equilif.data import own as module
     from equilif.training import convolved, netfile, presets
-    from equilif.training.patches import of_network
+    from equilif.training.patches import patched
 
     file = None if net is None else netfile.read(net)
-    if file is not None and file.sketch.unjoined:
-        show.console.print(f"[yellow]{show.literal(file.sketch.unjoined)}[/]")
+    if file is not None and file.description.unjoined:
+        show.console.print(f"[yellow]{show.literal(file.description.unjoined)}[/]")
     asked = [convolved.Asked.of(text) for text in conv or ()]
     hidden = settings.pop("hidden", None) if asked else None
     if asked and file is not None:
@@ -449,7 +449,7 @@ def samples_of(
             file.check_data(data)
             preset = file.preset(data)
         if not asked:
-            preset = of_network(preset.changed(**settings), patches)
+            preset = patched(preset.changed(**settings), patches)
         with show.console.status(f"reading {data}"):
             loaded = preset.load(folder)
     else:
@@ -463,13 +463,10 @@ def samples_of(
             loaded = module.load(data, **own.reading)
         preset = presets.own(loaded) if file is None else file.preset(loaded.name)
         if not asked:
-            preset = of_network(preset.changed(**settings), patches)
-        if preset.shift and not loaded.image:
-            raise ValueError(f"shift moves images by a pixel, {data} holds none: leave it out")
-        if preset.flip and not loaded.image:
-            raise ValueError(f"flip mirrors images, {data} holds none: leave it out")
+            preset = patched(preset.changed(**settings), patches)
+        preset.check_images(data, images=bool(loaded.image))
     if asked:
-        preset = of_network(convolved.preset(loaded, asked, hidden or ()).changed(**settings), patches)
+        preset = patched(convolved.preset(loaded, asked, hidden or ()).changed(**settings), patches)
     if file is not None:
         file.network(loaded)  # says which line does not fit the data
     return loaded, preset

@@ -43,7 +43,7 @@ from equilif_golden.schedule import OPTIONS as PHASES
 if TYPE_CHECKING:
     from equilif.data.about import About
     from equilif.data.dataset import DataSet
-    from equilif.training.preset import Preset
+    from equilif.training.description import Description
     from equilif.training.train import Training
     from equilif_golden.network import Network
 
@@ -159,7 +159,7 @@ class _Asked:
         }
         keeps_settings(given)
 
-    def load(self) -> tuple[DataSet, Preset]:
+    def load(self) -> tuple[DataSet, Description]:
         """The data, and how they are learned."""
         with named_by_key():
             loaded, preset = samples_of(
@@ -187,13 +187,13 @@ class _Asked:
 
 def _seeds(text: str | None) -> int | range | None:
     """A seed, or the seeds FIRST-LAST; ValueError for something else."""
-    from equilif.training.preset import MOST_SEED, check_seed
+    from equilif.training.description import MAX_SEED, check_seed
 
     if text is None:
         return None
     found = re.fullmatch(r"(\d+)(?:-(\d+))?", text, re.ASCII)
     if found is None:
-        raise ValueError(f"seed must be in 0..{MOST_SEED}, or several of them FIRST-LAST, not {text}")
+        raise ValueError(f"seed must be in 0..{MAX_SEED}, or several of them FIRST-LAST, not {text}")
     first = check_seed(int(found[1]))
     if found[2] is None:
         return first
@@ -449,8 +449,8 @@ def recall(
     from equilif.data import images
     from equilif.data.own import chosen
     from equilif.training import recall as module
+    from equilif.training.description import check_seed
     from equilif.training.folder import RECALL
-    from equilif.training.preset import check_seed
     from equilif.training.presets import PRESETS
     from equilif_golden import files
 

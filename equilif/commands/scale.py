@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,14 +24,15 @@ from equilif.commands import (
     samples_of,
 )
 from equilif.commands.learning import keeps_settings, show_version, whereabouts
-from equilif.commands.own import NOTHING, Label, Own, OwnOptions
-from equilif.commands.patches import ROWS, Set, changes, layers, named_by_key
+from equilif.commands.own import NOTHING, Label, OwnOptions
+from equilif.commands.patches import ROWS, Changes, Set, changes, layers, named_by_key
 from equilif.show import console as show
 from equilif.show import sweep as show_sweep
 from equilif.show import training as show_training
 
 if TYPE_CHECKING:
-    from equilif.training.settings import Settings
+    from equilif.data.dataset import DataSet
+    from equilif.training.description import Description
 
 command = panel("Scale")
 
@@ -62,7 +62,7 @@ def rates(
     """Train the fixed point of a network's mean rates by implicit differentiation, on a GPU where there is
     one; save it as spiking network.
 
-    What is not given is the data set's; --set learning.lr=0.001 and the like change it, and `equilif new
+    What is not given is the data set's; --set rates.lr=0.001 and the like change it, and `equilif new
     --keys` lists the keys.  A folder takes one run at a time, and a run that is there stays unless
     --overwrite is given.
 
@@ -90,7 +90,7 @@ def rates(
     with place:
         place.check(module.CHECKPOINT, module.HISTORY, NETWORK, CURVE)
         if resume:
-            about = module.read(out).settings.about
+            about = module.read(out).about
             wanted, where = whereabouts(about, asked, folder)
             with show.console.status("reading the run"):
                 run = module.RateTraining.resume(out, where, name=wanted, epochs=epochs)
@@ -98,10 +98,8 @@ def rates(
         else:
             place.require_free(overwrite=resume is False)
             with named_by_key():
-                settings = _settings(source, folder, given.own)
-                settings = _changed(settings, channels, sizes, given.network, epochs=epochs, seed=seed)
-            with show.console.status(f"reading {show.literal(settings.data)}"):
-                run = module.RateTraining.start(settings, folder)
+                settings, loaded = _settings(source, folder, given, channels, sizes, epochs)
+            run = module.RateTraining.start(settings, loaded, 0 if seed is None else seed)
             place.clear()
         with board as log:
             files = show_training.train_rates(run, out, log)
@@ -115,33 +113,40 @@ def rates(
     return {**run.to_dict(), "accuracy": last.test_accuracy, "out": out, "files": files}
 
 
-def _settings(source: Data | Path, folder: Path | None, own: Own) -> Settings:
-    """How a data set is trained in real numbers, by its name or by its user's own samples."""
-    from equilif.training.settings import SETTINGS, suggested
-
-    if isinstance(source, Path):
-        return suggested(samples_of(source, folder, own)[0])
-    refuse_own(source, own)
-    return SETTINGS[source]
-
-
-def _changed(
-    settings: Settings,
+def _settings(
+    source: Data | Path,
+    folder: Path | None,
+    given: Changes,
     channels: list[str],
     hidden: tuple[int, ...] | None,
-    patches: Mapping[str, str],
-    **given: int | None,
-) -> Settings:
-    """The settings with another network, and with what was given where it is not None."""
-    from equilif.training.patches import of_rates
-    from equilif.training.settings import MAPS_LR
+    epochs: int | None,
+) -> tuple[Description, DataSet]:
+    """How data are trained in real numbers, by their name or by their user's samples, and the data."""
+    from equilif.training import convolved
+    from equilif.training.patches import FEEDBACK, patched, value
+    from equilif.training.presets import RATES, own_rates
 
-    changed: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if channels:
-        changed |= {"channels": tuple(channels), "hidden": hidden or (), "lr": MAPS_LR}
-    elif hidden:
-        changed["hidden"] = hidden
-    return of_rates(dataclasses.replace(settings, **changed), patches)
+    asked = [convolved.Asked.of(text) for text in channels]
+    if isinstance(source, Path):
+        loaded = samples_of(source, folder, given.own)[0]
+        base = own_rates(loaded)
+    else:
+        refuse_own(source, given.own)
+        base = RATES[source]
+        if asked:
+            convolved.require_images(source)
+    changed = base.changed(hidden=None if asked else hidden, epochs=epochs)
+    settings = patched(changed, {} if asked else given.network)
+    if not isinstance(source, Path):
+        with show.console.status(f"reading {source}"):
+            loaded = patched(changed, given.network).load(folder)
+    if asked:
+        text = given.network.get(FEEDBACK)
+        feedback = changed.feedback if text is None else value(text) is not False
+        settings = convolved.rates(loaded, asked, hidden or (), changed, feedback=feedback)
+        settings = patched(settings, given.network)
+    settings.check_images(source, images=bool(loaded.image))
+    return settings, settings.selected(loaded) if isinstance(source, Path) else loaded
 
 
 @command

@@ -126,13 +126,13 @@ def train_rates(run: RateTraining, out: Path, board: Board | None = None) -> lis
     processes = f"{run.distributed.world} process{'es' * (run.distributed.world > 1)}"
     console.print(
         f"[bold]{s.data}[/] {run.sizes}{'' if s.feedback else ', feed-forward'}, "
-        f"{len(run.data.x_test):,} test samples, batch {s.batch}, seed {s.seed}; "
+        f"{len(run.data.x_test):,} test samples, batch {s.batch}, seed {run.seed}; "
         f"{processes} on {run.trainer.device}"
     )
     if run.history:
         console.print(f"resuming after epoch {len(run.history)}")
     files = run.save(out)
-    n = len(s.order(run.data, 0))
+    n = run.samples
     with bar() as progress:
         task = progress.add_task("", total=n * s.epochs, completed=n * len(run.history), note="")
 

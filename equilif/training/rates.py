@@ -21,8 +21,12 @@ from typing import Any, Self
 import numpy as np
 
 from equilif import results
+from equilif.data import images, own
+from equilif.data.about import About
+from equilif.data.arrays import Bytes
 from equilif.data.dataset import DataSet
 from equilif.extras import needs
+from equilif.training.description import Description, check_seed
 from equilif.training.records import (
     check_data,
     check_digest,
@@ -32,10 +36,10 @@ from equilif.training.records import (
     record,
     save_network,
 )
-from equilif.training.settings import RateEpoch, RateHistory, Settings
+from equilif.training.settings import RateEpoch, RateHistory, check_known, current
 from equilif.training.train import NETWORK
 from equilif_golden import files
-from equilif_golden.fixed import whole
+from equilif_golden.fixed import Raw, whole
 from equilif_golden.network import Network, Weights
 
 with needs("torch"):
@@ -53,13 +57,17 @@ SOLVER: dict[str, Any] = {"tolerance": 1e-3}  #: of a rate: a quarter of its 8-b
 class Checkpoint:
     """Content of rates.pt.  Version 0.1.0 first wrote it without ``data_digest`` and ``version``."""
 
-    settings: Settings
+    settings: Description
+    seed: int = 0
+    about: About | None = None
     data_digest: str | None = None  #: equilif.data.dataset.DataSet.digest
     version: str | None = None  #: of equilif
     history: tuple[RateEpoch, ...]
     state: Mapping[str, Any]  #: of the trainer
 
     def __post_init__(self) -> None:
+        check_known(self.settings, self.about)
+        check_seed(self.seed)
         check_digest(self.data_digest, "data_digest")
         check_numbers([e.epoch for e in self.history])
         for name in ("model", "optimiser", "decay"):
@@ -96,7 +104,7 @@ def read(folder: Path) -> Checkpoint:
     if not path.exists():
         raise ValueError(f"there is no run in {folder}: it has no {CHECKPOINT}")
     with _checkpoint(path):
-        return record(Checkpoint, _load(path))
+        return record(Checkpoint, current(_load(path), folder))
 
 
 def _load(path: Path) -> Any:
@@ -120,10 +128,23 @@ def leads() -> bool:
     return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
 
 
-def model_of(settings: Settings, d: DataSet) -> Rates:
+def model_of(settings: Description, d: DataSet, seed: int = 0) -> Rates:
     """What learns: the mean rates of a network."""
     network = settings.network(d)
-    return Rates(network, settings.initial_weights(network, d), **SOLVER)
+    return Rates(network, settings.initial_weights(network, seed, d), **SOLVER)
+
+
+def inputs(settings: Description, d: DataSet, seed: int, epoch: int) -> Bytes:
+    """Training images of an epoch."""
+    rng = np.random.default_rng((seed, epoch, 1))
+    x = images.shifted(d.x_train, rng, settings.shift, d.shape) if settings.shift else d.x_train
+    return images.mirrored(x, rng, settings.flip, d.shape) if settings.flip else x
+
+
+def order(settings: Description, d: DataSet, seed: int, epoch: int) -> Raw:
+    """Order of the training samples in an epoch, without those of classes that are held back."""
+    drawn = np.random.default_rng((seed, epoch)).permutation(len(d.x_train))
+    return drawn[~np.isin(d.y_train[drawn], settings.without)]
 
 
 @dataclass
@@ -133,24 +154,25 @@ class RateTraining:
     ``version``: of equilif that saved it last, None for a run that was not resumed.
     """
 
-    settings: Settings
+    settings: Description
     data: DataSet
     trainer: Trainer
     distributed: Distributed
+    seed: int = 0
     history: list[RateEpoch] = field(default_factory=list)
     version: str | None = None
 
     @classmethod
-    def start(cls, settings: Settings, data: Path | DataSet | None = None) -> Self:
+    def start(cls, settings: Description, data: Path | DataSet | None = None, seed: int = 0) -> Self:
         """In several processes (torchrun) each makes the same run and takes its part of every batch.
 
         ``data``: the folder of the data set, or what ``settings.load`` made of it.
         """
         loaded = data if isinstance(data, DataSet) else settings.load(data)
-        model = model_of(settings, loaded)
+        model = model_of(settings, loaded, check_seed(seed))
         table = model.network.table
         distributed = Distributed.join()
-        steps = settings.epochs * -(-len(settings.order(loaded, 0)) // settings.batch)
+        steps = settings.epochs * -(-len(order(settings, loaded, seed, 0)) // settings.batch)
         trainer = Trainer(
             model,
             steps=steps,
@@ -162,7 +184,7 @@ class RateTraining:
             token_dropout=settings.token_dropout,
             distributed=distributed,
         )
-        return cls(settings, loaded, trainer, distributed)
+        return cls(settings, loaded, trainer, distributed, seed)
 
     @classmethod
     def resume(
@@ -182,10 +204,15 @@ class RateTraining:
         settings = saved.settings
         check_name(folder, settings.data, name)
         if epochs is not None:
-            settings = dataclasses.replace(settings, epochs=epochs)
-        loaded = data if isinstance(data, DataSet) else settings.load(data)
+            settings = settings.changed(epochs=epochs)
+        if isinstance(data, DataSet):
+            loaded = data
+        elif saved.about is not None:
+            loaded = settings.selected(own.again(saved.about, data, name=settings.data))
+        else:
+            loaded = settings.load(data)
         check_data(folder, settings.data, saved.data_digest, loaded)
-        run = cls.start(settings, loaded)
+        run = cls.start(settings, loaded, saved.seed)
         with _checkpoint(folder / CHECKPOINT):
             run.trainer.restore(saved.state)
             saved.check_optimiser(run.trainer.model)
@@ -198,10 +225,15 @@ class RateTraining:
         return len(self.history) >= self.settings.epochs
 
     @property
+    def samples(self) -> int:
+        """Of an epoch."""
+        return len(order(self.settings, self.data, self.seed, 0))
+
+    @property
     def sizes(self) -> str:
         middle = [*(f"{p.maps} maps" for p in self.model.network.lif if p.shape), *self.settings.hidden]
         m = self.settings.memory
-        first = f"{m.tokens} tokens x {m.heads} queries" if m else self.data.n_features
+        first = f"{m.size} tokens x {self.settings.heads} queries" if m else self.data.n_features
         return "-".join(map(str, (first, *middle, self.data.n_classes)))
 
     def epoch(self, progress: Callable[[int, float], None] = lambda samples, loss: None) -> RateEpoch:
@@ -213,14 +245,13 @@ class RateTraining:
         s = self.settings
         d = self.data
         lr = self.trainer.lr
-        order = s.order(d, epoch)
         start = time.perf_counter()
         p = self.trainer.epoch(
-            s.inputs(d, epoch),
+            inputs(s, d, self.seed, epoch),
             d.y_train,
-            order,
+            order(s, d, self.seed, epoch),
             tokens=d.tokens_train,
-            seed=1000 * s.seed + epoch,
+            seed=1000 * self.seed + epoch,
             progress=progress,
         )
         seconds = time.perf_counter() - start
@@ -252,19 +283,22 @@ class RateTraining:
 
     def to_dict(self) -> dict[str, Any]:
         """Content of rates.json."""
-        return dataclasses.asdict(
+        history = dataclasses.asdict(
             RateHistory(
                 data=self.data.name,
                 data_digest=self.data.digest,
                 version=results.version(),
                 sizes=self.sizes,
                 settings=self.settings,
+                seed=self.seed,
+                about=self.data.about,
                 machine=results.machine(),
                 processes=self.distributed.world,
                 device=str(self.trainer.device),
                 epochs=tuple(self.history),
             )
         )
+        return history | {"settings": self.settings.to_dict()}
 
     def save(self, folder: Path) -> list[str]:
         """Names of the files; with several processes the first one writes."""
@@ -273,7 +307,9 @@ class RateTraining:
         buffer = io.BytesIO()
         torch.save(
             {
-                "settings": dataclasses.asdict(self.settings),
+                "settings": self.settings.to_dict(),
+                "seed": self.seed,
+                "about": None if self.data.about is None else dataclasses.asdict(self.data.about),
                 "data_digest": self.data.digest,
                 "version": results.version(),
                 "history": [dataclasses.asdict(r) for r in self.history],

@@ -16,8 +16,8 @@ from equilif.data.dataset import DataSet
 from equilif.data.identity import NamedSet
 from equilif.data.own import Samples
 from equilif.training import settings, train
+from equilif.training.description import Description
 from equilif.training.folder import RATES
-from equilif.training.preset import Preset
 from equilif.training.presets import PRESETS
 from equilif.training.records import read_identity
 from equilif.training.train import HISTORY, NETWORK
@@ -170,13 +170,13 @@ def _by_run(path: Path, weights: Weights) -> About | NamedSet | None:
     if path.name == NETWORK and (path.parent / RATES).exists():
         by_rates = settings.read_history(path.parent / RATES)
         s = by_rates.settings
-        return s.about or _named(s.data, None if s.hold_out else by_rates.data_digest, s.preset)
+        return by_rates.about or _named(s.data, None if s.hold_out else by_rates.data_digest, s)
     return None
 
 
-def _named(name: str, digest: str | None, preset: Preset) -> NamedSet:
+def _named(name: str, digest: str | None, preset: Description) -> NamedSet:
     """Of a run that a version before this wrote."""
-    return NamedSet(name=name, digest=digest, loading=_plain(preset.loading))
+    return NamedSet(name=name, digest=digest, loading=_plain(preset.options))
 
 
 def _load(identity: NamedSet, folder: Path | None) -> DataSet:

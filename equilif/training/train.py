@@ -29,7 +29,7 @@ from equilif.data.arrays import Bytes
 from equilif.data.dataset import DataSet
 from equilif.data.images import mirrored, shifted
 from equilif.data.sequences import masked, placed
-from equilif.training.preset import MOST_EPOCHS, Preset, check_seed
+from equilif.training.description import MAX_EPOCHS, Description, check_seed
 from equilif.training.presets import PRESETS
 from equilif.training.records import (
     check_data,
@@ -83,7 +83,7 @@ def order(seed: int, epoch: int, n: int) -> npt.NDArray[np.int64]:
     return np.random.default_rng((seed, epoch)).permutation(n)
 
 
-#: see Preset.order
+#: see Learning.order
 ORDERS: Mapping[str, Callable[[int, int, int], npt.NDArray[np.int64]]] = {
     "shuffled": order,
     "board": lambda seed, epoch, n: player.order(n, seed, epoch),
@@ -97,7 +97,7 @@ class Samples(NamedTuple):
     tokens: TokenRows | None
 
 
-def samples(data: DataSet, preset: Preset, seed: int, epoch: int) -> Samples:
+def samples(data: DataSet, preset: Description, seed: int, epoch: int) -> Samples:
     """Those of the data set: some images shifted and mirrored, some tokens left out, at the ends or
     anywhere, some of their values masked.
     """
@@ -105,7 +105,7 @@ def samples(data: DataSet, preset: Preset, seed: int, epoch: int) -> Samples:
     x = shifted(data.x_train, rng, preset.shift, data.shape) if preset.shift else data.x_train
     x = mirrored(x, rng, preset.flip, data.shape) if preset.flip else x
     tokens = data.tokens_train
-    places = preset.memory.loading.get("n_pos", 0) if preset.memory else 0
+    places = preset.loading.get("n_pos", 0)
     if tokens and preset.crop:
         tokens = placed(tokens.cropped(rng, preset.crop), places)
     if tokens and preset.mask:
@@ -121,7 +121,7 @@ class Lesson(NamedTuple):
     samples: Callable[[], Samples]
 
 
-def lesson(preset: Preset, data: DataSet, seed: int, epoch: int) -> Lesson:
+def lesson(preset: Description, data: DataSet, seed: int, epoch: int) -> Lesson:
     """An epoch of a run, counted from 0."""
     return Lesson(
         preset.rate(epoch),
@@ -169,7 +169,7 @@ class EpochRecord:
     steps_per_sample: float = 0.0  #: of the free phase; 0 when a device does not tell
 
     def __post_init__(self) -> None:
-        whole(self.epoch, "epoch", 1, MOST_EPOCHS)
+        whole(self.epoch, "epoch", 1, MAX_EPOCHS)
         finite(self.train_accuracy, "train_accuracy", 0, 1)
         finite(self.test_accuracy, "test_accuracy", 0, 1)
         for name in ("eta", "spikes_per_sample", "samples_per_second", "steps_per_sample"):
@@ -226,7 +226,7 @@ class History:
     command: str = "train"
     sizes: str
     seed: int
-    preset: Preset
+    preset: Description
     machine: Mapping[str, Any] = field(default_factory=dict)
     epochs: tuple[EpochRecord, ...]
     marks: tuple[Mark, ...] = ()
@@ -238,6 +238,8 @@ class History:
                 f"data must be one of {', '.join(PRESETS)} and that of its preset, not {self.data!r} and "
                 f"{self.preset.data!r}"
             )
+        if self.preset.learning is None:
+            raise ValueError("preset must have the table learning")
         if self.about is not None and self.about.digest != self.data_digest:
             raise ValueError("about.digest must be data_digest: they are of the same data")
         check_seed(self.seed)
@@ -281,7 +283,7 @@ class Training:
     is its user's own.  ``version``: of equilif that saved it last, None for a run that was not resumed.
     """
 
-    preset: Preset
+    preset: Description
     seed: int
     data: DataSet
     learner: Learner
@@ -293,7 +295,7 @@ class Training:
     @classmethod
     def start(
         cls,
-        preset: Preset,
+        preset: Description,
         data: DataSet,
         seed: int,
         make: Callable[..., Learner] = Kernel,
@@ -442,7 +444,7 @@ class Training:
 
     def to_dict(self) -> dict[str, Any]:
         """Content of history.json."""
-        return dataclasses.asdict(
+        history = dataclasses.asdict(
             History(
                 data=self.data.name,
                 data_digest=self.data.digest,
@@ -457,6 +459,7 @@ class Training:
                 about=self.data.about,
             )
         )
+        return history | {"preset": self.preset.to_dict()}
 
     def save(self, folder: Path, weights: Weights | None = None) -> None:
         """Both files; an interruption at any point leaves a folder that can be resumed."""

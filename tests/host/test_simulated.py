@@ -103,7 +103,7 @@ def digits(n_train: int, n_test: int):
 
 
 def preset(epochs: int):
-    return dataclasses.replace(DIGITS, epochs=epochs)
+    return DIGITS.changed(epochs=epochs)
 
 
 def trained(run: Training, **options) -> Training:

@@ -53,7 +53,7 @@ def test_a_network_of_before_is_evaluated(saved, tmp_path):
 
 def test_a_memory_of_before_is_read():
     history = read_history(FIXTURES / "vowels" / HISTORY)
-    assert history.preset.memory.loading == {"n_pos": 8} and history.preset.crop == 0.2
+    assert history.preset.loading == {"n_pos": 8} and history.preset.crop == 0.2
 
 
 @pytest.mark.parametrize("saved", ["rates"], indirect=True)
