@@ -237,9 +237,7 @@ def test_a_run_that_is_done_can_be_resumed(trained):
 def test_resume_after_an_interruption_between_the_two_files(trained, tmp_path):
     """The history may be an epoch ahead of the network: that epoch is done again, to the same end."""
     preset = PRESETS["digits"]
-    first = Training.start(
-        Description.from_dict({**preset.to_dict(), "epochs": 2}), data.load("digits"), preset.seeds[0]
-    )
+    first = Training.start(preset.changed(epochs=2), data.load("digits"), preset.seeds[0])
     first.epoch()
     first.save(tmp_path)
     (tmp_path / HISTORY).write_bytes((trained / HISTORY).read_bytes())
