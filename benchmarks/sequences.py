@@ -24,7 +24,7 @@ from equilif.data import sequences
 from equilif.data.dataset import DataSet
 from equilif.data.sequences import Sequences
 from equilif.results import machine, write_json
-from equilif.training import usual
+from equilif.training import tables
 from equilif.training.description import Description
 from equilif.training.presets import PRESETS
 from equilif.training.train import Training
@@ -115,15 +115,15 @@ def main() -> None:
     found["ep"] = accuracies
     if args.baselines:
         if preset.learns_table:
-            tables = preset.content()
-            del tables["population"]["memory"]["rows"]
-            stays = Description.of(tables, preset.data).changed(dropout=0.0)
+            content = preset.content()
+            del content["population"]["memory"]["rows"]
+            stays = Description.of(content, preset.data).changed(dropout=0.0)
             found["tokens_stay"] = [ep(stays, data, s) for s in seeds]
             show("the same, tokens that do not learn", found["tokens_stay"])
         pooled = tokens.mean_pooled()
         learning = {**preset.content()["learning"], "dropout": 0.0, "crop": 0.0, "mask": 0}
-        tables = {**usual.chain(*preset.hidden), "phases": preset.content()["phases"], "learning": learning}
-        plain = Description.of(tables, preset.data)
+        content = {**tables.chain(*preset.hidden), "phases": preset.content()["phases"], "learning": learning}
+        plain = Description.of(content, preset.data)
         by_eta = {eta: [ep(plain.changed(eta=eta), pooled, s) for s in seeds] for eta in POOLED_ETAS}
         best = max(by_eta, key=lambda eta: statistics.mean(by_eta[eta]))
         show(

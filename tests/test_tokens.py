@@ -12,7 +12,7 @@ import pytest
 
 from equilif.data import sequences
 from equilif.data.dataset import DataSet
-from equilif.training import netfile, usual
+from equilif.training import netfile, tables
 from equilif.training.description import Description, Sizes
 from equilif.training.neighbours import neighbours
 from equilif.training.presets import PRESETS
@@ -212,7 +212,7 @@ def test_what_changes_tokens_needs_some_that_stay(option):
 LEARNS = Description.of(
     {
         **PRESETS["vowels"].content(),
-        **usual.memory(8, 2, 8, table_scale=4.0),
+        **tables.memory(8, 2, 8, table_scale=4.0),
         "learning": {"epochs": 2, "eta": 0.02, "decay": 0.1, "form": "linear", "dropout": 0.1},
         "loading": {},
     },

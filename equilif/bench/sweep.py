@@ -30,10 +30,11 @@ from equilif.data import own
 from equilif.data.dataset import DataSet
 from equilif.extras import needs
 from equilif.training import presets
-from equilif.training.description import Description, check_seed
+from equilif.training.description import Description
 from equilif.training.folder import POINTS
 from equilif.training.presets import PRESETS
 from equilif.training.records import load_json, reading, record
+from equilif.training.tables import check_seed
 from equilif.training.train import lesson, taught
 from equilif_golden import files
 from equilif_golden.engine.compiler import Compiled, engine_for

@@ -187,7 +187,7 @@ class _Asked:
 
 def _seeds(text: str | None) -> int | range | None:
     """A seed, or the seeds FIRST-LAST; ValueError for something else."""
-    from equilif.training.description import MAX_SEED, check_seed
+    from equilif.training.tables import MAX_SEED, check_seed
 
     if text is None:
         return None
@@ -449,9 +449,9 @@ def recall(
     from equilif.data import images
     from equilif.data.own import chosen
     from equilif.training import recall as module
-    from equilif.training.description import check_seed
     from equilif.training.folder import RECALL
     from equilif.training.presets import PRESETS
+    from equilif.training.tables import check_seed
     from equilif_golden import files
 
     asked = chosen(data)

@@ -113,16 +113,15 @@ def changes(
 # -- all keys --------------------------------------------------------------------------------------
 def key_list() -> list[Key]:
     """All keys of --set, by command."""
-    from equilif.training.description import REQUIRED, TABLES, absent, allowed
+    from equilif.training import tables
 
-    def keys(command: str, tables: Iterable[str]) -> Iterator[Key]:
-        for table in tables:
-            prefix = "population.NAME" if table == "population" else table
-            for name, f in TABLES[table].key_fields().items():
-                default = absent(f).replace(REQUIRED, "")
-                yield Key(command, f"{prefix}.{name}", default, allowed(f), str(f.description))
+    def keys(command: str, table: str) -> Iterator[Key]:
+        prefix = "population.NAME" if table == "population" else table
+        for name, key in tables.keys(table).items():
+            yield Key(command, f"{prefix}.{name}", key.default, key.values, key.meaning)
 
-    found = list(keys("train", (name for name in TABLES if name not in ("synapse", "rates"))))
+    named = (name for name in tables.TABLES if name not in ("synapse", "rates"))
+    found = [key for name in named for key in keys("train", name)]
     found.append(Key("train", "loading.NAME", "", "", "option of the loader of a set of sequences"))
     for f in dataclasses.fields(Own):
         m = f.metadata
@@ -130,7 +129,7 @@ def key_list() -> list[Key]:
     for f in dataclasses.fields(RunOptions):
         default = "" if f.default is None else str(f.default)
         found.append(Key("train", f"run.{f.name}", default, f.metadata["values"], f.metadata["help"]))
-    found += keys("rates", ["rates"])
+    found += keys("rates", "rates")
     feedback = "symmetric synapses; false: forward ones only"
     found.append(Key("rates", "synapse.feedback", "true", "true, false", feedback))
     found.append(Key("rates", "loading.tokens", "", "1..1024", "sequences: tokens of a sample, at most"))
@@ -141,11 +140,11 @@ def key_list() -> list[Key]:
 # -- messages --------------------------------------------------------------------------------------
 def keys_of_options(*, rates: bool = False) -> dict[str, str]:
     """Keys of what other commands have an option for, by the option."""
-    from equilif.training.description import TABLES
+    from equilif.training.tables import keys
 
     method = "rates" if rates else "learning"
-    found = {name: f"{method}.{name}" for name in TABLES[method].key_fields()}
-    found |= {name: f"phases.{name}" for name in TABLES["phases"].key_fields()}
+    found = {name: f"{method}.{name}" for name in keys(method)}
+    found |= {name: f"phases.{name}" for name in keys("phases")}
     found |= {name: f"data.{name}" for name in (ROWS if rates else KEYS)}
     found |= {name: f"run.{name}" for name in RUN}
     if rates:

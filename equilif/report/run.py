@@ -13,11 +13,12 @@ from equilif.data import own
 from equilif.data.about import About
 from equilif.data.dataset import DataSet
 from equilif.training import netfile, presets, settings, train
-from equilif.training.description import METHODS, Description
+from equilif.training.description import Description
 from equilif.training.folder import RATES
 from equilif.training.patches import TOKENS, patched, training_words
 from equilif.training.records import check_data
 from equilif.training.settings import RateEpoch, RateHistory
+from equilif.training.tables import METHODS
 from equilif.training.train import HISTORY, NETWORK, EpochRecord, History
 from equilif_golden import network as networks
 from equilif_golden.network import Network, Weights

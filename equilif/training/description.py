@@ -1,23 +1,14 @@
-"""A network and how it learns: the one description that network files, presets, runs and commands share.
-
-The classes are the tables of a network file.  Ranges and texts of their keys stand here once: they check a
-file, make its errors, the list of `equilif new --keys`, the table in docs/own_networks.md and the JSON Schema
-for editors.
-"""
+"""A network and how it learns: the one description that network files, presets, runs and commands share."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import json
 import math
 import re
-import reprlib
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -25,333 +16,32 @@ from equilif.data import images, sequences
 from equilif.data.dataset import DataSet
 from equilif.data.ragged import position
 from equilif.extras import needs
-from equilif.training import old, usual
+from equilif.training import old, tables
+from equilif.training.tables import (
+    METHODS,
+    Joint,
+    Learning,
+    Neurons,
+    Numbers,
+    Phases,
+    Place,
+    PlacedError,
+    Rates,
+    Start,
+    Table,
+    Tables,
+    named,
+    nearest,
+    within,
+)
 from equilif_golden.blocks.relay import FRACTION
 from equilif_golden.fixed import DEFAULT, Numerics, keep, whole
 from equilif_golden.learning import learning_steps, smallest_rate
-from equilif_golden.network import MOST_NEURONS, MOST_START, Input, Network, Population, Synapse, Weights
-from equilif_golden.populations import MOST_GAIN, MOST_ROWS, shape_of
-from equilif_golden.schedule import Option, Schedule
+from equilif_golden.network import Network, Synapse, Weights
+from equilif_golden.schedule import Schedule
 
 with needs("cli"):
-    from pydantic import (
-        BaseModel,
-        BeforeValidator,
-        ConfigDict,
-        Field,
-        PrivateAttr,
-        ValidationError,
-        WithJsonSchema,
-        create_model,
-    )
-    from pydantic.fields import FieldInfo
-
-MAX_EPOCHS = 1 << 20
-MAX_SEED = (1 << 32) - 1
-#: keys that lead to a value of a file
-Place = tuple[str | int, ...]
-#: names of what a key may be, by its type
-NAMED = {bool: "true or false", str: "a text", int: "an integer", float: "a number"}
-REQUIRED = "must be there"  #: in place of a default
-#: keys that belong to one kind of population
-OPTIONS = ("heads", "gain", "sharpness", "loaded", "rows", "shape", "patch")
-#: tables that say how a network learns, one of them in a description
-METHODS = ("learning", "rates")
-
-
-def check_seed(seed: int) -> int:
-    """A seed that NumPy and torch take; ValueError otherwise."""
-    return whole(seed, "seed", 0, MAX_SEED)
-
-
-class PlacedError(ValueError):
-    """Something wrong, and the keys that lead to it."""
-
-    def __init__(self, place: Place, message: str):
-        super().__init__(message)
-        self.place = place
-
-
-# -- keys ------------------------------------------------------------------------------------------
-def _key(default: Any, meaning: str, *, values: str = "", absent: str = "", **limits: Any) -> Any:
-    """A key of a table.
-
-    ``values``: what it may be, where its type and its limits do not tell; ``absent``: what holds when it is
-    left out, where its default does not tell.
-    """
-    texts: dict[str, Any] = {name: text for name, text in (("values", values), ("absent", absent)) if text}
-    return Field(
-        default, description=meaning, json_schema_extra={"x-equilif": texts} if texts else None, **limits
-    )
-
-
-def _texts(field: FieldInfo) -> Mapping[str, str]:
-    extra = field.json_schema_extra
-    return extra.get("x-equilif", {}) if isinstance(extra, dict) else {}  # type: ignore[return-value]
-
-
-def _number(value: float) -> str:
-    return str(value) if isinstance(value, int) else f"{value:g}".replace("e+0", "e").replace("e-0", "e-")
-
-
-def _limits(metadata: Iterable[Any]) -> str:
-    found = {name: getattr(m, name) for m in metadata for name in ("gt", "ge", "le") if hasattr(m, name)}
-    if "gt" in found:
-        return f"above {_number(found['gt'])}, up to {_number(found['le'])}"
-    return f"{_number(found['ge'])}..{_number(found['le'])}" if "le" in found else ""
-
-
-def _type(annotation: Any) -> tuple[Any, Sequence[Any]]:
-    """A type without None and what is annotated to it, and the latter."""
-    parts = [a for a in get_args(annotation) if a is not type(None)]
-    if get_origin(annotation) is Annotated:
-        inner, metadata = _type(parts[0])
-        return inner, [*metadata, *(m for f in parts[1:] if isinstance(f, FieldInfo) for m in f.metadata)]
-    if type(None) in get_args(annotation):
-        return _type(parts[0])
-    return annotation, ()
-
-
-def allowed(field: FieldInfo) -> str:
-    """What a key may be: a range, words, or a type."""
-    kind, metadata = _type(field.annotation)
-    if text := _texts(field).get("values"):
-        return text
-    if get_origin(kind) is Literal:
-        return ", ".join(get_args(kind))
-    if limits := _limits([*field.metadata, *metadata]):
-        return limits
-    if get_origin(kind) is tuple:
-        item = FieldInfo.from_annotation(get_args(kind)[0])
-        return allowed(item) if _limits(item.metadata) else "a list"
-    return "true, false" if kind is bool else NAMED[kind]
-
-
-def absent(field: FieldInfo) -> str:
-    """What holds when a key is left out."""
-    if text := _texts(field).get("absent"):
-        return text
-    return REQUIRED if field.is_required() else json.dumps(field.default)
-
-
-def _wanted(field: FieldInfo) -> str:
-    """What a key must be, in a message."""
-    kind, _ = _type(field.annotation)
-    values = allowed(field)
-    if get_origin(kind) is tuple:
-        return f"a list ({values})"
-    if get_origin(kind) is Literal:
-        return f"one of {values}"
-    name = NAMED[kind]
-    if kind in (bool, str):
-        return name
-    return f"{name} {values}" if values.startswith("above") else f"{name} in {values}"
-
-
-def nearest(name: str, known: Sequence[str]) -> str:
-    """What to write in place of a name that is none."""
-    near = difflib.get_close_matches(name, known, 1)
-    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
-
-
-# -- tables ----------------------------------------------------------------------------------------
-class Table(BaseModel):
-    """A table of a network file: of these keys only, each of its type."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, populate_by_name=True
-    )
-
-    @classmethod
-    def key_fields(cls) -> dict[str, FieldInfo]:
-        """The keys, in the order of the file."""
-        return {f.alias or name: f for name, f in cls.model_fields.items()}
-
-
-def _table(kind: type, name: str, doc: str) -> Any:
-    """The table of a dataclass of the golden model, whose fields have the texts and limits."""
-    hints = get_type_hints(kind)
-    fields: dict[str, Any] = {}
-    for f in dataclasses.fields(kind):
-        m = f.metadata
-        option: Option | None = m.get("option")
-        text = (option.help if option else m["help"]).rstrip(".").replace("--", "")
-        limits = {k: m[k] for k in ("gt", "ge", "le") if k in m}
-        if option and option.limits:
-            limits = dict(zip(("ge", "le"), option.limits, strict=True))
-        missing = option.absent if option and f.default is None else ""
-        made = _key(
-            f.default, text[:1].lower() + text[1:], values=m.get("values", ""), absent=missing, **limits
-        )
-        fields[f.name] = (hints[f.name], made)
-    return create_model(name, __base__=Table, __doc__=doc, __module__=__name__, **fields)
-
-
-Phases: Any = _table(Schedule, "Phases", "Time steps of a sample, and the neuron.")
-Numbers: Any = _table(Numerics, "Numbers", "Number formats.")
-Part = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1, le=MOST_NEURONS)]
-Names = Annotated[
-    tuple[str, ...],
-    Field(strict=False, min_length=1),
-    WithJsonSchema(
-        {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
-    ),
-    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
-]
-
-
-class Neurons(Table):
-    """A population of neurons: `[population.NAME]`."""
-
-    kind: Literal["input", "constant", "lif", "output", "relay", "softmax"] = _key(
-        "lif", "input, constant, lif (spiking neurons), output, relay or softmax"
-    )
-    size: Count | None = _key(
-        None, "neurons; of input, output and the relay of tokens the data say it", absent="the data's"
-    )
-    heads: Count | None = _key(None, "relay: queries, side by side", absent="1")
-    gain: int | None = _key(
-        None, "relay: what is heard back counts 2^(gain - 1) times", absent="0", ge=0, le=MOST_GAIN
-    )
-    sharpness: int | None = _key(
-        None, "softmax: in octaves; k = 2^(sharpness - 1) ln 2", absent="3", ge=-32, le=32
-    )
-    loaded: bool | None = _key(None, "softmax: the patterns are the tokens of each sample", absent="false")
-    rows: int | None = _key(
-        None,
-        "softmax: tokens are rows of a table of this length, which learns; 0: the data's",
-        absent="no table",
-        ge=0,
-        le=MOST_ROWS,
-    )
-    shape: tuple[Count, ...] | None = _key(
-        None,
-        "maps: height, width and number of maps, in place of a size",
-        values="a list",
-        absent="no maps",
-        strict=False,
-        min_length=3,
-        max_length=3,
-    )
-    patch: Count | None = _key(
-        None, "input with a shape: rows and columns of an image at one position", absent="1"
-    )
-
-    def population(self, name: str, size: int = 1, rows: int = 1) -> Population:
-        """The population; ``size`` and ``rows`` where the data say them."""
-        options = {n: getattr(self, n) for n in OPTIONS if getattr(self, n) is not None}
-        if options.get("rows") == 0:
-            options["rows"] = rows
-        kind = "lif" if self.kind == "output" else self.kind
-        return Population(name, size if self.size is None else self.size, kind, **options)
-
-    def checked(self, name: str) -> Neurons:
-        """With everything that follows from the rest; ValueError for what cannot be."""
-        size = self.size
-        if self.shape is not None and size is None:
-            size = shape_of(self.shape, f"population {name!r}").size
-        if self.kind == "constant" and size is None:
-            size = 1
-        if self.kind in ("lif", "softmax") and size is None:
-            raise ValueError(f"population {name!r}: {self.kind} neurons need a size, the number of them")
-        made = self.population(name, size or self.heads or 1)
-        options = {n: getattr(made, n) if n in _fields(made) else None for n in OPTIONS}
-        if self.kind == "softmax":
-            options["rows"] = self.rows  # 0 stays
-        if self.shape is None:
-            options["patch"] = None
-        shape = options["shape"]
-        return self.model_copy(update={**options, "size": size, "shape": shape and tuple(shape)})
-
-    @property
-    def image(self) -> tuple[int, ...] | None:
-        """Of an input of maps: rows, columns and colours of a sample."""
-        made = self.population("input") if self.kind == "input" else None
-        return made.image if isinstance(made, Input) else None
-
-
-def _fields(population: Population) -> set[str]:
-    return {f.name for f in dataclasses.fields(population)}
-
-
-class Joint(Table):
-    """What joins two populations: `[[synapse]]`."""
-
-    from_: Names = _key(
-        ..., "name of a population, or a list of names: a synapse from each", values="a name", alias="from"
-    )
-    to: str = _key(..., "name of a population; it sends its spikes back (see feedback)", values="a name")
-    rate: float = _key(1.0, "learning rate of these synapses, relative to the network's", ge=0, le=1e6)
-    feedback: bool = _key(
-        True, "false, between spiking populations: one way; such a network runs, but cannot learn"
-    )
-    kernel: Count | None = _key(
-        None, "between maps: a convolution, with a kernel of this side", absent="all to all"
-    )
-    stride: Count = _key(1, "of a kernel: positions from step to step")
-
-
-class Learning(Table):
-    """How the network learns by Equilibrium Propagation."""
-
-    epochs: int = _key(..., "times that all training samples are shown", ge=1, le=MAX_EPOCHS)
-    eta: float = _key(..., "learning rate of the first epoch", gt=0, le=1 << 16)
-    decay: Part = _key(
-        ..., "exponential: factor of an epoch; linear, cosine: part of eta left in the last one"
-    )
-    form: Literal["exponential", "linear", "cosine"] = _key(
-        "exponential", "how eta falls: exponential, linear or cosine"
-    )
-    shift: Part = _key(0.0, "images: part of them that an epoch moves by a pixel")
-    flip: Part = _key(0.0, "images: part of them that an epoch turns left to right")
-    dropout: Part = _key(0.0, "tokens: part of those of a sample that an epoch leaves out")
-    crop: float = _key(
-        0.0, "tokens: part of a sample that an epoch leaves out at either end, at most", ge=0, le=0.5
-    )
-    mask: int = _key(
-        0, "tokens: neighbouring values of those of a sample that an epoch sets to 0", ge=0, le=MOST_NEURONS
-    )
-    order: Literal["shuffled", "board"] = _key(
-        "shuffled", "of the samples of an epoch: shuffled, or as a board makes it that learns alone"
-    )
-    seeds: tuple[Annotated[int, Field(ge=0, le=MAX_SEED)], ...] = _key(
-        (0, 1, 2, 3, 4),
-        "of weights and sample order; the first is the default",
-        strict=False,
-        min_length=1,
-    )
-
-
-class Rates(Table):
-    """How its mean rates are trained by implicit differentiation, in real numbers, in place of [learning]."""
-
-    epochs: int = _key(..., "times that every training sample is shown", ge=1, le=MAX_EPOCHS)
-    batch: int = _key(128, "samples a step, of all processes together", ge=1, le=1 << 20)
-    lr: float = _key(
-        2e-3, "learning rate of AdamW in the first step, falling to zero as a cosine", ge=1e-9, le=10
-    )
-    weight_decay: float = _key(0.0, "of AdamW", ge=0, le=10)
-    dropout: float = _key(0.0, "part of the hidden neurons that a sample does without", ge=0, le=0.99)
-    shift: Part = _key(0.0, "images: part of them moved by a pixel, anew each epoch")
-    flip: Part = _key(0.0, "images: part of them mirrored, anew each epoch")
-    table_lr: float = _key(
-        0.0, "sequences: learning rate of the table of tokens, relative to lr; 0: none", ge=0, le=1e6
-    )
-    token_dropout: Part = _key(0.0, "sequences: part of a sample's tokens left out, anew each epoch")
-    without: Annotated[
-        tuple[int, ...],
-        BeforeValidator(lambda value: [value] if isinstance(value, int) else value),
-    ] = _key((), "class to hold back, or a list of classes", values="classes", strict=False)
-    hold_out: int = _key(0, "training samples kept from learning, in place of the test set", ge=0, le=1 << 31)
-
-
-class Start(Table):
-    """Initial weights."""
-
-    bias: float = _key(0.2, "biases, in thresholds", ge=-MOST_START, le=MOST_START)
-    scale: float = _key(0.5, "other weights, as a part of Glorot's limit", ge=0, le=MOST_START)
-    query: float = _key(0.3, "memories: deviation of the queries", ge=0, le=MOST_START)
+    from pydantic import Field, PrivateAttr, ValidationError
 
 
 class Sizes(NamedTuple):
@@ -388,37 +78,28 @@ class Description(Table):
     :meth:`of` makes one; every other way leaves checks out.  ``data``: the data set that it is for.
     """
 
-    population: dict[str, Neurons] = _key(
-        ..., "populations, in the order in which they are updated", min_length=1
+    population: dict[str, Neurons] = Field(
+        description="Populations, in the order in which they are updated.", min_length=1
     )
-    synapse: tuple[Joint, ...] = _key(
-        ..., "synapses: spikes go both ways, through the same weights", strict=False, min_length=1
+    synapse: tuple[Joint, ...] = Field(
+        description="Synapses: spikes go both ways, through the same weights.", strict=False, min_length=1
     )
-    phases: Phases = _key(Phases(), Phases.__doc__)
-    learning: Learning | None = _key(None, str(Learning.__doc__))
-    rates: Rates | None = _key(None, str(Rates.__doc__))
-    start: Start = _key(Start(), str(Start.__doc__))
-    numbers: Numbers = _key(Numbers(), Numbers.__doc__)
-    loading: dict[str, Any] = _key({}, "Options of the loader of a data set of sequences.")
+    phases: Phases = Phases()
+    learning: Learning | None = None
+    rates: Rates | None = None
+    start: Start = Start()
+    numbers: Numbers = Numbers()
+    loading: dict[str, Any] = Field({}, description="Options of the loader of a data set of sequences.")
     _data: str = PrivateAttr("")
 
-    eta = _of_method("eta")
-    decay = _of_method("decay")
-    form = _of_method("form")
-    shift = _of_method("shift")
-    flip = _of_method("flip")
-    dropout = _of_method("dropout")
-    crop = _of_method("crop")
-    mask = _of_method("mask")
-    order = _of_method("order")
-    seeds = _of_method("seeds")
-    batch = _of_method("batch")
-    lr = _of_method("lr")
-    weight_decay = _of_method("weight_decay")
-    table_lr = _of_method("table_lr")
-    token_dropout = _of_method("token_dropout")
-    without = _of_method("without")
-    hold_out = _of_method("hold_out")
+    eta, decay, form, shift, flip, dropout, crop, mask, order, seeds = map(
+        _of_method,
+        ("eta", "decay", "form", "shift", "flip", "dropout", "crop", "mask", "order", "seeds"),
+    )
+    batch, lr, weight_decay, table_lr, token_dropout, without, hold_out = map(
+        _of_method,
+        ("batch", "lr", "weight_decay", "table_lr", "token_dropout", "without", "hold_out"),
+    )
 
     @classmethod
     def of(cls, content: Mapping[str, Any], data: str = "") -> Self:
@@ -429,16 +110,20 @@ class Description(Table):
         try:
             found = cls.model_validate(content)
         except ValidationError as e:
-            raise _problem(e) from None
+            raise tables.problem(e) from None
         found._data = data
         found._check()
         return found
 
     @classmethod
-    def of_network(cls, network: Network, data: str = "", *, sized: bool = False, **tables: Any) -> Self:
+    def of_network(cls, network: Network, data: str = "", *, sized: bool = False, **others: Any) -> Self:
         """That of a network, and other tables; without ``sized`` the data say the sizes that they can say."""
-        content = {**_shape(network, sized=sized), "phases": dataclasses.asdict(network.schedule), **tables}
-        return cls.of(content, data)
+        found = {
+            **tables.shape(network, sized=sized),
+            "phases": dataclasses.asdict(network.schedule),
+            "numbers": dataclasses.asdict(network.numerics),
+        }
+        return cls.of({**found, **others}, data)
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> Self:
@@ -507,7 +192,7 @@ class Description(Table):
             content |= self._with_hidden(tuple(hidden))
         return type(self).of(content, self.data)
 
-    def _with_hidden(self, hidden: tuple[int, ...]) -> usual.Tables:
+    def _with_hidden(self, hidden: tuple[int, ...]) -> Tables:
         """A chain, or a memory before one, with other hidden populations; ValueError for another network."""
         same = type(self).of(self.content() | self._usual(self.hidden), self.data)
         if (same.population, same.synapses) != (self.population, self.synapses):
@@ -517,17 +202,18 @@ class Description(Table):
             )
         return self._usual(hidden)
 
-    def _usual(self, hidden: tuple[int, ...]) -> usual.Tables:
+    def _usual(self, hidden: tuple[int, ...]) -> Tables:
         """The usual network of these hidden populations, with the learning rates of this one."""
         if not self.loaded:
             into = {s.post: s.rate_scale for s in self.synapses}
             names = [name for name, g in self.population.items() if g.kind in ("lif", "output")]
             # rates of layers belong to these layers
-            rates = [into.get(name, 1.0) for name in names] if len(hidden) == len(names) - 1 else []
-            return usual.chain(*hidden, rates=rates, feedback=self.feedback)
+            same = len(hidden) == len(names) - 1
+            rates = tuple(into.get(name, 1.0) for name in names) if same else None
+            return tables.chain(*hidden, rate_scales=rates, feedback=self.feedback)
         memory, query = (self.population[name] for name in self.loaded)
         rate = {s.pre: s.rate_scale for s in self.synapses if s.post == self.loaded[1]}
-        return usual.memory(
+        return tables.memory(
             memory.size or 1,
             self.heads,
             *hidden,
@@ -540,15 +226,15 @@ class Description(Table):
     # -- checks ------------------------------------------------------------------------------------
     def _check(self) -> None:
         """PlacedError unless some data make a network of it that learns."""
-        tables = {}
+        populations = {}
         for name, table in self.population.items():
-            with _within(("population", name), Neurons.model_fields):
-                tables[name] = table.checked(name)
-        keep(self, population=tables)
+            with within(("population", name), Neurons.model_fields):
+                populations[name] = table.checked(name)
+        keep(self, population=populations)
         self._check_synapses()
-        with _within(("phases",), Phases.model_fields):
+        with within(("phases",), Phases.model_fields):
             _ = self.schedule
-        with _within(("numbers",), Numbers.model_fields):
+        with within(("numbers",), Numbers.model_fields):
             _ = self.numerics
         try:
             self._check_network()
@@ -566,7 +252,7 @@ class Description(Table):
                     raise PlacedError(
                         ("synapse", k, key), f"there is no population {name!r}: {nearest(name, names)}"
                     )
-            with _within(("synapse", k), ("rate", "feedback", "kernel", "stride")):
+            with within(("synapse", k), ("rate", "feedback", "kernel", "stride")):
                 Synapse(s.from_[0], s.to, s.rate, s.feedback, s.kernel, s.stride)
 
     def _check_network(self) -> None:
@@ -645,21 +331,21 @@ class Description(Table):
             else s
             for s in self.synapses
         ]
-        keep(self, population={**self.population, memory: table}, synapse=_grouped(synapses))
+        keep(self, population={**self.population, memory: table}, synapse=tables.grouped(synapses))
 
     def place(self, message: str) -> Place:
         """The population, synapse or key of the file that a message is about."""
         raw = self.model_dump(by_alias=True, exclude_unset=True)
         for name, table in raw["population"].items():
             if f"population {name!r}" in message:
-                return ("population", name, *_named(message, table))
+                return ("population", name, *named(message, table))
         for k, s in reversed([*enumerate(raw["synapse"])]):
             for pre in s["from"]:
                 if re.search(rf"synapse {re.escape(pre)}-{re.escape(s['to'])}(?![\w.])", message):
-                    return ("synapse", k, *_named(message, s))
+                    return ("synapse", k, *named(message, s))
         for table in ("phases", *METHODS, "start", "loading", "numbers"):
-            if named := _named(message, raw.get(table) or {}):
-                return (table, *named)
+            if found := named(message, raw.get(table) or {}):
+                return (table, *found)
         return ()
 
     # -- what it is made of ------------------------------------------------------------------------
@@ -898,18 +584,6 @@ class Description(Table):
             )
 
 
-#: the tables of a file
-TABLES: dict[str, type[Table]] = {
-    "population": Neurons,
-    "synapse": Joint,
-    "phases": Phases,
-    "learning": Learning,
-    "rates": Rates,
-    "start": Start,
-    "numbers": Numbers,
-}
-
-
 def schema() -> dict[str, Any]:
     """JSON Schema of a network file (draft 2020-12)."""
     return {
@@ -917,107 +591,3 @@ def schema() -> dict[str, Any]:
         **Description.model_json_schema(by_alias=True),
         "title": "A network of equilif, and how it learns",
     }
-
-
-def _shape(network: Network, *, sized: bool = False) -> dict[str, Any]:
-    """Populations, synapses and number formats of a network; without ``sized`` data say what they can say."""
-    tables = {}
-    for p in network.populations:
-        kind = "output" if p.name == network.output else p.kind
-        by_data = (
-            kind == "output"
-            or kind == "input"
-            and len(network.inputs) == 1
-            or network.loaded is not None
-            and p is network.loaded.relay
-        )
-        options = {n: getattr(p, n) for n in OPTIONS if n in _fields(p)}
-        table = {"kind": kind, "size": None if by_data and not sized else p.size, **options}
-        if table.get("rows") and not sized:
-            table["rows"] = 0
-        tables[p.name] = {k: v for k, v in table.items() if v is not None and (k, v) != ("patch", 1)}
-    return {
-        "population": tables,
-        "synapse": [s.model_dump(by_alias=True, exclude_none=True) for s in _grouped(network.synapses)],
-        "numbers": dataclasses.asdict(network.numerics),
-    }
-
-
-def _grouped(synapses: Iterable[Synapse]) -> tuple[Joint, ...]:
-    """Tables of synapses: one for those that differ in where they come from only."""
-    alike = groupby(synapses, lambda s: (s.post, s.rate_scale, s.feedback, s.kernel, s.stride))
-    return tuple(
-        Joint(
-            from_=tuple(s.pre for s in group),
-            to=to,
-            rate=rate,
-            feedback=feedback,
-            kernel=kernel,
-            stride=stride,
-        )
-        for (to, rate, feedback, kernel, stride), group in alike
-    )
-
-
-# -- what is wrong ---------------------------------------------------------------------------------
-def _problem(error: ValidationError) -> PlacedError:
-    """The first thing that is wrong in a file, in one line; a key that is missing last, as it may be there
-    under a wrong name.
-    """
-    problems = error.errors(include_url=False, include_context=False)
-    first = min(problems, key=lambda e: e["type"] == "missing")
-    place: Place = first["loc"]
-    *above, key = place
-    table = TABLES.get(str(place[0]))
-    shown = "[[synapse]]" if place[0] == "synapse" else f"[{'.'.join(map(str, above))}]"
-    known = list(table.key_fields() if table and above else Description.key_fields())
-    if first["type"] == "extra_forbidden":
-        what = shown if above else "a network file"
-        return PlacedError(place, f"{what} has no {key!r}: {nearest(str(key), known)}")
-    if place in (("population",), ("synapse",)):
-        there = () if first["type"] == "missing" else place
-        remedy = (
-            "populations, each in a table [population.NAME]"
-            if key == "population"
-            else "synapses, each in a table [[synapse]] (two brackets) with from and to"
-        )
-        return PlacedError(there, f"a network has {remedy}")
-    if first["type"] == "missing":
-        return PlacedError(tuple(above), f"{shown} needs {key}: {table.key_fields()[str(key)].description}")  # type: ignore[union-attr]
-    value = reprlib.repr(first["input"])
-    if first["type"] in ("model_type", "dict_type"):
-        name = ".".join(map(str, place))
-        return PlacedError(place, f"{name} must be a table, [{name}], not {value}")
-    depth = 2 if place[0] in ("population", "synapse") else 1
-    item = "".join(f"[{k}]" for k in place[depth + 1 :])
-    name = str(place[depth])
-    field = table.key_fields()[name] if table else Description.key_fields()[str(place[0])]
-    if item:
-        field = FieldInfo.from_annotation(get_args(_type(field.annotation)[0])[0])
-    whose = f"population {above[1]!r}: " if place[0] == "population" else ""
-    return PlacedError(place[: depth + 1], f"{whose}{name}{item} must be {_wanted(field)}, not {value}")
-
-
-class _within:
-    """Whatever is wrong there is at ``place``, or at the one of its keys ``names`` that the message names."""
-
-    def __init__(self, place: Place, names: Iterable[str]):
-        self.place = place
-        self.names = names
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, ValueError):
-            message = str(error).replace("rate_scale", "rate") if self.place[0] == "synapse" else str(error)
-            raise PlacedError((*self.place, *_named(message, self.names)), message) from error
-
-
-def _named(message: str, names: Iterable[str]) -> Place:
-    """The first of these keys that a message has as a word, else the size where it speaks of neurons."""
-    words = re.findall(r"\w+", message)
-    found = [n for n in names if n in words and n not in ("from", "to")]
-    if found:
-        return (min(found, key=words.index),)
-    return ("size",) if "neurons" in words and "size" in names else ()

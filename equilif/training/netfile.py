@@ -32,18 +32,8 @@ from typing import Any
 
 from equilif.data import Name, sequences
 from equilif.data.dataset import DataSet
-from equilif.training.description import (
-    METHODS,
-    TABLES,
-    Description,
-    Joint,
-    Neurons,
-    Numbers,
-    Place,
-    PlacedError,
-    absent,
-    allowed,
-)
+from equilif.training.description import Description
+from equilif.training.tables import METHODS, TABLES, Joint, Neurons, Numbers, Place, PlacedError, keys
 from equilif_golden import network as networks
 from equilif_golden.network import Network
 
@@ -216,7 +206,7 @@ def written(description: Description, *, heading: Sequence[str] = ()) -> str:
 
 def _population(name: str, group: Neurons) -> str:
     lines = [f"[population.{_name(name)}]"]
-    for key in Neurons.key_fields():
+    for key in keys("population"):
         value = getattr(group, key)
         if (
             value is None
@@ -238,8 +228,8 @@ def _joint(synapse: Joint) -> str:
     """A synapse, without what its defaults say."""
     names = synapse.from_
     given: dict[str, Any] = {"from": names if len(names) > 1 else names[0], "to": synapse.to}
-    for key, field in Joint.key_fields().items():
-        if key not in ("from", "to", "stride") and getattr(synapse, key) != field.default:
+    for key in ("rate", "feedback", "kernel"):
+        if getattr(synapse, key) != Joint.model_fields[key].default:
             given[key] = getattr(synapse, key)
     if synapse.kernel is not None:
         given["stride"] = synapse.stride
@@ -250,9 +240,9 @@ def _lines(name: str, description: Description, without: Sequence[str] = ()) -> 
     """A table, each key with what it means; a key of no value is a comment."""
     table = getattr(description, name)
     lines = [f"[{name}]"]
-    for key, field in table.key_fields().items():
+    for key, text in keys(name).items():
         value = getattr(table, key)
-        note = field.description or ""
+        note = text.meaning
         if key not in without:
             lines.append(f"# {key} = ...  {note}".rstrip() if value is None else _line(key, value, note))
     return "\n".join(lines) + "\n"
@@ -288,12 +278,11 @@ def table() -> str:
     for name, kind in TABLES.items():
         what = " ".join(str(kind.__doc__).split()).rstrip(".")
         rows.append(f"| **{name}** | | | {what[:1].lower()}{what[1:]} |")
-        for key, field in kind.key_fields().items():
-            default = absent(field)
-            if re.fullmatch(r'[\d.\[\], -]+|true|false|".*"', default):
-                default = f"`{default}`"
-            meaning = str(field.description).replace("*", "\\*")
-            rows.append(f"| `{key}` | {default} | {allowed(field)} | {meaning} |")
+        for key, text in keys(name).items():
+            code = re.fullmatch(r'[\d.\[\], -]+|true|false|".*"', text.default)
+            default = f"`{text.default}`" if code else text.default or "must be there"
+            meaning = text.meaning.replace("*", "\\*")
+            rows.append(f"| `{key}` | {default} | {text.values} | {meaning} |")
     return "\n".join(rows)
 
 

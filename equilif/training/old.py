@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from equilif.training import usual
+from equilif.training import tables
 
 #: keys of what it kept
 LEARNING = ("epochs", "eta", "decay", "form", "shift", "flip", "dropout", "crop", "mask", "order", "seeds")
@@ -45,9 +45,9 @@ def _network(d: Mapping[str, Any], memory: Mapping[str, Any]) -> dict[str, Any]:
             "numbers": graph.get("numerics", {}),
         }
     if not memory:
-        return usual.chain(*d["hidden"], rates=d.get("rate_scales", ()))
+        return tables.chain(*d["hidden"], rate_scales=d.get("rate_scales") or None)
     shape = {k: v for k, v in memory.items() if k not in ("query", "loading")}
-    return usual.memory(shape.pop("tokens"), shape.pop("heads"), *d["hidden"], **shape)
+    return tables.memory(shape.pop("tokens"), shape.pop("heads"), *d["hidden"], **shape)
 
 
 def _synapse(s: Mapping[str, Any]) -> dict[str, Any]:

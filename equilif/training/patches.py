@@ -11,7 +11,8 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from equilif.training.description import METHODS, Description, Place, PlacedError, nearest
+from equilif.training.description import Description
+from equilif.training.tables import METHODS, Place, PlacedError, nearest
 
 Patches = Mapping[str, str]  #: values as they are typed, by key
 UNNAMED = "synapse"  #: a table without names

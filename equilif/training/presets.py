@@ -10,7 +10,7 @@ from pathlib import Path
 
 from equilif.data import Name
 from equilif.data.dataset import DataSet
-from equilif.training import netfile, usual
+from equilif.training import netfile, tables
 from equilif.training.description import Description
 from equilif_golden.fixed import DEFAULT
 
@@ -35,7 +35,7 @@ def own(data: DataSet) -> Description:
     if data.tokens_train is not None:
         return own_memory(data, epochs)
     learning = {"epochs": epochs, "eta": OWN_ETA[data.n_features > OWN_MANY], "decay": 0.05, "form": "linear"}
-    return Description.of({**usual.chain(OWN_HIDDEN), "learning": learning}, data.name)
+    return Description.of({**tables.chain(OWN_HIDDEN), "learning": learning}, data.name)
 
 
 def own_memory(data: DataSet, epochs: int) -> Description:
@@ -50,7 +50,7 @@ def own_memory(data: DataSet, epochs: int) -> Description:
     if width > most:
         raise ValueError(f"tokens have {width:,} values, a memory takes {most:,}: give narrower vectors")
     spans = code.kind == "series"
-    network = usual.memory(
+    network = tables.memory(
         code.steps, min(OWN_HEADS, most // width), 128 if spans else 64, query_scale=1.0 if spans else 32.0
     )
     learning = {"epochs": epochs, "eta": 0.02 if spans else 0.003, "decay": 0.05, "form": "linear"}
@@ -65,7 +65,7 @@ def own_rates(data: DataSet) -> Description:
         raise ValueError("own data in a memory are trained by `equilif train`: leave out data.memory")
     preset = own(data)
     rates = {**RATES["digits"].content()["rates"], "epochs": preset.epochs}
-    return Description.of({**usual.chain(*preset.hidden), "phases": SETTLED, "rates": rates}, data.name)
+    return Description.of({**tables.chain(*preset.hidden), "phases": SETTLED, "rates": rates}, data.name)
 
 
 #: a file for each data set with a name; in ``rates`` those for training in real numbers, in ``conv`` those of

@@ -26,7 +26,7 @@ from equilif.data.about import About
 from equilif.data.arrays import Bytes
 from equilif.data.dataset import DataSet
 from equilif.extras import needs
-from equilif.training.description import Description, check_seed
+from equilif.training.description import Description
 from equilif.training.records import (
     check_data,
     check_digest,
@@ -37,6 +37,7 @@ from equilif.training.records import (
     save_network,
 )
 from equilif.training.settings import RateEpoch, RateHistory, check_known, current
+from equilif.training.tables import check_seed
 from equilif.training.train import NETWORK
 from equilif_golden import files
 from equilif_golden.fixed import Raw, whole

@@ -12,9 +12,10 @@ from typing import Any
 
 from equilif.data.about import About
 from equilif.training import old
-from equilif.training.description import MAX_EPOCHS, Description, check_seed
+from equilif.training.description import Description
 from equilif.training.presets import RATES
 from equilif.training.records import check_digest, check_numbers, load_json, reading, record
+from equilif.training.tables import MAX_EPOCHS, check_seed
 from equilif_golden import network as networks
 from equilif_golden.fixed import finite, whole
 

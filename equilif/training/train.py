@@ -29,7 +29,7 @@ from equilif.data.arrays import Bytes
 from equilif.data.dataset import DataSet
 from equilif.data.images import mirrored, shifted
 from equilif.data.sequences import masked, placed
-from equilif.training.description import MAX_EPOCHS, Description, check_seed
+from equilif.training.description import Description
 from equilif.training.presets import PRESETS
 from equilif.training.records import (
     check_data,
@@ -41,6 +41,7 @@ from equilif.training.records import (
     record,
     save_network,
 )
+from equilif.training.tables import MAX_EPOCHS, check_seed
 from equilif_golden import network as networks
 from equilif_golden.fixed import Raw, finite, whole
 from equilif_golden.kernel import Epoch, Kernel

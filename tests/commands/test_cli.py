@@ -20,7 +20,7 @@ import pytest
 from equilif import cli, results
 from equilif.data import images as data
 from equilif.data import sequences
-from equilif.training import netfile, train, usual
+from equilif.training import netfile, tables, train
 from equilif.training.description import Description
 from equilif.training.presets import PRESETS
 from equilif.training.train import HISTORY, NETWORK, Training, digest
@@ -316,9 +316,9 @@ def test_presets_make_networks_and_come_back_from_json():
 
 
 def test_heads_begin_at_places_of_their_own():
-    tables = {**usual.memory(4, 3), "start": {"query": 0}, "loading": {"n_pos": 3}}
+    content = {**tables.memory(4, 3), "start": {"query": 0}, "loading": {"n_pos": 3}}
     net = network.Network.attention(4, 5, 3, 2)
-    w = Description.of(tables, "spoken").initial_weights(net, 0)["bias-query"]
+    w = Description.of(content, "spoken").initial_weights(net, 0)["bias-query"]
     np.testing.assert_array_equal(w.reshape(3, 5), np.eye(5, dtype=int)[2:] * 127 * 32)
 
 

@@ -19,7 +19,7 @@ from equilif.host import ports
 from equilif.host.client import Client, LinkError
 from equilif.report import page as pages
 from equilif.report import run as reported
-from equilif.training import attention, netfile, trace, usual
+from equilif.training import attention, netfile, tables, trace
 from equilif.training.description import Description
 from equilif.training.train import HISTORY, NETWORK, Training, digest, lesson
 from equilif_golden import network as networks
@@ -278,7 +278,7 @@ def test_a_report_and_what_queries_look_at_are_of_the_table(connected, tmp_path)
     (found,) = attention.look(made.network, made.weights, data, [index])
     rows = data.tokens_test.take([index])
     learned = rows._replace(table=made.weights[TABLE].astype(np.int16))
-    fixed = Description.of({**LEARNS.content(), **usual.memory(8, 2, 8)}, "vowels").network(data)
+    fixed = Description.of({**LEARNS.content(), **tables.memory(8, 2, 8)}, "vowels").network(data)
     others = {name: w for name, w in made.weights.items() if name != TABLE}
     (want,) = attention.look(
         fixed,

@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 
 from benchmarks import sequences as benchmark  # noqa: E402   torch is optional
 from equilif.data.dataset import DataSet  # noqa: E402
-from equilif.training import rates, usual  # noqa: E402
+from equilif.training import rates, tables  # noqa: E402
 from equilif.training.description import Description  # noqa: E402
 from equilif.training.presets import PRESETS, RATES  # noqa: E402
 from equilif_golden.kernel import Kernel  # noqa: E402
@@ -269,7 +269,7 @@ def reviews(tmp_path):
 
 
 def test_reviews_are_learnt_saved_resumed_and_deployed(reviews, monkeypatch):
-    few = Description.of({**RATES["imdb"].content(), **usual.memory(5, 2, 64), "loading": {}}, "imdb")
+    few = Description.of({**RATES["imdb"].content(), **tables.memory(5, 2, 64), "loading": {}}, "imdb")
     monkeypatch.setitem(RATES._read, "imdb", few)  # not without 50 words
     out = reviews / "run"
     learning = ("table_lr=10", "lr=0.003", "weight_decay=0", "batch=6", "token_dropout=0.1")
@@ -291,7 +291,7 @@ def test_reviews_are_learnt_saved_resumed_and_deployed(reviews, monkeypatch):
 
 
 def test_a_table_that_does_not_learn_is_that_of_the_data(reviews):
-    content = {**RATES["imdb"].content(), **usual.memory(12, 2, 4), "loading": {}}
+    content = {**RATES["imdb"].content(), **tables.memory(12, 2, 4), "loading": {}}
     frozen = Description.of(content, "imdb").changed(table_lr=0.0, hold_out=20, epochs=1)
     begun_ = rates.RateTraining.start(frozen, reviews)
     assert begun_.model.network.table is None

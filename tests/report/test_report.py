@@ -20,7 +20,7 @@ from equilif.data.about import About
 from equilif.data.scaling import fit
 from equilif.report import facts, page, run
 from equilif.report.inputs import Fields, Inputs
-from equilif.training import usual
+from equilif.training import tables
 from equilif.training.description import Description
 from equilif.training.evaluate import evaluate
 from equilif.training.train import HISTORY, NETWORK, digest
@@ -288,7 +288,7 @@ def test_options_that_were_changed_are_in_the_command(made):
     assert len(own) == len(PHASES) - 1
     words = " ".join(f"--set phases.{name}={value}" for name, value in own.items())
     assert words in changed.repeat(data).commands[-2]
-    halved = usual.chain(*preset.hidden, rates=(0.5, 1.0))
+    halved = tables.chain(*preset.hidden, rate_scales=(0.5, 1.0))
     for other, words in (({"start": {"bias": 0.3}}, "--set start.bias=0.3"), (halved, "--net ")):
         preset = Description.of({**saved.history.preset.content(), **other}, saved.history.data)
         changed = dataclasses.replace(saved, history=dataclasses.replace(saved.history, preset=preset))

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from equilif.data import Name, images
 from equilif.data.dataset import DataSet
 from equilif.hardware.anatomy import Anatomy
-from equilif.training import netfile, usual
+from equilif.training import netfile, tables
 from equilif.training.description import Description, Sizes, schema
 from equilif.training.presets import FOLDER, PRESETS, RATES, own
 from equilif.training.train import HISTORY, NETWORK, Training, read_history
@@ -122,28 +122,28 @@ def said(path: Path) -> str:
 LONG = {"free": 24, "nudged": 16, "window": 8}
 
 
-def known(name: str, tables: usual.Tables, learning: str, *, more=None, **others) -> Description:
+def known(name: str, shape: tables.Tables, learning: str, *, more=None, **others) -> Description:
     """That of a data set; ``learning``: epochs, eta, decay and form."""
     epochs, eta, decay, form = learning.split()
     how = {"epochs": int(epochs), "eta": float(eta), "decay": float(decay), "form": form, **(more or {})}
-    return Description.of({**tables, "learning": how, **others}, name)
+    return Description.of({**shape, "learning": how, **others}, name)
 
 
 #: a change here is a change of results
 KNOWN = {
     d.data: d
     for d in (
-        known("digits", usual.chain(64), "20 0.05 0.93 exponential", phases={"free": 8}),
+        known("digits", tables.chain(64), "20 0.05 0.93 exponential", phases={"free": 8}),
         known(
             "mnist",
-            usual.chain(128),
+            tables.chain(128),
             "20 0.015 0.05 linear",
             phases={"free": 8, "beta": 1.0},
             more={"shift": 0.75},
         ),
         known(
             "imdb",
-            usual.memory(400, 16, 64, sharpness=2, query_scale=64, table_scale=80),
+            tables.memory(400, 16, 64, sharpness=2, query_scale=64, table_scale=80),
             "8 0.0015 0.05 linear",
             phases=LONG,
             more={"dropout": 0.5},
@@ -151,7 +151,7 @@ KNOWN = {
         ),
         known(
             "spoken",
-            usual.memory(32, 16, 128, sharpness=4),
+            tables.memory(32, 16, 128, sharpness=4),
             "30 0.01 0.05 linear",
             more={"dropout": 0.4},
             start={"query": 0},
@@ -159,7 +159,7 @@ KNOWN = {
         ),
         known(
             "vowels",
-            usual.memory(32, 8, 128),
+            tables.memory(32, 8, 128),
             "40 0.04 0.1 linear",
             phases={"nudged": 8},
             more={"dropout": 0.1, "crop": 0.2, "mask": 1},
@@ -256,8 +256,8 @@ def test_a_chain_and_an_attention_network_are_presets_as_ever(tmp_path):
 
 
 def test_rates_of_layers_are_kept(tmp_path):
-    tables = {**PRESETS["digits"].content(), **usual.chain(5, 4, rates=(1.0, 0.5, 2.0))}
-    preset = Description.of(tables, "digits")
+    content = {**PRESETS["digits"].content(), **tables.chain(5, 4, rate_scales=(1.0, 0.5, 2.0))}
+    preset = Description.of(content, "digits")
     assert [s.rate for s in preset.changed(hidden=(7, 6)).synapse] == [1.0, 0.5, 2.0]
     assert netfile.read(write(tmp_path, netfile.written(preset))).preset("digits") == preset
 
@@ -327,8 +327,8 @@ WRONG = [
         'from = ["imput", "bias"] !',
         "no population 'imput': did you mean 'input'?",
     ),
-    ('from = ["input", "bias"]', "from = [] !", "from must be a list (a name), not []"),
-    ('from = ["input", "bias"]', "from = 3 !", "from must be a list (a name), not 3"),
+    ('from = ["input", "bias"]', "from = [] !", "from must be a name"),
+    ('from = ["input", "bias"]', "from = 3 !", "from must be a name, not 3"),
     ('from = ["input", "bias"]', "from = [3] !", "from[0] must be a text, not 3"),
     ('from = "output"', 'source = "output" !', "[[synapse]] has no 'source'"),
     ('[[synapse]]\nfrom = "output"', "[[synapse]] !", "[[synapse]] needs from: name of a population"),
@@ -822,7 +822,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "own_networks.md"
 def test_the_page_has_every_key():
     text = PAGE.read_text()
     assert netfile.table() in text, "python -m equilif.training.netfile  makes the table"
-    assert all(f.description for table in netfile.TABLES.values() for f in table.key_fields().values())
+    assert all(key.meaning for table in netfile.TABLES for key in netfile.keys(table).values())
 
 
 def test_the_files_of_the_page_are_network_files(tmp_path):

@@ -12,6 +12,7 @@ from equilif.data import images
 from equilif.training import convolved
 from equilif.training.patches import FEEDBACK, patched, split, value
 from equilif.training.presets import PRESETS, RATES
+from equilif.training.tables import keys as table_keys
 from equilif.training.train import HISTORY, read_history
 from tests.cli import refused, run
 
@@ -170,4 +171,4 @@ def test_all_keys_are_listed(tmp_path):
     }
     assert all(k["meaning"] for k in keys)
     listed = {k["key"] for k in keys if k["command"] == "rates"}
-    assert {f"rates.{name}" for name in type(RATES["digits"].rates).key_fields()} < listed
+    assert {f"rates.{name}" for name in table_keys("rates")} < listed
