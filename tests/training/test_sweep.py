@@ -116,7 +116,7 @@ def test_a_point_changes_the_preset():
         (("--grid", "decay=nan"), "decay must be a number in 0..1"),
         (("--grid", "seed=-1"), "seed must be in 0.."),
         (("--grid", "width=4"), "width must be in 8..16, not 4"),
-        (("--grid", "hidden=0"), "size must be an integer in 1.."),
+        (("--grid", "hidden=0"), "size must be in 1.."),
         (("--grid", "window=6"), "window must be a power of two, not 6"),
         (("--grid", "free=512"), "must be in 1..511, not 512"),
         (("--grid", "beta=inf"), "beta must be a number in 0..2"),
