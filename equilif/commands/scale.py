@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
@@ -20,19 +20,14 @@ from equilif.commands import (
     Resume,
     board_in,
     panel,
-    refuse_own,
     samples_of,
 )
 from equilif.commands.learning import keeps_settings, show_version, whereabouts
 from equilif.commands.own import NOTHING, Label, OwnOptions
-from equilif.commands.patches import ROWS, Changes, Set, changes, layers, named_by_key
+from equilif.commands.patches import ROWS, Set, changes, layers, named_by_key
 from equilif.show import console as show
 from equilif.show import sweep as show_sweep
 from equilif.show import training as show_training
-
-if TYPE_CHECKING:
-    from equilif.data.dataset import DataSet
-    from equilif.training.description import Description
 
 command = panel("Scale")
 
@@ -98,7 +93,16 @@ def rates(
         else:
             place.require_free(overwrite=resume is False)
             with named_by_key():
-                settings, loaded = _settings(source, folder, given, channels, sizes, epochs)
+                loaded, settings = samples_of(
+                    source,
+                    folder,
+                    given.own,
+                    conv=channels,
+                    patches=given.network,
+                    rates=True,
+                    hidden=sizes,
+                    epochs=epochs,
+                )
             run = module.RateTraining.start(settings, loaded, 0 if seed is None else seed)
             place.clear()
         with board as log:
@@ -111,42 +115,6 @@ def rates(
         f"saved {', '.join(files)} in {show.literal(out)}"
     )
     return {**run.to_dict(), "accuracy": last.test_accuracy, "out": out, "files": files}
-
-
-def _settings(
-    source: Data | Path,
-    folder: Path | None,
-    given: Changes,
-    channels: list[str],
-    hidden: tuple[int, ...] | None,
-    epochs: int | None,
-) -> tuple[Description, DataSet]:
-    """How data are trained in real numbers, by their name or by their user's samples, and the data."""
-    from equilif.training import convolved
-    from equilif.training.patches import FEEDBACK, patched, value
-    from equilif.training.presets import RATES, own_rates
-
-    asked = [convolved.Asked.of(text) for text in channels]
-    if isinstance(source, Path):
-        loaded = samples_of(source, folder, given.own)[0]
-        base = own_rates(loaded)
-    else:
-        refuse_own(source, given.own)
-        base = RATES[source]
-        if asked:
-            convolved.require_images(source)
-    changed = base.changed(hidden=None if asked else hidden, epochs=epochs)
-    settings = patched(changed, {} if asked else given.network)
-    if not isinstance(source, Path):
-        with show.console.status(f"reading {source}"):
-            loaded = patched(changed, given.network).load(folder)
-    if asked:
-        text = given.network.get(FEEDBACK)
-        feedback = changed.feedback if text is None else value(text) is not False
-        settings = convolved.rates(loaded, asked, hidden or (), changed, feedback=feedback)
-        settings = patched(settings, given.network)
-    settings.check_images(source, images=bool(loaded.image))
-    return settings, settings.selected(loaded) if isinstance(source, Path) else loaded
 
 
 @command

@@ -87,11 +87,10 @@ def _pooling(sides: Sequence[int]) -> tuple[int, int]:
     return min(FIRST, *sides), 1
 
 
-def require_images(name: Name) -> Description:
-    """The preset of a data set of this name; ValueError when its samples are no images."""
+def require_images(name: Name) -> None:
+    """ValueError when the samples of a data set of this name are no images."""
     if name not in images.NAMES:
         raise ValueError(f"conv: is for images, {name} holds none: leave it out")
-    return presets.PRESETS[name]
 
 
 def network(data: DataSet, asked: Sequence[Asked], hidden: Sequence[int] = (), **options: Any) -> Network:

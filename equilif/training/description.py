@@ -12,22 +12,22 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from equilif.data import images, sequences
+from equilif.data import Name, images, sequences
 from equilif.data.dataset import DataSet
 from equilif.data.ragged import position
 from equilif.extras import needs
 from equilif.training import old, tables
 from equilif.training.tables import (
     METHODS,
-    Joint,
-    Learning,
-    Neurons,
-    Numbers,
-    Phases,
+    LearningTable,
+    NumbersTable,
+    PhasesTable,
     Place,
     PlacedError,
-    Rates,
-    Start,
+    PopulationTable,
+    RatesTable,
+    StartTable,
+    SynapseTable,
     Table,
     Tables,
     named,
@@ -78,17 +78,17 @@ class Description(Table):
     :meth:`of` makes one; every other way leaves checks out.  ``data``: the data set that it is for.
     """
 
-    population: dict[str, Neurons] = Field(
+    population: dict[str, PopulationTable] = Field(
         description="Populations, in the order in which they are updated.", min_length=1
     )
-    synapse: tuple[Joint, ...] = Field(
+    synapse: tuple[SynapseTable, ...] = Field(
         description="Synapses: spikes go both ways, through the same weights.", strict=False, min_length=1
     )
-    phases: Phases = Phases()
-    learning: Learning | None = None
-    rates: Rates | None = None
-    start: Start = Start()
-    numbers: Numbers = Numbers()
+    phases: PhasesTable = PhasesTable()
+    learning: LearningTable | None = None
+    rates: RatesTable | None = None
+    start: StartTable = StartTable()
+    numbers: NumbersTable = NumbersTable()
     loading: dict[str, Any] = Field({}, description="Options of the loader of a data set of sequences.")
     _data: str = PrivateAttr("")
 
@@ -144,14 +144,19 @@ class Description(Table):
         return self._data
 
     @property
-    def method(self) -> Learning | Rates:
+    def method(self) -> LearningTable | RatesTable:
         """How it learns; ValueError for a network that does not say it."""
-        found = self.learning or self.rates
-        if found is None:
+        if self.rates is None:
+            return self.require_learning()
+        return self.rates
+
+    def require_learning(self) -> LearningTable:
+        """ValueError for a network that does not say how it learns."""
+        if self.learning is None:
             raise ValueError(
                 "there is no [learning]: add it, for example with epochs = 10, eta = 0.02 and decay = 0.9"
             )
-        return found
+        return self.learning
 
     @property
     def epochs(self) -> int:
@@ -228,13 +233,13 @@ class Description(Table):
         """PlacedError unless some data make a network of it that learns."""
         populations = {}
         for name, table in self.population.items():
-            with within(("population", name), Neurons.model_fields):
+            with within(("population", name), PopulationTable.model_fields):
                 populations[name] = table.checked(name)
         keep(self, population=populations)
         self._check_synapses()
-        with within(("phases",), Phases.model_fields):
+        with within(("phases",), PhasesTable.model_fields):
             _ = self.schedule
-        with within(("numbers",), Numbers.model_fields):
+        with within(("numbers",), NumbersTable.model_fields):
             _ = self.numerics
         try:
             self._check_network()
@@ -282,6 +287,8 @@ class Description(Table):
         for name, value in self.loading.items():
             if name == "max_tokens" or not isinstance(value, int | float | str):
                 raise ValueError(f"loading.{name} must be a number or a text for the loader, not {value!r}")
+        if self.data in set(Name):
+            self.check_kind(self.data, tokens=self.data in sequences.NAMES)
         if self.data in sequences.NAMES:
             sequences.check_options(self.data, self.loading)
 
@@ -312,7 +319,7 @@ class Description(Table):
             if getattr(self, name) and not images:
                 raise ValueError(f"{name} {what}, {data} holds none: leave it out")
 
-    def _check_rates(self, rates: Rates) -> None:
+    def _check_rates(self, rates: RatesTable) -> None:
         """The table of tokens is part of the network where it learns."""
         if not self.loaded:
             for name in ("table_lr", "token_dropout"):
@@ -369,7 +376,7 @@ class Description(Table):
         return next(((s.pre, s.post) for s in self.synapses if self.population[s.pre].loaded), None)
 
     @property
-    def memory(self) -> Neurons | None:
+    def memory(self) -> PopulationTable | None:
         """The memory of a sequence's tokens."""
         return self.population[self.loaded[0]] if self.loaded else None
 

@@ -30,10 +30,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from equilif.data import Name, sequences
 from equilif.data.dataset import DataSet
 from equilif.training.description import Description
-from equilif.training.tables import METHODS, TABLES, Joint, Neurons, Numbers, Place, PlacedError, keys
+from equilif.training.tables import (
+    METHODS,
+    TABLES,
+    NumbersTable,
+    Place,
+    PlacedError,
+    PopulationTable,
+    SynapseTable,
+    keys,
+)
 from equilif_golden import network as networks
 from equilif_golden.network import Network
 
@@ -85,18 +93,10 @@ class NetFile:
         with self.places():
             return self.description.network(d)
 
-    def check_data(self, name: Name) -> None:
-        """ValueError unless this network can learn the data set of this name, before it is loaded."""
-        tokens = name in sequences.NAMES
-        with self.places():
-            self.description.check_kind(name, tokens=tokens)
-            if tokens:
-                sequences.check_options(name, self.description.loading)
-
     def preset(self, data: str) -> Description:
         """How this network learns a data set of this name; ValueError when the file does not say it."""
         with self.places():
-            _ = self.description.method
+            self.description.require_learning()
             return Description.of(self.description.content(), data)
 
 
@@ -193,7 +193,7 @@ def written(description: Description, *, heading: Sequence[str] = ()) -> str:
         *synapses[1:],
         _lines("phases", d),
     ]
-    if d.numbers != Numbers():
+    if d.numbers != NumbersTable():
         parts.append(_lines("numbers", d))
     if method:
         relay = any(g.kind == "relay" for g in d.population.values())
@@ -204,7 +204,7 @@ def written(description: Description, *, heading: Sequence[str] = ()) -> str:
     return "\n".join(parts)
 
 
-def _population(name: str, group: Neurons) -> str:
+def _population(name: str, group: PopulationTable) -> str:
     lines = [f"[population.{_name(name)}]"]
     for key in keys("population"):
         value = getattr(group, key)
@@ -224,12 +224,12 @@ def _population(name: str, group: Neurons) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _joint(synapse: Joint) -> str:
+def _joint(synapse: SynapseTable) -> str:
     """A synapse, without what its defaults say."""
     names = synapse.from_
     given: dict[str, Any] = {"from": names if len(names) > 1 else names[0], "to": synapse.to}
     for key in ("rate", "feedback", "kernel"):
-        if getattr(synapse, key) != Joint.model_fields[key].default:
+        if getattr(synapse, key) != SynapseTable.model_fields[key].default:
             given[key] = getattr(synapse, key)
     if synapse.kernel is not None:
         given["stride"] = synapse.stride

@@ -72,6 +72,11 @@ def patched(description: Description, given: Patches) -> Description:
         raise ValueError(f"--set {key}={given[key]}: {e}") from e
 
 
+def feedback(description: Description, given: Patches) -> bool:
+    """Whether synapses send spikes back, with these changes."""
+    return value(given[FEEDBACK]) is not False if FEEDBACK in given else description.feedback
+
+
 def _place(key: str, description: Description, content: Mapping[str, Any]) -> Place:
     """The keys that lead to a value; a population may have points in its name."""
     table, *names = key.split(".")

@@ -84,7 +84,8 @@ class _Presets(Mapping[str, Description]):
         if name not in list(self):
             raise KeyError(name)
         if name not in self._read:
-            self._read[name] = netfile.read(self._folder / f"{name}.toml").preset(str(name))
+            file = netfile.read(self._folder / f"{name}.toml")
+            self._read[name] = Description.of(file.description.content(), str(name))
         return self._read[name]
 
     def __iter__(self) -> Iterator[str]:

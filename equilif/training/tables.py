@@ -156,8 +156,8 @@ def _table(kind: type, name: str, doc: str) -> Any:
     return create_model(name, __base__=Table, __doc__=doc, __module__=__name__, **fields)
 
 
-Phases: Any = _table(Schedule, "Phases", "Time steps of a sample, and the neuron.")
-Numbers: Any = _table(Numerics, "Numbers", "Number formats.")
+PhasesTable: Any = _table(Schedule, "PhasesTable", "Time steps of a sample, and the neuron.")
+NumbersTable: Any = _table(Numerics, "NumbersTable", "Number formats.")
 Part = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1, le=MOST_NEURONS)]
 Names = Annotated[
@@ -170,7 +170,7 @@ Names = Annotated[
 ]
 
 
-class Neurons(Table):
+class PopulationTable(Table):
     """A population of neurons: `[population.NAME]`."""
 
     kind: Literal["input", "constant", "lif", "output", "relay", "softmax"] = _key(
@@ -215,7 +215,7 @@ class Neurons(Table):
         kind = "lif" if self.kind == "output" else self.kind
         return Population(name, size if self.size is None else self.size, kind, **options)
 
-    def checked(self, name: str) -> Neurons:
+    def checked(self, name: str) -> PopulationTable:
         """With everything that follows from the rest; ValueError for what cannot be."""
         size = self.size
         if self.shape is not None and size is None:
@@ -244,7 +244,7 @@ def _fields(population: Population) -> set[str]:
     return {f.name for f in dataclasses.fields(population)}
 
 
-class Joint(Table):
+class SynapseTable(Table):
     """What joins two populations: `[[synapse]]`."""
 
     from_: Names = _key(
@@ -261,7 +261,7 @@ class Joint(Table):
     stride: Count = _key(1, "of a kernel: positions from step to step")
 
 
-class Learning(Table):
+class LearningTable(Table):
     """How the network learns by Equilibrium Propagation."""
 
     epochs: int = _key(..., "times that all training samples are shown", ge=1, le=MAX_EPOCHS)
@@ -292,7 +292,7 @@ class Learning(Table):
     )
 
 
-class Rates(Table):
+class RatesTable(Table):
     """How its mean rates are trained by implicit differentiation, in real numbers, in place of [learning]."""
 
     epochs: int = _key(..., "times that every training sample is shown", ge=1, le=MAX_EPOCHS)
@@ -315,7 +315,7 @@ class Rates(Table):
     hold_out: int = _key(0, "training samples kept from learning, in place of the test set", ge=0, le=1 << 31)
 
 
-class Start(Table):
+class StartTable(Table):
     """Initial weights."""
 
     bias: float = _key(0.2, "biases, in thresholds", ge=-MOST_START, le=MOST_START)
@@ -325,13 +325,13 @@ class Start(Table):
 
 #: the tables of a file
 TABLES: dict[str, type[Table]] = {
-    "population": Neurons,
-    "synapse": Joint,
-    "phases": Phases,
-    "learning": Learning,
-    "rates": Rates,
-    "start": Start,
-    "numbers": Numbers,
+    "population": PopulationTable,
+    "synapse": SynapseTable,
+    "phases": PhasesTable,
+    "learning": LearningTable,
+    "rates": RatesTable,
+    "start": StartTable,
+    "numbers": NumbersTable,
 }
 
 
@@ -359,12 +359,12 @@ def shape(network: Network, *, sized: bool = False) -> Tables:
     }
 
 
-def grouped(synapses: Iterable[Synapse]) -> tuple[Joint, ...]:
+def grouped(synapses: Iterable[Synapse]) -> tuple[SynapseTable, ...]:
     """Tables of synapses: one for those that differ in where they come from only."""
     alike = groupby(synapses, lambda s: (s.post, s.rate_scale, s.feedback, s.kernel, s.stride))
     names = ("to", "rate", "feedback", "kernel", "stride")
     return tuple(
-        Joint(from_=tuple(s.pre for s in group), **dict(zip(names, values, strict=True)))
+        SynapseTable(from_=tuple(s.pre for s in group), **dict(zip(names, values, strict=True)))
         for values, group in alike
     )
 

@@ -84,7 +84,7 @@ def order(seed: int, epoch: int, n: int) -> npt.NDArray[np.int64]:
     return np.random.default_rng((seed, epoch)).permutation(n)
 
 
-#: see Learning.order
+#: see LearningTable.order
 ORDERS: Mapping[str, Callable[[int, int, int], npt.NDArray[np.int64]]] = {
     "shuffled": order,
     "board": lambda seed, epoch, n: player.order(n, seed, epoch),

@@ -182,7 +182,7 @@ FILES = sorted(FOLDER.rglob("*.toml"))
 def test_the_file_of_a_preset_is_the_one_that_new_would_write(path):
     text = path.read_text()
     name = re.match("# A network, and how it learns (.*)[.]", text)[1]
-    assert text == netfile.written(netfile.read(path).preset(name))
+    assert text == netfile.written(Description.of(tomllib.loads(text), name))
 
 
 @pytest.mark.parametrize("presets, folder", [(PRESETS, FOLDER), (RATES, FOLDER / "rates")])
@@ -537,7 +537,7 @@ def test_options_of_a_loader_are_told_with_the_line(option, wanted, tmp_path):
     text = f"{MEMORY}\n[learning]\nepochs = 1\neta = 0.1\ndecay = 1\n\n[loading]\n{option}\n"
     path = write(tmp_path, text.replace(" !", ""))
     with pytest.raises(ValueError) as e:
-        netfile.read(path).check_data(Name.vowels)
+        netfile.read(path).preset("vowels")
     assert f"{path}, line {len(text.splitlines())}: " in str(e.value) and wanted in str(e.value)
 
 
@@ -639,6 +639,7 @@ def test_the_preset_as_a_file_ends_in_the_same_weights_as_the_preset(tmp_path):
     [
         (("train", "{}", "--out", "out"), "is a network, not data: name the data, and give it as --net"),
         (("train", "imdb", "--net", "{}", "--out", "out"), "imdb has tokens"),
+        (("train", "--net", FOLDER / "rates" / "digits.toml", "--out", "out"), "there is no [learning]"),
         (("train", "--net", "nowhere.toml", "--out", "out"), "there is no nowhere.toml"),
         (
             ("train", "--net", "{}", "--set", "phases.window=6", "--out", "out"),
