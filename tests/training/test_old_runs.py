@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from equilif.data import images
 from equilif.training.settings import read_history as read_rates
 from equilif.training.train import HISTORY, NETWORK, read_history
+from equilif_golden import network as networks
 from tests.cli import run
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -56,7 +58,16 @@ def test_a_memory_of_before_is_read():
     assert history.preset.loading == {"n_pos": 8} and history.preset.crop == 0.2
 
 
-@pytest.mark.parametrize("saved", ["rates"], indirect=True)
+@pytest.mark.parametrize("name", ["rates", "rates-conv"])
+def test_settings_of_rates_of_before_are_those_of_the_network(name):
+    history = read_rates(FIXTURES / name / "rates.json")
+    network, _ = networks.load(FIXTURES / name / NETWORK)
+    assert history.settings.network(images.digits()) == network
+    assert history.settings.epochs == len(history.epochs) == 1 and history.seed == 0
+    assert (history.settings.hold_out, history.settings.batch) == (100 if network.maps else 0, 32)
+
+
+@pytest.mark.parametrize("saved", ["rates", "rates-conv"], indirect=True)
 def test_rates_of_before_go_on(saved):
     pytest.importorskip("torch", exc_type=ImportError)
     run("rates", "--resume", "--epochs", 2, "--out", saved)
