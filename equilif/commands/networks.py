@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json as json_module
+import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -103,7 +103,7 @@ def _schema(out: Path) -> dict[str, Any]:
     from equilif.training.description import schema
 
     if str(out) == "-":
-        print(json_module.dumps(schema(), indent=2))
+        print(json.dumps(schema(), indent=2))
     else:
         results.write_json(out, schema())
         console.console.print(f"wrote {console.literal(out)}")

@@ -20,11 +20,10 @@ line and key.
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,13 +69,10 @@ TABLE = "the patterns learn: they are rows of a table, as large as the data's"
 # -- reading ---------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class NetFile:
-    """A file that was read.
-
-    ``located``: a message with the place of what it is about, by the keys that lead there.
-    """
+    """A file that was read, and its text."""
 
     path: Path
-    located: Callable[[Place, str], str]
+    text: str
     description: Description
 
     @contextmanager
@@ -86,7 +82,7 @@ class NetFile:
             yield
         except ValueError as e:
             place = e.place if isinstance(e, PlacedError) else self.description.place(str(e))
-            raise ValueError(self.located(place, str(e))) from e
+            raise ValueError(_located(self.path, self.text, place, str(e))) from e
 
     def network(self, d: DataSet | None = None) -> Network:
         """The network, for these data; without them every population needs a size."""
@@ -123,11 +119,10 @@ def read(path: str | Path) -> NetFile:
         raise ValueError(f"{path} is no network file: it is nested too deeply") from e
     except ValueError as e:
         raise ValueError(_syntax(path, text, str(e))) from e
-    located = functools.partial(_told, path, text)
     try:
-        return NetFile(path, located, Description.of(raw, "this network"))
+        return NetFile(path, text, Description.of(raw, "this network"))
     except PlacedError as e:
-        raise ValueError(located(e.place, str(e))) from e
+        raise ValueError(_located(path, text, e.place, str(e))) from e
 
 
 def _syntax(path: Path, text: str, said: str) -> str:
@@ -140,7 +135,8 @@ def _syntax(path: Path, text: str, said: str) -> str:
     return f"{path}, line {line}: it is no TOML: {what[0].lower()}{what[1:]}"
 
 
-def _told(path: Path, text: str, place: Place, message: str) -> str:
+def _located(path: Path, text: str, place: Place, message: str) -> str:
+    """A message with the line of what it is about, by the keys that lead there."""
     line = line_of(text, place)
     return f"{path}, line {line}: {message}" if line else f"{path}: {message}"
 

@@ -133,9 +133,7 @@ def nearest(name: str, known: Sequence[str]) -> str:
 class Table(BaseModel):
     """A table of a network file: of these keys only, each of its type."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, populate_by_name=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def _table(kind: type, name: str, doc: str) -> Any:
@@ -365,7 +363,7 @@ def grouped(synapses: Iterable[Synapse]) -> tuple[SynapseTable, ...]:
     alike = groupby(synapses, lambda s: (s.post, s.rate_scale, s.feedback, s.kernel, s.stride))
     names = ("to", "rate", "feedback", "kernel", "stride")
     return tuple(
-        SynapseTable(from_=tuple(s.pre for s in group), **dict(zip(names, values, strict=True)))
+        SynapseTable(**{"from": tuple(s.pre for s in group), **dict(zip(names, values, strict=True))})
         for values, group in alike
     )
 
