@@ -276,7 +276,7 @@ def test_cycles_of_an_early_end(engine):
 @pytest.mark.parametrize(
     "old, new, wanted",
     [
-        ("window = 8", "early = 300 !", "early (a tolerance) must be in 0..255, not 300"),
+        ("window = 8", "early = 300 !", "early must be an integer in 0..255, not 300"),
         ("window = 8", 'watch = "input" !', "watch must be one of all, output, not 'input'"),
         ("free = 24", "free = 20\nearly = 4 !", "free 20 must be a multiple of 8"),
     ],
