@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import equilif_sim
 from equilif_boards import ecp5
+from equilif_boards.device import Family
 from equilif_boards.icebreaker import ICEBREAKER
 from equilif_boards.tang_nano import TANG_NANO_9K, TANG_NANO_20K
 from equilif_boards.ulx3s import ULX3S_85F
@@ -35,3 +37,17 @@ GOWIN, GOWIN_2A = (
     )
     for board in (TANG_NANO_9K, TANG_NANO_20K)
 )
+
+
+def identity_tables(family: Family) -> dict[str, dict[str, Any]]:
+    """Cells of the identity in a netlist, unconnected, their contents 0."""
+    return {
+        f"identity.bit{bit}": {
+            "type": family.lookup.cell,
+            "parameters": {family.lookup.contents: 16 * "0"},
+            "attributes": {"identity_bit": f"{bit:b}"},
+            "port_directions": {},
+            "connections": {},
+        }
+        for bit in range(32)
+    }

@@ -92,6 +92,7 @@ def lanes_of(value: Value, n: int) -> list[Value]:
     return [value.word_select(j, len(value) // n) for j in range(n)]
 
 
-def ram(shape: int, depth: int, style: str | None) -> memory.Memory[int, Value]:
+def ram(shape: int, depth: int, style: str | None, **attributes: int) -> memory.Memory[int, Value]:
     """Memory with a vendor hint: ``block``, ``distributed`` or None for the tool's choice."""
-    return memory.Memory(shape=shape, depth=depth, init=[], attrs={"ram_style": style} if style else {})
+    hint = {"ram_style": style} if style else {}
+    return memory.Memory(shape=shape, depth=depth, init=[], attrs={**hint, **attributes})

@@ -149,7 +149,8 @@ class Lane(wiring.Component):
     def _product(self, m: Module) -> Value:
         """Factors, and their product with noise."""
         orders = self.orders
-        x = Signal(signed(16), reset_less=True)
+        # the attribute is for the floorplan (equilif_boards.floorplan)
+        x = Signal(signed(16), reset_less=True, attrs={"lane": self.index})
         y = Signal(signed(10), reset_less=True)
         # `keep`, or Yosys 0.52 packs this register into the next DSP block and loses what it holds
         # (tests/engine/test_netlist.py)

@@ -15,7 +15,8 @@ words of 16 bits:
               |                                     +-- which --|--> weight
               '--> [ 2,048 words: 2 x 8 bits ] --|--'
 
-The register behind a memory has no other reader: it can be the block RAM's own (equilif_boards.ecp5).
+The register behind a memory has no other reader: it can be the block RAM's own (equilif_boards.ecp5).  A
+memory has its bank as an attribute, for the floorplan (equilif_boards.floorplan).
 """
 
 from __future__ import annotations
@@ -142,7 +143,7 @@ class WeightArray(wiring.Component):
         """What a bank of one memory reads."""
         cfg = self.config
         style = "huge" if cfg.single_port else "block"
-        m.submodules[f"bank{b}"] = memory = ram(len(bank.data), cfg.tiles * cfg.lanes, style)
+        m.submodules[f"bank{b}"] = memory = ram(len(bank.data), cfg.tiles * cfg.lanes, style, bank=b)
         wr = memory.write_port()
         rd = memory.read_port()
         m.d.comb += [wr.en.eq(bank.write), wr.data.eq(bank.data)]
@@ -168,7 +169,8 @@ class WeightArray(wiring.Component):
             parts: list[Value] = []
             for low in range(0, len(bank.data), segment.width):
                 data = bank.data[low : low + segment.width]
-                memory = ram(len(data), min(segment.words, depth - segment.first), "block")
+                words = min(segment.words, depth - segment.first)
+                memory = ram(len(data), words, "block", bank=b)
                 m.submodules[f"bank{b}_{k}_{low}"] = memory
                 wr = memory.write_port()
                 rd = memory.read_port()
