@@ -31,7 +31,7 @@ from equilif_sim.tools.run import simulate
 from equilif_sim.verilated import VerilatedEngine
 from tests.cli import BOARD, refused, run
 from tests.commands.test_cli import trained  # noqa: F401
-from tests.engines import cycles, stages
+from tests.engines import cycles, walk
 from tests.networks import SKIPS, memory_case
 from tests.training import test_netfile
 
@@ -251,7 +251,6 @@ def test_cycles_of_an_early_end(engine):
     """A NEXT that may end its loop waits for the lanes; an engine without early ends waits for nothing."""
     config = engine.config
     early = config.early
-    more_stages = config.forwarding + stages(config)
 
     def loop(n, n_dst, count):
         measure = Instruction(
@@ -267,7 +266,7 @@ def test_cycles_of_an_early_end(engine):
     for n_dst in range(1, 9):
         once = loop(1, n_dst, 0)
         more = loop(2, n_dst, 0) - once
-        assert not early or (once, more) == (19 + n_dst + more_stages, 12 + n_dst + more_stages)
+        assert not early or (once, more) == (7 + walk(config, n_dst), walk(config, n_dst))
         assert loop(5, n_dst, 5) == (once if early else once + 4 * more)
         assert loop(5, n_dst, 3) == once + (2 if early else 4) * more
 

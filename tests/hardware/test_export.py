@@ -135,9 +135,7 @@ def test_fusesoc_lints_it(exported, tmp_path):
 @pytest.mark.regress
 @pytest.mark.parametrize("simulator", ["icarus", "verilator"])
 def test_bus_bench_on_the_export(simulator, tmp_path):
-    config = dataclasses.replace(
-        SMALL, pipeline=Pipeline.FORWARDING if simulator == "icarus" else Pipeline.SMALL
-    )
+    config = dataclasses.replace(SMALL, pipeline=Pipeline.DEEP if simulator == "icarus" else Pipeline.SPRAM)
     dut = AxiEngine(config, build_id=0xC0FFEE)
     assert (
         simulate(
