@@ -536,7 +536,7 @@ def main(arguments: list[str] | None = None) -> int:
     timing = result.timing
     print(
         f"f_max {timing.f_max:.2f} MHz, wanted {timing.constraint:g} MHz, seed {result.seed}, "
-        f"build id {result.build_id:08x}"
+        f"build ID {result.build_id:08x}"
     )
     print(result.bitstream)
     return 0
