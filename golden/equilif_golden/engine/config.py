@@ -62,7 +62,7 @@ class Registers:
         return self.weights_before + self.weights_behind
 
 
-_FEW_LANES = Registers(weights_before=1, weights_behind=1, neuron=1, queue=4)
+_FEW_LANES = Registers(weights_before=1, weights_behind=1, neuron=1, constants=1, writes=1, queue=4)
 #: wires are longer
 _LANES_8 = Registers(
     weights_before=1,
