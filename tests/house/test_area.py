@@ -114,7 +114,7 @@ def test_a_pipeline_is_compared_and_what_changed_is_said(monkeypatch, capsys, ta
     area.TABLE.write_text(json.dumps({**table, "pipelines": same}))
     assert area.main(["--only", "deep"]) == 0 and "as the table says" in capsys.readouterr().out
     assert area.main(["--only", "spram"]) == 1
-    assert "small, engine.walker: 1 block RAM, the table says 0" in capsys.readouterr().out
+    assert "spram, engine.walker: 1 block RAM, the table says 0" in capsys.readouterr().out
 
 
 def test_what_yosys_refuses_is_told_in_its_words(monkeypatch):
