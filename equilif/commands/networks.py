@@ -90,9 +90,9 @@ def _suggested(data: str, own: Own, hidden: tuple[int, ...] | None) -> tuple[Pre
     are typed.
     """
     from equilif.data.own import chosen
+    from equilif.training.history import HISTORY, read_history
     from equilif.training.presets import PRESETS
     from equilif.training.sketch import Sketch
-    from equilif.training.train import HISTORY, read_history
 
     if data in set(Data):
         refuse_own(data, own)
@@ -101,6 +101,10 @@ def _suggested(data: str, own: Own, hidden: tuple[int, ...] | None) -> tuple[Pre
     if (Path(data) / HISTORY).is_file():
         refuse_own(f"the run in {data}", own)
         history = read_history(Path(data) / HISTORY)
+        if history.preset is None:
+            raise ValueError(
+                f"{data} is a run of `equilif rates`, which no network file describes: show its network"
+            )
         preset = history.preset.changed(hidden=hidden)
         # options of its own data are not said here
         words = [history.data] if history.about is None else [history.about.path, "..."]
@@ -163,8 +167,8 @@ def _anatomy(network: str, data: str | None, folder: Path | None, own: Own) -> A
     from equilif.data.own import chosen
     from equilif.hardware.anatomy import Anatomy
     from equilif.training import netfile
+    from equilif.training.history import NETWORK
     from equilif.training.sketch import Sketch
-    from equilif.training.train import NETWORK
 
     if network in set(Data):
         if data is not None:

@@ -58,8 +58,9 @@ def write(
     ValueError when there is no such sample.
     """
     net = run.network
-    inputs = Inputs.of(net.n_inputs, run.about, data.shape if data else ())
-    names = run.about.labels if run.about else tuple(map(str, range(net.n_outputs)))
+    about = run.history.about
+    inputs = Inputs.of(net.n_inputs, about, data.shape if data else ())
+    names = about.labels if about else tuple(map(str, range(net.n_outputs)))
     found = None
     if data is not None:
         if sample is not None:
@@ -127,7 +128,7 @@ def _head(run: Run, data: DataSet | None, found: Evaluation | None) -> Told:
         "sizes": run.history.sizes,
         "version": results.version(),
         "last": last,
-        "real": run.real,
+        "real": run.history.real,
         "accuracy": last.test_accuracy if found is None else found.accuracy,
         "tested": None if data is None else len(data.x_test),
         "trained": None if data is None else len(data.x_train),
@@ -286,8 +287,8 @@ def _repeat(run: Run, data: DataSet | None) -> Told:
         "version": h.version,
         "machine": dict(h.machine),
         "folder": str(run.folder),
-        "about": run.about,
-        "seed": run.seed,
+        "about": h.about,
+        "seed": h.seed,
     }
 
 

@@ -9,17 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from equilif.data import own
 from equilif.data.about import About
 from equilif.data.dataset import DataSet
-from equilif.training import netfile, presets, settings, train
-from equilif.training.folder import RATES
+from equilif.training import netfile, presets, settings
+from equilif.training.history import HISTORY, NETWORK, EpochRecord, History, digest, saved_history
 from equilif.training.patches import of_network, training_words
 from equilif.training.preset import Preset
 from equilif.training.presets import PRESETS
 from equilif.training.records import check_data
-from equilif.training.settings import SETTINGS, RateEpoch, RateHistory, Settings
-from equilif.training.train import HISTORY, NETWORK, EpochRecord, History
+from equilif.training.settings import SETTINGS, Settings
 from equilif_golden import network as networks
 from equilif_golden.network import Network, Weights
 
@@ -31,47 +29,28 @@ class Run:
     folder: Path
     network: Network
     weights: Weights
-    history: History | RateHistory
+    history: History
 
     @property
-    def epochs(self) -> Sequence[EpochRecord | RateEpoch]:
+    def epochs(self) -> Sequence[EpochRecord]:
         return self.history.epochs
-
-    @property
-    def about(self) -> About | None:
-        """How the data of its user were read, None for a data set with a name."""
-        h = self.history
-        return h.about if isinstance(h, History) else h.settings.about
-
-    @property
-    def real(self) -> bool:
-        """Whether it was trained in real numbers."""
-        return isinstance(self.history, RateHistory)
-
-    @property
-    def seed(self) -> int:
-        h = self.history
-        return h.seed if isinstance(h, History) else h.settings.seed
 
     @property
     def digest(self) -> str:
         """Of the weights."""
-        return train.digest(self.weights)
+        return digest(self.weights)
 
     @property
     def recorded(self) -> bool:
         """Whether the history knows these weights: it does unless the run was cut off in between."""
-        if isinstance(self.history, RateHistory):
-            return True
-        saved = {place.weights for place in self.history.epochs}
-        return self.digest in saved | {mark.weights for mark in self.history.marks}
+        return self.history.knows(self.weights)
 
     def eta(self, data: DataSet | None) -> float:
         """Learning rate that it began with, or that is usual for its samples; 0 where that is not known."""
         h = self.history
-        if isinstance(h, History):
+        if h.preset is not None:
             return h.preset.rate(0)
-        if h.settings.about is None:
+        if h.about is None:
             return PRESETS[h.data].rate(0)
         return 0.0 if data is None else presets.own(data).rate(0)
 
@@ -82,12 +61,7 @@ class Run:
         ValueError or OSError when they are not there, or others.
         """
         h = self.history
-        if isinstance(h, RateHistory):
-            loaded = h.settings.load(data)
-        elif h.about is not None:
-            loaded = own.again(h.about, data, name=h.data)
-        else:
-            loaded = h.preset.load(data)
+        loaded = h.load(data)
         check_data(self.folder, h.data, h.data_digest, loaded)
         return loaded
 
@@ -96,7 +70,7 @@ class Run:
         for them.
         """
         h = self.history
-        again = _rates(h, data) if isinstance(h, RateHistory) else _train(self.folder, h, data)
+        again = _train(self.folder, h, data) if h.settings is None else _rates(h.settings, data)
         look = _said("evaluate", str(self.folder / NETWORK))
         return dataclasses.replace(again, commands=(*again.commands, look))
 
@@ -114,15 +88,10 @@ def read(folder: Path) -> Run:
     if not folder.is_dir():
         there = f"there is no {folder}" if not folder.exists() else f"{folder} is not a folder"
         raise ValueError(f"{there}: a report is of the folder of a run, which `equilif train` writes")
-    history: History | RateHistory
-    if (folder / HISTORY).exists():
-        history = train.read_history(folder / HISTORY)
-    elif (folder / RATES).exists():
-        history = settings.read_history(folder / RATES)
-    else:
+    history = saved_history(folder)
+    if history is None:
         raise ValueError(
-            f"{folder} holds no run: it has neither {HISTORY} of `equilif train` nor {RATES} of "
-            "`equilif rates`"
+            f"{folder} holds no run: it has no {HISTORY}, which `equilif train` and `equilif rates` write"
         )
     if not history.epochs:
         raise ValueError(f"the run in {folder} has not finished an epoch yet: go on with it by --resume")
@@ -135,7 +104,8 @@ def read(folder: Path) -> Run:
 # -- how to repeat it ------------------------------------------------------------------------------
 def _train(folder: Path, history: History, data: DataSet | None) -> Repeat:
     """The command that trains the same: with options where they say all, else with a network file."""
-    preset = history.preset
+    preset = history.plan
+    assert isinstance(preset, Preset)
     about = history.about
     words = ["train", history.data if about is None else about.path, *_reading(about)]
     seed = _options({"seed": history.seed})
@@ -185,7 +155,7 @@ def _flat(preset: Preset) -> dict[str, Any]:
     }
 
 
-def _rates(history: RateHistory, data: DataSet | None) -> Repeat:
+def _rates(s: Settings, data: DataSet | None) -> Repeat:
     """The command that trains the same; own data without samples to tell their defaults: every option."""
 
     def flat(s: Settings | None) -> dict[str, Any]:
@@ -198,7 +168,6 @@ def _rates(history: RateHistory, data: DataSet | None) -> Repeat:
             **_tokens(s),
         }
 
-    s = history.settings
     base = None if data is None else settings.suggested(data)
     if s.about is None:
         base = SETTINGS[s.data]

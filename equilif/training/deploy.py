@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ import numpy.typing as npt
 
 from equilif.data.dataset import DataSet
 from equilif.extras import needs
+from equilif.training.history import CHECKPOINT
+from equilif.training.run import Run
 from equilif_golden.blocks.lif import LEAKS
 from equilif_golden.fixed import whole
 from equilif_golden.kernel import Kernel
@@ -30,6 +33,7 @@ from equilif_golden.schedule import STEPS_MAX
 with needs("torch"):
     import torch
 
+    from equilif.training.rates import ImplicitDifferentiation
     from equilif_golden.real.rates import Rates, agreement, integer_rates
     from equilif_golden.real.trainer import predict
 
@@ -93,6 +97,16 @@ class Deployment:
 
     def to_dict(self) -> dict[str, Any]:
         return {**dataclasses.asdict(self), "float": self.real}
+
+
+def trained(folder: Path, data: Path | None = None) -> ImplicitDifferentiation:
+    """What learned in the run in ``folder``; ValueError unless it is one of `equilif rates`."""
+    if not (folder / CHECKPOINT).exists():
+        raise ValueError(f"there is no run in {folder}: it has no {CHECKPOINT}")
+    backend = Run.resume(folder, data).backend
+    if not isinstance(backend, ImplicitDifferentiation):
+        raise ValueError(f"the run in {folder} is one of `equilif train`, which needs no deployment")
+    return backend
 
 
 def window(steps: int) -> int:

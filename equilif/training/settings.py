@@ -1,4 +1,4 @@
-"""How the mean rates of each data set are trained in real numbers unless told otherwise, and their history.
+"""How the mean rates of each data set are trained in real numbers unless told otherwise.
 
 No torch here: only the training itself needs it (equilif.training.rates).
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,7 +20,7 @@ from equilif.data.dataset import DataSet
 from equilif.training import convolved, presets
 from equilif.training.preset import MOST_EPOCHS, MemoryPreset, Preset, check_seed
 from equilif.training.presets import PRESETS
-from equilif.training.records import check_digest, check_numbers, load_json, reading, record
+from equilif.training.records import record
 from equilif_golden.fixed import Raw, finite, truth, whole
 from equilif_golden.network import MOST_NEURONS, Network, Weights
 from equilif_golden.schedule import Schedule
@@ -307,56 +307,3 @@ def suggested(data: DataSet) -> Settings:
         schedule=SETTLED,
         about=data.about,
     )
-
-
-@dataclass(frozen=True)
-class RateEpoch:
-    """One line of the history.
-
-    ``there``, ``back``: mean evaluations of the fixed point's map a batch, for the rates and for the
-    gradient.
-    """
-
-    epoch: int  #: from 1
-    lr: float  #: of its first step
-    loss: float
-    train_accuracy: float  #: running: each prediction before its update
-    test_accuracy: float
-    there: float
-    back: float
-    settled: float  #: samples within the solver's tolerance
-    samples_per_second: float
-
-    def __post_init__(self) -> None:
-        whole(self.epoch, "epoch", 1, MOST_EPOCHS)
-        for name in ("train_accuracy", "test_accuracy", "settled"):
-            finite(getattr(self, name), name, 0, 1)
-        for name in ("lr", "there", "back", "samples_per_second"):
-            finite(getattr(self, name), name, 0, float("inf"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class RateHistory:
-    """Content of rates.json.  Version 0.1.0 first wrote it without ``data_digest`` and ``version``."""
-
-    data: str
-    data_digest: str | None = None  #: equilif.data.dataset.DataSet.digest
-    version: str | None = None  #: of equilif
-    sizes: str
-    settings: Settings
-    machine: Mapping[str, Any] = field(default_factory=dict)
-    processes: int = 1
-    device: str = ""
-    epochs: tuple[RateEpoch, ...]
-
-    def __post_init__(self) -> None:
-        if self.data != self.settings.data:
-            raise ValueError(f"data is {self.data}, its settings are for {self.settings.data}")
-        check_digest(self.data_digest, "data_digest")
-        check_numbers([e.epoch for e in self.epochs])
-
-
-def read_history(path: Path) -> RateHistory:
-    """A rates.json; ValueError names the file, and the key that is something else."""
-    with reading(path, "a history of `equilif rates`"):
-        return record(RateHistory, load_json(path))

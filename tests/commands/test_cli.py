@@ -21,9 +21,10 @@ from equilif import cli, results
 from equilif.data import images as data
 from equilif.data import sequences
 from equilif.training import netfile, train
+from equilif.training.history import HISTORY, NETWORK, digest
 from equilif.training.preset import MemoryPreset, Preset
 from equilif.training.presets import PRESETS
-from equilif.training.train import HISTORY, NETWORK, Training, digest
+from equilif.training.run import Run
 from equilif_golden import network
 from equilif_golden.engine.port import Region
 from equilif_golden.kernel import Kernel
@@ -237,7 +238,7 @@ def test_a_run_that_is_done_can_be_resumed(trained):
 def test_resume_after_an_interruption_between_the_two_files(trained, tmp_path):
     """The history may be an epoch ahead of the network: that epoch is done again, to the same end."""
     preset = PRESETS["digits"]
-    first = Training.start(
+    first = Run.start(
         Preset.from_dict({**preset.to_dict(), "epochs": 2}), data.load("digits"), preset.seeds[0]
     )
     first.epoch()

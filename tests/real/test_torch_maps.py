@@ -13,7 +13,8 @@ torch = pytest.importorskip("torch")
 
 from equilif.convolutions import unrolled  # noqa: E402   torch is optional
 from equilif.data import images  # noqa: E402
-from equilif.training import rates as training  # noqa: E402
+from equilif.training.history import HISTORY  # noqa: E402
+from equilif.training.run import Run  # noqa: E402
 from equilif.training.settings import SETTINGS  # noqa: E402
 from equilif_golden import network as networks  # noqa: E402
 from equilif_golden.kernel import Kernel  # noqa: E402
@@ -91,7 +92,7 @@ def test_maps_that_torch_trained_spike_as_well(trained, tmp_path):
     """Trained, saved, deployed and evaluated: 8x8 - 12 maps of 2x2 - 10."""
     network = networks.load(trained / "network.npz")[0]
     assert [p.shape for p in network.maps] == [(8, 8, 1), (2, 2, 12)] and not network.forward
-    real = json.loads((trained / "rates.json").read_text())
+    real = json.loads((trained / HISTORY).read_text())
     assert real["sizes"] == "64-12 maps-10" and real["epochs"][-1]["test_accuracy"] > 0.93
     run("deploy", trained, "--steps", 24, "--samples", 20, "--json", tmp_path / "d.json")
     found = json.loads((tmp_path / "d.json").read_text())
@@ -118,8 +119,8 @@ def test_a_run_with_maps_goes_on_and_learns_on_by_equilibrium_propagation(traine
 
 def test_hidden_populations_stand_behind_maps():
     settings = replace(SETTINGS["digits"], channels=("6:3",), hidden=(20,), epochs=1)
-    run_ = training.RateTraining.start(settings)
-    assert [p.size for p in run_.model.network.lif] == [216, 20, 10] and run_.sizes == "64-6 maps-20-10"
+    run_ = Run.start(settings)
+    assert [p.size for p in run_.network.lif] == [216, 20, 10] and run_.sizes == "64-6 maps-20-10"
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from equilif.data.scaling import fit
 from equilif.report import facts, page, run
 from equilif.report.inputs import Fields, Inputs
 from equilif.training.evaluate import evaluate
-from equilif.training.train import HISTORY, NETWORK, digest
+from equilif.training.history import HISTORY, NETWORK, digest
 from equilif_golden import network
 from tests.cli import refused
 from tests.cli import run as command

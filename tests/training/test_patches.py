@@ -11,10 +11,10 @@ import pytest
 from equilif.commands.patches import key_list
 from equilif.data import images
 from equilif.training import convolved
+from equilif.training.history import HISTORY, read_history
 from equilif.training.patches import of_network, of_rates, split, value
 from equilif.training.presets import PRESETS
 from equilif.training.settings import SETTINGS
-from equilif.training.train import HISTORY, read_history
 from tests.cli import refused, run
 
 DIGITS = PRESETS["digits"]

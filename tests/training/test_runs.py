@@ -25,13 +25,15 @@ import pytest
 from equilif.data import images, names
 from equilif.training import folder as module
 from equilif.training.folder import LOCK, MADE, OWNER, RUN, RunFolder
+from equilif.training.history import HISTORY, NETWORK, digest, read_history
 from equilif.training.preset import Preset
 from equilif.training.presets import PRESETS
+from equilif.training.run import Run
 from equilif.training.settings import SETTINGS
-from equilif.training.train import HISTORY, NETWORK, Training, digest, read_history
 from equilif_golden import files, network
 from tests.cli import refused, run
 
+OLD_RATES = Path(__file__).parent / "fixtures" / "rates"
 PHASES = [word for key in ("free=24", "nudged=12", "window=8") for word in ("--set", f"phases.{key}")]
 #: options of `equilif train digits --seed 0`, and the digest of the weights in the end
 DIGITS = {
@@ -278,7 +280,7 @@ def test_rates_take_the_place_of_an_earlier_run(done):
     settings = ("rates", "digits", "--hidden", "conv:2", "--epochs", 1, "--out", done)
     assert "holds a run of digits" in refused(*settings)
     run(*settings, "--overwrite")
-    files = {"rates.pt", "rates.json", "network.npz", "learning_curve.png"}
+    files = {"rates.pt", HISTORY, NETWORK, "learning_curve.png"}
     assert {p.name for p in done.iterdir()} == files
     said = refused("rates", "digits", "--out", done)
     assert "holds a run of digits, 64-2 maps-10, 1 of 1 epochs done" in said
@@ -409,7 +411,7 @@ def test_rates_are_not_continued_with_other_data(tmp_path):
     assert "is one of mnist, not of digits" in refused("rates", "digits", "--resume", "--out", out)
     assert content(out) == before
     run("rates", "--resume", "--epochs", 2, "--data", data, "--out", out)
-    raw = json.loads((out / "rates.json").read_text())
+    raw = json.loads((out / HISTORY).read_text())
     assert (
         len(raw["epochs"]) == 2 and raw["data_digest"] == images.load("mnist", data).digest and raw["version"]
     )
@@ -440,7 +442,7 @@ def test_a_run_that_is_stopped_at_any_moment_is_continued_to_the_same_bits(how, 
             stopped += 1
             assert process.returncode in (-how, 128 + how, 0), said
     assert stopped >= 1
-    whole = Training.start(PRESETS["digits"].changed(epochs=3), images.load("digits"), 0)
+    whole = Run.start(PRESETS["digits"].changed(epochs=3), images.load("digits"), 0)
     while not whole.done:
         whole.epoch()
     history = read_history(tmp_path / HISTORY)
@@ -465,20 +467,20 @@ def test_a_run_that_would_stop_learning_is_refused_at_once(options, message):
     preset = PRESETS["digits"].changed(**{"epochs": 15} | options)
     start = time.process_time()
     with pytest.raises(ValueError, match=message):
-        Training.start(preset, images.load("digits"), 0)
+        Run.start(preset, images.load("digits"), 0)
     assert time.process_time() - start < 2
 
 
 def test_the_epoch_before_the_first_that_is_refused_still_learns():
     data = images.load("digits")
     preset = PRESETS["digits"].changed(epochs=102)
-    last = Training.start(preset, data, 0)
-    last.learner.set_learning_rate(preset.rate(101))
-    before = last.learner.counter
-    last.learner.train(data.x_train, data.y_train, np.arange(5), tokens=None)
-    assert last.learner.counter > before
+    last = Run.start(preset, data, 0)
+    last.backend.learner.set_learning_rate(preset.rate(101))
+    before = last.backend.learner.counter
+    last.backend.learner.train(data.x_train, data.y_train, np.arange(5), tokens=None)
+    assert last.backend.learner.counter > before
     with pytest.raises(ValueError, match="no weight would ever move"):
-        last.learner.set_learning_rate(preset.rate(102))
+        last.backend.learner.set_learning_rate(preset.rate(102))
 
 
 def test_a_long_run_starts_at_once():
@@ -486,7 +488,7 @@ def test_a_long_run_starts_at_once():
     preset = PRESETS["digits"].changed(form="linear", decay=0.5, epochs=1 << 20)
     data = images.load("digits")
     start = time.process_time()
-    Training.start(preset, data, 0)
+    Run.start(preset, data, 0)
     assert time.process_time() - start < 2
 
 
@@ -692,12 +694,12 @@ def test_a_history_of_rates_that_is_none_is_named(text, done):
 
 
 @pytest.fixture(scope="module")
-def by_rates(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The checkpoint of a small run in real numbers."""
+def by_rates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Files of a small run in real numbers."""
     pytest.importorskip("torch")
     out = tmp_path_factory.mktemp("by_rates")
     run("rates", "digits", "--hidden", 4, "--epochs", 1, "--out", out)
-    return (out / "rates.pt").read_bytes()
+    return content(out)
 
 
 def _spoilt(saved: dict[str, Any], kind: str) -> Any:
@@ -714,7 +716,7 @@ def _spoilt(saved: dict[str, Any], kind: str) -> Any:
     if kind == "unknown data":
         saved["settings"]["data"] = "zzz"
     elif kind == "other sizes":
-        saved["settings"]["hidden"] = [5]
+        state["model"] = {name: value[..., :1] for name, value in state["model"].items()}
     elif kind == "a weight that is no number":
         weights[0, 0] = torch.nan
     elif kind == "another shape":
@@ -732,28 +734,46 @@ def _spoilt(saved: dict[str, Any], kind: str) -> Any:
     return saved
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        *(
-            "a list",
-            "settings",
-            "history",
-            "state",
-            "unknown data",
-            "other sizes",
-            "a weight that is no number",
-        ),
-        *("another shape", "steps", "no moments", "a digest", "an epoch", "surprise"),
-    ],
-)
+FAULTS = ("a list", "state", "other sizes", "a weight that is no number", "another shape", "steps")
+
+
+@pytest.mark.parametrize("kind", [*FAULTS, "no moments", "surprise", "epochs"])
 def test_a_checkpoint_that_is_none_is_named(kind, by_rates, tmp_path):
     torch = pytest.importorskip("torch")
     path = tmp_path / "rates.pt"
-    path.write_bytes(by_rates)
+    path.write_bytes(by_rates[path.name])
+    (tmp_path / HISTORY).write_bytes(by_rates[HISTORY])
     torch.save(_spoilt(torch.load(path, weights_only=True), kind), path)
     for command in (("rates", "--resume", "--epochs", 2, "--out", tmp_path), ("deploy", tmp_path)):
         assert f"{path} is not a checkpoint of `equilif rates`: " in refused(*command)
+
+
+@pytest.mark.parametrize(
+    "kind", ["a list", "settings", "history", "state", "unknown data", "a digest", "an epoch"]
+)
+def test_a_checkpoint_of_before_that_is_none_is_named(kind, tmp_path):
+    """It has the history too."""
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "rates.pt"
+    torch.save(_spoilt(torch.load(OLD_RATES / path.name, weights_only=True), kind), path)
+    assert f"{path} is not a checkpoint of `equilif rates`: " in refused(
+        "rates", "--resume", "--epochs", 2, "--out", tmp_path
+    )
+
+
+def test_a_checkpoint_of_another_run_is_named(by_rates, tmp_path):
+    torch = pytest.importorskip("torch")
+    for name, text in by_rates.items():
+        (tmp_path / name).write_bytes(text)
+    path = tmp_path / "rates.pt"
+    saved = torch.load(path, weights_only=True)
+    for epochs, scale in ((1, -1.0), (2, 1.0)):
+        state = saved["state"]
+        model = {name: value * scale for name, value in state["model"].items()}
+        torch.save({"epochs": epochs, "state": {**state, "model": model}}, path)
+        assert f"{path} is not from the run of" in refused(
+            "rates", "--resume", "--epochs", 2, "--out", tmp_path
+        )
 
 
 @pytest.mark.parametrize("text", [b"", b"x", b"[" * 100_000, b"\x80\x02c"])
@@ -763,12 +783,19 @@ def test_a_checkpoint_of_another_kind_is_named(text, tmp_path):
     assert "is not a checkpoint of `equilif rates`: " in refused("rates", "--resume", "--out", tmp_path)
 
 
-def test_a_checkpoint_that_names_no_data_is_continued(by_rates, tmp_path):
+def test_a_run_goes_on_by_the_command_that_began_it(by_rates, done, tmp_path):
+    for name, text in by_rates.items():
+        (tmp_path / name).write_bytes(text)
+    assert "equilif rates" in refused("train", "--resume", "--epochs", 2, "--out", tmp_path)
+    assert "rates.pt" in refused("rates", "--resume", "--epochs", 2, "--out", done)
+    assert content(tmp_path).items() >= by_rates.items()
+
+
+def test_a_checkpoint_that_names_no_data_is_continued(tmp_path):
     """As version 0.1.0 first wrote it."""
     torch = pytest.importorskip("torch")
     path = tmp_path / "rates.pt"
-    path.write_bytes(by_rates)
-    saved = torch.load(path, weights_only=True)
+    saved = torch.load(OLD_RATES / path.name, weights_only=True)
     torch.save({k: saved[k] for k in ("settings", "history", "state")}, path)
     run("rates", "--resume", "--epochs", 2, "--out", tmp_path)
-    assert "data_digest" in torch.load(path, weights_only=True)
+    assert read_history(tmp_path / HISTORY).data_digest == images.load("digits").digest

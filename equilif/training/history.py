@@ -1,0 +1,264 @@
+"""What a run records: the content of history.json, the same of every backend, and that of earlier versions.
+
+No torch here, and nothing that trains.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from equilif.data import own
+from equilif.data.about import About
+from equilif.data.dataset import DataSet
+from equilif.training.preset import MOST_EPOCHS, Preset, check_seed
+from equilif.training.presets import PRESETS
+from equilif.training.records import check_digest, check_numbers, load_json, reading, record
+from equilif.training.settings import Settings
+from equilif_golden.fixed import Raw, finite, whole
+
+if TYPE_CHECKING:
+    from equilif_golden.kernel import Epoch
+
+HISTORY = "history.json"
+NETWORK = "network.npz"
+CHECKPOINT = "rates.pt"  #: of a run in real numbers: weights and optimiser
+OLD_HISTORY = (
+    "rates.json"  #: of a run in real numbers, in place of history.json, as version 0.1.0 first wrote it
+)
+MAX_UPDATES = (1 << 32) - 1  #: the counter of updates has 32 bits
+UNLIMITED = float("inf")  #: no limit, but finite
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One line of the history; None: a number that the backend, or the version that wrote it, has not."""
+
+    epoch: int  #: from 1
+    eta: float  #: learning rate, of the first update
+    train_accuracy: float  #: running: each prediction before its update
+    test_accuracy: float
+    samples_per_second: float
+    weights: str | None = None  #: digest of the weights of network.npz after the epoch
+    counter: int | None = None  #: of updates, after the epoch
+    # -- Equilibrium Propagation -------------------------------------------------------------------
+    spikes_per_sample: float | None = None  #: all three phases
+    steps_per_sample: float = 0.0  #: of the free phase; 0 when a device does not tell
+    # -- implicit differentiation ------------------------------------------------------------------
+    loss: float | None = None
+    there: float | None = None  #: mean evaluations of the fixed point's map a batch, for the rates
+    back: float | None = None  #: and for the gradient
+    settled: float | None = None  #: part of the samples within the solver's tolerance
+
+    def __post_init__(self) -> None:
+        whole(self.epoch, "epoch", 1, MOST_EPOCHS)
+        for name in ("train_accuracy", "test_accuracy", "settled"):
+            _check_finite(getattr(self, name), name, 1)
+        for name in ("eta", "samples_per_second", "spikes_per_sample", "steps_per_sample", "there", "back"):
+            _check_finite(getattr(self, name), name, UNLIMITED)
+        if self.counter is not None:
+            whole(self.counter, "counter", 0, MAX_UPDATES)
+
+
+def _check_finite(value: float | None, name: str, high: float) -> None:
+    if value is not None:
+        finite(value, name, 0, high)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Where an epoch stood when the run was saved: sums over the samples so far, and what EpochRecord has of
+    the same names.
+    """
+
+    samples: int
+    hits: int
+    spikes: int
+    seconds: float
+    counter: int
+    weights: str
+    steps: int = 0
+
+    def __post_init__(self) -> None:
+        whole(self.samples, "samples", 0, 1 << 40)
+        whole(self.hits, "hits", 0, self.samples)
+        whole(self.spikes, "spikes", 0, 1 << 62)
+        finite(self.seconds, "seconds", 0, UNLIMITED)
+        whole(self.counter, "counter", 0, MAX_UPDATES)
+        whole(self.steps, "steps", 0, 1 << 62)
+
+    def plus(self, part: Epoch, seconds: float) -> Mark:
+        """After another part of the epoch, ``seconds`` after its beginning."""
+        return dataclasses.replace(
+            self,
+            samples=self.samples + part.samples,
+            hits=self.hits + part.hits,
+            spikes=self.spikes + part.spikes,
+            steps=self.steps + part.steps,
+            seconds=seconds,
+        )
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where an epoch stands; ``mark``: the same to be saved, None where only whole epochs are saved."""
+
+    samples: int
+    total: int
+    samples_per_second: float
+    accuracy: float | None = None  #: of the free-phase predictions so far, each before its update
+    loss: float | None = None  #: mean so far
+    mark: Mark | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """Content of history.json.  Version 0.1.0 first wrote it without ``data_digest``, ``version`` and
+    ``command``.
+
+    ``preset`` of Equilibrium Propagation, or ``settings`` of implicit differentiation.  ``marks``: of the
+    epoch under way, where it was saved.  ``command``: what began the run, or resumed it.  ``about``: of a
+    user's own data, how they were read and scaled; None for a data set of the table.
+    """
+
+    data: str
+    data_digest: str | None = None  #: equilif.data.dataset.DataSet.digest
+    version: str | None = None  #: of equilif
+    command: str = "train"
+    sizes: str
+    seed: int
+    preset: Preset | None = None
+    settings: Settings | None = None
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    epochs: tuple[EpochRecord, ...]
+    marks: tuple[Mark, ...] = ()
+    about: About | None = None
+
+    def __post_init__(self) -> None:
+        if (self.preset is None) == (self.settings is None):
+            raise ValueError("it must have a preset or settings, and not both")
+        if self.about is None and self.data not in PRESETS or self.data != self.plan.data:
+            raise ValueError(
+                f"data must be one of {', '.join(PRESETS)} and that of its preset, not {self.data!r} and "
+                f"{self.plan.data!r}"
+            )
+        if self.preset is not None and self.about is not None and self.about.digest != self.data_digest:
+            raise ValueError("about.digest must be data_digest: they are of the same data")
+        check_seed(self.seed)
+        check_digest(self.data_digest, "data_digest")
+        check_numbers([e.epoch for e in self.epochs])
+        for k, e in enumerate(self.epochs):
+            check_digest(e.weights, f"epochs[{k}].weights")
+            needed = ("weights", "counter", "spikes_per_sample") if self.settings is None else ("loss",)
+            missing = [name for name in needed if getattr(e, name) is None]
+            if missing:
+                raise ValueError(f"epochs[{k}] has no {', '.join(missing)}")
+        before = 0
+        for k, mark in enumerate(self.marks):
+            check_digest(mark.weights, f"marks[{k}].weights")
+            if mark.samples < before:
+                raise ValueError(f"marks[{k}].samples must be at least {before}, not {mark.samples}")
+            before = mark.samples
+
+    @property
+    def plan(self) -> Preset | Settings:
+        """How it learns."""
+        plan = self.preset or self.settings
+        assert plan is not None
+        return plan
+
+    @property
+    def real(self) -> bool:
+        """Whether it was trained in real numbers."""
+        return self.settings is not None
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything was learnt."""
+        return bool(self.epochs) or any(mark.samples for mark in self.marks)
+
+    def knows(self, weights: Mapping[str, Raw]) -> bool:
+        """Whether the run had these weights; earlier versions recorded none in real numbers."""
+        known = {e.weights for e in self.epochs} | {mark.weights for mark in self.marks}
+        return digest(weights) in known or self.real and None in known
+
+    def load(self, data: Path | None = None) -> DataSet:
+        """The data that it learns; ``data``: the folder of a data set with a name, or the path of its user's
+        own data when they have moved.
+
+        ValueError or OSError when they are not there.
+        """
+        if self.settings is not None:
+            return self.settings.load(data)
+        if self.about is not None:
+            return own.again(self.about, data, name=self.data)
+        assert self.preset is not None
+        return self.preset.load(data)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Content of history.json: without what only the other backend has."""
+        found = dataclasses.asdict(self)
+        del found["preset" if self.real else "settings"]
+        found["epochs"] = [{k: v for k, v in e.items() if v is not None} for e in found["epochs"]]
+        return found
+
+
+def digest(weights: Mapping[str, Raw]) -> str:
+    """SHA-256 of the weights, in synapse order."""
+    h = hashlib.sha256()
+    for name, w in weights.items():
+        h.update(name.encode() + b"\0" + np.ascontiguousarray(w, "<i2").tobytes())
+    return h.hexdigest()
+
+
+# -- files -----------------------------------------------------------------------------------------
+def read_history(path: Path) -> History:
+    """A history.json; ValueError names the file, and the key that is something else."""
+    with reading(path, "a training history of equilif"):
+        return record(History, load_json(path))
+
+
+def saved_history(folder: Path) -> History | None:
+    """Of the run in a folder, whichever version wrote it; None when there is none.
+
+    ValueError names the file that is damaged, and the key.
+    """
+    if (folder / HISTORY).exists():
+        return read_history(folder / HISTORY)
+    path = folder / OLD_HISTORY
+    if not path.exists():
+        return None
+    with reading(path, "a history of `equilif rates`"):
+        return from_rates(load_json(path))
+
+
+def from_rates(raw: Any) -> History:
+    """The history of a run in real numbers as version 0.1.0 first wrote it; ValueError names the key that is
+    something else.
+    """
+    if not isinstance(raw, Mapping) or not isinstance(raw.get("epochs"), list | tuple):
+        raise ValueError("it has no epochs")
+    settings = record(Settings, raw.get("settings"), "settings")
+    found = {name: value for name, value in raw.items() if name not in ("processes", "device")}
+    found["epochs"] = [
+        {"eta" if name == "lr" else name: v for name, v in e.items()} if isinstance(e, Mapping) else e
+        for e in raw["epochs"]
+    ]
+    about = None if settings.about is None else dataclasses.asdict(settings.about)
+    return record(
+        History,
+        {
+            "data": settings.data,
+            "sizes": "",
+            "seed": settings.seed,
+            "command": "rates",
+            "about": about,
+            **found,
+        },
+    )

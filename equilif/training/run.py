@@ -1,0 +1,292 @@
+"""A run: one folder, one history, one way to go on, whichever backend learns.
+
+A run can be interrupted and resumed without changing a bit.  A folder holds ``history.json``, what the
+backend needs to go on (Equilibrium Propagation: the weights of network.npz; implicit differentiation:
+rates.pt), and ``network.npz``.  The history is written first and names every place at which the run was
+saved, so after an interruption between two files the backend tells where it stands.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+from equilif import results
+from equilif.data.dataset import DataSet
+from equilif.training.history import (
+    CHECKPOINT,
+    HISTORY,
+    NETWORK,
+    OLD_HISTORY,
+    EpochRecord,
+    History,
+    Mark,
+    Progress,
+    digest,
+    read_history,
+)
+from equilif.training.preset import Preset
+from equilif.training.records import check_data, check_name, save_network
+from equilif.training.settings import Settings
+from equilif.training.train import EquilibriumPropagation, Learner
+from equilif_golden.kernel import Kernel
+from equilif_golden.network import Network, Weights
+
+START = Mark(0, 0, 0, 0.0, 0, "")  #: of an epoch
+
+
+class Backend(Protocol):
+    """What holds the weights and learns: equilif.training.train.EquilibriumPropagation, or
+    equilif.training.rates.ImplicitDifferentiation.
+    """
+
+    @property
+    def plan(self) -> Preset | Settings: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def data(self) -> DataSet: ...
+    @property
+    def network(self) -> Network: ...
+    @property
+    def weights(self) -> Weights:
+        """Of network.npz."""
+
+    @property
+    def counter(self) -> int:
+        """Updates so far."""
+
+    @property
+    def sizes(self) -> str: ...
+    @property
+    def how(self) -> str:
+        """How it learns, in a few words."""
+
+    @property
+    def samples(self) -> int:
+        """Of an epoch."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """That it saves, besides network.npz."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes, of several that make the same run."""
+
+    @property
+    def machine(self) -> Mapping[str, Any]:
+        """What its speed depends on."""
+
+    def prepare(self) -> None:
+        """Do what takes long only once."""
+
+    def epoch(self, number: int, at: Mark, report: Callable[[Progress], None]) -> EpochRecord:
+        """An epoch, counted from 0, or what is left of it after ``at``; ``report`` is called after parts."""
+
+    def save(self, folder: Path, epochs: int) -> None:
+        """Its files, after so many epochs."""
+
+    def close(self) -> None: ...
+
+
+@dataclass
+class Run:
+    """What learns, and what happened so far.
+
+    ``marks``: of the epoch under way, where it was saved.  ``command``: what began it; a run that is resumed
+    is its user's own.  ``version``: of equilif that saved it last, None for a run that was not resumed.
+    """
+
+    backend: Backend
+    history: list[EpochRecord] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)
+    command: str = "train"
+    version: str | None = None
+    #: whether a folder has it as it is
+    _saved: bool = field(default=False, init=False, repr=False)
+
+    @classmethod
+    def start(
+        cls,
+        plan: Preset | Settings,
+        data: DataSet | Path | None = None,
+        seed: int | None = None,
+        make: Callable[..., Learner] = Kernel,
+        *,
+        command: str | None = None,
+    ) -> Self:
+        """A new run: by Equilibrium Propagation with a preset, by implicit differentiation with settings.
+
+        ``data``: the data set, or the folder of the one that the plan names.  ``make``: what learns by
+        Equilibrium Propagation, of network, weights, ``lr`` and ``counter``.
+        """
+        loaded = data if isinstance(data, DataSet) else plan.load(data)
+        if isinstance(plan, Preset):
+            first = plan.seeds[0] if seed is None else seed
+            return cls(EquilibriumPropagation.start(plan, loaded, first, make), command=command or "train")
+        from equilif.training.rates import ImplicitDifferentiation
+
+        settings = plan if seed is None else dataclasses.replace(plan, seed=seed)
+        return cls(ImplicitDifferentiation.start(settings, loaded), command=command or "rates")
+
+    @classmethod
+    def resume(
+        cls,
+        folder: Path,
+        data: DataSet | Path | None = None,
+        *,
+        name: str | None = None,
+        epochs: int | None = None,
+        make: Callable[..., Learner] = Kernel,
+    ) -> Self:
+        """The run that was saved in ``folder``.
+
+        ``data``: the folder of its data set, the path of its user's own data when they have moved, or the
+        data set itself; ValueError when it is another one.
+        ``name``: of the data set, where a certain one is asked for.  ``epochs`` lengthens or shortens the
+        run, and with it the fall of the learning rate.
+        """
+        saved = read(folder)
+        check_name(folder, saved.data, name)
+        plan = saved.plan if epochs is None else dataclasses.replace(saved.plan, epochs=epochs)
+        loaded = data if isinstance(data, DataSet) else saved.load(data)
+        check_data(folder, saved.data, saved.data_digest, loaded)
+        backend: Backend
+        if isinstance(plan, Preset):
+            backend, places = EquilibriumPropagation.resume(folder, saved, plan, loaded, make)
+        else:
+            from equilif.training.rates import ImplicitDifferentiation
+
+            backend, places = ImplicitDifferentiation.resume(folder, saved, plan, loaded)
+        history = list(saved.epochs[:places])
+        marks = list(saved.marks[: max(0, places - len(saved.epochs))])
+        command = "rates" if saved.real else "train"
+        return cls(backend, history, marks, command=command, version=saved.version)
+
+    @property
+    def plan(self) -> Preset | Settings:
+        return self.backend.plan
+
+    @property
+    def seed(self) -> int:
+        return self.backend.seed
+
+    @property
+    def data(self) -> DataSet:
+        return self.backend.data
+
+    @property
+    def network(self) -> Network:
+        return self.backend.network
+
+    @property
+    def weights(self) -> Weights:
+        return self.backend.weights
+
+    @property
+    def sizes(self) -> str:
+        return self.backend.sizes
+
+    @property
+    def done(self) -> bool:
+        return len(self.history) >= self.plan.epochs
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """That the run is saved in."""
+        return (NETWORK, HISTORY, *self.backend.files)
+
+    def begin(self, folder: Path) -> None:
+        """Save a run that has done nothing yet, so that it can be resumed, and one that goes on, as its files
+        may be of different places.
+        """
+        if self._saved:
+            return
+        if self.history or self.marks:
+            self.save(folder)
+        else:
+            self._mark(START, folder)
+
+    def epoch(
+        self,
+        progress: Callable[[Progress], None] = lambda p: None,
+        *,
+        folder: Path | None = None,
+        every: float = 30.0,
+    ) -> EpochRecord:
+        """The next epoch, or what is left of the one under way, and the accuracy on the test set after it.
+
+        With a ``folder`` the run is saved there at its beginning, after every epoch, and within it about
+        every ``every`` seconds where the backend can.
+        """
+        if folder:
+            self.begin(folder)
+        saved = time.perf_counter()
+
+        def report(p: Progress) -> None:
+            nonlocal saved
+            progress(p)
+            if folder and p.mark and time.perf_counter() - saved >= every:
+                self._mark(p.mark, folder)
+                saved = time.perf_counter()
+
+        done = self.backend.epoch(len(self.history), self.marks[-1] if self.marks else START, report)
+        weights = self.weights
+        done = dataclasses.replace(done, counter=self.backend.counter, weights=digest(weights))
+        self.history.append(done)
+        self.marks.clear()
+        self._saved = False
+        if folder:
+            self.save(folder, weights)
+        return done
+
+    def _mark(self, at: Mark, folder: Path) -> None:
+        """Save the run within an epoch."""
+        weights = self.weights
+        self.marks.append(dataclasses.replace(at, counter=self.backend.counter, weights=digest(weights)))
+        self.save(folder, weights)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Content of history.json."""
+        plan = self.plan
+        return History(
+            data=self.data.name,
+            data_digest=self.data.digest,
+            version=results.version(),
+            command=self.command,
+            sizes=self.sizes,
+            seed=self.seed,
+            preset=plan if isinstance(plan, Preset) else None,
+            settings=None if isinstance(plan, Preset) else plan,
+            machine={**results.machine(), **self.backend.machine},
+            epochs=tuple(self.history),
+            marks=tuple(self.marks),
+            about=self.data.about,
+        ).to_dict()
+
+    def save(self, folder: Path, weights: Weights | None = None) -> None:
+        """All files; an interruption at any point leaves a folder that can be resumed."""
+        if not self.backend.leads:
+            return
+        weights = weights or self.weights
+        results.write_json(folder / HISTORY, self.to_dict())
+        self.backend.save(folder, len(self.history))
+        save_network(folder / NETWORK, self.network, weights, self.data)
+        (folder / OLD_HISTORY).unlink(missing_ok=True)
+        self._saved = True
+
+
+def read(folder: Path) -> History:
+    """The history of the run in ``folder``, to go on with; ValueError names the file that is damaged."""
+    if (folder / CHECKPOINT).exists() and not (folder / HISTORY).exists():
+        from equilif.training import rates
+
+        old = rates.read(folder)[1]  # written whole with the state, unlike rates.json
+        if old is not None:
+            return old
+    return read_history(folder / HISTORY)
