@@ -49,7 +49,7 @@ class EpochRecord:
     counter: int | None = None  #: of updates, after the epoch
     # -- Equilibrium Propagation -------------------------------------------------------------------
     spikes_per_sample: float | None = None  #: all three phases
-    steps_per_sample: float = 0.0  #: of the free phase; 0 when a device does not tell
+    steps_per_sample: float | None = None  #: of the free phase; 0 when a device does not tell
     # -- implicit differentiation ------------------------------------------------------------------
     loss: float | None = None
     there: float | None = None  #: mean evaluations of the fixed point's map a batch, for the rates

@@ -227,16 +227,18 @@ class Run:
         if folder:
             self.begin(folder)
         saved = time.perf_counter()
+        marked: Weights | None = None
 
         def report(p: Progress) -> None:
-            nonlocal saved
+            nonlocal saved, marked
             progress(p)
-            if folder and p.mark and time.perf_counter() - saved >= every:
-                self._mark(p.mark, folder)
+            # at the end too: the history names the epoch's weights only after network.npz has them
+            if folder and p.mark and (p.samples == p.total or time.perf_counter() - saved >= every):
+                marked = self._mark(p.mark, folder)
                 saved = time.perf_counter()
 
         done = self.backend.epoch(len(self.history), self.marks[-1] if self.marks else START, report)
-        weights = self.weights
+        weights = marked or self.weights
         done = dataclasses.replace(done, counter=self.backend.counter, weights=digest(weights))
         self.history.append(done)
         self.marks.clear()
@@ -245,11 +247,12 @@ class Run:
             self.save(folder, weights)
         return done
 
-    def _mark(self, at: Mark, folder: Path) -> None:
-        """Save the run within an epoch."""
+    def _mark(self, at: Mark, folder: Path) -> Weights:
+        """Save the run within an epoch; the weights."""
         weights = self.weights
         self.marks.append(dataclasses.replace(at, counter=self.backend.counter, weights=digest(weights)))
         self.save(folder, weights)
+        return weights
 
     def to_dict(self) -> dict[str, Any]:
         """Content of history.json."""

@@ -5,7 +5,9 @@ Files of runs are read strictly, and options that would do nothing are refused.
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import itertools
 import json
 import os
 import random
@@ -449,6 +451,52 @@ def test_a_run_that_is_stopped_at_any_moment_is_continued_to_the_same_bits(how, 
     assert [e.weights for e in history.epochs] == [e.weights for e in whole.history]
     assert digest(network.load(tmp_path / NETWORK)[1]) == digest(whole.weights)
     assert {p.name for p in tmp_path.iterdir()} == {HISTORY, NETWORK, "learning_curve.png"}
+
+
+@pytest.mark.parametrize("plan", ["train", "rates"])
+def test_a_run_that_breaks_off_between_any_two_files_goes_on_to_the_same_bits(plan, tmp_path, monkeypatch):
+    preset = PRESETS["digits"].changed(hidden=(4,), epochs=2)
+    if plan == "rates":
+        pytest.importorskip("torch")
+        preset = replace(SETTINGS["digits"], hidden=(4,), epochs=2, batch=512)
+    data = images.load("digits")
+    whole = Run.start(preset, data)
+    while not whole.done:
+        whole.epoch()
+    write = files.write
+
+    class Enough(Exception):
+        pass
+
+    for stop in itertools.count():
+        out = tmp_path / str(stop)
+        out.mkdir()
+        left = stop
+
+        def broken(*arguments: Any) -> None:
+            nonlocal left
+            if not left:
+                raise Enough
+            left -= 1
+            write(*arguments)
+
+        monkeypatch.setattr(files, "write", broken)
+        first = Run.start(preset, data)
+        with contextlib.suppress(Enough):
+            while not first.done:
+                first.epoch(folder=out)
+        monkeypatch.setattr(files, "write", write)
+        if first.done and left:
+            break
+        state = out / (NETWORK if plan == "train" else "rates.pt")
+        assert state.exists() == (stop > 1)
+        again = Run.resume(out, data) if state.exists() else Run.start(preset, data)
+        again.begin(out)
+        while not again.done:
+            again.epoch(folder=out)
+        assert [e.weights for e in again.history] == [e.weights for e in whole.history]
+        assert digest(network.load(out / NETWORK)[1]) == whole.history[-1].weights
+    assert stop == (11 if plan == "train" else 10)
 
 
 # -- options that do nothing -----------------------------------------------------------------------
