@@ -233,7 +233,7 @@ def test_a_run_begins_with_the_table_of_the_data_and_goes_on_with_its_own(tmp_pa
     assert (start.weights["memory-query"] == first).all()
     monkeypatch.setattr(Preset, "load", lambda preset, folder=None: data)
     start.epoch(folder=tmp_path)
-    monkeypatch.setattr("equilif.training.run.check_data", lambda *what: None)
+    monkeypatch.setattr("equilif.training.history.check_data", lambda *what: None)
     again = Run.resume(tmp_path, data)
     for run in (start, again):
         run.epoch()

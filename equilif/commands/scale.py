@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,8 +22,8 @@ from equilif.commands import (
     refuse_own,
     samples_of,
 )
-from equilif.commands.own import NOTHING, Label, Own, OwnOptions
-from equilif.commands.patches import ROWS, Set, changes, layers, named_by_key
+from equilif.commands.own import NOTHING, Label, OwnOptions
+from equilif.commands.patches import ROWS, Changes, Set, changes, layers, named_by_key
 from equilif.commands.training import Job, TrainingData, out_folder, trained
 from equilif.show import console as show
 from equilif.show import sweep as show_sweep
@@ -78,8 +78,9 @@ def rates(
         from equilif.training.run import Run
 
         with named_by_key():
-            settings = _settings(source or Data.digits, folder, given.own)
-            settings = _changed(settings, channels, sizes, given.network, epochs=epochs, seed=seed)
+            settings = _settings(
+                source or Data.digits, folder, given, channels, sizes, epochs=epochs, seed=seed
+            )
         with show.console.status(f"reading {show.literal(settings.data)}"):
             return [Run.start(settings, folder)]
 
@@ -100,33 +101,31 @@ def rates(
     )
 
 
-def _settings(source: Data | Path, folder: Path | None, own: Own) -> Settings:
-    """How a data set is trained in real numbers, by its name or by its user's own samples."""
-    from equilif.training.settings import SETTINGS, suggested
-
-    if isinstance(source, Path):
-        return suggested(samples_of(source, folder, own)[0])
-    refuse_own(source, own)
-    return SETTINGS[source]
-
-
-def _changed(
-    settings: Settings,
+def _settings(
+    source: Data | Path,
+    folder: Path | None,
+    given: Changes,
     channels: list[str],
     hidden: tuple[int, ...] | None,
-    patches: Mapping[str, str],
-    **given: int | None,
+    **options: int | None,
 ) -> Settings:
-    """The settings with another network, and with what was given where it is not None."""
+    """How a data set is trained in real numbers, by its name or by its user's own samples, with what was
+    given where it is not None.
+    """
     from equilif.training.patches import of_rates
-    from equilif.training.settings import MAPS_LR
+    from equilif.training.settings import MAPS_LR, SETTINGS, suggested
 
-    changed: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if isinstance(source, Path):
+        settings = suggested(samples_of(source, folder, given.own)[0])
+    else:
+        refuse_own(source, given.own)
+        settings = SETTINGS[source]
+    changed: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if channels:
         changed |= {"channels": tuple(channels), "hidden": hidden or (), "lr": MAPS_LR}
     elif hidden:
         changed["hidden"] = hidden
-    return of_rates(dataclasses.replace(settings, **changed), patches)
+    return of_rates(dataclasses.replace(settings, **changed), given.network)
 
 
 @command
@@ -147,14 +146,16 @@ def deploy(
     """
     from equilif.training import deploy as module
     from equilif.training.folder import DEPLOYMENT
+    from equilif.training.run import Run
     from equilif_golden import files as targets
 
     targets.check(run / DEPLOYMENT)
     with show.console.status("reading the run"):
-        saved = module.trained(run, folder)
+        saved = Run.resume(run, folder)
+        model = module.trained_model(saved)
     asked = steps or module.STEPS
     with show.stages("deploy", len(asked) + 4) as begin:
-        found = module.deploy(saved.model, saved.data, steps=asked, samples=samples, progress=begin)
+        found = module.deploy(model, saved.data, steps=asked, samples=samples, progress=begin)
     files = show_training.deployment(found, f"{saved.data.name} {saved.sizes}", run)
     if files:
         show.console.print(f"saved {', '.join(files)} in {show.literal(run)}")

@@ -18,7 +18,6 @@ from equilif.show import console as show
 from equilif.show import training as show_training
 
 if TYPE_CHECKING:
-    from equilif.data.about import About
     from equilif.training.run import Run
 
     Make = Callable[..., Any]  #: of a learner, of network, weights, lr and counter
@@ -69,8 +68,9 @@ def trained(job: Job) -> dict[str, Any]:
     from equilif.training.folder import CURVE, RunFolder, folder_of, seed_folders
     from equilif.training.history import CHECKPOINT, HISTORY, NETWORK
 
-    if job.resume:
-        _keep_settings(job.fixed)
+    fixed = [f"--{name}" for name, value in job.fixed.items() if value is not None]
+    if job.resume and fixed:
+        raise ValueError(f"a resumed run keeps its settings: leave out {', '.join(fixed)}")
     found = seed_folders(job.out) if job.resume else [folder_of(job.out, seed) for seed in job.seeds or ()]
     several = bool(found)
     folders = found or [job.out]
@@ -117,34 +117,20 @@ def _resumed(job: Job, folders: Sequence[Path], make: Make) -> list[Run]:
             raise ValueError(
                 f"the run in {job.out} is one of `equilif {command}`: go on with it by that command"
             )
-        name, where = _whereabouts(saved.about, job.source, job.folder)
-        run = Run.resume(first, where, name=name, epochs=job.epochs, make=make)
+        own = saved.about is not None
+        if own and job.folder is not None:
+            raise ValueError(
+                "--data is the folder of a data set with a name: give the path of the run's own data"
+            )
+        moved = job.source if own and isinstance(job.source, Path) else None
+        name = None if moved or job.source is None else str(job.source)
+        run = Run.resume(first, moved or job.folder, name=name, epochs=job.epochs, make=make)
         others = [
             Run.resume(f, run.data, name=run.data.name, epochs=job.epochs, make=make) for f in folders[1:]
         ]
     if message := other_version(run.version):
         show.console.print(f"[yellow]{show.literal(message)}[/]")
     return [run, *others]
-
-
-def _whereabouts(
-    about: About | None, source: Name | Path | None, folder: Path | None
-) -> tuple[str | None, Path | None]:
-    """Of a run that is resumed, the name of the data set that is asked for, and where its data are."""
-    if about is None:
-        return None if source is None else str(source), folder
-    if folder is not None:
-        raise ValueError(
-            "--data is the folder of a data set with a name: give the path of the run's own data"
-        )
-    return (None, source) if isinstance(source, Path) else (source, None)
-
-
-def _keep_settings(given: Mapping[str, Any]) -> None:
-    """ValueError when a run is to be resumed with other settings."""
-    fixed = [f"--{name}" for name, value in given.items() if value is not None]
-    if fixed:
-        raise ValueError(f"a resumed run keeps its settings: leave out {', '.join(fixed)}")
 
 
 def learner_at(port: str | None, baud: int | None, runs: int = 1) -> Make:

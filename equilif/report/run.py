@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,10 @@ from typing import Any
 from equilif.data.about import About
 from equilif.data.dataset import DataSet
 from equilif.training import netfile, presets, settings
-from equilif.training.history import HISTORY, NETWORK, EpochRecord, History, digest, saved_history
+from equilif.training.history import HISTORY, NETWORK, History, saved_history
 from equilif.training.patches import of_network, training_words
 from equilif.training.preset import Preset
 from equilif.training.presets import PRESETS
-from equilif.training.records import check_data
 from equilif.training.settings import SETTINGS, Settings
 from equilif_golden import network as networks
 from equilif_golden.network import Network, Weights
@@ -31,20 +30,6 @@ class Run:
     weights: Weights
     history: History
 
-    @property
-    def epochs(self) -> Sequence[EpochRecord]:
-        return self.history.epochs
-
-    @property
-    def digest(self) -> str:
-        """Of the weights."""
-        return digest(self.weights)
-
-    @property
-    def recorded(self) -> bool:
-        """Whether the history knows these weights: it does unless the run was cut off in between."""
-        return self.history.knows(self.weights)
-
     def eta(self, data: DataSet | None) -> float:
         """Learning rate that it began with, or that is usual for its samples; 0 where that is not known."""
         h = self.history
@@ -53,17 +38,6 @@ class Run:
         if h.about is None:
             return PRESETS[h.data].rate(0)
         return 0.0 if data is None else presets.own(data).rate(0)
-
-    def load(self, data: Path | None = None) -> DataSet:
-        """Its samples: of a data set with a name from the folder ``data``, of its user's own data from the
-        file or folder ``data``; without it from where they were.
-
-        ValueError or OSError when they are not there, or others.
-        """
-        h = self.history
-        loaded = h.load(data)
-        check_data(self.folder, h.data, h.data_digest, loaded)
-        return loaded
 
     def repeat(self, data: DataSet | None) -> Repeat:
         """What makes the same run again, and evaluates it; ``data``: its samples, which tell what is usual

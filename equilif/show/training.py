@@ -22,7 +22,8 @@ def describe(run: Run, *others: Run) -> None:
     n = run.backend.samples
     console.print(
         f"[bold]{literal(d.name)}[/] {run.sizes}, {n:,} training and {len(d.x_test):,} test samples, "
-        f"seed{'s' * bool(others)} {seeds}; {run.backend.how}"
+        f"seed{'s' * bool(others)} {seeds}; {run.network.schedule}"
+        + "".join(f"; {name} {value}" for name, value in run.backend.machine.items())
     )
 
 

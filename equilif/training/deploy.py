@@ -14,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,6 @@ import numpy.typing as npt
 
 from equilif.data.dataset import DataSet
 from equilif.extras import needs
-from equilif.training.history import CHECKPOINT
 from equilif.training.run import Run
 from equilif_golden.blocks.lif import LEAKS
 from equilif_golden.fixed import whole
@@ -99,14 +97,11 @@ class Deployment:
         return {**dataclasses.asdict(self), "float": self.real}
 
 
-def trained(folder: Path, data: Path | None = None) -> ImplicitDifferentiation:
-    """What learned in the run in ``folder``; ValueError unless it is one of `equilif rates`."""
-    if not (folder / CHECKPOINT).exists():
-        raise ValueError(f"there is no run in {folder}: it has no {CHECKPOINT}")
-    backend = Run.resume(folder, data).backend
-    if not isinstance(backend, ImplicitDifferentiation):
-        raise ValueError(f"the run in {folder} is one of `equilif train`, which needs no deployment")
-    return backend
+def trained_model(run: Run) -> Rates:
+    """What learned in a run; ValueError unless it is one in real numbers."""
+    if not isinstance(run.backend, ImplicitDifferentiation):
+        raise ValueError("the run is one of `equilif train`: only a run of `equilif rates` is deployed")
+    return run.backend.model
 
 
 def window(steps: int) -> int:

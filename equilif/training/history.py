@@ -19,7 +19,7 @@ from equilif.data.about import About
 from equilif.data.dataset import DataSet
 from equilif.training.preset import MOST_EPOCHS, Preset, check_seed
 from equilif.training.presets import PRESETS
-from equilif.training.records import check_digest, check_numbers, load_json, reading, record
+from equilif.training.records import check_data, check_digest, check_numbers, load_json, reading, record
 from equilif.training.settings import Settings
 from equilif_golden.fixed import Raw, finite, whole
 
@@ -188,18 +188,20 @@ class History:
         known = {e.weights for e in self.epochs} | {mark.weights for mark in self.marks}
         return digest(weights) in known or self.real and None in known
 
-    def load(self, data: Path | None = None) -> DataSet:
-        """The data that it learns; ``data``: the folder of a data set with a name, or the path of its user's
-        own data when they have moved.
+    def load(self, folder: Path, data: DataSet | Path | None = None) -> DataSet:
+        """The data of the run in ``folder``.
 
-        ValueError or OSError when they are not there.
+        ``data``: the folder of a data set with a name, the path of its user's own data when they have moved,
+        or the data set itself.  ValueError or OSError when they are not there, or others.
         """
-        if self.settings is not None:
-            return self.settings.load(data)
-        if self.about is not None:
-            return own.again(self.about, data, name=self.data)
-        assert self.preset is not None
-        return self.preset.load(data)
+        if isinstance(data, DataSet):
+            loaded = data
+        elif self.about is not None and self.preset is not None:
+            loaded = own.again(self.about, data, name=self.data)
+        else:
+            loaded = self.plan.load(data)
+        check_data(folder, self.data, self.data_digest, loaded)
+        return loaded
 
     def to_dict(self) -> dict[str, Any]:
         """Content of history.json: without what only the other backend has."""

@@ -88,32 +88,20 @@ def _tensors(at: str, value: Any) -> Iterator[tuple[str, torch.Tensor]]:
 def read(folder: Path) -> tuple[Checkpoint, History | None]:
     """The checkpoint of a run, and the history in it where an earlier version wrote one.
 
-    ValueError names the file, and the key that is something else.
+    It never runs code.  ValueError names the file, and the key that is something else.
     """
-    path = folder / CHECKPOINT
-    if not path.exists():
-        raise ValueError(f"there is no run in {folder}: it has no {CHECKPOINT}")
-    with _checkpoint(path):
-        found = _load(path)
+    with _checkpoint(folder / CHECKPOINT):
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                found = torch.load(folder / CHECKPOINT, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as e:
+            # what torch says is left out: it advises to load it unsafely
+            raise ValueError("it is damaged, or was not saved by this command") from e
         if not isinstance(found, Mapping) or not {"settings", "history"} & {*found}:
             return record(Checkpoint, found), None
-        old = from_rates(
-            {k: v for k, v in found.items() if k not in ("state", "history")}
-            | {"epochs": found.get("history")}
-        )
+        raw = {name: value for name, value in found.items() if name not in ("state", "history")}
+        old = from_rates({**raw, "epochs": found.get("history")})
         return record(Checkpoint, {"epochs": len(old.epochs), "state": found.get("state")}), old
-
-
-def _load(path: Path) -> Any:
-    """Content of a checkpoint, which never runs code; ValueError when it is damaged.
-
-    What torch says of a damaged file is left out: it advises to load it unsafely.
-    """
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as e:
-        raise ValueError("it is damaged, or was not saved by this command") from e
 
 
 def _checkpoint(path: Path) -> Any:
@@ -198,20 +186,6 @@ class ImplicitDifferentiation:
     @property
     def counter(self) -> int:
         return int(self.trainer.decay.last_epoch)
-
-    @property
-    def sizes(self) -> str:
-        middle = [*(f"{p.maps} maps" for p in self.network.lif if p.shape), *self.plan.hidden]
-        m = self.plan.memory
-        first = f"{m.tokens} tokens x {m.heads} queries" if m else self.data.n_features
-        return "-".join(map(str, (first, *middle, self.data.n_classes)))
-
-    @property
-    def how(self) -> str:
-        world = self.distributed.world
-        processes = f"{world} process{'es' * (world > 1)}"
-        forward = "" if self.plan.feedback else "feed-forward, "
-        return f"{forward}batch {self.plan.batch}, {processes} on {self.trainer.device}"
 
     @property
     def samples(self) -> int:

@@ -30,7 +30,7 @@ from equilif.training.history import (
     read_history,
 )
 from equilif.training.preset import Preset
-from equilif.training.records import check_data, check_name, save_network
+from equilif.training.records import check_name, save_network
 from equilif.training.settings import Settings
 from equilif.training.train import EquilibriumPropagation, Learner
 from equilif_golden.kernel import Kernel
@@ -42,6 +42,10 @@ START = Mark(0, 0, 0, 0.0, 0, "")  #: of an epoch
 class Backend(Protocol):
     """What holds the weights and learns: equilif.training.train.EquilibriumPropagation, or
     equilif.training.rates.ImplicitDifferentiation.
+
+    ``weights`` of network.npz, ``counter`` of updates, ``samples`` of an epoch.  ``machine``: what its speed
+    depends on.  ``files`` that it saves besides network.npz; ``leads``: whether this process writes, of
+    several that make the same run.
     """
 
     @property
@@ -53,35 +57,17 @@ class Backend(Protocol):
     @property
     def network(self) -> Network: ...
     @property
-    def weights(self) -> Weights:
-        """Of network.npz."""
-
+    def weights(self) -> Weights: ...
     @property
-    def counter(self) -> int:
-        """Updates so far."""
-
+    def counter(self) -> int: ...
     @property
-    def sizes(self) -> str: ...
+    def samples(self) -> int: ...
     @property
-    def how(self) -> str:
-        """How it learns, in a few words."""
-
+    def machine(self) -> Mapping[str, Any]: ...
     @property
-    def samples(self) -> int:
-        """Of an epoch."""
-
+    def files(self) -> tuple[str, ...]: ...
     @property
-    def files(self) -> tuple[str, ...]:
-        """That it saves, besides network.npz."""
-
-    @property
-    def leads(self) -> bool:
-        """Whether this process writes, of several that make the same run."""
-
-    @property
-    def machine(self) -> Mapping[str, Any]:
-        """What its speed depends on."""
-
+    def leads(self) -> bool: ...
     def prepare(self) -> None:
         """Do what takes long only once."""
 
@@ -91,7 +77,8 @@ class Backend(Protocol):
     def save(self, folder: Path, epochs: int) -> None:
         """Its files, after so many epochs."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Nothing more is asked."""
 
 
 @dataclass
@@ -154,8 +141,7 @@ class Run:
         saved = read(folder)
         check_name(folder, saved.data, name)
         plan = saved.plan if epochs is None else dataclasses.replace(saved.plan, epochs=epochs)
-        loaded = data if isinstance(data, DataSet) else saved.load(data)
-        check_data(folder, saved.data, saved.data_digest, loaded)
+        loaded = saved.load(folder, data)
         backend: Backend
         if isinstance(plan, Preset):
             backend, places = EquilibriumPropagation.resume(folder, saved, plan, loaded, make)
@@ -190,7 +176,15 @@ class Run:
 
     @property
     def sizes(self) -> str:
-        return self.backend.sizes
+        """Populations from the inputs to the outputs."""
+        m = self.network.loaded
+        first: object = self.data.n_features
+        if m:
+            first = f"{m.softmax.size} tokens of {m.relay.width} x {m.relay.heads} heads"
+        elif len(self.network.inputs) == 1 and self.network.inputs[0].shape:
+            first = self.network.inputs[0].shape
+        hidden = [p.shape or p.size for p in self.network.lif if p.name != self.network.output]
+        return "-".join(map(str, (first, *hidden, self.network.n_outputs)))
 
     @property
     def done(self) -> bool:
@@ -286,10 +280,12 @@ class Run:
 
 def read(folder: Path) -> History:
     """The history of the run in ``folder``, to go on with; ValueError names the file that is damaged."""
-    if (folder / CHECKPOINT).exists() and not (folder / HISTORY).exists():
+    if (folder / HISTORY).exists():
+        return read_history(folder / HISTORY)
+    if (folder / CHECKPOINT).exists():
         from equilif.training import rates
 
         old = rates.read(folder)[1]  # written whole with the state, unlike rates.json
         if old is not None:
             return old
-    return read_history(folder / HISTORY)
+    raise ValueError(f"there is no run in {folder}: it has no {HISTORY}")

@@ -186,21 +186,6 @@ class EquilibriumPropagation:
         return self.learner.counter
 
     @property
-    def sizes(self) -> str:
-        m = self.network.loaded
-        first: object = self.data.n_features
-        if m:
-            first = f"{m.softmax.size} tokens of {m.relay.width} x {m.relay.heads} heads"
-        elif len(self.network.inputs) == 1 and self.network.inputs[0].shape:
-            first = self.network.inputs[0].shape
-        hidden = [p.shape or p.size for p in self.network.lif if p.name != self.network.output]
-        return "-".join(map(str, (first, *hidden, self.network.n_outputs)))
-
-    @property
-    def how(self) -> str:
-        return str(self.network.schedule)
-
-    @property
     def samples(self) -> int:
         return len(self.data.x_train)
 

@@ -280,7 +280,7 @@ def test_reviews_are_learnt_saved_resumed_and_deployed(reviews, monkeypatch):
     history = json.loads((out / HISTORY).read_text())
     memory = history["settings"]["asked"]
     assert memory["tokens"] == 12 and memory["loading"]["bigrams"] == 3
-    assert history["sizes"] == "12 tokens x 2 queries-6-2" and history["epochs"][-1]["test_accuracy"] > 0.9
+    assert history["sizes"] == "12 tokens of 2 x 2 heads-6-2" and history["epochs"][-1]["test_accuracy"] > 0.9
     net, weights = load(out / NETWORK)
     assert net.table is not None and weights[net.table.name].shape == (8 + 3, 2)
     run("rates", "imdb", "--data", reviews, "--resume", "--epochs", 13, "--out", out)

@@ -285,7 +285,7 @@ def test_rates_take_the_place_of_an_earlier_run(done):
     files = {"rates.pt", HISTORY, NETWORK, "learning_curve.png"}
     assert {p.name for p in done.iterdir()} == files
     said = refused("rates", "digits", "--out", done)
-    assert "holds a run of digits, 64-2 maps-10, 1 of 1 epochs done" in said
+    assert "holds a run of digits, 8x8, 1 of 1 epochs done" in said
     assert f"`equilif rates --resume --out {done}`" in said
 
 
