@@ -262,7 +262,7 @@ def test_an_interrupted_epoch_leaves_the_last_one_whole(spoilt, trained, tmp_pat
     run("train", "--epochs", 1, "--out", tmp_path)
     before = (tmp_path / NETWORK).read_bytes()
 
-    def interrupt(*_: object) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         try:
             raise KeyboardInterrupt
         finally:
