@@ -236,8 +236,10 @@ class Run:
         done = dataclasses.replace(done, counter=self.backend.counter, weights=digest(weights))
         self.history.append(done)
         self.marks.clear()
-        self._saved = False
-        if folder:
+        self._saved = bool(marked)
+        if folder and marked:  # all but the history is there
+            results.write_json(folder / HISTORY, self.to_dict())
+        elif folder:
             self.save(folder, weights)
         return done
 

@@ -93,7 +93,7 @@ def test_maps_that_torch_trained_spike_as_well(trained, tmp_path):
     network = networks.load(trained / "network.npz")[0]
     assert [p.shape for p in network.maps] == [(8, 8, 1), (2, 2, 12)] and not network.forward
     real = json.loads((trained / HISTORY).read_text())
-    assert real["sizes"] == "8x8-2x2x12-10" and real["epochs"][-1]["test_accuracy"] > 0.93
+    assert real["sizes"] == "8x8x1-2x2x12-10" and real["epochs"][-1]["test_accuracy"] > 0.93
     run("deploy", trained, "--steps", 24, "--samples", 20, "--json", tmp_path / "d.json")
     found = json.loads((tmp_path / "d.json").read_text())
     assert found["float"] == real["epochs"][-1]["test_accuracy"]
@@ -120,7 +120,7 @@ def test_a_run_with_maps_goes_on_and_learns_on_by_equilibrium_propagation(traine
 def test_hidden_populations_stand_behind_maps():
     settings = replace(SETTINGS["digits"], channels=("6:3",), hidden=(20,), epochs=1)
     run_ = Run.start(settings)
-    assert [p.size for p in run_.network.lif] == [216, 20, 10] and run_.sizes == "8x8-6x6x6-20-10"
+    assert [p.size for p in run_.network.lif] == [216, 20, 10] and run_.sizes == "8x8x1-6x6x6-20-10"
 
 
 @pytest.mark.parametrize(
