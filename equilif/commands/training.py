@@ -101,7 +101,7 @@ def trained(job: Job) -> dict[str, Any]:
         results = [_result(run, f) for f, run in by_folder.items()]
         for run in runs:
             run.backend.close()
-    return _several(results, job.out) if several else _single(results[0], runs[0])
+    return _several(results, job.out) if several else _single(results[0])
 
 
 def _resumed(job: Job, folders: Sequence[Path], make: Make) -> list[Run]:
@@ -163,23 +163,19 @@ def learner_at(port: str | None, baud: int | None, runs: int = 1) -> Make:
 
 def _result(run: Run, folder: Path) -> dict[str, Any]:
     """What --json has of a run."""
+    from equilif.training.history import HISTORY, NETWORK
+
     curve = show_training.learning_curve(run, folder) if run.backend.leads else []
-    return {
-        **run.to_dict(),
-        "accuracy": run.history[-1].test_accuracy,
-        "out": folder,
-        "files": [*run.files, *curve],
-    }
+    files = [NETWORK, HISTORY, *run.backend.files, *curve]
+    return {**run.to_dict(), "accuracy": run.history[-1].test_accuracy, "out": folder, "files": files}
 
 
-def _single(found: dict[str, Any], run: Run) -> dict[str, Any]:
-    from equilif.training.settings import Settings
-
-    real = isinstance(run.plan, Settings)
-    kind = "held-out" if isinstance(run.plan, Settings) and run.plan.hold_out else "test"
+def _single(found: dict[str, Any]) -> dict[str, Any]:
+    real = found.get("settings", {})
     show.console.print(
-        f"{kind} accuracy [bold]{found['accuracy']:.2%}[/]{' in real numbers' * real} after "
-        f"{len(run.history)} epochs; saved {', '.join(found['files'])} in {show.literal(found['out'])}"
+        f"{'held-out' if real.get('hold_out') else 'test'} accuracy [bold]{found['accuracy']:.2%}[/]"
+        f"{' in real numbers' * bool(real)} after {len(found['epochs'])} epochs; "
+        f"saved {', '.join(found['files'])} in {show.literal(found['out'])}"
     )
     return found
 

@@ -34,6 +34,7 @@ OLD_HISTORY = (
 )
 MAX_UPDATES = (1 << 32) - 1  #: the counter of updates has 32 bits
 UNLIMITED = float("inf")  #: no limit, but finite
+PARTS = ("train_accuracy", "test_accuracy", "settled")  #: of all samples
 
 
 @dataclass(frozen=True)
@@ -58,17 +59,12 @@ class EpochRecord:
 
     def __post_init__(self) -> None:
         whole(self.epoch, "epoch", 1, MOST_EPOCHS)
-        for name in ("train_accuracy", "test_accuracy", "settled"):
-            _check_finite(getattr(self, name), name, 1)
-        for name in ("eta", "samples_per_second", "spikes_per_sample", "steps_per_sample", "there", "back"):
-            _check_finite(getattr(self, name), name, UNLIMITED)
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, float):
+                finite(value, f.name, 0, 1 if f.name in PARTS else UNLIMITED)
         if self.counter is not None:
             whole(self.counter, "counter", 0, MAX_UPDATES)
-
-
-def _check_finite(value: float | None, name: str, high: float) -> None:
-    if value is not None:
-        finite(value, name, 0, high)
 
 
 @dataclass(frozen=True)

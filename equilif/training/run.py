@@ -27,7 +27,7 @@ from equilif.training.history import (
     Mark,
     Progress,
     digest,
-    read_history,
+    saved_history,
 )
 from equilif.training.preset import Preset
 from equilif.training.records import check_name, save_network
@@ -190,11 +190,6 @@ class Run:
     def done(self) -> bool:
         return len(self.history) >= self.plan.epochs
 
-    @property
-    def files(self) -> tuple[str, ...]:
-        """That the run is saved in."""
-        return (NETWORK, HISTORY, *self.backend.files)
-
     def begin(self, folder: Path) -> None:
         """Save a run that has done nothing yet, so that it can be resumed, and one that goes on, as its files
         may be of different places.
@@ -282,12 +277,12 @@ class Run:
 
 def read(folder: Path) -> History:
     """The history of the run in ``folder``, to go on with; ValueError names the file that is damaged."""
-    if (folder / HISTORY).exists():
-        return read_history(folder / HISTORY)
-    if (folder / CHECKPOINT).exists():
+    if (folder / CHECKPOINT).exists() and not (folder / HISTORY).exists():
         from equilif.training import rates
 
-        old = rates.read(folder)[1]  # written whole with the state, unlike rates.json
-        if old is not None:
-            return old
-    raise ValueError(f"there is no run in {folder}: it has no {HISTORY}")
+        found = rates.read(folder)[1]  # written whole with the state, unlike rates.json
+    else:
+        found = saved_history(folder)
+    if found is None:
+        raise ValueError(f"there is no run in {folder}: it has no {HISTORY}")
+    return found
