@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from equilif.data.dataset import DataSet
-from equilif.training.preset import Preset
+from equilif.training.description import Description
 from equilif.training.presets import PRESETS
 from equilif.training.run import Run
 
@@ -45,7 +45,7 @@ SCHEDULES = (
 class Task(NamedTuple):
     """A data set and a network; ``held`` samples of the training set are a validation set."""
 
-    preset: Preset
+    preset: Description
     held: int
     parts: int = 1  #: that are held out, one after the other
 

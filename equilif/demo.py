@@ -25,10 +25,10 @@ from equilif.extras import MissingExtra
 from equilif.show import console as show
 from equilif.show import hardware as show_hardware
 from equilif.show import training as show_training
+from equilif.training.description import Description
 from equilif.training.evaluate import Evaluation, evaluate
 from equilif.training.folder import BITSTREAM, CONFUSION, CURVE, LOG, RESULTS, SETTLING, RunFolder
 from equilif.training.history import HISTORY, NETWORK, digest
-from equilif.training.preset import Preset
 from equilif.training.run import Run
 from equilif.training.train import Lesson, lesson
 from equilif_golden.engine.config import EngineConfig
@@ -55,7 +55,7 @@ class Demo:
 
     def __init__(
         self,
-        preset: Preset,
+        preset: Description,
         seed: int,
         out: Path,
         *,

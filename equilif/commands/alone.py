@@ -108,7 +108,9 @@ def upload(
             epochs=epochs,
         )
         preset.schedule.check_options([name for name in given.phases() if name in PHASES])
-    left_out = {name: 0 for name in ("shift", "flip", "dropout", "crop", "mask") if getattr(preset, name)}
+    left_out: dict[str, Any] = {
+        name: 0 for name in ("shift", "flip", "dropout", "crop", "mask") if getattr(preset, name)
+    }
     preset = preset.changed(order="board", **left_out)
     name = data if isinstance(source, str) else source.resolve().stem
     file = out or Path("results") / f"{name}-alone.npz"

@@ -139,13 +139,13 @@ def train(
 
 def _seeds(text: str | None) -> int | range | None:
     """A seed, or the seeds FIRST-LAST; ValueError for something else."""
-    from equilif.training.preset import MOST_SEED, check_seed
+    from equilif.training.tables import MAX_SEED, check_seed
 
     if text is None:
         return None
     found = re.fullmatch(r"(\d+)(?:-(\d+))?", text, re.ASCII)
     if found is None:
-        raise ValueError(f"seed must be in 0..{MOST_SEED}, or several of them FIRST-LAST, not {text}")
+        raise ValueError(f"seed must be in 0..{MAX_SEED}, or several of them FIRST-LAST, not {text}")
     first = check_seed(int(found[1]))
     if found[2] is None:
         return first
@@ -255,8 +255,8 @@ def recall(
     from equilif.data.own import chosen
     from equilif.training import recall as module
     from equilif.training.folder import RECALL
-    from equilif.training.preset import check_seed
     from equilif.training.presets import PRESETS
+    from equilif.training.tables import check_seed
     from equilif_golden import files
 
     asked = chosen(data)

@@ -19,11 +19,10 @@ from equilif.commands import (
     Json,
     Resume,
     panel,
-    refuse_own,
     samples_of,
 )
 from equilif.commands.own import NOTHING, Label, OwnOptions
-from equilif.commands.patches import ROWS, Changes, Set, changes, layers, named_by_key
+from equilif.commands.patches import ROWS, Set, changes, layers, named_by_key
 from equilif.commands.training import Job, TrainingData, out_folder, trained
 from equilif.show import console as show
 from equilif.show import sweep as show_sweep
@@ -31,7 +30,6 @@ from equilif.show import training as show_training
 
 if TYPE_CHECKING:
     from equilif.training.run import Run
-    from equilif.training.settings import Settings
 
 command = panel("Scale")
 
@@ -59,7 +57,7 @@ def rates(
     """Train the fixed point of a network's mean rates by implicit differentiation, on a GPU where there is
     one; save it as spiking network.
 
-    What is not given is the data set's; --set learning.lr=0.001 and the like change it, and `equilif new
+    What is not given is the data set's; --set rates.lr=0.001 and the like change it, and `equilif new
     --keys` lists the keys.  A folder takes one run at a time, and a run that is there stays unless
     --overwrite is given.
 
@@ -78,11 +76,17 @@ def rates(
         from equilif.training.run import Run
 
         with named_by_key():
-            settings = _settings(
-                source or Data.digits, folder, given, channels, sizes, epochs=epochs, seed=seed
+            loaded, settings = samples_of(
+                source or Data.digits,
+                folder,
+                given.own,
+                conv=channels,
+                patches=given.network,
+                rates=True,
+                hidden=sizes,
+                epochs=epochs,
             )
-        with show.console.status(f"reading {show.literal(settings.data)}"):
-            return [Run.start(settings, folder)]
+        return [Run.start(settings, loaded, seed)]
 
     show.console.quiet = not leads()
     return trained(
@@ -99,33 +103,6 @@ def rates(
             leads=leads(),
         )
     )
-
-
-def _settings(
-    source: Data | Path,
-    folder: Path | None,
-    given: Changes,
-    channels: list[str],
-    hidden: tuple[int, ...] | None,
-    **options: int | None,
-) -> Settings:
-    """How a data set is trained in real numbers, by its name or by its user's own samples, with what was
-    given where it is not None.
-    """
-    from equilif.training.patches import of_rates
-    from equilif.training.settings import MAPS_LR, SETTINGS, suggested
-
-    if isinstance(source, Path):
-        settings = suggested(samples_of(source, folder, given.own)[0])
-    else:
-        refuse_own(source, given.own)
-        settings = SETTINGS[source]
-    changed: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    if channels:
-        changed |= {"channels": tuple(channels), "hidden": hidden or (), "lr": MAPS_LR}
-    elif hidden:
-        changed["hidden"] = hidden
-    return of_rates(dataclasses.replace(settings, **changed), given.network)
 
 
 @command

@@ -171,9 +171,9 @@ def _result(run: Run, folder: Path) -> dict[str, Any]:
 
 
 def _single(found: dict[str, Any]) -> dict[str, Any]:
-    real = found.get("settings", {})
+    real = found["preset"].get("rates")
     show.console.print(
-        f"{'held-out' if real.get('hold_out') else 'test'} accuracy [bold]{found['accuracy']:.2%}[/]"
+        f"{'held-out' if real and real['hold_out'] else 'test'} accuracy [bold]{found['accuracy']:.2%}[/]"
         f"{' in real numbers' * bool(real)} after {len(found['epochs'])} epochs; "
         f"saved {', '.join(found['files'])} in {show.literal(found['out'])}"
     )

@@ -187,7 +187,9 @@ class RunFolder:
             return f"files of a run, {', '.join(there)} ({e})", None
         if found is None:
             return ", ".join(there), None
-        done = f"a run of {found.data}, {found.sizes}, {len(found.epochs)} of {found.plan.epochs} epochs done"
+        done = (
+            f"a run of {found.data}, {found.sizes}, {len(found.epochs)} of {found.preset.epochs} epochs done"
+        )
         right = f", {found.epochs[-1].test_accuracy:.2%} right" if found.epochs else ""
         return done + right, found.command
 

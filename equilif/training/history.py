@@ -17,10 +17,12 @@ import numpy as np
 from equilif.data import own
 from equilif.data.about import About
 from equilif.data.dataset import DataSet
-from equilif.training.preset import MOST_EPOCHS, Preset, check_seed
-from equilif.training.presets import PRESETS
+from equilif.training import old
+from equilif.training.description import Description
+from equilif.training.presets import PRESETS, RATES
 from equilif.training.records import check_data, check_digest, check_numbers, load_json, reading, record
-from equilif.training.settings import Settings
+from equilif.training.tables import MAX_EPOCHS, check_seed
+from equilif_golden import network as networks
 from equilif_golden.fixed import Raw, finite, whole
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ class EpochRecord:
     settled: float | None = None  #: part of the samples within the solver's tolerance
 
     def __post_init__(self) -> None:
-        whole(self.epoch, "epoch", 1, MOST_EPOCHS)
+        whole(self.epoch, "epoch", 1, MAX_EPOCHS)
         for f in dataclasses.fields(self):
             value = getattr(self, f.name)
             if isinstance(value, float):
@@ -118,9 +120,9 @@ class History:
     """Content of history.json.  Version 0.1.0 first wrote it without ``data_digest``, ``version`` and
     ``command``.
 
-    ``preset`` of Equilibrium Propagation, or ``settings`` of implicit differentiation.  ``marks``: of the
-    epoch under way, where it was saved.  ``command``: what began the run, or resumed it.  ``about``: of a
-    user's own data, how they were read and scaled; None for a data set of the table.
+    ``preset``: the network and how it learns, by Equilibrium Propagation or in real numbers.  ``marks``: of
+    the epoch under way, where it was saved.  ``command``: what began the run, or resumed it.  ``about``: of
+    a user's own data, how they were read and scaled; None for a data set of the table.
     """
 
     data: str
@@ -129,29 +131,28 @@ class History:
     command: str = "train"
     sizes: str
     seed: int
-    preset: Preset | None = None
-    settings: Settings | None = None
+    preset: Description
     machine: Mapping[str, Any] = field(default_factory=dict)
     epochs: tuple[EpochRecord, ...]
     marks: tuple[Mark, ...] = ()
     about: About | None = None
 
     def __post_init__(self) -> None:
-        if (self.preset is None) == (self.settings is None):
-            raise ValueError("it must have a preset or settings, and not both")
-        if self.about is None and self.data not in PRESETS or self.data != self.plan.data:
+        if self.about is None and self.data not in PRESETS or self.data != self.preset.data:
             raise ValueError(
                 f"data must be one of {', '.join(PRESETS)} and that of its preset, not {self.data!r} and "
-                f"{self.plan.data!r}"
+                f"{self.preset.data!r}"
             )
-        if self.preset is not None and self.about is not None and self.about.digest != self.data_digest:
+        if self.preset.learning is None and self.preset.rates is None:
+            raise ValueError("preset must have a table learning or rates")
+        if not self.real and self.about is not None and self.about.digest != self.data_digest:
             raise ValueError("about.digest must be data_digest: they are of the same data")
         check_seed(self.seed)
         check_digest(self.data_digest, "data_digest")
         check_numbers([e.epoch for e in self.epochs])
         for k, e in enumerate(self.epochs):
             check_digest(e.weights, f"epochs[{k}].weights")
-            needed = ("weights", "counter", "spikes_per_sample") if self.settings is None else ("loss",)
+            needed = ("weights", "counter", "spikes_per_sample") if not self.real else ("loss",)
             missing = [name for name in needed if getattr(e, name) is None]
             if missing:
                 raise ValueError(f"epochs[{k}] has no {', '.join(missing)}")
@@ -163,16 +164,9 @@ class History:
             before = mark.samples
 
     @property
-    def plan(self) -> Preset | Settings:
-        """How it learns."""
-        plan = self.preset or self.settings
-        assert plan is not None
-        return plan
-
-    @property
     def real(self) -> bool:
         """Whether it was trained in real numbers."""
-        return self.settings is not None
+        return self.preset.rates is not None
 
     @property
     def begun(self) -> bool:
@@ -192,17 +186,16 @@ class History:
         """
         if isinstance(data, DataSet):
             loaded = data
-        elif self.about is not None and self.preset is not None:
-            loaded = own.again(self.about, data, name=self.data)
+        elif self.about is not None:
+            loaded = self.preset.selected(own.again(self.about, data, name=self.data))
         else:
-            loaded = self.plan.load(data)
+            loaded = self.preset.load(data)
         check_data(folder, self.data, self.data_digest, loaded)
         return loaded
 
     def to_dict(self) -> dict[str, Any]:
         """Content of history.json: without what only the other backend has."""
-        found = dataclasses.asdict(self)
-        del found["preset" if self.real else "settings"]
+        found = {**dataclasses.asdict(self), "preset": self.preset.to_dict()}
         found["epochs"] = [{k: v for k, v in e.items() if v is not None} for e in found["epochs"]]
         return found
 
@@ -233,30 +226,28 @@ def saved_history(folder: Path) -> History | None:
     if not path.exists():
         return None
     with reading(path, "a history of `equilif rates`"):
-        return from_rates(load_json(path))
+        return from_rates(load_json(path), folder)
 
 
-def from_rates(raw: Any) -> History:
-    """The history of a run in real numbers as version 0.1.0 first wrote it; ValueError names the key that is
-    something else.
+def from_rates(raw: Any, folder: Path) -> History:
+    """The history of a run in real numbers as version 0.1.0 first wrote it; ``folder`` has the network, which
+    tells its shape.  ValueError names the key that is something else.
     """
     if not isinstance(raw, Mapping) or not isinstance(raw.get("epochs"), list | tuple):
         raise ValueError("it has no epochs")
-    settings = record(Settings, raw.get("settings"), "settings")
-    found = {name: value for name, value in raw.items() if name not in ("processes", "device")}
+    settings = raw.get("settings")
+    if not isinstance(settings, Mapping) or settings.get("data") not in RATES and not settings.get("about"):
+        raise ValueError(f"settings must be of data {', '.join(RATES)}, or say how their own are read")
+    network, _ = networks.load(folder / NETWORK)
+    base = Description.of_network(network).content()
+    if settings["data"] in RATES:
+        base["loading"] = RATES[settings["data"]].content()["loading"]
+    unused = ("processes", "device", "settings")
+    found = {name: value for name, value in raw.items() if name not in unused}
     found["epochs"] = [
         {"eta" if name == "lr" else name: v for name, v in e.items()} if isinstance(e, Mapping) else e
         for e in raw["epochs"]
     ]
-    about = None if settings.about is None else dataclasses.asdict(settings.about)
-    return record(
-        History,
-        {
-            "data": settings.data,
-            "sizes": "",
-            "seed": settings.seed,
-            "command": "rates",
-            "about": about,
-            **found,
-        },
-    )
+    run = {name: settings[name] for name in ("seed", "about") if name in settings}
+    described = {"data": settings["data"], "sizes": "", "seed": 0, "command": "rates", **run}
+    return record(History, {**described, "preset": old.rates(settings, base), **found})

@@ -20,8 +20,11 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from equilif.data import images
+from equilif.data.arrays import Bytes
 from equilif.data.dataset import DataSet
 from equilif.extras import needs
+from equilif.training.description import Description
 from equilif.training.history import (
     CHECKPOINT,
     HISTORY,
@@ -32,11 +35,10 @@ from equilif.training.history import (
     digest,
     from_rates,
 )
-from equilif.training.preset import MOST_EPOCHS
 from equilif.training.records import reading, record
-from equilif.training.settings import Settings
+from equilif.training.tables import MAX_EPOCHS, check_seed
 from equilif_golden import files
-from equilif_golden.fixed import whole
+from equilif_golden.fixed import Raw, whole
 from equilif_golden.network import Network, Weights
 
 with needs("torch"):
@@ -56,7 +58,7 @@ class Checkpoint:
     state: Mapping[str, Any]  #: of the trainer
 
     def __post_init__(self) -> None:
-        whole(self.epochs, "epochs", 0, MOST_EPOCHS)
+        whole(self.epochs, "epochs", 0, MAX_EPOCHS)
         for name in ("model", "optimiser", "decay"):
             if not isinstance(self.state.get(name), Mapping):
                 raise ValueError(f"state has no {name}")
@@ -100,7 +102,7 @@ def read(folder: Path) -> tuple[Checkpoint, History | None]:
         if not isinstance(found, Mapping) or not {"settings", "history"} & {*found}:
             return record(Checkpoint, found), None
         raw = {name: value for name, value in found.items() if name not in ("state", "history")}
-        old = from_rates({**raw, "epochs": found.get("history")})
+        old = from_rates({**raw, "epochs": found.get("history")}, folder)
         return record(Checkpoint, {"epochs": len(old.epochs), "state": found.get("state")}), old
 
 
@@ -113,17 +115,31 @@ def leads() -> bool:
     return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
 
 
-def model_of(settings: Settings, d: DataSet) -> Rates:
+def model_of(settings: Description, d: DataSet, seed: int = 0) -> Rates:
     """What learns: the mean rates of a network."""
     network = settings.network(d)
-    return Rates(network, settings.initial_weights(network, d), **SOLVER)
+    return Rates(network, settings.initial_weights(network, seed, d), **SOLVER)
+
+
+def inputs(settings: Description, d: DataSet, seed: int, epoch: int) -> Bytes:
+    """Training images of an epoch."""
+    rng = np.random.default_rng((seed, epoch, 1))
+    x = images.shifted(d.x_train, rng, settings.shift, d.shape) if settings.shift else d.x_train
+    return images.mirrored(x, rng, settings.flip, d.shape) if settings.flip else x
+
+
+def order(settings: Description, d: DataSet, seed: int, epoch: int) -> Raw:
+    """Order of the training samples in an epoch, without those of classes that are held back."""
+    drawn = np.random.default_rng((seed, epoch)).permutation(len(d.x_train))
+    return drawn[~np.isin(d.y_train[drawn], settings.without)]
 
 
 @dataclass
 class ImplicitDifferentiation:
-    """Settings, the data, and what learns."""
+    """A description and seed, the data, and what learns."""
 
-    plan: Settings
+    plan: Description
+    seed: int
     data: DataSet
     trainer: Trainer
     distributed: Distributed
@@ -131,12 +147,12 @@ class ImplicitDifferentiation:
     files: ClassVar[tuple[str, ...]] = (CHECKPOINT,)
 
     @classmethod
-    def start(cls, settings: Settings, data: DataSet) -> Self:
+    def start(cls, settings: Description, data: DataSet, seed: int) -> Self:
         """In several processes (torchrun) each makes the same run and takes its part of every batch."""
-        model = model_of(settings, data)
+        model = model_of(settings, data, check_seed(seed))
         table = model.network.table
         distributed = Distributed.join()
-        steps = settings.epochs * -(-len(settings.order(data, 0)) // settings.batch)
+        steps = settings.epochs * -(-len(order(settings, data, seed, 0)) // settings.batch)
         trainer = Trainer(
             model,
             steps=steps,
@@ -148,13 +164,13 @@ class ImplicitDifferentiation:
             token_dropout=settings.token_dropout,
             distributed=distributed,
         )
-        return cls(settings, data, trainer, distributed)
+        return cls(settings, seed, data, trainer, distributed)
 
     @classmethod
-    def resume(cls, folder: Path, saved: History, settings: Settings, data: DataSet) -> tuple[Self, int]:
+    def resume(cls, folder: Path, saved: History, settings: Description, data: DataSet) -> tuple[Self, int]:
         """What rates.pt has, and how many epochs it has seen."""
         checkpoint, _ = read(folder)
-        backend = cls.start(settings, data)
+        backend = cls.start(settings, data, saved.seed)
         with _checkpoint(folder / CHECKPOINT):
             backend.trainer.restore(checkpoint.state)
             checkpoint.check_optimiser(backend.trainer.model)
@@ -163,10 +179,6 @@ class ImplicitDifferentiation:
         if epochs > len(saved.epochs) or last not in (None, digest(backend.weights)):
             raise ValueError(f"{folder / CHECKPOINT} is not from the run of {folder / HISTORY}")
         return backend, epochs
-
-    @property
-    def seed(self) -> int:
-        return self.plan.seed
 
     @property
     def model(self) -> Rates:
@@ -189,7 +201,7 @@ class ImplicitDifferentiation:
 
     @property
     def samples(self) -> int:
-        return len(self.plan.order(self.data, 0))
+        return len(order(self.plan, self.data, self.seed, 0))
 
     @property
     def leads(self) -> bool:
@@ -207,15 +219,15 @@ class ImplicitDifferentiation:
         s = self.plan
         d = self.data
         lr = self.trainer.lr
-        order = s.order(d, number)
-        inputs = s.inputs(d, number)
+        drawn = order(s, d, self.seed, number)
+        x = inputs(s, d, self.seed, number)
         start = time.perf_counter()
 
         def step(samples: int, loss: float) -> None:
-            report(Progress(samples, len(order), samples / (time.perf_counter() - start), loss=loss))
+            report(Progress(samples, len(drawn), samples / (time.perf_counter() - start), loss=loss))
 
         p = self.trainer.epoch(
-            inputs, d.y_train, order, tokens=d.tokens_train, seed=1000 * s.seed + number, progress=step
+            x, d.y_train, drawn, tokens=d.tokens_train, seed=1000 * self.seed + number, progress=step
         )
         seconds = time.perf_counter() - start
         predictions = predict(self.model, d.x_test, tokens=d.tokens_test)

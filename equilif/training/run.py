@@ -17,6 +17,7 @@ from typing import Any, Protocol, Self
 
 from equilif import results
 from equilif.data.dataset import DataSet
+from equilif.training.description import Description
 from equilif.training.history import (
     CHECKPOINT,
     HISTORY,
@@ -29,9 +30,7 @@ from equilif.training.history import (
     digest,
     saved_history,
 )
-from equilif.training.preset import Preset
 from equilif.training.records import check_name, save_network
-from equilif.training.settings import Settings
 from equilif.training.train import EquilibriumPropagation, Learner
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, Weights
@@ -49,7 +48,7 @@ class Backend(Protocol):
     """
 
     @property
-    def plan(self) -> Preset | Settings: ...
+    def plan(self) -> Description: ...
     @property
     def seed(self) -> int: ...
     @property
@@ -100,26 +99,25 @@ class Run:
     @classmethod
     def start(
         cls,
-        plan: Preset | Settings,
+        plan: Description,
         data: DataSet | Path | None = None,
         seed: int | None = None,
         make: Callable[..., Learner] = Kernel,
         *,
         command: str | None = None,
     ) -> Self:
-        """A new run: by Equilibrium Propagation with a preset, by implicit differentiation with settings.
+        """A new run: by implicit differentiation where the plan has a table rates, else by EP.
 
         ``data``: the data set, or the folder of the one that the plan names.  ``make``: what learns by
         Equilibrium Propagation, of network, weights, ``lr`` and ``counter``.
         """
         loaded = data if isinstance(data, DataSet) else plan.load(data)
-        if isinstance(plan, Preset):
+        if plan.rates is None:
             first = plan.seeds[0] if seed is None else seed
             return cls(EquilibriumPropagation.start(plan, loaded, first, make), command=command or "train")
         from equilif.training.rates import ImplicitDifferentiation
 
-        settings = plan if seed is None else dataclasses.replace(plan, seed=seed)
-        return cls(ImplicitDifferentiation.start(settings, loaded), command=command or "rates")
+        return cls(ImplicitDifferentiation.start(plan, loaded, seed or 0), command=command or "rates")
 
     @classmethod
     def resume(
@@ -140,10 +138,10 @@ class Run:
         """
         saved = read(folder)
         check_name(folder, saved.data, name)
-        plan = saved.plan if epochs is None else dataclasses.replace(saved.plan, epochs=epochs)
+        plan = saved.preset.changed(epochs=epochs)
         loaded = saved.load(folder, data)
         backend: Backend
-        if isinstance(plan, Preset):
+        if plan.rates is None:
             backend, places = EquilibriumPropagation.resume(folder, saved, plan, loaded, make)
         else:
             from equilif.training.rates import ImplicitDifferentiation
@@ -155,7 +153,7 @@ class Run:
         return cls(backend, history, marks, command=command, version=saved.version)
 
     @property
-    def plan(self) -> Preset | Settings:
+    def plan(self) -> Description:
         return self.backend.plan
 
     @property
@@ -247,7 +245,6 @@ class Run:
 
     def to_dict(self) -> dict[str, Any]:
         """Content of history.json."""
-        plan = self.plan
         return History(
             data=self.data.name,
             data_digest=self.data.digest,
@@ -255,8 +252,7 @@ class Run:
             command=self.command,
             sizes=self.sizes,
             seed=self.seed,
-            preset=plan if isinstance(plan, Preset) else None,
-            settings=None if isinstance(plan, Preset) else plan,
+            preset=self.plan,
             machine={**results.machine(), **self.backend.machine},
             epochs=tuple(self.history),
             marks=tuple(self.marks),

@@ -16,7 +16,6 @@ from equilif.data.dataset import DataSet
 from equilif.data.identity import NamedSet
 from equilif.data.own import Samples
 from equilif.training.history import NETWORK, saved_history
-from equilif.training.preset import Preset
 from equilif.training.presets import PRESETS
 from equilif.training.records import read_identity
 from equilif_golden import network as networks
@@ -164,14 +163,9 @@ def _by_run(path: Path, weights: Weights) -> About | NamedSet | None:
         return None
     if history.about is not None:
         return history.about
-    s = history.settings
-    preset = history.plan if s is None else s.preset
-    assert isinstance(preset, Preset)
-    return NamedSet(
-        name=history.data,
-        digest=None if s is not None and s.hold_out else history.data_digest,
-        loading=_plain(preset.loading),
-    )
+    plan = history.preset
+    digest = None if plan.rates and plan.hold_out else history.data_digest
+    return NamedSet(name=history.data, digest=digest, loading=_plain(plan.options))
 
 
 def _load(identity: NamedSet, folder: Path | None) -> DataSet:

@@ -22,8 +22,9 @@ from equilif.data.arrays import Bytes
 from equilif.data.dataset import DataSet
 from equilif.data.images import mirrored, shifted
 from equilif.data.sequences import masked, placed
+from equilif.training.description import Description
 from equilif.training.history import HISTORY, NETWORK, EpochRecord, History, Mark, Progress, digest
-from equilif.training.preset import Preset, check_seed
+from equilif.training.tables import check_seed
 from equilif_golden import network as networks
 from equilif_golden.kernel import Epoch, Kernel
 from equilif_golden.link import player
@@ -61,7 +62,7 @@ def order(seed: int, epoch: int, n: int) -> npt.NDArray[np.int64]:
     return np.random.default_rng((seed, epoch)).permutation(n)
 
 
-#: see Preset.order
+#: see LearningTable.order
 ORDERS: Mapping[str, Callable[[int, int, int], npt.NDArray[np.int64]]] = {
     "shuffled": order,
     "board": lambda seed, epoch, n: player.order(n, seed, epoch),
@@ -75,7 +76,7 @@ class Samples(NamedTuple):
     tokens: TokenRows | None
 
 
-def samples(data: DataSet, preset: Preset, seed: int, epoch: int) -> Samples:
+def samples(data: DataSet, preset: Description, seed: int, epoch: int) -> Samples:
     """Those of the data set: some images shifted and mirrored, some tokens left out, at the ends or
     anywhere, some of their values masked.
     """
@@ -83,7 +84,7 @@ def samples(data: DataSet, preset: Preset, seed: int, epoch: int) -> Samples:
     x = shifted(data.x_train, rng, preset.shift, data.shape) if preset.shift else data.x_train
     x = mirrored(x, rng, preset.flip, data.shape) if preset.flip else x
     tokens = data.tokens_train
-    places = preset.memory.loading.get("n_pos", 0) if preset.memory else 0
+    places = preset.loading.get("n_pos", 0)
     if tokens and preset.crop:
         tokens = placed(tokens.cropped(rng, preset.crop), places)
     if tokens and preset.mask:
@@ -99,7 +100,7 @@ class Lesson(NamedTuple):
     samples: Callable[[], Samples]
 
 
-def lesson(preset: Preset, data: DataSet, seed: int, epoch: int) -> Lesson:
+def lesson(preset: Description, data: DataSet, seed: int, epoch: int) -> Lesson:
     """An epoch of a run, counted from 0."""
     return Lesson(
         preset.rate(epoch),
@@ -126,7 +127,7 @@ def taught(
 class EquilibriumPropagation:
     """A preset and seed, the data, and what holds the weights and learns."""
 
-    plan: Preset
+    plan: Description
     seed: int
     data: DataSet
     learner: Learner
@@ -136,7 +137,9 @@ class EquilibriumPropagation:
     machine: ClassVar[Mapping[str, Any]] = {}
 
     @classmethod
-    def start(cls, preset: Preset, data: DataSet, seed: int, make: Callable[..., Learner] = Kernel) -> Self:
+    def start(
+        cls, preset: Description, data: DataSet, seed: int, make: Callable[..., Learner] = Kernel
+    ) -> Self:
         """``make``: what learns, of network, weights, ``lr`` and ``counter``; it is called when all else is
         right.
         """
@@ -152,7 +155,7 @@ class EquilibriumPropagation:
         cls,
         folder: Path,
         saved: History,
-        preset: Preset,
+        preset: Description,
         data: DataSet,
         make: Callable[..., Learner] = Kernel,
     ) -> tuple[Self, int]:

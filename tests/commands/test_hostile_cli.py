@@ -165,7 +165,7 @@ BASES: dict[str, dict[str, str | None]] = {
         "data": "digits",
         "--hidden": "4",
         "--epochs": "1",
-        "--set": "learning.batch=512",
+        "--set": "rates.batch=512",
         "--out": "out",
     },
     "deploy": {"run": "rates", "--steps": "4", "--samples": "2"},
@@ -364,7 +364,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with contextlib.chdir(folder):
         for line in (
             "train digits --epochs 1 --hidden 4 --out run",
-            "rates digits --epochs 1 --hidden 4 --set learning.batch=512 --out rates",
+            "rates digits --epochs 1 --hidden 4 --set rates.batch=512 --out rates",
             "convert net.npz net.nir",
             "evaluate net.npz digits",  # and compiles what is compiled
         ):

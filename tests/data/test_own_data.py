@@ -369,7 +369,7 @@ def test_all_options_of_training_work_on_own_data(capsys):
         f"{' '.join(f'--set phases.{name}={value}' for name, value in PHASES.items())} --seed 3 --out run",
         capsys,
     )
-    assert found["preset"]["shift"] == 0.5 and found["seed"] == 3 and found["sizes"] == "36-8-6-3"
+    assert found["preset"]["learning"]["shift"] == 0.5 and found["seed"] == 3 and found["sizes"] == "36-8-6-3"
 
 
 def test_verify_takes_own_data_and_hands_them_on(monkeypatch, capsys):
@@ -1266,7 +1266,7 @@ def test_a_memory_has_as_many_queries_as_a_hidden_neuron_hears(width, heads):
         "v.txt",
     )
     data = own.load(reviews(), label="liked", text="review", memory=True, vectors="v.txt")
-    assert presets.own(data).memory.heads == heads
+    assert presets.own(data).heads == heads
     assert presets.own(data).network(data).n_outputs == 2
 
 
@@ -1334,7 +1334,7 @@ def test_evaluation_refuses_what_does_not_fit_its_network(name, capsys):
         ("verify digits --set data.missing=mean", "--set data.missing is for"),
         ("evaluate net.npz t.csv", "uint8"),
         ("rates t.csv", "--label"),
-        ("rates t.csv --label kind --set learning.shift=0.5", "shift is for images"),
+        ("rates t.csv --label kind --set rates.shift=0.5", "shift moves images"),
         ("rates digits --label kind", "--label is for a file or folder of your own"),
         ("gradient t.csv --label kind --network net.npz", "does not say what it was trained on"),
         ("energy t.csv", "--label"),

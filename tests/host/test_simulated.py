@@ -104,7 +104,7 @@ def digits(n_train: int, n_test: int):
 
 
 def preset(epochs: int):
-    return dataclasses.replace(DIGITS, epochs=epochs)
+    return DIGITS.changed(epochs=epochs)
 
 
 def trained(run: Run, **options) -> Run:

@@ -19,7 +19,8 @@ from equilif.host import ports
 from equilif.host.client import Client, LinkError
 from equilif.report import page as pages
 from equilif.report import run as reported
-from equilif.training import attention, netfile, trace
+from equilif.training import attention, netfile, tables, trace
+from equilif.training.description import Description
 from equilif.training.history import HISTORY, NETWORK, digest
 from equilif.training.run import Run
 from equilif.training.train import lesson
@@ -279,9 +280,7 @@ def test_a_report_and_what_queries_look_at_are_of_the_table(connected, tmp_path)
     (found,) = attention.look(made.network, made.weights, data, [index])
     rows = data.tokens_test.take([index])
     learned = rows._replace(table=made.weights[TABLE].astype(np.int16))
-    fixed = dataclasses.replace(LEARNS, memory=dataclasses.replace(LEARNS.memory, table_scale=None)).network(
-        data
-    )
+    fixed = Description.of({**LEARNS.content(), **tables.memory(8, 2, 8)}, "vowels").network(data)
     others = {name: w for name, w in made.weights.items() if name != TABLE}
     (want,) = attention.look(
         fixed,

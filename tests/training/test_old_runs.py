@@ -53,10 +53,10 @@ def test_a_network_of_before_is_evaluated(saved, tmp_path):
 
 def test_a_memory_of_before_is_read():
     history = read_history(FIXTURES / "vowels" / HISTORY)
-    assert history.preset.memory.loading == {"n_pos": 8} and history.preset.crop == 0.2
+    assert history.preset.loading == {"n_pos": 8} and history.preset.crop == 0.2
 
 
-@pytest.mark.parametrize("known", [("rates.json", "rates.pt", NETWORK), ("rates.pt",)])
+@pytest.mark.parametrize("known", [("rates.json", "rates.pt", NETWORK), ("rates.pt", NETWORK)])
 @pytest.mark.parametrize("saved", ["rates"], indirect=True)
 def test_rates_of_before_go_on(saved, known):
     """The checkpoint is enough; in the end the folder is one of this version."""

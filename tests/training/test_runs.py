@@ -11,13 +11,13 @@ import itertools
 import json
 import os
 import random
+import shutil
 import signal
 import struct
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,12 @@ import pytest
 
 from equilif.data import images, names
 from equilif.training import folder as module
+from equilif.training.description import Description
 from equilif.training.folder import LOCK, MADE, OWNER, RUN, RunFolder
 from equilif.training.history import HISTORY, NETWORK, digest, read_history
-from equilif.training.preset import Preset
-from equilif.training.presets import PRESETS
+from equilif.training.patches import FEEDBACK, patched
+from equilif.training.presets import PRESETS, RATES
 from equilif.training.run import Run
-from equilif.training.settings import SETTINGS
 from equilif_golden import files, network
 from tests.cli import refused, run
 
@@ -299,7 +299,8 @@ def test_names_of_pictures_are_said_the_same_everywhere():
 
 def test_names_of_data_sets_are_said_the_same_everywhere():
     assert names("images") == tuple(n for n in names("images") if PRESETS[n].memory is None)
-    assert set(SETTINGS) == set(PRESETS) and all(name == p.data for name, p in PRESETS.items())
+    for presets in (PRESETS, RATES):
+        assert all(name == p.data for name, p in presets.items())
 
 
 # -- targets ---------------------------------------------------------------------------------------
@@ -458,7 +459,7 @@ def test_a_run_that_breaks_off_between_any_two_files_goes_on_to_the_same_bits(pl
     preset = PRESETS["digits"].changed(hidden=(4,), epochs=2)
     if plan == "rates":
         pytest.importorskip("torch")
-        preset = replace(SETTINGS["digits"], hidden=(4,), epochs=2, batch=512)
+        preset = RATES["digits"].changed(hidden=(4,), epochs=2, batch=512)
     data = images.load("digits")
     whole = Run.start(preset, data)
     while not whole.done:
@@ -543,7 +544,8 @@ def test_a_long_run_starts_at_once():
 def test_a_run_that_has_ended_is_not_asked_for_learning_rates(done):
     """Also one that went on, in an older version, when nothing moved any more."""
     raw = json.loads((done / HISTORY).read_text())
-    edited(done, preset={**raw["preset"], "epochs": 250})
+    learning = {**raw["preset"]["learning"], "epochs": 250}
+    edited(done, preset={**raw["preset"], "learning": learning})
     assert "from epoch 103 of 250" in refused("train", "--resume", "--out", done)
     run("train", "--resume", "--epochs", 1, "--out", done)
 
@@ -551,15 +553,15 @@ def test_a_run_that_has_ended_is_not_asked_for_learning_rates(done):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (("train", "--epochs", 2_000_000_000), "epochs must be in 1..1048576"),
-        (("train", "--set", "learning.eta=nan"), "eta must be a finite number"),
+        (("train", "--epochs", 2_000_000_000), "epochs must be an integer in 1..1048576"),
+        (("train", "--set", "learning.eta=nan"), "eta must be a number"),
         (("train", "--set", "learning.decay=1.5"), "decay must be a number in 0..1"),
         (("train", "--set", "run.every=nan"), "run.every must be a finite number"),
         (("train", "--seed", -1), "seed must be in 0..4294967295"),
         (("train", "--set", "run.baud=9600"), "baud is the rate of a port: give --port too"),
         (
             ("train", "vowels", "--set", "learning.shift=0.5"),
-            "shift moves images by a pixel, vowels has none",
+            "shift moves images by a pixel, vowels holds none",
         ),
         (("demo", "--seed", -1), "seed must be in 0..4294967295"),
         (("recall", "--seed", -1), "seed must be in 0..4294967295"),
@@ -573,14 +575,14 @@ def test_an_option_that_does_nothing_is_refused(arguments, message, tmp_path):
 @pytest.mark.parametrize(
     "options, message",
     [
-        (("--epochs", 0), "epochs must be in 1..1048576, not 0"),
-        (("--set", "learning.without=99"), "without, a class of digits, must be in 0..9, not 99"),
-        (("--set", "learning.without=-1"), "without, a class of digits, must be in 0..9, not -1"),
-        (("--set", f"learning.without={[*range(10)]}"), "without holds back 10 of 10 classes"),
-        (("--set", f"learning.without={[*range(9)]}"), "without holds back 9 of 10 classes"),
+        (("--epochs", 0), "epochs must be an integer in 1..1048576, not 0"),
+        (("--set", "rates.without=99"), "without, a class of digits, must be in 0..9, not 99"),
+        (("--set", "rates.without=-1"), "without, a class of digits, must be in 0..9, not -1"),
+        (("--set", f"rates.without={[*range(10)]}"), "without holds back 10 of 10 classes"),
+        (("--set", f"rates.without={[*range(9)]}"), "without holds back 9 of 10 classes"),
         (("--hidden", "conv:3:9"), "convolution 1: kernel must be in 1..8, not 9"),
         (("--seed", -1), "seed must be in 0..4294967295"),
-        (("--set", "learning.lr=11"), "lr must be a number in 1e-09..10"),
+        (("--set", "rates.lr=11"), "lr must be a number in 1e-9..10"),
         (("--resume", "--hidden", "conv:3"), "there is no run to resume|leave out --hidden"),
     ],
 )
@@ -591,11 +593,10 @@ def test_an_option_of_rates_that_does_nothing_is_refused(options, message, tmp_p
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("option", [{"shift": 0.5}, {"flip": 0.5}, {"channels": ("3",)}, {"feedback": False}])
-def test_what_is_for_images_is_refused_for_sequences(option):
-    typed = next(iter(option)).replace("channels", "conv")
-    with pytest.raises(ValueError, match=f"{typed}:? (is for images|cannot be left out)"):
-        replace(SETTINGS["vowels"], **option)
+@pytest.mark.parametrize("key, text", [("rates.shift", "0.5"), ("rates.flip", "0.5"), (FEEDBACK, "false")])
+def test_what_is_for_images_is_refused_for_sequences(key, text):
+    with pytest.raises(ValueError, match=key.rpartition(".")[2]):
+        patched(RATES["vowels"], {key: text})
 
 
 def test_a_rate_counts_for_a_port(done):
@@ -645,12 +646,14 @@ WRONG = [
     (("data_digest",), ["12", 5], "data_digest"),
     (("version",), [3, []], "version"),
     (("preset",), [None, [], {}], "preset"),
-    (("preset", "hidden"), [3, ["a"], [0], [1.5], None], "preset"),
-    (("preset", "eta"), ["x", None, -1, 1e999], "preset"),
-    (("preset", "schedule", "free"), ["x", 0, 1e9], "preset.schedule"),
-    (("preset", "schedule", "threshold"), [1e999, "1"], "preset.schedule"),
-    (("preset", "form"), ["square", 3, []], "preset.form"),
-    (("preset", "memory"), [3, {"tokens": 0, "heads": 1}], "preset.memory"),
+    (("preset", "population", "hidden1", "size"), ["a", 0, 1.5], "preset.population.hidden1.size"),
+    (("preset", "population"), [3, None, {}], "preset"),
+    (("preset", "synapse", 0, "from"), [3, [], ["zzz"], None], "preset.synapse.0.from"),
+    (("preset", "learning", "eta"), ["x", None, -1, 1e999], "preset.learning.eta"),
+    (("preset", "phases", "free"), ["x", 0, 1e9], "preset.phases.free"),
+    (("preset", "phases", "threshold"), [1e999, "1"], "preset.phases.threshold"),
+    (("preset", "learning", "form"), ["square", 3, []], "preset.learning.form"),
+    (("preset", "loading"), [3, {"n_pos": 1}], "preset.loading"),
     (("surprise",), [1], "surprise"),
 ]
 
@@ -722,10 +725,8 @@ def test_marks_that_do_not_fit_are_named(done):
 
 
 def test_what_presets_and_settings_say_is_read_back_whole():
-    for preset in PRESETS.values():
-        assert Preset.from_dict(json.loads(json.dumps(preset.to_dict()))) == preset
-    for settings in SETTINGS.values():
-        assert type(settings).from_dict(json.loads(json.dumps(asdict(settings)))) == settings
+    for preset in (*PRESETS.values(), *RATES.values()):
+        assert Description.from_dict(json.loads(json.dumps(preset.to_dict()))) == preset
 
 
 @pytest.mark.parametrize(
@@ -803,6 +804,7 @@ def test_a_checkpoint_of_before_that_is_none_is_named(kind, tmp_path):
     """It has the history too."""
     torch = pytest.importorskip("torch")
     path = tmp_path / "rates.pt"
+    shutil.copy(OLD_RATES / NETWORK, tmp_path)
     torch.save(_spoilt(torch.load(OLD_RATES / path.name, weights_only=True), kind), path)
     assert f"{path} is not a checkpoint of `equilif rates`: " in refused(
         "rates", "--resume", "--epochs", 2, "--out", tmp_path
@@ -836,7 +838,6 @@ def test_a_run_goes_on_by_the_command_that_began_it(by_rates, done, tmp_path):
         (tmp_path / name).write_bytes(text)
     assert "equilif rates" in refused("train", "--resume", "--epochs", 2, "--out", tmp_path)
     assert "rates.pt" in refused("rates", "--resume", "--epochs", 2, "--out", done)
-    assert "equilif rates" in refused("new", tmp_path, "--out", tmp_path / "net.toml")
     assert content(tmp_path).items() >= by_rates.items()
 
 
@@ -844,6 +845,7 @@ def test_a_checkpoint_that_names_no_data_is_continued(tmp_path):
     """As version 0.1.0 first wrote it."""
     torch = pytest.importorskip("torch")
     path = tmp_path / "rates.pt"
+    shutil.copy(OLD_RATES / NETWORK, tmp_path)
     saved = torch.load(OLD_RATES / path.name, weights_only=True)
     torch.save({k: saved[k] for k in ("settings", "history", "state")}, path)
     run("rates", "--resume", "--epochs", 2, "--out", tmp_path)
