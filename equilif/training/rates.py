@@ -20,10 +20,10 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from equilif.data import images
 from equilif.data.arrays import Bytes
 from equilif.data.dataset import DataSet
 from equilif.extras import needs
+from equilif.training import train
 from equilif.training.description import Description
 from equilif.training.history import (
     CHECKPOINT,
@@ -37,6 +37,7 @@ from equilif.training.history import (
 )
 from equilif.training.records import reading, record
 from equilif.training.tables import MAX_EPOCHS, check_seed
+from equilif.training.train import augmented
 from equilif_golden import files
 from equilif_golden.fixed import Raw, whole
 from equilif_golden.network import Network, Weights
@@ -123,14 +124,12 @@ def model_of(settings: Description, d: DataSet, seed: int = 0) -> Rates:
 
 def inputs(settings: Description, d: DataSet, seed: int, epoch: int) -> Bytes:
     """Training images of an epoch."""
-    rng = np.random.default_rng((seed, epoch, 1))
-    x = images.shifted(d.x_train, rng, settings.shift, d.shape) if settings.shift else d.x_train
-    return images.mirrored(x, rng, settings.flip, d.shape) if settings.flip else x
+    return augmented(d, settings, np.random.default_rng((seed, epoch, 1)))
 
 
 def order(settings: Description, d: DataSet, seed: int, epoch: int) -> Raw:
     """Order of the training samples in an epoch, without those of classes that are held back."""
-    drawn = np.random.default_rng((seed, epoch)).permutation(len(d.x_train))
+    drawn = train.order(seed, epoch, len(d.x_train))
     return drawn[~np.isin(d.y_train[drawn], settings.without)]
 
 

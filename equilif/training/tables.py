@@ -105,7 +105,8 @@ def _in_words(schema: Mapping[str, Any]) -> Key:
     elif found["type"] in ("integer", "number"):
         wanted = f"{kind} {values}" if values.startswith("above") else f"{kind} in {values}"
     else:
-        wanted = values if found["type"] == "string" else f"{kind} ({values})"
+        several = " of one or more" if "minItems" in found else ""
+        wanted = values if found["type"] == "string" else f"{kind}{several} ({values})"
     default = found.get("x-absent") or (json.dumps(found["default"]) if "default" in found else "")
     return Key(found.get("description", ""), values, wanted, default)
 

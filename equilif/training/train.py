@@ -76,13 +76,18 @@ class Samples(NamedTuple):
     tokens: TokenRows | None
 
 
+def augmented(data: DataSet, preset: Description, rng: np.random.Generator) -> Bytes:
+    """Training images, some of them shifted and mirrored."""
+    x = shifted(data.x_train, rng, preset.shift, data.shape) if preset.shift else data.x_train
+    return mirrored(x, rng, preset.flip, data.shape) if preset.flip else x
+
+
 def samples(data: DataSet, preset: Description, seed: int, epoch: int) -> Samples:
     """Those of the data set: some images shifted and mirrored, some tokens left out, at the ends or
     anywhere, some of their values masked.
     """
     rng = np.random.default_rng((seed, epoch, 1))
-    x = shifted(data.x_train, rng, preset.shift, data.shape) if preset.shift else data.x_train
-    x = mirrored(x, rng, preset.flip, data.shape) if preset.flip else x
+    x = augmented(data, preset, rng)
     tokens = data.tokens_train
     places = preset.loading.get("n_pos", 0)
     if tokens and preset.crop:
