@@ -7,7 +7,7 @@ Then the class is taught on chip by Equilibrium Propagation.
     python -m benchmarks.fine_tuning mnist --data DIR --rtl 200
         the first 200 updates in RTL
     python -m benchmarks.fine_tuning mnist --data DIR --run DIR
-        a run of `equilif rates mnist --set learning.without=9` in place of a new one
+        a run of `equilif rates mnist --set rates.without=9` in place of a new one
 
 The output of a class that was never seen has been pushed below 0.  Where that is further than a nudge
 reaches, the clip hides the nudge; --revive starts the weights of this output anew.  Each epoch on chip
@@ -19,7 +19,6 @@ others, drawn anew.  The golden kernel is the engine bit for bit.  --rtl proves 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +27,8 @@ import numpy as np
 from equilif import results
 from equilif.data.dataset import DataSet
 from equilif.hardware.verify import Plan, compare
-from equilif.training import rates
-from equilif.training.settings import SETTINGS
+from equilif.training.presets import RATES
+from equilif.training.run import Run
 from equilif_golden.engine.compiler import engine_for
 from equilif_golden.fixed import Raw
 from equilif_golden.kernel import Kernel
@@ -72,7 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("name", choices=SETTINGS)
+    parser.add_argument("name", choices=RATES)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--run", type=Path)
     parser.add_argument("--held", type=int, default=9)
@@ -95,18 +94,15 @@ def main() -> None:
     options = parser.parse_args()
 
     if options.run:
-        run = rates.RateTraining.resume(options.run, options.data)
-        if options.held not in run.settings.without:
+        run = Run.resume(options.run, options.data)
+        if run.plan.rates is None or options.held not in run.plan.without:
             parser.error(f"the run in {options.run} was not trained without class {options.held}")
     else:
-        run = rates.RateTraining.start(
-            dataclasses.replace(SETTINGS[options.name], without=(options.held,), seed=options.seed),
-            options.data,
-        )
+        run = Run.start(RATES[options.name].changed(without=[options.held]), options.data, options.seed)
         while not run.done:
             record = run.epoch()
             print(f"epoch {record.epoch}: {record.test_accuracy:.2%} of all test samples in real numbers")
-    network, weights = run.deployed
+    network, weights = run.network, run.weights
     data = run.data
     order = orders(
         data, options.held, new=options.new, replay=options.replay, epochs=options.epochs, seed=options.seed

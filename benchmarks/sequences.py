@@ -16,7 +16,6 @@ Without --seeds over all the seeds of the preset.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import statistics
 from pathlib import Path
 from typing import Any
@@ -25,9 +24,10 @@ from equilif.data import sequences
 from equilif.data.dataset import DataSet
 from equilif.data.sequences import Sequences
 from equilif.results import machine, write_json
-from equilif.training.preset import Preset
+from equilif.training import tables
+from equilif.training.description import Description
 from equilif.training.presets import PRESETS
-from equilif.training.train import Training
+from equilif.training.run import Run
 
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 #: mean pooling gets the best of these, on the test set: it is flattered
@@ -38,22 +38,20 @@ BP_EPOCHS = (2, 4, 8)
 BP_HELD = 0.2  #: part of them
 
 
-def loaded(preset: Preset, folder: Path | None, **options: object) -> Sequences:
+def loaded(preset: Description, folder: Path | None, **options: Any) -> Sequences:
     assert preset.memory is not None
-    return sequences.load(
-        preset.data, folder, max_tokens=preset.memory.tokens, **preset.memory.loading, **options
-    )
+    return sequences.load(preset.data, folder, **preset.options, **options)
 
 
-def ep(preset: Preset, data: DataSet, seed: int) -> float:
+def ep(preset: Description, data: DataSet, seed: int) -> float:
     """Test accuracy after the last epoch."""
-    run = Training.start(preset, data, seed)
+    run = Run.start(preset, data, seed)
     while not run.done:
         record = run.epoch()
     return record.test_accuracy
 
 
-def backpropagation(preset: Preset, data: DataSet, seed: int, lr: float, epochs: int) -> float:
+def backpropagation(preset: Description, data: DataSet, seed: int, lr: float, epochs: int) -> float:
     """Test accuracy after the last of so many epochs, in which the learning rate falls to 0."""
     import torch
 
@@ -62,11 +60,10 @@ def backpropagation(preset: Preset, data: DataSet, seed: int, lr: float, epochs:
     torch.manual_seed(seed)
     train = data.tokens_train
     test = data.tokens_test
-    memory = preset.memory
-    assert train is not None and test is not None and memory is not None
+    assert train is not None and test is not None
     network = preset.network(data)
     model = Attention(network, preset.initial_weights(network, seed, data), train)
-    query = min(10.0, memory.query_scale)
+    query = min(10.0, next(s.rate_scale for s in network.synapses if (s.pre, s.post) == ("bias", "query")))
     for _ in model.fit(
         train, data.y_train, epochs=epochs, lr=lr, seed=seed, query_lr=query, dropout=preset.dropout
     ):
@@ -74,7 +71,7 @@ def backpropagation(preset: Preset, data: DataSet, seed: int, lr: float, epochs:
     return float((model.predict(test) == data.y_test).mean())
 
 
-def chosen(preset: Preset, data: DataSet, seed: int) -> tuple[tuple[float, int], dict[str, float]]:
+def chosen(preset: Description, data: DataSet, seed: int) -> tuple[tuple[float, int], dict[str, float]]:
     """The rate and the number of epochs that are best on training samples that are held out, and how all
     were on these.
     """
@@ -114,22 +111,20 @@ def main() -> None:
 
     accuracies = [ep(preset, data, s) for s in seeds]
     network = preset.network(data)
-    memory = preset.memory
-    assert memory is not None
     show("EP with a memory, fixed point", accuracies, f"{network.n_weights:,} weights")
     found["ep"] = accuracies
     if args.baselines:
-        if memory.table_scale is not None:
-            stays = dataclasses.replace(
-                preset, memory=dataclasses.replace(memory, table_scale=None), dropout=0.0
-            )
+        if preset.learns_table:
+            content = preset.content()
+            del content["population"]["memory"]["rows"]
+            stays = Description.of(content, preset.data).changed(dropout=0.0)
             found["tokens_stay"] = [ep(stays, data, s) for s in seeds]
             show("the same, tokens that do not learn", found["tokens_stay"])
         pooled = tokens.mean_pooled()
-        plain = dataclasses.replace(preset, memory=None, dropout=0.0, crop=0.0, mask=0)
-        by_eta = {
-            eta: [ep(dataclasses.replace(plain, eta=eta), pooled, s) for s in seeds] for eta in POOLED_ETAS
-        }
+        learning = {**preset.content()["learning"], "dropout": 0.0, "crop": 0.0, "mask": 0}
+        content = {**tables.chain(*preset.hidden), "phases": preset.content()["phases"], "learning": learning}
+        plain = Description.of(content, preset.data)
+        by_eta = {eta: [ep(plain.changed(eta=eta), pooled, s) for s in seeds] for eta in POOLED_ETAS}
         best = max(by_eta, key=lambda eta: statistics.mean(by_eta[eta]))
         show(
             "the same without a memory, mean pooling",

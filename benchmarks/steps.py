@@ -23,9 +23,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from equilif.data.dataset import DataSet
-from equilif.training.preset import Preset
+from equilif.training.description import Description
 from equilif.training.presets import PRESETS
-from equilif.training.train import Training
+from equilif.training.run import Run
 
 #: free phase, nudged phases, window
 SCHEDULES = (
@@ -45,7 +45,7 @@ SCHEDULES = (
 class Task(NamedTuple):
     """A data set and a network; ``held`` samples of the training set are a validation set."""
 
-    preset: Preset
+    preset: Description
     held: int
     parts: int = 1  #: that are held out, one after the other
 
@@ -89,14 +89,14 @@ def measure(task: Task, data: DataSet, schedule: tuple[int, int, int], seed: int
     start = time.process_time()
     last = []
     for part in range(task.parts):
-        run = Training.start(preset, held_out(data, task.held, part), seed)
+        run = Run.start(preset, held_out(data, task.held, part), seed)
         while not run.done:
             run.epoch()
         last.append(run.history[-1])
     return {
         "accuracy": statistics.fmean(e.test_accuracy for e in last),
         "train_accuracy": statistics.fmean(e.train_accuracy for e in last),
-        "spikes_per_sample": statistics.fmean(e.spikes_per_sample for e in last),
+        "spikes_per_sample": statistics.fmean(e.spikes_per_sample or 0.0 for e in last),
         "steps": free + 2 * nudged,
         "seconds": time.process_time() - start,
     }

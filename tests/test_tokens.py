@@ -12,12 +12,13 @@ import pytest
 
 from equilif.data import sequences
 from equilif.data.dataset import DataSet
-from equilif.training import netfile
+from equilif.training import netfile, tables
+from equilif.training.description import Description, Sizes
+from equilif.training.history import digest
 from equilif.training.neighbours import neighbours
-from equilif.training.preset import Preset
 from equilif.training.presets import PRESETS
-from equilif.training.sketch import Sizes, Sketch
-from equilif.training.train import Training, digest, lesson
+from equilif.training.run import Run
+from equilif.training.train import lesson
 from equilif_golden.fixed import SQ
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, Softmax, TokenRows, Tokens, load, save
@@ -146,7 +147,7 @@ def test_dropout_leaves_out_a_part_and_never_all():
 
 def test_every_epoch_leaves_out_others_and_the_same_in_every_run():
     data = data_set()
-    preset = replace(LEARNS, dropout=0.5)
+    preset = LEARNS.changed(dropout=0.5)
     drawn = [lesson(preset, data, 0, epoch).samples().tokens.rows.tolist() for epoch in (0, 1, 0)]
     assert drawn[0] != drawn[1] and drawn[0] == drawn[2] != data.tokens_train.rows.tolist()
 
@@ -195,9 +196,7 @@ def test_every_epoch_cuts_and_masks_anew_and_the_same_in_every_run():
     x = np.zeros((6, 0), np.uint8)
     y = np.arange(6) % 2
     data = DataSet("vowels", x, y, x, y, tokens, tokens)
-    preset = replace(
-        PRESETS["vowels"], crop=0.5, mask=1, dropout=0.0, memory=replace(MEMORY, loading={"n_pos": 4})
-    )
+    preset = PRESETS["vowels"].changed(crop=0.5, mask=1, dropout=0.0, loading={"n_pos": 4})
     drawn = [lesson(preset, data, 0, epoch).samples().tokens for epoch in (0, 1, 0)]
     assert drawn[0].off.tolist() == drawn[2].off.tolist() != drawn[1].off.tolist()
     assert (drawn[0].table == drawn[2].table).all()
@@ -212,27 +211,26 @@ def test_what_changes_tokens_needs_some_that_stay(option):
 
 
 # -- runs and files --------------------------------------------------------------------------------
-MEMORY = PRESETS["vowels"].memory
-LEARNS = replace(
-    PRESETS["vowels"],
-    hidden=(8,),
-    epochs=2,
-    eta=0.02,
-    crop=0.0,
-    mask=0,
-    memory=replace(MEMORY, tokens=8, heads=2, table_scale=4.0, loading={}),
+LEARNS = Description.of(
+    {
+        **PRESETS["vowels"].content(),
+        **tables.memory(8, 2, 8, table_scale=4.0),
+        "learning": {"epochs": 2, "eta": 0.02, "decay": 0.1, "form": "linear", "dropout": 0.1},
+        "loading": {},
+    },
+    "vowels",
 )
 
 
 def test_a_run_begins_with_the_table_of_the_data_and_goes_on_with_its_own(tmp_path, monkeypatch):
     data = data_set()
-    start = Training.start(LEARNS, data, 0)
+    start = Run.start(LEARNS, data, 0)
     first = data.tokens_train.table.astype(int)
     assert (start.weights["memory-query"] == first).all()
-    monkeypatch.setattr(Preset, "load", lambda preset, folder=None: data)
+    monkeypatch.setattr(Description, "load", lambda preset, folder=None: data)
     start.epoch(folder=tmp_path)
-    monkeypatch.setattr("equilif.training.train.check_data", lambda *what: None)
-    again = Training.resume(tmp_path, data)
+    monkeypatch.setattr("equilif.training.history.check_data", lambda *what: None)
+    again = Run.resume(tmp_path, data)
     for run in (start, again):
         run.epoch()
     assert digest(start.weights) == digest(again.weights)
@@ -263,7 +261,7 @@ def test_a_file_leaves_the_rows_to_the_data(tmp_path):
     path.write_text(path.read_text().replace("rows = 0", "rows = 99"))
     with pytest.raises(ValueError, match=r"line 12.*\b99\b"):
         netfile.read(path).network(data)
-    assert Sketch.of(LEARNS.network(data)).network(LEARNS.schedule, Sizes.of(data)).table is not None
+    assert Description.of_network(LEARNS.network(data), sized=True).network(Sizes.of(data)).table is not None
 
 
 # -- what words have become ------------------------------------------------------------------------

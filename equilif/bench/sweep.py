@@ -30,10 +30,11 @@ from equilif.data import own
 from equilif.data.dataset import DataSet
 from equilif.extras import needs
 from equilif.training import presets
+from equilif.training.description import Description
 from equilif.training.folder import POINTS
-from equilif.training.preset import Preset, check_seed
 from equilif.training.presets import PRESETS
 from equilif.training.records import load_json, reading, record
+from equilif.training.tables import check_seed
 from equilif.training.train import lesson, taught
 from equilif_golden import files
 from equilif_golden.engine.compiler import Compiled, engine_for
@@ -114,7 +115,7 @@ class Point:
             return PRESETS[self.data].load(folder)
         return own.load(self.data, **dict(self.reading))
 
-    def preset(self, data: DataSet) -> Preset:
+    def preset(self, data: DataSet) -> Description:
         """The data set's, changed."""
         suggested = presets.own(data) if data.about is not None else PRESETS[self.data]
         return suggested.changed(**{name: getattr(self, name) for name in (*SETTINGS, *PHASES)})

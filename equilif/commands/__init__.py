@@ -37,7 +37,7 @@ from equilif.show import console as show
 
 if TYPE_CHECKING:
     from equilif.data.dataset import DataSet
-    from equilif.training.preset import Preset
+    from equilif.training.description import Description
     from equilif.training.saved import Saved
     from equilif.training.tensorboard import Board
     from equilif_golden.network import Network
@@ -419,37 +419,34 @@ def samples_of(
     net: Path | None = None,
     conv: Sequence[str] | None = None,
     patches: Mapping[str, str] = MappingProxyType({}),
+    rates: bool = False,
     **settings: Any,
-) -> tuple[DataSet, Preset]:
+) -> tuple[DataSet, Description]:
     """A data set by name or path, and how it is trained, with other ``settings`` where they are not None.
 
     ``net``: a file with network and learning, in place of the preset.  ``conv``: convolutions, in its place.
-    ``patches``: keys of the network file that have other values.
+    ``patches``: keys of the network file that have other values.  ``rates``: in real numbers.
 
     ValueError for options of the other kind, and for settings that cannot be, before a set is looked for.
     """
     from equilif.data import own as module
     from equilif.training import convolved, netfile, presets
-    from equilif.training.patches import of_network
+    from equilif.training.patches import feedback, patched
 
     file = None if net is None else netfile.read(net)
-    if file is not None and file.sketch.unjoined:
-        show.console.print(f"[yellow]{show.literal(file.sketch.unjoined)}[/]")
+    if file is not None and file.description.unjoined:
+        show.console.print(f"[yellow]{show.literal(file.description.unjoined)}[/]")
     asked = [convolved.Asked.of(text) for text in conv or ()]
     hidden = settings.pop("hidden", None) if asked else None
     if asked and file is not None:
         raise ValueError("--hidden conv: and --net both say the network: leave one of them out")
+    named, suggested = (presets.RATES, presets.own_rates) if rates else (presets.PRESETS, presets.own)
     if isinstance(data, Name):
         refuse_own(data, own)
         if asked:
-            preset = convolved.require_images(data)
-        elif file is None:
-            preset = presets.PRESETS[data]
-        else:
-            file.check_data(data)
-            preset = file.preset(data)
-        if not asked:
-            preset = of_network(preset.changed(**settings), patches)
+            convolved.require_images(data)
+        base = named[data] if file is None else file.preset(data)
+        preset = base if asked else patched(base.changed(**settings), patches)
         with show.console.status(f"reading {data}"):
             loaded = preset.load(folder)
     else:
@@ -461,18 +458,18 @@ def samples_of(
             )
         with show.console.status(f"reading {show.literal(data)}"):
             loaded = module.load(data, **own.reading)
-        preset = presets.own(loaded) if file is None else file.preset(loaded.name)
-        if not asked:
-            preset = of_network(preset.changed(**settings), patches)
-        if preset.shift and not loaded.image:
-            raise ValueError(f"shift moves images by a pixel, {data} holds none: leave it out")
-        if preset.flip and not loaded.image:
-            raise ValueError(f"flip mirrors images, {data} holds none: leave it out")
+        base = suggested(loaded) if file is None else file.preset(loaded.name)
+        preset = base if asked else patched(base.changed(**settings), patches)
     if asked:
-        preset = of_network(convolved.preset(loaded, asked, hidden or ()).changed(**settings), patches)
+        if rates:
+            made = convolved.rates(loaded, asked, hidden or (), base, feedback=feedback(base, patches))
+        else:
+            made = convolved.preset(loaded, asked, hidden or ())
+        preset = patched(made.changed(**settings), patches)
+    preset.check_images(data, images=bool(loaded.image))
     if file is not None:
         file.network(loaded)  # says which line does not fit the data
-    return loaded, preset
+    return loaded if isinstance(data, Name) and not asked else preset.selected(loaded), preset
 
 
 def require_same_data(path: Path, data: DataSet) -> Saved:

@@ -88,8 +88,8 @@ def upload(
     from equilif.data.own import chosen
     from equilif.host.ports import the_one
     from equilif.host.store import Lessons, Samples, Store, StoreError, check_chip, has_learned, require_idle
+    from equilif.training.history import digest
     from equilif.training.records import save_network
-    from equilif.training.train import digest
     from equilif_golden import files
     from equilif_golden.link.player import FAULTS, Fault
 
@@ -108,7 +108,9 @@ def upload(
             epochs=epochs,
         )
         preset.schedule.check_options([name for name in given.phases() if name in PHASES])
-    left_out = {name: 0 for name in ("shift", "flip", "dropout", "crop", "mask") if getattr(preset, name)}
+    left_out: dict[str, Any] = {
+        name: 0 for name in ("shift", "flip", "dropout", "crop", "mask") if getattr(preset, name)
+    }
     preset = preset.changed(order="board", **left_out)
     name = data if isinstance(source, str) else source.resolve().stem
     file = out or Path("results") / f"{name}-alone.npz"

@@ -31,7 +31,7 @@ from equilif.show import hardware as show_hardware
 if TYPE_CHECKING:
     from equilif.data.images import DataSet
     from equilif.hardware.energy import Sampled
-    from equilif.training.preset import Preset
+    from equilif.training.description import Description
     from equilif_golden.engine.config import EngineConfig
     from equilif_golden.network import Network, Weights
 
@@ -126,7 +126,7 @@ def verify(
     return {**found, "files": files}
 
 
-def _network(path: Path | None, preset: Preset, data: DataSet, seed: int) -> tuple[Network, Weights]:
+def _network(path: Path | None, preset: Description, data: DataSet, seed: int) -> tuple[Network, Weights]:
     """A saved network that fits the data, or without ``path`` the untrained one of the preset."""
     if path is None:
         net = preset.network(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json as json_module
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,10 +25,11 @@ from equilif.show import network as show_network
 
 if TYPE_CHECKING:
     from equilif.hardware.anatomy import Anatomy
-    from equilif.training.preset import Preset
-    from equilif.training.sketch import Sketch
+    from equilif.training.description import Description
 
 command = panel("Networks")
+#: tables of the network's shape
+SHAPE = ("population", "synapse", "phases", "numbers")
 #: what a picture can be
 PICTURES = (".png", ".svg", ".pdf")
 
@@ -48,6 +50,15 @@ def new(
             "--keys", help="Print all keys of --set with meaning, default and range; write nothing."
         ),
     ] = False,
+    schema: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the JSON Schema of network files, with which editors complete and check keys; with - "
+            "to standard output.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
     own: OwnOptions = NOTHING,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -62,14 +73,15 @@ def new(
     from equilif_golden import files
 
     if keys:
-        found = key_list()
-        show_network.keys(found)
-        return {"keys": [key._asdict() for key in found]}
+        listed = key_list()
+        show_network.keys(listed)
+        return {"keys": [key._asdict() for key in listed]}
+    if schema is not None:
+        return _schema(schema)
     if out.suffix != netfile.SUFFIX:
         raise ValueError(f"--out must end in {netfile.SUFFIX}, not be {str(out)!r}")
     files.check(out)
-    preset, sketch, words = _suggested(data, own, tuple(hidden) if hidden else None)
-    sketch.check(preset.schedule)
+    found, words = _suggested(data, own, tuple(hidden) if hidden else None)
     file = str(out)
     train = ["equilif", "train", *words, "--net", file]
     heading = [
@@ -77,36 +89,47 @@ def new(
         f"  {shlex.join(['equilif', 'show', file])}",
         f"  {shlex.join(train)}",
     ]
-    files.write(out, netfile.written(preset, sketch, heading=heading).encode())
+    files.write(out, netfile.written(found, heading=heading).encode())
     console.console.print(
         f"wrote {console.literal(out)}; look at it with  equilif show {console.literal(out)}  and train it "
         f"with  {console.literal(shlex.join(train))}"
     )
-    return {"data": data, "out": out, "network": [g.name for g in sketch.populations]}
+    return {"data": data, "out": out, "network": list(found.population)}
 
 
-def _suggested(data: str, own: Own, hidden: tuple[int, ...] | None) -> tuple[Preset, Sketch, list[str]]:
-    """What is suggested for data, or was trained in a run: how it learns, its network, and the data as they
-    are typed.
-    """
+def _schema(out: Path) -> dict[str, Any]:
+    """Write the JSON Schema of network files."""
+    from equilif import results
+    from equilif.training.description import schema
+
+    if str(out) == "-":
+        print(json_module.dumps(schema(), indent=2))
+    else:
+        results.write_json(out, schema())
+        console.console.print(f"wrote {console.literal(out)}")
+    return {"out": out}
+
+
+def _suggested(data: str, own: Own, hidden: tuple[int, ...] | None) -> tuple[Description, list[str]]:
+    """What is suggested for data, or was trained in a run, and the data as they are typed."""
     from equilif.data.own import chosen
+    from equilif.training.description import Description
+    from equilif.training.history import HISTORY, read_history
     from equilif.training.presets import PRESETS
-    from equilif.training.sketch import Sketch
-    from equilif.training.train import HISTORY, read_history
 
     if data in set(Data):
         refuse_own(data, own)
-        preset = PRESETS[data].changed(hidden=hidden)
-        return preset, preset.sketch, [data]
+        return PRESETS[data].changed(hidden=hidden), [data]
     if (Path(data) / HISTORY).is_file():
         refuse_own(f"the run in {data}", own)
         history = read_history(Path(data) / HISTORY)
-        preset = history.preset.changed(hidden=hidden)
         # options of its own data are not said here
         words = [history.data] if history.about is None else [history.about.path, "..."]
-        return preset, preset.sketch, words
+        return history.preset.changed(hidden=hidden), words
     loaded, preset = samples_of(chosen(data), None, own, hidden=hidden)
-    return preset, Sketch.of(preset.network(loaded)), [data, *own.words]
+    others = {name: table for name, table in preset.content().items() if name not in SHAPE}
+    sized = Description.of_network(preset.network(loaded), preset.data, sized=True, **others)
+    return sized, [data, *own.words]
 
 
 @command
@@ -163,14 +186,14 @@ def _anatomy(network: str, data: str | None, folder: Path | None, own: Own) -> A
     from equilif.data.own import chosen
     from equilif.hardware.anatomy import Anatomy
     from equilif.training import netfile
-    from equilif.training.sketch import Sketch
-    from equilif.training.train import NETWORK
+    from equilif.training.description import Description
+    from equilif.training.history import NETWORK
 
     if network in set(Data):
         if data is not None:
             raise ValueError(f"{network} names its data: leave {data} out, or give a network file")
         loaded, preset = samples_of(Data(network), folder)
-        return Anatomy.of(network, preset.sketch, preset.schedule, preset.network(loaded))
+        return Anatomy.of(network, preset, preset.network(loaded))
     path = Path(network)
     if path.is_dir():
         path /= NETWORK
@@ -178,11 +201,11 @@ def _anatomy(network: str, data: str | None, folder: Path | None, own: Own) -> A
         if data is not None:
             raise ValueError(f"{path} has all its sizes: leave {data} out")
         saved = netfile.network_of(path)
-        return Anatomy.of(network, Sketch.of(saved), saved.schedule, saved)
+        return Anatomy.of(network, Description.of_network(saved, sized=True), saved)
     file = netfile.read(path)
     sized = None
     if data is not None:
-        learns = path if file.learning is not None else None
+        learns = path if file.description.learning else None
         loaded, _ = samples_of(chosen(data), folder, own, net=learns)
         sized = file.network(loaded)
-    return Anatomy.of(network, file.sketch, file.schedule, sized)
+    return Anatomy.of(network, file.description, sized)

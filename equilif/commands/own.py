@@ -85,9 +85,9 @@ def typed(
     table: str, given: Mapping[str, str], types: Mapping[str, Any], known: Sequence[str]
 ) -> dict[str, Any]:
     """Values of a table by key, by the types of its fields; ValueError names what is something else."""
-    from equilif.training.netfile import nearest
     from equilif.training.patches import value
     from equilif.training.records import plain
+    from equilif.training.tables import nearest
 
     found: dict[str, Any] = {}
     for name, text in given.items():

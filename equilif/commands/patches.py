@@ -86,8 +86,9 @@ def changes(
     from equilif.training.patches import split
 
     given = split(words or ())
-    if "learning.epochs" in given and epochs is not None:
-        raise ValueError("--epochs and --set learning.epochs are the same: leave one of them out")
+    for key in ("learning.epochs", "rates.epochs"):
+        if key in given and epochs is not None:
+            raise ValueError(f"--epochs and --set {key} are the same: leave one of them out")
     tables: dict[str, dict[str, str]] = {"data": {}, "run": {}}
     network = {}
     for key, text in given.items():
@@ -112,17 +113,15 @@ def changes(
 # -- all keys --------------------------------------------------------------------------------------
 def key_list() -> list[Key]:
     """All keys of --set, by command."""
-    from equilif.training import netfile
-    from equilif.training.settings import KEYS as RATE_KEYS
+    from equilif.training import tables
 
-    found = []
-    for table in netfile.TABLES:
-        prefix = {"population": "population.NAME"}.get(table, table)
-        if table != "synapse":
-            for name, f in netfile.keys(table).items():
-                default = netfile.absent(table, name).replace("`", "").replace(netfile.REQUIRED, "")
-                values = netfile.allowed(table, name)
-                found.append(Key("train", f"{prefix}.{name}", default, values, netfile.meaning(f)))
+    def keys(command: str, table: str) -> Iterator[Key]:
+        prefix = "population.NAME" if table == "population" else table
+        for name, key in tables.keys(table).items():
+            yield Key(command, f"{prefix}.{name}", key.default, key.values, key.meaning)
+
+    named = (name for name in tables.TABLES if name not in ("synapse", "rates"))
+    found = [key for name in named for key in keys("train", name)]
     found.append(Key("train", "loading.NAME", "", "", "option of the loader of a set of sequences"))
     for f in dataclasses.fields(Own):
         m = f.metadata
@@ -130,9 +129,9 @@ def key_list() -> list[Key]:
     for f in dataclasses.fields(RunOptions):
         default = "" if f.default is None else str(f.default)
         found.append(Key("train", f"run.{f.name}", default, f.metadata["values"], f.metadata["help"]))
-    found += [
-        Key("rates", f"learning.{name}", "", values, text) for name, (values, text) in RATE_KEYS.items()
-    ]
+    found += keys("rates", "rates")
+    feedback = "symmetric synapses; false: forward ones only"
+    found.append(Key("rates", "synapse.feedback", "true", "true, false", feedback))
     found.append(Key("rates", "loading.tokens", "", "1..1024", "sequences: tokens of a sample, at most"))
     found.append(Key("rates", "loading.NAME", "", "", "option of the loader, such as bigrams of imdb"))
     return found
@@ -141,16 +140,16 @@ def key_list() -> list[Key]:
 # -- messages --------------------------------------------------------------------------------------
 def keys_of_options(*, rates: bool = False) -> dict[str, str]:
     """Keys of what other commands have an option for, by the option."""
-    from equilif.training.netfile import keys
-    from equilif.training.settings import KEYS as RATE_KEYS
+    from equilif.training.tables import keys
 
-    found = {name: f"learning.{name}" for name in (RATE_KEYS if rates else keys("learning"))}
+    method = "rates" if rates else "learning"
+    found = {name: f"{method}.{name}" for name in keys(method)}
     found |= {name: f"phases.{name}" for name in keys("phases")}
     found |= {name: f"data.{name}" for name in (ROWS if rates else KEYS)}
     found |= {name: f"run.{name}" for name in RUN}
     if rates:
-        found |= {"tokens": "loading.tokens", "bigrams": "loading.bigrams", "hold_out": "learning.hold_out"}
-        found["feed_forward"] = found["feedback"]
+        found |= {"tokens": "loading.tokens", "bigrams": "loading.bigrams", "hold_out": "rates.hold_out"}
+        found |= dict.fromkeys(("feedback", "feed_forward"), "synapse.feedback")
     return {f"--{name}".replace("_", "-"): key for name, key in found.items()}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,39 +12,36 @@ import typer
 from rich.text import Text
 
 from equilif.commands import (
-    DATA_HELP,
     Data,
     Epochs,
     Folder,
     Hidden,
     Json,
     Resume,
-    board_in,
     panel,
-    refuse_own,
     samples_of,
 )
-from equilif.commands.learning import keeps_settings, show_version, whereabouts
-from equilif.commands.own import NOTHING, Label, Own, OwnOptions
+from equilif.commands.own import NOTHING, Label, OwnOptions
 from equilif.commands.patches import ROWS, Set, changes, layers, named_by_key
+from equilif.commands.training import Job, TrainingData, out_folder, trained
 from equilif.show import console as show
 from equilif.show import sweep as show_sweep
 from equilif.show import training as show_training
 
 if TYPE_CHECKING:
-    from equilif.training.settings import Settings
+    from equilif.training.run import Run
 
 command = panel("Scale")
 
 
+RatesOut = Annotated[
+    Path | None, typer.Option(help="Folder for the files.", show_default="results/rates-<data set>")
+]
+
+
 @command
 def rates(
-    data: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="DATA", help=DATA_HELP, show_default="digits, or with --resume that of the run"
-        ),
-    ] = None,
+    data: TrainingData = None,
     hidden: Hidden = None,
     epochs: Epochs = None,
     patches: Set = None,
@@ -53,16 +50,14 @@ def rates(
     ] = None,
     label: Label = None,
     folder: Folder = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for the files.", show_default="results/rates-<data set>")
-    ] = None,
+    out: RatesOut = None,
     resume: Resume = None,
     json: Json = None,
 ) -> dict[str, Any]:
     """Train the fixed point of a network's mean rates by implicit differentiation, on a GPU where there is
     one; save it as spiking network.
 
-    What is not given is the data set's; --set learning.lr=0.001 and the like change it, and `equilif new
+    What is not given is the data set's; --set rates.lr=0.001 and the like change it, and `equilif new
     --keys` lists the keys.  A folder takes one run at a time, and a run that is there stays unless
     --overwrite is given.
 
@@ -71,77 +66,43 @@ def rates(
     Example:  [bold]equilif rates mnist --data DIR --hidden 512 --epochs 20[/]
     """
     from equilif.data.own import chosen
-    from equilif.training import rates as module
-    from equilif.training.folder import CURVE, RunFolder
-    from equilif.training.train import NETWORK
+    from equilif.training.rates import leads
 
-    asked = None if data is None else chosen(data)
-    source = Data.digits if asked is None else asked
-    name = source.value if isinstance(source, Data) else source.resolve().stem
-    out = out or Path("results") / f"rates-{name}"
     channels, sizes = layers(hidden)
+    source = None if data is None else chosen(data)
     given = changes(patches, label=label, epochs=epochs, data=ROWS, run=("tensorboard",))
-    place = RunFolder(out, leads=module.leads())
-    show.console.quiet = not place.leads
-    board = board_in(given.run.tensorboard if place.leads else None)
-    if resume:
-        keeps_settings({"hidden": sizes or channels or None, "seed": seed, **given.fixed})
-        place.require_run(module.CHECKPOINT)
-    with place:
-        place.check(module.CHECKPOINT, module.HISTORY, NETWORK, CURVE)
-        if resume:
-            about = module.read(out).settings.about
-            wanted, where = whereabouts(about, asked, folder)
-            with show.console.status("reading the run"):
-                run = module.RateTraining.resume(out, where, name=wanted, epochs=epochs)
-            show_version(run.version)
-        else:
-            place.require_free(overwrite=resume is False)
-            with named_by_key():
-                settings = _settings(source, folder, given.own)
-                settings = _changed(settings, channels, sizes, given.network, epochs=epochs, seed=seed)
-            with show.console.status(f"reading {show.literal(settings.data)}"):
-                run = module.RateTraining.start(settings, folder)
-            place.clear()
-        with board as log:
-            files = show_training.train_rates(run, out, log)
-        run.distributed.leave()
-    last = run.history[-1]
-    kind = "held-out" if run.settings.hold_out else "test"
-    show.console.print(
-        f"{kind} accuracy [bold]{last.test_accuracy:.2%}[/] in real numbers after {last.epoch} epochs; "
-        f"saved {', '.join(files)} in {show.literal(out)}"
+
+    def start(number: int, make: Callable[..., Any]) -> list[Run]:
+        from equilif.training.run import Run
+
+        with named_by_key():
+            loaded, settings = samples_of(
+                source or Data.digits,
+                folder,
+                given.own,
+                conv=channels,
+                patches=given.network,
+                rates=True,
+                hidden=sizes,
+                epochs=epochs,
+            )
+        return [Run.start(settings, loaded, seed)]
+
+    show.console.quiet = not leads()
+    return trained(
+        Job(
+            command="rates",
+            out=out or out_folder(source, "rates-"),
+            source=source,
+            folder=folder,
+            epochs=epochs,
+            resume=resume,
+            fixed={"hidden": hidden or None, "seed": seed, **given.fixed},
+            options=given.run,
+            start=start,
+            leads=leads(),
+        )
     )
-    return {**run.to_dict(), "accuracy": last.test_accuracy, "out": out, "files": files}
-
-
-def _settings(source: Data | Path, folder: Path | None, own: Own) -> Settings:
-    """How a data set is trained in real numbers, by its name or by its user's own samples."""
-    from equilif.training.settings import SETTINGS, suggested
-
-    if isinstance(source, Path):
-        return suggested(samples_of(source, folder, own)[0])
-    refuse_own(source, own)
-    return SETTINGS[source]
-
-
-def _changed(
-    settings: Settings,
-    channels: list[str],
-    hidden: tuple[int, ...] | None,
-    patches: Mapping[str, str],
-    **given: int | None,
-) -> Settings:
-    """The settings with another network, and with what was given where it is not None."""
-    from equilif.training.patches import of_rates
-    from equilif.training.settings import MAPS_LR
-
-    changed: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if channels:
-        changed |= {"channels": tuple(channels), "hidden": hidden or (), "lr": MAPS_LR}
-    elif hidden:
-        changed["hidden"] = hidden
-    return of_rates(dataclasses.replace(settings, **changed), patches)
 
 
 @command
@@ -161,20 +122,21 @@ def deploy(
     Example:  [bold]equilif deploy results/rates-mnist --data DIR[/]
     """
     from equilif.training import deploy as module
-    from equilif.training import rates as training
     from equilif.training.folder import DEPLOYMENT
+    from equilif.training.run import Run
     from equilif_golden import files as targets
 
     targets.check(run / DEPLOYMENT)
     with show.console.status("reading the run"):
-        trained = training.RateTraining.resume(run, folder)
+        saved = Run.resume(run, folder)
+        model = module.trained_model(saved)
     asked = steps or module.STEPS
     with show.stages("deploy", len(asked) + 4) as begin:
-        found = module.deploy(trained.model, trained.data, steps=asked, samples=samples, progress=begin)
-    files = show_training.deployment(found, f"{trained.data.name} {trained.sizes}", run)
+        found = module.deploy(model, saved.data, steps=asked, samples=samples, progress=begin)
+    files = show_training.deployment(found, f"{saved.data.name} {saved.sizes}", run)
     if files:
         show.console.print(f"saved {', '.join(files)} in {show.literal(run)}")
-    return {"data": trained.data.name, "sizes": trained.sizes, **found.to_dict(), "files": files}
+    return {"data": saved.data.name, "sizes": saved.sizes, **found.to_dict(), "files": files}
 
 
 @command

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from equilif.extras import MissingExtra
-from equilif.training.sketch import Sketch
+from equilif.training.description import Description
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.placement import Placement
 from equilif_golden.network import Network
@@ -70,44 +70,44 @@ class Anatomy:
     """
 
     name: str
-    sketch: Sketch
-    schedule: Schedule
+    description: Description
     network: Network | None
     populations: tuple[Neurons, ...]
     synapses: tuple[Joined, ...]
     fits: tuple[Fit, ...] | None
 
     @classmethod
-    def of(cls, name: str, sketch: Sketch, schedule: Schedule, network: Network | None = None) -> Anatomy:
-        """``network``: with the sizes of data; without it, of those that the sketch has."""
-        if network is None and not sketch.open:
-            network = sketch.network(schedule)
+    def of(cls, name: str, description: Description, network: Network | None = None) -> Anatomy:
+        """``network``: with the sizes of data; without it, of those that the description has."""
+        d = description
+        if network is None and not d.open:
+            network = d.network()
         populations = tuple(
             Neurons(
-                g.name,
+                label,
                 g.kind,
-                g.size if network is None else network[g.name].size,
-                None if network is None else network.fan_in(network[g.name]),
+                g.size if network is None else network[label].size,
+                None if network is None else network.fan_in(network[label]),
                 tuple(
-                    s.pre for s in sketch.synapses if s.post == g.name and sketch[s.pre].kind == "constant"
+                    s.pre for s in d.synapses if s.post == label and d.population[s.pre].kind == "constant"
                 ),
                 g.heads,
                 g.shape,
             )
-            for g in sketch.populations
+            for label, g in d.population.items()
         )
-        smallest = network or sketch.smallest(schedule)
+        smallest = network or d.smallest
         synapses = []
-        for s in sketch.synapses:
+        for s in d.synapses:
             geometry = smallest.geometry(s)
             rows: int | None
             columns: int | None
             rows, columns = smallest.shape(s)
             table = s == smallest.table
             if network is None and geometry is None:
-                rows = None if table else sketch[s.pre].size
-                columns = None if sketch[s.pre].kind == "softmax" else sketch[s.post].size
-            loaded = bool(sketch[s.pre].loaded)
+                rows = None if table else d.population[s.pre].size
+                columns = None if d.population[s.pre].kind == "softmax" else d.population[s.post].size
+            loaded = bool(d.population[s.pre].loaded)
             shared = geometry.post.positions if geometry else 1
             synapses.append(
                 Joined(
@@ -124,9 +124,13 @@ class Anatomy:
                     table,
                 )
             )
-        return cls(name, sketch, schedule, network, populations, tuple(synapses), _fits(network))
+        return cls(name, d, network, populations, tuple(synapses), _fits(network))
 
     # -- numbers -----------------------------------------------------------------------------------
+    @property
+    def schedule(self) -> Schedule:
+        return self.description.schedule
+
     @property
     def steps(self) -> dict[str, int]:
         """Time steps of a sample, at most."""
@@ -139,7 +143,9 @@ class Anatomy:
     @property
     def bits(self) -> int | None:
         """Of all weights, without the padding of tiles."""
-        return None if self.network is None else self.network.n_weights * self.sketch.numerics.weight_width
+        return (
+            None if self.network is None else self.network.n_weights * self.description.numerics.weight_width
+        )
 
     @property
     def with_the_host(self) -> int:
@@ -156,7 +162,7 @@ class Anatomy:
             "network": self.name,
             "populations": [dataclasses.asdict(p) for p in self.populations],
             "synapses": [{**dataclasses.asdict(s), "weights": s.weights} for s in self.synapses],
-            "output": self.sketch.output,
+            "output": self.description.output,
             "phases": dataclasses.asdict(self.schedule),
             "steps": self.steps,
             "weights": self.weights,

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from equilif.data import own
 from equilif.data.about import About
 from equilif.data.dataset import DataSet
-from equilif.training import netfile, presets, settings, train
-from equilif.training.folder import RATES
-from equilif.training.patches import of_network, training_words
-from equilif.training.preset import Preset
-from equilif.training.presets import PRESETS
-from equilif.training.records import check_data
-from equilif.training.settings import SETTINGS, RateEpoch, RateHistory, Settings
-from equilif.training.train import HISTORY, NETWORK, EpochRecord, History
+from equilif.training import netfile, presets
+from equilif.training.description import Description
+from equilif.training.history import HISTORY, NETWORK, History, saved_history
+from equilif.training.patches import TOKENS, patched, training_words
+from equilif.training.tables import METHODS
 from equilif_golden import network as networks
 from equilif_golden.network import Network, Weights
 
@@ -31,72 +27,23 @@ class Run:
     folder: Path
     network: Network
     weights: Weights
-    history: History | RateHistory
-
-    @property
-    def epochs(self) -> Sequence[EpochRecord | RateEpoch]:
-        return self.history.epochs
-
-    @property
-    def about(self) -> About | None:
-        """How the data of its user were read, None for a data set with a name."""
-        h = self.history
-        return h.about if isinstance(h, History) else h.settings.about
-
-    @property
-    def real(self) -> bool:
-        """Whether it was trained in real numbers."""
-        return isinstance(self.history, RateHistory)
-
-    @property
-    def seed(self) -> int:
-        h = self.history
-        return h.seed if isinstance(h, History) else h.settings.seed
-
-    @property
-    def digest(self) -> str:
-        """Of the weights."""
-        return train.digest(self.weights)
-
-    @property
-    def recorded(self) -> bool:
-        """Whether the history knows these weights: it does unless the run was cut off in between."""
-        if isinstance(self.history, RateHistory):
-            return True
-        saved = {place.weights for place in self.history.epochs}
-        return self.digest in saved | {mark.weights for mark in self.history.marks}
+    history: History
 
     def eta(self, data: DataSet | None) -> float:
         """Learning rate that it began with, or that is usual for its samples; 0 where that is not known."""
         h = self.history
-        if isinstance(h, History):
+        if not h.real:
             return h.preset.rate(0)
-        if h.settings.about is None:
-            return PRESETS[h.data].rate(0)
+        if h.about is None:
+            return presets.PRESETS[h.data].rate(0)
         return 0.0 if data is None else presets.own(data).rate(0)
-
-    def load(self, data: Path | None = None) -> DataSet:
-        """Its samples: of a data set with a name from the folder ``data``, of its user's own data from the
-        file or folder ``data``; without it from where they were.
-
-        ValueError or OSError when they are not there, or others.
-        """
-        h = self.history
-        if isinstance(h, RateHistory):
-            loaded = h.settings.load(data)
-        elif h.about is not None:
-            loaded = own.again(h.about, data, name=h.data)
-        else:
-            loaded = h.preset.load(data)
-        check_data(self.folder, h.data, h.data_digest, loaded)
-        return loaded
 
     def repeat(self, data: DataSet | None) -> Repeat:
         """What makes the same run again, and evaluates it; ``data``: its samples, which tell what is usual
         for them.
         """
         h = self.history
-        again = _rates(h, data) if isinstance(h, RateHistory) else _train(self.folder, h, data)
+        again = _again(self.folder, h, data)
         look = _said("evaluate", str(self.folder / NETWORK))
         return dataclasses.replace(again, commands=(*again.commands, look))
 
@@ -114,15 +61,10 @@ def read(folder: Path) -> Run:
     if not folder.is_dir():
         there = f"there is no {folder}" if not folder.exists() else f"{folder} is not a folder"
         raise ValueError(f"{there}: a report is of the folder of a run, which `equilif train` writes")
-    history: History | RateHistory
-    if (folder / HISTORY).exists():
-        history = train.read_history(folder / HISTORY)
-    elif (folder / RATES).exists():
-        history = settings.read_history(folder / RATES)
-    else:
+    history = saved_history(folder)
+    if history is None:
         raise ValueError(
-            f"{folder} holds no run: it has neither {HISTORY} of `equilif train` nor {RATES} of "
-            "`equilif rates`"
+            f"{folder} holds no run: it has no {HISTORY}, which `equilif train` and `equilif rates` write"
         )
     if not history.epochs:
         raise ValueError(f"the run in {folder} has not finished an epoch yet: go on with it by --resume")
@@ -133,21 +75,28 @@ def read(folder: Path) -> Run:
 
 
 # -- how to repeat it ------------------------------------------------------------------------------
-def _train(folder: Path, history: History, data: DataSet | None) -> Repeat:
-    """The command that trains the same: with options where they say all, else with a network file."""
-    preset = history.preset
+def _again(folder: Path, history: History, data: DataSet | None) -> Repeat:
+    """The command that trains the same: with options where they say all, else with a network file; in real
+    numbers, own data without samples to tell their defaults: every option.
+    """
     about = history.about
-    words = ["train", history.data if about is None else about.path, *_reading(about)]
+    learned = history.preset
+    named, suggested = (presets.RATES, presets.own_rates) if history.real else (presets.PRESETS, presets.own)
+    command = "rates" if history.real else "train"
+    words = [command, history.data if about is None else about.path, *_reading(about)]
     seed = _options({"seed": history.seed})
-    base = PRESETS[history.data] if about is None else data and presets.own(data)
-    if isinstance(base, Preset) and preset.graph is None:
-        given = _changed(_flat(preset), _flat(base))
+    base = named[history.data] if about is None else data and suggested(data)
+    if command == "rates":
+        given = _changed(_flat(learned), _flat(base) if base else {})
+        return Repeat((_said(*words, *_options(given), *seed),))
+    if base:
+        given = _changed(_flat(learned), _flat(base))
         patches = {k: netfile.toml(v) for k, v in given.items() if k != "hidden" and v is not None}
-        if of_network(base.changed(hidden=given.get("hidden")), patches) == preset:
+        if patched(base.changed(hidden=given.get("hidden")), patches) == learned:
             return Repeat((_said(*words, *_options(given), *seed),))
     file = f"{folder.resolve().name}.toml"
     new = _said("new", str(folder), "--out", file)
-    return Repeat((new, _said(*words, "--net", file, *seed)), netfile.written(preset))
+    return Repeat((new, _said(*words, "--net", file, *seed)), netfile.written(learned))
 
 
 def _said(*words: str) -> str:
@@ -174,46 +123,20 @@ def _reading(about: About | None) -> list[str]:
     )
 
 
-def _flat(preset: Preset) -> dict[str, Any]:
-    """What options of `equilif train` can change, by key of the network file."""
-    learning = {name: getattr(preset, name) for name in netfile.keys("learning") if name != "seeds"}
-    return {
-        "hidden": preset.hidden,
-        **{f"learning.{name}": value for name, value in learning.items()},
-        **{f"phases.{name}": value for name, value in dataclasses.asdict(preset.schedule).items()},
-        **{f"start.{name}": getattr(preset, name) for name in ("bias", "scale")},
-    }
-
-
-def _rates(history: RateHistory, data: DataSet | None) -> Repeat:
-    """The command that trains the same; own data without samples to tell their defaults: every option."""
-
-    def flat(s: Settings | None) -> dict[str, Any]:
-        if s is None:
-            return {}
-        return {
-            "hidden": (*(f"conv:{text}" for text in s.channels), *s.hidden),
-            **{f"learning.{name}": getattr(s, name) for name in settings.KEYS},
-            **{f"phases.{name}": value for name, value in dataclasses.asdict(s.schedule).items()},
-            **_tokens(s),
-        }
-
-    s = history.settings
-    base = None if data is None else settings.suggested(data)
-    if s.about is None:
-        base = SETTINGS[s.data]
-    changed = _changed(flat(s), flat(base))
-    source = s.data if s.about is None else s.about.path
-    reading = _reading(s.about)
-    return Repeat((_said("rates", source, *reading, *_options({**changed, "seed": s.seed})),))
-
-
-def _tokens(s: Settings) -> dict[str, Any]:
-    """The number of tokens of a memory, and options of its loader, by key."""
-    m = s.memory
-    return (
-        {} if m is None else {f"loading.{name}": v for name, v in {"tokens": m.tokens, **m.loading}.items()}
-    )
+def _flat(d: Description) -> dict[str, Any]:
+    """What options can change, by key of the network file."""
+    maps = [s for s in d.synapse if s.kernel]
+    convolutions = (f"conv:{d.population[s.to].shape[-1]}:{s.kernel}:{s.stride}" for s in maps)  # type: ignore[index]
+    found: dict[str, Any] = {"hidden": (*convolutions, *d.hidden)}
+    tables = {name: dict(getattr(d, name)) for name in (*METHODS, "phases") if getattr(d, name)}
+    tables["start"] = {name: getattr(d.start, name) for name in ("bias", "scale")}
+    for table, values in tables.items():
+        found |= {f"{table}.{name}": value for name, value in values.items() if name != "seeds"}
+    if d.rates:
+        found["synapse.feedback"] = d.feedback
+    if d.rates and d.memory:
+        found |= {TOKENS: d.memory.size, **{f"loading.{name}": v for name, v in d.loading.items()}}
+    return found
 
 
 def _changed(values: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
@@ -223,7 +146,7 @@ def _changed(values: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, An
 def _options(values: Mapping[str, Any]) -> Iterator[str]:
     """On the command line; None is not given, and what has an option is no key."""
     for name, value in values.items():
-        option = {"learning.epochs": "epochs"}.get(name, name)
+        option = name.rpartition(".")[2] if name.endswith(".epochs") else name
         if value is None:
             continue
         if "." not in option:

@@ -451,10 +451,10 @@ def _below(found: Anatomy, width: float) -> list[tuple[list[str], str]]:
     """Lines of text and their colour: memory, and what the boards say."""
     letters = int(width / (LETTER * 8))
     if found.weights is None or found.bits is None:
-        left = f"sizes of {', '.join(found.sketch.open)} are left to the data"
+        left = f"sizes of {', '.join(found.description.open)} are left to the data"
         return [(textwrap.wrap(left, letters), GREY)]
     tiles = ", ".join(f"{n:,} of {lanes}x{lanes}" for lanes, n in found.tiles().items())
-    bits = found.sketch.numerics.weight_width
+    bits = found.description.numerics.weight_width
     first = f"{found.weights:,} weights of {bits} bits, {found.bits / 8192:,.1f} KiB; tiles: {tiles}"
     said = [(textwrap.wrap(first, letters), INK)]
     for fit in found.fits or ():

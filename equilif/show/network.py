@@ -44,7 +44,7 @@ BY_DATA = "by the data"
 
 def network(found: Anatomy) -> None:
     """Populations, synapses, steps and memory of a network, and what the boards say to it."""
-    bits = found.sketch.numerics.weight_width
+    bits = found.description.numerics.weight_width
     console.print(
         table(
             found.name,
@@ -75,10 +75,10 @@ def network(found: Anatomy) -> None:
     console.print(
         f"\n{found.schedule}; {found.steps['inference']} steps to run, {found.steps['training']} to learn"
     )
-    if found.sketch.unjoined:
-        console.print(f"[yellow]{literal(found.sketch.unjoined)}[/]")
+    if found.description.unjoined:
+        console.print(f"[yellow]{literal(found.description.unjoined)}[/]")
     if found.weights is None or found.bits is None:
-        left = ", ".join(found.sketch.open)
+        left = ", ".join(found.description.open)
         console.print(f"[yellow]sizes of {literal(left)} are left to the data: name them to see the rest[/]")
         return
     console.print(

@@ -7,21 +7,17 @@ What is wrong with one is a ValueError of one line that names the key, what it m
 
 from __future__ import annotations
 
-import dataclasses
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
-from equilif.training import netfile
-from equilif.training.netfile import LOADING, Place, nearest
-from equilif.training.preset import Preset
-from equilif.training.records import plain
-from equilif.training.settings import KEYS, Settings
-from equilif_golden.schedule import Schedule
+from equilif.training.description import Description
+from equilif.training.tables import METHODS, Place, PlacedError, nearest
 
 Patches = Mapping[str, str]  #: values as they are typed, by key
 UNNAMED = "synapse"  #: a table without names
+FEEDBACK = "synapse.feedback"  #: of all synapses between spiking populations
+TOKENS = "loading.tokens"  #: size of the memory that is loaded with them
 
 
 def split(words: Iterable[str]) -> dict[str, str]:
@@ -46,70 +42,62 @@ def value(text: str) -> Any:
     return found["value"] if len(found) == 1 else text
 
 
-def of_network(preset: Preset, given: Patches) -> Preset:
-    """The preset with keys of its network file changed."""
+def patched(description: Description, given: Patches) -> Description:
+    """The description with other values of keys of its file."""
     if not given:
-        return preset
-    raw = tomllib.loads(netfile.written(preset))
+        return description
+    content = description.content()
     places: dict[Place, str] = {}
     for key, text in given.items():
-        place = _place(key, raw)
+        if key == FEEDBACK:
+            spiking = [name for name, g in description.population.items() if g.kind in ("lif", "output")]
+            content["synapse"] = [
+                {**s, "from": [name], "feedback": value(text) if name in spiking else True}
+                for s in content["synapse"]
+                for name in s["from"]
+            ]
+            places[("synapse",)] = key
+            continue
+        place = _place(key, description, content)
         places[place] = key
-        table: dict[Any, Any] = raw
+        table: dict[Any, Any] = content
         for name in place[:-1]:
             table = table.setdefault(name, {})
         table[place[-1]] = value(text)
-
-    def located(place: Place, message: str) -> str:
-        """A message after the change that led to it."""
-        key = places.get(place) or next(
-            (k for p, k in places.items() if p[:1] == place[:1]), next(iter(given))
-        )
-        return f"--set {key}={given[key]}: {message}"
-
-    return netfile.made(Path(preset.data), raw, located, preset.data).preset(preset.data)
+    try:
+        return Description.of(content, description.data)
+    except PlacedError as e:
+        near = (k for p, k in places.items() if p[:1] == e.place[:1])
+        key = places.get(e.place) or next(near, next(iter(given)))
+        raise ValueError(f"--set {key}={given[key]}: {e}") from e
 
 
-def _place(key: str, raw: Mapping[str, Any]) -> Place:
+def feedback(description: Description, given: Patches) -> bool:
+    """Whether synapses send spikes back, with these changes."""
+    return value(given[FEEDBACK]) is not False if FEEDBACK in given else description.feedback
+
+
+def _place(key: str, description: Description, content: Mapping[str, Any]) -> Place:
     """The keys that lead to a value; a population may have points in its name."""
     table, *names = key.split(".")
     if table == UNNAMED:
         raise ValueError(f"--set {key}: synapses have no names; change them in a file (equilif new, --net)")
+    if key == TOKENS and description.loaded:
+        return ("population", description.loaded[0], "size")
+    if table == "loading" and not description.loaded:
+        raise ValueError(
+            f"--set {key}: {names[0]} is for a memory of tokens, {description.data} has none: leave it out"
+        )
+    if table in METHODS and table not in content:
+        other = next(name for name in METHODS if name in content)
+        raise ValueError(f"--set {key}: this training has no [{table}]: did you mean {other}.{names[0]}?")
     if table != "population":
         return (table, ".".join(names))
     name = ".".join(names[:-1])
-    known = list(raw["population"])
+    known = list(content["population"])
     if name not in known:
         raise ValueError(f"--set {key}: there is no population {name!r}: {nearest(name, known)}")
     return (table, name, names[-1])
-
-
-# -- training in real numbers ----------------------------------------------------------------------
-def of_rates(settings: Settings, given: Patches) -> Settings:
-    """The settings with some of them changed: tables learning, phases, and loading for tokens."""
-    changed: dict[str, dict[str, Any]] = {"learning": {}, "phases": {}, LOADING: {}}
-    types = {"learning": get_type_hints(Settings), "phases": get_type_hints(Schedule)}
-    known = {"learning": KEYS, "phases": netfile.keys("phases")}
-    for key, text in given.items():
-        table, _, name = key.partition(".")
-        if table not in changed:
-            raise ValueError(f"--set {key}: `equilif rates` has no {table!r}: {nearest(table, [*changed])}")
-        if table in known and name not in known[table]:
-            raise ValueError(f"--set {key}: [{table}] has no {name!r}: {nearest(name, [*known[table]])}")
-        found = value(text)
-        if table in known:
-            listed = [found] if name == "without" and not isinstance(found, list) else found
-            try:
-                found = plain(types[table][name], listed, name)
-            except ValueError as e:
-                raise ValueError(f"--set {key}={text}: {e}") from e
-        changed[table][name] = found
-    loading = changed[LOADING]
-    tokens = settings.tokens_of(loading.pop("tokens", None), **loading)
-    if tokens is not None:
-        changed["learning"]["asked"] = tokens
-    schedule = dataclasses.replace(settings.schedule, **changed["phases"])
-    return dataclasses.replace(settings, schedule=schedule, **changed["learning"])
 
 
 def training_words(given: Mapping[str, Any]) -> Iterator[str]:

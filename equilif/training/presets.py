@@ -1,6 +1,6 @@
 """How each data set is learned unless other settings are given.
 
-The numbers of the data sets with names are in the files of equilif/presets.
+The descriptions of the data sets with names are in the files of equilif/presets.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from pathlib import Path
 
 from equilif.data import Name
 from equilif.data.dataset import DataSet
-from equilif.training import netfile
-from equilif.training.preset import MemoryPreset, Preset
+from equilif.training import netfile, tables
+from equilif.training.description import Description
 from equilif_golden.fixed import DEFAULT
 
 OWN_HIDDEN = 128
@@ -21,9 +21,11 @@ OWN_MANY = 256
 OWN_SAMPLES = 15_000  #: that a network sees while it learns, if that is in OWN_EPOCHS
 OWN_EPOCHS = (10, 100)  #: the fewest and the most
 OWN_HEADS = 8  #: queries of a memory: the program of 16 is longer than an engine holds
+#: phases long enough that the rates of spikes are those of the fixed point (docs/rates.md)
+SETTLED = {"free": 24, "nudged": 16, "window": 8}
 
 
-def own(data: DataSet) -> Preset:
+def own(data: DataSet) -> Description:
     """For data of one's own, by their size.
 
     Chosen on parts held out of the training samples of scikit-learn's wine, breast_cancer and digits: what
@@ -32,17 +34,11 @@ def own(data: DataSet) -> Preset:
     epochs = min(OWN_EPOCHS[1], max(OWN_EPOCHS[0], round(OWN_SAMPLES / len(data.x_train))))
     if data.tokens_train is not None:
         return own_memory(data, epochs)
-    return Preset(
-        data=data.name,
-        hidden=(OWN_HIDDEN,),
-        epochs=epochs,
-        eta=OWN_ETA[data.n_features > OWN_MANY],
-        decay=0.05,
-        form="linear",
-    )
+    learning = {"epochs": epochs, "eta": OWN_ETA[data.n_features > OWN_MANY], "decay": 0.05, "form": "linear"}
+    return Description.of({**tables.chain(OWN_HIDDEN), "learning": learning}, data.name)
 
 
-def own_memory(data: DataSet, epochs: int) -> Preset:
+def own_memory(data: DataSet, epochs: int) -> Description:
     """For texts as words, by the numbers of snippets; for series as spans, by those of vowels.
 
     ValueError for word vectors that are too wide.
@@ -54,38 +50,42 @@ def own_memory(data: DataSet, epochs: int) -> Preset:
     if width > most:
         raise ValueError(f"tokens have {width:,} values, a memory takes {most:,}: give narrower vectors")
     spans = code.kind == "series"
-    return Preset(
-        data=data.name,
-        hidden=(128,) if spans else (64,),
-        epochs=epochs,
-        eta=0.02 if spans else 0.003,
-        decay=0.05,
-        form="linear",
-        memory=MemoryPreset(
-            tokens=code.steps,
-            heads=min(OWN_HEADS, most // width),
-            query=0 if spans else 0.3,
-            query_scale=1 if spans else 32,
-            loading={"n_pos": code.places} if spans else {},
-        ),
+    network = tables.memory(
+        code.steps, min(OWN_HEADS, most // width), 128 if spans else 64, query_scale=1.0 if spans else 32.0
     )
+    learning = {"epochs": epochs, "eta": 0.02 if spans else 0.003, "decay": 0.05, "form": "linear"}
+    start = {"query": 0.0 if spans else 0.3}
+    loading = {"n_pos": code.places} if spans else {}
+    return Description.of({**network, "learning": learning, "start": start, "loading": loading}, data.name)
 
 
-#: a file for each data set with a name
+def own_rates(data: DataSet) -> Description:
+    """The same for training in real numbers: as many neurons and epochs, the rest as for the digits."""
+    if data.about is not None and data.about.encoding.memory:
+        raise ValueError("own data in a memory are trained by `equilif train`: leave out data.memory")
+    preset = own(data)
+    rates = {**RATES["digits"].content()["rates"], "epochs": preset.epochs}
+    return Description.of({**tables.chain(*preset.hidden), "phases": SETTLED, "rates": rates}, data.name)
+
+
+#: a file for each data set with a name; in ``rates`` those for training in real numbers, in ``conv`` those of
+#: convolutions
 FOLDER = Path(__file__).parent.parent / "presets"
 
 
-class _Presets(Mapping[str, Preset]):
-    """The presets by name, each read from its file when it is asked for."""
+class _Presets(Mapping[str, Description]):
+    """The presets of a folder by name, each read from its file when it is asked for."""
 
-    def __init__(self) -> None:
-        self._read: dict[str, Preset] = {}
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._read: dict[str, Description] = {}
 
-    def __getitem__(self, name: str) -> Preset:
-        if name not in set(Name):
+    def __getitem__(self, name: str) -> Description:
+        if name not in list(self):
             raise KeyError(name)
         if name not in self._read:
-            self._read[name] = netfile.read(FOLDER / f"{name}.toml").preset(str(name))
+            file = netfile.read(self._folder / f"{name}.toml")
+            self._read[name] = Description.of(file.description.content(), str(name))
         return self._read[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -95,4 +95,6 @@ class _Presets(Mapping[str, Preset]):
         return len(Name)
 
 
-PRESETS: Mapping[str, Preset] = _Presets()
+PRESETS: Mapping[str, Description] = _Presets(FOLDER)
+#: of training in real numbers
+RATES: Mapping[str, Description] = _Presets(FOLDER / "rates")

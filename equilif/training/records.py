@@ -110,10 +110,23 @@ def plain(kind: Any, value: Any, at: str) -> Any:
         return dict(value)
     if dataclasses.is_dataclass(kind):
         return record(kind, value, at)  # type: ignore[arg-type]
+    if hasattr(kind, "from_dict"):
+        return _described(kind, value, at)
     types, name = PLAIN[kind]
     if type(value) not in types:
         raise ValueError(f"{at} must be {name}, not {reprlib.repr(value)}")
     return _finite(value, at) if kind is float else value
+
+
+def _described(kind: Any, value: Any, at: str) -> Any:
+    """What reads itself; ValueError names the key, below ``at``."""
+    if not isinstance(value, Mapping) or not value:
+        raise ValueError(f"{at} must have keys and values, not be {reprlib.repr(value)}")
+    try:
+        return kind.from_dict(value)
+    except (ValueError, LookupError, TypeError) as e:
+        place = ".".join(map(str, (at, *getattr(e, "place", ()))))
+        raise ValueError(f"{place}: {e}") from e
 
 
 def _finite(value: int | float, at: str) -> float:

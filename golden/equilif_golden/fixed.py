@@ -270,11 +270,27 @@ class Numerics:
     shift.
     """
 
-    fraction: int = field(default=12, metadata={"help": "bits behind the point, of weights and membranes"})
-    weight_width: int = field(default=16, metadata={"help": "bits of a weight"})
-    accumulator_width: int = field(default=26, metadata={"help": "bits of a membrane while it gathers input"})
+    fraction: int = field(
+        default=12, metadata={"help": "bits behind the point, of weights and membranes", "ge": 4, "le": 13}
+    )
+    weight_width: int = field(default=16, metadata={"help": "bits of a weight", "ge": 4, "le": 16})
+    accumulator_width: int = field(
+        default=26,
+        metadata={
+            "help": "bits of a membrane while it gathers input",
+            "ge": 8,
+            "le": MOST_ACCUMULATOR,
+            "values": f"weight_width + 4 .. {MOST_ACCUMULATOR}",
+        },
+    )
     charge_width: int = field(
-        default=18, metadata={"help": "bits of the charge that a rate is measured from"}
+        default=18,
+        metadata={
+            "help": "bits of the charge that a rate is measured from",
+            "ge": 11,
+            "le": 32,
+            "values": "fraction + 4 .. 32, at least 11",
+        },
     )
 
     def __post_init__(self) -> None:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 STRENGTH_MAX = (1 << 15) - 1
 #: a 9-bit count of the instruction that repeats
 STEPS_MAX = 511
+#: limits of a phase
+STEPS = {"ge": 1, "le": STEPS_MAX, "values": f"window..{STEPS_MAX}"}
 
 
 class Option(NamedTuple):
@@ -46,9 +48,9 @@ class Option(NamedTuple):
     needs: tuple[str, str] | None = None
 
 
-def _field(default: Any, option: Option) -> Any:
-    """A field that is an option."""
-    return field(default=default, metadata={"option": option})
+def _field(default: Any, option: Option, **limits: Any) -> Any:
+    """A field that is an option; ``limits``: gt, ge, le, and ``values`` in words where these do not tell."""
+    return field(default=default, metadata={"option": option, **limits})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,13 +63,33 @@ class Schedule:
     least       windows that a free phase has at least
     """
 
-    free: int = _field(12, Option("Time steps of the free phase, at most.", settles=True))
-    nudged: int = _field(4, Option("Time steps of each nudged phase."))
-    window: int = _field(4, Option("Time steps over which rates are measured.", settles=True))
-    beta: float = _field(0.5, Option("Strength of the nudge."))
-    threshold: float = field(default=1.0, metadata={"help": "a neuron fires when its membrane reaches it"})
+    free: int = _field(12, Option("Time steps of the free phase, at most.", settles=True), **STEPS)
+    nudged: int = _field(4, Option("Time steps of each nudged phase."), **STEPS)
+    window: int = _field(
+        4,
+        Option("Time steps over which rates are measured.", settles=True),
+        ge=1,
+        le=STEPS_MAX,
+        values="1, 2, 4 .. 256",
+    )
+    beta: float = _field(0.5, Option("Strength of the nudge."), gt=0, le=2)
+    threshold: float = field(
+        default=1.0,
+        metadata={
+            "help": "a neuron fires when its membrane reaches it",
+            "gt": 0,
+            "le": 2,
+            "values": "powers of two, up to 2",
+        },
+    )
     #: membrane loses v >> leak each step; 0: no leak
-    leak: int = _field(0, Option("The membrane loses v / 2**leak a step; 0: nothing."))
+    leak: int = _field(
+        0,
+        Option("The membrane loses v / 2**leak a step; 0: nothing."),
+        ge=0,
+        le=5,
+        values="0, 2, 3, 4, 5",
+    )
     early: int | None = _field(
         None,
         Option(
@@ -87,7 +109,10 @@ class Schedule:
             needs=("early", "says which rates end a phase early"),
         ),
     )
-    least: int = field(default=2, metadata={"help": "with early: windows that a free phase has at least"})
+    least: int = field(
+        default=2,
+        metadata={"help": "with early: windows that a free phase has at least", "ge": 1, "le": STEPS_MAX},
+    )
 
     def __post_init__(self) -> None:
         from equilif_golden.blocks.lif import LEAKS

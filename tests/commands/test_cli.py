@@ -20,10 +20,11 @@ import pytest
 from equilif import cli, results
 from equilif.data import images as data
 from equilif.data import sequences
-from equilif.training import netfile, train
-from equilif.training.preset import MemoryPreset, Preset
+from equilif.training import netfile, tables, train
+from equilif.training.description import Description
+from equilif.training.history import HISTORY, NETWORK, digest
 from equilif.training.presets import PRESETS
-from equilif.training.train import HISTORY, NETWORK, Training, digest
+from equilif.training.run import Run
 from equilif_golden import network
 from equilif_golden.engine.port import Region
 from equilif_golden.kernel import Kernel
@@ -237,9 +238,7 @@ def test_a_run_that_is_done_can_be_resumed(trained):
 def test_resume_after_an_interruption_between_the_two_files(trained, tmp_path):
     """The history may be an epoch ahead of the network: that epoch is done again, to the same end."""
     preset = PRESETS["digits"]
-    first = Training.start(
-        Preset.from_dict({**preset.to_dict(), "epochs": 2}), data.load("digits"), preset.seeds[0]
-    )
+    first = Run.start(preset.changed(epochs=2), data.load("digits"), preset.seeds[0])
     first.epoch()
     first.save(tmp_path)
     (tmp_path / HISTORY).write_bytes((trained / HISTORY).read_bytes())
@@ -261,7 +260,7 @@ def test_an_interrupted_epoch_leaves_the_last_one_whole(spoilt, trained, tmp_pat
     run("train", "--epochs", 1, "--out", tmp_path)
     before = (tmp_path / NETWORK).read_bytes()
 
-    def interrupt(*_: object) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         try:
             raise KeyboardInterrupt
         finally:
@@ -302,7 +301,7 @@ def test_evaluate_agrees_with_training(trained, tmp_path):
 def test_presets_make_networks_and_come_back_from_json():
     for name, preset in PRESETS.items():
         assert preset.data == name in (*data.NAMES, *sequences.NAMES)
-        assert Preset.from_dict(json.loads(json.dumps(preset.to_dict()))) == preset and (
+        assert Description.from_dict(json.loads(json.dumps(preset.to_dict()))) == preset and (
             preset.memory is not None
         ) == (name in sequences.NAMES)
         x, y = np.zeros((2, 0 if preset.memory else 64), np.uint8), np.array([0, 9])
@@ -318,11 +317,9 @@ def test_presets_make_networks_and_come_back_from_json():
 
 
 def test_heads_begin_at_places_of_their_own():
-    memory = MemoryPreset(tokens=4, heads=3, query=0, loading={"n_pos": 3})
+    content = {**tables.memory(4, 3), "start": {"query": 0}, "loading": {"n_pos": 3}}
     net = network.Network.attention(4, 5, 3, 2)
-    w = Preset(data="spoken", hidden=(), epochs=1, eta=0.01, decay=1, memory=memory).initial_weights(net, 0)[
-        "bias-query"
-    ]
+    w = Description.of(content, "spoken").initial_weights(net, 0)["bias-query"]
     np.testing.assert_array_equal(w.reshape(3, 5), np.eye(5, dtype=int)[2:] * 127 * 32)
 
 
@@ -349,7 +346,7 @@ def snippets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_sequences_are_learned_resumed_evaluated_and_verified(snippets, trained, tmp_path):
     # an exponential rate does not depend on the number of epochs, so a run can be lengthened
-    preset = dataclasses.replace(PRESETS["snippets"], hidden=(8,), form="exponential", decay=0.85)
+    preset = PRESETS["snippets"].changed(hidden=(8,), form="exponential", decay=0.85)
     (tmp_path / "net.toml").write_text(netfile.written(preset))
     options = ("snippets", "--data", snippets, "--net", tmp_path / "net.toml")
     said = run("train", *options, "--epochs", 4, "--out", tmp_path / "whole")
@@ -433,16 +430,9 @@ def test_recall_brings_images_back(tmp_path):
 
 
 def test_learning_rates_decay_as_they_say():
-    common = {
-        "data": "digits",
-        "hidden": (4,),
-        "epochs": 5,
-        "eta": 0.08,
-        "decay": 0.5,
-        "schedule": Schedule(),
-    }
+    preset = PRESETS["digits"].changed(epochs=5, eta=0.08, decay=0.5)
     rates = {
-        form: [Preset(form=form, **common).rate(e) for e in range(5)]
+        form: [preset.changed(form=form).rate(e) for e in range(5)]
         for form in ("exponential", "linear", "cosine")
     }
     np.testing.assert_allclose(rates["exponential"], [0.08, 0.04, 0.02, 0.01, 0.005])

@@ -165,7 +165,7 @@ BASES: dict[str, dict[str, str | None]] = {
         "data": "digits",
         "--hidden": "4",
         "--epochs": "1",
-        "--set": "learning.batch=512",
+        "--set": "rates.batch=512",
         "--out": "out",
     },
     "deploy": {"run": "rates", "--steps": "4", "--samples": "2"},
@@ -364,7 +364,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with contextlib.chdir(folder):
         for line in (
             "train digits --epochs 1 --hidden 4 --out run",
-            "rates digits --epochs 1 --hidden 4 --set learning.batch=512 --out rates",
+            "rates digits --epochs 1 --hidden 4 --set rates.batch=512 --out rates",
             "convert net.npz net.nir",
             "evaluate net.npz digits",  # and compiles what is compiled
         ):
@@ -664,9 +664,9 @@ READERS: tuple[tuple[str, Callable[[Path, random.Random], None], str], ...] = (
     ("run/history.json", spoil_json, "train digits --resume --epochs 2 --out run"),
     ("run/history.json", spoil_json, "evaluate run/network.npz"),
     ("run/history.json", spoil_json, "report run --out out.html"),
-    ("rates/rates.json", spoil_json, "report rates --out out.html"),
-    ("rates/rates.json", spoil_json, "evaluate rates/network.npz"),
-    ("rates/rates.json", spoil_json, "rates digits --resume --epochs 2 --out rates"),
+    ("rates/history.json", spoil_json, "report rates --out out.html"),
+    ("rates/history.json", spoil_json, "evaluate rates/network.npz"),
+    ("rates/history.json", spoil_json, "rates digits --resume --epochs 2 --out rates"),
     ("rates/rates.pt", spoil_bytes, "rates digits --resume --epochs 2 --out rates"),
     ("rates/rates.pt", spoil_bytes, "deploy rates --steps 4 --samples 2"),
     ("net.nir", spoil_nir, "convert net.nir out.npz"),

@@ -13,7 +13,7 @@ import pytest
 from equilif import cli
 from equilif.data import cifar, images, own
 from equilif.data.cifar import HUNDRED, TEN, Version
-from equilif.training.train import read_history
+from equilif.training.history import read_history
 from equilif_golden import network as networks
 from equilif_golden.network import Input
 from tests.data.test_sequences import tar
@@ -255,7 +255,7 @@ def test_a_network_is_trained_evaluated_and_resumed(folder, capsys):
 def test_convolutions_are_trained_in_real_numbers_and_spike(folder):
     pytest.importorskip("torch")
     write_archive(folder / "data" / "cifar-10-binary.tar.gz")
-    options = "--hidden conv:4 --hidden conv:6 --epochs 1 --set learning.batch=8 --set learning.shift=0.5"
+    options = "--hidden conv:4 --hidden conv:6 --epochs 1 --set rates.batch=8 --set rates.shift=0.5"
     assert run(f"rates cifar10 {options} --out run") == 0
     network = networks.load("run/network.npz")[0]
     assert [p.shape for p in network.maps] == [(16, 16, 12), (14, 14, 4), (5, 5, 6)]

@@ -22,8 +22,9 @@ from equilif.data import parts as parts_of
 from equilif.data.encoding import spans
 from equilif.data.formats import Series
 from equilif.training import presets
+from equilif.training.history import digest, read_history
 from equilif.training.records import read_identity
-from equilif.training.train import Training, digest, read_history
+from equilif.training.run import Run
 from equilif_golden import network as networks
 from tests.cli import exit_code as run
 from tests.networks import PHASES
@@ -368,7 +369,7 @@ def test_all_options_of_training_work_on_own_data(capsys):
         f"{' '.join(f'--set phases.{name}={value}' for name, value in PHASES.items())} --seed 3 --out run",
         capsys,
     )
-    assert found["preset"]["shift"] == 0.5 and found["seed"] == 3 and found["sizes"] == "36-8-6-3"
+    assert found["preset"]["learning"]["shift"] == 0.5 and found["seed"] == 3 and found["sizes"] == "36-8-6-3"
 
 
 def test_verify_takes_own_data_and_hands_them_on(monkeypatch, capsys):
@@ -628,7 +629,7 @@ def test_arrays_and_files_come_to_the_same():
     from_file = own.load(npz())
     from_arrays = own.of(x, y)
     assert from_file.digest == from_arrays.digest
-    run_ = Training.start(presets.own(from_arrays).changed(epochs=1), from_arrays, 0)
+    run_ = Run.start(presets.own(from_arrays).changed(epochs=1), from_arrays, 0)
     run_.epoch(folder=Path("run"))
     assert digest(networks.load("run/network.npz")[1]) == run_.history[0].weights
 
@@ -1265,7 +1266,7 @@ def test_a_memory_has_as_many_queries_as_a_hidden_neuron_hears(width, heads):
         "v.txt",
     )
     data = own.load(reviews(), label="liked", text="review", memory=True, vectors="v.txt")
-    assert presets.own(data).memory.heads == heads
+    assert presets.own(data).heads == heads
     assert presets.own(data).network(data).n_outputs == 2
 
 
@@ -1333,7 +1334,7 @@ def test_evaluation_refuses_what_does_not_fit_its_network(name, capsys):
         ("verify digits --set data.missing=mean", "--set data.missing is for"),
         ("evaluate net.npz t.csv", "uint8"),
         ("rates t.csv", "--label"),
-        ("rates t.csv --label kind --set learning.shift=0.5", "shift is for images"),
+        ("rates t.csv --label kind --set rates.shift=0.5", "shift moves images"),
         ("rates digits --label kind", "--label is for a file or folder of your own"),
         ("gradient t.csv --label kind --network net.npz", "does not say what it was trained on"),
         ("energy t.csv", "--label"),

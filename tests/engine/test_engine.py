@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from equilif.training.patches import patched
 from equilif.training.presets import PRESETS
 from equilif.training.train import order
 from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE
@@ -156,7 +157,7 @@ def test_a_sequence_task(simulator, tmp_path):
     or from an installed aeon.
     """
     preset = PRESETS["vowels"]
-    preset = dataclasses.replace(preset, hidden=(24,), memory=dataclasses.replace(preset.memory, heads=2))
+    preset = patched(preset.changed(hidden=(24,)), {"population.query.heads": "2"})
     try:
         data = preset.load(Path(os.environ.get("EQUILIF_DATA", "data")))
     except ValueError as e:

@@ -19,8 +19,11 @@ from equilif.host import ports
 from equilif.host.client import Client, LinkError
 from equilif.report import page as pages
 from equilif.report import run as reported
-from equilif.training import attention, netfile, trace
-from equilif.training.train import HISTORY, NETWORK, Training, digest, lesson
+from equilif.training import attention, netfile, tables, trace
+from equilif.training.description import Description
+from equilif.training.history import HISTORY, NETWORK, digest
+from equilif.training.run import Run
+from equilif.training.train import lesson
 from equilif_golden import network as networks
 from equilif_golden.engine.chip import Chip, OutOfStep
 from equilif_golden.engine.config import EngineConfig
@@ -57,7 +60,7 @@ def connected(monkeypatch, tmp_path):
 
 
 def trained(learner=Kernel, **options):
-    found = Training.start(LEARNS, data_set(), 0, learner)
+    found = Run.start(LEARNS, data_set(), 0, learner)
     while not found.done:
         found.epoch(**options)
     return found
@@ -94,8 +97,8 @@ def test_a_run_on_a_board_goes_on_within_an_epoch(tmp_path):
 
     make = functools.partial(Chip, board())
     with pytest.raises(Enough):
-        Training.start(LEARNS, data_set(), 0, make).epoch(progress, folder=tmp_path, every=0)
-    again = Training.resume(tmp_path, data_set(), make=make)
+        Run.start(LEARNS, data_set(), 0, make).epoch(progress, folder=tmp_path, every=0)
+    again = Run.resume(tmp_path, data_set(), make=make)
     assert 0 < again.marks[-1].samples <= 17 and not again.history
     while not again.done:
         again.epoch()
@@ -277,9 +280,7 @@ def test_a_report_and_what_queries_look_at_are_of_the_table(connected, tmp_path)
     (found,) = attention.look(made.network, made.weights, data, [index])
     rows = data.tokens_test.take([index])
     learned = rows._replace(table=made.weights[TABLE].astype(np.int16))
-    fixed = dataclasses.replace(LEARNS, memory=dataclasses.replace(LEARNS.memory, table_scale=None)).network(
-        data
-    )
+    fixed = Description.of({**LEARNS.content(), **tables.memory(8, 2, 8)}, "vowels").network(data)
     others = {name: w for name, w in made.weights.items() if name != TABLE}
     (want,) = attention.look(
         fixed,

@@ -15,9 +15,11 @@ torch = pytest.importorskip("torch")
 
 from benchmarks import sequences as benchmark  # noqa: E402   torch is optional
 from equilif.data.dataset import DataSet  # noqa: E402
-from equilif.training import rates  # noqa: E402
-from equilif.training.presets import PRESETS, MemoryPreset  # noqa: E402
-from equilif.training.settings import SETTINGS  # noqa: E402
+from equilif.training import tables  # noqa: E402
+from equilif.training.description import Description  # noqa: E402
+from equilif.training.history import HISTORY, NETWORK  # noqa: E402
+from equilif.training.presets import PRESETS, RATES  # noqa: E402
+from equilif.training.run import Run  # noqa: E402
 from equilif_golden.kernel import Kernel  # noqa: E402
 from equilif_golden.network import Network, TokenRows, load, save  # noqa: E402
 from equilif_golden.real.attention import Attention, batch, by_length  # noqa: E402
@@ -269,21 +271,21 @@ def reviews(tmp_path):
 
 
 def test_reviews_are_learnt_saved_resumed_and_deployed(reviews, monkeypatch):
-    few = replace(SETTINGS["imdb"], asked=MemoryPreset(tokens=5, heads=2))  # not without 50 words
-    monkeypatch.setitem(SETTINGS, "imdb", few)
+    few = Description.of({**RATES["imdb"].content(), **tables.memory(5, 2, 64), "loading": {}}, "imdb")
+    monkeypatch.setitem(RATES._read, "imdb", few)  # not without 50 words
     out = reviews / "run"
     learning = ("table_lr=10", "lr=0.003", "weight_decay=0", "batch=6", "token_dropout=0.1")
-    keys = ("loading.bigrams=3", "loading.tokens=12", *(f"learning.{key}" for key in learning))
+    keys = ("loading.bigrams=3", "loading.tokens=12", *(f"rates.{key}" for key in learning))
     options = ("--hidden", 6, *(word for key in keys for word in ("--set", key)))
     run("rates", "imdb", "--data", reviews, *options, "--epochs", 12, "--out", out)
-    history = json.loads((out / rates.HISTORY).read_text())
-    memory = history["settings"]["asked"]
-    assert memory["tokens"] == 12 and memory["loading"]["bigrams"] == 3
-    assert history["sizes"] == "12 tokens x 2 queries-6-2" and history["epochs"][-1]["test_accuracy"] > 0.9
-    net, weights = load(out / rates.NETWORK)
+    history = json.loads((out / HISTORY).read_text())
+    assert history["preset"]["population"]["memory"]["size"] == 12
+    assert history["preset"]["loading"]["bigrams"] == 3
+    assert history["sizes"] == "12 tokens of 2 x 2 heads-6-2" and history["epochs"][-1]["test_accuracy"] > 0.9
+    net, weights = load(out / NETWORK)
     assert net.table is not None and weights[net.table.name].shape == (8 + 3, 2)
     run("rates", "imdb", "--data", reviews, "--resume", "--epochs", 13, "--out", out)
-    assert len(json.loads((out / rates.HISTORY).read_text())["epochs"]) == 13
+    assert len(json.loads((out / HISTORY).read_text())["epochs"]) == 13
     run("deploy", out, "--data", reviews, "--steps", 24, "--json", out / "deployed.json")
     deployed = json.loads((out / "deployed.json").read_text())
     assert deployed["settled"] == 1 and deployed["spiking"][0]["accuracy"] > 0.9
@@ -291,16 +293,10 @@ def test_reviews_are_learnt_saved_resumed_and_deployed(reviews, monkeypatch):
 
 
 def test_a_table_that_does_not_learn_is_that_of_the_data(reviews):
-    frozen = replace(
-        SETTINGS["imdb"],
-        asked=MemoryPreset(tokens=12, heads=2),
-        table_lr=0,
-        hidden=(4,),
-        hold_out=20,
-        epochs=1,
-    )
-    begun_ = rates.RateTraining.start(frozen, reviews)
-    assert begun_.model.network.table is None
+    content = {**RATES["imdb"].content(), **tables.memory(12, 2, 4), "loading": {}}
+    frozen = Description.of(content, "imdb").changed(table_lr=0.0, hold_out=20, epochs=1)
+    begun_ = Run.start(frozen, reviews)
+    assert begun_.network.table is None
     begun_.epoch()
     d = frozen.load(reviews)
     assert (len(d.y_train), len(d.y_test), d.tokens_train.n_samples, d.tokens_test.n_samples) == (
@@ -309,7 +305,7 @@ def test_a_table_that_does_not_learn_is_that_of_the_data(reviews):
         40,
         20,
     )
-    whole = replace(frozen, hold_out=0).load(reviews)
+    whole = frozen.changed(hold_out=0).load(reviews)
     held = sorted(d.tokens_train.rows_of(j).tolist() for j in range(40))
     held += [d.tokens_test.rows_of(j).tolist() for j in range(20)]
     assert sorted(held) == sorted(whole.tokens_train.rows_of(j).tolist() for j in range(60))
@@ -319,19 +315,19 @@ def test_a_table_that_does_not_learn_is_that_of_the_data(reviews):
     "options, message",
     [
         (
-            ("digits", "--set", "learning.table_lr=2"),
+            ("digits", "--set", "rates.table_lr=2"),
             "table_lr is for a memory of tokens, digits has none: leave it out",
         ),
         (
-            ("digits", "--set", "learning.token_dropout=0.5"),
+            ("digits", "--set", "rates.token_dropout=0.5"),
             "token_dropout is for a memory of tokens, digits has none",
         ),
         (("digits", "--set", "loading.tokens=5"), "tokens is for a memory of tokens, digits has none"),
         (("digits", "--set", "loading.bigrams=5"), "bigrams is for a memory of tokens, digits has none"),
         (("vowels", "--set", "loading.bigrams=5"), "vowels has no option 'bigrams', only max_tokens"),
-        (("imdb", "--set", "loading.tokens=2000"), "tokens must be in 1..1024"),
-        (("imdb", "--set", "learning.token_dropout=2"), "token_dropout must be a number in 0..1"),
-        (("imdb", "--set", "learning.table_lr=-1"), "table_lr must be a number in 0..1e+06"),
+        (("imdb", "--set", "loading.tokens=2000"), "1024"),
+        (("imdb", "--set", "rates.token_dropout=2"), "token_dropout must be a number in 0..1"),
+        (("imdb", "--set", "rates.table_lr=-1"), "table_lr must be a number in 0..1e6"),
         (
             ("imdb", "--resume", "--set", "loading.bigrams=5"),
             "a resumed run keeps its settings: leave out --set loading.bigrams",

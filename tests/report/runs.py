@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,10 @@ from equilif.data.dataset import DataSet
 from equilif.report import page as pages
 from equilif.report import run as runs
 from equilif.training import presets
-from equilif.training.preset import MemoryPreset, Preset
+from equilif.training.description import Description
+from equilif.training.patches import patched
 from equilif.training.presets import PRESETS
-from equilif.training.train import Training
+from equilif.training.run import Run
 from equilif_golden.network import TokenRows
 
 #: names that a page must escape
@@ -34,9 +34,9 @@ class Made:
     pictures: int
 
 
-def trained(folder: Path, preset: Preset, data: DataSet) -> DataSet:
+def trained(folder: Path, preset: Description, data: DataSet) -> DataSet:
     """A run of this preset, saved in ``folder``."""
-    run = Training.start(preset, data, 0)
+    run = Run.start(preset, data, 0)
     while not run.done:
         run.epoch(folder=folder)
     return data
@@ -86,8 +86,8 @@ def texts(folder: Path) -> DataSet:
         test,
         words,
     )
-    memory = MemoryPreset(tokens=8, heads=2)
-    preset = dataclasses.replace(PRESETS["snippets"], hidden=(8,), epochs=1, memory=memory)
+    preset = PRESETS["snippets"].changed(hidden=(8,), epochs=1)
+    preset = patched(preset, {"population.memory.size": "8", "population.query.heads": "2"})
     return trained(folder, preset, data)
 
 

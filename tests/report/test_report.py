@@ -20,8 +20,10 @@ from equilif.data.about import About
 from equilif.data.scaling import fit
 from equilif.report import facts, page, run
 from equilif.report.inputs import Fields, Inputs
+from equilif.training import tables
+from equilif.training.description import Description
 from equilif.training.evaluate import evaluate
-from equilif.training.train import HISTORY, NETWORK, digest
+from equilif.training.history import HISTORY, NETWORK, digest
 from equilif_golden import network
 from tests.cli import refused
 from tests.cli import run as command
@@ -140,7 +142,7 @@ def test_a_page_tells_what_the_run_came_to(made):
     text = Page(report.html).text
     found = evaluate(saved.network, saved.weights, data.x_test, data.y_test)
     assert f"{100 * found.accuracy:.2f} %" in text
-    assert found.accuracy == saved.epochs[-1].test_accuracy == report.facts["accuracy"]
+    assert found.accuracy == saved.history.epochs[-1].test_accuracy == report.facts["accuracy"]
     assert digest(saved.weights) in text and data.digest in text
     assert "equilif train digits --hidden 16 --epochs 2 --seed 0" in text
     assert f"{int((found.predictions != data.y_test).sum())} test samples of 360 are told wrong" in text
@@ -171,7 +173,7 @@ def test_the_command_of_a_run_makes_the_same_weights(made, known, tmp_path, monk
     assert again[:2] == ["equilif", "train"] and "--label" in again and ("--net" in again) != known
     command(*again[1:], "--out", tmp_path / "again")
     _, weights = network.load(tmp_path / "again" / NETWORK)
-    assert digest(weights) == saved.digest
+    assert digest(weights) == digest(saved.weights)
 
 
 # -- what it tells ---------------------------------------------------------------------------------
@@ -286,8 +288,9 @@ def test_options_that_were_changed_are_in_the_command(made):
     assert len(own) == len(PHASES) - 1
     words = " ".join(f"--set phases.{name}={value}" for name, value in own.items())
     assert words in changed.repeat(data).commands[-2]
-    for other, words in (({"bias": 0.3}, "--set start.bias=0.3"), ({"rate_scales": (0.5, 1.0)}, "--net ")):
-        preset = dataclasses.replace(saved.history.preset, **other)
+    halved = tables.chain(*preset.hidden, rate_scales=(0.5, 1.0))
+    for other, words in (({"start": {"bias": 0.3}}, "--set start.bias=0.3"), (halved, "--net ")):
+        preset = Description.of({**saved.history.preset.content(), **other}, saved.history.data)
         changed = dataclasses.replace(saved, history=dataclasses.replace(saved.history, preset=preset))
         assert words in changed.repeat(data).commands[-2]
     assert "0.5" in changed.repeat(data).net
@@ -296,13 +299,13 @@ def test_options_that_were_changed_are_in_the_command(made):
 def test_a_run_in_real_numbers_has_its_accuracy_as_spikes(made, tmp_path):
     pytest.importorskip("torch")
     out = tmp_path / "rates"
-    command("rates", "digits", "--hidden", 8, "--epochs", 1, "--set", "learning.batch=64", "--out", out)
+    command("rates", "digits", "--hidden", 8, "--epochs", 1, "--set", "rates.batch=64", "--out", out)
     command("report", out)
     saved = run.read(out)
     text = Page((out / "report.html").read_text()).text
     assert "test accuracy, as spikes" in text and "in real numbers" in text
-    assert f"{100 * saved.epochs[-1].test_accuracy:.2f} %" in text
-    assert "equilif rates digits --hidden 8 --epochs 1 --set learning.batch=64 --seed 0" in text
+    assert f"{100 * saved.history.epochs[-1].test_accuracy:.2f} %" in text
+    assert "equilif rates digits --hidden 8 --epochs 1 --set rates.batch=64 --seed 0" in text
 
 
 def test_a_run_with_maps_has_a_page_with_their_kernels(tmp_path):
@@ -318,15 +321,16 @@ def test_a_run_with_maps_has_a_page_with_their_kernels(tmp_path):
         "--epochs",
         1,
         "--set",
-        "learning.batch=64",
+        "rates.batch=64",
         "--out",
         out,
     )
     command("report", out)
     text = (out / "report.html").read_text()
     assert "maps1[0]" in text and "maps1[5]" in text
-    keys = "--set learning.batch=64 --set learning.lr=0.001"
-    line = f"equilif rates digits --hidden conv:6 --hidden 64 --epochs 1 {keys} --seed 0"
+    keys = "--set rates.batch=64 --set rates.lr=0.001"
+    keys += " --set start.bias=0.1 --set start.scale=0.25"
+    line = f"equilif rates digits --hidden conv:6:3:1 --hidden 64 --epochs 1 {keys} --seed 0"
     assert sorted(run.read(out).repeat(None).commands[0].split()) == sorted(line.split())
 
 

@@ -11,9 +11,12 @@ from equilif.data import images
 from equilif.data.dataset import DataSet
 from equilif.training import convolved, netfile, train
 from equilif.training.convolved import Asked
-from equilif.training.train import HISTORY, NETWORK, Training, read_history
+from equilif.training.history import HISTORY, NETWORK, read_history
+from equilif.training.presets import PRESETS
+from equilif.training.run import Run
 from equilif_golden import network as networks
 from equilif_golden.network import Network
+from equilif_golden.schedule import Schedule
 from tests.cli import refused, run
 
 
@@ -52,13 +55,13 @@ def test_a_single_convolution_may_have_a_recipe_of_its_own():
     x = np.zeros((10, 28 * 28), np.uint8)
     data = DataSet("fashion", x, np.arange(10), x, np.arange(10), shape=(28, 28))
     single = convolved.preset(data, [Asked(64, 3, 1)])
-    assert single.schedule == convolved.SCHEDULE
+    assert single.schedule == Schedule(free=8, nudged=6, window=4)
     assert [s.rate_scale for s in single.network(data).synapses] == [0.8, 0.8, 0.2, 0.2]
     for more in (
         convolved.preset(data, [Asked(16), Asked(32)]),
         convolved.preset(data, [Asked(128, 4, 2)], [64]),
     ):
-        assert more.schedule == convolved.LONGER
+        assert more.schedule == Schedule(free=16, nudged=12, window=8)
 
 
 def test_colours_are_maps():
@@ -76,7 +79,7 @@ def test_a_run_of_convolutions_is_a_run_like_any_other(tmp_path):
     assert "digits 8x8x1-6x6x6-4x4x8-10" in said
     network, weights = networks.load(out / NETWORK)
     assert [p.shape for p in network.maps] == [(8, 8, 1), (6, 6, 6), (4, 4, 8)]
-    again = Training.start(read_history(out / HISTORY).preset, images.digits(), 0)
+    again = Run.start(read_history(out / HISTORY).preset, images.digits(), 0)
     for _ in range(4):
         again.epoch()
     assert all((again.weights[name] == w).all() for name, w in weights.items())
@@ -108,7 +111,7 @@ def test_a_run_of_convolutions_is_a_run_like_any_other(tmp_path):
 )
 def test_what_is_refused(tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "net.toml").write_text(netfile.written(convolved.PRESETS["digits"]))
+    (tmp_path / "net.toml").write_text(netfile.written(PRESETS["digits"]))
     assert message in refused("train", *arguments)
     assert [p.name for p in tmp_path.iterdir()] == ["net.toml"]
 
@@ -138,4 +141,6 @@ def test_training_images_are_mirrored():
     moved = (first != data.x_train).any(1)
     assert 0.4 < moved.mean() < 0.6 and (first[moved] == turned[moved]).all()
     assert (first != second).any()
-    assert "flip mirrors images, vowels has none" in refused("train", "vowels", "--set", "learning.flip=0.5")
+    assert "flip mirrors images, vowels holds none" in refused(
+        "train", "vowels", "--set", "learning.flip=0.5"
+    )

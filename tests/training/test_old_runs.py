@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from equilif.training.settings import read_history as read_rates
-from equilif.training.train import HISTORY, NETWORK, read_history
+from equilif.training.history import HISTORY, NETWORK, read_history, saved_history
+from equilif_golden import network as networks
 from tests.cli import run
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -53,14 +53,32 @@ def test_a_network_of_before_is_evaluated(saved, tmp_path):
 
 def test_a_memory_of_before_is_read():
     history = read_history(FIXTURES / "vowels" / HISTORY)
-    assert history.preset.memory.loading == {"n_pos": 8} and history.preset.crop == 0.2
+    assert history.preset.loading == {"n_pos": 8} and history.preset.crop == 0.2
 
 
+@pytest.mark.parametrize("known", [("rates.json", "rates.pt", NETWORK), ("rates.pt", NETWORK)])
 @pytest.mark.parametrize("saved", ["rates"], indirect=True)
-def test_rates_of_before_go_on(saved):
+def test_rates_of_before_go_on(saved, known):
+    """The checkpoint is enough; in the end the folder is one of this version."""
     pytest.importorskip("torch", exc_type=ImportError)
+    before = saved_history(saved)
+    for path in saved.iterdir():
+        if path.name not in known:
+            path.unlink()
     run("rates", "--resume", "--epochs", 2, "--out", saved)
-    assert len(read_rates(saved / "rates.json").epochs) == 2
+    after = saved_history(saved)
+    assert after.epochs[0] == before.epochs[0] and len(after.epochs) == 2
+    assert after.knows(networks.load(saved / NETWORK)[1])
+    assert {p.name for p in saved.iterdir()} == {HISTORY, "rates.pt", NETWORK, "learning_curve.png"}
+    run("rates", "--resume", "--epochs", 3, "--out", saved)
+    assert saved_history(saved).epochs[:2] == after.epochs
+
+
+@pytest.mark.parametrize("saved", ["rates", "train"], indirect=True)
+def test_a_run_of_before_is_reported(saved):
+    run("report", saved)
+    accuracy = saved_history(saved).epochs[-1].test_accuracy
+    assert f"{100 * accuracy:.2f} %" in (saved / "report.html").read_text()
 
 
 @pytest.mark.parametrize("saved", ["train", "conv"], indirect=True)

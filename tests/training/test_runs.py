@@ -5,17 +5,19 @@ Files of runs are read strictly, and options that would do nothing are refused.
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import itertools
 import json
 import os
 import random
+import shutil
 import signal
 import struct
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +26,16 @@ import pytest
 
 from equilif.data import images, names
 from equilif.training import folder as module
+from equilif.training.description import Description
 from equilif.training.folder import LOCK, MADE, OWNER, RUN, RunFolder
-from equilif.training.preset import Preset
-from equilif.training.presets import PRESETS
-from equilif.training.settings import SETTINGS
-from equilif.training.train import HISTORY, NETWORK, Training, digest, read_history
+from equilif.training.history import HISTORY, NETWORK, digest, read_history
+from equilif.training.patches import FEEDBACK, patched
+from equilif.training.presets import PRESETS, RATES
+from equilif.training.run import Run
 from equilif_golden import files, network
 from tests.cli import refused, run
 
+OLD_RATES = Path(__file__).parent / "fixtures" / "rates"
 PHASES = [word for key in ("free=24", "nudged=12", "window=8") for word in ("--set", f"phases.{key}")]
 #: options of `equilif train digits --seed 0`, and the digest of the weights in the end
 DIGITS = {
@@ -278,10 +282,10 @@ def test_rates_take_the_place_of_an_earlier_run(done):
     settings = ("rates", "digits", "--hidden", "conv:2", "--epochs", 1, "--out", done)
     assert "holds a run of digits" in refused(*settings)
     run(*settings, "--overwrite")
-    files = {"rates.pt", "rates.json", "network.npz", "learning_curve.png"}
+    files = {"rates.pt", HISTORY, NETWORK, "learning_curve.png"}
     assert {p.name for p in done.iterdir()} == files
     said = refused("rates", "digits", "--out", done)
-    assert "holds a run of digits, 64-2 maps-10, 1 of 1 epochs done" in said
+    assert "holds a run of digits, 8x8x1-6x6x2-10, 1 of 1 epochs done" in said
     assert f"`equilif rates --resume --out {done}`" in said
 
 
@@ -295,7 +299,8 @@ def test_names_of_pictures_are_said_the_same_everywhere():
 
 def test_names_of_data_sets_are_said_the_same_everywhere():
     assert names("images") == tuple(n for n in names("images") if PRESETS[n].memory is None)
-    assert set(SETTINGS) == set(PRESETS) and all(name == p.data for name, p in PRESETS.items())
+    for presets in (PRESETS, RATES):
+        assert all(name == p.data for name, p in presets.items())
 
 
 # -- targets ---------------------------------------------------------------------------------------
@@ -409,7 +414,7 @@ def test_rates_are_not_continued_with_other_data(tmp_path):
     assert "is one of mnist, not of digits" in refused("rates", "digits", "--resume", "--out", out)
     assert content(out) == before
     run("rates", "--resume", "--epochs", 2, "--data", data, "--out", out)
-    raw = json.loads((out / "rates.json").read_text())
+    raw = json.loads((out / HISTORY).read_text())
     assert (
         len(raw["epochs"]) == 2 and raw["data_digest"] == images.load("mnist", data).digest and raw["version"]
     )
@@ -440,13 +445,59 @@ def test_a_run_that_is_stopped_at_any_moment_is_continued_to_the_same_bits(how, 
             stopped += 1
             assert process.returncode in (-how, 128 + how, 0), said
     assert stopped >= 1
-    whole = Training.start(PRESETS["digits"].changed(epochs=3), images.load("digits"), 0)
+    whole = Run.start(PRESETS["digits"].changed(epochs=3), images.load("digits"), 0)
     while not whole.done:
         whole.epoch()
     history = read_history(tmp_path / HISTORY)
     assert [e.weights for e in history.epochs] == [e.weights for e in whole.history]
     assert digest(network.load(tmp_path / NETWORK)[1]) == digest(whole.weights)
     assert {p.name for p in tmp_path.iterdir()} == {HISTORY, NETWORK, "learning_curve.png"}
+
+
+@pytest.mark.parametrize("plan", ["train", "rates"])
+def test_a_run_that_breaks_off_between_any_two_files_goes_on_to_the_same_bits(plan, tmp_path, monkeypatch):
+    preset = PRESETS["digits"].changed(hidden=(4,), epochs=2)
+    if plan == "rates":
+        pytest.importorskip("torch")
+        preset = RATES["digits"].changed(hidden=(4,), epochs=2, batch=512)
+    data = images.load("digits")
+    whole = Run.start(preset, data)
+    while not whole.done:
+        whole.epoch()
+    write = files.write
+
+    class Enough(Exception):
+        pass
+
+    for stop in itertools.count():
+        out = tmp_path / str(stop)
+        out.mkdir()
+        left = stop
+
+        def broken(*arguments: Any) -> None:
+            nonlocal left
+            if not left:
+                raise Enough
+            left -= 1
+            write(*arguments)
+
+        monkeypatch.setattr(files, "write", broken)
+        first = Run.start(preset, data)
+        with contextlib.suppress(Enough):
+            while not first.done:
+                first.epoch(folder=out)
+        monkeypatch.setattr(files, "write", write)
+        if first.done and left:
+            break
+        state = out / (NETWORK if plan == "train" else "rates.pt")
+        assert state.exists() == (stop > 1)
+        again = Run.resume(out, data) if state.exists() else Run.start(preset, data)
+        again.begin(out)
+        while not again.done:
+            again.epoch(folder=out)
+        assert [e.weights for e in again.history] == [e.weights for e in whole.history]
+        assert digest(network.load(out / NETWORK)[1]) == whole.history[-1].weights
+    assert stop == (9 if plan == "train" else 10)
 
 
 # -- options that do nothing -----------------------------------------------------------------------
@@ -465,20 +516,20 @@ def test_a_run_that_would_stop_learning_is_refused_at_once(options, message):
     preset = PRESETS["digits"].changed(**{"epochs": 15} | options)
     start = time.process_time()
     with pytest.raises(ValueError, match=message):
-        Training.start(preset, images.load("digits"), 0)
+        Run.start(preset, images.load("digits"), 0)
     assert time.process_time() - start < 2
 
 
 def test_the_epoch_before_the_first_that_is_refused_still_learns():
     data = images.load("digits")
     preset = PRESETS["digits"].changed(epochs=102)
-    last = Training.start(preset, data, 0)
-    last.learner.set_learning_rate(preset.rate(101))
-    before = last.learner.counter
-    last.learner.train(data.x_train, data.y_train, np.arange(5), tokens=None)
-    assert last.learner.counter > before
+    last = Run.start(preset, data, 0)
+    last.backend.learner.set_learning_rate(preset.rate(101))
+    before = last.backend.learner.counter
+    last.backend.learner.train(data.x_train, data.y_train, np.arange(5), tokens=None)
+    assert last.backend.learner.counter > before
     with pytest.raises(ValueError, match="no weight would ever move"):
-        last.learner.set_learning_rate(preset.rate(102))
+        last.backend.learner.set_learning_rate(preset.rate(102))
 
 
 def test_a_long_run_starts_at_once():
@@ -486,14 +537,15 @@ def test_a_long_run_starts_at_once():
     preset = PRESETS["digits"].changed(form="linear", decay=0.5, epochs=1 << 20)
     data = images.load("digits")
     start = time.process_time()
-    Training.start(preset, data, 0)
+    Run.start(preset, data, 0)
     assert time.process_time() - start < 2
 
 
 def test_a_run_that_has_ended_is_not_asked_for_learning_rates(done):
     """Also one that went on, in an older version, when nothing moved any more."""
     raw = json.loads((done / HISTORY).read_text())
-    edited(done, preset={**raw["preset"], "epochs": 250})
+    learning = {**raw["preset"]["learning"], "epochs": 250}
+    edited(done, preset={**raw["preset"], "learning": learning})
     assert "from epoch 103 of 250" in refused("train", "--resume", "--out", done)
     run("train", "--resume", "--epochs", 1, "--out", done)
 
@@ -501,15 +553,15 @@ def test_a_run_that_has_ended_is_not_asked_for_learning_rates(done):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (("train", "--epochs", 2_000_000_000), "epochs must be in 1..1048576"),
-        (("train", "--set", "learning.eta=nan"), "eta must be a finite number"),
+        (("train", "--epochs", 2_000_000_000), "epochs must be an integer in 1..1048576"),
+        (("train", "--set", "learning.eta=nan"), "eta must be a number"),
         (("train", "--set", "learning.decay=1.5"), "decay must be a number in 0..1"),
         (("train", "--set", "run.every=nan"), "run.every must be a finite number"),
         (("train", "--seed", -1), "seed must be in 0..4294967295"),
         (("train", "--set", "run.baud=9600"), "baud is the rate of a port: give --port too"),
         (
             ("train", "vowels", "--set", "learning.shift=0.5"),
-            "shift moves images by a pixel, vowels has none",
+            "shift moves images by a pixel, vowels holds none",
         ),
         (("demo", "--seed", -1), "seed must be in 0..4294967295"),
         (("recall", "--seed", -1), "seed must be in 0..4294967295"),
@@ -523,14 +575,14 @@ def test_an_option_that_does_nothing_is_refused(arguments, message, tmp_path):
 @pytest.mark.parametrize(
     "options, message",
     [
-        (("--epochs", 0), "epochs must be in 1..1048576, not 0"),
-        (("--set", "learning.without=99"), "without, a class of digits, must be in 0..9, not 99"),
-        (("--set", "learning.without=-1"), "without, a class of digits, must be in 0..9, not -1"),
-        (("--set", f"learning.without={[*range(10)]}"), "without holds back 10 of 10 classes"),
-        (("--set", f"learning.without={[*range(9)]}"), "without holds back 9 of 10 classes"),
+        (("--epochs", 0), "epochs must be an integer in 1..1048576, not 0"),
+        (("--set", "rates.without=99"), "without, a class of digits, must be in 0..9, not 99"),
+        (("--set", "rates.without=-1"), "without, a class of digits, must be in 0..9, not -1"),
+        (("--set", f"rates.without={[*range(10)]}"), "without holds back 10 of 10 classes"),
+        (("--set", f"rates.without={[*range(9)]}"), "without holds back 9 of 10 classes"),
         (("--hidden", "conv:3:9"), "convolution 1: kernel must be in 1..8, not 9"),
         (("--seed", -1), "seed must be in 0..4294967295"),
-        (("--set", "learning.lr=11"), "lr must be a number in 1e-09..10"),
+        (("--set", "rates.lr=11"), "lr must be a number in 1e-9..10"),
         (("--resume", "--hidden", "conv:3"), "there is no run to resume|leave out --hidden"),
     ],
 )
@@ -541,11 +593,10 @@ def test_an_option_of_rates_that_does_nothing_is_refused(options, message, tmp_p
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("option", [{"shift": 0.5}, {"flip": 0.5}, {"channels": ("3",)}, {"feedback": False}])
-def test_what_is_for_images_is_refused_for_sequences(option):
-    typed = next(iter(option)).replace("channels", "conv")
-    with pytest.raises(ValueError, match=f"{typed}:? (is for images|cannot be left out)"):
-        replace(SETTINGS["vowels"], **option)
+@pytest.mark.parametrize("key, text", [("rates.shift", "0.5"), ("rates.flip", "0.5"), (FEEDBACK, "false")])
+def test_what_is_for_images_is_refused_for_sequences(key, text):
+    with pytest.raises(ValueError, match=key.rpartition(".")[2]):
+        patched(RATES["vowels"], {key: text})
 
 
 def test_a_rate_counts_for_a_port(done):
@@ -595,12 +646,14 @@ WRONG = [
     (("data_digest",), ["12", 5], "data_digest"),
     (("version",), [3, []], "version"),
     (("preset",), [None, [], {}], "preset"),
-    (("preset", "hidden"), [3, ["a"], [0], [1.5], None], "preset"),
-    (("preset", "eta"), ["x", None, -1, 1e999], "preset"),
-    (("preset", "schedule", "free"), ["x", 0, 1e9], "preset.schedule"),
-    (("preset", "schedule", "threshold"), [1e999, "1"], "preset.schedule"),
-    (("preset", "form"), ["square", 3, []], "preset.form"),
-    (("preset", "memory"), [3, {"tokens": 0, "heads": 1}], "preset.memory"),
+    (("preset", "population", "hidden1", "size"), ["a", 0, 1.5], "preset.population.hidden1.size"),
+    (("preset", "population"), [3, None, {}], "preset"),
+    (("preset", "synapse", 0, "from"), [3, [], ["zzz"], None], "preset.synapse.0.from"),
+    (("preset", "learning", "eta"), ["x", None, -1, 1e999], "preset.learning.eta"),
+    (("preset", "phases", "free"), ["x", 0, 1e9], "preset.phases.free"),
+    (("preset", "phases", "threshold"), [1e999, "1"], "preset.phases.threshold"),
+    (("preset", "learning", "form"), ["square", 3, []], "preset.learning.form"),
+    (("preset", "loading"), [3, {"n_pos": 1}], "preset.loading"),
     (("surprise",), [1], "surprise"),
 ]
 
@@ -672,10 +725,8 @@ def test_marks_that_do_not_fit_are_named(done):
 
 
 def test_what_presets_and_settings_say_is_read_back_whole():
-    for preset in PRESETS.values():
-        assert Preset.from_dict(json.loads(json.dumps(preset.to_dict()))) == preset
-    for settings in SETTINGS.values():
-        assert type(settings).from_dict(json.loads(json.dumps(asdict(settings)))) == settings
+    for preset in (*PRESETS.values(), *RATES.values()):
+        assert Description.from_dict(json.loads(json.dumps(preset.to_dict()))) == preset
 
 
 @pytest.mark.parametrize(
@@ -692,12 +743,12 @@ def test_a_history_of_rates_that_is_none_is_named(text, done):
 
 
 @pytest.fixture(scope="module")
-def by_rates(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The checkpoint of a small run in real numbers."""
+def by_rates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Files of a small run in real numbers."""
     pytest.importorskip("torch")
     out = tmp_path_factory.mktemp("by_rates")
     run("rates", "digits", "--hidden", 4, "--epochs", 1, "--out", out)
-    return (out / "rates.pt").read_bytes()
+    return content(out)
 
 
 def _spoilt(saved: dict[str, Any], kind: str) -> Any:
@@ -714,7 +765,7 @@ def _spoilt(saved: dict[str, Any], kind: str) -> Any:
     if kind == "unknown data":
         saved["settings"]["data"] = "zzz"
     elif kind == "other sizes":
-        saved["settings"]["hidden"] = [5]
+        state["model"] = {name: value[..., :1] for name, value in state["model"].items()}
     elif kind == "a weight that is no number":
         weights[0, 0] = torch.nan
     elif kind == "another shape":
@@ -732,28 +783,47 @@ def _spoilt(saved: dict[str, Any], kind: str) -> Any:
     return saved
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        *(
-            "a list",
-            "settings",
-            "history",
-            "state",
-            "unknown data",
-            "other sizes",
-            "a weight that is no number",
-        ),
-        *("another shape", "steps", "no moments", "a digest", "an epoch", "surprise"),
-    ],
-)
+FAULTS = ("a list", "state", "other sizes", "a weight that is no number", "another shape", "steps")
+
+
+@pytest.mark.parametrize("kind", [*FAULTS, "no moments", "surprise", "epochs"])
 def test_a_checkpoint_that_is_none_is_named(kind, by_rates, tmp_path):
     torch = pytest.importorskip("torch")
     path = tmp_path / "rates.pt"
-    path.write_bytes(by_rates)
+    path.write_bytes(by_rates[path.name])
+    (tmp_path / HISTORY).write_bytes(by_rates[HISTORY])
     torch.save(_spoilt(torch.load(path, weights_only=True), kind), path)
     for command in (("rates", "--resume", "--epochs", 2, "--out", tmp_path), ("deploy", tmp_path)):
         assert f"{path} is not a checkpoint of `equilif rates`: " in refused(*command)
+
+
+@pytest.mark.parametrize(
+    "kind", ["a list", "settings", "history", "state", "unknown data", "a digest", "an epoch"]
+)
+def test_a_checkpoint_of_before_that_is_none_is_named(kind, tmp_path):
+    """It has the history too."""
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "rates.pt"
+    shutil.copy(OLD_RATES / NETWORK, tmp_path)
+    torch.save(_spoilt(torch.load(OLD_RATES / path.name, weights_only=True), kind), path)
+    assert f"{path} is not a checkpoint of `equilif rates`: " in refused(
+        "rates", "--resume", "--epochs", 2, "--out", tmp_path
+    )
+
+
+def test_a_checkpoint_of_another_run_is_named(by_rates, tmp_path):
+    torch = pytest.importorskip("torch")
+    for name, text in by_rates.items():
+        (tmp_path / name).write_bytes(text)
+    path = tmp_path / "rates.pt"
+    saved = torch.load(path, weights_only=True)
+    for epochs, scale in ((1, -1.0), (2, 1.0)):
+        state = saved["state"]
+        model = {name: value * scale for name, value in state["model"].items()}
+        torch.save({"epochs": epochs, "state": {**state, "model": model}}, path)
+        assert f"{path} is not from the run of" in refused(
+            "rates", "--resume", "--epochs", 2, "--out", tmp_path
+        )
 
 
 @pytest.mark.parametrize("text", [b"", b"x", b"[" * 100_000, b"\x80\x02c"])
@@ -763,12 +833,20 @@ def test_a_checkpoint_of_another_kind_is_named(text, tmp_path):
     assert "is not a checkpoint of `equilif rates`: " in refused("rates", "--resume", "--out", tmp_path)
 
 
-def test_a_checkpoint_that_names_no_data_is_continued(by_rates, tmp_path):
+def test_a_run_goes_on_by_the_command_that_began_it(by_rates, done, tmp_path):
+    for name, text in by_rates.items():
+        (tmp_path / name).write_bytes(text)
+    assert "equilif rates" in refused("train", "--resume", "--epochs", 2, "--out", tmp_path)
+    assert "rates.pt" in refused("rates", "--resume", "--epochs", 2, "--out", done)
+    assert content(tmp_path).items() >= by_rates.items()
+
+
+def test_a_checkpoint_that_names_no_data_is_continued(tmp_path):
     """As version 0.1.0 first wrote it."""
     torch = pytest.importorskip("torch")
     path = tmp_path / "rates.pt"
-    path.write_bytes(by_rates)
-    saved = torch.load(path, weights_only=True)
+    shutil.copy(OLD_RATES / NETWORK, tmp_path)
+    saved = torch.load(OLD_RATES / path.name, weights_only=True)
     torch.save({k: saved[k] for k in ("settings", "history", "state")}, path)
     run("rates", "--resume", "--epochs", 2, "--out", tmp_path)
-    assert "data_digest" in torch.load(path, weights_only=True)
+    assert read_history(tmp_path / HISTORY).data_digest == images.load("digits").digest

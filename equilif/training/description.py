@@ -1,0 +1,600 @@
+"""A network and how it learns: the one description that network files, presets, runs and commands share."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from bisect import bisect_left
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from equilif.data import Name, images, sequences
+from equilif.data.dataset import DataSet
+from equilif.data.ragged import position
+from equilif.extras import needs
+from equilif.training import old, tables
+from equilif.training.tables import (
+    METHODS,
+    LearningTable,
+    NumbersTable,
+    PhasesTable,
+    Place,
+    PlacedError,
+    PopulationTable,
+    RatesTable,
+    StartTable,
+    SynapseTable,
+    Table,
+    Tables,
+    named,
+    nearest,
+    within,
+)
+from equilif_golden.blocks.relay import FRACTION
+from equilif_golden.fixed import DEFAULT, Numerics, keep, whole
+from equilif_golden.learning import learning_steps, smallest_rate
+from equilif_golden.network import Network, Synapse, Weights
+from equilif_golden.schedule import Schedule
+
+with needs("cli"):
+    from pydantic import Field, PrivateAttr, ValidationError
+
+
+class Sizes(NamedTuple):
+    """What a network must have for a data set: inputs, outputs, the width of a token (0: no tokens), tokens
+    of the longest sample, and rows of the table of them.
+    """
+
+    inputs: int
+    outputs: int
+    width: int = 0
+    tokens: int = 0
+    rows: int = 1
+    data: str = "the data"
+    image: tuple[int, int, int] | None = None  #: height, width and colours, where they are known
+
+    @classmethod
+    def of(cls, d: DataSet) -> Self:
+        if d.tokens_train is None or d.tokens_test is None:
+            return cls(d.n_features, d.n_classes, data=d.name, image=d.image)
+        longest = max(int(np.diff(part.off).max()) for part in (d.tokens_train, d.tokens_test))
+        rows, width = d.tokens_train.table.shape
+        return cls(d.n_features, d.n_classes, width, longest, rows, d.name)
+
+
+def _of_method(name: str) -> Any:
+    """A key of [learning] or [rates], whichever the description has."""
+    return property(lambda self: getattr(self.method, name))
+
+
+# -- the description -------------------------------------------------------------------------------
+class Description(Table):
+    """A network and how it learns, as a file has them: sizes may be left to the data.
+
+    :meth:`of` makes one; every other way leaves checks out.  ``data``: the data set that it is for.
+    """
+
+    population: dict[str, PopulationTable] = Field(
+        description="Populations, in the order in which they are updated.", min_length=1
+    )
+    synapse: tuple[SynapseTable, ...] = Field(
+        description="Synapses: spikes go both ways, through the same weights.", strict=False, min_length=1
+    )
+    phases: PhasesTable = PhasesTable()
+    learning: LearningTable | None = None
+    rates: RatesTable | None = None
+    start: StartTable = StartTable()
+    numbers: NumbersTable = NumbersTable()
+    loading: dict[str, Any] = Field({}, description="Options of the loader of a data set of sequences.")
+    _data: str = PrivateAttr("")
+
+    eta, decay, form, shift, flip, dropout, crop, mask, order, seeds = map(
+        _of_method,
+        ("eta", "decay", "form", "shift", "flip", "dropout", "crop", "mask", "order", "seeds"),
+    )
+    batch, lr, weight_decay, table_lr, token_dropout, without, hold_out = map(
+        _of_method,
+        ("batch", "lr", "weight_decay", "table_lr", "token_dropout", "without", "hold_out"),
+    )
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any], data: str = "") -> Self:
+        """That of a file's content; PlacedError names what is wrong, and where.
+
+        ``data``: what it is to learn.
+        """
+        try:
+            found = cls.model_validate(content)
+        except ValidationError as e:
+            raise tables.problem(e) from None
+        found._data = data
+        found._check()
+        return found
+
+    @classmethod
+    def of_network(cls, network: Network, data: str = "", *, sized: bool = False, **others: Any) -> Self:
+        """That of a network, and other tables; without ``sized`` the data say the sizes that they can say."""
+        found = {
+            **tables.shape(network, sized=sized),
+            "phases": dataclasses.asdict(network.schedule),
+            "numbers": dataclasses.asdict(network.numerics),
+        }
+        return cls.of({**found, **others}, data)
+
+    @classmethod
+    def from_dict(cls, d: Mapping[str, Any]) -> Self:
+        """What :meth:`to_dict` made, or version 0.1.0 wrote; PlacedError names what is something else."""
+        content = dict(d if "population" in d else old.preset(d))
+        return cls.of(content, content.pop("data", ""))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of a file, and the name of the data."""
+        return {"data": self.data, **self.content()}
+
+    def content(self) -> dict[str, Any]:
+        """The content of a file."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+    @property
+    def data(self) -> str:
+        return self._data
+
+    @property
+    def method(self) -> LearningTable | RatesTable:
+        """How it learns; ValueError for a network that does not say it."""
+        if self.rates is None:
+            return self.require_learning()
+        return self.rates
+
+    def require_learning(self) -> LearningTable:
+        """ValueError for a network that does not say how it learns."""
+        if self.learning is None:
+            raise ValueError(
+                "there is no [learning]: add it, for example with epochs = 10, eta = 0.02 and decay = 0.9"
+            )
+        return self.learning
+
+    @property
+    def epochs(self) -> int:
+        return self.method.epochs
+
+    @property
+    def schedule(self) -> Schedule:
+        return Schedule(**self.phases.model_dump())
+
+    @property
+    def numerics(self) -> Numerics:
+        return Numerics(**self.numbers.model_dump())
+
+    @property
+    def synapses(self) -> tuple[Synapse, ...]:
+        """One for each population that a table names."""
+        return tuple(
+            Synapse(name, s.to, s.rate, s.feedback, s.kernel, s.stride)
+            for s in self.synapse
+            for name in s.from_
+        )
+
+    # -- changes -----------------------------------------------------------------------------------
+    def changed(self, *, hidden: tuple[int, ...] | None = None, **options: Any) -> Self:
+        """The description with other values of keys of [phases], [learning] or [rates], [start] or
+        [loading], and with other hidden populations; None leaves one as it is.
+        """
+        content = self.content()
+        given = {name: value for name, value in options.items() if value is not None}
+        for table in ("phases", "learning" if self.learning else "rates", "start"):
+            known = type(getattr(self, table)).model_fields
+            found = {name: given.pop(name) for name in list(given) if name in known}
+            content[table] = content.get(table, {}) | found
+        content["loading"] = given.pop("loading", content["loading"])
+        if given:
+            raise ValueError(f"a description has no {', '.join(given)}")
+        if hidden is not None and hidden != self.hidden:
+            content |= self._with_hidden(tuple(hidden))
+        return type(self).of(content, self.data)
+
+    def _with_hidden(self, hidden: tuple[int, ...]) -> Tables:
+        """A chain, or a memory before one, with other hidden populations; ValueError for another network."""
+        same = type(self).of(self.content() | self._usual(self.hidden), self.data)
+        if (same.population, same.synapses) != (self.population, self.synapses):
+            raise ValueError(
+                "hidden is for chains, this network has its sizes in the file that it came from: change them "
+                "there"
+            )
+        return self._usual(hidden)
+
+    def _usual(self, hidden: tuple[int, ...]) -> Tables:
+        """The usual network of these hidden populations, with the learning rates of this one."""
+        if not self.loaded:
+            into = {s.post: s.rate_scale for s in self.synapses}
+            names = [name for name, g in self.population.items() if g.kind in ("lif", "output")]
+            # rates of layers belong to these layers
+            same = len(hidden) == len(names) - 1
+            rates = tuple(into.get(name, 1.0) for name in names) if same else None
+            return tables.chain(*hidden, rate_scales=rates, feedback=self.feedback)
+        memory, query = (self.population[name] for name in self.loaded)
+        rate = {s.pre: s.rate_scale for s in self.synapses if s.post == self.loaded[1]}
+        return tables.memory(
+            memory.size or 1,
+            self.heads,
+            *hidden,
+            gain=query.gain or 0,
+            sharpness=memory.sharpness or 0,
+            query_scale=rate.get("bias", 1.0),
+            table_scale=rate[self.loaded[0]] if self.learns_table else None,
+        )
+
+    # -- checks ------------------------------------------------------------------------------------
+    def _check(self) -> None:
+        """PlacedError unless some data make a network of it that learns."""
+        populations = {}
+        for name, table in self.population.items():
+            with within(("population", name), PopulationTable.model_fields):
+                populations[name] = table.checked(name)
+        keep(self, population=populations)
+        self._check_synapses()
+        with within(("phases",), PhasesTable.model_fields):
+            _ = self.schedule
+        with within(("numbers",), NumbersTable.model_fields):
+            _ = self.numerics
+        try:
+            self._check_network()
+            self._check_method()
+        except PlacedError:
+            raise
+        except ValueError as e:
+            raise PlacedError(self.place(str(e)), str(e)) from e
+
+    def _check_synapses(self) -> None:
+        names = list(self.population)
+        for k, s in enumerate(self.synapse):
+            for key, name in [("from", n) for n in s.from_] + [("to", s.to)]:
+                if name not in names:
+                    raise PlacedError(
+                        ("synapse", k, key), f"there is no population {name!r}: {nearest(name, names)}"
+                    )
+            with within(("synapse", k), ("rate", "feedback", "kernel", "stride")):
+                Synapse(s.from_[0], s.to, s.rate, s.feedback, s.kernel, s.stride)
+
+    def _check_network(self) -> None:
+        outputs = [name for name, g in self.population.items() if g.kind == "output"]
+        if not outputs:
+            raise ValueError('a network needs a population of kind = "output": it is nudged and read out')
+        if len(outputs) > 1:
+            raise ValueError(
+                f'population {outputs[1]!r}: there is one output, {outputs[0]!r}; make this kind = "lif"'
+            )
+        inputs = [name for name, g in self.population.items() if g.kind == "input" and g.size is None]
+        if len(inputs) > 1:
+            raise ValueError(
+                f"population {inputs[1]!r}: one input can leave its size to the data, and {inputs[0]!r} "
+                "does: give this one a size"
+            )
+        for m in self.smallest.memories:
+            if not m.softmax.loaded and self.population[m.relay.name].size is None:
+                raise ValueError(
+                    f"population {m.relay.name!r}: its memory stores patterns, so it needs a size, heads "
+                    "times the length of a pattern"
+                )
+        if self.loading and not self.loaded:
+            raise PlacedError(
+                ("loading",), "[loading] is for a memory of tokens, this network has none: leave it out"
+            )
+        for name, value in self.loading.items():
+            if name == "max_tokens" or not isinstance(value, int | float | str):
+                raise ValueError(f"loading.{name} must be a number or a text for the loader, not {value!r}")
+        if self.data in set(Name):
+            self.check_kind(self.data, tokens=self.data in sequences.NAMES)
+        if self.data in sequences.NAMES:
+            sequences.check_options(self.data, self.loading)
+
+    def _check_method(self) -> None:
+        """ValueError for what changes samples that these are not."""
+        if self.learning and self.rates:
+            raise PlacedError(("rates",), "[rates] is in place of [learning]: leave one of them out")
+        if self.learning is None and self.rates is None:
+            return
+        if self.loaded:
+            self.check_images(self.data, images=False)
+        if self.rates:
+            self._check_rates(self.rates)
+        elif not self.loaded and self.dropout:
+            raise ValueError(
+                f"dropout leaves out tokens of a memory, {self.data} has none here: leave it out"
+            )
+        elif not self.loaded or self.learns_table:
+            for name in ("crop", "mask"):
+                if getattr(self, name):
+                    raise ValueError(
+                        f"{name} changes tokens that stay, {self.data} has none here: leave it out"
+                    )
+
+    def check_images(self, data: object, *, images: bool) -> None:
+        """ValueError for what changes images, where these are none."""
+        for name, what in (("shift", "moves images by a pixel"), ("flip", "mirrors images")):
+            if getattr(self, name) and not images:
+                raise ValueError(f"{name} {what}, {data} holds none: leave it out")
+
+    def _check_rates(self, rates: RatesTable) -> None:
+        """The table of tokens is part of the network where it learns."""
+        if not self.loaded:
+            for name in ("table_lr", "token_dropout"):
+                if getattr(rates, name):
+                    raise ValueError(f"{name} is for a memory of tokens, {self.data} has none: leave it out")
+            return
+        if not self.feedback:
+            raise ValueError(f"feedback cannot be left out: the memory of {self.data} is trained with it")
+        memory, query = self.loaded
+        if bool(rates.table_lr) == self.learns_table:
+            return
+        table = self.population[memory].model_copy(update={"rows": 0 if rates.table_lr else None})
+        synapses = [
+            dataclasses.replace(s, rate_scale=float(bool(rates.table_lr)))
+            if (s.pre, s.post) == self.loaded
+            else s
+            for s in self.synapses
+        ]
+        keep(self, population={**self.population, memory: table}, synapse=tables.grouped(synapses))
+
+    def place(self, message: str) -> Place:
+        """The population, synapse or key of the file that a message is about."""
+        raw = self.model_dump(by_alias=True, exclude_unset=True)
+        for name, table in raw["population"].items():
+            if f"population {name!r}" in message:
+                return ("population", name, *named(message, table))
+        for k, s in reversed([*enumerate(raw["synapse"])]):
+            for pre in s["from"]:
+                if re.search(rf"synapse {re.escape(pre)}-{re.escape(s['to'])}(?![\w.])", message):
+                    return ("synapse", k, *named(message, s))
+        for table in ("phases", *METHODS, "start", "loading", "numbers"):
+            if found := named(message, raw.get(table) or {}):
+                return (table, *found)
+        return ()
+
+    # -- what it is made of ------------------------------------------------------------------------
+    @property
+    def output(self) -> str:
+        return next(name for name, g in self.population.items() if g.kind == "output")
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """Sizes of the spiking populations before the output that are no maps."""
+        return tuple(g.size or 0 for g in self.population.values() if g.kind == "lif" and not g.shape)
+
+    @property
+    def feedback(self) -> bool:
+        """Whether all synapses send spikes back."""
+        return all(s.feedback for s in self.synapse)
+
+    @property
+    def loaded(self) -> tuple[str, str] | None:
+        """The softmax population that tokens are loaded into, and its relay."""
+        return next(((s.pre, s.post) for s in self.synapses if self.population[s.pre].loaded), None)
+
+    @property
+    def memory(self) -> PopulationTable | None:
+        """The memory of a sequence's tokens."""
+        return self.population[self.loaded[0]] if self.loaded else None
+
+    @property
+    def heads(self) -> int:
+        """Queries to the memory."""
+        return (self.population[self.loaded[1]].heads or 1) if self.loaded else 0
+
+    @property
+    def learns_table(self) -> bool:
+        """Whether tokens are rows of a table that learns."""
+        return self.memory is not None and self.memory.rows is not None
+
+    @property
+    def open(self) -> tuple[str, ...]:
+        """Populations whose size or rows the data say."""
+        return tuple(name for name, g in self.population.items() if g.size is None or g.rows == 0)
+
+    @property
+    def unjoined(self) -> str:
+        """A note that names the populations without a synapse; empty when there are none."""
+        joined = {name for s in self.synapses for name in (s.pre, s.post)}
+        names = [repr(name) for name in self.population if name not in joined]
+        if not names:
+            return ""
+        return f"population {', '.join(names)}: no synapse joins it to another, so it does nothing"
+
+    # -- the network -------------------------------------------------------------------------------
+    @property
+    def smallest(self) -> Network:
+        """The network, where data leave sizes open the smallest."""
+        inputs = sum(g.size or 1 for g in self.population.values() if g.kind == "input")
+        return self._network(Sizes(inputs, self.population[self.output].size or 2, 1))
+
+    def network(self, data: DataSet | Sizes | None = None) -> Network:
+        """The network for these data; ValueError says what does not fit.
+
+        Without data every population must have a size.
+        """
+        if data is None:
+            if self.open:
+                name = self.open[0]
+                left = "rows are" if self.population[name].rows == 0 else "size is"
+                raise ValueError(
+                    f"population {name!r}: its {left} left to the data; give a number, or name the data"
+                )
+            return self._network(Sizes(0, 0))
+        sizes = Sizes.of(data) if isinstance(data, DataSet) else data
+        self._check_tokens(sizes)
+        self._check_sizes(sizes)
+        return self._network(sizes)
+
+    def _network(self, sizes: Sizes) -> Network:
+        left = sizes.inputs - sum(g.size or 0 for g in self.population.values() if g.kind == "input")
+        by_data = {"input": left, "output": sizes.outputs}
+        made = []
+        for name, g in self.population.items():
+            size = (g.heads or 1) * sizes.width if g.kind == "relay" else by_data.get(g.kind, 1)
+            made.append(g.population(name, size, sizes.rows))
+        numerics = None if self.numerics == DEFAULT else self.numerics
+        return Network.holding(tuple(made), self.synapses, self.output, self.schedule, numerics)
+
+    def _check_sizes(self, sizes: Sizes) -> None:
+        """ValueError unless data of these inputs and classes fit."""
+        output = self.population[self.output]
+        if output.size is not None and output.size < sizes.outputs:
+            raise ValueError(
+                f"population {self.output!r}: size {output.size} is too small, {sizes.data} has "
+                f"{sizes.outputs} classes; leave the size out, and the data say it"
+            )
+        inputs = {name: g for name, g in self.population.items() if g.kind == "input"}
+        if not inputs:
+            if sizes.inputs:
+                raise ValueError(
+                    f"{sizes.data} has {sizes.inputs} inputs, the network has no population of kind "
+                    '"input": add one'
+                )
+            return
+        size = sum(g.size or 0 for g in inputs.values())
+        fits = size == sizes.inputs if all(g.size for g in inputs.values()) else size < sizes.inputs
+        for name, g in inputs.items():
+            if g.image is not None and (not fits or sizes.image not in (None, tuple(g.image))):
+                raise ValueError(
+                    f"population {name!r}: shape {g.shape} with patch {g.patch} is of images of "
+                    f"{tuple(g.image)}, {size} values; {sizes.data} has {sizes.image or sizes.inputs}"
+                )
+        if not fits:
+            wrong = next((name for name, g in inputs.items() if g.size), next(iter(inputs)))
+            has = f"{sizes.inputs} inputs" if sizes.inputs else "tokens and no inputs"
+            raise ValueError(
+                f"population {wrong!r}: the network's inputs have size {size or 'open'}, {sizes.data} "
+                f"has {has}; leave the size out, and the data say it"
+            )
+
+    def check_kind(self, data: str, *, tokens: bool) -> None:
+        """ValueError unless data with tokens meet a memory that is loaded with them, and other data none."""
+        if tokens and not self.loaded:
+            raise ValueError(
+                f"{data} has tokens: the network needs a softmax population with loaded = true, and a relay; "
+                "`equilif new` of these data writes one that has them"
+            )
+        if self.loaded and not tokens:
+            raise ValueError(
+                f"population {self.loaded[0]!r}: loaded = true wants the tokens of a sequence, {data} has "
+                "none"
+            )
+
+    def _check_tokens(self, sizes: Sizes) -> None:
+        self.check_kind(sizes.data, tokens=sizes.width > 0)
+        if not self.loaded:
+            return
+        softmax, relay = (self.population[name] for name in self.loaded)
+        if softmax.size is not None and softmax.size < sizes.tokens:
+            raise ValueError(
+                f"population {self.loaded[0]!r}: size {softmax.size} is too small, a sample of {sizes.data} "
+                f"has {sizes.tokens} tokens"
+            )
+        if softmax.rows and softmax.rows != sizes.rows:
+            raise ValueError(
+                f"population {self.loaded[0]!r}: rows {softmax.rows} do not fit, {sizes.data} has a table of "
+                f"{sizes.rows}; with rows = 0 the data say it"
+            )
+        wanted = self.heads * sizes.width
+        if relay.size is not None and relay.size != wanted:
+            raise ValueError(
+                f"population {self.loaded[1]!r}: size {relay.size} does not fit, {self.heads} heads of "
+                f"{sizes.width} values make {wanted}; leave the size out, and the data say it"
+            )
+
+    def initial_weights(self, network: Network, seed: int, data: DataSet | None = None) -> Weights:
+        """``data``: where a table of tokens begins; ValueError when the network has one and they are not
+        given.
+        """
+        weights = network.initial_weights(seed, **self.start.model_dump())
+        if network.table is not None:
+            if data is None or data.tokens_train is None:
+                raise ValueError("the network has a table of tokens: give the data that it begins with")
+            weights[network.table.name] = data.tokens_train.table.astype(np.int64)
+        if network.loaded and (n := self.loading.get("n_pos", 0)):
+            # each head begins at a place of its own in the sequence
+            places = position(np.linspace(0, 1, self.heads), n).astype(np.int64)
+            codes = places << (network.numerics.fraction - FRACTION)
+            relay = network.loaded.relay
+            asked = [s for s in network.plastic if s.post == relay.name and network[s.pre].clamped]
+            if asked:
+                weights[asked[0].name].reshape(-1, self.heads, relay.width)[0, :, -n:] = codes
+        return weights
+
+    # -- data --------------------------------------------------------------------------------------
+    def load(self, folder: Path | None = None) -> DataSet:
+        """The data set from ``folder``, or from where its loader looks by itself; what is held out is not
+        in it.
+        """
+        if not self.loaded:
+            return self.selected(images.load(self.data, folder))
+        return self.selected(sequences.data_set(self.data, folder, self.options))
+
+    def selected(self, d: DataSet) -> DataSet:
+        """The data without what is held out; ValueError when too few classes would be left."""
+        if self.rates is None:
+            return d
+        for label in self.rates.without:
+            whole(label, f"without, a class of {d.name},", 0, d.n_classes - 1)
+        left = d.n_classes - len(set(self.rates.without))
+        if left < 2:
+            raise ValueError(
+                f"without holds back {d.n_classes - left} of {d.n_classes} classes: at least two must be "
+                "left to tell apart"
+            )
+        return d.holding_out(self.rates.hold_out) if self.rates.hold_out else d
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options of the loader of a set of sequences, the number of tokens among them."""
+        return {} if self.memory is None else {"max_tokens": self.memory.size, **self.loading}
+
+    # -- learning rates ----------------------------------------------------------------------------
+    def rate(self, epoch: int) -> float:
+        """Learning rate of an epoch, counted from 0.
+
+        exponential     eta x decay**epoch
+        linear, cosine  from eta in the first epoch to eta x decay in the last
+        """
+        if self.form == "exponential":
+            return float(self.eta * self.decay**epoch)
+        progress = epoch / max(1, self.epochs - 1)
+        left = 1 - progress if self.form == "linear" else (1 + math.cos(math.pi * progress)) / 2
+        return float(self.eta * (self.decay + (1 - self.decay) * left))
+
+    def check_rates(self, network: Network) -> None:
+        """ValueError unless weights can move in every epoch.
+
+        Learning rates only fall, so that the first epoch has the largest one, and a search finds the first
+        epoch whose rate is too small.
+        """
+        learning_steps(network, self.rate(0))
+
+        def dead(epoch: int) -> bool:
+            try:
+                return not any(step.gain for step in learning_steps(network, self.rate(epoch)).values())
+            except ValueError:  # a smaller rate than one that is possible can only be too small
+                return True
+
+        first = bisect_left(range(self.epochs), True, key=dead)
+        if first < self.epochs:
+            smallest = smallest_rate(network)
+            fewer = f"at most {first} epoch{'s' * (first > 1)}, " if self.form == "exponential" else ""
+            raise ValueError(
+                f"from epoch {first + 1} of {self.epochs} on no weight would move: the learning rate is "
+                f"{self.rate(first):.3g} there, and the smallest that counts is {smallest:.3g}; take {fewer}"
+                "a decay nearer to 1 or a larger eta"
+            )
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of a network file (draft 2020-12)."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Description.model_json_schema(by_alias=True),
+        "title": "A network of equilif, and how it learns",
+    }

@@ -1,0 +1,452 @@
+"""The tables of a network file: their keys, with ranges and texts.
+
+They stand here once: they check a file and make its errors, the list of `equilif new --keys`, the table in
+docs/own_networks.md and the JSON Schema for editors.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import json
+import re
+import reprlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
+
+from equilif.extras import needs
+from equilif_golden.fixed import Numerics, whole
+from equilif_golden.network import MOST_NEURONS, MOST_START, Input, Network, Population, Synapse
+from equilif_golden.populations import MOST_GAIN, MOST_ROWS, shape_of
+from equilif_golden.schedule import Option, Schedule
+
+with needs("cli"):
+    from pydantic import (
+        BaseModel,
+        BeforeValidator,
+        ConfigDict,
+        Field,
+        ValidationError,
+        WithJsonSchema,
+        create_model,
+    )
+
+MAX_EPOCHS = 1 << 20
+MAX_SEED = (1 << 32) - 1
+#: keys that lead to a value of a file
+Place = tuple[str | int, ...]
+#: content of a file, or a part of it
+Tables = dict[str, Any]
+#: keys that belong to one kind of population
+OPTIONS = ("heads", "gain", "sharpness", "loaded", "rows", "shape", "patch")
+#: tables that say how a network learns, one of them in a description
+METHODS = ("learning", "rates")
+#: how a message calls a value, by its type in JSON
+NAMED = {
+    "boolean": "true or false",
+    "string": "a text",
+    "integer": "an integer",
+    "number": "a number",
+    "array": "a list",
+}
+
+
+def check_seed(seed: int) -> int:
+    """A seed that NumPy and torch take; ValueError otherwise."""
+    return whole(seed, "seed", 0, MAX_SEED)
+
+
+# -- keys ------------------------------------------------------------------------------------------
+class Key(NamedTuple):
+    """A key in words: ``values`` that it may have, ``wanted`` is the same in a message, ``default`` holds
+    when it is left out; empty: it must be there.
+    """
+
+    meaning: str
+    values: str
+    wanted: str
+    default: str
+
+
+def _key(default: Any, meaning: str, *, values: str = "", absent: str = "", **limits: Any) -> Any:
+    """A key of a table.
+
+    ``values``: what it may be, where its type and its limits do not tell; ``absent``: what holds when it is
+    left out, where its default does not tell.
+    """
+    texts = {"x-values": values, "x-absent": absent}
+    extra: Any = {name: text for name, text in texts.items() if text}
+    return Field(default, description=meaning, json_schema_extra=extra, **limits)
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}".replace("e+0", "e").replace("e-0", "e-")
+
+
+def _range(schema: Mapping[str, Any]) -> str:
+    if "exclusiveMinimum" in schema:
+        return f"above {_number(schema['exclusiveMinimum'])}, up to {_number(schema['maximum'])}"
+    return f"{_number(schema['minimum'])}..{_number(schema['maximum'])}" if "maximum" in schema else ""
+
+
+def _in_words(schema: Mapping[str, Any]) -> Key:
+    """A key, by its JSON Schema."""
+    found = {**schema, **schema.get("anyOf", [{}])[0]}
+    kind = NAMED[found["type"]]
+    values = found.get("x-values") or _range(found) or _range(found.get("items", {}))
+    if "enum" in found:
+        values = ", ".join(found["enum"])
+        wanted = f"one of {values}"
+    elif not values:
+        values, wanted = "true, false" if kind == NAMED["boolean"] else kind, kind
+    elif found["type"] in ("integer", "number"):
+        wanted = f"{kind} {values}" if values.startswith("above") else f"{kind} in {values}"
+    else:
+        several = " of one or more" if "minItems" in found else ""
+        wanted = values if found["type"] == "string" else f"{kind}{several} ({values})"
+    default = found.get("x-absent") or (json.dumps(found["default"]) if "default" in found else "")
+    return Key(found.get("description", ""), values, wanted, default)
+
+
+@functools.cache
+def keys(table: str) -> Mapping[str, Key]:
+    """The keys of a table, in the order of the file."""
+    return {name: _in_words(schema) for name, schema in _properties(table).items()}
+
+
+@functools.cache
+def _properties(table: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = TABLES[table].model_json_schema(by_alias=True)["properties"]
+    return found
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """What to write in place of a name that is none."""
+    near = difflib.get_close_matches(name, known, 1)
+    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+
+
+# -- tables ----------------------------------------------------------------------------------------
+class Table(BaseModel):
+    """A table of a network file: of these keys only, each of its type."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, populate_by_name=True
+    )
+
+
+def _table(kind: type, name: str, doc: str) -> Any:
+    """The table of a dataclass of the golden model, whose fields have the texts and limits."""
+    hints = get_type_hints(kind)
+    fields: dict[str, Any] = {}
+    for f in dataclasses.fields(kind):
+        m = f.metadata
+        option: Option | None = m.get("option")
+        text = (option.help if option else m["help"]).rstrip(".").replace("--", "")
+        limits = {k: m[k] for k in ("gt", "ge", "le") if k in m}
+        if option and option.limits:
+            limits = dict(zip(("ge", "le"), option.limits, strict=True))
+        missing = option.absent if option and f.default is None else ""
+        made = _key(
+            f.default, text[:1].lower() + text[1:], values=m.get("values", ""), absent=missing, **limits
+        )
+        fields[f.name] = (hints[f.name], made)
+    return create_model(name, __base__=Table, __doc__=doc, __module__=__name__, **fields)
+
+
+PhasesTable: Any = _table(Schedule, "PhasesTable", "Time steps of a sample, and the neuron.")
+NumbersTable: Any = _table(Numerics, "NumbersTable", "Number formats.")
+Part = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1, le=MOST_NEURONS)]
+Names = Annotated[
+    tuple[str, ...],
+    Field(strict=False, min_length=1),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+    ),
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+]
+
+
+class PopulationTable(Table):
+    """A population of neurons: `[population.NAME]`."""
+
+    kind: Literal["input", "constant", "lif", "output", "relay", "softmax"] = _key(
+        "lif", "input, constant, lif (spiking neurons), output, relay or softmax"
+    )
+    size: Count | None = _key(
+        None, "neurons; of input, output and the relay of tokens the data say it", absent="the data's"
+    )
+    heads: Count | None = _key(None, "relay: queries, side by side", absent="1")
+    gain: int | None = _key(
+        None, "relay: what is heard back counts 2^(gain - 1) times", absent="0", ge=0, le=MOST_GAIN
+    )
+    sharpness: int | None = _key(
+        None, "softmax: in octaves; k = 2^(sharpness - 1) ln 2", absent="3", ge=-32, le=32
+    )
+    loaded: bool | None = _key(None, "softmax: the patterns are the tokens of each sample", absent="false")
+    rows: int | None = _key(
+        None,
+        "softmax: tokens are rows of a table of this length, which learns; 0: the data's",
+        absent="no table",
+        ge=0,
+        le=MOST_ROWS,
+    )
+    shape: tuple[Count, ...] | None = _key(
+        None,
+        "maps: height, width and number of maps, in place of a size",
+        values="a list",
+        absent="no maps",
+        strict=False,
+        min_length=3,
+        max_length=3,
+    )
+    patch: Count | None = _key(
+        None, "input with a shape: rows and columns of an image at one position", absent="1"
+    )
+
+    def population(self, name: str, size: int = 1, rows: int = 1) -> Population:
+        """The population; ``size`` and ``rows`` where the data say them."""
+        options = {n: getattr(self, n) for n in OPTIONS if getattr(self, n) is not None}
+        if options.get("rows") == 0:
+            options["rows"] = rows
+        kind = "lif" if self.kind == "output" else self.kind
+        return Population(name, size if self.size is None else self.size, kind, **options)
+
+    def checked(self, name: str) -> PopulationTable:
+        """With everything that follows from the rest; ValueError for what cannot be."""
+        size = self.size
+        if self.shape is not None and size is None:
+            size = shape_of(self.shape, f"population {name!r}").size
+        if self.kind == "constant" and size is None:
+            size = 1
+        if self.kind in ("lif", "softmax") and size is None:
+            raise ValueError(f"population {name!r}: {self.kind} neurons need a size, the number of them")
+        made = self.population(name, size or self.heads or 1)
+        options = {n: getattr(made, n) if n in _fields(made) else None for n in OPTIONS}
+        if self.kind == "softmax":
+            options["rows"] = self.rows  # 0 stays
+        if self.shape is None:
+            options["patch"] = None
+        shape = options["shape"]
+        return self.model_copy(update={**options, "size": size, "shape": shape and tuple(shape)})
+
+    @property
+    def image(self) -> tuple[int, ...] | None:
+        """Of an input of maps: rows, columns and colours of a sample."""
+        made = self.population("input") if self.kind == "input" else None
+        return made.image if isinstance(made, Input) else None
+
+
+def _fields(population: Population) -> set[str]:
+    return {f.name for f in dataclasses.fields(population)}
+
+
+class SynapseTable(Table):
+    """What joins two populations: `[[synapse]]`."""
+
+    from_: Names = _key(
+        ..., "name of a population, or a list of names: a synapse from each", values="a name", alias="from"
+    )
+    to: str = _key(..., "name of a population; it sends its spikes back (see feedback)", values="a name")
+    rate: float = _key(1.0, "learning rate of these synapses, relative to the network's", ge=0, le=1e6)
+    feedback: bool = _key(
+        True, "false, between spiking populations: one way; such a network runs, but cannot learn"
+    )
+    kernel: Count | None = _key(
+        None, "between maps: a convolution, with a kernel of this side", absent="all to all"
+    )
+    stride: Count = _key(1, "of a kernel: positions from step to step")
+
+
+class LearningTable(Table):
+    """How the network learns by Equilibrium Propagation."""
+
+    epochs: int = _key(..., "times that all training samples are shown", ge=1, le=MAX_EPOCHS)
+    eta: float = _key(..., "learning rate of the first epoch", gt=0, le=1 << 16)
+    decay: Part = _key(
+        ..., "exponential: factor of an epoch; linear, cosine: part of eta left in the last one"
+    )
+    form: Literal["exponential", "linear", "cosine"] = _key(
+        "exponential", "how eta falls: exponential, linear or cosine"
+    )
+    shift: Part = _key(0.0, "images: part of them that an epoch moves by a pixel")
+    flip: Part = _key(0.0, "images: part of them that an epoch turns left to right")
+    dropout: Part = _key(0.0, "tokens: part of those of a sample that an epoch leaves out")
+    crop: float = _key(
+        0.0, "tokens: part of a sample that an epoch leaves out at either end, at most", ge=0, le=0.5
+    )
+    mask: int = _key(
+        0, "tokens: neighbouring values of those of a sample that an epoch sets to 0", ge=0, le=MOST_NEURONS
+    )
+    order: Literal["shuffled", "board"] = _key(
+        "shuffled", "of the samples of an epoch: shuffled, or as a board makes it that learns alone"
+    )
+    seeds: tuple[Annotated[int, Field(ge=0, le=MAX_SEED)], ...] = _key(
+        (0, 1, 2, 3, 4),
+        "of weights and sample order; the first is the default",
+        strict=False,
+        min_length=1,
+    )
+
+
+class RatesTable(Table):
+    """How its mean rates are trained by implicit differentiation, in real numbers, in place of [learning]."""
+
+    epochs: int = _key(..., "times that every training sample is shown", ge=1, le=MAX_EPOCHS)
+    batch: int = _key(128, "samples a step, of all processes together", ge=1, le=1 << 20)
+    lr: float = _key(
+        2e-3, "learning rate of AdamW in the first step, falling to zero as a cosine", ge=1e-9, le=10
+    )
+    weight_decay: float = _key(0.0, "of AdamW", ge=0, le=10)
+    dropout: float = _key(0.0, "part of the hidden neurons that a sample does without", ge=0, le=0.99)
+    shift: Part = _key(0.0, "images: part of them moved by a pixel, anew each epoch")
+    flip: Part = _key(0.0, "images: part of them mirrored, anew each epoch")
+    table_lr: float = _key(
+        0.0, "sequences: learning rate of the table of tokens, relative to lr; 0: none", ge=0, le=1e6
+    )
+    token_dropout: Part = _key(0.0, "sequences: part of a sample's tokens left out, anew each epoch")
+    without: Annotated[
+        tuple[int, ...],
+        BeforeValidator(lambda value: [value] if isinstance(value, int) else value),
+    ] = _key((), "class to hold back, or a list of classes", values="classes", strict=False)
+    hold_out: int = _key(0, "training samples kept from learning, in place of the test set", ge=0, le=1 << 31)
+
+
+class StartTable(Table):
+    """Initial weights."""
+
+    bias: float = _key(0.2, "biases, in thresholds", ge=-MOST_START, le=MOST_START)
+    scale: float = _key(0.5, "other weights, as a part of Glorot's limit", ge=0, le=MOST_START)
+    query: float = _key(0.3, "memories: deviation of the queries", ge=0, le=MOST_START)
+
+
+#: the tables of a file
+TABLES: dict[str, type[Table]] = {
+    "population": PopulationTable,
+    "synapse": SynapseTable,
+    "phases": PhasesTable,
+    "learning": LearningTable,
+    "rates": RatesTable,
+    "start": StartTable,
+    "numbers": NumbersTable,
+}
+
+
+# -- of networks -----------------------------------------------------------------------------------
+def shape(network: Network, *, sized: bool = False) -> Tables:
+    """Populations and synapses of a network; without ``sized`` data say the sizes that they can say."""
+    tables = {}
+    for p in network.populations:
+        kind = "output" if p.name == network.output else p.kind
+        by_data = (
+            kind == "output"
+            or kind == "input"
+            and len(network.inputs) == 1
+            or network.loaded is not None
+            and p is network.loaded.relay
+        )
+        options = {n: getattr(p, n) for n in OPTIONS if n in _fields(p)}
+        table = {"kind": kind, "size": None if by_data and not sized else p.size, **options}
+        if table.get("rows") and not sized:
+            table["rows"] = 0
+        tables[p.name] = {k: v for k, v in table.items() if v is not None and (k, v) != ("patch", 1)}
+    return {
+        "population": tables,
+        "synapse": [s.model_dump(by_alias=True, exclude_none=True) for s in grouped(network.synapses)],
+    }
+
+
+def grouped(synapses: Iterable[Synapse]) -> tuple[SynapseTable, ...]:
+    """Tables of synapses: one for those that differ in where they come from only."""
+    alike = groupby(synapses, lambda s: (s.post, s.rate_scale, s.feedback, s.kernel, s.stride))
+    names = ("to", "rate", "feedback", "kernel", "stride")
+    return tuple(
+        SynapseTable(from_=tuple(s.pre for s in group), **dict(zip(names, values, strict=True)))
+        for values, group in alike
+    )
+
+
+def chain(*hidden: int, **options: Any) -> Tables:
+    """A chain, as Network.chain makes it; the data say the sizes of input and output."""
+    return shape(Network.chain(1, *hidden, 2, **options))
+
+
+def memory(tokens: int, heads: int, *hidden: int, table_scale: float | None = None, **options: Any) -> Tables:
+    """A memory of tokens before a chain, as Network.attention makes it; ``table_scale``: relative learning
+    rate of a table of the tokens, None where they stay as they are.
+    """
+    if table_scale is not None:
+        options |= {"rows": 1, "table_scale": table_scale}
+    return shape(Network.attention(tokens, 1, heads, *hidden, 2, **options))
+
+
+# -- what is wrong ---------------------------------------------------------------------------------
+class PlacedError(ValueError):
+    """Something wrong, and the keys that lead to it."""
+
+    def __init__(self, place: Place, message: str):
+        super().__init__(message)
+        self.place = place
+
+
+#: what a file must have
+NEEDED = {
+    "population": "a network has populations, each in a table [population.NAME]",
+    "synapse": "a network has synapses, each in a table [[synapse]] (two brackets) with from and to",
+}
+
+
+def problem(error: ValidationError) -> PlacedError:
+    """The first thing that is wrong in a file, in one line; a key that is missing last, as it may be there
+    under a wrong name.
+    """
+    first = min(error.errors(include_url=False), key=lambda e: e["type"] == "missing")
+    place: Place = first["loc"]
+    kind = first["type"]
+    table = str(place[0])
+    key = str(place[-1])
+    value = reprlib.repr(first["input"])
+    shown = "[[synapse]]" if table == "synapse" else f"[{'.'.join(map(str, place[:-1]))}]"
+    if len(place) == 1 and kind == "extra_forbidden":
+        known = (*TABLES, "loading")
+        return PlacedError(place, f"a network file has no {key!r}: {nearest(key, known)}")
+    if len(place) == 1 and table in NEEDED:
+        return PlacedError(() if kind == "missing" else place, NEEDED[table])
+    if kind == "extra_forbidden":
+        return PlacedError(place, f"{shown} has no {key!r}: {nearest(key, list(keys(table)))}")
+    if kind == "missing":
+        return PlacedError(place[:-1], f"{shown} needs {key}: {keys(table)[key].meaning}")
+    if kind in ("model_type", "dict_type"):
+        name = ".".join(map(str, place))
+        return PlacedError(place, f"{name} must be a table, [{name}], not {value}")
+    depth = 3 if table in NEEDED else 2
+    key, *item = map(str, place[depth - 1 :])
+    wanted = keys(table)[key].wanted
+    if item:
+        wanted = _in_words({"type": "string", **_properties(table)[key].get("items", {})}).wanted
+    whose = f"population {place[1]!r}: " if table == "population" else ""
+    said = f"{whose}{key}{''.join(f'[{k}]' for k in item)}"
+    return PlacedError(place[:depth], f"{said} must be {wanted}, not {value}")
+
+
+@contextmanager
+def within(place: Place, names: Iterable[str]) -> Iterator[None]:
+    """Whatever is wrong there is at ``place``, or at the one of its keys ``names`` that the message names."""
+    try:
+        yield
+    except ValueError as e:
+        message = str(e).replace("rate_scale", "rate") if place[0] == "synapse" else str(e)
+        raise PlacedError((*place, *named(message, names)), message) from e
+
+
+def named(message: str, names: Iterable[str]) -> Place:
+    """The first of these keys that a message has as a word, else the size where it speaks of neurons."""
+    words = re.findall(r"\w+", message)
+    found = [n for n in names if n in words and n not in ("from", "to")]
+    if found:
+        return (min(found, key=words.index),)
+    return ("size",) if "neurons" in words and "size" in names else ()
