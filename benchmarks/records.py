@@ -92,7 +92,7 @@ RECORDS = (
     Record(
         "mutants",
         _summary("mutants"),
-        (*SIMULATED, "tests/engines.py", "benchmarks/mutants.py"),
+        (*SIMULATED, "tests/alone.py", "tests/engines.py", "tests/player.py", "benchmarks/mutants.py"),
         "python -m benchmarks.mutants --block {entry}",
         entries="targets",
     ),
