@@ -288,7 +288,7 @@ def stop_after_a_frame(rtl):
     client = Client(rtl, timeout=0.05)
     rng = random.Random(7)
     stops = 0
-    while stops < 6:
+    while stops < 3:
         rtl.step(rng.randrange(150_000))
         before = client.registers
         assert before.epoch < 40, "stops come too seldom for this test"
@@ -440,7 +440,7 @@ def damaged_bytes(rtl):
     content = uploaded(9, 40, 255)
     put(rtl, content)
     rng = random.Random(5)
-    for _ in range(12):
+    for _ in range(6):
         rtl.step(rng.randrange(140_000, 200_000))
         assert rtl.active
         rtl.spoil()

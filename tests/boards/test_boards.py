@@ -448,13 +448,9 @@ def test_missing_tool_is_named_with_its_package(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("ICEPACK", "no-such-icepack")
     monkeypatch.setenv("YOSYS", "true")
     monkeypatch.setenv("NEXTPNR_ICE40", "true")
-    with pytest.raises(
-        MissingTool,
-        match="no-such-icepack is not on the PATH: .*sudo apt install fpga-icestorm.* variable ICEPACK",
-    ):
-        build(SMALL["icebreaker"], tmp_path / "out")
     assert main(["icebreaker", "--out", str(tmp_path / "out")]) == 1
-    assert "fpga-icestorm" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert all(name in error for name in ("no-such-icepack", "fpga-icestorm", "ICEPACK"))
 
 
 def test_report_takes_the_slowest_clock():
@@ -476,6 +472,7 @@ def test_places_and_routes(board, tmp_path):
 
 
 # -- players ---------------------------------------------------------------------------------------
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("name", "pins"),
     [

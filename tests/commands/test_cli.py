@@ -193,17 +193,6 @@ def test_training_needs_no_matplotlib(tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {NETWORK, HISTORY}
 
 
-def test_a_missing_tool_says_what_to_install(monkeypatch, tmp_path):
-    monkeypatch.setenv("YOSYS", "no-such-yosys")
-    assert "yosys" in refused("build", BOARD, "--out", tmp_path)
-
-
-def test_verilog_needs_a_yosys(monkeypatch):
-    monkeypatch.setenv("YOSYS", "no-such-yosys")
-    monkeypatch.setenv("AMARANTH_USE_YOSYS", "system")
-    assert "Could not find an acceptable Yosys" in refused("verify", "--lanes", 2)
-
-
 # -- train and evaluate ----------------------------------------------------------------------------
 def test_training_learns_and_saves_everything(trained):
     printed, history = (

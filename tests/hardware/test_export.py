@@ -38,7 +38,7 @@ EXPORTS = {
 
 
 #: exports whose tools take longest, and others have their parts
-LARGE = ("axi P4 default", "bare P16 deep")
+LARGE = ("axi P8 deep", "axi P4 default", "bare P16 deep")
 
 
 @pytest.fixture(
@@ -163,10 +163,10 @@ def test_engine_bench_on_the_export(tmp_path):
             tmp_path,
             simulator="icarus",
             text=verilog(dut, "engine"),
-            config={"engine": dataclasses.asdict(config), "seed": 2, "programs": 8},
-            only="random_programs|a_memory_learns",
+            config={"engine": dataclasses.asdict(config), "seed": 2, "programs": 6},
+            only="random_programs",
         )
-        == 2
+        == 1
     )
 
 
