@@ -84,7 +84,7 @@ RECORDS = (
     Record(
         "coverage",
         _summary("coverage"),
-        (*SIMULATED, "tests/engines.py", "tests/link", "benchmarks/coverage.py"),
+        (*SIMULATED, "tests/alone.py", "tests/engines.py", "tests/player.py", "benchmarks/coverage.py"),
         "python -m benchmarks.coverage --only {entry}",
         entries="designs",
     ),

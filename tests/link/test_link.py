@@ -114,7 +114,7 @@ def test_learning_on_the_device_is_the_reference():
         assert (
             (got.prediction, got.spikes) == (want.prediction[0], want.spikes)
             and got.spikes > 0
-            and got.cycles > 1000
+            and got.cycles > 500
         )
         np.testing.assert_array_equal(got.values & 255, want.plus["output"][0])
         np.testing.assert_array_equal(got.values >> 8, want.minus["output"][0])
