@@ -54,8 +54,8 @@ CONFIGS = {
     ),
 }
 
-#: for networks with memories, and such that end early
-ROOMY = EngineConfig(lanes=4, tiles=256, value_groups=128, state_groups=32, program_words=1024, early=True)
+#: for networks of every kind
+ROOMY = EngineConfig(lanes=4, tiles=256, value_groups=128, state_groups=32, program_words=1024, **EVERYTHING)
 
 #: to begin a run and to leave it after so many cycles, by a reset of one cycle
 CUT = """int sim_cut(Sim *s, int learn, int cycles) {
