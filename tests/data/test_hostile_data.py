@@ -588,14 +588,6 @@ def test_images_of_one_class_are_refused_and_their_folder_named(tmp_path):
     assert "nothing to tell apart" in refused(lambda f: images.load("mnist", f), tmp_path, str(tmp_path))
 
 
-def test_a_class_that_only_the_test_images_have_is_refused(tmp_path):
-    write_set(tmp_path)
-    (tmp_path / images.IDX_FILES["test"][1]).write_bytes(encode(LABELS + 1))
-    assert "classes up to 3, training samples up to 2" in refused(
-        lambda f: images.load("mnist", f), tmp_path, str(tmp_path)
-    )
-
-
 # -- which folder ------------------------------------------------------------------------------------
 
 
@@ -677,6 +669,7 @@ def test_folders_and_files_may_be_named_by_texts(tmp_path):
         ("fsdd", {"sigmas": float("nan")}, "sigmas must be a number in"),
         ("fsdd", {"trim": -1}, "trim must be a number in"),
         ("fsdd", {"n_pos": 1.0}, "n_pos must be an integer"),
+        ("fsdd", {"n_pos": -1}, "n_pos must be in 0"),
         ("ts", {"sigmas": 0}, "sigmas must be a number in"),
     ],
 )

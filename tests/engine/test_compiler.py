@@ -42,7 +42,6 @@ NETS = {
     "loaded": Network((X, B, Y, LOADED, R), (EDGES[0], *EDGES[4:]), "y", Schedule(nudged=16)),
     "both": Network((X, B, Y, STORED, Q, LOADED, R), EDGES, "y", Schedule(nudged=16)),
 }
-HALTS = Op.HALT(infer=True)
 LANES = pytest.mark.parametrize("lanes", [2, 4, 8, 16, 32])
 
 

@@ -227,7 +227,7 @@ def test_bad_options(options, message, tmp_path):
     assert run.exit_code == 2 and message in " ".join(run.output.split()) and not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("lanes", ["0", "1", "-4", "3", "64"])
+@pytest.mark.parametrize("lanes", ["3", "64"])
 @pytest.mark.parametrize("command", ["verify", "energy"])
 def test_engines_of_other_lanes_are_refused_with_those_there_are(command, lanes):
     run = CliRunner().invoke(app, [command, "digits", "--lanes", lanes])

@@ -528,7 +528,6 @@ def test_an_option_that_does_nothing_is_refused(arguments, message, tmp_path):
         (("--set", "learning.without=-1"), "without, a class of digits, must be in 0..9, not -1"),
         (("--set", f"learning.without={[*range(10)]}"), "without holds back 10 of 10 classes"),
         (("--set", f"learning.without={[*range(9)]}"), "without holds back 9 of 10 classes"),
-        (("--hidden", "conv:3:9"), "convolution 1: kernel must be in 1..8, not 9"),
         (("--seed", -1), "seed must be in 0..4294967295"),
         (("--set", "learning.lr=11"), "lr must be a number in 1e-09..10"),
         (("--resume", "--hidden", "conv:3"), "there is no run to resume|leave out --hidden"),
