@@ -628,7 +628,7 @@ def test_a_set_that_is_there_in_part_is_not_made_up_from_another_folder(tmp_path
 
 
 def test_digits_are_in_no_folder(tmp_path):
-    with pytest.raises(ValueError, match="come with scikit-learn, not from .*: leave the folder out"):
+    with pytest.raises(ValueError, match=f"{tmp_path}.*--data"):
         images.load("digits", tmp_path)
 
 
@@ -685,7 +685,7 @@ def test_samples_are_taken_by_whole_numbers():
     for wrong in ([0.5], [True, False, True], [3], [-1]):
         with pytest.raises(ValueError, match="indices must"):
             r.take(wrong)
-    with pytest.raises(ValueError, match="row numbers must be integers"):
+    with pytest.raises(ValueError, match="row numbers"):
         sequences.Ragged.of([[0.5]], [0])
     with pytest.raises(ValueError, match="labels must be integers"):
         sequences.Ragged.of([[0]], [0.9])

@@ -51,7 +51,7 @@ def test_cut(n):
 
 
 def test_ragged_is_checked():
-    with pytest.raises(ValueError, match="at least one token, not 0"):
+    with pytest.raises(ValueError, match="not 0"):
         R.cut(0)
     for off in ([0, 2], [0, 2, 3], [0, 3, 2], [1, 2, 2]):
         with pytest.raises(ValueError, match=f"{len(off)} offsets.*2 tokens.*2 samples"):
@@ -194,7 +194,7 @@ def test_missing_reviews(reviews, tmp_path):
 def test_missing_vectors(reviews, monkeypatch):
     monkeypatch.setattr(embeddings, "PACKAGE", "no-such-package-here")
     (reviews / "glove.txt").unlink()
-    with pytest.raises(ValueError, match="no word vectors: pip install"):
+    with pytest.raises(ValueError, match="pip install"):
         sequences.load("imdb", reviews)
     with pytest.raises(ValueError, match="nowhere.txt"):
         sequences.load("imdb", reviews, vectors=reviews / "nowhere.txt")
@@ -405,7 +405,7 @@ def test_spoken_leaves_a_speaker_out(recordings):
 def test_spoken_needs_both_parts(recordings):
     for path in recordings.glob("recordings/*_[56].wav"):
         path.unlink()
-    with pytest.raises(ValueError, match="recordings: no recording left to train on"):
+    with pytest.raises(ValueError, match="recordings: .*train"):
         sequences.load("spoken", recordings)
     for path in recordings.glob("recordings/*_ann_*.wav"):
         path.rename(path.with_name(path.name[:-5] + "5.wav")) if path.name.endswith(
@@ -413,7 +413,7 @@ def test_spoken_needs_both_parts(recordings):
         ) else path.unlink()
     for path in recordings.glob("recordings/*_bob_b_*.wav"):
         path.unlink()
-    with pytest.raises(ValueError, match="recordings: no recording left to test on"):
+    with pytest.raises(ValueError, match="recordings: .*test"):
         sequences.load("spoken", recordings)
 
 

@@ -159,7 +159,7 @@ def test_sixteen_queries_have_an_engine(make):
 def test_a_memory_needs_an_engine_that_has_it():
     with pytest.raises(
         CapacityError,
-        match=r"the network has a memory, this engine is built without \(EngineConfig.softmax\)",
+        match=r"EngineConfig\.softmax",
     ):
         Compiled(NETS["stored"], EngineConfig(softmax=False))
 

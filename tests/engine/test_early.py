@@ -108,9 +108,7 @@ def test_rtl_of_the_arithmetic(tmp_path):
 # -- programs --------------------------------------------------------------------------------------
 def test_an_early_end_needs_an_engine_that_can():
     net = replace(NET, schedule=Schedule(early=8))
-    with pytest.raises(
-        CapacityError, match=r"free phase ends early, this engine cannot \(EngineConfig.early\)"
-    ):
+    with pytest.raises(CapacityError, match=r"EngineConfig\.early"):
         Compiled(net, EngineConfig(lanes=4))
     Compiled(net, EngineConfig(lanes=4, early=True, softmax=False))
 

@@ -477,7 +477,7 @@ def test_the_epoch_before_the_first_that_is_refused_still_learns():
     before = last.learner.counter
     last.learner.train(data.x_train, data.y_train, np.arange(5), tokens=None)
     assert last.learner.counter > before
-    with pytest.raises(ValueError, match="no weight would ever move"):
+    with pytest.raises(ValueError, match="no weight"):
         last.learner.set_learning_rate(preset.rate(102))
 
 
@@ -543,7 +543,7 @@ def test_an_option_of_rates_that_does_nothing_is_refused(options, message, tmp_p
 @pytest.mark.parametrize("option", [{"shift": 0.5}, {"flip": 0.5}, {"channels": ("3",)}, {"feedback": False}])
 def test_what_is_for_images_is_refused_for_sequences(option):
     typed = next(iter(option)).replace("channels", "conv")
-    with pytest.raises(ValueError, match=f"{typed}:? (is for images|cannot be left out)"):
+    with pytest.raises(ValueError, match=typed):
         replace(SETTINGS["vowels"], **option)
 
 
@@ -635,7 +635,7 @@ def test_a_wrong_value_of_a_history_is_named(key, values, named, done):
         (done / HISTORY).write_text(json.dumps(wrong))
         if value is None and key in (("data_digest",), ("version",)):
             continue  # it need not be there
-        with pytest.raises(ValueError, match="is not a training history of equilif: ") as e:
+        with pytest.raises(ValueError, match="training history") as e:
             read_history(done / HISTORY)
         assert named in str(e.value) and str(done / HISTORY) in str(e.value) and "\n" not in str(e.value)
         assert len(str(e.value)) < 400
