@@ -47,7 +47,7 @@ def compare(engine, model, what):
     assert engine.read(Region.COUNTER, 0, 1)[0] == model.counter * DITHER_UPDATE & DITHER_MASK
 
 
-ATTENTION = dict.fromkeys(EVERYTHING, False) | {"softmax": True}
+PLAIN = dict.fromkeys(EVERYTHING, False)
 
 
 def test_every_pipeline_is_tested():
@@ -56,8 +56,8 @@ def test_every_pipeline_is_tested():
 
 @pytest.mark.parametrize(
     "options",
-    [ATTENTION, pytest.param(EVERYTHING, marks=pytest.mark.regress)],
-    ids=["attention", "all"],
+    [PLAIN, *(pytest.param(o, marks=pytest.mark.regress) for o in (PLAIN | {"softmax": True}, EVERYTHING))],
+    ids=["plain", "attention", "all"],
 )
 def test_far_lanes_take_two_cycles_more(options):
     """A deep pipeline with 32 lanes has one more register in its exchange, and one behind the leak."""
@@ -66,6 +66,7 @@ def test_far_lanes_take_two_cycles_more(options):
     engine = verilated(config)
     run_random_programs(engine, 3)
     test_a_read_finds_what_was_written_in_the_cycle_before(engine)
+    test_cycles_of_walks(engine, Op.MARK)
     test_cycles_of_walks(engine, Op.RELAY)
     test_cycles_of_softmax(engine)
 
