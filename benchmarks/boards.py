@@ -3,10 +3,10 @@ boards` and the tables of the pages are made.
 
     python -m benchmarks.boards --data DIR [--builds build] [BOARD ...]
 
-A board whose folder in --builds holds a build of the same netlist and tools is not built again.  Cycles
-are those of RTL in simulation, compared number by number with the golden model, on the board's network
-after one epoch of MNIST, so that spikes are as frequent as in training; bytes are those of a packed
-sample with its reply, without the few that SLIP escapes.
+A board whose folder in --builds holds a build of the same netlist and tools is not built again.  A row names
+the commit that this command began with.  Cycles are those of RTL in simulation, compared number by number
+with the golden model, on the board's network after one epoch of MNIST, so that spikes are as frequent as in
+training; bytes are those of a packed sample with its reply, without the few that SLIP escapes.
 """
 
 from __future__ import annotations
@@ -102,6 +102,7 @@ def main() -> None:
     )
     parser.add_argument("--samples", type=int, default=100, help="of each kind, training and inference")
     args = parser.parse_args()
+    built_from = stamp(BUILT)  # before the builds: the tree may change during the hours that they take
     d = data.load("mnist", args.data)
     known = measured()
     costs: dict[tuple[EngineConfig, tuple[int, ...]], dict[str, dict[str, float]]] = {}
@@ -114,7 +115,7 @@ def main() -> None:
         before = known.get(board.name, {})
         same = "alone" in before and same_engine(board, before["config"])  # benchmarks.alone measures it
         known[board.name] = {
-            **stamp(BUILT),
+            **built_from,
             **({"alone": before["alone"]} if same else {}),
             "config": json.loads(json.dumps(asdict(board.config))),
             "network": board.network,

@@ -48,6 +48,8 @@ CONFIGS = {
     "P16": dataclasses.replace(SMALL, lanes=16, **EVERYTHING),
 }
 
+#: for networks of every kind
+ROOMY = EngineConfig(lanes=4, tiles=256, value_groups=128, state_groups=32, program_words=1024, **EVERYTHING)
 
 #: to begin a run and to leave it after so many cycles, by a reset of one cycle
 CUT = """int sim_cut(Sim *s, int learn, int cycles) {

@@ -115,7 +115,6 @@ def test_help_imports_nothing_heavy():
     [
         (("train", "mnist", "--data", "/nowhere"), "no mnist IDX files in /nowhere"),
         (("train", "--set", "learning.eta=5"), "is above the largest one"),
-        (("train", "--set", "phases.window=6"), "window must be a power of two, not 6"),
         (("train", "--hidden", "70000"), "population 'output' has fan-in 70001"),
         (("train", "--resume", "--out", "/nowhere"), "no run to resume in /nowhere"),
         (("train", "--resume", "--set", "learning.eta=0.1"), "leave out --set learning.eta"),
@@ -124,10 +123,8 @@ def test_help_imports_nothing_heavy():
         (("gradient", "vowels"), "gradient needs a network without a memory"),
         (("evaluate", "/nowhere/network.npz"), "there is no /nowhere/network.npz"),
         (("evaluate", __file__), "is not a network saved by equilif"),
-        (("verify", "--lanes", "3"), "lanes must be 2, 4, 8, 16 or 32, not 3"),
         (("verify", "--board", "etch-a-sketch"), "board must be one of icebreaker"),
         (("build", "etch-a-sketch"), "board must be one of icebreaker"),
-        (("demo", "--board", "etch-a-sketch"), "board must be one of icebreaker"),
         (("export", ""), "an argument is empty"),
         (("export", "export", "--name="), "the value of --name is empty"),
     ],
@@ -192,17 +189,6 @@ def test_training_needs_no_matplotlib(tmp_path):
     )
     assert said.returncode == 0 and "pip install" in said.stdout and "[plot]'" in said.stdout
     assert {p.name for p in tmp_path.iterdir()} == {NETWORK, HISTORY}
-
-
-def test_a_missing_tool_says_what_to_install(monkeypatch, tmp_path):
-    monkeypatch.setenv("YOSYS", "no-such-yosys")
-    assert "yosys" in refused("build", BOARD, "--out", tmp_path)
-
-
-def test_verilog_needs_a_yosys(monkeypatch):
-    monkeypatch.setenv("YOSYS", "no-such-yosys")
-    monkeypatch.setenv("AMARANTH_USE_YOSYS", "system")
-    assert "Could not find an acceptable Yosys" in refused("verify", "--lanes", 2)
 
 
 # -- train and evaluate ----------------------------------------------------------------------------

@@ -36,7 +36,7 @@ from equilif_hdl.engine.stages import told
 from equilif_sim.tools.programs import random_program, random_values, random_weights
 from equilif_sim.tools.run import simulate
 from equilif_sim.verilated import VerilatedEngine
-from tests.engines import CONFIGS, NARROW, SMALL, cycles, verilated, visible, walk
+from tests.engines import CONFIGS, NARROW, ROOMY, SMALL, cycles, verilated, visible, walk
 from tests.networks import SKIPS, memory_case
 
 
@@ -48,7 +48,7 @@ def compare(engine, model, what):
     assert engine.read(Region.COUNTER, 0, 1)[0] == model.counter * DITHER_UPDATE & DITHER_MASK
 
 
-ATTENTION = dict.fromkeys(EVERYTHING, False) | {"softmax": True}
+PLAIN = dict.fromkeys(EVERYTHING, False)
 
 
 def test_every_pipeline_is_tested():
@@ -57,16 +57,17 @@ def test_every_pipeline_is_tested():
 
 @pytest.mark.parametrize(
     "options",
-    [ATTENTION, pytest.param(EVERYTHING, marks=pytest.mark.regress)],
-    ids=["attention", "all"],
+    [PLAIN, *(pytest.param(o, marks=pytest.mark.regress) for o in (PLAIN | {"softmax": True}, EVERYTHING))],
+    ids=["plain", "attention", "all"],
 )
 def test_far_lanes_take_two_cycles_more(options):
     """With 32 lanes there is one more register in the exchange, and one behind the leak."""
     config = dataclasses.replace(CONFIGS["P8"], lanes=32, **options)
     assert walk(config, 1) == walk(CONFIGS["P8"], 1) + 2
     engine = verilated(config)
-    run_random_programs(engine, 6)
+    run_random_programs(engine, 3)
     test_a_read_finds_what_was_written_in_the_cycle_before(engine)
+    test_cycles_of_walks(engine, Op.MARK)
     test_cycles_of_walks(engine, Op.RELAY)
     test_cycles_of_softmax(engine)
 
@@ -221,9 +222,8 @@ NETWORKS = {
 @pytest.mark.parametrize("lanes", [4, 8])
 def test_networks_learn_as_the_reference(name, lanes):
     network = NETWORKS[name]
-    config = EngineConfig(lanes=lanes, tiles=192, value_groups=32, state_groups=16)
     reference = Reference(network, network.initial_weights(1), lr=0.05)
-    rtl = Chip(VerilatedEngine(config), network, reference.weights, lr=0.05)
+    rtl = Chip(VerilatedEngine(dataclasses.replace(ROOMY, lanes=lanes)), network, reference.weights, lr=0.05)
     rng = np.random.default_rng(2)
     for k in range(8):
         x = rng.integers(0, 256, network.n_inputs)
@@ -321,9 +321,6 @@ MEMORIES = {
         Schedule(free=32, nudged=16, window=8),
     ),
 }
-
-
-ROOMY = EngineConfig(lanes=4, tiles=256, value_groups=128, state_groups=32, program_words=1024)
 
 
 @pytest.mark.sampled(7)

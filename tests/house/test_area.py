@@ -122,6 +122,8 @@ def test_what_yosys_refuses_is_told_in_its_words(monkeypatch):
         return subprocess.CompletedProcess(command, 1, "", "ERROR: no such thing")
 
     monkeypatch.setattr(area, "executable", lambda tool: tool)
+    monkeypatch.setattr(area, "LANES", 2)
+    monkeypatch.setattr(area, "OPTIONS", {"softmax": False})
     monkeypatch.setattr(subprocess, "run", refused)
     with pytest.raises(area.ToolFailed, match="spram: ERROR"):
         area.measure(Pipeline.SPRAM)
