@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import pages
-from benchmarks.records import write
+from benchmarks.records import stamp, write
 from equilif.data.dataset import DataSet
 from equilif.hardware import boards as known
 from equilif.host.client import Client
@@ -85,7 +85,7 @@ def note(board: Board, found: dict[str, float]) -> None:
     for name, entry in whole["boards"].items():
         other = BOARDS[name]
         if other.flash and _engine(other) == _engine(board) and known.same_engine(other, entry["config"]):
-            entry["alone"] = found
+            entry["alone"] = {**stamp(), **found}
     write(known.MEASURED, whole, 3)
     pages.write()
 

@@ -78,7 +78,7 @@ class Synthesis(NamedTuple):
 
 def synthesis(pipeline: Pipeline) -> Synthesis:
     """As a board with this pipeline is synthesised, block by block."""
-    family = ICE40 if pipeline.single_port else ECP5
+    family = ICE40 if pipeline is Pipeline.SPRAM else ECP5
     board = _board(pipeline, family)
     after = board.after_read if board else ()
     options = board.synth_opts if board else ""

@@ -3,10 +3,10 @@ boards` and the tables of the pages are made.
 
     python -m benchmarks.boards --data DIR [--builds build] [BOARD ...]
 
-A board whose folder in --builds holds a build of these very sources and tools is not built again.  Cycles
-are those of RTL in simulation, compared number by number with the golden model, on the board's network
-after one epoch of MNIST, so that spikes are as frequent as in training; bytes are those of a packed
-sample with its reply, without the few that SLIP escapes.
+A board whose folder in --builds holds a build of the same netlist and tools is not built again.  A row names
+the commit that this command began with.  Cycles are those of RTL in simulation, compared number by number
+with the golden model, on the board's network after one epoch of MNIST, so that spikes are as frequent as in
+training; bytes are those of a packed sample with its reply, without the few that SLIP escapes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from equilif.hardware.boards import KINDS, MEASURED, measured, same_engine
 from equilif.training.presets import PRESETS
 from equilif.training.train import lesson, order, taught
 from equilif_boards import BOARDS, Board
-from equilif_boards.build import MANIFEST, Plan, build, tool_versions
+from equilif_boards.build import MANIFEST, Steps, build, synthesise
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.kernel import Kernel
@@ -40,13 +41,13 @@ from equilif_golden.samples import one_hot
 
 
 def manifest(board: Board, folder: Path) -> dict[str, Any]:
-    """Of the build in its folder, made when there is none of these sources and tools."""
+    """Of the build in its folder, made when there is none of the same netlist and tools."""
     out = folder / board.name
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # none, or something else
         found: dict[str, Any] = json.loads((out / MANIFEST).read_text())
-        plan = Plan.of(board)
-        build_id = plan.digest(tool_versions(plan.tools, new=board.new_tools))
-        if found["build_id"] == f"{build_id:08x}":
+        with tempfile.TemporaryDirectory() as work:
+            made = synthesise(board, Path(work) / board.name, Steps())
+        if found["build_id"] == f"{made.build_id(found['seed']):08x}":
             return found
     return build(board, out, progress=lambda line: print(f"{board.name}: {line}", flush=True)).as_dict()
 
@@ -101,6 +102,7 @@ def main() -> None:
     )
     parser.add_argument("--samples", type=int, default=100, help="of each kind, training and inference")
     args = parser.parse_args()
+    built_from = stamp(BUILT)  # before the builds: the tree may change during the hours that they take
     d = data.load("mnist", args.data)
     known = measured()
     costs: dict[tuple[EngineConfig, tuple[int, ...]], dict[str, dict[str, float]]] = {}
@@ -113,7 +115,7 @@ def main() -> None:
         before = known.get(board.name, {})
         same = "alone" in before and same_engine(board, before["config"])  # benchmarks.alone measures it
         known[board.name] = {
-            **stamp(BUILT),
+            **built_from,
             **({"alone": before["alone"]} if same else {}),
             "config": json.loads(json.dumps(asdict(board.config))),
             "network": board.network,

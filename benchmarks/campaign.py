@@ -73,7 +73,6 @@ RESULTS = ("prediction", "spikes", "accesses", "activity", "cycles")
 ENGINES: dict[str, EngineConfig] = {
     **CONFIGS,
     "P2-DEEP": replace(SMALL, lanes=2, pipeline=Pipeline.DEEP),
-    "P16-SMALL": replace(SMALL, lanes=16, pipeline=Pipeline.SMALL),
 }
 #: as large as the networks of the campaign
 ROOM: dict[str, Any] = {"tiles": 256, "value_groups": 64, "state_groups": 32, "program_words": 1024}

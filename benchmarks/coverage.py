@@ -27,7 +27,6 @@ from amaranth.back import verilog
 
 from benchmarks import pages, records
 from benchmarks.campaign import chain_of, difference, directed
-from benchmarks.mutants import TRIALS
 from equilif.results import write_json
 from equilif.show.console import stages
 from equilif_golden.blocks.plasticity import DITHER_MASK
@@ -47,12 +46,13 @@ from equilif_sim.tools.run import simulate
 from equilif_sim.verilated import VerilatedEngine, library, rtl
 from tests.alone import AREA, CONFIG
 from tests.engines import CONFIGS, ODD
+from tests.player import TRIALS
 
 SUMMARY = records.SUMMARIES / "coverage.json"
 RESULTS = records.FULL / "coverage"
 OPTIONS = ["--coverage-line", "--coverage-toggle"]
 #: a pipeline each
-ENGINES = ("P4", "P4-SPRAM", "P4-SMALL-without-memories", "P8-DEEP")
+ENGINES = ("P4-SPRAM", "P4-without-memories", "P8")
 BUILD_ID = 0xDBC0_1234
 #: what stands around a block in its bench
 BENCHES = ("hostbench", "stand_in")
@@ -185,7 +185,7 @@ class _Covered(Board):
 def alone(*blocks: str) -> Counts:
     """Of these, in a board that works alone."""
     board = _Covered(CONFIG, flash=AREA, build_id=0)
-    for trial in TRIALS:
+    for trial in TRIALS.values():
         trial(board)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "coverage.dat"

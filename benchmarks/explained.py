@@ -48,7 +48,7 @@ EXPLAINED = {
     ("engine P8", "engine/engine.py:168 const1 Y[0]"): (
         "events are offered to the walker during an ARGMAX, too; it takes none then"
     ),
-    ("engine P4-DEEP", "engine/isa.py:70 const1 A[3]"): ("NEXT counts as a DRIVE, but does not walk"),
+    ("engine P4-wide", "engine/isa.py:70 const1 A[3]"): ("NEXT counts as a DRIVE, but does not walk"),
     ("engine P4", "engine/stages.py:188 const1 B[0]"): (
         "the address of a weight that is written follows the stage of LEARN for other operations too; "
         "they write none, and the host writes while all stages are empty"

@@ -27,8 +27,8 @@ import numpy as np
 from equilif import results
 from equilif.data.dataset import DataSet
 from equilif.hardware.verify import Plan, compare
-from equilif.training import rates
 from equilif.training.presets import RATES
+from equilif.training.run import Run
 from equilif_golden.engine.compiler import engine_for
 from equilif_golden.fixed import Raw
 from equilif_golden.kernel import Kernel
@@ -94,17 +94,15 @@ def main() -> None:
     options = parser.parse_args()
 
     if options.run:
-        run = rates.RateTraining.resume(options.run, options.data)
-        if options.held not in run.settings.without:
+        run = Run.resume(options.run, options.data)
+        if run.plan.rates is None or options.held not in run.plan.without:
             parser.error(f"the run in {options.run} was not trained without class {options.held}")
     else:
-        run = rates.RateTraining.start(
-            RATES[options.name].changed(without=[options.held]), options.data, options.seed
-        )
+        run = Run.start(RATES[options.name].changed(without=[options.held]), options.data, options.seed)
         while not run.done:
             record = run.epoch()
             print(f"epoch {record.epoch}: {record.test_accuracy:.2%} of all test samples in real numbers")
-    network, weights = run.deployed
+    network, weights = run.network, run.weights
     data = run.data
     order = orders(
         data, options.held, new=options.new, replay=options.replay, epochs=options.epochs, seed=options.seed

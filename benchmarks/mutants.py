@@ -24,7 +24,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +73,7 @@ from equilif_sim.verilated import VerilatedEngine, library
 from tests.alone import AREA
 from tests.alone import CONFIG as ALONE
 from tests.engines import CONFIGS, DEEP, ENGINE, NARROW, ODD, SINGLE_PORT, WIDE
-from tests.link import test_player_rtl as alone
+from tests.player import TRIALS
 
 TABLE = records.FULL / "mutants.json"
 SUMMARY = records.SUMMARIES / "mutants.json"
@@ -99,7 +98,7 @@ class Target:
     only: str | None = None
     files: tuple[str, ...] = ()
     beside: str = ""
-    trials: tuple[Callable[[Board], None], ...] = ()
+    trials: tuple[Callable[[Board], object], ...] = ()
 
 
 def _plasticity(registers: Sequence[str], signed: bool, numerics: Any) -> Target:
@@ -141,40 +140,12 @@ def _bus() -> Target:
     return Target(lambda: AxiEngine(config, build_id=0xC0FFEE), "link.bus", told, files=("link/bus.py",))
 
 
-#: of a board alone, in the order of what they cost
-TRIALS: tuple[Callable[[Board], None], ...] = (
-    lambda board: alone.test_it_learns_as_the_model(board, 1, 1, 0),
-    *(partial(alone.test_damaged_flash_is_taken_as_by_the_model, damage=k) for k in range(8)),
-    *(
-        partial(alone.test_a_sample_that_does_not_fit_is_written_as_far_as_it_does, values=v)
-        for v in alone.VALUES
-    ),
-    alone.test_hostile_commands,
-    lambda board: alone.test_it_learns_as_the_model(board, 5, 4, 1),
-    lambda board: alone.test_it_learns_as_the_model(board, 9, 3, 0),
-    alone.test_a_host_may_look_at_any_time,
-    alone.test_the_line_is_told_to_wait,
-    alone.test_damaged_bytes,
-    alone.test_it_loads_its_checkpoint_when_it_is_told_to,
-    *(partial(alone.test_a_list_that_asks_for_the_flash_is_refused, command=c) for c in alone.FOR_THE_FLASH),
-    partial(alone.test_power_cuts_at_any_cycle, cuts=4),
-    alone.test_it_answers_the_tests_in_its_flash,
-    alone.test_it_stops_behind_the_frame_under_way,
-    alone.test_it_stops_while_it_looks_for_the_next_sample,
-    alone.test_cycles,
-    alone.test_many_samples_and_spikes,
-    *(partial(alone.test_it_begins_with_the_slot_that_is_whole, k=k) for k in range(6)),
-    alone.test_every_bit_of_the_registers_counts,
-    *(partial(alone.test_a_checkpoint_that_is_longer_than_its_slot, newer=k) for k in range(2)),
-)
-
-
 def _alone(*own: str, beside: str = "") -> Target:
     return Target(
         lambda: Top(ALONE, transport=FASTEST, flash=AREA, quiet_bits=QUIET_BITS),
         files=own,
         beside=beside,
-        trials=TRIALS,
+        trials=tuple(TRIALS.values()),
     )
 
 
@@ -493,7 +464,7 @@ class SwitchedBoard(Board):
         self.reset()
 
 
-def _trials(trials: Iterable[Callable[[Board], None]], verilog: str, n: int) -> list[bool]:
+def _trials(trials: Iterable[Callable[[Board], object]], verilog: str, n: int) -> list[bool]:
     board = SwitchedBoard(verilog)
     codes = []
     for mutant, code in copies(n):

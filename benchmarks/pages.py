@@ -12,6 +12,7 @@ import argparse
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,12 @@ def accuracy() -> str:
     return table("data | network | epochs | test | date, commit | command", rows)
 
 
+def accuracy_of(name: str) -> str:
+    found = _summary("accuracy")["networks"][name]["accuracy"]
+    each = ", ".join(f"{a:.2f}" for a in found)
+    return f"**{_mean(found):.2f} %**" + f" ({each})" * (len(found) > 1)
+
+
 def accuracy_summary() -> str:
     known = _summary("accuracy")["networks"]
     rows = []
@@ -314,22 +321,31 @@ def _engine(row: Mapping[str, Any]) -> str:
 
 
 def training_speed() -> str:
-    ratio = float(_summary("claims")["claims"]["speed"]["result"])
-    return f"{ratio:.0f} times as fast as plain PyTorch"
+    return f"{float(_result('speed')):.0f} times as fast as plain PyTorch"
+
+
+def _result(claim: str) -> str:
+    return str(_summary("claims")["claims"][claim]["result"])
 
 
 CONTENT: dict[str, Callable[[], str]] = {
     "accuracy": accuracy,
     "accuracy-summary": accuracy_summary,
+    **{
+        f"accuracy-{name}": partial(accuracy_of, name)
+        for name in ("fashion-maps", "imdb", "mnist-maps", "snippets", "spoken", "vowels")
+    },
     "area": area,
     "board-summary": board_summary,
     "boards": boards,
     "campaign": campaign,
     "claims": claims,
     "coverage": coverage,
+    "digits-rtl": lambda: _result("digits-rtl").removeprefix("✓ "),
     "flips": flips,
     "mutants": mutants,
     "proofs": proofs,
+    "speed": lambda: f"{float(_result('speed')):.1f}",
     "training-speed": training_speed,
 }
 

@@ -5,10 +5,11 @@
 
 A record is a file of the tree, or an entry of one, that a command writes.  It names the commit in the key
 `commit`, with a `+` where the inputs had changes that were not committed.  Older ones name the commit that
-put them on record (`recorded`); where there is neither, it is the last commit that changed the file.  Full
+put them on record (`recorded`); for a file without either, it is the last commit that changed the file.  Full
 records, of which the tree keeps a summary, are in build/records; CI keeps that folder as an artifact.
 
-Only the standard library and git are needed.  A commit that this clone does not have is *unknown*.
+Only the standard library and git are needed.  The commit is *unknown* where an entry names none, or one that
+this clone does not have.
 """
 
 from __future__ import annotations
@@ -28,11 +29,13 @@ from benchmarks.claims import BUILT, CLAIMS, RTL, SIMULATED, TRAINED
 ROOT = Path(__file__).parents[1]
 SUMMARIES = ROOT / "benchmarks" / "summaries"
 FULL = ROOT / "build" / "records"
+MEASURED_BOARDS = "boards/equilif_boards/measured.json"
 
 
 class Record(NamedTuple):
     """``inputs``: git pathspecs that the result depends on.  ``entries``: the key below which the file has a
-    commit for each entry; empty where one commit stands for the whole file.
+    commit for each entry; empty where one commit stands for the whole file.  ``part``: the key of an entry
+    below which its commit is; entries without that key do not count.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Record(NamedTuple):
     inputs: tuple[str, ...]
     command: str
     entries: str = ""
+    part: str = ""
 
 
 def _summary(name: str) -> str:
@@ -54,10 +58,18 @@ RECORDS = (
         "python -m benchmarks.accuracy --run {entry} --data D",
         entries="networks",
     ),
+    Record(
+        "alone",
+        MEASURED_BOARDS,
+        SIMULATED,
+        "python -m benchmarks.alone --data DIR --write {entry}",
+        entries="boards",
+        part="alone",
+    ),
     Record("area", _summary("area"), (*BUILT, "benchmarks/area.py"), "python -m benchmarks.area --write"),
     Record(
         "boards",
-        "boards/equilif_boards/measured.json",
+        MEASURED_BOARDS,
         BUILT,
         "python -m benchmarks.boards --data DIR {entry}",
         entries="boards",
@@ -72,7 +84,7 @@ RECORDS = (
     Record(
         "coverage",
         _summary("coverage"),
-        (*SIMULATED, "tests/engines.py", "tests/link", "benchmarks/coverage.py"),
+        (*SIMULATED, "tests/alone.py", "tests/engines.py", "tests/player.py", "benchmarks/coverage.py"),
         "python -m benchmarks.coverage --only {entry}",
         entries="designs",
     ),
@@ -80,7 +92,7 @@ RECORDS = (
     Record(
         "mutants",
         _summary("mutants"),
-        (*SIMULATED, "tests/engines.py", "benchmarks/mutants.py"),
+        (*SIMULATED, "tests/alone.py", "tests/engines.py", "tests/player.py", "benchmarks/mutants.py"),
         "python -m benchmarks.mutants --block {entry}",
         entries="targets",
     ),
@@ -171,7 +183,9 @@ def _changed(commit: str, inputs: tuple[str, ...]) -> str | None:
 def state(record: Record, entry: str, inputs: Sequence[str], known: Mapping[str, Any]) -> State:
     """What has changed of the inputs of a record, or of an entry of it, since its commit."""
     measured = known.get("commit", "")
-    since = measured.rstrip("+") or known.get("recorded", "") or _recorded(record.file)
+    since = measured.rstrip("+") or known.get("recorded", "")
+    if not since and not record.entries:  # the last change of a file may have been that of another entry
+        since = _recorded(record.file)
     shown = measured or (f"recorded {since}" if since else "-")
     return State(record.name, entry, shown, _changed(since, tuple(inputs)))
 
@@ -188,6 +202,10 @@ def states(records: Iterable[Record] = RECORDS) -> Iterator[State]:
             yield state(record, "", record.inputs, content)
             continue
         for entry, known in content.get(record.entries, {}).items():
+            if record.part:
+                known = known.get(record.part)
+            if known is None:
+                continue
             yield state(record, entry, record.inputs or inputs_of_claims.get(entry, SIMULATED), known)
 
 

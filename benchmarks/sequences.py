@@ -27,7 +27,7 @@ from equilif.results import machine, write_json
 from equilif.training import tables
 from equilif.training.description import Description
 from equilif.training.presets import PRESETS
-from equilif.training.train import Training
+from equilif.training.run import Run
 
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 #: mean pooling gets the best of these, on the test set: it is flattered
@@ -45,7 +45,7 @@ def loaded(preset: Description, folder: Path | None, **options: Any) -> Sequence
 
 def ep(preset: Description, data: DataSet, seed: int) -> float:
     """Test accuracy after the last epoch."""
-    run = Training.start(preset, data, seed)
+    run = Run.start(preset, data, seed)
     while not run.done:
         record = run.epoch()
     return record.test_accuracy

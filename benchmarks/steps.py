@@ -25,7 +25,7 @@ import numpy as np
 from equilif.data.dataset import DataSet
 from equilif.training.description import Description
 from equilif.training.presets import PRESETS
-from equilif.training.train import Training
+from equilif.training.run import Run
 
 #: free phase, nudged phases, window
 SCHEDULES = (
@@ -89,14 +89,14 @@ def measure(task: Task, data: DataSet, schedule: tuple[int, int, int], seed: int
     start = time.process_time()
     last = []
     for part in range(task.parts):
-        run = Training.start(preset, held_out(data, task.held, part), seed)
+        run = Run.start(preset, held_out(data, task.held, part), seed)
         while not run.done:
             run.epoch()
         last.append(run.history[-1])
     return {
         "accuracy": statistics.fmean(e.test_accuracy for e in last),
         "train_accuracy": statistics.fmean(e.train_accuracy for e in last),
-        "spikes_per_sample": statistics.fmean(e.spikes_per_sample for e in last),
+        "spikes_per_sample": statistics.fmean(e.spikes_per_sample or 0.0 for e in last),
         "steps": free + 2 * nudged,
         "seconds": time.process_time() - start,
     }

@@ -28,7 +28,9 @@ from equilif.show import training as show_training
 from equilif.training.description import Description
 from equilif.training.evaluate import Evaluation, evaluate
 from equilif.training.folder import BITSTREAM, CONFUSION, CURVE, LOG, RESULTS, SETTLING, RunFolder
-from equilif.training.train import HISTORY, NETWORK, Lesson, Training, digest, lesson
+from equilif.training.history import HISTORY, NETWORK, digest
+from equilif.training.run import Run
+from equilif.training.train import Lesson, lesson
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Weights
@@ -82,13 +84,13 @@ class Demo:
         with RunFolder(self.out) as place:
             place.check(HISTORY, NETWORK, RESULTS, BITSTREAM, LOG, CURVE, CONFUSION, SETTLING)
             place.require_free(overwrite=self.overwrite, own="demo")
-            training = Training.start(self.preset, self.preset.load(), self.seed, command="demo")
+            training = Run.start(self.preset, None, self.seed, command="demo")
             place.clear()
             self._steps(training)
             self.seconds["total"] = time.perf_counter() - start
             return self._summary()
 
-    def _steps(self, training: Training) -> None:
+    def _steps(self, training: Run) -> None:
         try:
             if self.bitstream:
                 self._start_build()
@@ -115,10 +117,10 @@ class Demo:
         self.claims.append(Claim(text, found, holds))
 
     # -- golden model ------------------------------------------------------------------------------
-    def _train(self, training: Training) -> None:
+    def _train(self, training: Run) -> None:
         show.console.rule("[bold]1  training on the golden model", align="left")
         show_training.describe(training)
-        show_training.train(training, self.out)
+        show_training.train({self.out: training})
         last = training.history[-1]
         self._claim(
             "the golden model learns the digits",
@@ -127,7 +129,7 @@ class Demo:
         )
         self.record["training"] = training.to_dict()
 
-    def _pictures(self, training: Training, before: Weights) -> None:
+    def _pictures(self, training: Run, before: Weights) -> None:
         d = training.data
         found = evaluate(training.network, training.weights, d.x_test, d.y_test)
         self.record["evaluation"] = found.to_dict()
@@ -154,7 +156,7 @@ class Demo:
         show.console.print(f"pictures: {show.literal(', '.join(str(self.out / n) for n in names))}")
 
     @staticmethod
-    def _telling(training: Training, before: Weights, found: Evaluation) -> int:
+    def _telling(training: Run, before: Weights, found: Evaluation) -> int:
         """The test sample that training put right with the least to spare: one where the nudges still have
         something to do.
         """
@@ -167,7 +169,7 @@ class Demo:
         return int(np.where(put_right, margin, margin.max() + 1).argmin())
 
     # -- RTL ---------------------------------------------------------------------------------------
-    def _rtl(self, training: Training, before: Weights) -> None:
+    def _rtl(self, training: Run, before: Weights) -> None:
         show.console.rule("[bold]2  the same training in RTL, under Verilator", align="left")
         what = "RTL = golden"
         try:
@@ -226,7 +228,7 @@ class Demo:
             t.spikes > 0,
         )
 
-    def _lessons(self, training: Training, samples: int) -> list[Lesson]:
+    def _lessons(self, training: Run, samples: int) -> list[Lesson]:
         """The first so many samples of the run."""
         lessons = []
         for epoch in range(self.preset.epochs):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -17,6 +18,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Some tests send it to a command, which must see it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+with contextlib.suppress(ImportError):  # without Amaranth there are no designs
+    from tests import elaboration
+
+    elaboration.install()
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects

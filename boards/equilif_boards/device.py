@@ -14,6 +14,7 @@ from typing import Any
 from equilif_boards import ecp5
 from equilif_boards.floorplan import Grid, Sites
 from equilif_golden.engine.config import EngineConfig
+from equilif_hdl.link.identity import LookupTable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,8 @@ class Family:
     to that; ``player``: what a player with its FIFO and flash controller adds (iCE40:
     docs/verification.md, others: docs/alone.md).
 
-    ``preamble``: bytes that stand near the beginning of every bitstream of the family.
+    ``preamble``: bytes that stand near the beginning of every bitstream of the family.  ``lookup``: its
+    lookup table as a primitive.
 
     ``absorb``: moves registers into the blocks of a netlist that Yosys wrote, as equilif_boards.ecp5.absorb
     does; None where Yosys does it.  ``floorplan``: its netlists get one, as of equilif_boards.floorplan.
@@ -40,6 +42,7 @@ class Family:
     memories: tuple[int, int]
     player: int
     preamble: bytes
+    lookup: LookupTable
     absorb: Callable[[dict[str, Any]], dict[str, int]] | None = None
     floorplan: bool = False
 
@@ -85,6 +88,7 @@ ICE40 = Family(
     memories=(1160, 138),
     player=1786,
     preamble=b"\x7e\xaa\x99\x7e",  # project IceStorm, "Bitstream Format"
+    lookup=LookupTable("SB_LUT4", ("I0", "I1", "I2", "I3"), "O", "LUT_INIT"),
 )
 ECP5 = Family(
     logic_name="TRELLIS_COMB",
@@ -95,6 +99,7 @@ ECP5 = Family(
     memories=(2100, 250),
     player=2538,
     preamble=b"\xff\xff\xbd\xb3",  # project Trellis, "Bitstream format"
+    lookup=LookupTable("LUT4", ("A", "B", "C", "D"), "Z", "INIT"),
     absorb=ecp5.absorb,
     floorplan=True,
 )
@@ -107,6 +112,7 @@ GOWIN = Family(
     memories=(1200, 140),
     player=3400,
     preamble=f"{0xA5C3:b}".encode(),  # project Apicula, "Command structure"; the file holds bits as text
+    lookup=LookupTable("LUT4", ("I0", "I1", "I2", "I3"), "F", "INIT"),
 )
 
 ICE40UP5K = Device(family=ICE40, logic=5280, blocks=4, multipliers=8)

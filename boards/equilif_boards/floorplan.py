@@ -19,19 +19,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from itertools import count
 from statistics import mean
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from equilif_boards.ecp5 import BLOCK, MULTIPLIER, Bit, Netlist, Pin
 
-#: names of cells of a lane, and of block RAMs of a bank, as Yosys writes them
-LANE = re.compile(r".*\.lane(\d+)\.")
-BANK = re.compile(r".*\.weights\.bank(\d+)_\d+_\d+\.")
+#: what RTLIL has of a module, of the attributes by which a design marks its regions, and of what they mark
+MARKS = re.compile(r"^module \\(\S+)|^\s*attribute \\(lane|bank) (\d+)$|^\s*(?:memory|wire) .*\\(\S+)$", re.M)
 #: rows of block RAMs that a bank may span, the best first: of 32 banks wires are shortest with one row
 HEIGHTS = (1, 2, 4)
 REGISTER = "TRELLIS_FF"
@@ -117,7 +116,69 @@ class Sites:
     multipliers: Grid
 
 
-def floorplan(content: dict[str, Any], sites: Sites | None = None) -> dict[str, int]:
+@dataclass(frozen=True)
+class Regions:
+    """Lanes, and memories of weight banks: their numbers by their paths in the design."""
+
+    lanes: Mapping[str, int]
+    banks: Mapping[str, int]
+
+    def __post_init__(self) -> None:
+        lanes = sorted(self.lanes.values())
+        if not lanes or lanes != list(range(len(lanes))) or set(lanes) != set(self.banks.values()):
+            raise ValueError(
+                f"a design has lanes 0, 1, ... and a weight bank for each, not lanes {lanes} and banks "
+                f"{sorted(set(self.banks.values()))}"
+            )
+
+    @classmethod
+    def of(cls, rtlil: str) -> Self:
+        """Those that the attributes ``lane`` and ``bank`` mark in RTLIL of Amaranth; its first module is the
+        top, which is no part of a path.
+        """
+        regions: dict[str, dict[str, int]] = {"lane": {}, "bank": {}}
+        marked: tuple[str, int] | None = None
+        module = ""
+        for found in MARKS.finditer(rtlil):
+            name, kind, number, member = found.groups()
+            if name:
+                module = name.partition(".")[2]
+            elif kind:
+                marked = kind, int(number)
+            elif marked:
+                kind, index = marked
+                path = module if kind == "lane" else f"{module}.{member}"
+                regions[kind][path.removeprefix(".")] = index
+                marked = None
+        return cls(regions["lane"], regions["bank"])
+
+    def lane(self, cell: str) -> str | None:
+        """Path of the lane that a cell is in."""
+        return _region(cell, self.lanes)
+
+    def bank(self, cell: str) -> str | None:
+        """Path of the memory that a cell is a part of."""
+        return _region(cell, self.banks)
+
+    def number(self, cell: str) -> int | None:
+        """Of the lane, or of the bank, that a cell is in."""
+        if path := self.lane(cell):
+            return self.lanes[path]
+        path = self.bank(cell)
+        return None if path is None else self.banks[path]
+
+
+def _region(cell: str, paths: Container[str]) -> str | None:
+    """The path that a cell's name begins with."""
+    end = cell.find(".")
+    while end >= 0:
+        if cell[:end] in paths:
+            return cell[:end]
+        end = cell.find(".", end + 1)
+    return None
+
+
+def floorplan(content: dict[str, Any], regions: Regions, sites: Sites | None = None) -> dict[str, int]:
     """Places weights and multipliers of a netlist at ``sites``, if any, and copies registers and tables.
 
     It is changed in place.  How many block RAMs and multipliers have a site now, and how many constants,
@@ -127,23 +188,23 @@ def floorplan(content: dict[str, Any], sites: Sites | None = None) -> dict[str, 
     netlist = Netlist(content)
     banks: defaultdict[int, list[str]] = defaultdict(list)
     for name, _ in netlist.of_type(BLOCK):
-        if found := BANK.match(name):
-            banks[int(found[1])].append(name)
+        if path := regions.bank(name):
+            banks[regions.banks[path]].append(name)
     most = max(map(len, banks.values()), default=0)
     places = sites and sites.blocks.rectangles(len(banks), most) or []
     for bank, place in enumerate(places):
         for name, site in zip(sorted(banks[bank]), place, strict=False):
             _put(netlist, name, site)
-    multipliers = sites and places and _multiply_near(netlist, sites.multipliers, places) or 0
+    multipliers = sites and places and _multiply_near(netlist, regions, sites.multipliers, places) or 0
     fresh = count(1 + max(bit for bit in {**netlist.driver, **netlist.readers} if isinstance(bit, int)))
-    constants = _constants(netlist, fresh)
+    constants = _constants(netlist, regions, fresh)
     before = Counter(cell["type"] for cell in netlist.cells.values())
     by_bank = {name: bank for bank, names in banks.items() for name in names}
     for name, _ in netlist.of_type(REGISTER):
         _copies(netlist, name, "bank", by_bank, fresh)
-    by_lane = _lanes(netlist)
+    by_lane = _lanes(netlist, regions)
     for name, _ in netlist.of_type(REGISTER):
-        if LANE.match(name):
+        if regions.lane(name):
             _copies(netlist, name, "lane", by_lane, fresh)
     wide = -(-len(banks) // PARTS)
     by_part = {name: lane // wide for name, lane in by_lane.items()} if wide else {}
@@ -170,11 +231,11 @@ def _put(netlist: Netlist, name: str, site: Site) -> None:
     netlist.cells[name]["attributes"]["BEL"] = site.name
 
 
-def _multiply_near(netlist: Netlist, grid: Grid, banks: list[list[Site]]) -> int:
+def _multiply_near(netlist: Netlist, regions: Regions, grid: Grid, banks: list[list[Site]]) -> int:
     """Places the multipliers of every lane side by side, below its bank; how many there are."""
     free = grid.all()
     found = sorted(
-        (int(match[1]), name) for name, _ in netlist.of_type(MULTIPLIER) if (match := LANE.match(name))
+        (regions.lanes[path], name) for name, _ in netlist.of_type(MULTIPLIER) if (path := regions.lane(name))
     )
     for lane, name in found:
         x = mean(site.x for site in banks[lane])
@@ -186,15 +247,15 @@ def _multiply_near(netlist: Netlist, grid: Grid, banks: list[list[Site]]) -> int
     return len(found)
 
 
-def _constants(netlist: Netlist, fresh: Iterator[Bit]) -> int:
+def _constants(netlist: Netlist, regions: Regions, fresh: Iterator[Bit]) -> int:
     """Gives every lane tables that put out the constants of its multipliers; how many."""
     own: dict[str, Bit] = {}
     for name, _ in netlist.of_type(MULTIPLIER):
         for port in TIED:
             value = netlist.bit(name, port)
-            found = LANE.match(name)
-            if found and value in ("0", "1"):
-                constant = f"{found[0]}constant{value}"
+            path = regions.lane(name)
+            if path and value in ("0", "1"):
+                constant = f"{path}.constant{value}"
                 if constant not in own:
                     own[constant] = next(fresh)
                     netlist.cells[constant] = {
@@ -209,9 +270,10 @@ def _constants(netlist: Netlist, fresh: Iterator[Bit]) -> int:
     return len(own)
 
 
-def _lanes(netlist: Netlist) -> dict[str, int]:
+def _lanes(netlist: Netlist, regions: Regions) -> dict[str, int]:
     """Which lane a cell belongs to: its name tells, or most of the cells about it."""
-    lanes = {name: int(found[1]) for name in netlist.cells if (found := LANE.match(name) or BANK.match(name))}
+    numbers = {name: regions.number(name) for name in netlist.cells}
+    lanes = {name: number for name, number in numbers.items() if number is not None}
     rest = [name for name in netlist.cells if name not in lanes]
     for _ in range(FAR):
         votes = {name: Counter(_about(netlist, name, lanes)) for name in rest}

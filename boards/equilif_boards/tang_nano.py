@@ -12,7 +12,7 @@ from equilif_boards.clock import GowinPll
 from equilif_boards.device import GW1NR_9, GW2AR_18
 from equilif_boards.flash import SpiFlash
 from equilif_boards.link import UartLink
-from equilif_golden.engine.config import EngineConfig, Pipeline
+from equilif_golden.engine.config import EngineConfig
 from equilif_golden.link.flash import Area
 
 
@@ -68,7 +68,7 @@ TANG_NANO_9K = Board(
     device=GW1NR_9,
     cost=20,
     clock=GowinPll,
-    clock_hz=60e6,
+    clock_hz=72e6,
     link=UartLink(baud=3_000_000),
     # 4 MiB beside the FPGA, which has its bitstream in a flash of its own
     flash=SpiFlash(area=Area(1, 63)),
@@ -77,7 +77,6 @@ TANG_NANO_9K = Board(
         tiles=1024,
         value_groups=256,
         state_groups=32,
-        pipeline=Pipeline.SMALL,
         softmax=False,
     ),
     network=(784, 20, 10),
@@ -94,7 +93,7 @@ TANG_NANO_20K = Board(
     device=GW2AR_18,
     cost=30,
     clock=GowinPll,
-    clock_hz=90e6,
+    clock_hz=120e6,
     link=UartLink(baud=3_000_000),
     # 8 MiB, of which the bitstream has less than one
     flash=SpiFlash(area=Area(32, 96)),
@@ -103,7 +102,6 @@ TANG_NANO_20K = Board(
         tiles=512,
         value_groups=128,
         state_groups=32,
-        pipeline=Pipeline.FORWARDING,
         softmax=False,
     ),
     network=(784, 40, 10),

@@ -88,8 +88,8 @@ def upload(
     from equilif.data.own import chosen
     from equilif.host.ports import the_one
     from equilif.host.store import Lessons, Samples, Store, StoreError, check_chip, has_learned, require_idle
+    from equilif.training.history import digest
     from equilif.training.records import save_network
-    from equilif.training.train import digest
     from equilif_golden import files
     from equilif_golden.link.player import FAULTS, Fault
 

@@ -300,7 +300,7 @@ def save(
     from equilif.host.client import LinkError
     from equilif.host.ports import the_one
     from equilif.host.store import NetworkIdentity, require_network, state
-    from equilif.training.train import digest
+    from equilif.training.history import digest
     from equilif_golden import files
     from equilif_golden import network as networks
     from equilif_golden.engine.chip import read_weights
@@ -341,7 +341,7 @@ def restore(
     Example:  [bold]equilif restore results/digits/network.npz[/]
     """
     from equilif.host.ports import the_one
-    from equilif.training.train import digest
+    from equilif.training.history import digest
     from equilif_golden import network as networks
     from equilif_golden.engine.chip import Chip
 

@@ -238,8 +238,6 @@ class Pipelines(StrEnum):
     """equilif_golden.engine.config.Pipeline, without importing NumPy for --help."""
 
     spram = "spram"
-    small = "small"
-    forwarding = "forwarding"
     deep = "deep"
 
 
@@ -273,9 +271,8 @@ def export(
     pipeline: Annotated[
         Pipelines | None,
         typer.Option(
-            help="How weights and sums travel: for single-port memories (spram), for a small FPGA, or for "
-            "ever larger ones.",
-            show_default="forwarding",
+            help="How weights and sums travel: for single-port memories (spram), or for all others (deep).",
+            show_default="deep",
         ),
     ] = None,
     changes: EngineChanges = DEFAULTS,

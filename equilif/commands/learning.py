@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import statistics
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from equilif.commands import (
-    DATA_HELP,
     AnyData,
     Baud,
     Data,
@@ -25,7 +22,6 @@ from equilif.commands import (
     Port,
     Resume,
     Seed,
-    board_in,
     panel,
     require_same_data,
     samples_of,
@@ -33,18 +29,15 @@ from equilif.commands import (
 )
 from equilif.commands.options import DEFAULTS, TrainedPhases
 from equilif.commands.own import NOTHING, Label, OwnOptions
-from equilif.commands.patches import Changes, Set, changes, layers, named_by_key
+from equilif.commands.patches import Set, changes, layers, named_by_key
+from equilif.commands.training import Job, TrainingData, learner_at, out_folder, trained
 from equilif.extras import needs
 from equilif.show import console as show
 from equilif.show import evaluation as show_evaluation
-from equilif.show import training as show_training
 from equilif_golden.schedule import OPTIONS as PHASES
 
 if TYPE_CHECKING:
-    from equilif.data.about import About
-    from equilif.data.dataset import DataSet
-    from equilif.training.description import Description
-    from equilif.training.train import Training
+    from equilif.training.run import Run
     from equilif_golden.network import Network
 
 command = panel("Learning")
@@ -52,38 +45,35 @@ command = panel("Learning")
 MOST_SEEDS = 1000
 
 
+SeedRange = Annotated[
+    str | None,
+    typer.Option(
+        help="Seed of weights and sample order; FIRST-LAST trains a network of each seed, side by side.",
+        metavar="SEED",
+        show_default="the preset's first",
+    ),
+]
+TrainOut = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder for network.npz, history.json and the learning curve; of several seeds for a folder "
+        "of each.",
+        show_default="results/<data set>, of several seeds results/<data set>-seeds",
+    ),
+]
+
+
 @command
 def train(
-    data: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="DATA",
-            help=DATA_HELP,
-            show_default="digits, or with --resume that of the run",
-        ),
-    ] = None,
+    data: TrainingData = None,
     net: Net = None,
     hidden: Hidden = None,
     epochs: Epochs = None,
     patches: Set = None,
-    seed: Annotated[
-        str | None,
-        typer.Option(
-            help="Seed of weights and sample order; FIRST-LAST trains a network of each seed, side by side.",
-            metavar="SEED",
-            show_default="the preset's first",
-        ),
-    ] = None,
+    seed: SeedRange = None,
     label: Label = None,
     folder: Folder = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder for network.npz, history.json and the learning curve; of several seeds for a folder "
-            "of each.",
-            show_default="results/<data set>, of several seeds results/<data set>-seeds",
-        ),
-    ] = None,
+    out: TrainOut = None,
     resume: Resume = None,
     port: Port = None,
     json: Json = None,
@@ -107,82 +97,44 @@ def train(
     from equilif.data.own import chosen
 
     convolutions, sizes = layers(hidden)
-    asked = _Asked(
-        source=None if data is None else chosen(data),
-        folder=folder,
-        net=net,
-        convolutions=convolutions,
-        hidden=sizes,
-        epochs=epochs,
-        seeds=_seeds(seed),
-        changes=changes(patches, label=label, epochs=epochs),
-        port=port,
-    )
-    out = out or asked.out
-    if resume:
-        asked.require_resumable()
-    return _trained(asked, out, resume=bool(resume), overwrite=resume is False)
+    source = None if data is None else chosen(data)
+    given = changes(patches, label=label, epochs=epochs)
+    seeds = _seeds(seed)
+    several = seeds if isinstance(seeds, range) else None
 
+    def start(number: int, make: Callable[..., Any]) -> list[Run]:
+        from equilif.training.run import Run
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Asked:
-    """What `equilif train` was asked for; ``seeds``: None where it was not, a range for several."""
-
-    source: Data | Path | None
-    folder: Path | None
-    net: Path | None
-    convolutions: list[str]
-    hidden: tuple[int, ...] | None
-    epochs: int | None
-    seeds: int | range | None
-    changes: Changes
-    port: str | None
-
-    @property
-    def several(self) -> range | None:
-        return self.seeds if isinstance(self.seeds, range) else None
-
-    @property
-    def out(self) -> Path:
-        """Where the run goes unless said otherwise."""
-        source = Data.digits if self.source is None else self.source
-        name = source if isinstance(source, Data) else source.resolve().stem
-        return Path("results") / (name if self.several is None else f"{name}-seeds")
-
-    def require_resumable(self) -> None:
-        """ValueError for what a run that goes on keeps."""
-        given = {
-            "net": self.net,
-            "hidden": self.hidden or self.convolutions or None,
-            "seed": self.seeds,
-            **self.changes.fixed,
-        }
-        keeps_settings(given)
-
-    def load(self) -> tuple[DataSet, Description]:
-        """The data, and how they are learned."""
         with named_by_key():
             loaded, preset = samples_of(
-                Data.digits if self.source is None else self.source,
-                self.folder,
-                self.changes.own,
-                net=self.net,
-                conv=self.convolutions,
-                patches=self.changes.network,
-                hidden=self.hidden,
-                epochs=self.epochs,
+                source or Data.digits,
+                folder,
+                given.own,
+                net=net,
+                conv=convolutions,
+                patches=given.network,
+                hidden=sizes,
+                epochs=epochs,
             )
-            preset.schedule.check_options([name for name in self.changes.phases() if name in PHASES])
-        return loaded, preset
+            preset.schedule.check_options([name for name in given.phases() if name in PHASES])
+        first = seeds.start if isinstance(seeds, range) else preset.seeds[0] if seeds is None else seeds
+        return [Run.start(preset, loaded, first + k, make) for k in range(number)]
 
-    def start(self, folders: int, make: Callable[..., Any]) -> list[Training]:
-        """New runs, one for each folder."""
-        from equilif.training.train import Training
-
-        loaded, preset = self.load()
-        first = self.seeds.start if isinstance(self.seeds, range) else self.seeds
-        first = preset.seeds[0] if first is None else first
-        return [Training.start(preset, loaded, first + k, make) for k in range(folders)]
+    return trained(
+        Job(
+            command="train",
+            out=out or out_folder(source, behind="" if several is None else "-seeds"),
+            source=source,
+            folder=folder,
+            epochs=epochs,
+            resume=resume,
+            fixed={"net": net, "hidden": hidden or None, "seed": seed, **given.fixed},
+            seeds=several,
+            options=given.run,
+            port=port,
+            start=start,
+        )
+    )
 
 
 def _seeds(text: str | None) -> int | range | None:
@@ -201,153 +153,6 @@ def _seeds(text: str | None) -> int | range | None:
     if not 0 <= last - first < MOST_SEEDS:
         raise ValueError(f"--seed FIRST-LAST is 1 to {MOST_SEEDS} seeds, not {text}")
     return range(first, last + 1)
-
-
-def _trained(asked: _Asked, out: Path, *, resume: bool, overwrite: bool) -> dict[str, Any]:
-    """Train what was asked for, and tell what came of it."""
-    from equilif.training.folder import CURVE, RunFolder, folder_of, seed_folders
-    from equilif.training.train import HISTORY, NETWORK
-
-    folders = seed_folders(out) if resume else [folder_of(out, seed) for seed in asked.several or ()]
-    several = bool(folders)
-    folders = folders or [out]
-    if several and asked.port is not None:
-        raise ValueError("a board trains one network at a time: leave out --port, or train seed by seed")
-    options = asked.changes.run
-    make = _learner(asked.port, options.baud, len(folders))
-    root = options.tensorboard
-    boards = {f: board_in(root and (root / f.name if several else root)) for f in folders}
-    if resume and not several:
-        RunFolder(out).require_run(NETWORK)
-    with ExitStack() as held:
-        if several:
-            held.enter_context(RunFolder(out)).require_no_run()
-        places = [held.enter_context(RunFolder(f)) for f in folders]
-        for place in places:
-            place.check(HISTORY, NETWORK, CURVE)
-        if resume:
-            with show.console.status("reading the run"):
-                runs = _resumed(folders, asked.source, asked.folder, asked.epochs, make)
-            show_version(runs[0].version)
-        else:
-            for place in places:
-                place.require_free(overwrite=overwrite)
-            runs = asked.start(len(folders), make)
-            for place in places:
-                place.clear()
-        show_training.describe(*runs)
-        logs = {f: log for f, board in boards.items() if (log := held.enter_context(board))}
-        if several:
-            by_folder = dict(zip(folders, runs, strict=True))
-            show_training.train_together(by_folder, every=options.every, boards=logs)
-        else:
-            show_training.train(runs[0], out, every=options.every, board=logs.get(out))
-        found = [_result(run, f) for f, run in zip(folders, runs, strict=True)]
-    return _summary(found, out) if several else _single(found[0], len(runs[0].history))
-
-
-def _result(run: Training, folder: Path) -> dict[str, Any]:
-    """What --json has of a run."""
-    from equilif.training.train import HISTORY, NETWORK
-
-    return {
-        **run.to_dict(),
-        "accuracy": run.history[-1].test_accuracy,
-        "out": folder,
-        "files": [NETWORK, HISTORY, *show_training.learning_curve(run, folder)],
-    }
-
-
-def _single(found: dict[str, Any], epochs: int) -> dict[str, Any]:
-    show.console.print(
-        f"test accuracy [bold]{found['accuracy']:.2%}[/] after {epochs} epochs; "
-        f"saved {', '.join(found['files'])} in {show.literal(found['out'])}"
-    )
-    return found
-
-
-def _summary(found: list[dict[str, Any]], out: Path) -> dict[str, Any]:
-    """The runs of several seeds, and their mean."""
-    accuracies = [r["accuracy"] for r in found]
-    mean = statistics.fmean(accuracies)
-    deviation = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
-    show.console.print(
-        f"test accuracy [bold]{mean:.2%}[/], mean of {len(found)} seeds, from {min(accuracies):.2%} to "
-        f"{max(accuracies):.2%}; saved in {show.literal(out)}"
-    )
-    return {"accuracy": mean, "deviation": deviation, "runs": found, "out": out}
-
-
-def _resumed(
-    folders: Sequence[Path],
-    asked: Data | Path | None,
-    folder: Path | None,
-    epochs: int | None,
-    make: Callable[..., Any],
-) -> list[Training]:
-    """The runs of these folders, which are of the same data."""
-    from equilif.training.train import HISTORY, Training, read_history
-
-    first = folders[0]
-    name, where = whereabouts(read_history(first / HISTORY).about, asked, folder)
-    run = Training.resume(first, where, name=name, epochs=epochs, make=make)
-    others = (Training.resume(f, run.data, name=run.data.name, epochs=epochs, make=make) for f in folders[1:])
-    return [run, *others]
-
-
-def whereabouts(
-    about: About | None, asked: Data | Path | None, folder: Path | None
-) -> tuple[str | None, Path | None]:
-    """Of a run that is resumed, the name of the data set that is asked for, and where its data are."""
-    if about is None:
-        return None if asked is None else str(asked), folder
-    if folder is not None:
-        raise ValueError(
-            "--data is the folder of a data set with a name: give the path of the run's own data"
-        )
-    return (None, asked) if isinstance(asked, Path) else (asked, None)
-
-
-def keeps_settings(given: Mapping[str, Any]) -> None:
-    """ValueError when a run is to be resumed with other settings."""
-    fixed = [f"--{name}" for name, value in given.items() if value is not None]
-    if fixed:
-        raise ValueError(f"a resumed run keeps its settings: leave out {', '.join(fixed)}")
-
-
-def show_version(written: str | None) -> None:
-    """A line when another version of equilif wrote the run."""
-    from equilif.training.records import other_version
-
-    said = other_version(written)
-    if said:
-        show.console.print(f"[yellow]{show.literal(said)}[/]")
-
-
-def _learner(port: str | None, baud: int | None, runs: int = 1) -> Callable[..., Any]:
-    """What makes a learner of a network: the golden kernel, one of so many that share the processors, or the
-    engine at a port, which is opened then.
-    """
-    from equilif.training.together import learner
-
-    if port is None:
-        if baud is not None:
-            raise ValueError("baud is the rate of a port: give --port too, or leave it out")
-        return learner(runs)
-
-    def make(*arguments: Any, **options: Any) -> Any:
-        from equilif.commands.boards import show_displaced
-        from equilif.host.ports import connect, summary
-        from equilif_golden.engine.chip import Chip
-
-        client = connect(port, baud)
-        engine = ", ".join(f"{k} {v}" for k, v in summary(client.identity).items())
-        show.console.print(f"[bold]{show.literal(port)}[/]: {show.literal(engine)}")
-        chip = Chip(client, *arguments, **options)
-        show_displaced(client)
-        return chip
-
-    return make
 
 
 @command
@@ -381,7 +186,7 @@ def evaluate(
     from equilif.training import saved
     from equilif.training.evaluate import evaluate as run
 
-    make = _learner(port, baud)
+    make = learner_at(port, baud)
     asked = None if data is None else chosen(data)
     trained = saved.read(network)
     net = scheduled(trained.network, phases)
@@ -586,7 +391,7 @@ def gradient(
     """
     from equilif.data.own import chosen
     from equilif.training.presets import PRESETS
-    from equilif.training.train import Training
+    from equilif.training.run import Run
 
     with needs("torch"):
         from equilif_golden.real.twin import gradient_report
@@ -605,7 +410,7 @@ def gradient(
             cases[network.name] = trained_before.network, trained_before.weights
         else:
             preset = preset.changed(epochs=max(trained, preset.epochs))
-            run = Training.start(preset, loaded, preset.seeds[0] if seed is None else seed)
+            run = Run.start(preset, loaded, seed)
             cases["untrained"] = run.network, run.weights
             for epoch in range(trained):
                 begin(f"epoch {epoch + 1}")

@@ -114,8 +114,8 @@ def _suggested(data: str, own: Own, hidden: tuple[int, ...] | None) -> tuple[Des
     """What is suggested for data, or was trained in a run, and the data as they are typed."""
     from equilif.data.own import chosen
     from equilif.training.description import Description
+    from equilif.training.history import HISTORY, read_history
     from equilif.training.presets import PRESETS
-    from equilif.training.train import HISTORY, read_history
 
     if data in set(Data):
         refuse_own(data, own)
@@ -187,7 +187,7 @@ def _anatomy(network: str, data: str | None, folder: Path | None, own: Own) -> A
     from equilif.hardware.anatomy import Anatomy
     from equilif.training import netfile
     from equilif.training.description import Description
-    from equilif.training.train import NETWORK
+    from equilif.training.history import NETWORK
 
     if network in set(Data):
         if data is not None:

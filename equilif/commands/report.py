@@ -79,7 +79,7 @@ def _samples(run: Run, data: Path | None) -> tuple[DataSet | None, str]:
 
     try:
         with show.console.status(f"reading {show.literal(run.history.data)}"):
-            return run.load(data), ""
+            return run.history.load(run.folder, data), ""
     except (ValueError, OSError, MissingExtra) as e:
         if data is not None:
             raise

@@ -3,43 +3,45 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
 from equilif.commands import (
-    DATA_HELP,
     Data,
     Epochs,
     Folder,
     Hidden,
     Json,
     Resume,
-    board_in,
     panel,
     samples_of,
 )
-from equilif.commands.learning import keeps_settings, show_version, whereabouts
 from equilif.commands.own import NOTHING, Label, OwnOptions
 from equilif.commands.patches import ROWS, Set, changes, layers, named_by_key
+from equilif.commands.training import Job, TrainingData, out_folder, trained
 from equilif.show import console as show
 from equilif.show import sweep as show_sweep
 from equilif.show import training as show_training
 
+if TYPE_CHECKING:
+    from equilif.training.run import Run
+
 command = panel("Scale")
+
+
+RatesOut = Annotated[
+    Path | None, typer.Option(help="Folder for the files.", show_default="results/rates-<data set>")
+]
 
 
 @command
 def rates(
-    data: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="DATA", help=DATA_HELP, show_default="digits, or with --resume that of the run"
-        ),
-    ] = None,
+    data: TrainingData = None,
     hidden: Hidden = None,
     epochs: Epochs = None,
     patches: Set = None,
@@ -48,9 +50,7 @@ def rates(
     ] = None,
     label: Label = None,
     folder: Folder = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for the files.", show_default="results/rates-<data set>")
-    ] = None,
+    out: RatesOut = None,
     resume: Resume = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -66,55 +66,43 @@ def rates(
     Example:  [bold]equilif rates mnist --data DIR --hidden 512 --epochs 20[/]
     """
     from equilif.data.own import chosen
-    from equilif.training import rates as module
-    from equilif.training.folder import CURVE, RunFolder
-    from equilif.training.train import NETWORK
+    from equilif.training.rates import leads
 
-    asked = None if data is None else chosen(data)
-    source = Data.digits if asked is None else asked
-    name = source.value if isinstance(source, Data) else source.resolve().stem
-    out = out or Path("results") / f"rates-{name}"
     channels, sizes = layers(hidden)
+    source = None if data is None else chosen(data)
     given = changes(patches, label=label, epochs=epochs, data=ROWS, run=("tensorboard",))
-    place = RunFolder(out, leads=module.leads())
-    show.console.quiet = not place.leads
-    board = board_in(given.run.tensorboard if place.leads else None)
-    if resume:
-        keeps_settings({"hidden": sizes or channels or None, "seed": seed, **given.fixed})
-        place.require_run(module.CHECKPOINT)
-    with place:
-        place.check(module.CHECKPOINT, module.HISTORY, NETWORK, CURVE)
-        if resume:
-            about = module.read(out).about
-            wanted, where = whereabouts(about, asked, folder)
-            with show.console.status("reading the run"):
-                run = module.RateTraining.resume(out, where, name=wanted, epochs=epochs)
-            show_version(run.version)
-        else:
-            place.require_free(overwrite=resume is False)
-            with named_by_key():
-                loaded, settings = samples_of(
-                    source,
-                    folder,
-                    given.own,
-                    conv=channels,
-                    patches=given.network,
-                    rates=True,
-                    hidden=sizes,
-                    epochs=epochs,
-                )
-            run = module.RateTraining.start(settings, loaded, 0 if seed is None else seed)
-            place.clear()
-        with board as log:
-            files = show_training.train_rates(run, out, log)
-        run.distributed.leave()
-    last = run.history[-1]
-    kind = "held-out" if run.settings.hold_out else "test"
-    show.console.print(
-        f"{kind} accuracy [bold]{last.test_accuracy:.2%}[/] in real numbers after {last.epoch} epochs; "
-        f"saved {', '.join(files)} in {show.literal(out)}"
+
+    def start(number: int, make: Callable[..., Any]) -> list[Run]:
+        from equilif.training.run import Run
+
+        with named_by_key():
+            loaded, settings = samples_of(
+                source or Data.digits,
+                folder,
+                given.own,
+                conv=channels,
+                patches=given.network,
+                rates=True,
+                hidden=sizes,
+                epochs=epochs,
+            )
+        return [Run.start(settings, loaded, seed)]
+
+    show.console.quiet = not leads()
+    return trained(
+        Job(
+            command="rates",
+            out=out or out_folder(source, "rates-"),
+            source=source,
+            folder=folder,
+            epochs=epochs,
+            resume=resume,
+            fixed={"hidden": hidden or None, "seed": seed, **given.fixed},
+            options=given.run,
+            start=start,
+            leads=leads(),
+        )
     )
-    return {**run.to_dict(), "accuracy": last.test_accuracy, "out": out, "files": files}
 
 
 @command
@@ -134,20 +122,21 @@ def deploy(
     Example:  [bold]equilif deploy results/rates-mnist --data DIR[/]
     """
     from equilif.training import deploy as module
-    from equilif.training import rates as training
     from equilif.training.folder import DEPLOYMENT
+    from equilif.training.run import Run
     from equilif_golden import files as targets
 
     targets.check(run / DEPLOYMENT)
     with show.console.status("reading the run"):
-        trained = training.RateTraining.resume(run, folder)
+        saved = Run.resume(run, folder)
+        model = module.trained_model(saved)
     asked = steps or module.STEPS
     with show.stages("deploy", len(asked) + 4) as begin:
-        found = module.deploy(trained.model, trained.data, steps=asked, samples=samples, progress=begin)
-    files = show_training.deployment(found, f"{trained.data.name} {trained.sizes}", run)
+        found = module.deploy(model, saved.data, steps=asked, samples=samples, progress=begin)
+    files = show_training.deployment(found, f"{saved.data.name} {saved.sizes}", run)
     if files:
         show.console.print(f"saved {', '.join(files)} in {show.literal(run)}")
-    return {"data": trained.data.name, "sizes": trained.sizes, **found.to_dict(), "files": files}
+    return {"data": saved.data.name, "sizes": saved.sizes, **found.to_dict(), "files": files}
 
 
 @command

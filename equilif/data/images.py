@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import struct
 from pathlib import Path
@@ -23,6 +24,8 @@ IDX_FILES = {
 }
 #: folder of a set below the data folder, as torchvision lays it out
 LAYOUT = {Name.mnist: Path("MNIST/raw"), Name.fashion: Path("FashionMNIST/raw")}
+#: of the digits, in scikit-learn's folder
+DIGITS_FILE = Path("datasets", "data", "digits.csv.gz")
 DEBIAN = {Name.fashion: Path("/usr/share/datasets/fashion-mnist")}
 MOST_DIMENSIONS = 32  #: of a NumPy array
 
@@ -32,15 +35,15 @@ def digits(data: str | Path | None = None, *, seed: int = 0) -> DataSet:
     if data is not None:
         raise ValueError(f"the digits come with scikit-learn, not from {data}: leave the folder out (--data)")
     whole(seed, "seed", 0, MOST_SEED)
-    try:
-        from sklearn.datasets import load_digits
-    except ModuleNotFoundError as e:
-        raise ValueError(f"no digits: {SOURCES[Name.digits].get}") from e
-    bunch = load_digits()
-    x = np.floor(bunch.data * (255 / 16) + 0.5).astype(np.uint8)
+    # the file alone: importing scikit-learn takes a second
+    package = importlib.util.find_spec("sklearn")
+    if package is None or package.origin is None:
+        raise ValueError(f"no digits: {SOURCES[Name.digits].get}")
+    rows = np.loadtxt(Path(package.origin).parent / DIGITS_FILE, np.uint8, delimiter=",")
+    x = np.floor(rows[:, :-1] * (255 / 16) + 0.5).astype(np.uint8)
     order = np.random.default_rng(seed).permutation(len(x))
     x = x[order]
-    y = bunch.target[order].astype(np.int64)
+    y = rows[order, -1].astype(np.int64)
     classes = SOURCES[Name.digits].classes
     return DataSet("digits", x[:1437], y[:1437], x[1437:], y[1437:], shape=(8, 8), classes=classes)
 

@@ -17,6 +17,7 @@ from equilif.report.inputs import NONE, Fields, Inputs
 from equilif.report.run import Run
 from equilif.training import attention, trace
 from equilif.training.evaluate import Evaluation, evaluate
+from equilif.training.history import digest
 from equilif_golden.fixed import whole
 
 with needs("report"):
@@ -58,8 +59,9 @@ def write(
     ValueError when there is no such sample.
     """
     net = run.network
-    inputs = Inputs.of(net.n_inputs, run.about, data.shape if data else ())
-    names = run.about.labels if run.about else tuple(map(str, range(net.n_outputs)))
+    about = run.history.about
+    inputs = Inputs.of(net.n_inputs, about, data.shape if data else ())
+    names = about.labels if about else tuple(map(str, range(net.n_outputs)))
     found = None
     if data is not None:
         if sample is not None:
@@ -121,13 +123,13 @@ def _signed(number: float) -> str:
 
 # -- sections --------------------------------------------------------------------------------------
 def _head(run: Run, data: DataSet | None, found: Evaluation | None) -> Told:
-    last = run.epochs[-1]
+    last = run.history.epochs[-1]
     return {
         "name": run.history.data,
         "sizes": run.history.sizes,
         "version": results.version(),
         "last": last,
-        "real": run.real,
+        "real": run.history.real,
         "accuracy": last.test_accuracy if found is None else found.accuracy,
         "tested": None if data is None else len(data.x_test),
         "trained": None if data is None else len(data.x_train),
@@ -138,14 +140,14 @@ def _head(run: Run, data: DataSet | None, found: Evaluation | None) -> Told:
 
 
 def _curve(run: Run) -> Told:
-    best = max(run.epochs, key=lambda e: e.test_accuracy)
-    first = run.epochs[0]
-    last = run.epochs[-1]
+    best = max(run.history.epochs, key=lambda e: e.test_accuracy)
+    first = run.history.epochs[0]
+    last = run.history.epochs[-1]
     alt = (
         f"Test accuracy by epoch: {_percent(first.test_accuracy)} after epoch 1, "
         f"{_percent(last.test_accuracy)} after epoch {last.epoch}"
     )
-    return {"chart": pictures.learning_curve(run.epochs, alt), "best": best}
+    return {"chart": pictures.learning_curve(run.history.epochs, alt), "best": best}
 
 
 def _mistakes(data: DataSet, found: Evaluation, inputs: Inputs, names: tuple[str, ...]) -> Told:
@@ -280,14 +282,14 @@ def _repeat(run: Run, data: DataSet | None) -> Told:
     return {
         "commands": repeat.commands,
         "net": repeat.net,
-        "digest": run.digest,
-        "recorded": run.recorded,
+        "digest": digest(run.weights),
+        "recorded": h.knows(run.weights),
         "data_digest": h.data_digest,
         "version": h.version,
         "machine": dict(h.machine),
         "folder": str(run.folder),
-        "about": run.about,
-        "seed": run.seed,
+        "about": h.about,
+        "seed": h.seed,
     }
 
 

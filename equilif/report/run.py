@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from equilif.data import own
 from equilif.data.about import About
 from equilif.data.dataset import DataSet
-from equilif.training import netfile, presets, settings, train
+from equilif.training import netfile, presets
 from equilif.training.description import Description
-from equilif.training.folder import RATES
+from equilif.training.history import HISTORY, NETWORK, History, saved_history
 from equilif.training.patches import TOKENS, patched, training_words
-from equilif.training.records import check_data
-from equilif.training.settings import RateEpoch, RateHistory
 from equilif.training.tables import METHODS
-from equilif.training.train import HISTORY, NETWORK, EpochRecord, History
 from equilif_golden import network as networks
 from equilif_golden.network import Network, Weights
 
@@ -31,62 +27,16 @@ class Run:
     folder: Path
     network: Network
     weights: Weights
-    history: History | RateHistory
-
-    @property
-    def epochs(self) -> Sequence[EpochRecord | RateEpoch]:
-        return self.history.epochs
-
-    @property
-    def about(self) -> About | None:
-        """How the data of its user were read, None for a data set with a name."""
-        return self.history.about
-
-    @property
-    def real(self) -> bool:
-        """Whether it was trained in real numbers."""
-        return isinstance(self.history, RateHistory)
-
-    @property
-    def seed(self) -> int:
-        return self.history.seed
-
-    @property
-    def digest(self) -> str:
-        """Of the weights."""
-        return train.digest(self.weights)
-
-    @property
-    def recorded(self) -> bool:
-        """Whether the history knows these weights: it does unless the run was cut off in between."""
-        if isinstance(self.history, RateHistory):
-            return True
-        saved = {place.weights for place in self.history.epochs}
-        return self.digest in saved | {mark.weights for mark in self.history.marks}
+    history: History
 
     def eta(self, data: DataSet | None) -> float:
         """Learning rate that it began with, or that is usual for its samples; 0 where that is not known."""
         h = self.history
-        if isinstance(h, History):
+        if not h.real:
             return h.preset.rate(0)
         if h.about is None:
             return presets.PRESETS[h.data].rate(0)
         return 0.0 if data is None else presets.own(data).rate(0)
-
-    def load(self, data: Path | None = None) -> DataSet:
-        """Its samples: of a data set with a name from the folder ``data``, of its user's own data from the
-        file or folder ``data``; without it from where they were.
-
-        ValueError or OSError when they are not there, or others.
-        """
-        h = self.history
-        learned = h.settings if isinstance(h, RateHistory) else h.preset
-        if h.about is not None:
-            loaded = learned.selected(own.again(h.about, data, name=h.data))
-        else:
-            loaded = learned.load(data)
-        check_data(self.folder, h.data, h.data_digest, loaded)
-        return loaded
 
     def repeat(self, data: DataSet | None) -> Repeat:
         """What makes the same run again, and evaluates it; ``data``: its samples, which tell what is usual
@@ -111,15 +61,10 @@ def read(folder: Path) -> Run:
     if not folder.is_dir():
         there = f"there is no {folder}" if not folder.exists() else f"{folder} is not a folder"
         raise ValueError(f"{there}: a report is of the folder of a run, which `equilif train` writes")
-    history: History | RateHistory
-    if (folder / HISTORY).exists():
-        history = train.read_history(folder / HISTORY)
-    elif (folder / RATES).exists():
-        history = settings.read_history(folder / RATES)
-    else:
+    history = saved_history(folder)
+    if history is None:
         raise ValueError(
-            f"{folder} holds no run: it has neither {HISTORY} of `equilif train` nor {RATES} of "
-            "`equilif rates`"
+            f"{folder} holds no run: it has no {HISTORY}, which `equilif train` and `equilif rates` write"
         )
     if not history.epochs:
         raise ValueError(f"the run in {folder} has not finished an epoch yet: go on with it by --resume")
@@ -130,15 +75,14 @@ def read(folder: Path) -> Run:
 
 
 # -- how to repeat it ------------------------------------------------------------------------------
-def _again(folder: Path, history: History | RateHistory, data: DataSet | None) -> Repeat:
+def _again(folder: Path, history: History, data: DataSet | None) -> Repeat:
     """The command that trains the same: with options where they say all, else with a network file; in real
     numbers, own data without samples to tell their defaults: every option.
     """
     about = history.about
-    if isinstance(history, RateHistory):
-        command, learned, named, suggested = "rates", history.settings, presets.RATES, presets.own_rates
-    else:
-        command, learned, named, suggested = "train", history.preset, presets.PRESETS, presets.own
+    learned = history.preset
+    named, suggested = (presets.RATES, presets.own_rates) if history.real else (presets.PRESETS, presets.own)
+    command = "rates" if history.real else "train"
     words = [command, history.data if about is None else about.path, *_reading(about)]
     seed = _options({"seed": history.seed})
     base = named[history.data] if about is None else data and suggested(data)

@@ -91,7 +91,7 @@ def bitstream(found: Mapping[str, Any]) -> None:
     t = found["timing"]
     console.print(
         f"f_max [bold]{t['f_max']:.2f} MHz[/], clock {t['constraint']:g} MHz, seed {found['seed']}, "
-        f"build id {found['build_id']}"
+        f"build ID {found['build_id']}"
     )
     console.print(f"{found['weights']:,} weights in {found['config']['lanes']} lanes")
     for kind, rate in found.get("samples_per_second", {}).items():

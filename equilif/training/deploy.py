@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from equilif.data.dataset import DataSet
 from equilif.extras import needs
+from equilif.training.run import Run
 from equilif_golden.blocks.lif import LEAKS
 from equilif_golden.fixed import whole
 from equilif_golden.kernel import Kernel
@@ -30,6 +31,7 @@ from equilif_golden.schedule import STEPS_MAX
 with needs("torch"):
     import torch
 
+    from equilif.training.rates import ImplicitDifferentiation
     from equilif_golden.real.rates import Rates, agreement, integer_rates
     from equilif_golden.real.trainer import predict
 
@@ -93,6 +95,13 @@ class Deployment:
 
     def to_dict(self) -> dict[str, Any]:
         return {**dataclasses.asdict(self), "float": self.real}
+
+
+def trained_model(run: Run) -> Rates:
+    """What learned in a run; ValueError unless it is one in real numbers."""
+    if not isinstance(run.backend, ImplicitDifferentiation):
+        raise ValueError("the run is one of `equilif train`: only a run of `equilif rates` is deployed")
+    return run.backend.model
 
 
 def window(steps: int) -> int:

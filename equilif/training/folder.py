@@ -19,8 +19,7 @@ from types import TracebackType
 from typing import Self
 
 from equilif.extras import needs
-from equilif.training.settings import read_history as read_rates
-from equilif.training.train import HISTORY, NETWORK, read_history
+from equilif.training.history import CHECKPOINT, HISTORY, NETWORK, OLD_HISTORY, saved_history
 from equilif_golden import files
 
 with needs("cli"):
@@ -28,8 +27,6 @@ with needs("cli"):
 
 LOCK = ".equilif-lock"
 OWNER = ".equilif-owner"
-RATES = "rates.json"
-CHECKPOINT = "rates.pt"
 POINTS = "points"  #: folder of the points of a sweep
 SEED = "seed-"  #: folder of one of several runs begins so: seed-3
 #: pictures, named here too for those who have no matplotlib (equilif.show.plots)
@@ -49,7 +46,7 @@ RESULTS = "results.json"
 BITSTREAM = "bitstream.json"
 LOG = "bitstream.log"
 #: what holds a run, and what is made of one
-RUN = (HISTORY, NETWORK, RATES, CHECKPOINT)
+RUN = (HISTORY, NETWORK, OLD_HISTORY, CHECKPOINT)
 MADE = (CURVE, CONFUSION, SETTLING, DEPLOYMENT, ATTENTION, NEIGHBOURS, REPORT, RESULTS, BITSTREAM, LOG)
 
 
@@ -169,7 +166,7 @@ class RunFolder:
         """The command that goes on with what is there, where there is one."""
         if HISTORY not in there and CHECKPOINT not in there:
             return ""
-        command = "train" if HISTORY in there else "rates"
+        command = "rates" if CHECKPOINT in there else "train"
         return f"go on with it by `equilif {command} --resume --out {shlex.quote(str(self.path))}`, "
 
     def _only_begun(self, there: Sequence[str]) -> bool:
@@ -177,22 +174,24 @@ class RunFolder:
         if list(there) != [HISTORY]:
             return False
         try:
-            return not read_history(self.path / HISTORY).begun
+            found = saved_history(self.path)
         except (OSError, ValueError):
             return False
+        return found is not None and not found.begun
 
     def _described(self, there: Sequence[str]) -> tuple[str, str | None]:
         """What is in the folder, and which command began it, as far as its files tell."""
         try:
-            if HISTORY in there:
-                h = read_history(self.path / HISTORY)
-                return _run(h.data, h.sizes, h.preset.epochs, [e.test_accuracy for e in h.epochs]), h.command
-            if RATES in there:
-                r = read_rates(self.path / RATES)
-                return _run(r.data, r.sizes, r.settings.epochs, [e.test_accuracy for e in r.epochs]), None
+            found = saved_history(self.path)
         except (OSError, ValueError) as e:
             return f"files of a run, {', '.join(there)} ({e})", None
-        return ", ".join(there), None
+        if found is None:
+            return ", ".join(there), None
+        done = (
+            f"a run of {found.data}, {found.sizes}, {len(found.epochs)} of {found.preset.epochs} epochs done"
+        )
+        right = f", {found.epochs[-1].test_accuracy:.2%} right" if found.epochs else ""
+        return done + right, found.command
 
     def require_no_run(self) -> None:
         """ValueError when there is a run: a sweep, or runs of several seeds, have a folder of their own."""
@@ -210,11 +209,6 @@ class RunFolder:
         if self._replace:
             for name in (*RUN, *MADE):
                 (self.path / name).unlink(missing_ok=True)
-
-
-def _run(data: str, sizes: str, epochs: int, accuracies: Sequence[float]) -> str:
-    done = f"{len(accuracies)} of {epochs} epochs done"
-    return f"a run of {data}, {sizes}, {done}" + (f", {accuracies[-1]:.2%} right" if accuracies else "")
 
 
 def _me() -> dict[str, object]:

@@ -15,12 +15,9 @@ from equilif.data.about import About
 from equilif.data.dataset import DataSet
 from equilif.data.identity import NamedSet
 from equilif.data.own import Samples
-from equilif.training import settings, train
-from equilif.training.description import Description
-from equilif.training.folder import RATES
+from equilif.training.history import NETWORK, saved_history
 from equilif.training.presets import PRESETS
 from equilif.training.records import read_identity
-from equilif.training.train import HISTORY, NETWORK
 from equilif_golden import network as networks
 from equilif_golden.network import Network, Weights
 
@@ -161,22 +158,14 @@ def read(path: Path) -> Saved:
 
 def _by_run(path: Path, weights: Weights) -> About | NamedSet | None:
     """The data of the run in the folder of a network, when it is the network of that run."""
-    if (path.parent / HISTORY).exists():
-        history = train.read_history(path.parent / HISTORY)
-        known = {e.weights for e in history.epochs} | {mark.weights for mark in history.marks}
-        if train.digest(weights) not in known:
-            return None
-        return history.about or _named(history.data, history.data_digest, history.preset)
-    if path.name == NETWORK and (path.parent / RATES).exists():
-        by_rates = settings.read_history(path.parent / RATES)
-        s = by_rates.settings
-        return by_rates.about or _named(s.data, None if s.hold_out else by_rates.data_digest, s)
-    return None
-
-
-def _named(name: str, digest: str | None, preset: Description) -> NamedSet:
-    """Of a run that a version before this wrote."""
-    return NamedSet(name=name, digest=digest, loading=_plain(preset.options))
+    history = saved_history(path.parent)
+    if history is None or not history.knows(weights) or history.real and path.name != NETWORK:
+        return None
+    if history.about is not None:
+        return history.about
+    plan = history.preset
+    digest = None if plan.rates and plan.hold_out else history.data_digest
+    return NamedSet(name=history.data, digest=digest, loading=_plain(plan.options))
 
 
 def _load(identity: NamedSet, folder: Path | None) -> DataSet:

@@ -16,8 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from equilif.extras import needs
-from equilif.training.settings import RateEpoch
-from equilif.training.train import EpochRecord
+from equilif.training.history import EpochRecord
 from equilif_golden import files
 from equilif_golden.network import Network, Weights
 
@@ -46,7 +45,7 @@ class Board:
         self._writer.close()
 
     def epoch(
-        self, record: EpochRecord | RateEpoch, network: Network | None = None, weights: Weights | None = None
+        self, record: EpochRecord, network: Network | None = None, weights: Weights | None = None
     ) -> None:
         """An epoch, with the weights after it."""
         for tag, value in _scalars(record).items():
@@ -62,17 +61,18 @@ class Board:
         self._writer.flush()
 
 
-def _scalars(record: EpochRecord | RateEpoch) -> Mapping[str, float]:
+def _scalars(record: EpochRecord) -> Mapping[str, float]:
     """What is known of an epoch."""
     found = {
         "accuracy/test": record.test_accuracy,
         "accuracy/training": record.train_accuracy,
         "error/test": 1 - record.test_accuracy,
+        "rate/learning": record.eta,
         "speed/samples a second": record.samples_per_second,
     }
-    if isinstance(record, EpochRecord):
-        found |= {"rate/learning": record.eta, "spikes/sample": record.spikes_per_sample}
-        if record.steps_per_sample:
-            found["steps/free"] = record.steps_per_sample
-        return found
-    return found | {"rate/learning": record.lr, "loss/training": record.loss}
+    optional = {
+        "spikes/sample": record.spikes_per_sample,
+        "steps/free": record.steps_per_sample or None,
+        "loss/training": record.loss,
+    }
+    return found | {tag: value for tag, value in optional.items() if value is not None}

@@ -1,4 +1,4 @@
-"""Several runs side by side, each to the same bits as alone.
+"""One run, or several side by side, each to the same bits as alone.
 
 Compiled code runs without Python's lock, so a thread for each processor is enough.  A run is a folder of its
 own, as `equilif train` leaves it, whatever becomes of the others.
@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from equilif.training.train import EpochRecord, Progress, Training
+from equilif.training.history import EpochRecord, Progress
+from equilif.training.run import Run
 from equilif_golden.kernel import Kernel, default_threads
 
 
@@ -32,31 +33,36 @@ def learner(runs: int) -> Callable[..., Kernel]:
 
 
 def train(
-    runs: Mapping[Path, Training],
+    runs: Mapping[Path, Run],
     *,
     every: float,
-    progress: Callable[[Training, Progress], Any],
-    epoch: Callable[[Training, EpochRecord], Any],
-    done: Callable[[Path, Training], Any],
+    progress: Callable[[Run, Progress], Any],
+    epoch: Callable[[Run, EpochRecord], Any],
+    done: Callable[[Path, Run], Any],
 ) -> None:
-    """What is left of all runs, by folder; they are saved as Training.epoch does it.
+    """What is left of all runs, by folder; they are saved as Run.epoch does it.
 
-    Told from their threads: ``progress`` within an epoch, ``epoch`` after it; from this one: ``done``.  The
-    first error, or Ctrl-C, ends all runs at the next part of their epoch.
+    Called from their threads: ``progress`` within an epoch, ``epoch`` after it; from this one: ``done``.  The
+    first error, or Ctrl-C, ends all runs at the next part of their epoch.  A single run needs no thread.
     """
     stop = threading.Event()
     for folder, run in runs.items():
         run.begin(folder)  # whatever happens, every one of them can be resumed
 
-    def told(run: Training, p: Progress) -> None:
+    def report(run: Run, p: Progress) -> None:
         if stop.is_set():
             raise Stopped
         progress(run, p)
 
-    def work(folder: Path, run: Training) -> None:
+    def work(folder: Path, run: Run) -> None:
         while not run.done:
-            epoch(run, run.epoch(functools.partial(told, run), folder=folder, every=every))
+            epoch(run, run.epoch(functools.partial(report, run), folder=folder, every=every))
 
+    if len(runs) == 1:
+        for folder, run in runs.items():
+            work(folder, run)
+            done(folder, run)
+        return
     with ThreadPoolExecutor(threads_for(len(runs))) as pool:
         jobs = {pool.submit(work, folder, run): folder for folder, run in runs.items()}
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from amaranth import Array, Cat, Const, Mux, Shape, Signal
 from amaranth.hdl import Module, Value
@@ -92,6 +93,12 @@ def lanes_of(value: Value, n: int) -> list[Value]:
     return [value.word_select(j, len(value) // n) for j in range(n)]
 
 
-def ram(shape: int, depth: int, style: str | None) -> memory.Memory[int, Value]:
+def domain(registers: int) -> str:
+    """Clock domain of statements that lie before a register, where there are registers."""
+    return "sync" if registers else "comb"
+
+
+def ram(shape: int, depth: int, style: str | None, **attributes: int) -> memory.Memory[int, Value]:
     """Memory with a vendor hint: ``block``, ``distributed`` or None for the tool's choice."""
-    return memory.Memory(shape=shape, depth=depth, init=[], attrs={"ram_style": style} if style else {})
+    hint: dict[str, Any] = {"ram_style": style} if style else {}
+    return memory.Memory(shape=shape, depth=depth, init=[], attrs=hint | attributes)

@@ -18,6 +18,7 @@ from equilif_golden.link.protocol import FRAME_BYTES
 from equilif_hdl.engine.engine import Engine
 from equilif_hdl.link.flash import FlashPins
 from equilif_hdl.link.host import Host
+from equilif_hdl.link.identity import LookupTable
 from equilif_hdl.link.player import QUIET_BITS
 from equilif_hdl.link.transport import Transport
 from equilif_hdl.typed import Interface
@@ -38,7 +39,8 @@ class Top(wiring.Component):
 
     ``build_id`` is what IDENTIFY answers, 32 bits.  ``state_ram``: see equilif_hdl.engine.engine.Engine.
     ``frame_bytes``: longest frame, 4,096 at most.  ``flash``: the area of a flash in which the board keeps
-    what it works with alone.  ``quiet_bits``: see equilif_hdl.link.player.Player.
+    what it works with alone.  ``quiet_bits``: see equilif_hdl.link.player.Player.  ``lookup``: see
+    equilif_hdl.link.identity.IdentityRom.
     """
 
     pins: Interface
@@ -58,6 +60,7 @@ class Top(wiring.Component):
         frame_bytes: int = FRAME_BYTES,
         flash: Area | None = None,
         quiet_bits: int = QUIET_BITS,
+        lookup: LookupTable | None = None,
     ):
         self.config = config
         self.transport = transport
@@ -66,6 +69,7 @@ class Top(wiring.Component):
         self.frame_bytes = frame_bytes
         self.area = flash
         self.quiet_bits = quiet_bits
+        self.lookup = lookup
         alone = {"flash": Out(FlashPins()), "active": Out(1), "fault": Out(1)} if flash else {}
         super().__init__({"pins": Out(transport.pins), "busy": Out(1), "link": Out(1), **alone})
 
@@ -78,6 +82,7 @@ class Top(wiring.Component):
             frame_bytes=self.frame_bytes,
             flash=self.area,
             quiet_bits=self.quiet_bits,
+            lookup=self.lookup,
         )
         m.submodules.engine = engine = Engine(self.config, state_ram=self.state_ram)
         connect(m, line.pins, flipped(self.pins))

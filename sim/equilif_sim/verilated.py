@@ -120,7 +120,7 @@ class Synthesis:
     models : Path or None
         More models, in place of those of the same names.
     after : Callable or None
-        Changes the netlist, as ``write_json`` writes it, once the passes are done.
+        Changes the netlist, as ``write_json`` writes it, once the passes are done; it is given the RTLIL too.
     state_ram : str or None
         See equilif_hdl.engine.engine.Engine.
     yosys : str
@@ -131,7 +131,7 @@ class Synthesis:
     cells: str
     defines: tuple[str, ...] = ()
     models: Path | None = None
-    after: Callable[[dict[str, Any]], object] | None = None
+    after: Callable[[dict[str, Any], str], object] | None = None
     state_ram: str | None = None
     yosys: str = "yosys"
 
@@ -141,7 +141,8 @@ class Synthesis:
             work = Path(folder)
             netlist = work / "netlist.json"
             verilog = work / "netlist.v"
-            (work / "design.il").write_text(rtlil.convert(design, name=top, emit_src=False))
+            text = rtlil.convert(design, name=top, emit_src=False)
+            (work / "design.il").write_text(text)
             self._run(
                 work,
                 "read_rtlil design.il",
@@ -150,7 +151,7 @@ class Synthesis:
             )
             if self.after:
                 content = json.loads(netlist.read_text())
-                self.after(content)
+                self.after(content, text)
                 netlist.write_text(json.dumps(content))
             self._run(work, f"read_json {netlist.name}", f"write_verilog -noattr -simple-lhs {verilog.name}")
             return verilog.read_text()

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(
 )
 #: of the quick benches
 TARGETS = ("lif", "plasticity", "geometry", "walk")
-N = 15
+N = 10
 #: of them may live without a proof: an explained one, or one that no proof was found for
 MAX_OPEN = 1
 

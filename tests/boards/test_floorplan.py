@@ -12,7 +12,7 @@ import pytest
 from amaranth.back import rtlil
 
 from equilif_boards.device import LFE5U_85F
-from equilif_boards.floorplan import Grid, Sites, floorplan
+from equilif_boards.floorplan import Grid, Regions, Sites, floorplan
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_hdl.engine.engine import Engine
 from tests.netlists import ECP5
@@ -26,6 +26,29 @@ BLOCKS = LFE5U_85F.sites.blocks
 CONFIG = EngineConfig(
     lanes=4, tiles=768, value_groups=128, state_groups=16, pipeline=Pipeline.DEEP, softmax=False
 )
+
+
+#: of the netlists that are made by hand
+REGIONS = Regions(
+    {f"top.lanes.lane{k}": k for k in range(3)}, {f"top.weights.bank{k}_0_0": k for k in range(3)}
+)
+RTLIL = rtlil.convert(Engine(CONFIG), name="rtl", emit_src=False)
+
+
+def test_regions_of_a_design():
+    regions = Regions.of(RTLIL)
+    assert regions.lanes == {f"lanes.lane{k}": k for k in range(CONFIG.lanes)}
+    assert sorted(regions.banks.values()) == sorted(3 * list(range(CONFIG.lanes)))
+    assert regions.lane("lanes.lane3.lif.v_TRELLIS_FF_Q_3") == "lanes.lane3"
+    assert regions.bank("lanes.weights.bank2_1_0.0.0") == "lanes.weights.bank2_1_0"
+    assert regions.number("lanes.lane3.x") == 3 and regions.number("lanes.weights.bank2_1_0.0.0") == 2
+    assert regions.number("lanes.lane30.x") is None and regions.lane("lanes.weights.x") is None
+
+
+@pytest.mark.parametrize("mark", [r"\lane", r"\lane 2", r"\bank", r"\bank 3"])
+def test_a_design_without_its_marks_is_rejected(mark):
+    with pytest.raises(ValueError, match="lanes"):
+        Regions.of(RTLIL.replace(f"attribute {mark}", r"attribute \other"))
 
 
 @pytest.mark.parametrize(
@@ -89,7 +112,7 @@ def by_hand(parameters=(), attributes=()):
 
 def test_a_register_is_copied():
     content = by_hand()
-    assert floorplan(content, SITES) == {
+    assert floorplan(content, REGIONS, SITES) == {
         "block RAMs placed": 2,
         "multipliers placed": 0,
         "constants added": 0,
@@ -128,7 +151,7 @@ def test_a_table_that_is_read_here_and_there_is_copied_with_the_register_before_
         cells[f"top.weights.bank{k}_0_0.0.0"] = cell("DP16KD", {}, {})
         cells[f"top.lanes.lane{k}.x"] = cell("TRELLIS_FF", {"Q": 10 + k}, {"DI": 3})
     content = {"modules": {"top": {"attributes": {"top": "1"}, "ports": {}, "cells": cells}}}
-    counts = floorplan(content)
+    counts = floorplan(content, REGIONS)
     copies = (lanes - 1) * (lanes > 2)
     assert (counts["registers copied"], counts["tables copied"]) == (copies, copies)
     told = set()
@@ -141,7 +164,7 @@ def test_a_table_that_is_read_here_and_there_is_copied_with_the_register_before_
 
 def test_without_sites_nothing_is_placed():
     content = by_hand()
-    counts = floorplan(content)
+    counts = floorplan(content, REGIONS)
     assert counts["block RAMs placed"] == counts["multipliers placed"] == 0
     assert counts["registers copied"] == 1
     assert all("BEL" not in cell["attributes"] for cell in content["modules"]["top"]["cells"].values())
@@ -155,7 +178,7 @@ def test_multipliers_are_below_their_bank():
         for name in ("gain", "product"):
             cells[f"top.lanes.lane{lane}.{name}"] = copy.deepcopy(multiplier)
     cells["top.geometry"] = copy.deepcopy(multiplier)
-    assert floorplan(content, SITES)["multipliers placed"] == 4
+    assert floorplan(content, REGIONS, SITES)["multipliers placed"] == 4
     where = {name.rpartition(".lanes.")[2]: cell["attributes"].get("BEL") for name, cell in cells.items()}
     assert where["top.weights.bank0_0_0.0.0"] == "X2/Y5/EBR0"
     assert (where["lane0.gain"], where["lane0.product"]) == ("X2/Y3/MULT18_0", "X3/Y3/MULT18_1")
@@ -167,7 +190,7 @@ def test_multipliers_are_below_their_bank():
 @pytest.mark.parametrize("register", [{"parameters": {"SRMODE": "ASYNC"}}, {"attributes": {"keep": "1"}}])
 def test_a_synchronizer_and_what_is_kept_are_not_copied(register):
     content = by_hand(**register)
-    assert floorplan(content, SITES)["registers copied"] == 0
+    assert floorplan(content, REGIONS, SITES)["registers copied"] == 0
     assert len(content["modules"]["top"]["cells"]) == 3
 
 
@@ -176,14 +199,15 @@ def netlist(tmp_path_factory):
     """An engine's, before and after."""
     folder = tmp_path_factory.mktemp("netlist")
     engine = Engine(CONFIG, state_ram=ECP5.state_ram)
-    (folder / "rtl.il").write_text(rtlil.convert(engine, name="rtl", emit_src=False))
+    text = rtlil.convert(engine, name="rtl", emit_src=False)
+    (folder / "rtl.il").write_text(text)
     passes = "; ".join(each.format(top="rtl") for each in ECP5.passes)
     subprocess.run(
         ["yosys", "-q", "-p", f"read_rtlil rtl.il; {passes}; write_json rtl.json"], cwd=folder, check=True
     )
     before = json.loads((folder / "rtl.json").read_text())
     after = copy.deepcopy(before)
-    counts = floorplan(after, SITES)
+    counts = floorplan(after, Regions.of(text), SITES)
     return before, after, counts
 
 

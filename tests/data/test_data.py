@@ -88,6 +88,15 @@ def test_missing_sets_say_where_to_get_them(tmp_path):
         data.load("cifar")
 
 
+def test_digits_are_those_of_scikit_learn_without_importing_it():
+    datasets = pytest.importorskip("sklearn.datasets")
+    bunch = datasets.load_digits()
+    d = data.load("digits")
+    order = np.random.default_rng(0).permutation(1797)
+    assert (np.vstack((d.x_train, d.x_test)) == np.floor(bunch.data * (255 / 16) + 0.5)[order]).all()
+    assert (np.hstack((d.y_train, d.y_test)) == bunch.target[order]).all()
+
+
 def test_digits_are_split_by_seed():
     pytest.importorskip("sklearn")
     a = data.load("digits")

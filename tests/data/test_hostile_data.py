@@ -588,14 +588,6 @@ def test_images_of_one_class_are_refused_and_their_folder_named(tmp_path):
     assert "nothing to tell apart" in refused(lambda f: images.load("mnist", f), tmp_path, str(tmp_path))
 
 
-def test_a_class_that_only_the_test_images_have_is_refused(tmp_path):
-    write_set(tmp_path)
-    (tmp_path / images.IDX_FILES["test"][1]).write_bytes(encode(LABELS + 1))
-    assert "classes up to 3, training samples up to 2" in refused(
-        lambda f: images.load("mnist", f), tmp_path, str(tmp_path)
-    )
-
-
 # -- which folder ------------------------------------------------------------------------------------
 
 
@@ -636,7 +628,7 @@ def test_a_set_that_is_there_in_part_is_not_made_up_from_another_folder(tmp_path
 
 
 def test_digits_are_in_no_folder(tmp_path):
-    with pytest.raises(ValueError, match="come with scikit-learn, not from .*: leave the folder out"):
+    with pytest.raises(ValueError, match=f"{tmp_path}.*--data"):
         images.load("digits", tmp_path)
 
 
@@ -677,6 +669,7 @@ def test_folders_and_files_may_be_named_by_texts(tmp_path):
         ("fsdd", {"sigmas": float("nan")}, "sigmas must be a number in"),
         ("fsdd", {"trim": -1}, "trim must be a number in"),
         ("fsdd", {"n_pos": 1.0}, "n_pos must be an integer"),
+        ("fsdd", {"n_pos": -1}, "n_pos must be in 0"),
         ("ts", {"sigmas": 0}, "sigmas must be a number in"),
     ],
 )
@@ -692,7 +685,7 @@ def test_samples_are_taken_by_whole_numbers():
     for wrong in ([0.5], [True, False, True], [3], [-1]):
         with pytest.raises(ValueError, match="indices must"):
             r.take(wrong)
-    with pytest.raises(ValueError, match="row numbers must be integers"):
+    with pytest.raises(ValueError, match="row numbers"):
         sequences.Ragged.of([[0.5]], [0])
     with pytest.raises(ValueError, match="labels must be integers"):
         sequences.Ragged.of([[0]], [0.9])

@@ -22,8 +22,9 @@ from equilif.data import parts as parts_of
 from equilif.data.encoding import spans
 from equilif.data.formats import Series
 from equilif.training import presets
+from equilif.training.history import digest, read_history
 from equilif.training.records import read_identity
-from equilif.training.train import Training, digest, read_history
+from equilif.training.run import Run
 from equilif_golden import network as networks
 from tests.cli import exit_code as run
 from tests.networks import PHASES
@@ -628,7 +629,7 @@ def test_arrays_and_files_come_to_the_same():
     from_file = own.load(npz())
     from_arrays = own.of(x, y)
     assert from_file.digest == from_arrays.digest
-    run_ = Training.start(presets.own(from_arrays).changed(epochs=1), from_arrays, 0)
+    run_ = Run.start(presets.own(from_arrays).changed(epochs=1), from_arrays, 0)
     run_.epoch(folder=Path("run"))
     assert digest(networks.load("run/network.npz")[1]) == run_.history[0].weights
 

@@ -8,7 +8,7 @@ import pytest
 
 import equilif_boards
 from equilif.hardware.boards import measured
-from equilif_golden.engine.config import EngineConfig, Pipeline
+from equilif_golden.engine.config import EngineConfig, Pipeline, Registers
 from equilif_golden.engine.features import EVERYTHING, OPTIONS
 from equilif_golden.fixed import Numerics
 
@@ -29,7 +29,7 @@ OLDER = {"single_port": False, "forwarding": True, "weight_stages": 0}
         ({"counters": None}, "counters must be true or false, not None"),
         (
             {"pipeline": "fast"},
-            "pipeline must be one of spram, small, forwarding, deep, not 'fast'",
+            "pipeline must be one of spram, deep, not 'fast'",
         ),
         ({"numerics": {"fraction": 12}}, "numerics must be Numerics, not"),
     ],
@@ -46,18 +46,16 @@ def test_numbers_of_numpy_become_numbers_of_python():
 
 def as_before(pipeline):
     """How the pipeline was written then; DEEP had a register less."""
-    stages = min(pipeline.weight_stages, 2)
-    return {name: getattr(pipeline, name) for name in OLDER} | {"weight_stages": stages}
+    single_port = pipeline is Pipeline.SPRAM
+    return {"single_port": single_port, "forwarding": not single_port, "weight_stages": 2 * (not single_port)}
 
 
-@pytest.mark.parametrize("pipeline", Pipeline)
-def test_a_pipeline_is_found_by_its_properties(pipeline):
-    config = EngineConfig(pipeline=pipeline)
-    assert {name: getattr(config, name) for name in OLDER} == {
-        name: getattr(pipeline, name) for name in OLDER
-    }
-    assert config.deep == (config.weight_stages > 0)
-    assert Pipeline.of(**as_before(pipeline)) is pipeline
+def test_registers_of_a_pipeline():
+    assert EngineConfig(pipeline=Pipeline.SPRAM).registers == Registers()
+    few, registers, many = (EngineConfig(lanes=lanes).registers for lanes in (4, 16, 32))
+    assert registers.weights == 3 and all(vars(registers).values()), "every place has one"
+    assert all(getattr(few, name) <= n for name, n in vars(registers).items())
+    assert many == replace(registers, exchange=2, neuron=2)
 
 
 @pytest.mark.parametrize("pipeline", Pipeline)
@@ -94,8 +92,17 @@ def test_the_boards_that_a_pipeline_names_have_it():
         assert [p for name, p in named.items() if board.title.startswith(name)] == [board.config.pipeline]
 
 
-@pytest.mark.parametrize("older", [{"pipeline": "registered"}, {"weight_stages": 1}])
-def test_the_pipeline_with_a_register_at_the_weights_has_become_deep(older):
+@pytest.mark.parametrize(
+    "older",
+    [
+        {"pipeline": "registered"},
+        {"pipeline": "small"},
+        {"pipeline": "forwarding"},
+        {"weight_stages": 1},
+        OLDER,
+    ],
+)
+def test_pipelines_that_have_become_deep(older):
     assert EngineConfig.from_dict(older).pipeline is Pipeline.DEEP
 
 
@@ -104,11 +111,6 @@ def test_the_pipeline_with_a_register_at_the_weights_has_become_deep(older):
     [
         ({"lane": 4, "rows": 2}, "an engine has no lane, rows"),
         ({"pipeline": "deep", "weight_stages": 2}, "a pipeline or weight_stages, not both"),
-        (
-            OLDER | {"single_port": True},
-            r"no pipeline has single_port True, forwarding True and weight_stages 0: there are spram, small",
-        ),
-        ({"weight_stages": 3}, "no pipeline has single_port False, forwarding True and weight_stages 3"),
         ({"numerics": {"width": 4}}, "number formats have no width"),
     ],
 )
@@ -118,4 +120,4 @@ def test_a_record_of_no_engine_is_refused(wrong, message):
 
 
 def test_replace_takes_a_name():
-    assert replace(EngineConfig(), pipeline="small").pipeline is Pipeline.SMALL
+    assert replace(EngineConfig(), pipeline="spram").pipeline is Pipeline.SPRAM

@@ -357,10 +357,7 @@ def test_random_programs_with_maps(pipeline):
     """420 programs with a convolution, on larger engines: memories, counts and cycles.  All odd shapes, too,
     with every neuron active, so that LEARN comes to a weight again as soon as it can.
     """
-    small = pipeline is Pipeline.SMALL
-    config = dataclasses.replace(
-        CONFIG, lanes=4 if small else 8, pipeline=pipeline, **{**EVERYTHING, "softmax": not small}
-    )
+    config = dataclasses.replace(CONFIG, lanes=8, pipeline=pipeline, **EVERYTHING)
     rtl = VerilatedEngine(config)
     model = EngineModel(config)
     rng = np.random.default_rng(5)

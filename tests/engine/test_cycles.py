@@ -42,7 +42,7 @@ def test_the_table_of_a_retrieval_is_true():
     for patterns, values, cells in rows:
         for lanes, cell in zip((4, 8, 16), cells.split("|"), strict=True):
             cycles, ideal = (int(x.replace(",", "")) for x in re.findall(r"[\d,]+", cell))
-            assert cycles == retrieval(int(patterns), int(values), lanes, Pipeline.FORWARDING)
+            assert cycles == retrieval(int(patterns), int(values), lanes, Pipeline.DEEP)
             assert ideal == 2 * int(patterns) * int(values) // lanes
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from equilif.training.train import HISTORY, NETWORK
+from equilif.training.history import HISTORY, NETWORK
 from equilif_golden.blocks.rate import moved
 from equilif_golden.engine.activity import cost_of_mode
 from equilif_golden.engine.chip import Chip
@@ -31,7 +31,7 @@ from equilif_sim.tools.run import simulate
 from equilif_sim.verilated import VerilatedEngine
 from tests.cli import BOARD, refused, run
 from tests.commands.test_cli import trained  # noqa: F401
-from tests.engines import cycles, stages
+from tests.engines import ROOMY, cycles, walk
 from tests.networks import SKIPS, memory_case
 from tests.training import test_netfile
 
@@ -108,9 +108,7 @@ def test_rtl_of_the_arithmetic(tmp_path):
 # -- programs --------------------------------------------------------------------------------------
 def test_an_early_end_needs_an_engine_that_can():
     net = replace(NET, schedule=Schedule(early=8))
-    with pytest.raises(
-        CapacityError, match=r"free phase ends early, this engine cannot \(EngineConfig.early\)"
-    ):
+    with pytest.raises(CapacityError, match=r"EngineConfig\.early"):
         Compiled(net, EngineConfig(lanes=4))
     Compiled(net, EngineConfig(lanes=4, early=True, softmax=False))
 
@@ -219,18 +217,9 @@ def test_networks_that_end_early_are_the_kernel(name, lanes):
     """Rates of all phases, predictions, spikes and weights; samples that end earlier take fewer cycles."""
     network = EARLY_ENDS[name]
     rng = np.random.default_rng(5)
-    config = EngineConfig(
-        lanes=lanes,
-        tiles=256,
-        value_groups=128,
-        state_groups=32,
-        program_words=1024,
-        early=True,
-        softmax=bool(network.memories),
-    )
     _, x, labels, tokens = memory_case(network, rng, 12)
     kernel = Kernel(network, network.initial_weights(3), lr=0.05)
-    rtl = Chip(VerilatedEngine(config), network, kernel.weights, lr=0.05)
+    rtl = Chip(VerilatedEngine(replace(ROOMY, lanes=lanes)), network, kernel.weights, lr=0.05)
     took = []
     for j, y in enumerate(one_hot(labels, network.n_outputs)):
         rates, spikes, steps = kernel.settle(x[[j]], y[None], tokens=tokens[j])
@@ -251,7 +240,6 @@ def test_cycles_of_an_early_end(engine):
     """A NEXT that may end its loop waits for the lanes; an engine without early ends waits for nothing."""
     config = engine.config
     early = config.early
-    more_stages = config.forwarding + stages(config)
 
     def loop(n, n_dst, count):
         measure = Instruction(
@@ -267,7 +255,7 @@ def test_cycles_of_an_early_end(engine):
     for n_dst in range(1, 9):
         once = loop(1, n_dst, 0)
         more = loop(2, n_dst, 0) - once
-        assert not early or (once, more) == (19 + n_dst + more_stages, 12 + n_dst + more_stages)
+        assert not early or (once, more) == (7 + walk(config, n_dst), walk(config, n_dst))
         assert loop(5, n_dst, 5) == (once if early else once + 4 * more)
         assert loop(5, n_dst, 3) == once + (2 if early else 4) * more
 

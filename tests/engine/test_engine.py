@@ -36,7 +36,7 @@ from equilif_hdl.engine.stages import told
 from equilif_sim.tools.programs import random_program, random_values, random_weights
 from equilif_sim.tools.run import simulate
 from equilif_sim.verilated import VerilatedEngine
-from tests.engines import CONFIGS, NARROW, SMALL, cycles, stages, verilated, visible
+from tests.engines import CONFIGS, NARROW, ROOMY, SMALL, cycles, verilated, visible, walk
 from tests.networks import SKIPS, memory_case
 
 
@@ -48,7 +48,7 @@ def compare(engine, model, what):
     assert engine.read(Region.COUNTER, 0, 1)[0] == model.counter * DITHER_UPDATE & DITHER_MASK
 
 
-ATTENTION = dict.fromkeys(EVERYTHING, False) | {"softmax": True}
+PLAIN = dict.fromkeys(EVERYTHING, False)
 
 
 def test_every_pipeline_is_tested():
@@ -57,16 +57,17 @@ def test_every_pipeline_is_tested():
 
 @pytest.mark.parametrize(
     "options",
-    [ATTENTION, pytest.param(EVERYTHING, marks=pytest.mark.regress)],
-    ids=["attention", "all"],
+    [PLAIN, *(pytest.param(o, marks=pytest.mark.regress) for o in (PLAIN | {"softmax": True}, EVERYTHING))],
+    ids=["plain", "attention", "all"],
 )
 def test_far_lanes_take_two_cycles_more(options):
-    """A deep pipeline with 32 lanes has one more register in its exchange, and one behind the leak."""
-    config = dataclasses.replace(CONFIGS["P8-DEEP"], lanes=32, **options)
-    assert config.far and not CONFIGS["P8-DEEP"].far
+    """With 32 lanes there is one more register in the exchange, and one behind the leak."""
+    config = dataclasses.replace(CONFIGS["P8"], lanes=32, **options)
+    assert walk(config, 1) == walk(CONFIGS["P8"], 1) + 2
     engine = verilated(config)
-    run_random_programs(engine, 6)
+    run_random_programs(engine, 3)
     test_a_read_finds_what_was_written_in_the_cycle_before(engine)
+    test_cycles_of_walks(engine, Op.MARK)
     test_cycles_of_walks(engine, Op.RELAY)
     test_cycles_of_softmax(engine)
 
@@ -131,7 +132,7 @@ def test_cocotb_bench(simulator, tmp_path):
     """Random programs, and networks with a memory whose tokens learn and do not."""
     config = dataclasses.replace(
         SMALL,
-        pipeline=Pipeline.SPRAM if simulator == "icarus" else Pipeline.FORWARDING,
+        pipeline=Pipeline.SPRAM if simulator == "icarus" else Pipeline.DEEP,
         tiles=24,
         value_groups=32,
         program_words=400,
@@ -221,9 +222,8 @@ NETWORKS = {
 @pytest.mark.parametrize("lanes", [4, 8])
 def test_networks_learn_as_the_reference(name, lanes):
     network = NETWORKS[name]
-    config = EngineConfig(lanes=lanes, tiles=192, value_groups=32, state_groups=16)
     reference = Reference(network, network.initial_weights(1), lr=0.05)
-    rtl = Chip(VerilatedEngine(config), network, reference.weights, lr=0.05)
+    rtl = Chip(VerilatedEngine(dataclasses.replace(ROOMY, lanes=lanes)), network, reference.weights, lr=0.05)
     rng = np.random.default_rng(2)
     for k in range(8):
         x = rng.integers(0, 256, network.n_inputs)
@@ -323,9 +323,6 @@ MEMORIES = {
 }
 
 
-ROOMY = EngineConfig(lanes=4, tiles=256, value_groups=128, state_groups=32, program_words=1024)
-
-
 @pytest.mark.sampled(7)
 @pytest.mark.parametrize("lanes", [4, 8, pytest.param(16, marks=pytest.mark.regress)])
 @pytest.mark.parametrize("name", MEMORIES)
@@ -408,10 +405,7 @@ def test_cycles_of_walks(engine, op):
     config = engine.config
     if config.softmax or op == Op.MARK:
         for n in range(1, 9):
-            assert (
-                cycles(engine, Instruction(op=op, shift=2, dst=0, n_dst=n))
-                == 12 + n + config.forwarding + stages(config) + config.far
-            )
+            assert cycles(engine, Instruction(op=op, shift=2, dst=0, n_dst=n)) == walk(config, n)
 
 
 def test_cycles_of_softmax(engine):
@@ -419,10 +413,12 @@ def test_cycles_of_softmax(engine):
     config = engine.config
     if config.softmax:
         levels = (config.lanes - 1).bit_length()
+        registers = config.registers
+        stages = levels + registers.weights + registers.exchange + registers.exponential
         for n in range(1, 9):
             for mode in (0, SoftmaxMode.ABSOLUTE | ResultMode.PLUS):
                 measured = cycles(engine, Instruction(op=Op.SOFTMAX, mode=mode, shift=2, dst=0, n_dst=n))
-                assert measured == 3 * (n + levels + stages(config)) + 46 + config.forwarding
+                assert measured == 3 * (n + stages) + 46 + (registers.queue > 0)
 
 
 def test_cycles_of_drive(engine):
@@ -441,8 +437,8 @@ def test_cycles_of_drive(engine):
 
 
 def test_cycles_of_gather(engine):
-    """An event takes a cycle a group, both ways, whatever comes before it; without forwarding a single group
-    takes two.
+    """An event takes a cycle a group, both ways, whatever comes before it; on single-port weights a single
+    group takes two.
     """
     p = engine.config.lanes
     spikes_at(engine, 2)
@@ -453,7 +449,7 @@ def test_cycles_of_gather(engine):
 
         for n_dst in range(2, 8):
             assert gather(n_dst + 1) - gather(n_dst) == 2 * p, n_dst
-        assert gather(2) - gather(1) == (2 * p if engine.config.forwarding else 1)
+        assert gather(2) - gather(1) == (1 if engine.config.single_port else 2 * p)
 
 
 def test_cycles_of_learn(engine):

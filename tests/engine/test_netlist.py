@@ -1,7 +1,7 @@
 """What Yosys makes of the engine still learns bit for bit.
 
-For the iCE40UP5K SPRAM, block RAM and DSP mapping included; for the ECP5 block RAMs and multipliers with the
-registers that equilif_boards.ecp5 has moved into them; for Gowin's GW1N and GW2A block RAMs, distributed RAMs
+For the iCE40UP5K SPRAM, block RAM and DSP mapping included; for the ECP5 what equilif_boards.ecp5 and
+equilif_boards.floorplan make of that; for Gowin's GW1N and GW2A block RAMs, distributed RAMs
 and multipliers.  Block RAMs and multipliers of ECP5 and Gowin are models of our own, since Yosys has none:
 equilif_sim/ecp5.v and equilif_sim/gowin.v.
 """
@@ -14,16 +14,15 @@ import numpy as np
 import pytest
 
 from equilif.data import images as data
-from equilif_boards import ecp5
 from equilif_boards.icebreaker import ICEBREAKER
 from equilif_boards.tang_nano import TANG_NANO_9K, TANG_NANO_20K
 from equilif_golden.engine.chip import Chip
-from equilif_golden.engine.config import EngineConfig, Pipeline
+from equilif_golden.engine.config import EngineConfig
 from equilif_golden.network import Network
 from equilif_golden.reference import Reference
 from equilif_golden.samples import one_hot
 from equilif_sim.verilated import VerilatedEngine
-from tests.netlists import ECP5, GOWIN, GOWIN_2A, ICE40
+from tests.netlists import ECP5, GOWIN, GOWIN_2A, ICE40, as_shipped
 
 
 def learns_as_the_reference(engine, *, samples):
@@ -40,24 +39,24 @@ def learns_as_the_reference(engine, *, samples):
         assert np.array_equal(w, reference.weights[synapse]), synapse
 
 
-@pytest.mark.parametrize("lanes", [2, pytest.param(ICEBREAKER.config.lanes, marks=pytest.mark.regress)])
-def test_icebreaker_netlist_learns_as_the_reference(lanes):
-    """With half its lanes by default."""
-    config = ICEBREAKER.resized(lanes=lanes).config
-    learns_as_the_reference(VerilatedEngine(config, synthesis=ICE40), samples=5 * lanes)
+@pytest.mark.regress
+def test_icebreaker_netlist_learns_as_the_reference():
+    learns_as_the_reference(VerilatedEngine(ICEBREAKER.config, synthesis=ICE40), samples=20)
 
 
 @pytest.mark.long
-def test_ecp5_netlist_learns_as_the_reference():
-    """2,800 words a bank: blocks of 2,048 and of 1,024 words behind one another, three of them."""
+@pytest.mark.parametrize("lanes, tiles", [(4, 700), (8, 350), (32, 64)])
+def test_ecp5_netlist_learns_as_the_reference(lanes, tiles):
+    """As it is shipped: registers moved into blocks, lanes and banks placed, registers and tables copied.  Of
+    4 and 8 lanes 2,800 words a bank: blocks of 2,048 and of 1,024 words behind one another, three of them.
+    """
     took: Counter[str] = Counter()
-    synthesis = replace(ECP5, after=lambda netlist: took.update(ecp5.absorb(netlist)))
-    config = EngineConfig(
-        lanes=4, tiles=700, value_groups=128, state_groups=32, pipeline=Pipeline.DEEP, softmax=False
-    )
+    synthesis = replace(ECP5, after=lambda netlist, rtlil: took.update(as_shipped(netlist, rtlil)))
+    config = EngineConfig(lanes=lanes, tiles=tiles, value_groups=128, state_groups=32, softmax=False)
     learns_as_the_reference(VerilatedEngine(config, synthesis=synthesis), samples=20)
-    assert took["MULT18X18D"] == 2 * config.lanes
-    assert took["DP16KD"] >= 3 * config.lanes
+    assert took["MULT18X18D"] == took["multipliers placed"] == 2 * lanes
+    assert took["DP16KD"] >= lanes and took["block RAMs placed"] >= lanes
+    assert took["registers copied"] and took["tables copied"]
 
 
 #: block RAMs that equilif_sim/gowin.v has none of: an empty box in simulation
@@ -77,7 +76,7 @@ EMPTY = {"SP", "SPX9", "SDP", "SDPX9", "DP", "DPX9"}
 def test_gowin_netlist_learns_as_the_reference(config, synthesis):
     took: Counter[str] = Counter()
 
-    def count(netlist):
+    def count(netlist, rtlil):
         took.update(cell["type"] for cell in netlist["modules"]["engine"]["cells"].values())
 
     engine = VerilatedEngine(config, synthesis=replace(synthesis, after=count))

@@ -12,7 +12,7 @@ from tests.engines import DEEP, ENGINE, SINGLE_PORT, WIDE
 @pytest.mark.parametrize(
     "config",
     [ENGINE, SINGLE_PORT, DEEP, pytest.param(WIDE, marks=pytest.mark.regress)],
-    ids=["P4", "P4-SPRAM", "P4-DEEP", "P16-DEEP"],
+    ids=["P4", "P4-SPRAM", "P4-all", "P16"],
 )
 def test_rtl(config, tmp_path):
     assert simulate(Scanner(config), "equilif_sim.engine.scan", tmp_path, config=config, simulator="icarus")

@@ -27,6 +27,7 @@ def test_rtl(config, tmp_path):
     assert simulate(Sequencer(config), BENCH, tmp_path, config=config, simulator="icarus")
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("option", [name for name in OPTIONS if name != "softmax"])
 def test_rtl_without_memories(option, tmp_path):
     """A loop deep, or two where an option has loops in loops."""

@@ -99,8 +99,7 @@ def watched(monkeypatch, pipeline):
 @pytest.mark.parametrize(
     "pipeline",
     [
-        Pipeline.FORWARDING,
-        pytest.param(Pipeline.SPRAM, marks=pytest.mark.long),
+        Pipeline.SPRAM,
         pytest.param(Pipeline.DEEP, marks=pytest.mark.long),
     ],
     ids=str,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from amaranth import Array, Cat, Const, Mux, Signal, signed
 from amaranth.hdl import Value
 
@@ -47,17 +48,18 @@ def test_clipping_is_that_of_the_golden_model():
         assert done == len(cases)
 
 
-def test_saturate():
+@pytest.mark.sampled(2)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_saturate(width):
     """From a bit more, a few more, and the widest there is."""
     p = Proof("saturate = clip", FIXED)
     value = p.any(signed(WIDEST), "value")
-    for width in WIDTHS:
-        fmt = SQ(width, 0)
-        for wide in {width, width + 1, width + 2, width + 6, WIDEST - 1, WIDEST}:
-            narrow = Signal(signed(WIDEST), name=f"narrow{wide}")
-            p.m.d.comb += narrow.eq(value[:wide].as_signed())
-            want = clipped(narrow, fmt.lo, fmt.hi)
-            p.claim(f"{wide} to {width}", saturate(value[:wide].as_signed(), width) == want)
+    fmt = SQ(width, 0)
+    for wide in {width, width + 1, width + 2, width + 6, WIDEST - 1, WIDEST}:
+        narrow = Signal(signed(WIDEST), name=f"narrow{wide}")
+        p.m.d.comb += narrow.eq(value[:wide].as_signed())
+        want = clipped(narrow, fmt.lo, fmt.hi)
+        p.claim(f"{wide} to {width}", saturate(value[:wide].as_signed(), width) == want)
     p.cover("saturates upwards", (saturate(value, 16) == 32767) & (value > 32767))
     p.cover("saturates downwards", (saturate(value, 16) == -32768) & (value < -32768))
     p.cover("fits", (saturate(value, 16) == value) & (value < 0))

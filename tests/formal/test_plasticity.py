@@ -85,13 +85,12 @@ def fits(numbers: np.ndarray, width: int) -> None:
     assert fmt.lo <= numbers.min() and numbers.max() <= fmt.hi
 
 
-#: of the pipelines SPRAM, FORWARDING and DEEP
-REGISTERS = (("shifted",), ("added",), ("multiplied", "shifted", "added"))
+REGISTERS = {"SPRAM": (), "DEEP": ("multiplied", "added")}
 
 
 @pytest.mark.sampled(4)
 @pytest.mark.parametrize("signed_values", [False, True], ids=["rates", "signed"])
-@pytest.mark.parametrize("registers", REGISTERS, ids="-".join)
+@pytest.mark.parametrize("registers", REGISTERS.values(), ids=REGISTERS)
 @pytest.mark.parametrize("numerics", [DEFAULT, NARROW], ids=["default", "narrow"])
 def test_plasticity(numerics, registers, signed_values):
     p = Proof("o = ep_update", "equilif_hdl.blocks.plasticity")

@@ -55,10 +55,8 @@ def test_rows_and_columns_meet_each_bank_once(lanes):
     "pipeline, lanes",
     [
         (Pipeline.SPRAM, 4),
-        (Pipeline.SMALL, 4),
-        (Pipeline.FORWARDING, 4),
+        pytest.param(Pipeline.SPRAM, 8, marks=pytest.mark.long),
         pytest.param(Pipeline.DEEP, 4, marks=pytest.mark.long),
-        pytest.param(Pipeline.FORWARDING, 8, marks=pytest.mark.long),
     ],
     ids=str,
 )

@@ -11,7 +11,7 @@ import pytest
 from equilif.commands import alone as commands
 from equilif.host import ports
 from equilif.host.store import Store
-from equilif.training.train import NETWORK, digest
+from equilif.training.history import NETWORK, digest
 from equilif_boards import BOARDS
 from equilif_golden import network as networks
 from equilif_golden.link.device import Device

@@ -28,8 +28,9 @@ import serial
 from equilif.host.client import LinkError
 from equilif.host.ports import BAUDS, connect, manifest_of
 from equilif.host.simulate import Simulated
+from equilif.training.history import HISTORY, NETWORK, digest
 from equilif.training.presets import PRESETS
-from equilif.training.train import HISTORY, NETWORK, Training, digest
+from equilif.training.run import Run
 from equilif_boards import BOARDS
 from equilif_golden import network as networks
 from equilif_golden.engine.chip import Chip, OutOfStep
@@ -106,21 +107,21 @@ def preset(epochs: int):
     return DIGITS.changed(epochs=epochs)
 
 
-def trained(run: Training, **options) -> Training:
+def trained(run: Run, **options) -> Run:
     while not run.done:
         run.epoch(**options)
     return run
 
 
-def golden(epochs: int, data=None) -> Training:
-    return trained(Training.start(preset(epochs), data or DIGITS.load(), SEED))
+def golden(epochs: int, data=None) -> Run:
+    return trained(Run.start(preset(epochs), data or DIGITS.load(), SEED))
 
 
-def assert_same(got: Training, want: Training) -> None:
+def assert_same(got: Run, want: Run) -> None:
     """Weights, counter and everything that was counted on the way."""
     for name, w in want.weights.items():
         np.testing.assert_array_equal(got.weights[name], w)
-    assert got.learner.counter == want.learner.counter
+    assert got.backend.counter == want.backend.counter
     clock = {"samples_per_second": 0.0}
     assert [dataclasses.replace(r, **clock) for r in got.history] == [
         dataclasses.replace(r, **clock) for r in want.history
@@ -132,7 +133,7 @@ def assert_same(got: Training, want: Training) -> None:
 def test_training_on_the_board_is_training(epochs, n, port):
     data = digits(n, 360 if n == 1437 else 30)
     client = connect(port)
-    got = trained(Training.start(preset(epochs), data, SEED, functools.partial(Chip, client)))
+    got = trained(Run.start(preset(epochs), data, SEED, functools.partial(Chip, client)))
     want = golden(epochs, data)
     assert_same(got, want)
     assert client.traffic.commands > epochs * n
@@ -148,8 +149,8 @@ def test_tokens_learn_on_the_board():
     config = dataclasses.replace(SMALL.config, program_words=512, softmax=True)
     data = data_set()
     with serving(Simulated(dataclasses.replace(SMALL, config=config, frame_bytes=2048)).board) as port:
-        got = trained(Training.start(LEARNS, data, SEED, functools.partial(Chip, connect(port))))
-        assert_same(got, trained(Training.start(LEARNS, data, SEED)))
+        got = trained(Run.start(LEARNS, data, SEED, functools.partial(Chip, connect(port))))
+        assert_same(got, trained(Run.start(LEARNS, data, SEED)))
         assert (got.weights["memory-query"] != data.tokens_train.table).any()
 
 
@@ -161,7 +162,7 @@ def test_one_frame_in_twenty_goes_wrong(epochs, n, port):
     data = digits(n, 20)
     client = connect(port)
     client.port = line = Faulty(client.port, 0.05, random.Random(n))
-    got = trained(Training.start(preset(epochs), data, SEED, functools.partial(Chip, client)))
+    got = trained(Run.start(preset(epochs), data, SEED, functools.partial(Chip, client)))
     assert_same(got, golden(epochs, data))
     print(dict(line.faults), client.traffic)
     assert min(line.faults.values()) > 0 and client.traffic.repeated > 0
@@ -215,7 +216,7 @@ def test_killed_at_any_moment(phases, epochs, kills, pause, port, tmp_path):
     assert len(set(places)) >= kills // 2, "too few kills hit the training"
     network, weights = networks.load(tmp_path / NETWORK)
     chosen = DIGITS if phases else PRESETS["digits"]
-    want = trained(Training.start(chosen.changed(epochs=epochs), DIGITS.load(), SEED))
+    want = trained(Run.start(chosen.changed(epochs=epochs), DIGITS.load(), SEED))
     assert network == want.network and digest(weights) == digest(want.weights)
     assert [r["weights"] for r in json.loads((tmp_path / HISTORY).read_text())["epochs"]] == [
         r.weights for r in want.history
@@ -230,7 +231,7 @@ def test_a_run_goes_on_where_it_was_saved_within_an_epoch(tmp_path):
         pass
 
     for stop in (1, 3, 60, 118, 120):
-        run, folder = Training.start(preset(2), data, SEED), tmp_path / str(stop)
+        run, folder = Run.start(preset(2), data, SEED), tmp_path / str(stop)
 
         def progress(p, stop=stop):
             if p.samples >= stop:
@@ -238,11 +239,11 @@ def test_a_run_goes_on_where_it_was_saved_within_an_epoch(tmp_path):
 
         with pytest.raises(Enough):
             run.epoch(progress, folder=folder, every=0)
-        again = Training.resume(folder, data)
+        again = Run.resume(folder, data)
         assert len(again.marks) >= 1 and again.marks[-1].samples < stop + 3 and not again.history
         trained(again, folder=folder, every=0)
         assert_same(again, want)
-        whole = Training.resume(folder, data)
+        whole = Run.resume(folder, data)
         assert whole.done and not whole.marks
 
 

@@ -21,7 +21,9 @@ from equilif.report import page as pages
 from equilif.report import run as reported
 from equilif.training import attention, netfile, tables, trace
 from equilif.training.description import Description
-from equilif.training.train import HISTORY, NETWORK, Training, digest, lesson
+from equilif.training.history import HISTORY, NETWORK, digest
+from equilif.training.run import Run
+from equilif.training.train import lesson
 from equilif_golden import network as networks
 from equilif_golden.engine.chip import Chip, OutOfStep
 from equilif_golden.engine.config import EngineConfig
@@ -58,7 +60,7 @@ def connected(monkeypatch, tmp_path):
 
 
 def trained(learner=Kernel, **options):
-    found = Training.start(LEARNS, data_set(), 0, learner)
+    found = Run.start(LEARNS, data_set(), 0, learner)
     while not found.done:
         found.epoch(**options)
     return found
@@ -95,8 +97,8 @@ def test_a_run_on_a_board_goes_on_within_an_epoch(tmp_path):
 
     make = functools.partial(Chip, board())
     with pytest.raises(Enough):
-        Training.start(LEARNS, data_set(), 0, make).epoch(progress, folder=tmp_path, every=0)
-    again = Training.resume(tmp_path, data_set(), make=make)
+        Run.start(LEARNS, data_set(), 0, make).epoch(progress, folder=tmp_path, every=0)
+    again = Run.resume(tmp_path, data_set(), make=make)
     assert 0 < again.marks[-1].samples <= 17 and not again.history
     while not again.done:
         again.epoch()

@@ -106,15 +106,15 @@ def test_instances_of_a_block_are_one_row_and_the_whole_counts_them_all():
 
 
 def test_a_pipeline_is_compared_and_what_changed_is_said(monkeypatch, capsys, table, tmp_path):
-    blocks = table["pipelines"]["small"]["blocks"]
+    blocks = table["pipelines"]["spram"]["blocks"]
     grown = {**blocks, "engine.walker": {**blocks["engine.walker"], "block RAM": 1}}
     monkeypatch.setattr(area, "measure", lambda pipeline: blocks if pipeline is Pipeline.DEEP else grown)
     monkeypatch.setattr(area, "TABLE", tmp_path / "area.json")
     same = {str(p): {"family": "ecp5", "blocks": blocks} for p in Pipeline}
     area.TABLE.write_text(json.dumps({**table, "pipelines": same}))
     assert area.main(["--only", "deep"]) == 0 and "as the table says" in capsys.readouterr().out
-    assert area.main(["--only", "small"]) == 1
-    assert "small, engine.walker: 1 block RAM, the table says 0" in capsys.readouterr().out
+    assert area.main(["--only", "spram"]) == 1
+    assert "spram, engine.walker: 1 block RAM, the table says 0" in capsys.readouterr().out
 
 
 def test_what_yosys_refuses_is_told_in_its_words(monkeypatch):
@@ -122,6 +122,8 @@ def test_what_yosys_refuses_is_told_in_its_words(monkeypatch):
         return subprocess.CompletedProcess(command, 1, "", "ERROR: no such thing")
 
     monkeypatch.setattr(area, "executable", lambda tool: tool)
+    monkeypatch.setattr(area, "LANES", 2)
+    monkeypatch.setattr(area, "OPTIONS", {"softmax": False})
     monkeypatch.setattr(subprocess, "run", refused)
     with pytest.raises(area.ToolFailed, match="spram: ERROR"):
         area.measure(Pipeline.SPRAM)

@@ -275,6 +275,7 @@ def test_files_to_touch_are_there_and_counted():
     assert len(told) == 7 and told == counted
 
 
+@cache
 def layout() -> ModuleType:
     spec = importlib.util.spec_from_file_location("layout", ROOT / "docs" / "layout.py")
     assert spec and spec.loader
@@ -283,18 +284,23 @@ def layout() -> ModuleType:
     return module
 
 
+@cache
+def edges() -> dict[tuple[str, str], int]:
+    return layout().edges()
+
+
 def test_the_picture_of_the_layout_is_that_of_the_code():
     """After a change of the imports:  python docs/layout.py"""
     module = layout()
     drawn = re.findall(r'id="(equilif[\w.]*):(equilif[\w.]*)"', (ROOT / "docs" / "layout.svg").read_text())
-    assert sorted(drawn) == sorted(module.direct(module.edges()))
+    assert sorted(drawn) == sorted(module.direct(edges()))
 
 
 def test_imports_run_one_way_between_the_packages():
     """golden, hdl, sim and boards, equilif: each imports only what stands before it."""
     floor = {"equilif_golden": 0, "equilif_hdl": 1, "equilif_sim": 2, "equilif_boards": 2, "equilif": 3}
     module = layout()
-    for start, to in module.edges():
+    for start, to in edges():
         a, b = start.split(".")[0], to.split(".")[0]
         assert a == b or floor[b] < floor[a], f"{start} imports {to}"
-    module.floors(module.edges())  # ValueError where folders import each other in a circle
+    module.floors(edges())  # ValueError where folders import each other in a circle

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -75,6 +76,7 @@ PACKAGES = {
 }
 
 
+@functools.cache
 def import_graph(root: Path) -> dict[str, set[str]]:
     """Modules, and those that each imports anywhere: in functions and under TYPE_CHECKING too."""
     paths = {}

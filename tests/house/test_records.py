@@ -40,9 +40,9 @@ def repository(tmp_path, monkeypatch):
         cached.cache_clear()
 
 
-def only(folder, content, *, entries=""):
+def only(folder, content, *, entries="", part=""):
     records.write(folder / "record.json", content)
-    record = records.Record("it", "record.json", ("hdl",), "make {entry}", entries)
+    record = records.Record("it", "record.json", ("hdl",), "make {entry}", entries, part)
     return list(records.states([record]))
 
 
@@ -63,9 +63,16 @@ def test_a_record_without_a_commit_has_that_of_its_file(repository):
 
 def test_entries_have_commits(repository):
     commit = records.stamp(["hdl"])["commit"]
-    known = {"a": {"commit": commit}, "b c": {"recorded": "0123456"}}
-    one, other = only(repository, {"all": known}, entries="all")
-    assert one.is_current and other.changed is None and (one.entry, other.entry) == ("a", "b c")
+    known = {"a": {"commit": commit}, "b c": {"recorded": "0123456"}, "none": {}}
+    one, *others = only(repository, {"all": known}, entries="all")
+    assert one.is_current and [(s.entry, s.changed) for s in others] == [("b c", None), ("none", None)]
+
+
+def test_a_part_of_an_entry_has_a_commit(repository):
+    commit = records.stamp(["hdl"])["commit"]
+    known = {"a": {"part": {"commit": commit}}, "b": {"commit": commit, "part": {}}, "c": {"commit": commit}}
+    found = only(repository, {"all": known}, entries="all", part="part")
+    assert [(s.entry, s.is_current) for s in found] == [("a", True), ("b", False)]
 
 
 def test_a_shallow_clone_and_no_repository_are_unknown(repository, tmp_path, monkeypatch):

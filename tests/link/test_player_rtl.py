@@ -1,76 +1,30 @@
-"""RTL of player and flash controller: the whole design on Verilator, with a flash chip at its pins, against
-the model of the device.
-"""
+"""RTL of player and flash controller is their model; the trials are in tests/player.py."""
 
 from __future__ import annotations
 
 import dataclasses
-import random
+import re
 import shutil
 
-import numpy as np
 import pytest
 
 from equilif.host.client import Client
-from equilif.host.store import Samples, Store, begin_tests, in_tests
-from equilif_golden.engine.isa import Op
-from equilif_golden.engine.port import Region, region_size
-from equilif_golden.kernel import Kernel
-from equilif_golden.link.flash import BLOCK, ERASED
 from equilif_golden.link.player import (
-    HALF_MOST,
-    INDEX_BYTES,
-    NO_BLOCK,
-    OWNER,
     OWNER_BITS,
-    REGISTERS,
-    WRITABLE,
     Fault,
-    Phase,
-    order,
 )
-from equilif_golden.link.protocol import (
-    ERASE_HEADER,
-    FLASH,
-    LEARN,
-    OWN_BYTES,
-    PACKED,
-    PLAYER,
-    READ_HEADER,
-    RUN_HEADER,
-    WRITE_HEADER,
-    Command,
-    Status,
-    seal,
-    slip,
-    unpack,
-    unslip,
-)
-from equilif_golden.schedule import Schedule
 from equilif_hdl.link.flash import FlashController
-from equilif_sim.link.frames import Frames
 from equilif_sim.tools.run import simulate
 from tests.alone import (
     AREA,
     CONFIG,
-    NETWORK,
-    SEED,
     client_of,
-    content_of,
-    lessons,
-    new,
-    slot,
-    store,
     uploaded,
-    with_tests,
 )
 from tests.link.test_player import WRITES, older_version, other_slot
+from tests.player import LIMIT, TRIALS, compared, hostile, power_cuts, put, register_bits, same_end, worked
 
 verilated = pytest.mark.skipif(not shutil.which("g++"), reason="a simulation is compiled with g++")
-
-LIMIT = 4_000_000  #: cycles within which a board is done
-CYCLES = [164_918, 162_683]  #: see test_cycles
-MANY_CYCLES = 1_202_500  #: of the 300 samples of a test
 
 
 @pytest.fixture(scope="module")
@@ -80,379 +34,29 @@ def rtl():
     return Board(CONFIG, flash=AREA, build_id=0)
 
 
-def put(board, content):
-    """The flash has this content, and the board is switched on."""
-    board.flash[:] = bytes([ERASED]) * len(board.flash)
-    board.flash[AREA.first * BLOCK : AREA.first * BLOCK + AREA.size] = content
-    board.reset()
-
-
-def worked(content):
-    """The model, behind all work that this flash asks for."""
-    device = new(content)
-    device.player.work()
-    return device
-
-
-def flash_of(board):
-    """The area; the rest of the chip was left alone."""
-    first = AREA.first * BLOCK
-    end = first + AREA.size
-    assert set(board.flash[:first]) | set(board.flash[end:]) == {ERASED}
-    return bytes(board.flash[first:end])
-
-
-def compared(board, device):
-    """What a host can read of both.  Without a whole slot weights are what was there before."""
-    client = Client(board, timeout=0.05)
-    assert client.registers == device.player.registers
-    assert board.fault == (device.player.registers.fault != Fault.NONE) and not board.active
-    for region in (Region.WEIGHT, Region.COUNTER):
-        n = region_size(CONFIG, region)
-        same = (client.read(region, 0, n) == device.engine.read(region, 0, n)).all()
-        assert same or device.player.registers.fault == Fault.NO_SLOT
-    assert flash_of(board) == bytes(device.flash.content)
-
-
-# -- alone -----------------------------------------------------------------------------------------
-@verilated
-@pytest.mark.parametrize(("n", "epochs", "pause"), [(9, 3, 0), (5, 4, 1), (1, 1, 0)])
-def test_it_learns_as_the_model(rtl, n, epochs, pause):
-    """Weights, registers, and every byte of the flash."""
-    put(rtl, uploaded(n, epochs, pause))
-    assert rtl.work(LIMIT) == b"", "its replies are not for the line"
-    device = worked(uploaded(n, epochs, pause))
-    assert device.player.registers.epoch == epochs
-    compared(rtl, device)
-    rtl.reset()
-    rtl.work(LIMIT)
-    compared(rtl, device)
-
-
-@pytest.mark.regress
-@verilated
-def test_many_samples_and_spikes(rtl):
-    """More than a byte counts, of both."""
-    network = dataclasses.replace(NETWORK, schedule=Schedule(free=60, nudged=20, window=8))
-    d = lessons()
-    x = np.random.default_rng(1).integers(128, 256, (300, 5)).astype(np.uint8)
-    many = Samples(labels=np.arange(300) % 3, x=x)
-    asked = dataclasses.replace(d, network=network, rates=d.rates[:1], samples=many)
-    content = content_of(Store.of_lessons(new().identity, asked))
-    put(rtl, content)
-    first = rtl.cycles
-    rtl.work(LIMIT)
-    assert rtl.cycles - first == MANY_CYCLES
-    device = worked(content)
-    compared(rtl, device)
-    found = device.player.registers
-    assert found.seen == 300 and found.spikes > 64 * 300
-    fewer = dataclasses.replace(found, samples=130, epoch=0)  # there are more of them in the flash
-    for client in (Client(rtl, timeout=0.05), client_of(device)):
-        client.set_registers(fewer)
-        client.tell_player(run=1)
-    rtl.work(LIMIT)
-    device.player.work()
-    assert device.player.registers.seen == 130
-    compared(rtl, device)
+#: by ./run regress: more of the same
+MORE = re.compile(
+    "damaged-flash-[1357]|many-samples|damaged-slots-[135]|register-bits|long-checkpoint-1|power-cuts"
+)
 
 
 @verilated
-@pytest.mark.parametrize("cuts", [12, pytest.param(200, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.regress] * bool(MORE.match(n))) for n in TRIALS]
+)
+def test_a_board_is_its_model(rtl, name):
+    TRIALS[name](rtl)
+
+
+@verilated
+@pytest.mark.parametrize("cuts", [8, pytest.param(200, marks=pytest.mark.long)])
 def test_power_cuts_at_any_cycle(rtl, cuts):
-    """And resets, in the middle of programs and erases too; what is then in the flash is what the board
-    begins with.
-    """
-    device = worked(uploaded())
-    want = device.player.registers
-    put(rtl, uploaded())
-    first = rtl.cycles
-    rtl.work(LIMIT)
-    whole = rtl.cycles - first
-    rng = random.Random(6)
-    generations = set()
-    for _ in range(cuts):
-        put(rtl, uploaded())
-        if rng.random() < 0.7:
-            rtl.cut(rng.randrange(whole))
-        else:  # a reset: the chip goes on with what it is doing
-            rtl.step(rng.randrange(whole))
-            rtl.reset()
-        rtl.work(LIMIT)
-        generations.add(Client(rtl, timeout=0.05).registers.generation)
-        compared(rtl, device)
-    assert generations == {want.generation}
-
-
-@pytest.mark.sampled(4)
-@verilated
-@pytest.mark.parametrize("damage", range(8))
-def test_damaged_flash_is_taken_as_by_the_model(rtl, damage):
-    rng = random.Random(damage)
-    content = bytearray(uploaded())
-    blocks = sorted(store().blocks)
-    for _ in range(1 + damage % 3):
-        block = rng.choice(blocks)
-        at = block * BLOCK + rng.randrange(len(store().blocks[block]))
-        content[at : at + rng.choice([1, 1, 30])] = bytes([rng.choice([0, 0xC0, 0xDB, 0xFF])]) * 1
-    content = content[: AREA.size].ljust(AREA.size, b"\xff")
-    put(rtl, bytes(content))
-    rtl.work(LIMIT)
-    device = worked(content)
-    compared(rtl, device)
+    power_cuts(rtl, cuts)
 
 
 @verilated
-def test_it_answers_the_tests_in_its_flash(rtl):
-    """As the kernel does; nothing is learned or saved."""
-    asked_of, asked = with_tests()
-    put(rtl, content_of(asked_of))
-    rtl.work(LIMIT)
-    client = Client(rtl, timeout=0.05)
-    weights = client.read(Region.WEIGHT, 0, region_size(CONFIG, Region.WEIGHT))
-    content = flash_of(rtl)
-    before = begin_tests(client, asked_of.tests)
-    rtl.work(LIMIT)
-    found = client.registers
-    d = lessons()
-    kernel = Kernel(NETWORK, d.weights, lr=d.rates[0], counter=d.counter)
-    for epoch, rate in enumerate(d.rates):
-        kernel.set_learning_rate(rate)
-        kernel.train(d.samples.x, d.samples.labels, order(9, SEED, epoch))
-    right = int((kernel.predict(asked.x) == asked.labels).sum())
-    assert (found.seen, found.hits, found.fault) == (7, right, Fault.NONE) and found.spikes
-    assert in_tests(found) and found.epoch == found.epochs == 1
-    client.tell_player(run=0)
-    client.set_registers(before)
-    assert client.registers == before and not in_tests(before)
-    assert (client.read(Region.WEIGHT, 0, len(weights)) == weights).all() and flash_of(rtl) == content
-
-
-def same_end(rtl, content, limit=LIMIT):
-    """Board and model begin with this flash and end alike.  The model."""
-    put(rtl, bytes(content))
-    rtl.work(limit)
-    device = worked(content)
-    compared(rtl, device)
-    return device
-
-
-def slots():
-    """Contents with one whole checkpoint: the later one; the first one; frames of two in its place."""
-    contents = {epochs: bytes(worked(uploaded(epochs=epochs)).flash.content) for epochs in (1, 2, 3)}
-    erased = b"\xff" * (slot(1) - slot(0))
-    yield contents[3][: slot(0)] + erased + contents[3][slot(1) :]
-    yield contents[2][: slot(1)] + erased + contents[2][slot(1) + len(erased) :]
-    parts = [contents[epochs][slot(1) : slot(2)].split(b"\xc0")[:-1] for epochs in (3, 1)]
-    for k in range(1, 5):
-        parts.reverse()
-        mixed = b"".join(frame + b"\xc0" for frame in [*parts[0][: 1 + k // 3], *parts[1][1 + k // 3 :]])
-        yield contents[3][: slot(1)] + mixed.ljust(len(erased), b"\xff") + contents[3][slot(2) :]
-
-
-@pytest.mark.sampled(3)
-@verilated
-@pytest.mark.parametrize("k", range(6))
-def test_it_begins_with_the_slot_that_is_whole(rtl, k):
-    content = list(slots())[k]
-    assert same_end(rtl, content).player.registers.generation
-
-
-@pytest.mark.sampled(1)
-@verilated
-@pytest.mark.parametrize("newer", [0, 1])
-def test_a_checkpoint_that_is_longer_than_its_slot(rtl, newer):
-    """It stops at the slot's end."""
-    read = slip(seal(Command.READ, 0, READ_HEADER.pack(Region.WEIGHT, 0, region_size(CONFIG, Region.WEIGHT))))
-    content = bytearray(uploaded(1, 1 + newer, 0 if newer else 1))
-    at = store().registers.saves * BLOCK
-    content[at : at + 600 * len(read)] = 600 * read
-    device = same_end(rtl, content, 4 * LIMIT)
-    assert device.player.registers.fault == Fault.SLOT_FULL
-
-
-@verilated
-@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.regress)])
-def test_every_bit_of_the_registers_counts(rtl, every):
-    """Each is flipped once, by default a fifth of them.  A frame writes all registers, and the board ends as
-    the model does.
-    """
-    content = uploaded(1, 1)
-    put(rtl, content)
-    rtl.work(LIMIT)
-    device = worked(content)
-    board = Client(rtl, timeout=0.05)
-    model = client_of(device)
-    base = dataclasses.replace(device.player.registers, epoch=0, epochs=1, pause=0xFF, saves=NO_BLOCK)
-    # another owner stops the board: test_every_bit_of_the_owner_counts
-    bits = [
-        (name, bit)
-        for fields in REGISTERS[1:OWNER]
-        for name, width in fields
-        for bit in range(0, width, every)
-    ]
-    # an order of 4**9 numbers is begun near its end; counts are kept within an epoch
-    turns = {"half": 479 << HALF_MOST | 490, "seen": 1, "hits": 1, "spikes": 1}
-    for name, bit in [*bits, ("half", None)]:
-        asked = dataclasses.replace(base, turn=turns.get(name, 0))
-        setattr(asked, name, 15 if bit is None else getattr(asked, name) ^ 1 << bit)
-        if bit is None:  # more than HALF_MOST counts as HALF_MOST
-            asked.turn = 1023 << HALF_MOST | 990
-        for client in (board, model):
-            client.set_registers(asked)
-            client.tell_player(run=1)
-        rtl.work(4 * LIMIT)
-        device.player.work()
-        assert board.registers == device.player.registers, (name, bit)
-    compared(rtl, device)
-
-
-@verilated
-def test_it_stops_behind_the_frame_under_way(rtl):
-    """A sample that was chosen and has not begun is not learned any more.
-
-    In the end all is as without stops.
-    """
-    content = uploaded(9, 40, 255)
-    put(rtl, content)
-    client = Client(rtl, timeout=0.05)
-    rng = random.Random(7)
-    stops = 0
-    while stops < 6:
-        rtl.step(rng.randrange(150_000))
-        before = client.registers
-        assert before.epoch < 40, "stops come too seldom for this test"
-        client.tell_player(run=0)
-        if before.phase == Phase.LEARN:
-            rtl.work(LIMIT)
-            now = client.registers
-            # or it was at the beginning of an epoch, whose list is played to its end
-            assert now.seen in (before.seen, 0)
-            stops += 0 < now.seen < 9
-        client.tell_player(run=1)
-    rtl.work(10 * LIMIT)
-    device = worked(content)
-    compared(rtl, device)
-
-
-@verilated
-def test_it_stops_while_it_looks_for_the_next_sample(rtl):
-    """Nine samples among 4**5 numbers: in the end all is as without stops."""
-    content = uploaded()
-    put(rtl, content)
-    rtl.work(LIMIT)
-    device = worked(content)
-    asked = dataclasses.replace(device.player.registers, half=5, epoch=0, epochs=2, saves=NO_BLOCK)
-    board = Client(rtl, timeout=0.05)
-    for client in (board, client_of(device)):
-        client.set_registers(asked)
-        client.tell_player(run=1)
-    device.player.work()
-    rng = random.Random(4)
-    turns = set()
-    first = rtl.cycles
-    while board.registers.epoch < 2:
-        assert rtl.cycles - first < 20 * LIMIT
-        rtl.step(rng.randrange(138_000, 143_000))
-        board.tell_player(run=0)
-        rtl.work(LIMIT)
-        turns.add(board.registers.turn)
-        board.tell_player(run=1)
-    assert len(turns) > 5, turns
-    rtl.work(4 * LIMIT)
-    compared(rtl, device)
-
-
-@verilated
-def test_the_line_is_told_to_wait(rtl):
-    """While the player works, and when it had the host as the frame came: there is a reply to each."""
-    content = uploaded(9, 40, 255)
-    put(rtl, content)
-    rng = random.Random(3)
-    frames = OwnFrames(CONFIG, 1024, rng)
-    makers = {
-        Command.LOAD: frames.load,
-        Command.RUN: frames.run,
-        Command.WRITE: frames.write,
-        Command.READ: frames.read,
-        Command.ERASE: lambda: frames.seal(Command.ERASE, ERASE_HEADER.pack(FLASH, 0)),
-    }
-    told = {(command, status): 0 for command in makers for status in (Status.BUSY, Status.OVERRUN)}
-    first = rtl.cycles
-    while not all(told.values()):
-        rtl.step(rng.choice([10_000, 150_000]))
-        assert rtl.active and rtl.cycles - first < 8 * LIMIT, list(told.values())
-        frame = rng.choice([*makers.values()])()
-        status, sequence = answer(rtl, frame)[:2]
-        assert (status, sequence) in ((Status.BUSY, frame[1]), (Status.OVERRUN, 0)), frame.hex()
-        told[Command(frame[0]), Status(status)] += 1
-    rtl.work(10 * LIMIT)
-    device = worked(content)
-    compared(rtl, device)
-
-
-@verilated
-def test_cycles(rtl):
-    """Of nine samples and a checkpoint: without a host, and after a host has read the registers."""
-    found = []
-    for looks in (0, 1):
-        put(rtl, uploaded(9, 1))
-        if looks:
-            rtl.step(20_000)
-            client = Client(rtl, timeout=0.05)
-            client._sequence = 1  # a random one may be escaped on the line, and take longer
-            assert client.registers.phase == Phase.BOOT
-        first = rtl.cycles
-        rtl.work(LIMIT)
-        found.append(rtl.cycles - first)
-    assert found == CYCLES
-
-
-VALUES = [bytes(range(1, 9)), b"\7\0\1\5\0\3", b"\0\7", b"\1\0"]
-
-
-@verilated
-@pytest.mark.parametrize("values", VALUES)
-def test_a_sample_that_does_not_fit_is_written_as_far_as_it_does(rtl, values):
-    """The player stops, in RTL and model, with the same values in the last group; one was cut short."""
-    n = region_size(CONFIG, Region.VALUE)
-    first = n - 4
-    frame = slip(seal(Command.WRITE, 1, WRITE_HEADER.pack(Region.VALUE, 0) + bytes([9] * 8)))
-    frame += slip(seal(Command.RUN, 1, RUN_HEADER.pack(LEARN | PACKED, 0, 0, first) + values))
-    content = bytearray(uploaded())
-    for number in range(9):
-        at = store().registers.index * BLOCK + INDEX_BYTES * number
-        place = int.from_bytes(content[at : at + INDEX_BYTES], "little")
-        content[place : place + len(frame)] = frame
-    rtl.work(LIMIT)
-    clear(Client(rtl, timeout=0.05))
-    put(rtl, bytes(content))
-    rtl.work(LIMIT)
-    device = worked(content)
-    assert device.player.registers.fault == Fault.REFUSED
-    compared(rtl, device)
-    written = min(4, len(unpack(values)[0]))
-    client = Client(rtl, timeout=0.05)
-    for at, n in ((first, written), (0, first)):  # what lies beyond is not written to the begin
-        got = client.read(Region.VALUE, at, n)
-        assert (got == device.engine.read(Region.VALUE, at, n)).all()
-
-
-@verilated
-def test_it_loads_its_checkpoint_when_it_is_told_to(rtl):
-    """What was written since is gone."""
-    content = uploaded()
-    put(rtl, content)
-    rtl.work(LIMIT)
-    device = worked(content)
-    board = Client(rtl, timeout=0.05)
-    for client in (board, client_of(device)):
-        client.write(Region.WEIGHT, 0, np.arange(8))
-        client.tell_player(run=0, boot=1)
-    rtl.work(LIMIT)
-    device.player.work()
-    assert board.read(Region.WEIGHT, 0, 8).tolist() != list(range(8))
-    compared(rtl, device)
+def test_every_ninth_bit_of_the_registers_counts(rtl):
+    register_bits(rtl, every=9)
 
 
 @verilated
@@ -510,157 +114,6 @@ def test_every_bit_of_the_owner_counts(rtl):
     compared(rtl, device)
 
 
-FOR_THE_FLASH = {
-    Command.READ: READ_HEADER.pack(FLASH, 0, 1),
-    Command.WRITE: WRITE_HEADER.pack(FLASH, 0) + b"\0",
-    Command.ERASE: ERASE_HEADER.pack(FLASH, 0),
-}
-
-
-@verilated
-@pytest.mark.parametrize("command", FOR_THE_FLASH)
-def test_a_list_that_asks_for_the_flash_is_refused(rtl, command):
-    """The player is using it."""
-    content = bytearray(uploaded())
-    at = store().registers.programs * BLOCK
-    frame = slip(seal(command, 0, FOR_THE_FLASH[command]))
-    content[at : at + len(frame)] = frame
-    assert same_end(rtl, content).player.registers.fault == Fault.REFUSED
-
-
-@verilated
-def test_damaged_bytes(rtl):
-    """A frame with one is refused; what comes while the player has the host does not reach its frames."""
-    content = uploaded(9, 40, 255)
-    put(rtl, content)
-    rng = random.Random(5)
-    for _ in range(12):
-        rtl.step(rng.randrange(140_000, 200_000))
-        assert rtl.active
-        rtl.spoil()
-        rtl.write(rng.randbytes(rng.randrange(1, 20)))
-    rtl.work(10 * LIMIT)
-    device = worked(content)
-    rtl.write(b"\xc0")
-    compared(rtl, device)
-    rtl.spoil()
-    assert answer(rtl, seal(Command.IDENTIFY, 7))[0] == Status.BAD_FRAME
-
-
-@verilated
-def test_a_host_may_look_at_any_time(rtl):
-    """Its frames come between those of the player, and change nothing."""
-    content = uploaded(9, 40, 255)
-    device = worked(content)
-    put(rtl, content)
-    client = Client(rtl, timeout=0.05)
-    rng = random.Random(7)
-    looks = 0
-    first = rtl.cycles
-    while rtl.active:
-        assert rtl.cycles - first < LIMIT
-        # long enough for the line to be quiet at times
-        rtl.step(rng.choice([10_000, 300_000]))
-        if rng.random() < 0.3:
-            rtl.write(rng.randbytes(rng.randrange(20)))  # noise
-        elif rtl.active:
-            assert client.registers.samples in (0, 9)
-            looks += 1
-    assert looks > 5
-    rtl.write(b"\xc0")
-    compared(rtl, device)
-
-
-# -- commands --------------------------------------------------------------------------------------
-class OwnFrames(Frames):
-    """Also frames of flash and player, right and wrong."""
-
-    def program(self):
-        """It leaves alone what neurons keep from other tests."""
-        return [Op.HALT()] * self.rng.randint(1, 9)
-
-    def own(self):
-        rng = self.rng
-        region = rng.choice([FLASH, FLASH, PLAYER])
-        size = AREA.size if region == FLASH else len(REGISTERS)
-        near = [0, 255, 256, BLOCK - 1, BLOCK, size - 1, size, size + 1, 1 << 24, (1 << 32) - 1]
-        address = rng.choice([rng.randrange(size), rng.choice(near), rng.getrandbits(32)])
-        n = rng.randint(1, 40)
-        data = rng.randbytes(n * OWN_BYTES[region] + (rng.random() < 0.1))
-        if region == PLAYER:  # whatever it is told, it does not begin to work
-            near = [rng.randrange(1, size), rng.randrange(WRITABLE - 1, size + 2)]
-            address = rng.choice([*near, 1 << rng.randrange(32)])
-            n = rng.choice([1, 1, 2, 3])
-            data = rng.randbytes(4 * n)
-        block = rng.choice([address, address // BLOCK * BLOCK])
-        makers = [
-            lambda: self.seal(Command.WRITE, WRITE_HEADER.pack(region, address) + data),
-            lambda: self.seal(Command.READ, READ_HEADER.pack(region, address, rng.choice([n, 0, 1]))),
-            lambda: self.seal(Command.ERASE, ERASE_HEADER.pack(rng.choice([FLASH, region, 1, 9]), block)),
-            lambda: self.seal(Command.ERASE, rng.randbytes(rng.randrange(9))),
-            lambda: self.seal(rng.choice([Command.READ, Command.WRITE]), rng.randbytes(rng.randint(5, 8))),
-        ]
-        return rng.choice(makers)()
-
-
-def answer(board, frame):
-    """The reply to it, however long the player keeps it waiting."""
-    board.write(b"\xc0" + slip(frame))
-    got = b""
-    for _ in range(100):
-        got += board.read(4096)
-        if got.endswith(b"\xc0"):
-            return unslip(got[:-1])[0]
-    raise AssertionError(f"no reply to {frame.hex()}: {got.hex()}")
-
-
-def clear(client):
-    """Memories keep what other tests left there."""
-    for region in Region:
-        if region != Region.PROGRAM:
-            client.write(region, 0, np.zeros(region_size(CONFIG, region), np.int64))
-
-
-def hostile(board, n, seed):
-    """Frames to RTL and model, which answer alike; how many were carried out, and refused how."""
-    rng = random.Random(seed)
-    frames = OwnFrames(CONFIG, 1024, rng)
-    content = rng.randbytes(AREA.size)
-    put(board, content)
-    board.work(LIMIT)
-    client = Client(board, timeout=0.05)
-    clear(client)
-    device = worked(content)
-    seen = {}
-    ran = False
-    for k in range(n):
-        if rng.random() < 0.3:
-            frames.sequence -= 1  # a RUN of a number that another command had is another one
-        kinds = [*frames.kinds, frames.good, frames.run]
-        frame = frames.own() if rng.random() < 0.7 else rng.choice(kinds)()
-        if ran and rng.random() < 0.5:  # the same number again: it is answered, and not done
-            frames.sequence -= 1
-            frame = frames.run()
-        ran = frame[:1] == bytes([Command.RUN])
-        want = device.packet(slip(frame)[:-1])
-        assert answer(board, frame) == want, f"{k}: {frame.hex()}"
-        seen[Status(want[0])] = seen.get(Status(want[0]), 0) + 1
-    compared(board, device)
-    n = region_size(CONFIG, Region.VALUE)
-    assert (client.read(Region.VALUE, 0, n) == device.engine.read(Region.VALUE, 0, n)).all()
-    clear(client)
-    return seen
-
-
-@verilated
-def test_hostile_commands(rtl):
-    """Those that are right do what they should, the others nothing, and nothing outside of the area is
-    touched.
-    """
-    seen = hostile(rtl, 400, 1)
-    assert seen[Status.OK] > 40 and seen[Status.BAD_ADDRESS] > 20 and seen[Status.BAD_REGION] > 5
-
-
 @verilated
 @pytest.mark.long
 def test_ten_thousand_hostile_commands(rtl):
@@ -668,6 +121,8 @@ def test_ten_thousand_hostile_commands(rtl):
 
 
 # -- the controller by itself ----------------------------------------------------------------------
+
+
 def test_the_controller_and_a_chip(tmp_path):
     """Reads, programs and erases at pages' and blocks' ends, and outside of the area; resets; no chip."""
     config = dataclasses.asdict(AREA)

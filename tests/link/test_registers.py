@@ -77,9 +77,8 @@ def test_what_an_engine_has_is_told_the_same_way_everywhere():
     """In the register VERSION, in the flags of the identity, and in words: one table."""
     for name, feature in FEATURES.items():
         for on in (False, True):
-            with_it = {"single_port": Pipeline.SPRAM, "forwarding": Pipeline.FORWARDING}
-            if name in with_it:
-                config = EngineConfig(pipeline=with_it[name] if on else Pipeline.SMALL)
+            if name == "single_port":
+                config = EngineConfig(pipeline=Pipeline.SPRAM if on else Pipeline.DEEP)
             else:
                 config = EngineConfig(**{name: on})
             assert has(config, name) == on
@@ -94,7 +93,7 @@ def test_what_an_engine_has_is_told_the_same_way_everywhere():
 def test_the_bits_of_features_are_where_they_were():
     """Devices that are built already tell of themselves with these."""
     bits = {name: (f.version, f.identity) for name, f in FEATURES.items()}
-    first = {"single_port": (16, 0), "forwarding": (17, 1), "softmax": (18, 2), "counters": (19, None)}
+    first = {"single_port": (16, 0), "softmax": (18, 2), "counters": (19, None)}
     assert bits | first == bits
     assert len({version for version, _ in bits.values()}) == len(bits)
     told = [identity for _, identity in bits.values() if identity is not None]

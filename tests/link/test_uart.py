@@ -11,6 +11,7 @@ from equilif_sim.link.uart import Uart
 from equilif_sim.tools.run import simulate
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("divisor", [4, 13, 16])
 def test_bit_timing_and_errors(divisor, tmp_path):
     assert simulate(Uart(divisor), "equilif_sim.link.uart", tmp_path) == 8

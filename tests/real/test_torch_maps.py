@@ -13,8 +13,9 @@ torch = pytest.importorskip("torch")
 from equilif.convolutions import unrolled  # noqa: E402   torch is optional
 from equilif.data import images  # noqa: E402
 from equilif.training import convolved  # noqa: E402
-from equilif.training import rates as training  # noqa: E402
+from equilif.training.history import HISTORY  # noqa: E402
 from equilif.training.presets import RATES  # noqa: E402
+from equilif.training.run import Run  # noqa: E402
 from equilif_golden import network as networks  # noqa: E402
 from equilif_golden.kernel import Kernel  # noqa: E402
 from equilif_golden.network import Network  # noqa: E402
@@ -89,8 +90,8 @@ def test_maps_that_torch_trained_spike_as_well(trained, tmp_path):
     """Trained, saved, deployed and evaluated: 8x8 - 12 maps of 2x2 - 10."""
     network = networks.load(trained / "network.npz")[0]
     assert [p.shape for p in network.maps] == [(8, 8, 1), (2, 2, 12)] and not network.forward
-    real = json.loads((trained / "rates.json").read_text())
-    assert real["sizes"] == "64-12 maps-10" and real["epochs"][-1]["test_accuracy"] > 0.93
+    real = json.loads((trained / HISTORY).read_text())
+    assert real["sizes"] == "8x8x1-2x2x12-10" and real["epochs"][-1]["test_accuracy"] > 0.93
     run("deploy", trained, "--steps", 24, "--samples", 20, "--json", tmp_path / "d.json")
     found = json.loads((tmp_path / "d.json").read_text())
     assert found["float"] == real["epochs"][-1]["test_accuracy"]
@@ -117,8 +118,8 @@ def test_a_run_with_maps_goes_on_and_learns_on_by_equilibrium_propagation(traine
 def test_hidden_populations_stand_behind_maps():
     digits = images.digits()
     settings = convolved.rates(digits, [convolved.Asked(6, 3)], (20,), RATES["digits"], feedback=True)
-    run_ = training.RateTraining.start(settings, digits)
-    assert [p.size for p in run_.model.network.lif] == [216, 20, 10] and run_.sizes == "64-6 maps-20-10"
+    run_ = Run.start(settings, digits)
+    assert [p.size for p in run_.network.lif] == [216, 20, 10] and run_.sizes == "8x8x1-6x6x6-20-10"
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,11 @@ torch = pytest.importorskip("torch")
 
 from benchmarks import sequences as benchmark  # noqa: E402   torch is optional
 from equilif.data.dataset import DataSet  # noqa: E402
-from equilif.training import rates, tables  # noqa: E402
+from equilif.training import tables  # noqa: E402
 from equilif.training.description import Description  # noqa: E402
+from equilif.training.history import HISTORY, NETWORK  # noqa: E402
 from equilif.training.presets import PRESETS, RATES  # noqa: E402
+from equilif.training.run import Run  # noqa: E402
 from equilif_golden.kernel import Kernel  # noqa: E402
 from equilif_golden.network import Network, TokenRows, load, save  # noqa: E402
 from equilif_golden.real.attention import Attention, batch, by_length  # noqa: E402
@@ -276,14 +278,14 @@ def test_reviews_are_learnt_saved_resumed_and_deployed(reviews, monkeypatch):
     keys = ("loading.bigrams=3", "loading.tokens=12", *(f"rates.{key}" for key in learning))
     options = ("--hidden", 6, *(word for key in keys for word in ("--set", key)))
     run("rates", "imdb", "--data", reviews, *options, "--epochs", 12, "--out", out)
-    history = json.loads((out / rates.HISTORY).read_text())
-    assert history["settings"]["population"]["memory"]["size"] == 12
-    assert history["settings"]["loading"]["bigrams"] == 3
-    assert history["sizes"] == "12 tokens x 2 queries-6-2" and history["epochs"][-1]["test_accuracy"] > 0.9
-    net, weights = load(out / rates.NETWORK)
+    history = json.loads((out / HISTORY).read_text())
+    assert history["preset"]["population"]["memory"]["size"] == 12
+    assert history["preset"]["loading"]["bigrams"] == 3
+    assert history["sizes"] == "12 tokens of 2 x 2 heads-6-2" and history["epochs"][-1]["test_accuracy"] > 0.9
+    net, weights = load(out / NETWORK)
     assert net.table is not None and weights[net.table.name].shape == (8 + 3, 2)
     run("rates", "imdb", "--data", reviews, "--resume", "--epochs", 13, "--out", out)
-    assert len(json.loads((out / rates.HISTORY).read_text())["epochs"]) == 13
+    assert len(json.loads((out / HISTORY).read_text())["epochs"]) == 13
     run("deploy", out, "--data", reviews, "--steps", 24, "--json", out / "deployed.json")
     deployed = json.loads((out / "deployed.json").read_text())
     assert deployed["settled"] == 1 and deployed["spiking"][0]["accuracy"] > 0.9
@@ -293,8 +295,8 @@ def test_reviews_are_learnt_saved_resumed_and_deployed(reviews, monkeypatch):
 def test_a_table_that_does_not_learn_is_that_of_the_data(reviews):
     content = {**RATES["imdb"].content(), **tables.memory(12, 2, 4), "loading": {}}
     frozen = Description.of(content, "imdb").changed(table_lr=0.0, hold_out=20, epochs=1)
-    begun_ = rates.RateTraining.start(frozen, reviews)
-    assert begun_.model.network.table is None
+    begun_ = Run.start(frozen, reviews)
+    assert begun_.network.table is None
     begun_.epoch()
     d = frozen.load(reviews)
     assert (len(d.y_train), len(d.y_test), d.tokens_train.n_samples, d.tokens_test.n_samples) == (

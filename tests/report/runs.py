@@ -17,7 +17,7 @@ from equilif.training import presets
 from equilif.training.description import Description
 from equilif.training.patches import patched
 from equilif.training.presets import PRESETS
-from equilif.training.train import Training
+from equilif.training.run import Run
 from equilif_golden.network import TokenRows
 
 #: names that a page must escape
@@ -36,7 +36,7 @@ class Made:
 
 def trained(folder: Path, preset: Description, data: DataSet) -> DataSet:
     """A run of this preset, saved in ``folder``."""
-    run = Training.start(preset, data, 0)
+    run = Run.start(preset, data, 0)
     while not run.done:
         run.epoch(folder=folder)
     return data

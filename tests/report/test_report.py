@@ -23,7 +23,7 @@ from equilif.report.inputs import Fields, Inputs
 from equilif.training import tables
 from equilif.training.description import Description
 from equilif.training.evaluate import evaluate
-from equilif.training.train import HISTORY, NETWORK, digest
+from equilif.training.history import HISTORY, NETWORK, digest
 from equilif_golden import network
 from tests.cli import refused
 from tests.cli import run as command
@@ -142,7 +142,7 @@ def test_a_page_tells_what_the_run_came_to(made):
     text = Page(report.html).text
     found = evaluate(saved.network, saved.weights, data.x_test, data.y_test)
     assert f"{100 * found.accuracy:.2f} %" in text
-    assert found.accuracy == saved.epochs[-1].test_accuracy == report.facts["accuracy"]
+    assert found.accuracy == saved.history.epochs[-1].test_accuracy == report.facts["accuracy"]
     assert digest(saved.weights) in text and data.digest in text
     assert "equilif train digits --hidden 16 --epochs 2 --seed 0" in text
     assert f"{int((found.predictions != data.y_test).sum())} test samples of 360 are told wrong" in text
@@ -173,7 +173,7 @@ def test_the_command_of_a_run_makes_the_same_weights(made, known, tmp_path, monk
     assert again[:2] == ["equilif", "train"] and "--label" in again and ("--net" in again) != known
     command(*again[1:], "--out", tmp_path / "again")
     _, weights = network.load(tmp_path / "again" / NETWORK)
-    assert digest(weights) == saved.digest
+    assert digest(weights) == digest(saved.weights)
 
 
 # -- what it tells ---------------------------------------------------------------------------------
@@ -304,7 +304,7 @@ def test_a_run_in_real_numbers_has_its_accuracy_as_spikes(made, tmp_path):
     saved = run.read(out)
     text = Page((out / "report.html").read_text()).text
     assert "test accuracy, as spikes" in text and "in real numbers" in text
-    assert f"{100 * saved.epochs[-1].test_accuracy:.2f} %" in text
+    assert f"{100 * saved.history.epochs[-1].test_accuracy:.2f} %" in text
     assert "equilif rates digits --hidden 8 --epochs 1 --set rates.batch=64 --seed 0" in text
 
 

@@ -11,8 +11,9 @@ from equilif.data import images
 from equilif.data.dataset import DataSet
 from equilif.training import convolved, netfile, train
 from equilif.training.convolved import Asked
+from equilif.training.history import HISTORY, NETWORK, read_history
 from equilif.training.presets import PRESETS
-from equilif.training.train import HISTORY, NETWORK, Training, read_history
+from equilif.training.run import Run
 from equilif_golden import network as networks
 from equilif_golden.network import Network
 from equilif_golden.schedule import Schedule
@@ -78,7 +79,7 @@ def test_a_run_of_convolutions_is_a_run_like_any_other(tmp_path):
     assert "digits 8x8x1-6x6x6-4x4x8-10" in said
     network, weights = networks.load(out / NETWORK)
     assert [p.shape for p in network.maps] == [(8, 8, 1), (6, 6, 6), (4, 4, 8)]
-    again = Training.start(read_history(out / HISTORY).preset, images.digits(), 0)
+    again = Run.start(read_history(out / HISTORY).preset, images.digits(), 0)
     for _ in range(4):
         again.epoch()
     assert all((again.weights[name] == w).all() for name, w in weights.items())

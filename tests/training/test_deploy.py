@@ -15,10 +15,11 @@ from equilif import cli  # noqa: E402   torch is optional
 from equilif.data import images as data  # noqa: E402
 from equilif.show import plots  # noqa: E402
 from equilif.show import training as show_training  # noqa: E402
-from equilif.training import rates  # noqa: E402
 from equilif.training.deploy import TIMES, converge, deploy, quantisation, window  # noqa: E402
+from equilif.training.history import CHECKPOINT, HISTORY, NETWORK  # noqa: E402
 from equilif.training.presets import RATES  # noqa: E402
-from equilif.training.train import NETWORK  # noqa: E402
+from equilif.training.rates import order  # noqa: E402
+from equilif.training.run import Run  # noqa: E402
 from equilif_golden import network  # noqa: E402
 from equilif_golden.fixed import Numerics  # noqa: E402
 from equilif_golden.kernel import Kernel  # noqa: E402
@@ -48,12 +49,12 @@ def trained(tmp_path_factory):
 
 
 def test_a_run_is_saved_and_evaluated(trained):
-    printed, history = (json.loads((trained / name).read_text()) for name in ("printed.json", rates.HISTORY))
-    assert printed["files"] == [rates.CHECKPOINT, rates.HISTORY, NETWORK, plots.CURVE] and all(
+    printed, history = (json.loads((trained / name).read_text()) for name in ("printed.json", HISTORY))
+    assert printed["files"] == [NETWORK, HISTORY, CHECKPOINT, plots.CURVE] and all(
         (trained / f).exists() for f in printed["files"]
     )
     assert printed["epochs"] == history["epochs"] and [e["epoch"] for e in history["epochs"]] == [1, 2, 3]
-    assert history["epochs"][0]["lr"] > history["epochs"][-1]["lr"] > 0
+    assert history["epochs"][0]["eta"] > history["epochs"][-1]["eta"] > 0
     assert printed["accuracy"] == history["epochs"][-1]["test_accuracy"] > 0.7
     assert "digits: " in run("evaluate", trained / NETWORK, "--json", trained / "evaluated.json")
     assert json.loads((trained / "evaluated.json").read_text())["accuracy"] > 0.7
@@ -61,10 +62,9 @@ def test_a_run_is_saved_and_evaluated(trained):
 
 def test_a_resumed_run_is_the_same_run(trained, tmp_path):
     """Broken off after two epochs of three; and a break before the network was written is made good."""
-    run_ = rates.RateTraining.start(RATES["digits"].changed(hidden=(24,), epochs=3))
+    run_ = Run.start(RATES["digits"].changed(hidden=(24,), epochs=3))
     for _ in range(2):
-        run_.epoch()
-        run_.save(tmp_path)
+        run_.epoch(folder=tmp_path)
     (tmp_path / NETWORK).unlink()
     run("rates", "digits", "--resume", "--out", tmp_path)
     whole, again = (network.load(folder / NETWORK)[1] for folder in (trained, tmp_path))
@@ -121,7 +121,7 @@ def test_a_memory_is_deployed_without_averages(tmp_path):
 def test_a_class_that_is_held_back_is_not_trained():
     d = data.load("digits")
     settings = RATES["digits"].changed(without=[3, 9])
-    assert set(d.y_train[rates.order(settings, d, 0, 0)]) == set(range(10)) - {3, 9}
+    assert set(d.y_train[order(settings, d, 0, 0)]) == set(range(10)) - {3, 9}
 
 
 def test_settings_are_chosen_without_the_test_set():
@@ -145,7 +145,7 @@ def test_settings_are_chosen_without_the_test_set():
 )
 def test_what_is_no_run_is_named(spoil, message, tmp_path):
     if spoil:
-        (tmp_path / rates.CHECKPOINT).write_bytes(spoil)
+        (tmp_path / CHECKPOINT).write_bytes(spoil)
     said = run("deploy", tmp_path, code=2)
     assert message in said and len(said.strip().splitlines()) == 1
 
@@ -160,7 +160,7 @@ def test_what_is_no_run_is_named(spoil, message, tmp_path):
 )
 def test_settings_are_checked(change, message):
     with pytest.raises(ValueError, match=message):
-        rates.RateTraining.start(RATES["digits"].changed(**change))
+        Run.start(RATES["digits"].changed(**change))
 
 
 # -- average rates ---------------------------------------------------------------------------------

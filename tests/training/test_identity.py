@@ -195,7 +195,7 @@ COMMANDS = {
 }
 
 
-QUICK = ("table", "images", "texts")  #: kinds by default
+QUICK = ("images", "texts")  #: kinds by default
 
 
 @pytest.fixture(

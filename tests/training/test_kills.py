@@ -21,7 +21,7 @@ import pytest
 
 from equilif import cli
 from equilif.training.folder import CHECKPOINT
-from equilif.training.train import digest
+from equilif.training.history import digest
 from equilif_golden import network as networks
 
 MOMENTS = [2, pytest.param(100, marks=pytest.mark.regress)]

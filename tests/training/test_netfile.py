@@ -19,8 +19,9 @@ from equilif.data.dataset import DataSet
 from equilif.hardware.anatomy import Anatomy
 from equilif.training import netfile, tables
 from equilif.training.description import Description, Sizes, schema
+from equilif.training.history import HISTORY, NETWORK, read_history
 from equilif.training.presets import FOLDER, PRESETS, RATES, own
-from equilif.training.train import HISTORY, NETWORK, Training, read_history
+from equilif.training.run import Run
 from equilif_golden import network as networks
 from equilif_golden.network import Constant, Input, Lif, Network, Synapse, TokenRows
 from tests.cli import refused, run
@@ -844,5 +845,5 @@ def test_the_files_of_the_page_are_network_files(tmp_path):
 
 def test_a_graph_is_learnt_from_python(tmp_path):
     preset = netfile.read(write(tmp_path, GRAPH)).preset("digits")
-    run_ = Training.start(preset, images.digits(), 0)
+    run_ = Run.start(preset, images.digits(), 0)
     assert run_.network.n_weights == 64 * 12 + 12 + 12 * 8 + 8 + 8 * 10 + 64 * 10 + 10 + 10 * 12

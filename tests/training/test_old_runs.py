@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from equilif.data import images
-from equilif.training.settings import read_history as read_rates
-from equilif.training.train import HISTORY, NETWORK, read_history
+from equilif.training.history import HISTORY, NETWORK, read_history, saved_history
 from equilif_golden import network as networks
 from tests.cli import run
 
@@ -59,19 +58,38 @@ def test_a_memory_of_before_is_read():
 
 
 @pytest.mark.parametrize("name", ["rates", "rates-conv"])
-def test_settings_of_rates_of_before_are_those_of_the_network(name):
-    history = read_rates(FIXTURES / name / "rates.json")
+def test_how_mean_rates_of_before_learned_is_in_the_network_and_the_file(name):
+    history = saved_history(FIXTURES / name)
     network, _ = networks.load(FIXTURES / name / NETWORK)
-    assert history.settings.network(images.digits()) == network
-    assert history.settings.epochs == len(history.epochs) == 1 and history.seed == 0
-    assert (history.settings.hold_out, history.settings.batch) == (100 if network.maps else 0, 32)
+    learned = history.preset
+    assert learned.network(images.digits()) == network
+    assert learned.epochs == len(history.epochs) == 1 and history.seed == 0
+    assert (learned.hold_out, learned.batch) == (100 if network.maps else 0, 32)
 
 
+@pytest.mark.parametrize("known", [("rates.json", "rates.pt", NETWORK), ("rates.pt", NETWORK)])
 @pytest.mark.parametrize("saved", ["rates", "rates-conv"], indirect=True)
-def test_rates_of_before_go_on(saved):
+def test_rates_of_before_go_on(saved, known):
+    """The checkpoint is enough; in the end the folder is one of this version."""
     pytest.importorskip("torch", exc_type=ImportError)
+    before = saved_history(saved)
+    for path in saved.iterdir():
+        if path.name not in known:
+            path.unlink()
     run("rates", "--resume", "--epochs", 2, "--out", saved)
-    assert len(read_rates(saved / "rates.json").epochs) == 2
+    after = saved_history(saved)
+    assert after.epochs[0] == before.epochs[0] and len(after.epochs) == 2
+    assert after.knows(networks.load(saved / NETWORK)[1])
+    assert {p.name for p in saved.iterdir()} == {HISTORY, "rates.pt", NETWORK, "learning_curve.png"}
+    run("rates", "--resume", "--epochs", 3, "--out", saved)
+    assert saved_history(saved).epochs[:2] == after.epochs
+
+
+@pytest.mark.parametrize("saved", ["rates", "train"], indirect=True)
+def test_a_run_of_before_is_reported(saved):
+    run("report", saved)
+    accuracy = saved_history(saved).epochs[-1].test_accuracy
+    assert f"{100 * accuracy:.2f} %" in (saved / "report.html").read_text()
 
 
 @pytest.mark.parametrize("saved", ["train", "conv"], indirect=True)

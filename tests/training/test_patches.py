@@ -10,10 +10,10 @@ import pytest
 from equilif.commands.patches import key_list
 from equilif.data import images
 from equilif.training import convolved
+from equilif.training.history import HISTORY, read_history
 from equilif.training.patches import FEEDBACK, patched, split, value
 from equilif.training.presets import PRESETS, RATES
 from equilif.training.tables import keys as table_keys
-from equilif.training.train import HISTORY, read_history
 from tests.cli import refused, run
 
 DIGITS = PRESETS["digits"]

@@ -14,8 +14,9 @@ import pytest
 from equilif.data import images
 from equilif.training import together
 from equilif.training.folder import LOCK, OWNER, folder_of, seed_folders
+from equilif.training.history import HISTORY, NETWORK, read_history
 from equilif.training.presets import PRESETS
-from equilif.training.train import HISTORY, NETWORK, Training, read_history
+from equilif.training.run import Run
 from tests.cli import refused, run
 
 SMALL = ("digits", "--hidden", 4, "--epochs", 2)
@@ -23,18 +24,18 @@ PRESET = PRESETS["digits"].changed(hidden=(4,), epochs=2)
 
 
 @pytest.fixture(scope="module")
-def alone() -> dict[int, list[str]]:
+def alone() -> dict[int, list[str | None]]:
     """Weights after each epoch, by seed."""
     found = {}
     for seed in range(3):
-        training = Training.start(PRESET, images.load("digits"), seed)
+        training = Run.start(PRESET, images.load("digits"), seed)
         while not training.done:
             training.epoch()
         found[seed] = [e.weights for e in training.history]
     return found
 
 
-def weights(out: Path) -> dict[int, list[str]]:
+def weights(out: Path) -> dict[int, list[str | None]]:
     histories = [read_history(folder / HISTORY) for folder in seed_folders(out)]
     return {h.seed: [e.weights for e in h.epochs] for h in histories}
 
@@ -59,7 +60,7 @@ def test_seeds_begin_with_the_one_that_is_given(alone, tmp_path):
 
 def test_an_error_in_one_run_ends_all_and_all_go_on_to_the_same_bits(alone, tmp_path):
     data = images.load("digits")
-    runs = {folder_of(tmp_path, k): Training.start(PRESET, data, k) for k in range(3)}
+    runs = {folder_of(tmp_path, k): Run.start(PRESET, data, k) for k in range(3)}
     for folder in runs:
         folder.mkdir()
 
@@ -105,7 +106,7 @@ def test_ctrl_c_ends_all_runs_and_all_go_on_to_the_same_bits(tmp_path):
     assert any(len(found) < 60 for found in weights(tmp_path).values()), "it was not interrupted"
     run("train", "--resume", "--out", tmp_path)
     preset = PRESETS["digits"].changed(hidden=(4,), epochs=60, decay=0.99)
-    whole = Training.start(preset, images.load("digits"), 2)
+    whole = Run.start(preset, images.load("digits"), 2)
     while not whole.done:
         whole.epoch()
     assert weights(tmp_path)[2] == [e.weights for e in whole.history]

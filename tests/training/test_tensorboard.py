@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from equilif.training.train import HISTORY, NETWORK
+from equilif.training.history import HISTORY, NETWORK
 from equilif_golden import network
 from tests.cli import refused, run
 
@@ -61,7 +61,7 @@ def test_rates_have_their_loss(tmp_path):
     base = ("rates", "digits", "--epochs", 1, "--set", "rates.batch=512", "--out", tmp_path / "out")
     run(*base, "--hidden", 4, "--set", f"run.tensorboard={board}")
     found = values(board)
-    (epoch,) = json.loads((tmp_path / "out" / "rates.json").read_text())["epochs"]
+    (epoch,) = json.loads((tmp_path / "out" / HISTORY).read_text())["epochs"]
     assert found["loss/training"] == [(1, pytest.approx(epoch["loss"]))]
     assert "weights/input-hidden1" in found
     run(*base, "--hidden", "conv:2", "--overwrite", "--set", f"run.tensorboard={tmp_path / 'conv'}")

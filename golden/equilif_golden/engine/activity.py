@@ -97,7 +97,7 @@ def fetches(i: Instruction, events: npt.NDArray[np.bool_], config: EngineConfig)
     While learning, a scanner without a copy of the group reads it anew for every event; one with a copy may
     look at the destination first (equilif_hdl.engine.scan).
     """
-    if i.op == Op.LEARN and not config.deep:
+    if i.op == Op.LEARN and config.single_port:
         return int(np.maximum(events.sum(axis=1), 1).sum())
     return len(events) + i.n_dst * (i.op == Op.LEARN and looks(config))
 

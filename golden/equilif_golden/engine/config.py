@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any
 
@@ -17,72 +17,72 @@ class Pipeline(StrEnum):
     A pipeline changes cycles and cells, never a result.  n is the number of groups that an instruction
     goes through; "walk" is the length of a simple one, MARK.
 
-    ==========  ===========  ===============================  ==============================================
-    pipeline    walk         made for                         what it costs
-    ==========  ===========  ===============================  ==============================================
-    SPRAM       12 + n       weights in single-port RAM, as   a group of LEARN takes two cycles, as does an
-                             the iCE40UP5K has it             event of GATHER or DRIVE with a single group
-    SMALL       12 + n       dual-port weights in a small     an event with a single group takes two cycles
-                             FPGA
-    FORWARDING  13 + n       dual-port weights in an FPGA     a register and a multiplexer of the sum's width
-                             with room                        a lane: a sum that is written is used at once;
-                                                              a queue of four instructions
-    DEEP        18 + n (1)   an FPGA that weights fill: its   beside that registers at the weights, in the
-                             wires are long                   exchange, the LIF neuron, the update and
-                                                              wherever a decision can be made a cycle ahead,
-                                                              and a copy of the scanned group
-    ==========  ===========  ===============================  ==============================================
+    ========  =======  ====================================  ===============================================
+    pipeline  walk     made for                              properties
+    ========  =======  ====================================  ===============================================
+    SPRAM     12 + n   weights in single-port RAM, as the    a group of LEARN takes two cycles, as does an
+                       iCE40UP5K has it                      event of GATHER or DRIVE with a single group
+    DEEP      16 + n   weights in RAM that reads and writes  :class:`Registers`, by the number of lanes; a
+                       in a cycle; 2 or 4 lanes              sum that is written is used at once; the
+              18 + n   8 or 16 lanes                         scanner copies its group; a scan may begin
+              20 + n   32 lanes                              before the lanes are empty
+    ========  =======  ====================================  ===============================================
 
-    (1) 20 + n with 32 lanes, see EngineConfig.far
-
-    Cells of an engine of 8 lanes and 49,152 weights, with memories, without its host (Yosys 0.52,
-    ``synth_ecp5``): SMALL 11,153 LUT4 and 3,636 flip-flops; FORWARDING 11,609 and 3,841; DEEP 9,045 and
-    5,880, its values being in block RAM.
-
-    Boards: SPRAM iCEBreaker, iCESugar; SMALL Tang Nano 9K; FORWARDING Tang Nano 20K; DEEP ULX3S 25F, ULX3S
-    85F, OrangeCrab, Colorlight i5.
+    Boards: SPRAM iCEBreaker, iCESugar; DEEP ULX3S 25F, ULX3S 85F, OrangeCrab, Colorlight i5, Tang Nano 9K,
+    Tang Nano 20K.
     """
 
     SPRAM = "spram"
-    SMALL = "small"
-    FORWARDING = "forwarding"
     DEEP = "deep"
 
-    @property
-    def single_port(self) -> bool:
-        """The weight memory reads or writes in a cycle, not both."""
-        return self is Pipeline.SPRAM
+
+@dataclass(frozen=True, kw_only=True)
+class Registers:
+    """Registers that a pipeline has beyond those of every engine: how many, one behind the other.
+
+    Their cycles are counted by equilif_golden.engine.cycles and equilif_hdl.engine.stages.Timing.
+    """
+
+    weights_before: int = 0  #: before the weight memories
+    weights_behind: int = 0  #: behind them
+    exchange: int = 0  #: in the exchange between banks and lanes, and behind it
+    gain: int = 0  #: in the multiplication of u+ and u- by the gain; without any it is done in the walker
+    update: int = 0  #: behind the product of u- and v-
+    noise: int = 0  #: behind the tables of LEARN's noise
+    neuron: int = 0  #: before the LIF neuron, and behind it
+    exponential: int = 0  #: in the exponential of SOFTMAX
+    constants: int = 0  #: on the way of an instruction's constants to all lanes
+    writes: int = 0  #: before the write ports of neuron state and values
+    spikes: int = 0  #: behind the counts of spikes, lanes that are near each other together
+    host: int = 0  #: between host and memories
+    queue: int = 0  #: instructions that wait for the dispatcher
 
     @property
-    def forwarding(self) -> bool:
-        """A sum that is written in this cycle can be read in this cycle."""
-        return self not in (Pipeline.SPRAM, Pipeline.SMALL)
+    def weights(self) -> int:
+        return self.weights_before + self.weights_behind
 
-    @property
-    def weight_stages(self) -> int:
-        """Registers around the weight memory: of a deep pipeline 1 before it and 2 behind it."""
-        return 3 if self.deep else 0
 
-    @property
-    def deep(self) -> bool:
-        """Registers wherever the paths of an engine that fills a large device are long."""
-        return self is Pipeline.DEEP
-
-    @classmethod
-    def of(cls, *, single_port: bool = False, forwarding: bool = True, weight_stages: int = 0) -> Pipeline:
-        """The pipeline that had these properties when they were written; ValueError when none had them.
-
-        A pipeline with one register at the weights has become DEEP, which had two of them then.
-        """
-        deep = weight_stages in (1, 2)
-        for pipeline in cls:
-            properties = pipeline.single_port, pipeline.forwarding, pipeline.deep
-            if properties == (single_port, forwarding, deep) and (deep or not weight_stages):
-                return pipeline
-        raise ValueError(
-            f"no pipeline has single_port {single_port}, forwarding {forwarding} and "
-            f"weight_stages {weight_stages}: there are {', '.join(cls)}"
-        )
+_FEW_LANES = Registers(weights_before=1, weights_behind=1, neuron=1, constants=1, writes=1, queue=4)
+#: wires are longer
+_LANES_8 = Registers(
+    weights_before=1,
+    weights_behind=2,
+    exchange=1,
+    gain=2,
+    update=1,
+    noise=1,
+    neuron=1,
+    exponential=1,
+    constants=1,
+    writes=1,
+    spikes=1,
+    host=1,
+    queue=4,
+)
+#: they cross a large die
+_LANES_32 = replace(_LANES_8, exchange=2, neuron=2)
+#: of the DEEP pipeline, by lanes
+_DEEP = {2: _FEW_LANES, 4: _FEW_LANES, 8: _LANES_8, 16: _LANES_8, 32: _LANES_32}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,7 @@ class EngineConfig(Options):
     value_groups: int = 256
     state_groups: int = 128
     program_words: int = 256
-    pipeline: Pipeline = Pipeline.FORWARDING
+    pipeline: Pipeline = Pipeline.DEEP
     numerics: Numerics = DEFAULT
 
     def __post_init__(self) -> None:
@@ -142,8 +142,8 @@ class EngineConfig(Options):
     def from_dict(cls, raw: Mapping[str, Any]) -> EngineConfig:
         """The configuration that ``dataclasses.asdict`` was given; ValueError when there is none.
 
-        What is not there has its default.  Records of older versions have ``single_port``, ``forwarding``
-        and ``weight_stages`` in place of ``pipeline``, or a pipeline "registered", which has become DEEP.
+        What is not there has its default.  Records of older versions have ``single_port`` and others in
+        place of ``pipeline``, or one of several pipelines that have become DEEP.
         """
         known = dict(raw)
         older = {name: known.pop(name) for name in _OLDER if name in known}
@@ -153,8 +153,8 @@ class EngineConfig(Options):
         if older and "pipeline" in known:
             raise ValueError(f"an engine has a pipeline or {', '.join(older)}, not both")
         if older:
-            known["pipeline"] = Pipeline.of(**older)
-        if known.get("pipeline") == "registered":
+            known["pipeline"] = Pipeline.SPRAM if older.get("single_port") else Pipeline.DEEP
+        if known.get("pipeline") in _BECAME_DEEP:
             known["pipeline"] = Pipeline.DEEP
         if isinstance(known.get("numerics"), Mapping):
             known["numerics"] = _numerics(known["numerics"])
@@ -162,29 +162,13 @@ class EngineConfig(Options):
 
     @property
     def single_port(self) -> bool:
-        return self.pipeline.single_port
+        """The weight memory reads or writes in a cycle, not both."""
+        return self.pipeline is Pipeline.SPRAM
 
     @property
-    def forwarding(self) -> bool:
-        return self.pipeline.forwarding
-
-    @property
-    def weight_stages(self) -> int:
-        return self.pipeline.weight_stages
-
-    @property
-    def deep(self) -> bool:
-        return self.pipeline.deep
-
-    @property
-    def far(self) -> bool:
-        """A deep pipeline whose lanes fill a large die: it has more registers where wires cross it."""
-        return self.deep and self.lanes >= FAR_LANES
-
-    @property
-    def exchange_stages(self) -> int:
-        """Registers in the exchange between banks and lanes, and behind it."""
-        return self.deep + self.far
+    def registers(self) -> Registers:
+        """Of the pipeline."""
+        return Registers() if self.single_port else _DEEP[self.lanes]
 
     @property
     def loops(self) -> int:
@@ -198,14 +182,12 @@ class EngineConfig(Options):
 
 #: what stood in the place of ``pipeline``
 _OLDER = ("single_port", "forwarding", "weight_stages")
-_LANES = (2, 4, 8, 16, 32)
-#: lanes from which on they fill a large die
-FAR_LANES = 32
+_BECAME_DEEP = ("registered", "small", "forwarding")
 
 
 def _lanes(value: Any) -> int:
-    lanes = whole(value, "lanes", _LANES[0], _LANES[-1])
-    if lanes not in _LANES:
+    lanes = whole(value, "lanes", min(_DEEP), max(_DEEP))
+    if lanes not in _DEEP:
         raise ValueError(f"lanes must be 2, 4, 8, 16 or 32, not {lanes}")
     return lanes
 

@@ -21,19 +21,17 @@ from equilif_golden.engine.geometry import Geometry
 from equilif_golden.engine.isa import SCAN, WALK, WORDS, Instruction, Op
 from equilif_golden.engine.memories import looks
 
-#: instructions that wait in the queue of a pipeline that has one
-AHEAD = 4
 #: cycles from the start of a run, or from a jump, to a complete instruction
 FIRST = WORDS + 2
 #: stage of the lanes in which SOFTMAX takes a drive
 NEAR = 4
-#: last stage of the lanes, in which STEP writes; a deep pipeline has one more, with far lanes two
+#: last stage of the lanes, in which STEP writes, without the registers of the neuron
 STEP = 5
 #: a scan that is taken finds the spikes that are written by so many cycles later
 READS = 2
 #: and leaves the lanes the operands of the instruction before for so many
 SHORTEST = 6
-#: cycles of an exponential, one more in a deep pipeline; of its product; and of the division in SOFTMAX
+#: cycles of an exponential, without its registers; of its product; and of the division in SOFTMAX
 EXPONENTIAL = 2
 PRODUCT = 2
 DIVISION = RECIPROCAL + 4
@@ -52,7 +50,7 @@ class Flow(Enum):
 
 def writes_after(config: EngineConfig) -> int:
     """Cycles from a command of LEARN to the first that reads what it has written."""
-    return 2 if config.single_port else 4 + config.weight_stages + config.deep
+    return 2 if config.single_port else 5 + config.registers.weights
 
 
 class Scan(NamedTuple):
@@ -122,9 +120,10 @@ class Timekeeper:
 
     def __init__(self, config: EngineConfig):
         self.config = config
-        self._lead = config.weight_stages + config.exchange_stages
-        self._step = STEP + config.deep + config.far
-        self._queued = config.forwarding
+        registers = config.registers
+        self._lead = registers.weights + registers.exchange
+        self._step = STEP + registers.neuron
+        self._queue = registers.queue
         self._complete = FIRST  #: the next instruction is complete
         self._taken: list[int] = []  #: by the dispatcher, the last ones
         self._ready = 0  #: the dispatcher can take the next instruction
@@ -155,16 +154,13 @@ class Timekeeper:
         CONVOLVE says.
         """
         done = self._complete
-        if self._queued:
-            if len(self._taken) >= AHEAD:
-                done = max(done, self._taken[-AHEAD] + 1)
-            available = done + 1
-        else:
-            available = done
+        if len(self._taken) >= self._queue > 0:
+            done = max(done, self._taken[-self._queue] + 1)
+        available = done + (self._queue > 0)
         taken = max(available, self._known, min(self._ready, self._early(i)))
-        if not self._queued:
+        if not self._queue:
             done = taken
-        self._taken = [*self._taken[-AHEAD:], taken]
+        self._taken = [*self._taken[-self._queue :], taken]
         self._complete = done + WORDS
         start = taken + 1
         if i.op == Op.CONVOLVE:
@@ -197,7 +193,7 @@ class Timekeeper:
     def _early(self, i: Instruction) -> int:
         """When a scan can be taken that need not wait until the lanes are empty."""
         before = self._before
-        if before is None or i.op in WALK or not self.config.deep:
+        if before is None or i.op in WALK or self.config.single_port:
             return self._ready
         ending = max(self._free, self._last + self._lead + self._step - SHORTEST)
         if before.op in (Op.MARK, Op.LEARN):
@@ -211,8 +207,9 @@ class Timekeeper:
     def _softmax(self, i: Instruction, start: int) -> None:
         """Three walks, each of which runs empty through lanes and trees; a division before the last."""
         levels = (self.config.lanes - 1).bit_length()
-        flight = EXPONENTIAL + self.config.deep + max(levels, PRODUCT) + 1
-        through = self._lead + max(NEAR + flight, self._step + 1 + self.config.deep)
+        registers = self.config.registers
+        flight = EXPONENTIAL + registers.exponential + max(levels, PRODUCT) + 1
+        through = self._lead + max(NEAR + flight, self._step + 1 + registers.exponential)
         again = start
         for walk in range(3):
             self._last = again + i.n_dst
@@ -222,7 +219,7 @@ class Timekeeper:
         self._walked(again + 1)
 
     def _scan(self, scan: Scan, start: int) -> None:
-        goes = self._copied if self.config.deep else self._in_place
+        goes = self._in_place if self.config.single_port else self._copied
         free, ready = goes(scan, start)
         self._walked(free)
         if scan.i.op in (Op.DRIVE, Op.GATHER):
@@ -234,9 +231,8 @@ class Timekeeper:
         Returns the cycles in which scanner and walker are free, and in which the next instruction can be
         taken if it need not wait for the lanes.
         """
-        cfg = self.config
         i = scan.i
-        walker = Walker(scan, cfg)
+        walker = Walker(scan, self.config)
         learning = i.op == Op.LEARN
         group = 0
         left = i.n_src  # groups that are not done
@@ -251,9 +247,7 @@ class Timekeeper:
             scanning = left > 0 or walker.offered
             slot = bool((now - start - 1) & 1)
             idle = left > 0 and not present and not walker.offered
-            blocking = learning and idle and (slot or not cfg.single_port)
-            stall = learning and (slot if cfg.single_port else blocking)
-            valid = walker.commands > 0 and not (stall or pause or walker.waits)
+            valid = walker.commands > 0 and not (learning and slot or pause or walker.waits)
             room = walker.begin(valid)
             if valid:
                 self._last = now
@@ -265,10 +259,10 @@ class Timekeeper:
             sends = pending > 0 and room
             advance = present and (pending == 0 or room and pending == 1)
             if learning:
-                fetch = blocking
+                fetch = idle and slot
             else:
                 fetch = advance and left != 1 if present else left != 0
-            pause = not cfg.forwarding and walker.last and (i.n_dst == 1 or scan.geometry is not None)
+            pause = walker.last and (i.n_dst == 1 or scan.geometry is not None)
             walker.end(valid, sends, scan.commands[group] if sends else 0, first=first)
             first = first and not sends or advance and scan.moves(group + 1)
             present = fetch or present and not advance and not learning

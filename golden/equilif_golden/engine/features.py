@@ -87,11 +87,8 @@ OPTIONS: Mapping[str, Feature] = {option.name: option.metadata["feature"] for op
 #: for an engine that has all of them
 EVERYTHING: Mapping[str, Any] = dict.fromkeys(OPTIONS, True)
 FEATURES: Mapping[str, Feature] = {
-    # properties of the pipeline
+    # of the pipeline; bits 17 and 1 are free
     "single_port": Feature("single-port weights", "weights in memories that read or write in a cycle", 16, 0),
-    "forwarding": Feature(
-        "forwarding", "sums that can be read in the cycle in which they are written", 17, 1
-    ),
     **OPTIONS,
 }
 #: those that a device tells over the link

@@ -53,7 +53,7 @@ def marked(config: EngineConfig) -> bool:
 
     A block RAM has that bit to spare, and to look at it is faster than to look at eight.
     """
-    return config.deep
+    return not config.single_port
 
 
 def looks(config: EngineConfig) -> bool:
@@ -62,4 +62,4 @@ def looks(config: EngineConfig) -> bool:
     A weight can only change if a rate differs between +beta and -beta, at either end of its synapse.  Where
     none differs in the whole destination, sources take part whose own rate differs.
     """
-    return config.deep
+    return not config.single_port

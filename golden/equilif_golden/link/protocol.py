@@ -174,7 +174,7 @@ class Identity:
         config = EngineConfig(
             **{name: found[name] for name in _SIZES},
             numerics=Numerics(**{name: found[name] for name in _WIDTHS}),
-            pipeline=_pipeline(told.pop("single_port"), told.pop("forwarding")),
+            pipeline=Pipeline.SPRAM if told.pop("single_port") else Pipeline.DEEP,
             **told,
         )
         return cls(config, found["build_id"], found["max_payload"], found["flash_blocks"])
@@ -187,13 +187,6 @@ def version(flash_blocks: int) -> int:
 
 def _other_version(found: object, wanted: int) -> str:
     return f"the device speaks protocol version {found}, this is version {wanted}"
-
-
-def _pipeline(single_port: bool, forwarding: bool) -> Pipeline:
-    """What a device tells of its pipeline; what it does not tell changes no result."""
-    if single_port:
-        return Pipeline.SPRAM
-    return Pipeline.FORWARDING if forwarding else Pipeline.SMALL
 
 
 def pack(values: bytes) -> bytes:

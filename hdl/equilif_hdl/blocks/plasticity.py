@@ -1,11 +1,11 @@
 """EP update of one bank; bit-exact with equilif_golden.blocks.plasticity.ep_update.
 
-    gain u+ v+ + dither --------(+)--|-- >> shift --[s--(+)-- saturate --[a--> o
-    -gain u- -(x)--[m------------'                       |
-    v- -------'                                      w --'
+    gain u+ v+ + dither --------(+)--|-- >> shift --|--(+)-- saturate --[a--> o
+    -gain u- -(x)--[m------------'                      |
+    v- -------'                                     w --'
 
-Bars are registers: | always, [ where the pipeline has them: behind the multiplier, the shift and the adder.
-Latency from ``product`` 1 + ``shifted`` + ``added``, throughput 1.  Multiplying and adding fit one DSP block.
+Bars are registers: | always, [ where the pipeline has them: behind the multiplier and the adder.  Latency
+from ``product`` 2 + ``added``, throughput 1.  Multiplying and adding fit one DSP block.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class Plasticity(wiring.Component):
         v-; together with ``um``.
     shift : In(5), held, from the cycle of ``product`` on
         Of the learning rate.
-    w : In(signed(16)), 1 + ``shifted`` cycles after ``product``
+    w : In(signed(16)), 2 cycles after ``product``
         The weight.
     o : Out(signed(16))
         The weight after the update.
 
-    ``multiplied``, ``shifted``, ``added``: registers.  ``signed_values``: u and v may be signed.
+    ``multiplied``, ``added``: registers.  ``signed_values``: u and v may be signed.
     """
 
     product: Signal
@@ -53,15 +53,13 @@ class Plasticity(wiring.Component):
         numerics: Numerics,
         *,
         multiplied: bool = False,
-        shifted: bool = False,
         added: bool = False,
         signed_values: bool = False,
     ):
         self.weight = numerics.weight
         self.multiplied = multiplied
-        self.shifted = shifted
         self.added = added
-        self.latency = 1 + shifted + added
+        self.latency = 2 + added
         super().__init__(
             {
                 "product": In(signed(PRODUCT)),
@@ -83,7 +81,7 @@ class Plasticity(wiring.Component):
         m.d.sync += [
             which.eq((self.shift - SHIFTS[0]) >> 1),
             difference.eq(product + self.product),
+            dw.eq(Array(difference >> s for s in SHIFTS)[which]),
         ]
-        m.d["sync" if self.shifted else "comb"] += dw.eq(Array(difference >> s for s in SHIFTS)[which])
         m.d["sync" if self.added else "comb"] += self.o.eq(saturate(w + dw, self.weight.width))
         return m

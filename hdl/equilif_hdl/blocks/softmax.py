@@ -10,8 +10,8 @@ equilif_golden.blocks.softmax.softmax.
                     (a multiplier of the lane)
 
 e is made anew in the third walk, which is cheaper than keeping it.  Between the walks the pipeline runs
-empty; R is a restoring division.  Latency: 2 cycles from ``near`` to ``e`` (bars are registers), 3 in a deep
-pipeline, where saturated drives are registers.  Throughput: a group a cycle.
+empty; R is a restoring division.  Latency: 2 cycles from ``near`` to ``e`` (bars are registers), 3 with
+``registers.exponential``, behind saturated drives.  Throughput: a group a cycle.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from amaranth.lib.wiring import In, Out
 from equilif_golden.blocks.softmax import ABSOLUTE, C_MIN, FINE, FRACTION, R_MAX, RECIPROCAL, TABLE, WIDTH
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.cycles import EXPONENTIAL, PRODUCT
-from equilif_hdl.fixed import lanes_of, saturate
+from equilif_hdl.fixed import domain, lanes_of, saturate
 
 OCTAVE = WIDTH - FRACTION  #: bits of an octave
 STEPS = RECIPROCAL + 3  #: bits of 2 R <= 2 ** 15
@@ -78,8 +78,8 @@ class Softmax(wiring.Component):
 
     def __init__(self, config: EngineConfig):
         p = config.lanes
-        self.deep = config.deep
-        self.latency = EXPONENTIAL + config.deep
+        self.registers = config.registers.exponential
+        self.latency = EXPONENTIAL + self.registers
         self.lanes = p
         self.drive = config.numerics.accumulator_width - 1
         self.total_width = (int(TABLE.max()) * config.state_groups * p).bit_length()
@@ -135,7 +135,7 @@ class Softmax(wiring.Component):
                     m.d.sync += self.busy.eq(1)
                     m.next = "MAX"
             with m.State("MAX"):
-                with m.If(flight[levels + self.deep] & (largest > top)):
+                with m.If(flight[levels + self.registers] & (largest > top)):
                     m.d.sync += top.eq(largest)
                 with m.If(done):
                     m.d.comb += self.again.eq(1)
@@ -168,7 +168,7 @@ class Softmax(wiring.Component):
         distance = Signal(3, name=f"distance{j}")  # octaves, where something is left of e
         gone = Signal(name=f"gone{j}")  # nothing is left of e
         mantissa = Signal(8, name=f"mantissa{j}")
-        saturated = m.d["sync" if self.deep else "comb"]
+        saturated = m.d[domain(self.registers)]
         saturated += [
             y.eq(saturate(near, WIDTH) if self.drive > WIDTH else near.as_signed()),
             active.eq(self.active[j]),

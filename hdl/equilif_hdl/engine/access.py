@@ -61,9 +61,10 @@ class Access(wiring.Component):
 
     def __init__(self, config: EngineConfig):
         self.config = config
-        # of a deep pipeline a write of values takes a cycle more: a read waits for one that came before it
-        self.late = int(config.deep)
-        self.latency = self.late + 2 + config.weight_stages + config.exchange_stages
+        registers = config.registers
+        # a read waits for a write of values that came before it
+        self.late = registers.writes
+        self.latency = self.late + 2 + registers.weights + registers.exchange
         super().__init__(
             {
                 "region": In(2),

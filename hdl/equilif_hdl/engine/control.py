@@ -20,7 +20,7 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Op, RelayMode
 from equilif_hdl.engine.isa import INSTRUCTION, Instruction, command, has_mode, is_one_of
 from equilif_hdl.engine.stages import COPIES, SUMS, Stages
-from equilif_hdl.fixed import delayed
+from equilif_hdl.fixed import delayed, domain
 from equilif_hdl.typed import Interface
 
 
@@ -59,7 +59,7 @@ class Orders(wiring.Signature):
     source : Out(Source), in stage sum
         What the sum begins with.
     step : Out(1), in stage sum
-        Where the pipeline is not deep: STEP, which adds B.
+        Of a single-port engine: STEP, which adds B.
     copy : Out(1), in stage sum
         The same: SAVE or RESTORE, which add nothing.
     mark : Out(1), in stage sum
@@ -105,9 +105,7 @@ class Orders(wiring.Signature):
             "above": Out(17),
         }
         if config.single_port:
-            members |= {"draws": Out(1), "learns": Out(1)}
-        if not config.deep:
-            members |= {"step": Out(1), "copy": Out(1)}
+            members |= dict.fromkeys(("draws", "learns", "step", "copy"), Out(1))
         if config.softmax:
             members |= {"less": Out(5), "coding": Out(1)}
         super().__init__(members)
@@ -153,8 +151,8 @@ class Control(wiring.Component):
             less = Signal(5)
             relays = (self.instruction.op == Op.RELAY) & has_mode(self.instruction, RelayMode.SCALED)
             m.d.sync += less.eq(self.instruction.shift - 1 + Mux(relays, self.scale, 0))
-            # all lanes read it: a deep pipeline has time for one more register before its RELAY
-            less_here = delayed(m, less, int(self.config.deep), "less")
+            # all lanes read it; there is time before the first RELAY
+            less_here = delayed(m, less, self.config.registers.constants, "less")
             m.d.comb += [self.orders.less.eq(less_here), self.orders.coding.eq(self.coding)]
         return m
 
@@ -167,7 +165,7 @@ class Control(wiring.Component):
         scale = Signal.like(first.scale, reset_less=True)
         m.d.sync += [up.eq(first.up), scale.eq(first.scale)]
         scaled = [Op.DRIVE, Op.GATHER, Op.RESET]
-        if self.config.deep:  # a copy is a sum with a product of 0
+        if not self.config.single_port:  # a copy is a sum with a product of 0
             scaled += COPIES
             with m.If(is_one_of(first.op, *COPIES)):
                 m.d.sync += scale.eq(0)
@@ -194,7 +192,7 @@ class Control(wiring.Component):
         # whether there is a command comes late, and nobody takes the product of none
         would_learn = self.stages.would(m, timing.draw, Op.LEARN)
         kept = Signal(DITHER_WIDTH)
-        looked_up = m.d[timing.deep_domain]
+        looked_up = m.d[domain(self.config.registers.noise)]
         looked_up += kept.eq(0)
         with m.Switch(self.instruction.shift):
             for shift in SHIFTS:
@@ -212,7 +210,7 @@ class Control(wiring.Component):
                 orders.learns.eq(self.stages.has(m, timing.turn, Op.LEARN)),
             ]
         else:
-            m.d.sync += minus.eq(-first.um if self.config.deep else first.um)
+            m.d.sync += minus.eq(-first.um if self.config.registers.gain else first.um)
         m.d.comb += [
             orders.kept.eq(kept),
             orders.minus.eq(delayed(m, minus, late, "minus")),
@@ -225,31 +223,31 @@ class Control(wiring.Component):
         orders = self.orders
         # the group that is read is written in this cycle, by the same instruction: its sum is not in memory
         same: Value = Const(0)
-        if self.config.forwarding:
+        if not self.config.single_port:
             same = stages.at(
                 m,
                 timing.sum,
                 lambda k: stages.holds(k, *SUMS) & (stages.group[k - 1] == stages.group[k]),
                 "same",
             )
-        if self.config.deep:  # all lanes read the source, so what it is chosen by comes from registers
-            resets, drives = (stages.would(m, timing.read, op) for op in (Op.RESET, Op.DRIVE))
-        else:
+        if self.config.single_port:
             resets, drives = (is_one_of(stages.op[timing.read], op) for op in (Op.RESET, Op.DRIVE))
+        else:  # all lanes read the source, so what it is chosen by comes from registers
+            resets, drives = (stages.would(m, timing.read, op) for op in (Op.RESET, Op.DRIVE))
         source = Signal(Source, reset_less=True)
         above = Signal(17)
         m.d.sync += [
             source.eq(Mux(same, Source.LAST, Mux(resets, Source.NOTHING, Mux(drives, Source.B, Source.A)))),
             above.eq(-self.instruction.gain[:15]),
         ]
-        # all lanes read it: a deep pipeline has time for one more register before its STEP
-        above_here = delayed(m, above, int(self.config.deep), "above")
+        # all lanes read it; there is time before the first STEP
+        above_here = delayed(m, above, self.config.registers.constants, "above")
         m.d.comb += [
             orders.source.eq(source),
             orders.mark.eq(stages.has(m, timing.sum, Op.MARK)),
             orders.above.eq(above_here),
         ]
-        if not self.config.deep:
+        if self.config.single_port:
             m.d.comb += [
                 orders.step.eq(stages.would(m, timing.sum, Op.STEP)),
                 orders.copy.eq(stages.would(m, timing.sum, *COPIES)),

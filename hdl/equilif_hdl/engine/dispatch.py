@@ -9,8 +9,8 @@ Throughput: an instruction at a time.
 
 * One that only adds to A and B lets the next begin while its commands are still in the lanes: all that
   follows reads what they write in the stage in which they write it, or later.
-* A scan may begin while commands of STEP, RESET, MARK or LEARN are in the lanes, where these keep their
-  operands: in a deep pipeline.  Its own commands come later than their effects.  But GATHER reads spikes: it
+* A scan may begin while commands of STEP, RESET, MARK or LEARN are in the lanes, unless weights have a single
+  port.  Its own commands come later than their effects.  But GATHER reads spikes: it
   waits for RESET, and follows STEP through the same groups.
 * Everything else begins when the lanes are empty.
 
@@ -46,7 +46,7 @@ class Dispatcher(wiring.Component):
     leaving : In(1)
         None will be in the next cycle.
     ending, stepping : In(1)
-        Where weights have registers around them: all commands in the lanes will have left before those of a
+        Unless weights have a single port: all commands in the lanes will have left before those of a
         scan that is taken now; of a STEP, that scan reads the spikes of the first group when they are there.
     instruction : Out(INSTRUCTION)
         What is executed.
@@ -82,7 +82,7 @@ class Dispatcher(wiring.Component):
 
     def __init__(self, config: EngineConfig):
         self.config = config
-        self.latency = 1 + config.forwarding
+        self.latency = 1 + (config.registers.queue > 0)
         super().__init__(
             {
                 "i": In(stream.Signature(INSTRUCTION)),
@@ -92,7 +92,7 @@ class Dispatcher(wiring.Component):
                 "last": In(1),
                 "empty": In(1),
                 "leaving": In(1),
-                **({"ending": In(1), "stepping": In(1)} if config.deep else {}),
+                **({} if config.single_port else {"ending": In(1), "stepping": In(1)}),
                 "instruction": Out(INSTRUCTION),
                 "start": Out(1),
                 "spiking": Out(1),
@@ -112,7 +112,7 @@ class Dispatcher(wiring.Component):
         following = self.following
         issuing = self.start | self.scanning
         free: Value = self.leaving
-        if self.config.deep:
+        if not self.config.single_port:
             free = free | self._scans_early(m, there)
         known = self.known if self.config.convolution else 1
         m.d.comb += [
@@ -127,7 +127,7 @@ class Dispatcher(wiring.Component):
                 self.begin.eq(taken & ~convolves(following)),
             ]
             begins = self.begin
-        if self.config.forwarding:
+        if self.config.registers.queue:
             m.d.comb += self.i.ready.eq(~there | taken)
             with m.If(self.i.ready):
                 m.d.sync += [following.eq(self.i.p), there.eq(self.i.valid)]

@@ -115,10 +115,10 @@ class Engine(wiring.Component):
     def _near(self, m: Module, name: str) -> Value:
         """What the host says, where the memories need it.
 
-        A large engine lies far from its host: in a deep pipeline this has a register.
+        A large engine lies far from its host: there may be a register.
         """
         said: Signal = getattr(self.host, name)
-        if not self.config.deep:
+        if not self.config.registers.host:
             return said
         near = Signal.like(said, name=f"near_{name}")
         m.d.sync += near.eq(said)
@@ -175,7 +175,7 @@ class Engine(wiring.Component):
         ]
         issued: Instruction = ins  # the instruction whose commands are in the lanes
         start: Value = dispatcher.start
-        if cfg.deep:
+        if not cfg.single_port:
             # the next one may begin to scan
             issued = signal_of(INSTRUCTION, name="issued")
             start = Signal(name="start_issued")

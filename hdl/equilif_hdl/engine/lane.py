@@ -35,7 +35,7 @@ from equilif_hdl.blocks.relay import Relay
 from equilif_hdl.engine.control import Orders, Source
 from equilif_hdl.engine.isa import INSTRUCTION, Instruction, lane_bits, signed_values
 from equilif_hdl.engine.stages import Timing, Told
-from equilif_hdl.fixed import delayed, shape, times_index
+from equilif_hdl.fixed import delayed, domain, shape, times_index
 
 
 class Lane(wiring.Component):
@@ -149,7 +149,8 @@ class Lane(wiring.Component):
     def _product(self, m: Module) -> Value:
         """Factors, and their product with noise."""
         orders = self.orders
-        x = Signal(signed(16), reset_less=True)
+        # the attribute is for the floorplan (equilif_boards.floorplan)
+        x = Signal(signed(16), reset_less=True, attrs={"lane": self.index})
         y = Signal(signed(10), reset_less=True)
         # `keep`, or Yosys 0.52 packs this register into the next DSP block and loses what it holds
         # (tests/engine/test_netlist.py)
@@ -184,7 +185,7 @@ class Lane(wiring.Component):
         noise = Signal(DITHER_WIDTH, reset_less=True)
         # bank j of row i holds column j ^ i
         place = (self.index ^ self.row)[: lane_bits(self.config)]
-        m.d[self.timing.deep_domain] += column.eq(times_index(place, DITHER_COLUMN, DITHER_WIDTH))
+        m.d[domain(self.config.registers.noise)] += column.eq(times_index(place, DITHER_COLUMN, DITHER_WIDTH))
         drawn = (self.dither + column) & orders.kept
         if self.config.softmax:
             drawn = drawn | orders.coding << (RECIPROCAL - 1)  # half of a code's last bit: a code is rounded
@@ -200,7 +201,7 @@ class Lane(wiring.Component):
         orders = self.orders
         old = Signal.like(self.total)
         sources = {Source.A: self.a, Source.B: self.b}
-        if self.config.forwarding:
+        if not self.config.single_port:
             last = Signal.like(self.total, reset_less=True)
             m.d.sync += last.eq(self.total)
             sources[Source.LAST] = last
@@ -209,25 +210,27 @@ class Lane(wiring.Component):
                 with m.Case(source):
                     m.d.comb += old.eq(value)
         more = product >> VALUE.f
-        if not self.config.deep:  # a deep pipeline has a sum for STEP alone, and a copy's factor is 0
+        if self.config.single_port:  # else STEP has a sum of its own, and a copy's factor is 0
             more = Mux(orders.step, self.b, Mux(orders.copy, 0, more))
         m.d.comb += self.total.eq(old + more)
 
     def _neuron(self, m: Module) -> None:
         """STEP, and MARK's charge."""
         orders = self.orders
-        m.submodules.lif = lif = Lif(self.config.numerics, registered=self.config.deep)
+        registers = self.config.registers
+        m.submodules.lif = lif = Lif(self.config.numerics, registered=registers.constants > 0)
         driven = self.total
-        if self.config.deep:
+        behind = max(0, registers.neuron - 1)
+        if registers.neuron:
             driven = Signal.like(self.total, reset_less=True)
             m.d.sync += driven.eq(self.a + self.b)
-        fired = delayed(m, lif.spike, int(self.config.far), "fired")
+        fired = delayed(m, lif.spike, behind, "fired")
         m.d.comb += [
             lif.total.eq(driven),
             lif.threshold.eq(self.instruction.gain),
             lif.above.eq(orders.above),
             lif.leak.eq(self.instruction.shift),
-            self.membrane.eq(delayed(m, lif.v, int(self.config.far), "membrane")),
+            self.membrane.eq(delayed(m, lif.v, behind, "membrane")),
             self.fired.eq(fired),
         ]
         # one adder for STEP, q + gain of a spike, and for MARK, 0 + ~a + 1, where 1 comes in as a carry
@@ -238,7 +241,9 @@ class Lane(wiring.Component):
 
     def _rate(self, m: Module) -> None:
         """MEASURE."""
-        m.submodules.measure = measure = Measure(self.config.numerics, registered=self.config.deep)
+        m.submodules.measure = measure = Measure(
+            self.config.numerics, registered=self.config.registers.constants > 0
+        )
         m.d.comb += [
             measure.charge.eq(self.q),
             measure.v.eq(self.a),
@@ -260,8 +265,7 @@ class Lane(wiring.Component):
         timing = self.timing
         m.submodules.plasticity = plasticity = Plasticity(
             cfg.numerics,
-            multiplied=cfg.deep,
-            shifted=timing.shifted,
+            multiplied=cfg.registers.update > 0,
             added=timing.added,
             signed_values=cfg.softmax,
         )

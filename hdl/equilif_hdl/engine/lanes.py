@@ -23,12 +23,10 @@
     (1) on a single port in stage 4, with + W and --> W in stage 5
     (2) see equilif_hdl.blocks.softmax; e x R, in two stages --> V
 
-Latency: as drawn; equilif_hdl.engine.stages.Timing has the stages of every pipeline.  Registers around the
-weights come before stage 0, a stage each.  In a deep pipeline one more comes before it, which is half of the
-exchange, and with 32 lanes another, behind it; STEP and LEARN write in stage 6, as a sum and a shift are
-registers (STEP of 32 lanes in stage 7); and W, Q and V are written a cycle later.  Throughput: a command a
-cycle; LEARN on a single-port weight memory one in two.  Where the pipeline forwards, a sum can be read in the
-very cycle in which it is written, and commands for the same group may follow each other.
+Latency: as drawn for a single port; equilif_hdl.engine.stages.Timing has the stages of every pipeline.
+Registers around the weights and in the exchange come before stage 0, a stage each.  Throughput: a command a
+cycle; LEARN on a single-port weight memory one in two.  Unless weights have a single port, a sum can be read
+in the very cycle in which it is written, and commands for the same group may follow each other.
 """
 
 from __future__ import annotations
@@ -48,10 +46,10 @@ from equilif_hdl.engine.port import LanesPort, ScanPort
 from equilif_hdl.engine.stages import Stages, Told, told
 from equilif_hdl.engine.state import READ, WRITTEN, State
 from equilif_hdl.engine.weights import WeightArray
-from equilif_hdl.fixed import delayed, exchange, lanes_of, popcount, total
+from equilif_hdl.fixed import delayed, domain, exchange, lanes_of, popcount, total
 from equilif_hdl.typed import signal_of
 
-#: lanes whose spikes a deep pipeline counts where they are
+#: lanes whose spikes are counted where they are
 NEAR = 4
 
 
@@ -73,7 +71,7 @@ class Lanes(wiring.Component):
     host_data : In(16)
         What it writes: a weight, or values at +beta (low byte) and -beta.
     spike_count : Out
-        Spikes of the group that a STEP writes in this cycle; in a deep pipeline that it wrote in the last
+        Spikes of the group that a STEP writes in this cycle, or with ``registers.spikes`` wrote in the last
         one.
     told : Out(Told)
         What the sequencer is told; not while ``empty``.
@@ -106,7 +104,7 @@ class Lanes(wiring.Component):
                 "instruction": In(INSTRUCTION),
                 "empty": Out(1),
                 "leaving": Out(1),
-                **({"ending": Out(1), "stepping": Out(1)} if config.deep else {}),
+                **({} if config.single_port else {"ending": Out(1), "stepping": Out(1)}),
                 "start": In(1),
                 "walked": In(1),
                 "again": Out(1),
@@ -128,7 +126,7 @@ class Lanes(wiring.Component):
         m.submodules.weights = weights = WeightArray(cfg)
         lanes = [Lane(cfg, j) for j in range(cfg.lanes)]
         instruction = self.instruction
-        if cfg.deep:  # a cycle later, which is long before its first command is there
+        if cfg.registers.constants:  # a cycle later, which is long before its first command is there
             instruction = signal_of(INSTRUCTION, name="held", reset_less=True)
             m.d.sync += instruction.eq(self.instruction)
         m.d.comb += [
@@ -136,7 +134,7 @@ class Lanes(wiring.Component):
             self.empty.eq(stages.empty),
             self.leaving.eq(stages.leaving),
         ]
-        if cfg.deep:
+        if not cfg.single_port:
             m.d.comb += [self.ending.eq(stages.ending), self.stepping.eq(stages.stepping)]
         self._connect_state(m, state, lanes)
         self._connect_weights(m, stages, weights, lanes)
@@ -155,7 +153,7 @@ class Lanes(wiring.Component):
                 lane.row.eq(stages.e[timing.draw]),
             ]
         steps = stages.has(m, timing.step, Op.STEP)
-        if cfg.deep:  # spikes come from all over the die: first they are counted where they are
+        if cfg.registers.spikes:  # they come from all over the die: first they are counted where they are
             near = [state.spikes[first : first + NEAR] for first in range(0, cfg.lanes, NEAR)]
             counts = [Signal(range(NEAR + 1), name=f"count_{k}") for k in range(len(near))]
             for count, some in zip(counts, near, strict=True):
@@ -187,7 +185,7 @@ class Lanes(wiring.Component):
         ]
         values = [Cat(a, b) for a, b in zip(lanes_of(state.plus, p), lanes_of(state.minus, p), strict=True)]
         words: list[Value] = [Mux(axpy, w, v) for w, v in zip(lanes_of(weights.data, p), values, strict=True)]
-        if not self.config.deep:
+        if not self.config.registers.exchange:
             return exchange(m, words, across, "exchanged")
         # 8 of 32 lanes lie in a row of block RAMs: three of the five levels come first, within the row.  The
         # other two go from row to row.  So the wires do not all meet in the middle of the die
@@ -196,7 +194,7 @@ class Lanes(wiring.Component):
         begun = exchange(m, words, across[:halfway], "exchanged")
         m.d.sync += [h.eq(word) for h, word in zip(half, begun, strict=True)]
         words = exchange(m, half, delayed(m, across[halfway:], 1, "rest"), "exchanged", halfway)
-        behind = self.config.exchange_stages - 1
+        behind = self.config.registers.exchange - 1
         return [delayed(m, word, behind, f"word_{j}") for j, word in enumerate(words)]
 
     def _connect_state(self, m: Module, state: State, lanes: list[Lane]) -> None:
@@ -252,7 +250,7 @@ class Lanes(wiring.Component):
         timing = stages.timing
         m.submodules.softmax = softmax = Softmax(self.config)
         over = Signal()  # the walk's last command has left the lanes
-        m.d[timing.deep_domain] += over.eq(self.walked & stages.empty)
+        m.d[domain(self.config.registers.exponential)] += over.eq(self.walked & stages.empty)
         m.d.sync += softmax.active.eq(Cat(~lane.a[-1] for lane in lanes))
         m.d.comb += [
             softmax.start.eq(self.start & (ins.op == Op.SOFTMAX)),

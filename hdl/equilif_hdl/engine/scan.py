@@ -10,8 +10,8 @@ Latency: 3 cycles from start to the first event.  Throughput: an event a cycle; 
 cycle.  While learning the walker reads the same memory: every event fetches its group anew, one cycle in
 which the walker waits, and a group of zeros costs two.
 
-In a deep pipeline the group has registers too: it is copied, the next one
-waits in the memories, and strobes are registers.  Two cycles more latency and P x 17 flip-flops; a group of
+Unless weights have a single port the group has registers too: it is copied, the next one waits in the
+memories, and strobes are registers.  Two cycles more latency and P x 17 flip-flops; a group of
 values takes three cycles at least, because its zeros are found a cycle later; and while learning the walker
 waits two cycles a group.  LEARN fetches its destination first, a group a cycle: where no value differs
 between +beta and -beta there, only sources are sent whose values differ.
@@ -123,7 +123,7 @@ class Scanner(wiring.Component):
 
     def __init__(self, config: EngineConfig):
         self.config = config
-        self.copies = config.deep
+        self.copies = not config.single_port
         if config.convolution:
             self.positions = Positions(config)
         #: cycles from start to the first event of spikes

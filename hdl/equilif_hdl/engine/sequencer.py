@@ -4,8 +4,8 @@
                                      |
                                      +--> [ queue ] --> o: instructions for scanner, walker and lanes
 
-Fetch runs ahead of execution: by an instruction, and by ``AHEAD`` more where the pipeline has room for a
-queue; the first of these waits in the dispatcher.  A NEXT of mode EARLY waits until all is executed, and
+Fetch runs ahead of execution: by an instruction, and by ``registers.queue`` more; the first of these waits in
+the dispatcher.  A NEXT of mode EARLY waits until all is executed, and
 decides by what has moved.  Latency: 5 cycles from start to the first instruction.  Throughput: an
 instruction in 3 cycles; the first one of an iteration comes 5 cycles after NEXT.
 """
@@ -21,7 +21,6 @@ from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.cycles import AHEAD
 from equilif_golden.engine.isa import WORDS, HaltMode, NextMode, Op
 from equilif_hdl.engine.isa import INSTRUCTION, Instruction, has_mode
 from equilif_hdl.engine.stages import Told
@@ -180,7 +179,7 @@ class Sequencer(wiring.Component):
 
     def _hand_on(self, m: Module, ins: Instruction, valid: Signal, ready: Signal, idle: Signal) -> None:
         """Instructions, to the queue or straight to who executes them."""
-        if not self.config.forwarding:
+        if not self.config.registers.queue:
             m.d.comb += [
                 self.o.p.eq(ins),
                 self.o.valid.eq(valid),
@@ -188,7 +187,7 @@ class Sequencer(wiring.Component):
                 idle.eq(self.idle),
             ]
             return
-        m.submodules.queue = queue = fifo.SyncFIFO(width=32 * WORDS, depth=AHEAD - 1)
+        m.submodules.queue = queue = fifo.SyncFIFO(width=32 * WORDS, depth=self.config.registers.queue - 1)
         m.d.comb += [
             self.o.p.as_value().eq(Mux(queue.r_rdy, queue.r_data, ins)),
             self.o.valid.eq(queue.r_rdy | valid),

@@ -30,7 +30,7 @@ from equilif_hdl.engine.isa import Command, Instruction, command, is_one_of
 from equilif_hdl.engine.walk import times_gain
 from equilif_hdl.typed import Interface, signal_of
 
-#: bits of the gain that a deep pipeline multiplies by first
+#: bits of the gain that are multiplied by in the first of two steps
 HALF = GAIN_WIDTH // 2
 #: operations that copy neuron state aside, or back
 COPIES = (Op.SAVE, Op.RESTORE)
@@ -41,57 +41,53 @@ SUMS = (Op.DRIVE, Op.GATHER, Op.NUDGE, Op.RESET, *COPIES)
 class Timing:
     """In which stage what happens.  Whatever is timed is timed from here.
 
-                SPRAM  FORWARDING  DEEP
-    lead            0           0   4 (1) number of stages before 0, for registers around W and V
-    words           1           1   0 (1) W and V have been read
-    turn            1           1     1   they have been turned to their lanes; factors are chosen
-    read            2           2     2   factors are multiplied; A, B, Q and S are addressed
-    sum             3           3     3   product and A or B are added; the sum is written
-    near            4           4     4   B has been shifted by less than an octave
-    rate            4           4     4   a rate is there, and is written
-    relay           5           5     5   a relay's value is there, and is written
-    moved           5           5     5   it is known whether a rate has moved
-    step            5           5   6 (1) membrane and spike are there; they are written
-    draw            0           1     0   LEARN looks up its noise
-    noise           0           1     1   LEARN takes its noise
-    minus           3           3     2   LEARN multiplies u- and v-
-    read_weight     4           2    -1   LEARN addresses the weight that it changes
-    weight          5           3     3   that weight has been read
-    learn           5           5     6   the new weight is there, and is written
-    last            5           5   6 (1) no command goes further
+                SPRAM  DEEP 4  DEEP 8  DEEP 32
+    lead            0       2       4       5   number of stages before 0, for registers around W and V
+    words           1       1       0      -1   W and V have been read
+    turn            1       1       1       1   they have been turned to their lanes; factors are chosen
+    read            2       2       2       2   factors are multiplied; A, B, Q and S are addressed
+    sum             3       3       3       3   product and A or B are added; the sum is written
+    near            4       4       4       4   B has been shifted by less than an octave
+    rate            4       4       4       4   a rate is there, and is written
+    relay           5       5       5       5   a relay's value is there, and is written
+    moved           5       5       5       5   it is known whether a rate has moved
+    step            5       6       6       7   membrane and spike are there; they are written
+    draw            0       1       0       0   LEARN looks up its noise
+    noise           0       1       1       1   LEARN takes its noise
+    minus           3       3       2       2   LEARN multiplies u- and v-
+    read_weight     4       0      -1      -1   LEARN addresses the weight that it changes
+    weight          5       3       3       3   that weight has been read
+    learn           5       6       6       6   the new weight is there, and is written
+    last            5       6       6       7   no command goes further
 
-    (1) with 32 lanes 5, -1, 7 and 7: there are registers behind their exchange and their leak
-
-    SMALL is timed as FORWARDING.  STEP reads Q a stage before it writes.  ``shifted``, ``added``: registers
-    of equilif_hdl.blocks.plasticity.  ``deep_domain``: that of the registers which only a deep pipeline has;
-    ``comb`` in the others.
+    DEEP with so many lanes: 2 and 4, 8 and 16, 32.
+    STEP reads Q a stage before it writes.  ``added``: a register of equilif_hdl.blocks.plasticity.
     """
 
     def __init__(self, config: EngineConfig):
-        self.lead = config.weight_stages + config.exchange_stages
+        registers = config.registers
+        self.lead = registers.weights + registers.exchange
         self.turn = 1
-        self.words = self.turn - config.exchange_stages
+        self.words = self.turn - registers.exchange
         self.read = 2
         self.sum = 3
         self.near = self.sum + 1
         self.rate = self.sum + Measure.latency
         self.relay = self.sum + Relay.latency
         self.moved = self.rate + Moved.latency
-        self.step = self.sum + config.deep + Lif.latency + config.far
-        self.shifted = config.single_port or config.deep
+        self.step = self.sum + Lif.latency + registers.neuron
         self.added = not config.single_port
         # noise on a single port stays for two cycles, so it is taken earlier
         self.noise = self.turn - config.single_port
-        self.draw = self.noise - config.deep
-        self.minus = self.sum - config.deep
-        self.learn = self.sum + 1 + self.shifted + self.added
+        self.draw = self.noise - registers.noise
+        self.minus = self.sum - registers.update
+        self.learn = self.sum + 2 + self.added
         # the weight on a single port is used as it comes, so that it is written in the cycle after; else it
         # waits in a register
         self.weight = self.learn if config.single_port else self.sum
-        self.read_weight = self.weight - (1 + config.weight_stages)
+        self.read_weight = self.weight - (1 + registers.weights)
         self.last = self.step
         assert self.learn - self.read_weight + 1 == writes_after(config)
-        self.deep_domain = "sync" if config.deep else "comb"
 
 
 def rereads(config: EngineConfig) -> dict[Op, int]:
@@ -205,9 +201,10 @@ class Stages(Elaboratable):
         first = -self.timing.lead
         for stage in range(first + 1, 1):
             m.d.sync += self.commands[stage].eq(self.commands[stage - 1])
-        if self.config.deep:
+        if self.config.registers.gain:
             # two cycles after the walker: the instruction is that of the command a cycle after it, and a
             # copy of its gain lies nearer.  In two steps, by the gain's low bits and by its high ones
+            assert self.config.registers.gain == 2
             gain = Signal(GAIN_WIDTH, reset_less=True)
             m.d.sync += gain.eq(self.instruction.gain)
             walked, halfway, done = (self.commands[stage] for stage in (first + 2, first + 3, first + 4))
@@ -228,7 +225,7 @@ class Stages(Elaboratable):
             self.empty.eq(self._none_before(self.timing.last + 1)),
             self.leaving.eq(self._none_before(self.timing.last)),
         ]
-        if self.config.deep:
+        if not self.config.single_port:
             readable = self.timing.step - READS
             m.d.comb += [
                 self.ending.eq(self._none_before(self.timing.step - SHORTEST)),

@@ -14,7 +14,7 @@ A is the membrane with its gathered input, B the static drive, Q the charge, S s
 GATHER, NUDGE, RESET, SAVE and RESTORE: DRIVE and RESET of mode STATIC write B, the others A.  Copies are
 SAVE and RESTORE.  Stages are those of equilif_hdl.engine.stages.Timing.
 
-Latency: 1 cycle from address to data; V ``weight_stages`` more, but not for the scanner and MEASURE.
+Latency: 1 cycle from address to data; V ``registers.weights`` more, but not for the scanner and MEASURE.
 Throughput: a group a cycle, read and written.
 """
 
@@ -33,7 +33,7 @@ from equilif_golden.engine.memories import marked, memories
 from equilif_hdl.engine.isa import INSTRUCTION, Instruction, group_bits, has_mode, is_one_of
 from equilif_hdl.engine.port import ScanPort
 from equilif_hdl.engine.stages import COPIES, SUMS, Stages, rereads
-from equilif_hdl.fixed import delayed, lanes_of, ram
+from equilif_hdl.fixed import delayed, domain, lanes_of, ram
 
 #: what lanes take of it as it is read, P lanes side by side; a lane's port has the same name
 READ = ("a", "b", "q")
@@ -64,7 +64,7 @@ class State(wiring.Component):
     scan : In(ScanPort)
         The scanner's access to S and V.
     plus, minus : Out(8 P)
-        What V puts out, ``weight_stages`` cycles later.
+        What V puts out, ``registers.weights`` cycles later.
     a, b, q : Out
         What A, B and Q put out, P lanes side by side.
     host_read : In(1)
@@ -147,7 +147,7 @@ class State(wiring.Component):
         s = self._memory(m, "s")
         plus = self._memory(m, "plus", by_lane=True)
         minus = self._memory(m, "minus", by_lane=True)
-        stages = self.config.weight_stages
+        stages = self.config.registers.weights
         m.d.comb += [
             self.a.eq(a.rd.data),
             self.b.eq(b.rd.data),
@@ -175,7 +175,7 @@ class State(wiring.Component):
         width = size.width + (by_lane and marked(self.config))
         # values are many, and go to the block RAMs that a large engine's weights leave, but for so few groups
         # that hardly anything of a block would be used
-        block = by_lane and self.config.deep and size.depth >= SHALLOW
+        block = by_lane and not self.config.single_port and size.depth >= SHALLOW
         style = "block" if block else self.state_ram
         whole = m.submodules[f"{name}_memory"] = ram(width * self.config.lanes, size.depth, style)
         return Ports(whole.read_port(), whole.write_port(granularity=width if by_lane else None))
@@ -190,9 +190,9 @@ class State(wiring.Component):
         charging = stages.timing.step - 1
         restores = stages.would(m, read, Op.RESTORE)
         m.d.comb += [a.rd.addr.eq(Cat(self._place(read), restores)), b.rd.addr.eq(stages.group[read])]
-        ahead = int(self.config.deep)  # as in _write_state
+        ahead = self.config.registers.writes  # as in _write_state
         charges = stages.holds(charging - ahead, Op.STEP)
-        m.d[stages.timing.deep_domain] += q.rd.addr.eq(
+        m.d[domain(ahead)] += q.rd.addr.eq(
             Mux(charges, stages.group[charging - ahead], stages.group[read - ahead])
         )
         m.d.comb += s.rd.addr.eq(
@@ -225,11 +225,10 @@ class State(wiring.Component):
         timing = stages.timing
         now = timing.sum
         steps = stages.has(m, timing.step, Op.STEP)
-        # strobes and places go to every lane: in a deep pipeline they are decided a stage earlier, and come
-        # from registers
-        ahead = int(cfg.deep)
-        decided = m.d[timing.deep_domain]
-        stepping = stages.holds(timing.step - ahead, Op.STEP) if cfg.deep else steps
+        # strobes and places go to every lane: with registers they are decided a stage earlier
+        ahead = cfg.registers.writes
+        decided = m.d[domain(ahead)]
+        stepping = stages.holds(timing.step - ahead, Op.STEP) if ahead else steps
         sums = stages.holds(now - ahead, *SUMS)
         to_b = self._sums_static(now - ahead)
         to_s = self._writes_spikes(now - ahead)
@@ -276,8 +275,8 @@ class State(wiring.Component):
         measures = self.stages.has(m, timing.rate, Op.MEASURE)
         write = measures
         group = self.stages.group[timing.rate]
-        # rates come late: a deep pipeline chooses between them and all else behind registers
-        behind = int(cfg.deep)
+        # rates come late: the choice between them and all else is behind the registers
+        behind = cfg.registers.writes
         measured = delayed(m, measures, behind, "measured")
         rates = delayed(m, self.rates, behind, "rates")
         if cfg.softmax:
@@ -296,7 +295,7 @@ class State(wiring.Component):
             if cfg.softmax:
                 others = Mux(self.recall, self.recalled, others)
             written = Signal.like(self.rates, name=f"written_{mode.name}")
-            m.d[timing.deep_domain] += [
+            m.d[domain(behind)] += [
                 wr.en.eq(Mux(write, has_mode(self.instruction, mode).replicate(cfg.lanes), self.host_write)),
                 wr.addr.eq(Mux(write, group, self.host_group)),
             ]

@@ -3,11 +3,11 @@
     instruction --+---------------------> group, tile, dither counters --> o: command
                   |                                  ^                     (valid, no back-pressure)
     i: events ----+--> gain x plus, minus -----------+
-                       (deep: plus, minus)         stall
+                                                   stall
 
 Latency: 1 cycle from start, or from an event, to its first command.  Throughput: a command a cycle, also
-across events; without forwarding, an event with a single group takes two.  In a deep pipeline up and um
-are plus and minus as they are: gain and sign come on the way to the lanes.
+across events; of weights with a single port, an event with a single group takes two.  With ``registers.gain``
+up and um are plus and minus as they are: gain and sign come on the way to the lanes.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class Walker(wiring.Component):
             self.i.ready.eq(ready),
             taken.eq(self.i.valid & self.i.ready),
         ]
-        if not cfg.forwarding:
+        if cfg.single_port:
             single = ins.n_dst == 1
             if cfg.convolution:  # the next position may begin with the group that this one ends with
                 single = final & (self.steps.given | single)
@@ -282,8 +282,8 @@ class Walker(wiring.Component):
             now.tile.eq(source.tile),
             now.e.eq(source.e),
             now.scale.eq(Mux(ins.op == Op.GATHER, ONE, Mux(by_minus(ins, cfg), minus, plus))),
-            now.up.eq(plus if cfg.deep else times_gain(plus, gain, cfg)),
-            now.um.eq(minus if cfg.deep else -times_gain(minus, gain, cfg)),
+            now.up.eq(plus if cfg.registers.gain else times_gain(plus, gain, cfg)),
+            now.um.eq(minus if cfg.registers.gain else -times_gain(minus, gain, cfg)),
             now.dither.eq(_dither(source)),
         ]
 

@@ -4,10 +4,10 @@
                  row e:     tile * P + e                      element (e, k) is in bank e ^ k
                  column e:  tile * P + (bank ^ e)             element (i, e) is in bank i ^ e
 
-Layout as equilif_golden.blocks.synapse.to_words.  Latency: 1 + weight_stages.  Throughput: 1 read and 1 write
-a cycle; with ``single_port`` one of the two.
+Layout as equilif_golden.blocks.synapse.to_words.  Latency: 1 + registers.weights.  Throughput: 1 read and
+1 write a cycle; with ``single_port`` one of the two.
 
-In a deep pipeline there are three registers around the memories, and a bank is cut for block RAMs of 16 Kbit.
+With two ports there are registers around the memories, and a bank is cut for block RAMs of 16 Kbit.
 Bits side by side share an address; so few blocks lie behind one another that hardly a choice is left.  6,144
 words of 16 bits:
 
@@ -15,7 +15,8 @@ words of 16 bits:
               |                                     +-- which --|--> weight
               '--> [ 2,048 words: 2 x 8 bits ] --|--'
 
-The register behind a memory has no other reader: it can be the block RAM's own (equilif_boards.ecp5).
+The register behind a memory has no other reader: it can be the block RAM's own (equilif_boards.ecp5).  A
+memory has its bank as an attribute, for the floorplan (equilif_boards.floorplan).
 """
 
 from __future__ import annotations
@@ -82,8 +83,7 @@ class WeightArray(wiring.Component):
     tile, e, column : In
         What is read: row, or column, ``e`` of a tile.
     data : Out(16 P)
-        In bank order; unless the pipeline is deep, kept until a read, which on a single port a write
-        prevents.
+        In bank order; on a single port kept until a read, which a write prevents.
     write : In(P)
         Strobes, one for each bank.
     w_tile, w_e, w_data : In
@@ -102,7 +102,7 @@ class WeightArray(wiring.Component):
 
     def __init__(self, config: EngineConfig):
         self.config = config
-        self.latency = 1 + config.weight_stages
+        self.latency = 1 + config.registers.weights
         p = config.lanes
         tile = tile_bits(config)
         lane = lane_bits(config)
@@ -123,7 +123,7 @@ class WeightArray(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         p = self.config.lanes
-        before = int(self.config.deep)  # registers before the memories
+        before = self.config.registers.weights_before
         read = delayed(m, self.read, before, "read")
         w_data = delayed(m, self.w_data, before, "w_data")
         w_word = Cat(self.w_e, self.w_tile)
@@ -134,28 +134,25 @@ class WeightArray(wiring.Component):
             word = delayed(m, Cat(low, self.tile), before, f"word{b}")
             data = w_data.word_select(b, 16)[: self.config.numerics.weight_width]
             bank = Bank(read, word, self.write[b], w_word, late_word, data)
-            weight = self._cut(m, b, bank) if self.config.deep else self._whole(m, b, bank)
+            weight = self._whole(m, b, bank) if self.config.single_port else self._cut(m, b, bank)
             m.d.comb += self.data.word_select(b, 16).eq(weight.as_signed())
         return m
 
     def _whole(self, m: Module, b: int, bank: Bank) -> Value:
-        """What a bank of one memory reads."""
-        cfg = self.config
-        style = "huge" if cfg.single_port else "block"
-        m.submodules[f"bank{b}"] = memory = ram(len(bank.data), cfg.tiles * cfg.lanes, style)
+        """What a bank of one memory reads: one address and never both, the shape of an iCE40 SPRAM."""
+        depth = self.config.tiles * self.config.lanes
+        m.submodules[f"bank{b}"] = memory = ram(len(bank.data), depth, "huge", bank=b)
         wr = memory.write_port()
         rd = memory.read_port()
-        m.d.comb += [wr.en.eq(bank.write), wr.data.eq(bank.data)]
-        if cfg.single_port:  # one address and never both: the shape of an iCE40 SPRAM
-            word = Signal.like(rd.addr, name=f"word{b}")
-            m.d.comb += [
-                word.eq(Mux(bank.write, bank.w_word, bank.word)),
-                wr.addr.eq(word),
-                rd.addr.eq(word),
-                rd.en.eq(bank.read & ~bank.write),
-            ]
-        else:
-            m.d.comb += [wr.addr.eq(bank.w_word), rd.addr.eq(bank.word), rd.en.eq(bank.read)]
+        word = Signal.like(rd.addr, name=f"word{b}")
+        m.d.comb += [
+            word.eq(Mux(bank.write, bank.w_word, bank.word)),
+            wr.en.eq(bank.write),
+            wr.addr.eq(word),
+            wr.data.eq(bank.data),
+            rd.en.eq(bank.read & ~bank.write),
+            rd.addr.eq(word),
+        ]
         return rd.data
 
     def _cut(self, m: Module, b: int, bank: Bank) -> Value:
@@ -168,7 +165,8 @@ class WeightArray(wiring.Component):
             parts: list[Value] = []
             for low in range(0, len(bank.data), segment.width):
                 data = bank.data[low : low + segment.width]
-                memory = ram(len(data), min(segment.words, depth - segment.first), "block")
+                words = min(segment.words, depth - segment.first)
+                memory = ram(len(data), words, "block", bank=b)
                 m.submodules[f"bank{b}_{k}_{low}"] = memory
                 wr = memory.write_port()
                 rd = memory.read_port()
@@ -183,4 +181,4 @@ class WeightArray(wiring.Component):
             found = delayed(m, Cat(parts), 1, f"data{b}_{k}")
             here = delayed(m, segment.holds(bank.word), 2, f"here{b}_{k}")
             weight = Mux(here, found, weight) if k else found
-        return delayed(m, weight, 1, f"data{b}")
+        return delayed(m, weight, self.config.registers.weights_behind - 1, f"data{b}")

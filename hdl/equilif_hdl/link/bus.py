@@ -9,7 +9,7 @@ AXI4-Lite for control and memories, AXI4-Stream for samples.  Answers as equilif
                          staged program --> Checker --> copy
 
 Latency, in cycles from the transfer of address and data to the response: 2 for a register, written or
-read, and for DATA written; DATA read 4, of a deep pipeline 9.  LOAD judges word by word,
+read, and for DATA written; DATA read 4, of the DEEP pipeline 9.  LOAD judges word by word,
 3 cycles each and what equilif_hdl.engine.checker takes, then copies in 2 each, and only then answers.
 Throughput: an access a cycle more than its latency; the stream an element a cycle, and one cycle a beat.
 """

@@ -25,11 +25,11 @@ A value takes a cycle, zeros that are packed a cycle for each group of lanes, ot
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import cast
 
 from amaranth import Cat, Const, Module, Mux, Signal
-from amaranth.hdl import Value, ValueLike
+from amaranth.hdl import Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -56,6 +56,7 @@ from equilif_hdl.engine.checker import Checker
 from equilif_hdl.engine.port import EnginePort, address_bits
 from equilif_hdl.link.flash import ADDRESS_BITS, BLOCK_BITS, FlashController, FlashPins, FlashPort
 from equilif_hdl.link.frame import PAYLOAD, STATUS_BITS, Framer
+from equilif_hdl.link.identity import WORDS, IdentityRom, LookupTable
 from equilif_hdl.link.player import QUIET_BITS, Player
 from equilif_hdl.link.slip import SlipDecoder, SlipEncoder
 from equilif_hdl.link.transport import RECEIVED, Received
@@ -77,7 +78,8 @@ class Host(wiring.Component):
     active, fault : Out(1)
         The same: the player is at work, or stopped by itself.
 
-    ``flash``: the design's area of a flash.  ``quiet_bits``: see equilif_hdl.link.player.Player.
+    ``flash``: the design's area of a flash.  ``quiet_bits``: see equilif_hdl.link.player.Player.  ``lookup``:
+    see equilif_hdl.link.identity.IdentityRom.
     """
 
     i: Stream[Received]
@@ -95,13 +97,15 @@ class Host(wiring.Component):
         frame_bytes: int = FRAME_BYTES,
         flash: Area | None = None,
         quiet_bits: int = QUIET_BITS,
+        lookup: LookupTable | None = None,
     ):
         self.config = config
         self.frame_bytes = frame_bytes
         self.area = flash
         self.quiet_bits = quiet_bits
         blocks = flash.blocks if flash else 0
-        self.identity = Identity(config, build_id, frame_bytes - OVERHEAD, blocks)
+        identity = Identity(config, build_id, frame_bytes - OVERHEAD, blocks)
+        self.identity = IdentityRom(identity, lookup)
         alone = {"flash": Out(FlashPins()), "active": Out(1), "fault": Out(1)}
         super().__init__(
             {
@@ -118,6 +122,7 @@ class Host(wiring.Component):
         m.submodules.encoder = encoder = SlipEncoder()
         m.submodules.framer = framer = Framer(frame_bytes=self.frame_bytes)
         m.submodules.checker = checker = Checker(self.config)
+        m.submodules.identity = self.identity
         connect(m, decoder.o, framer.i)
         connect(m, framer.o, encoder.i)
         if self.area is None:
@@ -232,6 +237,7 @@ class _Walk:
             m.d.sync += self.place.eq(self.place + 1)
         with m.If(framer.rewind):
             m.d.sync += self.place.eq(0)
+        m.d.comb += self.identity.index.eq(self.result)
         self._following()
         own = OWN_BYTES if player else {}
         self.last_written = self._by_region(WRITE_BYTES, own)
@@ -638,11 +644,14 @@ class _Walk:
             with m.If(self.load):
                 m.d.sync += self.word.eq(self.checker.index)
             with m.Elif(self.identify):
-                identity = self.identity.pack()
-                words = [identity[at : at + 4] for at in range(0, len(identity), 4)]
-                self._choose([int.from_bytes(word, "little") for word in words])
+                m.d.sync += self.word.eq(self.identity.word)
             with m.Else():
-                self._choose([engine.prediction, engine.cycles, engine.spikes, engine.accesses])
+                with m.Switch(self.result):
+                    for k, word in enumerate(
+                        (engine.prediction, engine.cycles, engine.spikes, engine.accesses)
+                    ):
+                        with m.Case(k):
+                            m.d.sync += self.word.eq(word)
         with m.State("FETCH"):
             m.next = "FINISH"
             with m.If(self.count != 0):
@@ -672,19 +681,12 @@ class _Walk:
                     m.next = "RESULT"
                     with m.If(fetched | self.runs & (self.result == RESULT_WORDS)):
                         m.next = "FETCH"
-                    with m.If(self.load | self.identify & (self.result == Identity.LAYOUT.size // 4)):
+                    with m.If(self.load | self.identify & (self.result == WORDS)):
                         m.next = "FINISH"
         with m.State("FINISH"):
             m.d.comb += [reply.valid.eq(1), reply.p.end.eq(1)]
             with m.If(reply.ready):
                 m.next = "WAIT"
-
-    def _choose(self, words: Sequence[ValueLike]) -> None:
-        """The next word of a result."""
-        with self.m.Switch(self.result):
-            for k, word in enumerate(words):
-                with self.m.Case(k):
-                    self.m.d.sync += self.word.eq(word)
 
 
 def _byte(target: Signal, k: int, byte: Value, *, top: bool) -> list[Assign]:

@@ -47,12 +47,11 @@ async def updates(dut: Any) -> None:
     signed = config.pop("signed")
     latency = config.pop("latency")
     ahead = int(config.pop("multiplied"))  # um and vm before the product
-    shifted = int(config.pop("shifted"))
     weight = Numerics(**config).weight
     tb = Pipeline(
         dut,
         inputs=("um", "vm"),
-        later={"product": ahead, "w": ahead + 1 + shifted},
+        later={"product": ahead, "w": ahead + 2},
         outputs=("o",),
         latency=latency + ahead,
     )

@@ -66,7 +66,7 @@ class SoftmaxBench:
         self.config = config
         self.pause = pause
         self.width = config.numerics.accumulator_width - 1
-        self.latency = EXPONENTIAL + config.deep
+        self.latency = EXPONENTIAL + config.registers.exponential
 
     async def reset(self) -> None:
         await reset(self.dut, "start", "absolute", "fine", "idle", "valid", "near", "active")

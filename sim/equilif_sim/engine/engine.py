@@ -45,7 +45,7 @@ class EngineBench:
         self.engine = dut if engine is None else engine
         self.compared = 0
         #: of a read
-        self.latency = Access(config).latency + config.deep
+        self.latency = Access(config).latency + config.registers.host
 
     async def reset(self) -> None:
         names = ("mem_region", "mem_addr", "mem_wdata", "mem_write", "mem_more", "mem_read", "start", "learn")

@@ -88,7 +88,6 @@ class LaneBench:
         }
         if config.single_port:
             stages |= {"orders__draws": "noise", "orders__learns": "turn"}
-        if not config.deep:
             stages |= {"orders__step": "sum", "orders__copy": "sum"}
         if config.early:
             stages |= {"held": "rate"}
@@ -125,7 +124,7 @@ class LaneBench:
     def sums(self) -> dict[str, int]:
         """Orders of a command that adds its product."""
         orders = {"orders__axpy": 0, "orders__scaled": 0, "orders__nudge": 0}
-        if not self.config.deep:
+        if self.config.single_port:
             orders |= {"orders__step": 0, "orders__copy": 0}
         return orders
 
@@ -138,7 +137,7 @@ async def sums_of_weights(dut: Any) -> None:
     await tb.instruction(Op.DRIVE)
     fmt = tb.config.numerics.accumulator
     last: int | None = None  # the sum of the cycle before, where that is known
-    sources = [source for source in Source if tb.config.forwarding or source != Source.LAST]
+    sources = [source for source in Source if not tb.config.single_port or source != Source.LAST]
     seen = set()
     for _ in range(1500):
         source = random.choice([s for s in sources if last is not None or s != Source.LAST])
@@ -173,7 +172,7 @@ async def constants_and_copies(dut: Any) -> None:
         fields = tb.sums() | {"a": a, "orders__up": operand, "orders__scaled": 1, "orders__scale": ONE}
         if not copies:
             fields |= {"orders__source": Source.NOTHING}
-        elif tb.config.deep:
+        elif not tb.config.single_port:
             fields |= {"orders__source": Source.A, "orders__scale": 0}
         else:
             fields |= {"orders__source": Source.A, "orders__copy": 1}
@@ -219,7 +218,7 @@ async def steps(dut: Any) -> None:
                 v, spike = lif_step(wrapped(a + b, fmt), 0, threshold=threshold, leak=leak)
                 charged = wrapped(q + threshold * int(spike), charge)
                 fields = {"a": a, "b": b, "q": q, "orders__source": Source.A, "orders__mark": 0}
-                if not tb.config.deep:
+                if tb.config.single_port:
                     fields |= {"orders__step": 1}
                 await tb.feed(fields, bits(int(v), 16), int(spike), bits(charged, charge.width))
     await tb.finish()

@@ -87,14 +87,14 @@ class WalkBench:
         scale = values[
             "minus" if config.softmax and ins.op == Op.DRIVE and ins.mode & SourceMode.MINUS else "plus"
         ]
-        gain = 1 if config.deep else ins.gain
+        gain = 1 if config.registers.gain else ins.gain
         fields = {
             "op": ins.op,
             "column": int(bool(by_column)),
             "e": raw["e"],
             "scale": ONE if ins.op == Op.GATHER else scale,
             "up": gain * values["plus"],
-            "um": values["minus"] if config.deep else -gain * values["minus"],
+            "um": values["minus"] if config.registers.gain else -gain * values["minus"],
         }
         self.fields = (*fields, "group", "value_group", "tile", "dither")
         first = raw.get("first", ins.dst)
@@ -233,6 +233,6 @@ async def a_command_a_cycle(dut: Any) -> None:
     for n_dst in (1, 2, 5):
         _, events = random_case(config, Op.GATHER)
         n += await tb.execute(Instruction(op=Op.GATHER, n_src=3, n_dst=n_dst), events * 3)
-        each = n_dst if config.forwarding or n_dst > 1 else 2
+        each = 2 if config.single_port and n_dst == 1 else n_dst
         assert tb.last == Walker.latency + 1 + each * (3 * len(events) - 1) + n_dst - 1
     tb.score.finish(n)

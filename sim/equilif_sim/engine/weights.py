@@ -70,7 +70,7 @@ async def rows_and_columns(dut: Any) -> None:
                 elif not config.single_port:
                     # a word that is read and written at once has no defined value
                     shown[b] = int(row[b]) if at[b] != word else None
-        looked_at = (reads or not config.deep) and None not in shown
+        looked_at = (reads or config.single_port) and None not in shown
         await tb.feed(inputs, (pack(shown),) if looked_at else UNSEEN)
         n += looked_at
         if mask:

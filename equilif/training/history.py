@@ -1,0 +1,253 @@
+"""What a run records: the content of history.json, the same of every backend, and that of earlier versions.
+
+No torch here, and nothing that trains.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from equilif.data import own
+from equilif.data.about import About
+from equilif.data.dataset import DataSet
+from equilif.training import old
+from equilif.training.description import Description
+from equilif.training.presets import PRESETS, RATES
+from equilif.training.records import check_data, check_digest, check_numbers, load_json, reading, record
+from equilif.training.tables import MAX_EPOCHS, check_seed
+from equilif_golden import network as networks
+from equilif_golden.fixed import Raw, finite, whole
+
+if TYPE_CHECKING:
+    from equilif_golden.kernel import Epoch
+
+HISTORY = "history.json"
+NETWORK = "network.npz"
+CHECKPOINT = "rates.pt"  #: of a run in real numbers: weights and optimiser
+OLD_HISTORY = (
+    "rates.json"  #: of a run in real numbers, in place of history.json, as version 0.1.0 first wrote it
+)
+MAX_UPDATES = (1 << 32) - 1  #: the counter of updates has 32 bits
+UNLIMITED = float("inf")  #: no limit, but finite
+PARTS = ("train_accuracy", "test_accuracy", "settled")  #: of all samples
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One line of the history; None: a number that the backend, or the version that wrote it, has not."""
+
+    epoch: int  #: from 1
+    eta: float  #: learning rate, of the first update
+    train_accuracy: float  #: running: each prediction before its update
+    test_accuracy: float
+    samples_per_second: float
+    weights: str | None = None  #: digest of the weights of network.npz after the epoch
+    counter: int | None = None  #: of updates, after the epoch
+    # -- Equilibrium Propagation -------------------------------------------------------------------
+    spikes_per_sample: float | None = None  #: all three phases
+    steps_per_sample: float | None = None  #: of the free phase; 0 when a device does not tell
+    # -- implicit differentiation ------------------------------------------------------------------
+    loss: float | None = None
+    there: float | None = None  #: mean evaluations of the fixed point's map a batch, for the rates
+    back: float | None = None  #: and for the gradient
+    settled: float | None = None  #: part of the samples within the solver's tolerance
+
+    def __post_init__(self) -> None:
+        whole(self.epoch, "epoch", 1, MAX_EPOCHS)
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, float):
+                finite(value, f.name, 0, 1 if f.name in PARTS else UNLIMITED)
+        if self.counter is not None:
+            whole(self.counter, "counter", 0, MAX_UPDATES)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Where an epoch stood when the run was saved: sums over the samples so far, and what EpochRecord has of
+    the same names.
+    """
+
+    samples: int
+    hits: int
+    spikes: int
+    seconds: float
+    counter: int
+    weights: str
+    steps: int = 0
+
+    def __post_init__(self) -> None:
+        whole(self.samples, "samples", 0, 1 << 40)
+        whole(self.hits, "hits", 0, self.samples)
+        whole(self.spikes, "spikes", 0, 1 << 62)
+        finite(self.seconds, "seconds", 0, UNLIMITED)
+        whole(self.counter, "counter", 0, MAX_UPDATES)
+        whole(self.steps, "steps", 0, 1 << 62)
+
+    def plus(self, part: Epoch, seconds: float) -> Mark:
+        """After another part of the epoch, ``seconds`` after its beginning."""
+        return dataclasses.replace(
+            self,
+            samples=self.samples + part.samples,
+            hits=self.hits + part.hits,
+            spikes=self.spikes + part.spikes,
+            steps=self.steps + part.steps,
+            seconds=seconds,
+        )
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where an epoch stands; ``mark``: the same to be saved, None where only whole epochs are saved."""
+
+    samples: int
+    total: int
+    samples_per_second: float
+    accuracy: float | None = None  #: of the free-phase predictions so far, each before its update
+    loss: float | None = None  #: mean so far
+    mark: Mark | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """Content of history.json.  Version 0.1.0 first wrote it without ``data_digest``, ``version`` and
+    ``command``.
+
+    ``preset``: the network and how it learns, by Equilibrium Propagation or in real numbers.  ``marks``: of
+    the epoch under way, where it was saved.  ``command``: what began the run, or resumed it.  ``about``: of
+    a user's own data, how they were read and scaled; None for a data set of the table.
+    """
+
+    data: str
+    data_digest: str | None = None  #: equilif.data.dataset.DataSet.digest
+    version: str | None = None  #: of equilif
+    command: str = "train"
+    sizes: str
+    seed: int
+    preset: Description
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    epochs: tuple[EpochRecord, ...]
+    marks: tuple[Mark, ...] = ()
+    about: About | None = None
+
+    def __post_init__(self) -> None:
+        if self.about is None and self.data not in PRESETS or self.data != self.preset.data:
+            raise ValueError(
+                f"data must be one of {', '.join(PRESETS)} and that of its preset, not {self.data!r} and "
+                f"{self.preset.data!r}"
+            )
+        if self.preset.learning is None and self.preset.rates is None:
+            raise ValueError("preset must have a table learning or rates")
+        if not self.real and self.about is not None and self.about.digest != self.data_digest:
+            raise ValueError("about.digest must be data_digest: they are of the same data")
+        check_seed(self.seed)
+        check_digest(self.data_digest, "data_digest")
+        check_numbers([e.epoch for e in self.epochs])
+        for k, e in enumerate(self.epochs):
+            check_digest(e.weights, f"epochs[{k}].weights")
+            needed = ("weights", "counter", "spikes_per_sample") if not self.real else ("loss",)
+            missing = [name for name in needed if getattr(e, name) is None]
+            if missing:
+                raise ValueError(f"epochs[{k}] has no {', '.join(missing)}")
+        before = 0
+        for k, mark in enumerate(self.marks):
+            check_digest(mark.weights, f"marks[{k}].weights")
+            if mark.samples < before:
+                raise ValueError(f"marks[{k}].samples must be at least {before}, not {mark.samples}")
+            before = mark.samples
+
+    @property
+    def real(self) -> bool:
+        """Whether it was trained in real numbers."""
+        return self.preset.rates is not None
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything was learnt."""
+        return bool(self.epochs) or any(mark.samples for mark in self.marks)
+
+    def knows(self, weights: Mapping[str, Raw]) -> bool:
+        """Whether the run had these weights; earlier versions recorded none in real numbers."""
+        known = {e.weights for e in self.epochs} | {mark.weights for mark in self.marks}
+        return digest(weights) in known or self.real and None in known
+
+    def load(self, folder: Path, data: DataSet | Path | None = None) -> DataSet:
+        """The data of the run in ``folder``.
+
+        ``data``: the folder of a data set with a name, the path of its user's own data when they have moved,
+        or the data set itself.  ValueError or OSError when they are not there, or others.
+        """
+        if isinstance(data, DataSet):
+            loaded = data
+        elif self.about is not None:
+            loaded = self.preset.selected(own.again(self.about, data, name=self.data))
+        else:
+            loaded = self.preset.load(data)
+        check_data(folder, self.data, self.data_digest, loaded)
+        return loaded
+
+    def to_dict(self) -> dict[str, Any]:
+        """Content of history.json: without what only the other backend has."""
+        found = {**dataclasses.asdict(self), "preset": self.preset.to_dict()}
+        found["epochs"] = [{k: v for k, v in e.items() if v is not None} for e in found["epochs"]]
+        return found
+
+
+def digest(weights: Mapping[str, Raw]) -> str:
+    """SHA-256 of the weights, in synapse order."""
+    h = hashlib.sha256()
+    for name, w in weights.items():
+        h.update(name.encode() + b"\0" + np.ascontiguousarray(w, "<i2").tobytes())
+    return h.hexdigest()
+
+
+# -- files -----------------------------------------------------------------------------------------
+def read_history(path: Path) -> History:
+    """A history.json; ValueError names the file, and the key that is something else."""
+    with reading(path, "a training history of equilif"):
+        return record(History, load_json(path))
+
+
+def saved_history(folder: Path) -> History | None:
+    """Of the run in a folder, whichever version wrote it; None when there is none.
+
+    ValueError names the file that is damaged, and the key.
+    """
+    if (folder / HISTORY).exists():
+        return read_history(folder / HISTORY)
+    path = folder / OLD_HISTORY
+    if not path.exists():
+        return None
+    with reading(path, "a history of `equilif rates`"):
+        return from_rates(load_json(path), folder)
+
+
+def from_rates(raw: Any, folder: Path) -> History:
+    """The history of a run in real numbers as version 0.1.0 first wrote it; ``folder`` has the network, which
+    tells its shape.  ValueError names the key that is something else.
+    """
+    if not isinstance(raw, Mapping) or not isinstance(raw.get("epochs"), list | tuple):
+        raise ValueError("it has no epochs")
+    settings = raw.get("settings")
+    if not isinstance(settings, Mapping) or settings.get("data") not in RATES and not settings.get("about"):
+        raise ValueError(f"settings must be of data {', '.join(RATES)}, or say how their own are read")
+    network, _ = networks.load(folder / NETWORK)
+    base = Description.of_network(network).content()
+    if settings["data"] in RATES:
+        base["loading"] = RATES[settings["data"]].content()["loading"]
+    unused = ("processes", "device", "settings")
+    found = {name: value for name, value in raw.items() if name not in unused}
+    found["epochs"] = [
+        {"eta" if name == "lr" else name: v for name, v in e.items()} if isinstance(e, Mapping) else e
+        for e in raw["epochs"]
+    ]
+    run = {name: settings[name] for name in ("seed", "about") if name in settings}
+    described = {"data": settings["data"], "sizes": "", "seed": 0, "command": "rates", **run}
+    return record(History, {**described, "preset": old.rates(settings, base), **found})

@@ -1,0 +1,284 @@
+"""A run: one folder, one history, one way to go on, whichever backend learns.
+
+A run can be interrupted and resumed without changing a bit.  A folder holds ``history.json``, what the
+backend needs to go on (Equilibrium Propagation: the weights of network.npz; implicit differentiation:
+rates.pt), and ``network.npz``.  The history is written first and names every place at which the run was
+saved, so after an interruption between two files the backend tells where it stands.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+from equilif import results
+from equilif.data.dataset import DataSet
+from equilif.training.description import Description
+from equilif.training.history import (
+    CHECKPOINT,
+    HISTORY,
+    NETWORK,
+    OLD_HISTORY,
+    EpochRecord,
+    History,
+    Mark,
+    Progress,
+    digest,
+    saved_history,
+)
+from equilif.training.records import check_name, save_network
+from equilif.training.train import EquilibriumPropagation, Learner
+from equilif_golden.kernel import Kernel
+from equilif_golden.network import Network, Weights
+
+START = Mark(0, 0, 0, 0.0, 0, "")  #: of an epoch
+
+
+class Backend(Protocol):
+    """What holds the weights and learns: equilif.training.train.EquilibriumPropagation, or
+    equilif.training.rates.ImplicitDifferentiation.
+
+    ``weights`` of network.npz, ``counter`` of updates, ``samples`` of an epoch.  ``machine``: what its speed
+    depends on.  ``files`` that it saves besides network.npz; ``leads``: whether this process writes, of
+    several that make the same run.
+    """
+
+    @property
+    def plan(self) -> Description: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def data(self) -> DataSet: ...
+    @property
+    def network(self) -> Network: ...
+    @property
+    def weights(self) -> Weights: ...
+    @property
+    def counter(self) -> int: ...
+    @property
+    def samples(self) -> int: ...
+    @property
+    def machine(self) -> Mapping[str, Any]: ...
+    @property
+    def files(self) -> tuple[str, ...]: ...
+    @property
+    def leads(self) -> bool: ...
+    def prepare(self) -> None:
+        """Do what takes long only once."""
+
+    def epoch(self, number: int, at: Mark, report: Callable[[Progress], None]) -> EpochRecord:
+        """An epoch, counted from 0, or what is left of it after ``at``; ``report`` is called after parts."""
+
+    def save(self, folder: Path, epochs: int) -> None:
+        """Its files, after so many epochs."""
+
+    def close(self) -> None:
+        """Nothing more is asked."""
+
+
+@dataclass
+class Run:
+    """What learns, and what happened so far.
+
+    ``marks``: of the epoch under way, where it was saved.  ``command``: what began it; a run that is resumed
+    is its user's own.  ``version``: of equilif that saved it last, None for a run that was not resumed.
+    """
+
+    backend: Backend
+    history: list[EpochRecord] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)
+    command: str = "train"
+    version: str | None = None
+    #: whether a folder has it as it is
+    _saved: bool = field(default=False, init=False, repr=False)
+
+    @classmethod
+    def start(
+        cls,
+        plan: Description,
+        data: DataSet | Path | None = None,
+        seed: int | None = None,
+        make: Callable[..., Learner] = Kernel,
+        *,
+        command: str | None = None,
+    ) -> Self:
+        """A new run: by implicit differentiation where the plan has a table rates, else by EP.
+
+        ``data``: the data set, or the folder of the one that the plan names.  ``make``: what learns by
+        Equilibrium Propagation, of network, weights, ``lr`` and ``counter``.
+        """
+        loaded = data if isinstance(data, DataSet) else plan.load(data)
+        if plan.rates is None:
+            first = plan.seeds[0] if seed is None else seed
+            return cls(EquilibriumPropagation.start(plan, loaded, first, make), command=command or "train")
+        from equilif.training.rates import ImplicitDifferentiation
+
+        return cls(ImplicitDifferentiation.start(plan, loaded, seed or 0), command=command or "rates")
+
+    @classmethod
+    def resume(
+        cls,
+        folder: Path,
+        data: DataSet | Path | None = None,
+        *,
+        name: str | None = None,
+        epochs: int | None = None,
+        make: Callable[..., Learner] = Kernel,
+    ) -> Self:
+        """The run that was saved in ``folder``.
+
+        ``data``: the folder of its data set, the path of its user's own data when they have moved, or the
+        data set itself; ValueError when it is another one.
+        ``name``: of the data set, where a certain one is asked for.  ``epochs`` lengthens or shortens the
+        run, and with it the fall of the learning rate.
+        """
+        saved = read(folder)
+        check_name(folder, saved.data, name)
+        plan = saved.preset.changed(epochs=epochs)
+        loaded = saved.load(folder, data)
+        backend: Backend
+        if plan.rates is None:
+            backend, places = EquilibriumPropagation.resume(folder, saved, plan, loaded, make)
+        else:
+            from equilif.training.rates import ImplicitDifferentiation
+
+            backend, places = ImplicitDifferentiation.resume(folder, saved, plan, loaded)
+        history = list(saved.epochs[:places])
+        marks = list(saved.marks[: max(0, places - len(saved.epochs))])
+        command = "rates" if saved.real else "train"
+        return cls(backend, history, marks, command=command, version=saved.version)
+
+    @property
+    def plan(self) -> Description:
+        return self.backend.plan
+
+    @property
+    def seed(self) -> int:
+        return self.backend.seed
+
+    @property
+    def data(self) -> DataSet:
+        return self.backend.data
+
+    @property
+    def network(self) -> Network:
+        return self.backend.network
+
+    @property
+    def weights(self) -> Weights:
+        return self.backend.weights
+
+    @property
+    def sizes(self) -> str:
+        """Populations from the inputs to the outputs."""
+        m = self.network.loaded
+        first: object = self.data.n_features
+        if m:
+            first = f"{m.softmax.size} tokens of {m.relay.width} x {m.relay.heads} heads"
+        elif len(self.network.inputs) == 1 and self.network.inputs[0].shape:
+            first = self.network.inputs[0].shape
+        hidden = [p.shape or p.size for p in self.network.lif if p.name != self.network.output]
+        return "-".join(map(str, (first, *hidden, self.network.n_outputs)))
+
+    @property
+    def done(self) -> bool:
+        return len(self.history) >= self.plan.epochs
+
+    def begin(self, folder: Path) -> None:
+        """Save a run that has done nothing yet, so that it can be resumed, and one that goes on, as its files
+        may be of different places.
+        """
+        if self._saved:
+            return
+        if self.history or self.marks:
+            self.save(folder)
+        else:
+            self._mark(START, folder)
+
+    def epoch(
+        self,
+        progress: Callable[[Progress], None] = lambda p: None,
+        *,
+        folder: Path | None = None,
+        every: float = 30.0,
+    ) -> EpochRecord:
+        """The next epoch, or what is left of the one under way, and the accuracy on the test set after it.
+
+        With a ``folder`` the run is saved there at its beginning, after every epoch, and within it about
+        every ``every`` seconds where the backend can.
+        """
+        if folder:
+            self.begin(folder)
+        saved = time.perf_counter()
+        marked: Weights | None = None
+
+        def report(p: Progress) -> None:
+            nonlocal saved, marked
+            progress(p)
+            # at the end too: the history names the epoch's weights only after network.npz has them
+            if folder and p.mark and (p.samples == p.total or time.perf_counter() - saved >= every):
+                marked = self._mark(p.mark, folder)
+                saved = time.perf_counter()
+
+        done = self.backend.epoch(len(self.history), self.marks[-1] if self.marks else START, report)
+        weights = marked or self.weights
+        done = dataclasses.replace(done, counter=self.backend.counter, weights=digest(weights))
+        self.history.append(done)
+        self.marks.clear()
+        self._saved = bool(marked)
+        if folder and marked:  # all but the history is there
+            results.write_json(folder / HISTORY, self.to_dict())
+        elif folder:
+            self.save(folder, weights)
+        return done
+
+    def _mark(self, at: Mark, folder: Path) -> Weights:
+        """Save the run within an epoch; the weights."""
+        weights = self.weights
+        self.marks.append(dataclasses.replace(at, counter=self.backend.counter, weights=digest(weights)))
+        self.save(folder, weights)
+        return weights
+
+    def to_dict(self) -> dict[str, Any]:
+        """Content of history.json."""
+        return History(
+            data=self.data.name,
+            data_digest=self.data.digest,
+            version=results.version(),
+            command=self.command,
+            sizes=self.sizes,
+            seed=self.seed,
+            preset=self.plan,
+            machine={**results.machine(), **self.backend.machine},
+            epochs=tuple(self.history),
+            marks=tuple(self.marks),
+            about=self.data.about,
+        ).to_dict()
+
+    def save(self, folder: Path, weights: Weights | None = None) -> None:
+        """All files; an interruption at any point leaves a folder that can be resumed."""
+        if not self.backend.leads:
+            return
+        weights = weights or self.weights
+        results.write_json(folder / HISTORY, self.to_dict())
+        self.backend.save(folder, len(self.history))
+        save_network(folder / NETWORK, self.network, weights, self.data)
+        (folder / OLD_HISTORY).unlink(missing_ok=True)
+        self._saved = True
+
+
+def read(folder: Path) -> History:
+    """The history of the run in ``folder``, to go on with; ValueError names the file that is damaged."""
+    if (folder / CHECKPOINT).exists() and not (folder / HISTORY).exists():
+        from equilif.training import rates
+
+        found = rates.read(folder)[1]  # written whole with the state, unlike rates.json
+    else:
+        found = saved_history(folder)
+    if found is None:
+        raise ValueError(f"there is no run in {folder}: it has no {HISTORY}")
+    return found

@@ -1,0 +1,28 @@
+"""The quicker elaboration of the tests writes what Amaranth writes."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("amaranth")
+
+from amaranth.back import rtlil
+from amaranth.hdl import Module
+from amaranth.lib import memory
+
+from tests import elaboration
+
+
+@pytest.mark.parametrize("init", [[], [0, 5, 255]])
+def test_memories_are_written_as_by_amaranth(init, monkeypatch):
+    def text():
+        m = Module()
+        m.submodules.memory = ram = memory.Memory(shape=8, depth=12, init=init)
+        read = ram.read_port()
+        ram.write_port()
+        return rtlil.convert(m, ports=[read.data], emit_src=False)
+
+    monkeypatch.setattr(rtlil.ModuleEmitter, "emit_memory", elaboration.emit_memory)
+    slow = text()
+    monkeypatch.setattr(rtlil.ModuleEmitter, "emit_memory", elaboration.quick)
+    assert text() == slow and "meminit" in slow
