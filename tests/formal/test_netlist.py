@@ -109,7 +109,7 @@ def test_a_netlist_with_one_wrong_cell_is_refused():
     """The table of one LUT is inverted; a single bit of it may be one that no input reaches."""
     spoilt = []
 
-    def spoil(content: dict[str, Any]) -> None:
+    def spoil(content: dict[str, Any], rtlil: str) -> None:
         (module,) = (m for m in content["modules"].values() if int(m["attributes"].get("top", "0"), 2))
         luts = [cell["parameters"] for cell in module["cells"].values() if cell["type"] == "SB_LUT4"]
         table = random.Random(1).choice(luts)

@@ -13,6 +13,7 @@ power of two by S, rounded down, and (q + 1) >> 1 is the golden R.  Fine codes c
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from amaranth import Array, Const, Mux, Signal, signed
@@ -30,7 +31,7 @@ from equilif_golden.blocks.softmax import (
     exponents,
 )
 from equilif_hdl.blocks.softmax import OCTAVE, STEPS, Reciprocal, Softmax
-from tests.engines import ENGINE, WIDE
+from tests.engines import SINGLE_PORT, WIDE
 from tests.formal.prove import Proof, agree, needs_prover
 from tests.formal.test_fixed import clipped
 
@@ -66,7 +67,7 @@ def test_the_formula_is_the_golden_exponential():
     agree(exponential, {"near": signed(25), "top": OCTAVE, "active": 1}, golden, cases)
 
 
-@pytest.mark.parametrize("config", [ENGINE, WIDE], ids=["plain", "deep"])
+@pytest.mark.parametrize("config", [replace(SINGLE_PORT, softmax=True), WIDE], ids=["SPRAM", "DEEP"])
 def test_exponentials(config):
     """A lane of the block, whose largest octave is anything that it can be."""
     p = Proof("e = TABLE[fraction] >> octaves below the largest", SOFTMAX)
@@ -78,12 +79,12 @@ def test_exponentials(config):
     taking = Signal(OCTAVE)
     p.m.d.comb += taking.eq(block._lane(p.m, 0, top))
     near, active = (p.before(x, block.latency) for x in (near_now, active_now))
-    then = p.before(top, block.latency - config.deep)
+    then = p.before(top, block.latency - config.registers.exponential)
     octave = (clipped(near, -LIMIT, LIMIT - 1) >> FRACTION) + (LIMIT >> FRACTION)
     p.assume("largest", ~active | (then >= octave))
     e = block.e[:8]
     p.claim("e", e == exponential(near, then, active)[0])
-    ago = p.before(taking, block.latency - config.deep)
+    ago = p.before(taking, block.latency - config.registers.exponential)
     p.claim("octave", ago == Mux(active, octave, 0))
     p.cover("the largest", (e == 255) & (then == octave))
     p.cover("the last octave that counts", (e == 1) & (then == octave + 7))
