@@ -103,7 +103,7 @@ class Target:
 
 def _plasticity(registers: Sequence[str], signed: bool, numerics: Any) -> Target:
     block = Plasticity(numerics, **dict.fromkeys(registers, True), signed_values=signed)
-    names = ("latency", "multiplied", "shifted")
+    names = ("latency", "multiplied")
     config = {
         **dataclasses.asdict(numerics),
         "signed": signed,
@@ -152,8 +152,8 @@ def _alone(*own: str, beside: str = "") -> Target:
 TARGETS: dict[str, Target] = {
     "lif": _of(Lif, "blocks.lif", DEFAULT),
     "lif, narrow": _of(Lif, "blocks.lif", NARROW),
-    "plasticity": _plasticity(["shifted"], False, DEFAULT),
-    "plasticity, signed, registers": _plasticity(["multiplied", "shifted", "added"], True, NARROW),
+    "plasticity": _plasticity([], False, DEFAULT),
+    "plasticity, signed, registers": _plasticity(["multiplied", "added"], True, NARROW),
     "rate": _of(Measure, "blocks.rate", DEFAULT, only="rates"),
     "rate, moved": Target(Moved, "blocks.rate", {}, "changes"),
     "relay": _of(Relay, "blocks.relay", DEFAULT),

@@ -346,7 +346,10 @@ def synthesise(board: Board, out: Path, step: Steps) -> Synthesis:
     _write(plan, out)
     command = [executable(plan.tools[0], new=board.new_tools), *plan.commands[0][1:]]
     step(plan.tools[0], lambda: _run(command, out, plan.tools[0]))
-    netlist = json.loads((out / plan.netlist).read_text())
+    try:
+        netlist = json.loads((out / plan.netlist).read_text())
+    except (OSError, ValueError) as e:
+        raise BuildError(f"{plan.tools[0]} left no netlist in {out / plan.netlist}: {e}") from e
     family = board.device.family
     absorbed: dict[str, int] = {}
     if family.absorb:

@@ -49,6 +49,7 @@ from equilif_golden.schedule import Schedule
 from equilif_sim import library
 from equilif_sim.board import Terminal
 from tests.link.test_protocol import Wire
+from tests.netlists import identity_tables
 
 CONFIG = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16, program_words=128)
 NETWORK = Network.chain(6, 5, 3, schedule=Schedule(free=24, nudged=16, window=16))
@@ -623,6 +624,9 @@ def test_a_folder_that_cannot_be_written_is_found_out_before_the_work(pretending
 
 def test_tools_that_leave_nothing_are_named(pretending, tmp_path, monkeypatch):
     monkeypatch.setattr(builder.Plan, "of", functools.partial(_planned, builder.Plan))
+    with pytest.raises(BuildError, match=r"yosys .*top\.json"):
+        build(BOARDS["icebreaker"], tmp_path / "a")
+    monkeypatch.setattr(builder, "synthesise", _synthesised)
     with pytest.raises(BuildError, match=r"top.report.json.*nextpnr 0.7"):
         build(BOARDS["icebreaker"], tmp_path / "a")
     for text in ("[]", "{}", "null", '{"fmax": {}}', "[" * 100_000):
@@ -642,10 +646,21 @@ def test_tools_that_leave_nothing_are_named(pretending, tmp_path, monkeypatch):
         build_again()  # in the folder of a build before
 
 
-def _planned(cls: Any, board: Any, build_id: int = 0) -> Any:
+def _planned(cls: Any, board: Any) -> Any:
     """A plan of the tools' names alone: the design itself is of no interest here."""
-    tools = (("yosys",), ("nextpnr-ice40",), ("icepack",))
+    tools = (("yosys",), ("nextpnr-ice40", "--json", "top.json"), ("icepack",))
     return cls({COMMANDS: json.dumps({"commands": tools})}, tools)
+
+
+def _synthesised(board: Any, out: Path, step: builder.Steps) -> builder.Synthesis:
+    """A netlist of the identity alone, in a folder without anything else."""
+    plan = builder.Plan.of(board)
+    builder.require_free(out)
+    builder._write(plan, out)
+    netlist = {"modules": {"top": {"cells": identity_tables(board.device.family)}}}
+    return builder.Synthesis(
+        board=board, plan=plan, versions={}, netlist=netlist, digest="", absorbed={}, floorplan={}
+    )
 
 
 # -- targets ---------------------------------------------------------------------------------------
