@@ -1,8 +1,8 @@
 """FPGAs: what there is of each kind, and what an engine takes at least, known before synthesis.
 
 Multipliers and blocks of weights are exact.  Logic is an estimate, a base and a part for each lane: on
-ECP5 a line through builds of 8 and 16 lanes (docs/boards.md); iCE40 and Gowin were built with 4 lanes
-only, so how their logic divides, and what memories add on Gowin, is assumed.
+ECP5 a line through builds of 8 and 16 lanes, on Gowin of 4 and 8 (docs/boards.md); iCE40 was built with 4
+lanes only, so how its logic divides, and what memories add on Gowin, is assumed.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ GOWIN = Family(
     block_name="BSRAM",
     block_words=1024,
     multiplier_name="MULT18X18",
-    engine=(2550, 680),
+    engine=(1570, 1075),
     memories=(1200, 140),
     player=3400,
     preamble=f"{0xA5C3:b}".encode(),  # project Apicula, "Command structure"; the file holds bits as text
