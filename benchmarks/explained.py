@@ -8,7 +8,6 @@ EXPLAINED = {
         "while the program is read, a word is there in every cycle but the one after a jump; in HALT, "
         "where none is, nobody looks at what is taken"
     ),
-    ("walk", "engine/isa.py:70 const1 A[3]"): ("NEXT counts as a DRIVE, but does not walk"),
     ("weights, single port", "engine/weights.py:152 inv Y[1]"): (
         "the words of a bank change places, for reads and writes alike"
     ),
@@ -44,13 +43,5 @@ EXPLAINED = {
     ),
     ("host, player", "link/host.py:159 inv B[0]"): (
         "a byte stays at the output of the line until the next one, and is seen as dropped a cycle later"
-    ),
-    ("engine P8", "engine/engine.py:168 const1 Y[0]"): (
-        "events are offered to the walker during an ARGMAX, too; it takes none then"
-    ),
-    ("engine P4-wide", "engine/isa.py:70 const1 A[3]"): ("NEXT counts as a DRIVE, but does not walk"),
-    ("engine P4", "engine/stages.py:188 const1 B[0]"): (
-        "the address of a weight that is written follows the stage of LEARN for other operations too; "
-        "they write none, and the host writes while all stages are empty"
     ),
 }
