@@ -65,7 +65,7 @@ def test_far_lanes_take_two_cycles_more(options):
     config = dataclasses.replace(CONFIGS["P8"], lanes=32, **options)
     assert walk(config, 1) == walk(CONFIGS["P8"], 1) + 2
     engine = verilated(config)
-    run_random_programs(engine, 3)
+    run_random_programs(engine, 12 if config.early else 3)
     test_a_read_finds_what_was_written_in_the_cycle_before(engine)
     test_cycles_of_walks(engine, Op.MARK)
     test_cycles_of_walks(engine, Op.RELAY)
