@@ -330,6 +330,7 @@ def snippets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.regress
 def test_sequences_are_learned_resumed_evaluated_and_verified(snippets, trained, tmp_path):
     # an exponential rate does not depend on the number of epochs, so a run can be lengthened
     preset = PRESETS["snippets"].changed(hidden=(8,), form="exponential", decay=0.85)

@@ -105,6 +105,7 @@ class InProcess:
         return job
 
 
+@pytest.mark.regress
 @pytest.mark.parametrize("moments", MOMENTS)
 def test_sweeps_that_are_killed_end_with_the_same_table(moments, tmp_path, monkeypatch):
     pytest.importorskip("distributed", exc_type=ImportError)
