@@ -83,9 +83,7 @@ def test_a_read_finds_what_was_written_in_the_cycle_before(engine):
 
 @pytest.mark.parametrize("n", [40, pytest.param(300, marks=pytest.mark.regress)])
 def test_random_programs(engine, n):
-    """300 programs on each of eight engines, memories carried over from one to the next.  1,440 programs and
-    more have a SOFTMAX.
-    """
+    """300 programs on each engine, memories carried over from one to the next."""
     run_random_programs(verilated(engine.config), n)
 
 

@@ -4,7 +4,7 @@
                                                 ^
                           all commands issued --+-- lanes empty, or nearly
 
-Latency: 1 cycle from ``i`` to the start of an instruction; 2 where the pipeline has room for the next one.
+Latency: 1 cycle from ``i`` to the start of an instruction; 2 with ``registers.queue``.
 Throughput: an instruction at a time.
 
 * One that only adds to A and B lets the next begin while its commands are still in the lanes: all that
@@ -36,7 +36,7 @@ class Dispatcher(wiring.Component):
     i : In(stream of INSTRUCTION)
         From the sequencer.
     following : Out(INSTRUCTION)
-        The next one; a register where the pipeline has room for it.
+        The next one; a register with ``registers.queue``.
     scanning, walking : In(1)
         The scanner has events left; the walker has commands left.
     last : In(1)
