@@ -44,7 +44,7 @@ CLOCK_HZ = 48e6
 BAUD = 1_000_000
 #: what a block may differ by: a part of its cells, and a number that any block may differ by
 TOLERANCE = 0.03
-LEAST = 4
+MIN_SLACK = 4
 #: what cells are, by the beginning of their names; memories and multipliers may not differ at all
 KINDS = {
     "LUT4": "LUT",
@@ -154,7 +154,7 @@ def differences(known: Blocks, now: Blocks) -> list[str]:
         after = now.get(block, {})
         for kind in sorted(before.keys() | after.keys()):
             was, there = before.get(kind, 0), after.get(kind, 0)
-            room = 0 if kind in EXACT else max(LEAST, TOLERANCE * was)
+            room = 0 if kind in EXACT else max(MIN_SLACK, TOLERANCE * was)
             if abs(there - was) > room:
                 out.append(f"{block}: {there:,} {kind}, the table says {was:,}")
     return out

@@ -42,7 +42,7 @@ from equilif.results import machine, write_json
 HIDDEN = 128  #: of the MLP, as many as `equilif train` suggests
 VERIFIED = 20
 PARTS = ("stats", "signal", "optimize", "linalg", "ndimage", "sparse", "interpolate", "fft")  #: of scipy
-MOST_OF_A_TEXT = 60  #: words
+MAX_TEXT_WORDS = 60  #: words
 LOW = (697, 770, 852, 941)  #: Hz, rows of telephone keys
 HIGH = (1209, 1336, 1477)  #: and columns
 KEYS = ("1", "2", "3", "4", "5", "6", "7", "8", "9", "star", "0", "hash")
@@ -152,7 +152,7 @@ def docstrings(folder: Path) -> Path:
         for name in sorted(module.__all__):
             text = inspect.getdoc(getattr(module, name)) or ""
             prose = re.sub(re.escape(name), "", re.split(r"\n\s*(?:Parameters|Methods)\n", text)[0])
-            words = re.sub(r"^[^\n]*\([^\n]*\)\n", "", prose.strip()).split()[:MOST_OF_A_TEXT]
+            words = re.sub(r"^[^\n]*\([^\n]*\)\n", "", prose.strip()).split()[:MAX_TEXT_WORDS]
             if len(words) > 5:
                 rows.append([" ".join(words).replace('"', "'"), part])
     path = folder / "docstrings.tsv"

@@ -23,7 +23,7 @@ from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
 
 ROWS, WIDTH, HEADS, HIDDEN = 20_000, 50, 4, 64
-MOST = 64  #: tokens
+MAX_TOKENS = 64  #: tokens
 BEFORE = 500  #: samples
 ETA = 0.003
 SCALES = {"tokens stay": None, "tokens learn": 16.0}
@@ -33,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--samples", type=int, default=10)
     n = parser.parse_args().samples
-    for length in (20, MOST):
+    for length in (20, MAX_TOKENS):
         rng = np.random.default_rng(0)
         labels = rng.integers(0, 2, BEFORE + n)
         rows = 2 * rng.integers(0, ROWS // 2, (BEFORE + n, length)) + labels[:, None]
@@ -48,7 +48,7 @@ def measure(name: str, labels: np.ndarray, tokens: TokenRows) -> None:
     chosen = np.arange(BEFORE, len(labels))
     for kind, scale in SCALES.items():
         network = Network.attention(
-            MOST,
+            MAX_TOKENS,
             WIDTH,
             HEADS,
             HIDDEN,

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from equilif_golden.fixed import MOST_ACCUMULATOR, Raw
+from equilif_golden.fixed import MAX_ACCUMULATOR, Raw
 from equilif_golden.network import Geometry, Input, Network, Population, Shape, Synapse, Weights
 
 Real = npt.NDArray[np.float64]
 Matrix = npt.NDArray[Any]
-MOST_WEIGHTS = 1 << 25  #: of an unrolled network
+MAX_WEIGHTS = 1 << 25  #: of an unrolled network
 
 
 @dataclass(frozen=True)
@@ -127,15 +127,15 @@ def unrolled(network: Network, weights: Weights) -> tuple[Network, Weights]:
     Inputs are in the order of the sample.
     """
     n = sum(network[s.pre].size * network[s.post].size for s in network.synapses)
-    if n > MOST_WEIGHTS:
+    if n > MAX_WEIGHTS:
         raise ValueError(
             f"its maps written as matrices, a network with feedback would have {n:,} weights, more than "
-            f"{MOST_WEIGHTS:,}: take fewer maps, or none with feedback"
+            f"{MAX_WEIGHTS:,}: take fewer maps, or none with feedback"
         )
     flat = {s.name: _unrolled(network, s, weights[s.name]) for s in network.synapses}
     populations = tuple(Population(p.name, p.size, p.kind) if p.shape else p for p in network.populations)
     synapses = tuple(replace(s, kernel=None, stride=1) for s in network.synapses)
-    widest = replace(network.numerics, accumulator_width=MOST_ACCUMULATOR)
+    widest = replace(network.numerics, accumulator_width=MAX_ACCUMULATOR)
     return Network(populations, synapses, network.output, network.schedule, widest), flat
 
 

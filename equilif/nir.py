@@ -46,7 +46,7 @@ from equilif_golden import network as networks
 from equilif_golden.blocks.lif import LEAKS
 from equilif_golden.fixed import DEFAULT, Numerics, Raw, finite, shown, whole
 from equilif_golden.network import (
-    MOST_NEURONS,
+    MAX_NEURONS,
     ONE,
     Input,
     Lif,
@@ -67,7 +67,7 @@ OWN = "equilif"  #: metadata of a graph: what NIR has no place for, as JSON
 BIAS = "bias"  #: name of the constant population, where the file does not say
 BACK = "-back"  #: ends the name of a symmetric synapse's way back
 STEPS = (1e-12, 1e6)  #: seconds that a step may take
-MOST_ENTRIES = 100_000  #: of a file, counted along every path
+MAX_ENTRIES = 100_000  #: of a file, counted along every path
 DEEPEST = 32  #: groups within groups
 OPEN = (
     "reset by subtraction: NIR's v_reset = 0 means that too, where a framework asks",
@@ -286,8 +286,8 @@ def _check_size(file: Any, most: int) -> None:
             raise ValueError(f"it has groups within groups, more than {DEEPEST} deep")
         for name in group:
             entries += 1
-            if entries > MOST_ENTRIES:
-                raise ValueError(f"it has more than {MOST_ENTRIES:,} entries")
+            if entries > MAX_ENTRIES:
+                raise ValueError(f"it has more than {MAX_ENTRIES:,} entries")
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 raise ValueError(f"{name!r} is a link to another place")
             item = group[name]
@@ -607,7 +607,7 @@ def _maps(own: Mapping[str, Any]) -> dict[str, Any]:
         for key, values in given.items():
             if len(_typed(values, list, f"{name} of {key}")) != n:
                 raise ValueError(f"{name} of {key} must be {n} numbers")
-            found[key] = tuple(whole(v, f"{name} of {key}", 1, MOST_NEURONS) for v in values)
+            found[key] = tuple(whole(v, f"{name} of {key}", 1, MAX_NEURONS) for v in values)
         return found
 
     return {

@@ -26,8 +26,8 @@ REAL = npt.NDArray[np.float64]
 NEURONS = (nir.IF, nir.LIF, nir.CubaLIF)
 MATRICES = (nir.Linear, nir.Affine)
 WINDOWS = (nir.Conv2d, nir.SumPool2d, nir.AvgPool2d)
-MOST_WAYS = 100_000  #: nodes that are visited on all ways from layer to layer
-MOST_NUMBERS = 1 << 26  #: of a matrix or a kernel
+MAX_PATH_NODES = 100_000  #: nodes that are visited on all ways from layer to layer
+MAX_NUMBERS = 1 << 26  #: of a matrix or a kernel
 DEEPEST = 32  #: nodes on a way
 
 
@@ -131,8 +131,8 @@ class Reader:
         """Every way to a target that goes through ``at`` and then the nodes ``behind``."""
         for a in self._sources(at):
             self.visited += 1
-            if self.visited > MOST_WAYS:
-                raise ValueError(f"the ways from layer to layer have more than {MOST_WAYS:,} nodes")
+            if self.visited > MAX_PATH_NODES:
+                raise ValueError(f"the ways from layer to layer have more than {MAX_PATH_NODES:,} nodes")
             if self._spikes(a) or a in self.inputs:
                 if not behind:
                     raise ValueError(
@@ -333,8 +333,8 @@ def _one(d: str, what: str, values: Any) -> int:
 
 def _check_size(d: str, *shape: int) -> None:
     """ValueError when an array would be larger than any that a network here needs."""
-    if math.prod(shape) > MOST_NUMBERS:
+    if math.prod(shape) > MAX_NUMBERS:
         raise ValueError(
-            f"node {d!r} would take {math.prod(shape):,} numbers, more than {MOST_NUMBERS:,}: its sizes are "
+            f"node {d!r} would take {math.prod(shape):,} numbers, more than {MAX_NUMBERS:,}: its sizes are "
             "not those of a network that runs here"
         )

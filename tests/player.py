@@ -20,8 +20,8 @@ from equilif_golden.engine.port import Region, region_size
 from equilif_golden.kernel import Kernel
 from equilif_golden.link.flash import BLOCK, ERASED
 from equilif_golden.link.player import (
-    HALF_MOST,
     INDEX_BYTES,
+    MAX_HALF_BITS,
     NO_BLOCK,
     OWNER,
     REGISTERS,
@@ -263,12 +263,12 @@ def register_bits(rtl, every=1):
         for bit in range(0, width, every)
     ]
     # an order of 4**9 numbers is begun near its end; counts are kept within an epoch
-    turns = {"half": 479 << HALF_MOST | 490, "seen": 1, "hits": 1, "spikes": 1}
+    turns = {"half": 479 << MAX_HALF_BITS | 490, "seen": 1, "hits": 1, "spikes": 1}
     for name, bit in [*bits, ("half", None)]:
         asked = dataclasses.replace(base, turn=turns.get(name, 0))
         setattr(asked, name, 15 if bit is None else getattr(asked, name) ^ 1 << bit)
-        if bit is None:  # more than HALF_MOST counts as HALF_MOST
-            asked.turn = 1023 << HALF_MOST | 990
+        if bit is None:  # more than MAX_HALF_BITS counts as MAX_HALF_BITS
+            asked.turn = 1023 << MAX_HALF_BITS | 990
         for client in (board, model):
             client.set_registers(asked)
             client.tell_player(run=1)

@@ -16,7 +16,7 @@ from equilif_golden.engine.isa import ProgramError, assemble, disassemble
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.recall import Placed
 from equilif_golden.fixed import Numerics
-from equilif_golden.hopfield import MOST_STEPS, Hopfield
+from equilif_golden.hopfield import MAX_STEPS, Hopfield
 
 
 def some(rng, n, d, sharpness=3, numerics=None):
@@ -169,7 +169,7 @@ def test_the_engine_recalls_the_same_bits(seed, n, d, steps, formats):
 def test_a_recall_never_runs_for_ever():
     memory = Hopfield.of([[100, 3], [-100, 3]], sharpness=2)
     states = memory.recall([1, 0])
-    assert len(states) <= MOST_STEPS + 1 and states[-1].tolist() == memory.step(states[-1]).tolist()
+    assert len(states) <= MAX_STEPS + 1 and states[-1].tolist() == memory.step(states[-1]).tolist()
 
 
 ONE = Hopfield.of([[1, 2, 3]])

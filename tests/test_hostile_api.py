@@ -384,8 +384,8 @@ def hopfield_states(cue: Any, steps: Any = 3) -> np.ndarray:
 
 
 #: below it no weight moves, see equilif_golden.learning
-LEAST_RATE = 6.2e-5
-RATE = nothing_or(lambda v: real(0, 0.12)(v) and (float(v) == 0 or float(v) > LEAST_RATE))
+MIN_RATE = 6.2e-5
+RATE = nothing_or(lambda v: real(0, 0.12)(v) and (float(v) == 0 or float(v) > MIN_RATE))
 COUNTER = whole(0, (1 << 32) - 1)
 THINGS = [Numerics(), Schedule(), NET, Population("x", 1), Numerics, *SCALARS]
 

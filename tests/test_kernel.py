@@ -30,7 +30,7 @@ from equilif_golden.fixed import Numerics
 from equilif_golden.kernel import Kernel, TokenRows
 from equilif_golden.learning import smallest_rate
 from equilif_golden.network import (
-    MOST_GAIN,
+    MAX_GAIN,
     Input,
     Lif,
     Network,
@@ -139,7 +139,7 @@ def with_memories(draw, fraction, maps):
             f"q{k}",
             heads * draw(st.integers(1, 7)),
             heads=heads,
-            gain=draw(st.integers(0, min(MOST_GAIN, fraction - 9))),
+            gain=draw(st.integers(0, min(MAX_GAIN, fraction - 9))),
         )
         pattern = Softmax(
             f"m{k}",

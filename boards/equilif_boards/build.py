@@ -41,10 +41,10 @@ RETRIES = 8
 #: minutes that place and route may take with a seed.  The longest that came to an end took 68; where there
 #: are too many wires the router never ends
 MINUTES = 120.0
-MOST_MINUTES = 1e6
+MAX_MINUTES = 1e6
 #: most seeds that a build may try, and the largest seed to begin with: nextpnr takes 31 bits
-MOST_RETRIES = 1000
-MOST_SEED = (1 << 31) - 1 - MOST_RETRIES
+MAX_RETRIES = 1000
+MAX_SEED = (1 << 31) - 1 - MAX_RETRIES
 #: synthesis, route, pack; what a platform has behind them is for its own programmer
 STEPS = 3
 PACKAGES = {  #: Debian and Ubuntu packages of the tools
@@ -390,11 +390,11 @@ def build(
     error.  ``progress`` gets a line when a step begins and ends.
     """
     step = Steps(progress)
-    seed = whole(board.seed if seed is None else seed, "seed", 0, MOST_SEED)
-    retries = whole(retries, "retries", 1, MOST_RETRIES)
-    if not 0 < minutes <= MOST_MINUTES:
+    seed = whole(board.seed if seed is None else seed, "seed", 0, MAX_SEED)
+    retries = whole(retries, "retries", 1, MAX_RETRIES)
+    if not 0 < minutes <= MAX_MINUTES:
         raise ValueError(
-            f"minutes of place and route must be more than 0, at most {MOST_MINUTES:g}, not {minutes:g}"
+            f"minutes of place and route must be more than 0, at most {MAX_MINUTES:g}, not {minutes:g}"
         )
     made = synthesise(board, out, step)
     _, to_places, to_bits = made.plan.tools

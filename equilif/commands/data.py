@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from equilif_golden.network import Network
 
 command = panel("Learning")
-MOST_ROWS = 12  #: columns that are listed one by one
-MOST_TEXTS = 5  #: texts that are shown, one of each class
-MOST_CHARACTERS = 150  #: of each
+MAX_ROWS = 12  #: columns that are listed one by one
+MAX_TEXTS = 5  #: texts that are shown, one of each class
+MAX_CHARACTERS = 150  #: of each
 
 
 @command
@@ -127,9 +127,9 @@ def _show(found: Found, sizes: str, epochs: int, boards: list[str] | None) -> No
     rows = [[name, f"{a:,}", f"{b:,}"] for name, a, b in _counts(found)]
     show.console.print(show.table("\nclasses", ["class", "training", "test"], rows))
     columns = ranges(found)
-    rows = [_row(*column) for column in columns[:MOST_ROWS]]
-    if len(columns) > MOST_ROWS:
-        rest = columns[MOST_ROWS:]
+    rows = [_row(*column) for column in columns[:MAX_ROWS]]
+    if len(columns) > MAX_ROWS:
+        rest = columns[MAX_ROWS:]
         lowest = min(low for _, low, *_ in rest)
         highest = max(high for _, _, high, *_ in rest)
         kinds = sorted({kind for *_, kind in rest})
@@ -158,9 +158,9 @@ def _texts(found: Found) -> Iterator[str]:
 
     texts = found.raw.x
     if isinstance(texts, Texts):
-        for name in found.about.labels[:MOST_TEXTS]:
+        for name in found.about.labels[:MAX_TEXTS]:
             first = int((found.raw.labels == name).argmax())
-            yield f"{name}: {' '.join(texts.texts[first][:MOST_CHARACTERS].split())}"
+            yield f"{name}: {' '.join(texts.texts[first][:MAX_CHARACTERS].split())}"
 
 
 def _sample(found: Found) -> str:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 command = panel("Learning")
 
-MOST_SEEDS = 1000
+MAX_SEEDS = 1000
 
 
 SeedRange = Annotated[
@@ -150,8 +150,8 @@ def _seeds(text: str | None) -> int | range | None:
     if found[2] is None:
         return first
     last = check_seed(int(found[2]))
-    if not 0 <= last - first < MOST_SEEDS:
-        raise ValueError(f"--seed FIRST-LAST is 1 to {MOST_SEEDS} seeds, not {text}")
+    if not 0 <= last - first < MAX_SEEDS:
+        raise ValueError(f"--seed FIRST-LAST is 1 to {MAX_SEEDS} seeds, not {text}")
     return range(first, last + 1)
 
 

@@ -16,13 +16,13 @@ from equilif.data import Name
 from equilif.data.arrays import Bytes, Labels
 from equilif.data.identity import NamedSet
 from equilif_golden.fixed import SQ, as_array, integers, keep, read_only
-from equilif_golden.network import MOST_NEURONS, MOST_PATTERNS, TokenRows
+from equilif_golden.network import MAX_NEURONS, MAX_PATTERNS, TokenRows
 
 if TYPE_CHECKING:
     from equilif.data.about import About
 
 
-MOST_SEED = (1 << 32) - 1  #: of the generators that split and draw samples
+MAX_SEED = (1 << 32) - 1  #: of the generators that split and draw samples
 HELD = 99  #: seed of what is held out: the same samples for every seed of a run
 #: any int16 is a code of a token's pattern: the network that loads it has the narrower format
 PATTERN = SQ(16, 0)
@@ -203,7 +203,7 @@ def _part(
     x = as_array(x, f"{part} inputs", "integers")
     if x.ndim != 2:
         raise ValueError(f"{part} inputs must have shape (samples, features), not {x.shape}")
-    labels = integers(y, f"{part} labels", 0, MOST_NEURONS - 1)
+    labels = integers(y, f"{part} labels", 0, MAX_NEURONS - 1)
     if not isinstance(y, np.ndarray) or labels.shape != (len(x),):
         raise ValueError(
             f"{part} labels must be an array of shape {(len(x),)}, one a sample, not {labels.shape}"
@@ -215,7 +215,7 @@ def _part(
             raise ValueError(f"{part} samples have neither inputs nor tokens")
         return read_only(x), read_only(labels), None
     width = np.shape(tokens.table)[1] if np.ndim(tokens.table) == 2 else 0
-    tokens = tokens.checked(MOST_PATTERNS, width, PATTERN)
+    tokens = tokens.checked(MAX_PATTERNS, width, PATTERN)
     if tokens.n_samples != len(x):
         raise ValueError(f"{part} tokens are of {tokens.n_samples} samples, its labels of {len(x)}")
     table = read_only(tokens.table)

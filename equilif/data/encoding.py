@@ -27,13 +27,13 @@ from equilif.data.formats import Read, Series, Texts
 from equilif.data.ragged import Ragged, pooled, position, ranges
 from equilif.data.words import Codes, tokenise
 from equilif_golden.fixed import choice, truth, whole
-from equilif_golden.network import MOST_PATTERNS
+from equilif_golden.network import MAX_PATTERNS
 
-MOST_WORDS = 800  #: of a vocabulary
-MOST_SPANS = 64  #: of a series; more of them tell little more
+MAX_WORDS = 800  #: of a vocabulary
+MAX_SPANS = 64  #: of a series; more of them tell little more
 #: inputs that a series becomes, at most, two for every span and channel
-MOST_INPUTS = 512
-MOST_TOKENS = {"series": 32, "texts": 256}  #: of a sample in a memory; boards hold as few
+MAX_INPUTS = 512
+MAX_TOKENS = {"series": 32, "texts": 256}  #: of a sample in a memory; boards hold as few
 PLACES = 8  #: dimensions that code where a span lies
 
 
@@ -58,7 +58,7 @@ class Encoding:
         if self.kind == "rows" and (self.memory or self.steps or self.words):
             raise ValueError("rows need no memory, no steps and no words")
         if self.kind == "series" or self.memory:
-            whole(self.steps, "steps", 1, MOST_PATTERNS)
+            whole(self.steps, "steps", 1, MAX_PATTERNS)
         if self.kind == "texts" and not self.memory and not self.words:
             raise ValueError("words must be at least one: an input each")
 
@@ -123,14 +123,14 @@ def fit(x: Read, *, memory: bool = False, vectors: str | Path | None = None) -> 
     if isinstance(x, Series):
         longest = int(np.diff(x.off).max())
         inputs = 2 * x.frames.shape[1]  # on two rails: above and below the mean
-        most = MOST_TOKENS[kind] if memory else max(1, min(MOST_SPANS, MOST_INPUTS // inputs))
+        most = MAX_TOKENS[kind] if memory else max(1, min(MAX_SPANS, MAX_INPUTS // inputs))
         return Encoding(kind=kind, memory=memory, steps=min(longest, most))
     if isinstance(x, Texts):
         if not memory:
             return Encoding(kind=kind, words=vocabulary(x))
         longest = max(len(tokenise(text)) for text in x.texts)
         file = None if vectors is None else str(Path(vectors).resolve())
-        steps = min(max(1, longest), MOST_TOKENS[kind])
+        steps = min(max(1, longest), MAX_TOKENS[kind])
         digest = vectors_of.digest(file)
         return Encoding(kind=kind, memory=True, steps=steps, vectors=file, vectors_digest=digest)
     return Encoding()
@@ -165,7 +165,7 @@ def vocabulary(x: Texts) -> tuple[str, ...]:
     found = sorted((-n, word) for word, n in counts.items() if n > 1)
     if not found:
         raise ValueError("no two texts have a word in common: there is nothing to learn from them")
-    return tuple(word for _, word in found[:MOST_WORDS])
+    return tuple(word for _, word in found[:MAX_WORDS])
 
 
 def presence(x: Texts, words: tuple[str, ...]) -> npt.NDArray[np.uint8]:

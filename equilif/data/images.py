@@ -12,7 +12,7 @@ import numpy as np
 
 from equilif.data import SOURCES, Name, cifar, names
 from equilif.data.arrays import Bytes, Labels
-from equilif.data.dataset import MOST_SEED
+from equilif.data.dataset import MAX_SEED
 from equilif.data.dataset import DataSet as DataSet
 from equilif.data.reading import most_bytes, reading, unpacked
 from equilif_golden.fixed import whole
@@ -27,14 +27,14 @@ LAYOUT = {Name.mnist: Path("MNIST/raw"), Name.fashion: Path("FashionMNIST/raw")}
 #: of the digits, in scikit-learn's folder
 DIGITS_FILE = Path("datasets", "data", "digits.csv.gz")
 DEBIAN = {Name.fashion: Path("/usr/share/datasets/fashion-mnist")}
-MOST_DIMENSIONS = 32  #: of a NumPy array
+MAX_DIMENSIONS = 32  #: of a NumPy array
 
 
 def digits(data: str | Path | None = None, *, seed: int = 0) -> DataSet:
     """The 8x8 digits that scikit-learn bundles: 1,437 to train on, 360 to test, split by ``seed``."""
     if data is not None:
         raise ValueError(f"the digits come with scikit-learn, not from {data}: leave the folder out (--data)")
-    whole(seed, "seed", 0, MOST_SEED)
+    whole(seed, "seed", 0, MAX_SEED)
     # the file alone: importing scikit-learn takes a second
     package = importlib.util.find_spec("sklearn")
     if package is None or package.origin is None:
@@ -58,7 +58,7 @@ def read_idx(path: Path) -> Bytes:
         sizes = f.read(4 * n)
         if len(sizes) < 4 * n:
             raise ValueError(f"{path} ends inside its header")
-        if not 1 <= n <= MOST_DIMENSIONS:
+        if not 1 <= n <= MAX_DIMENSIONS:
             raise ValueError(f"{path} has {n} dimensions: images have 3, labels 1")
         shape = struct.unpack(f">{n}I", sizes)
         promised = math.prod(shape)

@@ -20,7 +20,7 @@ from equilif.data.reading import path_of
 from equilif.data.scaling import Missing, Scaling, fit, fit_tokens, name_of
 from equilif_golden import network as networks
 from equilif_golden.blocks.relay import FRACTION
-from equilif_golden.fixed import DEFAULT, MOST_ACCUMULATOR, choice, truth
+from equilif_golden.fixed import DEFAULT, MAX_ACCUMULATOR, choice, truth
 from equilif_golden.network import TokenRows
 
 #: in the place of a scaling until there is one
@@ -128,7 +128,7 @@ def _fitted(content: Content, about: About, train: Part, wanted: Wanted) -> Abou
 
 def _check_inputs(scaling: Scaling, classes: int) -> None:
     """ValueError when there are more inputs than a hidden neuron can hear, beside its bias and the output."""
-    widest = dataclasses.replace(DEFAULT, accumulator_width=MOST_ACCUMULATOR)
+    widest = dataclasses.replace(DEFAULT, accumulator_width=MAX_ACCUMULATOR)
     most = widest.max_fan_in - 1 - classes
     if scaling.n_inputs > most:
         rails = f" ({scaling.width:,} values, those with a sign twice)" * (scaling.n_inputs > scaling.width)

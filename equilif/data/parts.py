@@ -17,8 +17,8 @@ from equilif.data.reading import reading
 
 HOLD_OUT = 0.2
 SPLIT_SEED = 0  #: which samples are held out does not depend on the seed of a training run
-MOST_CLASSES = 1024
-MOST_NAME = 100  #: characters of a class
+MAX_CLASSES = 1024
+MAX_NAME = 100  #: characters of a class
 
 
 def with_test(path: Path, content: Content, test: Path, columns: Columns) -> Content:
@@ -90,13 +90,13 @@ def classes_of(content: Content) -> tuple[str, ...]:
     found = [str(name) for name in np.unique(content.train.labels)]
     if len(found) < 2:
         raise ValueError(f"all training samples are of class {found[0]!r}: there is nothing to tell apart")
-    if len(found) > MOST_CLASSES or len(found) > max(2, len(content.train.labels) // 2):
+    if len(found) > MAX_CLASSES or len(found) > max(2, len(content.train.labels) // 2):
         raise ValueError(
             f"{len(found):,} classes for {len(content.train.labels):,} samples: labels must be classes that "
             "come again, not measurements or names of samples"
         )
     for name in found:
-        if not name.strip() or len(name) > MOST_NAME or not name.isprintable():
+        if not name.strip() or len(name) > MAX_NAME or not name.isprintable():
             raise ValueError(f"a class must be a short text of one line, not {name[:40]!r}")
         if name.casefold() == "nan":  # NumPy makes it of a missing one among texts
             raise ValueError(f"{name!r} stands for a class that is missing: fill it in, or leave it out")

@@ -12,7 +12,7 @@ from equilif.data.arrays import Floats, Longs, Rows
 from equilif.data.words import Codes
 from equilif_golden.fixed import integers, whole
 
-MOST_ROWS = (1 << 31) - 1  #: of a table
+MAX_ROWS = (1 << 31) - 1  #: of a table
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Ragged:
     @classmethod
     def of(cls, samples: Sequence[npt.ArrayLike], labels: npt.ArrayLike) -> Ragged:
         """From one array of row numbers a sample."""
-        arrays = [integers(s, "row numbers", 0, MOST_ROWS).astype(np.int32) for s in samples]
+        arrays = [integers(s, "row numbers", 0, MAX_ROWS).astype(np.int32) for s in samples]
         off = np.concatenate(([0], np.cumsum([len(a) for a in arrays], dtype=np.int64)))
         return cls(np.concatenate([np.empty(0, np.int32), *arrays]), off, integers(labels, "labels"))
 
@@ -61,7 +61,7 @@ class Ragged:
 
     def cut(self, n: int, *, last: bool = False) -> Ragged:
         """At most n tokens of each sample: its first, or its last."""
-        if whole(n, "tokens of a sample", -MOST_ROWS, MOST_ROWS) < 1:
+        if whole(n, "tokens of a sample", -MAX_ROWS, MAX_ROWS) < 1:
             raise ValueError(f"a sample keeps at least one token, not {n}")
         kept = np.minimum(self.lengths(), n)
         return self._spans(self.off[1:] - kept if last else self.off[:-1], kept, self.labels)

@@ -27,8 +27,8 @@ from equilif_golden import fixed
 SMALL = 1 << 24
 #: how many times its size that of a larger one may have: data that is worth packing shrinks less
 RATIO = 100
-MOST_LINE = 1 << 20  #: bytes of a line of text
-MOST_SAID = 600  #: characters of what a library says
+MAX_LINE = 1 << 20  #: bytes of a line of text
+MAX_MESSAGE = 600  #: characters of what a library says
 LARGEST = 1e38  #: of a real number: single precision holds it, and double precision its square
 
 #: kinds of NumPy's types, in words
@@ -47,8 +47,8 @@ def said(e: BaseException) -> str:
     line = " ".join(words.split())
     if isinstance(e, KeyError) and " " not in line:
         line = f"it has no {line!r}"
-    if len(line) > MOST_SAID:
-        line = f"{line[:MOST_SAID]}..."
+    if len(line) > MAX_MESSAGE:
+        line = f"{line[:MAX_MESSAGE]}..."
     return line or type(e).__name__
 
 
@@ -89,14 +89,14 @@ def unpacked(path: Path) -> Iterator[gzip.GzipFile | BufferedReader]:
 
 
 def lines(path: Path) -> Iterator[bytes]:
-    """The lines of a text, gunzipped or not; none is longer than MOST_LINE bytes."""
+    """The lines of a text, gunzipped or not; none is longer than MAX_LINE bytes."""
     with unpacked(path) as f:
         number = 0
-        while line := f.readline(MOST_LINE + 1):
+        while line := f.readline(MAX_LINE + 1):
             number += 1
-            if len(line) > MOST_LINE:
+            if len(line) > MAX_LINE:
                 raise ValueError(
-                    f"{path} line {number} has more than {MOST_LINE} bytes: it is no text of lines"
+                    f"{path} line {number} has more than {MAX_LINE} bytes: it is no text of lines"
                 )
             yield line
 

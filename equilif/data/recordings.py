@@ -13,7 +13,7 @@ import numpy.typing as npt
 from equilif.data import SOURCES, Name
 from equilif.data.arrays import Floats, Longs
 from equilif.data.formats.series import read_ts
-from equilif.data.ragged import MOST_ROWS, Ragged, places, pooled, position
+from equilif.data.ragged import MAX_ROWS, Ragged, places, pooled, position
 from equilif.data.reading import most_bytes, read_npz, reading, reals, text
 from equilif.data.sequences import Sequences, first
 from equilif.data.signals import QUIET, RATE, log_mel, read_wav, trimmed
@@ -22,7 +22,7 @@ from equilif_golden.fixed import finite, integers, whole
 
 Flags = npt.NDArray[np.bool_]
 
-MOST_POSITIONS = 1024  #: dimensions that code a place
+MAX_POSITIONS = 1024  #: dimensions that code a place
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ class Recordings:
 
 def _check(max_tokens: int, n_pos: int, sigmas: float) -> None:
     """Options of every set of recordings."""
-    whole(max_tokens, "max_tokens", 1, MOST_ROWS)
-    whole(n_pos, "n_pos", 0, MOST_POSITIONS)
+    whole(max_tokens, "max_tokens", 1, MAX_ROWS)
+    whole(n_pos, "n_pos", 0, MAX_POSITIONS)
     finite(sigmas, "sigmas", *SIGMAS)
 
 

@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from equilif.data.words import Codes, to_codes
 from equilif_golden.fixed import choice, whole
-from equilif_golden.network import MOST_NEURONS
+from equilif_golden.network import MAX_NEURONS
 
 Reals = npt.NDArray[np.float64]
 Missing = Literal["refuse", "mean"]
@@ -33,7 +33,7 @@ Missing = Literal["refuse", "mean"]
 FAR = 3.0  #: Tukey's far fences
 TOP = 255  #: the largest input
 SIGMAS = 3.5  #: deviations that fill the codes of a token
-LEAST = 1e-9  #: deviation of a mean, as a part of the largest value, that is more than rounding
+MIN_DEVIATION = 1e-9  #: deviation of a mean, as a part of the largest value, that is more than rounding
 FULL = 2.0  #: and those that fill the inputs of a span of a series
 #: 8-bit values whose largest training value is below this use too little of the inputs, and are scaled
 ENOUGH = 128
@@ -86,7 +86,7 @@ class Scaling:
     def __post_init__(self) -> None:
         choice(self.kind, "kind", ("bytes", "common", "columns", "tokens"))
         choice(self.missing, "missing", get_args(Missing))
-        whole(self.width, "width", 1, MOST_NEURONS)
+        whole(self.width, "width", 1, MAX_NEURONS)
         if self.names and len(self.names) != self.width:
             raise ValueError(f"names must be {self.width}, one a column, not {len(self.names)}")
         wanted = {"bytes": 0, "common": 1, "columns": self.width, "tokens": self.width}[self.kind]
@@ -202,7 +202,7 @@ def fit_tokens(x: npt.NDArray[Any], names: tuple[str, ...], *, missing: Missing)
         raise ValueError("there is a channel without any training value: leave it out")
     mean = np.nanmean(x, axis=0)
     far = SIGMAS * np.nanstd(x, axis=0)
-    far = np.where(far > LEAST * np.nanmax(np.abs(x), axis=0), far, 0)
+    far = np.where(far > MIN_DEVIATION * np.nanmax(np.abs(x), axis=0), far, 0)
     if not far.any():
         raise ValueError("no value changes within the training samples: there is nothing to tell apart by")
     columns = tuple(
@@ -238,7 +238,7 @@ def _standard(values: Reals) -> Column:
     """The column of these training values, by their deviation."""
     mean = float(values.mean())
     far = FULL * float(values.std())
-    moves = far > LEAST * float(np.abs(values).max())
+    moves = far > MIN_DEVIATION * float(np.abs(values).max())
     return Column("standard" if moves else "constant", mean - far, mean + far, mean)
 
 

@@ -15,15 +15,15 @@ import numpy.typing as npt
 
 from equilif.data import SOURCES, Name
 from equilif.data.arrays import Longs
-from equilif.data.dataset import MOST_SEED
-from equilif.data.ragged import MOST_ROWS, Ragged, ranges
+from equilif.data.dataset import MAX_SEED
+from equilif.data.ragged import MAX_ROWS, Ragged, ranges
 from equilif.data.reading import most_bytes, read_npz, reading, said, text
 from equilif.data.sequences import Sequences, first
 from equilif.data.words import WordVectors, find, tokenise
 from equilif_golden.fixed import finite, integers, whole
 
 SENTIMENT = ("negative", "positive")
-MOST_BIGRAMS = 1 << 20
+MAX_BIGRAMS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def _set(
 
     Bigrams have vectors of zeros, the mean of all: they are for a table that learns.
     """
-    whole(bigrams, "bigrams", 0, MOST_BIGRAMS)
+    whole(bigrams, "bigrams", 0, MAX_BIGRAMS)
     counts = np.bincount(corpus.train.rows, minlength=len(corpus.tokens))
     v = WordVectors.load(
         dict(zip(corpus.tokens, counts.tolist(), strict=True)), vectors, drop=drop, top=top, weighted=weighted
@@ -225,7 +225,7 @@ def imdb(
     whose vectors are zero; the first ``max_tokens`` of a review (or the last).  The other options are those
     of :meth:`equilif.data.words.WordVectors.load`.
     """
-    whole(max_tokens, "max_tokens", 1, MOST_ROWS)
+    whole(max_tokens, "max_tokens", 1, MAX_ROWS)
     root = Path("data" if data is None else data)
     folder = next((f for f in (root / "aclImdb", root) if (f / "train" / "pos").is_dir()), None)
     source = folder or first(root, "imdb*.npz")
@@ -340,8 +340,8 @@ def snippets(
     9,105 to train on and 1,500 to test, split by ``seed``.  The file, or the sdist of vaderSentiment that
     holds it, lies below ``data``; the other options are those of :func:`imdb`.
     """
-    whole(max_tokens, "max_tokens", 1, MOST_ROWS)
-    whole(seed, "seed", 0, MOST_SEED)
+    whole(max_tokens, "max_tokens", 1, MAX_ROWS)
+    whole(seed, "seed", 0, MAX_SEED)
     root = Path("data" if data is None else data)
     path, raw = _snippets(root)
     texts = _rated(path, raw)

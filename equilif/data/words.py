@@ -33,7 +33,7 @@ GET = (
 FILES = ("glove*.npz", "glove*.txt", "glove*.txt.gz", "*.vec", "*.vec.gz")
 
 WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*|[!?]")
-MOST_WORDS = 1 << 30
+MAX_WORDS = 1 << 30
 #: standard deviations that may fill the range of a code
 SIGMAS = (0.01, 1000)
 SUFFIX = re.compile(r"(.+?)(n't|'(?:s|m|re|ve|ll|d))")
@@ -259,8 +259,8 @@ class WordVectors:
         ``counts``: how often each word occurs in training.  ``drop`` leaves out so many of the most
         frequent ones: stop words.  ``weighted``: standardised over tokens, not over words.
         """
-        whole(drop, "drop", 0, MOST_WORDS)
-        whole(top, "top", 0, MOST_WORDS)
+        whole(drop, "drop", 0, MAX_WORDS)
+        whole(top, "top", 0, MAX_WORDS)
         count = dict(counts) if isinstance(counts, dict) else dict.fromkeys(counts, 1)
         words, values = read(path, count)
         order = sorted(range(len(words)), key=lambda i: (-count[words[i]], words[i]))[drop:]

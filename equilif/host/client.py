@@ -65,9 +65,9 @@ from equilif_golden.link.protocol import (
 #: elements that are read in one frame; a device sends any number, but a lost byte costs the whole frame
 READ_ELEMENTS = 2048
 #: elements that the 16 bits of a count can ask for
-MOST_ELEMENTS = 0xFFFF
+MAX_ELEMENTS = 0xFFFF
 #: bytes of the longest reply, were each of them escaped; more without an END are no frame
-LONGEST_REPLY = 2 * (OVERHEAD + RESULT.size + READ_BYTES[Region.VALUE] * MOST_ELEMENTS)
+LONGEST_REPLY = 2 * (OVERHEAD + RESULT.size + READ_BYTES[Region.VALUE] * MAX_ELEMENTS)
 #: seconds without a byte after which a command is sent again
 TIMEOUT = 0.25
 #: seconds after which a command is given up
@@ -80,9 +80,9 @@ HURRY = 0.1
 GAP = 0.5
 #: every time that a command is sent again, the timeout is twice as long, up to so many times: more and more
 #: copies do not help a slow device
-MOST_BACKOFF = 16
+MAX_BACKOFF = 16
 #: smallest payload that a host can work with: an instruction, or a value that goes with a run
-LEAST_PAYLOAD = 12
+MIN_PAYLOAD = 12
 
 #: statuses that say that the device saw no whole frame
 LINE_FAULTS = frozenset({Status.BAD_FRAME, Status.TOO_SHORT, Status.TOO_LONG, Status.BAD_CRC, Status.OVERRUN})
@@ -192,10 +192,10 @@ class Client:
         """Sizes of the engine, its build, and the longest payload."""
         try:
             found = Identity.unpack(self.command(Command.IDENTIFY))
-            if found.max_payload < LEAST_PAYLOAD:
+            if found.max_payload < MIN_PAYLOAD:
                 raise ValueError(
                     f"the device takes frames of {found.max_payload + OVERHEAD} bytes, "
-                    f"at least {LEAST_PAYLOAD + OVERHEAD} are needed"
+                    f"at least {MIN_PAYLOAD + OVERHEAD} are needed"
                 )
         except ValueError as e:
             raise LinkError(f"{e}; load a bitstream that was built from this version") from e
@@ -267,7 +267,7 @@ class Client:
             address = at.start
             data = _bytes(Region.VALUE, codes)
         wanted = readable(self.config, Region.VALUE, *read)
-        count = whole(wanted.stop - wanted.start, "number of values to read", 0, MOST_ELEMENTS)
+        count = whole(wanted.stop - wanted.start, "number of values to read", 0, MAX_ELEMENTS)
         room = self.identity.max_payload - RUN_HEADER.size
         packed = pack(data)
         if len(packed) < len(data) and len(packed) <= room:
@@ -366,7 +366,7 @@ class Client:
             self._send(line)
             self.traffic.repeated += backoff > 1
             status, answer, foreign = self._reply(give_up, backoff * self.timeout)
-            backoff = min(2 * backoff, MOST_BACKOFF)
+            backoff = min(2 * backoff, MAX_BACKOFF)
             skipped += foreign
             if status == Status.OK:
                 return answer

@@ -54,8 +54,8 @@ from equilif_golden.link.protocol import (
 from equilif_golden.network import Network, TokenRows
 from equilif_golden.samples import one_hot
 
-MOST_EPOCHS = 0xFF
-MOST_CLASSES = 1 << 8  #: a sample's label is a byte
+MAX_EPOCHS = 0xFF
+MAX_CLASSES = 1 << 8  #: a sample's label is a byte
 HEADER_BYTES = 256  #: of the journal
 LOCATION = ("path", "test")  #: where data are, not what they are
 DIGEST_DIGITS = 16  #: of a network's digests there
@@ -358,9 +358,9 @@ def _check(identity: Identity, lessons: Lessons) -> None:
     network = lessons.network
     if not identity.flash_blocks:
         raise StoreError("this board keeps nothing in its flash: build it with --alone, or take another")
-    whole(len(lessons.rates), "epochs on a board", 1, MOST_EPOCHS)
-    if network.n_outputs > MOST_CLASSES:
-        raise StoreError(f"a board alone tells {MOST_CLASSES} classes apart, not {network.n_outputs}")
+    whole(len(lessons.rates), "epochs on a board", 1, MAX_EPOCHS)
+    if network.n_outputs > MAX_CLASSES:
+        raise StoreError(f"a board alone tells {MAX_CLASSES} classes apart, not {network.n_outputs}")
     if network.table is not None and network.table.rate_scale:
         raise StoreError(
             "a table of tokens that learns stays with the host: a board alone has no room for it; freeze it "

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from equilif_golden.engine.config import EngineConfig
 
 TRIED = 4  #: samples of each kind whose work on an engine is counted
-MOST_CONFUSED = 8
-MOST_COLUMNS = 8  #: of a sample of a table
+MAX_CONFUSED = 8
+MAX_COLUMNS = 8  #: of a sample of a table
 FULL = 255
 
 
@@ -69,7 +69,7 @@ class Confused(NamedTuple):
     part: float  #: of the samples of the true class
 
 
-def confused(found: Evaluation, most: int = MOST_CONFUSED) -> list[Confused]:
+def confused(found: Evaluation, most: int = MAX_CONFUSED) -> list[Confused]:
     """The most frequent mistakes."""
     wrong = found.confusion.copy()
     np.fill_diagonal(wrong, 0)
@@ -92,7 +92,7 @@ class Cell(NamedTuple):
     said: float
 
 
-def columns(data: DataSet, inputs: Inputs, example: Example, most: int = MOST_COLUMNS) -> list[Cell]:
+def columns(data: DataSet, inputs: Inputs, example: Example, most: int = MAX_COLUMNS) -> list[Cell]:
     """The values that are farthest from those of the true class, in its standard deviations."""
     value = inputs.original(data.x_test[example.at])
     true = inputs.original(data.x_train[data.y_train == example.true])

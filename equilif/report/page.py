@@ -26,13 +26,13 @@ with needs("report"):
 with needs("plot"):
     from equilif.report import pictures
 
-MOST_IMAGES = 12  #: mistakes that are drawn
-MOST_TABLES = 4  #: mistakes whose values are told
-MOST_NEURONS = 64  #: receptive fields
-MOST_NAMES = 30  #: inputs of a heat map
-MOST_CLASSES = 20  #: of a confusion matrix; of more only the most frequent mistakes are told
-MOST_WORDS = 60  #: of a text
-MOST_TOKENS = 24  #: that queries look at
+MAX_IMAGES = 12  #: mistakes that are drawn
+MAX_TABLES = 4  #: mistakes whose values are told
+MAX_NEURONS = 64  #: receptive fields
+MAX_NAMES = 30  #: inputs of a heat map
+MAX_CLASSES = 20  #: of a confusion matrix; of more only the most frequent mistakes are told
+MAX_WORDS = 60  #: of a text
+MAX_TOKENS = 24  #: that queries look at
 Told = dict[str, Any]
 
 
@@ -153,7 +153,7 @@ def _curve(run: Run) -> Told:
 def _mistakes(data: DataSet, found: Evaluation, inputs: Inputs, names: tuple[str, ...]) -> Told:
     wrong = int((found.predictions != data.y_test).sum())
     drawn = bool(inputs.shape) and not data.tokens_test
-    most = MOST_IMAGES if drawn else MOST_TABLES
+    most = MAX_IMAGES if drawn else MAX_TABLES
     worst = facts.examples(found, data.y_test, most)
     if wrong:
         worst = [e for e in worst if e.true != e.said]
@@ -162,7 +162,7 @@ def _mistakes(data: DataSet, found: Evaluation, inputs: Inputs, names: tuple[str
         "names": names,
         "wrong": wrong,
         "total": len(data.y_test),
-        "matrix": found.confusion.tolist() if len(names) <= MOST_CLASSES else None,
+        "matrix": found.confusion.tolist() if len(names) <= MAX_CLASSES else None,
         "shares": shares.tolist(),
         "confused": facts.confused(found),
         "examples": [{"example": e, **_shown(data, inputs, e)} for e in worst],
@@ -176,8 +176,8 @@ def _shown(data: DataSet, inputs: Inputs, example: facts.Example) -> Told:
         tokens = data.tokens_test
         rows = tokens.rows[tokens.off[j] : tokens.off[j + 1]]
         if data.words:
-            said = [data.words[row] for row in rows[:MOST_WORDS]]
-            return {"words": " ".join(said) + (" …" if len(rows) > MOST_WORDS else "")}
+            said = [data.words[row] for row in rows[:MAX_WORDS]]
+            return {"words": " ".join(said) + (" …" if len(rows) > MAX_WORDS else "")}
         return {"sequence": pictures.patterns(tokens.sample(j))}
     if inputs.shape:
         return {"image": _image(data, inputs, j)}
@@ -227,7 +227,7 @@ def _fields(run: Run, inputs: Inputs, names: tuple[str, ...]) -> Told | None:
     found = Fields.of(run.network, run.weights, inputs)
     if found is None:
         return None
-    chosen = found.strongest(MOST_NEURONS)
+    chosen = found.strongest(MAX_NEURONS)
     total = found.weights.shape[1]
     unit = "maps" if run.network[found.population].shape else "neurons"
     told = {"population": found.population, "shown": len(chosen), "total": total, "unit": unit}
@@ -241,7 +241,7 @@ def _fields(run: Run, inputs: Inputs, names: tuple[str, ...]) -> Told | None:
             for k in chosen
         ]
         return {**told, "tiles": tiles}
-    largest = np.argsort(-np.square(found.weights).sum(axis=1), kind="stable")[:MOST_NAMES]
+    largest = np.argsort(-np.square(found.weights).sum(axis=1), kind="stable")[:MAX_NAMES]
     rows = np.sort(largest)
     groups = _groups(found, chosen, names)
     alt = f"Weights from {len(rows)} inputs to {len(chosen)} neurons of {found.population}"
@@ -262,7 +262,7 @@ def _attention(run: Run, data: DataSet, j: int) -> Told | None:
     if run.network.loaded is None:
         return None
     (found,) = attention.look(run.network, run.weights, data, [j])
-    shown = found.strongest(MOST_TOKENS)
+    shown = found.strongest(MAX_TOKENS)
     alt = f"How much each of {len(found.p)} queries looks at each token of test sample {j}"
     chart = pictures.attention(found.p[:, shown], [found.words[k] for k in shown], alt)
     return {"chart": chart, "shown": len(shown), "total": len(found.words), "heads": len(found.p)}

@@ -19,12 +19,12 @@ from equilif.training import netfile, presets
 from equilif.training.description import Description
 from equilif_golden.blocks.geometry import positions
 from equilif_golden.fixed import whole
-from equilif_golden.network import MOST_NEURONS, Network
+from equilif_golden.network import MAX_NEURONS, Network
 
 FOLDED = 16  #: sides of this length and more are folded, when they are even
 FIRST = 3  #: kernel of the first of several convolutions
 POOLING = range(6, 2, -1)  #: kernels that pool
-LEAST = 4  #: positions that one leaves, each way
+MIN_POSITIONS = 4  #: positions that one leaves, each way
 
 
 class Asked(NamedTuple):
@@ -44,7 +44,7 @@ class Asked(NamedTuple):
         names = ("maps", "kernel", "stride")
         return cls(
             *(
-                whole(int(number), f"conv:{text}: {name}", 1, MOST_NEURONS)
+                whole(int(number), f"conv:{text}: {name}", 1, MAX_NEURONS)
                 for name, number in zip(names, text.split(":"), strict=False)
             )
         )
@@ -82,7 +82,7 @@ def layers(image: Sequence[int], asked: Sequence[Asked]) -> tuple[int, list[tupl
 def _pooling(sides: Sequence[int]) -> tuple[int, int]:
     """Kernel and stride that halve positions, about, where enough are left."""
     for kernel in POOLING:
-        if all((positions(side, kernel, 2) or 0) >= LEAST for side in sides):
+        if all((positions(side, kernel, 2) or 0) >= MIN_POSITIONS for side in sides):
             return kernel, 2
     return min(FIRST, *sides), 1
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from equilif_golden.engine.chip import Chip
 
 PARTS = 50  #: reports of progress, at most
-LEAST = 256  #: samples of a part: the threads share each of them
+MIN_SAMPLES = 256  #: samples of a part: the threads share each of them
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def evaluate(
 def reported(samples: Raw, progress: Callable[[int], None]) -> Iterator[Raw]:
     """Positions (n,) in parts; ``progress`` is told after each part how many are done."""
     done = 0
-    for part in np.array_split(samples, max(1, min(PARTS, len(samples) // LEAST))):
+    for part in np.array_split(samples, max(1, min(PARTS, len(samples) // MIN_SAMPLES))):
         yield part
         done += len(part)
         progress(done)

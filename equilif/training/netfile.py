@@ -45,7 +45,7 @@ from equilif_golden import network as networks
 from equilif_golden.network import Network
 
 SUFFIX = ".toml"
-MOST_BYTES = 1 << 20  #: of a file
+MAX_BYTES = 1 << 20  #: of a file
 #: what a line is marked by to find it: no character of TOML
 MARK = "\0"
 COLUMN = 24  #: of the comments in a file that is written
@@ -105,9 +105,9 @@ def read(path: str | Path) -> NetFile:
     """The network of a file; ValueError names file, line and key of what is wrong."""
     path = Path(path)
     with path.open("rb") as f:
-        content = f.read(MOST_BYTES + 1)
-    if len(content) > MOST_BYTES:
-        raise ValueError(f"{path} is no network file: it is larger than {MOST_BYTES:,} bytes")
+        content = f.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"{path} is no network file: it is larger than {MAX_BYTES:,} bytes")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as e:

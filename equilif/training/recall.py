@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from equilif.data.dataset import MOST_SEED, DataSet
+from equilif.data.dataset import MAX_SEED, DataSet
 from equilif_golden.fixed import Raw, whole
-from equilif_golden.hopfield import MOST_STEPS, STATE, Hopfield
+from equilif_golden.hopfield import MAX_STEPS, STATE, Hopfield
 
 F64 = npt.NDArray[np.float64]
 HALF = 0.5 / 128  #: of a code: what rounds to a pattern is that pattern
@@ -109,7 +109,7 @@ def run(
         raise ValueError(f"the blank part must be in [0, 1), not {blank}")
     if steps is not None:
         whole(steps, "steps", 1, 1 << 20)
-    whole(seed, "seed", 0, MOST_SEED)
+    whole(seed, "seed", 0, MAX_SEED)
     rng = np.random.default_rng(seed)
     x = data.x_train[rng.choice(len(data.x_train), n, replace=False)]
     pixels = x.shape[1]
@@ -170,7 +170,7 @@ def _score(states: Raw | F64, patterns: Raw | F64, tolerance: float = 0.0) -> Sc
 
 def _real(patterns: F64, q: F64, k: float, steps: int | None) -> F64:
     """The same updates in floating point, all cues at once."""
-    for _ in range(MOST_STEPS if steps is None else steps):
+    for _ in range(MAX_STEPS if steps is None else steps):
         a = k * q @ patterns.T
         p = np.exp(a - a.max(axis=1, keepdims=True))
         new = p / p.sum(axis=1, keepdims=True) @ patterns

@@ -19,8 +19,8 @@ from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 
 from equilif.extras import needs
 from equilif_golden.fixed import Numerics, whole
-from equilif_golden.network import MOST_NEURONS, MOST_START, Input, Network, Population, Synapse
-from equilif_golden.populations import MOST_GAIN, MOST_ROWS, shape_of
+from equilif_golden.network import MAX_NEURONS, MAX_START, Input, Network, Population, Synapse
+from equilif_golden.populations import MAX_GAIN, MAX_ROWS, shape_of
 from equilif_golden.schedule import Option, Schedule
 
 with needs("cli"):
@@ -158,7 +158,7 @@ def _table(kind: type, name: str, doc: str) -> Any:
 PhasesTable: Any = _table(Schedule, "PhasesTable", "Time steps of a sample, and the neuron.")
 NumbersTable: Any = _table(Numerics, "NumbersTable", "Number formats.")
 Part = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1, le=MOST_NEURONS)]
+Count = Annotated[int, Field(ge=1, le=MAX_NEURONS)]
 Names = Annotated[
     tuple[str, ...],
     Field(strict=False, min_length=1),
@@ -180,7 +180,7 @@ class PopulationTable(Table):
     )
     heads: Count | None = _key(None, "relay: queries, side by side", absent="1")
     gain: int | None = _key(
-        None, "relay: what is heard back counts 2^(gain - 1) times", absent="0", ge=0, le=MOST_GAIN
+        None, "relay: what is heard back counts 2^(gain - 1) times", absent="0", ge=0, le=MAX_GAIN
     )
     sharpness: int | None = _key(
         None, "softmax: in octaves; k = 2^(sharpness - 1) ln 2", absent="3", ge=-32, le=32
@@ -191,7 +191,7 @@ class PopulationTable(Table):
         "softmax: tokens are rows of a table of this length, which learns; 0: the data's",
         absent="no table",
         ge=0,
-        le=MOST_ROWS,
+        le=MAX_ROWS,
     )
     shape: tuple[Count, ...] | None = _key(
         None,
@@ -278,7 +278,7 @@ class LearningTable(Table):
         0.0, "tokens: part of a sample that an epoch leaves out at either end, at most", ge=0, le=0.5
     )
     mask: int = _key(
-        0, "tokens: neighbouring values of those of a sample that an epoch sets to 0", ge=0, le=MOST_NEURONS
+        0, "tokens: neighbouring values of those of a sample that an epoch sets to 0", ge=0, le=MAX_NEURONS
     )
     order: Literal["shuffled", "board"] = _key(
         "shuffled", "of the samples of an epoch: shuffled, or as a board makes it that learns alone"
@@ -317,9 +317,9 @@ class RatesTable(Table):
 class StartTable(Table):
     """Initial weights."""
 
-    bias: float = _key(0.2, "biases, in thresholds", ge=-MOST_START, le=MOST_START)
-    scale: float = _key(0.5, "other weights, as a part of Glorot's limit", ge=0, le=MOST_START)
-    query: float = _key(0.3, "memories: deviation of the queries", ge=0, le=MOST_START)
+    bias: float = _key(0.2, "biases, in thresholds", ge=-MAX_START, le=MAX_START)
+    scale: float = _key(0.5, "other weights, as a part of Glorot's limit", ge=0, le=MAX_START)
+    query: float = _key(0.3, "memories: deviation of the queries", ge=0, le=MAX_START)
 
 
 #: the tables of a file

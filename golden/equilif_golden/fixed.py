@@ -259,7 +259,7 @@ def shift_right_floor(raw: npt.ArrayLike, n: int) -> Raw:
     return integers(raw, "raw values") >> n
 
 
-MOST_ACCUMULATOR = 32  #: bits: equilif_golden.kernel has no more
+MAX_ACCUMULATOR = 32  #: bits: equilif_golden.kernel has no more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,8 +279,8 @@ class Numerics:
         metadata={
             "help": "bits of a membrane while it gathers input",
             "ge": 8,
-            "le": MOST_ACCUMULATOR,
-            "values": f"weight_width + 4 .. {MOST_ACCUMULATOR}",
+            "le": MAX_ACCUMULATOR,
+            "values": f"weight_width + 4 .. {MAX_ACCUMULATOR}",
         },
     )
     charge_width: int = field(
@@ -300,7 +300,7 @@ class Numerics:
             self.accumulator_width,
             "accumulator_width (at least weight_width + 4)",
             self.weight_width + 4,
-            MOST_ACCUMULATOR,
+            MAX_ACCUMULATOR,
         )
         # a charge holds any membrane, and what the rate block shifts out of it
         charge = whole(
@@ -344,7 +344,7 @@ class Numerics:
         """The same formats, the accumulator as much wider as so many rows need, if there is one so wide."""
         most = (fan_in << (self.weight_width - 1)) + 8 * self.one
         width = max(self.accumulator_width, 1 + most.bit_length())
-        return replace(self, accumulator_width=min(width, MOST_ACCUMULATOR))
+        return replace(self, accumulator_width=min(width, MAX_ACCUMULATOR))
 
 
 DEFAULT = Numerics()

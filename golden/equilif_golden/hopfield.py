@@ -40,12 +40,12 @@ import numpy.typing as npt
 from equilif_golden.blocks import relay, softmax
 from equilif_golden.blocks import synapse as syn
 from equilif_golden.fixed import DEFAULT, Fixed, Numerics, Raw, shown, whole
-from equilif_golden.network import MOST_PATTERNS
+from equilif_golden.network import MAX_PATTERNS
 
 F64 = npt.NDArray[np.float64]
 STATE = Fixed(1, relay.FRACTION)  #: of a state
-MOST_STEPS = 511  #: of a program
-MOST_OCTAVES = 64  #: of a sharpness, wide of the mark
+MAX_STEPS = 511  #: of a program
+MAX_OCTAVES = 64  #: of a sharpness, wide of the mark
 #: largest ratio of two factors by which cut exponents and the rounded table miss 2**x
 TABLE_RHO = float(
     (softmax.TABLE / 2.0 ** (np.arange(1 << softmax.FRACTION) / (1 << softmax.FRACTION))).max()
@@ -63,15 +63,15 @@ class Hopfield:
         if not isinstance(numerics, Numerics):
             raise ValueError(f"Numerics are wanted, not {shown(numerics)}")
         x = numerics.weight.require(patterns, "patterns")
-        if x.ndim != 2 or not x.size or len(x) > MOST_PATTERNS:
-            raise ValueError(f"patterns must have shape (1 to {MOST_PATTERNS}, at least 1), not {x.shape}")
+        if x.ndim != 2 or not x.size or len(x) > MAX_PATTERNS:
+            raise ValueError(f"patterns must have shape (1 to {MAX_PATTERNS}, at least 1), not {x.shape}")
         if x.min() < -numerics.one or x.max() > numerics.one * 127 // 128:
             raise ValueError(
                 f"patterns must lie in {-numerics.one}..{numerics.one * 127 // 128}, the range of a state, "
                 f"not {x.min()}..{x.max()}"
             )
         octaves = numerics.fraction - softmax.FRACTION  # less a shift of the softmax block: a sharpness
-        self.shift = octaves - whole(sharpness, "sharpness", -MOST_OCTAVES, MOST_OCTAVES)
+        self.shift = octaves - whole(sharpness, "sharpness", -MAX_OCTAVES, MAX_OCTAVES)
         if self.shift not in softmax.SHIFTS:
             raise ValueError(
                 f"sharpness must be in {octaves - softmax.SHIFTS[-1]}..{octaves - softmax.SHIFTS[0]} "
@@ -135,12 +135,12 @@ class Hopfield:
     def recall(self, cue: npt.ArrayLike, steps: int | None = None) -> Raw:
         """States (steps + 1, d) from the cue (d,) on, 8-bit codes.
 
-        Without ``steps``: until the state no longer changes, but not more than MOST_STEPS.
+        Without ``steps``: until the state no longer changes, but not more than MAX_STEPS.
         """
         states = [self.check(cue)]
         if steps is not None:
             whole(steps, "steps", 0, 1 << 20)
-        for _ in range(MOST_STEPS if steps is None else steps):
+        for _ in range(MAX_STEPS if steps is None else steps):
             states.append(self.step(states[-1]))
             if steps is None and (states[-1] == states[-2]).all():
                 break

@@ -32,9 +32,9 @@ from equilif_golden.samples import Epoch as Epoch
 
 Number = TypeVar("Number", bound=np.generic)
 
-MOST_TIME = 1 << 18  #: steps of :meth:`Kernel.averages`
-MOST_THREADS = 1024
-LEAST_PART = 32  #: samples for which it is worth while to start another thread
+MAX_TIME = 1 << 18  #: steps of :meth:`Kernel.averages`
+MAX_THREADS = 1024
+MIN_PART = 32  #: samples for which it is worth while to start another thread
 PARTS = 4  #: of a batch for each thread, so that none waits long for the others
 
 
@@ -70,7 +70,7 @@ class Kernel:
         threads: int | None = None,
     ):
         self.network = require_network(network)
-        self._threads = whole(default_threads() if threads is None else threads, "threads", 1, MOST_THREADS)
+        self._threads = whole(default_threads() if threads is None else threads, "threads", 1, MAX_THREADS)
         self._plan = plan_of(network)
         self._lock = Lock()
         self._held = (self._packed(network.initial_weights() if weights is None else weights), 0)
@@ -190,8 +190,8 @@ class Kernel:
         values, _ = self._inputs(x, None)
         at = integers(times, "times")
         rising = at.ndim == 1 and at.size > 0 and (at[1:] > at[:-1]).all()
-        if not rising or at[0] < 1 or at[-1] > MOST_TIME:
-            raise ValueError(f"times must rise from at least 1 to at most {MOST_TIME}, not {shown(at)}")
+        if not rising or at[0] < 1 or at[-1] > MAX_TIME:
+            raise ValueError(f"times must rise from at least 1 to at most {MAX_TIME}, not {shown(at)}")
         at = at.copy()
         n = self._plan.n_neurons
         out = np.zeros((len(at), len(values), n))
@@ -230,7 +230,7 @@ def constant(array: npt.NDArray[Number]) -> npt.NDArray[Number]:
 
 def in_parts(work: Callable[[int, int], None], n: int, threads: int) -> None:
     """``work(first, last)`` on all of 0 .. n, in threads that end with it."""
-    size = max(LEAST_PART, -(-n // (PARTS * threads)))
+    size = max(MIN_PART, -(-n // (PARTS * threads)))
     firsts = range(0, n, size)
     if threads == 1 or len(firsts) < 2:
         work(0, n)

@@ -47,7 +47,7 @@ from equilif_golden.blocks import relay, softmax
 from equilif_golden.blocks.geometry import CONSTANT, Geometry, Shape, positions
 from equilif_golden.fixed import (
     DEFAULT,
-    MOST_ACCUMULATOR,
+    MAX_ACCUMULATOR,
     Numerics,
     Raw,
     finite,
@@ -58,9 +58,9 @@ from equilif_golden.fixed import (
 )
 from equilif_golden.populations import (
     KINDS,
-    MOST_GAIN,
-    MOST_NEURONS,
-    MOST_PATTERNS,
+    MAX_GAIN,
+    MAX_NEURONS,
+    MAX_PATTERNS,
     Constant,
     Input,
     Lif,
@@ -74,9 +74,9 @@ from equilif_golden.tokens import TokenRows, Tokens
 #: whoever describes a network finds all of it here
 __all__ = [
     "KINDS",
-    "MOST_GAIN",
-    "MOST_NEURONS",
-    "MOST_PATTERNS",
+    "MAX_GAIN",
+    "MAX_NEURONS",
+    "MAX_PATTERNS",
     "ONE",
     "Constant",
     "Geometry",
@@ -100,9 +100,9 @@ __all__ = [
 #: value of the constant populations
 ONE = 255
 #: largest scale of initial weights: they saturate long before
-MOST_START = 1000
+MAX_START = 1000
 #: bytes of a network's description in a file
-MOST_TEXT = 1 << 24
+MAX_TEXT = 1 << 24
 #: member of a saved network that tells what else belongs to it
 ABOUT = "about"
 #: fields of a population or a synapse that only maps have
@@ -160,8 +160,8 @@ class Synapse:
         keep(self, rate_scale=finite(self.rate_scale, f"synapse {self.name}: rate_scale", 0, 1e6))
         keep(self, feedback=truth(self.feedback, f"synapse {self.name}: feedback"))
         if self.kernel is not None:
-            keep(self, kernel=whole(self.kernel, f"synapse {self.name}: kernel", 1, MOST_NEURONS))
-        keep(self, stride=whole(self.stride, f"synapse {self.name}: stride", 1, MOST_NEURONS))
+            keep(self, kernel=whole(self.kernel, f"synapse {self.name}: kernel", 1, MAX_NEURONS))
+        keep(self, stride=whole(self.stride, f"synapse {self.name}: stride", 1, MAX_NEURONS))
         if self.kernel is None and self.stride != 1:
             raise ValueError(f"synapse {self.name}: a stride is that of a kernel: give one, or leave it out")
 
@@ -179,12 +179,12 @@ class Window(NamedTuple):
     def over(self, shape: Shape, maps: int, what: str) -> Shape:
         """Shape of ``maps`` maps with a neuron for every position of the window."""
         kernel = whole(self.kernel, f"{what}: kernel", 1, min(shape.height, shape.width))
-        stride = whole(self.stride, f"{what}: stride", 1, MOST_NEURONS)
+        stride = whole(self.stride, f"{what}: stride", 1, MAX_NEURONS)
         sides = [positions(side, kernel, stride) for side in (shape.height, shape.width)]
         if None in sides:
             raise ValueError(f"{what}: {_no_positions(shape, kernel, stride)}")
-        height, width = (whole(side, what, 1, MOST_NEURONS) for side in sides)
-        return Shape(height, width, whole(maps, f"{what}: maps", 1, MOST_NEURONS))
+        height, width = (whole(side, what, 1, MAX_NEURONS) for side in sides)
+        return Shape(height, width, whole(maps, f"{what}: maps", 1, MAX_NEURONS))
 
 
 def _no_positions(shape: Shape, kernel: int, stride: int) -> str:
@@ -225,7 +225,7 @@ def _numbers(given: object, what: str, wanted: str, lengths: tuple[int, ...]) ->
     """Several integers, as many as ``lengths`` allow."""
     if not isinstance(given, list | tuple) or len(given) not in lengths:
         raise ValueError(f"{what} is {wanted}, not {shown(given)}")
-    return tuple(whole(n, what, 1, MOST_NEURONS) for n in given)
+    return tuple(whole(n, what, 1, MAX_NEURONS) for n in given)
 
 
 def _folded(image: object, patch: object) -> Shape:
@@ -233,7 +233,7 @@ def _folded(image: object, patch: object) -> Shape:
     height, width, *colours = _numbers(
         image, "an image", "(height, width) or (height, width, colours)", (2, 3)
     )
-    side = whole(patch, "patch", 1, MOST_NEURONS)
+    side = whole(patch, "patch", 1, MAX_NEURONS)
     if height % side or width % side:
         raise ValueError(f"an image of {height}x{width} pixels has no whole patches of {side}x{side}")
     return Shape(height // side, width // side, side**2 * (colours[0] if colours else 1))
@@ -344,7 +344,7 @@ class Network:
         """
         if not sizes:
             raise ValueError("an attention network needs an output size")
-        asked = whole(heads, "heads", 1, MOST_NEURONS) * whole(width, "width", 1, MOST_NEURONS)
+        asked = whole(heads, "heads", 1, MAX_NEURONS) * whole(width, "width", 1, MAX_NEURONS)
         names = [*(f"hidden{k}" for k in range(1, len(sizes))), "output"]
         synapses = [Synapse("memory", "query", table_scale), Synapse("bias", "query", query_scale)]
         for a, b in pairwise(["query", *names]):
@@ -376,7 +376,7 @@ class Network:
         """
         if numerics is not None:
             return cls(populations, synapses, output, schedule, numerics)
-        widest = dataclasses.replace(DEFAULT, accumulator_width=MOST_ACCUMULATOR)
+        widest = dataclasses.replace(DEFAULT, accumulator_width=MAX_ACCUMULATOR)
         made = cls(populations, synapses, output, schedule, widest)
         most = max(made.fan_in(p) for p in made.populations if not p.clamped)
         return dataclasses.replace(made, numerics=DEFAULT.holding(most))
@@ -653,9 +653,9 @@ class Network:
         Queries begin apart, normal with deviation ``query``; a memory begins empty.
         """
         rng = np.random.default_rng(whole(seed, "seed", 0, (1 << 64) - 1))
-        bias = finite(bias, "bias", -MOST_START, MOST_START)
-        scale = finite(scale, "scale", 0, MOST_START)
-        query = finite(query, "query", 0, MOST_START)
+        bias = finite(bias, "bias", -MAX_START, MAX_START)
+        scale = finite(scale, "scale", 0, MAX_START)
+        query = finite(query, "query", 0, MAX_START)
         weights = {}
         for s in self.plastic:
             n, m = self.shape(s)
@@ -811,9 +811,9 @@ def save(
 def check_about(about: Mapping[str, Any]) -> str:
     """What is to be saved about a network, as JSON; ValueError when it is more than a file of one holds."""
     written = json.dumps(about, allow_nan=False)
-    if len(written) > MOST_TEXT // 4:  # NumPy stores four bytes a character
+    if len(written) > MAX_TEXT // 4:  # NumPy stores four bytes a character
         raise ValueError(
-            f"what is saved about a network takes at most {MOST_TEXT // 4:,} characters, and this has "
+            f"what is saved about a network takes at most {MAX_TEXT // 4:,} characters, and this has "
             f"{len(written):,}: take fewer columns or classes, or shorter names"
         )
     return written
@@ -880,7 +880,7 @@ def _member(z: zipfile.ZipFile, name: str, shape: tuple[int, int] | None, kinds:
         raise ValueError(f"{name} must be {'integers' if shape else 'a text'}, not {dtype}")
     if found != (shape or ()):
         raise ValueError(f"{name} has shape {found}, not {shape or ()}")
-    if shape is None and dtype.itemsize > MOST_TEXT:
-        raise ValueError(f"{name} is a text of {dtype.itemsize} bytes, more than {MOST_TEXT}")
+    if shape is None and dtype.itemsize > MAX_TEXT:
+        raise ValueError(f"{name} is a text of {dtype.itemsize} bytes, more than {MAX_TEXT}")
     with z.open(f"{name}.npy") as f:
         return np.asarray(npy.read_array(f, allow_pickle=False))

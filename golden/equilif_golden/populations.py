@@ -20,10 +20,10 @@ import numpy as np
 from equilif_golden.blocks.geometry import Shape
 from equilif_golden.fixed import Raw, keep, shown, truth, whole
 
-MOST_NEURONS = 1 << 20
-MOST_GAIN = 2
-MOST_PATTERNS = 1024
-MOST_ROWS = 1 << 20
+MAX_NEURONS = 1 << 20
+MAX_GAIN = 2
+MAX_PATTERNS = 1024
+MAX_ROWS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Population:
             )
         if self.kind != type(self).kind:
             raise ValueError(f"{self.said}: kind must be {type(self).kind}, not {shown(self.kind)}")
-        keep(self, size=whole(self.size, f"{self.said}: size", 1, MOST_NEURONS))
+        keep(self, size=whole(self.size, f"{self.said}: size", 1, MAX_NEURONS))
 
     @property
     def said(self) -> str:
@@ -107,10 +107,10 @@ def shape_of(shape: object, said: str) -> Shape:
     if not isinstance(shape, list | tuple) or len(shape) != 3:
         raise ValueError(f"{said}: a shape is (height, width, maps), not {shown(shape)}")
     names = ("height", "width", "maps")
-    sides = (whole(n, f"{said}: {name}", 1, MOST_NEURONS) for n, name in zip(shape, names, strict=True))
+    sides = (whole(n, f"{said}: {name}", 1, MAX_NEURONS) for n, name in zip(shape, names, strict=True))
     found = Shape(*sides)
-    if found.size > MOST_NEURONS:
-        raise ValueError(f"{said}: shape {found} makes {found.size:,} neurons, at most {MOST_NEURONS:,}")
+    if found.size > MAX_NEURONS:
+        raise ValueError(f"{said}: shape {found} makes {found.size:,} neurons, at most {MAX_NEURONS:,}")
     return found
 
 
@@ -132,7 +132,7 @@ class Input(Population):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_shape()
-        keep(self, patch=whole(self.patch, f"{self.said}: patch", 1, MOST_NEURONS))
+        keep(self, patch=whole(self.patch, f"{self.said}: patch", 1, MAX_NEURONS))
         if self.patch == 1:
             return
         if self.shape is None:
@@ -197,8 +197,8 @@ class Relay(Population):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        keep(self, heads=whole(self.heads, f"{self.said}: heads", 1, MOST_NEURONS))
-        keep(self, gain=whole(self.gain, f"{self.said}: gain in octaves", 0, MOST_GAIN))
+        keep(self, heads=whole(self.heads, f"{self.said}: heads", 1, MAX_NEURONS))
+        keep(self, gain=whole(self.gain, f"{self.said}: gain in octaves", 0, MAX_GAIN))
         if self.size % self.heads:
             raise ValueError(f"{self.said}: {self.size} relay neurons cannot have {self.heads} heads")
 
@@ -221,13 +221,13 @@ class Softmax(Population):
         super().__post_init__()
         keep(self, sharpness=whole(self.sharpness, f"{self.said}: sharpness in octaves", -32, 32))
         keep(self, loaded=truth(self.loaded, f"{self.said}: loaded"))
-        if self.size > MOST_PATTERNS:
+        if self.size > MAX_PATTERNS:
             raise ValueError(
-                f"{self.said}: a softmax population has at most {MOST_PATTERNS} neurons, not {self.size}"
+                f"{self.said}: a softmax population has at most {MAX_PATTERNS} neurons, not {self.size}"
             )
         if self.rows is None:
             return
-        keep(self, rows=whole(self.rows, f"{self.said}: rows of its table", 1, MOST_ROWS))
+        keep(self, rows=whole(self.rows, f"{self.said}: rows of its table", 1, MAX_ROWS))
         if not self.loaded:
             raise ValueError(
                 f"{self.said}: rows are of a table from which patterns are loaded: set loaded, or leave them "

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif_golden.fixed import Fixed, Raw, finite, integers, keep, required, shown, whole
-from equilif_golden.populations import MOST_PATTERNS
+from equilif_golden.populations import MAX_PATTERNS
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Tokens:
     @classmethod
     def of(cls, sequences: Sequence[npt.ArrayLike], size: int) -> Self:
         """Sequences of raw patterns (n <= size, width), one a sample, filled up."""
-        whole(size, "size", 1, MOST_PATTERNS)
+        whole(size, "size", 1, MAX_PATTERNS)
         arrays = [integers(s, "patterns") for s in sequences]
         if not arrays:
             raise ValueError("there is no sequence")

@@ -37,7 +37,7 @@ from equilif_hdl.engine.engine import Engine
 from equilif_sim.library import call, compiled
 from equilif_sim.waves import PERIOD, waves, with_waves
 
-MOST_CYCLES = 100_000_000  #: of a run: more, and the program hangs
+MAX_CYCLES = 100_000_000  #: of a run: more, and the program hangs
 MEMORIES = tuple(memories(EngineConfig()))
 
 DRIVER = r"""
@@ -290,7 +290,7 @@ class VerilatedEngine:
         learn: bool,
         write: tuple[int, npt.ArrayLike] | None = None,
         read: tuple[int, int] = (0, 0),
-        most: int = MOST_CYCLES,
+        most: int = MAX_CYCLES,
     ) -> Run:
         """From instruction 0 to HALT; RuntimeError when ``most`` cycles do not reach it."""
         if write is not None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from equilif_hdl.engine.weights import BLOCK, FEWEST_WORDS, WeightArray, segments
+from equilif_hdl.engine.weights import BLOCK, MIN_WORDS, WeightArray, segments
 from equilif_sim.tools.run import simulate
 from tests.engines import DEEP, SINGLE_PORT, WIDE
 
@@ -29,7 +29,7 @@ def test_a_bank_is_cut_into_as_few_blocks_as_hold_it():
     for words in (1, 80, 1024, 1025, 2800, 6144, 12288, 16384, 16385, 40000):
         cut = segments(words)
         assert sum(BLOCK // segment.width for segment in cut) >= words
-        assert sum(-(-16 // segment.width) for segment in cut) == -(-words // FEWEST_WORDS)
+        assert sum(-(-16 // segment.width) for segment in cut) == -(-words // MIN_WORDS)
         at = 0
         for segment in cut:
             assert segment.first == at and at % segment.words == 0

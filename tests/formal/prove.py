@@ -40,7 +40,7 @@ needs_prover = pytest.mark.skipif(
     not (shutil.which("yosys") and shutil.which("yosys-abc")), reason="needs Yosys and its ABC"
 )
 #: seconds that a prover gets
-MOST_SECONDS = 1200
+MAX_SECONDS = 1200
 #: where proofs note what they have shown, a line of JSON each
 LEDGER = "EQUILIF_PROOFS"
 #: a cell that Amaranth gave a number, which differs from design to design
@@ -345,11 +345,11 @@ def _run(command: list[str], work: Path) -> str:
         command, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         try:
-            said, _ = process.communicate(timeout=MOST_SECONDS)
+            said, _ = process.communicate(timeout=MAX_SECONDS)
         except BaseException as e:
             process.kill()
             if isinstance(e, subprocess.TimeoutExpired):
-                raise NotProven(f"no answer within {MOST_SECONDS} s: {command[-1]}") from e
+                raise NotProven(f"no answer within {MAX_SECONDS} s: {command[-1]}") from e
             raise
     if process.returncode:
         raise NotProven(f"{command[0]} failed:\n{said}")

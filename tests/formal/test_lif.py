@@ -10,14 +10,14 @@ from amaranth.hdl import Value
 
 from equilif_golden.blocks.lif import LEAKS, lif_step
 from equilif_golden.engine.isa import THRESHOLD_MAX
-from equilif_golden.fixed import DEFAULT, MOST_ACCUMULATOR, Numerics
+from equilif_golden.fixed import DEFAULT, MAX_ACCUMULATOR, Numerics
 from equilif_hdl.blocks.lif import Lif
 from tests.engines import NARROW
 from tests.formal.prove import Proof, agree, needs_prover
 
 pytestmark = needs_prover
 THRESHOLDS = [1 << k for k in range(THRESHOLD_MAX.bit_length())]
-WIDEST = Numerics(accumulator_width=MOST_ACCUMULATOR, charge_width=20)
+WIDEST = Numerics(accumulator_width=MAX_ACCUMULATOR, charge_width=20)
 EACH = [DEFAULT, NARROW, WIDEST]
 NAMES = ["default", "narrow", "widest"]
 

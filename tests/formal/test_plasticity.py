@@ -27,7 +27,7 @@ from tests.formal.test_fixed import clipped
 
 pytestmark = needs_prover
 GAINS = np.arange(GAIN_MAX + 1)
-MOST_DITHER = (1 << max(SHIFTS)) - 1
+MAX_DITHER = (1 << max(SHIFTS)) - 1
 VALUES = {"rates": np.arange(256), "signed values": np.arange(-128, 256)}
 
 
@@ -76,8 +76,8 @@ def test_the_products_are_those_of_the_golden_model_and_fit(values):
     factor = -GAINS[:, None, None] * values[:, None]
     assert np.array_equal(factor * values, -wanted)
     fits(factor, 16)
-    fits(np.array([wanted.min(), wanted.max() + MOST_DITHER]), PRODUCT)
-    fits(np.array([wanted.min() - wanted.max(), wanted.max() - wanted.min() + MOST_DITHER]), PRODUCT)
+    fits(np.array([wanted.min(), wanted.max() + MAX_DITHER]), PRODUCT)
+    fits(np.array([wanted.min() - wanted.max(), wanted.max() - wanted.min() + MAX_DITHER]), PRODUCT)
 
 
 def fits(numbers: np.ndarray, width: int) -> None:
@@ -100,7 +100,7 @@ def test_plasticity(numerics, registers, signed_values):
     um, vm = block.um, block.vm
     p.assume("update shift", block.shift.matches(*SHIFTS))
     p.assume("held", block.shift == p.before(block.shift))
-    least, most = int(products(values).min()), int(products(values).max()) + MOST_DITHER
+    least, most = int(products(values).min()), int(products(values).max()) + MAX_DITHER
     p.assume("operands", (block.product >= least) & (block.product <= most))
     p.assume("operands", (um >= -GAIN_MAX * 255) & (um <= -GAIN_MAX * int(values.min())))
     p.assume("operands", vm >= int(values.min()))

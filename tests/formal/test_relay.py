@@ -10,7 +10,7 @@ from amaranth.hdl import Value
 
 from equilif_golden.blocks.relay import SIGNED, relay
 from equilif_golden.blocks.softmax import SHIFTS
-from equilif_golden.fixed import DEFAULT, MOST_ACCUMULATOR, Numerics
+from equilif_golden.fixed import DEFAULT, MAX_ACCUMULATOR, Numerics
 from equilif_hdl.blocks.relay import Relay
 from tests.engines import NARROW
 from tests.formal.prove import Proof, agree, needs_prover
@@ -20,7 +20,7 @@ pytestmark = needs_prover
 EACH = [
     DEFAULT,
     NARROW,
-    Numerics(accumulator_width=MOST_ACCUMULATOR),
+    Numerics(accumulator_width=MAX_ACCUMULATOR),
     Numerics(fraction=4, weight_width=4, accumulator_width=9),
 ]
 NAMES = ["default", "narrow", "widest", "narrowest"]

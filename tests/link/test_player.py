@@ -17,7 +17,7 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.port import Region
 from equilif_golden.kernel import Kernel
 from equilif_golden.link.device import Device
-from equilif_golden.link.flash import BLOCK, MOST_BLOCKS, PAGE, Area, Flash
+from equilif_golden.link.flash import BLOCK, MAX_BLOCKS, PAGE, Area, Flash
 from equilif_golden.link.player import (
     LIST_BYTES,
     OWNER,
@@ -533,7 +533,7 @@ def test_what_no_board_learns_alone_is_refused():
 
 
 def test_areas_that_cannot_be_are_refused():
-    for first, blocks in ((0, 5), (-1, 5), (5, 0), (250, 7), (MOST_BLOCKS, 1), (1.5, 2)):
+    for first, blocks in ((0, 5), (-1, 5), (5, 0), (250, 7), (MAX_BLOCKS, 1), (1.5, 2)):
         with pytest.raises(ValueError, match="of the flash"):
             Area(first, blocks)
     assert Area(1, 255).size == 255 * BLOCK and PAGE < BLOCK

@@ -444,7 +444,7 @@ def test_a_memory_that_stores_patterns_needs_its_size(tmp_path):
             "line 3: a network has synapses, each in a table [[",
         ),
         (b"x = " + b"[" * 100_000, "is no network file"),
-        (b"#" * (netfile.MOST_BYTES + 1), "it is larger than"),
+        (b"#" * (netfile.MAX_BYTES + 1), "it is larger than"),
         (b"x = " + b"9" * 5000, "is no network file"),
         (b"\x89PNG\r\n\x1a\n", "it is not UTF-8 text"),
     ],

@@ -13,7 +13,7 @@ from equilif.data.formats.base import Columns, Content, Part
 from equilif.data.reading import reading
 from equilif.extras import needs
 
-MOST_COUNTS = 1000  #: of a recording
+MAX_COUNTS = 1000  #: of a recording
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def _blocks(sensor: tuple[int, int, int], block: int) -> tuple[int, int, int]:
 
 def _block(sensor: tuple[int, int, int], bins: int) -> int:
     """The smallest blocks that leave no more counts than a network takes."""
-    return next(b for b in range(1, max(sensor)) if bins * np.prod(_blocks(sensor, b)) <= MOST_COUNTS)
+    return next(b for b in range(1, max(sensor)) if bins * np.prod(_blocks(sensor, b)) <= MAX_COUNTS)
 
 
 def _counts(frames: npt.NDArray[Any], block: int) -> npt.NDArray[np.float32]:

@@ -12,7 +12,7 @@ from equilif.data.formats.base import Columns, Content, Part
 from equilif.data.formats.folders import Files
 from equilif.data.reading import reading
 from equilif.extras import needs
-from equilif_golden.network import MOST_NEURONS
+from equilif_golden.network import MAX_NEURONS
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -93,7 +93,7 @@ def _upright(files: list[Path], mode: str) -> _Stack:
 
 def _check(image: Picture, file: Path) -> None:
     """How many pixels of which kind an image has, before they are unpacked; ValueError otherwise."""
-    if image.height * image.width * 3 > MOST_NEURONS:
+    if image.height * image.width * 3 > MAX_NEURONS:
         raise ValueError(
             f"it has {image.width} x {image.height} pixels, too many for a network: make it smaller"
         )

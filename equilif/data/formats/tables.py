@@ -24,7 +24,7 @@ COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 FLOAT = re.compile(r"(0|[1-9]\d*)\.0", re.ASCII)
 #: of a line that holds nothing but numbers, so that it can be read at once
 PLAIN = re.compile(r"[0-9eE+\-. ]*", re.ASCII)
-MOST_CELLS = 1 << 28  #: of a table that is packed
+MAX_CELLS = 1 << 28  #: of a table that is packed
 
 
 class Csv:
@@ -226,7 +226,7 @@ class Parquet:
             file = parquet.ParquetFile(path)
             header = [str(name) for name in file.schema_arrow.names]
             rows = file.metadata.num_rows
-        if rows * max(1, len(header)) > MOST_CELLS:
+        if rows * max(1, len(header)) > MAX_CELLS:
             raise ValueError(f"{path} would have {rows:,} rows of {len(header):,}: take a part of them")
         _check_header(path, header)
         column = _column(path, header, columns.label, "--label", "the classes")

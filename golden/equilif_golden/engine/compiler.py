@@ -325,7 +325,7 @@ class Compiled(Placement):
 
 
 #: largest sizes of an engine
-MOST = {"tiles": 1 << 15, "value_groups": 1 << 10, "state_groups": 1 << 10, "program_words": 1 << 11}
+MAX_SIZES = {"tiles": 1 << 15, "value_groups": 1 << 10, "state_groups": 1 << 10, "program_words": 1 << 11}
 
 
 def engine_for(network: Network, *, lanes: int) -> EngineConfig:
@@ -345,7 +345,7 @@ def engine_for(network: Network, *, lanes: int) -> EngineConfig:
         try:
             return Compiled(network, config).config
         except CapacityError:
-            sizes = {name: min(2 * getattr(config, name), most) for name, most in MOST.items()}
+            sizes = {name: min(2 * getattr(config, name), most) for name, most in MAX_SIZES.items()}
             larger = replace(config, **sizes)
             if larger == config:
                 raise

@@ -20,7 +20,7 @@ from equilif_golden.blocks.geometry import under
 from equilif_golden.fixed import Raw
 
 SIDE = 63  #: most positions along a side of ``post``, and of a kernel
-MOST_STRIDE = 31
+MAX_STRIDE = 31
 
 
 class Geometry(NamedTuple):

@@ -28,7 +28,7 @@ from equilif_golden.blocks.plasticity import GAIN_MAX, SHIFTS
 from equilif_golden.blocks.rate import RATE_SHIFTS
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.features import FEATURES
-from equilif_golden.engine.geometry import MOST_STRIDE, SIDE, Geometry
+from equilif_golden.engine.geometry import MAX_STRIDE, SIDE, Geometry
 from equilif_golden.fixed import Raw, integers, whole
 
 #: field, width, signed; packed from bit 0 upwards
@@ -553,7 +553,7 @@ OPERATIONS: Mapping[Op, Operation] = {
             "kernel_columns": Number("gain", range(1, SIDE + 1), "columns of them"),
             "stride": Number(
                 "shift",
-                range(MOST_STRIDE + 1),
+                range(MAX_STRIDE + 1),
                 "positions of `pre` from a kernel to the next; 0: all lie on the same ones",
             ),
         },

@@ -15,7 +15,7 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Groups, Instruction, Op, check
 from equilif_golden.engine.model import as_signed
 from equilif_golden.fixed import Raw, integers, whole
-from equilif_golden.hopfield import MOST_STEPS, Hopfield
+from equilif_golden.hopfield import MAX_STEPS, Hopfield
 from equilif_golden.network import ONE
 
 #: strength of a nudge that turns presence into the sign of a membrane that was -1: a pattern that is
@@ -94,7 +94,7 @@ class Placed:
         """``steps`` updates of the state; learning or not makes no difference."""
         return [
             *inhibit_absent(self.scores, self.present),
-            Op.REPEAT(whole(steps, "steps", 1, MOST_STEPS)),
+            Op.REPEAT(whole(steps, "steps", 1, MAX_STEPS)),
             *recall(
                 self.scores,
                 self.state_groups,

@@ -19,8 +19,8 @@ from equilif_golden.fixed import Raw, truth, whole
 from equilif_golden.link.registers import ELEMENTS, OFFSET_BITS, REGISTERS, constants
 
 BY_OFFSET = {r.offset: r for r in REGISTERS.values()}
-MOST_OFFSET = (1 << OFFSET_BITS) - 1
-MOST_WORD = (1 << 32) - 1
+MAX_OFFSET = (1 << OFFSET_BITS) - 1
+MAX_WORD = (1 << 32) - 1
 
 
 def address_limit(config: EngineConfig) -> int:
@@ -64,7 +64,7 @@ class BusModel:
 
     def read(self, offset: int) -> int:
         """BusError where the answer is SLVERR, whose data are 0."""
-        register = BY_OFFSET.get(whole(offset, "offset", 0, MOST_OFFSET))
+        register = BY_OFFSET.get(whole(offset, "offset", 0, MAX_OFFSET))
         if register is None or not register.readable:
             raise BusError
         name = register.name
@@ -96,8 +96,8 @@ class BusModel:
 
     def write(self, offset: int, word: int, strobe: int = 15) -> None:
         """BusError where the answer is SLVERR."""
-        register = BY_OFFSET.get(whole(offset, "offset", 0, MOST_OFFSET))
-        word = whole(word, "word", 0, MOST_WORD)
+        register = BY_OFFSET.get(whole(offset, "offset", 0, MAX_OFFSET))
+        word = whole(word, "word", 0, MAX_WORD)
         if register is None or not register.writable or whole(strobe, "strobe", 0, 15) != 15:
             raise BusError
         match register.name:
@@ -128,7 +128,7 @@ class BusModel:
 
     def beat(self, word: int, keep: int = 15, *, last: bool) -> None:
         """One transfer of the stream: the elements whose lowest byte is kept, from bit 0 upwards."""
-        word = whole(word, "word", 0, MOST_WORD)
+        word = whole(word, "word", 0, MAX_WORD)
         keep = whole(keep, "keep", 0, 15)
         last = truth(last, "last")
         _, _, bits, _ = ELEMENTS[self.region]

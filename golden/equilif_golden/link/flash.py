@@ -28,7 +28,7 @@ WAKE = 0xAB  #: release from deep power-down, in which an FPGA may leave the chi
 IN_PROGRESS = 1  #: bit of the status: a program or an erase is under way
 ADDRESS_BYTES = 3
 W25Q128 = 0xEF4018  #: answer to READ_ID: maker, type, and 2**24 bytes; the iCEBreaker's
-MOST_BLOCKS = 1 << 8
+MAX_BLOCKS = 1 << 8
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class Area:
     blocks: int
 
     def __post_init__(self) -> None:
-        whole(self.first, "first block of the flash", 1, MOST_BLOCKS - 1)
-        whole(self.blocks, "blocks of the flash", 1, MOST_BLOCKS - self.first)
+        whole(self.first, "first block of the flash", 1, MAX_BLOCKS - 1)
+        whole(self.blocks, "blocks of the flash", 1, MAX_BLOCKS - self.first)
 
     @property
     def size(self) -> int:

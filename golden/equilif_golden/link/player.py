@@ -44,8 +44,8 @@ LIST_BYTES = 1 << 12  #: from a program's list to the next
 INDEX_BYTES = 3  #: of an entry of the index, little endian
 KEY_STEP = 0x9E3779B9  #: added to the key after each epoch: 2**32 over the golden ratio
 ROUNDS = 4
-HALF_MOST = 10  #: bits of half an index
-SAMPLE_BITS = 2 * HALF_MOST
+MAX_HALF_BITS = 10  #: bits of half an index
+SAMPLE_BITS = 2 * MAX_HALF_BITS
 OWNER_BITS = 16
 NO_BLOCK = 0xFF  #: lies behind every area, where all is as if erased: a list that begins there is empty
 
@@ -185,7 +185,7 @@ def step(bits: int) -> int:
 def half_of(samples: int) -> int:
     """Smallest ``half`` whose order has all samples; ValueError when there is none."""
     n = whole(samples, "samples on a board", 1, 1 << SAMPLE_BITS)
-    return next(h for h in range(1, HALF_MOST + 1) if n <= 1 << 2 * h)
+    return next(h for h in range(1, MAX_HALF_BITS + 1) if n <= 1 << 2 * h)
 
 
 def order(samples: int, seed: int, epoch: int) -> Ints:
@@ -204,7 +204,7 @@ def shuffled(left: Ints, right: Ints, half: int, key: int) -> Ints:
     """Number of the sample at each turn, whose halves these are."""
     mask = (1 << half) - 1
     for k in range(ROUNDS):
-        f = (5 * right + (key >> 8 * k & 0xFF)) & ((1 << HALF_MOST) - 1)
+        f = (5 * right + (key >> 8 * k & 0xFF)) & ((1 << MAX_HALF_BITS) - 1)
         left, right = right, left ^ (f ^ f >> 3) & mask
     return left << half | right
 
@@ -337,9 +337,9 @@ class Player:
         """
         r = self.registers
         self._written = False
-        half = min(r.half, HALF_MOST)
-        left = r.turn >> HALF_MOST
-        right = r.turn & ((1 << HALF_MOST) - 1)
+        half = min(r.half, MAX_HALF_BITS)
+        left = r.turn >> MAX_HALF_BITS
+        right = r.turn & ((1 << MAX_HALF_BITS) - 1)
         sample = int(shuffled(np.array([left]), np.array([right]), half, r.key)[0])
         if sample < r.samples:
             at = r.index * BLOCK + INDEX_BYTES * sample
@@ -348,7 +348,7 @@ class Player:
                 return
         mask = (1 << half) - 1
         left = left + (right == mask) & mask
-        r.turn = left << HALF_MOST | right + 1 & mask
+        r.turn = left << MAX_HALF_BITS | right + 1 & mask
         if not r.turn:
             r.epoch = r.epoch + 1 & 0xFF
             r.key = r.key + KEY_STEP & 0xFFFFFFFF

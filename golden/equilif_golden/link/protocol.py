@@ -23,7 +23,7 @@ from equilif_golden.engine import features
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.isa import WORDS
 from equilif_golden.fixed import Numerics, whole
-from equilif_golden.link.flash import MOST_BLOCKS
+from equilif_golden.link.flash import MAX_BLOCKS
 
 VERSION = 5
 PLAYER_VERSION = 6  #: of a device with a player, whose registers are part of the protocol
@@ -146,7 +146,7 @@ class Identity:
     def __post_init__(self) -> None:
         whole(self.build_id, "build id", 0, 0xFFFFFFFF)
         whole(self.max_payload, "longest payload", 1, 0xFFFF)
-        whole(self.flash_blocks, "blocks of flash", 0, MOST_BLOCKS)
+        whole(self.flash_blocks, "blocks of flash", 0, MAX_BLOCKS)
 
     def pack(self) -> bytes:
         values = {

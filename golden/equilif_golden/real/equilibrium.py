@@ -23,8 +23,8 @@ from equilif_golden.network import TokenRows
 
 Tensor = torch.Tensor
 U8 = npt.NDArray[np.uint8]
-MOST_STEPS = 1 << 40  #: of a loop
-MOST_SEED = (1 << 62) - 1
+MAX_STEPS = 1 << 40  #: of a loop
+MAX_SEED = (1 << 62) - 1
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Equilibrium(torch.nn.Module):
     def __init__(self, *, tolerance: float = 1e-4, limit: int = 60, memory: int = 5):
         super().__init__()
         self.tolerance = finite(tolerance, "tolerance", 0, 1)
-        self.limit = whole(limit, "limit", 1, MOST_STEPS)
+        self.limit = whole(limit, "limit", 1, MAX_STEPS)
         self.memory = whole(memory, "memory", 1, 1000)
         self.there: Convergence | None = None
         self.back: Convergence | None = None

@@ -17,7 +17,7 @@ from equilif_golden.fixed import finite, integers, whole
 from equilif_golden.network import TokenRows
 from equilif_golden.real.attention import batch as loaded
 from equilif_golden.real.attention import by_length
-from equilif_golden.real.equilibrium import MOST_SEED, MOST_STEPS, Equilibrium
+from equilif_golden.real.equilibrium import MAX_SEED, MAX_STEPS, Equilibrium
 
 Tensor = torch.Tensor
 U8 = npt.NDArray[np.uint8]
@@ -148,8 +148,8 @@ class Trainer:
         distributed: Distributed | None = None,
         on: torch.device | None = None,
     ):
-        whole(steps, "steps", 1, MOST_STEPS)
-        whole(batch, "batch", 1, MOST_STEPS)
+        whole(steps, "steps", 1, MAX_STEPS)
+        whole(batch, "batch", 1, MAX_STEPS)
         finite(lr, "lr", 0, 1e6)
         finite(weight_decay, "weight_decay", 0, 1e6)
         if finite(dropout, "dropout", 0, 1) == 1:
@@ -198,7 +198,7 @@ class Trainer:
             raise ValueError(f"labels must have shape {(len(inputs),)}, one a sample, not {classes.shape}")
         at = samples.order(order, len(inputs))
         d = self.distributed
-        whole(seed, "seed", 0, MOST_SEED // d.world - d.world)
+        whole(seed, "seed", 0, MAX_SEED // d.world - d.world)
         generator = torch.Generator(self.device).manual_seed(seed * d.world + d.rank)
         table = None if rows is None else self.model.table(rows)
         sums = _Sums()
@@ -272,7 +272,7 @@ def predict(
 ) -> npt.NDArray[np.int64]:
     """Class of each sample: the first output of largest rate, as on the engine."""
     inputs, rows = model.check(x, tokens)
-    whole(batch, "batch", 1, MOST_STEPS)
+    whole(batch, "batch", 1, MAX_STEPS)
     model.eval()
     on = next(model.parameters()).device
     table = None if rows is None else model.table(rows)

@@ -23,7 +23,7 @@ from equilif_golden.blocks.plasticity import (
 )
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.cycles import GEOMETRY
-from equilif_golden.engine.geometry import MOST_STRIDE
+from equilif_golden.engine.geometry import MAX_STRIDE
 from equilif_hdl.engine.isa import (
     INSTRUCTION,
     SIDE_BITS,
@@ -36,7 +36,7 @@ from equilif_hdl.engine.isa import (
 )
 from equilif_hdl.typed import Fields, Layout
 
-STRIDE_BITS = MOST_STRIDE.bit_length()
+STRIDE_BITS = MAX_STRIDE.bit_length()
 #: of a factor; the second one is a number of CONVOLVE
 FACTOR = DITHER_WIDTH
 

@@ -34,8 +34,8 @@ from equilif_hdl.fixed import delayed, ram
 
 #: bits of a block RAM without those of parity, and the most and the fewest words that it can have
 BLOCK = 1 << 14
-MOST_WORDS = BLOCK
-FEWEST_WORDS = BLOCK // 16
+MAX_WORDS = BLOCK
+MIN_WORDS = BLOCK // 16
 
 
 class Segment(NamedTuple):
@@ -55,8 +55,8 @@ def segments(words: int) -> list[Segment]:
     found: list[Segment] = []
     first = 0
     while first < words:
-        blocks = -(-(words - first) // FEWEST_WORDS)
-        size = min(MOST_WORDS, FEWEST_WORDS << (blocks.bit_length() - 1))
+        blocks = -(-(words - first) // MIN_WORDS)
+        size = min(MAX_WORDS, MIN_WORDS << (blocks.bit_length() - 1))
         found.append(Segment(first, size, BLOCK // size))
         first += size
     return found

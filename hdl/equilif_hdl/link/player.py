@@ -31,10 +31,10 @@ from amaranth.lib.wiring import In, Out
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.link.flash import ERASED
 from equilif_golden.link.player import (
-    HALF_MOST,
     INDEX_BYTES,
     KEY_STEP,
     LIST_BYTES,
+    MAX_HALF_BITS,
     ORDERS,
     OWNER,
     OWNER_BITS,
@@ -209,10 +209,10 @@ class _Play:
         self.run, self.save, self.generation, self.epoch = (
             f[name] for name in ("run", "save", "generation", "epoch")
         )
-        self.left = f["turn"][HALF_MOST:]
-        self.right = f["turn"][:HALF_MOST]
-        self.half = Signal(range(HALF_MOST + 1))
-        self.mask = Signal(HALF_MOST)  # bits of half a number
+        self.left = f["turn"][MAX_HALF_BITS:]
+        self.right = f["turn"][:MAX_HALF_BITS]
+        self.half = Signal(range(MAX_HALF_BITS + 1))
+        self.mask = Signal(MAX_HALF_BITS)  # bits of half a number
         self.task = Signal(2)
         self.booting = Signal(init=1)
         self.started = Signal()  # this epoch's program is loaded
@@ -242,13 +242,13 @@ class _Play:
         self.go_on = Signal()  # it is to fetch a frame from where the flash is
         self.go_number = Signal()  # or the first one of the sample of this number
         self.go_next = Signal()  # or of the number behind it
-        self.number = Signal(2 * HALF_MOST)  # of the order, as a turn
+        self.number = Signal(2 * MAX_HALF_BITS)  # of the order, as a turn
         self.over = Signal()  # there is none in this epoch
         self.ahead = Signal()  # the reader was sent for the sample that comes next
         self.stale = Signal()  # a register was written since
         self.start = Signal()  # the reader is at the first byte of a frame
-        self.halves = Signal(2 * HALF_MOST)  # a number of the order on its way through the rounds
-        self.rounds = Signal(range(max(ROUNDS, HALF_MOST) + 1))
+        self.halves = Signal(2 * MAX_HALF_BITS)  # a number of the order on its way through the rounds
+        self.rounds = Signal(range(max(ROUNDS, MAX_HALF_BITS) + 1))
         self.index_byte = Signal(range(INDEX_BYTES + 1))
         self.flush = Signal()
         self.there = Signal()  # a byte has left the FIFO: a register, since a block RAM is slow to tell
@@ -285,7 +285,7 @@ class _Play:
         m.d.comb += f["chip"].eq(self.flash.chip)
         # registers: they are as old as the upload, and lie before long paths
         m.d.sync += [
-            self.half.eq(Mux(f["half"] > HALF_MOST, HALF_MOST, f["half"])),
+            self.half.eq(Mux(f["half"] > MAX_HALF_BITS, MAX_HALF_BITS, f["half"])),
             self.mask.eq((Const(1, 1) << self.half) - 1),
         ]
         m.d.comb += [
@@ -445,8 +445,8 @@ class _Play:
 
     def _next(self, turn: Signal) -> list[Assign]:
         """The turn behind this one; 0 behind the last."""
-        left = turn[HALF_MOST:]
-        right = turn[:HALF_MOST]
+        left = turn[MAX_HALF_BITS:]
+        right = turn[:MAX_HALF_BITS]
         return [
             right.eq((right + 1) & self.mask),
             left.eq((left + (right == self.mask)) & self.mask),
@@ -457,9 +457,9 @@ class _Play:
         """The sample of a number, by ROUNDS rounds of a Feistel network, and where it begins."""
         m = self.m
         f = self.fields
-        left = self.halves[HALF_MOST:]
-        right = self.halves[:HALF_MOST]
-        mixed = Signal(HALF_MOST)
+        left = self.halves[MAX_HALF_BITS:]
+        right = self.halves[:MAX_HALF_BITS]
+        mixed = Signal(MAX_HALF_BITS)
         m.d.comb += mixed.eq(right + (right << 2) + f["key"].word_select(self.rounds[:2], 8))
         with m.State("NEXT"):
             m.d.sync += self._next(self.number)

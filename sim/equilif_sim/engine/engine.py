@@ -30,7 +30,7 @@ from equilif_sim.tools.programs import random_program, random_values, random_wei
 from equilif_sim.tools.run import bench_config, engine_config
 from equilif_sim.tools.stream import drive, reset, until_low
 
-MOST_CYCLES = 200_000
+MAX_CYCLES = 200_000
 #: memories that are read through the port
 VALUES = {"plus", "minus"}
 
@@ -81,7 +81,7 @@ class EngineBench:
         drive(self.dut, host__start=1, host__learn=learn)
         await RisingEdge(self.dut.clk)
         self.dut.host__start.value = 0
-        cycles = await until_low(self.dut, "host__busy", MOST_CYCLES)
+        cycles = await until_low(self.dut, "host__busy", MAX_CYCLES)
         assert int(self.dut.host__cycles.value) == cycles
         return cycles
 
@@ -249,7 +249,7 @@ async def a_task(dut: Any) -> None:
         drive(dut, host__start=1, host__learn=1)
         await RisingEdge(dut.clk)
         dut.host__start.value = 0
-        await with_timeout(FallingEdge(dut.host__busy), 10 * MOST_CYCLES, "ns")
+        await with_timeout(FallingEdge(dut.host__busy), 10 * MAX_CYCLES, "ns")
         values = (await bench.read(Region.VALUE, int(neurons.max()) + 1))[neurons]
         for phase, got in enumerate((values & 255, values >> 8 & 255)):
             want = task["rates"][k, phase]

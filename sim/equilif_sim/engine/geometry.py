@@ -15,7 +15,7 @@ from cocotb.triggers import ReadOnly, RisingEdge
 
 from equilif_golden.blocks.plasticity import DITHER_DESTINATION
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.geometry import MOST_STRIDE, SIDE, Geometry
+from equilif_golden.engine.geometry import MAX_STRIDE, SIDE, Geometry
 from equilif_golden.engine.isa import Instruction, Op, SourceMode
 from equilif_hdl.engine import geometry as hdl
 from equilif_sim.tools.run import engine_config
@@ -71,7 +71,7 @@ def random_numbers(config: EngineConfig) -> Geometry:
     most = random.choice([2, SIDE])
     pre, post = (random.randint(1, random.choice([3, config.value_groups - 1])) for _ in range(2))
     rows, columns, *kernel = (random.randint(1, most) for _ in range(4))
-    stride = random.choice([0, 1, 2, random.randint(0, MOST_STRIDE)])
+    stride = random.choice([0, 1, 2, random.randint(0, MAX_STRIDE)])
     return Geometry(pre, post, rows, columns, kernel[0], kernel[1], stride)
 
 

@@ -35,7 +35,7 @@ from equilif_golden.engine.port import Region
 from equilif_golden.fixed import Raw
 from equilif_golden.link.bus import BusError, BusModel
 from equilif_golden.link.registers import ELEMENTS, OFFSET_BITS, REGISTERS
-from equilif_sim.engine.engine import MOST_CYCLES, EngineBench
+from equilif_sim.engine.engine import MAX_CYCLES, EngineBench
 from equilif_sim.tools.programs import random_program, random_weights, spoil
 from equilif_sim.tools.run import bench_config, engine_config
 
@@ -130,7 +130,7 @@ class BusBench(EngineBench):
         await self.set("INTERRUPT", 1)
         await self.set("CONTROL", REGISTERS["CONTROL"].pack(START=1, LEARN=learn))
         if not self.dut.irq.value:
-            await with_timeout(RisingEdge(self.dut.irq), MOST_CYCLES * PERIOD, "ns")
+            await with_timeout(RisingEdge(self.dut.irq), MAX_CYCLES * PERIOD, "ns")
         assert await self.status("DONE") and not await self.status("BUSY")
         await self.set("STATUS", 1)
         assert not await self.status("DONE") and not self.dut.irq.value
@@ -176,7 +176,7 @@ class BusBench(EngineBench):
             self.bus.beat(word, kept, last=k + 1 == len(words))
         await self.source.wait()
         if len(self.bus.results) > runs:
-            frame = await with_timeout(self.sink.recv(), MOST_CYCLES * PERIOD, "ns")
+            frame = await with_timeout(self.sink.recv(), MAX_CYCLES * PERIOD, "ns")
             assert bytes(frame.tdata) == self.bus.results[-1].to_bytes(4, "little")
             self.compared += 1
         await ClockCycles(self.dut.aclk, 8)
@@ -336,7 +336,7 @@ async def errors_during_a_run(dut: Any) -> None:
         if refused > 200:
             break
     assert refused > 200 and await bench.get("ADDRESS") == 0
-    await with_timeout(_until_idle(bench), MOST_CYCLES * PERIOD, "ns")
+    await with_timeout(_until_idle(bench), MAX_CYCLES * PERIOD, "ns")
     bench.model.run(learn=True)
     await bench.compare("after the run")
     assert await bench.status("DONE")
