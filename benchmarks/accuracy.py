@@ -1,4 +1,4 @@
-"""Test accuracy of trained networks: the tables of README.md and docs/results.md.
+"""Test accuracy of trained networks: the tables of README.md and docs/reference/results.md.
 
     python -m benchmarks.accuracy --list                 names of the networks
     python -m benchmarks.accuracy --run NAME --data D    train one, note its accuracy, write the pages

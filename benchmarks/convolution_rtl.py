@@ -2,7 +2,7 @@
 
     python -m benchmarks.convolution_rtl
 
-The engine is that of the ULX3S 85F with the memories that docs/convolution.md's network needs.
+The engine is that of the ULX3S 85F with the memories that docs/explanation/convolution.md's network needs.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ MARKED = re.compile(r"<!-- ([a-z-]+) -->(.*?)<!-- end of \1 -->", re.S)
 
 
 def pages() -> list[Path]:
-    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def filled(text: str) -> str:

@@ -102,7 +102,7 @@ def test_a_network_runs_as_the_dense_one_with_tied_weights(network):
 @GEOMETRIES
 @pytest.mark.parametrize("reach", [100, 2**15 - 1], ids=["far from its limits", "saturating"])
 def test_every_pair_moves_its_weight_in_turn(g, reach):
-    """The rule of docs/convolution.md: sources in ascending order, and for each its destinations."""
+    """docs/explanation/convolution.md: sources in ascending order, and for each its destinations."""
     rng = np.random.default_rng(3)
     weight, step, counter = SQ(4, 12), Step(31, 12), 123456
     w = rng.choice([-reach, 0, reach], (g.rows, g.columns))

@@ -25,7 +25,7 @@ class Family:
 
     ``engine``: (base, each lane) of logic, host link included; ``memories``: what softmax and relay add
     to that; ``player``: what a player with its FIFO and flash controller adds (iCE40:
-    docs/verification.md, others: docs/alone.md).
+    docs/explanation/verification.md, others: docs/alone.md).
 
     ``preamble``: bytes that stand near the beginning of every bitstream of the family.  ``lookup``: its
     lookup table as a primitive.

@@ -193,8 +193,8 @@ def energy(
     show.console.print(show.table(title, ["words of P lanes a sample", *found], _counts(found, config.lanes)))
     show.console.print(show.table("\nestimated energy a sample, 45 nm", ["nJ", *found], _nanojoules(found)))
     show.console.print(
-        "An estimate: arithmetic and memories alone, at Horowitz's figures (ISSCC 2014); see docs/energy.md "
-        "for what it leaves out."
+        "An estimate: arithmetic and memories alone, at Horowitz's figures (ISSCC 2014); see "
+        "docs/explanation/energy.md for what it leaves out."
     )
     return {
         "data": loaded.name,

@@ -31,8 +31,8 @@ def program(
     """List the program that runs a network on an engine, one line an instruction.
 
     Each line has the number of the instruction, what it does, on which populations, and how.  Loops are
-    indented.  The same program runs on the golden model, in RTL and on a board; docs/instructions.md
-    explains every instruction.
+    indented.  The same program runs on the golden model, in RTL and on a board;
+    docs/reference/instructions.md explains every instruction.
 
     Without --board the engine is the default one of so many lanes, large enough for the network.
 

@@ -1,6 +1,6 @@
 """The engine for other people's designs: Verilog, a FuseSoC core, a C header and the register map.
 
-Register map and header are made from equilif_golden.link.registers; ``docs/registers.md`` is
+Register map and header are made from equilif_golden.link.registers; ``docs/reference/registers.md`` is
 :func:`markdown`, and a test keeps it so.
 
 The Verilog is plain Verilog-2005.  Amaranth's own would do for synthesis, but linters find a thousand
@@ -36,7 +36,7 @@ MARKDOWN = """\
 # Register map
 
 Made from `golden/equilif_golden/link/registers.py` by
-`python -m equilif.hardware.export > docs/registers.md`.
+`python -m equilif.hardware.export > docs/reference/registers.md`.
 
 The engine behind AXI4-Lite is `equilif_hdl.link.bus.AxiEngine`; its model is
 `golden/equilif_golden/link/bus.py`, which answers every access as the hardware does. Registers have 32 bits.

@@ -21,7 +21,7 @@ OWN_MANY = 256
 OWN_SAMPLES = 15_000  #: that a network sees while it learns, if that is in OWN_EPOCHS
 OWN_EPOCHS = (10, 100)  #: the fewest and the most
 OWN_HEADS = 8  #: queries of a memory: the program of 16 is longer than an engine holds
-#: phases long enough that the rates of spikes are those of the fixed point (docs/rates.md)
+#: phases in which spike rates reach the fixed point (docs/explanation/implicit_differentiation.md)
 SETTLED = {"free": 24, "nudged": 16, "window": 8}
 
 

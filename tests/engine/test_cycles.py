@@ -1,4 +1,4 @@
-"""The cycle model: docs/architecture.md's table of a retrieval, and how cycles grow.
+"""The cycle model: docs/explanation/architecture.md's table of a retrieval, and how cycles grow.
 
 That the model equals the RTL is in test_engine.py, on random programs of every pipeline.
 """
@@ -16,7 +16,7 @@ from equilif_golden.engine.isa import SCAN, Groups, Op
 from equilif_golden.engine.memories import looks
 from equilif_golden.engine.recall import recall
 
-DOCS = Path(__file__).parents[2] / "docs" / "architecture.md"
+DOCS = Path(__file__).parents[2] / "docs" / "explanation" / "architecture.md"
 
 
 def retrieval(patterns, values, lanes, pipeline):

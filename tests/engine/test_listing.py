@@ -44,8 +44,8 @@ def run(*arguments: object, code: int = 0) -> str:
 
 
 def test_the_page_of_instructions_is_that_of_the_table():
-    """After a change of the table:  python -m equilif_golden.engine.listing > docs/instructions.md"""
-    assert (Path(__file__).parents[2] / "docs" / "instructions.md").read_text() == markdown()
+    """Update: python -m equilif_golden.engine.listing > docs/reference/instructions.md"""
+    assert (Path(__file__).parents[2] / "docs" / "reference" / "instructions.md").read_text() == markdown()
 
 
 def test_a_listing_names_populations_and_indents_loops():

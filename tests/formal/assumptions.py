@@ -1,4 +1,4 @@
-"""What proofs assume, and what else shows that it is so: see docs/verification.md.
+"""What proofs assume, and what else shows that it is so: see docs/explanation/verification.md.
 
 An assumption that is wrong makes a proof worthless without making it fail.  So each one has a test of its
 own, in simulation or as a proof of who makes the signals.

@@ -18,13 +18,14 @@ import pytest
 import typer
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md")])
 NAMES = [str(p.relative_to(ROOT)) for p in PAGES]
 SOURCES = sorted(
     path
     for folder in ("equilif", "golden", "hdl", "sim", "boards", "tests", "benchmarks", "examples")
     for path in (ROOT / folder).rglob("*.py")
 )
+DOCS = ROOT / "docs"
 WIDTH = 110
 #: a command line: what calls it, the command, and what it is given
 COMMAND = r"(?<![\w./'-])(?<!from )(?:equilif|\./run) ([a-z]+)\b([^;|&]*)"
@@ -54,6 +55,11 @@ def headings(page: Path) -> set[str]:
     return {heading(h) for h in re.findall(r"^#+ (.+)$", page.read_text(), re.M)}
 
 
+def docs_pages() -> list[str]:
+    """Paths below docs/ of the pages in the tree."""
+    return [str(p.relative_to(DOCS)) for p in PAGES if p.is_relative_to(DOCS)]
+
+
 @every_page
 def test_every_link_leads_somewhere(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
@@ -62,21 +68,21 @@ def test_every_link_leads_somewhere(page):
         name, _, anchor = target.partition("#")
         path = page.parent / name if name else page
         assert path.exists(), f"{page.name}: there is no {target}"
-        if page.parent == ROOT / "docs":
-            assert path.resolve().is_relative_to(page.parent), f"{page.name}: the site has no {target}"
+        if page.is_relative_to(DOCS):
+            assert path.resolve().is_relative_to(DOCS), f"{page.name}: the site has no {target}"
         if anchor:
             assert anchor in headings(path), f"{page.name}: {path.name} has no heading {anchor}"
 
 
 def test_the_list_of_pages_leads_to_every_page():
-    links = re.findall(r"\]\((\w+\.md)\)", (ROOT / "docs" / "README.md").read_text())
-    assert sorted(links) == sorted(p.name for p in PAGES if p.parent.name == "docs" and p.name != "README.md")
+    links = re.findall(r"\]\(([\w/-]+\.md)\)", (DOCS / "README.md").read_text())
+    assert set(links) == {name for name in docs_pages() if name != "README.md"}
 
 
 def test_the_site_has_every_page():
     """mkdocs.yml: what its navigation has is what the list of pages has, and what is made from the code."""
-    told = re.findall(r"^ +- (?:\w+: )?(\w+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.M)
-    assert sorted(told) == sorted(p.name for p in PAGES if p.parent.name == "docs")
+    entries = re.findall(r"^ +- (?:[^:\n]+: )?([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.M)
+    assert sorted(entries) == sorted([*docs_pages(), "reference/commands.md"])
 
 
 @every_page
@@ -233,16 +239,16 @@ def test_every_example_runs_as_it_stands(page, example, tmp_path):
 def test_every_term_of_the_glossary_is_used():
     pages = {page: re.sub(r"\s+", " ", page.read_text()).lower() for page in PAGES}
     text = " ".join(content for page, content in pages.items() if page.name != "glossary.md")
-    terms = re.findall(r"^\* (.*?):", (ROOT / "docs" / "glossary.md").read_text(), re.M)
+    terms = re.findall(r"^\* (.*?):", (DOCS / "reference" / "glossary.md").read_text(), re.M)
     names = [name for term in terms for name in re.findall(r"\*\*([^*]+)\*\*", term)]
     assert len(names) >= 30 and len(set(names)) == len(names)
     assert not [name for name in names if not re.search(rf"\b{re.escape(name.lower())}", text)]
 
 
 def test_concepts_have_the_files_that_the_table_names():
-    """docs/architecture.md: each column is below a folder of its own."""
+    """docs/explanation/architecture.md: each column is below a folder of its own."""
     folders = ("golden/equilif_golden", "hdl/equilif_hdl", "sim/equilif_sim", "tests")
-    text = (ROOT / "docs" / "architecture.md").read_text()
+    text = (DOCS / "explanation" / "architecture.md").read_text()
     body = text.split("| concept | golden | hdl | sim (bench) | test |\n")[1].split("\n\n")[0]
     rows = [line.strip("| ").split(" | ") for line in body.replace("|  ", "| -  ").splitlines()[1:]]
     cells = [(f, cell) for row in rows for f, cell in zip(folders, row[1:], strict=True)]

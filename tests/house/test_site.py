@@ -79,14 +79,17 @@ def test_no_page_needs_the_network(site):
 
 @pytest.mark.browser
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("page", ["index", "tutorial", "paper", "boards", "memory", "reference/commands"])
+@pytest.mark.parametrize(
+    "page",
+    ["index", "tutorial", "explanation/paper", "boards", "explanation/attention", "reference/commands"],
+)
 def test_a_page_is_whole_in_a_browser_and_asks_nobody(site, browser, page, width):
     browser.get_log("browser")
     show(browser, (site / f"{page}.html").as_uri(), width)
     shot(browser, SHOTS / f"site-{page.replace('/', '-')}-{width}.png")
     assert browser.get_log("browser") == []
     pictures = browser.execute_script("return [...document.images].map(i => i.complete && i.naturalWidth)")
-    assert all(pictures) and (pictures or page != "memory")
+    assert all(pictures) and (pictures or page != "explanation/attention")
     assert browser.execute_script("return document.documentElement.scrollWidth") == width
     asked = browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
     assert all(address.startswith("file:") for address in asked)

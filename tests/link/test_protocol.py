@@ -109,7 +109,7 @@ def test_identity_round_trip(config):
 
 def test_the_page_has_the_tables_of_the_protocol():
     """After a change of them:  python -m equilif_golden.link.protocol  prints what belongs there."""
-    page = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "protocol.md").read_text()
     assert all(table in page for table in tables())
     assert set(MEANING) == set(Status)
 

@@ -15,8 +15,8 @@ CONFIG = EngineConfig(lanes=8, tiles=96, pipeline=Pipeline.SPRAM)
 
 
 def test_documentation_is_that_of_the_map():
-    """After a change of the map:  python -m equilif.hardware.export > docs/registers.md"""
-    assert (Path(__file__).parents[2] / "docs" / "registers.md").read_text() == markdown()
+    """After a change of the map:  python -m equilif.hardware.export > docs/reference/registers.md"""
+    assert (Path(__file__).parents[2] / "docs" / "reference" / "registers.md").read_text() == markdown()
 
 
 def test_fields_do_not_overlap():

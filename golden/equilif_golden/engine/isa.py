@@ -4,7 +4,7 @@ An operation has operands and modes with names of its own.  :data:`OPERATIONS` s
 in the code, what it may be and what it means.  From this table come the check of a program
 (:func:`check`), the checker in the RTL, random programs for the benches, listings
 (equilif_golden.engine.listing), the counts of what a run does (equilif_golden.engine.activity) and
-docs/instructions.md.  An operation is called to make an instruction:
+docs/reference/instructions.md.  An operation is called to make an instruction:
 
     Op.STEP(groups, threshold=4096, leak=3)
 

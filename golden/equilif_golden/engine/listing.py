@@ -1,4 +1,4 @@
-"""Programs for people to read, and the manual's page of instructions: docs/instructions.md is
+"""Programs for people to read, and the manual's page of instructions: docs/reference/instructions.md is
 :func:`markdown`, and a test keeps it so.
 """
 
@@ -114,7 +114,7 @@ MARKDOWN = """\
 # Instructions
 
 Made from `golden/equilif_golden/engine/isa.py` by
-`python -m equilif_golden.engine.listing > docs/instructions.md`.
+`python -m equilif_golden.engine.listing > docs/reference/instructions.md`.
 
 The engine runs a network as a program. `equilif program network.npz` lists the program of a network.
 `equilif_golden.engine.isa.Op` makes instructions, as in `Op.STEP(groups, threshold=4096, leak=3)`, and

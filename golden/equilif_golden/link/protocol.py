@@ -5,8 +5,8 @@ The only place where they are written down.
     frame   command  sequence  payload...  CRC-32        reply   status  sequence  payload...  CRC-32
 
 Frames are delimited by SLIP (RFC 1055), numbers are little endian, the CRC is zlib's over everything
-before it.  docs/protocol.md explains; ``equilif_golden.link.device`` is the executable reference of the
-device side.
+before it.  docs/reference/protocol.md explains; ``equilif_golden.link.device`` is the executable reference of
+the device side.
 """
 
 from __future__ import annotations
@@ -261,7 +261,7 @@ def unseal(frame: bytes) -> tuple[int, int, bytes]:
 
 
 def tables() -> tuple[str, str]:
-    """Identity and status codes, as docs/protocol.md has them."""
+    """Identity and status codes, as docs/reference/protocol.md has them."""
     forms = {"B": "u8", "H": "u16", "I": "u32", "x": "0"}
     identity = "\n".join(
         f"| {name.replace('_', ' ')} | {forms[form]} | {text} |".replace("  ", " ")
