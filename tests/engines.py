@@ -84,7 +84,7 @@ def visible(*signals: str) -> str:
 def walk(config, n):
     """Cycles of a run that walks through n groups."""
     registers = config.registers
-    more = registers.weights + registers.exchange + registers.neuron + (registers.queue > 0)
+    more = registers.weight_read + registers.butterfly + registers.neuron + (registers.queue > 0)
     return 12 + n + more
 
 

@@ -65,19 +65,19 @@ def delayed(m: Module, value: Value, cycles: int, name: str) -> Value:
     return value
 
 
-def exchange(m: Module, words: Sequence[Value], across: Value, name: str, first: int = 0) -> list[Value]:
+def butterfly(m: Module, words: Sequence[Value], across: Value, name: str, first: int = 0) -> list[Value]:
     """``out[j] = words[j ^ (across << first)]``: for every bit a level in which pairs change places, or not.
 
     Its wires are shorter than those of a rotation, and the same word undoes it.
     """
     p = len(words)
-    exchanged = list(words)
+    permuted = list(words)
     for level, bit in enumerate(across, first):
         out = [Signal(len(words[0]), name=f"{name}_{level}_{j}") for j in range(p)]
         for j in range(p):
-            m.d.comb += out[j].eq(Mux(bit, exchanged[j ^ 1 << level], exchanged[j]))
-        exchanged = list(out)
-    return exchanged
+            m.d.comb += out[j].eq(Mux(bit, permuted[j ^ 1 << level], permuted[j]))
+        permuted = list(out)
+    return permuted
 
 
 def lowest_set(mask: Value) -> Value:

@@ -30,7 +30,7 @@ from amaranth.lib import wiring
 from equilif_golden.engine.activity import NAMES
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Instruction, assemble, check
-from equilif_golden.engine.memories import marked, memories
+from equilif_golden.engine.memories import has_nonzero_flag, memories
 from equilif_golden.engine.port import Region, Run, readable, writable
 from equilif_golden.fixed import Raw
 from equilif_hdl.engine.engine import Engine
@@ -320,7 +320,7 @@ class VerilatedEngine:
         memory = memories(self.config)[name]
         width = memory.width
         depth = memory.depth
-        stored = width + (name in ("plus", "minus") and marked(self.config))
+        stored = width + (name in ("plus", "minus") and has_nonzero_flag(self.config))
         bits = stored * p
         size = next((n for n in (1, 2, 4, 8) if bits <= 8 * n), 4 * -(-bits // 32))
         address = self._lib.sim_peek(self._sim, MEMORIES.index(name))

@@ -53,9 +53,9 @@ def as_before(pipeline):
 def test_registers_of_a_pipeline():
     assert EngineConfig(pipeline=Pipeline.SPRAM).registers == Registers()
     few, registers, many = (EngineConfig(lanes=lanes).registers for lanes in (4, 16, 32))
-    assert registers.weights == 3 and all(vars(registers).values()), "every place has one"
+    assert registers.weight_read == 3 and all(vars(registers).values()), "every place has one"
     assert all(getattr(few, name) <= n for name, n in vars(registers).items())
-    assert many == replace(registers, exchange=2, neuron=2)
+    assert many == replace(registers, butterfly=2, neuron=2)
 
 
 @pytest.mark.parametrize("pipeline", Pipeline)

@@ -13,7 +13,7 @@ import pytest
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.cycles import Flow, Timekeeper
 from equilif_golden.engine.isa import SCAN, Groups, Op
-from equilif_golden.engine.memories import looks
+from equilif_golden.engine.memories import skips_unchanged
 from equilif_golden.engine.recall import recall
 
 DOCS = Path(__file__).parents[2] / "docs" / "explanation" / "architecture.md"
@@ -63,5 +63,5 @@ def test_a_group_more_is_a_cycle_more(pipeline):
             return time.halt()
 
         for n in range(4, 9):
-            twice = op is Op.LEARN and (config.single_port or looks(config))
+            twice = op is Op.LEARN and (config.single_port or skips_unchanged(config))
             assert cycles(n + 1) - cycles(n) == 1 + twice

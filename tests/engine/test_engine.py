@@ -23,7 +23,7 @@ from equilif_golden.engine.isa import (
     SoftmaxMode,
     SourceMode,
 )
-from equilif_golden.engine.memories import looks, memories
+from equilif_golden.engine.memories import memories, skips_unchanged
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region, region_size
 from equilif_golden.kernel import Kernel
@@ -61,7 +61,7 @@ def test_every_pipeline_is_tested():
     ids=["plain", "attention", "all"],
 )
 def test_far_lanes_take_two_cycles_more(options):
-    """With 32 lanes there is one more register in the exchange, and one behind the leak."""
+    """With 32 lanes there is one more register in the butterfly, and one behind the leak."""
     config = dataclasses.replace(CONFIGS["P8"], lanes=32, **options)
     assert walk(config, 1) == walk(CONFIGS["P8"], 1) + 2
     engine = verilated(config)
@@ -412,7 +412,7 @@ def test_cycles_of_softmax(engine):
     if config.softmax:
         levels = (config.lanes - 1).bit_length()
         registers = config.registers
-        stages = levels + registers.weights + registers.exchange + registers.exponential
+        stages = levels + registers.weight_read + registers.butterfly + registers.exponential
         for n in range(1, 9):
             for mode in (0, SoftmaxMode.ABSOLUTE | ResultMode.PLUS):
                 measured = cycles(engine, Instruction(op=Op.SOFTMAX, mode=mode, shift=2, dst=0, n_dst=n))
@@ -467,5 +467,5 @@ def test_cycles_of_learn(engine):
         return cycles(engine, Instruction(op=Op.LEARN, gain=1, shift=18, src=0, n_src=2, dst=0, n_dst=n_dst))
 
     for n_dst in range(3, 8):
-        more = 2 * p * (2 if config.single_port else 1) + looks(config)
+        more = 2 * p * (2 if config.single_port else 1) + skips_unchanged(config)
         assert learn(n_dst + 1) - learn(n_dst) == more, n_dst

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.campaign import chain_of, difference
-from equilif_golden.engine.memories import marked, memories
+from equilif_golden.engine.memories import has_nonzero_flag, memories
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region, updates_at
 from equilif_sim.tools.programs import random_program, random_values, random_weights
@@ -72,7 +72,7 @@ def test_garbage_at_power_up(name):
     for _ in range(4):
         engine = verilated(CONFIGS[name])
         for number, memory in enumerate(memories(config).values()):
-            stored = memory.width + (MEMORIES[number] in ("plus", "minus") and marked(config))
+            stored = memory.width + (MEMORIES[number] in ("plus", "minus") and has_nonzero_flag(config))
             size = next((n for n in (1, 2, 4, 8) if stored * config.lanes <= 8 * n), 0)
             bits = stored * config.lanes
             size = size or 4 * -(-bits // 32)

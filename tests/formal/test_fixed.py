@@ -11,7 +11,7 @@ from equilif_golden.blocks.plasticity import DITHER_COLUMN, DITHER_ROW, DITHER_W
 from equilif_golden.fixed import SQ
 from equilif_hdl.fixed import (
     at_least,
-    exchange,
+    butterfly,
     lowest_set,
     popcount,
     saturate,
@@ -135,15 +135,15 @@ def test_lowest_set():
 
 def test_exchange():
     """In one go, and in two halves as a deep pipeline has it."""
-    p = Proof("exchange = word j comes from j ^ across", FIXED)
+    p = Proof("butterfly = word j comes from j ^ across", FIXED)
     for lanes in (4, 8, 16):
         words = [p.any(2, f"word{lanes}_{k}") for k in range(lanes)]
         levels = lanes.bit_length() - 1
         across = p.any(levels, f"across{lanes}")
-        whole = exchange(p.m, words, across, f"whole{lanes}")
+        whole = butterfly(p.m, words, across, f"whole{lanes}")
         half = levels // 2
-        halves = exchange(p.m, words, across[:half], f"low{lanes}")
-        halves = exchange(p.m, halves, across[half:], f"high{lanes}", half)
+        halves = butterfly(p.m, words, across[:half], f"low{lanes}")
+        halves = butterfly(p.m, halves, across[half:], f"high{lanes}", half)
         for j in range(lanes):
             want = Array(words[j ^ k] for k in range(lanes))[across]
             p.claim(f"{j} of {lanes}", (whole[j] == want) & (halves[j] == want))

@@ -29,7 +29,7 @@ from equilif_golden.engine.isa import (
     Operation,
     Span,
 )
-from equilif_golden.engine.memories import looks
+from equilif_golden.engine.memories import skips_unchanged
 from equilif_golden.fixed import Raw
 
 NAMES = (
@@ -99,7 +99,7 @@ def fetches(i: Instruction, events: npt.NDArray[np.bool_], config: EngineConfig)
     """
     if i.op == Op.LEARN and config.single_port:
         return int(np.maximum(events.sum(axis=1), 1).sum())
-    return len(events) + i.n_dst * (i.op == Op.LEARN and looks(config))
+    return len(events) + i.n_dst * (i.op == Op.LEARN and skips_unchanged(config))
 
 
 def activity(i: Instruction, config: EngineConfig, events: npt.NDArray[np.bool_], reach: Raw) -> Raw:

@@ -38,50 +38,51 @@ class Pipeline(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Registers:
-    """Registers that a pipeline has beyond those of every engine: how many, one behind the other.
+    """Pipeline registers in addition to those of every engine: the number in series at each place.
 
-    Their cycles are counted by equilif_golden.engine.cycles and equilif_hdl.engine.stages.Timing.
+    equilif_golden.engine.cycles and equilif_hdl.engine.stages.Timing count their cycles.
     """
 
-    weights_before: int = 0  #: before the weight memories
-    weights_behind: int = 0  #: behind them
-    exchange: int = 0  #: in the exchange between banks and lanes, and behind it
-    gain: int = 0  #: in the multiplication of u+ and u- by the gain; without any it is done in the walker
-    update: int = 0  #: behind the product of u- and v-
-    noise: int = 0  #: behind the tables of LEARN's noise
-    neuron: int = 0  #: before the LIF neuron, and behind it
+    weight_input: int = 0  #: at the inputs of the weight memories
+    weight_output: int = 0  #: at their outputs
+    butterfly: int = 0  #: inside and after the butterfly between banks and lanes
+    gain: int = 0  #: in the products of u+ and u- with the gain; 0: the walker multiplies
+    update_product: int = 0  #: after the product of u- and v-
+    noise: int = 0  #: after the look-up of LEARN's noise
+    neuron: int = 0  #: before and after the LIF neuron
     exponential: int = 0  #: in the exponential of SOFTMAX
-    constants: int = 0  #: on the way of an instruction's constants to all lanes
-    writes: int = 0  #: before the write ports of neuron state and values
-    spikes: int = 0  #: behind the counts of spikes, lanes that are near each other together
+    constants: int = 0  #: between the instruction's constants and the lanes
+    state_write: int = 0  #: before the write ports of neuron state and values
+    spike_count: int = 0  #: after the spike counts of groups of neighbouring lanes
     host: int = 0  #: between host and memories
-    queue: int = 0  #: instructions that wait for the dispatcher
+    queue: int = 0  #: entries of the instruction queue before the dispatcher
 
     @property
-    def weights(self) -> int:
-        return self.weights_before + self.weights_behind
+    def weight_read(self) -> int:
+        """Registers between the address of a weight and its data."""
+        return self.weight_input + self.weight_output
 
 
-_FEW_LANES = Registers(weights_before=1, weights_behind=1, neuron=1, constants=1, writes=1, queue=4)
-#: wires are longer
+_FEW_LANES = Registers(weight_input=1, weight_output=1, neuron=1, constants=1, state_write=1, queue=4)
+#: longer wires
 _LANES_8 = Registers(
-    weights_before=1,
-    weights_behind=2,
-    exchange=1,
+    weight_input=1,
+    weight_output=2,
+    butterfly=1,
     gain=2,
-    update=1,
+    update_product=1,
     noise=1,
     neuron=1,
     exponential=1,
     constants=1,
-    writes=1,
-    spikes=1,
+    state_write=1,
+    spike_count=1,
     host=1,
     queue=4,
 )
-#: they cross a large die
-_LANES_32 = replace(_LANES_8, exchange=2, neuron=2)
-#: of the DEEP pipeline, by lanes
+#: wires across a large die
+_LANES_32 = replace(_LANES_8, butterfly=2, neuron=2)
+#: DEEP pipeline, by number of lanes
 _DEEP = {2: _FEW_LANES, 4: _FEW_LANES, 8: _LANES_8, 16: _LANES_8, 32: _LANES_32}
 
 
@@ -167,7 +168,7 @@ class EngineConfig(Options):
 
     @property
     def registers(self) -> Registers:
-        """Of the pipeline."""
+        """Pipeline registers."""
         return Registers() if self.single_port else _DEEP[self.lanes]
 
     @property

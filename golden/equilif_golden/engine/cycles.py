@@ -19,7 +19,7 @@ from equilif_golden.blocks.softmax import RECIPROCAL
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.geometry import Geometry
 from equilif_golden.engine.isa import SCAN, WALK, WORDS, Instruction, Op
-from equilif_golden.engine.memories import looks
+from equilif_golden.engine.memories import skips_unchanged
 
 #: cycles from the start of a run, or from a jump, to a complete instruction
 FIRST = WORDS + 2
@@ -50,7 +50,7 @@ class Flow(Enum):
 
 def writes_after(config: EngineConfig) -> int:
     """Cycles from a command of LEARN to the first that reads what it has written."""
-    return 2 if config.single_port else 5 + config.registers.weights
+    return 2 if config.single_port else 5 + config.registers.weight_read
 
 
 class Scan(NamedTuple):
@@ -121,7 +121,7 @@ class Timekeeper:
     def __init__(self, config: EngineConfig):
         self.config = config
         registers = config.registers
-        self._lead = registers.weights + registers.exchange
+        self._lead = registers.weight_read + registers.butterfly
         self._step = STEP + registers.neuron
         self._queue = registers.queue
         self._complete = FIRST  #: the next instruction is complete
@@ -288,7 +288,7 @@ class Timekeeper:
         first = False  # the next event is the first one of a position
         ready = 0
         now = start
-        if learning and looks(self.config):
+        if learning and skips_unchanged(self.config):
             now += i.n_dst + 1
         while True:
             now += 1

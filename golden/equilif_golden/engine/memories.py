@@ -48,18 +48,18 @@ def memories(config: EngineConfig) -> dict[str, Size]:
     }
 
 
-def marked(config: EngineConfig) -> bool:
-    """A value has a bit more in hardware: that it is not zero.
+def has_nonzero_flag(config: EngineConfig) -> bool:
+    """Whether the RTL stores a ninth bit with each value: the value is not zero.
 
-    A block RAM has that bit to spare, and to look at it is faster than to look at eight.
+    A block RAM has that bit to spare, and one bit is faster to test than eight.
     """
     return not config.single_port
 
 
-def looks(config: EngineConfig) -> bool:
-    """LEARN looks at its destination first.
+def skips_unchanged(config: EngineConfig) -> bool:
+    """Whether LEARN reads its destination first and skips weights that cannot change.
 
-    A weight can only change if a rate differs between +beta and -beta, at either end of its synapse.  Where
-    none differs in the whole destination, sources take part whose own rate differs.
+    A weight can only change if a rate at either end of its synapse differs between +beta and -beta.  If no
+    rate of the destination differs, LEARN scans only the sources whose own rate differs.
     """
     return not config.single_port

@@ -38,7 +38,7 @@ from equilif_golden.engine.isa import (
     SourceMode,
     check,
 )
-from equilif_golden.engine.memories import looks, memories
+from equilif_golden.engine.memories import memories, skips_unchanged
 from equilif_golden.engine.port import Region, Run, dither_position, readable, updates_at, writable
 from equilif_golden.fixed import Fixed, Raw, saturate, truth
 
@@ -239,7 +239,7 @@ class EngineModel:
             memory = self.minus
         source = slice(i.src, i.src + i.n_src * (i.op in SCAN))
         found: npt.NDArray[np.bool_] = memory[source] != 0
-        if i.op == Op.LEARN and looks(self.config):
+        if i.op == Op.LEARN and skips_unchanged(self.config):
             differs = self.plus != self.minus
             if not differs[i.groups("groups").slice].any():
                 found &= differs[source]

@@ -63,8 +63,8 @@ class Access(wiring.Component):
         self.config = config
         registers = config.registers
         # a read waits for a write of values that came before it
-        self.late = registers.writes
-        self.latency = self.late + 2 + registers.weights + registers.exchange
+        self.late = registers.state_write
+        self.latency = self.late + 2 + registers.weight_read + registers.butterfly
         super().__init__(
             {
                 "region": In(2),

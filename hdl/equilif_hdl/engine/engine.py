@@ -24,7 +24,7 @@ from amaranth.lib.wiring import In, connect
 from equilif_golden.blocks.plasticity import DITHER_UPDATE, DITHER_WIDTH
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import SYNAPTIC, WALK
-from equilif_golden.engine.memories import looks
+from equilif_golden.engine.memories import skips_unchanged
 from equilif_hdl.engine.access import Access
 from equilif_hdl.engine.activity import Activity
 from equilif_hdl.engine.argmax import Argmax
@@ -195,7 +195,7 @@ class Engine(wiring.Component):
                 scanner.steps.eq(geometry.steps),
                 walker.steps.eq(geometry.steps),
             ]
-        if looks(cfg):
+        if skips_unchanged(cfg):
             m.d.comb += [scanner.dst.eq(ins.dst), scanner.n_dst.eq(ins.n_dst)]
 
     def _count(

@@ -265,7 +265,7 @@ class Lane(wiring.Component):
         timing = self.timing
         m.submodules.plasticity = plasticity = Plasticity(
             cfg.numerics,
-            multiplied=cfg.registers.update > 0,
+            multiplied=cfg.registers.update_product > 0,
             added=timing.added,
             signed_values=cfg.softmax,
         )

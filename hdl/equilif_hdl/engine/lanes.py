@@ -9,10 +9,10 @@
                            '--------- A, B, Q, S ------'
 
     stage        0 command    1            2              3                    4             5
-    GATHER DRIVE W address    exchange     x scale        + A or B  --> A, B
+    GATHER DRIVE W address    butterfly     x scale        + A or B  --> A, B
     NUDGE        V, S address              x strength     + A  --> A
     STEP                                   A, B address   A + B, saturate      spike, reset  leak  --> A, Q, S
-    LEARN        V address    exchange V   u+ v+          - u- v-              >>, + W       --> W
+    LEARN        V address    butterfly V   u+ v+          - u- v-              >>, + W       --> W
                                            W address (1)
     RELAY                                  B address      >> 1 .. 4            >> rest, clip  --> V
     SOFTMAX                                A, B address   >> 1 .. 4            (2)
@@ -24,7 +24,7 @@
     (2) see equilif_hdl.blocks.softmax; e x R, in two stages --> V
 
 Latency: as drawn for a single port; equilif_hdl.engine.stages.Timing has the stages of every pipeline.
-Registers around the weights and in the exchange come before stage 0, a stage each.  Throughput: a command a
+Registers around the weights and in the butterfly come before stage 0, a stage each.  Throughput: a command a
 cycle; LEARN on a single-port weight memory one in two.  Unless weights have a single port, a sum can be read
 in the very cycle in which it is written, and commands for the same group may follow each other.
 """
@@ -46,7 +46,7 @@ from equilif_hdl.engine.port import LanesPort, ScanPort
 from equilif_hdl.engine.stages import Stages, Told, told
 from equilif_hdl.engine.state import READ, WRITTEN, State
 from equilif_hdl.engine.weights import WeightArray
-from equilif_hdl.fixed import delayed, domain, exchange, lanes_of, popcount, total
+from equilif_hdl.fixed import butterfly, delayed, domain, lanes_of, popcount, total
 from equilif_hdl.typed import signal_of
 
 #: lanes whose spikes are counted where they are
@@ -71,8 +71,8 @@ class Lanes(wiring.Component):
     host_data : In(16)
         What it writes: a weight, or values at +beta (low byte) and -beta.
     spike_count : Out
-        Spikes of the group that a STEP writes in this cycle, or with ``registers.spikes`` wrote in the last
-        one.
+        Number of spikes of the group that a STEP writes in this cycle; with ``registers.spike_count`` one
+        cycle later.
     told : Out(Told)
         What the sequencer is told; not while ``empty``.
     """
@@ -153,7 +153,9 @@ class Lanes(wiring.Component):
                 lane.row.eq(stages.e[timing.draw]),
             ]
         steps = stages.has(m, timing.step, Op.STEP)
-        if cfg.registers.spikes:  # they come from all over the die: first they are counted where they are
+        if (
+            cfg.registers.spike_count
+        ):  # they come from all over the die: first they are counted where they are
             near = [state.spikes[first : first + NEAR] for first in range(0, cfg.lanes, NEAR)]
             counts = [Signal(range(NEAR + 1), name=f"count_{k}") for k in range(len(near))]
             for count, some in zip(counts, near, strict=True):
@@ -185,16 +187,16 @@ class Lanes(wiring.Component):
         ]
         values = [Cat(a, b) for a, b in zip(lanes_of(state.plus, p), lanes_of(state.minus, p), strict=True)]
         words: list[Value] = [Mux(axpy, w, v) for w, v in zip(lanes_of(weights.data, p), values, strict=True)]
-        if not self.config.registers.exchange:
-            return exchange(m, words, across, "exchanged")
+        if not self.config.registers.butterfly:
+            return butterfly(m, words, across, "permuted")
         # 8 of 32 lanes lie in a row of block RAMs: three of the five levels come first, within the row.  The
         # other two go from row to row.  So the wires do not all meet in the middle of the die
         halfway = len(across) * 3 // 5
         half: list[Value] = [Signal(16, name=f"half_{j}", reset_less=True) for j in range(p)]
-        begun = exchange(m, words, across[:halfway], "exchanged")
+        begun = butterfly(m, words, across[:halfway], "permuted")
         m.d.sync += [h.eq(word) for h, word in zip(half, begun, strict=True)]
-        words = exchange(m, half, delayed(m, across[halfway:], 1, "rest"), "exchanged", halfway)
-        behind = self.config.registers.exchange - 1
+        words = butterfly(m, half, delayed(m, across[halfway:], 1, "rest"), "permuted", halfway)
+        behind = self.config.registers.butterfly - 1
         return [delayed(m, word, behind, f"word_{j}") for j, word in enumerate(words)]
 
     def _connect_state(self, m: Module, state: State, lanes: list[Lane]) -> None:

@@ -9,7 +9,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.memories import marked
+from equilif_golden.engine.memories import has_nonzero_flag
 from equilif_golden.engine.port import Region, region_size
 from equilif_hdl.engine.activity import COUNTS
 from equilif_hdl.engine.isa import group_bits, lane_bits, tile_bits
@@ -181,6 +181,6 @@ class ScanPort(wiring.Signature):
                 "spikes": In(p),
                 "plus": In(8 * p),
                 "minus": In(8 * p),
-                **({"plus_there": In(p), "minus_there": In(p)} if marked(config) else {}),
+                **({"plus_there": In(p), "minus_there": In(p)} if has_nonzero_flag(config) else {}),
             }
         )

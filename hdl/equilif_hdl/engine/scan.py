@@ -30,7 +30,7 @@ from amaranth.lib.wiring import In, Out
 
 from equilif_golden.blocks.plasticity import DITHER_ROW, DITHER_WIDTH
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.memories import looks, marked
+from equilif_golden.engine.memories import has_nonzero_flag, skips_unchanged
 from equilif_hdl.engine.geometry import Positions, Steps, steps
 from equilif_hdl.engine.isa import Event, Walk, event, group_bits, tile_bits, walk
 from equilif_hdl.engine.port import ScanPort
@@ -134,7 +134,7 @@ class Scanner(wiring.Component):
                 "start": In(1),
                 "src": In(group),
                 "n_src": In(group + 1),
-                **({"dst": In(group), "n_dst": In(group + 1)} if looks(config) else {}),
+                **({"dst": In(group), "n_dst": In(group + 1)} if skips_unchanged(config) else {}),
                 "tile": In(tile_bits(config)),
                 "stride": In(group + 1),
                 **({"first": In(group), "steps": In(steps(config))} if config.convolution else {}),
@@ -168,7 +168,7 @@ class Scanner(wiring.Component):
             m.d.sync += [address.eq(address + 1), left.eq(left - 1), *go_on]
         with m.If(self.start):
             m.d.sync += [address.eq(self.src), left.eq(self.n_src), *begin]
-        if looks(self.config):
+        if skips_unchanged(self.config):
             with m.If(self.start & self.learning):
                 m.d.sync += [address.eq(self.dst), left.eq(self.n_dst)]
         with m.If(room):  # nobody looks at what is not valid, and this is known before the group is there
@@ -233,7 +233,7 @@ class Scanner(wiring.Component):
     def _valued(self) -> tuple[Value, Value]:
         """Lanes whose values at +beta are not zero, and those whose values at -beta are not."""
         memory = self.memory
-        if marked(self.config):
+        if has_nonzero_flag(self.config):
             return memory.plus_there, memory.minus_there
         plus = Cat(value.any() for value in lanes_of(memory.plus, self.config.lanes))
         minus = Cat(value.any() for value in lanes_of(memory.minus, self.config.lanes))

@@ -66,9 +66,9 @@ class Timing:
 
     def __init__(self, config: EngineConfig):
         registers = config.registers
-        self.lead = registers.weights + registers.exchange
+        self.lead = registers.weight_read + registers.butterfly
         self.turn = 1
-        self.words = self.turn - registers.exchange
+        self.words = self.turn - registers.butterfly
         self.read = 2
         self.sum = 3
         self.near = self.sum + 1
@@ -80,12 +80,12 @@ class Timing:
         # noise on a single port stays for two cycles, so it is taken earlier
         self.noise = self.turn - config.single_port
         self.draw = self.noise - registers.noise
-        self.minus = self.sum - registers.update
+        self.minus = self.sum - registers.update_product
         self.learn = self.sum + 2 + self.added
         # the weight on a single port is used as it comes, so that it is written in the cycle after; else it
         # waits in a register
         self.weight = self.learn if config.single_port else self.sum
-        self.read_weight = self.weight - (1 + registers.weights)
+        self.read_weight = self.weight - (1 + registers.weight_read)
         self.last = self.step
         assert self.learn - self.read_weight + 1 == writes_after(config)
 

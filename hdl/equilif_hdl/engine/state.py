@@ -14,7 +14,7 @@ A is the membrane with its gathered input, B the static drive, Q the charge, S s
 GATHER, NUDGE, RESET, SAVE and RESTORE: DRIVE and RESET of mode STATIC write B, the others A.  Copies are
 SAVE and RESTORE.  Stages are those of equilif_hdl.engine.stages.Timing.
 
-Latency: 1 cycle from address to data; V ``registers.weights`` more, but not for the scanner and MEASURE.
+Latency: 1 cycle from address to data; V ``registers.weight_read`` more, but not for the scanner and MEASURE.
 Throughput: a group a cycle, read and written.
 """
 
@@ -29,7 +29,7 @@ from amaranth.lib.wiring import In, Out
 
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Op, ResetMode, ResultMode
-from equilif_golden.engine.memories import marked, memories
+from equilif_golden.engine.memories import has_nonzero_flag, memories
 from equilif_hdl.engine.isa import INSTRUCTION, Instruction, group_bits, has_mode, is_one_of
 from equilif_hdl.engine.port import ScanPort
 from equilif_hdl.engine.stages import COPIES, SUMS, Stages, rereads
@@ -64,7 +64,7 @@ class State(wiring.Component):
     scan : In(ScanPort)
         The scanner's access to S and V.
     plus, minus : Out(8 P)
-        What V puts out, ``registers.weights`` cycles later.
+        What V puts out, ``registers.weight_read`` cycles later.
     a, b, q : Out
         What A, B and Q put out, P lanes side by side.
     host_read : In(1)
@@ -147,7 +147,7 @@ class State(wiring.Component):
         s = self._memory(m, "s")
         plus = self._memory(m, "plus", by_lane=True)
         minus = self._memory(m, "minus", by_lane=True)
-        stages = self.config.registers.weights
+        stages = self.config.registers.weight_read
         m.d.comb += [
             self.a.eq(a.rd.data),
             self.b.eq(b.rd.data),
@@ -159,7 +159,7 @@ class State(wiring.Component):
         for name, found in (("plus", plus.rd.data), ("minus", minus.rd.data)):
             read = lanes_of(found, self.config.lanes)
             m.d.comb += getattr(self.scan, name).eq(Cat(value[:8] for value in read))
-            if marked(self.config):
+            if has_nonzero_flag(self.config):
                 m.d.comb += getattr(self.scan, f"{name}_there").eq(Cat(value[8] for value in read))
         self._read_state(m, a, b, q, s)
         self._read_values(m, plus, minus)
@@ -172,7 +172,7 @@ class State(wiring.Component):
     def _memory(self, m: Module, name: str, *, by_lane: bool = False) -> Ports:
         """``by_lane``: one lane can be written alone, as the host does."""
         size = memories(self.config)[name]
-        width = size.width + (by_lane and marked(self.config))
+        width = size.width + (by_lane and has_nonzero_flag(self.config))
         # values are many, and go to the block RAMs that a large engine's weights leave, but for so few groups
         # that hardly anything of a block would be used
         block = by_lane and not self.config.single_port and size.depth >= SHALLOW
@@ -190,7 +190,7 @@ class State(wiring.Component):
         charging = stages.timing.step - 1
         restores = stages.would(m, read, Op.RESTORE)
         m.d.comb += [a.rd.addr.eq(Cat(self._place(read), restores)), b.rd.addr.eq(stages.group[read])]
-        ahead = self.config.registers.writes  # as in _write_state
+        ahead = self.config.registers.state_write  # as in _write_state
         charges = stages.holds(charging - ahead, Op.STEP)
         m.d[domain(ahead)] += q.rd.addr.eq(
             Mux(charges, stages.group[charging - ahead], stages.group[read - ahead])
@@ -226,7 +226,7 @@ class State(wiring.Component):
         now = timing.sum
         steps = stages.has(m, timing.step, Op.STEP)
         # strobes and places go to every lane: with registers they are decided a stage earlier
-        ahead = cfg.registers.writes
+        ahead = cfg.registers.state_write
         decided = m.d[domain(ahead)]
         stepping = stages.holds(timing.step - ahead, Op.STEP) if ahead else steps
         sums = stages.holds(now - ahead, *SUMS)
@@ -276,7 +276,7 @@ class State(wiring.Component):
         write = measures
         group = self.stages.group[timing.rate]
         # rates come late: the choice between them and all else is behind the registers
-        behind = cfg.registers.writes
+        behind = cfg.registers.state_write
         measured = delayed(m, measures, behind, "measured")
         rates = delayed(m, self.rates, behind, "rates")
         if cfg.softmax:
@@ -301,6 +301,6 @@ class State(wiring.Component):
             ]
             m.d.comb += written.eq(Mux(measured, rates, delayed(m, others, behind, f"others_{mode.name}")))
             stored: Value = written
-            if marked(cfg):
+            if has_nonzero_flag(cfg):
                 stored = Cat(Cat(value, value.any()) for value in lanes_of(written, cfg.lanes))
             m.d.comb += wr.data.eq(stored)

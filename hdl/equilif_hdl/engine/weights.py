@@ -4,7 +4,7 @@
                  row e:     tile * P + e                      element (e, k) is in bank e ^ k
                  column e:  tile * P + (bank ^ e)             element (i, e) is in bank i ^ e
 
-Layout as equilif_golden.blocks.synapse.to_words.  Latency: 1 + registers.weights.  Throughput: 1 read and
+Layout as equilif_golden.blocks.synapse.to_words.  Latency: 1 + registers.weight_read.  Throughput: 1 read and
 1 write a cycle; with ``single_port`` one of the two.
 
 With two ports there are registers around the memories, and a bank is cut for block RAMs of 16 Kbit.
@@ -102,7 +102,7 @@ class WeightArray(wiring.Component):
 
     def __init__(self, config: EngineConfig):
         self.config = config
-        self.latency = 1 + config.registers.weights
+        self.latency = 1 + config.registers.weight_read
         p = config.lanes
         tile = tile_bits(config)
         lane = lane_bits(config)
@@ -123,7 +123,7 @@ class WeightArray(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         p = self.config.lanes
-        before = self.config.registers.weights_before
+        before = self.config.registers.weight_input
         read = delayed(m, self.read, before, "read")
         w_data = delayed(m, self.w_data, before, "w_data")
         w_word = Cat(self.w_e, self.w_tile)
@@ -181,4 +181,4 @@ class WeightArray(wiring.Component):
             found = delayed(m, Cat(parts), 1, f"data{b}_{k}")
             here = delayed(m, segment.holds(bank.word), 2, f"here{b}_{k}")
             weight = Mux(here, found, weight) if k else found
-        return delayed(m, weight, self.config.registers.weights_behind - 1, f"data{b}")
+        return delayed(m, weight, self.config.registers.weight_output - 1, f"data{b}")

@@ -20,7 +20,7 @@ from equilif_golden.blocks.plasticity import DITHER_DESTINATION, DITHER_MASK, DI
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.geometry import Geometry
 from equilif_golden.engine.isa import Instruction, Op, SourceMode
-from equilif_golden.engine.memories import looks, marked
+from equilif_golden.engine.memories import has_nonzero_flag, skips_unchanged
 from equilif_golden.fixed import Raw
 from equilif_hdl.engine.isa import event
 from equilif_hdl.engine.scan import Scanner
@@ -70,7 +70,7 @@ class ScanBench:
             take = int(d.memory__take.value)
             assert fetch <= take <= int(d.busy.value), "who fetches has the address, and who is done has not"
             # the lanes read values while learning, and give way to a fetch alone
-            assert take == fetch or looks(self.config) or not d.learning.value
+            assert take == fetch or skips_unchanged(self.config) or not d.learning.value
             hold = int(d.memory__hold.value)
             # while learning, lanes that nothing stops read values
             assert not hold or not d.learning.value or int(d.blocking.value), "lanes read while a group waits"
@@ -88,7 +88,7 @@ class ScanBench:
         drive(self.dut, memory__spikes=spikes, memory__plus=plus, memory__minus=minus)
 
     def _mark(self, plus: int, minus: int) -> None:
-        if marked(self.config):
+        if has_nonzero_flag(self.config):
             drive(self.dut, memory__plus_there=plus, memory__minus_there=minus)
 
     def _taking_part(self, *, spiking: bool, learning: bool, by_minus: bool, dst: slice) -> Raw:
@@ -98,7 +98,7 @@ class ScanBench:
         if learning:
             differs = plus != minus
             found = np.asarray(plus | minus)
-            return found if differs[dst].any() or not looks(self.config) else found * differs
+            return found if differs[dst].any() or not skips_unchanged(self.config) else found * differs
         return np.asarray(minus if by_minus else plus)
 
     async def scan(
@@ -113,7 +113,7 @@ class ScanBench:
         source = self._taking_part(
             spiking=spiking, learning=learning, by_minus=by_minus, dst=slice(dst, dst + n_dst)
         )[src : src + n_src]
-        if looks(self.config):
+        if skips_unchanged(self.config):
             drive(self.dut, dst=dst, n_dst=n_dst)
         drive(self.dut, stride=stride)
         if self.config.convolution:
@@ -141,7 +141,7 @@ class ScanBench:
         dither = random.getrandbits(18)
         dst = random.randrange(most)
         source = self._taking_part(spiking=not learning, learning=learning, by_minus=False, dst=slice(0, 1))
-        if looks(self.config):
+        if skips_unchanged(self.config):
             drive(self.dut, dst=0, n_dst=1)
         # `first` is where LEARN looks, too, but nothing depends on that here
         drive(self.dut, first=dst, stride=1 if back else geometry.post)

@@ -377,7 +377,7 @@ async def cycles(dut: Any) -> None:
     )
     reads = await per_access(32, functools.partial(bench.master.init_read, data, 4))
     r = config.registers
-    assert round(reads) == 5 + r.weights + r.writes + r.host + r.exchange, reads
+    assert round(reads) == 5 + r.weight_read + r.state_write + r.host + r.butterfly, reads
     await bench.write(Region.PROGRAM, assemble([Op.HALT()]))
     load = functools.partial(bench.master.init_write, REGISTERS["LOAD"].offset, (1).to_bytes(4, "little"))
     # a word in 5 cycles and what the checker takes; no word behind the program is copied
