@@ -95,8 +95,8 @@ def _board(pipeline: Pipeline, family: Family) -> Board | None:
 
 def yosys() -> str:
     """Version of the Yosys that is here; MissingTool when there is none."""
-    said = subprocess.run([executable("yosys"), "-V"], capture_output=True, text=True, check=True).stdout
-    return said.split()[1]
+    output = subprocess.run([executable("yosys"), "-V"], capture_output=True, text=True, check=True).stdout
+    return output.split()[1]
 
 
 def measure(pipeline: Pipeline) -> Blocks:
@@ -120,8 +120,8 @@ def measure(pipeline: Pipeline) -> Blocks:
 def blocks(stat: Mapping[str, Any]) -> Blocks:
     """Yosys' statistics by block: its own cells, without those of the blocks inside of it."""
     found: dict[str, list[Cells]] = defaultdict(list)
-    for module, said in stat["modules"].items():
-        found[_block(module)].append(_kinds(said["num_cells_by_type"]))
+    for module, module_stat in stat["modules"].items():
+        found[_block(module)].append(_kinds(module_stat["num_cells_by_type"]))
     largest = {name: max(cells, key=lambda c: sum(c.values())) for name, cells in sorted(found.items())}
     whole: Cells = defaultdict(int)
     for cells in found.values():

@@ -100,8 +100,8 @@ def versions() -> dict[str, str]:
             continue
     for name, command in TOOLS.items():
         if shutil.which(command[0]):
-            said = subprocess.run(command, capture_output=True, text=True).stdout
-            number = re.search(r"\d+\.\d+", said)
+            output = subprocess.run(command, capture_output=True, text=True).stdout
+            number = re.search(r"\d+\.\d+", output)
             found[name] = number[0] if number else "?"
     return found
 
@@ -158,9 +158,9 @@ def of_tests(report: Path) -> dict[str, dict[str, Any]]:
         if not cases:
             continue
         ends = Counter(next((end.tag for end in case if end.tag in ENDS), "passed") for case in cases)
-        told = ", ".join(f"{n} {ENDS.get(end, end)}" for end, n in sorted(ends.items(), reverse=True))
+        summary = ", ".join(f"{n} {ENDS.get(end, end)}" for end, n in sorted(ends.items(), reverse=True))
         found[claim.name] = {
-            "result": f"FAILED: {told}" if ends["failure"] or ends["error"] else told,
+            "result": f"FAILED: {summary}" if ends["failure"] or ends["error"] else summary,
             "seconds": round(sum(float(case.attrib["time"]) for case in cases)),
             "date": date,
             "commit": records.stamp(claim.inputs)["commit"],

@@ -130,9 +130,11 @@ def measured(board: Board, baud: int, kernel: Kernel, eta: float, x: Raw, y: Raw
     cycles = sum(chip.sample(a, b).cycles for a, b in zip(x, y, strict=True))
     assert client.traffic.repeated == 0
     n = len(x)
-    told = client.traffic.sent - before.sent
-    heard = client.traffic.received - before.received
-    return Cost((told + heard) / n, cycles / n, board.clock_hz * n / (simulated.cycles - start))
+    bytes_sent = client.traffic.sent - before.sent
+    bytes_received = client.traffic.received - before.received
+    return Cost(
+        (bytes_sent + bytes_received) / n, cycles / n, board.clock_hz * n / (simulated.cycles - start)
+    )
 
 
 def sent(values: np.ndarray) -> int:

@@ -113,8 +113,10 @@ def _plasticity(registers: Sequence[str], signed: bool, numerics: Any) -> Target
 
 
 def _lane(config: EngineConfig, index: int) -> Target:
-    told = {"engine": dataclasses.asdict(config), "index": index}
-    return Target(lambda: Lane(config, index), "engine.lane", told, files=("engine/lane.py", "engine/isa.py"))
+    settings = {"engine": dataclasses.asdict(config), "index": index}
+    return Target(
+        lambda: Lane(config, index), "engine.lane", settings, files=("engine/lane.py", "engine/isa.py")
+    )
 
 
 def _of(block: Callable[[Any], Any], bench: str, config: Any, *own: str, only: str | None = None) -> Target:
@@ -123,11 +125,11 @@ def _of(block: Callable[[Any], Any], bench: str, config: Any, *own: str, only: s
 
 def _host(config: EngineConfig) -> Target:
     build_id = 0xDBC0_1234
-    told = {"engine": dataclasses.asdict(config), "n_bad": 300, "frame_bytes": 160, "build_id": build_id}
+    settings = {"engine": dataclasses.asdict(config), "n_bad": 300, "frame_bytes": 160, "build_id": build_id}
     return Target(
         lambda: HostBench(config, build_id=build_id, frame_bytes=160),
         "link.host",
-        told,
+        settings,
         files=("link/host.py",),
     )
 
@@ -136,8 +138,8 @@ def _bus() -> Target:
     config = EngineConfig(
         lanes=4, tiles=24, value_groups=16, state_groups=8, program_words=128, pipeline=Pipeline.SPRAM
     )
-    told = {"engine": dataclasses.asdict(config), "seed": 1, "programs": 1, "accesses": 120}
-    return Target(lambda: AxiEngine(config, build_id=0xC0FFEE), "link.bus", told, files=("link/bus.py",))
+    settings = {"engine": dataclasses.asdict(config), "seed": 1, "programs": 1, "accesses": 120}
+    return Target(lambda: AxiEngine(config, build_id=0xC0FFEE), "link.bus", settings, files=("link/bus.py",))
 
 
 def _alone(*own: str, beside: str = "") -> Target:

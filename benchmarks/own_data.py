@@ -190,14 +190,14 @@ SETS = {
 # -- commands --------------------------------------------------------------------------------------
 def command(folder: Path, *words: str) -> dict[str, Any]:
     """What a command writes with --json; it must end well."""
-    told = folder / "told.json"
+    output = folder / "output.json"
     print("$ equilif", *words, flush=True)
     try:
-        cli.app([*words, "--json", str(told)])
+        cli.app([*words, "--json", str(output)])
     except SystemExit as e:
         if e.code:
             raise
-    found: dict[str, Any] = json.loads(told.read_text())
+    found: dict[str, Any] = json.loads(output.read_text())
     return found
 
 

@@ -117,8 +117,8 @@ def main() -> None:
         if preset.learns_table:
             content = preset.content()
             del content["population"]["memory"]["rows"]
-            stays = Description.of(content, preset.data).changed(dropout=0.0)
-            found["tokens_stay"] = [ep(stays, data, s) for s in seeds]
+            without_dropout = Description.of(content, preset.data).changed(dropout=0.0)
+            found["tokens_stay"] = [ep(without_dropout, data, s) for s in seeds]
             show("the same, tokens that do not learn", found["tokens_stay"])
         pooled = tokens.mean_pooled()
         learning = {**preset.content()["learning"], "dropout": 0.0, "crop": 0.0, "mask": 0}

@@ -301,7 +301,7 @@ def predicted(x: Any) -> np.ndarray:
     return Reference(NET, WEIGHTS).infer(np.asarray(x, int).reshape(-1, 4)).prediction
 
 
-def told(table: Any, rows: Any, off: Any) -> TokenRows:
+def token_rows(table: Any, rows: Any, off: Any) -> TokenRows:
     return TokenRows(table, rows, off)
 
 

@@ -88,8 +88,8 @@ def test_what_is_heard_back_is_the_most_of_any_position(kernel, stride, side):
     net = Network.conv((side, side), (1, 1), (3, kernel, stride), 2)
     geometry = net.geometry(net.synapses[2])
     assert geometry is not None
-    heard = np.bincount(geometry.neurons().ravel(), minlength=side * side)
-    assert geometry.back == heard.max() * 3
+    receivers = np.bincount(geometry.neurons().ravel(), minlength=side * side)
+    assert geometry.back == receivers.max() * 3
 
 
 def test_a_patch_is_folded_into_maps():

@@ -168,13 +168,13 @@ def test_others_say_where_their_figures_are_from_and_leave_open_what_is_not_know
 def test_the_benchmark_is_printed_and_saved(tmp_path, monkeypatch):
     pytest.importorskip("torch", exc_type=ImportError)
     monkeypatch.setattr(race, "compile_seconds", lambda: 10.0)
-    said = run("bench", "learning", "others", "--seconds", 0.2, "--out", tmp_path)
+    output = run("bench", "learning", "others", "--seconds", 0.2, "--out", tmp_path)
     found = json.loads((tmp_path / "bench.json").read_text())
     assert set(found["learning"]["data"]) == {"digits"} and "engine" not in found
     paces = found["learning"]["data"]["digits"]
     assert paces["golden"]["samples_per_second"] > 0 and set(paces) == {"golden", "backpropagation"}
     ratio = paces["golden"]["samples_per_second"] / paces["backpropagation"]["samples_per_second"]
-    assert f"{ratio:.2f}" in said and "times faster" in said
+    assert f"{ratio:.2f}" in output and "times faster" in output
     assert {r["name"] for r in found["others"]} >= {"ODIN", "ConvCoTM"}
 
 

@@ -126,8 +126,8 @@ def moved(build, tmp_path):
     (tmp_path / "rtl.v").write_text(verilog.convert(Design(build), name="rtl", emit_src=False))
     sources = ["bench.v", "rtl.v", "mapped.v", "absorbed.v"]
     subprocess.run(["iverilog", "-g2012", "-o", "bench", "-s", "bench", *sources], cwd=tmp_path, check=True)
-    said = subprocess.run(["./bench"], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
-    wrong, changes = map(int, said.split())
+    output = subprocess.run(["./bench"], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    wrong, changes = map(int, output.split())
     assert wrong == 0
     assert changes > (CYCLES - FIRST) / 8
     return counts, kinds(after)

@@ -154,12 +154,12 @@ def test_a_table_that_is_read_here_and_there_is_copied_with_the_register_before_
     counts = floorplan(content, REGIONS)
     copies = (lanes - 1) * (lanes > 2)
     assert (counts["registers copied"], counts["tables copied"]) == (copies, copies)
-    told = set()
+    sources = set()
     for k in range(lanes):
         (read,) = cells[f"top.lanes.lane{k}.x"]["connections"]["DI"]
         (table,) = [each for each in cells.values() if each["connections"].get("Z") == [read]]
-        told.add(table["connections"]["A"][0])
-    assert len(told) == 1 + copies
+        sources.add(table["connections"]["A"][0])
+    assert len(sources) == 1 + copies
 
 
 def test_without_sites_nothing_is_placed():

@@ -83,14 +83,14 @@ def one_engine() -> Iterator[None]:
 # -- help and errors -------------------------------------------------------------------------------
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_teaches(command):
-    said = run(command, "--help")
-    assert f"Example:  equilif {command}" in said
-    assert "--json" in said
+    output = run(command, "--help")
+    assert f"Example:  equilif {command}" in output
+    assert "--json" in output
 
 
 def test_help_lists_every_command():
-    said = run("--help")
-    assert all(f" {command} " in said for command in COMMANDS)
+    output = run("--help")
+    assert all(f" {command} " in output for command in COMMANDS)
 
 
 def test_help_imports_nothing_heavy():
@@ -100,14 +100,14 @@ def test_help_imports_nothing_heavy():
         "heavy = 'numpy', 'numba', 'torch', 'amaranth', 'matplotlib', 'sklearn'\n"
         "print('heavy:', *[m for m in heavy if m in sys.modules])"
     )
-    said = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         check=True,
         cwd=Path(cli.__file__).parent.parent,
     )
-    assert said.stdout.splitlines()[-1] == "heavy:"
+    assert done.stdout.splitlines()[-1] == "heavy:"
 
 
 @pytest.mark.parametrize(
@@ -172,9 +172,9 @@ def test_a_missing_package_names_what_to_install(package, advice, arguments, tmp
         f"import sys; sys.modules[{package!r}] = None; sys.argv[1:] = {list(arguments)!r}\n"
         "import equilif.cli as c; c.main()"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
-    assert said.returncode == 2
-    assert said.stderr.count("\n") == 1 and "pip install" in said.stderr and advice in said.stderr
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and "pip install" in done.stderr and advice in done.stderr
     assert not list(tmp_path.iterdir())
 
 
@@ -184,10 +184,10 @@ def test_training_needs_no_matplotlib(tmp_path):
         f"sys.argv[1:] = ['train', '--epochs', '1', '--out', {str(tmp_path)!r}]\n"
         "import equilif.cli as c; c.main()"
     )
-    said = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(cli.__file__).parent.parent
     )
-    assert said.returncode == 0 and "pip install" in said.stdout and "[plot]'" in said.stdout
+    assert done.returncode == 0 and "pip install" in done.stdout and "[plot]'" in done.stdout
     assert {p.name for p in tmp_path.iterdir()} == {NETWORK, HISTORY}
 
 
@@ -270,10 +270,10 @@ def test_files_are_written_whole_or_not_at_all(tmp_path):
 
 
 def test_evaluate_agrees_with_training(trained, tmp_path):
-    said = run("evaluate", trained / NETWORK, "--json", tmp_path / "e.json")
+    output = run("evaluate", trained / NETWORK, "--json", tmp_path / "e.json")
     found = json.loads((tmp_path / "e.json").read_text())
     assert found["accuracy"] == json.loads((trained / HISTORY).read_text())["epochs"][-1]["test_accuracy"]
-    assert f"{found['accuracy']:.2%} of 360 test samples" in said
+    assert f"{found['accuracy']:.2%} of 360 test samples" in output
     confusion = np.array(found["confusion"])
     assert confusion.shape == (10, 10) and confusion.sum() == found["samples"] == 360
     assert np.trace(confusion) / 360 == found["accuracy"]
@@ -336,8 +336,8 @@ def test_sequences_are_learned_resumed_evaluated_and_verified(snippets, trained,
     preset = PRESETS["snippets"].changed(hidden=(8,), form="exponential", decay=0.85)
     (tmp_path / "net.toml").write_text(netfile.written(preset))
     options = ("snippets", "--data", snippets, "--net", tmp_path / "net.toml")
-    said = run("train", *options, "--epochs", 4, "--out", tmp_path / "whole")
-    assert "64 tokens of 4 x 8 heads-8-2" in said
+    output = run("train", *options, "--epochs", 4, "--out", tmp_path / "whole")
+    assert "64 tokens of 4 x 8 heads-8-2" in output
     whole = json.loads((tmp_path / "whole" / HISTORY).read_text())["epochs"]
     assert whole[-1]["test_accuracy"] > 0.9
     run("train", *options, "--epochs", 2, "--out", tmp_path / "parts")
@@ -347,7 +347,7 @@ def test_sequences_are_learned_resumed_evaluated_and_verified(snippets, trained,
     ]
     run("evaluate", tmp_path / "whole" / NETWORK, "--data", snippets, "--json", tmp_path / "e.json")
     assert json.loads((tmp_path / "e.json").read_text())["accuracy"] == whole[-1]["test_accuracy"]
-    said = run(
+    output = run(
         "attend",
         tmp_path / "whole" / NETWORK,
         "--sample",
@@ -364,7 +364,7 @@ def test_sequences_are_learned_resumed_evaluated_and_verified(snippets, trained,
     assert (
         p.shape == (8, len(telling))
         and abs(p.sum(axis=1) - 1).max() < 0.1
-        and all(w in said for w in found["tokens"])
+        and all(w in output for w in found["tokens"])
     )
     assert p[:, telling].mean() > 1.5 * p.mean(), "the queries look at the words that tell the class"
     assert (tmp_path / "attention.png").read_bytes().startswith(PNG)
@@ -404,14 +404,14 @@ def test_mean_pooling_is_the_mean_token(snippets):
 
 # -- recall ----------------------------------------------------------------------------------------
 def test_recall_brings_images_back(tmp_path):
-    said = run(
+    output = run(
         "recall", "digits", "--stored", 50, "--blank", 0.25, "--out", tmp_path, "--json", tmp_path / "r.json"
     )
     found = json.loads((tmp_path / "r.json").read_text())
     assert (
         found["stored"] == 50
         and found["fixed"]["nearest"] > 0.95 > found["hebb"]["nearest"]
-        and f"{found['fixed']['exact']:.1%}" in said
+        and f"{found['fixed']['exact']:.1%}" in output
     )
     assert (tmp_path / "recall.png").read_bytes().startswith(PNG)
 
@@ -432,11 +432,11 @@ def test_learning_rates_decay_as_they_say():
 # -- gradient, build, info -------------------------------------------------------------------------
 def test_gradient_reports_every_synapse(tmp_path):
     pytest.importorskip("torch")
-    said = run("gradient", "--epochs", 1, "--samples", 100, "--json", tmp_path / "g.json")
+    output = run("gradient", "--epochs", 1, "--samples", 100, "--json", tmp_path / "g.json")
     reports = json.loads((tmp_path / "g.json").read_text())["reports"]
     assert set(reports) == {"untrained", "1 epoch"}
     assert all(f["integer_ep"]["sum"] > 0.9 for f in reports["untrained"]["synapses"].values())
-    assert all(name in said for name in reports["untrained"]["synapses"])
+    assert all(name in output for name in reports["untrained"]["synapses"])
 
 
 def test_info_names_tools_and_engines(tmp_path):
@@ -453,9 +453,9 @@ def test_info_names_tools_and_engines(tmp_path):
 
 # -- RTL -------------------------------------------------------------------------------------------
 def test_verify_finds_golden_and_rtl_equal(tmp_path):
-    said = run("verify", "--samples", 60, "--board", BOARD, "--json", tmp_path / "v.json")
+    output = run("verify", "--samples", 60, "--board", BOARD, "--json", tmp_path / "v.json")
     found = json.loads((tmp_path / "v.json").read_text())
-    assert "0 mismatches" in said and found["ok"] and found["mismatches"] == 0 and found["mismatch"] is None
+    assert "0 mismatches" in output and found["ok"] and found["mismatches"] == 0 and found["mismatch"] is None
     assert found["training"]["samples"] == found["inference"]["samples"] == 60
     assert found["compared"]["predictions"] == found["compared"]["spike_counts"] == 120
     assert found["compared"]["rates"] == 60 * 2 * 74 + 60 * 74
@@ -469,7 +469,7 @@ def test_verify_runs_a_network_without_feedback(tmp_path):
     """There is nothing to teach it, so test samples only."""
     forward = network.Network.chain(64, 12, 8, 10, feedback=False)
     network.save(tmp_path / NETWORK, forward, forward.initial_weights(scale=1.5))
-    said = run(
+    output = run(
         "verify",
         "--network",
         tmp_path / NETWORK,
@@ -481,7 +481,10 @@ def test_verify_runs_a_network_without_feedback(tmp_path):
         tmp_path / "v.json",
     )
     found = json.loads((tmp_path / "v.json").read_text())
-    assert "0 mismatches" in said and (found["training"]["samples"], found["inference"]["samples"]) == (0, 30)
+    assert "0 mismatches" in output and (found["training"]["samples"], found["inference"]["samples"]) == (
+        0,
+        30,
+    )
     assert found["compared"]["rates"] == 30 * 30 and found["inference"]["spikes"] > 10
 
 
@@ -514,8 +517,8 @@ def test_verify_names_the_first_wrong_weight(monkeypatch):
         return result
 
     faulty(monkeypatch, 7, flip)
-    said = run("verify", "--samples", 60, "--board", BOARD, code=1)
-    assert "weight differs at training sample 7, synapse input-hidden1, element [0, 3]" in said
+    output = run("verify", "--samples", 60, "--board", BOARD, code=1)
+    assert "weight differs at training sample 7, synapse input-hidden1, element [0, 3]" in output
 
 
 def test_verify_names_the_first_wrong_rate(monkeypatch):
@@ -533,18 +536,19 @@ def test_verify_names_the_first_wrong_rate(monkeypatch):
 
 def test_verify_names_a_wrong_spike_count(monkeypatch):
     faulty(monkeypatch, 4, lambda rtl, result: dataclasses.replace(result, spikes=result.spikes + 1))
-    said = run("verify", "--samples", 20, "--board", BOARD, code=1)
+    output = run("verify", "--samples", 20, "--board", BOARD, code=1)
     assert (
-        "number of spikes differs at training sample 4" in said and "equal until then: 4 predictions" in said
+        "number of spikes differs at training sample 4" in output
+        and "equal until then: 4 predictions" in output
     )
 
 
 def test_demo_makes_everything(tmp_path):
-    said = run(
+    output = run(
         "demo", "--out", tmp_path, "--epochs", 1, "--samples", 30, "--skip-bitstream", "--board", BOARD
     )
     found = json.loads((tmp_path / "results.json").read_text())
-    assert found["ok"] and all(claim["holds"] for claim in found["claims"]) and "✗" not in said
+    assert found["ok"] and all(claim["holds"] for claim in found["claims"]) and "✗" not in output
     assert found["rtl"]["training"]["mismatches"] == found["rtl"]["inference"]["mismatches"] == 0
     assert (
         found["rtl"]["training"]["training"]["samples"] == 30
@@ -557,13 +561,13 @@ def test_demo_makes_everything(tmp_path):
 
 def test_demo_goes_on_without_tools_and_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("NEXTPNR_ICE40", "no-such-nextpnr")
-    said = run("demo", "--out", tmp_path, "--epochs", 1, "--samples", 5, "--board", BOARD, code=1)
+    output = run("demo", "--out", tmp_path, "--epochs", 1, "--samples", 5, "--board", BOARD, code=1)
     found = json.loads((tmp_path / "results.json").read_text())
     wrong = [claim for claim in found["claims"] if not claim["holds"]]
     assert (
         [claim["text"] for claim in wrong] == ["bitstream"]
         and "no-such-nextpnr is not on the PATH" in wrong[0]["found"]
-        and "✗" in said
+        and "✗" in output
     )
 
 

@@ -118,24 +118,24 @@ def judge(
     before = content(folder)
     printed = folder / "printed.json"
     done = call([*arguments, "--json", str(printed)], interrupt=interrupt)
-    told = f"equilif {' '.join(map(repr, arguments))}\n{done.code}\n{done.out}\n{done.err}\n{done.crash}"
-    assert not done.crash, told
-    assert "Traceback" not in done.err, told
+    report = f"equilif {' '.join(map(repr, arguments))}\n{done.code}\n{done.out}\n{done.err}\n{done.crash}"
+    assert not done.crash, report
+    assert "Traceback" not in done.err, report
     if interrupt is not None and done.code == 130:
-        assert done.err == "error: interrupted\n", told
+        assert done.err == "error: interrupted\n", report
         return done
     if done.code == 2:
         lines = done.err.splitlines()
-        assert len(lines) == 1 and lines[0].startswith("error: ") and len(lines[0]) > 12, told
-        assert not [w for w in ("[Errno", ".part", "weights_only", "allow_pickle") if w in done.err], told
-        assert content(folder) == before, told
+        assert len(lines) == 1 and lines[0].startswith("error: ") and len(lines[0]) > 12, report
+        assert not [w for w in ("[Errno", ".part", "weights_only", "allow_pickle") if w in done.err], report
+        assert content(folder) == before, report
         return done
-    assert done.code in codes and not done.err, told
+    assert done.code in codes and not done.err, report
     found = json.loads(printed.read_text())
-    assert found["command"] == arguments[0], told
+    assert found["command"] == arguments[0], report
     for name in found.get("files") or ():  # what it promises is there
-        assert (folder / found.get("out", arguments[1]) / name).is_file() or Path(name).is_file(), told
-    assert not list(folder.rglob("*.part")), told
+        assert (folder / found.get("out", arguments[1]) / name).is_file() or Path(name).is_file(), report
+    assert not list(folder.rglob("*.part")), report
     return done
 
 
@@ -214,8 +214,8 @@ def parameters(callback: Callable[..., Any]) -> list[Parameter]:
     found = []
     for name, parameter in inspect.signature(callback, eval_str=True).parameters.items():
         hint = parameter.annotation
-        kind, *said = typing.get_args(hint) if hasattr(hint, "__metadata__") else (hint,)
-        info = said[0] if said else None
+        kind, *metadata = typing.get_args(hint) if hasattr(hint, "__metadata__") else (hint,)
+        info = metadata[0] if metadata else None
         option = ""
         if type(info).__name__ != "ArgumentInfo":
             declared = [d for d in getattr(info, "param_decls", None) or () if d.startswith("--")]
@@ -761,7 +761,7 @@ def test_every_command_in_every_bad_environment_is_refused_or_works(
     check_environment(environment, " ".join(words(command, BASES[command])), b"", folder)
 
 
-def check_environment(environment: str, line: str, said: bytes, folder: Path) -> None:
+def check_environment(environment: str, line: str, expected: bytes, folder: Path) -> None:
     """In a process of its own; ``said``: what a success prints."""
     before = content(folder)
     command = f"{sys.executable} -m equilif {line}"
@@ -771,13 +771,13 @@ def check_environment(environment: str, line: str, said: bytes, folder: Path) ->
         timeout=6 * LIMIT,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
     )
-    told = f"{command}\n{done.returncode}\n{done.stdout.decode()}\n{done.stderr.decode()}"
-    assert b"Traceback" not in done.stderr and done.returncode in (0, 2), told
+    report = f"{command}\n{done.returncode}\n{done.stdout.decode()}\n{done.stderr.decode()}"
+    assert b"Traceback" not in done.stderr and done.returncode in (0, 2), report
     if done.returncode == 2 and "2>&-" not in ENVIRONMENTS[environment]:
-        assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith(b"error: "), told
-        assert content(folder) == before, told
+        assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith(b"error: "), report
+        assert content(folder) == before, report
     if done.returncode == 0:
-        assert said in done.stdout, told
+        assert expected in done.stdout, report
 
 
 def test_a_port_that_talks_without_end_is_refused_soon(folder):

@@ -150,7 +150,7 @@ def test_a_foreign_network_moves_by_half_a_step_at_most(tmp_path):
     rng = np.random.default_rng(1)
     layers = [library.Affine(weight=rng.normal(size=(3, 4)), bias=rng.normal(size=3)), lif()]
     library.write(tmp_path / "a.nir", graph(*layers))
-    said = run("convert", tmp_path / "a.nir", tmp_path / "a.npz", "--json", tmp_path / "a.json")
+    output = run("convert", tmp_path / "a.nir", tmp_path / "a.npz", "--json", tmp_path / "a.json")
     found = {p["name"]: p for p in json.loads((tmp_path / "a.json").read_text())["parameters"]}
     run("convert", tmp_path / "a.npz", tmp_path / "b.nir")
     after = library.read(tmp_path / "b.nir").nodes["in-n1"]
@@ -165,7 +165,7 @@ def test_a_foreign_network_moves_by_half_a_step_at_most(tmp_path):
         "mean": pytest.approx(change.mean(), rel=1e-3),
     }
     assert 0 < np.abs(after.bias - layers[0].bias).max() <= 0.5 / 4096 * 255 / 256 + 1e-9
-    assert "weights n0" in said and "bias n1" in said and "leak" in said
+    assert "weights n0" in output and "bias n1" in output and "leak" in output
 
 
 def test_what_does_not_fit_is_cut_and_said(tmp_path):
@@ -386,8 +386,8 @@ def test_a_folder_that_is_missing_is_made(source, target, tmp_path):
 def test_a_target_that_cannot_be_written_is_said_first(tmp_path):
     (tmp_path / "a.nir").write_text("no NIR")
     (tmp_path / "file").write_text("")
-    said = refused("convert", tmp_path / "a.nir", tmp_path / "file" / "b.npz")
-    assert "file/b.npz" in said and "NIR" not in said
+    message = refused("convert", tmp_path / "a.nir", tmp_path / "file" / "b.npz")
+    assert "file/b.npz" in message and "NIR" not in message
 
 
 def test_a_layer_that_hears_itself_is_refused():
@@ -486,8 +486,8 @@ def test_a_file_of_snntorch_runs_here(digits, tmp_path):
     from benchmarks.interchange import foreign
 
     there = foreign(tmp_path / "a.nir", digits, hidden=32, epochs=5)
-    said = run("convert", tmp_path / "a.nir", tmp_path / "a.npz", "--json", tmp_path / "a.json")
-    assert "so it cannot be taught" in said
+    output = run("convert", tmp_path / "a.nir", tmp_path / "a.npz", "--json", tmp_path / "a.json")
+    assert "so it cannot be taught" in output
     moved = {p["name"]: p for p in json.loads((tmp_path / "a.json").read_text())["parameters"]}
     assert (
         moved["weights 0"]["largest"] <= 0.5 / 4096

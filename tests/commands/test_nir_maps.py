@@ -311,8 +311,8 @@ def test_a_convolution_of_a_file_is_refused_in_one_line(tmp_path):
     end = library.Linear(weight=np.ones((2, 3 * 6 * 6)))
     flat = library.Flatten({"input": np.array([3, 6, 6])}, start_dim=0)
     library.write(tmp_path / "a.nir", graph((1, 6, 6), *layers, flat, end, neurons(2)))
-    said = refused("convert", tmp_path / "a.nir", tmp_path / "a.npz")
-    assert "node 'n0' has padding" in said and not (tmp_path / "a.npz").exists()
+    message = refused("convert", tmp_path / "a.nir", tmp_path / "a.npz")
+    assert "node 'n0' has padding" in message and not (tmp_path / "a.npz").exists()
 
 
 @pytest.mark.parametrize(
@@ -326,10 +326,10 @@ def test_a_convolution_of_a_file_is_refused_in_one_line(tmp_path):
     ],
 )
 def test_sizes_that_a_file_only_claims_take_no_memory(image, layers):
-    said = r"would take [\d,]+ numbers|makes [\d,]+ neurons, at most"
+    message = r"would take [\d,]+ numbers|makes [\d,]+ neurons, at most"
     tracemalloc.start()
     try:
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=message):
             nir.from_graph(graph(image, *layers))
         assert tracemalloc.get_traced_memory()[1] < 200 << 20
     finally:

@@ -52,7 +52,7 @@ def test_the_bar_of_a_training_is_of_the_whole_run(trained, terminal, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "line, told",
+    "line, description",
     [
         ("evaluate NETWORK", "evaluate"),
         ("recall digits --stored 40 --steps 1 --out OUT", "recall"),
@@ -60,13 +60,15 @@ def test_the_bar_of_a_training_is_of_the_whole_run(trained, terminal, tmp_path):
         ("report RUN --out OUT/x.html --overwrite", "reading"),
     ],
 )
-def test_long_commands_tell_how_far_they_are_on_a_terminal_only(line, told, trained, tmp_path, request):
+def test_long_commands_tell_how_far_they_are_on_a_terminal_only(
+    line, description, trained, tmp_path, request
+):
     words = line.replace("NETWORK", str(trained / NETWORK)).replace("RUN", str(trained))
     words = words.replace("OUT", str(tmp_path)).split()
     if words[0] == "gradient":
         pytest.importorskip("torch")
     plain = run(*words)
-    assert "\r" not in plain and "━" not in plain and not plain.startswith(told)
+    assert "\r" not in plain and "━" not in plain and not plain.startswith(description)
     screen = request.getfixturevalue("terminal")
     run(*words)
-    assert told in seen(screen) and ("━" in seen(screen) or told == "reading")
+    assert description in seen(screen) and ("━" in seen(screen) or description == "reading")

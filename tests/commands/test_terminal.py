@@ -59,16 +59,16 @@ def on_terminal(*arguments, columns):
         [*EQUILIF, *map(str, arguments)], stdout=follower, stderr=follower, env=environment
     ) as process:
         os.close(follower)
-        said = b""
+        output = b""
         while select.select([leader], [], [], 300)[0]:
             try:
-                said += os.read(leader, 1 << 16)
+                output += os.read(leader, 1 << 16)
             except OSError as e:  # Linux tells the end of a terminal so
                 assert e.errno == errno.EIO
                 break
     os.close(leader)
-    assert process.returncode == 0, said
-    return re.sub(r"\x1b\[[\d;]*m", "", said.decode()).replace("\r\n", "\n")
+    assert process.returncode == 0, output
+    return re.sub(r"\x1b\[[\d;]*m", "", output.decode()).replace("\r\n", "\n")
 
 
 # -- JSON ------------------------------------------------------------------------------------------
@@ -95,8 +95,8 @@ def test_a_fifo_stays_a_fifo_and_its_reader_gets_the_json(tmp_path):
     os.mkfifo(fifo)
     with subprocess.Popen(["cat", fifo], stdout=subprocess.PIPE) as reader:
         done = run("boards", "--json", fifo)
-        said, _ = reader.communicate(timeout=60)
-    assert done.returncode == 0 and json.loads(said)["command"] == "boards"
+        output, _ = reader.communicate(timeout=60)
+    assert done.returncode == 0 and json.loads(output)["command"] == "boards"
     assert fifo.is_fifo()
 
 
@@ -173,30 +173,30 @@ def test_a_name_that_is_no_text_is_told_all_the_same(tmp_path):
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("columns", [1, 12, 30, 80, 200])
 def test_a_narrow_terminal_loses_no_digit(columns, saved, tmp_path):
-    said = on_terminal("evaluate", saved, "--json", tmp_path / "e.json", columns=columns)
+    output = on_terminal("evaluate", saved, "--json", tmp_path / "e.json", columns=columns)
     confusion = json.loads((tmp_path / "e.json").read_bytes())["confusion"]
-    assert "…" not in said
-    rows = re.findall(r"^(\d) ((?: +(?:\d+|·)){10}) +[\d.]+%", said, flags=re.MULTILINE)
+    assert "…" not in output
+    rows = re.findall(r"^(\d) ((?: +(?:\d+|·)){10}) +[\d.]+%", output, flags=re.MULTILINE)
     assert [int(true) for true, _ in rows] == list(range(10))
     assert [[0 if n == "·" else int(n) for n in cells.split()] for _, cells in rows] == confusion
 
 
 def test_a_narrow_terminal_folds_text():
-    said = on_terminal("info", columns=60)
-    assert "…" not in said
-    assert all(len(line.rstrip()) <= 60 for line in said.split("engines of the boards")[0].splitlines())
-    assert "nextpnr-ice40" in said
+    output = on_terminal("info", columns=60)
+    assert "…" not in output
+    assert all(len(line.rstrip()) <= 60 for line in output.split("engines of the boards")[0].splitlines())
+    assert "nextpnr-ice40" in output
 
 
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("env", [{}, {"COLUMNS": "0"}, {"COLUMNS": "-3"}, {"COLUMNS": "20"}, {"LINES": "0"}])
 def test_a_file_or_a_pipe_gets_whole_lines(env):
-    said = run("boards", "--network", "784-64-10", env=env, text=True)
-    assert said.returncode == 0
-    assert said.stdout == run("boards", "--network", "784-64-10", env=WIDE, text=True).stdout
-    assert re.search(r"inference +link +training +inference +alone\n", said.stdout)
-    assert "…" not in said.stdout
-    assert "with a player (build --alone)\n" in said.stdout
+    done = run("boards", "--network", "784-64-10", env=env, text=True)
+    assert done.returncode == 0
+    assert done.stdout == run("boards", "--network", "784-64-10", env=WIDE, text=True).stdout
+    assert re.search(r"inference +link +training +inference +alone\n", done.stdout)
+    assert "…" not in done.stdout
+    assert "with a player (build --alone)\n" in done.stdout
 
 
 @pytest.mark.sampled(4)
@@ -212,9 +212,9 @@ def test_brackets_of_users_are_printed_as_they_are(capsys):
     assert console.console.render_str(f"[bold]{console.literal('[/x] [bold]y')}[/]").plain == "[/x] [bold]y"
     console.console.print(console.table("[/t]", ["[/c]", "n"], [["[/x]", "[red]1"]]))
     console.fail("[/x] is [bold]no")
-    said = capsys.readouterr()
-    assert "[/t]" in said.out and "[/c]" in said.out and "[/x]" in said.out and "[red]1" in said.out
-    assert said.err == "error: [/x] is [bold]no\n"
+    output = capsys.readouterr()
+    assert "[/t]" in output.out and "[/c]" in output.out and "[/x]" in output.out and "[red]1" in output.out
+    assert output.err == "error: [/x] is [bold]no\n"
 
 
 @pytest.mark.sampled(1)
@@ -281,8 +281,8 @@ def test_an_interruption_at_any_moment_is_one_line_at_most(after, tmp_path):
         assert p.stderr is not None and p.stderr.read(1) == "r"
         time.sleep(after)
         p.send_signal(signal.SIGINT)
-        _, said = p.communicate(timeout=60)
-    assert "Traceback" not in said and said == "error: interrupted\n"
+        _, message = p.communicate(timeout=60)
+    assert "Traceback" not in message and message == "error: interrupted\n"
     assert p.returncode == 130
 
 
@@ -295,7 +295,7 @@ def test_without_typer_it_says_what_to_install():
 
 # -- reasons ---------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
-    "error, said",
+    "error, message",
     [
         (OSError(errno.ENOSPC, "No space left on device", "results/x"), "results/x: No space left on device"),
         (OSError(errno.ENOSPC, "No space left on device"), "standard output: No space left on device"),
@@ -309,8 +309,8 @@ def test_without_typer_it_says_what_to_install():
         (ValueError(), "ValueError"),
     ],
 )
-def test_reasons_name_the_file_and_what_is_wrong_with_it(error, said):
-    assert reason(error) == said
+def test_reasons_name_the_file_and_what_is_wrong_with_it(error, message):
+    assert reason(error) == message
 
 
 def test_an_error_of_many_lines_is_one(capsys):
@@ -327,10 +327,10 @@ def test_numbers_that_are_none_are_not_written(tmp_path):
 
 
 def test_the_help_begins_with_the_overview_and_breaks_lines_where_the_terminal_ends():
-    said = CliRunner().invoke(cli.app, ["--help"], terminal_width=200, env={"COLUMNS": "200"}).output
-    panels = re.findall(r"─ (\w+) ─", said)
+    printed = CliRunner().invoke(cli.app, ["--help"], terminal_width=200, env={"COLUMNS": "200"}).output
+    panels = re.findall(r"─ (\w+) ─", printed)
     assert panels == ["Options", "Overview", "Learning", "Networks", "Scale", "Hardware", "Boards"]
-    assert "on the golden model or with --port on a board." in said
+    assert "on the golden model or with --port on a board." in printed
 
 
 def test_cells_of_which_a_device_has_none_are_not_shown(capsys):

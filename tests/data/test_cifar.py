@@ -188,16 +188,16 @@ def test_pickles_are_refused_unread_and_the_way_out_is_named(packed, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name, said",
+    "name, message",
     [
         ("data_batch_1.mat", "is CIFAR-10 for Matlab"),
         ("meta", "is CIFAR-100 for Python"),
         ("meta.mat", "is CIFAR-100 for Matlab"),
     ],
 )
-def test_versions_for_other_languages_are_told_apart(name, said, tmp_path):
+def test_versions_for_other_languages_are_told_apart(name, message, tmp_path):
     (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         cifar.read(tmp_path)
 
 
@@ -237,7 +237,7 @@ def folder(tmp_path, monkeypatch):
 def test_a_network_is_trained_evaluated_and_resumed(folder, capsys):
     write_folder(folder / "data/cifar-10-batches-bin")
     options = "--set phases.free=8 --set phases.nudged=4 --set phases.window=4 --set learning.shift=0.5"
-    assert run(f"train cifar10 --hidden 12 --epochs 1 {options} --out run --json told.json") == 0
+    assert run(f"train cifar10 --hidden 12 --epochs 1 {options} --out run --json output.json") == 0
     network = networks.load("run/network.npz")[0]
     assert [p.size for p in network.populations] == [3072, 1, 12, 10]
     assert network.numerics.accumulator_width == 28  # 3,083 rows
@@ -259,8 +259,8 @@ def test_convolutions_are_trained_in_real_numbers_and_spike(folder):
     assert run(f"rates cifar10 {options} --out run") == 0
     network = networks.load("run/network.npz")[0]
     assert [p.shape for p in network.maps] == [(16, 16, 12), (14, 14, 4), (5, 5, 6)]
-    assert run("evaluate run/network.npz --json told.json") == 0
-    assert json.loads(Path("told.json").read_text())["samples"] == EACH
+    assert run("evaluate run/network.npz --json output.json") == 0
+    assert json.loads(Path("output.json").read_text())["samples"] == EACH
 
 
 def test_convolutions_learn_by_equilibrium_propagation_and_go_through_nir(folder):
@@ -284,12 +284,12 @@ def test_data_tells_what_is_understood_and_draws_in_colour(folder, capsys):
     from matplotlib import image
 
     write_archive(folder / "cifar-10-binary.tar.gz")
-    assert run("data cifar-10-binary.tar.gz --out pictures --json told.json") == 0
-    told = json.loads(Path("told.json").read_text())
-    assert (told["format"], told["shape"], told["inputs"]) == ("cifar", [32, 32, 3], 3072)
-    assert told["classes"]["frog"] == {"training": 2, "test": 0} and told["scaling"] == "bytes"
-    assert "images in colour: three inputs a pixel" in told["notes"]
-    drawn = image.imread(Path("pictures") / told["files"][0])[..., :3]
+    assert run("data cifar-10-binary.tar.gz --out pictures --json output.json") == 0
+    report = json.loads(Path("output.json").read_text())
+    assert (report["format"], report["shape"], report["inputs"]) == ("cifar", [32, 32, 3], 3072)
+    assert report["classes"]["frog"] == {"training": 2, "test": 0} and report["scaling"] == "bytes"
+    assert "images in colour: three inputs a pixel" in report["notes"]
+    drawn = image.imread(Path("pictures") / report["files"][0])[..., :3]
     seen = {tuple(c) for c in np.rint(drawn.reshape(-1, 3) * 255).astype(int).tolist()}
     assert tuple(colours(0)[0, 0].tolist()) in seen  # the upper half of the first image, in its colour
 

@@ -172,11 +172,11 @@ def refused(load: Callable[[Path], object], folder: Path, name: str) -> str:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    said = str(e.value)
-    assert name in said and "\n" not in said and len(said) < 2000
+    message = str(e.value)
+    assert name in message and "\n" not in message and len(message) < 2000
     assert spent < SECONDS and peak < BYTES
-    assert "allow_pickle" not in said
-    return said
+    assert "allow_pickle" not in message
+    return message
 
 
 @pytest.mark.parametrize("kind", KINDS, indirect=True)

@@ -43,13 +43,13 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def told(line: str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+def json_output(line: str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     """What a command that works writes with --json."""
     capsys.readouterr()
-    code = run(line, "--json", "told.json")
+    code = run(line, "--json", "output.json")
     assert code == 0, capsys.readouterr().err
-    found: dict[str, Any] = json.loads(Path("told.json").read_text())
-    Path("told.json").unlink()
+    found: dict[str, Any] = json.loads(Path("output.json").read_text())
+    Path("output.json").unlink()
     return found
 
 
@@ -287,16 +287,16 @@ FORMATS: dict[str, tuple[Callable[[], str], str]] = {
 def test_a_file_is_trained_on_and_evaluation_gives_the_accuracy_that_training_said(name, capsys):
     make, options = FORMATS[name]
     path = make()
-    seen = told(f"data {path} {options}", capsys)
+    seen = json_output(f"data {path} {options}", capsys)
     epochs = 20 if "data.memory" in options else 8
-    trained = told(f"train {path} {options} --hidden 16 --epochs {epochs} --out run", capsys)
+    trained = json_output(f"train {path} {options} --hidden 16 --epochs {epochs} --out run", capsys)
     assert trained["accuracy"] > 0.7, "the classes are easy to tell apart"
     assert trained["data_digest"] == seen["digest"] == trained["about"]["digest"]
     assert seen["training"] + seen["test"] == sum(c["training"] + c["test"] for c in seen["classes"].values())
     network, _ = networks.load("run/network.npz")
     assert network.n_inputs == seen["inputs"] and network.n_outputs == len(seen["classes"]) in (2, 3)
     for again in ("", path):
-        found = told(f"evaluate run/network.npz {again}", capsys)
+        found = json_output(f"evaluate run/network.npz {again}", capsys)
         assert found["accuracy"] == trained["accuracy"] and found["samples"] == seen["test"]
         assert found["labels"] == list(seen["classes"])
 
@@ -311,14 +311,14 @@ def test_class_names_are_in_the_confusion_matrix(capsys):
 
 def test_a_second_file_is_the_test_part(capsys):
     table("more.csv", seed=1)
-    found = told(
+    found = json_output(
         f"train {table()} --set data.test=more.csv --label kind --hidden 8 --epochs 3 --out run", capsys
     )
     history = read_history(Path("run/history.json"))
     assert history.about is not None and history.about.test == str(Path("more.csv").resolve())
     assert history.about.hold_out is None
-    assert told("evaluate run/network.npz", capsys)["samples"] == 60
-    assert told("evaluate run/network.npz more.csv", capsys)["accuracy"] == found["accuracy"]
+    assert json_output("evaluate run/network.npz", capsys)["samples"] == 60
+    assert json_output("evaluate run/network.npz more.csv", capsys)["accuracy"] == found["accuracy"]
 
 
 def test_columns_of_another_file_may_stand_in_another_order(capsys):
@@ -328,10 +328,12 @@ def test_columns_of_another_file_may_stand_in_another_order(capsys):
     write_table("turned.csv", ["kind", "d", "c", "b", "a"], rows)
     shutil.copy("t.csv", "same.csv")
     write_table("all.csv", ["kind", "d", "c", "b", "a"], rows[:59])
-    assert told("evaluate run/network.npz same.csv", capsys)["samples"] == 12, "the data of its training"
-    turned = told("evaluate run/network.npz turned.csv", capsys)
-    assert turned == {**told("evaluate run/network.npz t.csv", capsys)}
-    assert told("evaluate run/network.npz all.csv", capsys)["samples"] == 59
+    assert json_output("evaluate run/network.npz same.csv", capsys)["samples"] == 12, (
+        "the data of its training"
+    )
+    turned = json_output("evaluate run/network.npz turned.csv", capsys)
+    assert turned == {**json_output("evaluate run/network.npz t.csv", capsys)}
+    assert json_output("evaluate run/network.npz all.csv", capsys)["samples"] == 59
 
 
 def test_evaluation_never_fits_again(capsys):
@@ -344,26 +346,26 @@ def test_evaluation_never_fits_again(capsys):
     seen = own.samples(about, Path("other.csv"))
     assert seen.clipped == 1 and seen.x[1, 0] == 255
     assert (seen.x == about.scaling.apply(x, "x").x).all()
-    assert told("evaluate run/network.npz other.csv", capsys)["samples"] == 2
+    assert json_output("evaluate run/network.npz other.csv", capsys)["samples"] == 2
 
 
 def test_a_run_goes_on_after_its_file_was_moved_and_only_with_the_same_data(capsys):
-    whole = told(f"train {table()} --label kind --hidden 8 --epochs 2 --out whole", capsys)
-    told("train t.csv --label kind --hidden 8 --epochs 2 --out run", capsys)
+    whole = json_output(f"train {table()} --label kind --hidden 8 --epochs 2 --out whole", capsys)
+    json_output("train t.csv --label kind --hidden 8 --epochs 2 --out run", capsys)
     Path("t.csv").rename("moved.csv")
     assert run("train --resume --out run --epochs 3") == 2
     assert "give the path where they are now" in capsys.readouterr().err
     table("other.csv", seed=2)
     assert run("train other.csv --resume --out run --epochs 3") == 2
     assert "is not the data that the network was trained on" in capsys.readouterr().err
-    longer = told("train moved.csv --resume --out run --epochs 3", capsys)
+    longer = json_output("train moved.csv --resume --out run --epochs 3", capsys)
     assert longer["data"] == "t.csv" and len(longer["epochs"]) == 3
     assert [e["weights"] for e in longer["epochs"][:2]] == [e["weights"] for e in whole["epochs"]]
     assert longer["about"]["path"] == str(Path("moved.csv").resolve())
 
 
 def test_all_options_of_training_work_on_own_data(capsys):
-    found = told(
+    found = json_output(
         f"train {images()} --hidden 8 --hidden 6 --epochs 1 --set learning.eta=0.03 "
         "--set learning.decay=0.5 --set learning.shift=0.5 "
         f"{' '.join(f'--set phases.{name}={value}' for name, value in PHASES.items())} --seed 3 --out run",
@@ -402,30 +404,32 @@ def test_rates_of_own_data_are_deployed_evaluated_and_go_on_after_their_file_was
     pytest.importorskip("torch")
     line = "rates t.csv --label kind --hidden 8 --epochs"
     table()
-    trained = told(f"{line} 3 --out whole", capsys)
-    told(f"{line} 2 --out run", capsys)
-    deployed = told("deploy run --samples 4 --steps 4", capsys)
+    trained = json_output(f"{line} 3 --out whole", capsys)
+    json_output(f"{line} 2 --out run", capsys)
+    deployed = json_output("deploy run --samples 4 --steps 4", capsys)
     assert deployed["data"] == "t.csv" and deployed["sizes"] == "4-8-3"
-    assert told("evaluate run/network.npz", capsys)["labels"] == list(CLASSES)
+    assert json_output("evaluate run/network.npz", capsys)["labels"] == list(CLASSES)
     assert run("rates --resume --out run --label kind") == 2
     assert "a resumed run keeps its settings: leave out --label" in capsys.readouterr().err
     Path("t.csv").rename("moved.csv")
     assert run("rates --resume --out run --epochs 3") == 2
     assert "give the path where they are now" in capsys.readouterr().err
-    longer = told("rates moved.csv --resume --out run --epochs 3", capsys)
+    longer = json_output("rates moved.csv --resume --out run --epochs 3", capsys)
     assert longer["data"] == "t.csv" and longer["data_digest"] == trained["data_digest"]
 
 
 def test_own_data_are_taken_wherever_a_data_set_is_named(capsys):
     pytest.importorskip("torch")
     images(n=4)
-    found = told("recall pictures --stored 8 --out recalled", capsys)
+    found = json_output("recall pictures --stored 8 --out recalled", capsys)
     assert found["data"] == "pictures" and found["stored"] == 8 and found["pixels"] == 36
     table()
-    reports = told("gradient t.csv --label kind --epochs 1 --samples 9", capsys)["reports"]
+    reports = json_output("gradient t.csv --label kind --epochs 1 --samples 9", capsys)["reports"]
     assert list(reports) == ["untrained", "1 epoch"]
     run("train t.csv --label kind --hidden 4 --epochs 1 --out run")
-    reports = told("gradient t.csv --label kind --network run/network.npz --samples 9", capsys)["reports"]
+    reports = json_output("gradient t.csv --label kind --network run/network.npz --samples 9", capsys)[
+        "reports"
+    ]
     assert list(reports) == ["network.npz"]
 
 
@@ -454,7 +458,7 @@ def test_attend_shows_the_words_of_own_texts(capsys):
         f"train {reviews()} {R} --set data.memory=true --set data.vectors=v.txt "
         "--hidden 8 --epochs 1 --out run"
     )
-    found = told("attend run/network.npz --sample 0", capsys)
+    found = json_output("attend run/network.npz --sample 0", capsys)
     assert found["data"] == "r.tsv"
     assert set(found["samples"][0]["tokens"]) <= set("good kind warm bad dull cold film and".split())
 
@@ -465,7 +469,7 @@ def test_data_tells_what_was_understood(capsys):
     rows = [[*r, 7, k - 1.5, CLASSES[c]] for r, k, c in zip(x.tolist(), range(60), y, strict=True)]
     rows[3][1] = ""
     write_table("t.csv", ["a", "b", "c", "d", "same", "signed", "kind"], rows)
-    found = told("data t.csv --label kind --set data.missing=mean", capsys)
+    found = json_output("data t.csv --label kind --set data.missing=mean", capsys)
     assert found["inputs"] == 4 + 2 and found["left_out"] == ["'same'"] and found["missing"] == 1
     assert {c["becomes"] for c in found["columns"]} == {"range", "constant", "rails"}
     assert found["network"] == [6, 128, 3] and found["classes"]["ape"] == {"training": 16, "test": 4}
@@ -477,7 +481,7 @@ def test_data_tells_what_was_understood(capsys):
 
 def test_data_draws_images_and_writes_nothing_else(capsys):
     pytest.importorskip("matplotlib")
-    found = told(f"data {images(mode='RGB')} --out seen", capsys)
+    found = json_output(f"data {images(mode='RGB')} --out seen", capsys)
     assert found["files"] == ["samples.png"] and found["shape"] == [6, 6, 3]
     with Image.open("seen/samples.png") as drawn:
         assert len(np.unique(np.asarray(drawn.convert("L")))) > 20
@@ -487,7 +491,7 @@ def test_data_draws_images_and_writes_nothing_else(capsys):
 @pytest.mark.parametrize("make, options", [(ts_parts, ""), (table, "--label kind"), (nmnist, "")])
 def test_data_draws_series_tables_and_events(make, options, capsys):
     pytest.importorskip("matplotlib")
-    assert told(f"data {make()} {options} --out drawn", capsys)["files"] == ["samples.png"]
+    assert json_output(f"data {make()} {options} --out drawn", capsys)["files"] == ["samples.png"]
     with Image.open("drawn/samples.png") as drawn:
         assert len(np.unique(np.asarray(drawn.convert("L")))) > 20
 
@@ -503,7 +507,9 @@ def test_images_left_out_are_told(capsys):
     images()
     Path("pictures/ape/notes.txt").write_text("x")
     Path("pictures/ape/.hidden").write_text("x")
-    assert "1 files that are no PNG or JPEG image were left out" in told("data pictures", capsys)["notes"]
+    assert (
+        "1 files that are no PNG or JPEG image were left out" in json_output("data pictures", capsys)["notes"]
+    )
 
 
 # -- split -------------------------------------------------------------------------------------------
@@ -617,9 +623,9 @@ def test_a_channel_that_never_changes_is_left_out_whatever_rounding_does():
 
 
 def test_a_series_with_missing_steps_is_trained_with_their_mean(capsys):
-    found = told(f"data {ts(line='1,?,2,3:1,1,1,1:ape')} --set data.missing=mean", capsys)
+    found = json_output(f"data {ts(line='1,?,2,3:1,1,1,1:ape')} --set data.missing=mean", capsys)
     assert found["missing"] == 1 and found["columns"][0]["missing"] == 1
-    found = told("data bumps_TRAIN.ts --set data.missing=mean --set data.memory=true", capsys)
+    found = json_output("data bumps_TRAIN.ts --set data.missing=mean --set data.memory=true", capsys)
     assert found["missing"] == 1
 
 
@@ -733,8 +739,8 @@ GIVEN: dict[str, tuple[Callable[[], Any], str]] = {
 
 @pytest.mark.parametrize("name", GIVEN)
 def test_what_cannot_be_data_is_named(name):
-    make, said = GIVEN[name]
-    with pytest.raises(ValueError, match=re.escape(said)):
+    make, message = GIVEN[name]
+    with pytest.raises(ValueError, match=re.escape(message)):
         make()
 
 
@@ -1246,7 +1252,7 @@ WRONG: dict[str, tuple[Callable[[], str], str, tuple[str, ...]]] = {
 @pytest.mark.parametrize("command", ["train", "data", "verify"])
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_file_is_one_line_that_says_what_to_do(name, command, folder, capsys):
-    make, options, said = WRONG[name]
+    make, options, parts = WRONG[name]
     if command == "data" and "--data" in options:
         pytest.skip("it has no --data")
     path = make()
@@ -1254,7 +1260,7 @@ def test_a_wrong_file_is_one_line_that_says_what_to_do(name, command, folder, ca
     assert run(f"{command} {path} {options}") == 2
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1 and error.startswith("error: ") and "Errno" not in error
-    for part in said:
+    for part in parts:
         assert part in error
     assert sorted(folder.rglob("*")) == before, "nothing is written"
 
@@ -1318,16 +1324,16 @@ REFUSED: dict[str, tuple[Callable[[], str], tuple[str, ...]]] = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_evaluation_refuses_what_does_not_fit_its_network(name, capsys):
     run(f"train {table()} --label kind --hidden 4 --epochs 1 --out run")
-    make, said = REFUSED[name]
+    make, parts = REFUSED[name]
     path = make()
     capsys.readouterr()
     assert run(f"evaluate run/network.npz {path}") == 2
     error = capsys.readouterr().err
-    assert len(error.splitlines()) == 1 and all(part in error for part in said), error
+    assert len(error.splitlines()) == 1 and all(part in error for part in parts), error
 
 
 @pytest.mark.parametrize(
-    "line, said",
+    "line, message",
     [
         ("train digits --label kind", "--label is for a file or folder of your own"),
         ("train digits --set data.hold_out=0.5", "--set data.hold_out is for"),
@@ -1345,7 +1351,7 @@ def test_evaluation_refuses_what_does_not_fit_its_network(name, capsys):
         ("attend own.npz", "data.memory"),
     ],
 )
-def test_own_options_and_paths_are_refused_where_they_mean_nothing(line, said, capsys):
+def test_own_options_and_paths_are_refused_where_they_mean_nothing(line, message, capsys):
     table()
     net = networks.Network.chain(64, 4, 10)
     networks.save("net.npz", net, net.initial_weights())
@@ -1355,7 +1361,7 @@ def test_own_options_and_paths_are_refused_where_they_mean_nothing(line, said, c
     networks.save("own.npz", net, net.initial_weights(), dataclasses.asdict(data.about))
     assert run(line) == 2
     error = capsys.readouterr().err
-    assert len(error.splitlines()) == 1 and said in error
+    assert len(error.splitlines()) == 1 and message in error
 
 
 @pytest.mark.parametrize(

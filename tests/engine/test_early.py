@@ -313,7 +313,7 @@ def test_early_ends_are_told(trained, tmp_path):  # noqa: F811
     """
     saving = []
     for tolerance in (0, 16, 255):
-        said = run(
+        output = run(
             "evaluate",
             trained / NETWORK,
             "--early",
@@ -332,11 +332,11 @@ def test_early_ends_are_told(trained, tmp_path):  # noqa: F811
         assert found["saving"] == 1 - found["steps_per_sample"] / 24
         assert (
             f"{found['steps_per_sample']:.1f} steps a sample of at most 24: {found['saving']:.1%} saved"
-            in said
+            in output
         )
         saving.append(found["saving"])
     assert 0 <= saving[0] < saving[1] < saving[2] == 1 - 8 / 24
-    said = run(
+    output = run(
         "train",
         "digits",
         "--set",
@@ -348,7 +348,7 @@ def test_early_ends_are_told(trained, tmp_path):  # noqa: F811
         "--out",
         tmp_path / "early",
     )
-    assert "until all rates move by no more than 16/256" in said and "free steps" in said
+    assert "until all rates move by no more than 16/256" in output and "free steps" in output
     run("train", "--resume", "--epochs", 2, "--out", tmp_path / "early")
     steps = [e["steps_per_sample"] for e in json.loads((tmp_path / "early" / HISTORY).read_text())["epochs"]]
     assert len(steps) == 2 and all(8 <= s < 24 for s in steps)

@@ -259,8 +259,8 @@ FETCHED = {
 def test_what_is_counted_follows_from_the_table():
     """Of a command, of one of a last walk, of one with a mode, and of a group that is fetched."""
 
-    def costs(said):
-        return {op: Counter(said.get(op, "").split()) for op in OPERATIONS}
+    def costs(counters):
+        return {op: Counter(counters.get(op, "").split()) for op in OPERATIONS}
 
     assert costs(COUNTED) == COMMAND
     assert costs(FETCHED) == FETCH

@@ -138,8 +138,8 @@ def test_waves_go_into_files_of_two_kinds_only(tmp_path):
 
 
 def test_a_library_that_fst_needs_and_is_missing_is_named():
-    said = verify._advice("g++ failed:\nfatal error: lz4.h: No such file or directory", "fst")
-    assert "liblz4-dev and zlib1g-dev" in said and ".vcd" in said
+    advice = verify._advice("g++ failed:\nfatal error: lz4.h: No such file or directory", "fst")
+    assert "liblz4-dev and zlib1g-dev" in advice and ".vcd" in advice
     assert verify._advice("g++ failed:\nsomething else", "fst").endswith("something else")
 
 

@@ -267,20 +267,20 @@ class Proof:
     def _prove(self, method: str, how: Mapping[str, str], covering: str, *, cycles: int = 0) -> Proven:
         began = time.monotonic()
         self._outputs(cycles, begins="_begins" in how)
-        asked = dict(how) | {f"_seen_{k}": covering for k in range(len(self.covers))}
+        commands = dict(how) | {f"_seen_{k}": covering for k in range(len(self.covers))}
         with tempfile.TemporaryDirectory() as folder:
             work = Path(folder)
             text = rtlil.convert(self.m, name="top", ports=list(self.ports.values()), emit_src=False)
             (work / "top.il").write_text(re.sub(NUMBERED, r"\1_cell", text, flags=re.M))
-            self._gates(work, list(asked))
-            said = _abc(work, asked)
+            self._gates(work, list(commands))
+            results = _abc(work, commands)
         what = f"{self.block}: {self.prop}"
         for name in how:
-            if "Status = 1 " not in said[name] and "No output asserted in" not in said[name]:
-                raise NotProven(f"{what}: {name[1:]} of {', '.join(self.claims)}\n{said[name]}")
-        for name, cover in zip(list(asked)[len(how) :], self.covers, strict=True):
-            if "Status = 0 " not in said[name]:
-                raise NotProven(f"{what}: nothing reaches {cover}\n{said[name]}")
+            if "Status = 1 " not in results[name] and "No output asserted in" not in results[name]:
+                raise NotProven(f"{what}: {name[1:]} of {', '.join(self.claims)}\n{results[name]}")
+        for name, cover in zip(list(commands)[len(how) :], self.covers, strict=True):
+            if "Status = 0 " not in results[name]:
+                raise NotProven(f"{what}: nothing reaches {cover}\n{results[name]}")
         seconds = round(time.monotonic() - began, 2)
         proven = Proven(self.prop, self.block, method, tuple(self.covers), tuple(self.assumed), seconds)
         if os.environ.get(LEDGER):
@@ -311,19 +311,19 @@ class Proof:
         _run(["yosys", "-q", "-p", "; ".join(passes)], work)
 
 
-def _abc(work: Path, asked: Mapping[str, str]) -> dict[str, str]:
+def _abc(work: Path, checks: Mapping[str, str]) -> dict[str, str]:
     """What ABC says to the commands for each output, and the inputs that it found."""
     lines = [
         f"read_aiger {name}.aig; strash; {commands}; print_status; write_cex -n {name}.txt; echo {MARK}"
-        for name, commands in asked.items()
+        for name, commands in checks.items()
     ]
     answers = _run(["yosys-abc", "-q", "; ".join(lines)], work).split(MARK)[:-1]
-    said = dict(zip(asked, answers, strict=True))
-    for name in asked:
+    results = dict(zip(checks, answers, strict=True))
+    for name in checks:
         found = work / f"{name}.txt"
         if found.exists():
-            said[name] += _cycles(found.read_text())
-    return said
+            results[name] += _cycles(found.read_text())
+    return results
 
 
 def _cycles(found: str) -> str:
@@ -345,15 +345,15 @@ def _run(command: list[str], work: Path) -> str:
         command, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         try:
-            said, _ = process.communicate(timeout=MAX_SECONDS)
+            output, _ = process.communicate(timeout=MAX_SECONDS)
         except BaseException as e:
             process.kill()
             if isinstance(e, subprocess.TimeoutExpired):
                 raise NotProven(f"no answer within {MAX_SECONDS} s: {command[-1]}") from e
             raise
     if process.returncode:
-        raise NotProven(f"{command[0]} failed:\n{said}")
-    return said
+        raise NotProven(f"{command[0]} failed:\n{output}")
+    return output
 
 
 # -- formulas --------------------------------------------------------------------------------------

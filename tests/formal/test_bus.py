@@ -101,7 +101,7 @@ def test_answers(monkeypatch):
         p.claim(f"{channel} stands", stands(p, axi, channel, payload))
     p.claim("address and data together", axi.s_axi_awready == axi.s_axi_wready)
     p.claim("no write without both", ~axi.s_axi_awready | axi.s_axi_awvalid & axi.s_axi_wvalid)
-    for name, asked, answer in (
+    for name, request, answer in (
         ("write", axi.s_axi_awvalid & axi.s_axi_awready, (axi.s_axi_bvalid, axi.s_axi_bready)),
         ("read", axi.s_axi_arvalid & axi.s_axi_arready, (axi.s_axi_rvalid, axi.s_axi_rready)),
     ):
@@ -109,10 +109,10 @@ def test_answers(monkeypatch):
         valid, ready = answer
         with p.m.If(valid & ready):
             p.m.d.sync += owed.eq(0)
-        with p.m.If(asked):
+        with p.m.If(request):
             p.m.d.sync += owed.eq(1)
         p.claim(f"{name}: no answer that nobody asked for", ~valid | owed)
-        p.claim(f"{name}: no second one before the answer", ~asked | ~owed)
+        p.claim(f"{name}: no second one before the answer", ~request | ~owed)
         p.cover(f"a {name} is answered", valid & ready & p.before(valid & ~ready))
     p.cover("a prediction", axi.m_axis_tvalid & axi.m_axis_tready)
     p.reached(reach=32)

@@ -51,7 +51,7 @@ def exported(request, tmp_path_factory):
     return folder
 
 
-def said(command, folder):
+def checked(command, folder):
     """What a tool prints, which must find nothing wrong."""
     done = subprocess.run(
         command, cwd=folder, capture_output=True, text=True, env={**os.environ, **verilator.environment()}
@@ -61,12 +61,12 @@ def said(command, folder):
 
 
 def test_icarus_accepts_it(exported):
-    assert said(["iverilog", "-Wall", "-g2005", "-o", os.devnull, "core.v"], exported) == ""
+    assert checked(["iverilog", "-Wall", "-g2005", "-o", os.devnull, "core.v"], exported) == ""
 
 
 def test_yosys_accepts_it(exported):
     script = "read_verilog core.v; hierarchy -check -top core; proc; check -assert"
-    assert said(["yosys", "-q", "-e", ".*", "-p", script], exported) == ""
+    assert checked(["yosys", "-q", "-e", ".*", "-p", script], exported) == ""
 
 
 def lint(folder, *files):
@@ -129,7 +129,7 @@ def test_fusesoc_lints_it(exported, tmp_path):
         "lint",
         "::core",
     ]
-    said(command, tmp_path)
+    checked(command, tmp_path)
 
 
 @pytest.mark.regress

@@ -50,13 +50,13 @@ NETWORK_OPTIONS = ("--hidden", 4, "--epochs", 2, *PHASES)
 def test_a_board_learns_alone_what_the_golden_model_learns(device, table, tmp_path):
     """Upload, watch, save; and train in the board's order."""
     begin = tmp_path / "begin.npz"
-    told = tmp_path / "told.json"
-    run("upload", *table, *NETWORK_OPTIONS, *LINE, "--out", begin, "--json", told)
-    found = json.loads(told.read_text())
+    report = tmp_path / "output.json"
+    run("upload", *table, *NETWORK_OPTIONS, *LINE, "--out", begin, "--json", report)
+    found = json.loads(report.read_text())
     assert found["samples"] == found["of"] > 20 and found["spared"] == 0
     assert "learning: 0 of 2 epochs" in run("alone", *LINE)
-    said = run("alone", "--watch", *LINE)
-    assert "done: 2 of 2 epochs" in said and "% right" in said
+    output = run("alone", "--watch", *LINE)
+    assert "done: 2 of 2 epochs" in output and "% right" in output
     run("save", tmp_path / "learnt.npz", "--like", begin, *LINE)
     run("train", *table, *NETWORK_OPTIONS, "--set", "learning.order=board", "--out", tmp_path / "golden")
     network, weights = networks.load(tmp_path / "learnt.npz")
@@ -85,31 +85,31 @@ def test_stop_go_on_and_begin_again(device, table, tmp_path):
 
 
 def test_the_same_upload_writes_nothing_again(device, table, tmp_path):
-    told = tmp_path / "told.json"
+    report = tmp_path / "output.json"
     line = (*NETWORK_OPTIONS, *LINE, "--out", tmp_path / "begin.npz")
     run("upload", *table, *line)
     assert "done: 2 of 2" in run("alone", "--watch", *LINE)
-    assert "were in the flash already" in run("upload", *table, *line, "--overwrite", "--json", told)
-    assert json.loads(told.read_text())["spared"] > 0
+    assert "were in the flash already" in run("upload", *table, *line, "--overwrite", "--json", report)
+    assert json.loads(report.read_text())["spared"] > 0
     assert "learning: 0 of 2 epochs" in run("alone", *LINE), "it begins again"
     run("alone", "--stop", "--watch", *LINE)
-    run("upload", *table, *line, "--overwrite", "--samples", 7, "--seed", 3, "--json", told)
-    found = json.loads(told.read_text())
+    run("upload", *table, *line, "--overwrite", "--samples", 7, "--seed", 3, "--json", report)
+    found = json.loads(report.read_text())
     assert found["samples"] == 7 < found["of"] and found["seed"] == 3 and found["spared"] == 0
 
 
 def test_the_board_answers_the_tests_in_its_flash(device, table, tmp_path):
     """When it is done, and while it learns, which it then does to the same bits."""
     begin = tmp_path / "begin.npz"
-    told = tmp_path / "told.json"
+    report = tmp_path / "output.json"
     line = (*NETWORK_OPTIONS, *LINE, "--out", begin)
-    run("upload", *table, *line, "--json", told)
-    n = json.loads(told.read_text())["tests"]
+    run("upload", *table, *line, "--json", report)
+    n = json.loads(report.read_text())["tests"]
     assert n > 4
     before = None
     for _ in range(3):
-        run("alone", "--test", *LINE, "--json", told, "--overwrite")
-        found = json.loads(told.read_text())
+        run("alone", "--test", *LINE, "--json", report, "--overwrite")
+        found = json.loads(report.read_text())
         assert found["tests"] == n and not found["fault"]
         if found["phase"] != "idle":
             before = found
@@ -117,15 +117,15 @@ def test_the_board_answers_the_tests_in_its_flash(device, table, tmp_path):
     assert "done: 2 of 2 epochs" in run("alone", "--watch", *LINE)
     before = replace(device.player.registers)
     weights = device.engine.w.copy()
-    said = run("alone", "--test", *LINE, "--json", told, "--overwrite")
+    output = run("alone", "--test", *LINE, "--json", report, "--overwrite")
     assert device.player.registers == before and (device.engine.w == weights).all()
     run("save", tmp_path / "learnt.npz", "--like", begin, *LINE)
-    found = json.loads(told.read_text())
+    found = json.loads(report.read_text())
     run("train", *table, *NETWORK_OPTIONS, "--set", "learning.order=board", "--out", tmp_path / "golden")
     _, golden = networks.load(tmp_path / "golden" / NETWORK)
     assert digest(networks.load(tmp_path / "learnt.npz")[1]) == digest(golden)
     history = json.loads((tmp_path / "golden" / "history.json").read_text())
-    assert f"{found['test_hits']} of {n} test samples right" in said
+    assert f"{found['test_hits']} of {n} test samples right" in output
     assert found["test_hits"] / n == history["epochs"][-1]["test_accuracy"]
     run("upload", *table, *line, "--overwrite", "--tests", 0)
     assert "no test samples are in the flash" in refused("alone", "--test", *LINE)
@@ -240,8 +240,8 @@ def test_a_board_is_saved_as_the_network_that_it_holds(device, done, table, tmp_
 
 def test_a_fault_is_told(device):
     """And it is a failure."""
-    said = run("alone", *LINE, code=1)
-    assert FAULTS[Fault.NO_SLOT] in " ".join(said.split())
+    output = run("alone", *LINE, code=1)
+    assert FAULTS[Fault.NO_SLOT] in " ".join(output.split())
 
 
 def test_what_cannot_be_is_refused(device, table, tmp_path, monkeypatch):
@@ -261,13 +261,14 @@ def test_what_cannot_be_is_refused(device, table, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("chip", "said"), [(0xFFFFFF, "no flash answers"), (0, "no flash answers"), (0xC84013, "524,288 bytes")]
+    ("chip", "message"),
+    [(0xFFFFFF, "no flash answers"), (0, "no flash answers"), (0xC84013, "524,288 bytes")],
 )
-def test_a_flash_that_is_not_what_it_should_be(device, table, tmp_path, chip, said):
+def test_a_flash_that_is_not_what_it_should_be(device, table, tmp_path, chip, message):
     """Nothing is written."""
     device.player.registers.chip = chip
     before = bytes(device.flash.content)
-    assert said in refused("upload", *table, *NETWORK_OPTIONS, *LINE, "--out", tmp_path / "n.npz")
+    assert message in refused("upload", *table, *NETWORK_OPTIONS, *LINE, "--out", tmp_path / "n.npz")
     assert bytes(device.flash.content) == before
 
 

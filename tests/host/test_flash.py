@@ -126,14 +126,14 @@ def test_what_fits():
 
 
 def test_commands(tmp_path):
-    code, said = run("boards", "--network", "784-128-10", "--json", tmp_path / "b.json")
-    assert code == 0 and all(name in said for name in BOARDS) and "ulx3s-85f holds 784-128-10" in said
+    code, output = run("boards", "--network", "784-128-10", "--json", tmp_path / "b.json")
+    assert code == 0 and all(name in output for name in BOARDS) and "ulx3s-85f holds 784-128-10" in output
     assert [r["board"] for r in json.loads((tmp_path / "b.json").read_text())["boards"]] == list(BOARDS)
-    code, said = run("build", "icebreaker", "--network", "784-128-10", "--out", tmp_path / "out")
-    assert code == 2 and "needs 6403 tiles" in said and not (tmp_path / "out").exists()
-    code, said = run("build", "icebreaker", "--lanes", 8, "--out", tmp_path / "out")
+    code, output = run("build", "icebreaker", "--network", "784-128-10", "--out", tmp_path / "out")
+    assert code == 2 and "needs 6403 tiles" in output and not (tmp_path / "out").exists()
+    code, output = run("build", "icebreaker", "--lanes", 8, "--out", tmp_path / "out")
     assert (
         code == 2
-        and "8 ICESTORM_SPRAM of 4, 16 ICESTORM_DSP of 8" in said
+        and "8 ICESTORM_SPRAM of 4, 16 ICESTORM_DSP of 8" in output
         and not (tmp_path / "out").exists()
     )

@@ -79,7 +79,7 @@ def within(seconds: float, work: Any) -> Any:
 
 
 def command(*arguments: object, seconds: float = LIMIT) -> tuple[int, str]:
-    """Exit code of a command and what it said, line ends as blanks."""
+    """Exit code of a command and what it output, line ends as blanks."""
     invoke = functools.partial(
         CliRunner().invoke, cli.app, [str(a) for a in arguments], env={"COLUMNS": "250"}
     )
@@ -200,8 +200,8 @@ def test_commands_at_a_port_that_talks_end_with_one_error(kind, two_rates, tmp_p
             ("save", tmp_path / "out.npz", "--like", tmp_path / "n.npz"),
             ("train", "digits", "--epochs", 1, "--out", tmp_path / "run"),
         ):
-            code, said = command(*words, "--port", path)
-            assert code == 2 and said.count("error:") == 1 and f"nothing at {path} speaks" in said, said
+            code, output = command(*words, "--port", path)
+            assert code == 2 and output.count("error:") == 1 and f"nothing at {path} speaks" in output, output
     assert not (tmp_path / "out.npz").exists() and not (tmp_path / "run").exists()
 
 
@@ -224,13 +224,13 @@ def test_a_dozen_ports_that_talk_take_no_longer_than_one(usb, tmp_path):
         paths = [stack.enter_context(talking("a byte every 10 ms")) for _ in range(12)]
         usb(*paths)
         start = time.monotonic()
-        code, said = command("ports")
-        assert code == 0 and all(p in said for p in paths) and said.count("nothing at") == 12
+        code, output = command("ports")
+        assert code == 0 and all(p in output for p in paths) and output.count("nothing at") == 12
         assert time.monotonic() - start < 6 * len(ports.BAUDS) * ports.PROBE, "one after the other"
         for words in (("identify",), ("restore", tmp_path / "n.npz")):
-            code, said = command(*words)
-            assert code == 2 and all(p in said for p in paths), said
-            assert "name a port with --port" in said
+            code, output = command(*words)
+            assert code == 2 and all(p in output for p in paths), output
+            assert "name a port with --port" in output
     usb()
     assert command("identify")[1].startswith("error: this machine has no USB serial port: name a port")
 
@@ -299,9 +299,11 @@ def test_a_port_that_vanishes_is_one_clear_error():
     ],
 )
 def test_what_is_no_serial_port_is_named_with_the_reason(path, reason):
-    code, said = command("identify", "--port", path)
-    assert code == 2 and said.startswith(f"error: '{path}' cannot be used as a serial port: {reason}"), said
-    assert "Errno" not in said
+    code, output = command("identify", "--port", path)
+    assert code == 2 and output.startswith(f"error: '{path}' cannot be used as a serial port: {reason}"), (
+        output
+    )
+    assert "Errno" not in output
 
 
 def test_a_second_program_is_told_that_the_port_is_taken():
@@ -373,7 +375,7 @@ def device_of(max_payload: int) -> Device:
 
 
 def test_frames_that_carry_nothing_are_refused():
-    """With such a size nothing would be written at all, and nothing be said."""
+    """With such a size nothing would be written at all, and nothing be output."""
     for n in (1, 5, 11):
         with pytest.raises(LinkError, match=f"{n + 6} bytes.*least 18"):
             client_of(device_of(n))[0].identify()
@@ -532,8 +534,8 @@ def test_options_that_make_no_sense_are_refused_with_what_is_allowed(words, mess
     """Before anything is built: there are no tools on this PATH."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    code, said = command(*words)
-    assert code == 2 and said.startswith(f"error: {message}"), said
+    code, output = command(*words)
+    assert code == 2 and output.startswith(f"error: {message}"), output
     assert not list(tmp_path.iterdir())
 
 
@@ -667,8 +669,8 @@ def _synthesised(board: Any, out: Path, step: builder.Steps) -> builder.Synthesi
 def test_save_tries_its_target_before_it_reads_the_board(tmp_path):
     networks.save(tmp_path / "n.npz", NETWORK, NETWORK.initial_weights())
     for out, message in ((tmp_path, "folder"), (tmp_path / "n.npz" / "x", "n.npz"), ("/proc/x", "/proc/x")):
-        code, said = command("save", out, "--like", tmp_path / "n.npz", "--port", "/dev/nowhere")
-        assert code == 2 and message in said and "serial port" not in said, said
+        code, output = command("save", out, "--like", tmp_path / "n.npz", "--port", "/dev/nowhere")
+        assert code == 2 and message in output and "serial port" not in output, output
 
 
 def test_save_makes_the_folder_of_its_file(tmp_path, monkeypatch):
@@ -694,18 +696,18 @@ def test_a_link_never_replaces_what_is_there(no_compiler, tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "mine")
     (tmp_path / "dangling").symlink_to(tmp_path / "gone")
     for name in ("mine", "link", "dangling", "."):
-        code, said = command("simulate", "--link", tmp_path / name)
-        assert code == 2 and f"{tmp_path / name} is there already: remove it (rm " in said, said
+        code, output = command("simulate", "--link", tmp_path / name)
+        assert code == 2 and f"{tmp_path / name} is there already: remove it (rm " in output, output
     assert (tmp_path / "link").readlink() == tmp_path / "mine"
     assert (tmp_path / "dangling").readlink() == tmp_path / "gone"
     assert (tmp_path / "mine").read_text() == "mine"
 
 
 def test_a_link_that_cannot_be_made_is_found_out_before_the_design_is_compiled(no_compiler, tmp_path):
-    code, said = command("simulate", "--link", tmp_path / "none" / "x")
-    assert code == 2 and f"there is no folder {tmp_path / 'none'}: make it, or choose" in said
-    code, said = command("simulate", "--link", "/proc/x")
-    assert code == 2 and "/proc" in said and "pts" not in said
+    code, output = command("simulate", "--link", tmp_path / "none" / "x")
+    assert code == 2 and f"there is no folder {tmp_path / 'none'}: make it, or choose" in output
+    code, output = command("simulate", "--link", "/proc/x")
+    assert code == 2 and "/proc" in output and "pts" not in output
 
 
 def test_a_link_is_there_for_as_long_as_the_simulation(tmp_path):

@@ -203,8 +203,8 @@ def test_killed_at_any_moment(phases, epochs, kills, pause, port, tmp_path):
             # every other one is killed after it has learned something, however slow the machine
             time.sleep(0.05)
         try:
-            said, _ = process.communicate(timeout=rng.uniform(0.2, pause) if k < kills else None)
-            assert process.returncode == 0, said
+            output, _ = process.communicate(timeout=rng.uniform(0.2, pause) if k < kills else None)
+            assert process.returncode == 0, output
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.communicate()
@@ -370,8 +370,8 @@ def test_the_command_starts_and_ends(tmp_path):
     client = connect(str(link))
     assert client.identity.config.n_weights == 8192 and client.identity.build_id != 0
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=30)
-    assert process.returncode == 0 and "30 MHz, 2 Mbaud" in " ".join(said.split()) and str(link) in said
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 0 and "30 MHz, 2 Mbaud" in " ".join(output.split()) and str(link) in output
     found = json.loads(says.read_text())
     assert (
         # bits of IDENTIFY and its answer, 15 cycles each; the last stop bit is not waited for

@@ -203,7 +203,7 @@ def board(tmp_path, monkeypatch) -> Board:
 
 
 def command(*arguments: object) -> tuple[int, str]:
-    """Exit code of a command and what it said, line ends as blanks."""
+    """Exit code of a command and what it output, line ends as blanks."""
     done = CliRunner().invoke(cli.app, [str(a) for a in arguments], env={"COLUMNS": "250"})
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     gc.collect()  # a process would end here
@@ -222,11 +222,11 @@ def test_every_command_works(path, board, tmp_path):
     table.write_text("\n".join(["a,b,kind", *rows]))
     assert command("identify", "--port", path)[0] == 0
     for out, way in (("golden", ()), ("board", ("--port", path, "--set", "run.baud=8000000"))):
-        code, said = command(
+        code, output = command(
             *("train", table, "--label", "kind", "--hidden", 6, "--epochs", 2, "--set", "phases.free=24"),
             *("--set", "phases.nudged=12", "--set", "phases.window=8", "--out", tmp_path / out, *way),
         )
-        assert code == 0, said
+        assert code == 0, output
     one, other = (networks.load(tmp_path / out / "network.npz")[1] for out in ("golden", "board"))
     assert all(np.array_equal(one[name], other[name]) for name in one)
     trained = tmp_path / "board" / "network.npz"
@@ -235,8 +235,8 @@ def test_every_command_works(path, board, tmp_path):
         ("restore", trained),
         ("save", tmp_path / "back.npz", "--like", trained),
     ):
-        code, said = command(*words, "--port", path)
-        assert code == 0, said
+        code, output = command(*words, "--port", path)
+        assert code == 0, output
     back = networks.load(tmp_path / "back.npz")[1]
     assert all(np.array_equal(back[name], other[name]) for name in other)
 
@@ -313,9 +313,11 @@ def shifted(line: bytes) -> bytes:
 def test_what_is_no_board_ends_with_one_error(transfer, says, board, monkeypatch):
     monkeypatch.setattr(board, "transfer", transfer)
     start = time.monotonic()
-    code, said = command("identify", "--port", PATH)
-    assert code == 2 and said.startswith(f"error: nothing at {PATH} speaks equilif's protocol at 4,000,000 b")
-    assert says in said and said.count("error:") == 1 and "equilif build BOARD --link spi" in said
+    code, output = command("identify", "--port", PATH)
+    assert code == 2 and output.startswith(
+        f"error: nothing at {PATH} speaks equilif's protocol at 4,000,000 b"
+    )
+    assert says in output and output.count("error:") == 1 and "equilif build BOARD --link spi" in output
     assert time.monotonic() - start < 5
     with pytest.raises((NoReply, DeviceError), match="IDENTIFY was "):  # the second to its own echo
         client_of(transfer, patience=0.2).identify()
@@ -345,15 +347,15 @@ def test_a_board_that_goes_away_is_one_clear_error(board, monkeypatch):
     ],
 )
 def test_what_is_no_bus_is_named_with_the_reason(path, reason, board):
-    code, said = command("identify", "--port", path)
-    assert code == 2 and said.startswith(f"error: '{path}' cannot be used as an SPI bus: {reason}"), said
-    assert "Errno" not in said
+    code, output = command("identify", "--port", path)
+    assert code == 2 and output.startswith(f"error: '{path}' cannot be used as an SPI bus: {reason}"), output
+    assert "Errno" not in output
 
 
 @pytest.mark.parametrize("path", ["spi+", "spi+usb://x", "spi+/dev/spidev0.0"])
 def test_addresses_that_are_none_are_told_how_they_look(path):
-    code, said = command("identify", "--port", path)
-    assert code == 2 and f"'{path}' is no SPI bus: write spi:/dev/spidev0.0 or spi+ftdi://" in said, said
+    code, output = command("identify", "--port", path)
+    assert code == 2 and f"'{path}' is no SPI bus: write spi:/dev/spidev0.0 or spi+ftdi://" in output, output
 
 
 @pytest.mark.parametrize(
@@ -402,9 +404,9 @@ def test_a_second_program_is_told_that_the_bus_is_taken(board):
 def test_a_library_that_is_missing_is_named_with_what_installs_it(path, package, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.delitem(sys.modules, f"{package}.spi", raising=False)
-    code, said = command("identify", "--port", path)
-    assert code == 2 and said.startswith(f"error: {package} is not installed: pip install -e '"), said
-    assert said.endswith("[spi]'")
+    code, output = command("identify", "--port", path)
+    assert code == 2 and output.startswith(f"error: {package} is not installed: pip install -e '"), output
+    assert output.endswith("[spi]'")
 
 
 def test_a_port_forgets_what_has_come():

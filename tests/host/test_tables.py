@@ -172,11 +172,13 @@ def test_save_takes_the_table_of_the_file(connected, tmp_path):
     want = trained()
     networks.save(tmp_path / "n.npz", want.network, want.weights)
     held = want.network.n_weights - 20 * 6
-    said = run("restore", tmp_path / "n.npz", "--port", "there")
-    assert f"{held:,} weights of {tmp_path / 'n.npz'} are in the board" in said
-    assert "its table of tokens, 120 weights, stays in the file: a board gets the rows of each sample" in said
-    said = run("save", tmp_path / "s.npz", "--like", tmp_path / "n.npz", "--port", "there")
-    assert f"120 of them are the table of tokens of {tmp_path / 'n.npz'}: a board holds none" in said
+    output = run("restore", tmp_path / "n.npz", "--port", "there")
+    assert f"{held:,} weights of {tmp_path / 'n.npz'} are in the board" in output
+    assert (
+        "its table of tokens, 120 weights, stays in the file: a board gets the rows of each sample" in output
+    )
+    output = run("save", tmp_path / "s.npz", "--like", tmp_path / "n.npz", "--port", "there")
+    assert f"120 of them are the table of tokens of {tmp_path / 'n.npz'}: a board holds none" in output
     network, weights = networks.load(tmp_path / "s.npz")
     assert network == want.network and digest(weights) == digest(want.weights)
 
@@ -260,9 +262,9 @@ def test_a_table_is_shown_as_one(connected, tmp_path):
     outputs = ("--json", tmp_path / "s.json", "--out", tmp_path / "n.svg", "--overwrite")
     networks.save(tmp_path / "n.npz", network := LEARNS.network(data_set()), network.initial_weights())
     for arguments in ((file, "vowels"), (tmp_path / "n.npz",)):
-        said = run("show", *arguments, *outputs)
-        assert "120 of these weights are the table of tokens: it stays with the host" in said
-        assert "no, tokens" not in said and "4 eta" in said
+        output = run("show", *arguments, *outputs)
+        assert "120 of these weights are the table of tokens: it stays with the host" in output
+        assert "no, tokens" not in output and "4 eta" in output
         (found,) = (s for s in json.loads((tmp_path / "s.json").read_text())["synapses"] if s["table"])
         assert (found["rows"], found["columns"], found["weights"], found["rate"]) == (20, 6, 120, 4)
         drawn = (tmp_path / "n.svg").read_text()
@@ -299,8 +301,8 @@ def test_a_report_and_what_queries_look_at_are_of_the_table(connected, tmp_path)
 def test_the_program_of_a_table_is_listed(tmp_path):
     network = LEARNS.network(data_set())
     networks.save(tmp_path / "n.npz", network, network.initial_weights())
-    said = run("program", tmp_path / "n.npz", "--eta", 0.025)
-    assert said.count("memory codes 0") and TABLE in said
+    output = run("program", tmp_path / "n.npz", "--eta", 0.025)
+    assert output.count("memory codes 0") and TABLE in output
 
 
 def test_nir_refuses_a_table(tmp_path):

@@ -266,7 +266,7 @@ def test_concepts_have_the_files_that_the_table_names():
 def test_files_to_touch_are_there_and_counted():
     """docs/extending.md: rows of its lists against the table at its top."""
     text = (ROOT / "docs" / "extending.md").read_text()
-    told = re.findall(r"^\| \[[^]]+\]\(#([\w-]+)\) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|", text, re.M)
+    stated = re.findall(r"^\| \[[^]]+\]\(#([\w-]+)\) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|", text, re.M)
     counted = []
     for title, body in re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", text, re.M | re.S):
         files = re.findall(r"^\| (new )?`([^`]+)` \|", body, re.M)
@@ -278,7 +278,7 @@ def test_files_to_touch_are_there_and_counted():
         records = sum(name.endswith((".md", ".json")) for name in names)
         parts = (len(names) - tests - records, tests, records, len(names))
         counted.append((heading(title), *map(str, parts)))
-    assert len(told) == 7 and told == counted
+    assert len(stated) == 7 and stated == counted
 
 
 @cache

@@ -76,8 +76,8 @@ def test_advice_names_extras_that_there_are():
     for folder in ("equilif", "golden", "hdl", "sim", "boards"):
         for path in (ROOT / folder).rglob("*.py"):
             text = path.read_text()
-            for asked in re.findall(r'needs\("([^"]*)"\)|MissingExtra\([^,]*, "([^"]*)"\)', text):
-                assert set("".join(asked).split(",")) <= set(extras), (path, asked)
+            for needed in re.findall(r'needs\("([^"]*)"\)|MissingExtra\([^,]*, "([^"]*)"\)', text):
+                assert set("".join(needed).split(",")) <= set(extras), (path, needed)
             assert not re.search(r"pip install '?equilif", text), path
 
 
@@ -150,8 +150,8 @@ def test_the_wheel_works_with_every_python_that_is_here(version, built, tmp_path
         run(*command, "train", "digits", "--epochs", 1, "--out", out, cwd=folder, PYTHONPATH=".")
     learnt = {LEARNT.search(path.read_text())[1] for path in folder.glob("out*/history.json")}
     assert len(learnt) == 1
-    said = run(bin / "equilif", "evaluate", out / "network.npz", "--json", "-", cwd=folder)
-    assert json.loads(said)["accuracy"] > 0.8
+    output = run(bin / "equilif", "evaluate", out / "network.npz", "--json", "-", cwd=folder)
+    assert json.loads(output)["accuracy"] > 0.8
     here = tmp_path / "here"
     run(sys.executable, "-m", "equilif", "train", "--epochs", 1, "--out", here, cwd=ROOT)
     assert LEARNT.search((here / "history.json").read_text())[1] in learnt

@@ -91,8 +91,8 @@ def test_a_page_is_whole_in_a_browser_and_asks_nobody(site, browser, page, width
     pictures = browser.execute_script("return [...document.images].map(i => i.complete && i.naturalWidth)")
     assert all(pictures) and (pictures or page != "explanation/attention")
     assert browser.execute_script("return document.documentElement.scrollWidth") == width
-    asked = browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
-    assert all(address.startswith("file:") for address in asked)
+    addresses = browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
+    assert all(address.startswith("file:") for address in addresses)
 
 
 @pytest.mark.browser

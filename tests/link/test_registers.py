@@ -96,5 +96,5 @@ def test_the_bits_of_features_are_where_they_were():
     first = {"single_port": (16, 0), "softmax": (18, 2), "counters": (19, None)}
     assert bits | first == bits
     assert len({version for version, _ in bits.values()}) == len(bits)
-    told = [identity for _, identity in bits.values() if identity is not None]
-    assert len(set(told)) == len(told)
+    identities = [identity for _, identity in bits.values() if identity is not None]
+    assert len(set(identities)) == len(identities)

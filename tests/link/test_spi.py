@@ -73,7 +73,7 @@ def test_the_whole_design_answers_over_spi(ratio, tmp_path):
     )
     options = {"build_id": 0x1234, "frame_bytes": 300}
     top = Top(config, transport=Spi(), **options)
-    told = {"engine": dataclasses.asdict(config), "ratio": ratio, **options}
+    settings = {"engine": dataclasses.asdict(config), "ratio": ratio, **options}
     bench = "equilif_sim.link.spi_top"
     seen = visible("top *")
-    assert simulate(top, bench, tmp_path, config=told, simulator="verilator", visible=seen) == 1
+    assert simulate(top, bench, tmp_path, config=settings, simulator="verilator", visible=seen) == 1

@@ -261,12 +261,12 @@ def reviews(tmp_path):
     )
     rng = np.random.default_rng(0)
     for part in ("train", "test"):
-        for sign, said in words.items():
+        for sign, adjectives in words.items():
             folder = tmp_path / "aclImdb" / part / sign
             folder.mkdir(parents=True)
             for k in range(30):
                 about = rng.choice(["film", "plot", "cast", "end"], 4)
-                (folder / f"{k}_1.txt").write_text(" ".join([*about, said[k % 2]]))
+                (folder / f"{k}_1.txt").write_text(" ".join([*about, adjectives[k % 2]]))
     return tmp_path
 
 

@@ -153,9 +153,9 @@ def test_a_page_tells_what_the_run_came_to(made):
 def test_texts_are_shown_by_their_words(made):
     saved, data, report = made["texts"]
     text = Page(report.html).text
-    told = report.facts["worst"]
+    worst = report.facts["worst"]
     tokens = data.tokens_test
-    first = tokens.rows[tokens.off[told[0]["at"]] : tokens.off[told[0]["at"] + 1]]
+    first = tokens.rows[tokens.off[worst[0]["at"]] : tokens.off[worst[0]["at"] + 1]]
     assert " ".join(data.words[row] for row in first) in text
     assert "What its queries look at" in text
 
@@ -180,14 +180,14 @@ def test_the_command_of_a_run_makes_the_same_weights(made, known, tmp_path, monk
 def test_the_worst_mistakes_come_first(made):
     saved, data, _ = made["digits"]
     found = evaluate(saved.network, saved.weights, data.x_test, data.y_test)
-    told = facts.examples(found, data.y_test, 360)
-    margins = [e.margin for e in told]
+    shown = facts.examples(found, data.y_test, 360)
+    margins = [e.margin for e in shown]
     assert margins == sorted(margins) and margins[0] < 0 < margins[-1]
     wrong = found.predictions != data.y_test
-    assert [e.true != e.said for e in told] == [bool(wrong[e.at]) for e in told]
-    assert all(e.true != e.said for e in told[: wrong.sum()])
+    assert [e.true != e.said for e in shown] == [bool(wrong[e.at]) for e in shown]
+    assert all(e.true != e.said for e in shown[: wrong.sum()])
     closest = facts.closest(found, data.y_test)
-    assert closest.true == closest.said and closest == next(e for e in told if e.margin > 0)
+    assert closest.true == closest.said and closest == next(e for e in shown if e.margin > 0)
 
 
 def test_values_come_back_in_the_units_of_their_columns():
@@ -231,23 +231,23 @@ def test_receptive_fields_of_maps_are_kernels_over_the_image():
 
 def test_boards_that_hold_a_network_have_a_speed_and_others_a_reason(made):
     saved, data, report = made["digits"]
-    told = facts.boards(saved.network, saved.weights, data, 0.05)
-    assert all(b.short == "" and b.training and b.inference and b.inference > b.training for b in told)
+    rows = facts.boards(saved.network, saved.weights, data, 0.05)
+    assert all(b.short == "" and b.training and b.inference and b.inference > b.training for b in rows)
     wide = network.Network.chain(64, 900, 90, 10)
-    told = facts.boards(wide, wide.initial_weights(), None, 0.05)
-    assert all("this engine has" in b.short and b.training is None for b in told)
+    rows = facts.boards(wide, wide.initial_weights(), None, 0.05)
+    assert all("this engine has" in b.short and b.training is None for b in rows)
 
 
 # -- the command -----------------------------------------------------------------------------------
 def test_a_report_is_written_beside_its_run(made, tmp_path):
     saved, _, _ = made["digits"]
     shutil.copytree(saved.folder, tmp_path / "run")
-    said = command("report", tmp_path / "run", "--json", tmp_path / "told.json")
-    assert "on digits; wrote" in said
+    output = command("report", tmp_path / "run", "--json", tmp_path / "output.json")
+    assert "on digits; wrote" in output
     assert Page((tmp_path / "run" / "report.html").read_text()).sections
-    told = json.loads((tmp_path / "told.json").read_text())
-    assert told["samples_missing"] is None and told["data"] == "digits"
-    assert "<p" not in json.dumps(told)
+    summary = json.loads((tmp_path / "output.json").read_text())
+    assert summary["samples_missing"] is None and summary["data"] == "digits"
+    assert "<p" not in json.dumps(summary)
 
 
 def test_samples_that_are_gone_are_told_on_the_page(tmp_path):

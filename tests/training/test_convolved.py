@@ -21,7 +21,7 @@ from tests.cli import refused, run
 
 
 @pytest.mark.parametrize(
-    "image, asked, patch, layers",
+    "image, options, patch, layers",
     [
         ((28, 28), ["16", "32"], 2, [(16, 3, 1), (32, 6, 2)]),
         ((28, 28, 1), ["16"], 2, [(16, 6, 2)]),
@@ -31,8 +31,8 @@ from tests.cli import refused, run
         ((28, 28), ["16:5", "32:4:2"], 2, [(16, 5, 1), (32, 4, 2)]),
     ],
 )
-def test_kernels_follow_from_the_image(image, asked, patch, layers):
-    assert convolved.layers(image, [Asked.of(text) for text in asked]) == (patch, layers)
+def test_kernels_follow_from_the_image(image, options, patch, layers):
+    assert convolved.layers(image, [Asked.of(text) for text in options]) == (patch, layers)
 
 
 @pytest.mark.parametrize("text", ["", "a", "16x3", "16:", "16:3:2:1", "-1", "16.5", "²"])
@@ -75,8 +75,8 @@ def test_colours_are_maps():
 def test_a_run_of_convolutions_is_a_run_like_any_other(tmp_path):
     """It is kept, shown, evaluated, and written as a network file."""
     out = tmp_path / "run"
-    said = run("train", "digits", "--hidden", "conv:6", "--hidden", "conv:8", "--epochs", "4", "--out", out)
-    assert "digits 8x8x1-6x6x6-4x4x8-10" in said
+    output = run("train", "digits", "--hidden", "conv:6", "--hidden", "conv:8", "--epochs", "4", "--out", out)
+    assert "digits 8x8x1-6x6x6-4x4x8-10" in output
     network, weights = networks.load(out / NETWORK)
     assert [p.shape for p in network.maps] == [(8, 8, 1), (6, 6, 6), (4, 4, 8)]
     again = Run.start(read_history(out / HISTORY).preset, images.digits(), 0)

@@ -146,8 +146,8 @@ def test_settings_are_chosen_without_the_test_set():
 def test_what_is_no_run_is_named(spoil, message, tmp_path):
     if spoil:
         (tmp_path / CHECKPOINT).write_bytes(spoil)
-    said = run("deploy", tmp_path, code=2)
-    assert message in said and len(said.strip().splitlines()) == 1
+    output = run("deploy", tmp_path, code=2)
+    assert message in output and len(output.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize(

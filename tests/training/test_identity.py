@@ -227,10 +227,10 @@ def accuracy(path: Path) -> float:
 def outcome(line: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, dict[str, Any]]:
     """Exit code, error and JSON of a command."""
     capsys.readouterr()
-    Path("told.json").unlink(missing_ok=True)
-    code = run(line, "--json", "told.json")
-    told = json.loads(Path("told.json").read_text()) if code == 0 else {}
-    return code, capsys.readouterr().err, told
+    Path("output.json").unlink(missing_ok=True)
+    code = run(line, "--json", "output.json")
+    report = json.loads(Path("output.json").read_text()) if code == 0 else {}
+    return code, capsys.readouterr().err, report
 
 
 def prepared(folder: Path, work: Path, kind: Kind) -> About:

@@ -111,7 +111,7 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
-def said(path: Path) -> str:
+def refusal(path: Path) -> str:
     """Why a file is refused: one line."""
     with pytest.raises(ValueError) as e:
         netfile.read(path)
@@ -284,7 +284,7 @@ def test_a_file_of_windows_is_read(tmp_path):
     path.write_bytes(b"\xef\xbb\xbf" + GRAPH.replace("\n", "\r\n").encode())
     assert netfile.read(path).description == netfile.read(write(tmp_path / "..", GRAPH)).description
     path.write_bytes(b"\xef\xbb\xbf" + GRAPH.replace("\n", "\r\n").replace("size = 8", "size = -8").encode())
-    assert f"{path}, line 11: population 'b': size must be an integer in" in said(path)
+    assert f"{path}, line 11: population 'b': size must be an integer in" in refusal(path)
 
 
 # -- wrong files -----------------------------------------------------------------------------------
@@ -388,7 +388,7 @@ def test_a_wrong_file_is_refused_with_line_and_key(old, new, wanted, tmp_path):
     assert old in GRAPH
     marked = GRAPH.replace(old, new, 1)
     path = write(tmp_path, marked.replace(" !", ""))
-    message = said(path)
+    message = refusal(path)
     assert wanted in message
     lines = [n for n, line in enumerate(marked.splitlines(), 1) if line.endswith(" !")]
     assert message.startswith(f"{path}, line {lines[0]}: " if lines else str(path)), message
@@ -412,7 +412,7 @@ def test_a_wrong_memory_is_refused_with_line_and_key(old, new, wanted, tmp_path)
     marked = MEMORY.replace(old, new, 1)
     assert marked != MEMORY
     path = write(tmp_path, marked.replace(" !", ""))
-    message = said(path)
+    message = refusal(path)
     assert wanted in message
     lines = [n for n, line in enumerate(marked.splitlines(), 1) if line.endswith(" !")]
     assert message.startswith(f"{path}, line {lines[0] if lines else ''}"), message
@@ -423,7 +423,9 @@ def test_a_memory_that_stores_patterns_needs_its_size(tmp_path):
         "[population.bias]", '[population.x]\nkind = "input"\n\n[population.bias]'
     )
     text = text.replace('["query", "bias"]', '["query", "x", "bias"]')
-    assert "population 'query': its memory stores patterns, so it needs a size" in said(write(tmp_path, text))
+    assert "population 'query': its memory stores patterns, so it needs a size" in refusal(
+        write(tmp_path, text)
+    )
     write(tmp_path, text.replace("heads = 2", "heads = 2\nsize = 8"))
     network = netfile.read(tmp_path / "net.toml").network(images.digits())
     assert network.memories[0].softmax.size == 6 and network.n_weights > 6 * 4
@@ -452,7 +454,7 @@ def test_a_memory_that_stores_patterns_needs_its_size(tmp_path):
 def test_what_is_no_network_file_is_said_so(content, wanted, tmp_path):
     path = tmp_path / "net.toml"
     path.write_bytes(content)
-    assert wanted in said(path) and str(path) in said(path)
+    assert wanted in refusal(path) and str(path) in refusal(path)
 
 
 LINES = """\
@@ -546,7 +548,7 @@ def test_options_of_a_loader_are_told_with_the_line(option, wanted, tmp_path):
 
 def test_a_file_that_is_nested_deeply_is_refused_with_a_line(tmp_path):
     path = write(tmp_path, GRAPH.replace("size = 12", f"size = {'[' * 150}{']' * 150}"))
-    assert "not [[[[" in said(path)
+    assert "not [[[[" in refusal(path)
 
 
 def test_tokens_that_fit_make_the_relay_as_wide(tmp_path):
@@ -582,8 +584,8 @@ def test_a_network_of_any_shape_is_trained_and_evaluated(trained):
     assert history.sizes == "64-12-8-10" and history.epochs[-1].test_accuracy > 0.5
     network, _ = networks.load(trained / "run" / NETWORK)
     assert network == netfile.read(trained / "net.toml").network(images.digits())
-    said = run("evaluate", trained / "run" / NETWORK)
-    assert f"{history.epochs[-1].test_accuracy:.2%}" in said
+    output = run("evaluate", trained / "run" / NETWORK)
+    assert f"{history.epochs[-1].test_accuracy:.2%}" in output
 
 
 def test_a_run_of_a_file_is_resumed_to_the_same_bits_without_it(trained, tmp_path):

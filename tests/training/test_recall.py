@@ -23,9 +23,9 @@ def digits():
 
 @pytest.fixture(scope="module")
 def result(digits):
-    told = []
-    out = recall.run(digits, 40, blank=0.4, progress=told.append)
-    assert told == list(range(1, 41))
+    steps = []
+    out = recall.run(digits, 40, blank=0.4, progress=steps.append)
+    assert steps == list(range(1, 41))
     return out
 
 

@@ -133,8 +133,8 @@ def test_a_second_run_in_a_folder_is_told_who_is_there(command, busy, finished):
     (out / NETWORK).write_bytes(finished[NETWORK])
     (out / HISTORY).write_bytes(finished[HISTORY])
     before = content(out)
-    said = refused(*command, "--out", out)
-    assert f"{out} is in use by process {process.pid} on " in said and "give another --out" in said
+    message = refused(*command, "--out", out)
+    assert f"{out} is in use by process {process.pid} on " in message and "give another --out" in message
     assert content(out) == before
 
 
@@ -156,11 +156,11 @@ def test_of_two_runs_that_start_together_one_is_refused(tmp_path):
         )
         for k in range(2)
     ]
-    said = [process.communicate()[1] for process in both]
+    errors = [process.communicate()[1] for process in both]
     codes = [process.returncode for process in both]
-    assert sorted(codes) == [0, 2], said
+    assert sorted(codes) == [0, 2], errors
     winner = codes.index(0)
-    assert "is in use by" in said[1 - winner] or "holds a run of digits" in said[1 - winner]
+    assert "is in use by" in errors[1 - winner] or "holds a run of digits" in errors[1 - winner]
     history = read_history(tmp_path / "out" / HISTORY)
     assert history.seed == winner and len(history.epochs) == 8
     assert digest(network.load(tmp_path / "out" / NETWORK)[1]) == history.epochs[-1].weights
@@ -198,10 +198,10 @@ def test_a_folder_that_takes_no_files_is_refused_before_the_work(out):
 # -- none overwritten ------------------------------------------------------------------------------
 def test_a_finished_run_is_not_overwritten(done):
     before = content(done)
-    said = refused("train", "digits", "--out", done)
-    assert f"{done} holds a run of digits, 64-64-10, 1 of 1 epochs done, " in said and "% right" in said
-    assert f"`equilif train --resume --out {done}`" in said
-    assert "--overwrite" in said and "another --out" in said
+    message = refused("train", "digits", "--out", done)
+    assert f"{done} holds a run of digits, 64-64-10, 1 of 1 epochs done, " in message and "% right" in message
+    assert f"`equilif train --resume --out {done}`" in message
+    assert "--overwrite" in message and "another --out" in message
     assert content(done) == before
 
 
@@ -209,8 +209,8 @@ def test_a_finished_run_is_not_overwritten(done):
 def test_any_file_of_a_run_is_kept(there, tmp_path):
     (tmp_path / there).write_bytes(b"somebody's")
     for command in (("train",), ("demo",)):
-        said = refused(*command, "--out", tmp_path)
-        assert f"{tmp_path} holds " in said and ("--resume" in said) == (there in (HISTORY, "rates.pt"))
+        message = refused(*command, "--out", tmp_path)
+        assert f"{tmp_path} holds " in message and ("--resume" in message) == (there in (HISTORY, "rates.pt"))
     assert content(tmp_path) == {there: b"somebody's"}
 
 
@@ -284,9 +284,9 @@ def test_rates_take_the_place_of_an_earlier_run(done):
     run(*settings, "--overwrite")
     files = {"rates.pt", HISTORY, NETWORK, "learning_curve.png"}
     assert {p.name for p in done.iterdir()} == files
-    said = refused("rates", "digits", "--out", done)
-    assert "holds a run of digits, 8x8x1-6x6x2-10, 1 of 1 epochs done" in said
-    assert f"`equilif rates --resume --out {done}`" in said
+    message = refused("rates", "digits", "--out", done)
+    assert "holds a run of digits, 8x8x1-6x6x2-10, 1 of 1 epochs done" in message
+    assert f"`equilif rates --resume --out {done}`" in message
 
 
 def test_names_of_pictures_are_said_the_same_everywhere():
@@ -318,8 +318,8 @@ def test_a_full_disk_names_the_file(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files, "_replace", lambda path, *rest: full(path) if path.name == HISTORY else None)
-    said = run("train", "--out", tmp_path, code=2).splitlines()
-    assert said[-1] == f"error: {tmp_path / HISTORY}: No space left on device"
+    output = run("train", "--out", tmp_path, code=2).splitlines()
+    assert output[-1] == f"error: {tmp_path / HISTORY}: No space left on device"
     assert not list(tmp_path.iterdir())
 
 
@@ -353,10 +353,10 @@ def test_a_run_is_not_continued_with_other_data(small, tmp_path):
     out, data = small
     before = content(out)
     other = write_idx(tmp_path / "other", 1)
-    said = refused("train", "--resume", "--epochs", 2, "--data", other, "--out", out)
+    message = refused("train", "--resume", "--epochs", 2, "--data", other, "--out", out)
     for folder in (data, other):
-        assert images.load("mnist", folder).digest[:12] in said
-    assert "--data" in said and "--out" in said and content(out) == before
+        assert images.load("mnist", folder).digest[:12] in message
+    assert "--data" in message and "--out" in message and content(out) == before
 
 
 def test_data_that_moved_is_the_same_data(small, tmp_path):
@@ -367,8 +367,8 @@ def test_data_that_moved_is_the_same_data(small, tmp_path):
 
 
 def test_a_run_is_not_continued_under_another_name(done):
-    said = refused("train", "mnist", "--resume", "--out", done)
-    assert f"the run in {done} is one of digits, not of mnist" in said
+    message = refused("train", "mnist", "--resume", "--out", done)
+    assert f"the run in {done} is one of digits, not of mnist" in message
     run("train", "digits", "--resume", "--out", done)
 
 
@@ -389,15 +389,17 @@ def test_a_history_that_names_no_data_is_continued_to_the_same_bits(done, tmp_pa
 
 def test_a_run_of_another_version_is_continued_with_a_word(done):
     edited(done, version="0.0.9")
-    said = run("train", "--resume", "--epochs", 2, "--out", done)
-    assert said.count("\n") > 2 and said.splitlines()[0].startswith("this run was written by equilif 0.0.9")
+    output = run("train", "--resume", "--epochs", 2, "--out", done)
+    assert output.count("\n") > 2 and output.splitlines()[0].startswith(
+        "this run was written by equilif 0.0.9"
+    )
 
 
 @pytest.mark.parametrize("options", [("--overwrite",), ("--seed", 1), ("--set", "phases.window=8")])
 def test_a_resumed_run_keeps_its_settings(options, done):
-    said = refused("train", "--resume", *options, "--out", done)
-    assert "--resume" in said or "leave out" in said
-    assert options[0] in said
+    message = refused("train", "--resume", *options, "--out", done)
+    assert "--resume" in message or "leave out" in message
+    assert options[0] in message
 
 
 def test_rates_are_not_continued_with_other_data(tmp_path):
@@ -409,8 +411,8 @@ def test_rates_are_not_continued_with_other_data(tmp_path):
     before = content(out)
     other = write_idx(tmp_path / "other", 1)
     for command in (("rates", "--resume", "--epochs", 2, "--out", out), ("deploy", out)):
-        said = refused(*command, "--data", other)
-        assert all(images.load("mnist", folder).digest[:12] in said for folder in (data, other))
+        message = refused(*command, "--data", other)
+        assert all(images.load("mnist", folder).digest[:12] in message for folder in (data, other))
     assert "is one of mnist, not of digits" in refused("rates", "digits", "--resume", "--out", out)
     assert content(out) == before
     run("rates", "--resume", "--epochs", 2, "--data", data, "--out", out)
@@ -436,14 +438,14 @@ def test_a_run_that_is_stopped_at_any_moment_is_continued_to_the_same_bits(how, 
         while not (tmp_path / LOCK).exists() and process.poll() is None:
             time.sleep(0.01)
         try:
-            said, _ = process.communicate(timeout=rng.uniform(0.3, 1.5) if k < 4 else 120)
-            assert process.returncode == 0, said
+            output, _ = process.communicate(timeout=rng.uniform(0.3, 1.5) if k < 4 else 120)
+            assert process.returncode == 0, output
             break
         except subprocess.TimeoutExpired:
             process.send_signal(how)
-            said, _ = process.communicate()
+            output, _ = process.communicate()
             stopped += 1
-            assert process.returncode in (-how, 128 + how, 0), said
+            assert process.returncode in (-how, 128 + how, 0), output
     assert stopped >= 1
     whole = Run.start(PRESETS["digits"].changed(epochs=3), images.load("digits"), 0)
     while not whole.done:
@@ -587,8 +589,8 @@ def test_an_option_that_does_nothing_is_refused(arguments, message, tmp_path):
 )
 def test_an_option_of_rates_that_does_nothing_is_refused(options, message, tmp_path):
     pytest.importorskip("torch")
-    said = refused("rates", "digits", *options, "--out", tmp_path / "out")
-    assert any(part in said for part in message.split("|"))
+    error = refused("rates", "digits", *options, "--out", tmp_path / "out")
+    assert any(part in error for part in message.split("|"))
     assert not list(tmp_path.iterdir())
 
 
@@ -605,8 +607,8 @@ def test_a_rate_counts_for_a_port(done):
 def test_a_given_network_is_not_trained_for_its_gradient(done):
     pytest.importorskip("torch")
     for option in (("--epochs", 2), ("--seed", 1)):
-        said = refused("gradient", "--network", done / NETWORK, *option)
-        assert "--network is not trained: leave out --epochs and --seed" in said
+        message = refused("gradient", "--network", done / NETWORK, *option)
+        assert "--network is not trained: leave out --epochs and --seed" in message
 
 
 def test_a_folder_in_place_of_a_network_is_told_so(done):
@@ -670,8 +672,8 @@ def forget_data(done: Path) -> None:
 def test_a_history_that_is_none_is_named(kind, command, done):
     forget_data(done)
     (done / HISTORY).write_bytes(GARBAGE[kind])
-    said = refused(*(a.format(done) for a in command))
-    assert f"{done / HISTORY} is not a training history of equilif: " in said
+    message = refused(*(a.format(done) for a in command))
+    assert f"{done / HISTORY} is not a training history of equilif: " in message
 
 
 @pytest.mark.parametrize(
@@ -719,8 +721,8 @@ def test_marks_that_do_not_fit_are_named(done):
     edited(done, epochs=[], marks=[mark, {**mark, "samples": 9}])
     assert "marks[1].samples must be at least 10, not 9" in refused("train", "--resume", "--out", done)
     edited(done, epochs=[], marks=[{**mark, "samples": 2000}])
-    said = refused("train", "--resume", "--out", done)
-    assert "marks[0].samples is 2000, there are only 1437 training samples" in said
+    message = refused("train", "--resume", "--out", done)
+    assert "marks[0].samples is 2000, there are only 1437 training samples" in message
 
 
 def test_what_presets_and_settings_say_is_read_back_whole():
@@ -737,8 +739,8 @@ def test_a_history_of_rates_that_is_none_is_named(text, done):
     forget_data(done)
     (done / HISTORY).unlink()
     (done / "rates.json").write_bytes(text)
-    said = refused("evaluate", done / NETWORK)
-    assert f"{done / 'rates.json'} is not a history of `equilif rates`: " in said
+    message = refused("evaluate", done / NETWORK)
+    assert f"{done / 'rates.json'} is not a history of `equilif rates`: " in message
 
 
 @pytest.fixture(scope="module")

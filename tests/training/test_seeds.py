@@ -42,12 +42,12 @@ def weights(out: Path) -> dict[int, list[str | None]]:
 
 def test_seeds_side_by_side_are_those_that_are_trained_alone(alone, tmp_path):
     printed = tmp_path / "printed.json"
-    said = run("train", *SMALL, "--seed", "0-2", "--out", tmp_path / "out", "--json", printed)
+    output = run("train", *SMALL, "--seed", "0-2", "--out", tmp_path / "out", "--json", printed)
     assert weights(tmp_path / "out") == alone
     found = json.loads(printed.read_text())
     accuracies = [r["accuracy"] for r in found["runs"]]
     assert [r["seed"] for r in found["runs"]] == [0, 1, 2]
-    assert found["accuracy"] == pytest.approx(sum(accuracies) / 3) and f"{found['accuracy']:.2%}" in said
+    assert found["accuracy"] == pytest.approx(sum(accuracies) / 3) and f"{found['accuracy']:.2%}" in output
     for folder in seed_folders(tmp_path / "out"):
         run("evaluate", folder / NETWORK)
         assert not {p.name for p in folder.iterdir()} & {LOCK, OWNER}
@@ -101,8 +101,8 @@ def test_ctrl_c_ends_all_runs_and_all_go_on_to_the_same_bits(tmp_path):
         time.sleep(0.01)
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert (process.returncode, said) == (130, "error: interrupted\n")
+    _, message = process.communicate(timeout=60)
+    assert (process.returncode, message) == (130, "error: interrupted\n")
     assert any(len(found) < 60 for found in weights(tmp_path).values()), "it was not interrupted"
     run("train", "--resume", "--out", tmp_path)
     preset = PRESETS["digits"].changed(hidden=(4,), epochs=60, decay=0.99)
@@ -122,5 +122,5 @@ def test_one_run_and_runs_of_several_seeds_keep_out_of_each_others_folder(tmp_pa
 
 
 def test_a_board_trains_one_network_at_a_time(tmp_path):
-    said = refused("train", "--seed", "0-1", "--port", "/dev/nothing", "--out", tmp_path / "out")
-    assert "a board trains one network at a time" in said and not (tmp_path / "out").exists()
+    message = refused("train", "--seed", "0-1", "--port", "/dev/nothing", "--out", tmp_path / "out")
+    assert "a board trains one network at a time" in message and not (tmp_path / "out").exists()

@@ -201,26 +201,28 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_small_sweep(swept):
-    said = json.loads((swept / "printed.json").read_text())
-    assert [r["network"] for r in said["points"]] == ["64-8-10", "64-16-10"]
-    assert [(f["point"]["width"], "raw threshold x window" in f["error"]) for f in said["failed"]] == [
+    report = json.loads((swept / "printed.json").read_text())
+    assert [r["network"] for r in report["points"]] == ["64-8-10", "64-16-10"]
+    assert [(f["point"]["width"], "raw threshold x window" in f["error"]) for f in report["failed"]] == [
         (8, True),
         (8, True),
     ]
-    for r in said["points"]:
+    for r in report["points"]:
         assert (
             r["training cycles"] > r["ideal training"] > 0
             and r["inference cycles"] < r["training cycles"]
             and 0.1 < r["accuracy"] <= 1
         )
         assert r["weight_bits"] == r["tiles"] * 16 * 16 >= r["weights"] * 16
-    small, large = said["points"]
-    assert small["training cycles"] < large["training cycles"] and {small["key"]} <= set(said["pareto"]) <= {
+    small, large = report["points"]
+    assert small["training cycles"] < large["training cycles"] and {small["key"]} <= set(
+        report["pareto"]
+    ) <= {
         small["key"],
         large["key"],
     }
     with (swept / "results.csv").open() as f:
-        assert [r["key"] for r in csv.DictReader(f)] == [r["key"] for r in said["points"]]
+        assert [r["key"] for r in csv.DictReader(f)] == [r["key"] for r in report["points"]]
     assert (swept / "pareto.png").read_bytes().startswith(PNG) and not list(swept.rglob("*.part"))
 
 
@@ -248,10 +250,10 @@ def test_cycles_are_those_of_verify(swept, tmp_path):
 @pytest.mark.regress
 def test_a_larger_sweep_keeps_what_is_finished(swept):
     before = {p.name: p.stat().st_mtime_ns for p in (swept / "points").iterdir()}
-    said = run("sweep", *SMALL, "--grid", "hidden=8,16,4", "--grid", "width=16,8", "--out", swept, code=1)
+    output = run("sweep", *SMALL, "--grid", "hidden=8,16,4", "--grid", "width=16,8", "--out", swept, code=1)
     after = {p.name: p.stat().st_mtime_ns for p in (swept / "points").iterdir()}
     assert (
-        "6 points: 4 done before, 2 to go" in said
+        "6 points: 4 done before, 2 to go" in output
         and len(after) == 6
         and {k: after[k] for k in before} == before
     )
@@ -379,20 +381,20 @@ def killed_half_way(out: Path, n: int, *arguments: object) -> tuple[dict[str, in
         process.wait()
     before = {p.name: p.stat().st_mtime_ns for p in folder.glob("*.json")}
     assert n // 2 <= len(before) < n
-    said = subprocess.run(
+    done = subprocess.run(
         command(out, *arguments),
         cwd=ROOT,
         capture_output=True,
         text=True,
         env={**os.environ, "COLUMNS": "250"},
     )
-    assert said.returncode == 0, said.stdout + said.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     after = {p.name: p.stat().st_mtime_ns for p in folder.glob("*.json")}
     assert len(after) == n and {k: after[k] for k in before} == before, "a finished point was done again"
-    assert f"{n} points: {len(before)} done before, {n - len(before)} to go" in said.stdout
+    assert f"{n} points: {len(before)} done before, {n - len(before)} to go" in done.stdout
     rows = json.loads((out / "results.json").read_text())
     assert len(rows["points"]) == n and not rows["failed"]
-    return before, said.stdout
+    return before, done.stdout
 
 
 @pytest.mark.regress  # by default tests/training/test_kills.py kills sweeps in this process

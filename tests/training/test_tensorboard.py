@@ -70,8 +70,8 @@ def test_rates_have_their_loss(tmp_path):
 
 def test_a_folder_that_takes_nothing_is_refused_before_the_run(tmp_path):
     (tmp_path / "file").write_text("")
-    said = refused(
+    message = refused(
         "train", "--epochs", 1, "--out", tmp_path / "out", "--set", f"run.tensorboard={tmp_path / 'file'}"
     )
-    assert str(tmp_path / "file") in said
+    assert str(tmp_path / "file") in message
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
