@@ -331,7 +331,7 @@ def random_network(rng: np.random.Generator, config: EngineConfig) -> Network:
     """A chain, images through convolutions, or attention, whatever the engine has."""
     window = int(rng.choice([1, 2, 4, 8]))
     early: dict[str, Any] = {}
-    if config.early and rng.random() < 0.4:
+    if config.early_exit and rng.random() < 0.4:
         early = {"early": int(rng.choice([0, 1, 8, 64])), "watch": str(rng.choice(["all", "output"]))}
     schedule = Schedule(
         window=window,
@@ -343,7 +343,7 @@ def random_network(rng: np.random.Generator, config: EngineConfig) -> Network:
     )
     classes = int(rng.integers(2, 9))
     hidden = rng.integers(1, 30, rng.integers(0, 3)).tolist()
-    kinds = ["chain"] * 2 + ["conv"] * config.convolution + ["attention"] * config.softmax
+    kinds = ["chain"] * 2 + ["conv"] * config.convolution + ["attention"] * config.attention
     match rng.choice(kinds):
         case "conv":
             sides = rng.integers(3, 7, 2).tolist()

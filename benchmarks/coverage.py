@@ -52,7 +52,7 @@ SUMMARY = records.SUMMARIES / "coverage.json"
 RESULTS = records.FULL / "coverage"
 OPTIONS = ["--coverage-line", "--coverage-toggle"]
 #: a pipeline each
-ENGINES = ("P4-SPRAM", "P4-without-memories", "P8")
+ENGINES = ("P4-SPRAM", "P4-without-attention", "P8")
 BUILD_ID = 0xDBC0_1234
 #: what stands around a block in its bench
 BENCHES = ("hostbench", "stand_in")

@@ -256,7 +256,7 @@ def boards() -> str:
         "board",
         "about $",
         "lanes, weights",
-        "memories",
+        "attention",
         "logic",
         *KINDS_OF_CELLS,
         "f_max (seed)",
@@ -286,7 +286,7 @@ def boards() -> str:
                 r["title"],
                 r["cost_usd"],
                 f"{r['lanes']}, {r['weights']:,}",
-                "yes" if r["softmax"] else "no",
+                "yes" if r["attention"] else "no",
                 *cells,
                 f"{r['build']['f_max']:.2f} MHz ({r['build']['seed']})",
                 f"{r['clock_hz'] / 1e6:g} MHz, {r['link']}",
@@ -316,8 +316,8 @@ def board_summary() -> str:
 
 
 def _engine(row: Mapping[str, Any]) -> str:
-    memories = ", memories" * row["softmax"]
-    return f"{row['lanes']} lanes, {row['weights'] // 1024} K weights{memories}"
+    attention = ", attention" * row["attention"]
+    return f"{row['lanes']} lanes, {row['weights'] // 1024} K weights{attention}"
 
 
 def training_speed() -> str:

@@ -23,7 +23,7 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import assemble
 
 TESTBENCH = Path(__file__).with_name("axi_testbench.v")
-CONFIG = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=8, program_words=128, softmax=False)
+CONFIG = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=8, program_words=128, attention=False)
 NETWORK = Network.chain(64, 8, 10)
 
 

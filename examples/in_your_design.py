@@ -27,7 +27,7 @@ from equilif_golden.engine.isa import assemble
 from equilif_golden.engine.port import Region
 from equilif_hdl.engine.engine import Engine
 
-CONFIG = EngineConfig(lanes=4, tiles=32, value_groups=16, state_groups=8, program_words=128, softmax=False)
+CONFIG = EngineConfig(lanes=4, tiles=32, value_groups=16, state_groups=8, program_words=128, attention=False)
 NETWORK = Network.chain(16, 12, 10)
 
 #: an order, as the memory holds it: ``run`` alone, ``again`` alone, or ``data`` to an element of a region

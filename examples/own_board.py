@@ -48,7 +48,7 @@ MY_BOARD = Board(
     link=UartLink(baud=1_000_000),
     # half of the weights of an iCEBreaker, no memories: `equilif build` refuses what the device cannot hold
     config=EngineConfig(
-        lanes=4, tiles=2048, value_groups=256, state_groups=64, pipeline=Pipeline.SPRAM, softmax=False
+        lanes=4, tiles=2048, value_groups=256, state_groups=64, pipeline=Pipeline.SPRAM, attention=False
     ),
     network=(784, 32, 10),
     # how Yosys uses the single-port RAM of this device: see equilif_boards.icebreaker

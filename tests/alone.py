@@ -18,7 +18,7 @@ from equilif_golden.link.protocol import END, slip
 from equilif_golden.network import Network
 from equilif_golden.schedule import Schedule
 
-CONFIG = EngineConfig(lanes=2, tiles=32, value_groups=32, state_groups=8, program_words=128, softmax=False)
+CONFIG = EngineConfig(lanes=2, tiles=32, value_groups=32, state_groups=8, program_words=128, attention=False)
 AREA = Area(3, 12)
 NETWORK = Network.chain(5, 4, 3, schedule=Schedule(free=4, nudged=2, window=2))
 SEED = 0xFFFFFFFE  #: its keys go beyond 32 bits

@@ -14,7 +14,7 @@ from equilif_sim.verilated import VerilatedEngine, library, rtl
 
 NARROW = Numerics(fraction=8, weight_width=10, accumulator_width=20, charge_width=15)
 ENGINE = EngineConfig(lanes=4, tiles=20, value_groups=16, state_groups=8, program_words=96)
-SINGLE_PORT = dataclasses.replace(ENGINE, pipeline=Pipeline.SPRAM, softmax=False)
+SINGLE_PORT = dataclasses.replace(ENGINE, pipeline=Pipeline.SPRAM, attention=False)
 DEEP = dataclasses.replace(ENGINE, **EVERYTHING)
 WIDE = dataclasses.replace(DEEP, lanes=16)
 
@@ -28,7 +28,7 @@ EVEN = EngineConfig(
     state_groups=16,
     program_words=24,
     pipeline=Pipeline.SPRAM,
-    softmax=False,
+    attention=False,
 )
 
 # -- the whole engine ------------------------------------------------------------------------------
@@ -37,10 +37,10 @@ CONFIGS = {
     "P4": SMALL,
     "P4-SPRAM": dataclasses.replace(SMALL, pipeline=Pipeline.SPRAM, **EVERYTHING, numerics=NARROW),
     # of the iCEBreaker and of the Tang Nanos
-    "P4-SPRAM-without-memories": dataclasses.replace(
-        SMALL, pipeline=Pipeline.SPRAM, softmax=False, counters=False
+    "P4-SPRAM-without-attention": dataclasses.replace(
+        SMALL, pipeline=Pipeline.SPRAM, attention=False, counters=False
     ),
-    "P4-without-memories": dataclasses.replace(SMALL, softmax=False, counters=False),
+    "P4-without-attention": dataclasses.replace(SMALL, attention=False, counters=False),
     "P4-wide": dataclasses.replace(
         SMALL, **EVERYTHING, numerics=Numerics(accumulator_width=32, charge_width=20)
     ),

@@ -214,8 +214,8 @@ ONE = Hopfield.of([[1, 2, 3]])
             r"DRIVE: tiles 0\.\.99 are not in 0\.\.98",
         ),
         (
-            lambda: Placed(Hopfield.of(np.ones((40, 40), int)), EngineConfig(softmax=False)),
-            "built without memories",
+            lambda: Placed(Hopfield.of(np.ones((40, 40), int)), EngineConfig(attention=False)),
+            "built without attention",
         ),
         (
             lambda: Placed(Hopfield.of(np.ones((40, 40), int)), EngineConfig(program_words=32)),

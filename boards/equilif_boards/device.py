@@ -63,7 +63,7 @@ class Device:
     def needs(self, config: EngineConfig, *, alone: bool = False) -> dict[str, tuple[int, int]]:
         """Kind of cell: at least needed, there.  ``alone``: with a player."""
         f = self.family
-        parts = (f.engine, f.memories) if config.softmax else (f.engine,)
+        parts = (f.engine, f.memories) if config.attention else (f.engine,)
         return {
             f.logic_name: (
                 sum(base + lane * config.lanes for base, lane in parts) + alone * f.player,

@@ -52,7 +52,7 @@ ICEBREAKER = Board(
         value_groups=256,
         state_groups=128,
         pipeline=Pipeline.SPRAM,
-        softmax=False,
+        attention=False,
     ),
     network=(784, 64, 10),
     seed=2,  # 1 misses the clock by some tenths of a MHz

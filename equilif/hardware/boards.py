@@ -146,7 +146,7 @@ def report(network: Network | None = None) -> list[dict[str, Any]]:
             "serial": board.link.place,
             "lanes": board.config.lanes,
             "weights": board.config.n_weights,
-            "softmax": board.config.softmax,
+            "attention": board.config.attention,
             "network": "-".join(map(str, board.network)),
             "clock_hz": board.clock_hz,
             "link": str(board.link),

@@ -103,7 +103,7 @@ def bitstream(found: Mapping[str, Any]) -> None:
 
 def boards(rows: Sequence[Mapping[str, Any]], network: str | None) -> None:
     """What equilif.hardware.boards.report says."""
-    built = ["board", "about $", "lanes", "weights", "memories", "logic", "f_max", "MHz"]
+    built = ["board", "about $", "lanes", "weights", "attention", "logic", "f_max", "MHz"]
     console.print(table("boards, as built", built, map(_as_built, rows)))
     measured = [r for r in rows if "build" in r]
     if measured:
@@ -140,7 +140,7 @@ def _as_built(row: Mapping[str, Any]) -> list[str]:
         f"{row['cost_usd']}",
         f"{row['lanes']}",
         f"{row['weights']:,}",
-        "yes" if row["softmax"] else "no",
+        "yes" if row["attention"] else "no",
         f"{logic['used'] / logic['available']:.0%}" if logic else "-",
         f"{row['build']['f_max']:.1f}" if logic else "not built",
         f"{row['clock_hz'] / 1e6:g}",

@@ -96,7 +96,7 @@ def test_multipliers_and_logic_that_are_short(tmp_path, monkeypatch):
     with pytest.raises(DoesNotFit, match=r"ICESTORM_LC of 5,280.*16 ICESTORM_DSP"):
         build(BOARDS["icebreaker"].resized(lanes=8), tmp_path / "out")
     with pytest.raises(DoesNotFit, match=r"ICESTORM_LC of 5,280$"):
-        build(BOARDS["icebreaker"].resized(softmax=True), tmp_path / "out")
+        build(BOARDS["icebreaker"].resized(attention=True), tmp_path / "out")
 
 
 @pytest.mark.parametrize(

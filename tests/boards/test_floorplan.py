@@ -24,7 +24,7 @@ SITES = Sites(
 BLOCKS = LFE5U_85F.sites.blocks
 #: 2,048 and 1,024 words a bank
 CONFIG = EngineConfig(
-    lanes=4, tiles=768, value_groups=128, state_groups=16, pipeline=Pipeline.DEEP, softmax=False
+    lanes=4, tiles=768, value_groups=128, state_groups=16, pipeline=Pipeline.DEEP, attention=False
 )
 
 

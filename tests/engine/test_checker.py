@@ -13,7 +13,7 @@ from equilif_sim.tools.run import simulate
 from tests.engines import EVEN, ODD
 
 MANY = EngineConfig(lanes=2, tiles=1 << 15, value_groups=1024, state_groups=4, program_words=96, **EVERYTHING)
-WITH_MAPS = dataclasses.replace(ODD, convolution=True, softmax=False)
+WITH_MAPS = dataclasses.replace(ODD, convolution=True, attention=False)
 
 
 @pytest.mark.parametrize(

@@ -159,9 +159,9 @@ def test_sixteen_queries_have_an_engine(make):
 def test_a_memory_needs_an_engine_that_has_it():
     with pytest.raises(
         CapacityError,
-        match=r"EngineConfig\.softmax",
+        match=r"EngineConfig\.attention",
     ):
-        Compiled(NETS["stored"], EngineConfig(softmax=False))
+        Compiled(NETS["stored"], EngineConfig(attention=False))
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.05])

@@ -24,7 +24,7 @@ OLDER = {"single_port": False, "forwarding": True, "weight_stages": 0}
         ({"tiles": 4.5}, r"tiles must be an integer in 4\.\.32768, not 4\.5"),
         ({"program_words": "256"}, r"program_words must be an integer in 4\.\.2048, not '256'"),
         ({"value_groups": 48}, "value_groups must be a power of two, not 48"),
-        ({"softmax": 1}, "softmax must be true or false, not 1"),
+        ({"attention": 1}, "attention must be true or false, not 1"),
         *(({name: "no"}, f"{name} must be true or false, not 'no'") for name in OPTIONS),
         ({"counters": None}, "counters must be true or false, not None"),
         (
@@ -69,9 +69,9 @@ def test_a_configuration_survives_json(pipeline):
 @pytest.mark.parametrize("pipeline", Pipeline)
 def test_older_records_are_read(pipeline):
     """With three properties in place of the pipeline, and without what was no option then."""
-    config = EngineConfig(pipeline=pipeline, softmax=False)
+    config = EngineConfig(pipeline=pipeline, attention=False)
     older = as_before(pipeline)
-    later = OPTIONS.keys() - {"softmax"}
+    later = OPTIONS.keys() - {"attention"}
     raw = {k: v for k, v in asdict(config).items() if k not in ("pipeline", *later)} | older
     assert EngineConfig.from_dict(json.loads(json.dumps(raw))) == config
 

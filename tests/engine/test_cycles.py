@@ -49,7 +49,7 @@ def test_the_table_of_a_retrieval_is_true():
 @pytest.mark.parametrize("pipeline", Pipeline)
 def test_a_group_more_is_a_cycle_more(pipeline):
     """But two of LEARN, on single-port weights and where it looks at its destination first."""
-    config = EngineConfig(pipeline=pipeline, softmax=False)
+    config = EngineConfig(pipeline=pipeline, attention=False)
     for op in (Op.MARK, Op.GATHER, Op.LEARN):
 
         def cycles(n, op=op):

@@ -46,12 +46,12 @@ NET = Network.chain(10, 7, 3)
 
 def test_the_option_is_where_it_was():
     """In registers and identity: devices that are built already tell of themselves with these."""
-    assert (OPTIONS["early"].version, OPTIONS["early"].identity) == (20, 3)
+    assert (OPTIONS["early_exit"].version, OPTIONS["early_exit"].identity) == (20, 3)
 
 
 def test_what_watching_costs():
     mode = OPERATIONS[Op.MEASURE].modes[MeasureMode.WATCH]
-    assert cost_of_mode(mode, replace(CONFIG, early=True)) == {"value_reads": 1, "additions": 1}
+    assert cost_of_mode(mode, replace(CONFIG, early_exit=True)) == {"value_reads": 1, "additions": 1}
     assert cost_of_mode(mode, CONFIG) == {}
 
 
@@ -108,22 +108,22 @@ def test_rtl_of_the_arithmetic(tmp_path):
 # -- programs --------------------------------------------------------------------------------------
 def test_an_early_end_needs_an_engine_that_can():
     net = replace(NET, schedule=Schedule(early=8))
-    with pytest.raises(CapacityError, match=r"EngineConfig\.early"):
+    with pytest.raises(CapacityError, match=r"EngineConfig\.early_exit"):
         Compiled(net, EngineConfig(lanes=4))
-    Compiled(net, EngineConfig(lanes=4, early=True, softmax=False))
+    Compiled(net, EngineConfig(lanes=4, early_exit=True, attention=False))
 
 
 @pytest.mark.parametrize("watch", ["all", "output"])
 def test_only_the_free_phase_ends_early(watch):
     """It alone watches and has a loop that may end early, from its second window on."""
     plain, early = (
-        Compiled(replace(NET, schedule=s), EngineConfig(lanes=4, early=True)).program(0.05)
+        Compiled(replace(NET, schedule=s), EngineConfig(lanes=4, early_exit=True)).program(0.05)
         for s in (Schedule(), Schedule(early=9, watch=watch))
     )
     assert early[early.index(Op.HALT(infer=True)) :] == plain[plain.index(Op.HALT(infer=True)) :]
     seen, ends = (
         [i for i in early if i.op == op and i.mode & mode]
-        for op, mode in ((Op.MEASURE, MeasureMode.WATCH), (Op.NEXT, NextMode.EARLY))
+        for op, mode in ((Op.MEASURE, MeasureMode.WATCH), (Op.NEXT, NextMode.EARLY_EXIT))
     )
     groups = Compiled(NET, EngineConfig(lanes=4)).groups
     assert [(i.dst, i.n_dst, i.gain) for i in seen] == [
@@ -135,14 +135,14 @@ def test_only_the_free_phase_ends_early(watch):
 
 def test_a_listing_has_the_end_of_a_loop():
     network = replace(NET, schedule=Schedule(free=16, early=4))
-    compiled = Compiled(network, EngineConfig(lanes=4, early=True))
+    compiled = Compiled(network, EngineConfig(lanes=4, early_exit=True))
     lines = [" ".join(line.split()) for line in listing(compiled.program(0.01), compiled).splitlines()]
-    assert [line.split(maxsplit=1)[1] for line in lines if "early" in line] == ["next left 3, early"]
+    assert [line.split(maxsplit=1)[1] for line in lines if "early" in line] == ["next left 3, early_exit"]
 
 
 def test_the_most_that_is_carried_out_is_counted():
-    program = [REPEAT, MARK, Op.NEXT(left=3, early=True), HALT]
-    assert carried_out(program, replace(CONFIG, early=True), learn=False) == 3
+    program = [REPEAT, MARK, Op.NEXT(left=3, early_exit=True), HALT]
+    assert carried_out(program, replace(CONFIG, early_exit=True), learn=False) == 3
 
 
 @pytest.mark.parametrize(
@@ -161,16 +161,16 @@ def test_a_loop_ends_early(moves, count, runs):
     runs them all.
     """
     watch = Instruction(op=Op.MEASURE, mode=MeasureMode.WATCH, dst=0, n_dst=1, shift=2)
-    end = replace(NEXT, mode=NextMode.EARLY, count=count)
-    for config in (replace(CONFIG, early=True), CONFIG):
+    end = replace(NEXT, mode=NextMode.EARLY_EXIT, count=count)
+    for config in (replace(CONFIG, early_exit=True), CONFIG):
         engine = EngineModel(config, [replace(REPEAT, count=5), watch, end, MARK, HALT])
         for again in range(2):  # a run begins with nothing moved
             ran = []
             for instruction in engine.trace(learn=False):
                 ran.append(instruction)
                 engine.moved |= instruction == watch and moves[len(ran) - 1]
-            assert ran == [watch] * (runs if config.early else 5) + [MARK], (config.early, again)
-            assert engine.shortened == (config.early and runs < 5)
+            assert ran == [watch] * (runs if config.early_exit else 5) + [MARK], (config.early_exit, again)
+            assert engine.shortened == (config.early_exit and runs < 5)
 
 
 def test_moved_is_told_by_the_rate_before():
@@ -186,7 +186,7 @@ def test_moved_is_told_by_the_rate_before():
         gain=7,
     )
     for before, want in ((100, False), (93, False), (107, False), (92, True), (108, True), (0, True)):
-        engine = EngineModel(replace(CONFIG, early=True), [watch, HALT])
+        engine = EngineModel(replace(CONFIG, early_exit=True), [watch, HALT])
         engine.q[:] = 400  # a rate of 100
         engine.plus[1:3], engine.minus[:] = 100, 7
         engine.plus[2, 3] = before
@@ -239,7 +239,7 @@ def test_networks_that_end_early_are_the_kernel(name, lanes):
 def test_cycles_of_an_early_end(engine):
     """A NEXT that may end its loop waits for the lanes; an engine without early ends waits for nothing."""
     config = engine.config
-    early = config.early
+    early = config.early_exit
 
     def loop(n, n_dst, count):
         measure = Instruction(
@@ -249,7 +249,7 @@ def test_cycles_of_an_early_end(engine):
             engine,
             Instruction(op=Op.REPEAT, count=n),
             measure,
-            Instruction(op=Op.NEXT, mode=NextMode.EARLY, count=count),
+            Instruction(op=Op.NEXT, mode=NextMode.EARLY_EXIT, count=count),
         )
 
     for n_dst in range(1, 9):
@@ -285,7 +285,7 @@ def test_a_wrong_file_is_refused_with_line_and_key(old, new, wanted, tmp_path):
         (("verify", "--early", "8"), "give a longer one, such as --free 24"),
         (
             ("verify", "--early", "8", "--free", "24", "--board", BOARD),
-            "this engine cannot (EngineConfig.early)",
+            "this engine cannot (EngineConfig.early_exit)",
         ),
         (("train", "--set", "phases.watch=output"), "phases.watch says which rates end a phase early"),
         (("verify", "digits", "--watch", "output"), "give --early too"),
@@ -299,7 +299,7 @@ def test_bad_options_are_one_line(arguments, message, tmp_path):
 def test_an_engine_is_exported_with_it_by_a_flag():
     from equilif.commands.options import CHANGES
 
-    assert CHANGES["early"] == "--early-ends"
+    assert CHANGES["early_exit"] == "--early-exit"
 
 
 def test_a_watch_counts_for_a_network_that_ends_early(trained):  # noqa: F811

@@ -57,7 +57,7 @@ def test_every_pipeline_is_tested():
 
 @pytest.mark.parametrize(
     "options",
-    [PLAIN, *(pytest.param(o, marks=pytest.mark.regress) for o in (PLAIN | {"softmax": True}, EVERYTHING))],
+    [PLAIN, *(pytest.param(o, marks=pytest.mark.regress) for o in (PLAIN | {"attention": True}, EVERYTHING))],
     ids=["plain", "attention", "all"],
 )
 def test_far_lanes_take_two_cycles_more(options):
@@ -65,7 +65,7 @@ def test_far_lanes_take_two_cycles_more(options):
     config = dataclasses.replace(CONFIGS["P8"], lanes=32, **options)
     assert walk(config, 1) == walk(CONFIGS["P8"], 1) + 2
     engine = verilated(config)
-    run_random_programs(engine, 12 if config.early else 3)
+    run_random_programs(engine, 12 if config.early_exit else 3)
     test_a_read_finds_what_was_written_in_the_cycle_before(engine)
     test_cycles_of_walks(engine, Op.MARK)
     test_cycles_of_walks(engine, Op.RELAY)
@@ -121,7 +121,7 @@ def run_random_programs(engine, n=300):
         compare(engine, model, f"program {k}")
         n_softmax += any(i.op == Op.SOFTMAX for i in program)
         shortened += model.shortened
-    assert n_softmax >= (0.8 if n >= 300 else 0.5) * n or not config.softmax
+    assert n_softmax >= (0.8 if n >= 300 else 0.5) * n or not config.attention
     assert (shortened > n / 3) == bool(told(config))
 
 
@@ -401,7 +401,7 @@ def spikes_at(engine, groups_of_lanes):
 def test_cycles_of_walks(engine, op):
     """A walk takes a cycle a group."""
     config = engine.config
-    if config.softmax or op == Op.MARK:
+    if config.attention or op == Op.MARK:
         for n in range(1, 9):
             assert cycles(engine, Instruction(op=op, shift=2, dst=0, n_dst=n)) == walk(config, n)
 
@@ -409,7 +409,7 @@ def test_cycles_of_walks(engine, op):
 def test_cycles_of_softmax(engine):
     """Three walks, each of which runs empty through lanes and tree, and a division."""
     config = engine.config
-    if config.softmax:
+    if config.attention:
         levels = (config.lanes - 1).bit_length()
         registers = config.registers
         stages = levels + registers.weight_read + registers.butterfly + registers.exponential
@@ -425,7 +425,7 @@ def test_cycles_of_drive(engine):
     values = np.zeros(engine.config.value_groups * p, np.int64)
     values[: 2 * p] = 200
     engine.write(Region.VALUE, 0, values)
-    for mode in range(8) if engine.config.softmax else [0]:
+    for mode in range(8) if engine.config.attention else [0]:
 
         def drive(n_dst, mode=mode):
             return cycles(engine, Instruction(op=Op.DRIVE, mode=mode, src=0, n_src=2, dst=0, n_dst=n_dst))

@@ -17,7 +17,7 @@ from equilif_sim.tools.programs import random_program, random_values, random_wei
 from equilif_sim.verilated import MEMORIES
 from tests.engines import CONFIGS, verilated
 
-PIPELINES = ["P4-SPRAM", "P4-without-memories", "P4-wide", "P8"]
+PIPELINES = ["P4-SPRAM", "P4-without-attention", "P4-wide", "P8"]
 
 
 def as_it_stands(engine):

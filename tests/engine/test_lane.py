@@ -18,7 +18,7 @@ from tests.engines import ENGINE, NARROW, WIDE
 LANES = {
     "SPRAM": (dataclasses.replace(ENGINE, pipeline=Pipeline.SPRAM, numerics=NARROW), 2),
     "SPRAM-all": (dataclasses.replace(ENGINE, pipeline=Pipeline.SPRAM, **EVERYTHING), 1),
-    "DEEP-without-memories": (dataclasses.replace(ENGINE, softmax=False), 3),
+    "DEEP-without-attention": (dataclasses.replace(ENGINE, attention=False), 3),
     "DEEP": (WIDE, 11),
 }
 

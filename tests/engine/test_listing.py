@@ -131,7 +131,10 @@ def test_the_command_lists_the_program(tmp_path):
         (["network.npz", "--eta", "1e-9"], "learning rate 1e-09 is below half of the smallest step"),
         (["network.npz", "--board", "x"], "board must be one of icebreaker"),
         (["network.npz", "--board", "icebreaker", "--lanes", "4"], "leave out --lanes"),
-        (["memory.npz", "--board", "tang-nano-9k"], "the network has a memory, this engine is built without"),
+        (
+            ["memory.npz", "--board", "tang-nano-9k"],
+            "the network has an attention layer, this engine is built without",
+        ),
         (["test.txt"], "test.txt is not a network"),
     ],
 )

@@ -52,7 +52,7 @@ def test_ecp5_netlist_learns_as_the_reference(lanes, tiles):
     """
     took: Counter[str] = Counter()
     synthesis = replace(ECP5, after=lambda netlist, rtlil: took.update(as_shipped(netlist, rtlil)))
-    config = EngineConfig(lanes=lanes, tiles=tiles, value_groups=128, state_groups=32, softmax=False)
+    config = EngineConfig(lanes=lanes, tiles=tiles, value_groups=128, state_groups=32, attention=False)
     learns_as_the_reference(VerilatedEngine(config, synthesis=synthesis), samples=20)
     assert took["MULT18X18D"] == took["multipliers placed"] == 2 * lanes
     assert took["DP16KD"] >= lanes and took["block RAMs placed"] >= lanes

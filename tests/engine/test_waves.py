@@ -23,7 +23,7 @@ from equilif_sim.verilated import rtl
 from tests.cli import refused
 
 NETWORK = Network.chain(6, 4, 3)
-CONFIG = EngineConfig(lanes=2, tiles=64, value_groups=32, state_groups=16, softmax=False)
+CONFIG = EngineConfig(lanes=2, tiles=64, value_groups=32, state_groups=16, attention=False)
 
 
 def compared(path: Path) -> verify.Report:

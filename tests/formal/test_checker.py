@@ -32,7 +32,7 @@ from tests.formal.prove import Proof, agree, needs_prover
 
 pytestmark = needs_prover
 SMALL = EngineConfig(lanes=4, tiles=6, value_groups=4, state_groups=4, program_words=12)
-ENGINES = {"with memories": SMALL, "without": replace(SMALL, softmax=False)}
+ENGINES = {"with attention": SMALL, "without": replace(SMALL, attention=False)}
 #: numbers that lie near what is allowed
 NEAR = {
     "n_dst": range(6),

@@ -67,7 +67,7 @@ def test_the_formula_is_the_golden_exponential():
     agree(exponential, {"near": signed(25), "top": OCTAVE, "active": 1}, golden, cases)
 
 
-@pytest.mark.parametrize("config", [replace(SINGLE_PORT, softmax=True), WIDE], ids=["SPRAM", "DEEP"])
+@pytest.mark.parametrize("config", [replace(SINGLE_PORT, attention=True), WIDE], ids=["SPRAM", "DEEP"])
 def test_exponentials(config):
     """A lane of the block, whose largest octave is anything that it can be."""
     p = Proof("e = TABLE[fraction] >> octaves below the largest", SOFTMAX)

@@ -28,7 +28,7 @@ EXPORTS = {
         dataclasses.replace(SMALL, lanes=8, pipeline=Pipeline.DEEP, counters=True),
         Bus.axi,
     ),
-    "axi P4 default": (EngineConfig(pipeline=Pipeline.SPRAM, softmax=False), Bus.axi),
+    "axi P4 default": (EngineConfig(pipeline=Pipeline.SPRAM, attention=False), Bus.axi),
     "bare P16 deep": (
         dataclasses.replace(SMALL, lanes=16, pipeline=Pipeline.DEEP, counters=True),
         Bus.none,

@@ -54,7 +54,7 @@ SMALL = dataclasses.replace(
         state_groups=32,
         program_words=192,
         pipeline=Pipeline.SPRAM,
-        softmax=False,
+        attention=False,
     ),
 )
 #: as docs/host.md has it
@@ -146,7 +146,7 @@ def test_tokens_learn_on_the_board():
     """Rows of the network's table go there with each sample, and come back.  test_tables.py has the same on
     the model of a board.
     """
-    config = dataclasses.replace(SMALL.config, program_words=512, softmax=True)
+    config = dataclasses.replace(SMALL.config, program_words=512, attention=True)
     data = data_set()
     with serving(Simulated(dataclasses.replace(SMALL, config=config, frame_bytes=2048)).board) as port:
         got = trained(Run.start(LEARNS, data, SEED, functools.partial(Chip, connect(port))))

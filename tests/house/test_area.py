@@ -123,7 +123,7 @@ def test_what_yosys_refuses_is_told_in_its_words(monkeypatch):
 
     monkeypatch.setattr(area, "executable", lambda tool: tool)
     monkeypatch.setattr(area, "LANES", 2)
-    monkeypatch.setattr(area, "OPTIONS", {"softmax": False})
+    monkeypatch.setattr(area, "OPTIONS", {"attention": False})
     monkeypatch.setattr(subprocess, "run", refused)
     with pytest.raises(area.ToolFailed, match="spram: ERROR"):
         area.measure(Pipeline.SPRAM)

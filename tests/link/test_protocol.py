@@ -98,7 +98,7 @@ def problem():
     [
         CONFIG,
         EngineConfig(),
-        EngineConfig(pipeline=Pipeline.SPRAM, lanes=8, tiles=1 << 15, softmax=False),
+        EngineConfig(pipeline=Pipeline.SPRAM, lanes=8, tiles=1 << 15, attention=False),
         *(EngineConfig(**{name: not option.default}) for name, option in OPTIONS.items() if option.identity),
     ],
 )

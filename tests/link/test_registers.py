@@ -93,7 +93,7 @@ def test_what_an_engine_has_is_told_the_same_way_everywhere():
 def test_the_bits_of_features_are_where_they_were():
     """Devices that are built already tell of themselves with these."""
     bits = {name: (f.version, f.identity) for name, f in FEATURES.items()}
-    first = {"single_port": (16, 0), "softmax": (18, 2), "counters": (19, None)}
+    first = {"single_port": (16, 0), "attention": (18, 2), "counters": (19, None)}
     assert bits | first == bits
     assert len({version for version, _ in bits.values()}) == len(bits)
     identities = [identity for _, identity in bits.values() if identity is not None]

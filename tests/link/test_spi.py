@@ -69,7 +69,7 @@ def test_a_bit_needs_four_cycles():
 @pytest.mark.parametrize("ratio", [4, 6.1])
 def test_the_whole_design_answers_over_spi(ratio, tmp_path):
     config = EngineConfig(
-        lanes=2, tiles=32, value_groups=32, state_groups=8, program_words=128, softmax=False
+        lanes=2, tiles=32, value_groups=32, state_groups=8, program_words=128, attention=False
     )
     options = {"build_id": 0x1234, "frame_bytes": 300}
     top = Top(config, transport=Spi(), **options)

@@ -24,7 +24,7 @@ def test_a_host_finds_a_serial_port_and_bytes_come_through(period_ps, tmp_path):
 
 def test_the_whole_design_answers_over_usb(tmp_path):
     config = EngineConfig(
-        lanes=2, tiles=32, value_groups=32, state_groups=8, program_words=128, softmax=False
+        lanes=2, tiles=32, value_groups=32, state_groups=8, program_words=128, attention=False
     )
     options = {"build_id": 0x1234, "frame_bytes": 300}
     top = Top(config, transport=Usb(PATIENCE_BITS), **options)

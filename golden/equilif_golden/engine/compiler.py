@@ -74,13 +74,13 @@ class Compiled(Placement):
                 f"the output {output.name} has {output.maps} maps, which do not fill groups of "
                 f"{config.lanes} lanes; an engine reads its output neuron by neuron: take a flat one"
             )
-        if network.memories and not config.softmax:
+        if network.memories and not config.attention:
             raise CapacityError(
-                "the network has a memory, this engine is built without (EngineConfig.softmax)"
+                "the network has an attention layer, this engine is built without (EngineConfig.attention)"
             )
-        if network.schedule.early is not None and not config.early:
+        if network.schedule.early is not None and not config.early_exit:
             raise CapacityError(
-                "the network's free phase ends early, this engine cannot (EngineConfig.early)"
+                "the network's free phase ends early, this engine cannot (EngineConfig.early_exit)"
             )
         super().__init__(network, config)
         self._check_convolutions()
@@ -153,7 +153,7 @@ class Compiled(Placement):
         end = Op.NEXT()
         watch: list[Instruction] = []
         if phase.early:
-            end = Op.NEXT(left=windows - raw.least + 1, early=True)
+            end = Op.NEXT(left=windows - raw.least + 1, early_exit=True)
             watched = self.groups[self.network.output] if raw.watch_output else self.everyone
             seen = Op.MEASURE(watched, shift=raw.rate_shift, tolerance=raw.early, watch=True, **phase.to)
             # the output is compared with what was measured before, so it is measured before all are
@@ -337,7 +337,7 @@ def engine_for(network: Network, *, lanes: int) -> EngineConfig:
     config = replace(
         default,
         tiles=max(4, EngineConfig().n_weights // default.lanes**2),
-        early=network.schedule.early is not None,
+        early_exit=network.schedule.early is not None,
         convolution=bool(network.maps),
         numerics=network.numerics,
     )

@@ -143,10 +143,11 @@ class EngineConfig(Options):
     def from_dict(cls, raw: Mapping[str, Any]) -> EngineConfig:
         """The configuration that ``dataclasses.asdict`` was given; ValueError when there is none.
 
-        What is not there has its default.  Records of older versions have ``single_port`` and others in
-        place of ``pipeline``, or one of several pipelines that have become DEEP.
+        A missing field has its default.  Records of older versions have ``softmax`` and ``early`` for
+        ``attention`` and ``early_exit``; ``single_port`` and others in place of ``pipeline``; or one of
+        several pipelines that have become DEEP.
         """
-        known = dict(raw)
+        known = {_RENAMED.get(name, name): value for name, value in raw.items()}
         older = {name: known.pop(name) for name in _OLDER if name in known}
         strange = known.keys() - {field.name for field in fields(cls)}
         if strange:
@@ -181,6 +182,8 @@ class EngineConfig(Options):
         return self.tiles * self.lanes**2
 
 
+#: names of options in records of older versions
+_RENAMED = {"softmax": "attention", "early": "early_exit"}
 #: what stood in the place of ``pipeline``
 _OLDER = ("single_port", "forwarding", "weight_stages")
 _BECAME_DEEP = ("registered", "small", "forwarding")

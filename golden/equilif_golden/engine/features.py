@@ -43,13 +43,13 @@ def _option(feature: Feature) -> bool:
 class Options:
     """What an engine is built with, or without."""
 
-    softmax: bool = _option(
+    attention: bool = _option(
         Feature(
-            "memories",
-            "what memories need: SOFTMAX, RELAY, modes of DRIVE and LEARN",
+            "attention",
+            "what attention layers need: SOFTMAX, RELAY, modes of DRIVE and LEARN",
             version=18,
             identity=2,
-            flag="memories",
+            flag="attention",
             nests=True,
             default=True,
         ),
@@ -62,13 +62,13 @@ class Options:
             flag="counters",
         ),
     )
-    early: bool = _option(
+    early_exit: bool = _option(
         Feature(
-            "early ends",
+            "early exit",
             "loops that end when rates have settled",
             version=20,
             identity=3,
-            flag="early-ends",
+            flag="early-exit",
             nests=True,
         ),
     )

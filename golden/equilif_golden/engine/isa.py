@@ -142,7 +142,7 @@ class HaltMode(IntFlag):
 
 
 class NextMode(IntFlag):
-    EARLY = 1
+    EARLY_EXIT = 1
 
 
 class ResetMode(IntFlag):
@@ -390,16 +390,16 @@ OPERATIONS: Mapping[Op, Operation] = {
             "left": Number(
                 "count",
                 range(512),
-                "with EARLY: so many iterations are left at most, this one included",
+                "with EARLY_EXIT: so many iterations are left at most, this one included",
                 silent=0,
                 in_loop=True,
             )
         },
         modes={
-            NextMode.EARLY: Mode(
+            NextMode.EARLY_EXIT: Mode(
                 "the loop ends now when no watched rate has moved since the last such NEXT, or since the run "
                 "began",
-                feature="early",
+                feature="early_exit",
             )
         },
     ),
@@ -456,7 +456,7 @@ OPERATIONS: Mapping[Op, Operation] = {
             MeasureMode.WATCH: Mode(
                 "compares with V+ as it was before and notes whether a rate has moved",
                 Effects(reads=("V+",), additions=1),
-                feature="early",
+                feature="early_exit",
             )
         },
         does=Effects(reads=("A", "Q"), writes=("V",), additions=1),
@@ -473,7 +473,7 @@ OPERATIONS: Mapping[Op, Operation] = {
             SourceMode.SIGNED: _SIGNED,
         },
         does=Effects(reads=("B", "V+", "W"), writes=("B",), products=1, additions=1),
-        modes_need="softmax",
+        modes_need="attention",
     ),
     Op.GATHER: Operation(
         Kind.SCAN,
@@ -500,7 +500,7 @@ OPERATIONS: Mapping[Op, Operation] = {
         },
         # dither, difference, W
         does=Effects(reads=("V+", "V-", "W"), writes=("W",), products=2, additions=3),
-        modes_need="softmax",
+        modes_need="attention",
     ),
     Op.ARGMAX: Operation(
         Kind.SCAN,
@@ -525,7 +525,7 @@ OPERATIONS: Mapping[Op, Operation] = {
         does=Effects(reads=("A", "B"), additions=1),
         walks=3,
         last=Effects(writes=("V",), products=1),
-        feature="softmax",
+        feature="attention",
     ),
     Op.RELAY: Operation(
         Kind.WALK,
@@ -537,7 +537,7 @@ OPERATIONS: Mapping[Op, Operation] = {
         },
         modes=_RESULTS | {RelayMode.SCALED: Mode("shifts by the exponent of the last SOFTMAX, too")},
         does=Effects(reads=("B",), writes=("V",)),
-        feature="softmax",
+        feature="attention",
     ),
     Op.CONVOLVE: Operation(
         Kind.PREFIX,

@@ -226,8 +226,8 @@ def markdown() -> str:
         at += width
     compiled = Compiled(Network.chain(4, 3, 2), EngineConfig(lanes=4))
     return MARKDOWN.format(
-        deep=EngineConfig(softmax=True).loops,
-        plain=EngineConfig(softmax=False).loops,
+        deep=EngineConfig(attention=True).loops,
+        plain=EngineConfig(attention=False).loops,
         nesting=" or ".join(option.label for option in OPTIONS.values() if option.nests),
         operations="\n\n".join(map(_operation, Op)),
         bits=32 * WORDS,

@@ -95,7 +95,7 @@ class EngineModel:
         self.scale = 0
         #: of the CONVOLVE before, if there was one
         self.geometry: Geometry | None = None
-        #: a watched rate has moved since the last NEXT of mode EARLY
+        #: a watched rate has moved since the last NEXT of mode EARLY_EXIT
         self.moved = False
         #: class that the last ARGMAX found
         self.prediction = 0
@@ -199,7 +199,7 @@ class EngineModel:
                 loops.append([pc, i["count"]])
                 yield i, Flow.PASSED
             elif i.op == Op.NEXT:
-                early = self.config.early and i.mode & NextMode.EARLY
+                early = self.config.early_exit and i.mode & NextMode.EARLY_EXIT
                 if early:
                     yield i, Flow.WAITS
                 settled = early and not (self.moved or longest) and loops[-1][1] <= i["left"]
@@ -277,7 +277,7 @@ class EngineModel:
                 self.q[g] = wrap(-self.a[g], charge)
             case Op.MEASURE:
                 rate = measure(wrap(self.q[g] + self.a[g], charge), 0, shift=i["shift"])
-                if self.config.early and i.mode & MeasureMode.WATCH:
+                if self.config.early_exit and i.mode & MeasureMode.WATCH:
                     self.moved |= bool(moved(rate, self.plus[g], tolerance=i["tolerance"]).any())
                 self._write(i, g, rate)
             case Op.SOFTMAX:

@@ -106,7 +106,7 @@ class Orders(wiring.Signature):
         }
         if config.single_port:
             members |= dict.fromkeys(("draws", "learns", "step", "copy"), Out(1))
-        if config.softmax:
+        if config.attention:
             members |= {"less": Out(5), "coding": Out(1)}
         super().__init__(members)
 
@@ -138,7 +138,7 @@ class Control(wiring.Component):
             {
                 "instruction": In(INSTRUCTION),
                 "orders": Out(Orders(config)),
-                **({"coding": In(1), "reciprocal": In(15), "scale": In(5)} if config.softmax else {}),
+                **({"coding": In(1), "reciprocal": In(15), "scale": In(5)} if config.attention else {}),
             }
         )
 
@@ -147,7 +147,7 @@ class Control(wiring.Component):
         self._factors(m)
         self._noise(m)
         self._sums(m)
-        if self.config.softmax:
+        if self.config.attention:
             less = Signal(5)
             relays = (self.instruction.op == Op.RELAY) & has_mode(self.instruction, RelayMode.SCALED)
             m.d.sync += less.eq(self.instruction.shift - 1 + Mux(relays, self.scale, 0))
@@ -169,7 +169,7 @@ class Control(wiring.Component):
             scaled += COPIES
             with m.If(is_one_of(first.op, *COPIES)):
                 m.d.sync += scale.eq(0)
-        if self.config.softmax:
+        if self.config.attention:
             with m.If(self.coding):
                 m.d.sync += up.eq(self.reciprocal)
         m.d.comb += [

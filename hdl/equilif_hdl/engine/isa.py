@@ -60,19 +60,21 @@ def convolves(ins: Instruction) -> Value:
 
 def by_column(ins: Instruction, config: EngineConfig) -> Value:
     """The source is the `post` side of the synapse."""
-    return ins.op.matches(int(Op.GATHER), *([int(Op.DRIVE)] if config.softmax else [])) & has_mode(
+    return ins.op.matches(int(Op.GATHER), *([int(Op.DRIVE)] if config.attention else [])) & has_mode(
         ins, SourceMode.COLUMN
     )
 
 
 def by_minus(ins: Instruction, config: EngineConfig) -> Value:
     """The source is V.minus."""
-    return (ins.op == Op.DRIVE) & has_mode(ins, SourceMode.MINUS) if config.softmax else Const(0)
+    return (ins.op == Op.DRIVE) & has_mode(ins, SourceMode.MINUS) if config.attention else Const(0)
 
 
 def signed_values(ins: Instruction, config: EngineConfig, *, dst: bool = False) -> Value:
     """Values of the source, or of the destination of LEARN, are signed."""
-    return has_mode(ins, SourceMode.SIGNED_DST if dst else SourceMode.SIGNED) if config.softmax else Const(0)
+    return (
+        has_mode(ins, SourceMode.SIGNED_DST if dst else SourceMode.SIGNED) if config.attention else Const(0)
+    )
 
 
 class Walk(Fields):
@@ -152,7 +154,7 @@ def command(config: EngineConfig) -> Layout[Command]:
             "value_group": group_bits(config),
             "tile": tile_bits(config),
             "e": lane_bits(config),
-            "scale": Shape(10, True) if config.softmax else 9,
+            "scale": Shape(10, True) if config.attention else 9,
             "up": Shape(16, True),
             "um": Shape(16, True),
             "dither": DITHER_WIDTH,

@@ -124,9 +124,9 @@ class Lane(wiring.Component):
             "rate": Out(8),
             "updated": Out(signed(16)),
         }
-        if config.early:
+        if config.early_exit:
             members |= {"held": In(8), "told": Out(Told(config))}
-        if config.softmax:
+        if config.attention:
             members |= {
                 "near": Out(signed(accumulator.width - 1)),
                 "relayed": Out(signed(8)),
@@ -142,7 +142,7 @@ class Lane(wiring.Component):
         self._neuron(m)
         self._rate(m)
         self._update(m, product)
-        if self.config.softmax:
+        if self.config.attention:
             self._recall(m, product)
         return m
 
@@ -157,14 +157,14 @@ class Lane(wiring.Component):
         product = Signal((x * y).shape(), reset_less=True, attrs={"keep": 1})
         value = self.word[:8]
         sign = orders.nudge & self.spike
-        if self.config.softmax:
+        if self.config.attention:
             sign = Mux(orders.nudge, self.spike, self._signed() & value[-1])
         # a spike of the nudged neuron counts -256: strength x (target - 256 spike).  Bits are masked, not
         # chosen: of a choice of 0 Yosys makes a register's reset, and no multiplier takes such a register
         scaled = orders.scaled.replicate(2)
         low = Mux(orders.scaled, orders.scale[:8], value)
         high = orders.scale[8:] & scaled | sign.replicate(2) & ~scaled
-        if self.config.softmax:
+        if self.config.attention:
             low = Mux(orders.coding, self.exponential, low)
             high = high & ~orders.coding.replicate(2)
         m.d.sync += [
@@ -187,7 +187,7 @@ class Lane(wiring.Component):
         place = (self.index ^ self.row)[: lane_bits(self.config)]
         m.d[domain(self.config.registers.noise)] += column.eq(times_index(place, DITHER_COLUMN, DITHER_WIDTH))
         drawn = (self.dither + column) & orders.kept
-        if self.config.softmax:
+        if self.config.attention:
             drawn = drawn | orders.coding << (RECIPROCAL - 1)  # half of a code's last bit: a code is rounded
         if self.config.single_port:
             with m.If(orders.draws):
@@ -250,7 +250,7 @@ class Lane(wiring.Component):
             measure.shift.eq(self.instruction.shift),
             self.rate.eq(measure.rate),
         ]
-        if self.config.early:
+        if self.config.early_exit:
             m.submodules.moved = moved = Moved()
             m.d.comb += [
                 moved.rate.eq(measure.rate),
@@ -267,10 +267,10 @@ class Lane(wiring.Component):
             cfg.numerics,
             multiplied=cfg.registers.update_product > 0,
             added=timing.added,
-            signed_values=cfg.softmax,
+            signed_values=cfg.attention,
         )
         minus = self.word[8:]
-        if cfg.softmax:
+        if cfg.attention:
             minus = Cat(minus, self._signed() & minus[-1]).as_signed()
         if cfg.single_port:
             kept = Signal(minus.shape(), reset_less=True)

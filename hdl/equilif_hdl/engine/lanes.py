@@ -167,7 +167,7 @@ class Lanes(wiring.Component):
             tells = stages.has(m, stage, op) & has_mode(self.instruction, mode)
             bits = Cat(getattr(lane.told, name) for lane in lanes)
             m.d.comb += getattr(self.told, name).eq(tells & bits.any())
-        if cfg.softmax:
+        if cfg.attention:
             self._recall(m, stages, control, state, lanes)
         return m
 

@@ -5,7 +5,7 @@
                                      +--> [ queue ] --> o: instructions for scanner, walker and lanes
 
 Fetch runs ahead of execution: by an instruction, and by ``registers.queue`` more; the first of these waits in
-the dispatcher.  A NEXT of mode EARLY waits until all is executed, and
+the dispatcher.  A NEXT of mode EARLY_EXIT waits until all is executed, and
 decides by what has moved.  Latency: 5 cycles from start to the first instruction.  Throughput: an
 instruction in 3 cycles; the first one of an iteration comes 5 cycles after NEXT.
 """
@@ -48,7 +48,7 @@ class Sequencer(wiring.Component):
     learn : In(1)
         With ``start``: a HALT of mode INFER does not count.
     idle : In(1)
-        Nothing is being executed: a HALT takes effect, and a NEXT of mode EARLY.
+        Nothing is being executed: a HALT takes effect, and a NEXT of mode EARLY_EXIT.
     told : In(Told)
         By the lanes; not while ``idle``.
     busy : Out(1)
@@ -110,7 +110,7 @@ class Sequencer(wiring.Component):
         inner = loops[0]
         # asked while the last word is taken, when the count is there and the loop stands still
         last = Signal()  # this iteration is the last one
-        enough = Signal()  # no more are left than a NEXT of mode EARLY need not wait for
+        enough = Signal()  # no more are left than a NEXT of mode EARLY_EXIT need not wait for
         due = Signal()  # a MARK is
         early = Signal()  # the instruction is a NEXT that may end its loop early
         moved = Signal()  # a watched rate has moved since the last such NEXT
@@ -136,8 +136,8 @@ class Sequencer(wiring.Component):
             have.eq(Mux(jump, 0, Mux(done, 0, have) + taken)),
         ]
         self._hand_on(m, ins, valid, ready, idle)
-        if cfg.early:
-            m.d.comb += early.eq(has_mode(ins, NextMode.EARLY))
+        if cfg.early_exit:
+            m.d.comb += early.eq(has_mode(ins, NextMode.EARLY_EXIT))
             with m.If(self.told.moved):
                 m.d.sync += moved.eq(1)
         with m.FSM():

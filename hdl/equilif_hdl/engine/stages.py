@@ -92,7 +92,7 @@ class Timing:
 
 def rereads(config: EngineConfig) -> dict[Op, int]:
     """Operations that address V once more, and in which stage: a rate before is read beside the new one."""
-    return {Op.MEASURE: Timing(config).sum} if config.early else {}
+    return {Op.MEASURE: Timing(config).sum} if config.early_exit else {}
 
 
 class Tells(NamedTuple):
@@ -105,7 +105,7 @@ class Tells(NamedTuple):
 
 def told(config: EngineConfig) -> dict[str, Tells]:
     """What the lanes tell the sequencer, by name: true where it is true of any lane."""
-    return {"moved": Tells(Timing(config).moved, Op.MEASURE, MeasureMode.WATCH)} if config.early else {}
+    return {"moved": Tells(Timing(config).moved, Op.MEASURE, MeasureMode.WATCH)} if config.early_exit else {}
 
 
 class Told(wiring.Signature):

@@ -135,7 +135,7 @@ class State(wiring.Component):
                 "spikes": In(p),
                 "charges": In(charge * p),
                 "rates": In(8 * p),
-                **({"start": In(1), "recall": In(1), "recalled": In(8 * p)} if config.softmax else {}),
+                **({"start": In(1), "recall": In(1), "recalled": In(8 * p)} if config.attention else {}),
             }
         )
 
@@ -279,7 +279,7 @@ class State(wiring.Component):
         behind = cfg.registers.state_write
         measured = delayed(m, measures, behind, "measured")
         rates = delayed(m, self.rates, behind, "rates")
-        if cfg.softmax:
+        if cfg.attention:
             here = Signal(group_bits(cfg))  # the group that is written next
             write = measures | self.recall
             group = Mux(measures, group, here)
@@ -292,7 +292,7 @@ class State(wiring.Component):
             (minus.wr, ResultMode.MINUS, self.host_data[8:]),
         ):
             others: Value = byte.replicate(cfg.lanes)
-            if cfg.softmax:
+            if cfg.attention:
                 others = Mux(self.recall, self.recalled, others)
             written = Signal.like(self.rates, name=f"written_{mode.name}")
             m.d[domain(behind)] += [

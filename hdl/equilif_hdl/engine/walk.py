@@ -50,7 +50,7 @@ ONE = 1 << VALUE.f  #: 1.0 as a factor of the lanes
 
 def times_gain(value: Value, gain: Value, config: EngineConfig) -> Value:
     """A value of 8 bits, or of 9 and a sign where there are memories, times the gain."""
-    return times_small(value[:9].as_signed() if config.softmax else value[:8], gain)
+    return times_small(value[:9].as_signed() if config.attention else value[:8], gain)
 
 
 class Walker(wiring.Component):
@@ -274,7 +274,7 @@ class Walker(wiring.Component):
         plus = source.plus
         minus = source.minus
         gain = ins.gain[:GAIN_WIDTH]
-        if cfg.softmax:
+        if cfg.attention:
             signs = signed_values(ins, cfg)
             plus = Cat(plus, signs & plus[-1]).as_signed()
             minus = Cat(minus, signs & minus[-1]).as_signed()

@@ -100,7 +100,7 @@ async def every_step(dut: Any) -> None:
         await RisingEdge(dut.clk)
         i = Instruction(
             op=random.choice([Op.DRIVE, Op.GATHER, Op.LEARN]),
-            mode=random.choice([0, SourceMode.COLUMN]) if config.softmax else 0,
+            mode=random.choice([0, SourceMode.COLUMN]) if config.attention else 0,
             n_src=random.randint(1, config.value_groups),
             n_dst=random.randint(1, config.value_groups),
         )

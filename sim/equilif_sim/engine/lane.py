@@ -89,16 +89,16 @@ class LaneBench:
         if config.single_port:
             stages |= {"orders__draws": "noise", "orders__learns": "turn"}
             stages |= {"orders__step": "sum", "orders__copy": "sum"}
-        if config.early:
+        if config.early_exit:
             stages |= {"held": "rate"}
-        if config.softmax:
+        if config.attention:
             stages |= {"exponential": "turn"}
         return stages
 
     async def reset(self) -> None:
         await self.pipeline.reset()
         await self.hold(orders__kept=0, orders__above=0)
-        if self.config.softmax:
+        if self.config.attention:
             await self.hold(orders__less=0, orders__coding=0)
 
     async def instruction(self, op: Op, **fields: int) -> None:
@@ -262,7 +262,7 @@ async def rates(dut: Any) -> None:
 async def moves(dut: Any) -> None:
     """Where phases end early: a rate, and the one before."""
     config = engine_config(bench_config()["engine"])
-    if not config.early:
+    if not config.early_exit:
         return
     tb = LaneBench(dut, "told__moved", stage="moved")
     await tb.reset()
@@ -295,7 +295,7 @@ async def updates(dut: Any) -> None:
     p = config.lanes
     weight = config.numerics.weight
     for shift in SHIFTS:
-        signed = int(config.softmax and random.randrange(2))
+        signed = int(config.attention and random.randrange(2))
         await tb.instruction(Op.LEARN, shift=shift, mode=SourceMode.SIGNED_DST if signed else 0)
         await tb.hold(orders__kept=(1 << shift) - 1)
         lo, hi = (-128, 127) if signed else (0, 255)
@@ -338,7 +338,7 @@ async def updates(dut: Any) -> None:
 async def relays(dut: Any) -> None:
     """Where there are memories: B as a signed value."""
     config = engine_config(bench_config()["engine"])
-    if not config.softmax:
+    if not config.attention:
         return
     tb = LaneBench(dut, "relayed", stage="relay")
     await tb.reset()
@@ -356,7 +356,7 @@ async def relays(dut: Any) -> None:
 async def codes(dut: Any) -> None:
     """Where there are memories: e x R of SOFTMAX, rounded."""
     config = engine_config(bench_config()["engine"])
-    if not config.softmax:
+    if not config.attention:
         return
     tb = LaneBench(dut, "code", stage="sum")
     await tb.reset()

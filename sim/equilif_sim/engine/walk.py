@@ -78,14 +78,14 @@ class WalkBench:
         config = self.config
         tiles = 1 << (config.tiles - 1).bit_length()
         by_column = (
-            ins.op in (Op.GATHER, *([Op.DRIVE] if config.softmax else [])) and ins.mode & SourceMode.COLUMN
+            ins.op in (Op.GATHER, *([Op.DRIVE] if config.attention else [])) and ins.mode & SourceMode.COLUMN
         )
         stride = ins.n_src if by_column else 1
         values = {name: raw[name] for name in ("plus", "minus")}
-        if config.softmax and ins.mode & SourceMode.SIGNED:
+        if config.attention and ins.mode & SourceMode.SIGNED:
             values = {name: value - 256 if value > 127 else value for name, value in values.items()}
         scale = values[
-            "minus" if config.softmax and ins.op == Op.DRIVE and ins.mode & SourceMode.MINUS else "plus"
+            "minus" if config.attention and ins.op == Op.DRIVE and ins.mode & SourceMode.MINUS else "plus"
         ]
         gain = 1 if config.registers.gain else ins.gain
         fields = {

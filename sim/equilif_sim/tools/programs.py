@@ -200,7 +200,7 @@ def _random_body(
             body += random_convolution(rng, config)
         else:
             body.append(random_instruction(rng, config, op, groups=groups))
-    if config.softmax and rng.random() < 0.4:
+    if config.attention and rng.random() < 0.4:
         body += random_recall(rng, config)
     count = int(rng.integers(0, SHORT + 1))
     if count and loops > 1 and rng.random() < 0.5:
