@@ -33,7 +33,7 @@ from equilif_golden.network import Network, Weights
 from equilif_golden.reference import Reference
 from equilif_golden.schedule import Schedule
 
-#: of docs/interchange.md
+#: of docs/how_to/interchange.md
 PHASES: dict[str, Any] = {"free": 24, "nudged": 12, "window": 8}
 #: each as the one before, and one thing more as here
 LIKE = (

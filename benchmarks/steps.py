@@ -50,7 +50,7 @@ class Task(NamedTuple):
     parts: int = 1  #: that are held out, one after the other
 
 
-#: settings of docs/own_networks.md, "Deep chains"
+#: settings of docs/how_to/own_networks.md, "Deep chains"
 DEEP = PRESETS["mnist"].changed(hidden=(128, 64, 32), eta=0.005, beta=0.5)
 TASKS = {
     "digits": Task(PRESETS["digits"], 359, 4),

@@ -1,8 +1,8 @@
 """FPGAs: what there is of each kind, and what an engine takes at least, known before synthesis.
 
 Multipliers and blocks of weights are exact.  Logic is an estimate, a base and a part for each lane: on
-ECP5 a line through builds of 8 and 16 lanes, on Gowin of 4 and 8 (docs/boards.md); iCE40 was built with 4
-lanes only, so how its logic divides, and what memories add on Gowin, is assumed.
+ECP5 a line through builds of 8 and 16 lanes, on Gowin of 4 and 8 (docs/reference/boards.md); iCE40 was
+built with 4 lanes only, so how its logic divides, and what memories add on Gowin, is assumed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Family:
 
     ``engine``: (base, each lane) of logic, host link included; ``memories``: what softmax and relay add
     to that; ``player``: what a player with its FIFO and flash controller adds (iCE40:
-    docs/explanation/verification.md, others: docs/alone.md).
+    docs/explanation/verification.md, others: docs/how_to/standalone_training.md).
 
     ``preamble``: bytes that stand near the beginning of every bitstream of the family.  ``lookup``: its
     lookup table as a primitive.

@@ -85,7 +85,7 @@ def new(
     file = str(out)
     train = ["equilif", "train", *words, "--net", file]
     heading = [
-        "docs/own_networks.md explains every key.",
+        "docs/how_to/own_networks.md explains every key.",
         f"  {shlex.join(['equilif', 'show', file])}",
         f"  {shlex.join(train)}",
     ]

@@ -14,8 +14,8 @@
     to = "hidden"
     ...
 
-docs/own_networks.md has all keys.  What is wrong with a file is a ValueError of one line that names file,
-line and key.
+docs/how_to/own_networks.md has all keys.  What is wrong with a file is a ValueError of one line that names
+file, line and key.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The tables of a network file: their keys, with ranges and texts.
 
 They stand here once: they check a file and make its errors, the list of `equilif new --keys`, the table in
-docs/own_networks.md and the JSON Schema for editors.
+docs/how_to/own_networks.md and the JSON Schema for editors.
 """
 
 from __future__ import annotations

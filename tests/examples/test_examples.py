@@ -136,7 +136,7 @@ def run(*arguments: str, folder: Path) -> str:
 @pytest.mark.long
 def test_the_tutorial_goes_as_it_is_told(tmp_path):
     """Its commands in their order, without a board; what they print is what the page shows."""
-    page = (ROOT / "docs" / "tutorial.md").read_text()
+    page = (ROOT / "docs" / "tutorials" / "first_hour.md").read_text()
     board = tmp_path / "board"
     said = ""
     simulation = None

@@ -57,7 +57,7 @@ SMALL = dataclasses.replace(
         attention=False,
     ),
 )
-#: as docs/host.md has it
+#: as docs/how_to/train_on_a_board.md has it
 DIGITS = PRESETS["digits"].changed(free=24, nudged=12, window=8, epochs=15)
 PHASES = ("--set", "phases.free=24", "--set", "phases.nudged=12", "--set", "phases.window=8")
 SEED = 0

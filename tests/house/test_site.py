@@ -81,7 +81,14 @@ def test_no_page_needs_the_network(site):
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize(
     "page",
-    ["index", "tutorial", "explanation/paper", "boards", "explanation/attention", "reference/commands"],
+    [
+        "index",
+        "tutorials/first_hour",
+        "explanation/paper",
+        "reference/boards",
+        "explanation/attention",
+        "reference/commands",
+    ],
 )
 def test_a_page_is_whole_in_a_browser_and_asks_nobody(site, browser, page, width):
     browser.get_log("browser")

@@ -822,7 +822,7 @@ def test_any_network_can_be_drawn(network):
 
 
 # -- docs ------------------------------------------------------------------------------------------
-PAGE = Path(__file__).parents[2] / "docs" / "own_networks.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how_to" / "own_networks.md"
 
 
 def test_the_page_has_every_key():
