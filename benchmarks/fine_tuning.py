@@ -7,7 +7,7 @@ Then the class is taught on chip by Equilibrium Propagation.
     python -m benchmarks.fine_tuning mnist --data DIR --rtl 200
         the first 200 updates in RTL
     python -m benchmarks.fine_tuning mnist --data DIR --run DIR
-        a run of `equilif rates mnist --set rates.without=9` in place of a new one
+        a run of `equilif train-rates mnist --set rates.without=9` in place of a new one
 
 The output of a class that was never seen has been pushed below 0.  Where that is further than a nudge
 reaches, the clip hides the nudge; --revive starts the weights of this output anew.  Each epoch on chip

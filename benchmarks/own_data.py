@@ -3,9 +3,9 @@
     python -m benchmarks.own_data [--out DIR] [--seeds N] [--json FILE] [SET ...]
 
 Writes files of eight formats from what scikit-learn and aeon bundle (pip install scikit-learn aeon), then
-for each of them `equilif data`, `equilif train` for every seed, `equilif evaluate` and `equilif verify` with
-20 samples.  Beside the accuracy that of scikit-learn's logistic regression and of its MLP with 128 hidden
-neurons, on the same samples with standardised inputs.
+runs for each of them `equilif inspect`, `train` for every seed, `evaluate`, and `verify` with 20 samples.
+Beside the accuracy that of scikit-learn's logistic regression and of its MLP with 128 hidden neurons, on the
+same samples with standardised inputs.
 
 Only two sets are made here.  `keys` are tones of telephone keys (ITU-T Q.23) in noise; `docstrings` are the
 first words of docstrings of the scipy that is installed: which part of it are they from?
@@ -205,7 +205,7 @@ def measured(name: str, folder: Path, seeds: int) -> dict[str, Any]:
     """A set from its file to the check of the RTL, and the two models beside it."""
     set_ = SETS[name]
     path = set_.write(folder)
-    seen = command(folder, "data", str(path), *set_.options)
+    seen = command(folder, "inspect", str(path), *set_.options)
     accuracies = []
     for seed in range(seeds):
         run = str(folder / f"{name}-{seed}")

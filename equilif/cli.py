@@ -10,7 +10,7 @@ __all__ = ["app", "main"]
 
 PARTS = (
     "overview",
-    "data",
+    "inspection",
     "learning",
     "networks",
     "report",
@@ -18,7 +18,7 @@ PARTS = (
     "hardware",
     "programs",
     "boards",
-    "alone",
+    "standalone",
 )
 
 for part in PARTS:

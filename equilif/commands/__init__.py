@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from equilif.training.tensorboard import Board
     from equilif_golden.network import Network
 
-TRAINING = ("train", "rates", "upload")  #: commands whose options are keys of a description
+TRAINING = ("train", "train-rates", "upload")  #: commands whose options are keys of a description
 BAD_INPUT = 2
 INTERRUPTED = 128 + 2  #: as a shell tells the end by SIGINT
 UNREAD = 128 + 13  #: and by SIGPIPE
@@ -86,7 +86,7 @@ def _key(option: str, command: str | None) -> str:
         return "--conv; give --hidden conv:MAPS"
     if option == "--seeds" and command == "train":
         return "--seeds; give --seed FIRST-LAST, such as --seed 0-4"
-    key = keys_of_options(rates=command == "rates").get(option) if command in TRAINING else None
+    key = keys_of_options(rates=command == "train-rates").get(option) if command in TRAINING else None
     return f"{option}; give --set {key}=VALUE" if key else ""
 
 
@@ -131,7 +131,7 @@ Net = Annotated[
     Path | None,
     typer.Option(
         "--net",
-        help="Network and learning from this file; `equilif new` writes one.",
+        help="Network and learning from this file; `equilif init` writes one.",
         show_default="the preset's",
         metavar="FILE.toml",
     ),
@@ -271,7 +271,7 @@ def panel(title: str) -> Callable[[Callable[..., Any]], Callable[..., None]]:
                 _json(path if isinstance(path, Path) else None) as write,
             ):
                 found = command(**given)
-                write({"command": function.__name__.rstrip("_"), **found})
+                write({"command": function.__name__.rstrip("_").replace("_", "-"), **found})
             if not found.get("ok", True):
                 raise typer.Exit(1)
 

@@ -272,7 +272,7 @@ def show_displaced(client: Client) -> None:
     if client.displaced:
         show.console.print(
             "[yellow]the network that the board trained itself is in its flash: load it again with  "
-            "equilif alone --boot[/]"
+            "equilif standalone --boot[/]"
         )
 
 
@@ -296,7 +296,7 @@ def save(
 
     Example:  [bold]equilif save learnt.npz --like results/digits/network.npz[/]
     """
-    from equilif.commands.alone import booted
+    from equilif.commands.standalone import booted
     from equilif.host.client import LinkError
     from equilif.host.ports import the_one
     from equilif.host.store import NetworkIdentity, require_network, state

@@ -81,8 +81,8 @@ def train(
     """Train a network on the golden model, or with --port on a board: to the same bits.
 
     What is not given comes from the preset of the data set, for data of your own from one by their size;
-    `equilif data PATH` tells what is read.  Everything else is a key of the network file: --set changes one,
-    --net takes a file of any other shape, and `equilif new --keys` lists them all.
+    `equilif inspect PATH` shows what is read.  Everything else is a key of the network file: --set changes
+    one, --net takes a file of any other shape, and `equilif init --keys` lists them all.
 
     Everything is saved after every epoch and every run.every seconds; a run that was cut off at any moment
     goes on with --resume, on a board or on the golden model.  A folder takes one run at a time, and a run
@@ -302,7 +302,7 @@ def recall(
 
 
 @command
-def attend(
+def attention(
     network: Annotated[Path, typer.Argument(help="A network.npz of `equilif train`, with a memory.")],
     sample: Annotated[
         list[int] | None,
@@ -325,8 +325,8 @@ def attend(
     """What the queries of a memory look at: the softmax of every head over the tokens of a test sample; and
     what words that learned have become: their nearest neighbours before and after.
 
-    Example:  [bold]equilif attend results/snippets/network.npz --sample 3 --sample 8[/]  and
-    [bold]equilif attend results/imdb/network.npz --word boring --data DIR[/]
+    Example:  [bold]equilif attention results/snippets/network.npz --sample 3 --sample 8[/]  and
+    [bold]equilif attention results/imdb/network.npz --word boring --data DIR[/]
     """
     from equilif.training import saved
     from equilif.training.attention import look

@@ -35,7 +35,7 @@ PICTURES = (".png", ".svg", ".pdf")
 
 
 @command
-def new(
+def init(
     data: Annotated[
         str, typer.Argument(metavar="DATA", help=f"{DATA_HELP} Or the folder of a run: its network.")
     ] = "digits",
@@ -67,7 +67,7 @@ def new(
     Change it with any editor, look at it with `equilif show`, and train it with --net; or change single keys
     with --set of `equilif train`.
 
-    Example:  [bold]equilif new wine.csv --label kind --hidden 48 --out net.toml[/]
+    Example:  [bold]equilif init wine.csv --label kind --hidden 48 --out net.toml[/]
     """
     from equilif.training import netfile
     from equilif_golden import files

@@ -135,7 +135,7 @@ OwnOptions = Annotated[
                 typer.Option(
                     "--set",
                     help="How your own data are read: data.test=FILE, data.missing=mean and the like; repeat "
-                    "for more of them. `equilif new --keys` lists all keys.",
+                    "for more of them. `equilif init --keys` lists all keys.",
                     metavar="data.KEY=VALUE",
                     show_default=False,
                 ),

@@ -21,7 +21,7 @@ Set = Annotated[
     typer.Option(
         "--set",
         help="Change a key of the network file, of how your own data are read (data.), or of the run (run.); "
-        "repeat for more of them. `equilif new --keys` lists all keys with meaning, default and range.",
+        "repeat for more of them. `equilif init --keys` lists all keys with meaning, default and range.",
         metavar="KEY=VALUE",
         show_default=False,
     ),
@@ -129,11 +129,11 @@ def key_list() -> list[Key]:
     for f in dataclasses.fields(RunOptions):
         default = "" if f.default is None else str(f.default)
         found.append(Key("train", f"run.{f.name}", default, f.metadata["values"], f.metadata["help"]))
-    found += keys("rates", "rates")
+    found += keys("train-rates", "rates")
     feedback = "symmetric synapses; false: forward ones only"
-    found.append(Key("rates", "synapse.feedback", "true", "true, false", feedback))
-    found.append(Key("rates", "loading.tokens", "", "1..1024", "sequences: tokens of a sample, at most"))
-    found.append(Key("rates", "loading.NAME", "", "", "option of the loader, such as bigrams of imdb"))
+    found.append(Key("train-rates", "synapse.feedback", "true", "true, false", feedback))
+    found.append(Key("train-rates", "loading.tokens", "", "1..1024", "sequences: most tokens of a sample"))
+    found.append(Key("train-rates", "loading.NAME", "", "", "option of the loader, such as bigrams of imdb"))
     return found
 
 

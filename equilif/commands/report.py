@@ -20,7 +20,9 @@ command = panel("Learning")
 
 @command
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of `equilif train` or `equilif rates`.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Folder of a run (`equilif train`, `train-rates`).")
+    ],
     out: Annotated[
         Path | None, typer.Option(help="File for the page.", show_default="report.html in the folder")
     ] = None,

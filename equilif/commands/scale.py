@@ -40,7 +40,7 @@ RatesOut = Annotated[
 
 
 @command
-def rates(
+def train_rates(
     data: TrainingData = None,
     hidden: Hidden = None,
     epochs: Epochs = None,
@@ -57,13 +57,13 @@ def rates(
     """Train the fixed point of a network's mean rates by implicit differentiation, on a GPU where there is
     one; save it as spiking network.
 
-    What is not given is the data set's; --set rates.lr=0.001 and the like change it, and `equilif new
-    --keys` lists the keys.  A folder takes one run at a time, and a run that is there stays unless
+    What is not given is the data set's; --set rates.lr=0.001 and the like change it, and `equilif
+    init --keys` lists the keys.  A folder takes one run at a time, and a run that is there stays unless
     --overwrite is given.
 
-    Several GPUs or machines:  [bold]torchrun --nproc-per-node 4 -m equilif rates mnist[/]
+    Several GPUs or machines:  [bold]torchrun --nproc-per-node 4 -m equilif train-rates mnist[/]
 
-    Example:  [bold]equilif rates mnist --data DIR --hidden 512 --epochs 20[/]
+    Example:  [bold]equilif train-rates mnist --data DIR --hidden 512 --epochs 20[/]
     """
     from equilif.data.own import chosen
     from equilif.training.rates import leads
@@ -91,7 +91,7 @@ def rates(
     show.console.quiet = not leads()
     return trained(
         Job(
-            command="rates",
+            command="train-rates",
             out=out or out_folder(source, "rates-"),
             source=source,
             folder=folder,
@@ -107,7 +107,7 @@ def rates(
 
 @command
 def deploy(
-    run: Annotated[Path, typer.Argument(help="Folder of `equilif rates`.")],
+    run: Annotated[Path, typer.Argument(help="Folder of `equilif train-rates`.")],
     steps: Annotated[
         list[int] | None,
         typer.Option(help="Time steps; repeat for more of them.", min=2, show_default="4 to 64"),

@@ -1,4 +1,4 @@
-"""A run as a command: what `equilif train` and `equilif rates` do alike, whichever backend learns."""
+"""A run as a command: what `equilif train` and `equilif train-rates` do alike, whichever backend learns."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Job:
 
     @property
     def real(self) -> bool:
-        return self.command == "rates"
+        return self.command == "train-rates"
 
 
 def out_folder(source: Name | Path | None, before: str = "", behind: str = "") -> Path:
@@ -113,7 +113,7 @@ def _resumed(job: Job, folders: Sequence[Path], make: Make) -> list[Run]:
     with show.console.status("reading the run"):
         saved = read(first)
         if saved.real != job.real:
-            command = "rates" if saved.real else "train"
+            command = "train-rates" if saved.real else "train"
             raise ValueError(
                 f"the run in {job.out} is one of `equilif {command}`: go on with it by that command"
             )

@@ -99,7 +99,7 @@ ADVICE = {
     Status.OVERRUN: "the device was busy with an earlier command: is another program using the port?",
     Status.UNKNOWN_COMMAND: OLDER,
     Status.BAD_LENGTH: DISAGREE,
-    Status.BUSY: "the board is at work by itself: stop it (equilif alone --stop), or reset it",
+    Status.BUSY: "the board is at work by itself: stop it (equilif standalone --stop), or reset it",
     Status.NO_PROGRAM: "load a program first: load_program()",
     Status.BAD_REGION: DISAGREE,
     Status.BAD_FLAGS: OLDER,
@@ -184,7 +184,7 @@ class Client:
         self._identity: Identity | None = None
         self._claimed = False
         #: before this client changed it the engine held a network that the board had trained itself, which
-        #: is in its flash: `equilif alone --boot` loads it again
+        #: is in its flash: `equilif standalone --boot` loads it again
         self.displaced = False
 
     # -- commands ----------------------------------------------------------------------------------
@@ -308,7 +308,7 @@ class Client:
         if now.fault:
             raise LinkError(
                 "the board could not save what it has trained since its last checkpoint: "
-                f"{FAULTS[Fault(now.fault)]}.  Drop it with  equilif alone --boot"
+                f"{FAULTS[Fault(now.fault)]}.  Drop it with  equilif standalone --boot"
             )
 
     def _write(self, region: int, first: int, data: bytes) -> None:

@@ -65,7 +65,7 @@ RECORD_BYTES = 512  #: of elements in a frame of a slot
 UPLOAD_AGAIN = "upload again (equilif upload)"
 NO_UPLOAD = (
     f"no complete upload of this version is in the flash: {UPLOAD_AGAIN}.  An upload that was cut off before "
-    "it erased anything is undone by  equilif alone --boot"
+    "it erased anything is undone by  equilif standalone --boot"
 )
 
 
@@ -482,7 +482,7 @@ def problem_of(registers: Registers) -> str | None:
     if not registers.valid:
         return FAULTS[Fault.FOREIGN] if registers.owner else NO_UPLOAD
     if in_tests(registers):
-        return "a test was cut off: go back to the checkpoint before it (equilif alone --boot)"
+        return "a test was cut off: go back to the checkpoint before it (equilif standalone --boot)"
     return None
 
 
@@ -495,7 +495,7 @@ def require_valid(registers: Registers) -> None:
 
 def require_idle(registers: Registers) -> None:
     if registers.phase:
-        raise StoreError("the board is at work: stop it first, with  equilif alone --stop")
+        raise StoreError("the board is at work: stop it first, with  equilif standalone --stop")
 
 
 def require_network(client: Client, identity: NetworkIdentity, file: object) -> None:

@@ -22,7 +22,7 @@ from equilif_golden.network import Network, Weights
 
 @dataclass(frozen=True)
 class Run:
-    """A run of `equilif train` or `equilif rates` that was saved in ``folder``."""
+    """A run of `equilif train` or `equilif train-rates` that was saved in ``folder``."""
 
     folder: Path
     network: Network
@@ -64,7 +64,7 @@ def read(folder: Path) -> Run:
     history = saved_history(folder)
     if history is None:
         raise ValueError(
-            f"{folder} holds no run: it has no {HISTORY}, which `equilif train` and `equilif rates` write"
+            f"{folder} holds no run: it has no {HISTORY}, which `equilif train` and `train-rates` write"
         )
     if not history.epochs:
         raise ValueError(f"the run in {folder} has not finished an epoch yet: go on with it by --resume")
@@ -82,11 +82,11 @@ def _again(folder: Path, history: History, data: DataSet | None) -> Repeat:
     about = history.about
     learned = history.preset
     named, suggested = (presets.RATES, presets.own_rates) if history.real else (presets.PRESETS, presets.own)
-    command = "rates" if history.real else "train"
+    command = "train-rates" if history.real else "train"
     words = [command, history.data if about is None else about.path, *_reading(about)]
     seed = _options({"seed": history.seed})
     base = named[history.data] if about is None else data and suggested(data)
-    if command == "rates":
+    if history.real:
         given = _changed(_flat(learned), _flat(base) if base else {})
         return Repeat((_said(*words, *_options(given), *seed),))
     if base:
@@ -95,7 +95,7 @@ def _again(folder: Path, history: History, data: DataSet | None) -> Repeat:
         if patched(base.changed(hidden=given.get("hidden")), patches) == learned:
             return Repeat((_said(*words, *_options(given), *seed),))
     file = f"{folder.resolve().name}.toml"
-    new = _said("new", str(folder), "--out", file)
+    new = _said("init", str(folder), "--out", file)
     return Repeat((new, _said(*words, "--net", file, *seed)), netfile.written(learned))
 
 

@@ -35,7 +35,7 @@ def keys(found: Iterable[Key]) -> None:
         console.print(listing)
     console.print(
         "Defaults are those of a network file; without --set the value of the preset holds. `equilif upload` "
-        "has the keys of `equilif train` but run; phases are keys of `equilif rates` too."
+        "has the keys of `equilif train` but run; phases are keys of `equilif train-rates` too."
     )
 
 

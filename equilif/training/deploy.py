@@ -100,7 +100,7 @@ class Deployment:
 def trained_model(run: Run) -> Rates:
     """What learned in a run; ValueError unless it is one in real numbers."""
     if not isinstance(run.backend, ImplicitDifferentiation):
-        raise ValueError("the run is one of `equilif train`: only a run of `equilif rates` is deployed")
+        raise ValueError("the run is one of `equilif train`: only a run of `equilif train-rates` is deployed")
     return run.backend.model
 
 

@@ -476,7 +476,7 @@ class Description(Table):
         if tokens and not self.loaded:
             raise ValueError(
                 f"{data} has tokens: the network needs a softmax population with loaded = true, and a relay; "
-                "`equilif new` of these data writes one that has them"
+                "`equilif init` of these data writes one that has them"
             )
         if self.loaded and not tokens:
             raise ValueError(

@@ -166,7 +166,7 @@ class RunFolder:
         """The command that goes on with what is there, where there is one."""
         if HISTORY not in there and CHECKPOINT not in there:
             return ""
-        command = "rates" if CHECKPOINT in there else "train"
+        command = "train-rates" if CHECKPOINT in there else "train"
         return f"go on with it by `equilif {command} --resume --out {shlex.quote(str(self.path))}`, "
 
     def _only_begun(self, there: Sequence[str]) -> bool:

@@ -225,7 +225,7 @@ def saved_history(folder: Path) -> History | None:
     path = folder / OLD_HISTORY
     if not path.exists():
         return None
-    with reading(path, "a history of `equilif rates`"):
+    with reading(path, "a history of `equilif train-rates`"):
         return from_rates(load_json(path), folder)
 
 
@@ -249,5 +249,5 @@ def from_rates(raw: Any, folder: Path) -> History:
         for e in raw["epochs"]
     ]
     run = {name: settings[name] for name in ("seed", "about") if name in settings}
-    described = {"data": settings["data"], "sizes": "", "seed": 0, "command": "rates", **run}
+    described = {"data": settings["data"], "sizes": "", "seed": 0, "command": "train-rates", **run}
     return record(History, {**described, "preset": old.rates(settings, base), **found})

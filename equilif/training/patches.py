@@ -81,7 +81,7 @@ def _place(key: str, description: Description, content: Mapping[str, Any]) -> Pl
     """The keys that lead to a value; a population may have points in its name."""
     table, *names = key.split(".")
     if table == UNNAMED:
-        raise ValueError(f"--set {key}: synapses have no names; change them in a file (equilif new, --net)")
+        raise ValueError(f"--set {key}: synapses have no names; change them in a file (equilif init, --net)")
     if key == TOKENS and description.loaded:
         return ("population", description.loaded[0], "size")
     if table == "loading" and not description.loaded:
@@ -101,7 +101,7 @@ def _place(key: str, description: Description, content: Mapping[str, Any]) -> Pl
 
 
 def training_words(given: Mapping[str, Any]) -> Iterator[str]:
-    """How own data are read, as `equilif train` and `equilif rates` take it; None is left out."""
+    """How own data are read, as `equilif train` and `equilif train-rates` take it; None is left out."""
     for name, value in given.items():
         if value is None:
             continue

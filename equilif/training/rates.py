@@ -108,7 +108,7 @@ def read(folder: Path) -> tuple[Checkpoint, History | None]:
 
 
 def _checkpoint(path: Path) -> Any:
-    return reading(path, "a checkpoint of `equilif rates`")
+    return reading(path, "a checkpoint of `equilif train-rates`")
 
 
 def leads() -> bool:

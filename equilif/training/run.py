@@ -117,7 +117,7 @@ class Run:
             return cls(EquilibriumPropagation.start(plan, loaded, first, make), command=command or "train")
         from equilif.training.rates import ImplicitDifferentiation
 
-        return cls(ImplicitDifferentiation.start(plan, loaded, seed or 0), command=command or "rates")
+        return cls(ImplicitDifferentiation.start(plan, loaded, seed or 0), command=command or "train-rates")
 
     @classmethod
     def resume(
@@ -149,7 +149,7 @@ class Run:
             backend, places = ImplicitDifferentiation.resume(folder, saved, plan, loaded)
         history = list(saved.epochs[:places])
         marks = list(saved.marks[: max(0, places - len(saved.epochs))])
-        command = "rates" if saved.real else "train"
+        command = "train-rates" if saved.real else "train"
         return cls(backend, history, marks, command=command, version=saved.version)
 
     @property

@@ -1,6 +1,6 @@
 """The tables of a network file: their keys, with ranges and texts.
 
-They stand here once: they check a file and make its errors, the list of `equilif new --keys`, the table in
+They stand here once: they check a file and make its errors, the list of `equilif init --keys`, the table in
 docs/how_to/own_networks.md and the JSON Schema for editors.
 """
 

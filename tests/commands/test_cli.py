@@ -36,10 +36,10 @@ COMMANDS = (
     "evaluate",
     "verify",
     "recall",
-    "attend",
+    "attention",
     "gradient",
     "report",
-    "rates",
+    "train-rates",
     "deploy",
     "energy",
     "boards",
@@ -57,7 +57,7 @@ COMMANDS = (
     "bench",
     "convert",
     "sweep",
-    "new",
+    "init",
     "show",
 )
 
@@ -158,7 +158,7 @@ def test_a_network_for_other_data_is_refused(tmp_path):
     "package, advice, arguments",
     [
         ("torch", "[torch]'", ("gradient",)),
-        ("torch", "[torch]'", ("rates",)),
+        ("torch", "[torch]'", ("train-rates",)),
         ("torch", "[torch]'", ("deploy", ".")),
         ("amaranth", "[hdl,sim]'", ("verify",)),
         ("amaranth_boards", "[hdl,boards]'", ("build", BOARD)),
@@ -348,7 +348,7 @@ def test_sequences_are_learned_resumed_evaluated_and_verified(snippets, trained,
     run("evaluate", tmp_path / "whole" / NETWORK, "--data", snippets, "--json", tmp_path / "e.json")
     assert json.loads((tmp_path / "e.json").read_text())["accuracy"] == whole[-1]["test_accuracy"]
     output = run(
-        "attend",
+        "attention",
         tmp_path / "whole" / NETWORK,
         "--sample",
         5,
@@ -368,7 +368,7 @@ def test_sequences_are_learned_resumed_evaluated_and_verified(snippets, trained,
     )
     assert p[:, telling].mean() > 1.5 * p.mean(), "the queries look at the words that tell the class"
     assert (tmp_path / "attention.png").read_bytes().startswith(PNG)
-    assert "only networks whose memory is loaded" in refused("attend", trained / NETWORK)
+    assert "only networks whose memory is loaded" in refused("attention", trained / NETWORK)
     run(
         "verify",
         "snippets",

@@ -151,17 +151,17 @@ class Parameter:
 
 #: what runs in a moment, by parameter; files are those of the fixture ``template``
 BASES: dict[str, dict[str, str | None]] = {
-    "data": {"path": "table.csv", "--label": "kind", "--out": "out"},
+    "inspect": {"path": "table.csv", "--label": "kind", "--out": "out"},
     "train": {"data": "digits", "--epochs": "1", "--hidden": "4", "--out": "out"},
     "evaluate": {"network": "net.npz", "data": "digits"},
     "verify": {"data": "digits", "--samples": "2"},
-    "new": {"data": "digits", "--out": "new.toml"},
+    "init": {"data": "digits", "--out": "new.toml"},
     "show": {"network": "net.toml", "data": "digits", "--out": "net.svg"},
     "recall": {"data": "digits", "--stored": "8", "--steps": "2", "--out": "out"},
-    "attend": {"network": "net.npz"},
+    "attention": {"network": "net.npz"},
     "gradient": {"data": "digits", "--epochs": "1", "--samples": "4"},
     "report": {"run": "run", "--out": "out.html"},
-    "rates": {
+    "train-rates": {
         "data": "digits",
         "--hidden": "4",
         "--epochs": "1",
@@ -180,7 +180,7 @@ BASES: dict[str, dict[str, str | None]] = {
     "save": {"out": "saved.npz", "--like": "net.npz", "--port": "text.txt"},
     "restore": {"network": "net.npz", "--port": "text.txt"},
     "upload": {"data": "digits", "--hidden": "4", "--out": "begin.npz", "--port": "text.txt"},
-    "alone": {"--port": "text.txt"},
+    "standalone": {"--port": "text.txt"},
     "export": {"out": "out", "--lanes": "2", "--tiles": "4"},
     "demo": {"--epochs": "1", "--samples": "1", "--skip-bitstream": None, "--out": "out"},
     "info": {},
@@ -190,8 +190,8 @@ BASES: dict[str, dict[str, str | None]] = {
 }
 #: commands that end where they call a tool or a board
 HIDDEN = {
-    *("attend", "verify", "energy", "build", "flash", "simulate", "identify", "save", "restore", "export"),
-    *("upload", "alone"),
+    *("attention", "verify", "energy", "build", "flash", "simulate", "identify", "save", "restore", "export"),
+    *("upload", "standalone"),
 }
 #: commands that tell with exit code 1 what did not work
 PARTIAL = {"demo", "sweep"}
@@ -364,7 +364,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with contextlib.chdir(folder):
         for line in (
             "train digits --epochs 1 --hidden 4 --out run",
-            "rates digits --epochs 1 --hidden 4 --set rates.batch=512 --out rates",
+            "train-rates digits --epochs 1 --hidden 4 --set rates.batch=512 --out rates",
             "convert net.npz net.nir",
             "evaluate net.npz digits",  # and compiles what is compiled
         ):
@@ -657,7 +657,7 @@ READERS: tuple[tuple[str, Callable[[Path, random.Random], None], str], ...] = (
     ("net.npz", spoil_npz, "energy digits --network net.npz --samples 1"),
     ("net.npz", spoil_npz, "gradient digits --network net.npz --samples 4"),
     ("net.npz", spoil_npz, "convert net.npz out.nir"),
-    ("net.npz", spoil_npz, "attend net.npz"),
+    ("net.npz", spoil_npz, "attention net.npz"),
     ("net.npz", spoil_npz, "restore net.npz --port text.txt"),
     ("net.npz", spoil_npz, "save saved.npz --like net.npz --port text.txt"),
     ("run/network.npz", spoil_npz, "train digits --resume --epochs 2 --out run"),
@@ -666,8 +666,8 @@ READERS: tuple[tuple[str, Callable[[Path, random.Random], None], str], ...] = (
     ("run/history.json", spoil_json, "report run --out out.html"),
     ("rates/history.json", spoil_json, "report rates --out out.html"),
     ("rates/history.json", spoil_json, "evaluate rates/network.npz"),
-    ("rates/history.json", spoil_json, "rates digits --resume --epochs 2 --out rates"),
-    ("rates/rates.pt", spoil_bytes, "rates digits --resume --epochs 2 --out rates"),
+    ("rates/history.json", spoil_json, "train-rates digits --resume --epochs 2 --out rates"),
+    ("rates/rates.pt", spoil_bytes, "train-rates digits --resume --epochs 2 --out rates"),
     ("rates/rates.pt", spoil_bytes, "deploy rates --steps 4 --samples 2"),
     ("net.nir", spoil_nir, "convert net.nir out.npz"),
     (f"{RAW}/train-images-idx3-ubyte", spoil_bytes, RECALL),

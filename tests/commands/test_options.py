@@ -19,7 +19,7 @@ def options(command: str) -> dict[str, set[str]]:
     return {p.name: {*p.opts, *p.secondary_opts} for p in found.params}
 
 
-@pytest.mark.parametrize("command", ["train", "rates"])
+@pytest.mark.parametrize("command", ["train", "train-rates"])
 def test_training_has_a_dozen_options(command):
     assert len(options(command)) <= 12
 

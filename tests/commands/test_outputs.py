@@ -34,14 +34,14 @@ def content(folder: Path) -> dict[str, bytes]:
     "line",
     [
         "evaluate n.npz digits --json n.npz",
-        "data t.csv --label kind --json t.csv",
-        "data t.csv --label kind --json ./t.csv --overwrite",
+        "inspect t.csv --label kind --json t.csv",
+        "inspect t.csv --label kind --json ./t.csv --overwrite",
         "evaluate n.npz digits --json n.npz --overwrite",
         "convert n.npz n.npz --overwrite",
         "save n.npz --like n.npz --port note --overwrite",
         "save note --like n.npz --port nowhere",
         "show n.npz --out note",
-        "data t.csv --label kind --json note",
+        "inspect t.csv --label kind --json note",
         "info --json note",
         "verify digits --samples 2 --waves w.fst",
     ],
@@ -54,14 +54,14 @@ def test_nothing_that_is_read_or_exists_is_replaced(line, work, capsys):
 
 
 def test_overwrite_replaces_an_earlier_output(work):
-    assert run("data t.csv --label kind --json note --overwrite") == 0
+    assert run("inspect t.csv --label kind --json note --overwrite") == 0
     assert (work / "note").read_bytes().startswith(b"{")
 
 
 def test_a_link_to_an_input_is_that_input(work):
     Path("link").symlink_to("t.csv")
     before = content(work)
-    assert run("data t.csv --label kind --json link --overwrite") == 2
+    assert run("inspect t.csv --label kind --json link --overwrite") == 2
     with files.protected(["t.csv"]), pytest.raises(FileExistsError):
         files.write("link", b"")
     assert content(work) == before

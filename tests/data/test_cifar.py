@@ -245,7 +245,8 @@ def test_a_network_is_trained_evaluated_and_resumed(folder, capsys):
     assert len(read_history(Path("run/history.json")).epochs) == 2
     assert run("evaluate run/network.npz") == 0
     assert (
-        run("new cifar10 --out net.toml") == 0 and run("train cifar10 --net net.toml --epochs 1 --out b") == 0
+        run("init cifar10 --out net.toml") == 0
+        and run("train cifar10 --net net.toml --epochs 1 --out b") == 0
     )
     capsys.readouterr()
     assert run("train cifar10 --data nowhere --out c") == 2
@@ -256,7 +257,7 @@ def test_convolutions_are_trained_in_real_numbers_and_spike(folder):
     pytest.importorskip("torch")
     write_archive(folder / "data" / "cifar-10-binary.tar.gz")
     options = "--hidden conv:4 --hidden conv:6 --epochs 1 --set rates.batch=8 --set rates.shift=0.5"
-    assert run(f"rates cifar10 {options} --out run") == 0
+    assert run(f"train-rates cifar10 {options} --out run") == 0
     network = networks.load("run/network.npz")[0]
     assert [p.shape for p in network.maps] == [(16, 16, 12), (14, 14, 4), (5, 5, 6)]
     assert run("evaluate run/network.npz --json output.json") == 0
@@ -284,7 +285,7 @@ def test_data_tells_what_is_understood_and_draws_in_colour(folder, capsys):
     from matplotlib import image
 
     write_archive(folder / "cifar-10-binary.tar.gz")
-    assert run("data cifar-10-binary.tar.gz --out pictures --json output.json") == 0
+    assert run("inspect cifar-10-binary.tar.gz --out pictures --json output.json") == 0
     report = json.loads(Path("output.json").read_text())
     assert (report["format"], report["shape"], report["inputs"]) == ("cifar", [32, 32, 3], 3072)
     assert report["classes"]["frog"] == {"training": 2, "test": 0} and report["scaling"] == "bytes"
@@ -296,7 +297,7 @@ def test_data_tells_what_is_understood_and_draws_in_colour(folder, capsys):
 
 def test_what_is_refused_is_one_line_and_writes_nothing(folder, capsys):
     pickled(folder / "py")
-    for line in ("data py", "train py", "train cifar10 --data py", "rates py", "recall py"):
+    for line in ("inspect py", "train py", "train cifar10 --data py", "train-rates py", "recall py"):
         assert run(line) == 2
         error = capsys.readouterr().err
         assert len(error.splitlines()) == 1 and "cifar-10-binary.tar.gz" in error, line

@@ -287,7 +287,7 @@ FORMATS: dict[str, tuple[Callable[[], str], str]] = {
 def test_a_file_is_trained_on_and_evaluation_gives_the_accuracy_that_training_said(name, capsys):
     make, options = FORMATS[name]
     path = make()
-    seen = json_output(f"data {path} {options}", capsys)
+    seen = json_output(f"inspect {path} {options}", capsys)
     epochs = 20 if "data.memory" in options else 8
     trained = json_output(f"train {path} {options} --hidden 16 --epochs {epochs} --out run", capsys)
     assert trained["accuracy"] > 0.7, "the classes are easy to tell apart"
@@ -402,19 +402,19 @@ def test_rtl_and_golden_model_agree_on_own_data():
 
 def test_rates_of_own_data_are_deployed_evaluated_and_go_on_after_their_file_was_moved(capsys):
     pytest.importorskip("torch")
-    line = "rates t.csv --label kind --hidden 8 --epochs"
+    line = "train-rates t.csv --label kind --hidden 8 --epochs"
     table()
     trained = json_output(f"{line} 3 --out whole", capsys)
     json_output(f"{line} 2 --out run", capsys)
     deployed = json_output("deploy run --samples 4 --steps 4", capsys)
     assert deployed["data"] == "t.csv" and deployed["sizes"] == "4-8-3"
     assert json_output("evaluate run/network.npz", capsys)["labels"] == list(CLASSES)
-    assert run("rates --resume --out run --label kind") == 2
+    assert run("train-rates --resume --out run --label kind") == 2
     assert "a resumed run keeps its settings: leave out --label" in capsys.readouterr().err
     Path("t.csv").rename("moved.csv")
-    assert run("rates --resume --out run --epochs 3") == 2
+    assert run("train-rates --resume --out run --epochs 3") == 2
     assert "give the path where they are now" in capsys.readouterr().err
-    longer = json_output("rates moved.csv --resume --out run --epochs 3", capsys)
+    longer = json_output("train-rates moved.csv --resume --out run --epochs 3", capsys)
     assert longer["data"] == "t.csv" and longer["data_digest"] == trained["data_digest"]
 
 
@@ -458,7 +458,7 @@ def test_attend_shows_the_words_of_own_texts(capsys):
         f"train {reviews()} {R} --set data.memory=true --set data.vectors=v.txt "
         "--hidden 8 --epochs 1 --out run"
     )
-    found = json_output("attend run/network.npz --sample 0", capsys)
+    found = json_output("attention run/network.npz --sample 0", capsys)
     assert found["data"] == "r.tsv"
     assert set(found["samples"][0]["tokens"]) <= set("good kind warm bad dull cold film and".split())
 
@@ -469,11 +469,11 @@ def test_data_tells_what_was_understood(capsys):
     rows = [[*r, 7, k - 1.5, CLASSES[c]] for r, k, c in zip(x.tolist(), range(60), y, strict=True)]
     rows[3][1] = ""
     write_table("t.csv", ["a", "b", "c", "d", "same", "signed", "kind"], rows)
-    found = json_output("data t.csv --label kind --set data.missing=mean", capsys)
+    found = json_output("inspect t.csv --label kind --set data.missing=mean", capsys)
     assert found["inputs"] == 4 + 2 and found["left_out"] == ["'same'"] and found["missing"] == 1
     assert {c["becomes"] for c in found["columns"]} == {"range", "constant", "rails"}
     assert found["network"] == [6, 128, 3] and found["classes"]["ape"] == {"training": 16, "test": 4}
-    assert run("data t.csv --label kind --set data.missing=mean") == 0
+    assert run("inspect t.csv --label kind --set data.missing=mean") == 0
     printed = capsys.readouterr().out
     for part in ("left out, because they never change", "two rails", "1 missing values filled"):
         assert part in printed
@@ -481,7 +481,7 @@ def test_data_tells_what_was_understood(capsys):
 
 def test_data_draws_images_and_writes_nothing_else(capsys):
     pytest.importorskip("matplotlib")
-    found = json_output(f"data {images(mode='RGB')} --out seen", capsys)
+    found = json_output(f"inspect {images(mode='RGB')} --out seen", capsys)
     assert found["files"] == ["samples.png"] and found["shape"] == [6, 6, 3]
     with Image.open("seen/samples.png") as drawn:
         assert len(np.unique(np.asarray(drawn.convert("L")))) > 20
@@ -491,13 +491,13 @@ def test_data_draws_images_and_writes_nothing_else(capsys):
 @pytest.mark.parametrize("make, options", [(ts_parts, ""), (table, "--label kind"), (nmnist, "")])
 def test_data_draws_series_tables_and_events(make, options, capsys):
     pytest.importorskip("matplotlib")
-    assert json_output(f"data {make()} {options} --out drawn", capsys)["files"] == ["samples.png"]
+    assert json_output(f"inspect {make()} {options} --out drawn", capsys)["files"] == ["samples.png"]
     with Image.open("drawn/samples.png") as drawn:
         assert len(np.unique(np.asarray(drawn.convert("L")))) > 20
 
 
 def test_data_shows_a_text_of_each_class_and_draws_none(capsys):
-    assert run(f"data {reviews()} {R} --out drawn") == 0
+    assert run(f"inspect {reviews()} {R} --out drawn") == 0
     printed = capsys.readouterr().out
     assert "yes: a good and kind film" in printed and "no: a bad and dull film" in printed
     assert "texts are not drawn" in printed and not Path("drawn").exists()
@@ -508,7 +508,8 @@ def test_images_left_out_are_told(capsys):
     Path("pictures/ape/notes.txt").write_text("x")
     Path("pictures/ape/.hidden").write_text("x")
     assert (
-        "1 files that are no PNG or JPEG image were left out" in json_output("data pictures", capsys)["notes"]
+        "1 files that are no PNG or JPEG image were left out"
+        in json_output("inspect pictures", capsys)["notes"]
     )
 
 
@@ -623,9 +624,9 @@ def test_a_channel_that_never_changes_is_left_out_whatever_rounding_does():
 
 
 def test_a_series_with_missing_steps_is_trained_with_their_mean(capsys):
-    found = json_output(f"data {ts(line='1,?,2,3:1,1,1,1:ape')} --set data.missing=mean", capsys)
+    found = json_output(f"inspect {ts(line='1,?,2,3:1,1,1,1:ape')} --set data.missing=mean", capsys)
     assert found["missing"] == 1 and found["columns"][0]["missing"] == 1
-    found = json_output("data bumps_TRAIN.ts --set data.missing=mean --set data.memory=true", capsys)
+    found = json_output("inspect bumps_TRAIN.ts --set data.missing=mean --set data.memory=true", capsys)
     assert found["missing"] == 1
 
 
@@ -1306,7 +1307,7 @@ def test_texts_in_a_memory_need_vectors_and_say_how_to_get_them(monkeypatch, cap
 
 def test_a_wrong_parquet_table_is_named(capsys):
     pytest.importorskip("pyarrow")
-    assert run(f"data {text('hello', 'h.parquet')} --label kind") == 2
+    assert run(f"inspect {text('hello', 'h.parquet')} --label kind") == 2
     assert "h.parquet is not a Parquet table" in capsys.readouterr().err
 
 
@@ -1339,16 +1340,16 @@ def test_evaluation_refuses_what_does_not_fit_its_network(name, capsys):
         ("train digits --set data.hold_out=0.5", "--set data.hold_out is for"),
         ("verify digits --set data.missing=mean", "--set data.missing is for"),
         ("evaluate net.npz t.csv", "uint8"),
-        ("rates t.csv", "--label"),
-        ("rates t.csv --label kind --set rates.shift=0.5", "shift moves images"),
-        ("rates digits --label kind", "--label is for a file or folder of your own"),
+        ("train-rates t.csv", "--label"),
+        ("train-rates t.csv --label kind --set rates.shift=0.5", "shift moves images"),
+        ("train-rates digits --label kind", "--label is for a file or folder of your own"),
         ("gradient t.csv --label kind --network net.npz", "does not say what it was trained on"),
         ("energy t.csv", "--label"),
         ("recall t.csv --label kind", "recall stores images"),
         ("recall digits --label kind", "--label is for a file or folder of your own"),
         ("recall imdb", "recall stores images"),
         ("gradient r.npz --set data.memory=true", "without a memory"),
-        ("attend own.npz", "data.memory"),
+        ("attention own.npz", "data.memory"),
     ],
 )
 def test_own_options_and_paths_are_refused_where_they_mean_nothing(line, message, capsys):

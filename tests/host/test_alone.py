@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from equilif.commands import alone as commands
+from equilif.commands import standalone as commands
 from equilif.host import ports
 from equilif.host.store import Store
 from equilif.training.history import NETWORK, digest
@@ -54,8 +54,8 @@ def test_a_board_learns_alone_what_the_golden_model_learns(device, table, tmp_pa
     run("upload", *table, *NETWORK_OPTIONS, *LINE, "--out", begin, "--json", report)
     found = json.loads(report.read_text())
     assert found["samples"] == found["of"] > 20 and found["spared"] == 0
-    assert "learning: 0 of 2 epochs" in run("alone", *LINE)
-    output = run("alone", "--watch", *LINE)
+    assert "learning: 0 of 2 epochs" in run("standalone", *LINE)
+    output = run("standalone", "--watch", *LINE)
     assert "done: 2 of 2 epochs" in output and "% right" in output
     run("save", tmp_path / "learnt.npz", "--like", begin, *LINE)
     run("train", *table, *NETWORK_OPTIONS, "--set", "learning.order=board", "--out", tmp_path / "golden")
@@ -72,15 +72,15 @@ def test_stop_go_on_and_begin_again(device, table, tmp_path):
         "upload", *table, *LINE, "--out", tmp_path / "other.npz"
     )
     assert "at work" in refused("save", tmp_path / "l.npz", "--like", tmp_path / "begin.npz", *LINE)
-    assert "stopped: 0 of 2 epochs" in run("alone", "--stop", "--watch", *LINE)
-    assert "learning: 0 of 2 epochs" in run("alone", "--start", *LINE)
-    assert "done: 2 of 2" in run("alone", "--watch", *LINE)
+    assert "stopped: 0 of 2 epochs" in run("standalone", "--stop", "--watch", *LINE)
+    assert "learning: 0 of 2 epochs" in run("standalone", "--start", *LINE)
+    assert "done: 2 of 2" in run("standalone", "--watch", *LINE)
     generation = device.player.registers.generation
-    assert "done" in run("alone", "--checkpoint", "--watch", *LINE)
+    assert "done" in run("standalone", "--checkpoint", "--watch", *LINE)
     assert device.player.registers.generation == generation + 1
     learned = device.engine.w.copy()
     device.engine.w[:] = 0
-    assert "done" in run("alone", "--boot", "--watch", *LINE)
+    assert "done" in run("standalone", "--boot", "--watch", *LINE)
     assert (device.engine.w == learned).all()
 
 
@@ -88,11 +88,11 @@ def test_the_same_upload_writes_nothing_again(device, table, tmp_path):
     report = tmp_path / "output.json"
     line = (*NETWORK_OPTIONS, *LINE, "--out", tmp_path / "begin.npz")
     run("upload", *table, *line)
-    assert "done: 2 of 2" in run("alone", "--watch", *LINE)
+    assert "done: 2 of 2" in run("standalone", "--watch", *LINE)
     assert "were in the flash already" in run("upload", *table, *line, "--overwrite", "--json", report)
     assert json.loads(report.read_text())["spared"] > 0
-    assert "learning: 0 of 2 epochs" in run("alone", *LINE), "it begins again"
-    run("alone", "--stop", "--watch", *LINE)
+    assert "learning: 0 of 2 epochs" in run("standalone", *LINE), "it begins again"
+    run("standalone", "--stop", "--watch", *LINE)
     run("upload", *table, *line, "--overwrite", "--samples", 7, "--seed", 3, "--json", report)
     found = json.loads(report.read_text())
     assert found["samples"] == 7 < found["of"] and found["seed"] == 3 and found["spared"] == 0
@@ -108,16 +108,16 @@ def test_the_board_answers_the_tests_in_its_flash(device, table, tmp_path):
     assert n > 4
     before = None
     for _ in range(3):
-        run("alone", "--test", *LINE, "--json", report, "--overwrite")
+        run("standalone", "--test", *LINE, "--json", report, "--overwrite")
         found = json.loads(report.read_text())
         assert found["tests"] == n and not found["fault"]
         if found["phase"] != "idle":
             before = found
     assert before is not None and before["epoch"] < 2, "it was asked while it learned"
-    assert "done: 2 of 2 epochs" in run("alone", "--watch", *LINE)
+    assert "done: 2 of 2 epochs" in run("standalone", "--watch", *LINE)
     before = replace(device.player.registers)
     weights = device.engine.w.copy()
-    output = run("alone", "--test", *LINE, "--json", report, "--overwrite")
+    output = run("standalone", "--test", *LINE, "--json", report, "--overwrite")
     assert device.player.registers == before and (device.engine.w == weights).all()
     run("save", tmp_path / "learnt.npz", "--like", begin, *LINE)
     found = json.loads(report.read_text())
@@ -128,7 +128,7 @@ def test_the_board_answers_the_tests_in_its_flash(device, table, tmp_path):
     assert f"{found['test_hits']} of {n} test samples right" in output
     assert found["test_hits"] / n == history["epochs"][-1]["test_accuracy"]
     run("upload", *table, *line, "--overwrite", "--tests", 0)
-    assert "no test samples are in the flash" in refused("alone", "--test", *LINE)
+    assert "no test samples are in the flash" in refused("standalone", "--test", *LINE)
     assert device.player.registers.run, "it goes on"
 
 
@@ -138,7 +138,7 @@ def done(device, table, tmp_path):
     begin = tmp_path / "begin.npz"
     other = tmp_path / "other.npz"
     run("upload", *table, *NETWORK_OPTIONS, *LINE, "--out", begin)
-    run("alone", "--watch", *LINE)
+    run("standalone", "--watch", *LINE)
     network, _ = networks.load(begin)
     networks.save(other, network, network.initial_weights(7), networks.about(begin))
     return begin, other
@@ -155,20 +155,20 @@ def test_a_network_of_a_host_is_not_taken_for_what_the_board_trained(command, de
         "evaluate": (other,),
         "train": (*table, *NETWORK_OPTIONS, "--out", tmp_path / "run"),
     }[command]
-    assert "alone --boot" in run(command, *options, *LINE)
+    assert "standalone --boot" in run(command, *options, *LINE)
     assert not (device.engine.w == learned).all()
     for refusal in (
-        refused("alone", "--start", *LINE),
-        refused("alone", "--test", *LINE),
-        refused("alone", "--checkpoint", *LINE),
+        refused("standalone", "--start", *LINE),
+        refused("standalone", "--test", *LINE),
+        refused("standalone", "--checkpoint", *LINE),
         refused("save", tmp_path / "mixture.npz", "--like", begin, *LINE),
     ):
-        assert "alone --boot" in refusal
+        assert "standalone --boot" in refusal
     assert bytes(device.flash.content) == flash and not (tmp_path / "mixture.npz").exists()
-    assert "alone --boot" in run("alone", *LINE)
-    assert "done" in run("alone", "--boot", "--watch", *LINE)
+    assert "standalone --boot" in run("standalone", *LINE)
+    assert "done" in run("standalone", "--boot", "--watch", *LINE)
     assert (device.engine.w == learned).all()
-    assert "test samples right" in run("alone", "--test", *LINE)
+    assert "test samples right" in run("standalone", "--test", *LINE)
 
 
 def test_what_has_no_checkpoint_gets_one_before_a_host_takes_the_board(device, table, tmp_path):
@@ -177,14 +177,14 @@ def test_what_has_no_checkpoint_gets_one_before_a_host_takes_the_board(device, t
     run("upload", *table, *NETWORK_OPTIONS, *LINE, "--out", begin)
     while device.player.registers.seen < 9:
         device.player.step()
-    run("alone", "--stop", "--watch", *LINE)
+    run("standalone", "--stop", "--watch", *LINE)
     stopped = device.player.registers.seen, device.engine.w.copy()
     generation = device.player.registers.generation
     run("evaluate", begin, *LINE)
     assert device.player.registers.generation == generation + 1
-    run("alone", "--boot", "--watch", *LINE)
+    run("standalone", "--boot", "--watch", *LINE)
     assert device.player.registers.seen == stopped[0] and (device.engine.w == stopped[1]).all()
-    run("alone", "--start", "--watch", *LINE)
+    run("standalone", "--start", "--watch", *LINE)
     run("save", tmp_path / "learnt.npz", "--like", begin, *LINE)
     run("train", *table, *NETWORK_OPTIONS, "--set", "learning.order=board", "--out", tmp_path / "golden")
     golden = networks.load(tmp_path / "golden" / NETWORK)[1]
@@ -210,10 +210,10 @@ def test_an_upload_that_was_cut_off_is_no_upload(device, done, table, tmp_path, 
         m.setattr(Store, "_write_block", cut)
         run("upload", *options, code=130)
     for command in (("--start",), ("--test",), ("--checkpoint",), ("--start", "--watch")):
-        assert "equilif upload" in refused("alone", *command, *LINE)
-    assert "equilif upload" in run("alone", "--boot", *LINE, code=1)
+        assert "equilif upload" in refused("standalone", *command, *LINE)
+    assert "equilif upload" in run("standalone", "--boot", *LINE, code=1)
     run("upload", *options[:-1])
-    assert "done: 2 of 2" in run("alone", "--watch", *LINE)
+    assert "done: 2 of 2" in run("standalone", "--watch", *LINE)
 
 
 def test_a_board_is_saved_as_the_network_that_it_holds(device, done, table, tmp_path):
@@ -240,7 +240,7 @@ def test_a_board_is_saved_as_the_network_that_it_holds(device, done, table, tmp_
 
 def test_a_fault_is_told(device):
     """And it is a failure."""
-    output = run("alone", *LINE, code=1)
+    output = run("standalone", *LINE, code=1)
     assert FAULTS[Fault.NO_SLOT] in " ".join(output.split())
 
 
@@ -250,13 +250,13 @@ def test_what_cannot_be_is_refused(device, table, tmp_path, monkeypatch):
     begin.write_text("mine")
     assert str(begin) in refused("upload", *table, *line, "--out", begin)
     assert begin.read_text() == "mine"
-    assert "give one of them" in refused("alone", "--stop", "--start", *LINE)
+    assert "give one of them" in refused("standalone", "--stop", "--start", *LINE)
     assert "the network needs" in refused(
         "upload", *table, "--hidden", 400, *LINE, "--out", tmp_path / "n.npz"
     )
     monkeypatch.setattr(ports, "connect", lambda path, baud=None: client_of(Device(CONFIG)))
     assert "keeps nothing in its flash" in refused("upload", *table, *line, "--out", tmp_path / "n.npz")
-    assert "this board has no player" in refused("alone", *LINE)
+    assert "this board has no player" in refused("standalone", *LINE)
     assert not (tmp_path / "n.npz").exists()
 
 

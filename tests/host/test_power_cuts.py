@@ -14,8 +14,8 @@ from dataclasses import replace
 import pytest
 import typer
 
-from equilif.commands import alone as commands
 from equilif.commands import boards
+from equilif.commands import standalone as commands
 from equilif.host import client as client_module
 from equilif.host import ports
 from equilif.host.client import Client, LinkError
@@ -218,7 +218,7 @@ def test_cuts_of_a_board_that_trains_standalone(option, begin, connected, capfd)
 
     def action(client):
         connected(client)
-        commands.alone(port="there", **{option: True})
+        commands.standalone(port="there", **{option: True})
         while client.registers.phase:
             pass
 

@@ -82,7 +82,18 @@ def test_spikes_of_the_kernel_average_to_the_fixed_point(network):
 def trained(tmp_path_factory):
     pytest.importorskip("sklearn")
     out = tmp_path_factory.mktemp("conv") / "run"
-    run("rates", "digits", "--hidden", "conv:12:6:2", "--epochs", 6, "--set", "rates.lr=0.01", "--out", out)
+    run(
+        "train-rates",
+        "digits",
+        "--hidden",
+        "conv:12:6:2",
+        "--epochs",
+        6,
+        "--set",
+        "rates.lr=0.01",
+        "--out",
+        out,
+    )
     return out
 
 
@@ -105,7 +116,7 @@ def test_maps_that_torch_trained_spike_as_well(trained, tmp_path):
 
 
 def test_a_run_with_maps_goes_on_and_learns_on_by_equilibrium_propagation(trained, tmp_path):
-    run("rates", "--resume", "--epochs", 7, "--out", trained)
+    run("train-rates", "--resume", "--epochs", 7, "--out", trained)
     network, weights = networks.load(trained / "network.npz")
     chip = Kernel(network, weights, lr=0.002)
     d = images.digits()
@@ -132,5 +143,5 @@ def test_hidden_populations_stand_behind_maps():
 )
 def test_convolutions_that_do_not_fit_are_refused(conv, message, tmp_path):
     given = [word for text in conv for word in ("--hidden", f"conv:{text}")]
-    assert message in refused("rates", "digits", *given, "--out", tmp_path / "o")
+    assert message in refused("train-rates", "digits", *given, "--out", tmp_path / "o")
     assert not (tmp_path / "o").exists()

@@ -277,14 +277,14 @@ def test_reviews_are_learnt_saved_resumed_and_deployed(reviews, monkeypatch):
     learning = ("table_lr=10", "lr=0.003", "weight_decay=0", "batch=6", "token_dropout=0.1")
     keys = ("loading.bigrams=3", "loading.tokens=12", *(f"rates.{key}" for key in learning))
     options = ("--hidden", 6, *(word for key in keys for word in ("--set", key)))
-    run("rates", "imdb", "--data", reviews, *options, "--epochs", 12, "--out", out)
+    run("train-rates", "imdb", "--data", reviews, *options, "--epochs", 12, "--out", out)
     history = json.loads((out / HISTORY).read_text())
     assert history["preset"]["population"]["memory"]["size"] == 12
     assert history["preset"]["loading"]["bigrams"] == 3
     assert history["sizes"] == "12 tokens of 2 x 2 heads-6-2" and history["epochs"][-1]["test_accuracy"] > 0.9
     net, weights = load(out / NETWORK)
     assert net.table is not None and weights[net.table.name].shape == (8 + 3, 2)
-    run("rates", "imdb", "--data", reviews, "--resume", "--epochs", 13, "--out", out)
+    run("train-rates", "imdb", "--data", reviews, "--resume", "--epochs", 13, "--out", out)
     assert len(json.loads((out / HISTORY).read_text())["epochs"]) == 13
     run("deploy", out, "--data", reviews, "--steps", 24, "--json", out / "deployed.json")
     deployed = json.loads((out / "deployed.json").read_text())
@@ -336,7 +336,7 @@ def test_a_table_that_does_not_learn_is_that_of_the_data(reviews):
     ],
 )
 def test_options_of_tokens_that_mean_nothing_are_refused(options, message, tmp_path):
-    assert message in run("rates", *options, "--out", tmp_path / "out", code=2)
+    assert message in run("train-rates", *options, "--out", tmp_path / "out", code=2)
     assert not list(tmp_path.iterdir())
 
 

@@ -299,20 +299,20 @@ def test_options_that_were_changed_are_in_the_command(made):
 def test_a_run_in_real_numbers_has_its_accuracy_as_spikes(made, tmp_path):
     pytest.importorskip("torch")
     out = tmp_path / "rates"
-    command("rates", "digits", "--hidden", 8, "--epochs", 1, "--set", "rates.batch=64", "--out", out)
+    command("train-rates", "digits", "--hidden", 8, "--epochs", 1, "--set", "rates.batch=64", "--out", out)
     command("report", out)
     saved = run.read(out)
     text = Page((out / "report.html").read_text()).text
     assert "test accuracy, as spikes" in text and "in real numbers" in text
     assert f"{100 * saved.history.epochs[-1].test_accuracy:.2f} %" in text
-    assert "equilif rates digits --hidden 8 --epochs 1 --set rates.batch=64 --seed 0" in text
+    assert "equilif train-rates digits --hidden 8 --epochs 1 --set rates.batch=64 --seed 0" in text
 
 
 def test_a_run_with_maps_has_a_page_with_their_kernels(tmp_path):
     pytest.importorskip("torch")
     out = tmp_path / "rates"
     command(
-        "rates",
+        "train-rates",
         "digits",
         "--hidden",
         "conv:6",
@@ -330,7 +330,7 @@ def test_a_run_with_maps_has_a_page_with_their_kernels(tmp_path):
     assert "maps1[0]" in text and "maps1[5]" in text
     keys = "--set rates.batch=64 --set rates.lr=0.001"
     keys += " --set start.bias=0.1 --set start.scale=0.25"
-    line = f"equilif rates digits --hidden conv:6:3:1 --hidden 64 --epochs 1 {keys} --seed 0"
+    line = f"equilif train-rates digits --hidden conv:6:3:1 --hidden 64 --epochs 1 {keys} --seed 0"
     assert sorted(run.read(out).repeat(None).commands[0].split()) == sorted(line.split())
 
 
@@ -338,7 +338,7 @@ def test_a_run_in_real_numbers_may_be_of_own_data(made, tmp_path):
     pytest.importorskip("torch")
     _, data, _ = made["table"]
     out = tmp_path / "rates"
-    command("rates", data.about.path, "--label", "kind", "--hidden", 8, "--epochs", 1, "--out", out)
+    command("train-rates", data.about.path, "--label", "kind", "--hidden", 8, "--epochs", 1, "--out", out)
     command("report", out)
     text = Page((out / "report.html").read_text()).text
     line = run.read(out).repeat(data).commands[0]

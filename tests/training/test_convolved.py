@@ -88,7 +88,7 @@ def test_a_run_of_convolutions_is_a_run_like_any_other(tmp_path):
     shown = json.loads((tmp_path / "shown.json").read_text())
     assert [s["kernel"] for s in shown["synapses"]] == [3, None, 3, None, None, None]
     assert shown["weights"] == 9 * 6 + 6 + 9 * 6 * 8 + 8 + 128 * 10 + 10
-    run("new", out, "--out", tmp_path / "net.toml")
+    run("init", out, "--out", tmp_path / "net.toml")
     assert netfile.read(tmp_path / "net.toml").network(images.digits()) == network
     assert f"{again.history[-1].test_accuracy:.2%}" in run("evaluate", out / NETWORK)
 

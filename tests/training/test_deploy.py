@@ -1,4 +1,4 @@
-"""equilif rates and deploy: runs that go on, networks that run as spikes, and average rates that converge."""
+"""equilif train-rates and deploy: resumed runs, networks as spikes, and average rates that converge."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def run(*arguments, code=0):
 def trained(tmp_path_factory):
     """Folder of a run of three epochs."""
     out = tmp_path_factory.mktemp("rates")
-    run("rates", "digits", "--hidden", 24, "--epochs", 3, "--out", out, "--json", out / "printed.json")
+    run("train-rates", "digits", "--hidden", 24, "--epochs", 3, "--out", out, "--json", out / "printed.json")
     return out
 
 
@@ -66,11 +66,11 @@ def test_a_resumed_run_is_the_same_run(trained, tmp_path):
     for _ in range(2):
         run_.epoch(folder=tmp_path)
     (tmp_path / NETWORK).unlink()
-    run("rates", "digits", "--resume", "--out", tmp_path)
+    run("train-rates", "digits", "--resume", "--out", tmp_path)
     whole, again = (network.load(folder / NETWORK)[1] for folder in (trained, tmp_path))
     assert all((whole[n] == again[n]).all() for n in whole)
     assert "a resumed run keeps its settings: leave out --set rates.lr" in run(
-        "rates", "--resume", "--set", "rates.lr=0.1", "--out", tmp_path, code=2
+        "train-rates", "--resume", "--set", "rates.lr=0.1", "--out", tmp_path, code=2
     )
 
 
@@ -135,13 +135,13 @@ def test_settings_are_chosen_without_the_test_set():
     )
     assert images == sorted((*x, y) for x, y in zip(d.x_train, d.y_train, strict=True))
     assert "hold_out must leave samples to learn from, digits has 1,437: hold out fewer" in run(
-        "rates", "digits", "--set", "rates.hold_out=1437", code=2
+        "train-rates", "digits", "--set", "rates.hold_out=1437", code=2
     )
 
 
 @pytest.mark.parametrize(
     "spoil, message",
-    [(None, "there is no run in"), (b"PK\x03\x04", "is not a checkpoint of `equilif rates`")],
+    [(None, "there is no run in"), (b"PK\x03\x04", "is not a checkpoint of `equilif train-rates`")],
 )
 def test_what_is_no_run_is_named(spoil, message, tmp_path):
     if spoil:

@@ -191,7 +191,7 @@ COMMANDS = {
     "resume": "train --resume --out run --epochs 2",
     "resume path": "train {path} --resume --out run --epochs 2",
     "report": "report run --data {path}",
-    "attend": "attend run/network.npz",
+    "attention": "attention run/network.npz",
 }
 
 
@@ -262,7 +262,7 @@ def test_every_change_of_the_data_is_noticed_or_makes_no_difference(trained, tmp
         work = tmp_path / f"{change} {command}"
         about = prepared(folder, work, kind)
         monkeypatch.chdir(work)
-        if command == "attend" and not about.encoding.memory:
+        if command == "attention" and not about.encoding.memory:
             continue
         target = Path("copied" if "copied" in line else ".") / kind.path
         data = CONTENTS[change](kind, original) if change in CONTENTS else original
@@ -337,7 +337,7 @@ def test_a_network_that_names_no_data_takes_raw_arrays_and_says_so(tmp_path, mon
         assert run(line, "--json", "found.json", "--overwrite") == 0
         assert "bare.npz does not say" in " ".join(capsys.readouterr().out.split())
         assert json.loads(Path("found.json").read_text())["accuracy"] == wanted
-    for line in ("evaluate bare.npz real.npz", "evaluate bare.npz", "attend bare.npz"):
+    for line in ("evaluate bare.npz real.npz", "evaluate bare.npz", "attention bare.npz"):
         assert run(line) == 2, line
 
 
@@ -400,7 +400,7 @@ def test_a_moved_training_file_is_not_taken_for_samples_to_test_on(tmp_path, mon
 def test_the_shape_of_a_network_file_is_that_of_the_images(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_folders(Path("pictures"), pictures())
-    assert run("new pictures --out net.toml") == 0
+    assert run("init pictures --out net.toml") == 0
     text = Path("net.toml").read_text().replace('kind = "input"', 'kind = "input"\nshape = [8, 6, 1]', 1)
     Path("net.toml").write_text(text)
     capsys.readouterr()

@@ -88,8 +88,8 @@ def test_rates_that_are_killed_end_with_the_same_bits(moments, tmp_path):
 
     def line(out: Path) -> str:
         if (out / CHECKPOINT).exists():
-            return f"rates --resume --out {out}"
-        return f"rates digits --hidden 8 --epochs 3 --out {out} --overwrite"
+            return f"train-rates --resume --out {out}"
+        return f"train-rates digits --hidden 8 --epochs 3 --out {out} --overwrite"
 
     found = [digest(networks.load(out / "network.npz")[1]) for out in killed_runs(line, tmp_path, moments)]
     assert len(found) == moments + 1 and len(set(found)) == 1

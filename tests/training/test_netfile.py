@@ -204,7 +204,7 @@ def test_the_schema_for_editors_holds_for_all_files_and_finds_what_is_wrong(tmp_
         wrong = {**preset, table: {**preset[table], key: value}}
         (error,) = validator.iter_errors(wrong)
         assert error.path[0] == table
-    run("new", "--schema", tmp_path / "schema.json")
+    run("init", "--schema", tmp_path / "schema.json")
     assert json.loads((tmp_path / "schema.json").read_text()) == schema()
 
 
@@ -600,11 +600,11 @@ def test_a_run_of_a_file_is_resumed_to_the_same_bits_without_it(trained, tmp_pat
 def test_a_run_gives_its_file_back(trained, tmp_path):
     from equilif.report import run as reported
 
-    run("new", trained / "run", "--out", tmp_path / "net.toml")
+    run("init", trained / "run", "--out", tmp_path / "net.toml")
     preset = read_history(trained / "run" / HISTORY).preset
     assert netfile.read(tmp_path / "net.toml").preset("digits") == preset
     commands = reported.read(trained / "run").repeat(None).commands
-    assert [line.split()[1] for line in commands] == ["new", "train", "evaluate"]
+    assert [line.split()[1] for line in commands] == ["init", "train", "evaluate"]
     assert commands[0].endswith("--out run.toml") and "--net run.toml --seed 0" in commands[1]
 
 
@@ -630,7 +630,7 @@ def test_options_change_what_the_file_says(trained, tmp_path):
 
 
 def test_the_preset_as_a_file_ends_in_the_same_weights_as_the_preset(tmp_path):
-    run("new", "digits", "--out", tmp_path / "net.toml")
+    run("init", "digits", "--out", tmp_path / "net.toml")
     for more in ((), ("--net", tmp_path / "net.toml")):
         run("train", "digits", *more, "--epochs", 1, "--out", tmp_path / str(len(more)))
     a, b = (read_history(tmp_path / name / HISTORY) for name in ("0", "2"))
@@ -658,10 +658,10 @@ def test_the_preset_as_a_file_ends_in_the_same_weights_as_the_preset(tmp_path):
         (("show", "nowhere.toml"), "there is no nowhere.toml"),
         (("show", "{}", "--label", "kind"), "--label is for DATA: name the data, or leave it out"),
         (("show", "{}", "--out", "net.gif"), "--out must end in .png, .svg, .pdf, not be 'net.gif'"),
-        (("new", "--out", "net.txt"), "--out must end in .toml, not be 'net.txt'"),
-        (("new", "--out", "{}"), "exists: replace it by --overwrite"),
-        (("new", "--label", "kind", "--out", "other.toml"), "--label is for a file or folder of your own"),
-        (("new", "--hidden", 70_000, "--out", "other.toml"), "has fan-in 70001"),
+        (("init", "--out", "net.txt"), "--out must end in .toml, not be 'net.txt'"),
+        (("init", "--out", "{}"), "exists: replace it by --overwrite"),
+        (("init", "--label", "kind", "--out", "other.toml"), "--label is for a file or folder of your own"),
+        (("init", "--hidden", 70_000, "--out", "other.toml"), "has fan-in 70001"),
     ],
 )
 def test_what_a_command_cannot_do_is_said_in_one_line(arguments, wanted, tmp_path, monkeypatch):
@@ -675,7 +675,7 @@ def test_new_for_own_data_has_their_sizes_and_trains(tmp_path):
     rows = "".join(f"{k % 7},{k % 3 - 1.5},{'xy'[k % 2]}\n" for k in range(40))
     (tmp_path / "table.csv").write_text(f"a,b,kind\n{rows}")
     net = tmp_path / "net.toml"
-    found = run("new", tmp_path / "table.csv", "--label", "kind", "--hidden", 5, "--out", net)
+    found = run("init", tmp_path / "table.csv", "--label", "kind", "--hidden", 5, "--out", net)
     assert f"train {tmp_path / 'table.csv'} --label kind --net {net}" in re.sub(r"\s+", " ", found)
     assert netfile.read(net).network() == Network.chain(3, 5, 2)
     run(
@@ -691,7 +691,7 @@ def test_new_for_own_data_has_their_sizes_and_trains(tmp_path):
         tmp_path / "r",
     )
     assert read_history(tmp_path / "r" / HISTORY).sizes == "3-5-2"
-    run("new", "digits", "--out", net, "--overwrite")
+    run("init", "digits", "--out", net, "--overwrite")
     assert netfile.read(net).preset("digits") == PRESETS["digits"]
 
 

@@ -76,12 +76,12 @@ def test_rates_of_before_go_on(saved, known):
     for path in saved.iterdir():
         if path.name not in known:
             path.unlink()
-    run("rates", "--resume", "--epochs", 2, "--out", saved)
+    run("train-rates", "--resume", "--epochs", 2, "--out", saved)
     after = saved_history(saved)
     assert after.epochs[0] == before.epochs[0] and len(after.epochs) == 2
     assert after.knows(networks.load(saved / NETWORK)[1])
     assert {p.name for p in saved.iterdir()} == {HISTORY, "rates.pt", NETWORK, "learning_curve.png"}
-    run("rates", "--resume", "--epochs", 3, "--out", saved)
+    run("train-rates", "--resume", "--epochs", 3, "--out", saved)
     assert saved_history(saved).epochs[:2] == after.epochs
 
 
@@ -94,5 +94,5 @@ def test_a_run_of_before_is_reported(saved):
 
 @pytest.mark.parametrize("saved", ["train", "conv"], indirect=True)
 def test_the_network_of_a_run_of_before_is_written_as_a_file(saved, tmp_path):
-    run("new", saved, "--out", tmp_path / "net.toml")
+    run("init", saved, "--out", tmp_path / "net.toml")
     run("show", tmp_path / "net.toml", "digits")

@@ -111,11 +111,11 @@ RANGES = [k for k in key_list() if re.fullmatch(r"-?[\d.e-]+\.\.[\d.e]+", k.valu
 
 @pytest.mark.parametrize("key", RANGES, ids=lambda k: f"{k.command}-{k.key}")
 def test_a_value_outside_the_range_that_is_told_is_refused(key):
-    """``equilif new --keys`` tells the truth: a value above the range is refused, and its key named."""
+    """``equilif init --keys`` tells the truth: a value above the range is refused, and its key named."""
     top = key.values.rpartition("..")[2]
     above = str(float(top) * 2 + 1) if not top.isdecimal() else str(int(top) * 2 + 1)
     name = key.key.rpartition(".")[2]
-    if key.command == "rates":
+    if key.command == "train-rates":
         base = RATES["vowels" if name in ("tokens", "table_lr", "token_dropout") else "digits"]
     elif key.key == "run.every":
         assert key.key in refused("train", "--set", f"run.every={above}")
@@ -146,8 +146,8 @@ def test_training_takes_keys_and_a_run_keeps_them(tmp_path):
         ("train", "--hold-out", "data.hold_out"),
         ("train", "--conv", "--hidden conv:MAPS"),
         ("train", "--seeds", "--seed FIRST-LAST"),
-        ("rates", "--weight-decay", "rates.weight_decay"),
-        ("rates", "--hold-out", "rates.hold_out"),
+        ("train-rates", "--weight-decay", "rates.weight_decay"),
+        ("train-rates", "--hold-out", "rates.hold_out"),
         ("upload", "--eta", "learning.eta"),
     ],
 )
@@ -164,11 +164,11 @@ def test_options_that_say_the_same_are_refused(tmp_path):
 
 
 def test_all_keys_are_listed(tmp_path):
-    run("new", "--keys", "--json", tmp_path / "keys.json")
+    run("init", "--keys", "--json", tmp_path / "keys.json")
     keys = json.loads((tmp_path / "keys.json").read_text())["keys"]
     assert {"phases.free", "learning.epochs", "data.hold_out", "run.every", "rates.lr"} <= {
         k["key"] for k in keys
     }
     assert all(k["meaning"] for k in keys)
-    listed = {k["key"] for k in keys if k["command"] == "rates"}
+    listed = {k["key"] for k in keys if k["command"] == "train-rates"}
     assert {f"rates.{name}" for name in table_keys("rates")} < listed

@@ -121,12 +121,12 @@ def busy(tmp_path) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
         ("train",),
         ("train", "--overwrite"),
         ("demo",),
-        ("rates",),
+        ("train-rates",),
         ("sweep",),
     ],
 )
 def test_a_second_run_in_a_folder_is_told_who_is_there(command, busy, finished):
-    needed = {"rates": "torch", "sweep": "distributed"}.get(command[0])
+    needed = {"train-rates": "torch", "sweep": "distributed"}.get(command[0])
     if needed:
         pytest.importorskip(needed, exc_type=ImportError)
     out, process = busy
@@ -279,14 +279,14 @@ def test_a_sweep_and_a_run_have_folders_of_their_own(done, tmp_path):
 
 def test_rates_take_the_place_of_an_earlier_run(done):
     pytest.importorskip("torch")
-    settings = ("rates", "digits", "--hidden", "conv:2", "--epochs", 1, "--out", done)
+    settings = ("train-rates", "digits", "--hidden", "conv:2", "--epochs", 1, "--out", done)
     assert "holds a run of digits" in refused(*settings)
     run(*settings, "--overwrite")
     files = {"rates.pt", HISTORY, NETWORK, "learning_curve.png"}
     assert {p.name for p in done.iterdir()} == files
-    message = refused("rates", "digits", "--out", done)
+    message = refused("train-rates", "digits", "--out", done)
     assert "holds a run of digits, 8x8x1-6x6x2-10, 1 of 1 epochs done" in message
-    assert f"`equilif rates --resume --out {done}`" in message
+    assert f"`equilif train-rates --resume --out {done}`" in message
 
 
 def test_names_of_pictures_are_said_the_same_everywhere():
@@ -406,16 +406,16 @@ def test_rates_are_not_continued_with_other_data(tmp_path):
     pytest.importorskip("torch")
     data = write_idx(tmp_path / "data", 0)
     out = tmp_path / "out"
-    start = ("rates", "mnist", "--hidden", 4, "--epochs", 1, "--data", data, "--out", out)
+    start = ("train-rates", "mnist", "--hidden", 4, "--epochs", 1, "--data", data, "--out", out)
     run(*start)
     before = content(out)
     other = write_idx(tmp_path / "other", 1)
-    for command in (("rates", "--resume", "--epochs", 2, "--out", out), ("deploy", out)):
+    for command in (("train-rates", "--resume", "--epochs", 2, "--out", out), ("deploy", out)):
         message = refused(*command, "--data", other)
         assert all(images.load("mnist", folder).digest[:12] in message for folder in (data, other))
-    assert "is one of mnist, not of digits" in refused("rates", "digits", "--resume", "--out", out)
+    assert "is one of mnist, not of digits" in refused("train-rates", "digits", "--resume", "--out", out)
     assert content(out) == before
-    run("rates", "--resume", "--epochs", 2, "--data", data, "--out", out)
+    run("train-rates", "--resume", "--epochs", 2, "--data", data, "--out", out)
     raw = json.loads((out / HISTORY).read_text())
     assert (
         len(raw["epochs"]) == 2 and raw["data_digest"] == images.load("mnist", data).digest and raw["version"]
@@ -589,7 +589,7 @@ def test_an_option_that_does_nothing_is_refused(arguments, message, tmp_path):
 )
 def test_an_option_of_rates_that_does_nothing_is_refused(options, message, tmp_path):
     pytest.importorskip("torch")
-    error = refused("rates", "digits", *options, "--out", tmp_path / "out")
+    error = refused("train-rates", "digits", *options, "--out", tmp_path / "out")
     assert any(part in error for part in message.split("|"))
     assert not list(tmp_path.iterdir())
 
@@ -740,7 +740,7 @@ def test_a_history_of_rates_that_is_none_is_named(text, done):
     (done / HISTORY).unlink()
     (done / "rates.json").write_bytes(text)
     message = refused("evaluate", done / NETWORK)
-    assert f"{done / 'rates.json'} is not a history of `equilif rates`: " in message
+    assert f"{done / 'rates.json'} is not a history of `equilif train-rates`: " in message
 
 
 @pytest.fixture(scope="module")
@@ -748,7 +748,7 @@ def by_rates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """Files of a small run in real numbers."""
     pytest.importorskip("torch")
     out = tmp_path_factory.mktemp("by_rates")
-    run("rates", "digits", "--hidden", 4, "--epochs", 1, "--out", out)
+    run("train-rates", "digits", "--hidden", 4, "--epochs", 1, "--out", out)
     return content(out)
 
 
@@ -794,8 +794,8 @@ def test_a_checkpoint_that_is_none_is_named(kind, by_rates, tmp_path):
     path.write_bytes(by_rates[path.name])
     (tmp_path / HISTORY).write_bytes(by_rates[HISTORY])
     torch.save(_spoilt(torch.load(path, weights_only=True), kind), path)
-    for command in (("rates", "--resume", "--epochs", 2, "--out", tmp_path), ("deploy", tmp_path)):
-        assert f"{path} is not a checkpoint of `equilif rates`: " in refused(*command)
+    for command in (("train-rates", "--resume", "--epochs", 2, "--out", tmp_path), ("deploy", tmp_path)):
+        assert f"{path} is not a checkpoint of `equilif train-rates`: " in refused(*command)
 
 
 @pytest.mark.parametrize(
@@ -807,8 +807,8 @@ def test_a_checkpoint_of_before_that_is_none_is_named(kind, tmp_path):
     path = tmp_path / "rates.pt"
     shutil.copy(OLD_RATES / NETWORK, tmp_path)
     torch.save(_spoilt(torch.load(OLD_RATES / path.name, weights_only=True), kind), path)
-    assert f"{path} is not a checkpoint of `equilif rates`: " in refused(
-        "rates", "--resume", "--epochs", 2, "--out", tmp_path
+    assert f"{path} is not a checkpoint of `equilif train-rates`: " in refused(
+        "train-rates", "--resume", "--epochs", 2, "--out", tmp_path
     )
 
 
@@ -823,7 +823,7 @@ def test_a_checkpoint_of_another_run_is_named(by_rates, tmp_path):
         model = {name: value * scale for name, value in state["model"].items()}
         torch.save({"epochs": epochs, "state": {**state, "model": model}}, path)
         assert f"{path} is not from the run of" in refused(
-            "rates", "--resume", "--epochs", 2, "--out", tmp_path
+            "train-rates", "--resume", "--epochs", 2, "--out", tmp_path
         )
 
 
@@ -831,14 +831,16 @@ def test_a_checkpoint_of_another_run_is_named(by_rates, tmp_path):
 def test_a_checkpoint_of_another_kind_is_named(text, tmp_path):
     pytest.importorskip("torch")
     (tmp_path / "rates.pt").write_bytes(text)
-    assert "is not a checkpoint of `equilif rates`: " in refused("rates", "--resume", "--out", tmp_path)
+    assert "is not a checkpoint of `equilif train-rates`: " in refused(
+        "train-rates", "--resume", "--out", tmp_path
+    )
 
 
 def test_a_run_goes_on_by_the_command_that_began_it(by_rates, done, tmp_path):
     for name, text in by_rates.items():
         (tmp_path / name).write_bytes(text)
-    assert "equilif rates" in refused("train", "--resume", "--epochs", 2, "--out", tmp_path)
-    assert "rates.pt" in refused("rates", "--resume", "--epochs", 2, "--out", done)
+    assert "equilif train-rates" in refused("train", "--resume", "--epochs", 2, "--out", tmp_path)
+    assert "rates.pt" in refused("train-rates", "--resume", "--epochs", 2, "--out", done)
     assert content(tmp_path).items() >= by_rates.items()
 
 
@@ -849,5 +851,5 @@ def test_a_checkpoint_that_names_no_data_is_continued(tmp_path):
     shutil.copy(OLD_RATES / NETWORK, tmp_path)
     saved = torch.load(OLD_RATES / path.name, weights_only=True)
     torch.save({k: saved[k] for k in ("settings", "history", "state")}, path)
-    run("rates", "--resume", "--epochs", 2, "--out", tmp_path)
+    run("train-rates", "--resume", "--epochs", 2, "--out", tmp_path)
     assert read_history(tmp_path / HISTORY).data_digest == images.load("digits").digest

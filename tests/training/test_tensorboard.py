@@ -58,7 +58,7 @@ def test_a_run_has_its_curves_and_weights(tmp_path):
 def test_rates_have_their_loss(tmp_path):
     pytest.importorskip("torch")
     board = tmp_path / "board"
-    base = ("rates", "digits", "--epochs", 1, "--set", "rates.batch=512", "--out", tmp_path / "out")
+    base = ("train-rates", "digits", "--epochs", 1, "--set", "rates.batch=512", "--out", tmp_path / "out")
     run(*base, "--hidden", 4, "--set", f"run.tensorboard={board}")
     found = values(board)
     (epoch,) = json.loads((tmp_path / "out" / HISTORY).read_text())["epochs"]

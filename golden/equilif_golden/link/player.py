@@ -74,7 +74,7 @@ FAULTS = {
     Fault.REFUSED: "what is in the flash is damaged, or was made for another engine: upload it again",
     Fault.SLOT_FULL: "a checkpoint is longer than its slot: upload again with this version",
     Fault.FOREIGN: "the engine holds a network that a host wrote, not the one the board trained: reload the "
-    "last checkpoint (equilif alone --boot); if that fails, upload again (equilif upload)",
+    "last checkpoint (equilif standalone --boot); if that fails, upload again (equilif upload)",
 }
 
 #: registers: field, bits; elements of 32 bits of the region PLAYER.  A slot keeps the WRITABLE ones

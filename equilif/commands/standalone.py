@@ -54,7 +54,7 @@ def upload(
     tests: Annotated[
         int | None,
         typer.Option(
-            help="The first so many test samples, for `equilif alone --test`.",
+            help="The first so many test samples, for `equilif standalone --test`.",
             min=0,
             show_default="as many as find room behind the others",
         ),
@@ -83,7 +83,7 @@ def upload(
     options and --set learning.order=board.  A board alone has its samples as they are, so there turn off
     what a preset changes of them: set shift, flip, dropout, crop and mask of learning to 0.
 
-    Example:  [bold]equilif upload digits --port /dev/ttyUSB1[/]  then  [bold]equilif alone --watch[/]
+    Example:  [bold]equilif upload digits --port /dev/ttyUSB1[/]  then  [bold]equilif standalone --watch[/]
     """
     from equilif.data.own import chosen
     from equilif.host.ports import the_one
@@ -167,7 +167,7 @@ def upload(
     if now.fault:
         raise StoreError(f"the board does not begin: {FAULTS[Fault(now.fault)]}")
     show.console.print(
-        f"the board learns. Follow it with  equilif alone --watch; when it is done, read its weights with  "
+        f"the board learns. Follow it with  equilif standalone --watch; when it is done, save its weights: "
         f"equilif save learnt.npz --like {show.literal(file)}"
     )
     return {
@@ -186,7 +186,7 @@ def upload(
 
 
 @command
-def alone(
+def standalone(
     start: Annotated[bool, typer.Option("--start", help="Go on learning.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Stop behind the sample under way.")] = False,
     checkpoint: Annotated[
@@ -210,7 +210,7 @@ def alone(
 ) -> dict[str, Any]:
     """What a board does that learns alone: epoch, samples, how many it got right; stop it, go on, test it.
 
-    Example:  [bold]equilif alone --watch[/]
+    Example:  [bold]equilif standalone --watch[/]
     """
     from equilif.host.ports import the_one
     from equilif.host.store import StoreError, require_valid

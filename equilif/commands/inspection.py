@@ -26,7 +26,7 @@ MAX_CHARACTERS = 150  #: of each
 
 
 @command
-def data(
+def inspect(
     path: Annotated[
         Path,
         typer.Argument(
@@ -45,7 +45,7 @@ def data(
 
     Nothing is trained, and nothing written without --out.
 
-    Example:  [bold]equilif data wine.csv --label kind[/]
+    Example:  [bold]equilif inspect wine.csv --label kind[/]
     """
     from equilif.data.making import ranges
     from equilif.data.own import read
