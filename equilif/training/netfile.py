@@ -14,8 +14,8 @@
     to = "hidden"
     ...
 
-docs/how_to/own_networks.md has all keys.  What is wrong with a file is a ValueError of one line that names
-file, line and key.
+docs/reference/network_files.md has all keys.  A file with an error raises a ValueError of one line that
+names file, line and key.
 """
 
 from __future__ import annotations
@@ -269,17 +269,18 @@ def toml(value: Any) -> str:
 
 # -- documentation ---------------------------------------------------------------------------------
 def table() -> str:
-    """All keys, as a table of Markdown."""
-    rows = ["| key | default | values | what it says |", "|---|---|---|---|"]
+    """All keys, as sections of Markdown with a table each: docs/reference/network_files.md."""
+    rows: list[str] = []
     for name, kind in TABLES.items():
-        what = " ".join(str(kind.__doc__).split()).rstrip(".")
-        rows.append(f"| **{name}** | | | {what[:1].lower()}{what[1:]} |")
+        what = " ".join(str(kind.__doc__).split())
+        rows += ["", f"### {name}", "", what, ""]
+        rows += ["| key | default | values | meaning |", "|---|---|---|---|"]
         for key, text in keys(name).items():
             code = re.fullmatch(r'[\d.\[\], -]+|true|false|".*"', text.default)
-            default = f"`{text.default}`" if code else text.default or "must be there"
+            default = f"`{text.default}`" if code else text.default or "required"
             meaning = text.meaning.replace("*", "\\*")
             rows.append(f"| `{key}` | {default} | {text.values} | {meaning} |")
-    return "\n".join(rows)
+    return "\n".join(rows[1:])
 
 
 if __name__ == "__main__":
