@@ -6,8 +6,14 @@ import contextlib
 import os
 import random
 import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +29,45 @@ with contextlib.suppress(ImportError):  # without Amaranth there are no designs
     from tests import elaboration
 
     elaboration.install()
+
+
+#: compiles the golden kernel into Numba's cache
+COMPILE = """
+import numpy as np
+from equilif_golden.kernel import Kernel
+from equilif_golden.network import Network
+kernel = Kernel(Network.chain(4, 3, 2))
+x, y = np.zeros((1, 4), np.uint8), np.zeros(1, np.int64)
+kernel.train(x, y, np.arange(1))
+kernel.accuracy(x, y)
+"""
+#: of the workers: file that is there once the kernel is compiled
+COMPILED = "EQUILIF_TESTS_COMPILED"
+
+
+@pytest.hookimpl(tryfirst=True)  # before workers start
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """With several workers: compile the golden kernel once (20 s), while they collect."""
+    if not getattr(session.config.option, "numprocesses", None) or hasattr(session.config, "workerinput"):
+        return
+    folder = tempfile.TemporaryDirectory()
+    session.config.add_cleanup(folder.cleanup)
+    done = Path(folder.name) / "done"
+    os.environ[COMPILED] = str(done)
+
+    def compile_kernel() -> None:
+        subprocess.run([sys.executable, "-c", COMPILE], stderr=subprocess.DEVNULL, check=False)
+        with contextlib.suppress(OSError):  # the tests have ended meanwhile
+            done.touch()
+
+    threading.Thread(target=compile_kernel, daemon=True).start()
+
+
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """A worker waits for the kernel."""
+    if hasattr(session.config, "workerinput"):
+        while not Path(os.environ[COMPILED]).exists():
+            time.sleep(0.1)
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects
