@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--replay", type=float, default=3.0)
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument(
-        "--eta", type=float, default=0.02, help="of the first epoch, falling to a tenth linearly"
+        "--learning-rate", type=float, default=0.02, help="of the first epoch, falling to a tenth linearly"
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--revive", action="store_true", help="start the new class's output anew")
@@ -107,7 +107,7 @@ def main() -> None:
     order = orders(
         data, options.held, new=options.new, replay=options.replay, epochs=options.epochs, seed=options.seed
     )
-    etas = [options.eta * (1 - 0.9 * e / max(1, options.epochs - 1)) for e in range(options.epochs)]
+    etas = [options.learning_rate * (1 - 0.9 * e / max(1, options.epochs - 1)) for e in range(options.epochs)]
 
     history = [accuracy(Kernel(network, weights), data, options.held)]
     if options.revive:

@@ -127,11 +127,11 @@ AnyData = Annotated[
 ]
 
 
-Net = Annotated[
+ConfigFile = Annotated[
     Path | None,
     typer.Option(
-        "--net",
-        help="Network and learning from this file; `equilif init` writes one.",
+        "--config",
+        help="File with the network and its training; `equilif init` writes one.",
         show_default="the preset's",
         metavar="FILE.toml",
     ),
@@ -416,7 +416,7 @@ def samples_of(
     folder: Path | None,
     own: Own = NOTHING,
     *,
-    net: Path | None = None,
+    config: Path | None = None,
     conv: Sequence[str] | None = None,
     patches: Mapping[str, str] = MappingProxyType({}),
     rates: bool = False,
@@ -424,7 +424,7 @@ def samples_of(
 ) -> tuple[DataSet, Description]:
     """A data set by name or path, and how it is trained, with other ``settings`` where they are not None.
 
-    ``net``: a file with network and learning, in place of the preset.  ``conv``: convolutions, in its place.
+    ``config``: network file, in place of the preset.  ``conv``: convolutions, in its place.
     ``patches``: keys of the network file that have other values.  ``rates``: in real numbers.
 
     ValueError for options of the other kind, and for settings that cannot be, before a set is looked for.
@@ -433,13 +433,13 @@ def samples_of(
     from equilif.training import convolved, netfile, presets
     from equilif.training.patches import feedback, patched
 
-    file = None if net is None else netfile.read(net)
+    file = None if config is None else netfile.read(config)
     if file is not None and file.description.unjoined:
         show.console.print(f"[yellow]{show.literal(file.description.unjoined)}[/]")
     asked = [convolved.Asked.of(text) for text in conv or ()]
     hidden = settings.pop("hidden", None) if asked else None
     if asked and file is not None:
-        raise ValueError("--hidden conv: and --net both say the network: leave one of them out")
+        raise ValueError("--hidden conv: and --config both define the network: give one of them")
     named, suggested = (presets.RATES, presets.own_rates) if rates else (presets.PRESETS, presets.own)
     if isinstance(data, Name):
         refuse_own(data, own)
@@ -451,7 +451,7 @@ def samples_of(
             loaded = preset.load(folder)
     else:
         if data.suffix == netfile.SUFFIX:
-            raise ValueError(f"{data} is a network, not data: name the data, and give it as --net {data}")
+            raise ValueError(f"{data} is a network, not data: name the data, and give it as --config {data}")
         if folder is not None:
             raise ValueError(
                 f"--data is the folder of a data set with a name, {data} is a path: leave it out"

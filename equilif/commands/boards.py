@@ -63,10 +63,11 @@ def build(
     lanes: OtherLanes = None,
     weights: OtherWeights = None,
     options: EngineOptions = DEFAULTS,
-    alone: Annotated[
+    standalone: Annotated[
         bool,
         typer.Option(
-            "--alone", help="With a player: the board learns from its flash, without a host (equilif upload)."
+            "--standalone",
+            help="Include the standalone trainer: the board trains from its flash, without a host.",
         ),
     ] = False,
     link: Annotated[
@@ -98,7 +99,7 @@ def build(
     from equilif.results import ToolFailed
 
     chosen = known.find(board).resized(lanes=lanes, weights=weights, **options)
-    if alone:
+    if standalone:
         chosen = chosen.with_player()
     if link is not None:
         chosen = chosen.with_link(link)

@@ -12,9 +12,9 @@ import typer
 
 from equilif.commands import (
     AnyData,
+    ConfigFile,
     Folder,
     Json,
-    Net,
     OverwriteFiles,
     Seed,
     panel,
@@ -50,7 +50,7 @@ def verify(
     network: Annotated[
         Path | None, typer.Option(help="Start from this network.npz.", show_default="an untrained network")
     ] = None,
-    net: Net = None,
+    config: ConfigFile = None,
     samples: Annotated[
         int | None,
         typer.Option(
@@ -70,7 +70,10 @@ def verify(
     board: Annotated[
         str | None, typer.Option(help="Take the engine of this board instead.", show_default="none")
     ] = None,
-    eta: Annotated[float | None, typer.Option(help="Learning rate.", show_default=False)] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option("--learning-rate", "--lr", help="Learning rate.", show_default="the preset's"),
+    ] = None,
     waves: Annotated[
         Path | None,
         typer.Option(
@@ -104,9 +107,9 @@ def verify(
         recording.check(waves)
     if sum((samples is not None, everything, full)) > 1:
         raise ValueError("--samples, --all and --full say how much is compared: give one of them")
-    if network is not None and net is not None:
-        raise ValueError("--network and --net each say the network: give one of them")
-    loaded, preset = samples_of(chosen(data), folder, own, net=net, eta=eta)
+    if network is not None and config is not None:
+        raise ValueError("--network and --config both define the network: give one of them")
+    loaded, preset = samples_of(chosen(data), folder, own, config=config, eta=learning_rate)
     seed = preset.seeds[0] if seed is None else seed
     taught, weights = _network(network, preset, loaded, seed)
     taught = scheduled(taught, phases)
@@ -115,8 +118,8 @@ def verify(
     lessons = [lesson(preset, loaded, seed, e) for e in range(epochs)]
     most = None if everything or full else samples or SAMPLES
     plan = Plan([shown._replace(order=shown.order[:most]) for shown in lessons], len(loaded.x_test[:most]))
-    config = engine_of(taught, lanes, board)
-    report = show_hardware.compare("RTL = golden", taught, weights, config, loaded, plan, waves)
+    engine = engine_of(taught, lanes, board)
+    report = show_hardware.compare("RTL = golden", taught, weights, engine, loaded, plan, waves)
     show_hardware.verdict(report)
     show_hardware.costs(report)
     files = [] if waves is None else recording.written(waves)

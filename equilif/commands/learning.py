@@ -13,12 +13,12 @@ import typer
 from equilif.commands import (
     AnyData,
     Baud,
+    ConfigFile,
     Data,
     Epochs,
     Folder,
     Hidden,
     Json,
-    Net,
     Port,
     Resume,
     Seed,
@@ -66,7 +66,7 @@ TrainOut = Annotated[
 @command
 def train(
     data: TrainingData = None,
-    net: Net = None,
+    config: ConfigFile = None,
     hidden: Hidden = None,
     epochs: Epochs = None,
     patches: Set = None,
@@ -82,7 +82,7 @@ def train(
 
     What is not given comes from the preset of the data set, for data of your own from one by their size;
     `equilif inspect PATH` shows what is read.  Everything else is a key of the network file: --set changes
-    one, --net takes a file of any other shape, and `equilif init --keys` lists them all.
+    one, --config takes a file of any other shape, and `equilif init --keys` lists them all.
 
     Everything is saved after every epoch and every run.every seconds; a run that was cut off at any moment
     goes on with --resume, on a board or on the golden model.  A folder takes one run at a time, and a run
@@ -110,7 +110,7 @@ def train(
                 source or Data.digits,
                 folder,
                 given.own,
-                net=net,
+                config=config,
                 conv=convolutions,
                 patches=given.network,
                 hidden=sizes,
@@ -128,7 +128,7 @@ def train(
             folder=folder,
             epochs=epochs,
             resume=resume,
-            fixed={"net": net, "hidden": hidden or None, "seed": seed, **given.fixed},
+            fixed={"config": config, "hidden": hidden or None, "seed": seed, **given.fixed},
             seeds=several,
             options=given.run,
             port=port,

@@ -64,8 +64,8 @@ def init(
 ) -> dict[str, Any]:
     """Write a network file: that of a data set, what is suggested for data of your own, or that of a run.
 
-    Change it with any editor, look at it with `equilif show`, and train it with --net; or change single keys
-    with --set of `equilif train`.
+    Edit the file, draw it with `equilif show`, and train it with `equilif train --config FILE`.  To change
+    single keys, `equilif train --set KEY=VALUE` needs no file.
 
     Example:  [bold]equilif init wine.csv --label kind --hidden 48 --out net.toml[/]
     """
@@ -83,7 +83,7 @@ def init(
     files.check(out)
     found, words = _suggested(data, own, tuple(hidden) if hidden else None)
     file = str(out)
-    train = ["equilif", "train", *words, "--net", file]
+    train = ["equilif", "train", *words, "--config", file]
     heading = [
         "docs/how_to/own_networks.md explains every key.",
         f"  {shlex.join(['equilif', 'show', file])}",
@@ -206,6 +206,6 @@ def _anatomy(network: str, data: str | None, folder: Path | None, own: Own) -> A
     sized = None
     if data is not None:
         learns = path if file.description.learning else None
-        loaded, _ = samples_of(chosen(data), folder, own, net=learns)
+        loaded, _ = samples_of(chosen(data), folder, own, config=learns)
         sized = file.network(loaded)
     return Anatomy.of(network, file.description, sized)

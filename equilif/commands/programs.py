@@ -22,9 +22,14 @@ def program(
         str | None, typer.Option(help="For the engine of this board.", show_default="none")
     ] = None,
     lanes: Lanes = None,
-    eta: Annotated[
+    learning_rate: Annotated[
         float,
-        typer.Option(help="Learning rate.  At 0 the program has no LEARN: no weight moves.", min=0),
+        typer.Option(
+            "--learning-rate",
+            "--lr",
+            help="Learning rate; 0: no LEARN instructions.",
+            min=0,
+        ),
     ] = 0.0,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -36,7 +41,7 @@ def program(
 
     Without --board the engine is the default one of so many lanes, large enough for the network.
 
-    Example:  [bold]equilif program results/digits/network.npz --board icebreaker --eta 0.05[/]
+    Example:  [bold]equilif program results/digits/network.npz --board icebreaker --learning-rate 0.05[/]
     """
     from equilif.training.netfile import network_of
     from equilif_golden.engine import listing
@@ -46,10 +51,10 @@ def program(
     net = network_of(network)
     config = engine_of(net, lanes, board)
     compiled = Compiled(net, config)
-    instructions = compiled.program(eta)
+    instructions = compiled.program(learning_rate)
     words = WORDS * len(instructions)
     # a program without LEARN has only the free phase to run for
-    runs = {"inference": False, "training": True} if eta else {"inference": False}
+    runs = {"inference": False, "training": True} if learning_rate else {"inference": False}
     counts = {kind: listing.carried_out(instructions, config, learn=learn) for kind, learn in runs.items()}
     most = "" if net.schedule.fixed else "at most "
     show.console.print(listing.listing(instructions, compiled), markup=False, soft_wrap=True)
@@ -62,7 +67,7 @@ def program(
     return {
         "network": network,
         "engine": dataclasses.asdict(config),
-        "eta": eta,
+        "learning_rate": learning_rate,
         "words": words,
         "carried_out": counts,
         "instructions": listing.records(instructions, compiled),

@@ -12,11 +12,11 @@ import typer
 from equilif.commands import (
     AnyData,
     Baud,
+    ConfigFile,
     Epochs,
     Folder,
     Hidden,
     Json,
-    Net,
     OnPort,
     Overwrite,
     Seed,
@@ -42,7 +42,7 @@ LOOK = 2.0  #: seconds between two looks at a board, which stops for a moment ea
 @command
 def upload(
     data: AnyData,
-    net: Net = None,
+    config: ConfigFile = None,
     hidden: Hidden = None,
     epochs: Epochs = None,
     patches: Set = None,
@@ -75,9 +75,9 @@ def upload(
 ) -> dict[str, Any]:
     """Put a data set and a network into the flash of a board, which then learns alone.
 
-    The board needs a player: `equilif build BOARD --alone`, or `equilif simulate --flash FILE`.  It goes on
-    when it is switched off and on, and afterwards answers without a host.  What is there already is not
-    written again, so an upload that was cut off goes on where it was.
+    The board needs the standalone trainer: `equilif build BOARD --standalone`, or `equilif simulate --flash
+    FILE`.  Training survives a power cycle; afterwards the board classifies without a host.  Blocks that are
+    already in the flash are not written again, so an interrupted upload continues where it stopped.
 
     Where all samples find room, the golden model ends with the same bits, by `equilif train` with the same
     options and --set learning.order=board.  A board alone has its samples as they are, so there turn off
@@ -101,7 +101,7 @@ def upload(
             source,
             folder,
             given.own,
-            net=net,
+            config=config,
             conv=conv,
             patches=given.network,
             hidden=sizes,
@@ -220,8 +220,8 @@ def standalone(
     client = the_one(port, baud)
     if not client.identity.flash_blocks:
         raise StoreError(
-            "this board has no player: build it with  equilif build BOARD --alone, or start a simulated one "
-            "with  equilif simulate --flash FILE"
+            "this board has no standalone trainer: build one by  equilif build BOARD --standalone,  or simulate "
+            "one by  equilif simulate --flash FILE"
         )
     now = booted(client)
     if (start or checkpoint or test) and not now.phase and not boot:

@@ -357,7 +357,7 @@ def _check(identity: Identity, lessons: Lessons) -> None:
     """StoreError for what no board learns alone, or not this one."""
     network = lessons.network
     if not identity.flash_blocks:
-        raise StoreError("this board keeps nothing in its flash: build it with --alone, or take another")
+        raise StoreError("this board keeps nothing in its flash: build it with --standalone, or take another")
     whole(len(lessons.rates), "epochs on a board", 1, MAX_EPOCHS)
     if network.n_outputs > MAX_CLASSES:
         raise StoreError(f"a board alone tells {MAX_CLASSES} classes apart, not {network.n_outputs}")

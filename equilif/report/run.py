@@ -96,7 +96,7 @@ def _again(folder: Path, history: History, data: DataSet | None) -> Repeat:
             return Repeat((_said(*words, *_options(given), *seed),))
     file = f"{folder.resolve().name}.toml"
     new = _said("init", str(folder), "--out", file)
-    return Repeat((new, _said(*words, "--net", file, *seed)), netfile.written(learned))
+    return Repeat((new, _said(*words, "--config", file, *seed)), netfile.written(learned))
 
 
 def _said(*words: str) -> str:

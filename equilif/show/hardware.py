@@ -112,7 +112,7 @@ def boards(rows: Sequence[Mapping[str, Any]], network: str | None) -> None:
         console.print(table("\nMNIST, samples a second", speeds, map(_speed, measured), left=2))
         console.print(
             "[dim]cycles of a training sample, measured in RTL; the engine at its clock, then through the "
-            "link at its rate; alone: training from its flash, with a player (build --alone)[/]"
+            "link at its rate; alone: training from its flash, with a player (build --standalone)[/]"
         )
     console.print("\n[bold]ways to a host (build --link)[/]")
     name = max(len(r["board"]) for r in rows)

@@ -81,7 +81,7 @@ def _place(key: str, description: Description, content: Mapping[str, Any]) -> Pl
     """The keys that lead to a value; a population may have points in its name."""
     table, *names = key.split(".")
     if table == UNNAMED:
-        raise ValueError(f"--set {key}: synapses have no names; change them in a file (equilif init, --net)")
+        raise ValueError(f"--set {key}: synapses have no names: edit a network file (equilif init, --config)")
     if key == TOKENS and description.loaded:
         return ("population", description.loaded[0], "size")
     if table == "loading" and not description.loaded:

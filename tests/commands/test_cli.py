@@ -335,7 +335,7 @@ def test_sequences_are_learned_resumed_evaluated_and_verified(snippets, trained,
     # an exponential rate does not depend on the number of epochs, so a run can be lengthened
     preset = PRESETS["snippets"].changed(hidden=(8,), form="exponential", decay=0.85)
     (tmp_path / "net.toml").write_text(netfile.written(preset))
-    options = ("snippets", "--data", snippets, "--net", tmp_path / "net.toml")
+    options = ("snippets", "--data", snippets, "--config", tmp_path / "net.toml")
     output = run("train", *options, "--epochs", 4, "--out", tmp_path / "whole")
     assert "64 tokens of 4 x 8 heads-8-2" in output
     whole = json.loads((tmp_path / "whole" / HISTORY).read_text())["epochs"]

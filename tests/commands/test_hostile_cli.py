@@ -675,7 +675,7 @@ READERS: tuple[tuple[str, Callable[[Path, random.Random], None], str], ...] = (
     (f"{RAW}/t10k-images-idx3-ubyte", spoil_bytes, TRAIN),
     ("grid.toml", spoil_toml, "sweep grid.toml --out out"),
     ("net.toml", spoil_net, "show net.toml digits"),
-    ("net.toml", spoil_net, "train digits --net net.toml --epochs 1 --out out"),
+    ("net.toml", spoil_net, "train digits --config net.toml --epochs 1 --out out"),
     ("net.npz", spoil_npz, "show net.npz --out net.png"),
     ("swept/points/*.json", spoil_json, "sweep grid.toml --out swept"),
 )

@@ -196,7 +196,7 @@ def test_a_file_or_a_pipe_gets_whole_lines(env):
     assert done.stdout == run("boards", "--network", "784-64-10", env=WIDE, text=True).stdout
     assert re.search(r"inference +link +training +inference +alone\n", done.stdout)
     assert "…" not in done.stdout
-    assert "with a player (build --alone)\n" in done.stdout
+    assert "with a player (build --standalone)\n" in done.stdout
 
 
 @pytest.mark.sampled(4)

@@ -246,7 +246,7 @@ def test_a_network_is_trained_evaluated_and_resumed(folder, capsys):
     assert run("evaluate run/network.npz") == 0
     assert (
         run("init cifar10 --out net.toml") == 0
-        and run("train cifar10 --net net.toml --epochs 1 --out b") == 0
+        and run("train cifar10 --config net.toml --epochs 1 --out b") == 0
     )
     capsys.readouterr()
     assert run("train cifar10 --data nowhere --out c") == 2

@@ -110,7 +110,7 @@ def test_what_is_carried_out_is_counted_through_loops():
 def test_the_command_lists_the_program(tmp_path):
     path = tmp_path / "network.npz"
     networks.save(path, CHAIN, CHAIN.initial_weights())
-    out = run("program", path, "--eta", 0.05, "--json", tmp_path / "program.json")
+    out = run("program", path, "--learning-rate", 0.05, "--json", tmp_path / "program.json")
     compiled = Compiled(CHAIN, EngineConfig(lanes=4))
     program = compiled.program(0.05)
     assert listing(program, compiled) in out
@@ -128,7 +128,10 @@ def test_the_command_lists_the_program(tmp_path):
     "arguments, message",
     [
         (["none.npz"], "there is no none.npz"),
-        (["network.npz", "--eta", "1e-9"], "learning rate 1e-09 is below half of the smallest step"),
+        (
+            ["network.npz", "--learning-rate", "1e-9"],
+            "1e-09 is below half of the smallest step",
+        ),
         (["network.npz", "--board", "x"], "board must be one of icebreaker"),
         (["network.npz", "--board", "icebreaker", "--lanes", "4"], "leave out --lanes"),
         (

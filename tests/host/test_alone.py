@@ -256,7 +256,7 @@ def test_what_cannot_be_is_refused(device, table, tmp_path, monkeypatch):
     )
     monkeypatch.setattr(ports, "connect", lambda path, baud=None: client_of(Device(CONFIG)))
     assert "keeps nothing in its flash" in refused("upload", *table, *line, "--out", tmp_path / "n.npz")
-    assert "this board has no player" in refused("standalone", *LINE)
+    assert "no standalone trainer" in refused("standalone", *LINE)
     assert not (tmp_path / "n.npz").exists()
 
 
@@ -279,7 +279,7 @@ def test_what_was_uploaded_is_what_a_client_sends(device):
 
 def test_boards_without_flash_get_no_player(tmp_path, monkeypatch):
     monkeypatch.setitem(BOARDS, "icesugar", replace(BOARDS["icesugar"], flash=None))
-    assert "no flash that the design can use" in refused("build", "icesugar", "--alone")
+    assert "no flash that the design can use" in refused("build", "icesugar", "--standalone")
     file = tmp_path / "flash.bin"
     assert "no flash that the design can use" in refused("simulate", "icesugar", "--flash", file)
     file.write_bytes(b"short")

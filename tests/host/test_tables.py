@@ -71,7 +71,7 @@ def test_a_board_learns_what_the_golden_model_learns(connected, tmp_path):
     """From the command line: train, go on, evaluate."""
     want = trained()
     line = ("--port", "there", "--out", tmp_path / "run")
-    run("train", "vowels", "--net", tmp_path / "net.toml", "--epochs", 1, *line)
+    run("train", "vowels", "--config", tmp_path / "net.toml", "--epochs", 1, *line)
     run("train", "--resume", "--epochs", 2, *line)
     network, weights = networks.load(tmp_path / "run" / NETWORK)
     assert network == want.network and digest(weights) == digest(want.weights)
@@ -301,7 +301,7 @@ def test_a_report_and_what_queries_look_at_are_of_the_table(connected, tmp_path)
 def test_the_program_of_a_table_is_listed(tmp_path):
     network = LEARNS.network(data_set())
     networks.save(tmp_path / "n.npz", network, network.initial_weights())
-    output = run("program", tmp_path / "n.npz", "--eta", 0.025)
+    output = run("program", tmp_path / "n.npz", "--learning-rate", 0.025)
     assert output.count("memory codes 0") and TABLE in output
 
 

@@ -170,7 +170,7 @@ def test_the_command_of_a_run_makes_the_same_weights(made, known, tmp_path, monk
     assert look == ["equilif", "evaluate", str(saved.folder / NETWORK)]
     for words in before:
         command(*words[1:])
-    assert again[:2] == ["equilif", "train"] and "--label" in again and ("--net" in again) != known
+    assert again[:2] == ["equilif", "train"] and "--label" in again and ("--config" in again) != known
     command(*again[1:], "--out", tmp_path / "again")
     _, weights = network.load(tmp_path / "again" / NETWORK)
     assert digest(weights) == digest(saved.weights)
@@ -289,7 +289,7 @@ def test_options_that_were_changed_are_in_the_command(made):
     words = " ".join(f"--set phases.{name}={value}" for name, value in own.items())
     assert words in changed.repeat(data).commands[-2]
     halved = tables.chain(*preset.hidden, rate_scales=(0.5, 1.0))
-    for other, words in (({"start": {"bias": 0.3}}, "--set start.bias=0.3"), (halved, "--net ")):
+    for other, words in (({"start": {"bias": 0.3}}, "--set start.bias=0.3"), (halved, "--config ")):
         preset = Description.of({**saved.history.preset.content(), **other}, saved.history.data)
         changed = dataclasses.replace(saved, history=dataclasses.replace(saved.history, preset=preset))
         assert words in changed.repeat(data).commands[-2]

@@ -103,8 +103,8 @@ def test_a_run_of_convolutions_is_a_run_like_any_other(tmp_path):
             "a kernel of 3x3 in steps of 2 does not end at the edge of 8x8",
         ),
         (
-            ("digits", "--hidden", "conv:8", "--net", "net.toml"),
-            "--hidden conv: and --net both say the network",
+            ("digits", "--hidden", "conv:8", "--config", "net.toml"),
+            "--hidden conv: and --config both",
         ),
         (("--resume", "--hidden", "conv:8"), "leave out --hidden"),
     ],

@@ -404,5 +404,5 @@ def test_the_shape_of_a_network_file_is_that_of_the_images(tmp_path, monkeypatch
     text = Path("net.toml").read_text().replace('kind = "input"', 'kind = "input"\nshape = [8, 6, 1]', 1)
     Path("net.toml").write_text(text)
     capsys.readouterr()
-    assert run("train pictures --net net.toml --epochs 1 --out run") == 2
+    assert run("train pictures --config net.toml --epochs 1 --out run") == 2
     assert "(6, 8, 1)" in capsys.readouterr().err

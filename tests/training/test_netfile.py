@@ -575,7 +575,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two epochs of GRAPH, and the file."""
     folder = tmp_path_factory.mktemp("own")
     path = write(folder, GRAPH)
-    run("train", "digits", "--net", path, "--out", folder / "run")
+    run("train", "digits", "--config", path, "--out", folder / "run")
     return folder
 
 
@@ -590,11 +590,11 @@ def test_a_network_of_any_shape_is_trained_and_evaluated(trained):
 
 def test_a_run_of_a_file_is_resumed_to_the_same_bits_without_it(trained, tmp_path):
     whole = read_history(trained / "run" / HISTORY)
-    run("train", "digits", "--net", trained / "net.toml", "--epochs", 1, "--out", tmp_path)
+    run("train", "digits", "--config", trained / "net.toml", "--epochs", 1, "--out", tmp_path)
     run("train", "--resume", "--epochs", 2, "--out", tmp_path)
     assert read_history(tmp_path / HISTORY).epochs[-1].weights == whole.epochs[-1].weights
-    message = refused("train", "--resume", "--net", trained / "net.toml", "--out", tmp_path)
-    assert "a resumed run keeps its settings: leave out --net" in message
+    message = refused("train", "--resume", "--config", trained / "net.toml", "--out", tmp_path)
+    assert "a resumed run keeps its settings: leave out --config" in message
 
 
 def test_a_run_gives_its_file_back(trained, tmp_path):
@@ -605,11 +605,11 @@ def test_a_run_gives_its_file_back(trained, tmp_path):
     assert netfile.read(tmp_path / "net.toml").preset("digits") == preset
     commands = reported.read(trained / "run").repeat(None).commands
     assert [line.split()[1] for line in commands] == ["init", "train", "evaluate"]
-    assert commands[0].endswith("--out run.toml") and "--net run.toml --seed 0" in commands[1]
+    assert commands[0].endswith("--out run.toml") and "--config run.toml --seed 0" in commands[1]
 
 
 def test_options_change_what_the_file_says(trained, tmp_path):
-    net = ("--net", trained / "net.toml")
+    net = ("--config", trained / "net.toml")
     run(
         "train",
         "digits",
@@ -631,7 +631,7 @@ def test_options_change_what_the_file_says(trained, tmp_path):
 
 def test_the_preset_as_a_file_ends_in_the_same_weights_as_the_preset(tmp_path):
     run("init", "digits", "--out", tmp_path / "net.toml")
-    for more in ((), ("--net", tmp_path / "net.toml")):
+    for more in ((), ("--config", tmp_path / "net.toml")):
         run("train", "digits", *more, "--epochs", 1, "--out", tmp_path / str(len(more)))
     a, b = (read_history(tmp_path / name / HISTORY) for name in ("0", "2"))
     assert a.epochs[0].weights == b.epochs[0].weights and a.preset.to_dict() | {"epochs": 0} == (
@@ -642,15 +642,15 @@ def test_the_preset_as_a_file_ends_in_the_same_weights_as_the_preset(tmp_path):
 @pytest.mark.parametrize(
     "arguments, wanted",
     [
-        (("train", "{}", "--out", "out"), "is a network, not data: name the data, and give it as --net"),
-        (("train", "imdb", "--net", "{}", "--out", "out"), "imdb has tokens"),
-        (("train", "--net", FOLDER / "rates" / "digits.toml", "--out", "out"), "there is no [learning]"),
-        (("train", "--net", "nowhere.toml", "--out", "out"), "there is no nowhere.toml"),
+        (("train", "{}", "--out", "out"), "is a network, not data: name the data, and give it as --config"),
+        (("train", "imdb", "--config", "{}", "--out", "out"), "imdb has tokens"),
+        (("train", "--config", FOLDER / "rates" / "digits.toml", "--out", "out"), "there is no [learning]"),
+        (("train", "--config", "nowhere.toml", "--out", "out"), "there is no nowhere.toml"),
         (
-            ("train", "--net", "{}", "--set", "phases.window=6", "--out", "out"),
+            ("train", "--config", "{}", "--set", "phases.window=6", "--out", "out"),
             "window must be a power of two, not 6",
         ),
-        (("verify", "--net", "{}", "--network", "x.npz"), "--network and --net each say the network"),
+        (("verify", "--config", "{}", "--network", "x.npz"), "--network and --config both"),
         (("program", "{}"), "line 1: population 'input': its size is left to the data"),
         (("boards", "--network", "{}"), "line 1: population 'input': its size is left to the data"),
         (("boards", "--network", "nowhere.toml"), "or is a file net.toml or network.npz"),
@@ -676,14 +676,14 @@ def test_new_for_own_data_has_their_sizes_and_trains(tmp_path):
     (tmp_path / "table.csv").write_text(f"a,b,kind\n{rows}")
     net = tmp_path / "net.toml"
     found = run("init", tmp_path / "table.csv", "--label", "kind", "--hidden", 5, "--out", net)
-    assert f"train {tmp_path / 'table.csv'} --label kind --net {net}" in re.sub(r"\s+", " ", found)
+    assert f"train {tmp_path / 'table.csv'} --label kind --config {net}" in re.sub(r"\s+", " ", found)
     assert netfile.read(net).network() == Network.chain(3, 5, 2)
     run(
         "train",
         tmp_path / "table.csv",
         "--label",
         "kind",
-        "--net",
+        "--config",
         net,
         "--epochs",
         1,
@@ -729,7 +729,7 @@ def test_show_says_in_numbers_why_a_board_does_not_hold_a_network(tmp_path):
 def test_a_population_without_a_synapse_is_noted(tmp_path):
     path = write(tmp_path, GRAPH + '\n[population.lonely]\nkind = "lif"\nsize = 3\n')
     assert "'lonely'" in run("show", path)
-    assert "'lonely'" in run("train", "digits", "--net", path, "--epochs", 1, "--out", tmp_path / "run")
+    assert "'lonely'" in run("train", "digits", "--config", path, "--epochs", 1, "--out", tmp_path / "run")
     assert "no synapse" not in run("show", write(tmp_path, GRAPH))
 
 
